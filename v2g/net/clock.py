@@ -1,0 +1,41 @@
+"""The one place that reads the machine's clocks."""
+
+import time
+
+import msgspec
+
+
+class ClockConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How simulated UTC runs. The defaults are real time.
+
+    `scale` is simulated seconds per real second (1 to 10000). `origin_monotonic` (s, CLOCK_MONOTONIC, which all
+    processes of one machine share) and `origin_utc_ms` pin simulated UTC, so that programs started apart agree.
+    """
+
+    scale: float = 1.0
+    origin_monotonic: float | None = None
+    origin_utc_ms: int | None = None
+
+
+class Clock:
+    """`monotonic()` for deadlines, always real; `utc_ms()` for stamps and intervals, scaled."""
+
+    def __init__(self, config: ClockConfig | None = None) -> None:
+        config = config or ClockConfig()
+        self.scale = config.scale
+        pinned = config.origin_monotonic is not None and config.origin_utc_ms is not None
+        self._scaled = pinned or config.scale != 1.0
+        self._origin_monotonic = config.origin_monotonic if pinned else time.monotonic()
+        self._origin_utc_ms = config.origin_utc_ms if pinned else time.time_ns() // 1_000_000
+
+    def monotonic(self) -> float:
+        """Return real seconds since an arbitrary point."""
+        return time.monotonic()
+
+    def utc_ms(self) -> int:
+        """Return milliseconds since 1970 in (possibly simulated) UTC."""
+        if not self._scaled:
+            return time.time_ns() // 1_000_000
+        assert self._origin_monotonic is not None
+        assert self._origin_utc_ms is not None
+        return self._origin_utc_ms + int((time.monotonic() - self._origin_monotonic) * self.scale * 1000)

@@ -1,0 +1,49 @@
+"""Exact quantities: integers of a small unit inside, RationalNumber on the ISO 15118-20 wire.
+
+Power is signed integer W, positive from charger to vehicle (V2G20-1034); energy integer Wh or mWh; time
+integer ms since 1970 in UTC; money integer micro-units of the currency. No floating point reaches a register,
+a journal or an invoice.
+"""
+
+from decimal import Decimal
+from typing import Final
+
+MICRO: Final = 1_000_000
+"""Micro-units in one unit of a currency."""
+
+MWH_PER_KWH: Final = 1_000_000
+"""mWh in one kWh."""
+
+_MIN_VALUE, _MAX_VALUE = -32768, 32767
+_MIN_EXPONENT, _MAX_EXPONENT = -128, 127
+
+
+def to_rational(number: Decimal | int) -> tuple[int, int]:
+    """Return `(value, exponent)` of -20's RationalNumber, value in -32768..32767, exponent in -128..127.
+
+    Exact when the number has at most four to five significant digits; otherwise rounded half-even to the
+    digits that 16 bits hold. Raises ValueError when the magnitude is out of reach or not finite.
+    """
+    number = Decimal(number)
+    if not number.is_finite():
+        raise ValueError(f"{number} is not finite")
+    sign, digits, exponent = number.as_tuple()
+    assert isinstance(exponent, int)
+    value = int("".join(map(str, digits))) * (-1 if sign else 1)
+    while value and value % 10 == 0 and exponent < _MAX_EXPONENT:
+        value, exponent = value // 10, exponent + 1
+    while not _MIN_VALUE <= value <= _MAX_VALUE or exponent < _MIN_EXPONENT:
+        exponent += 1
+        value = int((Decimal(value) / 10).to_integral_value())
+    if value == 0:
+        return 0, 0
+    while exponent > _MAX_EXPONENT or (exponent > 0 and _MIN_VALUE <= value * 10 <= _MAX_VALUE):
+        if not _MIN_VALUE <= value * 10 <= _MAX_VALUE:
+            raise ValueError(f"{number} is too large for a RationalNumber")
+        value, exponent = value * 10, exponent - 1
+    return value, exponent
+
+
+def from_rational(value: int, exponent: int) -> Decimal:
+    """Return the exact number that a RationalNumber stands for."""
+    return Decimal(value).scaleb(exponent)
