@@ -46,9 +46,9 @@ def _parse(text: str, name: str) -> dict[str, Any]:
 
         try:
             tree = yaml.safe_load(text)
-        except yaml.YAMLError as error:
+        except (yaml.YAMLError, ValueError, RecursionError) as error:  # ValueError: a date that does not exist
             raise ConfigError(f"{name}: not YAML: {error}") from None
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise ConfigError(f"{name}: not TOML: {error}") from None
     if not isinstance(tree, dict):
         raise ConfigError(f"{name}: holds no keys")

@@ -1,0 +1,48 @@
+# `make demo` and `make test` are all that a fresh machine needs.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test check unit interop bench docs clean help
+
+help:             ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 18
+
+demo: $(VENV)/run ## a plug-and-charge discharge session across three processes
+	@$(BIN)/v2g demo $(ARGS)
+
+test: check unit  ## formatting, types, import rules and tests
+
+check: $(VENV)/dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+unit: $(VENV)/dev
+	$(BIN)/pytest -n 2 --dist loadgroup --cov --cov-report=term:skip-covered $(ARGS)
+
+interop: $(VENV)/dev ## every EXI message type and the independent ISO 15118 peer, at length
+	$(BIN)/pytest -m "interop" $(ARGS)
+
+bench: $(VENV)/dev ## the figures that README and docs quote
+	$(BIN)/python -m benchmarks $(ARGS)
+
+clean:            ## remove the environment and everything generated
+	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage htmlcov runs
+
+# Debian splits venv from Python; where it is missing, take it from the distribution if we may.
+$(VENV)/bin/python:
+	@$(PYTHON) -m venv $(VENV) 2>/dev/null || { rm -rf $(VENV); \
+	  echo "python venv is missing; installing python3-venv"; \
+	  apt-get update -q && apt-get install -y -q python3-venv && $(PYTHON) -m venv $(VENV); }
+
+$(VENV)/run: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/pip install -q --disable-pip-version-check -e .
+	@command -v mosquitto >/dev/null || [ -x /usr/sbin/mosquitto ] || \
+	  { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get install -y -q mosquitto >/dev/null 2>&1; } || true
+	@touch $@
+
+$(VENV)/dev: $(VENV)/run
+	$(BIN)/pip install -q --disable-pip-version-check -e '.[dev]'
+	@touch $@
