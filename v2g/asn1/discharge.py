@@ -1,0 +1,188 @@
+"""The messages of signed discharge, field by field as `V2GDischarge.asn` publishes and explains them.
+
+Watts are never negative here: they are watts of discharge. Times are ms since 1970 in UTC, money is micro-units per
+kWh. Declarations only; bytes come from `encode_content`/`decode_content` and `encode_signed`/`decode_signed`.
+"""
+
+import enum
+from typing import Annotated, Final
+
+import msgspec
+from msgspec import Meta
+
+from v2g.asn1 import der
+
+SessionId = Annotated[bytes, Meta(min_length=8, max_length=8)]
+OfferId = Annotated[bytes, Meta(min_length=16, max_length=16)]
+Nonce = Annotated[bytes, Meta(min_length=16, max_length=16)]
+TermsHash = Annotated[bytes, Meta(min_length=64, max_length=64)]
+Timestamp = Annotated[int, Meta(ge=0, le=2**53 - 1)]
+Watts = Annotated[int, Meta(ge=0, le=10_000_000)]
+MicroPerKwh = Annotated[int, Meta(ge=-(2**53) + 1, le=2**53 - 1)]
+Percent = Annotated[int, Meta(ge=0, le=100)]
+Count = Annotated[int, Meta(ge=0, le=2**32 - 1)]
+Positive = Annotated[int, Meta(ge=1, le=2**32 - 1)]
+
+MAX_PRICES: Final = 1024
+"""Most price slots that one offer holds."""
+
+
+class PriceSlot(msgspec.Struct, frozen=True):
+    """Prices of one span of time: `import_price` is paid by the vehicle, `export_compensation` received by it."""
+
+    start_ms: Timestamp
+    duration_ms: Positive
+    import_price: MicroPerKwh
+    export_compensation: MicroPerKwh
+
+    @property
+    def end_ms(self) -> int:
+        """First ms after the slot."""
+        return self.start_ms + self.duration_ms
+
+
+class DischargeLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """Why `max_discharge_w` is what it is: the smallest of the four."""
+
+    ev_w: Watts
+    evse_w: Watts
+    site_w: Watts
+    operator_w: Watts
+    max_discharge_w: Watts
+    operator_version: Count
+    source: Annotated[str, Meta(max_length=64)]
+
+
+class DischargeOffer(msgspec.Struct, frozen=True, kw_only=True):
+    """Terms from the charger, binding until `valid_until_ms` or the next offer."""
+
+    offer_id: OfferId
+    session_id: SessionId
+    evse_id: Annotated[str, Meta(min_length=1, max_length=255)]
+    issued_at_ms: Timestamp
+    valid_until_ms: Timestamp
+    currency: Annotated[str, Meta(min_length=3, max_length=3)]
+    prices: Annotated[tuple[PriceSlot, ...], Meta(min_length=1, max_length=MAX_PRICES)]
+    limits: DischargeLimits
+    challenge: Nonce
+
+
+class DecisionReason(enum.Enum):
+    """Why a vehicle decided as it did; numbered in this order on the wire."""
+
+    ACCEPTED = "accepted"
+    COMPENSATION_TOO_LOW = "compensation_too_low"
+    STATE_OF_CHARGE_TOO_LOW = "state_of_charge_too_low"
+    DEPARTURE_TOO_SOON = "departure_too_soon"
+    BATTERY_CONDITION = "battery_condition"
+    OWNER_REFUSED = "owner_refused"
+    TERMS_INVALID = "terms_invalid"
+    OTHER = "other"
+
+
+class DischargeDecision(msgspec.Struct, frozen=True, kw_only=True):
+    """The vehicle's yes or no. `minimum_soc` (%) and `max_discharge_w` bound what it will do under this offer."""
+
+    offer_id: OfferId
+    session_id: SessionId
+    terms_hash: TermsHash
+    accepted: bool
+    reason: DecisionReason
+    decided_at_ms: Timestamp
+    minimum_soc: Percent
+    max_discharge_w: Watts
+
+
+class DischargeCommand(msgspec.Struct, frozen=True, kw_only=True):
+    """So many watts from `issued_at_ms` until `valid_until_ms`; `sequence` only ever grows within a session."""
+
+    session_id: SessionId
+    offer_id: OfferId
+    terms_hash: TermsHash
+    challenge: Nonce
+    sequence: Positive
+    nonce: Nonce
+    power_w: Watts
+    issued_at_ms: Timestamp
+    valid_until_ms: Timestamp
+
+
+class ResultStatus(enum.Enum):
+    """What became of a command; numbered in this order on the wire. Only the first two let power flow."""
+
+    ACCEPTED = "accepted"
+    CLAMPED = "clamped"
+    BAD_SIGNATURE = "bad_signature"
+    UNKNOWN_SIGNER = "unknown_signer"
+    MALFORMED = "malformed"
+    WRONG_SESSION = "wrong_session"
+    UNKNOWN_OFFER = "unknown_offer"
+    TERMS_MISMATCH = "terms_mismatch"
+    NOT_ACCEPTED = "not_accepted"
+    WRONG_CHALLENGE = "wrong_challenge"
+    REPLAYED = "replayed"
+    OUT_OF_ORDER = "out_of_order"
+    EXPIRED = "expired"
+    NOT_YET_VALID = "not_yet_valid"
+    VALIDITY_TOO_LONG = "validity_too_long"
+    OFFER_EXPIRED = "offer_expired"
+    STOPPED = "stopped"
+
+
+class DischargeResult(msgspec.Struct, frozen=True, kw_only=True):
+    """The charger's answer to one command; `sequence` is 0 when the command could not be read."""
+
+    session_id: SessionId
+    sequence: Count
+    status: ResultStatus
+    effective_w: Watts
+    decided_at_ms: Timestamp
+
+
+class SignatureAlgorithm(enum.Enum):
+    """Numbered in this order on the wire; values are those of `v2g.pki.keys.Algorithm`."""
+
+    ECDSA_SECP521R1_SHA512 = "ecdsa-sha512"
+    ED448 = "ed448"
+    ECDSA_SECP256R1_SHA256 = "ecdsa-sha256"
+
+
+class SignedMessage(msgspec.Struct, frozen=True, kw_only=True):
+    """What a V2GTP frame carries: `signature` covers `content` exactly as it stands."""
+
+    content: Annotated[bytes, Meta(min_length=1, max_length=65535)]
+    signer: Annotated[bytes, Meta(min_length=32, max_length=32)]
+    algorithm: SignatureAlgorithm
+    signature: Annotated[bytes, Meta(min_length=64, max_length=132)]
+
+
+DischargeContent = DischargeOffer | DischargeDecision | DischargeCommand | DischargeResult
+
+_CONTENT: Final[tuple[type[msgspec.Struct], ...]] = (
+    DischargeOffer,
+    DischargeDecision,
+    DischargeCommand,
+    DischargeResult,
+)
+
+
+def encode_content(content: DischargeContent) -> bytes:
+    """Return DER of DischargeContent. Raises Asn1Error naming the field that lies outside its declaration."""
+    return der.encode_choice(content, _CONTENT)
+
+
+def decode_content(data: bytes) -> DischargeContent:
+    """Return the one message that `data` encodes. Raises Asn1Error."""
+    content = der.decode_choice(data, _CONTENT)
+    assert isinstance(content, DischargeContent)
+    return content
+
+
+def encode_signed(message: SignedMessage) -> bytes:
+    """Return DER of a SignedMessage: the payload of a V2GTP frame. Raises Asn1Error."""
+    return der.encode(message)
+
+
+def decode_signed(data: bytes) -> SignedMessage:
+    """Return the SignedMessage in a V2GTP payload; nothing in it is believed yet. Raises Asn1Error."""
+    return der.decode(data, SignedMessage)
