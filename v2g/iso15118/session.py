@@ -1,0 +1,237 @@
+"""What both ends of an ISO 15118-20 session have in common: a core that is fed and asked, and never does I/O.
+
+A shell (`v2g.net.runner`, a test, a replayed capture) calls `start`, `receive`, `fact`, `tick` and `abort`, each with
+`now` (s, any monotonic clock) and `utc_ms` (ms since 1970, possibly simulated), then executes what `actions()` returns, **in
+order**, and calls `tick` when `deadline()` has come. The two roles subclass `Session` and answer its hooks.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any, Final
+
+import msgspec
+
+from v2g import exi
+from v2g.errors import CodecError
+from v2g.iso15118.messages import APP_PROTOCOL, COMMON_MESSAGES, DC
+from v2g.iso15118.messages.common_types import MessageHeader
+from v2g.iso15118.messages.xmldsig import Signature
+from v2g.iso15118.sequence import State
+from v2g.iso15118.v2gtp import DEFAULT_MAX_PAYLOAD, Framer, PayloadType, frame
+from v2g.observe import Observe, Scalar
+
+Entropy = Callable[[int], bytes]
+"""Returns so many unpredictable bytes (`os.urandom` in production)."""
+
+NO_SESSION: Final = bytes(8)
+"""The SessionID of a vehicle that wants a new session."""
+
+MANUFACTURER_RANGE: Final = 0xA000
+"""First V2GTP payload type that manufacturers may use."""
+
+NAMESPACES: Final[Mapping[int, str]] = MappingProxyType(
+    {
+        PayloadType.SAP: APP_PROTOCOL,
+        PayloadType.COMMON: COMMON_MESSAGES,
+        PayloadType.DC: DC,
+        PayloadType.METERING_CONFIRMATION: COMMON_MESSAGES,
+    }
+)
+"""V2GTP payload type -> namespace of the schema that its EXI is coded with."""
+
+_PAYLOAD_TYPES: Final[Mapping[str, PayloadType]] = MappingProxyType(
+    {APP_PROTOCOL: PayloadType.SAP, COMMON_MESSAGES: PayloadType.COMMON, DC: PayloadType.DC}
+)
+
+
+class Command(msgspec.Struct, frozen=True):
+    """Base of what a core wants done by its shell. Done at once, or slowly with a Fact as its outcome."""
+
+
+class Fact(msgspec.Struct, frozen=True):
+    """Base of what a shell tells a core: an outcome of a Command, or something that changed in the world."""
+
+
+class Send(msgspec.Struct, frozen=True):
+    """Bytes for the peer."""
+
+    data: bytes
+
+
+class Close(msgspec.Struct, frozen=True):
+    """The last action: everything before it is executed, then the connection is closed.
+
+    `reason` is a stable word: `finished`, `paused`, `sequence_timeout`, `FAILED_SequenceError`, ...
+    """
+
+    reason: str
+
+
+Action = Send | Close | Command | Observe
+
+
+class Session(ABC):
+    """The engine. `state` is the place in the sequence chart, `reason` why the session ended, or empty."""
+
+    def __init__(self, *, entropy: Entropy, max_payload: int = DEFAULT_MAX_PAYLOAD) -> None:
+        self.state = State.SUPPORTED_APP_PROTOCOL
+        self.session_id = NO_SESSION
+        self.reason = ""
+        self._entropy = entropy
+        self._framer = Framer(max_payload)
+        self._actions: list[Action] = []
+        self._timers: dict[str, float] = {}
+        self._closed = False
+        self._now = 0.0
+        self._utc_ms = 0
+
+    # -- for the shell ------------------------------------------------------------------------------------------
+
+    @property
+    def closed(self) -> bool:
+        """Whether Close is among the actions given out or waiting; nothing has an effect from then on."""
+        return self._closed
+
+    def start(self, now: float, utc_ms: int) -> None:
+        """Begin: the connection (TLS) is open."""
+        if self._at(now, utc_ms):
+            self._on_start()
+
+    def receive(self, data: bytes, now: float, utc_ms: int) -> None:
+        """Take plaintext of the connection, split in any way."""
+        if not self._at(now, utc_ms):
+            return
+        try:
+            for received in self._framer.feed(data):
+                if self._closed:
+                    return
+                self._receive_frame(received.payload_type, received.payload)
+        except CodecError as error:
+            # No matching response type is known for what cannot be read: stop and close (V2G20, clause 8.6).
+            self._on_broken(error)
+
+    def receive_eof(self, now: float, utc_ms: int) -> None:
+        """The peer closed, or the link is gone."""
+        if self._at(now, utc_ms):
+            self._on_eof()
+
+    def fact(self, fact: Fact, now: float, utc_ms: int) -> None:
+        """Take an outcome or a change of the world."""
+        if self._at(now, utc_ms):
+            self._on_fact(fact)
+
+    def tick(self, now: float, utc_ms: int) -> None:
+        """Let every timer expire that is due; harmless when none is."""
+        if not self._at(now, utc_ms):
+            return
+        for name in [name for name, at in self._timers.items() if at <= now]:
+            # a timer may have been moved or dropped by the one before it
+            if not self._closed and self._timers.get(name, now + 1) <= now:
+                del self._timers[name]
+                self._on_timer(name)
+
+    def abort(self, reason: str, now: float, utc_ms: int) -> None:
+        """End at once and safely: the shell lost the link, broke down, or somebody pulled the plug."""
+        if self._at(now, utc_ms):
+            self._on_abort(reason)
+
+    def deadline(self) -> float | None:
+        """Return when `tick` has to be called, in the clock of `now`, or None."""
+        return min(self._timers.values()) if self._timers and not self._closed else None
+
+    def actions(self) -> list[Action]:
+        """Return what to do, in order, and forget it."""
+        actions, self._actions = self._actions, []
+        return actions
+
+    # -- for a role: what it must answer ------------------------------------------------------------------------
+
+    @abstractmethod
+    def _on_start(self) -> None:
+        """The connection is open."""
+
+    @abstractmethod
+    def _on_message(self, message: Any, payload_type: int) -> None:
+        """A message Struct came in."""
+
+    @abstractmethod
+    def _on_discharge(self, payload: bytes) -> None:
+        """A signed-discharge frame came in (DER, not yet looked at)."""
+
+    @abstractmethod
+    def _on_broken(self, error: CodecError) -> None:
+        """The peer sent what cannot be read."""
+
+    @abstractmethod
+    def _on_eof(self) -> None:
+        """The peer is gone."""
+
+    @abstractmethod
+    def _on_fact(self, fact: Fact) -> None:
+        """The world changed."""
+
+    @abstractmethod
+    def _on_timer(self, name: str) -> None:
+        """The timer of that name expired."""
+
+    @abstractmethod
+    def _on_abort(self, reason: str) -> None:
+        """Everything has to stop."""
+
+    # -- for a role: what it may use ----------------------------------------------------------------------------
+
+    def _header(self, signature: Signature | None = None) -> MessageHeader:
+        """Return a header with this session's id and the time in whole seconds."""
+        return MessageHeader(session_id=self.session_id, time_stamp=self._utc_ms // 1000, signature=signature)
+
+    def _send(self, message: Any, payload_type: int | None = None) -> None:
+        """Encode and send a message Struct, on the main stream of its schema or as `payload_type`."""
+        if payload_type is None:
+            payload_type = _PAYLOAD_TYPES[exi.namespace_of(type(message))]
+        self._actions.append(Send(frame(payload_type, exi.encode(message))))
+
+    def _send_discharge(self, payload: bytes) -> None:
+        """Send a signed-discharge message (DER)."""
+        self._actions.append(Send(frame(PayloadType.SIGNED_DISCHARGE, payload)))
+
+    def _command(self, *commands: Command) -> None:
+        self._actions.extend(commands)
+
+    def _observe(self, stage: str, name: str, **data: Scalar) -> None:
+        self._actions.append(Observe(stage, name, data))
+
+    def _arm(self, name: str, seconds: float) -> None:
+        """(Re)start a timer."""
+        self._timers[name] = self._now + seconds
+
+    def _disarm(self, *names: str) -> None:
+        for name in names:
+            self._timers.pop(name, None)
+
+    def _close(self, reason: str) -> None:
+        """Make Close the last action."""
+        if not self._closed:
+            self._closed = True
+            self.reason = reason
+            self._timers.clear()
+            self._actions.append(Close(reason))
+
+    # -- inside -------------------------------------------------------------------------------------------------
+
+    def _at(self, now: float, utc_ms: int) -> bool:
+        self._now, self._utc_ms = now, utc_ms
+        return not self._closed
+
+    def _receive_frame(self, payload_type: int, payload: bytes) -> None:
+        if payload_type == PayloadType.SIGNED_DISCHARGE:
+            self._on_discharge(payload)
+            return
+        namespace = NAMESPACES.get(payload_type)
+        if namespace is not None:
+            self._on_message(exi.decode(payload, namespace), payload_type)
+        elif payload_type >= MANUFACTURER_RANGE:
+            # another maker's extension, which nobody has to know
+            self._observe("session", "frame_ignored", payload_type=payload_type)
+        else:
+            self._on_broken(CodecError(f"V2GTP payload type {payload_type:#06x} has no place in this session"))

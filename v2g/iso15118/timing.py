@@ -1,0 +1,80 @@
+"""How long each side of ISO 15118-20 may take (Tables 215, 216, 217, as known from open implementations).
+
+All values in seconds of CLOCK_MONOTONIC. *Timeouts* end the session. *Performance* times are what we keep
+ourselves; a peer that misses one deviates but is not cut off.
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+import msgspec
+
+
+class MessageTiming(msgspec.Struct, frozen=True):
+    """One row: `timeout` until the vehicle gives up waiting, `performance` by which the charger answers."""
+
+    timeout: float
+    performance: float
+
+
+_NORMAL: Final = MessageTiming(2.0, 1.5)
+_SLOW: Final = MessageTiming(5.0, 4.5)
+_LOOP: Final = MessageTiming(0.5, 0.25)
+
+MESSAGES: Final[Mapping[str, MessageTiming]] = MappingProxyType(
+    {
+        "SupportedAppProtocolReq": _NORMAL,
+        "SessionSetupReq": _NORMAL,
+        "AuthorizationSetupReq": _NORMAL,
+        "AuthorizationReq": _NORMAL,
+        "CertificateInstallationReq": _SLOW,
+        "ServiceDiscoveryReq": _NORMAL,
+        "ServiceDetailReq": _SLOW,
+        "ServiceSelectionReq": _NORMAL,
+        "DC_ChargeParameterDiscoveryReq": _NORMAL,
+        "ScheduleExchangeReq": _NORMAL,
+        "DC_CableCheckReq": _NORMAL,
+        "DC_PreChargeReq": _NORMAL,
+        "PowerDeliveryReq": _NORMAL,
+        "DC_ChargeLoopReq": _LOOP,
+        "MeteringConfirmationReq": _NORMAL,
+        "DC_WeldingDetectionReq": _NORMAL,
+        "SessionStopReq": _NORMAL,
+    }
+)
+"""Name of the request -> its timing."""
+
+
+class Timing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The timers of a session; the defaults are the standard's. Each side uses the ones that bear its name."""
+
+    secc_sequence: float = 60.0
+    """Charger: longest silence of the vehicle after a response (V2G20-443)."""
+    secc_sequence_loop: float = 0.5
+    """Charger: the same after a charge-loop response (V2G20-1502)."""
+    secc_loop_tolerance: float = 4.5
+    """Charger: granted on top of `secc_sequence_loop`; 0 is the letter of the standard. Vehicles in the field
+    loop at 0.53 s, and others in use allow 60 s."""
+    ongoing: float = 60.0
+    """Both: longest chain of Ongoing answers that is taken."""
+    ongoing_performance: float = 55.0
+    """Both: the side that answers Ongoing has finished by then."""
+    evcc_sequence_performance: float = 40.0
+    evcc_loop_performance: float = 0.25
+    evcc_communication_setup: float = 20.0
+    """Vehicle: from the matched data link to SessionSetupRes."""
+    evcc_cable_check: float = 40.0
+    evcc_pre_charge: float = 10.0
+    evcc_welding_detection: float = 60.0
+    """Vehicle: policy, the standard gives none."""
+    contactor: float = 1.4
+    """Charger: a contactor that has not moved by then has failed; inside PowerDelivery's 1.5 s."""
+    close: float = 5.0
+    """Charger: how long it waits after SessionStopRes for the vehicle to close (V2G20-1633, -1643)."""
+    message_scale: float = 1.0
+    """Vehicle: factor on every message timeout, for peers known to be slow; 1 is the standard."""
+
+    def message_timeout(self, request: str) -> float:
+        """Return how long the vehicle waits for the answer to the request of that name."""
+        return MESSAGES[request].timeout * self.message_scale
