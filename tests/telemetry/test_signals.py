@@ -1,0 +1,69 @@
+"""Records on the wire."""
+
+import contextlib
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from v2g.errors import CodecError
+from v2g.telemetry.signals import CONTEXTS, SIGNALS, Record, decode_record, encode_record
+
+VALUES = st.sampled_from(sorted(SIGNALS)).flatmap(
+    lambda n: st.tuples(st.just(n), st.floats(SIGNALS[n].minimum, SIGNALS[n].maximum))
+)
+RECORDS = st.builds(
+    Record,
+    ev=st.text("abcdef0123456789", min_size=1, max_size=64),
+    boot=st.integers(1, 2**31),
+    seq=st.integers(1, 2**53),
+    utc_ms=st.integers(0, 2**45),
+    context=st.sampled_from(CONTEXTS),
+    keyframe=st.booleans(),
+    signals=st.lists(VALUES, max_size=13).map(dict),
+    schema=st.just("v2g-telemetry/1"),
+)
+
+
+@given(RECORDS)
+def test_every_record_survives_the_wire(record: Record) -> None:
+    assert decode_record(encode_record(record)) == record
+
+
+@given(st.binary(max_size=300))
+def test_garbage_is_one_documented_error(data: bytes) -> None:
+    with pytest.raises(CodecError):
+        decode_record(data)
+
+
+@given(RECORDS, st.data())
+def test_a_damaged_record_is_a_record_or_one_documented_error(record: Record, data: st.DataObject) -> None:
+    body = bytearray(encode_record(record))
+    body[data.draw(st.integers(0, len(body) - 1))] = data.draw(st.integers(0, 255))
+    with contextlib.suppress(CodecError):
+        assert isinstance(decode_record(bytes(body)), Record)
+
+
+@pytest.mark.parametrize(
+    ("field", "message"),
+    [
+        ({"schema": "v2g-telemetry/9"}, "0x2B9"),
+        ({"context": "flying"}, "context"),
+        ({"seq": 0}, "no usable"),
+        ({"ev": ""}, "no usable"),
+        ({"signals": {"battery.voltage": 1e9}}, "outside"),
+        ({"signals": {"battery.voltage": "400"}}, "outside"),
+        ({"signals": {"engine.torque": 3}}, "unknown signal"),
+    ],
+)
+def test_what_the_registry_does_not_know_is_refused(field: dict[str, object], message: str) -> None:
+    good: dict[str, object] = {
+        "ev": "a", "boot": 1, "seq": 1, "utc_ms": 0, "context": "parked", "keyframe": True, "signals": {}
+    }  # fmt: skip
+    with pytest.raises(CodecError, match=message):
+        decode_record(encode_record(Record(**(good | field))))  # type: ignore[arg-type]
+
+
+def test_a_record_larger_than_the_bound_is_refused_unread() -> None:
+    with pytest.raises(CodecError, match="65536"):
+        decode_record(b" " * 65537)

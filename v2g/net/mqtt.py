@@ -1,0 +1,167 @@
+"""MQTT 5 over TLS 1.3 for asyncio, by paho-mqtt (R80, R82).
+
+paho runs its own network thread; everything the caller sees happens in the event loop. Connecting and reconnecting
+with back-off are paho's; publishing before the connection stands waits until it does.
+"""
+
+import asyncio
+import ssl
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import paho.mqtt.client as paho
+from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+
+from v2g.errors import TransportError
+
+
+class MqttConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How to reach a broker. `ca`, `chain` and `key` are PEM files; without `ca` the connection is refused."""
+
+    host: str
+    port: int = 8883
+    ca: Path | None = None
+    chain: Path | None = None
+    key: Path | None = None
+    client_id: str = ""
+    keep_alive: int = 30
+    session_expiry: int = 86400
+
+
+class MqttClient:
+    """One connection. `on_message(topic, payload)` is called in the loop; a message is acknowledged after it returns.
+
+    An exception from `on_message` leaves the message unacknowledged, so the broker delivers it again.
+    """
+
+    def __init__(
+        self,
+        config: MqttConfig,
+        *,
+        on_message: Callable[[str, bytes], None] | None = None,
+        on_connection: Callable[[bool], None] | None = None,
+    ) -> None:
+        self._config = config
+        self._loop = asyncio.get_running_loop()
+        self._on_message, self._on_connection = on_message, on_connection
+        self._waiting: dict[int, asyncio.Future[None]] = {}
+        self._subscriptions: list[str] = []
+        self.connected = asyncio.Event()
+        self._client = client = paho.Client(
+            CallbackAPIVersion.VERSION2,
+            client_id=config.client_id,
+            protocol=paho.MQTTv5,
+            manual_ack=on_message is not None,
+        )
+        client.on_connect = self._connected
+        client.on_disconnect = self._disconnected
+        client.on_publish = self._published
+        client.on_message = self._received
+        client.reconnect_delay_set(min_delay=1, max_delay=30)
+        client.tls_set_context(_tls_context(config))
+
+    def start(self) -> None:
+        """Begin connecting; returns at once. `connected` is set whenever the broker has accepted us."""
+        properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+        properties.SessionExpiryInterval = self._config.session_expiry
+        self._client.connect_async(
+            self._config.host,
+            self._config.port,
+            keepalive=self._config.keep_alive,
+            clean_start=False,
+            properties=properties,
+        )
+        self._client.loop_start()
+
+    def subscribe(self, topic: str) -> None:
+        """Subscribe with QoS 1, now and after every reconnect."""
+        self._subscriptions.append(topic)
+        if self.connected.is_set():
+            self._client.subscribe(topic, qos=1)
+
+    async def publish(self, topic: str, payload: bytes) -> None:
+        """Publish with QoS 1 and return when the broker has acknowledged.
+
+        Raises TransportError when the connection is lost before that; the message may or may not have arrived.
+        """
+        await self.connected.wait()
+        done = self._loop.create_future()
+        info = self._client.publish(topic, payload, qos=1)
+        if info.rc != paho.MQTT_ERR_SUCCESS:
+            raise TransportError(f"MQTT publish refused: {paho.error_string(info.rc)}")
+        self._waiting[info.mid] = done
+        await done
+
+    async def close(self) -> None:
+        """Disconnect and wait for paho's thread."""
+        self._client.disconnect()
+        await asyncio.to_thread(self._client.loop_stop)
+
+    # paho's thread calls these; each hands over to the loop.
+
+    def _connected(self, client: paho.Client, _user: Any, _flags: Any, reason: ReasonCode, _properties: Any) -> None:
+        if reason.is_failure:
+            return
+        for topic in self._subscriptions:
+            client.subscribe(topic, qos=1)
+        self._call(self._set_connected, True)  # noqa: FBT003
+
+    def _disconnected(self, _client: Any, _user: Any, _flags: Any, _reason: Any, _properties: Any) -> None:
+        self._call(self._set_connected, False)  # noqa: FBT003
+
+    def _published(self, _client: Any, _user: Any, mid: int, reason: ReasonCode, _properties: Any) -> None:
+        self._call(self._settle, mid, str(reason) if reason.is_failure else None)
+
+    def _received(self, client: paho.Client, _user: Any, message: paho.MQTTMessage) -> None:
+        self._call(self._deliver, client, message)
+
+    def _call(self, function: Callable[..., None], *arguments: Any) -> None:
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(function, *arguments)
+
+    # These run in the loop.
+
+    def _set_connected(self, connected: bool) -> None:
+        if connected:
+            self.connected.set()
+        else:
+            self.connected.clear()
+            for waiting in self._waiting.values():
+                if not waiting.done():
+                    waiting.set_exception(TransportError("MQTT connection lost before the acknowledgement"))
+            self._waiting.clear()
+        if self._on_connection is not None:
+            self._on_connection(connected)
+
+    def _settle(self, mid: int, failure: str | None) -> None:
+        waiting = self._waiting.pop(mid, None)
+        if waiting is None or waiting.done():
+            return
+        if failure is None:
+            waiting.set_result(None)
+        else:
+            waiting.set_exception(TransportError(f"MQTT broker refused the message: {failure}"))
+
+    def _deliver(self, client: paho.Client, message: paho.MQTTMessage) -> None:
+        assert self._on_message is not None
+        self._on_message(message.topic, bytes(message.payload))
+        client.ack(message.mid, message.qos)
+
+
+def _tls_context(config: MqttConfig) -> ssl.SSLContext:
+    """TLS 1.3 only, peer verified, own certificate when there is one."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    try:
+        if config.ca is not None:
+            context.load_verify_locations(config.ca)
+        if config.chain is not None:
+            context.load_cert_chain(config.chain, config.key)
+    except OSError as error:
+        raise TransportError(f"MQTT certificates: {error}") from None
+    return context
