@@ -1,0 +1,111 @@
+"""Authorization of drivers and contracts (functional block C)."""
+
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+from v2g.ocpp.messages.base import (
+    V21,
+    Datatype,
+    DateTime,
+    EnergyTransferMode,
+    Message,
+    MessageContent,
+    NonNegative,
+    OCSPRequestData,
+    OneOrMore,
+    StatusInfo,
+    String8,
+    String50,
+    text,
+    values_201,
+)
+from v2g.ocpp.messages.tariff_cost import Tariff
+
+IdTokenType = Annotated[
+    str,
+    Meta(max_length=20),
+    values_201("Central", "eMAID", "ISO14443", "ISO15693", "KeyCode", "Local", "MacAddress", "NoAuthorization"),
+]
+
+
+class AdditionalInfo(Datatype, frozen=True, kw_only=True):
+    """A further token beside an identifier."""
+
+    additional_id_token: Annotated[str, text(255, v201=36)]
+    type: String50
+
+
+class IdToken(Datatype, frozen=True, kw_only=True):
+    """Who wants to charge. For plug and charge `type` is `eMAID`."""
+
+    additional_info: OneOrMore[AdditionalInfo] = ()
+    id_token: Annotated[str, text(255, v201=36)]
+    type: IdTokenType
+
+
+class AuthorizeRequest(Message, frozen=True, kw_only=True):
+    """Station asks whether a driver may charge; for plug and charge with the contract chain, PEM (C01, C07)."""
+
+    id_token: IdToken
+    certificate: Annotated[str, text(10000, v201=5500)] | None = None
+    iso15118_certificate_hash_data: Annotated[OneOrMore[OCSPRequestData], Meta(max_length=4)] = ()
+
+
+AuthorizeCertificateStatus = Literal[
+    "Accepted",
+    "SignatureError",
+    "CertificateExpired",
+    "CertificateRevoked",
+    "NoCertificateAvailable",
+    "CertChainError",
+    "ContractCancelled",
+]
+AuthorizationStatus = Literal[
+    "Accepted",
+    "Blocked",
+    "ConcurrentTx",
+    "Expired",
+    "Invalid",
+    "NoCredit",
+    "NotAllowedTypeEVSE",
+    "NotAtThisLocation",
+    "NotAtThisTime",
+    "Unknown",
+]
+
+
+class IdTokenInfo(Datatype, frozen=True, kw_only=True):
+    """What the CSMS knows about an identifier."""
+
+    status: AuthorizationStatus
+    cache_expiry_date_time: DateTime | None = None
+    charging_priority: int | None = None
+    group_id_token: IdToken | None = None
+    language1: String8 | None = None
+    language2: String8 | None = None
+    evse_id: OneOrMore[NonNegative] = ()
+    personal_message: MessageContent | None = None
+
+
+class AuthorizeResponse(Message, frozen=True, kw_only=True):
+    """`certificate_info` is present when a contract certificate or its hashes were sent (C07)."""
+
+    id_token_info: IdTokenInfo
+    certificate_status: AuthorizeCertificateStatus | None = None
+    allowed_energy_transfer: Annotated[OneOrMore[EnergyTransferMode], V21] = ()
+    tariff: Annotated[Tariff | None, V21] = None
+
+
+class ClearCacheRequest(Message, frozen=True, kw_only=True):
+    """CSMS wants the authorization cache emptied (C11)."""
+
+
+ClearCacheStatus = Literal["Accepted", "Rejected"]
+
+
+class ClearCacheResponse(Message, frozen=True, kw_only=True):
+    """Answer to ClearCache."""
+
+    status: ClearCacheStatus
+    status_info: StatusInfo | None = None

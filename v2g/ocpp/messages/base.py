@@ -1,0 +1,161 @@
+"""What all OCPP message declarations share: base classes, small types, and the marks that tell 2.0.1 from 2.1.
+
+Every message is declared once, as OCPP 2.1 has it, which is a superset of 2.0.1. What 2.0.1 has not, or limits
+more, stands beside the field as `Meta(extra={"2.0.1": rule})` and is enforced by `v2g.ocpp.versions`. A rule holds
+`absent` (2.1 only), `required`, `integer`, `max_length`, `values` (the only ones), or `without` (2.1-only values).
+"""
+
+from typing import Annotated, Final, Literal, TypeVar
+
+from msgspec import Meta, Struct, field
+
+T = TypeVar("T")
+
+V21: Final = Meta(extra={"2.0.1": {"absent": True}})
+"""The field exists in 2.1 only."""
+
+REQUIRED_201: Final = Meta(extra={"2.0.1": {"required": True}})
+"""The field is optional in 2.1 and required in 2.0.1."""
+
+
+def since_21(*values: str) -> Meta:
+    """Mark the values of an enumeration that 2.0.1 does not know."""
+    return Meta(extra={"2.0.1": {"without": values}})
+
+
+def values_201(*values: str) -> Meta:
+    """Mark a string of 2.1 that in 2.0.1 is an enumeration of `values`."""
+    return Meta(extra={"2.0.1": {"values": values}})
+
+
+def text(max_length: int, *, v201: int) -> Meta:
+    """Bound a string by `max_length` characters in 2.1 and by `v201` in 2.0.1."""
+    return Meta(max_length=max_length, extra={"2.0.1": {"max_length": v201}})
+
+
+String3 = Annotated[str, Meta(max_length=3)]
+String8 = Annotated[str, Meta(max_length=8)]
+String16 = Annotated[str, Meta(max_length=16)]
+String20 = Annotated[str, Meta(max_length=20)]
+String25 = Annotated[str, Meta(max_length=25)]
+String32 = Annotated[str, Meta(max_length=32)]
+String36 = Annotated[str, Meta(max_length=36)]
+String40 = Annotated[str, Meta(max_length=40)]
+String50 = Annotated[str, Meta(max_length=50)]
+String60 = Annotated[str, Meta(max_length=60)]
+String80 = Annotated[str, Meta(max_length=80)]
+String88 = Annotated[str, Meta(max_length=88)]
+String100 = Annotated[str, Meta(max_length=100)]
+String128 = Annotated[str, Meta(max_length=128)]
+String160 = Annotated[str, Meta(max_length=160)]
+String255 = Annotated[str, Meta(max_length=255)]
+String256 = Annotated[str, Meta(max_length=256)]
+String500 = Annotated[str, Meta(max_length=500)]
+String1000 = Annotated[str, Meta(max_length=1000)]
+String2000 = Annotated[str, Meta(max_length=2000)]
+String2500 = Annotated[str, Meta(max_length=2500)]
+String5500 = Annotated[str, Meta(max_length=5500)]
+String10000 = Annotated[str, Meta(max_length=10000)]
+NonNegative = Annotated[int, Meta(ge=0)]
+WholeIn201 = Annotated[int | float, Meta(extra={"2.0.1": {"integer": True}})]
+OneOrMore = Annotated[tuple[T, ...], Meta(min_length=1)]
+"""A list that is left out, never empty: `()` stands for left out."""
+
+DateTime = Annotated[
+    str, Meta(pattern=r"^\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)$", max_length=35)
+]
+"""RFC 3339 with time zone. `v2g.ocpp.times` converts to and from ms since 1970 in UTC."""
+
+
+class CustomData(Struct, frozen=True, kw_only=True, rename="camel"):
+    """An extension that every object may carry. Content beyond the vendor's name is not kept."""
+
+    vendor_id: Annotated[str, Meta(max_length=255)]
+
+
+class Datatype(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True, forbid_unknown_fields=True):
+    """Base of everything inside a message: snake_case here, camelCase on the wire, unknown properties refused."""
+
+    custom_data: CustomData | None = None
+
+
+class Message(Datatype, frozen=True, kw_only=True):
+    """Base of requests and responses. Constructors do not check; `v2g.ocpp.rpc` does, in both directions."""
+
+
+HashAlgorithm = Literal["SHA256", "SHA384", "SHA512"]
+
+
+class CertificateHashData(Datatype, frozen=True, kw_only=True):
+    """Names a certificate by hashes of its issuer, hex, and its serial number, hex without leading zeros."""
+
+    hash_algorithm: HashAlgorithm
+    issuer_name_hash: String128
+    issuer_key_hash: String128
+    serial_number: String40
+
+
+GenericStatus = Literal["Accepted", "Rejected"]
+
+
+class StatusInfo(Datatype, frozen=True, kw_only=True):
+    """Why a request was answered as it was; `reason_code` is from the appendix or vendor-specific."""
+
+    reason_code: String20
+    additional_info: Annotated[str, text(1024, v201=512)] | None = None
+
+
+class EVSE(Datatype, frozen=True, kw_only=True):
+    """An EVSE (1, 2, ...; 0 is the whole station) and, when one is meant, its connector."""
+
+    id: NonNegative
+    connector_id: NonNegative | None = None
+
+
+class OCSPRequestData(Datatype, frozen=True, kw_only=True):
+    """What an OCSP request about one certificate needs; hashes and serial number in hex."""
+
+    hash_algorithm: HashAlgorithm
+    issuer_name_hash: String128
+    issuer_key_hash: String128
+    serial_number: String40
+    responder_url: Annotated[str, text(2000, v201=512)] = field(name="responderURL")
+
+
+EnergyTransferMode = Annotated[
+    Literal[
+        "AC_single_phase",
+        "AC_two_phase",
+        "AC_three_phase",
+        "DC",
+        "AC_BPT",
+        "AC_BPT_DER",
+        "AC_DER",
+        "DC_BPT",
+        "DC_ACDP",
+        "DC_ACDP_BPT",
+        "WPT",
+    ],
+    since_21("AC_BPT", "AC_BPT_DER", "AC_DER", "DC_BPT", "DC_ACDP", "DC_ACDP_BPT", "WPT"),
+]
+MessageFormat = Annotated[Literal["ASCII", "HTML", "URI", "UTF8", "QRCODE"], since_21("QRCODE")]
+
+
+class MessageContent(Datatype, frozen=True, kw_only=True):
+    """A text for the driver."""
+
+    format: MessageFormat
+    language: String8 | None = None
+    content: Annotated[str, text(1024, v201=512)]
+
+
+OperationMode = Literal[
+    "Idle",
+    "ChargingOnly",
+    "CentralSetpoint",
+    "ExternalSetpoint",
+    "ExternalLimits",
+    "CentralFrequency",
+    "LocalFrequency",
+    "LocalLoadBalancing",
+]

@@ -1,0 +1,146 @@
+"""Contract, root and station certificates (functional block M, ISO 15118)."""
+
+from typing import Annotated, Literal
+
+from msgspec import Meta, field
+
+from v2g.ocpp.messages.base import (
+    V21,
+    CertificateHashData,
+    Datatype,
+    Message,
+    NonNegative,
+    OCSPRequestData,
+    OneOrMore,
+    StatusInfo,
+    String50,
+    String255,
+    since_21,
+    text,
+)
+
+CertificateAction = Literal["Install", "Update"]
+
+
+class Get15118EVCertificateRequest(Message, frozen=True, kw_only=True):
+    """Station passes on a certificate installation or update, EXI in base64 (M01, M02)."""
+
+    iso15118_schema_version: String50
+    action: CertificateAction
+    exi_request: Annotated[str, text(11000, v201=5600)]
+    maximum_contract_certificate_chains: Annotated[NonNegative | None, V21] = None
+    prioritized_emaids: Annotated[OneOrMore[String255], Meta(max_length=8), V21] = field(
+        default=(), name="prioritizedEMAIDs"
+    )
+
+
+Iso15118EVCertificateStatus = Literal["Accepted", "Failed"]
+
+
+class Get15118EVCertificateResponse(Message, frozen=True, kw_only=True):
+    """Answer to Get15118EVCertificate."""
+
+    status: Iso15118EVCertificateStatus
+    status_info: StatusInfo | None = None
+    exi_response: Annotated[str, text(17000, v201=7500)]
+    remaining_contracts: Annotated[NonNegative | None, V21] = None
+
+
+class GetCertificateStatusRequest(Message, frozen=True, kw_only=True):
+    """Station asks for an OCSP answer (M06)."""
+
+    ocsp_request_data: OCSPRequestData
+
+
+GetCertificateStatus = Literal["Accepted", "Failed"]
+
+
+class GetCertificateStatusResponse(Message, frozen=True, kw_only=True):
+    """`ocsp_result` is the DER OCSP response in base64."""
+
+    status: GetCertificateStatus
+    status_info: StatusInfo | None = None
+    ocsp_result: Annotated[str, text(18000, v201=5500)] | None = None
+
+
+InstallCertificateUse = Annotated[
+    Literal[
+        "V2GRootCertificate",
+        "MORootCertificate",
+        "ManufacturerRootCertificate",
+        "CSMSRootCertificate",
+        "OEMRootCertificate",
+    ],
+    since_21("OEMRootCertificate"),
+]
+
+
+class InstallCertificateRequest(Message, frozen=True, kw_only=True):
+    """CSMS installs a root certificate, PEM (M05)."""
+
+    certificate_type: InstallCertificateUse
+    certificate: Annotated[str, text(10000, v201=5500)]
+
+
+InstallCertificateStatus = Literal["Accepted", "Rejected", "Failed"]
+
+
+class InstallCertificateResponse(Message, frozen=True, kw_only=True):
+    """Answer to InstallCertificate."""
+
+    status: InstallCertificateStatus
+    status_info: StatusInfo | None = None
+
+
+class DeleteCertificateRequest(Message, frozen=True, kw_only=True):
+    """CSMS deletes a certificate (M04)."""
+
+    certificate_hash_data: CertificateHashData
+
+
+DeleteCertificateStatus = Literal["Accepted", "Failed", "NotFound"]
+
+
+class DeleteCertificateResponse(Message, frozen=True, kw_only=True):
+    """Answer to DeleteCertificate."""
+
+    status: DeleteCertificateStatus
+    status_info: StatusInfo | None = None
+
+
+GetCertificateIdUse = Annotated[
+    Literal[
+        "V2GRootCertificate",
+        "MORootCertificate",
+        "CSMSRootCertificate",
+        "V2GCertificateChain",
+        "ManufacturerRootCertificate",
+        "OEMRootCertificate",
+    ],
+    since_21("OEMRootCertificate"),
+]
+
+
+class GetInstalledCertificateIdsRequest(Message, frozen=True, kw_only=True):
+    """CSMS asks which certificates are installed (M03)."""
+
+    certificate_type: OneOrMore[GetCertificateIdUse] = ()
+
+
+class CertificateHashDataChain(Datatype, frozen=True, kw_only=True):
+    """An installed certificate and its sub-CAs."""
+
+    certificate_hash_data: CertificateHashData
+    certificate_type: GetCertificateIdUse
+    child_certificate_hash_data: Annotated[OneOrMore[CertificateHashData], Meta(max_length=4)] = ()
+
+
+GetInstalledCertificateStatus = Literal["Accepted", "NotFound"]
+
+
+class GetInstalledCertificateIdsResponse(Message, frozen=True, kw_only=True):
+    """Answer to GetInstalledCertificateIds."""
+
+    status: GetInstalledCertificateStatus
+    status_info: StatusInfo | None = None
+    certificate_hash_data_chain: OneOrMore[CertificateHashDataChain] = ()

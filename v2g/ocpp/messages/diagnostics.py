@@ -1,0 +1,112 @@
+"""Events of the device model and log files (functional block N)."""
+
+from typing import Annotated, Literal
+
+from v2g.ocpp.messages.base import (
+    V21,
+    Datatype,
+    DateTime,
+    Message,
+    NonNegative,
+    OneOrMore,
+    StatusInfo,
+    String36,
+    String50,
+    String255,
+    String500,
+    String2500,
+    since_21,
+    text,
+)
+from v2g.ocpp.messages.device_model import Component, Variable
+
+EventNotification = Literal["HardWiredNotification", "HardWiredMonitor", "PreconfiguredMonitor", "CustomMonitor"]
+EventTrigger = Literal["Alerting", "Delta", "Periodic"]
+
+
+class EventData(Datatype, frozen=True, kw_only=True):
+    """One event of the device model."""
+
+    event_id: NonNegative
+    timestamp: DateTime
+    trigger: EventTrigger
+    cause: NonNegative | None = None
+    actual_value: String2500
+    tech_code: String50 | None = None
+    tech_info: String500 | None = None
+    cleared: bool | None = None
+    transaction_id: String36 | None = None
+    component: Component
+    variable_monitoring_id: NonNegative | None = None
+    event_notification_type: EventNotification
+    variable: Variable
+    severity: Annotated[NonNegative | None, V21] = None
+
+
+class NotifyEventRequest(Message, frozen=True, kw_only=True):
+    """Station reports events; `tbc` when more follows (N07)."""
+
+    generated_at: DateTime
+    tbc: bool = False
+    seq_no: NonNegative
+    event_data: OneOrMore[EventData]
+
+
+class NotifyEventResponse(Message, frozen=True, kw_only=True):
+    """Answer to NotifyEvent."""
+
+
+LogType = Annotated[Literal["DiagnosticsLog", "SecurityLog", "DataCollectorLog"], since_21("DataCollectorLog")]
+
+
+class LogParameters(Datatype, frozen=True, kw_only=True):
+    """Where to upload which time of a log."""
+
+    remote_location: Annotated[str, text(2000, v201=512)]
+    oldest_timestamp: DateTime | None = None
+    latest_timestamp: DateTime | None = None
+
+
+class GetLogRequest(Message, frozen=True, kw_only=True):
+    """CSMS wants a log uploaded (N01)."""
+
+    log: LogParameters
+    log_type: LogType
+    request_id: int
+    retries: NonNegative | None = None
+    retry_interval: int | None = None
+
+
+LogStatus = Literal["Accepted", "Rejected", "AcceptedCanceled"]
+
+
+class GetLogResponse(Message, frozen=True, kw_only=True):
+    """Answer to GetLog."""
+
+    status: LogStatus
+    status_info: StatusInfo | None = None
+    filename: String255 | None = None
+
+
+UploadLogStatus = Literal[
+    "BadMessage",
+    "Idle",
+    "NotSupportedOperation",
+    "PermissionDenied",
+    "Uploaded",
+    "UploadFailure",
+    "Uploading",
+    "AcceptedCanceled",
+]
+
+
+class LogStatusNotificationRequest(Message, frozen=True, kw_only=True):
+    """Station reports progress of an upload (N01)."""
+
+    status: UploadLogStatus
+    request_id: int | None = None
+    status_info: Annotated[StatusInfo | None, V21] = None
+
+
+class LogStatusNotificationResponse(Message, frozen=True, kw_only=True):
+    """Answer to LogStatusNotification."""

@@ -1,0 +1,266 @@
+"""What the vehicle needs and what it plans (K15 to K18, ISO 15118)."""
+
+from typing import Annotated, Literal
+
+from msgspec import Meta, field
+
+from v2g.ocpp.messages.base import (
+    V21,
+    Datatype,
+    DateTime,
+    EnergyTransferMode,
+    GenericStatus,
+    Message,
+    NonNegative,
+    OneOrMore,
+    StatusInfo,
+    String3,
+    String50,
+    String2000,
+    WholeIn201,
+    since_21,
+)
+from v2g.ocpp.messages.charging_profiles import ChargingSchedule
+
+
+class ACChargingParameters(Datatype, frozen=True, kw_only=True):
+    """AC needs: energy Wh, current A per phase, voltage V."""
+
+    energy_amount: WholeIn201
+    ev_min_current: WholeIn201
+    ev_max_current: WholeIn201
+    ev_max_voltage: WholeIn201
+
+
+ControlMode = Literal["ScheduledControl", "DynamicControl"]
+
+
+class DCChargingParameters(Datatype, frozen=True, kw_only=True):
+    """DC needs: current A, voltage V, energy and capacity Wh, power W, states of charge %."""
+
+    ev_max_current: WholeIn201
+    ev_max_voltage: WholeIn201
+    ev_max_power: WholeIn201 | None = None
+    ev_energy_capacity: WholeIn201 | None = None
+    energy_amount: WholeIn201 | None = None
+    state_of_charge: Annotated[int, Meta(ge=0, le=100)] | None = None
+    full_soc: Annotated[int, Meta(ge=0, le=100)] | None = field(default=None, name="fullSoC")
+    bulk_soc: Annotated[int, Meta(ge=0, le=100)] | None = field(default=None, name="bulkSoC")
+
+
+DERControl = Literal[
+    "EnterService",
+    "FreqDroop",
+    "FreqWatt",
+    "FixedPFAbsorb",
+    "FixedPFInject",
+    "FixedVar",
+    "Gradients",
+    "HFMustTrip",
+    "HFMayTrip",
+    "HVMustTrip",
+    "HVMomCess",
+    "HVMayTrip",
+    "LimitMaxDischarge",
+    "LFMustTrip",
+    "LVMustTrip",
+    "LVMomCess",
+    "LVMayTrip",
+    "PowerMonitoringMustTrip",
+    "VoltVar",
+    "VoltWatt",
+    "WattPF",
+    "WattVar",
+]
+IslandingDetection = Literal[
+    "NoAntiIslandingSupport",
+    "RoCoF",
+    "UVP_OVP",
+    "UFP_OFP",
+    "VoltageVectorShift",
+    "ZeroCrossingDetection",
+    "OtherPassive",
+    "ImpedanceMeasurement",
+    "ImpedanceAtFrequency",
+    "SlipModeFrequencyShift",
+    "SandiaFrequencyShift",
+    "SandiaVoltageShift",
+    "FrequencyJump",
+    "RCLQFactor",
+    "OtherActive",
+]
+
+
+class DERChargingParameters(Datatype, frozen=True, kw_only=True):
+    """Grid-support abilities of a vehicle with an inverter: power W or var or VA, voltage V, energy Wh. 2.1 only."""
+
+    ev_supported_der_control: OneOrMore[DERControl] = field(default=(), name="evSupportedDERControl")
+    ev_over_excited_max_discharge_power: float | None = None
+    ev_over_excited_power_factor: float | None = None
+    ev_under_excited_max_discharge_power: float | None = None
+    ev_under_excited_power_factor: float | None = None
+    max_apparent_power: float | None = None
+    max_charge_apparent_power: float | None = None
+    max_charge_apparent_power_l2: float | None = field(default=None, name="maxChargeApparentPower_L2")
+    max_charge_apparent_power_l3: float | None = field(default=None, name="maxChargeApparentPower_L3")
+    max_discharge_apparent_power: float | None = None
+    max_discharge_apparent_power_l2: float | None = field(default=None, name="maxDischargeApparentPower_L2")
+    max_discharge_apparent_power_l3: float | None = field(default=None, name="maxDischargeApparentPower_L3")
+    max_charge_reactive_power: float | None = None
+    max_charge_reactive_power_l2: float | None = field(default=None, name="maxChargeReactivePower_L2")
+    max_charge_reactive_power_l3: float | None = field(default=None, name="maxChargeReactivePower_L3")
+    min_charge_reactive_power: float | None = None
+    min_charge_reactive_power_l2: float | None = field(default=None, name="minChargeReactivePower_L2")
+    min_charge_reactive_power_l3: float | None = field(default=None, name="minChargeReactivePower_L3")
+    max_discharge_reactive_power: float | None = None
+    max_discharge_reactive_power_l2: float | None = field(default=None, name="maxDischargeReactivePower_L2")
+    max_discharge_reactive_power_l3: float | None = field(default=None, name="maxDischargeReactivePower_L3")
+    min_discharge_reactive_power: float | None = None
+    min_discharge_reactive_power_l2: float | None = field(default=None, name="minDischargeReactivePower_L2")
+    min_discharge_reactive_power_l3: float | None = field(default=None, name="minDischargeReactivePower_L3")
+    nominal_voltage: float | None = None
+    nominal_voltage_offset: float | None = None
+    max_nominal_voltage: float | None = None
+    min_nominal_voltage: float | None = None
+    ev_inverter_manufacturer: String50 | None = None
+    ev_inverter_model: String50 | None = None
+    ev_inverter_serial_number: String50 | None = None
+    ev_inverter_sw_version: String50 | None = None
+    ev_inverter_hw_version: String50 | None = None
+    ev_islanding_detection_method: OneOrMore[IslandingDetection] = ()
+    ev_islanding_trip_time: float | None = None
+    ev_maximum_level1_dc_injection: float | None = field(default=None, name="evMaximumLevel1DCInjection")
+    ev_duration_level1_dc_injection: float | None = field(default=None, name="evDurationLevel1DCInjection")
+    ev_maximum_level2_dc_injection: float | None = field(default=None, name="evMaximumLevel2DCInjection")
+    ev_duration_level2_dc_injection: float | None = field(default=None, name="evDurationLevel2DCInjection")
+    ev_reactive_susceptance: float | None = None
+    ev_session_total_discharge_energy_available: float | None = None
+
+
+class EVPriceRule(Datatype, frozen=True, kw_only=True):
+    """What the vehicle asks for energy from a power (W) on. 2.1 only."""
+
+    energy_fee: float
+    power_range_start: float
+
+
+class EVAbsolutePriceScheduleEntry(Datatype, frozen=True, kw_only=True):
+    """Price rules for `duration` s. 2.1 only."""
+
+    duration: int
+    ev_price_rule: Annotated[OneOrMore[EVPriceRule], Meta(max_length=8)]
+
+
+class EVAbsolutePriceSchedule(Datatype, frozen=True, kw_only=True):
+    """What the vehicle asks for its energy. 2.1 only."""
+
+    time_anchor: DateTime
+    currency: String3
+    ev_absolute_price_schedule_entries: Annotated[OneOrMore[EVAbsolutePriceScheduleEntry], Meta(max_length=1024)]
+    price_algorithm: String2000
+
+
+class EVPowerScheduleEntry(Datatype, frozen=True, kw_only=True):
+    """Power (W) for `duration` s; discharging is negative. 2.1 only."""
+
+    duration: int
+    power: float
+
+
+class EVPowerSchedule(Datatype, frozen=True, kw_only=True):
+    """Power over time that the vehicle offers. 2.1 only."""
+
+    ev_power_schedule_entries: Annotated[OneOrMore[EVPowerScheduleEntry], Meta(max_length=1024)]
+    time_anchor: DateTime
+
+
+class EVEnergyOffer(Datatype, frozen=True, kw_only=True):
+    """The vehicle's offer: power and prices. 2.1 only."""
+
+    ev_absolute_price_schedule: EVAbsolutePriceSchedule | None = None
+    ev_power_schedule: EVPowerSchedule
+
+
+MobilityNeedsMode = Literal["EVCC", "EVCC_SECC"]
+
+
+class V2XChargingParameters(Datatype, frozen=True, kw_only=True):
+    """Limits of a vehicle that can discharge: power W, current A, voltage V, energy Wh. 2.1 only."""
+
+    min_charge_power: float | None = None
+    min_charge_power_l2: float | None = field(default=None, name="minChargePower_L2")
+    min_charge_power_l3: float | None = field(default=None, name="minChargePower_L3")
+    max_charge_power: float | None = None
+    max_charge_power_l2: float | None = field(default=None, name="maxChargePower_L2")
+    max_charge_power_l3: float | None = field(default=None, name="maxChargePower_L3")
+    min_discharge_power: float | None = None
+    min_discharge_power_l2: float | None = field(default=None, name="minDischargePower_L2")
+    min_discharge_power_l3: float | None = field(default=None, name="minDischargePower_L3")
+    max_discharge_power: float | None = None
+    max_discharge_power_l2: float | None = field(default=None, name="maxDischargePower_L2")
+    max_discharge_power_l3: float | None = field(default=None, name="maxDischargePower_L3")
+    min_charge_current: float | None = None
+    max_charge_current: float | None = None
+    min_discharge_current: float | None = None
+    max_discharge_current: float | None = None
+    min_voltage: float | None = None
+    max_voltage: float | None = None
+    ev_target_energy_request: float | None = None
+    ev_min_energy_request: float | None = None
+    ev_max_energy_request: float | None = None
+    ev_min_v2x_energy_request: float | None = field(default=None, name="evMinV2XEnergyRequest")
+    ev_max_v2x_energy_request: float | None = field(default=None, name="evMaxV2XEnergyRequest")
+    target_soc: Annotated[int, Meta(ge=0, le=100)] | None = field(default=None, name="targetSoC")
+
+
+class ChargingNeeds(Datatype, frozen=True, kw_only=True):
+    """What the vehicle asked for in its charge parameters."""
+
+    ac_charging_parameters: ACChargingParameters | None = None
+    der_charging_parameters: Annotated[DERChargingParameters | None, V21] = None
+    ev_energy_offer: Annotated[EVEnergyOffer | None, V21] = None
+    requested_energy_transfer: EnergyTransferMode
+    dc_charging_parameters: DCChargingParameters | None = None
+    v2x_charging_parameters: Annotated[V2XChargingParameters | None, V21] = None
+    available_energy_transfer: Annotated[OneOrMore[EnergyTransferMode], V21] = ()
+    control_mode: Annotated[ControlMode | None, V21] = None
+    mobility_needs_mode: Annotated[MobilityNeedsMode | None, V21] = None
+    departure_time: DateTime | None = None
+
+
+class NotifyEVChargingNeedsRequest(Message, frozen=True, kw_only=True):
+    """Station passes on what the vehicle needs (K15)."""
+
+    evse_id: Annotated[int, Meta(ge=1)]
+    max_schedule_tuples: NonNegative | None = None
+    charging_needs: ChargingNeeds
+    timestamp: Annotated[DateTime | None, V21] = None
+
+
+NotifyEVChargingNeedsStatus = Annotated[
+    Literal["Accepted", "Rejected", "Processing", "NoChargingProfile"], since_21("NoChargingProfile")
+]
+
+
+class NotifyEVChargingNeedsResponse(Message, frozen=True, kw_only=True):
+    """Answer to NotifyEVChargingNeeds."""
+
+    status: NotifyEVChargingNeedsStatus
+    status_info: StatusInfo | None = None
+
+
+class NotifyEVChargingScheduleRequest(Message, frozen=True, kw_only=True):
+    """Station passes on the vehicle's plan (K15, K17)."""
+
+    time_base: DateTime
+    charging_schedule: ChargingSchedule
+    evse_id: Annotated[int, Meta(ge=1)]
+    selected_charging_schedule_id: Annotated[NonNegative | None, V21] = None
+    power_tolerance_acceptance: Annotated[bool | None, V21] = None
+
+
+class NotifyEVChargingScheduleResponse(Message, frozen=True, kw_only=True):
+    """Answer to NotifyEVChargingSchedule."""
+
+    status: GenericStatus
+    status_info: StatusInfo | None = None

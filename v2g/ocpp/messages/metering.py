@@ -1,0 +1,169 @@
+"""Meter values (functional block J)."""
+
+from typing import Annotated, Literal
+
+from v2g.ocpp.messages.base import (
+    REQUIRED_201,
+    Datatype,
+    DateTime,
+    Message,
+    NonNegative,
+    OneOrMore,
+    String20,
+    String50,
+    String2500,
+    since_21,
+    text,
+)
+
+Location = Annotated[Literal["Body", "Cable", "EV", "Inlet", "Outlet", "Upstream"], since_21("Upstream")]
+Measurand = Annotated[
+    Literal[
+        "Current.Export",
+        "Current.Export.Offered",
+        "Current.Export.Minimum",
+        "Current.Import",
+        "Current.Import.Offered",
+        "Current.Import.Minimum",
+        "Current.Offered",
+        "Display.PresentSOC",
+        "Display.MinimumSOC",
+        "Display.TargetSOC",
+        "Display.MaximumSOC",
+        "Display.RemainingTimeToMinimumSOC",
+        "Display.RemainingTimeToTargetSOC",
+        "Display.RemainingTimeToMaximumSOC",
+        "Display.ChargingComplete",
+        "Display.BatteryEnergyCapacity",
+        "Display.InletHot",
+        "Energy.Active.Export.Interval",
+        "Energy.Active.Export.Register",
+        "Energy.Active.Import.Interval",
+        "Energy.Active.Import.Register",
+        "Energy.Active.Import.CableLoss",
+        "Energy.Active.Import.LocalGeneration.Register",
+        "Energy.Active.Net",
+        "Energy.Active.Setpoint.Interval",
+        "Energy.Apparent.Export",
+        "Energy.Apparent.Import",
+        "Energy.Apparent.Net",
+        "Energy.Reactive.Export.Interval",
+        "Energy.Reactive.Export.Register",
+        "Energy.Reactive.Import.Interval",
+        "Energy.Reactive.Import.Register",
+        "Energy.Reactive.Net",
+        "EnergyRequest.Target",
+        "EnergyRequest.Minimum",
+        "EnergyRequest.Maximum",
+        "EnergyRequest.Minimum.V2X",
+        "EnergyRequest.Maximum.V2X",
+        "EnergyRequest.Bulk",
+        "Frequency",
+        "Power.Active.Export",
+        "Power.Active.Import",
+        "Power.Active.Setpoint",
+        "Power.Active.Residual",
+        "Power.Export.Minimum",
+        "Power.Export.Offered",
+        "Power.Factor",
+        "Power.Import.Offered",
+        "Power.Import.Minimum",
+        "Power.Offered",
+        "Power.Reactive.Export",
+        "Power.Reactive.Import",
+        "SoC",
+        "Voltage",
+        "Voltage.Minimum",
+        "Voltage.Maximum",
+    ],
+    since_21(
+        "Current.Export.Offered",
+        "Current.Export.Minimum",
+        "Current.Import.Offered",
+        "Current.Import.Minimum",
+        "Display.PresentSOC",
+        "Display.MinimumSOC",
+        "Display.TargetSOC",
+        "Display.MaximumSOC",
+        "Display.RemainingTimeToMinimumSOC",
+        "Display.RemainingTimeToTargetSOC",
+        "Display.RemainingTimeToMaximumSOC",
+        "Display.ChargingComplete",
+        "Display.BatteryEnergyCapacity",
+        "Display.InletHot",
+        "Energy.Active.Import.CableLoss",
+        "Energy.Active.Import.LocalGeneration.Register",
+        "Energy.Active.Setpoint.Interval",
+        "EnergyRequest.Target",
+        "EnergyRequest.Minimum",
+        "EnergyRequest.Maximum",
+        "EnergyRequest.Minimum.V2X",
+        "EnergyRequest.Maximum.V2X",
+        "EnergyRequest.Bulk",
+        "Power.Active.Setpoint",
+        "Power.Active.Residual",
+        "Power.Export.Minimum",
+        "Power.Export.Offered",
+        "Power.Import.Offered",
+        "Power.Import.Minimum",
+        "Voltage.Minimum",
+        "Voltage.Maximum",
+    ),
+]
+Phase = Literal["L1", "L2", "L3", "N", "L1-N", "L2-N", "L3-N", "L1-L2", "L2-L3", "L3-L1"]
+ReadingContext = Literal[
+    "Interruption.Begin",
+    "Interruption.End",
+    "Other",
+    "Sample.Clock",
+    "Sample.Periodic",
+    "Transaction.Begin",
+    "Transaction.End",
+    "Trigger",
+]
+
+
+class SignedMeterValue(Datatype, frozen=True, kw_only=True):
+    """A meter reading with the meter's signature, such as OCMF, in base64. 2.0.1 wants every field."""
+
+    signed_meter_data: Annotated[str, text(32768, v201=2500)]
+    signing_method: Annotated[String50 | None, REQUIRED_201] = None
+    encoding_method: String50
+    public_key: Annotated[String2500 | None, REQUIRED_201] = None
+
+
+class UnitOfMeasure(Datatype, frozen=True, kw_only=True):
+    """Unit of a value, which is multiplied by ten to the `multiplier`."""
+
+    unit: String20 = "Wh"
+    multiplier: int = 0
+
+
+class SampledValue(Datatype, frozen=True, kw_only=True):
+    """One measured value; by default the import register in Wh, sampled periodically, at the outlet."""
+
+    value: float
+    measurand: Measurand | None = None
+    context: ReadingContext | None = None
+    phase: Phase | None = None
+    location: Location | None = None
+    signed_meter_value: SignedMeterValue | None = None
+    unit_of_measure: UnitOfMeasure | None = None
+
+
+class MeterValue(Datatype, frozen=True, kw_only=True):
+    """Values measured at one time."""
+
+    sampled_value: OneOrMore[SampledValue]
+    timestamp: DateTime
+
+
+class MeterValuesRequest(Message, frozen=True, kw_only=True):
+    """Station reports meter values outside a transaction (J01)."""
+
+    evse_id: NonNegative
+    meter_value: OneOrMore[MeterValue]
+
+
+class MeterValuesResponse(Message, frozen=True, kw_only=True):
+    """Answer to MeterValues."""

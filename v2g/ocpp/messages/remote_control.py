@@ -1,0 +1,98 @@
+"""What the CSMS asks of a station at once (functional block F)."""
+
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+from v2g.ocpp.messages.authorization import IdToken
+from v2g.ocpp.messages.base import EVSE, V21, Message, NonNegative, StatusInfo, String36, String50, since_21
+from v2g.ocpp.messages.charging_profiles import ChargingProfile
+
+
+class RequestStartTransactionRequest(Message, frozen=True, kw_only=True):
+    """CSMS wants a transaction started (F01, F02)."""
+
+    evse_id: Annotated[int, Meta(ge=1)] | None = None
+    group_id_token: IdToken | None = None
+    id_token: IdToken
+    remote_start_id: int
+    charging_profile: ChargingProfile | None = None
+
+
+RequestStartStopStatus = Literal["Accepted", "Rejected"]
+
+
+class RequestStartTransactionResponse(Message, frozen=True, kw_only=True):
+    """Answer to RequestStartTransaction."""
+
+    status: RequestStartStopStatus
+    status_info: StatusInfo | None = None
+    transaction_id: String36 | None = None
+
+
+class RequestStopTransactionRequest(Message, frozen=True, kw_only=True):
+    """CSMS wants a transaction ended (F03)."""
+
+    transaction_id: String36
+
+
+class RequestStopTransactionResponse(Message, frozen=True, kw_only=True):
+    """Answer to RequestStopTransaction."""
+
+    status: RequestStartStopStatus
+    status_info: StatusInfo | None = None
+
+
+MessageTrigger = Annotated[
+    Literal[
+        "BootNotification",
+        "LogStatusNotification",
+        "FirmwareStatusNotification",
+        "Heartbeat",
+        "MeterValues",
+        "SignChargingStationCertificate",
+        "SignV2GCertificate",
+        "SignV2G20Certificate",
+        "StatusNotification",
+        "TransactionEvent",
+        "SignCombinedCertificate",
+        "PublishFirmwareStatusNotification",
+        "CustomTrigger",
+    ],
+    since_21("SignV2G20Certificate", "CustomTrigger"),
+]
+
+
+class TriggerMessageRequest(Message, frozen=True, kw_only=True):
+    """CSMS wants a message sent now (F06)."""
+
+    evse: EVSE | None = None
+    requested_message: MessageTrigger
+    custom_trigger: Annotated[String50 | None, V21] = None
+
+
+TriggerMessageStatus = Literal["Accepted", "Rejected", "NotImplemented"]
+
+
+class TriggerMessageResponse(Message, frozen=True, kw_only=True):
+    """Answer to TriggerMessage."""
+
+    status: TriggerMessageStatus
+    status_info: StatusInfo | None = None
+
+
+class UnlockConnectorRequest(Message, frozen=True, kw_only=True):
+    """CSMS wants a connector's cable released (F05)."""
+
+    evse_id: NonNegative
+    connector_id: NonNegative
+
+
+UnlockStatus = Literal["Unlocked", "UnlockFailed", "OngoingAuthorizedTransaction", "UnknownConnector"]
+
+
+class UnlockConnectorResponse(Message, frozen=True, kw_only=True):
+    """Answer to UnlockConnector."""
+
+    status: UnlockStatus
+    status_info: StatusInfo | None = None

@@ -1,0 +1,167 @@
+"""Charging profiles set, cleared and reported (functional block K)."""
+
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+from v2g.ocpp.messages.base import (
+    V21,
+    Datatype,
+    DateTime,
+    GenericStatus,
+    Message,
+    NonNegative,
+    OneOrMore,
+    StatusInfo,
+    values_201,
+)
+from v2g.ocpp.messages.charging_profiles import (
+    ChargingProfile,
+    ChargingProfilePurpose,
+    ChargingRateUnit,
+    ChargingSchedule,
+    ChargingSchedulePeriod,
+)
+
+
+class SetChargingProfileRequest(Message, frozen=True, kw_only=True):
+    """CSMS sets a charging profile on an EVSE, or on the station as EVSE 0 (K01)."""
+
+    evse_id: NonNegative
+    charging_profile: ChargingProfile
+
+
+ChargingProfileStatus = Literal["Accepted", "Rejected"]
+
+
+class SetChargingProfileResponse(Message, frozen=True, kw_only=True):
+    """Answer to SetChargingProfile."""
+
+    status: ChargingProfileStatus
+    status_info: StatusInfo | None = None
+
+
+class ClearChargingProfile(Datatype, frozen=True, kw_only=True):
+    """Which profiles to clear."""
+
+    evse_id: NonNegative | None = None
+    charging_profile_purpose: ChargingProfilePurpose | None = None
+    stack_level: NonNegative | None = None
+
+
+class ClearChargingProfileRequest(Message, frozen=True, kw_only=True):
+    """CSMS clears charging profiles (K10)."""
+
+    charging_profile_id: int | None = None
+    charging_profile_criteria: ClearChargingProfile | None = None
+
+
+ClearChargingProfileStatus = Literal["Accepted", "Unknown"]
+
+
+class ClearChargingProfileResponse(Message, frozen=True, kw_only=True):
+    """Answer to ClearChargingProfile."""
+
+    status: ClearChargingProfileStatus
+    status_info: StatusInfo | None = None
+
+
+ChargingLimitSource = Annotated[str, Meta(max_length=20), values_201("EMS", "Other", "SO", "CSO")]
+
+
+class ChargingProfileCriterion(Datatype, frozen=True, kw_only=True):
+    """Which profiles to report."""
+
+    charging_profile_purpose: ChargingProfilePurpose | None = None
+    stack_level: NonNegative | None = None
+    charging_profile_id: OneOrMore[int] = ()
+    charging_limit_source: Annotated[OneOrMore[ChargingLimitSource], Meta(max_length=4)] = ()
+
+
+class GetChargingProfilesRequest(Message, frozen=True, kw_only=True):
+    """CSMS wants profiles reported as ReportChargingProfiles (K09)."""
+
+    request_id: int
+    evse_id: NonNegative | None = None
+    charging_profile: ChargingProfileCriterion
+
+
+GetChargingProfileStatus = Literal["Accepted", "NoProfiles"]
+
+
+class GetChargingProfilesResponse(Message, frozen=True, kw_only=True):
+    """Answer to GetChargingProfiles."""
+
+    status: GetChargingProfileStatus
+    status_info: StatusInfo | None = None
+
+
+class ReportChargingProfilesRequest(Message, frozen=True, kw_only=True):
+    """Station reports profiles that it holds (K09)."""
+
+    request_id: int
+    charging_limit_source: ChargingLimitSource
+    charging_profile: OneOrMore[ChargingProfile]
+    tbc: bool = False
+    evse_id: NonNegative
+
+
+class ReportChargingProfilesResponse(Message, frozen=True, kw_only=True):
+    """Answer to ReportChargingProfiles."""
+
+
+class GetCompositeScheduleRequest(Message, frozen=True, kw_only=True):
+    """CSMS asks what limits result from all profiles over the next `duration` s (K08)."""
+
+    duration: int
+    charging_rate_unit: ChargingRateUnit | None = None
+    evse_id: NonNegative
+
+
+class CompositeSchedule(Datatype, frozen=True, kw_only=True):
+    """The schedule that results from all profiles."""
+
+    evse_id: NonNegative
+    duration: int
+    schedule_start: DateTime
+    charging_rate_unit: ChargingRateUnit
+    charging_schedule_period: OneOrMore[ChargingSchedulePeriod]
+
+
+class GetCompositeScheduleResponse(Message, frozen=True, kw_only=True):
+    """Answer to GetCompositeSchedule."""
+
+    status: GenericStatus
+    status_info: StatusInfo | None = None
+    schedule: CompositeSchedule | None = None
+
+
+class ChargingLimit(Datatype, frozen=True, kw_only=True):
+    """Who set a limit that is not the CSMS's."""
+
+    charging_limit_source: ChargingLimitSource
+    is_local_generation: Annotated[bool | None, V21] = None
+    is_grid_critical: bool | None = None
+
+
+class NotifyChargingLimitRequest(Message, frozen=True, kw_only=True):
+    """Station reports an external limit (K12)."""
+
+    charging_schedule: OneOrMore[ChargingSchedule] = ()
+    evse_id: NonNegative | None = None
+    charging_limit: ChargingLimit
+
+
+class NotifyChargingLimitResponse(Message, frozen=True, kw_only=True):
+    """Answer to NotifyChargingLimit."""
+
+
+class ClearedChargingLimitRequest(Message, frozen=True, kw_only=True):
+    """Station reports that an external limit ended (K13)."""
+
+    charging_limit_source: ChargingLimitSource
+    evse_id: NonNegative | None = None
+
+
+class ClearedChargingLimitResponse(Message, frozen=True, kw_only=True):
+    """Answer to ClearedChargingLimit."""

@@ -1,0 +1,206 @@
+"""Tariffs and running cost (functional block I). Money is in the tariff's currency, energy in kWh, time in s."""
+
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+from v2g.ocpp.messages.base import (
+    Datatype,
+    DateTime,
+    Message,
+    MessageContent,
+    NonNegative,
+    OneOrMore,
+    String3,
+    String20,
+    String36,
+    String60,
+    String500,
+)
+
+
+class TaxRate(Datatype, frozen=True, kw_only=True):
+    """A tax on a price, in percent. 2.1 only."""
+
+    type: String20
+    tax: float
+    stack: NonNegative | None = None
+
+
+class Price(Datatype, frozen=True, kw_only=True):
+    """A price with and without taxes. 2.1 only."""
+
+    excl_tax: float | None = None
+    incl_tax: float | None = None
+    tax_rates: Annotated[OneOrMore[TaxRate], Meta(max_length=5)] = ()
+
+
+DayOfWeek = Literal["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"]
+EvseKind = Literal["AC", "DC"]
+
+
+class TariffConditions(Datatype, frozen=True, kw_only=True):
+    """When a price applies. Times are local `HH:MM`, dates `YYYY-MM-DD`, energy Wh, power W, current A. 2.1 only."""
+
+    start_time_of_day: str | None = None
+    end_time_of_day: str | None = None
+    day_of_week: Annotated[OneOrMore[DayOfWeek], Meta(max_length=7)] = ()
+    valid_from_date: str | None = None
+    valid_to_date: str | None = None
+    evse_kind: EvseKind | None = None
+    min_energy: float | None = None
+    max_energy: float | None = None
+    min_current: float | None = None
+    max_current: float | None = None
+    min_power: float | None = None
+    max_power: float | None = None
+    min_time: int | None = None
+    max_time: int | None = None
+    min_charging_time: int | None = None
+    max_charging_time: int | None = None
+    min_idle_time: int | None = None
+    max_idle_time: int | None = None
+
+
+class TariffEnergyPrice(Datatype, frozen=True, kw_only=True):
+    """A price for one kWh. 2.1 only."""
+
+    price_kwh: float
+    conditions: TariffConditions | None = None
+
+
+class TariffEnergy(Datatype, frozen=True, kw_only=True):
+    """Prices for energy. 2.1 only."""
+
+    prices: OneOrMore[TariffEnergyPrice]
+    tax_rates: Annotated[OneOrMore[TaxRate], Meta(max_length=5)] = ()
+
+
+class TariffConditionsFixed(Datatype, frozen=True, kw_only=True):
+    """When a fixed fee applies. 2.1 only."""
+
+    start_time_of_day: str | None = None
+    end_time_of_day: str | None = None
+    day_of_week: Annotated[OneOrMore[DayOfWeek], Meta(max_length=7)] = ()
+    valid_from_date: str | None = None
+    valid_to_date: str | None = None
+    evse_kind: EvseKind | None = None
+    payment_brand: String20 | None = None
+    payment_recognition: String20 | None = None
+
+
+class TariffFixedPrice(Datatype, frozen=True, kw_only=True):
+    """A fixed fee. 2.1 only."""
+
+    conditions: TariffConditionsFixed | None = None
+    price_fixed: float
+
+
+class TariffFixed(Datatype, frozen=True, kw_only=True):
+    """Fixed fees. 2.1 only."""
+
+    prices: OneOrMore[TariffFixedPrice]
+    tax_rates: Annotated[OneOrMore[TaxRate], Meta(max_length=5)] = ()
+
+
+class TariffTimePrice(Datatype, frozen=True, kw_only=True):
+    """A price for one minute. 2.1 only."""
+
+    price_minute: float
+    conditions: TariffConditions | None = None
+
+
+class TariffTime(Datatype, frozen=True, kw_only=True):
+    """Prices for time. 2.1 only."""
+
+    prices: OneOrMore[TariffTimePrice]
+    tax_rates: Annotated[OneOrMore[TaxRate], Meta(max_length=5)] = ()
+
+
+class Tariff(Datatype, frozen=True, kw_only=True):
+    """A tariff of one currency (ISO 4217). 2.1 only."""
+
+    tariff_id: String60
+    description: Annotated[OneOrMore[MessageContent], Meta(max_length=10)] = ()
+    currency: String3
+    energy: TariffEnergy | None = None
+    valid_from: DateTime | None = None
+    charging_time: TariffTime | None = None
+    idle_time: TariffTime | None = None
+    fixed_fee: TariffFixed | None = None
+    reservation_time: TariffTime | None = None
+    reservation_fixed: TariffFixed | None = None
+    min_cost: Price | None = None
+    max_cost: Price | None = None
+
+
+CostDimensionKind = Literal["Energy", "MaxCurrent", "MinCurrent", "MaxPower", "MinPower", "IdleTIme", "ChargingTime"]
+
+
+class CostDimension(Datatype, frozen=True, kw_only=True):
+    """A volume in a charging period. 2.1 only."""
+
+    type: CostDimensionKind
+    volume: float
+
+
+class ChargingPeriod(Datatype, frozen=True, kw_only=True):
+    """A time in which one set of prices applied. 2.1 only."""
+
+    dimensions: OneOrMore[CostDimension] = ()
+    tariff_id: String60 | None = None
+    start_period: DateTime
+
+
+TariffCost = Literal["NormalCost", "MinCost", "MaxCost"]
+
+
+class TotalPrice(Datatype, frozen=True, kw_only=True):
+    """Totals with and without taxes. 2.1 only."""
+
+    excl_tax: float | None = None
+    incl_tax: float | None = None
+
+
+class TotalCost(Datatype, frozen=True, kw_only=True):
+    """Cost of a transaction by kind. 2.1 only."""
+
+    currency: String3
+    type_of_cost: TariffCost
+    fixed: Price | None = None
+    energy: Price | None = None
+    charging_time: Price | None = None
+    idle_time: Price | None = None
+    reservation_time: Price | None = None
+    reservation_fixed: Price | None = None
+    total: TotalPrice
+
+
+class TotalUsage(Datatype, frozen=True, kw_only=True):
+    """Energy (kWh) and times (s) of a transaction. 2.1 only."""
+
+    energy: float
+    charging_time: int
+    idle_time: int
+    reservation_time: int | None = None
+
+
+class CostDetails(Datatype, frozen=True, kw_only=True):
+    """Cost of a transaction as the station worked it out. 2.1 only."""
+
+    charging_periods: OneOrMore[ChargingPeriod] = ()
+    total_cost: TotalCost
+    total_usage: TotalUsage
+    failure_to_calculate: bool | None = None
+    failure_reason: String500 | None = None
+
+
+class CostUpdatedRequest(Message, frozen=True, kw_only=True):
+    """CSMS tells the running cost (I02)."""
+
+    total_cost: float
+    transaction_id: String36
+
+
+class CostUpdatedResponse(Message, frozen=True, kw_only=True):
+    """Answer to CostUpdated."""
