@@ -123,7 +123,15 @@ class CertificateError(TrustError):
 
 
 class RevocationError(TrustError):
-    """A certificate is revoked, or its revocation state could not be established."""
+    """A certificate is revoked, or its revocation state could not be established.
+
+    `reason` is one of `revoked`, `unknown` (the responder does not know the certificate), `missing`, `expired`,
+    `not_yet_valid`, `malformed`, `wrong_certificate`, `bad_signature`, `refused` (the responder gave no answer).
+    """
+
+    def __init__(self, message: str, *, reason: str, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.reason: Final = reason
 
 
 class SignatureError(TrustError):

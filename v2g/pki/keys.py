@@ -9,7 +9,7 @@ import stat
 from pathlib import Path
 from typing import Protocol
 
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed448
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
@@ -95,8 +95,8 @@ def verify_signature(key: PublicKey, data: bytes, signature: bytes) -> None:
         raise SignatureError(f"{algorithm.value} signature does not match") from None
 
 
-def load_key(path: Path) -> SoftwareKey:
-    """Return the PKCS#8 PEM key in `path`.
+def load_private_key(path: Path) -> PrivateKey:
+    """Return the PKCS#8 PEM key in `path`, for libraries that must hold the key itself, such as a TLS stack.
 
     Raises KeyAccessError when the file is missing, is no EC or Ed448 key, or may be read by anyone but its owner.
     """
@@ -105,11 +105,16 @@ def load_key(path: Path) -> SoftwareKey:
         if mode & 0o077:
             raise KeyAccessError(f"{path} has mode {mode:04o}", hint=f"chmod 600 {path}")
         key = serialization.load_pem_private_key(path.read_bytes(), password=None)
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, UnsupportedAlgorithm) as error:
         raise KeyAccessError(f"{path}: {error}") from None
     if not isinstance(key, ec.EllipticCurvePrivateKey | ed448.Ed448PrivateKey):
         raise KeyAccessError(f"{path} holds neither an EC nor an Ed448 key")
-    return SoftwareKey(key)
+    return key
+
+
+def load_key(path: Path) -> SoftwareKey:
+    """Return the signing key in `path`. Raises as `load_private_key`, and SignatureError for a foreign curve."""
+    return SoftwareKey(load_private_key(path))
 
 
 def save_key(path: Path, key: PrivateKey) -> None:
