@@ -274,7 +274,7 @@ def encode_choice(value: msgspec.Struct, alternatives: Sequence[type[msgspec.Str
     return _wrap(_context(alternatives.index(type(value)), node), node.encode(value, type(value).__name__))
 
 
-def decode_choice(data: bytes, alternatives: Sequence[type[S]]) -> S:
+def decode_choice(data: bytes, alternatives: Sequence[type[msgspec.Struct]]) -> msgspec.Struct:
     """Return the alternative that `data` is the one encoding of. Raises Asn1Error for everything else."""
     number = data[0] ^ (_CONTEXT | _CONSTRUCTED) if data else len(alternatives)
     if len(data) > MAX_BYTES or not 0 <= number < len(alternatives):

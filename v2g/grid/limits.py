@@ -1,0 +1,149 @@
+"""One model for everything that bounds or asks for power: signed watts with validity, source, priority and version.
+
+Signs as everywhere: positive power flows from the charger into the vehicle. Limits are magnitudes, never negative.
+Whoever sets limits (vehicle, charger, site, grid operator, CSMS) counts its own versions up; an older one never
+replaces a newer one, whatever order messages arrive in.
+"""
+
+from collections.abc import Iterable
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from v2g.asn1.discharge import DischargeLimits
+
+Watts = Annotated[int, Meta(ge=0, le=10_000_000)]
+SignedWatts = Annotated[int, Meta(ge=-10_000_000, le=10_000_000)]
+
+VEHICLE, EVSE, SITE, OPERATOR = "vehicle", "evse", "site", "operator"
+
+
+class Limit(msgspec.Struct, frozen=True, kw_only=True):
+    """What one source allows in `[valid_from_ms, valid_until_ms)`; None is open-ended.
+
+    A limit that ran out permits no discharge and goes on limiting charge: nobody vouches for export any more, while
+    a car that stops charging because a message is late helps no one.
+    """
+
+    source: str
+    charge_w: Watts
+    discharge_w: Watts
+    version: Annotated[int, Meta(ge=0, le=2**32 - 1)] = 0
+    valid_from_ms: int = 0
+    valid_until_ms: int | None = None
+
+    def discharge_at(self, utc_ms: int) -> int:
+        """Return the W of discharge that this source vouches for at a time."""
+        live = self.valid_from_ms <= utc_ms and (self.valid_until_ms is None or utc_ms < self.valid_until_ms)
+        return self.discharge_w if live else 0
+
+
+class Setpoint(msgspec.Struct, frozen=True, kw_only=True):
+    """A wish for power: `power_w` > 0 charges, < 0 discharges. The highest `priority` wins, then the newest version."""
+
+    power_w: SignedWatts
+    source: str
+    priority: int = 0
+    version: Annotated[int, Meta(ge=0)] = 0
+    valid_from_ms: int = 0
+    valid_until_ms: int | None = None
+
+
+class EffectiveLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """The smallest of all limits, in each direction, and the source that binds."""
+
+    charge_w: int
+    discharge_w: int
+    charge_source: str
+    discharge_source: str
+
+    def clamp(self, power_w: int) -> int:
+        """Return the power nearest to `power_w` that the limits allow."""
+        return max(-self.discharge_w, min(self.charge_w, power_w))
+
+
+def effective_limits(limits: Iterable[Limit], utc_ms: int) -> EffectiveLimits:
+    """Return the smallest limits at a time; of equals the first binds. No limit at all allows 0 W."""
+    limits = list(limits)
+    if not limits:
+        return EffectiveLimits(charge_w=0, discharge_w=0, charge_source="none", discharge_source="none")
+    charge = min(limits, key=lambda limit: limit.charge_w)
+    discharge = min(limits, key=lambda limit: limit.discharge_at(utc_ms))
+    return EffectiveLimits(
+        charge_w=charge.charge_w,
+        discharge_w=discharge.discharge_at(utc_ms),
+        charge_source=charge.source,
+        discharge_source=discharge.source,
+    )
+
+
+class LimitBook:
+    """The newest limit of every source. One writer: the core that owns it."""
+
+    def __init__(self, limits: Iterable[Limit] = ()) -> None:
+        self._limits: dict[str, Limit] = {}
+        for limit in limits:
+            self.update(limit)
+
+    def update(self, limit: Limit) -> bool:
+        """Take a limit and return True, unless a newer version of its source is known. Equal versions replace."""
+        known = self._limits.get(limit.source)
+        if known is not None and limit.version < known.version:
+            return False
+        self._limits[limit.source] = limit
+        return True
+
+    def get(self, source: str) -> Limit | None:
+        """Return the newest limit of a source."""
+        return self._limits.get(source)
+
+    def effective(self, utc_ms: int) -> EffectiveLimits:
+        """Return what all sources together allow at a time."""
+        return effective_limits(self._limits.values(), utc_ms)
+
+    def discharge_limits(self, utc_ms: int) -> DischargeLimits:
+        """Return the four limits of a discharge offer; a source that has not spoken allows 0 W."""
+        watts = {source: self._discharge(source, utc_ms) for source in (VEHICLE, EVSE, SITE, OPERATOR)}
+        operator = self._limits.get(OPERATOR)
+        return discharge_limits(
+            ev_w=watts[VEHICLE],
+            evse_w=watts[EVSE],
+            site_w=watts[SITE],
+            operator_w=watts[OPERATOR],
+            operator_version=operator.version if operator else 0,
+            source=self.effective(utc_ms).discharge_source,
+        )
+
+    def next_change_ms(self, utc_ms: int) -> int | None:
+        """Return the first time after `utc_ms` at which a validity begins or ends."""
+        edges = [e for x in self._limits.values() for e in (x.valid_from_ms, x.valid_until_ms) if e is not None]
+        return min((edge for edge in edges if edge > utc_ms), default=None)
+
+    def _discharge(self, source: str, utc_ms: int) -> int:
+        limit = self._limits.get(source)
+        return limit.discharge_at(utc_ms) if limit else 0
+
+
+def discharge_limits(
+    *, ev_w: int, evse_w: int, site_w: int, operator_w: int, operator_version: int = 0, source: str = ""
+) -> DischargeLimits:
+    """Return the limits of an offer (W of discharge); negative figures count as 0."""
+    watts = [max(0, w) for w in (ev_w, evse_w, site_w, operator_w)]
+    return DischargeLimits(
+        ev_w=watts[0],
+        evse_w=watts[1],
+        site_w=watts[2],
+        operator_w=watts[3],
+        max_discharge_w=min(watts),
+        operator_version=operator_version,
+        source=source[:64],
+    )
+
+
+def choose_setpoint(setpoints: Iterable[Setpoint], utc_ms: int) -> Setpoint | None:
+    """Return the setpoint in force: live, of the highest priority, of those the newest version."""
+    live = [
+        s for s in setpoints if s.valid_from_ms <= utc_ms and (s.valid_until_ms is None or utc_ms < s.valid_until_ms)
+    ]
+    return max(live, key=lambda s: (s.priority, s.version), default=None)

@@ -1,0 +1,83 @@
+"""Signing and opening the messages of signed discharge."""
+
+import hashlib
+from typing import Self
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec, ed448
+
+from v2g.asn1.discharge import (
+    DischargeContent,
+    ResultStatus,
+    SignatureAlgorithm,
+    SignedMessage,
+    decode_content,
+    decode_signed,
+    encode_content,
+    encode_signed,
+)
+from v2g.errors import Asn1Error, CertificateError, RefusedError, SignatureError
+from v2g.pki.keys import PublicKey, SigningKey, algorithm_of, verify_signature
+
+
+class Party:
+    """Somebody whose signatures are believed: the public half of one certificate that was validated before."""
+
+    def __init__(self, certificate: bytes, public_key: PublicKey) -> None:
+        self.fingerprint = hashlib.sha256(certificate).digest()
+        self.public_key = public_key
+
+    @classmethod
+    def of(cls, certificate: bytes) -> Self:
+        """Return the party of a certificate (DER). Its chain is the caller's business. Raises CertificateError."""
+        try:
+            key = x509.load_der_x509_certificate(certificate).public_key()
+        except ValueError as error:
+            raise CertificateError(f"certificate: {error}", reason="malformed") from None
+        if not isinstance(key, ec.EllipticCurvePublicKey | ed448.Ed448PublicKey):
+            raise CertificateError("the certificate holds neither an EC nor an Ed448 key", reason="bad_profile")
+        return cls(certificate, key)
+
+
+def sign_content(content: DischargeContent, key: SigningKey, fingerprint: bytes) -> bytes:
+    """Return the frame payload (DER SignedMessage) of `content`; `fingerprint` is SHA-256 of the key's certificate.
+
+    Raises Asn1Error when a field lies outside its declaration.
+    """
+    data = encode_content(content)
+    message = SignedMessage(
+        content=data,
+        signer=fingerprint,
+        algorithm=SignatureAlgorithm(key.algorithm.value),
+        signature=key.sign(data),
+    )
+    return encode_signed(message)
+
+
+def open_signed(payload: bytes, party: Party) -> DischargeContent:
+    """Return what `party` said. Raises RefusedError with reason `malformed`, `unknown_signer` or `bad_signature`."""
+    try:
+        message = decode_signed(payload)
+    except Asn1Error as error:
+        raise _refused(str(error), ResultStatus.MALFORMED) from None
+    if message.signer != party.fingerprint:
+        raise _refused(f"signed by certificate {message.signer.hex()[:16]}", ResultStatus.UNKNOWN_SIGNER)
+    try:
+        if message.algorithm.value != algorithm_of(party.public_key).value:
+            raise SignatureError(f"{message.algorithm.value} is not the algorithm of this key")
+        verify_signature(party.public_key, message.content, message.signature)
+    except SignatureError as error:
+        raise _refused(str(error), ResultStatus.BAD_SIGNATURE) from None
+    try:
+        return decode_content(message.content)
+    except Asn1Error as error:
+        raise _refused(str(error), ResultStatus.MALFORMED) from None
+
+
+def terms_hash(payload: bytes) -> bytes:
+    """Return the 64 bytes by which decision and commands refer to an offer: SHA-512 of its signed form."""
+    return hashlib.sha512(payload).digest()
+
+
+def _refused(message: str, status: ResultStatus) -> RefusedError:
+    return RefusedError(message, reason=status.value)

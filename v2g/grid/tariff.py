@@ -1,0 +1,174 @@
+"""Prices by time, and the grid operator's signal that brings them.
+
+Prices are integer micro-units of the currency per kWh; `import_price` is what the vehicle pays for energy from the
+grid, `export_compensation` what it receives for energy fed back. Times are UTC ms; local clock time enters only
+where a day's price bands are laid out (`day_slots`), which is where summer time makes days of 92 or 100 quarter hours.
+"""
+
+import itertools
+from collections.abc import Iterator, Sequence
+from datetime import UTC, date, datetime, timedelta, tzinfo
+from typing import Annotated, Final
+
+import msgspec
+from msgspec import Meta
+
+from v2g.asn1.discharge import MicroPerKwh, PriceSlot
+from v2g.errors import CodecError, RefusedError
+
+QUARTER_MS: Final = 15 * 60 * 1000
+"""ms in a quarter of an hour: the settlement interval."""
+
+MAX_SIGNAL_BYTES: Final = 1_000_000
+
+__all__ = [
+    "QUARTER_MS",
+    "GridSignal",
+    "PriceBand",
+    "PriceSlot",
+    "SignalSlot",
+    "Tariff",
+    "day_slots",
+    "local_day",
+    "parse_grid_signal",
+]
+
+
+class Tariff(msgspec.Struct, frozen=True, kw_only=True):
+    """A price series: `slots` ascending and without overlap; gaps are times without a price."""
+
+    currency: Annotated[str, Meta(pattern="^[A-Z]{3}$")]
+    slots: tuple[PriceSlot, ...]
+    version: Annotated[int, Meta(ge=0, le=2**32 - 1)] = 0
+    source: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse a series that gives one moment two prices."""
+        for before, after in itertools.pairwise(self.slots):
+            if after.start_ms < before.end_ms:
+                raise ValueError(f"price slot at {after.start_ms} begins before the one at {before.start_ms} ends")
+        if any(slot.duration_ms < 1 for slot in self.slots):
+            raise ValueError("a price slot has no length")
+
+    def price_at(self, utc_ms: int) -> PriceSlot:
+        """Return the slot in force. Raises RefusedError (`no_price`) in a gap."""
+        for slot in self.slots:
+            if slot.start_ms <= utc_ms < slot.end_ms:
+                return slot
+        raise RefusedError(f"the tariff has no price at {utc_ms}", reason="no_price")
+
+    def split(self, start_ms: int, end_ms: int) -> Iterator[tuple[int, int, PriceSlot]]:
+        """Yield (start, end, slot) pieces of `[start_ms, end_ms)`. Raises RefusedError (`no_price`) at a gap."""
+        while start_ms < end_ms:
+            slot = self.price_at(start_ms)
+            piece_end = min(slot.end_ms, end_ms)
+            yield start_ms, piece_end, slot
+            start_ms = piece_end
+
+    def window(self, start_ms: int, end_ms: int, *, at_most: int = 1024) -> tuple[PriceSlot, ...]:
+        """Return the slots in force from `start_ms` on, without a gap between them, until `end_ms`.
+
+        Whole slots: the first may begin earlier and the last end later. Empty when `start_ms` has no price.
+        """
+        found: list[PriceSlot] = []
+        for slot in self.slots:
+            if slot.end_ms <= start_ms:
+                continue
+            expected = found[-1].end_ms if found else start_ms
+            if slot.start_ms > expected or expected >= end_ms or len(found) >= at_most:
+                break
+            found.append(slot)
+        return tuple(found)
+
+
+class SignalSlot(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One slot of a grid signal; prices in micro-units per kWh."""
+
+    start_ms: Annotated[int, Meta(ge=0, le=2**53 - 1)]
+    duration_s: Annotated[int, Meta(ge=1, le=31 * 86400)]
+    import_price: MicroPerKwh
+    export_compensation: MicroPerKwh
+
+
+class GridSignal(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the grid operator says, as JSON: prices, and how much the site may draw and feed back.
+
+    A signal with a higher `version` replaces the former as a whole. After `valid_until_ms` no export is permitted.
+    """
+
+    version: Annotated[int, Meta(ge=0, le=2**32 - 1)]
+    issued_at_ms: Annotated[int, Meta(ge=0, le=2**53 - 1)]
+    source: Annotated[str, Meta(min_length=1, max_length=64)]
+    currency: Annotated[str, Meta(pattern="^[A-Z]{3}$")]
+    slots: Annotated[tuple[SignalSlot, ...], Meta(min_length=1, max_length=3000)]
+    site_import_limit_w: Annotated[int, Meta(ge=0, le=10_000_000)]
+    export_limit_w: Annotated[int, Meta(ge=0, le=10_000_000)]
+    valid_until_ms: Annotated[int, Meta(ge=0, le=2**53 - 1)]
+
+    def tariff(self) -> Tariff:
+        """Return the price series. Raises ValueError when slots overlap or do not ascend."""
+        slots = tuple(
+            PriceSlot(
+                start_ms=slot.start_ms,
+                duration_ms=slot.duration_s * 1000,
+                import_price=slot.import_price,
+                export_compensation=slot.export_compensation,
+            )
+            for slot in self.slots
+        )
+        return Tariff(currency=self.currency, slots=slots, version=self.version, source=self.source)
+
+    def to_json(self) -> bytes:
+        """Return the signal as it is written to files and sent."""
+        return msgspec.json.encode(self)
+
+
+def parse_grid_signal(data: bytes) -> GridSignal:
+    """Return a signal that can be used whole. Raises CodecError naming the field (`$.slots[3].duration_s`)."""
+    if len(data) > MAX_SIGNAL_BYTES:
+        raise CodecError(f"grid signal of {len(data)} bytes", hint=f"at most {MAX_SIGNAL_BYTES} bytes are read")
+    try:
+        signal = msgspec.json.decode(data, type=GridSignal)
+        signal.tariff()
+    except (msgspec.DecodeError, ValueError) as error:
+        raise CodecError(f"grid signal: {error}", hint="see docs/reference for the fields of a grid signal") from None
+    if signal.valid_until_ms <= signal.issued_at_ms:
+        raise CodecError("grid signal: valid_until_ms does not lie after issued_at_ms")
+    return signal
+
+
+class PriceBand(msgspec.Struct, frozen=True):
+    """Prices from a local clock time (minutes after midnight, 0 to 1439) until the next band begins."""
+
+    from_minute: Annotated[int, Meta(ge=0, le=1439)]
+    import_price: MicroPerKwh
+    export_compensation: MicroPerKwh
+
+
+def local_day(day: date, zone: tzinfo) -> tuple[int, int]:
+    """Return the UTC ms at which a local calendar day begins and ends: 92, 96 or 100 quarter hours apart in Europe."""
+    begin, end = (datetime(d.year, d.month, d.day, tzinfo=zone) for d in (day, day + timedelta(days=1)))
+    return _utc_ms(begin), _utc_ms(end)
+
+
+def day_slots(day: date, zone: tzinfo, bands: Sequence[PriceBand]) -> tuple[PriceSlot, ...]:
+    """Lay price bands of local clock time over one local day, one slot for each quarter hour that the day has.
+
+    A band holds from its clock time; before the first band of the day the last one of the list holds. A clock time
+    that occurs twice (end of summer time) is priced alike both times. Raises ValueError without any band.
+    """
+    if not bands:
+        raise ValueError("a day without price bands")
+    ordered = sorted(bands, key=lambda band: band.from_minute)
+    begin, end = local_day(day, zone)
+    slots = []
+    for start in range(begin, end, QUARTER_MS):
+        clock = datetime.fromtimestamp(start / 1000, tz=UTC).astimezone(zone)
+        minute = clock.hour * 60 + clock.minute
+        band = next((b for b in reversed(ordered) if b.from_minute <= minute), ordered[-1])
+        slots.append(PriceSlot(start, min(QUARTER_MS, end - start), band.import_price, band.export_compensation))
+    return tuple(slots)
+
+
+def _utc_ms(moment: datetime) -> int:
+    return int(moment.astimezone(UTC).timestamp()) * 1000
