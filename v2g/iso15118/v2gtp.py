@@ -55,7 +55,7 @@ def frame(payload_type: int, payload: bytes) -> bytes:
     return VERSION + payload_type.to_bytes(2, "big") + len(payload).to_bytes(4, "big") + payload
 
 
-def read_header(header: bytes, *, max_payload: int) -> tuple[int, int]:
+def read_header(header: bytes | bytearray, *, max_payload: int) -> tuple[int, int]:
     """Return `(payload_type, payload_length)` of the first 8 bytes of `header`.
 
     Raises FrameError for another version, a bad inverse, or a length above `max_payload` bytes.
