@@ -1,0 +1,290 @@
+"""OCPP-J remote procedure calls without I/O: the same peer serves station and CSMS (OCPP 2.0.1 and 2.1, part 4).
+
+One `RpcPeer` lives as long as one WebSocket connection. The caller feeds text frames and requests, drains
+`actions()`, sends what they say, and calls `tick` when `deadline()` has come. A malformed frame is answered or
+ignored; it never ends the connection.
+"""
+
+from collections import deque
+from collections.abc import Callable, Collection
+from typing import Final, NamedTuple
+
+import msgspec
+
+from v2g.errors import OcppError, RefusedError, TimeoutExpired, TransportError
+from v2g.observe import Observe
+from v2g.ocpp import routes
+from v2g.ocpp.messages.base import Message
+from v2g.ocpp.routes import Version
+from v2g.ocpp.versions import read_payload, write_payload
+
+CALL, CALLRESULT, CALLERROR, CALLRESULTERROR, SEND = 2, 3, 4, 5, 6
+
+MAX_FRAME: Final = 262_144
+"""Longest frame (characters) that is read; the longest message of the standard, a signed reading, has about 45,000."""
+
+MAX_ID: Final = 36
+MAX_WAITING: Final = 256
+"""Requests of ours that may wait for the one outstanding."""
+
+MAX_OPEN: Final = 16
+"""Requests of the peer that may be in work at once. One is allowed; more happen when the peer's timeout is shorter."""
+
+
+class Send(msgspec.Struct, frozen=True):
+    """Send this text frame."""
+
+    text: str
+
+
+class Called(msgspec.Struct, frozen=True):
+    """The peer wants `request` answered: call `RpcPeer.answer` with this `id`, once."""
+
+    id: str
+    action: str
+    request: Message
+
+
+class Answered(msgspec.Struct, frozen=True):
+    """Our `request` was answered."""
+
+    id: str
+    request: Message
+    response: Message
+
+
+class Failed(msgspec.Struct, frozen=True):
+    """Our `request` got no usable answer.
+
+    `error` is OcppError (the peer's CALLERROR, or its response broke the schema; `answer` is the code),
+    TimeoutExpired, or TransportError (the connection went before the answer came).
+    """
+
+    id: str
+    request: Message
+    error: OcppError | TimeoutExpired | TransportError
+
+
+Action = Send | Called | Answered | Failed | Observe
+
+
+class _Call(NamedTuple):
+    id: str
+    request: Message
+    frame: str
+    timeout: float
+
+
+class RpcPeer:
+    """One end of a connection.
+
+    `version` is the one negotiated; `handles` are the actions this end answers (others are NotSupported, unknown
+    ones NotImplemented). `entropy(n)` gives n random bytes, from which message ids are made. `timeout` (s) is how
+    long an answer may take.
+    """
+
+    def __init__(
+        self,
+        version: Version,
+        *,
+        handles: Collection[str],
+        entropy: Callable[[int], bytes],
+        timeout: float = 30.0,
+        max_frame: int = MAX_FRAME,
+    ) -> None:
+        self.version: Final = version
+        self._handles = frozenset(handles)
+        self._known = routes.known(version)
+        self._entropy = entropy
+        self._timeout = timeout
+        self._max_frame = max_frame
+        self._actions: deque[Action] = deque()
+        self._waiting: deque[_Call] = deque()
+        self._outstanding: _Call | None = None
+        self._expires = 0.0
+        self._open: dict[str, str] = {}
+        self._closed = False
+
+    @property
+    def idle(self) -> bool:
+        """Whether no request of ours is outstanding or waiting."""
+        return self._outstanding is None and not self._waiting
+
+    def actions(self) -> list[Action]:
+        """Return what is to be done, in order, and forget it."""
+        drained = list(self._actions)
+        self._actions.clear()
+        return drained
+
+    def deadline(self) -> float | None:
+        """Return when `tick` is due, on the clock of `now`, or None."""
+        return self._expires if self._outstanding else None
+
+    def call(self, request: Message, now: float, *, timeout: float | None = None) -> str:
+        """Send a request when all before it are answered; return its id. Answered or Failed follows.
+
+        Raises OcppError when the request breaks its declaration in this version, RefusedError when too many wait.
+        """
+        payload = write_payload(request, self.version)
+        if self._closed or len(self._waiting) >= MAX_WAITING:
+            raise RefusedError("the connection takes no further requests", reason="closed" if self._closed else "full")
+        action = routes.action_of(request)
+        identifier = self._entropy(16).hex()
+        frame = f'[{CALL},"{identifier}","{action}",{payload.decode()}]'
+        self._waiting.append(_Call(identifier, request, frame, self._timeout if timeout is None else timeout))
+        self._next(now)
+        return identifier
+
+    def answer(self, identifier: str, answer: Message | OcppError) -> None:
+        """Answer a request of the peer with its response, or with a CALLERROR of the error's code.
+
+        A response that breaks its declaration goes out as InternalError. Unknown and answered ids are ignored.
+        """
+        action = self._open.pop(identifier, None)
+        if action is None or self._closed:
+            return
+        if isinstance(answer, Message):
+            try:
+                payload = write_payload(answer, self.version)
+            except OcppError as error:
+                self._observe("answer_invalid", action=action, reason=str(error))
+                answer = OcppError("the answer could not be written", answer="InternalError")
+            else:
+                self._actions.append(Send(f"[{CALLRESULT},{_json(identifier)},{payload.decode()}]"))
+                return
+        self._send_error(CALLERROR, identifier, answer)
+
+    def tick(self, now: float) -> None:
+        """Give up the outstanding request when its time is over."""
+        if self._outstanding and now >= self._expires:
+            call = self._outstanding
+            self._fail(call, TimeoutExpired(f"{routes.action_of(call.request)} answer", call.timeout), now)
+
+    def close(self, now: float) -> None:
+        """Fail everything that is outstanding or waits: the connection is gone."""
+        self._closed = True
+        calls = [self._outstanding] if self._outstanding else []
+        calls += self._waiting
+        self._outstanding = None
+        self._waiting.clear()
+        self._open.clear()
+        for call in calls:
+            self._actions.append(Failed(call.id, call.request, TransportError("connection lost")))
+
+    def receive(self, text: str, now: float) -> None:
+        """Take one text frame. Never raises: what is wrong with it goes back to the peer or is observed."""
+        if self._closed:
+            return
+        if len(text) > self._max_frame:
+            self._refuse(f"frame has {len(text)} characters, more than {self._max_frame}")
+            return
+        try:
+            frame = msgspec.json.decode(text, type=list[msgspec.Raw])
+            kind = msgspec.json.decode(frame[0], type=int)
+        except (msgspec.DecodeError, RecursionError, UnicodeError, IndexError):
+            self._refuse("frame is not a JSON array that begins with a message type number")
+            return
+        identifier = _text(frame[1]) if len(frame) > 1 else None
+        if identifier is not None and not 0 < len(identifier) <= MAX_ID:
+            identifier = None
+        if kind == CALL:
+            self._receive_call(frame, identifier)
+        elif kind in (CALLRESULT, CALLERROR):
+            self._receive_answer(kind, frame, identifier, now)
+        elif kind in (CALLRESULTERROR, SEND) and self.version == "2.1":
+            self._observe("call_result_error" if kind == CALLRESULTERROR else "send_ignored")
+        elif self.version == "2.1":
+            self._observe("message_type_ignored")  # OCPP-J 2.1, 4.4: ignore the payload
+        else:
+            error = OcppError(f"message type {kind} is not supported", answer="MessageTypeNotSupported")
+            self._send_error(CALLERROR, identifier or "-1", error)
+
+    def _receive_call(self, frame: list[msgspec.Raw], identifier: str | None) -> None:
+        if identifier is None:
+            self._refuse("CALL has no message id of 1 to 36 characters")
+            return
+        try:
+            action, request = self._read_call(frame, identifier)
+        except OcppError as error:
+            self._send_error(CALLERROR, identifier, error)
+            return
+        self._open[identifier] = action
+        self._actions.append(Called(identifier, action, request))
+
+    def _read_call(self, frame: list[msgspec.Raw], identifier: str) -> tuple[str, Message]:
+        if len(frame) != 4:
+            raise OcppError(f"CALL has {len(frame)} elements instead of 4", answer="RpcFrameworkError")
+        action = _text(frame[2])
+        if action is None:
+            raise OcppError("action is not a string", answer="RpcFrameworkError")
+        if identifier in self._open:
+            raise OcppError("a request with this id is being handled", answer="RpcFrameworkError")
+        if action not in self._known:
+            raise OcppError(f"{action[:50]!r} is not an action of OCPP {self.version}", answer="NotImplemented")
+        if action not in self._handles or action not in routes.DECLARED:
+            raise OcppError(f"{action} is not supported here", answer="NotSupported")
+        if len(self._open) >= MAX_OPEN:
+            raise OcppError("too many requests are being handled", answer="GenericError")
+        return action, read_payload(bytes(frame[3]), routes.request_type(action), self.version)
+
+    def _receive_answer(self, kind: int, frame: list[msgspec.Raw], identifier: str | None, now: float) -> None:
+        call = self._outstanding
+        if call is None or identifier != call.id:
+            # Too late, or never asked: answering an answer would only start a quarrel.
+            self._observe(
+                "answer_ignored", error=(_text(frame[2]) or "")[:50] if kind == CALLERROR and frame[2:] else ""
+            )
+            return
+        if kind == CALLERROR:
+            code = (_text(frame[2]) if len(frame) > 2 else None) or "GenericError"
+            description = (_text(frame[3]) if len(frame) > 3 else None) or ""
+            self._fail(call, OcppError(f"{code[:50]}: {description[:255]}", answer=code[:50]), now)
+            return
+        try:
+            if len(frame) != 3:
+                raise OcppError(f"CALLRESULT has {len(frame)} elements instead of 3", answer="RpcFrameworkError")
+            type_ = routes.response_type(routes.action_of(call.request))
+            response = read_payload(bytes(frame[2]), type_, self.version)
+        except OcppError as error:
+            if self.version == "2.1":
+                self._send_error(CALLRESULTERROR, call.id, error)
+            self._fail(call, error, now)
+            return
+        self._actions.append(Answered(call.id, call.request, response))
+        self._outstanding = None
+        self._next(now)
+
+    def _next(self, now: float) -> None:
+        if self._outstanding is None and self._waiting:
+            self._outstanding = self._waiting.popleft()
+            self._expires = now + self._outstanding.timeout
+            self._actions.append(Send(self._outstanding.frame))
+
+    def _fail(self, call: _Call, error: OcppError | TimeoutExpired, now: float) -> None:
+        self._actions.append(Failed(call.id, call.request, error))
+        self._outstanding = None
+        self._next(now)
+
+    def _refuse(self, reason: str) -> None:
+        """Answer a frame whose message id cannot be read (OCPP-J 4.2.3)."""
+        self._send_error(CALLERROR, "-1", OcppError(reason, answer="RpcFrameworkError"))
+
+    def _send_error(self, kind: int, identifier: str, error: OcppError) -> None:
+        self._observe("frame_refused", code=error.answer, reason=str(error)[:255])
+        description = str(error)[:255]
+        self._actions.append(Send(f"[{kind},{_json(identifier)},{_json(error.answer)},{_json(description)},{{}}]"))
+
+    def _observe(self, name: str, **data: str) -> None:
+        self._actions.append(Observe("ocpp", name, {**data}))
+
+
+def _text(raw: msgspec.Raw) -> str | None:
+    """Return a JSON string's content, or None for anything else."""
+    try:
+        return msgspec.json.decode(raw, type=str)
+    except (msgspec.DecodeError, UnicodeError):
+        return None
+
+
+def _json(text: str) -> str:
+    return msgspec.json.encode(text).decode()
