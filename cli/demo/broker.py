@@ -1,0 +1,84 @@
+"""A real mosquitto for the demo and the tests: TLS 1.3, client certificates, a free port, a folder of its own."""
+
+import os
+import shutil
+import socket
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from v2g.errors import TransportError
+
+_CONFIG = """\
+per_listener_settings false
+listener {port} 127.0.0.1
+cafile {ca}
+certfile {chain}
+keyfile {key}
+tls_version tlsv1.3
+require_certificate true
+use_identity_as_username true
+allow_anonymous false
+acl_file {acl}
+persistence true
+persistence_location {folder}/
+log_dest file {log}
+{user}
+"""
+_ACL = """\
+user csms
+topic read v2g/telemetry/#
+pattern write v2g/telemetry/#
+"""
+
+
+def find_mosquitto() -> str | None:
+    """Return the broker's program, also where it is installed outside a user's PATH."""
+    return shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin")
+
+
+@dataclass
+class Broker:
+    """A running broker."""
+
+    port: int
+    process: "subprocess.Popen[bytes]"
+
+    def stop(self) -> None:
+        """End it and wait."""
+        self.process.terminate()
+        try:
+            self.process.wait(5)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+def start_broker(program: str, folder: Path, port: int, *, ca: Path, chain: Path, key: Path) -> Broker:
+    """Start mosquitto in `folder` (made if missing) and return when it accepts connections.
+
+    Raises TransportError with its log when it does not start within five seconds.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    log, acl, config = folder / "mosquitto.log", folder / "acl", folder / "mosquitto.conf"
+    # started as root it would become another user, who cannot read a key of mode 0600
+    user = "user root" if os.geteuid() == 0 else ""
+    acl.write_text(_ACL)
+    acl.chmod(0o600)
+    config.write_text(
+        _CONFIG.format(port=port, ca=ca, chain=chain, key=key, acl=acl, folder=folder, log=log, user=user)
+    )
+    with (folder / "mosquitto.out").open("ab") as output:
+        process = subprocess.Popen([program, "-c", str(config)], stdout=output, stderr=output, start_new_session=True)
+    deadline = time.monotonic() + 5
+    while process.poll() is None and time.monotonic() < deadline:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=0.2).close()
+        except OSError:
+            time.sleep(0.01)
+        else:
+            return Broker(port, process)
+    process.kill()
+    process.wait()
+    raise TransportError(f"mosquitto did not start on port {port}", hint=f"see {log} and {folder / 'mosquitto.out'}")
