@@ -7,8 +7,8 @@ A `State` is what the charger waits for. A request is in order when an `Edge` of
 `asks` holds; the exchange then moves along the first such edge whose `says` holds for the response. A response
 that fails (`FAILED...`) always leads to ENDED, whatever the table says (V2G20-459, -460).
 
-Chosen where sources of the standard disagree: SessionStopReq is taken in every state but the first two, also in the charge
-loop, because refusing to stop helps nobody; the last DC_PreChargeReq may but need not say Finished.
+Chosen where sources of the standard disagree: SessionStopReq is taken in every state but the first two, also in the
+charge loop, because refusing to stop helps nobody; the last DC_PreChargeReq may but need not say Finished.
 """
 
 from collections.abc import Iterator, Mapping

@@ -1,8 +1,8 @@
 """What both ends of an ISO 15118-20 session have in common: a core that is fed and asked, and never does I/O.
 
 A shell (`v2g.net.runner`, a test, a replayed capture) calls `start`, `receive`, `fact`, `tick` and `abort`, each with
-`now` (s, any monotonic clock) and `utc_ms` (ms since 1970, possibly simulated), then executes what `actions()` returns, **in
-order**, and calls `tick` when `deadline()` has come. The two roles subclass `Session` and answer its hooks.
+`now` (s, any monotonic clock) and `utc_ms` (ms since 1970, possibly simulated), then executes what `actions()`
+returns, **in order**, and calls `tick` when `deadline()` has come. The two roles subclass `Session` and answer its hooks.
 """
 
 from abc import ABC, abstractmethod
@@ -14,8 +14,9 @@ import msgspec
 
 from v2g import exi
 from v2g.errors import CodecError
-from v2g.iso15118.messages import APP_PROTOCOL, COMMON_MESSAGES, DC
+from v2g.exi.declare import schema_of
 from v2g.iso15118.messages.common_types import MessageHeader
+from v2g.iso15118.messages.schemas import APP_PROTOCOL, COMMON_MESSAGES, DC
 from v2g.iso15118.messages.xmldsig import Signature
 from v2g.iso15118.sequence import State
 from v2g.iso15118.v2gtp import DEFAULT_MAX_PAYLOAD, Framer, PayloadType, frame
@@ -32,17 +33,13 @@ MANUFACTURER_RANGE: Final = 0xA000
 
 NAMESPACES: Final[Mapping[int, str]] = MappingProxyType(
     {
-        PayloadType.SAP: APP_PROTOCOL,
-        PayloadType.COMMON: COMMON_MESSAGES,
-        PayloadType.DC: DC,
-        PayloadType.METERING_CONFIRMATION: COMMON_MESSAGES,
+        PayloadType.SAP: APP_PROTOCOL.uri,
+        PayloadType.COMMON: COMMON_MESSAGES.uri,
+        PayloadType.DC: DC.uri,
+        PayloadType.METERING_CONFIRMATION: COMMON_MESSAGES.uri,
     }
 )
 """V2GTP payload type -> namespace of the schema that its EXI is coded with."""
-
-_PAYLOAD_TYPES: Final[Mapping[str, PayloadType]] = MappingProxyType(
-    {APP_PROTOCOL: PayloadType.SAP, COMMON_MESSAGES: PayloadType.COMMON, DC: PayloadType.DC}
-)
 
 
 class Command(msgspec.Struct, frozen=True):
@@ -188,7 +185,8 @@ class Session(ABC):
     def _send(self, message: Any, payload_type: int | None = None) -> None:
         """Encode and send a message Struct, on the main stream of its schema or as `payload_type`."""
         if payload_type is None:
-            payload_type = _PAYLOAD_TYPES[exi.namespace_of(type(message))]
+            payload_type = schema_of(type(message)).payload_type
+            assert payload_type is not None, f"{type(message).__name__} is no message"
         self._actions.append(Send(frame(payload_type, exi.encode(message))))
 
     def _send_discharge(self, payload: bytes) -> None:
