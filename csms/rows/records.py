@@ -1,0 +1,91 @@
+"""Journal copies, settlements and grid signals."""
+
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, insert, select, update
+
+from csms.tables import grid_signals, journals, settlements
+
+
+class JournalRow(msgspec.Struct, frozen=True, kw_only=True):
+    """What the index knows of a journal copy: how many `lines`, the `head` hash, whether the session has `ended`."""
+
+    station_id: str
+    session_id: str
+    lines: int
+    head: str
+    ended: bool
+
+
+def save_journal(connection: Connection, row: JournalRow, now_ms: int) -> None:
+    """Index a journal copy as it now stands in its file."""
+    key = (journals.c.station_id == row.station_id) & (journals.c.session_id == row.session_id)
+    columns = {"lines": row.lines, "head": row.head, "ended": row.ended, "updated_ms": now_ms}
+    if connection.execute(update(journals).where(key).values(**columns)).rowcount == 0:
+        connection.execute(insert(journals).values(station_id=row.station_id, session_id=row.session_id, **columns))
+
+
+def count_refusal(connection: Connection, station_id: str, session_id: str, now_ms: int) -> None:
+    """Count lines that were refused for this copy."""
+    key = (journals.c.station_id == station_id) & (journals.c.session_id == session_id)
+    connection.execute(update(journals).where(key).values(refused=journals.c.refused + 1, updated_ms=now_ms))
+
+
+def list_journals(connection: Connection) -> list[dict[str, Any]]:
+    """Return the index."""
+    return [dict(row._mapping) for row in connection.execute(select(journals))]
+
+
+def save_settlement(
+    connection: Connection, station_id: str, session_id: str, head: str, document: bytes, now_ms: int
+) -> bool:
+    """Store a settlement; False when the one for this very journal is there already."""
+    key = (settlements.c.station_id == station_id) & (settlements.c.session_id == session_id)
+    known = connection.execute(select(settlements.c.journal_head).where(key)).scalar()
+    if known == head:
+        return False
+    columns = {"computed_ms": now_ms, "journal_head": head, "document": document.decode()}
+    if known is None:
+        connection.execute(insert(settlements).values(station_id=station_id, session_id=session_id, **columns))
+    else:
+        connection.execute(update(settlements).where(key).values(**columns))
+    return True
+
+
+def find_settlements(connection: Connection, session_id: str) -> list[dict[str, Any]]:
+    """Return the settlements of that session, one per station that uses the id."""
+    rows = connection.execute(select(settlements).where(settlements.c.session_id == session_id))
+    return [{**row._mapping, "document": msgspec.json.decode(row.document)} for row in rows]
+
+
+def unsettled(connection: Connection) -> list[tuple[str, str]]:
+    """Return (station, session) of complete journal copies whose settlement is missing or of an older journal."""
+    rows = connection.execute(
+        select(journals.c.station_id, journals.c.session_id)
+        .outerjoin(
+            settlements,
+            (settlements.c.station_id == journals.c.station_id)
+            & (settlements.c.session_id == journals.c.session_id)
+            & (settlements.c.journal_head == journals.c.head),
+        )
+        .where(journals.c.ended.is_(True) & settlements.c.session_id.is_(None))
+    )
+    return [(row.station_id, row.session_id) for row in rows]
+
+
+def save_signal(connection: Connection, version: int, document: bytes, origin: str, now_ms: int) -> None:
+    """Keep a grid signal. The caller has made sure that the version is new."""
+    connection.execute(
+        insert(grid_signals).values(
+            version=version, received_ms=now_ms, received_from=origin, document=document.decode()
+        )
+    )
+
+
+def newest_signal(connection: Connection) -> bytes | None:
+    """Return the grid signal with the highest version, as JSON."""
+    document: str | None = connection.execute(
+        select(grid_signals.c.document).order_by(grid_signals.c.version.desc()).limit(1)
+    ).scalar()
+    return None if document is None else document.encode()
