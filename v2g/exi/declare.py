@@ -1,0 +1,221 @@
+"""The words in which a message is declared.
+
+A complex type of a schema is one frozen `Element` struct. Its fields stand in schema order, carry the wire name in
+`name=` and say everything else by their annotation:
+
+=============================================  ===================================================================
+annotation                                      schema
+=============================================  ===================================================================
+`X`                                             one element of type X
+`X | None`, default None                        minOccurs="0"
+`Annotated[tuple[X, ...], Meta(max_length=3)]`  a repeated element; `min_length=1` unless minOccurs="0"
+`Annotated[X | None, Choice("mode")]`           one branch of xs:choice; neighbours with an equal `Choice`
+`Annotated[X, Ref(X)]`                          xs:element ref=: the element keeps the namespace of X
+`A | B`                                         a substitution group: its concrete members, tagged with their names
+`Annotated[str, ATTRIBUTE]`                     an attribute
+`Annotated[bytes, TEXT]`                        simple content
+`Annotated[tuple[...], Content(...)]`           mixed content, wildcards, repeated choices: kept in document order
+=============================================  ===================================================================
+
+Inheritance is xs:extension. A class belongs to the schema of its module (`SCHEMA`), whose global elements are the
+module's `ELEMENTS`. Constructors do not validate; encoders do.
+"""
+
+import sys
+from collections.abc import Mapping
+from enum import Enum
+from importlib import import_module
+from typing import Annotated, Final, TypeAlias, cast
+
+import msgspec
+from msgspec import Meta
+
+__all__ = [
+    "ANY",
+    "ATTRIBUTE",
+    "HEX",
+    "OTHER",
+    "TEXT",
+    "Alt",
+    "AnyAttribute",
+    "AnyElement",
+    "Byte",
+    "Choice",
+    "Content",
+    "Element",
+    "Int",
+    "Many",
+    "Maximum",
+    "Maybe",
+    "Ref",
+    "Schema",
+    "Seq",
+    "Short",
+    "UnsignedByte",
+    "UnsignedInt",
+    "UnsignedLong",
+    "UnsignedShort",
+    "schema_of",
+]
+
+
+class Element(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """Base of every declared complex type."""
+
+
+class Marker(Enum):
+    """What a field is, when it is not a child element."""
+
+    ATTRIBUTE = "attribute"
+    TEXT = "text"
+    HEX = "hex"
+
+
+ATTRIBUTE: Final = Marker.ATTRIBUTE
+"""The field is an attribute."""
+
+TEXT: Final = Marker.TEXT
+"""The field is the element's character content (xs:simpleContent)."""
+
+HEX: Final = Marker.HEX
+"""The bytes are written in hexadecimal in XML (xs:hexBinary) instead of base64."""
+
+
+class Choice(msgspec.Struct, frozen=True):
+    """Neighbouring fields with an equal `Choice` are branches: exactly one is set, or at most one if not `required`."""
+
+    name: str
+    required: bool = True
+
+
+class Ref(msgspec.Struct, frozen=True):
+    """The field refers to a global element, which lives in the namespace of `element` (a struct class)."""
+
+    element: type
+
+
+class Maximum(msgspec.Struct, frozen=True):
+    """Upper bound beyond 63 bits, where `Meta(le=...)` cannot go."""
+
+    value: int
+
+
+Byte: TypeAlias = Annotated[int, Meta(ge=-128, le=127)]
+Short: TypeAlias = Annotated[int, Meta(ge=-(2**15), le=2**15 - 1)]
+Int: TypeAlias = Annotated[int, Meta(ge=-(2**31), le=2**31 - 1)]
+UnsignedByte: TypeAlias = Annotated[int, Meta(ge=0, le=2**8 - 1)]
+UnsignedShort: TypeAlias = Annotated[int, Meta(ge=0, le=2**16 - 1)]
+UnsignedInt: TypeAlias = Annotated[int, Meta(ge=0, le=2**32 - 1)]
+UnsignedLong: TypeAlias = Annotated[int, Meta(ge=0), Maximum(2**64 - 1)]
+
+
+class Wildcard(Enum):
+    """xs:any: an element that the schema does not name."""
+
+    ANY = "##any"
+    OTHER = "##other"
+
+
+ANY: Final = Wildcard.ANY
+OTHER: Final = Wildcard.OTHER
+
+
+class Seq(msgspec.Struct, frozen=True):
+    """The parts one after the other."""
+
+    parts: tuple["Part", ...]
+
+
+class Alt(msgspec.Struct, frozen=True):
+    """One of the parts."""
+
+    parts: tuple["Part", ...]
+
+
+class Many(msgspec.Struct, frozen=True):
+    """The part `least` (0 or 1) or more times, without an upper bound."""
+
+    part: "Part"
+    least: int = 0
+
+
+class Maybe(msgspec.Struct, frozen=True):
+    """The part once or not at all."""
+
+    part: "Part"
+
+
+Part: TypeAlias = Seq | Alt | Many | Maybe | Wildcard | type
+"""A content model: an element is given by its struct class, whose name is the element's name."""
+
+
+class Content(msgspec.Struct, frozen=True):
+    """The field holds the element's whole content in document order; `mixed` allows text (`str`) between elements."""
+
+    model: Part
+    mixed: bool = False
+
+
+class AnyAttribute(Element, frozen=True, kw_only=True):
+    """An attribute of an element that no schema declares."""
+
+    namespace: str = ""
+    name: str
+    value: str
+
+
+class AnyElement(Element, frozen=True, kw_only=True, tag="*"):
+    """An element that no schema declares, where a wildcard allows one."""
+
+    namespace: str = ""
+    name: str
+    attributes: tuple[AnyAttribute, ...] = ()
+    content: tuple["str | AnyElement", ...] = ()
+
+
+class Schema(msgspec.Struct, frozen=True, eq=False):
+    """One target namespace: where its declarations are and what it imports. Modules are loaded at first use."""
+
+    uri: str
+    """Target namespace."""
+    prefix: str
+    """Prefix for the XML that people read."""
+    modules: tuple[str, ...]
+    """Modules that hold the declarations, by full name."""
+    imports: tuple["Schema", ...] = ()
+    qualified_elements: bool = True
+    """elementFormDefault: local elements are in the target namespace."""
+    qualified_attributes: bool = True
+    """attributeFormDefault: local attributes are in the target namespace."""
+    payload_type: int | None = None
+    """V2GTP payload type that carries documents of this namespace (ISO 15118-20 table 12), if it is a message set."""
+
+    def elements(self) -> Mapping[str, object]:
+        """Return the global elements: name to struct class or annotated simple type."""
+        found: dict[str, object] = {}
+        for module in self.modules:
+            found.update(cast(Mapping[str, object], import_module(module).ELEMENTS))
+        return found
+
+    def types(self) -> list[type[Element]]:
+        """Return every complex type of the namespace, used or not."""
+        found: list[type[Element]] = []
+        for module in self.modules:
+            found += [
+                value
+                for value in vars(import_module(module)).values()
+                if isinstance(value, type) and issubclass(value, Element) and value.__module__ == module
+            ]
+        return found
+
+    def closure(self) -> list["Schema"]:
+        """Return this schema and everything that it imports, directly or not, each once."""
+        found: list[Schema] = [self]
+        for schema in found:  # grows while it is walked
+            found.extend(each for each in schema.imports if each not in found)
+        return found
+
+
+def schema_of(declaration: type) -> Schema:
+    """Return the schema that a declared class belongs to."""
+    return cast(Schema, sys.modules[declaration.__module__].SCHEMA)
