@@ -27,7 +27,7 @@ log_dest file {log}
 {user}
 """
 _ACL = """\
-user csms
+user csms-ingest
 topic read v2g/telemetry/#
 pattern write v2g/telemetry/#
 """

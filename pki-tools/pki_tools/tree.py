@@ -65,6 +65,7 @@ _SUBTREES = {
     "csms/server": (),
     "csms/station": (),
     "csms/gateway": (),
+    "csms/ingest": (),
     "csms/broker": (),
 }
 """Leaf folder -> the sub-CAs of its chain, nearest first."""
@@ -176,6 +177,7 @@ class _Maker:
         self._leaf("csms/server", Role.CSMS_SERVER, o.csms_hosts[0], hosts=o.csms_hosts)
         self._leaf("csms/station", Role.STATION, o.station_id)
         self._leaf("csms/gateway", Role.GATEWAY, o.gateway_id)
+        self._leaf("csms/ingest", Role.GATEWAY, "csms-ingest")
         self._leaf("csms/broker", Role.BROKER, o.csms_hosts[0], hosts=o.csms_hosts)
         tree = PkiTree(self._directory)
         refresh_staple(tree, now=self._now, leaf="secc", revoked=o.secc is Fault.REVOKED)

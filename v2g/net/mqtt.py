@@ -16,6 +16,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
+from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from v2g.errors import TransportError
 
@@ -61,12 +62,16 @@ class MqttClient:
         client.on_connect = self._connected
         client.on_disconnect = self._disconnected
         client.on_publish = self._published
+        client.on_subscribe = self._subscribed
         client.on_message = self._received
         client.reconnect_delay_set(min_delay=1, max_delay=30)
         client.tls_set_context(_tls_context(config))
 
     def start(self) -> None:
-        """Begin connecting; returns at once. `connected` is set whenever the broker has accepted us."""
+        """Begin connecting; returns at once.
+
+        `connected` is set whenever the broker has accepted us and, where there is a subscription, that too.
+        """
         properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
         properties.SessionExpiryInterval = self._config.session_expiry
         self._client.connect_async(
@@ -79,10 +84,8 @@ class MqttClient:
         self._client.loop_start()
 
     def subscribe(self, topic: str) -> None:
-        """Subscribe with QoS 1, now and after every reconnect."""
+        """Subscribe with QoS 1 at every connect; to be called before `start`."""
         self._subscriptions.append(topic)
-        if self.connected.is_set():
-            self._client.subscribe(topic, qos=1)
 
     async def publish(self, topic: str, payload: bytes) -> None:
         """Publish with QoS 1 and return when the broker has acknowledged.
@@ -107,9 +110,14 @@ class MqttClient:
     def _connected(self, client: paho.Client, _user: Any, _flags: Any, reason: ReasonCode, _properties: Any) -> None:
         if reason.is_failure:
             return
-        for topic in self._subscriptions:
-            client.subscribe(topic, qos=1)
-        self._call(self._set_connected, True)  # noqa: FBT003
+        if self._subscriptions:
+            client.subscribe([(topic, SubscribeOptions(qos=1)) for topic in self._subscriptions])
+        else:
+            self._call(self._set_connected, True)  # noqa: FBT003
+
+    def _subscribed(self, _client: Any, _user: Any, _mid: int, reasons: list[ReasonCode], _properties: Any) -> None:
+        if not any(reason.is_failure for reason in reasons):
+            self._call(self._set_connected, True)  # noqa: FBT003
 
     def _disconnected(self, _client: Any, _user: Any, _flags: Any, _reason: Any, _properties: Any) -> None:
         self._call(self._set_connected, False)  # noqa: FBT003
