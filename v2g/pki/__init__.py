@@ -1,0 +1,1 @@
+"""Trust: certificate profiles, issuing, chain verification, OCSP and signing keys."""

@@ -3,10 +3,9 @@
 from pathlib import Path
 
 import msgspec
-from cryptography import x509
-from cryptography.hazmat.primitives import serialization
 
 from v2g.errors import CertificateError, KeyAccessError
+from v2g.pki.certificates import chain_from_pem, load_certificate
 from v2g.pki.keys import PrivateKey, SoftwareKey, load_private_key
 
 
@@ -34,10 +33,11 @@ class Credentials(msgspec.Struct, frozen=True):
 def load_chain(path: Path) -> tuple[bytes, ...]:
     """Return the PEM certificates of a file as DER, in file order. Raises CertificateError(malformed)."""
     try:
-        certificates = x509.load_pem_x509_certificates(path.read_bytes())
-        return tuple(certificate.public_bytes(serialization.Encoding.DER) for certificate in certificates)
-    except (OSError, ValueError) as error:
-        raise CertificateError(f"{path}: {error}", reason="malformed") from None
+        return chain_from_pem(path.read_bytes())
+    except OSError as error:
+        raise CertificateError(f"{path}: {error.strerror}", reason="malformed") from None
+    except CertificateError as error:
+        raise CertificateError(f"{path}: {error}", reason=error.reason) from None
 
 
 def load_credentials(chain_path: Path, key_path: Path) -> Credentials:
@@ -48,6 +48,6 @@ def load_credentials(chain_path: Path, key_path: Path) -> Credentials:
     """
     chain = load_chain(chain_path)
     key = load_private_key(key_path)
-    if x509.load_der_x509_certificate(chain[0]).public_key() != key.public_key():
+    if load_certificate(chain[0]).public_key() != key.public_key():
         raise KeyAccessError(f"{key_path} is not the key of {chain_path}", hint="check that both are of one leaf")
     return Credentials(chain, key)

@@ -98,6 +98,8 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     path_length: int | None = None
     days: int  # validity when issuing
     key_kinds: frozenset[KeyKind]
+    sha512_only: bool = True  # or Ed448, which hashes by itself
+    max_bytes: int = MAX_CERTIFICATE_BYTES
     subject_key_id_bytes: int = 20
     revocation_required: bool = False  # CRL distribution point or OCSP responder must be named
     extensions: frozenset[str] | None = None  # dotted OIDs of the only extensions allowed; None: any non-critical
@@ -151,6 +153,8 @@ def _operator(extended_usage: x509.ObjectIdentifier | None, days: int = 2 * 365)
         extended_usage=extended_usage.dotted_string if extended_usage else None,
         days=days,
         key_kinds=_KEYS_OPERATOR,
+        sha512_only=False,
+        max_bytes=8 * 1024,
     )
 
 

@@ -1,0 +1,106 @@
+"""Read certificates that came from outside: whatever the bytes, a certificate or CertificateError(malformed)."""
+
+import re
+import warnings
+from collections.abc import Sequence
+from typing import Final
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, rsa
+from cryptography.x509.oid import NameOID
+
+from v2g.errors import CertificateError
+from v2g.pki.profiles import KeyKind
+
+MAX_PEM_BYTES: Final = 64 * 1024
+"""Longest PEM text that is looked at."""
+
+_MAX_DER_BYTES: Final = 16 * 1024
+_EMAID: Final = re.compile(r"[A-Z]{2}[A-Z0-9]{3}[A-Z0-9]{9}[A-Z0-9]?")
+
+_UNREADABLE = (
+    ValueError,
+    TypeError,
+    OverflowError,
+    UnsupportedAlgorithm,
+    x509.InvalidVersion,
+    x509.DuplicateExtension,
+    x509.UnsupportedGeneralNameType,
+)
+
+
+def load_certificate(der: bytes) -> x509.Certificate:
+    """Return a DER certificate every part of which can be read. Raises CertificateError(malformed)."""
+    if len(der) > _MAX_DER_BYTES:
+        raise CertificateError(f"certificate of {len(der)} bytes", reason="malformed")
+    try:
+        with warnings.catch_warnings():
+            # Deviations that the parser merely deplores are judged by the profiles.
+            warnings.simplefilter("ignore")
+            certificate = x509.load_der_x509_certificate(der)
+            _ = certificate.subject, certificate.issuer, certificate.public_key(), certificate.signature_hash_algorithm
+            _ = certificate.not_valid_before_utc, certificate.not_valid_after_utc, certificate.signature
+            _ = certificate.version, certificate.serial_number, tuple(certificate.extensions)
+            certificate.subject.rfc4514_string()
+            certificate.issuer.rfc4514_string()
+    except _UNREADABLE as error:
+        raise CertificateError(f"not a certificate: {error}", reason="malformed") from None
+    if certificate.public_bytes(serialization.Encoding.DER) != der:
+        raise CertificateError("certificate is not in DER", reason="malformed")
+    return certificate
+
+
+def chain_from_pem(pem: bytes) -> tuple[bytes, ...]:
+    """Return the certificates of a PEM text as DER, in order. Raises CertificateError(malformed), also for none."""
+    if len(pem) > MAX_PEM_BYTES:
+        raise CertificateError(f"PEM text of {len(pem)} bytes", reason="malformed")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            certificates = x509.load_pem_x509_certificates(pem)
+    except _UNREADABLE as error:
+        raise CertificateError(f"not PEM certificates: {error}", reason="malformed") from None
+    return tuple(certificate.public_bytes(serialization.Encoding.DER) for certificate in certificates)
+
+
+def chain_to_pem(chain: Sequence[bytes]) -> str:
+    """Return DER certificates as one PEM text, as OCPP carries them. Raises CertificateError(malformed)."""
+    certificates = (load_certificate(der) for der in chain)
+    return "".join(each.public_bytes(serialization.Encoding.PEM).decode("ascii") for each in certificates)
+
+
+def key_kind(certificate: x509.Certificate) -> KeyKind | None:
+    """Return the kind of a certificate's key; None for kinds that no profile knows, such as RSA below 2048 bit."""
+    match certificate.public_key():
+        case ec.EllipticCurvePublicKey(curve=curve):
+            return KeyKind(curve.name) if curve.name in {kind.value for kind in KeyKind} else None
+        case ed448.Ed448PublicKey():
+            return KeyKind.ED448
+        case rsa.RSAPublicKey(key_size=size):
+            return KeyKind.RSA if size >= 2048 else None
+        case _:
+            return None
+
+
+def common_name(certificate: x509.Certificate) -> str:
+    """Return the subject's CN, or an empty string when there is not exactly one."""
+    names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    return str(names[0].value) if len(names) == 1 else ""
+
+
+def normalize_emaid(emaid: str) -> str:
+    """Return an EMAID as it is compared: without separators, in upper case."""
+    return emaid.replace("-", "").upper()
+
+
+def emaid_of(certificate: x509.Certificate) -> str:
+    """Return the normalised EMAID of a contract certificate: 14 characters, or 15 with a check digit.
+
+    Raises CertificateError(wrong_subject) when its CN is none.
+    """
+    emaid = normalize_emaid(common_name(certificate))
+    if not _EMAID.fullmatch(emaid):
+        raise CertificateError(f"CN {common_name(certificate)!r} is not an EMAID", reason="wrong_subject")
+    return emaid
