@@ -2,7 +2,7 @@
 
 A shell (`v2g.net.runner`, a test, a replayed capture) calls `start`, `receive`, `fact`, `tick` and `abort`, each with
 `now` (s, any monotonic clock) and `utc_ms` (ms since 1970, possibly simulated), then executes what `actions()`
-returns, **in order**, and calls `tick` when `deadline()` has come. The two roles subclass `Session` and answer its hooks.
+returns, **in order**, and calls `tick` when `deadline()` has come. The two roles subclass `Session`.
 """
 
 from abc import ABC, abstractmethod
