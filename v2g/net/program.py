@@ -1,0 +1,77 @@
+"""What the programs have in common: arguments, configuration file, log, signals and exit codes."""
+
+import argparse
+import asyncio
+import contextlib
+import logging
+import signal
+import stat
+import sys
+from collections.abc import Coroutine, Sequence
+from pathlib import Path
+from typing import Any
+
+from v2g.errors import ConfigError, V2GError
+
+EXIT_CODES = """exit codes: 0 done, 1 failure, 2 configuration, 3 protocol, 4 trust, 5 refused, 6 timeout, 7 transport,
+8 storage, 130 interrupted"""
+
+
+def arguments(name: str, description: str, argv: Sequence[str] | None = None) -> tuple[Path, Path | None]:
+    """Return `(config, events)` of a program's command line; `--help` and mistakes end the process."""
+    parser = argparse.ArgumentParser(
+        prog=f"python -m {name}",
+        description=description,
+        epilog=f"example: python -m {name} --config /etc/v2g-engine/{name}.toml\n\n{EXIT_CODES}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--config", type=Path, required=True, help="TOML or YAML file of mode 0600")
+    parser.add_argument("--events", type=Path, help="append one JSON line per event to this file")
+    options = parser.parse_args(argv)
+    return options.config, options.events
+
+
+def read_config(path: Path) -> str:
+    """Return the text of a configuration file. Raises ConfigError when others may read or change it (R150)."""
+    try:
+        mode = stat.S_IMODE(path.stat().st_mode)
+        if mode & 0o077:
+            raise ConfigError(f"{path} has mode {mode:04o}: others may read or change it", hint=f"chmod 600 {path}")
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: {error}", hint="--help shows an example") from None
+
+
+def start_log(level: str) -> None:
+    """Log to standard error: time, level, module, message."""
+    logging.basicConfig(
+        level=level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True
+    )
+
+
+def run(program: Coroutine[Any, Any, int]) -> int:
+    """Run a program to its end and return its exit code.
+
+    SIGTERM and SIGINT cancel it, which is an orderly end; an error of `v2g.errors` becomes one log line with its hint
+    and the exit code of its kind.
+    """
+    try:
+        return asyncio.run(_until_signalled(program))
+    except V2GError as error:
+        report(error)
+        return error.exit_code
+
+
+def report(error: V2GError) -> None:
+    """Log an error with what to do about it."""
+    logging.getLogger("v2g").error("%s%s", error, f" ({error.hint})" if error.hint else "")
+
+
+async def _until_signalled(program: Coroutine[Any, Any, int]) -> int:
+    task = asyncio.create_task(program)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, task.cancel)
+    with contextlib.suppress(asyncio.CancelledError):
+        return await task
+    return 0
