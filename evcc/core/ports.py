@@ -1,0 +1,99 @@
+"""What the vehicle's session core asks of the outside (commands) and is told by it (facts).
+
+Sign rule everywhere: current and power are positive from charger to vehicle (V2G20-1034), so a discharging
+battery has a negative current. Voltages mV, currents mA, power W, all integers.
+"""
+
+from v2g.iso15118.session import Command, Fact
+from v2g.slac.pilot import PilotState
+
+# --- commands: what the core wants done ---
+
+
+class SetCpState(Command, frozen=True):
+    """Switch the control pilot resistor: B is plugged in, C ready for energy (IEC 61851-1). No answer is awaited."""
+
+    state: PilotState
+
+
+class CloseContactor(Command, frozen=True):
+    """Connect the battery to the inlet; answered by ContactorState (or HardwareFault) within 1.5 s."""
+
+
+class OpenContactor(Command, frozen=True):
+    """Disconnect the battery from the inlet; answered by ContactorState.
+
+    After a failure the hardware waits for the current to fall below what its contactor may break, but never longer
+    than 1 s: the control pilot has gone to B by then and the charger has to be off.
+    """
+
+
+class SetPowerLimits(Command, frozen=True):
+    """What the vehicle lets pass from now on, W and never negative; the hardware turns it into current limits.
+
+    `discharge_w` is 0 unless the vehicle has agreed: no energy leaves that it did not sign for (or, with a charger
+    that lacks the signed-discharge service, that its policy did not allow).
+    """
+
+    charge_w: int
+    discharge_w: int
+
+
+# --- facts: what the core is told ---
+
+
+class PlugState(Fact, frozen=True):
+    """The plug and the control pilot as the vehicle sees them: connected means plugged, locked and pilot present."""
+
+    connected: bool
+
+
+class BatteryState(Fact, frozen=True):
+    """What the battery management system reports, a few times a second.
+
+    `soc` percent of `capacity_wh`; limits are what the battery bears at this moment, never negative;
+    `charged_mwh` and `discharged_mwh` count at the battery's terminals since power-up and only grow.
+    """
+
+    utc_ms: int
+    soc: float
+    capacity_wh: int
+    energy_wh: float
+    voltage_mv: int
+    current_ma: int
+    temperature_c: float
+    max_voltage_mv: int
+    min_voltage_mv: int
+    max_charge_ma: int
+    max_discharge_ma: int
+    max_charge_w: int
+    max_discharge_w: int
+    charged_mwh: int = 0
+    discharged_mwh: int = 0
+    fault: str = ""
+
+
+class PresentVoltage(Fact, frozen=True):
+    """Voltage and current at the vehicle inlet, on the charger's side of the vehicle's contactor."""
+
+    voltage_mv: int
+    current_ma: int = 0
+
+
+class ContactorState(Fact, frozen=True):
+    """The vehicle's contactor is closed or open, seen at its auxiliary contact."""
+
+    closed: bool
+
+
+class HardwareFault(Fact, frozen=True):
+    """Something in the vehicle forbids to go on (isolation, contactor, battery). `reason` is a stable word."""
+
+    reason: str
+
+
+class StopRequested(Fact, frozen=True):
+    """The driver, or the program that runs the session, wants it to end in order. `pause` keeps it for later."""
+
+    reason: str
+    pause: bool = False

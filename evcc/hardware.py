@@ -1,0 +1,200 @@
+"""The vehicle around the controller: one small interface, and a simulated vehicle that stands behind it.
+
+A backend for real hardware offers the same four methods over its own CAN or I/O; see `VehicleHardware`.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Coroutine
+from typing import Any, Final, Protocol
+
+from evcc.core.battery import Battery, BatteryConfig
+from evcc.core.ports import (
+    BatteryState,
+    CloseContactor,
+    ContactorState,
+    HardwareFault,
+    OpenContactor,
+    PresentVoltage,
+    SetCpState,
+    SetPowerLimits,
+)
+from v2g.iso15118.session import Command, Fact
+from v2g.net.clock import Clock
+from v2g.net.dc_line import ChargerDc, VehicleDcLine
+from v2g.slac.pilot import PilotState
+
+BREAKABLE_MA: Final = 5_000
+"""Current that the contactor may break without wear."""
+
+BREAK_ANYWAY_S: Final = 1.0
+"""After so long the contactor opens under any current: the charger should have been off long before."""
+
+MATCHED_MV: Final = 20_000
+"""Largest voltage across an open contactor that may be closed (ISO 15118-20 asks the charger to pre-charge)."""
+
+OnFact = Callable[[Fact], None]
+
+
+class VehicleHardware(Protocol):
+    """What the session needs of a vehicle. All methods are called in one event loop."""
+
+    @property
+    def battery(self) -> BatteryState:
+        """What the battery reports now."""
+
+    def subscribe(self, callback: OnFact) -> None:
+        """Call `callback` with every BatteryState, PresentVoltage, ContactorState and HardwareFault from now on."""
+
+    def execute(self, command: Command) -> Coroutine[Any, Any, Fact | None] | None:
+        """Carry out a command of `evcc.core.ports`: at once (None) or by a coroutine whose outcome is a fact."""
+
+    async def close(self) -> None:
+        """Leave everything safe: contactor open, pilot in B."""
+
+
+class PilotPort(Protocol):
+    """The vehicle's end of the control pilot."""
+
+    def set_state(self, state: PilotState) -> None:
+        """Show B or C."""
+
+
+class SimulatedVehicle:
+    """A battery behind a contactor on the simulated DC line, stepping on the (possibly scaled) clock.
+
+    The current is the charger's: the battery takes what flows while both contactors are closed, and says through
+    the line what it would let pass. What it does not model: inrush at the contactor, ripple, cable resistance.
+    """
+
+    def __init__(
+        self,
+        config: BatteryConfig,
+        *,
+        line: VehicleDcLine,
+        pilot: PilotPort,
+        clock: Clock,
+        step_s: float = 0.05,
+        contactor_delay_s: float = 0.0,
+    ) -> None:
+        self._clock = clock
+        self._line = line
+        self._pilot = pilot
+        self._step_s = step_s
+        self._contactor_delay_s = contactor_delay_s
+        self._model = Battery(config, utc_ms=clock.utc_ms())
+        self._closed = False
+        self._limits = SetPowerLimits(0, 0)
+        self._callbacks: list[OnFact] = []
+        self._current_fell = asyncio.Event()
+        self._inlet = PresentVoltage(0)
+        self._charger: ChargerDc | None = None
+        line.on_change(self._charger_changed)
+        self._publish()
+        self._stepper = asyncio.create_task(self._run(), name="battery")
+
+    @property
+    def battery(self) -> BatteryState:
+        """What the battery reports now."""
+        return self._model.state
+
+    @property
+    def contactor_closed(self) -> bool:
+        """Whether the battery is connected to the inlet."""
+        return self._closed
+
+    @property
+    def limits(self) -> SetPowerLimits:
+        """What the vehicle lets pass, W."""
+        return self._limits
+
+    def subscribe(self, callback: OnFact) -> None:
+        """Call `callback` with every fact from now on, and with the present state at once."""
+        self._callbacks.append(callback)
+        for fact in (self.battery, self._inlet, ContactorState(self._closed)):
+            callback(fact)
+
+    def execute(self, command: Command) -> Coroutine[Any, Any, Fact | None] | None:
+        """Carry out a command of `evcc.core.ports`."""
+        match command:
+            case SetCpState(state=state):
+                self._pilot.set_state(state)
+            case SetPowerLimits():
+                self._limits = command
+                self.step()
+            case CloseContactor():
+                return self._close_contactor()
+            case OpenContactor():
+                return self._open_contactor()
+        return None
+
+    async def close(self) -> None:
+        """Leave everything safe: contactor open, pilot in B, battery at rest."""
+        self._stepper.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._stepper
+        self._pilot.set_state(PilotState.B)
+        await self._open_contactor()
+
+    def step(self) -> None:
+        """Let the present current have flowed until now, and tell everybody what came of it."""
+        self._model.advance(self._clock.utc_ms(), self._flowing_ma())
+        self._publish()
+        self._tell(self._model.state)
+
+    def _flowing_ma(self) -> int:
+        charger = self._charger
+        return charger.current_ma if charger is not None and charger.contactor_closed and self._closed else 0
+
+    def _charger_changed(self, charger: ChargerDc | None) -> None:
+        self._model.advance(self._clock.utc_ms(), self._flowing_ma())  # what flowed until this moment
+        self._charger = charger
+        self.step()
+        if abs(self._flowing_ma()) <= BREAKABLE_MA:
+            self._current_fell.set()
+        else:
+            self._current_fell.clear()
+
+    def _publish(self) -> None:
+        state = self._model.state
+        volts = max(state.voltage_mv, 1) / 1000
+        self._line.publish(
+            state.voltage_mv,
+            contactor_closed=self._closed,
+            max_charge_ma=min(state.max_charge_ma, int(self._limits.charge_w / volts * 1000)),
+            max_discharge_ma=min(state.max_discharge_ma, int(self._limits.discharge_w / volts * 1000)),
+        )
+        driven = self._charger.voltage_mv if self._charger is not None and self._charger.contactor_closed else 0
+        inlet = PresentVoltage(state.voltage_mv if self._closed else driven, self._flowing_ma())
+        if inlet != self._inlet:
+            self._inlet = inlet
+            self._tell(inlet)
+
+    def _tell(self, fact: Fact) -> None:
+        for callback in self._callbacks:
+            callback(fact)
+
+    async def _close_contactor(self) -> Fact:
+        await asyncio.sleep(self._contactor_delay_s)
+        across = abs(self._inlet.voltage_mv - self._model.state.voltage_mv)
+        if not self._closed and across > MATCHED_MV:
+            return HardwareFault("contactor_voltage_mismatch")
+        self._closed = True
+        self.step()
+        return ContactorState(closed=True)
+
+    async def _open_contactor(self) -> Fact:
+        if abs(self._flowing_ma()) > BREAKABLE_MA:
+            self._current_fell.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._current_fell.wait(), BREAK_ANYWAY_S)
+        await asyncio.sleep(self._contactor_delay_s)
+        self._model.advance(self._clock.utc_ms(), self._flowing_ma())
+        self._closed = False
+        self.step()
+        return ContactorState(closed=False)
+
+    async def _run(self) -> None:
+        while True:
+            await asyncio.sleep(self._step_s)
+            self.step()

@@ -1,0 +1,110 @@
+"""The vehicle's configuration file: documented keys, defaults that hold together, errors that help."""
+
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+import pytest
+
+from evcc.config import EvccConfig, load_config
+from v2g.errors import ConfigError
+
+EXAMPLE = """
+[vehicle]
+evcc_id = "WMIV1234567890ABCDEX"
+
+[link]
+interface = "lo"
+medium = "medium"
+
+[tls]
+profile = "interop"
+chain = "pki/vehicle/chain.pem"
+key = "pki/vehicle/leaf.key"
+anchors = ["pki/v2g/root.pem"]
+
+[contract]
+chain = "pki/contract/chain.pem"
+key = "pki/contract/leaf.key"
+
+[battery]
+capacity_wh = 77000
+soc = 35.5
+ocv = [[0, 300], [50, 360], [100, 405]]
+
+[needs]
+departure_after_s = 14400
+target_soc = 70
+minimum_soc = 20
+
+[discharge]
+minimum_compensation = 0.25
+minimum_soc = 30
+
+[timers]
+message_scale = 2.0
+
+[clock]
+scale = 200.0
+
+[[program]]
+do = "charge"
+energy_wh = 3000
+
+[[program]]
+do = "discharge"
+for_s = 1800
+power_w = 7000
+"""
+
+
+def test_an_example_is_read_and_the_core_gets_its_part() -> None:
+    config = load_config(EXAMPLE, name="evcc.toml")
+    assert config.battery.ocv[1] == (50, 360)
+    assert config.discharge.minimum_compensation == Decimal("0.25")
+    assert config.discharge.minimum_compensation_micro == 250_000
+    assert config.session.program == config.program
+    assert config.session.timers.message_scale == 2.0
+    assert config.clock.scale == 200
+
+
+def test_an_empty_file_gives_the_defaults() -> None:
+    assert load_config("", name="evcc.toml") == EvccConfig()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[discharge]\nminimum_sock = 3\n", "evcc.toml:2: unknown key 'discharge.minimum_sock'"),
+        ("[timing]\nloop_pause_s = 0.4\n", "evcc.toml:2"),
+        ("[needs]\ntarget_soc = 20\nminimum_soc = 30\n", "needs.minimum_soc"),
+        ("[tls]\nprofile = 'none'\n", "evcc.toml:2"),
+        ("[services]\nenergy = []\n", "evcc.toml:2"),
+        ("[battery]\nocv = [[0, 300], [100, 200]]\n", "ocv must rise"),
+    ],
+)
+def test_a_mistake_is_named_with_its_line(text: str, said: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_config(text, name="evcc.toml")
+    assert said in str(caught.value)
+
+
+def test_every_key_of_ours_is_described() -> None:
+    """The reference page is made from these descriptions; `timers` and `clock` carry docstrings of their own."""
+
+    def undescribed(type_: type[msgspec.Struct], path: str) -> list[str]:
+        missing: list[str] = []
+        hints = __import__("typing").get_type_hints(type_, include_extras=True)
+        for field in msgspec.structs.fields(type_):
+            metas: list[Any] = [
+                m for m in getattr(hints[field.name], "__metadata__", ()) if isinstance(m, msgspec.Meta)
+            ]
+            if not any(m.description for m in metas):
+                missing.append(f"{path}{field.name}")
+            if field.name in ("timers", "clock"):
+                continue
+            for inner in __import__("v2g.config", fromlist=["x"])._struct_types(hints[field.name]):
+                missing += undescribed(inner, f"{path}{field.name}.")
+        return missing
+
+    assert undescribed(EvccConfig, "") == []
