@@ -46,6 +46,25 @@ def write_payload(message: Message, version: Version) -> bytes:
     return payload
 
 
+S = TypeVar("S", bound=msgspec.Struct)
+
+
+def without_21(message: S) -> S:
+    """Return a message without the fields that 2.0.1 does not know, at any depth."""
+    changes: dict[str, Any] = {}
+    for name, _, rule, nested in _fields(type(message)):
+        content = getattr(message, name)
+        if content is None or content == ():
+            continue
+        if "absent" in rule:
+            changes[name] = () if isinstance(content, tuple) else None
+        elif nested:
+            lower = tuple(map(without_21, content)) if isinstance(content, tuple) else without_21(content)
+            if lower != content:
+                changes[name] = lower
+    return msgspec.structs.replace(message, **changes) if changes else message
+
+
 def _code(text: str) -> str:
     if "missing required field" in text or "`array` of length" in text:
         return "OccurrenceConstraintViolation"
