@@ -1,10 +1,9 @@
 """What a CSMS is told at its start: one TOML (or YAML) file, every key described here.
 
 Relative paths are relative to the file's folder. Unknown keys are refused with line and nearest name; so is a file that
-anybody may read or that its group may write, and so are private keys that anyone but their owner may read.
+anyone but its owner may read, and so are such private keys.
 """
 
-import stat
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -14,10 +13,11 @@ from csms.core.access import Role
 from v2g.config import parse_config
 from v2g.errors import ConfigError
 from v2g.net.clock import ClockConfig
+from v2g.net.program import read_config
 
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 Seconds = Annotated[float, msgspec.Meta(gt=0, le=86400)]
-Identity = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_*=:+|@-][A-Za-z0-9_*=:+|@.-]{0,47}$")]
+Identity = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_*=+|@-][A-Za-z0-9_*=+|@.-]{0,47}$")]
 """An OCPP identity (OCPP-J 3.1.1: `identifierString`), and never the start of a path to elsewhere."""
 
 
@@ -30,7 +30,6 @@ class OcppListener(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     `subprotocols`: OCPP versions in order of preference; list one to force it.
     `heartbeat_interval_s`: what BootNotification answers; `call_timeout_s`: how long a station may take to answer.
     `check_serial_number`: close when BootNotification names another serial number than the certificate (B01.FR.12).
-    `max_message_bytes`: longer websocket messages end the connection.
     """
 
     host: str = "127.0.0.1"
@@ -43,7 +42,6 @@ class OcppListener(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     heartbeat_interval_s: Annotated[int, msgspec.Meta(ge=1, le=86400)] = 300
     call_timeout_s: Seconds = 30.0
     check_serial_number: bool = True
-    max_message_bytes: Annotated[int, msgspec.Meta(ge=4096, le=16_777_216)] = 1_048_576
 
 
 class ApiToken(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -89,7 +87,7 @@ class Trust(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     `roots`: PEM files of MO and V2G roots. `issuers`: PEM files of CA certificates below them, needed where stations
     send hash data without the chain. `crls`: revocation lists (PEM or DER). `revoked`: serial numbers in hex.
     `ocsp_responder`: URL that is asked whatever responder a certificate names; `ocsp_timeout_s` for its answer.
-    `require_ocsp`: without a responder's word a certificate is not accepted.
+    `require_ocsp`: without a responder's good word a contract certificate is not accepted.
     `profile`: `iso15118-20` (secp521r1, SHA-512) or `interop` (also P-256, SHA-256).
     """
 
@@ -157,13 +155,7 @@ class CsmsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
 
 def load_config(path: Path) -> CsmsConfig:
     """Return the file's configuration with all paths made absolute. Raises ConfigError."""
-    try:
-        mode = stat.S_IMODE(path.stat().st_mode)
-        if mode & 0o027:
-            raise ConfigError(f"{path} has mode {mode:04o}: others may read or change it", hint=f"chmod 600 {path}")
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: {error}", hint="python -m csms --help shows an example") from None
+    text = read_config(path)
     config = parse_config(text, CsmsConfig, name=str(path))
     if not config.ocpp.subprotocols:
         raise ConfigError(f"{path}: ocpp.subprotocols is empty", hint='["ocpp2.1", "ocpp2.0.1"] offers both')

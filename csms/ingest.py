@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import msgspec
 from sqlalchemy import Connection, func, insert, select, tuple_, update
 
-from csms.core.telemetry import HighWater, Key, Prepared, advance, prepare, sort_out
+from csms.core.telemetry import MAX_BATCH, HighWater, Key, Prepared, advance, prepare, sort_out
 from csms.store import Store
 from csms.tables import telemetry, telemetry_marks
 from v2g.net.clock import Clock
@@ -16,7 +16,6 @@ from v2g.net.events import EventLog
 from v2g.observe import Observe, Scalar
 from v2g.telemetry.signals import Record
 
-MAX_BATCH = 1000
 _CHUNK = 250  # keys per query: SQLite allows 999 variables in old builds
 
 

@@ -8,6 +8,8 @@ import msgspec
 CONTRACT: Final = "eMAID"
 """The token type of plug and charge."""
 
+_EMAID_LENGTH: Final = 14  # country 2, provider 3, instance 9; a check digit may follow
+
 
 class Token(msgspec.Struct, frozen=True):
     """Somebody known: `status` is an OCPP AuthorizationStatusEnumType, `id_token` normalised."""
@@ -50,11 +52,14 @@ _CANCELLED: Final = frozenset({"Blocked", "Expired", "Invalid", "Unknown"})
 def normalise(token_type: str, id_token: str) -> str:
     """Return the form under which a token is stored and found.
 
-    An eMAID may be written with or without its hyphens and in any case (ISO 15118-20 Annex C); other identifiers are
-    compared without case, as OCPP's identifierString and idToken are.
+    An eMAID may be written with or without its hyphens and check digit and in any case (ISO 15118-20 Annex C); other
+    identifiers are compared without case, as OCPP's idToken is.
     """
     text = id_token.strip().upper()
-    return text.replace("-", "") if token_type == CONTRACT else text
+    if token_type != CONTRACT:
+        return text
+    emaid = text.replace("-", "")
+    return emaid[:_EMAID_LENGTH] if len(emaid) == _EMAID_LENGTH + 1 else emaid
 
 
 def answer_token(token: Token | None) -> Answer:

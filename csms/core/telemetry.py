@@ -5,7 +5,13 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from v2g.telemetry.signals import Record, encode_record
+from v2g.errors import CodecError
+from v2g.telemetry.signals import Record, decode_record, encode_record
+
+MAX_BATCH = 1000
+"""Records in one batch at most."""
+
+_MAX_NUMBER = 2**63 - 1
 
 Key = tuple[str, int, int]
 """(ev, boot, seq): what a record is for ever."""
@@ -36,6 +42,32 @@ def prepare(record: Record) -> Prepared:
     """Return the record with its canonical bytes, so that equal contents are equal digests however they were sent."""
     body = encode_record(record)
     return Prepared(record, body, hashlib.sha256(body).digest())
+
+
+def read_batch(body: bytes) -> tuple[list[Record], list[tuple[int, str]]]:
+    """Return the records of a JSON array, and (index, reason) of those that are none.
+
+    A single bad record must not keep a gateway from delivering the others. Raises CodecError when `body` is no array
+    of at most 1000 elements.
+    """
+    try:
+        elements = msgspec.json.decode(body, type=list[msgspec.Raw])
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise CodecError(f"telemetry batch: {error}", hint="send a JSON array of records") from None
+    if len(elements) > MAX_BATCH:
+        raise CodecError(f"{len(elements)} records at once", hint=f"send at most {MAX_BATCH} per request")
+    records: list[Record] = []
+    refused: list[tuple[int, str]] = []
+    for index, element in enumerate(elements):
+        try:
+            record = decode_record(bytes(element))
+            if max(record.boot, record.seq, record.utc_ms) > _MAX_NUMBER:
+                raise CodecError("a number exceeds 64 bits")
+        except CodecError as error:
+            refused.append((index, str(error)[:200]))
+        else:
+            records.append(record)
+    return records, refused
 
 
 def sort_out(batch: Sequence[Prepared], stored: Mapping[Key, bytes]) -> Sorted:

@@ -1,0 +1,55 @@
+"""From OCPP meter values to samples with exact decimal values."""
+
+from collections.abc import Iterable
+from decimal import Decimal
+from typing import Final
+
+import msgspec
+
+from csms.core.transactions import IMPORT_REGISTER, Sample
+from v2g.errors import OcppError
+from v2g.ocpp.messages.metering import MeterValue, SampledValue, UnitOfMeasure
+from v2g.ocpp.times import parse_time
+
+_LARGEST: Final = Decimal(10) ** 18
+_SMALLEST: Final = -18
+
+_NO_UNIT: Final = UnitOfMeasure()
+
+
+def samples_of(values: Iterable[MeterValue]) -> tuple[Sample, ...]:
+    """Return the samples of meter values, multipliers applied.
+
+    Raises OcppError (PropertyConstraintViolation) for a time that is none and for a number of more than 18 digits
+    before or after the point, which no meter has.
+    """
+    return tuple(
+        _sample(sampled, parse_time(meter_value.timestamp))
+        for meter_value in values
+        for sampled in meter_value.sampled_value
+    )
+
+
+def _sample(sampled: SampledValue, at_ms: int) -> Sample:
+    unit = sampled.unit_of_measure or _NO_UNIT
+    signed = sampled.signed_meter_value
+    return Sample(
+        at_ms=at_ms,
+        measurand=sampled.measurand or IMPORT_REGISTER,
+        value=_decimal(sampled.value, unit.multiplier),
+        unit=unit.unit,
+        context=sampled.context or "Sample.Periodic",
+        phase=sampled.phase or "",
+        location=sampled.location or "Outlet",
+        signed=msgspec.json.encode(signed).decode() if signed is not None else "",
+    )
+
+
+def _decimal(value: float, multiplier: int) -> str:
+    number = Decimal(repr(value))
+    exponent = number.as_tuple().exponent
+    if isinstance(exponent, int) and _SMALLEST <= multiplier <= -_SMALLEST and exponent + multiplier >= _SMALLEST:
+        number = number.scaleb(multiplier)
+        if abs(number) < _LARGEST:
+            return f"{number:f}"
+    raise OcppError(f"no meter counts {value} times ten to the {multiplier}", answer="PropertyConstraintViolation")

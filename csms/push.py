@@ -1,0 +1,145 @@
+"""Brings the grid signal to one station: only the newest, profile by profile, and the whole signal at the end."""
+
+import asyncio
+from typing import Protocol, TypeVar
+
+import msgspec
+
+from csms.core.profiles import Needs, station_profiles, transaction_profile
+from csms.desk import VENDOR, Services
+from csms.rows import stations, transactions
+from v2g.errors import OcppError, V2GError
+from v2g.grid.tariff import GridSignal
+from v2g.observe import Observe, Scalar
+from v2g.ocpp.messages.base import Message
+from v2g.ocpp.messages.data_transfer import DataTransferRequest, DataTransferResponse
+from v2g.ocpp.messages.smart_charging import SetChargingProfileRequest, SetChargingProfileResponse
+from v2g.ocpp.routes import Version
+
+M = TypeVar("M", bound=Message)
+
+
+class Caller(Protocol):
+    """The way to a station."""
+
+    @property
+    def version(self) -> Version:
+        """The version of OCPP that it speaks."""
+
+    async def call(self, request: Message, response: type[M], *, timeout: float | None = None) -> M:
+        """Send a request and return the response. Raises V2GError."""
+
+
+class Pusher:
+    """Runs beside one connection. `wake` says that something is to be brought; `run` never ends by itself."""
+
+    def __init__(self, services: Services, station_id: str, caller: Caller) -> None:
+        self._services = services
+        self._station_id = station_id
+        self._caller = caller
+        self._wake = asyncio.Event()
+        self._needs: dict[str, Needs] = {}
+        self._delivered: int | None = None
+
+    def wake(self) -> None:
+        """Look again: there may be a newer signal."""
+        self._wake.set()
+
+    def add_needs(self, transaction_id: str, needs: Needs) -> None:
+        """Bring the profile of a transaction, before anything else."""
+        self._needs[transaction_id] = needs
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Bring what is new, for ever; after a failure again after `grid.retry_interval_s`."""
+        while True:
+            try:
+                retry = self._services.config.grid.retry_interval_s if not await self._bring() else None
+                await asyncio.wait_for(self._wake.wait(), retry)
+            except TimeoutError:
+                pass
+            self._wake.clear()
+
+    async def _bring(self) -> bool:
+        """Return whether the station has everything."""
+        while True:
+            signal = self._services.grid.current
+            if signal is None:
+                return True
+            if self._needs:
+                transaction_id, needs = self._needs.popitem()
+                if not await self._send_transaction(signal, transaction_id, needs):
+                    return False
+            elif self._delivered == signal.version:
+                return True
+            elif not await self._send_signal(signal) and signal is self._services.grid.current and not self._needs:
+                return False
+
+    async def _send_signal(self, signal: GridSignal) -> bool:
+        """Send everything that follows from a signal; False when a newer one or new needs came up, or it failed."""
+        now_ms = self._services.clock.utc_ms()
+        version = self._caller.version
+        running = await self._services.store.run(transactions.with_needs, self._station_id)
+        requests = station_profiles(signal, version, now_ms)
+        requests += [
+            transaction_profile(signal, version, now_ms, transaction_id, needs) for transaction_id, needs in running
+        ]
+        taken = True
+        for request in requests:
+            if self._is_outdated(signal):
+                return False
+            taken = await self._send_profile(signal, request) and taken
+        if self._is_outdated(signal):
+            return False
+        if not await self._send_prices(signal):
+            return False
+        self._delivered = signal.version
+        await self._services.store.run(stations.save_signal_version, self._station_id, signal.version)
+        self._tell("grid_signal_pushed", version=signal.version, profiles=len(requests), all_taken=taken)
+        return True
+
+    def _is_outdated(self, signal: GridSignal) -> bool:
+        return bool(self._needs) or signal is not self._services.grid.current
+
+    async def _send_transaction(self, signal: GridSignal, transaction_id: str, needs: Needs) -> bool:
+        now_ms = self._services.clock.utc_ms()
+        request = transaction_profile(signal, self._caller.version, now_ms, transaction_id, needs)
+        return await self._send_profile(signal, request)
+
+    async def _send_profile(self, signal: GridSignal, request: SetChargingProfileRequest) -> bool:
+        """Return whether the station is done with a profile: taken, or refused for good."""
+        response = await self._call(request, SetChargingProfileResponse)
+        if not isinstance(response, SetChargingProfileResponse):
+            return response is not None
+        profile = request.charging_profile
+        self._tell(
+            "charging_profile_set",
+            version=signal.version,
+            purpose=profile.charging_profile_purpose,
+            transaction=profile.transaction_id,
+            status=response.status,
+            reason=response.status_info.reason_code if response.status_info else "",
+        )
+        return True
+
+    async def _send_prices(self, signal: GridSignal) -> bool:
+        data = msgspec.to_builtins(signal)
+        request = DataTransferRequest(vendor_id=VENDOR, message_id="GridSignal", data=data)
+        response = await self._call(request, DataTransferResponse)
+        if isinstance(response, DataTransferResponse) and response.status != "Accepted":
+            self._tell("grid_signal_not_taken", version=signal.version, status=response.status)
+        return response is not None
+
+    async def _call(self, request: Message, response: type[M]) -> M | OcppError | None:
+        """Return the response, or the CALLERROR with which a station refuses for good; None: try again later."""
+        try:
+            return await self._caller.call(request, response)
+        except OcppError as error:
+            self._tell("grid_signal_push_refused", request=type(request).__name__, reason=str(error)[:200])
+            return error
+        except V2GError as error:
+            self._tell("grid_signal_push_failed", request=type(request).__name__, reason=str(error)[:200])
+            return None
+
+    def _tell(self, name: str, **data: Scalar) -> None:
+        self._services.observe(Observe("ocpp", name, {"station": self._station_id, **data}))

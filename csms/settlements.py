@@ -1,0 +1,34 @@
+"""Settles a session from the copy of its journal."""
+
+import msgspec
+
+from v2g.observe import Scalar
+from v2g.settlement.canonical import canonical
+from v2g.settlement.journal import verify_lines
+from v2g.settlement.settle import settle
+
+
+class Settled(msgspec.Struct, frozen=True):
+    """A settlement: its canonical JSON, the `head` of the journal it follows from, and figures for the timeline."""
+
+    document: bytes
+    head: str
+    summary: dict[str, Scalar]
+
+
+def settle_journal(data: bytes, name: str) -> Settled:
+    """Return the settlement of a whole journal file. Raises VerificationError when it does not hold."""
+    settlement = settle(verify_lines(data, name=name), name=name)
+    summary: dict[str, Scalar] = {
+        "emaid": settlement.emaid,
+        "lines": len(settlement.lines),
+        "intervals": len(settlement.intervals),
+    }
+    for total in settlement.totals:  # one, unless the currency changed or something was left unpriced
+        summary |= {
+            "currency": total.currency,
+            "import_mwh": total.import_mwh,
+            "export_mwh": total.export_mwh,
+            "balance": total.balance,
+        }
+    return Settled(canonical(settlement), settlement.journal_head, summary)
