@@ -78,9 +78,10 @@ HLC_DUTY: Final = 5.0
 
 
 class DutyReading(msgspec.Struct, frozen=True):
-    """What a duty cycle tells the vehicle; `max_current_a` only with `current`."""
+    """What a duty cycle tells the vehicle; `max_current_a` only with `current`. `off` is a constant level (X1): the
+    charger is there and says nothing for now; `no_charging` also stands for E, F and no charger at all."""
 
-    meaning: Literal["no_charging", "digital", "current", "error"]
+    meaning: Literal["off", "no_charging", "digital", "current", "error"]
     max_current_a: float = 0.0
 
 
@@ -91,6 +92,8 @@ def read_duty(percent: float) -> DutyReading:
     """
     if not 0 <= percent <= 100:
         raise ValueError(f"duty cycle {percent} % is outside 0..100")
+    if percent == 100:
+        return DutyReading("off")
     if percent < 3 or percent > 97:
         return DutyReading("no_charging")
     if percent <= 7:

@@ -55,7 +55,7 @@ class VehiclePilot(Protocol):
 
     @property
     def duty(self) -> DutyReading:
-        """What the charger says now; `no_charging` when off, faulty or absent."""
+        """What the charger says now; `no_charging` when unplugged, faulty or absent."""
 
     def on_duty(self, callback: Callable[[DutyReading], None]) -> None:
         """Call `callback` with each new reading."""
@@ -137,16 +137,15 @@ class SimulatedChargerPilot(Wire[ChargerSignal, VehicleSignal]):
 
     def _read(self) -> None:
         seen = self.seen or VehicleSignal()
-        proximity = read_proximity(seen.proximity_ohm)
-        if proximity != self._proximity:
-            self._proximity = proximity
+        old_proximity, old_state = self._proximity, self._state
+        self._proximity = read_proximity(seen.proximity_ohm)
+        self._state = self._levels(seen) or old_state
+        if self._proximity != old_proximity:
             for on_proximity in self._on_proximity:
-                on_proximity(proximity)
-        state = self._levels(seen)
-        if state is not None and state is not self._state:
-            self._state = state
+                on_proximity(self._proximity)
+        if self._state is not old_state:
             for on_state in self._on_state:
-                on_state(state)
+                on_state(self._state)
 
     def _levels(self, seen: VehicleSignal) -> PilotState | None:
         if self._signal.fault is not None:
@@ -169,7 +168,7 @@ class SimulatedVehiclePilot(Wire[VehicleSignal, ChargerSignal]):
 
     @property
     def duty(self) -> DutyReading:
-        """What the charger says; `no_charging` when unplugged, off, faulty or absent."""
+        """What the charger says; `no_charging` when unplugged, faulty or absent."""
         return self._duty
 
     @property
@@ -202,8 +201,9 @@ class SimulatedVehiclePilot(Wire[VehicleSignal, ChargerSignal]):
 
     def _read(self) -> None:
         seen = self.seen
-        percent = seen.duty_percent if seen is not None and seen.fault is None and self.plugged else None
-        duty = DutyReading("no_charging") if percent is None else _read_duty(percent)
+        duty = DutyReading("no_charging")
+        if seen is not None and seen.fault is None and self.plugged:
+            duty = _read_duty(100.0 if seen.duty_percent is None else seen.duty_percent)
         if duty != self._duty:
             self._duty = duty
             for callback in self._on_duty:

@@ -1,0 +1,60 @@
+"""What the matching cores ask their surroundings to do, and what they report."""
+
+import msgspec
+
+from v2g.observe import Observe
+
+
+class Send(msgspec.Struct, frozen=True):
+    """Put this Ethernet frame on the link."""
+
+    frame: bytes
+
+
+class Matched(msgspec.Struct, frozen=True, kw_only=True):
+    """D-LINK_READY(established): both modems are in one private network and see each other.
+
+    `nid` 7 and `nmk` 16 bytes, addresses 6 bytes, `attenuation_db` the average over carrier groups and sounds.
+    """
+
+    nid: bytes
+    nmk: bytes
+    evse_mac: bytes
+    pev_mac: bytes
+    attenuation_db: float
+
+    def __repr__(self) -> str:  # the key is a secret
+        return (
+            f"Matched(evse={self.evse_mac.hex(':')}, pev={self.pev_mac.hex(':')}, nid={self.nid.hex()}, "
+            f"attenuation_db={self.attenuation_db})"
+        )
+
+
+class Failed(msgspec.Struct, frozen=True):
+    """Matching failed for good until the next trigger. `reason` is one of FAILURES."""
+
+    reason: str
+
+
+class LinkLost(msgspec.Struct, frozen=True):
+    """D-LINK_READY(no link): the link was up and is gone."""
+
+
+class RestartPilot(msgspec.Struct, frozen=True):
+    """Charger: show X1, then E or F for T_step_EF, then 5 % again, so that the vehicle starts over."""
+
+    reason: str
+
+
+Action = Send | Matched | Failed | LinkLost | RestartPilot | Observe
+
+FAILURES = {
+    "no_charger_answers": "no charger answered CM_SLAC_PARM.REQ",
+    "no_attenuation_result": "no charger sent an attenuation profile",
+    "too_weak": "every charger heard is too far away to be the one at the other end of the cable",
+    "no_match_confirmation": "the charger did not confirm the match",
+    "modem_silent": "the own modem does not take the network key",
+    "no_link": "the modems did not find each other after the match",
+    "vehicle_silent": "the vehicle is connected but never started matching",
+}
+"""Why matching failed: stable word to sentence."""

@@ -1,0 +1,340 @@
+"""Management messages of HomePlug Green PHY that matching needs (HomePlug GP 1.1; ISO 15118-3, annex A).
+
+Declarations only; `encode` and `decode` are derived from them. Multi-byte integers are little endian, MAC
+addresses and identifiers plain bytes in wire order. Names are those of the specification.
+"""
+
+from typing import Annotated, Any, ClassVar, Final
+
+import msgspec
+
+from v2g.errors import FrameError
+from v2g.slac.layout import U8, U16, Codec, Layout, Mac, Rest, Zero
+
+ETHERTYPE: Final = 0x88E1
+BROADCAST: Final = b"\xff" * 6
+LOCAL_MODEM: Final = bytes.fromhex("00b052000001")
+"""Address at which the modem behind our own port answers, whatever its own address is."""
+
+MIN_FRAME: Final = 60
+MAX_FRAME: Final = 1514
+"""Ethernet frame lengths (bytes) without checksum."""
+
+GROUPS: Final = 58
+"""Carrier groups of an attenuation profile."""
+
+NUM_SOUNDS: Final = 10
+TIME_OUT: Final = 6  # x 100 ms
+RESP_TYPE_GP_STATION: Final = 1
+
+RunId = Annotated[bytes, Layout("8s")]
+PaddedRunId = Annotated[bytes, Layout("8s", pad=8)]
+Id17 = Annotated[bytes, Layout("17s")]
+Nonce = Annotated[bytes, Layout("4s")]
+Aag = Annotated[bytes, Layout(f"{GROUPS}s")]
+NumGroups = Annotated[int, Layout("B", fixed=GROUPS)]
+PaddedNumGroups = Annotated[int, Layout("B", pad=1, fixed=GROUPS)]
+Nid = Annotated[bytes, Layout("7s")]
+PaddedNid = Annotated[bytes, Layout("7s", pad=1)]
+Nmk = Annotated[bytes, Layout("16s")]
+
+_ZERO_ID = bytes(17)
+
+
+class Mme(msgspec.Struct, frozen=True, kw_only=True):
+    """A management message. MMV 1 has fragmentation fields, MMV 0 a vendor's OUI in front of the payload."""
+
+    MMTYPE: ClassVar[int]
+    MMV: ClassVar[int] = 1
+    OUI: ClassVar[bytes] = b""
+
+
+class CmSlacParmReq(Mme, frozen=True, kw_only=True):
+    """Vehicle to all: who can match? `run_id` is the vehicle's, new for every attempt."""
+
+    MMTYPE = 0x6064
+    application_type: Zero = 0
+    security_type: Zero = 0
+    run_id: RunId
+
+
+class CmSlacParmCnf(Mme, frozen=True, kw_only=True):
+    """Charger to vehicle: how to sound."""
+
+    MMTYPE = 0x6065
+    m_sound_target: Mac = BROADCAST
+    num_sounds: U8 = NUM_SOUNDS
+    time_out: U8 = TIME_OUT
+    resp_type: U8 = RESP_TYPE_GP_STATION
+    forwarding_sta: Mac
+    application_type: Zero = 0
+    security_type: Zero = 0
+    run_id: RunId
+
+
+class CmStartAttenCharInd(Mme, frozen=True, kw_only=True):
+    """Vehicle to all, three times: sounding begins."""
+
+    MMTYPE = 0x606A
+    application_type: Zero = 0
+    security_type: Zero = 0
+    num_sounds: U8 = NUM_SOUNDS
+    time_out: U8 = TIME_OUT
+    resp_type: U8 = RESP_TYPE_GP_STATION
+    forwarding_sta: Mac
+    run_id: RunId
+
+
+class CmMnbcSoundInd(Mme, frozen=True, kw_only=True):
+    """Vehicle to all, ten times: listen how loud this is. `cnt` sounds remain (9 to 0)."""
+
+    MMTYPE = 0x6076
+    application_type: Zero = 0
+    security_type: Zero = 0
+    sender_id: Id17 = _ZERO_ID
+    cnt: U8
+    run_id: PaddedRunId
+    rnd: Annotated[bytes, Layout("16s")]
+
+
+class CmAttenProfileInd(Mme, frozen=True, kw_only=True):
+    """The charger's modem to its host, one per sound heard: attenuation (dB) per carrier group."""
+
+    MMTYPE = 0x6086
+    pev_mac: Mac
+    num_groups: PaddedNumGroups = GROUPS
+    aag: Aag
+
+
+class CmAttenCharInd(Mme, frozen=True, kw_only=True):
+    """Charger to vehicle: attenuation (dB) per carrier group, averaged over `num_sounds`.
+
+    `source_address` is the vehicle's address, not the sender's.
+    """
+
+    MMTYPE = 0x606E
+    application_type: Zero = 0
+    security_type: Zero = 0
+    source_address: Mac
+    run_id: RunId
+    source_id: Id17 = _ZERO_ID
+    resp_id: Id17 = _ZERO_ID
+    num_sounds: U8
+    num_groups: NumGroups = GROUPS
+    aag: Aag
+
+
+class CmAttenCharRsp(Mme, frozen=True, kw_only=True):
+    """Vehicle to charger: profile received; `result` 0 is success."""
+
+    MMTYPE = 0x606F
+    application_type: Zero = 0
+    security_type: Zero = 0
+    source_address: Mac
+    run_id: RunId
+    source_id: Id17 = _ZERO_ID
+    resp_id: Id17 = _ZERO_ID
+    result: U8 = 0
+
+
+class CmValidateReq(Mme, frozen=True, kw_only=True):
+    """Vehicle to charger: watch my pilot. `timer` is 0 in step 1, then the window as (ms / 100) - 1."""
+
+    MMTYPE = 0x6078
+    signal_type: U8 = 0
+    timer: U8 = 0
+    result: U8 = 1
+
+
+VALIDATE_NOT_READY: Final = 0
+VALIDATE_READY: Final = 1
+VALIDATE_SUCCESS: Final = 2
+VALIDATE_FAILURE: Final = 3
+VALIDATE_NOT_REQUIRED: Final = 4
+
+
+class CmValidateCnf(Mme, frozen=True, kw_only=True):
+    """Charger to vehicle: `result` is one of VALIDATE_*, `toggle_num` the toggles counted in step 2."""
+
+    MMTYPE = 0x6079
+    signal_type: U8 = 0
+    toggle_num: U8 = 0
+    result: U8
+
+
+class CmSlacMatchReq(Mme, frozen=True, kw_only=True):
+    """Vehicle to the charger that it chose. Some senders write `mvf_length` big endian; receivers do not check it."""
+
+    MMTYPE = 0x607C
+    application_type: Zero = 0
+    security_type: Zero = 0
+    mvf_length: U16 = 0x003E
+    pev_id: Id17 = _ZERO_ID
+    pev_mac: Mac
+    evse_id: Id17 = _ZERO_ID
+    evse_mac: Mac
+    run_id: PaddedRunId
+
+
+class CmSlacMatchCnf(Mme, frozen=True, kw_only=True):
+    """Charger to vehicle: the network to join."""
+
+    MMTYPE = 0x607D
+    application_type: Zero = 0
+    security_type: Zero = 0
+    mvf_length: U16 = 0x0056
+    pev_id: Id17 = _ZERO_ID
+    pev_mac: Mac
+    evse_id: Id17 = _ZERO_ID
+    evse_mac: Mac
+    run_id: PaddedRunId
+    nid: PaddedNid
+    nmk: Nmk
+
+    def __repr__(self) -> str:
+        return f"CmSlacMatchCnf(pev_mac={self.pev_mac!r}, evse_mac={self.evse_mac!r}, nid={self.nid!r})"
+
+
+class CmSetKeyReq(Mme, frozen=True, kw_only=True):
+    """Host to its own modem: join the network of `nid` and `nmk`."""
+
+    MMTYPE = 0x6008
+    key_type: U8 = 1
+    my_nonce: Nonce = bytes(4)
+    your_nonce: Nonce = bytes(4)
+    pid: U8 = 4
+    prn: U16 = 0
+    pmn: U8 = 0
+    cco_capability: U8 = 0
+    nid: Nid
+    new_eks: U8 = 1
+    nmk: Nmk
+
+    def __repr__(self) -> str:
+        return f"CmSetKeyReq(nid={self.nid!r})"
+
+
+class CmSetKeyCnf(Mme, frozen=True, kw_only=True):
+    """Modem to host. Success is `result` 0 by the specification, 1 on Qualcomm parts: no ground to decide."""
+
+    MMTYPE = 0x6009
+    result: U8
+    my_nonce: Nonce = bytes(4)
+    your_nonce: Nonce = bytes(4)
+    pid: U8 = 4
+    prn: U16 = 0
+    pmn: U8 = 0
+    cco_capability: U8 = 0
+
+
+class CmAmpMapReq(Mme, frozen=True, kw_only=True):
+    """Either peer to the other once the link is up: amplitude per carrier, two nibbles a byte, even carrier low."""
+
+    MMTYPE = 0x601C
+    amlen: U16
+    amplitudes: Annotated[bytes, Rest("amlen")]
+
+
+class CmAmpMapCnf(Mme, frozen=True, kw_only=True):
+    """`result` 0: the map is used."""
+
+    MMTYPE = 0x601D
+    result: U8 = 0
+
+
+class VsPlLinkStatusReq(Mme, frozen=True, kw_only=True):
+    """Host to its Qualcomm modem: is there a link?"""
+
+    MMTYPE = 0xA0B8
+    MMV = 0
+    OUI = bytes.fromhex("00b052")
+
+
+class VsPlLinkStatusCnf(Mme, frozen=True, kw_only=True):
+    """`mstatus` 0 is success; `link_status` 1 is up."""
+
+    MMTYPE = 0xA0B9
+    MMV = 0
+    OUI = bytes.fromhex("00b052")
+    mstatus: U8 = 0
+    link_status: U8
+
+
+class SimBeaconInd(Mme, frozen=True, kw_only=True):
+    """Between simulated modems only, in place of the beacons of the physical layer: the network I am in."""
+
+    MMTYPE = 0xA7FE
+    MMV = 0
+    OUI = bytes.fromhex("027632")  # locally administered: no vendor has it
+    modem: Mac
+    nid: Nid
+
+
+_ALL: tuple[type[Mme], ...] = (
+    CmSlacParmReq,
+    CmSlacParmCnf,
+    CmStartAttenCharInd,
+    CmMnbcSoundInd,
+    CmAttenProfileInd,
+    CmAttenCharInd,
+    CmAttenCharRsp,
+    CmValidateReq,
+    CmValidateCnf,
+    CmSlacMatchReq,
+    CmSlacMatchCnf,
+    CmSetKeyReq,
+    CmSetKeyCnf,
+    CmAmpMapReq,
+    CmAmpMapCnf,
+    VsPlLinkStatusReq,
+    VsPlLinkStatusCnf,
+    SimBeaconInd,
+)
+
+CODECS: Final[dict[int, Codec[Any]]] = {message.MMTYPE: Codec(message) for message in _ALL}
+"""Message type (MMTYPE) to its codec."""
+
+
+class MmeFrame(msgspec.Struct, frozen=True):
+    """An Ethernet frame with a management message; addresses are 6 bytes."""
+
+    destination: bytes
+    source: bytes
+    message: Mme
+
+
+_TYPE_AT = 12
+_PAYLOAD_AT = {0: 17, 1: 19, 2: 19}  # MMV to the payload's offset; AV 2.0 is accepted as AV 1.1
+
+
+def encode(frame: MmeFrame) -> bytes:
+    """Return the Ethernet frame, padded to 60 bytes. Raises FrameError for a value that its field cannot hold."""
+    message = frame.message
+    if len(frame.destination) != 6 or len(frame.source) != 6:
+        raise FrameError("a MAC address has 6 bytes")
+    head = bytes((message.MMV,)) + message.MMTYPE.to_bytes(2, "little") + (b"\0\0" if message.MMV else b"")
+    body = head + message.OUI + CODECS[message.MMTYPE].pack(message)
+    data = frame.destination + frame.source + ETHERTYPE.to_bytes(2, "big") + body
+    return data.ljust(MIN_FRAME, b"\0")
+
+
+def decode(data: bytes) -> MmeFrame:
+    """Return the message in an Ethernet frame; padding after it is accepted.
+
+    Raises FrameError for another EtherType, an unknown message type or version, a fragment, a foreign OUI, a message
+    cut short, or a fixed field with another value. ISO 15118-3 wants all of these ignored.
+    """
+    if not 17 <= len(data) <= MAX_FRAME:
+        raise FrameError(f"{len(data)} bytes are no management message")
+    if int.from_bytes(data[_TYPE_AT:14], "big") != ETHERTYPE:
+        raise FrameError(f"EtherType {data[_TYPE_AT:14].hex()} is not HomePlug")
+    version, mmtype = data[14], int.from_bytes(data[15:17], "little")
+    codec, start = CODECS.get(mmtype), _PAYLOAD_AT.get(version)
+    if codec is None or start is None or (version == 0) != (codec.message.MMV == 0):
+        raise FrameError(f"message type {mmtype:#06x} in version {version} is not known")
+    if version and data[17:19].strip(b"\0"):
+        raise FrameError(f"message type {mmtype:#06x} is fragmented")
+    oui: bytes = codec.message.OUI
+    if data[start : start + len(oui)] != oui:
+        raise FrameError(f"message type {mmtype:#06x} has another vendor's OUI")
+    return MmeFrame(data[:6], data[6:12], codec.unpack(data[start + len(oui) :]))
