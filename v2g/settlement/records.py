@@ -9,6 +9,7 @@ from typing import Annotated, Final, Literal
 import msgspec
 from msgspec import Meta
 
+from v2g.asn1.discharge import DischargeLimits
 from v2g.grid.discharge import Accepted, Decided, Rejected
 from v2g.grid.tariff import Tariff
 from v2g.settlement.canonical import sha256_hex
@@ -177,6 +178,19 @@ AnyRecord = (
     | LineCorrected
     | SessionEnded
 )
+
+
+def limit_record(limits: DischargeLimits) -> LimitChanged:
+    """Return the entry for new limits of discharge."""
+    return LimitChanged(
+        ev_w=limits.ev_w,
+        evse_w=limits.evse_w,
+        site_w=limits.site_w,
+        operator_w=limits.operator_w,
+        max_discharge_w=limits.max_discharge_w,
+        source=limits.source,
+        version=limits.operator_version,
+    )
 
 
 def record_of(outcome: Decided | Accepted | Rejected) -> TermsDecided | CommandAccepted | CommandRejected:

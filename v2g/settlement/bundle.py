@@ -1,0 +1,348 @@
+"""The settlement bundle of a session: everything that two parties in dispute need, in one directory, checked offline.
+
+====================  ==============================================================================
+journal.jsonl         the journal, line by line
+settlement.json       intervals, lines and totals: what `settle` makes of the journal, canonical
+ocmf_import.txt       the meter's signed data set for energy taken from the grid
+ocmf_export.txt       and for energy fed back
+charger_chain.pem     the charger's TLS leaf and its sub-CAs
+contract_chain.pem    the contract leaf and its sub-CAs (empty when nobody was authorised by contract)
+meter_chain.pem       the meter's leaf and its sub-CAs
+roots.pem             the roots that the chains end in
+manifest.json         SHA-256 and size of every file above, head and length of the journal, canonical
+manifest.sig          the charger's signature over manifest.json, canonical JSON
+====================  ==============================================================================
+
+The roots in the bundle let it be read alone; whoever has roots of their own passes them as `anchors`.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Annotated, Final, Literal
+
+import msgspec
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding
+from msgspec import Meta
+
+from v2g.errors import CertificateError, CodecError, SignatureError, VerificationError
+from v2g.grid.signed import Party
+from v2g.pki.certificates import chain_from_pem, chain_to_pem, common_name, emaid_of, key_kind, normalize_emaid
+from v2g.pki.keys import Algorithm, SigningKey, algorithm_of, verify_signature
+from v2g.pki.profiles import KeyKind, Role
+from v2g.pki.verify import VerifiedChain, verify_chain
+from v2g.settlement import ocmf
+from v2g.settlement.canonical import canonical, parse_canonical, sha256_hex
+from v2g.settlement.journal import Entry, verify_lines
+from v2g.settlement.pricing import Direction
+from v2g.settlement.proof import DischargeProof, prove_discharge
+from v2g.settlement.records import ContractAuthorized, SessionStarted
+from v2g.settlement.settle import Settlement, settle
+
+JOURNAL: Final = "journal.jsonl"
+SETTLEMENT: Final = "settlement.json"
+CHARGER_CHAIN: Final = "charger_chain.pem"
+CONTRACT_CHAIN: Final = "contract_chain.pem"
+METER_CHAIN: Final = "meter_chain.pem"
+ROOTS: Final = "roots.pem"
+OCMF_FILES: Final[dict[Direction, str]] = {"import": "ocmf_import.txt", "export": "ocmf_export.txt"}
+MANIFEST: Final = "manifest.json"
+SIGNATURE: Final = "manifest.sig"
+
+LISTED: Final = (JOURNAL, SETTLEMENT, *OCMF_FILES.values(), CHARGER_CHAIN, CONTRACT_CHAIN, METER_CHAIN, ROOTS)
+"""Files that the manifest lists; a bundle is these, manifest and signature, no more and no less."""
+
+
+class FileSum(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the manifest says of one file."""
+
+    sha256: str
+    size: int
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the charger signs."""
+
+    format: Literal["v2g-bundle/1"]
+    created_ms: int
+    files: dict[str, FileSum]
+    journal_entries: int
+    journal_head: str
+
+
+class Seal(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The detached signature: raw form in hex, over the bytes of manifest.json."""
+
+    algorithm: Algorithm
+    signer: str  # SHA-256 of the charger's certificate
+    signature: Annotated[str, Meta(pattern="^([0-9a-f]{2})+$")]
+
+
+class Chains(msgspec.Struct, frozen=True, kw_only=True):
+    """DER certificates, each chain leaf first; `contract` is empty without a contract."""
+
+    charger: Sequence[bytes]
+    contract: Sequence[bytes]
+    meter: Sequence[bytes]
+    roots: Sequence[bytes]
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    """What was proved. `lines()` is for people."""
+
+    settlement: Settlement
+    discharge: DischargeProof
+    charger: str
+    contract: str | None
+    meter: str
+    roots: tuple[str, ...]
+    own_anchors: bool
+    expired: tuple[str, ...]
+
+    def lines(self) -> list[str]:
+        """Return the report, a sentence a line."""
+        return _sentences(self)
+
+
+def write_bundle(
+    journal: bytes, *, ocmf_import: str, ocmf_export: str, chains: Chains, key: SigningKey, created_ms: int
+) -> dict[str, bytes]:
+    """Return the files of a bundle by name. `key` is the charger's, the one of `chains.charger[0]`.
+
+    Nothing is checked that `verify_bundle` checks, except what cannot be settled: raises VerificationError.
+    """
+    entries = verify_lines(journal)
+    files = {
+        JOURNAL: journal,
+        SETTLEMENT: canonical(settle(entries)),
+        OCMF_FILES["import"]: ocmf_import.encode(),
+        OCMF_FILES["export"]: ocmf_export.encode(),
+        CHARGER_CHAIN: chain_to_pem(chains.charger).encode(),
+        CONTRACT_CHAIN: chain_to_pem(chains.contract).encode(),
+        METER_CHAIN: chain_to_pem(chains.meter).encode(),
+        ROOTS: chain_to_pem(chains.roots).encode(),
+    }
+    manifest = canonical(
+        Manifest(
+            format="v2g-bundle/1",
+            created_ms=created_ms,
+            files={name: FileSum(sha256_hex(data), len(data)) for name, data in files.items()},
+            journal_entries=len(entries),
+            journal_head=entries[-1].hash,
+        )
+    )
+    seal = Seal(algorithm=key.algorithm, signer=sha256_hex(chains.charger[0]), signature=key.sign(manifest).hex())
+    return {**files, MANIFEST: manifest, SIGNATURE: canonical(seal)}
+
+
+def verify_bundle(
+    files: Mapping[str, bytes], *, anchors: Sequence[bytes] | None = None, now: datetime | None = None
+) -> Report:
+    """Recompute everything in a bundle and return what it proves.
+
+    `anchors` are the reader's own roots (DER); without them the bundle's are used and the report says so. Chains are
+    judged at the start of the session; `now` (aware, UTC) only lets the report say what has expired since. Raises
+    VerificationError whose `where` is `file` or `file:line`.
+    """
+    _check_names(files)
+    manifest = parse_canonical(files[MANIFEST], Manifest, where=MANIFEST)
+    charger_chain = _chain(files, CHARGER_CHAIN)
+    _check_seal(files, charger_chain[0])
+    _check_sums(files, manifest)
+    entries = verify_lines(files[JOURNAL], name=JOURNAL)
+    if (manifest.journal_entries, manifest.journal_head) != (len(entries), entries[-1].hash):
+        raise VerificationError("the manifest is about another journal", where=MANIFEST)
+    started = entries[0].data
+    assert isinstance(started, SessionStarted), "verify_lines sees to it"
+    roots = _chain(files, ROOTS)
+    at = datetime.fromtimestamp(entries[0].utc_ms / 1000, tz=UTC)
+    trusted = roots if anchors is None else anchors
+    charger = _believe(charger_chain, trusted, Role.SECC, at, CHARGER_CHAIN, started.charger_certificate)
+    meter = _believe(_chain(files, METER_CHAIN), trusted, Role.METER, at, METER_CHAIN, started.meter_certificate)
+    contract = _contract(files, entries, trusted, at)
+    settlement = settle(entries, name=JOURNAL)
+    if canonical(settlement) != files[SETTLEMENT]:
+        raise VerificationError("not what the journal settles to", where=SETTLEMENT)
+    proof = prove_discharge(
+        entries,
+        charger=Party.of(charger.der[0]),
+        vehicle=Party.of(contract.der[0]) if contract else None,
+        name=JOURNAL,
+    )
+    for direction, name in OCMF_FILES.items():
+        _check_ocmf(files[name], direction, name, settlement, started, meter)
+    return Report(
+        settlement=settlement,
+        discharge=proof,
+        charger=charger.subject_cn,
+        contract=contract.subject_cn if contract else None,
+        meter=meter.subject_cn,
+        roots=tuple(sorted({sha256_hex(_der(c.anchor)) for c in (charger, meter, contract) if c})),
+        own_anchors=anchors is not None,
+        expired=_expired((charger, meter, *((contract,) if contract else ())), now),
+    )
+
+
+def _check_names(files: Mapping[str, bytes]) -> None:
+    expected = {*LISTED, MANIFEST, SIGNATURE}
+    for name in sorted(expected - set(files)):
+        raise VerificationError("the file is missing", where=name)
+    for name in sorted(set(files) - expected):
+        raise VerificationError("the file does not belong to the bundle", where=name)
+
+
+def _chain(files: Mapping[str, bytes], name: str) -> tuple[bytes, ...]:
+    try:
+        return chain_from_pem(files[name])
+    except CertificateError as error:
+        raise VerificationError(str(error), where=name) from None
+
+
+def _check_seal(files: Mapping[str, bytes], certificate: bytes) -> None:
+    seal = parse_canonical(files[SIGNATURE], Seal, where=SIGNATURE)
+    try:
+        party = Party.of(certificate)
+        if seal.signer != party.fingerprint.hex() or seal.algorithm is not algorithm_of(party.public_key):
+            raise VerificationError(f"not signed by the certificate in {CHARGER_CHAIN}", where=SIGNATURE)
+        verify_signature(party.public_key, files[MANIFEST], bytes.fromhex(seal.signature))
+    except CertificateError as error:
+        raise VerificationError(str(error), where=CHARGER_CHAIN) from None
+    except SignatureError as error:
+        raise VerificationError(str(error), where=SIGNATURE, hint=f"{MANIFEST} was edited") from None
+
+
+def _check_sums(files: Mapping[str, bytes], manifest: Manifest) -> None:
+    if set(manifest.files) != set(LISTED):
+        raise VerificationError("the list of files is not that of a bundle", where=MANIFEST)
+    for name in LISTED:
+        if manifest.files[name] == FileSum(sha256_hex(files[name]), len(files[name])):
+            continue
+        if name == JOURNAL:
+            verify_lines(files[name], name=name)  # names the line, where it can
+        raise VerificationError("the file is not the one that was signed", where=name)
+
+
+def _believe(
+    chain: Sequence[bytes], anchors: Sequence[bytes], role: Role, at: datetime, name: str, fingerprint: str
+) -> VerifiedChain:
+    """Return a chain that leads to an anchor and whose leaf is the one that the journal names."""
+    if sha256_hex(chain[0]) != fingerprint:
+        raise VerificationError("the leaf is not the one that the journal names", where=name)
+    try:
+        interop = role is not Role.METER and key_kind(x509.load_der_x509_certificate(chain[0])) is KeyKind.SECP256R1
+        return verify_chain(chain[0], chain[1:], anchors, role=role, at=at, interop=interop)
+    except CertificateError as error:
+        raise VerificationError(f"{error.reason}: {error}", where=name) from None
+
+
+def _contract(
+    files: Mapping[str, bytes], entries: Sequence[Entry], anchors: Sequence[bytes], at: datetime
+) -> VerifiedChain | None:
+    found = [(n, e.data) for n, e in enumerate(entries, 1) if isinstance(e.data, ContractAuthorized)]
+    if len(found) > 1:
+        raise VerificationError("a session has one contract", where=f"{JOURNAL}:{found[1][0]}")
+    if not found:
+        if files[CONTRACT_CHAIN]:
+            raise VerificationError("no contract was authorised", where=CONTRACT_CHAIN)
+        return None
+    number, record = found[0]
+    chain = _chain(files, CONTRACT_CHAIN)
+    contract = _believe(chain, anchors, Role.CONTRACT, at, CONTRACT_CHAIN, record.contract_certificate)
+    if normalize_emaid(record.emaid) != _emaid(contract):
+        raise VerificationError(f"the contract is not that of {record.emaid}", where=f"{JOURNAL}:{number}")
+    return contract
+
+
+def _emaid(contract: VerifiedChain) -> str:
+    try:
+        return emaid_of(contract.leaf)
+    except CertificateError as error:
+        raise VerificationError(str(error), where=CONTRACT_CHAIN) from None
+
+
+def _check_ocmf(
+    data: bytes,
+    direction: Direction,
+    name: str,
+    settlement: Settlement,
+    started: SessionStarted,
+    meter: VerifiedChain,
+) -> None:
+    """Check that the meter signed what the journal says of one direction."""
+    key = meter.leaf.public_key()
+    if not isinstance(key, ec.EllipticCurvePublicKey):
+        raise VerificationError("the meter's key is on no curve", where=METER_CHAIN)
+    try:
+        said = ocmf.verify(data.decode(), key)
+    except (CodecError, SignatureError, UnicodeDecodeError) as error:
+        raise VerificationError(str(error), where=name) from None
+    begin, end = settlement.begin, settlement.end
+    registers = (begin.import_mwh, end.import_mwh) if direction == "import" else (begin.export_mwh, end.export_mwh)
+    for what, theirs, ours in (
+        ("direction", said.direction, direction),
+        ("begin register", said.begin.register_mwh, registers[0]),
+        ("end register", said.end.register_mwh, registers[1]),
+        ("begin", said.begin.utc_ms, begin.utc_ms),
+        ("end", said.end.utc_ms, end.utc_ms),
+        ("meter", said.meter_serial, started.meter_serial),
+        ("EVSE", said.evse_id, started.evse_id),
+        ("contract", said.emaid, settlement.emaid),
+    ):
+        if theirs != ours:
+            raise VerificationError(f"{what}: the meter signed {theirs}, the journal says {ours}", where=name)
+
+
+def _der(certificate: x509.Certificate) -> bytes:
+    return certificate.public_bytes(Encoding.DER)
+
+
+def _expired(chains: Sequence[VerifiedChain], now: datetime | None) -> tuple[str, ...]:
+    if now is None:
+        return ()
+    return tuple(
+        common_name(certificate)
+        for chain in chains
+        for certificate in (*chain.certificates, chain.anchor)
+        if certificate.not_valid_after_utc < now
+    )
+
+
+def _kwh(mwh: int) -> str:
+    return f"{mwh // 1_000_000}.{mwh % 1_000_000:06d} kWh"
+
+
+def _money(micro: int, currency: str) -> str:
+    sign, size = ("-" if micro < 0 else ""), abs(micro)
+    return f"{sign}{size // 1_000_000}.{size % 1_000_000:06d} {currency}"
+
+
+def _sentences(report: Report) -> list[str]:
+    s, proof = report.settlement, report.discharge
+    said = [
+        f"Session {s.session_id} at {s.evse_id} of {s.station_id}: {s.state}"
+        + (f", ended by {s.reason}" if s.reason else ""),
+        f"Journal: {s.journal_entries} entries, unbroken, head {s.journal_head}",
+        f"Charger {report.charger}, meter {report.meter}, contract {report.contract or 'none'}: chains hold",
+        (
+            f"Meter signed both directions: import {_kwh(s.end.import_mwh - s.begin.import_mwh)}, "
+            f"export {_kwh(s.end.export_mwh - s.begin.export_mwh)}"
+        ),
+        (
+            f"Signed messages: {proof.offers} offers, {proof.acceptances} acceptances, {proof.commands} commands "
+            f"followed, {proof.rejections} messages rejected"
+        ),
+        f"Every mWh of {_kwh(proof.export_mwh)} fed back was allowed by a live signed command"
+        if proof.covered
+        else "Discharge by the plain standard: no signed commands stand behind what was fed back",
+        f"{len(s.intervals)} intervals and {len(s.lines)} lines add up to the registers",
+    ]
+    said += [
+        f"Total: import {_kwh(t.import_mwh)} costs {_money(t.import_cost, t.currency)}, export {_kwh(t.export_mwh)} "
+        f"earns {_money(t.export_credit, t.currency)}, left to pay {_money(t.balance, t.currency)}"
+        for t in s.totals
+    ]
+    said += [f"Expired since: {name}" for name in report.expired]
+    if not report.own_anchors:
+        said.append("Roots were taken from the bundle; compare them with your own: " + ", ".join(report.roots))
+    return said
