@@ -39,6 +39,13 @@ class SetPowerLimits(Command, frozen=True):
     discharge_w: int
 
 
+class Reported(Command, frozen=True):
+    """What the charger says it drives. Only a bench without a DC line between the two believes it; others ignore it."""
+
+    voltage_mv: int
+    current_ma: int
+
+
 # --- facts: what the core is told ---
 
 

@@ -40,6 +40,7 @@ def _rational(value: int, exponent: int) -> RationalNumber:
 
 
 def _integer(number: RationalNumber, shift: int) -> int:
-    power = min(number.exponent + shift, 9)
-    magnitude = abs(number.value) * 10**power if power >= 0 else abs(number.value) // 10 ** min(-power, 9)
+    power = number.exponent + shift
+    factor = int(10 ** min(abs(power), 9))
+    magnitude = abs(number.value) * factor if power >= 0 else abs(number.value) // factor
     return max(-BOUND, min(BOUND, -magnitude if number.value < 0 else magnitude))

@@ -89,6 +89,15 @@ class DischargeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     command_validity_ms: Annotated[
         int, Meta(ge=100, le=86_400_000, description="how long a signed command holds, ms (of the simulated clock)")
     ] = 10_000
+    command_renew_ms: Annotated[
+        int, Meta(ge=50, le=86_400_000, description="a command is renewed when this much of its time is left, ms")
+    ] = 5_000
+    clock_skew_ms: Annotated[
+        int, Meta(ge=0, le=86_400_000, description="how far the charger's clock may differ from ours, ms")
+    ] = 2_000
+    offer_wait_s: Annotated[
+        float, Meta(ge=0, le=600, description="how long an announced offer is waited for in the charge loop, s")
+    ] = 10.0
     overdraw_tolerance_w: Annotated[
         int, Meta(ge=0, description="discharging power above the agreed one that counts as measuring error, W")
     ] = 250
@@ -124,11 +133,10 @@ class TimingConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = 0.1
     poll_pause_s: Annotated[
         float, Meta(ge=0, le=5, description="pause before a request is repeated after an answer of Ongoing")
-    ] = 0.1
+    ] = 0.05
     contactor_s: Annotated[float, Meta(gt=0, le=10, description="longest time for the vehicle's contactor to move")] = (
         1.5
     )
-    welding_s: Annotated[float, Meta(gt=0, le=60, description="longest time for the welding detection")] = 10.0
 
 
 class SessionConfig(msgspec.Struct, frozen=True):

@@ -1,0 +1,207 @@
+"""From the charge parameters to the closed circuit: limits, schedule, cable check, pre-charge, start."""
+
+from msgspec.structs import replace
+
+from evcc.core import ask
+from evcc.core.loop import enter_loop, resume_loop
+from evcc.core.ports import CloseContactor, Reported, SetCpState
+from evcc.core.quantities import milli, to_milli, to_whole
+from evcc.core.stages import (
+    CableChecking,
+    Choice,
+    ClosingContactor,
+    Ending,
+    EvseLimits,
+    Parametrizing,
+    Plan,
+    PreCharging,
+    Schedule,
+    Scheduling,
+    Starting,
+    Step,
+    World,
+    fail,
+    seen,
+)
+from evcc.core.stop import stop
+from v2g.iso15118.messages.common_messages import (
+    ChargingSession,
+    PowerDeliveryReq,
+    PowerDeliveryRes,
+    ScheduleExchangeReq,
+    ScheduleExchangeRes,
+)
+from v2g.iso15118.messages.common_types import Processing
+from v2g.iso15118.messages.dc import (
+    BPT_DC_CPDResEnergyTransferMode,
+    DC_CableCheckReq,
+    DC_CableCheckRes,
+    DC_ChargeParameterDiscoveryReq,
+    DC_ChargeParameterDiscoveryRes,
+    DC_CPDResEnergyTransferMode,
+    DC_PreChargeReq,
+    DC_PreChargeRes,
+)
+from v2g.iso15118.messages.schedules import ScheduleTuple
+from v2g.slac.pilot import PilotState
+
+MATCHED_MV = 10_000
+"""How near the inlet must be to the battery before the contactor closes."""
+
+
+def on_parameters(
+    stage: Parametrizing,
+    request: DC_ChargeParameterDiscoveryReq,
+    response: DC_ChargeParameterDiscoveryRes,
+    world: World,
+) -> Step:
+    """Take the charger's limits, if they are of the selected kind and fit the battery."""
+    mode = response.dc_cpd_res_energy_transfer_mode
+    if isinstance(mode, BPT_DC_CPDResEnergyTransferMode) is not stage.choice.bpt:
+        return fail(stage, "wrong_charge_parameters", told=type(mode).__name__)
+    limits = _evse_limits(mode)
+    observed = seen(
+        "parameters",
+        "exchanged",
+        evse_charge_w=limits.charge_w,
+        evse_discharge_w=limits.discharge_w,
+        ev_charge_w=world.battery.max_charge_w,
+        ev_discharge_w=world.battery.max_discharge_w,
+        soc=world.battery.soc,
+    )
+    if not limits.min_voltage_mv <= world.battery.voltage_mv <= limits.max_voltage_mv:
+        step = stop(stage, world, Ending("incompatible_voltage", failed=True))
+        return replace(step, observed=(observed, *step.observed))
+    plan = Plan(stage.choice, limits)
+    return Step(stage=Scheduling(plan), request=ask.schedule(stage.choice, world), observed=(observed,))
+
+
+def _evse_limits(mode: DC_CPDResEnergyTransferMode) -> EvseLimits:
+    """Discharge limits count by magnitude: sources disagree on their sign."""
+    discharge_w = discharge_ma = 0
+    if isinstance(mode, BPT_DC_CPDResEnergyTransferMode):
+        discharge_w = abs(to_whole(mode.evse_maximum_discharge_power))
+        discharge_ma = abs(to_milli(mode.evse_maximum_discharge_current))
+    return EvseLimits(
+        charge_w=max(0, to_whole(mode.evse_maximum_charge_power)),
+        discharge_w=discharge_w,
+        charge_ma=max(0, to_milli(mode.evse_maximum_charge_current)),
+        discharge_ma=discharge_ma,
+        max_voltage_mv=to_milli(mode.evse_maximum_voltage),
+        min_voltage_mv=to_milli(mode.evse_minimum_voltage),
+    )
+
+
+def on_schedule(stage: Scheduling, request: ScheduleExchangeReq, response: ScheduleExchangeRes, world: World) -> Step:
+    """Wait for the charger's plan, then go to the cable check, or back into the loop after a renegotiation."""
+    if response.evse_processing is not Processing.Finished:
+        return Step(stage=replace(stage, polls=stage.polls + 1), wait=world.config.timing.poll_pause_s)
+    choice = stage.plan.choice
+    tuples = response.scheduled_se_res_control_mode
+    if choice.dynamic is not (response.dynamic_se_res_control_mode is not None) or choice.dynamic is (
+        tuples is not None
+    ):
+        return fail(stage, "wrong_control_mode")
+    plan = stage.plan
+    if tuples is not None:
+        plan = replace(plan, schedule=pick_schedule(tuples.schedule_tuple, choice))
+    observed = seen(
+        "schedule",
+        "agreed",
+        control_mode="Dynamic" if choice.dynamic else "Scheduled",
+        tuple_id=plan.schedule.tuple_id if plan.schedule else None,
+        departure_s=ask.departure_s(world),
+    )
+    if stage.looping is not None:
+        return replace(ask.power_start(plan, world, replace(stage.looping, plan=plan)), observed=(observed,))
+    if response.go_to_pause:
+        step = stop(stage, world, Ending("evse_asked_to_pause", ChargingSession.Pause))
+        return replace(step, observed=(observed, *step.observed))
+    step = ask_cable_check(CableChecking(plan), world)
+    return replace(step, commands=(SetCpState(PilotState.C),), observed=(observed,))  # V2G20-1418
+
+
+def pick_schedule(tuples: tuple[ScheduleTuple, ...], choice: Choice) -> Schedule:
+    """Return the first tuple that offers what was selected: with discharging if energy can flow back."""
+    suiting = [each for each in tuples if each.discharging_schedule is not None] if choice.bpt else []
+    best = (suiting or list(tuples))[0]
+    discharge = best.discharging_schedule
+    return Schedule(
+        best.schedule_tuple_id,
+        best.charging_schedule.power_schedule,
+        discharge.power_schedule if discharge is not None else None,
+    )
+
+
+def repeat_schedule(stage: Scheduling, request: ScheduleExchangeReq, world: World) -> Step:
+    """Ask for the plan again."""
+    return Step(stage=stage, request=ask.schedule(stage.plan.choice, world))
+
+
+def ask_cable_check(stage: CableChecking, world: World) -> Step:
+    """Ask for the insulation test."""
+    return Step(stage=stage, request=DC_CableCheckReq(header=world.header()))
+
+
+def repeat_cable_check(stage: CableChecking, request: DC_CableCheckReq, world: World) -> Step:
+    """Ask whether the insulation test is done."""
+    return ask_cable_check(stage, world)
+
+
+def on_cable_check(stage: CableChecking, request: DC_CableCheckReq, response: DC_CableCheckRes, world: World) -> Step:
+    """Wait for the insulation test, then ask for the battery's voltage."""
+    if response.evse_processing is not Processing.Finished:
+        return Step(stage=stage, wait=world.config.timing.poll_pause_s)
+    step = ask_pre_charge(PreCharging(stage.plan), world)
+    return replace(step, observed=(seen("power", "cable_checked"),))
+
+
+def ask_pre_charge(stage: PreCharging, world: World) -> Step:
+    """Ask for the battery's voltage at the inlet; Finished once the contactor is closed."""
+    return Step(
+        stage=stage,
+        request=DC_PreChargeReq(
+            header=world.header(),
+            ev_processing=Processing.Finished if stage.connected else Processing.Ongoing,
+            ev_present_voltage=milli(world.inlet.voltage_mv),
+            ev_target_voltage=milli(world.battery.voltage_mv),
+        ),
+    )
+
+
+def repeat_pre_charge(stage: PreCharging, request: DC_PreChargeReq, world: World) -> Step:
+    """See whether the voltage has come; by now it was measured at the inlet."""
+    if matched(world):
+        return Step(stage=ClosingContactor(stage.plan), commands=(CloseContactor(),))
+    return ask_pre_charge(stage, world)
+
+
+def on_pre_charge(stage: PreCharging, request: DC_PreChargeReq, response: DC_PreChargeRes, world: World) -> Step:
+    """Close the contactor once the voltages match; after the Finished one start the transfer."""
+    if stage.connected:
+        return ask.power_start(stage.plan, world)
+    reported = Reported(to_milli(response.evse_present_voltage), 0)
+    if matched(world):
+        return Step(stage=ClosingContactor(stage.plan), commands=(CloseContactor(),))
+    return Step(stage=stage, commands=(reported,), wait=world.config.timing.poll_pause_s)
+
+
+def matched(world: World) -> bool:
+    """Say whether the contactor may close: what was measured at the inlet counts, not what the charger tells."""
+    return abs(world.inlet.voltage_mv - world.battery.voltage_mv) <= MATCHED_MV
+
+
+def on_closed(stage: ClosingContactor, world: World) -> Step:
+    """The battery is connected: say Finished once."""
+    step = ask_pre_charge(PreCharging(stage.plan, connected=True), world)
+    observed = seen("power", "connected", inlet_mv=world.inlet.voltage_mv, battery_mv=world.battery.voltage_mv)
+    return replace(step, observed=(observed,))
+
+
+def on_started(stage: Starting, request: PowerDeliveryReq, response: PowerDeliveryRes, world: World) -> Step:
+    """Energy may flow."""
+    if response.response_code.name.startswith("WARNING"):
+        return stop(stage, world, Ending(response.response_code.name, failed=True))
+    if stage.looping is not None:
+        return resume_loop(stage.looping, world)
+    return enter_loop(stage.plan, world)

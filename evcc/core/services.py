@@ -1,0 +1,146 @@
+"""Which of the charger's services the vehicle takes, and in which variant (Tables 204 to 207)."""
+
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+from typing import Final
+
+import msgspec
+
+from evcc.core import ask
+from evcc.core.settings import ServiceConfig
+from evcc.core.stages import Choice, Detailing, Discovering, Ending, Selecting, Step, World, fail, seen
+from evcc.core.stop import stop
+from v2g.iso15118.messages.common_messages import (
+    ParameterSet,
+    SelectedService,
+    SelectedServiceList,
+    ServiceDetailReq,
+    ServiceDetailRes,
+    ServiceDiscoveryReq,
+    ServiceDiscoveryRes,
+    ServiceSelectionReq,
+    ServiceSelectionRes,
+)
+from v2g.iso15118.v2gtp import PayloadType
+
+SERVICE_IDS: Final[Mapping[str, int]] = MappingProxyType({"DC": 2, "DC_BPT": 6})
+"""Energy services of this vehicle by their names in the configuration."""
+
+_CONTROL_MODES: Final[Mapping[str, int]] = MappingProxyType({"scheduled": 1, "dynamic": 2})
+_UNIFIED_CHANNEL: Final = 1
+_GRID_FOLLOWING: Final = 1
+SIGNED_VERSION: Final = 1
+"""Version of the signed-discharge messages that this vehicle speaks."""
+
+
+def on_services(stage: Discovering, request: ServiceDiscoveryReq, response: ServiceDiscoveryRes, world: World) -> Step:
+    """Look at the energy services that suit, best first."""
+    offered = {service.service_id for service in response.energy_transfer_service_list.service}
+    added = {service.service_id for service in response.vas_list.service} if response.vas_list else set()
+    config = world.config.services
+    candidates = tuple(SERVICE_IDS[name] for name in config.energy if SERVICE_IDS[name] in offered)
+    observed = seen("service", "offered", energy=_words(offered), added=_words(added))
+    if not candidates:
+        step = stop(stage, world, Ending("no_usable_service", failed=True))
+        return msgspec.structs.replace(step, observed=(observed, *step.observed))
+    first = Detailing(
+        asked=candidates[0],
+        candidates=candidates[1:],
+        signed_offered=config.signed_discharge and config.signed_discharge_id in added,
+        renegotiable=response.service_renegotiation_supported,
+    )
+    return msgspec.structs.replace(_detail(first, world), observed=(observed,))
+
+
+def _detail(stage: Detailing, world: World) -> Step:
+    return Step(stage=stage, request=ServiceDetailReq(header=world.header(), service_id=stage.asked))
+
+
+def on_detail(stage: Detailing, request: ServiceDetailReq, response: ServiceDetailRes, world: World) -> Step:
+    """Choose a parameter set, and look at the signed-discharge service where energy can flow back."""
+    if response.service_id != stage.asked:
+        return fail(stage, "wrong_service", asked=stage.asked, told=response.service_id)
+    sets = response.service_parameter_list.parameter_set
+    config = world.config.services
+    if stage.choice is not None:
+        return _select(msgspec.structs.replace(stage.choice, signed_set=signed_set(sets)), world)
+    choice = choose(stage.asked, sets, config, renegotiable=stage.renegotiable)
+    if choice is not None and choice.bpt and stage.signed_offered:
+        return _detail(msgspec.structs.replace(stage, asked=config.signed_discharge_id, choice=choice), world)
+    if choice is not None:
+        return _select(choice, world)
+    if stage.candidates:
+        following = msgspec.structs.replace(stage, asked=stage.candidates[0], candidates=stage.candidates[1:])
+        return _detail(following, world)
+    return stop(stage, world, Ending("no_usable_parameter_set", failed=True))
+
+
+def _select(choice: Choice, world: World) -> Step:
+    energy = SelectedService(service_id=choice.service_id, parameter_set_id=choice.parameter_set_id)
+    added = None
+    if choice.signed_set is not None:
+        service_id = world.config.services.signed_discharge_id
+        added = SelectedServiceList(
+            selected_service=(SelectedService(service_id=service_id, parameter_set_id=choice.signed_set),)
+        )
+    request = ServiceSelectionReq(
+        header=world.header(), selected_energy_transfer_service=energy, selected_vas_list=added
+    )
+    return Step(stage=Selecting(choice), request=request)
+
+
+def on_selected(stage: Selecting, request: ServiceSelectionReq, response: ServiceSelectionRes, world: World) -> Step:
+    """Go on to the charge parameters."""
+    choice = stage.choice
+    selected = seen(
+        "service",
+        "selected",
+        service="DC_BPT" if choice.bpt else "DC",
+        control_mode="Dynamic" if choice.dynamic else "Scheduled",
+        signed_discharge=choice.signed_set is not None,
+    )
+    return msgspec.structs.replace(ask.charge_parameters(choice, world), choice=choice, observed=(selected,))
+
+
+def choose(
+    service_id: int, sets: Iterable[ParameterSet], config: ServiceConfig, *, renegotiable: bool = False
+) -> Choice | None:
+    """Return the choice of the first set that suits, in the order of the preferred control modes, or None."""
+    bpt = service_id == SERVICE_IDS["DC_BPT"]
+    known = [(each.parameter_set_id, integers(each)) for each in sets]
+    for mode in config.control_mode:
+        for set_id, values in known:
+            if values.get("ControlMode") == _CONTROL_MODES[mode] and _suits(values, bpt=bpt):
+                return Choice(service_id, set_id, bpt, dynamic=mode == "dynamic", renegotiable=renegotiable)
+    return None
+
+
+def _suits(values: Mapping[str, int], *, bpt: bool) -> bool:
+    """Say whether the vehicle can serve a set: one channel for both directions, no grid forming."""
+    if not bpt:
+        return True
+    unified = values.get("BPTChannel", _UNIFIED_CHANNEL) == _UNIFIED_CHANNEL
+    return unified and values.get("GeneratorMode", _GRID_FOLLOWING) == _GRID_FOLLOWING
+
+
+def signed_set(sets: Iterable[ParameterSet]) -> int | None:
+    """Return the set of the signed-discharge service whose version and payload type are ours, or None."""
+    for each in sets:
+        values = integers(each)
+        if values.get("Version") == SIGNED_VERSION and values.get("PayloadType") == PayloadType.SIGNED_DISCHARGE:
+            return each.parameter_set_id
+    return None
+
+
+def integers(parameters: ParameterSet) -> dict[str, int]:
+    """Return the parameters that hold whole numbers, whichever integer type the charger chose for them."""
+    values: dict[str, int] = {}
+    for each in parameters.parameter:
+        for value in (each.int_value, each.short_value, each.byte_value):
+            if value is not None:
+                values[each.name] = value
+    return values
+
+
+def _words(ids: Iterable[int]) -> str:
+    return " ".join(str(each) for each in sorted(ids))
