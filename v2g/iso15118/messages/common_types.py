@@ -217,14 +217,22 @@ class ChargeLoopRes(V2GResponse, frozen=True, kw_only=True):
     receipt: Receipt | None = field(name="Receipt", default=None)
 
 
-class CLReqControlMode(Element, frozen=True, kw_only=True):
-    """Head of the control modes of charge loop requests."""
+class CLReqControlMode(Element, frozen=True, kw_only=True, tag=True):
+    """Head of the control modes of charge loop requests.
+
+    No valid message holds the head itself, but it has an event code and other codecs let it pass. It decodes, so that
+    the peer can be told what is wrong.
+    """
 
     abstract: ClassVar[bool] = True
 
 
-class CLResControlMode(Element, frozen=True, kw_only=True):
-    """Head of the control modes of charge loop responses."""
+class CLResControlMode(Element, frozen=True, kw_only=True, tag=True):
+    """Head of the control modes of charge loop responses.
+
+    No valid message holds the head itself, but it has an event code and other codecs let it pass. It decodes, so that
+    the peer can be told what is wrong.
+    """
 
     abstract: ClassVar[bool] = True
 

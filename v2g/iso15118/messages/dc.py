@@ -158,7 +158,8 @@ class DC_ChargeLoopReq(ChargeLoopReq, frozen=True, kw_only=True):
 
     ev_present_voltage: RationalNumber = field(name="EVPresentVoltage")
     cl_req_control_mode: Annotated[
-        BPT_Dynamic_DC_CLReqControlMode
+        CLReqControlMode
+        | BPT_Dynamic_DC_CLReqControlMode
         | BPT_Scheduled_DC_CLReqControlMode
         | Dynamic_DC_CLReqControlMode
         | Scheduled_DC_CLReqControlMode,
@@ -211,7 +212,8 @@ class DC_ChargeLoopRes(ChargeLoopRes, frozen=True, kw_only=True):
     evse_current_limit_achieved: bool = field(name="EVSECurrentLimitAchieved")
     evse_voltage_limit_achieved: bool = field(name="EVSEVoltageLimitAchieved")
     cl_res_control_mode: Annotated[
-        BPT_Dynamic_DC_CLResControlMode
+        CLResControlMode
+        | BPT_Dynamic_DC_CLResControlMode
         | BPT_Scheduled_DC_CLResControlMode
         | Dynamic_DC_CLResControlMode
         | Scheduled_DC_CLResControlMode,

@@ -1,0 +1,206 @@
+"""Encodes and decodes messages: generates functions for a type when it is first used, and explains failures."""
+
+from collections.abc import Callable, Iterable
+from functools import cache
+from types import TracebackType
+from typing import Any, Final
+
+from v2g.errors import ExiDecodeError, ExiEncodeError
+from v2g.exi import bits
+from v2g.exi.bits import Output, Reader, Refusal
+from v2g.exi.declare import Element, Schema, schema_of
+from v2g.exi.decoder import write_decoder
+from v2g.exi.encoder import write_encoder
+from v2g.exi.free import FreePlan
+from v2g.exi.grammar import Roots, document, fragment
+from v2g.exi.model import Model, QName, Simple, leaves, model_of
+from v2g.exi.source import Source
+from v2g.exi.validate import find_fault
+
+__all__ = ["decode", "decode_fragment", "encode", "encode_fragment"]
+
+HEADER: Final = 0x80
+"""Distinguishing bits, no options, final version 1 (EXI 5): the only header of V2G streams."""
+
+_HEADER_BITS: Final = 8
+
+
+def encode(message: Element) -> bytes:
+    """Return a message as an EXI document, in the grammar of its own namespace.
+
+    Raises ExiEncodeError with the path of the field that its declaration does not allow.
+    """
+    schema = schema_of(type(message))
+    roots = document(schema)
+    return _encode(message, schema, roots, _name(message, roots, schema, None))
+
+
+def encode_fragment(element: Element, schema: Schema, *, name: str | None = None) -> bytes:
+    """Return an element as an EXI fragment in the grammar of `schema`: the octets that a signature hashes.
+
+    `name` is needed where elements of several names have the type. `SignedInfo` is hashed in the grammar of XMLDSIG,
+    signed elements in that of their messages. Raises ExiEncodeError.
+    """
+    roots = fragment(schema)
+    return _encode(element, schema, roots, _name(element, roots, schema, name), fragment_end=roots.end)
+
+
+def decode(data: bytes, schema: Schema) -> Element:
+    """Return the message that an EXI document holds. Raises ExiDecodeError, and nothing else, for any octets."""
+    return _decode(data, schema, document(schema), is_fragment=False)
+
+
+def decode_fragment(data: bytes, schema: Schema) -> Element:
+    """Return the element that an EXI fragment holds. Raises ExiDecodeError, and nothing else, for any octets."""
+    return _decode(data, schema, fragment(schema), is_fragment=True)
+
+
+def _name(element: Element, roots: Roots, schema: Schema, name: str | None) -> QName:
+    names = roots.names_of(type(element))
+    if name is not None:
+        names = [each for each in names if each.local == name]
+    if len(names) != 1:
+        found = " or ".join(each.local for each in names) or "no element"
+        raise ExiEncodeError(f"{type(element).__name__} stands for {found} of {schema.uri}")
+    if roots.type_of(names[0]) is None:
+        raise ExiEncodeError(f"{names[0].local} is declared with several types or abstract in {schema.uri}")
+    return names[0]
+
+
+def _encode(element: Element, schema: Schema, roots: Roots, name: QName, *, fragment_end: int | None = None) -> bytes:
+    function = _encoder(type(element))
+    out = Output(schema)
+    try:
+        acc = function((256 | HEADER) << roots.width | roots.code[name], element, out)
+        if fragment_end is not None:
+            acc = acc << roots.width | fragment_end
+        return bits.finish(acc, out)
+    except (Refusal, TypeError, ValueError, AttributeError, KeyError, OverflowError, RecursionError) as error:
+        path, why = find_fault(element, name.local) or (name.local, str(error) or "cannot be encoded")
+        raise ExiEncodeError(why, path=path) from error
+
+
+def _decode(data: bytes, schema: Schema, roots: Roots, *, is_fragment: bool) -> Element:
+    reader = Reader(data, schema)
+    try:
+        return _read(reader, data, roots, is_fragment=is_fragment)
+    except ExiDecodeError:
+        if not reader.full:
+            raise
+        # A list was filled up to its maximum. cbexigen writes the end of such a list in the code of the items.
+        try:
+            return _read(Reader(data, schema, loose=True), data, roots, is_fragment=is_fragment)
+        except ExiDecodeError:
+            pass
+        raise
+
+
+def _read(reader: Reader, data: bytes, roots: Roots, *, is_fragment: bool) -> Element:
+    path = ""
+    try:
+        if data[:1] != bytes((HEADER,)):
+            raise Refusal("not the EXI header of V2G (0x80)")
+        reader.take(_HEADER_BITS)
+        code = reader.take(roots.width)
+        if code >= len(roots.names):
+            raise Refusal("the stream begins with no declared element")
+        path = roots.names[code].local
+        declaration = roots.type_of(roots.names[code])
+        if declaration is None or isinstance(declaration, Simple):
+            raise Refusal("the element is abstract, or not a structure")
+        element = _decoder(declaration)(reader)
+        if is_fragment and reader.take(roots.width) != roots.end:
+            raise Refusal("the fragment goes on after its element")
+        if not 0 <= reader.left < _HEADER_BITS:
+            raise Refusal("the stream ends too early" if reader.left < 0 else "octets after the end of the message")
+        return element
+    except Refusal as error:
+        path += _path(error.__traceback__)
+        position = min(reader.position, 8 * len(data))
+        raise ExiDecodeError(str(error), bit_position=position, path=path) from None
+
+
+def _path(traceback: TracebackType | None) -> str:
+    """Build the element path from the labels of the generated lines that were being run."""
+    path = ""
+    while traceback is not None:
+        labels = traceback.tb_frame.f_globals.get("_labels")
+        if labels is not None and traceback.tb_frame.f_code.co_filename == _FILE:
+            label = labels[traceback.tb_lineno - 1]
+            path += f"/{label}" if label else ""
+        traceback = traceback.tb_next
+    return path
+
+
+_FILE: Final = "<generated from the declarations>"
+
+
+def _parts(model: Model) -> Iterable[type[Element]]:
+    """Return the complex types that a type uses directly."""
+    for particle in model.particles:
+        for event in particle.events:
+            if isinstance(event.type, type):
+                yield event.type
+    if model.content is not None:
+        yield from leaves(model.content.model)
+
+
+_Decoder = Callable[[Reader], Element]
+_Encoder = Callable[[int, Any, Output], int]
+
+
+class _Library:
+    """Generated functions of one kind by type; types share the functions of the types that they use."""
+
+    def __init__(self, prefix: str, write: Callable[[Model, Source], None], names: dict[str, object]) -> None:
+        self._prefix = prefix
+        self._write = write
+        self._names = names
+        self._functions: dict[type[Element], Any] = {}
+
+    def function(self, declaration: type[Element]) -> Any:
+        """Return the function of a type; generate it, and those that it calls, when it is first asked for."""
+        if declaration not in self._functions:
+            self._generate(declaration)
+        return self._functions[declaration]
+
+    def _generate(self, declaration: type[Element]) -> None:
+        wanted: dict[type[Element], Model] = {}
+        queue = [declaration]
+        for each in queue:  # grows while it is walked
+            if each not in wanted and each not in self._functions:
+                wanted[each] = model_of(each)
+                queue += _parts(wanted[each])
+        source = Source()
+        for model in wanted.values():
+            self._write(model, source)
+        known = {source.name_of(each, self._prefix): function for each, function in self._functions.items()}
+        scope: dict[str, Any] = {**self._names, **known, **source.names, "_labels": source.labels}
+        exec(compile("\n".join(source.lines), _FILE, "exec", dont_inherit=True, optimize=0), scope)  # noqa: S102
+        for each in wanted:
+            self._functions[each] = scope[source.name_of(each, self._prefix)]
+        for plan in source.names.values():
+            if isinstance(plan, FreePlan):
+                functions = {member: self._functions[member] for state in plan.states for member, _ in state.elements}
+                (plan.decoders if self._prefix == "d" else plan.encoders).update(functions)
+
+
+@cache
+def _decoders() -> _Library:
+    return _Library("d", write_decoder, {"Refusal": Refusal})
+
+
+@cache
+def _encoders() -> _Library:
+    names = ("Refusal", "MAX_INTEGER_BITS", "flush", "put_binary", "put_string", "put_varint")
+    return _Library("e", write_encoder, {name: getattr(bits, name) for name in names})
+
+
+def _decoder(declaration: type[Element]) -> _Decoder:
+    function: _Decoder = _decoders().function(declaration)
+    return function
+
+
+def _encoder(declaration: type[Element]) -> _Encoder:
+    function: _Encoder = _encoders().function(declaration)
+    return function

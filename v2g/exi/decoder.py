@@ -1,0 +1,317 @@
+"""Writes the source of decoders: one straight-line function per complex type.
+
+Fixed-width fields that follow each other, together with the event codes between them, are read in one step: the codes
+of a single possible event are zero bits, so one mask checks them all. Generated code does no bookkeeping for error
+messages; every line carries a label instead, from which `codec` builds the element path out of the traceback.
+"""
+
+from typing import Final
+
+from v2g.exi.bits import GUARANTEED_BITS, MAX_INTEGER_BITS
+from v2g.exi.model import Event, Kind, Model, Particle, Simple
+from v2g.exi.source import Ordinals, Source
+
+__all__ = ["write_decoder"]
+
+_INLINE_VARINT: Final = 2**21
+"""Magnitudes below this take at most three octets and are read without a call."""
+
+
+def write_decoder(model: Model, source: Source) -> None:
+    """Append `def <name>(r)`, which reads one element of the type after its start and returns the struct."""
+    _Decoder(model, source).write()
+
+
+class _Decoder:
+    def __init__(self, model: Model, source: Source) -> None:
+        self.model = model
+        self.source = source
+        self.ordinals = Ordinals(model.particles)
+        self.zeros_and_fields: list[tuple[int, str]] = []
+        """Fixed-width reads not yet written: width and variable, or "" for bits that must be zero."""
+        self.afterwards: list[str] = []
+        self.sure = 0
+        """Bits that the window is known to hold."""
+        self.live = False
+        """Whether `c` holds the ordinal of the next event."""
+
+    def write(self) -> None:
+        source, model = self.source, self.model
+        with source.block(f"def {source.name_of(model.type, 'd')}(r):"):
+            if model.content is not None:
+                source.line(f"return {source.plan(model)}.decode(r)")
+                return
+            if len(model.particles) == 1 and model.particles[0].events[0].kind is Kind.TEXT:
+                self._text_only(model.particles[0].events[0])
+                return
+            source.line("n = r.n; w = r.w")
+            for index, particle in enumerate(model.particles):
+                self._particle(index, particle)
+            if not self.live:
+                self._zeros(1)
+            self._flush()
+            source.label = ""
+            source.line("r.n = n")
+            fields = ", ".join(f"{name}={name}" for name in model.type.__struct_fields__)
+            source.line(f"return {source.constant(model.type)}({fields})")
+
+    def _text_only(self, event: Event) -> None:
+        """An element that holds nothing but a value, like one of a simple type."""
+        source, simple = self.source, event.type
+        assert isinstance(simple, Simple)
+        source.line("n = r.n; w = r.w")
+        self._element_value(event.field, simple)
+        self._flush()
+        source.line("r.n = n")
+        source.line(f"return {source.constant(self.model.type)}({event.field}={event.field})")
+
+    def _particle(self, index: int, particle: Particle) -> None:
+        self.source.label = particle.events[0].qname.local
+        several = len(particle.events) > 1
+        if not self.live:
+            if self.ordinals.is_single(index):
+                self._zeros(1)
+                self._event(particle.events[0]) if not particle.repeated else self._list(index, particle)
+                return
+            self._read_code(index)
+        if particle.least and not several:
+            self._present(index, particle)
+            return
+        for name in dict.fromkeys(event.field for event in particle.events):
+            self.source.line(f"{name} = {'()' if particle.repeated else 'None'}")
+        if particle.least:
+            self._present(index, particle)
+            return
+        first, last = self.ordinals.span(index)
+        sure = self.sure
+        with self.source.block(f"if c == {first}:" if first == last else f"if c <= {last}:"):
+            self._present(index, particle)
+            if not self.live:
+                self._read_code(index + 1)
+            self._flush()
+        self.sure = min(sure, self.sure)
+        self.live = True
+
+    def _present(self, index: int, particle: Particle) -> None:
+        """Read the value of an event whose ordinal is in `c`."""
+        self.live = False
+        if particle.repeated:
+            self._list(index, particle)
+            return
+        first, _ = self.ordinals.span(index)
+        if len(particle.events) == 1:
+            self._event(particle.events[0])
+            return
+        self._branches(particle, first)
+
+    def _branches(self, particle: Particle, first: int) -> None:
+        """Read one of several events."""
+        self._flush()
+        sure, left = self.sure, []
+        label = self.source.label
+        for offset, event in enumerate(particle.events):
+            self.sure = sure
+            word = "if" if offset == 0 else "elif"
+            self.source.label = event.qname.local
+            last = offset == len(particle.events) - 1
+            with self.source.block("else:" if last else f"{word} c == {first + offset}:"):
+                self._event(event)
+                self._flush()
+            left.append(self.sure)
+        self.sure = min(left)
+        self.source.label = label
+
+    def _list(self, index: int, particle: Particle) -> None:
+        """Read a repeated element; its first event has been read."""
+        source = self.source
+        name = particle.events[0].field
+        first, last = self.ordinals.span(index)
+        self._flush()
+        items = f"{name}_items"
+        source.line(f"{items} = []")
+        if len(particle.events) > 1 and not self.live and self.ordinals.is_single(index):
+            source.line(f"c = {first}")
+        self.sure = 0
+        with source.block("while True:"):
+            if len(particle.events) == 1:
+                self._event(particle.events[0])
+            else:
+                self._branches(particle, first)
+            self._flush()
+            source.line(f"{items}.append({name})")
+            if particle.most is not None:
+                with source.block(f"if len({items}) == {particle.most}:"):
+                    self._full_list(index)
+            self._read_code(index, again=True)
+            source.line(f"if c > {last}: break")
+        source.line(f"{name} = tuple({items})")
+        self.sure = 0
+        self.live = True
+
+    def _full_list(self, index: int) -> None:
+        """After the last copy only what follows may come; cbexigen still writes the code of the copies before."""
+        source, sure = self.source, self.sure
+        source.line("r.full = True")
+        with source.block("if r.loose:"):
+            self._read_code(index, again=True)
+            source.line(f"if c <= {self.ordinals.span(index)[1]}: r.refuse(n, 'more items than are allowed')")
+        self.sure = sure
+        with source.block("else:"):
+            self._read_code(index + 1)
+        source.line("break")
+        self.sure = sure
+
+    def _event(self, event: Event) -> None:
+        source = self.source
+        source.label = ("@" if event.kind is Kind.ATTRIBUTE else "") + event.qname.local
+        if event.type is None:
+            self._flush()
+            source.line("r.refuse(n, 'the head of a substitution group, which is abstract')")
+        elif isinstance(event.type, Simple):
+            if event.kind is Kind.ELEMENT:
+                self._element_value(event.field, event.type)
+            else:
+                self._value(event.field, event.type)
+        else:
+            self._call(event.field, f"{source.name_of(event.type, 'd')}(r)")
+            self.sure = 0
+
+    def _element_value(self, name: str, simple: Simple) -> None:
+        """Read the value of a simple element with the events around it."""
+        if simple.kind in ("string", "binary"):
+            self._call(name, f"r.{simple.kind}_element({simple.shortest}, {simple.longest})")
+            return
+        self._zeros(1)
+        self._value(name, simple)
+        self._zeros(1)
+
+    def _value(self, name: str, simple: Simple) -> None:
+        match simple.kind:
+            case "string" | "binary":
+                self._call(name, f"r.{simple.kind}({simple.shortest}, {simple.longest})")
+            case "boolean":
+                self._fixed(1, name, f"{name} = {name} == 1")
+            case "enumeration":
+                assert simple.members is not None
+                members = self.source.constant(tuple(simple.members), simple.members)
+                size = len(simple.members)
+                check = f"if {name} >= {size}: r.refuse(n, f'{{{name}}} is not a value of {simple.members.__name__}')"
+                checks = [check] if size != 1 << simple.width else []
+                self._fixed(simple.width, name, *checks, f"{name} = {members}[{name}]")
+            case "bits":
+                assert simple.low is not None
+                assert simple.high is not None
+                shift = [f"{name} += {simple.low}"] if simple.low > 0 else []
+                shift = [f"{name} -= {-simple.low}"] if simple.low < 0 else shift
+                whole = simple.high - simple.low == (1 << simple.width) - 1
+                check = f"if {name} > {simple.high}: {self._out_of_range(name, simple)}"
+                self._fixed(simple.width, name, *shift, *([] if whole else [check]))
+            case _:
+                self._integer(name, simple)
+
+    def _out_of_range(self, name: str, simple: Simple) -> str:
+        low = "" if simple.low is None else f" from {simple.low}"
+        high = "" if simple.high is None else f" up to {simple.high}"
+        return f"r.refuse(n, f'{{{name}}} is outside the range{low}{high}')"
+
+    def _integer(self, name: str, simple: Simple) -> None:
+        """Read a variable-length integer, negative numbers as -(n + 1) after a sign bit (EXI 7.1.5, 7.1.6)."""
+        source = self.source
+        signed = simple.kind == "integer"
+        if signed:
+            self._fixed(1, "s")
+        self._flush()
+        bounds = [abs(each) for each in (simple.low, simple.high) if each is not None]
+        known = simple.high is not None and (not signed or simple.low is not None)
+        if known and max(bounds) < _INLINE_VARINT:
+            self._inline_varint(name)
+        else:
+            bits = max(bounds).bit_length() if known else MAX_INTEGER_BITS
+            self._ensure(8)
+            with source.block("if w >> n - 1 & 1:"):
+                source.line(f"r.n = n; {name} = r.varint({bits}); n = r.n; w = r.w")
+            with source.block("else:"):
+                source.line(f"n -= 8; {name} = w >> n & 127")
+            self.sure = 0
+        if signed:
+            source.line(f"if s: {name} = -{name} - 1")
+        tests = [f"{name} < {simple.low}"] if simple.low and (signed or simple.low > 0) else []
+        tests += [f"{name} > {simple.high}"] if simple.high is not None else []
+        if tests:
+            source.line(f"if {' or '.join(tests)}: {self._out_of_range(name, simple)}")
+
+    def _inline_varint(self, name: str) -> None:
+        source = self.source
+        self._ensure(24)
+        source.line("v = w >> n - 24 & 16777215")
+        source.line(f"if v < 8388608: n -= 8; {name} = v >> 16")
+        source.line(f"elif not v & 32768: n -= 16; {name} = v >> 16 & 127 | v >> 1 & 16256")
+        source.line(f"elif not v & 128: n -= 24; {name} = v >> 16 & 127 | v >> 1 & 16256 | (v & 127) << 14")
+        source.line("else: r.refuse(n, 'an integer of more than 21 bits')")
+        self.sure -= 24
+
+    def _call(self, name: str, call: str) -> None:
+        self._flush()
+        self.source.line(f"r.n = n; {name} = {call}; n = r.n; w = r.w")
+        self.sure = 0
+
+    def _read_code(self, index: int, *, again: bool = False) -> None:
+        """Read the code of the next event into `c` as an ordinal; `again` if the particle at `index` may repeat."""
+        base, count = self.ordinals.state(index, again=again)
+        if count == 1:
+            self._zeros(1)
+            self.afterwards.append(f"c = {base}")
+        else:
+            shift = [f"c += {base}"] if base else []
+            refusal = "'an event that the schema does not foresee, or a deviation that is not supported'"
+            check = f"if c >= {count}: r.refuse(n, {refusal})"
+            self._fixed(count.bit_length(), "c", *([check] if count < (1 << count.bit_length()) else []), *shift)
+        self._flush()
+        self.live = True
+
+    def _zeros(self, width: int) -> None:
+        self.zeros_and_fields.append((width, ""))
+
+    def _fixed(self, width: int, name: str, *afterwards: str) -> None:
+        if sum(each for each, _ in self.zeros_and_fields) + width > GUARANTEED_BITS or any(
+            name == other for _, other in self.zeros_and_fields
+        ):
+            self._flush()
+        self.zeros_and_fields.append((width, name))
+        self.afterwards += afterwards
+
+    def _ensure(self, width: int) -> None:
+        if self.sure < width:
+            self.source.line(f"if n < {GUARANTEED_BITS}: r.n = n; n = r.more(); w = r.w")
+            self.sure = GUARANTEED_BITS
+
+    def _flush(self) -> None:
+        """Write the pending fixed-width reads as one."""
+        pieces, self.zeros_and_fields = self.zeros_and_fields, []
+        after, self.afterwards = self.afterwards, []
+        total = sum(width for width, _ in pieces)
+        if total:
+            self._ensure(total)
+            self.sure -= total
+            self.source.line(f"n -= {total}")
+            self._extract(pieces, total)
+        for line in after:
+            self.source.line(line)
+
+    def _extract(self, pieces: list[tuple[int, str]], total: int) -> None:
+        if len(pieces) == 1 and pieces[0][1]:
+            self.source.line(f"{pieces[0][1]} = w >> n & {(1 << total) - 1}")
+            return
+        self.source.line(f"v = w >> n & {(1 << total) - 1}")
+        zeros, at, reads = 0, total, []
+        for width, name in pieces:
+            at -= width
+            mask = (1 << width) - 1
+            if name:
+                reads.append(f"{name} = v >> {at} & {mask}" if at else f"{name} = v & {mask}")
+            else:
+                zeros |= mask << at
+        if zeros:
+            self.source.line(f"if v & {zeros}: r.misplaced(n, v & {zeros})")
+        for line in reads:
+            self.source.line(line)

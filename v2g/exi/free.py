@@ -1,0 +1,302 @@
+"""Content in document order: mixed text, wildcards and repeated choices, which only XML Signature uses.
+
+Such types are rare in a session, so an automaton walks them where other types have generated code.
+"""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import msgspec
+
+from v2g.exi.bits import Output, Reader, Refusal, put_characters, put_string, put_varint
+from v2g.exi.declare import Alt, AnyAttribute, AnyElement, Element, Many, Maybe, Part, Seq, Wildcard
+from v2g.exi.model import Model
+from v2g.exi.names import Names
+
+__all__ = ["FreePlan", "State", "states_of"]
+
+MAX_DEPTH: Final = 16
+"""Undeclared elements nest no deeper than this."""
+
+
+class State(msgspec.Struct):
+    """A place in a content model and what may follow it."""
+
+    elements: list[tuple[type[Element], int]]
+    """Declared elements in schema order and the states after them; the index is the event code."""
+    wildcard: int | None
+    """The state after an undeclared element."""
+    can_end: bool
+    mixed: bool
+
+    @property
+    def size(self) -> int:
+        """Number of first-level event codes."""
+        return len(self.elements) + (self.wildcard is not None) + self.can_end + self.mixed
+
+
+class _Walk:
+    """Positions of a content model (Glushkov): who may be first, last, and who may follow whom."""
+
+    def __init__(self) -> None:
+        self.leaves: list[type[Element] | Wildcard] = []
+        self.follow: list[list[int]] = []
+
+    def visit(self, part: Part) -> tuple[list[int], list[int], bool]:
+        """Return the first positions, the last positions and whether the part may be absent."""
+        match part:
+            case Seq(parts):
+                first: list[int] = []
+                last: list[int] = []
+                absent = True
+                for each in parts:
+                    begin, end, empty = self.visit(each)
+                    self._link(last, begin)
+                    first += begin if absent else []
+                    last = end + (last if empty else [])
+                    absent = absent and empty
+                return first, last, absent
+            case Alt(parts):
+                visited = [self.visit(each) for each in parts]
+                begins = [position for begin, _, _ in visited for position in begin]
+                ends = [position for _, end, _ in visited for position in end]
+                return begins, ends, any(empty for _, _, empty in visited)
+            case Many(inner, least):
+                begin, end, empty = self.visit(inner)
+                self._link(end, begin)
+                return begin, end, empty or least == 0
+            case Maybe(inner):
+                begin, end, _ = self.visit(inner)
+                return begin, end, True
+            case _:
+                self.leaves.append(part)
+                self.follow.append([])
+                return [len(self.leaves) - 1], [len(self.leaves) - 1], False
+
+    def _link(self, ends: list[int], begins: list[int]) -> None:
+        for end in ends:
+            self.follow[end] += [each for each in begins if each not in self.follow[end]]
+
+
+def states_of(model: Part, *, mixed: bool) -> list[State]:
+    """Return the automaton; state 0 is the start, state p + 1 the one after position p."""
+    walk = _Walk()
+    first, last, absent = walk.visit(model)
+
+    def state(positions: list[int], *, can_end: bool) -> State:
+        elements: dict[type[Element], int] = {}
+        wildcard = None
+        for position in sorted(positions):
+            leaf = walk.leaves[position]
+            if isinstance(leaf, Wildcard):
+                wildcard = position + 1 if wildcard is None else wildcard
+            else:
+                elements.setdefault(leaf, position + 1)
+        return State(list(elements.items()), wildcard, can_end, mixed)
+
+    after = [state(walk.follow[p], can_end=p in last) for p in range(len(walk.leaves))]
+    return [state(first, can_end=absent), *after]
+
+
+class FreePlan:
+    """How one free type is read and written: its attributes, its automaton, the functions of its children."""
+
+    __slots__ = ("attributes", "decoders", "encoders", "field", "states", "type")
+
+    def __init__(self, model: Model) -> None:
+        assert model.content is not None
+        self.type: Final = model.type
+        self.field: Final = model.content_field
+        self.attributes: Final = model.particles
+        self.states: Final = states_of(model.content.model, mixed=model.content.mixed)
+        self.decoders: dict[type[Element], Callable[[Reader], Element]] = {}
+        self.encoders: dict[type[Element], Callable[[int, Any, Output], int]] = {}
+
+    def decode(self, reader: Reader) -> Element:
+        """Read the attributes and content of the element whose start has been read."""
+        fields: dict[str, Any] = {each.events[0].field: None for each in self.attributes}
+        at = 0
+        while True:
+            state = self.states[0]
+            ahead = self._attributes_from(at)
+            whole = at + len(ahead) == len(self.attributes) and all(each.least == 0 for each in ahead)
+            count = len(ahead) + (state.size if whole else 0)
+            code = reader.take(count.bit_length())
+            if code >= count:
+                raise Refusal("an attribute that the schema does not foresee, or a deviation that is not supported")
+            if code >= len(ahead):
+                fields[self.field] = self._content(reader, code - len(ahead))
+                return self.type(**fields)
+            fields[ahead[code].events[0].field] = reader.string(0, None)
+            at += code + 1
+            if at == len(self.attributes):
+                fields[self.field] = self._content(reader, None)
+                return self.type(**fields)
+
+    def _attributes_from(self, at: int) -> list[Any]:
+        """Return the attributes that may come next: up to and with the first required one."""
+        ahead = []
+        for each in self.attributes[at:]:
+            ahead.append(each)
+            if each.least:
+                break
+        return ahead
+
+    def _content(self, reader: Reader, code: int | None) -> tuple[Any, ...]:
+        """Read content up to the end of the element; `code` is the first event if it has been read already."""
+        state = self.states[0]
+        found: list[Any] = []
+        while True:
+            if code is None:
+                code = reader.take(state.size.bit_length())
+            if code < len(state.elements):
+                member, after = state.elements[code]
+                found.append(self.decoders[member](reader))
+                state, code = self.states[after], None
+                continue
+            code -= len(state.elements)
+            if state.wildcard is not None:
+                if code == 0:
+                    found.append(read_any(reader))
+                    state, code = self.states[state.wildcard], None
+                    continue
+                code -= 1
+            if state.can_end:
+                if code == 0:
+                    return tuple(found)
+                code -= 1
+            if not (state.mixed and code == 0):
+                raise Refusal("content that the schema does not foresee, or a deviation that is not supported")
+            found.append(reader.string(0, None))
+            code = None
+
+    def encode(self, acc: int, element: Any, out: Output) -> int:
+        """Append the attributes and content of an element, and its end."""
+        if element.__class__ is not self.type:
+            raise Refusal(f"{type(element).__name__} where {self.type.__name__} is declared")
+        base = 0
+        for index, each in enumerate(self.attributes):
+            value = getattr(element, each.events[0].field)
+            if value is None and not each.least:
+                continue
+            ahead = self._attributes_from(base)
+            whole = base + len(ahead) == len(self.attributes) and all(other.least == 0 for other in ahead)
+            count = len(ahead) + (self.states[0].size if whole else 0)
+            acc = put_string(acc << count.bit_length() | index - base, value, None)
+            base = index + 1
+        skipped = len(self.attributes) - base
+        state = self.states[0]
+        for item in getattr(element, self.field):
+            code, after = self._code(state, item)
+            acc = acc << (skipped + state.size).bit_length() | skipped + code
+            acc = self._put(acc, item, out)
+            state, skipped = (state if after is None else self.states[after]), 0
+        if not state.can_end:
+            raise Refusal("the content is not complete")
+        code = len(state.elements) + (state.wildcard is not None)
+        return acc << (skipped + state.size).bit_length() | skipped + code
+
+    def _code(self, state: State, item: Any) -> tuple[int, int | None]:
+        """Return the event code of an item and the state after it (None: the same)."""
+        if isinstance(item, str):
+            if not state.mixed:
+                raise Refusal("text between elements that allow none")
+            return state.size - 1, None
+        if isinstance(item, AnyElement):
+            if state.wildcard is None:
+                raise Refusal(f"{item.name} where no undeclared element may stand")
+            return len(state.elements), state.wildcard
+        for code, (member, after) in enumerate(state.elements):
+            if item.__class__ is member:
+                return code, after
+        raise Refusal(f"{type(item).__name__} is not expected here")
+
+    def _put(self, acc: int, item: Any, out: Output) -> int:
+        if isinstance(item, str):
+            return put_string(acc, item, None)
+        if isinstance(item, AnyElement):
+            return put_any(acc, item, out.names, 0)
+        return self.encoders[item.__class__](acc, item, out)
+
+
+def read_any(reader: Reader) -> AnyElement:
+    """Read an undeclared element after SE(*), by the built-in element grammar without learning (EXI 8.4.3)."""
+    reader.depth += 1
+    if reader.depth > MAX_DEPTH:
+        raise Refusal(f"undeclared elements nest deeper than {MAX_DEPTH}")
+    uri, name = _read_name(reader)
+    attributes: list[AnyAttribute] = []
+    content: list[str | AnyElement] = []
+    code = reader.take(2)
+    while code == 1:
+        attribute_uri, attribute = _read_name(reader)
+        attributes.append(AnyAttribute(namespace=attribute_uri, name=attribute, value=reader.string(0, None)))
+        code = reader.take(2)
+    while code != 0:
+        content.append(read_any(reader) if code == 2 else reader.string(0, None))
+        code = 2 + reader.take(1) if reader.take(1) else 0
+    reader.depth -= 1
+    return AnyElement(namespace=uri, name=name, attributes=tuple(attributes), content=tuple(content))
+
+
+def _read_name(reader: Reader) -> tuple[str, str]:
+    names = reader.names
+    index = reader.take(len(names.uris).bit_length())
+    if index > len(names.uris):
+        raise Refusal("a namespace that is in no table")
+    if index == 0:
+        uri = reader.characters(reader.varint(32))
+        if uri in names.locals:
+            raise Refusal("a namespace that is in the table is spelled out")
+        names.add_uri(uri)
+    else:
+        uri = names.uris[index - 1]
+    known = names.locals[uri]
+    size = reader.varint(32)
+    if size == 0:
+        if names.is_closed(uri) or not known:
+            raise Refusal(f"a declared name of {uri} where only undeclared elements are supported")
+        index = reader.take((len(known) - 1).bit_length())
+        if index >= len(known):
+            raise Refusal("a name that is in no table")
+        return uri, known[index]
+    name = reader.characters(size - 1)
+    if not name:
+        raise Refusal("an empty name")
+    names.add_local(uri, name)
+    return uri, name
+
+
+def put_any(acc: int, element: AnyElement, names: Names, depth: int) -> int:
+    """Append an undeclared element after its event code."""
+    if depth >= MAX_DEPTH:
+        raise Refusal(f"undeclared elements nest deeper than {MAX_DEPTH}")
+    acc = _put_name(acc, element.namespace, element.name, names)
+    for attribute in element.attributes:
+        acc = _put_name(acc << 2 | 1, attribute.namespace, attribute.name, names)
+        acc = put_string(acc, attribute.value, None)
+    start = True
+    for item in element.content:
+        acc = acc << 2 | (2 if isinstance(item, AnyElement) else 3)
+        start = False
+        acc = put_any(acc, item, names, depth + 1) if isinstance(item, AnyElement) else put_string(acc, item, None)
+    return acc << 2 if start else acc << 1
+
+
+def _put_name(acc: int, uri: str, name: str, names: Names) -> int:
+    if names.is_closed(uri):
+        raise Refusal(f"{name} is in {uri}, where only undeclared elements are supported")
+    if not name:
+        raise Refusal("an empty name")
+    width = len(names.uris).bit_length()
+    if uri in names.locals:
+        acc = acc << width | names.uris.index(uri) + 1
+    else:
+        acc = put_varint(acc << width, len(uri))
+        acc = put_characters(acc, uri)
+        names.add_uri(uri)
+    known = names.locals[uri]
+    if name in known:
+        return acc << 8 + (len(known) - 1).bit_length() | known.index(name)
+    names.add_local(uri, name)
+    return put_characters(put_varint(acc, len(name) + 1), name)
