@@ -167,6 +167,7 @@ class TlsServer:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._server.wait_closed()
+        await asyncio.sleep(0)  # aborted transports close their sockets in the next round of the loop
 
     async def _listen(self, host: str, port: int) -> None:
         try:
@@ -177,6 +178,8 @@ class TlsServer:
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.create_task(self._serve_one(reader, writer))
         self._tasks.add(task)
+        # However the task ends, even cancelled before its first step, the socket must not stay open.
+        task.add_done_callback(lambda _: writer.transport.abort())
         task.add_done_callback(self._done)
 
     def _done(self, task: asyncio.Task[None]) -> None:

@@ -159,7 +159,8 @@ class Channel:
 
     def feed(self, data: bytes) -> None:
         """Take in bytes from the network."""
-        self._connection.bio_write(data)
+        if data:  # a memory BIO takes an empty write for an error
+            self._connection.bio_write(data)
 
     def take(self) -> bytes:
         """Return the bytes to send, possibly none."""
