@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from csms.core.transactions import IMPORT_REGISTER, Sample
+from csms.core.transactions import IMPORT_REGISTER, Sample, plain
 from v2g.errors import OcppError
 from v2g.ocpp.messages.metering import MeterValue, SampledValue, UnitOfMeasure
 from v2g.ocpp.times import parse_time
@@ -51,5 +51,5 @@ def _decimal(value: float, multiplier: int) -> str:
     if isinstance(exponent, int) and _SMALLEST <= multiplier <= -_SMALLEST and exponent + multiplier >= _SMALLEST:
         number = number.scaleb(multiplier)
         if abs(number) < _LARGEST:
-            return f"{number:f}"
+            return plain(number)
     raise OcppError(f"no meter counts {value} times ten to the {multiplier}", answer="PropertyConstraintViolation")

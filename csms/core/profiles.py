@@ -18,6 +18,9 @@ from v2g.ocpp.times import format_time
 
 _STATION_PROFILE, _DEFAULT_PROFILE, _FIRST_TRANSACTION_PROFILE = 1, 2, 100
 
+_CLOCK_SLACK_MS: Final = 60_000
+"""How far a station's clock may be behind: schedules begin that long ago, so that they are in force on arrival."""
+
 BIDIRECTIONAL: Final = frozenset({"AC_BPT", "AC_BPT_DER", "DC_BPT", "DC_ACDP_BPT"})
 """Energy transfer modes in which energy may flow back."""
 
@@ -78,9 +81,9 @@ def _charging_only(signal: GridSignal) -> tuple[ChargingSchedulePeriod, ...]:
 
 
 def _two_way(signal: GridSignal, now_ms: int) -> tuple[ChargingSchedulePeriod, ...]:
-    seconds_left = (signal.valid_until_ms - now_ms) // 1000
+    seconds_left = (signal.valid_until_ms - _start_ms(now_ms)) // 1000
     limit = float(signal.site_import_limit_w)
-    if seconds_left < 1:
+    if signal.valid_until_ms <= now_ms:
         return (ChargingSchedulePeriod(start_period=0, limit=limit, operation_mode="ChargingOnly"),)
     return (
         ChargingSchedulePeriod(
@@ -91,6 +94,10 @@ def _two_way(signal: GridSignal, now_ms: int) -> tuple[ChargingSchedulePeriod, .
         ),
         ChargingSchedulePeriod(start_period=seconds_left, limit=limit, operation_mode="ChargingOnly"),
     )
+
+
+def _start_ms(now_ms: int) -> int:
+    return max(0, now_ms - _CLOCK_SLACK_MS) // 1000 * 1000
 
 
 def _profile(
@@ -104,7 +111,7 @@ def _profile(
 ) -> ChargingProfile:
     schedule = ChargingSchedule(
         id=signal.version & 0x7FFFFFFF,
-        start_schedule=format_time(now_ms // 1000 * 1000),
+        start_schedule=format_time(_start_ms(now_ms)),
         duration=duration,
         charging_rate_unit="W",
         charging_schedule_period=periods,

@@ -153,6 +153,11 @@ def watt_hours(sample: Sample) -> Decimal:
             raise ValueError(f"{other} is no unit of active energy")
 
 
+def plain(number: Decimal) -> str:
+    """Return a number as decimal text without exponent and needless zeros."""
+    return f"{number.normalize() + 0:f}"
+
+
 def _registers(event: Event, measurand: str) -> tuple[str | None, str | None]:
     """Return the event's first and last reading of a register (all phases together), in Wh."""
     readings = sorted(
@@ -162,7 +167,7 @@ def _registers(event: Event, measurand: str) -> tuple[str | None, str | None]:
     values: list[str] = []
     for sample in readings:
         try:
-            values.append(f"{watt_hours(sample):f}")
+            values.append(plain(watt_hours(sample)))
         except ValueError:
             continue
     return (values[0], values[-1]) if values else (None, None)

@@ -1,0 +1,128 @@
+"""A CSMS inside the test's process: its configuration, what it tells, and ways to reach it that we did not write."""
+
+import asyncio
+import hashlib
+import json
+import ssl
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import websockets
+from websockets.typing import Subprotocol
+
+from csms.app import Csms
+from csms.config import (
+    ApiClient,
+    ApiListener,
+    ApiToken,
+    CsmsConfig,
+    Grid,
+    OcppListener,
+    StationEntry,
+    TokenEntry,
+    Trust,
+)
+from csms.core.access import Role
+from pki_tools.tree import PkiTree
+from v2g.grid.tariff import GridSignal, SignalSlot
+
+STATION = "CS-V2G-0001"
+EMAID = "DEV2GC00000001"
+
+TOKENS = {role: f"token-of-{role.value}" for role in Role}
+
+
+def make_config(directory: Path, pki: PkiTree, **changes: Any) -> CsmsConfig:
+    """A configuration on free ports. Fields of the whole, or `ocpp`, `api`, `trust`, `grid` as dicts to change them."""
+    server = {"certificate": str(pki.path("csms/server/chain.pem")), "key": str(pki.path("csms/server/leaf.key"))}
+    roots = (str(pki.path("csms/root.pem")),)
+    tokens = tuple(
+        ApiToken(name=role.value, role=role, sha256=hashlib.sha256(token.encode()).hexdigest())
+        for role, token in TOKENS.items()
+    )
+    parts: dict[str, Any] = {
+        "ocpp": OcppListener(port=0, client_roots=roots, **server),
+        "api": ApiListener(
+            port=0,
+            client_roots=roots,
+            tokens=tokens,
+            clients=(ApiClient(common_name="WMIV2GENGINE0000001X", evs=("EV-1",)),),
+            **server,
+        ),
+        "trust": Trust(roots=(str(pki.path("mo/root.pem")), str(pki.path("v2g/root.pem")))),
+        "grid": Grid(poll_interval_s=0.02),
+    }
+    for name in list(changes):
+        if name in parts and isinstance(changes[name], dict):
+            parts[name] = msgspec.structs.replace(parts[name], **changes.pop(name))
+    parts |= {
+        "data_dir": str(directory / "data"),
+        "stations": (StationEntry(id=STATION),),
+        "tokens": (TokenEntry(id_token=EMAID),),
+    }
+    return CsmsConfig(**(parts | changes))
+
+
+class Running:
+    """A CSMS and what a test wants of it."""
+
+    def __init__(self, csms: Csms, config: CsmsConfig, events: Path, pki: PkiTree) -> None:
+        self.csms = csms
+        self.config = config
+        self.pki = pki
+        self._events = events
+
+    def events(self, name: str) -> list[dict[str, Any]]:
+        """The data of every event of that name so far."""
+        lines = self._events.read_text().splitlines()
+        return [record["data"] for record in map(json.loads, lines) if record["name"] == name]
+
+    async def event(self, name: str, count: int = 1) -> dict[str, Any]:
+        """Wait for the `count`-th event of that name."""
+        async with asyncio.timeout(10):
+            while len(found := self.events(name)) < count:
+                await asyncio.sleep(0.005)
+        return found[count - 1]
+
+    def context(self, leaf: str | None = "csms/station") -> ssl.SSLContext:
+        """A client's TLS context, made by the standard library alone."""
+        context = ssl.create_default_context(cafile=str(self.pki.path("csms/root.pem")))
+        if leaf is not None:
+            context.load_cert_chain(self.pki.path(f"{leaf}/chain.pem"), self.pki.path(f"{leaf}/leaf.key"))
+        return context
+
+    def connect(
+        self,
+        identity: str = STATION,
+        versions: tuple[str, ...] = ("ocpp2.1", "ocpp2.0.1"),
+        leaf: str | None = "csms/station",
+    ) -> Any:
+        """Open a websocket as a station would, with a client that we did not write."""
+        return websockets.connect(
+            f"wss://127.0.0.1:{self.csms.ports['ocpp']}/ocpp/{identity}",
+            subprotocols=[Subprotocol(version) for version in versions],
+            ssl=self.context(leaf),
+            compression=None,
+        )
+
+
+def grid_signal(version: int = 1, **changes: Any) -> GridSignal:
+    """A signal that is valid now: two slots, 11 kW in, 5 kW out."""
+    now = int(datetime.now(UTC).timestamp() * 1000)
+    begin = now // 900_000 * 900_000
+    signal = GridSignal(
+        version=version,
+        issued_at_ms=now,
+        source="dso",
+        currency="EUR",
+        slots=(
+            SignalSlot(start_ms=begin, duration_s=900, import_price=300_000, export_compensation=200_000),
+            SignalSlot(start_ms=begin + 900_000, duration_s=7200, import_price=250_000, export_compensation=350_000),
+        ),
+        site_import_limit_w=11_000,
+        export_limit_w=5_000,
+        valid_until_ms=now + 3_600_000,
+    )
+    return msgspec.structs.replace(signal, **changes)
