@@ -47,7 +47,8 @@ def load_certificate(der: bytes) -> x509.Certificate:
             certificate.issuer.rfc4514_string()
     except _UNREADABLE as error:
         raise CertificateError(f"not a certificate: {error}", reason="malformed") from None
-    if certificate.public_bytes(serialization.Encoding.DER) != der:
+    # A signature is whole bytes; a count of unused bits would make two certificates of one.
+    if certificate.public_bytes(serialization.Encoding.DER) != der or der[-len(certificate.signature) - 1] != 0:
         raise CertificateError("certificate is not in DER", reason="malformed")
     return certificate
 
