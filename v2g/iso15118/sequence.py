@@ -228,7 +228,8 @@ def advance(state: State, request: Any, response: Any, *, chart: Chart = CHART) 
 
 def is_failed(response: Any) -> bool:
     """Return whether a response ends the session: FAILED... of -20, Failed... of SupportedAppProtocolRes."""
-    return response.response_code.name[:6].upper() == "FAILED"
+    code: str = response.response_code.name
+    return code[:6].upper() == "FAILED"
 
 
 def edges(*, chart: Chart = CHART) -> Iterator[tuple[State, str, Edge]]:
@@ -240,13 +241,13 @@ def edges(*, chart: Chart = CHART) -> Iterator[tuple[State, str, Edge]]:
 
 
 def _asks(asks: Asks, request: Any) -> bool:
-    match asks:
-        case Asks.ANYTHING:
-            return True
-        case Asks.START | Asks.STOP | Asks.STANDBY | Asks.RENEGOTIATION:
-            return asks.value == f"ChargeProgress {request.charge_progress.name}"
-        case _:
-            return asks.value == f"ChargingSession {request.charging_session.name}"
+    if asks is Asks.ANYTHING:
+        return True
+    wish = request.charge_progress if asks in _PROGRESS else request.charging_session
+    return bool(asks.value.endswith(f" {wish.name}"))
+
+
+_PROGRESS: Final = frozenset({Asks.START, Asks.STOP, Asks.STANDBY, Asks.RENEGOTIATION})
 
 
 def _says(says: Says, request: Any, response: Any) -> bool:
@@ -257,15 +258,15 @@ def _says(says: Says, request: Any, response: Any) -> bool:
         case Says.NEGOTIATED:
             return code.startswith("OK_SuccessfulNegotiation")
         case Says.NEW_SESSION | Says.OLD_SESSION:
-            return code == says.value
+            return bool(code == says.value)
         case Says.WARNING:
             return code.startswith("WARNING")
-        case Says.ONGOING:
-            # Ongoing_WaitingForCustomerInteraction is Ongoing too
-            return response.evse_processing.name.startswith("Ongoing")
-        case Says.FINISHED:
-            return response.evse_processing.name == "Finished"
-        case Says.EV_ONGOING:
-            return request.ev_processing.name == "Ongoing"
-        case Says.EV_FINISHED:
-            return request.ev_processing.name == "Finished"
+        case Says.ONGOING | Says.FINISHED:
+            return _is(response.evse_processing, says)
+        case Says.EV_ONGOING | Says.EV_FINISHED:
+            return _is(request.ev_processing, says)
+
+
+def _is(processing: Any, says: Says) -> bool:
+    """Compare with `... Ongoing` or `... Finished`; Ongoing_WaitingForCustomerInteraction is Ongoing too."""
+    return bool(says.value.endswith(f" {processing.name.partition('_')[0]}"))

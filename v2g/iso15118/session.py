@@ -14,7 +14,7 @@ import msgspec
 
 from v2g import exi
 from v2g.errors import CodecError
-from v2g.exi.declare import schema_of
+from v2g.exi.declare import Schema, schema_of
 from v2g.iso15118.messages.common_types import MessageHeader
 from v2g.iso15118.messages.schemas import APP_PROTOCOL, COMMON_MESSAGES, DC
 from v2g.iso15118.messages.xmldsig import Signature
@@ -31,15 +31,15 @@ NO_SESSION: Final = bytes(8)
 MANUFACTURER_RANGE: Final = 0xA000
 """First V2GTP payload type that manufacturers may use."""
 
-NAMESPACES: Final[Mapping[int, str]] = MappingProxyType(
+SCHEMAS: Final[Mapping[int, Schema]] = MappingProxyType(
     {
-        PayloadType.SAP: APP_PROTOCOL.uri,
-        PayloadType.COMMON: COMMON_MESSAGES.uri,
-        PayloadType.DC: DC.uri,
-        PayloadType.METERING_CONFIRMATION: COMMON_MESSAGES.uri,
+        PayloadType.SAP: APP_PROTOCOL,
+        PayloadType.COMMON: COMMON_MESSAGES,
+        PayloadType.DC: DC,
+        PayloadType.METERING_CONFIRMATION: COMMON_MESSAGES,
     }
 )
-"""V2GTP payload type -> namespace of the schema that its EXI is coded with."""
+"""V2GTP payload type -> schema that its EXI is coded with."""
 
 
 class Command(msgspec.Struct, frozen=True):
@@ -225,9 +225,9 @@ class Session(ABC):
         if payload_type == PayloadType.SIGNED_DISCHARGE:
             self._on_discharge(payload)
             return
-        namespace = NAMESPACES.get(payload_type)
-        if namespace is not None:
-            self._on_message(exi.decode(payload, namespace), payload_type)
+        schema = SCHEMAS.get(payload_type)
+        if schema is not None:
+            self._on_message(exi.decode(payload, schema), payload_type)
         elif payload_type >= MANUFACTURER_RANGE:
             # another maker's extension, which nobody has to know
             self._observe("session", "frame_ignored", payload_type=payload_type)

@@ -14,6 +14,7 @@ import msgspec
 
 from v2g import exi
 from v2g.errors import ExiEncodeError, SignatureError
+from v2g.exi.declare import Schema
 from v2g.iso15118.messages.schemas import COMMON_MESSAGES, XMLDSIG
 from v2g.iso15118.messages.xmldsig import (
     CanonicalizationMethod,
@@ -36,8 +37,8 @@ STANDARD: Final = frozenset({Algorithm.ECDSA_SHA512, Algorithm.ED448})
 INTEROP: Final = STANDARD | {Algorithm.ECDSA_SHA256}
 """And what peers use that still sign as in -2."""
 
-GRAMMARS: Final = (XMLDSIG.uri, COMMON_MESSAGES.uri)
-"""Namespaces whose fragment grammar SignedInfo is hashed with, ours first."""
+GRAMMARS: Final = (XMLDSIG, COMMON_MESSAGES)
+"""Schemas whose fragment grammar SignedInfo is hashed with, ours first."""
 
 
 class _Suite(msgspec.Struct, frozen=True):
@@ -60,12 +61,10 @@ _SUITES: Final[Mapping[Algorithm, _Suite]] = MappingProxyType(
 )
 
 
-def sign(
-    element: Any, key: SigningKey, *, namespace: str = COMMON_MESSAGES.uri, grammar: str = XMLDSIG.uri
-) -> Signature:
-    """Return the header signature over `element` (a message part with an `id`) of the schema `namespace`.
+def sign(element: Any, key: SigningKey, *, schema: Schema = COMMON_MESSAGES, grammar: Schema = XMLDSIG) -> Signature:
+    """Return the header signature over `element` (a message part with an `id`) of `schema`.
 
-    `grammar` is the namespace whose fragment grammar SignedInfo is encoded with. Raises ExiEncodeError.
+    `grammar` is the schema whose fragment grammar SignedInfo is encoded with. Raises ExiEncodeError.
     """
     suite = _SUITES[key.algorithm]
     info = SignedInfo(
@@ -76,7 +75,7 @@ def sign(
                 uri=f"#{element.id}",
                 transforms=Transforms(transform=(Transform(algorithm=CANONICAL_EXI),)),
                 digest_method=DigestMethod(algorithm=suite.digest),
-                digest_value=_digest(key.algorithm, exi.encode_fragment(element, namespace)),
+                digest_value=_digest(key.algorithm, exi.encode_fragment(element, schema)),
             ),
         ),
     )
@@ -89,7 +88,7 @@ def verify(
     element: Any,
     key: PublicKey,
     *,
-    namespace: str = COMMON_MESSAGES.uri,
+    schema: Schema = COMMON_MESSAGES,
     allowed: Collection[Algorithm] = STANDARD,
 ) -> None:
     """Check that `signature` covers exactly `element` and was made with the other half of `key`.
@@ -106,7 +105,7 @@ def verify(
     info = signature.signed_info
     _check_reference(info, element.id, algorithm)
     try:
-        digest = _digest(algorithm, exi.encode_fragment(element, namespace))
+        digest = _digest(algorithm, exi.encode_fragment(element, schema))
     except ExiEncodeError as error:
         raise SignatureError(f"the signed element cannot be encoded: {error}") from None
     if info.reference[0].digest_value != digest:

@@ -1,0 +1,307 @@
+"""The half of a session that minds power and books: limits, offers, output, and an end that always stops first."""
+
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+from typing import Any, Final
+
+from secc.core import loop, ports
+from secc.core.books import limit_record
+from secc.core.config import SeccConfig
+from secc.core.context import (
+    CableChecking,
+    Charging,
+    Contract,
+    Finished,
+    Fresh,
+    Identity,
+    Notice,
+    Parametrised,
+    Planned,
+    PreCharging,
+    Selected,
+    Starting,
+    Stopped,
+    Stopping,
+    Trust,
+    Vehicle,
+    World,
+)
+from secc.core.discharge import SignedDischarge
+from v2g.grid.limits import EVSE, VEHICLE, Limit, LimitBook, Setpoint, choose_setpoint
+from v2g.grid.tariff import Tariff
+from v2g.iso15118.session import Command, Entropy, Session
+from v2g.observe import Observe
+from v2g.settlement.records import SessionStarted, TariffSet
+
+NOTICES: Final = ("Terminate", "ScheduleRenegotiation", "MeteringConfirmation")
+"""What a vehicle can be told, the most urgent first."""
+
+NOTICE_S: Final = 60.0
+"""How long a vehicle may take to follow a notice; after that it is ended (Terminate) or not asked any longer."""
+
+STOPPED_REASONS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "vehicle": "Local",
+        "unplugged": "EVDisconnected",
+        "pilot_lost": "EVDisconnected",
+        "connection_lost": "EVDisconnected",
+        "sequence_timeout": "Timeout",
+        "ongoing_timeout": "Timeout",
+        "remote": "Remote",
+    }
+)
+"""Our word for why a session ended -> OCPP's ReasonEnum; anything else is Other."""
+
+
+class PowerControl(Session):
+    """See `SeccSession`, which adds requests and facts."""
+
+    def __init__(
+        self,
+        config: SeccConfig,
+        *,
+        trust: Trust,
+        identity: Identity,
+        entropy: Entropy,
+        limits: Iterable[Limit] = (),
+        tariff: Tariff | None = None,
+        setpoint: Setpoint | None = None,
+        meter: ports.MeterRead | None = None,
+        pilot: ports.PilotState | None = None,
+        time_scale: float = 1.0,
+    ) -> None:
+        super().__init__(entropy=entropy)
+        self._config, self._trust, self._identity = config, trust, identity
+        rating = config.rating
+        own = Limit(source=EVSE, charge_w=rating.max_charge_power_w, discharge_w=rating.max_discharge_power_w)
+        self._limits = LimitBook((own, *limits))
+        self._tariff, self._setpoint, self._meter, self._pilot = tariff, setpoint, meter, pilot
+        self._meter_begin = (meter.import_mwh, meter.export_mwh) if meter else (0, 0)
+        self._time_scale = time_scale
+        self._measured = ports.Measured(voltage_mv=0, current_ma=0)
+        self._context: Any = Fresh()
+        self._notices: dict[str, Notice] = {}
+        self._discharge: SignedDischarge | None = None
+        self._powered = self._books_open = self._transaction = self._settled = False
+        self._noted_w = -1
+        self._stop_reason = "vehicle"
+
+    @property
+    def vehicle(self) -> Vehicle | None:
+        """What the vehicle last said that it bears, and its state of charge."""
+        parametrised = self._parametrised()
+        return parametrised.vehicle if parametrised else None
+
+    # -- the world ----------------------------------------------------------------------------------------------
+
+    def _world(self, *, waited: bool) -> World:
+        setpoint = self._setpoint and choose_setpoint((self._setpoint,), self._utc_ms)
+        return World(
+            config=self._config,
+            trust=self._trust,
+            identity=self._identity,
+            now=self._now,
+            utc_ms=self._utc_ms,
+            entropy=self._entropy,
+            header=self._header(),
+            station=self._limits.effective(self._utc_ms),
+            setpoint_w=setpoint.power_w if setpoint else None,
+            signed_w=self._discharge.signed_w(self._utc_ms) if self._discharge else 0,
+            tariff=self._tariff,
+            measured=self._measured,
+            pilot=self._pilot,
+            meter=self._meter,
+            meter_begin=self._meter_begin,
+            notice=self._notice(),
+            waited=waited,
+        )
+
+    def _notice(self) -> Notice | None:
+        for name in NOTICES if self._notices else ():
+            notice = self._notices.get(name)
+            if notice is not None and (notice.until > self._now or name == "Terminate"):
+                return notice
+        return None
+
+    def _notify(self, notification: str) -> None:
+        self._notices[notification] = Notice(notification, self._now + NOTICE_S)
+        self._observe("loop", "notice", notification=notification)
+
+    def _parametrised(self) -> Parametrised | None:
+        match self._context:
+            case Parametrised() as parametrised:
+                return parametrised
+            case Planned(parametrised=parametrised):
+                return parametrised
+            case CableChecking() | PreCharging() | Starting() | Charging() | Stopping() | Stopped() as phase:
+                return phase.planned.parametrised
+        return None
+
+    def _selected(self) -> Selected | None:
+        if isinstance(self._context, Selected):
+            return self._context
+        parametrised = self._parametrised()
+        return parametrised.selected if parametrised else None
+
+    def _contract(self) -> Contract | None:
+        selected = self._selected()
+        return selected.authorized.contract if selected else None
+
+    # -- commands -----------------------------------------------------------------------------------------------
+
+    def _perform(self, commands: Iterable[Command | Observe]) -> None:
+        """Pass commands on and remember what they open, because it must be closed again."""
+        for command in commands:
+            match command:
+                case ports.StartCableCheck():
+                    self._powered = True
+                case ports.EmergencyOff():
+                    self._powered = False
+                case ports.TransactionStarted():
+                    self._transaction = True
+                case ports.Journal(record=SessionStarted()):
+                    self._books_open = True
+            self._actions.append(command)
+
+    def _stop_power(self, reason: str) -> None:
+        if self._powered:
+            self._perform((ports.EmergencyOff(reason),))
+            self._observe("power", "emergency_off", reason=reason)
+
+    def _settle(self, reason: str) -> None:
+        """Stop power, close the books and the transaction: once, whatever ends the session."""
+        if self._settled:
+            return
+        self._settled = True
+        self._stop_power(reason)
+        if self._discharge is not None:
+            self._discharge.stop()
+        vehicle = self.vehicle
+        if self._books_open:
+            self._perform((ports.CloseBooks(reason),))
+        if self._transaction:
+            stopped = STOPPED_REASONS.get(reason, "Other")
+            soc = vehicle.soc if vehicle else None
+            self._perform((ports.TransactionEnded(self.session_id.hex(), reason, stopped, soc),))
+        self._observe("session", "session_ended", reason=reason, session_id=self.session_id.hex())
+
+    def _end(self, reason: str) -> None:
+        """Settle and close at once."""
+        self._settle(reason)
+        self._context = Finished()
+        self._close(reason)
+
+    # -- limits and output --------------------------------------------------------------------------------------
+
+    def _take_vehicle_limits(self) -> None:
+        vehicle = self.vehicle
+        assert vehicle is not None
+        known = self._limits.get(VEHICLE)
+        if known is None or (known.charge_w, known.discharge_w) != (vehicle.max_charge_w, vehicle.max_discharge_w):
+            version = known.version + 1 if known else 0
+            limit = Limit(
+                source=VEHICLE, charge_w=vehicle.max_charge_w, discharge_w=vehicle.max_discharge_w, version=version
+            )
+            self._limits.update(limit)
+            self._limits_changed(VEHICLE)
+
+    def _limits_changed(self, source: str) -> None:
+        """Obey new limits at once. A lower one reaches the hardware first and the books next, a higher one reversed."""
+        limits = self._limits.discharge_limits(self._utc_ms)
+        if self._discharge is not None:
+            self._discharge.set_limits(limits)
+        note: tuple[Command, ...] = ()
+        rises = limits.max_discharge_w > self._noted_w
+        if self._books_open and (source != VEHICLE or limits.max_discharge_w != self._noted_w):
+            note = (ports.Journal(limit_record(limits)),)
+            self._noted_w = limits.max_discharge_w
+        follow = self._follow()
+        self._perform((*note, *follow) if rises else (*follow, *note))
+        if source != VEHICLE:
+            effective = self._limits.effective(self._utc_ms)
+            self._observe(
+                "power",
+                "limit_changed",
+                source=source,
+                charge_w=effective.charge_w,
+                discharge_w=effective.discharge_w,
+                binding=effective.discharge_source,
+                version=limits.operator_version,
+            )
+            self._renew_offer()
+
+    def _follow(self) -> tuple[Command | Observe, ...]:
+        """Return what makes the hardware follow limits, wishes and signatures of this moment."""
+        context = self._context
+        if not isinstance(context, Charging) or context.output is None:
+            return ()
+        self._context, commands = loop.apply_output(context, self._world(waited=False))
+        return commands
+
+    def _arm_limits(self) -> None:
+        change = self._limits.next_change_ms(self._utc_ms)
+        if change is not None:
+            self._arm_utc("limits", change)
+
+    def _arm_utc(self, name: str, at_ms: int) -> None:
+        """Arm a timer for a moment of (simulated) UTC, rounded up so that the moment has come when it fires."""
+        self._arm(name, max(0, at_ms - self._utc_ms) / 1000 / self._time_scale + 0.001)
+
+    # -- tariff and signed discharge ----------------------------------------------------------------------------
+
+    def _take_tariff(self, tariff: Tariff) -> None:
+        self._tariff = tariff
+        self._observe("schedule", "tariff_changed", version=tariff.version, source=tariff.source)
+        if self._books_open:
+            self._perform((ports.Journal(TariffSet(tariff=tariff)),))
+        self._renew_offer()
+
+    def _begin_discharge(self) -> None:
+        """Make the first offer, once the vehicle has selected the service and needs are known."""
+        selected = self._selected()
+        if selected is None or not (selected.signed_discharge and selected.bidirectional):
+            return
+        if self._discharge is None:
+            self._discharge = SignedDischarge(selected, self._world(waited=False))
+            self._discharge.set_limits(self._limits.discharge_limits(self._utc_ms))
+        self._renew_offer()
+
+    def _renew_offer(self, *, due: bool = False) -> None:
+        """Offer anew if the terms have changed, or the offer is due for renewal."""
+        discharge = self._discharge
+        if discharge is None or isinstance(self._context, Stopping | Stopped | Finished):
+            return
+        world = self._world(waited=False)
+        if not due and not discharge.outdated(self._limits.discharge_limits(self._utc_ms), world):
+            return
+        payload, commands = discharge.offer(world)
+        self._perform(commands)
+        if payload is not None:
+            self._send_discharge(payload)
+            renewal = discharge.renewal_ms()
+            if renewal is not None:
+                self._arm_utc("offer", renewal)
+
+    def _on_discharge(self, payload: bytes) -> None:
+        if self._discharge is None:
+            self._observe("offer", "message_ignored", size=len(payload))
+            return
+        reply, commands = self._discharge.receive(payload, self._world(waited=False))
+        self._perform(commands)  # into the books before power follows
+        self._perform(self._follow())
+        if reply is not None:
+            self._send_discharge(reply)
+        self._arm_expiry()
+
+    def _arm_expiry(self) -> None:
+        until = self._discharge.expires_ms(self._utc_ms) if self._discharge else None
+        if until is None:
+            self._disarm("discharge")
+        else:
+            self._arm_utc("discharge", until)
+
+    def _command_expired(self) -> None:
+        if self._discharge is not None and self._discharge.expires_ms(self._utc_ms) is None:
+            self._observe("offer", "command_expired")
+        self._perform(self._follow())
+        self._arm_expiry()
