@@ -81,7 +81,6 @@ def _limits(choice: Choice, world: World) -> DC_CPDReqEnergyTransferMode:
             ev_minimum_voltage=milli(battery.min_voltage_mv),
             target_soc=target,
         )
-    discharge = world.config.discharge
     return BPT_DC_CPDReqEnergyTransferMode(
         ev_maximum_charge_power=whole(battery.max_charge_w),
         ev_minimum_charge_power=zero,
@@ -90,9 +89,9 @@ def _limits(choice: Choice, world: World) -> DC_CPDReqEnergyTransferMode:
         ev_maximum_voltage=milli(battery.max_voltage_mv),
         ev_minimum_voltage=milli(battery.min_voltage_mv),
         target_soc=target,
-        ev_maximum_discharge_power=whole(min(battery.max_discharge_w, discharge.max_power_w) * discharge.enabled),
+        ev_maximum_discharge_power=whole(discharge_capability_w(world)),
         ev_minimum_discharge_power=zero,
-        ev_maximum_discharge_current=milli(battery.max_discharge_ma * discharge.enabled),
+        ev_maximum_discharge_current=milli(battery.max_discharge_ma if discharge_capability_w(world) else 0),
         ev_minimum_discharge_current=zero,
     )
 
@@ -198,17 +197,30 @@ def _display(world: World) -> DisplayParameters:
     )
 
 
-def _currents(battery: BatteryState, wish: Wish) -> tuple[int, int]:
-    """Return the highest charging and discharging currents (mA) that the wish means; 0 for a direction not wanted."""
-    return (
-        battery.max_charge_ma if wish.charge_w else 0,
-        battery.max_discharge_ma if wish.discharge_w else 0,
-    )
+def discharge_capability_w(world: World) -> int:
+    """Return what the vehicle could give back, whoever asks for it."""
+    config = world.config.discharge
+    return min(config.max_power_w, world.battery.max_discharge_w) if config.enabled else 0
+
+
+def _discharge_limit_w(plan: Plan, world: World, wish: Wish) -> int:
+    """Return the vehicle's limit of discharge.
+
+    Where every watt needs a signed command it is what the battery could give, so that offers can be made of it at
+    any time; by the plain standard the charger may act on it at once, so it is what is wanted now.
+    """
+    return wish.discharge_w if plan.choice.signed_set is None else discharge_capability_w(world)
+
+
+def _currents(battery: BatteryState, charge_w: int, discharge_w: int) -> tuple[int, int]:
+    """Return the highest charging and discharging currents (mA); 0 for a direction without power."""
+    return battery.max_charge_ma if charge_w else 0, battery.max_discharge_ma if discharge_w else 0
 
 
 def _dynamic_loop(plan: Plan, world: World, wish: Wish) -> Dynamic_DC_CLReqControlMode:
     battery = world.battery
-    charge_ma, discharge_ma = _currents(battery, wish)
+    discharge_w = _discharge_limit_w(plan, world, wish)
+    charge_ma, discharge_ma = _currents(battery, wish.charge_w, discharge_w)
     target, most, least = (whole(energy) for energy in energy_requests(world))
     if not plan.choice.bpt:
         return Dynamic_DC_CLReqControlMode(
@@ -232,7 +244,7 @@ def _dynamic_loop(plan: Plan, world: World, wish: Wish) -> Dynamic_DC_CLReqContr
         ev_maximum_charge_current=milli(charge_ma),
         ev_maximum_voltage=milli(battery.max_voltage_mv),
         ev_minimum_voltage=milli(battery.min_voltage_mv),
-        ev_maximum_discharge_power=whole(wish.discharge_w),
+        ev_maximum_discharge_power=whole(discharge_w),
         ev_minimum_discharge_power=whole(0),
         ev_maximum_discharge_current=milli(discharge_ma),
     )
@@ -242,7 +254,8 @@ def _scheduled(plan: Plan, world: World, wish: Wish) -> Scheduled_DC_CLReqContro
     battery = world.battery
     current = target_current_ma(plan, battery, wish)
     voltage = milli(min(battery.max_voltage_mv, plan.limits.max_voltage_mv))
-    charge_ma, discharge_ma = _currents(battery, wish)
+    discharge_w = _discharge_limit_w(plan, world, wish)
+    charge_ma, discharge_ma = _currents(battery, wish.charge_w, discharge_w)
     if not plan.choice.bpt:
         return Scheduled_DC_CLReqControlMode(
             ev_target_current=milli(current),
@@ -261,7 +274,7 @@ def _scheduled(plan: Plan, world: World, wish: Wish) -> Scheduled_DC_CLReqContro
         ev_maximum_charge_current=milli(charge_ma),
         ev_maximum_voltage=milli(battery.max_voltage_mv),
         ev_minimum_voltage=milli(battery.min_voltage_mv),
-        ev_maximum_discharge_power=whole(wish.discharge_w),
+        ev_maximum_discharge_power=whole(discharge_w),
         ev_minimum_discharge_power=whole(0),
         ev_maximum_discharge_current=milli(discharge_ma),
     )

@@ -37,7 +37,7 @@ from v2g.iso15118.messages.common_messages import (
     Scheduled_SMDTControlMode,
     SignedMeteringData,
 )
-from v2g.iso15118.messages.common_types import EvseNotification, MeterInfo, Processing
+from v2g.iso15118.messages.common_types import CLResControlMode, EvseNotification, MeterInfo, Processing
 from v2g.iso15118.messages.dc import (
     BPT_Dynamic_DC_CLResControlMode,
     BPT_Scheduled_DC_CLResControlMode,
@@ -207,9 +207,11 @@ def on_loop(stage: Looping, request: DC_ChargeLoopReq, response: DC_ChargeLoopRe
     return replace(step, commands=(Reported(voltage_mv, current_ma), *step.commands), observed=observed)
 
 
-def limits_of(plan: Plan, mode: Dynamic_DC_CLResControlMode | Scheduled_DC_CLResControlMode) -> EvseLimits:
+def limits_of(plan: Plan, mode: CLResControlMode) -> EvseLimits:
     """Return the charger's newest limits; what an answer leaves out stays as it was."""
     limits = plan.limits
+    if not isinstance(mode, Dynamic_DC_CLResControlMode | Scheduled_DC_CLResControlMode):
+        return limits
     if mode.evse_maximum_charge_power is not None:
         limits = replace(limits, charge_w=max(0, to_whole(mode.evse_maximum_charge_power)))
     if mode.evse_maximum_charge_current is not None:
