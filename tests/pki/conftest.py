@@ -1,3 +1,0 @@
-from pki_tools.pytest_plugin import pki
-
-__all__ = ["pki"]
