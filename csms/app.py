@@ -24,23 +24,29 @@ from v2g.observe import Observe
 
 
 class Csms:
-    """A back end that is running. `ports`: where it listens, by `ocpp` and `api`."""
+    """A back end that is running: where it listens (`ports`, by `ocpp` and `api`) and its parts."""
 
-    def __init__(self, ports: dict[str, int], grid: GridSource, poll_interval_s: float) -> None:
+    def __init__(self, ports: dict[str, int], services: Services, stations: StationServer) -> None:
         self.ports = ports
-        self._grid = grid
-        self._poll_interval_s = poll_interval_s
+        self.grid = services.grid
+        self.journals = services.journals
+        self._stations = stations
+        self._poll_interval_s = services.config.grid.poll_interval_s
+
+    def connected(self) -> frozenset[str]:
+        """Return the identities of connected stations."""
+        return self._stations.connected()
 
     async def run(self) -> None:
         """Work until cancelled. SIGHUP reads the grid signal's file again."""
         loop, reload = asyncio.get_running_loop(), asyncio.Event()
         loop.add_signal_handler(signal.SIGHUP, reload.set)
-        watch = asyncio.create_task(self._grid.watch(self._poll_interval_s))
+        watch = asyncio.create_task(self.grid.watch(self._poll_interval_s))
         try:
             while True:
                 await reload.wait()
                 reload.clear()
-                await self._grid.read_file(always=True)
+                await self.grid.read_file(always=True)
         finally:
             loop.remove_signal_handler(signal.SIGHUP)
             watch.cancel()
@@ -67,7 +73,7 @@ async def running(config: CsmsConfig, events: Path | None = None) -> AsyncIterat
             raise TransportError(f"cannot listen: {error}", hint="is the port taken? 0 picks a free one") from None
         observe(Observe("ocpp", "ready", {"ocpp_port": ocpp_port, "api_port": api_port}))
         stack.callback(lambda: observe(Observe("ocpp", "stopping")))
-        yield Csms({"ocpp": ocpp_port, "api": api_port}, services.grid, config.grid.poll_interval_s)
+        yield Csms({"ocpp": ocpp_port, "api": api_port}, services, server)
 
 
 async def _services(config: CsmsConfig, clock: Clock, observe: EventLog, stack: contextlib.AsyncExitStack) -> Services:

@@ -134,8 +134,11 @@ def _assess_hashes(hash_data: Sequence[OCSPRequestData], anchors: Anchors) -> Ve
 
 def _is_issuer(certificate: x509.Certificate, request: ocsp.OCSPRequest) -> bool:
     """Say whether `certificate` is the issuer whose hashes `request` carries."""
-    same = ocsp.OCSPRequestBuilder().add_certificate(certificate, certificate, request.hash_algorithm).build()
-    return (same.issuer_name_hash, same.issuer_key_hash) == (request.issuer_name_hash, request.issuer_key_hash)
+    digest = hashes.Hash(request.hash_algorithm)
+    digest.update(certificate.subject.public_bytes())
+    keyed = ocsp.OCSPRequestBuilder().add_certificate(certificate, certificate, request.hash_algorithm).build()
+    found = digest.finalize(), keyed.issuer_key_hash
+    return found == (request.issuer_name_hash, request.issuer_key_hash)
 
 
 def _is_revoked(serial: int, issuer: x509.Certificate, anchors: Anchors) -> bool:

@@ -1,9 +1,11 @@
 """A CSMS inside the test's process: its configuration, what it tells, and ways to reach it that we did not write."""
 
 import asyncio
+import contextlib
 import hashlib
 import json
 import ssl
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -85,6 +87,17 @@ class Running:
             while len(found := self.events(name)) < count:
                 await asyncio.sleep(0.005)
         return found[count - 1]
+
+    @contextlib.asynccontextmanager
+    async def watching(self) -> AsyncIterator[None]:
+        """Let it do what it does besides answering: watch the signal's file."""
+        task = asyncio.create_task(self.csms.run())
+        try:
+            yield
+        finally:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
 
     def context(self, leaf: str | None = "csms/station") -> ssl.SSLContext:
         """A client's TLS context, made by the standard library alone."""

@@ -1,0 +1,171 @@
+"""Who may do what over HTTPS, and what it answers."""
+
+import asyncio
+import contextlib
+import json
+import ssl
+from collections.abc import AsyncIterator
+from typing import Any
+
+import aiohttp
+import pytest
+
+from csms.core.access import ALLOWED, Operation, Role
+from tests.csms.conftest import Start
+from tests.csms.support import TOKENS, Running, grid_signal
+from v2g.telemetry.signals import Record, encode_record
+
+OPERATIONS: dict[Operation, tuple[str, str]] = {
+    Operation.HEALTH: ("GET", "/health"),
+    Operation.READ_STATIONS: ("GET", "/stations"),
+    Operation.READ_TRANSACTIONS: ("GET", "/transactions/none"),
+    Operation.READ_SETTLEMENTS: ("GET", "/settlements/none"),
+    Operation.READ_GRID: ("GET", "/grid/signal"),
+    Operation.WRITE_GRID: ("PUT", "/grid/signal"),
+    Operation.WRITE_TELEMETRY: ("POST", "/telemetry"),
+    Operation.READ_TELEMETRY: ("GET", "/telemetry/EV-1/hwm"),
+}
+
+
+@contextlib.asynccontextmanager
+async def ask(
+    csms: Running,
+    method: str,
+    path: str,
+    *,
+    token: str | None = None,
+    leaf: str | None = None,
+    body: bytes = b"",
+) -> AsyncIterator[aiohttp.ClientResponse]:
+    """Send one request."""
+    url = f"https://127.0.0.1:{csms.csms.ports['api']}{path}"
+    headers = {"Authorization": f"Bearer {token}"} if token is not None else {}
+    async with (
+        aiohttp.ClientSession(headers=headers) as session,
+        session.request(method, url, data=body, ssl=csms.context(leaf)) as response,
+    ):
+        yield response
+
+
+def record(seq: int, **changes: Any) -> Record:
+    """Return a telemetry record."""
+    fields = {"ev": "EV-1", "boot": 1, "seq": seq, "utc_ms": 1_900_000_000_000 + seq, "context": "parked"}
+    return Record(**({**fields, "keyframe": seq == 1, "signals": {"battery.soc": 50.0}} | changes))
+
+
+def batch(*records: Record) -> bytes:
+    """Return the body of a POST."""
+    return b"[" + b",".join(map(encode_record, records)) + b"]"
+
+
+@pytest.mark.parametrize("role", [None, *Role])
+async def test_the_role_matrix_denies_whatever_it_does_not_allow(csms: Running, role: Role | None) -> None:
+    for operation, (method, path) in OPERATIONS.items():
+        async with ask(csms, method, path, token=TOKENS[role] if role else None, body=b"[]") as response:
+            permitted = operation is Operation.HEALTH or (role is not None and operation in ALLOWED[role])
+            if permitted:
+                assert response.status in (200, 400, 404), (operation, response.status)
+            else:
+                assert response.status == (401 if role is None else 403), operation
+            assert response.content_type == "application/json"
+
+
+def test_the_matrix_names_every_operation_and_role() -> None:
+    assert set(ALLOWED) == set(Role)
+    assert set(OPERATIONS) == set(Operation)
+
+
+@pytest.mark.parametrize("token", ["", "wrong", TOKENS[Role.ADMIN].upper(), TOKENS[Role.ADMIN] + "x"])
+async def test_a_wrong_token_is_nobody_even_with_a_good_certificate(csms: Running, token: str) -> None:
+    async with ask(csms, "POST", "/telemetry", token=token, leaf="csms/gateway", body=b"[]") as response:
+        assert response.status == 401
+
+
+async def test_a_gateway_reports_with_its_certificate_and_for_its_own_vehicles_only(csms: Running) -> None:
+    async with ask(csms, "POST", "/telemetry", leaf="csms/gateway", body=batch(record(1))) as response:
+        assert response.status == 200
+    foreign = batch(record(2), record(1, ev="EV-2"))
+    async with ask(csms, "POST", "/telemetry", leaf="csms/gateway", body=foreign) as response:
+        assert response.status == 403
+    async with ask(csms, "GET", "/telemetry/EV-2/hwm", leaf="csms/gateway") as response:
+        assert response.status == 403
+    async with ask(csms, "GET", "/telemetry/EV-1/hwm", leaf="csms/gateway") as response:
+        assert await response.json() == [{"boot": 1, "highest": 1, "contiguous": 1}]
+
+
+async def test_a_certificate_that_is_no_gateways_opens_nothing(csms: Running) -> None:
+    async with ask(csms, "POST", "/telemetry", leaf="csms/station", body=b"[]") as response:
+        assert response.status == 401
+
+
+async def test_telemetry_is_stored_once_and_contradictions_are_refused_and_counted(csms: Running) -> None:
+    token = TOKENS[Role.GATEWAY]
+    async with ask(csms, "POST", "/telemetry", token=token, body=batch(record(1), record(2), record(4))) as response:
+        first = await response.json()
+    again = batch(record(2), record(4, signals={"battery.soc": 99.0}), record(3))
+    async with ask(csms, "POST", "/telemetry", token=token, body=again) as response:
+        second = await response.json()
+    assert (first["stored"], first["duplicates"], first["conflicts"]) == (3, 0, [])
+    assert (first["high_water"][0]["highest"], first["high_water"][0]["contiguous"]) == (4, 2)
+    assert (second["stored"], second["duplicates"]) == (1, 1)
+    assert second["conflicts"] == [{"ev": "EV-1", "boot": 1, "seq": 4}]
+    assert (second["high_water"][0]["highest"], second["high_water"][0]["contiguous"]) == (4, 4)
+    assert csms.events("telemetry_conflict") == [{"ev": "EV-1", "boot": 1, "seq": 4}]
+
+
+async def test_one_bad_record_does_not_hold_up_the_others(csms: Running) -> None:
+    body = batch(record(1)).replace(b"[", b'[{"ev":"EV-1"},17,', 1)
+    async with ask(csms, "POST", "/telemetry", token=TOKENS[Role.GATEWAY], body=body) as response:
+        answer = await response.json()
+    assert answer["stored"] == 1
+    assert [each["index"] for each in answer["refused"]] == [0, 1]
+
+
+@pytest.mark.parametrize("body", [b"", b"{}", b"[", b"\xff", b"[" + b"1," * 1000 + b"1]"])
+async def test_a_body_that_is_no_batch_is_a_bad_request(csms: Running, body: bytes) -> None:
+    async with ask(csms, "POST", "/telemetry", token=TOKENS[Role.GATEWAY], body=body) as response:
+        assert response.status == 400
+        assert (await response.json())["error"]
+
+
+async def test_a_body_beyond_the_limit_is_refused(start: Start) -> None:
+    async with start(api={"max_body_bytes": 1024}) as csms:
+        body = b" " * 2048
+        async with ask(csms, "POST", "/telemetry", token=TOKENS[Role.GATEWAY], body=body) as response:
+            assert response.status == 413
+
+
+async def test_grid_signal_versions_only_rise(csms: Running) -> None:
+    token = TOKENS[Role.GRID_OPERATOR]
+    signal = grid_signal(5)
+    for body, status in (
+        (signal.to_json(), 200),
+        (signal.to_json(), 200),  # the same again
+        (grid_signal(5, export_limit_w=1).to_json(), 409),
+        (grid_signal(4).to_json(), 409),
+        (b'{"version": 6}', 400),
+        (grid_signal(6, valid_until_ms=0).to_json(), 400),
+    ):
+        async with ask(csms, "PUT", "/grid/signal", token=token, body=body) as response:
+            assert response.status == status, await response.text()
+    async with ask(csms, "GET", "/grid/signal", token=token) as response:
+        assert await response.json() == json.loads(signal.to_json())
+
+
+async def test_health_says_what_is_there(csms: Running) -> None:
+    async with ask(csms, "GET", "/health") as response:
+        assert await response.json() == {"status": "ok", "connected_stations": 0, "grid_signal_version": None}
+
+
+async def test_unknown_paths_and_methods_are_answered_in_json(csms: Running) -> None:
+    for method, path, status in (("GET", "/nothing", 404), ("DELETE", "/stations", 405)):
+        async with ask(csms, method, path, token=TOKENS[Role.ADMIN]) as response:
+            assert response.status == status
+            assert (await response.json())["error"]
+
+
+async def test_tls_1_2_is_refused(csms: Running) -> None:
+    context = csms.context(None)
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    with pytest.raises((ssl.SSLError, ConnectionError)):
+        await asyncio.open_connection("127.0.0.1", csms.csms.ports["api"], ssl=context)

@@ -1,0 +1,247 @@
+"""Contract certificates: every answer of C07, from real chains, a real responder and a real revocation list."""
+
+import contextlib
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.x509 import ocsp
+
+from csms.config import Trust
+from csms.contracts import ContractJudge, load_anchors
+from csms.core.authorize import Chain, Token, answer_contract, answer_token, normalise
+from pki_tools.tree import Fault, PkiOptions, PkiTree, make_pki
+from v2g.errors import ConfigError
+from v2g.net.clock import Clock
+from v2g.ocpp.messages.base import OCSPRequestData
+from v2g.pki.issue import Issuer
+from v2g.pki.keys import load_private_key
+from v2g.pki.ocsp import make_response, ocsp_request_data
+
+EMAID = "DEV2GC00000001"
+
+
+def trust(pki: PkiTree, **changes: object) -> Trust:
+    """Trust the tree's MO and V2G roots."""
+    roots = (str(pki.path("mo/root.pem")), str(pki.path("v2g/root.pem")))
+    return Trust(**({"roots": roots} | changes))  # type: ignore[arg-type]
+
+
+def hash_data(pki: PkiTree, leaf_only: bool = False) -> tuple[OCSPRequestData, ...]:
+    """Return what a station says about the contract chain instead of sending it."""
+    chain = [x509.load_der_x509_certificate(der) for der in (*pki.chain("contract"), *pki.anchors("mo"))]
+    pairs = list(pairwise(chain))[: 1 if leaf_only else None]
+    return tuple(
+        OCSPRequestData(
+            hash_algorithm=data.hash_algorithm,
+            issuer_name_hash=data.issuer_name_hash,
+            issuer_key_hash=data.issuer_key_hash,
+            serial_number=data.serial_number,
+            responder_url=data.responder_url,
+        )  # type: ignore[call-arg]
+        for data in (ocsp_request_data(certificate, issuer) for certificate, issuer in pairs)
+    )
+
+
+async def judge(config: Trust, pem: str | None, data: tuple[OCSPRequestData, ...] = (), emaid: str = EMAID) -> Chain:
+    """Return one verdict."""
+    judge = ContractJudge(config, Clock())
+    try:
+        return (await judge.judge(emaid, pem, data)).chain
+    finally:
+        await judge.close()
+
+
+def pem_of(pki: PkiTree) -> str:
+    """Return the contract chain as OCPP carries it."""
+    return pki.path("contract/chain.pem").read_text()
+
+
+@pytest.mark.parametrize("emaid", [EMAID, "DE-V2G-C00000001", "dev2gc00000001"])
+async def test_a_good_chain_is_valid_however_its_emaid_is_written(pki: PkiTree, emaid: str) -> None:
+    assert await judge(trust(pki), pem_of(pki), emaid=emaid) is Chain.VALID
+
+
+@pytest.mark.parametrize(
+    ("fault", "expected"),
+    [
+        (Fault.EXPIRED, Chain.EXPIRED),
+        (Fault.NOT_YET_VALID, Chain.BROKEN),
+        (Fault.FOREIGN_ROOT, Chain.BROKEN),
+    ],
+)
+async def test_a_wrong_chain_is_called_by_its_fault(tmp_path: Path, fault: Fault, expected: Chain) -> None:
+    tree = make_pki(tmp_path, now=datetime.now(UTC), options=PkiOptions(contract=fault))
+    assert await judge(trust(tree), pem_of(tree)) is expected
+
+
+async def test_a_certificate_for_somebody_else_proves_nothing(pki: PkiTree) -> None:
+    assert await judge(trust(pki), pem_of(pki), emaid="DEV2GC00000002") is Chain.BROKEN
+
+
+async def test_a_certificate_that_is_no_contract_proves_nothing(pki: PkiTree) -> None:
+    assert await judge(trust(pki), pki.path("vehicle/chain.pem").read_text()) is Chain.BROKEN
+
+
+@pytest.mark.parametrize("pem", ["", "garbage", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"])
+async def test_text_that_is_no_certificate_is_a_broken_chain(pki: PkiTree, pem: str) -> None:
+    assert await judge(trust(pki), pem) is Chain.BROKEN
+
+
+async def test_nothing_sent_is_nothing_known(pki: PkiTree) -> None:
+    assert await judge(trust(pki), None) is Chain.ABSENT
+
+
+async def test_a_serial_number_on_the_list_is_revoked_at_every_level(pki: PkiTree) -> None:
+    for der in pki.chain("contract"):
+        serial = f"{x509.load_der_x509_certificate(der).serial_number:x}"
+        assert await judge(trust(pki, revoked=(serial,)), pem_of(pki)) is Chain.REVOKED
+
+
+@pytest.mark.parametrize("encoding", [serialization.Encoding.PEM, serialization.Encoding.DER])
+async def test_a_revocation_list_of_the_issuer_counts_and_one_of_a_stranger_does_not(
+    pki: PkiTree, tmp_path: Path, encoding: serialization.Encoding
+) -> None:
+    leaf = x509.load_der_x509_certificate(pki.chain("contract")[0])
+    now = datetime.now(UTC)
+    for signer, expected in (("mo/sub2", Chain.REVOKED), ("cpo/sub2", Chain.VALID)):
+        entry = x509.RevokedCertificateBuilder().serial_number(leaf.serial_number).revocation_date(now).build()
+        builder = x509.CertificateRevocationListBuilder(leaf.issuer, now, now + timedelta(days=1))
+        key = load_private_key(pki.path(f"{signer}.key"))
+        path = tmp_path / "crl"
+        path.write_bytes(builder.add_revoked_certificate(entry).sign(key, hashes.SHA512()).public_bytes(encoding))
+        assert await judge(trust(pki, crls=(str(path),)), pem_of(pki)) is expected
+
+
+async def test_hash_data_is_enough_where_the_issuers_are_known(pki: PkiTree) -> None:
+    issuers = (str(pki.path("contract/chain.pem")),)
+    assert await judge(trust(pki, issuers=issuers), None, hash_data(pki)) is Chain.VALID
+    assert await judge(trust(pki), None, hash_data(pki)) is Chain.BROKEN
+    serial = hash_data(pki)[0].serial_number
+    assert await judge(trust(pki, issuers=issuers, revoked=(serial,)), None, hash_data(pki)) is Chain.REVOKED
+
+
+async def test_hash_data_that_cannot_be_read_is_a_broken_chain(pki: PkiTree) -> None:
+    good = hash_data(pki)[0]
+    for wrong in ({"serial_number": "xyz"}, {"issuer_key_hash": "00"}, {"issuer_name_hash": "not hex"}):
+        fields = {name: getattr(good, name) for name in good.__struct_fields__} | wrong
+        assert await judge(trust(pki), None, (OCSPRequestData(**fields),)) is Chain.BROKEN
+
+
+class Responder:
+    """An OCSP responder that knows one leaf."""
+
+    def __init__(self, pki: PkiTree) -> None:
+        self._pki = pki
+        self.revoked = False
+        self.broken = False
+        self.asked = 0
+        self.url = ""
+
+    async def answer(self, request: web.Request) -> web.Response:
+        """Answer about the contract leaf; of the CAs it knows nothing."""
+        self.asked += 1
+        question = ocsp.load_der_ocsp_request(await request.read())
+        chain = [x509.load_der_x509_certificate(der) for der in self._pki.chain("contract")]
+        if self.broken or question.serial_number != chain[0].serial_number:
+            return web.Response(body=b"?")
+        signer = x509.load_pem_x509_certificate(self._pki.path("mo/ocsp.pem").read_bytes())
+        now = datetime.now(UTC)
+        body = make_response(
+            chain[0],
+            chain[1],
+            Issuer(signer, load_private_key(self._pki.path("mo/ocsp.key"))),
+            at=now,
+            revoked_at=now if self.revoked else None,
+        )
+        return web.Response(body=body, content_type="application/ocsp-response")
+
+
+@contextlib.asynccontextmanager
+async def responder(pki: PkiTree) -> AsyncIterator[Responder]:
+    """Run a responder."""
+    found = Responder(pki)
+    application = web.Application()
+    application.router.add_post("/", found.answer)
+    runner = web.AppRunner(application)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    found.url = f"http://127.0.0.1:{runner.addresses[0][1]}/"
+    try:
+        yield found
+    finally:
+        await runner.cleanup()
+
+
+async def test_the_responder_is_believed_for_chain_and_hash_data(pki: PkiTree) -> None:
+    issuers = (str(pki.path("contract/chain.pem")),)
+    async with responder(pki) as server:
+        config = trust(pki, issuers=issuers, ocsp_responder=server.url, require_ocsp=True)
+        assert await judge(config, pem_of(pki)) is Chain.VALID
+        assert await judge(config, None, hash_data(pki)) is Chain.VALID
+        server.revoked = True
+        assert await judge(config, pem_of(pki)) is Chain.REVOKED
+        assert await judge(config, None, hash_data(pki, leaf_only=True)) is Chain.REVOKED
+
+
+async def test_a_responder_that_does_not_answer_matters_only_where_its_word_is_required(pki: PkiTree) -> None:
+    async with responder(pki) as server:
+        server.broken = True
+        for url in (server.url, "http://127.0.0.1:9/"):
+            config = trust(pki, ocsp_responder=url, ocsp_timeout_s=2.0)
+            assert await judge(config, pem_of(pki)) is Chain.VALID
+            required = trust(pki, ocsp_responder=url, ocsp_timeout_s=2.0, require_ocsp=True)
+            assert await judge(required, pem_of(pki)) is Chain.BROKEN
+
+
+async def test_answers_are_kept_for_a_while(pki: PkiTree) -> None:
+    async with responder(pki) as server:
+        judge = ContractJudge(trust(pki, ocsp_responder=server.url), Clock())
+        for _ in range(3):
+            await judge.judge(EMAID, pem_of(pki), ())
+        await judge.close()
+        assert server.asked == len(pki.chain("contract"))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"roots": ("missing.pem",)}, {"roots": ()}, {"crls": ("missing",)}, {"revoked": ("xyz",)}],
+)
+def test_trust_that_cannot_be_loaded_is_a_configuration_error(pki: PkiTree, changes: dict[str, object]) -> None:
+    with pytest.raises(ConfigError):
+        load_anchors(trust(pki, **changes))
+
+
+@pytest.mark.parametrize(
+    ("chain", "status", "expected"),
+    [
+        (Chain.VALID, "Accepted", ("Accepted", "Accepted")),
+        (Chain.VALID, "ConcurrentTx", ("ConcurrentTx", "Accepted")),
+        (Chain.VALID, "NotAtThisLocation", ("NotAtThisLocation", "Accepted")),
+        (Chain.VALID, "Blocked", ("Blocked", "ContractCancelled")),
+        (Chain.VALID, "Expired", ("Expired", "ContractCancelled")),
+        (Chain.VALID, "Invalid", ("Invalid", "ContractCancelled")),
+        (Chain.VALID, None, ("Unknown", "ContractCancelled")),
+        (Chain.EXPIRED, "Accepted", ("Expired", "CertificateExpired")),
+        (Chain.REVOKED, "Accepted", ("Invalid", "CertificateRevoked")),
+        (Chain.BROKEN, "Accepted", ("Invalid", "CertChainError")),
+        (Chain.ABSENT, "Accepted", ("Invalid", "NoCertificateAvailable")),
+    ],
+)
+def test_both_statuses_follow_c07(chain: Chain, status: str | None, expected: tuple[str, str]) -> None:
+    token = None if status is None else Token("eMAID", EMAID, status, ("DC",))
+    answer = answer_contract(chain, token)
+    assert (answer.status, answer.certificate_status) == expected
+    assert answer.energy_transfer == (("DC",) if expected == ("Accepted", "Accepted") else ())
+
+
+def test_tokens_that_are_no_contracts_are_found_without_case() -> None:
+    assert normalise("ISO14443", " 04aabb ") == "04AABB"
+    assert normalise("KeyCode", "a-b") == "A-B"
+    assert normalise("eMAID", "DE-V2G-C00000001-X") == normalise("eMAID", "dev2gc00000001")
+    assert answer_token(None).status == "Unknown"
