@@ -1,5 +1,6 @@
 """Configuration files: every mistake is named with its line."""
 
+from pathlib import Path
 from typing import Annotated
 
 import msgspec
@@ -20,6 +21,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     evcc_id: str
     battery: Battery = Battery()
     packs: list[Battery] = []
+    key: Path | None = None
 
 
 @pytest.mark.parametrize(
@@ -64,3 +66,11 @@ def test_any_text_gives_a_configuration_or_one_configuration_error(text: str, na
 def test_text_that_upsets_the_parser_is_still_one_configuration_error(name: str, text: str) -> None:
     with pytest.raises(ConfigError, match=r"^c\.(yaml|toml): not "):
         parse_config(text, Config, name=name)
+
+
+def test_files_are_relative_to_the_folder_of_the_configuration() -> None:
+    config = parse_config('evcc_id = "X"\nkey = "keys/a.pem"\n', Config, name="/etc/v2g/c.toml")
+    assert config.key == Path("/etc/v2g/keys/a.pem")
+    assert parse_config('evcc_id = "X"\nkey = "/k.pem"\n', Config, name="/etc/v2g/c.toml").key == Path("/k.pem")
+    with pytest.raises(ConfigError, match=r"c\.toml:2: .*name of a file"):
+        parse_config('evcc_id = "X"\nkey = ["a"]\n', Config, name="c.toml")

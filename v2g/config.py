@@ -8,6 +8,7 @@ import difflib
 import re
 import tomllib
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
@@ -20,8 +21,10 @@ T = TypeVar("T", bound=msgspec.Struct)
 def parse_config(text: str, type_: type[T], *, name: str) -> T:
     """Return `text` as a `type_`; `name` is the file name, whose ending (.toml, .yaml, .yml) tells the format.
 
-    Raises ConfigError with `name`, line and the nearest key name.
+    Fields of type `Path` are taken relative to the folder of `name`. Raises ConfigError with `name`, line and the
+    nearest key name.
     """
+    folder = Path(name).parent
     tree = _parse(text, name)
     for path, unknown, known in _unknown_keys(tree, type_, ()):
         near = difflib.get_close_matches(unknown, known, n=1)
@@ -31,11 +34,17 @@ def parse_config(text: str, type_: type[T], *, name: str) -> T:
             hint=hint,
         )
     try:
-        return msgspec.convert(tree, type_)
+        return msgspec.convert(tree, type_, dec_hook=lambda kind, value: _path(folder, kind, value))
     except msgspec.ValidationError as error:
         match = re.search(r"`\$\.?([^`]*)`", str(error))
         path = tuple(re.findall(r"\w+", match[1])) if match else ()
         raise ConfigError(f"{name}:{_line_of(text, path)}: {error}") from None
+
+
+def _path(folder: Path, kind: type, value: Any) -> Path:
+    if kind is not Path or not isinstance(value, str) or not value or "\0" in value:
+        raise ValueError("Expected the name of a file or folder")
+    return folder / value
 
 
 def _parse(text: str, name: str) -> dict[str, Any]:
