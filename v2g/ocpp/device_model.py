@@ -5,7 +5,7 @@ to its text, which the caller keeps and stores (B05 to B07).
 """
 
 from collections.abc import Iterable, Mapping
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
@@ -32,7 +32,9 @@ Values = Mapping[str, str]
 
 ITEMS_PER_MESSAGE: Final = 50
 BYTES_PER_MESSAGE: Final = 65_536
-MEASURANDS: Final = "Energy.Active.Import.Register,Energy.Active.Export.Register,Power.Active.Import,SoC"
+MEASURANDS: Final = (
+    "Energy.Active.Import.Register,Energy.Active.Export.Register,Power.Active.Import,Power.Active.Export,SoC"
+)
 
 
 class Variable(msgspec.Struct, frozen=True, kw_only=True):
@@ -77,11 +79,9 @@ def _number(
     )  # fmt: skip
 
 
-def _flag(component: str, name: str, default: bool, *, writable: bool = False) -> Variable:
+def _flag(component: str, name: str, default: Literal["true", "false"], *, writable: bool = False) -> Variable:
     mutability: Mutability = "ReadWrite" if writable else "ReadOnly"
-    return Variable(
-        component=component, name=name, data_type="boolean", default=str(default).lower(), mutability=mutability
-    )
+    return Variable(component=component, name=name, data_type="boolean", default=default, mutability=mutability)
 
 
 def _choice(
@@ -105,7 +105,7 @@ _COMMUNICATION = (
     _number("OCPPCommCtrlr", "WebSocketPingInterval", 20, unit="s", high=3600, writable=False),
     _number("OCPPCommCtrlr", "NetworkProfileConnectionAttempts", 3, low=1, writable=False),
     _number("OCPPCommCtrlr", "ResetRetries", 0, writable=False),
-    _flag("OCPPCommCtrlr", "UnlockOnEVSideDisconnect", True),
+    _flag("OCPPCommCtrlr", "UnlockOnEVSideDisconnect", "true"),
     Variable(component="OCPPCommCtrlr", name="NetworkConfigurationPriority", data_type="SequenceList", default="1"),
     Variable(component="OCPPCommCtrlr", name="FileTransferProtocols", data_type="MemberList"),
     _number("SecurityCtrlr", "SecurityProfile", 3, low=1, high=3, writable=False),
@@ -122,14 +122,14 @@ _COMMUNICATION = (
 )
 
 _CHARGING = (
-    _flag("AuthCtrlr", "AuthorizeRemoteStart", True),
-    _flag("AuthCtrlr", "LocalAuthorizeOffline", False),
-    _flag("AuthCtrlr", "LocalPreAuthorize", False),
-    _flag("AuthCtrlr", "OfflineTxForUnknownIdEnabled", False, writable=True),
+    _flag("AuthCtrlr", "AuthorizeRemoteStart", "true"),
+    _flag("AuthCtrlr", "LocalAuthorizeOffline", "false"),
+    _flag("AuthCtrlr", "LocalPreAuthorize", "false"),
+    _flag("AuthCtrlr", "OfflineTxForUnknownIdEnabled", "false", writable=True),
     _choice("TxCtrlr", "TxStartPoint", "PowerPathClosed", "PowerPathClosed", data_type="MemberList"),
     _choice("TxCtrlr", "TxStopPoint", "PowerPathClosed", "PowerPathClosed", data_type="MemberList"),
-    _flag("TxCtrlr", "StopTxOnInvalidId", True, writable=True),
-    _flag("TxCtrlr", "StopTxOnEVSideDisconnect", True),
+    _flag("TxCtrlr", "StopTxOnInvalidId", "true", writable=True),
+    _flag("TxCtrlr", "StopTxOnEVSideDisconnect", "true"),
     _number("TxCtrlr", "EVConnectionTimeOut", 120, unit="s", writable=False),
     *(
         _choice("SampledDataCtrlr", name, MEASURANDS, MEASURANDS, data_type="MemberList")
@@ -137,21 +137,21 @@ _CHARGING = (
     ),
     _number("SampledDataCtrlr", "TxUpdatedInterval", 60, unit="s"),
     _number("SampledDataCtrlr", "TxEndedInterval", 0, unit="s", writable=False),
-    _flag("SampledDataCtrlr", "SignReadings", True),
+    _flag("SampledDataCtrlr", "SignReadings", "true"),
     _number("AlignedDataCtrlr", "Interval", 0, unit="s", writable=False),
     _number("AlignedDataCtrlr", "TxEndedInterval", 0, unit="s", writable=False),
     Variable(component="AlignedDataCtrlr", name="Measurands", data_type="MemberList"),
     Variable(component="AlignedDataCtrlr", name="TxEndedMeasurands", data_type="MemberList"),
-    _flag("SmartChargingCtrlr", "Enabled", True),
+    _flag("SmartChargingCtrlr", "Enabled", "true"),
     _number("SmartChargingCtrlr", "ProfileStackLevel", 99, writable=False),
     _number("SmartChargingCtrlr", "PeriodsPerSchedule", 1024, writable=False),
     _number("SmartChargingCtrlr", "Entries", 0, instance="ChargingProfiles", high=100, writable=False),
     _choice("SmartChargingCtrlr", "RateUnit", "W", "W", data_type="MemberList"),
     _number("SmartChargingCtrlr", "LimitChangeSignificance", 0, unit="Percent", writable=False),
-    _flag("ISO15118Ctrlr", "Enabled", True),
-    _flag("ISO15118Ctrlr", "PnCEnabled", True),
-    _flag("ISO15118Ctrlr", "CentralContractValidationAllowed", True),
-    _flag("ISO15118Ctrlr", "ContractValidationOffline", False, writable=True),
+    _flag("ISO15118Ctrlr", "Enabled", "true"),
+    _flag("ISO15118Ctrlr", "PnCEnabled", "true"),
+    _flag("ISO15118Ctrlr", "CentralContractValidationAllowed", "true"),
+    _flag("ISO15118Ctrlr", "ContractValidationOffline", "false", writable=True),
     Variable(component="FiscalMetering", name="PublicKey"),
     Variable(component="V2XChargingCtrlr", name="Enabled", data_type="boolean", default="true", only_21=True),
     Variable(
@@ -164,7 +164,7 @@ _CHARGING = (
     Variable(component="ChargingStation", name="Model"),
     Variable(component="ChargingStation", name="VendorName"),
     Variable(component="ChargingStation", name="AvailabilityState", data_type="OptionList"),
-    _flag("ChargingStation", "Available", True),
+    _flag("ChargingStation", "Available", "true"),
     _number("ChargingStation", "SupplyPhases", 3, writable=False),
 )
 
