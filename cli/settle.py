@@ -1,0 +1,80 @@
+"""`v2g settle`: check a settlement bundle offline, and show what it holds."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cli.output import print_json, print_table
+from v2g.errors import ConfigError
+
+app = typer.Typer(
+    help="Prove and show what a charging session settles to.", no_args_is_help=True, rich_markup_mode="markdown"
+)
+Bundle = Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a settlement bundle.")]
+Roots = Annotated[
+    list[Path] | None, typer.Option("--root", help="PEM file with roots of your own; otherwise those in the bundle.")
+]
+JsonFlag = Annotated[bool, typer.Option("--json", help="One JSON record per line.")]
+
+
+def _anchors(roots: list[Path] | None) -> tuple[bytes, ...] | None:
+    from v2g.pki.credentials import load_chain
+
+    if not roots:
+        return None
+    try:
+        return tuple(der for root in roots for der in load_chain(root))
+    except OSError as error:
+        raise ConfigError(f"{error.filename}: {error.strerror}") from None
+
+
+@app.command()
+def verify(directory: Bundle, root: Roots = None, json: JsonFlag = False) -> None:
+    """Recompute everything in a bundle: hash chain, signatures, registers, intervals, prices, certificate chains.
+
+    Example: `v2g settle verify runs/20261120-071500/settlement --root pki/v2g/root.pem --root pki/mo/root.pem`
+
+    Exit code 9 when anything does not hold; the message names file and line.
+    """
+    from v2g.net.journal_file import read_files
+    from v2g.settlement.bundle import verify_bundle
+
+    report = verify_bundle(read_files(directory), anchors=_anchors(root), now=datetime.now(UTC))
+    if json:
+        print_json({"directory": str(directory), "verified": True, "report": report})
+        return
+    for line in report.lines():
+        typer.echo(line)
+    typer.echo(f"{directory}: verified")
+
+
+@app.command()
+def show(directory: Bundle, json: JsonFlag = False) -> None:
+    """Show intervals and priced lines of a bundle; it is verified first.
+
+    Example: `v2g settle show runs/20261120-071500/settlement`
+    """
+    from v2g.net.journal_file import read_files
+    from v2g.settlement.bundle import verify_bundle
+
+    settlement = verify_bundle(read_files(directory)).settlement
+    if json:
+        for line in settlement.lines:
+            print_json(line)
+        return
+    print_table(
+        f"Session {settlement.session_id}",
+        ("interval (UTC)", "direction", "kWh", "price per kWh", "amount"),
+        (
+            (
+                f"{datetime.fromtimestamp(line.start_ms / 1000, UTC):%Y-%m-%d %H:%M:%S}",
+                line.direction,
+                f"{line.energy_mwh / 1e6:.6f}",
+                "none" if line.price is None else f"{line.price / 1e6:.6f}",
+                f"{line.amount / 1e6:.6f} {line.currency}",
+            )
+            for line in settlement.lines
+        ),
+    )
