@@ -83,14 +83,14 @@ class PowerControl(Session):
         self._notices: dict[str, Notice] = {}
         self._discharge: SignedDischarge | None = None
         self._powered = self._books_open = self._transaction = self._settled = False
+        self._vehicle: Vehicle | None = None
         self._noted_w = -1
         self._stop_reason = "vehicle"
 
     @property
     def vehicle(self) -> Vehicle | None:
         """What the vehicle last said that it bears, and its state of charge."""
-        parametrised = self._parametrised()
-        return parametrised.vehicle if parametrised else None
+        return self._vehicle
 
     # -- the world ----------------------------------------------------------------------------------------------
 
@@ -176,12 +176,11 @@ class PowerControl(Session):
         self._stop_power(reason)
         if self._discharge is not None:
             self._discharge.stop()
-        vehicle = self.vehicle
         if self._books_open:
             self._perform((ports.CloseBooks(reason),))
         if self._transaction:
             stopped = STOPPED_REASONS.get(reason, "Other")
-            soc = vehicle.soc if vehicle else None
+            soc = self._vehicle.soc if self._vehicle else None
             self._perform((ports.TransactionEnded(self.session_id.hex(), reason, stopped, soc),))
         self._observe("session", "session_ended", reason=reason, session_id=self.session_id.hex())
 
@@ -194,8 +193,9 @@ class PowerControl(Session):
     # -- limits and output --------------------------------------------------------------------------------------
 
     def _take_vehicle_limits(self) -> None:
-        vehicle = self.vehicle
-        assert vehicle is not None
+        parametrised = self._parametrised()
+        assert parametrised is not None
+        self._vehicle = vehicle = parametrised.vehicle
         known = self._limits.get(VEHICLE)
         if known is None or (known.charge_w, known.discharge_w) != (vehicle.max_charge_w, vehicle.max_discharge_w):
             version = known.version + 1 if known else 0

@@ -174,7 +174,7 @@ def _stop(context: PowerContext, world: World) -> Step | Wait:
     selected, vehicle = context.planned.parametrised.selected, context.planned.parametrised.vehicle
     session_id = selected.authorized.opened.session_id.hex()
     commands = (
-        RecordMeter("end", power_w=0, soc=vehicle.soc),
+        RecordMeter("stop", power_w=0, soc=vehicle.soc),
         TransactionUpdated(session_id, "ChargingStateChanged", "EVConnected", power_w=0, soc=vehicle.soc),
         Observe("stop", "power_stopped", {"seconds": round(world.now - context.since, 4)}),
     )

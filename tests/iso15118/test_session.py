@@ -1,0 +1,171 @@
+"""The engine that both roles share: framing, timers, order of actions, and silence after the end."""
+
+import itertools
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from v2g import exi
+from v2g.errors import CodecError
+from v2g.iso15118.messages.common_messages import SessionStopRes
+from v2g.iso15118.messages.common_types import ResponseCode
+from v2g.iso15118.session import Close, Command, Fact, Send, Session
+from v2g.iso15118.v2gtp import Frame, PayloadType, frame, parse
+from v2g.observe import Observe
+
+
+class Told(Fact, frozen=True):
+    word: str
+
+
+class Wish(Command, frozen=True):
+    word: str
+
+
+class Role(Session):
+    """Writes down what it is asked."""
+
+    def __init__(self) -> None:
+        super().__init__(entropy=bytes)
+        self.heard: list[Any] = []
+
+    def _on_start(self) -> None:
+        self.heard.append("start")
+
+    def _on_message(self, message: Any, payload_type: int) -> None:
+        self.heard.append((type(message).__name__, payload_type))
+
+    def _on_discharge(self, payload: bytes) -> None:
+        self.heard.append(payload)
+
+    def _on_broken(self, error: CodecError) -> None:
+        self.heard.append("broken")
+        self._close("broken")
+
+    def _on_eof(self) -> None:
+        self.heard.append("eof")
+
+    def _on_fact(self, fact: Fact) -> None:
+        self.heard.append(fact)
+
+    def _on_timer(self, name: str) -> None:
+        self.heard.append(name)
+        if name == "moves_others":
+            self._arm("moved", 10)
+            self._disarm("dropped")
+        if name == "closes":
+            self._close("timer")
+
+    def _on_abort(self, reason: str) -> None:
+        self._close(reason)
+
+
+def stop_response() -> Any:
+    return SessionStopRes(header=Role()._header(), response_code=ResponseCode.OK)
+
+
+STREAM = (
+    frame(PayloadType.COMMON, exi.encode(stop_response()))
+    + frame(PayloadType.SIGNED_DISCHARGE, b"der")
+    + frame(0xA001, b"of another maker")
+    + frame(PayloadType.METERING_CONFIRMATION, exi.encode(stop_response()))
+)
+HEARD = [("SessionStopRes", 0x8002), b"der", ("SessionStopRes", 0x8102)]
+
+
+@given(st.lists(st.integers(1, len(STREAM) - 1), max_size=8))
+def test_however_the_stream_is_split_the_same_messages_come_out(cuts: list[int]) -> None:
+    role = Role()
+    borders = [0, *sorted(cuts), len(STREAM)]
+    for begin, end in itertools.pairwise(borders):
+        role.receive(STREAM[begin:end], 0.0, 0)
+    assert role.heard == HEARD
+    assert next(each for each in role.actions() if isinstance(each, Observe)).name == "frame_ignored"
+
+
+@given(st.binary(max_size=200))
+def test_garbage_is_either_heard_or_broken(data: bytes) -> None:
+    role = Role()
+    role.receive(data, 0.0, 0)
+    assert not role.closed or role.heard[-1] == "broken"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"\x02\xfd\x80\x02\x00\x00\x00\x00", frame(PayloadType.COMMON, b"\x80"), frame(PayloadType.AC, b"\x80\x00"),
+     frame(0x8101, b"\x80\x00"), frame(PayloadType.SDP_REQ, b"\x00\x00")],
+)  # fmt: skip
+def test_what_has_no_place_breaks_the_session_once(data: bytes) -> None:
+    role = Role()
+    role.receive(data + STREAM, 0.0, 0)
+    assert role.heard == ["broken"]
+    assert role.actions() == [Close("broken")]
+
+
+def test_a_message_goes_out_on_the_stream_of_its_schema_or_where_it_is_told_to() -> None:
+    role = Role()
+    role._send(stop_response())
+    role._send(stop_response(), PayloadType.METERING_CONFIRMATION)
+    role._send_discharge(b"der")
+    frames = [parse(each.data) for each in role.actions() if isinstance(each, Send)]
+    assert [each.payload_type for each in frames] == [0x8002, 0x8102, 0xA000]
+    assert frames[2] == Frame(0xA000, b"der")
+
+
+def test_actions_come_out_once_and_in_order() -> None:
+    role = Role()
+    role._command(Wish("a"))
+    role._observe("session", "b", n=1)
+    role._send_discharge(b"c")
+    assert [type(each) for each in role.actions()] == [Wish, Observe, Send]
+    assert role.actions() == []
+
+
+def test_timers_fire_in_turn_and_may_move_each_other() -> None:
+    role = Role()
+    role.start(0.0, 0)
+    for name, seconds in (("moves_others", 1.0), ("moved", 1.0), ("dropped", 1.0), ("later", 2.0)):
+        role._arm(name, seconds)
+    assert role.deadline() == 1.0
+    role.tick(0.9, 0)
+    assert role.heard == ["start"]
+    role.tick(1.0, 0)
+    assert role.heard == ["start", "moves_others"]
+    assert role.deadline() == 2.0
+    role.tick(11.0, 0)
+    assert role.heard[2:] == ["later", "moved"] or role.heard[2:] == ["moved", "later"]
+    assert role.deadline() is None
+
+
+def test_after_the_end_nothing_has_an_effect() -> None:
+    role = Role()
+    role._arm("closes", 1.0)
+    role._arm("other", 1.0)
+    role.tick(1.0, 0)
+    assert (role.closed, role.reason, role.deadline()) == (True, "timer", None)
+    assert role.actions() == [Close("timer")]
+    role.receive(STREAM, 2.0, 0)
+    role.fact(Told("late"), 2.0, 0)
+    role.receive_eof(2.0, 0)
+    role.start(2.0, 0)
+    role.tick(99.0, 0)
+    role.abort("again", 2.0, 0)
+    assert role.heard == ["closes"]
+    assert role.actions() == []
+
+
+def test_facts_the_end_of_the_stream_and_an_abort_reach_the_role() -> None:
+    role = Role()
+    role.fact(Told("x"), 0.0, 0)
+    role.receive_eof(0.0, 0)
+    role.abort("pulled", 0.0, 0)
+    assert role.heard == [Told("x"), "eof"]
+    assert role.reason == "pulled"
+
+
+def test_headers_carry_whole_seconds() -> None:
+    role = Role()
+    role.fact(Told("x"), 0.0, 1_999)
+    assert role._header().time_stamp == 1
