@@ -1,0 +1,254 @@
+"""The program as an operator meets it: exit codes, hints, signals, and what survives kill -9."""
+
+import asyncio
+import json
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import msgspec
+import pytest
+import websockets
+import yaml
+from websockets.typing import Subprotocol
+
+from csms.config import CsmsConfig, load_config
+from csms.core.access import Role
+from pki_tools.tree import PkiTree
+from tests.csms.support import STATION, TOKENS, Running, grid_signal, make_config
+from tests.csms.test_api import batch, record
+from tests.csms.test_journals import SESSION, booted, delivery, journal, transfer
+from v2g.errors import ConfigError, KeyAccessError
+
+
+def write_config(path: Path, config: CsmsConfig) -> Path:
+    """Write a configuration file as an operator would."""
+    path.touch(mode=0o600)
+    path.write_text(yaml.safe_dump(msgspec.to_builtins(config)))
+    return path
+
+
+class Program:
+    """`python -m csms` as a process."""
+
+    def __init__(self, process: asyncio.subprocess.Process, events: Path, pki: PkiTree) -> None:
+        self.process = process
+        self._events = events
+        self._pki = pki
+        self.ports: dict[str, int] = {}
+
+    @classmethod
+    async def start(cls, config: Path, events: Path, pki: PkiTree) -> "Program":
+        """Start it and wait until it is ready."""
+        events.unlink(missing_ok=True)
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "csms",
+            "--config",
+            str(config),
+            "--events",
+            str(events),
+            stderr=asyncio.subprocess.PIPE,
+        )
+        program = cls(process, events, pki)
+        ready = await program.event("ready")
+        program.ports = {"ocpp": ready["ocpp_port"], "api": ready["api_port"]}
+        return program
+
+    async def event(self, name: str) -> dict[str, Any]:
+        """Wait for an event."""
+        async with asyncio.timeout(20):
+            while True:
+                assert self.process.returncode is None
+                lines = self._events.read_bytes().splitlines() if self._events.exists() else []
+                for line in lines:
+                    if (found := json.loads(line))["name"] == name:
+                        data: dict[str, Any] = found["data"]
+                        return data
+                await asyncio.sleep(0.01)
+
+    async def kill(self) -> None:
+        """Kill it with -9."""
+        self.process.kill()
+        await self.process.communicate()
+
+    async def stop(self, number: int = signal.SIGTERM) -> int:
+        """Ask it to stop; return its exit code."""
+        self.process.send_signal(number)
+        async with asyncio.timeout(10):
+            await self.process.communicate()
+        assert self.process.returncode is not None
+        return self.process.returncode
+
+    def connect(self) -> Any:
+        """Connect as the station."""
+        context = Running.context(self, "csms/station")  # type: ignore[arg-type]
+        url = f"wss://127.0.0.1:{self.ports['ocpp']}/ocpp/{STATION}"
+        return websockets.connect(url, subprotocols=[Subprotocol("ocpp2.1")], ssl=context)
+
+    @property
+    def pki(self) -> PkiTree:
+        """The certificates."""
+        return self._pki
+
+    async def request(self, method: str, path: str, body: bytes = b"") -> tuple[int, Any]:
+        """Ask the API as the administrator."""
+        url = f"https://127.0.0.1:{self.ports['api']}{path}"
+        headers = {"Authorization": f"Bearer {TOKENS[Role.ADMIN]}"}
+        context = Running.context(self, None)  # type: ignore[arg-type]
+        async with (
+            aiohttp.ClientSession(headers=headers) as session,
+            session.request(method, url, data=body, ssl=context) as response,
+        ):
+            return response.status, await response.json()
+
+
+def event_frame(seq_no: int) -> str:
+    """Return a TransactionEvent."""
+    kind, trigger = ("Started", "CablePluggedIn") if seq_no == 0 else ("Updated", "MeterValuePeriodic")
+    payload = {
+        "eventType": kind,
+        "timestamp": "2030-01-01T00:00:00Z",
+        "triggerReason": trigger,
+        "seqNo": seq_no,
+        "transactionInfo": {"transactionId": "tx-9"},
+        "evse": {"id": 1},
+    }
+    return json.dumps([2, f"e{seq_no}", "TransactionEvent", payload])
+
+
+async def test_everything_acknowledged_survives_kill_9(tmp_path: Path, pki: PkiTree) -> None:
+    config = write_config(tmp_path / "csms.yaml", make_config(tmp_path, pki))
+    lines = journal()
+    program = await Program.start(config, tmp_path / "events", pki)
+    async with program.connect() as websocket:
+        await booted(websocket)
+        for seq_no in (0, 1):
+            await websocket.send(event_frame(seq_no))
+            await websocket.recv()
+        assert (await transfer(websocket, delivery(lines[:4])))["status"] == "Accepted"
+        assert (await program.request("POST", "/telemetry", batch(record(1), record(2))))[0] == 200
+        assert (await program.request("PUT", "/grid/signal", grid_signal(3).to_json()))[0] == 200
+        await program.kill()
+    program = await Program.start(config, tmp_path / "events", pki)
+    _, transaction = await program.request("GET", "/transactions/tx-9")
+    assert [each["seq_no"] for each in transaction["events"]] == [0, 1]
+    assert (await program.request("GET", "/telemetry/EV-1/hwm"))[1] == [{"boot": 1, "highest": 2, "contiguous": 2}]
+    assert (await program.request("GET", "/grid/signal"))[1]["version"] == 3
+    async with program.connect() as websocket:  # goes on without a boot, as after any lost connection
+        await websocket.send(event_frame(1))  # nobody told the station that it arrived
+        await websocket.send(event_frame(2))
+        answered = {json.loads(await websocket.recv())[1] for _ in range(2)}
+        assert answered == {"e1", "e2"}
+        assert (await transfer(websocket, delivery(lines[2:])))["data"]["lines"] == len(lines)
+    await program.event("settled")
+    status, settlement = await program.request("GET", f"/settlements/{SESSION}")
+    assert status == 200
+    assert settlement["document"]["totals"][0]["import_mwh"] == 2_000_000
+    _, transaction = await program.request("GET", "/transactions/tx-9")
+    assert [each["seq_no"] for each in transaction["events"]] == [0, 1, 2]
+    assert await program.stop() == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_it_stops_in_good_order_with_a_station_connected(tmp_path: Path, pki: PkiTree, number: int) -> None:
+    config = write_config(tmp_path / "csms.yaml", make_config(tmp_path, pki))
+    program = await Program.start(config, tmp_path / "events", pki)
+    async with program.connect() as websocket:
+        await booted(websocket)
+        assert await program.stop(number) == 0
+        await websocket.wait_closed()
+        assert websocket.close_code == 1001
+
+
+async def test_sighup_reads_the_signal_again(tmp_path: Path, pki: PkiTree) -> None:
+    path = tmp_path / "signal.json"
+    grid = {"signal_file": str(path), "poll_interval_s": 3600.0}
+    config = write_config(tmp_path / "csms.yaml", make_config(tmp_path, pki, grid=grid))
+    program = await Program.start(config, tmp_path / "events", pki)
+    path.write_bytes(grid_signal(4).to_json())
+    program.process.send_signal(signal.SIGHUP)
+    assert (await program.event("grid_signal_received"))["version"] == 4
+    assert await program.stop() == 0
+
+
+async def run(*arguments: str) -> tuple[int, str]:
+    """Run the program to its end; return exit code and everything that it said."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "csms", *arguments, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+    )
+    output, _ = await process.communicate()
+    assert process.returncode is not None
+    return process.returncode, output.decode()
+
+
+async def test_help_shows_an_example_and_the_exit_codes() -> None:
+    code, output = await run("--help")
+    assert code == 0
+    assert "--config" in output
+    assert "example" in output
+    assert "exit codes" in output
+
+
+async def test_a_port_that_is_taken_is_a_transport_failure_with_a_hint(tmp_path: Path, pki: PkiTree) -> None:
+    first = await Program.start(
+        write_config(tmp_path / "a.yaml", make_config(tmp_path / "a", pki)), tmp_path / "e", pki
+    )
+    taken = make_config(tmp_path / "b", pki, api={"port": first.ports["api"]})
+    code, output = await run("--config", str(write_config(tmp_path / "b.yaml", taken)))
+    assert code == 7
+    assert "is the port taken?" in output
+    await first.stop()
+
+
+async def test_a_file_that_is_no_database_is_a_storage_failure(tmp_path: Path, pki: PkiTree) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "csms.sqlite3").write_text("this is no database, however long one looks at it")
+    code, output = await run("--config", str(write_config(tmp_path / "c.yaml", make_config(tmp_path, pki))))
+    assert code == 8, output
+    assert "Traceback" not in output
+
+
+def test_a_configuration_that_others_may_read_is_refused(tmp_path: Path, pki: PkiTree) -> None:
+    path = write_config(tmp_path / "csms.yaml", make_config(tmp_path, pki))
+    path.chmod(0o644)
+    with pytest.raises(ConfigError, match="0644"):
+        load_config(path)
+
+
+def test_an_unknown_key_is_refused_with_its_line_and_the_nearest_name(tmp_path: Path, pki: PkiTree) -> None:
+    path = write_config(tmp_path / "csms.yaml", make_config(tmp_path, pki))
+    path.write_text(path.read_text().replace("heartbeat_interval_s:", "heartbeat_intervall_s:"))
+    with pytest.raises(ConfigError, match=r"csms\.yaml:\d+: unknown key 'ocpp\.heartbeat_intervall_s'") as caught:
+        load_config(path)
+    assert caught.value.hint == "did you mean 'heartbeat_interval_s'?"
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [("port: 0", "port: 70000"), ("status: Accepted", "status: Maybe"), ("id: CS-V2G-0001", "id: ../x")],
+)
+def test_a_value_out_of_range_is_refused(tmp_path: Path, pki: PkiTree, old: str, new: str) -> None:
+    path = write_config(tmp_path / "csms.yaml", make_config(tmp_path, pki))
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new))
+    with pytest.raises(ConfigError):
+        load_config(path)
+
+
+def test_relative_paths_start_from_the_files_folder(tmp_path: Path, pki: PkiTree) -> None:
+    config = msgspec.structs.replace(make_config(tmp_path, pki), data_dir="var")
+    assert load_config(write_config(tmp_path / "csms.yaml", config)).data_dir == str(tmp_path / "var")
+
+
+@pytest.mark.parametrize("section", ["ocpp", "api"])
+async def test_a_key_that_others_may_read_is_refused(tmp_path: Path, pki: PkiTree, section: str, start: Any) -> None:
+    key = tmp_path / "leaf.key"
+    key.write_bytes(pki.path("csms/server/leaf.key").read_bytes())
+    key.chmod(0o640)
+    with pytest.raises(KeyAccessError, match="0640"):
+        async with start(**{section: {"key": str(key)}}):
+            pass
