@@ -1,8 +1,9 @@
 """Configuration of the vehicle program: one typed file, TOML or YAML, every key described.
 
-Relative paths are relative to the file's own folder; the wiring resolves them. Reading files is its business too.
+Relative paths are relative to the file's own folder.
 """
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 import msgspec
@@ -19,29 +20,26 @@ from evcc.core.settings import (
     TimingConfig,
     VehicleConfig,
 )
+from evcc.gateway import GatewayConfig
 from v2g.config import parse_config
 from v2g.iso15118.timing import Timing
 from v2g.net.clock import ClockConfig
-
-Path_ = Annotated[str, Meta(min_length=1)]
+from v2g.net.plc.link import PlcConfig
+from v2g.slac.ev import EvSlacConfig
 
 
 class LinkConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How the vehicle is joined to the charger."""
 
-    interface: Annotated[str, Meta(min_length=1, description="network interface of the powerline link")] = "lo"
-    backend: Annotated[
-        Literal["loopback", "raw", "serial"],
-        Meta(description="powerline modem: simulated over `medium`, raw Ethernet on `interface`, or QCA7000 UART"),
-    ] = "loopback"
-    serial_port: Annotated[Path_ | None, Meta(description="device of a serial modem")] = None
+    interface: Annotated[str, Meta(min_length=1, description="network interface for SDP and TCP")] = "lo"
     medium: Annotated[
-        Path_ | None, Meta(description="folder that joins simulated vehicle and charger (pilot, powerline, DC line)")
+        Path | None, Meta(description="folder that joins simulated vehicle and charger (pilot, powerline, DC line)")
     ] = None
-    name: Annotated[str, Meta(min_length=1, max_length=64, description="this vehicle's name on the medium")] = "ev"
-    slac: Annotated[bool, Meta(description="match by SLAC before discovery; off for plain Ethernet test benches")] = (
-        True
-    )
+    name: Annotated[str, Meta(min_length=1, max_length=32, description="this vehicle's name on the medium")] = "ev"
+    slac: Annotated[
+        EvSlacConfig | None, Meta(description="match by SLAC before discovery; none for plain Ethernet test benches")
+    ] = None
+    plc: Annotated[PlcConfig, Meta(description="powerline port that SLAC runs on")] = PlcConfig()
 
 
 class SdpConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -49,25 +47,20 @@ class SdpConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     port: Annotated[int, Meta(ge=1, le=65535, description="UDP port of the charger's SDP server")] = 15118
     tries: Annotated[int, Meta(ge=1, le=50, description="requests at most, 250 ms apart")] = 50
-    host: Annotated[
-        str | None, Meta(description="ask this address by unicast instead of ff02::1; default ::1 on the loopback")
-    ] = None
 
 
-class TlsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class TlsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The vehicle's TLS credentials and whom it believes."""
 
     profile: Annotated[
         Literal["iso15118-20", "interop"],
         Meta(description="security_profile: the standard's, or the one that also takes P-256 and SHA-256"),
     ] = "iso15118-20"
-    chain: Annotated[Path_, Meta(description="vehicle certificate and its sub-CAs, PEM")] = "vehicle/chain.pem"
-    key: Annotated[Path_, Meta(description="private key of the vehicle certificate, PEM, mode 0600")] = (
-        "vehicle/leaf.key"
-    )
+    chain: Annotated[Path, Meta(description="vehicle certificate and its sub-CAs, PEM")]
+    key: Annotated[Path, Meta(description="private key of the vehicle certificate, PEM, mode 0600")]
     anchors: Annotated[
-        tuple[Path_, ...], Meta(min_length=1, description="V2G root certificates that a charger may stand under, PEM")
-    ] = ("v2g/root.pem",)
+        tuple[Path, ...], Meta(min_length=1, description="V2G root certificates that a charger may stand under, PEM")
+    ]
     require_ocsp: Annotated[
         bool | None, Meta(description="refuse a charger without a stapled OCSP answer; default: as the profile says")
     ] = None
@@ -77,16 +70,19 @@ class TlsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class ContractConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The contract that pays for plug and charge, and whose key signs meter readings and discharge."""
 
-    chain: Annotated[Path_, Meta(description="contract certificate and its sub-CAs, PEM")] = "contract/chain.pem"
-    key: Annotated[Path_, Meta(description="private key of the contract certificate, PEM, mode 0600")] = (
-        "contract/leaf.key"
-    )
+    chain: Annotated[Path, Meta(description="contract certificate and its sub-CAs, PEM")]
+    key: Annotated[Path, Meta(description="private key of the contract certificate, PEM, mode 0600")]
 
 
 class HardwareConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The vehicle around the controller."""
 
-    backend: Annotated[Literal["simulated"], Meta(description="name of the vehicle hardware backend")] = "simulated"
+    backend: Annotated[
+        Literal["simulated", "bench"],
+        Meta(
+            description="simulated: battery on the medium's DC line; bench: battery that believes what a charger tells"
+        ),
+    ] = "simulated"
     step_s: Annotated[
         float, Meta(gt=0, le=1, description="real seconds between two steps of the simulated battery")
     ] = 0.05
@@ -95,28 +91,22 @@ class HardwareConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = 0.0
 
 
-class TelemetryConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The vehicle's telemetry gateway."""
-
-    enabled: Annotated[bool, Meta(description="send battery telemetry")] = False
-
-
 class LogConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What the program writes down."""
 
-    events: Annotated[Path_ | None, Meta(description="file for one JSON line per event")] = None
+    events: Annotated[Path | None, Meta(description="file for one JSON line per event")] = None
     level: Annotated[
         Literal["DEBUG", "INFO", "WARNING", "ERROR"], Meta(description="least important log line that is written")
     ] = "INFO"
 
 
-class EvccConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class EvccConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Everything that `python -m evcc --config FILE` reads."""
 
     vehicle: Annotated[VehicleConfig, Meta(description="identity")] = VehicleConfig()
     link: Annotated[LinkConfig, Meta(description="powerline link and its simulation")] = LinkConfig()
     sdp: Annotated[SdpConfig, Meta(description="charger discovery")] = SdpConfig()
-    tls: Annotated[TlsConfig, Meta(description="transport security")] = TlsConfig()
+    tls: Annotated[TlsConfig, Meta(description="transport security")]
     contract: Annotated[
         ContractConfig | None, Meta(description="contract for plug and charge; none means EIM only")
     ] = None
@@ -131,7 +121,7 @@ class EvccConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = (ProgramStep(do="charge", until_soc=80.0), ProgramStep(do="discharge"))
     timing: Annotated[TimingConfig, Meta(description="pace of requests")] = TimingConfig()
     timers: Annotated[Timing, Meta(description="the protocol's timeouts; the defaults are the standard's")] = Timing()
-    telemetry: Annotated[TelemetryConfig, Meta(description="telemetry gateway")] = TelemetryConfig()
+    telemetry: Annotated[GatewayConfig | None, Meta(description="telemetry gateway")] = None
     clock: Annotated[ClockConfig, Meta(description="simulated time")] = ClockConfig()
     log: Annotated[LogConfig, Meta(description="logs and events")] = LogConfig()
 
