@@ -1,0 +1,149 @@
+"""Our charging station and our CSMS, over real TLS: a whole session, and the CSMS going away in the middle of it."""
+
+import asyncio
+import contextlib
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from csms.config import OcppListener
+from pki_tools.tree import PkiTree
+from secc.station import EvNeeds, Hooks, MeterSample, Station, StationConfig
+from tests.csms.conftest import Start
+from tests.csms.support import EMAID, STATION, Running, grid_signal
+from tests.csms.test_journals import SESSION, journal
+from v2g.net.clock import Clock
+from v2g.net.websocket import TlsFiles
+from v2g.ocpp.profiles import Allowance
+from v2g.ocpp.routes import Version
+
+NEEDS = EvNeeds(
+    service="DC_BPT",
+    control_mode="dynamic",
+    max_charge_w=50_000,
+    max_discharge_w=10_000,
+    max_current_ma=100_000,
+    max_voltage_mv=500_000,
+)
+
+
+class Charger:
+    """What the charger around the station would notice."""
+
+    def __init__(self, station: Station) -> None:
+        self.station = station
+        self.limits: list[Allowance] = []
+        self.signals: list[Any] = []
+        self.changed = asyncio.Event()
+
+    def on_limit(self, _evse_id: int, allowance: Allowance, _version: int) -> None:
+        """A new limit."""
+        self.limits.append(allowance)
+        self.changed.set()
+
+    def on_signal(self, data: bytes) -> None:
+        """A new signal."""
+        self.signals.append(msgspec.json.decode(data))
+        self.changed.set()
+
+    async def until(self, discharge_w: int) -> None:
+        """Wait for a limit of discharge."""
+        async with asyncio.timeout(10):
+            while not self.limits or self.limits[-1].discharge_w != discharge_w:
+                self.changed.clear()
+                await self.changed.wait()
+
+
+@contextlib.asynccontextmanager
+async def charger(
+    csms: Running, tmp_path: Path, versions: tuple[Version, ...] = ("2.1", "2.0.1")
+) -> AsyncIterator[Charger]:
+    """Run a station."""
+    pki: PkiTree = csms.pki
+    tls = TlsFiles(
+        ca=pki.path("csms/root.pem"),
+        chain=pki.path("csms/station/chain.pem"),
+        key=pki.path("csms/station/leaf.key"),
+    )
+    config = StationConfig(
+        url=f"wss://127.0.0.1:{csms.csms.ports['ocpp']}/ocpp",
+        identity=STATION,
+        store=tmp_path / "station.sqlite3",
+        tls=tls,
+        versions=versions,
+        retry_minimum=0.05,
+        retry_random_range=0.05,
+    )
+    found: Charger
+    hooks = Hooks(on_limit=lambda *args: found.on_limit(*args), on_grid_signal=lambda data: found.on_signal(data))
+    station = Station(config, clock=Clock(), entropy=os.urandom, observe=lambda _event: None, hooks=hooks)
+    found = Charger(station)
+    task = asyncio.create_task(station.run())
+    try:
+        async with asyncio.timeout(10):
+            await station.online.wait()
+        yield found
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+        station.close()
+
+
+def sample(import_wh: int, export_wh: int) -> MeterSample:
+    """Return a reading."""
+    return MeterSample(utc_ms=Clock().utc_ms(), import_mwh=import_wh * 1000, export_mwh=export_wh * 1000)
+
+
+@pytest.mark.parametrize("versions", [("2.1",), ("2.0.1",)])
+async def test_a_whole_session_of_our_own_station(csms: Running, tmp_path: Path, versions: tuple[Version, ...]) -> None:
+    await csms.csms.grid.offer(grid_signal(1), "test")
+    async with charger(csms, tmp_path, versions) as found:
+        station = found.station
+        outcome = await station.authorize(EMAID, csms.pki.chain("contract"))
+        assert outcome.decision == "accepted"
+        transaction = station.started("ref", EMAID, sample=sample(1000, 500))
+        await station.drain(10)
+        if versions == ("2.1",):
+            assert await station.charging_needs(NEEDS) == "Accepted"
+            await found.until(5_000)
+            await csms.csms.grid.offer(grid_signal(2, export_limit_w=1_200), "test")
+            await found.until(1_200)
+            station.updated(
+                "ref", trigger="ChargingRateChanged", operation_mode="ExternalSetpoint", sample=sample(1500, 500)
+            )
+        for line in journal():
+            station.journal(SESSION, line.decode())
+        station.ended("ref", trigger="EVDeparted", reason="EVDisconnected", sample=sample(1500, 700))
+        assert await station.drain(10)
+        await csms.event("settled")
+        await csms.event("grid_signal_pushed")
+    assert found.signals[0]["version"] == 1
+    ended = await csms.event("transaction_ended")
+    assert (ended["transaction"], ended["import_wh"], ended["export_wh"]) == (transaction, "1500", "700")
+    assert csms.events("frame_refused") == []
+
+
+async def test_what_happened_while_the_csms_was_away_arrives_once(start: Start, tmp_path: Path) -> None:
+    async with contextlib.AsyncExitStack() as stack:
+        async with start() as csms:
+            running = await stack.enter_async_context(charger(csms, tmp_path))
+            running.station.started("ref", EMAID, sample=sample(1, 1))
+            await running.station.drain(10)
+            listener: OcppListener = msgspec.structs.replace(csms.config.ocpp, port=csms.csms.ports["ocpp"])
+        for n in range(5):
+            running.station.updated("ref", trigger="MeterValuePeriodic", sample=sample(2 + n, 1))
+        for line in journal():
+            running.station.journal(SESSION, line.decode())
+        running.station.ended("ref", trigger="EVDeparted", reason="EVDisconnected", sample=sample(9, 9))
+        async with start(ocpp={"port": listener.port}) as csms:
+            assert await running.station.drain(20)
+            await csms.event("settled")
+            assert len(csms.events("transaction_started")) == 1  # both runs write to one file
+            assert len(csms.events("transaction_updated")) == 5
+            assert len(csms.events("transaction_ended")) == 1
+            assert csms.events("transaction_event_conflict") == []
