@@ -104,7 +104,7 @@ class ChargerLink(_DataLink):
         self._loop = asyncio.get_running_loop()
         self._restart: asyncio.TimerHandle | None = None
         self._engaged = False
-        self._ended = False  # terminated or faulty, and the vehicle has not left since
+        self._ended = False  # terminated or faulty: the vehicle must leave before it may start again
         self._core.prepare(self._runner.now())
         self._runner.drain()
         pilot.on_proximity(self._on_proximity)
@@ -136,16 +136,15 @@ class ChargerLink(_DataLink):
         self._runner.close()
 
     def _on_state(self, state: PilotState) -> None:
-        now = self._runner.now()
         if self._restart is not None:
             return  # our own X1 and F; what the wire says then is read at their end
-        if state.connected and self._engaged:
-            self._core.pilot(state, now)
-        elif state.connected:
-            if not self._ended:
+        if state.connected:
+            if self._engaged:
+                self._core.pilot(state, self._runner.now())
+            elif not self._ended:
                 self._plugged_in(self._pilot.proximity)
             return
-        self._ended = self._engaged and state is not PilotState.A  # after a fault, the vehicle must go first
+        self._ended = state is not PilotState.A and (self._engaged or self._ended)
         if self._engaged:
             self._leave()
             self._pilot.set_duty(None)
