@@ -1,0 +1,167 @@
+"""Every declared message against the official JSON schemas of OCPP 2.0.1 and 2.1, in both directions."""
+
+import copy
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.ocpp.official import (
+    VERSIONS,
+    enumerations,
+    instances,
+    maximal,
+    message_names,
+    message_type,
+    minimal,
+    schema,
+    validator,
+)
+from v2g.errors import OcppError
+from v2g.ocpp.routes import Version
+from v2g.ocpp.versions import read_payload, without_21, write_payload
+
+ALL = pytest.mark.parametrize("name", message_names())
+BOTH = pytest.mark.parametrize("version", VERSIONS)
+
+
+def place(value: Any, path: tuple[str, ...], new: Any) -> Any:
+    """Return `value` with what stands at `path` replaced."""
+    changed = copy.deepcopy(value)
+    spot = changed
+    for step in path[:-1]:
+        spot = spot[int(step)] if step.isdigit() else spot[step]
+    last = path[-1]
+    spot[int(last) if last.isdigit() else last] = new
+    return changed
+
+
+@ALL
+@BOTH
+@settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_what_we_declare_is_valid_by_the_schema(name: str, version: Version, data: st.DataObject) -> None:
+    type_ = message_type(name)
+    values = data.draw(instances(type_, version))
+    message = read_payload(msgspec.json.encode(values), type_, version)
+    written = write_payload(message, version)
+    validator(name, version).validate(msgspec.json.decode(written))
+    assert read_payload(written, type_, version) == message
+
+
+@ALL
+@BOTH
+def test_what_the_schema_allows_is_read(name: str, version: Version) -> None:
+    root = schema(name, version)
+    for value in (minimal(root, root), maximal(root, root)):
+        validator(name, version).validate(value)
+        message = read_payload(msgspec.json.encode(value), message_type(name), version)
+        validator(name, version).validate(msgspec.json.decode(write_payload(message, version)))
+
+
+@ALL
+@BOTH
+def test_every_enumeration_value_is_read_and_no_other(name: str, version: Version) -> None:
+    root = schema(name, version)
+    value = maximal(root, root)
+    for path, allowed in enumerations(root, root):
+        for word in allowed:
+            read_payload(msgspec.json.encode(place(value, path, word)), message_type(name), version)
+        with pytest.raises(OcppError) as caught:
+            read_payload(msgspec.json.encode(place(value, path, "Nonsense")), message_type(name), version)
+        assert caught.value.answer == "PropertyConstraintViolation"
+
+
+def longer(part: dict[str, Any], root: dict[str, Any], value: Any, path: tuple[str, ...] = ()) -> Any:
+    """Yield paths of strings and lists that are as long as they may be."""
+    if "$ref" in part:
+        part = root["definitions"][part["$ref"].rsplit("/", 1)[1]]
+    if part.get("type") == "string" and "maxLength" in part and len(value) == part["maxLength"]:
+        yield path, value + "x", "PropertyConstraintViolation"
+    if part.get("type") == "array":
+        yield path, [], "OccurrenceConstraintViolation"
+        if len(value) == part.get("maxItems"):
+            yield path, [*value, value[0]], "OccurrenceConstraintViolation"
+        yield from longer(part["items"], root, value[0], (*path, "0"))
+    for name, inner in part.get("properties", {}).items():
+        yield from longer(inner, root, value[name], (*path, name))
+
+
+@ALL
+@BOTH
+def test_what_is_one_too_long_or_empty_is_refused(name: str, version: Version) -> None:
+    root = schema(name, version)
+    value = maximal(root, root)
+    for path, wrong, code in longer(root, root, value):
+        with pytest.raises(OcppError) as caught:
+            read_payload(msgspec.json.encode(place(value, path, wrong)), message_type(name), version)
+        assert caught.value.answer == code, path
+
+
+def required(part: dict[str, Any], root: dict[str, Any], path: tuple[str, ...] = ()) -> Any:
+    """Yield the path of every object and the properties that it must have."""
+    if "$ref" in part:
+        part = root["definitions"][part["$ref"].rsplit("/", 1)[1]]
+    if part.get("type") == "object":
+        yield path, part.get("required", [])
+    for name, inner in part.get("properties", {}).items():
+        yield from required(inner, root, (*path, name))
+    if "items" in part:
+        yield from required(part["items"], root, (*path, "0"))
+
+
+@ALL
+@BOTH
+def test_what_lacks_a_required_property_or_has_an_unknown_one_is_refused(name: str, version: Version) -> None:
+    root = schema(name, version)
+    value = maximal(root, root)
+    for path, names in required(root, root):
+        spot = value
+        for step in path:
+            spot = spot[int(step)] if step.isdigit() else spot[step]
+        for missing in names:
+            less = {k: v for k, v in spot.items() if k != missing}
+            wrong = place(value, path, less) if path else less
+            with pytest.raises(OcppError) as caught:
+                read_payload(msgspec.json.encode(wrong), message_type(name), version)
+            assert caught.value.answer == "OccurrenceConstraintViolation"
+        if path and path[-1] == "customData":
+            continue
+        more = {**spot, "unheardOf": 1}
+        with pytest.raises(OcppError) as caught:
+            read_payload(msgspec.json.encode(place(value, path, more) if path else more), message_type(name), version)
+        assert caught.value.answer == "FormatViolation"
+
+
+@ALL
+def test_a_message_of_21_loses_only_what_201_has_not(name: str) -> None:
+    root = schema(name, "2.1")
+    message = read_payload(msgspec.json.encode(maximal(root, root)), message_type(name), "2.1")
+    old = schema(name, "2.0.1")
+    known = set(old["properties"])
+    left = msgspec.json.decode(msgspec.json.encode(without_21(message)))
+    assert set(left) == {key for key in msgspec.json.decode(msgspec.json.encode(message)) if key in known}
+
+
+def test_null_is_no_way_to_leave_a_field_out() -> None:
+    type_ = message_type("GetTransactionStatusRequest")
+    with pytest.raises(OcppError) as caught:
+        read_payload(b'{"transactionId": null}', type_, "2.0.1")
+    assert caught.value.answer == "TypeConstraintViolation"
+
+
+def test_null_is_content_where_content_is_free() -> None:
+    type_ = message_type("DataTransferRequest")
+    read_payload(b'{"vendorId": "a", "data": {"x": null}}', type_, "2.0.1")
+    read_payload(b'{"vendorId": "a", "customData": {"vendorId": "b", "x": null}}', type_, "2.0.1")
+
+
+def test_a_message_that_breaks_its_declaration_is_not_written() -> None:
+    from v2g.ocpp.messages.authorization import AuthorizeRequest, IdToken
+
+    request = AuthorizeRequest(id_token=IdToken(id_token="x" * 40, type="eMAID"))
+    assert write_payload(request, "2.1")
+    with pytest.raises(OcppError):
+        write_payload(request, "2.0.1")

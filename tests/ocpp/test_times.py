@@ -1,0 +1,49 @@
+"""RFC 3339 on the wire, milliseconds inside."""
+
+import contextlib
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from v2g.errors import OcppError
+from v2g.ocpp.times import format_time, parse_time
+
+LIMIT = 253_402_300_799_999
+
+
+@given(st.integers(0, LIMIT))
+def test_a_time_survives_the_wire(utc_ms: int) -> None:
+    text = format_time(utc_ms)
+    assert parse_time(text) == utc_ms
+    assert len(text) <= len("2026-01-01T00:00:00.000Z"), "at most three decimals (2.0.1 part 2, 2.1.3)"
+
+
+@given(st.datetimes(datetime(1970, 1, 2), datetime(9990, 1, 1)), st.integers(-14 * 60, 14 * 60))  # noqa: DTZ001
+def test_any_zone_is_read_like_python_reads_it(moment: datetime, minutes: int) -> None:
+    sign, rest = "-" if minutes < 0 else "+", abs(minutes)
+    text = f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}{sign}{rest // 60:02d}:{rest % 60:02d}"
+    expected = datetime.fromisoformat(text).astimezone(UTC)
+    assert parse_time(text) == int(expected.timestamp()) * 1000 + moment.microsecond // 1000
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "Z", "now", "2026-13-01T00:00:00Z", "2026-02-30T00:00:00Z", "2026-01-01T00:00:00", "2026-01-01T25:00:00Z",
+     "2026-01-01T00:00:00+25:00", "2026-01-01T00:00:00.Z"],
+)  # fmt: skip
+def test_other_text_is_refused(text: str) -> None:
+    with pytest.raises(OcppError) as caught:
+        parse_time(text)
+    assert caught.value.answer == "PropertyConstraintViolation"
+
+
+@given(st.text(max_size=40))
+def test_garbage_is_refused_or_read(text: str) -> None:
+    with contextlib.suppress(OcppError):
+        assert isinstance(parse_time(text), int)
+
+
+def test_a_leap_second_is_read_as_the_second_before() -> None:
+    assert parse_time("2016-12-31T23:59:60Z") == parse_time("2016-12-31T23:59:59Z")
