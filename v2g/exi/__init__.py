@@ -4,5 +4,22 @@ Schema-informed, bit-packed, not strict, all options at their defaults but the v
 """
 
 from v2g.exi.codec import decode, decode_fragment, encode, encode_fragment
+from v2g.exi.declare import Element, Schema, schema_of
 
-__all__ = ["decode", "decode_fragment", "encode", "encode_fragment"]
+__all__ = [
+    "Element",
+    "Schema",
+    "decode",
+    "decode_fragment",
+    "encode",
+    "encode_fragment",
+    "schema_of",
+    "to_xml",
+]
+
+
+def to_xml(element: Element, *, schema: Schema | None = None, name: str | None = None) -> str:
+    """Return an element as indented XML for people; `v2g.exi.xml` has the details, `v2g.exi.json` the same in JSON."""
+    from v2g.exi import xml  # here, because a running charger hardly ever needs it
+
+    return xml.to_xml(element, schema=schema, name=name)

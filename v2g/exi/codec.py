@@ -32,7 +32,7 @@ def encode(message: Element) -> bytes:
     """
     schema = schema_of(type(message))
     roots = document(schema)
-    return _encode(message, schema, roots, _name(message, roots, schema, None))
+    return _encode(message, schema, roots, roots.choose(type(message), None))
 
 
 def encode_fragment(element: Element, schema: Schema, *, name: str | None = None) -> bytes:
@@ -42,7 +42,7 @@ def encode_fragment(element: Element, schema: Schema, *, name: str | None = None
     signed elements in that of their messages. Raises ExiEncodeError.
     """
     roots = fragment(schema)
-    return _encode(element, schema, roots, _name(element, roots, schema, name), fragment_end=roots.end)
+    return _encode(element, schema, roots, roots.choose(type(element), name), fragment_end=roots.end)
 
 
 def decode(data: bytes, schema: Schema) -> Element:
@@ -53,18 +53,6 @@ def decode(data: bytes, schema: Schema) -> Element:
 def decode_fragment(data: bytes, schema: Schema) -> Element:
     """Return the element that an EXI fragment holds. Raises ExiDecodeError, and nothing else, for any octets."""
     return _decode(data, schema, fragment(schema), is_fragment=True)
-
-
-def _name(element: Element, roots: Roots, schema: Schema, name: str | None) -> QName:
-    names = roots.names_of(type(element))
-    if name is not None:
-        names = [each for each in names if each.local == name]
-    if len(names) != 1:
-        found = " or ".join(each.local for each in names) or "no element"
-        raise ExiEncodeError(f"{type(element).__name__} stands for {found} of {schema.uri}")
-    if roots.type_of(names[0]) is None:
-        raise ExiEncodeError(f"{names[0].local} is declared with several types or abstract in {schema.uri}")
-    return names[0]
 
 
 def _encode(element: Element, schema: Schema, roots: Roots, name: QName, *, fragment_end: int | None = None) -> bytes:

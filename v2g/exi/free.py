@@ -10,13 +10,26 @@ import msgspec
 
 from v2g.exi.bits import Output, Reader, Refusal, put_characters, put_string, put_varint
 from v2g.exi.declare import Alt, AnyAttribute, AnyElement, Element, Many, Maybe, Part, Seq, Wildcard
-from v2g.exi.model import Model
-from v2g.exi.names import Names
+from v2g.exi.model import Model, QName
+from v2g.exi.names import XSD_ANY_TYPE, XSI_TYPE, Names
 
 __all__ = ["FreePlan", "State", "states_of"]
 
 MAX_DEPTH: Final = 16
 """Undeclared elements nest no deeper than this."""
+
+_ATTRIBUTE: Final = "attribute"
+_ELEMENT: Final = "element"
+_TEXT: Final = "text"
+_TYPE: Final = "xsi:type"
+_END: Final = "end"
+
+_BUILT_IN_START: Final = (_END, _ATTRIBUTE, _ELEMENT, _TEXT)
+"""Second-level event codes at the start of an element in the built-in grammar; there is no first level."""
+
+_ANY_TYPE_START: Final = (_ATTRIBUTE, _ELEMENT, _END, _TEXT)
+_ANY_TYPE_CONTENT: Final = (_ELEMENT, _END, _TEXT)
+"""Event codes of xsd:anyType before and after the first content."""
 
 
 class State(msgspec.Struct):
@@ -220,26 +233,51 @@ class FreePlan:
 
 
 def read_any(reader: Reader) -> AnyElement:
-    """Read an undeclared element after SE(*), by the built-in element grammar without learning (EXI 8.4.3)."""
+    """Read an undeclared element after SE(*).
+
+    Its start is in the built-in element grammar without learning (EXI 8.4.3). V2G allows no built-in grammars, so an
+    encoder leaves it at once by xsi:type="xsd:anyType" (EXI Profile 2.1); one that does not is understood as well.
+    """
     reader.depth += 1
     if reader.depth > MAX_DEPTH:
         raise Refusal(f"undeclared elements nest deeper than {MAX_DEPTH}")
-    uri, name = _read_name(reader)
+    name = _read_name(reader)
     attributes: list[AnyAttribute] = []
     content: list[str | AnyElement] = []
-    code = reader.take(2)
-    while code == 1:
-        attribute_uri, attribute = _read_name(reader)
-        attributes.append(AnyAttribute(namespace=attribute_uri, name=attribute, value=reader.string(0, None)))
-        code = reader.take(2)
-    while code != 0:
-        content.append(read_any(reader) if code == 2 else reader.string(0, None))
-        code = 2 + reader.take(1) if reader.take(1) else 0
+    is_typed = False
+    while (event := _next_event(reader, name, is_start=not content, is_typed=is_typed)) is not _END:
+        if event is _ATTRIBUTE or event is _TYPE:
+            attribute = XSI_TYPE if event is _TYPE else _read_name(reader)
+            if attribute == XSI_TYPE:
+                if is_typed or attributes or _read_name(reader) != XSD_ANY_TYPE:
+                    raise Refusal("a type of an undeclared element that is not supported")
+                is_typed = True
+                reader.names.typed.add(name)
+                continue
+            value = reader.string(0, None)
+            attributes.append(AnyAttribute(namespace=attribute.uri, name=attribute.local, value=value))
+        else:
+            content.append(read_any(reader) if event is _ELEMENT else reader.string(0, None))
     reader.depth -= 1
-    return AnyElement(namespace=uri, name=name, attributes=tuple(attributes), content=tuple(content))
+    return AnyElement(namespace=name.uri, name=name.local, attributes=tuple(attributes), content=tuple(content))
 
 
-def _read_name(reader: Reader) -> tuple[str, str]:
+def _next_event(reader: Reader, name: QName, *, is_start: bool, is_typed: bool) -> str:
+    """Read what comes next in an undeclared element."""
+    if is_typed:
+        events: tuple[str, ...] = _ANY_TYPE_START if is_start else _ANY_TYPE_CONTENT
+        code = reader.take(len(events).bit_length())
+        if code >= len(events):
+            raise Refusal("a deviation that is not supported")
+        return events[code]
+    if is_start:
+        if name in reader.names.typed and not reader.take(1):
+            return _TYPE
+        return _BUILT_IN_START[reader.take(2)]
+    return (_ELEMENT, _TEXT)[reader.take(1)] if reader.take(1) else _END
+
+
+def _read_name(reader: Reader) -> QName:
     names = reader.names
     index = reader.take(len(names.uris).bit_length())
     if index > len(names.uris):
@@ -254,38 +292,49 @@ def _read_name(reader: Reader) -> tuple[str, str]:
     known = names.locals[uri]
     size = reader.varint(32)
     if size == 0:
-        if names.is_closed(uri) or not known:
-            raise Refusal(f"a declared name of {uri} where only undeclared elements are supported")
+        if not known:
+            raise Refusal(f"a declared name of {uri} where only undeclared ones are supported")
         index = reader.take((len(known) - 1).bit_length())
         if index >= len(known):
             raise Refusal("a name that is in no table")
-        return uri, known[index]
+        return QName(known[index], uri)
     name = reader.characters(size - 1)
     if not name:
         raise Refusal("an empty name")
     names.add_local(uri, name)
-    return uri, name
+    return QName(name, uri)
 
 
 def put_any(acc: int, element: AnyElement, names: Names, depth: int) -> int:
-    """Append an undeclared element after its event code."""
+    """Append an undeclared element after its event code, as xsd:anyType."""
     if depth >= MAX_DEPTH:
         raise Refusal(f"undeclared elements nest deeper than {MAX_DEPTH}")
-    acc = _put_name(acc, element.namespace, element.name, names)
+    if names.is_closed(element.namespace):
+        raise Refusal(f"{element.name} is in {element.namespace}, where only undeclared elements are supported")
+    name = QName(element.name, element.namespace)
+    acc = _put_name(acc, name, names)
+    if name in names.typed:
+        acc = acc << 1 | 1  # past the learned event, which EXIficient does not use either
+    names.typed.add(name)
+    acc = _put_name(acc << 2 | _BUILT_IN_START.index(_ATTRIBUTE), XSI_TYPE, names)
+    acc = _put_name(acc, XSD_ANY_TYPE, names)
+    events: tuple[str, ...] = _ANY_TYPE_START
     for attribute in element.attributes:
-        acc = _put_name(acc << 2 | 1, attribute.namespace, attribute.name, names)
+        if names.is_closed(attribute.namespace):
+            raise Refusal(f"attribute {attribute.name} is in {attribute.namespace}, which is not supported")
+        acc = acc << len(events).bit_length() | events.index(_ATTRIBUTE)
+        acc = _put_name(acc, QName(attribute.name, attribute.namespace), names)
         acc = put_string(acc, attribute.value, None)
-    start = True
     for item in element.content:
-        acc = acc << 2 | (2 if isinstance(item, AnyElement) else 3)
-        start = False
+        code = events.index(_ELEMENT if isinstance(item, AnyElement) else _TEXT)
+        acc = acc << len(events).bit_length() | code
         acc = put_any(acc, item, names, depth + 1) if isinstance(item, AnyElement) else put_string(acc, item, None)
-    return acc << 2 if start else acc << 1
+        events = _ANY_TYPE_CONTENT
+    return acc << len(events).bit_length() | events.index(_END)
 
 
-def _put_name(acc: int, uri: str, name: str, names: Names) -> int:
-    if names.is_closed(uri):
-        raise Refusal(f"{name} is in {uri}, where only undeclared elements are supported")
+def _put_name(acc: int, qname: QName, names: Names) -> int:
+    name, uri = qname
     if not name:
         raise Refusal("an empty name")
     width = len(names.uris).bit_length()

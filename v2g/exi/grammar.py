@@ -3,10 +3,11 @@
 from functools import cache
 from typing import Final
 
+from v2g.errors import ExiEncodeError
 from v2g.exi.declare import Element, Schema
 from v2g.exi.model import Kind, QName, Simple, leaves, model_of, qname_of, simple_of
 
-__all__ = ["Roots", "document", "fragment"]
+__all__ = ["Roots", "document", "fragment", "root_name", "root_type", "root_type_of_local"]
 
 _Type = Simple | type[Element] | None
 
@@ -28,10 +29,20 @@ class Roots:
                 self._by_type.setdefault(each, []).append(name)
 
     def names_of(self, declaration: type[Element]) -> list[QName]:
-        """Return the names that elements of a type have; one that is spelled like the class alone, if there is one."""
-        found = self._by_type.get(declaration, [])
+        """Return the names that elements of a type have."""
+        return self._by_type.get(declaration, [])
+
+    def choose(self, declaration: type[Element], name: str | None) -> QName:
+        """Return the name of a type: `name`, or the one like the class, or the only one. Raises ExiEncodeError."""
+        names = [each for each in self.names_of(declaration) if name is None or each.local == name]
         own = qname_of(declaration)
-        return [own] if own in found else found
+        names = [own] if own in names else names
+        if len(names) != 1:
+            found = " or ".join(each.local for each in names) or "no element"
+            raise ExiEncodeError(f"{declaration.__name__} stands for {found} here", hint="Give the element's name.")
+        if self.type_of(names[0]) is None:
+            raise ExiEncodeError(f"{names[0].local} is abstract, or declared with several types")
+        return names[0]
 
     def type_of(self, name: QName) -> _Type:
         """Return the type of a name; None if it is abstract or declared with several types."""
@@ -74,3 +85,32 @@ def _type(declaration: object) -> _Type:
     if isinstance(declaration, type) and issubclass(declaration, Element):
         return None if model_of(declaration).abstract else declaration
     return simple_of(declaration)
+
+
+def root_name(declaration: type[Element], schema: Schema, name: str | None) -> QName:
+    """Return the name under which an element of a type stands alone: global if possible, otherwise local.
+
+    Raises ExiEncodeError when there is none, or more than one and `name` does not choose.
+    """
+    roots = document(schema)
+    return (
+        roots.choose(declaration, name) if roots.names_of(declaration) else fragment(schema).choose(declaration, name)
+    )
+
+
+def root_type(name: QName, schema: Schema) -> type[Element]:
+    """Return the complex type of a global or local element. Raises ExiEncodeError when there is none, or several."""
+    roots = fragment(schema)
+    found = roots.type_of(name) if name in roots.types else None
+    if found is None or isinstance(found, Simple):
+        raise ExiEncodeError(f"{name.local} names no structure of {schema.uri}")
+    return found
+
+
+def root_type_of_local(local: str, schema: Schema) -> type[Element]:
+    """Return the complex type of a global or local element by its local name, whatever its namespace."""
+    for roots in (document(schema), fragment(schema)):
+        types = {roots.type_of(name) for name in roots.names if name.local == local}
+        if len(types) == 1 and isinstance(found := types.pop(), type):
+            return found
+    raise ExiEncodeError(f"{local} names no structure of {schema.uri}, or several")

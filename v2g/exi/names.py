@@ -4,36 +4,48 @@ from functools import cache
 from typing import Final
 
 from v2g.exi.declare import Schema
-from v2g.exi.model import Kind, model_of
+from v2g.exi.model import Kind, QName, model_of
 
-__all__ = ["Names"]
+__all__ = ["XSD_ANY_TYPE", "XSI_TYPE", "Names"]
 
-_BUILT_IN: Final = (
-    "",
-    "http://www.w3.org/XML/1998/namespace",
-    "http://www.w3.org/2001/XMLSchema-instance",
-    "http://www.w3.org/2001/XMLSchema",
-)
+_XSI: Final = "http://www.w3.org/2001/XMLSchema-instance"
+_XSD: Final = "http://www.w3.org/2001/XMLSchema"
+
+XSI_TYPE: Final = QName("type", _XSI)
+XSD_ANY_TYPE: Final = QName("anyType", _XSD)
+
+_BUILT_IN: Final = {
+    "": "",
+    "http://www.w3.org/XML/1998/namespace": "base id lang space",
+    _XSI: "nil type",
+    _XSD: "ENTITIES ENTITY ID IDREF IDREFS NCName NMTOKEN NMTOKENS NOTATION Name QName anySimpleType anyType anyURI"
+    " base64Binary boolean byte date dateTime decimal double duration float gDay gMonth gMonthDay gYear gYearMonth"
+    " hexBinary int integer language long negativeInteger nonNegativeInteger nonPositiveInteger normalizedString"
+    " positiveInteger short string time token unsignedByte unsignedInt unsignedLong unsignedShort",
+}
+"""Initial entries of the string tables (EXI appendix D)."""
 
 
 class Names:
     """Namespaces and local names seen so far in one stream.
 
-    Initially it holds the built-in namespaces and those of the schemas. Local names of schema namespaces are not
-    held, since wildcards here take undeclared elements only; those without a namespace are.
+    Initially it holds the built-in entries, the namespaces of the schemas, and the declared names that have no
+    namespace. Declared names of schema namespaces are not held: wildcards here take undeclared elements only.
     """
 
-    __slots__ = ("_closed", "locals", "uris")
+    __slots__ = ("_closed", "locals", "typed", "uris")
 
     def __init__(self, schema: Schema) -> None:
         closure = schema.closure()
         self.uris = [*_BUILT_IN, *sorted(each.uri for each in closure)]
         self._closed: Final = frozenset(self.uris[1:])
-        self.locals: dict[str, list[str]] = {uri: [] for uri in self.uris}
+        self.locals: dict[str, list[str]] = {uri: _BUILT_IN.get(uri, "").split() for uri in self.uris}
+        self.typed: set[QName] = set()
+        """Undeclared elements that have had an xsi:type: their built-in grammars have learned it (EXI 8.4.3)."""
         self.locals[""] = list(_names_without_namespace(schema))
 
     def is_closed(self, uri: str) -> bool:
-        """Whether the namespace is one of a schema, whose names are not kept here."""
+        """Whether the namespace is built in or one of a schema, so that no undeclared element is in it."""
         return uri in self._closed
 
     def add_uri(self, uri: str) -> None:
