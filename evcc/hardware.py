@@ -16,12 +16,13 @@ from evcc.core.ports import (
     HardwareFault,
     OpenContactor,
     PresentVoltage,
+    Reported,
     SetCpState,
     SetPowerLimits,
 )
 from v2g.iso15118.session import Command, Fact
 from v2g.net.clock import Clock
-from v2g.net.dc_line import ChargerDc, VehicleDcLine
+from v2g.net.dc_line import ChargerDc
 from v2g.slac.pilot import PilotState
 
 BREAKABLE_MA: Final = 5_000
@@ -60,6 +61,52 @@ class PilotPort(Protocol):
         """Show B or C."""
 
 
+class DcLine(Protocol):
+    """The vehicle's end of the DC line: `v2g.net.dc_line.VehicleDcLine`, or `BenchLine`."""
+
+    def on_change(self, callback: Callable[[ChargerDc | None], None]) -> None:
+        """Call `callback` with what the charger drives, None when it is gone."""
+
+    def publish(
+        self, voltage_mv: int, *, contactor_closed: bool, max_charge_ma: int = 0, max_discharge_ma: int = 0
+    ) -> None:
+        """Show the battery to the charger."""
+
+
+class BenchLine:
+    """No line at all: protocol tests against a charger that has no power stage to be joined to.
+
+    Every pre-charge is taken as done, and the battery follows the current that the charger reports in its messages.
+    """
+
+    def __init__(self) -> None:
+        self._battery_mv = 0
+        self._callbacks: list[Callable[[ChargerDc | None], None]] = []
+
+    def on_change(self, callback: Callable[[ChargerDc | None], None]) -> None:
+        """Call `callback` with what the charger is believed to drive."""
+        self._callbacks.append(callback)
+
+    def publish(
+        self, voltage_mv: int, *, contactor_closed: bool, max_charge_ma: int = 0, max_discharge_ma: int = 0
+    ) -> None:
+        """Remember the battery's voltage; nobody sees the rest."""
+        self._battery_mv = voltage_mv
+
+    def report(self, current_ma: int | None) -> None:
+        """Take the current that the charger reports; None when it has switched off."""
+        charger = None if current_ma is None else ChargerDc(self._battery_mv, current_ma, contactor_closed=True)
+        for callback in self._callbacks:
+            callback(charger)
+
+
+class BenchPilot:
+    """No pilot wire either."""
+
+    def set_state(self, state: PilotState) -> None:
+        """Show it to nobody."""
+
+
 class SimulatedVehicle:
     """A battery behind a contactor on the simulated DC line, stepping on the (possibly scaled) clock.
 
@@ -71,7 +118,7 @@ class SimulatedVehicle:
         self,
         config: BatteryConfig,
         *,
-        line: VehicleDcLine,
+        line: DcLine,
         pilot: PilotPort,
         clock: Clock,
         step_s: float = 0.05,
@@ -119,6 +166,10 @@ class SimulatedVehicle:
         match command:
             case SetCpState(state=state):
                 self._pilot.set_state(state)
+                if state is PilotState.B and isinstance(self._line, BenchLine):
+                    self._line.report(None)
+            case Reported(current_ma=current_ma) if isinstance(self._line, BenchLine):
+                self._line.report(current_ma)
             case SetPowerLimits():
                 self._limits = command
                 self.step()

@@ -18,8 +18,9 @@ from cryptography.x509.oid import NameOID
 from evcc.core.battery import Battery, BatteryConfig
 from evcc.core.ports import CloseContactor, ContactorState, OpenContactor, PresentVoltage, SetPowerLimits
 from evcc.core.session import VehicleSession
-from evcc.core.settings import SessionConfig
+from evcc.core.settings import ProgramStep, SessionConfig
 from evcc.core.stages import Contract, Resume
+from evcc.core.stop import SAFE
 from v2g import exi
 from v2g.asn1.discharge import PriceSlot
 from v2g.grid.discharge import Accepted, Decided, DischargeGate, Rejected
@@ -48,6 +49,7 @@ T0 = 1_700_000_000_000
 SESSION_ID = bytes.fromhex("0011223344556677")
 KWH = 1_000_000
 OK = ResponseCode.OK
+SHORT = SessionConfig(program=(ProgramStep(do="charge", energy_wh=100),))
 SCHEMAS = {0x8001: APP_PROTOCOL, 0x8002: COMMON_MESSAGES, 0x8004: DC, 0x8102: COMMON_MESSAGES}
 
 
@@ -387,6 +389,7 @@ class Bench:
         self.pump()
 
     def fact(self, fact: Fact) -> None:
+        """Tell the session something."""
         self.session.fact(fact, self.now, self.utc_ms)
         self.pump()
 
@@ -429,11 +432,11 @@ class Bench:
     def reply(self, response: Any) -> None:
         name = type(response).__name__
         kind = PayloadType.COMMON
-        if name == "SupportedAppProtocolRes":
+        if name.startswith("SupportedAppProtocol"):
             kind = PayloadType.SAP
         elif name.startswith("DC_"):
             kind = PayloadType.DC
-        elif name == "MeteringConfirmationRes":
+        elif name.startswith("MeteringConfirmation"):
             kind = PayloadType.METERING_CONFIRMATION
         self.receive(frame(kind, exi.encode(response)))
 
@@ -455,11 +458,7 @@ class Bench:
             self.now = max(self.now, deadline)
             self.session.tick(self.now, self.utc_ms)
             self.pump()
-            if self.unanswered:
-                break
-        if not self.unanswered or self.now < until:
-            self.now = max(self.now, until) if not self.unanswered else self.now
-        self.battery()
+        self.now = max(self.now, until)
 
     def battery(self) -> None:
         """Let the current flow until now and tell the session."""
@@ -494,6 +493,7 @@ class Bench:
             deadline = self.session.deadline()
             assert deadline is not None, "the session waits for nothing"
             self.pass_time(max(0.0, deadline - self.now))
+            self.battery()
 
     def run(self, until: Callable[[], bool] = lambda: False, *, most: int = 5000) -> None:
         """Go on until `until` holds or the session has closed."""
@@ -509,6 +509,14 @@ class Bench:
         """Go on until the session has sent that request and waits for the answer."""
         self.run(lambda: bool(self.unanswered) and type(self.unanswered[0]).__name__ == request)
         assert not self.closed, self.closed
+
+    def assert_safe(self, reason: str) -> None:
+        """The session has closed for that reason, with current, pilot and contactor in their safe states."""
+        assert self.closed == reason
+        assert self.session.closed
+        assert self.session.deadline() is None
+        assert self.commands[-3:] == list(SAFE)
+        assert not self.contactor_closed
 
     def names(self) -> list[str]:
         """The requests sent so far, repetitions folded."""

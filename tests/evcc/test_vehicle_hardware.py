@@ -1,0 +1,181 @@
+"""The simulated vehicle on the simulated DC line, and on a bench without one."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+
+from evcc import hardware as module
+from evcc.core.battery import BatteryConfig
+from evcc.core.ports import (
+    BatteryState,
+    CloseContactor,
+    ContactorState,
+    HardwareFault,
+    OpenContactor,
+    PresentVoltage,
+    Reported,
+    SetCpState,
+    SetPowerLimits,
+)
+from evcc.hardware import BenchLine, BenchPilot, SimulatedVehicle
+from v2g.iso15118.session import Fact
+from v2g.net.clock import Clock, ClockConfig
+from v2g.net.dc_line import ChargerDcLine, VehicleDcLine
+from v2g.net.medium import Medium
+from v2g.slac.pilot import PilotState
+
+VOLTS = 370_000
+
+
+class Pilot:
+    def __init__(self) -> None:
+        self.states: list[PilotState] = []
+
+    def set_state(self, state: PilotState) -> None:
+        self.states.append(state)
+
+
+class Stand:
+    """A vehicle and the charger's end of its line."""
+
+    def __init__(self, vehicle: SimulatedVehicle, line: ChargerDcLine, pilot: Pilot) -> None:
+        self.vehicle = vehicle
+        self.line = line
+        self.pilot = pilot
+        self.facts: list[Fact] = []
+        vehicle.subscribe(self.facts.append)
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        async with asyncio.timeout(5):
+            while not condition():
+                await asyncio.sleep(0)
+
+    def last(self, kind: type[Fact]) -> Fact:
+        return next(fact for fact in reversed(self.facts) if type(fact) is kind)
+
+
+@pytest.fixture
+async def stand(tmp_path: Path) -> AsyncIterator[Stand]:
+    charger, vehicle = await Medium.attach(tmp_path, "evse"), await Medium.attach(tmp_path, "ev")
+    pilot = Pilot()
+    simulated = SimulatedVehicle(
+        BatteryConfig(soc=60),
+        line=VehicleDcLine(vehicle),
+        pilot=pilot,
+        clock=Clock(ClockConfig(scale=1000)),
+        step_s=0.005,
+    )
+    yield Stand(simulated, ChargerDcLine(charger), pilot)
+    await simulated.close()
+    charger.close()
+    vehicle.close()
+
+
+async def connect(stand: Stand, current_ma: int) -> None:
+    stand.line.publish(VOLTS, 0, contactor_closed=True)
+    await stand.until(lambda: stand.last(PresentVoltage) == PresentVoltage(VOLTS))
+    outcome = stand.vehicle.execute(CloseContactor())
+    assert outcome is not None
+    assert await outcome == ContactorState(closed=True)
+    stand.line.publish(VOLTS, current_ma, contactor_closed=True)
+    await stand.until(lambda: stand.vehicle.battery.current_ma == current_ma)
+
+
+async def test_the_battery_charges_and_discharges_with_the_chargers_current(stand: Stand) -> None:
+    await connect(stand, 50_000)
+    await stand.until(lambda: stand.vehicle.battery.soc > 60.01)
+    top = stand.vehicle.battery.soc
+    stand.line.publish(VOLTS, -20_000, contactor_closed=True)
+    await stand.until(lambda: stand.vehicle.battery.soc < top)
+    assert stand.vehicle.battery.discharged_mwh > 0
+
+
+async def test_a_contactor_does_not_close_on_a_voltage_that_does_not_match(stand: Stand) -> None:
+    outcome = stand.vehicle.execute(CloseContactor())
+    assert outcome is not None
+    assert await outcome == HardwareFault("contactor_voltage_mismatch")
+    assert not stand.vehicle.contactor_closed
+
+
+async def test_no_current_flows_through_an_open_contactor(stand: Stand) -> None:
+    stand.line.publish(VOLTS, 50_000, contactor_closed=True)
+    await stand.until(lambda: stand.last(PresentVoltage) == PresentVoltage(VOLTS))
+    for _ in range(10):
+        stand.vehicle.step()
+    assert stand.vehicle.battery.soc == 60
+    assert stand.vehicle.battery.current_ma == 0
+
+
+async def test_the_contactor_waits_for_the_current_to_fall_before_it_opens(stand: Stand) -> None:
+    await connect(stand, 50_000)
+    outcome = stand.vehicle.execute(OpenContactor())
+    assert outcome is not None
+    opening = asyncio.ensure_future(outcome)
+    await asyncio.sleep(0)
+    assert stand.vehicle.contactor_closed
+    stand.line.publish(VOLTS, 0, contactor_closed=True)
+    assert await opening == ContactorState(closed=False)
+
+
+async def test_the_contactor_opens_under_current_when_the_charger_does_not_obey(
+    stand: Stand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "BREAK_ANYWAY_S", 0.01)
+    await connect(stand, 50_000)
+    outcome = stand.vehicle.execute(OpenContactor())
+    assert outcome is not None
+    assert await outcome == ContactorState(closed=False)
+    assert stand.vehicle.battery.current_ma == 0
+
+
+async def test_limits_reach_the_charger_as_currents(stand: Stand) -> None:
+    assert stand.vehicle.execute(SetPowerLimits(11_000, 3_700)) is None
+    await stand.until(lambda: stand.line.vehicle is not None and stand.line.vehicle.max_charge_ma > 0)
+    assert stand.line.vehicle is not None
+    assert stand.line.vehicle.max_charge_ma == 29_729
+    assert stand.line.vehicle.max_discharge_ma == 10_000
+
+
+async def test_a_charger_whose_process_dies_drives_nothing(stand: Stand) -> None:
+    await connect(stand, 50_000)
+    stand.line._medium.close()
+    await stand.until(lambda: stand.vehicle.battery.current_ma == 0)
+    assert stand.last(PresentVoltage) == PresentVoltage(stand.vehicle.battery.voltage_mv)
+
+
+async def test_the_pilot_is_switched_at_once(stand: Stand) -> None:
+    assert stand.vehicle.execute(SetCpState(PilotState.C)) is None
+    assert stand.pilot.states == [PilotState.C]
+
+
+async def test_closing_leaves_the_vehicle_safe(stand: Stand) -> None:
+    await connect(stand, 1_000)
+    await stand.vehicle.close()
+    assert not stand.vehicle.contactor_closed
+    assert stand.pilot.states[-1] is PilotState.B
+
+
+async def test_whoever_comes_later_is_told_the_present_state(stand: Stand) -> None:
+    heard: list[Fact] = []
+    stand.vehicle.subscribe(heard.append)
+    assert [type(fact) for fact in heard] == [BatteryState, PresentVoltage, ContactorState]
+
+
+async def test_on_a_bench_the_battery_believes_what_the_charger_reports() -> None:
+    vehicle = SimulatedVehicle(
+        BatteryConfig(soc=60), line=BenchLine(), pilot=BenchPilot(), clock=Clock(ClockConfig(scale=1000)), step_s=0.005
+    )
+    heard: list[Fact] = []
+    vehicle.subscribe(heard.append)
+    vehicle.execute(Reported(1_000, 0))
+    assert heard[-2] == PresentVoltage(VOLTS)
+    outcome = vehicle.execute(CloseContactor())
+    assert outcome is not None
+    assert await outcome == ContactorState(closed=True)
+    vehicle.execute(Reported(1_000, 20_000))
+    assert vehicle.battery.current_ma == 20_000
+    vehicle.execute(SetCpState(PilotState.B))
+    assert vehicle.battery.current_ma == 0
+    await vehicle.close()
