@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from secc.core.config import ControlMode, EnergyService, SeccConfig
-from secc.core.ports import AuthorizationStatus, Measured, MeterRead, PilotState, SetOutput
+from secc.core.ports import AuthorizationStatus, Measured, MeterRead, SetOutput
 from v2g.errors import Iso15118Error
 from v2g.grid.limits import EffectiveLimits
 from v2g.grid.tariff import Tariff
@@ -18,6 +18,7 @@ from v2g.iso15118.messages.common_types import MessageHeader, MeterInfo, Respons
 from v2g.iso15118.session import Command, Entropy
 from v2g.observe import Observe
 from v2g.pki.keys import SigningKey
+from v2g.slac.pilot import PilotState
 
 
 class Trust(msgspec.Struct, frozen=True):

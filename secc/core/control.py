@@ -32,6 +32,7 @@ from v2g.grid.tariff import Tariff
 from v2g.iso15118.session import Command, Entropy, Session
 from v2g.observe import Observe
 from v2g.settlement.records import SessionStarted, TariffSet
+from v2g.slac.pilot import PilotState
 
 NOTICES: Final = ("Terminate", "ScheduleRenegotiation", "MeteringConfirmation")
 """What a vehicle can be told, the most urgent first."""
@@ -67,7 +68,7 @@ class PowerControl(Session):
         tariff: Tariff | None = None,
         setpoint: Setpoint | None = None,
         meter: ports.MeterRead | None = None,
-        pilot: ports.PilotState | None = None,
+        pilot: PilotState | None = None,
         time_scale: float = 1.0,
     ) -> None:
         super().__init__(entropy=entropy)

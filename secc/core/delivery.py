@@ -23,7 +23,6 @@ from secc.core.ports import (
     CloseContactors,
     ContactorState,
     OpenContactors,
-    PilotState,
     RecordMeter,
     StartCableCheck,
     StartPreCharge,
@@ -41,6 +40,7 @@ from v2g.iso15118.messages.dc import (
     DC_WeldingDetectionRes,
 )
 from v2g.observe import Observe
+from v2g.slac.pilot import PilotState
 
 MATCHED_MV: Final = 20_000
 """How near the output must come to the battery before the vehicle may close its contactor."""

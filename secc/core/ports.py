@@ -10,6 +10,7 @@ from v2g.grid.limits import Limit, Setpoint
 from v2g.grid.tariff import Tariff
 from v2g.iso15118.session import Command, Fact
 from v2g.settlement.records import AnyRecord
+from v2g.slac.pilot import PilotState
 
 # -- commands: hardware -------------------------------------------------------------------------------------------
 
@@ -174,17 +175,6 @@ class MeterRead(Fact, frozen=True):
     export_mwh: int
     meter_id: str
     signature: bytes | None = None
-
-
-class PilotState(enum.Enum):
-    """The control pilot as the charger sees it (IEC 61851-1)."""
-
-    A = "A"
-    B = "B"
-    C = "C"
-    D = "D"
-    E = "E"
-    F = "F"
 
 
 class PilotChanged(Fact, frozen=True):

@@ -17,6 +17,7 @@ from v2g.iso15118.messages.common_messages import MeteringConfirmationReq
 from v2g.iso15118.sequence import ENERGY, State
 from v2g.iso15118.session import NO_SESSION, Fact
 from v2g.iso15118.v2gtp import PayloadType
+from v2g.slac.pilot import PilotState
 
 HANDLERS: Final[Mapping[str, Handler]] = MappingProxyType(
     {
@@ -40,7 +41,7 @@ HANDLERS: Final[Mapping[str, Handler]] = MappingProxyType(
 )
 """Name of the request -> its handler. A request of the chart that is missing here is not served: out of order."""
 
-_NOT_READY: Final = frozenset({ports.PilotState.A, ports.PilotState.B, ports.PilotState.E, ports.PilotState.F})
+_NOT_READY: Final = frozenset({PilotState.A, PilotState.B, PilotState.E, PilotState.F})
 _LOOP: Final = "DC_ChargeLoopReq"
 
 
@@ -218,9 +219,9 @@ class SeccSession(PowerControl):
         elif isinstance(context, Charging) and not fact.closed:
             self._on_abort("contactor_opened")
 
-    def _take_pilot(self, state: ports.PilotState) -> None:
+    def _take_pilot(self, state: PilotState) -> None:
         self._pilot = state
-        if state is ports.PilotState.A:
+        if state is PilotState.A:
             self._on_abort("unplugged")
         elif self._powered and state in _NOT_READY and not isinstance(self._context, Stopping):
             self._on_abort("pilot_lost")  # the vehicle left C or D while energy may flow

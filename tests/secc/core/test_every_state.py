@@ -5,10 +5,10 @@ import pytest
 from secc.core import ports
 from secc.core.session import HANDLERS
 from tests.secc.core.bench import REQUESTS, WAYS, Bench
-from tests.secc.core.conftest import MakeBench
 from v2g.iso15118.messages.app_protocol import SupportedAppProtocolReq
 from v2g.iso15118.sequence import State, accepts
 from v2g.iso15118.session import Close, Send
+from v2g.slac.pilot import PilotState
 
 LIVE = [state for state in WAYS if state is not State.ENDED]
 POWERED = [state for state in LIVE if "DC_CableCheckReq" in WAYS[state] or "cable_check_ongoing" in WAYS[state]]
@@ -88,7 +88,7 @@ def test_whatever_cuts_a_session_off_stops_power_and_closes_the_books(bench: Ben
         case "abort":
             bench.session.abort("internal_error", bench.now, bench.utc_ms)
         case "unplugged":
-            bench.session.fact(ports.PilotChanged(ports.PilotState.A), bench.now, bench.utc_ms)
+            bench.session.fact(ports.PilotChanged(PilotState.A), bench.now, bench.utc_ms)
         case "fault":
             bench.session.fact(ports.HardwareFault("overheated"), bench.now, bench.utc_ms)
     bench.pump()
@@ -98,9 +98,9 @@ def test_whatever_cuts_a_session_off_stops_power_and_closes_the_books(bench: Ben
     assert len(bench.commands(ports.TransactionEnded)) == traded
 
 
-@pytest.mark.parametrize("pilot", [ports.PilotState.B, ports.PilotState.E, ports.PilotState.F])
+@pytest.mark.parametrize("pilot", [PilotState.B, PilotState.E, PilotState.F])
 @pytest.mark.parametrize("state", POWERED, ids=lambda state: state.value)
-def test_power_goes_off_when_the_vehicle_leaves_state_c(bench: Bench, state: State, pilot: ports.PilotState) -> None:
+def test_power_goes_off_when_the_vehicle_leaves_state_c(bench: Bench, state: State, pilot: PilotState) -> None:
     bench.reach(state)
     bench.fact(ports.PilotChanged(pilot))
     stopped = state in (State.DC_WELDING_DETECTION, State.SESSION_STOP)
@@ -116,7 +116,7 @@ def test_facts_that_come_at_any_time_do_no_harm(bench: Bench, state: State) -> N
         ports.AuthorizationDecided(1, ports.AuthorizationStatus.REFUSED),
         ports.CableCheckFinished(passed=True),
         ports.ContactorState(closed=True),
-        ports.PilotChanged(ports.PilotState.C),
+        ports.PilotChanged(PilotState.C),
         ports.TariffChanged(bench.tariff),
         ports.SetpointChanged(None),
         ports.MeteringConfirmationRequested(),

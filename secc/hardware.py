@@ -1,0 +1,215 @@
+"""The power electronics behind the controller: one small interface, and a simulated charger that stands behind it.
+
+A backend for real hardware offers the same methods over its own fieldbus; see `EvseHardware`.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Coroutine
+from typing import Annotated, Any, Final, Protocol
+
+import msgspec
+from msgspec import Meta
+
+from secc.core import ports
+from secc.meter import SimulatedMeter
+from v2g.errors import StoreError
+from v2g.iso15118.session import Command, Fact
+from v2g.net.clock import Clock
+from v2g.net.dc_line import ChargerDcLine, VehicleDc
+
+OnFact = Callable[[Fact], None]
+
+INSULATION_OHM_PER_V: Final = 100
+"""Least insulation resistance a volt (IEC 61851-23 limit for d.c. outputs)."""
+
+DEADBAND_MA: Final = 20
+"""Smaller corrections of the current are not worth a change on the line."""
+
+Seconds = Annotated[float, Meta(ge=0, le=60)]
+
+
+class EvseHardware(Protocol):
+    """What the session needs of a charger's power electronics. All methods are called in one event loop."""
+
+    def subscribe(self, callback: OnFact) -> None:
+        """Call `callback` with every Measured, MeterRead, ContactorState and HardwareFault from now on."""
+
+    def execute(self, command: Command) -> Coroutine[Any, Any, Fact | None] | None:
+        """Carry out a hardware command of `secc.core.ports`, as the command says: at once, or by a coroutine.
+
+        SetOutput, StartPreCharge and EmergencyOff are done when this returns. Other commands are not for hardware and
+        do nothing.
+        """
+
+    async def close(self) -> None:
+        """Leave everything safe: no voltage, contactors open."""
+
+
+class SimulatedEvseConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How the simulated charger behaves. Waits are real seconds and 0 by default."""
+
+    insulation_ohm: Annotated[int, Meta(ge=0)] = 1_000_000
+    cable_check_s: Seconds = 0.0
+    contactor_s: Seconds = 0.0
+    contactors_stick: bool = False
+    """The contactors do not follow, as a charger with welded or dead contactors would show."""
+    report_s: Annotated[float, Meta(gt=0, le=10)] = 0.25
+    """How often voltage, current and meter are reported while nothing changes."""
+
+
+class SimulatedEvse:
+    """A converter on the simulated DC line: it follows the battery's voltage and drives the current it is told to.
+
+    Never more current than the vehicle lets pass, nor more power than the last SetOutput allows. What it does not
+    model: rise times, ripple, losses, cable resistance.
+    """
+
+    def __init__(
+        self,
+        line: ChargerDcLine,
+        meter: SimulatedMeter,
+        clock: Clock,
+        config: SimulatedEvseConfig | None = None,
+    ) -> None:
+        self._line, self._meter, self._clock = line, meter, clock
+        self._config = config or SimulatedEvseConfig()
+        self._callbacks: list[OnFact] = []
+        self._output: ports.SetOutput | None = None
+        self._idle_mv = 0
+        self._closed = False
+        self._driven = (0, 0)
+        line.on_change(lambda _: self._drive())
+        self._drive()
+        self._reporter = asyncio.create_task(self._report_forever(), name="evse")
+
+    @property
+    def present(self) -> ports.Measured:
+        """Voltage and current at the output."""
+        return ports.Measured(*self._driven)
+
+    @property
+    def contactors_closed(self) -> bool:
+        """Whether the output is connected to the inlet."""
+        return self._closed
+
+    def subscribe(self, callback: OnFact) -> None:
+        """Call `callback` with every fact from now on, and with the present values at once."""
+        self._callbacks.append(callback)
+        callback(self.present)
+        callback(self._reading())
+
+    def execute(self, command: Command) -> Coroutine[Any, Any, Fact | None] | None:
+        """Carry out a hardware command; anything else does nothing."""
+        match command:
+            case ports.SetOutput():
+                self._output = command
+                self._drive()
+            case ports.StartPreCharge(voltage_mv=voltage_mv):
+                self._output, self._idle_mv = None, voltage_mv
+                self._drive()
+            case ports.EmergencyOff():
+                self._off()
+                if not self._config.contactors_stick:
+                    self._closed = False
+                self._drive()
+                self._tell(ports.ContactorState(self._closed))
+            case ports.StartCableCheck(voltage_mv=voltage_mv):
+                return self._cable_check(voltage_mv)
+            case ports.CloseContactors():
+                return self._move_contactors(closed=True)
+            case ports.OpenContactors():
+                return self._move_contactors(closed=False)
+        return None
+
+    async def close(self) -> None:
+        """Leave everything safe and stop reporting."""
+        self._reporter.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._reporter
+        self._off()
+        self._closed = False
+        self._drive()
+        self._meter.save()
+
+    # -- inside -------------------------------------------------------------------------------------------------
+
+    def _off(self) -> None:
+        self._output, self._idle_mv = None, 0
+
+    def _drive(self) -> None:
+        """Put the line where commands and vehicle want it, and let the meter count what flowed until now."""
+        voltage_mv, current_ma = self._operating_point(self._line.vehicle)
+        before = self._driven
+        if before[1] and current_ma and abs(current_ma - before[1]) < DEADBAND_MA and self._allowed(before[1]):
+            current_ma = before[1]
+        self._driven = (voltage_mv, current_ma)
+        self._meter.flow(self._clock.utc_ms(), voltage_mv, current_ma)
+        self._line.publish(voltage_mv, current_ma, contactor_closed=self._closed)
+        if self._driven != before:
+            self._tell(self.present)
+
+    def _operating_point(self, vehicle: VehicleDc | None) -> tuple[int, int]:
+        """Return the voltage (mV) and current (mA) that the output settles at."""
+        output = self._output
+        connected = vehicle is not None and vehicle.contactor_closed and self._closed
+        if vehicle is None or not connected:
+            return (self._idle_mv, 0)
+        voltage_mv = vehicle.voltage_mv
+        if output is None or voltage_mv <= 0 or (output.current_ma > 0 and voltage_mv > output.voltage_mv):
+            return voltage_mv, 0
+        if output.current_ma >= 0:
+            return voltage_mv, min(
+                output.current_ma, output.charge_w * 1_000_000 // voltage_mv, max(0, vehicle.max_charge_ma)
+            )
+        return voltage_mv, -min(
+            -output.current_ma, output.discharge_w * 1_000_000 // voltage_mv, max(0, vehicle.max_discharge_ma)
+        )
+
+    def _allowed(self, current_ma: int) -> bool:
+        output = self._output
+        if output is None or (current_ma > 0) != (output.current_ma > 0):
+            return False
+        bound = output.charge_w if current_ma > 0 else output.discharge_w
+        return abs(current_ma * self._driven[0]) <= bound * 1_000_000 and abs(current_ma) <= abs(output.current_ma)
+
+    async def _cable_check(self, voltage_mv: int) -> Fact:
+        if not self._config.contactors_stick:
+            self._closed = True
+        self._output, self._idle_mv = None, voltage_mv
+        self._drive()
+        await asyncio.sleep(self._config.cable_check_s)
+        self._idle_mv = 0
+        self._drive()
+        insulated = self._config.insulation_ohm * 1000 >= INSULATION_OHM_PER_V * voltage_mv
+        return ports.CableCheckFinished(passed=insulated and self._closed)
+
+    async def _move_contactors(self, *, closed: bool) -> Fact:
+        if not closed:
+            self._off()
+            self._drive()  # no contactor is opened under current
+        await asyncio.sleep(self._config.contactor_s)
+        if not self._config.contactors_stick:
+            self._closed = closed
+        self._drive()
+        return ports.ContactorState(self._closed)
+
+    def _reading(self) -> ports.MeterRead:
+        reading = self._meter.read(self._clock.utc_ms())
+        return ports.MeterRead(reading.utc_ms, reading.import_mwh, reading.export_mwh, self._meter.serial)
+
+    def _tell(self, fact: Fact) -> None:
+        for callback in self._callbacks:
+            callback(fact)
+
+    async def _report_forever(self) -> None:
+        while True:
+            await asyncio.sleep(self._config.report_s)
+            try:
+                reading = self._reading()
+                self._meter.save(sync=False)
+            except StoreError:
+                self._tell(ports.HardwareFault("meter_store"))
+                raise
+            self._tell(self.present)
+            self._tell(reading)
