@@ -171,3 +171,38 @@ async def test_the_folder_is_private(tmp_path: Path) -> None:
     a = await Medium.attach(tmp_path / "new", "a")
     assert (tmp_path / "new").stat().st_mode & 0o777 == 0o700
     a.close()
+
+
+async def test_a_peer_that_does_not_read_loses_what_is_too_much_and_hinders_nobody(tmp_path: Path, until) -> None:
+    process = await _child(tmp_path)
+    medium = await Medium.attach(tmp_path, "parent")
+    other = await Medium.attach(tmp_path, "other")
+    heard: list[bytes] = []
+    other.subscribe(Channel.PLC, lambda peer, data: heard.append(data) if peer == "parent" else None)
+    await until(lambda: medium.peers == {"child", "other"})
+    process.send_signal(signal.SIGSTOP)
+    try:
+        for number in range(1200):
+            medium.send(Channel.PLC, number.to_bytes(2, "big"))
+            if number % 8 == 0:
+                await until(lambda number=number: len(heard) == number + 1)
+        await until(lambda: len(heard) == 1200)
+        assert len(medium._backlog["child"]) == 1024
+        assert "child" in medium.peers, "slow is not dead"
+    finally:
+        process.send_signal(signal.SIGKILL)
+        await process.wait()
+    await until(lambda: medium.peers == {"other"})
+    assert not medium._backlog
+    medium.close()
+    other.close()
+
+
+async def test_a_farewell_that_overtakes_the_successor_is_ignored(tmp_path: Path, until) -> None:
+    a, b = await Medium.attach(tmp_path, "a"), await Medium.attach(tmp_path, "b")
+    await until(lambda: a.peers == {"b"})
+    a._received("b", 0xF2, b"another incarnation")
+    assert a.peers == {"b"}
+    a._received("b", 0x77, b"no channel")
+    for medium in (a, b):
+        medium.close()

@@ -30,6 +30,7 @@ _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}")
 _SUFFIX: Final = ".sock"
 _LIVENESS_S: Final = 0.2
 _RETRY_S: Final = 0.002
+_RETRY_MAX_S: Final = 0.1
 _BACKLOG: Final = 1024  # datagrams kept for a peer that does not read; the kernel's own queue may hold only 10
 _READ_BATCH: Final = 64
 _INCARNATION: Final = 8
@@ -70,6 +71,7 @@ class Medium:
         self._probe = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
         self._liveness: asyncio.TimerHandle | None = None
         self._retry: asyncio.TimerHandle | None = None
+        self._retry_s = _RETRY_S
         self._closed = False
 
     @classmethod
@@ -185,24 +187,28 @@ class Medium:
             return
         waiting.append(datagram)
         if self._retry is None:
-            self._retry = self._loop.call_later(_RETRY_S, self._flush)
+            self._retry_s = _RETRY_S
+            self._retry = self._loop.call_later(self._retry_s, self._flush)
 
     def _flush(self) -> None:
         """Try again what the kernel refused for a full queue, which gives no wake-up on unconnected sockets."""
         self._retry = None
+        moved = False
         for peer in list(self._backlog):
             waiting = self._backlog.get(peer, deque())  # a callback of `_lost` may have changed the table
             try:
                 while waiting:
                     self._socket.sendto(waiting[0], self._address(peer))
                     waiting.popleft()
+                    moved = True
                 self._backlog.pop(peer, None)
             except BlockingIOError:
                 continue
             except OSError as error:
                 self._lost(peer, str(error))
         if self._backlog and not self._closed and self._retry is None:
-            self._retry = self._loop.call_later(_RETRY_S, self._flush)
+            self._retry_s = _RETRY_S if moved else min(2 * self._retry_s, _RETRY_MAX_S)
+            self._retry = self._loop.call_later(self._retry_s, self._flush)
 
     def _readable(self) -> None:
         for _ in range(_READ_BATCH):
