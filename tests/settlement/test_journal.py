@@ -167,3 +167,11 @@ def test_a_reader_refuses_what_a_lawless_writer_chained_correctly() -> None:
     with pytest.raises(VerificationError, match="falls from 5000 to 4000") as error:
         verify_lines(data)
     assert error.value.where == "journal.jsonl:3"
+
+
+def test_a_clock_that_jumps_by_years_is_not_believed() -> None:
+    """So that no reader has to walk through a million quarter hours."""
+    journal = Journal()
+    journal.append(START, 0)
+    with pytest.raises(StoreError, match="a session of 367 days"):
+        journal.append(reading(), 367 * 86_400_000)

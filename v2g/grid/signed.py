@@ -3,7 +3,6 @@
 import hashlib
 from typing import Self
 
-from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, ed448
 
 from v2g.asn1.discharge import (
@@ -17,6 +16,7 @@ from v2g.asn1.discharge import (
     encode_signed,
 )
 from v2g.errors import Asn1Error, CertificateError, RefusedError, SignatureError
+from v2g.pki.certificates import load_certificate
 from v2g.pki.keys import PublicKey, SigningKey, algorithm_of, verify_signature
 
 
@@ -30,10 +30,7 @@ class Party:
     @classmethod
     def of(cls, certificate: bytes) -> Self:
         """Return the party of a certificate (DER). Its chain is the caller's business. Raises CertificateError."""
-        try:
-            key = x509.load_der_x509_certificate(certificate).public_key()
-        except ValueError as error:
-            raise CertificateError(f"certificate: {error}", reason="malformed") from None
+        key = load_certificate(certificate).public_key()
         if not isinstance(key, ec.EllipticCurvePublicKey | ed448.Ed448PublicKey):
             raise CertificateError("the certificate holds neither an EC nor an Ed448 key", reason="bad_profile")
         return cls(certificate, key)

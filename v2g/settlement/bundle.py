@@ -28,7 +28,15 @@ from msgspec import Meta
 
 from v2g.errors import CertificateError, CodecError, SignatureError, VerificationError
 from v2g.grid.signed import Party
-from v2g.pki.certificates import chain_from_pem, chain_to_pem, common_name, emaid_of, key_kind, normalize_emaid
+from v2g.pki.certificates import (
+    chain_from_pem,
+    chain_to_pem,
+    common_name,
+    emaid_of,
+    key_kind,
+    load_certificate,
+    normalize_emaid,
+)
 from v2g.pki.keys import Algorithm, SigningKey, algorithm_of, verify_signature
 from v2g.pki.profiles import KeyKind, Role
 from v2g.pki.verify import VerifiedChain, verify_chain
@@ -98,6 +106,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     meter: str
     roots: tuple[str, ...]
     own_anchors: bool
+    interop: bool
     expired: tuple[str, ...]
 
     def lines(self) -> list[str]:
@@ -156,11 +165,11 @@ def verify_bundle(
     started = entries[0].data
     assert isinstance(started, SessionStarted), "verify_lines sees to it"
     roots = _chain(files, ROOTS)
-    at = datetime.fromtimestamp(entries[0].utc_ms / 1000, tz=UTC)
     trusted = roots if anchors is None else anchors
-    charger = _believe(charger_chain, trusted, Role.SECC, at, CHARGER_CHAIN, started.charger_certificate)
-    meter = _believe(_chain(files, METER_CHAIN), trusted, Role.METER, at, METER_CHAIN, started.meter_certificate)
-    contract = _contract(files, entries, trusted, at)
+    belief = _Belief(trusted, _moment(entries[0].utc_ms), interop=_has_small_key(charger_chain[0]))
+    charger = belief.check(charger_chain, Role.SECC, CHARGER_CHAIN, started.charger_certificate)
+    meter = belief.check(_chain(files, METER_CHAIN), Role.METER, METER_CHAIN, started.meter_certificate)
+    contract = _contract(files, entries, belief)
     settlement = settle(entries, name=JOURNAL)
     if canonical(settlement) != files[SETTLEMENT]:
         raise VerificationError("not what the journal settles to", where=SETTLEMENT)
@@ -180,6 +189,7 @@ def verify_bundle(
         meter=meter.subject_cn,
         roots=tuple(sorted({sha256_hex(_der(c.anchor)) for c in (charger, meter, contract) if c})),
         own_anchors=anchors is not None,
+        interop=belief.interop,
         expired=_expired((charger, meter, *((contract,) if contract else ())), now),
     )
 
@@ -223,22 +233,40 @@ def _check_sums(files: Mapping[str, bytes], manifest: Manifest) -> None:
         raise VerificationError("the file is not the one that was signed", where=name)
 
 
-def _believe(
-    chain: Sequence[bytes], anchors: Sequence[bytes], role: Role, at: datetime, name: str, fingerprint: str
-) -> VerifiedChain:
-    """Return a chain that leads to an anchor and whose leaf is the one that the journal names."""
-    if sha256_hex(chain[0]) != fingerprint:
-        raise VerificationError("the leaf is not the one that the journal names", where=name)
+class _Belief:
+    """Which roots are believed, when, and by which profile."""
+
+    def __init__(self, anchors: Sequence[bytes], at: datetime, *, interop: bool) -> None:
+        self._anchors = anchors
+        self._at = at
+        self.interop = interop
+
+    def check(self, chain: Sequence[bytes], role: Role, name: str, fingerprint: str) -> VerifiedChain:
+        """Return a chain that leads to an anchor and whose leaf is the one that the journal names."""
+        if sha256_hex(chain[0]) != fingerprint:
+            raise VerificationError("the leaf is not the one that the journal names", where=name)
+        try:
+            return verify_chain(chain[0], chain[1:], self._anchors, role=role, at=self._at, interop=self.interop)
+        except CertificateError as error:
+            raise VerificationError(f"{error.reason}: {error}", where=name) from None
+
+
+def _has_small_key(certificate: bytes) -> bool:
+    """Say whether a session was run by the interoperability profile, which its charger's key shows."""
     try:
-        interop = role is not Role.METER and key_kind(x509.load_der_x509_certificate(chain[0])) is KeyKind.SECP256R1
-        return verify_chain(chain[0], chain[1:], anchors, role=role, at=at, interop=interop)
+        return key_kind(load_certificate(certificate)) is KeyKind.SECP256R1
     except CertificateError as error:
-        raise VerificationError(f"{error.reason}: {error}", where=name) from None
+        raise VerificationError(str(error), where=CHARGER_CHAIN) from None
 
 
-def _contract(
-    files: Mapping[str, bytes], entries: Sequence[Entry], anchors: Sequence[bytes], at: datetime
-) -> VerifiedChain | None:
+def _moment(utc_ms: int) -> datetime:
+    try:
+        return datetime.fromtimestamp(utc_ms / 1000, tz=UTC)
+    except (ValueError, OverflowError):
+        raise VerificationError(f"{utc_ms} ms lie beyond any calendar", where=f"{JOURNAL}:1") from None
+
+
+def _contract(files: Mapping[str, bytes], entries: Sequence[Entry], belief: _Belief) -> VerifiedChain | None:
     found = [(n, e.data) for n, e in enumerate(entries, 1) if isinstance(e.data, ContractAuthorized)]
     if len(found) > 1:
         raise VerificationError("a session has one contract", where=f"{JOURNAL}:{found[1][0]}")
@@ -248,7 +276,7 @@ def _contract(
         return None
     number, record = found[0]
     chain = _chain(files, CONTRACT_CHAIN)
-    contract = _believe(chain, anchors, Role.CONTRACT, at, CONTRACT_CHAIN, record.contract_certificate)
+    contract = belief.check(chain, Role.CONTRACT, CONTRACT_CHAIN, record.contract_certificate)
     if normalize_emaid(record.emaid) != _emaid(contract):
         raise VerificationError(f"the contract is not that of {record.emaid}", where=f"{JOURNAL}:{number}")
     return contract
@@ -342,6 +370,8 @@ def _sentences(report: Report) -> list[str]:
         f"earns {_money(t.export_credit, t.currency)}, left to pay {_money(t.balance, t.currency)}"
         for t in s.totals
     ]
+    if report.interop:
+        said.append("Certificates were judged by the interoperability profile (secp256r1, SHA-256), not that of -20")
     said += [f"Expired since: {name}" for name in report.expired]
     if not report.own_anchors:
         said.append("Roots were taken from the bundle; compare them with your own: " + ", ".join(report.roots))

@@ -26,6 +26,9 @@ GENESIS: Final = "0" * 64
 
 MAX_LINE_BYTES: Final = 1_000_000
 
+MAX_SESSION_MS: Final = 366 * 24 * 3600 * 1000
+"""Longest session; a clock that jumps further is not believed."""
+
 Digest = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
 
 
@@ -53,6 +56,7 @@ class JournalState:
         self.head = GENESIS
         self.count = 0
         self.utc_ms = 0
+        self.start_ms = 0
         self.import_mwh = 0
         self.export_mwh = 0
         self.ended = False
@@ -63,6 +67,8 @@ class JournalState:
             return "a journal begins with session_started, and has it once"
         if utc_ms < self.utc_ms:
             return f"time runs back by {self.utc_ms - utc_ms} ms"
+        if self.count and utc_ms - self.start_ms > MAX_SESSION_MS and not self.ended:
+            return f"a session of {(utc_ms - self.start_ms) // 86_400_000} days"
         if self.ended and not isinstance(record, LineCorrected):
             return "nothing but corrections follows session_ended"
         if isinstance(record, LineCorrected) and not self.ended:
@@ -78,6 +84,8 @@ class JournalState:
 
     def advance(self, entry: Entry) -> None:
         """Take an entry that `problem` has nothing against."""
+        if self.count == 0:
+            self.start_ms = entry.utc_ms
         self.head, self.count, self.utc_ms = entry.hash, self.count + 1, entry.utc_ms
         if isinstance(entry.data, SessionStarted | MeterReading | SessionEnded):
             self.import_mwh, self.export_mwh = entry.data.import_mwh, entry.data.export_mwh
