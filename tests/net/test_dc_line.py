@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from v2g.errors import TransportError
@@ -59,6 +59,7 @@ async def test_connectors_and_second_vehicles_are_kept_apart(tmp_path: Path, cha
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
 @given(st.lists(st.binary(max_size=20), max_size=5))
+@example([b"\x95\xa9" + bytes(8) + b"\x80"])  # text that is not UTF-8 is another error of the decoder
 async def test_garbage_on_the_wire_is_ignored(charger_medium: Medium, payloads: list[bytes]) -> None:
     line = ChargerDcLine(charger_medium)
     for payload in payloads:

@@ -68,7 +68,7 @@ class Wire(Generic[Mine, Theirs]):
             return
         try:
             state = self._decode(payload[_HEADER:])
-        except msgspec.MsgspecError:  # the near side of somebody else's wire, or garbage
+        except (msgspec.MsgspecError, UnicodeDecodeError):  # the near side of somebody else's wire, or garbage
             return
         if self._holder not in (None, peer):
             _log.warning("connector %d is held by %s, %s ignored", self._connector, self._holder, peer)
