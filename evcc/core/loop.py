@@ -199,9 +199,11 @@ def on_loop(stage: Looping, request: DC_ChargeLoopReq, response: DC_ChargeLoopRe
         soc=world.battery.soc,
         evse_charge_w=limits.charge_w,
         evse_discharge_w=limits.discharge_w,
+        charged_wh=meter.charged_energy_reading_wh if meter else None,
+        discharged_wh=meter.bpt_discharged_energy_reading_wh if meter else None,
     )
     step = _react(following, response, world)
-    observed = (flow, *_reading(stage.meter, response.meter_info), *step.observed)
+    observed = (flow, *step.observed)
     if response.response_code.name.startswith("WARNING"):
         observed = (*observed, seen("loop", "warning", code=response.response_code.name))
     return replace(step, commands=(Reported(voltage_mv, current_ma), *step.commands), observed=observed)
@@ -222,20 +224,6 @@ def limits_of(plan: Plan, mode: CLResControlMode) -> EvseLimits:
         if mode.evse_maximum_discharge_current is not None:
             limits = replace(limits, discharge_ma=abs(to_milli(mode.evse_maximum_discharge_current)))
     return limits
-
-
-def _reading(before: MeterInfo | None, now: MeterInfo | None) -> tuple[Observe, ...]:
-    if now is None or now == before:
-        return ()
-    return (
-        seen(
-            "metering",
-            "reading",
-            meter_id=now.meter_id,
-            charged_wh=now.charged_energy_reading_wh,
-            discharged_wh=now.bpt_discharged_energy_reading_wh,
-        ),
-    )
 
 
 def _react(stage: Looping, response: DC_ChargeLoopRes, world: World) -> Step:

@@ -8,6 +8,7 @@ from evcc.core.quantities import to_milli
 from evcc.core.stages import (
     Ended,
     Ending,
+    Looping,
     OpeningContactor,
     PowerStopping,
     Stage,
@@ -45,7 +46,7 @@ def stop(stage: Stage, world: World, ending: Ending) -> Step:
 
     Once energy may flow PowerDelivery(Stop) comes first; before the session exists there is nobody to tell.
     """
-    observed = (seen("stop", "stopping", cause=ending.cause, session=ending.mode.value),)
+    observed = (seen("stop", "stopping", cause=ending.cause, session=ending.mode.value), *_last_reading(stage))
     if world.state in ENERGY:
         request = PowerDeliveryReq(
             header=world.header(), ev_processing=Processing.Finished, charge_progress=ChargeProgress.Stop
@@ -60,6 +61,21 @@ def stop(stage: Stage, world: World, ending: Ending) -> Step:
     if world.state in (State.SUPPORTED_APP_PROTOCOL, State.SESSION_SETUP):
         return fail(stage, ending.cause)
     return session_stop(world, ending, commands=SAFE, observed=observed)
+
+
+def _last_reading(stage: Stage) -> tuple[Observe, ...]:
+    meter = stage.meter if isinstance(stage, Looping) else None
+    if meter is None:
+        return ()
+    return (
+        seen(
+            "metering",
+            "reading",
+            meter_id=meter.meter_id,
+            charged_wh=meter.charged_energy_reading_wh,
+            discharged_wh=meter.bpt_discharged_energy_reading_wh,
+        ),
+    )
 
 
 def session_stop(

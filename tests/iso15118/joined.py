@@ -1,0 +1,261 @@
+"""Vehicle and charger joined in memory: two cores, one clock in the hand, copper as arithmetic.
+
+No sockets and no sleeping. Bytes go from one session to the other; the plant in the middle has the contactors of
+both ends, the battery, and a meter.
+"""
+
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+from evcc.core import ports as ev
+from evcc.core.battery import Battery, BatteryConfig
+from evcc.core.session import VehicleSession
+from evcc.core.settings import SessionConfig
+from evcc.core.stages import Contract
+from pki_tools.tree import PkiTree
+from secc.core import ports as se
+from secc.core.config import SeccConfig
+from secc.core.context import Identity, Trust
+from secc.core.session import SeccSession
+from v2g.asn1.discharge import PriceSlot
+from v2g.grid.limits import OPERATOR, SITE, Limit
+from v2g.grid.tariff import Tariff
+from v2g.iso15118.session import Close, Command, Fact, Send, Session
+from v2g.observe import Observe
+from v2g.slac.pilot import PilotState
+
+STEP_S = 0.05
+"""How often the plant is measured, in seconds of the protocol's clock."""
+
+Tamper = Callable[[bytes], bytes]
+
+
+def counter(start: int) -> Callable[[int], bytes]:
+    numbers = itertools.count(start)
+    return lambda n: next(numbers).to_bytes(n, "big")
+
+
+def make_tariff(utc_ms: int, *, compensation: int = 250_000, version: int = 1) -> Tariff:
+    begin = utc_ms - utc_ms % 900_000
+    slots = tuple(PriceSlot(begin + n * 900_000, 900_000, 300_000, compensation) for n in range(48))
+    return Tariff(currency="EUR", slots=slots, version=version, source="test")
+
+
+class Plant:
+    """What both ends act on: contactors, voltage, current, battery, meter (mWh)."""
+
+    def __init__(self, config: BatteryConfig, utc_ms: int) -> None:
+        self.battery = Battery(config, utc_ms=utc_ms)
+        self.ev_closed = self.evse_closed = False
+        self.idle_mv = 0
+        self.output: se.SetOutput | None = None
+        self.ev_limits = ev.SetPowerLimits(0, 0)
+        self.import_mwh, self.export_mwh = 5_000_000.0, 2_000_000.0
+        self._utc_ms = utc_ms
+
+    def flow(self) -> tuple[int, int]:
+        """Return voltage (mV) at the inlet and current (mA)."""
+        state = self.battery.state
+        if not self.ev_closed:
+            return (self.idle_mv if self.evse_closed else 0), 0
+        if not self.evse_closed or self.output is None:
+            return state.voltage_mv, 0
+        amps = self.output.current_ma
+        most = min(self.output.charge_w, self.ev_limits.charge_w) * 1_000_000 // state.voltage_mv
+        least = -min(self.output.discharge_w, self.ev_limits.discharge_w) * 1_000_000 // state.voltage_mv
+        return state.voltage_mv, max(least, min(most, amps, state.max_charge_ma))
+
+    def advance(self, utc_ms: int) -> None:
+        """Let the present current have flowed until now."""
+        voltage, current = self.flow()
+        energy = voltage * current / 1e6 * (utc_ms - self._utc_ms) / 3600
+        self.import_mwh += max(0.0, energy)
+        self.export_mwh += max(0.0, -energy)
+        self.battery.advance(utc_ms, current)
+        self._utc_ms = utc_ms
+
+
+class Joined:
+    """Two sessions and the plant. `wire_to_secc` and `wire_to_evcc` may change what passes."""
+
+    def __init__(
+        self,
+        pki: PkiTree,
+        utc_ms: int,
+        *,
+        vehicle: SessionConfig | None = None,
+        charger: SeccConfig | None = None,
+        soc: float = 60.0,
+        scale: float = 20.0,
+        contract: Contract | None = None,
+        authorized: se.AuthorizationStatus = se.AuthorizationStatus.ACCEPTED,
+    ) -> None:
+        self.now, self.scale, self._origin = 500.0, scale, utc_ms
+        self.plant = Plant(BatteryConfig(soc=soc), utc_ms)
+        self.authorized = authorized
+        self.evcc = VehicleSession(
+            vehicle or SessionConfig(),
+            battery=self.plant.battery.state,
+            secc_certificate=pki.chain("secc")[0],
+            contract=contract or Contract(pki.chain("contract"), pki.key("contract")),
+            entropy=counter(1),
+            stopwatch=lambda: self.now,
+        )
+        self.secc = SeccSession(
+            charger or SeccConfig(),
+            trust=Trust(pki.anchors("v2g"), pki.anchors("mo"), pki.key("secc"), pki.chain("secc")),
+            identity=Identity("CS-1", "METER-0001", pki.chain("meter")[0]),
+            entropy=counter(1 << 40),
+            limits=(
+                Limit(source=SITE, charge_w=22_000, discharge_w=15_000),
+                Limit(source=OPERATOR, charge_w=22_000, discharge_w=8_000, version=1),
+            ),
+            tariff=make_tariff(utc_ms),
+            meter=self._reading(),
+            pilot=PilotState.B,
+            time_scale=scale,
+        )
+        self.evcc_actions: list[Any] = []
+        self.secc_actions: list[Any] = []
+        self.wire_to_secc: Tamper = lambda data: data
+        self.wire_to_evcc: Tamper = lambda data: data
+        self.cut = False
+        self.evcc_reason = self.secc_reason = ""
+
+    @property
+    def utc_ms(self) -> int:
+        return self._origin + int((self.now - 500.0) * 1000 * self.scale)
+
+    def _reading(self) -> se.MeterRead:
+        plant = self.plant
+        return se.MeterRead(self.utc_ms, int(plant.import_mwh), int(plant.export_mwh), "METER-0001")
+
+    # -- shells -------------------------------------------------------------------------------------------------
+
+    def settle(self) -> None:
+        """Carry actions and bytes back and forth until both ends wait."""
+        busy = True
+        while busy:
+            busy = self._serve(self.evcc, self.evcc_actions, self._obey_vehicle, self.secc, self.wire_to_secc)
+            busy |= self._serve(self.secc, self.secc_actions, self._obey_charger, self.evcc, self.wire_to_evcc)
+
+    def _serve(
+        self,
+        session: Session,
+        log: list[Any],
+        obey: Callable[[Command], Fact | None],
+        peer: Session,
+        wire: Tamper,
+    ) -> bool:
+        actions = session.actions()
+        facts: list[Fact] = []
+        for action in actions:
+            log.append(action)
+            match action:
+                case Send(data=data):
+                    if not self.cut:
+                        peer.receive(wire(data), self.now, self.utc_ms)
+                case Command():
+                    fact = obey(action)
+                    if fact is not None:
+                        facts.append(fact)
+                case Close(reason=reason):
+                    if session is self.evcc:
+                        self.evcc_reason = reason
+                    else:
+                        self.secc_reason = reason
+                    if not self.cut:
+                        peer.receive_eof(self.now, self.utc_ms)
+        for fact in facts:
+            session.fact(fact, self.now, self.utc_ms)
+        return bool(actions)
+
+    def _obey_vehicle(self, command: Command) -> Fact | None:
+        self.plant.advance(self.utc_ms)
+        match command:
+            case ev.CloseContactor() | ev.OpenContactor():
+                self.plant.ev_closed = isinstance(command, ev.CloseContactor)
+                return ev.ContactorState(self.plant.ev_closed)
+            case ev.SetPowerLimits():
+                self.plant.ev_limits = command
+            case ev.SetCpState(state=state):
+                self.secc.fact(se.PilotChanged(state), self.now, self.utc_ms)
+        return None
+
+    def _obey_charger(self, command: Command) -> Fact | None:
+        self.plant.advance(self.utc_ms)
+        match command:
+            case se.AuthorizeContract():
+                return se.AuthorizationDecided(command.attempt, self.authorized)
+            case se.StartCableCheck():
+                self.plant.evse_closed = True
+                return se.CableCheckFinished(passed=True)
+            case se.StartPreCharge(voltage_mv=voltage_mv):
+                self.plant.idle_mv = voltage_mv
+            case se.SetOutput():
+                self.plant.output = command
+            case se.CloseContactors():
+                self.plant.evse_closed = True
+                return se.ContactorState(closed=True)
+            case se.OpenContactors() | se.EmergencyOff():
+                self.plant.evse_closed, self.plant.output, self.plant.idle_mv = False, None, 0
+                return se.ContactorState(closed=False)
+            case se.RecordMeter() | se.CloseBooks():
+                return self._reading()
+        return self._measured() if isinstance(command, se.StartPreCharge | se.SetOutput) else None
+
+    def _measured(self) -> se.Measured:
+        return se.Measured(*self.plant.flow())
+
+    # -- time ---------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        self.secc.start(self.now, self.utc_ms)
+        self.evcc.start(self.now, self.utc_ms)
+        self.settle()
+
+    def advance(self, seconds: float = STEP_S) -> None:
+        """Let time pass to the next deadline, at most `seconds`, and measure the plant."""
+        deadlines = [d for d in (self.evcc.deadline(), self.secc.deadline()) if d is not None]
+        self.now = max(self.now, min([self.now + seconds, *deadlines]))
+        self.plant.advance(self.utc_ms)
+        voltage, current = self.plant.flow()
+        for fact in (self.plant.battery.state, ev.PresentVoltage(voltage, current)):
+            self.evcc.fact(fact, self.now, self.utc_ms)
+        for other in (se.Measured(voltage, current), self._reading()):
+            self.secc.fact(other, self.now, self.utc_ms)
+        for session in (self.evcc, self.secc):
+            session.tick(self.now, self.utc_ms)
+        self.settle()
+
+    def run(self, until: Callable[[], bool] = lambda: False, *, most_s: float = 600.0) -> None:
+        """Go on until `until` holds or both ends have closed."""
+        if not self.evcc_actions:
+            self.start()
+        end = self.now + most_s
+        while not until() and not (self.evcc.closed and self.secc.closed):
+            assert self.now < end, f"no end after {most_s} s: {self.evcc.stage}"
+            self.advance()
+
+    # -- what was seen ------------------------------------------------------------------------------------------
+
+    def vehicle_saw(self, stage: str, name: str) -> list[dict[str, Any]]:
+        return _seen(self.evcc_actions, stage, name)
+
+    def charger_saw(self, stage: str, name: str) -> list[dict[str, Any]]:
+        return _seen(self.secc_actions, stage, name)
+
+    def records(self) -> list[str]:
+        """The kinds of journal entries that the charger wrote, in order."""
+        return [type(action.record).__name__ for action in self.secc_actions if isinstance(action, se.Journal)]
+
+    def exported_mwh(self) -> int:
+        return int(self.plant.export_mwh - 2_000_000)
+
+    def imported_mwh(self) -> int:
+        return int(self.plant.import_mwh - 5_000_000)
+
+
+def _seen(actions: list[Any], stage: str, name: str) -> list[dict[str, Any]]:
+    return [a.data for a in actions if isinstance(a, Observe) and (a.stage, a.name) == (stage, name)]
