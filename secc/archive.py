@@ -1,0 +1,186 @@
+"""What a charger keeps of its sessions: journals while they run, settlement bundles when they have ended.
+
+`journals/<session>.jsonl` and the contract chain beside it belong to a session that runs or was cut off;
+`settlements/<session>/` is a bundle that anyone can verify (`v2g settle verify`).
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final, Literal
+
+import msgspec
+
+from secc.meter import Meter
+from v2g.errors import StoreError, VerificationError
+from v2g.net.clock import Clock
+from v2g.net.journal_file import JournalFile, read_files, write_files
+from v2g.observe import Observe, Scalar
+from v2g.pki.certificates import chain_from_pem, chain_to_pem, common_name, load_certificate
+from v2g.pki.credentials import Credentials
+from v2g.settlement import ocmf
+from v2g.settlement.bundle import Chains, write_bundle
+from v2g.settlement.journal import Entry, verify_lines
+from v2g.settlement.ledger import Ledger
+from v2g.settlement.pricing import Direction
+from v2g.settlement.records import ContractAuthorized, SessionEnded, SessionStarted
+
+CONTRACT_SUFFIX: Final = ".contract.pem"
+COUNTER: Final = "pagination"
+EndReason = Literal["E", "L", "R", "A", "P"]
+
+END_REASONS: Final[dict[str, EndReason]] = {"vehicle": "L", "remote": "R", "aborted": "P"}
+"""Our word for a session's end -> OCMF's (table 7); anything else is an abort by an error."""
+
+
+class Signed(msgspec.Struct, frozen=True):
+    """The meter's two signed data sets of a session."""
+
+    import_: str
+    export: str
+
+
+class Owner(msgspec.Struct, frozen=True):
+    """Who signs: the charger's credentials seal bundles, the meter's sign readings. `roots` (DER) go along."""
+
+    charger: Credentials
+    meter: Credentials
+    roots: tuple[bytes, ...]
+
+
+class Archive:
+    """The folder. Everything raises StoreError when the disk does not take it."""
+
+    def __init__(self, directory: Path, owner: Owner, *, clock: Clock, observe: Callable[[Observe], None]) -> None:
+        self._journals, self._settlements = directory / "journals", directory / "settlements"
+        self._directory, self._owner, self._clock, self._observe = directory, owner, clock, observe
+        try:
+            for folder in (self._journals, self._settlements):
+                folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as error:
+            raise StoreError(f"{directory}: {error.strerror}", hint="data_dir must be writable") from None
+
+    @property
+    def meter_serial(self) -> str:
+        """The common name of the meter's certificate."""
+        return common_name(load_certificate(self._owner.meter.leaf))
+
+    def open_journal(self, session_id: str, contract: Sequence[bytes]) -> JournalFile:
+        """Return a new journal file; the contract chain (DER, perhaps none) is kept beside it first."""
+        write_files(self._journals, {f"{session_id}{CONTRACT_SUFFIX}": chain_to_pem(tuple(contract)).encode()})
+        return JournalFile.open(self._path(session_id))
+
+    def finish(self, session_id: str) -> Signed:
+        """Make the settlement bundle of a session whose journal has ended; return the meter's data sets.
+
+        Raises VerificationError when the journal does not hold.
+        """
+        journal = self._path(session_id).read_bytes()
+        entries = verify_lines(journal, name=f"{session_id}.jsonl")
+        contract_file = self._journals / f"{session_id}{CONTRACT_SUFFIX}"
+        contract = chain_from_pem(contract_file.read_bytes()) if contract_file.stat().st_size else ()
+        signed = self._sign(entries)
+        files = write_bundle(
+            journal,
+            ocmf_import=signed.import_,
+            ocmf_export=signed.export,
+            chains=Chains(
+                charger=self._owner.charger.chain,
+                contract=contract,
+                meter=self._owner.meter.chain,
+                roots=self._owner.roots,
+            ),
+            key=self._owner.charger.signing_key,
+            created_ms=self._clock.utc_ms(),
+        )
+        directory = self._settlements / session_id
+        write_files(directory, files)
+        self._path(session_id).unlink()  # the bundle holds it from here on
+        contract_file.unlink()
+        self._note("bundle_written", session_id=session_id, directory=str(directory), entries=len(entries))
+        return signed
+
+    def recover(self, meter: Meter, on_line: Callable[[str, bytes], None]) -> list[str]:
+        """Close, settle and hand out (`on_line`) what a killed process left; return the session ids.
+
+        A journal that does not hold is put aside as `<name>.damaged`: it is evidence, and no reason not to charge.
+        """
+        recovered = []
+        for path in sorted(self._journals.glob("*.jsonl")):
+            session_id = path.stem
+            try:
+                self._recover_one(path, meter, on_line)
+            except VerificationError as error:
+                path.rename(path.with_suffix(".damaged"))
+                self._note("journal_damaged", session_id=session_id, reason=str(error))
+            else:
+                recovered.append(session_id)
+                self._note("journal_recovered", session_id=session_id)
+        return recovered
+
+    def _recover_one(self, path: Path, meter: Meter, on_line: Callable[[str, bytes], None]) -> None:
+        file = JournalFile.open(path)
+        if not file.recovered:  # killed before its first line: nothing has happened
+            file.close()
+            path.unlink()
+            return
+        ledger = Ledger.resume(file.recovered)
+        if not ledger.state.ended:
+            reading = meter.read(self._clock.utc_ms())
+            file.append(
+                ledger.end("aborted", reading.utc_ms, import_mwh=reading.import_mwh, export_mwh=reading.export_mwh)
+            )
+        file.close()
+        for line in path.read_bytes().splitlines(keepends=True):
+            on_line(path.stem, line)  # the CSMS knows most of them, and takes each once
+        self.finish(path.stem)
+
+    def signed(self, session_id: str) -> Signed | None:
+        """Return the data sets of a settled session."""
+        directory = self._settlements / session_id
+        if not directory.is_dir():
+            return None
+        files = read_files(directory)
+        return Signed(files["ocmf_import.txt"].decode(), files["ocmf_export.txt"].decode())
+
+    def _sign(self, entries: Sequence[Entry]) -> Signed:
+        started, ended = entries[0], entries[-1]
+        assert isinstance(started.data, SessionStarted)
+        assert isinstance(ended.data, SessionEnded)
+        emaid = next((e.data.emaid for e in entries if isinstance(e.data, ContractAuthorized)), None)
+        identity = ocmf.MeterIdentity(
+            meter_serial=started.data.meter_serial, gateway="v2g-engine", gateway_serial=started.data.station_id
+        )
+        assignment = ocmf.Assignment(emaid=emaid, evse_id=started.data.evse_id)
+        first = self._count(2)
+        begin, end = started.data, ended.data
+        pairs = ((begin.import_mwh, end.import_mwh), (begin.export_mwh, end.export_mwh))
+        texts = [
+            ocmf.sign_session(
+                direction,
+                begin=ocmf.Reading(started.utc_ms, before),
+                end=ocmf.Reading(ended.utc_ms, after),
+                identity=identity,
+                assignment=assignment,
+                pagination=first + number,
+                key=self._owner.meter.signing_key,
+                end_reason=END_REASONS.get(end.reason, "A"),
+            )
+            for number, (direction, (before, after)) in enumerate(zip(_DIRECTIONS, pairs, strict=True))
+        ]
+        return Signed(*texts)
+
+    def _count(self, number: int) -> int:
+        """Return the first of `number` page numbers that this meter has never used."""
+        path = self._directory / COUNTER
+        used = int(path.read_text()) if path.exists() else 0
+        write_files(self._directory, {COUNTER: str(used + number).encode()})
+        return used + 1
+
+    def _path(self, session_id: str) -> Path:
+        return self._journals / f"{session_id}.jsonl"
+
+    def _note(self, name: str, **data: Scalar) -> None:
+        self._observe(Observe("settlement", name, data))
+
+
+_DIRECTIONS: Final[tuple[Direction, Direction]] = ("import", "export")

@@ -1,0 +1,124 @@
+"""What a session's core asks of the back end, carried out by the charging station, or without one."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any, Final, Protocol, cast
+
+import msgspec
+
+from secc.core import ports
+from secc.meter import Meter
+from secc.station import Station
+from v2g.iso15118.session import Command, Fact
+from v2g.net.clock import Clock
+from v2g.ocpp.messages.transactions import ChargingState, Reason, TriggerReason
+from v2g.ocpp.station import EvNeeds
+from v2g.ocpp.transactions import MeterSample, SignedReading
+from v2g.pki.certificates import normalize_emaid
+
+TRIGGERS: Final[dict[str, TriggerReason]] = {
+    "Local": "StopAuthorized",
+    "EVDisconnected": "EVCommunicationLost",
+    "Timeout": "EVCommunicationLost",
+    "Remote": "RemoteStop",
+}
+"""OCPP's ReasonEnum of an ended transaction -> its TriggerReasonEnum; anything else is AbnormalCondition."""
+
+
+class Backend(Protocol):
+    """Carries out the commands of `secc.core.ports` that concern the back end; others do nothing."""
+
+    def execute(self, command: Command) -> Coroutine[Any, Any, Fact | None] | None:
+        """Durably queue, or ask: see each command for its outcome."""
+
+
+class StationBackend:
+    """The OCPP charging station. `signed` returns the meter's signed data of a session that has ended."""
+
+    def __init__(
+        self,
+        station: Station,
+        meter: Meter,
+        clock: Clock,
+        signed: Callable[[str], tuple[SignedReading, ...]],
+    ) -> None:
+        self._station, self._meter, self._clock, self._signed = station, meter, clock, signed
+        self._remote_start = asyncio.Event()
+
+    def remote_start(self) -> None:
+        """The back end wants a transaction to start (F02): whoever waits for external identification may go on."""
+        self._remote_start.set()
+
+    def execute(self, command: Command) -> Coroutine[Any, Any, Fact | None] | None:
+        """See Backend."""
+        match command:
+            case ports.AuthorizeContract():
+                return self._authorize(command)
+            case ports.AuthorizeExternally(attempt=attempt):
+                return self._await_remote_start(attempt)
+            case ports.TransactionStarted(session_id=session_id, emaid=emaid):
+                self._station.started(session_id, emaid, sample=self._sample())
+            case ports.TransactionUpdated():
+                self._station.updated(
+                    command.session_id,
+                    trigger=cast(TriggerReason, command.trigger),
+                    charging_state=cast(ChargingState, command.charging_state),
+                    sample=self._sample(command.power_w, command.soc),
+                )
+            case ports.TransactionEnded():
+                self._ended(command)
+            case ports.ReportChargingNeeds():
+                return self._needs(command)
+        return None
+
+    async def _authorize(self, command: ports.AuthorizeContract) -> Fact:
+        outcome = await self._station.authorize(command.emaid, command.chain)
+        return ports.AuthorizationDecided(command.attempt, ports.AuthorizationStatus(outcome.decision))
+
+    async def _await_remote_start(self, attempt: int) -> Fact:
+        await self._remote_start.wait()
+        self._remote_start.clear()
+        return ports.AuthorizationDecided(attempt, ports.AuthorizationStatus.ACCEPTED)
+
+    def _ended(self, command: ports.TransactionEnded) -> None:
+        sample = self._sample(0, command.soc)
+        self._station.ended(
+            command.session_id,
+            trigger=TRIGGERS.get(command.stopped_reason, "AbnormalCondition"),
+            reason=cast(Reason, command.stopped_reason),
+            sample=msgspec.structs.replace(sample, signed=self._signed(command.session_id)),
+        )
+
+    async def _needs(self, command: ports.ReportChargingNeeds) -> None:
+        await self._station.charging_needs(msgspec.convert(msgspec.structs.asdict(command), EvNeeds))
+
+    def _sample(self, power_w: int | None = None, soc: int | None = None) -> MeterSample:
+        reading = self._meter.read(self._clock.utc_ms())
+        return MeterSample(
+            utc_ms=reading.utc_ms,
+            import_mwh=reading.import_mwh,
+            export_mwh=reading.export_mwh,
+            power_w=power_w,
+            soc=soc,
+        )
+
+
+class NoBackend:
+    """A charger on its own: `contracts` (EMAIDs) may charge; with `free` so may whoever identifies externally."""
+
+    def __init__(self, contracts: tuple[str, ...], *, free: bool) -> None:
+        self._contracts = {normalize_emaid(emaid) for emaid in contracts}
+        self._free = free
+
+    def execute(self, command: Command) -> Coroutine[Any, Any, Fact | None] | None:
+        """See Backend."""
+        match command:
+            case ports.AuthorizeContract(attempt=attempt, emaid=emaid):
+                return self._decide(attempt, allowed=normalize_emaid(emaid) in self._contracts)
+            case ports.AuthorizeExternally(attempt=attempt):
+                return self._decide(attempt, allowed=self._free)
+        return None
+
+    async def _decide(self, attempt: int, *, allowed: bool) -> Fact:
+        status = ports.AuthorizationStatus.ACCEPTED if allowed else ports.AuthorizationStatus.UNKNOWN
+        return ports.AuthorizationDecided(attempt, status)
