@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterable
-from typing import Protocol
+from typing import Final, Protocol
 
 from secc.core import ports
 from secc.meter import Meter
@@ -11,6 +11,9 @@ from v2g.iso15118.session import Command
 from v2g.net.clock import Clock
 from v2g.settlement.ledger import Ledger
 from v2g.settlement.records import AnyRecord, MeterReading, SessionStarted
+
+CLOSED_S: Final = 0.2
+"""How often closed books are looked at, real seconds."""
 
 
 class LineFile(Protocol):
@@ -90,10 +93,13 @@ class Books:
         """Take a reading at each quarter hour while the books are open, and pass it on; runs until cancelled."""
         while True:
             boundary_ms = self._ledger.next_boundary_ms if self.is_open else None
-            # an interval is closed by the first reading after its end; closed books are looked at once a second
-            wait_ms = 1000 if boundary_ms is None else boundary_ms + 1 - self._clock.utc_ms()
+            if boundary_ms is None:
+                await asyncio.sleep(CLOSED_S)
+                continue
+            # an interval is closed by the first reading after its end
+            wait_ms = boundary_ms + 1 - self._clock.utc_ms()
             await asyncio.sleep(max(0.001, wait_ms / 1000 / self._clock.scale))
-            if self.is_open and boundary_ms is not None and self._clock.utc_ms() > boundary_ms:
+            if self.is_open and self._clock.utc_ms() > boundary_ms:
                 on_interval(self.record_meter("interval"))
 
     def _append(self, lines: list[bytes]) -> None:

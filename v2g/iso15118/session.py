@@ -31,7 +31,7 @@ NO_SESSION: Final = bytes(8)
 MANUFACTURER_RANGE: Final = 0xA000
 """First V2GTP payload type that manufacturers may use."""
 
-NAMESPACES: Final[Mapping[int, Schema]] = MappingProxyType(
+SCHEMAS: Final[Mapping[int, Schema]] = MappingProxyType(
     {
         PayloadType.SAP: APP_PROTOCOL,
         PayloadType.COMMON: COMMON_MESSAGES,
@@ -225,7 +225,7 @@ class Session(ABC):
         if payload_type == PayloadType.SIGNED_DISCHARGE:
             self._on_discharge(payload)
             return
-        schema = NAMESPACES.get(payload_type)
+        schema = SCHEMAS.get(payload_type)
         if schema is not None:
             self._on_message(exi.decode(payload, schema), payload_type)
         elif payload_type >= MANUFACTURER_RANGE:

@@ -39,7 +39,7 @@ from v2g.iso15118.messages.common_types import (
 )
 from v2g.iso15118.messages.xmldsig import X509IssuerSerial
 from v2g.iso15118.sequence import State
-from v2g.iso15118.session import NAMESPACES, NO_SESSION, Close, Command, Fact, Send
+from v2g.iso15118.session import NO_SESSION, SCHEMAS, Close, Command, Fact, Send
 from v2g.iso15118.v2gtp import Framer, PayloadType, frame
 from v2g.observe import Observe
 
@@ -145,7 +145,7 @@ class Bench:
             if each.payload_type == PayloadType.SIGNED_DISCHARGE:
                 self.signed_frames.append(each.payload)
             else:
-                self.responses.append(exi.decode(each.payload, NAMESPACES[each.payload_type]))
+                self.responses.append(exi.decode(each.payload, SCHEMAS[each.payload_type]))
                 self.payload_types.append(each.payload_type)
 
     def _measure(self, output: ports.SetOutput) -> Fact:
