@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from pki_tools.tree import PkiOptions, PkiTree, make_pki
 from v2g.errors import VerificationError
 from v2g.pki.profiles import KeyKind
+from v2g.settlement import ocmf
 from v2g.settlement.bundle import (
     CHARGER_CHAIN,
     CONTRACT_CHAIN,
@@ -24,10 +25,14 @@ from v2g.settlement.bundle import (
     FileSum,
     Manifest,
     Seal,
+    sign_ocmf_pair,
     verify_bundle,
     write_bundle,
 )
 from v2g.settlement.canonical import canonical
+from v2g.settlement.journal import verify_lines
+from v2g.settlement.ledger import Ledger
+from v2g.settlement.settle import settle
 
 from .conftest import Session, run_whole_session
 
@@ -157,9 +162,6 @@ def test_a_lying_charger_cannot_shorten_its_journal(finished: Session, bundle: d
     lines = bundle[JOURNAL].splitlines(keepends=True)
     shorter = b"".join(lines[:-2])
     assert found(resealed(finished, bundle, journal__jsonl=shorter), finished).where == SETTLEMENT
-    from v2g.settlement.journal import verify_lines
-    from v2g.settlement.settle import settle
-
     both = resealed(
         finished,
         bundle,
@@ -224,6 +226,36 @@ def test_certificates_are_judged_at_the_time_of_the_session(pki: PkiTree) -> Non
         verify_bundle(session.bundle())
 
 
+def test_a_session_beyond_any_calendar_is_refused(finished: Session, bundle: dict[str, bytes]) -> None:
+    """A time that no certificate can be judged at."""
+    from v2g.settlement.journal import Journal
+
+    journal = Journal()
+    data = b"".join(journal.append(e.data, 2**53 - 1) for e in verify_lines(bundle[JOURNAL])[:1])
+    assert found(resealed(finished, bundle, journal__jsonl=data), finished).where == f"{JOURNAL}:1"
+
+
+def test_a_second_contract_and_a_foreign_emaid_are_found(finished: Session, bundle: dict[str, bytes]) -> None:
+    """One session, one bill."""
+    from v2g.settlement.journal import Journal
+    from v2g.settlement.records import ContractAuthorized
+
+    def rewritten(emaid: str, times: int) -> bytes:
+        journal, lines = Journal(), []
+        for entry in verify_lines(bundle[JOURNAL]):
+            record = entry.data
+            if isinstance(record, ContractAuthorized):
+                record = msgspec.structs.replace(record, emaid=emaid)
+                lines += [journal.append(record, entry.utc_ms) for _ in range(times - 1)]
+            lines.append(journal.append(record, entry.utc_ms))
+        return b"".join(lines)
+
+    twice = resealed(finished, bundle, journal__jsonl=rewritten("DEV2GC00000001", 2))
+    assert "one contract" in str(found(twice, finished))
+    other = resealed(finished, bundle, journal__jsonl=rewritten("DEV2GC00000002", 1))
+    assert "not that of DEV2GC00000002" in str(found(other, finished))
+
+
 def test_an_interop_bundle_on_smaller_keys_verifies(tmp_path: Path, start_ms: int) -> None:
     """secp256r1 and SHA-256, where peers can do no better."""
     tree = make_pki(tmp_path, now=datetime.now(UTC), options=PkiOptions(key_kind=KeyKind.SECP256R1))
@@ -235,14 +267,28 @@ def test_an_interop_bundle_on_smaller_keys_verifies(tmp_path: Path, start_ms: in
 
 def test_an_aborted_session_has_a_bundle_too(session: Session) -> None:
     """Killed in the charge loop, closed after the restart with the registers that were durable."""
-    from v2g.settlement.ledger import Ledger
-
     session.start()
     session.offer()
     session.flow(-9_000, 60_000)
     session.ledger = Ledger.resume(session.journal)
     session.lines += session.ledger.end("aborted", session.now + 60_000)
-    report = verify_bundle(session.bundle())
+    pair = sign_ocmf_pair(
+        settle(verify_lines(session.journal)),
+        identity=ocmf.MeterIdentity(meter_serial="METER-0001"),
+        pagination=41,
+        key=session.meter.signing_key,
+        end_reason="A",
+    )
+    assert '"PG":"T42"' in pair["export"]
+    files = write_bundle(
+        session.journal,
+        ocmf_import=pair["import"],
+        ocmf_export=pair["export"],
+        chains=session.chains(),
+        key=session.charger.signing_key,
+        created_ms=session.now,
+    )
+    report = verify_bundle(files)
     assert (report.settlement.state, report.settlement.reason) == ("closed", "aborted")
 
 
@@ -252,7 +298,6 @@ def test_a_session_without_a_contract_has_an_empty_chain(session: Session) -> No
     first = session.lines[0]
     from v2g.settlement import ocmf
     from v2g.settlement.journal import verify_lines
-    from v2g.settlement.ledger import Ledger
 
     started = verify_lines(first)[0].data
     ledger = Ledger()
