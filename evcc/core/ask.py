@@ -30,6 +30,7 @@ from v2g.iso15118.messages.schedules import (
     EVPowerProfile,
     EVPowerProfileEntryList,
     PowerScheduleEntry,
+    PowerToleranceAcceptance,
     Scheduled_EVPPTControlMode,
     Scheduled_SEReqControlMode,
 )
@@ -170,7 +171,13 @@ def _power_profile(plan: Plan, world: World) -> EVPowerProfile:
     )
     return EVPowerProfile(
         time_anchor=charge.time_anchor,
-        scheduled_evppt_control_mode=Scheduled_EVPPTControlMode(selected_schedule_tuple_id=plan.schedule.tuple_id),
+        scheduled_evppt_control_mode=Scheduled_EVPPTControlMode(
+            selected_schedule_tuple_id=plan.schedule.tuple_id,
+            # a band around the schedule is no burden: this vehicle asks for no more than the schedule
+            power_tolerance_acceptance=PowerToleranceAcceptance.PowerToleranceConfirmed
+            if charge.power_tolerance is not None
+            else None,
+        ),
         ev_power_profile_entries=EVPowerProfileEntryList(ev_power_profile_entry=entries),
     )
 
@@ -193,6 +200,7 @@ def _display(world: World) -> DisplayParameters:
         minimum_soc=round(needs.minimum_soc),
         target_soc=round(needs.target_soc),
         maximum_soc=100,
+        charging_complete=battery.soc >= needs.target_soc,
         battery_energy_capacity=whole(battery.capacity_wh),
     )
 

@@ -104,7 +104,7 @@ def on_schedule(stage: Scheduling, request: ScheduleExchangeReq, response: Sched
         return fail(stage, "wrong_control_mode")
     plan = stage.plan
     if tuples is not None:
-        plan = replace(plan, schedule=pick_schedule(tuples.schedule_tuple, choice))
+        plan = replace(plan, schedule=pick_schedule(tuples.schedule_tuple, choice, utc_ms=world.utc_ms))
     observed = seen(
         "schedule",
         "agreed",
@@ -121,13 +121,18 @@ def on_schedule(stage: Scheduling, request: ScheduleExchangeReq, response: Sched
     return replace(step, commands=(SetCpState(PilotState.C),), observed=(observed,))  # V2G20-1418
 
 
-def pick_schedule(tuples: tuple[ScheduleTuple, ...], choice: Choice) -> Schedule:
-    """Return the first tuple that offers what was selected: with discharging if energy can flow back."""
+def pick_schedule(tuples: tuple[ScheduleTuple, ...], choice: Choice, *, utc_ms: int) -> Schedule:
+    """Return the first tuple that offers what was selected: with discharging if energy can flow back.
+
+    TimeAnchor is a time of day, but chargers in the field send 0: their schedule begins with the agreement.
+    """
     suiting = [each for each in tuples if each.discharging_schedule is not None] if choice.bpt else []
     best = (suiting or list(tuples))[0]
     discharge = best.discharging_schedule
+    anchor = best.charging_schedule.power_schedule.time_anchor
     return Schedule(
         best.schedule_tuple_id,
+        anchor * 1000 or utc_ms,
         best.charging_schedule.power_schedule,
         discharge.power_schedule if discharge is not None else None,
     )

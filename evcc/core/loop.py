@@ -167,12 +167,11 @@ def _scheduled_w(plan: Plan, world: World, *, discharge: bool) -> int:
     if plan.schedule is None:
         return most
     schedule = plan.schedule.discharge if discharge else plan.schedule.charge
-    return min(most, power_at(schedule, world.utc_ms)) if schedule is not None else 0
+    return min(most, power_at(schedule, world.utc_ms - plan.schedule.since_ms)) if schedule is not None else 0
 
 
-def power_at(schedule: PowerSchedule, utc_ms: int) -> int:
-    """Return the magnitude of a schedule's power at a moment, W; before its anchor the first entry, later 0."""
-    left_ms = utc_ms - schedule.time_anchor * 1000
+def power_at(schedule: PowerSchedule, left_ms: int) -> int:
+    """Return the magnitude of a schedule's power so long after its begin, W; before it the first entry, later 0."""
     for entry in schedule.power_schedule_entries.power_schedule_entry:
         left_ms -= entry.duration * 1000
         if left_ms < 0:

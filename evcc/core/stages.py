@@ -95,9 +95,10 @@ class EvseLimits(msgspec.Struct, frozen=True):
 
 
 class Schedule(msgspec.Struct, frozen=True):
-    """The schedule tuple that was chosen in Scheduled mode."""
+    """The schedule tuple that was chosen in Scheduled mode; `since_ms` (UTC) is when its first entry begins."""
 
     tuple_id: int
+    since_ms: int
     charge: PowerSchedule
     discharge: PowerSchedule | None = None
 

@@ -18,7 +18,7 @@ from tests.evcc.bench import SHORT, T0, Bench, Identities
 from v2g.errors import CertificateError
 from v2g.iso15118.messages import common_messages as cm
 from v2g.iso15118.messages import dc
-from v2g.iso15118.messages.common_types import EvseNotification, Processing, ResponseCode
+from v2g.iso15118.messages.common_types import EvseNotification, Processing, RationalNumber, ResponseCode
 from v2g.iso15118.sequence import CHART
 from v2g.iso15118.signature import verify
 from v2g.iso15118.v2gtp import PayloadType
@@ -491,3 +491,46 @@ def test_the_vehicle_never_leaves_the_chart(identities: Identities) -> None:
     assert bench.closed == "finished"
     known = {name for edges in CHART.values() for name in edges}
     assert set(bench.names()) <= known
+
+
+def scheduled(bench: Bench, **changes: object) -> None:
+    """Answer the ScheduleExchangeReq that waits, with changed fields in every charging PowerSchedule."""
+    response = bench.charger.answer(bench.unanswered.pop())
+    mode = response.scheduled_se_res_control_mode
+    tuples = []
+    for each in mode.schedule_tuple:
+        power = msgspec.structs.replace(each.charging_schedule.power_schedule, **changes)
+        charging = msgspec.structs.replace(each.charging_schedule, power_schedule=power)
+        tuples.append(msgspec.structs.replace(each, charging_schedule=charging))
+    mode = msgspec.structs.replace(mode, schedule_tuple=tuple(tuples))
+    bench.reply(msgspec.structs.replace(response, scheduled_se_res_control_mode=mode))
+
+
+@pytest.fixture
+def following(identities: Identities) -> Bench:
+    """A session in Scheduled mode that waits for its schedule."""
+    bench = Bench(identities, msgspec.structs.replace(SHORT, services=ServiceConfig(control_mode=("scheduled",))))
+    bench.run_to("ScheduleExchangeReq")
+    return bench
+
+
+def test_a_schedule_without_a_time_begins_with_the_agreement(following: Bench) -> None:
+    scheduled(following, time_anchor=0)
+    following.run_to("DC_ChargeLoopReq")
+    assert following.seen("power", "wish")[0]["charge_w"] == 16_000
+
+
+def test_a_schedule_that_has_run_out_allows_nothing(following: Bench) -> None:
+    scheduled(following, time_anchor=T0 // 1000 - 100_000)
+    following.run_to("DC_ChargeLoopReq")
+    assert following.commands.count(SetPowerLimits(0, 0)) == 0
+    assert of(following, dc.DC_ChargeLoopReq)[0].cl_req_control_mode.ev_maximum_charge_power.value == 0
+
+
+def test_a_power_tolerance_is_confirmed_where_one_is_asked_for(following: Bench) -> None:
+    tolerance = RationalNumber(exponent=0, value=2000)
+    scheduled(following, power_tolerance=tolerance)
+    following.run_to("DC_ChargeLoopReq")
+    (start,) = of(following, cm.PowerDeliveryReq)
+    mode = start.ev_power_profile.scheduled_evppt_control_mode
+    assert mode.power_tolerance_acceptance.name == "PowerToleranceConfirmed"
