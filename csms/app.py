@@ -17,6 +17,7 @@ from csms.journals import JournalArchive
 from csms.rows import stations
 from csms.server import StationServer
 from csms.store import open_sqlite
+from csms.subscriber import TelemetrySubscriber
 from v2g.errors import TransportError
 from v2g.net.clock import Clock
 from v2g.net.events import EventLog
@@ -71,6 +72,10 @@ async def running(config: CsmsConfig, events: Path | None = None) -> AsyncIterat
             ocpp_port = await server.start()
         except OSError as error:
             raise TransportError(f"cannot listen: {error}", hint="is the port taken? 0 picks a free one") from None
+        if config.mqtt is not None:
+            subscriber = TelemetrySubscriber(config.mqtt, ingest, observe)
+            stack.push_async_callback(subscriber.close)
+            await subscriber.start()
         observe(Observe("ocpp", "ready", {"ocpp_port": ocpp_port, "api_port": api_port}))
         stack.callback(lambda: observe(Observe("ocpp", "stopping")))
         yield Csms({"ocpp": ocpp_port, "api": api_port}, services, server)
@@ -80,14 +85,14 @@ async def _services(config: CsmsConfig, clock: Clock, observe: EventLog, stack: 
     """Open everything that stations share; `stack` closes it."""
     contracts = ContractJudge(config.trust, clock)
     stack.push_async_callback(contracts.close)
-    data_dir = Path(config.data_dir)
+    data_dir = config.data_dir
     store = open_sqlite(data_dir / "csms.sqlite3")
     stack.callback(store.close)
     await store.run(stations.replace_tokens, _tokens(config))
     journals = JournalArchive(data_dir / "journals", store, clock, observe)
     stack.callback(journals.close)
     await journals.recover()
-    grid = GridSource(store, clock, observe, Path(config.grid.signal_file) if config.grid.signal_file else None)
+    grid = GridSource(store, clock, observe, config.grid.signal_file)
     await grid.load()
     return Services(
         config=config,

@@ -13,6 +13,7 @@ from csms.core.access import Role
 from v2g.config import parse_config
 from v2g.errors import ConfigError
 from v2g.net.clock import ClockConfig
+from v2g.net.mqtt import MqttConfig
 from v2g.net.program import read_config
 
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
@@ -35,9 +36,9 @@ class OcppListener(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     host: str = "127.0.0.1"
     port: Port = 9443
     path: str = "/ocpp"
-    certificate: str
-    key: str
-    client_roots: tuple[str, ...]
+    certificate: Path
+    key: Path
+    client_roots: tuple[Path, ...]
     subprotocols: tuple[Literal["ocpp2.1", "ocpp2.0.1"], ...] = ("ocpp2.1", "ocpp2.0.1")
     heartbeat_interval_s: Annotated[int, msgspec.Meta(ge=1, le=86400)] = 300
     call_timeout_s: Seconds = 30.0
@@ -73,9 +74,9 @@ class ApiListener(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
 
     host: str = "127.0.0.1"
     port: Port = 8443
-    certificate: str
-    key: str
-    client_roots: tuple[str, ...] = ()
+    certificate: Path
+    key: Path
+    client_roots: tuple[Path, ...] = ()
     tokens: tuple[ApiToken, ...] = ()
     clients: tuple[ApiClient, ...] = ()
     max_body_bytes: Annotated[int, msgspec.Meta(ge=1024, le=67_108_864)] = 4_194_304
@@ -91,9 +92,9 @@ class Trust(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     `profile`: `iso15118-20` (secp521r1, SHA-512) or `interop` (also P-256, SHA-256).
     """
 
-    roots: tuple[str, ...]
-    issuers: tuple[str, ...] = ()
-    crls: tuple[str, ...] = ()
+    roots: tuple[Path, ...]
+    issuers: tuple[Path, ...] = ()
+    crls: tuple[Path, ...] = ()
     revoked: tuple[str, ...] = ()
     ocsp_responder: str = ""
     ocsp_timeout_s: Seconds = 5.0
@@ -129,19 +130,30 @@ class Grid(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     HTTP `PUT /grid/signal` works with or without a file. `retry_interval_s`: when a station did not take a signal.
     """
 
-    signal_file: str = ""
+    signal_file: Path | None = None
     poll_interval_s: Seconds = 1.0
     retry_interval_s: Seconds = 30.0
+
+
+class MqttSource(MqttConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A broker (MQTT 5, TLS 1.3) and what is subscribed there.
+
+    `topic`: subscribed as `$share/<group>/<topic>`, so that several back ends share the stream.
+    """
+
+    topic: str = "v2g/telemetry/stream"
+    group: str = "csms"
 
 
 class CsmsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The whole file.
 
     `data_dir`: database, journal copies (mode 0700, made when missing). `log_level`: debug, info, warning, error.
+    `mqtt`: broker from which telemetry is taken as well as by HTTP; none by default.
     `accept_unknown`: take stations that have a good certificate but no entry in `stations`.
     """
 
-    data_dir: str
+    data_dir: Path
     ocpp: OcppListener
     api: ApiListener
     trust: Trust
@@ -150,32 +162,14 @@ class CsmsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     stations: tuple[StationEntry, ...] = ()
     tokens: tuple[TokenEntry, ...] = ()
     grid: Grid = Grid()
+    mqtt: MqttSource | None = None
     clock: ClockConfig = ClockConfig()
 
 
 def load_config(path: Path) -> CsmsConfig:
-    """Return the file's configuration with all paths made absolute. Raises ConfigError."""
+    """Return the file's configuration. Raises ConfigError."""
     text = read_config(path)
     config = parse_config(text, CsmsConfig, name=str(path))
     if not config.ocpp.subprotocols:
         raise ConfigError(f"{path}: ocpp.subprotocols is empty", hint='["ocpp2.1", "ocpp2.0.1"] offers both')
-    return _absolute(config, path.resolve().parent)
-
-
-def _absolute(config: CsmsConfig, base: Path) -> CsmsConfig:
-    def one(name: str) -> str:
-        return str(base / name) if name else ""
-
-    def many(names: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(one(name) for name in names)
-
-    replace = msgspec.structs.replace
-    ocpp, api, trust, grid = config.ocpp, config.api, config.trust, config.grid
-    return replace(
-        config,
-        data_dir=one(config.data_dir),
-        ocpp=replace(ocpp, certificate=one(ocpp.certificate), key=one(ocpp.key), client_roots=many(ocpp.client_roots)),
-        api=replace(api, certificate=one(api.certificate), key=one(api.key), client_roots=many(api.client_roots)),
-        trust=replace(trust, roots=many(trust.roots), issuers=many(trust.issuers), crls=many(trust.crls)),
-        grid=replace(grid, signal_file=one(grid.signal_file)),
-    )
+    return config

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from secc.archive import Archive, Owner, Signed
+from secc.archive import Archive, Owner
 from secc.backend import Backend, NoBackend, StationBackend
 from secc.books import Books
 from secc.config import ProgramConfig, load_config
@@ -165,12 +165,9 @@ class Charger:
         )
 
     def _signed(self, session_id: str) -> tuple[SignedReading, ...]:
-        signed: Signed | None = self.archive.signed(session_id)
-        if signed is None:
-            return ()
-        return (
-            SignedReading(register="import", data=signed_meter_data(signed.import_)),
-            SignedReading(register="export", data=signed_meter_data(signed.export)),
+        return tuple(
+            SignedReading(register=direction, data=signed_meter_data(text))
+            for direction, text in self.archive.signed(session_id).items()
         )
 
     # -- vehicles

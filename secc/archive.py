@@ -6,7 +6,7 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
 import msgspec
 
@@ -17,26 +17,18 @@ from v2g.net.journal_file import JournalFile, read_files, write_files
 from v2g.observe import Observe, Scalar
 from v2g.pki.certificates import chain_from_pem, chain_to_pem, common_name, load_certificate
 from v2g.pki.credentials import Credentials
-from v2g.settlement import ocmf
-from v2g.settlement.bundle import Chains, write_bundle
-from v2g.settlement.journal import Entry, verify_lines
+from v2g.settlement.bundle import OCMF_FILES, Chains, sign_ocmf_pair, write_bundle
+from v2g.settlement.journal import verify_lines
 from v2g.settlement.ledger import Ledger
+from v2g.settlement.ocmf import EndReason, MeterIdentity
 from v2g.settlement.pricing import Direction
-from v2g.settlement.records import ContractAuthorized, SessionEnded, SessionStarted
+from v2g.settlement.settle import Settlement, settle
 
 CONTRACT_SUFFIX: Final = ".contract.pem"
 COUNTER: Final = "pagination"
-EndReason = Literal["E", "L", "R", "A", "P"]
 
 END_REASONS: Final[dict[str, EndReason]] = {"vehicle": "L", "remote": "R", "aborted": "P"}
 """Our word for a session's end -> OCMF's (table 7); anything else is an abort by an error."""
-
-
-class Signed(msgspec.Struct, frozen=True):
-    """The meter's two signed data sets of a session."""
-
-    import_: str
-    export: str
 
 
 class Owner(msgspec.Struct, frozen=True):
@@ -69,8 +61,8 @@ class Archive:
         write_files(self._journals, {f"{session_id}{CONTRACT_SUFFIX}": chain_to_pem(tuple(contract)).encode()})
         return JournalFile.open(self._path(session_id))
 
-    def finish(self, session_id: str) -> Signed:
-        """Make the settlement bundle of a session whose journal has ended; return the meter's data sets.
+    def finish(self, session_id: str) -> None:
+        """Make the settlement bundle of a session whose journal has ended.
 
         Raises VerificationError when the journal does not hold.
         """
@@ -78,11 +70,11 @@ class Archive:
         entries = verify_lines(journal, name=f"{session_id}.jsonl")
         contract_file = self._journals / f"{session_id}{CONTRACT_SUFFIX}"
         contract = chain_from_pem(contract_file.read_bytes()) if contract_file.stat().st_size else ()
-        signed = self._sign(entries)
+        signed = self._sign(settle(entries))
         files = write_bundle(
             journal,
-            ocmf_import=signed.import_,
-            ocmf_export=signed.export,
+            ocmf_import=signed["import"],
+            ocmf_export=signed["export"],
             chains=Chains(
                 charger=self._owner.charger.chain,
                 contract=contract,
@@ -97,7 +89,6 @@ class Archive:
         self._path(session_id).unlink()  # the bundle holds it from here on
         contract_file.unlink()
         self._note("bundle_written", session_id=session_id, directory=str(directory), entries=len(entries))
-        return signed
 
     def recover(self, meter: Meter, on_line: Callable[[str, bytes], None]) -> list[str]:
         """Close, settle and hand out (`on_line`) what a killed process left; return the session ids.
@@ -134,40 +125,25 @@ class Archive:
             on_line(path.stem, line)  # the CSMS knows most of them, and takes each once
         self.finish(path.stem)
 
-    def signed(self, session_id: str) -> Signed | None:
-        """Return the data sets of a settled session."""
+    def signed(self, session_id: str) -> dict[Direction, str]:
+        """Return the meter's signed data sets of a settled session; none of one that is not settled."""
         directory = self._settlements / session_id
         if not directory.is_dir():
-            return None
+            return {}
         files = read_files(directory)
-        return Signed(files["ocmf_import.txt"].decode(), files["ocmf_export.txt"].decode())
+        return {direction: files[name].decode() for direction, name in OCMF_FILES.items()}
 
-    def _sign(self, entries: Sequence[Entry]) -> Signed:
-        started, ended = entries[0], entries[-1]
-        assert isinstance(started.data, SessionStarted)
-        assert isinstance(ended.data, SessionEnded)
-        emaid = next((e.data.emaid for e in entries if isinstance(e.data, ContractAuthorized)), None)
-        identity = ocmf.MeterIdentity(
-            meter_serial=started.data.meter_serial, gateway="v2g-engine", gateway_serial=started.data.station_id
+    def _sign(self, settlement: Settlement) -> dict[Direction, str]:
+        identity = MeterIdentity(
+            meter_serial=self.meter_serial, gateway="v2g-engine", gateway_serial=settlement.station_id
         )
-        assignment = ocmf.Assignment(emaid=emaid, evse_id=started.data.evse_id)
-        first = self._count(2)
-        begin, end = started.data, ended.data
-        pairs = ((begin.import_mwh, end.import_mwh), (begin.export_mwh, end.export_mwh))
-        texts = [
-            ocmf.sign_session(
-                direction,
-                begin=ocmf.Reading(started.utc_ms, before),
-                end=ocmf.Reading(ended.utc_ms, after),
-                identity=identity,
-                assignment=assignment,
-                pagination=first + number,
-                key=self._owner.meter.signing_key,
-                end_reason=END_REASONS.get(end.reason, "A"),
-            )
-            for number, (direction, (before, after)) in enumerate(zip(_DIRECTIONS, pairs, strict=True))
-        ]
-        return Signed(*texts)
+        return sign_ocmf_pair(
+            settlement,
+            identity=identity,
+            pagination=self._count(len(OCMF_FILES)),
+            key=self._owner.meter.signing_key,
+            end_reason=END_REASONS.get(settlement.reason or "", "A"),
+        )
 
     def _count(self, number: int) -> int:
         """Return the first of `number` page numbers that this meter has never used."""
@@ -181,6 +157,3 @@ class Archive:
 
     def _note(self, name: str, **data: Scalar) -> None:
         self._observe(Observe("settlement", name, data))
-
-
-_DIRECTIONS: Final[tuple[Direction, Direction]] = ("import", "export")

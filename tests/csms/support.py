@@ -38,8 +38,8 @@ TOKENS = {role: f"token-of-{role.value}" for role in Role}
 
 def make_config(directory: Path, pki: PkiTree, **changes: Any) -> CsmsConfig:
     """A configuration on free ports. Fields of the whole, or `ocpp`, `api`, `trust`, `grid` as dicts to change them."""
-    server = {"certificate": str(pki.path("csms/server/chain.pem")), "key": str(pki.path("csms/server/leaf.key"))}
-    roots = (str(pki.path("csms/root.pem")),)
+    server = {"certificate": pki.path("csms/server/chain.pem"), "key": pki.path("csms/server/leaf.key")}
+    roots = (pki.path("csms/root.pem"),)
     tokens = tuple(
         ApiToken(name=role.value, role=role, sha256=hashlib.sha256(token.encode()).hexdigest())
         for role, token in TOKENS.items()
@@ -53,14 +53,14 @@ def make_config(directory: Path, pki: PkiTree, **changes: Any) -> CsmsConfig:
             clients=(ApiClient(common_name="WMIV2GENGINE0000001X", evs=("EV-1",)),),
             **server,
         ),
-        "trust": Trust(roots=(str(pki.path("mo/root.pem")), str(pki.path("v2g/root.pem")))),
+        "trust": Trust(roots=(pki.path("mo/root.pem"), pki.path("v2g/root.pem"))),
         "grid": Grid(poll_interval_s=0.02),
     }
     for name in list(changes):
         if name in parts and isinstance(changes[name], dict):
             parts[name] = msgspec.structs.replace(parts[name], **changes.pop(name))
     parts |= {
-        "data_dir": str(directory / "data"),
+        "data_dir": directory / "data",
         "stations": (StationEntry(id=STATION),),
         "tokens": (TokenEntry(id_token=EMAID),),
     }

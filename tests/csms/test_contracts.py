@@ -28,7 +28,7 @@ EMAID = "DEV2GC00000001"
 
 def trust(pki: PkiTree, **changes: object) -> Trust:
     """Trust the tree's MO and V2G roots."""
-    roots = (str(pki.path("mo/root.pem")), str(pki.path("v2g/root.pem")))
+    roots = (pki.path("mo/root.pem"), pki.path("v2g/root.pem"))
     return Trust(**({"roots": roots} | changes))  # type: ignore[arg-type]
 
 
@@ -115,11 +115,11 @@ async def test_a_revocation_list_of_the_issuer_counts_and_one_of_a_stranger_does
         key = load_private_key(pki.path(f"{signer}.key"))
         path = tmp_path / "crl"
         path.write_bytes(builder.add_revoked_certificate(entry).sign(key, hashes.SHA512()).public_bytes(encoding))
-        assert await judge(trust(pki, crls=(str(path),)), pem_of(pki)) is expected
+        assert await judge(trust(pki, crls=(path,)), pem_of(pki)) is expected
 
 
 async def test_hash_data_is_enough_where_the_issuers_are_known(pki: PkiTree) -> None:
-    issuers = (str(pki.path("contract/chain.pem")),)
+    issuers = (pki.path("contract/chain.pem"),)
     assert await judge(trust(pki, issuers=issuers), None, hash_data(pki)) is Chain.VALID
     assert await judge(trust(pki), None, hash_data(pki)) is Chain.BROKEN
     serial = hash_data(pki)[0].serial_number
@@ -179,7 +179,7 @@ async def responder(pki: PkiTree) -> AsyncIterator[Responder]:
 
 
 async def test_the_responder_is_believed_for_chain_and_hash_data(pki: PkiTree) -> None:
-    issuers = (str(pki.path("contract/chain.pem")),)
+    issuers = (pki.path("contract/chain.pem"),)
     async with responder(pki) as server:
         config = trust(pki, issuers=issuers, ocsp_responder=server.url, require_ocsp=True)
         assert await judge(config, pem_of(pki)) is Chain.VALID

@@ -9,7 +9,7 @@ from tests.csms.support import grid_signal
 async def test_a_file_is_read_at_start_and_again_whenever_it_changes(start: Start, tmp_path: Path) -> None:
     path = tmp_path / "signal.json"
     path.write_bytes(grid_signal(1).to_json())
-    async with start(grid={"signal_file": str(path), "poll_interval_s": 0.01}) as csms:
+    async with start(grid={"signal_file": path, "poll_interval_s": 0.01}) as csms:
         assert csms.csms.grid.current == grid_signal(1, **_times(csms.csms.grid.current))
         async with csms.watching():
             part = tmp_path / "part"

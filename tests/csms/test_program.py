@@ -26,7 +26,7 @@ from v2g.errors import ConfigError, KeyAccessError
 def write_config(path: Path, config: CsmsConfig) -> Path:
     """Write a configuration file as an operator would."""
     path.touch(mode=0o600)
-    path.write_text(yaml.safe_dump(msgspec.to_builtins(config)))
+    path.write_text(yaml.safe_dump(msgspec.to_builtins(config, enc_hook=str)))
     return path
 
 
@@ -166,7 +166,7 @@ async def test_it_stops_in_good_order_with_a_station_connected(tmp_path: Path, p
 
 async def test_sighup_reads_the_signal_again(tmp_path: Path, pki: PkiTree) -> None:
     path = tmp_path / "signal.json"
-    grid = {"signal_file": str(path), "poll_interval_s": 3600.0}
+    grid = {"signal_file": path, "poll_interval_s": 3600.0}
     config = write_config(tmp_path / "csms.yaml", make_config(tmp_path, pki, grid=grid))
     program = await Program.start(config, tmp_path / "events", pki)
     path.write_bytes(grid_signal(4).to_json())
@@ -240,8 +240,8 @@ def test_a_value_out_of_range_is_refused(tmp_path: Path, pki: PkiTree, old: str,
 
 
 def test_relative_paths_start_from_the_files_folder(tmp_path: Path, pki: PkiTree) -> None:
-    config = msgspec.structs.replace(make_config(tmp_path, pki), data_dir="var")
-    assert load_config(write_config(tmp_path / "csms.yaml", config)).data_dir == str(tmp_path / "var")
+    config = msgspec.structs.replace(make_config(tmp_path, pki), data_dir=Path("var"))
+    assert load_config(write_config(tmp_path / "csms.yaml", config)).data_dir == tmp_path / "var"
 
 
 @pytest.mark.parametrize("section", ["ocpp", "api"])
@@ -250,5 +250,5 @@ async def test_a_key_that_others_may_read_is_refused(tmp_path: Path, pki: PkiTre
     key.write_bytes(pki.path("csms/server/leaf.key").read_bytes())
     key.chmod(0o640)
     with pytest.raises(KeyAccessError, match="0640"):
-        async with start(**{section: {"key": str(key)}}):
+        async with start(**{section: {"key": key}}):
             pass

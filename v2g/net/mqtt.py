@@ -5,8 +5,9 @@ with back-off are paho's; publishing before the connection stands waits until it
 """
 
 import asyncio
+import logging
 import ssl
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -35,16 +36,17 @@ class MqttConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class MqttClient:
-    """One connection. `on_message(topic, payload)` is called in the loop; a message is acknowledged after it returns.
+    """One connection. `on_message(topic, payload)` is called in the loop, and returns None or something to await.
 
-    An exception from `on_message` leaves the message unacknowledged, so the broker delivers it again.
+    A message is acknowledged when it has returned and what it returned is done. An exception leaves the message
+    unacknowledged, so the broker delivers it again.
     """
 
     def __init__(
         self,
         config: MqttConfig,
         *,
-        on_message: Callable[[str, bytes], None] | None = None,
+        on_message: Callable[[str, bytes], Awaitable[None] | None] | None = None,
         on_connection: Callable[[bool], None] | None = None,
     ) -> None:
         self._config = config
@@ -157,7 +159,19 @@ class MqttClient:
 
     def _deliver(self, client: paho.Client, message: paho.MQTTMessage) -> None:
         assert self._on_message is not None
-        self._on_message(message.topic, bytes(message.payload))
+        taken = self._on_message(message.topic, bytes(message.payload))
+        if taken is None:
+            client.ack(message.mid, message.qos)
+        else:
+            task = asyncio.ensure_future(taken)
+            task.add_done_callback(lambda done: self._acknowledge(client, message, done))
+
+    def _acknowledge(self, client: paho.Client, message: paho.MQTTMessage, done: asyncio.Future[None]) -> None:
+        if done.cancelled():
+            return
+        if (error := done.exception()) is not None:
+            logging.getLogger(__name__).error("message of %s not taken: %s", message.topic, error)
+            return
         client.ack(message.mid, message.qos)
 
 

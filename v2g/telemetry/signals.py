@@ -60,6 +60,9 @@ class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 _encoder = msgspec.json.Encoder(order="deterministic")
 _decoder = msgspec.json.Decoder(Record)
 MAX_RECORD_BYTES = 65536
+MAX_NUMBER = 2**53 - 1
+"""Largest boot, seq and utc_ms: JSON readers elsewhere hold them as doubles."""
+
 SCHEMAS = ("v2g-telemetry/1",)
 
 
@@ -88,7 +91,8 @@ def check_record(record: Record) -> None:
     """Raise CodecError when a record does not follow the registry."""
     if record.schema not in SCHEMAS:
         raise CodecError(f"0x2B9 UNSUPPORTED_SCHEMA_VERSION {record.schema!r}", hint="update the schema registry")
-    if not (0 < len(record.ev) <= 64 and record.boot >= 1 and record.seq >= 1 and record.utc_ms >= 0):
+    numbers_fit = max(record.boot, record.seq, record.utc_ms) <= MAX_NUMBER
+    if not (0 < len(record.ev) <= 64 and record.boot >= 1 and record.seq >= 1 and record.utc_ms >= 0 and numbers_fit):
         raise CodecError("telemetry record has no usable (ev, boot, seq)")
     if record.context not in CONTEXTS:
         raise CodecError(f"unknown context {record.context!r}")
