@@ -13,8 +13,8 @@ from evcc.core.session import VehicleSession
 from evcc.core.stages import Contract
 from evcc.ecu import BatteryEcu, BatterySnapshot
 from evcc.gateway import Gateway
-from evcc.hardware import SimulatedVehicle, VehicleHardware
-from v2g.errors import ConfigError, V2GError
+from evcc.hardware import BenchLine, BenchPilot, SimulatedVehicle, VehicleHardware
+from v2g.errors import ConfigError, TlsError, V2GError
 from v2g.net import tls
 from v2g.net.clock import Clock
 from v2g.net.dc_line import VehicleDcLine
@@ -30,7 +30,7 @@ from v2g.observe import Observe
 from v2g.pki.credentials import Credentials, load_chain, load_credentials
 from v2g.pki.keys import SigningKey
 
-CELLS_IN_SERIES = 108
+CELLS_IN_SERIES = 96
 """Of the simulated battery; only its telemetry looks at single cells."""
 
 Wrap = Callable[[ByteStream, SigningKey | None], ByteStream]
@@ -56,8 +56,11 @@ async def _run(config: EvccConfig, events: Path | None, wrap: Wrap) -> int:
     try:
         async with _assemble(config, clock, observe) as vehicle:
             reason = await vehicle.drive(wrap)
+    except TlsError as error:
+        observe(Observe("tls", "refused", {"reason": error.reason, "error": str(error)}))
+        raise
     except V2GError as error:
-        observe(Observe("session", "failed", {"error": type(error).__name__, "reason": str(error)}))
+        observe(Observe("session", "failed", {"reason": type(error).__name__, "error": str(error)}))
         raise
     finally:
         observe.close()
@@ -68,15 +71,11 @@ async def _run(config: EvccConfig, events: Path | None, wrap: Wrap) -> int:
 async def _assemble(config: EvccConfig, clock: Clock, observe: EventLog) -> "AsyncIterator[Vehicle]":
     """Build the vehicle from its configuration and take it apart again, hardware last."""
     async with contextlib.AsyncExitStack() as stack:
-        if config.link.medium is None:
-            raise ConfigError("link.medium is missing", hint="the simulated vehicle needs the folder of its wires")
-        medium = await Medium.attach(config.link.medium, config.link.name)
-        stack.callback(medium.close)
-        pilot = SimulatedVehiclePilot(medium)
+        wires = await _wires(config, stack)
         hardware = SimulatedVehicle(
             config.battery,
-            line=VehicleDcLine(medium),
-            pilot=pilot,
+            line=wires.line,
+            pilot=wires.pilot,
             clock=clock,
             step_s=config.hardware.step_s,
             contactor_delay_s=config.hardware.contactor_delay_s,
@@ -88,7 +87,28 @@ async def _assemble(config: EvccConfig, clock: Clock, observe: EventLog) -> "Asy
             stack.push_async_callback(gateway.close)
             ecu = asyncio.create_task(BatteryEcu(config.telemetry.can, lambda: snapshot(hardware.battery)).run())
             stack.push_async_callback(_cancel, ecu)
-        yield Vehicle(config, clock, observe, hardware, medium, pilot)
+        yield Vehicle(config, clock, observe, hardware, wires)
+
+
+@dataclass
+class Wires:
+    """What joins the vehicle to a charger beside the network: pilot and DC line, perhaps simulated on a medium."""
+
+    line: VehicleDcLine | BenchLine
+    pilot: SimulatedVehiclePilot | BenchPilot
+    medium: Medium | None = None
+
+
+async def _wires(config: EvccConfig, stack: contextlib.AsyncExitStack) -> Wires:
+    if config.hardware.backend == "bench":
+        return Wires(BenchLine(), BenchPilot())
+    if config.link.medium is None:
+        raise ConfigError(
+            "link.medium is missing", hint='name the folder of the simulated wires, or set hardware.backend = "bench"'
+        )
+    medium = await Medium.attach(config.link.medium, config.link.name)
+    stack.callback(medium.close)
+    return Wires(VehicleDcLine(medium), SimulatedVehiclePilot(medium), medium)
 
 
 @dataclass
@@ -99,19 +119,19 @@ class Vehicle:
     clock: Clock
     observe: EventLog
     hardware: VehicleHardware
-    medium: Medium
-    pilot: SimulatedVehiclePilot
+    wires: Wires
 
     async def drive(self, wrap: Wrap) -> str:
         """Plug in, run one session, unplug; return the reason of the session's end. Raises V2GError before that."""
         plugged_at = self.clock.monotonic()
         link: VehicleLink | None = None
-        self.pilot.plug()
+        pilot = self.wires.pilot
+        pilot.plug()
         self.observe(Observe("link", "plugged_in"))
         try:
             if self.config.link.slac is not None:
-                port = open_link(self.config.link.plc, role="ev", medium=self.medium)
-                link = VehicleLink(port, self.pilot, self.config.link.slac, observe=self.observe)
+                port = open_link(self.config.link.plc, role="ev", medium=self.wires.medium)
+                link = VehicleLink(port, pilot, self.config.link.slac, observe=self.observe)
                 await link.ready()
             stream = await self._connect()
             return await self._session(stream, self.clock.monotonic() - plugged_at, link, wrap)
@@ -119,7 +139,7 @@ class Vehicle:
             if link is not None:
                 link.terminate()
                 link.close()
-            self.pilot.unplug()
+            pilot.unplug()
             self.observe(Observe("link", "unplugged"))
 
     async def _connect(self) -> tls.TlsStream:

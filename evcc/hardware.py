@@ -23,7 +23,7 @@ from evcc.core.ports import (
 from v2g.iso15118.session import Command, Fact
 from v2g.net.clock import Clock
 from v2g.net.dc_line import ChargerDc
-from v2g.slac.pilot import PilotState
+from v2g.slac.pilot import DutyReading, PilotState
 
 BREAKABLE_MA: Final = 5_000
 """Current that the contactor may break without wear."""
@@ -101,10 +101,21 @@ class BenchLine:
 
 
 class BenchPilot:
-    """No pilot wire either."""
+    """No pilot wire either: the charger is taken to ask for digital communication, and nobody sees our state."""
+
+    duty = DutyReading("digital")
+
+    def on_duty(self, callback: Callable[[DutyReading], None]) -> None:
+        """The reading never changes."""
+
+    def plug(self) -> None:
+        """Nothing to plug in."""
 
     def set_state(self, state: PilotState) -> None:
         """Show it to nobody."""
+
+    def unplug(self) -> None:
+        """Nothing to unplug."""
 
 
 class SimulatedVehicle:
