@@ -49,10 +49,11 @@ def _scheduled(context: Charging, world: World) -> SetOutput:
     charge_w = max(0, min(vehicle.max_charge_w, world.station.charge_w, planned_charge_w))
     discharge_w = min(discharge_ceiling(selected, vehicle, world), planned_discharge_w)
     rating = world.config.rating
-    current = max(-rating.max_discharge_current_a * 1000, min(rating.max_charge_current_a * 1000, context.asked_ma))
+    most = min(rating.max_charge_current_a * 1000, vehicle.max_charge_ma)
+    least = -min(rating.max_discharge_current_a * 1000, vehicle.max_discharge_ma)
     return SetOutput(
-        voltage_mv=min(context.asked_mv, rating.max_voltage_v * 1000),
-        current_ma=current,
+        voltage_mv=min(context.asked_mv, vehicle.max_voltage_mv, rating.max_voltage_v * 1000),
+        current_ma=max(least, min(most, context.asked_ma)),
         charge_w=charge_w,
         discharge_w=discharge_w,
     )

@@ -150,8 +150,8 @@ class Bench:
 
     def _measure(self, output: ports.SetOutput) -> Fact:
         voltage_mv = min(output.voltage_mv, 400_000)
-        highest = output.charge_w * 1_000_000 // voltage_mv
-        lowest = -output.discharge_w * 1_000_000 // voltage_mv
+        highest = output.charge_w * 1_000_000 // max(1, voltage_mv)
+        lowest = -output.discharge_w * 1_000_000 // max(1, voltage_mv)
         return ports.Measured(voltage_mv, max(lowest, min(highest, output.current_ma)))
 
     def fact(self, fact: Fact) -> None:
