@@ -69,6 +69,7 @@ def _encode(element: Element, schema: Schema, roots: Roots, name: QName, *, frag
 
 
 def _decode(data: bytes, schema: Schema, roots: Roots, *, is_fragment: bool) -> Element:
+    data = bytes(data)
     reader = Reader(data, schema)
     try:
         return _read(reader, data, roots, is_fragment=is_fragment)

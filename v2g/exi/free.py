@@ -3,6 +3,7 @@
 Such types are rare in a session, so an automaton walks them where other types have generated code.
 """
 
+import re
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -17,6 +18,8 @@ __all__ = ["FreePlan", "State", "states_of"]
 
 MAX_DEPTH: Final = 16
 """Undeclared elements nest no deeper than this."""
+
+_XML_NAME: Final = re.compile(r"[^\W\d][\w.\-]*")
 
 _ATTRIBUTE: Final = "attribute"
 _ELEMENT: Final = "element"
@@ -187,6 +190,9 @@ class FreePlan:
         """Append the attributes and content of an element, and its end."""
         if element.__class__ is not self.type:
             raise Refusal(f"{type(element).__name__} where {self.type.__name__} is declared")
+        content = getattr(element, self.field)
+        if content.__class__ is not tuple:
+            raise Refusal(f"{type(content).__name__} where a tuple is declared")
         base = 0
         for index, each in enumerate(self.attributes):
             value = getattr(element, each.events[0].field)
@@ -199,7 +205,7 @@ class FreePlan:
             base = index + 1
         skipped = len(self.attributes) - base
         state = self.states[0]
-        for item in getattr(element, self.field):
+        for item in content:
             code, after = self._code(state, item)
             acc = acc << (skipped + state.size).bit_length() | skipped + code
             acc = self._put(acc, item, out)
@@ -241,7 +247,7 @@ def read_any(reader: Reader) -> AnyElement:
     reader.depth += 1
     if reader.depth > MAX_DEPTH:
         raise Refusal(f"undeclared elements nest deeper than {MAX_DEPTH}")
-    name = _read_name(reader)
+    name = _open_name(reader)
     attributes: list[AnyAttribute] = []
     content: list[str | AnyElement] = []
     is_typed = False
@@ -254,6 +260,8 @@ def read_any(reader: Reader) -> AnyElement:
                 is_typed = True
                 reader.names.typed.add(name)
                 continue
+            if reader.names.is_closed(attribute.uri):
+                raise Refusal(f"attribute {attribute.local} is in {attribute.uri}, which is not supported")
             value = reader.string(0, None)
             attributes.append(AnyAttribute(namespace=attribute.uri, name=attribute.local, value=value))
         else:
@@ -275,6 +283,14 @@ def _next_event(reader: Reader, name: QName, *, is_start: bool, is_typed: bool) 
             return _TYPE
         return _BUILT_IN_START[reader.take(2)]
     return (_ELEMENT, _TEXT)[reader.take(1)] if reader.take(1) else _END
+
+
+def _open_name(reader: Reader) -> QName:
+    """Read the name of an undeclared element, which is in no schema's namespace."""
+    name = _read_name(reader)
+    if reader.names.is_closed(name.uri):
+        raise Refusal(f"{name.local} is in {name.uri}, where only undeclared elements are supported")
+    return name
 
 
 def _read_name(reader: Reader) -> QName:
@@ -299,8 +315,8 @@ def _read_name(reader: Reader) -> QName:
             raise Refusal("a name that is in no table")
         return QName(known[index], uri)
     name = reader.characters(size - 1)
-    if not name:
-        raise Refusal("an empty name")
+    if not _XML_NAME.fullmatch(name):
+        raise Refusal(f"{name!r} is no name")
     names.add_local(uri, name)
     return QName(name, uri)
 
@@ -335,8 +351,8 @@ def put_any(acc: int, element: AnyElement, names: Names, depth: int) -> int:
 
 def _put_name(acc: int, qname: QName, names: Names) -> int:
     name, uri = qname
-    if not name:
-        raise Refusal("an empty name")
+    if not _XML_NAME.fullmatch(name):
+        raise Refusal(f"{name!r} is no name")
     width = len(names.uris).bit_length()
     if uri in names.locals:
         acc = acc << width | names.uris.index(uri) + 1

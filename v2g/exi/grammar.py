@@ -66,7 +66,7 @@ def fragment(schema: Schema) -> Roots:
             for particle in model.particles:
                 for event in particle.events:
                     if event.kind is Kind.ELEMENT and event.type is not None:
-                        types.setdefault(event.qname, set()).add(event.type)
+                        types.setdefault(event.qname, set()).add(_concrete(event.type))
             if model.content is not None:
                 for leaf in leaves(model.content.model):
                     types.setdefault(qname_of(leaf), set()).add(leaf)
@@ -83,8 +83,13 @@ def _globals(schema: Schema) -> dict[QName, set[_Type]]:
 
 def _type(declaration: object) -> _Type:
     if isinstance(declaration, type) and issubclass(declaration, Element):
-        return None if model_of(declaration).abstract else declaration
+        return _concrete(declaration)
     return simple_of(declaration)
+
+
+def _concrete(declaration: _Type) -> _Type:
+    """Return None for an abstract type, which no element can have by itself."""
+    return None if isinstance(declaration, type) and model_of(declaration).abstract else declaration
 
 
 def root_name(declaration: type[Element], schema: Schema, name: str | None) -> QName:

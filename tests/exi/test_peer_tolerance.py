@@ -1,0 +1,119 @@
+"""Streams that other encoders write differently are understood, or refused with a reason."""
+
+import msgspec
+import pytest
+
+from v2g.errors import ExiDecodeError, ExiEncodeError
+from v2g.exi import decode, decode_fragment, encode, encode_fragment
+from v2g.exi.declare import AnyElement
+from v2g.exi.grammar import fragment
+from v2g.iso15118.messages.certificates import ContractCertificateChain, SubCertificates
+from v2g.iso15118.messages.common_messages import (
+    Authorization,
+    AuthorizationReq,
+    PnC_AReqAuthorizationMode,
+    ServiceDiscoveryReq,
+    ServiceIDList,
+    SessionSetupReq,
+)
+from v2g.iso15118.messages.common_types import MessageHeader
+from v2g.iso15118.messages.schemas import COMMON_MESSAGES, XMLDSIG
+from v2g.iso15118.messages.xmldsig import DigestMethod
+
+HEADER = MessageHeader(session_id=bytes(8), time_stamp=1)
+
+BEFORE_BODY = 8 + 6 + 1 + (1 + 1 + 8 + 64 + 1) + (1 + 1 + 8 + 1) + 2
+"""Bits of the EXI header, the document code, and a message header with this session and time."""
+
+
+def bits(octets: bytes) -> str:
+    return "".join(f"{octet:08b}" for octet in octets)
+
+
+def octets(text: str) -> bytes:
+    text += "0" * (-len(text) % 8)
+    return int(text, 2).to_bytes(len(text) // 8)
+
+
+def test_an_empty_string_in_either_form() -> None:
+    """EXIficient ends the element at once, which is second-level event 0; cbexigen writes a string of length 0."""
+    message = SessionSetupReq(header=HEADER, evcc_id="")
+    ours = bits(encode(message))
+    assert ours[BEFORE_BODY:].rstrip("0") == "0" + "0" + "0000001"  # start, value of length 0 + 2
+    theirs = octets(ours[:BEFORE_BODY] + "0" + "1000" + "0")
+    assert decode(theirs, COMMON_MESSAGES) == message
+
+
+def test_a_full_list_in_either_form() -> None:
+    """After the last item that is allowed, cbexigen still writes the two bits of the items before."""
+    message = ServiceDiscoveryReq(header=HEADER, supported_service_ids=ServiceIDList(service_id=tuple(range(1, 17))))
+    size = BEFORE_BODY + 2 + (1 + 10) + 15 * (2 + 10) + 1 + 1
+    ours = bits(encode(message))
+    assert len(ours) - size < 8
+    assert ours[size - 2 : size] == "00"
+    assert decode(octets(ours[: size - 2] + "01" + "0"), COMMON_MESSAGES) == message
+
+
+def test_a_full_list_deep_inside_in_either_form() -> None:
+    chain = ContractCertificateChain(
+        certificate=b"leaf", sub_certificates=SubCertificates(certificate=(b"one", b"two", b"three"))
+    )
+    message = AuthorizationReq(
+        header=HEADER,
+        selected_authorization_service=Authorization.PnC,
+        pnc_a_req_authorization_mode=PnC_AReqAuthorizationMode(
+            id="id1", gen_challenge=bytes(range(16)), contract_certificate_chain=chain
+        ),
+    )
+    ours = bits(encode(message))
+    end = len(ours.rstrip("0")) + 1  # the last certificate ends in a 1 bit, then its element ends
+    assert decode(octets(ours[:end] + "01" + "000"), COMMON_MESSAGES) == message
+
+
+def test_one_item_too_many_is_refused() -> None:
+    message = ServiceDiscoveryReq(header=HEADER, supported_service_ids=ServiceIDList(service_id=tuple(range(1, 17))))
+    size = BEFORE_BODY + 2 + (1 + 10) + 15 * (2 + 10)
+    item = "00" + "0" + "00000001" + "0"
+    for end in ("00", "010"):
+        with pytest.raises(ExiDecodeError):
+            decode(octets(bits(encode(message))[:size] + item + end), COMMON_MESSAGES)
+
+
+def test_deviations_that_are_not_supported_are_refused_with_their_place() -> None:
+    """xsi:type, undeclared attributes and undeclared elements are second-level events everywhere."""
+    message = SessionSetupReq(header=HEADER, evcc_id="a")
+    ours = bits(encode(message))
+    with pytest.raises(ExiDecodeError, match="not foresee") as caught:
+        decode(octets(ours[:14] + "1001" + ours[14:]), COMMON_MESSAGES)
+    assert caught.value.bit_position == 14
+    with pytest.raises(ExiDecodeError, match="undeclared") as caught:
+        decode(octets(ours[: BEFORE_BODY + 1] + "1001" + ours[BEFORE_BODY + 1 :]), COMMON_MESSAGES)
+    assert caught.value.path == "SessionSetupReq/EVCCID"
+
+
+def test_undeclared_elements_in_the_built_in_grammar() -> None:
+    """Without xsi:type, as the EXI 1.0 grammar alone would have it."""
+    element = DigestMethod(algorithm="x", content=(AnyElement(namespace="urn:a", name="b"),))
+    ours = bits(encode_fragment(element, XMLDSIG))
+    typed = "01" + "011" + "00000000" + "1" + "100" + "00000000" + "001100" + "010"  # xsi:type="xsd:anyType", end
+    end = "01" + f"{fragment(XMLDSIG).end:06b}"
+    start, _, rest = ours.partition(typed)
+    assert rest.rstrip("0") == end.rstrip("0")
+    assert decode_fragment(octets(start + "00" + end), XMLDSIG) == element
+    text = "11" + "00000011" + "01100011" + "0"  # text "c", end
+    assert decode_fragment(octets(start + text + end), XMLDSIG) == msgspec.structs.replace(
+        element, content=(AnyElement(namespace="urn:a", name="b", content=("c",)),)
+    )
+
+
+def test_nesting_is_bounded() -> None:
+    element = AnyElement(namespace="urn:a", name="b")
+    for _ in range(15):
+        element = AnyElement(namespace="urn:a", name="b", content=(element,))
+    assert encode_fragment(DigestMethod(algorithm="x", content=(element,)), XMLDSIG)
+    with pytest.raises(ExiEncodeError):
+        encode_fragment(DigestMethod(algorithm="x", content=(AnyElement(name="c", content=(element,)),)), XMLDSIG)
+    plain = bits(encode_fragment(DigestMethod(algorithm="x"), XMLDSIG))
+    endless = "00" + ("000" + "00000001" + "01100001" + "00000010" + "01100001" + "10") + "110" * 5000
+    with pytest.raises(ExiDecodeError):
+        decode_fragment(octets(plain[: 8 + 6 + 1 + 16] + endless), XMLDSIG)
