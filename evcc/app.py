@@ -72,6 +72,8 @@ async def _assemble(config: EvccConfig, clock: Clock, observe: EventLog) -> "Asy
     """Build the vehicle from its configuration and take it apart again, hardware last."""
     async with contextlib.AsyncExitStack() as stack:
         wires = await _wires(config, stack)
+        stack.callback(observe, Observe("link", "unplugged"))
+        stack.callback(wires.pilot.unplug)  # the last thing that happens: by then the hardware has left everything safe
         hardware = SimulatedVehicle(
             config.battery,
             line=wires.line,
@@ -122,7 +124,7 @@ class Vehicle:
     wires: Wires
 
     async def drive(self, wrap: Wrap) -> str:
-        """Plug in, run one session, unplug; return the reason of the session's end. Raises V2GError before that."""
+        """Plug in and run one session; return the reason of the session's end. Raises V2GError before that."""
         plugged_at = self.clock.monotonic()
         link: VehicleLink | None = None
         pilot = self.wires.pilot
@@ -139,8 +141,6 @@ class Vehicle:
             if link is not None:
                 link.terminate()
                 link.close()
-            pilot.unplug()
-            self.observe(Observe("link", "unplugged"))
 
     async def _connect(self) -> tls.TlsStream:
         config = self.config

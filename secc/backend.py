@@ -90,7 +90,8 @@ class StationBackend:
         )
 
     async def _needs(self, command: ports.ReportChargingNeeds) -> None:
-        await self._station.charging_needs(msgspec.convert(msgspec.structs.asdict(command), EvNeeds))
+        needs = {**msgspec.structs.asdict(command), "control_mode": command.control_mode.lower()}
+        await self._station.charging_needs(msgspec.convert(needs, EvNeeds))
 
     def _sample(self, power_w: int | None = None, soc: int | None = None) -> MeterSample:
         reading = self._meter.read(self._clock.utc_ms())

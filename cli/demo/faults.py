@@ -12,7 +12,6 @@ from pathlib import Path
 
 import msgspec
 from cryptography.hazmat.primitives.asymmetric import ec
-from v2g.iso15118.messages.common_messages import AuthorizationReq, ServiceSelectionReq
 
 from v2g import exi
 from v2g.asn1.discharge import (
@@ -26,6 +25,7 @@ from v2g.asn1.discharge import (
 )
 from v2g.errors import Asn1Error
 from v2g.iso15118.messages import APP_PROTOCOL, COMMON_MESSAGES, DC
+from v2g.iso15118.messages.common_messages import AuthorizationReq, ServiceSelectionReq
 from v2g.iso15118.messages.dc import DC_CableCheckReq, DC_ChargeLoopReq, DC_ChargeLoopRes
 from v2g.iso15118.v2gtp import Frame, Framer, PayloadType, frame
 from v2g.net.runner import ByteStream

@@ -1,0 +1,226 @@
+"""Runs one scenario: starts what it needs, plays the grid operator and fate, and stops everything in good order."""
+
+import contextlib
+import signal
+import socket
+import ssl
+import time
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from cli.demo.broker import Broker, find_mosquitto, start_broker
+from cli.demo.folder import LOWERED_LIMIT_W, RunFolder
+from cli.demo.processes import Event, Program, free_port, program, wait_for
+from cli.demo.scenarios import Scenario
+from cli.demo.timeline import Timeline
+from v2g.errors import TimeoutExpired, TransportError
+
+START_S: Final = 10.0
+SESSION_S: Final = 90.0
+SETTLE_S: Final = 6.0
+POLL_S: Final = 0.02
+LOOPS_BEFORE_FATE: Final = 8
+AWAY_S: Final = 2.0
+
+
+class Conductor:
+    """One run in one folder. `events` holds everything that was reported, in the order in which it was read."""
+
+    def __init__(self, folder: RunFolder, timeline: Timeline) -> None:
+        self.folder, self.timeline = folder, timeline
+        self.scenario: Scenario = folder.scenario
+        self.events: list[Event] = []
+        self.programs: dict[str, Program] = {}
+        self.broker: Broker | None = None
+        self.transport = "http"
+        self._ports = {"ocpp": 0, "api": 0, "sdp": 0}
+        self._shown = 0
+        self._discharging = self._loops = 0
+        self._fate: list[Callable[[], bool]] = []
+
+    def play(self) -> None:
+        """Run the scenario to its end. Raises V2GError when a program cannot be started or does not end."""
+        try:
+            self._start_broker()
+            self._start_csms()
+            self._start_secc()
+            self._choose_fate()
+            self._start_evcc()
+            self._follow_session()
+            self._follow_settlement()
+        finally:
+            for name in ("evcc", "secc", "csms"):
+                if name in self.programs:
+                    self.programs[name].stop()
+            if self.broker is not None:
+                self.broker.stop()
+            self._read()
+
+    # -- programs
+
+    def _start_broker(self) -> None:
+        mosquitto = find_mosquitto()
+        if mosquitto is None:
+            self.say("telemetry", "no mosquitto here: telemetry goes over HTTPS")
+            return
+        pki = self.folder.pki
+        self.broker = start_broker(
+            mosquitto,
+            self.folder.path / "broker",
+            free_port(),
+            ca=pki.path("csms/root.pem"),
+            chain=pki.path("csms/broker/chain.pem"),
+            key=pki.path("csms/broker/leaf.key"),
+        )
+        self.folder.mqtt_port = self.broker.port
+        self.transport = "mqtt"
+        self.say("telemetry", f"mosquitto listens on port {self.broker.port}, TLS 1.3")
+
+    def _start_csms(self) -> None:
+        config = self.folder.csms_config(ocpp_port=self._ports["ocpp"], api_port=self._ports["api"])
+        ready = self._start(program("csms", self.folder.path, config), "ocpp", "ready")
+        self._ports.update(ocpp=ready.data["ocpp_port"], api=ready.data["api_port"])
+
+    def _start_secc(self) -> None:
+        self._ports["sdp"] = self._ports["sdp"] or free_port(socket.SOCK_DGRAM)
+        config = self.folder.secc_config(ocpp_port=self._ports["ocpp"], sdp_port=self._ports["sdp"])
+        self._start(self._program("secc", config, self.scenario.secc_fault), "session", "ready")
+
+    def _start_evcc(self) -> None:
+        config = self.folder.evcc_config(sdp_port=self._ports["sdp"], api_port=self._ports["api"])
+        evcc = self.programs["evcc"] = self._program("evcc", config, self.scenario.evcc_fault)
+        evcc.start()
+
+    def _program(self, name: str, config: Path, fault: object) -> Program:
+        if fault is None:
+            return program(name, self.folder.path, config)
+        value = getattr(fault, "value", "")
+        return program(name, self.folder.path, config, module="cli.demo.faults", arguments=(name, value))
+
+    def _start(self, new: Program, stage: str, name: str) -> Event:
+        known = self.programs.get(new.name)
+        if known is not None:  # restarted: its files go on where they were
+            new.events = known.events
+            new.cpu_s, new.rss_mib = known.cpu_s, known.rss_mib
+        self.programs[new.name] = new
+        new.start()
+        event = wait_for(new, stage, name, self.events, seconds=START_S)
+        self._show()
+        return event
+
+    # -- following
+
+    def say(self, stage: str, words: str) -> None:
+        """Show what the demo itself does."""
+        self.timeline.say(time.monotonic(), "demo", stage, words)
+
+    def _read(self) -> list[Event]:
+        fresh = [event for each in self.programs.values() for event in each.events.read()]
+        self.events += sorted(fresh, key=lambda event: event.t)
+        return self._show()
+
+    def _show(self) -> list[Event]:
+        fresh = self.events[self._shown :]
+        self._shown = len(self.events)
+        for event in fresh:
+            self.timeline.show(event)
+        return fresh
+
+    def _follow_session(self) -> None:
+        deadline = time.monotonic() + SESSION_S
+        evcc = self.programs["evcc"]
+        while True:
+            ended = evcc.poll() is not None
+            for event in self._read():
+                if (event.process, event.stage, event.name) == ("evcc", "loop", "flow"):
+                    self._loops += 1
+                    self._discharging += event.data.get("power_w", 0) < 0
+            self._fate = [fate for fate in self._fate if not fate()]
+            if ended:
+                return
+            if time.monotonic() > deadline:
+                raise TimeoutExpired("demo session", SESSION_S, hint=f"see {evcc.log}")
+            time.sleep(POLL_S)
+
+    def _follow_settlement(self) -> None:
+        """Wait until the back end has settled what was opened and stored the telemetry that was sent."""
+        for fate in self._fate:
+            fate()
+        deadline = time.monotonic() + SETTLE_S
+        while time.monotonic() < deadline and not self._complete():
+            self._read()
+            time.sleep(POLL_S)
+
+    def _complete(self) -> bool:
+        opened = any(e.name == "transaction_started" and e.process == "csms" for e in self.events)
+        settled = any(e.name == "settled" for e in self.events)
+        ended = any(e.name == "transaction_ended" for e in self.events)
+        sent = sum(e.data["sent"] for e in self.events if (e.stage, e.name) == ("telemetry", "stopped"))
+        return (not opened or (settled and ended)) and self.stored() >= sent
+
+    def stored(self) -> int:
+        """Return how many telemetry records the back end has stored."""
+        marks = {(e.data["ev"], e.data["boot"]): e.data["highest"] for e in self.events if e.name == "telemetry_stored"}
+        return sum(marks.values())
+
+    # -- the grid operator and fate; each returns whether it is done
+
+    def _choose_fate(self) -> None:
+        if self.scenario.lower_limit:
+            self._fate.append(self._lower_limit)
+        if self.scenario.csms_away:
+            self._fate += [self._kill_csms]
+        if self.scenario.kill_secc:
+            self._fate.append(self._kill_secc)
+
+    def _lower_limit(self) -> bool:
+        if self._discharging < LOOPS_BEFORE_FATE:
+            return False
+        self.say("grid", f"the grid operator lowers the export limit to {LOWERED_LIMIT_W / 1000:.0f} kW")
+        context = ssl.create_default_context(cafile=str(self.folder.pki.path("csms/root.pem")))
+        request = urllib.request.Request(
+            f"https://127.0.0.1:{self._ports['api']}/grid/signal",
+            data=self.folder.signal(2, LOWERED_LIMIT_W).to_json(),
+            headers={"Authorization": f"Bearer {self.folder.token}", "Content-Type": "application/json"},
+            method="PUT",
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=5, context=context) as answer:  # noqa: S310  always https
+                answer.read()
+        except OSError as error:
+            raise TransportError(f"grid signal not taken: {error}") from None
+        return True
+
+    def _kill_csms(self) -> bool:
+        if self._loops < LOOPS_BEFORE_FATE:
+            return False
+        self.say("fate", "the back end is killed with -9")
+        self.programs["csms"].stop(signal.SIGKILL)
+        back = time.monotonic() + AWAY_S
+        self._fate.append(lambda: self._revive_csms(back))
+        return True
+
+    def _revive_csms(self, back: float) -> bool:
+        if time.monotonic() < back and self.programs["evcc"].poll() is None:
+            return False
+        self.say("fate", "the back end starts again")
+        self._start_csms()
+        return True
+
+    def _kill_secc(self) -> bool:
+        if self._discharging < LOOPS_BEFORE_FATE:
+            return False
+        self.say("fate", "the charger is killed with -9 while power flows back")
+        self.programs["secc"].stop(signal.SIGKILL)
+        self._fate.append(self._revive_secc)
+        return True
+
+    def _revive_secc(self) -> bool:
+        if self.programs["evcc"].poll() is None:
+            return False
+        self.say("fate", "the charger starts again")
+        with contextlib.suppress(TimeoutExpired):
+            self._start_secc()
+        return True

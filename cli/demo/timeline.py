@@ -1,0 +1,63 @@
+"""Shows events as they happen: coloured lines and a status line at a terminal, plain lines to a pipe, or JSON."""
+
+import sys
+from types import TracebackType
+from typing import Final, Self
+
+import msgspec
+from rich.console import Console
+from rich.status import Status
+
+from cli.demo.processes import Event
+from cli.demo.story import tell
+from cli.output import print_json
+
+COLOURS: Final = {"evcc": "green", "secc": "cyan", "csms": "magenta", "demo": "yellow"}
+
+
+class Timeline:
+    """One run's timeline. `start` (s, CLOCK_MONOTONIC) is its zero; `style` is `rich`, `plain` or `json`."""
+
+    def __init__(self, start: float, style: str) -> None:
+        self._start, self._style = start, style
+        self._console = Console(highlight=False)
+        self._status: Status | None = None
+
+    def __enter__(self) -> Self:
+        if self._style == "rich":
+            self._status = self._console.status("starting")
+            self._status.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        if self._status is not None:
+            self._status.stop()
+
+    def show(self, event: Event) -> None:
+        """Show an event if it is part of the story; JSON shows all."""
+        if self._style == "json":
+            print_json({"record": "event", **msgspec.to_builtins(event), "t": round(event.t - self._start, 4)})
+            return
+        if (event.process, event.stage, event.name) == ("evcc", "loop", "flow"):
+            self._flow(event)
+        words = tell(event)
+        if words is not None:
+            self.say(event.t, event.process, event.stage, words)
+
+    def say(self, t: float, process: str, stage: str, words: str) -> None:
+        """Show one line."""
+        seconds = t - self._start
+        if self._style == "rich":
+            colour = COLOURS.get(process, "white")
+            self._console.print(f"[dim]{seconds:7.3f}[/] [{colour}]{process:<5}[/] [dim]{stage:<13}[/] {words}")
+        elif self._style == "plain":
+            sys.stdout.write(f"{seconds:7.3f} {process:<5} {stage:<13} {words}\n")
+            sys.stdout.flush()
+
+    def _flow(self, event: Event) -> None:
+        if self._status is not None:
+            data = event.data
+            self._status.update(
+                f"{data['power_w'] / 1000:+.1f} kW at {data['voltage_mv'] / 1000:.0f} V, battery {data['soc']:.1f} %, "
+                f"charger allows {data['evse_charge_w'] / 1000:.1f} kW in, {data['evse_discharge_w'] / 1000:.1f} kW out"
+            )
