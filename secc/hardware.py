@@ -32,8 +32,11 @@ Seconds = Annotated[float, Meta(ge=0, le=60)]
 class EvseHardware(Protocol):
     """What the session needs of a charger's power electronics. All methods are called in one event loop."""
 
-    def subscribe(self, callback: OnFact) -> None:
-        """Call `callback` with every Measured, MeterRead, ContactorState and HardwareFault from now on."""
+    def subscribe(self, callback: OnFact) -> Callable[[], None]:
+        """Call `callback` with every Measured, MeterRead, ContactorState and HardwareFault from now on.
+
+        Returns what ends that; a session that is over lets go of its hardware.
+        """
 
     def execute(self, command: Command) -> Coroutine[Any, Any, Fact | None] | None:
         """Carry out a hardware command of `secc.core.ports`, as the command says: at once, or by a coroutine.
@@ -93,11 +96,12 @@ class SimulatedEvse:
         """Whether the output is connected to the inlet."""
         return self._closed
 
-    def subscribe(self, callback: OnFact) -> None:
+    def subscribe(self, callback: OnFact) -> Callable[[], None]:
         """Call `callback` with every fact from now on, and with the present values at once."""
         self._callbacks.append(callback)
         callback(self.present)
         callback(self._reading())
+        return lambda: self._callbacks.remove(callback)
 
     def execute(self, command: Command) -> Coroutine[Any, Any, Fact | None] | None:
         """Carry out a hardware command; anything else does nothing."""
@@ -199,7 +203,7 @@ class SimulatedEvse:
         return ports.MeterRead(reading.utc_ms, reading.import_mwh, reading.export_mwh, self._meter.serial)
 
     def _tell(self, fact: Fact) -> None:
-        for callback in self._callbacks:
+        for callback in tuple(self._callbacks):
             callback(fact)
 
     async def _report_forever(self) -> None:

@@ -1,0 +1,259 @@
+"""The runner executes in order, survives what breaks, and never leaves power on."""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any
+
+import pytest
+
+from v2g.errors import CodecError, StoreError, TransportError
+from v2g.iso15118.session import Command, Fact, Session
+from v2g.iso15118.v2gtp import frame
+from v2g.net.clock import Clock
+from v2g.net.runner import Runner
+from v2g.observe import Observe
+
+
+class Do(Command, frozen=True):
+    word: str
+
+
+class Done(Fact, frozen=True):
+    word: str
+
+
+class Stream:
+    """A byte stream in the hand."""
+
+    def __init__(self) -> None:
+        self.incoming: asyncio.Queue[bytes | Exception] = asyncio.Queue()
+        self.written = b""
+        self.closed = False
+        self.broken = False
+
+    async def read(self, n: int) -> bytes:
+        item = await self.incoming.get()
+        if isinstance(item, Exception):
+            raise item
+        return item
+
+    async def write(self, data: bytes) -> None:
+        if self.broken:
+            raise TransportError("gone")
+        self.written += data
+
+    async def close(self) -> None:
+        self.closed = True
+        if self.broken:
+            raise TransportError("gone")
+
+
+class Script(Session):
+    """A session whose moves are given by the test: word heard -> actions."""
+
+    def __init__(self, **moves: Any) -> None:
+        super().__init__(entropy=bytes)
+        self.moves = moves
+        self.heard: list[str] = []
+
+    def _hear(self, word: str) -> None:
+        self.heard.append(word)
+        move = self.moves.get(word)
+        if move is not None:
+            move(self)
+
+    def _on_start(self) -> None:
+        self._hear("start")
+
+    def _on_message(self, message: Any, payload_type: int) -> None:
+        self._hear("message")
+
+    def _on_discharge(self, payload: bytes) -> None:
+        self._hear(payload.decode())
+
+    def _on_broken(self, error: CodecError) -> None:
+        self._hear("broken")
+
+    def _on_eof(self) -> None:
+        self._hear("eof")
+        self._close("eof")
+
+    def _on_fact(self, fact: Fact) -> None:
+        assert isinstance(fact, Done)
+        self._hear(fact.word)
+
+    def _on_timer(self, name: str) -> None:
+        self._hear(name)
+
+    def _on_abort(self, reason: str) -> None:
+        self._hear("abort")
+        self._command(Do("power off"), Do("books"))
+        self._close(reason)
+
+
+class Shell:
+    """A runner with an executor that writes down, and does what the test wants."""
+
+    def __init__(self, session: Script, **outcomes: Any) -> None:
+        self.session, self.stream, self.outcomes = session, Stream(), outcomes
+        self.done: list[str] = []
+        self.events: list[Observe] = []
+        self.runner = Runner(session, self.stream, execute=self.execute, clock=Clock(), observe=self.events.append)
+
+    def execute(self, command: Command) -> Coroutine[Any, Any, Fact | None] | None:
+        assert isinstance(command, Do)
+        self.done.append(command.word)
+        outcome = self.outcomes.get(command.word.replace(" ", "_"))
+        return outcome(self) if outcome else None  # type: ignore[no-any-return]
+
+    async def run(self) -> str:
+        async with asyncio.timeout(5):
+            return await self.runner.run()
+
+
+def say(*words: str) -> Any:
+    return lambda session: session._command(*(Do(word) for word in words))
+
+
+async def test_actions_are_executed_in_order_and_what_was_sent_leaves_before_the_close() -> None:
+    def start(session: Script) -> None:
+        session._command(Do("a"))
+        session._send_discharge(b"x" * 100_000)
+        session._command(Do("b"))
+        session._close("finished")
+
+    shell = Shell(Script(start=start))
+    assert await shell.run() == "finished"
+    assert shell.done == ["a", "b"]
+    assert len(shell.stream.written) == 100_008
+    assert shell.stream.closed
+
+
+async def test_a_slow_command_returns_as_a_fact_and_one_without_outcome_does_not() -> None:
+    async def slow(outcome: Fact | None) -> Fact | None:
+        await asyncio.sleep(0)
+        return outcome
+
+    session = Script(start=say("silent", "slow"), slow=lambda s: s._close("finished"))
+    shell = Shell(session, slow=lambda _: slow(Done("slow")), silent=lambda _: slow(None))
+    assert await shell.run() == "finished"
+    assert session.heard == ["start", "slow"]
+
+
+async def test_a_fact_told_by_a_command_waits_until_its_step_is_done() -> None:
+    session = Script(start=say("tell", "next"), told=say("later"), end=lambda s: s._close("finished"))
+
+    def tell(shell: Shell) -> None:
+        shell.runner.fact(Done("told"))
+        shell.runner.fact(Done("end"))
+
+    shell = Shell(session, tell=tell)
+    await shell.run()
+    assert shell.done == ["tell", "next", "later"]
+
+
+async def test_the_one_timer_follows_the_session() -> None:
+    def start(session: Script) -> None:
+        session._arm("first", 0.001)
+        session._arm("second", 0.002)
+
+    session = Script(start=start, second=lambda s: s._close("finished"))
+    assert await Shell(session).run() == "finished"
+    assert session.heard == ["start", "first", "second"]
+
+
+@pytest.mark.parametrize("end", [b"", TransportError("reset")])
+async def test_the_end_of_the_stream_is_told_however_it_comes(end: Any) -> None:
+    shell = Shell(Script())
+    shell.stream.incoming.put_nowait(end)
+    assert await shell.run() == "eof"
+    assert bool(shell.events) == (end != b"")
+
+
+async def test_what_is_read_reaches_the_session() -> None:
+    shell = Shell(Script(hello=lambda s: s._close("finished")))
+    for part in (frame(0xA000, b"hello")[:5], frame(0xA000, b"hello")[5:]):
+        shell.stream.incoming.put_nowait(part)
+    assert await shell.run() == "finished"
+
+
+async def test_a_stream_that_cannot_be_written_or_closed_is_the_end_not_a_crash() -> None:
+    shell = Shell(Script(start=lambda s: s._send_discharge(b"x")))
+    shell.stream.broken = True
+    assert await shell.run() == "eof"
+    assert [each.name for each in shell.events] == ["link_lost", "close_failed"]
+
+
+async def test_an_abort_from_outside_executes_what_makes_it_safe() -> None:
+    shell = Shell(Script())
+    asyncio.get_running_loop().call_soon(shell.runner.abort, "pulled")
+    assert await shell.run() == "pulled"
+    assert shell.done == ["power off", "books"]
+
+
+def fails(error: Exception) -> Any:
+    def fail(_: Shell) -> None:
+        raise error
+
+    return fail
+
+
+async def test_a_command_that_fails_stops_power_before_it_is_raised() -> None:
+    shell = Shell(Script(start=say("journal", "power on")), journal=fails(StoreError("disk full")))
+    with pytest.raises(StoreError, match="disk full"):
+        await shell.run()
+    assert shell.done == ["journal", "power off", "books"]
+    assert shell.session.reason == "command_failed"
+    assert shell.stream.closed
+
+
+async def test_a_defect_in_the_core_stops_power_too() -> None:
+    shell = Shell(Script(start=fails(ZeroDivisionError())))
+    with pytest.raises(ZeroDivisionError):
+        await shell.run()
+    assert shell.done == ["power off", "books"]
+    assert shell.session.reason == "internal_error"
+
+
+async def test_a_slow_command_that_fails_stops_power_too() -> None:
+    async def slow() -> None:
+        raise StoreError("later")
+
+    shell = Shell(Script(start=say("slow")), slow=lambda _: slow())
+    with pytest.raises(StoreError, match="later"):
+        await shell.run()
+    assert shell.done == ["slow", "power off", "books"]
+
+
+async def test_one_safety_command_that_fails_does_not_keep_the_next_from_running() -> None:
+    shell = Shell(Script(start=fails(ZeroDivisionError())), power_off=fails(StoreError("too")))
+    with pytest.raises(ZeroDivisionError):
+        await shell.run()
+    assert shell.done == ["power off", "books"]
+
+
+async def test_commands_given_with_the_close_are_waited_for() -> None:
+    finished = []
+
+    async def slow() -> None:
+        await asyncio.sleep(0.01)
+        finished.append(True)
+
+    def start(session: Script) -> None:
+        session._command(Do("open contactors"))
+        session._close("finished")
+
+    shell = Shell(Script(start=start), open_contactors=lambda _: slow())
+    await shell.run()
+    assert finished == [True]
+
+
+async def test_who_cancels_gets_a_safe_end() -> None:
+    shell = Shell(Script())
+    task = asyncio.create_task(shell.runner.run())
+    await asyncio.sleep(0.001)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert shell.done == ["power off", "books"]
+    assert shell.stream.closed
