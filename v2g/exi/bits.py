@@ -38,6 +38,7 @@ MAX_INTEGER_BITS: Final = 4096
 
 _WINDOW: Final = 64
 _PADDING: Final = bytes(3 * _WINDOW)
+_UNFORESEEN: Final = "an event that the schema does not foresee, or a deviation that is not supported"
 _MAX_CODE_POINT: Final = 0x10FFFF
 
 
@@ -94,10 +95,19 @@ class Reader:
         self.n = n
         raise Refusal(why)
 
+    def outside(self, n: int, value: int, low: int | None, high: int | None) -> NoReturn:
+        """Report an integer outside the range of its type."""
+        bounds = [f"at least {low}"] if low is not None else []
+        bounds += [f"at most {high}"] if high is not None else []
+        self.refuse(n, f"{value} where {' and '.join(bounds)} is allowed")
+
+    def unforeseen(self, n: int) -> NoReturn:
+        """Report an event code that is not used, or escapes to deviations from the schema."""
+        self.refuse(n, _UNFORESEEN)
+
     def misplaced(self, n: int, bits: int) -> NoReturn:
         """Report the first of the bits that should be zero; the lowest of `bits` stands before the last `n` bits."""
-        self.n = n + bits.bit_length()
-        raise Refusal("an event that the schema does not foresee, or a deviation that is not supported")
+        self.refuse(n + bits.bit_length(), _UNFORESEEN)
 
     def take(self, width: int) -> int:
         """Read an n-bit unsigned integer of at most `GUARANTEED_BITS`."""

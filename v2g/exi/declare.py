@@ -188,7 +188,7 @@ class Schema(msgspec.Struct, frozen=True, eq=False):
     qualified_attributes: bool = True
     """attributeFormDefault: local attributes are in the target namespace."""
     payload_type: int | None = None
-    """V2GTP payload type that carries documents of this namespace (ISO 15118-20 table 12), if it is a message set."""
+    """V2GTP payload type that carries documents of this namespace, if it is a message set."""
 
     def elements(self) -> Mapping[str, object]:
         """Return the global elements: name to struct class or annotated simple type."""

@@ -195,7 +195,7 @@ class _Decoder:
                 assert simple.members is not None
                 members = self.source.constant(tuple(simple.members), simple.members)
                 size = len(simple.members)
-                check = f"if {name} >= {size}: r.refuse(n, f'{{{name}}} is not a value of {simple.members.__name__}')"
+                check = f"if {name} >= {size}: r.refuse(n, 'no value of {simple.members.__name__}')"
                 checks = [check] if size != 1 << simple.width else []
                 self._fixed(simple.width, name, *checks, f"{name} = {members}[{name}]")
             case "bits":
@@ -210,9 +210,7 @@ class _Decoder:
                 self._integer(name, simple)
 
     def _out_of_range(self, name: str, simple: Simple) -> str:
-        low = "" if simple.low is None else f" from {simple.low}"
-        high = "" if simple.high is None else f" up to {simple.high}"
-        return f"r.refuse(n, f'{{{name}}} is outside the range{low}{high}')"
+        return f"r.outside(n, {name}, {simple.low}, {simple.high})"
 
     def _integer(self, name: str, simple: Simple) -> None:
         """Read a variable-length integer, negative numbers as -(n + 1) after a sign bit (EXI 7.1.5, 7.1.6)."""
@@ -263,8 +261,7 @@ class _Decoder:
             self.afterwards.append(f"c = {base}")
         else:
             shift = [f"c += {base}"] if base else []
-            refusal = "'an event that the schema does not foresee, or a deviation that is not supported'"
-            check = f"if c >= {count}: r.refuse(n, {refusal})"
+            check = f"if c >= {count}: r.unforeseen(n)"
             self._fixed(count.bit_length(), "c", *([check] if count < (1 << count.bit_length()) else []), *shift)
         self._flush()
         self.live = True

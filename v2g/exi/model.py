@@ -2,7 +2,6 @@
 
 from enum import Enum
 from functools import cache
-from inspect import get_annotations
 from types import NoneType, UnionType
 from typing import Annotated, Any, Final, Literal, NamedTuple, Union, get_args, get_origin
 
@@ -126,7 +125,7 @@ def model_of(declaration: type[Element]) -> Model:
     for owner in reversed(declaration.__mro__):
         if not issubclass(owner, Element):
             continue
-        for name, annotation in get_annotations(owner).items():
+        for name, annotation in vars(owner).get("__annotations__", {}).items():
             if name not in wire:  # ClassVar
                 continue
             declared = _take_apart(annotation)

@@ -398,7 +398,7 @@ class TargetPosition(Element, frozen=True, kw_only=True):
 
 
 class VehicleCheckInReq(V2GRequest, frozen=True, kw_only=True):
-    """The vehicle reports its place while it drives in; distances in mm."""
+    """The vehicle reports its place while it drives in."""
 
     ev_check_in_status: EvCheckInStatus = field(name="EVCheckInStatus")
     parking_method: ParkingMethod = field(name="ParkingMethod")
@@ -408,7 +408,7 @@ class VehicleCheckInReq(V2GRequest, frozen=True, kw_only=True):
 
 
 class VehicleCheckInRes(V2GResponse, frozen=True, kw_only=True):
-    """Where the vehicle should go; distances in mm."""
+    """Where the vehicle should go."""
 
     parking_space: Short | None = field(name="ParkingSpace", default=None)
     device_location: Short | None = field(name="DeviceLocation", default=None)

@@ -259,7 +259,7 @@ class SPKIData(Element, frozen=True, kw_only=True, tag=True):
 
 
 class KeyInfo(Element, frozen=True, kw_only=True):
-    """The key that verifies the signature; V2G messages leave it out (V2G20-2426)."""
+    """The key that verifies the signature; V2G messages leave it out."""
 
     content: Annotated[
         tuple[
