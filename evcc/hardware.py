@@ -22,7 +22,7 @@ from evcc.core.ports import (
 )
 from v2g.iso15118.session import Command, Fact
 from v2g.net.clock import Clock
-from v2g.net.dc_line import ChargerDc
+from v2g.net.dc_line import ChargerDc, VehicleDc
 from v2g.slac.pilot import DutyReading, PilotState
 
 BREAKABLE_MA: Final = 5_000
@@ -33,6 +33,11 @@ BREAK_ANYWAY_S: Final = 1.0
 
 MATCHED_MV: Final = 20_000
 """Largest voltage across an open contactor that may be closed (ISO 15118-20 asks the charger to pre-charge)."""
+
+RESOLUTION_MV: Final = 100
+RESOLUTION_MA: Final = 200
+"""Smaller changes are not shown on the line, as a real sensor would not: charger and battery would answer each other
+for ever."""
 
 OnFact = Callable[[Fact], None]
 
@@ -147,6 +152,7 @@ class SimulatedVehicle:
         self._current_fell = asyncio.Event()
         self._inlet = PresentVoltage(0)
         self._charger: ChargerDc | None = None
+        self._shown: VehicleDc | None = None
         line.on_change(self._charger_changed)
         self._publish()
         self._stepper = asyncio.create_task(self._run(), name="battery")
@@ -183,6 +189,7 @@ class SimulatedVehicle:
                 self._line.report(current_ma)
             case SetPowerLimits():
                 self._limits = command
+                self._shown = None  # a new limit is told however small the change
                 self.step()
             case CloseContactor():
                 return self._close_contactor()
@@ -220,12 +227,20 @@ class SimulatedVehicle:
     def _publish(self) -> None:
         state = self._model.state
         volts = max(state.voltage_mv, 1) / 1000
-        self._line.publish(
+        shown = VehicleDc(
             state.voltage_mv,
-            contactor_closed=self._closed,
-            max_charge_ma=min(state.max_charge_ma, int(self._limits.charge_w / volts * 1000)),
-            max_discharge_ma=min(state.max_discharge_ma, int(self._limits.discharge_w / volts * 1000)),
+            self._closed,
+            min(state.max_charge_ma, int(self._limits.charge_w / volts * 1000)),
+            min(state.max_discharge_ma, int(self._limits.discharge_w / volts * 1000)),
         )
+        if self._shown is None or _differs(self._shown, shown):
+            self._shown = shown
+            self._line.publish(
+                shown.voltage_mv,
+                contactor_closed=shown.contactor_closed,
+                max_charge_ma=shown.max_charge_ma,
+                max_discharge_ma=shown.max_discharge_ma,
+            )
         driven = self._charger.voltage_mv if self._charger is not None and self._charger.contactor_closed else 0
         inlet = PresentVoltage(state.voltage_mv if self._closed else driven, self._flowing_ma())
         if inlet != self._inlet:
@@ -260,3 +275,18 @@ class SimulatedVehicle:
         while True:
             await asyncio.sleep(self._step_s)
             self.step()
+
+
+def _differs(shown: VehicleDc, now: VehicleDc) -> bool:
+    """Whether the line has to be told."""
+    return (
+        shown.contactor_closed is not now.contactor_closed
+        or abs(shown.voltage_mv - now.voltage_mv) >= RESOLUTION_MV
+        or any(
+            (before == 0) is not (after == 0) or abs(before - after) >= RESOLUTION_MA
+            for before, after in (
+                (shown.max_charge_ma, now.max_charge_ma),
+                (shown.max_discharge_ma, now.max_discharge_ma),
+            )
+        )
+    )
