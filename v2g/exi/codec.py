@@ -165,7 +165,7 @@ class _Library:
             self._write(model, source)
         known = {source.name_of(each, self._prefix): function for each, function in self._functions.items()}
         scope: dict[str, Any] = {**self._names, **known, **source.names, "_labels": source.labels}
-        exec(compile("\n".join(source.lines), _FILE, "exec", dont_inherit=True, optimize=0), scope)  # noqa: S102
+        exec(compile("\n".join(source.lines), _FILE, "exec", dont_inherit=True, optimize=0), scope)  # noqa: S102 - source of our own making
         for each in wanted:
             self._functions[each] = scope[source.name_of(each, self._prefix)]
         for plan in source.names.values():
