@@ -138,7 +138,8 @@ class Station:
     ) -> str:
         """Open a transaction and return its id. `reference` is the caller's name for it, unique among open ones.
 
-        `id_token_type` is eMAID unless given; an empty `emaid` means that nobody identified himself. Raises StoreError, also for a reference in use.
+        `id_token_type` is eMAID unless given; an empty `emaid` means that nobody identified himself.
+        Raises StoreError, also for a reference in use.
         """
         if reference in self._state.records:
             raise StoreError(f"transaction {reference} is open already")

@@ -1,0 +1,143 @@
+"""A CSMS that we did not write: the package `ocpp`, which checks every message against the official schemas."""
+
+import asyncio
+import contextlib
+import importlib
+import ssl
+from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import websockets
+from ocpp.exceptions import InternalError
+from ocpp.routing import on
+from websockets.typing import Subprotocol
+
+MODULES = {"ocpp2.0.1": "v201", "ocpp2.1": "v21"}
+
+
+class Backend:
+    """Records what a station says. Attributes and `answers` change what it is told."""
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[str, dict[str, Any]]] = []
+        self.boot_answers: list[tuple[str, int]] = []
+        self.refuse: dict[str, int] = {}
+        """Action -> how many of the next requests fail with an InternalError."""
+        self.answers: dict[str, dict[str, Any]] = {}
+        self.silent: set[str] = set()
+        self.versions = ["ocpp2.1", "ocpp2.0.1"]
+        self.connections = 0
+        self.point: Any = None
+        self._news = asyncio.Condition()
+        self._server: Any = None
+        self._stopping = asyncio.Event()
+        self.port = 0
+
+    def all(self, action: str) -> list[dict[str, Any]]:
+        """Return the payloads of every request of an action so far."""
+        return [payload for name, payload in self.seen if name == action]
+
+    async def wait(self, action: str, count: int = 1, *, where: Callable[[dict[str, Any]], bool] | None = None) -> Any:
+        """Wait for the `count`-th request of an action and return its payload."""
+
+        def found() -> list[dict[str, Any]]:
+            return [payload for payload in self.all(action) if where is None or where(payload)]
+
+        async with asyncio.timeout(10), self._news:
+            await self._news.wait_for(lambda: len(found()) >= count)
+        return found()[count - 1]
+
+    async def note(self, action: str, payload: dict[str, Any]) -> None:
+        """Record a request, and fail or keep silent as told."""
+        async with self._news:
+            self.seen.append((action, payload))
+            self._news.notify_all()
+        if self.refuse.get(action, 0) > 0:
+            self.refuse[action] -= 1
+            raise InternalError(description="on purpose")
+        if action in self.silent:
+            await self._stopping.wait()
+
+    async def ask(self, request: str, **fields: Any) -> Any:
+        """Send a request to the station and return the answer, as the package has it."""
+        async with asyncio.timeout(10):
+            module = importlib.import_module(type(self.point)._call.__name__)
+            return await self.point.call(getattr(module, request)(**fields), suppress=False)
+
+    async def start(self, context: ssl.SSLContext | None = None, port: int = 0) -> None:
+        """Listen."""
+        self._stopping.clear()
+        self._server = await websockets.serve(
+            self._serve,
+            "127.0.0.1",
+            port or self.port,
+            ssl=context,
+            subprotocols=[Subprotocol(version) for version in self.versions],
+        )
+        self.port = next(iter(self._server.sockets)).getsockname()[1]
+
+    async def stop(self) -> None:
+        """Stop listening and end every connection."""
+        self._stopping.set()
+        self._server.close()
+        await self._server.wait_closed()
+
+    async def _serve(self, connection: Any) -> None:
+        self.connections += 1
+        folder = MODULES[connection.subprotocol]
+        self.point = _point(folder, self)(connection.request.path.rsplit("/", 1)[1], connection, response_timeout=5)
+        with contextlib.suppress(websockets.ConnectionClosed):
+            await self.point.start()
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _point(folder: str, backend: Backend) -> Any:
+    result = importlib.import_module(f"ocpp.{folder}.call_result")
+    base = importlib.import_module(f"ocpp.{folder}").ChargePoint
+
+    async def boot(_: Any, **payload: Any) -> Any:
+        await backend.note("BootNotification", payload)
+        status, interval = backend.boot_answers.pop(0) if backend.boot_answers else ("Accepted", 300)
+        return result.BootNotification(current_time=_now(), interval=interval, status=status)
+
+    def simple(action: str, **fields: Any) -> Any:
+        async def handle(_: Any, **payload: Any) -> Any:
+            await backend.note(action, payload)
+            return getattr(result, action)(**(fields | backend.answers.get(action, {})))
+
+        handle.__name__ = action  # the package finds handlers by the name of their function
+        return on(action)(handle)
+
+    async def beat(_: Any, **payload: Any) -> Any:
+        await backend.note("Heartbeat", payload)
+        return result.Heartbeat(current_time=_now())
+
+    accepted = {"id_token_info": {"status": "Accepted"}}
+    handlers = [
+        on("BootNotification")(boot),
+        on("Heartbeat")(beat),
+        simple("StatusNotification"),
+        simple("Authorize", **accepted, certificate_status="Accepted"),
+        simple("TransactionEvent"),
+        simple("NotifyEVChargingNeeds", status="Accepted"),
+        simple("DataTransfer", status="Accepted"),
+        simple("NotifyReport"),
+        simple("MeterValues"),
+        simple("ReportChargingProfiles"),
+    ]
+    return type("Point", (base,), {handler.__name__: handler for handler in handlers})
+
+
+@contextlib.asynccontextmanager
+async def backend(context: ssl.SSLContext | None = None) -> AsyncIterator[Backend]:
+    """Run a CSMS on a free port."""
+    csms = Backend()
+    await csms.start(context)
+    try:
+        yield csms
+    finally:
+        await csms.stop()
