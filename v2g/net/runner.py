@@ -6,7 +6,7 @@ whose outcomes return as facts. It knows no message and no role.
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
 
 from v2g.errors import TransportError, V2GError
@@ -64,10 +64,7 @@ class Runner:
         self._stepping = False
 
     async def run(self) -> str:
-        """Run to the end and return the reason of the session's Close.
-
-        Raises what broke the program itself (not the peer), after everything was stopped safely.
-        """
+        """Run to the end; return the reason of Close. Raises what broke here, not the peer, with all stopped safely."""
         reader = asyncio.create_task(self._read())
         try:
             self._feed(self._session.start)
@@ -105,8 +102,7 @@ class Runner:
                 self._observe(Observe("session", "link_lost", {"error": str(error)}))
                 data = b""
             if not data:
-                self._feed(self._session.receive_eof)
-                return
+                return self._feed(self._session.receive_eof)
             self._feed(lambda now, utc_ms, data=data: self._session.receive(data, now, utc_ms))  # type: ignore[misc]
 
     async def _write(self) -> None:
@@ -147,15 +143,18 @@ class Runner:
                 case Observe():
                     self._observe(action)
                 case Command():
-                    outcome = self._execute(action)
-                    if outcome is not None:
-                        task = asyncio.ensure_future(outcome)
-                        self._tasks.add(task)
-                        task.add_done_callback(self._done)
+                    self._carry_out(action, self._done)
                 case Close():
                     pass
         if self._out or self._session.closed:
             self._wake.set()
+
+    def _carry_out(self, command: Command, done: Callable[["asyncio.Task[Fact | None]"], None]) -> None:
+        outcome = self._execute(command)
+        if outcome is not None:
+            task = asyncio.create_task(outcome)
+            self._tasks.add(task)
+            task.add_done_callback(done)
 
     def _done(self, task: "asyncio.Task[Fact | None]") -> None:
         self._tasks.discard(task)
@@ -170,20 +169,14 @@ class Runner:
 
     def _broke(self, error: BaseException) -> None:
         """Stop everything after a defect or a failed command: what can still be executed is executed."""
-        if self._failure is None:
-            self._failure = error
+        self._failure = self._failure or error
         reason = "command_failed" if isinstance(error, V2GError) else "internal_error"
         self._observe(Observe("session", "broke_down", {"reason": reason, "error": f"{type(error).__name__}: {error}"}))
         self._session.abort(reason, self._clock.monotonic(), self._clock.utc_ms())
-        remaining = self._session.actions()
-        for action in remaining:
+        for action in self._session.actions():
             try:
                 if isinstance(action, Command):
-                    outcome: Awaitable[Fact | None] | None = self._execute(action)
-                    if outcome is not None:
-                        task = asyncio.ensure_future(outcome)
-                        self._tasks.add(task)
-                        task.add_done_callback(self._tasks.discard)
+                    self._carry_out(action, self._tasks.discard)
                 elif isinstance(action, Observe):
                     self._observe(action)
             except Exception as again:  # noqa: BLE001 - one failed safety command must not keep the next from running
@@ -196,8 +189,8 @@ class Runner:
             self._timer = None
         deadline = self._session.deadline()
         if deadline is not None:
-            delay = max(0.0, deadline - self._clock.monotonic())
-            self._timer = asyncio.get_running_loop().call_later(delay, self._feed, self._session.tick)
+            delay = deadline - self._clock.monotonic()
+            self._timer = asyncio.get_running_loop().call_later(max(0.0, delay), self._feed, self._session.tick)
 
     async def _close_stream(self) -> None:
         try:
