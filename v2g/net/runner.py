@@ -7,6 +7,7 @@ whose outcomes return as facts. It knows no message and no role.
 import asyncio
 from collections import deque
 from collections.abc import Callable, Coroutine
+from functools import partial
 from typing import Any, Protocol
 
 from v2g.errors import TransportError, V2GError
@@ -95,15 +96,14 @@ class Runner:
         self._feed(lambda now, utc_ms: self._session.abort(reason, now, utc_ms))
 
     async def _read(self) -> None:
-        while not self._session.closed:
+        data = b"?"
+        while data and not self._session.closed:
             try:
                 data = await self._stream.read(READ_SIZE)
             except TransportError as error:
                 self._observe(Observe("session", "link_lost", {"error": str(error)}))
                 data = b""
-            if not data:
-                return self._feed(self._session.receive_eof)
-            self._feed(lambda now, utc_ms, data=data: self._session.receive(data, now, utc_ms))  # type: ignore[misc]
+            self._feed(partial(self._session.receive, data) if data else self._session.receive_eof)
 
     async def _write(self) -> None:
         while True:
