@@ -130,7 +130,7 @@ class Charger:
             entropy=os.urandom,
             observe=self.observe,
             hooks=Hooks(
-                on_limit=lambda _evse, allowance, version: self._tell(*self.grid.profiles(allowance, version)),
+                on_limit=lambda _evse, allowance, _version: self._tell(*self.grid.profiles(allowance)),
                 on_grid_signal=lambda data: self._tell(*self.grid.signal(data)),
                 on_stop=lambda _reference, reason: self._tell(ports.StopRequested(reason)),
                 on_start=lambda *_: backend.remote_start(),
@@ -227,12 +227,13 @@ class Charger:
         self._current = runner = Runner(
             visit.session, wrap(stream), execute=visit.execute, clock=self.clock, observe=self.observe
         )
-        self.hardware.subscribe(runner.fact)
+        unsubscribe = self.hardware.subscribe(runner.fact)
         intervals = asyncio.create_task(visit.books.close_intervals(visit.interval_closed))
         try:
             reason = await runner.run()
         finally:
             self._current = None
+            unsubscribe()
             intervals.cancel()
             await asyncio.gather(intervals, return_exceptions=True)
         if self._link is not None:

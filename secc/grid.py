@@ -1,76 +1,81 @@
-"""What the charger has been told about the grid: limits of site, operator and back end, prices, and a wish for power.
+"""What the charger has been told about the grid: limits of site and operator, prices, and a wish for power.
 
 It outlives sessions: a session begins with what is known, and hears of changes as facts.
 """
 
 from collections.abc import Sequence
+from typing import Final
 
 from secc.core import ports
 from v2g.grid.limits import OPERATOR, SITE, Limit, Setpoint
-from v2g.grid.tariff import Tariff, parse_grid_signal
+from v2g.grid.tariff import GridSignal, Tariff, parse_grid_signal
 from v2g.iso15118.session import Fact
 from v2g.ocpp.profiles import Allowance
 
-CSMS = "csms"
-"""Source of limits that charging profiles set."""
-
-UNLIMITED_W = 10_000_000
+UNLIMITED_W: Final = 10_000_000
+CSMS: Final = "csms"
+"""Source of the wish for power that charging profiles express."""
 
 
 class Grid:
-    """`limits`, `tariff` and `setpoint` as known now. The site's own figures hold until somebody says otherwise."""
+    """What is known now. `charge_w` is what the site may draw, `discharge_w` what it may feed back unsignalled.
+
+    Charging profiles of the back end bound the site: they share one connection among chargers. The grid signal bounds
+    both site and operator, since its figures are for the connection point.
+    """
 
     def __init__(self, *, charge_w: int, discharge_w: int) -> None:
-        self._site = charge_w
-        self._limits: dict[str, Limit] = {}
-        for source in (SITE, OPERATOR):
-            self._limits[source] = Limit(source=source, charge_w=charge_w, discharge_w=discharge_w)
+        self._charge_w, self._discharge_w = charge_w, discharge_w
+        self._signal: GridSignal | None = None
+        self._profiles = Allowance()
+        self._site_version = 0
         self.tariff: Tariff | None = None
         self.setpoint: Setpoint | None = None
 
     @property
     def limits(self) -> tuple[Limit, ...]:
-        """The newest limit of each source."""
-        return tuple(self._limits.values())
+        """The newest limits of site and operator."""
+        return self._site(), self._operator()
 
     def signal(self, data: bytes) -> Sequence[Fact]:
         """Take a grid signal (JSON); return what a running session has to hear. Raises CodecError."""
         signal = parse_grid_signal(data)
-        known = self._limits[OPERATOR]
-        if known.version > signal.version:
+        if self._signal is not None and signal.version < self._signal.version:
             return ()
-        self.tariff = signal.tariff()
-        site = min(self._site, signal.site_import_limit_w)
-        limits = (
-            Limit(
-                source=OPERATOR,
-                charge_w=signal.site_import_limit_w,
-                discharge_w=signal.export_limit_w,
-                version=signal.version,
-                valid_until_ms=signal.valid_until_ms,
-            ),
-            # the operator's figures are for the connection point, so they bound the site as well
-            Limit(source=SITE, charge_w=site, discharge_w=self._site, version=signal.version),
-        )
-        self._limits.update((limit.source, limit) for limit in limits)
-        return (ports.TariffChanged(self.tariff), *(ports.LimitChanged(limit) for limit in limits))
+        self._signal, self.tariff = signal, signal.tariff()
+        self._site_version += 1
+        return (ports.GridChanged(self.limits, self.tariff),)
 
-    def profiles(self, allowance: Allowance, version: int) -> Sequence[Fact]:
-        """Take what charging profiles allow; return what a running session has to hear."""
-        limit = Limit(
-            source=CSMS,
-            charge_w=_watts(allowance.charge_w),
-            discharge_w=_watts(allowance.discharge_w),
-            version=version,
-            valid_until_ms=None,
+    def profiles(self, allowance: Allowance) -> Sequence[Fact]:
+        """Take what charging profiles allow now; return what a running session has to hear."""
+        self._profiles = allowance
+        self._site_version += 1
+        wish = allowance.setpoint_w
+        self.setpoint = None if wish is None else Setpoint(power_w=round(wish), source=CSMS, version=self._site_version)
+        return (ports.LimitChanged(self._site()), ports.SetpointChanged(self.setpoint))
+
+    def _site(self) -> Limit:
+        charge, discharge = self._charge_w, self._discharge_w
+        if self._signal is not None:
+            charge, discharge = min(charge, self._signal.site_import_limit_w), self._charge_w
+        return Limit(
+            source=SITE,
+            charge_w=min(charge, _watts(self._profiles.charge_w)),
+            discharge_w=min(discharge, _watts(self._profiles.discharge_w)),
+            version=self._site_version,
         )
-        self._limits[CSMS] = limit
-        self.setpoint = (
-            Setpoint(power_w=round(allowance.setpoint_w), source=CSMS, version=version)
-            if allowance.setpoint_w is not None
-            else None
+
+    def _operator(self) -> Limit:
+        signal = self._signal
+        if signal is None:
+            return Limit(source=OPERATOR, charge_w=self._charge_w, discharge_w=self._discharge_w)
+        return Limit(
+            source=OPERATOR,
+            charge_w=signal.site_import_limit_w,
+            discharge_w=signal.export_limit_w,
+            version=signal.version,
+            valid_until_ms=signal.valid_until_ms,
         )
-        return (ports.LimitChanged(limit), ports.SetpointChanged(self.setpoint))
 
 
 def _watts(limit: float | None) -> int:

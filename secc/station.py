@@ -27,9 +27,9 @@ from v2g.ocpp.messages.base import OCSPRequestData, OperationMode
 from v2g.ocpp.messages.ev_charging import NotifyEVChargingNeedsResponse
 from v2g.ocpp.messages.transactions import ChargingState, Reason, TriggerReason
 from v2g.ocpp.station import AuthorizeOutcome, EvNeeds, authorize_outcome, authorize_request, needs_request
-from v2g.ocpp.transactions import MeterSample, Step, TransactionRecord
+from v2g.ocpp.transactions import MeterSample, SignedReading, Step, TransactionRecord
 
-__all__ = ["AuthorizeOutcome", "EvNeeds", "Hooks", "MeterSample", "Station", "StationConfig"]
+__all__ = ["AuthorizeOutcome", "EvNeeds", "Hooks", "MeterSample", "SignedReading", "Station", "StationConfig"]
 
 _log = logging.getLogger(__name__)
 

@@ -229,7 +229,6 @@ class PowerControl(Session):
                 binding=effective.discharge_source,
                 version=limits.operator_version,
             )
-            self._renew_offer()
 
     def _follow(self) -> tuple[Command | Observe, ...]:
         """Return what makes the hardware follow limits, wishes and signatures of this moment."""
@@ -250,12 +249,19 @@ class PowerControl(Session):
 
     # -- tariff and signed discharge ----------------------------------------------------------------------------
 
-    def _take_tariff(self, tariff: Tariff) -> None:
-        self._tariff = tariff
-        self._observe("schedule", "tariff_changed", version=tariff.version, source=tariff.source)
-        if self._books_open:
-            self._perform((ports.Journal(TariffSet(tariff=tariff)),))
-        self._renew_offer()
+    def _take_grid(self, limits: Iterable[Limit] = (), tariff: Tariff | None = None) -> None:
+        """Obey new limits, then take new prices, and make one offer of both."""
+        changed = [limit.source for limit in limits if self._limits.update(limit)]
+        if changed:
+            self._limits_changed("+".join(changed))
+            self._arm_limits()
+        if tariff is not None:
+            self._tariff = tariff
+            self._observe("schedule", "tariff_changed", version=tariff.version, source=tariff.source)
+            if self._books_open:
+                self._perform((ports.Journal(TariffSet(tariff=tariff)),))
+        if changed or tariff is not None:
+            self._renew_offer()
 
     def _begin_discharge(self) -> None:
         """Make the first offer, once the vehicle has selected the service and needs are known."""

@@ -217,6 +217,13 @@ class LimitChanged(Fact, frozen=True):
     limit: Limit
 
 
+class GridChanged(Fact, frozen=True):
+    """Limits and prices that belong together: the vehicle gets one offer of them, not one for each."""
+
+    limits: tuple[Limit, ...]
+    tariff: Tariff | None
+
+
 class SetpointChanged(Fact, frozen=True):
     """The back end wishes a power; None takes the wish back."""
 

@@ -192,15 +192,15 @@ class SeccSession(PowerControl):
 
     def _take_wish(self, fact: Fact) -> None:
         match fact:
+            case ports.GridChanged():
+                self._take_grid(fact.limits, fact.tariff)
             case ports.LimitChanged():
-                if self._limits.update(fact.limit):
-                    self._limits_changed(fact.limit.source)
-                    self._arm_limits()
+                self._take_grid((fact.limit,))
             case ports.SetpointChanged():
                 self._setpoint = fact.setpoint
                 self._perform(self._follow())
             case ports.TariffChanged():
-                self._take_tariff(fact.tariff)
+                self._take_grid(tariff=fact.tariff)
             case ports.StopRequested():
                 self._stop_reason = fact.reason
                 self._notify("Terminate")
@@ -248,6 +248,7 @@ class SeccSession(PowerControl):
             case "limits":
                 self._limits_changed("validity")
                 self._arm_limits()
+                self._renew_offer()
             case "close":
                 self._close("finished")
 
