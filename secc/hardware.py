@@ -1,4 +1,4 @@
-"""The power electronics behind the controller: one small interface, and a simulated charger that stands behind it.
+"""The power electronics behind the controller: one small interface, and simulated chargers that stand behind it.
 
 A backend for real hardware offers the same methods over its own fieldbus; see `EvseHardware`.
 """
@@ -16,7 +16,7 @@ from secc.meter import SimulatedMeter
 from v2g.errors import StoreError
 from v2g.iso15118.session import Command, Fact
 from v2g.net.clock import Clock
-from v2g.net.dc_line import ChargerDcLine, VehicleDc
+from v2g.net.dc_line import VehicleDc
 
 OnFact = Callable[[Fact], None]
 
@@ -49,6 +49,47 @@ class EvseHardware(Protocol):
         """Leave everything safe: no voltage, contactors open."""
 
 
+class DcLine(Protocol):
+    """The charger's end of the DC line: `v2g.net.dc_line.ChargerDcLine`, or `BenchLine`."""
+
+    @property
+    def vehicle(self) -> VehicleDc | None:
+        """What the vehicle shows; None when none is there."""
+
+    def on_change(self, callback: Callable[[VehicleDc | None], None]) -> None:
+        """Call `callback` with what the vehicle shows from now on, None when it has let go."""
+
+    def publish(self, voltage_mv: int, current_ma: int, *, contactor_closed: bool) -> None:
+        """Show the vehicle what is driven."""
+
+
+class BenchLine:
+    """No line at all: a load at the output stands for the vehicle, and bears what the vehicle says in its messages."""
+
+    def __init__(self) -> None:
+        self._callbacks: list[Callable[[VehicleDc | None], None]] = []
+        self._load: VehicleDc | None = None
+
+    @property
+    def vehicle(self) -> VehicleDc | None:
+        """What the load shows."""
+        return self._load
+
+    def on_change(self, callback: Callable[[VehicleDc | None], None]) -> None:
+        """Call `callback` with what the load shows from now on."""
+        self._callbacks.append(callback)
+
+    def publish(self, voltage_mv: int, current_ma: int, *, contactor_closed: bool) -> None:
+        """Nobody sees what is driven."""
+
+    def connect(self, load: VehicleDc | None) -> None:
+        """Let the load show this; None takes it off."""
+        if load != self._load:
+            self._load = load
+            for callback in self._callbacks:
+                callback(load)
+
+
 class SimulatedEvseConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How the simulated charger behaves. Waits are real seconds and 0 by default."""
 
@@ -70,7 +111,7 @@ class SimulatedEvse:
 
     def __init__(
         self,
-        line: ChargerDcLine,
+        line: DcLine,
         meter: SimulatedMeter,
         clock: Clock,
         config: SimulatedEvseConfig | None = None,
@@ -217,3 +258,32 @@ class SimulatedEvse:
                 raise
             self._tell(self.present)
             self._tell(reading)
+
+
+class BenchEvse(SimulatedEvse):
+    """A charger on a test bench: no vehicle is joined to its output, and a load does what the vehicle says that it bears.
+
+    So that energy flows and is metered with a vehicle of any make on the other end of the network cable. The load
+    has no voltage of its own: it stands at the vehicle's, or at the output's if that is lower.
+    """
+
+    def __init__(self, meter: SimulatedMeter, clock: Clock, config: SimulatedEvseConfig | None = None) -> None:
+        self._bench = BenchLine()
+        super().__init__(self._bench, meter, clock, config)
+
+    def execute(self, command: Command) -> Coroutine[Any, Any, Fact | None] | None:
+        """Carry out a hardware command; anything else does nothing."""
+        match command:
+            case ports.Reported(voltage_mv=voltage_mv):
+                ceiling = self._output.voltage_mv if self._output is not None else voltage_mv
+                self._bench.connect(
+                    VehicleDc(
+                        max(0, min(voltage_mv, ceiling)),
+                        contactor_closed=True,
+                        max_charge_ma=command.max_charge_ma,
+                        max_discharge_ma=command.max_discharge_ma,
+                    )
+                )
+            case ports.StartCableCheck() | ports.OpenContactors() | ports.EmergencyOff():
+                self._bench.connect(None)
+        return super().execute(command)

@@ -274,12 +274,19 @@ class PowerControl(Session):
         self._renew_offer()
 
     def _renew_offer(self, *, due: bool = False) -> None:
-        """Offer anew if the terms have changed, or the offer is due for renewal."""
+        """Offer anew if the terms have changed, or the offer is due for renewal.
+
+        One offer at a time: terms that change again before the vehicle has decided go into the next offer. Limits are
+        obeyed at once whatever was offered.
+        """
         discharge = self._discharge
         if discharge is None or isinstance(self._context, Stopping | Stopped | Finished):
             return
         world = self._world(waited=False)
         if not due and not discharge.outdated(self._limits.discharge_limits(self._utc_ms), world):
+            return
+        if (wait := discharge.decision_due_s(self._now)) > 0:
+            self._arm("decision", wait)
             return
         payload, commands = discharge.offer(world)
         self._perform(commands)
@@ -299,6 +306,9 @@ class PowerControl(Session):
         if reply is not None:
             self._send_discharge(reply)
         self._arm_expiry()
+        if "decision" in self._timers and not self._discharge.decision_due_s(self._now):
+            self._disarm("decision")
+            self._renew_offer()
 
     def _arm_expiry(self) -> None:
         until = self._discharge.expires_ms(self._utc_ms) if self._discharge else None

@@ -1,5 +1,7 @@
 """Signed discharge of one session: the gate, and what the books and the outside are told of it."""
 
+from typing import Final
+
 from secc.core.context import Selected, World
 from secc.core.ports import Journal
 from v2g.asn1.discharge import DischargeLimits
@@ -10,6 +12,9 @@ from v2g.observe import Observe, Scalar
 from v2g.settlement.records import TermsOffered, record_of
 
 Commands = list[Command | Observe]
+
+DECISION_S: Final = 0.5
+"""How long a vehicle may take to decide on an offer."""
 
 
 class SignedDischarge:
@@ -28,6 +33,7 @@ class SignedDischarge:
             config=world.config.signed_discharge.terms,
         )
         self._offered_at = 0.0
+        self._undecided = False
         self._tariff_version: int | None = None
 
     def signed_w(self, utc_ms: int) -> int:
@@ -50,6 +56,10 @@ class SignedDischarge:
         """Obey new limits at once."""
         self._gate.set_limits(limits)
 
+    def decision_due_s(self, now: float) -> float:
+        """Return how long (s) the vehicle may still take to decide on the standing offer; 0 when nothing is awaited."""
+        return max(0.0, DECISION_S - (now - self._offered_at)) if self._undecided else 0.0
+
     def outdated(self, limits: DischargeLimits, world: World) -> bool:
         """Return whether the terms have changed since the offer; what the vehicle bears is its own affair."""
         offer = self._gate.current_offer
@@ -66,7 +76,7 @@ class SignedDischarge:
             payload = self._gate.offer(world.tariff, world.utc_ms)
         except RefusedError as error:
             return None, [Observe("offer", "not_possible", {"reason": error.reason})]
-        self._offered_at = world.now
+        self._offered_at, self._undecided = world.now, True
         self._tariff_version = world.tariff.version
         offer = self._gate.current_offer
         assert offer is not None
@@ -97,6 +107,7 @@ class SignedDischarge:
         match outcome:
             case Decided():
                 decision = outcome.decision
+                self._undecided = False
                 data: dict[str, Scalar] = {
                     "accepted": decision.accepted,
                     "reason": decision.reason.value,

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from secc.core.config import ControlMode, SecurityProfile
 from secc.core.context import Charging, Selected, Step, Vehicle, World, refuse
 from secc.core.parameters import discharge_sign
-from secc.core.ports import Journal, RecordMeter, SetOutput
+from secc.core.ports import Journal, RecordMeter, Reported, SetOutput
 from secc.core.power import choose_output
 from secc.core.quantities import milli, to_milli, to_w, watts
 from v2g import exi
@@ -72,12 +72,14 @@ def charge_loop(request: DC_ChargeLoopReq, context: Charging, world: World) -> S
     context, commands = apply_output(context, world)
     output = context.output
     assert output is not None
+    vehicle = context.planned.parametrised.vehicle
+    reported = Reported(to_milli(request.ev_present_voltage), vehicle.max_charge_ma, vehicle.max_discharge_ma)
     meter_info = _meter_info(request, context, world)
     if meter_info is not None and (not context.told_meter or context.told_meter[-1] != meter_info):
         context = replace(context, told_meter=(*context.told_meter, meter_info)[-REMEMBERED_READINGS:])
     response = _response(output, meter_info, selected, world)
     event = (_event(context, output, world),) if world.config.loop_events else ()
-    return Step(response, replace(context, loops=context.loops + 1), (*commands, *event))
+    return Step(response, replace(context, loops=context.loops + 1), (*commands, reported, *event))
 
 
 def apply_output(context: Charging, world: World) -> tuple[Charging, tuple[Command | Observe, ...]]:

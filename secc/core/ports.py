@@ -39,6 +39,17 @@ class SetOutput(Command, frozen=True):
     discharge_w: int
 
 
+class Reported(Command, frozen=True):
+    """What the vehicle says of its battery: its voltage, and the currents that it lets pass (never negative).
+
+    Only a bench without a vehicle at its output believes it; others ignore it.
+    """
+
+    voltage_mv: int
+    max_charge_ma: int
+    max_discharge_ma: int
+
+
 class CloseContactors(Command, frozen=True):
     """Make sure that the charger's contactors are closed. Outcome: ContactorState."""
 

@@ -131,7 +131,7 @@ class SeccSession(PowerControl):
             return
         name = type(request).__name__
         if before in ENERGY and self.state not in ENERGY:
-            self._disarm("terminate", "discharge", "offer")
+            self._disarm("terminate", "discharge", "offer", "decision")
             if self._discharge is not None:
                 self._discharge.stop()
         if name in ("DC_ChargeParameterDiscoveryReq", _LOOP):
@@ -245,6 +245,8 @@ class SeccSession(PowerControl):
                 self._command_expired()
             case "offer":
                 self._renew_offer(due=True)
+            case "decision":
+                self._renew_offer()
             case "limits":
                 self._limits_changed("validity")
                 self._arm_limits()

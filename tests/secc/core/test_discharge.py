@@ -304,3 +304,36 @@ def test_a_scheduled_vehicle_signs_too(make_bench: MakeBench) -> None:
     assert output(bench).discharge_w == 0
     bench.command(2_000)
     assert (output(bench).current_ma, output(bench).discharge_w) == (-10_000, 2_000)
+
+
+def test_limits_and_prices_that_arrive_together_make_one_offer(agreed: Bench) -> None:
+    offers = len(agreed.signed_frames)
+    limit = Limit(source=OPERATOR, charge_w=40_000, discharge_w=4_000, version=2)
+    agreed.fact(ports.GridChanged((limit,), make_tariff(agreed.utc_ms, version=9)))
+    assert len(agreed.signed_frames) == offers + 1
+    assert newest(agreed).limits.operator_w == 4_000  # type: ignore[attr-defined]
+
+
+def test_terms_that_change_before_the_decision_go_into_the_next_offer(agreed: Bench) -> None:
+    """One offer at a time, though limits are obeyed at once: the vehicle never decides on terms that are gone."""
+    agreed.command(8_000)
+    offers = len(agreed.signed_frames)
+    agreed.fact(operator(6_000))
+    agreed.fact(operator(2_000, version=3))
+    assert output(agreed).discharge_w == 2_000
+    assert len(agreed.signed_frames) == offers + 1
+    agreed.decide()
+    assert len(agreed.signed_frames) == offers + 2
+    assert newest(agreed).limits.operator_w == 2_000  # type: ignore[attr-defined]
+    agreed.decide()
+    assert not agreed.events("command_rejected")
+
+
+def test_a_vehicle_that_does_not_decide_holds_up_new_terms_for_half_a_second_only(agreed: Bench) -> None:
+    agreed.fact(operator(6_000))
+    offers = len(agreed.signed_frames)
+    agreed.fact(operator(2_000, version=3))
+    agreed.pass_time(0.49)
+    assert len(agreed.signed_frames) == offers
+    agreed.pass_time(0.02)
+    assert len(agreed.signed_frames) == offers + 1
