@@ -16,7 +16,7 @@ from secc.core import ports
 from secc.core.context import Identity, Trust
 from secc.core.session import SeccSession
 from secc.grid import Grid
-from secc.hardware import EvseHardware, SimulatedEvse
+from secc.hardware import BenchEvse, EvseHardware, SimulatedEvse
 from secc.meter import SimulatedMeter
 from secc.station import Hooks, Station
 from v2g.errors import ConfigError, StoreError, V2GError
@@ -70,8 +70,6 @@ async def _run(config: ProgramConfig, events: Path | None, wrap: Wrap) -> int:
 async def assemble(config: ProgramConfig, clock: Clock, observe: EventLog) -> "AsyncIterator[Charger]":
     """Build the charger from its configuration and take it apart again: power off first, back end last."""
     async with contextlib.AsyncExitStack() as stack:
-        if config.link.medium is None:
-            raise ConfigError("link.medium is missing", hint="the simulated charger needs the folder of its wires")
         owner = Owner(
             charger=load_credentials(config.tls.chain, config.tls.key),
             meter=load_credentials(config.meter.chain, config.meter.key),
@@ -80,17 +78,40 @@ async def assemble(config: ProgramConfig, clock: Clock, observe: EventLog) -> "A
         archive = Archive(config.data_dir, owner, clock=clock, observe=observe)
         meter = SimulatedMeter(archive.meter_serial, config.data_dir / "meter")
         stack.callback(meter.close)
-        medium = await Medium.attach(config.link.medium, config.link.name)
-        stack.callback(medium.close)
-        pilot = SimulatedChargerPilot(medium)
-        hardware = SimulatedEvse(ChargerDcLine(medium), meter, clock, config.hardware.simulated)
-        charger = Charger(config, clock, observe, owner, archive, meter, medium, pilot, hardware)
+        hardware, wires = await _output(config, meter, clock, stack)
+        charger = Charger(config, clock, observe, owner, archive, meter, hardware, wires)
         if config.station is not None:
             stack.push_async_callback(charger.connect_station())
         else:
             archive.recover(meter, lambda _session, _line: None)
         stack.push_async_callback(hardware.close)
         yield charger
+
+
+@dataclass(frozen=True)
+class Wires:
+    """What joins the charger to a vehicle beside the network, simulated on a medium."""
+
+    medium: Medium
+    pilot: SimulatedChargerPilot
+
+
+async def _output(
+    config: ProgramConfig, meter: SimulatedMeter, clock: Clock, stack: contextlib.AsyncExitStack
+) -> tuple[EvseHardware, Wires | None]:
+    """Return the power electronics, and the wires that a bench does not have."""
+    if config.hardware.backend == "bench":
+        if config.link.slac is not None:
+            raise ConfigError("link.slac needs a control pilot", hint="a bench has none: leave [link.slac] out")
+        return BenchEvse(meter, clock, config.hardware.simulated), None
+    if config.link.medium is None:
+        raise ConfigError(
+            "link.medium is missing", hint='name the folder of the simulated wires, or set hardware.backend = "bench"'
+        )
+    medium = await Medium.attach(config.link.medium, config.link.name)
+    stack.callback(medium.close)
+    hardware = SimulatedEvse(ChargerDcLine(medium), meter, clock, config.hardware.simulated)
+    return hardware, Wires(medium, SimulatedChargerPilot(medium))
 
 
 def _roots(*files: Path) -> tuple[bytes, ...]:
@@ -107,9 +128,8 @@ class Charger:
     owner: Owner
     archive: Archive
     meter: SimulatedMeter
-    medium: Medium
-    pilot: SimulatedChargerPilot
     hardware: EvseHardware
+    wires: Wires | None
 
     def __post_init__(self) -> None:
         site = self.config.site
@@ -190,11 +210,7 @@ class Charger:
             ),
         )
         sdp = SdpServer(config.link.interface, tls_answer(address, server.port), port=config.sdp.port)
-        if config.link.slac is not None:
-            port = open_link(config.link.plc, role="evse", medium=self.medium)
-            self._link = ChargerLink(port, self.pilot, config.link.slac, observe=self.observe)
-            self._link.on_down(self._link_down)
-        self.pilot.on_state(lambda state: self._tell(ports.PilotChanged(state)))
+        self._connect_wires()
         try:
             if self.station is not None:
                 await self.station.online.wait()
@@ -207,6 +223,16 @@ class Charger:
             await server.close()
             if self._link is not None:
                 self._link.close()
+
+    def _connect_wires(self) -> None:
+        config, wires = self.config.link, self.wires
+        if wires is None:
+            return
+        if config.slac is not None:
+            port = open_link(config.plc, role="evse", medium=wires.medium)
+            self._link = ChargerLink(port, wires.pilot, config.slac, observe=self.observe)
+            self._link.on_down(self._link_down)
+        wires.pilot.on_state(lambda state: self._tell(ports.PilotChanged(state)))
 
     def _tell(self, *facts: Fact) -> None:
         if self._current is not None:
@@ -271,7 +297,7 @@ class Visit:
             tariff=charger.grid.tariff,
             setpoint=charger.grid.setpoint,
             meter=ports.MeterRead(reading.utc_ms, reading.import_mwh, reading.export_mwh, charger.meter.serial),
-            pilot=charger.pilot.state if config.link.slac is not None else None,
+            pilot=charger.wires.pilot.state if charger.wires is not None and config.link.slac is not None else None,
             time_scale=clock.scale,
         )
 

@@ -261,10 +261,10 @@ class SimulatedEvse:
 
 
 class BenchEvse(SimulatedEvse):
-    """A charger on a test bench: no vehicle is joined to its output, and a load does what the vehicle says that it bears.
+    """A charger on a test bench: a load at its output stands for the vehicle, and bears what that says in its messages.
 
-    So that energy flows and is metered with a vehicle of any make on the other end of the network cable. The load
-    has no voltage of its own: it stands at the vehicle's, or at the output's if that is lower.
+    So energy flows and is metered with a vehicle of any make at the other end of a network cable. The load stands at
+    the voltage of the vehicle, or of the output if that is lower.
     """
 
     def __init__(self, meter: SimulatedMeter, clock: Clock, config: SimulatedEvseConfig | None = None) -> None:

@@ -1,0 +1,107 @@
+"""The charger on a test bench: no vehicle at its output, and energy flows as far as the vehicle's messages allow."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from secc.core import ports
+from secc.hardware import BenchEvse
+from secc.meter import PER_MWH, SimulatedMeter
+from v2g.iso15118.session import Fact
+from v2g.net.clock import Clock
+
+CHARGE = ports.SetOutput(voltage_mv=450_000, current_ma=60_000, charge_w=20_000, discharge_w=0)
+BATTERY = ports.Reported(voltage_mv=400_000, max_charge_ma=200_000, max_discharge_ma=30_000)
+
+
+class Stepping(Clock):
+    """A clock that stands still until it is told."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now_ms = 1_700_000_000_000
+
+    def utc_ms(self) -> int:
+        return self.now_ms
+
+
+@pytest.fixture
+def clock() -> Stepping:
+    return Stepping()
+
+
+@pytest.fixture
+def meter() -> SimulatedMeter:
+    return SimulatedMeter("M")
+
+
+@pytest.fixture
+async def evse(clock: Stepping, meter: SimulatedMeter) -> AsyncIterator[BenchEvse]:
+    """A charger whose cable check has passed."""
+    evse = BenchEvse(meter, clock)
+    outcome = evse.execute(ports.StartCableCheck(450_000))
+    assert outcome is not None
+    assert await outcome == ports.CableCheckFinished(passed=True)
+    yield evse
+    await evse.close()
+
+
+def test_nothing_flows_before_the_vehicle_has_said_what_it_bears(evse: BenchEvse) -> None:
+    evse.execute(CHARGE)
+    assert evse.present == ports.Measured(0, 0)
+
+
+def test_pre_charge_reaches_its_voltage_without_a_vehicle(evse: BenchEvse) -> None:
+    evse.execute(ports.StartPreCharge(398_000))
+    assert evse.present == ports.Measured(398_000, 0)
+
+
+@pytest.mark.parametrize(
+    ("output", "said", "expected"),
+    [
+        (CHARGE, BATTERY, (400_000, 50_000)),  # by charge power
+        (CHARGE, ports.Reported(400_000, 7_000, 0), (400_000, 7_000)),  # by the vehicle
+        (CHARGE, ports.Reported(20_000_000, 200_000, 0), (450_000, 44_444)),  # no output has such a voltage
+        (CHARGE, ports.Reported(-1, 200_000, 0), (0, 0)),
+        (ports.SetOutput(450_000, -60_000, 0, 8_000), BATTERY, (400_000, -20_000)),  # by discharge power
+        (ports.SetOutput(450_000, -60_000, 0, 50_000), BATTERY, (400_000, -30_000)),
+        (ports.SetOutput(450_000, -60_000, 20_000, 0), BATTERY, (400_000, 0)),  # nobody allowed it
+    ],
+)
+def test_the_load_takes_and_gives_what_vehicle_and_output_allow(
+    evse: BenchEvse, output: ports.SetOutput, said: ports.Reported, expected: tuple[int, int]
+) -> None:
+    evse.execute(output)
+    evse.execute(said)
+    assert (evse.present.voltage_mv, evse.present.current_ma) == expected
+
+
+def test_what_flows_is_metered_in_its_own_direction(evse: BenchEvse, clock: Stepping, meter: SimulatedMeter) -> None:
+    evse.execute(BATTERY)
+    evse.execute(CHARGE)
+    clock.now_ms += 3_600_000
+    evse.execute(ports.SetOutput(450_000, -10_000, 0, 8_000))
+    clock.now_ms += 1_800_000
+    reading = meter.read(clock.now_ms)
+    assert reading.import_mwh == 400_000 * 50_000 * 3_600_000 // PER_MWH
+    assert reading.export_mwh == 400_000 * 10_000 * 1_800_000 // PER_MWH
+
+
+@pytest.mark.parametrize("command", [ports.OpenContactors(), ports.EmergencyOff("test")], ids=str)
+async def test_the_load_of_one_session_is_gone_before_the_next(evse: BenchEvse, command: ports.Command) -> None:
+    facts: list[Fact] = []
+    evse.execute(BATTERY)
+    evse.execute(CHARGE)
+    end = evse.subscribe(facts.append)
+    outcome = evse.execute(command)
+    if outcome is not None:
+        assert await outcome == ports.ContactorState(closed=False)
+    assert evse.present == ports.Measured(0, 0)
+    assert facts[-1] in (ports.Measured(0, 0), ports.ContactorState(closed=False))
+    end()
+    check = evse.execute(ports.StartCableCheck(450_000))
+    assert check is not None
+    await asyncio.gather(check)
+    evse.execute(ports.StartPreCharge(398_000))
+    assert evse.present == ports.Measured(398_000, 0)
