@@ -15,6 +15,8 @@ from v2g.ocpp.profiles import (
     Installed,
     OpenTransaction,
     allowance,
+    as_limit,
+    as_setpoint,
     composite,
     matches_clearing,
     matches_report,
@@ -276,3 +278,14 @@ def test_clearing_and_reporting_choose_by_id_or_criteria() -> None:
     assert not matches_report(item, 1, ChargingProfileCriterion(charging_profile_id=(4, 5)))
     assert matches_report(item, 2, ChargingProfileCriterion(stack_level=3, charging_limit_source=("CSO",)))
     assert not matches_report(item, 2, ChargingProfileCriterion(charging_limit_source=("EMS",)))
+
+
+def test_an_allowance_becomes_a_limit_and_a_wish() -> None:
+    silent = as_limit(Allowance(), 1)
+    assert (silent.charge_w, silent.discharge_w) == (10_000_000, 10_000_000)
+    bound = as_limit(Allowance(charge_w=1999.9, discharge_w=0), 2)
+    assert (bound.charge_w, bound.discharge_w, bound.version, bound.source) == (1999, 0, 2, "csms")
+    assert as_setpoint(Allowance(), 1) is None
+    wish = as_setpoint(Allowance(setpoint_w=-7000.4, until_ms=9), 3)
+    assert wish is not None
+    assert (wish.power_w, wish.valid_until_ms) == (-7000, 9)

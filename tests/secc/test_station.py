@@ -637,3 +637,47 @@ def test_one_store_belongs_to_one_process(tmp_path: Path) -> None:
     with pytest.raises(KeyError):
         fixture.station.updated("nobody", trigger="Trigger")
     assert msgspec.structs.fields(StationConfig)
+
+
+async def test_a_boot_that_fails_is_tried_again(tmp_path: Path, csms: Backend) -> None:
+    csms.refuse = {"BootNotification": 1}
+    fixture = Fixture(tmp_path, csms.port)
+    async with fixture.running() as station:
+        await fixture.until(lambda: "boot_refused" in fixture.names())
+        assert (await csms.ask("TriggerMessage", requested_message="BootNotification")).status == "Accepted"
+        await station.online.wait()
+
+
+async def test_refused_states_and_heartbeats_hold_nothing_up(tmp_path: Path, csms: Backend) -> None:
+    csms.boot_answers = [("Accepted", 1)]
+    csms.refuse = {"StatusNotification": 1, "Heartbeat": 1}
+    fixture = Fixture(tmp_path, csms.port)
+    async with fixture.running() as station:
+        await fixture.until(lambda: "status_refused" in fixture.names())
+        station.started("a", "EMAID1")
+        await csms.wait("TransactionEvent")
+        await csms.wait("Heartbeat", 2)
+
+
+async def test_journal_lines_that_are_rejected_come_again(tmp_path: Path, csms: Backend) -> None:
+    csms.answers["DataTransfer"] = {"status": "Rejected"}
+    fixture = Fixture(tmp_path, csms.port)
+    async with fixture.running() as station:
+        await station.online.wait()
+        await set_variables(csms, ("MessageAttemptInterval", "TransactionEvent", "0"))
+        station.journal("a", "line")
+        await csms.wait("DataTransfer", 3)
+        csms.answers["DataTransfer"] = {"status": "Accepted"}
+        assert await station.drain(10)
+
+
+async def test_after_a_long_time_offline_every_connector_is_told(tmp_path: Path, csms: Backend) -> None:
+    fixture = Fixture(tmp_path, csms.port, evses=2)
+    async with fixture.running() as station:
+        await csms.wait("StatusNotification", 2)
+        await set_variables(csms, ("OfflineThreshold", None, "0"))
+        await csms.stop()
+        await fixture.until(lambda: not station.online.is_set())
+        await csms.start()
+        await csms.wait("StatusNotification", 4)
+    assert {s["evse_id"] for s in csms.all("StatusNotification")[2:]} == {1, 2}

@@ -10,6 +10,7 @@ from typing import Final
 
 import msgspec
 
+from v2g.grid.limits import Limit, Setpoint
 from v2g.ocpp.messages.base import OperationMode, StatusInfo
 from v2g.ocpp.messages.charging_profiles import (
     ChargingProfile,
@@ -24,6 +25,8 @@ from v2g.ocpp.times import format_time, parse_time
 MAX_STACK_LEVEL: Final = 99
 MAX_PERIODS: Final = 1024
 MAX_PROFILES: Final = 100
+UNBOUNDED_W: Final = 10_000_000
+"""The largest power that limits and set points can name."""
 
 MODES: Final[tuple[OperationMode, ...]] = (
     "Idle",
@@ -343,3 +346,25 @@ def _limits(period: ChargingSchedulePeriod, item: Installed) -> Allowance:
     if mode == "ChargingOnly":
         discharge = 0
     return Allowance(charge_w=period.limit, discharge_w=discharge, setpoint_w=period.setpoint, operation_mode=mode)
+
+
+def as_limit(found: Allowance, version: int) -> Limit:
+    """Return an allowance as a limit of the source `csms`; what profiles do not mention they do not bound."""
+    return Limit(
+        source="csms",
+        charge_w=_watts(found.charge_w),
+        discharge_w=_watts(found.discharge_w),
+        version=version,
+    )
+
+
+def as_setpoint(found: Allowance, version: int) -> Setpoint | None:
+    """Return the power that profiles wish for, or None when they leave it to charger and vehicle."""
+    if found.setpoint_w is None:
+        return None
+    power = max(-UNBOUNDED_W, min(UNBOUNDED_W, round(found.setpoint_w)))
+    return Setpoint(power_w=power, source="csms", version=version, valid_until_ms=found.until_ms)
+
+
+def _watts(limit: float | None) -> int:
+    return UNBOUNDED_W if limit is None else min(UNBOUNDED_W, max(0, int(limit)))

@@ -3,6 +3,7 @@
 Every message is declared once, as OCPP 2.1 has it, which is a superset of 2.0.1. What 2.0.1 has not, or limits
 more, stands beside the field as `Meta(extra={"2.0.1": rule})` and is enforced by `v2g.ocpp.versions`. A rule holds
 `absent` (2.1 only), `required`, `integer`, `max_length`, `values` (the only ones), or `without` (2.1-only values).
+Bounds of numbers (no negative EVSE, at most three phases), which only the schemas of 2.1 state, hold for both.
 """
 
 from typing import Annotated, Final, Literal, TypeVar
