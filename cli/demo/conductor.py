@@ -23,6 +23,7 @@ SETTLE_S: Final = 6.0
 POLL_S: Final = 0.02
 LOOPS_BEFORE_FATE: Final = 8
 AWAY_S: Final = 2.0
+FREEZE_S: Final = 8.0
 
 
 class Conductor:
@@ -61,9 +62,10 @@ class Conductor:
     # -- programs
 
     def _start_broker(self) -> None:
-        mosquitto = find_mosquitto()
+        mosquitto = find_mosquitto() if self.scenario.broker else None
         if mosquitto is None:
-            self.say("telemetry", "no mosquitto here: telemetry goes over HTTPS")
+            why = "no mosquitto here" if self.scenario.broker else "no broker wanted"
+            self.say("telemetry", f"{why}: telemetry goes over HTTPS")
             return
         pki = self.folder.pki
         self.broker = start_broker(
@@ -174,6 +176,8 @@ class Conductor:
             self._fate += [self._kill_csms]
         if self.scenario.kill_secc:
             self._fate.append(self._kill_secc)
+        if self.scenario.freeze_evcc:
+            self._fate.append(self._freeze_evcc)
 
     def _lower_limit(self) -> bool:
         if self._discharging < LOOPS_BEFORE_FATE:
@@ -208,6 +212,28 @@ class Conductor:
         self.say("fate", "the back end starts again")
         self._start_csms()
         return True
+
+    def _freeze_evcc(self) -> bool:
+        if self._loops < LOOPS_BEFORE_FATE:
+            return False
+        self.say("fate", "the vehicle's computer freezes")
+        self._signal("evcc", signal.SIGSTOP)
+        thaw = time.monotonic() + FREEZE_S
+        self._fate.append(lambda: self._thaw_evcc(thaw))
+        return True
+
+    def _thaw_evcc(self, thaw: float) -> bool:
+        seen = any(e.name == "timeout" and e.process == "secc" for e in self.events)
+        if not seen and time.monotonic() < thaw:
+            return False
+        self.say("fate", "the vehicle's computer goes on")
+        self._signal("evcc", signal.SIGCONT)
+        return True
+
+    def _signal(self, name: str, number: signal.Signals) -> None:
+        process = self.programs[name].process
+        if process is not None:
+            process.send_signal(number)
 
     def _kill_secc(self) -> bool:
         if self._discharging < LOOPS_BEFORE_FATE:

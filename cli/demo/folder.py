@@ -22,6 +22,9 @@ STATION: Final = "CS-V2G-0001"
 PSEUDONYM: Final = "ev-7f3a"
 EXPORT_LIMIT_W: Final = 20_000
 LOWERED_LIMIT_W: Final = 6_000
+REACTION_S: Final = 0.25
+"""Real time that the charger's computer may take to follow a lower limit; it is much simulated time."""
+
 COMMAND_MS: Final = QUARTER_MS
 """How long a signed command holds. Simulated time runs fast: a quarter of an hour is seconds of the demo."""
 
@@ -120,6 +123,7 @@ port = {ocpp_port}
 certificate = "pki/csms/server/chain.pem"
 key = "pki/csms/server/leaf.key"
 client_roots = ["pki/csms/root.pem"]
+subprotocols = [{", ".join(f'"{each}"' for each in self.scenario.ocpp)}]
 
 [api]
 port = {api_port}
@@ -189,6 +193,9 @@ store = "secc/station.sqlite3"
 ca = "pki/csms/root.pem"
 chain = "pki/csms/station/chain.pem"
 key = "pki/csms/station/leaf.key"
+
+[charger]
+reaction_ms = {int(REACTION_S * 1000 * self.scale)}
 
 [charger.signed_discharge.terms]
 max_command_validity_ms = {COMMAND_MS}

@@ -27,6 +27,9 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     lower_limit: bool = False
     csms_away: bool = False
     kill_secc: bool = False
+    freeze_evcc: bool = False
+    broker: bool = True
+    ocpp: tuple[str, ...] = ("ocpp2.1", "ocpp2.0.1")
 
 
 def _trust(who: str, fault: CertificateFault, about: str, *sees: tuple[str, str, str, dict[str, str]]) -> Scenario:
@@ -124,9 +127,9 @@ SCENARIOS: Final[tuple[Scenario, ...]] = (
     ),
     Scenario(
         name="silent-vehicle",
-        about="the vehicle falls silent in the charge loop",
+        about="the vehicle's computer freezes in the charge loop",
         ending="stopped",
-        evcc_fault=Fault.SILENT,
+        freeze_evcc=True,
         sees=(("secc", "session", "timeout", {"timer": "V2G_SECC_Sequence_Timeout"}),),
     ),
     Scenario(
@@ -141,6 +144,19 @@ SCENARIOS: Final[tuple[Scenario, ...]] = (
         about="the back end dies in mid-run and comes back: transaction messages wait, then arrive once",
         ending="whole",
         csms_away=True,
+    ),
+    Scenario(
+        name="ocpp-2.0.1",
+        about="the whole session with a back end that speaks OCPP 2.0.1 only",
+        ending="whole",
+        lower_limit=True,
+        ocpp=("ocpp2.0.1",),
+    ),
+    Scenario(
+        name="telemetry-https",
+        about="the whole session without a broker: telemetry goes to the back end over HTTPS",
+        ending="whole",
+        broker=False,
     ),
     Scenario(
         name="secc-killed",

@@ -22,6 +22,9 @@ STORY: Final[dict[tuple[str, str, str], Words]] = {
     ("csms", "ocpp", "grid_signal_received"): lambda d: (
         f"grid signal {d['version']} from {d['origin']}: export up to {_kw(d['export_limit_w'])}"
     ),
+    ("secc", "ocpp", "csms_connected"): _words("station speaks OCPP {version}"),
+    ("secc", "session", "link_lost"): _words("connection lost: {error}"),
+    ("evcc", "session", "link_lost"): _words("connection lost: {error}"),
     ("secc", "ocpp", "csms_online"): _words("charging station accepted by the back end"),
     ("secc", "session", "ready"): _words("charger waits: SDP on UDP port {sdp_port}, TLS on port {tls_port}"),
     ("secc", "ocpp", "csms_disconnected"): _words("back end away; {waiting} messages wait"),

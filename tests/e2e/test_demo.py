@@ -1,0 +1,200 @@
+"""`v2g demo`: three processes on real protocols, and everything that can go wrong in them.
+
+Each run judges itself by what happened; these tests look at the verdict, and again at the evidence.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cli.demo.broker import find_mosquitto
+from cli.demo.scenarios import SCENARIOS
+
+SCALE = "900"  # simulated seconds per second: a quarter of an hour passes in one
+
+
+@dataclass
+class Run:
+    """What `v2g demo --json` printed."""
+
+    code: int
+    events: list[dict[str, Any]]
+    summary: dict[str, Any]
+    output: str
+
+    def named(self, process: str, stage: str, name: str) -> list[dict[str, Any]]:
+        return [e["data"] for e in self.events if (e["process"], e["stage"], e["name"]) == (process, stage, name)]
+
+
+def command(scenario: str, folder: Path) -> list[str]:
+    return [
+        sys.executable, "-m", "cli.main", "demo", "--json",
+        "--scenario", scenario, "--time-scale", SCALE, "--folder", str(folder),
+    ]  # fmt: skip
+
+
+def read(code: int, output: str) -> Run:
+    records = [json.loads(line) for line in output.splitlines()]
+    assert records, output
+    assert records[-1]["record"] == "summary", output[-2000:]
+    return Run(code, records[:-1], records[-1], output)
+
+
+def run(scenario: str, folder: Path) -> Run:
+    done = subprocess.run(command(scenario, folder), capture_output=True, text=True, timeout=120)
+    assert not done.stderr, done.stderr
+    return read(done.returncode, done.stdout)
+
+
+def failed(done: Run) -> list[str]:
+    return [f"{check['name']}: {check['evidence']}" for check in done.summary["checks"] if not check["passed"]]
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize("scenario", [each.name for each in SCENARIOS])
+def test_every_scenario_ends_as_it_promises(scenario: str, tmp_path: Path) -> None:
+    done = run(scenario, tmp_path / "run")
+    assert failed(done) == []
+    assert done.code == 0
+    for name in ("csms", "secc", "evcc"):
+        assert "Traceback" not in (tmp_path / "run" / f"{name}.log").read_text()
+
+
+@pytest.mark.e2e
+def test_two_demos_side_by_side_do_not_clash(tmp_path: Path) -> None:
+    running = [
+        subprocess.Popen(command("discharge", tmp_path / name), stdout=subprocess.PIPE, text=True)
+        for name in ("one", "two")
+    ]
+    for each in running:
+        output, _ = each.communicate(timeout=120)
+        assert failed(read(each.returncode, output)) == []
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return run("discharge", tmp_path_factory.mktemp("demo") / "run")
+
+
+@pytest.mark.e2e
+@pytest.mark.xdist_group("whole-demo")
+class TestWholeRun:
+    """One default run, looked at from several sides."""
+
+    def test_stages_come_in_the_order_of_the_handshake(self, whole: Run) -> None:
+        """R12: match, discover, authenticate, prices and limits, decision, signed command, metering, settlement."""
+        wanted = [
+            ("evcc", "link", "plugged_in"), ("evcc", "link", "matched"), ("evcc", "sdp", "found"),
+            ("evcc", "tls", "connected"), ("secc", "session", "session_started"),
+            ("csms", "authorization", "authorize"), ("evcc", "service", "selected"), ("secc", "offer", "offered"),
+            ("evcc", "offer", "decided"), ("secc", "power", "started"), ("secc", "offer", "command_accepted"),
+            ("secc", "stop", "power_stopped"), ("secc", "settlement", "bundle_written"),
+            ("csms", "settlement", "settled"),
+        ]  # fmt: skip
+        events = sorted(whole.events, key=lambda event: event["t"])
+        first = [next(e["t"] for e in events if (e["process"], e["stage"], e["name"]) == each) for each in wanted]
+        assert first == sorted(first)
+
+    def test_both_sides_showed_certificates_on_tls_1_3(self, whole: Run) -> None:
+        (vehicle,) = whole.named("evcc", "tls", "connected")
+        assert (vehicle["version"], vehicle["group"], vehicle["ocsp"]) == ("TLSv1.3", "secp521r1", "good")
+        assert vehicle["cipher"] in ("TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256")
+        (charger,) = whole.named("secc", "tls", "accepted")
+        assert charger["peer"] == "WMIV2GENGINE0000001X"
+
+    def test_the_offer_is_the_smallest_of_the_four_limits(self, whole: Run) -> None:
+        """R9."""
+        for offer in whole.named("secc", "offer", "offered"):
+            assert offer["max_discharge_w"] == min(offer[each] for each in ("ev_w", "evse_w", "site_w", "operator_w"))
+
+    def test_no_charge_loop_feeds_back_more_than_signed_or_allowed(self, whole: Run) -> None:
+        allowed = 0
+        for event in sorted(whole.events, key=lambda event: event["t"]):
+            if (event["process"], event["stage"], event["name"]) == ("secc", "offer", "command_accepted"):
+                allowed = event["data"]["effective_w"]
+            if (event["process"], event["stage"], event["name"]) == ("secc", "loop", "response"):
+                assert -event["data"]["power_w"] <= max(allowed, 10_000 if allowed else 0) + 60
+
+    def test_telemetry_went_through_the_broker_where_there_is_one(self, whole: Run) -> None:
+        (started,) = whole.named("evcc", "telemetry", "started")
+        assert started["transport"] == ("mqtt" if find_mosquitto() else "http")
+
+    def test_the_bundle_proves_itself_offline_and_one_flipped_bit_is_found(self, whole: Run, tmp_path: Path) -> None:
+        bundle = Path(whole.summary["figures"]["bundle"])
+        pki = Path(whole.summary["folder"]) / "pki"
+        verify = [
+            sys.executable, "-m", "cli.main", "settle", "verify",
+            "--root", str(pki / "v2g/root.pem"), "--root", str(pki / "mo/root.pem"),
+        ]  # fmt: skip
+        done = subprocess.run([*verify, str(bundle)], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        assert "verified" in done.stdout
+        copy = tmp_path / "copy"
+        copy.mkdir()
+        for path in bundle.iterdir():
+            (copy / path.name).write_bytes(path.read_bytes())
+        journal = bytearray((copy / "journal.jsonl").read_bytes())
+        journal[len(journal) // 2] ^= 1
+        (copy / "journal.jsonl").write_bytes(journal)
+        done = subprocess.run([*verify, str(copy)], capture_output=True, text=True)
+        assert done.returncode == 9
+        assert "journal.jsonl" in done.stderr
+        assert "Traceback" not in done.stderr
+
+    def test_private_keys_belong_to_their_owner_only_and_no_secret_is_logged(self, whole: Run) -> None:
+        folder = Path(whole.summary["folder"])
+        keys = list((folder / "pki").rglob("*.key"))
+        assert len(keys) > 10
+        assert all(path.stat().st_mode & 0o077 == 0 for path in keys)
+        token = (folder / "csms.toml").read_text()
+        assert "sha256" in token  # the token itself is nowhere on disk
+        for log in folder.glob("*.log"):
+            assert "PRIVATE KEY" not in log.read_text()
+
+
+@pytest.mark.e2e
+def test_an_unknown_scenario_is_named_with_exit_code_2() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "cli.main", "demo", "--scenario", "nonsense"], capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    assert "no scenario 'nonsense'" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize("program", ["csms", "secc", "evcc"])
+def test_every_program_explains_itself_and_refuses_a_bad_configuration(program: str, tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-m", program, "--help"], capture_output=True, text=True)
+    assert done.returncode == 0
+    assert "--config" in done.stdout
+    assert "exit codes" in done.stdout
+    config = tmp_path / "bad.toml"
+    config.touch(mode=0o600)
+    config.write_text("no_such_key = 1\n")
+    done = subprocess.run([sys.executable, "-m", program, "--config", str(config)], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "bad.toml:1" in done.stderr
+    assert "Traceback" not in done.stderr
+    config.chmod(0o644)
+    done = subprocess.run([sys.executable, "-m", program, "--config", str(config)], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "chmod 600" in done.stderr
+
+
+def test_the_terminal_gets_plain_lines_when_piped(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "cli.main", "demo", "--scenario", "secc-expired", "--folder", str(tmp_path / "run")],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "TERM": "xterm"},
+    )
+    assert done.returncode == 0
+    assert "\x1b" not in done.stdout
+    assert "ok   no power flowed" in done.stdout
