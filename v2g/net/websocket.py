@@ -186,18 +186,9 @@ async def serve(
     """
     from websockets.asyncio.server import ServerConnection
     from websockets.asyncio.server import serve as listen
-    from websockets.http11 import Request, Response
     from websockets.typing import Subprotocol
 
     names = [Subprotocol(name) for version in versions for name, v in SUBPROTOCOLS.items() if v == version]
-
-    def check(connection: ServerConnection, request: Request) -> Response | None:
-        identity = _identity(request.path, path)
-        if identity is None or not admit(identity):
-            return connection.respond(404, "no such charging station\n")
-        if context is not None and _common_name(connection.transport) != identity:
-            return connection.respond(403, "the certificate names another charging station\n")
-        return None
 
     def select(_: ServerConnection, offered: Sequence[Subprotocol]) -> Subprotocol | None:
         return next((name for name in names if name in offered), None)
@@ -216,7 +207,7 @@ async def serve(
         host,
         port,
         ssl=context,
-        process_request=check,
+        process_request=_admission(path, admit, certificates=context is not None),
         select_subprotocol=select,
         server_header=None,
         ping_interval=ping_interval,
@@ -225,6 +216,20 @@ async def serve(
         max_size=MAX_BYTES,
     )
     return OcppServer(server, next(iter(server.sockets)).getsockname()[1])
+
+
+def _admission(path: str, admit: Callable[[str], bool], *, certificates: bool) -> Callable[[Any, Any], Any]:
+    """Return what answers an opening handshake that is not to succeed."""
+
+    def check(connection: Any, request: Any) -> Any:
+        identity = _identity(request.path, path)
+        if identity is None or not admit(identity):
+            return connection.respond(404, "no such charging station\n")
+        if certificates and _common_name(connection.transport) != identity:
+            return connection.respond(403, "the certificate names another charging station\n")
+        return None
+
+    return check
 
 
 def _identity(path: str, base: str) -> str | None:
