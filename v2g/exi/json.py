@@ -1,33 +1,234 @@
-"""Messages as JSON: one object whose only key is the element's name; octets in base64, enumerations as their words."""
+"""Messages as JSON: objects of the schema's element and attribute names.
 
+=====================================  ==================================================================
+schema                                 JSON
+=====================================  ==================================================================
+message                                an object whose only key is the element's name
+complex type                           an object; what is absent has no key
+member of a substitution group         a key of its own name, such as `BPT_Dynamic_DC_CLReqControlMode`
+repeated element                       an array
+xs:hexBinary, xs:base64Binary          a string in hexadecimal, in base64
+enumeration                            its word
+simple content                         the value; with an attribute, an object with the key `value`
+mixed or repeated content in order     the key `content`: strings and objects with one key, the element's name
+undeclared element                     the key `*`: namespace, name, attributes, content
+=====================================  ==================================================================
+"""
+
+import base64
+import binascii
 import json
+from enum import Enum
+from typing import Any, Final
 
 import msgspec
 
 from v2g.errors import ExiEncodeError
-from v2g.exi.declare import Element, Schema, schema_of
+from v2g.exi.declare import AnyElement, Element, Schema, schema_of
 from v2g.exi.grammar import root_name, root_type_of_local
+from v2g.exi.model import Event, Kind, Model, Particle, Simple, leaves, model_of, qname_of
 
-__all__ = ["from_json", "to_json"]
+__all__ = ["from_json", "from_object", "to_json", "to_object"]
+
+_TEXT: Final = "value"
+_CONTENT: Final = "content"
+_UNDECLARED: Final = "*"
 
 
 def to_json(element: Element, *, schema: Schema | None = None, name: str | None = None) -> str:
-    """Return an element as JSON on one line. Members of substitution groups carry their name as `type`.
+    """Return an element as JSON on one line.
 
     `schema` and `name` are needed only where `encode_fragment` needs them. Raises ExiEncodeError when the element has
     no name in the schema.
     """
-    schema = schema or schema_of(type(element))
-    root = root_name(type(element), schema, name)
     # The standard library writes integers of any length, such as certificate serial numbers.
-    return json.dumps({root.local: msgspec.to_builtins(element)}, ensure_ascii=False)
+    return json.dumps(to_object(element, schema=schema, name=name), ensure_ascii=False)
+
+
+def to_object(element: Element, *, schema: Schema | None = None, name: str | None = None) -> dict[str, Any]:
+    """Return what `to_json` writes, as dictionaries, lists and plain values. Raises ExiEncodeError as it does."""
+    root = root_name(type(element), schema or schema_of(type(element)), name)
+    return {root.local: _write(element)}
+
+
+def _write(element: Element) -> Any:
+    model = model_of(type(element))
+    found: dict[str, Any] = {}
+    for particle in model.particles:
+        for event, value in _values(particle, element):
+            key = _TEXT if event.kind is Kind.TEXT else event.qname.local
+            written = _write(value) if isinstance(value, Element) else _plain(event.type, value)
+            if not particle.repeated:
+                found[key] = written
+            elif len(particle.events) > 1:
+                found.setdefault(_key(particle), []).append({key: written})
+            else:
+                found.setdefault(key, []).append(written)
+    if model.content is not None and getattr(element, model.content_field):
+        found[_CONTENT] = [_item(item) for item in getattr(element, model.content_field)]
+    return found[_TEXT] if list(found) == [_TEXT] else found
+
+
+def _values(particle: Particle, element: Element) -> list[tuple[Event, Any]]:
+    """Return what is set of a particle, each value with the event that carries it."""
+    found: list[tuple[Event, Any]] = []
+    for field in dict.fromkeys(event.field for event in particle.events):
+        value = getattr(element, field)
+        events = [event for event in particle.events if event.field == field]
+        items = value if particle.repeated else () if value is None else (value,)
+        found += [
+            (next(each for each in events if len(events) == 1 or each.type is type(item)), item) for item in items
+        ]
+    return found
+
+
+def _key(particle: Particle) -> str:
+    """Return the name of the head of a repeated substitution group."""
+    return next((event.qname.local for event in particle.events if event.type is None), particle.events[0].qname.local)
+
+
+def _plain(simple: Simple | type[Element] | None, value: Any) -> Any:
+    if isinstance(value, bytes):
+        hexadecimal = isinstance(simple, Simple) and simple.hexadecimal
+        return value.hex().upper() if hexadecimal else base64.b64encode(value).decode("ascii")
+    return value.value if isinstance(value, Enum) else value
+
+
+def _item(item: str | Element) -> Any:
+    if isinstance(item, str):
+        return item
+    if isinstance(item, AnyElement):
+        return {_UNDECLARED: msgspec.to_builtins(item)}
+    return {qname_of(type(item)).local: _write(item)}
 
 
 def from_json(text: str, schema: Schema) -> Element:
-    """Return the element that JSON describes. Raises ExiEncodeError with the JSON path of what is not declared."""
+    """Return the element that JSON describes. Raises ExiEncodeError with the path of what is not declared."""
     try:
         found = json.loads(text)
-        ((name, value),) = found.items()
-        return msgspec.convert(value, root_type_of_local(name, schema))
-    except (ValueError, AttributeError, RecursionError, msgspec.ValidationError) as error:
-        raise ExiEncodeError(f"not the JSON of a message: {error}") from error
+    except (ValueError, RecursionError) as error:
+        raise ExiEncodeError(f"not JSON: {error}") from None
+    return from_object(found, schema)
+
+
+def from_object(value: object, schema: Schema) -> Element:
+    """Return the element that parsed JSON describes. Ranges are checked when it is encoded. Raises ExiEncodeError."""
+    if not isinstance(value, dict) or len(value) != 1:
+        raise ExiEncodeError("not the JSON of a message: an object whose only key is the element's name")
+    ((name, content),) = value.items()
+    try:
+        return _read(content, root_type_of_local(name, schema), name)
+    except RecursionError:
+        raise ExiEncodeError("nests too deeply", path=name) from None
+
+
+def _read(value: object, declaration: type[Element], path: str) -> Element:
+    model = model_of(declaration)
+    if not isinstance(value, dict):
+        if not any(event.kind is Kind.TEXT for particle in model.particles for event in particle.events):
+            raise ExiEncodeError(f"{_kind(value)} where an object is expected", path=path)
+        value = {_TEXT: value}
+    left = dict(value)
+    fields: dict[str, Any] = {}
+    for particle in model.particles:
+        if particle.repeated:
+            _read_list(particle, left, fields, path)
+            continue
+        for event in particle.events:
+            key = _TEXT if event.kind is Kind.TEXT else event.qname.local
+            if key not in left or event.type is None:
+                continue
+            if event.field in fields:
+                raise ExiEncodeError(f"{key} and another member of its substitution group", path=path)
+            fields[event.field] = _read_value(left.pop(key), event, f"{path}/{key}")
+    if model.content is not None:
+        fields[model.content_field] = _read_items(left.pop(_CONTENT, []), model, path)
+    if left:
+        raise ExiEncodeError("is not declared here", path=f"{path}/{next(iter(left))}")
+    _check_presence(model, fields, path)
+    return declaration(**fields)
+
+
+def _check_presence(model: Model, fields: dict[str, Any], path: str) -> None:
+    for particle in model.particles:
+        if particle.least and not any(event.field in fields for event in particle.events):
+            names = " or ".join(event.qname.local or _TEXT for event in particle.events if event.type is not None)
+            raise ExiEncodeError(f"{names} is missing", path=path)
+
+
+def _read_list(particle: Particle, left: dict[str, Any], fields: dict[str, Any], path: str) -> None:
+    key = _key(particle)
+    if key not in left:
+        return
+    items = left.pop(key)
+    here = f"{path}/{key}"
+    if not isinstance(items, list):
+        raise ExiEncodeError(f"{_kind(items)} where an array is expected", path=here)
+    found = []
+    for index, item in enumerate(items):
+        event, member = particle.events[0], item
+        if len(particle.events) > 1:
+            name, member = _only(item, f"{here}[{index}]")
+            events = [each for each in particle.events if each.qname.local == name and each.type is not None]
+            if not events:
+                raise ExiEncodeError("is not declared here", path=f"{here}[{index}]/{name}")
+            event = events[0]
+        found.append(_read_value(member, event, f"{here}[{index}]"))
+    fields[particle.events[0].field] = tuple(found)
+
+
+def _only(value: object, path: str) -> tuple[str, Any]:
+    """Return key and value of an object with one key."""
+    if not isinstance(value, dict) or len(value) != 1:
+        raise ExiEncodeError("neither text nor an object with one key, the element's name", path=path)
+    ((name, content),) = value.items()
+    return name, content
+
+
+def _read_items(items: object, model: Model, path: str) -> tuple[Any, ...]:
+    assert model.content is not None
+    if not isinstance(items, list):
+        raise ExiEncodeError(f"{_kind(items)} where an array is expected", path=f"{path}/{_CONTENT}")
+    declared = {qname_of(leaf).local: leaf for leaf in leaves(model.content.model)}
+    found: list[str | Element] = []
+    for index, item in enumerate(items):
+        if isinstance(item, str):
+            found.append(item)
+            continue
+        name, content = _only(item, f"{path}/{_CONTENT}[{index}]")
+        here = f"{path}/{name}[{index}]"
+        if name == _UNDECLARED:
+            try:
+                found.append(msgspec.convert(content, AnyElement))
+            except msgspec.ValidationError as error:
+                raise ExiEncodeError(str(error), path=here) from None
+        elif name in declared:
+            found.append(_read(content, declared[name], here))
+        else:
+            raise ExiEncodeError("is not declared here", path=here)
+    return tuple(found)
+
+
+def _read_value(value: Any, event: Event, path: str) -> Any:
+    simple = event.type
+    if not isinstance(simple, Simple):
+        assert simple is not None
+        return _read(value, simple, path)
+    expected: type = {"boolean": bool, "bits": int, "unsigned": int, "integer": int}.get(simple.kind, str)
+    fits = isinstance(value, expected) and not (expected is int and isinstance(value, bool))
+    if not fits:
+        raise ExiEncodeError(f"{_kind(value)} where {simple.kind} is declared", path=path)
+    try:
+        if simple.kind == "binary":
+            return bytes.fromhex(value) if simple.hexadecimal else base64.b64decode(value, validate=True)
+        return simple.members(value) if simple.members is not None else value
+    except (ValueError, binascii.Error):
+        what = f"value of {simple.members.__name__}" if simple.members else "hexadecimal"
+        what = "base64" if simple.kind == "binary" and not simple.hexadecimal else what
+        raise ExiEncodeError(f"{value[:40]!r} is no {what}", path=path) from None
+
+
+def _kind(value: object) -> str:
+    """Return the JSON word for a value."""
+    words = {dict: "an object", list: "an array", str: "a string", bool: "a boolean", type(None): "null"}
+    return words.get(type(value), "a number")
