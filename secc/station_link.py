@@ -34,7 +34,7 @@ from v2g.ocpp.routes import Version
 from v2g.ocpp.rpc import RpcPeer
 from v2g.ocpp.station import BOOT_WAIT, BackOff
 from v2g.ocpp.times import format_time, parse_time
-from v2g.ocpp.versions import without_21
+from v2g.ocpp.transactions import for_201
 
 M = TypeVar("M", bound=Message)
 
@@ -317,7 +317,7 @@ class StationLink:
 
     async def _send_event(self, rpc: RpcConnection, event: QueuedEvent) -> None:
         """Send the oldest transaction event; when the CSMS cannot process it, wait and try again (E13)."""
-        request = without_21(event.request) if rpc.version == "2.0.1" else event.request
+        request = for_201(event.request) if rpc.version == "2.0.1" else event.request
         try:
             answer = await self.call(request, TransactionEventResponse)
         except OcppError as error:

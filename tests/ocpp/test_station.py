@@ -3,6 +3,7 @@
 import base64
 import itertools
 import json
+from typing import get_args
 
 import msgspec
 import pytest
@@ -17,10 +18,11 @@ from v2g.ocpp.messages.base import OCSPRequestData
 from v2g.ocpp.messages.data_transfer import DataTransferRequest
 from v2g.ocpp.messages.device_model import Component, Variable
 from v2g.ocpp.messages.provisioning import GetVariableData, GetVariablesRequest
+from v2g.ocpp.messages.transactions import Reason, TriggerReason
 from v2g.ocpp.routes import Version
 from v2g.ocpp.station import BackOff, EvNeeds, authorize_request, needs_request
 from v2g.ocpp.transactions import MeterSample, SignedReading, TransactionRecord
-from v2g.ocpp.versions import without_21, write_payload
+from v2g.ocpp.versions import write_payload
 
 NOW = 1_780_000_000_000
 
@@ -117,7 +119,7 @@ def test_any_course_of_a_transaction_is_valid_messages(
             known[-1].import_mwh > 2**50 or known[-1].export_mwh > 2**50
         )
     for message in requests:
-        payload = write_payload(without_21(message) if version == "2.0.1" else message, version)
+        payload = write_payload(transactions.for_201(message) if version == "2.0.1" else message, version)
         validator("TransactionEventRequest", version).validate(json.loads(payload))
 
 
@@ -196,3 +198,15 @@ def test_a_rejected_station_answers_nothing_else() -> None:
     with pytest.raises(OcppError) as caught:
         answers.answer(GetVariablesRequest(get_variable_data=(item,)), view(registration="Rejected"))
     assert caught.value.answer == "SecurityError"
+
+
+def test_every_reason_of_21_has_a_word_in_201() -> None:
+    record = TransactionRecord(
+        transaction_id="tx", reference="s", evse_id=1, connector_id=1, started_ms=NOW, id_token="E",
+        id_token_type="eMAID",
+    )  # fmt: skip
+    for trigger in get_args(get_args(TriggerReason)[0]):
+        for reason in get_args(get_args(Reason)[0]):
+            _, request = transactions.end(record, NOW, trigger=trigger, reason=reason, offline=False)
+            write_payload(request, "2.1")
+            write_payload(transactions.for_201(request), "2.0.1")

@@ -32,6 +32,7 @@ from v2g.ocpp.messages.transactions import (
     TriggerReason,
 )
 from v2g.ocpp.times import format_time
+from v2g.ocpp.versions import without_21
 
 Register = Literal["import", "export"]
 
@@ -41,6 +42,20 @@ EXPORT: Final[Measurand] = "Energy.Active.Export.Register"
 _CONTEXTS: Final[Mapping[TriggerReason, ReadingContext]] = MappingProxyType(
     {"MeterValuePeriodic": "Sample.Periodic", "MeterValueClock": "Sample.Clock", "Trigger": "Trigger"}
 )
+
+_TRIGGERS_201: Final[Mapping[TriggerReason, TriggerReason]] = MappingProxyType(
+    {
+        "CostLimitReached": "ChargingStateChanged",
+        "LimitSet": "ChargingRateChanged",
+        "OperationModeChanged": "ChargingRateChanged",
+        "RunningCost": "MeterValueClock",
+        "SoCLimitReached": "EnergyLimitReached",
+        "TariffChanged": "ChargingStateChanged",
+        "TariffNotAccepted": "ChargingStateChanged",
+        "TxResumed": "ChargingStateChanged",
+    }
+)
+"""Trigger reasons that only 2.1 has -> the nearest of 2.0.1."""
 
 
 class SignedReading(msgspec.Struct, frozen=True, kw_only=True):
@@ -144,6 +159,16 @@ def end(
         sample = msgspec.structs.replace(record.last_sample, signed=())  # a signature of then is none of the end
     samples = _samples(begin, "Transaction.Begin") + _samples(sample, "Transaction.End")
     return _event(record, "Ended", utc_ms, trigger=trigger, samples=samples, offline=offline, reason=reason)
+
+
+def for_201(request: TransactionEventRequest) -> TransactionEventRequest:
+    """Return an event in the words of 2.0.1: without its newer fields, with the nearest of its older reasons."""
+    event = without_21(request)
+    info = event.transaction_info
+    if info.stopped_reason == "ReqEnergyTransferRejected":
+        info = msgspec.structs.replace(info, stopped_reason="Other")
+    trigger = _TRIGGERS_201.get(event.trigger_reason, event.trigger_reason)
+    return msgspec.structs.replace(event, trigger_reason=trigger, transaction_info=info)
 
 
 def meter_value(sample: MeterSample, context: ReadingContext) -> MeterValue:
