@@ -83,7 +83,7 @@ async def assemble(config: ProgramConfig, clock: Clock, observe: EventLog) -> "A
         if config.station is not None:
             stack.push_async_callback(charger.connect_station())
         else:
-            archive.recover(meter, lambda _session, _line: None)
+            archive.recover(meter, lambda _session, _lines: None)
         stack.push_async_callback(hardware.close)
         yield charger
 
@@ -160,7 +160,7 @@ class Charger:
             meter_public_key=_public_key(self.owner.meter),
         )
         self.backend = backend = StationBackend(station, self.meter, self.clock, self._signed)
-        self.archive.recover(self.meter, lambda session, line: station.journal(session, line.decode()))
+        self.archive.recover(self.meter, station.restate_journal)
         station.recover(lambda record: self._sample(self._signed(record.reference)))
         running = asyncio.create_task(station.run(), name="station")
         running.add_done_callback(self._station_ended)

@@ -90,8 +90,8 @@ class Archive:
         contract_file.unlink()
         self._note("bundle_written", session_id=session_id, directory=str(directory), entries=len(entries))
 
-    def recover(self, meter: Meter, on_line: Callable[[str, bytes], None]) -> list[str]:
-        """Close, settle and hand out (`on_line`) what a killed process left; return the session ids.
+    def recover(self, meter: Meter, on_journal: Callable[[str, list[str]], None]) -> list[str]:
+        """Close and settle what a killed process left, hand out its lines (`on_journal`); return the session ids.
 
         A journal that does not hold is put aside as `<name>.damaged`: it is evidence, and no reason not to charge.
         """
@@ -99,7 +99,7 @@ class Archive:
         for path in sorted(self._journals.glob("*.jsonl")):
             session_id = path.stem
             try:
-                self._recover_one(path, meter, on_line)
+                self._recover_one(path, meter, on_journal)
             except VerificationError as error:
                 path.rename(path.with_suffix(".damaged"))
                 self._note("journal_damaged", session_id=session_id, reason=str(error))
@@ -108,7 +108,7 @@ class Archive:
                 self._note("journal_recovered", session_id=session_id)
         return recovered
 
-    def _recover_one(self, path: Path, meter: Meter, on_line: Callable[[str, bytes], None]) -> None:
+    def _recover_one(self, path: Path, meter: Meter, on_journal: Callable[[str, list[str]], None]) -> None:
         file = JournalFile.open(path)
         if not file.recovered:  # killed before its first line: nothing has happened
             file.close()
@@ -121,8 +121,7 @@ class Archive:
                 ledger.end("aborted", reading.utc_ms, import_mwh=reading.import_mwh, export_mwh=reading.export_mwh)
             )
         file.close()
-        for line in path.read_bytes().splitlines(keepends=True):
-            on_line(path.stem, line)  # the CSMS knows most of them, and takes each once
+        on_journal(path.stem, path.read_text().splitlines(keepends=True))
         self.finish(path.stem)
 
     def signed(self, session_id: str) -> dict[Direction, str]:

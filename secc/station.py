@@ -8,7 +8,7 @@ import asyncio
 import itertools
 import logging
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -213,6 +213,14 @@ class Station:
     def journal(self, session_id: str, line: str) -> None:
         """Queue a line of the settlement journal for the CSMS; it is on disk when this returns."""
         self._state.store.add_line(session_id, line)
+        self._link.wake()
+
+    def restate_journal(self, session_id: str, lines: Iterable[str]) -> None:
+        """Queue a whole journal, after a restart: nobody knows which lines were queued before the kill.
+
+        The CSMS takes each line once, however often it comes.
+        """
+        self._state.store.replace_lines(session_id, lines)
         self._link.wake()
 
     def transaction_id(self, reference: str) -> str | None:

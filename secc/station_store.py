@@ -7,7 +7,7 @@ that was reported as stored and repeats no sequence number.
 
 import contextlib
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -125,6 +125,14 @@ class StationStore:
         """Queue a line of the settlement journal."""
         with self._change():
             self._db.execute("INSERT INTO journal (session_id, line) VALUES (?, ?)", (session_id, line))
+
+    def replace_lines(self, session_id: str, lines: Iterable[str]) -> None:
+        """Queue a whole journal in place of what still waits of it."""
+        with self._change():
+            self._db.execute("DELETE FROM journal WHERE session_id = ?", (session_id,))
+            self._db.executemany(
+                "INSERT INTO journal (session_id, line) VALUES (?, ?)", ((session_id, line) for line in lines)
+            )
 
     def next_lines(self, limit: int, max_characters: int) -> QueuedLines | None:
         """Return the lines that have waited longest: of one session, at most `limit`, at least one."""
