@@ -103,6 +103,7 @@ class StationLink:
         self._interval = 0.0
         self._last_sent = 0.0
         self._events_from = self._lines_from = 0.0
+        self._lines_attempts = 0
         self._went_offline = clock.monotonic()
         self._connectors: dict[tuple[int, int], ConnectorStatus] = {}
         self._unreported: dict[tuple[int, int], None] = {}
@@ -340,8 +341,9 @@ class StationLink:
         self._events_from = self._clock.monotonic() + settings.attempt_interval * attempts
 
     async def _send_lines(self, lines: QueuedLines) -> None:
-        """Send journal lines. A CSMS that rejects them is asked again later, one that does not know them not until the
-        next connection."""
+        """Send journal lines. A CSMS that rejects them is asked again later, and at last not any more: what it has
+        refused for good (a fork of its copy) must not hold up the sessions that follow, and the charger's own bundle
+        is the evidence. A CSMS that does not know them is not asked until the next connection."""
         data = {"stationId": self._link.identity, "sessionId": lines.session_id, "lines": list(lines.lines)}
         request = DataTransferRequest(vendor_id=VENDOR, message_id="JournalEntries", data=data)
         status = "no answer"
@@ -353,11 +355,20 @@ class StationLink:
                 raise
             status = error.answer
         if status == "Accepted":
+            self._lines_attempts = 0
             self._store.lines_delivered(lines)
             return
         self._note("journal_refused", status=status, lines=len(lines.lines))
-        later = self._clock.monotonic() + self._settings().attempt_interval
-        self._lines_from = later if status == "Rejected" else math.inf
+        if status != "Rejected":
+            self._lines_from = math.inf
+            return
+        settings = self._settings()
+        self._lines_attempts += 1
+        self._lines_from = self._clock.monotonic() + settings.attempt_interval
+        if self._lines_attempts >= settings.attempts:
+            self._lines_attempts = 0
+            self._store.lines_delivered(lines)
+            self._note("journal_given_up", session_id=lines.session_id, lines=len(lines.lines))
 
     def _note(self, name: str, **data: Any) -> None:
         self._observe(Observe("ocpp", name, data))

@@ -666,8 +666,22 @@ async def test_journal_lines_that_are_rejected_come_again(tmp_path: Path, csms: 
         await station.online.wait()
         await set_variables(csms, ("MessageAttemptInterval", "TransactionEvent", "0"))
         station.journal("a", "line")
-        await csms.wait("DataTransfer", 3)
+        await csms.wait("DataTransfer", 2)
         csms.answers["DataTransfer"] = {"status": "Accepted"}
+        assert await station.drain(10)
+
+
+async def test_a_journal_that_is_refused_for_good_does_not_hold_up_the_next(tmp_path: Path, csms: Backend) -> None:
+    csms.answers["DataTransfer"] = {"status": "Rejected"}
+    fixture = Fixture(tmp_path, csms.port)
+    async with fixture.running() as station:
+        await station.online.wait()
+        await set_variables(csms, ("MessageAttemptInterval", "TransactionEvent", "0"))
+        station.journal("forked", "line")
+        station.journal("good", "line")
+        await fixture.until(lambda: "journal_given_up" in fixture.names())
+        csms.answers["DataTransfer"] = {"status": "Accepted"}
+        await csms.wait("DataTransfer", where=lambda data: data["data"]["session_id"] == "good")
         assert await station.drain(10)
 
 
