@@ -21,7 +21,7 @@ from v2g.iso15118.messages.common_messages import (
     ChargingSession,
     Scheduled_SMDTControlMode,
 )
-from v2g.iso15118.messages.common_types import MeterInfo
+from v2g.iso15118.messages.common_types import CLReqControlMode, MeterInfo, ResponseCode
 from v2g.iso15118.sequence import State
 from v2g.iso15118.session import Send
 from v2g.iso15118.v2gtp import PayloadType
@@ -299,6 +299,17 @@ def test_without_a_contract_nobody_is_asked_to_sign_nor_can(make_bench: MakeBenc
     assert bench.go("MeteringConfirmationReq").response_code.name == "FAILED_SignatureError"
 
 
+def test_a_charger_may_be_told_to_ask_no_vehicle_to_sign(make_bench: MakeBench) -> None:
+    bench = make_bench(SeccConfig(metering_confirmation=False)).reach(State.DC_CHARGE_LOOP)
+    bench.fact(ports.MeteringConfirmationRequested())
+    assert bench.go("DC_ChargeLoopReq").evse_status is None
+
+
+def test_the_hardware_hears_what_the_vehicle_says_of_its_battery(looping: Bench) -> None:
+    looping.go("DC_ChargeLoopReq")
+    assert looping.commands(ports.Reported)[-1] == ports.Reported(400_000, 60_000, 40_000)
+
+
 def test_other_messages_have_no_place_beside_the_main_stream(looping: Bench) -> None:
     count = len(looping.responses)
     looping.send(looping.ask("SessionStopReq"), PayloadType.METERING_CONFIRMATION)
@@ -383,3 +394,10 @@ def test_a_loop_is_recorded_unless_that_is_switched_off(looping: Bench, make_ben
     quiet = make_bench(SeccConfig(loop_events=False)).reach(State.DC_CHARGE_LOOP)
     assert quiet.events("response") == []
     assert isinstance(quiet.session._context, Charging)
+
+
+def test_the_abstract_head_of_the_control_modes_is_no_control_mode(bench: Bench) -> None:
+    bench.reach(State.DC_CHARGE_LOOP)
+    response = bench.send(bench.ask("DC_ChargeLoopReq", cl_req_control_mode=CLReqControlMode()))
+    assert response.response_code is ResponseCode.FAILED
+    assert bench.reason == "FAILED"
