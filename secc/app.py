@@ -118,6 +118,13 @@ def _roots(*files: Path) -> tuple[bytes, ...]:
     return tuple(load_chain(path)[0] for path in files)
 
 
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}", hint="see site.signal_file") from None
+
+
 @dataclass
 class Charger:
     """A charger that may be plugged in."""
@@ -134,6 +141,8 @@ class Charger:
     def __post_init__(self) -> None:
         site = self.config.site
         self.grid = Grid(charge_w=site.charge_w, discharge_w=site.discharge_w)
+        if site.signal_file is not None:
+            self.grid.signal(_read(site.signal_file))
         self.station: Station | None = None
         self.backend: Backend = NoBackend(site.contracts, free=site.free)
         self._current: Runner | None = None

@@ -79,6 +79,9 @@ class SiteConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     discharge_w: Annotated[
         Watts, Meta(description="what the site may feed back, W; 0 until the operator permits it")
     ] = 0
+    signal_file: Annotated[
+        Path | None, Meta(description="grid signal (JSON: prices and limits) that holds until the back end sends one")
+    ] = None
     contracts: Annotated[
         tuple[str, ...], Meta(description="EMAIDs that may charge without a back end; ignored when there is a station")
     ] = ()

@@ -89,6 +89,9 @@ class SeccConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Write discharge limits as negative numbers (Amendment 1) instead of positive ones (2022 edition)."""
     meter_info: bool = True
     """Include MeterInfo in the first charge-loop response even if nobody asks (V2G20-1833)."""
+    metering_confirmation: bool = True
+    """Ask for a signature under the meter's reading at the end of each interval (V2G20-1083). Some vehicles break off
+    at a notification that they do not know."""
     reaction_ms: Annotated[int, Meta(ge=0, le=3_600_000)] = 2_000
     """How long the power electronics take to follow a lower limit, ms of (simulated) UTC; it stands in the journal."""
     loop_events: bool = True

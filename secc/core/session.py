@@ -206,7 +206,7 @@ class SeccSession(PowerControl):
                 self._notify("Terminate")
                 self._arm("terminate", NOTICE_S)
             case ports.MeteringConfirmationRequested():
-                if isinstance(self._context, Charging) and self._contract():
+                if self._config.metering_confirmation and isinstance(self._context, Charging) and self._contract():
                     self._notify("MeteringConfirmation")
             case ports.RenegotiationRequested():
                 self._notify("ScheduleRenegotiation")

@@ -1,4 +1,4 @@
-"""The independent peer, once per test run."""
+"""The independent peer, once per test run, and a cable for each test."""
 
 import os
 from collections.abc import Iterator
@@ -6,6 +6,7 @@ from itertools import count
 
 import pytest
 
+from tests.interop import cable as cables
 from tests.interop import peer as peers
 
 _tags = count()
@@ -13,6 +14,7 @@ _tags = count()
 
 @pytest.fixture(scope="session")
 def peer(tmp_path_factory: pytest.TempPathFactory) -> peers.Peer:
+    """The peer, with certificates of its own."""
     reason = peers.missing()
     if reason:
         pytest.skip(reason)
@@ -20,6 +22,10 @@ def peer(tmp_path_factory: pytest.TempPathFactory) -> peers.Peer:
 
 
 @pytest.fixture
-def cable(peer: peers.Peer) -> Iterator[peers.Cable]:
-    with peers.cable(f"{os.getpid()}-{next(_tags)}") as names:
+def cable() -> Iterator[cables.Cable]:
+    """Two namespaces and the cable between them."""
+    reason = cables.missing()
+    if reason:
+        pytest.skip(reason)
+    with cables.cable(f"{os.getpid()}-{next(_tags)}") as names:
         yield names

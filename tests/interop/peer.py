@@ -1,40 +1,60 @@
 """An independent ISO 15118 implementation as a peer: installed from PyPI into an environment of its own.
 
-It needs Java (its EXI codec) and root (two network namespaces joined by a virtual cable, so that link-local
-multicast works as on a real powerline link). Nothing of it is part of this project.
+It needs Java (its EXI codec), and it runs in two network namespaces, where it finds chargers by link-local multicast
+as on a real powerline link. Nothing of it is part of this project.
 """
 
 import contextlib
 import fcntl
-import os
+import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography.hazmat.primitives import serialization
 
+from cli.demo.processes import EventFile, Program
+from tests.interop import cable
+from tests.interop.cable import EVCC_INTERFACE, SECC_INTERFACE, Cable, inside
+
 PACKAGE = "iso15118==0.28.5"
 EXTRA = ("aiofile", "marshmallow<4")  # what the package needs but does not pin or declare
 PASSWORD = b"12345"  # of the test keys its own script makes
 CACHE = Path(__file__).resolve().parents[2] / ".cache" / "peer"
+EMAID = "UKSWI123456791A"
+"""Common name of the contract certificate that its script makes."""
+
+CERTIFICATES = {
+    "secc": ("seccLeaf", "cpoSubCA2", "cpoSubCA1"),
+    "vehicle": ("oemLeaf", "oemSubCA2", "oemSubCA1"),
+    "contract": ("contractLeaf", "moSubCA2", "moSubCA1"),
+}
+"""Chains of its PKI, leaf first; the leaf is also the name of the key."""
+
+DC_BPT = {
+    "supportedProtocols": ["ISO_15118_20_DC"],
+    "supportedEnergyServices": ["DC_BPT"],
+    "isCertInstallNeeded": False,
+    "useTls": True,
+    "enforceTls": True,
+    "chargeLoopCycle": 10,
+}
+"""Its vehicle's settings for one bidirectional run over TLS."""
 
 
 def missing() -> str:
     """Return why the peer cannot run here, or an empty string."""
-    if os.geteuid() != 0:
-        return "network namespaces need root"
-    for program, package in (("java", "openjdk-17-jre-headless"), ("ip", "iproute2"), ("openssl", "openssl")):
+    if reason := cable.missing():
+        return reason
+    for program, package in (("java", "openjdk-17-jre-headless"), ("openssl", "openssl")):
         if shutil.which(program) is None:
             with contextlib.suppress(OSError, subprocess.SubprocessError):
                 subprocess.run(["apt-get", "install", "-y", "-q", package], check=True, capture_output=True)
         if shutil.which(program) is None:
             return f"{program} is not installed (Debian package {package})"
-    probe = subprocess.run(["ip", "netns", "add", "v2g-probe"], capture_output=True, text=True)
-    subprocess.run(["ip", "netns", "del", "v2g-probe"], capture_output=True)
-    return "" if probe.returncode == 0 else f"no network namespaces here: {probe.stderr.strip()}"
+    return ""
 
 
 def install() -> Path:
@@ -67,52 +87,69 @@ class Peer:
     python: Path
     folder: Path
 
-    @property
-    def certificates(self) -> Path:
-        """PEM and DER certificates."""
-        return self.folder / "pki" / "iso15118_2" / "certs"
+    def root(self, name: str) -> Path:
+        """Return the root certificate `v2g`, `oem` or `mo`, PEM."""
+        return self._certificates / f"{name}RootCACert.pem"
+
+    def chain(self, name: str) -> Path:
+        """Return a chain of CERTIFICATES, PEM, leaf first."""
+        return self.folder / f"{name}.pem"
 
     def key(self, name: str) -> Path:
-        """Return one of its private keys, decrypted, in a file of mode 0600."""
-        source = self.folder / "pki" / "iso15118_2" / "private_keys" / f"{name}.key"
-        key = serialization.load_pem_private_key(source.read_bytes(), PASSWORD)
-        target = self.folder / f"{name}.plain.key"
-        target.touch(mode=0o600)
-        target.write_bytes(
-            key.private_bytes(
-                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        """Return the leaf's private key, decrypted, in a file of mode 0600."""
+        return self.folder / f"{name}.key"
+
+    @property
+    def _certificates(self) -> Path:
+        return self.folder / "pki" / "iso15118_2" / "certs"
+
+    def unlock(self) -> None:
+        """Write chains and keys in the form that other programs read."""
+        for name, (leaf, *issuers) in CERTIFICATES.items():
+            parts = (self._certificates / f"{each}Cert.pem" for each in (leaf, *issuers))
+            self.chain(name).write_bytes(b"".join(part.read_bytes() for part in parts))
+            locked = self.folder / "pki" / "iso15118_2" / "private_keys" / f"{leaf}.key"
+            key = serialization.load_pem_private_key(locked.read_bytes(), PASSWORD)
+            self.key(name).touch(mode=0o600)
+            self.key(name).write_bytes(
+                key.private_bytes(
+                    serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+                )
             )
+
+    def charger(self, where: Cable, log: Path) -> Program:
+        """Return its charger: TLS enforced, Plug & Charge first."""
+        return self._program(
+            "charger",
+            inside(where.secc, str(self.python), "-m", "iso15118.secc.main"),
+            log,
+            SECC_INTERFACE,
+            PROTOCOLS="ISO_15118_20_DC",
+            SECC_ENFORCE_TLS="True",
+            AUTH_MODES="PNC,EIM",
         )
-        return target
 
-    def chain(self, *names: str) -> Path:
-        """Return a PEM file with the named certificates, leaf first."""
-        target = self.folder / f"{'-'.join(names)}.pem"
-        target.write_bytes(b"".join((self.certificates / f"{name}.pem").read_bytes() for name in names))
-        return target
+    def vehicle(self, where: Cable, log: Path, *program: str) -> Program:
+        """Return its vehicle for one DC_BPT session: `program` is a script and its arguments, else its own main."""
+        settings = log.with_suffix(".json")
+        settings.write_text(json.dumps(DC_BPT))
+        command = (*program, str(settings)) if program else ("-m", "iso15118.evcc.main", str(settings))
+        return self._program("vehicle", inside(where.evcc, str(self.python), *command), log, EVCC_INTERFACE)
 
-    def start(self, role: str, namespace: str, interface: str, log: Path, *arguments: str, **settings: str) -> (
-        "subprocess.Popen[bytes]"
-    ):  # fmt: skip
-        """Start `secc` or `evcc` in a network namespace; its output goes to `log`."""
-        environment = {
-            **os.environ,
+    def _program(self, name: str, command: list[str], log: Path, interface: str, **settings: str) -> Program:
+        values = {
             "PYTHONPATH": str(CACHE / "extra"),
             "PKI_PATH": f"{self.folder / 'pki'}/",
             "NETWORK_INTERFACE": interface,
             "LOG_LEVEL": "INFO",
+            "MESSAGE_LOG_JSON": "True",
             "ENABLE_TLS_1_3": "True",
             **settings,
         }
-        with log.open("wb") as output:
-            return subprocess.Popen(
-                ["ip", "netns", "exec", namespace, str(self.python), "-m", f"iso15118.{role}.main", *arguments],
-                cwd=self.folder,
-                env=environment,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+        environment = ["env", *(f"{key}={value}" for key, value in values.items())]
+        # its processes write into their working directory
+        shell = ["sh", "-c", 'cd "$0" && exec "$@"', str(self.folder), *environment, *command]
+        return Program(name, shell, log, EventFile(log.with_suffix(".none")))
 
 
 def make_peer(folder: Path) -> Peer:
@@ -124,40 +161,6 @@ def make_peer(folder: Path) -> Peer:
     script = folder / "pki" / "create_certs.sh"
     script.chmod(0o700)
     subprocess.run([str(script), "-v", "iso-2"], cwd=folder / "pki", check=True, capture_output=True)
-    return Peer(python, folder)
-
-
-@dataclass(frozen=True)
-class Cable:
-    """Two network namespaces joined by a virtual Ethernet cable."""
-
-    secc: str
-    evcc: str
-    secc_interface: str = "vsecc"
-    evcc_interface: str = "vevcc"
-
-
-@contextlib.contextmanager
-def cable(tag: str) -> Iterator[Cable]:
-    """Give two namespaces whose interfaces have usable link-local addresses; both vanish at the end."""
-    names = Cable(f"v2g-s-{tag}", f"v2g-e-{tag}")
-
-    def ip(*arguments: str, check: bool = True) -> str:
-        return subprocess.run(["ip", *arguments], check=check, capture_output=True, text=True).stdout
-
-    ends = ((names.secc, names.secc_interface), (names.evcc, names.evcc_interface))
-    try:
-        for namespace, _ in ends:
-            ip("netns", "add", namespace)
-            # without duplicate address detection an address is usable at once
-            for scope in ("all", "default"):
-                ip("netns", "exec", namespace, "sysctl", "-qw", f"net.ipv6.conf.{scope}.accept_dad=0", check=False)
-        ip("link", "add", names.secc_interface, "netns", names.secc, "type", "veth",
-           "peer", "name", names.evcc_interface, "netns", names.evcc)  # fmt: skip
-        for namespace, interface in ends:
-            ip("-n", namespace, "link", "set", "lo", "up")
-            ip("-n", namespace, "link", "set", interface, "up")
-        yield names
-    finally:
-        for namespace, _ in ends:
-            ip("netns", "del", namespace, check=False)
+    peer = Peer(python, folder)
+    peer.unlock()
+    return peer

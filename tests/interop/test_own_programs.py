@@ -1,0 +1,105 @@
+"""Our charger and our vehicle over a cable between real interfaces: multicast discovery, TLS by the standard, V2X."""
+
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from pki_tools.tree import DEFAULTS, PkiTree
+from tests.interop.cable import EVCC_INTERFACE, Cable
+from tests.interop.programs import charger, ended, named, own_papers, ready, tail, vehicle
+from v2g.grid.tariff import GridSignal, SignalSlot
+from v2g.net.journal_file import read_files
+from v2g.pki.credentials import load_chain
+from v2g.settlement.bundle import verify_bundle
+
+pytestmark = pytest.mark.xdist_group("cable")
+
+HOUR_MS = 3_600_000
+EXPORT_W = 8_000
+
+
+def grid_signal() -> bytes:
+    """Return prices of this hour and the next, and an export limit below what vehicle and charger can do."""
+    now = time.time_ns() // 1_000_000
+    slots = tuple(
+        SignalSlot(
+            start_ms=now - now % HOUR_MS + number * HOUR_MS,
+            duration_s=HOUR_MS // 1000,
+            import_price=300_000,
+            export_compensation=250_000,
+        )
+        for number in range(2)
+    )
+    signal = GridSignal(
+        version=1,
+        issued_at_ms=now,
+        source="test-dso",
+        currency="EUR",
+        slots=slots,
+        site_import_limit_w=40_000,
+        export_limit_w=EXPORT_W,
+        valid_until_ms=slots[-1].start_ms + HOUR_MS,
+    )
+    return signal.to_json()
+
+
+def test_a_signed_discharge_session_over_multicast_and_link_local_addresses(
+    cable: Cable, pki: PkiTree, tmp_path: Path
+) -> None:
+    (tmp_path / "grid.json").write_bytes(grid_signal())
+    secc = charger(
+        tmp_path,
+        cable,
+        own_papers(pki, "secc"),
+        f"""[site]
+signal_file = "grid.json"
+contracts = ["{DEFAULTS.emaid}"]
+""",
+    )
+    evcc = vehicle(
+        tmp_path,
+        cable,
+        own_papers(pki, "vehicle"),
+        f"""[vehicle]
+evcc_id = "{DEFAULTS.evcc_id}"
+
+[[program]]
+do = "charge"
+for_s = 1
+
+[[program]]
+do = "discharge"
+for_s = 1
+""",
+    )
+    charging = ready(secc)
+    try:
+        evcc.start()
+        assert ended(evcc, seconds=30) == 0, tail(evcc)
+    finally:
+        secc.stop()
+    assert secc.exit_code == 0, tail(secc)
+    charging += secc.events.read()
+    driving = [*evcc.events.read()]
+
+    (found,) = named(driving, "sdp", "found")
+    assert found["host"].startswith("fe80::")
+    assert found["host"].endswith(f"%{EVCC_INTERFACE}")
+    (connected,) = named(driving, "tls", "connected")
+    assert (connected["version"], connected["group"], connected["ocsp"]) == ("TLSv1.3", "secp521r1", "good")
+    assert named(charging, "authorization", "authorized")[0]["emaid"] == DEFAULTS.emaid
+    assert named(charging, "offer", "command_accepted")
+    powers = [event["power_w"] for event in named(charging, "loop", "response")]
+    assert 0 < max(powers) <= 40_000
+    assert -EXPORT_W - 60 <= min(powers) < 0
+    assert named(charging, "session", "session_ended")[0]["reason"] == "vehicle"
+
+    (bundle,) = (tmp_path / "secc" / "settlements").iterdir()
+    anchors = [der for root in ("v2g", "mo") for der in load_chain(pki.path(f"{root}/root.pem"))]
+    report = verify_bundle(read_files(bundle), anchors=anchors, now=datetime.now(UTC))
+    begin, end = report.settlement.begin, report.settlement.end
+    assert end.import_mwh > begin.import_mwh
+    assert end.export_mwh > begin.export_mwh
+    assert not report.interop

@@ -1,0 +1,72 @@
+"""The charger program without a medium: what a bench needs, what it refuses, and what it knows without a back end."""
+
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from pki_tools.tree import PkiTree
+from secc.app import Charger, assemble
+from secc.config import load_config
+from secc.hardware import BenchEvse
+from v2g.errors import ConfigError
+from v2g.net.clock import Clock
+from v2g.net.events import EventLog
+
+SIGNAL = """{"version": 7, "issued_at_ms": 0, "source": "dso", "currency": "EUR", "site_import_limit_w": 40000,
+ "export_limit_w": 8000, "valid_until_ms": 9007199254740991, "slots": [
+ {"start_ms": 0, "duration_s": 3600, "import_price": 300000, "export_compensation": 250000}]}"""
+
+
+@contextlib.asynccontextmanager
+async def made(folder: Path, pki: PkiTree, extra: str) -> AsyncIterator[Charger]:
+    """Return a charger with `extra` tables in its configuration."""
+    text = f"""data_dir = "data"
+
+[tls]
+chain = "{pki.path("secc/chain.pem")}"
+key = "{pki.path("secc/leaf.key")}"
+v2g_roots = ["{pki.path("v2g/root.pem")}"]
+
+[meter]
+chain = "{pki.path("meter/chain.pem")}"
+key = "{pki.path("meter/leaf.key")}"
+
+{extra}"""
+    clock = Clock()
+    config = load_config(text, name=str(folder / "secc.toml"))
+    async with assemble(config, clock, EventLog("secc", clock)) as charger:
+        yield charger
+
+
+BENCH = '[hardware]\nbackend = "bench"\n'
+
+
+async def test_a_bench_needs_no_wires(pki: PkiTree, tmp_path: Path) -> None:
+    async with made(tmp_path, pki, BENCH) as charger:
+        assert charger.wires is None
+        assert isinstance(charger.hardware, BenchEvse)
+
+
+async def test_the_signal_file_holds_before_a_back_end_speaks(pki: PkiTree, tmp_path: Path) -> None:
+    (tmp_path / "grid.json").write_text(SIGNAL)
+    async with made(tmp_path, pki, BENCH + '[site]\nsignal_file = "grid.json"\n') as charger:
+        site, operator = charger.grid.limits
+        assert site.charge_w == 40_000
+        assert (operator.discharge_w, operator.version) == (8_000, 7)
+        assert charger.grid.tariff is not None
+
+
+@pytest.mark.parametrize(
+    ("extra", "said"),
+    [
+        ("", "link.medium is missing"),
+        (BENCH + "[link.slac]\n", "link.slac needs a control pilot"),
+        (BENCH + '[site]\nsignal_file = "nowhere.json"\n', "nowhere.json: No such file"),
+    ],
+)
+async def test_what_cannot_work_is_refused_by_name(pki: PkiTree, tmp_path: Path, extra: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        async with made(tmp_path, pki, extra):
+            pass
