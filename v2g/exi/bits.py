@@ -109,6 +109,9 @@ class Reader:
         """Report the first of the bits that should be zero; the lowest of `bits` stands before the last `n` bits."""
         self.refuse(n + bits.bit_length(), _UNFORESEEN)
 
+    def note(self, what: str) -> None:
+        """Hear what has just been read of an undeclared element; for readers that explain."""
+
     def take(self, width: int) -> int:
         """Read an n-bit unsigned integer of at most `GUARANTEED_BITS`."""
         if self.n < width:

@@ -252,6 +252,7 @@ def read_any(reader: Reader) -> AnyElement:
     content: list[str | AnyElement] = []
     is_typed = False
     while (event := _next_event(reader, name, is_start=not content, is_typed=is_typed)) is not _END:
+        reader.note(event)
         if event is _ATTRIBUTE or event is _TYPE:
             attribute = XSI_TYPE if event is _TYPE else _read_name(reader)
             if attribute == XSI_TYPE:
@@ -263,9 +264,12 @@ def read_any(reader: Reader) -> AnyElement:
             if reader.names.is_closed(attribute.uri):
                 raise Refusal(f"attribute {attribute.local} is in {attribute.uri}, which is not supported")
             value = reader.string(0, None)
+            reader.note("value of the attribute")
             attributes.append(AnyAttribute(namespace=attribute.uri, name=attribute.local, value=value))
         else:
             content.append(read_any(reader) if event is _ELEMENT else reader.string(0, None))
+            reader.note("text")
+    reader.note(_END)
     reader.depth -= 1
     return AnyElement(namespace=name.uri, name=name.local, attributes=tuple(attributes), content=tuple(content))
 
@@ -305,6 +309,7 @@ def _read_name(reader: Reader) -> QName:
         names.add_uri(uri)
     else:
         uri = names.uris[index - 1]
+    reader.note(f"namespace {uri or 'none'}")
     known = names.locals[uri]
     size = reader.varint(32)
     if size == 0:
@@ -313,11 +318,13 @@ def _read_name(reader: Reader) -> QName:
         index = reader.take((len(known) - 1).bit_length())
         if index >= len(known):
             raise Refusal("a name that is in no table")
+        reader.note(f"name {known[index]}")
         return QName(known[index], uri)
     name = reader.characters(size - 1)
     if not _XML_NAME.fullmatch(name):
         raise Refusal(f"{name!r} is no name")
     names.add_local(uri, name)
+    reader.note(f"name {name}")
     return QName(name, uri)
 
 
