@@ -20,6 +20,7 @@ from secc.hardware import BenchEvse, EvseHardware, SimulatedEvse
 from secc.meter import SimulatedMeter
 from secc.station import Hooks, Station
 from v2g.errors import ConfigError, StoreError, V2GError
+from v2g.iso15118 import sdp
 from v2g.iso15118.session import Command, Fact
 from v2g.net import tls
 from v2g.net.clock import Clock
@@ -208,7 +209,7 @@ class Charger:
         host = f"{address}%{config.link.interface}" if address.is_link_local else str(address)
         server = await tls.serve(
             host,
-            config.tls.port,
+            config.tls.port or sdp.TCP_PORTS,
             lambda stream: self._vehicle(stream, wrap),
             credentials=self.owner.charger,
             anchors=_roots(*config.tls.v2g_roots, *config.tls.oem_roots),
@@ -218,15 +219,15 @@ class Charger:
                 Observe("tls", "refused", {"reason": error.reason, "error": str(error)})
             ),
         )
-        sdp = SdpServer(config.link.interface, tls_answer(address, server.port), port=config.sdp.port)
+        discovery = SdpServer(config.link.interface, tls_answer(address, server.port), port=config.sdp.port)
         self._connect_wires()
         try:
             if self.station is not None:
                 await self.station.online.wait()
-            self.observe(Observe("session", "ready", {"sdp_port": sdp.port, "tls_port": server.port}))
+            self.observe(Observe("session", "ready", {"sdp_port": discovery.port, "tls_port": server.port}))
             await asyncio.Event().wait()
         finally:
-            sdp.close()
+            discovery.close()
             if self._current is not None:
                 self._current.abort("shut_down")
             await server.close()

@@ -44,7 +44,9 @@ class TlsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
         Literal["iso15118-20", "interop"],
         Meta(description="security_profile: the standard's, or the one that also takes P-256 and SHA-256"),
     ] = "iso15118-20"
-    port: Annotated[int, Meta(ge=0, le=65535, description="TCP port; 0 picks a free one, as the standard wants")] = 0
+    port: Annotated[
+        int, Meta(ge=0, le=65535, description="TCP port; 0 picks a free one of 49152 to 65535, as the standard wants")
+    ] = 0
     chain: Annotated[Path, Meta(description="SECC certificate and its sub-CAs, PEM")]
     key: Annotated[Path, Meta(description="private key of the SECC certificate, PEM, mode 0600")]
     ocsp: Annotated[

@@ -17,6 +17,7 @@ from msgspec.structs import replace
 from pki_tools.tree import PkiOptions, PkiTree, make_pki
 from tests.net.tls_support import Make, echo, join, serving
 from v2g.errors import TlsError, TransportError
+from v2g.iso15118.sdp import TCP_PORTS
 from v2g.net.tls import ISO15118_20, TlsProfile, TlsStream, connect, serve
 from v2g.net.tls_channel import Channel, Endpoint
 from v2g.pki.profiles import KeyKind, Role
@@ -179,6 +180,21 @@ async def test_nobody_there_and_a_taken_port_are_transport_errors(tree: PkiTree)
         taken.listen()
         with pytest.raises(TransportError, match="cannot listen"):
             await serve("::1", port, echo, credentials=tree.credentials("secc"), anchors=tree.anchors("oem"))
+
+
+async def test_of_a_range_a_free_port_is_drawn(tree: PkiTree) -> None:
+    options: Any = {"credentials": tree.credentials("secc"), "anchors": tree.anchors("oem")}
+    server = await serve("::1", TCP_PORTS, echo, **options)
+    assert server.port in TCP_PORTS
+    try:
+        both = range(server.port, server.port + 2)
+        other = await serve("::1", both, echo, **options)
+        assert other.port == both[1]
+        with pytest.raises(TransportError, match="no free port"):
+            await serve("::1", both, echo, **options)
+        await other.close()
+    finally:
+        await server.close()
 
 
 # --- ending ----------------------------------------------------------------------------------------------------

@@ -16,6 +16,9 @@ from v2g.iso15118 import v2gtp
 PORT: Final = 15118
 """UDP port that a SECC listens on."""
 
+TCP_PORTS: Final = range(49152, 65536)
+"""TCP ports that a SECC may serve sessions on; some vehicles take no other."""
+
 MULTICAST: Final = IPv6Address("ff02::1")
 """All nodes of the link; the vehicle sends its request there."""
 

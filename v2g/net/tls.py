@@ -5,7 +5,9 @@ Neither side resumes: no session is stored, no pre-shared key and no early data 
 
 import asyncio
 import contextlib
+import errno
 import logging
+import secrets
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Final
@@ -169,11 +171,17 @@ class TlsServer:
         await self._server.wait_closed()
         await asyncio.sleep(0)  # aborted transports close their sockets in the next round of the loop
 
-    async def _listen(self, host: str, port: int) -> None:
-        try:
-            self._server = await asyncio.start_server(self._accept, host, port)
-        except OSError as error:
-            raise TransportError(f"cannot listen on {host} port {port}: {error.strerror or error}") from None
+    async def _listen(self, host: str, ports: range) -> None:
+        first = secrets.randbelow(len(ports))
+        for port in (*ports[first:], *ports[:first]):
+            try:
+                self._server = await asyncio.start_server(self._accept, host, port)
+            except OSError as error:
+                if error.errno == errno.EADDRINUSE and len(ports) > 1:
+                    continue
+                raise TransportError(f"cannot listen on {host} port {port}: {error.strerror or error}") from None
+            return
+        raise TransportError(f"{host} has no free port from {ports[0]} to {ports[-1]}")
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.create_task(self._serve_one(reader, writer))
@@ -211,7 +219,7 @@ class TlsServer:
 
 async def serve(
     host: str,
-    port: int,
+    port: int | range,
     handler: Callable[[TlsStream], Awaitable[None]],
     *,
     credentials: Credentials,
@@ -223,7 +231,9 @@ async def serve(
     now: Callable[[], datetime] = utc_now,
     on_failure: Callable[[TlsError], None] | None = None,
 ) -> TlsServer:
-    """Listen (port 0: any free one) and run `handler` for every client whose chain ends in one of `anchors` (DER).
+    """Listen and run `handler` for every client whose chain ends in one of `anchors` (DER).
+
+    `port` 0 is any free one, a range is a random free one of its ports.
 
     `staple` is the DER OCSP answer for our leaf, or a callable that returns the current one. A handshake that fails
     or takes more than `timeout` s goes to `on_failure` and the log. Raises TransportError when the port is taken.
@@ -239,7 +249,7 @@ async def serve(
     )
     Channel(endpoint)  # unusable credentials are found now, not at the first client
     server = TlsServer(endpoint, handler, on_failure, timeout)
-    await server._listen(host, port)
+    await server._listen(host, port if isinstance(port, range) else range(port, port + 1))
     return server
 
 
