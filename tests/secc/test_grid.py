@@ -1,0 +1,73 @@
+"""What the charger knows of the grid between and during sessions."""
+
+import pytest
+
+from secc.core import ports
+from secc.grid import Grid
+from v2g.errors import CodecError
+from v2g.grid.limits import OPERATOR, SITE, LimitBook
+from v2g.grid.tariff import GridSignal, SignalSlot
+from v2g.ocpp.profiles import Allowance
+
+
+def signal(version: int, export_w: int, import_w: int = 60_000) -> bytes:
+    slots = (SignalSlot(start_ms=0, duration_s=3600, import_price=300_000, export_compensation=200_000),)
+    return GridSignal(
+        version=version, issued_at_ms=0, source="dso", currency="EUR", slots=slots,
+        site_import_limit_w=import_w, export_limit_w=export_w, valid_until_ms=3_600_000,
+    ).to_json()  # fmt: skip
+
+
+def watts(grid: Grid, utc_ms: int = 0) -> dict[str, tuple[int, int]]:
+    return {limit.source: (limit.charge_w, limit.discharge_at(utc_ms)) for limit in grid.limits}
+
+
+def test_without_a_word_nothing_may_be_fed_back() -> None:
+    assert watts(Grid(charge_w=100_000, discharge_w=0)) == {SITE: (100_000, 0), OPERATOR: (100_000, 0)}
+
+
+def test_a_signal_gives_limits_and_prices_in_one_fact() -> None:
+    grid = Grid(charge_w=100_000, discharge_w=0)
+    (fact,) = grid.signal(signal(1, 20_000))
+    assert isinstance(fact, ports.GridChanged)
+    assert fact.tariff is grid.tariff
+    assert watts(grid) == {SITE: (60_000, 100_000), OPERATOR: (60_000, 20_000)}
+    assert watts(grid, 3_600_000)[OPERATOR] == (60_000, 0)  # after its validity nobody vouches for export
+
+
+def test_an_older_signal_changes_nothing() -> None:
+    grid = Grid(charge_w=100_000, discharge_w=0)
+    grid.signal(signal(5, 20_000))
+    assert grid.signal(signal(4, 90_000)) == ()
+    assert watts(grid)[OPERATOR] == (60_000, 20_000)
+
+
+def test_a_signal_that_is_none_is_refused_and_what_was_known_stays() -> None:
+    grid = Grid(charge_w=100_000, discharge_w=0)
+    grid.signal(signal(5, 20_000))
+    with pytest.raises(CodecError):
+        grid.signal(b"{}")
+    assert watts(grid)[OPERATOR] == (60_000, 20_000)
+
+
+def test_charging_profiles_bound_the_site_and_give_it_back() -> None:
+    grid = Grid(charge_w=100_000, discharge_w=0)
+    grid.signal(signal(1, 20_000))
+    facts = grid.profiles(Allowance(charge_w=11_000.9, discharge_w=5_000.0, setpoint_w=-4_000.0))
+    assert watts(grid)[SITE] == (11_000, 5_000)
+    assert facts[1] == ports.SetpointChanged(grid.setpoint)
+    assert grid.setpoint is not None
+    assert grid.setpoint.power_w == -4_000
+    grid.profiles(Allowance())
+    assert watts(grid)[SITE] == (60_000, 100_000)
+    assert grid.setpoint is None
+
+
+def test_every_change_of_the_site_is_a_newer_version() -> None:
+    """A limit book takes no older version, so a limit that is lifted must be newer than the one that bound."""
+    grid, book = Grid(charge_w=100_000, discharge_w=0), LimitBook()
+    for allowance in (Allowance(charge_w=7_000), Allowance(charge_w=3_000), Allowance()):
+        (changed, _) = grid.profiles(allowance)
+        assert isinstance(changed, ports.LimitChanged)
+        assert book.update(changed.limit)
+    assert book.effective(0).charge_w == 100_000
