@@ -15,7 +15,12 @@ APP_PROTOCOL = "V2G_CI_AppProtocol.xsd"
 XMLDSIG = "xmldsig-core-schema.xsd"
 COMMON_TYPES = "V2G_CI_CommonTypes.xsd"
 COMMON_MESSAGES = "V2G_CI_CommonMessages.xsd"
+AC = "V2G_CI_AC.xsd"
 DC = "V2G_CI_DC.xsd"
+WPT = "V2G_CI_WPT.xsd"
+ACDP = "V2G_CI_ACDP.xsd"
+ISO2 = "iso15118_2/V2G_CI_MsgDef.xsd"
+DIN = "din_spec/V2G_CI_MsgDef.xsd"
 
 
 class Unreachable(Exception):
@@ -23,8 +28,11 @@ class Unreachable(Exception):
 
 
 def schema_folder() -> Path:
-    """Return a folder with the schema files of the handshake, -20 and xmldsig side by side, and `EXICodec.jar`."""
-    folder = CACHE / "files"
+    """Return a folder with the schema files of the handshake, -20 and xmldsig side by side, and `EXICodec.jar`.
+
+    Those of -2 and DIN 70121, whose files have equal names, are in folders of their own beside them.
+    """
+    folder = CACHE / "schemas"
     CACHE.mkdir(parents=True, exist_ok=True)
     with (CACHE / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -47,14 +55,20 @@ def _wheel() -> Path:
 def _unpack(wheel: Path, folder: Path) -> None:
     part = folder.with_suffix(".part")
     shutil.rmtree(part, ignore_errors=True)
-    part.mkdir()
+    older = ("iso15118_2", "din_spec")
+    for name in ("", *older):
+        (part / name).mkdir(parents=True)
     with zipfile.ZipFile(wheel) as archive:
         for name in archive.namelist():
             path = Path(name)
-            wanted = path.suffix == ".xsd" and path.parent.name in ("schemas", "iso15118_20")
-            if wanted or path.name == "EXICodec.jar":
+            if path.name == "EXICodec.jar" or (
+                path.suffix == ".xsd" and path.parent.name in ("schemas", "iso15118_20")
+            ):
                 (part / path.name).write_bytes(archive.read(name))
+            elif path.suffix == ".xsd" and path.parent.name in older:
+                (part / path.parent.name / path.name).write_bytes(archive.read(name))
     # Its document type names a file on the Web, which parsers would fetch.
     dsig = part / XMLDSIG
     dsig.write_text(re.sub(r"<!DOCTYPE.*?\]>", "", dsig.read_text("utf-8"), flags=re.DOTALL), "utf-8")
+    shutil.copy(dsig, part / "din_spec" / XMLDSIG)  # these files look for it beside them
     part.rename(folder)

@@ -61,7 +61,7 @@ def elements(draw: st.DrawFn, declaration: type[Element], wishes: Wishes) -> Ele
 def _particles(draw: st.DrawFn, particle: Particle, wishes: Wishes) -> dict[str, Any]:
     if particle.repeated:
         most = wishes.most if particle.most is None else min(wishes.most, particle.most)
-        size = draw(st.integers(particle.least, most))
+        size = draw(st.integers(particle.least, max(most, particle.least)))
         field = particle.events[0].field
         return {field: tuple(draw(_values(draw(_events(particle)), wishes)) for _ in range(size))}
     if not particle.least and draw(st.booleans()):

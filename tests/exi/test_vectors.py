@@ -11,15 +11,19 @@ from tests.exi.vectors import Vector, load
 from v2g.exi import decode, decode_fragment, encode, encode_fragment, to_xml
 from v2g.exi.declare import Element
 from v2g.exi.json import from_json, to_json
+from v2g.exi.model import model_of
 from v2g.exi.xml import from_xml
 
 VECTORS = load()
 
 EMPTY_CERTIFICATES = {
-    ("OEMProvisioningCertificateChain", "min-frag"),
-    ("PnC_AReqAuthorizationMode", "min-frag"),
-    ("CPSCertificateChain", "min-frag"),
-    ("ContractCertificateChain", "min-frag"),
+    ("cm", "OEMProvisioningCertificateChain", "min-frag"),
+    ("cm", "PnC_AReqAuthorizationMode", "min-frag"),
+    ("cm", "CPSCertificateChain", "min-frag"),
+    ("cm", "ContractCertificateChain", "min-frag"),
+    ("din", "CertificateInstallationRes", "min"),
+    ("din", "CertificateUpdateReq", "min"),
+    ("din", "CertificateUpdateRes", "min"),
 }
 """Streams with empty certificates, for which EXI has two forms.
 
@@ -38,7 +42,7 @@ def read(vector: Vector) -> Element:
 
 def write(vector: Vector, element: Element) -> bytes:
     if vector.fragment:
-        return encode_fragment(element, vector.schema, name=vector.name)
+        return encode_fragment(element, vector.schema, name=vector.root)
     return encode(element)
 
 
@@ -56,10 +60,10 @@ def tree(text: str) -> Any:
 @pytest.mark.parametrize("vector", VECTORS, ids=ids)
 def test_decodes_and_encodes_to_the_same_octets(vector: Vector) -> None:
     element = read(vector)
-    if (vector.message, vector.variant) in EMPTY_CERTIFICATES:
+    if (vector.schema.prefix, vector.message, vector.variant) in EMPTY_CERTIFICATES:
         written = write(vector, element)
         assert written != vector.octets
-        assert decode_fragment(written, vector.schema) == element
+        assert (decode_fragment if vector.fragment else decode)(written, vector.schema) == element
     else:
         assert write(vector, element).hex() == vector.exi_hex
 
@@ -68,7 +72,7 @@ def test_decodes_and_encodes_to_the_same_octets(vector: Vector) -> None:
 def test_xml_says_the_same(vector: Vector) -> None:
     assert vector.xml is not None
     element = read(vector)
-    assert tree(to_xml(element, schema=vector.schema, name=vector.name)) == tree(vector.xml)
+    assert tree(to_xml(element, schema=vector.schema, name=vector.root)) == tree(vector.xml)
     assert from_xml(vector.xml, vector.schema) == element
 
 
@@ -78,28 +82,31 @@ def test_json_of_another_implementation_says_the_same(vector: Vector) -> None:
     assert vector.json is not None
     element = read(vector)
     ((name, expected),) = vector.json.items()
-    assert name == vector.name
+    assert name == vector.root
     assert flatten(wire(element)) >= flatten(expected)
 
 
 @pytest.mark.parametrize("vector", VECTORS, ids=ids)
 def test_xml_and_json_are_read_back(vector: Vector) -> None:
     element = read(vector)
-    assert from_xml(to_xml(element, schema=vector.schema, name=vector.name), vector.schema) == element
-    assert from_json(to_json(element, schema=vector.schema, name=vector.name), vector.schema) == element
+    assert from_xml(to_xml(element, schema=vector.schema, name=vector.root), vector.schema) == element
+    assert from_json(to_json(element, schema=vector.schema, name=vector.root), vector.schema) == element
 
 
 def wire(value: Any) -> Any:
     """Return an element as nested dictionaries of wire names, a member of a substitution group under its own name."""
     if isinstance(value, Element):
         found: dict[str, Any] = {}
+        members = {
+            (event.field, event.type): event.qname.local
+            for particle in model_of(type(value)).particles
+            for event in particle.events
+        }
         names = zip(value.__struct_fields__, value.__struct_encode_fields__, strict=True)
         for field, name in names:
             item = getattr(value, field)
-            if item is None or item == ():
-                continue
-            tag = type(item).__struct_config__.tag if isinstance(item, Element) else None
-            found[str(tag) if tag and tag != name and "Mode" in str(tag) else name] = wire(item)
+            if item is not None and item != ():
+                found[members.get((field, type(item)), name)] = wire(item)
         return found
     if isinstance(value, tuple):
         return [wire(item) for item in value]

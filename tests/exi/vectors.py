@@ -33,6 +33,11 @@ class Vector(msgspec.Struct, frozen=True):
         return self.message.partition("(")[0]
 
     @property
+    def root(self) -> str:
+        """Name of the element that the stream begins with: in -2 and DIN 70121 what `name` tells is in a body."""
+        return "V2G_Message" if self.namespace.endswith(":MsgDef") and not self.fragment else self.name
+
+    @property
     def schema(self) -> Any:
         """The grammar that the stream is in."""
         return NAMESPACES[self.namespace]

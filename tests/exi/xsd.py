@@ -1,7 +1,9 @@
 """Reads schema files into the terms in which declarations are compared with them."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from lxml import etree
@@ -53,10 +55,11 @@ class Name:
 
 
 class Files:
-    """All schema files that one refers to."""
+    """All schema files that one refers to. `renamed` holds classes that are not called as their types, by namespace."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, renamed: Mapping[str, Mapping[str, str]] = MappingProxyType({})) -> None:
         self.roots: dict[str, Any] = {}
+        self._renamed = renamed
         self._load(path)
 
     def _load(self, path: Path) -> None:
@@ -88,12 +91,18 @@ class Files:
     def complex_types(self, uri: str) -> dict[str, Any]:
         """Return the named complex types of a namespace, and anonymous ones by their element's name."""
         root = self.roots[uri]
-        found = {node.get("name").removesuffix("Type"): node for node in root.iterfind(f"{XS}complexType")}
+        found = {self.class_name(uri, node.get("name")): node for node in root.iterfind(f"{XS}complexType")}
         for node in root.iter(f"{XS}element"):
             inner = node.find(f"{XS}complexType")
             if inner is not None:
-                found[node.get("name")] = inner
-        return {name[0].upper() + name[1:]: node for name, node in found.items()}
+                found[self.class_name(uri, node.get("name"))] = inner
+        return found
+
+    def class_name(self, uri: str, name: str) -> str:
+        """Return what the class of a type, or of an element with a type of its own, is called."""
+        name = name.removesuffix("Type")
+        name = name[0].upper() + name[1:]
+        return self._renamed.get(uri, {}).get(name, name)
 
     def complex(self, name: str, node: Any) -> Complex:
         """Read a complex type with everything that it inherits."""
@@ -116,7 +125,7 @@ class Files:
             found = body.find(f"{XS}{tag}")
             if found is not None:
                 parts.append(self.particle(found))
-        parts = [part for part in parts if part is not None]
+        parts = [part for part in parts if part not in (None, ("seq", ()))]
         if simple is None and parts:
             result.content = parts[0] if len(parts) == 1 else join(parts)
         return result
@@ -166,12 +175,13 @@ class Files:
         """Return the type of an element: a Value, or the name of a complex type as a class would be called."""
         named = node.get("type")
         if named is None:
-            name = node.get("name")
-            return name[0].upper() + name[1:]
+            simple = node.find(f"{XS}simpleType/{XS}restriction")
+            if simple is not None:
+                return self._restricted(simple)
+            return self.class_name(self.owner(node).get("targetNamespace"), node.get("name"))
         resolved = self.resolve(node, named)
         if resolved.uri in self.roots and self.find("complexType", resolved) is not None:
-            name = resolved.local.removesuffix("Type")
-            return name[0].upper() + name[1:]
+            return self.class_name(resolved.uri, resolved.local)
         return self.value(node, named)
 
     def type_name(self, node: Any) -> Any:
@@ -183,7 +193,9 @@ class Files:
         name = self.resolve(node, text)
         if name.uri not in self.roots:
             return _built_in(name.local)
-        restriction = self.find("simpleType", name).find(f"{XS}restriction")
+        return self._restricted(self.find("simpleType", name).find(f"{XS}restriction"))
+
+    def _restricted(self, restriction: Any) -> Value:
         base = self.value(restriction, restriction.get("base"))
         low, high, words = base.low, base.high, base.words
         for facet in restriction:
@@ -215,5 +227,9 @@ def join(parts: list[Any]) -> Any:
 def _built_in(name: str) -> Value:
     if name in INTEGERS:
         return Value("integer", *INTEGERS[name])
-    kinds = {"string": "string", "anyURI": "string", "ID": "string", "base64Binary": "base64", "hexBinary": "hex"}
+    kinds = {
+        **dict.fromkeys(("string", "anyURI", "ID", "IDREF"), "string"),
+        "base64Binary": "base64",
+        "hexBinary": "hex",
+    }
     return Value({**kinds, "boolean": "boolean"}[name], None if name == "boolean" else 0)

@@ -8,7 +8,7 @@ annotation                                      schema
 =============================================  ===================================================================
 `X`                                             one element of type X
 `X | None`, default None                        minOccurs="0"
-`Annotated[tuple[X, ...], Meta(max_length=3)]`  a repeated element; `min_length=1` unless minOccurs="0"
+`Annotated[tuple[X, ...], Meta(max_length=3)]`  a repeated element; `min_length` unless minOccurs="0"
 `Annotated[X | None, Choice("mode")]`           one branch of xs:choice; neighbours with an equal `Choice`
 `Annotated[X, Ref(X)]`                          xs:element ref=: the element keeps the namespace of X
 `A | B`                                         a substitution group: its concrete members, tagged with their names
@@ -44,6 +44,7 @@ __all__ = [
     "Content",
     "Element",
     "Int",
+    "Long",
     "Many",
     "Maximum",
     "Maybe",
@@ -103,6 +104,7 @@ class Maximum(msgspec.Struct, frozen=True):
 Byte: TypeAlias = Annotated[int, Meta(ge=-128, le=127)]
 Short: TypeAlias = Annotated[int, Meta(ge=-(2**15), le=2**15 - 1)]
 Int: TypeAlias = Annotated[int, Meta(ge=-(2**31), le=2**31 - 1)]
+Long: TypeAlias = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 UnsignedByte: TypeAlias = Annotated[int, Meta(ge=0, le=2**8 - 1)]
 UnsignedShort: TypeAlias = Annotated[int, Meta(ge=0, le=2**16 - 1)]
 UnsignedInt: TypeAlias = Annotated[int, Meta(ge=0, le=2**32 - 1)]

@@ -139,6 +139,8 @@ class _Decoder:
                 self._branches(particle, first)
             self._flush()
             source.line(f"{items}.append({name})")
+            if particle.least > 1:
+                self._required_again(f"len({items}) < {particle.least}")
             if particle.most is not None:
                 with source.block(f"if len({items}) == {particle.most}:"):
                     self._full_list(index)
@@ -147,6 +149,15 @@ class _Decoder:
         source.line(f"{name} = tuple({items})")
         self.sure = 0
         self.live = True
+
+    def _required_again(self, condition: str) -> None:
+        """As long as items are missing, nothing but the next one may come."""
+        sure = self.sure
+        with self.source.block(f"if {condition}:"):
+            self._zeros(1)
+            self._flush()
+            self.source.line("continue")
+        self.sure = sure
 
     def _full_list(self, index: int) -> None:
         """After the last copy only what follows may come; cbexigen still writes the code of the copies before."""

@@ -103,12 +103,15 @@ class _Encoder:
         self._make_dynamic()
         source.line(f"items = o.{name}")
         most = "" if particle.most is None else f" or len(items) > {particle.most}"
-        empty = " or not items" if particle.least else ""
-        source.line(f"if items.__class__ is not tuple{empty}{most}: raise Refusal")
-        with source.block("for x in items:"):
+        least = particle.least
+        few = f" or len(items) < {least}" if least > 1 else " or not items" if least else ""
+        source.line(f"if items.__class__ is not tuple{few}{most}: raise Refusal")
+        with source.block("for i, x in enumerate(items, 1):" if least > 1 else "for x in items:"):
             self._present(index, particle)
             self._flush()
-            source.line(f"b = {base}; k = {count.bit_length()}")
+            # as long as items are missing, nothing but the next one may come
+            width = f"1 if i < {least} else {count.bit_length()}" if least > 1 else str(count.bit_length())
+            source.line(f"b = {base}; k = {width}")
             source.line(f"if a.bit_length() > {FLUSH_BITS}: a = flush(a, out)")
         if particle.most is not None:
             with source.block(f"if len(items) == {particle.most}:"):

@@ -166,7 +166,6 @@ def _child(owner: type[Element], name: str, wire: str, declared: _Declared) -> P
     if declared.item is None:
         return Particle(events, least=0 if declared.optional else 1)
     least, most = _bounds(declared, "min_length", "max_length")
-    assert (least or 0) <= 1, f"{owner.__name__}.{name}: only minOccurs 0 and 1 occur in V2G schemas"
     return Particle(events, least=least or 0, most=most)
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from v2g.exi.declare import Element
+from v2g.exi.declare import Element, schema_of
 from v2g.exi.free import FreePlan
 from v2g.exi.model import Model, Particle
 
@@ -70,19 +70,19 @@ class Source:
 
     def name_of(self, declaration: type[Element], prefix: str) -> str:
         """Return the name of the generated function of a type; `prefix` tells decoders from encoders."""
-        return f"{prefix}_{declaration.__module__.rpartition('.')[2]}_{declaration.__name__}"
+        return f"{prefix}_{schema_of(declaration).prefix}_{declaration.__name__}"
 
     def constant(self, value: object, kind: type | None = None) -> str:
         """Return a name for a constant that belongs to a class, or for the class itself."""
         owner = value if kind is None else kind
         assert isinstance(owner, type)
-        name = f"{'C' if kind is None else 'K'}_{owner.__module__.rpartition('.')[2]}_{owner.__name__}"
+        name = f"{'C' if kind is None else 'K'}_{schema_of(owner).prefix}_{owner.__name__}"
         self.names[name] = value
         return name
 
     def plan(self, model: Model) -> str:
         """Return a name for the plan of a type with free content."""
-        name = f"F_{model.type.__module__.rpartition('.')[2]}_{model.type.__name__}"
+        name = self.name_of(model.type, "F")
         if name not in self.names:
             self.names[name] = FreePlan(model)
         return name

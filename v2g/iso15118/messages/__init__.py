@@ -1,5 +1,21 @@
-"""Messages of ISO 15118, declared once: the EXI codec, JSON, validation and documentation derive from them."""
+"""Messages of ISO 15118 and DIN 70121, declared once: EXI, JSON, XML, validation and documentation derive from them.
 
-from v2g.iso15118.messages.schemas import APP_PROTOCOL, COMMON_MESSAGES, DC, NAMESPACES, XMLDSIG
+Declarations are in one module per namespace, or a few: `v2g.iso15118.messages.dc.DC_ChargeLoopReq`, or
+`v2g.iso15118.messages.iso2.message.V2G_Message`. Nothing is loaded before it is used. Declared are the first edition
+of ISO 15118-20 (2022), without Amendment 1, ISO 15118-2:2013 and DIN 70121:2012.
+"""
 
-__all__ = ["APP_PROTOCOL", "COMMON_MESSAGES", "DC", "NAMESPACES", "XMLDSIG"]
+from v2g.iso15118.messages.schemas import (
+    AC,
+    ACDP,
+    APP_PROTOCOL,
+    COMMON_MESSAGES,
+    DC,
+    DIN,
+    ISO2,
+    NAMESPACES,
+    WPT,
+    XMLDSIG,
+)
+
+__all__ = ["AC", "ACDP", "APP_PROTOCOL", "COMMON_MESSAGES", "DC", "DIN", "ISO2", "NAMESPACES", "WPT", "XMLDSIG"]
