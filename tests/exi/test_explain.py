@@ -1,0 +1,103 @@
+"""Explanations: every bit is accounted for, and says what the codec reads there."""
+
+from enum import Enum
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.exi.strategies import Wishes, elements
+from tests.exi.test_codec import ANY_FRAGMENT
+from tests.exi.test_vectors import VECTORS, ids
+from tests.exi.vectors import Vector
+from v2g.errors import ExiDecodeError
+from v2g.exi import decode, decode_fragment, encode_fragment
+from v2g.exi.declare import AnyElement, Element, Schema
+from v2g.exi.explain import Explanation, explain
+from v2g.exi.model import Kind, QName, model_of
+
+
+def bits_of(octets: bytes) -> str:
+    return "".join(f"{octet:08b}" for octet in octets)
+
+
+def joined(explanation: Explanation) -> str:
+    """The bits of all steps, which must follow each other without a gap."""
+    at = 0
+    for step in explanation.steps:
+        assert step.start == at
+        at += len(step.bits)
+    return "".join(step.bits for step in explanation.steps)
+
+
+def values(element: Any) -> list[Any]:
+    """Every value of a message in the order of the stream, without those of undeclared elements."""
+    if not isinstance(element, Element):
+        return [element]
+    if isinstance(element, AnyElement):
+        return []
+    model = model_of(type(element))
+    found: list[Any] = []
+    for particle in model.particles:
+        for field in dict.fromkeys(event.field for event in particle.events):
+            value = getattr(element, field)
+            for item in value if particle.repeated else () if value is None else (value,):
+                found += values(item)
+    for item in getattr(element, model.content_field) if model.content is not None else ():
+        found += values(item)
+    return found
+
+
+def told(explanation: Explanation) -> list[Any]:
+    return [step.raw for step in explanation.steps if step.raw is not None]
+
+
+@pytest.mark.parametrize("vector", VECTORS, ids=ids)
+def test_steps_add_up_to_the_stream_and_tell_every_value(vector: Vector) -> None:
+    explanation = explain(vector.octets, vector.schema, is_fragment=vector.fragment)
+    assert joined(explanation) == bits_of(vector.octets)
+    assert explanation.error is None
+    assert explanation.element is not None
+    assert explanation.name in (vector.name, "V2G_Message")
+    assert told(explanation) == values(explanation.element)
+
+
+@settings(max_examples=200, deadline=None)
+@given(which=ANY_FRAGMENT, data=st.data())
+def test_every_structure_is_explained(which: tuple[Schema, QName, type[Element]], data: st.DataObject) -> None:
+    schema, name, declaration = which
+    octets = encode_fragment(data.draw(elements(declaration, Wishes())), schema, name=name.local)
+    explanation = explain(octets, schema, is_fragment=True)
+    assert explanation.error is None
+    assert joined(explanation) == bits_of(octets)
+    assert told(explanation) == values(explanation.element)
+
+
+@settings(max_examples=600, deadline=None)
+@given(
+    vector=st.sampled_from(VECTORS),
+    flips=st.lists(st.integers(0, 2**16), max_size=3),
+    cut=st.integers(0, 2**16),
+    tail=st.binary(max_size=2),
+)
+def test_broken_streams_are_explained_up_to_where_they_break(
+    vector: Vector, flips: list[int], cut: int, tail: bytes
+) -> None:
+    """The codec and its explanation agree on what is valid, and where it ends."""
+    octets = bytearray(vector.octets)
+    for flip in flips:
+        octets[flip // 8 % len(octets)] ^= 1 << flip % 8
+    stream = bytes(octets[: cut % len(octets)] if cut % 3 == 0 else octets) + tail
+    explanation = explain(stream, vector.schema, is_fragment=vector.fragment)
+    assert joined(explanation) == bits_of(stream)
+    try:
+        element = (decode_fragment if vector.fragment else decode)(stream, vector.schema)
+    except ExiDecodeError as error:
+        assert explanation.element is None
+        assert str(explanation.error) == str(error)
+        assert all(step.start < error.bit_position for step in explanation.steps if step.kind != "unread")
+    else:
+        assert explanation.error is None
+        assert explanation.element == element
+        assert told(explanation) == values(element)

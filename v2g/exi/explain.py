@@ -1,0 +1,381 @@
+"""Says of every bit of a stream which grammar state it was read in and what it means.
+
+The walk follows the grammars that the codec is made of (`explain_states`) and reads values with the codec's own
+reader, which here takes notes. The codec has the last word on whether a stream is valid: its error ends the
+explanation, and whatever the walk could not read is shown as unread, so that the steps always add up to the stream.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import Enum
+from typing import Any, Final, Literal
+
+import msgspec
+
+from v2g.errors import ExiDecodeError
+from v2g.exi.bits import MAX_INTEGER_BITS, Reader, Refusal
+from v2g.exi.codec import HEADER, decode, decode_fragment
+from v2g.exi.declare import Element, Schema
+from v2g.exi.explain_reader import Piece, Recorder
+from v2g.exi.explain_states import Production, State, grammar_of, only_text, root_state, simple_states
+from v2g.exi.free import read_any
+from v2g.exi.grammar import document, fragment
+from v2g.exi.model import Kind, Simple
+
+__all__ = ["Explanation", "Step", "StepKind", "explain"]
+
+StepKind = Literal["header", "event", "length", "value", "padding", "unread"]
+
+_LONGEST_SHOWN: Final = 120
+"""Characters of a value that `Step.value` shows."""
+
+
+class Step(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Some neighbouring bits and their meaning."""
+
+    start: int
+    """Bits before the first one of these."""
+    bits: str
+    """The bits themselves, as 0 and 1."""
+    kind: StepKind
+    node: int = 0
+    """Number of the element or attribute that the bits belong to, in document order; 0 before the first."""
+    depth: int = 0
+    """How deep that element lies; the root has 0."""
+    path: str = ""
+    """Its path, with the position among items of a list: `ServiceIDList/ServiceID[2]`."""
+    state: str = ""
+    """Grammar state in which an event code was read."""
+    event: str = ""
+    """The event: SE(Header), AT(Id), CH, EE, SE(*), ED."""
+    code: int | None = None
+    value: str = ""
+    """What the bits say, for people; long values are cut."""
+    choices: tuple[str, ...] = ()
+    """All events of the state by their codes; the first code beyond them escapes to deviations."""
+    raw: Any = None
+    """The value as the message holds it, on the step that completes it."""
+
+
+class Explanation(msgspec.Struct, frozen=True, kw_only=True):
+    """A stream in steps, and the message that it holds or the reason why it holds none."""
+
+    data: bytes
+    schema: Schema
+    is_fragment: bool
+    steps: tuple[Step, ...]
+    element: Element | None = None
+    error: ExiDecodeError | None = None
+
+    @property
+    def name(self) -> str:
+        """Name of the root element; empty when the stream does not even name one."""
+        return next((step.path for step in self.steps if step.node == 1), "")
+
+
+def explain(data: bytes, schema: Schema, *, is_fragment: bool = False) -> Explanation:
+    """Explain a document or fragment, valid or not. Never raises for any octets."""
+    data = bytes(data)
+    element, error = None, None
+    try:
+        element = decode_fragment(data, schema) if is_fragment else decode(data, schema)
+    except ExiDecodeError as caught:
+        error = caught
+    walk = _Walk(data, schema, loose=False)
+    refusal = walk.run(is_fragment=is_fragment)
+    if refusal is not None and walk.reader.full:
+        loose = _Walk(data, schema, loose=True)
+        if loose.run(is_fragment=is_fragment) is None:
+            walk, refusal = loose, None
+    if error is None and refusal is not None:  # never seen; the codec and its explanation are tested to agree
+        error = ExiDecodeError(str(refusal), bit_position=walk.reader.position)
+    steps = _complete(walk.steps, data, error)
+    return Explanation(data=data, schema=schema, is_fragment=is_fragment, steps=steps, element=element, error=error)
+
+
+def _complete(steps: list[Step], data: bytes, error: ExiDecodeError | None) -> tuple[Step, ...]:
+    """Drop what lies behind an error and add what was not read."""
+    size = 8 * len(data)
+    found = [each for each in steps if each.bits and (error is None or each.start < error.bit_position)]
+    at = found[-1].start + len(found[-1].bits) if found else 0
+    if at < size:
+        kind: StepKind = "unread" if error is not None else "padding"
+        value = "not read" if error is not None else "fills the last octet"
+        found.append(Step(start=at, bits=_bits_of(data, at, size - at), kind=kind, value=value))
+    return tuple(found)
+
+
+def _bits_of(data: bytes, start: int, width: int) -> str:
+    """Return bits of a stream as 0 and 1, as far as it reaches."""
+    stop = min(start + width, 8 * len(data))
+    if stop <= start:
+        return ""
+    first, last = start // 8, (stop + 7) // 8
+    text = f"{int.from_bytes(data[first:last]):0{8 * (last - first)}b}"
+    return text[start - 8 * first : stop - 8 * first]
+
+
+class _Walk:
+    """Follows the grammars through one stream."""
+
+    def __init__(self, data: bytes, schema: Schema, *, loose: bool) -> None:
+        self.data = data
+        self.schema = schema
+        self.reader = Recorder(data, schema, loose=loose)
+        self.steps: list[Step] = []
+        self._nodes = 0
+        self._open: list[tuple[int, str]] = [(0, "")]
+        """Numbers and paths of the elements and the attribute that the walk is in."""
+
+    def run(self, *, is_fragment: bool) -> Refusal | None:
+        """Walk; return why not to the end, if so."""
+        try:
+            self._stream(is_fragment=is_fragment)
+        except Refusal as refusal:
+            for piece in self.reader.drain():
+                self._add(piece, "value", value="ends too early")
+            return refusal
+        return None
+
+    def _stream(self, *, is_fragment: bool) -> None:
+        reader = self.reader
+        if self.data[:1] != bytes((HEADER,)):
+            raise Refusal("not the EXI header of V2G (0x80)")
+        for width, meaning in ((2, "distinguishing bits of EXI"), (1, "no options follow"), (5, "final version 1")):
+            reader.take(width)
+            self._add(reader.drain()[0], "header", value=meaning)
+        state = root_state(self.schema, is_fragment=is_fragment)
+        roots = fragment(self.schema) if is_fragment else document(self.schema)
+        code = reader.take(state.width)
+        if code >= len(roots.names):
+            self._event(state, code)
+            raise Refusal("the stream begins with no declared element")
+        name = roots.names[code]
+        declaration = roots.type_of(name)
+        with self._enter(name.local):
+            self._event(state, code)
+            if declaration is None or isinstance(declaration, Simple):
+                raise Refusal("the element is abstract, or not a structure")
+            self._complex(declaration)
+        if is_fragment:
+            code = reader.take(state.width)
+            self._event(state, code)
+            if code != roots.end:
+                raise Refusal("the fragment goes on after its element")
+        if not 0 <= reader.left < 8:
+            raise Refusal("the stream ends too early, or goes on after the end of the message")
+
+    def _complex(self, declaration: type[Element]) -> None:
+        """Walk an element of a complex type after its start."""
+        grammar = grammar_of(declaration)
+        text = only_text(grammar.model)
+        if text is not None:
+            self._simple(declaration.__name__, text)
+            return
+        key, count, leave = grammar.first, 0, False
+        while True:
+            state = grammar.state(key)
+            production = self._choose(state)
+            is_item = grammar.is_item(production, key)
+            if leave and is_item:
+                raise Refusal("more items than are allowed")
+            count = count + 1 if is_item else 1
+            if production.event == "EE":
+                self._event(state, production.code)
+                return
+            self._occurrence(state, production, count)
+            leave = production.repeats and count == production.most
+            self.reader.full |= leave
+            following = grammar.after(production, count, loose=self.reader.loose)
+            assert following is not None
+            key = following
+
+    def _occurrence(self, state: State, production: Production, count: int) -> None:
+        """Walk whatever an event brings."""
+        event = production.target
+        if event is None and production.event == "CH":
+            self._event(state, production.code)
+            self._value(_TEXT)
+        elif event is None:
+            with self._enter("*"):
+                self._event(state, production.code)
+                self._undeclared()
+        elif event.kind is Kind.TEXT:
+            self._event(state, production.code)
+            self._value(event.type)
+        else:
+            mark = "@" if event.kind is Kind.ATTRIBUTE else ""
+            with self._enter(mark + event.qname.local + (f"[{count}]" if production.repeats else "")):
+                self._event(state, production.code)
+                if event.type is None:
+                    raise Refusal("the head of a substitution group, which is abstract")
+                if not isinstance(event.type, Simple):
+                    self._complex(event.type)
+                elif event.kind is Kind.ATTRIBUTE:
+                    self._value(event.type)
+                else:
+                    self._simple(event.qname.local, event.type)
+
+    def _simple(self, name: str, simple: Simple) -> None:
+        """Walk an element of a simple type after its start."""
+        before, after = simple_states(name, simple)
+        if simple.kind not in ("string", "binary"):
+            self._event(before, self._choose(before).code)
+            self._value(simple)
+            self._event(after, self._choose(after).code)
+            return
+        read = self.reader.string_element if simple.kind == "string" else self.reader.binary_element
+        value: str | bytes | None = None
+        try:
+            value = read(simple.shortest, simple.longest)
+        finally:
+            first, *rest = self.reader.drain()
+            self._event(before, first.value, piece=first)
+            if first.value and rest:
+                self._add(rest.pop(0), "event", state=before.name, event="EE", value="second level: ends at once")
+            last = rest.pop() if rest and rest[-1].kind == "bits" else None
+            self._pieces(rest, simple, value)
+            if last is not None:
+                self._event(after, last.value, piece=last)
+        if first.value:
+            self.steps[-1] = msgspec.structs.replace(self.steps[-1], raw=value)
+
+    def _value(self, simple: Simple | type[Element] | None) -> None:
+        """Read a value without events around it."""
+        assert isinstance(simple, Simple)
+        value: Any = None
+        try:
+            value = _read(self.reader, simple)
+        finally:
+            self._pieces(self.reader.drain(), simple, value)
+
+    def _undeclared(self) -> None:
+        try:
+            read_any(self.reader)
+        finally:
+            for piece in self.reader.drain():
+                if piece.kind == "bits" and not piece.note.startswith(("namespace", "name")):
+                    self._add(piece, "event", state="undeclared", event=piece.note, value="in the built-in grammar")
+                else:
+                    self._add(piece, "value", value=piece.note or str(piece.value))
+
+    # Notes
+
+    def _choose(self, state: State) -> Production:
+        """Read an event code and return its production; the code itself is noted by `_event`."""
+        code = self.reader.take(state.width)
+        if code >= len(state.productions):
+            self._event(state, code)
+            raise Refusal("an event that the schema does not foresee, or a deviation that is not supported")
+        return state.productions[code]
+
+    @contextmanager
+    def _enter(self, name: str) -> Iterator[None]:
+        """Make an element or attribute the one that notes are about."""
+        self._nodes += 1
+        path = self._open[-1][1]
+        self._open.append((self._nodes, f"{path}/{name}" if path else name))
+        yield  # not closed after a refusal, so that what was read last is noted where it belongs
+        self._open.pop()
+
+    def _event(self, state: State, code: int | None, *, piece: Piece | None = None) -> None:
+        """Note an event code, by default the only thing that has been read since the last note."""
+        piece = piece or self.reader.drain()[0]
+        known = code is not None and code < len(state.productions)
+        production = state.productions[code] if known and code is not None else None
+        choices = tuple(f"{each.code} {each.event}" for each in state.productions)
+        self._add(
+            piece,
+            "event",
+            state=state.name,
+            event=production.event if production else "?",
+            value=(production.type if production.event != "EE" else "") if production else "escapes to a deviation",
+            choices=choices,
+        )
+
+    def _pieces(self, pieces: list[Piece], simple: Simple, value: Any) -> None:
+        """Note the parts of a value."""
+        measured = simple.kind in ("string", "binary")
+        size = len(self.steps)
+        for piece in pieces:
+            if piece.kind == "number" and measured:
+                self._add(piece, "length", value=_length(piece.value, simple))
+            elif piece.kind == "bits" and simple.kind == "integer":
+                self._add(piece, "value", value="negative, minus one" if piece.value else "not negative")
+            else:
+                self._add(piece, "value", value=_show(piece.value, simple, value))
+        if value is not None and self.steps and (measured or len(self.steps) > size or not pieces[-1].width):
+            self.steps[-1] = msgspec.structs.replace(self.steps[-1], raw=value)
+
+    def _add(self, piece: Piece, kind: StepKind, **about: Any) -> None:
+        bits = _bits_of(self.data, piece.start, piece.width)
+        if not bits:
+            return
+        node, path = self._open[-1]
+        code = piece.value if kind == "event" else None
+        depth = max(0, len(self._open) - 2)
+        self.steps.append(
+            Step(start=piece.start, bits=bits, kind=kind, node=node, depth=depth, path=path, code=code, **about)
+        )
+
+
+_TEXT: Final = Simple("string")
+"""Text of mixed content."""
+
+
+def _read(reader: Reader, simple: Simple) -> Any:
+    """Read a value as the codec does."""
+    match simple.kind:
+        case "string":
+            return reader.string(simple.shortest, simple.longest)
+        case "binary":
+            return reader.binary(simple.shortest, simple.longest)
+        case "boolean":
+            return reader.take(1) == 1
+        case "enumeration":
+            assert simple.members is not None
+            index = reader.take(simple.width)
+            if index >= len(simple.members):
+                raise Refusal(f"no value of {simple.members.__name__}")
+            return list(simple.members)[index]
+        case "bits":
+            value = reader.take(simple.width) + (simple.low or 0)
+        case _:
+            sign = simple.kind == "integer" and reader.take(1)
+            bounds = [abs(each) for each in (simple.low, simple.high) if each is not None]
+            known = simple.high is not None and (simple.kind == "unsigned" or simple.low is not None)
+            value = reader.varint(max(bounds).bit_length() if known else MAX_INTEGER_BITS)
+            value = ~value if sign else value
+    if (simple.low is not None and value < simple.low) or (simple.high is not None and value > simple.high):
+        raise Refusal(f"{value} is not in the range of its type")
+    return value
+
+
+def _length(value: Any, simple: Simple) -> str:
+    if value is None:
+        return "length"
+    if simple.kind == "binary":
+        return f"{value} octet{'' if value == 1 else 's'} follow"
+    size = value - 2
+    return f"{size} character{'' if size == 1 else 's'} follow (written as {value})" if size >= 0 else f"{value}"
+
+
+def _show(read: Any, simple: Simple, value: Any) -> str:
+    """Return what a value means, given what was read of it."""
+    if read is None:
+        return "ends too early"
+    if value is None:
+        return f"{read}"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, Enum):
+        return f"{value.value} (number {read})"
+    if isinstance(value, bytes):
+        return _cut(value.hex())
+    if isinstance(value, str):
+        return _cut(f'"{value}"')
+    return f"{value}" if value == read or simple.kind != "bits" else f"{value} (written as {read})"
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[: _LONGEST_SHOWN - 1]}…"

@@ -1,0 +1,71 @@
+"""The codec's reader of bits, taking notes of what is read where."""
+
+from collections.abc import Callable
+from typing import Any, Literal, TypeVar
+
+import msgspec
+
+from v2g.exi.bits import Reader
+from v2g.exi.declare import Schema
+
+__all__ = ["Piece", "Recorder"]
+
+_T = TypeVar("_T")
+
+
+class Piece(msgspec.Struct):
+    """Bits that were read in one go."""
+
+    start: int
+    width: int
+    kind: Literal["bits", "number", "octets", "characters"]
+    value: Any = None
+    note: str = ""
+
+
+class Recorder(Reader):
+    """The codec's reader, taking notes of what is read where."""
+
+    def __init__(self, data: bytes, schema: Schema, *, loose: bool) -> None:
+        super().__init__(data, schema, loose=loose)
+        self._inside = False
+        self._pieces: list[Piece] = []
+
+    def drain(self) -> list[Piece]:
+        """Return what has been read since the last call."""
+        pieces, self._pieces = self._pieces, []
+        return pieces
+
+    def note(self, what: str) -> None:
+        """Hear what the last bits were."""
+        for piece in reversed(self._pieces):
+            if piece.note:
+                break
+            piece.note = what
+
+    def take(self, width: int) -> int:
+        return self._record("bits", lambda: super(Recorder, self).take(width))
+
+    def varint(self, bits: int = 64) -> int:
+        return self._record("number", lambda: super(Recorder, self).varint(bits))
+
+    def octets(self, size: int) -> bytes:
+        return self._record("octets", lambda: super(Recorder, self).octets(size))
+
+    def characters(self, size: int) -> str:
+        return self._record("characters", lambda: super(Recorder, self).characters(size))
+
+    def _record(self, kind: Literal["bits", "number", "octets", "characters"], read: Callable[[], _T]) -> _T:
+        """Read, and write down what was read unless it is part of something larger."""
+        if self._inside:
+            return read()
+        self._inside = True
+        piece = Piece(self.position, 0, kind)
+        try:
+            value = read()
+            piece.value = value
+            return value
+        finally:
+            self._inside = False
+            piece.width = self.position - piece.start
+            self._pieces.append(piece)

@@ -1,0 +1,241 @@
+"""Grammars as people read them: every state of a type with its productions, made of what the codec is made of.
+
+A state is named after its type and its place: `DC_ChargeLoopReq.3` is the state before the fourth particle in schema
+order, `.3+` the same place after the particle has occurred and may occur again, `.3!` while it must occur again.
+"""
+
+from functools import cache
+from typing import Any, Final
+
+import msgspec
+
+from v2g.exi.declare import Element, Schema
+from v2g.exi.free import states_of
+from v2g.exi.grammar import document, fragment
+from v2g.exi.model import Event, Kind, Model, Particle, QName, Simple, model_of
+from v2g.exi.source import Ordinals
+
+__all__ = [
+    "Grammar",
+    "Key",
+    "Production",
+    "State",
+    "describe",
+    "grammar_of",
+    "only_text",
+    "root_state",
+    "simple_states",
+]
+
+Key = tuple[int, int]
+"""A place in a grammar. Particles: index and how often it has come. Free content: attributes passed, automaton."""
+
+_NEW, _AGAIN, _MISSING = 0, 1, 2
+"""A particle has not come yet; it has, and may come again; it has, and must come again."""
+
+
+class Production(msgspec.Struct, frozen=True):
+    """One event that a state allows."""
+
+    code: int
+    """First-level event code."""
+    event: str
+    """The event in the notation of the EXI specification: SE(Header), AT(Id), CH, EE, SE(*), ED."""
+    type: str = ""
+    """The type that the event brings: a class of the declarations, or a value type in words."""
+    target: Event | None = None
+    """What is declared for it; None for EE, ED, and for text and wildcards of free content."""
+    next: Key | None = None
+    """The place after it; None when the element ends. For items of a list, the place after all but the last ones."""
+    repeats: bool = False
+    """Whether it is an item of a list, of `least` to `most` items; None: without bound."""
+    least: int = 1
+    most: int | None = 1
+
+
+class State(msgspec.Struct, frozen=True):
+    """A state and what may come next. One code more than there are productions escapes to deviations."""
+
+    name: str
+    productions: tuple[Production, ...]
+
+    @property
+    def width(self) -> int:
+        """Bits of an event code."""
+        return len(self.productions).bit_length()
+
+
+class Grammar:
+    """The states of one complex type. `first` is where its elements begin."""
+
+    first: Final[Key] = (0, 0)
+
+    def __init__(self, model: Model) -> None:
+        self.model: Final = model
+        self._ordinals = Ordinals(model.particles)
+        content = model.content
+        self._automaton = states_of(content.model, mixed=content.mixed) if content is not None else []
+
+    def state(self, key: Key) -> State:
+        """Return the state at a place."""
+        return self._particle_state(*key) if self.model.content is None else self._free_state(*key)
+
+    def is_item(self, production: Production, key: Key) -> bool:
+        """Whether a production at a place is one more item of a list that has begun."""
+        return production.repeats and key[1] != _NEW and production.next is not None and production.next[0] == key[0]
+
+    def after(self, production: Production, count: int, *, loose: bool = False) -> Key | None:
+        """Return the place after a production, if it is an item then after `count` items.
+
+        After the last one that is allowed comes what follows the list. `loose`: in the state of one more item, as
+        cbexigen writes it.
+        """
+        if not production.repeats or production.next is None:
+            return production.next
+        if count < production.least:
+            return production.next[0], _MISSING
+        return (production.next[0] + 1, _NEW) if count == production.most and not loose else production.next
+
+    def states(self) -> list[tuple[Key, State]]:
+        """Return every state that can be reached, in the order of the stream."""
+        found: dict[Key, State] = {}
+        queue: list[Key | None] = [self.first]
+        for key in queue:  # grows while it is walked
+            if key is None or key in found:
+                continue
+            found[key] = self.state(key)
+            for each in found[key].productions:
+                queue += [self.after(each, count) for count in {1, each.least, each.most or each.least}]
+        return sorted(found.items())
+
+    def name(self, key: Key) -> str:
+        """Return the name of the state at a place."""
+        name = self.model.type.__name__
+        if self.model.content is None:
+            return f"{name}.{key[0]}{('', '+', '!')[key[1]]}"
+        return f"{name}.{key[0] + key[1]}"
+
+    def _particle_state(self, index: int, come: int) -> State:
+        _, count = self._ordinals.state(index, again=come == _AGAIN)
+        events = [(at, event) for at in range(index, len(self.model.particles)) for event in self._events(at)]
+        productions = []
+        for code, (at, event) in enumerate(events[:count]):
+            particle = self.model.particles[at]
+            following = (at, _AGAIN) if particle.repeated else (at + 1, _NEW)
+            productions.append(_production(code, event, following, particle))
+        if len(productions) < count:
+            productions.append(Production(len(productions), "EE"))
+        return State(self.name((index, come)), tuple(productions))
+
+    def _events(self, at: int) -> tuple[Event, ...]:
+        return self.model.particles[at].events
+
+    def _free_state(self, passed: int, at: int) -> State:
+        ahead = []
+        for particle in self.model.particles[passed:]:
+            ahead.append(particle)
+            if particle.least:
+                break
+        productions = [_production(code, each.events[0], (passed + code + 1, 0), each) for code, each in enumerate(ahead)]
+        end = len(self.model.particles)
+        if passed + len(ahead) == end and not any(each.least for each in ahead):
+            productions += self._content(at, len(productions), end)
+        return State(self.name((passed, at)), tuple(productions))
+
+    def _content(self, at: int, code: int, end: int) -> list[Production]:
+        """Return the productions of a state of free content, its codes counted from `code`."""
+        state = self._automaton[at]
+        found: list[Production] = []
+        for member, after in state.elements:
+            event = Event(QName(member.__name__, ""), "", Kind.ELEMENT, member)
+            found.append(_production(code + len(found), event, (end, after), None))
+        if state.wildcard is not None:
+            found.append(Production(code + len(found), "SE(*)", "undeclared", next=(end, state.wildcard)))
+        if state.can_end:
+            found.append(Production(code + len(found), "EE"))
+        if state.mixed:
+            found.append(Production(code + len(found), "CH", "string", next=(end, at)))
+        return found
+
+
+@cache
+def grammar_of(declaration: type[Element]) -> Grammar:
+    """Return the grammar of a complex type."""
+    return Grammar(model_of(declaration))
+
+
+def simple_states(name: str, simple: Simple) -> tuple[State, State]:
+    """Return the states of an element of a simple type: before its value and before its end."""
+    value = Production(0, "CH", describe(simple), next=(1, 0))
+    return State(f"{name}.0", (value,)), State(f"{name}.1", (Production(0, "EE"),))
+
+
+def only_text(model: Model) -> Simple | None:
+    """Return the type of the text of an element that has neither attributes nor children, as if it were simple."""
+    event = model.particles[0].events[0] if len(model.particles) == 1 and model.content is None else None
+    return event.type if event is not None and event.kind is Kind.TEXT and isinstance(event.type, Simple) else None
+
+
+@cache
+def root_state(schema: Schema, *, is_fragment: bool) -> State:
+    """Return the state in which a document or a fragment begins."""
+    roots = fragment(schema) if is_fragment else document(schema)
+    productions = [Production(code, f"SE({name.local})", name.uri) for code, name in enumerate(roots.names)]
+    productions.append(Production(len(productions), "SE(*)"))
+    if is_fragment:
+        productions.append(Production(len(productions), "ED"))
+    return State("FragmentContent" if is_fragment else "DocContent", tuple(productions))
+
+
+def _production(code: int, event: Event, following: Key, particle: Particle | None) -> Production:
+    kinds = {Kind.ATTRIBUTE: "AT", Kind.ELEMENT: "SE", Kind.TEXT: "CH"}
+    name = kinds[event.kind] if event.kind is Kind.TEXT else f"{kinds[event.kind]}({event.qname.local})"
+    if event.type is None:
+        kind = "abstract"
+    elif isinstance(event.type, Simple):
+        kind = describe(event.type)
+    else:
+        kind = event.type.__name__
+    if particle is None or not particle.repeated:
+        return Production(code, name, kind, event, following)
+    return Production(code, name, kind, event, following, repeats=True, least=particle.least, most=particle.most)
+
+
+def describe(simple: Simple) -> str:
+    """Return a value type in words: how it is written, and its range."""
+    match simple.kind:
+        case "enumeration":
+            assert simple.members is not None
+            return f"{simple.members.__name__}, one of {len(simple.members)} in {_bits(simple.width)}"
+        case "bits":
+            return f"integer {simple.low} to {simple.high} in {_bits(simple.width)}"
+        case "unsigned" | "integer":
+            return f"{'unsigned ' if simple.kind == 'unsigned' else ''}integer{_range(simple.low, simple.high)}"
+        case "string":
+            return f"string{_length(simple, 'character')}"
+        case "binary":
+            return f"{'hexBinary' if simple.hexadecimal else 'base64Binary'}{_length(simple, 'octet')}"
+        case _:
+            return "boolean"
+
+
+def _bits(width: int) -> str:
+    return f"{width} bit{'' if width == 1 else 's'}"
+
+
+def _range(low: Any, high: Any) -> str:
+    if low is None and high is None:
+        return ""
+    return f" from {low}" if high is None else f" up to {high}" if low is None else f" {low} to {high}"
+
+
+def _length(simple: Simple, unit: str) -> str:
+    if simple.longest is None:
+        return f" of {simple.shortest} {unit}s or more" if simple.shortest else ""
+    if simple.shortest == simple.longest:
+        return f" of {simple.longest} {unit}{'' if simple.longest == 1 else 's'}"
+    return (
+        f" of {simple.shortest} to {simple.longest} {unit}s"
+        if simple.shortest
+        else f" of up to {simple.longest} {unit}s"
+    )
