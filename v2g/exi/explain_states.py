@@ -136,7 +136,9 @@ class Grammar:
             ahead.append(particle)
             if particle.least:
                 break
-        productions = [_production(code, each.events[0], (passed + code + 1, 0), each) for code, each in enumerate(ahead)]
+        productions = [
+            _production(code, each.events[0], (passed + code + 1, 0), each) for code, each in enumerate(ahead)
+        ]
         end = len(self.model.particles)
         if passed + len(ahead) == end and not any(each.least for each in ahead):
             productions += self._content(at, len(productions), end)

@@ -1,0 +1,202 @@
+"""An explanation as one HTML page: the octets with their bits at the left, the tree of elements at the right.
+
+The page is well-formed XML, loads nothing, and is complete without its script, which only joins the two halves:
+pointing at a bit or an element shows the other.
+"""
+
+from collections.abc import Iterator
+from html import escape
+from itertools import groupby
+from typing import Final
+
+from v2g.exi.explain import Explanation, Step
+from v2g.exi.explain_page import SCRIPT, STYLE
+
+__all__ = ["to_html"]
+
+_LONG: Final = 40
+"""A longer run of octets inside one value is shown by its first and last ones."""
+
+_SHOWN: Final = 12
+"""First and last octets of such a run."""
+
+_CHIP: Final = 20
+"""Bits of a step that are shown beside its element."""
+
+_OCTETS_PER_ROW: Final = 4
+
+_HEAD: Final = (
+    '<tr><th class="at">bit</th><th class="bits">bits</th><th class="state">state</th><th>event or value</th></tr>'
+)
+
+_KINDS: Final = {
+    "header": "header, padding",
+    "event": "event code",
+    "length": "length",
+    "value": "value",
+    "unread": "not read",
+}
+
+
+def to_html(explanation: Explanation) -> str:
+    """Return the page."""
+    title = escape(explanation.name or "EXI stream")
+    kinds = [kind for kind in _KINDS if any(step.kind == kind for step in explanation.steps)]
+    legend = "".join(f'<span><i class="{kind}"></i>{_KINDS[kind]}</span>' for kind in kinds)
+    size = len(explanation.data)
+    grammar = "fragment" if explanation.is_fragment else "document"
+    error = f'<p class="error">{escape(str(explanation.error))}</p>' if explanation.error else ""
+    return (
+        f'<!DOCTYPE html>\n<html lang="en" xmlns="http://www.w3.org/1999/xhtml"><head><meta charset="utf-8"/>'
+        f'<meta name="viewport" content="width=device-width"/><title>{title}, bit by bit</title>'
+        f"<style>{STYLE}</style></head>\n<body><header><h1>{title}</h1>"
+        f"<p>EXI {grammar} of {size} octets in the grammar of <code>{escape(explanation.schema.uri)}</code></p>"
+        f'<p class="legend">{legend}</p>{error}</header>\n<main>'
+        f'<section id="ruler"><h2>Octets and bits</h2><div id="octets">{_ruler(explanation)}</div></section>\n'
+        f'<section id="tree"><h2>Elements; open one for grammar states and event codes</h2><div>{_tree(explanation)}'
+        f"</div></section></main>\n<script>//<![CDATA[\n{SCRIPT}//]]></script></body></html>\n"
+    )
+
+
+# Octets
+
+
+def _ruler(explanation: Explanation) -> str:
+    """Return every octet in hexadecimal over its bits, which are cut where steps meet."""
+    skipped = dict(_long_runs(explanation.steps))
+    cells: list[str] = []
+    column = 0
+    cuts = _cut(explanation.steps, len(explanation.data))
+    at = 0
+    while at < len(explanation.data):
+        if at in skipped:
+            stop, index = skipped[at]
+            kind = explanation.steps[index].kind
+            cells.append(f'<span class="at"></span><span class="gap {kind}" data-step="{index}">')
+            cells.append(f"{stop - at} octets</span>")
+            at, column = stop, 0
+            continue
+        if column == 0:
+            cells.append(f'<span class="at mono">{at}</span>')
+        column = (column + 1) % _OCTETS_PER_ROW
+        last = at + 1 in skipped
+        style = f' style="grid-column-end: span {_OCTETS_PER_ROW - column + 1}"' if last and column else ""
+        cells.append(f'<span class="octet mono"{style}><span class="hex">{explanation.data[at]:02x}</span>')
+        cells.append("".join(cuts[at]) + "</span>")
+        at += 1
+    return "".join(cells)
+
+
+def _cut(steps: tuple[Step, ...], size: int) -> list[list[str]]:
+    """Return the pieces of steps in each octet."""
+    octets: list[list[str]] = [[] for _ in range(size)]
+    for index, step in enumerate(steps):
+        stop = step.start + len(step.bits)
+        at = step.start
+        while at < stop:
+            end = min(stop, at - at % 8 + 8)
+            ends = f"{' first' if at == step.start else ''}{' last' if end == stop else ''}"
+            bits = step.bits[at - step.start : end - step.start]
+            octets[at // 8].append(f'<b class="{step.kind}{ends}" data-step="{index}">{bits}</b>')
+            at = end
+    return octets
+
+
+def _long_runs(steps: tuple[Step, ...]) -> Iterator[tuple[int, tuple[int, int]]]:
+    """Return the octets that are left out: first one, and the one after the last with the number of their step."""
+    for index, step in enumerate(steps):
+        first, stop = -(-step.start // 8), (step.start + len(step.bits)) // 8
+        if stop - first > _LONG:
+            yield first + _SHOWN, (stop - _SHOWN, index)
+
+
+# Elements
+
+
+def _tree(explanation: Explanation) -> str:
+    numbered = enumerate(explanation.steps)
+    nodes = [(node, list(group)) for node, group in groupby(numbered, key=lambda each: each[1].node)]
+    seen: set[int] = set()
+    rows = []
+    for at, (node, steps) in enumerate(nodes):
+        first = node not in seen
+        seen.add(node)
+        kind = ""
+        if first and node and at + 1 < len(nodes) and nodes[at + 1][1][0][1].path.startswith(f"{steps[0][1].path}/"):
+            kind = steps[0][1].value + _number(explanation.steps, steps[0][0])
+        rows.append(_node(steps, first=first, kind=kind))
+    return "".join(rows)
+
+
+def _number(steps: tuple[Step, ...], index: int) -> str:
+    """Return the number that an element of an exponent and a value stands for; its first step is given."""
+    inside = f"{steps[index].path}/"
+    near = steps[index + 1 : index + 12]
+    parts = {each.path.removeprefix(inside): each.raw for each in near if each.raw is not None}
+    if not {"Exponent", "Value"} <= set(parts):
+        return ""
+    return f": {parts['Value']} \u00d7 10^{parts['Exponent']}"
+
+
+def _node(steps: list[tuple[int, Step]], *, first: bool, kind: str) -> str:
+    """Return neighbouring steps of one element: a line, and a table of the steps that can be opened.
+
+    `kind` is the type of an element that has content of its own, of which this is the beginning.
+    """
+    step = steps[0][1]
+    name = step.path.rpartition("/")[2] if step.node else {"header": "EXI header"}.get(step.kind, step.kind)
+    if step.node and not first:
+        name = f"end of {name}" if steps[-1][1].event == "EE" else f"{name}, continued"
+    bits = "".join(_chip(index, each) for index, each in steps)
+    numbers = " ".join(str(index) for index, _ in steps)
+    said = f'<span class="type">{escape(kind)}</span>' if kind else f"<span>{escape(_said(steps))}</span>"
+    indent = 18 * (step.depth if step.node else 0)
+    style = ' class="structure"' if kind else ""
+    table = "".join(_line(index, each) for index, each in steps)
+    return (
+        f'<details{style}><summary data-step="{numbers}">'
+        f'<span class="name" style="padding-left: {indent + 13}px">{escape(name)}</span>'
+        f'<span class="said">{said}</span><span class="chips mono">{bits}</span></summary>'
+        f'<div class="inside"><table>{_HEAD}{table}'
+        f"</table></div></details>\n"
+    )
+
+
+def _said(steps: list[tuple[int, Step]]) -> str:
+    """Return the value of an element, or what has been read of it."""
+    values = [step for _, step in steps if step.kind not in ("event", "length")]
+    whole = [step.value for step in values if step.raw is not None]
+    return whole[-1] if whole else ", ".join(step.value for step in values)
+
+
+def _chip(index: int, step: Step) -> str:
+    bits = step.bits if len(step.bits) <= _CHIP else f"{len(step.bits)} bits"
+    hint = f"{step.event} " if step.event else ""
+    return f'<span class="chip {step.kind}" data-step="{index}" title="{escape(hint + step.value)}">{bits}</span>'
+
+
+def _line(index: int, step: Step) -> str:
+    bits = step.bits if len(step.bits) <= 128 else f"{step.bits[:96]}… {len(step.bits)} bits"
+    where = f"{step.start // 8}.{step.start % 8}"
+    if step.kind == "event":
+        what = f"<b>{escape(step.event)}</b> {escape(step.value)}{_choices(step)}"
+    else:
+        what = f"{step.kind}: {escape(step.value)}"
+    return (
+        f'<tr data-step="{index}"><td class="mono">{where}</td><td class="bits mono">{bits}</td>'
+        f"<td>{escape(step.state)}</td><td>{what}</td></tr>"
+    )
+
+
+def _choices(step: Step) -> str:
+    """Return what else the state allows."""
+    if len(step.choices) < 2:
+        return ""
+    shown = [
+        f'<span class="{"taken" if number == step.code else "other"}">{escape(each)}</span>'
+        for number, each in enumerate(step.choices)
+    ]
+    if len(shown) > 16:
+        near = range(max(0, (step.code or 0) - 5), min(len(shown), (step.code or 0) + 6))
+        shown = [*(["…"] if near[0] else []), *(shown[each] for each in near), f"… {len(shown)} in all"]
+    return f'<br/><span class="choices">{", ".join(shown)}</span>'
