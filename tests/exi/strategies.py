@@ -1,5 +1,6 @@
 """Hypothesis strategies that draw messages from their declarations."""
 
+from functools import cache
 from typing import Any
 
 from hypothesis import strategies as st
@@ -24,6 +25,7 @@ class Wishes:
         self.alphabet = alphabet
 
 
+@cache
 def simple_values(simple: Simple, wishes: Wishes) -> st.SearchStrategy[Any]:
     """Draw values of a simple type, its bounds among them."""
     least = simple.shortest if wishes.empty else max(1, simple.shortest)
@@ -44,9 +46,14 @@ def simple_values(simple: Simple, wishes: Wishes) -> st.SearchStrategy[Any]:
             return st.sampled_from([low, high]) | st.integers(low, high)
 
 
+@cache
+def elements(declaration: type[Element], wishes: Wishes) -> st.SearchStrategy[Any]:
+    """Draw elements of a declared type."""
+    return _elements(declaration, wishes)
+
+
 @st.composite
-def elements(draw: st.DrawFn, declaration: type[Element], wishes: Wishes) -> Element:
-    """Draw an element of a declared type."""
+def _elements(draw: st.DrawFn, declaration: type[Element], wishes: Wishes) -> Element:
     model = model_of(declaration)
     fields: dict[str, Any] = {}
     for particle in model.particles:
@@ -57,8 +64,13 @@ def elements(draw: st.DrawFn, declaration: type[Element], wishes: Wishes) -> Ele
     return declaration(**fields)
 
 
+@cache
+def _particles(particle: Particle, wishes: Wishes) -> st.SearchStrategy[dict[str, Any]]:
+    return _drawn_particles(particle, wishes)
+
+
 @st.composite
-def _particles(draw: st.DrawFn, particle: Particle, wishes: Wishes) -> dict[str, Any]:
+def _drawn_particles(draw: st.DrawFn, particle: Particle, wishes: Wishes) -> dict[str, Any]:
     if particle.repeated:
         most = wishes.most if particle.most is None else min(wishes.most, particle.most)
         size = draw(st.integers(particle.least, max(most, particle.least)))
@@ -70,13 +82,14 @@ def _particles(draw: st.DrawFn, particle: Particle, wishes: Wishes) -> dict[str,
     return {event.field: draw(_values(event, wishes))}
 
 
+@cache
 def _events(particle: Particle) -> st.SearchStrategy[Event]:
     concrete = [
         event
         for event in particle.events
         if event.type is not None and (isinstance(event.type, Simple) or not model_of(event.type).abstract)
     ]
-    return st.sampled_from(concrete)
+    return st.just(concrete[0]) if len(concrete) == 1 else st.sampled_from(concrete)
 
 
 def _values(event: Event, wishes: Wishes) -> st.SearchStrategy[Any]:

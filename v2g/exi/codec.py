@@ -56,10 +56,13 @@ def decode_fragment(data: bytes, schema: Schema) -> Element:
 
 
 def _encode(element: Element, schema: Schema, roots: Roots, name: QName, *, fragment_end: int | None = None) -> bytes:
-    function = _encoder(type(element))
     out = Output(schema)
     try:
-        acc = function((256 | HEADER) << roots.width | roots.code[name], element, out)
+        acc = (256 | HEADER) << roots.width | roots.code[name]
+        if name in roots.relaxed:
+            acc = roots.relaxed[name].encode(acc, element)
+        else:
+            acc = _encoder(type(element))(acc, element, out)
         if fragment_end is not None:
             acc = acc << roots.width | fragment_end
         return bits.finish(acc, out)
@@ -94,10 +97,7 @@ def _read(reader: Reader, data: bytes, roots: Roots, *, is_fragment: bool) -> El
         if code >= len(roots.names):
             raise Refusal("the stream begins with no declared element")
         path = roots.names[code].local
-        declaration = roots.type_of(roots.names[code])
-        if declaration is None or isinstance(declaration, Simple):
-            raise Refusal("the element is abstract, or not a structure")
-        element = _decoder(declaration)(reader)
+        element = _read_element(reader, roots, roots.names[code])
         if is_fragment and reader.take(roots.width) != roots.end:
             raise Refusal("the fragment goes on after its element")
         if not 0 <= reader.left < _HEADER_BITS:
@@ -107,6 +107,15 @@ def _read(reader: Reader, data: bytes, roots: Roots, *, is_fragment: bool) -> El
         path += _path(error.__traceback__)
         position = min(reader.position, 8 * len(data))
         raise ExiDecodeError(str(error), bit_position=position, path=path) from None
+
+
+def _read_element(reader: Reader, roots: Roots, name: QName) -> Element:
+    if name in roots.relaxed:
+        return roots.relaxed[name].decode(reader)
+    declaration = roots.type_of(name)
+    if declaration is None or isinstance(declaration, Simple):
+        raise Refusal("the element is abstract, or not a structure")
+    return _decoder(declaration)(reader)
 
 
 def _path(traceback: TracebackType | None) -> str:

@@ -1,11 +1,13 @@
 """Event codes of documents and fragments: every name of a schema and its imports, sorted."""
 
-from functools import cache
+from collections.abc import Mapping
+from functools import cache, cached_property
 from typing import Final
 
 from v2g.errors import ExiEncodeError
 from v2g.exi.declare import Element, Schema
 from v2g.exi.model import Kind, QName, Simple, leaves, model_of, qname_of, simple_of
+from v2g.exi.relaxed import RelaxedPlan, fits
 
 __all__ = ["Roots", "document", "fragment", "root_name", "root_type", "root_type_of_local"]
 
@@ -15,7 +17,8 @@ _Type = Simple | type[Element] | None
 class Roots:
     """The elements that a stream may begin with. The event code is the index; one more is SE(*)."""
 
-    def __init__(self, types: dict[QName, set[_Type]], *, reserved: int) -> None:
+    def __init__(self, schema: Schema, types: dict[QName, set[_Type]], *, reserved: int) -> None:
+        self._schema = schema
         self.names: Final = sorted(types)
         self.types: Final = types
         self.code: Final = {name: code for code, name in enumerate(self.names)}
@@ -28,19 +31,29 @@ class Roots:
             for each in types[name]:
                 self._by_type.setdefault(each, []).append(name)
 
-    def names_of(self, declaration: type[Element]) -> list[QName]:
-        """Return the names that elements of a type have."""
-        return self._by_type.get(declaration, [])
+    def names_of(self, declaration: type[Element], name: str | None = None) -> list[QName]:
+        """Return the names that elements of a type have, or those of them that are called `name`."""
+        uri, _, local = (name or "").rpartition("}")
+        return [
+            each
+            for each in self._by_type.get(declaration, [])
+            if name is None or (each.local == local and (not uri or each.uri == uri[1:]))
+        ]
 
     def choose(self, declaration: type[Element], name: str | None) -> QName:
-        """Return the name of a type: `name`, or the one like the class, or the only one. Raises ExiEncodeError."""
-        names = [each for each in self.names_of(declaration) if name is None or each.local == name]
+        """Return the name of a type: `name`, or the one like the class, or the only one. Raises ExiEncodeError.
+
+        `name` is a local name or, where two namespaces have it, one in Clark notation: `{namespace}name`.
+        """
+        names = self.names_of(declaration, name)
         own = qname_of(declaration)
         names = [own] if own in names else names
         if len(names) != 1:
-            found = " or ".join(each.local for each in names) or "no element"
+            several = len({each.local for each in names}) < len(names)
+            found = " or ".join(f"{{{each.uri}}}{each.local}" if several else each.local for each in names)
+            found = found or "no element"
             raise ExiEncodeError(f"{declaration.__name__} stands for {found} here", hint="Give the element's name.")
-        if self.type_of(names[0]) is None:
+        if self.structure_of(names[0]) is None:
             raise ExiEncodeError(f"{names[0].local} is abstract, or declared with several types")
         return names[0]
 
@@ -49,11 +62,26 @@ class Roots:
         types = self.types[name]
         return next(iter(types)) if len(types) == 1 else None
 
+    def structure_of(self, name: QName) -> type[Element] | None:
+        """Return the structure that a name stands for; None if it is abstract, a mere value, or one of several."""
+        found = self.relaxed[name].type if name in self.relaxed else self.type_of(name)
+        return found if isinstance(found, type) else None
+
+    @cached_property
+    def relaxed(self) -> Mapping[QName, RelaxedPlan]:
+        """Names with several types, one of them a structure, whose elements have a grammar of their own."""
+        found: dict[QName, RelaxedPlan] = {}
+        for name, types in self.types.items():
+            structures = [each for each in types if isinstance(each, type)]
+            if len(types) > 1 and len(structures) == 1 and fits(structures[0]):
+                found[name] = RelaxedPlan(structures[0], self._schema, len(self.names))
+        return found
+
 
 @cache
 def document(schema: Schema) -> Roots:
     """Return the document grammar: the global elements of all schemas, and SE(*) (EXI 8.5.1)."""
-    return Roots(_globals(schema), reserved=1)
+    return Roots(schema, _globals(schema), reserved=1)
 
 
 @cache
@@ -70,7 +98,7 @@ def fragment(schema: Schema) -> Roots:
             if model.content is not None:
                 for leaf in leaves(model.content.model):
                     types.setdefault(qname_of(leaf), set()).add(leaf)
-    return Roots(types, reserved=2)
+    return Roots(schema, types, reserved=2)
 
 
 def _globals(schema: Schema) -> dict[QName, set[_Type]]:
@@ -98,16 +126,16 @@ def root_name(declaration: type[Element], schema: Schema, name: str | None) -> Q
     Raises ExiEncodeError when there is none, or more than one and `name` does not choose.
     """
     roots = document(schema)
-    return (
-        roots.choose(declaration, name) if roots.names_of(declaration) else fragment(schema).choose(declaration, name)
-    )
+    if not roots.names_of(declaration, name):
+        roots = fragment(schema)
+    return roots.choose(declaration, name)
 
 
 def root_type(name: QName, schema: Schema) -> type[Element]:
     """Return the complex type of a global or local element. Raises ExiEncodeError when there is none, or several."""
     roots = fragment(schema)
-    found = roots.type_of(name) if name in roots.types else None
-    if found is None or isinstance(found, Simple):
+    found = roots.structure_of(name) if name in roots.types else None
+    if found is None:
         raise ExiEncodeError(f"{name.local} names no structure of {schema.uri}")
     return found
 
@@ -115,7 +143,7 @@ def root_type(name: QName, schema: Schema) -> type[Element]:
 def root_type_of_local(local: str, schema: Schema) -> type[Element]:
     """Return the complex type of a global or local element by its local name, whatever its namespace."""
     for roots in (document(schema), fragment(schema)):
-        types = {roots.type_of(name) for name in roots.names if name.local == local}
-        if len(types) == 1 and isinstance(found := types.pop(), type):
+        types = {roots.structure_of(name) for name in roots.names if name.local == local}
+        if len(types) == 1 and (found := types.pop()) is not None:
             return found
     raise ExiEncodeError(f"{local} names no structure of {schema.uri}, or several")

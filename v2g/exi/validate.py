@@ -6,7 +6,7 @@ from typing import Any
 from v2g.exi.bits import MAX_INTEGER_BITS
 from v2g.exi.declare import AnyElement, Element
 from v2g.exi.free import states_of
-from v2g.exi.model import Event, Model, Particle, Simple, model_of
+from v2g.exi.model import Event, Kind, Model, Particle, Simple, model_of
 
 __all__ = ["find_fault"]
 
@@ -25,8 +25,9 @@ def find_fault(element: Element, path: str) -> tuple[str, str] | None:
 
 def _particle(element: Element, particle: Particle, path: str) -> tuple[str, str] | None:
     values = [(event, getattr(element, event.field)) for event in particle.events]
+    here = path if particle.events[0].kind is Kind.TEXT else f"{path}/{_name(particle)}"
     if particle.repeated:
-        return _list(particle, values[0][1], f"{path}/{_name(particle)}")
+        return _list(particle, values[0][1], here)
     present = [(event, value) for event, value in values if value is not None]
     fields = {event.field for event in particle.events}
     if len(fields) > 1 and len(present) > 1:
@@ -36,11 +37,11 @@ def _particle(element: Element, particle: Particle, path: str) -> tuple[str, str
             return None
         if len(fields) > 1:
             return path, f"one of {', '.join(sorted(fields))} must be set"
-        return f"{path}/{_name(particle)}", "is missing"
+        return here, "is missing"
     if len(fields) > 1:
         event, value = present[0]
         return _value(event, value, f"{path}/{event.qname.local}")
-    return _alternative(particle, present[0][1], f"{path}/{_name(particle)}")
+    return _alternative(particle, present[0][1], here)
 
 
 def _name(particle: Particle) -> str:
