@@ -156,11 +156,11 @@ class Conductor:
             time.sleep(POLL_S)
 
     def _complete(self) -> bool:
-        opened = any(e.name == "transaction_started" and e.process == "csms" for e in self.events)
-        settled = any(e.name == "settled" for e in self.events)
-        ended = any(e.name == "transaction_ended" for e in self.events)
+        names = {(e.process, e.name) for e in self.events}
+        settled = ("csms", "settled") in names or ("secc", "bundle_written") not in names
+        ended = ("csms", "transaction_ended") in names or ("csms", "transaction_started") not in names
         sent = sum(e.data["sent"] for e in self.events if (e.stage, e.name) == ("telemetry", "stopped"))
-        return (not opened or (settled and ended)) and self.stored() >= sent
+        return settled and ended and self.stored() >= sent
 
     def stored(self) -> int:
         """Return how many telemetry records the back end has stored."""
