@@ -115,11 +115,12 @@ async def test_a_vehicle_whose_root_the_station_lacks_is_told_so(tree: PkiTree) 
         ({"signature_algorithms": ("ecdsa_secp256r1_sha256",)}, "no_common_signature_algorithm"),
     ],
 )
-async def test_nothing_in_common_is_told_apart(tree: PkiTree, change: dict[str, Any], reason: str) -> None:
+async def test_nothing_in_common_is_told_apart(tree: PkiTree, wrong: Make, change: dict[str, Any], reason: str) -> None:
+    theirs = wrong(key_kind=KeyKind.SECP256R1) if "signature_algorithms" in change else tree
     async with serving(tree) as server:
         began = time.monotonic()
         with pytest.raises(TlsError) as error:
-            await join(server, tree, profile=replace(ISO15118_20, **change))
+            await join(server, theirs, profile=replace(ISO15118_20, **change))
         assert error.value.reason == "handshake_refused"
         assert next(iter(change.values()))[0] in error.value.hint
         assert await server.failure() == reason
@@ -180,6 +181,14 @@ async def test_nobody_there_and_a_taken_port_are_transport_errors(tree: PkiTree)
         taken.listen()
         with pytest.raises(TransportError, match="cannot listen"):
             await serve("::1", port, echo, credentials=tree.credentials("secc"), anchors=tree.anchors("oem"))
+
+
+async def test_an_own_certificate_that_the_profile_forbids_is_found_before_anybody_connects(wrong: Make) -> None:
+    small = wrong(key_kind=KeyKind.SECP256R1)
+    with pytest.raises(TlsError, match="secp256r1, which iso15118-20 does not allow") as error:
+        await serve("::1", 0, echo, credentials=small.credentials("secc"), anchors=small.anchors("oem"))
+    assert error.value.reason == "own_certificate_unsuitable"
+    assert "interop" in error.value.hint
 
 
 async def test_of_a_range_a_free_port_is_drawn(tree: PkiTree) -> None:

@@ -122,7 +122,7 @@ async def test_a_renewed_staple_is_used_without_a_restart(wrong: Make) -> None:
 # --- interop profile -------------------------------------------------------------------------------------------
 
 
-async def test_p256_certificates_work_in_the_interop_profile_only(wrong: Make) -> None:
+async def test_p256_certificates_work_in_the_interop_profile_only(pki: PkiTree, wrong: Make) -> None:
     tree = wrong(key_kind=KeyKind.SECP256R1)
     p256 = replace(INTEROP, groups=("prime256v1",), signature_algorithms=("ecdsa_secp256r1_sha256",))
     async with serving(tree, staple=None, profile=INTEROP) as server:
@@ -132,5 +132,6 @@ async def test_p256_certificates_work_in_the_interop_profile_only(wrong: Make) -
             assert await stream.read(10) == b"hello"
             assert stream.group == profile.groups[0].replace("prime256v1", "secp256r1")
             await stream.close()
-        assert await refused(server, tree) == "handshake_refused"  # the strict client accepts no P-256 signature
+        assert await refused(server, tree) == "own_certificate_unsuitable"
+        assert await refused(server, pki) == "handshake_refused"  # the strict client accepts no P-256 signature
         assert await server.failure() == "no_common_signature_algorithm"

@@ -32,6 +32,8 @@ __all__ = ["INTEROP", "ISO15118_20", "PROFILES", "TlsProfile", "TlsServer", "Tls
 HANDSHAKE_SECONDS: Final = 5.0
 """How long a peer may take from TCP connection to finished handshake."""
 
+CLOSED_HINT: Final = "some peers close without a word when they share none of our groups: see security_profile"
+
 _CLOSE_SECONDS: Final = 1.0
 _CHUNK: Final = 64 * 1024
 _log = logging.getLogger(__name__)
@@ -266,7 +268,7 @@ async def _handshake(channel: Channel, reader: asyncio.StreamReader, writer: asy
         except OSError as error:
             raise TlsError(f"connection lost in the handshake: {error}", reason="closed") from None
         if not received:
-            raise TlsError("the peer closed the connection in the handshake", reason="closed")
+            raise TlsError("the peer closed the connection in the handshake", reason="closed", hint=CLOSED_HINT)
         channel.feed(received)
 
 

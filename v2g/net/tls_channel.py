@@ -10,11 +10,12 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 import msgspec
+from cryptography import x509
 from OpenSSL import SSL, crypto
 from OpenSSL._util import ffi, lib  # groups, signature algorithms and verify codes have no public way
 
 from v2g.errors import CertificateError, RevocationError, TlsError
-from v2g.pki.certificates import load_certificate
+from v2g.pki.certificates import key_kind, load_certificate
 from v2g.pki.credentials import Credentials
 from v2g.pki.ocsp import check_ocsp
 from v2g.pki.profiles import Role
@@ -291,6 +292,7 @@ def _context(endpoint: Endpoint) -> SSL.Context:
     context.set_options(SSL.OP_NO_TICKET | SSL.OP_CIPHER_SERVER_PREFERENCE)
     context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
     leaf, *rest = map(load_certificate, endpoint.credentials.chain)
+    _check_own_key(leaf, profile)
     context.use_certificate(leaf)
     for certificate in rest:
         context.add_extra_chain_cert(certificate)
@@ -299,6 +301,17 @@ def _context(endpoint: Endpoint) -> SSL.Context:
         for anchor in endpoint.anchors:
             context.add_client_ca(load_certificate(anchor))  # V2G20-2401
     return context
+
+
+def _check_own_key(leaf: x509.Certificate, profile: TlsProfile) -> None:
+    """Refuse a certificate that the profile has no signature algorithm for. OpenSSL would blame the peer."""
+    kind = key_kind(leaf)
+    if kind is None or not any(kind.value in algorithm for algorithm in profile.signature_algorithms):
+        raise TlsError(
+            f"our own certificate's key is {kind.value if kind else 'unknown'}, which {profile.name} does not allow",
+            reason="own_certificate_unsuitable",
+            hint="certificates of -2 need security_profile: interop",
+        )
 
 
 def _chain(store_context: Any) -> tuple[bytes, ...]:
