@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from cli import pki, settle
+from cli import exi, pki, settle
 from cli.demo.command import demo
 from v2g.errors import V2GError
 
@@ -24,6 +24,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
 )
 app.command(help="Run a whole session across three processes and show what happens.")(demo)
+app.add_typer(exi.app, name="exi")
 app.add_typer(pki.app, name="pki")
 app.add_typer(settle.app, name="settle")
 

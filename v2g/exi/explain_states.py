@@ -108,6 +108,18 @@ class Grammar:
                 queue += [self.after(each, count) for count in {1, each.least, each.most or each.least}]
         return sorted(found.items())
 
+    def then(self, production: Production) -> str:
+        """Return the name of the state after a production, for a list also of that after its last item."""
+        if production.next is None:
+            return ""
+        name = self.name(self.after(production, 1) or production.next)
+        if not production.repeats:
+            return name
+        following = self.name(production.next)
+        name += f", after {production.least} {following}" if production.least > 1 else ""
+        most = production.most
+        return name if most is None else f"{name}, after {most} {self.name((production.next[0] + 1, _NEW))}"
+
     def name(self, key: Key) -> str:
         """Return the name of the state at a place."""
         name = self.model.type.__name__

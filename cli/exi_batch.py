@@ -1,0 +1,81 @@
+"""Many messages in one run: one JSON object per line in, one per line out, whatever a line holds."""
+
+import json
+from collections.abc import Iterable, Iterator
+from typing import Any, Final
+
+from cli.exi_guess import Message, decode_stream, encode_text, schema_named
+from cli.exi_input import Notation, stream_of
+from v2g.errors import V2GError
+from v2g.exi import to_xml
+from v2g.exi.declare import Schema
+from v2g.exi.json import to_object
+
+__all__ = ["decode_lines", "encode_lines", "record"]
+
+_ENCODE: Final = ("xml", "json", "python")
+
+
+def record(message: Message) -> dict[str, Any]:
+    """Return a message in every form that other programs read."""
+    element, schema, name = message.element, message.schema, message.root.local
+    return {
+        "message": message.name,
+        "xml": to_xml(element, schema=schema, name=name),
+        "json": to_object(element, schema=schema, name=name),
+    }
+
+
+def decode_lines(lines: Iterable[bytes], schema: Schema | None, *, is_fragment: bool) -> Iterator[str]:
+    """Answer `{"namespace", "fragment", "exi_hex"}` with `{"message", "xml", "json"}`.
+
+    Without `namespace` the given schema holds, or the namespace is guessed and told; without `fragment` the given one.
+    A line that cannot be decoded is answered with `{"error"}`.
+    """
+    for line in lines:
+        if line.strip():
+            yield _answer(line, lambda given: _decode(given, schema, is_fragment=is_fragment))
+
+
+def encode_lines(lines: Iterable[bytes], schema: Schema | None, *, is_fragment: bool) -> Iterator[str]:
+    """Answer `{"namespace", "fragment", "xml"}` (or `json`, or `python`) with `{"exi_hex"}`, as `decode_lines` does."""
+    for line in lines:
+        if line.strip():
+            yield _answer(line, lambda given: _encode(given, schema, is_fragment=is_fragment))
+
+
+def _answer(line: bytes, work: Any) -> str:
+    try:
+        given = json.loads(line)
+        if not isinstance(given, dict):
+            raise ValueError("not an object")
+        answer = work(given)
+    except V2GError as error:
+        answer = {"error": str(error)}
+    except (ValueError, RecursionError) as error:  # not JSON, not UTF-8, or nested beyond reason
+        answer = {"error": f"not a JSON object: {error}"}
+    return json.dumps(answer, ensure_ascii=False)
+
+
+def _about(given: dict[str, Any], schema: Schema | None, *, is_fragment: bool) -> tuple[Schema | None, bool]:
+    namespace = given.get("namespace")
+    is_fragment = bool(given.get("fragment", is_fragment))
+    return (schema_named(str(namespace)) if namespace else schema), is_fragment
+
+
+def _decode(given: dict[str, Any], schema: Schema | None, *, is_fragment: bool) -> dict[str, Any]:
+    known, is_fragment = _about(given, schema, is_fragment=is_fragment)
+    if not isinstance(given.get("exi_hex"), str):
+        return {"error": "exi_hex is missing"}
+    message = decode_stream(stream_of(given["exi_hex"].encode(), Notation.hex), known, is_fragment=is_fragment)
+    return record(message) | ({} if known else {"namespace": message.schema.uri})
+
+
+def _encode(given: dict[str, Any], schema: Schema | None, *, is_fragment: bool) -> dict[str, Any]:
+    known, is_fragment = _about(given, schema, is_fragment=is_fragment)
+    form = next((each for each in _ENCODE if given.get(each)), None)
+    if form is None:
+        return {"error": f"one of {', '.join(_ENCODE)} is missing"}
+    text = given[form] if isinstance(given[form], str) else json.dumps(given[form])
+    encoded = encode_text(text, known, is_fragment=is_fragment)
+    return {"exi_hex": encoded.octets.hex()} | ({} if known else {"namespace": encoded.message.schema.uri})

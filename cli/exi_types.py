@@ -1,0 +1,40 @@
+"""Finds a declared type by the name that a person gives."""
+
+from difflib import get_close_matches
+
+from cli.exi_guess import schemas
+from v2g.errors import ConfigError
+from v2g.exi.declare import Element, Schema, schema_of
+from v2g.exi.grammar import fragment
+
+__all__ = ["type_named"]
+
+
+def type_named(name: str, schema: Schema | None) -> type[Element]:
+    """Return the complex type of an element or class. Raises ConfigError when there is none, or several."""
+    found: dict[type[Element], Schema] = {}
+    known: dict[str, str] = {}
+    for each in [schema] if schema else schemas():
+        for local, kind in _types(each):
+            known.setdefault(local.lower(), local)
+            if local == name:
+                found.setdefault(kind, each)
+    if len(found) == 1:
+        return next(iter(found))
+    if found:
+        places = sorted({f"{schema_of(kind).prefix}: {kind.__module__}.{kind.__name__}" for kind in found})
+        some = next(iter(found.values())).prefix
+        raise ConfigError(f"{name} is declared {len(found)} times", hint=f"{'; '.join(places)}. Try --namespace {some}")
+    near = [known[each] for each in get_close_matches(name.lower(), known, n=5)]
+    raise ConfigError(
+        f"no element or type {name!r}", hint=f"near: {', '.join(near)}" if near else "names are the schema's"
+    )
+
+
+def _types(schema: Schema) -> list[tuple[str, type[Element]]]:
+    """Return names of elements and classes with their types."""
+    found = [(kind.__name__, kind) for each in schema.closure() for kind in each.types()]
+    roots = fragment(schema)
+    for qname in roots.names:
+        found += [(qname.local, kind) for kind in roots.types[qname] if isinstance(kind, type)]
+    return found
