@@ -1,79 +1,136 @@
-"""EXI: what a message costs to encode and decode, and what a program pays before its first message.
+"""EXI: what a message costs to decode and to encode, and what a program pays before its first one.
 
-Prints one line per typical message of a DC session: size, microseconds to decode and to encode. Messages come from
-the recorded sessions among the test vectors.
+The messages are those of recorded DC sessions among the test vectors, so both codecs read and write the same octets.
 """
 
 import json
 import subprocess
 import sys
-import timeit
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
+import msgspec
+
+from benchmarks.figures import Figure, digits, median, microseconds
+from benchmarks.peers import JOSEV, codec_python, environment
 from v2g.exi import decode, encode
 from v2g.iso15118.messages.schemas import NAMESPACES
 
+ABOUT = "decode and encode of typical ISO 15118-20 messages, and what the first use costs"
+
 VECTORS = Path(__file__).resolve().parents[1] / "tests" / "vectors" / "exi"
+
+TYPICAL = (
+    "SessionSetupReq",
+    "AuthorizationReq",
+    "ServiceDetailRes",
+    "ScheduleExchangeRes",
+    "DC_ChargeParameterDiscoveryReq",
+    "PowerDeliveryReq",
+    "DC_ChargeLoopReq",
+    "DC_ChargeLoopRes",
+)
+"""Short, long and most frequent ones, out of all that a session has."""
 
 START_UP = """
 import sys, time
-from pathlib import Path
-
-def resident():
-    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
-
-start = time.process_time()
-import msgspec
-outside, memory = time.process_time(), resident()
 from v2g.exi import decode, encode
 from v2g.iso15118.messages.schemas import NAMESPACES
 for line in sys.stdin:
     uri, octets = line.split()
     encode(decode(bytes.fromhex(octets), NAMESPACES[uri]))
-used = (resident() - memory) / 2**20
-print(f"{(time.process_time() - outside) * 1e3:.0f} {(outside - start) * 1e3:.0f} {used:.1f}")
+print(time.process_time())
 """
+"""Includes the interpreter's own start, as the peer's figure does."""
+
+Recorded = dict[str, tuple[str, bytes]]
 
 
-def sessions() -> dict[str, tuple[str, str]]:
-    """Return one recorded instance of each message: namespace and octets in hexadecimal, by name."""
-    found: dict[str, tuple[str, str]] = {}
+def sessions() -> Recorded:
+    """Return the longest recorded instance of each message: namespace and octets, by name."""
+    found: Recorded = {}
     for name in ("app_protocol", "iso20_common", "iso20_dc"):
         for line in (VECTORS / f"{name}.jsonl").read_text("utf-8").splitlines():
             vector = json.loads(line)
             if vector["variant"].startswith("session:") and not vector["fragment"]:
-                known = found.get(vector["message"], ("", ""))[1]
-                if len(vector["exi_hex"]) > len(known):
-                    found[vector["message"]] = (vector["namespace"], vector["exi_hex"])
+                octets = bytes.fromhex(vector["exi_hex"])
+                if len(octets) > len(found.get(vector["message"], ("", b""))[1]):
+                    found[vector["message"]] = (vector["namespace"], octets)
     return found
 
 
-def microseconds(statement: str, names: dict[str, object]) -> float:
-    """Return the best of five, in microseconds per call."""
-    return min(timeit.repeat(statement, globals=names, number=500, repeat=5)) / 500 * 1e6
+class _Peer(msgspec.Struct):
+    """What `exi_peer.py` writes: CPU of the first use, µs of a call to Java, and (decode, encode) by message."""
+
+    first_use_s: float | None = None
+    call_us: float = 0.0
+    microseconds: dict[str, tuple[float, float]] = {}
+    missing: str = ""
 
 
-def main() -> None:
-    """Print the table."""
+def measure(*, quick: bool) -> Iterator[Figure]:
+    """Yield decode and encode of each typical message, their means over a session's messages, and the first use."""
     found = sessions()
-    print(f"{'message':34} {'octets':>6} {'decode':>10} {'encode':>10}")
-    totals = [0.0, 0.0]
-    for name, (uri, text) in sorted(found.items()):
-        octets, schema = bytes.fromhex(text), NAMESPACES[uri]
-        names = {"decode": decode, "encode": encode, "octets": octets, "schema": schema}
-        names["message"] = decode(octets, schema)
-        times = [microseconds("decode(octets, schema)", names), microseconds("encode(message)", names)]
-        totals = [total + each for total, each in zip(totals, times, strict=True)]
-        print(f"{name:34} {len(octets):6} {times[0]:7.1f} us {times[1]:7.1f} us")
-    print(f"{'mean of ' + str(len(found)):34} {'':6} {totals[0] / len(found):7.1f} us {totals[1] / len(found):7.1f} us")
-    lines = "".join(f"{uri} {octets}\n" for uri, octets in found.values())
-    done = subprocess.run([sys.executable, "-c", START_UP], input=lines, capture_output=True, text=True, check=True)
-    cpu, outside, memory = done.stdout.split()
-    print(
-        f"start-up: {cpu} ms CPU and {memory} MiB to load, compile, decode and encode these {len(found)} messages once"
-        f" (msgspec itself: {outside} ms)"
+    peer = _peer(found, quick=quick)
+    calls = 50 if quick else 1000
+    totals = {"decode": 0.0, "encode": 0.0}
+    for name, (uri, octets) in found.items():
+        schema = NAMESPACES[uri]
+        message = decode(octets, schema)
+        assert encode(message) == octets
+        works = (("decode", partial(decode, octets, schema)), ("encode", partial(encode, message)))
+        for (work, call), theirs in zip(works, peer.microseconds.get(name, (None, None)), strict=True):
+            value = median(microseconds(call, calls=calls))
+            totals[work] += value
+            if name in TYPICAL:
+                yield _figure(f"{work} {name}, {len(octets)} octets", value, theirs, peer)
+    for number, (work, total) in enumerate(totals.items()):
+        measured = [pair[number] for pair in peer.microseconds.values()]
+        mean = sum(measured) / len(measured) if measured else None
+        yield _figure(f"{work}, mean of {len(found)} messages of a session", total / len(found), mean, peer)
+    yield Figure(
+        name="exi",
+        figure=f"start, load, decode and encode {len(found)} messages once",
+        unit="s CPU",
+        value=_first_use(found),
+        peer=JOSEV,
+        peer_value=peer.first_use_s,
+        note=peer.missing or "whole process; the peer's with its Java",
     )
 
 
-if __name__ == "__main__":
-    main()
+def _figure(figure: str, value: float, theirs: float | None, peer: _Peer) -> Figure:
+    note = peer.missing or f"p50, warm; {digits(peer.call_us)} µs of the peer's are the call to Java and back"
+    return Figure(name="exi", figure=figure, unit="µs", value=value, peer=JOSEV, peer_value=theirs, note=note)
+
+
+def _first_use(found: Recorded) -> float:
+    lines = "".join(f"{uri} {octets.hex()}\n" for uri, octets in found.values())
+    command = [sys.executable, "-c", START_UP]
+    runs = [subprocess.run(command, input=lines, capture_output=True, text=True, check=True) for _ in range(3)]
+    return median(float(done.stdout) for done in runs)
+
+
+def _peer(found: Recorded, *, quick: bool) -> _Peer:
+    python = codec_python()
+    if isinstance(python, str):
+        return _Peer(missing=python)
+    lines = "".join(
+        json.dumps({"name": name, "namespace": uri, "exi_hex": octets.hex()}) + "\n"
+        for name, (uri, octets) in found.items()
+    )
+    # -P: the modules beside the script belong to this project, not to the peer
+    command = [
+        str(python),
+        "-P",
+        str(Path(__file__).with_name("exi_peer.py")),
+        *(("0", "2") if quick else ("15", "15")),
+    ]
+    done = subprocess.run(
+        command, input=lines, capture_output=True, text=True, start_new_session=True, check=False,
+        env=environment(),
+    )  # fmt: skip
+    if done.returncode != 0:
+        return _Peer(missing=f"peer failed: {done.stderr.strip().splitlines()[-1:]}")
+    return msgspec.json.decode(done.stdout.splitlines()[-1], type=_Peer)

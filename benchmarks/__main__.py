@@ -1,0 +1,70 @@
+"""`python -m benchmarks`: measure and print the figures that README and docs quote."""
+
+import sys
+from collections.abc import Iterable
+from importlib import import_module
+from typing import Annotated, Any
+
+import typer
+
+from benchmarks.figures import Figure, machine, show
+from cli.output import print_json, print_table
+from v2g.errors import ConfigError, V2GError
+
+NAMES = ("exi", "ocpp", "telemetry", "journal", "settlement", "slac", "tls", "decision", "session")
+"""Modules of this package with `ABOUT` and `measure(*, quick)`, fast ones first."""
+
+
+def run(
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Which; all when none is named.", show_default=False)
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="One JSON record per figure.")] = False,
+    list_: Annotated[bool, typer.Option("--list", help="List the benchmarks and end.")] = False,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Few repetitions, to see that it runs; no good figures.")
+    ] = False,
+) -> None:
+    """Measure, each figure beside a peer's where a peer exists and can run here.
+
+    Examples: `python -m benchmarks`, `python -m benchmarks exi tls`, `python -m benchmarks --json decision`
+    """
+    unknown = [name for name in names or () if name not in NAMES]
+    if unknown:
+        raise ConfigError(f"no benchmark {unknown[0]!r}", hint="python -m benchmarks --list names them")
+    modules = {name: import_module(f"benchmarks.{name}") for name in NAMES if not names or name in names}
+    if list_:
+        _list(modules.items(), json=json)
+        return
+    if not json:
+        sys.stdout.write(machine() + "\n")
+        sys.stdout.flush()
+    for name, module in modules.items():
+        sys.stderr.write(f"measuring {name} ...\n")
+        figures: list[Figure] = list(module.measure(quick=quick))
+        if json:
+            for figure in figures:
+                print_json(figure)
+        else:
+            show(name, module.ABOUT, figures)
+
+
+def _list(modules: Iterable[tuple[str, Any]], *, json: bool) -> None:
+    if json:
+        for name, module in modules:
+            print_json({"name": name, "about": module.ABOUT})
+    else:
+        print_table("Benchmarks", ("name", "measures"), ((name, module.ABOUT) for name, module in modules))
+
+
+def main() -> None:
+    """Run the command; an error of ours ends as one line and its hint."""
+    try:
+        typer.run(run)
+    except V2GError as error:
+        sys.stderr.write(f"benchmarks: {error}\n" + (f"     {error.hint}\n" if error.hint else ""))
+        sys.exit(error.exit_code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,156 @@
+"""Offer to decision, and plug-in to energy, over many whole sessions between real processes.
+
+Back end and charger are the programs themselves; the vehicle is `benchmarks.vehicle`. Every session has plug, SLAC,
+SDP, TLS, ISO 15118-20 in EXI, authorisation over OCPP, an offer and a decision in signed DER, signed discharge
+commands, power both ways, journal and settlement bundle on disk.
+"""
+
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from benchmarks.figures import Figure, percentile
+from cli.demo.folder import RunFolder
+from cli.demo.processes import Event, EventFile, Program, free_port, program, wait_for
+from cli.demo.scenarios import find
+from v2g.errors import TimeoutExpired, TransportError
+
+ABOUT = "offer to decision and plug-in to energy, whole sessions between three processes"
+
+SESSIONS = 200
+TARGET_MS = 50.0
+START_TARGET_S = 1.0
+SCALE = 60.0
+"""Simulated seconds per second: all sessions fit into the hours for which the grid signal has prices."""
+SESSION_S = 30.0
+NO_PEER = "no peer: no other program has signed offers"
+
+
+def measure(*, quick: bool) -> Iterator[Figure]:
+    """Yield both sides' view of the decision, and the way from the plug to the first watt."""
+    sessions = 3 if quick else SESSIONS
+    with tempfile.TemporaryDirectory() as folder:
+        secc, evcc, cpu_s = _run(Path(folder) / "run", sessions)
+    first = _first_of_each(secc, "offer", "decided", "latency_ms")
+    policy = _first_of_each(evcc, "offer", "decided", "decision_ms")
+    if len(first) != sessions:
+        raise TransportError(f"{len(first)} of {sessions} sessions came to a decision", hint="run `v2g demo`")
+    for share, name in ((0.5, "p50"), (0.99, "p99")):
+        yield Figure(
+            name="decision",
+            figure=f"offer to decision at the charger, {name}",
+            unit="ms",
+            value=percentile(first, share),
+            target=TARGET_MS,
+            note=f"{sessions} sessions; sign, journal, TLS, verify, judge, sign, TLS; the first, with programs that "
+            f"have just started, took {first[0]:.1f} ms; {NO_PEER}",
+        )
+    yield Figure(
+        name="decision",
+        figure="of which in the vehicle, p99",
+        unit="ms",
+        value=percentile(policy, 0.99),
+        note="verify the offer, judge it, sign the decision",
+    )
+    flow = _plug_to_energy(evcc)
+    for share, name in ((0.5, "p50"), (0.99, "p99")):
+        yield Figure(
+            name="decision",
+            figure=f"plug-in to first measured power, {name}",
+            unit="s",
+            value=percentile(flow, share),
+            target=START_TARGET_S,
+            note=f"{len(flow)} sessions, no simulated hardware waits; the first took {flow[0]:.2f} s",
+        )
+    yield Figure(
+        name="decision",
+        figure="CPU of charger and vehicle for a short session, mean",
+        unit="s",
+        value=cpu_s / sessions,
+        note="start of both programs included; about 20 charge loops",
+    )
+
+
+def _run(folder: Path, sessions: int) -> tuple[list[Event], list[Event], float]:
+    """Return what charger and vehicle reported, and the CPU of both (s)."""
+    scenario = find("discharge")
+    assert scenario is not None
+    run = RunFolder(folder, scenario, SCALE)
+    run.prepare()
+    csms = program("csms", folder, run.csms_config())
+    started = [csms]
+    charger_events: list[Event] = []
+    try:
+        csms.start()
+        ports = wait_for(csms, "ocpp", "ready", [], seconds=10).data
+        sdp_port = free_port()
+        secc = program("secc", folder, run.secc_config(ocpp_port=ports["ocpp_port"], sdp_port=sdp_port))
+        started.append(secc)
+        secc.start()
+        wait_for(secc, "session", "ready", charger_events, seconds=10)
+        config = run.evcc_config(sdp_port=sdp_port, api_port=ports["api_port"])
+        vehicle_events, cpu_s = _drive(folder, config, sessions, secc, charger_events)
+    finally:
+        for each in reversed(started):
+            each.stop()
+    charger_events += secc.events.read()
+    return charger_events, vehicle_events, cpu_s + secc.cpu_s
+
+
+def _drive(folder: Path, config: Path, sessions: int, secc: Program, seen: list[Event]) -> tuple[list[Event], float]:
+    """Send the vehicle to the charger so many times; each time the charger has settled the session before."""
+    events = EventFile(folder / "evcc.events.jsonl")
+    command = [sys.executable, "-m", "benchmarks.vehicle", "--config", str(config), "--events", str(events.path)]
+    with (folder / "evcc.log").open("ab") as log:
+        vehicle = Program("evcc", command, folder / "evcc.log", events)
+        process = vehicle.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, start_new_session=True
+        )
+    try:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        for _ in range(sessions):
+            process.stdin.write(b"go\n")
+            process.stdin.flush()
+            reason = process.stdout.readline().decode().strip()
+            if reason != "finished":
+                raise TransportError(f"a session ended with {reason!r}", hint=(folder / "evcc.log").read_text()[-2000:])
+            wait_for(secc, "settlement", "bundle_written", seen, seconds=SESSION_S)
+        process.stdin.close()
+        deadline = time.monotonic() + SESSION_S
+        while vehicle.poll() is None:
+            if time.monotonic() > deadline:
+                raise TimeoutExpired("end of the vehicle", SESSION_S)
+            time.sleep(0.01)
+    finally:
+        vehicle.stop()
+    return list(events.read()), vehicle.cpu_s
+
+
+def _first_of_each(events: list[Event], stage: str, name: str, field: str) -> list[float]:
+    """Return a field of the first such event of each session; a session begins with `link plugged_in`."""
+    values: list[Any] = []
+    waiting = False
+    for event in events:
+        if (event.stage, event.name) == ("link", "plugged_in"):
+            waiting = True
+        elif waiting and (event.stage, event.name) == (stage, name):
+            values.append(event.data[field])
+            waiting = False
+    return values
+
+
+def _plug_to_energy(events: list[Event]) -> list[float]:
+    """Return, for each session, the seconds from plug-in to the first charge loop in which power was measured."""
+    spans, plugged = [], None
+    for event in events:
+        if (event.stage, event.name) == ("link", "plugged_in"):
+            plugged = event.t
+        elif plugged is not None and (event.stage, event.name) == ("loop", "flow") and event.data["power_w"]:
+            spans.append(event.t - plugged)
+            plugged = None
+    return spans

@@ -1,0 +1,103 @@
+"""What a benchmark yields, how it samples, and how figures are shown."""
+
+import math
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+import msgspec
+from rich.console import Console
+from rich.table import Table
+
+
+class Figure(msgspec.Struct, frozen=True, kw_only=True):
+    """One measured figure; smaller is better for all of them.
+
+    `value` and `peer_value` are in `unit`; `target` is what `value` has to stay below. Where there is no peer value
+    although there is a peer, `note` says why.
+    """
+
+    name: str
+    figure: str
+    unit: str
+    value: float
+    target: float | None = None
+    peer: str = ""
+    peer_value: float | None = None
+    note: str = ""
+
+
+def percentile(values: Iterable[float], share: float) -> float:
+    """Return the smallest value that at least `share` (0 to 1) of all values do not exceed."""
+    ordered = sorted(values)
+    return ordered[max(0, math.ceil(len(ordered) * share) - 1)]
+
+
+def median(values: Iterable[float]) -> float:
+    """Return the 50th percentile."""
+    return percentile(values, 0.5)
+
+
+def microseconds(call: Callable[[], object], *, calls: int) -> list[float]:
+    """Return how long each of `calls` calls took, in microseconds, after a tenth as many that are not counted."""
+    clock = time.perf_counter_ns
+    for _ in range(max(1, calls // 10)):
+        call()
+    spans = []
+    for _ in range(calls):
+        start = clock()
+        call()
+        spans.append((clock() - start) / 1000)
+    return spans
+
+
+def machine() -> str:
+    """Return what the figures were measured on, and how busy it was before."""
+    model = platform.processor() or platform.machine()
+    for line in Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else ():
+        if line.startswith("model name"):
+            model = line.partition(":")[2].strip()
+            break
+    return (
+        f"{len(os.sched_getaffinity(0))} cores of {model}, {platform.system()}, "
+        f"Python {platform.python_version()}, load {os.getloadavg()[0]:.1f}"
+    )
+
+
+def digits(value: float | None) -> str:
+    """Return a number for people: three figures that count."""
+    if value is None:
+        return ""
+    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def _row(figure: Figure) -> tuple[str, ...]:
+    ours = f"{digits(figure.value)} {figure.unit}"
+    target = "" if figure.target is None else f"< {digits(figure.target)} {figure.unit}"
+    if figure.target is not None and figure.value >= figure.target:
+        target += " missed"
+    theirs = "" if figure.peer_value is None else f"{digits(figure.peer_value)} {figure.unit}"
+    return figure.figure, ours, target, theirs, figure.peer, figure.note
+
+
+COLUMNS = ("figure", "ours", "target", "peer's", "peer", "note")
+
+
+def show(name: str, about: str, figures: Sequence[Figure]) -> None:
+    """Print the figures of one benchmark: a table at a terminal, tab-separated lines to anything else."""
+    rows = [_row(figure) for figure in figures]
+    if not sys.stdout.isatty():
+        for row in rows:
+            sys.stdout.write("\t".join((name, *row)).rstrip() + "\n")
+        sys.stdout.flush()
+        return
+    table = Table(title=f"{name}: {about}", title_justify="left", header_style="bold")
+    for column in COLUMNS:
+        table.add_column(column, justify="right" if column in ("ours", "peer's") else "left", overflow="fold")
+    for row in rows:
+        missed = row[2].endswith("missed")
+        table.add_row(*row, style="red" if missed else None)
+    Console().print(table)

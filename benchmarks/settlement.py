@@ -1,0 +1,45 @@
+"""Settlement: what it takes to prove a whole bundle offline."""
+
+import tempfile
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+
+from benchmarks.figures import Figure, median, microseconds
+from pki_tools.tree import make_pki
+from tests.settlement.conftest import Session, run_whole_session
+from v2g.settlement.bundle import JOURNAL, verify_bundle
+from v2g.settlement.journal import verify_lines
+
+ABOUT = "verify a settlement bundle: signatures, chain of hashes, registers, intervals, prices"
+
+
+@cache
+def finished() -> tuple[list[bytes], dict[str, bytes]]:
+    """Return journal and bundle of twenty minutes of charging and twenty of discharging, a reading every 5 s."""
+    with tempfile.TemporaryDirectory() as folder:
+        pki = make_pki(Path(folder) / "pki", now=datetime.now(UTC))
+        session = run_whole_session(Session(pki, int(datetime.now(UTC).timestamp() * 1000)))
+        return session.lines, session.bundle()
+
+
+def measure(*, quick: bool) -> Iterator[Figure]:
+    """Yield the whole bundle and its journal alone."""
+    calls = 2 if quick else 20
+    _, files = finished()
+    entries = len(files[JOURNAL].splitlines())
+    yield Figure(
+        name="settlement",
+        figure=f"verify a bundle of {entries} journal entries",
+        unit="ms",
+        value=median(microseconds(lambda: verify_bundle(files), calls=calls)) / 1000,
+        note="p50; everything, offline, with the roots in the bundle",
+    )
+    yield Figure(
+        name="settlement",
+        figure="of which reading the journal and its chain of hashes",
+        unit="ms",
+        value=median(microseconds(lambda: verify_lines(files[JOURNAL]), calls=calls)) / 1000,
+        note="p50",
+    )

@@ -1,0 +1,98 @@
+"""Telemetry: from CAN frames to the record that goes out."""
+
+import json
+from collections.abc import Iterator
+
+import msgspec
+from cantools.database.can import Database
+
+from benchmarks.figures import Figure, median, microseconds
+from evcc.ecu import BatteryEcu, BatterySnapshot, battery_dbc
+from evcc.gateway import BATTERY_SIGNALS
+from v2g.net.can import CanConfig
+from v2g.telemetry.batch import Batcher
+from v2g.telemetry.mapping import CanMapping
+from v2g.telemetry.signals import encode_record
+
+ABOUT = "CAN frames to signals to an encoded record"
+
+SNAPSHOT = BatterySnapshot(
+    voltage_v=365.5,
+    current_a=-27.3,
+    soc_percent=71.2,
+    soh_percent=100.0,
+    temperature_min=24.5,
+    temperature_max=25.5,
+    coolant_temperature=23.0,
+    cell_voltage_min=3.803,
+    cell_voltage_max=3.811,
+    charged_wh=16_653,
+    discharged_wh=3_802,
+    contactor_closed=True,
+    power_request_w=-9_994,
+    context="discharging",
+)
+
+
+def measure(*, quick: bool) -> Iterator[Figure]:
+    """Yield decoding, delta and batch, and encoding."""
+    calls = 20 if quick else 2000
+    frames = BatteryEcu(CanConfig(), lambda: SNAPSHOT).frames(SNAPSHOT)
+    mapping = CanMapping(battery_dbc(), BATTERY_SIGNALS)
+    database = Database()
+    database.add_dbc_string(battery_dbc())
+
+    def decode() -> None:
+        for frame_id, data in frames:
+            mapping.decode(frame_id, data)
+
+    def decode_only() -> None:
+        for frame_id, data in frames:
+            database.decode_message(frame_id, data)
+
+    yield Figure(
+        name="telemetry",
+        figure=f"{len(frames)} CAN frames to signals",
+        unit="µs",
+        value=median(microseconds(decode, calls=calls)),
+        peer="cantools",
+        peer_value=median(microseconds(decode_only, calls=calls)),
+        note="p50; ours is cantools, renaming, range checks and rounding to the signal's step",
+    )
+    batcher = Batcher("ev-7f3a", 1, keyframe_every=1)
+    values: dict[str, float] = {}
+    for frame_id, data in frames:
+        mapped = mapping.decode(frame_id, data)
+        assert mapped is not None
+        values |= mapped.values
+    now = 0.0
+
+    def batch() -> None:
+        nonlocal now
+        now += 1.0
+        batcher.offer(values | {"battery.soc": now % 100}, now, int(now * 1000), "discharging")
+        record = batcher.flush(now)
+        assert record is not None
+        encode_record(record)
+
+    batcher.offer(values, now, 0, "discharging")
+    record = batcher.flush(now)
+    assert record is not None
+    plain = msgspec.to_builtins(record)
+    size = len(encode_record(record))
+    yield Figure(
+        name="telemetry",
+        figure=f"{len(values)} signals to a record by delta and batch",
+        unit="µs",
+        value=median(microseconds(batch, calls=calls)),
+        note=f"p50; a keyframe of {size} octets, encoded",
+    )
+    yield Figure(
+        name="telemetry",
+        figure=f"encode a record of {size} octets",
+        unit="µs",
+        value=median(microseconds(lambda: encode_record(record), calls=calls)),
+        peer="json of the standard library",
+        peer_value=median(microseconds(lambda: json.dumps(plain, sort_keys=True).encode(), calls=calls)),
+        note="p50",
+    )

@@ -1,0 +1,74 @@
+"""A vehicle program that comes again and again: one whole session for each line on its input.
+
+Run as `python -m benchmarks.vehicle --config FILE --events FILE`; after each session it writes one line, the reason
+why the session ended. It is the vehicle program in all but two things: one process drives many sessions, and they
+are short (seconds of simulated time instead of an hour).
+"""
+
+import asyncio
+import contextlib
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+
+from evcc.app import Vehicle, Wires
+from evcc.config import EvccConfig, load_config
+from evcc.core.settings import ProgramStep
+from evcc.hardware import SimulatedVehicle
+from v2g.net.clock import Clock
+from v2g.net.dc_line import VehicleDcLine
+from v2g.net.events import EventLog
+from v2g.net.medium import Medium
+from v2g.net.plc.pilot import SimulatedVehiclePilot
+from v2g.net.program import read_config, start_log
+from v2g.observe import Observe
+
+PROGRAM = (ProgramStep(do="charge", for_s=6), ProgramStep(do="discharge", for_s=6))
+"""Simulated seconds: long enough for a few charge loops in each direction."""
+
+HAND_S = 0.05
+"""A hand needs a moment to pull the plug, and to put it in again."""
+
+
+def main(config: Annotated[Path, typer.Option()], events: Annotated[Path, typer.Option()]) -> None:
+    """Serve the input."""
+    start_log("WARNING")
+    read = load_config(read_config(config), name=str(config))
+    short = msgspec.structs.replace(
+        read, program=PROGRAM, telemetry=None, timing=msgspec.structs.replace(read.timing, loop_pause_s=0.02)
+    )
+    asyncio.run(_serve(short, events))
+
+
+async def _serve(config: EvccConfig, events: Path) -> None:
+    clock = Clock(config.clock)
+    observe = EventLog("evcc", clock, events)
+    while await asyncio.to_thread(sys.stdin.readline):
+        reason = await _session(config, clock, observe)
+        await asyncio.sleep(HAND_S)
+        sys.stdout.write(f"{reason}\n")
+        sys.stdout.flush()
+    observe.close()
+
+
+async def _session(config: EvccConfig, clock: Clock, observe: EventLog) -> str:
+    """Come, run one session, and leave: nothing of one session is there in the next."""
+    assert config.link.medium is not None
+    async with contextlib.AsyncExitStack() as stack:
+        medium = await Medium.attach(config.link.medium, config.link.name)
+        stack.callback(medium.close)
+        wires = Wires(VehicleDcLine(medium), SimulatedVehiclePilot(medium), medium)
+        stack.callback(observe, Observe("link", "unplugged"))
+        stack.callback(wires.pilot.unplug)
+        hardware = SimulatedVehicle(config.battery, line=wires.line, pilot=wires.pilot, clock=clock)
+        stack.push_async_callback(hardware.close)
+        reason = await Vehicle(config, clock, observe, hardware, wires).drive(lambda stream, _key: stream)
+        await asyncio.sleep(HAND_S)
+        return reason
+
+
+if __name__ == "__main__":
+    typer.run(main)
