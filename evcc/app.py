@@ -7,7 +7,9 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from evcc.config import EvccConfig, load_config
+import msgspec
+
+from evcc.config import EvccConfig, TlsConfig, load_config
 from evcc.core.ports import BatteryState
 from evcc.core.session import VehicleSession
 from evcc.core.stages import Contract
@@ -151,7 +153,7 @@ class Vehicle:
             found.port,
             credentials=load_credentials(config.tls.chain, config.tls.key),
             anchors=tuple(load_chain(path)[0] for path in config.tls.anchors),
-            profile=tls.PROFILES[config.tls.profile],
+            profile=tls_profile(config.tls),
             timeout=config.tls.timeout_s,
         )
         data = {
@@ -192,6 +194,14 @@ class Vehicle:
             return None
         credentials: Credentials = load_credentials(self.config.contract.chain, self.config.contract.key)
         return Contract(chain=credentials.chain, key=credentials.signing_key)
+
+
+def tls_profile(config: TlsConfig) -> tls.TlsProfile:
+    """Return what is offered and demanded in the handshake."""
+    profile = tls.PROFILES[config.profile]
+    if config.require_ocsp is None:
+        return profile
+    return msgspec.structs.replace(profile, staple_required=config.require_ocsp)
 
 
 def snapshot(battery: BatteryState) -> BatterySnapshot:

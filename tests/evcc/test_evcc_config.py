@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from evcc.app import tls_profile
 from evcc.config import EvccConfig, TlsConfig, load_config
 from v2g.errors import ConfigError
 
@@ -112,3 +113,15 @@ def test_every_key_of_ours_is_described() -> None:
         return missing
 
     assert undescribed(EvccConfig, "") == []
+
+
+@pytest.mark.parametrize(
+    ("profile", "require_ocsp", "expected"),
+    [("iso15118-20", None, True), ("interop", None, False), ("interop", True, True), ("iso15118-20", False, False)],
+)
+def test_a_stapled_answer_is_demanded_as_the_profile_says_or_as_configured(
+    profile: Any, require_ocsp: bool | None, expected: bool
+) -> None:
+    here = Path()
+    config = TlsConfig(profile=profile, chain=here, key=here, anchors=(here,), require_ocsp=require_ocsp)
+    assert tls_profile(config).staple_required is expected

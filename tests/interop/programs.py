@@ -1,4 +1,4 @@
-"""Our programs in the namespaces of a cable, on bench hardware: nothing but the network joins them to the other side."""
+"""Our programs in the namespaces of a cable, on bench hardware: only the network joins them to the other side."""
 
 import sys
 import time
@@ -119,14 +119,16 @@ discharge_w = 10000
 [charger]
 security_profile = "interop"
 control_modes = [1, 2]
+meter_info = false
 metering_confirmation = false
 
 [charger.signed_discharge]
 offered = false
 required = false
 """
-"""Of our charger when the peer is the vehicle: it takes the first control mode, and knows neither the value-added
-service nor MeteringConfirmation."""
+"""Of our charger when the peer is the vehicle: it takes the first control mode, knows neither the value-added service
+nor MeteringConfirmation, and cannot read a MeterInfo with BPT_DischargedEnergyReadingWh (it expects that name without
+its underscore)."""
 
 
 def _program(name: str, folder: Path, namespace: str, config: str) -> Program:
