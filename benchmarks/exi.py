@@ -6,7 +6,7 @@ The messages are those of recorded DC sessions among the test vectors, so both c
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -79,7 +79,10 @@ def measure(*, quick: bool) -> Iterator[Figure]:
         schema = NAMESPACES[uri]
         message = decode(octets, schema)
         assert encode(message) == octets
-        works = (("decode", partial(decode, octets, schema)), ("encode", partial(encode, message)))
+        works: tuple[tuple[str, Callable[[], object]], ...] = (
+            ("decode", partial(decode, octets, schema)),
+            ("encode", partial(encode, message)),
+        )
         for (work, call), theirs in zip(works, peer.microseconds.get(name, (None, None)), strict=True):
             value = median(microseconds(call, calls=calls))
             totals[work] += value
