@@ -1,8 +1,8 @@
 """Which grammar a stream or a message is in: as named, or by trying those that there are."""
 
-import json
 import re
 from collections.abc import Sequence
+from functools import cache
 from typing import TypeVar
 
 import msgspec
@@ -125,21 +125,38 @@ def encode_text(text: str, schema: Schema | None, *, is_fragment: bool) -> Encod
     """Encode XML, JSON or Python in the given grammar, or in the only one that it fits. Raises as `decode_stream`."""
     if schema is not None:
         return _encode(text, schema, is_fragment=is_fragment)
+    name = _root_name(text)
+    candidates = [each for each in schemas() if name is None or name in _names(each)]
+    if not candidates:
+        raise ExiError(f"no namespace declares {name}")
     found: list[Encoded] = []
-    errors: list[tuple[Schema, ExiEncodeError]] = []
-    for each in schemas():
+    errors: list[ExiError] = []
+    for each in candidates:
         try:
             found.append(_encode(text, each, is_fragment=is_fragment))
         except ExiEncodeError as error:
-            errors.append((each, error))
+            errors.append(error)
     own = [each for each in found if each.message.root.uri in _own(each.message.schema)]
     if found:
         return _only([(each.message.schema, each) for each in own or found], "the message")
-    # Where the root is not even known, the error says nothing about the message.
-    telling = [each for each in errors if each[1].path]
-    if not telling:
-        raise ExiError(f"no namespace fits; {errors[0][1]}", hint=errors[0][1].hint)
-    raise max((each[1] for each in telling), key=lambda each: each.path.count("/"))
+    raise max(errors, key=lambda error: error.path.count("/"))
+
+
+def _root_name(text: str) -> str | None:
+    """Return the name of the outermost element or class, if the text has the looks of XML, JSON or Python."""
+    forms = (
+        r"^\s*(?:<\?[^>]*\?>\s*)?<(?:[^\s<>/?:]+:)?([^\s<>/?:]+)(?=[\s/>])",
+        r"^\s*\{\s*\"([^\"]*)\"",
+        r"(?:^|\n)(\w+)\(",
+    )
+    return next((match[1] for form in forms if (match := re.search(form, text))), None)
+
+
+@cache
+def _names(schema: Schema) -> frozenset[str]:
+    """Return the names of all elements and types of a schema and its imports."""
+    types = {kind.__name__ for each in schema.closure() for kind in each.types()}
+    return frozenset(types | {name.local for name in fragment(schema).names})
 
 
 def _encode(text: str, schema: Schema, *, is_fragment: bool) -> Encoded:
@@ -155,9 +172,7 @@ def _parse(text: str, schema: Schema) -> tuple[Element, str | None]:
     """Return the element that some text describes, and the name that it gives to the root."""
     begin = text.lstrip()[:1]
     if begin == "<":
-        root = re.search(r"<(?:[^\s<>/?:]+:)?([^\s<>/?:]+)(?=[\s/>])", re.sub(r"<\?.*?\?>", "", text))
-        return from_xml(text, schema), root[1] if root else None
+        return from_xml(text, schema), _root_name(text)
     if begin == "{":
-        element = from_json(text, schema)
-        return element, next(iter(json.loads(text)))
+        return from_json(text, schema), _root_name(text)
     return from_python(text, [schema]), None

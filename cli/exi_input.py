@@ -39,11 +39,12 @@ class Stream(msgspec.Struct, frozen=True):
 def read_stream(given: str | None, notation: Notation) -> Stream:
     """Return the octets of an argument (hexadecimal, base64 or a file's name), or of standard input."""
     path = _file(given)
-    if path is None and given not in (None, "-"):
-        if notation is Notation.binary:
-            raise ConfigError(f"{given}: no such file", hint="binary octets come from a file or standard input")
-        return stream_of(str(given).encode("utf-8", "replace"), notation)
-    return stream_of(_content(path), notation)
+    if path is not None or given in (None, "-"):
+        return stream_of(_content(path), notation)
+    stream = stream_of(str(given).encode("utf-8", "replace"), notation)
+    if notation is Notation.auto and stream.octets[0] != _EXI_HEADER:
+        raise ConfigError(f"{given}: neither a file nor an EXI stream in hexadecimal or base64")
+    return stream
 
 
 def stream_of(content: bytes, notation: Notation = Notation.auto) -> Stream:

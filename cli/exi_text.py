@@ -21,37 +21,40 @@ _STYLES: Final = {
     "padding": "dim",
     "unread": "red",
 }
-_BITS: Final = 32
+_BITS: Final = 24
 """Bits that one line shows."""
-
-_Row = Sequence[tuple[str, str]]
-"""Cells with their styles."""
 
 
 def print_explanation(explanation: Explanation) -> None:
     """Print a line per step: where it is (octet and bit), its bits, its element, the state, and what it says."""
-    rows = [_row(step) for step in explanation.steps]
+    if not sys.stdout.isatty():
+        _print_plain((_place(step), step.bits, step.path, step.state, _said(step)) for step in explanation.steps)
+        return
     kind = "fragment" if explanation.is_fragment else "document"
     title = f"{explanation.name or 'EXI'}: {kind}, {len(explanation.data)} octets, {explanation.schema.uri}"
-    _print(title, ("bit", "bits", "element", "state", "event or value"), rows)
+    table = _table(title, "bit", "bits", "event or value, and grammar state")
+    for step in explanation.steps:
+        bits = step.bits if len(step.bits) <= _BITS else f"{step.bits[: _BITS - 10]}… {len(step.bits)} bits"
+        said = Text("  " * (step.depth + (step.kind in ("length", "value"))))
+        said.append(step.event or _said(step), style=f"{_STYLES[step.kind]}{' bold' if _opens(step) else ''}")
+        kind = f", {step.value}" if _opens(step) else ""
+        said.append(f"  {step.state}{kind}" if step.event else "", style="dim")
+        table.add_row(Text(_place(step), style="dim"), Text(bits, style=_STYLES[step.kind]), said)
+    Console().print(table)
 
 
-def _row(step: Step) -> _Row:
-    bits = step.bits
-    style = _STYLES[step.kind]
-    name = "  " * step.depth + step.path.rpartition("/")[2]
+def _place(step: Step) -> str:
+    return f"{step.start // 8}.{step.start % 8}"
+
+
+def _said(step: Step) -> str:
     if step.kind == "event":
-        said = f"{step.event} {step.value}".rstrip()
-    else:
-        said = step.value if step.kind == "value" else f"{step.kind}: {step.value}"
-    plain = not sys.stdout.isatty()
-    return (
-        (f"{step.start // 8}.{step.start % 8}", "dim"),
-        (bits if plain or len(bits) <= _BITS else f"{bits[: _BITS - 12]}… {len(bits)} bits", style),
-        (step.path if plain else name, "bold" if step.event.startswith(("SE", "AT")) else "dim"),
-        (step.state, ""),
-        (said, style),
-    )
+        return f"{step.event} {step.value}".rstrip()
+    return step.value if step.kind == "value" else f"{step.kind}: {step.value}"
+
+
+def _opens(step: Step) -> bool:
+    return step.event.startswith(("SE", "AT"))
 
 
 def print_states(title: str, states: Iterable[tuple[State, Sequence[str]]]) -> None:
@@ -59,33 +62,32 @@ def print_states(title: str, states: Iterable[tuple[State, Sequence[str]]]) -> N
 
     Each state comes with the names of the states after its productions.
     """
-    rows: list[_Row] = []
-    for state, following in states:
-        for each, after in zip(state.productions, following, strict=True):
-            name = state.name if each.code == 0 or not sys.stdout.isatty() else ""
-            code = f"{each.code:0{state.width}b}"
-            rows.append(
-                (
-                    (name, "bold"),
-                    (code, "cyan"),
-                    (str(each.code), ""),
-                    (each.event, "green"),
-                    (each.type, ""),
-                    (after, ""),
-                )
-            )
-    _print(title, ("state", "bits", "code", "event", "type", "then"), rows)
-
-
-def _print(title: str, columns: Sequence[str], rows: Iterable[_Row]) -> None:
+    rows = [
+        (state.name, f"{each.code:0{state.width}b}", str(each.code), each.event, each.type, after)
+        for state, following in states
+        for each, after in zip(state.productions, following, strict=True)
+    ]
     if not sys.stdout.isatty():
-        for row in rows:
-            sys.stdout.write("\t".join(text for text, _ in row) + "\n")
-        sys.stdout.flush()
+        _print_plain(rows)
         return
-    table = Table(title=title, title_justify="left", header_style="bold", box=None, pad_edge=False)
+    table = _table(title, "state", "bits", "code", "event", "then", "type")
+    for name, bits, code, event, kind, after in rows:
+        short = name.rpartition(".")[1:]
+        shown = "".join(short) if code == "0" else ""
+        following = after.replace(name.rpartition(".")[0], "")
+        kind = "" if event == f"SE({kind})" else kind
+        table.add_row(Text(shown, "bold"), Text(bits, "cyan"), code, Text(event, "green"), following, Text(kind, "dim"))
+    Console().print(table)
+
+
+def _print_plain(rows: Iterable[Sequence[str]]) -> None:
+    for row in rows:
+        sys.stdout.write("\t".join(row) + "\n")
+    sys.stdout.flush()
+
+
+def _table(title: str, *columns: str) -> Table:
+    table = Table(title=title, title_justify="left", title_style="bold", header_style="bold", box=None, pad_edge=False)
     for column in columns:
         table.add_column(column, overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(text, style=style) for text, style in row))
-    Console().print(table)
+    return table

@@ -4,7 +4,7 @@ from difflib import get_close_matches
 
 from cli.exi_guess import schemas
 from v2g.errors import ConfigError
-from v2g.exi.declare import Element, Schema, schema_of
+from v2g.exi.declare import Element, Schema
 from v2g.exi.grammar import fragment
 
 __all__ = ["type_named"]
@@ -22,9 +22,8 @@ def type_named(name: str, schema: Schema | None) -> type[Element]:
     if len(found) == 1:
         return next(iter(found))
     if found:
-        places = sorted({f"{schema_of(kind).prefix}: {kind.__module__}.{kind.__name__}" for kind in found})
-        some = next(iter(found.values())).prefix
-        raise ConfigError(f"{name} is declared {len(found)} times", hint=f"{'; '.join(places)}. Try --namespace {some}")
+        places = "; ".join(f"--namespace {each.prefix}: {kind.__module__}" for kind, each in found.items())
+        raise ConfigError(f"{name} is declared {len(found)} times", hint=places)
     near = [known[each] for each in get_close_matches(name.lower(), known, n=5)]
     raise ConfigError(
         f"no element or type {name!r}", hint=f"near: {', '.join(near)}" if near else "names are the schema's"

@@ -106,7 +106,9 @@ def _read(reader: Reader, data: bytes, roots: Roots, *, is_fragment: bool) -> El
     except Refusal as error:
         path += _path(error.__traceback__)
         position = min(reader.position, 8 * len(data))
-        raise ExiDecodeError(str(error), bit_position=position, path=path) from None
+        # Behind its end a stream reads as zeros, which may be refused for any reason.
+        why = str(error) if reader.left >= 0 else "the stream ends too early"
+        raise ExiDecodeError(why, bit_position=position, path=path) from None
 
 
 def _read_element(reader: Reader, roots: Roots, name: QName) -> Element:

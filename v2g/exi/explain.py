@@ -311,6 +311,8 @@ class _Walk:
         bits = _bits_of(self.data, piece.start, piece.width)
         if not bits:
             return
+        if len(bits) < piece.width:
+            about["value"] = "cut off"
         node, path = self._open[-1]
         code = piece.value if kind == "event" else None
         depth = max(0, len(self._open) - 2)
