@@ -34,12 +34,17 @@ from v2g.net.program import read_config, report, run, start_log
 from v2g.net.runner import ByteStream, Runner
 from v2g.net.udp import SdpServer, link_local_address, tls_answer
 from v2g.observe import Observe
+from v2g.ocpp.messages.availability import ConnectorStatus
 from v2g.ocpp.transactions import MeterSample, SignedReading
 from v2g.pki.credentials import Credentials, load_chain, load_credentials
 from v2g.settlement.ocmf import signed_meter_data
+from v2g.slac.pilot import PilotState
 
 Wrap = Callable[[ByteStream], ByteStream]
 """Puts something between the session and its connection; tests and scenarios use it to misbehave on purpose."""
+
+EVSE = 1
+"""Number of the one EVSE that this program runs."""
 
 DRAIN_S = 3.0
 """How long an orderly end waits for the back end to take what is queued."""
@@ -242,7 +247,21 @@ class Charger:
             port = open_link(config.plc, role="evse", medium=wires.medium)
             self._link = ChargerLink(port, wires.pilot, config.slac, observe=self.observe)
             self._link.on_down(self._link_down)
-        wires.pilot.on_state(lambda state: self._tell(ports.PilotChanged(state)))
+        wires.pilot.on_state(self._pilot_changed)
+
+    def _pilot_changed(self, state: PilotState) -> None:
+        self._tell(ports.PilotChanged(state))
+        if state is PilotState.A:
+            self._show("Available")
+        elif state is PilotState.E:  # a short on the wire; F is our own doing and passes
+            self._show("Faulted")
+        elif state.connected:
+            self._show("Occupied")
+
+    def _show(self, status: ConnectorStatus) -> None:
+        """Tell the CSMS the connector's state (G01)."""
+        if self.station is not None:
+            self.station.status(EVSE, status)
 
     def _tell(self, *facts: Fact) -> None:
         if self._current is not None:
@@ -250,6 +269,8 @@ class Charger:
                 self._current.fact(fact)
 
     def _link_down(self, reason: str) -> None:
+        if reason == "plug_not_seated":
+            self._show("Faulted")
         if self._current is not None:
             self._current.abort(reason)
 

@@ -108,6 +108,11 @@ class TestWholeRun:
         (charger,) = whole.named("secc", "tls", "accepted")
         assert charger["peer"] == "WMIV2GENGINE0000001X"
 
+    def test_the_back_end_saw_the_connector_taken_and_given_back(self, whole: Run) -> None:
+        """G01."""
+        states = [each["status"] for each in whole.named("csms", "ocpp", "connector_status")]
+        assert states == ["Available", "Occupied", "Available"]
+
     def test_the_offer_is_the_smallest_of_the_four_limits(self, whole: Run) -> None:
         """R9."""
         for offer in whole.named("secc", "offer", "offered"):
