@@ -14,7 +14,7 @@ from v2g.net.journal_file import read_files
 from v2g.pki.credentials import load_chain
 from v2g.settlement.bundle import verify_bundle
 
-pytestmark = pytest.mark.xdist_group("cable")
+pytestmark = [pytest.mark.xdist_group("cable"), pytest.mark.interop]
 
 HOUR_MS = 3_600_000
 EXPORT_W = 8_000
@@ -45,8 +45,9 @@ def grid_signal() -> bytes:
     return signal.to_json()
 
 
-def test_a_signed_discharge_session_over_multicast_and_link_local_addresses(
-    cable: Cable, pki: PkiTree, tmp_path: Path
+@pytest.mark.parametrize(("service", "mode"), [("DC_BPT", "dynamic"), ("DC_BPT", "scheduled"), ("DC", "scheduled")])
+def test_a_session_over_multicast_and_link_local_addresses(
+    cable: Cable, pki: PkiTree, tmp_path: Path, service: str, mode: str
 ) -> None:
     (tmp_path / "grid.json").write_bytes(grid_signal())
     secc = charger(
@@ -64,6 +65,10 @@ contracts = ["{DEFAULTS.emaid}"]
         own_papers(pki, "vehicle"),
         f"""[vehicle]
 evcc_id = "{DEFAULTS.evcc_id}"
+
+[services]
+energy = ["{service}"]
+control_mode = ["{mode}"]
 
 [[program]]
 do = "charge"
@@ -90,10 +95,15 @@ for_s = 1
     (connected,) = named(driving, "tls", "connected")
     assert (connected["version"], connected["group"], connected["ocsp"]) == ("TLSv1.3", "secp521r1", "good")
     assert named(charging, "authorization", "authorized")[0]["emaid"] == DEFAULTS.emaid
-    assert named(charging, "offer", "command_accepted")
+    (selected,) = named(charging, "service", "selected")
+    assert (selected["service"], selected["control_mode"]) == (service, mode.capitalize())
     powers = [event["power_w"] for event in named(charging, "loop", "response")]
     assert 0 < max(powers) <= 40_000
-    assert -EXPORT_W - 60 <= min(powers) < 0
+    if service == "DC_BPT":
+        assert named(charging, "offer", "command_accepted")
+        assert -EXPORT_W - 60 <= min(powers) < 0
+    else:
+        assert min(powers) == 0
     assert named(charging, "session", "session_ended")[0]["reason"] == "vehicle"
 
     (bundle,) = (tmp_path / "secc" / "settlements").iterdir()
@@ -101,5 +111,5 @@ for_s = 1
     report = verify_bundle(read_files(bundle), anchors=anchors, now=datetime.now(UTC))
     begin, end = report.settlement.begin, report.settlement.end
     assert end.import_mwh > begin.import_mwh
-    assert end.export_mwh > begin.export_mwh
+    assert (end.export_mwh > begin.export_mwh) is (service == "DC_BPT")
     assert not report.interop
