@@ -4,9 +4,11 @@ import msgspec
 import pytest
 
 from v2g.errors import ExiDecodeError, ExiEncodeError
-from v2g.exi import decode, decode_fragment, encode, encode_fragment
-from v2g.exi.declare import AnyElement
+from v2g.exi import Dialect, decode, decode_fragment, encode, encode_fragment
+from v2g.exi.declare import AnyElement, Element
 from v2g.exi.grammar import fragment
+from v2g.iso15118.messages.acdp import ACDP_DisconnectReq, ElectricalChargingDeviceStatus
+from v2g.iso15118.messages.app_protocol import AppProtocol, SupportedAppProtocolReq
 from v2g.iso15118.messages.certificates import ContractCertificateChain, SubCertificates
 from v2g.iso15118.messages.common_messages import (
     Authorization,
@@ -16,8 +18,29 @@ from v2g.iso15118.messages.common_messages import (
     ServiceIDList,
     SessionSetupReq,
 )
-from v2g.iso15118.messages.common_types import MessageHeader
-from v2g.iso15118.messages.schemas import COMMON_MESSAGES, XMLDSIG
+from v2g.iso15118.messages.common_types import MessageHeader, Processing, RationalNumber
+from v2g.iso15118.messages.common_types import ResponseCode as CommonResponseCode
+from v2g.iso15118.messages.iso2 import common as iso2
+from v2g.iso15118.messages.iso2.body import Body
+from v2g.iso15118.messages.iso2.data_types import (
+    ChargeService,
+    EnergyTransferMode,
+    PaymentOption,
+    PaymentOptionList,
+    ResponseCode,
+    ServiceCategory,
+    SupportedEnergyTransferMode,
+)
+from v2g.iso15118.messages.iso2.header import MessageHeader as Iso2Header
+from v2g.iso15118.messages.iso2.message import V2G_Message
+from v2g.iso15118.messages.schemas import ACDP, COMMON_MESSAGES, ISO2, XMLDSIG
+from v2g.iso15118.messages.wpt import WPT_FinePositioningRes
+from v2g.iso15118.messages.wpt_positioning import (
+    WPT_LF_DataPackage,
+    WPT_LF_DataPackageList,
+    WPT_LF_TxData,
+    WPT_LF_TxDataList,
+)
 from v2g.iso15118.messages.xmldsig import DigestMethod
 
 HEADER = MessageHeader(session_id=bytes(8), time_stamp=1)
@@ -68,6 +91,96 @@ def test_a_full_list_deep_inside_in_either_form() -> None:
     ours = bits(encode(message))
     end = len(ours.rstrip("0")) + 1  # the last certificate ends in a 1 bit, then its element ends
     assert decode(octets(ours[:end] + "01" + "000"), COMMON_MESSAGES) == message
+
+
+def test_a_full_list_for_a_peer_that_ends_it_otherwise() -> None:
+    message = ServiceDiscoveryReq(header=HEADER, supported_service_ids=ServiceIDList(service_id=tuple(range(1, 17))))
+    theirs = encode(message, dialect=Dialect.CBEXIGEN)
+    size = BEFORE_BODY + 2 + (1 + 10) + 15 * (2 + 10)
+    assert bits(theirs)[size : size + 3] == "01" + "0"
+    for dialect in Dialect:
+        assert decode(theirs, COMMON_MESSAGES, dialect=dialect) == message
+        assert decode(encode(message), COMMON_MESSAGES, dialect=dialect) == message
+
+
+def test_a_list_with_one_optional_item_is_no_loop_to_any_peer() -> None:
+    """cbexigen codes a list of one or two items as the specification says; here are both kinds in one message."""
+    payment = PaymentOptionList(payment_option=(PaymentOption.Contract, PaymentOption.ExternalPayment))
+    modes = SupportedEnergyTransferMode(energy_transfer_mode=tuple(EnergyTransferMode))
+    charging = ChargeService(
+        service_id=1,
+        service_category=ServiceCategory.EVCharging,
+        free_service=True,
+        supported_energy_transfer_mode=modes,
+    )
+    response = iso2.ServiceDiscoveryRes(
+        response_code=ResponseCode.OK, payment_option_list=payment, charge_service=charging
+    )
+    message = V2G_Message(header=Iso2Header(session_id=bytes(8)), body=Body(body_element=response))
+    theirs = encode(message, dialect=Dialect.CBEXIGEN)
+    assert theirs != encode(message)
+    for octets in (theirs, encode(message)):
+        assert decode(octets, ISO2) == message
+    chosen = PaymentOptionList(payment_option=payment.payment_option)
+    assert encode_fragment(chosen, ISO2) == encode_fragment(chosen, ISO2, dialect=Dialect.CBEXIGEN)
+
+
+def test_the_swapped_messages_of_acdp() -> None:
+    message = ACDP_DisconnectReq(
+        header=HEADER, ev_electrical_charging_device_status=ElectricalChargingDeviceStatus.State_B
+    )
+    ours, theirs = encode(message), encode(message, dialect=Dialect.CBEXIGEN)
+    assert (bits(ours)[8:14], bits(theirs)[8:14]) == ("000010", "000001")
+    assert bits(ours)[14:] == bits(theirs)[14:]
+    assert decode(theirs, ACDP, dialect=Dialect.CBEXIGEN) == message
+    with pytest.raises(ExiDecodeError):
+        decode(theirs, ACDP)
+
+
+@pytest.mark.parametrize(
+    ("message", "path"),
+    [
+        (SessionSetupReq(header=HEADER, evcc_id="\u00e9"), "SessionSetupReq/EVCCID"),
+        (
+            SupportedAppProtocolReq(
+                app_protocol=tuple(
+                    AppProtocol(
+                        protocol_namespace="urn:a",
+                        version_number_major=1,
+                        version_number_minor=0,
+                        schema_id=each,
+                        priority=1,
+                    )
+                    for each in range(6)
+                )
+            ),
+            "supportedAppProtocolReq/AppProtocol",
+        ),
+        (
+            WPT_FinePositioningRes(
+                header=HEADER,
+                response_code=CommonResponseCode.OK,
+                evse_processing=Processing.Finished,
+                wpt_lf_data_package_list=WPT_LF_DataPackageList(
+                    num_packages=1,
+                    wpt_lf_data_package=WPT_LF_DataPackage(
+                        package_index=0,
+                        lf_tx_data=WPT_LF_TxDataList(
+                            wpt_lf_tx_data_list=WPT_LF_TxData(tx_identifier=1, eirp=RationalNumber(exponent=0, value=1))
+                        ),
+                    ),
+                ),
+            ),
+            "WPT_FinePositioningRes",
+        ),
+    ],
+    ids=["text", "capacity", "positioning"],
+)
+def test_what_such_a_peer_cannot_read_is_refused_with_its_place(message: Element, path: str) -> None:
+    assert encode(message)
+    with pytest.raises(ExiEncodeError, match="the peer") as caught:
+        encode(message, dialect=Dialect.CBEXIGEN)
+    assert caught.value.path == path
 
 
 def test_one_item_too_many_is_refused() -> None:

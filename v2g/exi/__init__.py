@@ -3,10 +3,12 @@
 Schema-informed, bit-packed, not strict, all options at their defaults but the value tables, which stay empty.
 """
 
+from v2g.exi.cbexigen import Dialect
 from v2g.exi.codec import decode, decode_fragment, encode, encode_fragment
 from v2g.exi.declare import Element, Schema, schema_of
 
 __all__ = [
+    "Dialect",
     "Element",
     "Schema",
     "decode",

@@ -227,10 +227,14 @@ def _span(shortest: int, longest: int | None) -> str:
 
 
 class Output(bytearray):
-    """The octets that an encoder has finished, and the string tables of its stream."""
+    """The octets that an encoder has finished, and the string tables of its stream.
 
-    def __init__(self, schema: Schema) -> None:
+    `loose` ends full lists as cbexigen does.
+    """
+
+    def __init__(self, schema: Schema, *, loose: bool = False) -> None:
         super().__init__()
+        self.loose = loose
         self._schema = schema
         self._names: Names | None = None
 

@@ -8,6 +8,7 @@ from typing import Any, Final
 from v2g.errors import ExiDecodeError, ExiEncodeError
 from v2g.exi import bits
 from v2g.exi.bits import Output, Reader, Refusal
+from v2g.exi.cbexigen import Dialect, swapped, unspeakable
 from v2g.exi.declare import Element, Schema, schema_of
 from v2g.exi.decoder import write_decoder
 from v2g.exi.encoder import write_encoder
@@ -25,40 +26,71 @@ HEADER: Final = 0x80
 _HEADER_BITS: Final = 8
 
 
-def encode(message: Element) -> bytes:
+def encode(message: Element, *, dialect: Dialect = Dialect.EXI) -> bytes:
     """Return a message as an EXI document, in the grammar of its own namespace.
 
-    Raises ExiEncodeError with the path of the field that its declaration does not allow.
+    Raises ExiEncodeError with the path of the field that its declaration does not allow, or that a peer of the dialect
+    cannot read.
     """
     schema = schema_of(type(message))
     roots = document(schema)
-    return _encode(message, schema, roots, roots.choose(type(message), None))
+    name = roots.choose(type(message), None)
+    if dialect is not Dialect.EXI:
+        _check(message, name)
+        return _encode(message, schema, roots, name, roots.code[swapped(name)], loose=True)
+    return _encode(message, schema, roots, name, roots.code[name])
 
 
-def encode_fragment(element: Element, schema: Schema, *, name: str | None = None) -> bytes:
+def encode_fragment(
+    element: Element, schema: Schema, *, name: str | None = None, dialect: Dialect = Dialect.EXI
+) -> bytes:
     """Return an element as an EXI fragment in the grammar of `schema`: the octets that a signature hashes.
 
-    `name` is needed where elements of several names have the type. `SignedInfo` is hashed in the grammar of XMLDSIG,
-    signed elements in that of their messages. Raises ExiEncodeError.
+    `name` is needed where elements of several names have the type; in Clark notation, `{namespace}name`, it is never
+    ambiguous. `SignedInfo` is hashed in the grammar of XMLDSIG, signed elements in that of their messages. Raises
+    ExiEncodeError.
     """
     roots = fragment(schema)
-    return _encode(element, schema, roots, roots.choose(type(element), name), fragment_end=roots.end)
+    chosen = roots.choose(type(element), name)
+    loose = dialect is not Dialect.EXI
+    if loose:
+        _check(element, chosen)
+    return _encode(element, schema, roots, chosen, roots.code[chosen], fragment_end=roots.end, loose=loose)
 
 
-def decode(data: bytes, schema: Schema) -> Element:
-    """Return the message that an EXI document holds. Raises ExiDecodeError, and nothing else, for any octets."""
-    return _decode(data, schema, document(schema), is_fragment=False)
+def decode(data: bytes, schema: Schema, *, dialect: Dialect = Dialect.EXI) -> Element:
+    """Return the message that an EXI document holds. Raises ExiDecodeError, and nothing else, for any octets.
+
+    Full lists and empty values are read in every form that is known, whatever the dialect.
+    """
+    return _decode(data, schema, document(schema), dialect, is_fragment=False)
 
 
-def decode_fragment(data: bytes, schema: Schema) -> Element:
+def decode_fragment(data: bytes, schema: Schema, *, dialect: Dialect = Dialect.EXI) -> Element:
     """Return the element that an EXI fragment holds. Raises ExiDecodeError, and nothing else, for any octets."""
-    return _decode(data, schema, fragment(schema), is_fragment=True)
+    return _decode(data, schema, fragment(schema), dialect, is_fragment=True)
 
 
-def _encode(element: Element, schema: Schema, roots: Roots, name: QName, *, fragment_end: int | None = None) -> bytes:
-    out = Output(schema)
+def _check(element: Element, name: QName) -> None:
+    found = unspeakable(element, name.local)
+    if found:
+        path, why = found
+        raise ExiEncodeError(why, path=path, hint="Only the specification's own dialect can say this.")
+
+
+def _encode(
+    element: Element,
+    schema: Schema,
+    roots: Roots,
+    name: QName,
+    code: int,
+    *,
+    fragment_end: int | None = None,
+    loose: bool = False,
+) -> bytes:
+    out = Output(schema, loose=loose)
     try:
-        acc = (256 | HEADER) << roots.width | roots.code[name]
+        acc = (256 | HEADER) << roots.width | code
         if name in roots.relaxed:
             acc = roots.relaxed[name].encode(acc, element)
         else:
@@ -71,23 +103,24 @@ def _encode(element: Element, schema: Schema, roots: Roots, name: QName, *, frag
         raise ExiEncodeError(why, path=path) from error
 
 
-def _decode(data: bytes, schema: Schema, roots: Roots, *, is_fragment: bool) -> Element:
+def _decode(data: bytes, schema: Schema, roots: Roots, dialect: Dialect, *, is_fragment: bool) -> Element:
     data = bytes(data)
-    reader = Reader(data, schema)
+    reader = Reader(data, schema, loose=dialect is not Dialect.EXI)
     try:
-        return _read(reader, data, roots, is_fragment=is_fragment)
+        return _read(reader, data, roots, dialect, is_fragment=is_fragment)
     except ExiDecodeError:
         if not reader.full:
             raise
         # A list was filled up to its maximum. cbexigen writes the end of such a list in the code of the items.
         try:
-            return _read(Reader(data, schema, loose=True), data, roots, is_fragment=is_fragment)
+            other = Reader(data, schema, loose=not reader.loose)
+            return _read(other, data, roots, dialect, is_fragment=is_fragment)
         except ExiDecodeError:
             pass
         raise
 
 
-def _read(reader: Reader, data: bytes, roots: Roots, *, is_fragment: bool) -> Element:
+def _read(reader: Reader, data: bytes, roots: Roots, dialect: Dialect, *, is_fragment: bool) -> Element:
     path = ""
     try:
         if data[:1] != bytes((HEADER,)):
@@ -96,8 +129,11 @@ def _read(reader: Reader, data: bytes, roots: Roots, *, is_fragment: bool) -> El
         code = reader.take(roots.width)
         if code >= len(roots.names):
             raise Refusal("the stream begins with no declared element")
-        path = roots.names[code].local
-        element = _read_element(reader, roots, roots.names[code])
+        name = roots.names[code]
+        if dialect is not Dialect.EXI and not is_fragment:
+            name = swapped(name)
+        path = name.local
+        element = _read_element(reader, roots, name)
         if is_fragment and reader.take(roots.width) != roots.end:
             raise Refusal("the fragment goes on after its element")
         if not 0 <= reader.left < _HEADER_BITS:

@@ -8,6 +8,7 @@ messages; every line carries a label instead, from which `codec` builds the elem
 from typing import Final
 
 from v2g.exi.bits import GUARANTEED_BITS, MAX_INTEGER_BITS
+from v2g.exi.cbexigen import is_looped
 from v2g.exi.model import Event, Kind, Model, Particle, Simple
 from v2g.exi.source import Ordinals, Source
 
@@ -162,6 +163,11 @@ class _Decoder:
     def _full_list(self, index: int) -> None:
         """After the last copy only what follows may come; cbexigen still writes the code of the copies before."""
         source, sure = self.source, self.sure
+        if not is_looped(self.model.particles[index]):
+            self._read_code(index + 1)
+            source.line("break")
+            self.sure = sure
+            return
         source.line("r.full = True")
         with source.block("if r.loose:"):
             self._read_code(index, again=True)

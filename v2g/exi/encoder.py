@@ -5,6 +5,7 @@ An encoder checks what it writes; a value that its declaration does not allow en
 """
 
 from v2g.exi.bits import FLUSH_BITS
+from v2g.exi.cbexigen import is_looped
 from v2g.exi.model import Event, Kind, Model, Particle, Simple
 from v2g.exi.source import Ordinals, Source
 
@@ -114,7 +115,8 @@ class _Encoder:
             source.line(f"b = {base}; k = {width}")
             source.line(f"if a.bit_length() > {FLUSH_BITS}: a = flush(a, out)")
         if particle.most is not None:
-            with source.block(f"if len(items) == {particle.most}:"):
+            strict = " and not out.loose" if is_looped(particle) else ""
+            with source.block(f"if len(items) == {particle.most}{strict}:"):
                 self._enter(index + 1)
 
     def _present(self, index: int, particle: Particle) -> None:
