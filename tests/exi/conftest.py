@@ -1,10 +1,11 @@
 """Vectors and the official schemas."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.exi import official
+from tests.exi import official, peer
 
 
 @pytest.fixture(scope="session")
@@ -14,3 +15,16 @@ def schema_folder() -> Path:
         return official.schema_folder()
     except official.Unreachable as error:
         pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def peer_codec(schema_folder: Path) -> Iterator[peer.PeerCodec]:
+    """An independent EXI processor."""
+    if reason := peer.missing():
+        pytest.skip(reason)
+    try:
+        codec = peer.PeerCodec(schema_folder)
+    except official.Unreachable as error:
+        pytest.skip(str(error))
+    with codec:
+        yield codec

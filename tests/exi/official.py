@@ -9,6 +9,8 @@ import zipfile
 from pathlib import Path
 
 PACKAGE = "iso15118==0.28.5"
+BRIDGE = "py4j==0.10.9.9"
+"""Lets Python drive Java, as that package does."""
 CACHE = Path(__file__).resolve().parents[2] / ".cache" / "iso15118"
 
 APP_PROTOCOL = "V2G_CI_AppProtocol.xsd"
@@ -24,7 +26,7 @@ DIN = "din_spec/V2G_CI_MsgDef.xsd"
 
 
 class Unreachable(Exception):
-    """The package is not at hand and no package index answers."""
+    """A package is not at hand and no package index answers."""
 
 
 def schema_folder() -> Path:
@@ -41,15 +43,32 @@ def schema_folder() -> Path:
     return folder
 
 
+def bridge_folder() -> Path:
+    """Return a folder that holds nothing but the bridge to Java, made at first use."""
+    folder = CACHE / "bridge"
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with (CACHE / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not folder.exists():
+            part = folder.with_suffix(".part")
+            shutil.rmtree(part, ignore_errors=True)
+            _pip("install", "--target", str(part), package=BRIDGE)
+            part.rename(folder)
+    return folder
+
+
 def _wheel() -> Path:
-    found = list(CACHE.glob("iso15118-*.whl"))
-    if not found:
-        pip = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--disable-pip-version-check"]
-        done = subprocess.run([*pip, "--dest", str(CACHE), PACKAGE], capture_output=True, text=True)
-        found = list(CACHE.glob("iso15118-*.whl"))
-        if not found:
-            raise Unreachable(f"no package index gives {PACKAGE}: {done.stderr.strip()[-300:]}")
-    return found[0]
+    if not list(CACHE.glob("iso15118-*.whl")):
+        _pip("download", "--dest", str(CACHE), package=PACKAGE)
+    return next(CACHE.glob("iso15118-*.whl"))
+
+
+def _pip(command: str, *options: str, package: str) -> None:
+    quiet = ["-q", "--no-deps", "--disable-pip-version-check"]
+    call = [sys.executable, "-m", "pip", command, *quiet, *options, package]
+    done = subprocess.run(call, capture_output=True, text=True)
+    if done.returncode:
+        raise Unreachable(f"no package index gives {package}: {done.stderr.strip()[-300:]}")
 
 
 def _unpack(wheel: Path, folder: Path) -> None:

@@ -12,6 +12,9 @@ from v2g.exi.model import Event, Particle, Simple, model_of
 PRINTABLE = st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="\ufffe\uffff")
 """Characters that XML can hold and that no parser normalises."""
 
+UNSPACED = st.characters(exclude_categories=["Cs", "Cc"], exclude_characters=" \ufffe\uffff")
+"""The same without the space, of which XML leaves not every one in URIs and identifiers."""
+
 NAMES = st.sampled_from(["a", "b", "Id", "Knoten", "é", "x-1"])
 NAMESPACES = st.sampled_from(["", "urn:example:a", "urn:example:b"])
 
