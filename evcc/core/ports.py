@@ -15,6 +15,11 @@ class SetCpState(Command, frozen=True):
 
     state: PilotState
 
+    @property
+    def always(self) -> bool:
+        """Also after a failure."""
+        return self.state is PilotState.B
+
 
 class CloseContactor(Command, frozen=True):
     """Connect the battery to the inlet; answered by ContactorState (or HardwareFault) within 1.5 s."""
@@ -27,6 +32,11 @@ class OpenContactor(Command, frozen=True):
     than 1 s: the control pilot has gone to B by then and the charger has to be off.
     """
 
+    @property
+    def always(self) -> bool:
+        """Also after a failure."""
+        return True
+
 
 class SetPowerLimits(Command, frozen=True):
     """What the vehicle lets pass from now on, W and never negative; the hardware turns it into current limits.
@@ -37,6 +47,11 @@ class SetPowerLimits(Command, frozen=True):
 
     charge_w: int
     discharge_w: int
+
+    @property
+    def always(self) -> bool:
+        """Also after a failure."""
+        return self.charge_w == self.discharge_w == 0
 
 
 class Reported(Command, frozen=True):

@@ -63,6 +63,11 @@ class EmergencyOff(Command, frozen=True):
 
     reason: str
 
+    @property
+    def always(self) -> bool:
+        """Also after a failure."""
+        return True
+
 
 # -- commands: back end, meter, books -----------------------------------------------------------------------------
 
@@ -106,6 +111,11 @@ class CloseBooks(Command, frozen=True):
 
     reason: str
 
+    @property
+    def always(self) -> bool:
+        """Also after a failure."""
+        return True
+
 
 class TransactionStarted(Command, frozen=True):
     """Tell the CSMS (durably queued) that somebody is authorised. `emaid` is empty for external identification."""
@@ -134,6 +144,11 @@ class TransactionEnded(Command, frozen=True):
     reason: str
     stopped_reason: str
     soc: int | None
+
+    @property
+    def always(self) -> bool:
+        """Also after a failure."""
+        return True
 
 
 class ReportChargingNeeds(Command, frozen=True):

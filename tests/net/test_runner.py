@@ -9,6 +9,7 @@ import pytest
 from v2g.errors import CodecError, StoreError, TransportError
 from v2g.iso15118.session import Command, Fact, Session
 from v2g.iso15118.v2gtp import frame
+from v2g.net import runner
 from v2g.net.clock import Clock
 from v2g.net.runner import Runner
 from v2g.observe import Observe
@@ -257,3 +258,104 @@ async def test_who_cancels_gets_a_safe_end() -> None:
         await task
     assert shell.done == ["power off", "books"]
     assert shell.stream.closed
+
+
+class Off(Do, frozen=True):
+    """A command that makes safe."""
+
+    @property
+    def always(self) -> bool:
+        return True
+
+
+async def test_what_makes_safe_is_done_even_when_something_before_it_in_the_same_step_fails() -> None:
+    def start(session: Script) -> None:
+        session._command(Do("journal"), Do("power on"), Off("power off"), Off("books"))
+        session._close("sequence_timeout")
+
+    shell = Shell(Script(start=start), journal=fails(StoreError("disk full")))
+    with pytest.raises(StoreError, match="disk full"):
+        await shell.run()
+    assert shell.done == ["journal", "power off", "books"]
+
+
+async def test_an_observer_that_fails_does_not_keep_power_on() -> None:
+    def start(session: Script) -> None:
+        session._observe("session", "timeout")
+        session._command(Off("power off"))
+        session._close("sequence_timeout")
+
+    def observe(_: Observe) -> None:
+        raise OSError(28, "No space left on device")
+
+    shell = Shell(Script(start=start))
+    shell.runner._observe = observe
+    with pytest.raises(OSError, match="No space"):
+        await shell.run()
+    assert shell.done == ["power off"]
+
+
+async def test_an_observer_that_fails_during_an_abort_leaves_the_session_stoppable() -> None:
+    def observe(_: Observe) -> None:
+        raise OSError(28, "No space left on device")
+
+    shell = Shell(Script(start=lambda s: s._observe("session", "started")))
+    shell.runner._observe = observe
+    with pytest.raises(OSError, match="No space"):
+        await shell.run()
+    assert shell.done == ["power off", "books"]
+
+
+async def test_a_core_that_cannot_even_abort_is_still_over() -> None:
+    def abort(session: Script) -> None:
+        session._command(Do("power off"))
+        raise ZeroDivisionError
+
+    shell = Shell(Script(start=fails(KeyError()), abort=abort))
+    with pytest.raises(KeyError):
+        await shell.run()
+    assert shell.done == ["power off"]
+
+
+@pytest.mark.parametrize("way", ["read", "write"])
+async def test_a_stream_that_fails_in_an_undeclared_way_stops_power_too(way: str) -> None:
+    shell = Shell(Script(start=lambda s: s._send_discharge(b"x")))
+
+    async def fail(_: Any) -> bytes:
+        raise ValueError(way)
+
+    setattr(shell.stream, way, fail)
+    with pytest.raises(ValueError, match=way):
+        await shell.run()
+    assert shell.done == ["power off", "books"]
+
+
+class Deaf(Stream):
+    """A peer that does not read."""
+
+    async def write(self, data: bytes) -> None:
+        await asyncio.Event().wait()
+
+
+async def test_a_peer_that_does_not_read_cannot_hold_the_connection_after_the_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(runner, "LINGER", 0.01)
+    session = Script(start=lambda s: (s._send_discharge(b"x"), s._arm("late", 0.001)), late=lambda s: s._close("late"))
+    shell = Shell(session)
+    shell.stream = Deaf()
+    shell.runner._stream = shell.stream
+    assert await shell.run() == "late"
+    assert shell.stream.closed
+
+
+async def test_a_peer_that_asks_and_does_not_read_is_not_answered_forever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runner, "LINGER", 0.01)
+    session = Script(ask=lambda s: s._send_discharge(b"x" * 100_000))
+    shell = Shell(session)
+    shell.stream = Deaf()
+    shell.runner._stream = shell.stream
+    for _ in range(100):
+        shell.stream.incoming.put_nowait(frame(0xA000, b"ask"))
+    assert await shell.run() == "not_reading"
+    assert session.heard.count("ask") < 20

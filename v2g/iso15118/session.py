@@ -45,6 +45,11 @@ SCHEMAS: Final[Mapping[int, Schema]] = MappingProxyType(
 class Command(msgspec.Struct, frozen=True):
     """Base of what a core wants done by its shell. Done at once, or slowly with a Fact as its outcome."""
 
+    @property
+    def always(self) -> bool:
+        """Whether it makes safe or closes the books, and so is done even when an action before it has failed."""
+        return False
+
 
 class Fact(msgspec.Struct, frozen=True):
     """Base of what a shell tells a core: an outcome of a Command, or something that changed in the world."""

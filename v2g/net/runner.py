@@ -5,19 +5,25 @@ whose outcomes return as facts. It knows no message and no role.
 """
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Callable, Coroutine
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from v2g.errors import TransportError, V2GError
-from v2g.iso15118.session import Close, Command, Fact, Send, Session
+from v2g.iso15118.session import Action, Close, Command, Fact, Send, Session
 from v2g.net.clock import Clock
-from v2g.observe import Observe
+from v2g.observe import Observe, Scalar
 
 READ_SIZE = 16 * 1024
 LINGER = 3.0
-"""Seconds that commands given before Close (contactors, journal) may still take."""
+"""Seconds that commands given before Close (contactors, journal) may still take, and the last words to the peer."""
+
+MAX_UNSENT: Final = 1024 * 1024
+"""Bytes that may wait for a peer that asks and does not read the answers."""
+
+_log = logging.getLogger(__name__)
 
 Execute = Callable[[Command], Coroutine[Any, Any, Fact | None] | None]
 """Carries a command out: at once and returning None, or by a coroutine, whose outcome is a fact or None.
@@ -63,6 +69,8 @@ class Runner:
         self._failure: BaseException | None = None
         self._steps: deque[Callable[[float, int], None]] = deque()
         self._stepping = False
+        self._actions: deque[Action] = deque()
+        self._patience: asyncio.Timeout | None = None
 
     async def run(self) -> str:
         """Run to the end; return the reason of Close. Raises what broke here, not the peer, with all stopped safely."""
@@ -73,6 +81,8 @@ class Runner:
         except asyncio.CancelledError:
             self.abort("cancelled")
             raise
+        except Exception as error:  # noqa: BLE001 - a stream that fails in a way that it never promised
+            self._broke(error)
         finally:
             if self._timer is not None:
                 self._timer.cancel()
@@ -103,6 +113,9 @@ class Runner:
             except TransportError as error:
                 self._observe(Observe("session", "link_lost", {"error": str(error)}))
                 data = b""
+            except Exception as error:  # noqa: BLE001 - nobody hears the peer any more, so power stops
+                self._broke(error)
+                return
             self._feed(partial(self._session.receive, data) if data else self._session.receive_eof)
 
     async def _write(self) -> None:
@@ -113,12 +126,29 @@ class Runner:
             self._out.clear()
             if data:
                 try:
-                    await self._stream.write(data)
+                    async with asyncio.timeout(LINGER if self._over else None) as self._patience:
+                        try:
+                            await self._stream.write(data)
+                        finally:
+                            self._patience = None
                 except TransportError as error:
                     self._observe(Observe("session", "link_lost", {"error": str(error)}))
                     self._feed(self._session.receive_eof)
-            if self._session.closed and not self._out:
+                except TimeoutError:
+                    self._observe(Observe("session", "link_lost", {"error": "the peer does not read"}))
+                    return
+            if self._over and not self._out:
                 return
+
+    @property
+    def _over(self) -> bool:
+        return self._session.closed or self._failure is not None
+
+    def _end(self) -> None:
+        """Wake the writer; what it still has to say to a peer that does not read is not said forever."""
+        self._wake.set()
+        if self._over and self._patience is not None and self._patience.when() is None:
+            self._patience.reschedule(asyncio.get_running_loop().time() + LINGER)
 
     def _feed(self, step: Callable[[float, int], None]) -> None:
         """Take one step and execute its actions; a step asked for meanwhile follows it, so that order is kept."""
@@ -136,8 +166,9 @@ class Runner:
         self._arm()
 
     def _perform(self) -> None:
-        for action in self._session.actions():
-            match action:
+        self._actions.extend(self._session.actions())
+        while self._actions:
+            match action := self._actions.popleft():
                 case Send():
                     self._out += action.data
                 case Observe():
@@ -146,8 +177,10 @@ class Runner:
                     self._carry_out(action, self._done)
                 case Close():
                     pass
+        if len(self._out) > MAX_UNSENT and not self._session.closed:
+            self._steps.append(partial(self._session.abort, "not_reading"))
         if self._out or self._session.closed:
-            self._wake.set()
+            self._end()
 
     def _carry_out(self, command: Command, done: Callable[["asyncio.Task[Fact | None]"], None]) -> None:
         outcome = self._execute(command)
@@ -171,17 +204,30 @@ class Runner:
         """Stop everything after a defect or a failed command: what can still be executed is executed."""
         self._failure = self._failure or error
         reason = "command_failed" if isinstance(error, V2GError) else "internal_error"
-        self._observe(Observe("session", "broke_down", {"reason": reason, "error": f"{type(error).__name__}: {error}"}))
-        self._session.abort(reason, self._clock.monotonic(), self._clock.utc_ms())
-        for action in self._session.actions():
+        # What failed may have stood before the commands that make safe, in a session that is over by now.
+        actions = [each for each in self._actions if isinstance(each, Command) and each.always]
+        self._actions.clear()
+        try:
+            self._session.abort(reason, self._clock.monotonic(), self._clock.utc_ms())
+        except Exception:  # noqa: BLE001 - what it has asked for until then is still done
+            _log.exception("the session cannot even abort")
+        for action in (*actions, *self._session.actions()):
             try:
                 if isinstance(action, Command):
                     self._carry_out(action, self._tasks.discard)
                 elif isinstance(action, Observe):
                     self._observe(action)
             except Exception as again:  # noqa: BLE001 - one failed safety command must not keep the next from running
-                self._observe(Observe("session", "broke_down", {"error": f"{type(again).__name__}: {again}"}))
-        self._wake.set()
+                self._tell_broken({"error": f"{type(again).__name__}: {again}"})
+        self._tell_broken({"reason": reason, "error": f"{type(error).__name__}: {error}"})
+        self._end()
+
+    def _tell_broken(self, data: dict[str, Scalar]) -> None:
+        """Tell what broke, unless telling is what broke."""
+        try:
+            self._observe(Observe("session", "broke_down", data))
+        except Exception:  # noqa: BLE001 - a full disk must not keep power on
+            _log.exception("cannot record %s", data)
 
     def _arm(self) -> None:
         if self._timer is not None:
