@@ -41,7 +41,8 @@ class EvseHardware(Protocol):
     def execute(self, command: Command) -> Coroutine[Any, Any, Fact | None] | None:
         """Carry out a hardware command of `secc.core.ports`, as the command says: at once, or by a coroutine.
 
-        SetOutput, StartPreCharge and EmergencyOff are done when this returns. Other commands are not for hardware and
+        SetOutput, StartPreCharge and EmergencyOff are done when this returns; a coroutine that an EmergencyOff
+        overtakes neither closes a contactor nor brings voltage any more. Other commands are not for hardware and
         do nothing.
         """
 
@@ -123,6 +124,7 @@ class SimulatedEvse:
         self._idle_mv = 0
         self._closed = False
         self._driven = (0, 0)
+        self._offs = 0  # what began before the last EmergencyOff has no say any more
         line.on_change(lambda _: self._drive())
         self._drive()
         self._reporter = asyncio.create_task(self._report_forever(), name="evse")
@@ -154,27 +156,29 @@ class SimulatedEvse:
                 self._output, self._idle_mv = None, voltage_mv
                 self._drive()
             case ports.EmergencyOff():
+                self._offs += 1
                 self._off()
                 if not self._config.contactors_stick:
                     self._closed = False
                 self._drive()
                 self._tell(ports.ContactorState(self._closed))
             case ports.StartCableCheck(voltage_mv=voltage_mv):
-                return self._cable_check(voltage_mv)
+                return self._cable_check(voltage_mv, self._offs)
             case ports.CloseContactors():
-                return self._move_contactors(closed=True)
+                return self._move_contactors(self._offs, closed=True)
             case ports.OpenContactors():
-                return self._move_contactors(closed=False)
+                return self._move_contactors(self._offs, closed=False)
         return None
 
     async def close(self) -> None:
         """Leave everything safe and stop reporting."""
-        self._reporter.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._reporter
+        self._offs += 1
         self._off()
         self._closed = False
         self._drive()
+        self._reporter.cancel()
+        with contextlib.suppress(asyncio.CancelledError, StoreError):  # a StoreError was told as a fault
+            await self._reporter
         self._meter.save()
 
     # -- inside -------------------------------------------------------------------------------------------------
@@ -186,8 +190,8 @@ class SimulatedEvse:
         """Put the line where commands and vehicle want it, and let the meter count what flowed until now."""
         voltage_mv, current_ma = self._operating_point(self._line.vehicle)
         before = self._driven
-        if before[1] and current_ma and abs(current_ma - before[1]) < DEADBAND_MA and self._allowed(before[1]):
-            current_ma = before[1]
+        if before[1] * current_ma > 0 and 0 <= abs(current_ma) - abs(before[1]) < DEADBAND_MA:
+            current_ma = before[1]  # never more than is allowed now
         self._driven = (voltage_mv, current_ma)
         self._meter.flow(self._clock.utc_ms(), voltage_mv, current_ma)
         self._line.publish(voltage_mv, current_ma, contactor_closed=self._closed)
@@ -211,30 +215,27 @@ class SimulatedEvse:
             -output.current_ma, output.discharge_w * 1_000_000 // voltage_mv, max(0, vehicle.max_discharge_ma)
         )
 
-    def _allowed(self, current_ma: int) -> bool:
-        output = self._output
-        if output is None or (current_ma > 0) != (output.current_ma > 0):
-            return False
-        bound = output.charge_w if current_ma > 0 else output.discharge_w
-        return abs(current_ma * self._driven[0]) <= bound * 1_000_000 and abs(current_ma) <= abs(output.current_ma)
-
-    async def _cable_check(self, voltage_mv: int) -> Fact:
+    async def _cable_check(self, voltage_mv: int, offs: int) -> Fact:
+        if offs != self._offs:
+            return ports.CableCheckFinished(passed=False)
         if not self._config.contactors_stick:
             self._closed = True
         self._output, self._idle_mv = None, voltage_mv
         self._drive()
         await asyncio.sleep(self._config.cable_check_s)
+        if offs != self._offs:
+            return ports.CableCheckFinished(passed=False)
         self._idle_mv = 0
         self._drive()
         insulated = self._config.insulation_ohm * 1000 >= INSULATION_OHM_PER_V * voltage_mv
         return ports.CableCheckFinished(passed=insulated and self._closed)
 
-    async def _move_contactors(self, *, closed: bool) -> Fact:
+    async def _move_contactors(self, offs: int, *, closed: bool) -> Fact:
         if not closed:
             self._off()
             self._drive()  # no contactor is opened under current
         await asyncio.sleep(self._config.contactor_s)
-        if not self._config.contactors_stick:
+        if offs == self._offs and not self._config.contactors_stick:
             self._closed = closed
         self._drive()
         return ports.ContactorState(self._closed)

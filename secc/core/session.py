@@ -66,7 +66,8 @@ class SeccSession(PowerControl):
         if not is_request(message) or (side_stream and not isinstance(message, MeteringConfirmationReq)):
             self._on_broken(CodecError(f"{type(message).__name__} has no place on stream {payload_type:#06x}"))
             return
-        self._disarm("sequence")
+        if not isinstance(message, MeteringConfirmationReq):  # beside the loop, whose time runs on
+            self._disarm("sequence")
         refused = self._refused_at_once(message)
         if refused is not None:
             self._fail(message, payload_type, *refused)
@@ -144,6 +145,8 @@ class SeccSession(PowerControl):
                 self._arm("ongoing", timing.ongoing)
         else:
             self._disarm("ongoing")
+        if name == "MeteringConfirmationReq":
+            return
         loop_silence = timing.secc_sequence_loop + timing.secc_loop_tolerance  # V2G20-1502
         self._arm("sequence", loop_silence if name == _LOOP else timing.secc_sequence)  # V2G20-441
 
@@ -213,7 +216,8 @@ class SeccSession(PowerControl):
 
     def _take_contactor(self, fact: ports.ContactorState) -> None:
         context = self._context
-        self._powered = self._powered and fact.closed
+        if isinstance(context, Stopping) and not fact.closed:
+            self._powered = False  # anywhere else open contacts may be about to close
         if isinstance(context, Starting | Stopping):
             self._context = delivery.on_contactor(fact, context)
         elif isinstance(context, Charging) and not fact.closed:

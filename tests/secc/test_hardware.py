@@ -196,3 +196,46 @@ async def test_a_meter_that_cannot_be_written_is_a_fault_of_the_charger(make_sta
     await stand.until(lambda: ports.HardwareFault("meter_store") in stand.facts)
     stand.meter._descriptor = None
     stand.evse._reporter = asyncio.create_task(asyncio.sleep(0))
+
+
+@pytest.mark.parametrize(
+    "command", [ports.StartCableCheck(450_000), ports.CloseContactors()], ids=lambda c: type(c).__name__
+)
+@pytest.mark.parametrize("begun", [True, False])
+async def test_what_was_under_way_at_an_emergency_off_brings_nothing_back(
+    make_stand: Any, command: Any, begun: bool
+) -> None:
+    stand = await make_stand(cable_check_s=0.01, contactor_s=0.01)
+    slow = asyncio.ensure_future(stand.evse.execute(command))
+    if begun:
+        await asyncio.sleep(0)
+    stand.evse.execute(ports.EmergencyOff("test"))
+    facts = len(stand.facts)
+    outcome = await slow
+    assert outcome in (ports.CableCheckFinished(passed=False), ports.ContactorState(closed=False))
+    assert not stand.evse.contactors_closed
+    assert not [each for each in stand.facts[facts:] if isinstance(each, ports.Measured) and each.voltage_mv]
+
+
+async def test_a_current_that_is_let_be_is_within_the_limits_at_the_new_voltage(stand: Stand) -> None:
+    stand.evse.execute(ports.SetOutput(450_000, 60_000, 20_000, 0))
+    await stand.show(400_100)
+    voltage, current = stand.present()
+    assert voltage * current <= 20_000 * 1_000_000
+    await stand.show(400_100, charge=30_000)
+    await stand.show(400_100, charge=29_990)
+    assert stand.present()[1] == 29_990
+
+
+async def test_a_charger_whose_meter_failed_is_left_safe_all_the_same(make_stand: Any) -> None:
+    stand = await make_stand(report_s=0.01)
+    await stand.do(ports.StartCableCheck(450_000))
+    await stand.show(400_000)
+    stand.evse.execute(ports.SetOutput(450_000, 60_000, 20_000, 0))
+    os.close(stand.meter._descriptor)
+    await stand.until(lambda: ports.HardwareFault("meter_store") in stand.facts)
+    stand.meter._descriptor = None
+    await stand.evse.close()
+    assert not stand.evse.contactors_closed
+    assert stand.present() == (0, 0)
+    stand.evse._reporter = asyncio.create_task(asyncio.sleep(0))

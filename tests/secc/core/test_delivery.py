@@ -263,3 +263,20 @@ def test_renegotiation_goes_on_with_the_contactors_closed(choosing: Bench) -> No
     choosing.go("ScheduleExchangeReq", "PowerDeliveryReq", "DC_ChargeLoopReq")
     assert choosing.session.state is State.DC_CHARGE_LOOP
     assert len(choosing.commands(ports.CloseContactors)) == count
+
+
+def test_contactors_that_were_open_in_between_do_not_make_the_charger_forget_that_it_is_powered(bench: Bench) -> None:
+    bench.reach(State.DC_PRE_CHARGE)
+    bench.fact(ports.ContactorState(closed=False))  # as auxiliary contacts tell when they are asked
+    bench.go("DC_PreChargeReq", "PowerDeliveryReq", "DC_ChargeLoopReq")
+    bench.actions.clear()
+    bench.session.receive_eof(bench.now, bench.utc_ms)
+    bench.pump()
+    assert len(bench.commands(ports.EmergencyOff)) == 1
+
+
+def test_contactors_that_have_not_closed_yet_are_told_not_to(bench: Bench) -> None:
+    bench.reach(State.DC_PRE_CHARGE)
+    bench.auto[ports.CloseContactors] = lambda c: ports.ContactorState(closed=False)
+    assert bench.go("DC_PreChargeReq", "PowerDeliveryReq").response_code.name == "FAILED_ContactorError"
+    assert len(bench.commands(ports.EmergencyOff)) == 1

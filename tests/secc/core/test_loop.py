@@ -401,3 +401,12 @@ def test_the_abstract_head_of_the_control_modes_is_no_control_mode(bench: Bench)
     response = bench.send(bench.ask("DC_ChargeLoopReq", cl_req_control_mode=CLReqControlMode()))
     assert response.response_code is ResponseCode.FAILED
     assert bench.reason == "FAILED"
+
+
+def test_a_confirmation_does_not_grant_a_vehicle_a_longer_silence_while_energy_flows(make_bench: MakeBench) -> None:
+    bench = make_bench().reach(State.DC_CHARGE_LOOP)
+    bench.go("DC_ChargeLoopReq")
+    before = bench.session.deadline()
+    bench.go("MeteringConfirmationReq")
+    assert bench.session.state is State.DC_CHARGE_LOOP
+    assert bench.session.deadline() <= before
