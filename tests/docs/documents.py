@@ -1,0 +1,97 @@
+"""Reads the documentation: pages, and the commands in them.
+
+Commands stand in blocks marked `console`, each after `$ `; what follows until the next one is its output. A comment
+before a block says what a test has to know:
+
+- `<!-- not run: REASON -->`: the block is not for tests.
+- `<!-- exit: N -->`: the last command of the block ends with that code; every other one ends with 0.
+- `<!-- background until: FILE has WORD -->`: the block's command runs on until the document ends; the next one waits
+  until FILE says WORD.
+- `<!-- file: NAME -->` before a block of any other language: its text is a file of that name.
+"""
+
+import re
+import shlex
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+ROOT: Final = Path(__file__).resolve().parents[2]
+
+_FENCE: Final = re.compile(
+    r"(?:<!-- (?P<note>[^>]*?) -->\n+)?^(?P<indent> *)```(?P<language>\w*)\n(?P<body>.*?)^(?P=indent)```$",
+    re.DOTALL | re.MULTILINE,
+)
+
+
+class Command(msgspec.Struct, frozen=True):
+    """One command: its text, the code it ends with, the output shown below it."""
+
+    text: str
+    exit_code: int = 0
+    output: tuple[str, ...] = ()
+    ready: tuple[str, str] | None = None
+    """(file, word) of a command that runs on in the background."""
+
+
+class File(msgspec.Struct, frozen=True):
+    """A file that the reader is asked to write."""
+
+    name: str
+    text: str
+
+
+Step = Command | File
+
+
+def pages() -> list[Path]:
+    """Return README and every page of docs."""
+    return [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def steps(text: str) -> list[Step]:
+    """Return what a page asks its reader to do, in order."""
+    found: list[Step] = []
+    for block in _FENCE.finditer(text):
+        note = block["note"] or ""
+        body = re.sub(rf"^{block['indent']}", "", block["body"], flags=re.MULTILINE)
+        if note.startswith("not run:"):
+            continue
+        if block["language"] == "console":
+            found += commands(body, note)
+        elif note.startswith("file:"):
+            found.append(File(note.removeprefix("file:").strip(), body))
+    return found
+
+
+def commands(body: str, note: str) -> list[Command]:
+    """Return the commands of one block."""
+    parts: list[tuple[list[str], list[str]]] = []
+    for line in body.splitlines():
+        if line.startswith("$ "):
+            parts.append(([line[2:]], []))
+        elif parts and not parts[-1][1] and _goes_on("\n".join(parts[-1][0])):
+            parts[-1][0].append(line)
+        elif parts and line.strip():
+            parts[-1][1].append(line)
+    exit_code = int(note.removeprefix("exit:")) if note.startswith("exit:") else 0
+    background = re.fullmatch(r"background until: (\S+) has (\S+)", note)
+    return [
+        Command(
+            "\n".join(text),
+            exit_code if number == len(parts) else 0,
+            tuple(output),
+            (background[1], background[2]) if background else None,
+        )
+        for number, (text, output) in enumerate(parts, 1)
+    ]
+
+
+def _goes_on(text: str) -> bool:
+    """Say whether a shell would wait for the next line of a command."""
+    try:
+        shlex.split(text)
+    except ValueError:  # a quotation is open, or the last character is a backslash
+        return True
+    return False

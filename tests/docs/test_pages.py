@@ -1,0 +1,112 @@
+"""Pages are up to date with the code, complete, and lead nowhere that does not exist."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from docs import configuration, generate
+from tests.docs.documents import ROOT, pages
+
+DOCS = ROOT / "docs"
+_LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+_GENERATED = re.compile(r"^<!-- generated.*?^<!-- end of generated -->", re.DOTALL | re.MULTILINE)
+_FENCED = re.compile(r"^ *```.*?^ *```$", re.DOTALL | re.MULTILINE)
+
+
+def _name(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+def _anchors(text: str) -> set[str]:
+    """Return the anchors of a page's headings, as they are made where it is shown."""
+    headings = re.findall(r"^#+ (.*)$", _FENCED.sub("", text), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.replace("`", "").lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", pages(), ids=_name)
+def test_generated_parts_are_what_the_code_says(page: Path) -> None:
+    text = page.read_text()
+    assert generate.render(text) == text, "run `python docs/generate.py`"
+
+
+@pytest.mark.parametrize("page", pages(), ids=_name)
+def test_links_lead_somewhere(page: Path) -> None:
+    broken = []
+    for target in _LINK.findall(_FENCED.sub("", page.read_text())):
+        if re.match(r"[a-z]+:", target):
+            continue
+        file, _, anchor = target.partition("#")
+        path = (page.parent / file).resolve() if file else page
+        missing = not path.exists() or (anchor and path.suffix == ".md" and anchor not in _anchors(path.read_text()))
+        if missing:
+            broken.append(target)
+    assert not broken
+
+
+@pytest.mark.parametrize("page", pages(), ids=_name)
+def test_lines_are_no_wider_than_120(page: Path) -> None:
+    """Tables, shown output and generated parts are as wide as they are."""
+    text = _FENCED.sub("", _GENERATED.sub("", page.read_text()))
+    wide = [line for line in text.splitlines() if len(line) > 120 and not line.startswith("|")]
+    assert not wide
+
+
+@pytest.mark.parametrize("page", pages(), ids=_name)
+def test_configuration_keys_exist(page: Path) -> None:
+    keys = configuration.keys()
+    sections = {key.partition(".")[0] for key in keys}
+    text = _FENCED.sub("", _GENERATED.sub("", page.read_text()))
+    named = re.findall(r"`([a-z_]+(?:\.[a-z_]+)+)(?: = [^`]*)?`", text)
+    unknown = [key for key in named if key.split(".")[0] in sections and key not in keys]
+    assert not [key for key in unknown if not key.endswith((".json", ".toml"))]
+
+
+def test_every_page_is_in_the_index() -> None:
+    index = (DOCS / "README.md").read_text()
+    listed = {(DOCS / target.partition("#")[0]).resolve() for target in _LINK.findall(index)}
+    assert not {page for page in DOCS.rglob("*.md") if page.name != "README.md"} - listed
+
+
+def test_the_readme_is_short() -> None:
+    assert len((ROOT / "README.md").read_text().splitlines()) < 150
+
+
+def test_signed_discharge_names_every_status_and_reason() -> None:
+    from v2g.asn1.discharge import DecisionReason, ResultStatus
+
+    page = (DOCS / "reference" / "signed-discharge.md").read_text()
+    assert not [each.value for each in (*ResultStatus, *DecisionReason) if f"`{each.value}`" not in page]
+
+
+def test_the_grid_signal_page_names_every_field() -> None:
+    from v2g.grid.tariff import GridSignal, SignalSlot
+
+    page = (DOCS / "reference" / "grid-signal.md").read_text()
+    names = (*GridSignal.__struct_fields__, *SignalSlot.__struct_fields__)
+    assert not [name for name in names if f"`{name}`" not in page]
+
+
+def test_exit_codes_are_those_of_the_errors() -> None:
+    from v2g.errors import V2GError
+
+    def codes(kind: type[V2GError]) -> set[int]:
+        return {kind.exit_code}.union(*(codes(each) for each in kind.__subclasses__()))
+
+    page = (DOCS / "reference" / "exit-codes.md").read_text()
+    assert codes(V2GError) <= {int(code) for code in re.findall(r"^\| (\d+) \|", page, re.MULTILINE)}
+
+
+def test_the_bundle_page_names_every_file() -> None:
+    from v2g.settlement.bundle import LISTED, MANIFEST, SIGNATURE
+
+    page = (DOCS / "reference" / "settlement-bundle.md").read_text()
+    assert not [name for name in (*LISTED, MANIFEST, SIGNATURE) if f"`{name}`" not in page]
+
+
+def test_the_http_page_names_every_route() -> None:
+    page = (DOCS / "reference" / "http-api.md").read_text()
+    source = (ROOT / "csms" / "api.py").read_text()
+    routes = re.findall(r'\("(GET|PUT|POST|DELETE)", "(/[^"]*)"', source)
+    assert routes
+    assert not [route for route in routes if f"`{' '.join(route)}`" not in page]
