@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from evcc.config import EvccConfig, TlsConfig, load_config
+from evcc.config import EvccConfig, load_config
 from evcc.core.ports import BatteryState
 from evcc.core.session import VehicleSession
 from evcc.core.stages import Contract
@@ -153,7 +153,7 @@ class Vehicle:
             found.port,
             credentials=load_credentials(config.tls.chain, config.tls.key),
             anchors=tuple(load_chain(path)[0] for path in config.tls.anchors),
-            profile=tls_profile(config.tls),
+            profile=tls_profile(config),
             timeout=config.tls.timeout_s,
         )
         data = {
@@ -196,12 +196,12 @@ class Vehicle:
         return Contract(chain=credentials.chain, key=credentials.signing_key)
 
 
-def tls_profile(config: TlsConfig) -> tls.TlsProfile:
+def tls_profile(config: EvccConfig) -> tls.TlsProfile:
     """Return what is offered and demanded in the handshake."""
-    profile = tls.PROFILES[config.profile]
-    if config.require_ocsp is None:
+    profile = tls.PROFILES[config.security_profile]
+    if config.tls.require_ocsp is None:
         return profile
-    return msgspec.structs.replace(profile, staple_required=config.require_ocsp)
+    return msgspec.structs.replace(profile, staple_required=config.tls.require_ocsp)
 
 
 def snapshot(battery: BatteryState) -> BatterySnapshot:

@@ -27,6 +27,8 @@ from v2g.net.clock import ClockConfig
 from v2g.net.plc.link import PlcConfig
 from v2g.slac.ev import EvSlacConfig
 
+SecurityProfile = Literal["iso15118-20", "interop"]
+
 
 class LinkConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How the vehicle is joined to the charger."""
@@ -52,10 +54,6 @@ class SdpConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class TlsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The vehicle's TLS credentials and whom it believes."""
 
-    profile: Annotated[
-        Literal["iso15118-20", "interop"],
-        Meta(description="security_profile: the standard's, or the one that also takes P-256 and SHA-256"),
-    ] = "iso15118-20"
     chain: Annotated[Path, Meta(description="vehicle certificate and its sub-CAs, PEM")]
     key: Annotated[Path, Meta(description="private key of the vehicle certificate, PEM, mode 0600")]
     anchors: Annotated[
@@ -106,6 +104,10 @@ class EvccConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     vehicle: Annotated[VehicleConfig, Meta(description="identity")] = VehicleConfig()
     link: Annotated[LinkConfig, Meta(description="powerline link and its simulation")] = LinkConfig()
     sdp: Annotated[SdpConfig, Meta(description="charger discovery")] = SdpConfig()
+    security_profile: Annotated[
+        SecurityProfile,
+        Meta(description="iso15118-20, or interop: also P-256 and SHA-256, for peers that cannot do what -20 asks"),
+    ] = "iso15118-20"
     tls: Annotated[TlsConfig, Meta(description="transport security")]
     contract: Annotated[
         ContractConfig | None, Meta(description="contract for plug and charge; none means EIM only")

@@ -218,7 +218,7 @@ class Charger:
             lambda stream: self._vehicle(stream, wrap),
             credentials=self.owner.charger,
             anchors=_roots(*config.tls.v2g_roots, *config.tls.oem_roots),
-            profile=tls.PROFILES[config.tls.profile],
+            profile=tls.PROFILES[config.security_profile],
             staple=config.tls.ocsp.read_bytes if config.tls.ocsp else None,
             on_failure=lambda error: self.observe(
                 Observe("tls", "refused", {"reason": error.reason, "error": str(error)})
@@ -317,6 +317,7 @@ class Visit:
                 mo_roots=_roots(*config.tls.mo_roots),
                 key=charger.owner.charger.signing_key,
                 chain=charger.owner.charger.chain,
+                interop=config.security_profile == "interop",
             ),
             identity=Identity(
                 station_id=config.station.identity if config.station else config.charger.evse_id,

@@ -15,6 +15,7 @@ from v2g.net.plc.link import PlcConfig
 from v2g.slac.evse import EvseSlacConfig
 
 Watts = Annotated[int, Meta(ge=0, le=10_000_000)]
+SecurityProfile = Literal["iso15118-20", "interop"]
 
 
 class LinkConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -40,10 +41,6 @@ class SdpConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class TlsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The charger's TLS credentials and whom it believes."""
 
-    profile: Annotated[
-        Literal["iso15118-20", "interop"],
-        Meta(description="security_profile: the standard's, or the one that also takes P-256 and SHA-256"),
-    ] = "iso15118-20"
     port: Annotated[
         int, Meta(ge=0, le=65535, description="TCP port; 0 picks a free one of 49152 to 65535, as the standard wants")
     ] = 0
@@ -109,6 +106,10 @@ class ProgramConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     )
     link: Annotated[LinkConfig, Meta(description="powerline link and its simulation")] = LinkConfig()
     sdp: Annotated[SdpConfig, Meta(description="discovery")] = SdpConfig()
+    security_profile: Annotated[
+        SecurityProfile,
+        Meta(description="iso15118-20, or interop: also P-256 and SHA-256, for peers that cannot do what -20 asks"),
+    ] = "iso15118-20"
     tls: Annotated[TlsConfig, Meta(description="transport security")]
     meter: Annotated[MeterConfig, Meta(description="meter")]
     hardware: Annotated[HardwareConfig, Meta(description="power electronics")] = HardwareConfig()

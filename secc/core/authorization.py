@@ -9,7 +9,6 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from secc.core.config import SecurityProfile
 from secc.core.context import Authorized, Authorizing, Contract, Offered, Step, Wait, World, refuse
 from secc.core.ports import (
     AuthorizationDecided,
@@ -88,7 +87,7 @@ def _verify(
     request: AuthorizationReq, mode: PnC_AReqAuthorizationMode, context: Offered, world: World
 ) -> VerifiedChain:
     """Check signature and chain. The signature comes first: a wrong one ends the session (V2G20-461)."""
-    interop = world.config.security_profile is SecurityProfile.INTEROP
+    interop = world.trust.interop
     chain = mode.contract_certificate_chain
     key = load_certificate(chain.certificate).public_key()
     try:

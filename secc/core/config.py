@@ -18,13 +18,6 @@ SIGNED_DISCHARGE_SERVICE: Final = 0xF000
 """Default id of our value-added service. Which range the standard leaves to vendors is not publicly known."""
 
 
-class SecurityProfile(enum.Enum):
-    """`iso15118-20` is the standard; `interop` also takes what -2 era peers sign with: P-256 and SHA-256."""
-
-    ISO15118_20 = "iso15118-20"
-    INTEROP = "interop"
-
-
 class EnergyService(enum.IntEnum):
     """Energy services by their id (Table 204)."""
 
@@ -69,7 +62,6 @@ class SeccConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     evse_id: Annotated[str, Meta(min_length=7, max_length=255)] = "DEV2GE00001"
     rating: EvseRating = EvseRating()
-    security_profile: SecurityProfile = SecurityProfile.ISO15118_20
     authorization: Annotated[tuple[Authorization, ...], Meta(min_length=1, max_length=2)] = (Authorization.PnC,)
     supported_providers: tuple[str, ...] = ()
     """Provider ids that are told to the vehicle; empty names none and excludes none."""

@@ -22,12 +22,16 @@ from v2g.slac.pilot import PilotState
 
 
 class Trust(msgspec.Struct, frozen=True):
-    """Whom the charger believes, and who it is: `key` and `chain` of its TLS leaf. DER, `chain` leaf first."""
+    """Whom the charger believes, and who it is: `key` and `chain` of its TLS leaf. DER, `chain` leaf first.
+
+    `interop` also takes what -2 era peers sign with: P-256 and SHA-256.
+    """
 
     v2g_roots: tuple[bytes, ...]
     mo_roots: tuple[bytes, ...]
     key: SigningKey
     chain: tuple[bytes, ...]
+    interop: bool = False
 
 
 class Identity(msgspec.Struct, frozen=True):

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from msgspec.structs import replace
 
-from secc.core.config import ControlMode, SecurityProfile
+from secc.core.config import ControlMode
 from secc.core.context import Charging, Selected, Step, Vehicle, World, refuse
 from secc.core.parameters import discharge_sign
 from secc.core.ports import Journal, RecordMeter, Reported, SetOutput
@@ -105,7 +105,7 @@ def metering_confirmation(request: MeteringConfirmationReq, context: Charging, w
     contract = context.planned.parametrised.selected.authorized.contract
     if contract is None:
         raise refuse(ResponseCode.FAILED_SignatureError, "without a contract nobody can sign")
-    interop = world.config.security_profile is SecurityProfile.INTEROP
+    interop = world.trust.interop
     try:
         signature.verify(
             request.header.signature,

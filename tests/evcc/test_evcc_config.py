@@ -12,6 +12,8 @@ from evcc.config import EvccConfig, TlsConfig, load_config
 from v2g.errors import ConfigError
 
 EXAMPLE = """
+security_profile = "interop"
+
 [vehicle]
 evcc_id = "WMIV1234567890ABCDEX"
 
@@ -20,7 +22,6 @@ interface = "lo"
 medium = "medium"
 
 [tls]
-profile = "interop"
 chain = "pki/vehicle/chain.pem"
 key = "pki/vehicle/leaf.key"
 anchors = ["pki/v2g/root.pem"]
@@ -83,7 +84,7 @@ def test_everything_but_the_certificates_has_a_default() -> None:
         ("[discharge]\nminimum_sock = 3\n", "evcc.toml:2: unknown key 'discharge.minimum_sock'"),
         ("[timing]\nloop_pause_s = 0.4\n", "evcc.toml:2"),
         ("[needs]\ntarget_soc = 20\nminimum_soc = 30\n", "needs.minimum_soc"),
-        ("[tls]\nprofile = 'none'\n", "evcc.toml:2"),
+        ("security_profile = 'none'\n", "evcc.toml:1"),
         ("[services]\nenergy = []\n", "evcc.toml:2"),
         ("[battery]\nocv = [[0, 300], [100, 200]]\n", "ocv must rise"),
     ],
@@ -123,5 +124,6 @@ def test_a_stapled_answer_is_demanded_as_the_profile_says_or_as_configured(
     profile: Any, require_ocsp: bool | None, expected: bool
 ) -> None:
     here = Path()
-    config = TlsConfig(profile=profile, chain=here, key=here, anchors=(here,), require_ocsp=require_ocsp)
+    files = TlsConfig(chain=here, key=here, anchors=(here,), require_ocsp=require_ocsp)
+    config = EvccConfig(security_profile=profile, tls=files)
     assert tls_profile(config).staple_required is expected

@@ -66,6 +66,7 @@ def peer_papers(peer: Peer, pki: PkiTree, leaf: str, profile: str = "interop") -
 def charger(folder: Path, where: Cable, papers: Papers, extra: str) -> Program:
     """Return our charger without a back end. `extra` is TOML for [site] and [charger], and more tables after that."""
     config = f"""data_dir = "secc"
+security_profile = "{papers.profile}"
 
 [link]
 interface = "{SECC_INTERFACE}"
@@ -74,7 +75,6 @@ interface = "{SECC_INTERFACE}"
 backend = "bench"
 
 [tls]
-profile = "{papers.profile}"
 chain = "{papers.chain}"
 key = "{papers.key}"
 {f'ocsp = "{papers.ocsp}"' if papers.ocsp else ""}
@@ -92,14 +92,15 @@ key = "{papers.meter.path("meter/leaf.key")}"
 
 def vehicle(folder: Path, where: Cable, papers: Papers, extra: str) -> Program:
     """Return our vehicle. `extra` is TOML of more tables."""
-    config = f"""[link]
+    config = f"""security_profile = "{papers.profile}"
+
+[link]
 interface = "{EVCC_INTERFACE}"
 
 [hardware]
 backend = "bench"
 
 [tls]
-profile = "{papers.profile}"
 chain = "{papers.chain}"
 key = "{papers.key}"
 anchors = ["{papers.v2g_root}"]
@@ -117,7 +118,6 @@ contracts = ["{EMAID}"]
 discharge_w = 10000
 
 [charger]
-security_profile = "interop"
 control_modes = [1, 2]
 meter_info = false
 metering_confirmation = false

@@ -86,7 +86,13 @@ class Bench:
         }
         self.session = SeccSession(
             self.config,
-            trust=Trust(pki.anchors("v2g"), pki.anchors("mo"), pki.key("secc"), pki.chain("secc")),
+            trust=Trust(
+                pki.anchors("v2g"),
+                pki.anchors("mo"),
+                pki.key("secc"),
+                pki.chain("secc"),
+                interop=options.pop("interop", False),
+            ),
             identity=Identity("CS-1", "METER-0001", pki.chain("meter")[0]),
             entropy=counter(),
             **{**settings, **options},

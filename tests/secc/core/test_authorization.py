@@ -8,7 +8,7 @@ import pytest
 
 from pki_tools.tree import Fault, PkiOptions, PkiTree, make_pki
 from secc.core import ports
-from secc.core.config import SeccConfig, SecurityProfile
+from secc.core.config import SeccConfig
 from secc.core.ports import AuthorizationStatus
 from tests.secc.core.bench import Bench
 from tests.secc.core.conftest import MakeBench
@@ -226,7 +226,7 @@ def test_p256_and_sha256_are_for_interoperability_only(make_bench: MakeBench, tm
     old = make_pki(tmp_path, now=datetime.now(UTC), options=PkiOptions(key_kind=KeyKind.SECP256R1))
     strict = make_bench(pki=old).reach(State.AUTHORIZATION)
     assert strict.go("AuthorizationReq").response_code.name == "FAILED_SignatureError"
-    lenient = make_bench(SeccConfig(security_profile=SecurityProfile.INTEROP), pki=old).reach(State.AUTHORIZATION)
+    lenient = make_bench(pki=old, interop=True).reach(State.AUTHORIZATION)
     assert lenient.go("AuthorizationReq").response_code.name == "OK"
 
 
