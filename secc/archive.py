@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 
 from secc.meter import Meter
-from v2g.errors import StoreError, VerificationError
+from v2g.errors import CertificateError, StoreError, VerificationError
 from v2g.net.clock import Clock
 from v2g.net.journal_file import JournalFile, read_files, write_files
 from v2g.observe import Observe, Scalar
@@ -100,7 +100,7 @@ class Archive:
             session_id = path.stem
             try:
                 self._recover_one(path, meter, on_journal)
-            except VerificationError as error:
+            except (VerificationError, CertificateError, FileNotFoundError) as error:
                 path.rename(path.with_suffix(".damaged"))
                 self._note("journal_damaged", session_id=session_id, reason=str(error))
             else:
@@ -147,7 +147,10 @@ class Archive:
     def _count(self, number: int) -> int:
         """Return the first of `number` page numbers that this meter has never used."""
         path = self._directory / COUNTER
-        used = int(path.read_text()) if path.exists() else 0
+        try:
+            used = int(path.read_text()) if path.exists() else 0
+        except (OSError, ValueError) as error:
+            raise StoreError(f"{path}: {error}", hint="no page number may be used twice") from None
         write_files(self._directory, {COUNTER: str(used + number).encode()})
         return used + 1
 

@@ -1,6 +1,7 @@
 """What a journal file acknowledged is there after kill -9; what was torn off is put aside, never dropped."""
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -149,3 +150,33 @@ def test_a_bundle_directory_is_written_whole_and_read_back(tmp_path: Path) -> No
     write_files(tmp_path / "deep" / "bundle", files)
     write_files(tmp_path / "deep" / "bundle", files | {"a.json": b"[]"})
     assert read_files(tmp_path / "deep" / "bundle") == files | {"a.json": b"[]"}
+
+
+def test_a_file_that_failed_takes_nothing_after_the_gap(tmp_path: Path) -> None:
+    """The disk was full for one entry and had room for the next: what follows a torn line would be lost with it."""
+    path = tmp_path / "journal.jsonl"
+    first, second, third, fourth = lines(4)
+    file = JournalFile.open(path)
+    file.append([first, second])
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(first + second) + 20, before[1]))
+    try:
+        with pytest.raises(StoreError):
+            file.append([third])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    with pytest.raises(StoreError):
+        file.append([fourth])
+    file.close()
+    assert JournalFile.open(path).recovered == first + second
+
+
+def test_what_is_no_plain_file_is_not_read_as_part_of_a_bundle(tmp_path: Path) -> None:
+    """A pipe would be waited for, and a device has no end."""
+    os.mkfifo(tmp_path / "manifest.json")
+    with pytest.raises(StoreError, match="plain file"):
+        read_files(tmp_path)
+    (tmp_path / "manifest.json").unlink()
+    (tmp_path / "manifest.json").symlink_to("/dev/zero")
+    with pytest.raises(StoreError, match="plain file"):
+        read_files(tmp_path)

@@ -136,3 +136,21 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path, pki: PkiTree) 
     (tmp_path / "journals").write_text("a file where a folder belongs")
     with pytest.raises(StoreError, match=r"exists|Not a directory"):
         Desk(tmp_path, pki)
+
+
+@pytest.mark.parametrize("damage", ["missing", "no PEM"])
+def test_a_journal_without_its_contract_chain_does_not_keep_the_charger_from_starting(desk: Desk, damage: str) -> None:
+    desk.begin()
+    contract = desk.folder / "journals" / f"{SESSION}.contract.pem"
+    contract.unlink() if damage == "missing" else contract.write_text(damage)
+    assert desk.archive.recover(desk.meter, lambda *_: None) == []
+    assert (desk.folder / "journals" / f"{SESSION}.damaged").exists()
+    assert "journal_damaged" in desk.names()
+
+
+def test_a_page_counter_that_is_no_number_is_named(desk: Desk) -> None:
+    desk.begin()
+    desk.end()
+    (desk.folder / "pagination").write_text("twelve")
+    with pytest.raises(StoreError, match="pagination"):
+        desk.archive.finish(SESSION)

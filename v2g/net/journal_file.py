@@ -47,7 +47,8 @@ class JournalFile:
     def append(self, lines: Iterable[bytes], *, sync: bool = True) -> None:
         """Write lines in one go; with `sync` they are on the disk afterwards, without they survive the process only.
 
-        Raises StoreError; the file may then end with a torn line, which the next `open` puts aside.
+        Raises StoreError; the file may then end with a torn line, which the next `open` puts aside, and takes nothing
+        any more: an entry behind the gap would be worth as little as the gap.
         """
         if self._descriptor is None:
             raise StoreError(f"{self.path} is closed")
@@ -59,6 +60,8 @@ class JournalFile:
             if sync:
                 os.fdatasync(self._descriptor)
         except OSError as error:
+            os.close(self._descriptor)
+            self._descriptor = None
             raise StoreError(f"{self.path}: {error}", hint="no energy moves that cannot be accounted for") from None
 
     def read(self) -> bytes:
@@ -127,6 +130,8 @@ def read_files(directory: Path) -> dict[str, bytes]:
     try:
         files = {}
         for path in sorted(directory.iterdir()):
+            if not path.is_file():
+                raise StoreError(f"{path} is no plain file", hint="give the directory of a settlement bundle")
             if path.stat().st_size > MAX_FILE_BYTES:
                 raise StoreError(f"{path} is larger than {MAX_FILE_BYTES} bytes")
             files[path.name] = path.read_bytes()
