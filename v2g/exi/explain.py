@@ -6,28 +6,30 @@ explanation, and whatever the walk could not read is shown as unread, so that th
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
-from enum import Enum
+from contextlib import contextmanager, nullcontext
 from typing import Any, Final, Literal
 
 import msgspec
 
 from v2g.errors import ExiDecodeError
-from v2g.exi.bits import MAX_INTEGER_BITS, Reader, Refusal
+from v2g.exi.bits import Refusal
+from v2g.exi.cbexigen import Dialect, swapped
 from v2g.exi.codec import HEADER, decode, decode_fragment
 from v2g.exi.declare import Element, Schema
 from v2g.exi.explain_reader import Piece, Recorder
-from v2g.exi.explain_states import Production, State, grammar_of, only_text, root_state, simple_states
+from v2g.exi.explain_states import Production, State, grammar_of, only_text, relaxed_states, root_state, simple_states
+from v2g.exi.explain_values import read_value, show_length, show_value
 from v2g.exi.free import read_any
 from v2g.exi.grammar import document, fragment
 from v2g.exi.model import Kind, Simple
+from v2g.exi.relaxed import RelaxedPlan
 
 __all__ = ["Explanation", "Step", "StepKind", "explain"]
 
 StepKind = Literal["header", "event", "length", "value", "padding", "unread"]
 
-_LONGEST_SHOWN: Final = 120
-"""Characters of a value that `Step.value` shows."""
+_TEXT: Final = Simple("string")
+"""Text of mixed content."""
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -73,20 +75,21 @@ class Explanation(msgspec.Struct, frozen=True, kw_only=True):
         return next((step.path for step in self.steps if step.node == 1), "")
 
 
-def explain(data: bytes, schema: Schema, *, is_fragment: bool = False) -> Explanation:
+def explain(data: bytes, schema: Schema, *, is_fragment: bool = False, dialect: Dialect = Dialect.EXI) -> Explanation:
     """Explain a document or fragment, valid or not. Never raises for any octets."""
     data = bytes(data)
     element, error = None, None
     try:
-        element = decode_fragment(data, schema) if is_fragment else decode(data, schema)
+        element = (decode_fragment if is_fragment else decode)(data, schema, dialect=dialect)
     except ExiDecodeError as caught:
         error = caught
-    walk = _Walk(data, schema, loose=False)
+    loose = dialect is not Dialect.EXI
+    walk = _Walk(data, schema, swap=loose, loose=loose)
     refusal = walk.run(is_fragment=is_fragment)
     if refusal is not None and walk.reader.full:
-        loose = _Walk(data, schema, loose=True)
-        if loose.run(is_fragment=is_fragment) is None:
-            walk, refusal = loose, None
+        other = _Walk(data, schema, swap=loose, loose=not loose)
+        if other.run(is_fragment=is_fragment) is None:
+            walk, refusal = other, None
     if error is None and refusal is not None:  # never seen; the codec and its explanation are tested to agree
         error = ExiDecodeError(str(refusal), bit_position=walk.reader.position)
     steps = _complete(walk.steps, data, error)
@@ -118,7 +121,8 @@ def _bits_of(data: bytes, start: int, width: int) -> str:
 class _Walk:
     """Follows the grammars through one stream."""
 
-    def __init__(self, data: bytes, schema: Schema, *, loose: bool) -> None:
+    def __init__(self, data: bytes, schema: Schema, *, swap: bool, loose: bool) -> None:
+        self._swap = swap
         self.data = data
         self.schema = schema
         self.reader = Recorder(data, schema, loose=loose)
@@ -150,13 +154,16 @@ class _Walk:
         if code >= len(roots.names):
             self._event(state, code)
             raise Refusal("the stream begins with no declared element")
-        name = roots.names[code]
+        name = swapped(roots.names[code]) if self._swap and not is_fragment else roots.names[code]
         declaration = roots.type_of(name)
         with self._enter(name.local):
             self._event(state, code)
-            if declaration is None or isinstance(declaration, Simple):
+            if name in roots.relaxed:
+                self._relaxed(name.local, roots.relaxed[name])
+            elif declaration is None or isinstance(declaration, Simple):
                 raise Refusal("the element is abstract, or not a structure")
-            self._complex(declaration)
+            else:
+                self._complex(declaration)
         if is_fragment:
             code = reader.take(state.width)
             self._event(state, code)
@@ -184,9 +191,10 @@ class _Walk:
                 self._event(state, production.code)
                 return
             self._occurrence(state, production, count)
-            leave = production.repeats and count == production.most
-            self.reader.full |= leave
-            following = grammar.after(production, count, loose=self.reader.loose)
+            is_full = grammar.is_looped(production, count)
+            self.reader.full |= is_full
+            leave = is_full and self.reader.loose
+            following = grammar.after(production, count, loose=leave)
             assert following is not None
             key = following
 
@@ -245,9 +253,27 @@ class _Walk:
         assert isinstance(simple, Simple)
         value: Any = None
         try:
-            value = _read(self.reader, simple)
+            value = read_value(self.reader, simple)
         finally:
             self._pieces(self.reader.drain(), simple, value)
+
+    def _relaxed(self, name: str, plan: RelaxedPlan) -> None:
+        """Walk an element whose name has several types."""
+        state, after = relaxed_states(self.schema, name)
+        try:
+            plan.decode(self.reader)
+        finally:
+            pieces = self.reader.drain()
+            while pieces:
+                event = pieces.pop(0)
+                parts = [pieces.pop(0) for _ in pieces[:2] if pieces[0].kind != "bits"]
+                value = parts[1].value if len(parts) > 1 else None
+                production = state.productions[event.value] if event.value in range(len(state.productions)) else None
+                mark = f"@{production.event[3:-1]}" if production and production.event.startswith("AT") else ""
+                with self._enter(mark) if mark else nullcontext():
+                    self._event(state, event.value, piece=event)
+                    self._pieces(parts, _TEXT, value)
+                state = state if mark else after
 
     def _undeclared(self) -> None:
         try:
@@ -299,11 +325,11 @@ class _Walk:
         size = len(self.steps)
         for piece in pieces:
             if piece.kind == "number" and measured:
-                self._add(piece, "length", value=_length(piece.value, simple))
+                self._add(piece, "length", value=show_length(piece.value, simple))
             elif piece.kind == "bits" and simple.kind == "integer":
                 self._add(piece, "value", value="negative, minus one" if piece.value else "not negative")
             else:
-                self._add(piece, "value", value=_show(piece.value, simple, value))
+                self._add(piece, "value", value=show_value(piece.value, simple, value))
         if value is not None and self.steps and (measured or len(self.steps) > size or not pieces[-1].width):
             self.steps[-1] = msgspec.structs.replace(self.steps[-1], raw=value)
 
@@ -319,65 +345,3 @@ class _Walk:
         self.steps.append(
             Step(start=piece.start, bits=bits, kind=kind, node=node, depth=depth, path=path, code=code, **about)
         )
-
-
-_TEXT: Final = Simple("string")
-"""Text of mixed content."""
-
-
-def _read(reader: Reader, simple: Simple) -> Any:
-    """Read a value as the codec does."""
-    match simple.kind:
-        case "string":
-            return reader.string(simple.shortest, simple.longest)
-        case "binary":
-            return reader.binary(simple.shortest, simple.longest)
-        case "boolean":
-            return reader.take(1) == 1
-        case "enumeration":
-            assert simple.members is not None
-            index = reader.take(simple.width)
-            if index >= len(simple.members):
-                raise Refusal(f"no value of {simple.members.__name__}")
-            return list(simple.members)[index]
-        case "bits":
-            value = reader.take(simple.width) + (simple.low or 0)
-        case _:
-            sign = simple.kind == "integer" and reader.take(1)
-            bounds = [abs(each) for each in (simple.low, simple.high) if each is not None]
-            known = simple.high is not None and (simple.kind == "unsigned" or simple.low is not None)
-            value = reader.varint(max(bounds).bit_length() if known else MAX_INTEGER_BITS)
-            value = ~value if sign else value
-    if (simple.low is not None and value < simple.low) or (simple.high is not None and value > simple.high):
-        raise Refusal(f"{value} is not in the range of its type")
-    return value
-
-
-def _length(value: Any, simple: Simple) -> str:
-    if value is None:
-        return "length"
-    if simple.kind == "binary":
-        return f"{value} octet{'' if value == 1 else 's'} follow"
-    size = value - 2
-    return f"{size} character{'' if size == 1 else 's'} follow (written as {value})" if size >= 0 else f"{value}"
-
-
-def _show(read: Any, simple: Simple, value: Any) -> str:
-    """Return what a value means, given what was read of it."""
-    if read is None:
-        return "ends too early"
-    if value is None:
-        return f"{read}"
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, Enum):
-        return f"{value.value} (number {read})"
-    if isinstance(value, bytes):
-        return _cut(value.hex())
-    if isinstance(value, str):
-        return _cut(f'"{value}"')
-    return f"{value}" if value == read or simple.kind != "bits" else f"{value} (written as {read})"
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= _LONGEST_SHOWN else f"{text[: _LONGEST_SHOWN - 1]}…"

@@ -9,10 +9,12 @@ from typing import Any, Final
 
 import msgspec
 
+from v2g.exi.cbexigen import is_looped
 from v2g.exi.declare import Element, Schema
 from v2g.exi.free import states_of
 from v2g.exi.grammar import document, fragment
 from v2g.exi.model import Event, Kind, Model, Particle, QName, Simple, model_of
+from v2g.exi.relaxed import attribute_names
 from v2g.exi.source import Ordinals
 
 __all__ = [
@@ -23,6 +25,7 @@ __all__ = [
     "describe",
     "grammar_of",
     "only_text",
+    "relaxed_states",
     "root_state",
     "simple_states",
 ]
@@ -84,11 +87,16 @@ class Grammar:
         """Whether a production at a place is one more item of a list that has begun."""
         return production.repeats and key[1] != _NEW and production.next is not None and production.next[0] == key[0]
 
+    def is_looped(self, production: Production, count: int) -> bool:
+        """Whether a production is the last item of a list that cbexigen leaves in the state of one more item."""
+        if not production.repeats or production.next is None or count != production.most:
+            return False
+        return is_looped(self.model.particles[production.next[0]])
+
     def after(self, production: Production, count: int, *, loose: bool = False) -> Key | None:
         """Return the place after a production, if it is an item then after `count` items.
 
-        After the last one that is allowed comes what follows the list. `loose`: in the state of one more item, as
-        cbexigen writes it.
+        After the last one that is allowed comes what follows the list; `loose`: in the state of one more item.
         """
         if not production.repeats or production.next is None:
             return production.next
@@ -199,6 +207,18 @@ def root_state(schema: Schema, *, is_fragment: bool) -> State:
     if is_fragment:
         productions.append(Production(len(productions), "ED"))
     return State("FragmentContent" if is_fragment else "DocContent", tuple(productions))
+
+
+@cache
+def relaxed_states(schema: Schema, name: str) -> tuple[State, State]:
+    """Return the states of an element whose name has several types in fragments: at its start, and after text."""
+    start = [f"AT({each.local})" for each in attribute_names(schema)] + ["AT(*)"]
+    content = [f"SE({each.local})" for each in fragment(schema).names] + ["SE(*)", "EE", "CH"]
+    return _listed(f"{name}.0", start + content), _listed(f"{name}.1", content)
+
+
+def _listed(name: str, events: list[str]) -> State:
+    return State(name, tuple(Production(code, event) for code, event in enumerate(events)))
 
 
 def _production(code: int, event: Event, following: Key, particle: Particle | None) -> Production:

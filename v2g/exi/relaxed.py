@@ -12,7 +12,7 @@ from v2g.exi.bits import Reader, Refusal, put_string
 from v2g.exi.declare import Element, Schema
 from v2g.exi.model import Kind, QName, Simple, model_of
 
-__all__ = ["RelaxedPlan", "fits"]
+__all__ = ["RelaxedPlan", "attribute_names", "fits"]
 
 _UNSUPPORTED: Final = "an event that the type does not foresee, or a deviation that is not supported"
 
@@ -35,7 +35,7 @@ class RelaxedPlan:
     def __init__(self, declaration: type[Element], schema: Schema, elements: int) -> None:
         """`elements` is the number of element names of the schema and its imports."""
         self.type: Final = declaration
-        names = _attribute_names(schema)
+        names = attribute_names(schema)
         particles = model_of(declaration).particles
         self._attributes: Final = {
             names.index(each.events[0].qname): (each.events[0].field, _text(each.events[0].type), each.least)
@@ -100,7 +100,7 @@ def _text(declared: object) -> Simple:
 
 
 @cache
-def _attribute_names(schema: Schema) -> list[QName]:
+def attribute_names(schema: Schema) -> list[QName]:
     """Return the names of all attributes of a schema and its imports, sorted."""
     return sorted(
         {

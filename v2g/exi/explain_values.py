@@ -1,0 +1,70 @@
+"""Values of explained streams: read as the codec reads them, and put into words."""
+
+from enum import Enum
+from typing import Any, Final
+
+from v2g.exi.bits import MAX_INTEGER_BITS, Reader, Refusal
+from v2g.exi.model import Simple
+
+__all__ = ["read_value", "show_length", "show_value"]
+
+_LONGEST_SHOWN: Final = 120
+"""Characters of a value that are shown."""
+
+
+def read_value(reader: Reader, simple: Simple) -> Any:
+    """Read a value as the codec does."""
+    match simple.kind:
+        case "string":
+            return reader.string(simple.shortest, simple.longest)
+        case "binary":
+            return reader.binary(simple.shortest, simple.longest)
+        case "boolean":
+            return reader.take(1) == 1
+        case "enumeration":
+            assert simple.members is not None
+            index = reader.take(simple.width)
+            if index >= len(simple.members):
+                raise Refusal(f"no value of {simple.members.__name__}")
+            return list(simple.members)[index]
+        case "bits":
+            value = reader.take(simple.width) + (simple.low or 0)
+        case _:
+            sign = simple.kind == "integer" and reader.take(1)
+            bounds = [abs(each) for each in (simple.low, simple.high) if each is not None]
+            known = simple.high is not None and (simple.kind == "unsigned" or simple.low is not None)
+            value = reader.varint(max(bounds).bit_length() if known else MAX_INTEGER_BITS)
+            value = ~value if sign else value
+    if (simple.low is not None and value < simple.low) or (simple.high is not None and value > simple.high):
+        raise Refusal(f"{value} is not in the range of its type")
+    return value
+
+
+def show_length(value: Any, simple: Simple) -> str:
+    if value is None:
+        return "length"
+    if simple.kind == "binary":
+        return f"{value} octet{'' if value == 1 else 's'} follow"
+    size = value - 2
+    return f"{size} character{'' if size == 1 else 's'} follow (written as {value})" if size >= 0 else f"{value}"
+
+
+def show_value(read: Any, simple: Simple, value: Any) -> str:
+    """Return what a value means, given what was read of it."""
+    if read is None:
+        return "ends too early"
+    if value is None:
+        return f"{read}"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, Enum):
+        return f"{value.value} (number {read})"
+    if isinstance(value, bytes):
+        return _cut(value.hex())
+    if isinstance(value, str):
+        return _cut(f'"{value}"')
+    return f"{value}" if value == read or simple.kind != "bits" else f"{value} (written as {read})"
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[: _LONGEST_SHOWN - 1]}…"
