@@ -171,14 +171,14 @@ def _path(traceback: TracebackType | None) -> str:
 _FILE: Final = "<generated from the declarations>"
 
 
-def _parts(model: Model) -> Iterable[type[Element]]:
-    """Return the complex types that a type uses directly."""
+def _parts(model: Model) -> Iterable[tuple[type[Element], bool]]:
+    """Return the complex types that a type uses directly, and whether none of its elements is without one."""
     for particle in model.particles:
         for event in particle.events:
             if isinstance(event.type, type):
-                yield event.type
+                yield event.type, particle.least > 0 and len(particle.events) == 1
     if model.content is not None:
-        yield from leaves(model.content.model)
+        yield from ((leaf, False) for leaf in leaves(model.content.model))
 
 
 _Decoder = Callable[[Reader], Element]
@@ -195,30 +195,49 @@ class _Library:
         self._functions: dict[type[Element], Any] = {}
 
     def function(self, declaration: type[Element]) -> Any:
-        """Return the function of a type; generate it, and those that it calls, when it is first asked for."""
+        """Return the function of a type; generate it when it is first asked for."""
         if declaration not in self._functions:
             self._generate(declaration)
         return self._functions[declaration]
 
     def _generate(self, declaration: type[Element]) -> None:
+        """Generate the function of a type, and those of the types that each of its elements has inside."""
         wanted: dict[type[Element], Model] = {}
         queue = [declaration]
         for each in queue:  # grows while it is walked
             if each not in wanted and each not in self._functions:
                 wanted[each] = model_of(each)
-                queue += _parts(wanted[each])
+                queue += [part for part, always in _parts(wanted[each]) if always]
         source = Source()
         for model in wanted.values():
             self._write(model, source)
-        known = {source.name_of(each, self._prefix): function for each, function in self._functions.items()}
-        scope: dict[str, Any] = {**self._names, **known, **source.names, "_labels": source.labels}
+        scope: dict[str, Any] = {**self._names, **source.names, "_labels": source.labels}
+        parts = {part for model in wanted.values() for part, _ in _parts(model)}
+        for part in parts:
+            self._put(scope, source.name_of(part, self._prefix), part)
         exec(compile("\n".join(source.lines), _FILE, "exec", dont_inherit=True, optimize=0), scope)  # noqa: S102 - source of our own making
         for each in wanted:
             self._functions[each] = scope[source.name_of(each, self._prefix)]
         for plan in source.names.values():
             if isinstance(plan, FreePlan):
-                functions = {member: self._functions[member] for state in plan.states for member, _ in state.elements}
-                (plan.decoders if self._prefix == "d" else plan.encoders).update(functions)
+                functions: dict[Any, Any] = plan.decoders if self._prefix == "d" else plan.encoders
+                for member in {member for state in plan.states for member, _ in state.elements}:
+                    self._put(functions, member, member)
+
+    def _put(self, where: dict[Any, Any], key: Any, declaration: type[Element]) -> None:
+        """Put the function of a type somewhere, or one that puts it there when it is first called.
+
+        Most of what a message may hold it never holds, and compiling is what start-up costs.
+        """
+        if declaration in self._functions:
+            where[key] = self._functions[declaration]
+            return
+
+        def first_call(*arguments: Any) -> Any:
+            where[key] = self.function(declaration)
+            return where[key](*arguments)
+
+        where[key] = first_call
 
 
 @cache
