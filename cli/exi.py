@@ -11,11 +11,12 @@ from typing import Annotated
 import typer
 
 from cli.exi_batch import decode_lines, encode_lines, record
-from cli.exi_guess import Message, decode_stream, encode_text, nearest_schema, schema_named
+from cli.exi_guess import How, Message, decode_stream, encode_text, nearest_schema, schema_named
 from cli.exi_input import Notation, read_stream, read_text
 from cli.exi_text import print_explanation, print_states
 from cli.exi_types import type_named
 from v2g.errors import ConfigError
+from v2g.exi import Dialect
 from v2g.exi.declare import Schema
 
 app = typer.Typer(
@@ -50,6 +51,7 @@ Namespace = Annotated[
     typer.Option("--namespace", "-n", help="URI, prefix (cm) or last part (CommonMessages); guessed by default."),
 ]
 Fragment = Annotated[bool, typer.Option("--fragment", help="An EXI fragment, as signatures hash it.")]
+Peer = Annotated[Dialect, typer.Option("--dialect", help="cbexigen: as libcbv2g and EVerest code some messages.")]
 From = Annotated[Notation, typer.Option("--from", help="Notation of the octets.")]
 Lines = Annotated[bool, typer.Option("--jsonl", help="Batch: one JSON object per line in and out.")]
 JsonFlag = Annotated[bool, typer.Option("--json", help="One JSON record per line.")]
@@ -59,11 +61,16 @@ def _schema(name: str | None) -> Schema | None:
     return schema_named(name) if name else None
 
 
+def _how(namespace: str | None, dialect: Dialect, *, is_fragment: bool) -> How:
+    return How(_schema(namespace), is_fragment, dialect)
+
+
 @app.command()
 def decode(
     exi: Octets = None,
     namespace: Namespace = None,
     fragment: Fragment = False,
+    dialect: Peer = Dialect.EXI,
     notation: From = Notation.auto,
     to: Annotated[Form, typer.Option("--to", help="What to print.")] = Form.xml,
     jsonl: Lines = False,
@@ -81,11 +88,11 @@ def decode(
     - `v2g exi decode --jsonl < in.jsonl > out.jsonl`: reads lines `{"namespace", "fragment", "exi_hex"}`, writes
       `{"message", "xml", "json"}`, or `{"error"}` for a line that cannot be decoded; the exit code is 0 all the same
     """
-    schema = _schema(namespace)
+    how = _how(namespace, dialect, is_fragment=fragment)
     if jsonl:
-        _print_lines(decode_lines(_input_lines(exi), schema, is_fragment=fragment))
+        _print_lines(decode_lines(_input_lines(exi), how))
         return
-    message = decode_stream(read_stream(exi, notation), schema, is_fragment=fragment)
+    message = decode_stream(read_stream(exi, notation), how)
     if json:
         _print({"namespace": message.schema.uri, "fragment": fragment, **record(message)})
     else:
@@ -100,8 +107,8 @@ def _text(message: Message, form: Form) -> str:
     if form is Form.python:
         return to_python(message.element)
     if form is Form.xml:
-        return to_xml(message.element, schema=message.schema, name=message.root.local)
-    found = to_object(message.element, schema=message.schema, name=message.root.local)
+        return to_xml(message.element, schema=message.schema, name=message.clark)
+    found = to_object(message.element, schema=message.schema, name=message.clark)
     return json_.dumps(found, ensure_ascii=False, indent=2 if sys.stdout.isatty() else None)
 
 
@@ -113,6 +120,7 @@ def encode(
     ] = None,
     namespace: Namespace = None,
     fragment: Fragment = False,
+    dialect: Peer = Dialect.EXI,
     to: Annotated[Wire, typer.Option("--to", help="How to print the octets.")] = Wire.hex,
     jsonl: Lines = False,
     json: JsonFlag = False,
@@ -127,11 +135,11 @@ def encode(
     - `v2g exi encode --jsonl < in.jsonl > out.jsonl`: reads lines `{"namespace", "fragment", "xml"}` (or `"json"`, or
       `"python"`), writes `{"exi_hex"}`, or `{"error"}`; the exit code is 0 all the same
     """
-    schema = _schema(namespace)
+    how = _how(namespace, dialect, is_fragment=fragment)
     if jsonl:
-        _print_lines(encode_lines(_input_lines(message), schema, is_fragment=fragment))
+        _print_lines(encode_lines(_input_lines(message), how))
         return
-    encoded = encode_text(read_text(message), schema, is_fragment=fragment)
+    encoded = encode_text(read_text(message), how)
     octets, about = encoded.octets, encoded.message
     if json:
         _print({"namespace": about.schema.uri, "fragment": fragment, "message": about.name, "exi_hex": octets.hex()})
@@ -147,6 +155,7 @@ def explain(
     exi: Octets = None,
     namespace: Namespace = None,
     fragment: Fragment = False,
+    dialect: Peer = Dialect.EXI,
     notation: From = Notation.auto,
     html: Annotated[Path | None, typer.Option("--html", help="Write a page to this file instead.")] = None,
     json: JsonFlag = False,
@@ -161,8 +170,9 @@ def explain(
     from v2g.exi.explain_html import to_html
 
     stream = read_stream(exi, notation)
-    schema = _schema(namespace) or nearest_schema(stream, is_fragment=fragment)
-    explanation = explain_(stream.octets, schema, is_fragment=fragment)
+    how = _how(namespace, dialect, is_fragment=fragment)
+    schema = how.schema or nearest_schema(stream, how)
+    explanation = explain_(stream.octets, schema, is_fragment=fragment, dialect=dialect)
     if html is not None:
         try:
             html.write_text(to_html(explanation), "utf-8")

@@ -4,11 +4,10 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
-from cli.exi_guess import Message, decode_stream, encode_text, schema_named
+from cli.exi_guess import How, Message, decode_stream, encode_text, schema_named
 from cli.exi_input import Notation, stream_of
 from v2g.errors import V2GError
 from v2g.exi import to_xml
-from v2g.exi.declare import Schema
 from v2g.exi.json import to_object
 
 __all__ = ["decode_lines", "encode_lines", "record"]
@@ -18,7 +17,7 @@ _ENCODE: Final = ("xml", "json", "python")
 
 def record(message: Message) -> dict[str, Any]:
     """Return a message in every form that other programs read."""
-    element, schema, name = message.element, message.schema, message.root.local
+    element, schema, name = message.element, message.schema, message.clark
     return {
         "message": message.name,
         "xml": to_xml(element, schema=schema, name=name),
@@ -26,22 +25,22 @@ def record(message: Message) -> dict[str, Any]:
     }
 
 
-def decode_lines(lines: Iterable[bytes], schema: Schema | None, *, is_fragment: bool) -> Iterator[str]:
+def decode_lines(lines: Iterable[bytes], how: How) -> Iterator[str]:
     """Answer `{"namespace", "fragment", "exi_hex"}` with `{"message", "xml", "json"}`.
 
-    Without `namespace` the given schema holds, or the namespace is guessed and told; without `fragment` the given one.
+    Without `namespace` that of `how` holds, or it is guessed and told; without `fragment` that of `how`.
     A line that cannot be decoded is answered with `{"error"}`.
     """
     for line in lines:
         if line.strip():
-            yield _answer(line, lambda given: _decode(given, schema, is_fragment=is_fragment))
+            yield _answer(line, lambda given: _decode(given, how))
 
 
-def encode_lines(lines: Iterable[bytes], schema: Schema | None, *, is_fragment: bool) -> Iterator[str]:
+def encode_lines(lines: Iterable[bytes], how: How) -> Iterator[str]:
     """Answer `{"namespace", "fragment", "xml"}` (or `json`, or `python`) with `{"exi_hex"}`, as `decode_lines` does."""
     for line in lines:
         if line.strip():
-            yield _answer(line, lambda given: _encode(given, schema, is_fragment=is_fragment))
+            yield _answer(line, lambda given: _encode(given, how))
 
 
 def _answer(line: bytes, work: Any) -> str:
@@ -57,25 +56,29 @@ def _answer(line: bytes, work: Any) -> str:
     return json.dumps(answer, ensure_ascii=False)
 
 
-def _about(given: dict[str, Any], schema: Schema | None, *, is_fragment: bool) -> tuple[Schema | None, bool]:
+def _about(given: dict[str, Any], how: How) -> How:
     namespace = given.get("namespace")
-    is_fragment = bool(given.get("fragment", is_fragment))
-    return (schema_named(str(namespace)) if namespace else schema), is_fragment
+    schema = schema_named(str(namespace)) if namespace else how.schema
+    return How(schema, bool(given.get("fragment", how.is_fragment)), how.dialect)
 
 
-def _decode(given: dict[str, Any], schema: Schema | None, *, is_fragment: bool) -> dict[str, Any]:
-    known, is_fragment = _about(given, schema, is_fragment=is_fragment)
+def _decode(given: dict[str, Any], how: How) -> dict[str, Any]:
+    how = _about(given, how)
     if not isinstance(given.get("exi_hex"), str):
         return {"error": "exi_hex is missing"}
-    message = decode_stream(stream_of(given["exi_hex"].encode(), Notation.hex), known, is_fragment=is_fragment)
-    return record(message) | ({} if known else {"namespace": message.schema.uri})
+    message = decode_stream(stream_of(given["exi_hex"].encode(), Notation.hex), how)
+    return record(message) | _guessed(message, how)
 
 
-def _encode(given: dict[str, Any], schema: Schema | None, *, is_fragment: bool) -> dict[str, Any]:
-    known, is_fragment = _about(given, schema, is_fragment=is_fragment)
+def _encode(given: dict[str, Any], how: How) -> dict[str, Any]:
+    how = _about(given, how)
     form = next((each for each in _ENCODE if given.get(each)), None)
     if form is None:
         return {"error": f"one of {', '.join(_ENCODE)} is missing"}
     text = given[form] if isinstance(given[form], str) else json.dumps(given[form])
-    encoded = encode_text(text, known, is_fragment=is_fragment)
-    return {"exi_hex": encoded.octets.hex()} | ({} if known else {"namespace": encoded.message.schema.uri})
+    encoded = encode_text(text, how)
+    return {"exi_hex": encoded.octets.hex()} | _guessed(encoded.message, how)
+
+
+def _guessed(message: Message, how: How) -> dict[str, str]:
+    return {} if how.schema else {"namespace": message.schema.uri}
