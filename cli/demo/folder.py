@@ -25,6 +25,9 @@ LOWERED_LIMIT_W: Final = 6_000
 REACTION_S: Final = 0.25
 """Real time that the charger's computer may take to follow a lower limit; it is much simulated time."""
 
+LOOP_TOLERANCE_S: Final = 2.0
+"""A busy machine may hold the vehicle's process up for longer than a vehicle's computer ever would."""
+
 COMMAND_MS: Final = QUARTER_MS
 """How long a signed command holds. Simulated time runs fast: a quarter of an hour is seconds of the demo."""
 
@@ -196,6 +199,9 @@ key = "pki/csms/station/leaf.key"
 
 [charger]
 reaction_ms = {int(REACTION_S * 1000 * self.scale)}
+
+[charger.timing]
+secc_loop_tolerance = {LOOP_TOLERANCE_S}
 
 [charger.signed_discharge.terms]
 max_command_validity_ms = {COMMAND_MS}

@@ -122,6 +122,9 @@ control_modes = [1, 2]
 meter_info = false
 metering_confirmation = false
 
+[charger.timing]
+secc_loop_tolerance = 4.5
+
 [charger.signed_discharge]
 offered = false
 required = false

@@ -53,9 +53,9 @@ class Timing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Charger: longest silence of the vehicle after a response (V2G20-443)."""
     secc_sequence_loop: float = 0.5
     """Charger: the same after a charge-loop response (V2G20-1502)."""
-    secc_loop_tolerance: float = 4.5
+    secc_loop_tolerance: float = 0.5
     """Charger: granted on top of `secc_sequence_loop`; 0 is the letter of the standard. Vehicles in the field
-    loop at 0.53 s, and others in use allow 60 s."""
+    loop at 0.53 s, and other chargers in use allow 60 s."""
     ongoing: float = 60.0
     """Both: longest chain of Ongoing answers that is taken."""
     ongoing_performance: float = 55.0
