@@ -1,13 +1,14 @@
 """The HTTPS API: TLS 1.3, bearer tokens or client certificates, denied unless `csms.core.access` allows it."""
 
 import asyncio
+import logging
 import ssl
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, Protocol
 
 import msgspec
-from aiohttp import web
+from aiohttp import http_exceptions, web
 
 from csms.config import ApiListener
 from csms.core.access import Operation, Principal, allowed, find_bearer, find_certificate, may_handle
@@ -25,6 +26,20 @@ from v2g.pki.keys import load_key
 Handler = Callable[[web.Request, Principal | None], Awaitable[web.Response]]
 
 _encode = msgspec.json.Encoder().encode
+
+
+def _without_traceback(record: logging.LogRecord) -> bool:
+    """Make one line of a request that was no HTTP: anybody can send it, and its traceback tells nothing."""
+    error = record.exc_info[1] if record.exc_info else None
+    if isinstance(error, http_exceptions.HttpProcessingError | web.RequestPayloadError):
+        record.exc_info = None
+        record.msg, record.args = "not HTTP: %s", (" ".join(str(error).split())[:200],)
+        record.levelno, record.levelname = logging.WARNING, "WARNING"
+    return True
+
+
+_log = logging.getLogger(__name__)
+_log.addFilter(_without_traceback)
 
 
 class Connected(Protocol):
@@ -57,7 +72,7 @@ class Api:
     async def start(self) -> int:
         """Listen; return the port. Raises ConfigError, KeyAccessError, or OSError when the port is taken."""
         context = server_context(self._config)
-        runner = web.AppRunner(self.application(), access_log=None, shutdown_timeout=2.0)
+        runner = web.AppRunner(self.application(), access_log=None, shutdown_timeout=2.0, logger=_log)
         await runner.setup()
         self._runner = runner
         site = web.TCPSite(runner, self._config.host, self._config.port, ssl_context=context)
@@ -209,6 +224,8 @@ async def _answer_errors(
         return await handler(request)
     except web.HTTPException as error:
         return problem(error.status, error.reason)
+    except web.RequestPayloadError as error:
+        return problem(400, f"the body cannot be read: {error}"[:200])
     except CodecError as error:
         return problem(400, str(error), error.hint)
     except StoreError as error:

@@ -69,7 +69,8 @@ def find_bearer(header: str, known: Iterable[tuple[str, Role, str]]) -> Principa
     scheme, _, token = header.partition(" ")
     if scheme.lower() != "bearer" or not token:
         return None
-    digest = hashlib.sha256(token.strip().encode()).hexdigest()
+    # octets that are no UTF-8 come as lone surrogates
+    digest = hashlib.sha256(token.strip().encode(errors="surrogateescape")).hexdigest()
     found: Principal | None = None
     for name, role, expected in known:
         if hmac.compare_digest(digest, expected):

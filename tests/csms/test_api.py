@@ -169,3 +169,27 @@ async def test_tls_1_2_is_refused(csms: Running) -> None:
     context.maximum_version = ssl.TLSVersion.TLSv1_2
     with pytest.raises((ssl.SSLError, ConnectionError)):
         await asyncio.open_connection("127.0.0.1", csms.csms.ports["api"], ssl=context)
+
+
+BAD_GZIP = b"Content-Encoding: gzip\r\nContent-Length: 4\r\n\r\nabcd"
+
+
+@pytest.mark.parametrize(
+    ("request_", "status"),
+    [
+        (b"GET /stations HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer \xff\xfe\r\n\r\n", b"401"),
+        (b"PUT /grid/signal HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\n" + BAD_GZIP, b"400"),
+        (b"\x00\x01\x02\r\n\r\n", b"400"),
+    ],
+    ids=["token", "gzip", "garbage"],
+)
+async def test_what_is_hardly_http_is_refused_without_a_traceback(
+    start: Start, caplog: pytest.LogCaptureFixture, request_: bytes, status: bytes
+) -> None:
+    async with start() as csms:
+        reader, writer = await asyncio.open_connection("127.0.0.1", csms.csms.ports["api"], ssl=csms.context(None))
+        writer.write(request_.replace(b"%s", TOKENS[Role.ADMIN].encode()))
+        assert (await reader.readline()).split()[1] == status
+        writer.close()
+        await writer.wait_closed()
+    assert not [each for each in caplog.records if each.exc_info]
