@@ -18,6 +18,7 @@ from pki_tools.tree import PkiOptions, PkiTree, make_pki
 from tests.net.tls_support import Make, echo, join, serving
 from v2g.errors import TlsError, TransportError
 from v2g.iso15118.sdp import TCP_PORTS
+from v2g.net import tls
 from v2g.net.tls import ISO15118_20, TlsProfile, TlsStream, connect, serve
 from v2g.net.tls_channel import Channel, Endpoint
 from v2g.pki.profiles import KeyKind, Role
@@ -248,6 +249,28 @@ async def test_a_handler_that_breaks_is_reported_and_its_connection_closed(tree:
         assert await stream.read(1) == b""
         await stream.close()
     assert [type(error) for error in reported] == [ZeroDivisionError]
+
+
+async def test_many_who_do_not_finish_the_handshake_cannot_keep_others_out(
+    tree: PkiTree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tls, "MAX_HANDSHAKES", 4)
+    async with serving(tree) as server:
+        kept = await join(server, tree)
+        half_open = [await asyncio.open_connection("::1", server.port) for _ in range(12)]
+        last = await join(server, tree)
+        for stream in (kept, last):
+            await stream.write(b"x")
+            assert await stream.read(1) == b"x"
+            await stream.close()
+        dropped = half_open[:8]
+        for reader, writer in dropped:
+            with suppress(ConnectionError):
+                assert await reader.read() == b""
+            writer.close()
+        assert len(server.server._tasks) <= 6
+        for _, writer in half_open[8:]:
+            writer.close()
 
 
 async def test_closing_the_server_ends_open_connections(tree: PkiTree) -> None:

@@ -32,6 +32,9 @@ __all__ = ["INTEROP", "ISO15118_20", "PROFILES", "TlsProfile", "TlsServer", "Tls
 HANDSHAKE_SECONDS: Final = 5.0
 """How long a peer may take from TCP connection to finished handshake."""
 
+MAX_HANDSHAKES: Final = 32
+"""How many connections may be without a finished handshake; the oldest makes room, since an honest one is quick."""
+
 CLOSED_HINT: Final = "some peers close without a word when they share none of our groups: see security_profile"
 
 _CLOSE_SECONDS: Final = 1.0
@@ -155,6 +158,7 @@ class TlsServer:
         self._on_failure = on_failure
         self._timeout = timeout
         self._tasks: set[asyncio.Task[None]] = set()
+        self._handshakes: dict[asyncio.Task[None], None] = {}  # in the order in which they began
         self._server: asyncio.Server | None = None
 
     @property
@@ -188,12 +192,18 @@ class TlsServer:
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.create_task(self._serve_one(reader, writer))
         self._tasks.add(task)
+        self._handshakes[task] = None
+        if len(self._handshakes) > MAX_HANDSHAKES:
+            oldest = next(iter(self._handshakes))
+            del self._handshakes[oldest]
+            oldest.cancel()
         # However the task ends, even cancelled before its first step, the socket must not stay open.
         task.add_done_callback(lambda _: writer.transport.abort())
         task.add_done_callback(self._done)
 
     def _done(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
+        self._handshakes.pop(task, None)
         if not task.cancelled() and task.exception() is not None:
             context = {"message": "TLS connection handler failed", "exception": task.exception(), "task": task}
             task.get_loop().call_exception_handler(context)
@@ -212,6 +222,9 @@ class TlsServer:
                 self._on_failure(error)
             await _linger(reader, writer)
             return
+        task = asyncio.current_task()
+        assert task is not None
+        self._handshakes.pop(task, None)
         stream = TlsStream(channel, reader, writer)
         try:
             await self._handler(stream)
