@@ -266,17 +266,17 @@ def put_string(acc: int, value: str, longest: int | None) -> int:
 
 
 def put_characters(acc: int, value: str) -> int:
-    """Append code points (EXI 7.1.10). Every 64 characters are gathered apart, so that long text stays linear."""
-    for start in range(0, len(value), 64):
-        part = 1
-        for character in value[start : start + 64]:
-            code = ord(character)
-            if 0xD800 <= code <= 0xDFFF:
-                raise Refusal(f"{code:#x} is half a character")
-            part = put_varint(part, code)
-        size = part.bit_length() - 1
-        acc = acc << size | part ^ 1 << size
-    return acc
+    """Append code points (EXI 7.1.10)."""
+    octets = bytearray()
+    for character in value:
+        code = ord(character)
+        if 0xD800 <= code <= 0xDFFF:
+            raise Refusal(f"{code:#x} is half a character")
+        while code > 127:
+            octets.append(128 | code & 127)
+            code >>= 7
+        octets.append(code)
+    return acc << 8 * len(octets) | int.from_bytes(octets)
 
 
 def put_binary(acc: int, value: bytes, shortest: int, longest: int | None) -> int:

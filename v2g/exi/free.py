@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import msgspec
 
-from v2g.exi.bits import Output, Reader, Refusal, put_characters, put_string, put_varint
+from v2g.exi.bits import FLUSH_BITS, Output, Reader, Refusal, flush, put_characters, put_string, put_varint
 from v2g.exi.declare import Alt, AnyAttribute, AnyElement, Element, Many, Maybe, Part, Seq, Wildcard
 from v2g.exi.model import Model, QName
 from v2g.exi.names import XSD_ANY_TYPE, XSI_TYPE, Names
@@ -209,6 +209,8 @@ class FreePlan:
             code, after = self._code(state, item)
             acc = acc << (skipped + state.size).bit_length() | skipped + code
             acc = self._put(acc, item, out)
+            if acc.bit_length() > FLUSH_BITS:
+                acc = flush(acc, out)
             state, skipped = (state if after is None else self.states[after]), 0
         if not state.can_end:
             raise Refusal("the content is not complete")
@@ -234,7 +236,7 @@ class FreePlan:
         if isinstance(item, str):
             return put_string(acc, item, None)
         if isinstance(item, AnyElement):
-            return put_any(acc, item, out.names, 0)
+            return put_any(acc, item, out, 0)
         return self.encoders[item.__class__](acc, item, out)
 
 
@@ -299,8 +301,8 @@ def _open_name(reader: Reader) -> QName:
 
 def _read_name(reader: Reader) -> QName:
     names = reader.names
-    index = reader.take(len(names.uris).bit_length())
-    if index > len(names.uris):
+    index = reader.take(len(names.uris.entries).bit_length())
+    if index > len(names.uris.entries):
         raise Refusal("a namespace that is in no table")
     if index == 0:
         uri = reader.characters(reader.varint(32))
@@ -308,9 +310,9 @@ def _read_name(reader: Reader) -> QName:
             raise Refusal("a namespace that is in the table is spelled out")
         names.add_uri(uri)
     else:
-        uri = names.uris[index - 1]
+        uri = names.uris.entries[index - 1]
     reader.note(f"namespace {uri or 'none'}")
-    known = names.locals[uri]
+    known = names.locals[uri].entries
     size = reader.varint(32)
     if size == 0:
         if not known:
@@ -328,8 +330,9 @@ def _read_name(reader: Reader) -> QName:
     return QName(name, uri)
 
 
-def put_any(acc: int, element: AnyElement, names: Names, depth: int) -> int:
+def put_any(acc: int, element: AnyElement, out: Output, depth: int) -> int:
     """Append an undeclared element after its event code, as xsd:anyType."""
+    names = out.names
     if depth >= MAX_DEPTH:
         raise Refusal(f"undeclared elements nest deeper than {MAX_DEPTH}")
     if names.is_closed(element.namespace):
@@ -348,10 +351,14 @@ def put_any(acc: int, element: AnyElement, names: Names, depth: int) -> int:
         acc = acc << len(events).bit_length() | events.index(_ATTRIBUTE)
         acc = _put_name(acc, QName(attribute.name, attribute.namespace), names)
         acc = put_string(acc, attribute.value, None)
+        if acc.bit_length() > FLUSH_BITS:
+            acc = flush(acc, out)
     for item in element.content:
         code = events.index(_ELEMENT if isinstance(item, AnyElement) else _TEXT)
         acc = acc << len(events).bit_length() | code
-        acc = put_any(acc, item, names, depth + 1) if isinstance(item, AnyElement) else put_string(acc, item, None)
+        acc = put_any(acc, item, out, depth + 1) if isinstance(item, AnyElement) else put_string(acc, item, None)
+        if acc.bit_length() > FLUSH_BITS:
+            acc = flush(acc, out)
         events = _ANY_TYPE_CONTENT
     return acc << len(events).bit_length() | events.index(_END)
 
@@ -360,15 +367,15 @@ def _put_name(acc: int, qname: QName, names: Names) -> int:
     name, uri = qname
     if not _XML_NAME.fullmatch(name):
         raise Refusal(f"{name!r} is no name")
-    width = len(names.uris).bit_length()
+    width = len(names.uris.entries).bit_length()
     if uri in names.locals:
-        acc = acc << width | names.uris.index(uri) + 1
+        acc = acc << width | names.uris.place(uri) + 1
     else:
         acc = put_varint(acc << width, len(uri))
         acc = put_characters(acc, uri)
         names.add_uri(uri)
     known = names.locals[uri]
     if name in known:
-        return acc << 8 + (len(known) - 1).bit_length() | known.index(name)
+        return acc << 8 + (len(known.entries) - 1).bit_length() | known.place(name)
     names.add_local(uri, name)
     return put_characters(put_varint(acc, len(name) + 1), name)

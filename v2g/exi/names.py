@@ -1,5 +1,6 @@
 """String tables for the names of undeclared elements (EXI 7.3): only wildcards use them."""
 
+from collections.abc import Iterable
 from functools import cache
 from typing import Final
 
@@ -26,6 +27,28 @@ _BUILT_IN: Final = {
 """Initial entries of the string tables (EXI appendix D)."""
 
 
+class Table:
+    """Entries in the order in which they were added, and their places."""
+
+    __slots__ = ("_places", "entries")
+
+    def __init__(self, entries: Iterable[str] = ()) -> None:
+        self.entries = list(entries)
+        self._places = {entry: place for place, entry in enumerate(self.entries)}
+
+    def __contains__(self, entry: str) -> bool:
+        return entry in self._places
+
+    def add(self, entry: str) -> None:
+        """Append an entry. One that is spelled out again gets a second place, which encoders do not use."""
+        self._places.setdefault(entry, len(self.entries))
+        self.entries.append(entry)
+
+    def place(self, entry: str) -> int:
+        """Return the place of an entry."""
+        return self._places[entry]
+
+
 class Names:
     """Namespaces and local names seen so far in one stream.
 
@@ -36,13 +59,13 @@ class Names:
     __slots__ = ("_closed", "locals", "typed", "uris")
 
     def __init__(self, schema: Schema) -> None:
-        closure = schema.closure()
-        self.uris = [*_BUILT_IN, *sorted(each.uri for each in closure)]
-        self._closed: Final = frozenset(self.uris[1:])
-        self.locals: dict[str, list[str]] = {uri: _BUILT_IN.get(uri, "").split() for uri in self.uris}
-        self.typed: set[QName] = set()
+        uris = [*_BUILT_IN, *sorted(each.uri for each in schema.closure())]
+        self.uris: Final = Table(uris)
+        self._closed: Final = frozenset(uris[1:])
+        self.locals: Final = {uri: Table(_BUILT_IN.get(uri, "").split()) for uri in uris}
+        self.locals[""] = Table(_names_without_namespace(schema))
+        self.typed: Final[set[QName]] = set()
         """Undeclared elements that have had an xsi:type: their built-in grammars have learned it (EXI 8.4.3)."""
-        self.locals[""] = list(_names_without_namespace(schema))
 
     def is_closed(self, uri: str) -> bool:
         """Whether the namespace is built in or one of a schema, so that no undeclared element is in it."""
@@ -50,12 +73,12 @@ class Names:
 
     def add_uri(self, uri: str) -> None:
         """Remember a namespace."""
-        self.uris.append(uri)
-        self.locals[uri] = []
+        self.uris.add(uri)
+        self.locals[uri] = Table()
 
     def add_local(self, uri: str, name: str) -> None:
         """Remember a local name."""
-        self.locals[uri].append(name)
+        self.locals[uri].add(name)
 
 
 @cache
