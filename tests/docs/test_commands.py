@@ -102,7 +102,7 @@ class Reader:
     def _adapt(self, text: str) -> str:
         for port, free in self._ports.items():
             text = re.sub(rf"\b{port}\b", free, text)
-        return re.sub(r"\bv2g demo(?= --(?:scenario|folder|json))", f"v2g demo --time-scale {SCALE}", text)
+        return re.sub(r"\bv2g demo(?= --(?:scenario|folder|json)\b)", f"v2g demo --time-scale {SCALE}", text)
 
     def _script(self, command: Command) -> str:
         """Return a script that takes up the shell's variables and folder, and leaves them for the next command."""
