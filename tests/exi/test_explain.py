@@ -11,10 +11,15 @@ from tests.exi.test_codec import ANY_FRAGMENT, clark
 from tests.exi.test_vectors import VECTORS, ids
 from tests.exi.vectors import Vector
 from v2g.errors import ExiDecodeError
-from v2g.exi import decode, decode_fragment, encode_fragment
+from v2g.exi import Dialect, decode, decode_fragment, encode, encode_fragment
 from v2g.exi.declare import AnyElement, Element, Schema
 from v2g.exi.explain import Explanation, explain
 from v2g.exi.model import QName, model_of
+from v2g.iso15118.messages.acdp import ACDP_DisconnectReq, ElectricalChargingDeviceStatus
+from v2g.iso15118.messages.common_messages import ServiceDiscoveryReq, ServiceIDList
+from v2g.iso15118.messages.common_types import MessageHeader
+from v2g.iso15118.messages.iso2.data_types import EMAID
+from v2g.iso15118.messages.schemas import ACDP, COMMON_MESSAGES, ISO2
 
 
 def bits_of(octets: bytes) -> str:
@@ -107,3 +112,42 @@ def attempt(stream: bytes, vector: Vector) -> tuple[Any, ExiDecodeError | None]:
         return (decode_fragment if vector.fragment else decode)(stream, vector.schema), None
     except ExiDecodeError as error:
         return None, error
+
+
+def test_fragments_of_a_name_with_several_types_are_explained() -> None:
+    """Their grammar allows every name of the schema (EXI 8.5.3)."""
+    octets = encode_fragment(EMAID(value="DE8AA1A2B3C4D5", id="id1"), ISO2, name="eMAID")
+    explanation = explain(octets, ISO2, is_fragment=True)
+    assert explanation.error is None
+    assert joined(explanation) == bits_of(octets)
+    assert told(explanation) == ["id1", "DE8AA1A2B3C4D5"]
+    assert [step.event for step in explanation.steps if step.event] == ["SE(eMAID)", "AT(Id)", "CH", "EE", "ED"]
+
+
+HEADER = MessageHeader(session_id=bytes(8), time_stamp=1)
+
+
+@pytest.mark.parametrize(
+    ("dialect", "state", "bits"), [("exi", "ServiceIDList.1", "0"), ("cbexigen", "ServiceIDList.0+", "01")]
+)
+def test_full_lists_of_cbexigen_are_explained(dialect: str, state: str, bits: str) -> None:
+    """Its last item is followed by the end in the state of one more item."""
+    message = ServiceDiscoveryReq(header=HEADER, supported_service_ids=ServiceIDList(service_id=tuple(range(1, 17))))
+    octets = encode(message, dialect=Dialect(dialect))
+    explanation = explain(octets, COMMON_MESSAGES)
+    assert explanation.element == message
+    assert joined(explanation) == bits_of(octets)
+    assert told(explanation) == values(message)
+    last = next(step for step in reversed(explanation.steps) if step.path.endswith("SupportedServiceIDs"))
+    assert (last.state, last.bits) == (state, bits)
+
+
+def test_swapped_codes_of_cbexigen_are_explained() -> None:
+    message = ACDP_DisconnectReq(
+        header=HEADER, ev_electrical_charging_device_status=ElectricalChargingDeviceStatus.State_B
+    )
+    octets = encode(message, dialect=Dialect.CBEXIGEN)
+    explanation = explain(octets, ACDP, dialect=Dialect.CBEXIGEN)
+    assert explanation.name == "ACDP_DisconnectReq"
+    assert explanation.element == message
+    assert told(explanation) == values(message)

@@ -4,6 +4,7 @@ The page is well-formed XML, loads nothing, and is complete without its script, 
 pointing at a bit or an element shows the other.
 """
 
+import re
 from collections.abc import Iterator
 from html import escape
 from itertools import groupby
@@ -13,6 +14,9 @@ from v2g.exi.explain import Explanation, Step
 from v2g.exi.explain_page import SCRIPT, STYLE
 
 __all__ = ["to_html"]
+
+_NOT_XML: Final = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+"""Characters of text values that no page can hold."""
 
 _LONG: Final = 40
 """A longer run of octets inside one value is shown by its first and last ones."""
@@ -46,7 +50,7 @@ def to_html(explanation: Explanation) -> str:
     size = len(explanation.data)
     grammar = "fragment" if explanation.is_fragment else "document"
     error = f'<p class="error">{escape(str(explanation.error))}</p>' if explanation.error else ""
-    return (
+    page = (
         f'<!DOCTYPE html>\n<html lang="en" xmlns="http://www.w3.org/1999/xhtml"><head><meta charset="utf-8"/>'
         f'<meta name="viewport" content="width=device-width"/><title>{title}, bit by bit</title>'
         f"<style>{STYLE}</style></head>\n<body><header><h1>{title}</h1>"
@@ -56,6 +60,7 @@ def to_html(explanation: Explanation) -> str:
         f'<section id="tree"><h2>Elements; open one for grammar states and event codes</h2><div>{_tree(explanation)}'
         f"</div></section></main>\n<script>//<![CDATA[\n{SCRIPT}//]]></script></body></html>\n"
     )
+    return _NOT_XML.sub("\ufffd", page)
 
 
 # Octets
@@ -197,6 +202,7 @@ def _choices(step: Step) -> str:
         for number, each in enumerate(step.choices)
     ]
     if len(shown) > 16:
-        near = range(max(0, (step.code or 0) - 5), min(len(shown), (step.code or 0) + 6))
+        middle = min(step.code or 0, len(shown) - 1)
+        near = range(max(0, middle - 5), min(len(shown), middle + 6))
         shown = [*(["…"] if near[0] else []), *(shown[each] for each in near), f"… {len(shown)} in all"]
     return f'<br/><span class="choices">{", ".join(shown)}</span>'

@@ -217,7 +217,8 @@ def _read_value(value: Any, event: Event, path: str) -> Any:
     expected: type = {"boolean": bool, "bits": int, "unsigned": int, "integer": int}.get(simple.kind, str)
     fits = isinstance(value, expected) and not (expected is int and isinstance(value, bool))
     if not fits:
-        raise ExiEncodeError(f"{_kind(value)} where {simple.kind} is declared", path=path)
+        words = {bool: "a boolean", int: "an integer"}.get(expected, "a string")
+        raise ExiEncodeError(f"{_kind(value)} where {words} is expected", path=path)
     try:
         if simple.kind == "binary":
             return bytes.fromhex(value) if simple.hexadecimal else base64.b64decode(value, validate=True)
