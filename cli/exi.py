@@ -18,6 +18,7 @@ from cli.exi_types import type_named
 from v2g.errors import ConfigError
 from v2g.exi import Dialect
 from v2g.exi.declare import Schema
+from v2g.exi.explain_states import State, grammar_of, relaxed_names, relaxed_states, root_state
 
 app = typer.Typer(
     help="Read, write and explain EXI messages.",
@@ -206,23 +207,12 @@ def grammar(
     Examples: `v2g exi grammar DC_ChargeLoopReq`, `v2g exi grammar DC_ChargeLoopReq --source`, `v2g exi grammar -n dc`
     """
     from v2g.exi.explain_source import readable_source
-    from v2g.exi.explain_states import grammar_of, root_state
 
     schema = _schema(namespace)
-    if name is None:
-        if schema is None:
-            raise ConfigError("neither a name nor a namespace", hint="v2g exi grammar DC_ChargeLoopReq, or -n dc")
-        states = [root_state(schema, is_fragment=fragment)]
-        found = [(states[0], [""] * len(states[0].productions))]
-        title = schema.uri
-    else:
-        kind = type_named(name, schema)
-        if source:
-            _print_source(readable_source(kind))
-            return
-        of = grammar_of(kind)
-        found = [(state, [of.then(each) for each in state.productions]) for _, state in of.states()]
-        title = f"{kind.__name__} ({kind.__module__})"
+    if source and name is not None:
+        _print_source(readable_source(type_named(name, schema)))
+        return
+    title, found = _states(name, schema, is_fragment=fragment)
     if not json:
         print_states(title, found)
         return
@@ -232,6 +222,20 @@ def grammar(
             for each, then in zip(state.productions, following, strict=True)
         ]
         _print({"state": state.name, "bits": state.width, "productions": events})
+
+
+def _states(name: str | None, schema: Schema | None, *, is_fragment: bool) -> tuple[str, list[tuple[State, list[str]]]]:
+    """Return a title, and states with the names of those after each production."""
+    if name is None and schema is None:
+        raise ConfigError("neither a name nor a namespace", hint="v2g exi grammar DC_ChargeLoopReq, or -n dc")
+    if name is not None and not (schema and is_fragment and name in relaxed_names(schema)):
+        kind = type_named(name, schema)
+        of = grammar_of(kind)
+        states = [(state, [of.then(each) for each in state.productions]) for _, state in of.states()]
+        return f"{kind.__name__} ({kind.__module__})", states
+    assert schema is not None
+    begin = (root_state(schema, is_fragment=is_fragment),) if name is None else relaxed_states(schema, name)
+    return schema.uri, [(state, [""] * len(state.productions)) for state in begin]
 
 
 def _print_source(text: str) -> None:

@@ -231,6 +231,29 @@ def test_documents_begin_with_their_codes(v2g: Run) -> None:
     assert fragment["productions"][-1] == {"code": 46, "event": "ED", "type": "", "then": ""}
 
 
+def test_names_with_several_types_have_a_grammar_in_fragments(v2g: Run) -> None:
+    start, after = lines(v2g("exi", "grammar", "eMAID", "-n", "iso2", "--fragment", "--json").output)
+    assert (start["bits"], after["bits"]) == (9, 8)
+    assert {"code": 4, "event": "AT(Id)", "type": "", "then": ""} in start["productions"]
+    octets = "80ec0202b4b218c00411114b505090cb4c4c8ccd0d4d8dfd3d00"
+    assert v2g("exi", "decode", "--fragment", octets).output.strip().endswith('Id="id1">DE-ABC-1234567</iso2b:eMAID>')
+    assert (
+        v2g("exi", "encode", "--fragment", v2g("exi", "decode", "--fragment", octets).output).output.strip() == octets
+    )
+
+
+def test_peers_of_cbexigen_are_spoken_to_in_their_dialect(v2g: Run) -> None:
+    message = """{"ACDP_DisconnectReq": {"Header": {"SessionID": "ABCDEF0123456789", "TimeStamp": 1700000000},
+        "EVElectricalChargingDeviceStatus": "State_B"}}"""
+    plain = v2g("exi", "encode", message).output.strip()
+    theirs = v2g("exi", "encode", message, "--dialect", "cbexigen").output.strip()
+    assert plain != theirs
+    for octets, dialect in ((plain, "exi"), (theirs, "cbexigen")):
+        done = v2g("exi", "decode", octets, "-n", "acdp", "--dialect", dialect, "--to", "json")
+        assert json.loads(done.output) == json.loads(message)
+        assert "SE(ACDP" in v2g("exi", "explain", octets, "-n", "acdp", "--dialect", dialect).output
+
+
 def test_every_type_has_a_grammar_and_readable_source(v2g: Run) -> None:
     done = v2g("exi", "grammar", "DC_ChargeLoopReq", "--source")
     assert done.code == 0

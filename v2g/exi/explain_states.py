@@ -25,6 +25,7 @@ __all__ = [
     "describe",
     "grammar_of",
     "only_text",
+    "relaxed_names",
     "relaxed_states",
     "root_state",
     "simple_states",
@@ -207,6 +208,11 @@ def root_state(schema: Schema, *, is_fragment: bool) -> State:
     if is_fragment:
         productions.append(Production(len(productions), "ED"))
     return State("FragmentContent" if is_fragment else "DocContent", tuple(productions))
+
+
+def relaxed_names(schema: Schema) -> list[str]:
+    """Return the names that have several types in fragments, and therefore a grammar of their own there."""
+    return [name.local for name in fragment(schema).relaxed]
 
 
 @cache
