@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -24,6 +25,9 @@ PORTS = ("9443", "8443", "15118")
 
 PATIENCE_S = 60
 
+TOOLS = ("curl", "jq", "openssl")
+"""Programs that documents use and that a machine may lack."""
+
 
 def _documents() -> Iterator[object]:
     for page in pages():
@@ -35,6 +39,10 @@ def _documents() -> Iterator[object]:
 @pytest.mark.e2e
 @pytest.mark.parametrize("todo", list(_documents()))
 def test_a_document_does_what_it_says(todo: list[Step], tmp_path: Path) -> None:
+    words = {word for step in todo if isinstance(step, Command) for word in re.findall(r"\w+", step.text)}
+    for tool in words.intersection(TOOLS):
+        if shutil.which(tool) is None:
+            pytest.skip(f"{tool} is not installed (Debian package {tool})")
     reader = Reader(tmp_path)
     try:
         for step in todo:
