@@ -18,6 +18,7 @@ from evcc.app import Vehicle, Wires
 from evcc.config import EvccConfig, load_config
 from evcc.core.settings import ProgramStep
 from evcc.hardware import SimulatedVehicle
+from v2g.errors import V2GError
 from v2g.net.clock import Clock
 from v2g.net.dc_line import VehicleDcLine
 from v2g.net.events import EventLog
@@ -31,6 +32,9 @@ PROGRAM = (ProgramStep(do="charge", for_s=6), ProgramStep(do="discharge", for_s=
 
 HAND_S = 0.05
 """A hand needs a moment to pull the plug, and to put it in again."""
+
+FAILED_S = 1.0
+"""After a failed session the charger shows a restart on its pilot, which is no time for the next vehicle to come."""
 
 
 def main(config: Annotated[Path, typer.Option()], events: Annotated[Path, typer.Option()]) -> None:
@@ -47,8 +51,11 @@ async def _serve(config: EvccConfig, events: Path) -> None:
     clock = Clock(config.clock)
     observe = EventLog("evcc", clock, events)
     while await asyncio.to_thread(sys.stdin.readline):
-        reason = await _session(config, clock, observe)
-        await asyncio.sleep(HAND_S)
+        try:
+            reason = await _session(config, clock, observe)
+        except V2GError as error:
+            reason = type(error).__name__
+        await asyncio.sleep(HAND_S if reason == "finished" else FAILED_S)
         sys.stdout.write(f"{reason}\n")
         sys.stdout.flush()
     observe.close()
