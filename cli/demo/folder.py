@@ -209,25 +209,21 @@ max_command_validity_ms = {COMMAND_MS}
 {self._clock()}""",
         )
 
+    def _uplink(self, api_port: int) -> str:
+        """Return where telemetry goes: to the broker, or to the back end where there is none."""
+        where = (
+            f'[telemetry.mqtt]\nhost = "127.0.0.1"\nport = {self.mqtt_port}\nclient_id = "{PSEUDONYM}"'
+            if self.mqtt_port
+            else f'[telemetry.http]\nurl = "https://127.0.0.1:{api_port}/telemetry"'
+        )
+        return f"""{where}
+ca = "pki/csms/root.pem"
+chain = "pki/csms/gateway/chain.pem"
+key = "pki/csms/gateway/leaf.key"
+"""
+
     def evcc_config(self, *, sdp_port: int, api_port: int) -> Path:
         """Write evcc.toml."""
-        uplink = (
-            f"""[telemetry.mqtt]
-host = "127.0.0.1"
-port = {self.mqtt_port}
-client_id = "{PSEUDONYM}"
-ca = "pki/csms/root.pem"
-chain = "pki/csms/gateway/chain.pem"
-key = "pki/csms/gateway/leaf.key"
-"""
-            if self.mqtt_port
-            else f"""[telemetry.http]
-url = "https://127.0.0.1:{api_port}/telemetry"
-ca = "pki/csms/root.pem"
-chain = "pki/csms/gateway/chain.pem"
-key = "pki/csms/gateway/leaf.key"
-"""
-        )
         return self.write(
             "evcc.toml",
             f"""[vehicle]
@@ -278,6 +274,6 @@ for_s = 2100
 ev = "{PSEUDONYM}"
 outbox = "telemetry.sqlite3"
 
-{uplink}
+{self._uplink(api_port)}
 {self._clock()}""",
         )

@@ -57,6 +57,8 @@ async def test_what_arrived_while_the_back_end_was_away_is_delivered_when_it_is_
         async with start(mqtt=source(broker, pki)) as csms:
             while not csms.events("telemetry_stored") or csms.events("telemetry_stored")[-1]["highest"] < 30:
                 await asyncio.sleep(0)
+            stored = sum(each["stored"] for each in csms.events("telemetry_stored")[-1:])
+            assert stored == 30
     await gateway.close()
 
 
@@ -66,4 +68,4 @@ async def test_a_broker_that_is_away_does_not_keep_the_back_end_from_starting(
     nobody = source(Broker(1, broker.process), pki)
     async with start(mqtt=nobody) as csms:
         await csms.event("broker_unreachable")
-        await csms.event("ready")
+        assert (await csms.event("ready"))["ocpp_port"]
