@@ -25,6 +25,10 @@ TRIGGERS: Final[dict[str, TriggerReason]] = {
 """OCPP's ReasonEnum of an ended transaction -> its TriggerReasonEnum; anything else is AbnormalCondition."""
 
 
+CONNECTION_S: Final = 120.0
+"""How long a remote start waits for its vehicle, real seconds: TxCtrlr.EVConnectionTimeOut of the device model."""
+
+
 class Backend(Protocol):
     """Carries out the commands of `secc.core.ports` that concern the back end; others do nothing."""
 
@@ -44,9 +48,14 @@ class StationBackend:
     ) -> None:
         self._station, self._meter, self._clock, self._signed = station, meter, clock, signed
         self._remote_start = asyncio.Event()
+        self._remote_until = 0.0
 
     def remote_start(self) -> None:
-        """The back end wants a transaction to start (F02): whoever waits for external identification may go on."""
+        """The back end wants a transaction to start (F02): whoever waits for external identification may go on.
+
+        Or who comes next, but not for ever: later vehicles are others (EVConnectionTimeOut).
+        """
+        self._remote_until = self._clock.monotonic() + CONNECTION_S
         self._remote_start.set()
 
     def execute(self, command: Command) -> Coroutine[Any, Any, Fact | None] | None:
@@ -57,6 +66,7 @@ class StationBackend:
             case ports.AuthorizeExternally(attempt=attempt):
                 return self._await_remote_start(attempt)
             case ports.TransactionStarted(session_id=session_id, emaid=emaid):
+                self._remote_start.clear()
                 self._station.started(session_id, emaid, sample=self._sample())
             case ports.TransactionUpdated():
                 self._station.updated(
@@ -76,6 +86,8 @@ class StationBackend:
         return ports.AuthorizationDecided(command.attempt, ports.AuthorizationStatus(outcome.decision))
 
     async def _await_remote_start(self, attempt: int) -> Fact:
+        if self._clock.monotonic() >= self._remote_until:
+            self._remote_start.clear()
         await self._remote_start.wait()
         self._remote_start.clear()
         return ports.AuthorizationDecided(attempt, ports.AuthorizationStatus.ACCEPTED)

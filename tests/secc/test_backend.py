@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from secc.backend import NoBackend, StationBackend
+from secc.backend import CONNECTION_S, NoBackend, StationBackend
 from secc.core import ports
 from secc.meter import SimulatedMeter
 from v2g.net.clock import Clock
@@ -89,6 +89,32 @@ async def test_external_identification_waits_for_the_back_ends_start() -> None:
     waiting = asyncio.ensure_future(asked)
     await asyncio.sleep(0)
     assert not waiting.done()
+    backend.remote_start()
+    assert await waiting == ports.AuthorizationDecided(1, ports.AuthorizationStatus.ACCEPTED)
+
+
+class Hands(Clock):
+    """A clock that is set by hand."""
+
+    now = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.mark.parametrize("begun", ["too late", "by somebody else", "in time"])
+async def test_a_remote_start_is_for_the_vehicle_that_comes_in_time_and_for_no_other(begun: str) -> None:
+    backend = station_backend(Recorder())
+    backend._clock = clock = Hands()
+    backend.remote_start()
+    if begun == "by somebody else":
+        backend.execute(ports.TransactionStarted("s", "E"))
+    clock.now = CONNECTION_S + 1 if begun == "too late" else CONNECTION_S - 1
+    asked = backend.execute(ports.AuthorizeExternally(attempt=1))
+    assert asked is not None
+    waiting = asyncio.ensure_future(asked)
+    await asyncio.sleep(0)
+    assert waiting.done() is (begun == "in time")
     backend.remote_start()
     assert await waiting == ports.AuthorizationDecided(1, ports.AuthorizationStatus.ACCEPTED)
 
