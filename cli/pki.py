@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
+import msgspec
 import typer
 
 from cli.output import print_json, print_table
@@ -20,7 +21,13 @@ JsonFlag = Annotated[bool, typer.Option("--json", help="One JSON record per line
 @app.command()
 def make(
     directory: Annotated[Path, typer.Argument(help="Folder to fill; must be new or empty unless --force.")],
-    emaid: Annotated[str, typer.Option(help="Contract identifier of the contract certificate.")] = "DEV2GC00000001",
+    emaid: Annotated[
+        str, typer.Option(help="Contract identifier (EMAID) of the contract certificate.")
+    ] = "DEV2GC00000001",
+    evcc_id: Annotated[str, typer.Option(help="EVCCID of the vehicle certificate.")] = "WMIV2GENGINE0000001X",
+    station_id: Annotated[str, typer.Option(help="OCPP identity of the charging station.")] = "CS-V2G-0001",
+    gateway_id: Annotated[str, typer.Option(help="Pseudonym of the telemetry gateway.")] = "ev-0001",
+    host: Annotated[list[str] | None, typer.Option(help="Name or address of back end and broker; repeatable.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace a PKI that is already there.")] = False,
     json: JsonFlag = False,
 ) -> None:
@@ -32,7 +39,10 @@ def make(
 
     if directory.exists() and any(directory.iterdir()) and not force:
         raise ConfigError(f"{directory} is not empty", hint="--force replaces what is there")
-    tree = make_pki(directory, now=datetime.now(UTC), options=PkiOptions(emaid=emaid))
+    options = PkiOptions(emaid=emaid, evcc_id=evcc_id, station_id=station_id, gateway_id=gateway_id)
+    if host:
+        options = msgspec.structs.replace(options, csms_hosts=tuple(host))
+    tree = make_pki(directory, now=datetime.now(UTC), options=options)
     files = sorted(path.relative_to(tree.directory) for path in tree.directory.rglob("*") if path.is_file())
     if json:
         print_json({"directory": str(tree.directory), "files": [str(path) for path in files]})
@@ -87,3 +97,25 @@ def show(
     if rows and rows[0].problem:
         typer.echo(f"{file}: not a {role} certificate: {rows[0].problem}", err=True)
         raise typer.Exit(4)
+
+
+@app.command()
+def staple(
+    directory: Annotated[Path, typer.Argument(help="Folder of a PKI made by `v2g pki make`.")],
+    revoked: Annotated[bool, typer.Option("--revoked", help="Say that the charger's certificate is revoked.")] = False,
+    json: JsonFlag = False,
+) -> None:
+    """Renew the OCSP answers that chargers staple and back ends check; each is valid for a week.
+
+    A running charger takes the new answer with the next vehicle. Example: `v2g pki staple certs/lab`
+    """
+    from pki_tools.tree import PkiTree, refresh_staple
+
+    tree = PkiTree.load(directory)
+    for leaf in ("secc", "contract"):
+        refresh_staple(tree, now=datetime.now(UTC), leaf=leaf, revoked=revoked and leaf == "secc")
+        path = tree.path(f"{leaf}/ocsp.der")
+        if json:
+            print_json({"file": str(path), "leaf": leaf, "revoked": revoked and leaf == "secc"})
+        else:
+            typer.echo(f"{path}: valid for a week" + (", says revoked" if revoked and leaf == "secc" else ""))

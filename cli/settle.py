@@ -34,7 +34,7 @@ def _anchors(roots: list[Path] | None) -> tuple[bytes, ...] | None:
 def verify(directory: Bundle, root: Roots = None, json: JsonFlag = False) -> None:
     """Recompute everything in a bundle: hash chain, signatures, registers, intervals, prices, certificate chains.
 
-    Example: `v2g settle verify runs/20261120-071500/settlement --root pki/v2g/root.pem --root pki/mo/root.pem`
+    Example: `v2g settle verify runs/TIME/secc/settlements/SESSION --root pki/v2g/root.pem --root pki/mo/root.pem`
 
     Exit code 9 when anything does not hold; the message names file and line.
     """
@@ -54,7 +54,7 @@ def verify(directory: Bundle, root: Roots = None, json: JsonFlag = False) -> Non
 def show(directory: Bundle, json: JsonFlag = False) -> None:
     """Show intervals and priced lines of a bundle; it is verified first.
 
-    Example: `v2g settle show runs/20261120-071500/settlement`
+    Example: `v2g settle show runs/TIME/secc/settlements/SESSION`
     """
     from v2g.net.journal_file import read_files
     from v2g.settlement.bundle import verify_bundle

@@ -16,7 +16,7 @@ from evcc.core.stages import Contract
 from evcc.ecu import BatteryEcu, BatterySnapshot
 from evcc.gateway import Gateway
 from evcc.hardware import BenchLine, BenchPilot, SimulatedVehicle, VehicleHardware
-from v2g.errors import ConfigError, TlsError, V2GError
+from v2g.errors import ConfigError, TimeoutExpired, TlsError, V2GError
 from v2g.net import tls
 from v2g.net.clock import Clock
 from v2g.net.dc_line import VehicleDcLine
@@ -136,13 +136,21 @@ class Vehicle:
             if self.config.link.slac is not None:
                 port = open_link(self.config.link.plc, role="ev", medium=self.wires.medium)
                 link = VehicleLink(port, pilot, self.config.link.slac, observe=self.observe)
-                await link.ready()
+                await self._ready(link)
             stream = await self._connect()
             return await self._session(stream, self.clock.monotonic() - plugged_at, link, wrap)
         finally:
             if link is not None:
                 link.terminate()
                 link.close()
+
+    async def _ready(self, link: VehicleLink) -> None:
+        wait = self.config.link.wait_s
+        try:
+            await asyncio.wait_for(link.ready(), wait)
+        except TimeoutError:
+            hint = "is the charger running and its control pilot at 5 %?"
+            raise TimeoutExpired("set-up of the data link", wait, hint=hint) from None
 
     async def _connect(self) -> tls.TlsStream:
         config = self.config

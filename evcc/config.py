@@ -38,6 +38,9 @@ class LinkConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Path | None, Meta(description="folder that joins simulated vehicle and charger (pilot, powerline, DC line)")
     ] = None
     name: Annotated[str, Meta(min_length=1, max_length=32, description="this vehicle's name on the medium")] = "ev"
+    wait_s: Annotated[
+        float, Meta(gt=0, le=3600, description="how long after plug-in the charger may take until the link is up, s")
+    ] = 60.0
     slac: Annotated[
         EvSlacConfig | None, Meta(description="match by SLAC before discovery; none for plain Ethernet test benches")
     ] = None

@@ -1,5 +1,6 @@
 """Configuration files: every mistake is named with its line."""
 
+import contextlib
 from pathlib import Path
 from typing import Annotated
 
@@ -54,10 +55,8 @@ def test_a_value_out_of_range_is_refused_with_its_line() -> None:
 
 @given(st.text(max_size=200), st.sampled_from(["c.toml", "c.yaml"]))
 def test_any_text_gives_a_configuration_or_one_configuration_error(text: str, name: str) -> None:
-    try:
-        parse_config(text, Config, name=name)
-    except ConfigError as error:
-        assert str(error).startswith(name)
+    with contextlib.suppress(ConfigError):
+        assert isinstance(parse_config(text, Config, name=name), Config)
 
 
 @pytest.mark.parametrize(

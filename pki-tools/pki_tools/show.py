@@ -1,7 +1,6 @@
 """Say what is in a certificate file: the data behind `v2g pki show FILE`."""
 
 from datetime import datetime
-from typing import Final
 
 import msgspec
 from cryptography import x509
@@ -12,8 +11,6 @@ from v2g.pki.certificates import chain_from_pem, key_kind, load_certificate
 from v2g.pki.ocsp import responder_url
 from v2g.pki.profiles import Role
 from v2g.pki.verify import check_profile
-
-_PEM: Final = b"-----BEGIN CERTIFICATE-----"
 
 
 class CertificateRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,7 +36,7 @@ def describe(data: bytes, *, at: datetime, role: Role | None = None) -> tuple[Ce
 
     `role` asks for a verdict on the first one. Raises CertificateError(malformed).
     """
-    chain = chain_from_pem(data) if _PEM in data else (data,)
+    chain = chain_from_pem(data) if b"-----BEGIN " in data else (data,)
     certificates = [load_certificate(der) for der in chain]
     rows = []
     for index, certificate in enumerate(certificates):

@@ -15,6 +15,7 @@ import pytest
 
 from cli.demo.broker import find_mosquitto
 from cli.demo.scenarios import SCENARIOS
+from pki_tools.tree import PkiTree
 
 SCALE = "900"  # simulated seconds per second: a quarter of an hour passes in one
 
@@ -191,6 +192,27 @@ def test_every_program_explains_itself_and_refuses_a_bad_configuration(program: 
     done = subprocess.run([sys.executable, "-m", program, "--config", str(config)], capture_output=True, text=True)
     assert done.returncode == 2
     assert "chmod 600" in done.stderr
+
+
+@pytest.mark.e2e
+def test_a_vehicle_without_a_charger_says_so_and_ends(tmp_path: Path, pki: PkiTree) -> None:
+    config = tmp_path / "evcc.toml"
+    config.touch(mode=0o600)
+    config.write_text(
+        f"""[link]
+medium = "medium"
+wait_s = 0.2
+[link.slac]
+[tls]
+chain = "{pki.path("vehicle/chain.pem")}"
+key = "{pki.path("vehicle/leaf.key")}"
+anchors = ["{pki.path("v2g/root.pem")}"]
+"""
+    )
+    done = subprocess.run([sys.executable, "-m", "evcc", "--config", str(config)], capture_output=True, text=True)
+    assert done.returncode == 6
+    assert "is the charger running" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_the_terminal_gets_plain_lines_when_piped(tmp_path: Path) -> None:

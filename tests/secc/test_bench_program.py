@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from pki_tools.tree import PkiTree
-from secc.charger import Charger, assemble
+from secc.app import assemble
+from secc.charger import Charger
 from secc.config import load_config
 from secc.hardware import BenchEvse
 from v2g.errors import ConfigError

@@ -38,8 +38,10 @@ def read_config(path: Path) -> str:
         if mode & 0o077:
             raise ConfigError(f"{path} has mode {mode:04o}: others may read or change it", hint=f"chmod 600 {path}")
         return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: {error}", hint="--help shows an example") from None
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}", hint="--help shows an example") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path}: not UTF-8 text") from None
 
 
 def start_log(level: str) -> None:

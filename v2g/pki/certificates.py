@@ -57,6 +57,9 @@ def chain_from_pem(pem: bytes) -> tuple[bytes, ...]:
     """Return the certificates of a PEM text as DER, in order. Raises CertificateError(malformed), also for none."""
     if len(pem) > MAX_PEM_BYTES:
         raise CertificateError(f"PEM text of {len(pem)} bytes", reason="malformed")
+    if b"-----BEGIN CERTIFICATE-----" not in pem:
+        what = "a private key" if b"PRIVATE KEY-----" in pem else "no certificate"
+        raise CertificateError(f"the PEM text holds {what}", reason="malformed", hint="a certificate is wanted here")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -76,7 +76,8 @@ class _DataLink:
         self.matched = None
         self._observe("down", reason=reason)
         if failed:
-            error = SlacError(FAILURES[reason], answer="Unmatched", hint="`v2g diag plc` shows what is heard")
+            hint = "is the other side on this powerline? events of stage `link` say what was heard"
+            error = SlacError(FAILURES[reason], answer="Unmatched", hint=hint)
             for future in self._waiting:
                 if not future.done():
                     future.set_exception(error)
