@@ -131,7 +131,10 @@ class StationDesk:
 
     def _carry_out(self, effects: tuple[answers.Effect, ...]) -> None:
         for effect in effects:
-            self._carry_out_one(effect)
+            try:
+                self._carry_out_one(effect)
+            except V2GError as error:
+                self._note("not_kept", effect=type(effect).__name__, reason=str(error)[:200])
 
     def _carry_out_one(self, effect: answers.Effect) -> None:
         hooks = self._hooks
@@ -139,8 +142,10 @@ class StationDesk:
             case answers.KeepValue(key=key, value=value):
                 self._state.keep(key, value)
             case answers.KeepProfiles(profiles=profiles):
-                self._state.keep_profiles(profiles)
-                self.limits_changed()
+                try:
+                    self._state.keep_profiles(profiles)
+                finally:
+                    self.limits_changed()  # a full disk is no reason to exceed a limit
             case answers.GridSignalReceived(data=data) if hooks.on_grid_signal:
                 hooks.on_grid_signal(data)
             case answers.StopRemotely(transaction_id=transaction_id) if hooks.on_stop:

@@ -106,9 +106,9 @@ class StationState:
             self._facts[key] = value
 
     def keep_profiles(self, profiles: tuple[Installed, ...]) -> None:
-        """Replace all charging profiles."""
-        self.store.keep_profiles(profiles)
+        """Replace all charging profiles. Raises StoreError; they hold all the same, until the process ends."""
         self.profiles = profiles
+        self.store.keep_profiles(profiles)
 
     def commit(self, step: Step) -> None:
         """Keep a transaction's new state and queue its event."""

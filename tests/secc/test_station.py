@@ -13,6 +13,7 @@ import pytest
 
 from secc.station import EvNeeds, Hooks, MeterSample, Station, StationConfig
 from tests.secc.backend import Backend, backend
+from v2g.errors import StoreError
 from v2g.net.clock import Clock, ClockConfig
 from v2g.observe import Observe
 from v2g.ocpp.profiles import Allowance
@@ -398,6 +399,26 @@ def profile(purpose: str, **changes: Any) -> dict[str, Any]:
         }],
         **changes,
     }  # fmt: skip
+
+
+async def test_a_limit_that_cannot_be_kept_is_obeyed_all_the_same(
+    tmp_path: Path, csms: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fixture = Fixture(tmp_path, csms.port)
+
+    def full(*_: Any) -> None:
+        raise StoreError("database or disk is full")
+
+    async with fixture.running() as station:
+        await station.online.wait()
+        monkeypatch.setattr(station._state.store, "keep_profiles", full)
+        answer = await csms.ask(
+            "SetChargingProfile", evse_id=0, charging_profile=profile("ChargingStationMaxProfile", limit=5_000.0)
+        )
+        assert answer.status == "Accepted"
+        await fixture.until(lambda: bool(fixture.limits))
+        assert fixture.limits[0][1].charge_w == 5_000
+        assert "not_kept" in [each.name for each in fixture.events]
 
 
 async def test_charging_profiles_become_limits_and_survive_a_restart(tmp_path: Path, csms: Backend) -> None:
