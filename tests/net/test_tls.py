@@ -339,3 +339,13 @@ def test_a_flipped_bit_never_leads_to_an_unverified_connection(
     for channel, name in ((client, "secc"), (server, "vehicle")):
         if channel.peer is not None:
             assert channel.peer.der == tree.chain(name)
+
+
+async def test_an_ocsp_answer_that_cannot_be_read_is_named_and_the_server_goes_on(tree: PkiTree) -> None:
+    def gone() -> bytes:
+        raise FileNotFoundError(2, "No such file or directory")
+
+    async with serving(tree, staple=gone) as server:
+        with suppress(TransportError):
+            await (await join(server, tree)).close()
+        assert await server.failure() == "staple_unreadable"

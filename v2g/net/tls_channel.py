@@ -154,6 +154,10 @@ class Channel:
             return False
         except SSL.Error as error:
             raise self._named(error) from None
+        except OSError as error:
+            raise TlsError(
+                f"no OCSP answer to staple: {error}", reason="staple_unreadable", hint="see tls.ocsp"
+            ) from None
         if self.peer is None:  # nobody was judged, so nobody is trusted
             raise TlsError("the peer showed no certificate", reason="peer_certificate_missing")
         return True
