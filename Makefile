@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check unit interop bench docs clean help
+.PHONY: demo test check unit interop fuzz bench docs clean help
 
 help:             ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 18
@@ -24,6 +24,11 @@ unit: $(VENV)/dev
 
 interop: $(VENV)/dev ## every EXI message type and the independent ISO 15118 peer, at length
 	$(BIN)/pytest -m "interop" $(ARGS)
+
+fuzz: $(VENV)/dev  ## broken EXI messages and texts, five minutes each
+	$(BIN)/pip install -q --disable-pip-version-check -e '.[fuzz]'
+	$(BIN)/python -m tests.fuzz.exi stream $(or $(FUZZ_SECONDS),300)
+	$(BIN)/python -m tests.fuzz.exi text $(or $(FUZZ_SECONDS),300)
 
 bench: $(VENV)/dev ## the figures that README and docs quote
 	$(BIN)/python -m benchmarks $(ARGS)

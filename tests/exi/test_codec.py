@@ -131,6 +131,7 @@ def wrong_values(declared: Any, *, optional: bool) -> list[Any]:
             case "string":
                 wrong += [5, b"text", "\ud800"]
                 wrong += ["x" * (declared.longest + 1)] if declared.longest is not None else []
+                wrong += ["x" * (declared.shortest - 1)] if declared.shortest else []
             case "binary":
                 wrong += [5, "text"]
                 wrong += [bytes(declared.longest + 1)] if declared.longest is not None else []

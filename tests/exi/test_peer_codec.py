@@ -72,6 +72,7 @@ def test_empty_values_are_read_in_both_forms(peer_codec: PeerCodec) -> None:
 
 
 @pytest.mark.interop
+@pytest.mark.long
 @pytest.mark.parametrize("subject", [*MESSAGES, *SIGNED], ids=label)
 def test_every_message_and_signed_element(peer_codec: PeerCodec, subject: Subject) -> None:
     instances = [*subject.edges(), *draw(subject.strategy(NOT_EMPTY), INSTANCES)]
@@ -80,6 +81,7 @@ def test_every_message_and_signed_element(peer_codec: PeerCodec, subject: Subjec
 
 
 @pytest.mark.interop
+@pytest.mark.long
 @SCHEMAS
 def test_every_fragment(peer_codec: PeerCodec, schema: Schema) -> None:
     for subject in fragments(schema):
@@ -87,6 +89,7 @@ def test_every_fragment(peer_codec: PeerCodec, schema: Schema) -> None:
 
 
 @pytest.mark.interop
+@pytest.mark.long
 @SCHEMAS
 def test_every_list_filled_to_its_maximum(peer_codec: PeerCodec, schema: Schema) -> None:
     seen: set[type[Element]] = set()

@@ -254,11 +254,11 @@ def put_varint(acc: int, value: int) -> int:
     return acc << 8 | value
 
 
-def put_string(acc: int, value: str, longest: int | None) -> int:
-    """Append a string with its length; `longest` is in characters."""
+def put_string(acc: int, value: str, longest: int | None, shortest: int = 0) -> int:
+    """Append a string with its length; `longest` and `shortest` are in characters."""
     size = len(value)
-    if longest is not None and size > longest:
-        raise Refusal(f"{size} characters where at most {longest} are allowed")
+    if size < shortest or (longest is not None and size > longest):
+        raise Refusal(f"{size} characters where {_span(shortest, longest)} are allowed")
     acc = put_varint(acc, size + 2)
     if value.isascii():
         return acc << 8 * size | int.from_bytes(value.encode("ascii"))

@@ -159,7 +159,8 @@ class _Encoder:
         match simple.kind:
             case "string":
                 self._flush()
-                source.line(f"a = put_string(a, x, {simple.longest})")
+                shortest = f", {simple.shortest}" if simple.shortest else ""
+                source.line(f"a = put_string(a, x, {simple.longest}{shortest})")
             case "binary":
                 self._flush()
                 source.line(f"a = put_binary(a, x, {simple.shortest}, {simple.longest})")

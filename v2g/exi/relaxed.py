@@ -83,15 +83,11 @@ class RelaxedPlan:
         for code, (field, simple, least) in sorted(self._attributes.items()):
             value = getattr(element, field)
             if value is not None or least:
-                acc = self._put(acc << width | code, value, simple)
+                acc = put_string(acc << width | code, value, simple.longest, simple.shortest)
         value = getattr(element, self._field)
-        acc = self._put(acc << width | self._before + self._content - 1, value, self._text)
+        acc = acc << width | self._before + self._content - 1
+        acc = put_string(acc, value, self._text.longest, self._text.shortest)
         return acc << self._content.bit_length() | self._content - 2
-
-    def _put(self, acc: int, value: str, simple: Simple) -> int:
-        if len(value) < simple.shortest:
-            raise Refusal(f"{len(value)} characters where at least {simple.shortest} are required")
-        return put_string(acc, value, simple.longest)
 
 
 def _text(declared: object) -> Simple:
