@@ -93,6 +93,11 @@ class PowerControl(Session):
         """What the vehicle last said that it bears, and its state of charge."""
         return self._vehicle
 
+    def _at(self, now: float, utc_ms: int) -> bool:
+        """Let UTC run on when the clock is set back: the books do not go back, and no command lives longer for it."""
+        run_on = self._utc_ms + int((now - self._now) * 1000 * self._time_scale) if self._utc_ms else 0
+        return super()._at(now, max(utc_ms, run_on))
+
     # -- the world ----------------------------------------------------------------------------------------------
 
     def _world(self, *, waited: bool) -> World:

@@ -337,3 +337,27 @@ def test_a_vehicle_that_does_not_decide_holds_up_new_terms_for_half_a_second_onl
     assert len(agreed.signed_frames) == offers
     agreed.pass_time(0.02)
     assert len(agreed.signed_frames) == offers + 1
+
+
+def test_a_clock_that_steps_back_does_not_lengthen_a_command(agreed: Bench) -> None:
+    agreed.command(8_000)
+    until, begin = agreed.commands(ports.Journal)[-1].record.until_ms, agreed.now
+    validity_s = (until - agreed.utc_ms) / 1000
+    stepped = False
+    while agreed.now < begin + validity_s + 1:
+        agreed.pass_time(0.25)
+        agreed.go("DC_ChargeLoopReq")
+        if not stepped and agreed.now > begin + validity_s / 2:
+            agreed.utc_ms -= round(validity_s * 250)
+            stepped = True
+    assert agreed.utc_ms < until
+    assert not agreed.reason
+    assert output(agreed).discharge_w == 0
+
+
+def test_the_books_prove_a_session_whose_clock_stepped_back(agreed: Bench) -> None:
+    """Entries are held at the latest time; commands have to be judged at the time that the entries bear."""
+    agreed.utc_ms -= 600_000
+    result = agreed.command(8_000)
+    assert isinstance(result, DischargeResult)
+    assert (result.status, result.effective_w) == (ResultStatus.EXPIRED, 0)
