@@ -90,6 +90,11 @@ class Reader:
         self.n += 8 * _WINDOW
         return self.n
 
+    def refill(self, n: int) -> tuple[int, int]:
+        """Do the same for generated code, of whose copy of the window `n` bits are unread; return it and the window."""
+        self.n = n
+        return self.more(), self.w
+
     def refuse(self, n: int, why: str) -> NoReturn:
         """Report what stands just before the last `n` bits of the window."""
         self.n = n

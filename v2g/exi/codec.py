@@ -1,7 +1,7 @@
 """Encodes and decodes messages: generates functions for a type when it is first used, and explains failures."""
 
-from collections.abc import Callable, Iterable
-from functools import cache
+from collections.abc import Callable
+from functools import cache, partial
 from types import TracebackType
 from typing import Any, Final
 
@@ -14,7 +14,7 @@ from v2g.exi.decoder import write_decoder
 from v2g.exi.encoder import write_encoder
 from v2g.exi.free import FreePlan
 from v2g.exi.grammar import Roots, document, fragment
-from v2g.exi.model import Model, QName, Simple, leaves, model_of
+from v2g.exi.model import Model, QName, Simple, model_of
 from v2g.exi.source import Source
 from v2g.exi.validate import find_fault
 
@@ -91,7 +91,7 @@ def _encode(
     out = Output(schema, loose=loose)
     try:
         acc = (256 | HEADER) << roots.width | code
-        if name in roots.relaxed:
+        if roots.relaxed and name in roots.relaxed:
             acc = roots.relaxed[name].encode(acc, element)
         else:
             acc = _encoder(type(element))(acc, element, out)
@@ -133,7 +133,10 @@ def _read(reader: Reader, data: bytes, roots: Roots, dialect: Dialect, *, is_fra
         if dialect is not Dialect.EXI and not is_fragment:
             name = swapped(name)
         path = name.local
-        element = _read_element(reader, roots, name)
+        function = roots.readers.get(name)
+        if function is None:
+            function = roots.readers[name] = _reader_of(roots, name)
+        element = function(reader)
         if is_fragment and reader.take(roots.width) != roots.end:
             raise Refusal("the fragment goes on after its element")
         if not 0 <= reader.left < _HEADER_BITS:
@@ -147,13 +150,14 @@ def _read(reader: Reader, data: bytes, roots: Roots, dialect: Dialect, *, is_fra
         raise ExiDecodeError(why, bit_position=position, path=path) from None
 
 
-def _read_element(reader: Reader, roots: Roots, name: QName) -> Element:
+def _reader_of(roots: Roots, name: QName) -> Callable[[Reader], Element]:
+    """Return the function that reads an element after its start. Raises Refusal."""
     if name in roots.relaxed:
-        return roots.relaxed[name].decode(reader)
+        return roots.relaxed[name].decode
     declaration = roots.type_of(name)
     if declaration is None or isinstance(declaration, Simple):
         raise Refusal("the element is abstract, or not a structure")
-    return _decoder(declaration)(reader)
+    return _decoder(declaration)
 
 
 def _path(traceback: TracebackType | None) -> str:
@@ -171,91 +175,79 @@ def _path(traceback: TracebackType | None) -> str:
 _FILE: Final = "<generated from the declarations>"
 
 
-def _parts(model: Model) -> Iterable[tuple[type[Element], bool]]:
-    """Return the complex types that a type uses directly, and whether none of its elements is without one."""
-    for particle in model.particles:
-        for event in particle.events:
-            if isinstance(event.type, type):
-                yield event.type, particle.least > 0 and len(particle.events) == 1
-    if model.content is not None:
-        yield from ((leaf, False) for leaf in leaves(model.content.model))
-
-
 _Decoder = Callable[[Reader], Element]
 _Encoder = Callable[[int, Any, Output], int]
+_Key = tuple[type[Element], str]
+"""Which function: type and prefix."""
 
 
 class _Library:
-    """Generated functions of one kind by type; types share the functions of the types that they use."""
+    """Generated functions by type and prefix; they share the functions of the types that they use."""
 
-    def __init__(self, prefix: str, write: Callable[[Model, Source], None], names: dict[str, object]) -> None:
-        self._prefix = prefix
-        self._write = write
+    def __init__(self, writers: dict[str, Callable[[Model, Source], None]], names: dict[str, object]) -> None:
+        self._writers = writers
         self._names = names
-        self._functions: dict[type[Element], Any] = {}
+        self._functions: dict[_Key, Any] = {}
 
-    def function(self, declaration: type[Element]) -> Any:
-        """Return the function of a type; generate it when it is first asked for."""
-        if declaration not in self._functions:
-            self._generate(declaration)
-        return self._functions[declaration]
+    def function(self, key: _Key) -> Any:
+        """Return a function; generate it when it is first asked for."""
+        if key not in self._functions:
+            self._generate(key)
+        return self._functions[key]
 
-    def _generate(self, declaration: type[Element]) -> None:
-        """Generate the function of a type, and those of the types that each of its elements has inside."""
-        wanted: dict[type[Element], Model] = {}
-        queue = [declaration]
-        for each in queue:  # grows while it is walked
-            if each not in wanted and each not in self._functions:
-                wanted[each] = model_of(each)
-                queue += [part for part, always in _parts(wanted[each]) if always]
+    def _generate(self, key: _Key) -> None:
+        """Generate a function, and those that it calls whenever it is called."""
         source = Source()
-        for model in wanted.values():
-            self._write(model, source)
+        wanted = [key]
+        for declaration, prefix in wanted:  # grows while it is walked
+            self._writers[prefix](model_of(declaration), source)
+            always = [(called, kind) for called, kind, each_time in source.calls.values() if each_time]
+            wanted += [each for each in always if each not in wanted and each not in self._functions]
         scope: dict[str, Any] = {**self._names, **source.names, "_labels": source.labels}
-        parts = {part for model in wanted.values() for part, _ in _parts(model)}
-        for part in parts:
-            self._put(scope, source.name_of(part, self._prefix), part)
+        for name, (declaration, prefix, _) in source.calls.items():
+            self._put(scope, name, (declaration, prefix))
         exec(compile("\n".join(source.lines), _FILE, "exec", dont_inherit=True, optimize=0), scope)  # noqa: S102 - source of our own making
         for each in wanted:
-            self._functions[each] = scope[source.name_of(each, self._prefix)]
+            self._functions[each] = scope[source.name_of(*each)]
         for plan in source.names.values():
             if isinstance(plan, FreePlan):
-                functions: dict[Any, Any] = plan.decoders if self._prefix == "d" else plan.encoders
+                functions: dict[Any, Any] = plan.encoders if "e" in self._writers else plan.decoders
                 for member in {member for state in plan.states for member, _ in state.elements}:
-                    self._put(functions, member, member)
+                    self._put(functions, member, (member, "e" if "e" in self._writers else "d"))
 
-    def _put(self, where: dict[Any, Any], key: Any, declaration: type[Element]) -> None:
-        """Put the function of a type somewhere, or one that puts it there when it is first called.
+    def _put(self, where: dict[Any, Any], name: Any, key: _Key) -> None:
+        """Put a function somewhere, or one that puts it there when it is first called.
 
         Most of what a message may hold it never holds, and compiling is what start-up costs.
         """
-        if declaration in self._functions:
-            where[key] = self._functions[declaration]
+        if key in self._functions:
+            where[name] = self._functions[key]
             return
 
         def first_call(*arguments: Any) -> Any:
-            where[key] = self.function(declaration)
-            return where[key](*arguments)
+            where[name] = self.function(key)
+            return where[name](*arguments)
 
-        where[key] = first_call
+        where[name] = first_call
 
 
 @cache
 def _decoders() -> _Library:
-    return _Library("d", write_decoder, {"Refusal": Refusal})
+    with_start = partial(write_decoder, with_start=True)
+    return _Library({"d": write_decoder, "z": with_start}, {"Refusal": Refusal})
 
 
 @cache
 def _encoders() -> _Library:
     names = ("Refusal", "MAX_INTEGER_BITS", "flush", "put_binary", "put_string", "put_varint")
-    return _Library("e", write_encoder, {name: getattr(bits, name) for name in names})
+    return _Library({"e": write_encoder}, {name: getattr(bits, name) for name in names})
 
 
 def _decoder(declaration: type[Element]) -> _Decoder:
-    function: _Decoder = _decoders().function(declaration)
+    function: _Decoder = _decoders().function((declaration, "d"))
     return function
 
 
 def _encoder(declaration: type[Element]) -> _Encoder:
-    function: _Encoder = _encoders().function(declaration)
+    function: _Encoder = _encoders().function((declaration, "e"))
     return function

@@ -18,15 +18,19 @@ _INLINE_VARINT: Final = 2**21
 """Magnitudes below this take at most three octets and are read without a call."""
 
 
-def write_decoder(model: Model, source: Source) -> None:
-    """Append `def <name>(r)`, which reads one element of the type after its start and returns the struct."""
-    _Decoder(model, source).write()
+def write_decoder(model: Model, source: Source, *, with_start: bool = False) -> None:
+    """Append `def d_<name>(r)`, which reads one element of the type after its start and returns the struct.
+
+    `with_start` appends `def z_<name>(r)` instead. It reads the start, too, where nothing else can stand: one zero bit.
+    """
+    _Decoder(model, source, with_start=with_start).write()
 
 
 class _Decoder:
-    def __init__(self, model: Model, source: Source) -> None:
+    def __init__(self, model: Model, source: Source, *, with_start: bool) -> None:
         self.model = model
         self.source = source
+        self.with_start = with_start
         self.ordinals = Ordinals(model.particles)
         self.zeros_and_fields: list[tuple[int, str]] = []
         """Fixed-width reads not yet written: width and variable, or "" for bits that must be zero."""
@@ -35,24 +39,28 @@ class _Decoder:
         """Bits that the window is known to hold."""
         self.live = False
         """Whether `c` holds the ordinal of the next event."""
+        self.local = False
+        """Whether `n` and `w` hold the state of the reader; a function that was called has left it in the reader."""
 
     def write(self) -> None:
         source, model = self.source, self.model
-        with source.block(f"def {source.name_of(model.type, 'd')}(r):"):
+        with source.block(f"def {source.name_of(model.type, 'z' if self.with_start else 'd')}(r):"):
+            if self.with_start:
+                self._zeros(1)
             if model.content is not None:
+                self._return_to_reader()
                 source.line(f"return {source.plan(model)}.decode(r)")
                 return
             if len(model.particles) == 1 and model.particles[0].events[0].kind is Kind.TEXT:
                 self._text_only(model.particles[0].events[0])
                 return
-            source.line("n = r.n; w = r.w")
             for index, particle in enumerate(model.particles):
                 self._particle(index, particle)
             if not self.live:
                 self._zeros(1)
             self._flush()
             source.label = ""
-            source.line("r.n = n")
+            self._return_to_reader()
             fields = ", ".join(f"{name}={name}" for name in model.type.__struct_fields__)
             source.line(f"return {source.constant(model.type)}({fields})")
 
@@ -60,10 +68,8 @@ class _Decoder:
         """An element that holds nothing but a value, like one of a simple type."""
         source, simple = self.source, event.type
         assert isinstance(simple, Simple)
-        source.line("n = r.n; w = r.w")
         self._element_value(event.field, simple)
-        self._flush()
-        source.line("r.n = n")
+        self._return_to_reader()
         source.line(f"return {source.constant(self.model.type)}({event.field}={event.field})")
 
     def _particle(self, index: int, particle: Particle) -> None:
@@ -71,8 +77,7 @@ class _Decoder:
         several = len(particle.events) > 1
         if not self.live:
             if self.ordinals.is_single(index):
-                self._zeros(1)
-                self._event(particle.events[0]) if not particle.repeated else self._list(index, particle)
+                self._single(index, particle)
                 return
             self._read_code(index)
         if particle.least and not several:
@@ -90,8 +95,23 @@ class _Decoder:
             if not self.live:
                 self._read_code(index + 1)
             self._flush()
+            self._load()
         self.sure = min(sure, self.sure)
         self.live = True
+
+    def _single(self, index: int, particle: Particle) -> None:
+        """Read the only event that is possible, and its value."""
+        event = particle.events[0]
+        if particle.repeated:
+            self._zeros(1)
+            self._list(index, particle)
+        elif isinstance(event.type, type) and not self.zeros_and_fields:
+            # its function reads the zero bit together with what follows
+            self.source.label = event.qname.local
+            self._call(event.field, f"{self.source.call(event.type, 'z', always=True)}(r)")
+        else:
+            self._zeros(1)
+            self._event(event, always=True)
 
     def _present(self, index: int, particle: Particle) -> None:
         """Read the value of an event whose ordinal is in `c`."""
@@ -108,6 +128,7 @@ class _Decoder:
     def _branches(self, particle: Particle, first: int) -> None:
         """Read one of several events."""
         self._flush()
+        self._load()
         sure, left = self.sure, []
         label = self.source.label
         for offset, event in enumerate(particle.events):
@@ -118,6 +139,7 @@ class _Decoder:
             with self.source.block("else:" if last else f"{word} c == {first + offset}:"):
                 self._event(event)
                 self._flush()
+                self._load()
             left.append(self.sure)
         self.sure = min(left)
         self.source.label = label
@@ -128,6 +150,7 @@ class _Decoder:
         name = particle.events[0].field
         first, last = self.ordinals.span(index)
         self._flush()
+        self._load()
         items = f"{name}_items"
         source.line(f"{items} = []")
         if len(particle.events) > 1 and not self.live and self.ordinals.is_single(index):
@@ -139,6 +162,7 @@ class _Decoder:
             else:
                 self._branches(particle, first)
             self._flush()
+            self._load()
             source.line(f"{items}.append({name})")
             if particle.least > 1:
                 self._required_again(f"len({items}) < {particle.least}")
@@ -178,11 +202,12 @@ class _Decoder:
         source.line("break")
         self.sure = sure
 
-    def _event(self, event: Event) -> None:
+    def _event(self, event: Event, *, always: bool = False) -> None:
         source = self.source
         source.label = ("@" if event.kind is Kind.ATTRIBUTE else "") + event.qname.local
         if event.type is None:
             self._flush()
+            self._load()
             source.line("r.refuse(n, 'the head of a substitution group, which is abstract')")
         elif isinstance(event.type, Simple):
             if event.kind is Kind.ELEMENT:
@@ -190,8 +215,7 @@ class _Decoder:
             else:
                 self._value(event.field, event.type)
         else:
-            self._call(event.field, f"{source.name_of(event.type, 'd')}(r)")
-            self.sure = 0
+            self._call(event.field, f"{source.call(event.type, 'd', always=always)}(r)")
 
     def _element_value(self, name: str, simple: Simple) -> None:
         """Read the value of a simple element with the events around it."""
@@ -267,8 +291,21 @@ class _Decoder:
 
     def _call(self, name: str, call: str) -> None:
         self._flush()
-        self.source.line(f"r.n = n; {name} = {call}; n = r.n; w = r.w")
+        self.source.line(f"r.n = n; {name} = {call}" if self.local else f"{name} = {call}")
+        self.local = False
         self.sure = 0
+
+    def _load(self) -> None:
+        """Take the state from the reader if it is there."""
+        if not self.local:
+            self.source.line("n = r.n; w = r.w")
+            self.local = True
+
+    def _return_to_reader(self) -> None:
+        self._flush()
+        if self.local:
+            self.source.line("r.n = n")
+            self.local = False
 
     def _read_code(self, index: int, *, again: bool = False) -> None:
         """Read the code of the next event into `c` as an ordinal; `again` if the particle at `index` may repeat."""
@@ -295,8 +332,9 @@ class _Decoder:
         self.afterwards += afterwards
 
     def _ensure(self, width: int) -> None:
+        self._load()
         if self.sure < width:
-            self.source.line(f"if n < {GUARANTEED_BITS}: r.n = n; n = r.more(); w = r.w")
+            self.source.line(f"if n < {GUARANTEED_BITS}: n, w = r.refill(n)")
             self.sure = GUARANTEED_BITS
 
     def _flush(self) -> None:
@@ -315,6 +353,10 @@ class _Decoder:
     def _extract(self, pieces: list[tuple[int, str]], total: int) -> None:
         if len(pieces) == 1 and pieces[0][1]:
             self.source.line(f"{pieces[0][1]} = w >> n & {(1 << total) - 1}")
+            return
+        if not any(name for _, name in pieces):
+            mask = (1 << total) - 1
+            self.source.line(f"if w >> n & {mask}: r.misplaced(n, w >> n & {mask})")
             return
         self.source.line(f"v = w >> n & {(1 << total) - 1}")
         zeros, at, reads = 0, total, []

@@ -56,7 +56,7 @@ class _Encoder:
             self._choice(index, particle)
         elif particle.least:
             self.source.line(f"x = o.{particle.events[0].field}")
-            self._present(index, particle)
+            self._present(index, particle, always=True)
             self.state = self.ordinals.state(index + 1)
         else:
             self._make_dynamic()
@@ -119,12 +119,12 @@ class _Encoder:
             with source.block(f"if len(items) == {particle.most}{strict}:"):
                 self._enter(index + 1)
 
-    def _present(self, index: int, particle: Particle) -> None:
-        """Append the event and value `x` of a particle."""
+    def _present(self, index: int, particle: Particle, *, always: bool = False) -> None:
+        """Append the event and value `x` of a particle, which `always` says is in every element of the type."""
         first, _ = self.ordinals.span(index)
         if len(particle.events) == 1:
             self._code(first)
-            self._event(particle.events[0])
+            self._event(particle.events[0], always=always)
             return
         members = {
             event.type: (first + offset, event.type) for offset, event in enumerate(particle.events) if event.type
@@ -137,16 +137,16 @@ class _Encoder:
             with self.source.block(f"{word} x.__class__ is {self.source.constant(member)}:"):
                 self._code(ordinal)
                 self._flush()
-                self.source.line(f"a = {self.source.name_of(member, 'e')}(a, x, out)")
+                self.source.line(f"a = {self.source.call(member, 'e')}(a, x, out)")
         self.pieces = []
         self.source.line("else: raise Refusal")
 
-    def _event(self, event: Event) -> None:
+    def _event(self, event: Event, *, always: bool = False) -> None:
         """Append the value `x` of an event whose code has been appended."""
         if not isinstance(event.type, Simple):
             assert event.type is not None
             self._flush()
-            self.source.line(f"a = {self.source.name_of(event.type, 'e')}(a, x, out)")
+            self.source.line(f"a = {self.source.call(event.type, 'e', always=always)}(a, x, out)")
             return
         if event.kind is Kind.ELEMENT:
             self._bits(1, "")

@@ -17,10 +17,10 @@ _WIDTH: Final = 100
 def readable_source(declaration: type[Element]) -> str:
     """Return the decoder and the encoder of a type, as the codec generates and runs them.
 
-    Functions of other types are named, not shown: `d_` reads, `e_` writes. `C_` names a class, `K_` the members of an
-    enumeration by number or the numbers by member, `F_` the automaton of mixed content. In a decoder `w` holds the
-    unread bits, of which there are `n`; in an encoder `a` holds what has been written behind a leading 1, `b` and `k`
-    the first code and the width of the present state.
+    Functions of other types are named, not shown: `d_` reads, `z_` reads the zero bit of the start before, `e_` writes.
+    `C_` names a class, `K_` the members of an enumeration by number or the numbers by member, `F_` the automaton of
+    mixed content. In a decoder `w` holds the unread bits, of which there are `n`; in an encoder `a` holds what has been
+    written behind a leading 1, `b` and `k` the first code and the width of the present state.
     """
     model = model_of(declaration)
     parts = []

@@ -1,10 +1,11 @@
 """Event codes of documents and fragments: every name of a schema and its imports, sorted."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache, cached_property
 from typing import Final
 
 from v2g.errors import ExiEncodeError
+from v2g.exi.bits import Reader
 from v2g.exi.declare import Element, Schema
 from v2g.exi.model import Kind, QName, Simple, leaves, model_of, qname_of, simple_of
 from v2g.exi.relaxed import RelaxedPlan, fits
@@ -26,6 +27,9 @@ class Roots:
         """Bits of an event code."""
         self.end: Final = len(self.names) + 1
         """Code of the end of a fragment."""
+        self.readers: Final[dict[QName, Callable[[Reader], Element]]] = {}
+        """Functions that read an element after its start, by its name; the codec puts them here at first use."""
+        self._chosen: dict[tuple[type[Element], str | None], QName] = {}
         self._by_type: dict[_Type, list[QName]] = {}
         for name in self.names:
             for each in types[name]:
@@ -45,6 +49,12 @@ class Roots:
 
         `name` is a local name or, where two namespaces have it, one in Clark notation: `{namespace}name`.
         """
+        found = self._chosen.get((declaration, name))
+        if found is None:
+            found = self._chosen[declaration, name] = self._choose(declaration, name)
+        return found
+
+    def _choose(self, declaration: type[Element], name: str | None) -> QName:
         names = self.names_of(declaration, name)
         own = qname_of(declaration)
         names = [own] if own in names else names
@@ -117,7 +127,7 @@ def _type(declaration: object) -> _Type:
 
 def _concrete(declaration: _Type) -> _Type:
     """Return None for an abstract type, which no element can have by itself."""
-    return None if isinstance(declaration, type) and model_of(declaration).abstract else declaration
+    return None if isinstance(declaration, type) and declaration.__dict__.get("abstract", False) else declaration
 
 
 def root_name(declaration: type[Element], schema: Schema, name: str | None) -> QName:

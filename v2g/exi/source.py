@@ -53,6 +53,8 @@ class Source:
         self.label = ""
         self.names: dict[str, object] = {}
         """Constants and plans by the names that the lines use."""
+        self.calls: dict[str, tuple[type[Element], str, bool]] = {}
+        """Functions that the lines call, by name: type, prefix, and whether every run calls them."""
         self._indent = ""
 
     def line(self, text: str) -> None:
@@ -68,8 +70,15 @@ class Source:
         yield
         self._indent = self._indent[:-1]
 
+    def call(self, declaration: type[Element], prefix: str, *, always: bool = False) -> str:
+        """Return the name of the generated function of a type, which the next line calls."""
+        name = self.name_of(declaration, prefix)
+        always = always or (name in self.calls and self.calls[name][2])
+        self.calls[name] = (declaration, prefix, always)
+        return name
+
     def name_of(self, declaration: type[Element], prefix: str) -> str:
-        """Return the name of the generated function of a type; `prefix` tells decoders from encoders."""
+        """Return the name of the generated function of a type; `prefix` tells what it does."""
         return f"{prefix}_{schema_of(declaration).prefix}_{declaration.__name__}"
 
     def constant(self, value: object, kind: type | None = None) -> str:
