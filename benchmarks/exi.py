@@ -104,7 +104,8 @@ def measure(*, quick: bool) -> Iterator[Figure]:
 
 
 def _figure(figure: str, value: float, theirs: float | None, peer: _Peer) -> Figure:
-    note = peer.missing or f"p50, warm; {digits(peer.call_us)} µs of the peer's are the call to Java and back"
+    ratio = f"{theirs / value:.0f} times as fast; " if theirs else ""
+    note = peer.missing or f"{ratio}p50, warm; {digits(peer.call_us)} µs of the peer's are the call to Java and back"
     return Figure(name="exi", figure=figure, unit="µs", value=value, peer=JOSEV, peer_value=theirs, note=note)
 
 
