@@ -57,11 +57,14 @@ class ApiToken(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 
 
 class ApiClient(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A client certificate of the HTTP API: `common_name`, its `role`, and which `evs` it may report (all: `["*"]`)."""
+    """A client certificate of the HTTP API: `common_name`, its `role`, and which `evs` it may report.
+
+    Empty: only the vehicle whose pseudonym is the common name. `["*"]`: all.
+    """
 
     common_name: str
     role: Role = Role.GATEWAY
-    evs: tuple[str, ...] = ("*",)
+    evs: tuple[str, ...] = ()
 
 
 class ApiListener(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -223,6 +223,8 @@ class Charger:
         )
         unsubscribe = self.hardware.subscribe(runner.fact)
         intervals = asyncio.create_task(visit.books.close_intervals(visit.interval_closed))
+        intervals.add_done_callback(lambda task: self._books_failed(task, runner))
+        reason = "broke_down"
         try:
             reason = await runner.run()
         finally:
@@ -230,11 +232,17 @@ class Charger:
             unsubscribe()
             intervals.cancel()
             await asyncio.gather(intervals, return_exceptions=True)
-        if self._link is not None:
-            if reason == "finished":
-                self._link.terminate()
-            else:
-                self._link.restart(reason)
+            if self._link is not None:
+                if reason == "finished":
+                    self._link.terminate()
+                else:
+                    self._link.restart(reason)
+
+    def _books_failed(self, task: "asyncio.Task[None]", runner: Runner) -> None:
+        """End the session when intervals cannot be closed any more: no energy moves that cannot be accounted for."""
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.observe(Observe("metering", "books_failed", {"error": str(error)}))
+            runner.abort("books_failed")
 
 
 class Visit:

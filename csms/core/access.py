@@ -82,5 +82,5 @@ def find_certificate(common_name: str, known: Iterable[tuple[str, Role, tuple[st
     """Return who presented a client certificate of this common name. `known`: (common name, role, evs)."""
     for name, role, evs in known:
         if name == common_name:
-            return Principal(name, role, evs)
+            return Principal(name, role, evs or (name,))
     return None

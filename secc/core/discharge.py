@@ -13,6 +13,9 @@ from v2g.settlement.records import TermsOffered, record_of
 
 Commands = list[Command | Observe]
 
+MAX_REJECTIONS: Final = 64
+"""After so many rejected messages nothing more is judged in a session: each costs a signature and a journal entry."""
+
 DECISION_S: Final = 0.5
 """How long a vehicle may take to decide on an offer."""
 
@@ -34,6 +37,7 @@ class SignedDischarge:
         )
         self._offered_at = 0.0
         self._undecided = False
+        self._rejections = 0
         self._tariff_version: int | None = None
 
     def signed_w(self, utc_ms: int) -> int:
@@ -102,6 +106,8 @@ class SignedDischarge:
 
     def receive(self, payload: bytes, world: World) -> tuple[bytes | None, Commands]:
         """Judge a message of the vehicle; return the answer, if it gets one, and what goes into the books first."""
+        if self._rejections >= MAX_REJECTIONS:
+            return None, []
         outcome = self._gate.on_message(payload, world.utc_ms)
         books: Commands = [Journal(record_of(outcome))]
         match outcome:
@@ -136,6 +142,14 @@ class SignedDischarge:
                     "command_rejected",
                     {"reason": outcome.reason.value, "detail": outcome.detail, "sequence": outcome.sequence},
                 )
+                self._rejections += 1
+                if self._rejections == MAX_REJECTIONS:
+                    self._gate.stop()
+                    return outcome.reply, [
+                        *books,
+                        rejected,
+                        Observe("offer", "gave_up", {"rejections": MAX_REJECTIONS}),
+                    ]
                 return outcome.reply, [*books, rejected]
 
     def stop(self) -> None:

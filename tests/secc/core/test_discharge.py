@@ -5,6 +5,7 @@ import pytest
 
 from secc.core import ports
 from secc.core.config import ControlMode, SeccConfig, SignedDischarge
+from secc.core.discharge import MAX_REJECTIONS
 from tests.secc.core.bench import Bench, make_tariff, number
 from tests.secc.core.conftest import MakeBench
 from v2g.asn1.discharge import (
@@ -361,3 +362,14 @@ def test_the_books_prove_a_session_whose_clock_stepped_back(agreed: Bench) -> No
     result = agreed.command(8_000)
     assert isinstance(result, DischargeResult)
     assert (result.status, result.effective_w) == (ResultStatus.EXPIRED, 0)
+
+
+def test_a_vehicle_that_only_sends_rubbish_is_not_listened_to_for_ever(agreed: Bench) -> None:
+    """Each rejection costs the charger a signature and a journal entry; the journal must not be filled that way."""
+    agreed.command(8_000)
+    for _ in range(MAX_REJECTIONS + 10):
+        agreed.signed(b"\x30\x00")
+    assert len(agreed.events("command_rejected")) == MAX_REJECTIONS
+    assert agreed.events("gave_up") == [{"rejections": MAX_REJECTIONS}]
+    assert output(agreed).discharge_w == 0
+    assert not agreed.reason  # charging by the plain standard goes on
