@@ -38,10 +38,12 @@ def verify(directory: Bundle, root: Roots = None, json: JsonFlag = False) -> Non
 
     Exit code 9 when anything does not hold; the message names file and line.
     """
+    from v2g.iso15118.metering import read_confirmation
     from v2g.net.journal_file import read_files
     from v2g.settlement.bundle import verify_bundle
 
-    report = verify_bundle(read_files(directory), anchors=_anchors(root), now=datetime.now(UTC))
+    files = read_files(directory)
+    report = verify_bundle(files, anchors=_anchors(root), now=datetime.now(UTC), confirmations=read_confirmation)
     if json:
         print_json({"directory": str(directory), "verified": True, "report": report})
         return
@@ -56,10 +58,11 @@ def show(directory: Bundle, json: JsonFlag = False) -> None:
 
     Example: `v2g settle show runs/TIME/secc/settlements/SESSION`
     """
+    from v2g.iso15118.metering import read_confirmation
     from v2g.net.journal_file import read_files
     from v2g.settlement.bundle import verify_bundle
 
-    settlement = verify_bundle(read_files(directory)).settlement
+    settlement = verify_bundle(read_files(directory), confirmations=read_confirmation).settlement
     if json:
         for line in settlement.lines:
             print_json(line)

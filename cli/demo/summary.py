@@ -10,6 +10,7 @@ from cli.demo.conductor import Conductor
 from cli.demo.folder import COMMAND_MS, EMAID, EVCC_ID, LOWERED_LIMIT_W
 from cli.demo.processes import Event
 from v2g.errors import V2GError
+from v2g.iso15118.metering import read_confirmation
 from v2g.net.journal_file import read_files
 from v2g.pki.credentials import load_chain
 from v2g.settlement.bundle import verify_bundle
@@ -51,7 +52,9 @@ class _Run:
             pki = conductor.folder.pki
             anchors = [der for root in ("v2g", "mo") for der in load_chain(pki.path(f"{root}/root.pem"))]
             try:
-                self.report = verify_bundle(read_files(self.bundles[-1]), anchors=anchors)
+                self.report = verify_bundle(
+                    read_files(self.bundles[-1]), anchors=anchors, confirmations=read_confirmation
+                )
             except V2GError as error:
                 self.report_error = str(error)
 

@@ -42,6 +42,7 @@ from v2g.pki.profiles import KeyKind, Role
 from v2g.pki.verify import VerifiedChain, verify_chain
 from v2g.settlement import ocmf
 from v2g.settlement.canonical import canonical, parse_canonical, sha256_hex
+from v2g.settlement.confirmation import ReadConfirmation, check_confirmations
 from v2g.settlement.journal import Entry, verify_lines
 from v2g.settlement.pricing import Direction
 from v2g.settlement.proof import prove_discharge
@@ -162,13 +163,18 @@ def write_bundle(
 
 
 def verify_bundle(
-    files: Mapping[str, bytes], *, anchors: Sequence[bytes] | None = None, now: datetime | None = None
+    files: Mapping[str, bytes],
+    *,
+    anchors: Sequence[bytes] | None = None,
+    now: datetime | None = None,
+    confirmations: ReadConfirmation | None = None,
 ) -> Report:
     """Recompute everything in a bundle and return what it proves.
 
     `anchors` are the reader's own roots (DER); without them the bundle's are used and the report says so. Chains are
-    judged at the start of the session; `now` (aware, UTC) only lets the report say what has expired since. Raises
-    VerificationError whose `where` is `file` or `file:line`.
+    judged at the start of the session; `now` (aware, UTC) only lets the report say what has expired since.
+    `confirmations` reads what the vehicle signed by the plain standard (`v2g.iso15118.metering.read_confirmation`);
+    without it the report does not speak of that. Raises VerificationError whose `where` is `file` or `file:line`.
     """
     _check_names(files)
     manifest = parse_canonical(files[MANIFEST], Manifest, where=MANIFEST)
@@ -195,11 +201,14 @@ def verify_bundle(
         vehicle=Party.of(contract.der[0]) if contract else None,
         name=JOURNAL,
     )
+    key = Party.of(contract.der[0]).public_key if contract else None
+    confirmed = None if confirmations is None else check_confirmations(entries, key, confirmations, name=JOURNAL)
     for direction, name in OCMF_FILES.items():
         _check_ocmf(files[name], direction, name, settlement, started, meter)
     return Report(
         settlement=settlement,
         discharge=proof,
+        confirmations=confirmed,
         charger=charger.subject_cn,
         contract=contract.subject_cn if contract else None,
         meter=meter.subject_cn,

@@ -11,6 +11,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
     settlement: Settlement
     discharge: DischargeProof
+    confirmations: int | None
+    """How many readings the vehicle signed by the plain standard; None when nobody looked."""
     charger: str
     contract: str | None
     meter: str
@@ -58,6 +60,8 @@ def _sentences(report: Report) -> list[str]:
         f"earns {_money(t.export_credit, t.currency)}, left to pay {_money(t.balance, t.currency)}"
         for t in s.totals
     ]
+    if report.confirmations:
+        said.insert(5, f"The vehicle signed {report.confirmations} meter readings by the plain standard")
     if report.interop:
         said.append("Certificates were judged by the interoperability profile (secp256r1, SHA-256), not that of -20")
     said += [f"Expired since: {name}" for name in report.expired]

@@ -1,0 +1,55 @@
+"""A MeteringConfirmationReq kept as evidence."""
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pki_tools.tree import PkiTree
+from v2g import exi
+from v2g.errors import CodecError, SignatureError
+from v2g.iso15118 import signature
+from v2g.iso15118.messages import common_messages as cm
+from v2g.iso15118.messages.common_types import MessageHeader, MeterInfo
+from v2g.iso15118.metering import read_confirmation
+
+SESSION = bytes(range(8))
+
+
+def confirmation(pki: PkiTree, signed_as: int = 1_200, told: int = 1_200) -> bytes:
+    """Return a request that says `told` Wh and was signed for `signed_as`."""
+    info = MeterInfo(meter_id="METER-0001", charged_energy_reading_wh=signed_as, bpt_discharged_energy_reading_wh=300)
+    data = cm.SignedMeteringData(
+        id="id1", session_id=SESSION, meter_info=info, dynamic_smdt_control_mode=cm.Dynamic_SMDTControlMode()
+    )
+    header = MessageHeader(
+        session_id=SESSION, time_stamp=1_800_000_000, signature=signature.sign(data, pki.key("contract"))
+    )
+    said = msgspec.structs.replace(data, meter_info=msgspec.structs.replace(info, charged_energy_reading_wh=told))
+    return exi.encode(cm.MeteringConfirmationReq(header=header, signed_metering_data=said))
+
+
+def test_what_the_contract_key_signed_is_read(pki: PkiTree) -> None:
+    assert read_confirmation(confirmation(pki), pki.key("contract").public_key) == (SESSION, 1_200, 300)
+
+
+def test_another_reading_or_another_key_is_found(pki: PkiTree) -> None:
+    with pytest.raises(SignatureError):
+        read_confirmation(confirmation(pki, told=9_999), pki.key("contract").public_key)
+    with pytest.raises(SignatureError):
+        read_confirmation(confirmation(pki), pki.key("vehicle").public_key)
+
+
+def test_another_message_is_no_confirmation(pki: PkiTree) -> None:
+    header = MessageHeader(session_id=SESSION, time_stamp=0)
+    other = exi.encode(cm.SessionStopReq(header=header, charging_session=cm.ChargingSession.Terminate))
+    with pytest.raises(CodecError, match="SessionStopReq"):
+        read_confirmation(other, pki.key("contract").public_key)
+
+
+@given(st.binary(max_size=300))
+def test_garbage_is_one_documented_error(data: bytes) -> None:
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    with pytest.raises((CodecError, SignatureError)):
+        read_confirmation(data, ec.generate_private_key(ec.SECP256R1()).public_key())
