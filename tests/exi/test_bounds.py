@@ -14,7 +14,7 @@ from v2g.iso15118.messages.din.parameters import ChargingProfile, ProfileEntry
 from v2g.iso15118.messages.schemas import DIN, XMLDSIG
 from v2g.iso15118.messages.xmldsig import DigestMethod, KeyInfo, KeyName, MgmtData, Object
 
-SIZE = 1500
+SIZE = 400
 """Items of the smaller input; the larger one has eight times as many."""
 
 

@@ -54,7 +54,7 @@ ANY_FRAGMENT = st.sampled_from(FRAGMENTS)
 
 
 @pytest.mark.parametrize("message", MESSAGES, ids=lambda message: message.__name__)
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=5, deadline=None)
 @given(data=st.data())
 def test_every_message_comes_back_from_its_octets(message: type[Element], data: st.DataObject) -> None:
     value = data.draw(elements(message, Wishes(alphabet=ANY_CHARACTER)))
@@ -62,7 +62,7 @@ def test_every_message_comes_back_from_its_octets(message: type[Element], data: 
     assert decode(encode(value), schema) == value
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(which=ANY_FRAGMENT, data=st.data())
 def test_every_structure_comes_back_from_a_fragment(
     which: tuple[Schema, QName, type[Element]], data: st.DataObject
@@ -74,7 +74,7 @@ def test_every_structure_comes_back_from_a_fragment(
     assert encode_fragment(decode_fragment(octets, schema), schema, name=clark(name)) == octets
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(which=ANY_FRAGMENT, data=st.data())
 def test_every_structure_comes_back_from_xml_and_json(
     which: tuple[Schema, QName, type[Element]], data: st.DataObject
@@ -146,7 +146,7 @@ def wrong_values(declared: Any, *, optional: bool) -> list[Any]:
 WRONG = fields()
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(which=st.sampled_from(range(len(WRONG))), data=st.data())
 def test_a_wrong_value_is_refused_and_named(which: int, data: st.DataObject) -> None:
     declaration, field, wrong = WRONG[which]
