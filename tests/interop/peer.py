@@ -67,12 +67,18 @@ def install() -> Path:
         if not done.exists():
             shutil.rmtree(CACHE / "venv", ignore_errors=True)
             shutil.rmtree(CACHE / "extra", ignore_errors=True)
-            subprocess.run([sys.executable, "-m", "venv", str(CACHE / "venv")], check=True, capture_output=True)
-            pip = [str(python), "-m", "pip", "install", "-q", "--disable-pip-version-check"]
-            subprocess.run([*pip, PACKAGE], check=True, capture_output=True)
-            subprocess.run([*pip, "--target", str(CACHE / "extra"), *EXTRA], check=True, capture_output=True)
+            _run(sys.executable, "-m", "venv", str(CACHE / "venv"))
+            pip = [str(python), "-m", "pip", "install", "-q", "--disable-pip-version-check", "--retries", "5"]
+            _run(*pip, PACKAGE)
+            _run(*pip, "--target", str(CACHE / "extra"), *EXTRA)
             done.touch()
     return python
+
+
+def _run(*command: str) -> None:
+    """Run an installer as if from a shell: what our own interpreter was told (warnings, paths) is not its business."""
+    kept = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
+    subprocess.run(command, check=True, capture_output=True, env=kept)
 
 
 def shared_folder(python: Path) -> Path:
