@@ -7,6 +7,7 @@ as on a real powerline link. Nothing of it is part of this project.
 import contextlib
 import fcntl
 import json
+import os
 import shutil
 import subprocess
 import sys
