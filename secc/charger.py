@@ -233,10 +233,14 @@ class Charger:
             intervals.cancel()
             await asyncio.gather(intervals, return_exceptions=True)
             if self._link is not None:
-                if reason == "finished":
+                if reason == "finished" or not self._plugged:
                     self._link.terminate()
                 else:
                     self._link.restart(reason)
+
+    @property
+    def _plugged(self) -> bool:
+        return self.wires is not None and self.wires.pilot.state is not PilotState.A
 
     def _books_failed(self, task: "asyncio.Task[None]", runner: Runner) -> None:
         """End the session when intervals cannot be closed any more: no energy moves that cannot be accounted for."""

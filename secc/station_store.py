@@ -1,8 +1,8 @@
 """What a charging station must not forget, in one SQLite file: open transactions, messages not yet delivered,
 charging profiles and device model values.
 
-Every change is one committed transaction with the disk told to keep it, so that a kill at any moment loses nothing
-that was reported as stored and repeats no sequence number.
+Every change is one committed transaction, so that a kill at any moment loses nothing that was reported as stored and
+repeats no sequence number. The disk is told to keep it, except where a power cut only brings back what is told twice.
 """
 
 import contextlib
@@ -97,8 +97,8 @@ class StationStore:
         return None
 
     def delivered(self, event: QueuedEvent) -> None:
-        """Forget an event that the CSMS has answered."""
-        with self._change():
+        """Forget an event that the CSMS has answered; one that comes back is told again and known there."""
+        with self._change(durable=False):
             self._db.execute("DELETE FROM events WHERE id = ?", (event.id,))
 
     def failed(self, event: QueuedEvent) -> int:
@@ -122,8 +122,8 @@ class StationStore:
     # -- journal copies
 
     def add_line(self, session_id: str, line: str) -> None:
-        """Queue a line of the settlement journal."""
-        with self._change():
+        """Queue a line that the journal's own file already holds; after a power cut the whole journal is restated."""
+        with self._change(durable=False):
             self._db.execute("INSERT INTO journal (session_id, line) VALUES (?, ?)", (session_id, line))
 
     def replace_lines(self, session_id: str, lines: Iterable[str]) -> None:
@@ -148,8 +148,8 @@ class StationStore:
         return QueuedLines(last_id, rows[0][1], tuple(lines)) if lines else None
 
     def lines_delivered(self, lines: QueuedLines) -> None:
-        """Forget lines that the CSMS has."""
-        with self._change():
+        """Forget lines that the CSMS has; lines that come back are told again and known there."""
+        with self._change(durable=False):
             self._db.execute("DELETE FROM journal WHERE id <= ?", (lines.last_id,))
 
     def waiting(self) -> int:
@@ -192,8 +192,10 @@ class StationStore:
             raise StoreError(f"{self._path} has format {version}, this program reads {_VERSION}")
 
     @contextlib.contextmanager
-    def _change(self) -> Iterator[None]:
+    def _change(self, *, durable: bool = True) -> Iterator[None]:
+        """Commit what happens inside. Without `durable` it survives a kill, and a power cut may undo it."""
         try:
+            self._db.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 yield

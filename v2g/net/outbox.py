@@ -70,7 +70,11 @@ class Outbox:
         return list(rows)
 
     def acknowledge(self, keys: Iterable[tuple[int, int]]) -> None:
-        """Forget records that the other side has. Unknown keys are ignored."""
+        """Forget records that the other side has. Unknown keys are ignored.
+
+        The disk is not told to keep that at once: a record that a power cut brings back is sent again and known there.
+        """
+        self._db.execute("PRAGMA synchronous=NORMAL")
         self._db.execute("BEGIN IMMEDIATE")
         for key in keys:
             row = self._db.execute(
@@ -79,6 +83,7 @@ class Outbox:
             if row:
                 self._bytes -= row[0]
         self._db.execute("COMMIT")
+        self._db.execute("PRAGMA synchronous=FULL")
 
     def __len__(self) -> int:
         return int(self._db.execute("SELECT count(*) FROM outbox").fetchone()[0])
