@@ -33,6 +33,9 @@ fuzz: $(VENV)/dev  ## broken EXI messages and texts, five minutes each
 bench: $(VENV)/dev ## the figures that README and docs quote
 	$(BIN)/python -m benchmarks $(ARGS)
 
+docs: $(VENV)/dev  ## reference pages, made anew from the code
+	$(BIN)/python docs/generate.py
+
 clean:            ## remove the environment and everything generated
 	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage htmlcov runs
 
