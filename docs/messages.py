@@ -17,6 +17,8 @@ PAGES: Final = {
     "common-messages": ("ISO 15118-20 common messages", (known.COMMON_MESSAGES,)),
     "common-types": ("ISO 15118-20 common types", (known.COMMON_TYPES,)),
     "ac": ("ISO 15118-20 alternating current", (known.AC,)),
+    "ac-der-iec": ("ISO 15118-20 Amendment 1 (draft): AC, grid support by IEC", (known.AC_DER_IEC,)),
+    "ac-der-sae": ("ISO 15118-20 Amendment 1 (draft): AC, grid support by SAE", (known.AC_DER_SAE,)),
     "dc": ("ISO 15118-20 direct current", (known.DC,)),
     "wpt": ("ISO 15118-20 wireless power transfer", (known.WPT,)),
     "acdp": ("ISO 15118-20 automated connection devices", (known.ACDP,)),

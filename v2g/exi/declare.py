@@ -19,6 +19,9 @@ annotation                                      schema
 
 Inheritance is xs:extension. A class belongs to the schema of its module (`SCHEMA`), whose global elements are the
 module's `ELEMENTS`. Constructors do not validate; encoders do.
+
+Where a schema adds members to the substitution groups of one that it imports, messages of that one have other event
+codes. Such a variant is a class of the adding schema; its class variable `namespace` is the schema it is a variant of.
 """
 
 import sys
@@ -56,6 +59,7 @@ __all__ = [
     "UnsignedInt",
     "UnsignedLong",
     "UnsignedShort",
+    "namespace_of",
     "schema_of",
 ]
 
@@ -221,3 +225,8 @@ class Schema(msgspec.Struct, frozen=True, eq=False):
 def schema_of(declaration: type) -> Schema:
     """Return the schema that a declared class belongs to."""
     return cast(Schema, sys.modules[declaration.__module__].SCHEMA)
+
+
+def namespace_of(declaration: type) -> Schema:
+    """Return the schema whose namespace a declared class is in: its `namespace`, or the schema that it belongs to."""
+    return cast(Schema, declaration.__dict__.get("namespace")) or schema_of(declaration)

@@ -2,11 +2,11 @@
 
 from collections.abc import Callable, Mapping
 from functools import cache, cached_property
-from typing import Final
+from typing import Final, cast
 
 from v2g.errors import ExiEncodeError
 from v2g.exi.bits import Reader
-from v2g.exi.declare import Element, Schema
+from v2g.exi.declare import Element, Schema, namespace_of
 from v2g.exi.model import Kind, QName, Simple, leaves, model_of, qname_of, simple_of
 from v2g.exi.relaxed import RelaxedPlan, fits
 
@@ -115,7 +115,9 @@ def _globals(schema: Schema) -> dict[QName, set[_Type]]:
     types: dict[QName, set[_Type]] = {}
     for each in schema.closure():
         for name, declaration in each.elements().items():
-            types[QName(name, each.uri)] = {_type(declaration)}
+            is_structure = isinstance(declaration, type) and issubclass(declaration, Element)
+            uri = namespace_of(cast(type, declaration)).uri if is_structure else each.uri
+            types.setdefault(QName(name, uri), {_type(declaration)})  # a variant comes before what it varies
     return types
 
 

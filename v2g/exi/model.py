@@ -21,7 +21,7 @@ from v2g.exi.declare import (
     Part,
     Ref,
     Seq,
-    schema_of,
+    namespace_of,
 )
 
 __all__ = ["Event", "Kind", "Model", "Particle", "QName", "Simple", "leaves", "model_of", "qname_of", "simple_of"]
@@ -111,7 +111,7 @@ class _Declared(msgspec.Struct, frozen=True):
 
 def qname_of(declaration: type[Element]) -> QName:
     """Return the name of the global element (or the only local one) that a class stands for."""
-    schema = schema_of(declaration)
+    schema = namespace_of(declaration)
     return QName(declaration.__name__, schema.uri if schema.qualified_elements else "")
 
 
@@ -147,19 +147,19 @@ def model_of(declaration: type[Element]) -> Model:
 
 
 def _attribute(owner: type[Element], name: str, wire: str, declared: _Declared) -> Particle:
-    schema = schema_of(owner)
+    schema = namespace_of(owner)
     qname = QName(wire, schema.uri if schema.qualified_attributes else "")
     event = Event(qname, name, Kind.ATTRIBUTE, _simple(declared))
     return Particle((event,), least=0 if declared.optional else 1)
 
 
 def _child(owner: type[Element], name: str, wire: str, declared: _Declared) -> Particle:
-    schema = schema_of(owner)
+    schema = namespace_of(owner)
     if TEXT in declared.marks:
         return Particle((Event(QName("", ""), name, Kind.TEXT, _simple(declared)),))
     ref = declared.mark(Ref)
     if ref is not None:
-        schema = schema_of(ref.element)
+        schema = namespace_of(ref.element)
     qname = QName(wire, schema.uri if schema.qualified_elements or ref is not None else "")
     item = declared.item or declared
     events = _substitutes(qname, name, item) or (Event(qname, name, Kind.ELEMENT, _type(item)),)

@@ -64,6 +64,24 @@ AC: Final = Schema(
 )
 """Alternating current, one or both directions."""
 
+AC_DER_IEC: Final = Schema(
+    uri="urn:iso:std:iso:15118:-20:AC-DER-IEC",
+    prefix="deriec",
+    modules=(_HERE + "ac_der_iec",),
+    imports=(AC, COMMON_TYPES),
+    payload_type=0x8010,
+)
+"""Alternating current in support of the grid by IEC rules: a draft of Amendment 1, not verified."""
+
+AC_DER_SAE: Final = Schema(
+    uri="urn:iso:std:iso:15118:-20:AC-DER-SAE",
+    prefix="dersae",
+    modules=(_HERE + "ac_der_sae",),
+    imports=(AC, COMMON_TYPES),
+    payload_type=0x8011,
+)
+"""Alternating current in support of the grid by SAE rules: a draft of Amendment 1, not verified."""
+
 WPT: Final = Schema(
     uri="urn:iso:std:iso:15118:-20:WPT",
     prefix="wpt",
@@ -140,6 +158,10 @@ DIN: Final = Schema(
 """DIN 70121:2012, direct current before ISO 15118-2; every document is a `V2G_Message`."""
 
 NAMESPACES: Final[Mapping[str, Schema]] = {
-    schema.uri: schema for schema in (APP_PROTOCOL, XMLDSIG, COMMON_MESSAGES, AC, DC, WPT, ACDP, ISO2, DIN)
+    schema.uri: schema
+    for schema in (
+        *(APP_PROTOCOL, XMLDSIG, COMMON_MESSAGES, AC, DC, WPT, ACDP, ISO2, DIN),
+        *(AC_DER_IEC, AC_DER_SAE),
+    )
 }
 """Schema by the namespace of its documents or fragments; all but XMLDSIG's are what supportedAppProtocol negotiates."""
