@@ -21,9 +21,10 @@ from v2g.iso15118.messages.common_messages import (
     ServiceSelectionReq,
     ServiceSelectionRes,
 )
+from v2g.iso15118.services import ServiceId
 from v2g.iso15118.v2gtp import PayloadType
 
-SERVICE_IDS: Final[Mapping[str, int]] = MappingProxyType({"DC": 2, "DC_BPT": 6})
+SERVICE_IDS: Final[Mapping[str, int]] = MappingProxyType({"DC": ServiceId.DC, "DC_BPT": ServiceId.DC_BPT})
 """Energy services of this vehicle by their names in the configuration."""
 
 _CONTROL_MODES: Final[Mapping[str, int]] = MappingProxyType({"scheduled": 1, "dynamic": 2})

@@ -8,6 +8,7 @@ from msgspec import Meta
 
 from v2g.grid.discharge import DischargeConfig
 from v2g.iso15118.messages.common_messages import Authorization
+from v2g.iso15118.services import ServiceId
 from v2g.iso15118.timing import Timing
 
 Watts = Annotated[int, Meta(ge=0, le=10_000_000)]
@@ -19,10 +20,10 @@ SIGNED_DISCHARGE_SERVICE: Final = 0xF000
 
 
 class EnergyService(enum.IntEnum):
-    """Energy services by their id (Table 204)."""
+    """Energy services that this charger serves, by their id."""
 
-    DC = 2
-    DC_BPT = 6
+    DC = ServiceId.DC
+    DC_BPT = ServiceId.DC_BPT
 
 
 class ControlMode(enum.IntEnum):
