@@ -18,10 +18,10 @@ from csms.rows import stations
 from csms.server import StationServer
 from csms.store import open_sqlite
 from csms.subscriber import TelemetrySubscriber
-from v2g.errors import TransportError, V2GError
+from v2g.errors import TransportError
 from v2g.net.clock import Clock
 from v2g.net.events import EventLog
-from v2g.net.program import report, run, start_log
+from v2g.net.program import run
 from v2g.observe import Observe
 
 
@@ -108,14 +108,7 @@ async def _services(config: CsmsConfig, clock: Clock, observe: EventLog, stack: 
 
 def main(config_path: Path, events: Path | None) -> int:
     """Run a back end until SIGTERM or SIGINT; return the exit code."""
-    start_log("info")
-    try:
-        config = load_config(config_path)
-    except V2GError as error:
-        report(error)
-        return error.exit_code
-    start_log(config.log_level)
-    return run(serve(config, events))
+    return run(lambda: load_config(config_path), lambda config: config.log_level, lambda config: serve(config, events))
 
 
 async def serve(config: CsmsConfig, events: Path | None) -> int:

@@ -25,7 +25,7 @@ from v2g.net.medium import Medium
 from v2g.net.plc.datalink import VehicleLink
 from v2g.net.plc.link import open_link
 from v2g.net.plc.pilot import SimulatedVehiclePilot
-from v2g.net.program import read_config, report, run, start_log
+from v2g.net.program import read_config, run
 from v2g.net.runner import ByteStream, Runner
 from v2g.net.udp import discover
 from v2g.observe import Observe
@@ -41,14 +41,11 @@ Wrap = Callable[[ByteStream, SigningKey | None], ByteStream]
 
 def main(config_path: Path, events: Path | None, *, wrap: Wrap = lambda stream, _key: stream) -> int:
     """Run one session; return the exit code: 0 when it ended in good order."""
-    start_log("info")
-    try:
-        config = load_config(read_config(config_path), name=str(config_path))
-    except V2GError as error:
-        report(error)
-        return error.exit_code
-    start_log(config.log.level)
-    return run(_run(config, events or config.log.events, wrap))
+    return run(
+        lambda: load_config(read_config(config_path), name=str(config_path)),
+        lambda config: config.log.level,
+        lambda config: _run(config, events or config.log.events, wrap),
+    )
 
 
 async def _run(config: EvccConfig, events: Path | None, wrap: Wrap) -> int:

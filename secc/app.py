@@ -9,26 +9,23 @@ from secc.charger import Charger, Wires, Wrap, roots
 from secc.config import ProgramConfig, load_config
 from secc.hardware import BenchEvse, EvseHardware, SimulatedEvse
 from secc.meter import SimulatedMeter
-from v2g.errors import ConfigError, V2GError
+from v2g.errors import ConfigError
 from v2g.net.clock import Clock
 from v2g.net.dc_line import ChargerDcLine
 from v2g.net.events import EventLog
 from v2g.net.medium import Medium
 from v2g.net.plc.pilot import SimulatedChargerPilot
-from v2g.net.program import read_config, report, run, start_log
+from v2g.net.program import read_config, run
 from v2g.pki.credentials import load_credentials
 
 
 def main(config_path: Path, events: Path | None, *, wrap: Wrap = lambda stream: stream) -> int:
     """Run a charger until SIGTERM or SIGINT; return the exit code."""
-    start_log("info")
-    try:
-        config = load_config(read_config(config_path), name=str(config_path))
-    except V2GError as error:
-        report(error)
-        return error.exit_code
-    start_log(config.log.level)
-    return run(_run(config, events or config.log.events, wrap))
+    return run(
+        lambda: load_config(read_config(config_path), name=str(config_path)),
+        lambda config: config.log.level,
+        lambda config: _run(config, events or config.log.events, wrap),
+    )
 
 
 async def _run(config: ProgramConfig, events: Path | None, wrap: Wrap) -> int:

@@ -1,7 +1,6 @@
 """Judges a run by what really happened, and says so in figures."""
 
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any, Final
 
 import msgspec
@@ -270,9 +269,3 @@ def _figures(run: _Run) -> dict[str, Any]:
             for name, each in run.conductor.programs.items()
         },
     }
-
-
-def settlement_folder(summary: Summary) -> Path | None:
-    """Return the settlement bundle of a run."""
-    bundle = summary.figures["bundle"]
-    return Path(bundle) if bundle else None

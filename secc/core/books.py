@@ -4,11 +4,9 @@ import hashlib
 
 from secc.core.context import Contract, Selected, World
 from secc.core.ports import Journal
-from v2g.asn1.discharge import DischargeLimits
 from v2g.settlement.records import (
     AnyRecord,
     ContractAuthorized,
-    LimitChanged,
     SessionStarted,
     TariffSet,
     VehicleDescribed,
@@ -25,19 +23,6 @@ def open_books(selected: Selected, world: World) -> tuple[Journal, ...]:
     if world.tariff is not None:
         records.append(TariffSet(tariff=world.tariff))
     return tuple(Journal(record) for record in records)
-
-
-def limit_record(limits: DischargeLimits) -> LimitChanged:
-    """Return the entry for new limits."""
-    return LimitChanged(
-        ev_w=limits.ev_w,
-        evse_w=limits.evse_w,
-        site_w=limits.site_w,
-        operator_w=limits.operator_w,
-        max_discharge_w=limits.max_discharge_w,
-        source=limits.source,
-        version=limits.operator_version,
-    )
 
 
 def _started(selected: Selected, world: World) -> SessionStarted:

@@ -5,7 +5,6 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from secc.core import loop, ports
-from secc.core.books import limit_record
 from secc.core.config import SeccConfig
 from secc.core.context import (
     CableChecking,
@@ -31,7 +30,7 @@ from v2g.grid.limits import EVSE, VEHICLE, Limit, LimitBook, Setpoint, choose_se
 from v2g.grid.tariff import Tariff
 from v2g.iso15118.session import Command, Entropy, Session
 from v2g.observe import Observe
-from v2g.settlement.records import SessionStarted, TariffSet
+from v2g.settlement.records import SessionStarted, TariffSet, limit_record
 from v2g.slac.pilot import PilotState
 
 NOTICES: Final = ("Terminate", "ScheduleRenegotiation", "MeteringConfirmation")

@@ -7,11 +7,13 @@ import logging
 import signal
 import stat
 import sys
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from v2g.errors import ConfigError, V2GError
+
+Config = TypeVar("Config")
 
 EXIT_CODES = """exit codes: 0 done, 1 failure, 2 configuration, 3 protocol, 4 trust, 5 refused, 6 timeout, 7 transport,
 8 storage, 130 interrupted"""
@@ -51,22 +53,22 @@ def start_log(level: str) -> None:
     )
 
 
-def run(program: Coroutine[Any, Any, int]) -> int:
-    """Run a program to its end and return its exit code.
+def run(
+    load: Callable[[], Config], level: Callable[[Config], str], program: Callable[[Config], Coroutine[Any, Any, int]]
+) -> int:
+    """Load a configuration, log at its level, run the program to its end, and return its exit code.
 
     SIGTERM and SIGINT cancel it, which is an orderly end; an error of `v2g.errors` becomes one log line with its hint
     and the exit code of its kind.
     """
+    start_log("info")
     try:
-        return asyncio.run(_until_signalled(program))
+        config = load()
+        start_log(level(config))
+        return asyncio.run(_until_signalled(program(config)))
     except V2GError as error:
-        report(error)
+        logging.getLogger("v2g").error("%s%s", error, f" ({error.hint})" if error.hint else "")
         return error.exit_code
-
-
-def report(error: V2GError) -> None:
-    """Log an error with what to do about it."""
-    logging.getLogger("v2g").error("%s%s", error, f" ({error.hint})" if error.hint else "")
 
 
 async def _until_signalled(program: Coroutine[Any, Any, int]) -> int:
