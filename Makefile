@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check unit interop fuzz bench docs clean help
+.PHONY: demo test check unit cover long interop fuzz bench docs clean help
 
 help:             ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 18
@@ -20,15 +20,24 @@ check: $(VENV)/dev
 	$(BIN)/lint-imports
 
 unit: $(VENV)/dev
+	$(BIN)/pytest -n 2 --dist loadgroup $(ARGS)
+
+cover: $(VENV)/dev ## the same tests, with the lines that none of them reaches
 	$(BIN)/pytest -n 2 --dist loadgroup --cov --cov-report=term:skip-covered $(ARGS)
+
+long: $(VENV)/dev  ## what takes too long for every change: 10,000 schedules and conversations, all demo scenarios
+	$(BIN)/pytest -n 2 --dist loadgroup -m "long and not interop" $(ARGS)
 
 interop: $(VENV)/dev ## every EXI message type and the independent ISO 15118 peer, at length
 	$(BIN)/pytest -m "interop" $(ARGS)
 
-fuzz: $(VENV)/dev  ## broken EXI messages and texts, five minutes each
+fuzz: $(VENV)/dev  ## broken EXI messages, texts, board lines, HomePlug frames, certificates and so on, five minutes each
 	$(BIN)/pip install -q --disable-pip-version-check -e '.[fuzz]'
 	$(BIN)/python -m tests.fuzz.exi stream $(or $(FUZZ_SECONDS),300)
 	$(BIN)/python -m tests.fuzz.exi text $(or $(FUZZ_SECONDS),300)
+	$(BIN)/python -m tests.fuzz.exi board $(or $(FUZZ_SECONDS),300)
+	$(BIN)/python -m tests.fuzz.exi frame $(or $(FUZZ_SECONDS),300)
+	for target in capture serial discovery watched hello asked typed certificate pem answer crl csr envelope installation; do $(BIN)/python -m tests.fuzz.exi $$target $(or $(FUZZ_SECONDS),300) || exit 1; done
 
 bench: $(VENV)/dev ## the figures that README and docs quote
 	$(BIN)/python -m benchmarks $(ARGS)

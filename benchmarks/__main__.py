@@ -11,7 +11,10 @@ from benchmarks.figures import Figure, machine, show
 from cli.output import print_json, print_table
 from v2g.errors import ConfigError, V2GError
 
-NAMES = ("exi", "ocpp", "telemetry", "journal", "settlement", "slac", "tls", "decision", "session")
+NAMES = (
+    "exi", "ocpp", "telemetry", "journal", "settlement", "slac", "links", "tls", "trust", "decision", "session",
+    "charging", "station", "csms",
+)  # fmt: skip
 """Modules of this package with `ABOUT` and `measure(*, quick)`, fast ones first."""
 
 

@@ -93,7 +93,7 @@ def _run(folder: Path, sessions: int) -> tuple[list[Event], list[Event], list[st
         csms.start()
         ports = wait_for(csms, "ocpp", "ready", [], seconds=10).data
         sdp_port = free_port()
-        secc = program("secc", folder, run.secc_config(ocpp_port=ports["ocpp_port"], sdp_port=sdp_port))
+        secc = program("secc", folder, run.secc_config(ocpp_port=ports["ocpp_port"], sdp_ports=(sdp_port,)))
         started.append(secc)
         secc.start()
         wait_for(secc, "session", "ready", charger_events, seconds=10)

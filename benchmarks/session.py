@@ -54,11 +54,11 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
 def measure(*, quick: bool) -> Iterator[Figure]:
     """Yield start, CPU and memory, ours and the peer's."""
     if not quick:
-        _demo(quick=quick)  # byte code of everything is in the cache from here on
-    runs = [_demo(quick=quick) for _ in range(1 if quick else RUNS)]
-    peer, reason = (None, "not run in quick mode") if quick else _peer()
+        run_own(quick=quick)  # byte code of everything is in the cache from here on
+    runs = [run_own(quick=quick) for _ in range(1 if quick else RUNS)]
+    peer, reason = (None, "not run in quick mode") if quick else run_peer()
     if peer is None and not quick:
-        peer, reason = _peer()  # on a busy machine its own timeouts strike
+        peer, reason = run_peer()  # on a busy machine its own timeouts strike
     own = f"median of {len(runs)} runs, {runs[0].loops} charge loops"
     other = f"; the peer's has {peer.loops} charge loops and no back end" if peer else ""
 
@@ -91,7 +91,7 @@ def measure(*, quick: bool) -> Iterator[Figure]:
     )  # fmt: skip
 
 
-def _demo(*, quick: bool) -> Run:
+def run_own(*, quick: bool) -> Run:
     """Run `v2g demo` and read what it reports."""
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
     with tempfile.TemporaryDirectory() as folder:
@@ -120,7 +120,7 @@ def _demo(*, quick: bool) -> Run:
     )
 
 
-def _peer() -> tuple[Run | None, str]:
+def run_peer() -> tuple[Run | None, str]:
     """Return the peer's session with itself, or why there is none."""
     if shutil.which("java") is None:
         return None, "needs Java (Debian package openjdk-17-jre-headless)"

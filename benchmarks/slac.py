@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks.figures import Figure, median, percentile
+from v2g.iec61851.pilot import PilotState
 from v2g.net.medium import Medium
 from v2g.net.plc.datalink import ChargerLink, VehicleLink
 from v2g.net.plc.link import PlcConfig, open_link
@@ -14,7 +15,6 @@ from v2g.net.plc.pilot import SimulatedChargerPilot, SimulatedVehiclePilot
 from v2g.observe import Observe
 from v2g.slac.ev import EvSlacConfig
 from v2g.slac.evse import EvseSlacConfig
-from v2g.slac.pilot import PilotState
 from v2g.slac.timing import FAST, STANDARD, SlacTiming
 
 ABOUT = "plug-in to matched link, both ends in one process, simulated modems"

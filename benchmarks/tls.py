@@ -1,10 +1,11 @@
 """TLS: handshakes of the ISO 15118-20 profile, one after the other, client and server in two processes.
 
-Run as `python -m benchmarks.tls FOLDER` this is the server: it writes its port and serves until its input ends.
+Run as `python -m benchmarks.tls FOLDER BACKEND` this is the server: it writes its port and serves until its input ends.
 """
 
 import asyncio
 import os
+import resource
 import shutil
 import socket
 import subprocess
@@ -14,12 +15,17 @@ import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import cast
+
+import msgspec
 
 from benchmarks.figures import Figure, median, percentile
 from cli.demo.processes import free_port
 from pki_tools.tree import PkiTree, make_pki
 from v2g.net import tls
+from v2g.net.tls_endpoint import Backend, TlsProfile
 from v2g.pki.certificates import chain_to_pem
+from v2g.pki.profiles import Role
 
 ABOUT = "TLS 1.3 handshake, both sides with secp521r1 certificates, AES-256-GCM-SHA384"
 
@@ -31,59 +37,105 @@ ssl_conf = ssl
 [ssl]
 system_default = defaults
 [defaults]
-Groups = P-521
+Groups = {group}
 """
 """The client of `openssl s_time` has no option for groups, and would be asked to start again."""
+
+
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
+class Handshakes(msgspec.Struct, frozen=True):
+    """What handshakes one after the other took: ms each, and ms of CPU of both ends for one."""
+
+    spans: list[float]
+    cpu_ms: float
+
+    @property
+    def mean(self) -> float:
+        """Connecting and closing, in ms."""
+        return sum(self.spans) / len(self.spans)
+
+
+class Peer(msgspec.Struct, frozen=True):
+    """OpenSSL's own client and server: the same means, or why there are none."""
+
+    name: str
+    mean: float | None = None
+    cpu_ms: float | None = None
+    reason: str = ""
 
 
 def measure(*, quick: bool) -> Iterator[Figure]:
     """Yield connecting and closing, in our client and server and in OpenSSL's."""
     with tempfile.TemporaryDirectory() as folder:
         pki = make_pki(Path(folder) / "pki", now=datetime.now(UTC))
-        spans = _ours(pki, 5 if quick else 200)
-        peer, theirs, reason = _openssl(pki, Path(folder), 1 if quick else 4)
+        ours = handshakes(pki, 5 if quick else 200)
+        peer = openssl(pki, Path(folder), 1 if quick else 4)
     yield Figure(
         name="tls",
         figure="handshakes one after the other, mean",
         unit="ms",
-        value=sum(spans) / len(spans),
-        peer=peer,
-        peer_value=theirs,
-        note=reason or "connect to close; ours also proves the -20 certificate profiles and the stapled OCSP answer",
+        value=ours.mean,
+        peer=peer.name,
+        peer_value=peer.mean,
+        note=peer.reason
+        or "connect to close; ours also proves the -20 certificate profiles and the stapled OCSP answer",
     )
     yield Figure(
         name="tls",
         figure="handshake at the client, p50",
         unit="ms",
-        value=median(spans),
-        note=f"{len(spans)} handshakes, p99 {percentile(spans, 0.99):.1f} ms",
+        value=median(ours.spans),
+        note=f"{len(ours.spans)} handshakes, p99 {percentile(ours.spans, 0.99):.1f} ms",
     )
 
 
-def _ours(pki: PkiTree, times: int) -> list[float]:
+def handshakes(
+    pki: PkiTree, times: int, *, profile: TlsProfile = tls.ISO15118_20, backend: Backend = "bundled"
+) -> Handshakes:
+    """Connect to a server of ours that often."""
     with subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.tls", str(pki.directory)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        [sys.executable, "-m", "benchmarks.tls", str(pki.directory), backend],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
     ) as server:
         assert server.stdin is not None
         assert server.stdout is not None
         port = int(server.stdout.readline())
-        spans = asyncio.run(_connect(pki, port, times))
+        endpoint = tls.Endpoint(
+            server=False,
+            identities=(tls.TlsIdentity(pki.credentials("vehicle")),),
+            anchors=pki.anchors("v2g"),
+            peer_role=Role.SECC,
+            profile=profile,
+            backend=backend,
+        )
+        asyncio.run(_connect(endpoint, port, 2))  # not counted
+        before = time.process_time() + _cpu_s(server.pid)
+        spans = asyncio.run(_connect(endpoint, port, times))
+        spent = time.process_time() + _cpu_s(server.pid) - before
         server.stdin.close()
+    return Handshakes(spans, spent / times * 1000)
+
+
+def _cpu_s(pid: int) -> float:
+    """Return the CPU that a running process has used, user and system."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / TICKS
+
+
+async def _connect(endpoint: tls.Endpoint, port: int, times: int) -> list[float]:
+    spans = []
+    for _ in range(times):
+        start = time.perf_counter()
+        stream = await tls.connect(HOST, port, endpoint)
+        await stream.close()
+        spans.append((time.perf_counter() - start) * 1000)
     return spans
 
 
-async def _connect(pki: PkiTree, port: int, times: int) -> list[float]:
-    credentials, anchors = pki.credentials("vehicle"), pki.anchors("v2g")
-    spans = []
-    for _ in range(times + 2):
-        start = time.perf_counter()
-        stream = await tls.connect(HOST, port, credentials=credentials, anchors=anchors)
-        await stream.close()
-        spans.append((time.perf_counter() - start) * 1000)
-    return spans[2:]
-
-
-async def _serve(pki: PkiTree) -> None:
+async def _serve(pki: PkiTree, backend: Backend) -> None:
     async def wait_for_close(stream: tls.TlsStream) -> None:
         while await stream.read(1024):
             pass
@@ -92,9 +144,13 @@ async def _serve(pki: PkiTree) -> None:
         HOST,
         0,
         wait_for_close,
-        credentials=pki.credentials("secc"),
-        anchors=pki.anchors("v2g", "oem"),
-        staple=pki.staple(),
+        tls.Endpoint(
+            server=True,
+            identities=(tls.TlsIdentity(pki.credentials("secc"), pki.staple()),),
+            anchors=pki.anchors("v2g", "oem"),
+            peer_role=Role.VEHICLE,
+            backend=backend,
+        ),
     )
     sys.stdout.write(f"{server.port}\n")
     sys.stdout.flush()
@@ -102,22 +158,22 @@ async def _serve(pki: PkiTree) -> None:
     await server.close()
 
 
-def _openssl(pki: PkiTree, folder: Path, seconds: int) -> tuple[str, float | None, str]:
-    """Return the name of the peer, its milliseconds for a handshake, and why there are none."""
+def openssl(pki: PkiTree, folder: Path, seconds: int, *, group: str = "P-521") -> Peer:
+    """Let `openssl s_time` connect to `openssl s_server`, with the same chains on both sides."""
     program = shutil.which("openssl")
     if program is None:
-        return "openssl s_time", None, "openssl is not installed"
+        return Peer("openssl s_time", reason="openssl is not installed")
     version = subprocess.run([program, "version"], capture_output=True, text=True, check=True).stdout.split()[1]
     peer = f"openssl {version} s_server and s_time"
     config, trusted, chain = folder / "openssl.cnf", folder / "trusted.pem", folder / "chain.pem"
-    config.write_text(OPENSSL_CONFIG)
+    config.write_text(OPENSSL_CONFIG.format(group=group))
     # s_time loads a leaf only, and sends the sub-CAs that it finds here
     trusted.write_text(chain_to_pem((*pki.anchors("v2g", "oem"), *pki.chain("vehicle")[1:])))
     chain.write_text(chain_to_pem(pki.chain("secc")[1:]))
     suite = ["-ciphersuites", "TLS_AES_256_GCM_SHA384", "-CAfile", str(trusted)]
     port = free_port()
     serve = [
-        *("s_server", "-4", "-accept", str(port), "-tls1_3", "-groups", "P-521", "-num_tickets", "0", "-quiet"),
+        *("s_server", "-4", "-accept", str(port), "-tls1_3", "-groups", group, "-num_tickets", "0", "-quiet"),
         *(*suite, *_leaf(pki, "secc"), "-cert_chain", str(chain), "-status_file", str(pki.path("secc/ocsp.der"))),
         *("-Verify", "4", "-verify_return_error"),
     ]
@@ -127,23 +183,29 @@ def _openssl(pki: PkiTree, folder: Path, seconds: int) -> tuple[str, float | Non
         server = subprocess.Popen([program, *serve], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=errors)
     try:
         _wait_for(port)
-        start = time.perf_counter()
+        start, before = time.perf_counter(), _cpu_s(server.pid) + _children_s()
         done = subprocess.run(
             [program, *connect, *_leaf(pki, "vehicle")],
             capture_output=True,
             text=True,
             env=os.environ | {"OPENSSL_CONF": str(config)},
         )
-        spent = time.perf_counter() - start
+        spent, cpu = time.perf_counter() - start, _cpu_s(server.pid) + _children_s()
     finally:
         server.kill()
         server.wait()
     if "verify error" in log.read_text():
-        return peer, None, "openssl refused the client"
+        return Peer(peer, reason="openssl refused the client")
     count = next((int(line.split()[0]) for line in done.stdout.splitlines() if "real seconds" in line), 0)
     if not count:
-        return peer, None, f"openssl made no connection: {done.stderr.strip().splitlines()[-1:]}"
-    return peer, spent / count * 1000, ""
+        return Peer(peer, reason=f"openssl made no connection: {done.stderr.strip().splitlines()[-1:]}")
+    return Peer(peer, spent / count * 1000, (cpu - before) / count * 1000)
+
+
+def _children_s() -> float:
+    """Return the CPU of children that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def _leaf(pki: PkiTree, leaf: str) -> list[str]:
@@ -161,4 +223,4 @@ def _wait_for(port: int) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(_serve(PkiTree.load(Path(sys.argv[1]))))
+    asyncio.run(_serve(PkiTree.load(Path(sys.argv[1])), cast(Backend, sys.argv[2])))

@@ -17,6 +17,7 @@ import typer
 from evcc.app import Vehicle, Wires
 from evcc.config import EvccConfig, load_config
 from evcc.core.settings import ProgramStep
+from evcc.driver import Driver
 from evcc.hardware import SimulatedVehicle
 from v2g.errors import V2GError
 from v2g.net.clock import Clock
@@ -72,7 +73,9 @@ async def _session(config: EvccConfig, clock: Clock, observe: EventLog) -> str:
         stack.callback(wires.pilot.unplug)
         hardware = SimulatedVehicle(config.battery, line=wires.line, pilot=wires.pilot, clock=clock)
         stack.push_async_callback(hardware.close)
-        reason = await Vehicle(config, clock, observe, hardware, wires).drive(lambda stream, _key: stream)
+        driver = Driver((), clock)
+        stack.callback(driver.close)
+        reason = await Vehicle(config, clock, observe, hardware, wires, driver).drive(lambda stream, _key: stream)
         await asyncio.sleep(HAND_S)
         return reason
 

@@ -11,9 +11,11 @@ from typing import Annotated
 
 import typer
 
-from cli import exi, pki, settle
+from cli import board, contracts, csms, csms_store, diag, exi, pki, plc, settle
+from cli import station as station_
+from cli import trace as trace_
 from cli.demo.command import demo
-from v2g.errors import V2GError
+from v2g.errors import ConfigError, V2GError
 
 app = typer.Typer(
     name="v2g",
@@ -23,37 +25,89 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
-app.command(help="Run a whole session across three processes and show what happens.")(demo)
+app.command()(demo)
+app.command("board-sim")(board.board_sim)
+app.command("trace")(trace_.trace)
+app.command("station")(station_.station)
+app.add_typer(diag.app, name="diag")
+app.add_typer(contracts.app, name="contracts")
+csms_store.register(csms.app)
+app.add_typer(csms.app, name="csms")
 app.add_typer(exi.app, name="exi")
 app.add_typer(pki.app, name="pki")
+app.add_typer(plc.app, name="plc")
 app.add_typer(settle.app, name="settle")
 
-ConfigFile = Annotated[Path, typer.Option("--config", help="TOML or YAML configuration, mode 0600.")]
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"v2g-engine {version('v2g-engine')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and end.")
+    ] = False,
+) -> None:
+    pass
+
+
 EventsFile = Annotated[Path | None, typer.Option("--events", help="File for one JSON line per event.")]
 
 
-def _program(name: str, what: str) -> None:
-    """Add a sub-command that runs one of the programs in this process."""
+def _main(name: str) -> Callable[[Path, Path | None], int]:
+    from importlib import import_module
 
-    def run(config: ConfigFile, events: EventsFile = None) -> None:
-        from importlib import import_module
-
-        main_: Callable[[Path, Path | None], int] = import_module(f"{name}.app").main
-        raise typer.Exit(main_(config, events))
-
-    example = f"Example: `v2g {name} --config /etc/v2g-engine/{name}.toml`"
-    app.command(name, help=f"{what}\n\n{example}")(run)
+    main_: Callable[[Path, Path | None], int] = import_module(f"{name}.app").main
+    return main_
 
 
-_program("secc", "Run a charger: ISO 15118-20 SECC and OCPP charging station.")
-_program("evcc", "Run a vehicle: one ISO 15118-20 session, then exit.")
-_program("csms", "Run a back end: OCPP central system, grid signals, settlement, telemetry ingest.")
+def _shown_program(name: str, what: str) -> None:
+    """Add a sub-command that runs a program which can be watched, or watches one that runs already."""
+
+    def run(
+        config: Annotated[
+            Path | None, typer.Option("--config", help="TOML or YAML configuration, mode 0600; runs the program.")
+        ] = None,
+        events: EventsFile = None,
+        live: Annotated[
+            bool, typer.Option("--live", help="Show stages, battery, power, limits, prices; event lines in a pipe.")
+        ] = False,
+        followed: Annotated[
+            Path | None, typer.Option("--follow", metavar="EVENTS", help="Show the events of a program instead.")
+        ] = None,
+    ) -> None:
+        from cli.live import run_live, watch
+
+        if (config is None) == (followed is None):
+            raise ConfigError("either --config or --follow", hint=f"v2g {name} --help shows examples")
+        if followed is not None:
+            watch(followed)
+            return
+        assert config is not None
+        raise typer.Exit(run_live(_main(name), config, events) if live else _main(name)(config, events))
+
+    examples = f"Examples: `v2g {name} --config {name}.toml --live`, `v2g {name} --follow {name}.events.jsonl`"
+    app.command(name, help=f"{what}\n\n{examples}")(run)
+
+
+_shown_program("secc", "Run a charger: ISO 15118-20 SECC and OCPP charging station.")
+_shown_program("evcc", "Run a vehicle: one ISO 15118-20 session, then exit.")
 
 
 def main() -> None:
     """Entry point of the `v2g` command."""
+    guarded(app)
+
+
+def guarded(command: Callable[[], None]) -> None:
+    """Run a command; what goes wrong is one line and a hint."""
     try:
-        app()
+        command()
     except V2GError as error:
         sys.stderr.write(f"v2g: {error}\n" + (f"     {error.hint}\n" if error.hint else ""))
         sys.exit(error.exit_code)

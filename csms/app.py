@@ -2,47 +2,62 @@
 
 import asyncio
 import contextlib
+import secrets
 import signal
-from collections.abc import AsyncIterator
+import socket
+from collections.abc import AsyncIterator, Callable
+from functools import partial
 from pathlib import Path
 
 from csms.api import Api
+from csms.api.call import make_backend
+from csms.bus import Bus, LocalBus
+from csms.certificate_status import CertificateStatus
 from csms.config import CsmsConfig, load_config
 from csms.contracts import ContractJudge
 from csms.core.authorize import Token, normalise
 from csms.desk import Services
-from csms.grid_source import GridSource
-from csms.ingest import Ingest
+from csms.feed import Feed
+from csms.frame_log import FrameLog
+from csms.grid_source import GRID_SIGNAL, GridSource
 from csms.journals import JournalArchive
-from csms.rows import stations
+from csms.provisioning import Provisioner
+from csms.rows import tokens
 from csms.server import StationServer
-from csms.store import open_sqlite
+from csms.services.authority import StationCa
+from csms.services.background import background
+from csms.services.doors import Doors
+from csms.services.last_seen import LastSeen
+from csms.store import open_store
 from csms.subscriber import TelemetrySubscriber
+from csms.switchboard import Switchboard
 from v2g.errors import TransportError
+from v2g.grid.tariff import GridSignal
 from v2g.net.clock import Clock
 from v2g.net.events import EventLog
 from v2g.net.program import run
+from v2g.net.tls_renewal import keep_renewed
 from v2g.observe import Observe
 
 
 class Csms:
     """A back end that is running: where it listens (`ports`, by `ocpp` and `api`) and its parts."""
 
-    def __init__(self, ports: dict[str, int], services: Services, stations: StationServer) -> None:
+    def __init__(self, ports: dict[str, int], services: Services) -> None:
         self.ports = ports
         self.grid = services.grid
         self.journals = services.journals
-        self._stations = stations
+        self.switchboard = services.switchboard
+        self.feed = services.feed
         self._poll_interval_s = services.config.grid.poll_interval_s
 
     def connected(self) -> frozenset[str]:
         """Return the identities of connected stations."""
-        return self._stations.connected()
+        return self.switchboard.connected()
 
-    async def run(self) -> None:
-        """Work until cancelled. SIGHUP reads the grid signal's file again."""
-        loop, reload = asyncio.get_running_loop(), asyncio.Event()
-        loop.add_signal_handler(signal.SIGHUP, reload.set)
+    async def run(self, reload: asyncio.Event | None = None) -> None:
+        """Work until cancelled. Whenever `reload` is set, read the grid signal's file again and clear it."""
+        reload = reload or asyncio.Event()
         watch = asyncio.create_task(self.grid.watch(self._poll_interval_s))
         try:
             while True:
@@ -50,7 +65,6 @@ class Csms:
                 reload.clear()
                 await self.grid.read_file(always=True)
         finally:
-            loop.remove_signal_handler(signal.SIGHUP)
             watch.cancel()
 
 
@@ -61,40 +75,66 @@ async def running(config: CsmsConfig, events: Path | None = None) -> AsyncIterat
     observe = EventLog("csms", clock, events)
     async with contextlib.AsyncExitStack() as stack:
         stack.callback(observe.close)
-        services = await _services(config, clock, observe, stack)
+        services = await open_services(config, clock, observe, stack)
         server = StationServer(services)
-        services.grid.on_change = lambda _signal: server.signal_changed()
-        ingest = Ingest(services.store, clock, observe)
-        api = Api(config.api, services.store, services.grid, ingest, server, observe)
+        services.grid.on_change = partial(_signal_changed, services, server)
+        backend = make_backend(services)
+        api = Api(backend)
         try:
             stack.push_async_callback(api.close)
             api_port = await api.start()
             stack.push_async_callback(server.close)
-            ocpp_port = await server.start()
+            ocpp_port, *others = await server.start()
         except OSError as error:
             raise TransportError(f"cannot listen: {error}", hint="is the port taken? 0 picks a free one") from None
+        renewed = [*([api.renewed] if api.renewed is not None else []), *server.renewed]
+        stack.callback(asyncio.create_task(keep_renewed(renewed)).cancel)
         if config.mqtt is not None:
-            subscriber = TelemetrySubscriber(config.mqtt, ingest, observe)
+            subscriber = TelemetrySubscriber(config.mqtt, backend.ingest, observe)
             stack.push_async_callback(subscriber.close)
             await subscriber.start()
+        await stack.enter_async_context(background(services))
         observe(Observe("ocpp", "ready", {"ocpp_port": ocpp_port, "api_port": api_port}))
         stack.callback(lambda: observe(Observe("ocpp", "stopping")))
-        yield Csms({"ocpp": ocpp_port, "api": api_port}, services, server)
+        ports = {f"ocpp_{place}": port for place, port in enumerate(others, 2)}
+        yield Csms({"ocpp": ocpp_port, "api": api_port, **ports}, services)
 
 
-async def _services(config: CsmsConfig, clock: Clock, observe: EventLog, stack: contextlib.AsyncExitStack) -> Services:
+def _signal_changed(services: Services, server: StationServer, signal: GridSignal) -> None:
+    """Bring a new grid signal to the stations here, and let other nodes do so."""
+    server.signal_changed()
+    services.feed.publish(GRID_SIGNAL, None, {"version": signal.version})
+
+
+async def open_services(
+    config: CsmsConfig, clock: Clock, observe: EventLog, stack: contextlib.AsyncExitStack
+) -> Services:
     """Open everything that stations share; `stack` closes it."""
     contracts = ContractJudge(config.trust, clock)
-    stack.push_async_callback(contracts.close)
     data_dir = config.data_dir
-    store = open_sqlite(data_dir / "csms.sqlite3")
+    store = open_store(config.store_url, data_dir)
     stack.callback(store.close)
-    await store.run(stations.replace_tokens, _tokens(config))
+    await store.run(tokens.replace_configured, _tokens(config))
+    for group in config.token_groups:
+        await store.run(tokens.put_group, group)
     journals = JournalArchive(data_dir / "journals", store, clock, observe)
     stack.callback(journals.close)
     await journals.recover()
+    seen = LastSeen(store)
+    stack.push_async_callback(seen.flush)
+    bus = _bus(config)
+    switchboard, feed = Switchboard(bus, config.ocpp.call_timeout_s), Feed(bus, clock.utc_ms)
+    await bus.start()
+    stack.push_async_callback(bus.close)
+    stack.callback(feed.close)
+    station_ca = StationCa(config, store, clock, switchboard, observe, feed)
+    stack.callback(station_ca.close)
+    doors = Doors(config, store, clock, switchboard, observe, feed)
     grid = GridSource(store, clock, observe, config.grid.signal_file)
     await grid.load()
+    provisioning = None
+    if config.provisioning is not None:
+        provisioning = Provisioner(config.provisioning, config.trust, contracts, clock, observe)
     return Services(
         config=config,
         store=store,
@@ -103,23 +143,60 @@ async def _services(config: CsmsConfig, clock: Clock, observe: EventLog, stack: 
         grid=grid,
         contracts=contracts,
         journals=journals,
+        switchboard=switchboard,
+        feed=feed,
+        frames=FrameLog(feed, clock),
+        certificate_status=CertificateStatus(config.trust, clock),
+        doors=doors,
+        seen=seen,
+        station_ca=station_ca,
+        provisioning=provisioning,
     )
 
 
 def main(config_path: Path, events: Path | None) -> int:
     """Run a back end until SIGTERM or SIGINT; return the exit code."""
-    return run(lambda: load_config(config_path), lambda config: config.log_level, lambda config: serve(config, events))
+    return run(
+        lambda: load_config(config_path),
+        lambda config: config.log_level,
+        lambda config: serve(config, events),
+        loop_factory=_fast_loop(),
+    )
+
+
+def _fast_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """Return what makes an event loop of uvloop, or None where that is not to be had (Windows)."""
+    try:
+        from uvloop import new_event_loop
+    except ImportError:
+        return None
+    return new_event_loop
 
 
 async def serve(config: CsmsConfig, events: Path | None) -> int:
-    """Run a CSMS until it is cancelled (SIGTERM, SIGINT)."""
-    async with running(config, events) as csms:
-        await csms.run()
+    """Run a CSMS until it is cancelled (SIGTERM, SIGINT). SIGHUP reads the grid signal's file again."""
+    loop, reload = asyncio.get_running_loop(), asyncio.Event()
+    loop.add_signal_handler(signal.SIGHUP, reload.set)  # before `ready` is told: without a handler SIGHUP kills
+    try:
+        async with running(config, events) as csms:
+            await csms.run(reload)
+    finally:
+        loop.remove_signal_handler(signal.SIGHUP)
     return 0
+
+
+def _bus(config: CsmsConfig) -> Bus:
+    """Return what joins this node to others: Redis, or nothing for a back end of one node."""
+    name = config.node or socket.gethostname()
+    if not config.bus_url:
+        return LocalBus(name)
+    from csms.redis_bus import RedisBus  # only where it is used: its import takes a while
+
+    return RedisBus(config.bus_url, f"{name}-{secrets.token_hex(4)}")
 
 
 def _tokens(config: CsmsConfig) -> list[Token]:
     return [
-        Token(entry.type, normalise(entry.type, entry.id_token), entry.status, entry.energy_transfer)
+        Token(entry.type, normalise(entry.type, entry.id_token), entry.status, entry.energy_transfer, entry.terms)
         for entry in config.tokens
     ]

@@ -10,11 +10,14 @@ from typing import Annotated, Literal
 import msgspec
 
 from csms.core.access import Role
+from csms.core.authorize import Group, Terms
 from v2g.config import parse_config
 from v2g.errors import ConfigError
+from v2g.iso15118.envelope import RULES, EnvelopeRules
 from v2g.net.clock import ClockConfig
 from v2g.net.mqtt import MqttConfig
 from v2g.net.program import read_config
+from v2g.pki.reference import KeyReference
 
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 Seconds = Annotated[float, msgspec.Meta(gt=0, le=86400)]
@@ -22,27 +25,49 @@ Identity = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_*=+|@-][A-Za-z0-9_*
 """An OCPP identity (OCPP-J 3.1.1: `identifierString`), and never the start of a path to elsewhere."""
 
 
+class OcppDoor(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One more address for stations, with a security profile of its own (A00.FR.006): `host`, `port`, and
+    `security_profile` as in `[ocpp]`, whose other keys hold here, too."""
+
+    host: str = "127.0.0.1"
+    port: Port
+    security_profile: Literal[1, 2, 3]
+
+
 class OcppListener(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Where charging stations connect: `wss://host:port/<path>/<identity>`, client certificate required.
+    """Where charging stations connect: `wss://host:port/<path>/<identity>`.
 
     `host` (127.0.0.1) and `port` (9443; 0 picks a free one, named in the event `ready`); `path` before the identity.
-    `certificate` (PEM, leaf first, then its chain) and `key` (PEM, mode 0600) of the server.
-    `client_roots`: PEM files of the roots under which stations' certificates are issued.
+    `security_profile`: 3 (client certificate), 2 (password over TLS) or 1 (password, no TLS at all: for closed networks
+    and trials only). `doors`: further addresses, one for each profile that is in use.
+    `certificate` (PEM, leaf first, then its chain) and `key` (PEM, mode 0600) of the server, for profiles 2 and 3;
+    `rsa_certificate` and `rsa_key`: a second one, for stations that know suites with RSA only (A00.FR.318).
+    `client_roots`: PEM files of the roots under which stations' certificates are issued, for profile 3.
+    `organization`: what their certificates must have as O (A00.FR.404); empty does not look.
     `subprotocols`: OCPP versions in order of preference; list one to force it.
     `heartbeat_interval_s`: what BootNotification answers; `call_timeout_s`: how long a station may take to answer.
+    `pending_interval_s`: when a station that was not accepted may boot again.
     `check_serial_number`: close when BootNotification names another serial number than the certificate (B01.FR.12).
+    `read_device_model`: have a station that is new, or has new firmware, report its device model after its boot.
     """
 
     host: str = "127.0.0.1"
     port: Port = 9443
     path: str = "/ocpp"
-    certificate: Path
-    key: Path
-    client_roots: tuple[Path, ...]
+    security_profile: Literal[1, 2, 3] = 3
+    doors: tuple[OcppDoor, ...] = ()
+    certificate: Path | None = None
+    key: Path | None = None
+    rsa_certificate: Path | None = None
+    rsa_key: Path | None = None
+    client_roots: tuple[Path, ...] = ()
+    organization: str = ""
     subprotocols: tuple[Literal["ocpp2.1", "ocpp2.0.1"], ...] = ("ocpp2.1", "ocpp2.0.1")
     heartbeat_interval_s: Annotated[int, msgspec.Meta(ge=1, le=86400)] = 300
+    pending_interval_s: Annotated[int, msgspec.Meta(ge=1, le=86400)] = 60
     call_timeout_s: Seconds = 30.0
     check_serial_number: bool = True
+    read_device_model: bool = True
 
 
 class ApiToken(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -73,6 +98,8 @@ class ApiListener(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     `host` (127.0.0.1), `port` (8443; 0 picks a free one), `certificate` and `key` as for OCPP.
     `client_roots`: PEM files of roots for client certificates; empty accepts bearer tokens only.
     `tokens`, `clients`: who may do what. `max_body_bytes`: larger requests are refused with 413.
+    `requests_per_s`, `requests_at_once`: how fast one caller may ask on and on, and how much at once; beyond it 429.
+    `cors_origins`: pages of other origins that may ask from a browser; none by default.
     """
 
     host: str = "127.0.0.1"
@@ -83,39 +110,85 @@ class ApiListener(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     tokens: tuple[ApiToken, ...] = ()
     clients: tuple[ApiClient, ...] = ()
     max_body_bytes: Annotated[int, msgspec.Meta(ge=1024, le=67_108_864)] = 4_194_304
+    requests_per_s: Annotated[float, msgspec.Meta(gt=0, le=100_000)] = 100.0
+    requests_at_once: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 1000
+    cors_origins: tuple[str, ...] = ()
 
 
 class Trust(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Whose contract certificates are believed.
 
-    `roots`: PEM files of MO and V2G roots. `issuers`: PEM files of CA certificates below them, needed where stations
-    send hash data without the chain. `crls`: revocation lists (PEM or DER). `revoked`: serial numbers in hex.
-    `ocsp_responder`: URL that is asked whatever responder a certificate names; `ocsp_timeout_s` for its answer.
+    `roots`: PEM files of MO and V2G roots. `cross_certificates`: PEM files of cross certificates, over which chains of
+    contracts, and of vehicles that ask for them, may lead to roots. `issuers`: PEM files of CA certificates below them,
+    needed where stations send hash data without the chain. `crls`: revocation lists (PEM or DER). `revoked`: serial
+    numbers in hex. `ocsp_responder`: URL that is asked whatever responder a certificate names; `ocsp_timeout_s` for its
+    answer.
+    `status_urls`: beginnings of the URLs of further responders and lists, which stations may have this end ask (M06,
+    M07); by default nothing that a station names is asked.
     `require_ocsp`: without a responder's good word a contract certificate is not accepted.
     `profile`: `iso15118-20` (secp521r1, SHA-512) or `interop` (also P-256, SHA-256).
     """
 
     roots: tuple[Path, ...]
+    cross_certificates: tuple[Path, ...] = ()
     issuers: tuple[Path, ...] = ()
     crls: tuple[Path, ...] = ()
     revoked: tuple[str, ...] = ()
     ocsp_responder: str = ""
     ocsp_timeout_s: Seconds = 5.0
+    status_urls: tuple[Annotated[str, msgspec.Meta(pattern=r"^https?://[^/]+/")], ...] = ()
     require_ocsp: bool = False
     profile: Literal["iso15118-20", "interop"] = "iso15118-20"
 
 
+class Provisioning(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The certificate provisioning service, which gives contracts to vehicles (ISO 15118-20, OCPP M01).
+
+    `pool`: folder of the contracts with the source of the passphrase that encrypts their keys, such as
+    `file:pool?pin-source=file:pool.secret`. `chain` (PEM, leaf first) and `key` (PEM of mode 0600, or key URI) of the
+    service's own certificate. `oem_roots`: PEM files of OEM and V2G roots of vehicles.
+    `envelope`: what is open about sealed keys, for vehicles that differ.
+    """
+
+    pool: KeyReference
+    chain: Path
+    key: KeyReference
+    oem_roots: tuple[Path, ...]
+    envelope: EnvelopeRules = RULES
+
+
+class StationAuthority(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A built-in authority, which signs the certificates that stations ask for (OCPP A02, A03).
+
+    `chain` (PEM: the CA's own certificate, then those above it) and `key` (PEM of mode 0600, or a reference with the
+    source of its passphrase). `organization`: O of what it signs; the CA's own when empty. `days`: how long that lives;
+    by the certificate profile when left out. `ocsp_url`, `crl_url`: where its revocation is told.
+    """
+
+    chain: Path
+    key: KeyReference
+    organization: str = ""
+    days: Annotated[int, msgspec.Meta(ge=1, le=3650)] | None = None
+    ocsp_url: str | None = None
+    crl_url: str | None = None
+
+
 class StationEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A charging station: `id` (as in URL and certificate CN) and what BootNotification answers (`boot`)."""
+    """A charging station: `id` (as in URL and certificate CN) and what BootNotification answers (`boot`).
+
+    `password`: the one it has at first, for security profiles 1 and 2; used until it is given another one.
+    """
 
     id: Identity
+    password: Annotated[str, msgspec.Meta(pattern=r"^$|^[ -~]{16,40}$")] = ""
     boot: Literal["Accepted", "Pending", "Rejected"] = "Accepted"
 
 
 class TokenEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Somebody who may charge: `id_token`, its `type`, its `status` (OCPP AuthorizationStatusEnumType).
 
-    `energy_transfer`: what the contract covers, in OCPP 2.1 EnergyTransferModeEnumType words.
+    `energy_transfer`: what the contract covers, in OCPP 2.1 EnergyTransferModeEnumType words; empty: any.
+    `terms`: its group, end, places, allowances, and what the driver is shown.
     """
 
     id_token: Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
@@ -124,7 +197,30 @@ class TokenEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
         "Accepted", "Blocked", "Expired", "Invalid", "NoCredit", "NotAllowedTypeEVSE", "NotAtThisLocation",
         "NotAtThisTime", "Unknown",
     ] = "Accepted"  # fmt: skip
-    energy_transfer: tuple[str, ...] = ("DC", "DC_BPT")
+    energy_transfer: tuple[str, ...] = ()
+    terms: Terms = Terms()
+
+
+class Vendor(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Somebody whose own messages are taken: `vendor_id` (a reversed domain name) and `message_ids` (empty: all).
+
+    What comes in DataTransfer of these is kept and shown to whoever watches; everything else is answered as unknown.
+    """
+
+    vendor_id: Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
+    message_ids: tuple[str, ...] = ()
+
+
+class Payments(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Payments at terminals and on the web (OCPP C18 to C25).
+
+    `terminals`: stations have payment terminals, and who paid there may charge; who paid on the web may without it.
+    `receipt_url`: where receipts are that this side makes, with `{receipt_id}` for the receipt's number; without it
+    stations make receipts themselves.
+    """
+
+    terminals: bool = False
+    receipt_url: Annotated[str, msgspec.Meta(pattern=r"^(|https://[^{}]*\{receipt_id\}[^{}]*)$", max_length=1900)] = ""
 
 
 class Grid(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -138,6 +234,33 @@ class Grid(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True
     retry_interval_s: Seconds = 30.0
 
 
+class Transactions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Transactions that nobody ends: after `silent_after_s` without a word the station is asked whether it goes on.
+
+    `check_interval_s`: how often the open ones are looked through; after a station's boot they are at once.
+    """
+
+    silent_after_s: Annotated[float, msgspec.Meta(gt=0, le=2_678_400)] = 3600.0
+    check_interval_s: Seconds = 60.0
+
+
+class Balancing(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Sharing out of sites: anew `settle_s` after something changed, and every `interval_s` in any case.
+
+    A set-point of dispatch ends `dispatch_duration_s` after it was last kept up.
+    """
+
+    settle_s: Seconds = 1.0
+    interval_s: Seconds = 60.0
+    dispatch_duration_s: Annotated[int, msgspec.Meta(ge=1, le=86400)] = 300
+
+
+class Tariffs(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What charging costs: `running_cost_interval_s` is how often stations are told the cost so far (I02)."""
+
+    running_cost_interval_s: Seconds = 60.0
+
+
 class MqttSource(MqttConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A broker (MQTT 5, TLS 1.3) and what is subscribed there.
 
@@ -148,24 +271,66 @@ class MqttSource(MqttConfig, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     group: str = "csms"
 
 
+Days = Annotated[int, msgspec.Meta(ge=1, le=36500)]
+
+
+class Retention(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How many days things are kept before they are deleted; what is not named here is kept for ever.
+
+    `transactions_days`: transactions that are over, with their events and meter values, since something was last heard
+    of them. `reports_days`: what stations reported, data transfers, values of event streams, delivered webhooks.
+    `events_days`: events of devices and of security, alarms. `telemetry_days`: records of vehicles. `audit_days`: who
+    did what through the API.
+    """
+
+    transactions_days: Days | None = None
+    reports_days: Days | None = None
+    events_days: Days | None = None
+    telemetry_days: Days | None = None
+    audit_days: Days | None = None
+
+
 class CsmsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The whole file.
 
     `data_dir`: database, journal copies (mode 0700, made when missing). `log_level`: debug, info, warning, error.
+    `store_url`: where the database is when not in `data_dir`, such as `postgresql://user@host/name` (a password belongs
+    into `~/.pgpass`, not here).
+    `bus_url`: the Redis server (`redis://host:6379/0`, `rediss:` for TLS) over which several back ends with one
+    PostgreSQL database act as one; none by default. `node`: what this one is called there (the host's name).
     `mqtt`: broker from which telemetry is taken as well as by HTTP; none by default.
-    `accept_unknown`: take stations that have a good certificate but no entry in `stations`.
+    `unknown_stations`: what becomes of stations about which neither `stations` nor an operator says anything: `refuse`
+    lists them as seen at the door, `pending` lets them in and answers their boot with Pending, `accept` takes them.
+    Passwords and certificates are asked of them all the same.
+    `retention`: when what is old is deleted; never by default.
+    `provisioning`: contracts for vehicles that ask for them; none by default.
+    `station_ca`: signs certificates of stations for this end; `v2g_ca`: those that they show to vehicles, and those for
+    both. Without them such requests are rejected.
     """
 
     data_dir: Path
+    store_url: Annotated[str, msgspec.Meta(pattern=r"^(|sqlite:///.+|postgresql://.+)$")] = ""
+    bus_url: Annotated[str, msgspec.Meta(pattern=r"^(|(redis|rediss|unix)://.+)$")] = ""
+    node: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9.-]{0,64}$")] = ""
     ocpp: OcppListener
     api: ApiListener
     trust: Trust
     log_level: Literal["debug", "info", "warning", "error"] = "info"
-    accept_unknown: bool = False
+    unknown_stations: Literal["refuse", "pending", "accept"] = "refuse"
     stations: tuple[StationEntry, ...] = ()
     tokens: tuple[TokenEntry, ...] = ()
+    token_groups: tuple[Group, ...] = ()
+    vendors: tuple[Vendor, ...] = ()
+    payments: Payments = Payments()
     grid: Grid = Grid()
+    transactions: Transactions = Transactions()
+    tariffs: Tariffs = Tariffs()
+    balancing: Balancing = Balancing()
     mqtt: MqttSource | None = None
+    provisioning: Provisioning | None = None
+    station_ca: StationAuthority | None = None
+    v2g_ca: StationAuthority | None = None
+    retention: Retention = Retention()
     clock: ClockConfig = ClockConfig()
 
 

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from pathlib import Path
+from typing import Final
 
 from csms.rows import records
 from csms.store import Store
@@ -11,6 +12,9 @@ from v2g.grid.tariff import MAX_SIGNAL_BYTES, GridSignal, parse_grid_signal
 from v2g.net.clock import Clock
 from v2g.net.events import EventLog
 from v2g.observe import Observe
+
+GRID_SIGNAL: Final = "grid_signal"
+"""Kind of the feed's event that tells other nodes of a new signal."""
 
 
 class GridSource:
@@ -32,6 +36,14 @@ class GridSource:
         if document is not None:
             self.current = parse_grid_signal(document)
         await self.read_file()
+
+    async def take_newest(self) -> None:
+        """Take up what another node has put in force. Raises StoreError."""
+        document = await self._store.read(records.newest_signal)
+        signal = parse_grid_signal(document) if document is not None else None
+        if signal is not None and (self.current is None or signal.version > self.current.version):
+            self.current = signal
+            self.on_change(signal)
 
     async def watch(self, interval_s: float) -> None:
         """Read the file whenever it has changed, for ever."""
@@ -72,8 +84,13 @@ class GridSource:
                     reason="old_version",
                     hint="raise the version with every change",
                 )
-            await self._store.run(records.save_signal, signal.version, signal.to_json(), origin, self._clock.utc_ms())
-            self.current = signal
+            now_ms = self._clock.utc_ms()
+            saved = await self._store.run(records.save_signal, signal.version, signal.to_json(), origin, now_ms)
+            if saved:
+                self.current = signal
+        if not saved:
+            await self.take_newest()  # another node has got it, or a newer one
+            return
         self._observe(
             Observe(
                 "ocpp",

@@ -7,10 +7,10 @@ import msgspec
 
 from csms.core.profiles import Needs, station_profiles, transaction_profile
 from csms.desk import VENDOR, Services
-from csms.rows import stations, transactions
-from v2g.errors import OcppError, V2GError
+from csms.rows import charging, stations, transactions
+from v2g.errors import OcppError, StoreError, V2GError
 from v2g.grid.tariff import GridSignal
-from v2g.observe import Observe, Scalar
+from v2g.observe import Scalar
 from v2g.ocpp.messages.base import Message
 from v2g.ocpp.messages.data_transfer import DataTransferRequest, DataTransferResponse
 from v2g.ocpp.messages.smart_charging import SetChargingProfileRequest, SetChargingProfileResponse
@@ -54,11 +54,19 @@ class Pusher:
         """Bring what is new, for ever; after a failure again after `grid.retry_interval_s`."""
         while True:
             try:
-                retry = self._services.config.grid.retry_interval_s if not await self._bring() else None
-                await asyncio.wait_for(self._wake.wait(), retry)
+                retry = self._services.config.grid.retry_interval_s if not await self._try() else None
+                async with asyncio.timeout(retry):
+                    await self._wake.wait()
             except TimeoutError:
                 pass
             self._wake.clear()
+
+    async def _try(self) -> bool:
+        try:
+            return await self._bring()
+        except StoreError as error:
+            self._tell("grid_signal_push_failed", reason=str(error)[:200])
+            return False
 
     async def _bring(self) -> bool:
         """Return whether the station has everything."""
@@ -67,9 +75,11 @@ class Pusher:
             if signal is None:
                 return True
             if self._needs:
-                transaction_id, needs = self._needs.popitem()
+                transaction_id, needs = next(iter(self._needs.items()))
                 if not await self._send_transaction(signal, transaction_id, needs):
                     return False
+                if self._needs.get(transaction_id) is needs:
+                    del self._needs[transaction_id]
             elif self._delivered == signal.version:
                 return True
             elif not await self._send_signal(signal) and signal is self._services.grid.current and not self._needs:
@@ -112,6 +122,10 @@ class Pusher:
         if not isinstance(response, SetChargingProfileResponse):
             return response is not None
         profile = request.charging_profile
+        if response.status == "Accepted":
+            now_ms = self._services.clock.utc_ms()
+            save = charging.save_profile
+            await self._services.store.run(save, self._station_id, request.evse_id, profile, charging.CSO, now_ms)
         self._tell(
             "charging_profile_set",
             version=signal.version,
@@ -142,4 +156,4 @@ class Pusher:
             return None
 
     def _tell(self, name: str, **data: Scalar) -> None:
-        self._services.observe(Observe("ocpp", name, {"station": self._station_id, **data}))
+        self._services.tell("ocpp", name, self._station_id, data)

@@ -3,37 +3,66 @@
 import asyncio
 import contextlib
 import os
-from pathlib import Path
+import ssl
+from functools import partial
+from typing import TypeVar
 
-from csms.core.admission import Admission, admit, serial_number_fits
-from csms.desk import ANSWERS, REPORTS, Desk, Services
+from csms.config import OcppDoor
+from csms.core.admission import Admission, Boot, follows, serial_number_fits
+from csms.core.doors import SecurityProfile
+from csms.desk import HANDLES, QUICK, Desk, Services, answer, take_told
 from csms.push import Pusher
 from csms.rows import stations
-from v2g.errors import ConfigError, OcppError
-from v2g.net.websocket import OcppServer, OcppSocket, RpcConnection, TlsFiles, serve, server_context
+from csms.services.device_model import mirror_after_boot
+from v2g.errors import ConfigError, OcppError, RefusedError, V2GError
+from v2g.net.ocpp_server import OcppServer, serve, watch_handshakes
+from v2g.net.peer_chain import PeerJudge
+from v2g.net.tls_renewal import RenewedContext
+from v2g.net.websocket import OcppSocket, RpcConnection, server_context
 from v2g.observe import Observe, Scalar
 from v2g.ocpp.messages.base import Message
 from v2g.ocpp.messages.provisioning import BootNotificationRequest, BootNotificationResponse
-from v2g.ocpp.routes import SUBPROTOCOLS
+from v2g.ocpp.messages.remote_control import (
+    RequestStartTransactionRequest,
+    RequestStopTransactionRequest,
+    TriggerMessageRequest,
+    TriggerMessageResponse,
+)
+from v2g.ocpp.routes import SUBPROTOCOLS, Version, action_of
 from v2g.ocpp.rpc import RpcPeer
 from v2g.ocpp.times import format_time
+from v2g.pki.profiles import Role as CertificateRole
 
-HANDLES = frozenset({"BootNotification", *ANSWERS, *REPORTS})
+M = TypeVar("M", bound=Message)
+
 _QUIET_S = 2.0  # a station that only lost its connection may have nothing to say for a while
 
 
 class Session:
-    """One connection of one station, from handshake to end."""
+    """One connection of one station, from handshake to end; the switchboard's line to it."""
 
-    def __init__(self, services: Services, socket: OcppSocket, admission: Admission) -> None:
+    def __init__(self, services: Services, socket: OcppSocket, admission: Admission, profile: SecurityProfile) -> None:
         config = services.config.ocpp
         self._services = services
         self._admission = admission
+        self._profile = profile
         self._accepted = False
+        self._answered: Boot | None = None
+        self._wanted: set[str] = set()
+        self._after_boot: asyncio.Task[None] | None = None
         self._spoke = asyncio.Event()
         self.station_id = socket.identity
         peer = RpcPeer(socket.version, handles=HANDLES, entropy=os.urandom, timeout=config.call_timeout_s)
-        self._connection = RpcConnection(socket, peer, handle=self._handle, clock=services.clock, observe=self._observe)
+        self._connection = RpcConnection(
+            socket,
+            peer,
+            handle=self._handle,
+            clock=services.clock,
+            observe=self._observe,
+            told=self._take,
+            quick=self._answer_quickly,
+            tap=partial(services.frames.show, self.station_id),
+        )
         self._pusher = Pusher(services, self.station_id, self._connection)
         self._desk = Desk(services, self.station_id, socket.version, self._pusher.add_needs)
 
@@ -43,49 +72,114 @@ class Session:
         now_ms = self._services.clock.utc_ms()
         known = await self._services.store.run(stations.touch, self.station_id, f"ocpp{version}", now_ms)
         self._accepted = known == "Accepted" == self._admission.boot
-        self._tell("station_connected", version=version)
+        self._tell("station_connected", version=version, profile=self._profile)
         push = asyncio.create_task(self._push())
         try:
             await self._connection.run()
         finally:
-            push.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await push
+            tasks = [task for task in (push, self._after_boot) if task is not None]
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
             self._tell("station_disconnected")
+
+    @property
+    def version(self) -> Version:
+        """The version of OCPP that is spoken."""
+        return self._connection.version
+
+    async def call(self, request: Message, response: type[M], *, timeout: float | None = None) -> M:
+        """Send a request and return its response, as `RpcConnection.call`.
+
+        Raises RefusedError (`not_accepted`) for what must wait until the station is accepted: everything while its boot
+        is rejected (B03.FR.03), starts and stops while it is pending (B02.FR.05).
+        """
+        if not self._accepted:
+            waits = isinstance(request, RequestStartTransactionRequest | RequestStopTransactionRequest)
+            if self._answered == "Rejected" or (waits and self._answered == "Pending"):
+                raise RefusedError(f"{self.station_id} is not accepted", reason="not_accepted", hint="admit it first")
+            self._wanted |= follows(request)  # B02.FR.02
+        clock, sent = self._services.clock, self._services.metrics.sent
+        begun = clock.monotonic()
+        try:
+            return await self._connection.call(request, response, timeout=timeout)
+        finally:
+            sent.add(clock.monotonic() - begun, action=action_of(request))
+
+    async def close(self, reason: str = "") -> None:
+        """End the connection; `run` then returns."""
+        await self._connection.close(reason)
 
     def signal_changed(self) -> None:
         """There is a new grid signal."""
         self._pusher.wake()
 
-    async def close(self, reason: str) -> None:
-        """End the connection."""
-        await self._connection.close(reason)
+    async def decided(self) -> None:
+        """Do as an operator has decided since: put the station out, or have it boot again (F06, B02)."""
+        admission = await self._services.doors.admission(self.station_id)
+        if admission is None:
+            await self._connection.close("refused")
+        elif admission != self._admission:
+            self._admission = admission
+            trigger = TriggerMessageRequest(requested_message="BootNotification")
+            try:
+                await self.call(trigger, TriggerMessageResponse)
+            except V2GError as error:  # it boots again by itself, after the interval that it was told
+                self._tell("boot_not_triggered", reason=str(error)[:200])
 
     async def _push(self) -> None:
         """Bring grid signals once the station is accepted: by boot now, or by an earlier boot and still so."""
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._spoke.wait(), _QUIET_S)
+            async with asyncio.timeout(_QUIET_S):  # wait_for of 3.11 may swallow the cancellation at the session's end
+                await self._spoke.wait()
         while not self._accepted:
             self._spoke.clear()
             await self._spoke.wait()
         await self._pusher.run()
 
+    def _answer_quickly(self, action: str, request: Message) -> Message | None:
+        quick = QUICK.get(action)
+        if quick is None:
+            return None
+        self._admit(action)
+        self._services.metrics.received.add(0.0, action=action)
+        return quick(self._desk, request)
+
+    def _admit(self, action: str) -> None:
+        """Let in what may come once a station has been accepted. Raises OcppError."""
+        if not self._accepted and action not in self._wanted:  # B01.FR.10, B02.FR.09, B03.FR.07
+            raise OcppError("BootNotification has not been accepted", answer="SecurityError")
+        self._spoke.set()
+
     async def _handle(self, action: str, request: Message) -> Message:
         if isinstance(request, BootNotificationRequest):
             return await self._boot(request)
-        if not self._accepted:  # B01.FR.10, B02.FR.09, B03.FR.07
-            raise OcppError("BootNotification has not been accepted", answer="SecurityError")
-        self._spoke.set()
-        return await self._desk.answer(action, request)
+        self._admit(action)
+        clock, received = self._services.clock, self._services.metrics.received
+        begun = clock.monotonic()
+        try:
+            return await answer(self._desk, action, request)
+        finally:
+            received.add(clock.monotonic() - begun, action=action)
+
+    async def _take(self, action: str, message: Message) -> None:
+        if self._accepted:
+            await take_told(self._desk, action, message)
 
     async def _boot(self, request: BootNotificationRequest) -> BootNotificationResponse:
         services, station = self._services, request.charging_station
         config = services.config.ocpp
-        if config.check_serial_number and not serial_number_fits(station.serial_number, self.station_id):
+        check = config.check_serial_number and self._profile == 3  # B01.FR.11
+        if check and not serial_number_fits(station.serial_number, self.station_id):
             self._tell("boot_refused", serial_number=station.serial_number)
+            await services.doors.note_boot(self.station_id, station.serial_number or "")
             await self._connection.close("serial number differs from certificate")  # B01.FR.12
             raise OcppError("serial number differs from certificate", answer="SecurityError")
-        status = self._admission.boot
+        admission = await services.doors.admission(self.station_id)
+        if admission is None:
+            await self._connection.close("refused")
+            raise OcppError("not admitted", answer="SecurityError")
+        self._admission, status = admission, admission.boot
         now_ms = services.clock.utc_ms()
         facts = {
             "boot_status": status,
@@ -95,19 +189,22 @@ class Session:
             "serial_number": station.serial_number or "",
             "firmware": station.firmware_version or "",
         }
-        await services.store.run(stations.save_boot, self.station_id, facts, now_ms)
-        self._accepted = status == "Accepted"
+        changed = await services.store.run(stations.save_boot, self.station_id, facts, now_ms)
+        self._answered, self._accepted = status, status == "Accepted"
+        self._wanted.clear()
         self._tell(f"boot_{status.lower()}", vendor=station.vendor_name, model=station.model, reason=request.reason)
-        asyncio.get_running_loop().call_soon(self._spoke.set)  # the answer goes out first
-        return BootNotificationResponse(
-            current_time=format_time(now_ms), interval=config.heartbeat_interval_s, status=status
-        )
+        loop = asyncio.get_running_loop()
+        loop.call_soon(self._spoke.set)  # the answer goes out first
+        if self._accepted:
+            self._after_boot = loop.create_task(mirror_after_boot(services, self.station_id, changed=changed))
+        interval = config.heartbeat_interval_s if self._accepted else config.pending_interval_s
+        return BootNotificationResponse(current_time=format_time(now_ms), interval=interval, status=status)
 
     def _observe(self, event: Observe) -> None:
-        self._services.observe(Observe(event.stage, event.name, {"station": self.station_id, **event.data}))
+        self._services.tell(event.stage, event.name, self.station_id, event.data)
 
     def _tell(self, name: str, **data: Scalar) -> None:
-        self._services.observe(Observe("ocpp", name, {"station": self.station_id, **data}))
+        self._services.tell("ocpp", name, self.station_id, data)
 
 
 class StationServer:
@@ -115,60 +212,103 @@ class StationServer:
 
     def __init__(self, services: Services) -> None:
         self._services = services
-        self._sessions: dict[str, Session] = {}
-        self._server: OcppServer | None = None
+        self._sessions: dict[Session, None] = {}
+        self._servers: list[OcppServer] = []
+        self._decisions: asyncio.Task[None] | None = None
+        self._deciding: set[asyncio.Task[None]] = set()
+        self.renewed: list[RenewedContext] = []
 
-    async def start(self) -> int:
-        """Listen; return the port. Raises ConfigError, KeyAccessError, or OSError when the port is taken."""
+    async def start(self) -> list[int]:
+        """Listen; return the ports, of `[ocpp]` first, then of its `doors`.
+
+        Raises ConfigError, KeyAccessError, or OSError when a port is taken.
+        """
         config = self._services.config.ocpp
-        if not config.client_roots:
-            raise ConfigError("[ocpp]: client_roots is empty", hint="name the root of the stations' certificates")
-        first, *others = config.client_roots
-        context = server_context(TlsFiles(ca=Path(first), chain=Path(config.certificate), key=Path(config.key)))
-        try:
-            for root in others:
-                context.load_verify_locations(root)
-        except OSError as error:
-            raise ConfigError(f"[ocpp]: {error}", hint="client_roots are PEM files") from None
-        self._server = await serve(
-            config.host,
-            config.port,
-            self._serve,
-            context=context,
+        main = OcppDoor(host=config.host, port=config.port, security_profile=config.security_profile)
+        for door in (main, *config.doors):
+            self._servers.append(await self._listen(door))
+        return [server.port for server in self._servers]
+
+    async def _listen(self, door: OcppDoor) -> OcppServer:
+        services, config, profile = self._services, self._services.config.ocpp, door.security_profile
+        doors, judge = services.doors, None
+        if profile == 3:
+            if not config.client_roots:
+                raise ConfigError("[ocpp]: client_roots is empty", hint="name the root of the stations' certificates")
+            judge = PeerJudge(config.client_roots, CertificateRole.STATION, services.clock)
+        if profile == 1:
+            services.observe(Observe("ocpp", "door_without_tls", {"host": door.host, "port": door.port}))
+        return await serve(
+            door.host,
+            door.port,
+            partial(self.serve, profile=profile),
+            context=None if profile == 1 else self._context(profile),
             path=config.path,
             versions=[SUBPROTOCOLS[name] for name in config.subprotocols],
-            admit=lambda identity: self._admission(identity) is not None,
+            welcome=doors.door(profile, judge),
+            strange=doors.tls_without_need,
         )
-        return self._server.port
+
+    def _context(self, profile: SecurityProfile) -> ssl.SSLContext:
+        config = self._services.config.ocpp
+        if config.certificate is None or config.key is None:
+            raise ConfigError("[ocpp]: certificate and key are missing", hint="only security profile 1 needs none")
+        pairs = [(config.certificate, config.key)]
+        if (config.rsa_certificate is None) != (config.rsa_key is None):
+            raise ConfigError("[ocpp]: rsa_certificate and rsa_key belong together", hint="name both, or neither")
+        if config.rsa_certificate is not None and config.rsa_key is not None:
+            pairs.append((config.rsa_certificate, config.rsa_key))
+        roots = config.client_roots if profile == 3 else ()
+        context = server_context(*pairs[0], roots, second=pairs[1] if pairs[1:] else None)
+        watch_handshakes(context, self._services.doors.tls_failed)
+        self.renewed += [RenewedContext(context, *pair, self._services.observe) for pair in pairs]
+        return context
 
     async def close(self) -> None:
         """Stop listening and close every connection."""
-        if self._server is not None:
-            await self._server.close()
-
-    def connected(self) -> frozenset[str]:
-        """Return the identities of connected stations."""
-        return frozenset(self._sessions)
+        for task in (self._decisions, *self._deciding):
+            if task is not None:
+                task.cancel()
+        for server in self._servers:
+            await server.close()
 
     def signal_changed(self) -> None:
         """Bring the new grid signal to every station."""
-        for session in self._sessions.values():
+        for session in self._sessions:
             session.signal_changed()
 
-    def _admission(self, identity: str) -> Admission | None:
-        config = self._services.config
-        return admit(identity, {entry.id: entry.boot for entry in config.stations}, unknown=config.accept_unknown)
-
-    async def _serve(self, socket: OcppSocket) -> None:
-        admission = self._admission(socket.identity)
-        assert admission is not None
-        session = Session(self._services, socket, admission)
-        older = self._sessions.get(socket.identity)
-        self._sessions[socket.identity] = session
-        if older is not None:  # the station came back before its dead connection was noticed
-            await older.close("connected again")
+    async def serve(self, socket: OcppSocket, profile: SecurityProfile = 3) -> None:
+        """Serve a station that was let in, until its connection ends; an older connection of it is closed."""
+        admission = await self._services.doors.admission(socket.identity)
+        if admission is None:  # decided since the handshake
+            await socket.close("not admitted", code=1008)
+            return
+        if self._decisions is None:
+            self._decisions = asyncio.create_task(self._follow_decisions())
+        session = Session(self._services, socket, admission, profile)
+        switchboard = self._services.switchboard
+        older = switchboard.plug(socket.identity, session)
+        self._sessions[session] = None
         try:
+            if older is not None:  # the station came back before its dead connection was noticed
+                await older.close("connected again")
             await session.run()
         finally:
-            if self._sessions.get(socket.identity) is session:
-                del self._sessions[socket.identity]
+            del self._sessions[session]
+            switchboard.unplug(socket.identity, session)
+
+    async def _follow_decisions(self) -> None:
+        """Let what operators decide take effect on stations that are connected here, whichever node they asked."""
+        with self._services.feed.subscribe(["station_decided"]) as decided:
+            async for event in decided:
+                for session in [each for each in self._sessions if each.station_id == event.station_id]:
+                    task = asyncio.create_task(self._decided(session))  # one that is slow keeps no other
+                    self._deciding.add(task)
+                    task.add_done_callback(self._deciding.discard)
+
+    async def _decided(self, session: Session) -> None:
+        try:
+            await session.decided()
+        except V2GError as error:  # who cannot be looked up comes in again, past the door
+            self._services.tell("ocpp", "decision_not_read", session.station_id, {"reason": str(error)[:200]})
+            await session.close("decided anew")

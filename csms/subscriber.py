@@ -36,7 +36,8 @@ class TelemetrySubscriber:
         self._worker = asyncio.create_task(self._store(), name="telemetry")
         self._client.start()
         try:
-            await asyncio.wait_for(self._client.connected.wait(), CONNECT_S)
+            async with asyncio.timeout(CONNECT_S):
+                await self._client.connected.wait()
             self._observe(Observe("telemetry", "subscribed"))
         except TimeoutError:
             self._observe(Observe("telemetry", "broker_unreachable"))

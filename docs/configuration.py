@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final, get_args
 
 import msgspec
@@ -16,6 +17,7 @@ from msgspec import inspect as types
 from csms.config import CsmsConfig
 from evcc.config import EvccConfig
 from secc.config import ProgramConfig
+from v2g.pki.reference import KeyReference
 
 PROGRAMS: Final[Mapping[str, type[msgspec.Struct]]] = {"secc": ProgramConfig, "evcc": EvccConfig, "csms": CsmsConfig}
 
@@ -23,10 +25,20 @@ PROGRAMS: Final[Mapping[str, type[msgspec.Struct]]] = {"secc": ProgramConfig, "e
 def program(name: str) -> str:
     """Return the sections of one program's file; sections that several programs share are only pointed to."""
     root = PROGRAMS[name]
-    parts = [_section("", root, _elsewhere())]
+    first = _first(root)
+    parts = [_section("", root, _elsewhere(), first)]
     for path, struct in _inside(root, "", stop=_elsewhere()):
-        parts.append(_section(path, struct, _elsewhere()))
+        if first[struct] == path:
+            parts.append(_section(path, struct, _elsewhere(), first))
     return "\n".join(parts)
+
+
+def _first(root: type[msgspec.Struct]) -> dict[type[msgspec.Struct], str]:
+    """Return where each section of a program stands for the first time, as a heading."""
+    first: dict[type[msgspec.Struct], str] = {}
+    for path, struct in _inside(root, "", stop=_elsewhere()):
+        first.setdefault(struct, path)
+    return first
 
 
 def shared() -> str:
@@ -89,7 +101,12 @@ def _structs(kind: Any, *, many: bool = False) -> Iterator[tuple[type[msgspec.St
         yield from _structs(each, many=repeated)
 
 
-def _section(path: str, struct: type[msgspec.Struct], elsewhere: frozenset[type[msgspec.Struct]]) -> str:
+def _section(
+    path: str,
+    struct: type[msgspec.Struct],
+    elsewhere: frozenset[type[msgspec.Struct]],
+    first: Mapping[type[msgspec.Struct], str] = MappingProxyType({}),
+) -> str:
     lines = []
     if path.startswith("shared: "):
         lines += [f"### {path.removeprefix('shared: ')}", "", _uses(struct), ""]
@@ -104,9 +121,16 @@ def _section(path: str, struct: type[msgspec.Struct], elsewhere: frozenset[type[
         text = _description(info) or described.get(field.name, "") or (_first_sentence(inner[0]) if inner else "")
         if inner is not None and inner[0] in elsewhere:
             text += f"; see [{inner[0].__name__}](#{inner[0].__name__.lower()})"
+        elif inner is not None and not _stands_at(first.get(inner[0]), path, field.encode_name):
+            text += f"; keys as in `[{first[inner[0]]}]`"
         cells = (f"`{field.encode_name}`", _type(info), _default(field, inner), text)
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return "\n".join(lines) + "\n"
+
+
+def _stands_at(heading: str | None, path: str, key: str) -> bool:
+    """Say whether a section's table is that of this key; None stands for sections without a table of their own."""
+    return heading is None or heading.strip("[]") == f"{path.strip('[]')}.{key}".strip(".")
 
 
 def _first_sentence(struct: type[msgspec.Struct]) -> str:
@@ -163,6 +187,8 @@ def _type(info: types.Type) -> str:
             return " or ".join(f'`"{each}"`' for each in info.values)
         case types.CustomType() if info.cls is Path:
             return "path"
+        case types.CustomType() if info.cls is KeyReference:
+            return "path or key URI"
         case types.VarTupleType():
             return f"list of {_type(info.item_type)}" + _length(info)
         case types.TupleType():

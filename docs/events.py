@@ -17,20 +17,38 @@ PLACES: Final = {
     "secc": ("secc",),
     "evcc": ("evcc",),
     "csms": ("csms",),
+    "pki-tools/pki_tools/serve.py": ("pki",),
     "v2g/slac/ev.py": ("evcc",),
     "v2g/slac/evse.py": ("secc",),
     "v2g/slac/evse_run.py": ("secc",),
+    "v2g/slac/host.py": ("secc", "evcc"),
+    "v2g/net/plain.py": ("secc", "evcc"),
     "v2g/net/plc/datalink.py": ("secc", "evcc"),
+    "v2g/net/plc/steady.py": ("secc", "evcc"),
+    "v2g/net/plc/tap.py": ("secc", "evcc"),
+    "v2g/net/presence.py": ("secc",),
     "v2g/net/runner.py": ("secc", "evcc"),
+    "v2g/net/stapler.py": ("secc",),
+    "v2g/net/tls_crls.py": ("secc", "evcc"),
+    "v2g/net/tls_identity.py": ("secc",),
+    "v2g/net/tls_renewal.py": ("secc", "csms"),
+    "v2g/net/tls_warnings.py": ("secc", "evcc"),
     "v2g/iso15118/session.py": ("secc", "evcc"),
     "v2g/ocpp/rpc.py": ("secc", "csms"),
 }
 """Where events are made, and which programs write them."""
 
-INHERITED: Final = {"v2g/slac/ev.py": {"_observe": "link"}, "v2g/slac/evse.py": {"_observe": "link"}}
-"""Helpers that a module has from a base class, with the stage that they fill in."""
+INHERITED: Final = {
+    "v2g/slac/ev.py": {"_observe": "link"},
+    "v2g/slac/evse.py": {"_observe": "link"},
+    "secc": {"note": "ocpp"},  # the kernel of the charging station's blocks
+}
+"""Helpers that a module has from a base class or a part of its own, with the stage that they fill in."""
 
-TWO_WORDS: Final = frozenset({"Observe", "seen", "_observe", "observe"})
+DATA: Final = {"Observe": 2, "tell": 3}
+"""Calls that make an event, and which argument holds its fields; `tell` adds whose station it is."""
+
+TWO_WORDS: Final = frozenset({*DATA, "seen", "_observe", "observe"})
 """Calls whose first two arguments may be stage and name."""
 
 
@@ -50,7 +68,7 @@ def page() -> str:
         known = merged[event.process, event.stage, event.name]
         known += [field for field in event.fields if field not in known]
     parts = []
-    for process in ("evcc", "secc", "csms"):
+    for process in ("evcc", "secc", "csms", "pki"):
         parts += [f"### {process}", "", "| Stage | Name | Fields |", "|---|---|---|"]
         for (who, stage, name), fields in sorted(merged.items()):
             if who == process:
@@ -85,12 +103,13 @@ class _Module:
         """Note a helper that passes its own `name` on: which stage it fills in (empty: none)."""
         names = {argument.arg for argument in scope.args.args}
         for call in ast.walk(scope):
-            if not isinstance(call, ast.Call) or _called(call) != "Observe" or len(call.args) < 2:
+            if not isinstance(call, ast.Call) or _called(call) not in DATA or len(call.args) < 2:
                 continue
             stage, name = call.args[:2]
+            data = call.args[DATA[_called(call)] :]
             if isinstance(name, ast.Name) and name.id in names:
                 self._wrappers.add(call)
-                added = _keys(call.args[2], scope) if len(call.args) > 2 else ()
+                added = (*_whose(call), *(_keys(data[0], scope) if data else ()))
                 self._added[scope.name] = tuple(field for field in added if field != "...")
                 if isinstance(stage, ast.Constant):
                     self._helpers[scope.name] = str(stage.value)
@@ -113,17 +132,23 @@ class _Module:
             stage, name_node, data = found
             scope = inner.get(id(call))
             for name in _names(name_node, scope):
-                yield stage, name, (*self._added.get(_called(call), ()), *_fields(call, data, scope))
+                added = _whose(call) or self._added.get(_called(call), ())
+                yield stage, name, (*added, *_fields(call, data, scope))
 
     def _read(self, call: ast.Call) -> tuple[str, ast.expr, ast.expr | None] | None:
         called, arguments = _called(call), call.args
         two = len(arguments) >= 2 and called in TWO_WORDS and called not in self._helpers
         if two and isinstance(arguments[0], ast.Constant) and isinstance(arguments[0].value, str):
-            return arguments[0].value, arguments[1], arguments[2] if len(arguments) > 2 else None
+            data = arguments[DATA.get(called, 2) :]
+            return arguments[0].value, arguments[1], data[0] if data else None
         stage = self._helpers.get(called)
         if stage is not None and arguments and not isinstance(arguments[0], ast.Call):
             return stage, arguments[0], None
         return None
+
+
+def _whose(call: ast.Call) -> tuple[str, ...]:
+    return ("station",) if _called(call) == "tell" else ()
 
 
 def _called(call: ast.Call) -> str:

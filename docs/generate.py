@@ -4,18 +4,23 @@ A page is written by hand except between `<!-- generated: NAME ARGUMENTS -->` an
 stands there is made from the code, and a test refuses a page that says something else.
 """
 
+import ast
 import re
 import sys
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final, get_args
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 if str(ROOT) not in sys.path:  # run as a script
     sys.path.insert(0, str(ROOT))
 
-from docs import configuration, events, messages  # noqa: E402
+from docs import api, certification, charts, configuration, events, messages, response_codes, service_parameters  # noqa: E402
+
+if TYPE_CHECKING:
+    from v2g.iso15118.sequence import Chart
+    from v2g.iso15118.v2gtp import PayloadType
 
 _BLOCK: Final = re.compile(
     r"(?P<open><!-- generated: (?P<name>[\w-]+)(?P<arguments>[^>]*?) -->\n)"
@@ -31,8 +36,16 @@ def table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     return "\n".join([texts[0], "|" + "---|" * len(lines[0]), *texts[1:]]) + "\n"
 
 
-def sequence_table() -> str:
-    """Return every edge of the sequence chart."""
+def _chart(name: str) -> "Chart":
+    """Return the chart of a set of messages (AC, DC, WPT, ACDP) or of a side stream."""
+    from v2g.iso15118.charts import CHARTS, SIDE_CHARTS, Family
+    from v2g.iso15118.v2gtp import PayloadType
+
+    return CHARTS[Family[name]] if name in Family.__members__ else SIDE_CHARTS[PayloadType[name]]
+
+
+def sequence_table(name: str) -> str:
+    """Return every edge of a sequence chart."""
     from v2g.iso15118.sequence import Asks, Says, edges
 
     return table(
@@ -45,24 +58,32 @@ def sequence_table() -> str:
                 "" if edge.says is Says.ANYTHING else edge.says.value,
                 f"`{edge.to.value}`",
             )
-            for state, request, edge in edges()
+            for state, request, edge in edges(_chart(name))
         ),
     )
 
 
-def sequence_diagram() -> str:
-    """Return the chart as a mermaid diagram; SessionStopReq, which almost every state takes, is left out."""
-    from v2g.iso15118.sequence import Asks, Says, State, edges
+def sequence_picture(name: str) -> str:
+    """Return the line that shows the picture of a chart."""
+    return f"![Sequence chart {name}](charts/{name.lower()}.svg)\n"
 
-    lines = ["```mermaid", "stateDiagram-v2", f"    [*] --> {State.SUPPORTED_APP_PROTOCOL.value}"]
-    for state, request, edge in edges():
-        if request == "SessionStopReq" and state is not State.SESSION_STOP:
-            continue
-        words = [request.removesuffix("Req")]
-        words += [] if edge.asks is Asks.ANYTHING else [edge.asks.value.rpartition(" ")[2]]
-        words += [] if edge.says is Says.ANYTHING else [edge.says.value.replace(" any ", " ")]
-        lines.append(f"    {state.value} --> {edge.to.value}: {', '.join(words)}")
-    return "\n".join([*lines, "    ended --> [*]", "```"]) + "\n"
+
+def pictures() -> Iterator[tuple[Path, str]]:
+    """Yield every picture of the documentation: its file, and what it has to hold."""
+    from v2g.iso15118.charts import Family
+    from v2g.iso15118.v2gtp import PayloadType
+
+    names = [each.name for each in Family]
+    names += [each.name for each in PayloadType if each in _side_charts()]
+    for name in names:
+        title = f"ISO 15118-20 sequence chart {name}"
+        yield ROOT / "docs" / "reference" / "charts" / f"{name.lower()}.svg", charts.svg(_chart(name), title)
+
+
+def _side_charts() -> "Mapping[PayloadType, Chart]":
+    from v2g.iso15118.charts import SIDE_CHARTS
+
+    return SIDE_CHARTS
 
 
 def timing_table() -> str:
@@ -91,18 +112,45 @@ def error_tree() -> str:
 
 def tls_reasons() -> str:
     """Return the names under which a TLS handshake fails."""
-    from v2g.net import tls_channel as channel
+    from v2g.errors import RevocationReason
+    from v2g.net import tls_verdict as verdict
 
     said: dict[str, list[str]] = defaultdict(list)
-    for number, (reason, sentence) in channel._RECEIVED.items():
+    for number, (reason, sentence) in verdict.RECEIVED.items():
         said[reason].append(f"{sentence} (its alert {number})")
-    for _, reason, sentence in channel._FOUND:
+    for _, reason, sentence in verdict.FOUND:
         if sentence not in said[reason]:
             said[reason].append(sentence)
-    for word in channel._VERIFY_CODES:
+    for word in verdict.VERIFY_CODES:
         reason = "unknown_ca" if word == "unknown_root" else f"peer_certificate_{word}"
         said[reason].append(f"we find the peer's certificate {word.replace('_', ' ')}")
+    for word in get_args(RevocationReason):
+        said[f"ocsp_{word}"].append(f"revocation of the peer's certificate, by OCSP: {word.replace('_', ' ')}")
+    said["crl_revoked"].append("the peer's certificate stands on a revocation list")
+    for file in sorted((ROOT / "v2g" / "net").glob("tls*.py")):
+        for reason, sentence in _raised(file):
+            if sentence not in said[reason]:
+                said[reason].append(sentence)
     return table(("Reason", "What happened"), ((f"`{reason}`", "; ".join(said[reason])) for reason in sorted(said)))
+
+
+def _raised(file: Path) -> Iterable[tuple[str, str]]:
+    """Yield reason and sentence of each TlsError that a module makes with words of its own."""
+    for node in ast.walk(ast.parse(file.read_text())):
+        if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name) or node.func.id != "TlsError":
+            continue
+        reason = next((each.value for each in node.keywords if each.arg == "reason"), None)
+        parts = node.args[0].values if isinstance(node.args[0], ast.JoinedStr) else node.args[:1]
+        words = "".join(str(each.value) if isinstance(each, ast.Constant) else "..." for each in parts)
+        if isinstance(reason, ast.Constant) and words.strip("."):
+            yield str(reason.value), words
+
+
+def certificate_reasons() -> str:
+    """Return the words of CertificateError."""
+    from v2g.errors import CERTIFICATE_REASONS
+
+    return table(("Reason", "Meaning"), ((f"`{word}`", meaning) for word, meaning in CERTIFICATE_REASONS.items()))
 
 
 def journal_kinds() -> str:
@@ -158,17 +206,97 @@ def access_roles() -> str:
     )
 
 
+def board_fields() -> str:
+    """Return every line of the control board's protocol with its fields."""
+    import msgspec
+
+    from v2g.hardware import board
+
+    rows = []
+    for kind in (board.Hello, board.Set, board.Status, board.Refused):
+        fields = ", ".join(f"`{field.encode_name}`" for field in msgspec.structs.fields(kind))
+        rows.append((f"`{kind.__struct_config__.tag}`", " ".join((kind.__doc__ or "").split()), fields))
+    rows.append(
+        ("`TEMP`", " ".join((board.Temperatures.__doc__ or "").split()), "one field a sensor, `none` if broken")
+    )
+    return table(("Line", "Meaning", "Fields"), rows)
+
+
+def hardware_faults() -> str:
+    """Return every fault of the hardware: what it means, how long it lasts, and what the operator is told."""
+    from v2g.hardware.faults import FAULTS
+
+    return table(
+        ("Fault", "Meaning", "Stops energy", "Lasts until", "Lamp", "OCPP component"),
+        (
+            (f"`{word}`", kind.sentence, "yes" if kind.stops else "no", kind.until, f"`{kind.light}`", kind.component)
+            for word, kind in FAULTS.items()
+        ),
+    )
+
+
+def duty_table() -> str:
+    """Return what each duty cycle means."""
+    from v2g.iec61851.duty import DUTY_RANGES
+
+    rows, begin = [], "0"
+    for each in DUTY_RANGES:
+        current = "" if each.meaning != "current" else f"{each.slope:g} x D {each.offset:+g}, at most {each.cap:g}"
+        rows.append((f"{begin} to {'' if each.closed else 'below '}{each.below:g}", f"`{each.meaning}`", current))
+        begin = f"{'above ' if each.closed else ''}{each.below:g}"
+    return table(("Duty cycle D, %", "Meaning", "A"), rows)
+
+
+def door_faults() -> str:
+    """Return what can be wrong with a station's attempt to connect, and what to do about it."""
+    from csms.core import doors
+
+    found = [
+        doors.wrong_path("/elsewhere", "/ocpp", 3),
+        doors.unknown_station("CS-1"),
+        doors.refused_station("CS-1"),
+        doors.no_version(("ocpp1.6",), ("ocpp2.1", "ocpp2.0.1")),
+        doors.no_password(),
+        doors.wrong_user("CS-2"),
+        doors.wrong_password(),
+        doors.password_missing_here(),
+        doors.no_certificate(),
+        doors.other_name("CS-2", "CS-1"),
+        doors.other_organization("Maker", "Operator"),
+        doors.other_serial_number("SN-2"),
+        doors.bad_certificate("unknown_root", "no trusted root"),
+        doors.failed_tls("CERTIFICATE_VERIFY_FAILED", "certificate has expired"),
+        doors.lower_profile(1, 2),
+        *(doors.failed_tls(reason) for reason in doors.TLS_REASONS),
+        doors.tls_without_need(),
+    ]
+    return table(
+        ("Kind", "What was seen", "What to do"), ((f"`{each.kind}`", each.detail, each.hint) for each in found)
+    )
+
+
 GENERATORS: Final[Mapping[str, Callable[..., str]]] = {
     "access-roles": access_roles,
+    "api-actions": api.actions,
+    "api-routes": api.routes,
+    "board-fields": board_fields,
+    "certificate-reasons": certificate_reasons,
+    "certification": certification.table,
     "configuration": configuration.program,
+    "door-faults": door_faults,
+    "duty-table": duty_table,
     "error-tree": error_tree,
     "events": events.page,
+    "hardware-faults": hardware_faults,
     "journal-kinds": journal_kinds,
     "message-pages": messages.message_pages,
     "messages": messages.messages,
+    "protocol-codes": response_codes.protocol_table,
+    "response-codes": response_codes.table,
     "scenarios": scenarios,
-    "sequence-diagram": sequence_diagram,
+    "sequence-picture": sequence_picture,
     "sequence-table": sequence_table,
+    "service-parameters": service_parameters.table,
     "shared-configuration": configuration.shared,
     "telemetry-signals": telemetry_signals,
     "timing-table": timing_table,
@@ -193,12 +321,11 @@ def pages() -> list[Path]:
 
 
 def main() -> int:
-    """Rewrite pages that have changed; return how many (0: everything was up to date)."""
+    """Rewrite pages and pictures that have changed; return how many (0: everything was up to date)."""
     changed = 0
-    for page in pages():
-        text = page.read_text()
-        new = render(text)
-        if new != text:
+    for page, new in (*pictures(), *((page, render(page.read_text())) for page in pages())):
+        if not page.exists() or page.read_text() != new:
+            page.parent.mkdir(exist_ok=True)
             page.write_text(new)
             sys.stdout.write(f"{page.relative_to(ROOT)}\n")
             changed += 1

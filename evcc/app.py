@@ -6,54 +6,90 @@ import os
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
-from evcc.config import EvccConfig, load_config
+from evcc.config import ChainConfig, EvccConfig, TlsConfig, load_config
+from evcc.contracts import Contracts
 from evcc.core.ports import BatteryState
 from evcc.core.session import VehicleSession
-from evcc.core.stages import Contract
+from evcc.core.world import Resume
+from evcc.driver import Driver
 from evcc.ecu import BatteryEcu, BatterySnapshot
 from evcc.gateway import Gateway
-from evcc.hardware import BenchLine, BenchPilot, SimulatedVehicle, VehicleHardware
+from evcc.hardware import BenchLine, BenchPilot, Converter, SimulatedVehicle, VehicleHardware
+from evcc.hardware_ac import OnBoardCharger
+from evcc.hardware_coil import SecondaryDevice
+from evcc.hardware_drive import Driving
+from evcc.hardware_rails import RailPilot
+from evcc.pauses import Kept, PauseFile, Rest, rest_s
+from evcc.without_words import WithoutWords
 from v2g.errors import ConfigError, TimeoutExpired, TlsError, V2GError
-from v2g.net import tls
+from v2g.iso15118.charts import Family
+from v2g.iso15118.sdp import Security
+from v2g.net import plain, tls
+from v2g.net.ac_line import VehicleAcLine
+from v2g.net.capture import Recorder
 from v2g.net.clock import Clock
+from v2g.net.coil_line import VehicleCoilLine
+from v2g.net.contact_line import VehicleContactLine
 from v2g.net.dc_line import VehicleDcLine
 from v2g.net.events import EventLog
+from v2g.net.interfaces import wait_usable
+from v2g.net.keys import load_credentials
 from v2g.net.medium import Medium
 from v2g.net.plc.datalink import VehicleLink
 from v2g.net.plc.link import open_link
 from v2g.net.plc.pilot import SimulatedVehiclePilot
-from v2g.net.program import read_config, run
+from v2g.net.program import OrderlyEnd, read_config, run
 from v2g.net.runner import ByteStream, Runner
+from v2g.net.tls_crls import CrlFiles
+from v2g.net.tls_record import recorded
+from v2g.net.tls_warnings import open_key_log, tell_backend, tell_profile
+from v2g.net.trace import open_trace
 from v2g.net.udp import discover
 from v2g.observe import Observe
-from v2g.pki.credentials import Credentials, load_chain, load_credentials
+from v2g.pki.credentials import load_chain
 from v2g.pki.keys import SigningKey
+from v2g.pki.profiles import Role
+from v2g.pki.revocation import Fail
+
+INTERRUPTED = 130
+"""Exit code of a vehicle that was told to end (SIGINT, SIGTERM) before its session had."""
 
 CELLS_IN_SERIES = 96
 """Of the simulated battery; only its telemetry looks at single cells."""
+
+Stream = tls.TlsStream | plain.PlainStream
+"""What a charger is talked to on."""
 
 Wrap = Callable[[ByteStream, SigningKey | None], ByteStream]
 """Puts something between the session and its connection; tests and scenarios use it to misbehave on purpose."""
 
 
 def main(config_path: Path, events: Path | None, *, wrap: Wrap = lambda stream, _key: stream) -> int:
-    """Run one session; return the exit code: 0 when it ended in good order."""
+    """Run one session; return the exit code: 0 when it ended in good order.
+
+    Who is told to end (SIGINT, SIGTERM) stops the session in good order; told again, the connection is cut.
+    """
+    end = OrderlyEnd()
     return run(
         lambda: load_config(read_config(config_path), name=str(config_path)),
         lambda config: config.log.level,
-        lambda config: _run(config, events or config.log.events, wrap),
+        lambda config: _run(config, events or config.log.events, wrap, end),
+        interrupted=INTERRUPTED,
+        end=end,
     )
 
 
-async def _run(config: EvccConfig, events: Path | None, wrap: Wrap) -> int:
+async def _run(config: EvccConfig, events: Path | None, wrap: Wrap, end: OrderlyEnd) -> int:
     clock = Clock(config.clock)
-    observe = EventLog("evcc", clock, events)
+    observe = EventLog("evcc", clock, events, trace=open_trace(config.log, "evcc", clock))
     vehicle: Vehicle | None = None
     try:
-        async with _assemble(config, clock, observe) as vehicle:
+        async with assemble(config, clock, observe) as vehicle:
+            end.by(vehicle.driver.end)
             reason = await vehicle.drive(wrap)
     except TlsError as error:
         observe(Observe("tls", "refused", {"reason": error.reason, "error": str(error)}))
@@ -63,24 +99,34 @@ async def _run(config: EvccConfig, events: Path | None, wrap: Wrap) -> int:
         raise
     finally:
         observe.close()
-    return 0 if reason == "finished" else 3
+    if end.asked:
+        return INTERRUPTED
+    return 0 if reason in ("finished", "paused") else 3
 
 
 @contextlib.asynccontextmanager
-async def _assemble(config: EvccConfig, clock: Clock, observe: EventLog) -> "AsyncIterator[Vehicle]":
+async def assemble(config: EvccConfig, clock: Clock, observe: EventLog) -> "AsyncIterator[Vehicle]":
     """Build the vehicle from its configuration and take it apart again, hardware last."""
     async with contextlib.AsyncExitStack() as stack:
+        pauses = PauseFile(config.pause.file) if config.pause is not None else None
+        kept = pauses.load() if pauses is not None else None
+        driver = Driver(config.driver, clock)
+        stack.callback(driver.close)
         wires = await _wires(config, stack)
-        stack.callback(observe, Observe("link", "unplugged"))
+        stack.callback(observe, Observe("link", "unplugged" if config.without_plug is None else "left"))
         stack.callback(wires.pilot.unplug)  # the last thing that happens: by then the hardware has left everything safe
         hardware = SimulatedVehicle(
-            config.battery,
+            config.battery if kept is None else msgspec.structs.replace(config.battery, soc=kept.soc),
             line=wires.line,
             pilot=wires.pilot,
             clock=clock,
             step_s=config.hardware.step_s,
             contactor_delay_s=config.hardware.contactor_delay_s,
+            on_board=wires.converter,
+            driving=wires.driving,
         )
+        if isinstance(wires.pilot, RailPilot):
+            wires.pilot.on_lost(hardware.contacts_lost)
         stack.push_async_callback(hardware.close)
         if config.telemetry is not None:
             gateway = Gateway(config.telemetry, clock, observe)
@@ -88,28 +134,46 @@ async def _assemble(config: EvccConfig, clock: Clock, observe: EventLog) -> "Asy
             stack.push_async_callback(gateway.close)
             ecu = asyncio.create_task(BatteryEcu(config.telemetry.can, lambda: snapshot(hardware.battery)).run())
             stack.push_async_callback(_cancel, ecu)
-        yield Vehicle(config, clock, observe, hardware, wires)
+        yield Vehicle(config, clock, observe, hardware, wires, driver, pauses, kept)
 
 
 @dataclass
 class Wires:
-    """What joins the vehicle to a charger beside the network: pilot and DC line, perhaps simulated on a medium."""
+    """What joins the vehicle to a charger beside the network: pilot, and what energy comes by; perhaps simulated on a
+    medium. `driving` is the way of one that is not plugged in."""
 
     line: VehicleDcLine | BenchLine
-    pilot: SimulatedVehiclePilot | BenchPilot
+    pilot: SimulatedVehiclePilot | BenchPilot | RailPilot
     medium: Medium | None = None
+    converter: Converter | None = None
+    driving: Driving | None = None
 
 
 async def _wires(config: EvccConfig, stack: contextlib.AsyncExitStack) -> Wires:
     if config.hardware.backend == "bench":
-        return Wires(BenchLine(), BenchPilot())
+        pilot = BenchPilot()
+        by_ac = all(each.startswith("AC") for each in config.services.energy)
+        on_board = OnBoardCharger(pilot.mains, config.on_board_charger) if by_ac else None
+        return Wires(BenchLine(), pilot, converter=on_board)
     if config.link.medium is None:
         raise ConfigError(
             "link.medium is missing", hint='name the folder of the simulated wires, or set hardware.backend = "bench"'
         )
     medium = await Medium.attach(config.link.medium, config.link.name)
     stack.callback(medium.close)
-    return Wires(VehicleDcLine(medium), SimulatedVehiclePilot(medium), medium)
+    connector, place = config.link.connector, config.hardware.place
+    line = VehicleDcLine(medium, connector=connector)
+    if config.without_plug is Family.WPT:
+        driving = Driving(place)
+        coil = SecondaryDevice(VehicleCoilLine(medium, connector=connector), place, driving)
+        return Wires(line, BenchPilot(), medium, coil, driving)
+    simulated = SimulatedVehiclePilot(medium, connector=connector)
+    if config.without_plug is Family.ACDP:
+        driving = Driving(place)
+        rails = RailPilot(simulated, VehicleContactLine(medium, connector=connector), place, driving)
+        return Wires(line, rails, medium, driving=driving)
+    on_board = OnBoardCharger(VehicleAcLine(medium, connector=connector), config.on_board_charger)
+    return Wires(line, simulated, medium, on_board)
 
 
 @dataclass
@@ -121,92 +185,177 @@ class Vehicle:
     observe: EventLog
     hardware: VehicleHardware
     wires: Wires
+    driver: Driver
+    pauses: PauseFile | None = None
+    kept: Kept | None = None
+    _runner: Runner | None = None
 
     async def drive(self, wrap: Wrap) -> str:
-        """Plug in and run one session; return the reason of the session's end. Raises V2GError before that."""
-        plugged_at = self.clock.monotonic()
-        link: VehicleLink | None = None
-        pilot = self.wires.pilot
-        pilot.plug()
-        self.observe(Observe("link", "plugged_in"))
-        try:
-            if self.config.link.slac is not None:
-                port = open_link(self.config.link.plc, role="ev", medium=self.wires.medium)
-                link = VehicleLink(port, pilot, self.config.link.slac, observe=self.observe)
+        """Plug in and run one session; return the reason of the session's end. Raises V2GError before that.
+
+        Where matching or talking fails, nominal duty is waited for, if the vehicle charges that way.
+        """
+        endpoint = tls_endpoint(self.config.tls, tls_profile(self.config), self.observe)
+        if self.config.sdp.without_tls:
+            plain.permit(tls_profile(self.config), self.observe)
+        config, basic, pilot = self.config.link, self.config.basic, self.wires.pilot
+        async with contextlib.AsyncExitStack() as stack:
+            recorder = Recorder(config.record, application="v2g evcc") if config.record is not None else None
+            if recorder is not None:
+                stack.callback(recorder.close)
+                endpoint = recorded(endpoint, recorder)
+            pilot.plug()
+            self.observe(Observe("link", "plugged_in" if self.config.without_plug is None else "arrived"))
+            if basic is None or not isinstance(pilot, SimulatedVehiclePilot):
+                return await self._converse(endpoint, recorder, wrap)
+            talk = asyncio.create_task(self._converse(endpoint, recorder, wrap), name="conversation")
+            stack.push_async_callback(_cancel, talk)
+            return await WithoutWords(self, basic, pilot).follow(talk)
+
+    async def _converse(self, endpoint: tls.Endpoint, recorder: Recorder | None, wrap: Wrap) -> str:
+        """Match, connect and run one session of ISO 15118-20, in several parts where it pauses."""
+        config = self.config.link
+        async with contextlib.AsyncExitStack() as stack:
+            plugged_at = self.clock.monotonic()
+            link: VehicleLink | None = None
+            if config.slac is not None:
+                port = open_link(
+                    config.plc, role="ev", medium=self.wires.medium, observe=self.observe, recorder=recorder
+                )
+                stack.callback(port.close)
+                link = VehicleLink(port, self.wires.pilot, config.slac, observe=self.observe)
+                link.on_down(self._link_down)
+                stack.callback(link.close)
+                stack.callback(link.terminate)
                 await self._ready(link)
-            stream = await self._connect()
-            return await self._session(stream, self.clock.monotonic() - plugged_at, link, wrap)
+            rest = Rest(link)
+            while True:
+                stream = await self._connect(endpoint)
+                reason, resume = await self._session(stream, self.clock.monotonic() - plugged_at, wrap)
+                if self.pauses is None:
+                    return reason
+                if reason != "paused" or resume is None:
+                    self.pauses.remove()
+                    return reason
+                await self._rest(rest, resume, self.pauses)
+                plugged_at = self.clock.monotonic()
+
+    async def _rest(self, rest: Rest, resume: Resume, pauses: PauseFile) -> None:
+        """Keep the session, and rest until it is time to go on."""
+        assert self.config.pause is not None
+        self.kept = pauses.save(resume, self.hardware.battery)
+        seconds = rest_s(resume, self.config.program, self.config.pause.resume_after_s, self.clock)
+        self.observe(Observe("session", "resting", {"session_id": resume.session_id.hex(), "seconds": seconds}))
+        self.driver.rests(rest.wake)
+        try:
+            by = await rest.take(seconds, link_s=self.config.link.wait_s)
         finally:
-            if link is not None:
-                link.terminate()
-                link.close()
+            self.driver.rests(None)
+        self.observe(Observe("session", "going_on", {"session_id": resume.session_id.hex(), "woken_by": by}))
 
     async def _ready(self, link: VehicleLink) -> None:
         wait = self.config.link.wait_s
         try:
-            await asyncio.wait_for(link.ready(), wait)
+            async with asyncio.timeout(wait):
+                await link.ready()
         except TimeoutError:
             hint = "is the charger running and its control pilot at 5 %?"
             raise TimeoutExpired("set-up of the data link", wait, hint=hint) from None
 
-    async def _connect(self) -> tls.TlsStream:
+    async def _connect(self, endpoint: tls.Endpoint) -> Stream:
         config = self.config
-        found = await discover(config.link.interface, port=config.sdp.port, max_tries=config.sdp.tries)
+        # The kernel tests a new address for duplicates first.
+        await wait_usable(*config.link.interfaces, timeout=config.timers.evcc_communication_setup)
+        security = Security.NONE if config.sdp.without_tls else Security.TLS
+        found = await discover(
+            *config.link.interfaces, port=config.sdp.port, security=security, max_tries=config.sdp.tries
+        )
         self.observe(Observe("sdp", "found", {"host": found.host, "port": found.port, "tries": found.tries}))
+        if config.sdp.without_tls:
+            return await plain.connect(found.host, found.port, timeout=config.tls.timeout_s)
         stream = await tls.connect(
             found.host,
             found.port,
-            credentials=load_credentials(config.tls.chain, config.tls.key),
-            anchors=tuple(load_chain(path)[0] for path in config.tls.anchors),
-            profile=tls_profile(config),
+            endpoint,
             timeout=config.tls.timeout_s,
         )
         data = {
-            "peer": stream.peer.subject_cn,
+            "peer": stream.peer_name,
             "version": stream.version,
             "cipher": stream.cipher,
             "group": stream.group,
-            "ocsp": "good" if stream.ocsp_response else "none",
+            "ocsp": "good" if stream.ocsp_response else stream.unproven,
         }
         self.observe(Observe("tls", "connected", dict(data)))
         return stream
 
-    async def _session(self, stream: tls.TlsStream, elapsed: float, link: VehicleLink | None, wrap: Wrap) -> str:
-        contract = self._contract()
+    async def _session(self, stream: Stream, elapsed: float, wrap: Wrap) -> tuple[str, Resume | None]:
+        """Run one session, or a part of it; return why it ended, and what it takes to go on with it."""
+        contracts = Contracts(self.config, self.observe)
         session = VehicleSession(
             self.config.session,
             battery=self.hardware.battery,
-            secc_certificate=stream.peer_chain[0],
-            contract=contract,
+            secc_certificate=stream.peer_leaf,
+            contracts=contracts.known,
+            provisioning=contracts.provisioning,
+            price_signers=tuple(load_chain(path)[0] for path in self.config.price_signers),
             entropy=os.urandom,
             stopwatch=self.clock.monotonic,
             connected_for=elapsed,
+            resume=self.kept.resume_with(self.hardware.battery) if self.kept is not None else None,
         )
         runner = Runner(
-            session,
-            wrap(stream, contract.key if contract else None),
-            execute=self.hardware.execute,
+            self.observe.tracer()(session),
+            wrap(stream, contracts.first_key),
+            execute=lambda command: contracts.execute(command, self.hardware.execute),
             clock=self.clock,
-            observe=self.observe,
+            observe=self._observe,
         )
-        self.hardware.subscribe(runner.fact)
-        if link is not None:
-            link.on_down(lambda reason: runner.abort(reason))
-        return await runner.run()
+        unsubscribe = self.hardware.subscribe(runner.fact)
+        self.driver.drives(runner.fact)
+        self._runner = runner
+        try:
+            return await runner.run(), session.paused
+        finally:
+            self._runner = None
+            self.driver.drives(None)
+            unsubscribe()
 
-    def _contract(self) -> Contract | None:
-        if self.config.contract is None:
-            return None
-        credentials: Credentials = load_credentials(self.config.contract.chain, self.config.contract.key)
-        return Contract(chain=credentials.chain, key=credentials.signing_key)
+    def _link_down(self, reason: str) -> None:
+        if self._runner is not None:
+            self._runner.abort(reason)
+
+    def _observe(self, event: Observe) -> None:
+        self.driver.saw(event)
+        self.observe(event)
 
 
 def tls_profile(config: EvccConfig) -> tls.TlsProfile:
     """Return what is offered and demanded in the handshake."""
     profile = tls.PROFILES[config.security_profile]
-    if config.tls.require_ocsp is None:
+    if config.tls.revocation is None:
         return profile
-    return msgspec.structs.replace(profile, staple_required=config.tls.require_ocsp)
+    return msgspec.structs.replace(profile, revocation=Fail(config.tls.revocation))
+
+
+def tls_endpoint(config: TlsConfig, profile: tls.TlsProfile, observe: Callable[[Observe], None]) -> tls.Endpoint:
+    """Return the vehicle's end of TLS. Raises V2GError for files that cannot be used."""
+    tell_profile(profile, observe)
+    chains = (ChainConfig(chain=config.chain, key=config.key), *config.other_chains)
+    endpoint = tls.Endpoint(
+        server=False,
+        identities=tuple(tls.TlsIdentity(load_credentials(each.chain, each.key)) for each in chains),
+        anchors=tuple(load_chain(path)[0] for path in config.anchors),
+        peer_role=Role.SECC,
+        crosses=tuple(load_chain(path)[0] for path in config.cross_certificates),
+        profile=profile,
+        backend=config.backend,
+        ask_responder=config.ask_responder,
+        crls=CrlFiles(config.crls, observe),
+        key_log=open_key_log(config.key_log, observe) if config.key_log is not None else None,
+    )
+    tell_backend(endpoint, observe)
+    return endpoint
 
 
 def snapshot(battery: BatteryState) -> BatterySnapshot:
@@ -231,6 +380,6 @@ def snapshot(battery: BatteryState) -> BatterySnapshot:
     )
 
 
-async def _cancel(task: "asyncio.Task[None]") -> None:
+async def _cancel(task: "asyncio.Task[Any]") -> None:
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)

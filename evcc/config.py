@@ -4,7 +4,7 @@ Relative paths are relative to the file's own folder.
 """
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 import msgspec
 from msgspec import Meta
@@ -12,32 +12,51 @@ from msgspec import Meta
 from evcc.core.battery import BatteryConfig
 from evcc.core.settings import (
     AuthorizationConfig,
+    BasicConfig,
     DischargeConfig,
+    InstallationConfig,
     NeedsConfig,
+    OnBoardChargerConfig,
+    PlanningConfig,
     ProgramStep,
     ServiceConfig,
     SessionConfig,
     TimingConfig,
     VehicleConfig,
+    WirelessConfig,
 )
+from evcc.driver import DriverStep
 from evcc.gateway import GatewayConfig
+from evcc.hardware_drive import PlaceConfig
 from v2g.config import parse_config
+from v2g.iso15118.charts import Family
+from v2g.iso15118.envelope import RULES, EnvelopeRules
+from v2g.iso15118.services import ENERGY_TRANSFER, ServiceId
 from v2g.iso15118.timing import Timing
+from v2g.net.capture import RecordConfig
 from v2g.net.clock import ClockConfig
 from v2g.net.plc.link import PlcConfig
+from v2g.net.tls_endpoint import Backend
+from v2g.net.trace import LogConfig
+from v2g.pki.reference import KeyReference
 from v2g.slac.ev import EvSlacConfig
 
 SecurityProfile = Literal["iso15118-20", "interop"]
+InterfaceName = Annotated[str, Meta(min_length=1, max_length=15)]
+InterfaceNames = Annotated[tuple[InterfaceName, ...], Meta(min_length=1, max_length=16)]
 
 
 class LinkConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How the vehicle is joined to the charger."""
 
-    interface: Annotated[str, Meta(min_length=1, description="network interface for SDP and TCP")] = "lo"
+    interface: Annotated[
+        InterfaceName | InterfaceNames, Meta(description="network interface for SDP and TCP, or several")
+    ] = "lo"
     medium: Annotated[
         Path | None, Meta(description="folder that joins simulated vehicle and charger (pilot, powerline, DC line)")
     ] = None
     name: Annotated[str, Meta(min_length=1, max_length=32, description="this vehicle's name on the medium")] = "ev"
+    connector: Annotated[int, Meta(ge=1, le=255, description="number of the simulated plug that is put in")] = 1
     wait_s: Annotated[
         float, Meta(gt=0, le=3600, description="how long after plug-in the charger may take until the link is up, s")
     ] = 60.0
@@ -45,6 +64,15 @@ class LinkConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         EvSlacConfig | None, Meta(description="match by SLAC before discovery; none for plain Ethernet test benches")
     ] = None
     plc: Annotated[PlcConfig, Meta(description="powerline port that SLAC runs on")] = PlcConfig()
+    record: Annotated[
+        RecordConfig | None,
+        Meta(description="record powerline frames and TLS; its secrets, too, where tls.key_log is set"),
+    ] = None
+
+    @property
+    def interfaces(self) -> tuple[str, ...]:
+        """All of `interface`."""
+        return (self.interface,) if isinstance(self.interface, str) else self.interface
 
 
 class SdpConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -52,27 +80,93 @@ class SdpConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     port: Annotated[int, Meta(ge=1, le=65535, description="UDP port of the charger's SDP server")] = 15118
     tries: Annotated[int, Meta(ge=1, le=50, description="requests at most, 250 ms apart")] = 50
+    without_tls: Annotated[
+        bool,
+        Meta(
+            description="ask for a charger without TLS, and pay by no contract; only with "
+            'security_profile = "interop", for laboratories'
+        ),
+    ] = False
+
+
+class ChainConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One more vehicle certificate, such as one on Ed448 or under a V2G root."""
+
+    chain: Annotated[Path, Meta(description="vehicle certificate and its sub-CAs, PEM")]
+    key: Annotated[KeyReference, Meta(description="its private key: PEM file of mode 0600, or key URI")]
 
 
 class TlsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The vehicle's TLS credentials and whom it believes."""
 
     chain: Annotated[Path, Meta(description="vehicle certificate and its sub-CAs, PEM")]
-    key: Annotated[Path, Meta(description="private key of the vehicle certificate, PEM, mode 0600")]
+    key: Annotated[KeyReference, Meta(description="its private key: PEM file of mode 0600, or key URI")]
     anchors: Annotated[
         tuple[Path, ...], Meta(min_length=1, description="V2G root certificates that a charger may stand under, PEM")
     ]
-    require_ocsp: Annotated[
-        bool | None, Meta(description="refuse a charger without a stapled OCSP answer; default: as the profile says")
+    cross_certificates: Annotated[
+        tuple[Path, ...],
+        Meta(
+            description="cross certificates, PEM, over which chains of a charger, of a provisioning service and of new "
+            "contracts may lead to the roots"
+        ),
+    ] = ()
+    other_chains: Annotated[
+        tuple[ChainConfig, ...],
+        Meta(
+            max_length=8,
+            description="further certificates, best first; a charger gets the first whose root and signature it knows",
+        ),
+    ] = ()
+    revocation: Annotated[
+        Literal["hard", "soft"] | None,
+        Meta(
+            description="hard: refuse a charger without a good OCSP answer; soft: go on when there is none, or an old "
+            "one; default: hard, in the profile interop soft"
+        ),
     ] = None
-    timeout_s: Annotated[float, Meta(gt=0, le=20, description="longest time for connecting and handshake, s")] = 5.0
+    crls: Annotated[
+        tuple[Path, ...],
+        Meta(
+            description="revocation lists (PEM or DER) by which the chains of a charger, of a provisioning service and "
+            "of new contracts are judged, too"
+        ),
+    ] = ()
+    ask_responder: Annotated[
+        bool, Meta(description="ask the OCSP responder that a certificate names for what the charger did not staple")
+    ] = False
+    timeout_s: Annotated[float, Meta(gt=0, le=20, description="longest time for connecting and handshake, s")] = 4.5
+    backend: Annotated[
+        Backend, Meta(description="bundled: the OpenSSL that comes along; native: the system's (keys in tokens, TPMs)")
+    ] = "bundled"
+    key_log: Annotated[
+        Path | None, Meta(description="append the secrets of every connection here, for Wireshark; never in the field")
+    ] = None
 
 
 class ContractConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The contract that pays for plug and charge, and whose key signs meter readings and discharge."""
 
     chain: Annotated[Path, Meta(description="contract certificate and its sub-CAs, PEM")]
-    key: Annotated[Path, Meta(description="private key of the contract certificate, PEM, mode 0600")]
+    key: Annotated[KeyReference, Meta(description="its private key: PEM file of mode 0600, or key URI")]
+
+
+class ProvisioningConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The certificate with which the vehicle fetches contracts from chargers, and where it keeps them."""
+
+    chain: Annotated[Path, Meta(description="OEM provisioning certificate (CN = PCID) and its sub-CAs, PEM")]
+    key: Annotated[KeyReference, Meta(description="its private key: PEM file of mode 0600, or key URI")]
+    store: Annotated[
+        KeyReference,
+        Meta(description="folder of the contracts; file:FOLDER?pin-source=... encrypts their keys with a passphrase"),
+    ]
+    mo_roots: Annotated[
+        tuple[Path, ...],
+        Meta(description="MO root certificates, PEM; with none, a contract is believed because its service is"),
+    ] = ()
+    envelope: Annotated[
+        EnvelopeRules, Meta(description="what is open about sealed keys; services that differ are met here")
+    ] = RULES
 
 
 class HardwareConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -90,19 +184,30 @@ class HardwareConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     contactor_delay_s: Annotated[
         float, Meta(ge=0, le=1, description="real seconds the simulated contactor takes to move")
     ] = 0.0
+    place: Annotated[
+        PlaceConfig, Meta(description="where a vehicle without a plug begins (WPT, DC_ACDP), and how it is driven")
+    ] = PlaceConfig()
 
 
-class LogConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What the program writes down."""
+class PauseConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Going on with a session after a pause."""
 
-    events: Annotated[Path | None, Meta(description="file for one JSON line per event")] = None
-    level: Annotated[
-        Literal["DEBUG", "INFO", "WARNING", "ERROR"], Meta(description="least important log line that is written")
-    ] = "INFO"
+    file: Annotated[Path, Meta(description="keeps the paused session, mode 0600; one that is there is joined again")]
+    resume_after_s: Annotated[
+        Annotated[float, Meta(ge=0)] | None,
+        Meta(
+            description="how long to rest, seconds of the simulated clock, where the program does not say; none until "
+            "the charger or SIGUSR1 wakes the vehicle"
+        ),
+    ] = None
+
+
+WITHOUT_PLUG: Final = frozenset({Family.WPT, Family.ACDP})
+"""Sets of messages for which a vehicle is driven to a place instead of being plugged in."""
 
 
 class EvccConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Everything that `python -m evcc --config FILE` reads."""
+    """Everything that `v2g evcc --config FILE` reads."""
 
     vehicle: Annotated[VehicleConfig, Meta(description="identity")] = VehicleConfig()
     link: Annotated[LinkConfig, Meta(description="powerline link and its simulation")] = LinkConfig()
@@ -113,22 +218,68 @@ class EvccConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     ] = "iso15118-20"
     tls: Annotated[TlsConfig, Meta(description="transport security")]
     contract: Annotated[
-        ContractConfig | None, Meta(description="contract for plug and charge; none means EIM only")
+        ContractConfig | None, Meta(description="contract for plug and charge, beside those that are fetched")
     ] = None
+    provisioning: Annotated[
+        ProvisioningConfig | None, Meta(description="contracts that are fetched from chargers; none: no fetching")
+    ] = None
+    installation: Annotated[
+        InstallationConfig, Meta(description="when contracts are fetched, and which are preferred")
+    ] = InstallationConfig()
     authorization: Annotated[AuthorizationConfig, Meta(description="means of payment")] = AuthorizationConfig()
     services: Annotated[ServiceConfig, Meta(description="services, best first")] = ServiceConfig()
+    on_board_charger: Annotated[
+        OnBoardChargerConfig, Meta(description="the vehicle's own charger for alternating current")
+    ] = OnBoardChargerConfig()
+    basic: Annotated[
+        BasicConfig | None, Meta(description="charge by nominal duty where talking fails; none ends the session")
+    ] = None
+    wireless: Annotated[WirelessConfig, Meta(description="the vehicle's device for wireless power")] = WirelessConfig()
     battery: Annotated[BatteryConfig, Meta(description="simulated battery")] = BatteryConfig()
     hardware: Annotated[HardwareConfig, Meta(description="vehicle hardware")] = HardwareConfig()
     needs: Annotated[NeedsConfig, Meta(description="departure and targets")] = NeedsConfig()
     discharge: Annotated[DischargeConfig, Meta(description="discharge policy")] = DischargeConfig()
+    planning: Annotated[PlanningConfig, Meta(description="planning by prices")] = PlanningConfig()
+    price_signers: Annotated[
+        tuple[Path, ...],
+        Meta(
+            description="certificates (PEM) of operators whose signature under price schedules is believed, beside the "
+            "CAs of the vehicle's own contracts and provisioning.mo_roots"
+        ),
+    ] = ()
     program: Annotated[
         tuple[ProgramStep, ...], Meta(min_length=1, max_length=64, description="steps of the session, in order")
     ] = (ProgramStep(do="charge", until_soc=80.0), ProgramStep(do="discharge"))
+    pause: Annotated[
+        PauseConfig | None, Meta(description="join a paused session again; none ends the program with the pause")
+    ] = None
+    driver: Annotated[tuple[DriverStep, ...], Meta(max_length=64, description="what the driver wants on the way")] = ()
     timing: Annotated[TimingConfig, Meta(description="pace of requests")] = TimingConfig()
     timers: Annotated[Timing, Meta(description="the protocol's timeouts; the defaults are the standard's")] = Timing()
     telemetry: Annotated[GatewayConfig | None, Meta(description="telemetry gateway")] = None
     clock: Annotated[ClockConfig, Meta(description="simulated time")] = ClockConfig()
     log: Annotated[LogConfig, Meta(description="logs and events")] = LogConfig()
+
+    def __post_init__(self) -> None:
+        """Refuse a mixture of plug, coil and rails: a vehicle stands at one of them."""
+        if self.without_plug is None:
+            if any(family in WITHOUT_PLUG for family in self._families):
+                raise ValueError("services.energy: WPT, DC_ACDP and services of a plug exclude each other")
+            return
+        if self.link.slac is not None:
+            raise ValueError(f"services.energy: {self.services.energy[0]} has no plug to match at: leave link.slac out")
+        if self.hardware.backend == "bench":
+            raise ValueError(f'services.energy: {self.services.energy[0]} needs hardware.backend = "simulated"')
+
+    @property
+    def _families(self) -> set[Family]:
+        return {ENERGY_TRANSFER[ServiceId[name]].family for name in self.services.energy}
+
+    @property
+    def without_plug(self) -> Family | None:
+        """The set of messages of a vehicle that has no plug in a hand, None for one that has."""
+        (family, *others) = self._families
+        return family if not others and family in WITHOUT_PLUG else None
 
     @property
     def session(self) -> SessionConfig:
@@ -136,9 +287,13 @@ class EvccConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
         return SessionConfig(
             vehicle=self.vehicle,
             authorization=self.authorization,
+            installation=self.installation,
             services=self.services,
+            on_board_charger=self.on_board_charger,
+            wireless=self.wireless,
             needs=self.needs,
             discharge=self.discharge,
+            planning=self.planning,
             program=self.program,
             timing=self.timing,
             timers=self.timers,

@@ -185,7 +185,8 @@ class Gateway:
             deadline = self._batcher.deadline()
             wait = None if deadline is None else max(0.0, deadline - self._clock.monotonic())
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._work.wait(), wait)
+                async with asyncio.timeout(wait):
+                    await self._work.wait()
             self._work.clear()
             self._flush(self._clock.monotonic())
 
@@ -221,7 +222,8 @@ class Gateway:
             await self._port.close()
         self._flush(math.inf)  # whatever changed, due or not
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._idle.wait(), drain)
+            async with asyncio.timeout(drain):
+                await self._idle.wait()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

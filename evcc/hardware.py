@@ -13,17 +13,26 @@ from evcc.core.ports import (
     BatteryState,
     CloseContactor,
     ContactorState,
+    DriveIn,
     HardwareFault,
+    ObserveDevice,
     OpenContactor,
+    PlugState,
     PresentVoltage,
     Reported,
+    SetAcPower,
     SetCpState,
     SetPowerLimits,
+    TransmitId,
 )
+from evcc.hardware_ac import BenchAcLine
+from evcc.hardware_coil import SecondaryDevice
+from evcc.hardware_drive import Driving
+from v2g.iec61851.duty import DutyReading
+from v2g.iec61851.pilot import PilotState
 from v2g.iso15118.session import Command, Fact
 from v2g.net.clock import Clock
 from v2g.net.dc_line import ChargerDc, VehicleDc
-from v2g.slac.pilot import DutyReading, PilotState
 
 BREAKABLE_MA: Final = 5_000
 """Current that the contactor may break without wear."""
@@ -49,8 +58,11 @@ class VehicleHardware(Protocol):
     def battery(self) -> BatteryState:
         """What the battery reports now."""
 
-    def subscribe(self, callback: OnFact) -> None:
-        """Call `callback` with every BatteryState, PresentVoltage, ContactorState and HardwareFault from now on."""
+    def subscribe(self, callback: OnFact) -> Callable[[], None]:
+        """Call `callback` with every BatteryState, PresentVoltage, ContactorState and HardwareFault from now on.
+
+        Returns what ends that.
+        """
 
     def execute(self, command: Command) -> Coroutine[Any, Any, Fact | None] | None:
         """Carry out a command of `evcc.core.ports`: at once (None) or by a coroutine whose outcome is a fact."""
@@ -76,6 +88,26 @@ class DcLine(Protocol):
         self, voltage_mv: int, *, contactor_closed: bool, max_charge_ma: int = 0, max_discharge_ma: int = 0
     ) -> None:
         """Show the battery to the charger."""
+
+
+class Converter(Protocol):
+    """What brings energy into the battery by another way than the DC line: the on-board charger, or a coil."""
+
+    @property
+    def present(self) -> PresentVoltage:
+        """Voltage and current at its inlet, or where it has none, at its output."""
+
+    def on_change(self, callback: Callable[[], None]) -> None:
+        """Call `callback` when voltage or current has changed."""
+
+    def limit(self, charge_w: int) -> None:
+        """Let at most this power into the battery from now on."""
+
+    def drive(self, power_w: int) -> None:
+        """Draw (positive) or give this power from now on, as far as that is the vehicle's to decide."""
+
+    def battery_ma(self, battery_mv: int) -> int:
+        """Return the current into the battery (negative out of it) at its voltage."""
 
 
 class BenchLine:
@@ -110,6 +142,9 @@ class BenchPilot:
 
     duty = DutyReading("digital")
 
+    def __init__(self) -> None:
+        self.mains = BenchAcLine()
+
     def on_duty(self, callback: Callable[[DutyReading], None]) -> None:
         """The reading never changes."""
 
@@ -117,7 +152,8 @@ class BenchPilot:
         """Nothing to plug in."""
 
     def set_state(self, state: PilotState) -> None:
-        """Show it to nobody."""
+        """Show it to nobody; alternating current is taken to be there in C and D."""
+        self.mains.pass_on(closed=state in (PilotState.C, PilotState.D))
 
     def unplug(self) -> None:
         """Nothing to unplug."""
@@ -139,13 +175,18 @@ class SimulatedVehicle:
         clock: Clock,
         step_s: float = 0.05,
         contactor_delay_s: float = 0.0,
+        on_board: Converter | None = None,
+        driving: Driving | None = None,
     ) -> None:
         self._clock = clock
+        self._on_board = on_board
+        self._driving = driving or Driving()
         self._line = line
         self._pilot = pilot
+        self._state = PilotState.B
         self._step_s = step_s
         self._contactor_delay_s = contactor_delay_s
-        self._model = Battery(config, utc_ms=clock.utc_ms())
+        self._model = Battery(config, at_ms=clock.elapsed_ms())
         self._closed = False
         self._limits = SetPowerLimits(0, 0)
         self._callbacks: list[OnFact] = []
@@ -153,7 +194,10 @@ class SimulatedVehicle:
         self._inlet = PresentVoltage(0)
         self._charger: ChargerDc | None = None
         self._shown: VehicleDc | None = None
+        self._driven_ma = 0
         line.on_change(self._charger_changed)
+        if on_board is not None:
+            on_board.on_change(self.step)
         self._publish()
         self._stepper = asyncio.create_task(self._run(), name="battery")
 
@@ -172,42 +216,64 @@ class SimulatedVehicle:
         """What the vehicle lets pass, W."""
         return self._limits
 
-    def subscribe(self, callback: OnFact) -> None:
+    def subscribe(self, callback: OnFact) -> Callable[[], None]:
         """Call `callback` with every fact from now on, and with the present state at once."""
         self._callbacks.append(callback)
         for fact in (self.battery, self._inlet, ContactorState(self._closed)):
             callback(fact)
+        return lambda: self._callbacks.remove(callback)
 
     def execute(self, command: Command) -> Coroutine[Any, Any, Fact | None] | None:
         """Carry out a command of `evcc.core.ports`."""
         match command:
             case SetCpState(state=state):
                 self._pilot.set_state(state)
+                self._state = state
                 if state is PilotState.B and isinstance(self._line, BenchLine):
                     self._line.report(None)
             case Reported(current_ma=current_ma) if isinstance(self._line, BenchLine):
                 self._line.report(current_ma)
+            case SetAcPower(power_w=power_w) if self._on_board is not None:
+                self._on_board.drive(power_w)
             case SetPowerLimits():
                 self._limits = command
                 self._shown = None  # a new limit is told however small the change
+                if self._on_board is not None:
+                    self._on_board.limit(command.charge_w)
                 self.step()
             case CloseContactor():
                 return self._close_contactor()
+            case DriveIn():
+                return self._driving.drive(command)
+            case ObserveDevice(method=method) if isinstance(self._on_board, SecondaryDevice):
+                return self._on_board.observe(method)
+            case TransmitId(device_id=device_id) if isinstance(self._on_board, SecondaryDevice):
+                self._on_board.transmit(device_id)
             case OpenContactor():
                 return self._open_contactor()
         return None
+
+    def contacts_lost(self) -> None:
+        """The charger's contacts have left the rails: nothing has to be said of it once the circuit is open."""
+        if self._closed:
+            self._tell(PlugState(connected=False))
 
     async def close(self) -> None:
         """Leave everything safe: contactor open, pilot in B, battery at rest."""
         self._stepper.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await self._stepper
-        self._pilot.set_state(PilotState.B)
+        if self._on_board is not None:
+            self._on_board.drive(0)
+            self._on_board.limit(0)
+        if self._state is not PilotState.B:  # one that was never plugged in shows nothing
+            self._pilot.set_state(PilotState.B)
         await self._open_contactor()
 
     def step(self) -> None:
         """Let the present current have flowed until now, and tell everybody what came of it."""
-        self._model.advance(self._clock.utc_ms(), self._flowing_ma())
+        self._model.advance(self._clock.elapsed_ms(), self._driven_ma + self._flowing_ma())
+        self._driven_ma = self._on_board.battery_ma(self._model.state.voltage_mv) if self._on_board is not None else 0
         self._publish()
         self._tell(self._model.state)
 
@@ -216,7 +282,7 @@ class SimulatedVehicle:
         return charger.current_ma if charger is not None and charger.contactor_closed and self._closed else 0
 
     def _charger_changed(self, charger: ChargerDc | None) -> None:
-        self._model.advance(self._clock.utc_ms(), self._flowing_ma())  # what flowed until this moment
+        self._model.advance(self._clock.elapsed_ms(), self._flowing_ma())  # what flowed until this moment
         self._charger = charger
         self.step()
         if abs(self._flowing_ma()) <= BREAKABLE_MA:
@@ -243,12 +309,14 @@ class SimulatedVehicle:
             )
         driven = self._charger.voltage_mv if self._charger is not None and self._charger.contactor_closed else 0
         inlet = PresentVoltage(state.voltage_mv if self._closed else driven, self._flowing_ma())
+        if self._on_board is not None and self._on_board.present.voltage_mv:
+            inlet = self._on_board.present
         if inlet != self._inlet:
             self._inlet = inlet
             self._tell(inlet)
 
     def _tell(self, fact: Fact) -> None:
-        for callback in self._callbacks:
+        for callback in tuple(self._callbacks):
             callback(fact)
 
     async def _close_contactor(self) -> Fact:
@@ -264,9 +332,10 @@ class SimulatedVehicle:
         if abs(self._flowing_ma()) > BREAKABLE_MA:
             self._current_fell.clear()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._current_fell.wait(), BREAK_ANYWAY_S)
+                async with asyncio.timeout(BREAK_ANYWAY_S):
+                    await self._current_fell.wait()
         await asyncio.sleep(self._contactor_delay_s)
-        self._model.advance(self._clock.utc_ms(), self._flowing_ma())
+        self._model.advance(self._clock.elapsed_ms(), self._flowing_ma())
         self._closed = False
         self.step()
         return ContactorState(closed=False)

@@ -1,9 +1,12 @@
 """`python -m secc --config FILE [--events FILE]`: run a charger."""
 
+import gc
 import sys
 
-from secc.app import main
-from v2g.net.program import arguments
+gc.disable()  # until everything is loaded: see v2g.net.program.keep_responsive
+
+from secc.app import main  # noqa: E402
+from v2g.net.program import arguments  # noqa: E402
 
 if __name__ == "__main__":
     sys.exit(main(*arguments("secc", "Run a charger: ISO 15118-20 SECC and OCPP charging station.")))

@@ -4,19 +4,22 @@ import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from secc.archive import Archive, Owner
-from secc.charger import Charger, Wires, Wrap, roots
+from secc.charger import Charger, check_places
 from secc.config import ProgramConfig, load_config
-from secc.hardware import BenchEvse, EvseHardware, SimulatedEvse
-from secc.meter import SimulatedMeter
+from secc.hardware_parts import Assembly
+from secc.outlet import Outlet, Wires, Wrap
+from secc.transport import Transport, roots
 from v2g.errors import ConfigError
 from v2g.net.clock import Clock
-from v2g.net.dc_line import ChargerDcLine
+from v2g.net.disk import DiskThread
 from v2g.net.events import EventLog
-from v2g.net.medium import Medium
-from v2g.net.plc.pilot import SimulatedChargerPilot
+from v2g.net.keys import load_credentials, open_key
 from v2g.net.program import read_config, run
-from v2g.pki.credentials import load_credentials
+from v2g.net.trace import open_trace
+from v2g.observe import Observe
 
 
 def main(config_path: Path, events: Path | None, *, wrap: Wrap = lambda stream: stream) -> int:
@@ -30,7 +33,7 @@ def main(config_path: Path, events: Path | None, *, wrap: Wrap = lambda stream: 
 
 async def _run(config: ProgramConfig, events: Path | None, wrap: Wrap) -> int:
     clock = Clock(config.clock)
-    observe = EventLog("secc", clock, events)
+    observe = EventLog("secc", clock, events, trace=open_trace(config.log, "secc", clock))
     async with contextlib.AsyncExitStack() as stack:
         stack.callback(observe.close)
         charger = await stack.enter_async_context(assemble(config, clock, observe))
@@ -41,38 +44,68 @@ async def _run(config: ProgramConfig, events: Path | None, wrap: Wrap) -> int:
 @contextlib.asynccontextmanager
 async def assemble(config: ProgramConfig, clock: Clock, observe: EventLog) -> AsyncIterator[Charger]:
     """Build the charger from its configuration and take it apart again: power off first, back end last."""
+    check_places(config.places)
     async with contextlib.AsyncExitStack() as stack:
-        owner = Owner(
-            charger=load_credentials(config.tls.chain, config.tls.key),
-            meter=load_credentials(config.meter.chain, config.meter.key),
-            roots=roots(*config.tls.v2g_roots, *config.tls.mo_roots),
+        transport, threads = Transport(config, observe), (DiskThread(), DiskThread())
+        outlets = tuple(
+            [
+                await _outlet(number, place, clock, observe, transport, threads, stack)
+                for number, place in enumerate(config.places, 1)
+            ]
         )
-        archive = Archive(config.data_dir, owner, clock=clock, observe=observe)
-        meter = SimulatedMeter(archive.meter_serial, config.data_dir / "meter")
-        stack.callback(meter.close)
-        hardware, wires = await _output(config, meter, clock, stack)
-        charger = Charger(config, clock, observe, owner, archive, meter, hardware, wires)
+        for thread in threads:
+            stack.push_async_callback(thread.close)
+        charger = Charger(config, clock, observe, transport, outlets)
         if config.station is not None:
             stack.push_async_callback(charger.connect_station())
         else:
-            archive.recover(meter, lambda _session, _lines: None)
-        stack.push_async_callback(hardware.close)
+            charger.recover()
+        for outlet in outlets:
+            stack.push_async_callback(outlet.settled)
+            stack.push_async_callback(outlet.hardware.close)
         yield charger
 
 
-async def _output(
-    config: ProgramConfig, meter: SimulatedMeter, clock: Clock, stack: contextlib.AsyncExitStack
-) -> tuple[EvseHardware, Wires | None]:
-    """Return the power electronics, and the wires that a bench does not have."""
-    if config.hardware.backend == "bench":
-        if config.link.slac is not None:
-            raise ConfigError("link.slac needs a control pilot", hint="a bench has none: leave [link.slac] out")
-        return BenchEvse(meter, clock, config.hardware.simulated), None
-    if config.link.medium is None:
-        raise ConfigError(
-            "link.medium is missing", hint='name the folder of the simulated wires, or set hardware.backend = "bench"'
-        )
-    medium = await Medium.attach(config.link.medium, config.link.name)
-    stack.callback(medium.close)
-    hardware = SimulatedEvse(ChargerDcLine(medium), meter, clock, config.hardware.simulated)
-    return hardware, Wires(medium, SimulatedChargerPilot(medium))
+async def _outlet(
+    number: int,
+    config: ProgramConfig,
+    clock: Clock,
+    log: EventLog,
+    transport: Transport,
+    threads: tuple[DiskThread, DiskThread],
+    stack: contextlib.AsyncExitStack,
+) -> Outlet:
+    """Build one EVSE; `config` is its own. What several tell is told apart by `evse_id`."""
+
+    def observe(event: Observe) -> None:
+        log(replace(event, data={"evse_id": config.charger.evse_id, **event.data}))
+
+    told = log if config.data_dir == transport.config.data_dir else observe
+    owner = Owner(
+        chargers=transport.credentials,
+        meter=load_credentials(config.meter.chain, config.meter.key),
+        roots=roots(*config.tls.v2g_roots, *config.tls.mo_roots),
+        prices=open_key(config.price_key) if config.price_key is not None else None,
+    )
+    archive = Archive(config.data_dir, owner, clock=clock, observe=told)
+    if config.hardware.backend == "bench" and config.link.slac is not None:
+        raise ConfigError("link.slac needs a control pilot", hint="a bench has none: leave [link.slac] out")
+    if config.charger.basic is not None and config.hardware.kind != "ac":
+        raise ConfigError("charger.basic is for alternating current", hint='set hardware.kind = "ac"')
+    made = await Assembly(
+        config.hardware,
+        config.charger,
+        clock,
+        stack,
+        told,
+        folder=config.data_dir,
+        meter_serial=archive.meter_serial,
+        medium_folder=config.link.medium,
+        name=config.link.name,
+        connector=config.link.connector,
+    ).make()
+    wires = Wires(made.pilot, made.medium) if made.pilot is not None else None
+    traced = log.tracer("" if told is log else config.charger.evse_id)
+    return Outlet(
+        number, config, clock, told, transport, owner, archive, made.meter, made.evse, wires, *threads, traced
+    )

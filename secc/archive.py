@@ -17,11 +17,14 @@ from v2g.net.journal_file import JournalFile, read_files, write_files
 from v2g.observe import Observe, Scalar
 from v2g.pki.certificates import chain_from_pem, chain_to_pem, common_name, load_certificate
 from v2g.pki.credentials import Credentials
+from v2g.pki.keys import LeafKey, SoftwareKey
 from v2g.settlement.bundle import OCMF_FILES, Chains, sign_ocmf_pair, write_bundle
-from v2g.settlement.journal import verify_lines
+from v2g.settlement.canonical import sha256_hex
+from v2g.settlement.journal import Entry, verify_lines
 from v2g.settlement.ledger import Ledger
 from v2g.settlement.ocmf import EndReason, MeterIdentity
 from v2g.settlement.pricing import Direction
+from v2g.settlement.records import SessionStarted
 from v2g.settlement.settle import Settlement, settle
 
 CONTRACT_SUFFIX: Final = ".contract.pem"
@@ -32,11 +35,16 @@ END_REASONS: Final[dict[str, EndReason]] = {"vehicle": "L", "remote": "R", "abor
 
 
 class Owner(msgspec.Struct, frozen=True):
-    """Who signs: the charger's credentials seal bundles, the meter's sign readings. `roots` (DER) go along."""
+    """Who signs: the charger's credentials seal bundles, the meter's sign readings. `roots` (DER) go along.
 
-    charger: Credentials
+    Of several `chargers`, the one that the session's vehicle was shown.
+    """
+
+    chargers: tuple[Credentials, ...]
     meter: Credentials
     roots: tuple[bytes, ...]
+    prices: LeafKey | None = None
+    """The key that vouches for price schedules, if somebody does."""
 
 
 class Archive:
@@ -61,43 +69,76 @@ class Archive:
         write_files(self._journals, {f"{session_id}{CONTRACT_SUFFIX}": chain_to_pem(tuple(contract)).encode()})
         return JournalFile.open(self._path(session_id))
 
-    def finish(self, session_id: str) -> None:
-        """Make the settlement bundle of a session whose journal has ended.
+    def finish(self, session_id: str, charger: Credentials | None = None) -> None:
+        """Make the settlement bundle of a session whose journal has ended, and tell.
 
-        Raises VerificationError when the journal does not hold.
+        `charger` is what the vehicle was shown, which may have been renewed since. Raises VerificationError when the
+        journal does not hold.
         """
+        self.tell_finished(session_id, self.make_bundle(session_id, charger))
+
+    def may_leave_loop(self, charger: Credentials) -> bool:
+        """Whether `make_bundle` may run in a thread: keys in stores are asked by one thread only."""
+        return all(isinstance(each.key, SoftwareKey) for each in (charger, self._owner.meter))
+
+    def tell_finished(self, session_id: str, entries: int) -> None:
+        """Tell that a bundle was made."""
+        directory = self._settlements / session_id
+        self._note("bundle_written", session_id=session_id, directory=str(directory), entries=entries)
+
+    def make_bundle(self, session_id: str, charger: Credentials | None = None) -> int:
+        """Do as `finish` says without a word; return the number of journal entries."""
         journal = self._path(session_id).read_bytes()
         entries = verify_lines(journal, name=f"{session_id}.jsonl")
         contract_file = self._journals / f"{session_id}{CONTRACT_SUFFIX}"
         contract = chain_from_pem(contract_file.read_bytes()) if contract_file.stat().st_size else ()
+        charger = charger or self._charger(entries)
         signed = self._sign(settle(entries))
         files = write_bundle(
             journal,
             ocmf_import=signed["import"],
             ocmf_export=signed["export"],
             chains=Chains(
-                charger=self._owner.charger.chain,
+                charger=charger.chain,
                 contract=contract,
                 meter=self._owner.meter.chain,
                 roots=self._owner.roots,
             ),
-            key=self._owner.charger.signing_key,
+            key=charger.key,
             created_ms=self._clock.utc_ms(),
         )
         directory = self._settlements / session_id
         write_files(directory, files)
         self._path(session_id).unlink()  # the bundle holds it from here on
         contract_file.unlink()
-        self._note("bundle_written", session_id=session_id, directory=str(directory), entries=len(entries))
+        return len(entries)
 
-    def recover(self, meter: Meter, on_journal: Callable[[str, list[str]], None]) -> list[str]:
+    def reopen_journal(self, session_id: str) -> JournalFile | None:
+        """Return the journal of a session that was paused, None when there is none, or it has ended.
+
+        Raises VerificationError when its lines do not hold.
+        """
+        if not self._path(session_id).exists():
+            return None
+        file = JournalFile.open(self._path(session_id))
+        if not file.recovered or Ledger.resume(file.recovered).state.ended:
+            file.close()
+            return None
+        return file
+
+    def recover(self, meter: Meter, on_journal: Callable[[str, list[str]], None], *, keep: str = "") -> list[str]:
         """Close and settle what a killed process left, hand out its lines (`on_journal`); return the session ids.
+
+        The session `keep` is paused: its lines are handed out, and it stays open.
 
         A journal that does not hold is put aside as `<name>.damaged`: it is evidence, and no reason not to charge.
         """
         recovered = []
         for path in sorted(self._journals.glob("*.jsonl")):
             session_id = path.stem
+            if session_id == keep:
+                on_journal(session_id, path.read_text().splitlines(keepends=True))
+                continue
             try:
                 self._recover_one(path, meter, on_journal)
             except (VerificationError, CertificateError, FileNotFoundError) as error:
@@ -132,6 +173,12 @@ class Archive:
         files = read_files(directory)
         return {direction: files[name].decode() for direction, name in OCMF_FILES.items()}
 
+    def _charger(self, entries: Sequence[Entry]) -> Credentials:
+        """Return those credentials of ours that a session that was cut off began with."""
+        shown = next((each.data.charger_certificate for each in entries if isinstance(each.data, SessionStarted)), "")
+        chargers = self._owner.chargers
+        return next((each for each in chargers if sha256_hex(each.leaf) == shown), chargers[0])
+
     def _sign(self, settlement: Settlement) -> dict[Direction, str]:
         identity = MeterIdentity(
             meter_serial=self.meter_serial, gateway="v2g-engine", gateway_serial=settlement.station_id
@@ -140,7 +187,7 @@ class Archive:
             settlement,
             identity=identity,
             pagination=self._count(len(OCMF_FILES)),
-            key=self._owner.meter.signing_key,
+            key=self._owner.meter.key,
             end_reason=END_REASONS.get(settlement.reason or "", "A"),
         )
 

@@ -7,13 +7,16 @@ from typing import Any, Final, Protocol, cast
 import msgspec
 
 from secc.core import ports
+from secc.core.energy_transfer import services_of
+from secc.core.station.certificates import ContractRequest
+from secc.core.station.ev_needs import EvNeeds
+from secc.core.station.transactions import MeterSample, SignedReading
 from secc.meter import Meter
 from secc.station import Station
+from v2g.iso15118.installation import SCHEMA_VERSION
 from v2g.iso15118.session import Command, Fact
 from v2g.net.clock import Clock
 from v2g.ocpp.messages.transactions import ChargingState, Reason, TriggerReason
-from v2g.ocpp.station import EvNeeds
-from v2g.ocpp.transactions import MeterSample, SignedReading
 from v2g.pki.certificates import normalize_emaid
 
 TRIGGERS: Final[dict[str, TriggerReason]] = {
@@ -32,21 +35,26 @@ CONNECTION_S: Final = 120.0
 class Backend(Protocol):
     """Carries out the commands of `secc.core.ports` that concern the back end; others do nothing."""
 
+    def remote_start(self) -> None:
+        """The back end wants a transaction to start."""
+
     def execute(self, command: Command) -> Coroutine[Any, Any, Fact | None] | None:
         """Durably queue, or ask: see each command for its outcome."""
 
 
 class StationBackend:
-    """The OCPP charging station. `signed` returns the meter's signed data of a session that has ended."""
+    """One EVSE of the OCPP charging station. `signed` returns the meter's signed data of a session that has ended."""
 
     def __init__(
         self,
         station: Station,
+        evse_id: int,
         meter: Meter,
         clock: Clock,
         signed: Callable[[str], tuple[SignedReading, ...]],
     ) -> None:
         self._station, self._meter, self._clock, self._signed = station, meter, clock, signed
+        self._evse_id = evse_id
         self._remote_start = asyncio.Event()
         self._remote_until = 0.0
 
@@ -65,9 +73,11 @@ class StationBackend:
                 return self._authorize(command)
             case ports.AuthorizeExternally(attempt=attempt):
                 return self._await_remote_start(attempt)
+            case ports.InstallCertificate():
+                return self._install(command)
             case ports.TransactionStarted(session_id=session_id, emaid=emaid):
                 self._remote_start.clear()
-                self._station.started(session_id, emaid, sample=self._sample())
+                self._station.started(session_id, emaid, evse_id=self._evse_id, sample=self._sample())
             case ports.TransactionUpdated():
                 self._station.updated(
                     command.session_id,
@@ -77,13 +87,28 @@ class StationBackend:
                 )
             case ports.TransactionEnded():
                 self._ended(command)
+            case ports.ForgetSession(session_id=session_id, reason=reason, stopped_reason=stopped):
+                self._ended(ports.TransactionEnded(session_id, reason, stopped, None))
             case ports.ReportChargingNeeds():
                 return self._needs(command)
         return None
 
     async def _authorize(self, command: ports.AuthorizeContract) -> Fact:
         outcome = await self._station.authorize(command.emaid, command.chain)
-        return ports.AuthorizationDecided(command.attempt, ports.AuthorizationStatus(outcome.decision))
+        modes = outcome.energy_transfer
+        services = services_of(modes) if modes else None  # Q01.FR.08: no list is no word on it
+        return ports.AuthorizationDecided(command.attempt, ports.AuthorizationStatus(outcome.decision), services)
+
+    async def _install(self, command: ports.InstallCertificate) -> Fact:
+        request = ContractRequest(
+            schema=SCHEMA_VERSION,
+            exi=command.request_exi,
+            maximum=command.maximum,
+            emaids=command.prioritized_emaids,
+        )
+        outcome = await self._station.fetch_contract(request)
+        status = ports.InstallationStatus(outcome.status)
+        return ports.CertificateInstalled(command.attempt, status, outcome.exi, outcome.remaining)
 
     async def _await_remote_start(self, attempt: int) -> Fact:
         if self._clock.monotonic() >= self._remote_until:
@@ -101,9 +126,10 @@ class StationBackend:
             sample=msgspec.structs.replace(sample, signed=self._signed(command.session_id)),
         )
 
-    async def _needs(self, command: ports.ReportChargingNeeds) -> None:
+    async def _needs(self, command: ports.ReportChargingNeeds) -> Fact:
         needs = {**msgspec.structs.asdict(command), "control_mode": command.control_mode.lower()}
-        await self._station.charging_needs(msgspec.convert(needs, EvNeeds))
+        status = await self._station.charging_needs(msgspec.convert(needs, EvNeeds), evse_id=self._evse_id)
+        return ports.ChargingNeedsAnswered(status)
 
     def _sample(self, power_w: int | None = None, soc: int | None = None) -> MeterSample:
         reading = self._meter.read(self._clock.utc_ms())
@@ -122,6 +148,9 @@ class NoBackend:
     def __init__(self, contracts: tuple[str, ...], *, free: bool) -> None:
         self._contracts = {normalize_emaid(emaid) for emaid in contracts}
         self._free = free
+
+    def remote_start(self) -> None:
+        """Nobody is there to want that."""
 
     def execute(self, command: Command) -> Coroutine[Any, Any, Fact | None] | None:
         """See Backend."""

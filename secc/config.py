@@ -1,74 +1,143 @@
 """Configuration of the charger program: one typed file, TOML or YAML. Relative paths are relative to its folder."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from types import MappingProxyType
+from typing import Annotated, Final, Literal
 
 import msgspec
 from msgspec import Meta
 
 from secc.core.config import SeccConfig
-from secc.hardware import SimulatedEvseConfig
+from secc.hardware_parts import HardwareConfig
 from secc.station import StationConfig
 from v2g.config import parse_config
+from v2g.iso15118.charts import Family
+from v2g.net.capture import RecordConfig
 from v2g.net.clock import ClockConfig
 from v2g.net.plc.link import PlcConfig
+from v2g.net.tls_endpoint import Backend
+from v2g.net.trace import LogConfig
+from v2g.pki.reference import KeyReference
 from v2g.slac.evse import EvseSlacConfig
 
 Watts = Annotated[int, Meta(ge=0, le=10_000_000)]
 SecurityProfile = Literal["iso15118-20", "interop"]
+InterfaceName = Annotated[str, Meta(min_length=1, max_length=15)]
+InterfaceNames = Annotated[tuple[InterfaceName, ...], Meta(min_length=1, max_length=16)]
 
 
 class LinkConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How the charger is joined to vehicles."""
 
-    interface: Annotated[str, Meta(min_length=1, description="network interface for SDP and TCP")] = "lo"
+    interface: Annotated[
+        InterfaceName | InterfaceNames, Meta(description="network interface for SDP and TCP, or several")
+    ] = "lo"
     medium: Annotated[
         Path | None, Meta(description="folder that joins simulated charger and vehicle (pilot, powerline, DC line)")
     ] = None
-    name: Annotated[str, Meta(min_length=1, max_length=32, description="this charger's name on the medium")] = "evse"
+    name: Annotated[str, Meta(min_length=1, max_length=30, description="this charger's name on the medium")] = "evse"
+    connector: Annotated[
+        int, Meta(ge=1, le=255, description="number of the simulated plug; several may share one medium")
+    ] = 1
     slac: Annotated[EvseSlacConfig | None, Meta(description="match by SLAC; none for plain Ethernet test benches")] = (
         None
     )
     plc: Annotated[PlcConfig, Meta(description="powerline port that SLAC runs on")] = PlcConfig()
+    record: Annotated[
+        RecordConfig | None,
+        Meta(description="record powerline frames and TLS; its secrets, too, where tls.key_log is set"),
+    ] = None
+
+    @property
+    def interfaces(self) -> tuple[str, ...]:
+        """All of `interface`."""
+        return (self.interface,) if isinstance(self.interface, str) else self.interface
 
 
 class SdpConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Being discovered."""
 
     port: Annotated[int, Meta(ge=0, le=65535, description="UDP port of the SDP server; 0 picks a free one")] = 15118
+    without_tls: Annotated[
+        bool,
+        Meta(
+            description="let vehicles that ask for no TLS in without it, and never by contract; only with "
+            'security_profile = "interop", for laboratories'
+        ),
+    ] = False
+
+
+class ChainConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One more chain of the charger, such as one on Ed448 or under another V2G root."""
+
+    chain: Annotated[Path, Meta(description="SECC certificate and its sub-CAs, PEM")]
+    key: Annotated[KeyReference, Meta(description="its private key: PEM file of mode 0600, or key URI")]
+    ocsp: Annotated[Path | None, Meta(description="OCSP answer (DER) for this certificate")] = None
+
+
+class StaplerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Fetching OCSP answers before vehicles need them."""
+
+    responder: Annotated[str, Meta(description="URL of the responder to ask; empty: the one a certificate names")] = ""
+    cache: Annotated[Path | None, Meta(description="folder where answers outlive a restart; default: in data_dir")] = (
+        None
+    )
 
 
 class TlsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The charger's TLS credentials and whom it believes."""
+    """The charger's TLS credentials and whom it believes.
+
+    Files of chains, keys and OCSP answers may be renewed at any time: new handshakes use them once they are whole and
+    fit together.
+    """
 
     port: Annotated[
         int, Meta(ge=0, le=65535, description="TCP port; 0 picks a free one of 49152 to 65535, as the standard wants")
     ] = 0
     chain: Annotated[Path, Meta(description="SECC certificate and its sub-CAs, PEM")]
-    key: Annotated[Path, Meta(description="private key of the SECC certificate, PEM, mode 0600")]
+    key: Annotated[KeyReference, Meta(description="its private key: PEM file of mode 0600, or key URI")]
     ocsp: Annotated[
         Path | None, Meta(description="OCSP answer (DER) for the SECC certificate; read anew for each vehicle")
     ] = None
+    stapler: Annotated[
+        StaplerConfig | None, Meta(description="fetch OCSP answers from the responder, in place of `ocsp` files")
+    ] = None
+    other_chains: Annotated[
+        tuple[ChainConfig, ...],
+        Meta(
+            max_length=8,
+            description="further chains, best first; each vehicle gets the first whose root and signature it knows",
+        ),
+    ] = ()
     v2g_roots: Annotated[tuple[Path, ...], Meta(min_length=1, description="V2G root certificates, PEM")]
     oem_roots: Annotated[tuple[Path, ...], Meta(description="OEM root certificates of vehicles, PEM")] = ()
     mo_roots: Annotated[tuple[Path, ...], Meta(description="MO root certificates of contracts, PEM")] = ()
+    cross_certificates: Annotated[
+        tuple[Path, ...],
+        Meta(
+            description="cross certificates, PEM, over which chains of vehicles and contracts may lead to these roots"
+        ),
+    ] = ()
+    crls: Annotated[
+        tuple[Path, ...],
+        Meta(
+            description="revocation lists (PEM or DER) by which chains of vehicles and contracts are judged; read anew "
+            "when renewed"
+        ),
+    ] = ()
+    backend: Annotated[
+        Backend, Meta(description="bundled: the OpenSSL that comes along; native: the system's (keys in tokens, TPMs)")
+    ] = "bundled"
+    key_log: Annotated[
+        Path | None, Meta(description="append the secrets of every connection here, for Wireshark; never in the field")
+    ] = None
 
 
 class MeterConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The meter's identity and signing key (OCMF: secp256r1)."""
 
     chain: Annotated[Path, Meta(description="meter certificate and its sub-CAs, PEM")]
-    key: Annotated[Path, Meta(description="private key of the meter, PEM, mode 0600")]
-
-
-class HardwareConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The power electronics."""
-
-    backend: Annotated[
-        Literal["simulated", "bench"],
-        Meta(description="simulated: on the medium's DC line; bench: a load at the output stands for the vehicle"),
-    ] = "simulated"
-    simulated: Annotated[SimulatedEvseConfig, Meta(description="how the simulation behaves")] = SimulatedEvseConfig()
+    key: Annotated[KeyReference, Meta(description="its private key: PEM file of mode 0600, or key URI")]
 
 
 class SiteConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -84,20 +153,37 @@ class SiteConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     contracts: Annotated[
         tuple[str, ...], Meta(description="EMAIDs that may charge without a back end; ignored when there is a station")
     ] = ()
+    pause_after_s: Annotated[
+        Annotated[int, Meta(ge=1)] | None,
+        Meta(description="ask a vehicle to pause when site or operator allow nothing for so long, s; none never"),
+    ] = None
+    pause_for_s: Annotated[
+        Annotated[int, Meta(ge=1)] | None,
+        Meta(description="ask a vehicle to pause at once when charging profiles allow nothing for at least so long, s"),
+    ] = None
     free: Annotated[bool, Meta(description="external identification always succeeds (no back end, lab use)")] = False
 
 
-class LogConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What the program writes down."""
+class EvseConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One of several EVSEs. A table that is left out is the program's; so are its single keys in none that is given."""
 
-    events: Annotated[Path | None, Meta(description="file for one JSON line per event")] = None
-    level: Annotated[
-        Literal["DEBUG", "INFO", "WARNING", "ERROR"], Meta(description="least important log line that is written")
-    ] = "INFO"
+    evse_id: Annotated[str, Meta(min_length=7, max_length=255, description="EVSEID that vehicles are told")]
+    charger: Annotated[SeccConfig | None, Meta(description="its own choices and rating; `evse_id` above wins")] = None
+    link: Annotated[LinkConfig | None, Meta(description="its own interface, pilot and powerline port")] = None
+    sdp: Annotated[SdpConfig | None, Meta(description="its own SDP port: vehicles that found it are at this EVSE")] = (
+        None
+    )
+    tls_port: Annotated[Annotated[int, Meta(ge=0, le=65535)] | None, Meta(description="its own TCP port")] = None
+    meter: Annotated[MeterConfig | None, Meta(description="its own meter")] = None
+    hardware: Annotated[HardwareConfig | None, Meta(description="its own power electronics")] = None
+
+
+KIND_OF: Final = MappingProxyType({Family.WPT: "wpt", Family.ACDP: "acdp"})
+"""Sets of messages that need hardware of one kind and no other."""
 
 
 class ProgramConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Everything that `python -m secc --config FILE` reads."""
+    """Everything that `v2g secc --config FILE` reads."""
 
     data_dir: Annotated[Path, Meta(description="folder for journals, settlement bundles and meter registers")]
     charger: Annotated[SeccConfig, Meta(description="ISO 15118 choices of the charge point")] = SeccConfig()
@@ -111,11 +197,59 @@ class ProgramConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
         Meta(description="iso15118-20, or interop: also P-256 and SHA-256, for peers that cannot do what -20 asks"),
     ] = "iso15118-20"
     tls: Annotated[TlsConfig, Meta(description="transport security")]
+    price_key: Annotated[
+        KeyReference | None,
+        Meta(
+            description="key of the operator of contracts (eMSP) that vouches for price schedules: PEM file of mode "
+            "0600, or key URI; none sends them unsigned"
+        ),
+    ] = None
     meter: Annotated[MeterConfig, Meta(description="meter")]
     hardware: Annotated[HardwareConfig, Meta(description="power electronics")] = HardwareConfig()
     site: Annotated[SiteConfig, Meta(description="limits and contracts without a back end")] = SiteConfig()
+    evses: Annotated[
+        tuple[EvseConfig, ...],
+        Meta(max_length=256, description="EVSEs, where there is more than the one that the tables above describe"),
+    ] = ()
     clock: Annotated[ClockConfig, Meta(description="simulated time")] = ClockConfig()
     log: Annotated[LogConfig, Meta(description="logs and events")] = LogConfig()
+
+    def __post_init__(self) -> None:
+        """Refuse services that the hardware cannot serve."""
+        for place in self.places:
+            kind = place.hardware.kind
+            for service in place.charger.services:
+                needed = KIND_OF.get(service.family)
+                if needed is not None and needed != kind:
+                    raise ValueError(f'charger.services has {service.name}, which needs hardware.kind = "{needed}"')
+                if needed is None and kind in KIND_OF.values():
+                    raise ValueError(
+                        f'charger.services has {service.name}, which hardware.kind = "{kind}" cannot serve'
+                    )
+            if kind in KIND_OF.values() and place.link.slac is not None:
+                raise ValueError(f'hardware.kind = "{kind}" has no plug to match at: leave link.slac out')
+
+    @property
+    def places(self) -> "tuple[ProgramConfig, ...]":
+        """The configuration of each EVSE by itself, the first one is number 1.
+
+        One of several keeps its files in a folder of its own, and is told apart from the others on the medium.
+        """
+        return tuple(self._place(number, each) for number, each in enumerate(self.evses, 1)) or (self,)
+
+    def _place(self, number: int, own: EvseConfig) -> "ProgramConfig":
+        replace = msgspec.structs.replace
+        return replace(
+            self,
+            evses=(),
+            data_dir=self.data_dir / f"evse-{number}",
+            charger=replace(own.charger or self.charger, evse_id=own.evse_id),
+            link=own.link or replace(self.link, name=f"{self.link.name}-{number}", connector=number),
+            sdp=own.sdp or self.sdp,
+            tls=self.tls if own.tls_port is None else replace(self.tls, port=own.tls_port),
+            meter=own.meter or self.meter,
+            hardware=own.hardware or self.hardware,
+        )
 
 
 def load_config(text: str, *, name: str) -> ProgramConfig:

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from typing import Final
 
 from secc.core import ports
+from secc.core.station.profiles import Allowance
 from v2g.grid.limits import OPERATOR, SITE, Limit, Setpoint
 from v2g.grid.tariff import GridSignal, Tariff, parse_grid_signal
 from v2g.iso15118.session import Fact
-from v2g.ocpp.profiles import Allowance
 
 UNLIMITED_W: Final = 10_000_000
 CSMS: Final = "csms"
@@ -21,7 +21,8 @@ class Grid:
     """What is known now. `charge_w` is what the site may draw, `discharge_w` what it may feed back unsignalled.
 
     Charging profiles of the back end bound the site: they share one connection among chargers. The grid signal bounds
-    both site and operator, since its figures are for the connection point.
+    both site and operator, since its figures are for the connection point. Where several EVSEs stand behind one
+    connection, each vehicle that is there gets an equal part of the site.
     """
 
     def __init__(self, *, charge_w: int, discharge_w: int) -> None:
@@ -29,13 +30,40 @@ class Grid:
         self._signal: GridSignal | None = None
         self._profiles = Allowance()
         self._site_version = 0
+        self._sharers = 1
+        self._all_w = (0, 0)
+        self.foreseen: tuple[Limit, ...] = ()
+        """What charging profiles will allow later."""
         self.tariff: Tariff | None = None
         self.setpoint: Setpoint | None = None
 
     @property
     def limits(self) -> tuple[Limit, ...]:
         """The newest limits of site and operator."""
-        return self._site(), self._operator()
+        return self._now(), self._operator()
+
+    def nothing_allowed(self, *, bidirectional: bool = True) -> bool:
+        """Return whether site and operator let no energy flow, in either direction or into the vehicle."""
+        charge, discharge = zip(*((each.charge_w, each.discharge_w) for each in self.limits), strict=True)
+        return min(charge) == 0 and not (bidirectional and min(discharge))
+
+    @property
+    def nothing_until_ms(self) -> int | None:
+        """When energy may flow again as charging profiles foretell it (UTC); None where they do not."""
+        return next((each.valid_from_ms for each in self.foreseen if each.charge_w or each.discharge_w), None)
+
+    def stand_beside(self, charge_w: int, discharge_w: int) -> None:
+        """Share the site with others: all EVSEs together could draw and feed back so much, W."""
+        self._all_w = (charge_w, discharge_w)
+
+    def share(self, sharers: int) -> Sequence[Fact]:
+        """Leave equal parts of the site to so many vehicles; return what a running session has to hear."""
+        before, self._sharers = self._now(), sharers
+        after = self._now()
+        if (before.charge_w, before.discharge_w) == (after.charge_w, after.discharge_w):
+            return ()
+        self._site_version += 1
+        return (*self._foresee(), ports.LimitChanged(self._now()))
 
     def signal(self, data: bytes) -> Sequence[Fact]:
         """Take a grid signal (JSON); return what a running session has to hear. Raises CodecError."""
@@ -44,7 +72,7 @@ class Grid:
             return ()
         self._signal, self.tariff = signal, signal.tariff()
         self._site_version += 1
-        return (ports.GridChanged(self.limits, self.tariff),)
+        return (*self._foresee(), ports.GridChanged(self.limits, self.tariff))
 
     def profiles(self, allowance: Allowance) -> Sequence[Fact]:
         """Take what charging profiles allow now; return what a running session has to hear."""
@@ -52,17 +80,36 @@ class Grid:
         self._site_version += 1
         wish = allowance.setpoint_w
         self.setpoint = None if wish is None else Setpoint(power_w=round(wish), source=CSMS, version=self._site_version)
-        return (ports.LimitChanged(self._site()), ports.SetpointChanged(self.setpoint))
+        return (*self._foresee(), ports.LimitChanged(self._now()), ports.SetpointChanged(self.setpoint))
 
-    def _site(self) -> Limit:
+    def _foresee(self) -> Sequence[Fact]:
+        """Work out what will be allowed later; return what a running session has to hear of it."""
+        before = self.foreseen
+        self.foreseen = tuple(
+            self._site(each.charge_w, each.discharge_w, each.from_ms) for each in self._profiles.later
+        )
+        return (ports.LimitsForeseen(self.foreseen),) if self.foreseen != before else ()
+
+    def _now(self) -> Limit:
+        return self._site(self._profiles.charge_w, self._profiles.discharge_w)
+
+    def _site(self, charge_w: float | None, discharge_w: float | None, from_ms: int = 0) -> Limit:
+        """Return the site's limit with what charging profiles allow from a time on."""
         charge, discharge = self._charge_w, self._discharge_w
         if self._signal is not None:
             charge, discharge = min(charge, self._signal.site_import_limit_w), self._charge_w
+            if self._sharers > 1:
+                discharge = min(discharge, self._signal.export_limit_w)
+        if charge < self._all_w[0]:  # else there is enough for all of them
+            charge //= self._sharers
+        if discharge < self._all_w[1]:
+            discharge //= self._sharers
         return Limit(
             source=SITE,
-            charge_w=min(charge, _watts(self._profiles.charge_w)),
-            discharge_w=min(discharge, _watts(self._profiles.discharge_w)),
-            version=self._site_version,
+            charge_w=min(charge, _watts(charge_w)),
+            discharge_w=min(discharge, _watts(discharge_w)),
+            version=0 if from_ms else self._site_version,  # what is foreseen is told anew only when it differs
+            valid_from_ms=from_ms,
         )
 
     def _operator(self) -> Limit:

@@ -1,39 +1,63 @@
-"""The power electronics behind the controller: one small interface, and simulated chargers that stand behind it.
-
-A backend for real hardware offers the same methods over its own fieldbus; see `EvseHardware`.
+"""A charger's power hardware as one thing: parts behind small interfaces, an interlock above them, and facts for the
+session. What is common to direct and alternating current.
 """
 
+import abc
 import asyncio
 import contextlib
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
+from dataclasses import dataclass
 from typing import Annotated, Any, Final, Protocol
 
 import msgspec
 from msgspec import Meta
 
 from secc.core import ports
-from secc.meter import SimulatedMeter
+from secc.meter import Meter
 from v2g.errors import StoreError
+from v2g.hardware.faults import FAULTS, Light
+from v2g.hardware.interfaces import Cabinet, Contactor, OnFault
+from v2g.hardware.interlock import (
+    FaultChanged,
+    Interlock,
+    InterlockConfig,
+    SetContactor,
+    SetLatch,
+    ShowLight,
+    StopOutput,
+)
+from v2g.hardware.metering import MeterGuard
+from v2g.iec61851.timing import STANDARD, PilotTiming
 from v2g.iso15118.session import Command, Fact
 from v2g.net.clock import Clock
-from v2g.net.dc_line import VehicleDc
+from v2g.net.plc.pilot import ChargerPilot
 
 OnFact = Callable[[Fact], None]
 
-INSULATION_OHM_PER_V: Final = 100
-"""Least insulation resistance a volt (IEC 61851-23 limit for d.c. outputs)."""
-
-DEADBAND_MA: Final = 20
-"""Smaller corrections of the current are not worth a change on the line."""
-
-Seconds = Annotated[float, Meta(ge=0, le=60)]
+FAN_DEAD_S: Final = 3.0
+"""How long a fan may take to turn."""
 
 
 class EvseHardware(Protocol):
-    """What the session needs of a charger's power electronics. All methods are called in one event loop."""
+    """What the charger needs of its power hardware. All methods are called in one event loop."""
+
+    @property
+    def faults(self) -> tuple[str, ...]:
+        """Words of `v2g.hardware.faults.FAULTS` that are active, the oldest first."""
+
+    @property
+    def light(self) -> Light:
+        """What the lamp says."""
+
+    def on_fault(self, callback: OnFault) -> None:
+        """Call `callback` with each fault that begins (True) or ends."""
+
+    def on_light(self, callback: Callable[[Light], None]) -> None:
+        """Call `callback` when the lamp changes."""
 
     def subscribe(self, callback: OnFact) -> Callable[[], None]:
-        """Call `callback` with every Measured, MeterRead, ContactorState and HardwareFault from now on.
+        """Call `callback` with every Measured, MeterRead, ContactorState, HardwareFault and, where there is a primary
+        or connection device, DeviceChanged from now on.
 
         Returns what ends that; a session that is over lets go of its hardware.
         """
@@ -41,250 +65,330 @@ class EvseHardware(Protocol):
     def execute(self, command: Command) -> Coroutine[Any, Any, Fact | None] | None:
         """Carry out a hardware command of `secc.core.ports`, as the command says: at once, or by a coroutine.
 
-        SetOutput, StartPreCharge and EmergencyOff are done when this returns; a coroutine that an EmergencyOff
-        overtakes neither closes a contactor nor brings voltage any more. Other commands are not for hardware and
-        do nothing.
+        Outputs and EmergencyOff are done when this returns; a coroutine that an EmergencyOff overtakes neither closes
+        a contactor nor brings voltage any more. Between TransactionStarted and TransactionEnded somebody is
+        authorised, but not between KeepSession and JoinSession; without that nothing is driven. Other commands are not
+        for hardware and do nothing.
         """
 
     async def close(self) -> None:
         """Leave everything safe: no voltage, contactors open."""
 
 
-class DcLine(Protocol):
-    """The charger's end of the DC line: `v2g.net.dc_line.ChargerDcLine`, or `BenchLine`."""
+class WatchConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What is watched, and when it is a fault."""
 
-    @property
-    def vehicle(self) -> VehicleDc | None:
-        """What the vehicle shows; None when none is there."""
-
-    def on_change(self, callback: Callable[[VehicleDc | None], None]) -> None:
-        """Call `callback` with what the vehicle shows from now on, None when it has let go."""
-
-    def publish(self, voltage_mv: int, current_ma: int, *, contactor_closed: bool) -> None:
-        """Show the vehicle what is driven."""
-
-
-class BenchLine:
-    """No line at all: a load at the output stands for the vehicle, and bears what the vehicle says in its messages."""
-
-    def __init__(self) -> None:
-        self._callbacks: list[Callable[[VehicleDc | None], None]] = []
-        self._load: VehicleDc | None = None
-
-    @property
-    def vehicle(self) -> VehicleDc | None:
-        """What the load shows."""
-        return self._load
-
-    def on_change(self, callback: Callable[[VehicleDc | None], None]) -> None:
-        """Call `callback` with what the load shows from now on."""
-        self._callbacks.append(callback)
-
-    def publish(self, voltage_mv: int, current_ma: int, *, contactor_closed: bool) -> None:
-        """Nobody sees what is driven."""
-
-    def connect(self, load: VehicleDc | None) -> None:
-        """Let the load show this; None takes it off."""
-        if load != self._load:
-            self._load = load
-            for callback in self._callbacks:
-                callback(load)
+    insulation_ohm_per_v: Annotated[int, Meta(ge=0, le=100_000)] = 100
+    """Least insulation resistance a volt (IEC 61851-23 limit for d.c. outputs)."""
+    max_temperature_c: Annotated[float, Meta(ge=0, le=200)] = 90.0
+    """Above it no energy flows, until 5 degrees below."""
+    fan_from_c: Annotated[float, Meta(ge=0, le=200)] = 40.0
+    fan_full_c: Annotated[float, Meta(ge=0, le=200)] = 65.0
+    """The fan begins to turn, and turns at full speed, at these temperatures."""
+    discharge_s: Annotated[float, Meta(gt=0, le=60)] = 5.0
+    """An opened output is below 60 V d.c. after."""
+    contactor_s: Annotated[float, Meta(gt=0, le=60)] = 3.0
+    """The contactor closes within."""
+    device_s: Annotated[float, Meta(gt=0, le=50)] = 20.0
+    """An automatic connection device is where it was sent, and connected, within."""
+    ventilation: bool = False
+    """Vehicles that need ventilation (state D) get energy: a fan of the room is there."""
 
 
-class SimulatedEvseConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How the simulated charger behaves. Waits are real seconds and 0 by default."""
+@dataclass
+class Parts:
+    """What the parts that every charger has are. `pilot` None: a bench without one, or a device that has none."""
 
-    insulation_ohm: Annotated[int, Meta(ge=0)] = 1_000_000
-    cable_check_s: Seconds = 0.0
-    contactor_s: Seconds = 0.0
-    contactors_stick: bool = False
-    """The contactors do not follow, as a charger with welded or dead contactors would show."""
-    report_s: Annotated[float, Meta(gt=0, le=10)] = 0.25
-    """How often voltage, current and meter are reported while nothing changes."""
+    contactor: Contactor
+    cabinet: Cabinet
+    meter: Meter
+    pilot: ChargerPilot | None = None
 
 
-class SimulatedEvse:
-    """A converter on the simulated DC line: it follows the battery's voltage and drives the current it is told to.
-
-    Never more current than the vehicle lets pass, nor more power than the last SetOutput allows. What it does not
-    model: rise times, ripple, losses, cable resistance.
-    """
+class Evse(abc.ABC):
+    """What all kinds of chargers share: interlock, sensors, meter and those who are told. See EvseHardware."""
 
     def __init__(
         self,
-        line: DcLine,
-        meter: SimulatedMeter,
+        parts: Parts,
         clock: Clock,
-        config: SimulatedEvseConfig | None = None,
+        watch: WatchConfig,
+        *,
+        report_s: float,
+        most_w: int,
+        timing: PilotTiming = STANDARD,
     ) -> None:
-        self._line, self._meter, self._clock = line, meter, clock
-        self._config = config or SimulatedEvseConfig()
+        self._parts, self._clock, self._watch, self._report_s = parts, clock, watch, report_s
+        self._loop = asyncio.get_running_loop()
         self._callbacks: list[OnFact] = []
-        self._output: ports.SetOutput | None = None
-        self._idle_mv = 0
-        self._closed = False
-        self._driven = (0, 0)
+        self._on_fault: list[OnFault] = []
+        self._on_light: list[Callable[[Light], None]] = []
+        self._changed = asyncio.Event()
+        self._timer: asyncio.TimerHandle | None = None
+        self._draining = False
         self._offs = 0  # what began before the last EmergencyOff has no say any more
-        line.on_change(lambda _: self._drive())
-        self._drive()
+        self._guard = MeterGuard(most_w)
+        self._fan_since: float | None = None
+        self._answering: list[str] = []
+        self._ventilating = False
+        self._opened_by = ""
+        self._interlock = Interlock(
+            InterlockConfig(
+                pilot=parts.pilot is not None,
+                ventilation=watch.ventilation,
+                latch=parts.cabinet.has_latch,
+                timing=msgspec.structs.replace(timing, contactor_close_s=watch.contactor_s),
+            )
+        )
+        parts.contactor.on_change(self._contactor_moved)
+        parts.cabinet.on_fault(self._fault)
+        parts.cabinet.on_latch(lambda locked: self._tell_interlock(lambda now: self._latched(now, locked)))
+        parts.meter.on_fault(self._fault)
+        if parts.pilot is not None:
+            self._watch_pilot(parts.pilot)
+        self._drain()
         self._reporter = asyncio.create_task(self._report_forever(), name="evse")
 
+    # -- for the charger and the session
+
     @property
+    @abc.abstractmethod
     def present(self) -> ports.Measured:
         """Voltage and current at the output."""
-        return ports.Measured(*self._driven)
 
     @property
     def contactors_closed(self) -> bool:
         """Whether the output is connected to the inlet."""
-        return self._closed
+        return self._parts.contactor.closed
+
+    @property
+    def faults(self) -> tuple[str, ...]:
+        """See EvseHardware."""
+        return self._interlock.faults
+
+    @property
+    def light(self) -> Light:
+        """See EvseHardware."""
+        return self._interlock.light
+
+    def on_fault(self, callback: OnFault) -> None:
+        """See EvseHardware."""
+        self._on_fault.append(callback)
+
+    def on_light(self, callback: Callable[[Light], None]) -> None:
+        """See EvseHardware."""
+        self._on_light.append(callback)
 
     def subscribe(self, callback: OnFact) -> Callable[[], None]:
-        """Call `callback` with every fact from now on, and with the present values at once."""
+        """See EvseHardware; the present values are told at once."""
         self._callbacks.append(callback)
         callback(self.present)
         callback(self._reading())
+        if self._interlock.serious:
+            callback(ports.HardwareFault(self._interlock.serious))
         return lambda: self._callbacks.remove(callback)
 
     def execute(self, command: Command) -> Coroutine[Any, Any, Fact | None] | None:
-        """Carry out a hardware command; anything else does nothing."""
+        """See EvseHardware: what is the same for both kinds of current."""
         match command:
-            case ports.SetOutput():
-                self._output = command
-                self._drive()
-            case ports.StartPreCharge(voltage_mv=voltage_mv):
-                self._output, self._idle_mv = None, voltage_mv
-                self._drive()
+            case ports.TransactionStarted() | ports.JoinSession():
+                self._tell_interlock(lambda now: self._interlock.permit(now, allowed=True))
+            case ports.TransactionEnded() | ports.KeepSession():
+                self._tell_interlock(lambda now: self._interlock.permit(now, allowed=False))
             case ports.EmergencyOff():
                 self._offs += 1
                 self._off()
-                if not self._config.contactors_stick:
-                    self._closed = False
-                self._drive()
-                self._tell(ports.ContactorState(self._closed))
-            case ports.StartCableCheck(voltage_mv=voltage_mv):
-                return self._cable_check(voltage_mv, self._offs)
+                self._tell_interlock(lambda now: self._interlock.ask(now, close=False))
+                self._tell(ports.ContactorState(self.contactors_closed))
+            case ports.Ventilate(on=on):
+                self._ventilating = on
+                self._parts.cabinet.set_fan(100 if on else 0)
             case ports.CloseContactors():
-                return self._move_contactors(self._offs, closed=True)
+                return self._close_contactors(self._offs)
             case ports.OpenContactors():
-                return self._move_contactors(self._offs, closed=False)
+                return self._open_contactors(self._offs)
         return None
 
     async def close(self) -> None:
         """Leave everything safe and stop reporting."""
         self._offs += 1
         self._off()
-        self._closed = False
-        self._drive()
+        self._tell_interlock(lambda now: self._interlock.permit(now, allowed=False))
         self._reporter.cancel()
         with contextlib.suppress(asyncio.CancelledError, StoreError):  # a StoreError was told as a fault
             await self._reporter
-        self._meter.save()
+        if self._timer is not None:
+            self._timer.cancel()
+        self._parts.meter.save()
 
-    # -- inside -------------------------------------------------------------------------------------------------
+    # -- for a kind of current
 
+    @abc.abstractmethod
     def _off(self) -> None:
-        self._output, self._idle_mv = None, 0
+        """Forget every wish for an output, and take it away."""
 
-    def _drive(self) -> None:
-        """Put the line where commands and vehicle want it, and let the meter count what flowed until now."""
-        voltage_mv, current_ma = self._operating_point(self._line.vehicle)
-        before = self._driven
-        if before[1] * current_ma > 0 and 0 <= abs(current_ma) - abs(before[1]) < DEADBAND_MA:
-            current_ma = before[1]  # never more than is allowed now
-        self._driven = (voltage_mv, current_ma)
-        self._meter.flow(self._clock.utc_ms(), voltage_mv, current_ma)
-        self._line.publish(voltage_mv, current_ma, contactor_closed=self._closed)
-        if self._driven != before:
-            self._tell(self.present)
+    @abc.abstractmethod
+    def _watch_output(self) -> None:
+        """Look for what is wrong with the output, at each report."""
 
-    def _operating_point(self, vehicle: VehicleDc | None) -> tuple[int, int]:
-        """Return the voltage (mV) and current (mA) that the output settles at."""
-        output = self._output
-        connected = vehicle is not None and vehicle.contactor_closed and self._closed
-        if vehicle is None or not connected:
-            return (self._idle_mv, 0)
-        voltage_mv = vehicle.voltage_mv
-        if output is None or voltage_mv <= 0 or (output.current_ma > 0 and voltage_mv > output.voltage_mv):
-            return voltage_mv, 0
-        if output.current_ma >= 0:
-            return voltage_mv, min(
-                output.current_ma, output.charge_w * 1_000_000 // voltage_mv, max(0, vehicle.max_charge_ma)
-            )
-        return voltage_mv, -min(
-            -output.current_ma, output.discharge_w * 1_000_000 // voltage_mv, max(0, vehicle.max_discharge_ma)
-        )
+    @abc.abstractmethod
+    async def _calm(self) -> None:
+        """Bring the current to zero before the contactor opens."""
 
-    async def _cable_check(self, voltage_mv: int, offs: int) -> Fact:
-        if offs != self._offs:
-            return ports.CableCheckFinished(passed=False)
-        if not self._config.contactors_stick:
-            self._closed = True
-        self._output, self._idle_mv = None, voltage_mv
-        self._drive()
-        await asyncio.sleep(self._config.cable_check_s)
-        if offs != self._offs:
-            return ports.CableCheckFinished(passed=False)
-        self._idle_mv = 0
-        self._drive()
-        insulated = self._config.insulation_ohm * 1000 >= INSULATION_OHM_PER_V * voltage_mv
-        return ports.CableCheckFinished(passed=insulated and self._closed)
+    def _tell_interlock(self, what: Callable[[float], Any]) -> None:
+        what(self._clock.monotonic())
+        self._drain()
 
-    async def _move_contactors(self, offs: int, *, closed: bool) -> Fact:
-        if not closed:
-            self._off()
-            self._drive()  # no contactor is opened under current
-        await asyncio.sleep(self._config.contactor_s)
-        if offs == self._offs and not self._config.contactors_stick:
-            self._closed = closed
-        self._drive()
-        return ports.ContactorState(self._closed)
+    def _fault(self, word: str, active: bool) -> None:
+        if self._interlock.stands(word) is active:
+            return  # as at most reports
+        self._tell_interlock(lambda now: self._interlock.fault(word, now, active=active))
 
-    def _reading(self) -> ports.MeterRead:
-        reading = self._meter.read(self._clock.utc_ms())
-        return ports.MeterRead(reading.utc_ms, reading.import_mwh, reading.export_mwh, self._meter.serial)
+    async def _close_contactors(self, offs: int) -> Fact:
+        with self._answers("contactor_stuck_open"):
+            if offs == self._offs:
+                self._tell_interlock(lambda now: self._interlock.ask(now, close=True))
+                await self._until(lambda: self.contactors_closed or not self._interlock.commanded)
+        return ports.ContactorState(self.contactors_closed)
+
+    async def _open_contactors(self, offs: int) -> Fact:
+        self._off()
+        await self._calm()  # no contactor is opened under current
+        with self._answers("contactor_welded"):
+            if offs == self._offs:
+                self._tell_interlock(lambda now: self._interlock.ask(now, close=False))
+            await self._until(lambda: not self.contactors_closed or "contactor_welded" in self.faults)
+        await self._parts.meter.refresh()  # what flowed until now is in the registers that are read next
+        return ports.ContactorState(self.contactors_closed)
+
+    @contextlib.contextmanager
+    def _answers(self, word: str) -> Iterator[None]:
+        """While this lasts a fault is the outcome of a command, by which the session learns of it in order."""
+        self._answering.append(word)
+        try:
+            yield
+        finally:
+            self._answering.remove(word)
+
+    async def _until(self, holds: Callable[[], bool]) -> None:
+        """Wait until something that the interlock or the output changes is so; the interlock bounds how long."""
+        while not holds():
+            self._changed.clear()
+            await self._changed.wait()
 
     def _tell(self, fact: Fact) -> None:
         for callback in tuple(self._callbacks):
             callback(fact)
 
+    def _told(self) -> None:
+        """Something has changed that a coroutine may wait for."""
+        self._changed.set()
+
+    # -- inside
+
+    def _watch_pilot(self, pilot: ChargerPilot) -> None:
+        lock = self._interlock
+        pilot.on_proximity(lambda proximity: self._tell_interlock(lambda now: lock.plug(proximity, now)))
+        pilot.on_state(lambda state: self._tell_interlock(lambda now: lock.pilot(state, now, pilot.fault)))
+        pilot.on_oscillator(lambda on: self._tell_interlock(lambda now: lock.oscillator(now, on=on)))
+        lock.plug(pilot.proximity, self._clock.monotonic())
+        lock.pilot(pilot.state, self._clock.monotonic(), pilot.fault)
+
+    def _latched(self, now: float, locked: bool) -> None:
+        self._interlock.latch(now, locked=locked)
+
+    def _contactor_moved(self, closed: bool) -> None:
+        self._tell_interlock(lambda now: self._interlock.feedback(now, closed=closed))
+        self._tell(ports.ContactorState(closed, "" if closed else self._opened_by))
+
+    def _drain(self) -> None:
+        """Do what the interlock wants; a part that answers at once adds to it."""
+        if self._draining:
+            return
+        self._draining = True
+        try:
+            while actions := self._interlock.actions():
+                for action in actions:
+                    self._carry_out(action)
+        finally:
+            self._draining = False
+        self._told()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        deadline = self._interlock.deadline()
+        if deadline is not None:
+            delay = max(0.0, deadline - self._clock.monotonic())
+            self._timer = self._loop.call_later(delay, self._tick)
+
+    def _carry_out(self, action: SetContactor | StopOutput | SetLatch | ShowLight | FaultChanged) -> None:
+        match action:
+            case StopOutput(reason=reason):
+                self._opened_by = "" if reason == "asked" else reason
+                self._offs += 1
+                self._off()
+            case SetContactor(closed=closed):
+                self._opened_by = "" if closed else self._opened_by
+                self._parts.contactor.set(closed=closed)
+            case SetLatch(locked=locked):
+                self._parts.cabinet.set_latch(locked=locked)
+            case ShowLight(light=light):
+                self._parts.cabinet.set_light(light)
+                for on_light in self._on_light:
+                    on_light(light)
+            case FaultChanged(word=word, active=active):
+                for on_fault in self._on_fault:
+                    on_fault(word, active)
+                if active and FAULTS[word].stops and word not in self._answering:
+                    self._tell(ports.HardwareFault(word))
+
+    def _tick(self) -> None:
+        self._timer = None
+        self._tell_interlock(self._interlock.tick)
+
+    def _reading(self) -> ports.MeterRead:
+        meter = self._parts.meter
+        reading = meter.read(self._clock.utc_ms())
+        return ports.MeterRead(reading.utc_ms, reading.import_mwh, reading.export_mwh, meter.serial)
+
     async def _report_forever(self) -> None:
         while True:
-            await asyncio.sleep(self._config.report_s)
+            await asyncio.sleep(self._report_s)
             try:
                 reading = self._reading()
-                self._meter.save(sync=False)
+                self._parts.meter.save(sync=False)
             except StoreError:
-                self._tell(ports.HardwareFault("meter_store"))
+                self._fault("meter_store", active=True)
                 raise
+            power_w = self.present.voltage_mv * self.present.current_ma // 1_000_000
+            self._watch_meter(reading, power_w)
+            self._watch_temperatures()
+            self._watch_output()
             self._tell(self.present)
             self._tell(reading)
 
+    def _watch_meter(self, reading: ports.MeterRead, power_w: int) -> None:
+        word = self._guard.check(self._clock.elapsed_ms(), reading.import_mwh, reading.export_mwh, power_w)
+        if word:
+            self._fault(word, active=True)
+        else:
+            self._fault("meter_stuck", active=False)
 
-class BenchEvse(SimulatedEvse):
-    """A charger on a test bench: a load at its output stands for the vehicle, and bears what that says in its messages.
-
-    So energy flows and is metered with a vehicle of any make at the other end of a network cable. The load stands at
-    the voltage of the vehicle, or of the output if that is lower.
-    """
-
-    def __init__(self, meter: SimulatedMeter, clock: Clock, config: SimulatedEvseConfig | None = None) -> None:
-        self._bench = BenchLine()
-        super().__init__(self._bench, meter, clock, config)
-
-    def execute(self, command: Command) -> Coroutine[Any, Any, Fact | None] | None:
-        """Carry out a hardware command; anything else does nothing."""
-        match command:
-            case ports.Reported(voltage_mv=voltage_mv):
-                ceiling = self._output.voltage_mv if self._output is not None else voltage_mv
-                self._bench.connect(
-                    VehicleDc(
-                        max(0, min(voltage_mv, ceiling)),
-                        contactor_closed=True,
-                        max_charge_ma=command.max_charge_ma,
-                        max_discharge_ma=command.max_discharge_ma,
-                    )
-                )
-            case ports.StartCableCheck() | ports.OpenContactors() | ports.EmergencyOff():
-                self._bench.connect(None)
-        return super().execute(command)
+    def _watch_temperatures(self) -> None:
+        cabinet, watch = self._parts.cabinet, self._watch
+        measured = cabinet.temperatures
+        known = [celsius for celsius in measured.values() if celsius is not None]
+        self._fault("temperature_lost", active=len(known) < len(measured))
+        hottest = max(known, default=0.0)
+        limit = watch.max_temperature_c - (5 if "over_temperature" in self.faults else 0)
+        self._fault("over_temperature", active=hottest > limit)
+        span = max(1.0, watch.fan_full_c - watch.fan_from_c)
+        percent = round(100 * min(1.0, max(0.0, (hottest - watch.fan_from_c) / span)))
+        percent = 100 if self._ventilating else percent
+        cabinet.set_fan(percent)
+        now, rpm = self._clock.monotonic(), cabinet.fan_rpm
+        if percent < 20 or rpm is None or rpm > 0:
+            self._fan_since = None
+        elif self._fan_since is None:
+            self._fan_since = now
+        self._fault("fan_failed", active=self._fan_since is not None and now - self._fan_since >= FAN_DEAD_S)

@@ -1,4 +1,4 @@
-"""The simulated meter: two registers that only grow, and survive the process.
+"""Meters: what the charger needs of one, and the simulated one: two registers that only grow, and survive the process.
 
 Energy is exact: the products of mV, mA and ms are added up as integers, and a register is what of them makes whole
 mWh. A real meter stands beside the charger's computer and counts on when that fails; this one keeps its registers in
@@ -8,12 +8,15 @@ a small file, written in place as energy flows, so that `kill -9` loses at most 
 import os
 import struct
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Protocol
 
 import msgspec
 
 from v2g.errors import StoreError
+from v2g.hardware.interfaces import OnFault
+from v2g.net.hardware.simulated import Faults
 
 PER_MWH: Final = 3_600_000_000
 """mV x mA x ms in one mWh."""
@@ -40,35 +43,79 @@ class Meter(Protocol):
     def read(self, utc_ms: int) -> MeterReading:
         """Return the registers now."""
 
-    def save(self) -> None:
+    async def refresh(self) -> None:
+        """Return when what has flowed until now is in the registers that `read` returns."""
+
+    def on_fault(self, callback: OnFault) -> None:
+        """Call `callback` when the meter falls silent or is heard again (`meter_lost`)."""
+
+    def save(self, *, sync: bool = True) -> None:
         """Bring the registers to the disk: what is read afterwards is never less. Raises StoreError."""
+
+    def sync(self) -> None:
+        """Return when what was saved survives a power cut. For any thread. Raises StoreError."""
+
+    def close(self) -> None:
+        """Let go of the meter."""
 
 
 class SimulatedMeter:
-    """Integrates voltage and current over (simulated) time. With no path the registers live in memory only.
+    """Integrates voltage and current over the time that `now_ms` tells, which must not be a clock that can be set:
+    a jump of UTC is no energy. With no path the registers live in memory only.
 
     Raises StoreError when the file cannot be used or holds no whole slot.
     """
 
-    def __init__(self, serial: str, path: Path | None = None) -> None:
+    def __init__(self, serial: str, path: Path | None = None, *, now_ms: Callable[[], int]) -> None:
         self.serial: Final = serial
+        self._now_ms = now_ms
         self._import = self._export = self._generation = 0  # mV x mA x ms
         self._voltage_mv = self._current_ma = 0
-        self._utc_ms: int | None = None
+        self._at_ms: int | None = None
+        self._faults: Faults | None = None
+        self._frozen: MeterReading | None = None
+        self._offset_mwh = 0
+        self._on_fault: list[OnFault] = []
         self._path = path
         self._descriptor: int | None = None
         if path is not None:
             self._open(path)
 
-    def flow(self, utc_ms: int, voltage_mv: int, current_ma: int) -> None:
-        """Let this flow from `utc_ms` on; what flowed before counts until then. Current > 0 goes into the vehicle."""
-        self._advance(utc_ms)
+    def flow(self, now_ms: int, voltage_mv: int, current_ma: int) -> None:
+        """Let this flow from `now_ms` on; what flowed before counts until then. Current > 0 goes into the vehicle."""
+        self._advance(now_ms)
         self._voltage_mv, self._current_ma = voltage_mv, current_ma
 
     def read(self, utc_ms: int) -> MeterReading:
-        """Return the registers at `utc_ms`. Time that goes back counts as no time."""
-        self._advance(utc_ms)
-        return MeterReading(utc_ms, self._import // PER_MWH, self._export // PER_MWH)
+        """Return the registers as they are, stamped with `utc_ms`."""
+        self._advance(self._now_ms())
+        if self._frozen is not None:
+            return msgspec.structs.replace(self._frozen, utc_ms=utc_ms)
+        import_mwh, export_mwh = self._import // PER_MWH, self._export // PER_MWH
+        return MeterReading(utc_ms, max(0, import_mwh + self._offset_mwh), export_mwh)
+
+    async def refresh(self) -> None:
+        """See Meter: the registers are exact at any moment."""
+
+    def on_fault(self, callback: OnFault) -> None:
+        """See Meter."""
+        self._on_fault.append(callback)
+
+    def obey(self, faults: Faults) -> None:
+        """Let a bench falsify readings: `meter_stuck`, `meter_backward` (Wh), `meter_jump` (Wh), `meter_silent`."""
+        self._faults = faults
+        faults.on_change(self._faults_changed)
+
+    def _faults_changed(self) -> None:
+        assert self._faults is not None
+        self._frozen, self._offset_mwh = None, 0
+        stands = "meter_stuck" in self._faults or "meter_silent" in self._faults
+        frozen = self.read(0) if stands else None
+        self._frozen = frozen
+        self._offset_mwh = int(1000 * (self._faults.value("meter_jump") or 0))
+        self._offset_mwh -= int(1000 * (self._faults.value("meter_backward") or 0))
+        for callback in self._on_fault:
+            callback("meter_lost", "meter_silent" in self._faults)
 
     def save(self, *, sync: bool = True) -> None:
         """Write the registers in place; with `sync` they survive a power cut too. Raises StoreError."""
@@ -82,7 +129,15 @@ class SimulatedMeter:
         try:
             # two slots in turn: a write that is cut off leaves the other one whole
             os.pwrite(self._descriptor, slot, self._generation % 2 * _SLOT.size)
-            if sync:
+        except OSError as error:
+            raise StoreError(f"{self._path}: {error}", hint="no energy moves that cannot be accounted for") from None
+        if sync:
+            self.sync()
+
+    def sync(self) -> None:
+        """See Meter."""
+        try:
+            if self._descriptor is not None:
                 os.fdatasync(self._descriptor)
         except OSError as error:
             raise StoreError(f"{self._path}: {error}", hint="no energy moves that cannot be accounted for") from None
@@ -94,14 +149,14 @@ class SimulatedMeter:
             os.close(self._descriptor)
             self._descriptor = None
 
-    def _advance(self, utc_ms: int) -> None:
-        if self._utc_ms is not None and utc_ms > self._utc_ms:
-            energy = self._voltage_mv * self._current_ma * (utc_ms - self._utc_ms)
+    def _advance(self, now_ms: int) -> None:
+        if self._at_ms is not None and now_ms > self._at_ms:
+            energy = self._voltage_mv * self._current_ma * (now_ms - self._at_ms)
             if energy > 0:
                 self._import += energy
             else:
                 self._export -= energy
-        self._utc_ms = max(utc_ms, self._utc_ms or 0)
+        self._at_ms = max(now_ms, self._at_ms or now_ms)
 
     def _open(self, path: Path) -> None:
         try:

@@ -1,37 +1,65 @@
 """The charging-station side of a SECC: what the charger tells its CSMS, and what the CSMS wants of the charger.
 
-`Station` is the interface for the rest of the program. Telling about transactions returns at once: the message is on
-disk when the call returns and is delivered once, in order, whenever the CSMS can be reached.
+`Station` is the interface for the rest of the program, a shell around `secc.core.station`. Telling about transactions
+returns at once: the message is on disk when the call returns and is delivered once, in order, whenever the CSMS can be
+reached.
 """
 
 import asyncio
 import itertools
 import logging
 import uuid
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Collection, Iterable, Sequence
+from typing import Any, Final
 
 import msgspec
 
-from secc.station_desk import StationDesk
-from secc.station_link import StationLink
-from secc.station_state import CONNECTOR, Hooks, StationConfig, StationState
+from secc.core.station import transactions
+from secc.core.station.availability import Serve
+from secc.core.station.certificates import ContractRequest, InstallationOutcome
+from secc.core.station.contracts import AuthorizeOutcome, authorize_outcome, authorize_request
+from secc.core.station.data_transfer import GridSignalReceived
+from secc.core.station.device_model import ConnectorLayout, EvseLayout, Layout
+from secc.core.station.energy_transfer import AllowEnergyTransfer
+from secc.core.station.ev_needs import EvNeeds, needs_request
+from secc.core.station.evse import Lock, LockFailure, Restart, Unlocked
+from secc.core.station.kernel import Command, Moment
+from secc.core.station.managed import ManagedSessions, StartWish, StopWish
+from secc.core.station.network import first_profile
+from secc.core.station.smart_charging import SetLimit
+from secc.core.station.station import ChargingStation, StationSettings
+from secc.core.station.tariff_cost import ShowCost
+from secc.core.station.transactions import (
+    MeterSample,
+    SignedReading,
+    Step,
+    TransactionRecord,
+    public_key_text,
+)
+from secc.station_config import Hooks, StationConfig
+from secc.station_courier import Courier
+from secc.station_installation import fetch_contract
+from secc.station_problems import problem_event
+from secc.station_runner import StationRunner
+from secc.station_store import StationStore
 from v2g.errors import StoreError, V2GError
 from v2g.net.clock import Clock
+from v2g.net.tls_renewal import RenewedContext, keep_renewed
 from v2g.net.websocket import client_context
 from v2g.observe import Observe
-from v2g.ocpp import transactions
 from v2g.ocpp.messages.authorization import AuthorizeResponse
 from v2g.ocpp.messages.availability import ConnectorStatus
 from v2g.ocpp.messages.base import OCSPRequestData, OperationMode
 from v2g.ocpp.messages.ev_charging import NotifyEVChargingNeedsResponse
+from v2g.ocpp.messages.provisioning import BootReason
 from v2g.ocpp.messages.transactions import ChargingState, Reason, TriggerReason
-from v2g.ocpp.station import AuthorizeOutcome, EvNeeds, authorize_outcome, authorize_request, needs_request
-from v2g.ocpp.transactions import MeterSample, SignedReading, Step, TransactionRecord
 
 __all__ = ["AuthorizeOutcome", "EvNeeds", "Hooks", "MeterSample", "SignedReading", "Station", "StationConfig"]
 
 _log = logging.getLogger(__name__)
+
+CONNECTOR: Final = 1
+"""Every EVSE has one connector."""
 
 
 class Station:
@@ -52,56 +80,94 @@ class Station:
 
         Raises StoreError, and KeyAccessError for TLS files that cannot be used.
         """
+        self._config = config
         self._clock = clock
         self._entropy = entropy
         self._observe = observe
-        self._state = StationState(config, clock=clock, boot_id=boot_id, meter_public_key=meter_public_key)
-        self._link = StationLink(
-            self._state.link_settings(),
-            context=client_context(config.tls) if config.tls else None,
-            store=self._state.store,
+        self._hooks = hooks
+        self._event_ids = itertools.count(1)
+        context = client_context(config.tls) if config.tls else None
+        self._renewed: list[RenewedContext] = []
+        if context is not None and config.tls is not None:
+            self._renewed.append(RenewedContext(context, config.tls.chain, config.tls.key, observe))
+        self._store = StationStore(config.store)
+        drawers = self._store.drawers()
+        notes = drawers.get("program", {})
+        same_boot = bool(boot_id) and notes.get("boot_id", b"").decode() == boot_id
+        self._same_boot = same_boot
+        reason: BootReason = "PowerUp"
+        if same_boot:
+            reason = "ApplicationReset" if notes.get("running") == b"yes" else "LocalReset"
+        self._runner = StationRunner(
+            ChargingStation(
+                _settings(config, reason, same_boot=same_boot, scale=clock.scale),
+                drawers,
+                _moment(clock),
+                entropy=entropy,
+                read=self._read,
+            ),
+            self._store,
             clock=clock,
-            entropy=entropy,
+            command=self._carry_out,
             observe=observe,
-            boot=self._state.boot,
-            handle=lambda action, request: self._desk.answer(request),
-            settings=self._state.settings,
-            on_event_answered=lambda event, answer: self._desk.event_answered(event, answer),
+            context=lambda _: context,
+            changed=self._changed,
         )
-        self._desk = StationDesk(
-            self._state, self._link, hooks=hooks, clock=clock, observe=observe, update=self.updated
-        )
-        for evse_id in self._state.status:
-            self._desk.show(evse_id)
+        self._core = core = self._runner.core
+        sessions = core.sessions
+        assert isinstance(sessions, ManagedSessions)
+        self._sessions = sessions
+        core.remote_control.can_start = hooks.on_start is not None
+        if hooks.serves is not None:
+            core.energy_transfers.serves = hooks.serves
+        core.provisioning.may_reset = lambda: hooks.on_reset is not None
+        core.kernel.put("FiscalMetering#1.PublicKey", public_key_text(meter_public_key))
+        self._courier = Courier(config.identity, self._store, self._runner, clock, observe)
+        self._idle = asyncio.Event()
+        self._was_online = False
+        core.kernel.keep_text("program", "boot_id", boot_id)
+        core.kernel.keep_text("program", "running", "yes")
+        self._runner.step(core.tick)
 
     # -- life
 
     @property
     def online(self) -> asyncio.Event:
         """Set while the CSMS is connected and has accepted this station."""
-        return self._link.online
+        return self._runner.online
 
     async def run(self) -> None:
         """Stay connected to the CSMS until cancelled. Raises StoreError when the disk fails."""
-        self._desk.transactions_changed()
+        others = [asyncio.create_task(keep_renewed(self._renewed)), asyncio.create_task(self._courier.run())]
         try:
-            await self._link.run()
+            await self._runner.run()
         finally:
-            self._desk.stop()
+            for task in others:
+                task.cancel()
+            await asyncio.gather(*others, return_exceptions=True)
 
     def close(self) -> None:
         """Close the store after `run` has ended: an orderly end."""
-        self._state.close()
+        self._core.kernel.keep_text("program", "running", "no")
+        self._runner.step(self._core.tick)
+        self._store.close()
 
-    def recover(self, samples: Callable[[TransactionRecord], MeterSample | None] = lambda _: None) -> list[str]:
+    def recover(
+        self,
+        samples: Callable[[TransactionRecord], MeterSample | None] = lambda _: None,
+        *,
+        keep: Collection[str] = (),
+    ) -> list[str]:
         """End, once, each transaction that was open when the program last stopped; return their references.
+
+        Those of `keep` are of paused sessions and stay open.
 
         `samples` gives what the meter shows now; without it the last sample stands. The reason is PowerLoss, or
         Reboot when only the program was restarted.
         """
-        reason: Reason = "Reboot" if self._state.same_boot else "PowerLoss"
-        references = list(self._state.records)
-        for record in list(self._state.records.values()):
+        reason: Reason = "Reboot" if self._same_boot else "PowerLoss"
+        ending = [record for record in self._sessions.records.values() if record.reference not in keep]
+        for record in ending:
             self.ended(
                 record.reference,
                 trigger="AbnormalCondition",
@@ -110,17 +176,75 @@ class Station:
                 sample=samples(record),
             )
             self._note("transaction_recovered", transaction_id=record.transaction_id, reason=reason)
-        return references
+        return [record.reference for record in ending]
 
     async def drain(self, timeout: float) -> bool:
         """Wait until nothing is left to deliver, at most `timeout` s; return whether that came true."""
         try:
             async with asyncio.timeout(timeout):
-                while self._state.store.waiting():
-                    await self._link.idle.wait()
+                while self._waiting():
+                    self._idle.clear()
+                    await self._idle.wait()
         except TimeoutError:
             return False
         return True
+
+    def _waiting(self) -> int:
+        return len(self._core.outbox) + self._store.waiting()
+
+    def _changed(self) -> None:
+        """Follow what has become of the core."""
+        online = self._core.kernel.online
+        if online != self._was_online:
+            self._was_online = online
+            if not online:
+                self._courier.lost()
+            if self._hooks.on_online is not None:
+                self._hooks.on_online(online)
+        self._courier.wake()
+        self._idle.set()
+
+    def _read(self, evse_id: int) -> MeterSample | None:
+        return self._hooks.meter(evse_id) if evse_id and self._hooks.meter is not None else None
+
+    def _carry_out(self, command: Command) -> None:
+        """Turn what the CSMS wants into hooks."""
+        hooks = self._hooks
+        match command:
+            case SetLimit() if hooks.on_limit:
+                hooks.on_limit(command.evse_id, command.allowance, command.version)
+            case GridSignalReceived(data=data) if hooks.on_grid_signal:
+                hooks.on_grid_signal(data)
+            case AllowEnergyTransfer() if hooks.on_energy_transfer:
+                record = self._find(command.transaction_id)
+                if record is not None:
+                    hooks.on_energy_transfer(record.reference, command.modes)
+            case StopWish(reference=reference, word=word) if hooks.on_stop:
+                hooks.on_stop(reference, word)
+            case StartWish(id_token=token) if hooks.on_start:
+                hooks.on_start(command.evse_id, command.remote_start_id, token.id_token, token.type)
+            case Restart(evse_id=place, at_once=at_once) if hooks.on_reset:
+                hooks.on_reset(place, at_once)
+            case Lock(locked=False):
+                self._unlock(command)
+            case Serve(evse_id=evse_id, operative=operative) if hooks.on_availability:
+                hooks.on_availability(evse_id, operative)
+            case ShowCost(total=total) if hooks.on_cost and total is not None:
+                record = self._find(command.transaction_id)
+                if record is not None:
+                    hooks.on_cost(record.reference, total)
+
+    def _unlock(self, command: Lock) -> None:
+        place = {"evse_id": command.evse_id, "connector_id": command.connector_id}
+        if self._hooks.on_unlock is None:
+            fact: LockFailure | Unlocked = LockFailure(**place, unlocking=True)
+        else:
+            self._hooks.on_unlock(command.evse_id)
+            fact = Unlocked(**place)
+        asyncio.get_running_loop().call_soon(lambda: self._runner.step(lambda now: self._core.handle(fact, now)))
+
+    def _find(self, transaction_id: str) -> TransactionRecord | None:
+        return next((r for r in self._sessions.records.values() if r.transaction_id == transaction_id), None)
 
     # -- transactions
 
@@ -141,7 +265,7 @@ class Station:
         `id_token_type` is eMAID unless given; an empty `emaid` means that nobody identified himself.
         Raises StoreError, also for a reference in use.
         """
-        if reference in self._state.records:
+        if reference in self._sessions.records:
             raise StoreError(f"transaction {reference} is open already")
         now = self._clock.utc_ms()
         record = TransactionRecord(
@@ -157,7 +281,6 @@ class Station:
         )
         step = transactions.start(record, now, trigger=trigger, sample=sample, offline=not self.online.is_set())
         self._commit(step)
-        self._desk.transactions_changed()
         return record.transaction_id
 
     def updated(
@@ -171,7 +294,7 @@ class Station:
     ) -> None:
         """Report progress. KeyError for a reference that is not open."""
         step = transactions.update(
-            self._state.records[reference],
+            self._sessions.records[reference],
             self._clock.utc_ms(),
             trigger=trigger,
             charging_state=charging_state,
@@ -192,7 +315,7 @@ class Station:
         sample: MeterSample | None = None,
     ) -> None:
         """Close a transaction. `sample` is the last reading; KeyError for a reference that is not open."""
-        record = self._state.records[reference]
+        record = self._sessions.records[reference]
         step = transactions.end(
             record,
             self._clock.utc_ms(),
@@ -204,28 +327,23 @@ class Station:
             offline=not self.online.is_set(),
         )
         self._commit(step)
-        kept = tuple(p for p in self._state.profiles if p.profile.transaction_id != record.transaction_id)
-        if kept != self._state.profiles:
-            self._state.keep_profiles(kept)
-        self._desk.transactions_changed()
-        self._desk.show(record.evse_id)
 
     def journal(self, session_id: str, line: str) -> None:
         """Queue a line of the settlement journal for the CSMS; it is on disk when this returns."""
-        self._state.store.add_line(session_id, line)
-        self._link.wake()
+        self._store.add_line(session_id, line)
+        self._courier.wake()
 
     def restate_journal(self, session_id: str, lines: Iterable[str]) -> None:
         """Queue a whole journal, after a restart: nobody knows which lines were queued before the kill.
 
         The CSMS takes each line once, however often it comes.
         """
-        self._state.store.replace_lines(session_id, lines)
-        self._link.wake()
+        self._store.replace_lines(session_id, lines)
+        self._courier.wake()
 
     def transaction_id(self, reference: str) -> str | None:
         """Return the OCPP id of an open transaction."""
-        record = self._state.records.get(reference)
+        record = self._sessions.records.get(reference)
         return record.transaction_id if record else None
 
     # -- questions and notices
@@ -236,13 +354,13 @@ class Station:
         Never raises for what the CSMS or the network does: without an answer in time the outcome is `unreachable`,
         or `accepted` where the configuration accepts contracts offline.
         """
-        unreachable = AuthorizeOutcome(decision="accepted" if self._state.config.accept_offline else "unreachable")
+        unreachable = AuthorizeOutcome(decision="accepted" if self._config.accept_offline else "unreachable")
         if not self.online.is_set():
             return unreachable
         pem, hashes = _describe_chain(chain_der)
-        request = authorize_request(emaid, pem, hashes, self._link.version)
+        request = authorize_request(emaid, pem, hashes, self._runner.version)
         try:
-            answer = await self._link.call(request, AuthorizeResponse, timeout=self._state.config.authorize_timeout)
+            answer = await self._runner.call(request, AuthorizeResponse, timeout=self._config.authorize_timeout)
         except V2GError as error:
             self._note("authorize_failed", reason=str(error)[:200])
             return unreachable
@@ -250,13 +368,24 @@ class Station:
         self._note("authorized", decision=outcome.decision, status=outcome.status)
         return outcome
 
+    async def fetch_contract(self, request: ContractRequest) -> InstallationOutcome:
+        """Ask for a contract for a vehicle (M01); never raises for what the CSMS or the network does."""
+        return await fetch_contract(
+            request,
+            self._runner,
+            self._clock,
+            patience=self._config.installation_timeout,
+            message_timeout=self._config.message_timeout,
+            observe=self._observe,
+        )
+
     async def charging_needs(self, needs: EvNeeds, *, evse_id: int = 1) -> str:
         """Tell what the vehicle needs (K15); return the CSMS's status, "" when it could not be asked."""
         if not self.online.is_set():
             return ""
-        request = needs_request(evse_id, needs, self._clock.utc_ms(), self._link.version)
+        request = needs_request(evse_id, needs, self._clock.utc_ms(), self._runner.version)
         try:
-            answer = await self._link.call(request, NotifyEVChargingNeedsResponse)
+            answer = await self._runner.call(request, NotifyEVChargingNeedsResponse)
         except V2GError as error:
             self._note("charging_needs_failed", reason=str(error)[:200])
             return ""
@@ -264,12 +393,15 @@ class Station:
 
     def status(self, evse_id: int, status: ConnectorStatus) -> None:
         """Tell the state of an EVSE's connector; Unavailable wins while the CSMS has taken it out of service."""
-        self._state.status[evse_id] = status
-        self._desk.show(evse_id)
+        self._runner.step(lambda now: self._core.show((evse_id, CONNECTOR), status, now))
+
+    def problem(self, evse_id: int, word: str, *, active: bool) -> None:
+        """Tell that a fault of the hardware began or ended (N07); `word` is one of `v2g.hardware.faults.FAULTS`."""
+        event = problem_event(evse_id, word, next(self._event_ids), self._clock.utc_ms(), active=active)
+        self._runner.step(lambda now: self._core.tell(event, now))
 
     def _commit(self, step: Step) -> None:
-        self._state.commit(step)
-        self._link.wake()
+        self._runner.step(lambda now: self._core.commit(step, now))
 
     def _note(self, name: str, **data: Any) -> None:
         self._observe(Observe("ocpp", name, data))
@@ -295,3 +427,39 @@ def _describe_chain(chain_der: Sequence[bytes]) -> tuple[str, tuple[OCSPRequestD
 def _uuid(random: bytes) -> str:
     """Return 16 random bytes as a version 4 UUID, 36 characters (E01.FR.08)."""
     return str(uuid.UUID(bytes=random, version=4))
+
+
+def _moment(clock: Clock) -> Moment:
+    return Moment(clock.monotonic(), clock.utc_ms())
+
+
+def _settings(config: StationConfig, reason: BootReason, *, same_boot: bool, scale: float) -> StationSettings:
+    """Return what the core is told of this charger: direct current, one fixed cable at each EVSE."""
+    evse = EvseLayout(
+        connectors=(ConnectorLayout(),), max_power_w=config.max_power_w, max_discharge_w=config.max_power_w
+    )
+    return StationSettings(
+        identity=config.identity,
+        network=first_profile(
+            config.url, security_profile=3 if config.tls else 1, message_timeout=config.message_timeout
+        ),
+        layout=Layout(
+            evses=(evse,) * config.evses,
+            vendor=config.vendor,
+            model=config.model,
+            serial_number=config.identity,
+            firmware=config.firmware,
+        ),
+        versions=config.versions,
+        boot_reason=reason,
+        same_boot=same_boot,
+        managed=True,
+        able=frozenset(),
+        scale=scale,
+        message_timeout=config.message_timeout,
+        values={
+            "OCPPCommCtrlr.RetryBackOffWaitMinimum": str(config.retry_minimum),
+            "OCPPCommCtrlr.RetryBackOffRandomRange": str(config.retry_random_range),
+            "OCPPCommCtrlr.MessageTimeout[Default]": f"{config.message_timeout:.0f}",
+        },
+    )

@@ -1,41 +1,33 @@
-"""What a charging station must not forget, in one SQLite file: open transactions, messages not yet delivered,
-charging profiles and device model values.
+"""What a charging station must not forget, in one SQLite file: what the core keeps, and journal lines that wait.
 
 Every change is one committed transaction, so that a kill at any moment loses nothing that was reported as stored and
 repeats no sequence number. The disk is told to keep it, except where a power cut only brings back what is told twice.
+A file that has become unreadable is set aside, and the station begins with an empty one rather than not at all.
 """
 
 import contextlib
+import logging
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
+from secc import station_format1
+from secc.core.station.kernel import Keep
 from v2g.errors import StoreError
-from v2g.ocpp.messages.transactions import TransactionEventRequest
-from v2g.ocpp.profiles import Installed
-from v2g.ocpp.transactions import TransactionRecord
 
-_VERSION: Final = 1
-_SCHEMA: Final = """
-CREATE TABLE transactions (id TEXT PRIMARY KEY, reference TEXT NOT NULL UNIQUE, record BLOB NOT NULL) WITHOUT ROWID;
-CREATE TABLE events (id INTEGER PRIMARY KEY AUTOINCREMENT, transaction_id TEXT NOT NULL, body BLOB NOT NULL,
-                     attempts INTEGER NOT NULL DEFAULT 0);
-CREATE TABLE refused (id INTEGER PRIMARY KEY, transaction_id TEXT NOT NULL, body BLOB NOT NULL, reason TEXT NOT NULL);
-CREATE TABLE journal (id INTEGER PRIMARY KEY AUTOINCREMENT, session_id TEXT NOT NULL, line TEXT NOT NULL);
-CREATE TABLE profiles (id INTEGER PRIMARY KEY, body BLOB NOT NULL);
-CREATE TABLE facts (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+_log = logging.getLogger(__name__)
+
+_VERSION: Final = 2
+_KEPT: Final = """
+CREATE TABLE kept (drawer TEXT NOT NULL, key TEXT NOT NULL, body BLOB NOT NULL,
+                   PRIMARY KEY (drawer, key)) WITHOUT ROWID
 """
-
-
-class QueuedEvent(msgspec.Struct, frozen=True):
-    """A TransactionEvent that waits. `attempts` is how often the CSMS failed to process it."""
-
-    id: int
-    request: TransactionEventRequest
-    attempts: int
+_JOURNAL: Final = """
+CREATE TABLE journal (id INTEGER PRIMARY KEY AUTOINCREMENT, session_id TEXT NOT NULL, line TEXT NOT NULL)
+"""
 
 
 class QueuedLines(msgspec.Struct, frozen=True):
@@ -51,73 +43,68 @@ class StationStore:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self.commits = 0
+        """How many changes were forced to the disk."""
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.touch(mode=0o600)
-            self._db = sqlite3.connect(path, isolation_level=None, timeout=2.0)
-            self._db.execute("PRAGMA locking_mode=EXCLUSIVE")
-            self._db.execute("PRAGMA journal_mode=WAL")
-            self._db.execute("PRAGMA synchronous=FULL")
-            with self._change():
-                self._prepare()
+            try:
+                self._open()
+            except sqlite3.DatabaseError as error:
+                if isinstance(error, sqlite3.OperationalError):
+                    raise
+                self._set_aside(error)
+                self._open()
         except (sqlite3.Error, OSError) as error:
             raise StoreError(f"{path}: {error}", hint="is another process using it?") from None
+
+    def _open(self) -> None:
+        self._db = sqlite3.connect(self._path, isolation_level=None, timeout=2.0)
+        self._db.execute("PRAGMA locking_mode=EXCLUSIVE")
+        self._db.execute("PRAGMA journal_mode=WAL")
+        self._db.execute("PRAGMA synchronous=FULL")
+        (verdict,) = self._db.execute("PRAGMA quick_check(1)").fetchone()
+        if verdict != "ok":
+            raise sqlite3.DatabaseError(verdict)
+        with self._change():
+            self._prepare()
+
+    def _set_aside(self, error: Exception) -> None:
+        """Keep an unreadable file for whoever may read it yet, and begin anew."""
+        self._db.close()
+        number = next(n for n in range(1, 10_000) if not self._path.with_suffix(f".broken-{n}").exists())
+        _log.error("%s is unreadable (%s) and was set aside as .broken-%d", self._path, error, number)
+        self._path.rename(self._path.with_suffix(f".broken-{number}"))
+        for suffix in ("-wal", "-shm"):
+            self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
+        self._path.touch(mode=0o600)
 
     def close(self) -> None:
         """Close the file."""
         self._db.close()
 
-    # -- transactions and their events
+    # -- what the core keeps
 
-    def record_event(self, record: TransactionRecord, request: TransactionEventRequest) -> None:
-        """Keep a transaction's new state and queue its event; an Ended event closes the transaction."""
-        identifier = record.transaction_id
-        with self._change():
-            if request.event_type == "Ended":
-                self._db.execute("DELETE FROM transactions WHERE id = ?", (identifier,))
-            else:
-                self._db.execute(
-                    "INSERT INTO transactions VALUES (?, ?, ?) ON CONFLICT (id) DO UPDATE SET record = excluded.record",
-                    (identifier, record.reference, msgspec.json.encode(record)),
-                )
-            self._db.execute(
-                "INSERT INTO events (transaction_id, body) VALUES (?, ?)", (identifier, msgspec.json.encode(request))
-            )
+    def drawers(self) -> dict[str, dict[str, bytes]]:
+        """Return everything that was kept."""
+        found: dict[str, dict[str, bytes]] = {}
+        for drawer, key, body in self._rows("SELECT drawer, key, body FROM kept"):
+            found.setdefault(drawer, {})[key] = body
+        return found
 
-    def transactions(self) -> tuple[TransactionRecord, ...]:
-        """Return the open transactions, oldest first."""
-        rows = self._rows("SELECT record FROM transactions")
-        records = [msgspec.json.decode(row[0], type=TransactionRecord) for row in rows]
-        return tuple(sorted(records, key=lambda record: record.started_ms))
-
-    def next_event(self) -> QueuedEvent | None:
-        """Return the event that has waited longest."""
-        for identifier, body, attempts in self._rows("SELECT id, body, attempts FROM events ORDER BY id LIMIT 1"):
-            return QueuedEvent(identifier, msgspec.json.decode(body, type=TransactionEventRequest), attempts)
-        return None
-
-    def delivered(self, event: QueuedEvent) -> None:
-        """Forget an event that the CSMS has answered; one that comes back is told again and known there."""
-        with self._change(durable=False):
-            self._db.execute("DELETE FROM events WHERE id = ?", (event.id,))
-
-    def failed(self, event: QueuedEvent) -> int:
-        """Count a failure of the CSMS to process an event; return how many it were in all."""
-        with self._change():
-            self._db.execute("UPDATE events SET attempts = attempts + 1 WHERE id = ?", (event.id,))
-        return event.attempts + 1
-
-    def refuse(self, event: QueuedEvent, reason: str) -> None:
-        """Give an event up for delivery (E13.FR.04); it stays in the file for whoever settles by hand."""
-        with self._change():
-            self._db.execute(
-                "INSERT INTO refused SELECT id, transaction_id, body, ? FROM events WHERE id = ?", (reason, event.id)
-            )
-            self._db.execute("DELETE FROM events WHERE id = ?", (event.id,))
-
-    def queued(self) -> Mapping[str, int]:
-        """Return how many events wait, by transaction id."""
-        return dict(self._rows("SELECT transaction_id, COUNT(*) FROM events GROUP BY transaction_id"))
+    def keep(self, kept: Iterable[Keep]) -> None:
+        """Carry out changes, all or none."""
+        kept = list(kept)
+        with self._change(durable=any(each.durable for each in kept)):
+            for each in kept:
+                if each.body is None:
+                    self._db.execute("DELETE FROM kept WHERE drawer = ? AND key = ?", (each.drawer, each.key))
+                else:
+                    self._db.execute(
+                        "INSERT INTO kept VALUES (?, ?, ?)"
+                        " ON CONFLICT (drawer, key) DO UPDATE SET body = excluded.body",
+                        (each.drawer, each.key, each.body),
+                    )
 
     # -- journal copies
 
@@ -153,43 +140,27 @@ class StationStore:
             self._db.execute("DELETE FROM journal WHERE id <= ?", (lines.last_id,))
 
     def waiting(self) -> int:
-        """Return how many events and lines wait."""
-        rows = self._rows("SELECT (SELECT COUNT(*) FROM events) + (SELECT COUNT(*) FROM journal)")
-        count: int = rows[0][0]
+        """Return how many lines wait."""
+        count: int = self._rows("SELECT COUNT(*) FROM journal")[0][0]
         return count
-
-    # -- profiles and values
-
-    def profiles(self) -> tuple[Installed, ...]:
-        """Return the charging profiles in the order in which they were set."""
-        rows = self._rows("SELECT body FROM profiles ORDER BY id")
-        return tuple(msgspec.json.decode(row[0], type=Installed) for row in rows)
-
-    def keep_profiles(self, profiles: tuple[Installed, ...]) -> None:
-        """Replace all profiles."""
-        with self._change():
-            self._db.execute("DELETE FROM profiles")
-            rows = [(number, msgspec.json.encode(profile)) for number, profile in enumerate(profiles)]
-            self._db.executemany("INSERT INTO profiles VALUES (?, ?)", rows)
-
-    def facts(self) -> dict[str, str]:
-        """Return everything kept by `keep_fact`."""
-        return dict(self._rows("SELECT key, value FROM facts"))
-
-    def keep_fact(self, key: str, value: str) -> None:
-        """Keep a text under a key."""
-        with self._change():
-            self._db.execute("INSERT INTO facts VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
-                             (key, value))  # fmt: skip
 
     def _prepare(self) -> None:
         (version,) = self._db.execute("PRAGMA user_version").fetchone()
+        if version == _VERSION:
+            return
+        if version > _VERSION:
+            raise StoreError(
+                f"{self._path} has format {version}, this program reads {_VERSION}",
+                hint="a newer program wrote it: install that one, or move the file away once its queue is delivered",
+            )
+        self._db.execute(_KEPT)
         if version == 0:
-            for statement in _SCHEMA.split(";"):
-                self._db.execute(statement)
-            self._db.execute(f"PRAGMA user_version={_VERSION}")
-        elif version != _VERSION:
-            raise StoreError(f"{self._path} has format {version}, this program reads {_VERSION}")
+            self._db.execute(_JOURNAL)
+        else:
+            self._db.executemany("INSERT INTO kept VALUES (?, ?, ?)", list(station_format1.kept(self._db)))
+            station_format1.drop(self._db)
+            _log.info("%s was brought from format %d to %d", self._path, version, _VERSION)
+        self._db.execute(f"PRAGMA user_version={_VERSION}")
 
     @contextlib.contextmanager
     def _change(self, *, durable: bool = True) -> Iterator[None]:
@@ -204,7 +175,8 @@ class StationStore:
                     self._db.execute("ROLLBACK")
                 raise
             self._db.execute("COMMIT")
-        except sqlite3.Error as error:
+            self.commits += durable
+        except sqlite3.OperationalError as error:
             raise StoreError(f"{self._path}: {error}") from None
 
     def _rows(self, statement: str, parameters: tuple[object, ...] = ()) -> list[tuple[Any, ...]]:

@@ -1,8 +1,9 @@
 """Configuration files: every mistake is named with its line."""
 
 import contextlib
+import enum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 import pytest
@@ -18,11 +19,18 @@ class Battery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     names: dict[str, int] = {}
 
 
+class Side(enum.Enum):
+    LEFT = "left"
+    RIGHT = "right"
+
+
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     evcc_id: str
     battery: Battery = Battery()
     packs: list[Battery] = []
     key: Path | None = None
+    level: Literal["low", "high"] = "low"
+    sides: tuple[Side, ...] = ()
 
 
 @pytest.mark.parametrize(
@@ -51,6 +59,16 @@ def test_an_unknown_key_inside_a_list_is_found() -> None:
 def test_a_value_out_of_range_is_refused_with_its_line() -> None:
     with pytest.raises(ConfigError, match=r"c\.toml:3: .*capacity_wh"):
         parse_config('evcc_id = "X"\n[battery]\ncapacity_wh = -5\n', Config, name="c.toml")
+
+
+@pytest.mark.parametrize(
+    ("line", "hint"),
+    [('level = "medium"', "one of low, high"), ('sides = ["left", "up"]', "one of left, right"), ("level = 5", "")],
+)
+def test_a_word_that_is_none_of_a_few_is_refused_with_those(line: str, hint: str | None) -> None:
+    with pytest.raises(ConfigError, match=r"c\.toml:2: ") as caught:
+        parse_config(f'evcc_id = "X"\n{line}\n', Config, name="c.toml")
+    assert caught.value.hint == hint
 
 
 @given(st.text(max_size=200), st.sampled_from(["c.toml", "c.yaml"]))

@@ -18,6 +18,7 @@
     │   ├── CertificateError          chain, validity, profile; `reason` says which
     │   ├── RevocationError           revoked, or revocation could not be established
     │   ├── SignatureError            a signature does not match
+    │   ├── EnvelopeError             a contract key cannot be sealed or unwrapped; `reason` says why
     │   └── KeyAccessError            a private key is unreadable or too readable
     ├── RefusedError              5   a well-formed wish that policy denies (discharge, tariff, limits)
     ├── TimeoutExpired            6   a timer of a standard ran out; `timer` names it
@@ -29,7 +30,67 @@
 Each carries `hint`: what a person can do about it. The exit code is what the command line ends with.
 """
 
-from typing import Final
+from typing import Final, Literal
+
+CertificateReason = Literal[
+    "malformed",
+    "chain_too_long",
+    "unknown_root",
+    "wrong_root",
+    "bad_signature",
+    "chain_out_of_order",
+    "expired",
+    "not_yet_valid",
+    "serial_reuse",
+    "name_constraints",
+    "not_a_ca",
+    "path_length",
+    "unknown_critical_extension",
+    "wrong_curve",
+    "weak_hash",
+    "key_usage",
+    "extended_key_usage",
+    "bad_profile",
+    "wrong_domain",
+    "wrong_subject",
+]
+
+CERTIFICATE_REASONS: Final[dict[CertificateReason, str]] = {
+    "malformed": "the bytes are no certificate in DER",
+    "chain_too_long": "more sub-CA certificates came along than a message may carry",
+    "unknown_root": "the chain leads to none of the roots that are trusted",
+    "wrong_root": "the chain leads to a root of another family, such as a contract to an OEM root",
+    "bad_signature": "a certificate was not signed by the one that it names, or was changed since",
+    "chain_out_of_order": "the certificates do not stand in the order leaf, its CA, the CA above",
+    "expired": "a certificate of the chain is past its last second",
+    "not_yet_valid": "a certificate of the chain has not begun",
+    "serial_reuse": "one issuer has given one serial number to two certificates",
+    "name_constraints": "a name lies outside what a CA above may certify (RFC 5280 4.2.1.10)",
+    "not_a_ca": "a certificate of the chain may not issue others",
+    "path_length": "a CA has more CAs below it than it may, or not the path length of its place",
+    "unknown_critical_extension": "a certificate has a critical extension that nobody here understands",
+    "wrong_curve": "a key is of a kind that the profile does not allow",
+    "weak_hash": "a signature uses a hash that the profile does not allow",
+    "key_usage": "key usage is missing, lacks something, or allows too much",
+    "extended_key_usage": "extended key usage is missing, is for something else, or must not be there",
+    "bad_profile": "another rule of the profile is broken; the message says which",
+    "wrong_domain": "the subject's DC is not that of the role",
+    "wrong_subject": "the subject lacks a part, has one too many, or its CN is no identifier of the role",
+}
+"""Why a chain is not acceptable: words, roughly in the order in which they are found out, and their meaning."""
+
+RevocationReason = Literal[
+    "revoked",
+    "unknown",  # the responder does not know the certificate
+    "missing",
+    "expired",  # stale
+    "not_yet_valid",
+    "malformed",
+    "wrong_certificate",  # the answer is about another one
+    "bad_signature",
+    "refused",  # the responder gave no answer
+]
+"""Why a certificate is not known to be good."""
 
 
 class V2GError(Exception):
@@ -93,7 +154,14 @@ class ProtocolError(V2GError):
 
 
 class Iso15118Error(ProtocolError):
-    """`answer` is a value of responseCodeType, such as `FAILED_SequenceError`."""
+    """`answer` is a value of responseCodeType, such as `FAILED_SequenceError`.
+
+    `reason` is the stable word under which the session ends, where the answer says too little; else empty.
+    """
+
+    def __init__(self, message: str, *, answer: str, reason: str = "", hint: str = "") -> None:
+        super().__init__(message, answer=answer, hint=hint)
+        self.reason: Final = reason
 
 
 class OcppError(ProtocolError):
@@ -111,31 +179,36 @@ class TrustError(V2GError):
 
 
 class CertificateError(TrustError):
-    """A chain is not acceptable.
+    """A chain is not acceptable. `reason` is a CertificateReason."""
 
-    `reason` is one of `expired`, `not_yet_valid`, `unknown_root`, `bad_signature`, `bad_profile`,
-    `wrong_subject`, `malformed`.
-    """
-
-    def __init__(self, message: str, *, reason: str, hint: str = "") -> None:
+    def __init__(self, message: str, *, reason: CertificateReason, hint: str = "") -> None:
         super().__init__(message, hint=hint)
-        self.reason: Final = reason
+        self.reason: Final[CertificateReason] = reason
 
 
 class RevocationError(TrustError):
-    """A certificate is revoked, or its revocation state could not be established.
+    """A certificate is revoked, or its revocation state could not be established. `reason` is a RevocationReason."""
 
-    `reason` is one of `revoked`, `unknown` (the responder does not know the certificate), `missing`, `expired`,
-    `not_yet_valid`, `malformed`, `wrong_certificate`, `bad_signature`, `refused` (the responder gave no answer).
-    """
-
-    def __init__(self, message: str, *, reason: str, hint: str = "") -> None:
+    def __init__(self, message: str, *, reason: RevocationReason, hint: str = "") -> None:
         super().__init__(message, hint=hint)
-        self.reason: Final = reason
+        self.reason: Final[RevocationReason] = reason
 
 
 class SignatureError(TrustError):
     """A signature does not match what it is said to sign."""
+
+
+class EnvelopeError(TrustError):
+    """A contract key cannot be sealed for a vehicle, or what came sealed is not what it claims to be.
+
+    `reason` is one of `not_supported` (a TPM blob, a curve, a key that has no place in the field), `wrong_length`,
+    `bad_point`, `not_authentic` (another key, other additional data, or changed on the way), `out_of_range`,
+    `wrong_key` (not the one of the certificate).
+    """
+
+    def __init__(self, message: str, *, reason: str, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.reason: Final = reason
 
 
 class KeyAccessError(TrustError):

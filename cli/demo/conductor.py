@@ -3,19 +3,20 @@
 import contextlib
 import signal
 import socket
-import ssl
 import time
-import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
 from cli.demo.broker import Broker, find_mosquitto, start_broker
-from cli.demo.folder import LOWERED_LIMIT_W, RunFolder
+from cli.demo.folder import LOWERED_LIMIT_W, SITE_LIMIT_W, STATION, RunFolder
+from cli.demo.operator import Operator
 from cli.demo.processes import Event, Program, free_port, program, wait_for
-from cli.demo.scenarios import Scenario
+from cli.demo.scenario import Scenario
 from cli.demo.timeline import Timeline
-from v2g.errors import TimeoutExpired, TransportError
+from v2g.errors import TimeoutExpired
 
 START_S: Final = 10.0
 SESSION_S: Final = 90.0
@@ -36,7 +37,9 @@ class Conductor:
         self.programs: dict[str, Program] = {}
         self.broker: Broker | None = None
         self.transport = "http"
-        self._ports = {"ocpp": 0, "api": 0, "sdp": 0}
+        self._ports = {"ocpp": 0, "api": 0, "sdp": 0, "sdp2": 0}
+        self.struck_at: float | None = None
+        """When fate cut a line, s of CLOCK_MONOTONIC."""
         self._shown = 0
         self._discharging = self._loops = 0
         self._fate: list[Callable[[], bool]] = []
@@ -52,7 +55,7 @@ class Conductor:
             self._follow_session()
             self._follow_settlement()
         finally:
-            for name in ("evcc", "secc", "csms"):
+            for name in ("evcc2", "evcc", "secc", "csms"):
                 if name in self.programs:
                     self.programs[name].stop()
             if self.broker is not None:
@@ -86,14 +89,20 @@ class Conductor:
         self._ports.update(ocpp=ready.data["ocpp_port"], api=ready.data["api_port"])
 
     def _start_secc(self) -> None:
-        self._ports["sdp"] = self._ports["sdp"] or free_port(socket.SOCK_DGRAM)
-        config = self.folder.secc_config(ocpp_port=self._ports["ocpp"], sdp_port=self._ports["sdp"])
+        for name in ("sdp", "sdp2"):
+            self._ports[name] = self._ports[name] or free_port(socket.SOCK_DGRAM)
+        sdp_ports = (self._ports["sdp"], self._ports["sdp2"])
+        config = self.folder.secc_config(ocpp_port=self._ports["ocpp"], sdp_ports=sdp_ports)
         self._start(self._program("secc", config, self.scenario.secc_fault), "session", "ready")
 
     def _start_evcc(self) -> None:
         config = self.folder.evcc_config(sdp_port=self._ports["sdp"], api_port=self._ports["api"])
         evcc = self.programs["evcc"] = self._program("evcc", config, self.scenario.evcc_fault)
         evcc.start()
+        if self.scenario.two_evses:
+            config = self.folder.second_evcc_config(sdp_port=self._ports["sdp2"])
+            second = self.programs["evcc2"] = program("evcc2", self.folder.path, config, module="evcc")
+            second.start()
 
     def _program(self, name: str, config: Path, fault: object) -> Program:
         if fault is None:
@@ -119,7 +128,11 @@ class Conductor:
         self.timeline.say(time.monotonic(), "demo", stage, words)
 
     def _read(self) -> list[Event]:
-        fresh = [event for each in self.programs.values() for event in each.events.read()]
+        fresh = [
+            msgspec.structs.replace(event, process=each.name)
+            for each in self.programs.values()
+            for event in each.events.read()
+        ]
         self.events += sorted(fresh, key=lambda event: event.t)
         return self._show()
 
@@ -134,7 +147,7 @@ class Conductor:
         deadline = time.monotonic() + SESSION_S
         evcc = self.programs["evcc"]
         while True:
-            ended = evcc.poll() is not None
+            ended = all(each.poll() is not None for name, each in self.programs.items() if name.startswith("evcc"))
             for event in self._read():
                 if (event.process, event.stage, event.name) == ("evcc", "loop", "flow"):
                     self._loops += 1
@@ -157,7 +170,8 @@ class Conductor:
 
     def _complete(self) -> bool:
         names = {(e.process, e.name) for e in self.events}
-        settled = ("csms", "settled") in names or ("secc", "bundle_written") not in names
+        bundles = sum((e.process, e.name) == ("secc", "bundle_written") for e in self.events)
+        settled = sum((e.process, e.name) == ("csms", "settled") for e in self.events) >= bundles
         ended = ("csms", "transaction_ended") in names or ("csms", "transaction_started") not in names
         sent = sum(e.data["sent"] for e in self.events if (e.stage, e.name) == ("telemetry", "stopped"))
         return settled and ended and self.stored() >= sent
@@ -172,29 +186,50 @@ class Conductor:
     def _choose_fate(self) -> None:
         if self.scenario.lower_limit:
             self._fate.append(self._lower_limit)
+        if self.scenario.withdraw_v2g:
+            self._fate.append(self._withdraw)
+        if self.scenario.rest_by_csms:
+            self._fate.append(self._rest)
         if self.scenario.csms_away:
             self._fate += [self._kill_csms]
         if self.scenario.kill_secc:
             self._fate.append(self._kill_secc)
+        if self.scenario.kill_paused_secc:
+            self._fate.append(self._kill_paused_secc)
         if self.scenario.freeze_evcc:
             self._fate.append(self._freeze_evcc)
+        if self.scenario.cut_powerline:
+            self._fate.append(self._cut_powerline)
+        if self.scenario.interrupt_evcc:
+            self._fate.append(self._interrupt_evcc)
+
+    @property
+    def _operator(self) -> Operator:
+        return Operator(self._ports["api"], self.folder.pki.path("csms/root.pem"), self.folder.token)
+
+    def _transaction(self) -> str:
+        started = next(e for e in self.events if (e.process, e.name) == ("csms", "transaction_started"))
+        return str(started.data["transaction"])
+
+    def _withdraw(self) -> bool:
+        if self._discharging < LOOPS_BEFORE_FATE:
+            return False
+        self.say("operator", "the back end does not allow the vehicle to give energy back any more")
+        self._operator.allow(STATION, self._transaction(), "DC")
+        return True
+
+    def _rest(self) -> bool:
+        if self._loops < LOOPS_BEFORE_FATE:
+            return False
+        self.say("operator", "the back end's charging profile allows nothing for half an hour")
+        self._operator.rest(STATION, self._transaction(), self.folder.utc_ms(), SITE_LIMIT_W)
+        return True
 
     def _lower_limit(self) -> bool:
         if self._discharging < LOOPS_BEFORE_FATE:
             return False
         self.say("grid", f"the grid operator lowers the export limit to {LOWERED_LIMIT_W / 1000:.0f} kW")
-        context = ssl.create_default_context(cafile=str(self.folder.pki.path("csms/root.pem")))
-        request = urllib.request.Request(
-            f"https://127.0.0.1:{self._ports['api']}/grid/signal",
-            data=self.folder.signal(2, LOWERED_LIMIT_W).to_json(),
-            headers={"Authorization": f"Bearer {self.folder.token}", "Content-Type": "application/json"},
-            method="PUT",
-        )
-        try:
-            with urllib.request.urlopen(request, timeout=5, context=context) as answer:  # noqa: S310  always https
-                answer.read()
-        except OSError as error:
-            raise TransportError(f"grid signal not taken: {error}") from None
+        self._operator.put_signal(self.folder.signal(2, LOWERED_LIMIT_W).to_json())
         return True
 
     def _kill_csms(self) -> bool:
@@ -230,6 +265,21 @@ class Conductor:
         self._signal("evcc", signal.SIGCONT)
         return True
 
+    def _cut_powerline(self) -> bool:
+        if self._loops < LOOPS_BEFORE_FATE:
+            return False
+        self.struck_at = time.monotonic()
+        self.say("fate", "the powerline is cut")
+        self.folder.cut_powerline()
+        return True
+
+    def _interrupt_evcc(self) -> bool:
+        if self._loops < LOOPS_BEFORE_FATE:
+            return False
+        self.say("fate", "Ctrl-C at the vehicle")
+        self._signal("evcc", signal.SIGINT)
+        return True
+
     def _signal(self, name: str, number: signal.Signals) -> None:
         process = self.programs[name].process
         if process is not None:
@@ -241,6 +291,14 @@ class Conductor:
         self.say("fate", "the charger is killed with -9 while power flows back")
         self.programs["secc"].stop(signal.SIGKILL)
         self._fate.append(self._revive_secc)
+        return True
+
+    def _kill_paused_secc(self) -> bool:
+        if not any((e.process, e.name) == ("evcc", "resting") for e in self.events):
+            return False
+        self.say("fate", "the charger is killed with -9 while the vehicle rests, and starts again")
+        self.programs["secc"].stop(signal.SIGKILL)
+        self._start_secc()
         return True
 
     def _revive_secc(self) -> bool:

@@ -44,6 +44,7 @@ class Fault(enum.Enum):
     EXPIRED_COMMAND = "expired-command"  # discharge commands whose time is over when they arrive
     OUT_OF_SEQUENCE = "out-of-sequence"  # DC_CableCheckReq where ServiceSelectionReq belongs
     SILENT = "silent"  # nothing more after some charge loops
+    CUT = "cut"  # the connection gone after some charge loops, without a word of TLS or TCP
 
 
 class FaultyStream:
@@ -66,6 +67,7 @@ class FaultyStream:
             Fault.EXPIRED_COMMAND: self._expire,
             Fault.OUT_OF_SEQUENCE: self._disorder,
             Fault.SILENT: self._silence,
+            Fault.CUT: self._cut,
         }[fault]
 
     async def read(self, n: int) -> bytes:
@@ -158,6 +160,12 @@ class FaultyStream:
         if isinstance(self._message(received), DC_ChargeLoopReq | DC_ChargeLoopRes):
             self._loops += 1
         return None
+
+    def _cut(self, received: Frame) -> bytes | None:
+        silenced = self._silence(received)
+        if silenced is not None:
+            self._stream._writer.transport.abort()  # type: ignore[attr-defined] # nobody else has a use for that
+        return silenced
 
 
 def main(arguments: Iterable[str] | None = None) -> int:

@@ -3,6 +3,7 @@
 import hashlib
 import secrets
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,9 +11,24 @@ from typing import Final
 
 import msgspec
 
-from cli.demo.scenarios import Scenario
+from cli.demo.scenario import Scenario
+from cli.demo.tables import (
+    CONTRACT,
+    CUT,
+    FETCHED,
+    NEIGHBOURS,
+    POLL_S,
+    PROVISIONING,
+    SECOND_EMAID,
+    SECOND_EVCC_ID,
+    SECOND_EVSE,
+    SECOND_TOKEN,
+)
+from csms.pool import ContractPool
+from pki_tools.issuing import Order, issue_certificate
 from pki_tools.tree import PkiOptions, PkiTree, make_pki
 from v2g.grid.tariff import GridSignal, SignalSlot
+from v2g.pki.profiles import KeyKind, Role
 from v2g.slac.timing import FAST
 
 QUARTER_MS: Final = 900_000
@@ -20,6 +36,7 @@ EVCC_ID: Final = "WMIV2GENGINE0000001X"
 EMAID: Final = "DEV2GC00000001"
 STATION: Final = "CS-V2G-0001"
 PSEUDONYM: Final = "ev-7f3a"
+SITE_LIMIT_W: Final = 60_000
 EXPORT_LIMIT_W: Final = 20_000
 LOWERED_LIMIT_W: Final = 6_000
 REACTION_S: Final = 0.25
@@ -56,9 +73,33 @@ class RunFolder:
             secc=self.scenario.secc,
             vehicle=self.scenario.vehicle,
             contract=self.scenario.contract,
+            cps=self.scenario.cps,
+            more_emaids=(SECOND_EMAID,) if self.scenario.two_evses else (),
         )
         self.pki = make_pki(self.path / "pki", now=datetime.now(UTC), options=options)
+        if self.scenario.two_evses:
+            self._prepare_second()
         self.write("grid.json", self.signal(1, EXPORT_LIMIT_W).to_json().decode())
+        if self.scenario.install:
+            self._fill_pool()
+
+    def _prepare_second(self) -> None:
+        """Make papers for a second EVSE and its vehicle, and a powerline on which each hears its own best."""
+        for order in (
+            Order(role=Role.VEHICLE, name="vehicle-2", common_name=SECOND_EVCC_ID),
+            Order(role=Role.METER, name="meter-2", common_name="METER-0002", kind=KeyKind.SECP256R1),
+        ):
+            issue_certificate(self.pki.directory, order, at=datetime.now(UTC))
+        (self.path / "medium").mkdir(mode=0o700)
+        self.write("medium/stations.toml", NEIGHBOURS)
+
+    def _fill_pool(self) -> None:
+        """Put the vehicle's contract where the back end finds it, and nowhere else."""
+        passphrase = secrets.token_urlsafe(24)
+        self.write("pool.secret", passphrase)
+        contract = self.pki.credentials("contract")
+        pool = ContractPool(self.path / "pool", passphrase.encode())
+        pool.add(PkiOptions().pcid, contract.chain, contract.private_key)
 
     def write(self, name: str, text: str) -> Path:
         """Write a file that only its owner may read."""
@@ -90,7 +131,7 @@ class RunFolder:
             source="demo-dso",
             currency="EUR",
             slots=slots,
-            site_import_limit_w=60_000,
+            site_import_limit_w=SITE_LIMIT_W,
             export_limit_w=export_limit_w,
             valid_until_ms=start + 24 * QUARTER_MS,
         )
@@ -135,8 +176,8 @@ key = "pki/csms/server/leaf.key"
 client_roots = ["pki/csms/root.pem"]
 
 [[api.tokens]]
-name = "grid operator"
-role = "grid_operator"
+name = "operator"
+role = "admin"
 sha256 = "{digest}"
 
 [[api.clients]]
@@ -151,19 +192,33 @@ id = "{STATION}"
 [[tokens]]
 id_token = "{EMAID}"
 
+{SECOND_TOKEN if self.scenario.two_evses else ""}
 [grid]
 signal_file = "grid.json"
 {mqtt}
+{PROVISIONING if self.scenario.install else ""}
 {self._clock()}""",
         )
 
-    def _slac(self, section: str) -> str:
-        """Return the shortened timing of a simulated powerline."""
-        lines = "\n".join(f"{name} = {value}" for name, value in msgspec.to_builtins(FAST).items())
-        return f"[{section}.slac.timing]\n{lines}\n"
+    def _shared(self, who: str) -> str:
+        """Return what charger and vehicle have alike: the run's clock, and a trace of the conversation."""
+        return f'[log]\ntrace = "{who}.trace.jsonl"\n\n{self._clock()}'
 
-    def secc_config(self, *, ocpp_port: int, sdp_port: int) -> Path:
-        """Write secc.toml."""
+    def _slac(self, section: str, who: str) -> str:
+        """Return the shortened timing of a simulated powerline, and a recording of it."""
+        record = f'[{section}.record]\nfile = "{who}.pcapng"\n'
+        if not self.scenario.plug:
+            return record
+        timing = msgspec.to_builtins(FAST) | ({"matched_poll_s": POLL_S[who]} if self.scenario.cut_powerline else {})
+        lines = "\n".join(f"{name} = {value}" for name, value in timing.items())
+        return f"[{section}.slac.timing]\n{lines}\n\n{record}"
+
+    def cut_powerline(self) -> None:
+        """Let no station of the powerline hear another one from now on."""
+        self.write("medium/stations.toml", CUT)
+
+    def secc_config(self, *, ocpp_port: int, sdp_ports: Sequence[int]) -> Path:
+        """Write secc.toml; vehicles find each EVSE at an SDP port of its own."""
         return self.write(
             "secc.toml",
             f"""data_dir = "secc"
@@ -171,9 +226,9 @@ signal_file = "grid.json"
 [link]
 medium = "medium"
 
-{self._slac("link")}
+{self._slac("link", "secc")}
 [sdp]
-port = {sdp_port}
+port = {sdp_ports[0]}
 
 [tls]
 chain = "pki/secc/chain.pem"
@@ -198,7 +253,9 @@ chain = "pki/csms/station/chain.pem"
 key = "pki/csms/station/leaf.key"
 
 [charger]
+certificate_installation = {str(self.scenario.install).lower()}
 reaction_ms = {int(REACTION_S * 1000 * self.scale)}
+{self.scenario.charger}
 
 [charger.timing]
 secc_loop_tolerance = {LOOP_TOLERANCE_S}
@@ -206,7 +263,9 @@ secc_loop_tolerance = {LOOP_TOLERANCE_S}
 [charger.signed_discharge.terms]
 max_command_validity_ms = {COMMAND_MS}
 
-{self._clock()}""",
+{self.scenario.secc_tables}
+{SECOND_EVSE.format(ports=sdp_ports) if self.scenario.two_evses else ""}
+{self._shared("secc")}""",
         )
 
     def _uplink(self, api_port: int) -> str:
@@ -222,6 +281,39 @@ chain = "pki/csms/gateway/chain.pem"
 key = "pki/csms/gateway/leaf.key"
 """
 
+    def second_evcc_config(self, *, sdp_port: int) -> Path:
+        """Write evcc2.toml: the vehicle at the second EVSE, which tells nobody of its battery."""
+        return self.write(
+            "evcc2.toml",
+            f"""[vehicle]
+evcc_id = "{SECOND_EVCC_ID}"
+
+[link]
+medium = "medium"
+name = "ev-2"
+connector = 2
+
+{self._slac("link", "evcc2")}
+[sdp]
+port = {sdp_port}
+
+[tls]
+chain = "pki/vehicle-2/chain.pem"
+key = "pki/vehicle-2/leaf.key"
+anchors = ["pki/v2g/root.pem"]
+
+[contract]
+chain = "pki/contract-2/chain.pem"
+key = "pki/contract-2/leaf.key"
+
+[battery]
+capacity_wh = 80000
+soc = 20.0
+
+{self.scenario.program}
+{self._shared("evcc2")}""",
+        )
+
     def evcc_config(self, *, sdp_port: int, api_port: int) -> Path:
         """Write evcc.toml."""
         return self.write(
@@ -232,7 +324,7 @@ evcc_id = "{EVCC_ID}"
 [link]
 medium = "medium"
 
-{self._slac("link")}
+{self._slac("link", "evcc")}
 [sdp]
 port = {sdp_port}
 
@@ -241,10 +333,7 @@ chain = "pki/vehicle/chain.pem"
 key = "pki/vehicle/leaf.key"
 anchors = ["pki/v2g/root.pem"]
 
-[contract]
-chain = "pki/contract/chain.pem"
-key = "pki/contract/leaf.key"
-
+{FETCHED if self.scenario.install else CONTRACT}
 [battery]
 capacity_wh = 60000
 soc = 55.0
@@ -262,18 +351,12 @@ command_validity_ms = {COMMAND_MS}
 command_renew_ms = {COMMAND_MS // 3}
 clock_skew_ms = 60000
 
-[[program]]
-do = "charge"
-for_s = 1200
-
-[[program]]
-do = "discharge"
-for_s = 2100
-
+{self.scenario.program}
+{self.scenario.evcc_tables}
 [telemetry]
 ev = "{PSEUDONYM}"
 outbox = "telemetry.sqlite3"
 
 {self._uplink(api_port)}
-{self._clock()}""",
+{self._shared("evcc")}""",
         )

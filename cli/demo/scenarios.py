@@ -1,149 +1,60 @@
 """What `v2g demo` can show: the whole session, and everything that may go wrong in it."""
 
-from typing import Final, Literal
+from typing import Final
 
-import msgspec
+from cli.demo.scenario import CHARGE, PAUSING, PLAN, Scenario
+from cli.demo.scenarios_broken import FAULTS, LOST
+from cli.demo.scenarios_devices import DEVICES
+from cli.demo.scenarios_trust import TRUST
 
-from cli.demo.faults import Fault
-from pki_tools.tree import Fault as CertificateFault
+_PAUSE = '[pause]\nfile = "paused.json"\n'
+_PAUSED: Final[tuple[tuple[str, str, str, dict[str, str]], ...]] = (
+    ("evcc", "session", "resting", {}),
+    ("secc", "session", "session_paused", {}),
+    ("secc", "session", "session_joined", {}),
+    ("evcc", "session", "joined", {}),
+)
+_SCHEDULED = '[services]\nenergy = ["DC_BPT"]\ncontrol_mode = ["scheduled"]\n'
+_AC_HARDWARE = '[hardware]\nkind = "ac"\n'
 
-Ending = Literal["whole", "stopped", "no_session", "no_export"]
-"""`whole`: everything happened. `stopped`: power stopped safely in mid-run. `no_session`: no energy at all.
-`no_export`: charged, but nothing was fed back beyond what was signed."""
-
-
-class Scenario(msgspec.Struct, frozen=True, kw_only=True):
-    """One run. `sees` are (process, stage, name, {field: value}) events that must happen."""
-
-    name: str
-    about: str
-    ending: Ending
-    sees: tuple[tuple[str, str, str, dict[str, str]], ...] = ()
-    secc: CertificateFault = CertificateFault.NONE
-    vehicle: CertificateFault = CertificateFault.NONE
-    contract: CertificateFault = CertificateFault.NONE
-    evcc_fault: Fault | None = None
-    secc_fault: Fault | None = None
-    lower_limit: bool = False
-    csms_away: bool = False
-    kill_secc: bool = False
-    freeze_evcc: bool = False
-    broker: bool = True
-    ocpp: tuple[str, ...] = ("ocpp2.1", "ocpp2.0.1")
-
-
-def _trust(who: str, fault: CertificateFault, about: str, *sees: tuple[str, str, str, dict[str, str]]) -> Scenario:
-    scenario = Scenario(name=f"{who}-{fault.value.replace('_', '-')}", about=about, ending="no_session", sees=sees)
-    return msgspec.structs.replace(scenario, **{who: fault})
-
-
-_SECC_REFUSED = ("evcc", "tls", "refused")
-_VEHICLE_REFUSED = ("secc", "tls", "refused")
-_CONTRACT_REFUSED = ("secc", "authorization", "refused")
-
-SCENARIOS: Final[tuple[Scenario, ...]] = (
+SESSIONS: Final[tuple[Scenario, ...]] = (
     Scenario(
         name="discharge",
         about="plug and charge, charge, discharge, settle; the grid operator lowers the export limit in mid-run",
         ending="whole",
         lower_limit=True,
     ),
-    _trust(
-        "secc",
-        CertificateFault.EXPIRED,
-        "the charger's certificate has expired",
-        (*_SECC_REFUSED, {"reason": "peer_certificate_expired"}),
-    ),
-    _trust(
-        "secc",
-        CertificateFault.FOREIGN_ROOT,
-        "the charger's certificate is under a root that the vehicle lacks",
-        (*_SECC_REFUSED, {"reason": "unknown_ca"}),
-    ),
-    _trust(
-        "secc",
-        CertificateFault.REVOKED,
-        "the charger's certificate is revoked, its own OCSP answer says so",
-        (*_SECC_REFUSED, {"reason": "ocsp_revoked"}),
-    ),
-    _trust(
-        "vehicle",
-        CertificateFault.EXPIRED,
-        "the vehicle's certificate has expired",
-        (*_VEHICLE_REFUSED, {"reason": "peer_certificate_expired"}),
-    ),
-    _trust(
-        "vehicle",
-        CertificateFault.FOREIGN_ROOT,
-        "the vehicle's certificate is under a root that the charger lacks",
-        (*_VEHICLE_REFUSED, {"reason": "unknown_ca"}),
-    ),
-    _trust(
-        "contract",
-        CertificateFault.EXPIRED,
-        "the contract certificate has expired",
-        (*_CONTRACT_REFUSED, {"code": "WARNING_CertificateExpired"}),
-    ),
-    _trust(
-        "contract",
-        CertificateFault.FOREIGN_ROOT,
-        "the contract is under a root that nobody here knows",
-        (*_CONTRACT_REFUSED, {"code": "WARNING_eMSPUnknown"}),
-    ),
     Scenario(
-        name="tampered-signature",
-        about="one bit of the plug-and-charge signature is flipped",
-        ending="no_session",
-        evcc_fault=Fault.TAMPERED_SIGNATURE,
-        sees=(("secc", "session", "request_failed", {"code": "FAILED_SignatureError"}),),
-    ),
-    Scenario(
-        name="forged-command",
-        about="discharge commands are signed by a key that is not the contract's",
-        ending="no_export",
-        evcc_fault=Fault.FORGED_COMMAND,
-        sees=(("secc", "offer", "command_rejected", {"reason": "bad_signature"}),),
-    ),
-    Scenario(
-        name="replayed-command",
-        about="the first discharge command is sent again and again",
-        ending="no_export",
-        evcc_fault=Fault.REPLAYED_COMMAND,
-        sees=(("secc", "offer", "command_rejected", {"reason": "replayed"}),),
-    ),
-    Scenario(
-        name="expired-command",
-        about="discharge commands arrive when their time is over",
-        ending="no_export",
-        evcc_fault=Fault.EXPIRED_COMMAND,
-        sees=(("secc", "offer", "command_rejected", {"reason": "expired"}),),
-    ),
-    Scenario(
-        name="out-of-sequence",
-        about="the vehicle sends a message out of order",
-        ending="no_session",
-        evcc_fault=Fault.OUT_OF_SEQUENCE,
-        sees=(("secc", "session", "request_failed", {"code": "FAILED_SequenceError"}),),
-    ),
-    Scenario(
-        name="silent-vehicle",
-        about="the vehicle's computer freezes in the charge loop",
-        ending="stopped",
-        freeze_evcc=True,
-        sees=(("secc", "session", "timeout", {"timer": "V2G_SECC_Sequence_Timeout"}),),
-    ),
-    Scenario(
-        name="silent-charger",
-        about="the charger falls silent in the charge loop",
-        ending="stopped",
-        secc_fault=Fault.SILENT,
-        sees=(("evcc", "session", "failed", {"reason": "message_timeout"}),),
-    ),
-    Scenario(
-        name="csms-away",
-        about="the back end dies in mid-run and comes back: transaction messages wait, then arrive once",
+        name="ac",
+        about="alternating current: the vehicle's own charger follows targets, in both directions (AC_BPT, Dynamic)",
         ending="whole",
-        csms_away=True,
+        lower_limit=True,
+        charger="services = [5, 1]",
+        secc_tables=_AC_HARDWARE,
+        evcc_tables='[services]\nenergy = ["AC_BPT"]\ncontrol_mode = ["dynamic"]\n',
+        sees=(("evcc", "service", "selected", {"service": "AC_BPT", "control_mode": "Dynamic"}),),
+    ),
+    Scenario(
+        name="ac-scheduled",
+        about="alternating current by a schedule that the vehicle chose (AC, Scheduled)",
+        ending="charged",
+        charger="services = [1]\ncontrol_modes = [1, 2]",
+        secc_tables=_AC_HARDWARE,
+        evcc_tables='[services]\nenergy = ["AC"]\ncontrol_mode = ["scheduled"]\n',
+        program=CHARGE,
+        sees=(("evcc", "service", "selected", {"service": "AC", "control_mode": "Scheduled"}),),
+    ),
+    Scenario(
+        name="plan",
+        about="the vehicle plans by prices which schedule to take and when to charge (DC, Scheduled)",
+        ending="charged",
+        charger="services = [2]\ncontrol_modes = [1]",
+        evcc_tables='[services]\nenergy = ["DC"]\ncontrol_mode = ["scheduled"]\n',
+        program=PLAN,
+        sees=(
+            ("evcc", "schedule", "planned", {"reaches_target": "True"}),
+            ("evcc", "session", "ended", {"reason": "finished"}),
+        ),
     ),
     Scenario(
         name="ocpp-2.0.1",
@@ -159,17 +70,102 @@ SCENARIOS: Final[tuple[Scenario, ...]] = (
         broker=False,
     ),
     Scenario(
-        name="secc-killed",
-        about="the charger is killed with -9 in the charge loop: the vehicle stops, the books close on restart",
-        ending="stopped",
-        kill_secc=True,
+        name="pause",
+        about="the vehicle pauses between charge and discharge, and joins its session again: one bill for both parts",
+        ending="whole",
+        program=PAUSING,
+        evcc_tables=_PAUSE,
+        sees=_PAUSED,
+    ),
+    Scenario(
+        name="pause-killed",
+        about="as pause, and the charger is killed with -9 in the pause: it starts again with the session still open",
+        ending="whole",
+        program=PAUSING,
+        evcc_tables=_PAUSE,
+        kill_paused_secc=True,
+        sees=(*_PAUSED, ("secc", "session", "kept", {})),
+    ),
+    Scenario(
+        name="standby",
+        about="the vehicle stays connected without energy between charge and discharge",
+        ending="whole",
+        program=PAUSING.replace("pause = true", "standby = true"),
+        sees=(("secc", "power", "standby", {}), ("secc", "power", "standby_left", {})),
+    ),
+    Scenario(
+        name="renegotiation",
+        about="scheduled charging: prices and limits change in mid-run, the charger asks for a new schedule",
+        ending="whole",
+        lower_limit=True,
+        evcc_tables=_SCHEDULED,
         sees=(
-            ("evcc", "session", "failed", {"reason": "secc_vanished"}),
-            ("secc", "settlement", "journal_recovered", {}),
-            ("secc", "ocpp", "transaction_recovered", {}),
+            ("secc", "loop", "notice", {"notification": "ScheduleRenegotiation"}),
+            ("secc", "schedule", "renegotiation", {}),
         ),
     ),
+    Scenario(
+        name="renegotiation-beside",
+        about="as renegotiation, on a side stream while energy flows",
+        ending="whole",
+        lower_limit=True,
+        evcc_tables=_SCHEDULED + "renegotiate_beside = true\n",
+        sees=(("secc", "schedule", "renegotiated_beside", {}),),
+    ),
+    Scenario(
+        name="renegotiation-service",
+        about="the driver wants other services in mid-run: selected anew within the session, on the same bill",
+        ending="whole",
+        evcc_tables='[[driver]]\nafter_s = 500\nwish = "reselect"\n',
+        sees=(("secc", "stop", "session_stop", {"session": "ServiceRenegotiation"}),),
+    ),
+    Scenario(
+        name="permission-withdrawn",
+        about="the back end withdraws the permission to give energy back: the vehicle selects its services anew (Q02)",
+        ending="no_export",
+        withdraw_v2g=True,
+        evcc_tables='[services]\nenergy = ["DC_BPT", "DC"]\n',
+        sees=(
+            ("evcc", "service", "selected", {"service": "DC_BPT"}),
+            ("secc", "loop", "notice", {"notification": "ServiceRenegotiation"}),
+            ("secc", "stop", "session_stop", {"session": "ServiceRenegotiation"}),
+            ("evcc", "service", "selected", {"service": "DC"}),
+            ("evcc", "session", "ended", {"reason": "finished"}),
+        ),
+    ),
+    Scenario(
+        name="pause-by-profile",
+        about="a charging profile allows nothing for half an hour: the charger asks for a pause, and wakes the vehicle",
+        ending="charged",
+        rest_by_csms=True,
+        charger="services = [2]",
+        secc_tables="[site]\npause_for_s = 600\n",
+        evcc_tables=_PAUSE + '[services]\nenergy = ["DC"]\n',
+        program=CHARGE,
+        sees=(("secc", "loop", "notice", {"notification": "Pause"}), *_PAUSED),
+    ),
+    Scenario(
+        name="parking",
+        about="the vehicle is guided into its space before it charges, and let out of it afterwards (ParkingStatus)",
+        ending="whole",
+        secc_tables="[charger.parking]\nspace = 7\ndevice_location = 300\n",
+        evcc_tables='[services]\nparking = "MVGuideManual"\n',
+        sees=(
+            ("secc", "parking", "check_in", {"status": "Completed"}),
+            ("secc", "parking", "check_out", {"answer": "Completed"}),
+        ),
+    ),
+    Scenario(
+        name="two-evses",
+        about="one charger with two EVSEs behind one grid connection, a vehicle at each: two bills, one site limit",
+        ending="two",
+        two_evses=True,
+        program=CHARGE,
+    ),
 )
+"""Sessions in which nothing goes wrong."""
+
+SCENARIOS: Final = (*SESSIONS, *DEVICES, *TRUST, *LOST, *FAULTS)
 
 
 def find(name: str) -> Scenario | None:

@@ -27,8 +27,17 @@ STORY: Final[dict[tuple[str, str, str], Words]] = {
     ("evcc", "session", "link_lost"): _words("connection lost: {error}"),
     ("secc", "ocpp", "csms_online"): _words("charging station accepted by the back end"),
     ("secc", "session", "ready"): _words("charger waits: SDP on UDP port {sdp_port}, TLS on port {tls_port}"),
-    ("secc", "ocpp", "csms_disconnected"): _words("back end away; {waiting} messages wait"),
+    ("secc", "ocpp", "csms_disconnected"): _words("back end away: {reason}"),
     ("evcc", "link", "plugged_in"): _words("vehicle plugged in"),
+    ("evcc", "link", "arrived"): _words("vehicle is near the device, and drives on"),
+    ("evcc", "place", "methods"): _words("finds its place by {positioning}, pairs by {pairing}, aligns by {alignment}"),
+    ("evcc", "place", "found"): _words("stands in its place"),
+    ("evcc", "place", "paired"): _words("paired by {method}"),
+    ("secc", "acdp", "connected"): _words("connection device down, contacts closed after {seconds} s"),
+    ("secc", "acdp", "disconnected"): _words("connection device home after {seconds} s"),
+    ("secc", "power", "device_trouble"): _words("the primary device sends nothing: {trouble}"),
+    ("secc", "hardware", "fault_began"): _words("fault: {fault}"),
+    ("secc", "link", "down"): _words("data link down: {reason}"),
     ("evcc", "link", "pilot_digital"): _words("control pilot at 5 %: digital communication wanted"),
     ("evcc", "link", "matched"): _words("powerline matched by SLAC, {attenuation_db} dB, network {nid}"),
     ("evcc", "sdp", "found"): _words("charger found by SDP at port {port}"),
@@ -38,6 +47,14 @@ STORY: Final[dict[tuple[str, str, str], Words]] = {
     ("evcc", "tls", "refused"): _words("TLS refused: {reason}"),
     ("secc", "session", "protocol_negotiated"): _words("{protocol} negotiated"),
     ("secc", "session", "session_started"): _words("session {session_id} opened"),
+    ("evcc", "installation", "requested"): _words("asks for a contract for {pcid}"),
+    ("csms", "provisioning", "answered"): _words("provisioning for {pcid}: {code} {emaid}, {remaining} remain"),
+    ("secc", "installation", "answered"): _words("contract passed on, {bytes} bytes in {seconds} s"),
+    ("secc", "installation", "refused"): _words("no contract: {code} ({reason})"),
+    ("evcc", "installation", "installed"): _words("contract {emaid} believed and opened, {remaining} remain"),
+    ("evcc", "installation", "stored"): _words("contract {emaid} stored"),
+    ("evcc", "installation", "rejected"): _words("contract not believed: {reason}"),
+    ("evcc", "installation", "refused"): _words("no contract: {code}"),
     ("evcc", "authorization", "selected"): _words("identifies by {service}"),
     ("csms", "authorization", "authorize"): _words("contract {emaid}: {result}"),
     ("secc", "authorization", "authorized"): _words("authorised in {seconds} s"),
@@ -75,13 +92,22 @@ STORY: Final[dict[tuple[str, str, str], Words]] = {
     ("secc", "metering", "interval_closed"): lambda d: (
         f"quarter hour closed, registers {d['import_mwh'] / 1e6:.3f} kWh in, {d['export_mwh'] / 1e6:.3f} kWh out"
     ),
-    ("secc", "metering", "confirmed"): _words(
-        "vehicle signed the meter reading: {charged_wh} Wh in, {discharged_wh} Wh out"
+    ("secc", "metering", "confirmed"): lambda d: (
+        f"vehicle signed the meter reading: {d['charged_wh']} Wh in, {d.get('discharged_wh') or 0} Wh out"
     ),
     ("secc", "power", "emergency_off"): _words("power off: {reason}"),
     ("secc", "session", "timeout"): _words("{timer} ran out"),
     ("secc", "session", "request_failed"): _words("{request} answered with {code}"),
     ("evcc", "session", "failed"): _words("session failed: {reason}"),
+    ("secc", "session", "session_paused"): _words("session {session_id} paused, books and transaction stay open"),
+    ("secc", "session", "session_joined"): _words("session {session_id} joined again"),
+    ("secc", "session", "kept"): _words("session {session_id} is still paused after a restart"),
+    ("evcc", "session", "resting"): lambda d: (
+        "rests" + (f" for {d['seconds']:.1f} s" if d.get("seconds") is not None else " until somebody wakes it")
+    ),
+    ("evcc", "session", "going_on"): _words("goes on, woken by {woken_by}"),
+    ("secc", "power", "standby"): _words("standby: connected, no energy"),
+    ("secc", "power", "standby_left"): _words("standby is over"),
     ("evcc", "stop", "stopping"): _words("stops: {cause}"),
     ("secc", "stop", "power_stopped"): _words("power stopped"),
     ("secc", "stop", "welding_detection"): lambda d: f"welding detection at {d['voltage_mv'] / 1000:.1f} V",

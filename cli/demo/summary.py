@@ -6,14 +6,18 @@ from typing import Any, Final
 import msgspec
 
 from cli.demo.conductor import Conductor
-from cli.demo.folder import COMMAND_MS, EMAID, EVCC_ID, LOWERED_LIMIT_W
+from cli.demo.folder import COMMAND_MS, EMAID, EVCC_ID, LOWERED_LIMIT_W, SITE_LIMIT_W
 from cli.demo.processes import Event
+from cli.demo.tables import SECOND_EVCC_ID
 from v2g.errors import V2GError
 from v2g.iso15118.metering import read_confirmation
 from v2g.net.journal_file import read_files
 from v2g.pki.credentials import load_chain
 from v2g.settlement.bundle import verify_bundle
 from v2g.settlement.report import Report
+
+SHARING_S: Final = 0.3
+"""The vehicle that was there first lowers its power in the charge loop after the second one has come."""
 
 TOLERANCE_W: Final = 60
 """Measured power may exceed a limit by rounding of current to mA and one step of the simulated battery."""
@@ -44,18 +48,19 @@ class _Run:
     def __init__(self, conductor: Conductor) -> None:
         self.conductor = conductor
         self.events = sorted(conductor.events, key=lambda event: event.t)
-        self.bundles = sorted((conductor.folder.path / "secc" / "settlements").glob("*"))
-        self.report: Report | None = None
+        self.bundles = sorted((conductor.folder.path / "secc").glob("**/settlements/*"))
+        self.reports: list[Report] = []
         self.report_error = "no bundle was written"
         if self.bundles:
             pki = conductor.folder.pki
             anchors = [der for root in ("v2g", "mo") for der in load_chain(pki.path(f"{root}/root.pem"))]
             try:
-                self.report = verify_bundle(
-                    read_files(self.bundles[-1]), anchors=anchors, confirmations=read_confirmation
-                )
+                for bundle in self.bundles:
+                    report = verify_bundle(read_files(bundle), anchors=anchors, confirmations=read_confirmation)
+                    self.reports.append(report)
             except V2GError as error:
                 self.report_error = str(error)
+        self.report = self.reports[-1] if self.reports else None
 
     def all(self, process: str, stage: str, name: str) -> list[Event]:
         return [e for e in self.events if (e.process, e.stage, e.name) == (process, stage, name)]
@@ -82,6 +87,8 @@ def summarise(conductor: Conductor) -> Summary:
     checks = [*_seen(run), *_by_ending(run)]
     if scenario.lower_limit:
         checks.append(_limit_obeyed(run))
+    if scenario.off_within_s is not None:
+        checks.append(_off_in_time(run, scenario.off_within_s))
     return Summary(
         scenario=scenario.name,
         folder=str(conductor.folder.path),
@@ -111,6 +118,10 @@ def _by_ending(run: _Run) -> Iterable[Check]:
     match run.conductor.scenario.ending:
         case "whole":
             yield from _whole(run)
+        case "charged":
+            yield from _charged(run)
+        case "two":
+            yield from _two(run)
         case "no_session":
             power = run.first("secc", "power", "started")
             yield Check("no power flowed", power is None and run.energy_wh == (0, 0), f"{run.energy_wh} Wh")
@@ -120,6 +131,10 @@ def _by_ending(run: _Run) -> Iterable[Check]:
             yield from _no_export(run)
         case "stopped":
             yield from _stopped(run)
+        case "interrupted":
+            yield from _interrupted(run)
+        case "refused":
+            yield from _refused(run)
 
 
 def _settled(run: _Run) -> Iterable[Check]:
@@ -147,24 +162,89 @@ def _transactions(run: _Run) -> Iterable[Check]:
     )
 
 
-def _whole(run: _Run) -> Iterable[Check]:
-    for words, process, stage, name in (
-        ("powerline matched by SLAC", "evcc", "link", "matched"),
-        ("charger found by SDP", "evcc", "sdp", "found"),
-        ("TLS 1.3 on both sides", "evcc", "tls", "connected"),
-        ("contract authorised by the back end", "csms", "authorization", "authorize"),
-        ("offer made by the charger", "secc", "offer", "offered"),
-        ("signed discharge command accepted", "secc", "offer", "command_accepted"),
-        ("meter reading signed by the vehicle", "secc", "metering", "confirmed"),
-        ("welding detection", "secc", "stop", "welding_detection"),
-    ):
+MATCHED: Final = ("powerline matched by SLAC", "evcc", "link", "matched")
+CHARGED: Final = (
+    ("charger found by SDP", "evcc", "sdp", "found"),
+    ("TLS 1.3 on both sides", "evcc", "tls", "connected"),
+    ("contract authorised by the back end", "csms", "authorization", "authorize"),
+    ("meter reading signed by the vehicle", "secc", "metering", "confirmed"),
+)
+GIVEN: Final = (
+    ("offer made by the charger", "secc", "offer", "offered"),
+    ("signed discharge command accepted", "secc", "offer", "command_accepted"),
+)
+
+
+def _happened(run: _Run, *wanted: tuple[str, str, str, str]) -> Iterable[Check]:
+    for words, process, stage, name in wanted:
         event = run.first(process, stage, name)
-        yield Check(words, event is not None, "" if event is None else f"at {event.t - run.events[0].t:.2f} s")
+        yield Check(
+            words, event is not None, "" if event is None else f"at {event.t - run.conductor.timeline.start:.2f} s"
+        )
+
+
+def _link(run: _Run) -> tuple[tuple[str, str, str, str], ...]:
+    return (MATCHED,) if run.conductor.scenario.plug else ()
+
+
+def _charged(run: _Run) -> Iterable[Check]:
+    yield from _happened(run, *_link(run), *CHARGED)
+    energy = run.energy_wh
+    yield Check("energy flowed into the vehicle only", energy[0] > 0 == energy[1], f"{energy[0]:.0f} Wh in")
+    yield from _ended_well(run)
+
+
+def _two(run: _Run) -> Iterable[Check]:
+    """Each vehicle has its EVSE, its transaction and its bill, and together they keep the limit of the site."""
+    flows = {name: run.all(name, "loop", "flow") for name in ("evcc", "evcc2")}
+    both = [e for e in flows["evcc"] if flows["evcc2"] and flows["evcc2"][0].t < e.t < flows["evcc2"][-1].t]
+    yield Check("both charged at the same time", len(both) > 5, f"{len(both)} charge loops side by side")
+    for name, each in run.conductor.programs.items():
+        if name.startswith("evcc"):
+            yield Check(f"{name} ended in good order", each.exit_code == 0, f"exit code {each.exit_code}")
+    begun = run.all("secc", "session", "session_started")
+    places = sorted({(str(e.data["evse_id"]), str(e.data["evcc_id"])) for e in begun})
+    wanted = [("DEV2GE00001*1", EVCC_ID), ("DEV2GE00001*2", SECOND_EVCC_ID)]
+    yield Check("each vehicle at its own EVSE", places == wanted, " ".join("/".join(each) for each in places))
+    started, ended = (run.all("csms", "ocpp", f"transaction_{each}") for each in ("started", "ended"))
+    yield Check("two transactions", (len(started), len(ended)) == (2, 2), f"{len(started)} begun, {len(ended)} ended")
+    energy = [(r.settlement.evse_id, r.settlement.end.import_mwh - r.settlement.begin.import_mwh) for r in run.reports]
+    paid = len({evse for evse, mwh in energy if mwh > 0}) == len(energy) == 2
+    yield Check("two settlement bundles verify", paid, f"{energy} mWh {run.report_error if not run.reports else ''}")
+    settled = run.all("csms", "settlement", "settled")
+    yield Check("the back end settled both", len(settled) == 2, f"{len(settled)} settled")
+    yield _site_kept(run)
+
+
+def _site_kept(run: _Run) -> Check:
+    """Every moment the sum of what both EVSEs let through stays within what the site may draw."""
+    now: dict[str, int] = {}
+    worst = 0
+    since = max(e.t for e in run.all("secc", "power", "started"))
+    for event in run.events:
+        if (event.process, event.stage, event.name) == ("secc", "loop", "response"):
+            now[str(event.data["evse_id"])] = event.data["power_w"]
+        elif (event.process, event.stage, event.name) == ("secc", "stop", "power_stopped"):
+            now[str(event.data["evse_id"])] = 0
+        if event.t > since + SHARING_S:
+            worst = max(worst, sum(now.values()))
+    name = "together they keep the limit of the site"
+    return Check(name, 0 < worst <= SITE_LIMIT_W + 2 * TOLERANCE_W, f"at most {worst} W of {SITE_LIMIT_W} W")
+
+
+def _whole(run: _Run) -> Iterable[Check]:
+    yield from _happened(run, *_link(run), *CHARGED, *GIVEN)
+    if run.first("secc", "power", "cable_check_passed") is not None:  # direct current
+        yield from _happened(run, ("welding detection", "secc", "stop", "welding_detection"))
     decided = [e for e in run.all("evcc", "offer", "decided") if e.data["accepted"]]
     slowest = max((e.data["decision_ms"] for e in decided), default=0)
     yield Check("offer accepted within 500 ms", bool(decided) and slowest < 500, f"slowest {slowest:.1f} ms")
     energy = run.energy_wh
     yield Check("energy flowed both ways", min(energy) > 0, f"{energy[0]:.0f} Wh in, {energy[1]:.0f} Wh out")
+    yield from _ended_well(run)
+
+
+def _ended_well(run: _Run) -> Iterable[Check]:
     intervals = len(run.report.settlement.intervals) if run.report else 0
     yield Check("at least two settlement intervals", intervals >= 2, f"{intervals} intervals")
     evcc = run.conductor.programs["evcc"]
@@ -200,12 +280,45 @@ def _stopped(run: _Run) -> Iterable[Check]:
     yield from _settled(run)
 
 
+def _interrupted(run: _Run) -> Iterable[Check]:
+    """Ended before the program was over, but by words, with every book closed."""
+    flows = run.all("evcc", "loop", "flow")
+    yield Check("power flowed before", any(e.data["power_w"] for e in flows), f"{len(flows)} charge loops")
+    yield from _happened(run, ("power stopped by PowerDelivery", "secc", "stop", "power_stopped"))
+    yield Check("nothing was cut off", run.first("secc", "power", "emergency_off") is None, "no emergency off")
+    yield from _transactions(run)
+    yield from _settled(run)
+
+
+def _refused(run: _Run) -> Iterable[Check]:
+    """Authorised, but no energy to speak of: less than a check of the alignment takes."""
+    yield from _happened(run, ("contract authorised by the back end", "csms", "authorization", "authorize"))
+    yield Check("no power was delivered", run.first("secc", "power", "started") is None, f"{run.energy_wh} Wh")
+    evcc = run.conductor.programs["evcc"]
+    yield Check("the vehicle ended by itself and said so", (evcc.exit_code or 0) > 0, f"exit {evcc.exit_code}")
+    yield from _transactions(run)
+
+
+def _off_in_time(run: _Run, seconds: float) -> Check:
+    """Power is off soon enough after fate has struck, or else after the vehicle has found its connection gone."""
+    gone, off = run.first("evcc", "session", "failed"), run.first("secc", "power", "emergency_off")
+    struck = run.conductor.struck_at or (gone.t if gone is not None else None)
+    took = off.t - struck if off is not None and struck is not None else None
+    name = f"power off within {seconds:g} s"
+    return Check(name, took is not None and took <= seconds, "never" if took is None else f"{took:.2f} s")
+
+
 def _limit_obeyed(run: _Run) -> Check:
-    """After the lowered limit has arrived, the very next charge loop keeps it."""
+    """After the lowered limit has arrived, the very next charge loop keeps it.
+
+    With alternating current that loop tells the vehicle, whose own charger makes the power, and the one after keeps it.
+    """
     changed = [e for e in run.all("secc", "power", "limit_changed") if e.data["discharge_w"] == LOWERED_LIMIT_W]
     if not changed:
         return Check("lowered export limit obeyed in the next charge loop", passed=False, evidence="it never arrived")
     after = [e for e in run.all("secc", "loop", "response") if e.t > changed[0].t and e.data["power_w"] < 0]
+    if run.first("secc", "power", "cable_check_passed") is None:
+        after = after[1:]
     before = [e for e in run.all("secc", "loop", "response") if e.t < changed[0].t and e.data["power_w"] < 0]
     worst = min((e.data["power_w"] for e in after), default=0)
     return Check(

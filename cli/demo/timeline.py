@@ -12,14 +12,14 @@ from cli.demo.processes import Event
 from cli.demo.story import tell
 from cli.output import print_json
 
-COLOURS: Final = {"evcc": "green", "secc": "cyan", "csms": "magenta", "demo": "yellow"}
+COLOURS: Final = {"evcc": "green", "evcc2": "bright_green", "secc": "cyan", "csms": "magenta", "demo": "yellow"}
 
 
 class Timeline:
     """One run's timeline. `start` (s, CLOCK_MONOTONIC) is its zero; `style` is `rich`, `plain` or `json`."""
 
     def __init__(self, start: float, style: str) -> None:
-        self._start, self._style = start, style
+        self.start, self._style = start, style
         self._console = Console(highlight=False)
         self._status: Status | None = None
 
@@ -36,7 +36,7 @@ class Timeline:
     def show(self, event: Event) -> None:
         """Show an event if it is part of the story; JSON shows all."""
         if self._style == "json":
-            print_json({"record": "event", **msgspec.to_builtins(event), "t": round(event.t - self._start, 4)})
+            print_json({"record": "event", **msgspec.to_builtins(event), "t": round(event.t - self.start, 4)})
             return
         if (event.process, event.stage, event.name) == ("evcc", "loop", "flow"):
             self._flow(event)
@@ -46,7 +46,7 @@ class Timeline:
 
     def say(self, t: float, process: str, stage: str, words: str) -> None:
         """Show one line."""
-        seconds = t - self._start
+        seconds = t - self.start
         if self._style == "rich":
             colour = COLOURS.get(process, "white")
             self._console.print(f"[dim]{seconds:7.3f}[/] [{colour}]{process:<5}[/] [dim]{stage:<13}[/] {words}")

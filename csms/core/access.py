@@ -9,51 +9,135 @@ from typing import Final
 import msgspec
 
 
+class Permission(enum.Enum):
+    """What may be asked over HTTP.
+
+    `PUBLIC` needs no role: load balancers and readers of the interface have none. `READ_SELF` comes with any.
+    """
+
+    PUBLIC = "public"
+    READ_SELF = "read_self"
+    READ_STATIONS = "read_stations"
+    ADMIT_STATIONS = "admit_stations"
+    COMMAND_STATIONS = "command_stations"
+    READ_TRANSACTIONS = "read_transactions"
+    READ_TOKENS = "read_tokens"
+    WRITE_TOKENS = "write_tokens"
+    READ_TARIFFS = "read_tariffs"
+    WRITE_TARIFFS = "write_tariffs"
+    READ_ENERGY = "read_energy"
+    WRITE_ENERGY = "write_energy"
+    READ_MAINTENANCE = "read_maintenance"
+    WRITE_MAINTENANCE = "write_maintenance"
+    READ_CERTIFICATES = "read_certificates"
+    WRITE_CERTIFICATES = "write_certificates"
+    READ_SETTLEMENTS = "read_settlements"
+    READ_GRID = "read_grid"
+    WRITE_GRID = "write_grid"
+    READ_TELEMETRY = "read_telemetry"
+    WRITE_TELEMETRY = "write_telemetry"
+    READ_EVENTS = "read_events"
+    MANAGE_WEBHOOKS = "manage_webhooks"
+    MANAGE_ACCESS = "manage_access"
+    READ_AUDIT = "read_audit"
+    READ_METRICS = "read_metrics"
+
+
 class Role(enum.Enum):
     """What a client of the HTTP API is."""
 
     ADMIN = "admin"  # everything
+    OPERATOR = (
+        "operator"  # runs the stations: everything but access, trust, the grid's signal and telemetry of vehicles
+    )
+    VIEWER = "viewer"  # looks at what the operator works with
+    INSTALLER = "installer"  # brings stations into service
+    BILLING = "billing"  # transactions, settlements and what they cost
     GRID_OPERATOR = "grid_operator"  # sets and reads the grid signal
-    VIEWER = "viewer"  # reads stations, transactions, settlements and the grid signal
     GATEWAY = "gateway"  # delivers its vehicles' telemetry
+    MONITOR = "monitor"  # reads the metrics
 
 
-class Operation(enum.Enum):
-    """What may be asked over HTTP. `HEALTH` needs no role: load balancers have none."""
+_READ: Final = frozenset(
+    {
+        Permission.READ_STATIONS,
+        Permission.READ_TRANSACTIONS,
+        Permission.READ_TARIFFS,
+        Permission.READ_ENERGY,
+        Permission.READ_MAINTENANCE,
+        Permission.READ_CERTIFICATES,
+        Permission.READ_SETTLEMENTS,
+        Permission.READ_GRID,
+        Permission.READ_EVENTS,
+        Permission.READ_METRICS,
+    }
+)
 
-    HEALTH = "health"
-    READ_STATIONS = "read_stations"
-    READ_TRANSACTIONS = "read_transactions"
-    READ_SETTLEMENTS = "read_settlements"
-    READ_GRID = "read_grid"
-    WRITE_GRID = "write_grid"
-    WRITE_TELEMETRY = "write_telemetry"
-    READ_TELEMETRY = "read_telemetry"
-
-
-ALLOWED: Final[dict[Role, frozenset[Operation]]] = {
-    Role.ADMIN: frozenset(Operation),
-    Role.GRID_OPERATOR: frozenset({Operation.READ_GRID, Operation.WRITE_GRID}),
-    Role.VIEWER: frozenset(
-        {Operation.READ_STATIONS, Operation.READ_TRANSACTIONS, Operation.READ_SETTLEMENTS, Operation.READ_GRID}
+ALLOWED: Final[dict[Role, frozenset[Permission]]] = {
+    Role.ADMIN: frozenset(Permission),
+    Role.OPERATOR: _READ
+    | {
+        Permission.ADMIT_STATIONS,
+        Permission.COMMAND_STATIONS,
+        Permission.READ_TOKENS,
+        Permission.WRITE_TOKENS,
+        Permission.WRITE_TARIFFS,
+        Permission.WRITE_ENERGY,
+        Permission.WRITE_MAINTENANCE,
+        Permission.MANAGE_WEBHOOKS,
+    },
+    Role.VIEWER: _READ,
+    Role.INSTALLER: frozenset(
+        {
+            Permission.READ_STATIONS,
+            Permission.ADMIT_STATIONS,
+            Permission.COMMAND_STATIONS,
+            Permission.READ_MAINTENANCE,
+            Permission.WRITE_MAINTENANCE,
+            Permission.READ_EVENTS,
+        }
     ),
-    Role.GATEWAY: frozenset({Operation.WRITE_TELEMETRY, Operation.READ_TELEMETRY}),
+    Role.BILLING: frozenset(
+        {
+            Permission.READ_TRANSACTIONS,
+            Permission.READ_SETTLEMENTS,
+            Permission.READ_TARIFFS,
+            Permission.WRITE_TARIFFS,
+            Permission.READ_TOKENS,
+        }
+    ),
+    Role.GRID_OPERATOR: frozenset({Permission.READ_GRID, Permission.WRITE_GRID}),
+    Role.GATEWAY: frozenset({Permission.WRITE_TELEMETRY, Permission.READ_TELEMETRY}),
+    Role.MONITOR: frozenset({Permission.READ_METRICS}),
 }
 
 
 class Principal(msgspec.Struct, frozen=True):
-    """Somebody who proved who they are. `evs` limits whose telemetry they may handle; `*` is everybody's."""
+    """Somebody who proved who they are.
+
+    `evs` limits whose telemetry they may handle; `*` is everybody's. `scopes` narrows what the role allows; None does
+    not.
+    """
 
     name: str
     role: Role
     evs: tuple[str, ...] = ("*",)
+    scopes: frozenset[Permission] | None = None
 
 
-def allowed(principal: Principal | None, operation: Operation) -> bool:
-    """Say whether `principal` (None: nobody in particular) may do `operation`."""
-    if operation is Operation.HEALTH:
+def permissions(principal: Principal) -> frozenset[Permission]:
+    """Return everything that `principal` may do."""
+    of_role = ALLOWED[principal.role]
+    return of_role if principal.scopes is None else of_role & principal.scopes
+
+
+def allowed(principal: Principal | None, permission: Permission) -> bool:
+    """Say whether `principal` (None: nobody in particular) may do what needs `permission`."""
+    if permission is Permission.PUBLIC:
         return True
-    return principal is not None and operation in ALLOWED[principal.role]
+    if principal is None:
+        return False
+    return permission is Permission.READ_SELF or permission in permissions(principal)
 
 
 def may_handle(principal: Principal, ev: str) -> bool:
@@ -61,16 +145,20 @@ def may_handle(principal: Principal, ev: str) -> bool:
     return "*" in principal.evs or ev in principal.evs
 
 
-def find_bearer(header: str, known: Iterable[tuple[str, Role, str]]) -> Principal | None:
-    """Return whose token an Authorization header carries. `known`: (name, role, SHA-256 of the token in hex).
+def bearer_digest(header: bytes) -> str | None:
+    """Return the SHA-256, in hex, of the token that an Authorization header carries; None when it carries none."""
+    scheme, _, token = header.partition(b" ")
+    token = token.strip()
+    if scheme.lower() != b"bearer" or not token:
+        return None
+    return hashlib.sha256(token).hexdigest()
+
+
+def find_bearer(digest: str, known: Iterable[tuple[str, Role, str]]) -> Principal | None:
+    """Return whose token has this digest. `known`: (name, role, SHA-256 of the token in hex).
 
     Every known hash is compared, in constant time, so that the answer's delay tells nothing.
     """
-    scheme, _, token = header.partition(" ")
-    if scheme.lower() != "bearer" or not token:
-        return None
-    # octets that are no UTF-8 come as lone surrogates
-    digest = hashlib.sha256(token.strip().encode(errors="surrogateescape")).hexdigest()
     found: Principal | None = None
     for name, role, expected in known:
         if hmac.compare_digest(digest, expected):

@@ -1,14 +1,69 @@
 """May this contract or token charge? What Authorize and TransactionEvent are answered (use cases C01, C07, E02)."""
 
 import enum
-from typing import Final
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Final, Literal
 
 import msgspec
+
+DIRECT_PAYMENT: Final = "DirectPayment"
+"""The token type of a payment; the identifier is the provider's reference to it."""
 
 CONTRACT: Final = "eMAID"
 """The token type of plug and charge."""
 
 _EMAID_LENGTH: Final = 14  # country 2, provider 3, instance 9; a check digit may follow
+
+
+Period = Literal["day", "week", "month", "total"]
+
+
+class Place(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A station where somebody may charge, and at which of its EVSEs; `()`: all of them."""
+
+    station_id: str
+    evses: tuple[int, ...] = ()
+
+
+class Allowance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How much may be charged in a period (UTC; weeks begin on Monday): Wh, and cost in micro-units with taxes."""
+
+    period: Period
+    energy_wh: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    cost: Annotated[int, msgspec.Meta(ge=0)] | None = None
+
+
+class Terms(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """What else holds for somebody.
+
+    `group_id`: who may stop each other's transactions (C09). `expires_ms`: from then on the answer is Expired.
+    `cache_s`: how long a station may remember an answer. `places`: where charging is allowed; `()`: everywhere.
+    `one_at_a_time`: a second transaction elsewhere is ConcurrentTx. `message` is shown to the driver (C01).
+    """
+
+    group_id: Annotated[str, msgspec.Meta(max_length=36)] = ""
+    expires_ms: int | None = None
+    cache_s: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    places: tuple[Place, ...] = ()
+    allowances: tuple[Allowance, ...] = ()
+    one_at_a_time: bool = False
+    priority: Annotated[int, msgspec.Meta(ge=-9, le=9)] | None = None
+    language1: Annotated[str, msgspec.Meta(max_length=8)] = ""
+    language2: Annotated[str, msgspec.Meta(max_length=8)] = ""
+    message: Annotated[str, msgspec.Meta(max_length=512)] = ""
+
+
+class Group(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """Several who belong together: fleets, families. `master_pass`: they may stop everybody, and charge nowhere (C16).
+
+    A `blocked` group blocks its members; `allowances` are for all of them together.
+    """
+
+    group_id: Annotated[str, msgspec.Meta(min_length=1, max_length=36)]
+    name: Annotated[str, msgspec.Meta(max_length=100)] = ""
+    blocked: bool = False
+    master_pass: bool = False
+    allowances: tuple[Allowance, ...] = ()
 
 
 class Token(msgspec.Struct, frozen=True):
@@ -18,6 +73,37 @@ class Token(msgspec.Struct, frozen=True):
     id_token: str
     status: str
     energy_transfer: tuple[str, ...] = ()
+    terms: Terms = Terms()
+
+
+class Used(msgspec.Struct, frozen=True):
+    """What was charged in the period of an allowance: Wh, and cost in micro-units."""
+
+    energy_wh: int = 0
+    cost: int = 0
+
+
+class Known(msgspec.Struct, frozen=True, kw_only=True):
+    """A token with what its answer hangs on: its group, what it and its group have used of each allowance, and whether
+    it charges elsewhere."""
+
+    token: Token
+    group: Group | None = None
+    used: tuple[tuple[Allowance, Used], ...] = ()
+    elsewhere: bool = False
+
+    @property
+    def is_tracked(self) -> bool:
+        """Whether its transactions have to be noted as its own."""
+        return bool(self.used) or self.token.terms.one_at_a_time
+
+
+class Where(msgspec.Struct, frozen=True):
+    """At which station, at which of its EVSEs (None: not known yet), when."""
+
+    station_id: str
+    evse_id: int | None
+    at_ms: int
 
 
 class Chain(enum.Enum):
@@ -31,11 +117,20 @@ class Chain(enum.Enum):
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """`status` for idTokenInfo, and `certificate_status`, None where no contract is involved."""
+    """`status` for idTokenInfo, and `certificate_status`, None where no contract is involved.
+
+    `terms` are there for whoever is known. `evses`: the only ones at this station. `remaining_wh`, `remaining_cost`
+    (micro-units): what is left of the tightest allowances; `until_ms`: how long a station may remember this.
+    """
 
     status: str
     certificate_status: str | None = None
     energy_transfer: tuple[str, ...] = ()
+    terms: Terms = Terms()
+    evses: tuple[int, ...] = ()
+    remaining_wh: int | None = None
+    remaining_cost: int | None = None
+    until_ms: int | None = None
 
 
 _CERTIFICATE_ANSWERS: Final = {
@@ -62,17 +157,91 @@ def normalise(token_type: str, id_token: str) -> str:
     return emaid[:_EMAID_LENGTH] if len(emaid) == _EMAID_LENGTH + 1 else emaid
 
 
-def answer_token(token: Token | None) -> Answer:
-    """Return what an identifier without contract certificate is worth."""
-    if token is None:
+def answer_known(known: Known | None, where: Where, *, starts: bool = True) -> Answer:
+    """Return what somebody may do at a place; `starts` is false where a transaction is to be stopped only."""
+    if known is None:
         return Answer("Unknown")
-    return Answer(token.status, energy_transfer=token.energy_transfer if token.status == "Accepted" else ())
+    token, group = known.token, known.group
+    prepaid = any(allowance.cost is not None for allowance, _ in known.used)
+    until_ms = where.at_ms if prepaid else _remembered(token.terms, where.at_ms)  # C17.FR.01, C17.FR.02
+    status, evses = _status(known, where, starts=starts)
+    if status != "Accepted":
+        return Answer(status, terms=token.terms, until_ms=until_ms)
+    left = [each.energy_wh - used.energy_wh for each, used in known.used if each.energy_wh is not None]
+    money = [each.cost - used.cost for each, used in known.used if each.cost is not None]
+    return Answer(
+        status,
+        energy_transfer=() if group is not None and group.master_pass else token.energy_transfer,
+        terms=token.terms,
+        evses=evses,
+        remaining_wh=min(left, default=None),
+        remaining_cost=min(money, default=None),
+        until_ms=until_ms,
+    )
 
 
-def answer_contract(chain: Chain, token: Token | None) -> Answer:
-    """Return what an eMAID is worth, given its certificate chain and, when that is valid, its token."""
+def lasting(answer: Answer) -> Answer:
+    """Return an answer for a list that a station keeps: only the token's own end ends it."""
+    return msgspec.structs.replace(answer, until_ms=answer.terms.expires_ms)
+
+
+def _status(known: Known, where: Where, *, starts: bool) -> tuple[str, tuple[int, ...]]:
+    token, group = known.token, known.group
+    terms = token.terms
+    if token.status != "Accepted":
+        return token.status, ()
+    if group is not None and group.blocked:
+        return "Blocked", ()
+    if terms.expires_ms is not None and terms.expires_ms <= where.at_ms:
+        return "Expired", ()
+    if group is not None and group.master_pass:
+        return ("Invalid" if starts and where.evse_id is not None else "Accepted"), ()  # C16: it only ever stops
+    here = [place for place in terms.places if place.station_id == where.station_id]
+    if terms.places and not here:
+        return "NotAtThisLocation", ()
+    whole = not terms.places or any(not place.evses for place in here)
+    evses = () if whole else tuple(sorted({each for place in here for each in place.evses}))
+    if evses and where.evse_id is not None and where.evse_id not in evses:
+        return "NotAtThisLocation", ()
+    if not starts:
+        return "Accepted", evses
+    if known.elsewhere:
+        return "ConcurrentTx", ()
+    if any(_is_used_up(allowance, used) for allowance, used in known.used):
+        return "NoCredit", ()
+    return "Accepted", evses
+
+
+def _is_used_up(allowance: Allowance, used: Used) -> bool:
+    energy = allowance.energy_wh is not None and used.energy_wh >= allowance.energy_wh
+    return energy or (allowance.cost is not None and used.cost >= allowance.cost)
+
+
+def _remembered(terms: Terms, at_ms: int) -> int | None:
+    ends = [end for end in (terms.expires_ms, _later(terms.cache_s, at_ms)) if end is not None]
+    return min(ends, default=None)
+
+
+def _later(seconds: int | None, at_ms: int) -> int | None:
+    return None if seconds is None else at_ms + seconds * 1000
+
+
+def period_start(period: Period, at_ms: int) -> int:
+    """Return when the period began that holds a time, in ms since 1970 (0 for `total`)."""
+    if period == "total":
+        return 0
+    day = datetime.fromtimestamp(at_ms / 1000, UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    if period == "week":
+        day -= timedelta(days=day.weekday())
+    elif period == "month":
+        day = day.replace(day=1)
+    return int(day.timestamp() * 1000)
+
+
+def answer_contract(chain: Chain, known: Known | None, where: Where) -> Answer:
+    """Return what an eMAID is worth, given its certificate chain and, when that is valid, what is known of it."""
     if chain is not Chain.VALID:
         return _CERTIFICATE_ANSWERS[chain]
-    known = answer_token(token)
-    certificate_status = "ContractCancelled" if known.status in _CANCELLED else "Accepted"  # C07.FR.13, .14
-    return Answer(known.status, certificate_status, known.energy_transfer)
+    answer = answer_known(known, where)
+    certificate_status = "ContractCancelled" if answer.status in _CANCELLED else "Accepted"  # C07.FR.13, .14
+    return msgspec.structs.replace(answer, certificate_status=certificate_status)

@@ -11,17 +11,18 @@ from typing import Final, cast
 
 import msgspec
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.x509 import ocsp
 
 from csms.core.authorize import Chain, normalise
 from v2g.errors import CertificateError, RevocationError
-from v2g.ocpp.messages.base import OCSPRequestData
+from v2g.ocpp.messages.base import CertificateHashData, OCSPRequestData
 from v2g.pki.certificates import chain_from_pem
+from v2g.pki.crl import RevocationList, is_listed
 from v2g.pki.ocsp import check_ocsp
 from v2g.pki.profiles import Role
-from v2g.pki.verify import verify_chain
+from v2g.pki.revocation import Evidence, Finding, RevocationPolicy, decide_revocation
+from v2g.pki.verify import NOTHING_SEEN, Serials, VerifiedChain, verify_chain
 
 _HASHES: Final[Mapping[str, hashes.HashAlgorithm]] = {
     "SHA256": hashes.SHA256(),
@@ -31,11 +32,12 @@ _HASHES: Final[Mapping[str, hashes.HashAlgorithm]] = {
 
 
 class Anchors(msgspec.Struct, frozen=True, kw_only=True):
-    """What is trusted: `roots` (DER), `issuers` below them, `crls`, and `revoked` serial numbers."""
+    """What is trusted: `roots` and `crosses` (DER), `issuers` below them, `crls`, and `revoked` serial numbers."""
 
     roots: tuple[bytes, ...]
+    crosses: tuple[bytes, ...] = ()
     issuers: tuple[x509.Certificate, ...] = ()
-    crls: tuple[x509.CertificateRevocationList, ...] = ()
+    crls: tuple[RevocationList, ...] = ()
     revoked: frozenset[int] = frozenset()
     interop: bool = False
 
@@ -49,87 +51,168 @@ class Question(msgspec.Struct, frozen=True):
 
 
 class Verdict(msgspec.Struct, frozen=True):
-    """What is known, why, and, as long as it is VALID, what remains to be asked."""
+    """What is known, why, and, as long as it is VALID, what remains to be asked. `path` is None for hash data."""
 
     chain: Chain
     reason: str = ""
     questions: tuple[Question, ...] = ()
+    path: VerifiedChain | None = None
 
 
 def assess(
-    emaid: str, pem: str | None, hash_data: Sequence[OCSPRequestData], anchors: Anchors, at: datetime
+    emaid: str,
+    pem: str | None,
+    hash_data: Sequence[OCSPRequestData],
+    anchors: Anchors,
+    at: datetime,
+    *,
+    seen: Serials = NOTHING_SEEN,
 ) -> Verdict:
-    """Judge what a station sent for `emaid`: the chain, if it sent one, else the hash data about it. Never raises."""
+    """Judge what a station sent for `emaid`: the chain, if it sent one, else the hash data about it. Never raises.
+
+    `seen` are the serial numbers of chains that were valid before.
+    """
     if pem is not None:
-        return _assess_chain(emaid, pem, anchors, at)
+        return _assess_chain(emaid, pem, anchors, at, seen)
     if hash_data:
         return _assess_hashes(hash_data, anchors)
     return Verdict(Chain.ABSENT, "no certificate was sent")
 
 
-def conclude(verdict: Verdict, answers: Mapping[int, bytes | None], at: datetime, *, require_answer: bool) -> Verdict:
-    """Return the verdict with the responder's `answers` (DER by serial number; None: there was none).
+def conclude(
+    verdict: Verdict,
+    answers: Mapping[bytes, bytes | None],
+    anchors: Anchors,
+    at: datetime,
+    *,
+    require_answer: bool,
+) -> Verdict:
+    """Return the verdict with the responder's `answers` (DER by request; None: there was none).
 
-    `require_answer` is about the leaf; of its CAs only bad news counts, since few responders speak for them too.
+    `require_answer` is about the leaf, for which a revocation list may speak as well; of its CAs only bad news counts,
+    since few responders speak for them too.
     """
     if verdict.chain is not Chain.VALID:
         return verdict
+    if verdict.path is not None:
+        heard = {
+            place: (answer,)
+            for place, question in enumerate(verdict.questions)
+            if (answer := answers.get(question.request))
+        }
+        leaf, *authorities = _findings(verdict.path, Evidence(ocsp=heard, crls=anchors.crls), at)
+        for finding in (leaf, *authorities):
+            if finding.reason == "revoked":
+                return Verdict(Chain.REVOKED, f"revoked: {finding.message}")
+        if require_answer and leaf.reason is not None:
+            return Verdict(Chain.BROKEN, f"{leaf.reason}: {leaf.message}")
+        return verdict
     for place, question in enumerate(verdict.questions):
         try:
-            check_ocsp(answers.get(question.serial) or b"", _named(question.serial), question.issuer, at)
+            check_ocsp(answers.get(question.request) or b"", _named(question.serial), question.issuer, at)
         except RevocationError as error:
             if error.reason == "revoked":
-                return Verdict(Chain.REVOKED, str(error))
+                return Verdict(Chain.REVOKED, f"revoked: {error}")
             if require_answer and place == 0:
-                return Verdict(Chain.BROKEN, str(error))
-    return Verdict(Chain.VALID)
+                return Verdict(Chain.BROKEN, f"{error.reason}: {error}")
+    return verdict
 
 
-def _assess_chain(emaid: str, pem: str, anchors: Anchors, at: datetime) -> Verdict:
+def _findings(path: VerifiedChain, evidence: Evidence, at: datetime) -> tuple[Finding, ...]:
+    return decide_revocation(path, evidence, at=at, policy=RevocationPolicy()).findings
+
+
+def _assess_chain(emaid: str, pem: str, anchors: Anchors, at: datetime, seen: Serials) -> Verdict:
     try:
         leaf, *intermediates = chain_from_pem(pem.encode())
-        verified = verify_chain(leaf, intermediates, anchors.roots, role=Role.CONTRACT, at=at, interop=anchors.interop)
+        verified = verify_chain(
+            leaf,
+            intermediates,
+            anchors.roots,
+            role=Role.CONTRACT,
+            at=at,
+            interop=anchors.interop,
+            crosses=anchors.crosses,
+            seen=seen,
+        )
         named = normalise("eMAID", verified.emaid)
     except CertificateError as error:
         return Verdict(Chain.EXPIRED if error.reason == "expired" else Chain.BROKEN, f"{error.reason}: {error}")
     if named != normalise("eMAID", emaid):
         return Verdict(Chain.BROKEN, f"the certificate is for {named}")
-    path = (*verified.certificates, verified.anchor)
+    try:
+        questions = questions_about(verified, anchors)
+    except RevocationError as error:
+        return Verdict(Chain.REVOKED, f"revoked: {error}")
+    return Verdict(Chain.VALID, questions=questions, path=verified)
+
+
+def questions_about(path: VerifiedChain, anchors: Anchors) -> tuple[Question, ...]:
+    """Return what a responder has to be asked about a chain, leaf first.
+
+    Raises RevocationError when it is known here that a certificate is revoked.
+    """
     questions = []
-    for certificate, issuer in pairwise(path):
+    for certificate, issuer in pairwise((*path.certificates, path.anchor)):
         if _is_revoked(certificate.serial_number, issuer, anchors):
-            return Verdict(Chain.REVOKED, f"{certificate.subject.rfc4514_string()} is revoked")
+            raise RevocationError(certificate.subject.rfc4514_string(), reason="revoked")
         request = ocsp.OCSPRequestBuilder().add_certificate(certificate, issuer, hashes.SHA256()).build()
         questions.append(Question(_der(request), certificate.serial_number, issuer))
-    return Verdict(Chain.VALID, questions=tuple(questions))
+    return tuple(questions)
+
+
+def is_good(question: Question, answer: bytes, at: datetime) -> bool:
+    """Say whether a responder's answer to a question vouches for the certificate."""
+    try:
+        check_answer(question, answer, at)
+    except RevocationError:
+        return False
+    return True
+
+
+def check_answer(question: Question, answer: bytes, at: datetime) -> None:
+    """Check that a responder's answer to a question vouches for the certificate. Raises RevocationError."""
+    check_ocsp(answer, _named(question.serial), question.issuer, at)
 
 
 def _assess_hashes(hash_data: Sequence[OCSPRequestData], anchors: Anchors) -> Verdict:
     """Judge a chain that the station verified itself (TC_C_50): issuers must be known, nothing may be revoked."""
-    candidates = (*anchors.issuers, *(x509.load_der_x509_certificate(root) for root in anchors.roots))
     questions = []
     for data in hash_data:
         try:
-            serial = int(data.serial_number, 16)
-            request = (
-                ocsp.OCSPRequestBuilder()
-                .add_certificate_by_hash(
-                    bytes.fromhex(data.issuer_name_hash),
-                    bytes.fromhex(data.issuer_key_hash),
-                    serial,
-                    _HASHES[data.hash_algorithm],
-                )
-                .build()
-            )
-        except (ValueError, TypeError):
-            return Verdict(Chain.BROKEN, "the hash data cannot be read")
-        issuer = next((each for each in candidates if _is_issuer(each, request)), None)
-        if issuer is None:
-            return Verdict(Chain.BROKEN, f"certificate {data.serial_number} has an unknown issuer")
-        if _is_revoked(serial, issuer, anchors):
-            return Verdict(Chain.REVOKED, f"certificate {data.serial_number} is revoked")
-        questions.append(Question(_der(request), serial, issuer))
+            question = question_about(data, anchors)
+        except CertificateError as error:
+            return Verdict(Chain.BROKEN, str(error))
+        if _is_revoked(question.serial, question.issuer, anchors):
+            return Verdict(Chain.REVOKED, f"revoked: certificate {data.serial_number}")
+        questions.append(question)
     return Verdict(Chain.VALID, questions=tuple(questions))
+
+
+def question_about(data: OCSPRequestData | CertificateHashData, anchors: Anchors) -> Question:
+    """Return what a responder has to be asked about a certificate that is known by its hashes.
+
+    Raises CertificateError: `malformed` for hashes that are none, `unknown_root` for one that nobody trusts here.
+    """
+    try:
+        serial = int(data.serial_number, 16)
+        request = (
+            ocsp.OCSPRequestBuilder()
+            .add_certificate_by_hash(
+                bytes.fromhex(data.issuer_name_hash),
+                bytes.fromhex(data.issuer_key_hash),
+                serial,
+                _HASHES[data.hash_algorithm],
+            )
+            .build()
+        )
+    except (ValueError, TypeError):
+        raise CertificateError("the hash data cannot be read", reason="malformed") from None
+    candidates = (*anchors.issuers, *(x509.load_der_x509_certificate(root) for root in anchors.roots))
+    issuer = next((each for each in candidates if _is_issuer(each, request)), None)
+    if issuer is None:
+        raise CertificateError(f"certificate {data.serial_number} has an unknown issuer", reason="unknown_root")
+    return Question(_der(request), serial, issuer)
 
 
 def _is_issuer(certificate: x509.Certificate, request: ocsp.OCSPRequest) -> bool:
@@ -142,21 +225,7 @@ def _is_issuer(certificate: x509.Certificate, request: ocsp.OCSPRequest) -> bool
 
 
 def _is_revoked(serial: int, issuer: x509.Certificate, anchors: Anchors) -> bool:
-    if serial in anchors.revoked:
-        return True
-    return any(
-        crl.issuer == issuer.subject
-        and crl.get_revoked_certificate_by_serial_number(serial) is not None
-        and _has_signed(issuer, crl)
-        for crl in anchors.crls
-    )
-
-
-def _has_signed(issuer: x509.Certificate, crl: x509.CertificateRevocationList) -> bool:
-    try:
-        return crl.is_signature_valid(issuer.public_key())  # type: ignore[arg-type]  # other key types raise
-    except (TypeError, ValueError, UnsupportedAlgorithm):
-        return False
+    return serial in anchors.revoked or any(is_listed(crl, serial, issuer) for crl in anchors.crls)
 
 
 class _Named(msgspec.Struct, frozen=True):

@@ -24,8 +24,9 @@ def samples_of(values: Iterable[MeterValue]) -> tuple[Sample, ...]:
     before or after the point, which no meter has.
     """
     return tuple(
-        _sample(sampled, parse_time(meter_value.timestamp))
+        _sample(sampled, at_ms)
         for meter_value in values
+        for at_ms in (parse_time(meter_value.timestamp),)
         for sampled in meter_value.sampled_value
     )
 
@@ -46,7 +47,10 @@ def _sample(sampled: SampledValue, at_ms: int) -> Sample:
 
 
 def _decimal(value: float, multiplier: int) -> str:
-    number = Decimal(repr(value))
+    text = repr(value)
+    if multiplier == 0 and len(text) < -_SMALLEST and "e" not in text:  # nearly every value
+        return text.removesuffix(".0") if value else "0"
+    number = Decimal(text)
     exponent = number.as_tuple().exponent
     if isinstance(exponent, int) and _SMALLEST <= multiplier <= -_SMALLEST and exponent + multiplier >= _SMALLEST:
         number = number.scaleb(multiplier)

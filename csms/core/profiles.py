@@ -12,9 +12,10 @@ import msgspec
 
 from v2g.grid.tariff import GridSignal
 from v2g.ocpp.messages.charging_profiles import ChargingProfile, ChargingSchedule, ChargingSchedulePeriod
+from v2g.ocpp.messages.ev_charging import NotifyEVChargingNeedsRequest
 from v2g.ocpp.messages.smart_charging import SetChargingProfileRequest
 from v2g.ocpp.routes import Version
-from v2g.ocpp.times import format_time
+from v2g.ocpp.times import format_time, parse_time
 
 _STATION_PROFILE, _DEFAULT_PROFILE, _FIRST_TRANSACTION_PROFILE = 1, 2, 100
 
@@ -26,16 +27,73 @@ BIDIRECTIONAL: Final = frozenset({"AC_BPT", "AC_BPT_DER", "DC_BPT", "DC_ACDP_BPT
 
 
 class Needs(msgspec.Struct, frozen=True, kw_only=True):
-    """What a vehicle said in NotifyEVChargingNeeds. `max_periods`: the most schedule periods it can take (0: any)."""
+    """What a vehicle said in NotifyEVChargingNeeds. `max_periods`: the most schedule periods it can take (0: any).
+
+    `energy_wh` it wants until `departure_ms` (UTC); currents in mA on each phase, powers in W. 0 and None: not said.
+    `priority` is raised while its driver uses priority charging (K21, K22).
+    """
 
     evse_id: int
     requested: str
     max_periods: int = 0
+    energy_wh: int = 0
+    departure_ms: int | None = None
+    least_ma: int = 0
+    most_ma: int = 0
+    most_w: int = 0
+    most_discharge_w: int = 0
+    soc: int | None = None
+    dynamic: bool = False
+    priority: int = 0
 
     @property
     def bidirectional(self) -> bool:
         """Whether energy may flow back."""
         return self.requested in BIDIRECTIONAL
+
+
+def needs_of(request: NotifyEVChargingNeedsRequest) -> Needs:
+    """Return what a vehicle wants, from AC, DC or V2X parameters, whichever it gave (K15.FR.06, K17.FR.06)."""
+    needs = request.charging_needs
+    alternating, direct, both = (
+        needs.ac_charging_parameters,
+        needs.dc_charging_parameters,
+        needs.v2x_charging_parameters,
+    )
+    found = Needs(
+        evse_id=request.evse_id,
+        requested=needs.requested_energy_transfer,
+        max_periods=request.max_schedule_tuples or 0,
+        departure_ms=parse_time(needs.departure_time) if needs.departure_time is not None else None,
+        dynamic=needs.control_mode == "DynamicControl",
+    )
+    if alternating is not None:
+        return msgspec.structs.replace(
+            found,
+            energy_wh=_whole(alternating.energy_amount),
+            least_ma=_whole(alternating.ev_min_current * 1000),
+            most_ma=_whole(alternating.ev_max_current * 1000),
+        )
+    if direct is not None:
+        return msgspec.structs.replace(
+            found,
+            energy_wh=_whole(direct.energy_amount or 0),
+            most_w=_whole(direct.ev_max_power or direct.ev_max_current * direct.ev_max_voltage),
+            soc=direct.state_of_charge,
+        )
+    if both is not None:
+        return msgspec.structs.replace(
+            found,
+            energy_wh=_whole(both.ev_target_energy_request or 0),
+            most_w=_whole(both.max_charge_power or 0),
+            most_discharge_w=_whole(abs(both.max_discharge_power or 0)),
+        )
+    return found
+
+
+def _whole(number: float) -> int:
+    """Return a quantity as a whole number, within what any vehicle has."""
+    return int(max(0.0, min(float(number), 1e9)))
 
 
 def answer_needs(needs: Needs, allowed: Iterable[str], *, has_signal: bool, version: Version) -> str:

@@ -10,6 +10,8 @@ from typing import Final, Literal
 
 import msgspec
 
+from csms.core.authorize import DIRECT_PAYMENT
+
 Kind = Literal["Started", "Updated", "Ended"]
 
 IMPORT_REGISTER: Final = "Energy.Active.Import.Register"
@@ -51,6 +53,8 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     charging_state: str | None = None
     operation_mode: str | None = None
     stopped_reason: str | None = None
+    tariff_id: str | None = None
+    limit: str | None = None
     samples: tuple[Sample, ...] = ()
 
 
@@ -61,8 +65,16 @@ class Dated(msgspec.Struct, frozen=True):
     value: str
 
 
+ClosedReason = Literal["station_lost_it", "operator"]
+
+
 class Transaction(msgspec.Struct, frozen=True, kw_only=True):
-    """What the events so far say. Energies are in Wh, as decimal text; `None` is not known yet."""
+    """What the events so far say. Energies are in Wh, as decimal text; `None` is not known yet.
+
+    `limit` is what the station says of its limits, `wanted_limit` what an operator wants, each a TransactionLimit as
+    JSON; `limit_told`: the station has heard of the latter. `closed_ms`: when this back end found out that no end will
+    come, and `closed_reason` how.
+    """
 
     station_id: str
     transaction_id: str
@@ -83,11 +95,17 @@ class Transaction(msgspec.Struct, frozen=True, kw_only=True):
     import_wh: Dated | None = None
     export_start_wh: Dated | None = None
     export_wh: Dated | None = None
+    tariff_id: Dated | None = None
+    limit: Dated | None = None
+    wanted_limit: str | None = None
+    limit_told: bool = False
+    closed_ms: int | None = None
+    closed_reason: ClosedReason | None = None
 
     @property
     def active(self) -> bool:
         """Whether the transaction is, as far as is known, still going on."""
-        return self.ended_seq is None
+        return self.ended_seq is None and self.closed_ms is None
 
 
 def merge(known: Transaction | None, event: Event) -> Transaction:
@@ -98,8 +116,9 @@ def merge(known: Transaction | None, event: Event) -> Transaction:
         first_seq=event.seq_no,
         last_seq=event.seq_no,
     )
-    imports, exports = _registers(event, IMPORT_REGISTER), _registers(event, EXPORT_REGISTER)
+    imports, exports = _ends(event.samples, IMPORT_REGISTER), _ends(event.samples, EXPORT_REGISTER)
     started = event.kind == "Started" and (old.started_seq is None or event.seq_no < old.started_seq)
+    goes_on = event.seq_no > old.last_seq  # whoever closed it was wrong
     ended = event.kind == "Ended" and (old.ended_seq is None or event.seq_no > old.ended_seq)
     return msgspec.structs.replace(
         old,
@@ -120,7 +139,16 @@ def merge(known: Transaction | None, event: Event) -> Transaction:
         import_wh=_latest(old.import_wh, event.seq_no, imports[1]),
         export_start_wh=_earliest(old.export_start_wh, event.seq_no, exports[0]),
         export_wh=_latest(old.export_wh, event.seq_no, exports[1]),
+        tariff_id=_latest(old.tariff_id, event.seq_no, event.tariff_id),
+        limit=_latest(old.limit, event.seq_no, event.limit),
+        closed_ms=None if goes_on else old.closed_ms,
+        closed_reason=None if goes_on else old.closed_reason,
     )
+
+
+def close(transaction: Transaction, now_ms: int, reason: ClosedReason) -> Transaction:
+    """Return a transaction of which no end will come (E14): its last reading is what counts."""
+    return msgspec.structs.replace(transaction, closed_ms=now_ms, closed_reason=reason)
 
 
 def missing(transaction: Transaction, seen: Iterable[int]) -> list[tuple[int, int]]:
@@ -153,15 +181,27 @@ def watt_hours(sample: Sample) -> Decimal:
             raise ValueError(f"{other} is no unit of active energy")
 
 
+def taken_wh(transaction: Transaction) -> int:
+    """Return how much energy has been taken from the grid so far, in whole Wh; 0 while no reading tells."""
+    first, last = transaction.import_start_wh, transaction.import_wh
+    return max(0, int(Decimal(last.value) - Decimal(first.value))) if first is not None and last is not None else 0
+
+
 def plain(number: Decimal) -> str:
     """Return a number as decimal text without exponent and needless zeros."""
     return f"{number.normalize() + 0:f}"
 
 
-def _registers(event: Event, measurand: str) -> tuple[str | None, str | None]:
-    """Return the event's first and last reading of a register (all phases together), in Wh."""
+def registers(samples: Iterable[Sample]) -> tuple[str | None, str | None]:
+    """Return the last reading of the import and of the export register (all phases together) among samples, in Wh."""
+    found = tuple(samples)
+    return _ends(found, IMPORT_REGISTER)[1], _ends(found, EXPORT_REGISTER)[1]
+
+
+def _ends(samples: Iterable[Sample], measurand: str) -> tuple[str | None, str | None]:
+    """Return the first and last reading of a register (all phases together), in Wh."""
     readings = sorted(
-        (sample for sample in event.samples if sample.measurand == measurand and not sample.phase),
+        (sample for sample in samples if sample.measurand == measurand and not sample.phase),
         key=lambda sample: sample.at_ms,
     )
     values: list[str] = []
@@ -187,3 +227,9 @@ def _latest(old: Dated | None, seq_no: int, value: str | None) -> Dated | None:
     if value is None or (old is not None and old.seq_no >= seq_no):
         return old
     return Dated(seq_no, value)
+
+
+def cost_nothing(transaction: Transaction) -> bool:
+    """Say whether a transaction that was paid for without a token was cancelled before energy flowed (C20.FR.03)."""
+    paid = transaction.token_type is not None and transaction.token_type.value == DIRECT_PAYMENT
+    return paid and taken_wh(transaction) == 0

@@ -59,6 +59,19 @@ def find_settlements(connection: Connection, session_id: str) -> list[dict[str, 
     return [{**row._mapping, "document": msgspec.json.decode(row.document)} for row in rows]
 
 
+def list_settlements(
+    connection: Connection, after: tuple[str, str] | None, limit: int, station_id: str | None = None
+) -> list[dict[str, Any]]:
+    """Return settlements by station and session, documents decoded: at most `limit` of those past `after`."""
+    key = settlements.c.station_id, settlements.c.session_id
+    query = select(settlements).order_by(*key).limit(limit)
+    if station_id is not None:
+        query = query.where(settlements.c.station_id == station_id)
+    if after is not None:
+        query = query.where((key[0] > after[0]) | ((key[0] == after[0]) & (key[1] > after[1])))
+    return [{**row._mapping, "document": msgspec.json.decode(row.document)} for row in connection.execute(query)]
+
+
 def unsettled(connection: Connection) -> list[tuple[str, str]]:
     """Return (station, session) of complete journal copies whose settlement is missing or of an older journal."""
     rows = connection.execute(
@@ -74,13 +87,16 @@ def unsettled(connection: Connection) -> list[tuple[str, str]]:
     return [(row.station_id, row.session_id) for row in rows]
 
 
-def save_signal(connection: Connection, version: int, document: bytes, origin: str, now_ms: int) -> None:
-    """Keep a grid signal. The caller has made sure that the version is new."""
+def save_signal(connection: Connection, version: int, document: bytes, origin: str, now_ms: int) -> bool:
+    """Keep a grid signal; False when one with that version or a higher one is there: another node was first."""
+    if connection.execute(select(grid_signals.c.version).where(grid_signals.c.version >= version).limit(1)).first():
+        return False
     connection.execute(
         insert(grid_signals).values(
             version=version, received_ms=now_ms, received_from=origin, document=document.decode()
         )
     )
+    return True
 
 
 def newest_signal(connection: Connection) -> bytes | None:

@@ -1,13 +1,12 @@
 """Stations, their connectors, who may charge, and what stations report."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Connection, bindparam, insert, select, update
 
-from csms.core.authorize import Token
-from csms.tables import connectors, reports, stations, tokens
+from csms.tables import connectors, reports, stations
 
 
 def touch(connection: Connection, station_id: str, protocol: str, now_ms: int) -> str:
@@ -26,18 +25,19 @@ def touch(connection: Connection, station_id: str, protocol: str, now_ms: int) -
     return status
 
 
-def seen(connection: Connection, station_id: str, now_ms: int) -> None:
-    """Note a heartbeat."""
-    connection.execute(update(stations).where(stations.c.station_id == station_id).values(last_seen_ms=now_ms))
+def save_seen(connection: Connection, seen: Mapping[str, int]) -> None:
+    """Note when stations were last heard (UTC, ms)."""
+    here = stations.c.station_id == bindparam("known")
+    work = update(stations).where(here).values(last_seen_ms=bindparam("heard_ms"))
+    connection.execute(work, [{"known": station_id, "heard_ms": at_ms} for station_id, at_ms in sorted(seen.items())])
 
 
-def save_boot(connection: Connection, station_id: str, facts: Mapping[str, Any], now_ms: int) -> None:
-    """Note a BootNotification. `facts`: columns of `stations`."""
-    connection.execute(
-        update(stations)
-        .where(stations.c.station_id == station_id)
-        .values(last_seen_ms=now_ms, booted_ms=now_ms, **facts)
-    )
+def save_boot(connection: Connection, station_id: str, facts: Mapping[str, Any], now_ms: int) -> bool:
+    """Note a BootNotification; return whether the station has other firmware than before. `facts`: columns."""
+    known = stations.c.station_id == station_id
+    before = connection.execute(select(stations.c.firmware).where(known)).scalar()
+    connection.execute(update(stations).where(known).values(last_seen_ms=now_ms, booted_ms=now_ms, **facts))
+    return bool(before != facts.get("firmware", before))
 
 
 def save_signal_version(connection: Connection, station_id: str, version: int) -> None:
@@ -69,46 +69,47 @@ def save_connector(
         connection.execute(update(connectors).where(key).values(status=status, changed_ms=at_ms))
 
 
-def list_all(connection: Connection) -> list[dict[str, Any]]:
-    """Return every station with its connectors, by identity."""
-    plugs: dict[str, list[dict[str, Any]]] = {}
-    for row in connection.execute(select(connectors).order_by(connectors.c.evse_id, connectors.c.connector_id)):
-        plug = dict(row._mapping)
-        plugs.setdefault(plug.pop("station_id"), []).append(plug)
-    return [
-        {**row._mapping, "connectors": plugs.get(row.station_id, [])}
-        for row in connection.execute(select(stations).order_by(stations.c.station_id))
-    ]
+def list_page(connection: Connection, after: str = "", limit: int = 1000) -> list[dict[str, Any]]:
+    """Return stations with their connectors, by identity: at most `limit` of those that come after `after`."""
+    rows = connection.execute(
+        select(stations).where(stations.c.station_id > after).order_by(stations.c.station_id).limit(limit)
+    ).all()
+    plugs = _plugs(connection, [row.station_id for row in rows])
+    return [{**row._mapping, "connectors": plugs.get(row.station_id, [])} for row in rows]
 
 
-def add_report(connection: Connection, station_id: str, action: str, document: bytes, now_ms: int) -> None:
-    """Keep what a station reported (NotifyEvent, SecurityEventNotification, ...), as JSON."""
-    connection.execute(
-        insert(reports).values(station_id=station_id, action=action, received_ms=now_ms, document=document.decode())
-    )
-
-
-def replace_tokens(connection: Connection, entries: Iterable[Token]) -> None:
-    """Make the configured tokens the only ones."""
-    rows = [
-        {
-            "token_type": token.type,
-            "id_token": token.id_token,
-            "status": token.status,
-            "energy_transfer": msgspec.json.encode(token.energy_transfer).decode(),
-        }
-        for token in entries
-    ]
-    connection.execute(delete(tokens))
-    if rows:
-        connection.execute(insert(tokens), rows)
-
-
-def find_token(connection: Connection, token_type: str, id_token: str) -> Token | None:
-    """Return a token by its type and normalised identifier."""
-    row = connection.execute(
-        select(tokens).where((tokens.c.token_type == token_type) & (tokens.c.id_token == id_token))
-    ).first()
+def find(connection: Connection, station_id: str) -> dict[str, Any] | None:
+    """Return a station with its connectors."""
+    row = connection.execute(select(stations).where(stations.c.station_id == station_id)).first()
     if row is None:
         return None
-    return Token(row.token_type, row.id_token, row.status, tuple(msgspec.json.decode(row.energy_transfer)))
+    return {**row._mapping, "connectors": _plugs(connection, [station_id]).get(station_id, [])}
+
+
+def _plugs(connection: Connection, station_ids: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
+    found: dict[str, list[dict[str, Any]]] = {}
+    for row in connection.execute(
+        select(connectors)
+        .where(connectors.c.station_id.in_(station_ids))
+        .order_by(connectors.c.evse_id, connectors.c.connector_id)
+    ):
+        plug = dict(row._mapping)
+        found.setdefault(plug.pop("station_id"), []).append(plug)
+    return found
+
+
+def list_reports(
+    connection: Connection,
+    station_id: str | None = None,
+    action: str | None = None,
+    limit: int = 100,
+    before: int | None = None,
+) -> list[dict[str, Any]]:
+    """Return what stations reported, newest first, decoded: of those below the number `before`."""
+    query = select(reports).order_by(reports.c.id.desc()).limit(limit)
+    for column, wanted in ((reports.c.station_id, station_id), (reports.c.action, action)):
+        if wanted is not None:
+            query = query.where(column == wanted)
+    if before is not None:
+        query = query.where(reports.c.id < before)
+    return [{**row._mapping, "document": msgspec.json.decode(row.document)} for row in connection.execute(query)]

@@ -1,77 +1,145 @@
 """Transactions, their events and meter values."""
 
-from collections.abc import Iterable
-from typing import Any, Literal
+from typing import Any, NamedTuple
 
 import msgspec
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import ColumnElement, Connection, delete, func, insert, literal, select, tuple_, update
 
 from csms.core.profiles import Needs
-from csms.core.transactions import Event, Sample, Transaction, complete, merge, missing
-from csms.tables import meter_values, transaction_events, transactions
-
-Outcome = Literal["new", "duplicate", "conflict"]
+from csms.core.tariffs import Moment
+from csms.core.transactions import (
+    EXPORT_REGISTER,
+    IMPORT_REGISTER,
+    ClosedReason,
+    Sample,
+    Transaction,
+    close,
+    complete,
+    missing,
+    registers,
+)
+from csms.rows.events import lock
+from csms.tables import meter_keys, meter_values, stations, transaction_events, transaction_faults, transactions
+from v2g.ocpp.messages.transactions import TransactionLimit
 
 _decode = msgspec.json.Decoder(Transaction).decode
 
 
-def add_event(connection: Connection, event: Event, document: bytes, received_ms: int) -> tuple[Outcome, Transaction]:
-    """Store an event once; return what it was and the transaction as it stands.
-
-    `conflict` is another content under a number that is taken: the first one stands.
-    """
-    transaction = _get(connection, event.station_id, event.transaction_id)
-    if transaction is not None:
-        digest = connection.execute(
-            select(transaction_events.c.digest).where(
-                (transaction_events.c.station_id == event.station_id)
-                & (transaction_events.c.transaction_id == event.transaction_id)
-                & (transaction_events.c.seq_no == event.seq_no)
-            )
-        ).scalar()
-        if digest is not None:
-            return ("duplicate" if digest == event.digest else "conflict"), transaction
-    merged = merge(transaction, event)
-    _put(connection, merged, known=transaction is not None)
+def save_meter_key(connection: Connection, station_id: str, evse_id: int, public_key: str, now_ms: int) -> None:
+    """Note the key of a meter that an operator vouches for (EVSE 0: all of the station), in place of an earlier one."""
+    key = (meter_keys.c.station_id == station_id) & (meter_keys.c.evse_id == evse_id)
+    connection.execute(delete(meter_keys).where(key))
     connection.execute(
-        insert(transaction_events).values(
-            station_id=event.station_id,
-            transaction_id=event.transaction_id,
-            seq_no=event.seq_no,
-            kind=event.kind,
-            trigger=event.trigger,
-            at_ms=event.at_ms,
-            received_ms=received_ms,
-            offline=event.offline,
-            digest=event.digest,
-            document=document.decode(),
+        insert(meter_keys).values(station_id=station_id, evse_id=evse_id, public_key=public_key, noted_ms=now_ms)
+    )
+
+
+def get(connection: Connection, station_id: str, transaction_id: str) -> Transaction | None:
+    """Return a transaction, None for one that is not known."""
+    return _get(connection, station_id, transaction_id)
+
+
+def open_with_heard(connection: Connection, station_id: str) -> list[tuple[Transaction, int]]:
+    """Return a station's open transactions, each with when (UTC ms) something was last heard of it."""
+    rows = connection.execute(
+        select(transactions.c.document, transactions.c.heard_ms).where(
+            (transactions.c.station_id == station_id) & transactions.c.active.is_(True)
         )
     )
-    add_samples(connection, event.station_id, event.evse_id, event.samples, event.transaction_id, event.seq_no)
-    return "new", merged
+    return [(_decode(row.document), row.heard_ms) for row in rows]
 
 
-def add_samples(
-    connection: Connection,
-    station_id: str,
-    evse_id: int | None,
-    samples: Iterable[Sample],
-    transaction_id: str | None = None,
-    seq_no: int | None = None,
-) -> None:
-    """Store meter values."""
-    rows = [
-        {
-            "station_id": station_id,
-            "transaction_id": transaction_id,
-            "seq_no": seq_no,
-            "evse_id": evse_id,
-            **msgspec.structs.asdict(sample),
-        }
-        for sample in samples
+def booted_ms(connection: Connection, station_id: str) -> int | None:
+    """Return when a station last booted."""
+    found: int | None = connection.execute(
+        select(stations.c.booted_ms).where(stations.c.station_id == station_id)
+    ).scalar()
+    return found
+
+
+def stations_with_open(connection: Connection) -> list[str]:
+    """Return the stations that have open transactions."""
+    rows = connection.execute(select(transactions.c.station_id).where(transactions.c.active.is_(True)).distinct())
+    return [row.station_id for row in rows]
+
+
+def heard(connection: Connection, station_id: str, transaction_id: str, now_ms: int) -> None:
+    """Note that a station said a transaction goes on."""
+    key = (transactions.c.station_id == station_id) & (transactions.c.transaction_id == transaction_id)
+    connection.execute(update(transactions).where(key).values(heard_ms=now_ms))
+
+
+def close_lost(
+    connection: Connection, station_id: str, transaction_id: str, now_ms: int, reason: ClosedReason
+) -> Transaction | None:
+    """Close a transaction of which no end will come; return it, or None when it is not open."""
+    lock(connection, [station_id])
+    found = _get(connection, station_id, transaction_id)
+    if found is None or not found.active:
+        return None
+    closed = close(found, now_ms, reason)
+    _put(connection, closed, now_ms)
+    return closed
+
+
+def want_limit(connection: Connection, station_id: str, transaction_id: str, limit: TransactionLimit) -> bool:
+    """Note a limit that an operator wants, for the answer to the next event; False when no such transaction is open."""
+    lock(connection, [station_id])
+    found = _get(connection, station_id, transaction_id)
+    if found is None or not found.active:
+        return False
+    wanted = msgspec.json.encode(limit).decode()
+    _put(connection, msgspec.structs.replace(found, wanted_limit=wanted, limit_told=False))
+    return True
+
+
+def limit_told(connection: Connection, station_id: str, transaction_id: str) -> None:
+    """Note that a station has heard of the limit that is wanted."""
+    lock(connection, [station_id])
+    found = _get(connection, station_id, transaction_id)
+    if found is not None:
+        _put(connection, msgspec.structs.replace(found, limit_told=True))
+
+
+def moments(connection: Connection, station_id: str, transaction_id: str) -> list[Moment]:
+    """Return what each event of a transaction says for its cost, by seqNo."""
+    key = (transaction_events.c.station_id == station_id) & (transaction_events.c.transaction_id == transaction_id)
+    events = connection.execute(
+        select(transaction_events.c.seq_no, transaction_events.c.at_ms, transaction_events.c.document)
+        .where(key)
+        .order_by(transaction_events.c.seq_no)
+    ).all()
+    value_key = (meter_values.c.station_id == station_id) & (meter_values.c.transaction_id == transaction_id)
+    values = connection.execute(
+        select(meter_values)
+        .where(
+            value_key & meter_values.c.measurand.in_((IMPORT_REGISTER, EXPORT_REGISTER)) & (meter_values.c.phase == "")
+        )
+        .order_by(meter_values.c.seq_no, meter_values.c.at_ms)
+    ).all()
+    readings: dict[int, list[Sample]] = {}
+    for row in values:
+        sample = Sample(at_ms=row.at_ms, measurand=row.measurand, value=row.value, unit=row.unit)
+        readings.setdefault(row.seq_no, []).append(sample)
+    return [each for event in events for each in _moments(event, readings.get(event.seq_no, []))]
+
+
+def _moments(event: Any, samples: list[Sample]) -> list[Moment]:
+    """Return an event's readings, each at its own time, and its charging state at the event's."""
+    found = [
+        Moment(at_ms, None, *registers([each for each in samples if each.at_ms == at_ms]))
+        for at_ms in sorted({each.at_ms for each in samples})
     ]
-    if rows:
-        connection.execute(insert(meter_values), rows)
+    state = msgspec.json.decode(event.document, type=_Stated).transaction_info.charging_state
+    return [*found, Moment(event.at_ms, None if state is None else state == "Charging")]
+
+
+class _StatedInfo(msgspec.Struct, rename="camel"):
+    charging_state: str | None = None
+
+
+class _Stated(msgspec.Struct, rename="camel"):
+    transaction_info: _StatedInfo
 
 
 def active(connection: Connection, station_id: str) -> list[Transaction]:
@@ -84,6 +152,72 @@ def active(connection: Connection, station_id: str) -> list[Transaction]:
     return [_decode(row.document) for row in rows]
 
 
+class Filter(msgspec.Struct, frozen=True, kw_only=True):
+    """Which transactions; None is any. Times are those of the start, UTC ms, the first included, the second not."""
+
+    station_id: str | None = None
+    active: bool | None = None
+    since_ms: int | None = None
+    before_ms: int | None = None
+
+    def conditions(self) -> list[ColumnElement[bool]]:
+        """Return what a query has to say."""
+        found: list[ColumnElement[bool]] = []
+        if self.station_id is not None:
+            found.append(transactions.c.station_id == self.station_id)
+        if self.active is not None:
+            found.append(transactions.c.active.is_(self.active))
+        if self.since_ms is not None:
+            found.append(transactions.c.started_ms >= self.since_ms)
+        if self.before_ms is not None:
+            found.append(transactions.c.started_ms < self.before_ms)
+        return found
+
+
+class Position(NamedTuple):
+    """Where a page ends: when the last transaction began (None: nobody knows), its station and its id."""
+
+    started_ms: int | None
+    station_id: str
+    transaction_id: str
+
+
+def list_page(
+    connection: Connection, wanted: Filter, after: Position | None = None, limit: int = 100
+) -> list[dict[str, Any]]:
+    """Return transactions, newest first, those whose start is unknown last: at most `limit` of those past `after`."""
+    key = transactions.c.station_id, transactions.c.transaction_id
+    started = transactions.c.started_ms
+    found: list[Any] = []
+    if after is None or after.started_ms is not None:
+        query = select(transactions.c.document).where(*wanted.conditions(), started.is_not(None))
+        if after is not None:
+            past = tuple_(*key) > tuple_(literal(after.station_id), literal(after.transaction_id))
+            query = query.where((started < after.started_ms) | ((started == after.started_ms) & past))
+        found += connection.execute(query.order_by(started.desc(), *key).limit(limit)).all()
+    if len(found) < limit:
+        query = select(transactions.c.document).where(*wanted.conditions(), started.is_(None))
+        if after is not None and after.started_ms is None:
+            query = query.where(tuple_(*key) > tuple_(literal(after.station_id), literal(after.transaction_id)))
+        found += connection.execute(query.order_by(*key).limit(limit - len(found))).all()
+    return [_plain(_decode(row.document)) for row in found]
+
+
+def _plain(transaction: Transaction) -> dict[str, Any]:
+    document: dict[str, Any] = msgspec.to_builtins(transaction)
+    for key, value in document.items():
+        if isinstance(value, dict):  # a Dated: how late it was said is of no interest outside
+            document[key] = value["value"]
+    document["active"] = transaction.active
+    return document
+
+
+def count_active(connection: Connection) -> int:
+    """Return how many transactions have not ended, of all stations."""
+    active_ones = select(func.count()).select_from(transactions).where(transactions.c.active.is_(True))
+    return connection.execute(active_ones).scalar_one()
+
+
 def save_needs(connection: Connection, station_id: str, transaction_id: str, needs: Needs) -> None:
     """Note what the vehicle of a transaction said it needs."""
     connection.execute(
@@ -91,6 +225,18 @@ def save_needs(connection: Connection, station_id: str, transaction_id: str, nee
         .where((transactions.c.station_id == station_id) & (transactions.c.transaction_id == transaction_id))
         .values(needs=msgspec.json.encode(needs).decode())
     )
+
+
+def save_priority(connection: Connection, station_id: str, transaction_id: str, priority: int) -> bool:
+    """Note how much a transaction goes before others; False for one that is not known (K22)."""
+    key = (transactions.c.station_id == station_id) & (transactions.c.transaction_id == transaction_id)
+    row = connection.execute(select(transactions.c.needs, transactions.c.document).where(key)).first()
+    if row is None:
+        return False
+    evse_id = _decode(row.document).evse_id or 0
+    needs = Needs(evse_id=evse_id, requested="") if row.needs is None else msgspec.json.decode(row.needs, type=Needs)
+    save_needs(connection, station_id, transaction_id, msgspec.structs.replace(needs, priority=priority))
+    return True
 
 
 def with_needs(connection: Connection, station_id: str) -> list[tuple[str, Needs]]:
@@ -131,14 +277,21 @@ def _describe(connection: Connection, transaction: Transaction) -> dict[str, Any
         .order_by(meter_values.c.seq_no, meter_values.c.id)
     ).all()
     numbers = [event.seq_no for event in events]
-    document: dict[str, Any] = msgspec.to_builtins(transaction)
-    for key, value in document.items():
-        if isinstance(value, dict):  # a Dated: how late it was said is of no interest outside
-            document[key] = value["value"]
-    document["active"] = transaction.active
+    document = _plain(transaction)
     document["complete"] = complete(transaction, numbers)
     document["missing"] = missing(transaction, numbers)
     shown = ("seq_no", "kind", "trigger", "at_ms", "received_ms", "offline")
+    document["faults"] = [
+        {"kind": row.kind, "seq_no": row.seq_no, "detail": row.detail}
+        for row in connection.execute(
+            select(transaction_faults)
+            .where(
+                (transaction_faults.c.station_id == transaction.station_id)
+                & (transaction_faults.c.transaction_id == transaction.transaction_id)
+            )
+            .order_by(transaction_faults.c.id)
+        )
+    ]
     document["events"] = [{name: getattr(event, name) for name in shown} for event in events]
     document["meter_values"] = [_value(row._mapping) for row in values]
     return document
@@ -149,6 +302,7 @@ def _value(row: Any) -> dict[str, Any]:
     value: dict[str, Any] = {name: row[name] for name in shown}
     if row["signed"]:
         value["signed"] = msgspec.json.decode(row["signed"])
+        value["verdict"] = row["verdict"]
     return value
 
 
@@ -161,22 +315,17 @@ def _get(connection: Connection, station_id: str, transaction_id: str) -> Transa
     return None if document is None else _decode(document)
 
 
-def _put(connection: Connection, transaction: Transaction, *, known: bool) -> None:
-    columns = {
+def _put(connection: Connection, transaction: Transaction, heard_ms: int | None = None) -> None:
+    """Write a transaction that is known; without `heard_ms` nothing new was heard of it."""
+    columns: dict[str, Any] = {
         "active": transaction.active,
         "started_ms": transaction.started_ms,
         "ended_ms": transaction.ended_ms,
         "document": msgspec.json.encode(transaction).decode(),
     }
-    key = {"station_id": transaction.station_id, "transaction_id": transaction.transaction_id}
-    if known:
-        connection.execute(
-            update(transactions)
-            .where(
-                (transactions.c.station_id == transaction.station_id)
-                & (transactions.c.transaction_id == transaction.transaction_id)
-            )
-            .values(**columns)
-        )
-    else:
-        connection.execute(insert(transactions).values(**key, **columns))
+    key = (transactions.c.station_id == transaction.station_id) & (
+        transactions.c.transaction_id == transaction.transaction_id
+    )
+    if heard_ms is not None:
+        columns["heard_ms"] = heard_ms
+    connection.execute(update(transactions).where(key).values(**columns))

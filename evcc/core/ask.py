@@ -1,19 +1,48 @@
 """The vehicle's requests, built from what is known at the moment of sending. Nothing is decided here."""
 
-from typing import Final
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, Final
 
+from evcc.core import ask_ac, ask_wpt
+from evcc.core.needs import (
+    departure_s,
+    discharge_capability_w,
+    discharge_limit_w,
+    display,
+    energy_requests,
+    v2x_requests,
+)
 from evcc.core.ports import BatteryState
+from evcc.core.profile import energy_offer, power_profile
 from evcc.core.program import Wish
-from evcc.core.quantities import milli, to_whole, whole
-from evcc.core.stages import Choice, Discovering, Looping, Negotiating, Parametrizing, Plan, Starting, Step, World
+from evcc.core.quantities import milli, whole
+from evcc.core.settings import ServiceConfig
+from evcc.core.stages import (
+    CheckingOut,
+    Discovering,
+    Ending,
+    Looping,
+    Negotiating,
+    Parametrizing,
+    Scheduling,
+    Starting,
+    Step,
+    seen,
+)
+from evcc.core.world import Choice, EvseLimits, Plan, World
+from v2g.exi.declare import Schema
+from v2g.iso15118.charts import Family
 from v2g.iso15118.messages.app_protocol import AppProtocol, SupportedAppProtocolReq
 from v2g.iso15118.messages.common_messages import (
     ChargeProgress,
+    EvCheckOutStatus,
     PowerDeliveryReq,
     ScheduleExchangeReq,
     ServiceDiscoveryReq,
+    VehicleCheckOutReq,
 )
-from v2g.iso15118.messages.common_types import DisplayParameters, Processing
+from v2g.iso15118.messages.common_types import ChargeLoopReq, ChargeParameterDiscoveryReq, Processing
 from v2g.iso15118.messages.dc import (
     BPT_DC_CPDReqEnergyTransferMode,
     BPT_Dynamic_DC_CLReqControlMode,
@@ -25,32 +54,39 @@ from v2g.iso15118.messages.dc import (
     Scheduled_DC_CLReqControlMode,
 )
 from v2g.iso15118.messages.schedules import (
-    Dynamic_EVPPTControlMode,
     Dynamic_SEReqControlMode,
-    EVPowerProfile,
-    EVPowerProfileEntryList,
-    PowerScheduleEntry,
-    PowerToleranceAcceptance,
-    Scheduled_EVPPTControlMode,
     Scheduled_SEReqControlMode,
 )
-from v2g.iso15118.messages.schemas import DC
-
-SCHEMA_ID: Final = 1
-"""The only protocol on offer."""
+from v2g.iso15118.messages.schemas import AC, ACDP, DC, WPT
+from v2g.iso15118.services import ENERGY_TRANSFER, ServiceId
 
 MOST_POINTS: Final = 1024
 """Schedule entries that the vehicle can take."""
 
-_U32: Final = 0xFFFF_FFFF
+
+_NAMESPACES: Final[Mapping[Family, Schema]] = MappingProxyType(
+    {Family.AC: AC, Family.DC: DC, Family.WPT: WPT, Family.ACDP: ACDP}
+)
 
 
-def protocol() -> Step:
-    """Offer ISO 15118-20 DC, the only message set of this vehicle."""
-    offer = AppProtocol(
-        protocol_namespace=DC.uri, version_number_major=1, version_number_minor=0, schema_id=SCHEMA_ID, priority=1
+def families(config: ServiceConfig) -> tuple[Family, ...]:
+    """Return the sets of messages that the vehicle's energy services need, best first; SchemaIDs count them from 1."""
+    return tuple(dict.fromkeys(ENERGY_TRANSFER[ServiceId[name]].family for name in config.energy))
+
+
+def protocol(config: ServiceConfig) -> Step:
+    """Offer ISO 15118-20, one protocol for each set of messages that the vehicle speaks (V2G20-167)."""
+    offers = tuple(
+        AppProtocol(
+            protocol_namespace=_NAMESPACES[family].uri,
+            version_number_major=1,
+            version_number_minor=0,
+            schema_id=rank,
+            priority=rank,
+        )
+        for rank, family in enumerate(families(config), start=1)
     )
-    return Step(stage=Negotiating(), request=SupportedAppProtocolReq(app_protocol=(offer,)))
+    return Step(stage=Negotiating(), request=SupportedAppProtocolReq(app_protocol=offers))
 
 
 def discover(world: World) -> Step:
@@ -60,12 +96,16 @@ def discover(world: World) -> Step:
 
 def charge_parameters(choice: Choice, world: World) -> Step:
     """Tell what the battery bears."""
-    return Step(
-        stage=Parametrizing(choice),
-        request=DC_ChargeParameterDiscoveryReq(
+    request: ChargeParameterDiscoveryReq
+    if choice.family is Family.AC:
+        request = ask_ac.charge_parameters(choice, world)
+    elif choice.family is Family.WPT:
+        request = ask_wpt.charge_parameters(world)
+    else:
+        request = DC_ChargeParameterDiscoveryReq(
             header=world.header(), dc_cpd_req_energy_transfer_mode=_limits(choice, world)
-        ),
-    )
+        )
+    return Step(stage=Parametrizing(choice), request=request)
 
 
 def _limits(choice: Choice, world: World) -> DC_CPDReqEnergyTransferMode:
@@ -97,6 +137,20 @@ def _limits(choice: Choice, world: World) -> DC_CPDReqEnergyTransferMode:
     )
 
 
+def exchange(choice: Choice, limits: EvseLimits, world: World) -> Step:
+    """Ask for a schedule, now that charger and vehicle know what the other can do."""
+    observed = seen(
+        "parameters",
+        "exchanged",
+        evse_charge_w=limits.charge_w,
+        evse_discharge_w=limits.discharge_w,
+        ev_charge_w=world.max_charge_w,
+        ev_discharge_w=world.max_discharge_w,
+        soc=world.battery.soc,
+    )
+    return Step(stage=Scheduling(Plan(choice, limits)), request=schedule(choice, world), observed=(observed,))
+
+
 def schedule(choice: Choice, world: World) -> ScheduleExchangeReq:
     """State what the driver needs, in the control mode that was selected (V2G20-1600)."""
     needs = world.config.needs
@@ -107,8 +161,8 @@ def schedule(choice: Choice, world: World) -> ScheduleExchangeReq:
             maximum_supporting_points=MOST_POINTS,
             dynamic_se_req_control_mode=Dynamic_SEReqControlMode(
                 departure_time=departure_s(world),
-                minimum_soc=round(needs.minimum_soc),
-                target_soc=round(needs.target_soc),
+                minimum_soc=None if choice.needs_by_secc else round(needs.minimum_soc),
+                target_soc=None if choice.needs_by_secc else round(needs.target_soc),
                 ev_target_energy_request=whole(target),
                 ev_maximum_energy_request=whole(most),
                 ev_minimum_energy_request=whole(least),
@@ -122,23 +176,9 @@ def schedule(choice: Choice, world: World) -> ScheduleExchangeReq:
             ev_target_energy_request=whole(target),
             ev_maximum_energy_request=whole(most),
             ev_minimum_energy_request=whole(least),
+            ev_energy_offer=energy_offer(choice, world),
         ),
     )
-
-
-def departure_s(world: World) -> int:
-    """Return the seconds until departure, 0 when it has passed."""
-    return max(0, min(_U32, (world.departure_ms - world.utc_ms) // 1000))
-
-
-def energy_requests(world: World) -> tuple[int, int, int]:
-    """Return target, most and least energy to charge, Wh, with least <= target <= most (V2G20-1290)."""
-    battery, needs = world.battery, world.config.needs
-
-    def up_to(soc: float) -> int:
-        return max(0, int(battery.capacity_wh * (soc - battery.soc) / 100))
-
-    return up_to(needs.target_soc), up_to(100.0), up_to(needs.minimum_soc)
 
 
 def power_start(plan: Plan, world: World, looping: Looping | None = None) -> Step:
@@ -149,75 +189,24 @@ def power_start(plan: Plan, world: World, looping: Looping | None = None) -> Ste
             header=world.header(),
             ev_processing=Processing.Finished,
             charge_progress=ChargeProgress.Start,
-            ev_power_profile=_power_profile(plan, world),
+            ev_power_profile=power_profile(plan, world),
         ),
     )
 
 
-def _power_profile(plan: Plan, world: World) -> EVPowerProfile:
-    """Scheduled: the chosen tuple, cut to what the battery takes. Dynamic: what the charger may count on."""
-    most = world.battery.max_charge_w
-    if plan.schedule is None:
-        whole_time = PowerScheduleEntry(duration=max(1, departure_s(world)), power=whole(most))
-        return EVPowerProfile(
-            time_anchor=world.utc_ms // 1000,
-            dynamic_evppt_control_mode=Dynamic_EVPPTControlMode(),
-            ev_power_profile_entries=EVPowerProfileEntryList(ev_power_profile_entry=(whole_time,)),
-        )
-    charge = plan.schedule.charge
-    entries = tuple(
-        PowerScheduleEntry(duration=entry.duration, power=whole(min(to_whole(entry.power), most)))
-        for entry in charge.power_schedule_entries.power_schedule_entry
-    )
-    return EVPowerProfile(
-        time_anchor=charge.time_anchor,
-        scheduled_evppt_control_mode=Scheduled_EVPPTControlMode(
-            selected_schedule_tuple_id=plan.schedule.tuple_id,
-            # a band around the schedule is no burden: this vehicle asks for no more than the schedule
-            power_tolerance_acceptance=PowerToleranceAcceptance.PowerToleranceConfirmed
-            if charge.power_tolerance is not None
-            else None,
-        ),
-        ev_power_profile_entries=EVPowerProfileEntryList(ev_power_profile_entry=entries),
-    )
-
-
-def charge_loop(plan: Plan, world: World, wish: Wish) -> DC_ChargeLoopReq:
+def charge_loop(plan: Plan, world: World, wish: Wish) -> ChargeLoopReq:
     """Say what the vehicle wants now. A direction that it does not want has the limit 0."""
+    if plan.choice.family is Family.AC:
+        return ask_ac.charge_loop(plan, world, wish)
+    if plan.choice.family is Family.WPT:
+        return ask_wpt.charge_loop(world, wish)
     return DC_ChargeLoopReq(
         header=world.header(),
-        display_parameters=_display(world),
+        display_parameters=display(world),
         meter_info_requested=True,
         ev_present_voltage=milli(world.inlet.voltage_mv),
         cl_req_control_mode=_dynamic_loop(plan, world, wish) if plan.choice.dynamic else _scheduled(plan, world, wish),
     )
-
-
-def _display(world: World) -> DisplayParameters:
-    battery, needs = world.battery, world.config.needs
-    return DisplayParameters(
-        present_soc=round(battery.soc),
-        minimum_soc=round(needs.minimum_soc),
-        target_soc=round(needs.target_soc),
-        maximum_soc=100,
-        charging_complete=battery.soc >= needs.target_soc,
-        battery_energy_capacity=whole(battery.capacity_wh),
-    )
-
-
-def discharge_capability_w(world: World) -> int:
-    """Return what the vehicle could give back, whoever asks for it."""
-    config = world.config.discharge
-    return min(config.max_power_w, world.battery.max_discharge_w) if config.enabled else 0
-
-
-def _discharge_limit_w(plan: Plan, world: World, wish: Wish) -> int:
-    """Return the vehicle's limit of discharge.
-
-    Where every watt needs a signed command it is what the battery could give, so that offers can be made of it at
-    any time; by the plain standard the charger may act on it at once, so it is what is wanted now.
-    """
-    return wish.discharge_w if plan.choice.signed_set is None else discharge_capability_w(world)
 
 
 def _currents(battery: BatteryState, charge_w: int, discharge_w: int) -> tuple[int, int]:
@@ -227,34 +216,28 @@ def _currents(battery: BatteryState, charge_w: int, discharge_w: int) -> tuple[i
 
 def _dynamic_loop(plan: Plan, world: World, wish: Wish) -> Dynamic_DC_CLReqControlMode:
     battery = world.battery
-    discharge_w = _discharge_limit_w(plan, world, wish)
+    discharge_w = discharge_limit_w(plan, world, wish)
     charge_ma, discharge_ma = _currents(battery, wish.charge_w, discharge_w)
-    target, most, least = (whole(energy) for energy in energy_requests(world))
+    target, most, least = (whole(energy) for energy in energy_requests(world, plan.outlook))
+    fields: dict[str, Any] = {
+        "departure_time": departure_s(world),
+        "ev_target_energy_request": target,
+        "ev_maximum_energy_request": most,
+        "ev_minimum_energy_request": least,
+        "ev_maximum_charge_power": whole(wish.charge_w),
+        "ev_minimum_charge_power": whole(0),
+        "ev_maximum_charge_current": milli(charge_ma),
+        "ev_maximum_voltage": milli(battery.max_voltage_mv),
+        "ev_minimum_voltage": milli(battery.min_voltage_mv),
+    }
     if not plan.choice.bpt:
-        return Dynamic_DC_CLReqControlMode(
-            departure_time=departure_s(world),
-            ev_target_energy_request=target,
-            ev_maximum_energy_request=most,
-            ev_minimum_energy_request=least,
-            ev_maximum_charge_power=whole(wish.charge_w),
-            ev_minimum_charge_power=whole(0),
-            ev_maximum_charge_current=milli(charge_ma),
-            ev_maximum_voltage=milli(battery.max_voltage_mv),
-            ev_minimum_voltage=milli(battery.min_voltage_mv),
-        )
+        return Dynamic_DC_CLReqControlMode(**fields)
     return BPT_Dynamic_DC_CLReqControlMode(
-        departure_time=departure_s(world),
-        ev_target_energy_request=target,
-        ev_maximum_energy_request=most,
-        ev_minimum_energy_request=least,
-        ev_maximum_charge_power=whole(wish.charge_w),
-        ev_minimum_charge_power=whole(0),
-        ev_maximum_charge_current=milli(charge_ma),
-        ev_maximum_voltage=milli(battery.max_voltage_mv),
-        ev_minimum_voltage=milli(battery.min_voltage_mv),
+        **fields,
         ev_maximum_discharge_power=whole(discharge_w),
         ev_minimum_discharge_power=whole(0),
         ev_maximum_discharge_current=milli(discharge_ma),
+        **v2x_requests(plan, world),
     )
 
 
@@ -262,7 +245,7 @@ def _scheduled(plan: Plan, world: World, wish: Wish) -> Scheduled_DC_CLReqContro
     battery = world.battery
     current = target_current_ma(plan, battery, wish)
     voltage = milli(min(battery.max_voltage_mv, plan.limits.max_voltage_mv))
-    discharge_w = _discharge_limit_w(plan, world, wish)
+    discharge_w = discharge_limit_w(plan, world, wish)
     charge_ma, discharge_ma = _currents(battery, wish.charge_w, discharge_w)
     if not plan.choice.bpt:
         return Scheduled_DC_CLReqControlMode(
@@ -295,3 +278,13 @@ def target_current_ma(plan: Plan, battery: BatteryState, wish: Wish) -> int:
         wanted = wish.discharge_w * 1_000_000 // voltage
         return -min(wanted, battery.max_discharge_ma, plan.limits.discharge_ma)
     return min(wish.charge_w * 1_000_000 // voltage, battery.max_charge_ma, plan.limits.charge_ma)
+
+
+def leave_space(ending: Ending, world: World) -> Step:
+    """Ask to be let out of the parking space now."""
+    return Step(stage=CheckingOut(ending, since=world.now), request=check_out(EvCheckOutStatus.CheckOut, world))
+
+
+def check_out(status: EvCheckOutStatus, world: World) -> VehicleCheckOutReq:
+    """Return the request to be let out now."""
+    return VehicleCheckOutReq(header=world.header(), ev_check_out_status=status, check_out_time=world.utc_ms // 1000)

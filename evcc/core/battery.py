@@ -6,7 +6,7 @@ constant current, so the length of a step does not change the result.
 
 import itertools
 import math
-from collections.abc import Sequence
+from bisect import bisect_left
 from typing import Annotated
 
 import msgspec
@@ -75,48 +75,56 @@ class BatteryConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError("battery.min_voltage_v must be below battery.max_voltage_v")
 
 
-def interpolate(curve: Sequence[tuple[float, float]], x: float) -> float:
-    """Return the curve's value at `x`, linear between points and flat beyond the ends."""
-    if x <= curve[0][0]:
-        return curve[0][1]
-    for (x0, y0), (x1, y1) in itertools.pairwise(curve):
-        if x <= x1:
-            return y0 + (y1 - y0) * (x - x0) / (x1 - x0)
-    return curve[-1][1]
+class Line:
+    """A curve made ready to be asked: straight between points and flat beyond the ends."""
 
+    def __init__(self, curve: Curve) -> None:
+        self._x = tuple(x for x, _ in curve)
+        self._y = tuple(y for _, y in curve)
+        pieces = ((x1 - x0) * (y0 + y1) / 2 for (x0, y0), (x1, y1) in itertools.pairwise(curve))
+        self._areas = tuple(itertools.accumulate(pieces, initial=0.0))
 
-def _volt_percent(curve: Curve, x: float) -> float:
-    """Return the area under the curve from 0 to `x` percent."""
-    area = 0.0
-    for (x0, y0), (x1, _) in itertools.pairwise(curve):
-        if x <= x0:
-            break
-        end = min(x, x1)
-        area += (end - x0) * (y0 + interpolate(curve, end)) / 2
-    return area
+    def at(self, x: float) -> float:
+        """Return the value at `x`."""
+        index = bisect_left(self._x, x)
+        if index == 0:
+            return self._y[0]
+        if index == len(self._x):
+            return self._y[-1]
+        x0, y0, x1, y1 = self._x[index - 1], self._y[index - 1], self._x[index], self._y[index]
+        return y0 + (y1 - y0) * (x - x0) / (x1 - x0)
+
+    def area(self, x: float) -> float:
+        """Return the area under it from its first point to `x`, which lies between its ends."""
+        index = max(0, bisect_left(self._x, x) - 1)
+        return self._areas[index] + (x - self._x[index]) * (self._y[index] + self.at(x)) / 2
 
 
 class Battery:
     """The battery's changing state: `advance` by a current over a time, then read `state`."""
 
-    def __init__(self, config: BatteryConfig, *, utc_ms: int) -> None:
+    def __init__(self, config: BatteryConfig, *, at_ms: int) -> None:
         self.config = config
-        self._utc_ms = utc_ms
+        self._at_ms = at_ms
         self._soc = config.soc
         self._temperature = config.temperature_c
         self._current_a = 0.0
         self._charged_wh = 0.0
         self._discharged_wh = 0.0
-        self._wh_per_volt_percent = config.capacity_wh / _volt_percent(config.ocv, 100.0)
+        self._ocv = Line(config.ocv)
+        self._state: BatteryState | None = None
+        self._wh_per_volt_percent = config.capacity_wh / self._ocv.area(100.0)
         self._capacity_ah = self._wh_per_volt_percent * 100
         if not math.isfinite(self._capacity_ah):
             raise ConfigError("battery.ocv gives no usable capacity")
 
-    def advance(self, utc_ms: int, current_ma: int) -> None:
+    def advance(self, at_ms: int, current_ma: int) -> None:
         """Let `current_ma` (positive charges) have flowed since the last call. A clock that stands still is fine."""
-        hours = max(0, utc_ms - self._utc_ms) / 3_600_000
-        self._utc_ms = max(utc_ms, self._utc_ms)
+        hours = max(0, at_ms - self._at_ms) / 3_600_000
+        self._at_ms, self._state = max(at_ms, self._at_ms), None
         self._current_a = current_ma / 1000
+        if not hours:
+            return
         before = self._terminal_v()
         kept = self._current_a * (self.config.charge_efficiency if current_ma > 0 else 1.0)
         self._soc = min(100.0, max(0.0, self._soc + 100 * kept * hours / self._capacity_ah))
@@ -126,7 +134,7 @@ class Battery:
         self._warm(hours * 3600)
 
     def _terminal_v(self) -> float:
-        return interpolate(self.config.ocv, self._soc) + self._current_a * self.config.resistance_ohm
+        return self._ocv.at(self._soc) + self._current_a * self.config.resistance_ohm
 
     def _warm(self, seconds: float) -> None:
         c = self.config
@@ -139,7 +147,7 @@ class Battery:
         c = self.config
         if not c.min_temperature_c <= self._temperature <= c.max_temperature_c:
             return 0.0, 0.0
-        ocv = interpolate(c.ocv, self._soc)
+        ocv = self._ocv.at(self._soc)
         charge = min(c.max_charge_current_a, (c.max_voltage_v - ocv) / c.resistance_ohm, c.max_charge_power_w / ocv)
         discharge = min(
             c.max_discharge_current_a, (ocv - c.min_voltage_v) / c.resistance_ohm, c.max_discharge_power_w / ocv
@@ -152,14 +160,19 @@ class Battery:
     @property
     def state(self) -> BatteryState:
         """What the battery management system reports now."""
+        if self._state is None:
+            self._state = self._reported()
+        return self._state
+
+    def _reported(self) -> BatteryState:
         c = self.config
         charge_a, discharge_a = self._limits_a()
-        ocv = interpolate(c.ocv, self._soc)
+        ocv = self._ocv.at(self._soc)
         return BatteryState(
-            utc_ms=self._utc_ms,
+            at_ms=self._at_ms,
             soc=round(self._soc, 4),
             capacity_wh=c.capacity_wh,
-            energy_wh=round(self._wh_per_volt_percent * _volt_percent(c.ocv, self._soc), 3),
+            energy_wh=round(self._wh_per_volt_percent * self._ocv.area(self._soc), 3),
             voltage_mv=round(self._terminal_v() * 1000),
             current_ma=round(self._current_a * 1000),
             temperature_c=round(self._temperature, 3),

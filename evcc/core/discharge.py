@@ -8,7 +8,8 @@ from typing import Final
 from evcc.core import policy, program
 from evcc.core.policy import Compensation, Terms
 from evcc.core.settings import SessionConfig
-from evcc.core.stages import Agreement, Contract, Looping, World, seen
+from evcc.core.stages import Looping, seen
+from evcc.core.world import Agreement, Contract, World
 from v2g.asn1.discharge import DecisionReason, DischargeOffer, ResultStatus
 from v2g.errors import RefusedError
 from v2g.grid.discharge import Answered, VehicleDischarge, VehicleDischargeConfig, Verdict

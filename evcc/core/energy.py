@@ -4,26 +4,26 @@ from msgspec.structs import replace
 
 from evcc.core import ask
 from evcc.core.loop import enter_loop, resume_loop
-from evcc.core.ports import CloseContactor, Reported, SetCpState
+from evcc.core.needs import departure_s
+from evcc.core.ports import CloseContactor, Reported
 from evcc.core.quantities import milli, to_milli, to_whole
+from evcc.core.reactions import Reaction, reaction
+from evcc.core.schedule import WRONG_MODE, agree
 from evcc.core.stages import (
     CableChecking,
-    Choice,
     ClosingContactor,
     Ending,
-    EvseLimits,
     Parametrizing,
-    Plan,
     PreCharging,
-    Schedule,
     Scheduling,
     Starting,
     Step,
-    World,
     fail,
     seen,
 )
+from evcc.core.starting import begin
 from evcc.core.stop import stop
+from evcc.core.world import EvseLimits, World
 from v2g.iso15118.messages.common_messages import (
     ChargingSession,
     PowerDeliveryReq,
@@ -42,8 +42,6 @@ from v2g.iso15118.messages.dc import (
     DC_PreChargeReq,
     DC_PreChargeRes,
 )
-from v2g.iso15118.messages.schedules import ScheduleTuple
-from v2g.slac.pilot import PilotState
 
 MATCHED_MV = 10_000
 """How near the inlet must be to the battery before the contactor closes."""
@@ -60,20 +58,11 @@ def on_parameters(
     if isinstance(mode, BPT_DC_CPDResEnergyTransferMode) is not stage.choice.bpt:
         return fail(stage, "wrong_charge_parameters", told=type(mode).__name__)
     limits = _evse_limits(mode)
-    observed = seen(
-        "parameters",
-        "exchanged",
-        evse_charge_w=limits.charge_w,
-        evse_discharge_w=limits.discharge_w,
-        ev_charge_w=world.battery.max_charge_w,
-        ev_discharge_w=world.battery.max_discharge_w,
-        soc=world.battery.soc,
-    )
+    exchanged = ask.exchange(stage.choice, limits, world)
     if not limits.min_voltage_mv <= world.battery.voltage_mv <= limits.max_voltage_mv:
         step = stop(stage, world, Ending("incompatible_voltage", failed=True))
-        return replace(step, observed=(observed, *step.observed))
-    plan = Plan(stage.choice, limits)
-    return Step(stage=Scheduling(plan), request=ask.schedule(stage.choice, world), observed=(observed,))
+        return replace(step, observed=(*exchanged.observed, *step.observed))
+    return exchanged
 
 
 def _evse_limits(mode: DC_CPDResEnergyTransferMode) -> EvseLimits:
@@ -94,48 +83,33 @@ def _evse_limits(mode: DC_CPDResEnergyTransferMode) -> EvseLimits:
 
 def on_schedule(stage: Scheduling, request: ScheduleExchangeReq, response: ScheduleExchangeRes, world: World) -> Step:
     """Wait for the charger's plan, then go to the cable check, or back into the loop after a renegotiation."""
+    if reaction(response) is Reaction.KEEP and stage.looping is not None:
+        kept = seen("schedule", "old_schedule_kept", code=response.response_code.name)
+        step = resume_loop(stage.looping, world)
+        return replace(step, observed=(kept, *step.observed))
     if response.evse_processing is not Processing.Finished:
         return Step(stage=replace(stage, polls=stage.polls + 1), wait=world.config.timing.poll_pause_s)
-    choice = stage.plan.choice
-    tuples = response.scheduled_se_res_control_mode
-    if choice.dynamic is not (response.dynamic_se_res_control_mode is not None) or choice.dynamic is (
-        tuples is not None
-    ):
-        return fail(stage, "wrong_control_mode")
-    plan = stage.plan
-    if tuples is not None:
-        plan = replace(plan, schedule=pick_schedule(tuples.schedule_tuple, choice, utc_ms=world.utc_ms))
+    agreed = agree(response, stage.plan, world)
+    if agreed.refused == WRONG_MODE:
+        return fail(stage, WRONG_MODE)
+    if agreed.refused:
+        return stop(stage, world, Ending(agreed.refused, failed=True))
+    plan = agreed.plan
     observed = seen(
         "schedule",
         "agreed",
-        control_mode="Dynamic" if choice.dynamic else "Scheduled",
+        control_mode="Dynamic" if plan.choice.dynamic else "Scheduled",
         tuple_id=plan.schedule.tuple_id if plan.schedule else None,
-        departure_s=ask.departure_s(world),
+        departure_s=departure_s(world),
     )
+    noted = (*agreed.observed, observed)
     if stage.looping is not None:
-        return replace(ask.power_start(plan, world, replace(stage.looping, plan=plan)), observed=(observed,))
-    if response.go_to_pause:
+        step = ask.power_start(plan, world, replace(stage.looping, plan=plan))
+    elif response.go_to_pause:
         step = stop(stage, world, Ending("evse_asked_to_pause", ChargingSession.Pause))
-        return replace(step, observed=(observed, *step.observed))
-    step = ask_cable_check(CableChecking(plan), world)
-    return replace(step, commands=(SetCpState(PilotState.C),), observed=(observed,))  # V2G20-1418
-
-
-def pick_schedule(tuples: tuple[ScheduleTuple, ...], choice: Choice, *, utc_ms: int) -> Schedule:
-    """Return the first tuple that offers what was selected: with discharging if energy can flow back.
-
-    TimeAnchor is a time of day, but chargers in the field send 0: their schedule begins with the agreement.
-    """
-    suiting = [each for each in tuples if each.discharging_schedule is not None] if choice.bpt else []
-    best = (suiting or list(tuples))[0]
-    discharge = best.discharging_schedule
-    anchor = best.charging_schedule.power_schedule.time_anchor
-    return Schedule(
-        best.schedule_tuple_id,
-        anchor * 1000 or utc_ms,
-        best.charging_schedule.power_schedule,
-        discharge.power_schedule if discharge is not None else None,
-    )
+    else:
+        step = begin(plan, world)
+    return replace(step, observed=(*noted, *step.observed), needs=agreed.needs)
 
 
 def repeat_schedule(stage: Scheduling, request: ScheduleExchangeReq, world: World) -> Step:
@@ -205,7 +179,7 @@ def on_closed(stage: ClosingContactor, world: World) -> Step:
 
 def on_started(stage: Starting, request: PowerDeliveryReq, response: PowerDeliveryRes, world: World) -> Step:
     """Energy may flow."""
-    if response.response_code.name.startswith("WARNING"):
+    if reaction(response) not in (Reaction.GO_ON, Reaction.NOTE):
         return stop(stage, world, Ending(response.response_code.name, failed=True))
     if stage.looping is not None:
         return resume_loop(stage.looping, world)

@@ -5,27 +5,30 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from evcc.core import ask, policy, program
+from evcc.core import ask, foresight, policy, program
+from evcc.core.market import entry_w
+from evcc.core.payment import SIGNED_ID
 from evcc.core.policy import Permit
-from evcc.core.ports import Reported, SetPowerLimits
-from evcc.core.program import Wish
+from evcc.core.ports import Reported, SetAcPower, SetPowerLimits
+from evcc.core.program import Progress, Wish
 from evcc.core.quantities import to_milli, to_whole
-from evcc.core.setup import SIGNED_ID
+from evcc.core.reactions import Reaction, reaction
+from evcc.core.schedule import planned_event
 from evcc.core.stages import (
-    Agreement,
     Confirming,
     Ending,
-    EvseLimits,
+    EnteringStandby,
     Looping,
-    Plan,
     Renegotiating,
     Scheduling,
+    Standby,
     Step,
-    World,
     fail,
     seen,
 )
 from evcc.core.stop import stop
+from evcc.core.world import Agreement, EvseLimits, Plan, World
+from v2g.iso15118.charts import Family
 from v2g.iso15118.messages.common_messages import (
     ChargeProgress,
     ChargingSession,
@@ -37,7 +40,14 @@ from v2g.iso15118.messages.common_messages import (
     Scheduled_SMDTControlMode,
     SignedMeteringData,
 )
-from v2g.iso15118.messages.common_types import CLResControlMode, EvseNotification, MeterInfo, Processing
+from v2g.iso15118.messages.common_types import (
+    ChargeLoopReq,
+    ChargeLoopRes,
+    CLResControlMode,
+    EvseNotification,
+    MeterInfo,
+    Processing,
+)
 from v2g.iso15118.messages.dc import (
     BPT_Dynamic_DC_CLResControlMode,
     BPT_Scheduled_DC_CLResControlMode,
@@ -68,18 +78,20 @@ _RESPONSES: Final[Mapping[tuple[bool, bool], type]] = {
 
 def enter_loop(plan: Plan, world: World) -> Step:
     """Begin the program with the first request of the loop."""
-    stage = Looping(plan, program.begin(world.battery, world.utc_ms), since=world.now)
+    kept = world.resume.progress if world.resume is not None and world.joined else None
+    progress = kept or program.begin(world.battery, world.utc_ms)
+    stage = Looping(plan, progress, since=world.now)
     step = ask_loop(stage, world)
     started = seen("power", "started", soc=world.battery.soc, battery_mv=world.battery.voltage_mv)
     return replace(step, observed=(started, *step.observed))
 
 
 def resume_loop(stage: Looping, world: World) -> Step:
-    """Go on where the loop was left."""
-    return ask_loop(stage, world)
+    """Go on where the loop was left; whoever rested there does not any more."""
+    return ask_loop(replace(stage, standby=Standby.OFF) if stage.standby is Standby.ON else stage, world)
 
 
-def repeat_loop(stage: Looping, request: DC_ChargeLoopReq, world: World) -> Step:
+def repeat_loop(stage: Looping, request: ChargeLoopReq, world: World) -> Step:
     """The pause is over."""
     return ask_loop(stage, world)
 
@@ -87,6 +99,12 @@ def repeat_loop(stage: Looping, request: DC_ChargeLoopReq, world: World) -> Step
 def ask_loop(stage: Looping, world: World) -> Step:
     """Move the program on and ask for what it wants now, or stop when it is over."""
     permit, pays_later = permitted(stage, world)
+    plan = foresight.renewed(stage.plan, world)
+    if plan is not None:
+        step = ask_loop(replace(stage, plan=plan), world)
+        return replace(step, observed=(planned_event(plan, world), *step.observed))
+    awaits_offer = pays_later and world.agreement is Agreement.WAITING
+    planned = foresight.planned(stage.plan, world, awaits_offer=awaits_offer)
     progress = program.advance(
         world.config.program,
         stage.progress,
@@ -95,13 +113,25 @@ def ask_loop(stage: Looping, world: World) -> Step:
         utc_ms=world.utc_ms,
         departure_ms=world.departure_ms,
         pays_later=pays_later,
+        planned=planned,
     )
     if progress.ended:
         return stop(stage, world, Ending(progress.ended))
     if world.battery.fault:
         return stop(stage, world, Ending(world.battery.fault, failed=True))
-    charge_w = _scheduled_w(stage.plan, world, discharge=False)
-    wish = program.wish(world.config.program, progress, world.battery, permit, charge_w=charge_w)
+    resting = world.config.program[progress.index]
+    if resting.pause and resting.do == "wait" and progress == stage.progress and not _waits_on(progress, world):
+        return stop(stage, world, Ending("program_pauses", ChargingSession.Pause))
+    if resting.do == "plan" and stage.plan.outlook is None and foresight.falls_short(stage.plan, world):
+        if not world.config.services.renegotiate_beside:
+            return renegotiate(replace(stage, progress=progress), world)
+        stage = replace(stage, progress=progress)
+        return Step(stage=stage, request=ask.charge_loop(stage.plan, world, stage.wish), replan=True)
+    change = _standby(replace(stage, progress=progress), world, wanted=resting.do == "wait" and resting.standby)
+    if change is not None:
+        return change
+    charge_w = min(world.max_charge_w, _scheduled_w(stage.plan, world, discharge=False))
+    wish = program.wish(world.config.program, progress, world.battery, permit, charge_w=charge_w, planned=planned)
     observed = _changes(stage, wish, permit, progress.index, world)
     return Step(
         stage=replace(stage, progress=progress, wish=wish),
@@ -110,6 +140,37 @@ def ask_loop(stage: Looping, world: World) -> Step:
         discharge_w=wish.discharge_w,
         observed=observed,
     )
+
+
+def _waits_on(progress: Progress, world: World) -> bool:
+    """Say whether the vehicle was woken from this very pause: it waits for the rest of the time in the loop."""
+    before = world.resume.progress if world.resume is not None and world.joined else None
+    return before is not None and before.index == progress.index
+
+
+def _standby(stage: Looping, world: World, *, wanted: bool) -> Step | None:
+    """Return the request that enters or leaves standby, None where nothing is to change."""
+    if wanted and stage.standby is Standby.OFF:
+        request = PowerDeliveryReq(
+            header=world.header(), ev_processing=Processing.Finished, charge_progress=ChargeProgress.Standby
+        )
+        return Step(
+            stage=EnteringStandby(replace(stage, wish=program.IDLE)),
+            request=request,
+            commands=(SetPowerLimits(0, 0), SetAcPower(0)) if world.family is Family.AC else (SetPowerLimits(0, 0),),
+            discharge_w=0,
+        )
+    if not wanted and stage.standby is Standby.ON:
+        return ask.power_start(stage.plan, world, replace(stage, standby=Standby.OFF))
+    return None
+
+
+def on_standby(stage: EnteringStandby, request: PowerDeliveryReq, response: PowerDeliveryRes, world: World) -> Step:
+    """Stay without energy, or in the loop where the charger does not allow it (WARNING_StandbyNotAllowed)."""
+    refused = reaction(response) is not Reaction.GO_ON
+    looping = replace(stage.looping, standby=Standby.REFUSED if refused else Standby.ON)
+    step = ask_loop(looping, world)
+    return replace(step, observed=(seen("power", "standby", refused=refused), *step.observed))
 
 
 def _changes(stage: Looping, wish: Wish, permit: Permit, step: int, world: World) -> tuple[Observe, ...]:
@@ -175,7 +236,7 @@ def power_at(schedule: PowerSchedule, left_ms: int) -> int:
     for entry in schedule.power_schedule_entries.power_schedule_entry:
         left_ms -= entry.duration * 1000
         if left_ms < 0:
-            return abs(to_whole(entry.power))
+            return entry_w(entry)
     return 0
 
 
@@ -186,9 +247,9 @@ def on_loop(stage: Looping, request: DC_ChargeLoopReq, response: DC_ChargeLoopRe
     if type(mode) is not _RESPONSES[choice.bpt, choice.dynamic]:
         return fail(stage, "wrong_control_mode", told=type(mode).__name__)
     limits = limits_of(stage.plan, mode)
+    stage = replace(stage, plan=foresight.learned(stage.plan, stage.wish.charge_w, limits.charge_w))
     voltage_mv, current_ma = to_milli(response.evse_present_voltage), to_milli(response.evse_present_current)
     meter = response.meter_info or stage.meter
-    following = replace(stage, meter=meter)
     flow = seen(
         "loop",
         "flow",
@@ -201,11 +262,39 @@ def on_loop(stage: Looping, request: DC_ChargeLoopReq, response: DC_ChargeLoopRe
         charged_wh=meter.charged_energy_reading_wh if meter else None,
         discharged_wh=meter.bpt_discharged_energy_reading_wh if meter else None,
     )
-    step = _react(following, response, world)
-    observed = (flow, *step.observed)
-    if response.response_code.name.startswith("WARNING"):
-        observed = (*observed, seen("loop", "warning", code=response.response_code.name))
-    return replace(step, commands=(Reported(voltage_mv, current_ma), *step.commands), observed=observed)
+    step = following(replace(stage, meter=meter), response, world)
+    return replace(step, commands=(Reported(voltage_mv, current_ma), *step.commands), observed=(flow, *step.observed))
+
+
+def following(stage: Looping, response: ChargeLoopRes, world: World) -> Step:
+    """Do what EVSEStatus asks for; otherwise pause until the next request."""
+    pause = Step(stage=stage, wait=world.config.timing.loop_pause_s)
+    if response.evse_status is None:
+        return pause
+    match response.evse_status.evse_notification:
+        case EvseNotification.Terminate:
+            return stop(stage, world, Ending("evse_terminated"))
+        case EvseNotification.Pause:
+            return stop(stage, world, Ending("evse_asked_to_pause", ChargingSession.Pause))
+        case EvseNotification.ServiceRenegotiation:
+            renegotiable = stage.plan.choice.renegotiable  # V2G20-1477
+            mode = ChargingSession.ServiceRenegotiation if renegotiable else ChargingSession.Terminate
+            return stop(stage, world, Ending("evse_asked_for_other_service", mode))
+        case EvseNotification.ScheduleRenegotiation if world.config.services.renegotiate_beside:
+            return replace(pause, replan=True)
+        case EvseNotification.ScheduleRenegotiation:
+            return renegotiate(stage, world)
+        case EvseNotification.MeteringConfirmation if PayloadType.METERING_CONFIRMATION in world.beside:
+            return pause
+        case EvseNotification.MeteringConfirmation if stage.meter is not None and world.contract is not None:
+            return _confirm(stage, stage.meter, response, world)
+        case EvseNotification.MeteringConfirmation:
+            return replace(pause, observed=(seen("metering", "not_confirmed", metered=stage.meter is not None),))
+        case EvseNotification.ExitStandby if stage.standby is Standby.ON:
+            # the program still waits; it does so in the loop from now on
+            return ask.power_start(stage.plan, world, replace(stage, standby=Standby.REFUSED))
+        case EvseNotification.ExitStandby:
+            return pause
 
 
 def limits_of(plan: Plan, mode: CLResControlMode) -> EvseLimits:
@@ -225,31 +314,7 @@ def limits_of(plan: Plan, mode: CLResControlMode) -> EvseLimits:
     return limits
 
 
-def _react(stage: Looping, response: DC_ChargeLoopRes, world: World) -> Step:
-    """Do what EVSEStatus asks for; otherwise pause until the next request."""
-    pause = Step(stage=stage, wait=world.config.timing.loop_pause_s)
-    if response.evse_status is None:
-        return pause
-    match response.evse_status.evse_notification:
-        case EvseNotification.Terminate:
-            return stop(stage, world, Ending("evse_terminated"))
-        case EvseNotification.Pause:
-            return stop(stage, world, Ending("evse_asked_to_pause", ChargingSession.Pause))
-        case EvseNotification.ServiceRenegotiation:
-            renegotiable = stage.plan.choice.renegotiable  # V2G20-1477
-            mode = ChargingSession.ServiceRenegotiation if renegotiable else ChargingSession.Terminate
-            return stop(stage, world, Ending("evse_asked_for_other_service", mode))
-        case EvseNotification.ScheduleRenegotiation:
-            return _renegotiate(stage, world)
-        case EvseNotification.MeteringConfirmation if stage.meter is not None and world.contract is not None:
-            return _confirm(stage, stage.meter, response, world)
-        case EvseNotification.MeteringConfirmation:
-            return replace(pause, observed=(seen("metering", "not_confirmed", metered=stage.meter is not None),))
-        case EvseNotification.ExitStandby:
-            return pause  # this vehicle never goes into standby
-
-
-def _confirm(stage: Looping, meter: MeterInfo, response: DC_ChargeLoopRes, world: World) -> Step:
+def _confirm(stage: Looping, meter: MeterInfo, response: ChargeLoopRes, world: World) -> Step:
     """Sign the readings with the contract key: they were received (V2G20-1083)."""
     assert world.contract is not None
     schedule = stage.plan.schedule
@@ -264,7 +329,10 @@ def _confirm(stage: Looping, meter: MeterInfo, response: DC_ChargeLoopRes, world
         else None,
     )
     request = MeteringConfirmationReq(header=world.header(sign(data, world.contract.key)), signed_metering_data=data)
-    return Step(stage=Confirming(stage), request=request, payload_type=PayloadType.METERING_CONFIRMATION)
+    if not world.config.services.confirm_beside:
+        return Step(stage=Confirming(stage), request=request)
+    beside = ((PayloadType.METERING_CONFIRMATION, request),)
+    return Step(stage=stage, wait=world.config.timing.loop_pause_s, beside=beside)
 
 
 def on_confirmed(
@@ -282,7 +350,7 @@ def on_confirmed(
     return replace(step, observed=(confirmed, *step.observed))
 
 
-def _renegotiate(stage: Looping, world: World) -> Step:
+def renegotiate(stage: Looping, world: World) -> Step:
     """Plan anew on the main stream, with no power wanted meanwhile."""
     request = PowerDeliveryReq(
         header=world.header(),
@@ -300,7 +368,7 @@ def _renegotiate(stage: Looping, world: World) -> Step:
 
 def on_renegotiating(stage: Renegotiating, request: PowerDeliveryReq, response: PowerDeliveryRes, world: World) -> Step:
     """Exchange schedules again, unless the charger keeps the old one."""
-    if response.response_code.name.startswith("WARNING"):
+    if reaction(response) is not Reaction.GO_ON:
         return ask_loop(stage.looping, world)
     plan = stage.looping.plan
     return Step(stage=Scheduling(plan, looping=stage.looping), request=ask.schedule(plan.choice, world))

@@ -4,8 +4,10 @@ Sign rule everywhere: current and power are positive from charger to vehicle (V2
 battery has a negative current. Voltages mV, currents mA, power W, all integers.
 """
 
+from v2g.iec61851.duty import DutyReading
+from v2g.iec61851.pilot import PilotState
 from v2g.iso15118.session import Command, Fact
-from v2g.slac.pilot import PilotState
+from v2g.pki.keys import PrivateKey
 
 # --- commands: what the core wants done ---
 
@@ -54,6 +56,51 @@ class SetPowerLimits(Command, frozen=True):
         return self.charge_w == self.discharge_w == 0
 
 
+class DriveIn(Command, frozen=True):
+    """Drive on to the charging device; `ahead_cm` is how far the charger says it is. Outcome: DroveIn.
+
+    `method` is how the vehicle finds the device by itself, where the charger does not say.
+    """
+
+    ahead_cm: int | None
+    method: str = ""
+
+
+class ObserveDevice(Command, frozen=True):
+    """Look for the id of the device that the vehicle stands above, by this method. Outcome: DeviceObserved."""
+
+    method: str
+
+
+class TransmitId(Command, frozen=True):
+    """Let the secondary device tell this id to the device that the vehicle stands above. No answer is awaited."""
+
+    device_id: int
+
+
+class SetAcPower(Command, frozen=True):
+    """Draw (positive) or give (negative) this power from now on, W of all phases, by the on-board charger."""
+
+    power_w: int
+
+    @property
+    def always(self) -> bool:
+        """Also after a failure."""
+        return self.power_w == 0
+
+
+class StoreContract(Command, frozen=True):
+    """Keep a contract that came over the wire, durably and at once: its chain (DER, leaf first) and private key."""
+
+    emaid: str
+    chain: tuple[bytes, ...]
+    key: PrivateKey
+
+    def __repr__(self) -> str:
+        """Return a form without the key."""
+        return f"StoreContract({self.emaid})"
+
+
 class Reported(Command, frozen=True):
     """What the charger says it drives. Only a bench without a DC line between the two believes it; others ignore it."""
 
@@ -74,10 +121,11 @@ class BatteryState(Fact, frozen=True):
     """What the battery management system reports, a few times a second.
 
     `soc` percent of `capacity_wh`; limits are what the battery bears at this moment, never negative;
+    `at_ms` is the battery's own time, which nobody sets;
     `charged_mwh` and `discharged_mwh` count at the battery's terminals since power-up and only grow.
     """
 
-    utc_ms: int
+    at_ms: int
     soc: float
     capacity_wh: int
     energy_wh: float
@@ -95,8 +143,25 @@ class BatteryState(Fact, frozen=True):
     fault: str = ""
 
 
+class DroveIn(Fact, frozen=True):
+    """The vehicle has moved in its space: `travel_cm` from the entrance, if known, and whether it is in place."""
+
+    in_place: bool
+    travel_cm: int | None = None
+
+
+class DeviceObserved(Fact, frozen=True):
+    """The vehicle has observed this id of the device below or above it."""
+
+    device_id: int
+
+
 class PresentVoltage(Fact, frozen=True):
-    """Voltage and current at the vehicle inlet, on the charger's side of the vehicle's contactor."""
+    """Voltage and current at the vehicle inlet, on the charger's side of the vehicle's contactor.
+
+    Alternating current: the voltage between phase and neutral, and the sum of the phases' active currents. Through
+    the air: output of the secondary device.
+    """
 
     voltage_mv: int
     current_ma: int = 0
@@ -114,8 +179,29 @@ class HardwareFault(Fact, frozen=True):
     reason: str
 
 
+class DutyRead(Fact, frozen=True):
+    """What the control pilot says now."""
+
+    reading: DutyReading
+
+
 class StopRequested(Fact, frozen=True):
-    """The driver, or the program that runs the session, wants it to end in order. `pause` keeps it for later."""
+    """The driver, or the program that runs the session, wants it to end in order.
+
+    `pause` keeps it for later, `reselect` ends only the present services and selects anew (where the charger can).
+    """
 
     reason: str
     pause: bool = False
+    reselect: bool = False
+
+
+class NeedsChanged(Fact, frozen=True):
+    """The driver wants something else: departure, charge at departure, least charge. None leaves it as it was.
+
+    A dynamic session tells it with the next loop, a scheduled one plans anew.
+    """
+
+    departure_ms: int | None = None
+    target_soc: float | None = None
+    minimum_soc: float | None = None

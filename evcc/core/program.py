@@ -4,6 +4,8 @@
 power limits. Both are pure: the progress is a value.
 """
 
+from typing import Final
+
 import msgspec
 
 from evcc.core.policy import AT_MINIMUM_SOC, DEPARTURE, Permit
@@ -31,6 +33,19 @@ class Wish(msgspec.Struct, frozen=True):
 IDLE = Wish(0, 0)
 
 
+class Planned(msgspec.Struct, frozen=True):
+    """What a plan by prices says at this moment: power (signed W), and whether all its energy has flowed.
+
+    None where nothing is planned: then a step `plan` charges.
+    """
+
+    power_w: int | None = None
+    over: bool | None = None
+
+
+NOTHING_PLANNED: Final = Planned()
+
+
 def begin(battery: BatteryState, utc_ms: int, *, index: int = 0) -> Progress:
     """Return the progress of a program at the start of step `index`."""
     return Progress(index, utc_ms, battery.charged_mwh, battery.discharged_mwh)
@@ -45,6 +60,7 @@ def advance(
     utc_ms: int,
     departure_ms: int,
     pays_later: bool,
+    planned: Planned = NOTHING_PLANNED,
 ) -> Progress:
     """Return the progress after leaving every step whose end is reached.
 
@@ -57,7 +73,12 @@ def advance(
         return msgspec.structs.replace(progress, ended="departure")
     while progress.index < len(program):
         step = program[progress.index]
-        if not _is_over(step, progress, battery, discharge, utc_ms=utc_ms, pays_later=pays_later):
+        over = (
+            planned.over
+            if step.do == "plan" and planned.over is not None
+            else _is_over(step, progress, battery, discharge, utc_ms=utc_ms, pays_later=pays_later)
+        )
+        if not over:
             return progress
         progress = begin(battery, utc_ms, index=progress.index + 1)
     return msgspec.structs.replace(progress, ended="program_finished")
@@ -76,7 +97,7 @@ def _is_over(
         return True
     if step.do == "wait":
         return step.for_s is None  # nothing to wait for
-    if step.do == "charge":
+    if step.do in ("charge", "plan"):
         moved = battery.charged_mwh - progress.charged_mwh
         reached = battery.soc >= (100.0 if step.until_soc is None else step.until_soc)
         return reached or (step.energy_wh is not None and moved >= step.energy_wh * 1000)
@@ -91,13 +112,24 @@ def _is_over(
 
 
 def wish(
-    program: tuple[ProgramStep, ...], progress: Progress, battery: BatteryState, discharge: Permit, *, charge_w: int
+    program: tuple[ProgramStep, ...],
+    progress: Progress,
+    battery: BatteryState,
+    discharge: Permit,
+    *,
+    charge_w: int,
+    planned: Planned = NOTHING_PLANNED,
 ) -> Wish:
     """Return what the running step wants, capped by `charge_w` and by the policy's permit."""
     if progress.ended or progress.index >= len(program) or battery.fault:
         return IDLE
     step = program[progress.index]
-    if step.do == "charge":
+    if step.do == "plan" and planned.power_w is not None:
+        most = step.power_w or abs(planned.power_w)
+        if planned.power_w >= 0:
+            return Wish(min(charge_w, battery.max_charge_w, planned.power_w, most), 0)
+        return Wish(0, min(discharge.power_w, battery.max_discharge_w, -planned.power_w, most))
+    if step.do in ("charge", "plan"):
         return Wish(min(charge_w, battery.max_charge_w, step.power_w or charge_w), 0)
     if step.do == "discharge":
         return Wish(0, min(discharge.power_w, battery.max_discharge_w, step.power_w or discharge.power_w))
@@ -109,11 +141,11 @@ def charges_before_discharge(program: tuple[ProgramStep, ...], progress: Progres
     for step in program[progress.index :]:
         if step.do == "discharge":
             return False
-        if step.do == "charge":
+        if step.do in ("charge", "plan"):
             return True
     return False
 
 
 def wants_discharge(program: tuple[ProgramStep, ...], progress: Progress) -> bool:
     """Say whether a discharge step is running or still to come."""
-    return not progress.ended and any(step.do == "discharge" for step in program[progress.index :])
+    return not progress.ended and any(step.do in ("discharge", "plan") for step in program[progress.index :])

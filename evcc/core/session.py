@@ -7,53 +7,61 @@ discharge, and hands everything else to the handlers of its stage.
 from collections.abc import Callable
 from typing import Any, Final
 
+from msgspec.structs import replace
+
 from evcc.core import ask, setup
+from evcc.core.contracts import ranked
 from evcc.core.discharge import Discharge
-from evcc.core.handlers import ON_FACT, ON_RESPONSE, ON_WAKE
+from evcc.core.facts import Facts
+from evcc.core.handlers import ON_RESPONSE, ON_WAKE
+from evcc.core.loop import renegotiate
 from evcc.core.ports import (
     BatteryState,
-    ContactorState,
-    HardwareFault,
-    PlugState,
-    PresentVoltage,
     SetPowerLimits,
-    StopRequested,
 )
+from evcc.core.program import Progress
+from evcc.core.reactions import Reaction, reaction
 from evcc.core.settings import SessionConfig
 from evcc.core.stages import (
     ENDING_STAGES,
-    Choice,
-    Contract,
+    Authorizing,
+    CheckingIn,
     Ended,
-    Ending,
     Looping,
-    Resume,
     Stage,
     Step,
-    World,
 )
 from evcc.core.stop import SAFE, stop
+from evcc.core.world import Choice, Contract, Provisioning, Resume, World
 from v2g.errors import CertificateError, CodecError
 from v2g.iso15118 import sequence
-from v2g.iso15118.messages.common_messages import ChargingSession, SessionSetupReq
+from v2g.iso15118.charts import SIDE_CHARTS
+from v2g.iso15118.messages.common_messages import SessionSetupReq
+from v2g.iso15118.pause import binding
 from v2g.iso15118.sequence import State
-from v2g.iso15118.session import Entropy, Fact, Session
+from v2g.iso15118.session import Entropy
+from v2g.iso15118.timing import MESSAGES, Timing
+from v2g.iso15118.v2gtp import PayloadType
 from v2g.observe import Scalar
+from v2g.pki.keys import SoftwareKey
 
 _MESSAGE: Final = "message"
 _SETUP: Final = "communication_setup"
 _PACE: Final = "pace"
+MEASURING_S: Final = 0.05
+"""What our own clock and event loop may add to a time that is noted, s."""
 
 
-class VehicleSession(Session):
+class VehicleSession(Facts):
     """One session of one vehicle.
 
     `battery` is the battery at this moment, `secc_certificate` the leaf (DER) that the charger showed in TLS, whose
-    chain was validated there. `contract` None means external identification only. `connected_for` is how long (s) ago
-    the data link was matched: the communication setup timer counts from then. `stopwatch` measures how long a
-    decision takes (s); `resume` is what `paused` gave at the end of an earlier session.
+    chain was validated there; empty without TLS, where nothing is paid by contract. Without `contracts` there is
+    external identification only, and what `provisioning` can fetch. `connected_for` is how long (s) ago the data link
+    was matched: the communication setup timer counts from then. `stopwatch` measures how long a decision takes (s);
+    `resume` is what `paused` gave at the end of an earlier session.
 
-    Raises CertificateError when the contract chain cannot be sent.
+    Raises CertificateError when a contract chain cannot be sent.
     """
 
     def __init__(
@@ -63,43 +71,46 @@ class VehicleSession(Session):
         battery: BatteryState,
         secc_certificate: bytes,
         entropy: Entropy,
-        contract: Contract | None = None,
+        contracts: tuple[Contract, ...] = (),
+        provisioning: Provisioning | None = None,
         stopwatch: Callable[[], float] | None = None,
         connected_for: float = 0.0,
         resume: Resume | None = None,
+        price_signers: tuple[bytes, ...] = (),
     ) -> None:
-        super().__init__(entropy=entropy)
-        if contract is not None and not 2 <= len(contract.chain) <= 4:
-            raise CertificateError(
-                f"a contract chain has 1 to 3 sub-CAs, this one {len(contract.chain) - 1}", reason="malformed"
-            )
+        super().__init__(config, Discharge(config, stopwatch), battery=battery, entropy=entropy)
+        for contract in contracts:
+            if not 2 <= len(contract.chain) <= 4:
+                raise CertificateError(
+                    f"a contract chain has 1 to 3 sub-CAs, this one {len(contract.chain) - 1}", reason="malformed"
+                )
         self.stage: Stage = Ended()
         self.paused: Resume | None = None
-        self._config = config
-        self._battery = battery
-        self._inlet = PresentVoltage(0)
-        self._contactor_closed = False
         self._secc_certificate = secc_certificate
-        self._contract = contract
+        self._contracts, self._provisioning = contracts, provisioning
+        self._price_signers = price_signers
+        self._contract: Contract | None = None
         self._connected_for = connected_for
         self._resume = resume if resume is not None and setup.same_charger(resume, secc_certificate) else None
-        self._departure_ms = 0
-        self._choice: Choice | None = None
-        self._pending: Any = None  # the request that waits for its response
         self._last: Any = None  # the newest request, for repetitions
-        self._stop_wish: Ending | None = None
-        self._limits = SetPowerLimits(0, 0)
-        self._overdrawn_since: float | None = None
-        self._discharge = Discharge(config, stopwatch)
+        self._asked_at = 0.0
+        self._parked = False
+        self._progress: Progress | None = None
+        self._joined = False
 
     # -- hooks of the engine ------------------------------------------------------------------------------------
 
     def _on_start(self) -> None:
         self._departure_ms = self._utc_ms + self._config.needs.departure_after_s * 1000
+        preferred = self._config.installation.prioritized_emaids
+        self._contract = next(iter(ranked(self._contracts, self._utc_ms, preferred=preferred)), None)
         self._arm(_SETUP, max(0.0, self._config.timers.evcc_communication_setup - self._connected_for))
-        self._apply(ask.protocol())
+        self._apply(ask.protocol(self._config.services))
 
     def _on_message(self, message: Any, payload_type: int) -> None:
+        if payload_type in SIDE_CHARTS:
+            self._on_side_message(message, PayloadType(payload_type))
+            return
         request, name = self._pending, type(message).__name__
         if request is None:
             self._fail("unexpected_message", message=name)
@@ -107,7 +118,8 @@ class VehicleSession(Session):
         if name != type(request).__name__.removesuffix("Req") + "Res":
             self._fail("unexpected_message", message=name, awaited=type(request).__name__)
             return
-        if sequence.is_failed(message):
+        reacts = reaction(message)
+        if reacts is Reaction.END:
             self._fail(message.response_code.name, message=name)
             return
         if name not in ("SupportedAppProtocolRes", "SessionSetupRes") and (
@@ -117,12 +129,21 @@ class VehicleSession(Session):
             return
         self._pending = None
         self._disarm(_MESSAGE)
-        state = sequence.advance(self.state, request, message)
+        self._note_answer(type(request).__name__)
+        if reacts is Reaction.NOTE:
+            self._observe("session", "warning", message=name, code=message.response_code.name)
+        state = sequence.advance(self.state, request, message, self.chart)
         if state is State.ENDED and name != "SessionStopRes":
             self._fail("unexpected_response_code", message=name, code=message.response_code.name)
             return
         self.state = state
         self._apply(ON_RESPONSE[type(self.stage)](self.stage, request, message, self._world()))
+
+    def _note_answer(self, request: str) -> None:
+        """Note a charger that answers later than it should, though in time."""
+        seconds = self._now - self._asked_at
+        if seconds > MESSAGES[request].performance + MEASURING_S:
+            self._observe("session", "late_answer", request=request, seconds=round(seconds, 4))
 
     def _on_discharge(self, payload: bytes) -> None:
         looping = self.stage if isinstance(self.stage, Looping) else getattr(self.stage, "looping", None)
@@ -136,31 +157,13 @@ class VehicleSession(Session):
     def _on_eof(self) -> None:
         self._fail("secc_vanished")
 
-    def _on_fact(self, fact: Fact) -> None:
-        match fact:
-            case PlugState(connected=False):
-                self._fail("unplugged")
-            case HardwareFault(reason=reason):
-                self._fail(reason)
-            case StopRequested(reason=reason, pause=pause):
-                mode = ChargingSession.Pause if pause else ChargingSession.Terminate
-                self._wish_to_stop(Ending(reason, mode))
-            case BatteryState():
-                self._battery = fact
-                self._check_overdraw()
-            case PresentVoltage():
-                self._inlet = fact
-            case ContactorState(closed=closed):
-                self._contactor_closed = closed
-                step = ON_FACT.get((type(self.stage), closed))
-                if step is not None and self._pending is None:
-                    self._apply(step(self.stage, self._world()))
-
     def _on_timer(self, name: str) -> None:
         if name == _PACE:
             self._apply(ON_WAKE[type(self.stage)](self.stage, self._last, self._world()))
         elif name == _MESSAGE:
             self._fail("message_timeout", request=type(self._pending).__name__)
+        elif self._on_side_timer(name):
+            return
         else:
             self._fail(f"{name}_timeout")
 
@@ -181,22 +184,49 @@ class VehicleSession(Session):
             contactor_closed=self._contactor_closed,
             departure_ms=self._departure_ms,
             contract=self._contract,
+            contracts=self._contracts,
+            provisioning=self._provisioning,
             resume=self._resume,
+            joined=self._joined,
+            parked=self._parked,
+            beside=frozenset(self._beside),
+            family=self.family,
+            price_signers=self._price_signers,
+            tls=bool(self._secc_certificate),
             agreement=self._discharge.agreement,
             terms=self._discharge.terms,
         )
 
     def _apply(self, step: Step) -> None:
         """Do what a step says: note, command, then send, wait or end."""
+        if step.family is not None:
+            self.family = step.family
+        if step.installed is not None:
+            new = Contract(step.installed.chain, SoftwareKey(step.installed.key))
+            self._contracts = (*self._contracts, new)
+            self._command(step.installed)
+        if step.contract is not None:
+            self._contract = step.contract
         if step.session_id is not None:
             self.session_id = step.session_id
             self._disarm(_SETUP)
+        self._joined = self._joined or step.joined
         if step.choice is not None:
             self._select(step.choice)
+        if step.needs is not None:
+            self._take_needs(step.needs)
         if self._stop_wish is not None and not (step.failure or step.end or isinstance(step.stage, ENDING_STAGES)):
             ending, self._stop_wish = self._stop_wish, None
             self._actions.extend(step.observed)
             step = stop(step.stage, self._world(), ending)
+        elif self._replan and isinstance(step.stage, Looping) and not (step.failure or step.end):
+            looping = step.stage
+            self._replan = False
+            if self._config.services.renegotiate_beside:
+                step = replace(step, replan=True)
+            else:
+                self._actions.extend(step.observed)
+                step = renegotiate(looping, self._world())
         self._enter(step.stage)
         self._actions.extend(step.observed)
         for command in step.commands:
@@ -212,35 +242,56 @@ class VehicleSession(Session):
         elif step.end:
             self._end(step.end)
         elif step.request is not None:
-            self._ask(step.request, step.payload_type)
+            self._ask(step.request)
         elif step.wait is not None:
             self._arm(_PACE, step.wait)
+        if not self._closed:
+            for stream, request in step.beside:
+                self._ask_beside(stream, request)
+            if step.replan:
+                self._plan_anew()
 
-    def _ask(self, request: Any, payload_type: int | None) -> None:
-        assert sequence.accepts(self.state, request), f"{type(request).__name__} is out of order in {self.state}"
+    def _ask(self, request: Any) -> None:
+        assert sequence.accepts(self.state, request, self.chart), (
+            f"{type(request).__name__} is out of order in {self.state}"
+        )
         self._pending = self._last = request
-        self._send(request, payload_type)
+        self._asked_at = self._now
+        self._disarm(_PACE)
+        self._send(request)
         self._arm(_MESSAGE, self._config.timers.message_timeout(type(request).__name__))
         if isinstance(request, SessionSetupReq):
             self.session_id = request.header.session_id
 
     def _enter(self, stage: Stage) -> None:
-        """Take the next stage and keep the timer of its chain: authorization and schedule count from Ongoing."""
+        """Take the next stage."""
+        if stage.chain or self.stage.chain:
+            self._time_chain(stage)
+        if isinstance(self.stage, CheckingIn) and not isinstance(stage, CheckingIn):
+            self._parked = True
+        self.stage = stage
+        if isinstance(stage, Looping):
+            self._progress = stage.progress
+
+    def _time_chain(self, stage: Stage) -> None:
+        """Keep the timer of a chain of stages; those that poll count from the first Ongoing."""
         timers = self._config.timers
         seconds = {
-            "authorization": timers.ongoing if getattr(stage, "polls", 0) else None,
+            "installation": timers.ongoing if getattr(stage, "polls", 0) else None,
+            "authorization": _authorization_s(stage, timers),
             "schedule": timers.ongoing if getattr(stage, "polls", 0) else None,
             "cable_check": timers.evcc_cable_check,
             "pre_charge": timers.evcc_pre_charge,
             "contactor": self._config.timing.contactor_s,
+            **dict.fromkeys(("positioning", "pairing", "alignment", "connection", "disconnection"), timers.ongoing),
         }
-        for chain in seconds:
-            if chain != stage.chain:
-                self._disarm(chain)
         length = seconds.get(stage.chain)
+        kept = getattr(stage, "customer", False) is getattr(self.stage, "customer", False)
+        for chain in seconds:
+            if chain != stage.chain or length is None or not kept:
+                self._disarm(chain)
         if length is not None and stage.chain not in self._timers:
             self._arm(stage.chain, length)
-        self.stage = stage
 
     def _select(self, choice: Choice) -> None:
         self._choice = choice
@@ -252,33 +303,12 @@ class VehicleSession(Session):
                 entropy=self._entropy,
             )
 
-    def _wish_to_stop(self, ending: Ending) -> None:
-        """Stop in order: at once while nothing is awaited, else after the answer that is."""
-        if isinstance(self.stage, ENDING_STAGES) or self._stop_wish is not None:
-            return
-        self._stop_wish = ending
-        if self._pending is None and _PACE in self._timers:
-            self._disarm(_PACE)
-            self._apply(Step(stage=self.stage))
-
-    def _check_overdraw(self) -> None:
-        """No more may leave the battery than was signed, measuring error and a moment to react apart."""
-        config = self._config.discharge
-        allowed = min(self._limits.discharge_w, self._discharge.signed_w(self._utc_ms))
-        leaving_w = -self._battery.voltage_mv * self._battery.current_ma // 1_000_000
-        if leaving_w <= allowed + config.overdraw_tolerance_w:
-            self._overdrawn_since = None
-        elif self._overdrawn_since is None:
-            self._overdrawn_since = self._now
-        elif self._now - self._overdrawn_since > config.overdraw_tolerance_s:
-            self._fail("more_discharged_than_agreed", leaving_w=leaving_w, allowed_w=allowed)
-
     # -- ends ---------------------------------------------------------------------------------------------------
 
     def _end(self, reason: str) -> None:
         if reason == "paused" and self._choice is not None:
-            charger = setup.charger_binding(self.session_id, self._secc_certificate)
-            self.paused = Resume(self.session_id, self._choice, charger)
+            charger = binding(self.session_id, self._secc_certificate)
+            self.paused = Resume(self.session_id, self._choice, charger, self._progress)
         self._observe("session", "ended", reason=reason, soc=self._battery.soc)
         self._close(reason)
 
@@ -289,3 +319,10 @@ class VehicleSession(Session):
         self._command(*SAFE)
         self.stage = Ended()
         self._close(reason)
+
+
+def _authorization_s(stage: Stage, timers: Timing) -> float | None:
+    """Return how long the charger may say Ongoing; what a customer takes is not the charger's time."""
+    if isinstance(stage, Authorizing) and stage.customer:
+        return timers.evcc_customer
+    return timers.ongoing if getattr(stage, "polls", 0) else None

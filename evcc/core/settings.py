@@ -10,7 +10,9 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from v2g.iec61851.timing import PilotTiming
 from v2g.iso15118.timing import Timing
+from v2g.iso15118.wpt_methods import AlignmentMethod, PairingMethod, PositioningMethod
 from v2g.units import MICRO
 
 Percent = Annotated[float, Meta(ge=0, le=100)]
@@ -36,19 +38,100 @@ class AuthorizationConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=Tru
     ] = False
 
 
+class InstallationConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which contracts the vehicle wants, and when it fetches some (CertificateInstallation)."""
+
+    install: Annotated[
+        Literal["missing", "always", "never"],
+        Meta(
+            description="fetch contracts from a charger that offers it: when no valid one is there, or was refused, "
+            "or expires soon; at every session; or never"
+        ),
+    ] = "missing"
+    maximum_contracts: Annotated[int, Meta(ge=1, le=255, description="how many contracts the vehicle keeps")] = 8
+    prioritized_emaids: Annotated[
+        tuple[str, ...], Meta(max_length=8, description="contracts (EMAID) to fetch and to pay with first, best first")
+    ] = ()
+
+
 class ServiceConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Which services the vehicle takes, best first."""
 
     energy: Annotated[
-        tuple[Literal["DC_BPT", "DC"], ...], Meta(min_length=1, description="energy transfer services, best first")
+        tuple[Literal["DC_BPT", "DC", "AC_BPT", "AC", "WPT", "DC_ACDP_BPT", "DC_ACDP", "MCS_BPT", "MCS"], ...],
+        Meta(min_length=1, description="energy transfer services, best first"),
     ] = ("DC_BPT", "DC")
     control_mode: Annotated[
         tuple[Literal["dynamic", "scheduled"], ...], Meta(min_length=1, description="control modes, best first")
     ] = ("dynamic", "scheduled")
+    confirm_beside: Annotated[
+        bool,
+        Meta(description="sign readings on their side stream while the loop goes on, else between two loops"),
+    ] = True
+    renegotiate_beside: Annotated[
+        bool,
+        Meta(description="renegotiate schedules on their side stream while energy flows; not every charger knows it"),
+    ] = False
+    confirm_tolerance: Annotated[
+        bool, Meta(description="confirm the power tolerance of a schedule: this vehicle never asks for more than it")
+    ] = True
+    mobility_needs: Annotated[
+        tuple[Literal["evcc", "secc"], ...],
+        Meta(
+            min_length=1,
+            description="who says departure and states of charge, best first: the vehicle, or, in dynamic mode, the "
+            "charger",
+        ),
+    ] = ("evcc", "secc")
+    internet: Annotated[bool, Meta(description="select the service Internet when it is offered")] = False
+    parking: Annotated[
+        Literal["none", "Manual", "MVGuideManual", "AutoParking"],
+        Meta(description="select the service ParkingStatus when it is offered, and park by this method"),
+    ] = "none"
     signed_discharge: Annotated[bool, Meta(description="take the signed-discharge service when it is offered")] = True
     signed_discharge_id: Annotated[
         int, Meta(ge=1, le=65535, description="service id of signed discharge (vendor specific)")
     ] = 61440
+
+
+class OnBoardChargerConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The vehicle's own charger for alternating current; powers are those of all phases together."""
+
+    phases: Annotated[Literal[1, 3], Meta(description="phases that it uses")] = 3
+    max_charge_w: Annotated[int, Meta(ge=0, le=1_000_000, description="highest charging power, W")] = 11_000
+    min_charge_w: Annotated[int, Meta(ge=0, le=1_000_000, description="lowest charging power other than 0, W")] = 1_380
+    max_discharge_w: Annotated[int, Meta(ge=0, le=1_000_000, description="highest discharging power, W")] = 11_000
+
+    def __post_init__(self) -> None:
+        """Keep V2G20-1619: the least power is not above the most."""
+        if self.min_charge_w > self.max_charge_w:
+            raise ValueError("on_board_charger.min_charge_w must not exceed on_board_charger.max_charge_w")
+
+
+class WirelessConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The vehicle's secondary device for wireless power; its methods by the names of the standard."""
+
+    max_power_w: Annotated[int, Meta(ge=0, le=1_000_000, description="highest power that it receives, W")] = 11_000
+    min_clearance_mm: Annotated[int, Meta(ge=0, le=65535, description="least ground clearance, mm")] = 140
+    max_clearance_mm: Annotated[int, Meta(ge=0, le=65535, description="most ground clearance, mm")] = 210
+    natural_frequency_hz: Annotated[int, Meta(ge=1, le=10_000_000, description="natural frequency, Hz")] = 85_000
+    natural_offset_mm: Annotated[int, Meta(ge=0, le=65535, description="offset of its magnetic centre, mm")] = 0
+    coil_current_a: Annotated[int, Meta(ge=0, le=1000, description="coil current to check the alignment with, A")] = 20
+    device_id: Annotated[
+        int, Meta(ge=1, le=2**32 - 1, description="what it transmits where the charger pairs by observing (LF_TxEV)")
+    ] = 1
+    positioning: Annotated[
+        tuple[PositioningMethod, ...],
+        Meta(min_length=1, max_length=8, description="methods of finding the place"),
+    ] = ("Manual", "LPE")
+    pairing: Annotated[
+        tuple[PairingMethod, ...],
+        Meta(min_length=1, max_length=8, description="methods of pairing"),
+    ] = ("LPE", "Optical")
+    alignment: Annotated[
+        tuple[AlignmentMethod, ...],
+        Meta(min_length=1, max_length=8, description="methods of checking the alignment"),
+    ] = ("PowerCheck",)
 
 
 class NeedsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -66,6 +149,24 @@ class NeedsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError("needs.minimum_soc must not exceed needs.target_soc")
 
 
+class PlanningConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How the vehicle plans by prices (steps `plan` of the program)."""
+
+    losses_percent: Annotated[
+        float, Meta(ge=0, le=50, description="energy that charging loses on its way into the battery, %")
+    ] = 3.0
+    wear: Annotated[
+        Decimal, Meta(description="what a kWh given back costs beside its price: losses and wear, currency units")
+    ] = Decimal("0.02")
+    unsigned_prices: Annotated[
+        Literal["accept", "refuse"],
+        Meta(
+            description="whether price schedules count that nobody signed; a signature that is wrong, or of somebody "
+            "unknown while signed ones are demanded, ends the session"
+        ),
+    ] = "accept"
+
+
 class DischargeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """When the vehicle gives energy back."""
 
@@ -79,6 +180,13 @@ class DischargeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     )
     currency: Annotated[str, Meta(min_length=3, max_length=3, description="currency of minimum_compensation")] = "EUR"
     max_power_w: Annotated[int, Meta(ge=0, le=1_000_000, description="highest discharging power, W")] = 10_000
+    offer_energy: Annotated[
+        bool,
+        Meta(
+            description="tell chargers in scheduled mode what the vehicle would give, and for how much "
+            "(minimum_compensation)"
+        ),
+    ] = False
     minimum_temperature_c: Annotated[float, Meta(description="do not discharge a colder battery, degrees C")] = 0.0
     maximum_temperature_c: Annotated[float, Meta(description="do not discharge a hotter battery, degrees C")] = 45.0
     departure_soc: Annotated[
@@ -111,10 +219,26 @@ class DischargeConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return int(self.minimum_compensation * MICRO)
 
 
+class BasicConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Charging by the control pilot alone, where matching or talking fails (IEC 61851-1)."""
+
+    wait_s: Annotated[
+        float, Meta(gt=0, le=3600, description="how long the charger may take to nominal duty, and pause in between, s")
+    ] = 30.0
+    ventilation: Annotated[bool, Meta(description="the battery needs ventilation: state D instead of C")] = False
+    timers: Annotated[PilotTiming, Meta(description="how fast the pilot is obeyed")] = PilotTiming()
+
+
 class ProgramStep(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One step of the session: it ends as soon as one of its ends is reached, and the next one begins."""
 
-    do: Annotated[Literal["charge", "discharge", "wait"], Meta(description="direction of energy")]
+    do: Annotated[
+        Literal["charge", "discharge", "wait", "plan"],
+        Meta(
+            description="direction of energy; plan: by prices until needs.target_soc and departure, where the charger "
+            "tells prices or offers schedules, else charge"
+        ),
+    ]
     until_soc: Annotated[Percent | None, Meta(description="ends at this charge, %")] = None
     energy_wh: Annotated[
         Annotated[int, Meta(gt=0)] | None, Meta(description="ends when the step has moved this much, Wh")
@@ -123,6 +247,10 @@ class ProgramStep(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Annotated[int, Meta(gt=0)] | None, Meta(description="ends after this time, seconds of the simulated clock")
     ] = None
     power_w: Annotated[Annotated[int, Meta(gt=0)] | None, Meta(description="highest power of the step, W")] = None
+    standby: Annotated[bool, Meta(description="wait in standby where the charger allows it, else in the loop")] = False
+    pause: Annotated[
+        bool, Meta(description="wait in a pause: the session ends for the time, and is joined again after `for_s`")
+    ] = False
 
 
 class TimingConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -134,6 +262,15 @@ class TimingConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     poll_pause_s: Annotated[
         float, Meta(ge=0, le=5, description="pause before a request is repeated after an answer of Ongoing")
     ] = 0.05
+    place_s: Annotated[
+        float,
+        Meta(
+            gt=0,
+            le=55,
+            description="how long a charger may take to agree that the vehicle stands well (WPT, DC_ACDP), or power to "
+            "arrive, before the vehicle gives its place up",
+        ),
+    ] = 10.0
     contactor_s: Annotated[float, Meta(gt=0, le=10, description="longest time for the vehicle's contactor to move")] = (
         1.5
     )
@@ -144,9 +281,13 @@ class SessionConfig(msgspec.Struct, frozen=True):
 
     vehicle: VehicleConfig = VehicleConfig()
     authorization: AuthorizationConfig = AuthorizationConfig()
+    installation: InstallationConfig = InstallationConfig()
     services: ServiceConfig = ServiceConfig()
+    on_board_charger: OnBoardChargerConfig = OnBoardChargerConfig()
+    wireless: WirelessConfig = WirelessConfig()
     needs: NeedsConfig = NeedsConfig()
     discharge: DischargeConfig = DischargeConfig()
+    planning: PlanningConfig = PlanningConfig()
     program: tuple[ProgramStep, ...] = (ProgramStep(do="charge", until_soc=80.0), ProgramStep(do="discharge"))
     timing: TimingConfig = TimingConfig()
     timers: Timing = Timing()

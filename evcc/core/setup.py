@@ -1,54 +1,37 @@
 """From the handshake to the permission to charge: protocol, session, authorization."""
 
-import hashlib
-
 import msgspec
 
-from evcc.core import ask
-from evcc.core.stages import (
-    AskingAuthorization,
-    Authorizing,
-    Ending,
-    Negotiating,
-    Resume,
-    SettingUp,
-    Step,
-    World,
-    fail,
-    seen,
-)
+from evcc.core import ask, installation
+from evcc.core.payment import another, pay
+from evcc.core.reactions import Reaction, reaction
+from evcc.core.stages import AskingAuthorization, Authorizing, Ending, Negotiating, SettingUp, Step, fail, seen
 from evcc.core.stop import stop
+from evcc.core.world import Resume, World
 from v2g.iso15118.messages.app_protocol import SupportedAppProtocolReq, SupportedAppProtocolRes
-from v2g.iso15118.messages.certificates import ContractCertificateChain, SubCertificates
 from v2g.iso15118.messages.common_messages import (
     Authorization,
     AuthorizationReq,
     AuthorizationRes,
     AuthorizationSetupReq,
     AuthorizationSetupRes,
-    EIM_AReqAuthorizationMode,
-    PnC_AReqAuthorizationMode,
     SessionSetupReq,
     SessionSetupRes,
 )
 from v2g.iso15118.messages.common_types import Processing, ResponseCode
+from v2g.iso15118.pause import binding
 from v2g.iso15118.session import NO_SESSION
-from v2g.iso15118.signature import sign
-
-SIGNED_ID = "id1"
-"""Id of the element that a request's header signs; there is never more than one in a message."""
-
-
-def charger_binding(session_id: bytes, charger_leaf: bytes) -> bytes:
-    """Return what tells after a pause that it is the same charger (V2G20-2539, the standard's worked example)."""
-    return hashlib.sha512(session_id + hashlib.sha512(charger_leaf).digest()).digest()
 
 
 def on_protocol(
     stage: Negotiating, request: SupportedAppProtocolReq, response: SupportedAppProtocolRes, world: World
 ) -> Step:
     """Open the session, or join the one that was paused."""
-    if response.schema_id not in (None, ask.SCHEMA_ID):
+    offered = ask.families(world.config.services)
+    schema_id = response.schema_id
+    if schema_id is None and len(offered) == 1:
+        schema_id = 1  # some chargers leave out what there is no choice about
+    if schema_id is None or not 1 <= schema_id <= len(offered):
         return fail(stage, "unknown_schema_id", schema_id=response.schema_id)
     setup = SessionSetupReq(
         header=msgspec.structs.replace(
@@ -56,7 +39,7 @@ def on_protocol(
         ),
         evcc_id=world.config.vehicle.evcc_id,
     )
-    return Step(stage=SettingUp(), request=setup)
+    return Step(stage=SettingUp(), request=setup, family=offered[schema_id - 1])
 
 
 def on_session(stage: SettingUp, request: SessionSetupReq, response: SessionSetupRes, world: World) -> Step:
@@ -78,7 +61,7 @@ def on_session(stage: SettingUp, request: SessionSetupReq, response: SessionSetu
             return fail(stage, "joined_unknown_session")
         step = ask.charge_parameters(world.resume.choice, inside)
         choice = world.resume.choice
-        return msgspec.structs.replace(step, session_id=session_id, choice=choice, observed=(observed,))
+        return msgspec.structs.replace(step, session_id=session_id, choice=choice, joined=True, observed=(observed,))
     return Step(
         stage=AskingAuthorization(),
         request=AuthorizationSetupReq(header=inside.header()),
@@ -90,63 +73,43 @@ def on_session(stage: SettingUp, request: SessionSetupReq, response: SessionSetu
 def on_authorization_setup(
     stage: AskingAuthorization, request: AuthorizationSetupReq, response: AuthorizationSetupRes, world: World
 ) -> Step:
-    """Choose a means of payment: plug and charge if both sides can, external identification if allowed."""
-    services = response.authorization_services
-    config = world.config.authorization
-    external = Authorization.EIM in services
-    if external and config.prefer_eim:
-        return _identify_externally(world)
-    challenge = response.pnc_as_res_authorization_mode
-    if Authorization.PnC in services and challenge is not None and world.contract is not None:
-        return _plug_and_charge(world, challenge.gen_challenge)
-    if external and config.allow_eim:
-        return _identify_externally(world)
-    offered = " ".join(service.name for service in services)
-    step = stop(stage, world, Ending("no_authorization_possible", failed=True))
-    return msgspec.structs.replace(step, observed=(*step.observed, seen("authorization", "refused", offered=offered)))
-
-
-def _plug_and_charge(world: World, challenge: bytes) -> Step:
-    """Sign the charger's challenge together with the contract chain (V2G20-1063)."""
-    assert world.contract is not None
-    leaf, *subs = world.contract.chain
-    mode = PnC_AReqAuthorizationMode(
-        id=SIGNED_ID,
-        gen_challenge=challenge,
-        contract_certificate_chain=ContractCertificateChain(
-            certificate=leaf, sub_certificates=SubCertificates(certificate=tuple(subs))
-        ),
-    )
-    request = AuthorizationReq(
-        header=world.header(sign(mode, world.contract.key)),
-        selected_authorization_service=Authorization.PnC,
-        pnc_a_req_authorization_mode=mode,
-    )
-    selected = seen("authorization", "selected", service="PnC", algorithm=world.contract.key.algorithm.value)
-    return Step(stage=Authorizing(), request=request, observed=(selected,))
-
-
-def _identify_externally(world: World) -> Step:
-    request = AuthorizationReq(
-        header=world.header(),
-        selected_authorization_service=Authorization.EIM,
-        eim_a_req_authorization_mode=EIM_AReqAuthorizationMode(),
-    )
-    return Step(stage=Authorizing(), request=request, observed=(seen("authorization", "selected", service="EIM"),))
+    """Fetch contracts first if that is wanted and offered, else pay with what there is."""
+    if installation.is_wanted(response, world):
+        return installation.fetch(response, world)
+    return pay(stage, response, world)
 
 
 def on_authorization(stage: Authorizing, request: AuthorizationReq, response: AuthorizationRes, world: World) -> Step:
-    """Go on once authorised. A warning means that we are not (Table 224): stop and say why."""
+    """Go on once authorised. A warning means that we are not (Table 224): try what is left, or stop and say why."""
     code = response.response_code
-    if code.name.startswith("WARNING"):
-        step = stop(stage, world, Ending(code.name, failed=True))
-        return msgspec.structs.replace(step, observed=(*step.observed, seen("authorization", "denied", code=code.name)))
+    if reaction(response) is Reaction.TRY_ANOTHER:
+        return _denied(stage, request, code, world)
     if response.evse_processing is not Processing.Finished:
-        waiting = msgspec.structs.replace(stage, polls=stage.polls + 1)
+        customer = response.evse_processing is Processing.Ongoing_WaitingForCustomerInteraction
+        waiting = msgspec.structs.replace(stage, polls=stage.polls + 1, customer=customer)
         return Step(stage=waiting, wait=world.config.timing.poll_pause_s)
-    step = ask.discover(world)
+    renewable = code is ResponseCode.OK_CertificateExpiresSoon and not stage.fetched
+    if renewable and installation.is_offered(stage.setup, world):
+        step = installation.fetch(stage.setup, world, renewal=True)
+    else:
+        step = ask.discover(world)
     granted = seen("authorization", "granted", service=request.selected_authorization_service.name, code=code.name)
-    return msgspec.structs.replace(step, observed=(granted,))
+    return msgspec.structs.replace(step, observed=(granted, *step.observed))
+
+
+def _denied(stage: Authorizing, request: AuthorizationReq, code: ResponseCode, world: World) -> Step:
+    """Try another contract, fetch new ones, identify externally, in this order; else stop (V2G20-2226, -1978)."""
+    denied = seen("authorization", "denied", code=code.name)
+    refused = request.selected_authorization_service
+    step: Step | None = None
+    last = refused is Authorization.PnC and not stage.untried and not stage.fetched
+    if last and installation.is_offered(stage.setup, world):
+        step = installation.fetch(stage.setup, world, used=stage.used)
+    step = step or another(stage, refused, world)
+    if step is None:
+        step = stop(stage, world, Ending(code.name, failed=True))
+        return msgspec.structs.replace(step, observed=(*step.observed, denied))
+    return msgspec.structs.replace(step, observed=(denied, *step.observed))
 
 
 def repeat_authorization(stage: Authorizing, request: AuthorizationReq, world: World) -> Step:
@@ -157,4 +120,4 @@ def repeat_authorization(stage: Authorizing, request: AuthorizationReq, world: W
 
 def same_charger(resume: Resume, charger_leaf: bytes) -> bool:
     """Say whether a paused session belongs to the charger with this certificate (V2G20-2613)."""
-    return resume.charger == charger_binding(resume.session_id, charger_leaf)
+    return resume.charger == binding(resume.session_id, charger_leaf)

@@ -9,106 +9,15 @@ from typing import Any, ClassVar
 
 import msgspec
 
-from evcc.core.policy import Terms
-from evcc.core.ports import BatteryState, PresentVoltage
+from evcc.core.ports import NeedsChanged, StoreContract
 from evcc.core.program import IDLE, Progress, Wish
-from evcc.core.settings import SessionConfig
-from v2g.iso15118.messages.common_messages import ChargingSession
-from v2g.iso15118.messages.common_types import MessageHeader, MeterInfo
-from v2g.iso15118.messages.schedules import PowerSchedule
-from v2g.iso15118.messages.xmldsig import Signature
-from v2g.iso15118.sequence import State
+from evcc.core.world import Choice, Contract, Plan
+from v2g.iso15118.charts import Family
+from v2g.iso15118.messages.common_messages import AuthorizationSetupRes, ChargingSession
+from v2g.iso15118.messages.common_types import MeterInfo
 from v2g.iso15118.session import Command
+from v2g.iso15118.v2gtp import PayloadType
 from v2g.observe import Observe, Scalar
-from v2g.pki.keys import SigningKey
-
-
-class Contract(msgspec.Struct, frozen=True):
-    """The contract certificate with its sub-CAs (DER, leaf first, no root) and the key of the leaf."""
-
-    chain: tuple[bytes, ...]
-    key: SigningKey
-
-
-class Agreement(enum.Enum):
-    """Where signed discharge stands: not selected, selected without an offer yet, or what we said to the newest."""
-
-    NONE = "none"
-    WAITING = "waiting"
-    DECLINED = "declined"
-    AGREED = "agreed"
-
-
-class Choice(msgspec.Struct, frozen=True):
-    """The selected services. `signed_set` is the parameter set of the signed-discharge service, if taken."""
-
-    service_id: int
-    parameter_set_id: int
-    bpt: bool
-    dynamic: bool
-    signed_set: int | None = None
-    renegotiable: bool = False
-
-
-class Resume(msgspec.Struct, frozen=True):
-    """What survives a pause: the session, what was selected in it, and which charger it belongs to.
-
-    `charger` is SHA-512(SessionID || SHA-512(charger's leaf)), the worked example of V2G20-2539.
-    """
-
-    session_id: bytes
-    choice: Choice
-    charger: bytes
-
-
-class World(msgspec.Struct, frozen=True):
-    """All that is known at one moment besides the stage."""
-
-    config: SessionConfig
-    now: float
-    utc_ms: int
-    state: State
-    session_id: bytes
-    battery: BatteryState
-    inlet: PresentVoltage
-    contactor_closed: bool
-    departure_ms: int
-    contract: Contract | None = None
-    resume: Resume | None = None
-    agreement: Agreement = Agreement.NONE
-    terms: Terms | None = None
-
-    def header(self, signature: Signature | None = None) -> MessageHeader:
-        """Return the header of a request sent at this moment."""
-        return MessageHeader(session_id=self.session_id, time_stamp=self.utc_ms // 1000, signature=signature)
-
-
-class EvseLimits(msgspec.Struct, frozen=True):
-    """What the charger can do: W, mA and mV, never negative."""
-
-    charge_w: int
-    discharge_w: int
-    charge_ma: int
-    discharge_ma: int
-    max_voltage_mv: int
-    min_voltage_mv: int
-
-
-class Schedule(msgspec.Struct, frozen=True):
-    """The schedule tuple that was chosen in Scheduled mode; `since_ms` (UTC) is when its first entry begins."""
-
-    tuple_id: int
-    since_ms: int
-    charge: PowerSchedule
-    discharge: PowerSchedule | None = None
-
-
-class Plan(msgspec.Struct, frozen=True):
-    """What is settled before energy flows."""
-
-    choice: Choice
-    limits: EvseLimits
-    schedule: Schedule | None = None
 
 
 class Ending(msgspec.Struct, frozen=True):
@@ -145,10 +54,37 @@ class AskingAuthorization(Stage, frozen=True):
 
 
 class Authorizing(Stage, frozen=True):
-    """AuthorizationRes. `signature` is repeated unchanged while the charger says Ongoing (V2G20-1582)."""
+    """AuthorizationRes. The request is repeated unchanged while the charger says Ongoing (V2G20-1582).
+
+    `setup` is what the charger offered, `untried` are the contracts that are left, best first, `used` the leaves of
+    those that have signed the challenge; `fetched` whether new ones were asked for. `customer` while the charger waits
+    for a card or an app.
+    """
 
     chain: ClassVar[str] = "authorization"
+    setup: AuthorizationSetupRes
+    untried: tuple[Contract, ...] = ()
+    used: tuple[bytes, ...] = ()
+    fetched: bool = False
     polls: int = 0
+    customer: bool = False
+
+
+class FetchingContracts(Stage, frozen=True):
+    """CertificateInstallationRes. `maximum` contracts are taken at most, `received` have come.
+
+    With `renewal` the vehicle is authorised and goes on to the services, else to authorization by `setup` with
+    contracts that have not been `used`.
+    """
+
+    chain: ClassVar[str] = "installation"
+    setup: AuthorizationSetupRes
+    renewal: bool
+    maximum: int
+    emaids: tuple[str, ...] = ()
+    received: int = 0
+    polls: int = 0
+    used: tuple[bytes, ...] = ()
 
 
 class Discovering(Stage, frozen=True):
@@ -163,6 +99,8 @@ class Detailing(Stage, frozen=True):
     signed_offered: bool
     renegotiable: bool
     choice: Choice | None = None
+    further: tuple[int, ...] = ()
+    """Value-added services that are still to be looked at."""
 
 
 class Selecting(Stage, frozen=True):
@@ -171,20 +109,89 @@ class Selecting(Stage, frozen=True):
     choice: Choice
 
 
+class FindingPlace(Stage, frozen=True):
+    """WPT_FinePositioningSetupRes, WPT_FinePositioningRes or ACDP_VehiclePositioningRes, or the vehicle that drives."""
+
+    chain: ClassVar[str] = "positioning"
+    choice: Choice
+    in_place: bool = False
+    methods: tuple[str, str] = ("", "")
+    """How a wireless vehicle finds its place and pairs; empty until agreed."""
+    until: float | None = None
+    """When a vehicle that believes to be in place gives it up (s)."""
+
+
+class Pairing(Stage, frozen=True):
+    """WPT_PairingRes, or what the vehicle observes. `method` is what was agreed; `done` once our part of it is."""
+
+    chain: ClassVar[str] = "pairing"
+    choice: Choice
+    method: str
+    observed: int | None = None
+    done: bool = False
+
+
+class Aligning(Stage, frozen=True):
+    """WPT_AlignmentCheckRes; the check is given up at `until` (s)."""
+
+    chain: ClassVar[str] = "alignment"
+    plan: "Plan"
+    until: float
+    aligned: bool = False
+
+
+class ConnectingDevice(Stage, frozen=True):
+    """ACDP_ConnectRes."""
+
+    chain: ClassVar[str] = "connection"
+    plan: "Plan"
+
+
+class DisconnectingDevice(Stage, frozen=True):
+    """ACDP_DisconnectRes."""
+
+    chain: ClassVar[str] = "disconnection"
+    ending: "Ending"
+
+
+class CheckingIn(Stage, frozen=True):
+    """VehicleCheckInRes, or the vehicle that drives in."""
+
+    chain: ClassVar[str] = "check_in"
+    choice: Choice
+    in_place: bool = False
+
+
+class CheckingOut(Stage, frozen=True):
+    """VehicleCheckOutRes; asked for at `since` (s)."""
+
+    ending: "Ending"
+    since: float
+
+
 class Parametrizing(Stage, frozen=True):
-    """DC_ChargeParameterDiscoveryRes."""
+    """AC_ or DC_ChargeParameterDiscoveryRes."""
 
     choice: Choice
 
 
+class Standby(enum.Enum):
+    """Whether the vehicle stays connected without energy, or has been told that it may not."""
+
+    OFF = "off"
+    ON = "on"
+    REFUSED = "refused"
+
+
 class Looping(Stage, frozen=True):
-    """DC_ChargeLoopRes, or the pause before the next request. `since` is when the loop began (s)."""
+    """AC_ or DC_ChargeLoopRes, or the pause before the next request. `since` is when the loop began (s)."""
 
     plan: Plan
     progress: Progress
     since: float
     wish: Wish = IDLE
     meter: MeterInfo | None = None
+    standby: Standby = Standby.OFF
 
 
 class Scheduling(Stage, frozen=True):
@@ -237,6 +244,12 @@ class Renegotiating(Stage, frozen=True):
     looping: Looping
 
 
+class EnteringStandby(Stage, frozen=True):
+    """PowerDeliveryRes to Standby."""
+
+    looping: Looping
+
+
 class PowerStopping(Stage, frozen=True):
     """PowerDeliveryRes to Stop."""
 
@@ -268,19 +281,21 @@ class Ended(Stage, frozen=True):
     """Nothing any more."""
 
 
-ENDING_STAGES = (PowerStopping, OpeningContactor, Welding, Stopping, Ended)
+ENDING_STAGES = (DisconnectingDevice, CheckingOut, PowerStopping, OpeningContactor, Welding, Stopping, Ended)
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):
     """What follows: the next stage, and exactly one of `request`, `wait` (s), a fact to come, `end`, `failure`.
 
     `end` closes in good order, `failure` at once with everything made safe. Commands are executed before the
-    request is sent. `discharge_w` asks for a live signed command of that power before the request.
+    request is sent. `discharge_w` asks for a live signed command of that power before the request. `contract` is the
+    one that pays from now on, `installed` one that has come over the wire.
     """
 
     stage: Stage
     request: Any = None
-    payload_type: int | None = None
+    beside: tuple[tuple[PayloadType, Any], ...] = ()
+    """Requests for side streams, which are sent as well."""
     wait: float | None = None
     end: str = ""
     failure: str = ""
@@ -289,6 +304,14 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     discharge_w: int | None = None
     session_id: bytes | None = None
     choice: Choice | None = None
+    joined: bool = False
+    replan: bool = False
+    """Plan anew beside the loop."""
+    family: Family | None = None
+    contract: Contract | None = None
+    installed: StoreContract | None = None
+    needs: NeedsChanged | None = None
+    """What the charger says that the driver needs."""
 
 
 def fail(stage: Stage, reason: str, **data: Scalar) -> Step:

@@ -3,9 +3,10 @@
 import msgspec
 
 from evcc.core import ask
-from evcc.core.ports import OpenContactor, SetCpState, SetPowerLimits
+from evcc.core.ports import OpenContactor, SetAcPower, SetCpState, SetPowerLimits
 from evcc.core.quantities import to_milli
 from evcc.core.stages import (
+    DisconnectingDevice,
     Ended,
     Ending,
     Looping,
@@ -15,10 +16,13 @@ from evcc.core.stages import (
     Step,
     Stopping,
     Welding,
-    World,
     fail,
     seen,
 )
+from evcc.core.world import World
+from v2g.iec61851.pilot import PilotState
+from v2g.iso15118.charts import BESIDE, Family
+from v2g.iso15118.messages.acdp import ACDP_DisconnectReq, ElectricalChargingDeviceStatus
 from v2g.iso15118.messages.common_messages import (
     ChargeProgress,
     ChargingSession,
@@ -29,15 +33,14 @@ from v2g.iso15118.messages.common_messages import (
 )
 from v2g.iso15118.messages.common_types import Processing
 from v2g.iso15118.messages.dc import DC_WeldingDetectionReq, DC_WeldingDetectionRes
-from v2g.iso15118.sequence import ENERGY, State
+from v2g.iso15118.sequence import State
 from v2g.iso15118.session import Command
 from v2g.observe import Observe
-from v2g.slac.pilot import PilotState
 
 SAFE_MV = 60_000
 """Below it the inlet is safe to touch, and the charger is no longer feeding it."""
 
-SAFE: tuple[Command, ...] = (SetPowerLimits(0, 0), SetCpState(PilotState.B), OpenContactor())
+SAFE: tuple[Command, ...] = (SetPowerLimits(0, 0), SetAcPower(0), SetCpState(PilotState.B), OpenContactor())
 """What makes the vehicle safe, in this order: no current wanted, charger told by the pilot, circuit open."""
 
 
@@ -47,14 +50,14 @@ def stop(stage: Stage, world: World, ending: Ending) -> Step:
     Once energy may flow PowerDelivery(Stop) comes first; before the session exists there is nobody to tell.
     """
     observed = (seen("stop", "stopping", cause=ending.cause, session=ending.mode.value), *_last_reading(stage))
-    if world.state in ENERGY:
+    if world.state in BESIDE:
         request = PowerDeliveryReq(
             header=world.header(), ev_processing=Processing.Finished, charge_progress=ChargeProgress.Stop
         )
         return Step(
             stage=PowerStopping(ending),
             request=request,
-            commands=(SetPowerLimits(0, 0),),
+            commands=(SetPowerLimits(0, 0), SetAcPower(0)) if world.family is Family.AC else (SetPowerLimits(0, 0),),
             discharge_w=0,
             observed=observed,
         )
@@ -90,6 +93,22 @@ def session_stop(
     return Step(stage=Stopping(ending), request=request, commands=commands, observed=observed)
 
 
+def leave(world: World, ending: Ending) -> Step:
+    """Return the step after power: the connection device goes home first."""
+    if world.state is State.ACDP_DISCONNECT:
+        state = ElectricalChargingDeviceStatus.State_B
+        request = ACDP_DisconnectReq(header=world.header(), ev_electrical_charging_device_status=state)
+        return Step(stage=DisconnectingDevice(ending), request=request)
+    return leave_place(world, ending)
+
+
+def leave_place(world: World, ending: Ending) -> Step:
+    """Return the step out of the parking space where the vehicle has checked in, or the end of the session."""
+    if world.parked and ending.mode is ChargingSession.Terminate:
+        return ask.leave_space(ending, world)
+    return session_stop(world, ending)
+
+
 def on_power_stopped(stage: PowerStopping, request: PowerDeliveryReq, response: PowerDeliveryRes, world: World) -> Step:
     """The charger has switched off: leave state C and open the contactor."""
     return Step(
@@ -100,7 +119,9 @@ def on_power_stopped(stage: PowerStopping, request: PowerDeliveryReq, response: 
 
 
 def on_opened(stage: OpeningContactor, world: World) -> Step:
-    """The contactor is open: make sure that it really is (and that the charger's is)."""
+    """The contactor is open: with direct current make sure that it really is (and that the charger's is)."""
+    if world.state is State.SESSION_STOP:
+        return leave(world, stage.ending)
     until = world.now + world.config.timers.evcc_welding_detection
     return ask_welding(Welding(stage.ending, until), world)
 
@@ -119,7 +140,7 @@ def repeat_welding(stage: Welding, request: DC_WeldingDetectionReq, world: World
 def on_welding(stage: Welding, request: DC_WeldingDetectionReq, response: DC_WeldingDetectionRes, world: World) -> Step:
     """Repeat until the voltage is gone; a voltage that stays is reported, and ends the session all the same."""
     if stage.finished:
-        return session_stop(world, stage.ending)
+        return leave(world, stage.ending)
     voltage = max(to_milli(response.evse_present_voltage), world.inlet.voltage_mv)
     if voltage < SAFE_MV:
         return ask_welding(msgspec.structs.replace(stage, finished=True), world)

@@ -1,7 +1,10 @@
 """Who is it, and may they: Plug & Charge by a signed challenge, or external identification.
 
 Order of judgement for a contract: signature and challenge, then chain and validity, then the CSMS. A WARNING leaves
-the vehicle free to try another contract; a broken signature ends the session.
+the vehicle free to try another contract or external means; a broken signature ends the session.
+
+A challenge is used once (V2G20-697, -2110, -2608). No message could hand out another one after a WARNING, so "once" is
+taken as once for each contract: the same contract again, whatever it was told, has used it up.
 """
 
 from datetime import UTC, datetime, timedelta
@@ -9,7 +12,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from secc.core.context import Authorized, Authorizing, Contract, Offered, Step, Wait, World, refuse
+from secc.core.context import Authorized, Authorizing, Contract, Offered
 from secc.core.ports import (
     AuthorizationDecided,
     AuthorizationStatus,
@@ -17,7 +20,8 @@ from secc.core.ports import (
     AuthorizeExternally,
     TransactionStarted,
 )
-from v2g.errors import CertificateError, SignatureError
+from secc.core.world import Step, Wait, World, refuse
+from v2g.errors import CertificateError, RevocationError, SignatureError
 from v2g.iso15118 import signature
 from v2g.iso15118.messages.common_messages import (
     Authorization,
@@ -30,16 +34,21 @@ from v2g.iso15118.session import Command
 from v2g.observe import Observe
 from v2g.pki.certificates import load_certificate
 from v2g.pki.profiles import Role
+from v2g.pki.revocation import refuse_revoked
 from v2g.pki.verify import VerifiedChain, verify_chain
 
 EXPIRES_SOON: Final = timedelta(days=14)  # V2G20-2218
+
+MOST_REFUSALS: Final = 16
+"""After so many the session ends: there are vehicles that go on polling after a refusal."""
 
 _BY_CHAIN: Final = {
     "expired": ResponseCode.WARNING_CertificateExpired,
     "not_yet_valid": ResponseCode.WARNING_CertificateNotYetValid,
     "unknown_root": ResponseCode.WARNING_eMSPUnknown,
+    "revoked": ResponseCode.WARNING_CertificateRevoked,
 }
-"""CertificateError.reason -> what the vehicle is told; every other reason is a validation error."""
+"""Reason of a CertificateError or RevocationError -> what the vehicle is told; else it is a validation error."""
 
 _BY_STATUS: Final = {
     AuthorizationStatus.CERTIFICATE_EXPIRED: ResponseCode.WARNING_CertificateExpired,
@@ -57,8 +66,12 @@ def authorization(request: AuthorizationReq, context: Offered | Authorizing, wor
         if _asked(request) != context.asked:
             raise refuse(ResponseCode.FAILED_SequenceError, "the AuthorizationReq changed while it was being decided")
         return _pending(context, world)
+    if context.refusals >= MOST_REFUSALS:
+        raise refuse(ResponseCode.FAILED, "too many attempts were refused")
     chosen = request.selected_authorization_service
-    if chosen not in world.config.authorization:  # V2G20-2209, -2226
+    if world.notice is not None and world.notice.notification == "Terminate":
+        return _warn(context, world, _refusal(chosen is Authorization.EIM), "stopped")
+    if chosen not in world.authorization:  # V2G20-2209, -2226
         return _warn(context, world, ResponseCode.WARNING_AuthorizationSelectionInvalid, "method_not_offered")
     if chosen is Authorization.EIM:
         return _ask(request, context, world, None)
@@ -67,11 +80,13 @@ def authorization(request: AuthorizationReq, context: Offered | Authorizing, wor
         return _warn(context, world, ResponseCode.WARNING_AuthorizationSelectionInvalid, "mode_missing")
     try:
         verified = _verify(request, mode, context, world)
-    except CertificateError as error:
+    except (CertificateError, RevocationError) as error:
         code = _BY_CHAIN.get(error.reason, ResponseCode.WARNING_CertificateValidationError)
         return _warn(context, world, code, error.reason, str(error))
     if mode.gen_challenge != context.challenge:  # V2G20-2565, -2216
         return _warn(context, world, ResponseCode.WARNING_ChallengeInvalid, "challenge")
+    if verified.der[0] in context.signed_by:  # V2G20-2110
+        return _warn(context, world, ResponseCode.WARNING_ChallengeInvalid, "challenge_used")
     expires_soon = verified.leaf.not_valid_after_utc - _now(world) <= EXPIRES_SOON
     return _ask(request, context, world, Contract(verified.emaid, verified.der, expires_soon))
 
@@ -81,6 +96,11 @@ def on_decided(fact: AuthorizationDecided, context: Authorizing) -> Authorizing:
     if fact.attempt != context.offered.attempt or context.status is not None:
         return context
     return replace(context, status=fact.status)
+
+
+def on_cancelled(context: Authorizing) -> Authorizing:
+    """Take the operator's wish to end: what is not decided yet is refused (V2G20-2230)."""
+    return replace(context, status=context.status or AuthorizationStatus.REFUSED)
 
 
 def _verify(
@@ -99,18 +119,22 @@ def _verify(
         )
     except SignatureError as error:
         raise refuse(ResponseCode.FAILED_SignatureError, str(error)) from None
-    return verify_chain(
+    verified = verify_chain(
         chain.certificate,
         chain.sub_certificates.certificate,
         (*world.trust.mo_roots, *world.trust.v2g_roots),
         role=Role.CONTRACT,
         at=_now(world),
         interop=interop,
+        crosses=world.trust.crosses,
     )
+    refuse_revoked(verified, world.trust.crls, at=_now(world))
+    return verified
 
 
 def _ask(request: AuthorizationReq, context: Offered, world: World, contract: Contract | None) -> Wait:
-    offered = replace(context, attempt=context.attempt + 1)
+    used = context.signed_by | {contract.chain[0]} if contract else context.signed_by
+    offered = replace(context, attempt=context.attempt + 1, signed_by=used)
     command: Command = (
         AuthorizeContract(attempt=offered.attempt, emaid=contract.emaid, chain=contract.chain)
         if contract
@@ -126,7 +150,10 @@ def _pending(context: Authorizing, world: World) -> Step | Wait:
         return _accept(context, world)
     if context.status is not None:
         return _refuse(context, world, context.status)
-    if world.now - context.since >= world.config.timing.ongoing_performance:  # decided before the vehicle gives up
+    timing, waited_s = world.config.timing, world.now - context.since
+    if context.contract is None and waited_s >= timing.secc_customer:
+        return _warn(context.offered, world, ResponseCode.WARNING_EIMAuthorizationFailure, "nobody_came")
+    if context.contract is not None and waited_s >= timing.ongoing_performance:  # before the vehicle gives up
         return _refuse(context, world, AuthorizationStatus.UNREACHABLE)
     if not world.waited:
         return Wait(context, world.config.poll_hold_s)
@@ -149,14 +176,18 @@ def _accept(context: Authorizing, world: World) -> Step:
 
 def _refuse(context: Authorizing, world: World, status: AuthorizationStatus) -> Step:
     eim = context.contract is None
-    code = ResponseCode.WARNING_EIMAuthorizationFailure if eim else _BY_STATUS[status]  # V2G20-2219, -2230
-    return _warn(context.offered, world, code, status.value)
+    return _warn(context.offered, world, _refusal(eim) if eim else _BY_STATUS[status], status.value)
+
+
+def _refusal(eim: bool) -> ResponseCode:
+    """Return the word for a refusal that has no closer one (V2G20-2219, -2230)."""
+    return ResponseCode.WARNING_EIMAuthorizationFailure if eim else ResponseCode.WARNING_GeneralPnCAuthorizationError
 
 
 def _warn(context: Offered, world: World, code: ResponseCode, reason: str, detail: str = "") -> Step:
     """Say no, at once and finished: another contract may be tried (V2G20-2226)."""
     event = Observe("authorization", "refused", {"code": code.name, "reason": reason, "detail": detail})
-    return Step(_response(world, code), context, (event,))
+    return Step(_response(world, code), replace(context, refusals=context.refusals + 1), (event,))
 
 
 def _response(world: World, code: ResponseCode, processing: Processing = Processing.Finished) -> AuthorizationRes:

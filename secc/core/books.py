@@ -1,12 +1,16 @@
 """What goes into the journal of a session, beyond what the discharge gate says by itself."""
 
 import hashlib
+from typing import Literal
 
-from secc.core.context import Contract, Selected, World
+from secc.core.context import Contract, Selected
 from secc.core.ports import Journal
+from secc.core.world import World
 from v2g.settlement.records import (
     AnyRecord,
     ContractAuthorized,
+    Discharge,
+    ServiceChanged,
     SessionStarted,
     TariffSet,
     VehicleDescribed,
@@ -25,12 +29,23 @@ def open_books(selected: Selected, world: World) -> tuple[Journal, ...]:
     return tuple(Journal(record) for record in records)
 
 
+def change_services(
+    selected: Selected, reason: Literal["renegotiated", "resumed"], world: World
+) -> tuple[Journal, ...]:
+    """Return the entry for services that hold from now on in a journal that is open already."""
+    changed = ServiceChanged(service=selected.service.name, discharge=discharge_rule(selected, world), reason=reason)
+    return (Journal(changed),)
+
+
+def discharge_rule(selected: Selected, world: World) -> Discharge:
+    """Return what lets energy be fed back."""
+    if not selected.bidirectional or (world.config.signed_discharge.required and not selected.signed_discharge):
+        return "none"
+    return "signed" if selected.signed_discharge else "standard"
+
+
 def _started(selected: Selected, world: World) -> SessionStarted:
     import_mwh, export_mwh = world.meter_begin
-    if not selected.bidirectional or (world.config.signed_discharge.required and not selected.signed_discharge):
-        discharge = "none"
-    else:
-        discharge = "signed" if selected.signed_discharge else "standard"
     return SessionStarted(
         station_id=world.identity.station_id,
         evse_id=world.config.evse_id,
@@ -40,7 +55,7 @@ def _started(selected: Selected, world: World) -> SessionStarted:
         charger_certificate=hashlib.sha256(world.trust.chain[0]).hexdigest(),
         import_mwh=import_mwh,
         export_mwh=export_mwh,
-        discharge=discharge,  # type: ignore[arg-type] # one of the three words above
+        discharge=discharge_rule(selected, world),
         reaction_ms=world.config.reaction_ms,
     )
 

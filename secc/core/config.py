@@ -1,15 +1,19 @@
 """What a charge point is and which choices it makes: the part of `secc`'s configuration that its core reads."""
 
 import enum
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 import msgspec
 from msgspec import Meta
 
+from secc.core.terms import PriceTerms, ScheduleRules, SeccNeeds
 from v2g.grid.discharge import DischargeConfig
+from v2g.iec61851.timing import PilotTiming
+from v2g.iso15118.charts import Family
 from v2g.iso15118.messages.common_messages import Authorization
-from v2g.iso15118.services import ServiceId
+from v2g.iso15118.services import ENERGY_TRANSFER, ServiceId
 from v2g.iso15118.timing import Timing
+from v2g.iso15118.wpt_methods import AlignmentMethod, PairingMethod, PositioningMethod
 
 Watts = Annotated[int, Meta(ge=0, le=10_000_000)]
 Volts = Annotated[int, Meta(ge=0, le=3000)]
@@ -20,10 +24,27 @@ SIGNED_DISCHARGE_SERVICE: Final = 0xF000
 
 
 class EnergyService(enum.IntEnum):
-    """Energy services that this charger serves, by their id."""
+    """Energy services that a charger can serve, by their id."""
 
+    AC = ServiceId.AC
     DC = ServiceId.DC
+    WPT = ServiceId.WPT
+    DC_ACDP = ServiceId.DC_ACDP
+    AC_BPT = ServiceId.AC_BPT
     DC_BPT = ServiceId.DC_BPT
+    DC_ACDP_BPT = ServiceId.DC_ACDP_BPT
+    MCS = ServiceId.MCS
+    MCS_BPT = ServiceId.MCS_BPT
+
+    @property
+    def family(self) -> Family:
+        """The set of messages that it is spoken in."""
+        return ENERGY_TRANSFER[self].family
+
+    @property
+    def bidirectional(self) -> bool:
+        """Whether energy may flow back."""
+        return ENERGY_TRANSFER[self].bidirectional
 
 
 class ControlMode(enum.IntEnum):
@@ -48,6 +69,108 @@ class EvseRating(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     min_voltage_v: Volts = 150
 
 
+class AcRating(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What an AC charge point can pass on: W of all phases together, V between phase and neutral."""
+
+    phases: Literal[1, 3] = 3
+    nominal_voltage_v: Annotated[int, Meta(ge=90, le=500)] = 230
+    nominal_frequency_hz: Annotated[int, Meta(ge=40, le=70)] = 50
+    max_charge_power_w: Watts = 22_000
+    min_charge_power_w: Watts = 0
+    max_discharge_power_w: Watts = 11_000
+    min_discharge_power_w: Watts = 0
+    max_asymmetry_w: Watts | None = None
+    """Largest difference between the powers of two phases; None says nothing about it."""
+    ramp_w_s: Watts | None = None
+    """Steepest change of power that the vehicle is asked for, W/s; None says nothing about it."""
+    three_phase_connector: Literal[2, 3] = 2
+    """How the parameter Connector says three phases: implementations disagree."""
+    islanding_parameter: Literal["GridCodeIslandingDetectionMethod", "DetectionMethodGridCodeIslanding"] = (
+        "GridCodeIslandingDetectionMethod"
+    )
+    """Name of the parameter that tells how islanding is detected: implementations disagree."""
+    islanding_detection: Literal["active", "passive"] = "active"
+
+
+class Neighbour(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Another charger that a vehicle may mean instead: how to reach it."""
+
+    device_id: Annotated[int, Meta(ge=1, le=2**32 - 1)]
+    ssid: Annotated[str, Meta(max_length=255)] | None = None
+    ip_address: Annotated[str, Meta(max_length=39)] | None = None
+    port: Annotated[int, Meta(ge=1, le=65535)] | None = None
+
+
+class WptRating(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a primary device in the ground can do: W, A, mm, Hz; methods in the order of preference."""
+
+    device_id: Annotated[int, Meta(ge=1, le=2**32 - 1)] = 1
+    """What vehicles observe of this device when they pair with it."""
+    neighbours: Annotated[tuple[Neighbour, ...], Meta(max_length=8)] = ()
+    power_class: Literal["MF-WPT1", "MF-WPT2", "MF-WPT3", "MF-WPT4"] = "MF-WPT3"
+    max_power_w: Watts = 11_000
+    min_power_w: Watts = 0
+    max_coil_current_a: Amperes = 75
+    min_coil_current_a: Amperes = 0
+    max_clearance_mm: Annotated[int, Meta(ge=0, le=65535)] = 250
+    min_clearance_mm: Annotated[int, Meta(ge=0, le=65535)] = 100
+    max_frequency_hz: Annotated[int, Meta(ge=1, le=10_000_000)] = 90_000
+    min_frequency_hz: Annotated[int, Meta(ge=1, le=10_000_000)] = 79_000
+    natural_offset_mm: Annotated[int, Meta(ge=0, le=65535)] = 0
+    trouble_s: Annotated[float, Meta(gt=0, le=86_400)] = 300.0
+    """How long power may wait for what lies on the device to go, real seconds, before the session is ended."""
+    positioning: Annotated[tuple[PositioningMethod, ...], Meta(min_length=1, max_length=8)] = ("Manual",)
+    pairing: Annotated[tuple[PairingMethod, ...], Meta(min_length=1, max_length=8)] = ("LPE", "Optical")
+    alignment: Annotated[tuple[AlignmentMethod, ...], Meta(min_length=1, max_length=8)] = ("PowerCheck",)
+
+
+class AcdpDevice(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An automatic connection device, such as a pantograph: the window in which it can connect, cm each way."""
+
+    window_x: Annotated[int, Meta(ge=0, le=32767)] = 50
+    window_y: Annotated[int, Meta(ge=0, le=32767)] = 30
+    positioning_support: bool = True
+    """Whether the charger measures where the vehicle stands."""
+
+
+class ProfileRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a vehicle that follows a schedule or a target may do, and what happens when it does not (V2G20-1864)."""
+
+    power_tolerance_w: Watts | None = None
+    """Band around the schedule that vehicles are asked to keep; None asks for nothing."""
+    tolerance_required: bool = False
+    """Whether a vehicle that does not confirm the band gets no power."""
+    margin_w: Watts = 500
+    """How far an AC vehicle may be above what it was allowed, for measuring errors and control."""
+    warn_s: Annotated[float, Meta(ge=0, le=600)] = 5.0
+    """How long it may be further above before it is warned."""
+    fail_s: Annotated[float, Meta(ge=0, le=600)] = 15.0
+    """How long before the session is ended."""
+
+    def __post_init__(self) -> None:
+        """A warning comes before the end."""
+        if self.warn_s > self.fail_s:
+            raise ValueError("warn_s must not exceed fail_s")
+
+
+Protocol = Literal["ftp-20", "ftp-21", "http-80", "https-443"]
+
+
+class ParkingSpace(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A space into which vehicles check in and out of which they check out (service ParkingStatus)."""
+
+    check_in: bool = True
+    check_out: bool = True
+    automatic: bool = False
+    """Whether vehicles are steered by a machine."""
+    inside: bool = True
+    """Whether the machine or the person that steers is inside the vehicle."""
+    space: Annotated[int, Meta(ge=0, le=32767)] | None = None
+    """Number of the space, if the vehicle is to be told."""
+    device_location: Annotated[int, Meta(ge=-32768, le=32767)] | None = None
+    """Where the charging device is, in the space's own measure (cm from its entrance)."""
+
+
 class SignedDischarge(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The value-added service by which a vehicle signs for every watt it gives."""
 
@@ -58,14 +181,34 @@ class SignedDischarge(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     terms: DischargeConfig = DischargeConfig()
 
 
+class BasicConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Charging by the duty cycle of the control pilot alone (IEC 61851-1), for vehicles that cannot match or talk.
+    Phases, voltage and power are those of `ac_rating`."""
+
+    max_current_a: Annotated[float, Meta(ge=6, le=80)] = 32.0
+    """Most current a phase; the plug's coding may allow less."""
+    conversations: Annotated[int, Meta(ge=1, le=10)] = 1
+    """How many conversations may fail before the charger gives them up until the vehicle leaves."""
+    timing: PilotTiming = PilotTiming()
+
+
 class SeccConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The choices of one charge point."""
 
     evse_id: Annotated[str, Meta(min_length=7, max_length=255)] = "DEV2GE00001"
     rating: EvseRating = EvseRating()
+    ac_rating: AcRating = AcRating()
+    """What the AC services can pass on; `rating` is that of the DC services."""
+    basic: BasicConfig | None = None
+    """AC only: charge a vehicle that does not match, or whose conversation fails, by nominal duty; None does not."""
     authorization: Annotated[tuple[Authorization, ...], Meta(min_length=1, max_length=2)] = (Authorization.PnC,)
     supported_providers: tuple[str, ...] = ()
     """Provider ids that are told to the vehicle; empty names none and excludes none."""
+    certificate_installation: bool = False
+    """Offer to install contracts (CertificateInstallation) while the back end can be reached."""
+    check_installation_request: bool = True
+    """Check the vehicle's signature before the back end is asked (V2G20-461). What it covers is the chain of the
+    provisioning certificate; sources of the standard do not all agree on that."""
     services: Annotated[tuple[EnergyService, ...], Meta(min_length=1)] = (EnergyService.DC_BPT, EnergyService.DC)
     """Energy services in the order in which they are offered."""
     control_modes: Annotated[tuple[ControlMode, ...], Meta(min_length=1)] = (
@@ -73,11 +216,26 @@ class SeccConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         ControlMode.SCHEDULED,
     )
     """Control modes in the order of their parameter sets; some vehicles take the first set whatever it says."""
+    mobility_needs: Annotated[tuple[Literal[1, 2], ...], Meta(min_length=1, max_length=2)] = (1,)
+    """MobilityNeedsMode of the parameter sets, best first: 1 needs come from the vehicle, 2 from the charger. 2 is
+    offered in Dynamic mode only (V2G20-2663)."""
+    needs: SeccNeeds = SeccNeeds()
+    """What vehicles are told that have left their needs to the charger."""
     connector: Annotated[int, Meta(ge=1, le=4)] = 2
     """Table 207: 1 Core, 2 Extended, 3 Dual2, 4 Dual4."""
+    mcs_connector: Annotated[int, Meta(ge=1, le=7)] = 1
+    """1 MCS, 2 ChaoJi, 3 UltraChaoJi, 4 rMCS, 5 xMCS, 6 Aviation, 7 Marine."""
+    wpt: WptRating = WptRating()
+    """The primary device of the service WPT."""
+    acdp: AcdpDevice = AcdpDevice()
+    """The connection device of the services DC_ACDP and DC_ACDP_BPT; `rating` is that of its output."""
     signed_discharge: SignedDischarge = SignedDischarge()
     offer_prices: bool = True
     """Send price schedules in ScheduleExchangeRes (V2G20-2176) when a tariff is known."""
+    prices: PriceTerms = PriceTerms()
+    """What is asked for beside the tariff, and how it is told."""
+    schedules: ScheduleRules = ScheduleRules()
+    """Which schedules vehicles may choose from."""
     negative_discharge_limits: bool = False
     """Write discharge limits as negative numbers (Amendment 1) instead of positive ones (2022 edition)."""
     meter_info: bool = True
@@ -85,6 +243,17 @@ class SeccConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     metering_confirmation: bool = True
     """Ask for a signature under the meter's reading at the end of each interval (V2G20-1083). Some vehicles break off
     at a notification that they do not know."""
+    profile: ProfileRules = ProfileRules()
+    internet: tuple[Protocol, ...] = ()
+    """What a vehicle may use the connection for beside charging (service Internet); nothing by default."""
+    parking: ParkingSpace | None = None
+    """The service ParkingStatus; none by default."""
+    pause: bool = True
+    """Keep a session that the vehicle pauses, so that it can be joined again (V2G20-2545)."""
+    standby: bool = True
+    """Let a vehicle stay connected without energy (ChargeProgress Standby)."""
+    service_renegotiation: bool = True
+    """Let a vehicle select services anew within a session (V2G20-1477)."""
     reaction_ms: Annotated[int, Meta(ge=0, le=3_600_000)] = 2_000
     """How long the power electronics take to follow a lower limit, ms of (simulated) UTC; it stands in the journal."""
     loop_events: bool = True
@@ -92,3 +261,14 @@ class SeccConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     poll_hold_s: Annotated[float, Meta(ge=0, le=1.2)] = 0.5
     """How long a poll waits for news before it is answered Ongoing; saves polls on slow hardware."""
     timing: Timing = Timing()
+
+    def power_rating(self, family: Family) -> tuple[int, int]:
+        """Return what the charger can do with that set of messages at most: W of charge and of discharge."""
+        if family is Family.WPT:
+            return self.wpt.max_power_w, 0
+        rating = self.ac_rating if family is Family.AC else self.rating
+        return rating.max_charge_power_w, rating.max_discharge_power_w
+
+    def offers(self, family: Family) -> tuple[EnergyService, ...]:
+        """Return the energy services of that set of messages, in the order in which they are offered."""
+        return tuple(each for each in self.services if each.family is family)

@@ -1,67 +1,48 @@
-"""What a session knows, by how far it has come: a phase that knows more is another frozen context.
+"""What a session knows, by how far it has come: a phase that knows more is another frozen context."""
 
-A handler gets a request, the context of its phase and the world as it is now, and returns a `Step`, or a `Wait` when
-the answer depends on a fact that has not come yet.
-"""
-
-from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
-from secc.core.config import ControlMode, EnergyService, SeccConfig
-from secc.core.ports import AuthorizationStatus, Measured, MeterRead, SetOutput
-from v2g.errors import Iso15118Error
-from v2g.grid.limits import EffectiveLimits
-from v2g.grid.tariff import Tariff
-from v2g.iso15118.messages.common_types import MessageHeader, MeterInfo, ResponseCode
-from v2g.iso15118.session import Command, Entropy
-from v2g.observe import Observe
-from v2g.pki.keys import SigningKey
-from v2g.slac.pilot import PilotState
-
-
-class Trust(msgspec.Struct, frozen=True):
-    """Whom the charger believes, and who it is: `key` and `chain` of its TLS leaf. DER, `chain` leaf first.
-
-    `interop` also takes what -2 era peers sign with: P-256 and SHA-256.
-    """
-
-    v2g_roots: tuple[bytes, ...]
-    mo_roots: tuple[bytes, ...]
-    key: SigningKey
-    chain: tuple[bytes, ...]
-    interop: bool = False
-
-
-class Identity(msgspec.Struct, frozen=True):
-    """Names that stand in the books. `meter_certificate` is the meter's certificate (DER)."""
-
-    station_id: str
-    meter_serial: str
-    meter_certificate: bytes
-
-
-# -- phases -------------------------------------------------------------------------------------------------------
+from secc.core.config import ControlMode, EnergyService
+from secc.core.offers import OfferedTuple
+from secc.core.ports import AuthorizationStatus, CertificateInstalled, Output
+from secc.core.receipts import Running
+from v2g.iso15118.charts import Family
+from v2g.iso15118.messages.common_types import MeterInfo
+from v2g.iso15118.messages.schedules import AbsolutePriceSchedule
 
 
 class Fresh(msgspec.Struct, frozen=True):
-    """Nothing is known."""
+    """Nothing is known but, after the handshake, the set of messages."""
+
+    family: Family | None = None
 
 
 class Opened(msgspec.Struct, frozen=True):
-    """The session has its id; `evcc_id` is what the vehicle calls itself, not yet believed."""
+    """The session has its id; `evcc_id` is what the vehicle calls itself, not yet believed.
+
+    `installable` tells whether it may ask for contracts, `fetches` how often it did.
+    """
 
     session_id: bytes
     evcc_id: str
+    installable: bool = False
+    fetches: int = 0
 
 
 class Offered(msgspec.Struct, frozen=True):
-    """The ways to identify were offered; `challenge` (16 bytes) waits to be signed, empty for EIM only."""
+    """The ways to identify were offered; `challenge` (16 bytes) waits to be signed, empty for EIM only.
+
+    `signed_by` are the contracts (leaves) that have used it: it is good for one judgement of each. `refusals` counts
+    the attempts that came to nothing.
+    """
 
     opened: Opened
     challenge: bytes
     attempt: int = 0
+    signed_by: frozenset[bytes] = frozenset()
+    refusals: int = 0
 
 
 class Contract(msgspec.Struct, frozen=True):
@@ -89,12 +70,33 @@ class Authorized(msgspec.Struct, frozen=True):
     contract: Contract | None
 
 
+class Installing(msgspec.Struct, frozen=True):
+    """The back end looks for a contract. `asked` is the request without its header, which repeats must equal."""
+
+    before: Offered | Authorized
+    asked: Any
+    since: float
+    outcome: CertificateInstalled | None = None
+
+
+class Variant(msgspec.Struct, frozen=True):
+    """What the parameter sets of an energy service differ in."""
+
+    control_mode: ControlMode
+    mobility_needs: int
+    pricing: int
+
+
 class Discovered(msgspec.Struct, frozen=True):
-    """Services were listed; `details` are the (service, parameter set) pairs that the vehicle has seen."""
+    """Services were listed; `details` are the (service, parameter set) pairs that the vehicle has seen.
+
+    `variants` are the parameter sets of energy services by their id, once one was shown.
+    """
 
     authorized: Authorized
     services: frozenset[int]
     details: frozenset[tuple[int, int]] = frozenset()
+    variants: tuple[Variant, ...] = ()
 
 
 class Selected(msgspec.Struct, frozen=True):
@@ -104,11 +106,24 @@ class Selected(msgspec.Struct, frozen=True):
     service: EnergyService
     control_mode: ControlMode
     signed_discharge: bool
+    added: frozenset[int] = frozenset()
+    """Value-added services that were selected beside."""
+    methods: tuple[str, str, str] = ("", "", "")
+    """How a wireless vehicle finds its place, pairs, and checks its alignment; empty until agreed."""
+    needs_by_secc: bool = False
+    """Whether departure and states of charge are the charger's to say (MobilityNeedsMode 2)."""
+    pricing: int = 0
+    """The service parameter Pricing: 0 none, 1 absolute prices, 2 price levels."""
 
     @property
     def bidirectional(self) -> bool:
         """Whether energy may flow back."""
-        return self.service is EnergyService.DC_BPT
+        return self.service.bidirectional
+
+    @property
+    def family(self) -> Family:
+        """The set of messages that is spoken."""
+        return self.service.family
 
 
 class Vehicle(msgspec.Struct, frozen=True):
@@ -121,30 +136,67 @@ class Vehicle(msgspec.Struct, frozen=True):
     max_discharge_w: int = 0
     max_discharge_ma: int = 0
     soc: int | None = None
+    phases: int = 0
+    """Phases of alternating current that are told apart, 0 for direct current."""
 
 
 class Parametrised(msgspec.Struct, frozen=True):
-    """The vehicle's limits are known."""
+    """The vehicle's limits are known: `vehicle` as it last said, `rated` as it said before it charged.
+
+    In the loop a vehicle lowers its limits to what it wants at the moment; schedules are made of what it can do.
+    """
 
     selected: Selected
     vehicle: Vehicle
+    rated: Vehicle | None = None
+    heard: Any = None
+    """What of the loop's last request `vehicle` comes from."""
+
+    @property
+    def able(self) -> Vehicle:
+        """What the vehicle can do."""
+        return self.rated or self.vehicle
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """What ScheduleExchange settled: the powers (W, signed by direction) that a scheduled tuple offers.
+    """What ScheduleExchange settled: the tuples to choose from, none in dynamic mode, and the departure (UTC) if known.
 
-    `tuples` are (id, charge W, discharge W); empty in dynamic mode. `departure_ms` UTC if the vehicle told.
+    `prices` are those of a dynamic vehicle.
     """
 
-    tuples: tuple[tuple[int, int, int], ...] = ()
+    tuples: tuple[OfferedTuple, ...] = ()
     departure_ms: int | None = None
+    prices: AbsolutePriceSchedule | None = None
+
+
+class Awaiting(msgspec.Struct, frozen=True):
+    """The back end has been told what the vehicle needs, and still looks for a plan. `status` is its word so far."""
+
+    parametrised: Parametrised
+    since: float
+    status: str | None = None
 
 
 class Planned(msgspec.Struct, frozen=True):
-    """A schedule is agreed; the contactors are open."""
+    """A schedule is agreed; the contactors are open. `coil_ma` is what a wireless vehicle checks its alignment with."""
 
     parametrised: Parametrised
     plan: Plan
+    coil_ma: int = 0
+
+
+class Connecting(msgspec.Struct, frozen=True):
+    """The connection device moves to the vehicle."""
+
+    planned: Planned
+    since: float
+
+
+class Disconnecting(msgspec.Struct, frozen=True):
+    """The connection device moves home."""
+
+    planned: Planned
+    since: float
 
 
 class CableChecking(msgspec.Struct, frozen=True):
@@ -171,27 +223,42 @@ class Starting(msgspec.Struct, frozen=True):
 
 
 class Charging(msgspec.Struct, frozen=True):
-    """Energy flows, or may. `chosen` is the scheduled tuple (id, charge W, discharge W), None in dynamic mode.
+    """Energy flows, or may. `chosen` is the scheduled tuple, None in dynamic mode.
 
     `asked_ma`/`asked_mv` are a scheduled vehicle's targets; `output` the last SetOutput; `told_meter` the newest
-    MeterInfos that were sent, one of which a MeteringConfirmation has to repeat.
+    MeterInfos that were sent, one of which a MeteringConfirmation has to repeat; `confirmed` the newest one that has.
     """
 
     planned: Planned
-    chosen: tuple[int, int, int] | None = None
+    chosen: OfferedTuple | None = None
     asked_ma: int = 0
     asked_mv: int = 0
-    output: SetOutput | None = None
+    asked_w: int = 0
+    """What a wireless vehicle asks for."""
+    output: Output | None = None
     told_meter: tuple[MeterInfo, ...] = ()
+    confirmed: MeterInfo | None = None
     loops: int = 0
+    held: bool = False
+    """Whether an AC vehicle has interrupted by its pilot: the contactor is open, the loop goes on."""
+    standby: bool = False
+    """Whether the vehicle stays connected without energy."""
+    violated_since: float | None = None
+    """Since when the vehicle takes or gives more than it was allowed (s)."""
+    beside: Parametrised | Planned | None = None
+    """What a renegotiation on its side stream has come to; energy flows by `planned` until it is done."""
+    running: Running | None = None
+    """What the energy has cost so far, where prices are known."""
 
 
 class Stopping(msgspec.Struct, frozen=True):
-    """The contactors are being opened; `opened` is None until it is known."""
+    """The contactors are being opened; `opened` is None until it is known. Readings as in Charging."""
 
     planned: Planned
     since: float
     opened: bool | None = None
+    told_meter: tuple[MeterInfo, ...] = ()
+    confirmed: MeterInfo | None = None
 
 
 class Stopped(msgspec.Struct, frozen=True):
@@ -200,69 +267,73 @@ class Stopped(msgspec.Struct, frozen=True):
     planned: Planned
 
 
+def authorized_of(context: Any) -> Authorized | None:
+    """Return who may charge, in whatever phase after the authorization; None before it."""
+    selected = selected_of(context)
+    if selected is not None:
+        return selected.authorized
+    if isinstance(context, Discovered):
+        return context.authorized
+    return context if isinstance(context, Authorized) else None
+
+
+def parametrised_of(context: Any) -> "Parametrised | None":
+    """Return what vehicle and charger can do, in whatever phase after the charge parameters; None before them."""
+    match context:
+        case Charging() | Stopping() | Stopped() as phase:
+            return phase.planned.parametrised
+        case Parametrised() as parametrised:
+            return parametrised
+        case Planned(parametrised=parametrised) | Awaiting(parametrised=parametrised):
+            return parametrised
+        case Connecting() | Disconnecting() | CableChecking() | PreCharging() | Starting() as phase:
+            return phase.planned.parametrised
+    return None
+
+
+def selected_of(context: Any) -> Selected | None:
+    """Return what was selected, in whatever phase after the selection; None before it."""
+    if isinstance(context, Selected):
+        return context
+    parametrised = parametrised_of(context)
+    return parametrised.selected if parametrised else None
+
+
 class Finished(msgspec.Struct, frozen=True):
-    """Nothing is left but to close."""
+    """Nothing is left but to close. `paused` is what is kept of the session, if it goes on later."""
+
+    paused: "Paused | None" = None
 
 
-# -- the world and the answer -------------------------------------------------------------------------------------
+class Paused(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What is kept of a paused session, also over a restart.
 
-
-class Notice(msgspec.Struct, frozen=True):
-    """What the vehicle is to be told by EVSEStatus, by the wire name; `until` is when it must have obeyed."""
-
-    notification: str
-    until: float
-
-
-class World(msgspec.Struct, frozen=True):
-    """Everything outside the session, as it is at this moment."""
-
-    config: SeccConfig
-    trust: Trust
-    identity: Identity
-    now: float
-    utc_ms: int
-    entropy: Entropy
-    header: MessageHeader
-    station: EffectiveLimits
-    """What charger, site and operator allow together; the vehicle is in the context."""
-    setpoint_w: int | None
-    signed_w: int
-    """W of discharge that the vehicle has signed for at this moment."""
-    tariff: Tariff | None
-    measured: Measured
-    pilot: PilotState | None
-    meter: MeterRead | None
-    meter_begin: tuple[int, int]
-    """The registers (mWh import, export) when the session began."""
-    notice: Notice | None
-    waited: bool
-    """Whether the request must be answered now; a handler may `Wait` only while this is False."""
-
-
-class Step(msgspec.Struct, frozen=True):
-    """A handled request: commands are carried out before the response leaves.
-
-    `heard` is the wire name of a notification that the vehicle has followed by this request.
+    `vehicle` is the binding to the vehicle's certificate; `meter_begin` the registers when the session began.
     """
 
-    response: Any
-    context: Any
-    commands: tuple[Command | Observe, ...] = ()
-    heard: str = ""
+    session_id: bytes
+    vehicle: bytes
+    evcc_id: str
+    contract: Contract | None
+    service: EnergyService
+    control_mode: ControlMode
+    signed_discharge: bool
+    meter_begin: tuple[int, int]
+    added: frozenset[int] = frozenset()
+    needs_by_secc: bool = False
+    pricing: int = 0
+    allowed: frozenset[int] | None = None
+    """Ids of the energy services that the back end allows, if it has said so."""
 
-
-class Wait(msgspec.Struct, frozen=True):
-    """The answer has to wait for a fact, at most so many seconds; the handler is asked again then."""
-
-    context: Any
-    seconds: float
-    commands: tuple[Command | Observe, ...] = ()
-
-
-Handler = Callable[[Any, Any, World], Step | Wait]
-
-
-def refuse(code: ResponseCode, why: str) -> Iso15118Error:
-    """Return the error that answers the request with `code` and ends the session."""
-    return Iso15118Error(why, answer=code.name)
+    def selected(self) -> Selected:
+        """Return where a joined session goes on: services stay selected, and authorization holds (V2G20-1844)."""
+        opened = Opened(session_id=self.session_id, evcc_id=self.evcc_id)
+        return Selected(
+            authorized=Authorized(opened=opened, contract=self.contract),
+            service=self.service,
+            control_mode=self.control_mode,
+            signed_discharge=self.signed_discharge,
+            added=self.added,
+            needs_by_secc=self.needs_by_secc,
+            pricing=self.pricing,
+        )

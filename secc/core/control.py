@@ -5,35 +5,39 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from secc.core import loop, ports
-from secc.core.config import SeccConfig
+from secc.core.config import ControlMode, SeccConfig
 from secc.core.context import (
-    CableChecking,
     Charging,
     Contract,
     Finished,
     Fresh,
-    Identity,
-    Notice,
     Parametrised,
-    Planned,
-    PreCharging,
+    Paused,
     Selected,
-    Starting,
     Stopped,
     Stopping,
-    Trust,
     Vehicle,
-    World,
+    parametrised_of,
+    selected_of,
 )
 from secc.core.discharge import SignedDischarge
+from secc.core.world import Identity, Notice, Parking, Trust, World
 from v2g.grid.limits import EVSE, VEHICLE, Limit, LimitBook, Setpoint, choose_setpoint
 from v2g.grid.tariff import Tariff
+from v2g.iec61851.pilot import PilotState
+from v2g.iso15118.charts import Family
 from v2g.iso15118.session import Command, Entropy, Session
 from v2g.observe import Observe
 from v2g.settlement.records import SessionStarted, TariffSet, limit_record
-from v2g.slac.pilot import PilotState
 
-NOTICES: Final = ("Terminate", "ScheduleRenegotiation", "MeteringConfirmation")
+NOTICES: Final = (
+    "Terminate",
+    "Pause",
+    "ServiceRenegotiation",
+    "ExitStandby",
+    "ScheduleRenegotiation",
+    "MeteringConfirmation",
+)
 """What a vehicle can be told, the most urgent first."""
 
 NOTICE_S: Final = 60.0
@@ -45,9 +49,14 @@ STOPPED_REASONS: Final[Mapping[str, str]] = MappingProxyType(
         "unplugged": "EVDisconnected",
         "pilot_lost": "EVDisconnected",
         "connection_lost": "EVDisconnected",
+        "link_lost": "EVDisconnected",
         "sequence_timeout": "Timeout",
         "ongoing_timeout": "Timeout",
         "remote": "Remote",
+        "emergency_stop": "EmergencyStop",
+        "isolation_low": "GroundFault",
+        "cable_check_failed": "GroundFault",
+        "over_current": "OvercurrentFault",
     }
 )
 """Our word for why a session ended -> OCPP's ReasonEnum; anything else is Other."""
@@ -55,6 +64,9 @@ STOPPED_REASONS: Final[Mapping[str, str]] = MappingProxyType(
 
 class PowerControl(Session):
     """See `SeccSession`, which adds requests and facts."""
+
+    _doomed = ""
+    """Why the session is over though the vehicle has not been told."""
 
     def __init__(
         self,
@@ -69,16 +81,26 @@ class PowerControl(Session):
         meter: ports.MeterRead | None = None,
         pilot: PilotState | None = None,
         time_scale: float = 1.0,
+        paused: Paused | None = None,
+        vehicle_certificate: bytes = b"",
+        tls: bool = True,
+        can_install: bool = False,
+        can_plan: bool = False,
+        foreseen: Iterable[Limit] = (),
     ) -> None:
         super().__init__(entropy=entropy)
         self._config, self._trust, self._identity = config, trust, identity
-        rating = config.rating
-        own = Limit(source=EVSE, charge_w=rating.max_charge_power_w, discharge_w=rating.max_discharge_power_w)
-        self._limits = LimitBook((own, *limits))
+        charge_w, discharge_w = config.power_rating(config.services[0].family)
+        self._limits = LimitBook((Limit(source=EVSE, charge_w=charge_w, discharge_w=discharge_w), *limits))
         self._tariff, self._setpoint, self._meter, self._pilot = tariff, setpoint, meter, pilot
         self._meter_begin = (meter.import_mwh, meter.export_mwh) if meter else (0, 0)
         self._time_scale = time_scale
+        self._paused, self._vehicle_certificate, self._tls = paused, vehicle_certificate, tls
+        self._parking = Parking()
+        self._can_install, self._can_plan = can_install, can_plan
+        self._foreseen = tuple(foreseen)
         self._measured = ports.Measured(voltage_mv=0, current_ma=0)
+        self._device = ports.Device()
         self._context: Any = Fresh()
         self._notices: dict[str, Notice] = {}
         self._discharge: SignedDischarge | None = None
@@ -86,11 +108,24 @@ class PowerControl(Session):
         self._vehicle: Vehicle | None = None
         self._noted_w = -1
         self._stop_reason = "vehicle"
+        self._allowed: frozenset[int] | None = None
 
     @property
     def vehicle(self) -> Vehicle | None:
         """What the vehicle last said that it bears, and its state of charge."""
         return self._vehicle
+
+    @property
+    def scheduled(self) -> bool:
+        """Whether the vehicle follows a schedule, which other limits and prices make obsolete."""
+        selected = self._selected()
+        return selected is not None and selected.control_mode is ControlMode.SCHEDULED
+
+    @property
+    def bidirectional(self) -> bool:
+        """Whether energy may flow back, as far as services are selected."""
+        selected = self._selected()
+        return selected is None or selected.bidirectional
 
     def _at(self, now: float, utc_ms: int) -> bool:
         """Let UTC run on when the clock is set back: the books do not go back, and no command lives longer for it."""
@@ -103,6 +138,7 @@ class PowerControl(Session):
         setpoint = self._setpoint and choose_setpoint((self._setpoint,), self._utc_ms)
         return World(
             config=self._config,
+            family=self.family,
             trust=self._trust,
             identity=self._identity,
             now=self._now,
@@ -110,15 +146,27 @@ class PowerControl(Session):
             entropy=self._entropy,
             header=self._header(),
             station=self._limits.effective(self._utc_ms),
+            limits=(*self._limits.all, *self._foreseen),
             setpoint_w=setpoint.power_w if setpoint else None,
             signed_w=self._discharge.signed_w(self._utc_ms) if self._discharge else 0,
             tariff=self._tariff,
             measured=self._measured,
+            device=self._device,
             pilot=self._pilot,
             meter=self._meter,
             meter_begin=self._meter_begin,
             notice=self._notice(),
+            paused=self._paused,
+            vehicle_certificate=self._vehicle_certificate,
+            tls=self._tls,
+            parking=self._parking,
+            powered=self._powered,
+            books_open=self._books_open,
             waited=waited,
+            exi=self._received,
+            can_install=self._can_install,
+            can_plan=self._can_plan,
+            allowed=self._allowed,
         )
 
     def _notice(self) -> Notice | None:
@@ -132,21 +180,16 @@ class PowerControl(Session):
         self._notices[notification] = Notice(notification, self._now + NOTICE_S)
         self._observe("loop", "notice", notification=notification)
 
+    def _reselect(self) -> None:
+        """Ask the vehicle to select services anew (V2G20-1477)."""
+        if self._config.service_renegotiation:
+            self._notify("ServiceRenegotiation")
+
     def _parametrised(self) -> Parametrised | None:
-        match self._context:
-            case Parametrised() as parametrised:
-                return parametrised
-            case Planned(parametrised=parametrised):
-                return parametrised
-            case CableChecking() | PreCharging() | Starting() | Charging() | Stopping() | Stopped() as phase:
-                return phase.planned.parametrised
-        return None
+        return parametrised_of(self._context)
 
     def _selected(self) -> Selected | None:
-        if isinstance(self._context, Selected):
-            return self._context
-        parametrised = self._parametrised()
-        return parametrised.selected if parametrised else None
+        return selected_of(self._context)
 
     def _contract(self) -> Contract | None:
         selected = self._selected()
@@ -158,7 +201,7 @@ class PowerControl(Session):
         """Pass commands on and remember what they open, because it must be closed again."""
         for command in commands:
             match command:
-                case ports.StartCableCheck():
+                case ports.StartCableCheck() | ports.CloseContactors() | ports.CheckAlignment():
                     self._powered = True
                 case ports.EmergencyOff():
                     self._powered = False
@@ -166,6 +209,12 @@ class PowerControl(Session):
                     self._transaction = True
                 case ports.Journal(record=SessionStarted()):
                     self._books_open = True
+                case ports.JoinSession():
+                    self._books_open = self._transaction = True
+                    assert self._paused is not None
+                    self._meter_begin, self._allowed = self._paused.meter_begin, self._paused.allowed
+                    if self._allowed is not None and int(self._paused.service) not in self._allowed:
+                        self._reselect()
             self._actions.append(command)
 
     def _stop_power(self, reason: str) -> None:
@@ -179,6 +228,8 @@ class PowerControl(Session):
             return
         self._settled = True
         self._stop_power(reason)
+        if self.family is Family.ACDP and self._device.mechanical != "Home":
+            self._perform((ports.MoveDevice(to_vehicle=False),))
         if self._discharge is not None:
             self._discharge.stop()
         if self._books_open:
@@ -189,17 +240,33 @@ class PowerControl(Session):
             self._perform((ports.TransactionEnded(self.session_id.hex(), reason, stopped, soc),))
         self._observe("session", "session_ended", reason=reason, session_id=self.session_id.hex())
 
+    def _keep(self) -> None:
+        """Stop power and leave books and transaction open: the session goes on later."""
+        self._settled = True
+        self._stop_power("paused")
+        if self._discharge is not None:
+            self._discharge.stop()
+        self._observe("session", "session_paused", session_id=self.session_id.hex())
+
     def _end(self, reason: str) -> None:
         """Settle and close at once."""
         self._settle(reason)
         self._context = Finished()
-        self._close(reason)
+        self._close(self._doomed or reason)
 
     # -- limits and output --------------------------------------------------------------------------------------
+
+    def _speak(self, family: Family) -> None:
+        """Go on with the set of messages that was negotiated, and with the rating that belongs to it."""
+        self.family = family
+        charge_w, discharge_w = self._config.power_rating(family)
+        self._limits.update(Limit(source=EVSE, charge_w=charge_w, discharge_w=discharge_w))
 
     def _take_vehicle_limits(self) -> None:
         parametrised = self._parametrised()
         assert parametrised is not None
+        if parametrised.vehicle is self._vehicle:
+            return
         self._vehicle = vehicle = parametrised.vehicle
         known = self._limits.get(VEHICLE)
         if known is None or (known.charge_w, known.discharge_w) != (vehicle.max_charge_w, vehicle.max_discharge_w):
@@ -259,6 +326,7 @@ class PowerControl(Session):
         if changed:
             self._limits_changed("+".join(changed))
             self._arm_limits()
+        before = self._tariff
         if tariff is not None:
             self._tariff = tariff
             self._observe("schedule", "tariff_changed", version=tariff.version, source=tariff.source)
@@ -266,6 +334,13 @@ class PowerControl(Session):
                 self._perform((ports.Journal(TariffSet(tariff=tariff)),))
         if changed or tariff is not None:
             self._renew_offer()
+        if tariff is not None and (before is None or tariff.slots != before.slots):
+            self._replan()
+
+    def _replan(self) -> None:
+        """Ask a vehicle that follows a schedule for a new choice, since what it has chosen from has changed."""
+        if isinstance(self._context, Charging) and self._context.chosen is not None:
+            self._notify("ScheduleRenegotiation")
 
     def _begin_discharge(self) -> None:
         """Make the first offer, once the vehicle has selected the service and needs are known."""

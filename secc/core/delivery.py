@@ -4,20 +4,8 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from secc.core.config import ControlMode
-from secc.core.context import (
-    CableChecking,
-    Charging,
-    Planned,
-    PreCharging,
-    Starting,
-    Step,
-    Stopped,
-    Stopping,
-    Wait,
-    World,
-    refuse,
-)
+from secc.core.context import CableChecking, Charging, Planned, PreCharging, Starting, Stopped, Stopping
+from secc.core.loop import account, apply_output
 from secc.core.ports import (
     CableCheckFinished,
     CloseContactors,
@@ -28,7 +16,11 @@ from secc.core.ports import (
     StartPreCharge,
     TransactionUpdated,
 )
-from secc.core.quantities import milli, to_milli, to_w
+from secc.core.profile import choose_tuple
+from secc.core.quantities import milli, to_milli
+from secc.core.world import Step, Wait, World, refuse
+from v2g.iec61851.pilot import PilotState
+from v2g.iso15118.charts import Family
 from v2g.iso15118.messages.common_messages import ChargeProgress, PowerDeliveryReq, PowerDeliveryRes
 from v2g.iso15118.messages.common_types import Processing, ResponseCode
 from v2g.iso15118.messages.dc import (
@@ -39,20 +31,21 @@ from v2g.iso15118.messages.dc import (
     DC_WeldingDetectionReq,
     DC_WeldingDetectionRes,
 )
+from v2g.iso15118.messages.schedules import PowerToleranceAcceptance
+from v2g.iso15118.session import Command
 from v2g.observe import Observe
-from v2g.slac.pilot import PilotState
 
 MATCHED_MV: Final = 20_000
 """How near the output must come to the battery before the vehicle may close its contactor."""
 
-_READY: Final = (None, PilotState.C, PilotState.D)
+READY: Final = (None, PilotState.C, PilotState.D)
 """None: the shell does not report the control pilot."""
 
 
 def cable_check(request: DC_CableCheckReq, context: Planned | CableChecking, world: World) -> Step | Wait:
     """Test the insulation; polled until it is known (V2G20-1418: only with the pilot in C or D)."""
     if isinstance(context, Planned):
-        if world.pilot not in _READY:
+        if world.pilot not in READY:
             if world.waited:
                 raise refuse(ResponseCode.FAILED, "the control pilot is not in state C")
             return Wait(context, world.config.timing.contactor)
@@ -60,12 +53,14 @@ def cable_check(request: DC_CableCheckReq, context: Planned | CableChecking, wor
         voltage_mv = min(vehicle.max_voltage_mv, world.config.rating.max_voltage_v * 1000)
         started = (StartCableCheck(voltage_mv), Observe("power", "cable_check_started", {"voltage_mv": voltage_mv}))
         return Wait(CableChecking(planned=context, since=world.now), world.config.poll_hold_s, started)
-    if context.passed is None and world.now - context.since < world.config.timing.ongoing_performance:
+    if context.passed is None and world.now - context.since < world.config.timing.secc_cable_check:
         if not world.waited:
             return Wait(context, world.config.poll_hold_s)
         return Step(_cable_check_response(world, Processing.Ongoing), context)
+    if context.passed is None:
+        raise refuse(ResponseCode.FAILED, "the cable check takes too long", reason="cable_check_timeout")
     if not context.passed:
-        raise refuse(ResponseCode.FAILED, "the cable check failed" if context.passed is False else "it took too long")
+        raise refuse(ResponseCode.FAILED, "the cable check failed", reason="cable_check_failed")
     done = Observe("power", "cable_check_passed", {"seconds": round(world.now - context.since, 4)})
     return Step(_cable_check_response(world, Processing.Finished), PreCharging(planned=context.planned), (done,))
 
@@ -77,7 +72,8 @@ def on_cable_check(fact: CableCheckFinished, context: CableChecking) -> CableChe
 
 def pre_charge(request: DC_PreChargeReq, context: PreCharging, world: World) -> Step | Wait:
     """Bring the output to the vehicle's voltage. The answer may wait a little for it; it tells what is there."""
-    target_mv = min(max(0, to_milli(request.ev_target_voltage)), world.config.rating.max_voltage_v * 1000)
+    most_mv = min(context.planned.parametrised.vehicle.max_voltage_mv, world.config.rating.max_voltage_v * 1000)
+    target_mv = min(max(0, to_milli(request.ev_target_voltage)), most_mv)
     commands: tuple[StartPreCharge, ...] = ()
     if target_mv != context.target_mv:
         context = replace(context, target_mv=target_mv)
@@ -107,10 +103,12 @@ def power_delivery(request: PowerDeliveryReq, context: PowerContext, world: Worl
         case ChargeProgress.Stop:
             return _stop(context, world)
         case ChargeProgress.ScheduleRenegotiation:
+            if world.notice is not None and world.notice.notification == "Terminate":  # nothing left to plan
+                return Step(_delivery_response(world, ResponseCode.WARNING_ScheduleRenegotiationFailed), context)
             event = Observe("schedule", "renegotiation", {})
             return Step(_delivery_response(world), context, (event,), heard="ScheduleRenegotiation")
         case ChargeProgress.Standby:
-            return Step(_delivery_response(world, ResponseCode.WARNING_StandbyNotAllowed), context)
+            return _standby(context, world)
 
 
 def on_contactor(fact: ContactorState, context: Starting | Stopping) -> Starting | Stopping:
@@ -136,11 +134,18 @@ def _start(request: PowerDeliveryReq, context: PowerContext, world: World) -> St
         return Step(_delivery_response(world), context)
     if isinstance(context, Starting):
         return _started(request, context, world)
-    assert isinstance(context, PreCharging | Charging)
-    chosen = choose_tuple(request, context.planned, world)
-    if isinstance(context, Charging):  # after renegotiation; the contactors are closed
-        return Step(_delivery_response(world), replace(context, chosen=chosen))
-    starting = Starting(planned=context.planned, since=world.now)
+    planned = context if isinstance(context, Planned) else context.planned
+    chosen = choose_tuple(request, planned, world)
+    code = tolerance_code(request, world)
+    if isinstance(context, Charging):  # after renegotiation or standby; the contactors are closed
+        renewed = account(replace(context, chosen=chosen, standby=False), world)
+        return _go_on(renewed, code, world, rested=context.standby)
+    if isinstance(context, Planned) and world.family is Family.AC and world.pilot not in READY:
+        # With alternating current the vehicle goes to state C as it asks, up to 250 ms later (V2G20-847).
+        if world.waited:
+            raise refuse(ResponseCode.FAILED, "the control pilot is not in state C")
+        return Wait(context, world.config.timing.contactor)
+    starting = Starting(planned=planned, since=world.now)
     return Wait(starting, world.config.timing.contactor, (CloseContactors(),))
 
 
@@ -148,7 +153,7 @@ def _started(request: PowerDeliveryReq, context: Starting, world: World) -> Step
     if context.closed is None and not world.waited:
         return Wait(context, world.config.timing.contactor)
     if not context.closed:
-        raise refuse(ResponseCode.FAILED_ContactorError, "the contactors did not close")
+        raise refuse(ResponseCode.FAILED_ContactorError, "the contactors did not close", reason="contactor_stuck_open")
     selected = context.planned.parametrised.selected
     session_id = selected.authorized.opened.session_id.hex()
     vehicle = context.planned.parametrised.vehicle
@@ -157,8 +162,37 @@ def _started(request: PowerDeliveryReq, context: Starting, world: World) -> Step
         TransactionUpdated(session_id, "ChargingStateChanged", "Charging", power_w=0, soc=vehicle.soc),
         Observe("power", "started", {"seconds": round(world.now - context.since, 4)}),
     )
-    charging = Charging(planned=context.planned, chosen=choose_tuple(request, context.planned, world))
-    return Step(_delivery_response(world), charging, commands)
+    charging = account(Charging(planned=context.planned, chosen=choose_tuple(request, context.planned, world)), world)
+    return Step(_delivery_response(world, tolerance_code(request, world)), charging, commands)
+
+
+def tolerance_code(request: PowerDeliveryReq, world: World) -> ResponseCode:
+    """Return what follows from the vehicle's word on the band around its schedule: codes 4, 17 and 31.
+
+    Sources are silent on a vehicle that does not say anything; it has not confirmed.
+    """
+    profile, rules = request.ev_power_profile, world.config.profile
+    scheduled = profile.scheduled_evppt_control_mode if profile is not None else None
+    if rules.power_tolerance_w is None or scheduled is None:
+        return ResponseCode.OK
+    if scheduled.power_tolerance_acceptance is PowerToleranceAcceptance.PowerToleranceConfirmed:
+        return ResponseCode.OK_PowerToleranceConfirmed
+    if rules.tolerance_required:
+        raise refuse(ResponseCode.FAILED_PowerToleranceNotConfirmed, "the vehicle does not keep the tolerance")
+    return ResponseCode.WARNING_PowerToleranceNotConfirmed
+
+
+def _go_on(context: Charging, code: ResponseCode, world: World, *, rested: bool) -> Step:
+    context, commands = apply_output(context, world) if context.output is not None else (context, ())
+    if not rested:
+        return Step(_delivery_response(world, code), context, commands)
+    selected, vehicle = context.planned.parametrised.selected, context.planned.parametrised.vehicle
+    session_id = selected.authorized.opened.session_id.hex()
+    told = (
+        TransactionUpdated(session_id, "ChargingStateChanged", "Charging", power_w=0, soc=vehicle.soc),
+        Observe("power", "standby_left", {}),
+    )
+    return Step(_delivery_response(world, code), context, (*commands, *told), heard="ExitStandby")
 
 
 def _stop(context: PowerContext, world: World) -> Step | Wait:
@@ -166,11 +200,13 @@ def _stop(context: PowerContext, world: World) -> Step | Wait:
         return Step(_delivery_response(world), Stopped(planned=context))
     if not isinstance(context, Stopping):
         stopping = Stopping(planned=context.planned, since=world.now)
-        return Wait(stopping, world.config.timing.contactor, (OpenContactors(),))
+        if isinstance(context, Charging):
+            stopping = replace(stopping, told_meter=context.told_meter, confirmed=context.confirmed)
+        return Wait(stopping, world.config.timing.contactor, (*_idle(context, world), OpenContactors()))
     if context.opened is None and not world.waited:
         return Wait(context, world.config.timing.contactor)
     if not context.opened:
-        raise refuse(ResponseCode.FAILED_ContactorError, "the contactors did not open")
+        raise refuse(ResponseCode.FAILED_ContactorError, "the contactors did not open", reason="contactor_welded")
     selected, vehicle = context.planned.parametrised.selected, context.planned.parametrised.vehicle
     session_id = selected.authorized.opened.session_id.hex()
     commands = (
@@ -181,30 +217,25 @@ def _stop(context: PowerContext, world: World) -> Step | Wait:
     return Step(_delivery_response(world), Stopped(planned=context.planned), commands, heard="Terminate")
 
 
-def choose_tuple(request: PowerDeliveryReq, planned: Planned, world: World) -> tuple[int, int, int] | None:
-    """Return the scheduled tuple that the vehicle chose, None in dynamic mode.
+def _idle(context: PowerContext, world: World) -> tuple[Command | Observe, ...]:
+    """Return what brings the output to nothing, so that no contactor opens under load."""
+    if not isinstance(context, Charging) or context.output is None:
+        return ()
+    return apply_output(replace(context, standby=True), world)[1]
 
-    Refuses a profile that is missing, of the other control mode, about an unknown tuple or above its powers.
-    """
-    profile = request.ev_power_profile
-    dynamic = planned.parametrised.selected.control_mode is ControlMode.DYNAMIC
-    if profile is None:
-        if dynamic:
-            return None
-        raise refuse(ResponseCode.FAILED_EVPowerProfileInvalid, "a scheduled vehicle names its schedule")
-    scheduled = profile.scheduled_evppt_control_mode
-    if (scheduled is None) != dynamic:
-        raise refuse(ResponseCode.FAILED_EVPowerProfileInvalid, "the profile is of another control mode")
-    if scheduled is None:
-        return None
-    chosen = next((each for each in planned.plan.tuples if each[0] == scheduled.selected_schedule_tuple_id), None)
-    if chosen is None:
-        raise refuse(ResponseCode.FAILED_ScheduleSelectionInvalid, "this schedule tuple was not offered")
-    _, charge_w, discharge_w = chosen
-    for entry in profile.ev_power_profile_entries.ev_power_profile_entry:
-        if not -discharge_w <= to_w(entry.power) <= charge_w:
-            raise refuse(ResponseCode.FAILED_EVPowerProfileInvalid, f"{to_w(entry.power)} W is not in the schedule")
-    return chosen
+
+def _standby(context: PowerContext, world: World) -> Step:
+    """Let the vehicle stay without energy, once it has come as far as the loop."""
+    if not world.config.standby or not isinstance(context, Charging):
+        return Step(_delivery_response(world, ResponseCode.WARNING_StandbyNotAllowed), context)
+    resting, commands = apply_output(replace(context, standby=True), world)
+    selected, vehicle = context.planned.parametrised.selected, context.planned.parametrised.vehicle
+    session_id = selected.authorized.opened.session_id.hex()
+    told = (
+        TransactionUpdated(session_id, "ChargingStateChanged", "SuspendedEV", power_w=0, soc=vehicle.soc),
+        Observe("power", "standby", {}),
+    )
+    return Step(_delivery_response(world), resting, (*commands, *told))
 
 
 def _cable_check_response(world: World, processing: Processing) -> DC_CableCheckRes:

@@ -2,8 +2,9 @@
 
 from typing import Final
 
-from secc.core.context import Selected, World
+from secc.core.context import Selected
 from secc.core.ports import Journal
+from secc.core.world import World
 from v2g.asn1.discharge import DischargeLimits
 from v2g.errors import RefusedError
 from v2g.grid.discharge import Accepted, Decided, DischargeGate, Rejected

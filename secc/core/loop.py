@@ -1,22 +1,32 @@
 """The charge loop: the vehicle's limits in, the power of this moment out, and the meter confirmed by signature."""
 
 from collections.abc import Mapping
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, Final
 
 from msgspec.structs import replace
 
-from secc.core.config import ControlMode
-from secc.core.context import Charging, Selected, Step, Vehicle, World, refuse
+from secc.core import receipts
+from secc.core.config import ControlMode, EvseRating
+from secc.core.context import Charging, Selected, Stopping, Vehicle
 from secc.core.parameters import discharge_sign
-from secc.core.ports import Journal, RecordMeter, Reported, SetOutput
+from secc.core.ports import Journal, Output, RecordMeter, Reported, SetAcOutput, SetOutput, SetWptOutput
 from secc.core.power import choose_output
 from secc.core.quantities import milli, to_milli, to_w, watts
+from secc.core.world import Step, World, refuse
 from v2g import exi
 from v2g.errors import SignatureError
 from v2g.iso15118 import signature
 from v2g.iso15118.messages.common_messages import MeteringConfirmationReq, MeteringConfirmationRes
-from v2g.iso15118.messages.common_types import EvseNotification, EVSEStatus, MeterInfo, ResponseCode
+from v2g.iso15118.messages.common_types import (
+    ChargeLoopReq,
+    EvseNotification,
+    EVSEStatus,
+    MeterInfo,
+    Receipt,
+    ResponseCode,
+)
 from v2g.iso15118.messages.dc import (
     BPT_Dynamic_DC_CLReqControlMode,
     BPT_Dynamic_DC_CLResControlMode,
@@ -30,7 +40,7 @@ from v2g.iso15118.messages.dc import (
     Scheduled_DC_CLResControlMode,
 )
 from v2g.iso15118.session import Command
-from v2g.observe import Observe
+from v2g.observe import Observe, Scalar
 from v2g.pki.certificates import load_certificate
 from v2g.settlement.records import MeteringConfirmed
 
@@ -71,15 +81,13 @@ def charge_loop(request: DC_ChargeLoopReq, context: Charging, world: World) -> S
     context = _told(context, mode, soc)
     context, commands = apply_output(context, world)
     output = context.output
-    assert output is not None
+    assert isinstance(output, SetOutput)
     vehicle = context.planned.parametrised.vehicle
     reported = Reported(to_milli(request.ev_present_voltage), vehicle.max_charge_ma, vehicle.max_discharge_ma)
-    meter_info = _meter_info(request, context, world)
-    if meter_info is not None and (not context.told_meter or context.told_meter[-1] != meter_info):
-        context = replace(context, told_meter=(*context.told_meter, meter_info)[-REMEMBERED_READINGS:])
-    response = _response(output, meter_info, selected, world)
-    event = (_event(context, output, world),) if world.config.loop_events else ()
-    return Step(response, replace(context, loops=context.loops + 1), (*commands, reported, *event))
+    context, meter_info = tell_meter(request, context, world)
+    context, receipt = tell_costs(context, meter_info, world)
+    response = replace(_response(output, meter_info, selected, world), receipt=receipt)
+    return Step(response, replace(context, loops=context.loops + 1), (*commands, reported, *loop_event(context, world)))
 
 
 def apply_output(context: Charging, world: World) -> tuple[Charging, tuple[Command | Observe, ...]]:
@@ -94,13 +102,13 @@ def apply_output(context: Charging, world: World) -> tuple[Charging, tuple[Comma
     commands: list[Command | Observe] = [output]
     if _direction(output) != (_direction(before) if before else 0):
         soc = context.planned.parametrised.vehicle.soc
-        commands.append(RecordMeter("direction", power_w=_power(world), soc=soc))
+        commands.append(RecordMeter("direction", power_w=power(world), soc=soc))
         commands.append(Observe("power", "direction", {"direction": _NAMES[_direction(output)]}))
     return replace(context, output=output), tuple(commands)
 
 
-def metering_confirmation(request: MeteringConfirmationReq, context: Charging, world: World) -> Step:
-    """Take the vehicle's signature under a reading that it was told."""
+def metering_confirmation(request: MeteringConfirmationReq, context: Charging | Stopping, world: World) -> Step:
+    """Take the vehicle's signature under a reading that it was told, also while power is being stopped."""
     data = request.signed_metering_data
     contract = context.planned.parametrised.selected.authorized.contract
     if contract is None:
@@ -117,7 +125,10 @@ def metering_confirmation(request: MeteringConfirmationReq, context: Charging, w
         raise refuse(ResponseCode.FAILED_SignatureError, str(error)) from None
     if data.session_id != request.header.session_id or data.meter_info not in context.told_meter:
         raise refuse(ResponseCode.FAILED_MeteringSignatureNotValid, "this reading was not told in this session")
+    response = MeteringConfirmationRes(header=world.header, response_code=ResponseCode.OK)
     info = data.meter_info
+    if info == context.confirmed:  # it stands in the books: saying it again does not fill them
+        return Step(response, context, heard="MeteringConfirmation")
     commands = (
         Journal(MeteringConfirmed(payload=exi.encode(request))),
         Observe(
@@ -130,17 +141,18 @@ def metering_confirmation(request: MeteringConfirmationReq, context: Charging, w
             },
         ),
     )
-    response = MeteringConfirmationRes(header=world.header, response_code=ResponseCode.OK)
-    return Step(response, context, commands, heard="MeteringConfirmation")
+    left = context.told_meter[context.told_meter.index(info) :]
+    confirmed = replace(context, told_meter=left, confirmed=info)
+    return Step(response, confirmed, commands, heard="MeteringConfirmation")
 
 
 def _told(context: Charging, mode: RequestMode, soc: int | None) -> Charging:
     """Return the context with what the vehicle says now; optional limits that it leaves out stay as they were."""
     parametrised = context.planned.parametrised
-    vehicle = _limits(parametrised.vehicle, mode, soc)
-    if vehicle != parametrised.vehicle:
-        planned = replace(context.planned, parametrised=replace(parametrised, vehicle=vehicle))
-        context = replace(context, planned=planned)
+    if parametrised.heard != (mode, soc):
+        vehicle = _limits(parametrised.vehicle, mode, soc)
+        parametrised = replace(parametrised, vehicle=vehicle, heard=(mode, soc))
+        context = replace(context, planned=replace(context.planned, parametrised=parametrised))
     if isinstance(mode, Scheduled_DC_CLReqControlMode):
         return replace(
             context, asked_ma=to_milli(mode.ev_target_current), asked_mv=max(0, to_milli(mode.ev_target_voltage))
@@ -167,64 +179,118 @@ def _limits(known: Vehicle, mode: RequestMode, soc: int | None) -> Vehicle:
     return replace(known, **changes)
 
 
-def _meter_info(request: DC_ChargeLoopReq, context: Charging, world: World) -> MeterInfo | None:
-    """Return the meter's reading of this session (V2G20-902) when it is asked for, first, or to be confirmed."""
+def tell_meter(request: ChargeLoopReq, context: Charging, world: World) -> tuple[Charging, MeterInfo | None]:
+    """Return the meter's reading of this session (V2G20-902) when it is asked for, first, or to be confirmed.
+
+    The context remembers what was told: one of these readings a MeteringConfirmation has to repeat.
+    """
     meter = world.meter
     first = world.config.meter_info and context.loops == 0  # V2G20-1833
     confirm = world.notice is not None and world.notice.notification == "MeteringConfirmation"  # V2G20-1083
     if meter is None or not (request.meter_info_requested or first or confirm):
-        return None
+        return context, None
     import_mwh, export_mwh = world.meter_begin
-    bidirectional = context.planned.parametrised.selected.bidirectional
-    return MeterInfo(
+    # Energy that was given back before services were selected anew stays part of the session's reading.
+    exported_wh = (meter.export_mwh - export_mwh) // 1000
+    bidirectional = context.planned.parametrised.selected.bidirectional or exported_wh > 0
+    info = MeterInfo(
         meter_id=meter.meter_id,
         charged_energy_reading_wh=(meter.import_mwh - import_mwh) // 1000,
-        bpt_discharged_energy_reading_wh=(meter.export_mwh - export_mwh) // 1000 if bidirectional else None,
+        bpt_discharged_energy_reading_wh=exported_wh if bidirectional else None,
         meter_signature=meter.signature,
         meter_timestamp=meter.utc_ms // 1000,
     )
+    if not context.told_meter or context.told_meter[-1] != info:
+        context = replace(context, told_meter=(*context.told_meter, info)[-REMEMBERED_READINGS:])
+    return context, info
+
+
+def account(context: Charging, world: World) -> Charging:
+    """Return the context with accounts that run by the prices of the schedule that was just agreed on."""
+    meter, plan, chosen = world.meter, context.planned.plan, context.chosen
+    if meter is None or world.config.prices.receipt_every_s is None:
+        return context
+    running = receipts.begin(
+        chosen.charge_prices if chosen is not None else plan.prices,
+        chosen.discharge_prices if chosen is not None else None,
+        utc_ms=meter.utc_ms,
+        import_mwh=meter.import_mwh,
+        export_mwh=meter.export_mwh,
+        before=_counted(context, world),
+    )
+    return replace(context, running=running)
+
+
+def tell_costs(context: Charging, meter_info: MeterInfo | None, world: World) -> tuple[Charging, Receipt | None]:
+    """Return what the session has cost so far, from time to time and only beside the meter's reading (V2G20-1919)."""
+    every_s = world.config.prices.receipt_every_s
+    running = _counted(context, world)
+    if running is None or every_s is None:
+        return context, None
+    confirm = world.notice is not None and world.notice.notification == "MeteringConfirmation"
+    due = running.told_ms is None or world.utc_ms - running.told_ms >= every_s * 1000
+    if meter_info is None or not (due or confirm):
+        return replace(context, running=running), None
+    running = replace(running, told_ms=world.utc_ms)
+    return replace(context, running=running), receipts.receipt(running)
+
+
+def _counted(context: Charging, world: World) -> receipts.Running | None:
+    meter, running = world.meter, context.running
+    if meter is None or running is None:
+        return None
+    return receipts.advance(running, utc_ms=meter.utc_ms, import_mwh=meter.import_mwh, export_mwh=meter.export_mwh)
 
 
 def _response(output: SetOutput, meter_info: MeterInfo | None, selected: Selected, world: World) -> DC_ChargeLoopRes:
-    measured, power_w = world.measured, _power(world)
+    measured, power_w = world.measured, power(world)
     bound_w = output.charge_w if power_w >= 0 else output.discharge_w
     return DC_ChargeLoopRes(
         header=world.header,
         response_code=ResponseCode.OK,
-        evse_status=_status(world),
+        evse_status=status(world),
         meter_info=meter_info,
         evse_present_current=milli(measured.current_ma),
         evse_present_voltage=milli(measured.voltage_mv),
         evse_power_limit_achieved=50 * abs(power_w) >= 49 * bound_w,
         evse_current_limit_achieved=50 * abs(measured.current_ma) >= 49 * abs(output.current_ma),
         evse_voltage_limit_achieved=measured.voltage_mv >= output.voltage_mv,
-        cl_res_control_mode=_mode(output, selected, world),
+        cl_res_control_mode=_mode(
+            (output.charge_w, output.discharge_w),
+            world.config.rating,
+            selected.control_mode,
+            bidirectional=selected.bidirectional,
+            sign=discharge_sign(world),
+        ),
     )
 
 
-def _mode(output: SetOutput, selected: Selected, world: World) -> ResponseMode:
+@lru_cache(maxsize=512)  # the limits of most moments are those of the moment before
+def _mode(
+    most: tuple[int, int], rating: EvseRating, control_mode: ControlMode, *, bidirectional: bool, sign: int
+) -> ResponseMode:
     """Return the limits of this moment. In dynamic mode they are the command: power will be found within them."""
-    rating = world.config.rating
+    charge_w, discharge_w = most
     limits: dict[str, Any] = {
-        "evse_maximum_charge_power": watts(output.charge_w),
-        "evse_minimum_charge_power": watts(min(rating.min_charge_power_w, output.charge_w)),
+        "evse_maximum_charge_power": watts(charge_w),
+        "evse_minimum_charge_power": watts(min(rating.min_charge_power_w, charge_w)),
         "evse_maximum_charge_current": watts(rating.max_charge_current_a),
         "evse_maximum_voltage": watts(rating.max_voltage_v),
     }
-    dynamic = selected.control_mode is ControlMode.DYNAMIC
-    if not selected.bidirectional:
+    dynamic = control_mode is ControlMode.DYNAMIC
+    if not bidirectional:
         return Dynamic_DC_CLResControlMode(**limits) if dynamic else Scheduled_DC_CLResControlMode(**limits)
-    sign = discharge_sign(world)
     limits |= {
-        "evse_maximum_discharge_power": watts(sign * output.discharge_w),
-        "evse_minimum_discharge_power": watts(sign * min(rating.min_discharge_power_w, output.discharge_w)),
+        "evse_maximum_discharge_power": watts(sign * discharge_w),
+        "evse_minimum_discharge_power": watts(sign * min(rating.min_discharge_power_w, discharge_w)),
         "evse_maximum_discharge_current": watts(sign * rating.max_discharge_current_a),
         "evse_minimum_voltage": watts(rating.min_voltage_v),
     }
     return BPT_Dynamic_DC_CLResControlMode(**limits) if dynamic else BPT_Scheduled_DC_CLResControlMode(**limits)
 
 
-def _status(world: World) -> EVSEStatus | None:
+def status(world: World) -> EVSEStatus | None:
+    """Return what the vehicle is to be told beside the loop, with the time that is left for it."""
     if world.notice is None:
         return None
     return EVSEStatus(
@@ -236,27 +302,37 @@ def _status(world: World) -> EVSEStatus | None:
 _NAMES: Final = {1: "charging", 0: "idle", -1: "discharging"}
 
 
-def _direction(output: SetOutput) -> int:
-    if output.current_ma > 0 and output.charge_w:
+def _direction(output: Output) -> int:
+    """Return which way energy goes; a vehicle that follows a schedule by itself may always charge."""
+    if isinstance(output, SetAcOutput | SetWptOutput):
+        wanted, charge_w, discharge_w = output.power_w, output.charge_w, output.discharge_w
+        wanted = (1 if charge_w else -1) if wanted is None else wanted
+    else:
+        wanted, charge_w, discharge_w = output.current_ma, output.charge_w, output.discharge_w
+    if wanted > 0 and charge_w:
         return 1
-    return -1 if output.current_ma < 0 and output.discharge_w else 0
+    return -1 if wanted < 0 and discharge_w else 0
 
 
-def _power(world: World) -> int:
+def power(world: World) -> int:
+    """Return the power that flows, W, signed."""
+    if world.measured.power_w is not None:
+        return world.measured.power_w
     return world.measured.voltage_mv * world.measured.current_ma // 1_000_000
 
 
-def _event(context: Charging, output: SetOutput, world: World) -> Observe:
-    return Observe(
-        "loop",
-        "response",
-        {
-            "power_w": _power(world),
-            "voltage_mv": world.measured.voltage_mv,
-            "current_ma": world.measured.current_ma,
-            "charge_limit_w": output.charge_w,
-            "discharge_limit_w": output.discharge_w,
-            "soc": context.planned.parametrised.vehicle.soc,
-            "notice": world.notice.notification if world.notice else None,
-        },
-    )
+def loop_event(context: Charging, world: World) -> tuple[Observe, ...]:
+    """Return the record of one loop, where records of loops are wanted."""
+    output = context.output
+    if not world.config.loop_events or output is None:
+        return ()
+    data: dict[str, Scalar] = {
+        "power_w": power(world),
+        "voltage_mv": world.measured.voltage_mv,
+        "current_ma": world.measured.current_ma,
+        "charge_limit_w": output.charge_w,
+        "discharge_limit_w": output.discharge_w,
+        "soc": context.planned.parametrised.vehicle.soc,
+        "notice": world.notice.notification if world.notice else None,
+    }
+    return (Observe("loop", "response", data),)

@@ -1,19 +1,42 @@
 """How much power flows, and which way: the one place where limits, schedules, wishes and signatures meet."""
 
 from secc.core.config import ControlMode
-from secc.core.context import Charging, Selected, Vehicle, World
-from secc.core.ports import SetOutput
+from secc.core.context import Charging, Selected, Vehicle
+from secc.core.ports import Output, SetAcOutput, SetOutput, SetWptOutput
+from secc.core.world import World
+from v2g.iso15118.charts import Family
 
 
-def choose_output(context: Charging, world: World) -> SetOutput:
+def choose_output(context: Charging, world: World) -> Output:
     """Return what the hardware has to do now.
 
     Charge and discharge never exceed what vehicle, charger, site and operator allow (V2G20-2183 to -2188), nor,
     under a schedule, the chosen tuple. Discharge needs a live signed command where the session is bound to that.
     """
-    if context.planned.parametrised.selected.control_mode is ControlMode.DYNAMIC:
-        return _dynamic(context, world)
-    return _scheduled(context, world)
+    selected, vehicle = context.planned.parametrised.selected, context.planned.parametrised.vehicle
+    if selected.family is Family.WPT:
+        return _wireless(context, world)
+    if context.held or context.standby:
+        idle = SetAcOutput(charge_w=0, discharge_w=0, power_w=0)
+        return idle if selected.family is Family.AC else _output(vehicle, world, charge_w=0, discharge_w=0)
+    if selected.control_mode is ControlMode.DYNAMIC:
+        charge_w, discharge_w = _dynamic_powers(context, world)
+        if selected.family is Family.AC:
+            return SetAcOutput(charge_w=charge_w, discharge_w=discharge_w, power_w=charge_w - discharge_w)
+        return _output(vehicle, world, charge_w=charge_w, discharge_w=discharge_w)
+    charge_w, discharge_w = _scheduled_powers(context, world)
+    if selected.family is Family.AC:
+        return SetAcOutput(charge_w=charge_w, discharge_w=discharge_w)
+    return _scheduled(context, world, charge_w=charge_w, discharge_w=discharge_w)
+
+
+def _wireless(context: Charging, world: World) -> SetWptOutput:
+    """Send what the vehicle asks for, within all limits; nothing while something is in the way or the loop rests."""
+    if context.standby or world.device.trouble:
+        return SetWptOutput(charge_w=0, power_w=0)
+    dynamic = context.planned.parametrised.selected.control_mode is ControlMode.DYNAMIC
+    charge_w = (_dynamic_powers if dynamic else _scheduled_powers)(context, world)[0]
+    return SetWptOutput(charge_w=charge_w, power_w=min(context.asked_w, charge_w))
 
 
 def discharge_ceiling(selected: Selected, vehicle: Vehicle, world: World) -> int:
@@ -28,7 +51,8 @@ def discharge_ceiling(selected: Selected, vehicle: Vehicle, world: World) -> int
     return max(0, min(bounds))
 
 
-def _dynamic(context: Charging, world: World) -> SetOutput:
+def _dynamic_powers(context: Charging, world: World) -> tuple[int, int]:
+    """Return W of charge and of discharge, one of which is 0."""
     selected, vehicle = context.planned.parametrised.selected, context.planned.parametrised.vehicle
     charge_w = max(0, min(vehicle.max_charge_w, world.station.charge_w))
     discharge_w = discharge_ceiling(selected, vehicle, world)
@@ -39,15 +63,20 @@ def _dynamic(context: Charging, world: World) -> SetOutput:
         charge_w, discharge_w = 0, min(discharge_w, -wish)
     elif not selected.signed_discharge:
         discharge_w = 0  # by the plain standard the charger decides, and nobody asks it to take energy
-    return _output(vehicle, world, charge_w=0 if discharge_w else charge_w, discharge_w=discharge_w)
+    return 0 if discharge_w else charge_w, discharge_w
 
 
-def _scheduled(context: Charging, world: World) -> SetOutput:
+def _scheduled_powers(context: Charging, world: World) -> tuple[int, int]:
+    """Return the most W in each direction within the entry of the chosen tuple that is in force now."""
     selected, vehicle = context.planned.parametrised.selected, context.planned.parametrised.vehicle
-    assert context.chosen is not None
-    _, planned_charge_w, planned_discharge_w = context.chosen
-    charge_w = max(0, min(vehicle.max_charge_w, world.station.charge_w, planned_charge_w))
-    discharge_w = min(discharge_ceiling(selected, vehicle, world), planned_discharge_w)
+    chosen = context.chosen
+    assert chosen is not None
+    charge_w = max(0, min(vehicle.max_charge_w, world.station.charge_w, chosen.charge_w(world.utc_ms)))
+    return charge_w, min(discharge_ceiling(selected, vehicle, world), chosen.discharge_w(world.utc_ms))
+
+
+def _scheduled(context: Charging, world: World, *, charge_w: int, discharge_w: int) -> SetOutput:
+    vehicle = context.planned.parametrised.vehicle
     rating = world.config.rating
     most = min(rating.max_charge_current_a * 1000, vehicle.max_charge_ma)
     least = -min(rating.max_discharge_current_a * 1000, vehicle.max_discharge_ma)

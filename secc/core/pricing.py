@@ -1,33 +1,55 @@
-"""Schedules of power and price for ScheduleExchangeRes, made from limits and tariff."""
+"""Price schedules made from the tariff and the operator's terms."""
 
+from bisect import bisect_right
+from collections.abc import Iterator
+from decimal import Decimal
+from fractions import Fraction
 from typing import Final
 
+import msgspec
+
 from secc.core.config import ControlMode
-from secc.core.context import Plan, World
-from secc.core.quantities import rational, watts
-from v2g.iso15118.messages.common_messages import ScheduleExchangeReq
+from secc.core.quantities import watts
+from secc.core.terms import OverstayTerms, PriceTerms
+from secc.core.world import World
+from v2g.asn1.discharge import PriceSlot
+from v2g.iso15118.messages.common_types import RationalNumber
 from v2g.iso15118.messages.schedules import (
     AbsolutePriceSchedule,
-    ChargingSchedule,
-    Dynamic_SEResControlMode,
-    PowerSchedule,
-    PowerScheduleEntry,
-    PowerScheduleEntryList,
+    AdditionalService,
+    AdditionalServiceList,
+    OverstayRule,
+    OverstayRuleList,
     PriceLevelSchedule,
     PriceLevelScheduleEntry,
     PriceLevelScheduleEntryList,
     PriceRule,
     PriceRuleStack,
     PriceRuleStackList,
-    Scheduled_SEResControlMode,
-    ScheduleTuple,
+    TaxRule,
+    TaxRuleList,
 )
+from v2g.iso15118.prices import PRICE_ALGORITHM, amount
+from v2g.units import MICRO
 
-ALGORITHM: Final = "urn:iso:std:iso:15118:-20:PriceAlgorithm:1-Power"
-"""The price of the range in which the momentary power lies; with one range a plain price per kWh."""
-
-LANGUAGE: Final = "eng"
 DAY_S: Final = 86_400
+NONE, ABSOLUTE, LEVELS = 0, 1, 2
+"""Values of the service parameter Pricing (Tables 205 to 207)."""
+
+
+class Wanted(msgspec.Struct, frozen=True):
+    """Which price schedule is to be made. `points` are the most entries it may have.
+
+    With `export` the fees are compensations: positive ones, paid for energy that counts as negative. `surcharge_micro`
+    comes on top of the tariff.
+    """
+
+    schedule_id: int
+    pricing: int
+    horizon_s: int
+    points: int
+    export: bool = False
+    surcharge_micro: int = 0
 
 
 def horizon(departure_s: int | None) -> int:
@@ -35,102 +57,163 @@ def horizon(departure_s: int | None) -> int:
     return DAY_S if departure_s is None else max(3600, min(DAY_S, departure_s))
 
 
-def pricing_parameter(mode: ControlMode, world: World) -> int:
-    """Return the service parameter Pricing: 0 none, 1 absolute prices, 2 price levels (Table 207).
+def has_prices(world: World) -> bool:
+    """Say whether there is a price now that vehicles may be told."""
+    tariff = world.tariff
+    return world.config.offer_prices and tariff is not None and bool(tariff.window(world.utc_ms, world.utc_ms + 1))
+
+
+def pricings(mode: ControlMode, world: World) -> tuple[int, ...]:
+    """Return the values of the service parameter Pricing to offer, best first.
 
     Scheduled vehicles get one level where no price is known, since some cannot do without any price schedule.
     """
-    if _has_prices(world):
-        return 1
-    return 2 if mode is ControlMode.SCHEDULED else 0
+    if has_prices(world):
+        return tuple(ABSOLUTE if form == "absolute" else LEVELS for form in world.config.prices.forms)
+    return (LEVELS if mode is ControlMode.SCHEDULED else NONE,)
 
 
-def dynamic_mode(request: ScheduleExchangeReq, world: World, horizon_s: int) -> Dynamic_SEResControlMode:
-    """Return what a dynamic vehicle is told: prices of energy from the grid, if known."""
-    points = request.maximum_supporting_points
-    return Dynamic_SEResControlMode(
-        absolute_price_schedule=absolute_prices(world, horizon_s, points, schedule_id=1, export=False)
-    )
-
-
-def scheduled_mode(
-    request: ScheduleExchangeReq, plan: Plan, world: World, horizon_s: int
-) -> Scheduled_SEResControlMode:
-    """Return the schedule tuples to choose from."""
-    points = request.maximum_supporting_points
-    return Scheduled_SEResControlMode(
-        schedule_tuple=tuple(
-            ScheduleTuple(
-                schedule_tuple_id=tuple_id,
-                charging_schedule=_schedule(charge_w, world, horizon_s, points, 2 * tuple_id - 1),
-                # powers of discharge are negative (V2G20-1034)
-                discharging_schedule=_schedule(-discharge_w, world, horizon_s, points, 2 * tuple_id)
-                if discharge_w
-                else None,
-            )
-            for tuple_id, charge_w, discharge_w in plan.tuples
-        )
-    )
-
-
-def absolute_prices(
-    world: World, horizon_s: int, points: int, *, schedule_id: int, export: bool
-) -> AbsolutePriceSchedule | None:
-    """Return the tariff from now on, one price rule a slot, or None where no price is known.
-
-    With `export` the fees are compensations: positive ones, paid for energy that counts as negative.
-    """
-    tariff = world.tariff
-    if tariff is None or not _has_prices(world):
+def price_schedule(world: World, wanted: Wanted) -> AbsolutePriceSchedule | PriceLevelSchedule | None:
+    """Return prices or levels from now on, or None where there are none to tell."""
+    if wanted.pricing == NONE:
         return None
-    now_s = world.utc_ms // 1000
-    slots = tariff.window(world.utc_ms, world.utc_ms + horizon_s * 1000, at_most=min(points, 1024))
-    stacks = tuple(
-        PriceRuleStack(
-            duration=slot.end_ms // 1000 - max(slot.start_ms // 1000, now_s),
-            price_rule=(
-                PriceRule(
-                    energy_fee=rational(slot.export_compensation if export else slot.import_price, -6),
-                    power_range_start=watts(0),
-                ),
-            ),
-        )
-        for slot in slots
-    )
-    return AbsolutePriceSchedule(
-        time_anchor=now_s,
-        price_schedule_id=schedule_id,
-        currency=tariff.currency,
-        language=LANGUAGE,
-        price_algorithm=ALGORITHM,
-        price_rule_stacks=PriceRuleStackList(price_rule_stack=stacks),
-    )
+    if not has_prices(world):
+        return _one_level(world, wanted) if wanted.pricing == LEVELS else None
+    return _absolute(world, wanted) if wanted.pricing == ABSOLUTE else _levels(world, wanted)
 
 
-def _schedule(power_w: int, world: World, horizon_s: int, points: int, schedule_id: int) -> ChargingSchedule:
-    now_s = world.utc_ms // 1000
-    prices = absolute_prices(world, horizon_s, points, schedule_id=schedule_id, export=power_w < 0)
-    entry = PowerScheduleEntry(duration=horizon_s, power=watts(power_w))
-    return ChargingSchedule(
-        power_schedule=PowerSchedule(
-            time_anchor=now_s,
-            power_schedule_entries=PowerScheduleEntryList(power_schedule_entry=(entry,)),
-        ),
-        absolute_price_schedule=prices,
-        price_level_schedule=None if prices else _one_level(now_s, horizon_s, schedule_id),
-    )
-
-
-def _one_level(now_s: int, horizon_s: int, schedule_id: int) -> PriceLevelSchedule:
-    entry = PriceLevelScheduleEntry(duration=horizon_s, price_level=0)
-    return PriceLevelSchedule(
-        time_anchor=now_s,
-        price_schedule_id=schedule_id,
-        number_of_price_levels=1,
-        price_level_schedule_entries=PriceLevelScheduleEntryList(price_level_schedule_entry=(entry,)),
-    )
-
-
-def _has_prices(world: World) -> bool:
+def _slots(world: World, wanted: Wanted) -> Iterator[tuple[int, PriceSlot]]:
+    """Yield (seconds, slot) from now on."""
     tariff = world.tariff
-    return world.config.offer_prices and tariff is not None and bool(tariff.window(world.utc_ms, world.utc_ms + 1))
+    assert tariff is not None
+    now_s = world.utc_ms // 1000
+    points = min(wanted.points, 1024)
+    for slot in tariff.window(world.utc_ms, world.utc_ms + wanted.horizon_s * 1000, at_most=points):
+        yield slot.end_ms // 1000 - max(slot.start_ms // 1000, now_s), slot
+
+
+def _absolute(world: World, wanted: Wanted) -> AbsolutePriceSchedule:
+    """Return the tariff with everything that comes beside it. Only energy is paid for what is given back."""
+    terms = world.config.prices
+    assert world.tariff is not None
+    stacks = tuple(
+        PriceRuleStack(duration=seconds, price_rule=tuple(_rules(terms, slot, wanted)))
+        for seconds, slot in _slots(world, wanted)
+    )
+    charging = not wanted.export
+    return AbsolutePriceSchedule(
+        time_anchor=world.utc_ms // 1000,
+        price_schedule_id=wanted.schedule_id,
+        price_schedule_description=terms.description or None,
+        currency=world.tariff.currency,
+        language=terms.language,
+        price_algorithm=PRICE_ALGORITHM + terms.algorithm,
+        minimum_cost=_money(terms.minimum_cost) if charging else None,
+        maximum_cost=_money(terms.maximum_cost) if charging else None,
+        tax_rules=_taxes(terms) if charging else None,
+        price_rule_stacks=PriceRuleStackList(price_rule_stack=stacks),
+        overstay_rules=_overstay(terms.overstay) if charging and terms.overstay is not None else None,
+        additional_selected_services=_services(terms) if charging else None,
+        id=f"price{wanted.schedule_id}" if world.trust.price_key is not None else None,
+    )
+
+
+def _rules(terms: PriceTerms, slot: PriceSlot, wanted: Wanted) -> Iterator[PriceRule]:
+    """Yield the rules of one slot, one for each power range; each time the payer keeps what 16 bits cannot hold."""
+    if wanted.export:
+        compensation = Fraction(slot.export_compensation, MICRO)
+        yield PriceRule(energy_fee=_negated(amount(-compensation)), power_range_start=watts(0))
+        return
+    parking = _money(terms.parking_fee)
+    surcharges = ((0, Decimal(0)), *((each.from_w, each.surcharge) for each in terms.power_ranges))
+    for from_w, surcharge in surcharges:
+        fee = Fraction(slot.import_price + wanted.surcharge_micro, MICRO) + Fraction(surcharge)
+        yield PriceRule(
+            energy_fee=amount(fee),
+            parking_fee=parking,
+            parking_fee_period=terms.parking_period_s if parking is not None else None,
+            carbon_dioxide_emission=terms.carbon_dioxide,
+            renewable_generation_percentage=terms.renewable_percent,
+            power_range_start=watts(from_w),
+        )
+
+
+def _taxes(terms: PriceTerms) -> TaxRuleList | None:
+    rules = tuple(
+        TaxRule(
+            tax_rule_id=number,
+            tax_rule_name=tax.name,
+            tax_rate=amount(Fraction(tax.rate)),
+            tax_included_in_price=tax.included,
+            applies_to_energy_fee=tax.energy,
+            applies_to_parking_fee=tax.parking,
+            applies_to_overstay_fee=tax.overstay,
+            applies_minimum_maximum_cost=tax.bounds,
+        )
+        for number, tax in enumerate(terms.taxes, start=1)
+    )
+    return TaxRuleList(tax_rule=rules) if rules else None
+
+
+def _overstay(terms: OverstayTerms) -> OverstayRuleList:
+    return OverstayRuleList(
+        overstay_time_threshold=terms.after_s,
+        overstay_power_threshold=None if terms.below_w is None else watts(terms.below_w),
+        overstay_rule=tuple(
+            OverstayRule(
+                overstay_rule_description=each.description or None,
+                start_time=each.from_s,
+                overstay_fee=amount(Fraction(each.fee)),
+                overstay_fee_period=each.period_s,
+            )
+            for each in terms.rules
+        ),
+    )
+
+
+def _services(terms: PriceTerms) -> AdditionalServiceList | None:
+    services = tuple(
+        AdditionalService(service_name=each.name, service_fee=amount(Fraction(each.fee))) for each in terms.services
+    )
+    return AdditionalServiceList(additional_service=services) if services else None
+
+
+def _money(value: Decimal | None) -> RationalNumber | None:
+    return None if value is None else amount(Fraction(value))
+
+
+def _negated(number: RationalNumber) -> RationalNumber:
+    # -32768 has no counterpart in 16 bits
+    if number.value == -32768:
+        return RationalNumber(exponent=number.exponent + 1, value=3277)
+    return RationalNumber(exponent=number.exponent, value=-number.value)
+
+
+def _levels(world: World, wanted: Wanted) -> PriceLevelSchedule:
+    """Cut the prices of the horizon into levels by rank: 0 is the lowest price."""
+    slots = list(_slots(world, wanted))
+    prices = [slot.export_compensation if wanted.export else slot.import_price for _, slot in slots]
+    ranks = sorted(set(prices))
+    count = min(world.config.prices.levels, len(ranks))
+    entries = tuple(
+        PriceLevelScheduleEntry(duration=seconds, price_level=(bisect_right(ranks, price) - 1) * count // len(ranks))
+        for (seconds, _), price in zip(slots, prices, strict=True)
+    )
+    return _level_schedule(world, wanted, count, entries)
+
+
+def _one_level(world: World, wanted: Wanted) -> PriceLevelSchedule:
+    entry = PriceLevelScheduleEntry(duration=wanted.horizon_s, price_level=0)
+    return _level_schedule(world, wanted, 1, (entry,))
+
+
+def _level_schedule(
+    world: World, wanted: Wanted, count: int, entries: tuple[PriceLevelScheduleEntry, ...]
+) -> PriceLevelSchedule:
+    return PriceLevelSchedule(
+        time_anchor=world.utc_ms // 1000,
+        price_schedule_id=wanted.schedule_id,
+        number_of_price_levels=count,
+        price_level_schedule_entries=PriceLevelScheduleEntryList(price_level_schedule_entry=entries),
+        id=f"price{wanted.schedule_id}" if world.trust.price_key is not None else None,
+    )

@@ -4,17 +4,14 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, Final
 
+import msgspec
+
 from secc.core.config import SeccConfig
+from v2g.iso15118 import installation
+from v2g.iso15118.messages import ac, acdp, dc, wpt
 from v2g.iso15118.messages import app_protocol as app
 from v2g.iso15118.messages import common_messages as cm
-from v2g.iso15118.messages import dc
-from v2g.iso15118.messages.certificates import (
-    CertificateChain,
-    ContractCertificateChain,
-    EcdhCurve,
-    SignedInstallationData,
-    SubCertificates,
-)
+from v2g.iso15118.messages import wpt_positioning as place
 from v2g.iso15118.messages.common_types import MessageHeader, Processing, RationalNumber, ResponseCode
 from v2g.iso15118.messages.schedules import Dynamic_SEResControlMode
 
@@ -41,26 +38,15 @@ def _session_setup(request: Any, config: SeccConfig) -> dict[str, Any]:
 
 def _authorization_setup(request: Any, config: SeccConfig) -> dict[str, Any]:
     return {
-        "authorization_services": config.authorization,
+        "authorization_services": (cm.Authorization.EIM,),
         "certificate_installation_service": False,
         "eim_as_res_authorization_mode": cm.EIM_ASResAuthorizationMode(),
     }
 
 
 def _certificate_installation(request: Any, config: SeccConfig) -> dict[str, Any]:
-    sub_certificates = SubCertificates(certificate=(b"",))
-    return {
-        "evse_processing": Processing.Finished,
-        "cps_certificate_chain": CertificateChain(certificate=b""),
-        "signed_installation_data": SignedInstallationData(
-            id="none",
-            contract_certificate_chain=ContractCertificateChain(certificate=b"", sub_certificates=sub_certificates),
-            ecdh_curve=EcdhCurve.SECP521,
-            dh_public_key=bytes(133),
-            secp521_encrypted_private_key=bytes(94),
-        ),
-        "remaining_contract_certificate_chains": 0,
-    }
+    empty = msgspec.structs.asdict(installation.refusal(request.header, ResponseCode.FAILED))
+    return {name: value for name, value in empty.items() if name not in ("header", "response_code")}
 
 
 def _service_discovery(request: Any, config: SeccConfig) -> dict[str, Any]:
@@ -93,6 +79,88 @@ def _charge_parameters(request: Any, config: SeccConfig) -> dict[str, Any]:
     }
 
 
+def _ac_charge_parameters(request: Any, config: SeccConfig) -> dict[str, Any]:
+    return {
+        "ac_cpd_res_energy_transfer_mode": ac.AC_CPDResEnergyTransferMode(
+            evse_maximum_charge_power=ZERO, evse_minimum_charge_power=ZERO, evse_nominal_frequency=ZERO
+        )
+    }
+
+
+def _ac_charge_loop(request: Any, config: SeccConfig) -> dict[str, Any]:
+    return {"cl_res_control_mode": ac.Scheduled_AC_CLResControlMode()}
+
+
+def _positioning_setup(request: Any, config: SeccConfig) -> dict[str, Any]:
+    return {
+        "primary_device_fine_positioning_method_list": place.WPT_FinePositioningMethodList(
+            wpt_fine_positioning_method=(place.WPT_FinePositioningMethod.Manual,)
+        ),
+        "primary_device_pairing_method_list": place.WPT_PairingMethodList(
+            wpt_pairing_method=(place.WPT_PairingMethod.External_confirmation,)
+        ),
+        "primary_device_alignment_check_method_list": place.WPT_AlignmentCheckMethodList(
+            wpt_alignment_check_method=(place.WPT_AlignmentCheckMethod.PowerCheck,)
+        ),
+        "natural_offset": 0,
+    }
+
+
+def _wpt_charge_parameters(request: Any, config: SeccConfig) -> dict[str, Any]:
+    return {
+        "pd_input_power_class": wpt.WPT_PowerClass(config.wpt.power_class),
+        "sd_min_output_power": ZERO,
+        "sd_max_output_power": ZERO,
+        "sd_max_ground_clearance_support": 0,
+        "sd_min_ground_clearance_support": 0,
+        "pd_min_coil_current": ZERO,
+        "pd_max_coil_current": ZERO,
+    }
+
+
+def _wpt_charge_loop(request: Any, config: SeccConfig) -> dict[str, Any]:
+    return {
+        "evpc_power_request": ZERO,
+        "spc_max_output_power_limit": ZERO,
+        "spc_min_output_power_limit": ZERO,
+        "spc_charge_diagnostics": wpt.WPT_SPCChargeDiagnostics.SPCNoIssue,
+    }
+
+
+def _vehicle_positioning(request: Any, config: SeccConfig) -> dict[str, Any]:
+    return {
+        "evse_processing": Processing.Finished,
+        "evse_positioning_support": False,
+        "ev_relative_x_deviation": 0,
+        "ev_relative_y_deviation": 0,
+        "contact_window_xc": 0,
+        "contact_window_yc": 0,
+        "ev_in_charge_position": False,
+    }
+
+
+def _connection(request: Any, config: SeccConfig) -> dict[str, Any]:
+    return {
+        "evse_processing": Processing.Finished,
+        "evse_electrical_charging_device_status": acdp.ElectricalChargingDeviceStatus.State_A,
+        "evse_mechanical_charging_device_status": acdp.MechanicalChargingDeviceStatus.Moving,
+    }
+
+
+def _system_status(request: Any, config: SeccConfig) -> dict[str, Any]:
+    return {
+        "evse_mechanical_charging_device_status": acdp.MechanicalChargingDeviceStatus.Moving,
+        "evse_ready_to_charge": False,
+        "evse_isolation_status": acdp.IsolationStatus.Invalid,
+        "evse_disabled": True,
+        "evse_utility_interrupt_event": False,
+        "evse_emergency_shutdown": False,
+        "evse_malfunction": True,
+        "ev_in_charge_position": False,
+        "ev_association_status": False,
+    }
+
+
 def _schedule(request: Any, config: SeccConfig) -> dict[str, Any]:
     return {"evse_processing": Processing.Finished, "dynamic_se_res_control_mode": Dynamic_SEResControlMode()}
 
@@ -121,6 +189,18 @@ _REFUSALS: Final[Mapping[type, tuple[type, Fill]]] = MappingProxyType(
         cm.ServiceDiscoveryReq: (cm.ServiceDiscoveryRes, _service_discovery),
         cm.ServiceDetailReq: (cm.ServiceDetailRes, _service_detail),
         cm.ServiceSelectionReq: (cm.ServiceSelectionRes, _nothing),
+        ac.AC_ChargeParameterDiscoveryReq: (ac.AC_ChargeParameterDiscoveryRes, _ac_charge_parameters),
+        ac.AC_ChargeLoopReq: (ac.AC_ChargeLoopRes, _ac_charge_loop),
+        wpt.WPT_FinePositioningSetupReq: (wpt.WPT_FinePositioningSetupRes, _positioning_setup),
+        wpt.WPT_FinePositioningReq: (wpt.WPT_FinePositioningRes, _finished),
+        wpt.WPT_PairingReq: (wpt.WPT_PairingRes, _finished),
+        wpt.WPT_ChargeParameterDiscoveryReq: (wpt.WPT_ChargeParameterDiscoveryRes, _wpt_charge_parameters),
+        wpt.WPT_AlignmentCheckReq: (wpt.WPT_AlignmentCheckRes, _finished),
+        wpt.WPT_ChargeLoopReq: (wpt.WPT_ChargeLoopRes, _wpt_charge_loop),
+        acdp.ACDP_VehiclePositioningReq: (acdp.ACDP_VehiclePositioningRes, _vehicle_positioning),
+        acdp.ACDP_ConnectReq: (acdp.ACDP_ConnectRes, _connection),
+        acdp.ACDP_DisconnectReq: (acdp.ACDP_DisconnectRes, _connection),
+        acdp.ACDP_SystemStatusReq: (acdp.ACDP_SystemStatusRes, _system_status),
         dc.DC_ChargeParameterDiscoveryReq: (dc.DC_ChargeParameterDiscoveryRes, _charge_parameters),
         cm.ScheduleExchangeReq: (cm.ScheduleExchangeRes, _schedule),
         dc.DC_CableCheckReq: (dc.DC_CableCheckRes, _finished),

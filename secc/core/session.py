@@ -3,49 +3,37 @@
 `SeccSession` is driven as `v2g.iso15118.session` says. It serves one session on one connection and then is over.
 """
 
-from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Any, Final
 
-from secc.core import authorization, delivery, loop, parameters, ports, service, setup, stop
-from secc.core.context import Authorizing, CableChecking, Charging, Finished, Handler, Starting, Step, Stopping
-from secc.core.control import NOTICE_S, PowerControl
-from secc.core.refusal import is_request, refusal
-from v2g.errors import CodecError, Iso15118Error
-from v2g.iso15118 import sequence
-from v2g.iso15118.messages.common_messages import MeteringConfirmationReq
-from v2g.iso15118.sequence import ENERGY, State
-from v2g.iso15118.session import NO_SESSION, Fact
-from v2g.iso15118.v2gtp import PayloadType
-from v2g.slac.pilot import PilotState
-
-HANDLERS: Final[Mapping[str, Handler]] = MappingProxyType(
-    {
-        "SupportedAppProtocolReq": setup.supported_app_protocol,
-        "SessionSetupReq": setup.session_setup,
-        "AuthorizationSetupReq": setup.authorization_setup,
-        "AuthorizationReq": authorization.authorization,
-        "ServiceDiscoveryReq": service.service_discovery,
-        "ServiceDetailReq": service.service_detail,
-        "ServiceSelectionReq": service.service_selection,
-        "DC_ChargeParameterDiscoveryReq": parameters.charge_parameter_discovery,
-        "ScheduleExchangeReq": parameters.schedule_exchange,
-        "DC_CableCheckReq": delivery.cable_check,
-        "DC_PreChargeReq": delivery.pre_charge,
-        "PowerDeliveryReq": delivery.power_delivery,
-        "DC_ChargeLoopReq": loop.charge_loop,
-        "MeteringConfirmationReq": loop.metering_confirmation,
-        "DC_WeldingDetectionReq": delivery.welding_detection,
-        "SessionStopReq": stop.session_stop,
-    }
+from secc.core import wpt
+from secc.core.context import (
+    Finished,
+    Fresh,
 )
-"""Name of the request -> its handler. A request of the chart that is missing here is not served: out of order."""
+from secc.core.facts import Facts
+from secc.core.handlers import HANDLERS
+from secc.core.refusal import is_request, refusal
+from secc.core.world import Step
+from v2g.errors import CodecError, Iso15118Error
+from v2g.hardware.faults import FAULTS
+from v2g.iso15118 import sequence
+from v2g.iso15118.charts import BESIDE, FETCHING, SIDE_CHARTS
+from v2g.iso15118.messages.common_messages import MeteringConfirmationReq, PowerDeliveryReq
+from v2g.iso15118.messages.common_types import Processing, ResponseCode
+from v2g.iso15118.sequence import State
+from v2g.iso15118.session import NO_SESSION
+from v2g.iso15118.timing import MESSAGES
+from v2g.iso15118.v2gtp import PayloadType
 
-_NOT_READY: Final = frozenset({PilotState.A, PilotState.B, PilotState.E, PilotState.F})
-_LOOP: Final = "DC_ChargeLoopReq"
+MEASURING_S: Final = 0.05
+"""What our own clock and event loop may add to a time that is noted, s."""
+
+_CONTACTOR: Final = frozenset({"contactor_welded", "contactor_stuck_open", "contactor_dropped"})
+_LOOPS: Final = frozenset({"AC_ChargeLoopReq", "DC_ChargeLoopReq", "WPT_ChargeLoopReq"})
+_PARAMETERS: Final = frozenset(f"{kind}_ChargeParameterDiscoveryReq" for kind in ("AC", "DC", "WPT"))
 
 
-class SeccSession(PowerControl):
+class SeccSession(Facts):
     """One session of a charge point.
 
     `limits` are those of site and operator as known (the charger's own follows from its rating), `meter` is the
@@ -53,19 +41,34 @@ class SeccSession(PowerControl):
     UTC pass in one of the monotonic clock.
     """
 
-    _pending: tuple[Any, int] | None = None
+    _asked_at = 0.0
+    _ongoing_since: float | None = None
+    _late_at = float("inf")
+    """When the vehicle's next request is later than it should be."""
+    _late_in: State | None = None
 
     def _on_start(self) -> None:
         self._arm("sequence", self._config.timing.secc_sequence)
         self._arm_limits()
 
+    def _receive_frame(self, payload_type: int, payload: bytes) -> None:
+        """Take what -2 era vehicles frame like the handshake, CertificateInstallationReq, for what it is."""
+        misframed = payload_type == PayloadType.SAP and self._trust.interop and self.state in FETCHING
+        super()._receive_frame(PayloadType.COMMON if misframed else payload_type, payload)
+
     def _on_message(self, message: Any, payload_type: int) -> None:
+        if self._doomed and is_request(message):
+            self._refuse(message, payload_type, _fault_code(message, self._doomed))
+            self._close(self._doomed)
         if isinstance(self._context, Finished):
             return  # the session was ended in words; nothing is owed any more
-        side_stream = payload_type == PayloadType.METERING_CONFIRMATION
-        if not is_request(message) or (side_stream and not isinstance(message, MeteringConfirmationReq)):
+        if not is_request(message):
             self._on_broken(CodecError(f"{type(message).__name__} has no place on stream {payload_type:#06x}"))
             return
+        if payload_type in SIDE_CHARTS:
+            self._on_side_request(message, PayloadType(payload_type))
+            return
+        self._note_request(message)
         if not isinstance(message, MeteringConfirmationReq):  # beside the loop, whose time runs on
             self._disarm("sequence")
         refused = self._refused_at_once(message)
@@ -73,6 +76,30 @@ class SeccSession(PowerControl):
             self._fail(message, payload_type, *refused)
         else:
             self._answer(message, payload_type, waited=False)
+
+    def _note_request(self, request: Any) -> None:
+        """Note a vehicle that is slower than it should be; once in a state, since some are so all the time."""
+        if self._pending is None:
+            self._asked_at = self._now
+        if self._now > self._late_at and self._late_in is not self.state:
+            self._late_in = self.state
+            seconds = round(self._now - self._late_at, 4)
+            self._observe("session", "late_request", request=type(request).__name__, seconds=seconds)
+        self._late_at = float("inf")
+
+    def _too_long(self, response: Any) -> bool:
+        """Say whether a chain of our own Ongoing has to end now, before the vehicle gives up; a customer has longer."""
+        if getattr(response, "evse_processing", None) is not Processing.Ongoing:
+            self._ongoing_since = None
+            return False
+        if self._ongoing_since is None:
+            self._ongoing_since = self._now
+        return self._now - self._ongoing_since >= self._config.timing.ongoing_performance
+
+    def _note_response(self, name: str) -> None:
+        seconds = self._now - self._asked_at
+        if seconds > MESSAGES[name].performance + MEASURING_S:
+            self._observe("session", "late_response", request=name, seconds=round(seconds, 4))
 
     def _refused_at_once(self, message: Any) -> tuple[str, str] | None:
         """Return code and reason when the request is of another session or out of order."""
@@ -82,7 +109,7 @@ class SeccSession(PowerControl):
             return "FAILED_UnknownSession", f"{name} of session {message.header.session_id.hex()}"
         if self._pending is not None:
             return "FAILED_SequenceError", f"{name} before the response to {type(self._pending[0]).__name__}"
-        if name not in HANDLERS or not sequence.accepts(self.state, message):  # V2G20-459
+        if name not in HANDLERS or not sequence.accepts(self.state, message, self.chart):  # V2G20-459
             return "FAILED_SequenceError", f"{name} in state {self.state.value}"
         return None
 
@@ -93,7 +120,7 @@ class SeccSession(PowerControl):
             try:
                 outcome = handler(request, self._context, self._world(waited=waited))
             except Iso15118Error as error:
-                self._fail(request, payload_type, error.answer, str(error))
+                self._fail(request, payload_type, error.answer, str(error), error.reason)
                 return
             self._context = outcome.context
             self._perform(outcome.commands)
@@ -108,16 +135,25 @@ class SeccSession(PowerControl):
             self._arm("answer", outcome.seconds)
 
     def _respond(self, request: Any, payload_type: int, step: Step) -> None:
+        if self._too_long(step.response):
+            why = "the charger did not finish in the time for it"
+            self._fail(request, payload_type, ResponseCode.FAILED.name, why, "ongoing_timeout")
+            return
         self._pending = None
         self._disarm("answer")
+        self._note_response(type(request).__name__)
         self._notices.pop(step.heard, None)
-        before, self.state = self.state, sequence.advance(self.state, request, step.response)
+        before, self.state = self.state, sequence.advance(self.state, request, step.response, self.chart)
+        if isinstance(step.context, Fresh) and step.context.family is not None:
+            self._speak(step.context.family)
         if before is State.SESSION_SETUP:
             self.session_id = step.response.header.session_id
-        if self.state in (State.ENDED, State.PAUSED):
+        if self.state is State.PAUSED:
+            self._keep()
+        elif self.state is State.ENDED:
             self._settle(self._stop_reason)
-        side_stream = payload_type == PayloadType.METERING_CONFIRMATION
-        self._send(step.response, payload_type if side_stream else None)
+        self._parking = step.parking or self._parking
+        self._send(step.response, encoded=step.exi)
         if sequence.is_failed(step.response):
             self._end(step.response.response_code.name)
         else:
@@ -131,11 +167,14 @@ class SeccSession(PowerControl):
             self._arm("close", timing.close)  # V2G20-1633, -1643: the vehicle closes first
             return
         name = type(request).__name__
-        if before in ENERGY and self.state not in ENERGY:
+        if before in BESIDE and self.state not in BESIDE:
+            self._sides.pop(PayloadType.SCHEDULE_RENEGOTIATION, None)
             self._disarm("terminate", "discharge", "offer", "decision")
             if self._discharge is not None:
                 self._discharge.stop()
-        if name in ("DC_ChargeParameterDiscoveryReq", _LOOP):
+        if self.state is State.SERVICE_DISCOVERY:
+            self._discharge = None  # services are selected anew
+        if name in _PARAMETERS or name in _LOOPS:
             self._take_vehicle_limits()
         if name == "ScheduleExchangeReq":
             self._begin_discharge()
@@ -148,87 +187,38 @@ class SeccSession(PowerControl):
         if name == "MeteringConfirmationReq":
             return
         loop_silence = timing.secc_sequence_loop + timing.secc_loop_tolerance  # V2G20-1502
-        self._arm("sequence", loop_silence if name == _LOOP else timing.secc_sequence)  # V2G20-441
+        looping = name in _LOOPS and self.state is not State.STANDBY
+        self._arm("sequence", loop_silence if looping else timing.secc_sequence)  # V2G20-441
+        soon = timing.evcc_loop_performance if looping else timing.evcc_sequence_performance
+        self._late_at = self._now + soon + MEASURING_S
 
-    def _fail(self, request: Any, payload_type: int, code: str, why: str) -> None:
+    def _fail(self, request: Any, payload_type: int, code: str, why: str, reason: str = "") -> None:
         """Stop power, answer with `code` in the request's own response type, and end (V2G20-459, -460)."""
-        self._stop_power(code)
+        self._stop_power(reason or code)
         self._observe("session", "request_failed", request=type(request).__name__, code=code, reason=why)
-        side_stream = payload_type == PayloadType.METERING_CONFIRMATION
+        self._refuse(request, payload_type, code)
+        self._end(reason or code)
+
+    def _refuse(self, request: Any, payload_type: int, code: str) -> None:
         response = refusal(request, code, self._header(), self._config)
-        self._send(response, payload_type if side_stream else None)
-        self._end(code)
+        self._send(response, payload_type if payload_type in SIDE_CHARTS else None)
 
-    # -- facts --------------------------------------------------------------------------------------------------
+    def _on_fault(self, word: str) -> None:
+        """Stop power and close the books at once; the vehicle hears it in the answer that it awaits, or in its next.
 
-    def _on_fact(self, fact: Fact) -> None:
-        if isinstance(self._context, Finished):
+        A vehicle that asks nothing any more is left after the time for closing.
+        """
+        self._observe("power", "hardware_fault", reason=word)
+        if self._pending is not None:
+            request, payload_type = self._pending
+            known = FAULTS.get(word)
+            code = _fault_code(request, word)
+            self._fail(request, payload_type, code, known.sentence if known else word, word)
             return
-        self._take(fact)
-        if self._pending is not None and not self._closed:
-            self._answer(*self._pending, waited=False)
-
-    def _take(self, fact: Fact) -> None:
-        context = self._context
-        match fact:
-            case ports.Measured():
-                self._measured = fact
-            case ports.MeterRead():
-                if self._meter is None:
-                    self._meter_begin = (fact.import_mwh, fact.export_mwh)
-                self._meter = fact
-            case ports.AuthorizationDecided():
-                if isinstance(context, Authorizing):
-                    self._context = authorization.on_decided(fact, context)
-            case ports.CableCheckFinished():
-                if isinstance(context, CableChecking):
-                    self._context = delivery.on_cable_check(fact, context)
-            case ports.ContactorState():
-                self._take_contactor(fact)
-            case ports.PilotChanged():
-                self._take_pilot(fact.state)
-            case ports.HardwareFault():
-                self._observe("power", "hardware_fault", reason=fact.reason)
-                self._on_abort("hardware_fault")
-            case _:
-                self._take_wish(fact)
-
-    def _take_wish(self, fact: Fact) -> None:
-        match fact:
-            case ports.GridChanged():
-                self._take_grid(fact.limits, fact.tariff)
-            case ports.LimitChanged():
-                self._take_grid((fact.limit,))
-            case ports.SetpointChanged():
-                self._setpoint = fact.setpoint
-                self._perform(self._follow())
-            case ports.TariffChanged():
-                self._take_grid(tariff=fact.tariff)
-            case ports.StopRequested():
-                self._stop_reason = fact.reason
-                self._notify("Terminate")
-                self._arm("terminate", NOTICE_S)
-            case ports.MeteringConfirmationRequested():
-                if self._config.metering_confirmation and isinstance(self._context, Charging) and self._contract():
-                    self._notify("MeteringConfirmation")
-            case ports.RenegotiationRequested():
-                self._notify("ScheduleRenegotiation")
-
-    def _take_contactor(self, fact: ports.ContactorState) -> None:
-        context = self._context
-        if isinstance(context, Stopping) and not fact.closed:
-            self._powered = False  # anywhere else open contacts may be about to close
-        if isinstance(context, Starting | Stopping):
-            self._context = delivery.on_contactor(fact, context)
-        elif isinstance(context, Charging) and not fact.closed:
-            self._on_abort("contactor_opened")
-
-    def _take_pilot(self, state: PilotState) -> None:
-        self._pilot = state
-        if state is PilotState.A:
-            self._on_abort("unplugged")
-        elif self._powered and state in _NOT_READY and not isinstance(self._context, Stopping):
-            self._on_abort("pilot_lost")  # the vehicle left C or D while energy may flow
+        self._settle(word)
+        self._context, self._doomed = Finished(), word
+        self._timers.clear()
+        self._arm("close", self._config.timing.close)
 
     # -- time and the end ---------------------------------------------------------------------------------------
 
@@ -245,6 +235,8 @@ class SeccSession(PowerControl):
                 self._on_abort("ongoing_timeout")
             case "terminate":
                 self._on_abort(self._stop_reason)
+            case "trouble":
+                self._terminate(wpt.TROUBLES.get(self._device.trouble, self._device.trouble))
             case "discharge":
                 self._command_expired()
             case "offer":
@@ -256,7 +248,9 @@ class SeccSession(PowerControl):
                 self._arm_limits()
                 self._renew_offer()
             case "close":
-                self._close("finished")
+                self._close(self._finished)
+            case side if side.startswith("side:"):
+                self._drop_side(PayloadType(int(side.partition(":")[2])))
 
     def _on_broken(self, error: CodecError) -> None:
         self._stop_power("undecodable")
@@ -265,10 +259,24 @@ class SeccSession(PowerControl):
 
     def _on_eof(self) -> None:
         if isinstance(self._context, Finished):
-            self._close("finished")
+            self._close(self._finished)
         else:
             self._on_abort("connection_lost")
+
+    @property
+    def _finished(self) -> str:
+        """The word for an end in good order, or for what has ended it before."""
+        return self._doomed or ("paused" if self.state is State.PAUSED else "finished")
 
     def _on_abort(self, reason: str) -> None:
         self._stop_power(reason)
         self._end(reason)
+
+
+def _fault_code(request: Any, word: str) -> str:
+    """Return how a fault of the charger is told to a vehicle that asks this."""
+    if not isinstance(request, PowerDeliveryReq):
+        return ResponseCode.FAILED.name
+    return (
+        ResponseCode.FAILED_ContactorError if word in _CONTACTOR else ResponseCode.FAILED_PowerDeliveryNotApplied
+    ).name

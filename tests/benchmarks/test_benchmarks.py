@@ -14,8 +14,11 @@ from benchmarks.__main__ import NAMES
 from benchmarks.figures import Figure, percentile
 
 ROOT = Path(__file__).resolve().parents[2]
-PROCESSES = ("decision", "session")
+PROCESSES = ("decision", "session", "charging")
 """They start the three programs."""
+SLOW = (*PROCESSES, "csms", "exi", "trust", "station")
+"""They take several seconds even when quick."""
+MARKS = {"e2e": PROCESSES, "long": SLOW}
 
 
 def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
@@ -32,7 +35,11 @@ def figures_of(name: str) -> list[Figure]:
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.e2e) if name in PROCESSES else name for name in NAMES]
+    "name",
+    [
+        pytest.param(name, marks=[getattr(pytest.mark, mark) for mark, names in MARKS.items() if name in names])
+        for name in NAMES
+    ],
 )
 def test_it_runs_and_prints_its_figures(name: str) -> None:
     figures = figures_of(name)

@@ -1,7 +1,7 @@
 """A whole CSMS inside the test's process."""
 
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,10 @@ import pytest
 import pytest_asyncio
 
 from csms.app import running
+from csms.store import Store
 from pki_tools.tree import PkiTree
+from tests.csms.buses import Buses, local_buses, redis_buses, redis_server
+from tests.csms.databases import Cluster, Databases, running_cluster
 from tests.csms.support import Running, make_config
 
 Start = Callable[..., contextlib.AbstractAsyncContextManager[Running]]
@@ -34,3 +37,50 @@ async def csms(start: Start) -> AsyncIterator[Running]:
     """A CSMS with the ordinary configuration."""
     async with start() as found:
         yield found
+
+
+@pytest.fixture(scope="session")
+def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A Redis server of the tests' own."""
+    with redis_server(tmp_path_factory.mktemp("redis")) as server:
+        yield server.url
+
+
+@pytest.fixture(params=["local", "redis"])
+def buses(request: pytest.FixtureRequest) -> Buses:
+    """Either kind of bus: what a test finds holds on both."""
+    return local_buses() if request.param == "local" else redis_buses(request.getfixturevalue("redis_url"))
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster]:
+    """A PostgreSQL server of the tests' own, without waiting for the disk."""
+    with running_cluster() as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def sqlite_databases(tmp_path_factory: pytest.TempPathFactory) -> Databases:
+    """Files of SQLite."""
+    return Databases(tmp_path_factory.mktemp("sqlite"), None)
+
+
+@pytest.fixture(scope="session")
+def postgresql_databases(tmp_path_factory: pytest.TempPathFactory, cluster: Cluster) -> Databases:
+    """Databases of PostgreSQL."""
+    return Databases(tmp_path_factory.mktemp("unused"), cluster)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def store_url(request: pytest.FixtureRequest) -> str:
+    """An empty database of either kind: what a test finds holds on both."""
+    databases: Databases = request.getfixturevalue(f"{request.param}_databases")
+    return databases.create()
+
+
+@pytest.fixture
+def store(store_url: str) -> Iterator[Store]:
+    """A store on an empty database of either kind."""
+    found = Store(store_url)
+    yield found
+    found.close()

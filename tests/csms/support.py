@@ -45,7 +45,7 @@ def make_config(directory: Path, pki: PkiTree, **changes: Any) -> CsmsConfig:
         for role, token in TOKENS.items()
     )
     parts: dict[str, Any] = {
-        "ocpp": OcppListener(port=0, client_roots=roots, **server),
+        "ocpp": OcppListener(port=0, client_roots=roots, read_device_model=False, **server),
         "api": ApiListener(
             port=0,
             client_roots=roots,
@@ -62,7 +62,7 @@ def make_config(directory: Path, pki: PkiTree, **changes: Any) -> CsmsConfig:
     parts |= {
         "data_dir": directory / "data",
         "stations": (StationEntry(id=STATION),),
-        "tokens": (TokenEntry(id_token=EMAID),),
+        "tokens": (TokenEntry(id_token=EMAID, energy_transfer=("DC", "DC_BPT")),),
     }
     return CsmsConfig(**(parts | changes))
 

@@ -14,7 +14,7 @@ from cryptography.x509 import ocsp
 
 from csms.config import Trust
 from csms.contracts import ContractJudge, load_anchors
-from csms.core.authorize import Chain, Token, answer_contract, answer_token, normalise
+from csms.core.authorize import Chain, Known, Token, Where, answer_contract, answer_known, normalise
 from pki_tools.tree import Fault, PkiOptions, PkiTree, make_pki
 from v2g.errors import ConfigError
 from v2g.net.clock import Clock
@@ -24,6 +24,7 @@ from v2g.pki.keys import load_private_key
 from v2g.pki.ocsp import make_response, ocsp_request_data
 
 EMAID = "DEV2GC00000001"
+HERE = Where("CS", None, 0)
 
 
 def trust(pki: PkiTree, **changes: object) -> Trust:
@@ -50,11 +51,7 @@ def hash_data(pki: PkiTree, leaf_only: bool = False) -> tuple[OCSPRequestData, .
 
 async def judge(config: Trust, pem: str | None, data: tuple[OCSPRequestData, ...] = (), emaid: str = EMAID) -> Chain:
     """Return one verdict."""
-    judge = ContractJudge(config, Clock())
-    try:
-        return (await judge.judge(emaid, pem, data)).chain
-    finally:
-        await judge.close()
+    return (await ContractJudge(config, Clock()).judge(emaid, pem, data)).chain
 
 
 def pem_of(pki: PkiTree) -> str:
@@ -78,6 +75,13 @@ async def test_a_good_chain_is_valid_however_its_emaid_is_written(pki: PkiTree, 
 async def test_a_wrong_chain_is_called_by_its_fault(tmp_path: Path, fault: Fault, expected: Chain) -> None:
     tree = make_pki(tmp_path, now=datetime.now(UTC), options=PkiOptions(contract=fault))
     assert await judge(trust(tree), pem_of(tree)) is expected
+
+
+async def test_a_chain_may_lead_over_a_cross_certificate_held_here(pki: PkiTree) -> None:
+    alone = {"roots": (pki.path("v2g/root.pem"),)}
+    assert await judge(trust(pki, **alone), pem_of(pki)) is Chain.BROKEN
+    cross = pki.path("cross/mo-by-v2g.pem")
+    assert await judge(trust(pki, **alone, cross_certificates=(cross,)), pem_of(pki)) is Chain.VALID
 
 
 async def test_a_certificate_for_somebody_else_proves_nothing(pki: PkiTree) -> None:
@@ -204,8 +208,30 @@ async def test_answers_are_kept_for_a_while(pki: PkiTree) -> None:
         judge = ContractJudge(trust(pki, ocsp_responder=server.url), Clock())
         for _ in range(3):
             await judge.judge(EMAID, pem_of(pki), ())
-        await judge.close()
         assert server.asked == len(pki.chain("contract"))
+
+
+class Later(Clock):
+    """A clock that can be put forward."""
+
+    ahead_s = 0.0
+
+    def monotonic(self) -> float:
+        return super().monotonic() + self.ahead_s
+
+
+async def test_an_answer_that_proves_nothing_is_not_kept_for_long(pki: PkiTree) -> None:
+    """One that was forged or broken on its way refuses a contract for a minute, and not for an hour."""
+    async with responder(pki) as server:
+        server.broken = True
+        clock = Later()
+        judge = ContractJudge(trust(pki, ocsp_responder=server.url, require_ocsp=True), clock)
+        assert (await judge.judge(EMAID, pem_of(pki), ())).chain is Chain.BROKEN
+        server.broken, clock.ahead_s = False, 61.0
+        assert (await judge.judge(EMAID, pem_of(pki), ())).chain is Chain.VALID
+        asked, clock.ahead_s = server.asked, 1000.0
+        assert (await judge.judge(EMAID, pem_of(pki), ())).chain is Chain.VALID
+        assert server.asked == asked + 2  # about the CAs, of which this responder knows nothing
 
 
 @pytest.mark.parametrize(
@@ -234,8 +260,8 @@ def test_trust_that_cannot_be_loaded_is_a_configuration_error(pki: PkiTree, chan
     ],
 )
 def test_both_statuses_follow_c07(chain: Chain, status: str | None, expected: tuple[str, str]) -> None:
-    token = None if status is None else Token("eMAID", EMAID, status, ("DC",))
-    answer = answer_contract(chain, token)
+    known = None if status is None else Known(token=Token("eMAID", EMAID, status, ("DC",)))
+    answer = answer_contract(chain, known, HERE)
     assert (answer.status, answer.certificate_status) == expected
     assert answer.energy_transfer == (("DC",) if expected == ("Accepted", "Accepted") else ())
 
@@ -244,4 +270,4 @@ def test_tokens_that_are_no_contracts_are_found_without_case() -> None:
     assert normalise("ISO14443", " 04aabb ") == "04AABB"
     assert normalise("KeyCode", "a-b") == "A-B"
     assert normalise("eMAID", "DE-V2G-C00000001-X") == normalise("eMAID", "dev2gc00000001")
-    assert answer_token(None).status == "Unknown"
+    assert answer_known(None, HERE).status == "Unknown"

@@ -1,9 +1,14 @@
 """The grid operator's signal: from a file, watched; kept across restarts; never backwards."""
 
+import asyncio
 from pathlib import Path
 
+from csms.grid_source import GridSource
+from csms.store import Store
 from tests.csms.conftest import Start
 from tests.csms.support import grid_signal
+from v2g.net.clock import Clock
+from v2g.net.events import EventLog
 
 
 async def test_a_file_is_read_at_start_and_again_whenever_it_changes(start: Start, tmp_path: Path) -> None:
@@ -32,6 +37,22 @@ async def test_the_newest_signal_survives_a_restart_without_its_file(start: Star
     async with start() as csms:
         assert csms.csms.grid.current is not None
         assert csms.csms.grid.current.version == 8
+
+
+async def test_a_signal_that_two_nodes_get_at_once_is_stored_once_and_in_force_on_both(store: Store) -> None:
+    clock = Clock()
+    nodes = [GridSource(store, clock, EventLog("csms", clock), None) for _ in range(2)]
+    told: list[int] = []
+    for node in nodes:
+        node.on_change = lambda signal: told.append(signal.version)
+    await asyncio.gather(*(node.offer(grid_signal(3), "test") for node in nodes))
+    assert [node.current.version for node in nodes if node.current] == [3, 3]
+    assert told == [3, 3]
+    await nodes[0].offer(grid_signal(5), "test")
+    await nodes[1].take_newest()
+    await nodes[1].take_newest()
+    assert nodes[1].current is not None
+    assert (nodes[1].current.version, told) == (5, [3, 3, 5, 5])
 
 
 def _times(signal: object) -> dict[str, object]:

@@ -35,7 +35,7 @@ def call(action: str, payload: Any) -> str:
         ('[2,17,"Heartbeat",{}]', "-1", "RpcFrameworkError"),
         (b"\x00\x01", "-1", "RpcFrameworkError"),
         (call("Levitate", {}), "x", "NotImplemented"),
-        (call("SignCertificate", {"csr": "-"}), "x", "NotSupported"),
+        (call("Reset", {"type": "Immediate"}), "x", "NotSupported"),
         (call("Heartbeat", {"unasked": 1}), "x", "FormatViolation"),
         (call("Heartbeat", []), "x", "FormatViolation"),
         (call("StatusNotification", {}), "x", "OccurrenceConstraintViolation"),
@@ -82,7 +82,7 @@ async def test_an_answer_that_nobody_asked_for_is_ignored(csms: Running) -> None
 
 
 async def test_the_url_must_name_the_station_of_the_certificate(start: Start) -> None:
-    async with start(accept_unknown=True) as csms:
+    async with start(unknown_stations="accept") as csms:
         with pytest.raises(websockets.InvalidStatus) as caught:
             await csms.connect("CS-OTHER")
         assert caught.value.response.status_code == 403
@@ -96,7 +96,7 @@ async def test_a_station_that_nobody_configured_is_not_found(start: Start) -> No
 
 
 async def test_a_station_that_nobody_configured_is_welcome_where_the_operator_says_so(start: Start) -> None:
-    async with start(stations=(), accept_unknown=True) as csms, csms.connect() as websocket:
+    async with start(stations=(), unknown_stations="accept") as csms, csms.connect() as websocket:
         await websocket.send(BOOT)
         assert json.loads(await websocket.recv())[2]["status"] == "Accepted"
 

@@ -12,13 +12,13 @@ import pytest
 
 from csms.config import OcppListener
 from pki_tools.tree import PkiTree
+from secc.core.station.profiles import Allowance
 from secc.station import EvNeeds, Hooks, MeterSample, Station, StationConfig
 from tests.csms.conftest import Start
 from tests.csms.support import EMAID, STATION, Running, grid_signal
 from tests.csms.test_journals import SESSION, journal
 from v2g.net.clock import Clock
 from v2g.net.websocket import TlsFiles
-from v2g.ocpp.profiles import Allowance
 from v2g.ocpp.routes import Version
 
 NEEDS = EvNeeds(

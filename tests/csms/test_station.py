@@ -376,11 +376,9 @@ async def test_reports_are_acknowledged_and_kept(csms: Running, version: str) ->
             m.MeterValues(evse_id=1, meter_value=[reading(1, 2)]),
         ):
             await point.call(request, suppress=False)
-    assert [each["action"] for each in csms.events("report")] == [
-        "NotifyEvent",
-        "SecurityEventNotification",
-        "LogStatusNotification",
-    ]
+    assert [each["component"] for each in csms.events("device_event")] == ["EVSE"]
+    assert [each["status"] for each in csms.events("log_status")] == ["Idle"]
+    assert [each["type"] for each in csms.events("security_event")] == ["TamperDetectionActivated"]
     assert csms.events("meter_values")[0]["samples"] == 2
 
 

@@ -1,7 +1,8 @@
 """The database: migrations lead to the declared tables, work is whole or not at all, and no newer file is touched."""
 
 import asyncio
-import sqlite3
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -9,19 +10,20 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, func, insert, select
+from sqlalchemy import Connection, event, func, insert, select, text
 
 from csms.core.authorize import Token
-from csms.rows import records, stations
+from csms.rows import records, stations, tokens
 from csms.store import HEAD, MIGRATIONS, Store, open_sqlite
 from csms.tables import metadata
 from csms.tables import stations as stations_table
-from v2g.errors import StoreError
+from tests.csms.databases import Cluster, Databases
+from v2g.errors import RefusedError, StoreError
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return open_sqlite(tmp_path / "data" / "csms.sqlite3")
+def _known(connection: Connection) -> list[str]:
+    """Return the stations that are stored."""
+    return list(connection.execute(select(stations_table.c.station_id).order_by(stations_table.c.station_id)).scalars())
 
 
 def test_migrations_lead_to_the_declared_tables(store: Store) -> None:
@@ -29,7 +31,6 @@ def test_migrations_lead_to_the_declared_tables(store: Store) -> None:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, metadata) == []
         assert context.get_current_revision() == HEAD
-    store.close()
 
 
 def test_the_newest_revision_is_the_one_that_the_store_knows() -> None:
@@ -38,7 +39,8 @@ def test_the_newest_revision_is_the_one_that_the_store_knows() -> None:
     assert ScriptDirectory.from_config(config).get_current_head() == HEAD
 
 
-def test_the_file_is_wal_durable_and_the_owners_alone(tmp_path: Path, store: Store) -> None:
+def test_the_file_is_wal_durable_and_the_owners_alone(tmp_path: Path) -> None:
+    store = open_sqlite(tmp_path / "data" / "csms.sqlite3")
     with store.engine.connect() as connection:
         pragmas = {name: connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in PRAGMAS}
     assert pragmas == PRAGMAS
@@ -49,15 +51,29 @@ def test_the_file_is_wal_durable_and_the_owners_alone(tmp_path: Path, store: Sto
 PRAGMAS = {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1}
 
 
-def test_a_database_of_a_newer_program_is_not_touched(tmp_path: Path, store: Store) -> None:
+def test_a_database_of_a_newer_program_is_not_touched(store_url: str) -> None:
+    store = Store(store_url)
+    store.do(lambda connection: connection.execute(text("UPDATE alembic_version SET version_num = '9999'")))
     store.close()
-    path = tmp_path / "data" / "csms.sqlite3"
-    database = sqlite3.connect(path)
-    database.execute("UPDATE alembic_version SET version_num = '9999'")
-    database.commit()
-    database.close()
     with pytest.raises(StoreError, match="migrate"):
-        open_sqlite(path)
+        Store(store_url)
+
+
+def test_nodes_that_start_together_migrate_once(sqlite_databases: Databases, cluster: Cluster, tmp_path: Path) -> None:
+    for url in (f"sqlite:///{tmp_path}/new.sqlite3", cluster.url(cluster.create())):
+        with ThreadPoolExecutor(4) as nodes:
+            stores = list(nodes.map(lambda _: Store(url), range(4)))  # noqa: B023 - done before the next one
+        for store in stores:
+            assert store.do(lambda c: c.execute(text("SELECT version_num FROM alembic_version")).scalars().all()) == [
+                HEAD
+            ]
+            store.close()
+
+
+def test_a_database_that_is_not_there_is_a_store_error(tmp_path: Path) -> None:
+    for url in (f"postgresql://nobody@/none?host={tmp_path}", "oracle://", f"sqlite:///{tmp_path}/no/such/folder"):
+        with pytest.raises(StoreError):
+            Store(url)
 
 
 async def test_work_that_fails_leaves_nothing_behind(store: Store) -> None:
@@ -68,13 +84,79 @@ async def test_work_that_fails_leaves_nothing_behind(store: Store) -> None:
     with pytest.raises(RuntimeError):
         await store.run(work)
     assert await store.run(lambda c: c.execute(select(func.count()).select_from(stations_table)).scalar()) == 0
-    store.close()
 
 
 async def test_a_database_that_refuses_is_a_store_error(store: Store) -> None:
     with pytest.raises(StoreError):
         await store.run(lambda c: c.execute(insert(stations_table).values(station_id="CS")))
-    store.close()
+
+
+async def test_works_of_one_commit_fail_and_succeed_each_alone(store: Store) -> None:
+    """While the first one holds the writer, the others gather for the next commit."""
+    started, release = threading.Event(), threading.Event()
+
+    def hold(_connection: Connection) -> None:
+        started.set()
+        assert release.wait(5)
+
+    def fail(connection: Connection, name: str) -> None:
+        stations.touch(connection, name, "ocpp2.1", 1)
+        if name == "CS-2":
+            raise RefusedError("not this one", reason="test")
+        stations.save_connector(connection, "nobody", 1, 1, "Available", 1)  # no such station
+
+    first = asyncio.create_task(store.run(hold))
+    await asyncio.to_thread(started.wait, 5)
+    works = [
+        store.run(stations.touch, "CS-1", "ocpp2.1", 1),
+        store.run(fail, "CS-2"),
+        store.run(stations.touch, "CS-3", "ocpp2.1", 1),
+        store.run(fail, "CS-4"),
+        store.run(stations.touch, "CS-3", "ocpp2.1", 2),
+    ]
+    waiting = [asyncio.create_task(work) for work in works]
+    await asyncio.sleep(0)
+    release.set()
+    await first
+    results = await asyncio.gather(*waiting, return_exceptions=True)
+    assert [results[0], results[2], results[4]] == ["", "", ""]
+    assert isinstance(results[1], RefusedError)
+    assert isinstance(results[3], StoreError)
+    assert store.do(_known) == ["CS-1", "CS-3"]
+
+
+async def test_nobody_is_answered_before_the_commit(store: Store) -> None:
+    """What a work wrote is there for others when, and not before, its caller goes on."""
+    seen: list[int] = []
+
+    @event.listens_for(store.engine, "commit")
+    def look(_connection: Connection) -> None:
+        seen.append(len(waiting) - sum(work.done() for work in waiting))
+
+    waiting = [asyncio.create_task(store.run(stations.touch, f"CS-{n}", "ocpp2.1", 1)) for n in range(50)]
+    await asyncio.gather(*waiting)
+    assert seen[0] == 50  # at the first commit nobody had been answered
+    assert len(seen) < 25  # and most shared one
+    assert len(await store.read(_known)) == 50
+
+
+async def test_items_for_one_work_are_done_together_and_answered_each(store: Store) -> None:
+    calls: list[int] = []
+
+    def work(connection: Connection, names: list[str]) -> list[str]:
+        calls.append(len(names))
+        for name in names:
+            if name == "CS-13":
+                raise RefusedError("unlucky", reason="test")
+            stations.touch(connection, name, "ocpp2.1", 1)
+        return [name.lower() for name in names]
+
+    names = [f"CS-{n}" for n in range(100)]
+    results = await asyncio.gather(*(store.gather(work, name) for name in names), return_exceptions=True)
+    assert isinstance(results.pop(13), RefusedError)
+    assert results == [name.lower() for name in names if name != "CS-13"]
+    assert max(calls) > 10
+    assert len(store.do(_known)) == 99
 
 
 async def test_the_loop_goes_on_while_the_database_works(store: Store) -> None:
@@ -86,24 +168,32 @@ async def test_the_loop_goes_on_while_the_database_works(store: Store) -> None:
         return asyncio.run_coroutine_threadsafe(asyncio.wait_for(done.wait(), 5), loop).result(5)
 
     assert await store.run(work) is True
+
+
+async def test_who_asks_a_closed_store_is_refused(store_url: str) -> None:
+    store = Store(store_url)
     store.close()
+    with pytest.raises(StoreError, match="closed"):
+        await store.run(_known)
 
 
-async def test_tokens_are_those_of_the_configuration_and_no_others(store: Store) -> None:
+async def test_tokens_are_those_of_the_configuration_and_those_of_operators(store: Store) -> None:
     token = Token("eMAID", "DEV2GC00000001", "Accepted", ("DC", "DC_BPT"))
-    await store.run(stations.replace_tokens, [token, Token("ISO14443", "04AA", "Blocked")])
-    assert await store.run(stations.find_token, "eMAID", "DEV2GC00000001") == token
-    await store.run(stations.replace_tokens, [token])
-    assert await store.run(stations.find_token, "ISO14443", "04AA") is None
-    store.close()
+    await store.run(tokens.replace_configured, [token, Token("ISO14443", "04AA", "Blocked")])
+    assert await store.run(tokens.find, "eMAID", "DEV2GC00000001") == token
+    await store.run(tokens.replace_configured, [token])
+    assert await store.run(tokens.find, "ISO14443", "04AA") is None
+    await store.run(tokens.put, Token("ISO14443", "04BB", "Accepted"))
+    await store.run(tokens.set_status, "eMAID", "DEV2GC00000001", "Blocked")
+    await store.run(tokens.replace_configured, [token])
+    assert [each.status for each in await store.run(tokens.list_all)] == ["Accepted", "Blocked"]
 
 
 async def test_an_older_status_does_not_overwrite_a_newer_one(store: Store) -> None:
     await store.run(stations.touch, "CS", "ocpp2.1", 1)
     for status, at_ms in (("Occupied", 20), ("Available", 10)):
         await store.run(stations.save_connector, "CS", 1, 1, status, at_ms)
-    assert (await store.run(stations.list_all))[0]["connectors"][0]["status"] == "Occupied"
-    store.close()
+    assert (await store.run(stations.list_page))[0]["connectors"][0]["status"] == "Occupied"
 
 
 async def test_a_settlement_is_stored_once_for_each_journal(store: Store) -> None:
@@ -112,4 +202,3 @@ async def test_a_settlement_is_stored_once_for_each_journal(store: Store) -> Non
     assert await store.run(records.save_settlement, "CS", "s", "h2", b'{"a":1}', 3)
     found = await store.run(records.find_settlements, "s")
     assert [(each["journal_head"], each["document"]) for each in found] == [("h2", {"a": 1})]
-    store.close()

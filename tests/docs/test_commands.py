@@ -2,7 +2,6 @@
 
 import os
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -16,33 +15,65 @@ import pytest
 
 from docs import events
 from tests.docs.documents import ROOT, Command, File, Step, pages, steps
+from tests.packages import need
 
 SCALE = 1000
 """Simulated seconds a second in the demos of these tests; 300 is what a person watches."""
 
-PORTS = ("9443", "8443", "15118")
+PORTS = ("9443", "8443", "15118", "8088")
 """Ports in the documents; every test takes free ones instead, so that documents can run side by side."""
 
 PATIENCE_S = 60
 
-TOOLS = ("curl", "jq", "openssl")
-"""Programs that documents use and that a machine may lack."""
+TOOLS = {
+    "curl": ("curl",),
+    "jq": ("jq",),
+    "openssl": ("openssl",),
+    "softhsm2-util": ("softhsm2",),
+    "swtpm": ("swtpm", "tpm2-openssl"),
+    "tpm2_getcap": ("tpm2-tools",),
+}
+"""Programs that documents use and that a machine may lack, and the Debian packages that bring them."""
+
+
+LONG = (
+    "how-to/charge-without-a-plug.md",
+    "how-to/export-certificates-for-peers.md",
+    "how-to/install-a-contract.md",
+    "how-to/keep-keys-in-a-token-or-tpm.md",
+    "how-to/keep-the-back-ends-data.md",
+    "how-to/make-and-inspect-certificates.md",
+    "how-to/operate-a-back-end.md",
+    "how-to/pause-a-session.md",
+    "how-to/read-events-and-logs.md",
+    "how-to/read-exi-messages.md",
+    "how-to/renew-without-stopping.md",
+    "how-to/run-several-evses.md",
+    "how-to/run-the-three-programs-yourself.md",
+    "how-to/share-a-root-key.md",
+    "how-to/simulate-stations.md",
+    "how-to/steer-a-session-from-the-back-end.md",
+    "how-to/verify-a-settlement.md",
+    "how-to/watch-a-powerline.md",
+    "tutorials/read-a-session.md",
+)
+"""Documents whose sessions take long, and show nothing that a test of the default run does not."""
 
 
 def _documents() -> Iterator[object]:
     for page in pages():
         todo = steps(page.read_text())
         if any(isinstance(step, Command) for step in todo):
-            yield pytest.param(todo, id=str(page.relative_to(ROOT)))
+            name = str(page.relative_to(ROOT))
+            yield pytest.param(todo, id=name, marks=pytest.mark.long if name.endswith(LONG) else ())
 
 
 @pytest.mark.e2e
 @pytest.mark.parametrize("todo", list(_documents()))
 def test_a_document_does_what_it_says(todo: list[Step], tmp_path: Path) -> None:
-    words = {word for step in todo if isinstance(step, Command) for word in re.findall(r"\w+", step.text)}
+    words = {word for step in todo if isinstance(step, Command) for word in re.findall(r"[\w-]+", step.text)}
     for tool in words.intersection(TOOLS):
-        if shutil.which(tool) is None:
-            pytest.skip(f"{tool} is not installed (Debian package {tool})")
+        need(*TOOLS[tool])
     reader = Reader(tmp_path)
     try:
         for step in todo:

@@ -1,12 +1,19 @@
 """Pages are up to date with the code, complete, and lead nowhere that does not exist."""
 
+import itertools
 import re
 from pathlib import Path
+from xml.etree import ElementTree
 
+import msgspec
 import pytest
 
-from docs import configuration, generate
+from csms.api.routes import OPERATIONS
+from csms.core.sites import Place, Site
+from docs import charts, configuration, generate
 from tests.docs.documents import ROOT, pages
+from v2g.grid.price_plan import PricePlan, When
+from v2g.iso15118.sequence import State, edges
 
 DOCS = ROOT / "docs"
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
@@ -28,6 +35,40 @@ def _anchors(text: str) -> set[str]:
 def test_generated_parts_are_what_the_code_says(page: Path) -> None:
     text = page.read_text()
     assert generate.render(text) == text, "run `python docs/generate.py`"
+
+
+@pytest.mark.parametrize(("picture", "text"), list(generate.pictures()), ids=lambda each: getattr(each, "name", ""))
+def test_pictures_are_what_the_code_says(picture: Path, text: str) -> None:
+    assert picture.read_text() == text, "run `python docs/generate.py`"
+    page = (DOCS / "reference" / "sequence-chart.md").read_text()
+    assert f"(charts/{picture.name})" in page
+
+
+@pytest.mark.parametrize("name", ["DC", "AC", "WPT", "ACDP", "SCHEDULE_RENEGOTIATION"])
+def test_a_picture_shows_every_state_and_every_way(name: str) -> None:
+    """All but SessionStopReq, and what leads from a state to itself is marked as such."""
+    chart = generate._chart(name)
+    drawn = ElementTree.fromstring(next(text for file, text in generate.pictures() if file.stem == name.lower()))
+    texts = ["".join(each.itertext()) for each in drawn.iter("{http://www.w3.org/2000/svg}text")]
+    titles = ["".join(each.itertext()) for each in drawn.iter("{http://www.w3.org/2000/svg}title")]
+    for state, request, edge in edges(chart):
+        assert state.value in texts
+        if request == "SessionStopReq" and state is not State.SESSION_STOP:
+            continue
+        word = request.removesuffix("Req")
+        if edge.to is state:
+            assert any(each.startswith(f"{word} ↻") for each in texts), (state, request)
+        else:
+            assert any(each.startswith(f"{word} ") and each.endswith(f"leads to {edge.to.value}") for each in titles)
+
+
+def test_no_two_lanes_of_a_picture_meet() -> None:
+    for name in ("DC", "AC", "WPT", "ACDP"):
+        spans = charts._spans(charts.placed(generate._chart(name)))
+        lanes = charts._lanes(spans)
+        for one, other in itertools.combinations(spans, 2):
+            apart = spans[one][1] < spans[other][0] or spans[other][1] < spans[one][0]
+            assert lanes[one] != lanes[other] or apart, (one, other)
 
 
 @pytest.mark.parametrize("page", pages(), ids=_name)
@@ -106,7 +147,27 @@ def test_the_bundle_page_names_every_file() -> None:
 
 def test_the_http_page_names_every_route() -> None:
     page = (DOCS / "reference" / "http-api.md").read_text()
-    source = (ROOT / "csms" / "api.py").read_text()
-    routes = re.findall(r'\("(GET|PUT|POST|DELETE)", "(/[^"]*)"', source)
-    assert routes
-    assert not [route for route in routes if f"`{' '.join(route)}`" not in page]
+    for each in OPERATIONS:
+        action = each.path.partition("/commands/")[2]
+        assert (action in page) if action else (f"`{each.method} {each.path}`" in page), each.name
+
+
+def test_the_tariff_page_names_every_field_and_its_plan_is_one() -> None:
+    text = (DOCS / "reference" / "tariffs.md").read_text()
+    for field in (*PricePlan.__struct_fields__, *When.__struct_fields__):
+        assert f"`{field}`" in text, field
+    plan = msgspec.json.decode(example(text), type=PricePlan)
+    assert plan.greatest is not None
+
+
+def test_the_smart_charging_page_names_every_field_and_its_site_is_one() -> None:
+    text = (DOCS / "reference" / "smart-charging.md").read_text()
+    site = msgspec.json.decode(example(text), type=Site)
+    assert len(site.places) == 2
+    for field in ("limits", "parent", *Place.__struct_fields__[3:], *Site.__struct_fields__[3:]):
+        assert f"`{field}`" in text, field
+
+
+def example(text: str) -> str:
+    """The first JSON of a page."""
+    return text.split("```json\n", 1)[1].split("```", 1)[0]

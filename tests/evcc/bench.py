@@ -19,8 +19,8 @@ from evcc.core.battery import Battery, BatteryConfig
 from evcc.core.ports import CloseContactor, ContactorState, OpenContactor, PresentVoltage, SetPowerLimits
 from evcc.core.session import VehicleSession
 from evcc.core.settings import ProgramStep, SessionConfig
-from evcc.core.stages import Contract, Resume
 from evcc.core.stop import SAFE
+from evcc.core.world import Contract, Provisioning, Resume
 from v2g import exi
 from v2g.asn1.discharge import PriceSlot
 from v2g.grid.discharge import Accepted, Decided, DischargeGate, Rejected
@@ -110,6 +110,9 @@ class Charger:
         self.codes: dict[str, ResponseCode] = {}
         self.notify: list[EvseNotification] = []
         self.renegotiable = True
+        self.providers: tuple[str, ...] = ()
+        self.install: Callable[[cm.CertificateInstallationReq], cm.CertificateInstallationRes] | None = None
+        self.authorized: list[ResponseCode] = []  # what the next AuthorizationReq are told; OK when empty
         self.go_to_pause: bool | None = None
         self.joins = False
         self.meter_wh = 0
@@ -176,13 +179,23 @@ class Charger:
         return cm.AuthorizationSetupRes(
             **self._ok(),
             authorization_services=self.authorization,
-            certificate_installation_service=False,
-            pnc_as_res_authorization_mode=cm.PnC_ASResAuthorizationMode(gen_challenge=b"c" * 16) if pnc else None,
+            certificate_installation_service=self.install is not None,
+            pnc_as_res_authorization_mode=cm.PnC_ASResAuthorizationMode(
+                gen_challenge=b"c" * 16,
+                supported_providers=cm.SupportedProvidersList(provider_id=self.providers) if self.providers else None,
+            )
+            if pnc
+            else None,
             eim_as_res_authorization_mode=None if pnc else cm.EIM_ASResAuthorizationMode(),
         )
 
+    def CertificateInstallationReq(self, request: Any) -> Any:
+        assert self.install is not None
+        return self.install(request)
+
     def AuthorizationReq(self, request: Any) -> Any:
-        return cm.AuthorizationRes(**self._ok(), evse_processing=self._processing("AuthorizationReq"))
+        fields = self._ok() | ({"response_code": self.authorized.pop(0)} if self.authorized else {})
+        return cm.AuthorizationRes(**fields, evse_processing=self._processing("AuthorizationReq"))
 
     def ServiceDiscoveryReq(self, request: Any) -> Any:
         def listed(ids: tuple[int, ...]) -> cm.ServiceList | None:
@@ -350,19 +363,25 @@ class Bench:
         *,
         soc: float = 60.0,
         contract: bool = True,
+        contracts: tuple[Contract, ...] | None = None,
+        provisioning: Provisioning | None = None,
         resume: Resume | None = None,
         scale: float = 1.0,
+        tls: bool = True,
     ) -> None:
         self.identities = identities
         self.now = 1000.0
         self.scale = scale
-        self.model = Battery(BatteryConfig(soc=soc), utc_ms=T0)
+        self.model = Battery(BatteryConfig(soc=soc), at_ms=T0)
+        own = (identities.contract,) if contract else ()
+        own = own if contracts is None else contracts
         self.session = VehicleSession(
             config or SessionConfig(),
             battery=self.model.state,
-            secc_certificate=identities.secc_leaf,
+            secc_certificate=identities.secc_leaf if tls else b"",
             entropy=Counter(),
-            contract=identities.contract if contract else None,
+            contracts=own,
+            provisioning=provisioning,
             stopwatch=lambda: 0.0,
             resume=resume,
         )
@@ -436,7 +455,7 @@ class Bench:
             kind = PayloadType.SAP
         elif name.startswith("DC_"):
             kind = PayloadType.DC
-        elif name.startswith("MeteringConfirmation"):
+        elif name.startswith("MeteringConfirmation") and PayloadType.METERING_CONFIRMATION in self.payload_types:
             kind = PayloadType.METERING_CONFIRMATION
         self.receive(frame(kind, exi.encode(response)))
 
@@ -515,7 +534,7 @@ class Bench:
         assert self.closed == reason
         assert self.session.closed
         assert self.session.deadline() is None
-        assert self.commands[-3:] == list(SAFE)
+        assert self.commands[-len(SAFE) :] == list(SAFE)
         assert not self.contactor_closed
 
     def names(self) -> list[str]:

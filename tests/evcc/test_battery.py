@@ -5,13 +5,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evcc.core.battery import Battery, BatteryConfig, interpolate
+from evcc.core.battery import Battery, BatteryConfig, Line
 
 T0 = 1_700_000_000_000
 
 
 def battery(**changes: object) -> Battery:
-    return Battery(BatteryConfig(**changes), utc_ms=T0)  # type: ignore[arg-type]
+    return Battery(BatteryConfig(**changes), at_ms=T0)  # type: ignore[arg-type]
 
 
 def test_a_full_battery_holds_its_capacity_and_an_empty_one_nothing() -> None:
@@ -120,6 +120,6 @@ def test_voltage_limits_that_cross_are_refused() -> None:
 
 
 def test_interpolation_is_flat_beyond_its_ends() -> None:
-    assert interpolate(((0, 1), (10, 2)), -5) == 1
-    assert interpolate(((0, 1), (10, 2)), 15) == 2
-    assert interpolate(((0, 1), (10, 2)), 5) == 1.5
+    line = Line(((0, 1), (10, 2), (20, 2)))
+    assert [line.at(x) for x in (-5, 0, 5, 10, 15, 25)] == [1, 1, 1.5, 2, 2, 2]
+    assert [line.area(x) for x in (0, 10, 15, 20)] == [0, 15, 25, 35]

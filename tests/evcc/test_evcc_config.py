@@ -10,6 +10,9 @@ import pytest
 from evcc.app import tls_profile
 from evcc.config import EvccConfig, TlsConfig, load_config
 from v2g.errors import ConfigError
+from v2g.pki.reference import KeyReference
+
+TLS = '[tls]\nchain = "c.pem"\nkey = "c.key"\nanchors = ["r.pem"]\n'
 
 EXAMPLE = """
 security_profile = "interop"
@@ -72,9 +75,14 @@ def test_an_example_is_read_and_the_core_gets_its_part() -> None:
 
 
 def test_everything_but_the_certificates_has_a_default() -> None:
-    config = load_config('[tls]\nchain = "c.pem"\nkey = "c.key"\nanchors = ["r.pem"]\n', name="/etc/v2g/evcc.toml")
+    config = load_config(TLS, name="/etc/v2g/evcc.toml")
+    key = KeyReference.from_text("c.key", Path("/etc/v2g"))
     assert config == EvccConfig(
-        tls=TlsConfig(chain=Path("/etc/v2g/c.pem"), key=Path("/etc/v2g/c.key"), anchors=(Path("/etc/v2g/r.pem"),))
+        tls=TlsConfig(
+            chain=Path("/etc/v2g/c.pem"),
+            key=key,
+            anchors=(Path("/etc/v2g/r.pem"),),
+        )
     )
 
 
@@ -86,6 +94,10 @@ def test_everything_but_the_certificates_has_a_default() -> None:
         ("[needs]\ntarget_soc = 20\nminimum_soc = 30\n", "needs.minimum_soc"),
         ("security_profile = 'none'\n", "evcc.toml:1"),
         ("[services]\nenergy = []\n", "evcc.toml:2"),
+        (f"[services]\nenergy = ['DC', 'WPT']\n{TLS}", "exclude each other"),
+        (f"[services]\nenergy = ['DC_ACDP', 'WPT']\n{TLS}", "exclude each other"),
+        (f"[link.slac]\n[services]\nenergy = ['WPT']\n{TLS}", "WPT has no plug to match at"),
+        (f"[hardware]\nbackend = 'bench'\n[services]\nenergy = ['DC_ACDP_BPT']\n{TLS}", "DC_ACDP_BPT needs hardware"),
         ("[battery]\nocv = [[0, 300], [100, 200]]\n", "ocv must rise"),
     ],
 )
@@ -117,13 +129,18 @@ def test_every_key_of_ours_is_described() -> None:
 
 
 @pytest.mark.parametrize(
-    ("profile", "require_ocsp", "expected"),
-    [("iso15118-20", None, True), ("interop", None, False), ("interop", True, True), ("iso15118-20", False, False)],
+    ("profile", "revocation", "expected"),
+    [
+        ("iso15118-20", None, "hard"),
+        ("interop", None, "soft"),
+        ("interop", "hard", "hard"),
+        ("iso15118-20", "soft", "soft"),
+    ],
 )
 def test_a_stapled_answer_is_demanded_as_the_profile_says_or_as_configured(
-    profile: Any, require_ocsp: bool | None, expected: bool
+    profile: Any, revocation: Any, expected: str
 ) -> None:
     here = Path()
-    files = TlsConfig(chain=here, key=here, anchors=(here,), require_ocsp=require_ocsp)
+    files = TlsConfig(chain=here, key=KeyReference.of(here), anchors=(here,), revocation=revocation)
     config = EvccConfig(security_profile=profile, tls=files)
-    assert tls_profile(config).staple_required is expected
+    assert tls_profile(config).revocation.value == expected

@@ -92,3 +92,21 @@ async def test_without_an_uplink_records_wait_for_the_next_boot(pki: PkiTree, br
     assert [seq for _, seq, _ in box.pending()] == list(range(1, len(box) + 1))
     assert len(box) >= 1
     box.close()
+
+
+async def test_it_ends_also_when_a_frame_comes_at_that_very_moment(pki: PkiTree, tmp_path: Path) -> None:
+    away = Broker(1, None)  # type: ignore[arg-type]  # nobody connects
+    config = GatewayConfig(
+        ev="a", outbox=tmp_path / "o.db", mqtt=mqtt(pki, away, "gateway", "gw"), can=CanConfig(channel="moment")
+    )
+    gateway = Gateway(config, Clock(), lambda _: None)
+    gateway._batcher.deadline = lambda: 1e12  # type: ignore[method-assign]  # something is due, but not yet
+    task = asyncio.create_task(gateway._batch())
+    for _ in range(3):
+        await asyncio.sleep(0)
+    gateway._work.set()
+    await asyncio.sleep(0)
+    task.cancel()
+    done, _ = await asyncio.wait({task}, timeout=0.5)
+    assert done
+    assert task.cancelled()

@@ -25,7 +25,7 @@ TERMS = Terms(
     max_discharge_w=7_000,
     valid_until_ms=NOW + 4 * HOUR,
 )
-BATTERY = Battery(BatteryConfig(soc=70.0), utc_ms=NOW).state
+BATTERY = Battery(BatteryConfig(soc=70.0), at_ms=NOW).state
 
 
 def at(hours: float) -> int:

@@ -13,7 +13,7 @@ from evcc.core.settings import ProgramStep
 
 NOW = 1_700_000_000_000
 LATER = NOW + 100_000_000
-BATTERY = Battery(BatteryConfig(soc=50.0), utc_ms=NOW).state
+BATTERY = Battery(BatteryConfig(soc=50.0), at_ms=NOW).state
 STEPS = (
     ProgramStep(do="charge", energy_wh=5_000, power_w=11_000),
     ProgramStep(do="wait", for_s=60),

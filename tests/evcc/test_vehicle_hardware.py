@@ -16,15 +16,18 @@ from evcc.core.ports import (
     OpenContactor,
     PresentVoltage,
     Reported,
+    SetAcPower,
     SetCpState,
     SetPowerLimits,
 )
+from evcc.core.settings import OnBoardChargerConfig
 from evcc.hardware import BenchLine, BenchPilot, SimulatedVehicle
+from evcc.hardware_ac import OnBoardCharger
+from v2g.iec61851.pilot import PilotState
 from v2g.iso15118.session import Fact
 from v2g.net.clock import Clock, ClockConfig
 from v2g.net.dc_line import ChargerDcLine, VehicleDcLine
 from v2g.net.medium import Medium
-from v2g.slac.pilot import PilotState
 
 VOLTS = 370_000
 
@@ -151,6 +154,7 @@ async def test_the_pilot_is_switched_at_once(stand: Stand) -> None:
 
 
 async def test_closing_leaves_the_vehicle_safe(stand: Stand) -> None:
+    stand.vehicle.execute(SetCpState(PilotState.C))
     await connect(stand, 1_000)
     await stand.vehicle.close()
     assert not stand.vehicle.contactor_closed
@@ -177,5 +181,32 @@ async def test_on_a_bench_the_battery_believes_what_the_charger_reports() -> Non
     vehicle.execute(Reported(1_000, 20_000))
     assert vehicle.battery.current_ma == 20_000
     vehicle.execute(SetCpState(PilotState.B))
+    assert vehicle.battery.current_ma == 0
+    await vehicle.close()
+
+
+async def test_on_a_bench_mains_are_there_while_the_vehicle_asks_for_energy() -> None:
+    pilot = BenchPilot()
+    vehicle = SimulatedVehicle(
+        BatteryConfig(soc=60),
+        line=BenchLine(),
+        pilot=pilot,
+        clock=Clock(ClockConfig(scale=1000)),
+        on_board=OnBoardCharger(pilot.mains, OnBoardChargerConfig(max_charge_w=11_500, max_discharge_w=4_600)),
+    )
+    heard: list[Fact] = []
+    vehicle.subscribe(heard.append)
+    vehicle.execute(SetAcPower(23_000))
+    assert vehicle.battery.current_ma == 0
+    vehicle.execute(SetCpState(PilotState.C))
+    assert PresentVoltage(230_000, 50_000) in heard  # no more than its charger can do
+    vehicle.step()
+    assert vehicle.battery.current_ma > 0
+    vehicle.execute(SetAcPower(-4_600))
+    vehicle.step()
+    assert PresentVoltage(230_000, -20_000) in heard
+    assert vehicle.battery.current_ma < 0
+    vehicle.execute(SetCpState(PilotState.B))
+    vehicle.step()
     assert vehicle.battery.current_ma == 0
     await vehicle.close()

@@ -13,16 +13,16 @@ from evcc.core.settings import (
     SessionConfig,
     VehicleConfig,
 )
-from evcc.core.stages import Contract
+from evcc.core.world import Contract
 from tests.evcc.bench import SHORT, T0, Bench, Identities
 from v2g.errors import CertificateError
+from v2g.iec61851.pilot import PilotState
+from v2g.iso15118.charts import CHARTS, Family
 from v2g.iso15118.messages import common_messages as cm
 from v2g.iso15118.messages import dc
 from v2g.iso15118.messages.common_types import EvseNotification, Processing, RationalNumber, ResponseCode
-from v2g.iso15118.sequence import CHART
 from v2g.iso15118.signature import verify
 from v2g.iso15118.v2gtp import PayloadType
-from v2g.slac.pilot import PilotState
 
 CHARGE = ProgramStep(do="charge", energy_wh=100)
 
@@ -132,6 +132,35 @@ def test_a_warning_means_not_authorised_and_is_named(bench: Bench, code: Respons
     assert bench.names()[-2:] == ["AuthorizationReq", "SessionStopReq"]
     assert bench.closed == code.name
     assert bench.requests[-1].ev_termination_code == code.name
+
+
+def test_without_tls_no_contract_is_shown_and_no_challenge_signed(identities: Identities) -> None:
+    refusing = Bench(identities, SHORT, tls=False)
+    refusing.run()
+    assert refusing.closed == "no_authorization_possible"
+    assert not of(refusing, cm.AuthorizationReq)
+    card = Bench(
+        identities, msgspec.structs.replace(SHORT, authorization=AuthorizationConfig(allow_eim=True)), tls=False
+    )
+    card.run_to("ServiceDiscoveryReq")
+    (request,) = of(card, cm.AuthorizationReq)
+    assert request.selected_authorization_service is cm.Authorization.EIM
+
+
+@pytest.mark.parametrize(
+    ("processing", "seconds"),
+    [(Processing.Ongoing, 60.0), (Processing.Ongoing_WaitingForCustomerInteraction, 300.0)],
+)
+def test_a_customer_is_given_more_time_than_a_back_end(
+    identities: Identities, processing: Processing, seconds: float
+) -> None:
+    bench = Bench(identities, msgspec.structs.replace(SHORT, authorization=AuthorizationConfig(prefer_eim=True)))
+    bench.charger._processing = lambda name: processing  # type: ignore[method-assign]
+    bench.run_to("AuthorizationReq")
+    began = bench.now
+    bench.run(most=20_000)
+    bench.assert_safe("authorization_timeout")
+    assert bench.now - began == pytest.approx(seconds, abs=0.11)
 
 
 def test_a_contract_that_ends_soon_still_pays(bench: Bench) -> None:
@@ -489,7 +518,7 @@ def test_the_vehicle_never_leaves_the_chart(identities: Identities) -> None:
     }
     bench.run()
     assert bench.closed == "finished"
-    known = {name for edges in CHART.values() for name in edges}
+    known = {name for edges in CHARTS[Family.DC].values() for name in edges}
     assert set(bench.names()) <= known
 
 

@@ -1,15 +1,14 @@
 """An EXI processor that is not ours, as a process beside the tests."""
 
-import contextlib
 import json
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from tests import packages
 from tests.exi import official
 from v2g.exi.declare import Schema
 from v2g.iso15118.messages.schemas import (
@@ -40,13 +39,7 @@ FILES = {
 
 def missing(*, install: bool) -> str:
     """Return why the processor cannot run here, or an empty string. Root may install Java."""
-    if shutil.which("java") is None and install and os.geteuid() == 0:
-        with contextlib.suppress(OSError, subprocess.SubprocessError):
-            command = ["apt-get", "install", "-y", "-q", "openjdk-17-jre-headless"]
-            subprocess.run(command, check=True, capture_output=True)
-    if shutil.which("java") is None:
-        return "java is not installed (Debian package openjdk-17-jre-headless)"
-    return ""
+    return packages.missing("openjdk-17-jre-headless", program="java", install=install)
 
 
 class PeerError(Exception):

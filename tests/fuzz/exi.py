@@ -25,7 +25,7 @@ def guided(name: str, seconds: int) -> None:
     import atheris
 
     function, seeds = TARGETS[name]
-    for module in [module for key, module in sys.modules.items() if key.startswith("v2g.exi")]:
+    for module in [module for key, module in sys.modules.items() if key.startswith(("v2g.exi", "v2g.slac", "v2g.pki"))]:
         instrument_module(module, atheris)
     instrument_generated(atheris)
     corpus, broken = CACHE / name, CACHE / "broken"

@@ -4,6 +4,9 @@ from collections.abc import Callable
 from typing import Any
 
 from tests.exi.vectors import load
+from tests.fuzz import links, pki, tls, trust
+from tests.fuzz.hardware import board, board_seeds
+from tests.fuzz.slac import frame, frame_seeds
 from v2g.errors import ExiDecodeError, ExiEncodeError
 from v2g.exi import Dialect, decode, decode_fragment, encode, encode_fragment
 from v2g.exi.declare import Element, Schema, schema_of
@@ -94,5 +97,14 @@ def text_seeds() -> list[bytes]:
 TARGETS: dict[str, tuple[Callable[[bytes], None], Callable[[], list[bytes]]]] = {
     "stream": (stream, seeds),
     "text": (text, text_seeds),
-}
+    "board": (board, board_seeds),
+    "frame": (frame, frame_seeds),
+    "capture": (links.capture, links.capture_seeds),
+    "serial": (links.serial, links.serial_seeds),
+    "discovery": (links.discovery, links.discovery_seeds),
+    "watched": (links.watched, links.watched_seeds),
+    "hello": (tls.hello, tls.hello_seeds),
+    "asked": (pki.asked, pki.asked_seeds),
+    "typed": (pki.typed, pki.typed_seeds),
+} | trust.TARGETS
 """Name: function and where its corpus begins."""

@@ -31,7 +31,7 @@ class Pair:
         self.gate = DischargeGate(
             session_id=SESSION_ID,
             evse_id="DE*V2G*E0001",
-            key=charger.signing_key,
+            key=charger.key,
             certificate=charger.leaf,
             signer_certificate=contract.leaf,
             entropy=numbers.randbytes,
@@ -40,7 +40,7 @@ class Pair:
         self.gate.set_limits(limits)
         self.vehicle = VehicleDischarge(
             session_id=SESSION_ID,
-            key=contract.signing_key,
+            key=contract.key,
             certificate=contract.leaf,
             charger_certificate=charger.leaf,
             policy=lambda offer, utc_ms: self.verdict,
@@ -63,7 +63,7 @@ class Pair:
 
     def signed(self, content: DischargeContent) -> bytes:
         """Sign anything in the vehicle's name."""
-        return sign_content(content, self.contract.signing_key, Party.of(self.contract.leaf).fingerprint)
+        return sign_content(content, self.contract.key, Party.of(self.contract.leaf).fingerprint)
 
     def command(self, watts: int, now: int, **changed: object) -> bytes:
         """A genuine command but for what is changed."""

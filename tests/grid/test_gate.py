@@ -122,9 +122,9 @@ def test_a_command_signed_by_a_foreign_key_is_rejected(agreed: Pair) -> None:
     """By another certificate, or by another key in the right one's name."""
     content = open_signed(agreed.vehicle.command(9_000, NOW), Party.of(agreed.contract.leaf))
     charger = Party.of(agreed.charger.leaf)
-    foreign = sign_content(content, agreed.charger.signing_key, charger.fingerprint)
+    foreign = sign_content(content, agreed.charger.key, charger.fingerprint)
     assert rejected(agreed, foreign).reason is ResultStatus.UNKNOWN_SIGNER
-    forged = sign_content(content, agreed.charger.signing_key, Party.of(agreed.contract.leaf).fingerprint)
+    forged = sign_content(content, agreed.charger.key, Party.of(agreed.contract.leaf).fingerprint)
     assert rejected(agreed, forged).reason is ResultStatus.BAD_SIGNATURE
     assert agreed.gate.allowed_w(NOW) == 0
 

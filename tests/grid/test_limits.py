@@ -1,5 +1,7 @@
 """Limits: the smallest binds, versions only go up, what ran out allows no export."""
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,6 +17,7 @@ from v2g.grid.limits import (
     Setpoint,
     choose_setpoint,
     effective_limits,
+    limits_over,
 )
 
 WATTS = st.integers(0, 200_000)
@@ -90,3 +93,34 @@ def test_the_setpoint_of_highest_priority_wins_and_of_those_the_newest() -> None
     assert choose_setpoint([low, new, old], 50) is old
     assert choose_setpoint([low], 50) is low
     assert choose_setpoint([Setpoint(power_w=1, source="later", valid_from_ms=60)], 50) is None
+
+
+@given(
+    st.lists(
+        st.builds(
+            Limit,
+            source=st.sampled_from([SITE, OPERATOR, EVSE]),
+            charge_w=st.integers(0, 9),
+            discharge_w=st.integers(0, 9),
+            valid_from_ms=st.integers(0, 30),
+            valid_until_ms=st.none() | st.integers(0, 40),
+        ),
+        max_size=6,
+    ),
+    st.integers(0, 20),
+    st.integers(1, 20),
+)
+def test_limits_over_time_are_those_of_every_moment(limits: list[Limit], start: int, length: int) -> None:
+    found = limits_over(limits, start, start + length)
+    assert found[0][0] == start
+    assert found[-1][1] == start + length
+    for (_, before, _), (after, _, _) in itertools.pairwise(found):
+        assert before == after
+    for moment in range(start, start + length):
+        newest = {}
+        for limit in sorted(limits, key=lambda each: each.valid_from_ms):
+            if limit.valid_from_ms <= moment or limit.source not in newest:
+                newest[limit.source] = limit
+        (allowed,) = [each for begin, end, each in found if begin <= moment < end]
+        wanted = effective_limits(newest.values(), moment)
+        assert (allowed.charge_w, allowed.discharge_w) == (wanted.charge_w, wanted.discharge_w)

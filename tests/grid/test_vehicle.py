@@ -20,7 +20,7 @@ def offered(pair: Pair, **changed: object) -> bytes:
     offer = open_signed(pair.gate.offer(TARIFF, NOW), Party.of(pair.charger.leaf))
     assert isinstance(offer, DischargeOffer)
     changed_offer = msgspec.structs.replace(offer, **changed)
-    return sign_content(changed_offer, pair.charger.signing_key, Party.of(pair.charger.leaf).fingerprint)
+    return sign_content(changed_offer, pair.charger.key, Party.of(pair.charger.leaf).fingerprint)
 
 
 def answer(pair: Pair, payload: bytes, now: int = NOW) -> Answered:
@@ -95,7 +95,7 @@ def test_messages_of_another_session_or_of_a_vehicle_are_refused(agreed: Pair) -
         agreed.vehicle.on_message(offered(agreed, session_id=b"another!"), NOW)
     assert refused.value.reason == "wrong_session"
     content = open_signed(agreed.vehicle.command(1, NOW), Party.of(agreed.contract.leaf))
-    reflected = sign_content(content, agreed.charger.signing_key, Party.of(agreed.charger.leaf).fingerprint)
+    reflected = sign_content(content, agreed.charger.key, Party.of(agreed.charger.leaf).fingerprint)
     with pytest.raises(RefusedError) as refused:
         agreed.vehicle.on_message(reflected, NOW)
     assert refused.value.reason == "malformed"

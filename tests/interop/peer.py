@@ -4,26 +4,23 @@ It needs Java (its EXI codec), and it runs in two network namespaces, where it f
 as on a real powerline link. Nothing of it is part of this project.
 """
 
-import contextlib
-import fcntl
 import json
-import os
 import shutil
 import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography.hazmat.primitives import serialization
 
 from cli.demo.processes import EventFile, Program
-from tests.interop import cable
+from tests import packages
+from tests.interop import cable, environments
 from tests.interop.cable import EVCC_INTERFACE, SECC_INTERFACE, Cable, inside
 
 PACKAGE = "iso15118==0.28.5"
 EXTRA = ("aiofile", "marshmallow<4")  # what the package needs but does not pin or declare
 PASSWORD = b"12345"  # of the test keys its own script makes
-CACHE = Path(__file__).resolve().parents[2] / ".cache" / "peer"
+CACHE = environments.CACHE / "peer"
 EMAID = "UKSWI123456791A"
 """Common name of the contract certificate that its script makes."""
 
@@ -34,52 +31,21 @@ CERTIFICATES = {
 }
 """Chains of its PKI, leaf first; the leaf is also the name of the key."""
 
-DC_BPT = {
-    "supportedProtocols": ["ISO_15118_20_DC"],
-    "supportedEnergyServices": ["DC_BPT"],
-    "isCertInstallNeeded": False,
-    "useTls": True,
-    "enforceTls": True,
-    "chargeLoopCycle": 10,
-}
-"""Its vehicle's settings for one bidirectional run over TLS."""
+LOOPS = 10
+"""Charge loops of its vehicle."""
 
 
 def missing() -> str:
     """Return why the peer cannot run here, or an empty string."""
     if reason := cable.missing():
         return reason
-    for program, package in (("java", "openjdk-17-jre-headless"), ("openssl", "openssl")):
-        if shutil.which(program) is None:
-            with contextlib.suppress(OSError, subprocess.SubprocessError):
-                subprocess.run(["apt-get", "install", "-y", "-q", package], check=True, capture_output=True)
-        if shutil.which(program) is None:
-            return f"{program} is not installed (Debian package {package})"
-    return ""
+    java = packages.missing("openjdk-17-jre-headless", program="java")
+    return java or packages.missing("openssl", program="openssl")
 
 
 def install() -> Path:
     """Return the interpreter of the peer's environment, made at first use and kept in .cache/."""
-    CACHE.mkdir(parents=True, exist_ok=True)
-    done = CACHE / "installed"
-    with (CACHE / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        python = CACHE / "venv" / "bin" / "python"
-        if not done.exists():
-            shutil.rmtree(CACHE / "venv", ignore_errors=True)
-            shutil.rmtree(CACHE / "extra", ignore_errors=True)
-            _run(sys.executable, "-m", "venv", str(CACHE / "venv"))
-            pip = [str(python), "-m", "pip", "install", "-q", "--disable-pip-version-check", "--retries", "5"]
-            _run(*pip, PACKAGE)
-            _run(*pip, "--target", str(CACHE / "extra"), *EXTRA)
-            done.touch()
-    return python
-
-
-def _run(*command: str) -> None:
-    """Run an installer as if from a shell: what our own interpreter was told (warnings, paths) is not its business."""
-    kept = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
-    subprocess.run(command, check=True, capture_output=True, env=kept)
+    return environments.environment("peer", (PACKAGE,), ("--target", "{folder}/extra", *EXTRA))
 
 
 def shared_folder(python: Path) -> Path:
@@ -124,22 +90,34 @@ class Peer:
                 )
             )
 
-    def charger(self, where: Cable, log: Path) -> Program:
-        """Return its charger: TLS enforced, Plug & Charge first."""
+    def charger(
+        self, where: Cable, log: Path, *, current: str = "DC", modes: str = "PNC,EIM", with_tls: bool = True
+    ) -> Program:
+        """Return its charger for AC or DC: TLS enforced unless told otherwise, Plug & Charge first."""
         return self._program(
             "charger",
             inside(where.secc, str(self.python), "-m", "iso15118.secc.main"),
             log,
             SECC_INTERFACE,
-            PROTOCOLS="ISO_15118_20_DC",
-            SECC_ENFORCE_TLS="True",
-            AUTH_MODES="PNC,EIM",
+            PROTOCOLS=f"ISO_15118_20_{current}",
+            SECC_ENFORCE_TLS=str(with_tls),
+            AUTH_MODES=modes,
         )
 
-    def vehicle(self, where: Cable, log: Path, *program: str) -> Program:
-        """Return its vehicle for one DC_BPT session: `program` is a script and its arguments, else its own main."""
+    def vehicle(
+        self, where: Cable, log: Path, *program: str, service: str = "DC_BPT", with_tls: bool = True
+    ) -> Program:
+        """Return its vehicle for one session: `program` is a script and its arguments, else its own main."""
+        wanted = {
+            "supportedProtocols": [f"ISO_15118_20_{service[:2]}"],
+            "supportedEnergyServices": [service],
+            "isCertInstallNeeded": False,
+            "useTls": with_tls,
+            "enforceTls": with_tls,
+            "chargeLoopCycle": LOOPS,
+        }
         settings = log.with_suffix(".json")
-        settings.write_text(json.dumps(DC_BPT))
+        settings.write_text(json.dumps(wanted))
         command = (*program, str(settings)) if program else ("-m", "iso15118.evcc.main", str(settings))
         return self._program("vehicle", inside(where.evcc, str(self.python), *command), log, EVCC_INTERFACE)
 

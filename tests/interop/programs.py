@@ -63,7 +63,7 @@ def peer_papers(peer: Peer, pki: PkiTree, leaf: str, profile: str = "interop") -
     )
 
 
-def charger(folder: Path, where: Cable, papers: Papers, extra: str) -> Program:
+def charger(folder: Path, where: Cable, papers: Papers, extra: str, *, current: str = "dc") -> Program:
     """Return our charger without a back end. `extra` is TOML for [site] and [charger], and more tables after that."""
     config = f"""data_dir = "secc"
 security_profile = "{papers.profile}"
@@ -73,6 +73,7 @@ interface = "{SECC_INTERFACE}"
 
 [hardware]
 backend = "bench"
+kind = "{current}"
 
 [tls]
 chain = "{papers.chain}"

@@ -1,7 +1,8 @@
 """Whole Plug & Charge sessions with an implementation that is not ours, in both roles, over a cable.
 
 Its charger and its vehicle run as its maker ships them, except where a test says otherwise. It signs with P-256 and
-SHA-256, so our side runs with `security_profile: interop`, and the last tests show that nothing less will do.
+SHA-256, so our side runs with `security_profile: interop`, and the last tests show that nothing less will do. All
+services and means are in test_peer_matrix.py.
 """
 
 import re
@@ -13,7 +14,7 @@ import pytest
 from cli.demo.processes import Event, wait_for
 from pki_tools.tree import PkiTree
 from tests.interop.cable import Cable
-from tests.interop.peer import EMAID, Peer
+from tests.interop.peer import EMAID, LOOPS, Peer
 from tests.interop.programs import (
     PEER_CHARGER_SIDE,
     RUN_S,
@@ -36,7 +37,6 @@ from v2g.settlement.report import Report
 pytestmark = [pytest.mark.xdist_group("cable"), pytest.mark.interop]
 
 CONTROLLER = str(Path(__file__).with_name("peer_vehicle.py"))
-LOOPS = 10
 
 VEHICLE_SIDE = """[discharge]
 require_signed = false
@@ -109,6 +109,7 @@ def energy_mwh(report: Report) -> tuple[int, int]:
     return end.import_mwh - begin.import_mwh, end.export_mwh - begin.export_mwh
 
 
+@pytest.mark.long
 def test_its_vehicle_charges_by_schedule_at_our_charger(peer: Peer, pki: PkiTree, cable: Cable, tmp_path: Path) -> None:
     events, report = charge(peer, pki, cable, tmp_path)
     assert_whole(events, "Scheduled")
@@ -125,10 +126,12 @@ def test_its_vehicle_gives_energy_back_at_our_charger(peer: Peer, pki: PkiTree, 
     events, report = charge(peer, pki, cable, tmp_path, CONTROLLER, "scheduled")
     assert_whole(events, "Scheduled")
     assert (max(powers(events)), min(powers(events))) == (8_000, -4_400)  # it bears no more than 11 A outwards
-    assert [event["direction"] for event in named(events, "power", "direction")] == ["charging", "discharging"]
+    directions = [event["direction"] for event in named(events, "power", "direction")]
+    assert directions == ["charging", "discharging", "idle"]
     assert min(energy_mwh(report)) > 0
 
 
+@pytest.mark.long
 def test_its_vehicle_lets_our_charger_decide_in_dynamic_mode(
     peer: Peer, pki: PkiTree, cable: Cable, tmp_path: Path
 ) -> None:
@@ -138,6 +141,7 @@ def test_its_vehicle_lets_our_charger_decide_in_dynamic_mode(
     assert energy_mwh(report)[0] > 0
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("mode", ["dynamic", "scheduled"])
 def test_our_vehicle_completes_a_session_at_its_charger(
     peer: Peer, pki: PkiTree, cable: Cable, tmp_path: Path, mode: str

@@ -8,25 +8,33 @@ import itertools
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
+
 from evcc.core import ports as ev
 from evcc.core.battery import Battery, BatteryConfig
 from evcc.core.session import VehicleSession
 from evcc.core.settings import SessionConfig
-from evcc.core.stages import Contract
+from evcc.core.world import Contract
 from pki_tools.tree import PkiTree
 from secc.core import ports as se
 from secc.core.config import SeccConfig
-from secc.core.context import Identity, Trust
+from secc.core.context import Paused
 from secc.core.session import SeccSession
+from secc.core.world import Identity, Trust
 from v2g.asn1.discharge import PriceSlot
 from v2g.grid.limits import OPERATOR, SITE, Limit
 from v2g.grid.tariff import Tariff
+from v2g.iec61851.pilot import PilotState
+from v2g.iso15118.charts import Family
 from v2g.iso15118.session import Close, Command, Fact, Send, Session
 from v2g.observe import Observe
-from v2g.slac.pilot import PilotState
 
 STEP_S = 0.05
 """How often the plant is measured, in seconds of the protocol's clock."""
+
+AC_MV = 230_000
+AIR = 0.92
+"""How much of what a coil sends arrives."""
 
 Tamper = Callable[[bytes], bytes]
 
@@ -46,9 +54,11 @@ class Plant:
     """What both ends act on: contactors, voltage, current, battery, meter (mWh)."""
 
     def __init__(self, config: BatteryConfig, utc_ms: int) -> None:
-        self.battery = Battery(config, utc_ms=utc_ms)
+        self.battery = Battery(config, at_ms=utc_ms)
         self.ev_closed = self.evse_closed = False
         self.idle_mv = 0
+        self.ac_w: int | None = None  # what an on-board charger draws, None with direct current
+        self.air_w: int | None = None  # what a coil sends
         self.output: se.SetOutput | None = None
         self.ev_limits = ev.SetPowerLimits(0, 0)
         self.import_mwh, self.export_mwh = 5_000_000.0, 2_000_000.0
@@ -57,6 +67,10 @@ class Plant:
     def flow(self) -> tuple[int, int]:
         """Return voltage (mV) at the inlet and current (mA)."""
         state = self.battery.state
+        if self.air_w is not None:  # what the vehicle gets of it; the meter counts what is sent
+            return (state.voltage_mv, int(self.air_w * AIR) * 1_000_000 // state.voltage_mv)
+        if self.ac_w is not None:
+            return (AC_MV, self.ac_w * 1_000_000 // AC_MV) if self.evse_closed else (0, 0)
         if not self.ev_closed:
             return (self.idle_mv if self.evse_closed else 0), 0
         if not self.evse_closed or self.output is None:
@@ -69,10 +83,16 @@ class Plant:
     def advance(self, utc_ms: int) -> None:
         """Let the present current have flowed until now."""
         voltage, current = self.flow()
-        energy = voltage * current / 1e6 * (utc_ms - self._utc_ms) / 3600
+        power_w = voltage * current / 1e6 if self.air_w is None else self.air_w
+        energy = power_w * (utc_ms - self._utc_ms) / 3600
         self.import_mwh += max(0.0, energy)
         self.export_mwh += max(0.0, -energy)
-        self.battery.advance(utc_ms, current)
+        across = (
+            current
+            if self.ac_w is None or self.air_w is not None
+            else voltage * current // self.battery.state.voltage_mv
+        )
+        self.battery.advance(utc_ms, across)
         self._utc_ms = utc_ms
 
 
@@ -89,38 +109,58 @@ class Joined:
         soc: float = 60.0,
         scale: float = 20.0,
         contract: Contract | None = None,
+        contracts: tuple[Contract, ...] = (),
         authorized: se.AuthorizationStatus = se.AuthorizationStatus.ACCEPTED,
+        before: "Joined | None" = None,
+        **options: Any,
     ) -> None:
+        """`before` is a pair that has paused: the same vehicle comes back to the same charger."""
         self.now, self.scale, self._origin = 500.0, scale, utc_ms
         self.plant = Plant(BatteryConfig(soc=soc), utc_ms)
+        if before is not None:
+            self.now, self._origin, self.plant = before.now, before._origin, before.plant
+            options.setdefault("paused", before.kept())
+            vehicle, charger = vehicle or before.vehicle_config, charger or before.charger_config
+        self.vehicle_config, self.charger_config = vehicle, charger
         self.authorized = authorized
+        self.allowed_services: frozenset[int] | None = None
         self.evcc = VehicleSession(
             vehicle or SessionConfig(),
             battery=self.plant.battery.state,
-            secc_certificate=pki.chain("secc")[0],
-            contract=contract or Contract(pki.chain("contract"), pki.key("contract")),
-            entropy=counter(1),
+            secc_certificate=pki.chain("secc")[0] if options.get("tls", True) else b"",
+            contracts=contracts or (contract or Contract(pki.chain("contract"), pki.key("contract")),),
+            entropy=counter(1 if before is None else 1 << 20),
             stopwatch=lambda: self.now,
+            resume=before.evcc.paused if before is not None else None,
         )
         self.secc = SeccSession(
             charger or SeccConfig(),
-            trust=Trust(pki.anchors("v2g"), pki.anchors("mo"), pki.key("secc"), pki.chain("secc")),
+            trust=Trust(
+                pki.anchors("v2g"),
+                pki.anchors("mo"),
+                pki.key("secc"),
+                pki.chain("secc"),
+                price_key=options.pop("price_key", None),
+            ),
             identity=Identity("CS-1", "METER-0001", pki.chain("meter")[0]),
-            entropy=counter(1 << 40),
+            entropy=counter(1 << 40 if before is None else 1 << 41),
             limits=(
                 Limit(source=SITE, charge_w=22_000, discharge_w=15_000),
                 Limit(source=OPERATOR, charge_w=22_000, discharge_w=8_000, version=1),
             ),
-            tariff=make_tariff(utc_ms),
+            tariff=options.pop("tariff", None) or make_tariff(utc_ms),
             meter=self._reading(),
             pilot=PilotState.B,
             time_scale=scale,
+            **{"vehicle_certificate": pki.chain("vehicle")[0] if options.get("tls", True) else b"", **options},
         )
         self.evcc_actions: list[Any] = []
         self.secc_actions: list[Any] = []
         self.wire_to_secc: Tamper = lambda data: data
         self.wire_to_evcc: Tamper = lambda data: data
         self.cut = False
+        self.travel_cm = 0
+        self.transmitted_id: int | None = 1
         self.evcc_reason = self.secc_reason = ""
 
     @property
@@ -177,8 +217,15 @@ class Joined:
             case ev.CloseContactor() | ev.OpenContactor():
                 self.plant.ev_closed = isinstance(command, ev.CloseContactor)
                 return ev.ContactorState(self.plant.ev_closed)
+            case ev.ObserveDevice():
+                return ev.DeviceObserved(1)
+            case ev.DriveIn():
+                self.travel_cm += 150
+                return ev.DroveIn(in_place=self.travel_cm >= 400, travel_cm=self.travel_cm)
             case ev.SetPowerLimits():
                 self.plant.ev_limits = command
+            case ev.SetAcPower(power_w=power_w) if self.evcc.family is Family.AC:
+                self.plant.ac_w = power_w
             case ev.SetCpState(state=state):
                 self.secc.fact(se.PilotChanged(state), self.now, self.utc_ms)
         return None
@@ -186,8 +233,8 @@ class Joined:
     def _obey_charger(self, command: Command) -> Fact | None:
         self.plant.advance(self.utc_ms)
         match command:
-            case se.AuthorizeContract():
-                return se.AuthorizationDecided(command.attempt, self.authorized)
+            case se.AuthorizeContract() | se.AuthorizeExternally():
+                return se.AuthorizationDecided(command.attempt, self.authorized, self.allowed_services)
             case se.StartCableCheck():
                 self.plant.evse_closed = True
                 return se.CableCheckFinished(passed=True)
@@ -195,18 +242,35 @@ class Joined:
                 self.plant.idle_mv = voltage_mv
             case se.SetOutput():
                 self.plant.output = command
+            case se.StartPositioning():
+                return se.DeviceChanged(msgspec.structs.replace(self.secc._device, in_place=True))
+            case se.StartPairing(method="LF_TxEV"):
+                return se.DeviceChanged(msgspec.structs.replace(self.secc._device, observed_id=self.transmitted_id))
+            case se.StartPairing(method="External confirmation"):
+                return se.DeviceChanged(msgspec.structs.replace(self.secc._device, confirmed=True))
+            case se.CheckAlignment(current_ma=current_ma):
+                sent = current_ma * 3 // 1000
+                self.plant.air_w = sent
+                changes = {"aligned": True, "coil_ma": current_ma, "alignment_w": sent}
+                return se.DeviceChanged(msgspec.structs.replace(self.secc._device, **changes))
+            case se.MoveDevice(to_vehicle=there):
+                changes = {"mechanical": "EndPosition" if there else "Home", "connected": there}
+                return se.DeviceChanged(msgspec.structs.replace(self.secc._device, **changes))
+            case se.SetWptOutput(power_w=power_w):
+                self.plant.air_w = power_w
             case se.CloseContactors():
                 self.plant.evse_closed = True
                 return se.ContactorState(closed=True)
             case se.OpenContactors() | se.EmergencyOff():
                 self.plant.evse_closed, self.plant.output, self.plant.idle_mv = False, None, 0
+                self.plant.air_w = None if self.plant.air_w is None else 0
                 return se.ContactorState(closed=False)
             case se.RecordMeter() | se.CloseBooks():
                 return self._reading()
         return self._measured() if isinstance(command, se.StartPreCharge | se.SetOutput) else None
 
     def _measured(self) -> se.Measured:
-        return se.Measured(*self.plant.flow())
+        return se.Measured(*self.plant.flow(), self.plant.air_w)
 
     # -- time ---------------------------------------------------------------------------------------------------
 
@@ -223,7 +287,7 @@ class Joined:
         voltage, current = self.plant.flow()
         for fact in (self.plant.battery.state, ev.PresentVoltage(voltage, current)):
             self.evcc.fact(fact, self.now, self.utc_ms)
-        for other in (se.Measured(voltage, current), self._reading()):
+        for other in (self._measured(), self._reading()):
             self.secc.fact(other, self.now, self.utc_ms)
         for session in (self.evcc, self.secc):
             session.tick(self.now, self.utc_ms)
@@ -237,6 +301,11 @@ class Joined:
         while not until() and not (self.evcc.closed and self.secc.closed):
             assert self.now < end, f"no end after {most_s} s: {self.evcc.stage}"
             self.advance()
+
+    def kept(self) -> Paused:
+        """What the charger keeps of a paused session, after a way through a file."""
+        (command,) = [each for each in self.secc_actions if isinstance(each, se.KeepSession)]
+        return msgspec.json.decode(msgspec.json.encode(command.paused), type=Paused)
 
     # -- what was seen ------------------------------------------------------------------------------------------
 

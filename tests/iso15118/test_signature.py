@@ -116,7 +116,7 @@ def _other(element: object) -> object:
         ("transformed", lambda s: _reference(s, transforms=Transforms(transform=(Transform(algorithm="urn:x"),)))),
         ("digest method", lambda s: _reference(s, digest_method=_other(s.signed_info.reference[0].digest_method))),
         ("hash", lambda s: _reference(s, digest_value=bytes(64))),
-        ("match", lambda s: _reference(s, type="urn:x")),
+        ("leaves out", lambda s: _reference(s, type="urn:x")),
         ("bytes instead", lambda s: replace(s, signature_value=SignatureValue(value=bytes(64)))),
     ],
 )

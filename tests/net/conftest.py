@@ -12,7 +12,10 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
+from tests.net.tls_support import backend, ed448_pki, other_pki
 from v2g.net.medium import Medium
+
+__all__ = ["backend", "ed448_pki", "other_pki"]
 
 
 @pytest.fixture

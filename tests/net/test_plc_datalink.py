@@ -11,6 +11,7 @@ import pytest
 import pytest_asyncio
 
 from v2g.errors import SlacError
+from v2g.iec61851.pilot import PilotState
 from v2g.net.medium import Medium
 from v2g.net.plc.datalink import ChargerLink, VehicleLink
 from v2g.net.plc.link import PlcConfig, open_link
@@ -19,7 +20,6 @@ from v2g.observe import Observe
 from v2g.slac.ev import EvSlacConfig
 from v2g.slac.evse import EvseSlacConfig
 from v2g.slac.modem import AttenuationConfig
-from v2g.slac.pilot import PilotState
 from v2g.slac.timing import FAST, SlacTiming
 
 
@@ -206,6 +206,81 @@ async def test_a_charger_too_far_away_is_an_error_for_those_who_wait(charger_med
     assert caught.value.answer == "Unmatched"
     assert ("vehicle", "too_weak") in rig.downs
     rig.close()
+
+
+async def test_a_vehicle_wakes_a_paused_charger_by_toggling_its_pilot(rig: Rig, until: Callable) -> None:
+    """D-LINK_PAUSE: same network afterwards, no new matching."""
+    rig.vehicle_pilot.plug()
+    first, _ = await asyncio.gather(rig.charger.ready(), rig.vehicle.ready())
+    states: list[PilotState] = []
+    rig.charger_pilot.on_state(states.append)
+    rig.vehicle.pause()
+    rig.charger.pause()
+    await until(lambda: rig.vehicle_pilot.duty.meaning == "off")
+    ready: list[str] = []
+    rig.vehicle.on_ready(lambda matched: ready.append(matched.nid.hex()))
+    rig.vehicle.wake_up()
+    await until(lambda: ready)
+    assert states[:2] == [PilotState.C, PilotState.B]
+    assert ready == [first.nid.hex()]
+    assert rig.vehicle_pilot.duty.meaning == "digital"
+    assert rig.downs == []
+
+
+async def test_a_charger_wakes_a_paused_vehicle_by_its_oscillator(rig: Rig, until: Callable) -> None:
+    rig.vehicle_pilot.plug()
+    first, _ = await asyncio.gather(rig.charger.ready(), rig.vehicle.ready())
+    rig.vehicle.pause()
+    rig.charger.pause()
+    await until(lambda: rig.vehicle_pilot.duty.meaning == "off")
+    ready: list[str] = []
+    rig.charger.on_ready(lambda matched: ready.append(matched.nid.hex()))
+    rig.charger.wake_up()
+    await until(lambda: ready)
+    assert ready == [first.nid.hex()]
+
+
+async def test_a_plug_that_is_pulled_in_mid_toggle_is_an_unplugged_cable(rig: Rig, until: Callable) -> None:
+    rig.vehicle_pilot.plug()
+    await asyncio.gather(rig.charger.ready(), rig.vehicle.ready())
+    rig.vehicle.pause()
+    rig.charger.pause()
+    rig.vehicle.wake_up()
+    rig.vehicle_pilot.unplug()
+    await until(lambda: rig.charger_pilot.state is PilotState.A)
+    await until(lambda: ("charger", "unplugged") in rig.downs)
+
+
+async def test_a_charger_that_is_not_available_shows_f_until_it_is(rig: Rig, until: Callable) -> None:
+    rig.charger.hold()
+    rig.vehicle_pilot.plug()
+    await asyncio.sleep(0.05)
+    assert rig.charger_pilot.state is PilotState.F
+    assert rig.vehicle_pilot.duty.meaning == "no_charging"
+    rig.charger.release()
+    async with asyncio.timeout(5):
+        await asyncio.gather(rig.charger.ready(), rig.vehicle.ready())
+    rig.charger.hold()
+    await until(lambda: ("vehicle", "pilot_lost") in rig.downs)
+    rig.vehicle_pilot.unplug()
+    rig.charger.release()
+    await until(lambda: rig.charger_pilot.state is PilotState.A)
+
+
+async def test_a_pilot_that_was_handed_over_is_let_be_until_the_vehicle_has_left(rig: Rig, until: Callable) -> None:
+    rig.vehicle_pilot.plug()
+    await asyncio.gather(rig.charger.ready(), rig.vehicle.ready())
+    rig.charger.hand_over()
+    rig.charger_pilot.set_duty(25.0)
+    await until(lambda: rig.vehicle_pilot.duty.meaning == "current")
+    rig.vehicle_pilot.set_state(PilotState.C)
+    await until(lambda: rig.charger_pilot.state is PilotState.C)
+    assert rig.charger_pilot.duty_percent == 25.0
+    rig.vehicle_pilot.unplug()
+    await until(lambda: rig.charger_pilot.state is PilotState.A)
+    rig.vehicle_pilot.plug()
+    async with asyncio.timeout(5):
+        await rig.charger.ready()
 
 
 async def test_matching_is_fast_and_cheap(tmp_path: Path) -> None:

@@ -359,3 +359,109 @@ async def test_a_peer_that_asks_and_does_not_read_is_not_answered_forever(monkey
         shell.stream.incoming.put_nowait(frame(0xA000, b"ask"))
     assert await shell.run() == "not_reading"
     assert session.heard.count("ask") < 20
+
+
+async def test_what_must_be_on_disk_holds_back_what_follows_and_not_what_is_heard() -> None:
+    def start(session: Script) -> None:
+        session._command(Do("journal"), Do("power on"))
+        session._send_discharge(b"answer")
+
+    written: asyncio.Future[Fact | None] = asyncio.get_running_loop().create_future()
+    session = Script(start=start, hello=say("after"), written=lambda s: s._close("finished"))
+    shell = Shell(session, journal=lambda _: written)
+    shell.stream.incoming.put_nowait(frame(0xA000, b"hello"))
+    running = asyncio.create_task(shell.run())
+    while "hello" not in session.heard:
+        await asyncio.sleep(0)
+    assert (shell.done, shell.stream.written) == (["journal"], b"")
+    written.set_result(Done("written"))
+    assert await running == "finished"
+    assert shell.done == ["journal", "power on", "after"]
+    assert shell.stream.written.endswith(b"answer")
+    assert session.heard == ["start", "hello", "written"]
+
+
+async def test_words_that_wait_for_the_disk_leave_before_the_close() -> None:
+    def start(session: Script) -> None:
+        session._command(Do("journal"))
+        session._send_discharge(b"last words")
+        session._close("finished")
+
+    written: asyncio.Future[Fact | None] = asyncio.get_running_loop().create_future()
+    asyncio.get_running_loop().call_later(0.01, written.set_result, None)
+    shell = Shell(Script(start=start), journal=lambda _: written)
+    assert await shell.run() == "finished"
+    assert shell.stream.written.endswith(b"last words")
+
+
+class Stop(Off, frozen=True):
+    """A command that waits for no disk."""
+
+    @property
+    def overtakes(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("answers", [True, False])
+async def test_power_goes_off_while_the_disk_is_busy_and_again_in_its_turn(
+    answers: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runner, "MAX_HELD", 30.0 if answers else 0.01)
+
+    def fault(session: Script) -> None:
+        session._command(Stop("power off"), Off("books"))
+        session._close("fault")
+
+    written: asyncio.Future[Fact | None] = asyncio.get_running_loop().create_future()
+    shell = Shell(Script(start=say("journal", "power on"), fault=fault), journal=lambda _: written)
+    running = asyncio.create_task(shell.run())
+    while not shell.done:
+        await asyncio.sleep(0)
+    shell.runner.fact(Done("fault"))
+    assert shell.done == ["journal", "power off"]
+    if answers:
+        written.set_result(None)
+        assert await running == "fault"
+        assert shell.done == ["journal", "power off", "power on", "power off", "books"]
+    else:
+        with pytest.raises(StoreError, match="has not answered"):
+            await running
+        assert shell.done == ["journal", "power off", "power off", "books"]
+
+
+async def test_a_disk_that_refuses_stops_power_and_what_waited_for_it_is_never_done() -> None:
+    written: asyncio.Future[Fact | None] = asyncio.get_running_loop().create_future()
+    asyncio.get_running_loop().call_soon(written.set_exception, StoreError("disk full"))
+    shell = Shell(Script(start=say("journal", "power on")), journal=lambda _: written)
+    with pytest.raises(StoreError, match="disk full"):
+        await shell.run()
+    assert shell.done == ["journal", "power off", "books"]
+
+
+async def test_who_cancels_while_the_disk_is_busy_gets_a_safe_end() -> None:
+    written: asyncio.Future[Fact | None] = asyncio.get_running_loop().create_future()
+    shell = Shell(Script(start=say("journal", "next")), journal=lambda _: written)
+    running = asyncio.create_task(shell.run())
+    while not shell.done:
+        await asyncio.sleep(0)
+    running.cancel()
+    asyncio.get_running_loop().call_later(0.01, written.set_result, None)
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert shell.done == ["journal", "next", "power off", "books"]
+
+
+async def test_a_deadline_that_is_put_off_is_kept() -> None:
+    """The timer that was set for the earlier one rings in vain, and the session is not troubled."""
+
+    def start(session: Script) -> None:
+        session._arm("silence", 0.005)
+
+    session = Script(start=start, silence=lambda s: s._close("silence"))
+    session.moves["hello"] = lambda s: s._arm("silence", 0.03)
+    shell = Shell(session)
+    shell.stream.incoming.put_nowait(frame(0xA000, b"hello"))
+    began = asyncio.get_running_loop().time()
+    assert await shell.run() == "silence"
+    assert asyncio.get_running_loop().time() - began >= 0.03
+    assert session.heard == ["start", "hello", "silence"]

@@ -15,13 +15,15 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from pki_tools.tree import PkiOptions, PkiTree, make_pki
-from tests.net.tls_support import Make, echo, join, serving
+from tests.net.tls_support import Make, echo, evcc, join, secc, serving
 from v2g.errors import TlsError, TransportError
 from v2g.iso15118.sdp import TCP_PORTS
-from v2g.net import tls
-from v2g.net.tls import ISO15118_20, TlsProfile, TlsStream, connect, serve
-from v2g.net.tls_channel import Channel, Endpoint
+from v2g.net import tls_server
+from v2g.net.tls import ISO15118_20, TlsStream, connect, serve
+from v2g.net.tls_endpoint import Channel, open_channel
 from v2g.pki.profiles import KeyKind, Role
+
+pytestmark = pytest.mark.usefixtures("backend")
 
 
 @pytest.fixture
@@ -138,11 +140,10 @@ async def test_a_silent_server_is_named_after_the_timeout(tree: PkiTree) -> None
         await connect(
             "::1",
             listener.sockets[0].getsockname()[1],
-            credentials=tree.credentials("vehicle"),
-            anchors=tree.anchors("v2g"),
+            evcc(tree),
             timeout=0.05,
         )
-    assert error.value.reason == "timeout"
+    assert error.value.reason == "peer_silent"
     listener.close()
     await listener.wait_closed()
 
@@ -150,7 +151,7 @@ async def test_a_silent_server_is_named_after_the_timeout(tree: PkiTree) -> None
 async def test_a_silent_client_is_named_after_the_timeout(tree: PkiTree) -> None:
     async with serving(tree, timeout=0.05) as server:
         _reader, writer = await asyncio.open_connection("::1", server.port)
-        assert await server.failure() == "timeout"
+        assert await server.failure() == "peer_silent"
         writer.close()
         await writer.wait_closed()
 
@@ -178,30 +179,29 @@ async def test_nobody_there_and_a_taken_port_are_transport_errors(tree: PkiTree)
         taken.bind(("::1", 0))
         port = taken.getsockname()[1]
         with pytest.raises(TransportError, match="cannot reach"):
-            await connect("::1", port, credentials=tree.credentials("vehicle"), anchors=tree.anchors("v2g"))
+            await connect("::1", port, evcc(tree))
         taken.listen()
         with pytest.raises(TransportError, match="cannot listen"):
-            await serve("::1", port, echo, credentials=tree.credentials("secc"), anchors=tree.anchors("oem"))
+            await serve("::1", port, echo, secc(tree))
 
 
 async def test_an_own_certificate_that_the_profile_forbids_is_found_before_anybody_connects(wrong: Make) -> None:
     small = wrong(key_kind=KeyKind.SECP256R1)
     with pytest.raises(TlsError, match="secp256r1, which iso15118-20 does not allow") as error:
-        await serve("::1", 0, echo, credentials=small.credentials("secc"), anchors=small.anchors("oem"))
+        await serve("::1", 0, echo, secc(small))
     assert error.value.reason == "own_certificate_unsuitable"
     assert "interop" in error.value.hint
 
 
 async def test_of_a_range_a_free_port_is_drawn(tree: PkiTree) -> None:
-    options: Any = {"credentials": tree.credentials("secc"), "anchors": tree.anchors("oem")}
-    server = await serve("::1", TCP_PORTS, echo, **options)
+    server = await serve("::1", TCP_PORTS, echo, secc(tree))
     assert server.port in TCP_PORTS
     try:
         both = range(server.port, server.port + 2)
-        other = await serve("::1", both, echo, **options)
+        other = await serve("::1", both, echo, secc(tree))
         assert other.port == both[1]
         with pytest.raises(TransportError, match="no free port"):
-            await serve("::1", both, echo, **options)
+            await serve("::1", both, echo, secc(tree))
         await other.close()
     finally:
         await server.close()
@@ -254,7 +254,7 @@ async def test_a_handler_that_breaks_is_reported_and_its_connection_closed(tree:
 async def test_many_who_do_not_finish_the_handshake_cannot_keep_others_out(
     tree: PkiTree, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tls, "MAX_HANDSHAKES", 4)
+    monkeypatch.setattr(tls_server, "MAX_HANDSHAKES", 4)
     async with serving(tree) as server:
         kept = await join(server, tree)
         half_open = [await asyncio.open_connection("::1", server.port) for _ in range(12)]
@@ -286,20 +286,9 @@ async def test_closing_the_server_ends_open_connections(tree: PkiTree) -> None:
 # --- garbage ---------------------------------------------------------------------------------------------------
 
 
-def _endpoint(tree: PkiTree, *, server: bool, profile: TlsProfile = ISO15118_20) -> Endpoint:
-    return Endpoint(
-        server=server,
-        credentials=tree.credentials("secc" if server else "vehicle"),
-        anchors=tree.anchors("v2g", "oem"),
-        profile=profile,
-        peer_role=Role.VEHICLE if server else Role.SECC,
-        staple=tree.staple() if server else None,
-    )
-
-
 def _exchange(tree: PkiTree, flip: Callable[[bytes], bytes]) -> tuple[Channel, Channel]:
     """Run a handshake in memory; `flip` may change what the server gets. Raises TlsError."""
-    client, server = Channel(_endpoint(tree, server=False)), Channel(_endpoint(tree, server=True))
+    client, server = open_channel(evcc(tree)), open_channel(secc(tree))
     for _ in range(4):
         client.handshake()
         server.feed(flip(client.take()))
@@ -311,7 +300,7 @@ def _exchange(tree: PkiTree, flip: Callable[[bytes], bytes]) -> tuple[Channel, C
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.binary(min_size=1, max_size=200), server=st.booleans())
 def test_garbage_leads_to_the_one_error_or_to_waiting(tree: PkiTree, data: bytes, server: bool) -> None:
-    channel = Channel(_endpoint(tree, server=server))
+    channel = open_channel(secc(tree) if server else evcc(tree))
     channel.feed(data)
     with suppress(TlsError):
         assert channel.handshake() is False

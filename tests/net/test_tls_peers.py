@@ -1,11 +1,8 @@
 """TLS of ISO 15118-20 against the openssl command and the standard library."""
 
 import asyncio
-import shutil
-import socket
 import ssl
-from collections.abc import AsyncIterator, Coroutine
-from contextlib import asynccontextmanager
+from collections.abc import Coroutine
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,14 +11,15 @@ import pytest
 from cryptography import x509
 
 from pki_tools.tree import Fault, PkiOptions, PkiTree, make_pki
-from tests.net.tls_support import Make, Serving, serving
+from tests.net.tls_peer import needs_openssl, openssl, s_client, s_server
+from tests.net.tls_support import Make, evcc, serving
 from v2g.errors import TlsError
 from v2g.net.tls import TlsStream, connect
 from v2g.pki.issue import Issuer
 from v2g.pki.keys import load_private_key
 from v2g.pki.ocsp import make_response
 
-needs_openssl = pytest.mark.skipif(shutil.which("openssl") is None, reason="needs the openssl command")
+pytestmark = pytest.mark.usefixtures("backend")
 
 
 @pytest.fixture
@@ -32,36 +30,6 @@ def tree(pki: PkiTree) -> PkiTree:
 @pytest.fixture
 def wrong(tmp_path: Path) -> Make:
     return lambda **options: make_pki(tmp_path, now=datetime.now(UTC), options=PkiOptions(**options))
-
-
-async def openssl(*command: str, send: bytes = b"", until: bytes = b"", wait: float = 10) -> tuple[int, str]:
-    """Run an openssl command, write `send`, close its input once `until` was printed, and return code and output."""
-    process = await asyncio.create_subprocess_exec(
-        "openssl",
-        *command,
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
-    assert process.stdin is not None
-    assert process.stdout is not None
-    output = b""
-    async with asyncio.timeout(wait):
-        process.stdin.write(send)
-        while until not in output:
-            data = await process.stdout.read(4096)
-            if not data:
-                break
-            output += data
-        process.stdin.close()
-        output += await process.stdout.read()
-        return await process.wait(), output.decode(errors="replace")
-
-
-def s_client(server: Serving, tree: PkiTree, *more: str) -> list[str]:
-    chain, key = str(tree.path("vehicle/chain.pem")), str(tree.path("vehicle/leaf.key"))
-    command = ["s_client", "-connect", f"[::1]:{server.port}", "-CAfile", str(tree.path("v2g/root.pem"))]
-    return [*command, "-cert", chain, "-cert_chain", chain, "-key", key, *more]
 
 
 @needs_openssl
@@ -137,39 +105,8 @@ async def test_openssl_cannot_resume_a_session(tree: PkiTree, tmp_path: Path) ->
     assert "Reused" not in output
 
 
-@asynccontextmanager
-async def s_server(tree: PkiTree, *options: str, staple: Path) -> AsyncIterator[int]:
-    """Run `openssl s_server` with our SECC leaf, sending lines back reversed; yields its port."""
-    with socket.socket(socket.AF_INET6) as free:
-        free.bind(("::1", 0))
-        port = free.getsockname()[1]
-    chain, key = str(tree.path("secc/chain.pem")), str(tree.path("secc/leaf.key"))
-    command = ["s_server", "-accept", f"[::1]:{port}", *options, "-cert", chain, "-cert_chain", chain, "-key", key]
-    command += ["-status_file", str(staple), "-CAfile", str(tree.path("oem/root.pem"))]
-    process = await asyncio.create_subprocess_exec(
-        "openssl",
-        *command,
-        "-Verify",
-        "3",
-        "-verify_return_error",
-        "-rev",
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
-    assert process.stdout is not None
-    try:
-        async with asyncio.timeout(10):
-            while b"ACCEPT" not in await process.stdout.readline():
-                pass
-            yield port
-    finally:
-        process.kill()
-        await process.stdout.read()
-        await process.wait()
-
-
 def _connect(tree: PkiTree, port: int) -> Coroutine[Any, Any, TlsStream]:
-    return connect("::1", port, credentials=tree.credentials("vehicle"), anchors=tree.anchors("v2g"))
+    return connect("::1", port, evcc(tree))
 
 
 @needs_openssl

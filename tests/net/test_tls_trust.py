@@ -17,6 +17,8 @@ from v2g.pki.keys import load_private_key
 from v2g.pki.ocsp import make_response
 from v2g.pki.profiles import KeyKind
 
+pytestmark = pytest.mark.usefixtures("backend")
+
 
 @pytest.fixture
 def tree(pki: PkiTree) -> PkiTree:
@@ -64,18 +66,18 @@ async def test_the_secc_refuses_a_wrong_vehicle_and_tells_it_why(
 async def test_certificates_of_the_wrong_kind_are_refused_on_either_side(tree: PkiTree) -> None:
     async with serving(tree, anchors=tree.anchors("oem", "mo")) as server:
         stream = await join(server, tree, credentials=tree.credentials("contract"))
-        assert await server.failure() == "unknown_ca"  # an MO root is no anchor for TLS, even if it was given
+        assert await server.failure() == "peer_certificate_wrong_root"  # an MO root, even if given
         await stream.close()
         stream = await join(server, tree, credentials=tree.credentials("provisioning"))
-        assert await server.failure() == "peer_certificate_bad_profile"
+        assert await server.failure() == "peer_certificate_extended_key_usage"
         await stream.close()
     async with serving(tree, credentials=tree.credentials("vehicle")) as server:
-        assert await refused(server, tree, anchors=tree.anchors("v2g", "oem")) == "unknown_ca"
+        assert await refused(server, tree, anchors=tree.anchors("v2g", "oem")) == "peer_certificate_wrong_root"
 
 
 async def test_a_chain_without_its_sub_cas_leads_nowhere(tree: PkiTree) -> None:
     whole = tree.credentials("secc")
-    async with serving(tree, credentials=Credentials(whole.chain[:1], whole.private_key)) as server:
+    async with serving(tree, credentials=Credentials(whole.chain[:1], whole.key)) as server:
         assert await refused(server, tree) == "unknown_ca"
 
 

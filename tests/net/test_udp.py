@@ -103,6 +103,48 @@ async def test_the_server_ignores_garbage_and_answers_tls_to_whoever_asks(until:
     server.close()
 
 
+@pytest.mark.parametrize(
+    "datagram",
+    [
+        "02fd 9000 00000002 0000",  # another version of V2GTP
+        "01ff 9000 00000002 0000",  # a version that is not inverted
+        "01fe 9001 00000002 0000",  # an answer
+        "01fe 9002 00000002 0000",  # wireless charging
+        "01fe 8001 00000002 0000",
+        "01fe 9000 00000002 00",
+        "01fe 9000 00000002 000000",
+        "01fe 9000 00000003 000000",
+        "01fe 9000 00000000",
+        "01fe 9000 ffffffff 0000",
+        "01fe 9000 00000002 2000",  # reserved security
+        "01fe 9000 00000002 0020",  # reserved transport
+        "01fe 9000 00000002 0010",  # UDP, which nobody serves
+    ],
+)
+async def test_other_versions_lengths_and_values_are_ignored_and_the_next_request_is_answered(
+    until: Callable, datagram: str
+) -> None:
+    server = SdpServer(LOOPBACK, tls_answer(_LOCALHOST, 61000), port=0)
+    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as sock:
+        sock.setblocking(False)  # noqa: FBT003
+        sock.sendto(bytes.fromhex(datagram), ("::1", server.port))
+        await until(lambda: server.ignored == 1)
+        assert server.requests == 0
+        sock.sendto(bytes.fromhex("01fe 9000 00000002 1000"), ("::1", server.port))
+        answer = await asyncio.get_running_loop().sock_recv(sock, 100)
+    assert answer == bytes.fromhex("01fe 9001 00000014") + _LOCALHOST.packed + bytes.fromhex("ee48 00 00")
+    server.close()
+
+
+async def test_a_search_ends_with_the_set_up_timer_whatever_tries_are_left() -> None:
+    start = asyncio.get_running_loop().time()
+    with pytest.raises(TimeoutExpired) as caught:
+        await discover(LOOPBACK, port=9, retry_s=0.02, max_tries=50, within_s=0.05)
+    assert asyncio.get_running_loop().time() - start < 0.5
+    assert caught.value.seconds == 0.05
+    assert sdp.RETRY_S * sdp.MAX_TRIES < sdp.SETUP_S, "by the standard all tries fit"
+
+
 async def test_two_servers_on_one_port_of_loopback_clash_with_a_clear_error() -> None:
     server = SdpServer(LOOPBACK, tls_answer(_LOCALHOST, 61000), port=0)
     with pytest.raises(TransportError, match=f"port {server.port} of lo"):

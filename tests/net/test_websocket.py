@@ -19,15 +19,14 @@ from websockets.typing import Subprotocol
 from pki_tools.tree import PkiTree
 from v2g.errors import KeyAccessError, OcppError, TimeoutExpired, TlsError, TransportError
 from v2g.net.clock import Clock
+from v2g.net.ocpp_server import Handshake, OcppServer, Refusal, serve
 from v2g.net.websocket import (
     MAX_BYTES,
-    OcppServer,
     OcppSocket,
     RpcConnection,
     TlsFiles,
     client_context,
     connect,
-    serve,
     server_context,
 )
 from v2g.observe import Observe
@@ -56,6 +55,12 @@ Handle = Callable[[str, Message], Awaitable[Message]]
 def files(pki: PkiTree, leaf: str, root: str = "csms/root.pem") -> TlsFiles:
     """The PEM files of a leaf."""
     return TlsFiles(ca=pki.path(root), chain=pki.path(f"{leaf}/chain.pem"), key=pki.path(f"{leaf}/leaf.key"))
+
+
+def tls(pki: PkiTree) -> ssl.SSLContext:
+    """The server's context, security profile 3."""
+    found = files(pki, "csms/server")
+    return server_context(found.chain, found.key, (found.ca,))
 
 
 def rpc(socket: OcppSocket, handle: Handle, *handles: str, timeout: float = 5.0) -> RpcConnection:
@@ -126,7 +131,7 @@ async def raw(url: str, *subprotocols: str, context: ssl.SSLContext | None = Non
 
 
 async def test_a_station_with_its_certificate_is_let_in_and_both_ends_call(pki: PkiTree) -> None:
-    async with csms(server_context(files(pki, "csms/server"))) as found:
+    async with csms(tls(pki)) as found:
         url = f"wss://localhost:{found.port}/ocpp"
         socket = await connect(url, STATION, context=client_context(files(pki, "csms/station")))
         assert (socket.identity, socket.version) == (STATION, "2.1")
@@ -155,7 +160,7 @@ def _variables() -> GetVariablesRequest:
 
 @pytest.mark.parametrize("identity", ["CS-OTHER", "cs-v2g-0001"])
 async def test_an_identity_that_is_not_the_certificates_is_refused(pki: PkiTree, identity: str) -> None:
-    async with csms(server_context(files(pki, "csms/server"))) as found:
+    async with csms(tls(pki)) as found:
         with pytest.raises(TransportError, match="403"):
             await connect(
                 f"wss://localhost:{found.port}/ocpp", identity, context=client_context(files(pki, "csms/station"))
@@ -164,7 +169,7 @@ async def test_an_identity_that_is_not_the_certificates_is_refused(pki: PkiTree,
 
 
 async def test_a_client_without_or_with_a_foreign_certificate_is_refused(pki: PkiTree) -> None:
-    async with csms(server_context(files(pki, "csms/server"))) as found:
+    async with csms(tls(pki)) as found:
         url = f"wss://localhost:{found.port}/ocpp"
         bare = ssl.create_default_context(cafile=str(pki.path("csms/root.pem")))
         foreign = client_context(files(pki, "secc"))
@@ -176,19 +181,19 @@ async def test_a_client_without_or_with_a_foreign_certificate_is_refused(pki: Pk
 
 
 async def test_a_csms_with_a_foreign_certificate_or_other_name_is_not_trusted(pki: PkiTree) -> None:
-    async with csms(server_context(files(pki, "csms/server"))) as found:
+    async with csms(tls(pki)) as found:
         other = client_context(files(pki, "csms/station", root="mo/root.pem"))
         with pytest.raises(TlsError) as caught:
             await connect(f"wss://localhost:{found.port}/ocpp", STATION, context=other)
         assert caught.value.reason == "peer_certificate"
     right = client_context(files(pki, "csms/station"))
-    async with csms(server_context(files(pki, "csms/server")), host="127.0.0.2") as found:
+    async with csms(tls(pki), host="127.0.0.2") as found:
         with pytest.raises(TlsError, match="IP address mismatch"):
             await connect(f"wss://127.0.0.2:{found.port}/ocpp", STATION, context=right)
 
 
 async def test_tls_before_12_is_refused(pki: PkiTree) -> None:
-    async with csms(server_context(files(pki, "csms/server"))) as found:
+    async with csms(tls(pki)) as found:
         old = client_context(files(pki, "csms/station"))
         with warnings.catch_warnings(action="ignore"):
             old.minimum_version = ssl.TLSVersion.TLSv1
@@ -207,7 +212,10 @@ async def test_a_path_that_names_no_station_is_not_found(path: str) -> None:
 
 
 async def test_a_station_nobody_knows_is_not_found() -> None:
-    async with csms(admit=lambda identity: identity == STATION) as found:
+    async def welcome(shown: Handshake) -> Refusal | None:
+        return None if shown.identity == STATION else Refusal(404, "no such charging station")
+
+    async with csms(welcome=welcome) as found:
         with pytest.raises(TransportError, match="404"):
             await connect(f"ws://127.0.0.1:{found.port}/ocpp", "CS-2", context=None)
         await (await connect(f"ws://127.0.0.1:{found.port}/ocpp", STATION, context=None)).close()
@@ -233,6 +241,32 @@ async def test_without_a_common_version_the_handshake_completes_and_the_connecti
     async with csms(versions=("2.1",)) as found:
         with pytest.raises(TransportError, match="speaks none"):
             await connect(f"ws://127.0.0.1:{found.port}/ocpp", STATION, context=None, versions=("2.0.1",))
+
+
+async def test_a_station_may_compress_and_nothing_is_kept_for_it_meanwhile() -> None:
+    """OCPP-J 3.4: a CSMS supports RFC 7692."""
+    async with (
+        csms() as found,
+        websockets.connect(
+            f"ws://127.0.0.1:{found.port}/ocpp/{STATION}",
+            subprotocols=[Subprotocol("ocpp2.0.1")],
+            compression="deflate",
+        ) as station,
+    ):
+        assert station.response is not None
+        agreed = station.response.headers["Sec-WebSocket-Extensions"]
+        assert agreed.startswith("permessage-deflate")
+        assert "server_no_context_takeover" in agreed
+        assert "client_no_context_takeover" in agreed
+        for number in range(3):
+            await station.send(json.dumps([2, f"{number}", "Heartbeat", {}]))
+            assert json.loads(await station.recv())[:2] == [3, f"{number}"]
+        big = json.dumps([2, "big", "DataTransfer", {"vendorId": "x", "data": "y" * (2 * MAX_BYTES)}])
+        await station.send(big)
+        with pytest.raises(websockets.ConnectionClosed) as closed:
+            await station.recv()
+        assert closed.value.rcvd is not None
+        assert closed.value.rcvd.code == 1009
 
 
 async def test_nobody_there_is_a_transport_error() -> None:
@@ -295,7 +329,7 @@ async def test_a_station_of_other_make_talks_to_our_server(pki: PkiTree, module:
             return module.call_result.Reset(status="Accepted")
 
     async with (
-        csms(server_context(files(pki, "csms/server"))) as found,
+        csms(tls(pki)) as found,
         raw(f"wss://localhost:{found.port}/ocpp/{STATION}", name, context=context) as connection,
     ):
         point = Point(STATION, connection)

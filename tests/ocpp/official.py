@@ -41,16 +41,22 @@ def validator(name: str, version: Version) -> jsonschema.Draft6Validator:
     return jsonschema.Draft6Validator(schema(name, version), format_checker=jsonschema.Draft6Validator.FORMAT_CHECKER)
 
 
-def message_names() -> list[str]:
-    """Return the name of every message declared here."""
-    return [action + kind for action in sorted(routes.DECLARED) for kind in ("Request", "Response")]
+def message_names(version: Version) -> list[str]:
+    """Return the name of every message of a version: the files of the official schemas."""
+    folder = Path(ocpp.__file__).parent / FOLDERS[version] / "schemas"
+    return sorted(path.stem for path in folder.glob("*.json"))
+
+
+def actions(version: Version) -> frozenset[str]:
+    """Return every action of a version by the official schemas."""
+    return frozenset(name.removesuffix("Request").removesuffix("Response") for name in message_names(version))
 
 
 def message_type(name: str) -> type[Message]:
     """Return our class for a message."""
-    if name.endswith("Request"):
-        return routes.request_type(name.removesuffix("Request"))
-    return routes.response_type(name.removesuffix("Response"))
+    if name.endswith("Response"):
+        return routes.response_type(name.removesuffix("Response"))
+    return routes.request_type(name.removesuffix("Request"))
 
 
 # -- values that our declarations allow
@@ -109,7 +115,7 @@ def _struct(type_: type[msgspec.Struct], version: Version) -> st.SearchStrategy[
     hints = get_type_hints(type_, include_extras=True)
     required, optional = {}, {}
     for field in msgspec.structs.fields(type_):
-        rule = _rule(hints[field.name]) if version == "2.0.1" else {}
+        rule = _rule(hints[field.name], version)
         if rule.get("absent"):
             continue
         home = required if field.required or rule.get("required") else optional
@@ -117,11 +123,11 @@ def _struct(type_: type[msgspec.Struct], version: Version) -> st.SearchStrategy[
     return st.fixed_dictionaries(required, optional=optional)
 
 
-def _rule(hint: Any) -> dict[str, Any]:
+def _rule(hint: Any, version: Version) -> dict[str, Any]:
     found: dict[str, Any] = {}
     if get_origin(hint) is Annotated:
         for meta in get_args(hint)[1:]:
-            found |= (meta.extra or {}).get("2.0.1", {})
+            found |= (meta.extra or {}).get(version, {})
     return found
 
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from tests.ocpp.official import (
     VERSIONS,
+    actions,
     enumerations,
     instances,
     maximal,
@@ -20,11 +21,13 @@ from tests.ocpp.official import (
     validator,
 )
 from v2g.errors import OcppError
+from v2g.ocpp import routes
 from v2g.ocpp.routes import Version
 from v2g.ocpp.versions import read_payload, without_21, write_payload
 
-ALL = pytest.mark.parametrize("name", message_names())
-BOTH = pytest.mark.parametrize("version", VERSIONS)
+EVERY = pytest.mark.parametrize(
+    ("name", "version"), [(name, version) for version in VERSIONS for name in message_names(version)]
+)
 
 
 def place(value: Any, path: tuple[str, ...], new: Any) -> Any:
@@ -38,9 +41,21 @@ def place(value: Any, path: tuple[str, ...], new: Any) -> Any:
     return changed
 
 
-@ALL
-@BOTH
-@settings(max_examples=10, deadline=None, suppress_health_check=list(HealthCheck))
+@pytest.mark.parametrize(("version", "count"), [("2.0.1", 64), ("2.1", 91)])
+def test_every_action_of_the_standard_is_known(version: Version, count: int) -> None:
+    assert routes.known(version) == actions(version)
+    assert len(routes.known(version)) == count
+
+
+@pytest.mark.parametrize("action", sorted(routes.UNCONFIRMED))
+def test_what_is_sent_without_an_answer_has_no_response(action: str) -> None:
+    assert f"{action}Response" not in message_names("2.1")
+    with pytest.raises(KeyError):
+        routes.response_type(action)
+
+
+@EVERY
+@settings(max_examples=5, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_what_we_declare_is_valid_by_the_schema(name: str, version: Version, data: st.DataObject) -> None:
     type_ = message_type(name)
@@ -51,8 +66,7 @@ def test_what_we_declare_is_valid_by_the_schema(name: str, version: Version, dat
     assert read_payload(written, type_, version) == message
 
 
-@ALL
-@BOTH
+@EVERY
 def test_what_the_schema_allows_is_read(name: str, version: Version) -> None:
     root = schema(name, version)
     for value in (minimal(root, root), maximal(root, root)):
@@ -61,8 +75,7 @@ def test_what_the_schema_allows_is_read(name: str, version: Version) -> None:
         validator(name, version).validate(msgspec.json.decode(write_payload(message, version)))
 
 
-@ALL
-@BOTH
+@EVERY
 def test_every_enumeration_value_is_read_and_no_other(name: str, version: Version) -> None:
     root = schema(name, version)
     value = maximal(root, root)
@@ -89,8 +102,7 @@ def longer(part: dict[str, Any], root: dict[str, Any], value: Any, path: tuple[s
         yield from longer(inner, root, value[name], (*path, name))
 
 
-@ALL
-@BOTH
+@EVERY
 def test_what_is_one_too_long_or_empty_is_refused(name: str, version: Version) -> None:
     root = schema(name, version)
     value = maximal(root, root)
@@ -98,6 +110,32 @@ def test_what_is_one_too_long_or_empty_is_refused(name: str, version: Version) -
         with pytest.raises(OcppError) as caught:
             read_payload(msgspec.json.encode(place(value, path, wrong)), message_type(name), version)
         assert caught.value.answer == code, path
+
+
+def beyond(part: dict[str, Any], root: dict[str, Any], path: tuple[str, ...] = ()) -> Any:
+    """Yield paths of numbers that are bounded, and a value outside."""
+    if "$ref" in part:
+        part = root["definitions"][part["$ref"].rsplit("/", 1)[1]]
+    if "minimum" in part:
+        yield path, part["minimum"] - 1
+    if "maximum" in part:
+        yield path, part["maximum"] + 1
+    for name, inner in part.get("properties", {}).items():
+        yield from beyond(inner, root, (*path, name))
+    if "items" in part:
+        yield from beyond(part["items"], root, (*path, "0"))
+
+
+@pytest.mark.parametrize("name", message_names("2.1"))
+def test_a_number_out_of_its_range_is_refused(name: str) -> None:
+    root = schema(name, "2.1")
+    value = maximal(root, root)
+    for path, wrong in beyond(root, root):
+        whole = place(value, path, int(wrong))
+        assert not validator(name, "2.1").is_valid(whole)
+        with pytest.raises(OcppError) as caught:
+            read_payload(msgspec.json.encode(whole), message_type(name), "2.1")
+        assert caught.value.answer == "PropertyConstraintViolation", path
 
 
 def required(part: dict[str, Any], root: dict[str, Any], path: tuple[str, ...] = ()) -> Any:
@@ -112,8 +150,7 @@ def required(part: dict[str, Any], root: dict[str, Any], path: tuple[str, ...] =
         yield from required(part["items"], root, (*path, "0"))
 
 
-@ALL
-@BOTH
+@EVERY
 def test_what_lacks_a_required_property_or_has_an_unknown_one_is_refused(name: str, version: Version) -> None:
     root = schema(name, version)
     value = maximal(root, root)
@@ -135,7 +172,7 @@ def test_what_lacks_a_required_property_or_has_an_unknown_one_is_refused(name: s
         assert caught.value.answer == "FormatViolation"
 
 
-@ALL
+@pytest.mark.parametrize("name", message_names("2.0.1"))
 def test_a_message_of_21_loses_only_what_201_has_not(name: str) -> None:
     root = schema(name, "2.1")
     message = read_payload(msgspec.json.encode(maximal(root, root)), message_type(name), "2.1")

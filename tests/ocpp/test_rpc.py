@@ -18,9 +18,11 @@ from v2g.ocpp.messages.availability import (
     HeartbeatResponse,
     StatusNotificationRequest,
 )
+from v2g.ocpp.messages.bidirectional import AFRRSignalRequest
+from v2g.ocpp.messages.event_streams import NotifyPeriodicEventStream, StreamDataElement
 from v2g.ocpp.messages.provisioning import ResetRequest, ResetResponse
 from v2g.ocpp.routes import Version
-from v2g.ocpp.rpc import MAX_FRAME, MAX_OPEN, MAX_WAITING, Action, Answered, Called, Failed, RpcPeer, Send
+from v2g.ocpp.rpc import MAX_FRAME, MAX_OPEN, MAX_WAITING, Action, Answered, Called, Failed, RpcPeer, Send, Told
 
 HANDLES = ("Reset", "GetVariables", "DataTransfer", "SetChargingProfile")
 
@@ -137,6 +139,57 @@ def test_in_21_other_message_types_and_late_answers_are_ignored(frame: str) -> N
     rpc = peer("2.1")
     rpc.receive(frame, 0.0)
     assert acts(rpc) == []
+
+
+STREAM = NotifyPeriodicEventStream(
+    id=3, pending=0, basetime="2026-01-31T23:59:59Z", data=(StreamDataElement(t=0.5, v="230.1"),)
+)
+
+
+def test_what_is_sent_without_an_answer_arrives_and_is_not_answered() -> None:
+    sender = peer("2.1")
+    sender.tell(STREAM)
+    (frame,) = sent(sender)
+    assert frame[0] == 6
+    assert frame[2] == "NotifyPeriodicEventStream"
+    receiver = RpcPeer("2.1", handles=["NotifyPeriodicEventStream"], entropy=bytes)
+    receiver.receive(json.dumps(frame), 0)
+    assert acts(receiver) == [Told("NotifyPeriodicEventStream", STREAM)]
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [[6], [6, "a", "Reset", {"type": "Immediate"}], [6, "a", "NotifyPeriodicEventStream", {}], [6, 1, 2, 3], [6, "a"]],
+)
+def test_a_wrong_send_is_not_answered_either(frame: list[Any]) -> None:
+    receiver = RpcPeer("2.1", handles=["NotifyPeriodicEventStream", "Reset"], entropy=bytes)
+    receiver.receive(json.dumps(frame), 0)
+    assert [action.name for action in receiver.actions() if isinstance(action, Observe)] == ["send_ignored"]
+
+
+def test_only_what_has_no_answer_is_sent_so_and_only_in_21() -> None:
+    with pytest.raises(OcppError):
+        peer("2.0.1").tell(STREAM)
+    with pytest.raises(OcppError):
+        peer("2.1").tell(HeartbeatRequest())
+    receiver = RpcPeer("2.1", handles=["NotifyPeriodicEventStream"], entropy=bytes)
+    receiver.receive(call("NotifyPeriodicEventStream", {}), 0)
+    assert sent(receiver)[0][:3] == [4, "id1", "NotSupported"]
+
+
+def test_in_21_an_answer_that_the_peer_cannot_use_is_told_with_its_action() -> None:
+    rpc = peer("2.1")
+    rpc.receive(call("Reset", {"type": "Immediate"}, "mine"), 0.0)
+    rpc.answer("mine", ResetResponse(status="Accepted"))
+    rpc.actions()
+    rpc.receive('[5,"mine","FormatViolation","no such status",{}]', 1.0)
+    (told,) = rpc.actions()
+    assert isinstance(told, Observe)
+    assert told.data == {"action": "Reset", "code": "FormatViolation", "reason": "no such status"}
+    rpc.receive("[5]", 2.0)
+    (told,) = rpc.actions()
+    assert isinstance(told, Observe)
+    assert told.data["action"] == ""
 
 
 def test_a_request_is_handed_over_and_its_answer_sent() -> None:
@@ -290,7 +343,7 @@ frames = (
 )
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(st.lists(frames | st.just("call"), max_size=8), st.sampled_from(["2.0.1", "2.1"]))
 def test_whatever_arrives_is_answered_by_the_rules_or_ignored(texts: list[str], version: Version) -> None:
     rpc = peer(version)
@@ -347,3 +400,16 @@ def test_two_peers_understand_each_other_whatever_the_timing(data: st.DataObject
                 end.receive(wires[end].pop(0), 40.0)
             pump(end)
     assert outcomes == calls, "each request has its outcome, in order"
+
+
+def test_an_action_of_21_is_not_sent_to_a_peer_of_201() -> None:
+    signal = AFRRSignalRequest(timestamp="2026-01-01T00:00:00Z", signal=3)
+    old = peer("2.0.1")
+    with pytest.raises(OcppError) as caught:
+        old.call(signal, 0)
+    assert caught.value.answer == "NotImplemented"
+    assert old.idle
+    assert not acts(old)
+    new = peer("2.1")
+    new.call(signal, 0)
+    assert sent(new)[0][2] == "AFRRSignal"

@@ -1,21 +1,21 @@
-"""Chains to judge: those of a tree, and copies of them with something changed."""
+"""Chains to judge: those of a tree on disk."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from pki_tools.tree import PkiTree
+from tests.pki.forge import NOW
 from v2g.errors import CertificateError
 from v2g.pki.issue import Issuer, Request, Subject, issue
 from v2g.pki.keys import load_private_key
 from v2g.pki.profiles import Role
 from v2g.pki.verify import verify_chain
 
-NOW = datetime.now(UTC).replace(microsecond=0)
 LEAVES = [
     ("secc", ("v2g",), Role.SECC),
     ("vehicle", ("v2g", "oem"), Role.VEHICLE),
@@ -63,36 +63,3 @@ def own_contract(tree: PkiTree, **change: Any) -> tuple[bytes, ...]:
     } | change
     leaf = issue(Request(**request), issuer_of(tree, "mo/sub2"))
     return (der(leaf), *tree.chain("contract")[1:])
-
-
-def rebuilt(tree: PkiTree, leaf: str, issuer: str, **change: Any) -> tuple[bytes, ...]:
-    """Return a chain whose leaf is a copy with `subject`, `without` (extension types), `add` or `hash` changed."""
-    chain = tree.chain(leaf)
-    old = x509.load_der_x509_certificate(chain[0])
-    above = issuer_of(tree, issuer)
-    assert above.certificate is not None
-    builder = (
-        x509.CertificateBuilder()
-        .subject_name(change.get("subject", old.subject))
-        .issuer_name(above.certificate.subject)
-        .public_key(change.get("public_key", old.public_key()))
-        .serial_number(7)
-        .not_valid_before(old.not_valid_before_utc)
-        .not_valid_after(old.not_valid_after_utc)
-    )
-    for extension in old.extensions:
-        if not isinstance(extension.value, change.get("without", ())):
-            builder = builder.add_extension(extension.value, extension.critical)
-    for value, critical in change.get("add", ()):
-        builder = builder.add_extension(value, critical)
-    return (der(builder.sign(above.key, change.get("hash", hashes.SHA512()))), *chain[1:])
-
-
-def name(*parts: tuple[x509.ObjectIdentifier, str]) -> x509.Name:
-    return x509.Name([x509.NameAttribute(oid, value) for oid, value in parts])
-
-
-def usage(**bits: bool) -> x509.KeyUsage:
-    names = ["digital_signature", "content_commitment", "key_encipherment", "data_encipherment", "key_agreement"]
-    names += ["key_cert_sign", "crl_sign", "encipher_only", "decipher_only"]
-    return x509.KeyUsage(**(dict.fromkeys(names, False) | bits))

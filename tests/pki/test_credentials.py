@@ -41,7 +41,7 @@ def test_the_key_of_another_certificate_is_refused(pki: PkiTree) -> None:
 
 def test_credentials_sign_and_never_print_their_key(pki: PkiTree) -> None:
     credentials = pki.credentials("contract")
-    signature = credentials.signing_key.sign(b"data")
+    signature = credentials.key.sign(b"data")
     verify_signature(pki.key("contract").public_key, b"data", signature)
     with pytest.raises(SignatureError):
         verify_signature(pki.key("contract").public_key, b"other", signature)

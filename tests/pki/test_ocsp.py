@@ -5,6 +5,7 @@ import shutil
 import subprocess
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography import x509
@@ -15,6 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pki_tools.tree import PkiOptions, PkiTree, make_pki
+from tests.pki.forge import Forge, usage
 from v2g.errors import RevocationError
 from v2g.pki.issue import Issuer, Request, Subject, issue
 from v2g.pki.keys import load_private_key
@@ -125,6 +127,31 @@ def test_a_responder_whose_certificate_ran_out_is_not_believed(pki: PkiTree) -> 
     assert refusal(pki, make_response(*pair(pki), late, at=NOW)) == "bad_signature"
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"add": [(usage(key_agreement=True), True)]},
+        {"digest": hashes.SHA224()},
+        {"key": ec.generate_private_key(ec.BrainpoolP512R1())},
+        {"add": [(x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3.4"), b"\x05\x00"), True)]},
+    ],
+)
+def test_a_responder_outside_its_profile_is_not_believed(change: dict[str, Any]) -> None:
+    forge = Forge(Role.SECC)
+    parties = forge.good()
+    leaf, above = parties["leaf"].certificate, parties["sub2"]
+    for changes, believed in (({}, True), (change, False)):
+        responder = forge.party("responder", Role.OCSP_RESPONDER, above, **changes)
+        issuer = Issuer(responder.certificate, responder.key)
+        answer = make_response(leaf, above.certificate, issuer, at=NOW)
+        if believed:
+            check_ocsp(answer, leaf, above.certificate, NOW)
+        else:
+            with pytest.raises(RevocationError) as error:
+                check_ocsp(answer, leaf, above.certificate, NOW)
+            assert error.value.reason == "bad_signature"
+
+
 def test_no_answer_and_a_refusing_responder_are_named(pki: PkiTree) -> None:
     assert refusal(pki, b"") == "missing"
     busy = ocsp.OCSPResponseBuilder.build_unsuccessful(ocsp.OCSPResponseStatus.TRY_LATER)
@@ -175,6 +202,32 @@ def test_an_answer_made_by_openssl_is_understood(pki: PkiTree, tmp_path: Path) -
             check_ocsp(answer.read_bytes(), *pair(pki), later)
 
 
+@needs_openssl
+@pytest.mark.parametrize("kind", [KeyKind.SECP521R1, KeyKind.ED448])
+@pytest.mark.parametrize("responder", ["cpo/ocsp", "cpo/sub2"])
+def test_openssl_believes_our_answers_and_refuses_the_same_as_we(tmp_path: Path, kind: KeyKind, responder: str) -> None:
+    tree = make_pki(tmp_path / "pki", now=NOW, options=PkiOptions(key_kind=kind))
+
+    def judged(answer: bytes, leaf: str = "secc/leaf.pem") -> str:
+        (tmp_path / "answer.der").write_bytes(answer)
+        run = ["openssl", "ocsp", "-respin", str(tmp_path / "answer.der"), "-no_nonce", "-CAfile"]
+        run += [str(tree.path("v2g/root.pem")), "-verify_other", str(tree.path("secc/chain.pem"))]
+        run += ["-issuer", str(tree.path("cpo/sub2.pem")), "-sha256", "-cert", str(tree.path(leaf))]
+        done = subprocess.run(run, check=False, capture_output=True, text=True)
+        return done.stdout + done.stderr
+
+    good = make_response(*pair(tree), signer(tree, responder), at=NOW)
+    assert "Response verify OK" in judged(good)
+    assert "leaf.pem: good" in judged(good)
+    revoked = make_response(*pair(tree), signer(tree, responder), at=NOW, revoked_at=NOW)
+    assert "leaf.pem: revoked" in judged(revoked)
+    old = make_response(*pair(tree), signer(tree, responder), at=NOW - timedelta(days=8))
+    assert "Status times invalid" in judged(old)
+    assert "No Status found" in judged(good, "vehicle/leaf.pem")
+    forged = make_response(*pair(tree), signer(tree, "mo/ocsp"), at=NOW)
+    assert "Response verify OK" not in judged(forged)
+
+
 @pytest.mark.parametrize("algorithm", ["SHA256", "SHA384", "SHA512"])
 def test_ocpp_gets_the_hashes_that_it_describes(pki: PkiTree, algorithm: str) -> None:
     """OCPP 2.0.1 part 2, 2.36: over the issuer's DER name, and the public key without tag and length."""
@@ -186,5 +239,6 @@ def test_ocpp_gets_the_hashes_that_it_describes(pki: PkiTree, algorithm: str) ->
     assert data.issuer_key_hash == hashlib.new(algorithm, point).hexdigest()
     assert int(data.serial_number, 16) == certificate.serial_number
     assert not data.serial_number.startswith("0")
-    assert data.responder_url == responder_url(certificate) == "http://ocsp.v2g-engine.invalid/cpo"
+    assert data.responder_url == responder_url(certificate)
+    assert data.responder_url.endswith(".invalid/cpo")
     assert responder_url(x509.load_der_x509_certificate(pki.anchors("v2g")[0])) == ""

@@ -126,8 +126,11 @@ def _point(folder: str, backend: Backend) -> Any:
         simple("NotifyEVChargingNeeds", status="Accepted"),
         simple("DataTransfer", status="Accepted"),
         simple("NotifyReport"),
+        simple("NotifyEvent"),
+        simple("SecurityEventNotification"),
         simple("MeterValues"),
         simple("ReportChargingProfiles"),
+        simple("Get15118EVCertificate", status="Accepted", exi_response=""),
     ]
     return type("Point", (base,), {handler.__name__: handler for handler in handlers})
 

@@ -1,12 +1,14 @@
 """A station in a process of its own that reports events as fast as it can, to be killed.
 
 Run as `python -m tests.secc.busy_station STORE PORT`. Prints `open ID` and then each sequence number once the event
-is on disk.
+is on disk. `come_and_go` has many short transactions, and may be run in a fork.
 """
 
 import asyncio
+import itertools
 import os
 import sys
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 from secc.station import Hooks, MeterSample, Station, StationConfig
@@ -19,15 +21,41 @@ def tell(line: str) -> None:
     sys.stdout.flush()
 
 
-async def main(store: str, port: str) -> None:
-    """Report until killed."""
-    config = StationConfig(
-        url=f"ws://127.0.0.1:{port}/ocpp", identity="CS-V2G-0001", store=Path(store), retry_minimum=0.01
-    )
+def make(store: Path, port: int) -> Station:
+    """Return a station that has ended what was open."""
+    config = StationConfig(url=f"ws://127.0.0.1:{port}/ocpp", identity="CS-V2G-0001", store=store, retry_minimum=0.01)
     station = Station(
         config, clock=Clock(), entropy=os.urandom, observe=lambda _: None, hooks=Hooks(), boot_id="boot-1"
     )
     station.recover()
+    return station
+
+
+def come_and_go(store: Path, port: int, told: Connection) -> None:
+    """Begin and end transactions until killed; tell the id and number of each event that is on disk."""
+    asyncio.run(_come_and_go(store, port, told))
+
+
+async def _come_and_go(store: Path, port: int, told: Connection) -> None:
+    station = make(store, port)
+    run = asyncio.create_task(station.run())
+    for length in itertools.cycle((0, 3, 11)):
+        reference = os.urandom(8).hex()
+        identifier = station.started(reference, "EMAID1")
+        told.send((identifier, 0))
+        for number in range(1, length + 1):
+            station.updated(reference, trigger="MeterValuePeriodic")
+            told.send((identifier, number))
+            await asyncio.sleep(0.001)
+        station.ended(reference, trigger="StopAuthorized", reason="Local")
+        told.send((identifier, length + 1))
+        await asyncio.sleep(0.001)
+    await run
+
+
+async def main(store: str, port: str) -> None:
+    """Report until killed."""
+    station = make(Path(store), int(port))
     run = asyncio.create_task(station.run())
     reference = os.urandom(8).hex()
     tell(f"open {station.started(reference, 'EMAID1')}")

@@ -12,15 +12,15 @@ from typing import Any
 from evcc.core.battery import BatteryConfig
 from evcc.core.session import VehicleSession
 from evcc.core.settings import SessionConfig
-from evcc.core.stages import Contract
+from evcc.core.world import Contract
 from evcc.hardware import SimulatedVehicle
 from pki_tools.tree import PkiTree
 from secc.books import Books
 from secc.core import ports
 from secc.core.config import SeccConfig, SignedDischarge
-from secc.core.context import Identity, Trust
 from secc.core.session import SeccSession
-from secc.hardware import SimulatedEvse, SimulatedEvseConfig
+from secc.core.world import Identity, Trust
+from secc.hardware_simulated import SimulatedEvse, SimulatedEvseConfig
 from secc.meter import SimulatedMeter
 from v2g.asn1.discharge import PriceSlot
 from v2g.grid.discharge import DischargeConfig
@@ -29,6 +29,7 @@ from v2g.grid.tariff import Tariff
 from v2g.iso15118.session import Command, Fact
 from v2g.net.clock import Clock, ClockConfig
 from v2g.net.dc_line import ChargerDcLine, VehicleDcLine
+from v2g.net.disk import DiskThread
 from v2g.net.journal_file import JournalFile
 from v2g.net.medium import Medium
 from v2g.net.plc.pilot import SimulatedChargerPilot, SimulatedVehiclePilot
@@ -98,10 +99,11 @@ class Joined:
         vehicle_pilot = SimulatedVehiclePilot(medium_evcc)
         vehicle_pilot.plug()
         charger_pilot.set_duty(5.0)
-        self.meter = SimulatedMeter("METER-0001", self.directory / "meter.bin")
+        self.meter = SimulatedMeter("METER-0001", self.directory / "meter.bin", now_ms=self.clock.elapsed_ms)
         self.evse = SimulatedEvse(ChargerDcLine(medium_secc), self.meter, self.clock, self.evse_config)
         vehicle = SimulatedVehicle(self.battery, line=VehicleDcLine(medium_evcc), pilot=vehicle_pilot, clock=self.clock)
         self.vehicle = vehicle
+        self.disk = DiskThread()
         self.secc = self._secc(evse_end, charger_pilot)
         self.evcc = self._evcc(vehicle_end, vehicle)
         intervals = asyncio.create_task(self.books.close_intervals(self._interval))
@@ -111,6 +113,7 @@ class Joined:
                 return tuple(await asyncio.gather(self.secc.run(), self.evcc.run()))  # type: ignore[return-value]
         finally:
             intervals.cancel()
+            await self.disk.close()
             await vehicle.close()
             await self.evse.close()
             self.meter.close()
@@ -142,6 +145,7 @@ class Joined:
             lambda session_id: JournalFile.open(self.directory / f"{session_id}.jsonl"),
             meter=self.meter,
             clock=self.clock,
+            disk=self.disk,
             on_line=self.lines.append,
         )
         runner = Runner(session, stream, execute=self._execute, clock=self.clock, observe=self.observe("secc"))
@@ -153,10 +157,7 @@ class Joined:
         self.commands.append(command)
         match command:
             case ports.Journal() | ports.RecordMeter() | ports.CloseBooks():
-                fact = self.books.execute(command)
-                if fact is not None:
-                    self.secc.fact(fact)
-                return None
+                return self.books.execute(command)
             case ports.AuthorizeContract(attempt=attempt):
                 return self._authorize(attempt)
         return self.evse.execute(command)
@@ -171,7 +172,7 @@ class Joined:
             battery=vehicle.battery,
             secc_certificate=self.pki.chain("secc")[0],
             entropy=os.urandom,
-            contract=Contract(self.pki.chain("contract"), self.pki.key("contract")),
+            contracts=(Contract(self.pki.chain("contract"), self.pki.key("contract")),),
         )
         runner = Runner(session, stream, execute=vehicle.execute, clock=self.clock, observe=self.observe("evcc"))
         vehicle.subscribe(runner.fact)

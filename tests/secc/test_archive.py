@@ -26,9 +26,11 @@ class Desk:
     def __init__(self, folder: Path, pki: PkiTree) -> None:
         self.folder, self.pki, self.events = folder, pki, list[Observe]()
         self.clock = Clock(ClockConfig(scale=1000))
-        owner = Owner(charger=pki.credentials("secc"), meter=pki.credentials("meter"), roots=pki.anchors("v2g", "mo"))
+        owner = Owner(
+            chargers=(pki.credentials("secc"),), meter=pki.credentials("meter"), roots=pki.anchors("v2g", "mo")
+        )
         self.archive = Archive(folder, owner, clock=self.clock, observe=self.events.append)
-        self.meter = SimulatedMeter(self.archive.meter_serial, folder / "meter")
+        self.meter = SimulatedMeter(self.archive.meter_serial, folder / "meter", now_ms=self.clock.utc_ms)
         self.ledger = Ledger()
 
     def begin(self, session: str = SESSION) -> None:

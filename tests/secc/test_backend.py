@@ -7,10 +7,12 @@ import pytest
 
 from secc.backend import CONNECTION_S, NoBackend, StationBackend
 from secc.core import ports
+from secc.core.config import EnergyService
+from secc.core.station.contracts import AuthorizeOutcome, Decision
+from secc.core.station.ev_needs import EvNeeds
+from secc.core.station.transactions import SignedReading
 from secc.meter import SimulatedMeter
 from v2g.net.clock import Clock
-from v2g.ocpp.station import AuthorizeOutcome, Decision, EvNeeds
-from v2g.ocpp.transactions import SignedReading
 
 NEEDS = ports.ReportChargingNeeds(
     service="DC_BPT", control_mode="Dynamic", departure_ms=1, max_charge_w=50_000, max_discharge_w=10_000,
@@ -22,9 +24,9 @@ NEEDS = ports.ReportChargingNeeds(
 class Recorder:
     """Stands where the station stands, and writes down what it is told."""
 
-    def __init__(self, decision: Decision = "accepted") -> None:
+    def __init__(self, decision: Decision = "accepted", *modes: str) -> None:
         self.calls: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = []
-        self._decision = decision
+        self._decision, self._modes = decision, modes
 
     def __getattr__(self, name: str) -> Any:
         def call(*arguments: Any, **named: Any) -> None:
@@ -34,18 +36,18 @@ class Recorder:
 
     async def authorize(self, emaid: str, chain: tuple[bytes, ...]) -> AuthorizeOutcome:
         self.calls.append(("authorize", (emaid, chain), {}))
-        return AuthorizeOutcome(decision=self._decision)
+        return AuthorizeOutcome(decision=self._decision, energy_transfer=self._modes)
 
-    async def charging_needs(self, needs: EvNeeds) -> str:
+    async def charging_needs(self, needs: EvNeeds, *, evse_id: int) -> str:
         self.calls.append(("charging_needs", (needs,), {}))
         return "Accepted"
 
 
 def station_backend(recorder: Recorder) -> StationBackend:
-    meter = SimulatedMeter("M")
+    meter = SimulatedMeter("M", now_ms=Clock().utc_ms)
     meter.flow(0, 400_000, 100_000)
     signed = (SignedReading(register="import", data="b2NtZg=="),)
-    return StationBackend(recorder, meter, Clock(), lambda _session: signed)  # type: ignore[arg-type]
+    return StationBackend(recorder, 1, meter, Clock(), lambda _session: signed)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("status", list(ports.AuthorizationStatus))
@@ -54,6 +56,16 @@ async def test_every_answer_of_the_back_end_reaches_the_core(status: ports.Autho
     asked = backend.execute(ports.AuthorizeContract(attempt=3, emaid="E", chain=(b"c",)))
     assert asked is not None
     assert await asked == ports.AuthorizationDecided(3, status)
+
+
+async def test_the_energy_services_that_an_authorization_allows_reach_the_core() -> None:
+    """Q01.FR.01; without a list all are (Q01.FR.08)."""
+    backend = station_backend(Recorder("accepted", "DC", "AC_three_phase"))
+    asked = backend.execute(ports.AuthorizeContract(attempt=1, emaid="E", chain=(b"c",)))
+    assert asked is not None
+    decided = await asked
+    assert isinstance(decided, ports.AuthorizationDecided)
+    assert decided.services == {EnergyService.AC, EnergyService.DC, EnergyService.MCS}
 
 
 async def test_a_transaction_is_told_with_meter_values_and_at_its_end_with_signed_ones() -> None:

@@ -6,9 +6,11 @@ from collections.abc import AsyncIterator
 import pytest
 
 from secc.core import ports
-from secc.hardware import BenchEvse
+from secc.core.config import AcRating
+from secc.hardware_simulated import BenchAcEvse, BenchEvse, SimulatedEvseConfig
 from secc.meter import PER_MWH, SimulatedMeter
-from v2g.iso15118.session import Fact
+from v2g.hardware.simulation import StageConfig
+from v2g.iso15118.session import Command, Fact
 from v2g.net.clock import Clock
 
 CHARGE = ports.SetOutput(voltage_mv=450_000, current_ma=60_000, charge_w=20_000, discharge_w=0)
@@ -22,7 +24,7 @@ class Stepping(Clock):
         super().__init__()
         self.now_ms = 1_700_000_000_000
 
-    def utc_ms(self) -> int:
+    def elapsed_ms(self) -> int:
         return self.now_ms
 
 
@@ -32,14 +34,16 @@ def clock() -> Stepping:
 
 
 @pytest.fixture
-def meter() -> SimulatedMeter:
-    return SimulatedMeter("M")
+def meter(clock: Stepping) -> SimulatedMeter:
+    return SimulatedMeter("M", now_ms=clock.elapsed_ms)
 
 
 @pytest.fixture
 async def evse(clock: Stepping, meter: SimulatedMeter) -> AsyncIterator[BenchEvse]:
     """A charger whose cable check has passed."""
-    evse = BenchEvse(meter, clock)
+    at_once = StageConfig(voltage_v_per_s=0, current_a_per_s=0, discharge_tau_s=0)
+    evse = BenchEvse(meter, clock, SimulatedEvseConfig(stage=at_once))
+    evse.execute(ports.TransactionStarted("0011223344556677", ""))
     outcome = evse.execute(ports.StartCableCheck(450_000))
     assert outcome is not None
     assert await outcome == ports.CableCheckFinished(passed=True)
@@ -49,7 +53,7 @@ async def evse(clock: Stepping, meter: SimulatedMeter) -> AsyncIterator[BenchEvs
 
 def test_nothing_flows_before_the_vehicle_has_said_what_it_bears(evse: BenchEvse) -> None:
     evse.execute(CHARGE)
-    assert evse.present == ports.Measured(0, 0)
+    assert evse.present.current_ma == 0
 
 
 def test_pre_charge_reaches_its_voltage_without_a_vehicle(evse: BenchEvse) -> None:
@@ -63,7 +67,7 @@ def test_pre_charge_reaches_its_voltage_without_a_vehicle(evse: BenchEvse) -> No
         (CHARGE, BATTERY, (400_000, 50_000)),  # by charge power
         (CHARGE, ports.Reported(400_000, 7_000, 0), (400_000, 7_000)),  # by the vehicle
         (CHARGE, ports.Reported(20_000_000, 200_000, 0), (450_000, 44_444)),  # no output has such a voltage
-        (CHARGE, ports.Reported(-1, 200_000, 0), (0, 0)),
+        (CHARGE, ports.Reported(-1, 200_000, 0), (450_000, 0)),  # no battery: the output stands at its limit
         (ports.SetOutput(450_000, -60_000, 0, 8_000), BATTERY, (400_000, -20_000)),  # by discharge power
         (ports.SetOutput(450_000, -60_000, 0, 50_000), BATTERY, (400_000, -30_000)),
         (ports.SetOutput(450_000, -60_000, 20_000, 0), BATTERY, (400_000, 0)),  # nobody allowed it
@@ -89,7 +93,7 @@ def test_what_flows_is_metered_in_its_own_direction(evse: BenchEvse, clock: Step
 
 
 @pytest.mark.parametrize("command", [ports.OpenContactors(), ports.EmergencyOff("test")], ids=str)
-async def test_the_load_of_one_session_is_gone_before_the_next(evse: BenchEvse, command: ports.Command) -> None:
+async def test_the_load_of_one_session_is_gone_before_the_next(evse: BenchEvse, command: Command) -> None:
     facts: list[Fact] = []
     evse.execute(BATTERY)
     evse.execute(CHARGE)
@@ -105,3 +109,44 @@ async def test_the_load_of_one_session_is_gone_before_the_next(evse: BenchEvse, 
     await asyncio.gather(check)
     evse.execute(ports.StartPreCharge(398_000))
     assert evse.present == ports.Measured(398_000, 0)
+
+
+@pytest.fixture
+async def mains(clock: Stepping, meter: SimulatedMeter) -> AsyncIterator[BenchAcEvse]:
+    """A charge point for alternating current whose contactor is closed."""
+    evse = BenchAcEvse(meter, clock, SimulatedEvseConfig(), AcRating())
+    evse.execute(ports.TransactionStarted("0011223344556677", ""))
+    outcome = evse.execute(ports.CloseContactors())
+    assert outcome is not None
+    assert await outcome == ports.ContactorState(closed=True)
+    yield evse
+    await evse.close()
+
+
+@pytest.mark.parametrize(
+    ("output", "drawn_w"),
+    [
+        (ports.SetAcOutput(11_500, 0), 11_500),  # by a schedule of its own: all that it is let
+        (ports.SetAcOutput(11_500, 4_600, power_w=2_300), 2_300),
+        (ports.SetAcOutput(11_500, 4_600, power_w=-2_300), -2_300),
+        (ports.SetAcOutput(11_500, 4_600, power_w=-9_200), -4_600),
+        (ports.SetAcOutput(2_300, 0, power_w=11_500), 2_300),
+    ],
+)
+def test_a_vehicle_on_alternating_current_is_taken_to_do_as_it_is_told(
+    mains: BenchAcEvse, clock: Stepping, meter: SimulatedMeter, output: ports.SetAcOutput, drawn_w: int
+) -> None:
+    mains.execute(output)
+    assert mains.present == ports.Measured(230_000, drawn_w * 1000 // 230)
+    clock.now_ms += 3_600_000
+    reading = meter.read(clock.now_ms)
+    assert reading.import_mwh - reading.export_mwh == drawn_w * 1000
+
+
+async def test_an_open_contactor_lets_no_vehicle_draw(mains: BenchAcEvse) -> None:
+    mains.execute(ports.SetAcOutput(11_500, 0))
+    outcome = mains.execute(ports.OpenContactors())
+    assert outcome is not None
+    assert await outcome == ports.ContactorState(closed=False)
+    mains.execute(ports.SetAcOutput(11_500, 0))
+    assert mains.present == ports.Measured(0, 0)

@@ -10,8 +10,10 @@ from pki_tools.tree import PkiTree
 from secc.app import assemble
 from secc.charger import Charger
 from secc.config import load_config
-from secc.hardware import BenchEvse
+from secc.hardware_simulated import BenchEvse
+from secc.visit import Visit
 from v2g.errors import ConfigError
+from v2g.iso15118.messages.common_messages import Authorization
 from v2g.net.clock import Clock
 from v2g.net.events import EventLog
 
@@ -21,7 +23,7 @@ SIGNAL = """{"version": 7, "issued_at_ms": 0, "source": "dso", "currency": "EUR"
 
 
 @contextlib.asynccontextmanager
-async def made(folder: Path, pki: PkiTree, extra: str) -> AsyncIterator[Charger]:
+async def made(folder: Path, pki: PkiTree, extra: str, *, clock: Clock | None = None) -> AsyncIterator[Charger]:
     """Return a charger with `extra` tables in its configuration."""
     text = f"""data_dir = "data"
 
@@ -29,13 +31,14 @@ async def made(folder: Path, pki: PkiTree, extra: str) -> AsyncIterator[Charger]
 chain = "{pki.path("secc/chain.pem")}"
 key = "{pki.path("secc/leaf.key")}"
 v2g_roots = ["{pki.path("v2g/root.pem")}"]
+mo_roots = ["{pki.path("mo/root.pem")}"]
 
 [meter]
 chain = "{pki.path("meter/chain.pem")}"
 key = "{pki.path("meter/leaf.key")}"
 
 {extra}"""
-    clock = Clock()
+    clock = clock or Clock()
     config = load_config(text, name=str(folder / "secc.toml"))
     async with assemble(config, clock, EventLog("secc", clock)) as charger:
         yield charger
@@ -46,17 +49,19 @@ BENCH = '[hardware]\nbackend = "bench"\n'
 
 async def test_a_bench_needs_no_wires(pki: PkiTree, tmp_path: Path) -> None:
     async with made(tmp_path, pki, BENCH) as charger:
-        assert charger.wires is None
-        assert isinstance(charger.hardware, BenchEvse)
+        (outlet,) = charger.outlets
+        assert outlet.wires is None
+        assert isinstance(outlet.hardware, BenchEvse)
 
 
 async def test_the_signal_file_holds_before_a_back_end_speaks(pki: PkiTree, tmp_path: Path) -> None:
     (tmp_path / "grid.json").write_text(SIGNAL)
     async with made(tmp_path, pki, BENCH + '[site]\nsignal_file = "grid.json"\n') as charger:
-        site, operator = charger.grid.limits
+        grid = charger.outlets[0].grid
+        site, operator = grid.limits
         assert site.charge_w == 40_000
         assert (operator.discharge_w, operator.version) == (8_000, 7)
-        assert charger.grid.tariff is not None
+        assert grid.tariff is not None
 
 
 @pytest.mark.parametrize(
@@ -64,6 +69,7 @@ async def test_the_signal_file_holds_before_a_back_end_speaks(pki: PkiTree, tmp_
     [
         ("", "link.medium is missing"),
         (BENCH + "[link.slac]\n", "link.slac needs a control pilot"),
+        (BENCH + "[sdp]\nwithout_tls = true\n", "sdp.without_tls: iso15118-20 knows no connections without TLS"),
         (BENCH + '[site]\nsignal_file = "nowhere.json"\n', "nowhere.json: No such file"),
     ],
 )
@@ -71,3 +77,15 @@ async def test_what_cannot_work_is_refused_by_name(pki: PkiTree, tmp_path: Path,
     with pytest.raises(ConfigError, match=said):
         async with made(tmp_path, pki, extra):
             pass
+
+
+@pytest.mark.parametrize(("certificate", "tls"), [(b"", False), (b"leaf", True)])
+async def test_who_has_shown_no_certificate_has_no_tls_and_is_offered_no_plug_and_charge(
+    pki: PkiTree, tmp_path: Path, certificate: bytes, *, tls: bool
+) -> None:
+    async with made(tmp_path, pki, BENCH) as charger:
+        (outlet,) = charger.outlets
+        session = Visit(outlet, outlet.transport.credentials[0]).conversation(certificate)
+        session.start(0.0, 0)
+        offered = session._world(waited=False).authorization
+    assert (Authorization.PnC in offered) is tls

@@ -12,6 +12,7 @@ from secc.core import ports
 from secc.meter import SimulatedMeter
 from v2g.errors import StoreError
 from v2g.net.clock import Clock, ClockConfig
+from v2g.net.disk import DiskThread
 from v2g.net.journal_file import JournalFile
 from v2g.settlement.journal import verify_lines
 from v2g.settlement.records import SessionStarted, VehicleDescribed
@@ -34,12 +35,13 @@ class Desk:
 
     def __init__(self, folder: Path, clock: Clock) -> None:
         self.folder, self.clock = folder, clock
-        self.meter = SimulatedMeter("M", folder / "meter.bin")
+        self.meter = SimulatedMeter("M", folder / "meter.bin", now_ms=clock.utc_ms)
         self.lines: list[bytes] = []
         self.books = Books(
             lambda session_id: JournalFile.open(folder / f"{session_id}.jsonl"),
             meter=self.meter,
             clock=clock,
+            disk=DiskThread(),
             on_line=self.copy,
         )
 
@@ -57,7 +59,7 @@ def desk(tmp_path: Path) -> Desk:
     return Desk(tmp_path, Clock(ClockConfig(scale=1.0)))
 
 
-def test_a_session_is_written_from_its_start_to_its_end(desk: Desk) -> None:
+async def test_a_session_is_written_from_its_start_to_its_end(desk: Desk) -> None:
     commands: list[Any] = [
         ports.Journal(STARTED),
         ports.Journal(VehicleDescribed(evcc_id="V")),
@@ -66,7 +68,9 @@ def test_a_session_is_written_from_its_start_to_its_end(desk: Desk) -> None:
         ports.CloseBooks("vehicle"),
         ports.EmergencyOff("not ours"),
     ]
-    outcomes = [desk.books.execute(command) for command in commands]
+    asked = [desk.books.execute(command) for command in commands]  # at once: the order is that of the asking
+    assert not desk.lines
+    outcomes = [await each if each is not None else None for each in asked]
     assert isinstance(outcomes[2], ports.MeterRead)
     assert outcomes[2].meter_id == "M"
     assert [each for each in outcomes if each] == [outcomes[2]]
@@ -77,20 +81,25 @@ def test_a_session_is_written_from_its_start_to_its_end(desk: Desk) -> None:
     assert b"".join(desk.lines) == (desk.folder / f"{STARTED.session_id}.jsonl").read_bytes()
 
 
-def test_nothing_is_written_before_the_start(desk: Desk) -> None:
+async def test_nothing_is_written_before_the_start(desk: Desk) -> None:
     with pytest.raises(StoreError, match="session_started"):
         desk.books.write(VehicleDescribed(evcc_id="V"))
-    reading = desk.books.record_meter("begin")  # a reading is still a reading
+    reading = await desk.books.record_meter("begin")  # a reading is still a reading
+    assert isinstance(reading, ports.MeterRead)
     assert (reading.import_mwh, desk.lines) == (0, [])
-    desk.books.close("never begun")
+    assert desk.books.close("never begun") is None
 
 
-def test_the_registers_on_disk_never_fall_behind_the_journal(desk: Desk) -> None:
+async def test_the_registers_on_disk_never_fall_behind_the_journal(desk: Desk) -> None:
     desk.books.write(STARTED)
     desk.meter.flow(desk.clock.utc_ms() - 3_600_000, 400_000, 25_000)
-    reading = desk.books.record_meter("stop")
+    reading = await desk.books.record_meter("stop")
+    assert isinstance(reading, ports.MeterRead)
     assert reading.import_mwh >= 10_000_000
-    assert SimulatedMeter("M", desk.folder / "meter.bin").read(0).import_mwh == reading.import_mwh
+    assert (
+        SimulatedMeter("M", desk.folder / "meter.bin", now_ms=desk.clock.utc_ms).read(0).import_mwh
+        == reading.import_mwh
+    )
 
 
 async def test_intervals_close_at_the_quarter_hours_of_the_clock(tmp_path: Path) -> None:
@@ -101,7 +110,9 @@ async def test_intervals_close_at_the_quarter_hours_of_the_clock(tmp_path: Path)
     async with asyncio.timeout(5):
         while len(closed) < 3:
             await asyncio.sleep(0.01)
-    desk.books.close("vehicle")
+    ended = desk.books.close("vehicle")
+    assert ended is not None
+    await ended
     closing.cancel()
     entries = verify_lines(b"".join(desk.lines))
     intervals = [entry.data for entry in entries if type(entry.data).__name__ == "IntervalClosed"]

@@ -2,13 +2,13 @@
 
 import asyncio
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from pki_tools.tree import PkiTree
 from secc.books import Books
+from secc.outlet import Outlet
 from tests.secc.test_bench_program import made
 from v2g.errors import StoreError
 
@@ -19,9 +19,11 @@ class SilentVehicle:
     """A TLS stream whose vehicle has connected and says nothing."""
 
     version, cipher, group = "TLSv1.3", "TLS_AES_256_GCM_SHA384", "secp521r1"
-    peer = SimpleNamespace(subject_cn="WMIV2GENGINE0000001X")
+    peer_name = "WMIV2GENGINE0000001X"
+    peer_leaf = b"vehicle"
 
-    def __init__(self) -> None:
+    def __init__(self, outlet: Outlet) -> None:
+        self.own = outlet.owner.chargers[0]
         self.closed = asyncio.Event()
 
     async def read(self, _n: int) -> bytes:
@@ -44,22 +46,24 @@ async def test_intervals_that_cannot_be_closed_end_the_session(
     monkeypatch.setattr(Books, "close_intervals", full_disk)
     async with made(tmp_path, pki, BENCH) as charger:
         seen: list[str] = []
-        charger.observe = lambda event: seen.append(event.name)  # type: ignore[assignment]
+        (outlet,) = charger.outlets
+        outlet.observe = lambda event: seen.append(event.name)
         async with asyncio.timeout(5):
-            await charger._vehicle(SilentVehicle(), lambda stream: stream)  # type: ignore[arg-type]
+            await outlet.vehicle(SilentVehicle(outlet), lambda stream: stream)  # type: ignore[arg-type]
     assert "books_failed" in seen
 
 
 async def test_a_second_vehicle_is_a_stranger_while_one_is_served(tmp_path: Path, pki: PkiTree) -> None:
     async with made(tmp_path, pki, BENCH) as charger:
         seen: list[Any] = []
-        charger.observe = seen.append  # type: ignore[assignment]
-        first = SilentVehicle()
-        serving = asyncio.create_task(charger._vehicle(first, lambda stream: stream))  # type: ignore[arg-type]
-        while charger._current is None:
+        (outlet,) = charger.outlets
+        outlet.observe = seen.append
+        first = SilentVehicle(outlet)
+        serving = asyncio.create_task(outlet.vehicle(first, lambda stream: stream))  # type: ignore[arg-type]
+        while not outlet.busy:
             await asyncio.sleep(0)
         async with asyncio.timeout(5):
-            await charger._vehicle(SilentVehicle(), lambda stream: stream)  # type: ignore[arg-type]
+            await outlet.vehicle(SilentVehicle(outlet), lambda stream: stream)  # type: ignore[arg-type]
         assert [event.data["reason"] for event in seen if event.name == "refused"] == ["occupied"]
         first.closed.set()
         await serving

@@ -3,11 +3,11 @@
 import pytest
 
 from secc.core import ports
+from secc.core.station.profiles import Allowance, Later
 from secc.grid import Grid
 from v2g.errors import CodecError
 from v2g.grid.limits import OPERATOR, SITE, LimitBook
 from v2g.grid.tariff import GridSignal, SignalSlot
-from v2g.ocpp.profiles import Allowance
 
 
 def signal(version: int, export_w: int, import_w: int = 60_000) -> bytes:
@@ -71,3 +71,15 @@ def test_every_change_of_the_site_is_a_newer_version() -> None:
         assert isinstance(changed, ports.LimitChanged)
         assert book.update(changed.limit)
     assert book.effective(0).charge_w == 100_000
+
+
+def test_what_charging_profiles_will_allow_later_makes_limits_ahead() -> None:
+    grid = Grid(charge_w=100_000, discharge_w=0)
+    facts = grid.profiles(Allowance(charge_w=50_000, later=(Later(1_000, 7_000.5, None), Later(2_000, None, 0))))
+    assert facts[0] == ports.LimitsForeseen(grid.foreseen)
+    assert [(each.valid_from_ms, each.charge_w) for each in grid.foreseen] == [(1_000, 7_000), (2_000, 100_000)]
+    told = grid.signal(signal(1, 20_000))
+    assert told[0] == ports.LimitsForeseen(grid.foreseen)
+    assert [each.charge_w for each in grid.foreseen] == [7_000, 60_000]
+    assert not any(isinstance(fact, ports.LimitsForeseen) for fact in grid.profiles(grid._profiles))
+    assert grid.profiles(Allowance())[0] == ports.LimitsForeseen(())

@@ -8,7 +8,7 @@ import pytest
 from evcc.core.settings import DischargeConfig, ProgramStep, ServiceConfig, SessionConfig
 from pki_tools.tree import PkiTree
 from secc.core import ports
-from secc.hardware import SimulatedEvseConfig
+from secc.hardware_simulated import SimulatedEvseConfig
 from tests.secc.joined import Joined
 from v2g.grid.limits import OPERATOR, Limit
 from v2g.grid.signed import Party
@@ -100,8 +100,8 @@ async def test_a_refused_contract_moves_no_energy(joined: Joined) -> None:
 async def test_a_failed_cable_check_stops_both(joined: Joined) -> None:
     joined.evse_config = SimulatedEvseConfig(insulation_ohm=1)
     secc, evcc = await joined.run()
-    assert (secc, evcc) == ("FAILED", "FAILED")
-    assert joined.commands.count(ports.EmergencyOff("FAILED")) == 1
+    assert (secc, evcc) == ("cable_check_failed", "FAILED")
+    assert joined.commands.count(ports.EmergencyOff("cable_check_failed")) == 1
 
 
 @pytest.mark.parametrize("side", ["secc", "evcc"])

@@ -11,12 +11,12 @@ from typing import Any
 import msgspec
 import pytest
 
+from secc.core.station.profiles import Allowance
 from secc.station import EvNeeds, Hooks, MeterSample, Station, StationConfig
 from tests.secc.backend import Backend, backend
 from v2g.errors import StoreError
 from v2g.net.clock import Clock, ClockConfig
 from v2g.observe import Observe
-from v2g.ocpp.profiles import Allowance
 
 IDENTITY = "CS-V2G-0001"
 SIGNAL = {
@@ -53,6 +53,8 @@ class Fixture:
             on_unlock=lambda *args: self.wishes.append(("unlock", *args)),
             on_cost=lambda *args: self.wishes.append(("cost", *args)),
             meter=lambda _: self.meter,
+            serves=lambda evse, modes: evse == 1 and "DC_BPT" in modes,
+            on_energy_transfer=lambda *args: self.wishes.append(("energy", *args)),
         )
         config = StationConfig(
             **{
@@ -236,7 +238,7 @@ async def test_a_restart_delivers_what_waited_and_ends_what_was_open(tmp_path: P
     first = Fixture(tmp_path, 1)
     first.station.started("a", "EMAID1", sample=sample(1))
     first.station.updated("a", trigger="ChargingStateChanged", charging_state="Charging", sample=sample(7, soc=50))
-    first.station._state.store.close()  # without the orderly end
+    first.station._store.close()  # without the orderly end
     second = Fixture(tmp_path, csms.port)
     assert second.station.recover() == ["a"]
     assert second.station.recover() == []
@@ -266,7 +268,7 @@ async def test_a_message_the_csms_cannot_process_is_tried_again_and_then_set_asi
         assert await station.drain(10)
     assert [e["seq_no"] for e in csms.all("TransactionEvent")] == [0, 0, 1, 1, 2]
     assert fixture.names().count("event_given_up") == 1
-    rows = station_rows(tmp_path, "SELECT transaction_id, reason FROM refused")
+    rows = station_rows(tmp_path, "SELECT key FROM kept WHERE drawer = 'refused'")
     assert len(rows) == 1, "what is given up stays on disk"
 
 
@@ -275,6 +277,7 @@ async def test_a_csms_that_does_not_answer_is_left_and_found_again(tmp_path: Pat
     fixture = Fixture(tmp_path, csms.port, message_timeout=0.2)
     async with fixture.running() as station:
         await station.online.wait()
+        await set_variables(csms, ("MessageAttemptInterval", "TransactionEvent", "0"))
         station.started("a", "EMAID1")
         await csms.wait("TransactionEvent", 2)
         csms.silent = set()
@@ -411,7 +414,7 @@ async def test_a_limit_that_cannot_be_kept_is_obeyed_all_the_same(
 
     async with fixture.running() as station:
         await station.online.wait()
-        monkeypatch.setattr(station._state.store, "keep_profiles", full)
+        monkeypatch.setattr(station._store, "keep", full)
         answer = await csms.ask(
             "SetChargingProfile", evse_id=0, charging_profile=profile("ChargingStationMaxProfile", limit=5_000.0)
         )
@@ -465,7 +468,7 @@ async def test_a_schedule_changes_limits_in_simulated_time(tmp_path: Path, csms:
     fixture = Fixture(tmp_path, csms.port, scale=1000.0)
     async with fixture.running() as station:
         await station.online.wait()
-        start = station._link._clock.utc_ms()
+        start = station._clock.utc_ms()
         schedule = profile("TxDefaultProfile", charging_profile_kind="Relative")
         del schedule["charging_schedule"][0]["start_schedule"]
         schedule["charging_schedule"][0]["charging_schedule_period"] = [
@@ -475,7 +478,7 @@ async def test_a_schedule_changes_limits_in_simulated_time(tmp_path: Path, csms:
         station.started("a", "EMAID1")
         await fixture.until(lambda: len(fixture.limits) >= 2)
         assert [limit.charge_w for _, limit, _ in fixture.limits] == [9000, 4000]
-        assert station._link._clock.utc_ms() - start >= 300_000
+        assert station._clock.utc_ms() - start >= 300_000
 
 
 async def test_the_grid_signal_arrives_once_it_is_whole(tmp_path: Path, csms: Backend) -> None:
@@ -524,6 +527,26 @@ async def test_the_operator_can_start_stop_reset_and_unlock(tmp_path: Path, csms
     ]  # fmt: skip
 
 
+async def test_a_transaction_is_allowed_other_ways_to_transfer_energy(tmp_path: Path) -> None:
+    """Q02.FR.06: what leaves no service of the EVSE, or means no transaction, is refused."""
+    async with backend() as csms:
+        fixture = Fixture(tmp_path, csms.port)
+        async with fixture.running() as station:
+            await station.online.wait()
+            transaction = station.started("a", "EMAID1")
+            for reference, modes, status in (
+                (transaction, ["DC", "DC_BPT"], "Accepted"),
+                (transaction, ["AC_BPT"], "Rejected"),
+                ("other", ["DC_BPT"], "Rejected"),
+            ):
+                answer = await csms.ask(
+                    "NotifyAllowedEnergyTransfer", transaction_id=reference, allowed_energy_transfer=modes
+                )
+                assert answer.status == status
+            await fixture.until(lambda: bool(fixture.wishes))
+        assert fixture.wishes == [("energy", "a", ("DC", "DC_BPT"))]
+
+
 async def test_without_hooks_such_wishes_are_refused(tmp_path: Path, csms: Backend) -> None:
     async with Fixture(tmp_path, csms.port, hooks=Hooks()).running() as station:
         await station.online.wait()
@@ -531,7 +554,7 @@ async def test_without_hooks_such_wishes_are_refused(tmp_path: Path, csms: Backe
         assert (await csms.ask("RequestStartTransaction", id_token=token, remote_start_id=9)).status == "Rejected"
         assert (await csms.ask("Reset", type="Immediate")).status == "Rejected"
         assert (await csms.ask("UnlockConnector", evse_id=1, connector_id=1)).status == "UnlockFailed"
-        assert (await csms.ask("ClearCache")).status == "Rejected"
+        assert (await csms.ask("ClearCache")).status == "Accepted"
 
 
 def evse_state(status: dict[str, Any]) -> tuple[int, str]:
@@ -560,7 +583,7 @@ async def test_an_evse_out_of_service_stays_so(tmp_path: Path, csms: Backend) ->
     async with again.running():
         await csms.wait("StatusNotification", 2)
         assert {s["connector_status"] for s in csms.all("StatusNotification")} == {"Unavailable"}
-        answer = await csms.ask("ChangeAvailability", operational_status="Operative", evse={"id": 1})
+        answer = await csms.ask("ChangeAvailability", operational_status="Operative")
         assert answer.status == "Accepted"
         await csms.wait("StatusNotification", where=lambda s: s["connector_status"] == "Available")
 
@@ -616,7 +639,7 @@ async def test_messages_can_be_triggered(tmp_path: Path, csms: Backend) -> None:
         await csms.wait("MeterValues")
         event = await csms.wait("TransactionEvent", where=lambda e: e["trigger_reason"] == "Trigger")
         assert event["transaction_info"]["transaction_id"] == transaction
-        answer = await csms.ask("TriggerMessage", requested_message="FirmwareStatusNotification")
+        answer = await csms.ask("TriggerMessage", requested_message="PublishFirmwareStatusNotification")
         assert answer.status == "NotImplemented"
         status = await csms.ask("GetTransactionStatus", transaction_id=transaction)
         assert status.ongoing_indicator is True
@@ -637,7 +660,7 @@ async def test_what_a_station_does_not_do_is_not_supported(tmp_path: Path, csms:
     async with Fixture(tmp_path, csms.port).running() as station:
         await station.online.wait()
         with pytest.raises(Exception, match=r"NotSupported|not supported"):
-            await csms.ask("GetLocalListVersion")
+            await csms.ask("UnpublishFirmware", checksum="0" * 32)
 
 
 async def test_an_authorization_needs_somebody_to_ask(tmp_path: Path) -> None:

@@ -1,16 +1,19 @@
 """A station killed with -9 in the middle of its work loses nothing that it reported as stored, and repeats nothing."""
 
 import asyncio
+import contextlib
 import itertools
-import os
+import multiprocessing
+import random
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from secc.station import Hooks, Station, StationConfig
 from tests.secc.backend import Backend, backend
-from v2g.net.clock import Clock
+from tests.secc.busy_station import come_and_go, make
+from v2g.ocpp.times import parse_time
 
 
 async def kill_after(lines: int, store: Path, port: int) -> tuple[str, int]:
@@ -32,15 +35,9 @@ async def kill_after(lines: int, store: Path, port: int) -> tuple[str, int]:
 
 async def deliver_rest(store: Path, csms: Backend) -> None:
     """Start a station on the same store, which ends what was open, and let it deliver everything."""
-    config = StationConfig(
-        url=f"ws://127.0.0.1:{csms.port}/ocpp", identity="CS-V2G-0001", store=store, retry_minimum=0.01
-    )
-    station = Station(
-        config, clock=Clock(), entropy=os.urandom, observe=lambda _: None, hooks=Hooks(), boot_id="boot-1"
-    )
-    station.recover()
+    station = make(store, csms.port)
     run = asyncio.create_task(station.run())
-    assert await station.drain(60)
+    assert await station.drain(120)
     run.cancel()
     await asyncio.gather(run, return_exceptions=True)
     station.close()
@@ -73,3 +70,58 @@ async def test_nothing_is_lost_or_repeated(tmp_path: Path, online: bool) -> None
         numbers = [int(line.split()[1]) for line in lines if line.startswith(session)]
         assert sorted(set(numbers)) == list(range(1, max(numbers) + 1))
         assert online or numbers == sorted(set(numbers))
+
+
+async def killed_at_random(store: Path, csms: Backend, kills: int) -> dict[str, int]:
+    """Run a station again and again on the same memory and kill it somewhere, at its start, its work or its delivery.
+
+    Returns the last number that it reported of each transaction.
+    """
+    chance = random.Random(kills)
+    forks = multiprocessing.get_context("forkserver")
+    forks.set_forkserver_preload(["tests.secc.busy_station"])
+    reported: dict[str, int] = {}
+    for _ in range(kills):
+        here, there = forks.Pipe(duplex=False)
+        process = forks.Process(target=come_and_go, args=(store, csms.port if chance.random() < 0.7 else 1, there))
+        process.start()
+        there.close()
+        if chance.random() < 0.7:
+            await asyncio.to_thread(here.poll, 20)
+        await asyncio.sleep(0.15 * chance.random())
+        process.kill()
+        await asyncio.to_thread(process.join)
+        with contextlib.suppress(EOFError):
+            while True:
+                transaction, number = here.recv()
+                reported[transaction] = number
+        here.close()
+    return reported
+
+
+def once_and_in_order(events: list[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    """Return the events of each transaction, those that came twice in a row only once."""
+    by_number = itertools.groupby(events, key=lambda e: (e["transaction_info"]["transaction_id"], e["seq_no"]))
+    found: dict[str, list[dict[str, Any]]] = {}
+    for (transaction, _), group in by_number:
+        found.setdefault(transaction, []).append(next(group))
+    return found
+
+
+@pytest.mark.parametrize("kills", [10, pytest.param(1000, marks=pytest.mark.long)])
+async def test_a_station_killed_anywhere_tells_every_event_in_order(tmp_path: Path, kills: int) -> None:
+    store = tmp_path / "station.db"
+    async with backend() as csms:
+        reported = await killed_at_random(store, csms, kills)
+        await deliver_rest(store, csms)
+    events = csms.all("TransactionEvent")
+    found = once_and_in_order(events)
+    assert len(found) > kills / 2, "it came to work"
+    assert len(events) - sum(map(len, found.values())) <= kills, "only the message in flight at a kill may come twice"
+    for transaction, mine in found.items():
+        assert [e["seq_no"] for e in mine] == list(range(len(mine))), "in order, without a gap"
+        assert [e["event_type"] for e in mine] == ["Started", *["Updated"] * (len(mine) - 2), "Ended"]
+        assert len(mine) > reported.get(transaction, 0), "everything that was reported as stored arrived"
+    assert reported.keys() <= found.keys()
+    begun = [parse_time(mine[0]["timestamp"]) for mine in found.values()]
+    assert begun == sorted(begun), "transactions in the order in which they began"

@@ -57,7 +57,7 @@ class Session:
         self.gate = DischargeGate(
             session_id=SESSION_ID,
             evse_id=EVSE_ID,
-            key=self.charger.signing_key,
+            key=self.charger.key,
             certificate=self.charger.leaf,
             signer_certificate=self.contract.leaf,
             entropy=self.entropy,
@@ -65,7 +65,7 @@ class Session:
         )
         self.vehicle = VehicleDischarge(
             session_id=SESSION_ID,
-            key=self.contract.signing_key,
+            key=self.contract.key,
             certificate=self.contract.leaf,
             charger_certificate=self.charger.leaf,
             policy=lambda offer, _: Verdict(
@@ -150,7 +150,7 @@ class Session:
             identity=ocmf.MeterIdentity(meter_serial="METER-0001", gateway="V2G-ENGINE"),
             assignment=ocmf.Assignment(emaid="DEV2GC00000001", evse_id=EVSE_ID),
             pagination=pagination,
-            key=self.meter.signing_key,
+            key=self.meter.key,
         )
 
     def chains(self) -> Chains:
@@ -167,7 +167,7 @@ class Session:
             ocmf_import=self.data_set("import", 1),
             ocmf_export=self.data_set("export", 2),
             chains=self.chains(),
-            key=self.charger.signing_key,
+            key=self.charger.key,
             created_ms=self.now,
         )
 

@@ -53,7 +53,7 @@ def resealed(session: Session, files: dict[str, bytes], **changed: bytes) -> dic
             journal_head=msgspec.json.decode(lines[-1])["hash"],
         )
     )
-    key = session.charger.signing_key
+    key = session.charger.key
     seal = Seal(
         algorithm=key.algorithm,
         signer=hashlib.sha256(session.charger.leaf).hexdigest(),
@@ -276,7 +276,7 @@ def test_an_aborted_session_has_a_bundle_too(session: Session) -> None:
         settle(verify_lines(session.journal)),
         identity=ocmf.MeterIdentity(meter_serial="METER-0001"),
         pagination=41,
-        key=session.meter.signing_key,
+        key=session.meter.key,
         end_reason="A",
     )
     assert '"PG":"T42"' in pair["export"]
@@ -285,7 +285,7 @@ def test_an_aborted_session_has_a_bundle_too(session: Session) -> None:
         ocmf_import=pair["import"],
         ocmf_export=pair["export"],
         chains=session.chains(),
-        key=session.charger.signing_key,
+        key=session.charger.key,
         created_ms=session.now,
     )
     report = verify_bundle(files)
@@ -313,7 +313,7 @@ def test_a_session_without_a_contract_has_an_empty_chain(session: Session) -> No
             identity=ocmf.MeterIdentity(meter_serial="METER-0001"),
             assignment=ocmf.Assignment(emaid=None, evse_id="DE*V2G*E0001"),
             pagination=1,
-            key=session.meter.signing_key,
+            key=session.meter.key,
         )
         for direction, begin, end in (
             ("import", session.import_mwh, session.import_mwh + 5),
@@ -325,7 +325,7 @@ def test_a_session_without_a_contract_has_an_empty_chain(session: Session) -> No
         ocmf_import=sets[0],
         ocmf_export=sets[1],
         chains=msgspec.structs.replace(session.chains(), contract=()),
-        key=session.charger.signing_key,
+        key=session.charger.key,
         created_ms=session.now,
     )
     report = verify_bundle(files)

@@ -1,5 +1,6 @@
 """No export without a live signed command, shown from the journal alone: every lie has its line."""
 
+import random
 from collections.abc import Callable
 from typing import Any
 
@@ -18,6 +19,7 @@ from v2g.settlement.records import (
     CommandAccepted,
     CommandRejected,
     LimitChanged,
+    ServiceChanged,
     SessionStarted,
     TermsDecided,
     TermsOffered,
@@ -261,7 +263,7 @@ def test_a_message_of_another_session_is_found(session: Session) -> None:
     assert offer is not None
     elsewhere = sign_content(
         msgspec.structs.replace(offer, session_id=b"another!"),
-        session.charger.signing_key,
+        session.charger.key,
         Party.of(session.charger.leaf).fingerprint,
     )
     session.record(TermsOffered(payload=elsewhere))
@@ -292,3 +294,77 @@ def test_the_integral_of_allowances_is_the_sum_of_the_largest_at_each_ms(
     low, high = sorted(window)
     slow = sum(max((a.watts for a in allowed if a.start_ms <= ms < a.end_ms), default=0) for ms in range(low, high))
     assert _Integral(allowed).between(low, high) == slow
+
+
+def feed_back(session: Session, mwh: int = 1_000) -> None:
+    session.export_mwh += mwh
+    session.now += 60_000
+    session.read()
+
+
+@pytest.mark.parametrize("reason", ["renegotiated", "resumed"])
+def test_commands_of_before_are_void_after_services_changed(session: Session, reason: Any) -> None:
+    """A charger cannot go on with what the vehicle signed for the service that it has left."""
+    session.start()
+    session.offer()
+    session.flow(-9_000, 60_000)
+    session.read()
+    session.record(ServiceChanged(service="DC_BPT", discharge="signed", reason=reason))
+    session.now += 3_000  # longer than the power electronics may take to follow
+    session.read()
+    assert prove(session).covered
+    session.now += 10_000
+    session.export_mwh += 25_000
+    session.read()
+    with pytest.raises(VerificationError, match="signed commands allowed 0 mWh"):
+        prove(session)
+
+
+def test_numbers_of_commands_begin_again_with_new_offers_after_a_pause(session: Session) -> None:
+    """The vehicle's end of signed discharge is a new one, as after a restart."""
+    session.start()
+    session.offer()
+    session.flow(-9_000, 60_000)
+    again = Session(session.pki, session.now)
+    again.ledger, again.lines = session.ledger, session.lines
+    again.import_mwh, again.export_mwh, again.tariff = session.import_mwh, session.export_mwh, session.tariff
+    again.record(ServiceChanged(service="DC_BPT", discharge="signed", reason="resumed"))
+    again.entropy = random.Random(8).randbytes
+    again.gate._entropy = again.vehicle._entropy = again.entropy
+    again.set_limit(11_000)
+    again.offer()
+    again.flow(-9_000, 60_000)
+    assert prove(again).covered
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "found"),
+    [
+        ("none", "none", "nothing was allowed"),
+        ("signed", "none", "nothing was allowed"),
+        ("none", "signed", "signed commands allowed 0 mWh"),
+        ("none", "standard", ""),
+        ("signed", "standard", ""),
+    ],
+)
+def test_each_stretch_is_judged_by_what_held_in_it(session: Session, first: str, then: Any, found: str) -> None:
+    session.start(first)
+    session.read()
+    session.record(ServiceChanged(service="DC_BPT", discharge=then, reason="renegotiated"))
+    session.read()
+    feed_back(session)
+    if found:
+        with pytest.raises(VerificationError, match=found):
+            prove(session)
+    else:
+        assert not prove(session).covered
+
+
+def test_export_on_both_sides_of_a_change_without_a_reading_is_judged_by_the_stricter_rule(session: Session) -> None:
+    """Otherwise a charger could move a change of services over energy that nothing allowed."""
+    session.start("none")
+    session.read()
+    session.record(ServiceChanged(service="DC_BPT", discharge="standard", reason="renegotiated"))
+    feed_back(session)
+    with pytest.raises(VerificationError, match="nothing was allowed"):
+        prove(session)

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from v2g.slac import mme
-from v2g.slac.actions import Failed, LinkLost, Matched, RestartPilot
+from v2g.slac import mme, vendor
+from v2g.slac.actions import Failed, LinkLost, Matched, RestartPilot, TogglePilot
+from v2g.slac.control import ModemConfig
 from v2g.slac.ev import EvSlacConfig, EvState
 from v2g.slac.evse import EvseSlacConfig, EvseState
 from v2g.slac.keys import nid_of
@@ -109,7 +110,7 @@ def test_one_or_two_lost_frames_of_a_kind_do_not_matter(line, lost, times: int, 
 def test_any_pattern_of_loss_ends_in_a_match_or_a_named_failure(line, pattern: list[bool]) -> None:
     line.__init__()
     losses = iter(pattern)
-    line.lose = lambda message: next(losses, False) and not isinstance(message, mme.SimBeaconInd)
+    line.lose = lambda message: next(losses, False) and not isinstance(message, vendor.SimBeaconInd)
     evse_station, evse = line.evse()
     ev_station, ev = line.ev()
     evse.connect(0.0)
@@ -192,15 +193,19 @@ def test_a_charger_out_of_reach_is_not_taken(line) -> None:
     assert line.count(mme.CmSlacMatchReq) == 0
 
 
-def test_a_potentially_found_charger_is_taken_when_all_results_are_in(line) -> None:
-    _, evse = line.evse(measures=AttenuationConfig(low_db=30, high_db=34))
+def test_a_potentially_found_charger_is_waited_for_and_validated(line) -> None:
+    evse_station, _ = line.evse(measures=AttenuationConfig(low_db=30, high_db=34))
     station, ev = line.ev()
-    evse.connect(0.0)
-    ev.start(0.0)
+    line.plug(station, evse_station)
     line.run(1.0)
     assert ev.state is EvState.COLLECTING, "it waits: a nearer one may still answer"
-    line.run(3.0)
+    line.run(1.3)
+    assert ev.state is EvState.VALIDATING
+    line.run(6.0)
     assert station.of(Matched)
+    (toggle,) = station.of(TogglePilot)
+    (success,) = [f.message for _, f in line.sent if isinstance(f.message, mme.CmValidateCnf) and f.message.result == 2]
+    assert success.toggle_num == toggle.count
 
 
 def test_unplugged_chargers_and_matched_chargers_do_not_answer(line) -> None:
@@ -271,7 +276,7 @@ def test_a_silent_modem_is_a_named_failure_on_either_side(line) -> None:
 def test_no_link_after_the_match_starts_the_charger_over(line) -> None:
     evse_station, evse = line.evse()
     ev_station, ev = line.ev()
-    line.lose = lambda message: isinstance(message, mme.SimBeaconInd)
+    line.lose = lambda message: isinstance(message, vendor.SimBeaconInd)
     evse.connect(0.0)
     ev.start(0.0)
     line.run(14.0)
@@ -280,11 +285,11 @@ def test_no_link_after_the_match_starts_the_charger_over(line) -> None:
 
 
 def test_a_modem_that_cannot_be_asked_is_believed(line) -> None:
-    evse_station, evse = line.evse(config=EvseSlacConfig(link_status=False))
-    ev_station, ev = line.ev(config=EvSlacConfig(link_status=False))
+    evse_station, evse = line.evse(config=EvseSlacConfig(modem=ModemConfig(link_detection="none")))
+    ev_station, ev = line.ev(config=EvSlacConfig(modem=ModemConfig(link_detection="none")))
     evse.connect(0.0)
     ev.start(0.0)
     line.run(3.0)
     assert ev_station.of(Matched) == evse_station.of(Matched) != []
-    assert line.count(mme.VsPlLinkStatusReq) == 0
+    assert line.count(vendor.VsPlLinkStatusReq) == 0
     assert ev.deadline() is None

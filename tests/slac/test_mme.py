@@ -7,8 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.slac.strategies import messages
 from v2g.errors import FrameError
-from v2g.slac import mme
+from v2g.slac import mme, vendor
+from v2g.slac.layout import Mme
 from v2g.slac.mme import MmeFrame
 
 _VECTORS = [
@@ -49,8 +51,8 @@ def test_frames_equal_those_of_an_independent_implementation(vector) -> None:
         (mme.CmSetKeyCnf, 0x6009, 14, 60),
     ],
 )
-def test_types_and_sizes_are_those_of_the_table(message: type[mme.Mme], mmtype: int, payload: int, length: int) -> None:
-    codec = mme.CODECS[mmtype]
+def test_types_and_sizes_are_those_of_the_table(message: type[Mme], mmtype: int, payload: int, length: int) -> None:
+    codec = mme.CODECS[mmtype, True, b""]
     assert codec.message is message
     assert mmtype == message.MMTYPE
     assert codec.size == payload
@@ -77,12 +79,12 @@ def test_fields_that_are_easy_to_misplace() -> None:
 
 
 def test_vendor_messages_have_an_oui_and_no_fragmentation_fields() -> None:
-    wire = mme.encode(MmeFrame(mme.LOCAL_MODEM, _EVSE, mme.VsPlLinkStatusReq()))
+    wire = mme.encode(MmeFrame(mme.LOCAL_MODEM, _EVSE, vendor.VsPlLinkStatusReq()))
     assert wire[14:20].hex() == "00b8a000b052"
     assert mme.decode(bytes.fromhex("02000000010100b05200000188e100b9a000b0520001")).message == (
-        mme.VsPlLinkStatusCnf(link_status=1)
+        vendor.VsPlLinkStatusCnf(link_status=1)
     )
-    with pytest.raises(FrameError, match="OUI"):
+    with pytest.raises(FrameError, match="vendor 0016e8"):
         mme.decode(wire[:17] + b"\x00\x16\xe8" + wire[20:])
 
 
@@ -122,12 +124,12 @@ def test_values_that_do_not_fit_are_refused() -> None:
         with pytest.raises(FrameError):
             mme.encode(MmeFrame(_EVSE, _PEV, message))
     with pytest.raises(FrameError, match="6 bytes"):
-        mme.encode(MmeFrame(b"", _PEV, mme.VsPlLinkStatusReq()))
+        mme.encode(MmeFrame(b"", _PEV, vendor.VsPlLinkStatusReq()))
 
 
 _heads = st.sampled_from(sorted(mme.CODECS)).flatmap(
-    lambda mmtype: st.sampled_from([0, 1, 2]).map(
-        lambda v: bytes(12) + b"\x88\xe1" + bytes((v,)) + mmtype.to_bytes(2, "little") + b"\0\0" * bool(v)
+    lambda kind: st.sampled_from([0, 1, 2]).map(
+        lambda v: bytes(12) + b"\x88\xe1" + bytes((v,)) + kind[0].to_bytes(2, "little") + b"\0\0" * bool(v) + kind[2]
     )
 )
 
@@ -139,3 +141,21 @@ def test_garbage_is_a_message_or_frame_error(data: bytes) -> None:
     except FrameError:
         return
     assert mme.decode(mme.encode(frame)) == frame
+
+
+@given(messages())
+def test_every_message_survives_the_wire(message: Mme) -> None:
+    wire = mme.encode(MmeFrame(_EVSE, _PEV, message))
+    assert mme.MIN_FRAME <= len(wire) <= mme.MAX_FRAME
+    assert mme.decode(wire) == MmeFrame(_EVSE, _PEV, message)
+    assert mme.decode(wire + bytes(20)).message == message
+
+
+@given(messages(), st.data())
+def test_a_message_cut_short_is_a_frame_error_or_its_padding_was(message: Mme, data: st.DataObject) -> None:
+    wire = mme.encode(MmeFrame(_EVSE, _PEV, message))
+    cut = wire[: data.draw(st.integers(0, len(wire) - 1))]
+    try:
+        assert mme.decode(cut).message == message
+    except FrameError:
+        assert len(cut) < len(wire)

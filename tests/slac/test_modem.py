@@ -48,7 +48,8 @@ def test_frames_for_others_stay_on_the_line_and_other_traffic_passes() -> None:
     assert modem.from_line(b"\x02\0\0\0\0\x77" + bytes(60)) == []
     ethernet = _HOST + _PEV + b"\x86\xdd" + bytes(50)
     assert modem.from_line(ethernet) == [Delivery("host", ethernet)]
-    assert modem.from_host(ethernet) == [Delivery("line", ethernet)]
+    solicitation = bytes.fromhex("3333ff000101") + ethernet[6:]
+    assert modem.from_line(solicitation) == [Delivery("host", solicitation)]
     assert modem.from_host(mme.LOCAL_MODEM + bytes(60)) == []
 
 
@@ -67,7 +68,10 @@ def test_a_link_is_two_modems_in_one_network_and_goes_with_the_key() -> None:
     key(b, a, _PEV, b"network")
     assert a.link_up
     assert b.link_up
+    ethernet = _HOST + _PEV + b"\x86\xdd" + bytes(50)
+    assert b.from_host(ethernet) == [Delivery("line", ethernet)]
     key(b, a, _PEV, b"another")
+    assert b.from_host(ethernet) == [], "IP travels inside a network only"
     assert not a.link_up
     assert not b.link_up
 

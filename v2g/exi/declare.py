@@ -64,8 +64,8 @@ __all__ = [
 ]
 
 
-class Element(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
-    """Base of every declared complex type."""
+class Element(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True, gc=False):
+    """Base of every declared complex type. Messages are trees: the collector of cycles need not look at them."""
 
 
 class Marker(Enum):

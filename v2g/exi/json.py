@@ -19,7 +19,8 @@ import base64
 import binascii
 import json
 from enum import Enum
-from typing import Any, Final
+from functools import cache
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -52,34 +53,53 @@ def to_object(element: Element, *, schema: Schema | None = None, name: str | Non
 
 
 def _write(element: Element) -> Any:
-    model = model_of(type(element))
     found: dict[str, Any] = {}
-    for particle in model.particles:
-        for event, value in _values(particle, element):
-            key = _TEXT if event.kind is Kind.TEXT else event.qname.local
-            written = _write(value) if isinstance(value, Element) else _plain(event.type, value)
-            if not particle.repeated:
+    for slot in _slots(type(element)):
+        value = getattr(element, slot.field)
+        if value is None:
+            continue
+        for item in value if slot.repeated else (value,):
+            key, simple = slot.events[0] if len(slot.events) == 1 else slot.member(type(item))
+            written = _write(item) if isinstance(item, Element) else _plain(simple, item)
+            if not slot.repeated:
                 found[key] = written
-            elif len(particle.events) > 1:
-                found.setdefault(_key(particle), []).append({key: written})
+            elif slot.group:
+                found.setdefault(slot.group, []).append({key: written})
             else:
                 found.setdefault(key, []).append(written)
+    model = model_of(type(element))
     if model.content is not None and getattr(element, model.content_field):
         found[_CONTENT] = [_item(item) for item in getattr(element, model.content_field)]
-    return found[_TEXT] if list(found) == [_TEXT] else found
+    return found[_TEXT] if len(found) == 1 and _TEXT in found else found
 
 
-def _values(particle: Particle, element: Element) -> list[tuple[Event, Any]]:
-    """Return what is set of a particle, each value with the event that carries it."""
-    found: list[tuple[Event, Any]] = []
-    for field in dict.fromkeys(event.field for event in particle.events):
-        value = getattr(element, field)
-        events = [event for event in particle.events if event.field == field]
-        items = value if particle.repeated else () if value is None else (value,)
-        found += [
-            (next(each for each in events if len(events) == 1 or each.type is type(item)), item) for item in items
-        ]
-    return found
+class _Slot(NamedTuple):
+    """A field of a declaration: where it is found, and the key and type of each event that it can stand for."""
+
+    field: str
+    repeated: bool
+    group: str
+    """Key of a repeated substitution group, whose items name themselves."""
+    events: tuple[tuple[str, Simple | type[Element] | None], ...]
+
+    def member(self, declaration: type) -> tuple[str, Simple | type[Element] | None]:
+        """Return key and type of the member of a substitution group."""
+        return next(each for each in self.events if each[1] is declaration)
+
+
+@cache
+def _slots(declaration: type[Element]) -> tuple[_Slot, ...]:
+    found = []
+    for particle in model_of(declaration).particles:
+        group = _key(particle) if particle.repeated and len(particle.events) > 1 else ""
+        for field in dict.fromkeys(event.field for event in particle.events):
+            events = tuple((_event_key(event), event.type) for event in particle.events if event.field == field)
+            found.append(_Slot(field, particle.repeated, group, events))
+    return tuple(found)
+
+
+def _event_key(event: Event) -> str:
+    return _TEXT if event.kind is Kind.TEXT else event.qname.local
 
 
 def _key(particle: Particle) -> str:
@@ -91,7 +111,7 @@ def _plain(simple: Simple | type[Element] | None, value: Any) -> Any:
     if isinstance(value, bytes):
         hexadecimal = isinstance(simple, Simple) and simple.hexadecimal
         return value.hex().upper() if hexadecimal else base64.b64encode(value).decode("ascii")
-    return value.value if isinstance(value, Enum) else value
+    return value._value_ if isinstance(value, Enum) else value
 
 
 def _item(item: str | Element) -> Any:

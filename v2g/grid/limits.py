@@ -5,6 +5,7 @@ Whoever sets limits (vehicle, charger, site, grid operator, CSMS) counts its own
 replaces a newer one, whatever order messages arrive in.
 """
 
+import itertools
 from collections.abc import Iterable
 from typing import Annotated
 
@@ -78,11 +79,36 @@ def effective_limits(limits: Iterable[Limit], utc_ms: int) -> EffectiveLimits:
     )
 
 
+def limits_over(limits: Iterable[Limit], start_ms: int, end_ms: int) -> tuple[tuple[int, int, EffectiveLimits], ...]:
+    """Return what limits allow over time, as (start, end, limits) from `start_ms` to `end_ms` without a gap.
+
+    A source may have several limits: each holds from its `valid_from_ms` until that of the next one.
+    """
+    by_source: dict[str, list[Limit]] = {}
+    for limit in sorted(limits, key=lambda each: each.valid_from_ms):
+        by_source.setdefault(limit.source, []).append(limit)
+    edges = {start_ms, end_ms}
+    for series in by_source.values():
+        edges |= {each.valid_from_ms for each in series}
+        edges |= {each.valid_until_ms for each in series if each.valid_until_ms is not None}
+    cuts = sorted(edge for edge in edges if start_ms <= edge <= end_ms)
+    return tuple(
+        (begin, end, effective_limits([_in_force(series, begin) for series in by_source.values()], begin))
+        for begin, end in itertools.pairwise(cuts)
+    )
+
+
+def _in_force(series: list[Limit], utc_ms: int) -> Limit:
+    begun = [each for each in series if each.valid_from_ms <= utc_ms]
+    return begun[-1] if begun else series[0]
+
+
 class LimitBook:
     """The newest limit of every source. One writer: the core that owns it."""
 
     def __init__(self, limits: Iterable[Limit] = ()) -> None:
         self._limits: dict[str, Limit] = {}
+        self._known: tuple[int, float, EffectiveLimits] | None = None
         for limit in limits:
             self.update(limit)
 
@@ -92,15 +118,28 @@ class LimitBook:
         if known is not None and limit.version < known.version:
             return False
         self._limits[limit.source] = limit
+        self._known = None
         return True
 
     def get(self, source: str) -> Limit | None:
         """Return the newest limit of a source."""
         return self._limits.get(source)
 
+    @property
+    def all(self) -> tuple[Limit, ...]:
+        """The newest limits of all sources."""
+        return tuple(self._limits.values())
+
     def effective(self, utc_ms: int) -> EffectiveLimits:
         """Return what all sources together allow at a time."""
-        return effective_limits(self._limits.values(), utc_ms)
+        if self._known is not None:  # asked at every message, and changed a few times in a session
+            begin, end, effective = self._known
+            if begin <= utc_ms < end:
+                return effective
+        effective = effective_limits(self._limits.values(), utc_ms)
+        change = self.next_change_ms(utc_ms)
+        self._known = utc_ms, float("inf") if change is None else change, effective
+        return effective
 
     def discharge_limits(self, utc_ms: int) -> DischargeLimits:
         """Return the four limits of a discharge offer; a source that has not spoken allows 0 W."""

@@ -28,6 +28,9 @@ RETRY_S: Final = 0.25
 MAX_TRIES: Final = 50
 """Requests that the vehicle sends at most."""
 
+SETUP_S: Final = 20.0
+"""Seconds of the communication set-up timer, inside which all tries must fall."""
+
 
 class Security(IntEnum):
     """Security byte. A -20 session is TLS only (V2G20-1237, V2G20-2356)."""

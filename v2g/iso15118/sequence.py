@@ -1,19 +1,12 @@
-"""The ISO 15118-20 sequence chart as data: which request may follow which exchange (clause 8.8.3).
-
-Two rules. Everything that decides an order lives here. This file does not know which side we are: charger,
-vehicle, conformance tool and the diagrams in the docs read the same table.
+"""How a sequence chart is read; the charts themselves are data in `v2g.iso15118.charts`.
 
 A `State` is what the charger waits for. A request is in order when an `Edge` of its state bears its name and its
 `asks` holds; the exchange then moves along the first such edge whose `says` holds for the response. A response
 that fails (`FAILED...`) always leads to ENDED, whatever the table says (V2G20-459, -460).
-
-Chosen where sources of the standard disagree: SessionStopReq is taken in every state but the first two, also in the
-charge loop, because refusing to stop helps nobody; the last DC_PreChargeReq may but need not say Finished.
 """
 
 from collections.abc import Iterator, Mapping
 from enum import Enum
-from types import MappingProxyType
 from typing import Any, Final
 
 import msgspec
@@ -26,23 +19,41 @@ class State(Enum):
     SESSION_SETUP = "session_setup"
     AUTHORIZATION_SETUP = "authorization_setup"
     AUTHORIZATION = "authorization"
+    CERTIFICATE_INSTALLATION = "certificate_installation"
+    CERTIFICATE_EXPIRES_SOON = "certificate_expires_soon"
+    CERTIFICATE_RENEWAL = "certificate_renewal"
     SERVICE_DISCOVERY = "service_discovery"
     SERVICE_DETAIL = "service_detail"
     SERVICE_SELECTION = "service_selection"
+    AC_CHARGE_PARAMETER_DISCOVERY = "ac_charge_parameter_discovery"
     DC_CHARGE_PARAMETER_DISCOVERY = "dc_charge_parameter_discovery"
+    WPT_FINE_POSITIONING_SETUP = "wpt_fine_positioning_setup"
+    WPT_FINE_POSITIONING = "wpt_fine_positioning"
+    WPT_PAIRING = "wpt_pairing"
+    WPT_CHARGE_PARAMETER_DISCOVERY = "wpt_charge_parameter_discovery"
+    WPT_ALIGNMENT_CHECK = "wpt_alignment_check"
+    ACDP_VEHICLE_POSITIONING = "acdp_vehicle_positioning"
+    ACDP_CONNECT = "acdp_connect"
+    ACDP_DISCONNECT = "acdp_disconnect"
     SCHEDULE_EXCHANGE = "schedule_exchange"
     DC_CABLE_CHECK = "dc_cable_check"
     DC_CABLE_CHECK_ONGOING = "dc_cable_check_ongoing"
     DC_PRE_CHARGE = "dc_pre_charge"
     DC_PRE_CHARGE_ONGOING = "dc_pre_charge_ongoing"
     POWER_DELIVERY = "power_delivery"
+    AC_CHARGE_LOOP = "ac_charge_loop"
     DC_CHARGE_LOOP = "dc_charge_loop"
+    WPT_CHARGE_LOOP = "wpt_charge_loop"
+    STANDBY = "standby"
     SCHEDULE_RENEGOTIATION = "schedule_renegotiation"
     POWER_DELIVERY_RENEGOTIATED = "power_delivery_renegotiated"
     DC_WELDING_DETECTION = "dc_welding_detection"
     SESSION_STOP = "session_stop"
     PAUSED = "paused"
     ENDED = "ended"
+    SIDE_IDLE = "side_idle"
+    SIDE_SCHEDULE_EXCHANGE = "side_schedule_exchange"
+    SIDE_POWER_DELIVERY = "side_power_delivery"
 
 
 class Asks(Enum):
@@ -67,7 +78,9 @@ class Says(Enum):
     OLD_SESSION = "OK_OldSessionJoined"
     ONGOING = "EVSEProcessing Ongoing"
     WARNING = "WARNING"
+    EXPIRES_SOON = "OK_CertificateExpiresSoon"
     FINISHED = "EVSEProcessing Finished"
+    MORE = "EVSEProcessing Finished, contracts remain"
     EV_ONGOING = "EVProcessing Ongoing"
     EV_FINISHED = "EVProcessing Finished"
 
@@ -84,139 +97,12 @@ Edges = tuple[Edge, ...]
 Chart = Mapping[State, Mapping[str, Edges]]
 
 
-def _go(to: State, asks: Asks = Asks.ANYTHING, says: Says = Says.ANYTHING) -> Edge:
-    return Edge(to, asks, says)
-
-
-_STOP: Final[Mapping[str, Edges]] = {
-    "SessionStopReq": (
-        _go(State.ENDED, Asks.TERMINATE),
-        _go(State.PAUSED, Asks.PAUSE),
-        _go(State.SERVICE_DISCOVERY, Asks.SERVICE_RENEGOTIATION),
-    )
-}
-_BEFORE_ENERGY: Final[Edges] = (
-    _go(State.POWER_DELIVERY, Asks.START, Says.WARNING),
-    _go(State.POWER_DELIVERY, Asks.START, Says.EV_ONGOING),
-    _go(State.DC_CHARGE_LOOP, Asks.START, Says.EV_FINISHED),
-    _go(State.DC_WELDING_DETECTION, Asks.STOP),
-    _go(State.POWER_DELIVERY, Asks.STANDBY),
-)
-_NEVER_STARTED: Final[Edges] = (_go(State.SESSION_STOP, Asks.STOP), _go(State.DC_CABLE_CHECK, Asks.STANDBY))
-"""A vehicle that is told GoToPause leaves before the cable check (V2G20-2122)."""
-_CABLE_CHECK: Final[Edges] = (
-    _go(State.DC_CABLE_CHECK_ONGOING, says=Says.ONGOING),
-    _go(State.DC_PRE_CHARGE, says=Says.FINISHED),
-)
-_PRE_CHARGE: Final[Edges] = (
-    _go(State.DC_PRE_CHARGE_ONGOING, says=Says.EV_ONGOING),
-    _go(State.POWER_DELIVERY, says=Says.EV_FINISHED),
-)
-
-CHART: Final[Chart] = MappingProxyType(
-    {
-        State.SUPPORTED_APP_PROTOCOL: {
-            "SupportedAppProtocolReq": (_go(State.SESSION_SETUP, says=Says.NEGOTIATED),),
-        },
-        State.SESSION_SETUP: {
-            "SessionSetupReq": (
-                _go(State.AUTHORIZATION_SETUP, says=Says.NEW_SESSION),
-                _go(State.DC_CHARGE_PARAMETER_DISCOVERY, says=Says.OLD_SESSION),  # V2G20-1032, -2098
-            ),
-        },
-        State.AUTHORIZATION_SETUP: {"AuthorizationSetupReq": (_go(State.AUTHORIZATION),), **_STOP},
-        State.AUTHORIZATION: {
-            "AuthorizationReq": (
-                _go(State.AUTHORIZATION, says=Says.WARNING),  # another contract or EIM (V2G20-2226)
-                _go(State.AUTHORIZATION, says=Says.ONGOING),  # the same request again (V2G20-1582)
-                _go(State.SERVICE_DISCOVERY, says=Says.FINISHED),
-            ),
-            "CertificateInstallationReq": (_go(State.AUTHORIZATION),),
-            **_STOP,
-        },
-        State.SERVICE_DISCOVERY: {"ServiceDiscoveryReq": (_go(State.SERVICE_DETAIL),), **_STOP},
-        State.SERVICE_DETAIL: {
-            "ServiceDiscoveryReq": (_go(State.SERVICE_DETAIL),),
-            "ServiceDetailReq": (_go(State.SERVICE_SELECTION),),
-            **_STOP,
-        },
-        State.SERVICE_SELECTION: {
-            "ServiceDetailReq": (_go(State.SERVICE_SELECTION),),
-            "ServiceSelectionReq": (_go(State.DC_CHARGE_PARAMETER_DISCOVERY),),
-            **_STOP,
-        },
-        State.DC_CHARGE_PARAMETER_DISCOVERY: {
-            "DC_ChargeParameterDiscoveryReq": (_go(State.SCHEDULE_EXCHANGE),),
-            **_STOP,
-        },
-        State.SCHEDULE_EXCHANGE: {
-            "ScheduleExchangeReq": (
-                _go(State.SCHEDULE_EXCHANGE, says=Says.ONGOING),
-                _go(State.DC_CABLE_CHECK, says=Says.FINISHED),
-            ),
-            **_STOP,
-        },
-        State.DC_CABLE_CHECK: {"DC_CableCheckReq": _CABLE_CHECK, "PowerDeliveryReq": _NEVER_STARTED, **_STOP},
-        State.DC_CABLE_CHECK_ONGOING: {"DC_CableCheckReq": _CABLE_CHECK, **_STOP},
-        State.DC_PRE_CHARGE: {"DC_PreChargeReq": _PRE_CHARGE, **_STOP},
-        State.DC_PRE_CHARGE_ONGOING: {"DC_PreChargeReq": _PRE_CHARGE, "PowerDeliveryReq": _BEFORE_ENERGY, **_STOP},
-        State.POWER_DELIVERY: {"PowerDeliveryReq": _BEFORE_ENERGY, **_STOP},
-        State.DC_CHARGE_LOOP: {
-            "DC_ChargeLoopReq": (_go(State.DC_CHARGE_LOOP),),
-            "MeteringConfirmationReq": (_go(State.DC_CHARGE_LOOP),),
-            "PowerDeliveryReq": (
-                _go(State.DC_WELDING_DETECTION, Asks.STOP),
-                _go(State.DC_CHARGE_LOOP, Asks.RENEGOTIATION, Says.WARNING),  # the old schedule stays
-                _go(State.SCHEDULE_RENEGOTIATION, Asks.RENEGOTIATION),
-                _go(State.DC_CHARGE_LOOP, Asks.STANDBY),  # WARNING_StandbyNotAllowed: energy goes on
-            ),
-            **_STOP,
-        },
-        State.SCHEDULE_RENEGOTIATION: {
-            "ScheduleExchangeReq": (
-                _go(State.SCHEDULE_RENEGOTIATION, says=Says.ONGOING),
-                _go(State.POWER_DELIVERY_RENEGOTIATED, says=Says.FINISHED),
-            ),
-            "PowerDeliveryReq": (_go(State.DC_WELDING_DETECTION, Asks.STOP),),
-            **_STOP,
-        },
-        State.POWER_DELIVERY_RENEGOTIATED: {
-            "PowerDeliveryReq": (
-                _go(State.POWER_DELIVERY_RENEGOTIATED, Asks.START, Says.EV_ONGOING),
-                _go(State.DC_CHARGE_LOOP, Asks.START, Says.EV_FINISHED),
-                _go(State.DC_WELDING_DETECTION, Asks.STOP),
-            ),
-            **_STOP,
-        },
-        State.DC_WELDING_DETECTION: {
-            "DC_WeldingDetectionReq": (
-                _go(State.DC_WELDING_DETECTION, says=Says.EV_ONGOING),
-                _go(State.SESSION_STOP, says=Says.EV_FINISHED),
-            ),
-            **_STOP,
-        },
-        State.SESSION_STOP: {**_STOP},
-        State.PAUSED: {},
-        State.ENDED: {},
-    }
-)
-"""State -> name of the request -> ways on, in the order in which they are tried."""
-
-REQUESTS: Final = frozenset(name for edges in CHART.values() for name in edges)
-"""Every request that the chart knows, by class name."""
-
-ENERGY: Final = frozenset(
-    {State.DC_CHARGE_LOOP, State.SCHEDULE_RENEGOTIATION, State.POWER_DELIVERY_RENEGOTIATED},
-)
-"""States in which power may flow."""
-
-
-def accepts(state: State, request: Any, *, chart: Chart = CHART) -> bool:
+def accepts(state: State, request: Any, chart: Chart) -> bool:
     """Return whether `request` (a message Struct) is in order in `state` (V2G20-459)."""
     return any(_asks(edge.asks, request) for edge in chart[state].get(type(request).__name__, ()))
 
 
-def advance(state: State, request: Any, response: Any, *, chart: Chart = CHART) -> State:
+def advance(state: State, request: Any, response: Any, chart: Chart) -> State:
     """Return the state after `request` was answered with `response`; ENDED after a failure or out of order."""
     if is_failed(response):
         return State.ENDED
@@ -228,11 +114,11 @@ def advance(state: State, request: Any, response: Any, *, chart: Chart = CHART) 
 
 def is_failed(response: Any) -> bool:
     """Return whether a response ends the session: FAILED... of -20, Failed... of SupportedAppProtocolRes."""
-    code: str = response.response_code.name
-    return code[:6].upper() == "FAILED"
+    code: str = response.response_code._name_  # `name` is a method of Enum, and this is asked three times a message
+    return code.startswith(("FAILED", "Failed"))
 
 
-def edges(*, chart: Chart = CHART) -> Iterator[tuple[State, str, Edge]]:
+def edges(chart: Chart) -> Iterator[tuple[State, str, Edge]]:
     """Yield every edge with its state and request name, for diagrams and tests."""
     for state, by_request in chart.items():
         for name, ways in by_request.items():
@@ -251,18 +137,20 @@ _PROGRESS: Final = frozenset({Asks.START, Asks.STOP, Asks.STANDBY, Asks.RENEGOTI
 
 
 def _says(says: Says, request: Any, response: Any) -> bool:
+    if says is Says.ANYTHING:
+        return True
     code: str = response.response_code.name
     match says:
-        case Says.ANYTHING:
-            return True
         case Says.NEGOTIATED:
             return code.startswith("OK_SuccessfulNegotiation")
-        case Says.NEW_SESSION | Says.OLD_SESSION:
+        case Says.NEW_SESSION | Says.OLD_SESSION | Says.EXPIRES_SOON:
             return bool(code == says.value)
         case Says.WARNING:
             return code.startswith("WARNING")
         case Says.ONGOING | Says.FINISHED:
             return _is(response.evse_processing, says)
+        case Says.MORE:
+            return _is(response.evse_processing, Says.FINISHED) and response.remaining_contract_certificate_chains > 0
         case Says.EV_ONGOING | Says.EV_FINISHED:
             return _is(request.ev_processing, says)
 

@@ -15,10 +15,11 @@ import msgspec
 from v2g import exi
 from v2g.errors import CodecError
 from v2g.exi.declare import Schema, schema_of
+from v2g.iso15118.charts import CHARTS, Family
 from v2g.iso15118.messages.common_types import MessageHeader
-from v2g.iso15118.messages.schemas import APP_PROTOCOL, COMMON_MESSAGES, DC
+from v2g.iso15118.messages.schemas import AC, ACDP, APP_PROTOCOL, COMMON_MESSAGES, DC, WPT
 from v2g.iso15118.messages.xmldsig import Signature
-from v2g.iso15118.sequence import State
+from v2g.iso15118.sequence import Chart, State
 from v2g.iso15118.v2gtp import DEFAULT_MAX_PAYLOAD, Framer, PayloadType, frame
 from v2g.observe import Observe, Scalar
 
@@ -35,19 +36,52 @@ SCHEMAS: Final[Mapping[int, Schema]] = MappingProxyType(
     {
         PayloadType.SAP: APP_PROTOCOL,
         PayloadType.COMMON: COMMON_MESSAGES,
+        PayloadType.AC: AC,
         PayloadType.DC: DC,
+        PayloadType.WPT: WPT,
+        PayloadType.ACDP: ACDP,
         PayloadType.METERING_CONFIRMATION: COMMON_MESSAGES,
+        PayloadType.ACDP_SYSTEM_STATUS: ACDP,
+        PayloadType.PARKING_STATUS: COMMON_MESSAGES,
     }
 )
-"""V2GTP payload type -> schema that its EXI is coded with."""
+"""V2GTP payload type -> schema that its EXI is coded with. 0x8101 carries two: see `decode_renegotiation`."""
+
+_PARAMETERS: Final[Mapping[Family, Schema]] = MappingProxyType(
+    {Family.AC: AC, Family.DC: DC, Family.ACDP: DC, Family.WPT: WPT}
+)
+"""Set of messages -> schema of its charge parameters."""
+
+
+def decode_renegotiation(payload: bytes, family: Family) -> Any:
+    """Return a message of the side stream 0x8101, whose frames do not say by which schema they are coded.
+
+    ScheduleExchange and PowerDelivery are of CommonMessages, charge parameters of the selected kind of energy.
+    Raises ExiDecodeError.
+    """
+    try:
+        message = exi.decode(payload, COMMON_MESSAGES)
+    except CodecError:
+        return exi.decode(payload, _PARAMETERS[family])
+    if type(message).__name__.startswith(("ScheduleExchange", "PowerDelivery")):
+        return message
+    return exi.decode(payload, _PARAMETERS[family])
 
 
 class Command(msgspec.Struct, frozen=True):
-    """Base of what a core wants done by its shell. Done at once, or slowly with a Fact as its outcome."""
+    """Base of what a core wants done by its shell: at once, slowly, or before what follows. May come to a Fact."""
 
     @property
     def always(self) -> bool:
         """Whether it makes safe or closes the books, and so is done even when an action before it has failed."""
+        return False
+
+    @property
+    def overtakes(self) -> bool:
+        """Whether it makes safe and does not wait for what is on its way to the disk.
+
+        It is carried out at once, and again in its turn: between the two nothing it has stopped may go on.
+        """
         return False
 
 
@@ -74,10 +108,14 @@ Action = Send | Close | Command | Observe
 
 
 class Session(ABC):
-    """The engine. `state` is the place in the sequence chart, `reason` why the session ended, or empty."""
+    """The engine. `state` is the place in the sequence chart, `reason` why the session ended, or empty.
+
+    `family` is the set of messages that was negotiated (DC until then; the charts begin alike).
+    """
 
     def __init__(self, *, entropy: Entropy, max_payload: int = DEFAULT_MAX_PAYLOAD) -> None:
         self.state = State.SUPPORTED_APP_PROTOCOL
+        self.family = Family.DC
         self.session_id = NO_SESSION
         self.reason = ""
         self._entropy = entropy
@@ -87,6 +125,13 @@ class Session(ABC):
         self._closed = False
         self._now = 0.0
         self._utc_ms = 0
+        self._received = b""
+        """The EXI of the newest message, for those that pass it on."""
+
+    @property
+    def chart(self) -> Chart:
+        """The sequence chart of what was negotiated."""
+        return CHARTS[self.family]
 
     # -- for the shell ------------------------------------------------------------------------------------------
 
@@ -187,12 +232,15 @@ class Session(ABC):
         """Return a header with this session's id and the time in whole seconds."""
         return MessageHeader(session_id=self.session_id, time_stamp=self._utc_ms // 1000, signature=signature)
 
-    def _send(self, message: Any, payload_type: int | None = None) -> None:
-        """Encode and send a message Struct, on the main stream of its schema or as `payload_type`."""
+    def _send(self, message: Any, payload_type: int | None = None, *, encoded: bytes = b"") -> None:
+        """Encode and send a message Struct, on the main stream of its schema or as `payload_type`.
+
+        `encoded` is the message as somebody else has encoded it: it is sent as it is.
+        """
         if payload_type is None:
             payload_type = schema_of(type(message)).payload_type
             assert payload_type is not None, f"{type(message).__name__} is no message"
-        self._actions.append(Send(frame(payload_type, exi.encode(message))))
+        self._actions.append(Send(frame(payload_type, encoded or exi.encode(message))))
 
     def _send_discharge(self, payload: bytes) -> None:
         """Send a signed-discharge message (DER)."""
@@ -232,7 +280,10 @@ class Session(ABC):
             return
         schema = SCHEMAS.get(payload_type)
         if schema is not None:
+            self._received = payload
             self._on_message(exi.decode(payload, schema), payload_type)
+        elif payload_type == PayloadType.SCHEDULE_RENEGOTIATION:
+            self._on_message(decode_renegotiation(payload, self.family), payload_type)
         elif payload_type >= MANUFACTURER_RANGE:
             # another maker's extension, which nobody has to know
             self._observe("session", "frame_ignored", payload_type=payload_type)

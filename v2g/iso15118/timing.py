@@ -1,4 +1,4 @@
-"""How long each side of ISO 15118-20 may take (Tables 215, 216, 217, as known from open implementations).
+"""How long each side of ISO 15118-20 may take (Tables 215 to 218, as known from open implementations).
 
 All values in seconds of CLOCK_MONOTONIC. *Timeouts* end the session. *Performance* times are what we keep
 ourselves; a peer that misses one deviates but is not cut off.
@@ -32,15 +32,29 @@ MESSAGES: Final[Mapping[str, MessageTiming]] = MappingProxyType(
         "ServiceDiscoveryReq": _NORMAL,
         "ServiceDetailReq": _SLOW,
         "ServiceSelectionReq": _NORMAL,
+        "AC_ChargeParameterDiscoveryReq": _NORMAL,
         "DC_ChargeParameterDiscoveryReq": _NORMAL,
+        "WPT_ChargeParameterDiscoveryReq": _NORMAL,
+        "WPT_FinePositioningSetupReq": _NORMAL,
+        "WPT_FinePositioningReq": _NORMAL,
+        "WPT_PairingReq": _NORMAL,
+        "WPT_AlignmentCheckReq": _NORMAL,
+        "ACDP_VehiclePositioningReq": _NORMAL,
+        "ACDP_ConnectReq": _NORMAL,
+        "ACDP_DisconnectReq": _NORMAL,
+        "ACDP_SystemStatusReq": _NORMAL,
         "ScheduleExchangeReq": _NORMAL,
         "DC_CableCheckReq": _NORMAL,
         "DC_PreChargeReq": _NORMAL,
         "PowerDeliveryReq": _NORMAL,
+        "AC_ChargeLoopReq": _LOOP,
         "DC_ChargeLoopReq": _LOOP,
+        "WPT_ChargeLoopReq": _LOOP,
         "MeteringConfirmationReq": _NORMAL,
         "DC_WeldingDetectionReq": _NORMAL,
         "SessionStopReq": _NORMAL,
+        "VehicleCheckInReq": _NORMAL,
+        "VehicleCheckOutReq": _NORMAL,
     }
 )
 """Name of the request -> its timing."""
@@ -60,14 +74,22 @@ class Timing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Both: longest chain of Ongoing answers that is taken."""
     ongoing_performance: float = 55.0
     """Both: the side that answers Ongoing has finished by then."""
+    secc_customer: float = 180.0
+    """Charger: longest wait for a card or an app: policy, the standard gives none."""
+    evcc_customer: float = 300.0
+    """Vehicle: how long it lets the charger wait for the customer (Ongoing_WaitingForCustomerInteraction): policy."""
     evcc_sequence_performance: float = 40.0
+    """Vehicle: it asks again by then; one that does not is noted, not cut off."""
     evcc_loop_performance: float = 0.25
+    """The same after a charge-loop response (V2G20-1499, -1501, -5069)."""
+    secc_cable_check: float = 38.0
+    """Charger: a cable check that has not ended by then has failed, before the vehicle gives up."""
     evcc_communication_setup: float = 20.0
     """Vehicle: from the matched data link to SessionSetupRes."""
     evcc_cable_check: float = 40.0
     evcc_pre_charge: float = 10.0
-    evcc_welding_detection: float = 60.0
-    """Vehicle: policy, the standard gives none."""
+    evcc_welding_detection: float = 55.0
+    """Vehicle: policy, the standard gives none; before the charger has had enough of its Ongoing."""
     contactor: float = 1.4
     """Charger: a contactor that has not moved by then has failed; inside PowerDelivery's 1.5 s."""
     close: float = 5.0

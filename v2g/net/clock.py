@@ -5,6 +5,11 @@ import time
 import msgspec
 
 
+def wall_ns() -> int:
+    """Return real nanoseconds since 1970: what captures are stamped with, whatever time is simulated."""
+    return time.time_ns()
+
+
 class ClockConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How simulated UTC runs. The defaults are real time.
 
@@ -31,6 +36,11 @@ class Clock:
     def monotonic(self) -> float:
         """Return real seconds since an arbitrary point."""
         return time.monotonic()
+
+    def elapsed_ms(self) -> int:
+        """Return (possibly simulated) milliseconds since an arbitrary point. Unlike UTC they are never set: what is
+        integrated over time, such as energy, is integrated over these."""
+        return int(time.monotonic() * self.scale * 1000)
 
     def utc_ms(self) -> int:
         """Return milliseconds since 1970 in (possibly simulated) UTC."""

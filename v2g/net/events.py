@@ -1,12 +1,16 @@
 """Writes what programs observe as JSON lines, stamped with both clocks."""
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import msgspec
 
+from v2g.iso15118.session import Session
 from v2g.net.clock import Clock
+from v2g.net.runner import Core
+from v2g.net.trace import Trace
 from v2g.observe import Observe
 
 _encode = msgspec.json.Encoder(order="deterministic").encode
@@ -17,11 +21,13 @@ class EventLog:
     """Appends one JSON object a line: `t` (s, CLOCK_MONOTONIC), `utc_ms`, `process`, `stage`, `name`, `data`.
 
     With no path it only logs. Lines are written unbuffered, so that a killed process loses none. A disk that is full
-    costs events, never the session that they are about: unlike the books, they prove nothing.
+    costs events, never the session that they are about: unlike the books, they prove nothing. What belongs to a
+    conversation goes to its `trace`, too.
     """
 
-    def __init__(self, process: str, clock: Clock, path: Path | None = None) -> None:
+    def __init__(self, process: str, clock: Clock, path: Path | None = None, *, trace: Trace | None = None) -> None:
         self._process = process
+        self._trace = trace
         self._clock = clock
         self._torn = False
         self._file: BinaryIO | None = path.open("ab", buffering=0) if path else None
@@ -29,6 +35,8 @@ class EventLog:
     def __call__(self, event: Observe) -> None:
         """Record one event."""
         _log.info("%s %s %s", event.stage, event.name, event.data)
+        if self._trace is not None:
+            self._trace.event(event)
         if self._file is not None:
             record: dict[str, Any] = {
                 "t": self._clock.monotonic(),
@@ -46,7 +54,20 @@ class EventLog:
             else:
                 self._torn = torn
 
+    def tracer(self, evse_id: str = "") -> Callable[[Session], Core]:
+        """Return what makes of a core something that a runner takes, with its messages written down if so wanted.
+
+        `evse_id` names one of several EVSEs, in whose events it stands.
+        """
+        return _untraced if self._trace is None else self._trace.place(evse_id).traced
+
     def close(self) -> None:
-        """Close the file."""
+        """Close the files."""
         if self._file is not None:
             self._file.close()
+        if self._trace is not None:
+            self._trace.close()
+
+
+def _untraced(core: Session) -> Core:
+    return core

@@ -23,6 +23,7 @@ class JournalFile:
         self.path: Final = path
         self.recovered: Final = data
         self._descriptor: int | None = descriptor
+        self._owes_sync = False
 
     @classmethod
     def open(cls, path: Path) -> Self:
@@ -57,6 +58,7 @@ class JournalFile:
             written = os.write(self._descriptor, data)
             while written < len(data):
                 written += os.write(self._descriptor, data[written:])
+            self._owes_sync = not sync
             if sync:
                 os.fdatasync(self._descriptor)
         except OSError as error:
@@ -71,7 +73,8 @@ class JournalFile:
     def close(self) -> None:
         """Bring the file to the disk and close it."""
         if self._descriptor is not None:
-            os.fdatasync(self._descriptor)
+            if self._owes_sync:
+                os.fdatasync(self._descriptor)
             os.close(self._descriptor)
             self._descriptor = None
 
@@ -109,12 +112,17 @@ def _sync_directory(directory: Path) -> None:
         os.close(descriptor)
 
 
-def write_files(directory: Path, files: Mapping[str, bytes]) -> None:
-    """Write a bundle: each file whole and on the disk before this returns. Raises StoreError."""
+def write_files(directory: Path, files: Mapping[str, bytes], *, private: bool = False) -> None:
+    """Write a bundle: each file whole and on the disk before this returns; `private` for their owner only.
+
+    Raises StoreError.
+    """
     try:
         directory.mkdir(parents=True, exist_ok=True)
         for name, data in files.items():
             part = directory / f".{name}.part"
+            part.unlink(missing_ok=True)  # of a process that was killed while it wrote
+            part.touch(mode=0o600 if private else 0o666)
             with part.open("wb") as file:
                 file.write(data)
                 file.flush()
@@ -123,6 +131,15 @@ def write_files(directory: Path, files: Mapping[str, bytes]) -> None:
         _sync_directory(directory)
     except OSError as error:
         raise StoreError(f"{directory}: {error}") from None
+
+
+def remove_file(path: Path) -> None:
+    """Remove a file, if it is there; it stays away after a power cut. Raises StoreError."""
+    try:
+        path.unlink(missing_ok=True)
+        _sync_directory(path.parent)
+    except OSError as error:
+        raise StoreError(f"{path}: {error}") from None
 
 
 def read_files(directory: Path) -> dict[str, bytes]:
@@ -136,5 +153,5 @@ def read_files(directory: Path) -> dict[str, bytes]:
                 raise StoreError(f"{path} is larger than {MAX_FILE_BYTES} bytes")
             files[path.name] = path.read_bytes()
     except OSError as error:
-        raise StoreError(f"{directory}: {error}", hint="give the directory of a settlement bundle") from None
+        raise StoreError(f"{directory}: {error.strerror}", hint="give the directory of a settlement bundle") from None
     return files

@@ -8,9 +8,8 @@ import asyncio
 import contextlib
 import socket
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from ipaddress import IPv6Address
-from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -18,10 +17,15 @@ import msgspec
 from v2g.errors import FrameError, TimeoutExpired, TransportError
 from v2g.iso15118 import sdp
 from v2g.iso15118.sdp import SdpRequest, SdpResponse, Security, Transport
+from v2g.iso15118.sdp_limit import SdpLimiter, SdpLimits
+from v2g.net.interfaces import has_multicast, usable
 
 LOOPBACK: Final = "lo"
+FLOOD_S: Final = 10.0
+"""Seconds between two words about a flood."""
+
 _MAX_DATAGRAM = 2048
-_IFF_LOOPBACK, _IFF_MULTICAST = 0x8, 0x1000
+_READ_BATCH = 64
 
 
 class Found(msgspec.Struct, frozen=True):
@@ -36,43 +40,48 @@ class Found(msgspec.Struct, frozen=True):
 Answer = Callable[[SdpRequest], SdpResponse | None]
 
 
-def has_multicast(interface: str) -> bool:
-    """Return whether `interface` is a real one. Raises TransportError when there is no such interface."""
-    try:
-        flags = int(Path("/sys/class/net", interface, "flags").read_text(), 16)
-    except (OSError, ValueError):
-        raise TransportError(f"there is no interface {interface!r}", hint="`ip link` lists them") from None
-    return bool(flags & _IFF_MULTICAST) and not flags & _IFF_LOOPBACK
-
-
 def link_local_address(interface: str) -> IPv6Address:
     """Return the address to announce on `interface`: link-local, or ::1 on the loopback interface.
 
-    Raises TransportError when the interface has none (yet: the kernel takes up to 2 s to make one).
+    Raises TransportError when the interface has none that can be used yet: see `v2g.net.interfaces.wait_usable`.
     """
-    if not has_multicast(interface):
-        return IPv6Address("::1")
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/net/if_inet6").read_text().splitlines():
-            address, _, _, scope, _, name = line.split()
-            if name == interface and scope == "20":
-                return IPv6Address(int(address, 16))
-    raise TransportError(f"{interface} has no IPv6 link-local address", hint=f"ip link set {interface} up")
+    has_multicast(interface)
+    found = usable(interface)
+    if found is None:
+        raise TransportError(f"{interface} has no IPv6 link-local address", hint=f"ip link set {interface} up")
+    return found.address
 
 
 class SdpServer:
-    """Answers vehicles' requests. `requests` counts those answered, `ignored` every other datagram."""
+    """Answers vehicles' requests.
 
-    def __init__(self, interface: str, answer: Answer, *, port: int = sdp.PORT) -> None:
+    `requests` counts those answered, `limited` those of a flood, `ignored` every other datagram: other versions,
+    lengths and payload types, other transports, garbage.
+    """
+
+    def __init__(
+        self,
+        interface: str,
+        answer: Answer,
+        *,
+        port: int = sdp.PORT,
+        limits: SdpLimits | None = None,
+        on_flood: Callable[[str], None] = lambda _: None,
+    ) -> None:
         """Listen on UDP `port` (0 draws one) of `interface`, in the running loop.
 
-        `answer` returns what to say to a request, or None for nothing.
+        `answer` returns what to say to a request, or None for nothing. `on_flood` is called with the address of a
+        sender that is not answered any more, once in FLOOD_S.
 
         Raises TransportError when the port is taken or the interface missing.
         """
         self._answer = answer
         self._loop = asyncio.get_running_loop()
+        self._limiter = SdpLimiter(limits)
+        self._on_flood = on_flood
+        self._flood_told = float("-inf")
         self.requests = 0
+        self.limited = 0
         self.ignored = 0
         self._socket = _udp_socket()
         try:
@@ -84,6 +93,8 @@ class SdpServer:
                 group = sdp.MULTICAST.packed + struct.pack("@I", index)
                 self._socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_JOIN_GROUP, group)
             else:
+                with contextlib.suppress(PermissionError):  # then it shares the port with no other interface's server
+                    self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, interface.encode())
                 self._socket.bind(("::1", port))
         except OSError as error:
             self._socket.close()
@@ -104,84 +115,135 @@ class SdpServer:
             self._socket.close()
 
     def _readable(self) -> None:
-        try:
-            datagram, sender = self._socket.recvfrom(_MAX_DATAGRAM)
-        except OSError:
-            return
+        for _ in range(_READ_BATCH):  # then the loop serves others
+            if self._socket.fileno() < 0:
+                return
+            try:
+                datagram, sender = self._socket.recvfrom(_MAX_DATAGRAM)
+            except OSError:
+                return
+            self._received(datagram, sender)
+
+    def _received(self, datagram: bytes, sender: tuple[str, int, int, int]) -> None:
         try:
             response = self._answer(sdp.decode_request(datagram))
         except FrameError:
             response = None
         if response is None:
             self.ignored += 1
-            return
-        self.requests += 1
-        with contextlib.suppress(OSError):  # a vehicle that is gone asks again or never
-            self._socket.sendto(sdp.encode_response(response), sender)
+        elif not self._limiter.allow(sender[0], self._loop.time()):
+            self.limited += 1
+            if self._loop.time() - self._flood_told > FLOOD_S:
+                self._flood_told = self._loop.time()
+                self._on_flood(sender[0])
+        else:
+            self.requests += 1
+            with contextlib.suppress(OSError):  # a vehicle that is gone asks again or never
+                self._socket.sendto(sdp.encode_response(response), sender)
 
 
-def tls_answer(address: IPv6Address, port: int) -> Answer:
+def tls_answer(address: IPv6Address, port: int, *, plain_port: int | None = None) -> Answer:
     """Return an `answer` for a charger that speaks TLS over TCP at `address`, `port`, whatever the vehicle asks for.
 
-    A vehicle that asked for no TLS learns from the security byte that there is nothing else (V2G20-2356).
+    A vehicle that asked for no TLS learns from the security byte that there is nothing else (V2G20-2356), unless it
+    is let in without TLS at `plain_port`.
     """
-    response = SdpResponse(address, port, Security.TLS, Transport.TCP)
-    return lambda request: response if request.transport is Transport.TCP else None
+    secured = SdpResponse(address, port, Security.TLS, Transport.TCP)
+    plain = SdpResponse(address, plain_port, Security.NONE, Transport.TCP) if plain_port is not None else secured
+
+    def answer(request: SdpRequest) -> SdpResponse | None:
+        if request.transport is not Transport.TCP:
+            return None
+        return plain if request.security is Security.NONE else secured
+
+    return answer
 
 
 async def discover(
-    interface: str,
-    *,
+    *interfaces: str,
     port: int = sdp.PORT,
     security: Security = Security.TLS,
     retry_s: float = sdp.RETRY_S,
     max_tries: int = sdp.MAX_TRIES,
+    within_s: float = sdp.SETUP_S,
 ) -> Found:
-    """Ask on `interface` until a charger with the wanted security answers: every `retry_s`, at most `max_tries` times.
+    """Ask on all `interfaces` until a charger with the wanted security answers: every `retry_s`, at most `max_tries`
+    times and `within_s`.
 
-    Garbage and answers with another security are ignored. Raises TimeoutExpired when nobody usable answered,
-    saying what did answer; TransportError when the interface is missing.
+    Garbage and answers with another security are ignored; an interface that vanishes is asked again when it is back.
+    Raises TimeoutExpired when nobody usable answered, saying what did answer; TransportError when an interface is
+    missing from the beginning.
     """
     loop = asyncio.get_running_loop()
-    sock = _udp_socket()
-    search = _Search(sock, interface, security)
+    search = _Search(interfaces, port, security)
+    deadline = loop.time() + within_s
     try:
-        target = ("::1", port, 0, 0)
-        if has_multicast(interface):
-            index = socket.if_nametoindex(interface)
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_IF, index)
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_HOPS, 1)
-            target = (str(sdp.MULTICAST), port, 0, index)
-        loop.add_reader(sock, search.readable)
-        request = sdp.encode_request(SdpRequest(security))
         for search.tries in range(1, max_tries + 1):
-            with contextlib.suppress(OSError):  # no route yet, or nobody at ::1 yet: the next try may do
-                sock.sendto(request, target)
+            search.ask()
+            pause = min(retry_s, deadline - loop.time())
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(retry_s):
+                async with asyncio.timeout(pause):
                     return await asyncio.shield(search.found)
+            if loop.time() >= deadline:
+                break
     finally:
-        loop.remove_reader(sock)
-        sock.close()
-    raise TimeoutExpired("SDP", retry_s * max_tries, hint=search.hint())
+        search.close()
+    raise TimeoutExpired("SDP", min(retry_s * max_tries, within_s), hint=search.hint())
 
 
 class _Search:
-    """What has come in so far."""
+    """Asks on several interfaces, and keeps what has come in so far."""
 
-    def __init__(self, sock: socket.socket, interface: str, security: Security) -> None:
-        self.found: asyncio.Future[Found] = asyncio.get_running_loop().create_future()
+    def __init__(self, interfaces: Sequence[str], port: int, security: Security) -> None:
+        self._loop = asyncio.get_running_loop()
+        self.found: asyncio.Future[Found] = self._loop.create_future()
         self.tries = 0
-        self._socket = sock
-        self._interface = interface
+        self._port = port
         self._security = security
         self._garbage = 0
         self._other: SdpResponse | None = None
+        # On loopback there is no multicast; a name that is no interface is told at once.
+        self._real = {interface: has_multicast(interface) for interface in interfaces}
+        self._sockets: dict[str, tuple[int, socket.socket]] = {}
 
-    def readable(self) -> None:
-        """Take one datagram."""
+    def ask(self) -> None:
+        """Send the request once on every interface that is there."""
+        request = sdp.encode_request(SdpRequest(self._security))
+        for interface, real in self._real.items():
+            # Not there (any more), no address or no route yet, nobody at ::1 yet: the next try may do.
+            with contextlib.suppress(OSError):
+                index = socket.if_nametoindex(interface)
+                target = (str(sdp.MULTICAST), self._port, 0, index) if real else ("::1", self._port, 0, 0)
+                self._socket(interface, index, real=real).sendto(request, target)
+
+    def close(self) -> None:
+        """Stop listening."""
+        for interface in list(self._sockets):
+            self._drop(interface)
+
+    def _socket(self, interface: str, index: int, *, real: bool) -> socket.socket:
+        """Return the socket of an interface; one that was deleted and made again gets a new one."""
+        known = self._sockets.get(interface)
+        if known is not None and known[0] == index:
+            return known[1]
+        self._drop(interface)
+        sock = _udp_socket()
+        if real:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_IF, index)
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_HOPS, 1)
+        self._sockets[interface] = (index, sock)
+        self._loop.add_reader(sock, self._readable, interface, sock)
+        return sock
+
+    def _drop(self, interface: str) -> None:
+        _, sock = self._sockets.pop(interface, (0, None))
+        if sock is not None:
+            self._loop.remove_reader(sock)
+            sock.close()
+
+    def _readable(self, interface: str, sock: socket.socket) -> None:
         try:
-            datagram = self._socket.recv(_MAX_DATAGRAM)
+            datagram = sock.recv(_MAX_DATAGRAM)
         except OSError:  # such as the port being unreachable at ::1
             return
         try:
@@ -192,7 +254,7 @@ class _Search:
         if response.security is not self._security or response.transport is not Transport.TCP:
             self._other = response
         elif not self.found.done():
-            host = str(response.address) + (f"%{self._interface}" if response.address.is_link_local else "")
+            host = str(response.address) + (f"%{interface}" if response.address.is_link_local else "")
             self.found.set_result(Found(host, response.port, response, self.tries))
 
     def hint(self) -> str:

@@ -17,107 +17,83 @@ Version = Literal["2.0.1", "2.1"]
 SUBPROTOCOLS: Final[Mapping[str, Version]] = MappingProxyType({"ocpp2.1": "2.1", "ocpp2.0.1": "2.0.1"})
 """WebSocket subprotocol -> version, in order of preference (OCPP-J 3.1.2)."""
 
-_DECLARED: Final[Mapping[str, str]] = MappingProxyType(
+_IN_201: Final[Mapping[str, str]] = MappingProxyType(
     {
-        action: module
-        for module, actions in {
-            "authorization": "Authorize ClearCache",
-            "availability": "ChangeAvailability Heartbeat StatusNotification",
-            "certificates": "DeleteCertificate Get15118EVCertificate GetCertificateStatus "
-            "GetInstalledCertificateIds InstallCertificate",
-            "data_transfer": "DataTransfer",
-            "diagnostics": "GetLog LogStatusNotification NotifyEvent",
-            "ev_charging": "NotifyEVChargingNeeds NotifyEVChargingSchedule",
-            "metering": "MeterValues",
-            "provisioning": "BootNotification GetBaseReport GetReport GetVariables NotifyReport Reset SetVariables",
-            "remote_control": "RequestStartTransaction RequestStopTransaction TriggerMessage UnlockConnector",
-            "security": "CertificateSigned SecurityEventNotification SignCertificate",
-            "smart_charging": "ClearChargingProfile ClearedChargingLimit GetChargingProfiles GetCompositeSchedule "
-            "NotifyChargingLimit ReportChargingProfiles SetChargingProfile",
-            "tariff_cost": "CostUpdated",
-            "transactions": "GetTransactionStatus TransactionEvent",
-        }.items()
-        for action in actions.split()
+        "authorization": "Authorize ClearCache",
+        "availability": "ChangeAvailability Heartbeat StatusNotification",
+        "certificates": "DeleteCertificate Get15118EVCertificate GetCertificateStatus GetInstalledCertificateIds "
+        "InstallCertificate",
+        "data_transfer": "DataTransfer",
+        "diagnostics": "CustomerInformation GetLog LogStatusNotification NotifyCustomerInformation NotifyEvent",
+        "display": "ClearDisplayMessage GetDisplayMessages NotifyDisplayMessages SetDisplayMessage",
+        "ev_charging": "NotifyEVChargingNeeds NotifyEVChargingSchedule",
+        "firmware": "FirmwareStatusNotification PublishFirmware PublishFirmwareStatusNotification UnpublishFirmware "
+        "UpdateFirmware",
+        "local_list": "GetLocalListVersion SendLocalList",
+        "metering": "MeterValues",
+        "monitoring": "ClearVariableMonitoring GetMonitoringReport NotifyMonitoringReport SetMonitoringBase "
+        "SetMonitoringLevel SetVariableMonitoring",
+        "network_profile": "SetNetworkProfile",
+        "provisioning": "BootNotification GetBaseReport GetReport GetVariables NotifyReport Reset SetVariables",
+        "remote_control": "RequestStartTransaction RequestStopTransaction TriggerMessage UnlockConnector",
+        "reservation": "CancelReservation ReservationStatusUpdate ReserveNow",
+        "security": "CertificateSigned SecurityEventNotification SignCertificate",
+        "smart_charging": "ClearChargingProfile ClearedChargingLimit GetChargingProfiles GetCompositeSchedule "
+        "NotifyChargingLimit ReportChargingProfiles SetChargingProfile",
+        "tariff_cost": "CostUpdated",
+        "transactions": "GetTransactionStatus TransactionEvent",
     }
 )
+"""Module of declarations -> the actions of both versions."""
 
-_OTHERS_201: Final = frozenset(
-    [
-        "CancelReservation",
-        "ClearDisplayMessage",
-        "ClearVariableMonitoring",
-        "CustomerInformation",
-        "FirmwareStatusNotification",
-        "GetDisplayMessages",
-        "GetLocalListVersion",
-        "GetMonitoringReport",
-        "NotifyCustomerInformation",
-        "NotifyDisplayMessages",
-        "NotifyMonitoringReport",
-        "PublishFirmware",
-        "PublishFirmwareStatusNotification",
-        "ReservationStatusUpdate",
-        "ReserveNow",
-        "SendLocalList",
-        "SetDisplayMessage",
-        "SetMonitoringBase",
-        "SetMonitoringLevel",
-        "SetNetworkProfile",
-        "SetVariableMonitoring",
-        "UnpublishFirmware",
-        "UpdateFirmware",
-    ]
+_NEW_IN_21: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "battery_swap": "BatterySwap RequestBatterySwap",
+        "bidirectional": "AFRRSignal NotifyAllowedEnergyTransfer",
+        "certificates": "GetCertificateChainStatus",
+        "der_control": "ClearDERControl GetDERControl NotifyDERAlarm NotifyDERStartStop ReportDERControl SetDERControl",
+        "event_streams": "AdjustPeriodicEventStream ClosePeriodicEventStream GetPeriodicEventStream "
+        "NotifyPeriodicEventStream OpenPeriodicEventStream",
+        "payment": "NotifySettlement NotifyWebPaymentStarted VatNumberValidation",
+        "smart_charging": "NotifyPriorityCharging PullDynamicScheduleUpdate UpdateDynamicSchedule UsePriorityCharging",
+        "tariff_cost": "ChangeTransactionTariff ClearTariffs GetTariffs SetDefaultTariff",
+    }
 )
+"""Module of declarations -> the actions of 2.1 only."""
 
-_NEW_IN_21: Final = frozenset(
-    [
-        "AFRRSignal",
-        "AdjustPeriodicEventStream",
-        "BatterySwap",
-        "ChangeTransactionTariff",
-        "ClearDERControl",
-        "ClearTariffs",
-        "ClosePeriodicEventStream",
-        "GetCertificateChainStatus",
-        "GetDERControl",
-        "GetPeriodicEventStream",
-        "GetTariffs",
-        "NotifyAllowedEnergyTransfer",
-        "NotifyDERAlarm",
-        "NotifyDERStartStop",
-        "NotifyPriorityCharging",
-        "NotifySettlement",
-        "NotifyWebPaymentStarted",
-        "OpenPeriodicEventStream",
-        "PullDynamicScheduleUpdate",
-        "ReportDERControl",
-        "RequestBatterySwap",
-        "SetDERControl",
-        "SetDefaultTariff",
-        "UpdateDynamicSchedule",
-        "UsePriorityCharging",
-        "VatNumberValidation",
-    ]
+UNCONFIRMED: Final[frozenset[str]] = frozenset(["NotifyPeriodicEventStream"])
+"""Actions that are sent as SEND and never answered (OCPP-J 2.1, 4.2.4); their message has no suffix."""
+
+
+def _modules(actions: Mapping[str, str]) -> dict[str, str]:
+    return {action: module for module, names in actions.items() for action in names.split()}
+
+
+_DECLARED: Final[Mapping[str, str]] = MappingProxyType(_modules(_IN_201) | _modules(_NEW_IN_21))
+_KNOWN: Final[Mapping[Version, frozenset[str]]] = MappingProxyType(
+    {"2.0.1": frozenset(_modules(_IN_201)), "2.1": frozenset(_DECLARED)}
 )
 
 DECLARED: Final[frozenset[str]] = frozenset(_DECLARED)
-"""Actions whose messages this library declares; both versions know them all."""
+"""Every action of either version."""
 
 
 def known(version: Version) -> frozenset[str]:
-    """Return every action that a version of OCPP defines, declared here or not."""
-    return DECLARED | _OTHERS_201 | (_NEW_IN_21 if version == "2.1" else frozenset())
+    """Return every action that a version of OCPP defines."""
+    return _KNOWN[version]
 
 
 @cache
 def request_type(action: str) -> type[Message]:
-    """Return the class of an action's request. Raises KeyError for an action that is not declared here."""
-    return _message(action, "Request")
+    """Return the class of an action's request, or of what is sent without an answer. Raises KeyError for no action."""
+    return _message(action, "" if action in UNCONFIRMED else "Request")
 
 
 @cache
 def response_type(action: str) -> type[Message]:
-    """Return the class of an action's response. Raises KeyError for an action that is not declared here."""
+    """Return the class of an action's response. Raises KeyError for no action, and for one without an answer."""
+    if action in UNCONFIRMED:
+        raise KeyError(action)
     return _message(action, "Response")
 
 

@@ -7,7 +7,7 @@ ignored; it never ends the connection.
 
 from collections import deque
 from collections.abc import Callable, Collection
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 import msgspec
 
@@ -31,6 +31,11 @@ MAX_OPEN: Final = 16
 """Requests of the peer that may be in work at once. One is allowed; more happen when the peer's timeout is shorter."""
 
 
+_NO_ID: Final = "CALL has no message id of 1 to 36 characters"
+
+_decode_call = msgspec.json.Decoder(tuple[Literal[2], str, str, msgspec.Raw]).decode
+
+
 class Send(msgspec.Struct, frozen=True):
     """Send this text frame."""
 
@@ -43,6 +48,13 @@ class Called(msgspec.Struct, frozen=True):
     id: str
     action: str
     request: Message
+
+
+class Told(msgspec.Struct, frozen=True):
+    """The peer sent `message` and wants no answer (2.1, SEND)."""
+
+    action: str
+    message: Message
 
 
 class Answered(msgspec.Struct, frozen=True):
@@ -65,7 +77,7 @@ class Failed(msgspec.Struct, frozen=True):
     error: OcppError | TimeoutExpired | TransportError
 
 
-Action = Send | Called | Answered | Failed | Observe
+Action = Send | Called | Told | Answered | Failed | Observe
 
 
 class _Call(NamedTuple):
@@ -98,11 +110,12 @@ class RpcPeer:
         self._entropy = entropy
         self._timeout = timeout
         self._max_frame = max_frame
-        self._actions: deque[Action] = deque()
-        self._waiting: deque[_Call] = deque()
+        self._actions: list[Action] = []
+        self._waiting: list[_Call] = []  # no deque: an empty one takes 600 octets, for each of thousands
         self._outstanding: _Call | None = None
         self._expires = 0.0
         self._open: dict[str, str] = {}
+        self._answered: deque[tuple[str, str]] = deque(maxlen=MAX_OPEN)
         self._closed = False
 
     @property
@@ -112,8 +125,7 @@ class RpcPeer:
 
     def actions(self) -> list[Action]:
         """Return what is to be done, in order, and forget it."""
-        drained = list(self._actions)
-        self._actions.clear()
+        drained, self._actions = self._actions, []
         return drained
 
     def deadline(self) -> float | None:
@@ -123,17 +135,32 @@ class RpcPeer:
     def call(self, request: Message, now: float, *, timeout: float | None = None) -> str:
         """Send a request when all before it are answered; return its id. Answered or Failed follows.
 
-        Raises OcppError when the request breaks its declaration in this version, RefusedError when too many wait.
+        Raises OcppError when this version does not know the request or it breaks its declaration, RefusedError when
+        too many wait.
         """
+        action = routes.action_of(request)
+        if action not in self._known:
+            raise OcppError(f"OCPP {self.version} has no {action}", answer="NotImplemented")
         payload = write_payload(request, self.version)
         if self._closed or len(self._waiting) >= MAX_WAITING:
             raise RefusedError("the connection takes no further requests", reason="closed" if self._closed else "full")
-        action = routes.action_of(request)
         identifier = self._entropy(16).hex()
         frame = f'[{CALL},"{identifier}","{action}",{payload.decode()}]'
         self._waiting.append(_Call(identifier, request, frame, self._timeout if timeout is None else timeout))
         self._next(now)
         return identifier
+
+    def tell(self, message: Message) -> None:
+        """Send a message that nobody answers (OCPP-J 2.1, 4.2.4).
+
+        Raises OcppError when it breaks its declaration or this version has no such message.
+        """
+        action = routes.action_of(message)
+        if action not in routes.UNCONFIRMED or action not in self._known:
+            raise OcppError(f"{action} is not sent without an answer in {self.version}", answer="NotSupported")
+        payload = write_payload(message, self.version).decode()
+        if not self._closed:
+            self._actions.append(Send(f'[{SEND},"{self._entropy(16).hex()}","{action}",{payload}]'))
 
     def answer(self, identifier: str, answer: Message | OcppError) -> None:
         """Answer a request of the peer with its response, or with a CALLERROR of the error's code.
@@ -150,6 +177,7 @@ class RpcPeer:
                 self._observe("answer_invalid", action=action, reason=str(error))
                 answer = OcppError("the answer could not be written", answer="InternalError")
             else:
+                self._answered.append((identifier, action))
                 self._actions.append(Send(f"[{CALLRESULT},{_json(identifier)},{payload.decode()}]"))
                 return
         self._send_error(CALLERROR, identifier, answer)
@@ -179,6 +207,14 @@ class RpcPeer:
             self._refuse(f"frame has {len(text)} characters, more than {self._max_frame}")
             return
         try:
+            _, found, action, payload = _decode_call(text)
+        except (msgspec.DecodeError, RecursionError, UnicodeError):
+            self._receive_other(text, now)  # no CALL, or not a good one: find out which
+        else:
+            self._receive_call(found, action, payload)
+
+    def _receive_other(self, text: str, now: float) -> None:
+        try:
             frame = msgspec.json.decode(text, type=list[msgspec.Raw])
             kind = msgspec.json.decode(frame[0], type=int)
         except (msgspec.DecodeError, RecursionError, UnicodeError, IndexError):
@@ -188,44 +224,68 @@ class RpcPeer:
         if identifier is not None and not 0 < len(identifier) <= MAX_ID:
             identifier = None
         if kind == CALL:
-            self._receive_call(frame, identifier)
+            self._refuse_call(frame, identifier)
         elif kind in (CALLRESULT, CALLERROR):
             self._receive_answer(kind, frame, identifier, now)
-        elif kind in (CALLRESULTERROR, SEND) and self.version == "2.1":
-            self._observe("call_result_error" if kind == CALLRESULTERROR else "send_ignored")
+        elif kind == SEND and self.version == "2.1":
+            self._receive_send(frame)
+        elif kind == CALLRESULTERROR and self.version == "2.1":
+            self._receive_result_error(frame, identifier)
         elif self.version == "2.1":
             self._observe("message_type_ignored")  # OCPP-J 2.1, 4.4: ignore the payload
         else:
             error = OcppError(f"message type {kind} is not supported", answer="MessageTypeNotSupported")
             self._send_error(CALLERROR, identifier or "-1", error)
 
-    def _receive_call(self, frame: list[msgspec.Raw], identifier: str | None) -> None:
-        if identifier is None:
-            self._refuse("CALL has no message id of 1 to 36 characters")
+    def _receive_call(self, identifier: str, action: str, payload: msgspec.Raw) -> None:
+        if not 0 < len(identifier) <= MAX_ID:
+            self._refuse(_NO_ID)
             return
         try:
-            action, request = self._read_call(frame, identifier)
+            request = self._read_call(identifier, action, payload)
         except OcppError as error:
             self._send_error(CALLERROR, identifier, error)
             return
         self._open[identifier] = action
         self._actions.append(Called(identifier, action, request))
 
-    def _read_call(self, frame: list[msgspec.Raw], identifier: str) -> tuple[str, Message]:
-        if len(frame) != 4:
-            raise OcppError(f"CALL has {len(frame)} elements instead of 4", answer="RpcFrameworkError")
-        action = _text(frame[2])
-        if action is None:
-            raise OcppError("action is not a string", answer="RpcFrameworkError")
+    def _receive_result_error(self, frame: list[msgspec.Raw], identifier: str | None) -> None:
+        """Note that the peer could not use an answer of ours (OCPP-J 2.1, 4.2.3); nothing more can be done about it."""
+        action = next((action for answered, action in self._answered if answered == identifier), "")
+        code, description = ((_text(each) or "")[:255] for each in (*frame[2:4], *_NOTHING)[:2])
+        self._observe("call_result_error", action=action, code=code[:50], reason=description)
+
+    def _refuse_call(self, frame: list[msgspec.Raw], identifier: str | None) -> None:
+        """Answer what begins as a CALL and is none."""
+        if identifier is None:
+            self._refuse(_NO_ID)
+            return
+        reason = "action is not a string" if len(frame) == 4 else f"CALL has {len(frame)} elements instead of 4"
+        self._send_error(CALLERROR, identifier, OcppError(reason, answer="RpcFrameworkError"))
+
+    def _read_call(self, identifier: str, action: str, payload: msgspec.Raw) -> Message:
         if identifier in self._open:
             raise OcppError("a request with this id is being handled", answer="RpcFrameworkError")
         if action not in self._known:
             raise OcppError(f"{action[:50]!r} is not an action of OCPP {self.version}", answer="NotImplemented")
-        if action not in self._handles or action not in routes.DECLARED:
+        if action not in self._handles or action in routes.UNCONFIRMED:
             raise OcppError(f"{action} is not supported here", answer="NotSupported")
         if len(self._open) >= MAX_OPEN:
             raise OcppError("too many requests are being handled", answer="GenericError")
-        return action, read_payload(bytes(frame[3]), routes.request_type(action), self.version)
+        return read_payload(bytes(payload), routes.request_type(action), self.version)
+
+    def _receive_send(self, frame: list[msgspec.Raw]) -> None:
+        """Take what is never answered, not even when it is wrong (OCPP-J 2.1, 4.2.4)."""
+        action = _text(frame[2]) if len(frame) == 4 else None
+        if action is None or action not in routes.UNCONFIRMED or action not in self._handles:
+            self._observe("send_ignored")
+            return
+        try:
+            message = read_payload(bytes(frame[3]), routes.request_type(action), self.version)
+        except OcppError as error:
+            self._observe("send_ignored", action=action, reason=str(error)[:255])
+            return
+        self._actions.append(Told(action, message))
 
     def _receive_answer(self, kind: int, frame: list[msgspec.Raw], identifier: str | None, now: float) -> None:
         call = self._outstanding
@@ -256,7 +316,7 @@ class RpcPeer:
 
     def _next(self, now: float) -> None:
         if self._outstanding is None and self._waiting:
-            self._outstanding = self._waiting.popleft()
+            self._outstanding = self._waiting.pop(0)
             self._expires = now + self._outstanding.timeout
             self._actions.append(Send(self._outstanding.frame))
 
@@ -276,6 +336,9 @@ class RpcPeer:
 
     def _observe(self, name: str, **data: str) -> None:
         self._actions.append(Observe("ocpp", name, {**data}))
+
+
+_NOTHING: Final = (msgspec.Raw(b'""'),) * 2
 
 
 def _text(raw: msgspec.Raw) -> str | None:

@@ -1,11 +1,13 @@
 """Times of OCPP: RFC 3339 text on the wire, ms since 1970 in UTC inside."""
 
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from v2g.errors import OcppError
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_NAIVE: Final = _EPOCH.replace(tzinfo=None)
+_SEPARATORS: Final = ("--T", "--t")
 
 
 def format_time(utc_ms: int) -> str:
@@ -22,13 +24,17 @@ def parse_time(text: str) -> int:
     """
     try:
         body, offset = (text[:-1], "+00:00") if text[-1:] in "Zz" else (text[:-6], text[-6:])
-        if offset[0] not in "+-" or not body[19:].lstrip(".").isdecimal() | (len(body) == 19):
+        if body[4:11:3] not in _SEPARATORS or body[13:17:3] != "::" or offset[0] not in "+-" or offset[3] != ":":
+            raise ValueError(text)
+        if len(body) > 19 and not (body[19] == "." and body[20:].isdecimal()):
             raise ValueError(text)
         fraction = int(body[20:23].ljust(3, "0")) if len(body) > 19 else 0
-        minutes = int(offset[1:3]) * 60 + int(offset[4:6])
-        zone = timezone(timedelta(minutes=-minutes if offset[0] == "-" else minutes))
         # A leap second is read as the second before it: no clock here has sixty-one.
-        whole = datetime.strptime(body[:19].upper().replace(":60", ":59"), "%Y-%m-%dT%H:%M:%S").replace(tzinfo=zone)
+        whole = datetime.fromisoformat(body[:19] if body[17:19] != "60" else f"{body[:17]}59") - _NAIVE
+        hours, minutes = int(offset[1:3]), int(offset[4:6])
+        if hours > 23 or minutes > 59:
+            raise ValueError(text)
+        ahead_s = (hours * 60 + minutes) * (-60 if offset[0] == "-" else 60)
     except (ValueError, IndexError, OverflowError):
         raise OcppError(f"{text[:40]!r} is not an RFC 3339 time", answer="PropertyConstraintViolation") from None
-    return (whole - _EPOCH) // timedelta(milliseconds=1) + fraction
+    return (whole.days * 86_400 + whole.seconds - ahead_s) * 1000 + fraction

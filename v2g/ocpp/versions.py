@@ -1,10 +1,11 @@
-"""Reads and checks payloads: against the declarations, which are 2.1, and against what 2.0.1 limits more.
+"""Reads and checks payloads: against the declarations, which are 2.1, and against what a version limits more.
 
 Constructors of message Structs do not validate, so what is sent passes through here as well as what is received.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
+from operator import attrgetter
 from typing import Annotated, Any, NamedTuple, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
@@ -27,16 +28,21 @@ def read_payload(payload: bytes, type_: type[M], version: Version) -> M:
     unknown property, an object that is none).
     """
     try:
-        message = msgspec.json.decode(payload, type=type_)
+        message: M = _decoder(type_).decode(payload)
     except msgspec.ValidationError as error:
         raise OcppError(_shorten(str(error)), answer=_code(str(error))) from None
     except (msgspec.DecodeError, RecursionError, UnicodeError) as error:
         raise OcppError(_shorten(str(error)), answer="FormatViolation") from None
     if b"null" in payload:
         _refuse_null(payload)
-    if version == "2.0.1":
-        _check(message, "$")
+    if _fields(type_, version) and not _is_plain(message, _plan(type_, version)):
+        _check(message, version, "$")
     return message
+
+
+@cache
+def _decoder(type_: type[M]) -> msgspec.json.Decoder[M]:
+    return msgspec.json.Decoder(type_)
 
 
 def write_payload(message: Message, version: Version) -> bytes:
@@ -52,7 +58,7 @@ S = TypeVar("S", bound=msgspec.Struct)
 def without_21(message: S) -> S:
     """Return a message without the fields that 2.0.1 does not know, at any depth."""
     changes: dict[str, Any] = {}
-    for name, _, rule, nested in _fields(type(message)):
+    for name, _, rule, nested in _fields(type(message), "2.0.1"):
         content = getattr(message, name)
         if content is None or content == ():
             continue
@@ -100,47 +106,120 @@ class _Field(NamedTuple):
 
 
 @cache
-def _fields(type_: type[msgspec.Struct]) -> tuple[_Field, ...]:
-    """Return the fields of a Struct that 2.0.1 limits, or that hold Structs in which it limits some."""
+def _fields(type_: type[msgspec.Struct], version: Version) -> tuple[_Field, ...]:
+    """Return the fields of a Struct that a version limits beyond the declaration, or in whose Structs it does."""
     hints = get_type_hints(type_, include_extras=True)
     found = []
     for field in msgspec.structs.fields(type_):
         rule: dict[str, Any] = {}
         structs: list[type[msgspec.Struct]] = []
-        _gather(hints[field.name], rule, structs)
-        nested = any(_fields(struct) for struct in structs)
+        _gather(hints[field.name], version, rule, structs)
+        nested = any(_fields(struct, version) for struct in structs)
         if rule or nested:
             found.append(_Field(field.name, field.encode_name, rule, nested))
     return tuple(found)
 
 
-def _gather(hint: Any, rule: dict[str, Any], structs: list[type[msgspec.Struct]]) -> None:
+def _gather(hint: Any, version: Version, rule: dict[str, Any], structs: list[type[msgspec.Struct]]) -> None:
     if get_origin(hint) is Annotated:
         inner, *metadata = get_args(hint)
         for meta in metadata:
             if isinstance(meta, msgspec.Meta) and meta.extra:
-                rule.update(meta.extra.get("2.0.1", {}))
-        _gather(inner, rule, structs)
+                rule.update(meta.extra.get(version, {}))
+        _gather(inner, version, rule, structs)
     elif isinstance(hint, type) and issubclass(hint, msgspec.Struct):
         structs.append(hint)
     else:
         for argument in get_args(hint):
-            _gather(argument, rule, structs)
+            _gather(argument, version, rule, structs)
 
 
-def _check(value: msgspec.Struct, path: str) -> None:
-    for name, wire, rule, nested in _fields(type(value)):
+class _Plan(NamedTuple):
+    """How to see quickly that a Struct has nothing that a version forbids: most have not.
+
+    `absent` gets the fields that this version has not; `left_out` is what it gets when they are left out. `words` are
+    the fields of which some words are forbidden, `nested` those that hold Structs, with their plans, `others` whatever
+    has another rule.
+    """
+
+    absent: Callable[[Any], Any] | None
+    left_out: Any
+    words: tuple[tuple[str, frozenset[str]], ...]
+    nested: tuple[tuple[str, "_Plan"], ...]
+    others: tuple[tuple[str, Mapping[str, Any]], ...]
+
+
+@cache
+def _plan(type_: type[msgspec.Struct], version: Version) -> _Plan:
+    hints, fields = get_type_hints(type_, include_extras=True), _fields(type_, version)
+    defaults = {field.name: field.default for field in msgspec.structs.fields(type_)}
+    absent = [name for name, _, rule, _ in fields if "absent" in rule]
+    nested = []
+    for name, _, rule, holds in fields:
+        structs: list[type[msgspec.Struct]] = []
+        _gather(hints[name], version, {}, structs)
+        if holds and "absent" not in rule:
+            nested.append((name, _plan(structs[0], version)))
+            assert len(structs) == 1, f"{type_.__name__}.{name} holds several kinds of Struct"
+    left_out = tuple(defaults[name] for name in absent)
+    return _Plan(
+        absent=attrgetter(*absent) if absent else None,
+        left_out=left_out if len(left_out) > 1 else left_out[0] if left_out else None,
+        words=tuple((name, frozenset(rule["without"])) for name, _, rule, _ in fields if set(rule) == {"without"}),
+        nested=tuple(nested),
+        others=tuple((name, rule) for name, _, rule, _ in fields if set(rule) - {"without", "absent"}),
+    )
+
+
+def _is_plain(value: msgspec.Struct, plan: _Plan) -> bool:
+    """Return False for what `_check` has to look at: it finds out what is wrong, if anything is."""
+    if plan.absent is not None and plan.absent(value) != plan.left_out:
+        return False
+    for name, words in plan.words:
+        content = getattr(value, name)
+        if content.__class__ is tuple:
+            if not words.isdisjoint(content):
+                return False
+        elif content in words:
+            return False
+    for name, rule in plan.others:
         content = getattr(value, name)
         if content is None or content == ():
             if "required" in rule:
-                raise OcppError(f"2.0.1 requires {path}.{wire}", answer="OccurrenceConstraintViolation")
+                return False
+        elif content.__class__ is tuple or not _is_allowed(content, rule):
+            return False
+    for name, inner in plan.nested:
+        content = getattr(value, name)
+        if content.__class__ is tuple:
+            if not all(_is_plain(item, inner) for item in content):
+                return False
+        elif content is not None and not _is_plain(content, inner):
+            return False
+    return True
+
+
+def _is_allowed(value: Any, rule: Mapping[str, Any]) -> bool:
+    if "integer" in rule and not isinstance(value, int):
+        return False
+    if "max_length" in rule and len(value) > rule["max_length"]:
+        return False
+    return value not in rule.get("without", ()) and ("values" not in rule or value in rule["values"])
+
+
+def _check(value: msgspec.Struct, version: Version, path: str) -> None:
+    for name, wire, rule, nested in _fields(type(value), version):
+        content = getattr(value, name)
+        if content is None or content == ():
+            if "required" in rule:
+                raise OcppError(f"{version} requires {path}.{wire}", answer="OccurrenceConstraintViolation")
             continue
         if "absent" in rule:
-            raise OcppError(f"2.0.1 has no {path}.{wire}", answer="FormatViolation")
+            raise OcppError(f"{version} has no {path}.{wire}", answer="FormatViolation")
         for item in content if isinstance(content, tuple) else (content,):
             _check_value(item, rule, f"{path}.{wire}")
             if nested:
-                _check(item, f"{path}.{wire}")
+                _check(item, version, f"{path}.{wire}")
 
 
 def _check_value(value: Any, rule: Mapping[str, Any], path: str) -> None:

@@ -1,5 +1,6 @@
 """Read certificates that came from outside: whatever the bytes, a certificate or CertificateError(malformed)."""
 
+import functools
 import re
 import warnings
 from collections.abc import Sequence
@@ -9,15 +10,18 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, rsa
+from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 from cryptography.x509.oid import NameOID
 
 from v2g.errors import CertificateError
+from v2g.pki.keys import has_low_order
 from v2g.pki.profiles import KeyKind
 
 MAX_PEM_BYTES: Final = 64 * 1024
 """Longest PEM text that is looked at."""
 
 _MAX_DER_BYTES: Final = 16 * 1024
+_MIN_RSA_BITS: Final = 4096
 _EMAID: Final = re.compile(r"[A-Z]{2}[A-Z0-9]{3}[A-Z0-9]{9}[A-Z0-9]?")
 
 _UNREADABLE = (
@@ -31,6 +35,7 @@ _UNREADABLE = (
 )
 
 
+@functools.lru_cache(maxsize=512)  # roots and sub-CAs are judged again and again
 def load_certificate(der: bytes) -> x509.Certificate:
     """Return a DER certificate every part of which can be read. Raises CertificateError(malformed)."""
     if len(der) > _MAX_DER_BYTES:
@@ -42,7 +47,9 @@ def load_certificate(der: bytes) -> x509.Certificate:
             certificate = x509.load_der_x509_certificate(der)
             _ = certificate.subject, certificate.issuer, certificate.public_key(), certificate.signature_hash_algorithm
             _ = certificate.not_valid_before_utc, certificate.not_valid_after_utc, certificate.signature
-            _ = certificate.version, certificate.serial_number, tuple(certificate.extensions)
+            _ = certificate.version, tuple(certificate.extensions)
+            if certificate.serial_number < 1:  # RFC 5280 4.1.2.2; the library is going to refuse it, too
+                raise ValueError("its serial number is not positive")
             certificate.subject.rfc4514_string()
             certificate.issuer.rfc4514_string()
     except _UNREADABLE as error:
@@ -75,15 +82,18 @@ def chain_to_pem(chain: Sequence[bytes]) -> str:
     return "".join(each.public_bytes(serialization.Encoding.PEM).decode("ascii") for each in certificates)
 
 
-def key_kind(certificate: x509.Certificate) -> KeyKind | None:
-    """Return the kind of a certificate's key; None for kinds that no profile knows, such as RSA below 2048 bit."""
-    match certificate.public_key():
+def key_kind(key: x509.Certificate | CertificatePublicKeyTypes) -> KeyKind | None:
+    """Return the kind of a certificate's key, or of a key; None for kinds that no profile knows, as short RSA keys.
+
+    A point of low order is no key: everybody can sign for it.
+    """
+    match key.public_key() if isinstance(key, x509.Certificate) else key:
         case ec.EllipticCurvePublicKey(curve=curve):
             return KeyKind(curve.name) if curve.name in {kind.value for kind in KeyKind} else None
-        case ed448.Ed448PublicKey():
-            return KeyKind.ED448
+        case ed448.Ed448PublicKey() as edwards:
+            return None if has_low_order(edwards) else KeyKind.ED448
         case rsa.RSAPublicKey(key_size=size):
-            return KeyKind.RSA if size >= 2048 else None
+            return KeyKind.RSA if size >= _MIN_RSA_BITS else None
         case _:
             return None
 
@@ -104,7 +114,8 @@ def emaid_of(certificate: x509.Certificate) -> str:
 
     Raises CertificateError(wrong_subject) when its CN is none.
     """
-    emaid = normalize_emaid(common_name(certificate))
-    if not _EMAID.fullmatch(emaid):
-        raise CertificateError(f"CN {common_name(certificate)!r} is not an EMAID", reason="wrong_subject")
+    name = common_name(certificate)
+    emaid = normalize_emaid(name)
+    if not name.isascii() or not _EMAID.fullmatch(emaid):  # a letter outside ASCII may have a capital inside
+        raise CertificateError(f"CN {name!r} is not an EMAID", reason="wrong_subject")
     return emaid

@@ -5,15 +5,24 @@ from pathlib import Path
 import msgspec
 
 from v2g.errors import CertificateError, KeyAccessError
-from v2g.pki.certificates import chain_from_pem, load_certificate
-from v2g.pki.keys import PrivateKey, SoftwareKey, load_private_key
+from v2g.pki.certificates import chain_from_pem, chain_to_pem, load_certificate
+from v2g.pki.keys import (
+    LeafKey,
+    PrivateKey,
+    SoftwareKey,
+    load_key,
+    load_private_key,
+    private_pem,
+    read_secret,
+    save_secret,
+)
 
 
 class Credentials(msgspec.Struct, frozen=True):
     """DER certificates, leaf first and without the root, and the key of the leaf."""
 
     chain: tuple[bytes, ...]
-    private_key: PrivateKey
+    key: LeafKey
 
     @property
     def leaf(self) -> bytes:
@@ -21,9 +30,11 @@ class Credentials(msgspec.Struct, frozen=True):
         return self.chain[0]
 
     @property
-    def signing_key(self) -> SoftwareKey:
-        """The key as a SigningKey."""
-        return SoftwareKey(self.private_key)
+    def private_key(self) -> PrivateKey:
+        """The private half, for libraries that must hold it. Raises KeyAccessError when it never leaves its store."""
+        if not isinstance(self.key, SoftwareKey):
+            raise KeyAccessError(f"{self.key} stays in its store", hint="only the native TLS backend can use it")
+        return self.key.expose()
 
     def __repr__(self) -> str:
         """Return a form without the key."""
@@ -40,14 +51,39 @@ def load_chain(path: Path) -> tuple[bytes, ...]:
         raise CertificateError(f"{path}: {error}", reason=error.reason) from None
 
 
+def load_bundle(path: Path, passphrase: bytes | None = None) -> Credentials:
+    """Return the credentials in one PEM file that holds key and chain.
+
+    Raises as `load_credentials`, and KeyAccessError for a wrong passphrase.
+    """
+    pem = read_secret(path)
+    try:
+        chain = chain_from_pem(pem)
+    except CertificateError as error:
+        raise CertificateError(f"{path}: {error}", reason=error.reason) from None
+    key = SoftwareKey(load_private_key(path, passphrase))
+    if load_certificate(chain[0]).public_key() != key.public_key:
+        raise KeyAccessError(f"{path}: its key is not that of its certificate")
+    return Credentials(chain, key)
+
+
+def save_bundle(path: Path, chain: tuple[bytes, ...], key: PrivateKey, passphrase: bytes | None = None) -> None:
+    """Write key and chain into one PEM file of mode 0600, in one step; the key encrypted if there is a passphrase.
+
+    Raises OSError.
+    """
+    save_secret(path, private_pem(key, passphrase) + chain_to_pem(chain).encode())
+
+
 def load_credentials(chain_path: Path, key_path: Path) -> Credentials:
     """Return the credentials in two PEM files.
 
     Raises CertificateError(malformed) for a bad chain file; KeyAccessError for an unreadable or too readable key,
     and for a key that is not the leaf's.
     """
-    chain = load_chain(chain_path)
-    key = load_private_key(key_path)
-    if load_certificate(chain[0]).public_key() != key.public_key():
-        raise KeyAccessError(f"{key_path} is not the key of {chain_path}", hint="check that both are of one leaf")
-    return Credentials(chain, key)
+    for _ in range(2):  # a renewal may come between the two files: then the second look finds both new
+        chain = load_chain(chain_path)
+        key = load_key(key_path)
+        if load_certificate(chain[0]).public_key() == key.public_key:
+            return Credentials(chain, key)
+    raise KeyAccessError(f"{key_path} is not the key of {chain_path}", hint="check that both are of one leaf")

@@ -6,11 +6,25 @@ from ipaddress import IPv4Address, IPv6Address
 import msgspec
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, ed448
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, rsa
 from cryptography.x509.oid import AuthorityInformationAccessOID
 
 from v2g.pki.keys import PrivateKey, PublicKey
-from v2g.pki.profiles import COMMON_NAME, COUNTRY, DOMAIN, ORGANIZATION, PROFILES, Presence, Profile, Role, Usage
+from v2g.pki.profiles import (
+    COMMON_NAME,
+    COUNTRY,
+    DOMAIN,
+    ORGANIZATION,
+    Generation,
+    Presence,
+    Profile,
+    Role,
+    Usage,
+    profile_of,
+)
+
+CertifiedKey = PublicKey | rsa.RSAPublicKey
+"""What may stand in a certificate. RSA keys only ever belong to gateways and sign nothing here."""
 
 
 class Subject(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,12 +41,12 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
 
     `not_after` defaults to the profile's days after `not_before`; `serial` is 1 to 2^159-1. `hosts` become the
     subject alternative names. `annex_b_critical` marks the extensions critical that Annex B marks so against
-    RFC 5280; generic TLS stacks then refuse the certificate.
+    RFC 5280; generic TLS stacks then refuse the certificate. `generation` says by whose profile it is made.
     """
 
     role: Role
     subject: Subject
-    public_key: PublicKey
+    public_key: CertifiedKey
     serial: int
     not_before: datetime
     not_after: datetime | None = None
@@ -40,6 +54,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     crl_url: str | None = None
     hosts: tuple[str | IPv4Address | IPv6Address, ...] = ()
     annex_b_critical: bool = False
+    generation: Generation = Generation.ISO15118_20
 
 
 class Issuer(msgspec.Struct, frozen=True):
@@ -62,14 +77,14 @@ def signature_hash(key: PrivateKey) -> hashes.SHA256 | hashes.SHA384 | hashes.SH
             return hashes.SHA512()
 
 
-def key_identifier(key: PublicKey, length: int = 20) -> bytes:
+def key_identifier(key: CertifiedKey, length: int = 20) -> bytes:
     """Return the first `length` bytes of the SHA-1 key identifier of RFC 5280 4.2.1.2."""
     return x509.SubjectKeyIdentifier.from_public_key(key).digest[:length]
 
 
 def issue(request: Request, issuer: Issuer) -> x509.Certificate:
     """Return the signed certificate. Raises ValueError for a subject or time that X.509 cannot express."""
-    profile = PROFILES[request.role]
+    profile = profile_of(request.role, request.generation)
     name = _name(request.subject, profile)
     not_after = request.not_after or request.not_before + timedelta(days=profile.days)
     builder = (
@@ -83,6 +98,30 @@ def issue(request: Request, issuer: Issuer) -> x509.Certificate:
     )
     for extension, critical in _extensions(request, profile, issuer):
         builder = builder.add_extension(extension, critical=critical)
+    return builder.sign(issuer.key, signature_hash(issuer.key))
+
+
+def cross_certify(root: x509.Certificate, request: Request, issuer: Issuer) -> x509.Certificate:
+    """Return a certificate by which whoever trusts `issuer` believes what `root` has issued, too.
+
+    Name, key and key identifier are the root's; `request` (role CROSS) says all else. Between an old and a new key of
+    one root it takes two: `issuer` is once the old root and once the new one.
+    """
+    profile = profile_of(request.role, request.generation)
+    assert issuer.certificate is not None
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(root.subject)
+        .issuer_name(issuer.certificate.subject)
+        .public_key(root.public_key())
+        .serial_number(request.serial)
+        .not_valid_before(request.not_before)
+        .not_valid_after(request.not_after or request.not_before + timedelta(days=profile.days))
+    )
+    own = root.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
+    for extension, critical in _extensions(request, profile, issuer):
+        value = own if isinstance(extension, x509.SubjectKeyIdentifier) else extension
+        builder = builder.add_extension(value, critical=critical)
     return builder.sign(issuer.key, signature_hash(issuer.key))
 
 

@@ -1,23 +1,34 @@
-"""Signing keys behind one small interface, so that a file, a PKCS#11 token or a TPM can stand behind it.
+"""Private keys behind two small interfaces, so that a file, a PKCS#11 token or a TPM can stand behind them.
 
 Signatures are the raw form that ISO 15118 carries: r‖s, each left-padded to the curve's size (V2G20-1000), or
-the 114 bytes of Ed448.
+the 114 bytes of Ed448. Shared secrets are the raw form that its key derivation takes: the x coordinate, left-padded
+to the curve's size, or the 56 bytes of X448.
 """
 
 import enum
+import hashlib
+import os
 import stat
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, ed448
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, x448
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
 
 from v2g.errors import KeyAccessError, SignatureError
 
 PublicKey = ec.EllipticCurvePublicKey | ed448.Ed448PublicKey
 PrivateKey = ec.EllipticCurvePrivateKey | ed448.Ed448PrivateKey
+AgreementPeer = ec.EllipticCurvePublicKey | x448.X448PublicKey
+"""The other half of a key agreement, usually made for one message only."""
+
+_MAX_SECRET_BYTES: Final = 64 * 1024
+_P448: Final = 2**448 - 2**224 - 1  # RFC 7748, 4.2
+_D448: Final = -39081
 
 
 class Algorithm(enum.Enum):
@@ -32,13 +43,14 @@ def algorithm_of(key: PublicKey | PrivateKey) -> Algorithm:
     """Return the algorithm that a key is used with. Raises SignatureError for a curve that 15118 does not know."""
     if isinstance(key, ed448.Ed448PublicKey | ed448.Ed448PrivateKey):
         return Algorithm.ED448
-    match key.curve.name:
+    curve = getattr(key, "curve", None)  # certificates come with keys of any kind
+    match curve.name if curve is not None else "":
         case "secp521r1":
             return Algorithm.ECDSA_SHA512
         case "secp256r1":
             return Algorithm.ECDSA_SHA256
         case other:
-            raise SignatureError(f"curve {other} is not used by ISO 15118")
+            raise SignatureError(f"{f'curve {other}' if other else 'this kind of key'} is not used by ISO 15118")
 
 
 def _ecdsa(algorithm: Algorithm) -> tuple[int, ec.ECDSA]:
@@ -62,8 +74,27 @@ class SigningKey(Protocol):
         """Return the raw signature over `data` (hashed here, not by the caller)."""
 
 
+class AgreementKey(Protocol):
+    """A private key that agrees on a secret and never shows itself."""
+
+    @property
+    def public_key(self) -> PublicKey:
+        """The other half."""
+
+    def agree(self, peer: AgreementPeer) -> bytes:
+        """Return the secret shared with `peer`: the x coordinate (66 bytes for secp521r1), or 56 bytes of X448.
+
+        An Ed448 key agrees through its X448 counterpart. Raises SignatureError when `peer` is on another curve, or
+        is a point that would share a secret everybody knows.
+        """
+
+
+class LeafKey(SigningKey, AgreementKey, Protocol):
+    """The key of a certificate: it signs and, where its curve allows, agrees."""
+
+
 class SoftwareKey:
-    """A SigningKey whose private half is in this process's memory."""
+    """A LeafKey whose private half is in this process's memory."""
 
     def __init__(self, key: PrivateKey) -> None:
         self._key = key
@@ -78,12 +109,69 @@ class SoftwareKey:
         r, s = decode_dss_signature(self._key.sign(data, scheme))
         return r.to_bytes(width, "big") + s.to_bytes(width, "big")
 
+    def expose(self) -> PrivateKey:
+        """Return the private half, for libraries that must hold it themselves."""
+        return self._key
+
+    def agree(self, peer: AgreementPeer) -> bytes:
+        """Return the secret shared with `peer`."""
+        check_agreement(self.public_key, peer)
+        try:
+            if isinstance(peer, x448.X448PublicKey):
+                assert isinstance(self._key, ed448.Ed448PrivateKey)
+                return x448_of(self._key).exchange(peer)
+            assert isinstance(self._key, ec.EllipticCurvePrivateKey)
+            return self._key.exchange(ec.ECDH(), peer)
+        except ValueError:
+            raise SignatureError("the other half of the key agreement is a point of low order") from None
+
+
+def check_agreement(key: PublicKey, peer: AgreementPeer) -> None:
+    """Check that the owner of `key` can agree with `peer`. Raises SignatureError for different curves."""
+    ours = key.curve.name if isinstance(key, ec.EllipticCurvePublicKey) else "x448"
+    theirs = peer.curve.name if isinstance(peer, ec.EllipticCurvePublicKey) else "x448"
+    if ours != theirs:
+        raise SignatureError(f"a key of {theirs} cannot agree with one of {ours}")
+
+
+def x448_of(key: ed448.Ed448PrivateKey) -> x448.X448PrivateKey:
+    """Return the X448 counterpart of an Ed448 key: the same scalar (RFC 8032, 5.2.5; RFC 7748, 5)."""
+    return x448.X448PrivateKey.from_private_bytes(hashlib.shake_256(key.private_bytes_raw()).digest(114)[:56])
+
+
+def new_ed448_contract_key(entropy: Callable[[int], bytes]) -> ed448.Ed448PrivateKey:
+    """Return an Ed448 key that -20 can deliver to a vehicle: its field has 56 bytes, so the 57th of the secret is 0."""
+    return ed448.Ed448PrivateKey.from_private_bytes(entropy(56) + b"\0")
+
+
+def x448_public_of(key: ed448.Ed448PublicKey) -> x448.X448PublicKey:
+    """Return the X448 counterpart of an Ed448 public key: u = y²/x² (RFC 7748, 4.2).
+
+    Only y is read: on the curve, x² = (1 - y²) / (1 - d·y²). Raises SignatureError for what is no point of the
+    curve, and for the points of low order.
+    """
+    y = int.from_bytes(key.public_bytes_raw()[:56], "little")  # the last byte holds only the sign of x
+    square = y * y % _P448
+    over, under = (1 - square) % _P448, (1 - _D448 * square) % _P448
+    on_curve = y < _P448 and pow(over * under, (_P448 - 1) // 2, _P448) == 1  # x² is a square and not zero
+    if not on_curve or y == 0:
+        raise SignatureError("the Ed448 key is no point that can agree on a secret")
+    u = square * under * pow(over, -1, _P448) % _P448
+    return x448.X448PublicKey.from_public_bytes(u.to_bytes(56, "little"))
+
+
+def has_low_order(key: ed448.Ed448PublicKey) -> bool:
+    """Say whether an Ed448 key is one of the four points whose secret everybody knows, and for which all can sign."""
+    return int.from_bytes(key.public_bytes_raw()[:56], "little") % _P448 in (0, 1, _P448 - 1)
+
 
 def verify_signature(key: PublicKey, data: bytes, signature: bytes) -> None:
     """Check a raw signature over `data`. Raises SignatureError; returning means it matches."""
     algorithm = algorithm_of(key)
     try:
         if isinstance(key, ed448.Ed448PublicKey):
+            if has_low_order(key):
+                raise SignatureError("the key is a point of low order: anybody can have signed")
             key.verify(signature, data)
             return
         width, scheme = _ecdsa(algorithm)
@@ -95,31 +183,81 @@ def verify_signature(key: PublicKey, data: bytes, signature: bytes) -> None:
         raise SignatureError(f"{algorithm.value} signature does not match") from None
 
 
-def load_private_key(path: Path) -> PrivateKey:
+def load_private_key(path: Path, passphrase: bytes | None = None) -> PrivateKey:
     """Return the PKCS#8 PEM key in `path`, for libraries that must hold the key itself, such as a TLS stack.
 
-    Raises KeyAccessError when the file is missing, is no EC or Ed448 key, or may be read by anyone but its owner.
+    Raises KeyAccessError when the file is missing, is no EC or Ed448 key, may be read by anyone but its owner or
+    exchanged by anyone at all, or is encrypted for another passphrase.
     """
+    pem = read_secret(path)
     try:
-        mode = stat.S_IMODE(path.stat().st_mode)
-        if mode & 0o077:
-            raise KeyAccessError(f"{path} has mode {mode:04o}", hint=f"chmod 600 {path}")
-        key = serialization.load_pem_private_key(path.read_bytes(), password=None)
-    except (OSError, ValueError, TypeError, UnsupportedAlgorithm) as error:
-        raise KeyAccessError(f"{path}: {error}") from None
+        key = serialization.load_pem_private_key(pem, password=passphrase)
+    except TypeError:
+        locked = passphrase is None
+        hint = f"file:{path}?pin-source=... says where its passphrase is" if locked else "leave out pin-source"
+        raise KeyAccessError(f"{path} is {'' if locked else 'not '}encrypted", hint=hint) from None
+    except (ValueError, UnsupportedAlgorithm) as error:
+        hint = "" if passphrase is None else "the passphrase may be wrong"
+        raise KeyAccessError(f"{path}: {error}", hint=hint) from None
     if not isinstance(key, ec.EllipticCurvePrivateKey | ed448.Ed448PrivateKey):
         raise KeyAccessError(f"{path} holds neither an EC nor an Ed448 key")
     return key
 
 
-def load_key(path: Path) -> SoftwareKey:
+def read_secret(path: Path) -> bytes:
+    """Return the content of a file that only its owner may read.
+
+    Raises KeyAccessError when it is missing, readable by others, in a folder where anybody may exchange it, or no
+    plain file. What is checked is the file that is read, even if the name is given to another one meanwhile.
+    """
+    try:
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:  # not waiting for a pipe's writer
+            found = os.fstat(file.fileno())
+            folder = path.parent.stat().st_mode
+            if not stat.S_ISREG(found.st_mode):
+                raise KeyAccessError(f"{path} is no file")
+            if (mode := stat.S_IMODE(found.st_mode)) & 0o077:
+                raise KeyAccessError(f"{path} has mode {mode:04o}", hint=f"chmod 600 {path}")
+            if folder & stat.S_IWOTH and not folder & stat.S_ISVTX:
+                raise KeyAccessError(f"everybody may exchange files in {path.parent}", hint=f"chmod o-w {path.parent}")
+            return file.read(_MAX_SECRET_BYTES)
+    except OSError as error:
+        raise KeyAccessError(f"{path}: {error.strerror}") from None
+
+
+def load_key(path: Path, passphrase: bytes | None = None) -> SoftwareKey:
     """Return the signing key in `path`. Raises as `load_private_key`, and SignatureError for a foreign curve."""
-    return SoftwareKey(load_private_key(path))
+    return SoftwareKey(load_private_key(path, passphrase))
 
 
-def save_key(path: Path, key: PrivateKey) -> None:
-    """Write a key as PKCS#8 PEM with mode 0600; an existing file is replaced."""
-    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    path.unlink(missing_ok=True)
-    path.touch(mode=0o600)
-    path.write_bytes(pem)
+def save_key(path: Path, key: PrivateKey, passphrase: bytes | None = None) -> None:
+    """Write a key as PKCS#8 PEM with mode 0600, encrypted if there is a passphrase.
+
+    An existing file is replaced at once: whoever reads it, even after a power cut, finds the old key or the new.
+    """
+    save_secret(path, private_pem(key, passphrase))
+
+
+def private_pem(key: PrivateKey, passphrase: bytes | None = None) -> bytes:
+    """Return a key as PKCS#8 PEM, encrypted if there is a passphrase."""
+    how = serialization.BestAvailableEncryption(passphrase) if passphrase else serialization.NoEncryption()
+    return key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, how)
+
+
+def save_secret(path: Path, data: bytes) -> None:
+    """Write a file that only its owner may read, in one step."""
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)  # 0600
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

@@ -11,9 +11,11 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed448, padding, rsa
 from cryptography.x509 import ocsp
 from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsageOID
 
-from v2g.errors import RevocationError
+from v2g.errors import CertificateError, RevocationError
+from v2g.pki.conformity import check_profile
 from v2g.pki.issue import Issuer, signature_hash
-from v2g.pki.profiles import STAPLE_DAYS
+from v2g.pki.paths import signature_matches
+from v2g.pki.profiles import STAPLE_DAYS, Role
 
 CLOCK_SKEW: Final = timedelta(minutes=5)
 """How far the responder's clock may be ahead of ours."""
@@ -24,7 +26,8 @@ _HASHES: Final[dict[str, hashes.HashAlgorithm]] = {
     "SHA384": hashes.SHA384(),
     "SHA512": hashes.SHA512(),
 }
-_SIGNATURE_HASHES: Final = (hashes.SHA256, hashes.SHA384, hashes.SHA512)
+SIGNATURE_HASHES: Final = (hashes.SHA256, hashes.SHA384, hashes.SHA512)
+"""Hashes by which an answer or a list may be signed."""
 
 
 class OcspRequestData(msgspec.Struct, frozen=True):
@@ -171,16 +174,16 @@ def _signer(response: ocsp.OCSPResponse, issuer: x509.Certificate, at: datetime)
         return issuer
     for candidate in response.certificates:
         try:
-            if not _matches_responder(candidate, response):
+            if not _matches_responder(candidate, response) or not signature_matches(issuer, candidate):
                 continue
-            candidate.verify_directly_issued_by(issuer)
+            check_profile(candidate, Role.OCSP_RESPONDER, interop=True)
             usage = candidate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
             valid = candidate.not_valid_before_utc <= at <= candidate.not_valid_after_utc
         except (
             ValueError,
             TypeError,
-            InvalidSignature,
             UnsupportedAlgorithm,
+            CertificateError,
             x509.ExtensionNotFound,
             x509.DuplicateExtension,
         ):
@@ -196,7 +199,7 @@ def _check_signature(response: ocsp.OCSPResponse, signer: x509.Certificate) -> N
     try:
         if isinstance(key, ed448.Ed448PublicKey):
             key.verify(signature, data)
-        elif not isinstance(algorithm, _SIGNATURE_HASHES):
+        elif not isinstance(algorithm, SIGNATURE_HASHES):
             raise RevocationError("the OCSP answer is signed with a weak hash", reason="bad_signature")
         elif isinstance(key, ec.EllipticCurvePublicKey):
             key.verify(signature, data, ec.ECDSA(algorithm))

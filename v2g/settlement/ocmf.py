@@ -13,7 +13,7 @@ from decimal import Decimal
 from typing import Annotated, Final, Literal
 
 import msgspec
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
@@ -212,6 +212,36 @@ def verify(text: str, key: ec.EllipticCurvePublicKey) -> DataSet:
 
     Raises CodecError when it is not one transaction of one register in kWh, SignatureError when `key` did not sign it.
     """
+    return _read(_open(text, key))
+
+
+class SignedReading(msgspec.Struct, frozen=True):
+    """One reading of a data set of any meter: `transaction` is the kind of table 7 (`B`, `E`, `C`, ...)."""
+
+    direction: Direction
+    transaction: str
+    utc_ms: int
+    register_mwh: int
+
+
+def signed_readings(text: str, key: ec.EllipticCurvePublicKey) -> tuple[SignedReading, ...]:
+    """Return the readings of energy registers in a data set, having checked its signature; others are left out.
+
+    Unlike `verify` this takes any number of readings. Raises CodecError when it is no OCMF, or not readable as such;
+    SignatureError when `key` did not sign it.
+    """
+    directions = {obis: direction for direction, obis in OBIS.items()}
+    found = []
+    for rd in _open(text, key).rd:
+        if rd.ri.partition("*")[0] in directions:
+            reading = _reading(rd)
+            found.append(
+                SignedReading(directions[rd.ri.partition("*")[0]], rd.tx, reading.utc_ms, reading.register_mwh)
+            )
+    return tuple(found)
+
+
+def _open(text: str, key: ec.EllipticCurvePublicKey) -> _Payload:
     if len(text) > 64 * MAX_BYTES:
         raise CodecError(f"an OCMF data set of {len(text)} characters")
     sections = text.split("|")
@@ -229,7 +259,7 @@ def verify(text: str, key: ec.EllipticCurvePublicKey) -> DataSet:
         key.verify(raw, sections[1].encode(), ec.ECDSA(hashes.SHA256()))
     except InvalidSignature:
         raise SignatureError("the OCMF signature does not match") from None
-    return _read(payload)
+    return payload
 
 
 def _read(payload: _Payload) -> DataSet:
@@ -267,6 +297,19 @@ def printed_public_key(key: ec.EllipticCurvePublicKey) -> str:
     """Return a meter's public key for OCPP's `publicKey`: base64 of `oca:base16:asn1:<hex DER>`."""
     der = key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
     return base64.b64encode(b"oca:base16:asn1:" + der.hex().encode()).decode()
+
+
+def read_public_key(printed: str) -> ec.EllipticCurvePublicKey:
+    """Return the key that OCPP's `publicKey` carries. Raises CodecError for what is no such key."""
+    try:
+        text = base64.b64decode(printed, validate=True).decode("ascii")
+        der = bytes.fromhex(text.removeprefix("oca:base16:asn1:"))
+        key = serialization.load_der_public_key(der)
+    except (ValueError, UnicodeError, UnsupportedAlgorithm) as error:
+        raise CodecError(f"no public key of a meter: {error}") from None
+    if not isinstance(key, ec.EllipticCurvePublicKey):
+        raise CodecError("no public key of a meter: not an elliptic curve")
+    return key
 
 
 def signed_meter_data(text: str) -> str:

@@ -129,11 +129,11 @@ def _price(slot: PriceSlot, currency: str, basis: str) -> Price:
     return Price(slot.import_price, slot.export_compensation, currency, basis)
 
 
-def amount_of(energy_mwh: int, price: int) -> int:
-    """Return mWh times micro-units per kWh as micro-units, rounded half to even: the only rounding of a line."""
-    whole, rest = divmod(energy_mwh * price, MWH_PER_KWH)
+def amount_of(quantity: int, price: int, per: int = MWH_PER_KWH) -> int:
+    """Return a quantity (mWh) times micro-units per `per` (kWh) of it, rounded half to even: a line's only rounding."""
+    whole, rest = divmod(quantity * price, per)
     twice = 2 * rest
-    return whole + (twice > MWH_PER_KWH or (twice == MWH_PER_KWH and whole % 2 == 1))
+    return whole + (twice > per or (twice == per and whole % 2 == 1))
 
 
 class _Piece(msgspec.Struct, frozen=True):

@@ -5,9 +5,9 @@ as the time of judgement; then the energy between any two readings is compared w
 """
 
 import heapq
-import itertools
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import Final
 
 import msgspec
 
@@ -21,12 +21,15 @@ from v2g.asn1.discharge import (
 from v2g.errors import RefusedError, VerificationError
 from v2g.grid.signed import Party, open_signed, terms_hash
 from v2g.settlement.canonical import sha256_hex
+from v2g.settlement.intervals import Registers
 from v2g.settlement.journal import Entry
 from v2g.settlement.ledger import readings_of
 from v2g.settlement.records import (
     CommandAccepted,
     CommandRejected,
+    Discharge,
     LimitChanged,
+    ServiceChanged,
     SessionStarted,
     TermsDecided,
     TermsOffered,
@@ -34,6 +37,9 @@ from v2g.settlement.records import (
 
 _PERMILLE_W_MS = 3_600_000
 """One mWh is 3600 W·ms; energies are compared in thousandths of W·ms, so that the tolerance stays an integer."""
+
+
+_STRICTEST_FIRST: Final[tuple[Discharge, ...]] = ("none", "signed", "standard")
 
 
 class DischargeProof(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,6 +93,9 @@ class _Judge:
                 self._accepted(entry.data, entry.utc_ms, where)
             case CommandRejected():
                 self._rejected(entry.data, where)
+            case ServiceChanged():
+                self._turn(entry.utc_ms, None)
+                self._standing, self._sequence = None, 0
             case LimitChanged(max_discharge_w=watts):
                 if watts > min(entry.data.ev_w, entry.data.evse_w, entry.data.site_w, entry.data.operator_w):
                     raise VerificationError("the limit is higher than the smallest of the four", where=where)
@@ -210,24 +219,41 @@ def prove_discharge(
     judge.finish(entries[-1].utc_ms)
     readings = readings_of(entries)
     export = readings[-1].export_mwh - readings[0].export_mwh
-    if started.discharge == "none" and export:
-        raise VerificationError(f"{export} mWh were fed back where nothing was allowed", where=f"{name}:1")
-    if started.discharge == "signed":
-        _check_energy(entries, judge.allowed, started, name)
-    return DischargeProof(**judge.counts, export_mwh=export, covered=started.discharge == "signed")
+    _check_energy(entries, judge.allowed, started, name)
+    modes = {started.discharge} | {each.data.discharge for each in entries if isinstance(each.data, ServiceChanged)}
+    return DischargeProof(**judge.counts, export_mwh=export, covered="signed" in modes and "standard" not in modes)
+
+
+def _exports(entries: Sequence[Entry]) -> Iterator[tuple[int, Registers, Registers, Discharge]]:
+    """Yield each pair of neighbouring readings between which energy was fed back, with the strictest mode between them.
+
+    Before them stands the number of the later entry.
+    """
+    modes: set[Discharge] = set()
+    mode: Discharge = "none"
+    before: Registers | None = None
+    for number, entry in enumerate(entries, 1):
+        if isinstance(entry.data, SessionStarted | ServiceChanged):
+            mode = entry.data.discharge
+            modes.add(mode)
+        for reading in readings_of([entry]):
+            if before is not None and reading.export_mwh > before.export_mwh:
+                yield number, before, reading, min(modes, key=_STRICTEST_FIRST.index)
+            before, modes = reading, {mode}
 
 
 def _check_energy(entries: Sequence[Entry], allowed: list[_Allowed], started: SessionStarted, name: str) -> None:
     """Compare the export between neighbouring readings with the integral of the power allowed between them.
 
-    An allowance counts `reaction_ms` longer than it was given; `tolerance_permille` and one mWh for each reading's
-    rounding are added.
+    Nothing may be fed back where nothing allows it; by the plain standard nothing is claimed. An allowance counts
+    `reaction_ms` longer than it was given; `tolerance_permille` and one mWh for each reading's rounding are added.
     """
     energy = _Integral([_Allowed(a.start_ms, a.end_ms + started.reaction_ms, a.watts) for a in allowed])
-    numbered = [(n, r) for n, e in enumerate(entries, 1) for r in readings_of([e])]
-    for (_, before), (number, after) in itertools.pairwise(numbered):
+    for number, before, after, mode in _exports(entries):
         fed_back = after.export_mwh - before.export_mwh
-        if fed_back == 0:
+        if mode == "none":
+            raise VerificationError(f"{fed_back} mWh were fed back where nothing was allowed", where=f"{name}:{number}")
+        if mode == "standard":
             continue
         limit = energy.between(before.utc_ms, after.utc_ms) * (1000 + started.tolerance_permille)
         if (fed_back - 2) * _PERMILLE_W_MS > limit:

@@ -17,6 +17,9 @@ from v2g.settlement.canonical import sha256_hex
 Milliwatthours = Annotated[int, Meta(ge=0, le=2**63 - 1)]
 Hex = Annotated[str, Meta(pattern="^([0-9a-f]{2})*$")]
 
+Discharge = Literal["signed", "standard", "none"]
+"""What lets energy be fed back: signed commands, the plain standard, or nothing."""
+
 MAX_REJECTED_BYTES: Final = 4096
 """A rejected message is kept whole up to this size; of a longer one only its hash is."""
 
@@ -40,7 +43,7 @@ class SessionStarted(Record, frozen=True, kw_only=True, tag="session_started"):
     charger_certificate: Hex
     import_mwh: Milliwatthours
     export_mwh: Milliwatthours
-    discharge: Literal["signed", "standard", "none"] = "signed"
+    discharge: Discharge = "signed"
     reaction_ms: Annotated[int, Meta(ge=0, le=3_600_000)] = 2_000
     tolerance_permille: Annotated[int, Meta(ge=0, le=50)] = 20
 
@@ -114,6 +117,18 @@ class LimitChanged(Record, frozen=True, kw_only=True, tag="limit_changed"):
     version: int
 
 
+class ServiceChanged(Record, frozen=True, kw_only=True, tag="service_changed"):
+    """Services were selected anew (renegotiation), or a paused session was joined again.
+
+    From here on `discharge` holds instead of what came before. Signed terms and commands of before are void, and
+    numbers of commands begin again: they belong to new offers.
+    """
+
+    service: str
+    discharge: Discharge
+    reason: Literal["renegotiated", "resumed"]
+
+
 class MeterReading(Record, frozen=True, kw_only=True, tag="meter_reading"):
     """Both registers at the entry's time. `power_w` is signed, positive into the vehicle."""
 
@@ -172,6 +187,7 @@ AnyRecord = (
     | CommandAccepted
     | CommandRejected
     | LimitChanged
+    | ServiceChanged
     | MeterReading
     | IntervalClosed
     | MeteringConfirmed

@@ -46,7 +46,26 @@ class RestartPilot(msgspec.Struct, frozen=True):
     reason: str
 
 
-Action = Send | Matched | Failed | LinkLost | RestartPilot | Observe
+class TogglePilot(msgspec.Struct, frozen=True):
+    """Vehicle: `count` times from B to C and back (BCB toggle), each B and each C for `state_s` seconds.
+
+    It shows a charger whose pilot wire this is (validation), or wakes a charger that switched its oscillator off.
+    Begin with a B of `state_s` from now on.
+    """
+
+    count: int
+    state_s: float
+
+
+class OscillatorOff(msgspec.Struct, frozen=True):
+    """Charger: constant pilot (X1), the session pauses."""
+
+
+class OscillatorOn(msgspec.Struct, frozen=True):
+    """Charger: 5 % again (X1 to X2), the session goes on: the vehicle toggled the pilot, or the charger wants to."""
+
+
+Action = Send | Matched | Failed | LinkLost | RestartPilot | TogglePilot | OscillatorOff | OscillatorOn | Observe
 
 FAILURES = {
     "no_charger_answers": "no charger answered CM_SLAC_PARM.REQ",
@@ -56,5 +75,7 @@ FAILURES = {
     "modem_silent": "the own modem does not take the network key",
     "no_link": "the modems did not find each other after the match",
     "vehicle_silent": "the vehicle is connected but never started matching",
+    "not_validated": "no charger saw the pilot toggled as often as it was: none of them is at the end of the cable",
+    "not_resumed": "the link did not come up again after the pause",
 }
 """Why matching failed: stable word to sentence."""

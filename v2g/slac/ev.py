@@ -1,24 +1,18 @@
 """The vehicle's side of matching (ISO 15118-3): pure.
 
 It asks who is there, sounds, lets every charger within hearing tell how loud that was, and joins the network
-of the one that heard it best.
+of the one that heard it best. Where that is not plain, it toggles its pilot and takes the one that saw it.
 """
 
 from enum import Enum
-
-import msgspec
+from typing import Literal
 
 from v2g.slac import mme
-from v2g.slac.actions import Failed, LinkLost, Matched
-from v2g.slac.host import Entropy, Host
-from v2g.slac.timing import (
-    EV_CANDIDATES,
-    EV_SIGNAL_DIRECT_DB,
-    EV_SIGNAL_INDIRECT_DB,
-    NUM_ANNOUNCEMENTS,
-    STANDARD,
-    SlacTiming,
-)
+from v2g.slac.actions import Failed, LinkLost, Matched, TogglePilot
+from v2g.slac.ev_validation import EvValidation, Step
+from v2g.slac.host import Entropy, Host, HostConfig
+from v2g.slac.layout import Mme
+from v2g.slac.timing import EV_AMBIGUOUS_DB, EV_CANDIDATES, EV_SIGNAL_DIRECT_DB, EV_SIGNAL_INDIRECT_DB
 
 
 class EvState(Enum):
@@ -28,28 +22,43 @@ class EvState(Enum):
     ASKING = "asking"  # CM_SLAC_PARM.REQ is sent
     SOUNDING = "sounding"
     COLLECTING = "collecting"  # waiting for CM_ATTEN_CHAR.IND
+    VALIDATING = "validating"  # asking chargers to watch their pilot
     CHOOSING = "choosing"  # CM_SLAC_MATCH.REQ is sent
     KEYING = "keying"
     JOINING = "joining"
     MATCHED = "matched"
     PAUSING = "pausing"  # between two attempts
+    PAUSED = "paused"  # D-LINK_PAUSE: the key stays
+    WAKING = "waking"  # the charger is asked to go on, by a toggle of the pilot
+    RESUMING = "resuming"  # waiting for the link of the same network
 
 
-class EvSlacConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Average attenuation (dB) up to `signal_direct_db` is a charger found at once; above `signal_indirect_db` none.
-    `link_status` is false for modems that cannot be asked whether there is a link (VS_PL_LINK_STATUS)."""
+class EvSlacConfig(HostConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Average attenuation (dB) up to `signal_direct_db` is a charger found at once (EVSE_FOUND); above
+    `signal_indirect_db` there is none (EVSE_NOT_FOUND). Between the two, and where two chargers differ by less than
+    `ambiguous_db`, it is not sure which is ours (EVSE_POTENTIALLY_FOUND). Then `validation` decides: `optional` asks
+    them to count toggles of the pilot and takes the nearest of those that cannot, `required` takes none of those, `off`
+    does not ask and takes the nearest."""
 
-    timing: SlacTiming = STANDARD
     signal_direct_db: float = EV_SIGNAL_DIRECT_DB
     signal_indirect_db: float = EV_SIGNAL_INDIRECT_DB
-    link_status: bool = True
+    ambiguous_db: float = EV_AMBIGUOUS_DB
+    validation: Literal["off", "optional", "required"] = "optional"
+
+
+_JOINED = (EvState.KEYING, EvState.JOINING, EvState.MATCHED, EvState.PAUSED, EvState.WAKING, EvState.RESUMING)
+"""States in which the modem has, or is being given, a charger's key."""
+
+_CROWDED_S = 30.0
+"""How long a vehicle that was heard to match may still be at it: TT_matching_repetition and a last attempt."""
 
 
 class EvSlac(Host):
-    """Call `start` when the pilot says 5 %, `leave` when the session is over or the plug is out; see Host."""
+    """Call `start` when the pilot says 5 %; `leave` when the plug is out, at E or F, D-LINK_TERMINATE and D-LINK_ERROR;
+    `pause` and `wake_up` for D-LINK_PAUSE and its end; `resume` when the pilot says 5 % after a pause. See Host."""
 
     def __init__(self, config: EvSlacConfig, *, mac: bytes, entropy: Entropy) -> None:
-        super().__init__(config.timing, mac=mac, entropy=entropy, link_status=config.link_status)
+        super().__init__(config, mac=mac, entropy=entropy)
         self.state = EvState.UNMATCHED
         self.attempts = 0
         self._config = config
@@ -59,32 +68,61 @@ class EvSlac(Host):
         self._repeat_until = 0.0
         self._answered: set[bytes] = set()  # chargers that sent CM_SLAC_PARM.CNF
         self._attenuation: dict[bytes, float] = {}  # charger -> average dB
+        self._validation: EvValidation | None = None
         self._chosen = b""
+        self._others_at: float | None = None  # when another vehicle was last heard to match
+        self._connections = 0
+
+    def prepare(self, now: float) -> None:
+        """Find out whose modem it is, before a charger comes; nobody needs to call this."""
+        self._modem.detect(now)
 
     def start(self, now: float) -> None:
         """Begin matching; nothing happens when it is already under way."""
         if self.state is EvState.UNMATCHED:
-            self.attempts = 0
-            self._repeat_until = now + self._timing.matching_repetition_s
-            self._attempt(now)
+            self._timers.pop("connection", None)
+            self._connections = 0
+            self._matching(now)
 
     def leave(self, now: float) -> None:
-        """Leave the network or break off the matching (D-LINK_TERMINATE, D-LINK_ERROR, plug out)."""
-        joined = self.state in (EvState.KEYING, EvState.JOINING, EvState.MATCHED)
-        self._idle()
-        if joined:
-            self._random_key(now)
+        """Leave the network or break off the matching, within TP_match_leave (V2G3-A09-121, M09-17, M09-19)."""
+        self._timers.pop("connection", None)
+        self._leave(now)
+
+    def pause(self, now: float) -> None:
+        """D-LINK_PAUSE: stay in the network, which nobody watches until `wake_up` or `resume`."""
+        if self.state is EvState.MATCHED:
+            self.state = EvState.PAUSED
+            self._modem.stop_polling()
+
+    def wake_up(self, now: float) -> None:
+        """Ask the charger to go on, by toggling the pilot; it answers with 5 %, of which `resume` is told."""
+        if self.state is EvState.PAUSED:
+            self.state = EvState.WAKING
+            self._timers["resume"] = now + self._timing.conn_resume_s
+            self._actions.append(TogglePilot(1, self._timing.toggle_state_s))
+
+    def resume(self, now: float) -> None:
+        """The pilot says 5 % after a pause: wait for the link of the same network, without a new matching."""
+        if self.state in (EvState.PAUSED, EvState.WAKING):
+            self._timers.setdefault("resume", now + self._timing.conn_max_comm_s)
+            self.state = EvState.RESUMING
+            self._modem.start_polling(self._timing.join_poll_s, now)
 
     # -- messages ---------------------------------------------------------------------------------------------
 
-    def _on_message(self, source: bytes, message: mme.Mme, now: float) -> None:
+    def _on_message(self, source: bytes, message: Mme, now: float) -> None:
         match message:
             case mme.CmSlacParmCnf():
                 self._on_parameters(source, message, now)
             case mme.CmAttenCharInd():
                 self._on_attenuation(source, message, now)
+            case mme.CmValidateCnf() if self._validation is not None:
+                self._step(self._validation.on_confirmation(source, message, now), now)
             case mme.CmSlacMatchCnf():
                 self._on_confirmed(source, message, now)
+            case mme.CmSlacParmReq() | mme.CmStartAttenCharInd() | mme.CmMnbcSoundInd():
+                self._others_at = now
 
     def _on_parameters(self, source: bytes, message: mme.CmSlacParmCnf, now: float) -> None:
         """Take the first answer as the signal to sound; keep in mind who else will answer (V2G3-A09-09)."""
@@ -104,13 +142,13 @@ class EvSlac(Host):
 
     def _sound(self, now: float) -> None:
         """Send the next message of the batch: three announcements, then ten sounds."""
-        if self._batch < NUM_ANNOUNCEMENTS:
+        if self._batch < self._timing.start_announcements:
             self._send(mme.BROADCAST, mme.CmStartAttenCharInd(forwarding_sta=self.mac, run_id=self._run_id))
         else:
-            remaining = NUM_ANNOUNCEMENTS + mme.NUM_SOUNDS - 1 - self._batch
+            remaining = self._timing.start_announcements + mme.NUM_SOUNDS - 1 - self._batch
             self._send(mme.BROADCAST, mme.CmMnbcSoundInd(cnt=remaining, run_id=self._run_id, rnd=self._entropy(16)))
         self._batch += 1
-        if self._batch < NUM_ANNOUNCEMENTS + mme.NUM_SOUNDS:
+        if self._batch < self._timing.start_announcements + mme.NUM_SOUNDS:
             self._timers["batch"] = now + self._timing.batch_interval_s
         else:
             self.state = EvState.COLLECTING
@@ -119,20 +157,21 @@ class EvSlac(Host):
         """Acknowledge every profile, also repeated ones; one of 0 sounds says nothing (V2G3-A09-36)."""
         if message.run_id != self._run_id or message.source_address != self.mac or message.num_sounds == 0:
             return
-        if self.state not in (EvState.SOUNDING, EvState.COLLECTING, EvState.CHOOSING):
+        if self.state not in (EvState.SOUNDING, EvState.COLLECTING, EvState.VALIDATING, EvState.CHOOSING):
             return
         self._send(source, mme.CmAttenCharRsp(source_address=self.mac, run_id=self._run_id))
-        if self.state is EvState.CHOOSING:
+        if self.state in (EvState.VALIDATING, EvState.CHOOSING):
             return
         if source in self._attenuation or len(self._attenuation) < EV_CANDIDATES:
             self._attenuation[source] = sum(message.aag) / mme.GROUPS
         # Nobody else is expected, and this one is near: no reason to wait for the timeout.
         everyone = self._answered <= self._attenuation.keys()
-        if self.state is EvState.COLLECTING and everyone and self._best()[1] <= self._config.signal_direct_db:
+        if self.state is EvState.COLLECTING and everyone and self._ranked()[0][1] <= self._config.signal_direct_db:
             self._decide(now)
 
-    def _best(self) -> tuple[bytes, float]:
-        return min(self._attenuation.items(), key=lambda item: item[1])
+    def _ranked(self) -> list[tuple[bytes, float]]:
+        """Return chargers and their attenuation, the nearest first."""
+        return sorted(self._attenuation.items(), key=lambda item: item[1])
 
     def _decide(self, now: float) -> None:
         for name in ("results", "batch"):
@@ -140,13 +179,50 @@ class EvSlac(Host):
         if not self._attenuation:
             self._attempt_failed("no_attenuation_result", now)
             return
-        evse, attenuation_db = self._best()
-        self._observe("attenuation", evse=evse.hex(":"), db=round(attenuation_db, 1), heard=len(self._attenuation))
+        ranked = self._ranked()
+        evse, attenuation_db = ranked[0]
+        self._observe("attenuation", evse=evse.hex(":"), db=round(attenuation_db, 1), heard=len(ranked))
         if attenuation_db > self._config.signal_indirect_db:
             self._attempt_failed("too_weak", now)
             return
+        alone = len(ranked) == 1 or ranked[1][1] - attenuation_db >= self._config.ambiguous_db
+        if self._config.validation == "off" or (alone and attenuation_db <= self._config.signal_direct_db):
+            self._choose(evse, now)
+            return
+        possible = [each for each, db in ranked if db <= self._config.signal_indirect_db]
+        self._observe("validation_started", chargers=len(possible))
+        self.state = EvState.VALIDATING
+        crowded = self._others_at is not None and now - self._others_at < _CROWDED_S
+        rounds = self._timing.validation_rounds if crowded else 1
+        self._validation = EvValidation(possible, self._timing, rounds=rounds, entropy=self._entropy)
+        self._step(self._validation.begin(now), now)
+
+    def _choose(self, evse: bytes, now: float) -> None:
         self.state, self._chosen, self._tries = EvState.CHOOSING, evse, 0
         self._ask_match(now)
+
+    def _step(self, step: Step, now: float) -> None:
+        """Do what validation wants next."""
+        validation = self._validation
+        assert validation is not None
+        if step.verdict:
+            self._observe("validation", verdict=step.verdict)
+        if step.request is not None:
+            self._send(validation.asked, step.request)
+        if step.toggle is not None:
+            self._actions.append(step.toggle)
+        if not step.over:
+            self._timers["validation"] = validation.deadline
+            return
+        self._validation = None
+        self._timers.pop("validation", None)
+        if validation.found is not None:
+            self._choose(validation.found, now)
+        elif validation.unvalidated and self._config.validation == "optional":
+            self._observe("unvalidated", evse=validation.unvalidated[0].hex(":"))
+            self._choose(validation.unvalidated[0], now)
+        else:
+            self._attempt_failed("not_validated", now)
 
     def _ask_match(self, now: float) -> None:
         self._tries += 1
@@ -161,9 +237,14 @@ class EvSlac(Host):
         self._timers.pop("response", None)
         self.state = EvState.KEYING
         self._timers["join"] = now + self._timing.match_join_s
-        self._set_key(message.nid, message.nmk, now)
+        self._modem.set_key(message.nid, message.nmk, now)
 
     # -- attempts ---------------------------------------------------------------------------------------------
+
+    def _matching(self, now: float) -> None:
+        self.attempts = 0
+        self._repeat_until = now + self._timing.matching_repetition_s
+        self._attempt(now)
 
     def _attempt(self, now: float) -> None:
         self.attempts += 1
@@ -180,22 +261,30 @@ class EvSlac(Host):
 
     def _attempt_failed(self, reason: str, now: float) -> None:
         """Start over after a pause, as long as TT_matching_repetition runs (V2G3-A09-123 to -125)."""
-        joined = self.state in (EvState.KEYING, EvState.JOINING)
-        self._idle()
-        if joined:
-            self._random_key(now)
+        self._leave(now)
         self._observe("attempt_failed", reason=reason, attempt=self.attempts)
         if now + self._timing.matching_rate_s < self._repeat_until:
             self.state = EvState.PAUSING
             self._timers["pause"] = now + self._timing.matching_rate_s
         else:
             self._actions.append(Failed(reason))
+            self._connect_again(now)
 
-    def _idle(self) -> None:
-        self.state = EvState.UNMATCHED
-        for name in ("response", "batch", "results", "join", "pause"):
+    def _connect_again(self, now: float) -> None:
+        if self._connections < self._timing.connection_retries:
+            self._connections += 1
+            self._timers["connection"] = now + self._timing.connection_pause_s
+
+    def _leave(self, now: float) -> None:
+        """Be unmatched, and if the modem is in a charger's network, leave that by a key of our own."""
+        joined = self.state in _JOINED
+        self.state, self._validation = EvState.UNMATCHED, None
+        for name in ("response", "batch", "results", "validation", "join", "pause", "resume"):
             self._timers.pop(name, None)
-        self._stop_polling()
+        self._drop_map()
+        self._modem.stop_polling()
+        if joined:
+            self._random_key(now)
 
     def _on_timer(self, name: str, now: float) -> None:
         match name:
@@ -207,6 +296,14 @@ class EvSlac(Host):
                 self._attempt(now)
             case "join":
                 self._attempt_failed("no_link", now)
+            case "validation" if self._validation is not None:
+                self._step(self._validation.on_timer(now), now)
+            case "resume":
+                self._leave(now)
+                self._actions.append(Failed("not_resumed"))
+                self._connect_again(now)
+            case "connection":
+                self._matching(now)
             case "response" if self._tries <= self._timing.match_retries:
                 if self.state is EvState.ASKING:
                     self._ask(now)
@@ -218,26 +315,37 @@ class EvSlac(Host):
 
     # -- key and link -----------------------------------------------------------------------------------------
 
-    def _on_key_set(self, now: float) -> None:
+    def on_key_set(self, now: float) -> None:
+        """See Listener."""
         if self.state is EvState.KEYING:
             self.state = EvState.JOINING
-            self._start_polling(self._timing.join_poll_s, now)
+            self._modem.start_polling(self._timing.join_poll_s, now)
+        elif self.state not in _JOINED:
+            self._observe("network_left")
 
-    def _on_modem_silent(self, now: float) -> None:
+    def on_modem_silent(self, now: float) -> None:
+        """See Listener."""
         if self.state is EvState.KEYING:
             self._attempt_failed("modem_silent", now)
 
-    def _on_link(self, up: bool, now: float) -> None:
+    def on_link(self, up: bool, now: float) -> None:
+        """See Listener."""
         if up and self.state is EvState.JOINING:
-            self.state = EvState.MATCHED
-            self._timers.pop("join", None)
-            nid, nmk = self._key
-            attenuation_db = round(self._attenuation[self._chosen], 1)
-            self._actions.append(
-                Matched(nid=nid, nmk=nmk, evse_mac=self._chosen, pev_mac=self.mac, attenuation_db=attenuation_db)
-            )
-            self._keep_polling(now)
+            self._link_up(self._chosen, now)
+        elif up and self.state is EvState.RESUMING:
+            self._on_ready(now)
         elif not up and self.state is EvState.MATCHED:
-            self._idle()
-            self._random_key(now)
+            self._leave(now)
             self._actions.append(LinkLost())
+            self._connect_again(now)
+
+    def _on_ready(self, now: float) -> None:
+        self.state = EvState.MATCHED
+        for name in ("join", "resume"):
+            self._timers.pop(name, None)
+        nid, nmk = self._modem.key
+        attenuation_db = round(self._attenuation[self._chosen], 1)
+        self._actions.append(
+            Matched(nid=nid, nmk=nmk, evse_mac=self._chosen, pev_mac=self.mac, attenuation_db=attenuation_db)
+        )
+        self._modem.keep_polling(now)

@@ -6,14 +6,13 @@ matching, and the one that chooses this charger gets the key.
 
 from enum import Enum
 
-import msgspec
-
-from v2g.slac import mme
-from v2g.slac.actions import Failed, LinkLost, Matched, RestartPilot
-from v2g.slac.evse_run import EvseRun, Outcome, RunState
-from v2g.slac.host import Entropy, Host
-from v2g.slac.pilot import PilotState
-from v2g.slac.timing import EVSE_PARALLEL, STANDARD, SlacTiming
+from v2g.iec61851.pilot import PilotState
+from v2g.iec61851.toggles import BcbCounter
+from v2g.slac import mme, vendor
+from v2g.slac.actions import Failed, LinkLost, Matched, OscillatorOff, OscillatorOn, RestartPilot
+from v2g.slac.evse_run import EvseRun, Outcome, RunState, ValidationPolicy
+from v2g.slac.host import Entropy, Host, HostConfig
+from v2g.slac.layout import Mme
 
 
 class EvseState(Enum):
@@ -23,28 +22,41 @@ class EvseState(Enum):
     MATCHING = "matching"
     JOINING = "joining"  # CM_SLAC_MATCH.CNF is sent, the link is not up
     MATCHED = "matched"
+    PAUSED = "paused"  # D-LINK_PAUSE: the oscillator is off, the key stays
+    RESUMING = "resuming"  # it is on again: waiting for the link of the same network
 
 
-class EvseSlacConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """`attenuation_adjustment_db` (-40..40) makes up for losses between socket and modem. `link_status` is false for
-    modems that cannot be asked whether there is a link (VS_PL_LINK_STATUS)."""
+class EvseSlacConfig(HostConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """`attenuation_adjustment_db` (-40..40) makes up for losses between socket and modem. `validation` is how a
+    vehicle is answered that asks to count its pilot's toggles: they are counted (`supported`), or it hears
+    `not_required` or `failure`, as from chargers that cannot. `vendor_profiles` takes attenuation also from the message
+    0xA14E that an AR7420 sends instead of CM_ATTEN_PROFILE.IND: unverified, for the laboratory."""
 
-    timing: SlacTiming = STANDARD
     attenuation_adjustment_db: int = 0
-    link_status: bool = True
+    validation: ValidationPolicy = "supported"
+    vendor_profiles: bool = False
+
+
+_AT_REST_S = 0.5  # longer than any part of a toggle
+
+_RUNS_OF_ONE = 2  # runs of one vehicle: the present one, and one that a late frame of the last attempt began
 
 
 class EvseSlac(Host):
-    """Call `prepare` once, then `connect` and `disconnect` as the control pilot says; see Host for the rest."""
+    """Call `prepare` once, then `connect` and `disconnect` as the control pilot says, and `pilot` with each of its
+    states; `error` for D-LINK_ERROR, `pause` and `wake_up` for D-LINK_PAUSE and its end; see Host for the rest."""
 
     def __init__(self, config: EvseSlacConfig, *, mac: bytes, entropy: Entropy) -> None:
-        super().__init__(config.timing, mac=mac, entropy=entropy, link_status=config.link_status)
+        super().__init__(config, mac=mac, entropy=entropy)
         self.state = EvseState.UNMATCHED
         self._config = config
         self._runs: dict[tuple[bytes, bytes], EvseRun] = {}
         self._matched: EvseRun | None = None
         self._restarts = 0
         self._key_used = False
+        self._pilot, self._pilot_since = PilotState.A, 0.0
+        self._toggles = BcbCounter()  # of a vehicle that wants to go on
+        self._oscillator_from = 0.0  # when it may start again
 
     def prepare(self, now: float) -> None:
         """Give the modem a fresh key, before any vehicle comes."""
@@ -54,38 +66,66 @@ class EvseSlac(Host):
         """A vehicle is at the plug (pilot B, C or D): be ready to match."""
         if self.state is not EvseState.UNMATCHED:
             return
-        if not self._keyed and "key" not in self._timers:
+        if not self._modem.keyed and not self._modem.busy:
             self._fresh_key(now)  # the modem was silent before
         self._restarts = 0
         self._listen(now)
 
     def disconnect(self, now: float) -> None:
-        """The vehicle is gone, or the session ended: leave the network and forget everything (TP_match_leave)."""
+        """The vehicle is gone, the pilot is at E or F, or the session ended (D-LINK_TERMINATE): leave the network and
+        forget everything, a paused session too (TP_match_leave, V2G3-M09-19)."""
         self._reset()
         self.state = EvseState.UNMATCHED
         if self._key_used:
             self._fresh_key(now)
 
+    def error(self, reason: str, now: float) -> None:
+        """D-LINK_ERROR: leave the network, and let the vehicle start over (V2G3-M07-04 to -12)."""
+        if self.state is not EvseState.UNMATCHED:
+            self._start_over(reason, now)
+
+    def pause(self, now: float) -> None:
+        """D-LINK_PAUSE: oscillator off, the network stays, which nobody watches until somebody wants to go on."""
+        if self.state is EvseState.MATCHED:
+            self.state = EvseState.PAUSED
+            self._modem.stop_polling()
+            self._toggles = BcbCounter()
+            self._toggles.on_state(self._pilot, now)
+            self._oscillator_from = now + self._timing.step_x1_s
+            self._actions.append(OscillatorOff())
+
+    def wake_up(self, now: float) -> None:
+        """The charger wants to go on after a pause: oscillator on, not earlier than T_step_X1 after it went off."""
+        if self.state is EvseState.PAUSED:
+            self._timers.setdefault("oscillator", max(now, self._oscillator_from))
+
     def pilot(self, state: PilotState, now: float) -> None:
-        """Tell a state of the control pilot, for validations under way."""
+        """Tell each state of the control pilot as it begins: toggles validate, and end a pause."""
+        if state is not self._pilot:
+            self._pilot, self._pilot_since = state, now
         for run in self._runs.values():
-            run.on_pilot(state, now)
+            if run.validating:
+                run.on_pilot(state, now)
+        if self.state is EvseState.PAUSED:
+            self._toggles.on_state(state, now)
+            if self._toggles.count:
+                self.wake_up(now)
 
     # -- runs -------------------------------------------------------------------------------------------------
 
-    def _on_message(self, source: bytes, message: mme.Mme, now: float) -> None:
+    def _on_message(self, source: bytes, message: Mme, now: float) -> None:
         match message:
             case mme.CmSlacParmReq():
                 self._on_parameters(source, message.run_id, now)
             case mme.CmSlacMatchReq():
                 self._on_match(source, message, now)
             case mme.CmAttenProfileInd():
-                for run in [r for r in self._runs.values() if r.pev_mac == message.pev_mac]:
-                    self._apply(run, run.on_profile(message, now))
+                self._on_profile(message.pev_mac, message.aag, now)
+            case vendor.VsAttenuationCharacteristicsInd():
+                if self._config.vendor_profiles and message.num_groups == mme.GROUPS:
+                    self._on_profile(message.pev_mac, message.aag, now)
             case mme.CmValidateReq():
-                for run in [r for r in self._runs.values() if r.pev_mac == source]:
-                    free = not any(other.validating for other in self._runs.values() if other is not run)
-                    self._apply(run, run.on_validate(message, now, free=free))
+                self._on_validate(source, message, now)
             case mme.CmStartAttenCharInd() | mme.CmMnbcSoundInd() | mme.CmAttenCharRsp():
                 run_of = self._runs.get((source, message.run_id))
                 if run_of is not None:
@@ -100,22 +140,40 @@ class EvseSlac(Host):
         match message:
             case mme.CmStartAttenCharInd():
                 run.on_start(message, now)
+                if self.state is EvseState.JOINING and run.state is RunState.SOUNDS:
+                    self._join_given_up()
             case mme.CmMnbcSoundInd():
                 self._apply(run, run.on_sound(now))
             case mme.CmAttenCharRsp():
                 self._apply(run, run.on_response(message, now))
 
+    def _on_profile(self, pev_mac: bytes, aag: bytes, now: float) -> None:
+        """A profile names the vehicle, not its run."""
+        for run in [r for r in self._runs.values() if r.pev_mac == pev_mac]:
+            self._apply(run, run.on_profile(aag, now))
+
+    def _on_validate(self, source: bytes, message: mme.CmValidateReq, now: float) -> None:
+        for run in [r for r in self._runs.values() if r.pev_mac == source]:
+            alone = not any(other.validating for other in self._runs.values() if other is not run)
+            at_rest = self._pilot is PilotState.B and now - self._pilot_since >= _AT_REST_S
+            free = run.validating or (alone and at_rest)
+            self._apply(run, run.on_validate(message, now, policy=self._config.validation, free=free))
+
     def _on_parameters(self, source: bytes, run_id: bytes, now: float) -> None:
-        """Begin a run, or begin it anew (V2G3-A09-16). While joining, only the vehicle being joined may start over."""
-        if self.state is EvseState.JOINING and self._matched is not None and self._matched.pev_mac == source:
-            self._reset()
-            self.state = EvseState.MATCHING
-        if self.state is not EvseState.MATCHING:
+        """Begin a run, or begin it anew (V2G3-A09-16). While joining, only the vehicle being joined may start over.
+
+        It has done so when it sounds again; a late copy of an earlier request changes nothing.
+        """
+        joining = self.state is EvseState.JOINING and self._matched is not None and self._matched.pev_mac == source
+        if self.state is not EvseState.MATCHING and not joining:
             return
-        for key in [key for key in self._runs if key[0] == source]:
-            del self._runs[key]
-        if len(self._runs) >= EVSE_PARALLEL:
-            self._observe("run_refused", pev=source.hex(":"), runs=len(self._runs))
+        self._runs.pop((source, run_id), None)
+        of_one = [key for key in self._runs if key[0] == source]
+        if len(of_one) >= _RUNS_OF_ONE:
+            del self._runs[of_one[0]]
+        vehicles = {key[0] for key in self._runs} - {source}
+        if len(vehicles) >= self._timing.parallel_runs:
+            self._observe("run_refused", pev=source.hex(":"), runs=len(vehicles))
             return
         self._timers.pop("slac_init", None)
         run = EvseRun(source, run_id, self._timing, now, adjustment_db=self._config.attenuation_adjustment_db)
@@ -123,8 +181,16 @@ class EvseSlac(Host):
         self._observe("matching_started", pev=source.hex(":"), runs=len(self._runs))
         self._send(source, run.parameters())
 
+    def _join_given_up(self) -> None:
+        """The vehicle has started over: the key that it was given is for the next match."""
+        self._matched = None
+        self._timers.pop("join", None)
+        self._drop_map()
+        self._modem.stop_polling()
+        self.state = EvseState.MATCHING
+
     def _on_match(self, source: bytes, message: mme.CmSlacMatchReq, now: float) -> None:
-        if message.evse_mac != self.mac or message.pev_mac != source or not self._keyed:
+        if message.evse_mac != self.mac or message.pev_mac != source or not self._modem.keyed:
             return
         matched = self._matched
         if matched is not None:
@@ -143,10 +209,10 @@ class EvseSlac(Host):
         self.state = EvseState.JOINING
         self._confirm(run)
         self._timers["join"] = now + self._timing.match_join_s
-        self._start_polling(self._timing.join_poll_s, now)
+        self._modem.start_polling(self._timing.join_poll_s, now)
 
     def _confirm(self, run: EvseRun) -> None:
-        nid, nmk = self._key
+        nid, nmk = self._modem.key
         self._send(
             run.pev_mac,
             mme.CmSlacMatchCnf(pev_mac=run.pev_mac, evse_mac=self.mac, run_id=run.run_id, nid=nid, nmk=nmk),
@@ -180,9 +246,19 @@ class EvseSlac(Host):
             self._arm(now)
         elif name == "slac_init":
             self._vehicle_silent(now)
-        elif name == "join":
-            self._observe("link_failed", reason="no_link")
-            self._start_over("no_link", now)
+        elif name == "oscillator":
+            self._oscillator_on(now)
+        elif name in ("join", "resume"):
+            reason = "no_link" if name == "join" else "not_resumed"
+            self._observe("link_failed", reason=reason)
+            self._start_over(reason, now)
+
+    def _oscillator_on(self, now: float) -> None:
+        """Go on after a pause. A vehicle that does not is asked to start over, as after a failure."""
+        self.state = EvseState.RESUMING
+        self._actions.append(OscillatorOn())
+        self._timers["resume"] = now + self._timing.conn_max_comm_s
+        self._modem.start_polling(self._timing.join_poll_s, now)
 
     def _vehicle_silent(self, now: float) -> None:
         """Wake the vehicle up to C_sequ_retry times, then give up but go on listening: some start after minutes."""
@@ -191,7 +267,8 @@ class EvseSlac(Host):
             return
         self._restarts += 1
         self._actions.append(RestartPilot("vehicle_silent"))
-        self._timers["slac_init"] = now + self._timing.step_ef_s + self._timing.evse_slac_init_s
+        restart_s = self._timing.step_x1_s + self._timing.step_ef_s
+        self._timers["slac_init"] = now + restart_s + self._timing.evse_slac_init_s
 
     def _start_over(self, reason: str, now: float) -> None:
         self._reset()
@@ -205,34 +282,42 @@ class EvseSlac(Host):
 
     def _reset(self) -> None:
         self._runs, self._matched = {}, None
-        for name in ("runs", "slac_init", "join"):
+        for name in ("runs", "slac_init", "join", "oscillator", "resume"):
             self._timers.pop(name, None)
-        self._stop_polling()
+        self._drop_map()
+        self._modem.stop_polling()
 
     def _fresh_key(self, now: float) -> None:
         self._key_used = False
         self._random_key(now)
 
-    def _on_key_set(self, now: float) -> None:
-        self._observe("key_set", nid=self._key[0].hex())
+    def on_key_set(self, now: float) -> None:
+        """See Listener."""
+        self._observe("key_set", nid=self._modem.key[0].hex())
+        self._modem.detect(now)
 
-    def _on_modem_silent(self, now: float) -> None:
+    def on_modem_silent(self, now: float) -> None:
+        """See Listener."""
         self._actions.append(Failed("modem_silent"))
 
-    def _on_link(self, up: bool, now: float) -> None:
-        matched = self._matched
-        if matched is None:
-            return
-        if up and self.state is EvseState.JOINING:
-            self.state = EvseState.MATCHED
-            del self._timers["join"]
-            nid, nmk = self._key
-            self._actions.append(
-                Matched(
-                    nid=nid, nmk=nmk, evse_mac=self.mac, pev_mac=matched.pev_mac, attenuation_db=matched.attenuation_db
-                )
-            )
-            self._keep_polling(now)
+    def on_link(self, up: bool, now: float) -> None:
+        """See Listener."""
+        if up and self.state is EvseState.JOINING and self._matched is not None:
+            self._link_up(self._matched.pev_mac, now)
+        elif up and self.state is EvseState.RESUMING:
+            self._on_ready(now)
         elif not up and self.state is EvseState.MATCHED:
             self._actions.append(LinkLost())
             self._start_over("link_lost", now)
+
+    def _on_ready(self, now: float) -> None:
+        matched = self._matched
+        assert matched is not None
+        self.state, self._runs = EvseState.MATCHED, {}
+        for name in ("join", "resume", "runs"):
+            self._timers.pop(name, None)
+        nid, nmk = self._modem.key
+        self._actions.append(
+            Matched(nid=nid, nmk=nmk, evse_mac=self.mac, pev_mac=matched.pev_mac, attenuation_db=matched.attenuation_db)
+        )
+        self._modem.keep_polling(now)

@@ -4,12 +4,15 @@ A charger hears the vehicles of its neighbours too, so several runs go on at onc
 """
 
 from enum import Enum
+from typing import Literal
 
 import msgspec
 
+from v2g.iec61851.pilot import PilotState
+from v2g.iec61851.toggles import BcbCounter
 from v2g.slac import mme
-from v2g.slac.pilot import BcbCounter, PilotState
-from v2g.slac.timing import SlacTiming
+from v2g.slac.layout import Mme
+from v2g.slac.timing import MAX_VALIDATION_S, SlacTiming
 
 
 class RunState(Enum):
@@ -28,11 +31,13 @@ class RunState(Enum):
 class Outcome(msgspec.Struct, frozen=True):
     """What a step gives: a message for the vehicle, or None; and what to report, or an empty string."""
 
-    reply: mme.Mme | None = None
+    reply: Mme | None = None
     report: str = ""
 
 
 _NOTHING = Outcome()
+
+ValidationPolicy = Literal["supported", "not_required", "failure"]
 
 
 class EvseRun:
@@ -54,6 +59,8 @@ class EvseRun:
         self._result: mme.CmAttenCharInd | None = None
         self._tries = 0
         self._toggles = BcbCounter()
+        self._pilot = PilotState.B
+        self._counted: mme.CmValidateCnf | None = None
 
     @property
     def validating(self) -> bool:
@@ -83,12 +90,12 @@ class EvseRun:
             self.deadline = min(window_end, now + self._timing.profile_grace_s)
         return _NOTHING
 
-    def on_profile(self, message: mme.CmAttenProfileInd, now: float) -> Outcome:
-        """Add what the modem measured of one sound."""
+    def on_profile(self, aag: bytes, now: float) -> Outcome:
+        """Add what the modem measured of one sound, dB for each of the 58 groups."""
         if self.state not in (RunState.SOUNDS, RunState.PROFILES):
             return _NOTHING
         self._profiles += 1
-        for group, value in enumerate(message.aag):
+        for group, value in enumerate(aag):
             self._sums[group] += value
         if self._profiles >= mme.NUM_SOUNDS:
             return self._characterize(now)
@@ -103,27 +110,33 @@ class EvseRun:
         self._await_decision(now, self._timing.evse_match_session_s)
         return _NOTHING
 
-    def on_validate(self, message: mme.CmValidateReq, now: float, *, free: bool) -> Outcome:
-        """Answer either step; `free` is whether no other run watches the pilot."""
+    def on_validate(self, message: mme.CmValidateReq, now: float, *, policy: ValidationPolicy, free: bool) -> Outcome:
+        """Answer either step; `free` is whether the pilot is at rest in B and no other run watches it."""
         if message.result != mme.VALIDATE_READY or message.signal_type != 0:
             return self._fail("validation_broken_off") if self.validating else _NOTHING
-        if self.state is RunState.TOGGLE and message.timer:
-            window_s = (message.timer + 1) * 0.1
+        if message.timer and self.state is RunState.TOGGLE:
+            window_s = min((message.timer + 1) * 0.1, MAX_VALIDATION_S)
             self.state, self.deadline = RunState.WINDOW, now + window_s + self._timing.validation_extra_s
             return _NOTHING
+        if message.timer and self.state is RunState.DECISION and self._counted is not None:
+            return Outcome(self._counted)  # it has not heard the result
         if self.state not in (RunState.DECISION, RunState.TOGGLE) or message.timer:
             return _NOTHING
+        if policy != "supported":
+            result = mme.VALIDATE_NOT_REQUIRED if policy == "not_required" else mme.VALIDATE_FAILURE
+            return Outcome(mme.CmValidateCnf(result=result))
         if not free:
             return Outcome(mme.CmValidateCnf(result=mme.VALIDATE_NOT_READY))
         if self.state is RunState.DECISION:
-            self._toggles = BcbCounter()
+            self._toggles, self._counted = BcbCounter(), None
+            self.on_pilot(PilotState.B, now)
         self.state, self._tries = RunState.TOGGLE, 0
         return self._ready(now)
 
     def on_pilot(self, state: PilotState, now: float) -> None:
         """Count toggles of the pilot from step 1 on, so that the wire and the link cannot race."""
-        if self.validating:
-            self._toggles.on_state(state, now)
+        self._toggles.on_state(state, now)
+        self._pilot = state
 
     def on_timer(self, now: float) -> Outcome:
         """Let the deadline run out."""
@@ -135,7 +148,10 @@ class EvseRun:
             return self._ready(now)
         if self.state is RunState.WINDOW:
             self._await_decision(now, self._timing.match_sequence_s)
-            return Outcome(mme.CmValidateCnf(toggle_num=min(self._toggles.count, 255), result=mme.VALIDATE_SUCCESS))
+            # A pilot that is not back in B is toggled by a vehicle that keeps another time: not this one.
+            result = mme.VALIDATE_SUCCESS if self._pilot is PilotState.B else mme.VALIDATE_FAILURE
+            self._counted = mme.CmValidateCnf(toggle_num=min(self._toggles.count, 255), result=result)
+            return Outcome(self._counted, "validation_counted")
         return self._fail(f"no {self.state.value}")
 
     def _await_decision(self, now: float, wait_s: float) -> None:

@@ -1,11 +1,14 @@
-"""Fixed binary layouts derived from message declarations.
+"""Binary layouts derived from message declarations.
 
-A message is a frozen msgspec Struct whose fields stand in wire order, each `Annotated` with a Layout. From that
-comes one `struct.Struct` per message; nothing is packed or unpacked by hand.
+A message is a frozen msgspec Struct whose fields stand in wire order, each `Annotated` with a Layout, a Sized or an
+Items. From that come packing, unpacking and the texts for people; nothing is packed or unpacked by hand.
 """
 
+import functools
+import re
 import struct
-from typing import Annotated, Any, Generic, TypeVar, get_type_hints
+from collections.abc import Iterator
+from typing import Annotated, Any, ClassVar, Final, Generic, Literal, TypeVar, get_args, get_type_hints
 
 import msgspec
 
@@ -13,29 +16,79 @@ from v2g.errors import FrameError
 
 M = TypeVar("M", bound=msgspec.Struct)
 
+Shown = Literal["auto", "mac", "text", "secret"]
+
 
 class Layout(msgspec.Struct, frozen=True):
     """How one field lies on the wire, little endian.
 
     `code` is a format of the `struct` module for one value. `pad` reserved bytes follow, sent as zero and not looked
-    at. A field with `fixed` must have that value when received.
+    at. A field with `fixed` must have that value when received. `words` names values; `shown` says how people see
+    bytes: hexadecimal (`auto`), as an address, as text, or not at all.
     """
 
     code: str
     pad: int = 0
     fixed: int | None = None
+    words: tuple[str, ...] = ()
+    shown: Shown = "auto"
+
+    @property
+    def size(self) -> int:
+        """Bytes, without those reserved."""
+        return struct.calcsize("<" + self.code)
 
 
-class Rest(msgspec.Struct, frozen=True):
-    """The last field of a message: as many bytes as half of the field `nibbles_in`, rounded up."""
+class Sized(msgspec.Struct, frozen=True):
+    """A field of as many bytes, or half-bytes (`nibbles`, rounded up), as the field `by` says."""
 
-    nibbles_in: str
+    by: str
+    nibbles: bool = False
+    shown: Shown = "auto"
+
+
+class Items(msgspec.Struct, frozen=True):
+    """A field of as many records as the field `by` says; its type is tuple[Record, ...]."""
+
+    by: str
 
 
 U8 = Annotated[int, Layout("B")]
 U16 = Annotated[int, Layout("H")]
+U32 = Annotated[int, Layout("I")]
 Zero = Annotated[int, Layout("B", fixed=0)]
-Mac = Annotated[bytes, Layout("6s")]
+Mac = Annotated[bytes, Layout("6s", shown="mac")]
+
+HIDDEN: Final = "(secret)"
+
+
+class Mme(msgspec.Struct, frozen=True, kw_only=True):
+    """A management message. MMV 1 and 2 have fragmentation fields, a vendor's messages its OUI before the payload."""
+
+    MMTYPE: ClassVar[int]
+    MMV: ClassVar[int] = 1
+    OUI: ClassVar[bytes] = b""
+
+    def __repr__(self) -> str:
+        fields = ", ".join(f"{name}={text}" for name, text in codec_of(type(self)).texts(self))
+        return f"{type(self).__name__}({fields})"
+
+    @classmethod
+    def name(cls) -> str:
+        """Return the name that specifications use: CM_SLAC_PARM.REQ."""
+        *words, mode = re.findall(r"[A-Z][a-z0-9]*", cls.__name__)
+        return f"{'_'.join(words)}.{mode}".upper()
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True):
+    """A part of a message that occurs several times."""
+
+
+class _Fixed(msgspec.Struct, frozen=True):
+    """Neighbouring fields of fixed size."""
+
+    struct: struct.Struct
+    names: tuple[str, ...]
 
 
 class Codec(Generic[M]):
@@ -44,63 +97,150 @@ class Codec(Generic[M]):
     def __init__(self, message: type[M]) -> None:
         self.message = message
         hints = get_type_hints(message, include_extras=True)
-        code, self._names, self._sizes, self._fixed = "<", [], {}, {}
-        self._rest: tuple[str, str] | None = None
+        self._layouts: dict[str, Layout | Sized | Items] = {}
+        self._records: dict[str, Codec[Any]] = {}
+        self._parts: list[_Fixed | str] = []  # a name is that of a field of variable size
+        self._sizes: dict[str, int] = {}
+        names: list[str] = []
         for field in msgspec.structs.fields(message):
             layout = hints[field.name].__metadata__[0]
-            if isinstance(layout, Rest):
-                self._rest = (field.name, layout.nibbles_in)
+            self._layouts[field.name] = layout
+            if isinstance(layout, Layout):
+                names.append(field.name)
+                if layout.code.endswith("s"):
+                    self._sizes[field.name] = struct.calcsize(layout.code)
                 continue
-            code += layout.code + f"{layout.pad}x" * bool(layout.pad)
-            self._names.append(field.name)
-            if layout.code.endswith("s"):
-                self._sizes[field.name] = struct.calcsize(layout.code)
-            if layout.fixed is not None:
-                self._fixed[field.name] = layout.fixed
-        self._struct = struct.Struct(code)
+            if isinstance(layout, Items):
+                self._records[field.name] = Codec(get_args(get_args(hints[field.name])[0])[0])
+            self._close(names)
+            self._parts.append(field.name)
+            names = []
+        self._close(names)
+        self._fixed = {
+            name: layout.fixed
+            for name, layout in self._layouts.items()
+            if isinstance(layout, Layout) and layout.fixed is not None
+        }
+
+    def _close(self, names: list[str]) -> None:
+        if names:
+            layouts = [self._layouts[name] for name in names]
+            code = "".join(each.code + f"{each.pad}x" * bool(each.pad) for each in layouts if isinstance(each, Layout))
+            self._parts.append(_Fixed(struct.Struct("<" + code), tuple(names)))
+
+    def layout(self, field: str) -> "Layout | Sized | Items":
+        """Return how a field lies on the wire."""
+        return self._layouts[field]
 
     @property
     def size(self) -> int:
-        """Payload length (bytes), without the variable rest."""
-        return self._struct.size
+        """Payload length (bytes), without parts of variable size."""
+        return sum(part.struct.size for part in self._parts if isinstance(part, _Fixed))
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """Fields that must not be shown."""
+        layouts = self._layouts.items()
+        return tuple(name for name, each in layouts if not isinstance(each, Items) and each.shown == "secret")
+
+    @property
+    def holds_secrets(self) -> bool:
+        """Whether a field must not be shown."""
+        return bool(self.secrets)
 
     def pack(self, message: M) -> bytes:
         """Return the payload of `message`. Raises FrameError for a value that its field cannot hold."""
-        values: list[Any] = [getattr(message, name) for name in self._names]
         for name, size in self._sizes.items():
             if len(getattr(message, name)) != size:
                 raise FrameError(f"{self.message.__name__}.{name} needs {size} bytes")
-        try:
-            payload = self._struct.pack(*values)
-        except struct.error as error:
-            raise FrameError(f"{self.message.__name__}: {error}") from None
-        if self._rest is None:
-            return payload
-        rest: bytes = getattr(message, self._rest[0])
-        if len(rest) != _nibble_bytes(getattr(message, self._rest[1])):
-            raise FrameError(f"{self.message.__name__}.{self._rest[0]} does not have the length announced")
-        return payload + rest
+        return b"".join(self._packed(message))
+
+    def _packed(self, message: M) -> Iterator[bytes]:
+        for part in self._parts:
+            if isinstance(part, _Fixed):
+                try:
+                    yield part.struct.pack(*(getattr(message, name) for name in part.names))
+                except struct.error as error:
+                    raise FrameError(f"{self.message.__name__}: {error}") from None
+                continue
+            layout, value = self._layouts[part], getattr(message, part)
+            if len(value) != self._count(layout, message):
+                raise FrameError(f"{self.message.__name__}.{part} does not have the length announced")
+            if isinstance(layout, Items):
+                yield from (self._records[part].pack(each) for each in value)
+            else:
+                yield value
 
     def unpack(self, payload: bytes) -> M:
         """Return the message that `payload` starts with; what follows is padding.
 
         Raises FrameError when it is too short or a fixed field has another value.
         """
-        name = self.message.__name__
-        if len(payload) < self._struct.size:
-            raise FrameError(f"{name} needs {self._struct.size} bytes, has {len(payload)}")
-        values = dict(zip(self._names, self._struct.unpack_from(payload), strict=True))
+        return self.unpack_at(payload, 0)[0]
+
+    def unpack_at(self, payload: bytes, at: int) -> tuple[M, int]:
+        """Return the message that begins at `at`, and where it ends; see `unpack`."""
+        values: dict[str, Any] = {}
+        for part in self._parts:
+            if isinstance(part, _Fixed):
+                end = at + part.struct.size
+                if len(payload) < end:
+                    raise FrameError(f"{self.message.__name__} needs {end} bytes, has {len(payload)}")
+                values.update(zip(part.names, part.struct.unpack_from(payload, at), strict=True))
+                at = end
+                continue
+            layout = self._layouts[part]
+            count = self._count(layout, values)
+            if isinstance(layout, Items):
+                items = []
+                for _ in range(count):
+                    item, at = self._records[part].unpack_at(payload, at)
+                    items.append(item)
+                values[part] = tuple(items)
+            else:
+                values[part] = payload[at : at + count]
+                if len(values[part]) != count:
+                    raise FrameError(f"{self.message.__name__} announces {count} bytes, {len(values[part])} follow")
+                at += count
         for field, fixed in self._fixed.items():
             if values[field] != fixed:
-                raise FrameError(f"{name}.{field} is {values[field]}, must be {fixed}")
-        if self._rest is not None:
-            length = _nibble_bytes(values[self._rest[1]])
-            rest = payload[self._struct.size : self._struct.size + length]
-            if len(rest) != length:
-                raise FrameError(f"{name} announces {length} bytes, {len(rest)} follow")
-            values[self._rest[0]] = rest
-        return self.message(**values)
+                raise FrameError(f"{self.message.__name__}.{field} is {values[field]}, must be {fixed}")
+        return self.message(**values), at
+
+    def texts(self, message: M, *, secrets: bool = False) -> Iterator[tuple[str, str]]:
+        """Yield name and value of each field for people; keys only with `secrets`."""
+        for name, layout in self._layouts.items():
+            value = getattr(message, name)
+            if isinstance(layout, Items):
+                codec = self._records[name]
+                records = (
+                    " ".join(f"{key}={text}" for key, text in codec.texts(each, secrets=secrets)) for each in value
+                )
+                yield name, "[" + "; ".join(records) + "]"
+            else:
+                yield name, _text(value, layout, secrets=secrets)
+
+    @staticmethod
+    def _count(layout: Layout | Sized | Items, values: Any) -> int:
+        assert not isinstance(layout, Layout)
+        count: int = values[layout.by] if isinstance(values, dict) else getattr(values, layout.by)
+        return (count + 1) // 2 if isinstance(layout, Sized) and layout.nibbles else count
 
 
-def _nibble_bytes(count: int) -> int:
-    return (count + 1) // 2
+def _text(value: Any, layout: Layout | Sized, *, secrets: bool) -> str:
+    if isinstance(value, int):
+        words = layout.words if isinstance(layout, Layout) else ()
+        return f"{value} ({words[value]})" if value < len(words) and words[value] else str(value)
+    if layout.shown == "secret" and not secrets:
+        return HIDDEN
+    if layout.shown == "mac":
+        return str(value.hex(":"))
+    if layout.shown == "text":
+        return str(value.rstrip(b"\0"), "ascii", "backslashreplace")
+    return str(value.hex()) if value.strip(b"\0") else f"{len(value)} zeros" if value else "-"
+
+
+@functools.cache
+def codec_of(message: type[M]) -> Codec[M]:
+    """Return the codec of a message class, made once."""
+    return Codec(message)

@@ -4,12 +4,13 @@ Declarations only; `encode` and `decode` are derived from them. Multi-byte integ
 addresses and identifiers plain bytes in wire order. Names are those of the specification.
 """
 
-from typing import Annotated, Any, ClassVar, Final
+from typing import Annotated, Any, Final
 
 import msgspec
 
 from v2g.errors import FrameError
-from v2g.slac.layout import U8, U16, Codec, Layout, Mac, Rest, Zero
+from v2g.slac import lumissil, vendor
+from v2g.slac.layout import U8, U16, Codec, Items, Layout, Mac, Mme, Record, Sized, Zero, codec_of
 
 ETHERTYPE: Final = 0x88E1
 BROADCAST: Final = b"\xff" * 6
@@ -36,17 +37,11 @@ NumGroups = Annotated[int, Layout("B", fixed=GROUPS)]
 PaddedNumGroups = Annotated[int, Layout("B", pad=1, fixed=GROUPS)]
 Nid = Annotated[bytes, Layout("7s")]
 PaddedNid = Annotated[bytes, Layout("7s", pad=1)]
-Nmk = Annotated[bytes, Layout("16s")]
+Nmk = Annotated[bytes, Layout("16s", shown="secret")]
+
+Validation = Annotated[int, Layout("B", words=("not ready", "ready", "success", "failure", "not required"))]
 
 _ZERO_ID = bytes(17)
-
-
-class Mme(msgspec.Struct, frozen=True, kw_only=True):
-    """A management message. MMV 1 has fragmentation fields, MMV 0 a vendor's OUI in front of the payload."""
-
-    MMTYPE: ClassVar[int]
-    MMV: ClassVar[int] = 1
-    OUI: ClassVar[bytes] = b""
 
 
 class CmSlacParmReq(Mme, frozen=True, kw_only=True):
@@ -143,7 +138,7 @@ class CmValidateReq(Mme, frozen=True, kw_only=True):
     MMTYPE = 0x6078
     signal_type: U8 = 0
     timer: U8 = 0
-    result: U8 = 1
+    result: Validation = 1
 
 
 VALIDATE_NOT_READY: Final = 0
@@ -159,7 +154,7 @@ class CmValidateCnf(Mme, frozen=True, kw_only=True):
     MMTYPE = 0x6079
     signal_type: U8 = 0
     toggle_num: U8 = 0
-    result: U8
+    result: Validation
 
 
 class CmSlacMatchReq(Mme, frozen=True, kw_only=True):
@@ -191,9 +186,6 @@ class CmSlacMatchCnf(Mme, frozen=True, kw_only=True):
     nid: PaddedNid
     nmk: Nmk
 
-    def __repr__(self) -> str:
-        return f"CmSlacMatchCnf(pev_mac={self.pev_mac!r}, evse_mac={self.evse_mac!r}, nid={self.nid!r})"
-
 
 class CmSetKeyReq(Mme, frozen=True, kw_only=True):
     """Host to its own modem: join the network of `nid` and `nmk`."""
@@ -210,9 +202,6 @@ class CmSetKeyReq(Mme, frozen=True, kw_only=True):
     new_eks: U8 = 1
     nmk: Nmk
 
-    def __repr__(self) -> str:
-        return f"CmSetKeyReq(nid={self.nid!r})"
-
 
 class CmSetKeyCnf(Mme, frozen=True, kw_only=True):
     """Modem to host. Success is `result` 0 by the specification, 1 on Qualcomm parts: no ground to decide."""
@@ -227,47 +216,73 @@ class CmSetKeyCnf(Mme, frozen=True, kw_only=True):
     cco_capability: U8 = 0
 
 
+class CmGetKeyReq(Mme, frozen=True, kw_only=True):
+    """To a modem: tell your key. Diagnostic tools count who answers."""
+
+    MMTYPE = 0x600C
+    request_type: U8 = 0
+    key_type: U8 = 1
+    nid: Nid
+    my_nonce: Nonce = bytes(4)
+    pid: U8 = 4
+    prn: U16 = 0
+    pmn: U8 = 0
+
+
+class CmGetKeyCnf(Mme, frozen=True, kw_only=True):
+    """Modem: my network; a key may follow, which nobody here asks for and which is not read."""
+
+    MMTYPE = 0x600D
+    result: U8
+    key_type: U8
+    my_nonce: Nonce
+    your_nonce: Nonce
+    nid: Nid
+    eks: U8
+    pid: U8
+    prn: U16
+    pmn: U8
+
+
 class CmAmpMapReq(Mme, frozen=True, kw_only=True):
     """Either peer to the other once the link is up: amplitude per carrier, two nibbles a byte, even carrier low."""
 
     MMTYPE = 0x601C
+    MMV = 2
     amlen: U16
-    amplitudes: Annotated[bytes, Rest("amlen")]
+    amplitudes: Annotated[bytes, Sized("amlen", nibbles=True)]
 
 
 class CmAmpMapCnf(Mme, frozen=True, kw_only=True):
-    """`result` 0: the map is used."""
+    """`result` 0: the map is used; 1: it is not."""
 
     MMTYPE = 0x601D
+    MMV = 2
     result: U8 = 0
 
 
-class VsPlLinkStatusReq(Mme, frozen=True, kw_only=True):
-    """Host to its Qualcomm modem: is there a link?"""
+class CmNwStatsReq(Mme, frozen=True, kw_only=True):
+    """Host to its modem: which stations are in your network?"""
 
-    MMTYPE = 0xA0B8
-    MMV = 0
-    OUI = bytes.fromhex("00b052")
-
-
-class VsPlLinkStatusCnf(Mme, frozen=True, kw_only=True):
-    """`mstatus` 0 is success; `link_status` 1 is up."""
-
-    MMTYPE = 0xA0B9
-    MMV = 0
-    OUI = bytes.fromhex("00b052")
-    mstatus: U8 = 0
-    link_status: U8
+    MMTYPE = 0x6048
+    MMV = 2
 
 
-class SimBeaconInd(Mme, frozen=True, kw_only=True):
-    """Between simulated modems only, in place of the beacons of the physical layer: the network I am in."""
+class NwStation(Record, frozen=True, kw_only=True):
+    """A station of the network; average rates in Mbit/s."""
 
-    MMTYPE = 0xA7FE
-    MMV = 0
-    OUI = bytes.fromhex("027632")  # locally administered: no vendor has it
-    modem: Mac
-    nid: Nid
+    mac: Mac
+    tx: U8
+    rx: U8
+
+
+class CmNwStatsCnf(Mme, frozen=True, kw_only=True):
+    """Modem to host: the other stations in its network."""
+
+    MMTYPE = 0x6049
+    MMV = 2
+    num_stas: U8
+    stations: Annotated[tuple[NwStation, ...], Items("num_stas")]
 
 
 _ALL: tuple[type[Mme], ...] = (
@@ -284,15 +299,27 @@ _ALL: tuple[type[Mme], ...] = (
     CmSlacMatchCnf,
     CmSetKeyReq,
     CmSetKeyCnf,
+    CmGetKeyReq,
+    CmGetKeyCnf,
     CmAmpMapReq,
     CmAmpMapCnf,
-    VsPlLinkStatusReq,
-    VsPlLinkStatusCnf,
-    SimBeaconInd,
+    CmNwStatsReq,
+    CmNwStatsCnf,
+    *vendor.MESSAGES,
+    *lumissil.MESSAGES,
 )
 
-CODECS: Final[dict[int, Codec[Any]]] = {message.MMTYPE: Codec(message) for message in _ALL}
-"""Message type (MMTYPE) to its codec."""
+Kind = tuple[int, bool, bytes]
+"""Message type, whether its header has fragmentation fields (MMV 1 and 2), and the vendor's OUI."""
+
+
+def kind_of(message: type[Mme]) -> Kind:
+    """Return what tells the message class from all others on the wire."""
+    return message.MMTYPE, message.MMV > 0, message.OUI
+
+
+CODECS: Final[dict[Kind, Codec[Any]]] = {kind_of(message): codec_of(message) for message in _ALL}
+"""Every management message that is declared."""
 
 
 class MmeFrame(msgspec.Struct, frozen=True):
@@ -304,7 +331,17 @@ class MmeFrame(msgspec.Struct, frozen=True):
 
 
 _TYPE_AT = 12
-_PAYLOAD_AT = {0: 17, 1: 19, 2: 19}  # MMV to the payload's offset; AV 2.0 is accepted as AV 1.1
+_PAYLOAD_AT = {0: 17, 1: 19, 2: 19}  # MMV to the payload's offset
+_VENDOR_TYPES = 0xA000
+
+
+class Header(msgspec.Struct, frozen=True):
+    """What every management message begins with. `oui` is empty below 0xA000; `payload_at` is a frame offset."""
+
+    version: int
+    mmtype: int
+    oui: bytes
+    payload_at: int
 
 
 def encode(frame: MmeFrame) -> bytes:
@@ -313,9 +350,31 @@ def encode(frame: MmeFrame) -> bytes:
     if len(frame.destination) != 6 or len(frame.source) != 6:
         raise FrameError("a MAC address has 6 bytes")
     head = bytes((message.MMV,)) + message.MMTYPE.to_bytes(2, "little") + (b"\0\0" if message.MMV else b"")
-    body = head + message.OUI + CODECS[message.MMTYPE].pack(message)
+    body = head + message.OUI + codec_of(type(message)).pack(message)
     data = frame.destination + frame.source + ETHERTYPE.to_bytes(2, "big") + body
+    if len(data) > MAX_FRAME:
+        raise FrameError(f"{type(message).__name__} of {len(data)} bytes does not fit a frame")
     return data.ljust(MIN_FRAME, b"\0")
+
+
+def read_header(data: bytes) -> Header:
+    """Return the header of a management message.
+
+    Raises FrameError for another EtherType, an unknown version, a fragment, or a frame too short or too long.
+    """
+    if not 17 <= len(data) <= MAX_FRAME:
+        raise FrameError(f"{len(data)} bytes are no management message")
+    if int.from_bytes(data[_TYPE_AT:14], "big") != ETHERTYPE:
+        raise FrameError(f"EtherType {data[_TYPE_AT:14].hex()} is not HomePlug")
+    version, mmtype = data[14], int.from_bytes(data[15:17], "little")
+    start = _PAYLOAD_AT.get(version)
+    if start is None:
+        raise FrameError(f"message type {mmtype:#06x} in version {version} is not known")
+    if version and data[17:19].strip(b"\0"):
+        raise FrameError(f"message type {mmtype:#06x} is fragmented")
+    if mmtype < _VENDOR_TYPES:
+        return Header(version, mmtype, b"", start)
+    return Header(version, mmtype, data[start : start + 3], start + 3)
 
 
 def decode(data: bytes) -> MmeFrame:
@@ -324,17 +383,11 @@ def decode(data: bytes) -> MmeFrame:
     Raises FrameError for another EtherType, an unknown message type or version, a fragment, a foreign OUI, a message
     cut short, or a fixed field with another value. ISO 15118-3 wants all of these ignored.
     """
-    if not 17 <= len(data) <= MAX_FRAME:
-        raise FrameError(f"{len(data)} bytes are no management message")
-    if int.from_bytes(data[_TYPE_AT:14], "big") != ETHERTYPE:
-        raise FrameError(f"EtherType {data[_TYPE_AT:14].hex()} is not HomePlug")
-    version, mmtype = data[14], int.from_bytes(data[15:17], "little")
-    codec, start = CODECS.get(mmtype), _PAYLOAD_AT.get(version)
-    if codec is None or start is None or (version == 0) != (codec.message.MMV == 0):
-        raise FrameError(f"message type {mmtype:#06x} in version {version} is not known")
-    if version and data[17:19].strip(b"\0"):
-        raise FrameError(f"message type {mmtype:#06x} is fragmented")
-    oui: bytes = codec.message.OUI
-    if data[start : start + len(oui)] != oui:
-        raise FrameError(f"message type {mmtype:#06x} has another vendor's OUI")
-    return MmeFrame(data[:6], data[6:12], codec.unpack(data[start + len(oui) :]))
+    header = read_header(data)
+    codec = CODECS.get((header.mmtype, header.version > 0, header.oui))
+    if codec is None and header.oui == lumissil.LUMISSIL:  # in which version theirs are is unclear
+        codec = CODECS.get((header.mmtype, False, header.oui))
+    if codec is None:
+        vendor_words = f" of vendor {header.oui.hex()}" if header.oui else ""
+        raise FrameError(f"message type {header.mmtype:#06x}{vendor_words} in version {header.version} is not known")
+    return MmeFrame(data[:6], data[6:12], codec.unpack(data[header.payload_at :]))

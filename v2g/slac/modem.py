@@ -1,19 +1,27 @@
 """A simulated Green PHY modem between a host and the line: pure.
 
 It does what matching can see of a real one: takes network keys, measures sounds (charger side), forms a network
-with modems of the same key, tells whether there is a link, and hands the host only frames for it. What it does not
-model: the time a real modem takes (3-5 s after a new key), encryption of the network, and beacon loss; a modem that
-dies silently stays in its peers' networks.
+with modems of the same key, tells whether there is a link in every way that real modems know, and hands the host only
+frames for it. What it does not model: the time a real modem takes (3-5 s after a new key or a restart) and encryption
+of the network. Beacons are sent when the host asks for the link, not all the time; a modem that does not answer
+ten of them in a row is gone.
 """
 
-from typing import Literal
+from collections.abc import Callable
+from typing import Final, Literal, Protocol
 
 import msgspec
 
 from v2g.errors import FrameError
-from v2g.slac import mme
+from v2g.slac import lumissil, mme, vendor
+from v2g.slac.layout import Mme
+from v2g.slac.pib import checksum, simulated_pib
 
-_PEERS = 64
+_PEERS: Final = 64
+_MISSES: Final = 10
+_HOMEPLUG: Final = mme.ETHERTYPE.to_bytes(2, "big")
+_RATE: Final = 9
+"""Mbit/s that a simulated link is told to have: about that of Green PHY's robust modes."""
 
 
 class AttenuationConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -34,6 +42,13 @@ class AttenuationConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True,
         return bytes(max(0, min(255, step)) for step in steps)
 
 
+class Measures(Protocol):
+    """What a charger's modem measures of a vehicle's sounds."""
+
+    def profile(self, pev_mac: bytes) -> bytes:
+        """Return one byte of dB per carrier group for sounds of `pev_mac`."""
+
+
 class Delivery(msgspec.Struct, frozen=True):
     """A frame that leaves the modem."""
 
@@ -41,70 +56,271 @@ class Delivery(msgspec.Struct, frozen=True):
     frame: bytes
 
 
-class SimulatedModem:
-    """One modem. `host_mac` is the address of the port it serves, `mac` its own."""
+class _Peer(msgspec.Struct):
+    """Another modem, as its last beacon said. `misses` counts questions since."""
 
-    def __init__(self, *, host_mac: bytes, mac: bytes, measures: AttenuationConfig | None) -> None:
+    host: bytes
+    nid: bytes
+    misses: int = 0
+
+
+class SimulatedModem:
+    """One modem. `host_mac` is the address of the port it serves, `mac` its own.
+
+    `make` is whose vendor messages it answers; `other` knows the standard ones only.
+    """
+
+    def __init__(
+        self,
+        *,
+        host_mac: bytes,
+        mac: bytes,
+        measures: Measures | None,
+        make: Literal["qualcomm", "lumissil", "other"] = "qualcomm",
+    ) -> None:
         """Give `measures` for a charger's modem; a vehicle's modem (None) makes no attenuation profiles."""
         self.mac = mac
         self.nid: bytes | None = None
         self._host = host_mac
         self._measures = measures
-        self._peers: dict[bytes, bytes] = {}  # modem -> network it is in
+        self._oui = {"qualcomm": vendor.QUALCOMM, "lumissil": lumissil.LUMISSIL}.get(make)
+        self._peers: dict[bytes, _Peer] = {}
+        self._pib = simulated_pib("ev" if measures is None else "evse", mac)
 
     @property
     def link_up(self) -> bool:
         """Whether another modem is in the same network."""
-        return self.nid is not None and self.nid in self._peers.values()
+        return bool(self._members)
+
+    @property
+    def _members(self) -> dict[bytes, _Peer]:
+        return {mac: peer for mac, peer in self._peers.items() if peer.nid == self.nid}
 
     def from_host(self, frame: bytes) -> list[Delivery]:
         """Take a frame from the host: answer it, or put it on the line."""
-        try:
-            message = mme.decode(frame).message if _for_modem(frame) else None
-        except FrameError:
-            message = None
+        message = _message(frame) if _for_modem(frame) else None
         if isinstance(message, mme.CmSetKeyReq):
             self.nid = message.nid
-            return [self._to_host(mme.CmSetKeyCnf(result=1)), self._beacon(mme.BROADCAST)]
-        if isinstance(message, mme.VsPlLinkStatusReq):
-            return [self._to_host(mme.VsPlLinkStatusCnf(link_status=int(self.link_up)))]
-        if frame[:6] == mme.LOCAL_MODEM:
-            return []
-        return [Delivery("line", frame)]
+            return [self._to_host(mme.CmSetKeyCnf(result=int(self._oui == vendor.QUALCOMM))),
+                    self._beacon(mme.BROADCAST)]  # fmt: skip
+        answer = self._answer(message) if message is not None else None
+        answers = [self._to_host(answer)] if answer is not None else []
+        if isinstance(message, _LINK_QUESTIONS):
+            answers += self._seek()
+        if isinstance(message, vendor.VsRsDevReq | lumissil.NscmResetDeviceReq) and self._understands(message):
+            self._peers.clear()
+            answers += self._seek()
+        if frame[:6] == mme.LOCAL_MODEM or (frame[12:14] != _HOMEPLUG and not self.link_up):
+            return answers  # other frames than management messages travel inside a network only
+        return [*answers, Delivery("line", frame)]
 
     def from_line(self, frame: bytes) -> list[Delivery]:
         """Take a frame from the line: pass on what is for the host, and measure sounds."""
-        destination = frame[:6]
-        try:
-            received = mme.decode(frame)
-        except FrameError:
-            received = None
-        if received is not None and isinstance(received.message, mme.SimBeaconInd):
-            return self._on_beacon(received.message, destination)
-        if destination not in (self._host, mme.BROADCAST):
+        destination, source = frame[:6], frame[6:12]
+        if destination not in (self._host, self.mac) and not _to_many(destination):
+            return []
+        message = _message(frame)
+        if isinstance(message, vendor.SimBeaconInd):
+            return self._on_beacon(message)
+        if isinstance(message, vendor.VsSwVerReq) and destination == mme.BROADCAST:
+            answer = self._answer(message) if self._is_member(source) else None
+            return [] if answer is None else [Delivery("line", self._frame(source, answer))]
+        if destination == self.mac:
             return []
         out = [Delivery("host", frame)]
-        if self._measures is not None and received is not None and isinstance(received.message, mme.CmMnbcSoundInd):
-            profile = mme.CmAttenProfileInd(pev_mac=received.source, aag=self._measures.profile(received.source))
-            out.append(self._to_host(profile))
+        if self._measures is not None and isinstance(message, mme.CmMnbcSoundInd):
+            out.append(self._to_host(mme.CmAttenProfileInd(pev_mac=source, aag=self._measures.profile(source))))
         return out
 
-    def _on_beacon(self, beacon: mme.SimBeaconInd, destination: bytes) -> list[Delivery]:
-        if destination not in (self.mac, mme.BROADCAST) or beacon.modem == self.mac:
+    # -- what the host asks -----------------------------------------------------------------------------------
+
+    def _understands(self, message: Mme) -> bool:
+        return message.OUI in (b"", self._oui)
+
+    def _answer(self, message: Mme) -> Mme | None:
+        """Return the answer to the host's question, or None where this make has none."""
+        answer = _ANSWERS.get(type(message))
+        return answer(self, message) if answer is not None and self._understands(message) else None
+
+    def _sw_ver(self, _message: Mme) -> Mme:
+        version = b"MAC-QCA7000-1.1.0.730-SIMULATED\0"
+        return vendor.VsSwVerCnf(device_id=0x22, length=len(version), version=version)
+
+    def _attributes(self, message: vendor.VsOpAttributesReq) -> Mme:
+        return vendor.VsOpAttributesCnf(
+            cookie=message.cookie,
+            platform=b"QCA7000".ljust(16, b"\0"),
+            device=b"SIMULATED".ljust(16, b"\0"),
+            major=1,
+            minor=1,
+            composite=0,
+            sustaining=0,
+            build=730,
+            date=b"20260101",
+            release=b"simulation".ljust(12, b"\0"),
+            line_frequency=1,
+        )
+
+    def _read(self, message: vendor.VsRdModReq) -> Mme:
+        data = self._pib[message.offset : message.offset + min(message.length, vendor.BLOCK)]
+        if message.module_id != vendor.MODULE_PIB or len(data) != message.length:
+            return vendor.VsRdModCnf(mstatus=0x10, length=0, offset=message.offset, checksum=0, data=b"")
+        return vendor.VsRdModCnf(length=len(data), offset=message.offset, checksum=checksum(data), data=data)
+
+    def _write(self, message: vendor.VsWrModReq) -> Mme:
+        end = message.offset + message.length
+        wrong = (
+            message.module_id != vendor.MODULE_PIB or end > len(self._pib) or message.checksum != checksum(message.data)
+        )
+        if not wrong:
+            self._pib = self._pib[: message.offset] + message.data + self._pib[end:]
+        return vendor.VsWrModCnf(mstatus=0x10 if wrong else 0, length=message.length, offset=message.offset)
+
+    def _operate(self, message: vendor.VsModuleOperationReq) -> Mme:
+        data = self._pib[message.offset : message.offset + min(message.length, vendor.BLOCK)]
+        wrong = message.module_id != vendor.MODULE_PARAMETERS or message.operation > 1
+        return vendor.VsModuleOperationCnf(
+            mstatus=0x10 if wrong else 0,
+            operation=message.operation,
+            length=0 if wrong else len(data),
+            offset=message.offset,
+            data=b"" if wrong else data,
+        )
+
+    def _network_info(self, _message: Mme) -> Mme:
+        if self.nid is None:
+            return vendor.VsNwInfoCnf(num_avlns=0, networks=())
+        stations = tuple(
+            vendor.Station(mac=mac, tei=tei, bda=peer.host, tx=_RATE, rx=_RATE)
+            for tei, (mac, peer) in enumerate(self._members.items(), 2)
+        )
+        coordinator = self._measures is not None
+        network = vendor.Network(
+            nid=self.nid,
+            snid=1,
+            tei=1,
+            role=2 if coordinator else 0,
+            cco_mac=self.mac if coordinator or not stations else stations[0].mac,
+            cco_tei=1,
+            num_stas=len(stations),
+            stations=stations,
+        )
+        return vendor.VsNwInfoCnf(num_avlns=1, networks=(network,))
+
+    def _network_info_v1(self, message: Mme) -> Mme:
+        plain = self._network_info(message)
+        assert isinstance(plain, vendor.VsNwInfoCnf)
+        networks = tuple(
+            vendor.NetworkV1(
+                nid=each.nid,
+                snid=each.snid,
+                tei=each.tei,
+                role=each.role,
+                cco_mac=each.cco_mac,
+                cco_tei=each.cco_tei,
+                num_stas=each.num_stas,
+                stations=tuple(
+                    vendor.StationV1(mac=one.mac, tei=one.tei, bda=one.bda, tx=one.tx, rx=one.rx)
+                    for one in each.stations
+                ),
+            )
+            for each in plain.networks
+        )
+        length = 2 + sum(32 + 24 * each.num_stas for each in networks)
+        return vendor.VsNwInfoV1Cnf(data_len=length, num_avlns=len(networks), networks=networks)
+
+    def _statistics(self, _message: Mme) -> Mme:
+        stations = tuple(mme.NwStation(mac=mac, tx=_RATE, rx=_RATE) for mac in self._members)
+        return mme.CmNwStatsCnf(num_stas=len(stations), stations=stations)
+
+    def _get_key(self, message: mme.CmGetKeyReq) -> Mme:
+        return mme.CmGetKeyCnf(
+            result=1,  # refused: a key is nobody's business
+            key_type=message.key_type,
+            my_nonce=bytes(4),
+            your_nonce=message.my_nonce,
+            nid=self.nid or bytes(7),
+            eks=1,
+            pid=message.pid,
+            prn=message.prn,
+            pmn=message.pmn,
+        )
+
+    # -- the other modems -------------------------------------------------------------------------------------
+
+    def _is_member(self, host: bytes) -> bool:
+        return any(peer.host == host for peer in self._members.values())
+
+    def _seek(self) -> list[Delivery]:
+        """Ask the others of the network whether they are there, or all; forget who never answers."""
+        for mac, peer in list(self._peers.items()):
+            peer.misses += 1
+            if peer.misses > _MISSES:
+                del self._peers[mac]
+        if self.nid is None:
+            return []
+        return [self._beacon(mac) for mac in self._members] or [self._beacon(mme.BROADCAST)]
+
+    def _on_beacon(self, beacon: vendor.SimBeaconInd) -> list[Delivery]:
+        if beacon.modem == self.mac:
             return []
         if beacon.modem in self._peers or len(self._peers) < _PEERS:
-            self._peers[beacon.modem] = beacon.nid
-        if destination == mme.BROADCAST and self.nid is not None:
-            return [self._beacon(beacon.modem)]
-        return []
+            self._peers[beacon.modem] = _Peer(beacon.host, beacon.nid)
+        return [self._beacon(beacon.modem, ask=False)] if beacon.ask and self.nid is not None else []
 
-    def _beacon(self, destination: bytes) -> Delivery:
+    def _beacon(self, destination: bytes, *, ask: bool = True) -> Delivery:
         assert self.nid is not None
-        message = mme.SimBeaconInd(modem=self.mac, nid=self.nid)
-        return Delivery("line", mme.encode(mme.MmeFrame(destination, self.mac, message)))
+        message = vendor.SimBeaconInd(modem=self.mac, host=self._host, nid=self.nid, ask=int(ask))
+        return Delivery("line", self._frame(destination, message))
 
-    def _to_host(self, message: mme.Mme) -> Delivery:
-        return Delivery("host", mme.encode(mme.MmeFrame(self._host, self.mac, message)))
+    def _to_host(self, message: Mme) -> Delivery:
+        return Delivery("host", self._frame(self._host, message))
+
+    def _frame(self, destination: bytes, message: Mme) -> bytes:
+        frame = mme.encode(mme.MmeFrame(destination, self.mac, message))
+        return frame.ljust(_FRAMES.get(type(message), 0), b"\0")
+
+
+_FRAMES: Final[dict[type[Mme], int]] = {vendor.VsOpAttributesCnf: 147, vendor.VsSwVerCnf: 88}
+"""Bytes of answers in which chips tell more than is read of them: 118 of attributes, room for 64 of a version."""
+
+_LINK_QUESTIONS = (
+    vendor.VsPlLinkStatusReq,
+    lumissil.NscmGetDLinkStatusReq,
+    vendor.VsNwInfoReq,
+    vendor.VsNwInfoV1Req,
+    vendor.VsSwVerReq,
+    mme.CmNwStatsReq,
+)
+
+_ANSWERS: Final[dict[type[Mme], Callable[..., Mme]]] = {
+    vendor.VsSwVerReq: SimulatedModem._sw_ver,
+    vendor.VsRsDevReq: lambda modem, message: vendor.VsRsDevCnf(),
+    vendor.VsOpAttributesReq: SimulatedModem._attributes,
+    vendor.VsPlLinkStatusReq: lambda modem, message: vendor.VsPlLinkStatusCnf(link_status=int(modem.link_up)),
+    vendor.VsNwInfoReq: SimulatedModem._network_info,
+    vendor.VsNwInfoV1Req: SimulatedModem._network_info_v1,
+    vendor.VsRdModReq: SimulatedModem._read,
+    vendor.VsWrModReq: SimulatedModem._write,
+    vendor.VsModNvmReq: lambda modem, message: vendor.VsModNvmCnf(module_id=message.module_id),
+    vendor.VsModuleOperationReq: SimulatedModem._operate,
+    lumissil.NscmGetVersionReq: lambda modem, _: lumissil.NscmGetVersionCnf(major=1, minor=0, patch=0, build=1),
+    lumissil.NscmGetDLinkStatusReq: lambda modem, _: lumissil.NscmGetDLinkStatusCnf(link_status=int(modem.link_up)),
+    mme.CmNwStatsReq: SimulatedModem._statistics,
+    mme.CmGetKeyReq: SimulatedModem._get_key,
+}
+
+
+def _message(frame: bytes) -> Mme | None:
+    try:
+        return mme.decode(frame).message
+    except FrameError:
+        return None
+
+
+def _to_many(destination: bytes) -> bool:
+    """Broadcast, or multicast as IPv6 uses it."""
+    return bool(destination) and bool(destination[0] & 1)
 
 
 def _for_modem(frame: bytes) -> bool:

@@ -2,11 +2,11 @@
 
 import pytest
 
-from csms.core.admission import admit, serial_number_fits
+from csms.core.admission import Admission, admit, serial_number_fits
 from csms.core.profiles import Needs, answer_needs, station_profiles, transaction_profile
+from secc.core.station.profiles import Installed, OpenTransaction, allowance, refuse
 from tests.csms.support import grid_signal
 from v2g.ocpp.messages.smart_charging import SetChargingProfileRequest
-from v2g.ocpp.profiles import Installed, OpenTransaction, allowance, refuse
 from v2g.ocpp.routes import Version
 from v2g.ocpp.versions import write_payload
 
@@ -93,14 +93,19 @@ def test_needs_are_answered_by_contract_and_signal(
 
 
 def test_only_stations_that_are_known_or_welcome_get_in() -> None:
-    found = admit("CS", {"CS": "Pending"}, unknown=False)
+    found = admit("CS", {"CS": "Pending"}, "", "refuse")
     assert found is not None
     assert found.boot == "Pending"
-    assert admit("CS", {}, unknown=False) is None
-    welcome = admit("CS", {}, unknown=True)
-    assert welcome is not None
-    assert welcome.boot == "Accepted"
-    assert admit("..", {}, unknown=True) is None
+    assert admit("OTHER", {"CS": "Accepted"}, "", "refuse") is None
+    assert admit("OTHER", {}, "", "accept") == Admission("Accepted")
+    assert admit("OTHER", {}, "", "pending") == Admission("Pending")
+    assert admit("..", {}, "", "accept") is None
+
+
+def test_an_operators_decision_comes_before_the_configuration() -> None:
+    assert admit("CS", {"CS": "Accepted"}, "Refused", "accept") is None
+    assert admit("CS", {"CS": "Accepted"}, "Rejected", "accept") == Admission("Rejected")
+    assert admit("OTHER", {}, "Accepted", "refuse") == Admission("Accepted")
 
 
 def test_a_serial_number_is_the_certificates_or_left_out() -> None:

@@ -12,45 +12,55 @@ import msgspec
 from pki_tools.tree import PkiTree
 from secc.core import ports
 from secc.core.config import SeccConfig
-from secc.core.context import Identity, Trust
 from secc.core.session import SeccSession
+from secc.core.world import Identity, Trust
 from v2g import exi
 from v2g.asn1.discharge import DecisionReason, PriceSlot
 from v2g.grid.discharge import VehicleDischarge, Verdict
 from v2g.grid.limits import OPERATOR, SITE, Limit
 from v2g.grid.tariff import Tariff
-from v2g.iso15118 import signature
+from v2g.iso15118 import installation, signature
+from v2g.iso15118.messages import ac, acdp, dc, wpt
 from v2g.iso15118.messages import app_protocol as app
 from v2g.iso15118.messages import common_messages as cm
-from v2g.iso15118.messages import dc
 from v2g.iso15118.messages import schedules as sched
-from v2g.iso15118.messages.certificates import (
-    ContractCertificateChain,
-    SignedCertificateChain,
-    SubCertificates,
-)
+from v2g.iso15118.messages import wpt_positioning as place
+from v2g.iso15118.messages.certificates import ContractCertificateChain, SubCertificates
 from v2g.iso15118.messages.common_types import (
     DisplayParameters,
-    ListOfRootCertificateIDs,
     MessageHeader,
     MeterInfo,
     Processing,
     RationalNumber,
 )
-from v2g.iso15118.messages.xmldsig import X509IssuerSerial
 from v2g.iso15118.sequence import State
-from v2g.iso15118.session import NO_SESSION, SCHEMAS, Close, Command, Fact, Send
+from v2g.iso15118.session import NO_SESSION, SCHEMAS, Close, Command, Fact, Send, decode_renegotiation
 from v2g.iso15118.timing import Timing
 from v2g.iso15118.v2gtp import Framer, PayloadType, frame
 from v2g.observe import Observe
 
 DC_NAMESPACE = "urn:iso:std:iso:15118:-20:DC"
+AC_NAMESPACE = "urn:iso:std:iso:15118:-20:AC"
+AC, AC_BPT, DC, DC_BPT = 1, 5, 2, 6
+WPT, ACDP, ACDP_BPT, MCS, MCS_BPT = 3, 4, 7, 8, 9
+NAMESPACES = {
+    **dict.fromkeys((AC, AC_BPT), AC_NAMESPACE),
+    WPT: "urn:iso:std:iso:15118:-20:WPT",
+    **dict.fromkeys((ACDP, ACDP_BPT), "urn:iso:std:iso:15118:-20:ACDP"),
+}
 SIGNED = 0xF000
 QUARTER_MS = 900_000
 
 REQUESTS: Mapping[str, type] = {
     each.__name__: each
-    for each in (*cm.ELEMENTS.values(), *dc.ELEMENTS.values(), app.SupportedAppProtocolReq)
+    for each in (
+        *cm.ELEMENTS.values(),
+        *ac.ELEMENTS.values(),
+        *dc.ELEMENTS.values(),
+        *wpt.ELEMENTS.values(),
+        *acdp.ELEMENTS.values(),
+        app.SupportedAppProtocolReq,
+    )
     if each.__name__.endswith("Req")
 }
 
@@ -95,6 +105,9 @@ class Bench:
                 pki.key("secc"),
                 pki.chain("secc"),
                 interop=options.pop("interop", False),
+                oem_roots=pki.anchors("oem"),
+                crosses=options.pop("crosses", ()),
+                crls=options.pop("crls", ()),
             ),
             identity=Identity("CS-1", "METER-0001", pki.chain("meter")[0]),
             entropy=counter(),
@@ -110,6 +123,14 @@ class Bench:
             ),
             ports.StartCableCheck: lambda c: ports.CableCheckFinished(passed=True),
             ports.StartPreCharge: lambda c: ports.Measured(c.voltage_mv, 0),
+            ports.StartPositioning: lambda c: self.device(in_place=True),
+            ports.CheckAlignment: lambda c: self.device(
+                aligned=True, coil_ma=c.current_ma, alignment_w=c.current_ma * 3 // 1000
+            ),
+            ports.MoveDevice: lambda c: self.device(
+                mechanical="EndPosition" if c.to_vehicle else "Home", connected=c.to_vehicle, insulation="Safe"
+            ),
+            ports.SetWptOutput: lambda c: ports.Measured(0, 0, c.power_w),
             ports.CloseContactors: lambda c: ports.ContactorState(closed=True),
             ports.OpenContactors: lambda c: ports.ContactorState(closed=False),
             ports.SetOutput: self._measure,
@@ -154,7 +175,12 @@ class Bench:
             if each.payload_type == PayloadType.SIGNED_DISCHARGE:
                 self.signed_frames.append(each.payload)
             else:
-                self.responses.append(exi.decode(each.payload, SCHEMAS[each.payload_type]))
+                beside = each.payload_type == PayloadType.SCHEDULE_RENEGOTIATION
+                self.responses.append(
+                    decode_renegotiation(each.payload, self.session.family)
+                    if beside
+                    else exi.decode(each.payload, SCHEMAS[each.payload_type])
+                )
                 self.payload_types.append(each.payload_type)
 
     def _measure(self, output: ports.SetOutput) -> Fact:
@@ -162,6 +188,10 @@ class Bench:
         highest = output.charge_w * 1_000_000 // max(1, voltage_mv)
         lowest = -output.discharge_w * 1_000_000 // max(1, voltage_mv)
         return ports.Measured(voltage_mv, max(lowest, min(highest, output.current_ma)))
+
+    def device(self, **changes: Any) -> Fact:
+        """Return the fact that the device has changed in this."""
+        return ports.DeviceChanged(msgspec.structs.replace(self.session._device, **changes))
 
     def fact(self, fact: Fact) -> None:
         self.session.fact(fact, self.now, self.utc_ms)
@@ -200,9 +230,10 @@ class Bench:
         return self.responses[-1] if len(self.responses) > count else None
 
     def post(self, request: Any, payload_type: int | None = None) -> None:
+        module = type(request).__module__.rpartition(".")[2]
         if payload_type is None:
-            payload_type = {"app": 0x8001, "dc": 0x8004}.get(type(request).__module__.rpartition(".")[2][:3], 0x8002)
-        payload_type = 0x8004 if type(request).__module__.endswith(".dc") else payload_type
+            known = {"app_protocol": 0x8001, "ac": 0x8003, "dc": 0x8004, "acdp": 0x8005, "wpt": 0x8006}
+            payload_type = known.get(module, 0x8002)
         self.raw(frame(payload_type, exi.encode(request)))
 
     def raw(self, data: bytes) -> None:
@@ -216,7 +247,8 @@ class Bench:
     def ask(self, name: str, **changes: Any) -> Any:
         """Return a request that fits the session so far."""
         if name == "SupportedAppProtocolReq":
-            return app.SupportedAppProtocolReq(app_protocol=changes.get("app_protocol", (protocol(),)))
+            namespace = NAMESPACES.get(self.selection[0], DC_NAMESPACE)
+            return app.SupportedAppProtocolReq(app_protocol=changes.get("app_protocol", (protocol(namespace),)))
         fields = getattr(self, f"_{name}", dict)()
         fields.setdefault("header", self.header())
         return REQUESTS[name](**{**fields, **changes})
@@ -234,7 +266,8 @@ class Bench:
 
     def reach(self, state: State) -> "Bench":
         """Drive a fresh session to a state by the shortest way."""
-        for name in WAYS[state]:
+        ways = {AC: AC_WAYS, AC_BPT: AC_WAYS, WPT: WPT_WAYS, ACDP: ACDP_WAYS, ACDP_BPT: ACDP_WAYS}
+        for name in ways.get(self.selection[0], WAYS)[state]:
             if name == "renegotiate":
                 progress = cm.ChargeProgress.ScheduleRenegotiation
                 self.send(self.ask("PowerDeliveryReq", charge_progress=progress))
@@ -320,12 +353,9 @@ class Bench:
         }
 
     def _CertificateInstallationReq(self) -> dict[str, Any]:
-        serial = X509IssuerSerial(x509_issuer_name="CN=root", x509_serial_number=1)
-        return {
-            "oem_provisioning_certificate_chain": SignedCertificateChain(id="id1", certificate=b"leaf"),
-            "list_of_root_certificate_ids": ListOfRootCertificateIDs(root_certificate_id=(serial,)),
-            "maximum_contract_certificate_chains": 1,
-        }
+        wish = installation.Wish(roots=self.pki.anchors("v2g"), maximum=3)
+        chain, key = self.pki.chain("provisioning"), self.pki.key("provisioning")
+        return msgspec.structs.asdict(installation.make_request(self.header(), chain, key, wish))
 
     def _ServiceDetailReq(self) -> dict[str, Any]:
         return {"service_id": self.selection[0]}
@@ -347,7 +377,7 @@ class Bench:
             "ev_maximum_voltage": number(450),
             "ev_minimum_voltage": number(300),
         }
-        if self.selection[0] == 2:
+        if self.selection[0] in (DC, ACDP, MCS):
             return {"dc_cpd_req_energy_transfer_mode": dc.DC_CPDReqEnergyTransferMode(**fields)}
         discharge = {
             "ev_maximum_discharge_power": number(12_000),
@@ -408,7 +438,7 @@ class Bench:
         }
 
     def loop_mode(self, **changes: Any) -> Any:
-        bidirectional = self.selection[0] == 6
+        bidirectional = self.selection[0] in (DC_BPT, ACDP_BPT, MCS_BPT)
         if self.scheduled:
             target: dict[str, Any] = {"ev_target_current": number(20), "ev_target_voltage": number(420)}
             kind = dc.BPT_Scheduled_DC_CLReqControlMode if bidirectional else dc.Scheduled_DC_CLReqControlMode
@@ -432,6 +462,99 @@ class Bench:
             "ev_maximum_discharge_current": number(40),
         }
         return dc.BPT_Dynamic_DC_CLReqControlMode(**{**fields, **discharge, **changes})
+
+    def _AC_ChargeParameterDiscoveryReq(self) -> dict[str, Any]:
+        fields: dict[str, Any] = {
+            **each_phase("ev_maximum_charge_power", 3_600),
+            **each_phase("ev_minimum_charge_power", 460),
+        }
+        if self.selection[0] != AC_BPT:
+            return {"ac_cpd_req_energy_transfer_mode": ac.AC_CPDReqEnergyTransferMode(**fields)}
+        fields |= each_phase("ev_maximum_discharge_power", 3_000) | each_phase("ev_minimum_discharge_power", 0)
+        return {"ac_cpd_req_energy_transfer_mode": ac.BPT_AC_CPDReqEnergyTransferMode(**fields)}
+
+    def _AC_ChargeLoopReq(self) -> dict[str, Any]:
+        return {
+            "display_parameters": DisplayParameters(present_soc=70),
+            "meter_info_requested": False,
+            "cl_req_control_mode": self.ac_loop_mode(),
+        }
+
+    def ac_loop_mode(self, **changes: Any) -> Any:
+        bidirectional = self.selection[0] == AC_BPT
+        present = each_phase("ev_present_active_power", 1_000)
+        if self.scheduled:
+            kind = ac.BPT_Scheduled_AC_CLReqControlMode if bidirectional else ac.Scheduled_AC_CLReqControlMode
+            return kind(**{**present, **changes})
+        fields: dict[str, Any] = {
+            "departure_time": 7000,
+            "ev_target_energy_request": number(30_000),
+            "ev_maximum_energy_request": number(40_000),
+            "ev_minimum_energy_request": number(-20_000),
+            **each_phase("ev_maximum_charge_power", 3_600),
+            **each_phase("ev_minimum_charge_power", 460),
+            **present,
+            "ev_present_reactive_power": number(0),
+        }
+        if not bidirectional:
+            return ac.Dynamic_AC_CLReqControlMode(**{**fields, **changes})
+        fields |= each_phase("ev_maximum_discharge_power", 3_000) | each_phase("ev_minimum_discharge_power", 0)
+        return ac.BPT_Dynamic_AC_CLReqControlMode(**{**fields, **changes})
+
+    def _WPT_FinePositioningSetupReq(self) -> dict[str, Any]:
+        return {
+            "ev_processing": Processing.Finished,
+            "ev_device_fine_positioning_method_list": place.WPT_FinePositioningMethodList(
+                wpt_fine_positioning_method=(place.WPT_FinePositioningMethod.Manual,)
+            ),
+            "ev_device_pairing_method_list": place.WPT_PairingMethodList(
+                wpt_pairing_method=(place.WPT_PairingMethod.Optical, place.WPT_PairingMethod.LPE)
+            ),
+            "ev_device_alignment_check_method_list": place.WPT_AlignmentCheckMethodList(
+                wpt_alignment_check_method=(place.WPT_AlignmentCheckMethod.PowerCheck,)
+            ),
+            "natural_offset": 0,
+        }
+
+    def _WPT_FinePositioningReq(self) -> dict[str, Any]:
+        return {"ev_processing": Processing.Finished, "ev_result_code": wpt.WPT_EVResult.EVResultSuccess}
+
+    def _WPT_PairingReq(self) -> dict[str, Any]:
+        return {**self._WPT_FinePositioningReq(), "observed_id_code": self.config.wpt.device_id}
+
+    def _WPT_AlignmentCheckReq(self) -> dict[str, Any]:
+        return {**self._WPT_FinePositioningReq(), "target_coil_current": number(20)}
+
+    def _WPT_ChargeParameterDiscoveryReq(self) -> dict[str, Any]:
+        return {
+            "evpc_max_receivable_power": number(7_000),
+            "sd_max_ground_clearence": 210,
+            "sd_min_ground_clearence": 140,
+            "evpc_natural_frequency": number(85_000),
+            "evpc_device_local_control": False,
+        }
+
+    def _WPT_ChargeLoopReq(self) -> dict[str, Any]:
+        return {
+            "display_parameters": DisplayParameters(present_soc=70),
+            "meter_info_requested": False,
+            "evpc_power_request": number(6_000),
+            "evpc_power_output": number(5_500),
+            "evpc_charge_diagnostics": wpt.WPT_EVPCChargeDiagnostics.EVPCNoIssue,
+        }
+
+    def _ACDP_VehiclePositioningReq(self) -> dict[str, Any]:
+        return {"ev_mobility_status": False, "ev_positioning_support": True}
+
+    def _ACDP_ConnectReq(self) -> dict[str, Any]:
+        return {"ev_electrical_charging_device_status": acdp.ElectricalChargingDeviceStatus.State_B}
+
+    def _ACDP_DisconnectReq(self) -> dict[str, Any]:
+        return self._ACDP_ConnectReq()
+
+    def _ACDP_SystemStatusReq(self) -> dict[str, Any]:
+        told = acdp.EVTechnicalStatus(ev_ready_to_charge=True, ev_immobilization_request=False)
+        return {"ev_technical_status": told}
 
     def _DC_WeldingDetectionReq(self) -> dict[str, Any]:
         return {"ev_processing": Processing.Finished}
@@ -459,6 +582,11 @@ class Bench:
 
     def _VehicleCheckOutReq(self) -> dict[str, Any]:
         return {"ev_check_out_status": cm.EvCheckOutStatus.CheckOut, "check_out_time": 0}
+
+
+def each_phase(name: str, watts: float) -> dict[str, RationalNumber]:
+    """Return a power as the fields of three phases."""
+    return {name + phase: number(watts) for phase in ("", "_l2", "_l3")}
 
 
 def protocol(namespace: str = DC_NAMESPACE, major: int = 1, minor: int = 0, schema: int = 1, rank: int = 1) -> Any:
@@ -516,3 +644,69 @@ WAYS: Mapping[State, tuple[str, ...]] = {
     State.ENDED: (*_LOOP, "stop", "DC_WeldingDetectionReq", "SessionStopReq"),
 }
 """How to get there; PAUSED is not served here."""
+
+_TO_AC = (*_TO_PRE_CHARGE[:7], "AC_ChargeParameterDiscoveryReq", "ScheduleExchangeReq", "PowerDeliveryReq")
+_AC_LOOP = (*_TO_AC, "AC_ChargeLoopReq")
+
+AC_WAYS: Mapping[State, tuple[str, ...]] = {
+    **{state: way for state, way in WAYS.items() if len(way) < 7},
+    State.AC_CHARGE_PARAMETER_DISCOVERY: _TO_AC[:7],
+    State.SCHEDULE_EXCHANGE: _TO_AC[:8],
+    State.POWER_DELIVERY: _TO_AC[:9],
+    State.AC_CHARGE_LOOP: _AC_LOOP,
+    State.SCHEDULE_RENEGOTIATION: (*_AC_LOOP, "renegotiate"),
+    State.POWER_DELIVERY_RENEGOTIATED: (*_AC_LOOP, "renegotiate", "ScheduleExchangeReq"),
+    State.SESSION_STOP: (*_AC_LOOP, "stop"),
+    State.ENDED: (*_AC_LOOP, "stop", "SessionStopReq"),
+}
+"""The same with alternating current."""
+
+_TO_WPT = (
+    *_TO_PRE_CHARGE[:7],
+    "WPT_FinePositioningSetupReq",
+    "WPT_FinePositioningReq",
+    "WPT_PairingReq",
+    "WPT_ChargeParameterDiscoveryReq",
+    "ScheduleExchangeReq",
+    "WPT_AlignmentCheckReq",
+    "PowerDeliveryReq",
+)
+_WPT_LOOP = (*_TO_WPT, "WPT_ChargeLoopReq")
+
+WPT_WAYS: Mapping[State, tuple[str, ...]] = {
+    **{state: way for state, way in WAYS.items() if len(way) < 7},
+    State.WPT_FINE_POSITIONING_SETUP: _TO_WPT[:7],
+    State.WPT_FINE_POSITIONING: _TO_WPT[:8],
+    State.WPT_PAIRING: _TO_WPT[:9],
+    State.WPT_CHARGE_PARAMETER_DISCOVERY: _TO_WPT[:10],
+    State.SCHEDULE_EXCHANGE: _TO_WPT[:11],
+    State.WPT_ALIGNMENT_CHECK: _TO_WPT[:12],
+    State.POWER_DELIVERY: _TO_WPT[:13],
+    State.WPT_CHARGE_LOOP: _WPT_LOOP,
+    State.SCHEDULE_RENEGOTIATION: (*_WPT_LOOP, "renegotiate"),
+    State.POWER_DELIVERY_RENEGOTIATED: (*_WPT_LOOP, "renegotiate", "ScheduleExchangeReq"),
+    State.SESSION_STOP: (*_WPT_LOOP, "stop"),
+    State.ENDED: (*_WPT_LOOP, "stop", "SessionStopReq"),
+}
+"""The same through the air."""
+
+_TO_ACDP = (*_TO_PRE_CHARGE[:7], "ACDP_VehiclePositioningReq", *_TO_PRE_CHARGE[7:9], "ACDP_ConnectReq")
+_ACDP_LOOP = (*_TO_ACDP, *_TO_PRE_CHARGE[9:], "DC_ChargeLoopReq")
+
+ACDP_WAYS: Mapping[State, tuple[str, ...]] = {
+    **{state: way for state, way in WAYS.items() if len(way) < 7},
+    State.ACDP_VEHICLE_POSITIONING: _TO_ACDP[:7],
+    State.DC_CHARGE_PARAMETER_DISCOVERY: _TO_ACDP[:8],
+    State.SCHEDULE_EXCHANGE: _TO_ACDP[:9],
+    State.ACDP_CONNECT: _TO_ACDP[:10],
+    State.DC_CABLE_CHECK: _TO_ACDP,
+    State.DC_PRE_CHARGE: (*_TO_ACDP, "DC_CableCheckReq"),
+    State.DC_PRE_CHARGE_ONGOING: (*_TO_ACDP, "DC_CableCheckReq", "pre_charge_ongoing"),
+    State.POWER_DELIVERY: (*_TO_ACDP, "DC_CableCheckReq", "DC_PreChargeReq"),
+    State.DC_CHARGE_LOOP: _ACDP_LOOP,
+    State.DC_WELDING_DETECTION: (*_ACDP_LOOP, "stop"),
+    State.ACDP_DISCONNECT: (*_ACDP_LOOP, "stop", "DC_WeldingDetectionReq"),
+    State.SESSION_STOP: (*_ACDP_LOOP, "stop", "DC_WeldingDetectionReq", "ACDP_DisconnectReq"),
+    State.ENDED: (*_ACDP_LOOP, "stop", "DC_WeldingDetectionReq", "ACDP_DisconnectReq", "SessionStopReq"),
+}
+"""The same through a pantograph."""

@@ -264,6 +264,26 @@ def test_a_reading_of_a_few_loops_ago_may_still_be_confirmed(confirming: Bench) 
     assert confirming.send(request, PayloadType.METERING_CONFIRMATION).response_code.name == "OK"
 
 
+def test_the_same_reading_again_is_answered_and_does_not_fill_the_books(confirming: Bench) -> None:
+    request = confirming.ask("MeteringConfirmationReq")
+    for _ in range(3):
+        assert confirming.send(request).response_code.name == "OK"
+        assert confirming.go("DC_ChargeLoopReq").response_code.name == "OK"
+    records = [each.record for each in confirming.commands(ports.Journal)]
+    assert len([each for each in records if isinstance(each, MeteringConfirmed)]) == 1
+
+
+def test_after_a_newer_reading_an_older_one_is_not_confirmed_any_more(confirming: Bench) -> None:
+    """Nor can two of them in turn fill the books."""
+    older = confirming.ask("MeteringConfirmationReq")
+    confirming.fact(ports.MeterRead(confirming.utc_ms, 6_000_000, 2_000_000, "METER-0001"))
+    confirming.go("DC_ChargeLoopReq")
+    newer = confirming.ask("MeteringConfirmationReq")
+    assert confirming.send(older).response_code.name == "OK"
+    assert confirming.send(newer).response_code.name == "OK"
+    assert confirming.send(older).response_code.name == "FAILED_MeteringSignatureNotValid"
+
+
 @pytest.mark.parametrize("how", ["unsigned", "by another", "changed", "invented", "of another session"])
 def test_a_confirmation_that_confirms_nothing_ends_the_session(confirming: Bench, how: str) -> None:
     request = confirming.ask("MeteringConfirmationReq")
@@ -311,10 +331,10 @@ def test_the_hardware_hears_what_the_vehicle_says_of_its_battery(looping: Bench)
 
 
 def test_other_messages_have_no_place_beside_the_main_stream(looping: Bench) -> None:
-    count = len(looping.responses)
-    looping.send(looping.ask("SessionStopReq"), PayloadType.METERING_CONFIRMATION)
-    assert looping.reason == "undecodable"
-    assert len(looping.responses) == count
+    response = looping.send(looping.ask("SessionStopReq"), PayloadType.METERING_CONFIRMATION)
+    assert response.response_code.name == "FAILED_SequenceError"
+    assert looping.payload_types[-1] == PayloadType.METERING_CONFIRMATION
+    assert looping.reason == "FAILED_SequenceError"
 
 
 # -- notices, the end ---------------------------------------------------------------------------------------------
@@ -374,8 +394,8 @@ def test_a_confirmation_that_never_comes_is_let_be(confirming: Bench) -> None:
         (ChargingSession.ServiceRenegotiation, "FAILED_NoServiceRenegotiationSupported"),
     ],
 )
-def test_what_is_not_served_is_refused_in_its_own_words(bench: Bench, how: ChargingSession, code: str) -> None:
-    bench.reach(State.SESSION_STOP)
+def test_what_is_not_served_is_refused_in_its_own_words(make_bench: Any, how: ChargingSession, code: str) -> None:
+    bench = make_bench(SeccConfig(pause=False, service_renegotiation=False)).reach(State.SESSION_STOP)
     assert bench.send(bench.ask("SessionStopReq", charging_session=how)).response_code.name == code
     assert bench.reason == code
 

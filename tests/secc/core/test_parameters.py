@@ -143,7 +143,7 @@ def test_a_scheduled_vehicle_gets_one_tuple_for_both_directions(make_bench: Make
     bench = make_bench(SCHEDULED)
     bench.scheduled = True
     bench.reach(State.SCHEDULE_EXCHANGE)
-    (offered,) = bench.go("ScheduleExchangeReq").scheduled_se_res_control_mode.schedule_tuple
+    offered, *_ = bench.go("ScheduleExchangeReq").scheduled_se_res_control_mode.schedule_tuple
     power = offered.charging_schedule.power_schedule.power_schedule_entries.power_schedule_entry[0]
     assert (value(power.power), power.duration) == (20_000, 7_200)
     back = offered.discharging_schedule.power_schedule.power_schedule_entries.power_schedule_entry[0]
@@ -158,7 +158,7 @@ def test_a_scheduled_vehicle_without_the_service_gets_no_discharge(make_bench: M
     bench = make_bench(SCHEDULED, tariff=None)
     bench.scheduled, bench.selection = True, (6, 0, False)
     bench.reach(State.SCHEDULE_EXCHANGE)
-    (offered,) = bench.go("ScheduleExchangeReq").scheduled_se_res_control_mode.schedule_tuple
+    offered, *_ = bench.go("ScheduleExchangeReq").scheduled_se_res_control_mode.schedule_tuple
     assert offered.discharging_schedule is None
     assert offered.charging_schedule.price_level_schedule.number_of_price_levels == 1
 
@@ -194,3 +194,51 @@ def test_a_scheduled_vehicle_needs_to_say_nothing(make_bench: MakeBench) -> None
     assert bench.send(request).response_code.name == "OK"
     needs = bench.commands(ports.ReportChargingNeeds)[0]
     assert (needs.departure_ms, needs.target_energy_wh, needs.target_soc) == (None, None, None)
+
+
+def energy_offer(watts_back: int, *, power_s: int = 3600, price_s: int = 3600, currency: str = "EUR") -> Any:
+    rule = sched.EVPriceRule(energy_fee=number(0), power_range_start=number(0))
+    return sched.EVEnergyOffer(
+        ev_power_schedule=sched.EVPowerSchedule(
+            time_anchor=0,
+            ev_power_schedule_entries=sched.EVPowerScheduleEntryList(
+                ev_power_schedule_entry=(sched.EVPowerScheduleEntry(duration=power_s, power=number(-watts_back)),)
+            ),
+        ),
+        ev_absolute_price_schedule=sched.EVAbsolutePriceSchedule(
+            time_anchor=0,
+            currency=currency,
+            price_algorithm="urn:iso:std:iso:15118:-20:PriceAlgorithm:1-Power",
+            ev_price_rule_stacks=sched.EVPriceRuleStackList(
+                ev_price_rule_stack=(sched.EVPriceRuleStack(duration=price_s, ev_price_rule=(rule,)),)
+            ),
+        ),
+    )
+
+
+@pytest.mark.parametrize(
+    ("service", "change", "reason"),
+    [
+        (6, {}, ""),
+        (6, {"price_s": 0}, "an interval of the offer has no length"),  # as a vehicle in the field has it
+        (6, {"power_s": 0}, "an interval of the offer has no length"),
+        (6, {"watts_back": 12_100}, "more power is offered than the vehicle can give"),
+        (6, {"currency": "eur"}, "'eur' is no currency"),
+        (2, {}, "energy is offered by a service in which none can flow back"),
+    ],
+)
+def test_an_offer_that_nothing_can_come_of_costs_the_offer_and_not_the_session(
+    make_bench: MakeBench, service: int, change: dict[str, Any], reason: str
+) -> None:
+    bench = make_bench(SCHEDULED)
+    bench.scheduled = True
+    if service == 2:
+        bench.selection = (2, 0, False)
+    request = bench.reach(State.SCHEDULE_EXCHANGE).ask("ScheduleExchangeReq")
+    offer = energy_offer(**({"watts_back": 10_000} | change))
+    mode = replace(request.scheduled_se_req_control_mode, ev_energy_offer=offer)
+    response = bench.send(replace(request, scheduled_se_req_control_mode=mode))
+    assert response.response_code.name == "OK"
+    (needs,) = bench.commands(ports.ReportChargingNeeds)
+    assert (needs.offer is None) is bool(reason)
+    assert [event["reason"] for event in bench.events("offer_refused")] == ([reason] if reason else [])

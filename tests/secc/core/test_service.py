@@ -27,7 +27,7 @@ def test_energy_services_and_signed_discharge_are_offered(bench: Bench) -> None:
     response = bench.reach(State.SERVICE_DISCOVERY).go("ServiceDiscoveryReq")
     assert ids(response.energy_transfer_service_list) == [6, 2]
     assert ids(response.vas_list) == [SIGNED]
-    assert not response.service_renegotiation_supported
+    assert response.service_renegotiation_supported
 
 
 @pytest.mark.parametrize(("known", "offered"), [((2, 6), []), ((6, SIGNED), [SIGNED])])
@@ -101,7 +101,6 @@ def selection(service: int, parameter_set: int, *vas: tuple[int, int]) -> dict[s
         selection(1, 0),  # not offered
         selection(2, 0),  # offered, but never asked about
         selection(6, 2),  # no such set
-        selection(SIGNED, 0),  # no energy service
         selection(6, 0, (SIGNED, 1)),
         selection(6, 0, (65, 0)),
     ],
@@ -128,3 +127,11 @@ def test_the_books_open_with_who_and_on_which_terms(
     assert started.discharge == discharge
     assert started.session_id == bench.session.session_id.hex()
     assert (started.import_mwh, started.export_mwh) == (5_000_000, 2_000_000)
+
+
+@pytest.mark.parametrize("service", [SIGNED, 65, 66, 12])
+def test_what_transfers_no_energy_is_no_energy_service(bench: Bench, service: int) -> None:
+    bench.reach(State.SERVICE_SELECTION)
+    response = bench.send(bench.ask("ServiceSelectionReq", **selection(service, 0)))
+    assert response.response_code.name == "FAILED_NoEnergyTransferServiceSelected"
+    assert bench.reason == "FAILED_NoEnergyTransferServiceSelected"

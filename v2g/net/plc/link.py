@@ -1,22 +1,33 @@
 """The powerline port: Ethernet frames in and out, whatever carries them.
 
-Three backends pass the same tests: `loopback` (two processes on one machine, simulated modem), `raw` (AF_PACKET on
-the interface of a modem) and `serial` (QCA7000 on a serial port). They are loaded when asked for, so that a
-charger without a serial port does not need pyserial.
+Three backends pass the same tests: `loopback` (stations of one process or of one machine, simulated modem), `raw`
+(AF_PACKET on the interface of a modem) and `serial` (QCA7000 on a serial port). They are loaded when asked for, so
+that a charger without a serial port does not need pyserial.
+
+What `open_link` returns is the port with everything that the configuration puts on it, each a PlcLink around the
+next: backend, `SteadyLink` (opens it again when it vanished), `ImpairedLink`, `SimulatedModemLink`, `RecordedLink`,
+`TapLink`.
 """
 
 import importlib
+import secrets
 from collections.abc import Callable
 from typing import Final, Literal, Protocol
 
 import msgspec
 
 from v2g.errors import ConfigError
+from v2g.net.capture import Recorder
 from v2g.net.medium import Medium
-from v2g.slac.modem import AttenuationConfig
+from v2g.net.plc.impairment import IDLE, ImpairmentConfig
+from v2g.observe import Observe
+from v2g.slac.modem import AttenuationConfig, Measures
 
 OnFrame = Callable[[bytes], None]
 """Called with each frame received: destination address first, no checksum, at most 1518 bytes."""
+
+OnPort = Callable[[bool], None]
+"""Called with False when the port is gone (unplugged, deleted, down), with True when it is back."""
 
 ETHERTYPE: Final = 0x88E1
 
@@ -31,8 +42,14 @@ class PlcLink(Protocol):
     def on_frame(self, callback: OnFrame) -> None:
         """Call `callback` with each frame that others send to us or to all; one callback at a time."""
 
+    def on_port(self, callback: OnPort) -> None:
+        """Call `callback` when the port vanishes or comes back. Backends do not come back, `open_link`'s ports do."""
+
     def send(self, frame: bytes) -> None:
-        """Put a frame on the line. A line that is full drops it; raises TransportError when the port is gone."""
+        """Put a frame on the line. A line that is full drops it.
+
+        A backend raises TransportError when its port is gone; ports of `open_link` lose the frame, and say `on_port`.
+        """
 
     def close(self) -> None:
         """Let go of the port; safe to call twice."""
@@ -44,7 +61,9 @@ class PlcConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     `interface` is the network interface of `raw`; `device` and `baud_rate` are the port of `serial`. `mac`
     (aa:bb:cc:dd:ee:ff) is our address where the port has none (`loopback`, `serial`); empty draws one.
     `simulated_modem` puts a simulated modem behind a port that has none; `loopback` always has one. `attenuation` is
-    what a charger's simulated modem measures.
+    what a charger's simulated modem measures. `tap` names a network interface to be made of this port (needs
+    CAP_NET_ADMIN), so that SDP and TLS run over a modem that has none of its own: set `link.interface` to the same
+    name. `impairment` makes the line worse on purpose.
     """
 
     backend: Literal["loopback", "raw", "serial"] = "loopback"
@@ -54,6 +73,8 @@ class PlcConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     mac: str = ""
     simulated_modem: bool = False
     attenuation: AttenuationConfig = AttenuationConfig()
+    tap: str = ""
+    impairment: ImpairmentConfig = IDLE
 
 
 Open = Callable[[PlcConfig, Medium | None], PlcLink]
@@ -66,19 +87,65 @@ BACKENDS: Final[dict[str, tuple[str, str]]] = {
 """Backend name to the module and function that opens it."""
 
 
-def open_link(config: PlcConfig, *, role: Literal["ev", "evse"], medium: Medium | None = None) -> PlcLink:
-    """Open the port that `config` names, in the running loop. `medium` is needed by `loopback` only.
+def open_link(
+    config: PlcConfig,
+    *,
+    role: Literal["ev", "evse"],
+    medium: Medium | None = None,
+    observe: Callable[[Observe], None] = lambda _: None,
+    recorder: Recorder | None = None,
+) -> PlcLink:
+    """Open the port that `config` names, in the running loop, with all that `config` puts on it.
+
+    `medium` is needed by `loopback` only. `observe` hears of ports that vanish and come back; `recorder` gets every
+    frame that this host sends or receives, to and from its modem included.
 
     Raises ConfigError when the configuration lacks something, TransportError when the port cannot be opened.
     """
-    from v2g.net.plc.simulation import SimulatedModemLink  # uses PlcLink
+    # These use PlcLink.
+    from v2g.net.plc.impaired import ImpairedLink
+    from v2g.net.plc.loopback import LoopbackLink, MeasuresAcross
+    from v2g.net.plc.recorded import RecordedLink
+    from v2g.net.plc.simulation import SimulatedModemLink
+    from v2g.net.plc.steady import SteadyLink
+    from v2g.net.plc.tap import TapLink
 
+    if config.tap and config.backend == "raw":
+        raise ConfigError("a modem on a network interface needs no tap", hint="leave `tap` out")
     module, function = BACKENDS[config.backend]
     opener: Open = getattr(importlib.import_module(module), function)
-    link = opener(config, medium)
-    if config.simulated_modem or config.backend == "loopback":
-        return SimulatedModemLink(link, config.attenuation if role == "evse" else None)
+    again = msgspec.structs.replace(config, mac=own_mac(config).hex(":"))  # the same whenever the port is opened
+    name = config.interface or config.device or config.backend
+    measures: Measures = config.attenuation
+    link = opener(again, medium)
+    try:
+        if isinstance(link, LoopbackLink):  # never vanishes, and knows how far away the others are
+            measures = MeasuresAcross(link, config.attenuation)
+        else:
+            link = SteadyLink(link, lambda: opener(again, medium), name=name, observe=observe)
+        if not config.impairment.idle:
+            link = ImpairedLink(link, config.impairment)
+        if config.simulated_modem or config.backend == "loopback":
+            link = SimulatedModemLink(link, measures if role == "evse" else None)
+        if recorder is not None:
+            link = RecordedLink(link, recorder, name)
+        if config.tap:
+            link = TapLink(link, config.tap, observe=observe)
+    except BaseException:
+        link.close()
+        raise
     return link
+
+
+def own_mac(config: PlcConfig) -> bytes:
+    """Return the configured address, or draw one. Raises ConfigError when it is none."""
+    return parse_mac(config.mac) if config.mac else random_mac()
+
+
+def random_mac() -> bytes:
+    """Return a locally administered address."""
+    first, *rest = secrets.token_bytes(6)
+    return bytes(((first & 0xFC) | 0x02, *rest))
 
 
 def parse_mac(text: str) -> bytes:

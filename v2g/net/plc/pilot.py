@@ -1,29 +1,29 @@
 """Control pilot ports of charger and vehicle, and the simulated pilot wire between two processes.
 
 The simulation carries what real ends do to the wire (oscillator and faults one way; resistance, diode and
-proximity contact the other), and each end reads levels as its hardware would, by `v2g.slac.pilot`. What it does not
+proximity contact the other), and each end reads levels as its hardware would, by `v2g.iec61851`. What it does not
 model: rise times, noise and the bounce of contacts.
 """
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Annotated, Literal, Protocol
 
 import msgspec
+from msgspec import Meta
 
-from v2g.net.medium import Channel, Medium
-from v2g.net.wire import Wire
-from v2g.slac.pilot import (
-    SEATED_OHM,
+from v2g.iec61851.duty import DutyReading, read_duty
+from v2g.iec61851.pilot import (
     VEHICLE_OHM,
-    DutyReading,
+    PilotFault,
+    PilotReading,
     PilotState,
-    Proximity,
     pilot_high_mv,
     pilot_low_mv,
-    read_duty,
-    read_proximity,
-    read_state,
+    read_levels,
 )
+from v2g.iec61851.proximity import SEATED_OHM, Proximity, read_proximity
+from v2g.net.medium import Channel, Medium
+from v2g.net.wire import Wire
 
 
 class ChargerPilot(Protocol):
@@ -34,14 +34,25 @@ class ChargerPilot(Protocol):
         """The state that the wire has now."""
 
     @property
+    def fault(self) -> PilotFault:
+        """Why the state is E, where that is known."""
+
+    @property
     def proximity(self) -> Proximity:
         """What the plug's proximity contact says."""
+
+    @property
+    def duty_percent(self) -> float | None:
+        """The duty cycle set, None while the oscillator is off."""
 
     def on_state(self, callback: Callable[[PilotState], None]) -> None:
         """Call `callback` with each new state."""
 
     def on_proximity(self, callback: Callable[[Proximity], None]) -> None:
         """Call `callback` with each change of the proximity contact."""
+
+    def on_oscillator(self, callback: Callable[[bool], None]) -> None:
+        """Call `callback` when the oscillator is switched on or off."""
 
     def set_duty(self, percent: float | None) -> None:
         """Run the oscillator at `percent` (0..100), or switch it off with None (X1); ends a fault."""
@@ -67,19 +78,22 @@ class VehiclePilot(Protocol):
         """Let go of the wire."""
 
 
+Ohm = Annotated[int, Meta(ge=0, le=10_000_000)]
+
+
 class ChargerSignal(msgspec.Struct, frozen=True, tag="charger", array_like=True, forbid_unknown_fields=True):
     """What the charger does to the wire: duty cycle in percent or None (constant level), or a forced `E` or `F`."""
 
     duty_percent: float | None = None
-    fault: str | None = None
+    fault: Literal["E", "F"] | None = None
 
 
 class VehicleSignal(msgspec.Struct, frozen=True, tag="vehicle", array_like=True, forbid_unknown_fields=True):
     """What the vehicle does to the wire: resistance (ohm, None is unplugged), diode, proximity contact (ohm)."""
 
-    resistance_ohm: int | None = None
+    resistance_ohm: Ohm | None = None
     diode: bool = True
-    proximity_ohm: int | None = None
+    proximity_ohm: Ohm | None = None
 
 
 class SimulatedChargerPilot(Wire[ChargerSignal, VehicleSignal]):
@@ -88,8 +102,10 @@ class SimulatedChargerPilot(Wire[ChargerSignal, VehicleSignal]):
     def __init__(self, medium: Medium, *, connector: int = 1) -> None:
         self._signal = ChargerSignal()
         self._state = PilotState.A
+        self._fault: PilotFault = ""
         self._proximity = Proximity("open")
         self._on_state: list[Callable[[PilotState], None]] = []
+        self._on_oscillator: list[Callable[[bool], None]] = []
         self._on_proximity: list[Callable[[Proximity], None]] = []
         super().__init__(medium, Channel.CP, VehicleSignal, connector=connector)
         self.on_change(lambda _: self._read())
@@ -99,6 +115,11 @@ class SimulatedChargerPilot(Wire[ChargerSignal, VehicleSignal]):
     def state(self) -> PilotState:
         """The state that the levels mean; the last one while they lie between two."""
         return self._state
+
+    @property
+    def fault(self) -> PilotFault:
+        """Why the state is E."""
+        return self._fault
 
     @property
     def proximity(self) -> Proximity:
@@ -118,6 +139,10 @@ class SimulatedChargerPilot(Wire[ChargerSignal, VehicleSignal]):
         """Call `callback` with each change of the proximity contact; before `on_state` when both change."""
         self._on_proximity.append(callback)
 
+    def on_oscillator(self, callback: Callable[[bool], None]) -> None:
+        """Call `callback` when the oscillator is switched on or off."""
+        self._on_oscillator.append(callback)
+
     def set_duty(self, percent: float | None) -> None:
         """Run the oscillator at `percent` or switch it off. Raises ValueError outside 0..100."""
         if percent is not None:
@@ -128,18 +153,24 @@ class SimulatedChargerPilot(Wire[ChargerSignal, VehicleSignal]):
         """Force E or F. Raises ValueError for another state."""
         if state not in (PilotState.E, PilotState.F):
             raise ValueError(f"{state} is not a fault that a charger shows")
-        self._drive(ChargerSignal(fault=state.value))
+        self._drive(ChargerSignal(fault="E" if state is PilotState.E else "F"))
 
     def _drive(self, signal: ChargerSignal) -> None:
-        self._signal = signal
+        before, self._signal = self._signal.duty_percent is not None, signal
         self.hold(signal)
+        on = signal.duty_percent is not None
+        if on is not before:
+            for callback in self._on_oscillator:
+                callback(on)
         self._read()
 
     def _read(self) -> None:
         seen = self.seen or VehicleSignal()
         old_proximity, old_state = self._proximity, self._state
         self._proximity = read_proximity(seen.proximity_ohm)
-        self._state = self._levels(seen) or old_state
+        reading = self._levels(seen)
+        if reading.state is not None:
+            self._state, self._fault = reading.state, reading.fault
         if self._proximity != old_proximity:
             for on_proximity in self._on_proximity:
                 on_proximity(self._proximity)
@@ -147,13 +178,13 @@ class SimulatedChargerPilot(Wire[ChargerSignal, VehicleSignal]):
             for on_state in self._on_state:
                 on_state(self._state)
 
-    def _levels(self, seen: VehicleSignal) -> PilotState | None:
+    def _levels(self, seen: VehicleSignal) -> PilotReading:
         if self._signal.fault is not None:
-            return PilotState(self._signal.fault)
+            return PilotReading(PilotState(self._signal.fault))
         resistance = seen.resistance_ohm
         high = pilot_high_mv(resistance, diode=seen.diode)
         low = None if self._signal.duty_percent is None else pilot_low_mv(resistance, diode=seen.diode)
-        return read_state(high, low)
+        return read_levels(high, low)
 
 
 class SimulatedVehiclePilot(Wire[VehicleSignal, ChargerSignal]):

@@ -1,17 +1,33 @@
 """Runs a pure matching core on a powerline port: frames in, actions out, one timer."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Protocol
 
 from v2g.net.plc.link import PlcLink
 from v2g.slac.actions import Action, Send
-from v2g.slac.host import Host
+
+
+class Core(Protocol):
+    """What can be run: the matching core of either role, or the inspection of a modem."""
+
+    def receive(self, frame: bytes, now: float) -> None:
+        """Take in one Ethernet frame."""
+
+    def tick(self, now: float) -> None:
+        """Let what is due run out."""
+
+    def deadline(self) -> float | None:
+        """Return when `tick` must be called, or None."""
+
+    def actions(self) -> Sequence[Action]:
+        """Return what is to be done since the last call, in order."""
 
 
 class SlacRunner:
     """Executes `Send` itself and hands every other action to `on_action`, in order."""
 
-    def __init__(self, core: Host, link: PlcLink, on_action: Callable[[Action], None]) -> None:
+    def __init__(self, core: Core, link: PlcLink, on_action: Callable[[Action], None]) -> None:
         self._core = core
         self._link = link
         self._on_action = on_action

@@ -3,6 +3,7 @@
 Every message is declared once, as OCPP 2.1 has it, which is a superset of 2.0.1. What 2.0.1 has not, or limits
 more, stands beside the field as `Meta(extra={"2.0.1": rule})` and is enforced by `v2g.ocpp.versions`. A rule holds
 `absent` (2.1 only), `required`, `integer`, `max_length`, `values` (the only ones), or `without` (2.1-only values).
+What 2.1 requires and 2.0.1 has not is declared as optional and marked `{"2.1": {"required": True}}`.
 Bounds of numbers (no negative EVSE, at most three phases), which only the schemas of 2.1 state, hold for both.
 """
 
@@ -14,6 +15,9 @@ T = TypeVar("T")
 
 V21: Final = Meta(extra={"2.0.1": {"absent": True}})
 """The field exists in 2.1 only."""
+
+NEW_REQUIRED_21: Final = Meta(extra={"2.0.1": {"absent": True}, "2.1": {"required": True}})
+"""The field exists in 2.1 only, and is required there."""
 
 REQUIRED_201: Final = Meta(extra={"2.0.1": {"required": True}})
 """The field is optional in 2.1 and required in 2.0.1."""
@@ -35,6 +39,7 @@ def text(max_length: int, *, v201: int) -> Meta:
 
 
 String3 = Annotated[str, Meta(max_length=3)]
+String6 = Annotated[str, Meta(max_length=6)]
 String8 = Annotated[str, Meta(max_length=8)]
 String16 = Annotated[str, Meta(max_length=16)]
 String20 = Annotated[str, Meta(max_length=20)]
@@ -42,8 +47,10 @@ String25 = Annotated[str, Meta(max_length=25)]
 String32 = Annotated[str, Meta(max_length=32)]
 String36 = Annotated[str, Meta(max_length=36)]
 String40 = Annotated[str, Meta(max_length=40)]
+String48 = Annotated[str, Meta(max_length=48)]
 String50 = Annotated[str, Meta(max_length=50)]
 String60 = Annotated[str, Meta(max_length=60)]
+String64 = Annotated[str, Meta(max_length=64)]
 String80 = Annotated[str, Meta(max_length=80)]
 String88 = Annotated[str, Meta(max_length=88)]
 String100 = Annotated[str, Meta(max_length=100)]
@@ -52,6 +59,8 @@ String160 = Annotated[str, Meta(max_length=160)]
 String255 = Annotated[str, Meta(max_length=255)]
 String256 = Annotated[str, Meta(max_length=256)]
 String500 = Annotated[str, Meta(max_length=500)]
+String512 = Annotated[str, Meta(max_length=512)]
+String800 = Annotated[str, Meta(max_length=800)]
 String1000 = Annotated[str, Meta(max_length=1000)]
 String2000 = Annotated[str, Meta(max_length=2000)]
 String2500 = Annotated[str, Meta(max_length=2500)]

@@ -8,6 +8,7 @@ from v2g.ocpp.messages.base import (
     V21,
     CertificateHashData,
     Datatype,
+    DateTime,
     Message,
     NonNegative,
     OCSPRequestData,
@@ -15,6 +16,7 @@ from v2g.ocpp.messages.base import (
     StatusInfo,
     String50,
     String255,
+    String2000,
     since_21,
     text,
 )
@@ -61,6 +63,41 @@ class GetCertificateStatusResponse(Message, frozen=True, kw_only=True):
     status: GetCertificateStatus
     status_info: StatusInfo | None = None
     ocsp_result: Annotated[str, text(18000, v201=5500)] | None = None
+
+
+CertificateStatusSource = Literal["CRL", "OCSP"]
+
+
+class CertificateStatusRequestInfo(Datatype, frozen=True, kw_only=True):
+    """A certificate whose status is wanted, and where `source` is to be had."""
+
+    certificate_hash_data: CertificateHashData
+    source: CertificateStatusSource
+    urls: Annotated[OneOrMore[String2000], Meta(max_length=5)]
+
+
+class GetCertificateChainStatusRequest(Message, frozen=True, kw_only=True):
+    """Station asks whether the certificates of a chain are revoked (M07). 2.1 only."""
+
+    certificate_status_requests: Annotated[OneOrMore[CertificateStatusRequestInfo], Meta(max_length=4)]
+
+
+RevocationStatus = Literal["Good", "Revoked", "Unknown", "Failed"]
+
+
+class CertificateStatus(Datatype, frozen=True, kw_only=True):
+    """Whether one certificate is revoked."""
+
+    certificate_hash_data: CertificateHashData
+    source: CertificateStatusSource
+    status: RevocationStatus
+    next_update: DateTime
+
+
+class GetCertificateChainStatusResponse(Message, frozen=True, kw_only=True):
+    """Answer to GetCertificateChainStatus."""
+
+    certificate_status: Annotated[OneOrMore[CertificateStatus], Meta(max_length=4)]
 
 
 InstallCertificateUse = Annotated[

@@ -1,9 +1,11 @@
-"""Events of the device model and log files (functional block N)."""
+"""Events of the device model, log files and what is kept of customers (functional block N)."""
 
 from typing import Annotated, Literal
 
+from v2g.ocpp.messages.authorization import IdToken
 from v2g.ocpp.messages.base import (
     V21,
+    CertificateHashData,
     Datatype,
     DateTime,
     Message,
@@ -12,8 +14,10 @@ from v2g.ocpp.messages.base import (
     StatusInfo,
     String36,
     String50,
+    String64,
     String255,
     String500,
+    String512,
     String2500,
     since_21,
     text,
@@ -110,3 +114,38 @@ class LogStatusNotificationRequest(Message, frozen=True, kw_only=True):
 
 class LogStatusNotificationResponse(Message, frozen=True, kw_only=True):
     """Answer to LogStatusNotification."""
+
+
+class CustomerInformationRequest(Message, frozen=True, kw_only=True):
+    """CSMS wants what the station keeps of a customer reported, cleared, or both (N09, N10)."""
+
+    customer_certificate: CertificateHashData | None = None
+    id_token: IdToken | None = None
+    request_id: NonNegative
+    report: bool
+    clear: bool
+    customer_identifier: String64 | None = None
+
+
+CustomerInformationStatus = Literal["Accepted", "Rejected", "Invalid"]
+
+
+class CustomerInformationResponse(Message, frozen=True, kw_only=True):
+    """Answer to CustomerInformation."""
+
+    status: CustomerInformationStatus
+    status_info: StatusInfo | None = None
+
+
+class NotifyCustomerInformationRequest(Message, frozen=True, kw_only=True):
+    """Station sends a part of what it keeps, text for people; `tbc` when more follows (N09)."""
+
+    data: String512
+    tbc: bool = False
+    seq_no: NonNegative
+    generated_at: DateTime
+    request_id: NonNegative
+
+
+class NotifyCustomerInformationResponse(Message, frozen=True, kw_only=True):
+    """Answer to NotifyCustomerInformation."""

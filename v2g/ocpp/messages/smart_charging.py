@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from msgspec import Meta
+from msgspec import Meta, field
 
 from v2g.ocpp.messages.base import (
     V21,
@@ -13,6 +13,7 @@ from v2g.ocpp.messages.base import (
     NonNegative,
     OneOrMore,
     StatusInfo,
+    String36,
     values_201,
 )
 from v2g.ocpp.messages.charging_profiles import (
@@ -165,3 +166,79 @@ class ClearedChargingLimitRequest(Message, frozen=True, kw_only=True):
 
 class ClearedChargingLimitResponse(Message, frozen=True, kw_only=True):
     """Answer to ClearedChargingLimit."""
+
+
+class ChargingScheduleUpdate(Datatype, frozen=True, kw_only=True):
+    """New values, W or A as the schedule says, of the one period of a dynamic profile; discharging is negative.
+
+    2.1 only.
+    """
+
+    limit: float | None = None
+    limit_l2: float | None = field(default=None, name="limit_L2")
+    limit_l3: float | None = field(default=None, name="limit_L3")
+    discharge_limit: Annotated[float, Meta(le=0)] | None = None
+    discharge_limit_l2: Annotated[float, Meta(le=0)] | None = field(default=None, name="dischargeLimit_L2")
+    discharge_limit_l3: Annotated[float, Meta(le=0)] | None = field(default=None, name="dischargeLimit_L3")
+    setpoint: float | None = None
+    setpoint_l2: float | None = field(default=None, name="setpoint_L2")
+    setpoint_l3: float | None = field(default=None, name="setpoint_L3")
+    setpoint_reactive: float | None = None
+    setpoint_reactive_l2: float | None = field(default=None, name="setpointReactive_L2")
+    setpoint_reactive_l3: float | None = field(default=None, name="setpointReactive_L3")
+
+
+class UpdateDynamicScheduleRequest(Message, frozen=True, kw_only=True):
+    """CSMS changes a dynamic profile (K28). 2.1 only."""
+
+    charging_profile_id: int
+    schedule_update: ChargingScheduleUpdate
+
+
+class UpdateDynamicScheduleResponse(Message, frozen=True, kw_only=True):
+    """Answer to UpdateDynamicSchedule. 2.1 only."""
+
+    status: ChargingProfileStatus
+    status_info: StatusInfo | None = None
+
+
+class PullDynamicScheduleUpdateRequest(Message, frozen=True, kw_only=True):
+    """Station asks for the values of a dynamic profile, at its update interval (K28). 2.1 only."""
+
+    charging_profile_id: int
+
+
+class PullDynamicScheduleUpdateResponse(Message, frozen=True, kw_only=True):
+    """Answer to PullDynamicScheduleUpdate. 2.1 only."""
+
+    schedule_update: ChargingScheduleUpdate | None = None
+    status: ChargingProfileStatus
+    status_info: StatusInfo | None = None
+
+
+class UsePriorityChargingRequest(Message, frozen=True, kw_only=True):
+    """CSMS turns priority charging of a transaction on or off (K21, K22). 2.1 only."""
+
+    transaction_id: String36
+    activate: bool
+
+
+PriorityChargingStatus = Literal["Accepted", "Rejected", "NoProfile"]
+
+
+class UsePriorityChargingResponse(Message, frozen=True, kw_only=True):
+    """Answer to UsePriorityCharging. 2.1 only."""
+
+    status: PriorityChargingStatus
+    status_info: StatusInfo | None = None
+
+
+class NotifyPriorityChargingRequest(Message, frozen=True, kw_only=True):
+    """Station reports that the driver turned priority charging on or off (K21, K22). 2.1 only."""
+
+    transaction_id: String36
+    activated: bool
+
+
+class NotifyPriorityChargingResponse(Message, frozen=True, kw_only=True):
+    """Answer to NotifyPriorityCharging. 2.1 only."""

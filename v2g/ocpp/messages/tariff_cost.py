@@ -11,10 +11,12 @@ from v2g.ocpp.messages.base import (
     MessageContent,
     NonNegative,
     OneOrMore,
+    StatusInfo,
     String3,
     String20,
     String36,
     String60,
+    String255,
     String500,
 )
 
@@ -204,3 +206,91 @@ class CostUpdatedRequest(Message, frozen=True, kw_only=True):
 
 class CostUpdatedResponse(Message, frozen=True, kw_only=True):
     """Answer to CostUpdated."""
+
+
+class SetDefaultTariffRequest(Message, frozen=True, kw_only=True):
+    """CSMS gives an EVSE, or as EVSE 0 all of them, the tariff of drivers without their own (I07). 2.1 only."""
+
+    evse_id: NonNegative
+    tariff: Tariff
+
+
+TariffSetStatus = Literal["Accepted", "Rejected", "TooManyElements", "ConditionNotSupported", "DuplicateTariffId"]
+
+
+class SetDefaultTariffResponse(Message, frozen=True, kw_only=True):
+    """Answer to SetDefaultTariff. 2.1 only."""
+
+    status: TariffSetStatus
+    status_info: StatusInfo | None = None
+
+
+class GetTariffsRequest(Message, frozen=True, kw_only=True):
+    """CSMS asks which tariffs an EVSE, or as EVSE 0 the station, holds (I09). 2.1 only."""
+
+    evse_id: NonNegative
+
+
+TariffGetStatus = Literal["Accepted", "Rejected", "NoTariff"]
+TariffKind = Literal["DefaultTariff", "DriverTariff"]
+
+
+class TariffAssignment(Datatype, frozen=True, kw_only=True):
+    """A tariff and the EVSEs or drivers that it holds for. 2.1 only."""
+
+    tariff_id: String60
+    tariff_kind: TariffKind
+    valid_from: DateTime | None = None
+    evse_ids: OneOrMore[NonNegative] = ()
+    id_tokens: OneOrMore[String255] = ()
+
+
+class GetTariffsResponse(Message, frozen=True, kw_only=True):
+    """Answer to GetTariffs. 2.1 only."""
+
+    status: TariffGetStatus
+    status_info: StatusInfo | None = None
+    tariff_assignments: OneOrMore[TariffAssignment] = ()
+
+
+class ClearTariffsRequest(Message, frozen=True, kw_only=True):
+    """CSMS clears tariffs, all of an EVSE or all that there are (I10). 2.1 only."""
+
+    tariff_ids: OneOrMore[String60] = ()
+    evse_id: NonNegative | None = None
+
+
+TariffClearStatus = Literal["Accepted", "Rejected", "NoTariff"]
+
+
+class ClearTariffsResult(Datatype, frozen=True, kw_only=True):
+    """What became of one tariff. 2.1 only."""
+
+    status_info: StatusInfo | None = None
+    tariff_id: String60 | None = None
+    status: TariffClearStatus
+
+
+class ClearTariffsResponse(Message, frozen=True, kw_only=True):
+    """Answer to ClearTariffs. 2.1 only."""
+
+    clear_tariffs_result: OneOrMore[ClearTariffsResult]
+
+
+class ChangeTransactionTariffRequest(Message, frozen=True, kw_only=True):
+    """CSMS changes the tariff of a running transaction (I11). 2.1 only."""
+
+    tariff: Tariff
+    transaction_id: String36
+
+
+TariffChangeStatus = Literal[
+    "Accepted", "Rejected", "TooManyElements", "ConditionNotSupported", "TxNotFound", "NoCurrencyChange"
+]
+
+
+class ChangeTransactionTariffResponse(Message, frozen=True, kw_only=True):
+    """Answer to ChangeTransactionTariff. 2.1 only."""
+
+    status: TariffChangeStatus
+    status_info: StatusInfo | None = None

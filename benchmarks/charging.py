@@ -1,0 +1,195 @@
+"""Many vehicles at one charger process, and one whole session beside the peer's.
+
+One `python -m secc` with as many EVSEs as vehicles, on one core: TLS, EXI, session, limits, journal on disk, meter and
+settlement of each; on another core `benchmarks.charging_vehicles`. Their charge loops come every 100 ms. The answer
+times are the vehicles': kernel, both ends of TLS and their own event loop are in them. The whole session is that of
+`benchmarks.session`: ours with back end, telemetry and an hour of simulated time, the peer's with ten charge loops.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from benchmarks import session
+from benchmarks.charging_vehicles import Plan, Report
+from benchmarks.figures import Figure, percentile
+from benchmarks.peers import JOSEV
+from cli.demo.processes import Event, program, wait_for
+from pki_tools.tree import PkiOptions, PkiTree, make_pki
+from v2g.errors import TransportError
+
+ABOUT = "concurrent sessions in one charger process, answer times, and a whole session beside the peer's"
+
+VEHICLES: Final = 200
+SECONDS: Final = 10.0
+TARGET_MS: Final = 50.0
+START_S: Final = 60.0
+PATIENCE_S: Final = 300.0
+TICKS: Final = os.sysconf("SC_CLK_TCK")
+
+_CONFIG: Final = """data_dir = "secc"
+[sdp]
+port = 0
+[tls]
+chain = "pki/secc/chain.pem"
+key = "pki/secc/leaf.key"
+ocsp = "pki/secc/ocsp.der"
+v2g_roots = ["pki/v2g/root.pem"]
+oem_roots = ["pki/oem/root.pem"]
+mo_roots = ["pki/mo/root.pem"]
+[meter]
+chain = "pki/meter/chain.pem"
+key = "pki/meter/leaf.key"
+[hardware]
+backend = "bench"
+[site]
+charge_w = 10000000
+contracts = ["{emaid}"]
+[charger]
+services = [6]
+[charger.rating]
+max_charge_power_w = {each_w}
+[log]
+level = "warning"
+"""
+_EVSE: Final = """
+[[evses]]
+evse_id = "DEV2GE{number:05d}"
+meter = {{ chain = "meters/{number}.pem", key = "pki/meter/leaf.key" }}
+"""
+
+
+def measure(*, quick: bool) -> Iterator[Figure]:
+    """Yield answer times under load, what the charger used meanwhile, and the whole session beside the peer's."""
+    vehicles = 3 if quick else VEHICLES
+    with tempfile.TemporaryDirectory() as folder:
+        report, busy, rss_mib = _many(Path(folder), vehicles, 1.0 if quick else SECONDS)
+    loops = report.answers_ms.get("DC_ChargeLoopReq", [])
+    if not loops:
+        raise TransportError("no vehicle was in the charge loop", hint="is the machine very busy?")
+    finished = sum(word == "finished" for word in report.ended)
+    per_s = len(loops) / (report.over - report.began)
+    own_late = percentile(report.late_ms, 0.99)
+    lost = Counter(word for word in report.ended if word != "finished")
+    note = f"{vehicles} vehicles, {per_s:.0f} loops/s, {finished} finished; their own event loop {own_late:.1f} ms late"
+    note += "".join(f"; {count} ended with {word}" for word, count in lost.most_common(3))
+    note += f"; load {os.getloadavg()[0]:.1f}"
+    for share, name in ((0.5, "p50"), (0.99, "p99")):
+        yield Figure(
+            name="charging",
+            figure=f"answer to DC_ChargeLoopReq, {name}",
+            unit="ms",
+            value=percentile(loops, share),
+            target=TARGET_MS,
+            note=note,
+        )
+    yield Figure(
+        name="charging",
+        figure="CPU of the charger for a charge loop",
+        unit="ms",
+        value=1000 * busy / per_s,
+        note=f"TLS, EXI, session, limits, meter, events; what the hardware reports meanwhile is in; {note}",
+    )
+    for request, times in report.setup_ms.items():
+        yield Figure(
+            name="charging",
+            figure=f"answer to {request} beside the others, p99",
+            unit="ms",
+            value=percentile(times, 0.99),
+            note=f"{len(times)} answers while vehicles come and go; waits for hardware and back end are in",
+        )
+    yield Figure(
+        name="charging",
+        figure="share of one core that the charger used",
+        unit="%",
+        value=max(0.1, 100 * busy),
+        note=note,
+    )
+    yield Figure(name="charging", figure="peak memory of the charger", unit="MiB", value=rss_mib, note=note)
+    yield from _beside_peer(quick=quick)
+
+
+def _beside_peer(*, quick: bool) -> Iterator[Figure]:
+    """Yield one whole session, ours and the peer's in the same run."""
+    own = session.run_own(quick=quick)
+    peer, reason = (None, "not run in quick mode") if quick else session.run_peer()
+    note = f"{own.loops} charge loops" + (f", the peer's {peer.loops}" if peer else f"; no peer: {reason}")
+    for name, field, unit in (
+        ("whole DC_BPT session with plug and charge: CPU of charger and vehicle", "cpu_s", "s"),
+        ("plug-in to energy", "energy_s", "s"),
+        ("peak memory of the charger in that session", "secc_mib", "MiB"),
+        ("peak memory of the vehicle in that session", "evcc_mib", "MiB"),
+    ):
+        theirs = getattr(peer, field) if peer else None
+        yield Figure(
+            name="charging", figure=name, unit=unit, value=getattr(own, field), peer=JOSEV, peer_value=theirs, note=note
+        )
+
+
+def _many(folder: Path, vehicles: int, seconds: float) -> tuple[Report, float, float]:
+    """Return what the vehicles saw, the share of its core that the charger used, and its peak memory (MiB)."""
+    pki = make_pki(folder / "pki", now=datetime.now(UTC), options=PkiOptions())
+    charger = program("secc", folder, _config(folder, pki, vehicles))
+    seen: list[Event] = []
+    with ExitStack() as stack:
+        charger.start()
+        stack.callback(charger.stop)
+        assert charger.process is not None
+        cores = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(charger.process.pid, {cores[0]})
+        wait_for(charger, "session", "ready", seen, seconds=START_S)
+        ports = [event.data["tls_port"] for event in seen if event.name == "listens"]
+        plan = folder / "plan.json"
+        plan.write_bytes(
+            msgspec.json.encode(Plan(pki=str(pki.directory), ports=ports, seconds=seconds, patience_s=PATIENCE_S))
+        )
+        fleet = subprocess.Popen(
+            [sys.executable, "-m", "benchmarks.charging_vehicles", str(plan)], stdout=subprocess.PIPE
+        )
+        os.sched_setaffinity(fleet.pid, {cores[-1]})
+        used, output = _watch(fleet, charger.process.pid)
+    if fleet.returncode:
+        raise TransportError("the vehicles did not get through", hint="is the machine very busy?")
+    report = msgspec.json.decode(output, type=Report)
+    inside = [each for each in used if report.began <= each[0] <= report.over] or used
+    (began, before), (over, after) = inside[0], inside[-1]
+    return report, (after - before) / max(0.01, over - began), charger.rss_mib
+
+
+def _watch(fleet: "subprocess.Popen[bytes]", pid: int) -> tuple[list[tuple[float, float]], bytes]:
+    """Return when the charger had used how much CPU, and what the vehicles reported."""
+    used: list[tuple[float, float]] = []
+    while True:
+        used.append((time.monotonic(), _cpu_s(pid)))
+        try:
+            output, _ = fleet.communicate(timeout=0.2)
+        except subprocess.TimeoutExpired:
+            continue
+        return used, output
+
+
+def _cpu_s(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / TICKS
+
+
+def _config(folder: Path, pki: PkiTree, vehicles: int) -> Path:
+    (folder / "meters").mkdir()
+    for number in range(1, vehicles + 1):  # one certificate for all: nobody buys so many meters for a benchmark
+        shutil.copy(pki.path("meter/chain.pem"), folder / f"meters/{number}.pem")
+    text = _CONFIG.format(emaid=PkiOptions().emaid, each_w=10_000_000 // max(vehicles, 50))
+    path = folder / "secc.toml"
+    path.touch(mode=0o600)
+    path.write_text(text + "".join(_EVSE.format(number=number) for number in range(1, vehicles + 1)))
+    return path

@@ -1,0 +1,219 @@
+"""Many vehicles in one process, each with a whole session over TLS: `benchmarks.charging` runs it against one charger.
+
+Run as `python -m benchmarks.charging_vehicles PLAN`; prints one JSON record. An answer time is from the write of a
+request to the read of its response, in the vehicle: kernel, TLS of both sides and the vehicle's own event loop are in.
+"""
+
+import asyncio
+import os
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from evcc.core.battery import Battery, BatteryConfig
+from evcc.core.ports import CloseContactor, ContactorState, OpenContactor, PresentVoltage, Reported, StopRequested
+from evcc.core.session import VehicleSession
+from evcc.core.settings import DischargeConfig, ProgramStep, ServiceConfig, SessionConfig
+from evcc.core.stages import Looping
+from evcc.core.world import Contract
+from pki_tools.tree import PkiTree
+from v2g.iso15118.session import Command, Fact
+from v2g.net import tls
+from v2g.net.clock import Clock
+from v2g.net.program import keep_responsive
+from v2g.net.runner import Runner
+from v2g.observe import Observe
+from v2g.pki.profiles import Role
+
+TOGETHER = 4
+"""Handshakes at a time: plugs are put in one after the other."""
+
+BATTERY = Battery(BatteryConfig(capacity_wh=1_000_000, soc=20), at_ms=0).state
+"""Every vehicle's: it never changes, for what is measured is the charger."""
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """What to do: one vehicle for each of `ports`, all in the charge loop together for `seconds`."""
+
+    pki: str
+    ports: list[int]
+    seconds: float
+    patience_s: float
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    """Answer times (ms) by request, in the time when all were in the loop; `ended` words of all sessions; the times
+    (CLOCK_MONOTONIC) between which all were in the loop."""
+
+    answers_ms: dict[str, list[float]]
+    setup_ms: dict[str, list[float]]
+    ended: list[str]
+    began: float
+    over: float
+    late_ms: list[float]
+
+
+class Timed:
+    """A stream that notes how long each answer took."""
+
+    def __init__(self, stream: tls.TlsStream, fleet: "Fleet") -> None:
+        self._stream, self._fleet = stream, fleet
+        self.session: VehicleSession | None = None
+        self._sent: tuple[str, float] | None = None
+
+    async def read(self, n: int) -> bytes:
+        """Pass through, and note."""
+        data = await self._stream.read(n)
+        if self._sent is not None and data:
+            name, at = self._sent
+            self._sent = None
+            self._fleet.note(name, (time.perf_counter() - at) * 1000)
+        return data
+
+    async def write(self, data: bytes) -> None:
+        """Pass through, and note what is asked."""
+        assert self.session is not None
+        pending = self.session._pending
+        if pending is not None and self._sent is None:
+            self._sent = type(pending).__name__, time.perf_counter()
+        await self._stream.write(data)
+
+    async def close(self) -> None:
+        """Pass through."""
+        await self._stream.close()
+
+
+class StillVehicle:
+    """A vehicle's hardware that does as it is told and nothing by itself: see `evcc.hardware.SimulatedVehicle`."""
+
+    def __init__(self) -> None:
+        self.tell: Callable[[Fact], None] = lambda _: None
+        self._inlet = PresentVoltage(0)
+
+    def execute(self, command: Command) -> Coroutine[Any, Any, Fact | None] | None:
+        """Carry out a command of `evcc.core.ports`."""
+        match command:
+            case Reported(current_ma=current_ma):
+                inlet = PresentVoltage(BATTERY.voltage_mv, current_ma)
+                if inlet != self._inlet:
+                    self._inlet = inlet
+                    self.tell(inlet)
+            case CloseContactor():
+                return _moved(closed=True)
+            case OpenContactor():
+                self.tell(PresentVoltage(0))
+                return _moved(closed=False)
+        return None
+
+
+async def _moved(*, closed: bool) -> Fact:
+    return ContactorState(closed=closed)
+
+
+class Fleet:
+    """All vehicles."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._pki = PkiTree.load(Path(plan.pki))
+        self._gate = asyncio.Semaphore(TOGETHER)
+        self._clock = Clock()
+        self._looping: list[VehicleSession] = []
+        self._together = asyncio.Event()
+        self._runners: list[Runner] = []
+        self._answers: dict[str, list[float]] = defaultdict(list)
+        self._setup: dict[str, list[float]] = defaultdict(list)
+        self._all = False
+
+    def note(self, name: str, milliseconds: float) -> None:
+        """Take an answer time."""
+        (self._answers if self._all else self._setup)[name].append(milliseconds)
+
+    async def run(self) -> Report:
+        """Bring all into the loop, measure, and end all in good order."""
+        tasks = [asyncio.create_task(self._vehicle(port)) for port in self._plan.ports]
+        async with asyncio.timeout(self._plan.patience_s):
+            while not self._ready(sum(each.done() for each in tasks)):  # who ended early is told by its word
+                await asyncio.sleep(0.05)
+        await asyncio.sleep(1.0)
+        self._all, began = True, time.monotonic()
+        late = await self._lateness()
+        self._all, over = False, time.monotonic()
+        for runner in self._runners:
+            runner.fact(StopRequested("benchmark"))
+            await asyncio.sleep(0.02)
+        ended = await asyncio.gather(*tasks)
+        return Report(
+            answers_ms=self._answers, setup_ms=self._setup, ended=list(ended), began=began, over=over, late_ms=late
+        )
+
+    def _ready(self, ended: int) -> bool:
+        looping = sum(isinstance(each.stage, Looping) for each in self._looping)
+        return looping + ended == len(self._plan.ports)
+
+    async def _lateness(self) -> list[float]:
+        """Return how late this process's own event loop was, ms, over the time of the measurement."""
+        until, late = time.monotonic() + self._plan.seconds, []
+        while (now := time.perf_counter()) and time.monotonic() < until:
+            await asyncio.sleep(0.01)
+            late.append((time.perf_counter() - now - 0.01) * 1000)
+        return late
+
+    async def _vehicle(self, port: int) -> str:
+        pki = self._pki
+        endpoint = tls.Endpoint(
+            server=False,
+            identities=(tls.TlsIdentity(pki.credentials("vehicle")),),
+            anchors=pki.anchors("v2g"),
+            peer_role=Role.SECC,
+        )
+        hardware = StillVehicle()
+        config = SessionConfig(
+            services=ServiceConfig(energy=("DC_BPT",)),
+            discharge=DischargeConfig(enabled=False),
+            program=(ProgramStep(do="charge", until_soc=100.0),),
+        )
+        told: list[str] = []
+
+        def observe(event: Observe) -> None:
+            if event.name == "failed" and "request" in event.data:
+                told.append(f"{event.data['reason']} of {event.data['request']}")
+
+        async with self._gate:
+            stream = await tls.connect("::1", port, endpoint, timeout=20.0)
+            timed = Timed(stream, self)
+            session = timed.session = VehicleSession(
+                config,
+                battery=BATTERY,
+                secc_certificate=stream.peer_chain[0],
+                contracts=(Contract(pki.chain("contract"), pki.key("contract")),),
+                entropy=os.urandom,
+            )
+            runner = Runner(
+                session, timed, execute=hardware.execute, clock=self._clock, observe=observe
+            )  # fmt: skip
+            hardware.tell = runner.fact
+            self._looping.append(session)
+            self._runners.append(runner)
+            running = asyncio.create_task(runner.run())
+            while not isinstance(session.stage, Looping) and not running.done():
+                await asyncio.sleep(0.01)
+        word = await running
+        return told[0] if told else word
+
+
+async def main() -> None:
+    """Run the plan that the command line names."""
+    plan = msgspec.json.decode(Path(sys.argv[1]).read_bytes(), type=Plan)
+    keep_responsive()
+    report = await Fleet(plan).run()
+    sys.stdout.buffer.write(msgspec.json.encode(report))
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

@@ -1,0 +1,272 @@
+"""The back end: requests a second with and without its store, latency, memory, a start of everybody at once.
+
+Servers run in processes of their own on one core, the load on another. What is compared is the server's CPU time for
+one request where nothing waits for a disk: it is what the rate comes to when the server has its core to itself, and
+other work on the machine changes it little. Where a disk decides, it is the time on the clock.
+"""
+
+import asyncio
+import contextlib
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, Final, cast
+
+import msgspec
+import uvloop
+
+from benchmarks import csms_load
+from benchmarks.csms_load import BOOT, HEARTBEAT, STATUS, Load, Station
+from benchmarks.figures import Figure, percentile
+from cli.demo.processes import free_port
+from pki_tools.tree import PkiTree, make_pki
+from tests.csms.databases import running_cluster
+
+ABOUT = "the back end: rates, latency, memory and starts, beside the `ocpp` library's server"
+
+PEER: Final = "ocpp 2.1, websockets, uvloop"
+TICKS: Final = os.sysconf("SC_CLK_TCK")
+PAGE: Final = os.sysconf("SC_PAGE_SIZE")
+FRAMES = Callable[[str], Iterator[bytes]]
+
+
+class Server:
+    """A server of `benchmarks.csms_server` on the first core."""
+
+    def __init__(self, kind: str, folder: Path, root: Path, store_url: str = "") -> None:
+        core = min(os.sched_getaffinity(0))
+        command = [sys.executable, "-m", "benchmarks.csms_server", kind, str(folder), str(core), str(root), store_url]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self.port = int(cast(IO[bytes], self._process.stdout).readline())
+
+    @property
+    def cpu_s(self) -> float:
+        """CPU time so far, user and system."""
+        fields = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / TICKS
+
+    @property
+    def rss(self) -> int:
+        """Octets in memory."""
+        return int(Path(f"/proc/{self._process.pid}/statm").read_text().split()[1]) * PAGE
+
+    def close(self) -> None:
+        """End it."""
+        self._process.kill()
+        self._process.communicate()
+
+
+class Run(msgspec.Struct, frozen=True):
+    """Load and what the server used for it."""
+
+    load: Load
+    cpu_s: float
+
+    @property
+    def cpu_us(self) -> float:
+        """CPU for one request, in µs."""
+        return self.cpu_s / self.load.answers * 1e6
+
+    @property
+    def us(self) -> float:
+        """Time on the clock for one request, in µs."""
+        return self.load.seconds / self.load.answers * 1e6
+
+
+@contextlib.contextmanager
+def serving(kind: str, root: Path, store_url: str = "") -> Iterator[Server]:
+    """Run a server in an empty folder."""
+    with tempfile.TemporaryDirectory() as folder:
+        server = Server(kind, Path(folder), root, store_url)
+        try:
+            yield server
+        finally:
+            server.close()
+
+
+def measure(*, quick: bool) -> Iterator[Figure]:
+    """Yield every figure."""
+    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))}) if len(os.sched_getaffinity(0)) > 1 else None
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    with tempfile.TemporaryDirectory() as folder:
+        pki = make_pki(Path(folder) / "pki", now=datetime.now(UTC))
+        root = pki.path("mo/root.pem")
+        yield from _without_store(root, quick=quick)
+        yield from _durable("SQLite", root, "", quick=quick)
+        with running_cluster(fsync=True) as cluster:
+            yield from _durable("PostgreSQL", root, cluster.url(cluster.create()), quick=quick)
+        yield from _connections(root, quick=quick)
+        yield _start_up(Path(folder), pki)
+
+
+def _without_store(root: Path, *, quick: bool) -> Iterator[Figure]:
+    for name, frames, target, ours, theirs in (
+        ("Heartbeat", lambda _name: iter([HEARTBEAT]), 20.0, 100_000, 10_000),
+        ("TransactionEvent", lambda name: iter([csms_load.event(name, 1)]), 25.0, 60_000, 2_000),
+    ):
+        runs = []
+        for kind, requests in (("rpc", ours), ("ocpp", theirs)):
+            with serving(kind, root) as server:
+                runs.append(_run(server, 50, _repeated(frames, requests // (5000 if quick else 50))))
+        yield Figure(
+            name="csms",
+            figure=f"{name}, validated and answered, without store: CPU of the server",
+            unit="µs",
+            value=runs[0].cpu_us,
+            target=target,
+            peer=PEER,
+            peer_value=runs[1].cpu_us,
+            note=f"{1e6 / runs[0].cpu_us:.0f}/s of one core ({1e6 / runs[0].us:.0f}/s on the clock), "
+            f"peer {1e6 / runs[1].cpu_us:.0f}/s",
+        )
+
+
+def _repeated(frames: FRAMES, times: int) -> FRAMES:
+    def repeat(name: str) -> Iterator[bytes]:
+        (frame,) = frames(name)
+        for _ in range(max(2, times)):
+            yield frame
+
+    return repeat
+
+
+def _durable(store: str, root: Path, store_url: str, *, quick: bool) -> Iterator[Figure]:
+    events = 3 if quick else 200
+    with serving("csms", root, store_url) as server:
+        run = _run(server, 80, lambda name: (csms_load.event(name, n) for n in range(events)), boot=True)
+    note = f"{1e6 / run.us:.0f}/s; CPU of the server {run.cpu_us:.0f} µs; {_disk()}"
+    yield Figure(
+        name="csms",
+        figure=f"TransactionEvent, durable in {store}, 80 stations at once",
+        unit="µs",
+        value=run.us,
+        target=200.0,
+        note=note,
+    )
+    yield Figure(
+        name="csms",
+        figure=f"its latency in {store}, p99",
+        unit="ms",
+        value=percentile(run.load.latencies, 0.99) * 1000,
+        target=20.0,
+        note=f"p50 {percentile(run.load.latencies, 0.5) * 1000:.1f} ms",
+    )
+
+
+def _disk() -> str:
+    """Return how long this disk takes to be sure of 4 KiB."""
+    spans = []
+    with tempfile.TemporaryFile() as file:
+        for _ in range(100):
+            file.write(bytes(4096))
+            file.flush()
+            begun = time.perf_counter()
+            os.fdatasync(file.fileno())
+            spans.append(time.perf_counter() - begun)
+    return f"fdatasync p50 {percentile(spans, 0.5) * 1000:.1f}, p99 {percentile(spans, 0.99) * 1000:.1f} ms"
+
+
+def _run(server: Server, count: int, frames: FRAMES, *, boot: bool = False) -> Run:
+    async def work() -> Run:
+        latencies: list[float] = []
+        first: FRAMES = (lambda _name: iter([BOOT])) if boot else frames
+        stations = await csms_load.connect(server.port, [f"CS-{n}" for n in range(count)], first, latencies)
+        if boot:
+            await csms_load.run(stations, latencies)
+            for station in stations:
+                station.again(frames(station.name))
+        before = server.cpu_s
+        load = await csms_load.run(stations, latencies)
+        used = server.cpu_s - before
+        await _leave(stations)
+        return Run(load, used)
+
+    return uvloop.run(work())
+
+
+async def _leave(stations: list[Station]) -> None:
+    for station in stations:
+        station.transport.abort()
+    await asyncio.gather(*(station.gone for station in stations))
+
+
+def _connections(root: Path, *, quick: bool) -> Iterator[Figure]:
+    count = 50 if quick else 500
+
+    async def start(server: Server, first: int) -> tuple[list[Station], float]:
+        answered: list[float] = []
+        begun = time.perf_counter()
+        names = [f"CS-{n}" for n in range(first, first + count)]
+        stations = await csms_load.connect(
+            server.port, names, lambda _name: iter([BOOT, STATUS]), answered, together=count
+        )
+        await csms_load.run(stations, answered)
+        return stations, time.perf_counter() - begun
+
+    async def work(server: Server) -> tuple[float, float]:
+        stations, seconds = await start(server, 0)
+        before = server.rss
+        for group in range(1, 4):
+            stations += (await start(server, group * count))[0]
+        await asyncio.sleep(0.5)
+        grown = server.rss - before
+        await _leave(stations)
+        return seconds, grown / 3 / count / 1024
+
+    with serving("csms", root) as server:
+        seconds, kib = uvloop.run(work(server))
+    yield Figure(
+        name="csms",
+        figure=f"{count} stations connect and boot together: until all are answered",
+        unit="s",
+        value=seconds,
+        target=1.0,
+        note="BootNotification and StatusNotification each, stored in SQLite; no TLS",
+    )
+    yield Figure(
+        name="csms",
+        figure="memory of one more connected station",
+        unit="KiB",
+        value=kib,
+        target=16.0,
+        note="plain WebSocket, booted and idle",
+    )
+
+
+def _start_up(folder: Path, pki: PkiTree) -> Figure:
+    spans = []
+    server = f'certificate = "{pki.path("csms/server/chain.pem")}"\nkey = "{pki.path("csms/server/leaf.key")}"\n'
+    roots = f'client_roots = ["{pki.path("csms/root.pem")}"]\n'
+    config, events = folder / "csms.toml", folder / "events.jsonl"
+    config.write_text(
+        f'data_dir = "{folder}/data"\n[ocpp]\nport = {free_port()}\n{server}{roots}[api]\nport = {free_port()}\n'
+        f'{server}[trust]\nroots = ["{pki.path("mo/root.pem")}"]\n'
+    )
+    config.chmod(0o600)
+    for _ in range(4):  # the first one makes the database
+        events.unlink(missing_ok=True)
+        begun = time.perf_counter()
+        command = [sys.executable, "-m", "csms", "--config", str(config), "--events", str(events)]
+        process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+        while not events.exists() or b'"ready"' not in events.read_bytes():
+            if process.poll() is not None:
+                raise AssertionError("the back end has ended")
+            time.sleep(0.002)
+        spans.append(time.perf_counter() - begun)
+        process.terminate()
+        process.wait()
+    return Figure(
+        name="csms",
+        figure="start of the back end, until it is ready",
+        unit="s",
+        value=min(spans[1:]),
+        target=1.0,
+        note=f"SQLite, TLS; the first time, with its tables to make, {spans[0]:.1f} s",
+    )

@@ -1,0 +1,175 @@
+"""Load on a CSMS: stations that speak just enough WebSocket to keep a server busy, thousands a process.
+
+Frames are masked with zeros, which the server unmasks all the same; answers are counted and their latency kept.
+"""
+
+import asyncio
+import struct
+import time
+from collections.abc import Callable, Iterator
+
+import msgspec
+
+UPGRADE = (
+    "GET /ocpp/{name} HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n"
+    "Sec-WebSocket-Protocol: ocpp2.1\r\n\r\n"
+)
+_TIME = "2026-01-01T00:00:00Z"
+
+
+def frame(text: str) -> bytes:
+    """Return a text frame as a client sends it."""
+    payload = text.encode()
+    size = len(payload)
+    head = struct.pack("!BB", 0x81, 0x80 | size) if size < 126 else struct.pack("!BBH", 0x81, 0x80 | 126, size)
+    return head + b"\0\0\0\0" + payload
+
+
+BOOT = frame('[2,"b","BootNotification",{"reason":"PowerUp","chargingStation":{"model":"M","vendorName":"V"}}]')
+STATUS = frame(
+    f'[2,"s","StatusNotification",{{"timestamp":"{_TIME}","connectorStatus":"Available","evseId":1,"connectorId":1}}]'
+)
+HEARTBEAT = frame('[2,"h","Heartbeat",{}]')
+
+
+def event(name: str, seq_no: int) -> bytes:
+    """Return the frame of a transaction's event: four values, about 700 octets."""
+    kind, trigger = ("Started", "CablePluggedIn") if seq_no == 0 else ("Updated", "MeterValuePeriodic")
+    values = ",".join(
+        f'{{"value":{value},"context":"Sample.Periodic","measurand":"{measurand}","unitOfMeasure":{{"unit":"{unit}"}}}}'
+        for measurand, value, unit in (
+            ("Energy.Active.Import.Register", 1000 + seq_no, "Wh"),
+            ("Power.Active.Import", 11000, "W"),
+            ("Current.Import", 16.1, "A"),
+            ("Voltage", 230.4, "V"),
+        )
+    )
+    return frame(
+        f'[2,"{seq_no}","TransactionEvent",{{"eventType":"{kind}","timestamp":"{_TIME}","triggerReason":"{trigger}",'
+        f'"seqNo":{seq_no},"transactionInfo":{{"transactionId":"T-{name}","chargingState":"Charging"}},'
+        f'"evse":{{"id":1,"connectorId":1}},"meterValue":[{{"timestamp":"{_TIME}","sampledValue":[{values}]}}]}}]'
+    )
+
+
+class Station(asyncio.Protocol):
+    """One connection: sends what `frames` yields, each when the one before was answered."""
+
+    def __init__(self, name: str, frames: Iterator[bytes], answered: Callable[[float], None]) -> None:
+        self.name = name
+        self.frames = frames
+        self.answered = answered
+        self.opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.refused = 0
+        self._buffer = b""
+        self._sent_at = 0.0
+        self._upgraded = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Shake hands."""
+        self.transport: asyncio.Transport = transport  # type: ignore[assignment]
+        self.transport.write(UPGRADE.format(name=self.name).encode())
+
+    def again(self, frames: Iterator[bytes]) -> None:
+        """Have other frames to send."""
+        self.frames = frames
+        self.done = asyncio.get_running_loop().create_future()
+
+    def start(self) -> None:
+        """Begin to send."""
+        self._next()
+
+    def data_received(self, data: bytes) -> None:
+        """Count answers and return pings; requests are left alone."""
+        data = self._buffer + data
+        if not self._upgraded:
+            head, found, data = data.partition(b"\r\n\r\n")
+            if not found:
+                self._buffer = head
+                return
+            if not head.startswith(b"HTTP/1.1 101"):
+                raise AssertionError(head)
+            self._upgraded = True
+            self.opened.set_result(None)
+        while len(data) >= 2:
+            size, start = data[1], 2
+            if size == 126:
+                if len(data) < 4:
+                    break
+                (size,), start = struct.unpack_from("!H", data, 2), 4
+            if len(data) < start + size:
+                break
+            if data[0] == 0x81:
+                self._take(data[start : start + 3])
+            elif data[0] == 0x89:
+                self.transport.write(bytes((0x8A, 0x80 | size)) + b"\0\0\0\0" + data[start : start + size])
+            data = data[start + size :]
+        self._buffer = data
+
+    def _take(self, head: bytes) -> None:
+        if head == b"[3,":
+            self.answered(time.perf_counter() - self._sent_at)
+            self._next()
+        elif head == b"[4,":
+            self.refused += 1
+            self._next()
+
+    def _next(self) -> None:
+        following = next(self.frames, None)
+        if following is None:
+            if not self.done.done():
+                self.done.set_result(None)
+            return
+        self._sent_at = time.perf_counter()
+        self.transport.write(following)
+
+    def connection_lost(self, _error: Exception | None) -> None:
+        """End."""
+        self.gone.set_result(None)
+        for future in (self.opened, self.done):
+            if not future.done():
+                future.set_exception(ConnectionError(f"{self.name} was cut off"))
+                future.exception()
+
+
+class Load(msgspec.Struct):
+    """What came of it: answers, seconds, latencies in s."""
+
+    answers: int
+    seconds: float
+    latencies: list[float]
+
+
+async def connect(
+    port: int,
+    names: list[str],
+    frames: Callable[[str], Iterator[bytes]],
+    done: list[float],
+    *,
+    together: int = 100,
+) -> list[Station]:
+    """Connect stations, so many at a time."""
+    loop = asyncio.get_running_loop()
+    stations: list[Station] = []
+    for start in range(0, len(names), together):
+        group = [Station(name, frames(name), done.append) for name in names[start : start + together]]
+        await asyncio.gather(*(loop.create_connection(lambda s=s: s, "127.0.0.1", port) for s in group))  # type: ignore[misc]
+        await asyncio.gather(*(station.opened for station in group))
+        stations += group
+    return stations
+
+
+async def run(stations: list[Station], latencies: list[float]) -> Load:
+    """Let every station send all that it has."""
+    latencies.clear()
+    begun = time.perf_counter()
+    for station in stations:
+        station.start()
+    await asyncio.gather(*(station.done for station in stations))
+    seconds = time.perf_counter() - begun
+    refused = sum(station.refused for station in stations)
+    if refused:
+        raise AssertionError(f"{refused} requests were refused")
+    return Load(len(latencies), seconds, list(latencies))

@@ -1,0 +1,168 @@
+"""The charging station: what it costs idle, how often it writes to flash, how fast it registers and empties its queue.
+
+Processes of their own are measured where memory and processor time count; the CSMS is a small server that answers
+every request with the least that its schema wants.
+"""
+
+import asyncio
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+from benchmarks.figures import Figure
+
+ABOUT = "idle cost, flash writes, boot, queue, simulated stations"
+
+ANSWERS: Final[dict[str, dict[str, Any]]] = {
+    "BootNotification": {"currentTime": "2026-01-01T00:00:00Z", "interval": 3600, "status": "Accepted"},
+    "Heartbeat": {"currentTime": "2026-01-01T00:00:00Z"},
+    "Authorize": {"idTokenInfo": {"status": "Accepted"}},
+    "DataTransfer": {"status": "Accepted"},
+}
+
+
+async def _serve(connection: Any) -> None:
+    from websockets.exceptions import ConnectionClosed
+
+    try:
+        async for text in connection:
+            frame = json.loads(text)
+            if frame[0] == 2:
+                await connection.send(json.dumps([3, frame[1], ANSWERS.get(frame[2], {})]))
+    except ConnectionClosed:
+        return
+
+
+async def _csms() -> tuple[Any, int]:
+    from websockets.asyncio.server import serve
+    from websockets.typing import Subprotocol
+
+    server = await serve(_serve, "127.0.0.1", 0, subprotocols=[Subprotocol("ocpp2.1")], compression=None)
+    return server, next(iter(server.sockets)).getsockname()[1]
+
+
+def measure(*, quick: bool) -> Iterator[Figure]:
+    """Yield all figures."""
+    yield from asyncio.run(_over_sockets(quick=quick))
+    idle, charging = _writes(charging=False), _writes(charging=True)
+    yield Figure(
+        name="station", figure="forced flash writes a day, two EVSEs that charge all day, a reading each minute",
+        unit="writes", value=charging, note=f"{idle} when idle",
+    )  # fmt: skip
+
+
+async def _over_sockets(*, quick: bool) -> list[Figure]:
+    server, port = await _csms()
+    seconds = 3.0 if quick else 20.0
+    count = 20 if quick else 1000
+    try:
+        one = await _child(port, 1, seconds)
+        none = await _child(port, 0, 1.0)
+        many = await _child(port, count, seconds)
+        boot, rate = await _queue(port, 200 if quick else 5000)
+    finally:
+        server.close()
+    return [
+        Figure(name="station", figure="processor, idle, 2 EVSEs", unit="% of a core",
+               value=one["cpu_s"] / one["wall_s"] * 100, target=1.0),
+        Figure(name="station", figure="memory, idle, 2 EVSEs", unit="MiB", value=one["rss"] / 2**20, target=60.0),
+        Figure(name="station", figure="boot to Accepted, loopback", unit="ms", value=boot * 1000),
+        Figure(name="station", figure="a queued transaction event delivered", unit="µs", value=1e6 / rate,
+               note=f"{rate:.0f} a second, stored and answered one by one"),
+        Figure(name="station", figure=f"memory of each of {count} simulated stations", unit="KiB",
+               value=(many["rss"] - none["rss"]) / count / 1024),
+        Figure(name="station", figure=f"processor of {count} simulated stations, idle", unit="% of a core",
+               value=many["cpu_s"] / many["wall_s"] * 100),
+    ]  # fmt: skip
+
+
+async def _child(port: int, count: int, seconds: float) -> dict[str, float]:
+    """Run a fleet in a process of its own; return what it took once all were online."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "benchmarks.station", str(port), str(count), str(seconds),
+        stdout=asyncio.subprocess.PIPE, cwd=Path(__file__).parents[1],
+    )  # fmt: skip
+    out, _ = await process.communicate()
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, "benchmarks.station")
+    found: dict[str, float] = json.loads(out)
+    return found
+
+
+async def _fleet(port: int, count: int, seconds: float) -> dict[str, float]:
+    from secc.core.station.behaviour import Behaviour
+    from secc.simulator import Fleet, Simulator
+
+    quiet = Behaviour(arrivals_per_hour=0, offline_per_day=0)
+    simulator = Simulator(
+        Fleet(url=f"ws://127.0.0.1:{port}/ocpp", count=max(1, count), behaviour=quiet, ramp_per_s=200)
+    )
+    if count == 0:
+        return {"rss": _rss(), "cpu_s": 0.0, "wall_s": 1.0}
+    running = asyncio.create_task(simulator.run(None))
+    while not all(station.runner.online.is_set() for station in simulator.stations):
+        await asyncio.sleep(0.1)
+    await asyncio.sleep(1.0)
+    cpu, wall = time.process_time(), time.perf_counter()
+    await asyncio.sleep(seconds)
+    found = {"rss": _rss(), "cpu_s": time.process_time() - cpu, "wall_s": time.perf_counter() - wall}
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    return found
+
+
+def _rss() -> float:
+    text = Path("/proc/self/status").read_text()
+    return float(next(line for line in text.splitlines() if line.startswith("VmRSS")).split()[1]) * 1024
+
+
+async def _queue(port: int, events: int) -> tuple[float, float]:
+    """Return how long registering took (s), and how many queued events a second were delivered."""
+    import os
+    import tempfile
+
+    from secc.station import Hooks, MeterSample, Station, StationConfig
+    from v2g.net.clock import Clock
+
+    with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
+        config = StationConfig(url=f"ws://127.0.0.1:{port}/ocpp", identity="BENCH", store=Path(folder) / "s.sqlite3")
+        station = Station(config, clock=Clock(), entropy=os.urandom, observe=lambda _: None, hooks=Hooks())
+        station.started("a", "EMAID1")
+        for number in range(events):
+            sample = MeterSample(utc_ms=number, import_mwh=number, export_mwh=0, power_w=11_000)
+            station.updated("a", trigger="MeterValuePeriodic", sample=sample)
+        begin = time.perf_counter()
+        running = asyncio.create_task(station.run())
+        await station.online.wait()
+        boot = time.perf_counter() - begin
+        begin = time.perf_counter()
+        await station.drain(600)
+        rate = events / (time.perf_counter() - begin)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        station.close()
+    return boot, rate
+
+
+def _writes(*, charging: bool) -> int:
+    """Return how often a station forces its memory to the disk in a day, by the core and a clock that runs fast."""
+    from tests.certification.station.bench import Bench
+
+    bench = Bench("2.1")
+    if charging:
+        for evse_id in (1, 2):
+            bench.plug(evse_id)
+            bench.present(f"TAG-{evse_id}", evse_id)
+            bench.flow(evse_id=evse_id)
+    before = bench.writes
+    bench.wait(86_400)
+    return bench.writes - before
+
+
+if __name__ == "__main__":
+    _port, _count, _seconds = int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
+    sys.stdout.write(json.dumps(asyncio.run(_fleet(_port, _count, _seconds))))

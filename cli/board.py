@@ -1,0 +1,103 @@
+"""`v2g board-sim`: a control board on a pseudo-terminal, for a charger that is set up for a real one."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+
+from v2g.errors import ConfigError
+from v2g.iec61851.pilot import VEHICLE_OHM, PilotState
+from v2g.net.clock import Clock
+from v2g.net.hardware.board_sim import BoardSimulator
+from v2g.net.medium import Medium
+
+HELP: Final = (
+    "estop|weld|dead|jammed on|off, plug B|C|D|off, cable OHM|off, temperature NAME CELSIUS|off, silent on|off"
+)
+
+
+def board_sim(
+    link: Annotated[Path | None, typer.Option(help="Path that shall lead to the board's terminal.")] = None,
+    medium: Annotated[
+        Path | None, typer.Option(help="Folder of simulated wires: a vehicle there is plugged in.")
+    ] = None,
+    name: Annotated[str, typer.Option(help="The board's name in that folder.")] = "board",
+) -> None:
+    """Run a simulated control board until it is stopped.
+
+    Examples: `v2g board-sim --link board`, `v2g board-sim --link board --medium runs/TIME/medium`
+
+    Lines on standard input change what is wired to it; the first line of output names them.
+    """
+    asyncio.run(_run(link, medium, name))
+
+
+async def _run(link: Path | None, folder: Path | None, name: str) -> None:
+    loop, stopped = asyncio.get_running_loop(), asyncio.Event()
+    with contextlib.ExitStack() as stack:
+        medium = await Medium.attach(folder, name) if folder is not None else None
+        if medium is not None:
+            stack.callback(medium.close)
+        board = BoardSimulator(Clock(), medium)
+        stack.callback(board.close)
+        if link is not None:
+            board.link(link)
+            stack.callback(link.unlink, missing_ok=True)
+        print(f"board on {link or board.device}; commands: {HELP}", flush=True)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, stopped.set)
+        with contextlib.suppress(OSError, ValueError):  # a file or nothing at all: then there are no commands
+            loop.add_reader(sys.stdin, lambda: _typed(loop, board))
+        await stopped.wait()
+
+
+def _typed(loop: asyncio.AbstractEventLoop, board: BoardSimulator) -> None:
+    data = os.read(sys.stdin.fileno(), 4096)
+    if not data:
+        loop.remove_reader(sys.stdin)
+        return
+    for line in data.decode("utf-8", "replace").splitlines():
+        try:
+            obey(board, line)
+        except ConfigError as error:
+            print(f"{error}; {error.hint}", flush=True)
+
+
+def obey(board: BoardSimulator, line: str) -> None:
+    """Carry out one line. Raises ConfigError for one that is no command."""
+    match line.split():
+        case []:
+            return
+        case ["silent", ("on" | "off") as word]:
+            board.firmware.silent = word == "on"
+        case [("estop" | "weld" | "dead" | "jammed") as what, ("on" | "off") as word]:
+            board.set(**{"welded" if what == "weld" else what: word == "on"})
+        case ["plug", "off"]:
+            board.set(resistance_ohm=None, proximity_ohm=None)
+        case ["plug", ("B" | "C" | "D") as state]:
+            seated = board.firmware.inputs.proximity_ohm or 220
+            board.set(resistance_ohm=VEHICLE_OHM[PilotState(state)], proximity_ohm=seated)
+        case ["cable", "off"]:
+            board.set(proximity_ohm=None)
+        case ["cable", ohm] if ohm.isdigit():
+            board.set(proximity_ohm=int(ohm))
+        case ["temperature", sensor, value]:
+            board.set(temperatures=_temperatures(board, sensor, value))
+        case _:
+            raise ConfigError(f"{line.strip()!r} is no command", hint=HELP)
+
+
+def _temperatures(board: BoardSimulator, sensor: str, value: str) -> tuple[tuple[str, Any], ...]:
+    try:
+        celsius = None if value == "off" else float(value)
+    except ValueError:
+        raise ConfigError(f"{value!r} is no temperature", hint=HELP) from None
+    known = dict(board.firmware.inputs.temperatures)
+    if sensor not in known:
+        raise ConfigError(f"there is no sensor {sensor!r}", hint=f"one of {', '.join(known)}")
+    return tuple({**known, sensor: celsius}.items())

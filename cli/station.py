@@ -1,0 +1,173 @@
+"""`v2g station`: simulated charging stations against any OCPP back end."""
+
+import asyncio
+import contextlib
+import signal
+import ssl
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from secc.core.station.behaviour import Behaviour
+from secc.simulator import MOST_REASONS, Fleet, Simulator
+from v2g.errors import ConfigError, StoreError, TransportError
+from v2g.net.ocpp_server import IDENTITY
+
+ROWS = 20
+"""Stations that the table shows."""
+
+
+def station(
+    url: Annotated[
+        str, typer.Option("--url", help="OCPP-J endpoint without the identity: ws://host:port/ocpp, or wss.")
+    ],
+    count: Annotated[int, typer.Option("--count", min=1, max=10_000, help="How many stations.")] = 1,
+    prefix: Annotated[str, typer.Option("--prefix", help="Identities are the prefix and a number.")] = "SIM",
+    evses: Annotated[int, typer.Option("--evses", min=1, max=64, help="EVSEs of each.")] = 2,
+    version: Annotated[list[str] | None, typer.Option("--ocpp", help="2.1 or 2.0.1; may be repeated.")] = None,
+    password: Annotated[
+        str | None, typer.Option("--password", envvar="V2G_STATION_PASSWORD", help="HTTP Basic, for all of them.")
+    ] = None,
+    ca: Annotated[Path | None, typer.Option("--ca", help="PEM file of the root of wss servers.")] = None,
+    speed: Annotated[float, typer.Option("--speed", min=1, max=10_000, help="Simulated seconds per second.")] = 1.0,
+    duration: Annotated[float | None, typer.Option("--duration", min=0, help="Seconds; else until Ctrl-C.")] = None,
+    behaviour: Annotated[
+        Path | None, typer.Option("--behaviour", help="TOML: arrivals, vehicles, offline spells, faults.")
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", help="The same seed, the same drivers.")] = 0,
+    store: Annotated[Path | None, typer.Option("--store", help="Folder of the stations' memories.")] = None,
+    report: Annotated[Path | None, typer.Option("--report", help="File for the report, JSON.")] = None,
+    live: Annotated[bool, typer.Option("--live/--no-live", help="Show a table while it runs.")] = True,
+) -> None:
+    """Simulate charging stations: the charger's own OCPP code over simulated drivers, vehicles and hardware.
+
+    Example: `v2g station --url ws://127.0.0.1:9000/ocpp --count 100 --speed 60 --duration 60 --report report.json`
+    """
+    fleet = _fleet(
+        {
+            "url": url,
+            "count": count,
+            "prefix": prefix,
+            "evses": evses,
+            "password": password,
+            "speed": speed,
+            "seed": seed,
+            "store": store,
+            "behaviour": _behaviour(behaviour),
+        }
+        | ({"versions": tuple(version)} if version else {})
+    )
+    if report is not None and not report.absolute().parent.is_dir():
+        raise ConfigError(f"{report}: there is no such folder", hint="make it first")
+    simulator = Simulator(fleet, _context(fleet.url, ca))
+    shown = Live(console=Console(stderr=True), auto_refresh=False) if live and sys.stderr.isatty() else None
+    look = _told_once() if shown is None else lambda each: shown.update(table(each), refresh=True)
+    with shown or contextlib.nullcontext():
+        asyncio.run(_run(simulator, duration, look))
+    _write(msgspec.json.format(msgspec.json.encode(simulator.report()), indent=2).decode(), report)
+    if not simulator.tally.boot_s:
+        ((reason, _times),) = simulator.tally.kept_out.most_common(1) or [("the back end has not answered yet", 1)]
+        raise TransportError(f"no station got in: {reason}", hint="is it running, is --url right, are they admitted?")
+
+
+async def _run(simulator: Simulator, duration: float | None, look: Callable[[Simulator], None]) -> None:
+    """Run until the time is over, SIGINT or SIGTERM."""
+    running = asyncio.create_task(simulator.run(duration, look))
+    with contextlib.suppress(ValueError, RuntimeError):  # signals come to the main thread only
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, running.cancel)
+    with contextlib.suppress(asyncio.CancelledError):
+        await running
+
+
+def _told_once() -> Callable[[Simulator], None]:
+    """Return what tells, on standard error, each reason that keeps stations out when it comes first."""
+    told: set[str] = set()
+
+    def tell(simulator: Simulator) -> None:
+        for reason in simulator.tally.kept_out.keys() - told:
+            if len(told) < MOST_REASONS:
+                told.add(reason)
+                sys.stderr.write(f"not let in: {reason}\n")
+
+    return tell
+
+
+def _write(text: str, file: Path | None) -> None:
+    if file is None:
+        typer.echo(text)
+        return
+    try:
+        file.write_text(text + "\n")
+    except OSError as error:
+        typer.echo(text)  # what was measured is not lost
+        raise StoreError(f"{file}: {error.strerror}", hint="the report is on standard output instead") from None
+
+
+def _context(url: str, ca: Path | None) -> ssl.SSLContext | None:
+    if not url.startswith("wss:"):
+        return None
+    try:
+        return ssl.create_default_context(cafile=ca)
+    except OSError as error:  # ssl.SSLError is one
+        raise ConfigError(f"--ca: {error}", hint="it is a PEM file") from None
+
+
+def _fleet(fields: dict[str, Any]) -> Fleet:
+    try:
+        fleet = msgspec.convert(fields, Fleet)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"station: {error}", hint="v2g station --help") from None
+    try:
+        parts = urlsplit(fleet.url)
+        usable = parts.scheme in ("ws", "wss") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable:
+        raise ConfigError(f"{fleet.url!r} is no URL of a back end", hint="ws://host:port/ocpp, or wss://")
+    if not IDENTITY.fullmatch(f"{fleet.prefix}{fleet.count}"):
+        raise ConfigError(
+            f"--prefix {fleet.prefix!r} makes no identities",
+            hint="1 to 48 letters, digits or *_=+|@.- with the number (OCPP-J 3.1.1)",
+        )
+    return fleet
+
+
+def _behaviour(path: Path | None) -> Behaviour:
+    if path is None:
+        return Behaviour()
+    try:
+        return msgspec.toml.decode(path.read_bytes(), type=Behaviour)
+    except (OSError, msgspec.DecodeError) as error:
+        raise ConfigError(f"{path}: {error}", hint="docs/how-to/simulate-stations.md lists the keys") from None
+
+
+def table(simulator: Simulator) -> Table:
+    """Return what the stations do now."""
+    summary = simulator.report()
+    title = (
+        f"{summary['online']} of {summary['stations']} online · {summary['charging']} charging · "
+        f"{summary['power_kw']} kW · {summary['energy_kwh']} kWh · {summary['frames_sent']} frames sent · "
+        f"{summary['waiting']} messages wait · {summary['call_errors']} errors"
+    )
+    kept_out = next((f"not let in: {reason}" for reason in summary["kept_out"]), None)
+    found = Table("Station", "Link", "EVSEs", "Power", "Energy", "Waiting", title=title, caption=kept_out)
+    for each in simulator.stations[:ROWS]:
+        bays = each.site.bays.values()
+        found.add_row(
+            each.identity,
+            "online" if each.runner.online.is_set() else "offline",
+            " ".join(bay.phase for bay in bays),
+            f"{sum(bay.power_w for bay in bays) / 1000:.1f} kW",
+            f"{sum(bay.import_mwh for bay in bays) / 1_000_000:.2f} kWh",
+            str(len(each.runner.core.outbox)),
+        )
+    return found

@@ -1,0 +1,221 @@
+"""What a handler works with: the back end, who asks, and what they said beside parameters and body."""
+
+import base64
+import binascii
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Concatenate, Final, ParamSpec, TypeVar
+
+import msgspec
+from sqlalchemy import Connection
+
+from csms.api.operations import Page
+from csms.api.parameters import Paged
+from csms.api.problems import ApiError
+from csms.core.access import Principal
+from csms.desk import Services
+from csms.feed import FeedEvent
+from csms.history import History
+from csms.ingest import Ingest
+from csms.rows import access
+from csms.webhooks import Webhooks
+from v2g.observe import Observe, Scalar
+
+P = ParamSpec("P")
+R = TypeVar("R")
+T = TypeVar("T")
+K = TypeVar("K", str, int)
+
+encode: Final = msgspec.json.Encoder().encode
+
+
+class Streams:
+    """How many event streams are open."""
+
+    def __init__(self) -> None:
+        self.open = 0
+
+
+class Backend(msgspec.Struct, frozen=True, kw_only=True):
+    """What the API speaks for."""
+
+    services: Services
+    ingest: Ingest
+    history: History
+    webhooks: Webhooks
+    streams: Streams = msgspec.field(default_factory=Streams)
+
+
+def make_backend(services: Services) -> Backend:
+    """Return what the API speaks for. Its history and webhooks work once they run."""
+    webhooks = Webhooks(services.store, services.feed, services.clock, services.observe)
+
+    def heard(event: FeedEvent) -> None:
+        if event.node == services.feed.node:
+            services.metrics.events.add(kind=event.kind)
+            webhooks.take(event)
+
+    return Backend(
+        services=services,
+        ingest=Ingest(services.store, services.clock, services.observe),
+        history=History(services.feed, services.frames, heard),
+        webhooks=webhooks,
+    )
+
+
+class Trail:
+    """Whether the audit log tells of a request already."""
+
+    def __init__(self) -> None:
+        self.written = False
+
+
+class Call(msgspec.Struct, frozen=True, kw_only=True):
+    """One request, of the route `operation`. `headers` have names in lower case; `request` is the body as JSON text.
+
+    `request` is None where there is none, and where it may not be kept.
+    """
+
+    backend: Backend
+    principal: Principal | None
+    operation: str
+    peer: str
+    path: str
+    headers: Mapping[str, str]
+    request: str | None = None
+    only_reads: bool = False
+    trail: Trail
+
+    @property
+    def services(self) -> Services:
+        """What all stations share."""
+        return self.backend.services
+
+    @property
+    def caller(self) -> Principal:
+        """Who asks, where the permission makes sure that it is somebody."""
+        assert self.principal is not None
+        return self.principal
+
+    @property
+    def now_ms(self) -> int:
+        """The time, ms since 1970 in UTC."""
+        return self.services.clock.utc_ms()
+
+    async def run(self, work: Callable[Concatenate[Connection, P], R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run a function of `csms.rows`, beside the store's writer where the route only reads. Raises StoreError."""
+        store = self.services.store
+        return await (store.read if self.only_reads else store.run)(work, *args, **kwargs)
+
+    async def change(
+        self, read: Callable[[Connection], T | None], write: Callable[[Connection, T | None], object]
+    ) -> tuple[T | None, T | None]:
+        """Change something in one transaction, together with its line in the audit log; return it before and after.
+
+        `read` returns it as a GET would (None: it is not there). If-Match is judged by that before `write` is called.
+        Raises StoreError, ApiError, and what `read` and `write` raise; then nothing has changed.
+        """
+        result: tuple[T | None, T | None] = await self.run(self._change, read, write)
+        self.trail.written = True
+        return result
+
+    def _change(
+        self, connection: Connection, read: Callable[[Connection], T | None], write: Callable[..., object]
+    ) -> tuple[T | None, T | None]:
+        before = read(connection)
+        self.require_match(before)
+        write(connection, before)
+        after = read(connection)
+        access.add_entry(connection, self.entry(200, before, after))
+        return before, after
+
+    def entry(self, status: int, before: Any = None, after: Any = None) -> dict[str, Any]:
+        """Return the line of the audit log about this request."""
+        caller = self.caller
+        return {
+            "at_ms": self.now_ms,
+            "caller": caller.name[:128],
+            "role": caller.role.value,
+            "peer": self.peer[:64],
+            "operation": self.operation[:64],
+            "path": self.path[:500],
+            "status": status,
+            "request": self.request,
+            "before": None if before is None else encode(before).decode(),
+            "after": None if after is None else encode(after).decode(),
+        }
+
+    def observe(self, stage: str, name: str, **data: Scalar) -> None:
+        """Record something."""
+        self.services.observe(Observe(stage, name, data))
+
+    def require_match(self, current: Any) -> None:
+        """Refuse (412) when the caller wants to change another state than `current`, the answer to a GET now."""
+        wanted = self.headers.get("if-match")
+        if wanted is not None and (current is None or not matches(wanted, etag(encode(current)))):
+            raise ApiError(412, "it has changed since you read it", "GET it again and look at what is different")
+
+
+def etag(body: bytes) -> str:
+    """Return the strong entity tag of an answer."""
+    return f'"{hashlib.sha256(body).hexdigest()[:32]}"'
+
+
+def matches(wanted: str, tag: str) -> bool:
+    """Say whether a list of entity tags, as in If-Match and If-None-Match, has this one."""
+    return wanted.strip() == "*" or tag in {each.strip().removeprefix("W/") for each in wanted.split(",")}
+
+
+def write_cursor(*position: str | int | None) -> str:
+    """Return a cursor: where the next page begins, sealed against curiosity rather than malice."""
+    return base64.urlsafe_b64encode(encode(position)).decode().rstrip("=")
+
+
+def read_cursor(cursor: str | None, kind: type[R]) -> R | None:
+    """Return the position in a cursor, a tuple type. Raises ApiError for what `write_cursor` has not made."""
+    if cursor is None:
+        return None
+    try:
+        text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
+        return msgspec.json.decode(text, type=kind)
+    except (binascii.Error, ValueError):  # msgspec's error is a ValueError
+        raise ApiError(400, "the cursor is none of ours", "take it from the header Link of the page before") from None
+
+
+async def newest_first(
+    call: Call,
+    paged: Paged,
+    kind: type[T],
+    key: str,
+    fetch: Callable[[Connection, int | None, int], list[dict[str, Any]]],
+) -> Page[T]:
+    """Return a page of rows with falling numbers `key`; `fetch(connection, before, limit)` finds those below one."""
+    position = read_cursor(paged.cursor, tuple[int])
+    found = await call.run(fetch, position[0] if position else None, paged.limit + 1)
+    items: tuple[T, ...] = tuple(shown(row, kind) for row in found[: paged.limit])
+    return Page(items, write_cursor(found[paged.limit - 1][key]) if len(found) > paged.limit else None)
+
+
+def page_of(found: Sequence[T], paged: Paged, key: Callable[[T], K]) -> Page[T]:
+    """Return a page of a list that is there as a whole, whose items have rising keys: texts or numbers."""
+    position = read_cursor(paged.cursor, tuple[str | int])
+    if position is not None:
+        try:
+            found = [each for each in found if key(each) > position[0]]  # type: ignore[operator]  # or TypeError
+        except TypeError:
+            raise ApiError(400, "the cursor is none of ours") from None
+    items = tuple(found[: paged.limit])
+    return Page(items, write_cursor(key(items[-1])) if len(found) > paged.limit else None)
+
+
+def shown(found: Any, kind: type[R]) -> R:
+    """Return what `csms.rows` found, dicts and lists, as the type that goes out."""
+    return msgspec.convert(_plain(found), kind)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):  # SQLAlchemy's names of columns are a kind of str of their own
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value

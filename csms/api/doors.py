@@ -1,0 +1,156 @@
+"""Doors: which stations may come in, which have knocked, what is wrong with those that cannot, and their passwords."""
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+
+from csms.api.call import Call, shown
+from csms.api.operations import delete, get, post, put
+from csms.api.parameters import OneStation, StationId
+from csms.api.problems import missing
+from csms.core.access import Permission
+
+SecurityProfile = Literal[1, 2, 3]
+
+
+class Visitor(msgspec.Struct, frozen=True, kw_only=True):
+    """A station at the door. `boot` is what was decided; empty while nobody has.
+
+    `offered`: the subprotocols that it offered. `security_profile`: by which it came last; it may not go below
+    `least_profile` (A05).
+    """
+
+    station_id: str
+    boot: str
+    decided_ms: int | None
+    decided_by: str
+    first_seen_ms: int | None
+    last_seen_ms: int | None
+    attempts: int
+    address: str
+    offered: str
+    security_profile: int
+    least_profile: int
+    has_password: bool
+    password_changing: bool
+    password_ms: int | None
+
+
+class DoorFault(msgspec.Struct, frozen=True, kw_only=True):
+    """Why a connection came to nothing, how often, and what to do; `station_id` is empty where none was told."""
+
+    id: int
+    station_id: str
+    address: str
+    kind: str
+    detail: str
+    hint: str
+    first_ms: int
+    last_ms: int
+    times: int
+
+
+class Decision(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a station's boot is answered, or `Refused`: it does not come in at all."""
+
+    decision: Literal["Accepted", "Pending", "Rejected", "Refused"]
+
+
+class NewPassword(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The password; null: a random one is made. `rotate`: the station, which is connected, is given it (A01)."""
+
+    password: Annotated[str, msgspec.Meta(min_length=16, max_length=64)] | None = None
+    rotate: bool = False
+
+
+class PasswordSet(msgspec.Struct, frozen=True, kw_only=True):
+    """The password that was made or set by hand, shown here only; or how the station took the new one."""
+
+    password: str | None = None
+    status: str | None = None
+
+
+class LeastProfile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The security profile below which a station may not come in."""
+
+    least_profile: SecurityProfile
+
+
+class WhichVisitors(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which stations."""
+
+    undecided: Annotated[bool | None, msgspec.Meta(description="Only those about whom nobody has decided.")] = None
+    limit: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 100
+
+
+class WhichFaults(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which faults."""
+
+    station_id: Annotated[str | None, msgspec.Meta(description="Only of this station.")] = None
+    limit: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 100
+
+
+class Admitted(msgspec.Struct, frozen=True, kw_only=True):
+    """What was decided about a station."""
+
+    station_id: StationId
+    decision: str
+
+
+@get("/door", Permission.READ_STATIONS)
+async def list_visitors(call: Call, parameters: WhichVisitors) -> tuple[Visitor, ...]:
+    """List who may come in and who knocked, newest first."""
+    found = await call.services.doors.entries(undecided=parameters.undecided, limit=parameters.limit)
+    return shown(found, tuple[Visitor, ...])
+
+
+@get("/door/faults", Permission.READ_STATIONS)
+async def list_door_faults(call: Call, parameters: WhichFaults) -> tuple[DoorFault, ...]:
+    """Tell what went wrong at the door, newest first, each with what to do."""
+    return shown(await call.services.doors.faults(parameters.station_id, parameters.limit), tuple[DoorFault, ...])
+
+
+@put("/door/{station_id}", Permission.ADMIT_STATIONS, example={"decision": "Accepted"})
+async def decide_station(call: Call, parameters: OneStation, body: Decision) -> Admitted:
+    """Admit a station, or keep it out. One that is connected is told to boot again, or put out."""
+    await call.services.doors.decide(parameters.station_id, body.decision, call.caller.name)
+    return Admitted(station_id=parameters.station_id, decision=body.decision)
+
+
+@delete("/door/{station_id}", Permission.ADMIT_STATIONS, problems=(404,))
+async def forget_station(call: Call, parameters: OneStation) -> None:
+    """Forget what was decided about a station, its passwords and faults."""
+    if not await call.services.doors.forget(parameters.station_id):
+        raise missing("station at the door")
+
+
+@post(
+    "/door/{station_id}/password",
+    Permission.ADMIT_STATIONS,
+    confidential=True,
+    problems=(404, 501, 502, 504),
+    example={"rotate": False},
+)
+async def set_station_password(call: Call, parameters: OneStation, body: NewPassword) -> PasswordSet:
+    """Set the password that a station was given by hand, or give a connected one a new password (A01)."""
+    doors = call.services.doors
+    if body.rotate:
+        return PasswordSet(status=await doors.rotate_password(parameters.station_id, body.password))
+    return PasswordSet(password=await doors.set_password(parameters.station_id, body.password))
+
+
+@put("/door/{station_id}/least-profile", Permission.ADMIT_STATIONS, example={"least_profile": 2})
+async def set_least_profile(call: Call, parameters: OneStation, body: LeastProfile) -> LeastProfile:
+    """Let a station use this security profile and better ones, for once also lower than it has used (A05)."""
+    await call.services.doors.allow_profile(parameters.station_id, body.least_profile)
+    return body
+
+
+OPERATIONS: tuple[Any, ...] = (
+    list_visitors,
+    list_door_faults,
+    decide_station,
+    forget_station,
+    set_station_password,
+    set_least_profile,
+)

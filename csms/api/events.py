@@ -1,0 +1,143 @@
+"""What happens, live, as server-sent events."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Annotated, Any, Final
+
+import msgspec
+from litestar.response import Stream
+
+from csms.api.call import Call, encode
+from csms.api.operations import get
+from csms.api.problems import ApiError
+from csms.core.access import Permission, allowed
+from csms.core.frames import without_tokens
+from csms.feed import LOST, FeedEvent
+from csms.frame_log import FRAME
+from csms.history import History
+
+_ALIVE_S: Final = 15.0
+_ALIVE: Final = b": still here\n\n"
+_MAX_STREAMS: Final = 200
+_TYPE: Final = "text/event-stream"
+_HEADERS: Final = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+
+
+class WhichEvents(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which events."""
+
+    kinds: Annotated[
+        str | None,
+        msgspec.Meta(description="Only these kinds, with commas between.", examples=["station_connected"]),
+    ] = None
+    station_id: Annotated[str | None, msgspec.Meta(description="Only of this station.")] = None
+
+
+class WhichFrames(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Whose frames."""
+
+    station_id: Annotated[str | None, msgspec.Meta(description="Only of this station.")] = None
+
+
+@get("/events", Permission.READ_EVENTS, media_type=_TYPE, streams=True, answer=str, heeds=("Last-Event-ID",))
+async def stream_events(call: Call, parameters: WhichEvents) -> Any:
+    """Tell what happens from now on, one event after another.
+
+    `event` is the kind, `data` a JSON object with `station_id`, `at_ms`, `node` and `data`. With `Last-Event-ID` what
+    came after that event is told first, as far as it is kept; `feed_lost` says that some of it is not.
+    """
+    history = call.backend.history
+    number = _resume(history, call.headers.get("last-event-id"))
+    kinds = None if parameters.kinds is None else frozenset(parameters.kinds.split(","))
+    return _stream(call, _events(history, number, kinds, parameters.station_id))
+
+
+@get("/ocpp-log", Permission.READ_EVENTS, media_type=_TYPE, streams=True, answer=str)
+async def stream_frames(call: Call, parameters: WhichFrames) -> Any:
+    """Show OCPP frames from now on, of one station or of all, without passwords and keys.
+
+    Tokens are shown only to those who may read them.
+    `event` is `ocpp_frame`; `data` a JSON object with `station_id`, `at_ms` and, in `data`, `direction` (`received` or
+    `sent`, as seen from the back end) and `text`. Who reads too slowly loses frames, and `feed_lost` says how many.
+    """
+    return _stream(call, _frames(call, parameters.station_id))
+
+
+def _stream(call: Call, chunks: AsyncIterator[bytes]) -> Stream:
+    streams = call.backend.streams
+    if streams.open >= _MAX_STREAMS:
+        raise ApiError(503, f"{_MAX_STREAMS} streams are open", "close some", headers={"Retry-After": "10"})
+
+    async def counted() -> AsyncIterator[bytes]:
+        streams.open += 1
+        try:
+            yield _ALIVE  # so that a client sees the stream open at once
+            async for chunk in chunks:
+                yield chunk
+        finally:
+            streams.open -= 1
+
+    return Stream(counted(), media_type=_TYPE, headers=_HEADERS, status_code=200)
+
+
+async def _events(
+    history: History, number: int, kinds: frozenset[str] | None, station_id: str | None
+) -> AsyncIterator[bytes]:
+    async for portion in history.follow(number, _ALIVE_S):
+        lines = [
+            _written(each.event, f"{history.era}-{each.number}")
+            for each in portion
+            if each.event.kind == LOST
+            or ((kinds is None or each.event.kind in kinds) and station_id in (None, each.event.station_id))
+        ]
+        if lines or not portion:
+            yield b"".join(lines) or _ALIVE
+
+
+async def _frames(call: Call, station_id: str | None) -> AsyncIterator[bytes]:
+    services = call.services
+    shown = _whole if allowed(call.principal, Permission.READ_TOKENS) else _without_tokens
+    with services.feed.subscribe({FRAME}, station_id) as frames:
+        services.frames.want(station_id)
+        renewed = services.clock.monotonic()
+        while True:
+            try:
+                async with asyncio.timeout(_ALIVE_S):
+                    frame = await anext(frames)
+                yield _written(shown(frame), "")
+            except StopAsyncIteration:
+                return
+            except TimeoutError:
+                yield _ALIVE
+            if services.clock.monotonic() - renewed >= _ALIVE_S:
+                services.frames.want(station_id)
+                renewed = services.clock.monotonic()
+
+
+def _whole(frame: FeedEvent) -> FeedEvent:
+    return frame
+
+
+def _without_tokens(frame: FeedEvent) -> FeedEvent:
+    if frame.kind != FRAME:
+        return frame
+    return msgspec.structs.replace(frame, data={**frame.data, "text": without_tokens(frame.data["text"])})
+
+
+def _resume(history: History, last: str | None) -> int:
+    """Return after which number a reader goes on; one of another era has missed what was before."""
+    if last is None:
+        return history.newest
+    era, _, number = last.partition("-")
+    if era != history.era or not number.isdecimal() or len(number) > 18:
+        return 0
+    return min(int(number), history.newest)
+
+
+def _written(event: FeedEvent, event_id: str) -> bytes:
+    body = {"station_id": event.station_id, "at_ms": event.at_ms, "node": event.node, "data": event.data}
+    lines = f"id: {event_id}\n" if event_id else ""
+    return f"{lines}event: {event.kind}\ndata: ".encode() + encode(body) + b"\n\n"
+
+
+OPERATIONS = (stream_events, stream_frames)

@@ -1,0 +1,88 @@
+"""Asks responders and fetches lists for stations, and remembers what they said (M06, M07)."""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from csms.config import Trust
+from csms.contracts import load_anchors
+from csms.core.certificates import FAILED, Finding, read_answer, read_list
+from csms.core.contracts import question_about
+from v2g.errors import CertificateError, RevocationError
+from v2g.net.clock import Clock
+from v2g.net.ocsp import ask, fetch_list
+from v2g.ocpp.messages.base import CertificateHashData, OCSPRequestData
+
+_MAX_KEPT: Final = 4096
+_KEPT: Final = timedelta(hours=1)
+
+
+class CertificateStatus:
+    """One for the whole program. Only issuers that are trusted here are asked about, at places that are allowed."""
+
+    def __init__(self, config: Trust, clock: Clock) -> None:
+        """Raises ConfigError for files that cannot be read."""
+        self._config = config
+        self._anchors = load_anchors(config)
+        self._clock = clock
+        self._kept: dict[tuple[str, bytes], tuple[datetime, bytes]] = {}
+        self._asking: dict[tuple[str, bytes], asyncio.Task[bytes]] = {}
+
+    async def answer(self, data: OCSPRequestData) -> bytes:
+        """Return a responder's answer, DER, that can be believed: good, revoked or unknown (M06).
+
+        Raises RevocationError when there is none, CertificateError for hashes that are none or of nobody known.
+        """
+        question = question_about(data, self._anchors)
+        for url in self._places([data.responder_url], "OCSP"):
+            body = await self._get(url, question.request)
+            if read_answer(body, question, self._now()).status != "Failed":
+                return body
+        raise RevocationError("no responder that may be asked answers", reason="refused")
+
+    async def find(self, data: CertificateHashData, source: str, urls: Sequence[str]) -> Finding:
+        """Return what the first place that can be believed says of a certificate (M07)."""
+        try:
+            question = question_about(data, self._anchors)
+        except CertificateError:
+            return FAILED
+        for url in self._places(urls, source):
+            try:
+                if source == "OCSP":
+                    found = read_answer(await self._get(url, question.request), question, self._now())
+                else:
+                    found = read_list(await self._get(url, b""), question, self._now())
+            except RevocationError:
+                continue
+            if found.status != "Failed":
+                return found
+        return FAILED
+
+    def _places(self, urls: Sequence[str], source: str) -> list[str]:
+        """Return where to ask: the configured responder before all, then what a station names, if it is allowed."""
+        first = [self._config.ocsp_responder] if source == "OCSP" and self._config.ocsp_responder else []
+        return [*first, *(url for url in urls if url and url.startswith(self._config.status_urls))]
+
+    async def _get(self, url: str, question: bytes) -> bytes:
+        """Return an answer, at most an hour old; who asks for the same at the same time waits for one question."""
+        key = url, question
+        until, body = self._kept.get(key, (datetime.min.replace(tzinfo=UTC), b""))
+        if self._now() < until:
+            return body
+        task = self._asking.get(key)
+        if task is None:
+            task = self._asking[key] = asyncio.get_running_loop().create_task(self._fetch(url, question))
+            task.add_done_callback(lambda _: self._asking.pop(key, None))
+        return await asyncio.shield(task)
+
+    async def _fetch(self, url: str, question: bytes) -> bytes:
+        timeout_s = self._config.ocsp_timeout_s
+        body = await (ask(url, question, timeout_s=timeout_s) if question else fetch_list(url, timeout_s=timeout_s))
+        if len(self._kept) >= _MAX_KEPT:
+            self._kept.clear()
+        self._kept[url, question] = self._now() + _KEPT, body
+        return body
+
+    def _now(self) -> datetime:
+        return datetime.fromtimestamp(self._clock.utc_ms() / 1000, UTC)

@@ -1,0 +1,180 @@
+"""Load balancing of a site: who may draw how much, over a tree of fuses, cables and transformers (K02 to K04).
+
+Currents are integer mA on each phase. A node's limits hold for everything at or below it. A load draws the same current
+on each of its phases; it either draws at least its `least` or nothing.
+
+The order of events: running vehicles keep their least current before others get theirs, by priority, urgency and time
+of arrival; what is left lifts vehicles to what they need to be ready at departure, then to what they can take. In each
+of these steps higher priorities go first, and equal ones share max-min fair: nobody gets more at the cost of somebody
+who has less or as much.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+MilliAmpere = Annotated[int, Meta(ge=0, le=10_000_000)]
+PHASES = (0, 1, 2)
+
+
+class Node(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A fuse or cable: `limits` on L1, L2, L3; `parent` feeds it, None for the connection to the grid."""
+
+    id: Annotated[str, Meta(min_length=1, max_length=60)]
+    parent: str | None = None
+    limits: tuple[MilliAmpere, MilliAmpere, MilliAmpere]
+
+
+class Load(msgspec.Struct, frozen=True, kw_only=True):
+    """A vehicle that charges or wants to. `phases` are the site's (0 to 2) that it draws from.
+
+    `most`: what vehicle, cable and EVSE can take. `needed`: what it must average to be ready at departure.
+    `fixed`: draws that much whatever is decided, because its station cannot be reached.
+    """
+
+    id: str
+    node: str
+    phases: tuple[int, ...] = PHASES
+    least: int = 6000
+    most: int
+    needed: int = 0
+    priority: int = 0
+    since_ms: int = 0
+    running: bool = False
+    fixed: int | None = None
+
+
+class _Limits:
+    """What is left on every phase of every node, and which of them each load draws through."""
+
+    def __init__(self, nodes: Sequence[Node], loads: Sequence[Load]) -> None:
+        self._left: dict[tuple[str, int], int] = {
+            (node.id, phase): node.limits[phase] for node in nodes for phase in PHASES
+        }
+        parents = {node.id: node.parent for node in nodes}
+        self._through = {
+            load.id: [(node, p) for node in _up(parents, load.node) for p in load.phases] for load in loads
+        }
+
+    def room(self, loads: Iterable[str]) -> int:
+        """Return how much each of some loads can be raised by, all together."""
+        counts: dict[tuple[str, int], int] = {}
+        for load in loads:
+            for place in self._through[load]:
+                counts[place] = counts.get(place, 0) + 1
+        return max(0, min((self._left[place] // count for place, count in counts.items()), default=0))
+
+    def draw(self, load: str, amount: int) -> None:
+        """Take away what a load draws."""
+        for place in self._through[load]:
+            self._left[place] -= amount
+
+
+def share(nodes: Sequence[Node], loads: Sequence[Load]) -> dict[str, int]:
+    """Return what each load may draw (mA on each of its phases), never more than any node's limit allows together.
+
+    Where loads that are `fixed` exceed a limit by themselves the others below it get nothing.
+    Raises ValueError for a tree that is none, and for a load without phases or at no node.
+    """
+    check_tree(nodes)
+    known = {node.id for node in nodes}
+    for load in loads:
+        if load.node not in known or not load.phases or not set(load.phases) <= set(PHASES):
+            raise ValueError(f"load {load.id} is nowhere")
+    limits = _Limits(nodes, loads)
+    given: dict[str, int] = {}
+    for load in loads:
+        if load.fixed is not None:
+            given[load.id] = load.fixed
+            limits.draw(load.id, load.fixed)
+    free = [load for load in loads if load.fixed is None]
+    admitted = []
+    for load in sorted(free, key=lambda each: (not each.running, -each.priority, -each.needed, each.since_ms, each.id)):
+        fits = load.most >= load.least and limits.room([load.id]) >= load.least
+        given[load.id] = load.least if fits else 0
+        if fits:
+            limits.draw(load.id, load.least)
+            admitted.append(load)
+    for target in (
+        {load.id: min(load.needed, load.most) for load in admitted},
+        {load.id: load.most for load in admitted},
+    ):
+        for priority in sorted({load.priority for load in admitted}, reverse=True):
+            _fill(given, limits, [load.id for load in admitted if load.priority == priority], target)
+    return given
+
+
+def _fill(given: dict[str, int], limits: _Limits, loads: Sequence[str], targets: Mapping[str, int]) -> None:
+    """Raise loads towards their targets, the lowest first and equals together, until nothing can be raised."""
+    open_ = [load for load in loads if given[load] < targets[load]]
+    while open_:
+        level = min(given[load] for load in open_)
+        lowest = [load for load in open_ if given[load] == level]
+        above = [given[load] for load in open_ if given[load] > level]
+        step = min([*(targets[load] for load in lowest), *above]) - level
+        step = min(step, limits.room(lowest))
+        for load in lowest:
+            if step:
+                raised = step
+            elif limits.room([load]):  # less is left somewhere than there are loads: the last mA go one by one
+                raised = 1
+            else:
+                raised = 0
+                open_.remove(load)
+            given[load] += raised
+            limits.draw(load, raised)
+        open_ = [load for load in open_ if given[load] < targets[load]]
+
+
+def check_tree(nodes: Sequence[Node]) -> None:
+    """Raise ValueError unless nodes are trees: ids once, parents known, no circle."""
+    parents = {node.id: node.parent for node in nodes}
+    if len(parents) != len(nodes):
+        raise ValueError("two nodes have one id")
+    for node in nodes:
+        _up(parents, node.id)
+
+
+def _up(parents: Mapping[str, str | None], node: str) -> list[str]:
+    """Return a node and all above it."""
+    found = [node]
+    while (parent := parents[found[-1]]) is not None:
+        if parent not in parents or parent in found:
+            raise ValueError(f"node {found[-1]} hangs from {parent}, which is no node above it")
+        found.append(parent)
+    return found
+
+
+def needed_ma(energy_wh: int, seconds: float, phases: int, voltage: int = 230) -> int:
+    """Return the current on each phase that brings an energy within a time; 0 when nothing is asked for."""
+    if energy_wh <= 0:
+        return 0
+    watts = Decimal(energy_wh) * 3600 / Decimal(max(1.0, seconds))
+    return min(10_000_000, int(watts * 1000 / (voltage * phases)) + 1)
+
+
+class Change(msgspec.Struct, frozen=True):
+    """One step of a new distribution: a load and what it may draw from now on (mA)."""
+
+    load: str
+    limit: int
+
+
+def changes(
+    old: Mapping[str, int], new: Mapping[str, int], *, least_raise: int = 500
+) -> tuple[list[Change], list[Change]]:
+    """Return what must be lowered, and what may be raised once that is done.
+
+    Raising by less than `least_raise` (mA) is not worth a message, except from nothing and back to it.
+    """
+    lower = [Change(load, limit) for load, limit in new.items() if limit < old.get(load, 0)]
+    lower += [Change(load, 0) for load in old if load not in new and old[load]]
+    raises = [
+        Change(load, limit)
+        for load, limit in new.items()
+        if limit > old.get(load, 0) and (limit - old.get(load, 0) >= least_raise or not old.get(load, 0))
+    ]
+    return lower, raises

@@ -1,0 +1,141 @@
+"""The mirror of a station's device model: what its messages say of variables, and how many fit one request."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Final, TypeVar
+
+import msgspec
+
+from v2g.errors import RefusedError
+from v2g.ocpp.messages.device_model import Component, Variable
+from v2g.ocpp.messages.diagnostics import EventData
+from v2g.ocpp.messages.provisioning import (
+    GetVariableResult,
+    ReportData,
+    SetVariableData,
+    SetVariableResult,
+)
+
+UNKNOWN_LIMIT: Final = 10
+"""Variables in one request to a station that has not told its limit."""
+
+SECRETS: Final = frozenset({"BasicAuthPassword", "Password", "Key", "APNPassword", "SimPin", "SharedSecret"})
+"""Variables whose values are never kept."""
+
+T = TypeVar("T")
+
+
+class Limit(msgspec.Struct, frozen=True):
+    """How much one request may hold (ItemsPerMessage, BytesPerMessage); None: not told."""
+
+    items: int | None = None
+    octets: int | None = None
+
+
+class Key(msgspec.Struct, frozen=True):
+    """One attribute of one variable; 0 and "" stand for none."""
+
+    component: str
+    component_instance: str
+    evse_id: int
+    connector_id: int
+    variable: str
+    variable_instance: str
+    attribute: str
+
+
+def key_of(component: Component, variable: Variable, attribute: str | None) -> Key:
+    """Return what a message names; an attribute that is left out is Actual."""
+    evse = component.evse
+    return Key(
+        component.name,
+        component.instance or "",
+        evse.id if evse is not None else 0,
+        (evse.connector_id or 0) if evse is not None else 0,
+        variable.name,
+        variable.instance or "",
+        attribute or "Actual",
+    )
+
+
+def reported(data: Iterable[ReportData], now_ms: int) -> Iterator[dict[str, Any]]:
+    """Yield the columns of every attribute in a report (B07, B08)."""
+    for entry in data:
+        kind = entry.variable_characteristics
+        for attribute in entry.variable_attribute:
+            key = key_of(entry.component, entry.variable, attribute.type)
+            yield {
+                **msgspec.structs.asdict(key),
+                "value": None if key.variable in SECRETS else attribute.value,
+                "value_ms": now_ms,
+                "mutability": attribute.mutability or "ReadWrite",
+                "constant": attribute.constant,
+                "persistent": attribute.persistent,
+                "data_type": kind.data_type if kind else "",
+                "unit": (kind.unit or "") if kind else "",
+                "min_limit": kind.min_limit if kind else None,
+                "max_limit": kind.max_limit if kind else None,
+                "values_list": (kind.values_list or "") if kind else "",
+                "supports_monitoring": kind.supports_monitoring if kind else False,
+            }
+
+
+def read_values(results: Iterable[GetVariableResult], now_ms: int) -> Iterator[dict[str, Any]]:
+    """Yield the columns of variables that could be read (B06)."""
+    for each in results:
+        key = key_of(each.component, each.variable, each.attribute_type)
+        if each.attribute_status == "Accepted" and key.variable not in SECRETS:
+            yield {**msgspec.structs.asdict(key), "value": each.attribute_value, "value_ms": now_ms}
+
+
+def written_values(
+    data: Sequence[SetVariableData], results: Iterable[SetVariableResult], now_ms: int
+) -> Iterator[dict[str, Any]]:
+    """Yield the columns of variables that were set; some are in force only after a reboot (B05)."""
+    wanted = {key_of(each.component, each.variable, each.attribute_type): each.attribute_value for each in data}
+    for each in results:
+        key = key_of(each.component, each.variable, each.attribute_type)
+        if each.attribute_status not in ("Accepted", "RebootRequired") or key.variable in SECRETS or key not in wanted:
+            continue
+        columns = msgspec.structs.asdict(key)
+        if each.attribute_status == "Accepted":
+            yield {**columns, "value": wanted[key], "value_ms": now_ms, "after_reboot": None}
+        else:
+            yield {**columns, "after_reboot": wanted[key]}
+
+
+def noticed(events: Iterable[EventData], now_ms: int) -> Iterator[dict[str, Any]]:
+    """Yield the columns of variables whose values events tell (N07)."""
+    for each in events:
+        key = key_of(each.component, each.variable, "Actual")
+        if key.variable not in SECRETS:
+            yield {**msgspec.structs.asdict(key), "value": each.actual_value, "value_ms": now_ms}
+
+
+def check_distinct(data: Iterable[SetVariableData]) -> None:
+    """Raise RefusedError (`duplicate`) when one variable is to be set twice (B05.FR.13)."""
+    seen = set[Key]()
+    for each in data:
+        key = key_of(each.component, each.variable, each.attribute_type)
+        if key in seen:
+            raise RefusedError(f"{key.component}.{key.variable} is set twice", reason="duplicate")
+        seen.add(key)
+
+
+def batches(items: Sequence[T], limit: Limit) -> Iterator[tuple[T, ...]]:
+    """Yield the items in portions that a station can take (B05.FR.11, B06.FR.05, B06.FR.17); one alone always goes."""
+    most = max(1, limit.items if limit.items is not None else UNKNOWN_LIMIT)
+    portion: list[T] = []
+    size = 0
+    for item in items:
+        octets = len(msgspec.json.encode(item)) + 1
+        full = limit.octets is not None and size + octets > limit.octets - _AROUND
+        if portion and (len(portion) >= most or full):
+            yield tuple(portion)
+            portion, size = [], 0
+        portion.append(item)
+        size += octets
+    if portion:
+        yield tuple(portion)
+
+
+_AROUND: Final = 100  # message type, id, action and the name of the list

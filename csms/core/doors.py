@@ -1,0 +1,201 @@
+"""What can be wrong with a station's attempt to connect, and what a person has to do about it."""
+
+from collections.abc import Mapping, Sequence
+from typing import Final, Literal
+
+import msgspec
+
+FaultKind = Literal[
+    "path",
+    "unknown_station",
+    "refused",
+    "subprotocol",
+    "password",
+    "certificate",
+    "serial_number",
+    "security_profile",
+    "tls",
+]
+SecurityProfile = Literal[1, 2, 3]
+
+_OLD_VERSIONS: Final = frozenset({"ocpp1.2", "ocpp1.5", "ocpp1.6", "ocpp2.0"})
+
+
+class Fault(msgspec.Struct, frozen=True):
+    """Why a connection came to nothing: `detail` says what was seen, `hint` what to do; `status` is the HTTP answer."""
+
+    kind: FaultKind
+    detail: str
+    hint: str
+    status: int = 403
+
+
+def wrong_path(path: str, base: str, profile: SecurityProfile) -> Fault:
+    """The URL names no identity below the endpoint's path."""
+    scheme = "ws" if profile == 1 else "wss"
+    return Fault(
+        "path",
+        f"the URL's path is {path[:200]}",
+        f"set the station's CSMS URL to {scheme}://HOST:PORT{base.rstrip('/') or '/'} and its identity to 1 to 48 "
+        "letters, digits or *_=+|@.- ; the station appends /IDENTITY itself",
+        404,
+    )
+
+
+def unknown_station(identity: str) -> Fault:
+    """Nobody has admitted this station."""
+    return Fault("unknown_station", f"{identity} is not known here", "admit the station, or refuse it", 404)
+
+
+def refused_station(identity: str) -> Fault:
+    """An operator has refused this station."""
+    return Fault("refused", f"{identity} was refused", "admit the station if it may connect after all")
+
+
+def no_version(offered: Sequence[str], spoken: Sequence[str]) -> Fault:
+    """No version of OCPP in common; the handshake succeeds all the same (OCPP-J 3.3)."""
+    seen = f"the station offers {', '.join(offered)[:200]}" if offered else "the station offers no subprotocol"
+    hint = f"let the station speak one of {', '.join(spoken)}"
+    if _OLD_VERSIONS & set(offered):
+        hint += "; it needs firmware with OCPP 2.0.1 or newer, or the setting that turns it on"
+    return Fault("subprotocol", seen, hint, 101)
+
+
+def no_password() -> Fault:
+    """No (readable) basic authentication (A00.FR.203)."""
+    return Fault(
+        "password",
+        "the request has no header 'Authorization: Basic'",
+        "set SecurityCtrlr.BasicAuthPassword at the station and its security profile to 1 or 2",
+        401,
+    )
+
+
+def wrong_user(username: str) -> Fault:
+    """The user name is not the identity (A00.FR.204)."""
+    return Fault(
+        "password",
+        f"the user name is {username[:60]!r}, the URL names another identity",
+        "the user name of basic authentication is the station's identity",
+        401,
+    )
+
+
+def wrong_password() -> Fault:
+    """The password is not the station's (A00.FR.207)."""
+    return Fault("password", "the password is wrong", "set the same password at the station and here", 401)
+
+
+def password_missing_here() -> Fault:
+    """The station has no password here, so that none can be right."""
+    return Fault("password", "no password is set for this station here", "set its password here", 401)
+
+
+def no_certificate() -> Fault:
+    """Security profile 3 without a certificate that names somebody."""
+    return Fault(
+        "certificate",
+        "the station shows no certificate with one common name",
+        "install a station certificate, or let the station connect to a door of security profile 2",
+    )
+
+
+def other_name(name: str, identity: str) -> Fault:
+    """The certificate is another station's (A00.FR.405)."""
+    return Fault(
+        "certificate",
+        f"the certificate's common name is {name[:60]!r}, the URL names {identity!r}",
+        "the identity in the URL has to be the common name of the station's certificate",
+    )
+
+
+def other_organization(organization: str, wanted: str) -> Fault:
+    """The certificate is not the operator's (A00.FR.404)."""
+    return Fault(
+        "certificate",
+        f"the certificate's organization is {organization[:60]!r}",
+        f"issue the station a certificate whose organization (O) is {wanted!r}",
+    )
+
+
+def other_serial_number(serial_number: str) -> Fault:
+    """BootNotification names another serial number than the certificate (B01.FR.12)."""
+    return Fault(
+        "serial_number",
+        f"BootNotification has the serial number {serial_number!r}, which is not the certificate's common name",
+        "issue the station a certificate for its serial number, or set check_serial_number to false",
+    )
+
+
+def bad_certificate(reason: str, detail: str) -> Fault:
+    """The certificate is not believed (A00.FR.407)."""
+    return Fault(
+        "certificate",
+        f"{reason}: {detail[:200]}",
+        "issue the station a new certificate, or name the root of its certificate in client_roots",
+    )
+
+
+def lower_profile(profile: SecurityProfile, minimum: int) -> Fault:
+    """The station has been at a higher profile, and may not go back (A05.FR.07)."""
+    return Fault(
+        "security_profile",
+        f"the station comes with security profile {profile} and has used {minimum}",
+        f"let it connect with profile {minimum}, or lower the station's least profile here if that is meant",
+    )
+
+
+TLS_REASONS: Final[Mapping[str, tuple[str, str]]] = {
+    "UNSUPPORTED_PROTOCOL": (
+        "the station speaks no TLS 1.2 or newer",
+        "turn on TLS 1.2 at the station; older versions are not allowed (A00.FR.313)",
+    ),
+    "NO_SHARED_CIPHER": (
+        "no cipher suite in common",
+        "the station has to offer a suite of A00.FR.318; for one with RSA suites only, set rsa_certificate and rsa_key",
+    ),
+    "HTTP_REQUEST": ("the station speaks without TLS", "set the station's CSMS URL to wss://"),
+    "WRONG_VERSION_NUMBER": ("what came is not TLS", "set the station's CSMS URL to wss://"),
+    "PEER_DID_NOT_RETURN_A_CERTIFICATE": (
+        "the station shows no certificate",
+        "install a station certificate (security profile 3), or let the station connect to a door of profile 2",
+    ),
+    "TLSV1_ALERT_UNKNOWN_CA": (
+        "the station does not believe this server's certificate",
+        "install the CSMS root certificate at the station (InstallCertificate CSMSRootCertificate)",
+    ),
+    "SSLV3_ALERT_BAD_CERTIFICATE": (
+        "the station does not like this server's certificate",
+        "the URL's host has to be a name in the server's certificate, and its root installed at the station",
+    ),
+    "SSLV3_ALERT_CERTIFICATE_EXPIRED": (
+        "the station thinks that this server's certificate is out of date",
+        "look at the station's clock, then at the server's certificate",
+    ),
+    "SSLV3_ALERT_CERTIFICATE_UNKNOWN": (
+        "the station does not accept this server's certificate",
+        "install the CSMS root certificate at the station; the URL's host has to be a name in the certificate",
+    ),
+}
+"""What OpenSSL calls a failure -> what it means, and what to do."""
+
+
+def failed_tls(reason: str, verify_message: str = "") -> Fault:
+    """The TLS handshake failed; `reason` is OpenSSL's, `verify_message` what it says of a client's certificate."""
+    if verify_message:
+        return Fault(
+            "certificate",
+            f"the station's certificate: {verify_message[:200]}",
+            "issue the station a new certificate, or name the root of its certificate in client_roots",
+        )
+    detail, hint = TLS_REASONS.get(
+        reason, ("the TLS handshake failed", "look at the station's log; it may have given up by itself")
+    )
+    return Fault("tls", f"{detail} ({reason.lower()})" if reason else detail, hint)
+
+
+def tls_without_need() -> Fault:
+    """TLS where plain text is spoken."""
+    return Fault(
+        "tls", "the station speaks TLS at a door without", "set the station's CSMS URL to ws://, or use wss://"
+    )

@@ -1,0 +1,75 @@
+"""What may be shown of OCPP frames: everything but passwords and keys (A00, and the log of a person's terminal)."""
+
+import re
+from typing import Any, Final
+
+import msgspec
+
+HIDDEN: Final = "***"
+
+_SECRET: Final = re.compile(r"password|secret|identity ?key|privatekey|vpn|apn", re.IGNORECASE)
+_SECRET_KEY: Final = re.compile(r"password|secret|^key$", re.IGNORECASE)
+
+
+_TOKEN: Final = re.compile(r"id_?token", re.IGNORECASE)
+
+_USER: Final = re.compile(r'(://[^/@:\s"]+):[^/@\s"]+@')
+"""A user and his password in an address (N01.FR.17)."""
+
+
+def presentable(frame: str) -> str:
+    """Return a frame as it may be shown. One that is no JSON is shown by its length only, if it may hold a secret."""
+    if "@" in frame:
+        frame = _USER.sub(rf"\1:{HIDDEN}@", frame)
+    if not _SECRET.search(frame):
+        return frame
+    try:
+        return msgspec.json.encode(_hide(msgspec.json.decode(frame))).decode()
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return f"({len(frame)} characters that are no JSON)"
+
+
+def without_tokens(frame: str) -> str:
+    """Return a presentable frame for those who may not read tokens: who knows a card's number can make the card."""
+    if not _TOKEN.search(frame):
+        return frame
+    try:
+        return msgspec.json.encode(_hide_tokens(msgspec.json.decode(frame))).decode()
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return f"({len(frame)} characters that are no JSON)"
+
+
+def _hide_tokens(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_hide_tokens(each) for each in value]
+    if not isinstance(value, dict):
+        return value
+    return {
+        key: HIDDEN if isinstance(each, str) and _TOKEN.search(key) else _hide_tokens(each)
+        for key, each in value.items()
+    }
+
+
+def _hide(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_hide(each) for each in value]
+    if not isinstance(value, dict):
+        return value
+    variable = value.get("variable")
+    named = variable.get("name") if isinstance(variable, dict) else None
+    secret = (
+        isinstance(named, str) and _SECRET_KEY.search(named) is not None
+    )  # SetVariables, GetVariables, NotifyReport
+    return {
+        key: HIDDEN if _SECRET_KEY.search(key) or (secret and "value" in key.lower()) else _hide_in(each, secret=secret)
+        for key, each in value.items()
+    }
+
+
+def _hide_in(value: Any, *, secret: bool) -> Any:
+    if secret and isinstance(value, list):  # variableAttribute of NotifyReport
+        return [
+            {k: HIDDEN if k == "value" else v for k, v in each.items()} if isinstance(each, dict) else each
+            for each in value
+        ]
+    return _hide(value)

@@ -1,0 +1,32 @@
+"""Limits of a transaction in cost, energy, time and state of charge: which of ours a station is told (E16)."""
+
+from collections.abc import Collection
+from typing import Final
+
+import msgspec
+
+from v2g.ocpp.messages.transactions import TransactionLimit
+
+_NAMES: Final = {
+    "max_cost": ("maxCost",),
+    "max_energy": ("maxEnergy",),
+    "max_time": ("maxTime", "maxLength"),  # the second is what the device model's own list says
+    "max_soc": ("maxSoC",),
+}
+
+
+def limit_to_tell(
+    wanted: TransactionLimit, reported: TransactionLimit | None, supported: Collection[str] = ()
+) -> TransactionLimit | None:
+    """Return what is told of the limits that are wanted, None for nothing.
+
+    A limit that the station set as low or lower itself stays as it is (E16.FR.08). `supported`: what the station's
+    TxCtrlr.SupportedLimits names, empty when that is not known (E16.FR.12).
+    """
+    told = {}
+    for name, words in _NAMES.items():
+        ours = getattr(wanted, name)
+        theirs = getattr(reported, name) if reported is not None else None
+        if ours is not None and (theirs is None or theirs > ours) and (not supported or set(words) & set(supported)):
+            told[name] = ours
+    return msgspec.structs.replace(TransactionLimit(), **told) if told else None

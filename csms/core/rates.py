@@ -1,0 +1,45 @@
+"""How fast one caller may ask: a bucket of tokens that fills steadily."""
+
+from collections import OrderedDict
+from typing import Final
+
+import msgspec
+
+MAX_CALLERS: Final = 10_000
+"""Buckets that are kept; a caller who has long said nothing starts with a full one anyway."""
+
+
+class Bucket(msgspec.Struct, frozen=True):
+    """How many requests a caller may still send at once (`level`), as of `at` (s, monotonic)."""
+
+    level: float
+    at: float
+
+
+def take(bucket: Bucket | None, now: float, *, per_s: float, burst: float) -> tuple[Bucket, float]:
+    """Return the bucket after one request, and how long to wait (s) when it was one too many; 0 when not.
+
+    `now` is monotonic time in s; `per_s` requests a second fill a bucket of `burst`.
+    """
+    level = burst if bucket is None else min(burst, bucket.level + max(0.0, now - bucket.at) * per_s)
+    if level < 1:
+        return Bucket(level, now), (1 - level) / per_s
+    return Bucket(level - 1, now), 0.0
+
+
+class Buckets:
+    """The buckets of all callers, by any key."""
+
+    def __init__(self, *, per_s: float, burst: float) -> None:
+        self._per_s = per_s
+        self._burst = burst
+        self._buckets: OrderedDict[str, Bucket] = OrderedDict()
+
+    def take(self, caller: str, now: float) -> float:
+        """Count a request; return how long to wait (s) when it is one too many, else 0."""
+        bucket, wait_s = take(self._buckets.get(caller), now, per_s=self._per_s, burst=self._burst)
+        self._buckets[caller] = bucket
+        self._buckets.move_to_end(caller)
+        if len(self._buckets) > MAX_CALLERS:
+            self._buckets.popitem(last=False)
+        return wait_s

@@ -1,0 +1,113 @@
+"""What the built-in authority signs for stations, and what not (use cases A02, A03; certificate properties of A00)."""
+
+from datetime import datetime, timedelta
+from typing import Final
+
+import msgspec
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import NameOID
+
+from v2g.errors import CertificateError
+from v2g.ocpp.messages.base import CertificateHashData
+from v2g.pki.certificates import chain_to_pem, key_kind, load_certificate
+from v2g.pki.csr import load_csr, requested_key
+from v2g.pki.issue import CertifiedKey, Issuer, Request, Subject, issue
+from v2g.pki.ocsp import ocsp_request_data
+from v2g.pki.profiles import Generation, KeyKind, Role
+
+BACKDATED: Final = timedelta(minutes=5)
+"""How long before now a certificate begins: a station's clock may lag (remark of A02.FR.06)."""
+
+
+class Authority(msgspec.Struct, frozen=True, kw_only=True):
+    """A CA that signs for stations: its certificates (DER, its own first, without the root), its key, how long its
+    certificates live, and what they say of their owner and of where revocation is told."""
+
+    chain: tuple[bytes, ...]
+    issuer: Issuer
+    organization: str
+    role: Role
+    days: int | None = None
+    ocsp_url: str | None = None
+    crl_url: str | None = None
+
+    @property
+    def generation(self) -> Generation:
+        """Whose rules its certificates follow: a CA on secp256r1 is one of ISO 15118-2."""
+        assert self.issuer.certificate is not None
+        old = self.role is Role.SECC and key_kind(self.issuer.certificate.public_key()) is KeyKind.SECP256R1
+        return Generation.ISO15118_2 if old else Generation.ISO15118_20
+
+
+class Wish(msgspec.Struct, frozen=True, kw_only=True):
+    """A station's request that may be signed."""
+
+    common_name: str
+    key: CertifiedKey
+
+
+def read_wish(csr: str, station_id: str, authority: Authority, *, vehicles_only: bool) -> Wish:
+    """Return what a station asks for. Raises CertificateError: malformed, bad_signature, wrong_curve, wrong_subject.
+
+    The common name must be the station's (A00.FR.511), except in a certificate for vehicles only. What else the request
+    says of its subject is not believed: the organization is the operator's (A00.FR.509).
+    """
+    request = load_csr(csr.encode())
+    key = requested_key(request, authority.role, authority.generation)
+    names = [str(part.value) for part in request.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
+    if len(names) != 1 or not names[0]:
+        raise CertificateError("the request has no single common name", reason="wrong_subject")
+    if not vehicles_only and names[0] != station_id:
+        raise CertificateError(
+            f"the request's common name is {names[0][:60]!r}",
+            reason="wrong_subject",
+            hint=f"it has to be the station's identity, {station_id!r}",
+        )
+    return Wish(common_name=names[0], key=key)
+
+
+def sign(wish: Wish, authority: Authority, serial: int, at: datetime) -> x509.Certificate:
+    """Return the certificate; it never outlives its CA. Raises ValueError for a subject that X.509 cannot express."""
+    assert authority.issuer.certificate is not None
+    end = authority.issuer.certificate.not_valid_after_utc
+    days = authority.days
+    not_after = None if days is None else min(at + timedelta(days=days), end)
+    return issue(
+        Request(
+            role=authority.role,
+            subject=Subject(common_name=wish.common_name, organization=authority.organization),
+            public_key=wish.key,
+            serial=serial,
+            not_before=at - BACKDATED,
+            not_after=not_after,
+            ocsp_url=authority.ocsp_url,
+            crl_url=authority.crl_url,
+            generation=authority.generation,
+        ),
+        authority.issuer,
+    )
+
+
+def delivered(certificate: x509.Certificate, authority: Authority) -> str:
+    """Return the chain as a station is sent it: PEM, leaf first, without the root."""
+    return chain_to_pem(
+        (certificate.public_bytes(Encoding.DER), *(der for der in authority.chain if not _is_root(der)))
+    )
+
+
+def is_root_of(wanted: CertificateHashData, authority: Authority, roots: tuple[bytes, ...]) -> bool:
+    """Say whether `wanted` names one of the roots over this authority (hashRootCertificate of 2.1)."""
+    return any(_named(wanted, load_certificate(der)) for der in (*roots, *authority.chain) if _is_root(der))
+
+
+def _named(wanted: CertificateHashData, root: x509.Certificate) -> bool:
+    found = ocsp_request_data(root, root, wanted.hash_algorithm)
+    name, key = wanted.issuer_name_hash.lower(), wanted.issuer_key_hash.lower()
+    serial = wanted.serial_number.lower().lstrip("0")
+    return (found.issuer_name_hash, found.issuer_key_hash, found.serial_number) == (name, key, serial)
+
+
+def _is_root(der: bytes) -> bool:
+    certificate = load_certificate(der)
+    return certificate.subject == certificate.issuer

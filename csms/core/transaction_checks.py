@@ -1,0 +1,134 @@
+"""What is wrong with a transaction's events, and when a transaction that nobody ended is over (E04, E14).
+
+Faults are found from what is known when an event arrives; they are kept beside the transaction and change nothing in
+it, so that events still add up to the same transaction in whatever order they come.
+"""
+
+from collections.abc import Sequence
+from decimal import Decimal
+from itertools import pairwise
+from typing import Literal
+
+import msgspec
+
+from csms.core.transactions import EXPORT_REGISTER, IMPORT_REGISTER, Dated, Event, Sample, Transaction, watt_hours
+
+FaultKind = Literal[
+    "late",
+    "conflict",
+    "register_decreased",
+    "clock_backwards",
+    "after_end",
+    "started_twice",
+    "ended_twice",
+]
+
+
+class Fault(msgspec.Struct, frozen=True):
+    """Something that does not fit: what, at which seqNo, and for a person how."""
+
+    kind: FaultKind
+    seq_no: int
+    detail: str
+
+
+def faults_of(known: Transaction | None, event: Event) -> list[Fault]:
+    """Return what is wrong with an event that arrives for the first time, seen from what had arrived before it."""
+    found = [Fault("register_decreased", event.seq_no, text) for text in _falls_within(event)]
+    if known is None:
+        return found
+    if event.seq_no < known.last_seq:
+        found.append(Fault("late", event.seq_no, f"after {known.last_seq}"))
+    if known.ended_seq is not None and event.seq_no > known.ended_seq:
+        found.append(Fault("after_end", event.seq_no, f"the end was {known.ended_seq}"))
+    if event.kind == "Started" and known.started_seq is not None:
+        found.append(Fault("started_twice", event.seq_no, f"first with {known.started_seq}"))
+    if event.kind == "Ended" and known.ended_seq is not None:
+        found.append(Fault("ended_twice", event.seq_no, f"first with {known.ended_seq}"))
+    found += _clock_faults(known, event)
+    found += _register_faults(event, IMPORT_REGISTER, known.import_start_wh, known.import_wh)
+    found += _register_faults(event, EXPORT_REGISTER, known.export_start_wh, known.export_wh)
+    return found
+
+
+def _clock_faults(known: Transaction, event: Event) -> list[Fault]:
+    started, ended = known.started_ms, known.ended_ms
+    after_start = known.started_seq is not None and event.seq_no > known.started_seq
+    if started is not None and after_start and event.at_ms < started:
+        return [Fault("clock_backwards", event.seq_no, f"{started - event.at_ms} ms before the start")]
+    before_end = known.ended_seq is not None and event.seq_no < known.ended_seq
+    if ended is not None and before_end and event.at_ms > ended:
+        return [Fault("clock_backwards", event.seq_no, f"{event.at_ms - ended} ms after the end")]
+    return []
+
+
+def _register_faults(event: Event, measurand: str, first: Dated | None, last: Dated | None) -> list[Fault]:
+    """Compare with the earliest and latest reading that is known."""
+    readings = _readings(event, measurand)
+    found = []
+    for limit in (each for each in (first, last) if each is not None):
+        for value in readings:
+            before, after = (
+                (Decimal(limit.value), value) if limit.seq_no < event.seq_no else (value, Decimal(limit.value))
+            )
+            if after < before:
+                text = f"{measurand} {value} Wh beside {limit.value} Wh of {limit.seq_no}"
+                found.append(Fault("register_decreased", event.seq_no, text))
+                break
+    return found[:1]
+
+
+def _falls_within(event: Event) -> list[str]:
+    found = []
+    for measurand in (IMPORT_REGISTER, EXPORT_REGISTER):
+        for before, after in pairwise(_readings(event, measurand)):
+            if after < before:
+                found.append(f"{measurand} falls from {before} to {after} Wh in one event")
+    return found
+
+
+def _readings(event: Event, measurand: str) -> list[Decimal]:
+    samples = [each for each in event.samples if each.measurand == measurand and not each.phase]
+    return [value for each in sorted(samples, key=lambda each: each.at_ms) if (value := _value(each)) is not None]
+
+
+def _value(sample: Sample) -> Decimal | None:
+    try:
+        return watt_hours(sample)
+    except ValueError:
+        return None
+
+
+Verdict = Literal["ongoing", "wait", "over"]
+
+
+def judge_status(*, ongoing: bool | None, messages_in_queue: bool) -> Verdict:
+    """Return what GetTransactionStatusResponse means for a transaction that is open here (E14.FR.01 to FR.05).
+
+    A station that knows no such transaction, or ended it, and has nothing left to deliver about it will never end it
+    here: it is over. While messages wait, its end may be among them.
+    """
+    if messages_in_queue:
+        return "wait"
+    return "over" if ongoing is False else "ongoing"
+
+
+def suspects(
+    open_transactions: Sequence[Transaction],
+    heard_ms: dict[str, int],
+    now_ms: int,
+    *,
+    booted_ms: int | None,
+    silent_ms: int,
+) -> list[str]:
+    """Return the ids of open transactions to ask the station about.
+
+    A transaction is suspect once the station has booted since it was last heard of, or nothing was heard of it for
+    `silent_ms`. `heard_ms`: when the last event of each arrived.
+    """
+    found = []
+    for each in open_transactions:
+        heard = heard_ms.get(each.transaction_id, each.started_ms or 0)
+        if (booted_ms is not None and booted_ms > heard) or now_ms - heard >= silent_ms:
+            found.append(each.transaction_id)
+    return found

@@ -1,0 +1,135 @@
+"""Bidirectional transfer: what a profile of each operation mode may say, and how a set-point is split over vehicles.
+
+Powers are W, positive into the vehicle, negative out of it.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final
+
+import msgspec
+
+from v2g.ocpp.messages.charging_profiles import ChargingProfile, ChargingSchedule, ChargingSchedulePeriod
+from v2g.ocpp.messages.smart_charging import ChargingScheduleUpdate
+from v2g.ocpp.times import format_time
+
+DISPATCH_PROFILE: Final = 300
+"""Profiles of dispatched transactions are this plus the EVSE."""
+
+_SETPOINTS: Final = (
+    "setpoint", "setpoint_l2", "setpoint_l3", "setpoint_reactive", "setpoint_reactive_l2", "setpoint_reactive_l3",
+)  # fmt: skip
+_LIMITS: Final = ("limit", "limit_l2", "limit_l3", "discharge_limit", "discharge_limit_l2", "discharge_limit_l3")
+_DISCHARGES: Final = _LIMITS[3:]
+_FORBIDDEN: Final = {
+    "ChargingOnly": (*_DISCHARGES, *_SETPOINTS),  # Q02.FR.02
+    "CentralSetpoint": _LIMITS,  # Q03.FR.02
+    "CentralFrequency": _LIMITS,
+}
+_CENTRAL: Final = frozenset({"CentralSetpoint", "CentralFrequency"})
+
+
+def problems(profile: ChargingProfile) -> Iterator[str]:
+    """Yield what keeps a station from following a profile, by the rules of its kind and operation modes."""
+    schedules = profile.charging_schedule
+    dynamic = profile.charging_profile_kind == "Dynamic"
+    if dynamic and (len(schedules) != 1 or len(schedules[0].charging_schedule_period) != 1):
+        yield "a dynamic profile has one schedule of one period (K28.FR.01)"
+    if profile.dyn_update_interval is not None and not dynamic:
+        yield "only a dynamic profile has an update interval (K28.FR.04)"
+    if profile.charging_profile_kind in ("Absolute", "Recurring") and any(s.start_schedule is None for s in schedules):
+        yield "an absolute or recurring schedule has a start (K01.FR.40)"
+    if profile.charging_profile_kind == "Relative" and any(s.start_schedule is not None for s in schedules):
+        yield "a relative schedule has no start (K01.FR.41)"
+    for schedule in schedules:
+        starts = [period.start_period for period in schedule.charging_schedule_period]
+        if starts[0] != 0 or starts != sorted(set(starts)):
+            yield "periods begin at 0 and ascend (K01.FR.31)"
+        for period in schedule.charging_schedule_period:
+            yield from _period_problems(period)
+
+
+def _period_problems(period: ChargingSchedulePeriod) -> Iterator[str]:
+    mode = period.operation_mode or "ChargingOnly"
+    for name in _FORBIDDEN.get(mode, ()):
+        if getattr(period, name) is not None:
+            yield f"a period in {mode} says no {name}"
+    if mode in _CENTRAL and period.setpoint is None:
+        yield f"a period in {mode} says a setpoint (Q03.FR.01)"
+    if mode == "LocalFrequency" and not period.v2x_freq_watt_curve:
+        yield "a period in LocalFrequency has a frequency-watt curve (Q08)"
+
+
+class Participant(msgspec.Struct, frozen=True, kw_only=True):
+    """A vehicle that can be dispatched: at most `most_w` into it or `most_out_w` out of it, at least `least_w`."""
+
+    id: str
+    most_w: int
+    most_out_w: int = 0
+    least_w: int = 0
+
+
+def split(setpoint_w: int, participants: Sequence[Participant]) -> dict[str, int]:
+    """Split a set-point over vehicles, as evenly as what they can do allows; return W for each.
+
+    The sum is the set-point exactly, or what all can do together where that is less, or what can be reached when some
+    could only take part with less than their least power: those get 0, the weakest first.
+    """
+    sign = 1 if setpoint_w >= 0 else -1
+    able = [(each, each.most_w if sign > 0 else each.most_out_w) for each in participants]
+    chosen = [(each, most) for each, most in able if most > 0 and most >= each.least_w]
+    while True:
+        shares = _level(abs(setpoint_w), [(each.id, most) for each, most in chosen])
+        weak = [(most, each.id) for each, most in chosen if shares[each.id] < each.least_w]
+        if not weak:
+            break
+        out = min(weak)[1]
+        chosen = [(each, most) for each, most in chosen if each.id != out]
+    return {each.id: sign * shares.get(each.id, 0) for each in participants}
+
+
+def _level(total: int, able: Iterable[tuple[str, int]]) -> dict[str, int]:
+    """Share a total evenly under individual bounds: the weakest first take what they can."""
+    ordered = sorted(able, key=lambda each: (each[1], each[0]))
+    shares = {}
+    for number, (name, most) in enumerate(ordered):
+        shares[name] = min(most, total // (len(ordered) - number))
+        total -= shares[name]
+    return shares
+
+
+def dispatch_profile(
+    evse_id: int,
+    setpoint_w: int,
+    mode: str,
+    now_ms: int,
+    transaction_id: str,
+    *,
+    duration_s: int,
+    pull_interval_s: int | None = None,
+) -> ChargingProfile:
+    """Return the dynamic profile that puts a transaction under central control (Q04, Q07).
+
+    It ends `duration_s` after the last update, so that a vehicle does not follow a set-point that nobody keeps up.
+    """
+    period = ChargingSchedulePeriod(start_period=0, setpoint=float(setpoint_w), operation_mode=mode)  # type: ignore[arg-type]
+    schedule = ChargingSchedule(
+        id=DISPATCH_PROFILE + evse_id,
+        duration=duration_s,
+        charging_rate_unit="W",
+        charging_schedule_period=(period,),
+    )
+    return ChargingProfile(
+        id=DISPATCH_PROFILE + evse_id,
+        stack_level=2,
+        charging_profile_purpose="TxProfile",
+        charging_profile_kind="Dynamic",
+        transaction_id=transaction_id,
+        dyn_update_interval=pull_interval_s,
+        dyn_update_time=format_time(now_ms),
+        charging_schedule=(schedule,),
+    )
+
+
+def setpoint_update(setpoint_w: int) -> ChargingScheduleUpdate:
+    """Return the values of a dynamic profile that carries a set-point."""
+    return ChargingScheduleUpdate(setpoint=float(setpoint_w))

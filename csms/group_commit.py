@@ -1,0 +1,181 @@
+"""One thread that writes, and commits for many at once.
+
+A commit waits for the disk. Works that are queued meanwhile share the next one, so that the disk's latency does not
+decide how many there can be. Nobody hears of success before the commit; a work that fails undoes itself alone.
+"""
+
+import asyncio
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from v2g.errors import StoreError
+
+_log = logging.getLogger(__name__)
+
+MAX_GROUP: Final = 256
+"""Works that share one commit."""
+
+Work = Callable[[Connection], Any]
+Many = Callable[[Connection, list[Any]], list[Any]]
+
+
+class _Job:
+    """A work, or one item for a work that takes many, and who waits for it."""
+
+    __slots__ = ("error", "future", "item", "loop", "many", "result", "work")
+
+    def __init__(self, work: Work | None, many: Many | None, item: Any) -> None:
+        self.work = work
+        self.many = many
+        self.item = item
+        self.result: Any = None
+        self.error: Exception | None = None
+        self.loop = asyncio.get_running_loop()
+        self.future: asyncio.Future[Any] = self.loop.create_future()
+
+    def __call__(self, connection: Connection) -> Any:
+        """Do it alone."""
+        if self.work is not None:
+            return self.work(connection)
+        assert self.many is not None
+        return self.many(connection, [self.item])[0]
+
+    def settle(self) -> None:
+        """Tell who waits, in the event loop."""
+        if self.future.done():
+            return
+        if self.error is not None:
+            self.future.set_exception(self.error)
+        else:
+            self.future.set_result(self.result)
+
+
+class GroupCommit:
+    """Takes works from the event loop, in the order in which they come, until `close`."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._queue: deque[_Job] = deque()
+        self._condition = threading.Condition()
+        self._closed = False
+        self._thread = threading.Thread(target=self._run, name="store", daemon=True)
+        self._thread.start()
+
+    async def run(self, work: Work) -> Any:
+        """Return what `work(connection)` returns, once that is durable. Raises what it raises, or StoreError.
+
+        When another work of the same commit fails, the work is done again: it must have no effect but on the database.
+        """
+        return await self._put(_Job(work, None, None))
+
+    async def gather(self, work: Many, item: Any) -> Any:
+        """As `run`, for a work that takes many items at once and returns as many results in their order."""
+        return await self._put(_Job(None, work, item))
+
+    @property
+    def waiting(self) -> int:
+        """How many works wait for their turn."""
+        return len(self._queue)
+
+    def close(self) -> None:
+        """Finish what is queued; afterwards nothing is taken."""
+        with self._condition:
+            self._closed = True
+            self._condition.notify()
+        self._thread.join()
+
+    def _put(self, job: _Job) -> asyncio.Future[Any]:
+        with self._condition:
+            if self._closed:
+                raise StoreError("the database is closed")
+            self._queue.append(job)
+            self._condition.notify()
+        return job.future
+
+    def _run(self) -> None:
+        while True:
+            with self._condition:
+                while not self._queue and not self._closed:
+                    self._condition.wait()
+                group = [self._queue.popleft() for _ in range(min(MAX_GROUP, len(self._queue)))]
+            if not group:
+                return
+            self._commit(group)
+            _settle(group)
+
+    def _commit(self, group: list[_Job]) -> None:
+        """Do all in one transaction; if one of them fails, all again, each behind a savepoint of its own."""
+        for attempt in (_together, _one_by_one):
+            worked = False
+            try:
+                with self._engine.begin() as connection:
+                    attempt(connection, group)
+                    worked = True
+                return
+            except Exception as error:  # noqa: BLE001 - goes to who waits
+                if worked or attempt is _one_by_one:  # a commit that failed may have happened all the same
+                    _fail(group, error)
+                    return
+
+
+def _together(connection: Connection, group: list[_Job]) -> None:
+    """Do every work; items for one work together, where its first one stands."""
+    items: dict[Many, list[_Job]] = {}
+    for job in group:
+        if job.many is not None:
+            items.setdefault(job.many, []).append(job)
+    for job in group:
+        if job.work is not None:
+            job.result = job.work(connection)
+        elif job.many is not None and (of_work := items.pop(job.many, None)) is not None:
+            results = job.many(connection, [each.item for each in of_work])
+            for each, result in zip(of_work, results, strict=True):
+                each.result = result
+
+
+def _one_by_one(connection: Connection, group: list[_Job]) -> None:
+    for job in group:
+        try:
+            with connection.begin_nested():
+                job.result = job(connection)
+        except Exception as error:
+            if connection.invalidated or not connection.in_transaction():
+                raise
+            job.error = as_store_error(error)
+
+
+def _fail(group: Iterable[_Job], error: Exception) -> None:
+    for job in group:
+        job.error = as_store_error(error)
+
+
+def as_store_error(error: Exception) -> Exception:
+    """Return a database's error as StoreError, another one as it is."""
+    if not isinstance(error, SQLAlchemyError):
+        return error
+    refusal = StoreError(
+        f"the database refused: {error}", hint="is it running, is the disk full, or is a file damaged?"
+    )
+    refusal.__cause__ = error
+    return refusal
+
+
+def _settle(group: list[_Job]) -> None:
+    """Tell everybody who waits, each in the event loop where it does."""
+    for loop in {job.loop for job in group}:
+        jobs = [job for job in group if job.loop is loop]
+        try:
+            loop.call_soon_threadsafe(_settle_here, jobs)
+        except RuntimeError:
+            _log.warning("nobody waits any more for %d works that are stored", len(jobs))
+
+
+def _settle_here(jobs: list[_Job]) -> None:
+    for job in jobs:
+        job.settle()

@@ -1,0 +1,64 @@
+"""Security events (A04), and certificates that the built-in authority has issued (A02, A03)."""
+
+from typing import Any
+
+from sqlalchemy import Connection, func, insert, select, update
+
+from csms.tables.security import security_events, station_certificates
+
+
+def add_event(
+    connection: Connection, station_id: str, source: str, kind: str, at_ms: int, received_ms: int, tech_info: str
+) -> None:
+    """Keep a security event; `source` is `station` or `csms`."""
+    connection.execute(
+        insert(security_events).values(
+            station_id=station_id,
+            source=source,
+            type=kind,
+            at_ms=at_ms,
+            received_ms=received_ms,
+            tech_info=tech_info[:255],
+        )
+    )
+
+
+def list_events(connection: Connection, station_id: str | None = None, limit: int = 100) -> list[dict[str, Any]]:
+    """Return security events, newest first; of one station, or of all."""
+    query = select(security_events).order_by(security_events.c.at_ms.desc(), security_events.c.id.desc()).limit(limit)
+    if station_id is not None:
+        query = query.where(security_events.c.station_id == station_id)
+    return [dict(row._mapping) for row in connection.execute(query)]
+
+
+def add_certificate(connection: Connection, /, **columns: Any) -> None:
+    """Keep a certificate that was issued."""
+    connection.execute(insert(station_certificates).values(**columns))
+
+
+def set_certificate_status(connection: Connection, serial: str, status: str) -> None:
+    """Note what became of a certificate."""
+    connection.execute(
+        update(station_certificates).where(station_certificates.c.serial == serial).values(status=status)
+    )
+
+
+def due(connection: Connection, before_ms: int) -> list[tuple[str, str]]:
+    """Return station and kind of certificates that were taken, run out before a time and have no newer one."""
+    table = station_certificates
+    query = (
+        select(table.c.station_id, table.c.kind)
+        .where(table.c.status == "Accepted")
+        .group_by(table.c.station_id, table.c.kind)
+        .having(func.max(table.c.until_ms) < before_ms)
+        .order_by(table.c.station_id, table.c.kind)
+    )
+    return [(row.station_id, row.kind) for row in connection.execute(query)]
+
+
+def list_certificates(connection: Connection, station_id: str | None = None, limit: int = 100) -> list[dict[str, Any]]:
+    """Return issued certificates, newest first."""
+    query = select(station_certificates).order_by(station_certificates.c.issued_ms.desc()).limit(limit)
+    if station_id is not None:
+        query = query.where(station_certificates.c.station_id == station_id)
+    return [dict(row._mapping) for row in connection.execute(query)]

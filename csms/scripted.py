@@ -1,0 +1,114 @@
+"""Runs a scripted back end: listens, and lets each station meet the script (`csms.core.script` decides)."""
+
+import asyncio
+import os
+from collections.abc import Callable
+from typing import Final
+
+from csms.core.script.declared import Script
+from csms.core.script.report import Report, report, settled
+from csms.core.script.station import CloseNow, Line, ScriptedLine, SendText
+from v2g.errors import TransportError
+from v2g.net.clock import Clock
+from v2g.net.ocpp_server import Handshake, Refusal, serve, welcome
+from v2g.net.websocket import OcppSocket, server_context
+
+Tell = Callable[[float, str, Line], None]
+"""Told of each line of the log: seconds since the start, station, line."""
+
+
+class ScriptedBackEnd:
+    """A back end that a script runs, from `run` to its return. `ready(port)` is called once it listens."""
+
+    def __init__(self, script: Script, tell: Tell, ready: Callable[[int], None] = lambda _port: None) -> None:
+        self._script = script
+        self._tell = tell
+        self._ready = ready
+        self._clock: Final = Clock()
+        self._begin = self._clock.monotonic()
+        self._lines: dict[str, ScriptedLine] = {}
+        self._over = asyncio.Event()
+
+    async def run(self) -> Report:
+        """Serve until the script is over; return what came of it. Raises TransportError, KeyAccessError."""
+        script = self._script
+        context = None
+        if script.certificate is not None and script.key is not None:
+            context = server_context(script.certificate, script.key, script.client_roots)
+        try:
+            server = await serve(
+                script.host,
+                script.port,
+                self._serve,
+                context=context,
+                path=script.path,
+                versions=script.versions,
+                welcome=self._welcome,
+                ping_interval=None,
+            )
+        except OSError as error:
+            raise TransportError(f"cannot listen: {error}", hint="is the port taken? 0 picks a free one") from None
+        self._begin = self._clock.monotonic()
+        self._ready(server.port)
+        try:
+            async with asyncio.timeout(script.duration_s):
+                await self._over.wait()
+        except TimeoutError:
+            pass
+        finally:
+            outcome = self.report()
+            await server.close()
+        return outcome
+
+    def stop(self) -> None:
+        """End it now."""
+        self._over.set()
+
+    def report(self) -> Report:
+        """Return what has come of it so far."""
+        return report(self._script, self._lines.values(), self._clock.monotonic())
+
+    async def _welcome(self, handshake: Handshake) -> Refusal | None:
+        """Let in who names itself; without `client_roots` nobody shows a certificate."""
+        if self._script.client_roots:
+            return await welcome(handshake)
+        return Refusal(404, "no such charging station") if handshake.identity is None else None
+
+    async def _serve(self, socket: OcppSocket) -> None:
+        """Let one connection of a station meet the script."""
+        line = self._lines.get(socket.identity)
+        if line is None:
+            line = self._lines[socket.identity] = ScriptedLine(self._script, socket.identity, os.urandom)
+        connection = line.connected(socket.version, self._clock.monotonic(), self._clock.utc_ms())
+        coming = asyncio.create_task(socket.receive())
+        try:
+            while True:
+                await self._act(line, socket)
+                now = self._clock.monotonic()
+                due = line.deadline(now)
+                wait_s = None if due is None else max(0.0, due - now)
+                await asyncio.wait({coming}, timeout=wait_s)
+                if coming.done():
+                    line.receive(coming.result(), self._clock.monotonic(), self._clock.utc_ms())
+                    coming = asyncio.create_task(socket.receive())
+                line.tick(self._clock.monotonic(), self._clock.utc_ms())
+        except TransportError:
+            pass  # the station went, or the script closed
+        finally:
+            coming.cancel()
+            if line.disconnected(connection, self._clock.monotonic()):
+                await self._act(line, None)
+
+    async def _act(self, line: ScriptedLine, socket: OcppSocket | None) -> None:
+        now = self._clock.monotonic()
+        line.tick(now, self._clock.utc_ms())
+        for action in line.actions():
+            match action:
+                case SendText(text) if socket is not None:
+                    await socket.send(text)
+                case CloseNow(code) if socket is not None:
+                    await socket.close("by the script", code=code)
+                case Line():
+                    self._tell(now - self._begin, line.station_id, action)
+        if settled(self._script, self._lines.values(), now):
+            self._over.set()

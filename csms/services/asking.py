@@ -1,0 +1,109 @@
+"""Asking stations: the answer goes to whoever asked, into the feed and, where more follows, into the database."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Iterable
+from typing import Final, NamedTuple, TypeVar
+
+from csms.desk.base import Services
+from csms.rows import requests
+from v2g.errors import OcppError, RefusedError, V2GError
+from v2g.ocpp.messages.base import Message, StatusInfo
+from v2g.ocpp.routes import action_of
+
+M = TypeVar("M", bound=Message)
+
+UNANSWERED = "Unanswered"
+"""What is noted as the answer when there is none: the station may or may not have acted."""
+
+NOT_SENT = "NotSent"
+"""What is noted as the answer to a request that did not reach the station, or that the station could not read."""
+
+CANCELED = "AcceptedCanceled"
+"""The answer of a station that gave up an earlier request of the kind for this one (L01.FR.24, N01.FR.12)."""
+
+AT_ONCE: Final = 50
+"""Stations that are asked at once by what works by itself."""
+
+
+class Asked(NamedTuple):
+    """A request whose outcome comes later: its number, and the station's answer so far."""
+
+    request_id: int
+    response: Message
+
+
+async def call(services: Services, station_id: str, request: Message, response: type[M]) -> M:
+    """Send a request and return the station's answer. Raises V2GError as `Switchboard.call` does."""
+    try:
+        answer = await services.switchboard.expect(station_id, request, response)
+    except V2GError as error:
+        _tell(services, station_id, request, failure(error), str(error))
+        raise
+    _tell(services, station_id, request, str(getattr(answer, "status", "")), detail_of(answer))
+    return answer
+
+
+async def ask(
+    services: Services, station_id: str, make: Callable[[int], Message], response: type[M], follows: Collection[str]
+) -> Asked:
+    """Send a request that has a `requestId`; more follows after an answer whose status is one of `follows`.
+
+    `make` is given the number. Raises V2GError as `Switchboard.call` does; the request is noted all the same.
+    """
+    now_ms = services.clock.utc_ms()
+    request_id, request = await services.store.run(requests.open_request, station_id, make, now_ms)
+    return Asked(request_id, await deliver(services, station_id, request_id, request, response, follows))
+
+
+async def deliver(
+    services: Services,
+    station_id: str,
+    request_id: int,
+    request: Message,
+    response: type[M],
+    follows: Collection[str],
+) -> M:
+    """Send a request that is noted already, as `ask` does."""
+    store, clock = services.store, services.clock
+    try:
+        answer = await call(services, station_id, request, response)
+    except V2GError as error:
+        await store.run(requests.save_answer, request_id, failure(error), str(error), clock.utc_ms(), done=True)
+        raise
+    status = str(getattr(answer, "status", ""))
+    done = status not in follows
+    if status == CANCELED:
+        await store.run(requests.supersede, station_id, action_of(request), request_id, clock.utc_ms())
+    await store.run(requests.save_answer, request_id, status, detail_of(answer), clock.utc_ms(), done=done)
+    return answer
+
+
+async def for_each(station_ids: Iterable[str], ask_one: Callable[[str], Awaitable[None]]) -> None:
+    """Ask stations side by side, so many at once that one that does not answer keeps few."""
+    turn = asyncio.Semaphore(AT_ONCE)
+
+    async def take_turn(station_id: str) -> None:
+        async with turn:
+            await ask_one(station_id)
+
+    async with asyncio.TaskGroup() as tasks:
+        for station_id in station_ids:
+            tasks.create_task(take_turn(station_id))
+
+
+def failure(error: V2GError) -> str:
+    """Return what is noted as the answer when `call` raised this."""
+    return NOT_SENT if isinstance(error, RefusedError | OcppError) else UNANSWERED
+
+
+def detail_of(answer: Message) -> str:
+    """Return what a station said about its status, as text for people."""
+    info = getattr(answer, "status_info", None)
+    if not isinstance(info, StatusInfo):
+        return ""
+    return f"{info.reason_code}: {info.additional_info}" if info.additional_info else info.reason_code
+
+
+def _tell(services: Services, station_id: str, request: Message, status: str, detail: str) -> None:
+    data = {"action": action_of(request), "status": status, "detail": detail[:255]}
+    services.tell("ocpp", "command_result", station_id, data)

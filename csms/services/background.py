@@ -1,0 +1,100 @@
+"""What runs beside the servers for as long as the back end does, and what is done again and again without being asked.
+
+On several nodes each does all of it; every step of a round takes its work in one transaction, so that none is done
+twice.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
+from typing import Final
+
+from csms.desk.base import Services
+from csms.grid_source import GRID_SIGNAL
+from csms.services import availability, campaigns, display, payments, reservations
+from csms.services.balancing import Balancer
+from csms.services.costs import CostTeller
+from csms.services.local_list_keeper import LocalListKeeper
+from csms.services.retention import keep_letting_go
+from csms.services.smart_charging import SmartCharging
+from csms.services.tariffs import TariffService
+from csms.services.transactions import TransactionWatch
+from v2g.errors import V2GError
+
+_log = logging.getLogger(__name__)
+
+_AGAIN_S: Final = 5.0
+
+
+async def _note_seen(services: Services) -> None:
+    await services.seen.flush()
+
+
+STEPS: Final[tuple[Callable[[Services], Awaitable[None]], ...]] = (
+    availability.send_due,
+    reservations.expire,
+    display.expire,
+    payments.expire,
+    campaigns.advance,
+    _note_seen,
+)
+"""What there may be to do at any time: campaigns go on, plans fall due, what is over ends."""
+
+
+async def make_round(services: Services) -> None:
+    """Do each step once; one that fails does not keep the others."""
+    for step in STEPS:
+        await _take(partial(step, services), step.__module__)
+
+
+@contextlib.asynccontextmanager
+async def background(services: Services) -> AsyncIterator[None]:
+    """Run everything that works by itself until the block ends."""
+    works: list[tuple[str, Callable[[], Awaitable[None]]]] = [
+        ("transactions", TransactionWatch(services).run),
+        ("costs", CostTeller(services).run),
+        ("tariffs", TariffService(services).run),
+        ("balancing", Balancer(services).run),
+        ("smart charging", SmartCharging(services).run),
+        ("local lists", LocalListKeeper(services).run),
+        ("retention", partial(keep_letting_go, services)),
+        ("grid signal", partial(_follow_grid_signal, services)),
+        ("station CA", services.station_ca.keep_renewed),
+    ]
+    running = [_keep(work, name) for name, work in works]
+    # not at once: stations need a moment to come back
+    running += [_keep(partial(step, services), step.__module__, after_s=_AGAIN_S) for step in STEPS]
+    tasks = [asyncio.create_task(each) for each in running]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _keep(work: Callable[[], Awaitable[None]], name: str, after_s: float = 0.0) -> None:
+    """Run a work; when it has done its step or failed, once more a little later."""
+    await asyncio.sleep(after_s)
+    while True:
+        await _take(work, name)
+        await asyncio.sleep(_AGAIN_S)
+
+
+async def _take(work: Callable[[], Awaitable[None]], name: str) -> None:
+    try:
+        await work()
+    except V2GError as error:
+        _log.warning("%s: %s", name, error)
+    except Exception:  # noqa: BLE001 - one station's nonsense must not end what is done for all
+        _log.exception("%s", name)
+
+
+async def _follow_grid_signal(services: Services) -> None:
+    """Take up the signals that other nodes have got."""
+    with services.feed.subscribe({GRID_SIGNAL}) as changes:
+        async for change in changes:
+            if change.node != services.feed.node:
+                await services.grid.take_newest()

@@ -1,0 +1,70 @@
+"""What transactions cost while they run: told to stations at an interval and when prices change (I02, I03)."""
+
+import asyncio
+
+from csms.core.tariffs import money
+from csms.desk.base import Services
+from csms.rows import tariffs, transactions
+from csms.services.crowd import for_each
+from v2g.errors import V2GError
+from v2g.observe import Scalar
+from v2g.ocpp.messages.tariff_cost import CostUpdatedRequest
+
+
+class CostTeller:
+    """Tells the running cost of the transactions of stations that are connected to this node."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._told: dict[tuple[str, str], int] = {}
+
+    async def run(self) -> None:
+        """Tell costs at every interval, for ever."""
+        while True:
+            await asyncio.sleep(self._services.config.tariffs.running_cost_interval_s)
+            await self.tell_all()
+
+    async def tell_all(self) -> None:
+        """Tell every cost that has changed since it was told."""
+        services = self._services
+        if not await services.store.read(tariffs.any_assigned):
+            return
+        here = services.switchboard.connected_here()
+        stations = [each for each in await services.store.read(transactions.stations_with_open) if each in here]
+        running = {key for keys in await for_each(stations, self._tell_station) for key in keys}
+        self._told = {key: told for key, told in self._told.items() if key in running}
+
+    async def _tell_station(self, station_id: str) -> list[tuple[str, str]]:
+        """Tell a station the costs of its transactions; return which those are."""
+        keys = [
+            (station_id, each.transaction_id)
+            for each in await self._services.store.read(transactions.active, station_id)
+        ]
+        for key in keys:
+            await self.tell(*key)
+        return keys
+
+    async def tell(self, station_id: str, transaction_id: str) -> bool:
+        """Tell one transaction's cost; False when nobody priced it, nothing changed or the station did not take it."""
+        services = self._services
+        key = (station_id, transaction_id)
+        known = await services.store.read(tariffs.cost, station_id, transaction_id)
+        if known is not None and known["source"] == "station":
+            return False  # it works out its cost itself
+        now_ms = services.clock.utc_ms()
+        found = await services.store.read(tariffs.work_out, station_id, transaction_id, now_ms)
+        if found is None or self._told.get(key) == found.bill.incl_tax:
+            return False
+        bill = found.bill
+        await services.store.run(tariffs.keep_cost, found, now_ms)
+        request = CostUpdatedRequest(total_cost=money(bill.incl_tax), transaction_id=transaction_id)
+        try:
+            await services.switchboard.call(station_id, request)  # I02.FR.01
+        except V2GError as error:
+            data = {"transaction": transaction_id, "reason": str(error)[:200]}
+            services.tell("ocpp", "cost_not_told", station_id, data)
+            return False
+        self._told[key] = bill.incl_tax
+        told: dict[str, Scalar] = {"transaction": transaction_id, "cost": bill.incl_tax, "currency": bill.currency}
+        services.tell("ocpp", "cost_updated", station_id, told)
+        return True

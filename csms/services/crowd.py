@@ -1,0 +1,22 @@
+"""Many stations at once: one that does not answer keeps nobody else waiting."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Final, TypeVar
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+AT_ONCE: Final = 100
+"""How many stations may be waited for at once."""
+
+
+async def for_each(items: Iterable[T], work: Callable[[T], Awaitable[R]]) -> list[R]:
+    """Do `work` for every item, many at a time; return the results in the items' order. Raises what any work raises."""
+    places = asyncio.Semaphore(AT_ONCE)
+
+    async def one(item: T) -> R:
+        async with places:
+            return await work(item)
+
+    return list(await asyncio.gather(*map(one, items)))

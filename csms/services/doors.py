@@ -1,0 +1,352 @@
+"""Who is let in, by what proof, and what is told to those who are not (A00, A01, A05; first-connection help)."""
+
+import asyncio
+import os
+import ssl
+from collections.abc import Callable
+from typing import Any, Final
+
+from csms.config import CsmsConfig
+from csms.core import doors as faults
+from csms.core.admission import Admission, Decision, Known, admit
+from csms.core.doors import Fault, SecurityProfile
+from csms.core.passwords import (
+    SALT_BYTES,
+    SeenPasswords,
+    check_password,
+    hash_password,
+    new_password,
+    password_fits,
+)
+from csms.feed import Feed
+from csms.rows import doors, security
+from csms.rows.doors import FaultCount, Visit
+from csms.store import Store
+from csms.switchboard import Switchboard
+from v2g.errors import CertificateError, OcppError, RefusedError, V2GError
+from v2g.net.clock import Clock
+from v2g.net.ocpp_server import Handshake, Refusal, Welcome, peer_name
+from v2g.net.peer_chain import PeerJudge
+from v2g.observe import Observe, Scalar
+from v2g.ocpp.messages.device_model import Component, Variable
+from v2g.ocpp.messages.provisioning import SetVariableData, SetVariablesRequest, SetVariablesResponse
+
+_REPEAT_MS: Final = 10_000  # the same fault is stored at most this often; it is counted meanwhile
+_MAX_COUNTED: Final = 5000
+_HASHING: Final = 2  # slow hashes at a time: strangers must not take every thread
+
+
+class Doors:
+    """Judges opening handshakes, and is what an operator decides by."""
+
+    def __init__(
+        self,
+        config: CsmsConfig,
+        store: Store,
+        clock: Clock,
+        switchboard: Switchboard,
+        observe: Callable[[Observe], None],
+        feed: Feed,
+    ) -> None:
+        self._config = config
+        self._store = store
+        self._clock = clock
+        self._switchboard = switchboard
+        self._observe = observe
+        self._feed = feed
+        self._configured = {entry.id: entry.boot for entry in config.stations}
+        self._first_passwords = {entry.id: entry.password for entry in config.stations if entry.password}
+        self._seen = SeenPasswords(os.urandom(32))
+        self._hashing = asyncio.Semaphore(_HASHING)
+        self._counted: dict[tuple[str, str, str], FaultCount] = {}
+        self._noting: set[asyncio.Task[None]] = set()
+
+    # -- coming in
+
+    async def admission(self, identity: str) -> Admission | None:
+        """Return how to treat a station, None for one that may not come in."""
+        return self._admit(identity, await self._store.read(doors.find, identity))
+
+    def door(self, profile: SecurityProfile, judge: PeerJudge | None) -> Welcome:
+        """Return what judges handshakes at a door of this profile; `judge` is for profile 3."""
+
+        async def welcome(shown: Handshake) -> Refusal | None:
+            fault = await self._judge(shown, profile, judge)
+            if fault is None and shown.version is None:
+                await self._note(shown, faults.no_version(shown.offered, self._config.ocpp.subprotocols))
+                return None
+            if fault is None:
+                await self._forgive(shown)
+                return None
+            await self._note(shown, fault)
+            return Refusal(fault.status, f"{fault.detail}: {fault.hint}" if fault.status != 401 else fault.hint)
+
+        return welcome
+
+    def tls_failed(self, error: ssl.SSLError) -> None:
+        """Note a TLS handshake that came to nothing; whose it was is not known."""
+        verify = error.verify_message if isinstance(error, ssl.SSLCertVerificationError) else ""
+        fault = faults.failed_tls(error.reason or "", verify)
+        self._keep_soon("", fault)
+
+    async def note_boot(self, identity: str, serial_number: str) -> None:
+        """Note a station that was put out for the serial number in its boot."""
+        await self._keep(identity, "", faults.other_serial_number(serial_number))
+
+    def tls_without_need(self, address: str) -> None:
+        """Note a station that speaks TLS at a door without."""
+        self._keep_soon(address, faults.tls_without_need())
+
+    def _keep_soon(self, address: str, fault: Fault) -> None:
+        task = asyncio.get_running_loop().create_task(self._keep("", address, fault))
+        self._noting.add(task)
+        task.add_done_callback(self._noting.discard)
+
+    async def _judge(self, shown: Handshake, profile: SecurityProfile, judge: PeerJudge | None) -> Fault | None:
+        identity = shown.identity
+        if identity is None:
+            return faults.wrong_path(shown.path, self._config.ocpp.path, profile)
+        known = await self._store.read(doors.find, identity)
+        if profile == 3:
+            fault = self._judge_certificate(shown, identity, judge)
+            if fault is not None:
+                await self._event(identity, "InvalidChargingStationCertificate", fault.detail)  # A00.FR.408
+                return fault
+        elif fault := self._judge_user(shown, identity):
+            return fault
+        if self._admit(identity, known) is None:
+            if known is not None and known.decision == "Refused":
+                return faults.refused_station(identity)
+            await self._visit(shown, identity, profile)
+            return faults.unknown_station(identity)
+        known = known or Known()
+        if profile < known.least_profile:
+            return faults.lower_profile(profile, known.least_profile)
+        if profile != 3 and (fault := await self._judge_password(shown, identity, known)):
+            return fault
+        if not known.decision and identity not in self._configured:
+            await self._visit(shown, identity, profile)
+        if profile > known.least_profile and shown.version is not None:
+            await self._store.run(doors.set_least_profile, identity, profile)  # A05.FR.07
+        return None
+
+    def _admit(self, identity: str, known: Known | None) -> Admission | None:
+        decision: Decision = known.decision if known is not None else ""
+        return admit(identity, self._configured, decision, self._config.unknown_stations)
+
+    def _judge_certificate(self, shown: Handshake, identity: str, judge: PeerJudge | None) -> Fault | None:
+        name, wanted = peer_name(shown.transport), self._config.ocpp.organization
+        if name is None or judge is None:
+            return faults.no_certificate()
+        if name != identity:
+            return faults.other_name(name, identity)
+        try:
+            judge.judge(shown.transport)
+        except CertificateError as error:
+            self._tell("station_refused", identity, reason=error.reason, detail=str(error))
+            return faults.bad_certificate(error.reason, str(error))
+        organization = _organization(shown.transport)
+        if wanted and organization != wanted:
+            return faults.other_organization(organization, wanted)
+        return None
+
+    @staticmethod
+    def _judge_user(shown: Handshake, identity: str) -> Fault | None:
+        if shown.credentials is None:
+            return faults.no_password()
+        if shown.credentials.username != identity:
+            return faults.wrong_user(shown.credentials.username)
+        return None
+
+    async def _judge_password(self, shown: Handshake, identity: str, known: Known) -> Fault | None:
+        assert shown.credentials is not None
+        password = shown.credentials.password
+        if not known.password and identity in self._first_passwords:
+            hashed = await self._hashed(self._first_passwords[identity])
+            await self._store.run(doors.set_password, identity, hashed, self._clock.utc_ms())
+            known = Known(password=hashed)
+        if not known.password and not known.next_password:
+            return faults.password_missing_here()
+        if await self._fits(password, known.password):
+            return None
+        if known.next_password and await self._fits(password, known.next_password):
+            await self._settle(identity, known.next_password, taken=True)  # it was taken, whatever its answer was
+            return None
+        await self._event(identity, "FailedToAuthenticateAtCsms", "wrong password")
+        return faults.wrong_password()
+
+    async def _hashed(self, password: str, *, random: bool = False) -> str:
+        async with self._hashing:
+            return await asyncio.to_thread(hash_password, password, os.urandom(SALT_BYTES), random=random)
+
+    async def _fits(self, password: str, kept: str) -> bool:
+        if not kept:
+            return False
+        if self._seen.knows(password, kept):
+            return True
+        async with self._hashing:
+            fits = await asyncio.to_thread(password_fits, password, kept)
+        if fits:
+            self._seen.note(password, kept)
+        return fits
+
+    # -- what went wrong
+
+    async def _visit(self, shown: Handshake, identity: str, profile: SecurityProfile) -> None:
+        visit = Visit(
+            station_id=identity,
+            address=shown.address,
+            offered=", ".join(shown.offered),
+            security_profile=profile,
+        )
+        if await self._store.run(doors.note_visit, visit, self._clock.utc_ms()):
+            self._tell("station_at_the_door", identity, address=shown.address, profile=profile)
+
+    async def _note(self, shown: Handshake, fault: Fault) -> None:
+        await self._keep(shown.identity or "", shown.address, fault)
+
+    async def _keep(self, identity: str, address: str, fault: Fault) -> None:
+        """Count a fault, and store it unless the same one was stored just now."""
+        now_ms = self._clock.utc_ms()
+        key = identity, address, fault.kind
+        before = self._counted.get(key)
+        if before is not None and now_ms - before.first_ms < _REPEAT_MS:
+            self._counted[key] = _count(identity, address, fault, before.times + 1, before.first_ms, now_ms)
+            return
+        self._tell("door_fault", identity, address=address, kind=fault.kind, detail=fault.detail, hint=fault.hint)
+        await self._flush(key)
+        if len(self._counted) >= _MAX_COUNTED:
+            await self.flush()
+            self._counted.clear()
+        await self._store.run(doors.save_faults, [_count(identity, address, fault, 1, now_ms, now_ms)])
+        self._counted[key] = _count(identity, address, fault, 0, now_ms, now_ms)
+
+    async def _forgive(self, shown: Handshake) -> None:
+        """Forget what was wrong: the station has come in, from where it had failed before."""
+        place = shown.identity or "", shown.address
+        past = [key for key in self._counted if key[:2] == place]
+        for key in past:
+            del self._counted[key]
+        if past:
+            await self._store.run(doors.forget_faults, *place)
+
+    async def _flush(self, *keys: tuple[str, str, str]) -> None:
+        waiting = [self._counted[key] for key in keys if key in self._counted and self._counted[key].times]
+        for each in waiting:
+            key = each.station_id, each.address, each.fault.kind
+            self._counted[key] = _count(*key[:2], each.fault, 0, each.first_ms, each.last_ms)
+        if waiting:
+            await self._store.run(doors.save_faults, waiting)
+
+    async def flush(self) -> None:
+        """Store what was only counted."""
+        await self._flush(*self._counted)
+
+    async def _event(self, identity: str, kind: str, info: str) -> None:
+        now_ms = self._clock.utc_ms()
+        await self._store.run(security.add_event, identity, "csms", kind, now_ms, now_ms, info)
+        self._tell("security_event", identity, type=kind, tech_info=info[:255], source="csms")
+
+    # -- what an operator does
+
+    async def entries(self, *, undecided: bool | None = None, limit: int = 1000) -> list[dict[str, Any]]:
+        """Return who may come in and who knocked; `undecided`: only those about whom nobody has decided, or not them.
+
+        Stations that only the configuration names are not among them before they first connect.
+        """
+        return await self._store.read(doors.list_doors, undecided=undecided, limit=limit)
+
+    async def faults(self, station_id: str | None = None, limit: int = 100) -> list[dict[str, Any]]:
+        """Return what went wrong at the door, newest first, each with what to do."""
+        await self.flush()
+        return await self._store.read(doors.list_faults, station_id, limit)
+
+    async def decide(self, station_id: str, decision: Decision, by: str) -> None:
+        """Admit a station (`Accepted`, `Pending`, `Rejected`: what its boot is answered), or keep it out (`Refused`).
+
+        One that is connected is told to boot again, or put out. Raises RefusedError for an identity that none can be.
+        """
+        if station_id.startswith("."):
+            raise RefusedError(f"{station_id} cannot be a station's identity", reason="identity")
+        await self._store.run(doors.decide, station_id, decision, by, self._clock.utc_ms())
+        self._tell("station_decided", station_id, decision=decision, by=by)
+
+    async def forget(self, station_id: str) -> bool:
+        """Forget a decision, passwords and faults; False when there was nothing.
+
+        A station that is connected is put out unless it may come in all the same.
+        """
+        if not await self._store.run(doors.forget, station_id):
+            return False
+        self._tell("station_decided", station_id, decision="")
+        return True
+
+    async def allow_profile(self, station_id: str, least: int) -> None:
+        """Let a station use this security profile and better ones, for once also lower than it has used."""
+        await self._store.run(doors.set_least_profile, station_id, least)
+
+    async def set_password(self, station_id: str, password: str | None = None) -> str:
+        """Set the password that a station has been given by hand; return it, a random one when none is given.
+
+        Raises RefusedError (`password`).
+        """
+        password, hashed = await self._chosen(password)
+        await self._store.run(doors.set_password, station_id, hashed, self._clock.utc_ms())
+        self._tell("password_set", station_id)
+        return password
+
+    async def rotate_password(self, station_id: str, password: str | None = None) -> str:
+        """Give a connected station a new password (A01); return how it answered (SetVariableStatusEnumType).
+
+        Until it has answered, both are taken; when its answer is lost, until it has come back with one of them. Raises
+        RefusedError, and what the switchboard raises.
+        """
+        password, hashed = await self._chosen(password)
+        await self._store.run(doors.offer_password, station_id, hashed)
+        data = SetVariableData(
+            attribute_value=password,
+            component=Component(name="SecurityCtrlr"),
+            variable=Variable(name="BasicAuthPassword"),
+        )
+        try:
+            answer = await self._switchboard.expect(
+                station_id, SetVariablesRequest(set_variable_data=(data,)), SetVariablesResponse
+            )
+        except (OcppError, RefusedError):
+            await self._settle(station_id, hashed, taken=False)
+            raise
+        except V2GError:
+            self._tell("password_unsettled", station_id)
+            raise
+        status = answer.set_variable_result[0].attribute_status
+        await self._settle(station_id, hashed, taken=status in ("Accepted", "RebootRequired"))  # A01.FR.03, A01.FR.04
+        return status
+
+    async def _settle(self, station_id: str, hashed: str, *, taken: bool) -> None:
+        now_ms = self._clock.utc_ms()
+        if await self._store.run(doors.settle_password, station_id, hashed, taken=taken, now_ms=now_ms):
+            self._tell("password_rotated" if taken else "password_kept", station_id)
+
+    def _tell(self, name: str, station_id: str, **data: Scalar) -> None:
+        self._observe(Observe("ocpp", name, {"station": station_id, **data}))
+        self._feed.publish(name, station_id, data)
+
+    async def _chosen(self, password: str | None) -> tuple[str, str]:
+        """Return a password, a random one when none is given, and what may be kept of it."""
+        if password is None:
+            made = new_password(os.urandom)
+            return made, await self._hashed(made, random=True)
+        check_password(password)
+        return password, await self._hashed(password)
+
+
+def _count(identity: str, address: str, fault: Fault, times: int, first_ms: int, last_ms: int) -> FaultCount:
+    return FaultCount(
+        station_id=identity, address=address, fault=fault, times=times, first_ms=first_ms, last_ms=last_ms
+    )
+
+
+def _organization(transport: asyncio.BaseTransport) -> str:
+    certificate = transport.get_extra_info("peercert") or {}
+    names = [value for group in certificate.get("subject", ()) for key, value in group if key == "organizationName"]
+    return names[0] if len(names) == 1 else ""

@@ -1,0 +1,82 @@
+"""SQLite as the back end's database: durable at every commit, and no commit waits for the tidying of the log.
+
+What is committed lies in the write-ahead log, which is synchronised. From time to time its pages are brought into the
+file proper; SQLite would do that within some unlucky commit, here a thread of its own does.
+"""
+
+import logging
+import threading
+from typing import Any, Final
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
+
+_log = logging.getLogger(__name__)
+
+READS: Final = "v2g_reads"
+"""Execution option of connections that only read, and so need not wait for who writes."""
+
+_PRAGMAS: Final = (
+    "journal_mode=WAL",
+    "synchronous=FULL",
+    "foreign_keys=ON",
+    "busy_timeout=10000",
+    "cache_size=-32768",  # KiB
+    "wal_autocheckpoint=50000",  # pages: only when the thread below cannot keep up
+)
+_CHECKPOINT_S: Final = 1.0
+
+
+def sqlite_engine(address: URL, pool_size: int) -> Engine:
+    """Return the way to a file."""
+    connect_args = {"check_same_thread": False, "timeout": 10.0, "isolation_level": None}
+    engine = create_engine(address, poolclass=QueuePool, pool_size=pool_size, connect_args=connect_args)
+    event.listen(engine, "connect", _prepare)
+    event.listen(engine, "begin", _begin)
+    return engine
+
+
+class Checkpoints:
+    """Brings the log into the file, beside the writer, until `close`."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._closed = threading.Event()
+        self._written = False
+        event.listen(engine, "commit", self._note)
+        self._thread = threading.Thread(target=self._run, name="store-checkpoints", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """End; closing the last connection brings in the rest."""
+        self._closed.set()
+        self._thread.join()
+
+    def _note(self, connection: Connection) -> None:
+        self._written = self._written or not connection.get_execution_options().get(READS, False)
+
+    def _run(self) -> None:
+        while not self._closed.wait(_CHECKPOINT_S):
+            if self._written:
+                self._written = False
+                try:
+                    with self._engine.connect() as connection:
+                        driver: Any = connection.connection.driver_connection
+                        driver.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+                except SQLAlchemyError as error:
+                    _log.warning("the log of the database could not be brought in: %s", error)
+
+
+def _prepare(connection: DBAPIConnection, _entry: ConnectionPoolEntry) -> None:
+    cursor: Any = connection.cursor()
+    for pragma in _PRAGMAS:
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def _begin(connection: Connection) -> None:
+    """Begin by word: the driver would only before it changes something, and then too late to read what is newest."""
+    reads = connection.get_execution_options().get(READS, False)
+    connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")

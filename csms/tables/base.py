@@ -1,0 +1,20 @@
+"""What all tables share: the metadata with its names of constraints, and the kind of number that rows get.
+
+Times are ms since 1970 in UTC. Documents are stored as JSON text, exactly as they are answered.
+"""
+
+from typing import Final
+
+from sqlalchemy import BigInteger, Integer, MetaData
+
+metadata: Final = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+row_id: Final = BigInteger().with_variant(Integer(), "sqlite")
+"""SQLite numbers rows by itself only when they are INTEGER."""

@@ -1,0 +1,257 @@
+"""The reference of response codes: what is written here by hand, and where code and tests are found by machine.
+
+The charger's code is searched for the codes that it can say, the tests for those that they assert. A code that can be
+said and has no line here, or no test, is found by `tests/docs/test_response_codes.py`.
+"""
+
+import ast
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from evcc.core.reactions import Reaction, reaction
+from v2g.iso15118.messages.app_protocol import ResponseCode as ProtocolCode
+from v2g.iso15118.messages.common_types import ResponseCode
+
+ROOT: Final = Path(__file__).resolve().parent.parent
+
+SAYERS: Final = ("secc/core", "v2g/iso15118/provisioning.py", "v2g/iso15118/installation.py")
+"""Where response codes are said: the charger, and the back end's provisioning service whose answers it passes on."""
+
+SHOWN: Final = 2
+"""How many tests of a code the table names."""
+
+
+class Use(NamedTuple):
+    """In which responses the charger says a code, and when."""
+
+    responses: tuple[str, ...]
+    when: str
+
+
+_ANY: Final = ("every",)
+
+USES: Final[Mapping[str, Use]] = {
+    "OK": Use(_ANY, "done; also with EVSEProcessing Ongoing"),
+    "OK_CertificateExpiresSoon": Use(
+        ("AuthorizationRes",), "authorised, and the contract ends within 14 days (V2G20-2218)"
+    ),
+    "OK_NewSessionEstablished": Use(
+        ("SessionSetupRes",), "a new session, also where none can be joined (V2G20-2626, -2627)"
+    ),
+    "OK_OldSessionJoined": Use(("SessionSetupRes",), "the vehicle goes on with the session that it paused"),
+    "OK_PowerToleranceConfirmed": Use(("PowerDeliveryRes",), "the vehicle keeps the band around its schedule"),
+    "WARNING_AuthorizationSelectionInvalid": Use(
+        ("AuthorizationRes",), "the method was not offered, or its part of the request is missing (V2G20-2209, -2226)"
+    ),
+    "WARNING_CertificateExpired": Use(
+        ("AuthorizationRes", "CertificateInstallationRes"), "the contract's or provisioning chain is over (V2G20-2203)"
+    ),
+    "WARNING_CertificateNotYetValid": Use(
+        ("AuthorizationRes", "CertificateInstallationRes"), "the chain is not valid yet (V2G20-2204)"
+    ),
+    "WARNING_CertificateRevoked": Use(
+        ("AuthorizationRes", "CertificateInstallationRes"), "back end, OCSP answer or revocation list says so"
+    ),
+    "WARNING_CertificateValidationError": Use(
+        ("AuthorizationRes", "CertificateInstallationRes"), "anything else is wrong with the chain"
+    ),
+    "WARNING_ChallengeInvalid": Use(
+        ("AuthorizationRes",), "GenChallenge is not the one that was given, or was used before (V2G20-2565, -2216)"
+    ),
+    "WARNING_EIMAuthorizationFailure": Use(
+        ("AuthorizationRes",), "external identification was refused, or nobody came (V2G20-2219, -2230)"
+    ),
+    "WARNING_eMSPUnknown": Use(
+        ("AuthorizationRes", "CertificateInstallationRes"), "the contract's root, provider or token is not known"
+    ),
+    "WARNING_EVPowerProfileViolation": Use(
+        ("AC_ChargeLoopRes",), "the vehicle has exceeded what it was allowed for profile.warn_s (V2G20-1864)"
+    ),
+    "WARNING_GeneralPnCAuthorizationError": Use(
+        ("AuthorizationRes",), "the back end refuses for another reason, or does not answer in time"
+    ),
+    "WARNING_NoCertificateAvailable": Use(
+        ("CertificateInstallationRes",), "no back end, no answer within 55 s, or nothing that fits (V2G20-2207, -2225)"
+    ),
+    "WARNING_NoContractMatchingPCIDFound": Use(
+        ("CertificateInstallationRes",), "the back end's pool has no contract for this vehicle"
+    ),
+    "WARNING_PowerToleranceNotConfirmed": Use(
+        ("PowerDeliveryRes",), "the vehicle does not keep the band, and need not (profile.tolerance_required)"
+    ),
+    "WARNING_ScheduleRenegotiationFailed": Use(
+        (
+            "ScheduleExchangeRes",
+            "PowerDeliveryRes",
+            "AC_ChargeParameterDiscoveryRes",
+            "DC_ChargeParameterDiscoveryRes",
+            "WPT_ChargeParameterDiscoveryRes",
+        ),
+        "no new schedule was found, or energy is being stopped: the old schedule stays",
+    ),
+    "WARNING_StandbyNotAllowed": Use(("PowerDeliveryRes",), "the charger does not let vehicles rest, or not yet"),
+    "WARNING_WPT": Use(("WPT_ChargeLoopRes",), "foreign object, living object or lost alignment: no power meanwhile"),
+    "FAILED": Use(
+        _ANY, "cable check, state of the control pilot, values that do not fit what was selected, too many attempts"
+    ),
+    "FAILED_AssociationError": Use(
+        (
+            "WPT_FinePositioningSetupRes",
+            "WPT_PairingRes",
+            "WPT_AlignmentCheckRes",
+            "ACDP_ConnectRes",
+            "ACDP_DisconnectRes",
+        ),
+        "vehicle and device do not find each other, or the device does not come home",
+    ),
+    "FAILED_ContactorError": Use(_ANY, "contactors did not open or close within contactor time, or are welded"),
+    "FAILED_EVPowerProfileInvalid": Use(
+        ("PowerDeliveryRes",), "EVPowerProfile is missing, of another control mode, or beyond the schedule"
+    ),
+    "FAILED_EVPowerProfileViolation": Use(
+        ("AC_ChargeLoopRes",), "the vehicle has exceeded what it was allowed for profile.fail_s (V2G20-1864)"
+    ),
+    "FAILED_MeteringSignatureNotValid": Use(
+        ("MeteringConfirmationRes",), "the reading was not told in this session, or is of another one"
+    ),
+    "FAILED_NoEnergyTransferServiceSelected": Use(
+        ("ServiceSelectionRes",), "the service that was selected for energy transfers none (V2G20-1618)"
+    ),
+    "FAILED_NoServiceRenegotiationSupported": Use(
+        ("SessionStopRes",), "services are to be selected anew, and are not here (V2G20-1477)"
+    ),
+    "FAILED_PauseNotAllowed": Use(("SessionStopRes",), "this session cannot be kept"),
+    "FAILED_PowerDeliveryNotApplied": Use(_ANY, "the power electronics have failed or report a fault that stops"),
+    "FAILED_PowerToleranceNotConfirmed": Use(
+        ("PowerDeliveryRes",), "the vehicle does not keep the band, and has to (profile.tolerance_required)"
+    ),
+    "FAILED_ScheduleRenegotiation": Use(("ScheduleExchangeRes",), "no new schedule was found, and the old one is over"),
+    "FAILED_ScheduleSelectionInvalid": Use(("PowerDeliveryRes",), "SelectedScheduleTupleID was not offered"),
+    "FAILED_SequenceError": Use(_ANY, "out of order, or a repetition that is not one (V2G20-459, -1582)"),
+    "FAILED_ServiceIDInvalid": Use(("ServiceDetailRes",), "the service was not offered (V2G20-425, -464)"),
+    "FAILED_ServiceSelectionInvalid": Use(
+        ("ServiceSelectionRes",), "service or parameter set was not offered or not detailed (V2G20-433, -467)"
+    ),
+    "FAILED_SignatureError": Use(
+        ("AuthorizationRes", "CertificateInstallationRes", "MeteringConfirmationRes"),
+        "the signature in the header is missing or wrong (V2G20-461)",
+    ),
+    "FAILED_UnknownSession": Use(_ANY, "SessionID is another one's (V2G20-460)"),
+    "FAILED_WrongChargeParameter": Use(
+        (
+            "AC_ChargeParameterDiscoveryRes",
+            "DC_ChargeParameterDiscoveryRes",
+            "WPT_ChargeParameterDiscoveryRes",
+        ),
+        "limits are impossible or not those of the selected service (V2G20-1619, -2272)",
+    ),
+}
+"""Code -> its use, in the order of the schema."""
+
+
+def table() -> str:
+    """Return the table of all codes."""
+    said, tested = emitted(), proofs()
+    lines = [
+        "| # | Code | Responses | When our charger says it | What our vehicle does | Said in | Tested by |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for number, code in enumerate(ResponseCode):
+        use = USES[code.name]
+        cells = (
+            str(number),
+            f"`{code.name}`",
+            ", ".join(use.responses),
+            use.when,
+            _reactions(code, use),
+            ", ".join(f"`{place}`" for place in sorted(said.get(code.name, ()))),
+            _linked(tested.get(code.name, [])),
+        )
+        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def protocol_table() -> str:
+    """Return the codes of SupportedAppProtocolRes."""
+    tested = proofs()
+    when = {
+        "OK_SuccessfulNegotiation": "a namespace and version that are spoken here",
+        "OK_SuccessfulNegotiationWithMinorDeviation": "the minor version differs",
+        "Failed_NoNegotiation": "nothing in common; also the answer to anything else that fails in this state",
+    }
+    lines = ["| # | Code | When our charger says it | Tested by |", "|---|---|---|---|"]
+    for number, code in enumerate(ProtocolCode):
+        lines.append(f"| {number} | `{code.name}` | {when[code.name]} | {_linked(tested.get(code.name, []))} |")
+    return "\n".join(lines) + "\n"
+
+
+def _reactions(code: ResponseCode, use: Use) -> str:
+    """Return the vehicle's reaction; by response where they differ."""
+    import msgspec
+
+    names = use.responses if use.responses != _ANY else ("SessionStopRes",)
+    by_reaction: dict[Reaction, list[str]] = defaultdict(list)
+    for name in names:
+        by_reaction[reaction(msgspec.defstruct(name, [("response_code", object)])(code))].append(name)
+    if len(by_reaction) == 1:
+        return next(iter(by_reaction)).value
+    return "; ".join(f"{each.value} ({', '.join(where)})" for each, where in by_reaction.items())
+
+
+def _linked(ids: list[str]) -> str:
+    return ", ".join(f"[{name}](../../{file})" for file, _, name in (each.partition("::") for each in ids[:SHOWN]))
+
+
+@cache
+def emitted() -> dict[str, set[str]]:
+    """Return, for every code that the charger can say, the modules that say it."""
+    found: dict[str, set[str]] = defaultdict(set)
+    for place in SAYERS:
+        path = ROOT / place
+        for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
+            tree = ast.parse(file.read_text())
+            compared = {id(each) for node in ast.walk(tree) if isinstance(node, ast.Compare) for each in ast.walk(node)}
+            for node in ast.walk(tree):
+                code = _code(node)
+                if code and id(node) not in compared:
+                    found[code].add(str(file.relative_to(ROOT)))
+    return found
+
+
+@cache
+def proofs() -> dict[str, list[str]]:
+    """Return, for every code, the tests that assert it: FILE::NAME, those of the charger's core first."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for folder in ("secc", "iso15118", "evcc", "csms"):
+        for file in sorted((ROOT / "tests" / folder).rglob("test_*.py")):
+            for name, codes in _asserted(ast.parse(file.read_text())):
+                for code in sorted(codes):
+                    found[code].append(f"{file.relative_to(ROOT)}::{name}")
+    return found
+
+
+def _asserted(tree: ast.Module) -> Iterator[tuple[str, set[str]]]:
+    """Yield every test with the codes that stand in its parameters or assertions."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test_"):
+            claims: list[ast.AST] = [each for each in ast.walk(node) if isinstance(each, ast.Assert)]
+            claims += node.decorator_list
+            yield node.name, {code for claim in claims for each in ast.walk(claim) if (code := _code(each))}
+
+
+def _code(node: ast.AST) -> str:
+    """Return the code that an expression names, or the empty text."""
+    match node:
+        case ast.Attribute(attr=attr, value=ast.Name(id="ResponseCode")) if attr in _NAMES:
+            return attr
+        case ast.Attribute(attr=attr, value=ast.Attribute(attr="ResponseCode")) if attr in _NAMES:
+            return attr
+        case ast.Constant(value=str(text)) if text in _NAMES and text != "OK":
+            return text
+    return ""
+
+
+_NAMES: Final = frozenset(each.name for each in (*ResponseCode, *ProtocolCode))

@@ -1,0 +1,134 @@
+"""The vehicle's contracts on disk: one file each, with key and chain, written in one step.
+
+`FOLDER/<EMAID>-<digest>.pem` holds the private key (PKCS#8, encrypted if a passphrase is configured) and the chain,
+mode 0600. A file is there whole or not at all, so that a kill or a power cut in between costs nothing.
+"""
+
+import hashlib
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+
+from evcc.config import EvccConfig, ProvisioningConfig
+from evcc.core.ports import StoreContract
+from evcc.core.world import Contract, Provisioning
+from v2g.errors import ConfigError, StoreError, V2GError
+from v2g.iso15118.installation import pcid_of
+from v2g.iso15118.session import Command
+from v2g.net.keys import load_credentials
+from v2g.net.keys.secrets import read_pin
+from v2g.net.runner import Execute, Outcome
+from v2g.net.tls_crls import CrlFiles
+from v2g.observe import Observe
+from v2g.pki.certificates import load_certificate
+from v2g.pki.credentials import load_bundle, load_chain, save_bundle
+from v2g.pki.keys import SigningKey
+
+
+class ContractStore:
+    """The folder; made when missing. Raises StoreError when it cannot be used."""
+
+    def __init__(self, folder: Path, passphrase: bytes | None, observe: Callable[[Observe], None]) -> None:
+        self._folder, self._passphrase, self._observe = folder, passphrase, observe
+        try:
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            for unfinished in folder.glob(".*.pem.*"):  # of a process that was killed while it wrote
+                unfinished.unlink()
+        except OSError as error:
+            raise StoreError(f"{folder}: {error.strerror}", hint="provisioning.store must be writable") from None
+
+    def load(self) -> tuple[Contract, ...]:
+        """Return every contract that can be read; what cannot is told, and left where it is."""
+        found = []
+        for path in sorted(self._folder.glob("*.pem")):
+            try:
+                credentials = load_bundle(path, self._passphrase)
+            except V2GError as error:
+                self._observe(Observe("installation", "not_readable", {"file": path.name, "error": str(error)}))
+            else:
+                found.append(Contract(credentials.chain, credentials.key))
+        return tuple(found)
+
+    def save(self, contract: StoreContract) -> None:
+        """Keep a contract; it is on disk when this returns, and then its predecessors of the same EMAID are gone.
+
+        What begins later is no predecessor: a charger that sends an old contract again, which its service had signed
+        once, does not cost the vehicle the new one. Raises StoreError.
+        """
+        begin = load_certificate(contract.chain[0]).not_valid_before_utc
+        name = f"{contract.emaid}-{hashlib.sha256(contract.chain[0]).hexdigest()[:16]}.pem"
+        try:
+            save_bundle(self._folder / name, contract.chain, contract.key, self._passphrase)
+            for older in self._folder.glob(f"{contract.emaid}-*.pem"):
+                if older.name != name and not self._begins_after(older, begin):
+                    older.unlink()
+        except OSError as error:
+            raise StoreError(f"{self._folder / name}: {error.strerror}", hint="is the disk full?") from None
+
+    def _begins_after(self, path: Path, begin: datetime) -> bool:
+        try:
+            return load_certificate(load_bundle(path, self._passphrase).leaf).not_valid_before_utc > begin
+        except V2GError:  # what cannot be read cannot pay
+            return False
+
+
+class Contracts:
+    """The vehicle's contracts: the configured one, those in the store, and what it takes to fetch more."""
+
+    def __init__(self, config: EvccConfig, observe: Callable[[Observe], None]) -> None:
+        """Read everything. Raises V2GError for what cannot be used."""
+        self._observe = observe
+        self._store: ContractStore | None = None
+        self.provisioning: Provisioning | None = None
+        self.known: tuple[Contract, ...] = ()
+        if config.contract is not None:
+            credentials = load_credentials(config.contract.chain, config.contract.key)
+            self.known = (Contract(credentials.chain, credentials.key),)
+        if config.provisioning is not None:
+            self.provisioning = _provisioning(config, config.provisioning, observe)
+            self._store = _open_store(config.provisioning, observe)
+            self.known = (*self.known, *self._store.load())
+
+    @property
+    def first_key(self) -> SigningKey | None:
+        """The key of the first contract, for what misbehaves on purpose."""
+        return self.known[0].key if self.known else None
+
+    def execute(self, command: Command, others: Execute) -> Outcome | None:
+        """Store a contract at once; everything else is for `others`.
+
+        A contract that cannot be stored still pays for this session, and is told; the next session fetches it again.
+        """
+        if not isinstance(command, StoreContract):
+            return others(command)
+        assert self._store is not None  # who fetches contracts has one
+        try:
+            self._store.save(command)
+        except StoreError as error:
+            self._observe(Observe("installation", "not_stored", {"emaid": command.emaid, "error": str(error)}))
+        else:
+            self._observe(Observe("installation", "stored", {"emaid": command.emaid}))
+        return None
+
+
+def _provisioning(config: EvccConfig, own: ProvisioningConfig, observe: Callable[[Observe], None]) -> Provisioning:
+    """Return who the vehicle is when it asks for contracts. Raises CertificateError for a leaf without a PCID."""
+    credentials = load_credentials(own.chain, own.key)
+    return Provisioning(
+        chain=credentials.chain,
+        key=credentials.key,
+        pcid=pcid_of(load_certificate(credentials.leaf)),
+        v2g_roots=tuple(load_chain(path)[0] for path in config.tls.anchors),
+        mo_roots=tuple(load_chain(path)[0] for path in own.mo_roots),
+        crosses=tuple(load_chain(path)[0] for path in config.tls.cross_certificates),
+        interop=config.security_profile == "interop",
+        rules=own.envelope,
+        crls=CrlFiles(config.tls.crls, observe)(),
+    )
+
+
+def _open_store(config: ProvisioningConfig, observe: Callable[[Observe], None]) -> ContractStore:
+    folder = config.store.path
+    if folder is None:
+        raise ConfigError(f"provisioning.store: {config.store} is no folder", hint="contracts are kept in files")
+    return ContractStore(folder, read_pin(config.store.pin), observe)

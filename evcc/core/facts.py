@@ -1,0 +1,137 @@
+"""What the world tells the vehicle's session while it talks: battery, inlet, plug, driver."""
+
+from abc import abstractmethod
+from typing import Any, Final
+
+from msgspec.structs import replace
+
+from evcc.core import parking, place
+from evcc.core.discharge import Discharge
+from evcc.core.handlers import ON_FACT
+from evcc.core.ports import (
+    BatteryState,
+    ContactorState,
+    DeviceObserved,
+    DroveIn,
+    HardwareFault,
+    NeedsChanged,
+    PlugState,
+    PresentVoltage,
+    SetPowerLimits,
+    StopRequested,
+)
+from evcc.core.settings import SessionConfig
+from evcc.core.side_streams import SideStreams
+from evcc.core.stages import ENDING_STAGES, CheckingIn, Ending, FindingPlace, Looping, Pairing, Step
+from evcc.core.world import Choice
+from v2g.iso15118.charts import Family
+from v2g.iso15118.messages.common_messages import ChargingSession
+from v2g.iso15118.session import Entropy, Fact
+
+PACE: Final = "pace"
+"""The timer of a pause before the next request."""
+
+
+class Facts(SideStreams):
+    """See `VehicleSession`, which asks and takes answers."""
+
+    def __init__(self, config: SessionConfig, discharge: Discharge, *, battery: BatteryState, entropy: Entropy) -> None:
+        super().__init__(entropy=entropy)
+        self._config = config
+        self._discharge = discharge
+        self._battery = battery
+        self._inlet = PresentVoltage(0)
+        self._contactor_closed = False
+        self._departure_ms = 0
+        self._choice: Choice | None = None
+        self._pending: Any = None  # the request that waits for its response
+        self._stop_wish: Ending | None = None
+        self._replan = False
+        self._limits = SetPowerLimits(0, 0)
+        self._overdrawn_since: float | None = None
+
+    @abstractmethod
+    def _apply(self, step: Step) -> None:
+        """Do what a step says."""
+
+    def _on_fact(self, fact: Fact) -> None:
+        match fact:
+            case PlugState(connected=False):
+                self._fail("unplugged")
+            case HardwareFault(reason=reason):
+                self._fail(reason)
+            case StopRequested():
+                self._wish_to_stop(Ending(fact.reason, self._stop_mode(fact)))
+            case NeedsChanged():
+                self._take_needs(fact)
+            case DroveIn() | DeviceObserved():
+                self._take_place(fact)
+            case BatteryState():
+                self._battery = fact
+                self._check_overdraw()
+            case PresentVoltage():
+                self._inlet = fact
+            case ContactorState(closed=closed):
+                self._contactor_closed = closed
+                step = ON_FACT.get((type(self.stage), closed))
+                if step is not None and self._pending is None:
+                    self._apply(step(self.stage, self._world()))
+
+    def _take_place(self, fact: DroveIn | DeviceObserved) -> None:
+        """Go on with what the vehicle has found, if that is what is waited for."""
+        stage = self.stage
+        if self._pending is not None:
+            return
+        if isinstance(fact, DeviceObserved):
+            if isinstance(stage, Pairing):
+                self._apply(place.on_observed(stage, fact.device_id, self._world()))
+        elif isinstance(stage, CheckingIn):
+            self._apply(parking.on_drove(stage, fact, self._world()))
+        elif isinstance(stage, FindingPlace):
+            self._apply(place.on_drove(stage, fact, self._world()))
+
+    def _stop_mode(self, wish: StopRequested) -> ChargingSession:
+        if wish.reselect and self._choice is not None and self._choice.renegotiable:  # V2G20-1477
+            return ChargingSession.ServiceRenegotiation
+        return ChargingSession.Pause if wish.pause else ChargingSession.Terminate
+
+    def _take_needs(self, fact: NeedsChanged) -> None:
+        """Take new needs; a scheduled session that is in its loop plans anew."""
+        needs = self._config.needs
+        target = needs.target_soc if fact.target_soc is None else fact.target_soc
+        minimum = needs.minimum_soc if fact.minimum_soc is None else fact.minimum_soc
+        changed = replace(needs, target_soc=target, minimum_soc=min(minimum, target))  # V2G20-1640
+        self._config = replace(self._config, needs=changed)
+        if fact.departure_ms is not None:
+            self._departure_ms = fact.departure_ms
+        self._observe("schedule", "needs_changed", target_soc=target, minimum_soc=changed.minimum_soc)
+        if self._choice is not None and not self._choice.dynamic:
+            self._replan = True
+            if isinstance(self.stage, Looping) and self._pending is None and PACE in self._timers:
+                self._disarm(PACE)
+                self._apply(Step(stage=self.stage, wait=0.0))
+
+    def _wish_to_stop(self, ending: Ending) -> None:
+        """Stop in order: at once while nothing is awaited, else after the answer that is."""
+        if isinstance(self.stage, ENDING_STAGES) or self._stop_wish is not None:
+            return
+        self._stop_wish = ending
+        if self._pending is None and PACE in self._timers:
+            self._disarm(PACE)
+            self._apply(Step(stage=self.stage))
+
+    def _check_overdraw(self) -> None:
+        """No more may leave the vehicle than was signed, measuring error and a moment to react apart.
+
+        With alternating current the inlet counts: the on-board charger's losses are not the charger's to pay for.
+        """
+        config = self._config.discharge
+        allowed = min(self._limits.discharge_w, self._discharge.signed_w(self._utc_ms))
+        gate = self._inlet if self.family is Family.AC else self._battery
+        leaving_w = -gate.voltage_mv * gate.current_ma // 1_000_000
+        if leaving_w <= allowed + config.overdraw_tolerance_w:
+            self._overdrawn_since = None
+        elif self._overdrawn_since is None:
+            self._overdrawn_since = self._now
+        elif self._now - self._overdrawn_since > config.overdraw_tolerance_s:
+            self._fail("more_discharged_than_agreed", leaving_w=leaving_w, allowed_w=allowed)

@@ -1,0 +1,93 @@
+"""The driver: wishes on the way, from a script or by a signal."""
+
+import asyncio
+import signal
+from collections.abc import Callable
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from evcc.core.ports import NeedsChanged, StopRequested
+from evcc.core.settings import Percent
+from v2g.iso15118.session import Fact
+from v2g.net.clock import Clock
+from v2g.observe import Observe
+
+Tell = Callable[[Fact], None]
+
+
+class DriverStep(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One wish: `stop`, `pause`, `reselect` (services anew), or other `needs`."""
+
+    after_s: Annotated[
+        float, Meta(ge=0, le=86_400, description="seconds of the simulated clock after energy could flow")
+    ]
+    wish: Annotated[Literal["stop", "pause", "reselect", "needs"], Meta(description="what the driver wants")]
+    target_soc: Annotated[Percent | None, Meta(description="needs: charge wanted at departure, %")] = None
+    minimum_soc: Annotated[Percent | None, Meta(description="needs: least charge, %")] = None
+    departure_after_s: Annotated[
+        Annotated[int, Meta(ge=60, le=0xFFFFFFFF)] | None, Meta(description="needs: departure, seconds from then")
+    ] = None
+
+
+class Driver:
+    """Tells the running session what the driver wants. SIGUSR1 asks for a pause, and in a pause to go on."""
+
+    def __init__(self, script: tuple[DriverStep, ...], clock: Clock) -> None:
+        self._script, self._clock = script, clock
+        self._loop = asyncio.get_running_loop()
+        self._tell: Tell | None = None
+        self._wake: Callable[[], None] | None = None
+        self._timers: list[asyncio.TimerHandle] = []
+        self._begun = False
+        self._loop.add_signal_handler(signal.SIGUSR1, self._signalled)
+
+    def close(self) -> None:
+        """Want nothing more."""
+        self._loop.remove_signal_handler(signal.SIGUSR1)
+        for timer in self._timers:
+            timer.cancel()
+
+    def drives(self, tell: Tell | None) -> None:
+        """Facts go to this session from now on; None: none is running."""
+        self._tell = tell
+
+    def rests(self, wake: Callable[[], None] | None) -> None:
+        """Call `wake` when the driver wants to go on; None: nobody rests."""
+        self._wake = wake
+
+    def end(self) -> bool:
+        """Want the running session to end in good order; return False when none is running."""
+        if self._tell is None:
+            return False
+        self._tell(StopRequested("interrupted"))
+        return True
+
+    def saw(self, event: Observe) -> None:
+        """Begin the script when energy may flow for the first time."""
+        if not self._begun and (event.stage, event.name) == ("power", "started"):
+            self._begun = True
+            for step in self._script:
+                self._timers.append(self._loop.call_later(step.after_s / self._clock.scale, self._want, step))
+
+    def _signalled(self) -> None:
+        if self._wake is not None:
+            self._wake()
+        elif self._tell is not None:
+            self._tell(StopRequested("driver", pause=True))
+
+    def _want(self, step: DriverStep) -> None:
+        if self._tell is None:
+            return
+        if step.wish != "needs":
+            self._tell(StopRequested("driver", pause=step.wish == "pause", reselect=step.wish == "reselect"))
+            return
+        departure = step.departure_after_s
+        self._tell(
+            NeedsChanged(
+                departure_ms=None if departure is None else self._clock.utc_ms() + departure * 1000,
+                target_soc=step.target_soc,
+                minimum_soc=step.minimum_soc,
+            )
+        )

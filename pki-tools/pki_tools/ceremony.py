@@ -1,0 +1,230 @@
+"""Root keys that no one person can use: sealed under a random key whose shares go to several holders (SLIP-39).
+
+The root's private key (PKCS #8) is encrypted by AES-256-GCM with a random 256-bit key. That key is split by Shamir's
+scheme, k shares of n joining it again; fewer tell nothing about it. Shares are words on paper (`sheets`). This module
+neither reads nor writes files, and keeps no secret longer than it is used, as far as Python lets it.
+"""
+
+import base64
+import difflib
+import hashlib
+import itertools
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import msgspec
+from cryptography import x509
+from cryptography.exceptions import InvalidTag, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed448
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from shamir_mnemonic import MnemonicError, combine_mnemonics, generate_mnemonics
+from shamir_mnemonic.share import Share
+from shamir_mnemonic.wordlist import WORDLIST
+
+from v2g.errors import ConfigError, KeyAccessError
+from v2g.pki.keys import PrivateKey
+
+FORMAT: Final = "v2g-sealed-key"
+MAX_SHARES: Final = 16
+"""As many as SLIP-39 numbers."""
+
+MAX_SEALED_BYTES: Final = 64 * 1024
+WORDS: Final = 33
+"""Words of a share: 256 bits, what they belong to, and a checksum."""
+
+_MAX_TRIALS: Final = 120
+_SIGNIFICANT: Final = 4  # letters by which SLIP-39 tells its words apart
+
+
+class Sealed(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A root key that only its shares open. All of it may be public; the ciphertext is worth nothing without them."""
+
+    format: str = FORMAT
+    version: int = 1
+    subject: str  # of the root certificate, RFC 4514
+    fingerprint: str  # its SHA-256, hexadecimal
+    threshold: int
+    shares: int
+    identifier: int  # of the set of shares
+    nonce: str  # 12 bytes, hexadecimal
+    ciphertext: str  # base64
+
+    @property
+    def associated(self) -> bytes:
+        """What is authenticated beside the key, so that a key cannot be passed off as that of another root."""
+        return f"{self.format} {self.version} {self.fingerprint} {self.threshold} {self.shares}".encode()
+
+
+class ShareWords(msgspec.Struct, frozen=True):
+    """One share as somebody brought it: where it came from, its number (1 to n) and its words."""
+
+    source: str
+    number: int
+    words: str
+
+    def __repr__(self) -> str:
+        """Return a form without the words."""
+        return f"ShareWords({self.source}, {self.number})"
+
+    @property
+    def mark(self) -> str:
+        """Eight digits by which a share is recognised and nothing is learned about it."""
+        return hashlib.sha256(self.words.encode()).hexdigest()[:8]
+
+
+def fingerprint(certificate: x509.Certificate) -> str:
+    """Return the SHA-256 of a certificate, hexadecimal."""
+    return certificate.fingerprint(hashes.SHA256()).hex()
+
+
+def split(
+    key: PrivateKey,
+    certificate: x509.Certificate,
+    *,
+    threshold: int,
+    shares: int,
+    entropy: Callable[[int], bytes],
+) -> tuple[Sealed, tuple[ShareWords, ...]]:
+    """Return the sealed key of a root and the shares that open it.
+
+    Raises ConfigError unless 2 <= threshold <= shares <= 16, KeyAccessError for a key that is not the certificate's.
+    """
+    if not 2 <= threshold <= shares <= MAX_SHARES:
+        raise ConfigError(
+            f"{threshold} of {shares} shares cannot be",
+            hint=f"from 2 to as many shares as there are, at most {MAX_SHARES}",
+        )
+    if key.public_key() != certificate.public_key():
+        raise KeyAccessError(f"not the key of {certificate.subject.rfc4514_string()}")
+    secret, nonce = entropy(32), entropy(12)
+    (words,) = generate_mnemonics(1, [(threshold, shares)], secret, iteration_exponent=0)
+    sealed = Sealed(
+        subject=certificate.subject.rfc4514_string(),
+        fingerprint=fingerprint(certificate),
+        threshold=threshold,
+        shares=shares,
+        identifier=Share.from_mnemonic(words[0]).identifier,
+        nonce=nonce.hex(),
+        ciphertext="",
+    )
+    plain = key.private_bytes(
+        serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    ciphertext = base64.b64encode(AESGCM(secret).encrypt(nonce, plain, sealed.associated)).decode()
+    sealed = msgspec.structs.replace(sealed, ciphertext=ciphertext)
+    return sealed, tuple(ShareWords(f"share {at}", at, text) for at, text in enumerate(words, 1))
+
+
+def try_all(sealed: Sealed, shares: Sequence[ShareWords], public_key: object) -> int:
+    """Join every combination of shares, at most 120 of them with every share among them; return how many.
+
+    Raises KeyAccessError unless each gives the key of `public_key`.
+    """
+    size = sealed.threshold
+    combinations = itertools.combinations(shares, size)
+    chosen = list(itertools.islice(combinations, _MAX_TRIALS + 1))
+    if len(chosen) > _MAX_TRIALS:
+        around = [*shares, *shares]
+        chosen = [tuple(around[at : at + size]) for at in range(len(shares))]
+    for each in chosen:
+        if join(sealed, each).public_key() != public_key:
+            raise KeyAccessError("the shares join to another key")
+    return len(chosen)
+
+
+def read_sealed(data: bytes) -> Sealed:
+    """Return a sealed key. Raises KeyAccessError for what is none."""
+    if len(data) > MAX_SEALED_BYTES:
+        raise KeyAccessError(f"a sealed key has no {len(data)} bytes")
+    try:
+        sealed = msgspec.json.decode(data, type=Sealed)
+        bytes.fromhex(sealed.nonce), bytes.fromhex(sealed.fingerprint), base64.b64decode(sealed.ciphertext)
+    except (msgspec.DecodeError, ValueError) as error:
+        raise KeyAccessError(f"not a sealed key: {error}") from None
+    counts = 2 <= sealed.threshold <= sealed.shares <= MAX_SHARES
+    if sealed.format != FORMAT or sealed.version != 1 or len(sealed.nonce) != 24 or not counts:
+        raise KeyAccessError("not a sealed key of a kind that is known here")
+    return sealed
+
+
+def read_words(source: str, words: Sequence[str], sealed: Sealed) -> ShareWords:
+    """Return the share with these words; four letters of each suffice.
+
+    Raises KeyAccessError that names `source` and what is wrong: a word, the checksum, or that it opens another key.
+    """
+    if len(words) != WORDS:
+        raise KeyAccessError(f"{source}: {len(words)} words instead of {WORDS}", hint="copy all words of the share")
+    full = " ".join(_word(source, at, word) for at, word in enumerate(words, 1))
+    try:
+        share = Share.from_mnemonic(full)
+    except MnemonicError as error:
+        if "checksum" not in str(error):
+            raise KeyAccessError(f"{source}: {error}") from None
+        raise KeyAccessError(
+            f"{source}: its checksum does not match",
+            hint="a word is wrong or in the wrong place: compare with the paper",
+        ) from None
+    if share.identifier != sealed.identifier:
+        raise KeyAccessError(
+            f"{source}: belongs to set {share.identifier}, not to {sealed.identifier}",
+            hint="it is a share of another key, or of an earlier splitting of this one",
+        )
+    if (share.member_threshold, share.group_count) != (sealed.threshold, 1):
+        raise KeyAccessError(f"{source}: is not one of {sealed.threshold}-of-{sealed.shares} shares")
+    return ShareWords(source, share.index + 1, full)
+
+
+def _word(source: str, at: int, word: str) -> str:
+    text = word.strip().lower()
+    if text in _INDEX:
+        return text
+    if len(text) == _SIGNIFICANT and text in _SHORT:
+        return _SHORT[text]
+    near = difflib.get_close_matches(text, WORDLIST, n=3)
+    hint = f"perhaps {' or '.join(near)}" if near else "compare with the paper"
+    raise KeyAccessError(f"{source}: word {at}, {text[:20]!r}, is not in the list", hint=hint)
+
+
+_INDEX: Final = frozenset(WORDLIST)
+_SHORT: Final[dict[str, str]] = {word[:_SIGNIFICANT]: word for word in WORDLIST}
+
+
+def join(sealed: Sealed, shares: Sequence[ShareWords]) -> PrivateKey:
+    """Return the root key. Raises KeyAccessError for too few shares, the same one twice, or some that do not fit."""
+    by_number: dict[int, ShareWords] = {}
+    for share in shares:
+        other = by_number.setdefault(share.number, share)
+        if other is not share:
+            same = "the same" if other.words == share.words else "two different"
+            raise KeyAccessError(f"{other.source} and {share.source} are {same} share {share.number}")
+    if len(by_number) < sealed.threshold:
+        raise KeyAccessError(
+            f"{len(by_number)} shares of {sealed.threshold} that are needed",
+            hint=f"any {sealed.threshold} of the {sealed.shares} holders",
+        )
+    used = tuple(by_number.values())[: sealed.threshold]
+    try:
+        secret = combine_mnemonics([share.words for share in used])
+    except MnemonicError:
+        names = ", ".join(share.source for share in used)
+        raise KeyAccessError(
+            f"the shares do not fit together: {names}", hint="one of them is not of this set; try with another"
+        ) from None
+    return _unseal(sealed, secret)
+
+
+def _unseal(sealed: Sealed, secret: bytes) -> PrivateKey:
+    try:
+        ciphertext = base64.b64decode(sealed.ciphertext)
+        plain = AESGCM(secret).decrypt(bytes.fromhex(sealed.nonce), ciphertext, sealed.associated)
+        key = serialization.load_der_private_key(plain, None)
+    except InvalidTag:
+        raise KeyAccessError(
+            "the shares do not open the sealed key", hint="the file was changed, or belongs to another set of shares"
+        ) from None
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        raise KeyAccessError(f"the sealed key holds no key: {error}") from None
+    if not isinstance(key, ec.EllipticCurvePrivateKey | ed448.Ed448PrivateKey):
+        raise KeyAccessError("the sealed key is of a kind that signs nothing here")
+    return key

@@ -1,0 +1,171 @@
+"""What a tree's authorities have issued and taken back: `index.json`, the one record that every command goes by.
+
+A certificate that is not in the index is unknown to the OCSP responder, whoever signed it.
+"""
+
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+import msgspec
+from cryptography import x509
+
+from pki_tools.files import write_whole
+from v2g.errors import ConfigError
+from v2g.pki.profiles import PROFILES, Generation, KeyKind, Role
+
+FILE: Final = "index.json"
+_MAX_BYTES: Final = 64 * 1024 * 1024
+
+REASONS: Final = {
+    "unspecified": x509.ReasonFlags.unspecified,
+    "key_compromise": x509.ReasonFlags.key_compromise,
+    "ca_compromise": x509.ReasonFlags.ca_compromise,
+    "affiliation_changed": x509.ReasonFlags.affiliation_changed,
+    "superseded": x509.ReasonFlags.superseded,
+    "cessation_of_operation": x509.ReasonFlags.cessation_of_operation,
+    "certificate_hold": x509.ReasonFlags.certificate_hold,
+    "privilege_withdrawn": x509.ReasonFlags.privilege_withdrawn,
+    "aa_compromise": x509.ReasonFlags.aa_compromise,
+}
+"""Why a certificate is revoked (RFC 5280 5.3.1). `unspecified` is left out of lists and answers, as it says there."""
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What later certificates of the tree have in common with those it was made with."""
+
+    url: str  # base of OCSP and CRL addresses in certificates
+    operator: str  # O of subjects
+    country: str  # C of subjects
+    key_kind: KeyKind
+    annex_b_critical: bool = False
+    generation: Generation = Generation.ISO15118_20  # by whose profiles certificates are made
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """One certificate. Key identifiers are 20 bytes of SHA-1 (RFC 5280 4.2.1.2), as is `serial`, in hexadecimal."""
+
+    name: str  # what commands call it: `secc`, `cpo/sub2`
+    role: Role
+    file: str  # PEM, below the tree
+    issuer: str  # key identifier of the authority that signed it
+    key: str  # key identifier of its own key
+    serial: str
+    subject: str  # RFC 4514
+    not_before: datetime
+    not_after: datetime
+    replaced: bool = False  # by a later certificate of the same name
+    revoked_at: datetime | None = None
+    reason: str = ""  # of REASONS
+
+    @property
+    def is_authority(self) -> bool:
+        """Whether it may sign certificates."""
+        return PROFILES[self.role].ca
+
+    @property
+    def is_root(self) -> bool:
+        """Whether it signed itself."""
+        return self.issuer == self.key
+
+
+class Index(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Settings of a tree and everything it issued, oldest first."""
+
+    settings: Settings
+    entries: tuple[Entry, ...] = ()
+    version: int = 1
+
+    def find(self, name: str) -> Entry:
+        """Return the current certificate called `name`. Raises ConfigError."""
+        for entry in reversed(self.entries):
+            if entry.name == name and not entry.replaced:
+                return entry
+        names = sorted({entry.name for entry in self.entries})
+        raise ConfigError(f"no certificate is called {name!r}", hint=f"there are: {', '.join(names)}")
+
+    def find_serial(self, serial: str, issuer: str = "") -> Entry:
+        """Return the certificate with a hexadecimal serial number. Raises ConfigError when there is none, or two."""
+        wanted = serial.lower().replace(":", "").lstrip("0x") or "0"
+        found = [each for each in self.entries if each.serial == wanted and issuer in ("", each.issuer)]
+        if len(found) != 1:
+            raise ConfigError(f"{len(found) or 'no'} certificates have the serial number {serial}")
+        return found[0]
+
+    def authority(self, key: str) -> Entry | None:
+        """Return the certificate of the authority with a key identifier; not a cross certificate if another exists."""
+        found = [each for each in self.entries if each.key == key and each.is_authority]
+        return next((each for each in found if each.is_root), found[-1] if found else None)
+
+    def issued_by(self, key: str) -> tuple[Entry, ...]:
+        """Return what the authority with a key identifier signed, itself excepted."""
+        return tuple(each for each in self.entries if each.issuer == key and not each.is_root)
+
+    def with_entry(self, entry: Entry) -> "Index":
+        """Return the index with one more certificate."""
+        return msgspec.structs.replace(self, entries=(*self.entries, entry))
+
+    def changed(self, old: Entry, new: Entry) -> "Index":
+        """Return the index with `new` in the place of `old`."""
+        return msgspec.structs.replace(
+            self, entries=tuple(new if each is old or each == old else each for each in self.entries)
+        )
+
+
+def key_of(certificate: x509.Certificate) -> str:
+    """Return the key identifier of a certificate's own key, as the index writes it."""
+    return x509.SubjectKeyIdentifier.from_public_key(certificate.public_key()).digest.hex()
+
+
+def entry_of(certificate: x509.Certificate, *, name: str, role: Role, file: str, issuer: x509.Certificate) -> Entry:
+    """Return the index's line about a certificate."""
+    return Entry(
+        name=name,
+        role=role,
+        file=file,
+        issuer=key_of(issuer),
+        key=key_of(certificate),
+        serial=f"{certificate.serial_number:x}",
+        subject=certificate.subject.rfc4514_string(),
+        not_before=certificate.not_valid_before_utc,
+        not_after=certificate.not_valid_after_utc,
+    )
+
+
+def load_index(directory: Path) -> Index:
+    """Read the index of a tree. Raises ConfigError."""
+    path = directory / FILE
+    try:
+        if path.stat().st_size > _MAX_BYTES:
+            raise ConfigError(f"{path} has more than {_MAX_BYTES} bytes")
+        index = msgspec.json.decode(path.read_bytes(), type=Index)
+    except FileNotFoundError:
+        raise ConfigError(f"{directory} holds no PKI", hint=f"make one: v2g pki make {directory}") from None
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: {error}", hint="it is written by v2g pki; restore it from a copy") from None
+    for entry in index.entries:
+        _check(entry, path)
+    return index
+
+
+def _check(entry: Entry, path: Path) -> None:
+    """Refuse what would lead a command out of its tree, or make it compare times that cannot be compared."""
+    parts = (Path(entry.file), Path(entry.name))
+    times = (entry.not_before, entry.not_after, entry.revoked_at)
+    if any(part.is_absolute() or ".." in part.parts for part in parts):
+        raise ConfigError(f"{path}: {entry.name}: file lies outside the tree")
+    if any(time is not None and time.tzinfo is None for time in times):
+        raise ConfigError(f"{path}: {entry.name}: a time has no zone")
+    if entry.reason not in REASONS and entry.reason:
+        raise ConfigError(f"{path}: {entry.name}: no reason is called {entry.reason!r}")
+    try:
+        int(entry.serial, 16), bytes.fromhex(entry.issuer), bytes.fromhex(entry.key)
+    except ValueError:
+        raise ConfigError(f"{path}: {entry.name}: not hexadecimal") from None
+
+
+def save_index(directory: Path, index: Index) -> None:
+    """Write the index of a tree. Raises StoreError."""
+    write_whole(directory / FILE, msgspec.json.format(msgspec.json.encode(index), indent=1) + b"\n")

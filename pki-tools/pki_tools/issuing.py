@@ -1,0 +1,132 @@
+"""Issue certificates: a new name in a tree, for a key made here or for one that somebody else asks with."""
+
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+import msgspec
+from cryptography import x509
+
+from pki_tools.authority import Keys
+from pki_tools.files import write_whole
+from pki_tools.index import Entry, entry_of
+from pki_tools.layout import SIGNERS, responder_name
+from pki_tools.workshop import Wish, Workshop, opened
+from v2g.errors import ConfigError
+from v2g.pki.issue import Subject
+from v2g.pki.profiles import COUNTRY, DOMAIN, PROFILES, KeyKind, Role
+
+SERVERS: Final = frozenset({Role.CSMS_SERVER, Role.BROKER})
+"""Roles whose certificates carry names and addresses of hosts."""
+
+ROOTS: Final = frozenset(role for role, above in SIGNERS.items() if above is None)
+
+
+class Order(msgspec.Struct, frozen=True, kw_only=True):
+    """What to issue: a certificate of `role` called `name`; None leaves the choice to tree and profile."""
+
+    role: Role
+    name: str
+    common_name: str
+    organization: str | None = None
+    country: str | None = None
+    hosts: tuple[str, ...] = ()
+    days: int | None = None
+    kind: KeyKind | None = None
+    authority: str | None = None
+    request: x509.CertificateSigningRequest | None = None
+
+
+class Issued(msgspec.Struct, frozen=True, kw_only=True):
+    """A certificate that was issued: its line in the index, the files written, and the file of the one it replaces."""
+
+    entry: Entry
+    certificate: x509.Certificate
+    files: tuple[str, ...]
+    former: str = ""
+
+
+def issue_certificate(directory: Path, order: Order, *, at: datetime, keys: Keys | None = None) -> tuple[Issued, ...]:
+    """Issue a certificate; an authority gets its CRL and its OCSP responder, too, which comes second.
+
+    Raises ConfigError for a name that is taken or an authority that cannot sign, CertificateError for a key or subject
+    that the role's profile does not allow, KeyAccessError without the authority's key.
+    """
+    with opened(directory, at=at, keys=keys) as shop:
+        return issue_in(shop, order)
+
+
+def issue_in(shop: Workshop, order: Order) -> tuple[Issued, ...]:
+    """Do as `issue_certificate` says in a tree that is open."""
+    role = order.role
+    _check_name(shop, order)
+    above = order.authority or SIGNERS.get(role)
+    if above is None and role not in ROOTS:
+        raise ConfigError(f"nobody in particular signs {role.value} certificates", hint="name one: --authority NAME")
+    if order.authority and role in ROOTS:
+        raise ConfigError("a root signs itself", hint="a root certified by another is a cross certificate")
+    wish = Wish(
+        role=role,
+        subject=_subject(shop, order),
+        above=above,
+        hosts=order.hosts,
+        days=order.days,
+        kind=order.kind or _kind(role, shop.index.settings.key_kind),
+        request=order.request,
+    )
+    made = shop.make(wish, order.name)
+    alone = PROFILES[role].ca or role is Role.OCSP_RESPONDER
+    file = f"{order.name}.pem" if alone else f"{order.name}/leaf.pem"
+    entry = entry_of(made.certificate, name=order.name, role=role, file=file, issuer=made.issuer)
+    shop.record(shop.index.with_entry(entry))
+    folder = (shop.directory / file).parent
+    folder.mkdir(parents=True, exist_ok=True)
+    files = shop.files(entry, made)
+    for name, data in files.items():
+        write_whole(folder / name, data)
+    written = tuple(str(Path(file).parent / name) for name in files)
+    issued = Issued(entry=entry, certificate=made.certificate, files=written)
+    if entry.is_authority and made.key is not None:
+        return (issued, *issue_in(shop, responder_order(order.name)))
+    return (issued,)
+
+
+def responder_order(authority: str) -> Order:
+    """Return the order for the OCSP responder of an authority."""
+    return Order(
+        role=Role.OCSP_RESPONDER,
+        name=responder_name(authority),
+        common_name=f"V2G Engine {authority.upper().replace('/', ' ')} OCSP",
+        authority=authority,
+    )
+
+
+def _check_name(shop: Workshop, order: Order) -> None:
+    path = Path(order.name)
+    if path.is_absolute() or not path.parts or any(part.startswith(".") for part in path.parts):
+        raise ConfigError(f"{order.name!r} is no name for a certificate", hint="letters and digits, as in cpo2/sub1")
+    if PROFILES[order.role].ca and len(path.parts) < 2:
+        raise ConfigError(f"an authority needs a family: {order.name}/root or {order.name}/sub1")
+    if any(each.name == order.name and not each.replaced for each in shop.index.entries):
+        hint = f"renew it: v2g pki renew {shop.directory} {order.name}; or choose another --name"
+        raise ConfigError(f"{order.name} exists", hint=hint)
+    if any((shop.directory / order.name).with_suffix(suffix).is_file() for suffix in (".pem", ".key")):
+        raise ConfigError(f"{shop.directory / order.name} exists and is not in the index")
+
+
+def _subject(shop: Workshop, order: Order) -> Subject:
+    profile, settings = PROFILES[order.role], shop.index.settings
+    country = settings.country if COUNTRY in profile.subject else None
+    domain = profile.subject.get(DOMAIN) if profile.ca else None
+    return Subject(
+        common_name=order.common_name,
+        organization=order.organization or settings.operator,
+        country=order.country or country,
+        domain=domain.value if domain else None,
+    )
+
+
+def _kind(role: Role, usual: KeyKind) -> KeyKind:
+    """Return the kind of key that a tree's certificates have, or, where that is none for `role`, secp256r1."""
+    allowed = PROFILES[role].key_kinds
+    return KeyKind.SECP256R1 if usual not in allowed and KeyKind.SECP256R1 in allowed else usual

@@ -1,0 +1,114 @@
+"""Say whether files hold a chain that is believed for a role, and, if not, which rule broke: `v2g pki verify`."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+
+import msgspec
+
+from pki_tools.index import Index
+from v2g.errors import ConfigError, RevocationError
+from v2g.pki.certificates import chain_from_pem
+from v2g.pki.crl import load_crl
+from v2g.pki.ocsp import check_ocsp
+from v2g.pki.profiles import Generation, Role
+from v2g.pki.revocation import Evidence, Fail, Finding, RevocationPolicy, decide_revocation
+from v2g.pki.verify import verify_chain
+
+
+class Judgement(msgspec.Struct, frozen=True, kw_only=True):
+    """A chain that is believed: subjects from leaf to root, and what is known of each certificate's revocation."""
+
+    role: Role
+    path: tuple[str, ...]
+    not_after: datetime  # of whatever ends first
+    findings: tuple[Finding, ...]
+
+
+class Case(msgspec.Struct, frozen=True, kw_only=True):
+    """What to judge and by what. `chain` is DER, leaf first; `crls` and `ocsp` (about the leaf) are DER or PEM, DER."""
+
+    chain: Sequence[bytes]
+    anchors: Sequence[bytes]
+    role: Role
+    crosses: Sequence[bytes] = ()
+    ocsp: bytes | None = None
+    crls: Sequence[bytes] = ()
+    interop: bool = False
+    generation: Generation = Generation.ISO15118_20
+
+
+def judge(case: Case, *, at: datetime) -> Judgement:
+    """Return why a chain is believed. Raises CertificateError or RevocationError, whose `reason` is the rule's word.
+
+    Evidence that is given must be good; without any, revocation is not asked about.
+    """
+    chain = verify_chain(
+        case.chain[0],
+        case.chain[1:],
+        case.anchors,
+        role=case.role,
+        at=at,
+        interop=case.interop,
+        generation=case.generation,
+        crosses=case.crosses,
+    )
+    evidence = Evidence(
+        ocsp={0: (case.ocsp,)} if case.ocsp is not None else {}, crls=tuple(load_crl(crl) for crl in case.crls)
+    )
+    # Lists that are given are about somebody; one that fits no certificate of the chain proves nothing.
+    leaf = Fail.HARD if case.ocsp is not None or case.crls else Fail.SOFT
+    if case.ocsp is not None:  # a list that says good does not make up for an answer that is wrong
+        check_ocsp(case.ocsp, chain.leaf, chain.leaf_issuer, at)
+    decision = decide_revocation(chain, evidence, at=at, policy=RevocationPolicy(leaf=leaf))
+    decision.require()
+    return Judgement(
+        role=case.role,
+        path=tuple(each.subject.rfc4514_string() for each in (*chain.certificates, chain.anchor)),
+        not_after=min(each.not_valid_after_utc for each in (*chain.certificates, chain.anchor)),
+        findings=decision.findings,
+    )
+
+
+def tree_anchors(directory: Path, index: Index) -> tuple[bytes, ...]:
+    """Return all roots of a tree, those that nobody trusts excepted, as DER."""
+    found: list[bytes] = []
+    for entry in index.entries:
+        if entry.is_root and not entry.name.startswith("foreign/"):
+            found += read_certificates(directory / entry.file)[:1]
+    return tuple(found)
+
+
+def tree_lists(directory: Path, index: Index) -> tuple[bytes, ...]:
+    """Return the revocation lists of a tree's authorities, as far as they are there."""
+    files = {(directory / entry.file).with_suffix(".crl") for entry in index.entries if entry.is_authority}
+    return read_lists(sorted(file for file in files if file.is_file()))
+
+
+def read_certificates(path: Path) -> tuple[bytes, ...]:
+    """Return the certificates in a PEM or DER file as DER. Raises ConfigError, CertificateError(malformed)."""
+    data = read_file(path)
+    return chain_from_pem(data) if b"-----BEGIN " in data else (data,)
+
+
+def read_file(path: Path, limit: int = 1024 * 1024) -> bytes:
+    """Return the bytes of a file. Raises ConfigError when it cannot be read or is longer than `limit`."""
+    try:
+        if path.stat().st_size > limit:
+            raise ConfigError(f"{path} has more than {limit} bytes")
+        return path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from None
+
+
+def read_lists(paths: Sequence[Path]) -> tuple[bytes, ...]:
+    """Return CRL files, each of which can be read. Raises ConfigError, RevocationError(malformed)."""
+    found = []
+    for path in paths:
+        data = read_file(path)
+        try:
+            load_crl(data)
+        except RevocationError as error:
+            raise RevocationError(f"{path}: {error}", reason=error.reason) from None
+        found.append(data)
+    return tuple(found)

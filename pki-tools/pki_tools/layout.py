@@ -1,0 +1,81 @@
+"""What a tree consists of: which authorities there are, who signs whom, and where leaves hang."""
+
+from typing import Final
+
+import msgspec
+
+from v2g.pki.profiles import Role
+
+
+class Authority(msgspec.Struct, frozen=True):
+    """An authority that `v2g pki make` makes: its name is its file, `above` the name of who signs it (None: itself)."""
+
+    name: str
+    role: Role
+    above: str | None
+    domain: str | None  # DC of its subject
+
+
+AUTHORITIES: Final = (
+    Authority("v2g/root", Role.V2G_ROOT, None, "V2G"),
+    Authority("cpo/sub1", Role.CPO_SUB1, "v2g/root", "V2G"),
+    Authority("cpo/sub2", Role.CPO_SUB2, "cpo/sub1", "V2G"),
+    Authority("cps/sub1", Role.CPS_SUB1, "v2g/root", "CPS"),
+    Authority("cps/sub2", Role.CPS_SUB2, "cps/sub1", "CPS"),
+    Authority("oem/root", Role.OEM_ROOT, None, "OEM"),
+    Authority("oem/sub1", Role.OEM_SUB1, "oem/root", "OEM"),
+    Authority("oem/sub2", Role.OEM_SUB2, "oem/sub1", "OEM"),
+    Authority("mo/root", Role.MO_ROOT, None, "MO"),
+    Authority("mo/sub1", Role.MO_SUB1, "mo/root", "MO"),
+    Authority("mo/sub2", Role.MO_SUB2, "mo/sub1", "MO"),
+    Authority("csms/root", Role.CSMS_ROOT, None, None),
+)
+"""Authorities above their subordinates."""
+
+CROSS: Final = ("oem/root", "mo/root")
+"""Roots that the V2G root certifies, too, so that one anchor serves for all (V2G20-2331, V2G20-2329)."""
+
+CROSS_SIGNER: Final = "v2g/root"
+
+SIGNERS: Final = {each.role: each.above for each in AUTHORITIES} | {
+    Role.SECC: "cpo/sub2",
+    Role.METER: "cpo/sub2",
+    Role.VEHICLE: "oem/sub2",
+    Role.OEM_PROVISIONING: "oem/sub2",
+    Role.CONTRACT: "mo/sub2",
+    Role.CPS: "cps/sub2",
+    Role.CSMS_SERVER: "csms/root",
+    Role.STATION: "csms/root",
+    Role.GATEWAY: "csms/root",
+    Role.BROKER: "csms/root",
+    Role.OCSP_RESPONDER: "cpo/sub2",
+}
+"""Who signs a certificate of a role unless somebody else is named; None: itself."""
+
+ANSWERED: Final = frozenset({Role.SECC, Role.CONTRACT, Role.CPS})
+"""Leaves with an OCSP answer beside them, for whoever shows their chain."""
+
+
+def responder_name(authority: str) -> str:
+    """Return the name of the OCSP responder that an authority delegates to."""
+    folder, _, name = authority.rpartition("/")
+    return f"{folder}/ocsp" if name == "sub2" else f"{authority}-ocsp"
+
+
+def cross_name(authority: str, signer: str = CROSS_SIGNER) -> str:
+    """Return the name of the cross certificate of one root by another: `cross/oem-by-v2g`."""
+    return f"cross/{_family(authority)}-by-{_family(signer)}"
+
+
+def _family(authority: str) -> str:
+    return authority.rpartition("/")[0].replace("/", "-")
+
+
+def revocation_path(authority: str) -> str:
+    """Return the folder part of an authority's OCSP and CRL addresses: `cpo` for `cpo/sub2`."""
+    return authority.split("/")[-2]
+
+
+def crl_path(authority: str, key: str) -> str:
+    """Return the path of an authority's CRL below the tree's address; each key has its own."""
+    return f"{revocation_path(authority)}/{key[:8]}.crl"

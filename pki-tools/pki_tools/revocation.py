@@ -1,0 +1,98 @@
+"""Revoke certificates: the index says so first, then the authority's CRL and the answers that are stapled."""
+
+from datetime import datetime
+from pathlib import Path
+
+import msgspec
+
+from pki_tools.authority import Keys, load_issuer, sign_crl, sign_staple
+from pki_tools.files import write_whole
+from pki_tools.index import REASONS, Entry
+from pki_tools.layout import ANSWERED
+from pki_tools.workshop import Workshop, opened
+from v2g.errors import ConfigError, KeyAccessError
+
+
+class Revocation(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of it: the line in the index, files written, and the authority whose CRL waits for its key."""
+
+    entry: Entry
+    files: tuple[str, ...]
+    waiting: str = ""
+
+
+def revoke_certificate(
+    directory: Path,
+    *,
+    name: str = "",
+    serial: str = "",
+    reason: str = "unspecified",
+    since: datetime | None = None,
+    at: datetime,
+    keys: Keys | None = None,
+) -> Revocation:
+    """Revoke the current certificate called `name`, or the one with a hexadecimal `serial` number.
+
+    `since` is when it ceased to be good, `at` now. Whoever asks the responder knows from here on. Raises ConfigError
+    for one that is not there or already revoked, for a root, and for a reason that RFC 5280 does not know.
+    """
+    if reason not in REASONS:
+        raise ConfigError(f"no reason is called {reason!r}", hint=f"known: {', '.join(REASONS)}")
+    with opened(directory, at=at, keys=keys) as shop:
+        entry = shop.index.find_serial(serial) if serial else shop.index.find(name)
+        since = (since or at).replace(microsecond=0)
+        if entry.is_root:
+            raise ConfigError(f"{entry.name} is a root", hint="a root is taken out of everybody's anchors instead")
+        if entry.revoked_at is not None:
+            raise ConfigError(f"{entry.name} has been revoked since {entry.revoked_at:%Y-%m-%d %H:%M}Z")
+        if since > at:
+            raise ConfigError("a certificate cannot be revoked in the future")
+        revoked = msgspec.structs.replace(entry, revoked_at=since, reason=reason)
+        shop.record(shop.index.changed(entry, revoked))
+        return _publish(shop, revoked)
+
+
+def _publish(shop: Workshop, entry: Entry) -> Revocation:
+    files, waiting = [], ""
+    authority = shop.index.authority(entry.issuer)
+    assert authority is not None
+    try:
+        crl = sign_crl(shop.index, authority, load_issuer(shop.directory, authority, shop.keys), at=shop.at)
+    except KeyAccessError:
+        waiting = authority.name
+    else:
+        file = str(Path(authority.file).with_suffix(".crl"))
+        write_whole(shop.directory / file, crl)
+        files.append(file)
+    # An earlier certificate, which may still be in use, has its answer beside it; the later one's speaks of it, too.
+    for each in {entry, shop.index.find(entry.name)} if entry.role in ANSWERED else ():
+        file = str(Path(each.file).with_name("ocsp.der"))
+        if (shop.directory / file).exists():
+            write_whole(shop.directory / file, sign_staple(shop.directory, shop.index, each, at=shop.at))
+            files.append(file)
+    return Revocation(entry=entry, files=tuple(files), waiting=waiting)
+
+
+def refresh_crls(
+    directory: Path, *, at: datetime, keys: Keys | None = None, only: frozenset[str] | None = None
+) -> tuple[str, ...]:
+    """Sign the CRL of every authority whose key is at hand, or of `only` those (by key identifier); return the files.
+
+    Raises ConfigError when there is none.
+    """
+    with opened(directory, at=at, keys=keys) as shop:
+        files: list[str] = []
+        for entry in shop.index.entries:
+            wanted = only is None or entry.key in only
+            if not entry.is_authority or not wanted or shop.index.authority(entry.key) != entry:
+                continue
+            try:
+                issuer = load_issuer(directory, entry, shop.keys)
+            except KeyAccessError:
+                continue
+            file = str(Path(entry.file).with_suffix(".crl"))
+            write_whole(directory / file, sign_crl(shop.index, entry, issuer, at=shop.at))
+            files.append(file)
+    if not files:
+        raise ConfigError(f"no authority in {directory} has that key")
+    return tuple(files)

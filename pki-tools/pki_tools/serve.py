@@ -1,0 +1,212 @@
+"""OCSP responder and CRL server as a program: HTTP around `responder` (RFC 6960 appendix A, RFC 5019).
+
+`POST /<family>` and `GET /<family>/<base64>` are OCSP, `GET /<family>/<key>.crl` is a list; `GET /health` says that
+it is there.
+"""
+
+import asyncio
+import base64
+import binascii
+import contextlib
+import hashlib
+import logging
+import urllib.parse
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from email.utils import format_datetime
+from pathlib import Path
+from typing import Final
+
+from aiohttp import http_exceptions, web
+
+from pki_tools.index import FILE, load_index
+from pki_tools.ocsp_wire import MAX_REQUEST_BYTES
+from pki_tools.responder import INTERNAL_ERROR, MALFORMED, VALIDITY, Answer, Responder
+from v2g.errors import TransportError, V2GError
+from v2g.observe import Observe
+
+OCSP_RESPONSE: Final = "application/ocsp-response"
+CRL: Final = "application/pkix-crl"
+
+MAX_CONNECTIONS: Final = 512
+"""How many connections may be open; the one that has waited longest without a request makes room."""
+
+PATIENCE_S: Final = 10.0
+"""How long a client may take for a request, and keep a connection without one."""
+
+_log = logging.getLogger(__name__)
+Watch = Callable[[Observe], None]
+
+
+def utc_now() -> datetime:
+    """Return the time, aware."""
+    return datetime.now(UTC)
+
+
+class Server:
+    """Serves one tree from `start` to `close`, and what is revoked meanwhile, too."""
+
+    def __init__(self, directory: Path, *, observe: Watch, now: Callable[[], datetime] = utc_now) -> None:
+        self._directory = directory
+        self._observe = observe
+        self._now = now
+        self._seen: tuple[int, int, int] | None = None
+        self._responder: Responder | None = None
+        self._runner: web.AppRunner | None = None
+        self._listener: asyncio.Server | None = None
+        self._waiting: dict[web.RequestHandler, asyncio.TimerHandle] = {}
+
+    async def start(self, host: str, port: int) -> int:
+        """Read the tree and listen; return the port. Raises ConfigError, KeyAccessError, TransportError."""
+        self._current()
+        application = web.Application(client_max_size=MAX_REQUEST_BYTES, middlewares=[self._bounded])
+        application.router.add_get("/health", self._health)
+        application.router.add_get("/{path:.+}", self._get)
+        application.router.add_post("/{path:.*}", self._post)
+        runner = web.AppRunner(application, access_log=None, shutdown_timeout=2.0, logger=_log, lingering_time=1.0)
+        await runner.setup()
+        self._runner = runner
+        assert runner.server is not None
+        loop = asyncio.get_running_loop()
+        try:
+            server = await loop.create_server(self._accept(runner.server), host, port)
+        except OSError as error:
+            await self.close()
+            raise TransportError(f"cannot listen on {host} port {port}: {error.strerror or error}") from None
+        self._listener = server
+        return int(server.sockets[0].getsockname()[1])
+
+    async def close(self) -> None:
+        """Stop listening, finish answers under way (2 s at most)."""
+        if self._runner is None:
+            return
+        if self._listener is not None:
+            self._listener.close()
+        for timer in self._waiting.values():
+            timer.cancel()
+        await self._runner.cleanup()
+
+    def _accept(self, server: web.Server) -> Callable[[], web.RequestHandler]:
+        """Return a factory of connections, each of which is cut unless a whole request comes in time."""
+        loop = asyncio.get_running_loop()
+
+        def connection() -> web.RequestHandler:
+            handler = server()
+            if len(self._waiting) >= MAX_CONNECTIONS:
+                self._cut(next(iter(self._waiting)))
+            self._waiting[handler] = loop.call_later(PATIENCE_S, self._cut, handler)
+            return handler
+
+        return connection
+
+    def _cut(self, handler: web.RequestHandler) -> None:
+        self._waiting.pop(handler).cancel()
+        handler.force_close()
+        if handler.transport is not None:
+            handler.transport.abort()
+
+    @web.middleware
+    async def _bounded(
+        self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    ) -> web.StreamResponse:
+        waiting = self._waiting.pop(request.protocol, None)
+        if waiting is not None:
+            waiting.cancel()
+        response = await self._answer(request, handler)
+        response.force_close()  # a connection brings one request, so that none can be kept open by half a second one
+        return response
+
+    async def _answer(
+        self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    ) -> web.StreamResponse:
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                return await handler(request)
+        except web.HTTPException as error:
+            return web.Response(status=error.status, text=f"{error.reason}\n")
+        except (web.RequestPayloadError, http_exceptions.HttpProcessingError):
+            return web.Response(status=400, text="not HTTP\n")
+        except TimeoutError:
+            return web.Response(status=408, text="the request took too long\n")
+        except V2GError as error:
+            # The tree cannot be read now, say because it is being restored: that is said in the protocol's words.
+            _log.error("%s", error)
+            self._observe(Observe("pki", "error", {"error": str(error)}))
+            return web.Response(body=INTERNAL_ERROR, content_type=OCSP_RESPONSE)
+
+    async def _health(self, _request: web.Request) -> web.Response:
+        self._current()
+        return web.json_response({"status": "ok"})
+
+    async def _post(self, request: web.Request) -> web.Response:
+        body = await request.read()
+        return self._answered(self._current().answer(body, at=self._now()), request)
+
+    async def _get(self, request: web.Request) -> web.Response:
+        path = request.match_info["path"]
+        if path.endswith(".crl"):
+            found = self._current().crl(path, at=self._now())
+            if found is None:
+                raise web.HTTPNotFound
+            return self._reply(found, request, CRL)
+        encoded = urllib.parse.unquote(request.raw_path.partition("?")[0]).removeprefix("/")
+        # Base64 has slashes of its own, and the family before it is optional: a request begins with a SEQUENCE.
+        family, _, rest = encoded.partition("/")
+        text = rest if rest and not family.startswith("M") else encoded
+        try:
+            der = base64.b64decode(text, validate=True)
+        except (binascii.Error, ValueError):
+            return self._answered(Answer(MALFORMED, "malformed"), request)
+        return self._answered(self._current().answer(der, at=self._now()), request)
+
+    def _answered(self, answer: Answer, request: web.Request) -> web.Response:
+        self._observe(Observe("pki", "answered", {"outcome": answer.outcome, "peer": request.remote}))
+        return self._reply(answer, request, OCSP_RESPONSE)
+
+    def _reply(self, answer: Answer, request: web.Request, content_type: str) -> web.Response:
+        """Return an answer with the headers by which caches live (RFC 5019 6.2)."""
+        if answer.this_update is None or answer.next_update is None:
+            headers = {"Cache-Control": "no-store"}
+            return web.Response(body=answer.body, content_type=content_type, headers=headers)
+        tag = hashlib.sha256(answer.body).hexdigest()
+        left = max(0, int((answer.next_update - self._now()).total_seconds()))
+        headers = {
+            "Last-Modified": format_datetime(answer.this_update, usegmt=True),
+            "Expires": format_datetime(answer.next_update, usegmt=True),
+            "ETag": f'"{tag}"',
+            "Cache-Control": f"max-age={left},public,no-transform,must-revalidate",
+        }
+        if request.method == "GET" and tag in request.headers.get("If-None-Match", ""):
+            return web.Response(status=304, headers=headers)
+        return web.Response(body=answer.body, content_type=content_type, headers=headers)
+
+    def _current(self) -> Responder:
+        """Return a responder that knows the index as it is now; one `stat` tells whether it has changed."""
+        try:
+            stat = (self._directory / FILE).stat()
+            seen = (stat.st_ino, stat.st_mtime_ns, stat.st_size)
+        except OSError:
+            seen = None
+        if self._responder is None or seen != self._seen:
+            index = load_index(self._directory)
+            self._responder = Responder(self._directory, index, at=self._now(), validity=VALIDITY)
+            self._seen = seen
+            revoked = sum(entry.revoked_at is not None for entry in index.entries)
+            silent = ",".join(self._responder.silent)
+            self._observe(
+                Observe("pki", "loaded", {"certificates": len(index.entries), "revoked": revoked, "silent": silent})
+            )
+        return self._responder
+
+
+async def serve(directory: Path, host: str, port: int, *, observe: Watch) -> int:
+    """Serve a tree until cancelled; return 0."""
+    server = Server(directory, observe=observe)
+    with contextlib.suppress(asyncio.CancelledError):
+        try:
+            bound = await server.start(host, port)
+            observe(Observe("pki", "ready", {"host": host, "port": bound}))
+            await asyncio.Event().wait()
+        finally:
+            await server.close()
+    return 0

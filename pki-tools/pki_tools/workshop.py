@@ -1,0 +1,180 @@
+"""A tree opened for change: one program at a time, its index in memory, keys of authorities at hand.
+
+What a command changes it first writes into the index: a certificate that is in use is always known to the responder.
+Files change afterwards, and those that belong together in one step (`files.stage`), so programs that run with the old
+ones, or start meanwhile, go on.
+"""
+
+import contextlib
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import msgspec
+from cryptography import x509
+
+from pki_tools.authority import (
+    BACKDATED,
+    Keys,
+    chain_above,
+    generation_of,
+    key_to_pem,
+    load_issuer,
+    load_pem,
+    new_key,
+    sign_certificate,
+    sign_crl,
+    sign_staple,
+    to_pem,
+)
+from pki_tools.files import locked
+from pki_tools.index import Entry, Index, load_index, save_index
+from pki_tools.layout import ANSWERED
+from v2g.errors import ConfigError
+from v2g.pki.certificates import key_kind
+from v2g.pki.conformity import check_profile
+from v2g.pki.csr import requested_key
+from v2g.pki.issue import CertifiedKey, Issuer, Subject
+from v2g.pki.keys import PrivateKey
+from v2g.pki.profiles import PROFILES, KeyKind, Role
+
+
+class Wish(msgspec.Struct, frozen=True, kw_only=True):
+    """A certificate that somebody wants; `above` is the name of who signs it, None for a root.
+
+    The key is that of `request`, which has been checked to be signed by it, or `key`, or a new one of `kind`.
+    """
+
+    role: Role
+    subject: Subject
+    above: str | None
+    hosts: tuple[str, ...] = ()
+    days: int | None = None  # None: the profile's
+    kind: KeyKind
+    key: PrivateKey | None = None
+    request: x509.CertificateSigningRequest | None = None
+
+
+class Made(msgspec.Struct, frozen=True):
+    """A certificate that nobody has yet, its key unless somebody else holds it, and who signed it."""
+
+    certificate: x509.Certificate
+    key: PrivateKey | None
+    issuer: x509.Certificate
+
+    @property
+    def as_issuer(self) -> Issuer:
+        """The certificate as one that signs. Only for what was made with its key."""
+        assert self.key is not None
+        return Issuer(self.certificate, self.key)
+
+
+class Workshop:
+    """Made by `opened`. `at` is now, in whole seconds; `keys` are those of authorities that are not in the tree."""
+
+    def __init__(self, directory: Path, at: datetime, keys: Keys) -> None:
+        self.directory = directory
+        self.at = at.replace(microsecond=0)
+        self.keys = keys
+        self.index = load_index(directory)
+
+    def record(self, index: Index) -> None:
+        """Make a changed index the one that counts, on disk first. Raises StoreError."""
+        save_index(self.directory, index)
+        self.index = index
+
+    def issuer(self, name: str) -> tuple[Entry, Issuer]:
+        """Return an authority that may sign now. Raises ConfigError, KeyAccessError."""
+        entry = self.index.find(name)
+        if not entry.is_authority or entry.role is Role.CROSS:
+            raise ConfigError(f"{name} is no authority", hint=f"see v2g pki show {self.directory}")
+        if entry.revoked_at is not None or entry.not_after < self.at:
+            state = "revoked" if entry.revoked_at else "expired"
+            raise ConfigError(f"{name} is {state}", hint=f"v2g pki renew {self.directory} {name}")
+        return entry, load_issuer(self.directory, entry, self.keys)
+
+    def make(self, wish: Wish, name: str) -> Made:
+        """Return a certificate that keeps the profile of its role; nothing is written.
+
+        Raises ConfigError for what cannot be, CertificateError for what the profile does not allow, KeyAccessError.
+        """
+        settings, role = self.index.settings, wish.role
+        generation = generation_of(settings, role)
+        public: CertifiedKey
+        key = wish.key
+        if wish.request is not None:
+            interop = KeyKind.SECP256R1 is settings.key_kind
+            public = requested_key(wish.request, role, generation, interop=interop)
+        else:
+            key = key or new_key(wish.kind, role)
+            public = key.public_key()
+        if wish.above is not None:
+            _, issuer = self.issuer(wish.above)
+        elif key is None:
+            raise ConfigError("a root signs itself: it cannot come from a request")
+        else:
+            issuer = Issuer(None, key)
+        validity = self._validity(wish, issuer.certificate)
+        try:
+            certificate = sign_certificate(
+                settings,
+                wish.above or name,
+                issuer,
+                role=role,
+                subject=wish.subject,
+                public_key=public,
+                at=self.at,
+                validity=validity,
+                hosts=wish.hosts,
+            )
+        except (ValueError, TypeError, OverflowError) as error:
+            raise ConfigError(f"no certificate can say that: {error}") from None
+        check_profile(certificate, role, interop=key_kind(public) is KeyKind.SECP256R1, generation=generation)
+        return Made(certificate, key, issuer.certificate or certificate)
+
+    def _validity(self, wish: Wish, issuer: x509.Certificate | None) -> tuple[datetime, datetime]:
+        """Return from when to when: the days that were asked for, or the profile's as far as the issuer lives."""
+        days = wish.days or PROFILES[wish.role].days
+        try:
+            end = self.at + timedelta(days=days)
+        except OverflowError:
+            raise ConfigError(f"{days} days end after the year 9999") from None
+        if issuer is not None and end > issuer.not_valid_after_utc:
+            if wish.days is not None:
+                raise ConfigError(
+                    f"it would outlive {wish.above}, which ends {issuer.not_valid_after_utc:%Y-%m-%d}",
+                    hint=f"ask for fewer --days, or renew first: v2g pki renew {self.directory} {wish.above}",
+                )
+            end = issuer.not_valid_after_utc
+        return self.at - BACKDATED, end
+
+    def files(self, entry: Entry, made: Made) -> dict[str, bytes]:
+        """Return what belongs to a certificate by the file's name in its folder; all of it changes in one step.
+
+        The index must know the certificate already.
+        """
+        path = Path(entry.file)
+        files = {path.name: to_pem(made.certificate)}
+        if made.key is not None:
+            files[path.with_suffix(".key").name] = key_to_pem(made.key)
+        if entry.is_authority:
+            if made.key is not None:
+                files[path.with_suffix(".crl").name] = sign_crl(self.index, entry, made.as_issuer, at=self.at)
+        elif entry.role is not Role.OCSP_RESPONDER:
+            files["chain.pem"] = to_pem(made.certificate, *chain_above(self.directory, self.index, entry))
+            if entry.role in ANSWERED:
+                files["ocsp.der"] = sign_staple(self.directory, self.index, entry, at=self.at)
+        return files
+
+    def certificate(self, entry: Entry) -> x509.Certificate:
+        """Return a certificate of the index. Raises ConfigError."""
+        return load_pem(self.directory / entry.file)
+
+
+@contextlib.contextmanager
+def opened(directory: Path, *, at: datetime, keys: Keys | None = None) -> Iterator[Workshop]:
+    """Open a tree for change; others wait until it is closed. Raises ConfigError, StoreError."""
+    if not directory.is_dir():
+        raise ConfigError(f"{directory} holds no PKI", hint=f"make one: v2g pki make {directory}")
+    with locked(directory):
+        yield Workshop(directory, at, keys or {})

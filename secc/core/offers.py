@@ -1,0 +1,73 @@
+"""Schedule tuples as the charger remembers them: power over time in both directions, and the prices beside it."""
+
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator
+
+import msgspec
+
+from v2g.iso15118.messages.schedules import AbsolutePriceSchedule, PriceLevelSchedule
+
+
+class Span(msgspec.Struct, frozen=True):
+    """W, never negative, during `[start_ms, end_ms)` of UTC."""
+
+    start_ms: int
+    end_ms: int
+    power_w: int
+
+
+Spans = tuple[Span, ...]
+"""Spans that follow each other without a gap."""
+
+
+class OfferedTuple(msgspec.Struct, frozen=True):
+    """One schedule tuple. `discharge` is empty where no energy may flow back."""
+
+    tuple_id: int
+    charge: Spans
+    discharge: Spans = ()
+    charge_prices: AbsolutePriceSchedule | PriceLevelSchedule | None = None
+    discharge_prices: AbsolutePriceSchedule | PriceLevelSchedule | None = None
+    available_wh: int | None = None
+    """Energy that there is to charge, if it is bounded."""
+
+    def charge_w(self, utc_ms: int) -> int:
+        """Return the most W into the vehicle at a time."""
+        return power_at(self.charge, utc_ms)
+
+    def discharge_w(self, utc_ms: int) -> int:
+        """Return the most W out of the vehicle at a time."""
+        return power_at(self.discharge, utc_ms) if self.discharge and utc_ms < self.discharge[-1].end_ms else 0
+
+
+def power_at(spans: Spans, utc_ms: int) -> int:
+    """Return the power at a time. The first span also holds before it, and the last one after it.
+
+    Sources do not say what holds after the end of a schedule: limits of the moment bind in any case.
+    """
+    index = bisect_right(spans, utc_ms, key=lambda span: span.start_ms) - 1
+    return spans[max(0, index)].power_w
+
+
+def merged(spans: Iterable[Span], *, at_most: int) -> Spans:
+    """Return spans with neighbours of one power joined, at most so many: beyond that the lower of two powers holds."""
+    found = list(_joined(spans))
+    while len(found) > at_most:
+        pairs = [found[index : index + 2] for index in range(0, len(found), 2)]
+        found = list(
+            _joined(Span(pair[0].start_ms, pair[-1].end_ms, min(each.power_w for each in pair)) for pair in pairs)
+        )
+    return tuple(found)
+
+
+def _joined(spans: Iterable[Span]) -> Iterator[Span]:
+    last: Span | None = None
+    for span in spans:
+        if last is not None and last.power_w == span.power_w and last.end_ms == span.start_ms:
+            last = Span(last.start_ms, span.end_ms, span.power_w)
+            continue
+        if last is not None:
+            yield last
+        last = span
+    if last is not None:
+        yield last

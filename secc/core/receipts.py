@@ -1,0 +1,137 @@
+"""What a session has cost so far, from the meter's readings and the price schedules that it agreed on."""
+
+from fractions import Fraction
+from typing import Final
+
+import msgspec
+from msgspec.structs import replace
+
+from v2g.errors import RefusedError
+from v2g.iso15118.messages.common_types import DetailedCost, DetailedTax, Receipt
+from v2g.iso15118.messages.schedules import AbsolutePriceSchedule, PriceLevelSchedule
+from v2g.iso15118.prices import ZERO, Account, Cost, Flow, Prices, add, amount, read_prices, settle
+
+STEP_MS: Final = 1000
+"""How much time has to pass before another piece of energy is added; its mean power counts for power ranges."""
+
+_W_MS_PER_MWH: Final = 3600
+
+
+class Running(msgspec.Struct, frozen=True):
+    """Accounts of both directions up to `utc_ms`, where the registers stood at these mWh.
+
+    `told_ms` is when a receipt was last sent.
+    """
+
+    utc_ms: int
+    import_mwh: int
+    export_mwh: int
+    charge: Prices | None
+    discharge: Prices | None
+    charged: Account = Account()
+    discharged: Account = Account()
+    told_ms: int | None = None
+
+
+PriceList = AbsolutePriceSchedule | PriceLevelSchedule | None
+
+
+def begin(
+    charge: PriceList,
+    discharge: PriceList,
+    *,
+    utc_ms: int,
+    import_mwh: int,
+    export_mwh: int,
+    before: Running | None = None,
+) -> Running | None:
+    """Return the accounts from here on; None where nothing has a price.
+
+    Accounts of an earlier schedule go on: bounds, taxes and services are those of the newest one, peaks count anew.
+    """
+    prices = [_readable(each) for each in (charge, discharge)]
+    if prices == [None, None]:
+        return None
+    running = Running(utc_ms, import_mwh, export_mwh, prices[0], prices[1])
+    if before is None:
+        return running
+    return replace(
+        running,
+        charged=replace(before.charged, peak_w=ZERO),
+        discharged=replace(before.discharged, peak_w=ZERO),
+        told_ms=before.told_ms,
+    )
+
+
+def advance(running: Running, *, utc_ms: int, import_mwh: int, export_mwh: int) -> Running:
+    """Return the accounts after a reading of the meter."""
+    if utc_ms < running.utc_ms + STEP_MS:
+        return running
+    span = utc_ms - running.utc_ms
+    charged, discharged = running.charged, running.discharged
+    if running.charge is not None:
+        power = Fraction((import_mwh - running.import_mwh) * _W_MS_PER_MWH, span)
+        charged = add(running.charge, charged, Flow(running.utc_ms, utc_ms, power))
+    if running.discharge is not None:
+        power = Fraction((export_mwh - running.export_mwh) * _W_MS_PER_MWH, span)
+        discharged = add(running.discharge, discharged, Flow(running.utc_ms, utc_ms, -power))
+    return replace(
+        running,
+        utc_ms=utc_ms,
+        import_mwh=import_mwh,
+        export_mwh=export_mwh,
+        charged=charged,
+        discharged=discharged,
+    )
+
+
+def receipt(running: Running) -> Receipt | None:
+    """Return what the vehicle owes so far, all schedules together; what it receives counts as negative."""
+    costs = _costs(running)
+    if not costs:
+        return None
+    energy = sum((each.energy for each in costs), ZERO)
+    taxes: dict[int, Fraction] = {}
+    for each in costs:
+        for rule_id, due in each.taxes:
+            taxes[rule_id] = taxes.get(rule_id, ZERO) + due
+    return Receipt(
+        time_anchor=running.utc_ms // 1000,
+        energy_costs=_line(energy, _per_kwh(running)),
+        occupancy_costs=_optional(sum((each.parking for each in costs), ZERO)),
+        additional_services_costs=_optional(sum((each.services for each in costs), ZERO)),
+        overstay_costs=_optional(sum((each.overstay for each in costs), ZERO)),
+        tax_costs=tuple(DetailedTax(tax_rule_id=rule_id, amount=amount(due)) for rule_id, due in sorted(taxes.items()))[
+            :10
+        ],
+    )
+
+
+def _costs(running: Running) -> tuple[Cost, ...]:
+    """Return what each direction comes to."""
+    pairs = ((running.charge, running.charged), (running.discharge, running.discharged))
+    return tuple(settle(prices, account) for prices, account in pairs if prices is not None)
+
+
+def _per_kwh(running: Running) -> Fraction:
+    """Return the mean price of the energy, 0 where none has flowed."""
+    kwh = (running.charged.energy_w_ms + running.discharged.energy_w_ms) / 3_600_000_000
+    own = running.charged.energy + running.discharged.energy
+    return own / kwh if kwh else ZERO
+
+
+def _line(due: Fraction, per_unit: Fraction) -> DetailedCost:
+    return DetailedCost(amount=amount(due), cost_per_unit=amount(per_unit))
+
+
+def _optional(due: Fraction) -> DetailedCost | None:
+    return _line(due, due) if due else None
+
+
+def _readable(schedule: PriceList) -> Prices | None:
+    if not isinstance(schedule, AbsolutePriceSchedule):
+        return None
+    try:
+        return read_prices(schedule)
+    except RefusedError:  # the last second of the last known price
+        return None

@@ -1,0 +1,229 @@
+"""Simulated drivers, vehicles and hardware at one station: when they come, what they do, how energy flows.
+
+Pure: `chance()` gives numbers from 0 to 1, times are ms of UTC. `advance` returns the facts that hardware would tell.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Annotated, Final, Literal
+
+import msgspec
+from msgspec import Meta
+
+from secc.core.station.evse import AllowPower, Contract, Fact, Fault, Lock, Plug, Power, Token, Unlocked
+from secc.core.station.kernel import Command
+from secc.core.station.smart_charging import SetLimit
+from secc.core.station.transactions import MeterSample
+from v2g.ocpp.messages.authorization import IdToken
+
+Share = Annotated[float, Meta(ge=0, le=1)]
+HOUR_MS: Final = 3_600_000
+
+
+class Behaviour(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What happens at a station. Times in minutes, energy in kWh, power in kW; ranges are (least, most)."""
+
+    arrivals_per_hour: Annotated[float, Meta(ge=0, le=3600)] = 1.0
+    """Of each EVSE that is free."""
+    energy_kwh: tuple[float, float] = (5.0, 40.0)
+    vehicle_kw: tuple[float, float] = (7.0, 120.0)
+    linger_minutes: tuple[float, float] = (0.0, 30.0)
+    """How long a vehicle stays once it has its energy."""
+    authorize_first: Share = 0.3
+    """Drivers who identify themselves before they plug in."""
+    plug_and_charge: Share = 0.1
+    unplug_without_stop: Share = 0.3
+    """Drivers who pull the cable without ending the transaction first."""
+    tokens: Annotated[int, Meta(ge=1)] = 1000
+    """How many cards there are; which one a driver has is a matter of chance."""
+    offline_per_day: Annotated[float, Meta(ge=0)] = 0.5
+    offline_minutes: tuple[float, float] = (1.0, 30.0)
+    faults_per_day: Annotated[float, Meta(ge=0)] = 0.1
+    fault_minutes: tuple[float, float] = (1.0, 20.0)
+
+
+Phase = Literal["free", "identified", "plugged", "charging", "full", "ended", "faulted"]
+
+
+class Bay(msgspec.Struct, kw_only=True):
+    """One simulated EVSE and the vehicle at it."""
+
+    number: int
+    max_w: int
+    due_ms: int
+    phase: Phase = "free"
+    wanted_mwh: int = 0
+    vehicle_w: int = 0
+    import_mwh: int = 0
+    allowed: bool = False
+    limit_w: float | None = None
+    token: str = ""
+    contract: bool = False
+    metered_ms: int = 0
+
+    @property
+    def power_w(self) -> int:
+        """What flows now."""
+        if self.phase != "charging" or not self.allowed:
+            return 0
+        limits = [self.max_w, self.vehicle_w] + ([] if self.limit_w is None else [int(self.limit_w)])
+        return max(0, min(limits))
+
+
+class Site:
+    """Everything at one station. `powers` are the most that each EVSE gives (W)."""
+
+    def __init__(self, behaviour: Behaviour, powers: tuple[int, ...], utc_ms: int, chance: Callable[[], float]) -> None:
+        self._b = behaviour
+        self._chance = chance
+        self.bays = {
+            number: Bay(number=number, max_w=power, due_ms=utc_ms + self._arrival(), metered_ms=utc_ms)
+            for number, power in enumerate(powers, 1)
+        }
+        self.sessions = 0
+        self.refused = 0
+
+    # -- for the station
+
+    def read(self, evse_id: int, utc_ms: int) -> MeterSample | None:
+        """Return what a meter shows; 0 is the main meter."""
+        bays = [self.bays[evse_id]] if evse_id in self.bays else list(self.bays.values())
+        for bay in bays:
+            self._meter(bay, utc_ms)
+        return MeterSample(
+            utc_ms=utc_ms,
+            import_mwh=sum(bay.import_mwh for bay in bays),
+            export_mwh=0,
+            power_w=sum(bay.power_w for bay in bays),
+            voltage_v=400.0,
+        )
+
+    def command(self, command: Command, utc_ms: int) -> Iterator[Fact]:
+        """Do what the station wants of its hardware; give the facts that follow at once."""
+        match command:
+            case AllowPower(evse_id=evse_id, allowed=allowed):
+                yield from self._allow(self.bays[evse_id], utc_ms, allowed=allowed)
+            case SetLimit(evse_id=evse_id, allowance=allowance):
+                bay = self.bays[evse_id]
+                self._meter(bay, utc_ms)
+                bay.limit_w = allowance.charge_w
+                yield from self._flowing(bay, utc_ms)
+            case Lock(evse_id=evse_id, connector_id=connector_id, locked=False):
+                yield Unlocked(evse_id=evse_id, connector_id=connector_id)
+
+    def _allow(self, bay: Bay, utc_ms: int, *, allowed: bool) -> Iterator[Fact]:
+        self._meter(bay, utc_ms)
+        bay.allowed = allowed
+        if allowed and bay.phase == "plugged":
+            bay.phase = "charging"
+            yield from self._flowing(bay, utc_ms)
+        elif not allowed and bay.phase in ("charging", "full"):
+            bay.phase = "ended"
+            bay.due_ms = utc_ms + self._minutes((0.0, 1.0))
+            yield Power(evse_id=bay.number, state="EVConnected")
+
+    def _flowing(self, bay: Bay, utc_ms: int) -> Iterator[Fact]:
+        if bay.phase != "charging" or not bay.allowed:
+            return
+        power = bay.power_w
+        rest_mwh = max(0, bay.wanted_mwh)
+        bay.due_ms = utc_ms + (int(rest_mwh * 3600 / power) + 1 if power else HOUR_MS)
+        yield Power(evse_id=bay.number, state="Charging" if power else "SuspendedEVSE")
+
+    # -- time
+
+    def due(self) -> int:
+        """Return when something happens next."""
+        return min(bay.due_ms for bay in self.bays.values())
+
+    def advance(self, utc_ms: int) -> Iterator[Fact]:
+        """Let everything happen that is due."""
+        for bay in self.bays.values():
+            if bay.due_ms <= utc_ms:
+                yield from self._next(bay, utc_ms)
+
+    def _next(self, bay: Bay, utc_ms: int) -> Iterator[Fact]:
+        self._meter(bay, utc_ms)
+        match bay.phase:
+            case "free":
+                yield from self._arrive(bay, utc_ms)
+            case "identified":
+                yield from self._plug(bay, utc_ms)
+            case "plugged":  # nobody let it charge
+                self.refused += 1
+                yield from self._leave(bay, utc_ms)
+            case "charging":
+                bay.phase = "full"
+                bay.due_ms = utc_ms + self._minutes(self._b.linger_minutes)
+                yield Power(evse_id=bay.number, state="SuspendedEV")
+            case "full" if self._chance() >= self._b.unplug_without_stop and not bay.contract:
+                bay.due_ms = utc_ms + 60_000
+                yield self._identify(bay)
+            case "full" | "ended":
+                yield from self._leave(bay, utc_ms)
+            case "faulted":
+                bay.phase, bay.due_ms = "free", utc_ms + self._arrival()
+                yield Fault(evse_id=bay.number, word="simulated", active=False)
+
+    def _arrive(self, bay: Bay, utc_ms: int) -> Iterator[Fact]:
+        faults = self._b.faults_per_day / 24 / max(self._b.arrivals_per_hour, 0.01)
+        if self._chance() < faults:
+            bay.phase, bay.due_ms = "faulted", utc_ms + self._minutes(self._b.fault_minutes)
+            yield Fault(evse_id=bay.number, word="simulated", active=True)
+            return
+        self.sessions += 1
+        bay.wanted_mwh = int(self._between(self._b.energy_kwh) * 1_000_000)
+        bay.vehicle_w = int(self._between(self._b.vehicle_kw) * 1000)
+        bay.token = f"CARD{int(self._chance() * self._b.tokens):06d}"
+        bay.contract = self._chance() < self._b.plug_and_charge
+        if not bay.contract and self._chance() < self._b.authorize_first:
+            bay.phase, bay.due_ms = "identified", utc_ms + 5_000
+            yield self._identify(bay)
+        else:
+            yield from self._plug(bay, utc_ms)
+            yield (
+                Contract(evse_id=bay.number, emaid=f"DEV2G{bay.token[4:]}", locally_valid=True)
+                if bay.contract
+                else (self._identify(bay))
+            )
+
+    def _plug(self, bay: Bay, utc_ms: int) -> Iterator[Fact]:
+        bay.phase, bay.due_ms = "plugged", utc_ms + 180_000
+        yield Plug(evse_id=bay.number, vehicle=True)
+        if bay.allowed:
+            yield from self._allow(bay, utc_ms, allowed=True)
+
+    def _leave(self, bay: Bay, utc_ms: int) -> Iterator[Fact]:
+        bay.phase, bay.due_ms, bay.contract = "free", utc_ms + self._arrival(), False
+        yield Plug(evse_id=bay.number, vehicle=False)
+
+    def _identify(self, bay: Bay) -> Token:
+        return Token(id_token=IdToken(id_token=bay.token, type="ISO14443"), evse_id=bay.number)
+
+    def _meter(self, bay: Bay, utc_ms: int) -> None:
+        energy = bay.power_w * max(0, utc_ms - bay.metered_ms) // 3600
+        bay.metered_ms = utc_ms
+        bay.import_mwh += energy
+        bay.wanted_mwh -= energy
+
+    def _arrival(self) -> int:
+        """Return when the next vehicle comes (ms): anything up to twice the mean."""
+        if self._b.arrivals_per_hour <= 0:
+            return 10**12
+        return int(2 * self._chance() * HOUR_MS / self._b.arrivals_per_hour)
+
+    def _minutes(self, span: tuple[float, float]) -> int:
+        return int(self._between(span) * 60_000)
+
+    def _between(self, span: tuple[float, float]) -> float:
+        low, high = span
+        return low + (high - low) * self._chance()
+
+    def offline_in(self) -> int | None:
+        """Return in how many ms the link fails next, None for never."""
+        if self._b.offline_per_day <= 0:
+            return None
+        return int(2 * self._chance() * 24 * HOUR_MS / self._b.offline_per_day)
+
+    def offline_for(self) -> int:
+        """Return for how many ms it does."""
+        return self._minutes(self._b.offline_minutes)

@@ -1,0 +1,56 @@
+"""Contracts for vehicles, which a station fetches from its CSMS (functional block M)."""
+
+import base64
+import binascii
+from typing import Final, Literal
+
+import msgspec
+
+from v2g.ocpp.messages.certificates import Get15118EVCertificateRequest, Get15118EVCertificateResponse
+from v2g.ocpp.routes import Version
+
+
+class ContractRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """A vehicle's CertificateInstallationReq (EXI) of `schema`; `maximum` and `emaids` stand in it too."""
+
+    schema: str
+    exi: bytes
+    maximum: int
+    emaids: tuple[str, ...] = ()
+
+    def message(self, version: Version, *, update: bool = False) -> Get15118EVCertificateRequest:
+        """Return it as OCPP has it (M01.FR.01, .03; M02 for an `update`). 2.0.1 lacks the vehicle's wishes."""
+        new = version != "2.0.1"
+        return Get15118EVCertificateRequest(
+            iso15118_schema_version=self.schema,
+            action="Update" if update else "Install",
+            exi_request=base64.b64encode(self.exi).decode(),
+            maximum_contract_certificate_chains=self.maximum if new else None,
+            prioritized_emaids=self.emaids if new else (),
+        )
+
+
+class InstallationOutcome(msgspec.Struct, frozen=True, kw_only=True):
+    """What the CSMS has for a vehicle: `exi` is the CertificateInstallationRes, empty when there is none.
+
+    `remaining` is the number of contracts still to come, None when it said none (2.0.1).
+    """
+
+    status: Literal["answered", "failed", "unreachable"]
+    exi: bytes = b""
+    remaining: int | None = None
+
+
+UNREACHABLE: Final = InstallationOutcome(status="unreachable")
+
+
+def installation_outcome(response: Get15118EVCertificateResponse) -> InstallationOutcome:
+    """Return what a response means. A failed one may still hold a refusal in the vehicle's own words."""
+    failed = response.status != "Accepted"
+    try:
+        exi = base64.b64decode(response.exi_response, validate=True)
+    except (binascii.Error, ValueError):
+        exi = b""
+    return InstallationOutcome(
+        status="failed" if failed or not exi else "answered", exi=exi, remaining=response.remaining_contracts
+    )

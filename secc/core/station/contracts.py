@@ -1,0 +1,72 @@
+"""Whether a contract may charge (functional block C)."""
+
+from collections.abc import Sequence
+from typing import Final, Literal
+
+import msgspec
+
+from v2g.ocpp.messages.authorization import (
+    AuthorizeRequest,
+    AuthorizeResponse,
+    IdToken,
+)
+from v2g.ocpp.messages.base import OCSPRequestData
+from v2g.ocpp.routes import Version
+
+Decision = Literal[
+    "accepted",
+    "certificate_expired",
+    "certificate_revoked",
+    "certificate_invalid",
+    "unknown",
+    "refused",
+    "unreachable",
+]
+
+_CERTIFICATE: Final[dict[str, Decision]] = {
+    "CertificateExpired": "certificate_expired",
+    "CertificateRevoked": "certificate_revoked",
+    "SignatureError": "certificate_invalid",
+    "NoCertificateAvailable": "certificate_invalid",
+    "CertChainError": "certificate_invalid",
+}
+
+
+class AuthorizeOutcome(msgspec.Struct, frozen=True, kw_only=True):
+    """What the CSMS says to a contract. `status` and `certificate_status` are OCPP's words, empty when it said none.
+
+    `energy_transfer` lists the modes it allows (2.1), empty for any.
+    """
+
+    decision: Decision
+    status: str = ""
+    certificate_status: str = ""
+    energy_transfer: tuple[str, ...] = ()
+
+
+def authorize_request(
+    emaid: str, chain_pem: str, hashes: Sequence[OCSPRequestData], version: Version
+) -> AuthorizeRequest:
+    """Return the request for a contract (C07.FR.02, .06). A chain too long for the version is left to its hashes."""
+    longest = 5500 if version == "2.0.1" else 10_000
+    return AuthorizeRequest(
+        id_token=IdToken(id_token=emaid, type="eMAID"),
+        certificate=chain_pem if 0 < len(chain_pem) <= longest else None,
+        iso15118_certificate_hash_data=tuple(hashes[:4]),
+    )
+
+
+def authorize_outcome(response: AuthorizeResponse) -> AuthorizeOutcome:
+    """Return what a response means. Charging needs both the identifier and, when judged, the certificate accepted."""
+    status, certificate = response.id_token_info.status, response.certificate_status or ""
+    decision: Decision = "accepted" if status == "Accepted" else "unknown" if status == "Unknown" else "refused"
+    if certificate in _CERTIFICATE:
+        decision = _CERTIFICATE[certificate]
+    elif certificate == "ContractCancelled" and decision == "accepted":
+        decision = "refused"
+    return AuthorizeOutcome(
+        decision=decision,
+        status=status,
+        certificate_status=certificate,
+        energy_transfer=response.allowed_energy_transfer,
+    )

@@ -1,0 +1,42 @@
+"""Messages beyond the standard between CSMS and station (functional block P)."""
+
+from typing import Final
+
+import msgspec
+
+from secc.core.station.kernel import Command, Handler, Kernel, because
+from v2g.errors import CodecError
+from v2g.grid.tariff import parse_grid_signal
+from v2g.ocpp.messages.base import Message
+from v2g.ocpp.messages.data_transfer import DataTransferRequest, DataTransferResponse
+
+VENDOR: Final = "org.v2g-engine"
+"""vendorId of this project's DataTransfer messages: `GridSignal` to the station, `JournalEntries` from it."""
+
+
+class GridSignalReceived(Command, frozen=True, kw_only=True):
+    """The CSMS passed on the grid operator's signal, already checked; `data` is its JSON."""
+
+    data: bytes
+
+
+class DataTransfer:
+    """Serves the CSMS."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self._k = kernel
+        self.answers: dict[str, Handler] = {"DataTransfer": self._transfer}
+
+    def _transfer(self, request: DataTransferRequest) -> Message:
+        """P01: the grid signal, as a JSON object or as its text."""
+        if request.vendor_id != VENDOR:
+            return DataTransferResponse(status="UnknownVendorId")
+        if request.message_id != "GridSignal":
+            return DataTransferResponse(status="UnknownMessageId")
+        data = request.data.encode() if isinstance(request.data, str) else msgspec.json.encode(request.data)
+        try:
+            parse_grid_signal(data)
+        except CodecError as error:
+            return DataTransferResponse(status="Rejected", status_info=because("InvalidValue", str(error)[:512]))
+        self._k.do(GridSignalReceived(data=data))
+        return DataTransferResponse(status="Accepted")

@@ -1,0 +1,229 @@
+"""Logs for the CSMS, security events, and what is kept of customers (N01, N09, N10, A04)."""
+
+from collections.abc import Mapping
+from typing import Final
+
+import msgspec
+
+from secc.core.station.cache import Cache
+from secc.core.station.evse import Evse, Fact, Fault
+from secc.core.station.kernel import Command, Handler, Kernel, because
+from secc.core.station.local_list import LocalList
+from secc.core.station.monitoring import Monitors
+from secc.core.station.outbox import Outbox
+from v2g.ocpp.messages.authorization import IdToken
+from v2g.ocpp.messages.base import EVSE, Message
+from v2g.ocpp.messages.device_model import Component, Variable
+from v2g.ocpp.messages.diagnostics import (
+    CustomerInformationRequest,
+    CustomerInformationResponse,
+    EventData,
+    GetLogRequest,
+    GetLogResponse,
+    LogStatusNotificationRequest,
+    LogType,
+    NotifyCustomerInformationRequest,
+    UploadLogStatus,
+)
+from v2g.ocpp.messages.security import SecurityEventNotificationRequest
+from v2g.ocpp.times import format_time
+
+SCHEMES: Final = ("http://", "https://")
+MAX_SECURITY_LOG: Final = 500
+CRITICAL: Final = frozenset({
+    "FirmwareUpdated", "SettingSystemTime", "StartupOfTheDevice", "ResetOrReboot", "SecurityLogWasCleared",
+    "MemoryExhaustion", "TamperDetectionActivated", "InvalidFirmwareSignature", "InvalidFirmwareSigningCertificate",
+    "InvalidCsmsCertificate", "InvalidChargingStationCertificate", "InvalidTLSVersion", "InvalidTLSCipherSuite",
+    "MaintenanceLoginAccepted", "MaintenanceLoginFailed",
+})  # fmt: skip
+"""Security events that the CSMS is told of (appendix 1); others stand in the log only."""
+
+
+class UploadLog(Command, frozen=True, kw_only=True):
+    """Upload a log; `LogProgress` follows. `lines` is the security log, None for the machine's own diagnostics."""
+
+    request_id: int
+    log_type: LogType
+    url: str
+    filename: str
+    oldest: str | None
+    latest: str | None
+    retries: int
+    retry_interval_s: int
+    lines: tuple[str, ...] | None = None
+
+
+class CancelUpload(Command, frozen=True, kw_only=True):
+    """Stop an upload."""
+
+    request_id: int
+
+
+class LogProgress(Fact, frozen=True, kw_only=True):
+    """How an upload goes; `Uploaded` and failures end it."""
+
+    request_id: int
+    status: UploadLogStatus
+
+
+class _LogEntry(msgspec.Struct, frozen=True, kw_only=True):
+    utc_ms: int
+    type: str
+    info: str = ""
+
+
+class Diagnostics:
+    """Serves the CSMS."""
+
+    def __init__(
+        self,
+        kernel: Kernel,
+        outbox: Outbox,
+        evses: Mapping[int, Evse],
+        monitors: Monitors,
+        cache: Cache,
+        local_list: LocalList,
+    ) -> None:
+        self._k = kernel
+        self._outbox = outbox
+        self._evses = evses
+        self._monitors = monitors
+        self._cache = cache
+        self._list = local_list
+        self._uploading: int | None = None
+        self._log = kernel.stored("security_log", _LogEntry)
+        self._next = int(max(self._log, default="0")) + 1
+        self.answers: dict[str, Handler] = {
+            "GetLog": self._get_log,
+            "CustomerInformation": self._customer,
+        }
+
+    # -- security events
+
+    def security_event(self, type_: str, info: str = "") -> None:
+        """Write a security event down, and tell it if it is critical (A04)."""
+        key = f"{self._next:09d}"
+        self._next += 1
+        self._log[key] = entry = _LogEntry(utc_ms=self._k.utc_ms, type=type_, info=info[:255])
+        self._k.keep("security_log", key, entry)
+        while len(self._log) > MAX_SECURITY_LOG:
+            oldest = next(iter(self._log))
+            del self._log[oldest]
+            self._k.forget("security_log", oldest, durable=False)
+        if type_ in CRITICAL:
+            self._outbox.add(
+                SecurityEventNotificationRequest(
+                    type=type_, timestamp=format_time(self._k.utc_ms), tech_info=info[:255] or None
+                )
+            )
+
+    # -- logs
+
+    def _get_log(self, request: GetLogRequest) -> Message:
+        """N01."""
+        url = request.log.remote_location
+        if not url.startswith(SCHEMES) or request.log_type == "DataCollectorLog":
+            return GetLogResponse(status="Rejected", status_info=because("InvalidURL"))
+        cancelled = self._uploading
+        if cancelled is not None:
+            self._k.do(CancelUpload(request_id=cancelled))
+            self._k.after("log.cancelled", 0, lambda: self._tell("AcceptedCanceled", cancelled))  # N01.FR.20
+        self._uploading = request.request_id
+        identity = self._k.model.text("SecurityCtrlr.Identity")
+        filename = f"{identity}-{request.log_type}-{request.request_id}.log"
+        command = UploadLog(
+            request_id=request.request_id,
+            log_type=request.log_type,
+            url=url,
+            filename=filename,
+            oldest=request.log.oldest_timestamp,
+            latest=request.log.latest_timestamp,
+            retries=request.retries or 0,
+            retry_interval_s=request.retry_interval or 60,
+            lines=self._lines(request) if request.log_type == "SecurityLog" else None,
+        )
+        self._k.after("log.start", 0, lambda: self._k.do(command))
+        return GetLogResponse(status="AcceptedCanceled" if cancelled is not None else "Accepted", filename=filename)
+
+    def _lines(self, request: GetLogRequest) -> tuple[str, ...]:
+        oldest, latest = request.log.oldest_timestamp or "", request.log.latest_timestamp or "9"
+        lines = (f"{format_time(entry.utc_ms)} {entry.type} {entry.info}".rstrip() for entry in self._log.values())
+        return tuple(line for line in lines if oldest <= line.split(" ")[0] <= latest)
+
+    def progress(self, fact: LogProgress) -> None:
+        """An upload goes on or ends."""
+        if fact.request_id != self._uploading:
+            return
+        self._tell(fact.status, fact.request_id)
+        if fact.status != "Uploading":
+            self._uploading = None
+
+    def trigger(self, _: EVSE | None) -> None:
+        """Tell how the upload goes because the CSMS wants it (F06.FR.14, .15)."""
+        self._tell("Idle" if self._uploading is None else "Uploading", self._uploading)
+
+    def _tell(self, status: UploadLogStatus, request_id: int | None) -> None:
+        self._k.call(LogStatusNotificationRequest(status=status, request_id=request_id), always=True)
+
+    # -- faults of the hardware
+
+    def fault(self, fact: Fault) -> None:
+        """Tell that a fault began or ended (N07)."""
+        place = None
+        if fact.evse_id:
+            place = EVSE(id=fact.evse_id, connector_id=fact.connector_id)
+        event = EventData(
+            event_id=self._monitors.next_event(),
+            timestamp=format_time(self._k.utc_ms),
+            trigger="Alerting" if fact.stops else "Delta",
+            actual_value="true" if fact.active else "false",
+            tech_code=fact.word[:50],
+            tech_info=fact.info[:500] or None,
+            cleared=not fact.active,
+            component=Component(name=fact.component, evse=place),
+            event_notification_type="HardWiredNotification",
+            variable=Variable(name="Problem"),
+        )
+        self._monitors.send(event, 2 if fact.stops else 5)
+
+    # -- customers
+
+    def _customer(self, request: CustomerInformationRequest) -> Message:
+        """N09, N10."""
+        named = [request.customer_certificate, request.id_token, request.customer_identifier]
+        if sum(name is not None for name in named) != 1 or not (request.report or request.clear):
+            return CustomerInformationResponse(status="Invalid", status_info=because("InvalidValue"))
+        data = self._kept_of(request.id_token) if request.id_token is not None else []
+        if request.clear and request.id_token is not None:
+            self._cache.forget(request.id_token)
+        if request.report or request.clear:  # N09.FR.05, N10.FR.02: an empty report too
+            text = "\n".join(data) if request.report else ""
+            parts = [text[i : i + 512] for i in range(0, len(text), 512)] or [""]
+            self._k.after("customer", 0, lambda: self._send_customer(request.request_id, parts))
+        return CustomerInformationResponse(status="Accepted")
+
+    def _kept_of(self, id_token: IdToken) -> list[str]:
+        """Return what is kept of an identifier, for people to read."""
+        found = []
+        if (known := self._cache.find(id_token)) is not None:
+            found.append(f"authorization cache: {known.status}, last used {format_time(known.used_ms)}")
+        if (entry := self._list.find(id_token)) is not None:
+            found.append(f"local authorization list: {entry.status}")
+        found += [
+            f"transaction {evse.record.transaction_id} since {format_time(evse.record.started_ms)}"
+            for evse in self._evses.values()
+            if evse.record is not None and evse.record.id_token.lower() == id_token.id_token.lower()
+        ]
+        return found
+
+    def _send_customer(self, request_id: int, parts: list[str]) -> None:
+        for number, part in enumerate(parts):
+            self._k.call(
+                NotifyCustomerInformationRequest(
+                    data=part,
+                    tbc=number + 1 < len(parts),
+                    seq_no=number,
+                    generated_at=format_time(self._k.utc_ms),
+                    request_id=request_id,
+                )
+            )

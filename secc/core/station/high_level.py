@@ -1,0 +1,214 @@
+"""What a vehicle says over ISO 15118: needs, plans, contracts, its end (E15, K15 to K17, M01, M02, M06)."""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Final, Literal
+
+from secc.core.station.certificates import ContractRequest, InstallationOutcome, installation_outcome
+from secc.core.station.ev_needs import EvNeeds, needs_request
+from secc.core.station.evse import Evse, Fact
+from secc.core.station.kernel import Answer, Command, Kernel
+from secc.core.station.profiles import Installed
+from secc.core.station.sessions import Sessions
+from v2g.ocpp.messages.base import OCSPRequestData
+from v2g.ocpp.messages.certificates import (
+    Get15118EVCertificateResponse,
+    GetCertificateStatusRequest,
+    GetCertificateStatusResponse,
+)
+from v2g.ocpp.messages.charging_profiles import ChargingSchedule
+from v2g.ocpp.messages.ev_charging import (
+    NotifyEVChargingNeedsResponse,
+    NotifyEVChargingScheduleRequest,
+    NotifyEVChargingScheduleResponse,
+)
+from v2g.ocpp.times import format_time
+
+SCHEDULE_PATIENCE: Final = 60.0
+"""Seconds that a vehicle's schedule is waited for (K15.FR.08)."""
+
+Found = Literal["profile", "default"]
+
+
+class Needs(Fact, frozen=True, kw_only=True):
+    """A vehicle says what it needs."""
+
+    evse_id: int
+    needs: EvNeeds
+
+
+class Plan(Fact, frozen=True, kw_only=True):
+    """A vehicle says what it will draw; `schedule` is from now on."""
+
+    evse_id: int
+    schedule: ChargingSchedule
+
+
+class ContractWanted(Fact, frozen=True, kw_only=True):
+    """A vehicle wants a contract, or a newer one."""
+
+    evse_id: int
+    request: ContractRequest
+    update: bool = False
+
+
+class StatusWanted(Fact, frozen=True, kw_only=True):
+    """The charger needs to know whether a certificate is revoked."""
+
+    data: OCSPRequestData
+
+
+class VehicleEnds(Fact, frozen=True, kw_only=True):
+    """A vehicle has ended its session (SessionStopReq, Terminate)."""
+
+    evse_id: int
+
+
+class OfferSchedules(Command, frozen=True, kw_only=True):
+    """Offer the vehicle what charging profiles allow now: from a profile made for it, or the station's default."""
+
+    evse_id: int
+    found: Found
+
+
+class Renegotiate(Command, frozen=True, kw_only=True):
+    """Have the vehicle agree on schedules anew (K16.FR.02)."""
+
+    evse_id: int
+
+
+class GiveContract(Command, frozen=True, kw_only=True):
+    """Pass on what the CSMS has for the vehicle."""
+
+    evse_id: int
+    outcome: InstallationOutcome
+
+
+class CertificateState(Command, frozen=True, kw_only=True):
+    """The OCSP answer about a certificate, DER in base64, None when there is none."""
+
+    serial_number: str
+    ocsp: str | None
+
+
+class HighLevel:
+    """The conversation with vehicles, as far as the CSMS has a part in it."""
+
+    def __init__(self, kernel: Kernel, evses: Mapping[int, Evse], sessions: Sessions) -> None:
+        self._k = kernel
+        self._evses = evses
+        self._sessions = sessions
+        self._waiting: set[int] = set()
+        self._talking: set[int] = set()
+        """EVSEs whose vehicle has told its needs and can be asked to agree anew."""
+        sessions.on_ended.append(lambda evse, _: self._forget(evse.number))
+
+    def _forget(self, evse_id: int) -> None:
+        self._waiting.discard(evse_id)
+        self._talking.discard(evse_id)
+        self._k.cancel(f"needs.{evse_id}")
+
+    # -- schedules
+
+    def needs(self, fact: Needs) -> None:
+        """K15.FR.01, K17.FR.01."""
+        evse_id = fact.evse_id
+        self._talking.add(evse_id)
+        self._waiting.add(evse_id)
+        if not self._k.online:
+            self._offer(evse_id, "default")  # K15.FR.15
+            return
+
+        def answered(answer: Answer) -> None:
+            if not isinstance(answer, NotifyEVChargingNeedsResponse) or answer.status == "Rejected":
+                self._offer(evse_id, "default")
+            elif evse_id in self._waiting:
+                self._k.after(f"needs.{evse_id}", SCHEDULE_PATIENCE, partial(self._offer, evse_id, "default"))
+
+        self._k.call(needs_request(evse_id, fact.needs, self._k.utc_ms, self._k.version), answered)
+
+    def profile_installed(self, item: Installed) -> None:
+        """A profile for a vehicle's transaction is what it has waited for, or a reason to agree anew (K15, K16)."""
+        if item.profile.charging_profile_purpose != "TxProfile" or item.evse_id not in self._talking:
+            return
+        if item.evse_id in self._waiting:
+            self._offer(item.evse_id, "profile")
+        else:
+            self._k.do(Renegotiate(evse_id=item.evse_id))
+            evse = self._evses[item.evse_id]
+            if evse.power == "Charging":
+                self._sessions.update(evse, "ChargingRateChanged")
+
+    def _offer(self, evse_id: int, found: Found) -> None:
+        if evse_id in self._waiting:
+            self._waiting.discard(evse_id)
+            self._k.cancel(f"needs.{evse_id}")
+            self._k.do(OfferSchedules(evse_id=evse_id, found=found))
+
+    def plan(self, fact: Plan) -> None:
+        """K15.FR.10: a plan that the CSMS does not like makes it send another profile."""
+        request = NotifyEVChargingScheduleRequest(
+            time_base=format_time(self._k.utc_ms // 1000 * 1000),
+            charging_schedule=fact.schedule,
+            evse_id=fact.evse_id,
+        )
+
+        def answered(answer: Answer) -> None:
+            if isinstance(answer, NotifyEVChargingScheduleResponse) and answer.status == "Rejected":
+                self._k.note("plan_refused", evse_id=fact.evse_id)
+
+        self._k.call(request, answered)
+
+    # -- the end
+
+    def ends(self, fact: VehicleEnds) -> None:
+        """E15."""
+        evse = self._evses[fact.evse_id]
+        if evse.record is not None:
+            evse.power = "EVConnected"
+            self._sessions.end_authorization(evse, "StopAuthorized", "StoppedByEV")
+
+    # -- contracts and certificates
+
+    def contract(self, fact: ContractWanted) -> None:
+        """M01, M02."""
+
+        def give(outcome: InstallationOutcome) -> None:
+            self._k.do(GiveContract(evse_id=fact.evse_id, outcome=outcome))
+
+        if not self._k.model.flag("ISO15118Ctrlr.ContractCertificateInstallationEnabled"):
+            give(InstallationOutcome(status="failed"))
+            return
+
+        def answered(answer: Answer) -> None:
+            if isinstance(answer, Get15118EVCertificateResponse):
+                give(installation_outcome(answer))
+            else:
+                give(InstallationOutcome(status="failed" if self._k.online else "unreachable"))
+
+        self._k.call(fact.request.message(self._k.version, update=fact.update), answered)
+
+    def status(self, fact: StatusWanted) -> None:
+        """M06."""
+
+        def answered(answer: Answer) -> None:
+            good = isinstance(answer, GetCertificateStatusResponse) and answer.status == "Accepted"
+            result = answer.ocsp_result if good and isinstance(answer, GetCertificateStatusResponse) else None
+            self._k.do(CertificateState(serial_number=fact.data.serial_number, ocsp=result))
+
+        self._k.call(GetCertificateStatusRequest(ocsp_request_data=fact.data), answered)
+
+    def take(self, fact: Fact) -> bool:
+        """Take a fact if it is about vehicles' words; return whether it was."""
+        table: Mapping[type[Fact], Callable[..., None]] = {
+            Needs: self.needs,
+            Plan: self.plan,
+            ContractWanted: self.contract,
+            StatusWanted: self.status,
+            VehicleEnds: self.ends,
+        }
+        work = table.get(type(fact))
+        if work is None or getattr(fact, "evse_id", 1) not in self._evses:
+            return False
+        work(fact)
+        return True

@@ -1,0 +1,151 @@
+"""Transactions that the charger leads: its ISO 15118 sessions say when they begin and end, the CSMS may wish.
+
+The records are kept by `reference`, the charger's own name for a transaction. Wishes of the CSMS leave as commands.
+"""
+
+from collections.abc import Mapping
+from typing import Literal
+
+from secc.core.station import transactions
+from secc.core.station.evse import Authorization, Evse
+from secc.core.station.kernel import Command
+from secc.core.station.sessions import Sessions
+from secc.core.station.transactions import MeterSample, Step, TransactionRecord
+from v2g.ocpp.messages.authorization import IdToken
+from v2g.ocpp.messages.base import OperationMode
+from v2g.ocpp.messages.metering import MeterValue
+from v2g.ocpp.messages.transactions import ChargingState, Reason, TransactionLimit, TriggerReason
+
+
+class StopWish(Command, frozen=True, kw_only=True):
+    """The CSMS wants a transaction ended."""
+
+    reference: str
+    word: Literal["remote", "deauthorized"]
+
+
+class StartWish(Command, frozen=True, kw_only=True):
+    """The CSMS wants whoever is at the EVSE to charge under `id_token`."""
+
+    evse_id: int
+    remote_start_id: int
+    id_token: IdToken
+
+
+class ManagedSessions(Sessions):
+    """Keeps what the charger tells of its transactions."""
+
+    records: dict[str, TransactionRecord]
+
+    def load(self) -> None:
+        """Take up what was open when the program last stopped."""
+        self.records = {}
+        found = self._k.stored("managed", TransactionRecord)
+        for record in sorted(found.values(), key=lambda record: record.started_ms):
+            self._hold(transactions.interrupted(record))
+
+    def commit(self, step: Step) -> None:
+        """Keep a transaction's new state and queue its event, in one step."""
+        record, request = step
+        if request.event_type == "Ended":
+            self._release(record)
+            self._k.forget("managed", record.reference)
+        else:
+            self._hold(record)
+            self._k.keep("managed", record.reference, record)
+        spare = request.event_type == "Updated" and request.trigger_reason == "MeterValuePeriodic"
+        self._outbox.add(request, group=record.transaction_id, spare=spare)
+        evse = self._evses[record.evse_id]
+        if request.event_type == "Started":
+            for begun in self.on_started:
+                begun(evse)
+        elif request.event_type == "Ended":
+            for ended in self.on_ended:
+                ended(evse, record)
+
+    def _hold(self, record: TransactionRecord) -> None:
+        self.records[record.reference] = record
+        self._evses[record.evse_id].record = record
+
+    def _release(self, record: TransactionRecord) -> None:
+        self.records.pop(record.reference, None)
+        others = [each for each in self.records.values() if each.evse_id == record.evse_id]
+        self._evses[record.evse_id].record = others[-1] if others else None
+
+    def progress(
+        self,
+        reference: str,
+        trigger: TriggerReason,
+        *,
+        charging_state: ChargingState | None = None,
+        operation_mode: OperationMode | None = None,
+        sample: MeterSample | None = None,
+    ) -> None:
+        """Report progress. KeyError for a reference that is not open."""
+        step = transactions.update(
+            self.records[reference],
+            self._k.utc_ms,
+            trigger=trigger,
+            charging_state=charging_state,
+            operation_mode=operation_mode,
+            sample=sample,
+            offline=not self._k.online,
+        )
+        self.commit(step)
+
+    # -- what the CSMS and the station's own blocks want
+
+    def find(self, transaction_id: str) -> Evse | None:
+        """Return the EVSE of an open transaction, and let it be the one that is meant there."""
+        record = next((each for each in self.records.values() if each.transaction_id == transaction_id), None)
+        if record is None:
+            return None
+        evse = self._evses[record.evse_id]
+        evse.record = record
+        return evse
+
+    def authorize(self, evse: Evse, found: Authorization, trigger: TriggerReason = "Authorized") -> None:
+        """Pass a remote start on."""
+        del trigger
+        wish = StartWish(evse_id=evse.number, remote_start_id=found.remote_start_id or 0, id_token=found.id_token)
+        self._k.do(wish)
+
+    def end_authorization(
+        self, evse: Evse, trigger: TriggerReason, reason: Reason, id_token: IdToken | None = None
+    ) -> None:
+        """Pass a remote stop on."""
+        del trigger, reason, id_token
+        if evse.record is not None:
+            self._k.do(StopWish(reference=evse.record.reference, word="remote"))
+
+    def invalid(self, evse: Evse) -> None:
+        """The CSMS no longer accepts the identifier (E05, C15.FR.04)."""
+        if evse.record is not None:
+            self._k.note("deauthorized", transaction_id=evse.record.transaction_id)
+            if self._k.model.flag("TxCtrlr.StopTxOnInvalidId"):
+                self._k.do(StopWish(reference=evse.record.reference, word="deauthorized"))
+
+    def end(
+        self, evse: Evse, trigger: TriggerReason, *, reason: Reason | None = None, id_token: IdToken | None = None
+    ) -> None:
+        """The charger ends its transactions itself."""
+
+    def update(
+        self,
+        evse: Evse,
+        trigger: TriggerReason,
+        *,
+        samples: tuple[MeterValue, ...] = (),
+        id_token: IdToken | None = None,
+        limit: TransactionLimit | None = None,
+    ) -> None:
+        """Report what the meter shows because time or the CSMS wants it."""
+        del samples, id_token, limit
+        for record in [each for each in self.records.values() if each.evse_id == evse.number]:
+            sample = self._read(evse.number)
+            if sample is not None:
+                self.progress(record.reference, trigger, sample=sample)
+
+    def open_transactions(self) -> Mapping[str, TransactionRecord]:
+        """Return the open transactions by reference."""
+        return dict(self.records)

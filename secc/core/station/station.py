@@ -1,0 +1,495 @@
+"""A charging station: all functional blocks on one kernel, and the one door for frames, facts and time.
+
+Every call takes the `Moment` and returns the actions that follow, in order. `deadline` says when to call `tick`.
+"""
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Final
+
+import msgspec
+
+from secc.core.station.authorization import Authorizer
+from secc.core.station.availability import Availability
+from secc.core.station.cache import Cache
+from secc.core.station.certificate_store import CertificateStore
+from secc.core.station.data_transfer import DataTransfer
+from secc.core.station.der import DerControls, GridEvent
+from secc.core.station.device_model import Layout
+from secc.core.station.diagnostics import Diagnostics, LogProgress
+from secc.core.station.display import Display
+from secc.core.station.dynamic_profiles import DynamicProfiles
+from secc.core.station.energy_transfer import EnergyTransfers
+from secc.core.station.evse import (
+    Bay,
+    Connector,
+    Contract,
+    Evse,
+    Fact,
+    Fault,
+    LockFailure,
+    Plug,
+    Power,
+    Signature,
+    StopButton,
+    Token,
+    Unlocked,
+)
+from secc.core.station.external_limits import ExternalLimit, ExternalLimits
+from secc.core.station.firmware import FirmwareProgress, FirmwareUpdates
+from secc.core.station.frequency import FrequencyResponse, GridFrequency
+from secc.core.station.high_level import HighLevel
+from secc.core.station.kernel import Action, Answer, Drawers, Handler, Kernel, Moment
+from secc.core.station.link import Link
+from secc.core.station.local_list import LocalList
+from secc.core.station.managed import ManagedSessions
+from secc.core.station.metering import Metering
+from secc.core.station.monitoring import Monitors, factory_monitors
+from secc.core.station.network import NetworkProfiles
+from secc.core.station.outbox import MAX_EVENTS, Outbox
+from secc.core.station.provisioning import Provisioning
+from secc.core.station.remote_control import RemoteControl
+from secc.core.station.reservation import Reservations
+from secc.core.station.sessions import Sessions
+from secc.core.station.signing import RequestMade, Signing
+from secc.core.station.smart_charging import SmartCharging
+from secc.core.station.tariff_cost import TariffCost
+from secc.core.station.transaction_limits import DriverLimit, TransactionLimits
+from secc.core.station.transactions import MeterSample, Step, TransactionRecord
+from v2g.errors import OcppError
+from v2g.ocpp.messages.availability import ConnectorStatus, HeartbeatRequest
+from v2g.ocpp.messages.base import EVSE, Message
+from v2g.ocpp.messages.display import MessageState
+from v2g.ocpp.messages.ev_charging import DERControl
+from v2g.ocpp.messages.network_profile import NetworkConnectionProfile
+from v2g.ocpp.messages.provisioning import BootReason
+from v2g.ocpp.routes import Version, action_of
+from v2g.ocpp.times import format_time
+
+
+class StationSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What a station is told of itself. `boot_reason` is why the program started, `same_boot` whether the machine did
+    not; `network` is slot 1."""
+
+    identity: str
+    network: NetworkConnectionProfile
+    layout: Layout = Layout()
+    versions: tuple[Version, ...] = ("2.1", "2.0.1")
+    boot_reason: BootReason = "PowerUp"
+    same_boot: bool = False
+    max_events: int = MAX_EVENTS
+    managed: bool = False
+    """Whether the charger leads the transactions, see `managed`."""
+
+    scale: float = 1.0
+    """Seconds of UTC per second of the monotonic clock."""
+
+    message_timeout: float | None = None
+    """Seconds that an answer may take, None for what the network profile says."""
+
+    able: frozenset[str] = frozenset({"logs", "firmware", "certificates", "display", "frequency", "der"})
+    """What hardware and shell can do; actions that need more are NotSupported."""
+
+    der_controls: tuple[DERControl, ...] = ()
+    """Controls of block R that inverter or vehicle follow."""
+
+    values: Mapping[str, str] = msgspec.field(default_factory=dict)
+    """Values of variables until the CSMS sets them."""
+
+
+_NEEDS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
+    {
+        "logs": ("GetLog",),
+        "firmware": ("UpdateFirmware",),
+        "certificates": (
+            "InstallCertificate", "DeleteCertificate", "GetInstalledCertificateIds", "CertificateSigned",
+        ),
+        "frequency": ("AFRRSignal",),
+        "der": ("SetDERControl", "GetDERControl", "ClearDERControl"),
+        "display": ("SetDisplayMessage", "GetDisplayMessages", "ClearDisplayMessage"),
+    }
+)  # fmt: skip
+"""Actions that mean something only if the hardware or its shell can do its part."""
+
+_TRIGGERS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
+    {
+        "logs": ("LogStatusNotification",),
+        "firmware": ("FirmwareStatusNotification",),
+        "certificates": ("SignChargingStationCertificate", "SignV2GCertificate", "SignCombinedCertificate"),
+    }
+)
+
+
+class ChargingStation:
+    """One station. `read` gives what the meter of an EVSE shows now (0: the main meter), None when there is none."""
+
+    def __init__(
+        self,
+        settings: StationSettings,
+        drawers: Drawers,
+        moment: Moment,
+        *,
+        entropy: Callable[[int], bytes],
+        read: Callable[[int], MeterSample | None],
+    ) -> None:
+        self.kernel = kernel = Kernel(
+            settings.layout, drawers, moment, entropy, scale=settings.scale, values=settings.values
+        )
+        self._settings = settings
+        self.evses = {
+            number: Evse(
+                number=number,
+                connectors=[
+                    Connector(number=position, fixed_cable=connector.fixed_cable, station_end=connector.fixed_cable)
+                    for position, connector in enumerate(evse.connectors, 1)
+                ],
+            )
+            for number, evse in enumerate(settings.layout.evses, 1)
+        }
+        self.networks = NetworkProfiles(kernel, settings.network)
+        self.outbox = Outbox(kernel, limit=settings.max_events)
+        self.sessions = (ManagedSessions if settings.managed else Sessions)(kernel, self.outbox, self.evses, read)
+        self.availability = Availability(kernel, self.evses)
+        self.cache = Cache(kernel)
+        self.local_list = LocalList(kernel)
+        self.authorizer = Authorizer(kernel, self.evses, self.sessions, self.cache, self.local_list)
+        self.reservations = Reservations(kernel, self.evses, self.availability)
+        self.smart_charging = SmartCharging(kernel, self.evses, self.sessions)
+        self.remote_control = RemoteControl(
+            kernel, self.evses, self.sessions, self.authorizer, managed=settings.managed
+        )
+        self.provisioning = Provisioning(kernel, self.evses, self.sessions, managed=settings.managed)
+        self.metering = Metering(kernel, self.evses, self.sessions, self.outbox, read)
+        self.tariff_cost = TariffCost(kernel, self.sessions)
+        self.energy_transfers = EnergyTransfers(kernel, self.sessions)
+        self.data_transfer = DataTransfer(kernel)
+        self.monitors = Monitors(kernel, self.outbox, factory=factory_monitors(kernel.model))
+        self.diagnostics = Diagnostics(kernel, self.outbox, self.evses, self.monitors, self.cache, self.local_list)
+        self.certificates = CertificateStore(kernel)
+        self.signing = Signing(kernel, self.certificates)
+        self.firmware = FirmwareUpdates(kernel, self.certificates)
+        self.display = Display(kernel, self.evses)
+        self.der = DerControls(kernel, self.outbox, settings.der_controls)
+        self.high_level = HighLevel(kernel, self.evses, self.sessions)
+        self.smart_charging.on_installed.append(self.high_level.profile_installed)
+        self.external_limits = ExternalLimits(kernel, self.evses, self.sessions, self.smart_charging)
+        self.dynamic_profiles = DynamicProfiles(kernel, self.smart_charging)
+        self.frequency = FrequencyResponse(kernel, self.evses, self.smart_charging)
+        self.transaction_limits = TransactionLimits(kernel, self.evses, self.sessions, read)
+        self._table = self._gather()
+        self.link = Link(
+            kernel,
+            self.networks,
+            identity=settings.identity,
+            versions=settings.versions,
+            handles=frozenset(self._table),
+            answer=self._answer,
+            boot_reason=self._boot_reason(),
+            message_timeout=settings.message_timeout,
+        )
+        self._join()
+        self._restore()
+
+    # -- putting together
+
+    def _gather(self) -> dict[str, Handler]:
+        """The one table of answers: action -> function of its block."""
+        blocks = (
+            self.networks, self.sessions, self.availability, self.cache, self.local_list, self.reservations,
+            self.smart_charging, self.remote_control, self.provisioning, self.tariff_cost, self.energy_transfers,
+            self.data_transfer, self.monitors, self.diagnostics, self.certificates, self.signing, self.firmware,
+            self.display, self.dynamic_profiles, self.frequency, self.der,
+        )  # fmt: skip
+        found = {action: handler for block in blocks for action, handler in block.answers.items()}
+        for ability, actions in _NEEDS.items():
+            if ability not in self._settings.able:
+                for action in actions:
+                    del found[action]
+        return found
+
+    def _join(self) -> None:
+        """Tell blocks of each other."""
+        kernel, link = self.kernel, self.link
+        link.outlets += [self.availability, self.outbox]
+        link.on_registered.append(self._registered)
+        self.outbox.on_added = link.pump
+        self.outbox.on_answer += [self.authorizer.event_answered, self.tariff_cost.event_answered]
+        self.outbox.on_answer.append(lambda _request, _answer: self.provisioning.idle())
+        self.availability.pump_now = link.pump
+        self.authorizer.usable = self.reservations.usable
+        self.reservations.tell = self.outbox.add
+        for block in (self.networks, self.signing, self.firmware):
+            block.security_event = self.diagnostics.security_event
+        self.networks.has_certificate = lambda use: self.certificates.has(use) or self.signing.has(use)
+        self.signing.reconnect = link.reconnect
+        link.on_tls_failure = self._tls_failed
+        self.firmware.tell = self.outbox.add
+        self.outbox.on_answer.append(self.transaction_limits.event_answered)
+        self.tariff_cost.on_cost.append(self.transaction_limits.cost)
+        if "frequency" in self._settings.able:
+            self.smart_charging.modes = (*self.smart_charging.modes, "LocalFrequency")
+            self.smart_charging.on_limits.append(self.frequency.changed)
+        self.firmware.busy = lambda: any(evse.record is not None for evse in self.evses.values())
+        self.firmware.close = self._close_for_firmware
+        self.display.state = self._display_state
+        self.sessions.on_started.append(self.reservations.used)
+        self.sessions.on_ended.append(self._transaction_ended)
+        self.provisioning.drained = lambda: len(self.outbox) == 0
+        self.remote_control.refuse_profile = lambda p, evse: self.smart_charging.refuse(p, evse, remote=True)
+        self.remote_control.take_profile = self.smart_charging.take_remote
+        self.remote_control.triggers |= {
+            "BootNotification": lambda _: link.boot(),
+            "LogStatusNotification": self.diagnostics.trigger,
+            "FirmwareStatusNotification": self.firmware.trigger,
+            "SignChargingStationCertificate": lambda _: self.signing.ask("ChargingStationCertificate"),
+            "SignV2GCertificate": lambda _: self.signing.ask("V2GCertificate"),
+            "SignCombinedCertificate": lambda _: self.signing.ask("ChargingStationCertificate"),
+            "Heartbeat": lambda _: kernel.call(HeartbeatRequest(), always=True),
+            "MeterValues": self.metering.trigger,
+            "StatusNotification": self._trigger_status,
+            "TransactionEvent": self._trigger_events,
+        }
+        for ability, names in _TRIGGERS.items():
+            if ability not in self._settings.able:
+                for name in names:
+                    del self.remote_control.triggers[name]
+        self.remote_control.trigger_refused |= {
+            "BootNotification": lambda _: kernel.registration == "Accepted",  # F06.FR.17
+            "TransactionEvent": lambda place: not self._with_transaction(place),
+        }
+        kernel.model.live["clockctrlr.datetime"] = lambda: format_time(kernel.utc_ms)
+        kernel.put("SecurityCtrlr.Identity", self._settings.identity)
+        kernel.put("V2XChargingCtrlr.SupportedOperationModes", ",".join(self.smart_charging.modes))
+        if "display" not in self._settings.able:
+            kernel.put("DisplayMessageCtrlr.Available", "false")
+        kernel.model.after["securityctrlr.basicauthpassword"] = self._password_changed
+        for interval in ("HeartbeatInterval", "WebSocketPingInterval"):
+            kernel.model.after[f"ocppcommctrlr.{interval.lower()}"] = lambda _: link.interval_changed()
+
+    def _restore(self) -> None:
+        """Take up what was before the last restart."""
+        self.reservations.start()
+        self.availability.refresh()
+        if isinstance(self.sessions, ManagedSessions):
+            self.sessions.load()
+        reset = self._boot_text == "RemoteReset"
+        if reset:
+            self.sessions.recover("ImmediateReset", "ResetCommand")
+        else:
+            self.sessions.recover("Reboot" if self._settings.same_boot else "PowerLoss", "AbnormalCondition")
+        self.metering.align()
+        self.monitors.start()
+        self.firmware.start()
+        self.dynamic_profiles.start()
+        self.der.refresh()
+        self.display.refresh()
+        self._restarted()
+        self.smart_charging.limits_changed()
+        self.kernel.started()
+
+    def _boot_reason(self) -> BootReason:
+        self._boot_text = self.kernel.stored_text("boot").get("reason", "")
+        if self._boot_text:
+            self.kernel.forget("boot", "reason")
+        known: tuple[BootReason, ...] = ("RemoteReset", "FirmwareUpdate", "ScheduledReset")
+        return next((reason for reason in known if reason == self._boot_text), self._settings.boot_reason)
+
+    # -- the door
+
+    def start(self, moment: Moment) -> list[Action]:
+        """Begin to connect."""
+        return self._step(moment, self.link.start)
+
+    def stop(self, moment: Moment) -> list[Action]:
+        """Be no longer connected."""
+        return self._step(moment, self.link.stop)
+
+    def opened(self, version: Version, moment: Moment) -> list[Action]:
+        """The connection stands."""
+        return self._step(moment, lambda: self.link.opened(version))
+
+    def failed(self, reason: str, moment: Moment, *, tls: str = "") -> list[Action]:
+        """The connection could not be made; `tls` is what TLS found wrong, in the words of TlsError."""
+        return self._step(moment, lambda: self.link.failed(reason, tls))
+
+    def closed(self, reason: str, moment: Moment) -> list[Action]:
+        """The connection is gone."""
+        return self._step(moment, lambda: self.link.closed(reason))
+
+    def receive(self, text: str, moment: Moment) -> list[Action]:
+        """Take a frame of the CSMS."""
+        return self._step(moment, lambda: self.link.receive(text))
+
+    def tick(self, moment: Moment) -> list[Action]:
+        """Do what is due."""
+        return self._step(moment, lambda: None)
+
+    def handle(self, fact: Fact, moment: Moment) -> list[Action]:
+        """Take what the hardware tells."""
+        return self._step(moment, lambda: self._take(fact))
+
+    @property
+    def version(self) -> Version:
+        """The version that is spoken, or would be offered first."""
+        return self.kernel.version if self.kernel.reachable else self._settings.versions[0]
+
+    def call(self, request: Message, then: Callable[[Answer], None], moment: Moment) -> list[Action]:
+        """Send a request of the charger's own; `then` gets the answer or the error, at once without a connection."""
+        return self._step(moment, lambda: self.kernel.call(request, then))
+
+    def tell(self, request: Message, moment: Moment) -> list[Action]:
+        """Let the CSMS have a message, now or when it can be reached again."""
+        return self._step(moment, lambda: self.outbox.add(request))
+
+    def commit(self, step: Step, moment: Moment) -> list[Action]:
+        """Keep the next step of a transaction that the charger leads."""
+        assert isinstance(self.sessions, ManagedSessions)
+        sessions = self.sessions
+        return self._step(moment, lambda: sessions.commit(step))
+
+    def show(self, place: tuple[int, int], status: ConnectorStatus, moment: Moment) -> list[Action]:
+        """Let a connector be in a state that the charger knows."""
+        return self._step(moment, lambda: self.availability.show(place, status))
+
+    def deadline(self) -> float | None:
+        """Return when `tick` is due, on the clock of `now`, or None."""
+        due = [when for when in (self.kernel.deadline(), self.link.deadline()) if when is not None]
+        return min(due, default=None)
+
+    def _step(self, moment: Moment, work: Callable[[], None]) -> list[Action]:
+        self.kernel.at(moment)
+        self.link.tick()
+        self.kernel.run_timers()
+        work()
+        self.link.pump()
+        while (due := self.kernel.deadline()) is not None and due <= self.kernel.now:
+            self.kernel.run_timers()
+            self.link.pump()
+        self.display.refresh()
+        actions, self.kernel.actions = self.kernel.actions, []
+        return actions
+
+    # -- what happens
+
+    def _answer(self, request: Message) -> Message:
+        if self.kernel.registration == "Rejected":
+            raise OcppError("the CSMS has not accepted this station", answer="SecurityError")  # B03.FR.08
+        return self._table[action_of(request)](request)
+
+    def _take(self, fact: Fact) -> None:
+        match fact:
+            case Plug():
+                if fact.evse_id in self.evses:
+                    self._plugged(fact)
+            case Token():
+                self.authorizer.token(fact)
+            case Contract():
+                self.authorizer.contract(fact)
+            case StopButton():
+                self.authorizer.stop_button(fact)
+            case Power():
+                self.sessions.power(fact)
+            case Bay():
+                self.sessions.bay(fact)
+            case Signature():
+                self.sessions.signature(fact)
+            case Fault():
+                self._fault(fact)
+            case ExternalLimit():
+                self.external_limits.take(fact)
+            case GridEvent():
+                self.der.grid_event(fact)
+            case GridFrequency():
+                self.frequency.measured(fact)
+            case DriverLimit():
+                self.transaction_limits.driver(fact)
+            case RequestMade():
+                self.signing.request_made(fact)
+            case FirmwareProgress():
+                self.firmware.progress(fact)
+            case LogProgress():
+                self.diagnostics.progress(fact)
+            case LockFailure():
+                self.availability.lock_failure(fact)
+                self.remote_control.lock_failed(fact)
+                if not fact.unlocking:
+                    self.sessions.suspend(self.evses[fact.evse_id])  # G05.FR.01
+            case Unlocked():
+                self.remote_control.unlocked(fact)
+            case _:
+                self.high_level.take(fact)
+        self.availability.refresh()
+
+    def _plugged(self, fact: Plug) -> None:
+        """Status first, then the transaction event; ends are set in both, which is why they are looked at before."""
+        evse = self.evses[fact.evse_id]
+        connector = evse.connector(fact.connector_id)
+        if connector is not None:
+            ends = connector.station_end, connector.vehicle_end
+            connector.station_end, connector.vehicle_end = fact.station, fact.vehicle
+            self.availability.refresh()
+            connector.station_end, connector.vehicle_end = ends
+        self.sessions.plug(fact)
+        self.authorizer.plugged(evse)
+
+    def _fault(self, fact: Fault) -> None:
+        """A fault that stops energy ends the transaction (E06.FR.16)."""
+        self.availability.fault(fact)
+        self.diagnostics.fault(fact)
+        if fact.active and fact.stops:
+            for evse in self.evses.values():
+                if fact.evse_id in (0, evse.number) and evse.record is not None:
+                    self.sessions.end(evse, "AbnormalCondition", reason="Other")
+
+    def _registered(self) -> None:
+        self.availability.registered(self.kernel.now - self.link.offline_since)
+
+    def _transaction_ended(self, _evse: Evse, record: TransactionRecord) -> None:
+        self.availability.refresh()
+        self.provisioning.idle()
+        self.firmware.idle()
+        self.display.transaction_ended(record.transaction_id)
+
+    def _password_changed(self, _: str) -> None:
+        self.kernel.note("password_changed")  # A01.FR.11, .12: that, not what
+        self.kernel.after("password", 0, self.link.reconnect)
+
+    def _restarted(self) -> None:
+        """Write down that the station has started (A04)."""
+        how = "ResetOrReboot" if self._boot_text or self._settings.same_boot else "StartupOfTheDevice"
+        self.diagnostics.security_event(how, self.link.boot_reason)
+
+    def _tls_failed(self, word: str) -> None:
+        """A00.FR.310, .316: the CSMS's certificate or its TLS is not what it has to be."""
+        version = any(part in word for part in ("version", "protocol"))
+        type_ = "InvalidTLSVersion" if version else "InvalidCsmsCertificate"
+        self.diagnostics.security_event(type_, word)
+
+    def _close_for_firmware(self, closed: bool) -> None:  # a callback
+        """Let nobody begin while firmware waits to be installed (L01.FR.07)."""
+        self.availability.closed = closed
+        self.availability.refresh()
+
+    def _display_state(self) -> MessageState:
+        """Return the state of the station by which messages are chosen."""
+        states = {self.availability.evse_status(evse) for evse in self.evses.values()}
+        if any(evse.power == "Charging" for evse in self.evses.values()):
+            return "Charging"
+        if states == {"Faulted"}:
+            return "Faulted"
+        return "Unavailable" if states <= {"Unavailable", "Faulted"} else "Idle"
+
+    def _with_transaction(self, place: EVSE | None) -> list[Evse]:
+        numbers = [place.id] if place is not None and place.id else list(self.evses)
+        return [evse for number, evse in self.evses.items() if number in numbers and evse.record is not None]
+
+    def _trigger_events(self, place: EVSE | None) -> None:
+        for evse in self._with_transaction(place):
+            self.sessions.triggered(evse)
+
+    def _trigger_status(self, place: EVSE | None) -> None:
+        for number, evse in self.evses.items():
+            for connector in evse.connectors:
+                meant = place is None or place.id in (0, number)
+                if meant and (place is None or place.connector_id in (None, connector.number)):
+                    self.availability.tell((number, connector.number))

@@ -1,0 +1,58 @@
+"""What a station is told of costs, and shows (functional block I)."""
+
+from collections.abc import Callable
+
+from secc.core.station.evse import Evse
+from secc.core.station.kernel import Answer, Command, Handler, Kernel
+from secc.core.station.sessions import Sessions
+from v2g.ocpp.messages.base import Message
+from v2g.ocpp.messages.tariff_cost import CostUpdatedRequest, CostUpdatedResponse
+from v2g.ocpp.messages.transactions import TransactionEventRequest, TransactionEventResponse
+
+
+class ShowCost(Command, frozen=True, kw_only=True):
+    """Show a driver what his transaction costs so far, or in all. `total` is in the tariff's currency."""
+
+    evse_id: int | None
+    transaction_id: str
+    total: float | None
+    final: bool = False
+    text: str = ""
+
+
+class TariffCost:
+    """Costs of one station."""
+
+    def __init__(self, kernel: Kernel, sessions: Sessions) -> None:
+        self._k = kernel
+        self._sessions = sessions
+        self.on_cost: list[Callable[[Evse, float], None]] = []
+        self.answers: dict[str, Handler] = {"CostUpdated": self._updated}
+
+    def _updated(self, request: CostUpdatedRequest) -> Message:
+        """I02."""
+        evse = self._sessions.find(request.transaction_id)
+        if evse is not None and self._k.model.flag("TariffCostCtrlr.Enabled[Cost]"):
+            self._k.do(ShowCost(evse_id=evse.number, transaction_id=request.transaction_id, total=request.total_cost))
+            for told in self.on_cost:
+                told(evse, request.total_cost)
+        return CostUpdatedResponse()
+
+    def event_answered(self, request: Message, answer: Answer) -> None:
+        """Show the cost that comes with the answer to an event (I02.FR.01, I03, I05)."""
+        if not isinstance(request, TransactionEventRequest) or not isinstance(answer, TransactionEventResponse):
+            return
+        final = request.event_type == "Ended"
+        text = answer.updated_personal_message.content if answer.updated_personal_message else ""
+        if answer.total_cost is None and final and self._k.model.flag("TariffCostCtrlr.Enabled[Cost]"):
+            text = text or self._k.model.text("TariffCostCtrlr.TotalCostFallbackMessage")  # I05.FR.02
+        if answer.total_cost is not None or text:
+            self._k.do(
+                ShowCost(
+                    evse_id=request.evse.id if request.evse else None,
+                    transaction_id=request.transaction_info.transaction_id,
+                    total=answer.total_cost,
+                    final=final,
+                    text=text,
+                )
+            )

@@ -1,0 +1,313 @@
+"""Transactions as a station keeps them: from meter samples to TransactionEvent requests, without I/O (E01 to E13).
+
+A `TransactionRecord` holds what must survive a crash. Each function takes the record and what happened and returns
+the next record with the request to be sent; the caller stores both in one step, so that `seq_no` has neither gaps
+nor repetitions.
+"""
+
+import base64
+from collections.abc import Collection, Iterator, Mapping
+from types import MappingProxyType
+from typing import Annotated, Final, Literal
+
+import msgspec
+from msgspec import Meta
+
+from v2g.ocpp.messages.authorization import IdToken
+from v2g.ocpp.messages.base import EVSE, OperationMode
+from v2g.ocpp.messages.metering import (
+    Measurand,
+    MeterValue,
+    ReadingContext,
+    SampledValue,
+    SignedMeterValue,
+    UnitOfMeasure,
+)
+from v2g.ocpp.messages.transactions import (
+    ChargingState,
+    Reason,
+    Transaction,
+    TransactionEventRequest,
+    TransactionEventType,
+    TransactionLimit,
+    TriggerReason,
+)
+from v2g.ocpp.times import format_time
+from v2g.ocpp.versions import without_21
+
+Register = Literal["import", "export"]
+
+IMPORT: Final[Measurand] = "Energy.Active.Import.Register"
+EXPORT: Final[Measurand] = "Energy.Active.Export.Register"
+
+_CONTEXTS: Final[Mapping[TriggerReason, ReadingContext]] = MappingProxyType(
+    {"MeterValuePeriodic": "Sample.Periodic", "MeterValueClock": "Sample.Clock", "Trigger": "Trigger"}
+)
+
+_TRIGGERS_201: Final[Mapping[TriggerReason, TriggerReason]] = MappingProxyType(
+    {
+        "CostLimitReached": "ChargingStateChanged",
+        "LimitSet": "ChargingRateChanged",
+        "OperationModeChanged": "ChargingRateChanged",
+        "RunningCost": "MeterValueClock",
+        "SoCLimitReached": "EnergyLimitReached",
+        "TariffChanged": "ChargingStateChanged",
+        "TariffNotAccepted": "ChargingStateChanged",
+        "TxResumed": "ChargingStateChanged",
+    }
+)
+"""Trigger reasons that only 2.1 has -> the nearest of 2.0.1."""
+
+
+class SignedReading(msgspec.Struct, frozen=True, kw_only=True):
+    """A reading with the meter's signature, as OCMF.
+
+    `public_key` is DER SubjectPublicKeyInfo, empty when the CSMS knows it. `method` is empty when the data names
+    its algorithm itself, as OCMF does (signed meter values white paper 3.2).
+    """
+
+    register: Register
+    data: str
+    public_key: bytes = b""
+    method: str = ""
+    encoding: str = "OCMF"
+
+
+class MeterSample(msgspec.Struct, frozen=True, kw_only=True):
+    """What the meter shows at `utc_ms`. Registers in mWh only grow; `power_w` > 0 charges; `soc` in percent."""
+
+    utc_ms: int
+    import_mwh: Annotated[int, Meta(ge=0)]
+    export_mwh: Annotated[int, Meta(ge=0)]
+    power_w: int | None = None
+    soc: Annotated[int, Meta(ge=0, le=100)] | None = None
+    voltage_v: float | None = None
+    current_a: float | None = None
+    frequency_hz: float | None = None
+    offered_w: int | None = None
+    signed: tuple[SignedReading, ...] = ()
+
+
+class TransactionRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """An open transaction. `reference` is the caller's name for it, such as the ISO 15118 session id in hex."""
+
+    transaction_id: str
+    reference: str
+    evse_id: int
+    connector_id: int
+    started_ms: int
+    id_token: str
+    id_token_type: str
+    next_seq_no: int = 0
+    charging_state: ChargingState = "EVConnected"
+    charging_since_ms: int | None = None
+    charged_ms: int = 0
+    last_sample: MeterSample | None = None
+    operation_mode: OperationMode | None = None
+    remote_start_id: int | None = None
+    reservation_id: int | None = None
+    group: str | None = None
+    authorized: bool = True
+    """Whether energy may flow for whoever began it."""
+
+
+Step = tuple[TransactionRecord, TransactionEventRequest]
+
+
+def start(
+    record: TransactionRecord, utc_ms: int, *, trigger: TriggerReason, sample: MeterSample | None, offline: bool
+) -> Step:
+    """Return the Started event of a new record; it carries the identifier that was authorised (E01.FR.10)."""
+    return event(
+        _measured(record, sample),
+        "Started",
+        utc_ms,
+        trigger=trigger,
+        samples=_samples(sample, "Transaction.Begin"),
+        offline=offline,
+        id_token=IdToken(id_token=record.id_token, type=record.id_token_type),
+    )
+
+
+def update(
+    record: TransactionRecord,
+    utc_ms: int,
+    *,
+    trigger: TriggerReason,
+    charging_state: ChargingState | None = None,
+    operation_mode: OperationMode | None = None,
+    sample: MeterSample | None = None,
+    offline: bool,
+) -> Step:
+    """Return an Updated event. A charging state or operation mode of None stays what it was."""
+    record = turn(record, utc_ms, charging_state or record.charging_state)
+    record = msgspec.structs.replace(record, operation_mode=operation_mode or record.operation_mode)
+    context = _CONTEXTS.get(trigger, "Other")
+    samples = _samples(sample, context)
+    return event(_measured(record, sample), "Updated", utc_ms, trigger=trigger, samples=samples, offline=offline)
+
+
+def end(
+    record: TransactionRecord,
+    utc_ms: int,
+    *,
+    trigger: TriggerReason,
+    reason: Reason,
+    charging_state: ChargingState = "EVConnected",
+    begin: MeterSample | None = None,
+    sample: MeterSample | None = None,
+    offline: bool,
+) -> Step:
+    """Return the Ended event.
+
+    `begin` repeats the first reading where the meter signs begin and end apart, in which case both belong here
+    (signed meter values white paper 4.1); a single container with both goes into `sample`.
+    """
+    record = turn(record, utc_ms, charging_state)
+    if sample is None and record.last_sample is not None:
+        sample = msgspec.structs.replace(record.last_sample, signed=())  # a signature of then is none of the end
+    samples = _samples(begin, "Transaction.Begin") + _samples(sample, "Transaction.End")
+    return event(record, "Ended", utc_ms, trigger=trigger, samples=samples, offline=offline, reason=reason)
+
+
+def for_201(request: TransactionEventRequest) -> TransactionEventRequest:
+    """Return an event in the words of 2.0.1: without its newer fields, with the nearest of its older reasons."""
+    event = without_21(request)
+    info = event.transaction_info
+    if info.stopped_reason == "ReqEnergyTransferRejected":
+        info = msgspec.structs.replace(info, stopped_reason="Other")
+    trigger = _TRIGGERS_201.get(event.trigger_reason, event.trigger_reason)
+    return msgspec.structs.replace(event, trigger_reason=trigger, transaction_info=info)
+
+
+def meter_value(
+    sample: MeterSample, context: ReadingContext, measurands: Collection[str] | None = None, *, signed: bool = True
+) -> MeterValue:
+    """Return a sample as OCPP has it: registers in Wh, power in W by direction, state of charge in percent.
+
+    `measurands` chooses among what the meter gave, None takes all but what only a choice brings; with neither of
+    them measured the import register stands in, as a MeterValue must hold something.
+    """
+    signatures = {reading.register: _signed(reading) for reading in sample.signed} if signed else {}
+    values = [
+        value
+        for value in _sampled(sample, context, signatures)
+        if (value.measurand in measurands if measurands is not None else value.measurand in _ORDINARY)
+    ]
+    if not values:
+        values = [SampledValue(value=sample.import_mwh / 1000, context=context, measurand=IMPORT)]
+    return MeterValue(sampled_value=tuple(values), timestamp=format_time(sample.utc_ms))
+
+
+_ORDINARY: Final = frozenset({IMPORT, EXPORT, "Power.Active.Import", "Power.Active.Export", "SoC"})
+
+
+def _sampled(
+    sample: MeterSample, context: ReadingContext, signatures: Mapping[Register, SignedMeterValue]
+) -> Iterator[SampledValue]:
+    """Give everything that was measured."""
+    yield SampledValue(
+        value=sample.import_mwh / 1000, context=context, measurand=IMPORT, signed_meter_value=signatures.get("import")
+    )
+    yield SampledValue(
+        value=sample.export_mwh / 1000, context=context, measurand=EXPORT, signed_meter_value=signatures.get("export")
+    )
+    power = sample.power_w
+    measured: tuple[tuple[Measurand, float | None, str], ...] = (
+        ("Power.Active.Import", None if power is None else max(0, power), "W"),
+        ("Power.Active.Export", None if power is None else max(0, -power), "W"),
+        ("Power.Offered", sample.offered_w, "W"),
+        ("Voltage", sample.voltage_v, "V"),
+        ("Current.Import", sample.current_a, "A"),
+        ("Frequency", sample.frequency_hz, "Hz"),
+    )
+    for measurand, value, unit in measured:
+        if value is not None:
+            yield SampledValue(
+                value=value, context=context, measurand=measurand, unit_of_measure=UnitOfMeasure(unit=unit)
+            )
+    if sample.soc is not None:
+        percent = UnitOfMeasure(unit="Percent")
+        yield SampledValue(value=sample.soc, context=context, measurand="SoC", location="EV", unit_of_measure=percent)
+
+
+def public_key_text(der: bytes) -> str:
+    """Return a DER SubjectPublicKeyInfo as the `publicKey` field wants it (signed meter values white paper 3.2.2)."""
+    return base64.b64encode(f"oca:base16:asn1:{der.hex()}".encode()).decode() if der else ""
+
+
+def _signed(reading: SignedReading) -> SignedMeterValue:
+    return SignedMeterValue(
+        signed_meter_data=base64.b64encode(reading.data.encode()).decode(),
+        signing_method=reading.method,
+        encoding_method=reading.encoding,
+        public_key=public_key_text(reading.public_key),
+    )
+
+
+def _measured(record: TransactionRecord, sample: MeterSample | None) -> TransactionRecord:
+    return record if sample is None else msgspec.structs.replace(record, last_sample=sample)
+
+
+def _samples(sample: MeterSample | None, context: ReadingContext) -> tuple[MeterValue, ...]:
+    return () if sample is None else (meter_value(sample, context),)
+
+
+def turn(record: TransactionRecord, utc_ms: int, state: ChargingState) -> TransactionRecord:
+    """Return the record in a charging state, with the time spent charging brought up to date."""
+    since, spent = record.charging_since_ms, record.charged_ms
+    if since is not None:
+        spent += max(0, utc_ms - since)
+    since = utc_ms if state == "Charging" else None
+    return msgspec.structs.replace(record, charging_state=state, charging_since_ms=since, charged_ms=spent)
+
+
+def interrupted(record: TransactionRecord) -> TransactionRecord:
+    """Return the record of a transaction that a power loss or a restart cut off.
+
+    It charged until it was last seen to; the time in which nobody looked is no time spent charging.
+    """
+    since, seen = record.charging_since_ms, record.last_sample
+    spent = record.charged_ms
+    if since is not None and seen is not None:
+        spent += max(0, seen.utc_ms - since)
+    return msgspec.structs.replace(record, charging_since_ms=None, charged_ms=spent)
+
+
+def event(
+    record: TransactionRecord,
+    kind: TransactionEventType,
+    utc_ms: int,
+    *,
+    trigger: TriggerReason,
+    samples: tuple[MeterValue, ...],
+    offline: bool,
+    id_token: IdToken | None = None,
+    reason: Reason | None = None,
+    phases: int | None = None,
+    reservation_id: int | None = None,
+    limit: TransactionLimit | None = None,
+) -> Step:
+    """Return the record with the next sequence number, and its event."""
+    request = TransactionEventRequest(
+        event_type=kind,
+        timestamp=format_time(utc_ms),
+        trigger_reason=trigger,
+        seq_no=record.next_seq_no,
+        offline=offline,
+        meter_value=samples,
+        number_of_phases_used=phases,
+        reservation_id=reservation_id,
+        evse=EVSE(id=record.evse_id, connector_id=record.connector_id) if record.evse_id else None,
+        id_token=id_token,
+        transaction_info=Transaction(
+            transaction_id=record.transaction_id,
+            charging_state=record.charging_state,
+            time_spent_charging=record.charged_ms // 1000 if kind == "Ended" else None,
+            stopped_reason=reason,
+            remote_start_id=record.remote_start_id if kind == "Started" or trigger == "RemoteStart" else None,
+            operation_mode=record.operation_mode,
+            transaction_limit=limit,
+        ),
+    )
+    return msgspec.structs.replace(record, next_seq_no=record.next_seq_no + 1), request

@@ -1,0 +1,526 @@
+"""Every standardized component and variable of OCPP 2.0.1 and 2.1, declared once (part 2, appendices 3).
+
+A line is a variable: `name[instance] type access default unit bounds flags`, `-` for nothing. Access is `r`, `w` or
+`rw`; bounds are `low..high` for numbers and lengths of strings, else the values
+of a list (`=`: those of the default). Flags: `21` or `201` for the
+only version that knows it, `o` for what a station has only if its layout says so, `m` for what can be monitored, and
+the attributes besides Actual. Components of `GENERIC` variables are whatever hardware a layout names.
+"""
+
+from typing import Final
+
+WORDS: Final = {
+    "$MEASURANDS": "Current.Import,Current.Offered,Energy.Active.Export.Register,Energy.Active.Import.Register,"
+    "Frequency,Power.Active.Export,Power.Active.Import,Power.Offered,SoC,Voltage",
+    "$SAMPLED": "Energy.Active.Import.Register,Energy.Active.Export.Register,"
+    "Power.Active.Import,Power.Active.Export,SoC",
+    "$POINTS": "ParkingBayOccupancy,EVConnected,Authorized,DataSigned,PowerPathClosed,EnergyTransfer",
+    "$MODES": "Idle,ChargingOnly,CentralSetpoint,ExternalSetpoint,ExternalLimits,CentralFrequency,LocalFrequency,"
+    "LocalLoadBalancing",
+    "$STATES": "Available,Occupied,Reserved,Unavailable,Faulted",
+}
+
+PHYSICAL: Final = """
+AccessBarrier AcDcConverter AcPhaseSelector Actuator AirCoolingSystem AreaVentilation BayOccupancySensor
+BeaconLighting CableBreakawaySensor CaseAccessSensor ChargingStation ChargingStatusIndicator ConnectedEV
+Connector ConnectorHolsterRelease ConnectorHolsterSensor ConnectorPlugRetentionLock ConnectorProtectionRelease
+Controller ControlMetering CPPWMController DataLink Display DistributionPanel ElectricalFeed ELVSupply
+EmergencyStopSensor EnvironmentalLighting EVRetentionLock EVSE ExternalTemperatureSensor FiscalMetering
+FloodSensor GroundIsolationProtection Heater HumiditySensor LightSensor LiquidCoolingSystem
+LocalAvailabilitySensor LocalController LocalEnergyStorage OverCurrentProtection OverCurrentProtectionRecloser
+PowerContactor RCD RCDRecloser RealTimeClock ShockSensor SpacesCountSignage Switch TemperatureSensor
+TiltSensor TokenReader UpstreamProtectionTrigger UIInput VehicleIdSensor
+"""
+"""Physical components, which may have any of the generic variables."""
+
+GENERIC: Final = """
+ACCurrent decimal A -
+Active boolean - -
+ACVoltage decimal V -
+AllowReset boolean - -
+Angle decimal Deg -
+Attempts integer - -
+Available boolean - -
+Certificate string - -
+Color string - -
+Complete boolean - -
+ConnectedTime decimal s -
+Count integer - -
+CurrentImbalance decimal Percent -
+DataText string - -
+DateTime dateTime - -
+DCCurrent decimal A -
+DCVoltage decimal V -
+ECVariant string - -
+Enabled boolean - -
+Energy decimal Wh -
+Entries integer - -
+Fallback boolean - -
+FanSpeed decimal RPM -
+FirmwareVersion string - -
+Force decimal N -
+Formats MemberList - -
+Frequency decimal Hz -
+FuseRating decimal A -
+Height decimal m -
+Humidity decimal RH -
+Hysteresis decimal Percent -
+ICCID string - -
+Impedance decimal Ohm -
+IMSI string - -
+Interval integer s -
+Length decimal m -
+Light decimal lx -
+Manufacturer string - -
+Message string - -
+MinimumStatusDuration integer s -
+Mode string - -
+Model string - -
+NetworkAddress string - -
+Operated boolean - -
+OperatingTimes string - -
+Overload boolean - -
+Percent decimal Percent -
+PhaseRotation OptionList - -
+PostChargingTime decimal s -
+Power decimal W -
+Problem boolean - -
+Protecting boolean - -
+SerialNumber string - -
+SignalStrength decimal dBm -
+State string - -
+StateOfCharge decimal Percent -
+Storage integer B -
+SupplyPhases integer - -
+Suspending boolean - -
+Suspension boolean - -
+Temperature decimal Celsius -
+Time dateTime - -
+Timeout decimal s -
+Tries integer - -
+Tripped boolean - -
+VendorName string - -
+VersionDate dateTime - -
+VersionNumber string - -
+VoltageImbalance decimal Percent -
+CommunicationParent string - 21
+ElectricalParent string - 21
+LogicalParent string - 21
+PhysicalParent string - 21
+Label string - 21
+"""
+"""Name, type, unit and flags of variables that any component may have."""
+
+DECLARED: Final = """
+[AlignedDataCtrlr]
+Available boolean r true - - -
+Enabled boolean rw true - - -
+Interval integer rw 0 s 0..86400 -
+Measurands MemberList rw $SAMPLED - $MEASURANDS -
+SendDuringIdle boolean rw false - - -
+SignReadings boolean rw false - - -
+TxEndedInterval integer rw 0 s 0..86400 -
+TxEndedMeasurands MemberList rw - - $MEASURANDS -
+SignUpdatedReadings boolean rw false - - 21
+UpstreamInterval integer rw 0 s 0..86400 21
+UpstreamMeasurands MemberList rw - - $MEASURANDS 21
+[AuthCacheCtrlr]
+Available boolean r true - - -
+Enabled boolean rw true - - -
+LifeTime integer rw 0 - 0.. -
+Policy OptionList rw LRU - LRU,LFU,FIFO -
+Storage integer r 0 B 0..524288 -
+DisablePostAuthorize boolean rw false - - -
+[AuthCtrlr]
+AdditionalInfoItemsPerMessage integer r 4 - - -
+AuthorizeRemoteStart boolean rw true - - -
+Enabled boolean rw true - - -
+LocalAuthorizeOffline boolean rw true - - -
+LocalPreAuthorize boolean rw false - - -
+MasterPassGroupId string rw - - ..36 -
+OfflineTxForUnknownIdEnabled boolean rw false - - -
+DisableRemoteAuthorization boolean rw false - - -
+SupportedIdTokenType MemberList r Central,eMAID,ISO14443,ISO15693,KeyCode,Local,MacAddress,NoAuthorization - = 21
+[CHAdeMOCtrlr]
+SelftestActive boolean r - - - o
+CHAdeMOProtocolNumber integer r - - - o
+VehicleStatus boolean r - - - o
+DynamicControl boolean r - - - o
+HighCurrentControl boolean r - - - o
+HighVoltageControl boolean r - - - o
+AutoManufacturerCode integer r - - - o
+[ChargingStation]
+AllowNewSessionsPendingFirmwareUpdate boolean rw false - - -
+AvailabilityState OptionList r Available - $STATES m
+Available boolean r true - - -
+Model string r - - - -
+SupplyPhases integer r 3 - - -
+VendorName string r - - - -
+ActiveTransactionId string r - - - 21
+Problem boolean r false - - m
+[ClockCtrlr]
+DateTime dateTime r - - - -
+NextTimeOffsetTransitionDateTime dateTime rw - - - -
+NtpServerUri string rw - - - -
+NtpSource OptionList rw manual - DHCP,manual -
+TimeAdjustmentReportingThreshold integer rw 20 - 0.. -
+TimeOffset string rw - - - -
+TimeSource SequenceList rw Heartbeat,RealTimeClock - Heartbeat,NTP,RealTimeClock -
+TimeZone string rw - - - -
+TimeOffset[NextTransition] string rw - - - -
+[ConnectedEV]
+ProtocolAgreed string r - - - -
+ProtocolSupportedByEV[<Priority>] string r - - - o
+VehicleID string r - - - -
+VehicleCertificate[Leaf] string r - - - 21,o
+VehicleCertificate[SubCA1] string r - - - 21,o
+VehicleCertificate[SubCA2] string r - - - 21,o
+VehicleCertificate[Root] string r - - - 21,o
+ACCurrent decimal r - A - 21,o,MinSet,MaxSet
+DCCurrent decimal r - A - 21,o,MinSet,MaxSet,Target
+DCVoltage decimal r - V - 21,o,MinSet,MaxSet,Target
+Power decimal r - W - 21,o,MaxSet
+DischargePower decimal r - W - 21,o,MaxSet
+EnergyImport decimal r - Wh - 21,o,MaxSet,MinSet,Target
+BatteryCapacity decimal r - Wh - 21,o
+DepartureTime dateTime r - - - 21,o
+RemainingTimeBulk integer r - s - 21,o
+RemainingTimeFull integer r - s - 21,o
+StateOfChargeBulk integer r - Percent - 21,o
+StateOfCharge integer r - Percent - 21,o,MaxSet
+ChargingCompleteBulk boolean r - - - 21,o
+ChargingCompleteFull boolean r - - - 21,o
+ChargingState OptionList r - - - 21,o
+[Connector]
+AvailabilityState OptionList r Available - $STATES m
+Available boolean r true - - -
+ChargeProtocol string r - - - -
+ConnectorType string r - - - -
+SupplyPhases integer r 3 - - -
+SlotStatus OptionList r - - - 21,o
+Problem boolean r false - - m
+[Controller]
+MaxMsgElements integer r - - - 201,o
+[CPPWMController]
+State string r - - - -
+[CustomizationCtrlr]
+CustomImplementationEnabled[<vendorId>] boolean r - - - o
+CustomTriggers MemberList r - - - 21,o
+[DeviceDataCtrlr]
+BytesPerMessage[GetReport] integer r 65536 - - -
+BytesPerMessage[GetVariables] integer r 65536 - - -
+BytesPerMessage[SetVariables] integer r 65536 - - -
+ConfigurationValueSize integer r 1000 - - -
+ItemsPerMessage[GetReport] integer r 50 - - -
+ItemsPerMessage[GetVariables] integer r 50 - - -
+ItemsPerMessage[SetVariables] integer r 50 - - -
+ReportingValueSize integer r 2500 - - -
+ValueSize integer r 2500 - - -
+[DisplayMessageCtrlr]
+Available boolean r true - - -
+DisplayMessages integer r 0 - 0..50 -
+Enabled boolean rw true - - -
+PersonalMessageSize integer r 512 - - 201
+SupportedFormats MemberList r ASCII,UTF8,URI - ASCII,HTML,URI,UTF8,QRCODE -
+SupportedPriorities MemberList r AlwaysFront,InFront,NormalCycle - = -
+SupportedStates MemberList r Charging,Faulted,Idle,Unavailable - Charging,Faulted,Idle,Unavailable 21
+Language OptionList rw en - en,de,fr,nl 21
+[DistributionPanel]
+ChargingStation string r - - - 201,o
+DistributionPanel string r - - - 201,o
+Fuse[<n>] integer r - A - 201,o
+[EVSE]
+AllowReset boolean r true - - -
+AvailabilityState OptionList r Available - $STATES m
+Available boolean r true - - -
+EvseId string r - - - -
+Power decimal r 0 W 0.. m
+SupplyPhases integer r 3 - - -
+ISO15118EvseId string rw ZZ00000 - 7..37 -
+DischargePower decimal r 0 W 0.. 21
+DCInputPhaseControl boolean r false - - 21
+ChargingState OptionList r Idle - Idle,EVConnected,Charging,SuspendedEV,SuspendedEVSE 21
+ActiveTransactionId string r - - - 21
+[FiscalMetering]
+EnergyExport decimal r 0 Wh - -
+EnergyExportRegister decimal r 0 Wh - m
+EnergyImport decimal r 0 Wh - -
+EnergyImportRegister decimal r 0 Wh - m
+PublicKey string r - - - 21
+[ISO15118Ctrlr]
+CentralContractValidationAllowed boolean rw true - - -
+ContractValidationOffline boolean rw false - - -
+SeccId string rw - - - -
+MaxScheduleEntries integer r 1024 - - -
+RequestedEnergyTransferMode OptionList r - - - -
+RequestMeteringReceipt boolean rw false - - -
+CountryName string rw - - - -
+OrganizationName string rw - - - -
+PnCEnabled boolean rw true - - -
+V2GCertificateInstallationEnabled boolean rw true - - -
+ContractCertificateInstallationEnabled boolean rw true - - -
+CertificateStatusSource MemberList r OCSP - CRL,OCSP 21
+NotificationDelay integer rw 30 s 0.. 21
+ServiceRenegotiationSupport boolean r true - - 21
+SupportedProviders string r - - - 21
+MaxPriceElements integer r 1024 - - 21
+ProtocolSupported[1,2..20] string r - - - 21,o
+Enabled boolean rw true - - -
+[LocalAuthListCtrlr]
+Available boolean r true - - -
+BytesPerMessage integer r 65536 - - -
+Enabled boolean rw true - - -
+Entries integer r 0 - 0..1000 -
+ItemsPerMessage integer r 100 - - -
+Storage integer r 0 B 0..1048576 -
+DisablePostAuthorize boolean rw false - - -
+SupportsExpiryDateTime boolean r true - - 21
+[LocalEnergyStorage]
+Capacity decimal r - Wh - o
+[MonitoringCtrlr]
+Available boolean r true - - -
+BytesPerMessage[ClearVariableMonitoring] integer r 65536 - - -
+BytesPerMessage[SetVariableMonitoring] integer r 65536 - - -
+Enabled boolean rw true - - -
+ItemsPerMessage[ClearVariableMonitoring] integer r 50 - - -
+ItemsPerMessage[SetVariableMonitoring] integer r 50 - - -
+OfflineQueuingSeverity integer rw 4 - 0..9 -
+MonitoringBase OptionList r All - All,FactoryDefault,HardWiredOnly -
+MonitoringLevel integer r 9 - 0..9 -
+ActiveMonitoringBase OptionList r All - All,FactoryDefault,HardWiredOnly -
+ActiveMonitoringLevel integer r 9 - 0..9 -
+MaxPeriodicEventStreams integer r 10 - - 21
+[OCPPCommCtrlr]
+ActiveNetworkProfile string r 1 - - -
+FileTransferProtocols MemberList r HTTP,HTTPS - FTP,FTPS,HTTP,HTTPS,SFTP -
+HeartbeatInterval integer rw 300 s 1.. -
+MessageTimeout[Default] integer r 30 s - -
+MessageAttemptInterval[TransactionEvent] integer rw 10 - 0..86400 -
+MessageAttempts[TransactionEvent] integer rw 5 - 1..100 -
+NetworkConfigurationPriority string rw 1 - - -
+NetworkProfileConnectionAttempts integer rw 3 - 1..100 -
+OfflineThreshold integer rw 60 s 0.. -
+PublicKeyWithSignedMeterValue OptionList rw EveryMeterValue - Never,OncePerTransaction,EveryMeterValue -
+QueueAllMessages boolean rw false - - -
+ResetRetries integer rw 0 - 0..10 -
+RetryBackOffRandomRange integer rw 2 - 0..3600 -
+RetryBackOffRepeatTimes integer rw 5 - 0..16 -
+RetryBackOffWaitMinimum integer rw 1 - 0..3600 -
+UnlockOnEVSideDisconnect boolean rw true - - -
+WebSocketPingInterval integer rw 20 s 0..3600 -
+FieldLength integer r - - - o
+ExternalConfigChangeDate dateTime r - - - 21
+[ReservationCtrlr]
+Available boolean r true - - -
+Enabled boolean rw true - - -
+NonEvseSpecific boolean r true - - -
+[SampledDataCtrlr]
+Available boolean r true - - -
+Enabled boolean rw true - - -
+SignReadings boolean rw true - - -
+TxEndedInterval integer rw 0 s 0..86400 -
+TxEndedMeasurands MemberList rw $SAMPLED - $MEASURANDS -
+TxStartedMeasurands MemberList rw $SAMPLED - $MEASURANDS -
+TxUpdatedInterval integer rw 60 s 0..86400 -
+TxUpdatedMeasurands MemberList rw $SAMPLED - $MEASURANDS -
+RegisterValuesWithoutPhases boolean rw true - - -
+SignStartedReadings boolean rw true - - 21
+SignUpdatedReadings boolean rw false - - 21
+UpstreamInterval integer rw 0 s 0..86400 21
+UpstreamMeasurands MemberList rw - - $MEASURANDS 21
+[SecurityCtrlr]
+AdditionalRootCertificateCheck boolean r false - - -
+BasicAuthPassword string w - - 16..40 -
+CertificateEntries integer r 0 - 0..50 -
+CertSigningRepeatTimes integer rw 3 - 0..10 -
+CertSigningWaitMinimum integer rw 30 s 1..86400 -
+Identity string r - - - -
+MaxCertificateChainSize integer r 10000 - - -
+OrganizationName string rw - - 1..64 -
+SecurityProfile integer r 1 - 0..3 -
+AllowSecurityProfileDowngrade boolean r false - - 21
+[SmartChargingCtrlr]
+ACPhaseSwitchingSupported boolean r false - - -
+Available boolean r true - - -
+Enabled boolean rw true - - -
+Entries[ChargingProfiles] integer r 0 - 0..100 -
+ExternalControlSignalsEnabled boolean rw true - - -
+LimitChangeSignificance decimal rw 1 Percent 0..100 -
+NotifyChargingLimitWithSchedules boolean rw false - - -
+PeriodsPerSchedule integer r 1024 - - -
+Phases3to1 boolean r false - - -
+ProfileStackLevel integer r 99 - - -
+RateUnit MemberList r W - W,A -
+ExternalConstraintsProfileDisallowed boolean r true - - 21
+ChargingProfilePersistence[TxProfile] boolean r true - - 21
+ChargingProfilePersistence[LocalGeneration] boolean r true - - 21
+ChargingProfilePersistence[ChargingStationExternalConstraints] boolean r true - - 21
+SetpointPriority OptionList rw ExternalSetpoint - CentralSetpoint,ExternalSetpoint 21
+MaxExternalConstraintsId integer rw 0 - 0.. 21
+SupportedAdditionalPurposes MemberList r - - PriorityCharging,LocalGeneration 21
+SupportsDynamicProfiles boolean r true - - 21
+SupportsMaxOfflineDuration boolean r false - - 21
+SupportsUseLocalTime boolean r false - - 21
+SupportsRandomizedDelay boolean r false - - 21
+SupportsLimitAtSoC boolean r false - - 21
+SupportsEvseSleep boolean r false - - 21
+[TariffCostCtrlr]
+Available[Tariff] boolean r false - - -
+Available[Cost] boolean r true - - -
+Currency string rw EUR - 3..3 -
+Enabled[Tariff] boolean rw false - - -
+Enabled[Cost] boolean rw true - - -
+TariffFallbackMessage string rw - - ..255 -
+TotalCostFallbackMessage string rw - - ..255 -
+Enabled[RunningCost] boolean rw true - - 21
+TariffFallbackMessage[<language>] string r - - - 21,o
+TotalCostFallbackMessage[<language>] string r - - - 21,o
+OfflineTariffFallbackMessage[<language>] string r - - - 21,o
+Interval[Tariff] integer rw 0 s 0.. 21
+Interval[Cost] integer rw 0 s 0.. 21
+MaxElements[Tariff] integer r 50 - - 21
+ConditionsSupported[Tariff] boolean r false - - 21
+HandleFailedTariff[Tariff] OptionList rw Deauthorize - Deauthorize,UseDefaultTariff 21
+[TokenReader]
+Token string w - - - -
+TokenType OptionList r - - - -
+[TxCtrlr]
+ChargingTime decimal r 0 s - -
+EVConnectionTimeOut integer rw 120 s 0..86400 -
+MaxEnergyOnInvalidId integer rw 0 - 0.. -
+StopTxOnEVSideDisconnect boolean rw true - - -
+StopTxOnInvalidId boolean rw true - - -
+TxBeforeAcceptedEnabled boolean rw true - - -
+TxStartPoint MemberList rw PowerPathClosed - $POINTS -
+TxStopPoint MemberList rw EVConnected,Authorized - $POINTS -
+ResumptionTimeout integer rw 0 s 0..86400 21
+AllowEnergyTransferResumption boolean rw true - - 21
+SupportedLimits MemberList r Cost,Energy,SoC,Time - = 21
+[V2XChargingCtrlr]
+Enabled boolean rw true - - 21
+SupportedEnergyTransferModes MemberList r AC_BPT,DC_BPT - AC_BPT,AC_BPT_DER,DC_BPT 21
+SupportedOperationModes MemberList r $MODES - = 21
+LocalFrequencyUpdateThreshold decimal rw 0 - - 21
+TxStartedMeasurands[<OperationMode>] MemberList r - - - 21,o
+TxEndedMeasurands[<OperationMode>] MemberList r - - - 21,o
+TxUpdatedMeasurands[<OperationMode>] MemberList r - - - 21,o
+TxEndedInterval[<OperationMode>] integer r - s - 21,o
+TxUpdatedInterval[<OperationMode>] integer r - s - 21,o
+LocalLoadBalancing[UpperThreshold] decimal rw 0 W - 21
+LocalLoadBalancing[LowerThreshold] decimal rw 0 W - 21
+LocalLoadBalancing[UpperOffset] decimal rw 0 W - 21
+LocalLoadBalancing[LowerOffset] decimal rw 0 W - 21
+[FrequencySimulator]
+Enabled boolean rw false - - 21,o
+DateTime[Start] dateTime rw - - - 21,o
+DateTime[End] dateTime rw - - - 21,o
+FrequencySchedule string rw - - - 21,o
+[DataCollector]
+Enabled boolean rw false - - 21,o
+DateTime[Start] dateTime rw - - - 21,o
+DateTime[End] dateTime rw - - - 21,o
+SamplingInterval decimal rw 1 s - 21,o
+SampledMeasurands MemberList rw - - $MEASURANDS 21,o
+[DCDERCtrlr]
+Enabled boolean rw false - - 21,o
+MaxW decimal r - W - 21,o
+OverExcitedW decimal r - W - 21,o
+OverExcitedPF decimal r - - - 21,o
+UnderExcitedW decimal r - W - 21,o
+UnderExcitedPF decimal r - - - 21,o
+MaxVA decimal r - VA - 21,o
+MaxVar decimal r - Var - 21,o
+MaxVarNeg decimal r - Var - 21,o
+MaxChargeRateW decimal r - W - 21,o
+MaxChargeRateVA decimal r - VA - 21,o
+VNom decimal r - V - 21,o
+MaxV decimal r - V - 21,o
+MinV decimal r - V - 21,o
+ModesSupported MemberList r - - - 21,o
+InverterManufacturer string r - - - 21,o
+InverterModel string r - - - 21,o
+InverterSerialNumber string r - - - 21,o
+InverterSwVersion string r - - - 21,o
+InverterHwVersion string r - - - 21,o
+IslandingDetectionMethod OptionList r - - - 21,o
+IslandingDetectionTripTime decimal r - s - 21,o
+ReactiveSusceptance decimal r - s - 21,o
+[ACDERCtrlr]
+ModesSupported MemberList r - - - 21,o
+[BatterySwapCtrlr]
+TargetSoC integer r - Percent - 21,o
+MaxSoc integer r - Percent - 21,o
+IdToken string r - - - 21,o
+Timeout[In] integer r - s - 21,o
+Timeout[Out] integer r - s - 21,o
+[BatteryCartridge]
+SoC integer r - Percent - 21,o
+SoH integer r - Percent - 21,o
+WorkingMode OptionList r - - - 21,o
+[NetworkConfiguration]
+OcppCsmsUrl string r - - - 21,o
+OcppInterface OptionList r - - - 21,o
+OcppTransport OptionList r - - - 21,o
+OcppVersion OptionList r - - - 21,o
+MessageTimeout integer r - - - 21,o
+SecurityProfile integer r - - - 21,o
+Identity string r - - - 21,o
+BasicAuthPassword string r - - - 21,o
+CsmsRootCertificateHashAlgorithm string r - - - 21,o
+CsmsRootCertificateIssuerKeyHash string r - - - 21,o
+CsmsRootCertificateIssuerNameHash string r - - - 21,o
+CsmsRootCertificateSerialNumber string r - - - 21,o
+VpnEnabled boolean r - - - 21,o
+VpnType string r - - - 21,o
+VpnServer string r - - - 21,o
+VpnUser string r - - - 21,o
+VpnGroup string r - - - 21,o
+VpnPassword string r - - - 21,o
+VpnKey string r - - - 21,o
+ApnEnabled boolean r - - - 21,o
+Apn string r - - - 21,o
+ApnUserName string r - - - 21,o
+ApnPassword string r - - - 21,o
+SimPin string r - - - 21,o
+PreferredNetwork string r - - - 21,o
+UseOnlyPreferredNetwork boolean r - - - 21,o
+ApnAuthentication string r - - - 21,o
+[PaymentCtrlr]
+Enabled boolean rw false - - 21,o
+Problem boolean r - - - 21,o
+AuthorizeDirectPayment boolean r - - - 21,o
+AuthorizationAmount decimal r - - - 21,o
+IncrementalAuthorizationAmount decimal r - - - 21,o
+IncrementalAuthorizationThreshold decimal r - - - 21,o
+PaymentDetails MemberList r - - - 21,o
+SettlementByCSMS boolean r - - - 21,o
+ReceiptServerUrl string r - - - 21,o
+ReceiptByCSMS boolean r - - - 21,o
+Merchant[Id] string r - - - 21,o
+Merchant[TaxId] string r - - - 21,o
+Merchant[Name] string r - - - 21,o
+Merchant[Address] string r - - - 21,o
+Merchant[City] string r - - - 21,o
+TerminalID string r - - - 21,o
+PaymentServiceProvider string r - - - 21,o
+VendorName string r - - - 21,o
+Model string r - - - 21,o
+SerialNumber string r - - - 21,o
+FirmwareVersion string r - - - 21,o
+IMSI string r - - - 21,o
+ICCID string r - - - 21,o
+Connected boolean r - - - 21,o
+[WebPaymentsCtrlr]
+URLTemplate string r - - - 21,o
+URLParameters MemberList r - - - 21,o
+TOTPVersion string r - - - 21,o
+ChargingStationId string r - - - 21,o
+ValidityTime integer r - s - 21,o
+SharedSecret string r - - - 21,o
+Length integer r - - - 21,o
+QRCodeQuality OptionList r - - - 21,o
+[ConnectorPlugRetentionLock]
+Problem boolean r false - - m
+[Display]
+Available boolean r true - - -
+"""

@@ -1,0 +1,142 @@
+"""What an operator asks for beside the energy, and which schedules are offered: configuration of the core."""
+
+from decimal import Decimal
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+Watts = Annotated[int, Meta(ge=0, le=10_000_000)]
+Seconds = Annotated[int, Meta(ge=1, le=31 * 86_400)]
+Text = Annotated[str, Meta(min_length=1, max_length=80)]
+
+
+class PowerRange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a kWh costs more from a power on."""
+
+    from_w: Annotated[int, Meta(ge=1, le=10_000_000)]
+    surcharge: Decimal
+    """Currency units per kWh beside the tariff's price."""
+
+
+class TaxTerms(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A tax."""
+
+    name: Text
+    rate: Decimal
+    """As a factor: 0.19 is 19 %."""
+    included: bool = False
+    """Whether prices hold it already."""
+    energy: bool = True
+    parking: bool = True
+    overstay: bool = True
+    bounds: bool = True
+    """Whether it is due on the least and the most cost, else those are the last word."""
+
+    def __post_init__(self) -> None:
+        """No negative taxes."""
+        if self.rate < 0:
+            raise ValueError("a tax rate must not be negative")
+
+
+class OverstayStep(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What staying costs from a time on."""
+
+    fee: Decimal
+    period_s: Seconds = 3600
+    from_s: Annotated[int, Meta(ge=0, le=31 * 86_400)] = 0
+    description: Annotated[str, Meta(max_length=160)] = ""
+
+
+class OverstayTerms(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What staying after charging costs."""
+
+    rules: Annotated[tuple[OverstayStep, ...], Meta(min_length=1, max_length=5)]
+    after_s: Annotated[int, Meta(ge=0, le=31 * 86_400)] | None = None
+    """Free time. Without `below_w` it counts from the beginning of the schedule."""
+    below_w: Watts | None = None
+    """The vehicle only stays while its power is not above this."""
+
+
+class AddedService(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Something else that the price holds, once."""
+
+    name: Text
+    fee: Decimal
+
+
+class PriceTerms(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How the tariff becomes price schedules; amounts in the tariff's currency."""
+
+    forms: Annotated[tuple[Literal["absolute", "levels"], ...], Meta(min_length=1, max_length=2)] = ("absolute",)
+    """Pricing that is offered as service parameter: prices, or levels (which is cheaper), best first."""
+    levels: Annotated[int, Meta(ge=1, le=255)] = 3
+    """How many price levels the tariff is cut into."""
+    algorithm: Literal["1-Power", "2-PeakPower", "3-StackedEnergy"] = "1-Power"
+    """How power ranges count."""
+    power_ranges: Annotated[tuple[PowerRange, ...], Meta(max_length=7)] = ()
+    description: Annotated[str, Meta(max_length=160)] = ""
+    language: Annotated[str, Meta(pattern="^[a-z]{3}$")] = "eng"
+    minimum_cost: Decimal | None = None
+    maximum_cost: Decimal | None = None
+    taxes: Annotated[tuple[TaxTerms, ...], Meta(max_length=10)] = ()
+    parking_fee: Decimal | None = None
+    parking_period_s: Seconds = 3600
+    carbon_dioxide: Annotated[int, Meta(ge=0, le=65_535)] | None = None
+    """g of CO2 per kWh."""
+    renewable_percent: Annotated[int, Meta(ge=0, le=100)] | None = None
+    overstay: OverstayTerms | None = None
+    services: Annotated[tuple[AddedService, ...], Meta(max_length=5)] = ()
+    receipt_every_s: Annotated[float, Meta(ge=0, le=86_400)] | None = 60.0
+    """How often the vehicle is told what it has cost until then, beside the meter's reading; None does not."""
+
+    def __post_init__(self) -> None:
+        """Keep ranges rising and bounds in order."""
+        starts = [each.from_w for each in self.power_ranges]
+        if starts != sorted(set(starts)):
+            raise ValueError("power_ranges must rise")
+        if None not in (self.minimum_cost, self.maximum_cost) and self.minimum_cost > self.maximum_cost:  # type: ignore[operator]
+            raise ValueError("minimum_cost must not exceed maximum_cost")
+
+
+class ScheduleOffer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One schedule tuple for vehicles to choose."""
+
+    power_percent: Annotated[int, Meta(ge=1, le=100)] = 100
+    """Share of the power that could flow, with all that vehicle, charger, site and operator allow."""
+    cheapest: bool = False
+    """Power only in the cheapest time that suffices for the target energy; left out where that is not known."""
+    discharge: bool = True
+    """Whether energy may flow back, where the service allows it."""
+    surcharge: Decimal = Decimal(0)
+    """Currency units per kWh beside the tariff's price; negative is a rebate."""
+
+
+class ScheduleRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Schedules for vehicles in Scheduled mode."""
+
+    offers: Annotated[tuple[ScheduleOffer, ...], Meta(min_length=1, max_length=3)] = (
+        ScheduleOffer(),
+        ScheduleOffer(cheapest=True, discharge=False),
+        ScheduleOffer(discharge=False),
+    )
+    """Tuples, the first is the one that undecided vehicles take; one that equals an earlier one is left out."""
+    available_energy_wh: Annotated[int, Meta(ge=0, le=10_000_000)] | None = None
+    """Energy that there is for one vehicle, if it is bounded."""
+    patience_s: Annotated[float, Meta(ge=0, le=50)] = 30.0
+    """How long a back end that is still at work (Processing) may take before the charger plans with what it has."""
+
+
+class SeccNeeds(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a vehicle whose mobility needs come from the charger is told (MobilityNeedsMode 2)."""
+
+    departure_after_s: Annotated[int, Meta(ge=60, le=0xFFFFFFFF)] | None = None
+    minimum_soc: Annotated[int, Meta(ge=0, le=100)] | None = None
+    target_soc: Annotated[int, Meta(ge=0, le=100)] | None = None
+
+    def __post_init__(self) -> None:
+        """Keep both states of charge together, and in order (V2G20-2681)."""
+        if (self.minimum_soc is None) != (self.target_soc is None):
+            raise ValueError("minimum_soc and target_soc come together or not at all")
+        if self.minimum_soc is not None and self.target_soc is not None and self.minimum_soc > self.target_soc:
+            raise ValueError("minimum_soc must not exceed target_soc")

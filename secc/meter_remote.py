@@ -1,0 +1,57 @@
+"""Meters that stand beside the charger's computer: what they last said, as the charger needs it."""
+
+from collections.abc import Callable
+from typing import Final
+
+from secc.core import ports
+from secc.meter import MeterReading
+from v2g.hardware.interfaces import OnFault
+from v2g.net.hardware.modbus import ModbusMeter
+
+
+class RemoteMeter:
+    """A polled meter. See Meter: a reading is at most one poll old, and fresh after `refresh`."""
+
+    def __init__(self, serial: str, meter: ModbusMeter) -> None:
+        self.serial: Final = serial
+        self._meter = meter
+
+    def read(self, utc_ms: int) -> MeterReading:
+        """See Meter."""
+        values = self._meter.values
+        return MeterReading(utc_ms, values.import_mwh, values.export_mwh)
+
+    async def refresh(self) -> None:
+        """See Meter."""
+        await self._meter.refresh()
+
+    def on_fault(self, callback: OnFault) -> None:
+        """See Meter."""
+        self._meter.on_fault(callback)
+
+    def save(self, *, sync: bool = True) -> None:
+        """See Meter: it keeps its registers itself."""
+
+    def sync(self) -> None:
+        """See Meter."""
+
+    def close(self) -> None:
+        """See Meter: the line is let go by whoever opened it."""
+
+
+class MeterMains:
+    """The mains behind an AC contactor, as the meter measures them. See Mains."""
+
+    def __init__(self, meter: ModbusMeter, nominal_mv: int) -> None:
+        self._meter, self._nominal_mv = meter, nominal_mv
+
+    @property
+    def present(self) -> ports.Measured:
+        """See Mains: the current is that whose product with the voltage is the power."""
+        values = self._meter.values
+        voltage_mv = values.voltage_mv or self._nominal_mv
+        return ports.Measured(voltage_mv, (values.power_w or 0) * 1_000_000 // voltage_mv)
+
+    def on_change(self, callback: Callable[[], None]) -> None:
+        """See Mains."""
+        self._meter.on_change(callback)

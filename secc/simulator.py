@@ -1,0 +1,373 @@
+"""Simulated charging stations, any number of them: the charger's own core and runner over simulated hardware."""
+
+import asyncio
+import contextlib
+import hashlib
+import os
+import random
+import ssl
+from collections import Counter
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import msgspec
+from msgspec import Meta
+
+from secc.core.station.behaviour import Behaviour, Site
+from secc.core.station.device_model import ConnectorLayout, EvseLayout, Layout
+from secc.core.station.diagnostics import LogProgress, UploadLog
+from secc.core.station.evse import Fact, Restart
+from secc.core.station.firmware import Download, FirmwareProgress, Install
+from secc.core.station.kernel import Command, Connect, Keep, Moment
+from secc.core.station.network import first_profile
+from secc.core.station.signing import MakeRequest, RequestMade
+from secc.core.station.station import ChargingStation, StationSettings
+from secc.station_runner import Memory, StationRunner
+from secc.station_store import StationStore
+from v2g.net.clock import Clock, ClockConfig
+from v2g.observe import Observe
+from v2g.ocpp.messages.provisioning import BootReason
+from v2g.ocpp.routes import Version
+
+REBOOT_S: Final = 2.0
+MOST_REASONS: Final = 20
+
+
+class Fleet(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which stations are simulated, and against what. `speed` is simulated seconds per second."""
+
+    url: str
+    count: Annotated[int, Meta(ge=1, le=10_000)] = 1
+    prefix: str = "SIM"
+    evses: Annotated[int, Meta(ge=1, le=64)] = 2
+    power_kw: Annotated[float, Meta(gt=0)] = 150.0
+    versions: tuple[Version, ...] = ("2.1", "2.0.1")
+    password: str | None = None
+    speed: Annotated[float, Meta(ge=1, le=10_000)] = 1.0
+    ramp_per_s: Annotated[float, Meta(gt=0)] = 50.0
+    """How many stations connect in a second at first."""
+    seed: int = 0
+    store: Path | None = None
+    """Folder of the stations' memories; without it they forget when the simulator ends."""
+    behaviour: Behaviour = Behaviour()
+
+
+class Forgetful:
+    """A memory that lasts as long as the process, over restarts of a simulated station."""
+
+    def __init__(self) -> None:
+        self.drawers: dict[str, dict[str, bytes]] = {}
+        self.commits = 0
+
+    def keep(self, kept: Iterable[Keep]) -> None:
+        """Carry out changes."""
+        durable = False
+        for each in kept:
+            durable = durable or each.durable
+            drawer = self.drawers.setdefault(each.drawer, {})
+            if each.body is None:
+                drawer.pop(each.key, None)
+            else:
+                drawer[each.key] = each.body
+        self.commits += durable
+
+
+class Tally(msgspec.Struct, kw_only=True):
+    """What all stations have done; `sent` and `received` count frames."""
+
+    sent: int = 0
+    received: int = 0
+    events: Counter[str] = msgspec.field(default_factory=Counter)
+    kept_out: Counter[str] = msgspec.field(default_factory=Counter)
+    """Why stations were not let in, and how often; STATION stands for their identities."""
+    boot_s: list[float] = msgspec.field(default_factory=list)
+
+
+class SimulatedStation:
+    """One station, its drivers and its vehicles."""
+
+    def __init__(self, identity: str, fleet: Fleet, tally: Tally, clock: Clock, context: ssl.SSLContext | None) -> None:
+        self.identity = identity
+        self._fleet = fleet
+        self._tally = tally
+        self._clock = clock
+        self._context = context
+        self._random = random.Random(f"{fleet.seed}/{identity}")  # noqa: S311  # behaviour, not secrets
+        powers = (int(fleet.power_kw * 1000),) * fleet.evses
+        self.site = Site(fleet.behaviour, powers, clock.utc_ms(), self._random.random)
+        self._memory: Forgetful | StationStore = (
+            Forgetful() if fleet.store is None else StationStore(fleet.store / f"{identity}.sqlite3")
+        )
+        self._layout = Layout(
+            evses=(EvseLayout(connectors=(ConnectorLayout(),), max_power_w=powers[0]),) * fleet.evses,
+            model="Simulated",
+            serial_number=identity,
+        )
+        self._facts: list[Fact] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._running: asyncio.Task[None] | None = None
+        self._restart: asyncio.Event = asyncio.Event()
+        self._offline_until = 0
+        self.runner = self._make("PowerUp")
+
+    def _make(self, reason: BootReason) -> StationRunner:
+        memory: Memory = self._memory
+        drawers = self._memory.drawers if isinstance(self._memory, Forgetful) else self._memory.drawers()
+        settings = StationSettings(
+            identity=self.identity,
+            network=first_profile(
+                self._fleet.url, security_profile=2 if self._fleet.url.startswith("wss:") else 1, message_timeout=30
+            ),
+            layout=self._layout,
+            versions=self._fleet.versions,
+            boot_reason=reason,
+            same_boot=reason != "PowerUp",
+            scale=self._clock.scale,
+            able=frozenset({"logs", "firmware", "certificates", "display"}),
+            values={} if self._fleet.password is None else {"SecurityCtrlr.BasicAuthPassword": self._fleet.password},
+        )
+        core = ChargingStation(
+            settings,
+            {drawer: dict(entries) for drawer, entries in drawers.items()},
+            Moment(self._clock.monotonic(), self._clock.utc_ms()),
+            entropy=os.urandom,
+            read=lambda evse_id: self.site.read(evse_id, self._clock.utc_ms()),
+        )
+        return StationRunner(
+            core,
+            memory,
+            clock=self._clock,
+            command=self._command,
+            observe=self._observe,
+            context=self._tls,
+            tap=self._tap,
+        )
+
+    def _tls(self, wanted: Connect) -> ssl.SSLContext | None:
+        return self._context if wanted.url.startswith("wss:") else None
+
+    # -- life
+
+    async def run(self) -> None:
+        """Live until cancelled, over restarts."""
+        reason: BootReason = "PowerUp"
+        began = self._clock.monotonic()
+        while True:
+            self._restart.clear()
+            station = asyncio.create_task(self.runner.run())
+            life = asyncio.create_task(self._live(began))
+            try:
+                await self._restart.wait()
+            finally:
+                for task in (station, life):
+                    task.cancel()
+                await asyncio.gather(station, life, return_exceptions=True)
+            await asyncio.sleep(REBOOT_S)
+            reason = "RemoteReset"
+            began = self._clock.monotonic()
+            self.runner = self._make(reason)
+
+    def close(self) -> None:
+        """Let go of the memory."""
+        if isinstance(self._memory, StationStore):
+            self._memory.close()
+
+    async def _live(self, began: float) -> None:
+        """Let drivers come and the link fail now and then."""
+        await self.runner.online.wait()
+        self._tally.boot_s.append(self._clock.monotonic() - began)
+        scale = self._clock.scale
+        next_gap = self.site.offline_in()
+        gap_at = None if next_gap is None else self._clock.utc_ms() + next_gap
+        while True:
+            now = self._clock.utc_ms()
+            if gap_at is not None and now >= gap_at:
+                await self._be_offline()
+                next_gap = self.site.offline_in()
+                gap_at = None if next_gap is None else self._clock.utc_ms() + next_gap
+                continue
+            for fact in list(self.site.advance(now)):
+                self._tell(fact)
+            wake = min([self.site.due(), *([] if gap_at is None else [gap_at])])
+            await asyncio.sleep(max(0.005, min((wake - self._clock.utc_ms()) / 1000 / scale, 3600.0)))
+
+    async def _be_offline(self) -> None:
+        """The link fails; drivers do not care."""
+        self._tally.events["offline_spells"] += 1
+        self.runner.step(self.runner.core.stop)
+        until = self._clock.utc_ms() + self.site.offline_for()
+        while (now := self._clock.utc_ms()) < until:
+            for fact in list(self.site.advance(now)):
+                self._tell(fact)
+            wake = min(self.site.due(), until)
+            await asyncio.sleep(max(0.005, (wake - self._clock.utc_ms()) / 1000 / self._clock.scale))
+        self.runner.step(self.runner.core.start)
+
+    def _tell(self, fact: Fact) -> None:
+        """Tell the station, and what follows at once from what it wants; never one fact within another."""
+        self._facts.append(fact)
+        if len(self._facts) > 1:
+            return
+        while self._facts:
+            first = self._facts[0]
+            self.runner.step(lambda moment, first=first: self.runner.core.handle(first, moment))  # type: ignore[misc]
+            self._facts.pop(0)
+
+    # -- hardware
+
+    def _command(self, command: Command) -> None:
+        for fact in self.site.command(command, self._clock.utc_ms()):
+            asyncio.get_running_loop().call_soon(self._tell, fact)
+        match command:
+            case Restart(evse_id=None):
+                self._tally.events["restarts"] += 1
+                self._restart.set()
+            case UploadLog():
+                self._spawn(self._upload(command))
+            case MakeRequest():
+                asyncio.get_running_loop().call_soon(self._tell, RequestMade(use=command.use, csr=_csr(command)))
+            case Download():
+                self._spawn(self._download(command))
+            case Install():
+                asyncio.get_running_loop().call_later(REBOOT_S, self._restart.set)
+
+    async def _upload(self, command: UploadLog) -> None:
+        self._tell(LogProgress(request_id=command.request_id, status="Uploading"))
+        lines = command.lines if command.lines is not None else (f"diagnostics of {self.identity}",)
+        fine = await asyncio.to_thread(_put, command.url, command.filename, "\n".join(lines).encode())
+        self._tell(LogProgress(request_id=command.request_id, status="Uploaded" if fine else "UploadFailure"))
+
+    async def _download(self, command: Download) -> None:
+        image = await asyncio.to_thread(_get, command.url)
+        if image is None:
+            self._tell(FirmwareProgress(status="DownloadFailed"))
+        else:
+            self._tell(FirmwareProgress(status="Downloaded", digest=hashlib.sha256(image).digest()))
+
+    def _spawn(self, work: Any) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    # -- seeing
+
+    def _observe(self, event: Observe) -> None:
+        self._tally.events[event.name] += 1
+        match event.name:
+            case "csms_unreachable" | "boot_refused":
+                self._tally.kept_out[str(event.data["reason"]).replace(self.identity, "STATION")] += 1
+            case "boot" if event.data["status"] != "Accepted":
+                self._tally.kept_out[f"boot: {event.data['status']}"] += 1
+
+    def _tap(self, way: str, text: str) -> None:
+        if way == "sent":
+            self._tally.sent += 1
+            if text.startswith("[2,"):
+                self._tally.events[f"call {text[4:120].split(chr(34), 3)[2]}"] += 1
+        else:
+            self._tally.received += 1
+            if text.startswith("[4,"):
+                self._tally.events["call_errors"] += 1
+
+
+class Simulator:
+    """All stations."""
+
+    def __init__(self, fleet: Fleet, context: ssl.SSLContext | None = None) -> None:
+        self.fleet = fleet
+        self.tally = Tally()
+        self._ended: dict[str, Any] | None = None
+        self._clock = Clock(ClockConfig(scale=fleet.speed))
+        width = len(str(fleet.count))
+        self.stations = [
+            SimulatedStation(f"{fleet.prefix}{number:0{width}d}", fleet, self.tally, self._clock, context)
+            for number in range(1, fleet.count + 1)
+        ]
+
+    async def run(self, duration_s: float | None, look: Callable[["Simulator"], None] = lambda _: None) -> None:
+        """Run for some time, or until cancelled; `look` is called every second."""
+        tasks: list[asyncio.Task[None]] = []
+        try:
+            async with asyncio.timeout(duration_s):
+                for station in self.stations:
+                    tasks.append(asyncio.create_task(station.run()))
+                    await asyncio.sleep(1 / self.fleet.ramp_per_s)
+                    if len(tasks) % max(1, int(self.fleet.ramp_per_s)) == 0:
+                        look(self)
+                while True:
+                    look(self)
+                    await asyncio.sleep(1.0)
+        except TimeoutError:
+            pass
+        finally:
+            self._ended = self.report()  # as they were, not as they are when told to stop
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            for station in self.stations:
+                station.close()
+
+    def report(self) -> dict[str, Any]:
+        """Return what happened until now, or until the end, as JSON can carry it."""
+        if self._ended is not None:
+            return self._ended
+        bays = [bay for station in self.stations for bay in station.site.bays.values()]
+        boots = sorted(self.tally.boot_s)
+        events = self.tally.events
+        return {
+            "stations": len(self.stations),
+            "online": sum(station.runner.online.is_set() for station in self.stations),
+            "charging": sum(bay.phase == "charging" for bay in bays),
+            "power_kw": round(sum(bay.power_w for bay in bays) / 1000, 1),
+            "energy_kwh": round(sum(bay.import_mwh for bay in bays) / 1_000_000, 3),
+            "sessions": sum(station.site.sessions for station in self.stations),
+            "refused": sum(station.site.refused for station in self.stations),
+            "waiting": sum(len(station.runner.core.outbox) for station in self.stations),
+            "frames_sent": self.tally.sent,
+            "frames_received": self.tally.received,
+            "call_errors": events["call_errors"],
+            "given_up": events["event_given_up"],
+            "boot_to_accepted_s": {
+                "median": round(boots[len(boots) // 2], 3) if boots else None,
+                "most": round(boots[-1], 3) if boots else None,
+            },
+            "kept_out": dict(self.tally.kept_out.most_common(MOST_REASONS)),
+            "calls": {name[5:]: count for name, count in sorted(events.items()) if name.startswith("call ")},
+        }
+
+
+def _csr(command: MakeRequest) -> str:
+    """Make a key and a request for it; a simulated station keeps the key nowhere else."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.hazmat.primitives.serialization import Encoding
+    from cryptography.x509.oid import NameOID
+
+    names = [x509.NameAttribute(NameOID.COMMON_NAME, command.common_name)]
+    if command.organization:
+        names.append(x509.NameAttribute(NameOID.ORGANIZATION_NAME, command.organization))
+    builder = x509.CertificateSigningRequestBuilder().subject_name(x509.Name(names))
+    signed = builder.sign(ec.generate_private_key(ec.SECP256R1()), hashes.SHA256())
+    return signed.public_bytes(Encoding.PEM).decode()
+
+
+def _put(url: str, filename: str, body: bytes) -> bool:
+    from urllib.error import URLError
+    from urllib.request import Request, urlopen
+
+    request = Request(f"{url.rstrip('/')}/{filename}", data=body, method="PUT")  # noqa: S310  # http(s): the core sees to it
+    with contextlib.suppress(URLError, OSError, ValueError), urlopen(request, timeout=30) as answer:  # noqa: S310
+        return bool(200 <= answer.status < 300)
+    return False
+
+
+def _get(url: str) -> bytes | None:
+    from urllib.error import URLError
+    from urllib.request import urlopen
+
+    with contextlib.suppress(URLError, OSError, ValueError), urlopen(url, timeout=30) as answer:  # noqa: S310
+        body: bytes = answer.read(64 * 1024 * 1024)
+        return body
+    return None

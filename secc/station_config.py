@@ -1,0 +1,65 @@
+"""How a charging station is configured, and what its CSMS can want of the charger."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from secc.core.station.profiles import Allowance
+from secc.core.station.transactions import MeterSample
+from v2g.net.websocket import TlsFiles
+from v2g.ocpp.routes import Version
+
+
+class StationConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How a station appears to its CSMS.
+
+    `url` is the OCPP-J endpoint without the identity. With security profile 3 `identity` is the common name of the
+    certificate in `tls`, and the serial number in the boot notification; without `tls` only `ws:` can be used.
+    """
+
+    url: str
+    identity: Annotated[str, Meta(pattern=r"^[A-Za-z0-9*_=+|@.-]{1,25}$")]
+    store: Path
+    tls: TlsFiles | None = None
+    versions: tuple[Version, ...] = ("2.1", "2.0.1")
+    vendor: Annotated[str, Meta(max_length=50)] = "v2g-engine"
+    model: Annotated[str, Meta(max_length=20)] = "DC_BPT"
+    firmware: Annotated[str, Meta(max_length=50)] = "0.1.0"
+    evses: Annotated[int, Meta(ge=1, le=64)] = 1
+    max_power_w: Annotated[int, Meta(ge=0, le=10_000_000)] = 150_000
+    message_timeout: Annotated[float, Meta(gt=0)] = 30.0
+    authorize_timeout: Annotated[float, Meta(gt=0)] = 10.0
+    installation_timeout: Annotated[float, Meta(gt=0, le=60)] = 50.0
+    """How long (s) the CSMS is asked for a vehicle's contract (M01). The vehicle is told at 55 s that there is none."""
+    accept_offline: bool = False
+    """Whether a contract that was validated here may charge while the CSMS cannot be reached (C15)."""
+    retry_minimum: Annotated[float, Meta(gt=0)] = 1.0
+    """First wait (s) before reconnecting, until the CSMS sets RetryBackOffWaitMinimum."""
+    retry_random_range: Annotated[float, Meta(ge=0)] = 2.0
+
+
+class Hooks(msgspec.Struct, frozen=True, kw_only=True):
+    """What the CSMS can want of the charger. Called in the event loop; a hook that is None is not supported.
+
+    `on_limit(evse_id, allowance, version)` whenever what charging profiles allow has changed; `version` counts up.
+    `on_grid_signal(json)` with a checked GridSignal. `on_stop(reference, reason)` with `remote` or `deauthorized`.
+    `meter(evse_id)` returns what the meter shows now. `on_online(reachable)` when the CSMS has accepted this station,
+    and when it is gone. `serves(evse_id, modes)` says whether an EVSE has a service for any of these energy transfer
+    modes, `on_energy_transfer(reference, modes)` that a transaction may use these from now on.
+    """
+
+    on_limit: Callable[[int, Allowance, int], None] | None = None
+    on_grid_signal: Callable[[bytes], None] | None = None
+    on_stop: Callable[[str, str], None] | None = None
+    on_start: Callable[[int, int, str, str], None] | None = None
+    on_availability: Callable[[int, bool], None] | None = None
+    on_reset: Callable[[int | None, bool], None] | None = None
+    on_unlock: Callable[[int], None] | None = None
+    on_cost: Callable[[str, float], None] | None = None
+    on_online: Callable[[bool], None] | None = None
+    meter: Callable[[int], MeterSample | None] | None = None
+    serves: Callable[[int, Sequence[str]], bool] | None = None
+    on_energy_transfer: Callable[[str, Sequence[str]], None] | None = None

@@ -1,0 +1,25 @@
+"""How faults of the hardware are told to the CSMS: as events of the device model (N07)."""
+
+from v2g.hardware.faults import FAULTS
+from v2g.ocpp.messages.base import EVSE
+from v2g.ocpp.messages.device_model import Component, Variable
+from v2g.ocpp.messages.diagnostics import EventData, NotifyEventRequest
+from v2g.ocpp.times import format_time
+
+
+def problem_event(evse_id: int, word: str, event_id: int, utc_ms: int, *, active: bool) -> NotifyEventRequest:
+    """Return the event of a fault that began or ended: `Problem` of the component, our word as its technical code."""
+    fault, now = FAULTS[word], format_time(utc_ms)
+    event = EventData(
+        event_id=event_id,
+        timestamp=now,
+        trigger="Alerting" if fault.stops else "Delta",
+        actual_value="true" if active else "false",
+        tech_code=word,
+        tech_info=fault.sentence,
+        cleared=not active,
+        component=Component(name=fault.component, evse=EVSE(id=evse_id, connector_id=1)),
+        event_notification_type="HardWiredNotification",
+        variable=Variable(name="Problem"),
+    )
+    return NotifyEventRequest(generated_at=now, seq_no=0, event_data=(event,))

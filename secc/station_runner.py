@@ -1,0 +1,236 @@
+"""Runs a station's core: its connection, its clock and its memory. The charger and the simulator run the same."""
+
+import asyncio
+import contextlib
+import ssl
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Any, Protocol, TypeVar
+
+from secc.core.station.kernel import Action, Command, Connect, Disconnect, Keep, Moment, Send
+from secc.core.station.station import ChargingStation
+from v2g.errors import StoreError, TimeoutExpired, TlsError, TransportError, V2GError
+from v2g.net.clock import Clock
+from v2g.net.websocket import OcppSocket, connect
+from v2g.observe import Observe
+from v2g.ocpp.messages.base import Message
+from v2g.ocpp.routes import Version
+
+M = TypeVar("M", bound=Message)
+
+PRECIOUS = frozenset({"outbox", "transactions", "managed"})
+"""Drawers without which nothing may be told."""
+
+
+class Memory(Protocol):
+    """Where a station keeps what must survive."""
+
+    def keep(self, kept: Iterable[Keep]) -> None:
+        """Carry out changes, all or none. Raises StoreError."""
+
+
+class StationRunner:
+    """One running station.
+
+    `command` carries out what the core wants of the hardware; `changed` is called after everything that happened, `tap`
+    with every frame (`sent` or `received`). `context` gives the TLS context for a connection, None for none.
+    """
+
+    def __init__(
+        self,
+        core: ChargingStation,
+        memory: Memory,
+        *,
+        clock: Clock,
+        command: Callable[[Command], None],
+        observe: Callable[[Observe], None],
+        context: Callable[[Connect], ssl.SSLContext | None] = lambda _: None,
+        changed: Callable[[], None] = lambda: None,
+        tap: Callable[[str, str], None] = lambda _way, _text: None,
+    ) -> None:
+        self.core = core
+        self._memory = memory
+        self._clock = clock
+        self._command = command
+        self._observe = observe
+        self._context = context
+        self._changed = changed
+        self._tap = tap
+        self._socket: OcppSocket | None = None
+        self._outgoing: deque[str] = deque()
+        self._flush = asyncio.Event()
+        self._timer: asyncio.TimerHandle | None = None
+        self._connection: asyncio.Task[None] | None = None
+        self._connections: set[asyncio.Task[None]] = set()
+        """With those that are being closed."""
+        self._failure: asyncio.Future[None] | None = None
+        self.online = asyncio.Event()
+        """Set while the CSMS is connected and has accepted this station."""
+
+    @property
+    def moment(self) -> Moment:
+        """Now."""
+        return Moment(self._clock.monotonic(), self._clock.utc_ms())
+
+    @property
+    def version(self) -> Version:
+        """The version that is spoken, or would be offered first."""
+        return self.core.version
+
+    # -- life
+
+    async def run(self) -> None:
+        """Stay connected until cancelled. Raises StoreError when the disk fails."""
+        self._failure = asyncio.get_running_loop().create_future()
+        try:
+            self.step(self.core.start)
+            await self._failure
+        finally:
+            with contextlib.suppress(StoreError):
+                self.step(self.core.stop)
+            if self._timer is not None:
+                self._timer.cancel()
+            await self._close()
+
+    def step(self, work: Callable[[Moment], list[Action]]) -> None:
+        """Let the core do something now, and carry out what follows. Raises StoreError for what may not be lost."""
+        self.perform(work(self.moment))
+
+    def perform(self, actions: list[Action]) -> None:
+        """Carry out actions: what is to be kept first, all of it or nothing."""
+        kept = [action for action in actions if isinstance(action, Keep)]
+        problem: StoreError | None = None
+        if kept:
+            try:
+                self._memory.keep(kept)
+            except StoreError as error:
+                problem = error
+                drawers = ",".join(sorted({each.drawer for each in kept}))
+                self._observe(Observe("ocpp", "not_kept", {"drawers": drawers, "reason": str(error)[:200]}))
+        for action in actions:
+            match action:
+                case Send(text=text):
+                    self._tap("sent", text)
+                    self._outgoing.append(text)
+                    self._flush.set()
+                case Connect():
+                    self._open(action)
+                case Disconnect():
+                    self._drop()
+                case Command():
+                    self._command(action)  # a full disk is no reason to exceed a limit
+                case Observe():
+                    self._observe(action)
+        self._settle()
+        if problem is not None and any(each.drawer in PRECIOUS and each.body is not None for each in kept):
+            raise problem
+
+    def _settle(self) -> None:
+        """See what has become of the core, and come back when it wants."""
+        if self.core.kernel.online != self.online.is_set():
+            (self.online.set if self.core.kernel.online else self.online.clear)()
+        self._changed()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        due = self.core.deadline()
+        if due is None or self._failure is None or self._failure.done():
+            return
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(max(0.0, min(due - self._clock.monotonic(), 86_400.0)), self._tick)
+
+    def _tick(self) -> None:
+        self._guarded(self.core.tick)
+
+    def _guarded(self, work: Callable[[Moment], list[Action]]) -> None:
+        """Do a step for which nobody waits; a failing disk ends the run."""
+        try:
+            self.step(work)
+        except StoreError as error:
+            if self._failure is not None and not self._failure.done():
+                self._failure.set_exception(error)
+
+    # -- the connection
+
+    def _open(self, wanted: Connect) -> None:
+        self._drop()
+        if self._failure is not None:
+            self._connection = asyncio.get_running_loop().create_task(self._use(wanted))
+            self._connections.add(self._connection)
+            self._connection.add_done_callback(self._connections.discard)
+
+    def _drop(self) -> None:
+        if self._connection is not None and self._connection is not asyncio.current_task():
+            self._connection.cancel()
+        self._connection = None
+        self._outgoing.clear()
+
+    async def _close(self) -> None:
+        self._drop()
+        await asyncio.gather(*self._connections, return_exceptions=True)
+
+    async def _use(self, wanted: Connect) -> None:
+        """Connect, and pass frames both ways until the connection ends."""
+        me = asyncio.current_task()
+        try:
+            socket = await connect(
+                wanted.url,
+                wanted.identity,
+                context=self._context(wanted),
+                versions=wanted.versions,
+                timeout=wanted.timeout_s,
+                ping_interval=wanted.ping_interval_s or None,
+                password=wanted.password,
+            )
+        except V2GError as error:
+            reason, tls = str(error), error.reason if isinstance(error, TlsError) else ""
+            self._guarded(lambda moment: self.core.failed(reason, moment, tls=tls))
+            return
+        sender = asyncio.get_running_loop().create_task(self._send(socket))
+        try:
+            self._guarded(lambda moment: self.core.opened(socket.version, moment))
+            while self._connection is me:  # else the core has wanted another one
+                text = await socket.receive()
+                self._tap("received", text)
+                self._guarded(lambda moment, text=text: self.core.receive(text, moment))  # type: ignore[misc]
+        except TransportError as error:
+            reason = str(error)
+            if self._connection is me:
+                self._connection = None
+                self._guarded(lambda moment: self.core.closed(reason, moment))
+        finally:
+            sender.cancel()
+            await asyncio.gather(sender, return_exceptions=True)
+            await socket.close()
+
+    async def _send(self, socket: OcppSocket) -> None:
+        with contextlib.suppress(TransportError):
+            while True:
+                while self._outgoing:
+                    await socket.send(self._outgoing.popleft())
+                self._flush.clear()
+                await self._flush.wait()
+
+    # -- questions
+
+    async def call(self, request: Message, response: type[M], *, timeout: float | None = None) -> M:
+        """Send a request of any kind; return the answer.
+
+        Raises OcppError (CALLERROR), TimeoutExpired, TransportError without a connection, RefusedError.
+        """
+        answered: asyncio.Future[Message | V2GError] = asyncio.get_running_loop().create_future()
+
+        def told(answer: Message | V2GError) -> None:
+            if not answered.done():
+                answered.set_result(answer)
+
+        self.step(lambda moment: self.core.call(request, told, moment))
+        try:
+            async with asyncio.timeout(timeout):
+                answer: Any = await answered
+        except TimeoutError:
+            raise TimeoutExpired(f"{type(request).__name__} answer", timeout or 0.0) from None
+        if isinstance(answer, V2GError):
+            raise answer
+        assert isinstance(answer, response)
+        return answer

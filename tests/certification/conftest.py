@@ -1,0 +1,60 @@
+"""Certification cases: a scripted station and a real back end, joined in memory."""
+
+import contextlib
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from csms.config import StationEntry
+from csms.core import passwords
+from csms.store import open_sqlite
+from pki_tools.tree import PkiTree
+from tests.certification.backend import Backend, running_backend
+from tests.csms.support import make_config
+
+Start = Callable[..., contextlib.AbstractAsyncContextManager[Backend]]
+
+
+@pytest.fixture(scope="session")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated database with nothing in it."""
+    path = tmp_path_factory.mktemp("store") / "csms.sqlite3"
+    open_sqlite(path).close()
+    return path
+
+
+@pytest.fixture
+def memory_dir(tmp_path: Path) -> Iterator[Path]:
+    """A folder in memory where there is one: a test of answers does not wait for a disk."""
+    if not Path("/dev/shm").is_dir():
+        yield tmp_path
+        return
+    path = Path(tempfile.mkdtemp(prefix="v2g-test-", dir="/dev/shm"))
+    yield path
+    shutil.rmtree(path)
+
+
+@pytest.fixture
+def backend(memory_dir: Path, pki: PkiTree, empty_database: Path, monkeypatch: pytest.MonkeyPatch) -> Start:
+    """Start a back end of a test's own; keyword arguments go to `make_config`. Its passwords are hashed cheaply."""
+    monkeypatch.setattr(passwords, "_COST", 16)
+
+    def begin(**changes: Any) -> contextlib.AbstractAsyncContextManager[Backend]:
+        changes.setdefault("stations", (StationEntry(id="CS-V2G-0001"), StationEntry(id="CS-V2G-0002")))
+        config = make_config(memory_dir, pki, **changes)
+        return running_backend(config, empty_database, int(datetime.now(UTC).timestamp() * 1000))
+
+    return begin
+
+
+@pytest_asyncio.fixture
+async def csms(backend: Start) -> AsyncIterator[Backend]:
+    """A back end with the ordinary configuration."""
+    async with backend() as running:
+        yield running

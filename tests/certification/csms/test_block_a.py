@@ -1,0 +1,422 @@
+"""Functional block A, security: CSMS cases of OCPP 2.0.1 part 6."""
+
+import asyncio
+import ssl
+import warnings
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import websockets
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.x509.oid import NameOID
+
+from csms.config import OcppDoor, StationAuthority
+from csms.services.device_model import upgrade_security
+from pki_tools.tree import PkiTree
+from tests.certification.backend import BOOT, Backend
+from tests.certification.conftest import Start
+from tests.certification.network import knocking, listening
+from tests.certification.scripted import ScriptedStation
+from v2g.errors import TransportError
+from v2g.ocpp.messages.network_profile import NetworkConnectionProfile
+from v2g.pki.profiles import Role
+from v2g.pki.reference import KeyReference
+from v2g.pki.verify import verify_chain
+
+CS = "CS-V2G-0001"
+PASSWORD = "a-Password_of=32*characters+4321"
+AVAILABLE = {"evseId": 1, "connectorId": 1, "connectorStatus": "Available", "timestamp": "2026-01-01T00:00:00Z"}
+PROFILE_1 = {"security_profile": 1, "port": 0}
+
+
+async def boots(station: ScriptedStation) -> None:
+    """The last steps of many cases: boot, and tell the state of the connectors."""
+    assert (await station.call("BootNotification", BOOT))["status"] == "Accepted"
+    assert await station.call("StatusNotification", AVAILABLE) == {}
+
+
+async def refused(port: int, status: int, **how: Any) -> websockets.Response:
+    """Knock, and be refused with this HTTP status; return what it says."""
+    with pytest.raises(websockets.InvalidStatus) as caught:
+        async with knocking(port, CS, **how):
+            pass
+    assert caught.value.response.status_code == status
+    return caught.value.response
+
+
+def tls(pki: PkiTree, leaf: str | None = None) -> ssl.SSLContext:
+    """A station's TLS, made by the standard library alone."""
+    context = ssl.create_default_context(cafile=str(pki.path("csms/root.pem")))
+    if leaf is not None:
+        context.load_cert_chain(pki.path(f"{leaf}/chain.pem"), pki.path(f"{leaf}/leaf.key"))
+    return context
+
+
+async def test_tc_a_01_csms_basic_authentication_valid_combination(backend: Start) -> None:
+    async with backend(ocpp=PROFILE_1) as csms, listening(csms) as (port,):
+        await csms.services.doors.set_password(CS, PASSWORD)
+        async with knocking(port, CS, password=PASSWORD) as station:
+            await boots(station)
+
+
+async def test_tc_a_02_csms_basic_authentication_username_is_not_the_identity(backend: Start) -> None:
+    async with backend(ocpp=PROFILE_1) as csms, listening(csms) as (port,):
+        await csms.services.doors.set_password(CS, PASSWORD)
+        await refused(port, 401, username=CS + "Invalid", password=PASSWORD)
+        (fault,) = await csms.services.doors.faults(CS)
+        assert (fault["kind"], fault["times"]) == ("password", 1)
+        assert "user name" in fault["detail"]
+
+
+async def test_tc_a_03_csms_basic_authentication_invalid_password(backend: Start) -> None:
+    async with backend(ocpp=PROFILE_1) as csms, listening(csms) as (port,):
+        await csms.services.doors.set_password(CS, PASSWORD)
+        response = await refused(port, 401, password="another-Password_of=32*characters")
+        assert response.headers["WWW-Authenticate"].startswith("Basic ")
+        await refused(port, 401, password=None)
+        assert {each["detail"] for each in await csms.services.doors.faults(CS)} == {
+            "the request has no header 'Authorization: Basic'"
+        }
+        async with knocking(port, CS, password=PASSWORD) as station:
+            await boots(station)
+
+
+async def test_tc_a_04_csms_server_side_certificate(backend: Start, pki: PkiTree) -> None:
+    async with backend(ocpp={"security_profile": 2}) as csms, listening(csms) as (port,):
+        await csms.services.doors.set_password(CS, PASSWORD)
+        async with knocking(port, CS, password=PASSWORD, context=tls(pki)) as station:
+            await boots(station)
+
+
+@pytest.mark.parametrize("suite", ["ECDHE-ECDSA-AES128-GCM-SHA256", "ECDHE-ECDSA-AES256-GCM-SHA384"])
+async def test_tc_a_04_csms_speaks_the_suites_that_are_demanded(backend: Start, pki: PkiTree, suite: str) -> None:
+    async with backend(ocpp={"security_profile": 2}) as csms, listening(csms) as (port,):
+        context = tls(pki)
+        context.maximum_version = ssl.TLSVersion.TLSv1_2
+        context.set_ciphers(suite)
+        _, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context)
+        assert writer.get_extra_info("cipher")[0] == suite
+        assert writer.get_extra_info("ssl_object").compression() is None
+        writer.close()
+
+
+@pytest.mark.parametrize("suite", ["AES128-GCM-SHA256", "AES256-GCM-SHA384"])
+async def test_stations_that_know_rsa_only_are_shown_a_certificate_of_rsa(
+    backend: Start, pki: PkiTree, tmp_path: Path, suite: str
+) -> None:
+    """A00.FR.318."""
+    key = rsa.generate_private_key(65537, 2048)
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
+    now = datetime.now(UTC)
+    builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
+    builder = builder.serial_number(1).not_valid_before(now - timedelta(1)).not_valid_after(now + timedelta(1))
+    pem = builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+    chain, secret = tmp_path / "rsa.pem", tmp_path / "rsa.key"
+    chain.write_bytes(pem)
+    secret.touch(mode=0o600)
+    encoding, form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
+    secret.write_bytes(key.private_bytes(encoding, form, serialization.NoEncryption()))
+    ocpp = {"security_profile": 2, "rsa_certificate": chain, "rsa_key": secret}
+    async with backend(ocpp=ocpp) as csms, listening(csms) as (port,):
+        context = ssl.create_default_context(cadata=pem.decode())
+        context.check_hostname = False
+        context.maximum_version = ssl.TLSVersion.TLSv1_2
+        context.set_ciphers(suite)
+        _, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context)
+        assert writer.get_extra_info("cipher")[0] == suite
+        writer.close()
+
+
+async def test_tc_a_06_csms_tls_version_too_low(backend: Start, pki: PkiTree) -> None:
+    async with backend(ocpp={"security_profile": 2}) as csms, listening(csms) as (port,):
+        await csms.services.doors.set_password(CS, PASSWORD)
+        old = tls(pki)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            old.minimum_version = ssl.TLSVersion.TLSv1
+            old.maximum_version = ssl.TLSVersion.TLSv1_1
+        old.set_ciphers("ALL:@SECLEVEL=0")
+        with pytest.raises((ssl.SSLError, ConnectionError)):
+            async with knocking(port, CS, password=PASSWORD, context=old):
+                pass
+        async with knocking(port, CS, password=PASSWORD, context=tls(pki)) as station:
+            await boots(station)
+        (fault,) = await csms.services.doors.faults("")
+        assert fault["kind"] == "tls"
+        assert "TLS 1.2" in fault["hint"]
+
+
+async def test_tc_a_07_csms_client_side_certificate_valid(backend: Start, pki: PkiTree) -> None:
+    async with (
+        backend() as csms,
+        listening(csms) as (port,),
+        knocking(port, CS, context=tls(pki, "csms/station")) as station,
+    ):
+        await boots(station)
+
+
+async def test_tc_a_08_csms_client_side_certificate_invalid(backend: Start, pki: PkiTree) -> None:
+    async with backend() as csms, listening(csms) as (port,):
+        with pytest.raises((ssl.SSLError, OSError, websockets.WebSocketException)):
+            async with knocking(port, CS, context=tls(pki, "secc")):
+                pass
+        async with knocking(port, CS, context=tls(pki, "csms/station")) as station:
+            await boots(station)
+        assert [each["kind"] for each in await csms.services.doors.faults("")] == ["certificate"]
+
+
+async def test_tc_a_09_csms_update_password_accepted(backend: Start) -> None:
+    async with backend(ocpp=PROFILE_1) as csms, listening(csms) as (port,):
+        await csms.services.doors.set_password(CS, PASSWORD)
+        async with knocking(port, CS, password=PASSWORD) as station:
+            await boots(station)
+            new = await rotated(csms, station, "Accepted")
+        async with knocking(port, CS, password=new) as station:
+            await boots(station)
+        await refused(port, 401, password=PASSWORD)  # A01.FR.03
+
+
+async def test_tc_a_10_csms_update_password_rejected(backend: Start) -> None:
+    async with backend(ocpp=PROFILE_1) as csms, listening(csms) as (port,):
+        await csms.services.doors.set_password(CS, PASSWORD)
+        async with knocking(port, CS, password=PASSWORD) as station:
+            await boots(station)
+            new = await rotated(csms, station, "Rejected")
+        async with knocking(port, CS, password=PASSWORD) as station:  # A01.FR.04
+            await boots(station)
+        await refused(port, 401, password=new)
+
+
+async def rotated(csms: Backend, station: ScriptedStation, status: str) -> str:
+    """Have the back end give the station a new password, which it answers so; return that password."""
+    task = asyncio.create_task(csms.services.doors.rotate_password(station.id))
+    request = await station.expect("SetVariables")
+    (data,) = request.payload["setVariableData"]
+    request.reply({"setVariableResult": [{**_names(data), "attributeStatus": status}]})
+    assert await task == status
+    assert data["component"] == {"name": "SecurityCtrlr"}
+    assert data["variable"] == {"name": "BasicAuthPassword"}
+    password: str = data["attributeValue"]
+    assert 16 <= len(password) <= 40
+    assert not any(password in repr(event) for event in csms.events.told)
+    return password
+
+
+def _names(data: dict[str, Any]) -> dict[str, Any]:
+    return {"component": data["component"], "variable": data["variable"]}
+
+
+async def test_when_the_answer_is_lost_both_passwords_are_taken_until_one_is_used(backend: Start) -> None:
+    async with backend(ocpp=PROFILE_1) as csms, listening(csms) as (port,):
+        await csms.services.doors.set_password(CS, PASSWORD)
+        async with knocking(port, CS, password=PASSWORD) as station:
+            await boots(station)
+            task = asyncio.create_task(csms.services.doors.rotate_password(station.id))
+            request = await station.expect("SetVariables")
+            await station.disconnect()
+        with pytest.raises(TransportError):
+            await task
+        async with knocking(port, CS, password=PASSWORD) as station:
+            await boots(station)
+        async with knocking(port, CS, password=request.payload["setVariableData"][0]["attributeValue"]) as station:
+            await boots(station)
+        await refused(port, 401, password=PASSWORD)
+
+
+@pytest.fixture
+def authorities(pki: PkiTree, tmp_path: Path) -> dict[str, StationAuthority]:
+    """Both built-in authorities, with CAs of the test's PKI."""
+    chain = tmp_path / "cpo.pem"
+    chain.write_bytes(pki.path("cpo/sub2.pem").read_bytes() + pki.path("cpo/sub1.pem").read_bytes())
+    here = partial(KeyReference.from_text, folder=tmp_path)
+    return {
+        "station_ca": StationAuthority(
+            chain=pki.path("csms/root.pem"), key=here(str(pki.path("csms/root.key"))), organization="Operator"
+        ),
+        "v2g_ca": StationAuthority(
+            chain=chain, key=here(str(pki.path("cpo/sub2.key"))), ocsp_url="http://ocsp.example/"
+        ),
+    }
+
+
+def csr(common_name: str, curve: ec.EllipticCurve | None = None) -> str:
+    """A station's request, made by `cryptography` alone."""
+    key = ec.generate_private_key(curve or ec.SECP256R1())
+    names = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
+    request = x509.CertificateSigningRequestBuilder().subject_name(names).sign(key, hashes.SHA256())
+    return request.public_bytes(serialization.Encoding.PEM).decode()
+
+
+async def renewed(
+    csms: Backend, kind: Any, request: dict[str, Any], status: str
+) -> tuple[ScriptedStation, dict[str, Any]]:
+    """Reusable state RenewChargingStationCertificate, answered so at its end; return what was delivered."""
+    station = await csms.booted()
+    trigger = asyncio.create_task(csms.services.station_ca.renew(station.id, kind))
+    (asked := await station.expect("TriggerMessage")).reply({"status": "Accepted"})
+    wanted = {"ChargingStationCertificate": "SignChargingStationCertificate", "V2GCertificate": "SignV2GCertificate"}
+    assert asked.payload["requestedMessage"] == wanted.get(kind, "SignCombinedCertificate")
+    assert await trigger == "Accepted"
+    assert (await station.call("SignCertificate", request))["status"] == "Accepted"
+    signed = await station.expect("CertificateSigned")
+    signed.reply({"status": status})
+    return station, signed.payload
+
+
+async def outcome(csms: Backend, status: str) -> None:
+    """Wait until the back end has noted what became of a certificate."""
+    async with asyncio.timeout(5):
+        while [each["status"] for each in await csms.services.station_ca.certificates(CS)] != [status]:
+            await asyncio.sleep(0)
+
+
+async def test_tc_a_11_csms_update_of_the_station_certificate(
+    backend: Start, authorities: dict[str, StationAuthority], pki: PkiTree
+) -> None:
+    async with backend(**authorities) as csms:
+        kind = "ChargingStationCertificate"
+        text = csr(CS)
+        _, signed = await renewed(csms, kind, {"csr": text, "certificateType": kind}, "Accepted")
+        assert signed["certificateType"] == kind  # A02.FR.14
+        (leaf,) = x509.load_pem_x509_certificates(signed["certificateChain"].encode())
+        root = x509.load_pem_x509_certificate(pki.path("csms/root.pem").read_bytes())
+        leaf.verify_directly_issued_by(root)
+        assert leaf.public_key() == x509.load_pem_x509_csr(text.encode()).public_key()
+        assert leaf.subject.rfc4514_string() == f"O=Operator,CN={CS}"
+        verify_chain(
+            leaf.public_bytes(serialization.Encoding.DER),
+            (),
+            (root.public_bytes(serialization.Encoding.DER),),
+            role=Role.STATION,
+            at=datetime.now(UTC),
+        )
+        await outcome(csms, "Accepted")
+
+
+async def test_tc_a_12_csms_update_of_the_v2g_certificate(
+    backend: Start, authorities: dict[str, StationAuthority], pki: PkiTree
+) -> None:
+    async with backend(**authorities) as csms:
+        request = {"csr": csr("DEXYZS123", ec.SECP521R1()), "certificateType": "V2GCertificate"}
+        _, signed = await renewed(csms, "V2GCertificate", request, "Accepted")
+        leaf, sub2, sub1 = x509.load_pem_x509_certificates(signed["certificateChain"].encode())
+        leaf.verify_directly_issued_by(sub2)
+        sub2.verify_directly_issued_by(sub1)
+        der = [each.public_bytes(serialization.Encoding.DER) for each in (leaf, sub2, sub1)]
+        root = x509.load_pem_x509_certificate(pki.path("v2g/root.pem").read_bytes())
+        roots = (root.public_bytes(serialization.Encoding.DER),)
+        verify_chain(der[0], der[1:], roots, role=Role.SECC, at=datetime.now(UTC))
+
+
+async def test_tc_a_13_csms_update_of_the_combined_certificate(
+    backend: Start, authorities: dict[str, StationAuthority]
+) -> None:
+    async with backend(**authorities) as csms:
+        _, signed = await renewed(csms, None, {"csr": csr(CS, ec.SECP521R1())}, "Accepted")
+        leaf, sub2, _sub1 = x509.load_pem_x509_certificates(signed["certificateChain"].encode())
+        leaf.verify_directly_issued_by(sub2)
+        assert "certificateType" not in signed
+        assert leaf.subject.get_attributes_for_oid(NameOID.COMMON_NAME)[0].value == CS
+
+
+async def test_a_combined_certificate_names_no_other_station(
+    backend: Start, authorities: dict[str, StationAuthority]
+) -> None:
+    """A00.FR.511: it is shown to this end as well."""
+    async with backend(**authorities) as csms:
+        station = await csms.booted()
+        answer = await station.call("SignCertificate", {"csr": csr("CS-V2G-0002", ec.SECP521R1())})
+        assert (answer["status"], answer["statusInfo"]["reasonCode"]) == ("Rejected", "wrong_subject")
+
+
+async def test_a_certificate_that_soon_runs_out_is_renewed_once(
+    backend: Start, authorities: dict[str, StationAuthority]
+) -> None:
+    async with backend(**authorities) as csms:
+        kind = "ChargingStationCertificate"
+        station, _ = await renewed(csms, kind, {"csr": csr(CS), "certificateType": kind}, "Accepted")
+        await outcome(csms, "Accepted")
+        station.answers["TriggerMessage"] = {"status": "Accepted"}
+        assert await csms.services.station_ca.renew_due() == 0
+        csms.clock.advance(720 * 86400)
+        assert await csms.services.station_ca.renew_due() == 1
+        assert station.payloads("TriggerMessage")[-1] == {"requestedMessage": "SignChargingStationCertificate"}
+
+
+async def test_tc_a_14_csms_the_station_rejects_its_new_certificate(
+    backend: Start, authorities: dict[str, StationAuthority]
+) -> None:
+    async with backend(**authorities) as csms:
+        kind = "ChargingStationCertificate"
+        station, _ = await renewed(csms, kind, {"csr": csr(CS), "certificateType": kind}, "Rejected")
+        await outcome(csms, "Rejected")
+        assert (await station.call("Heartbeat"))["currentTime"]
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (csr("CS-V2G-0002"), "wrong_subject"),
+        (csr(CS, ec.SECP192R1()), "wrong_curve"),
+        ("-----BEGIN CERTIFICATE REQUEST-----\n!\n-----END CERTIFICATE REQUEST-----", "malformed"),
+        ("", "malformed"),
+    ],
+)
+async def test_a_request_that_must_not_be_signed_is_rejected(
+    backend: Start, authorities: dict[str, StationAuthority], text: str, reason: str
+) -> None:
+    async with backend(**authorities) as csms:
+        station = await csms.booted()
+        answer = await station.call("SignCertificate", {"csr": text, "certificateType": "ChargingStationCertificate"})
+        assert answer["status"] == "Rejected"  # A02.FR.12
+        assert answer["statusInfo"]["reasonCode"] == reason
+        assert await csms.services.station_ca.certificates() == []
+
+
+async def test_without_an_authority_requests_are_rejected(csms: Backend) -> None:
+    station = await csms.booted()
+    answer = await station.call("SignCertificate", {"csr": csr(CS)})
+    assert (answer["status"], answer["statusInfo"]["reasonCode"]) == ("Rejected", "NotConfigured")
+
+
+async def test_tc_a_19_csms_upgrade_of_the_security_profile(backend: Start, pki: PkiTree) -> None:
+    doors = (OcppDoor(port=0, security_profile=2),)
+    async with backend(ocpp={**PROFILE_1, "doors": doors}) as csms, listening(csms) as (plain, secure):
+        await csms.services.doors.set_password(CS, PASSWORD)
+        async with knocking(plain, CS, password=PASSWORD) as station:
+            await boots(station)
+            station.answers["SetNetworkProfile"] = {"status": "Accepted"}
+            station.answers["SetVariables"] = lambda payload: {
+                "setVariableResult": [{**_names(payload["setVariableData"][0]), "attributeStatus": "Accepted"}]
+            }
+            station.answers["Reset"] = {"status": "Accepted"}
+            better = NetworkConnectionProfile(
+                ocpp_version="OCPP20",
+                ocpp_interface="Wired0",
+                ocpp_transport="JSON",
+                message_timeout=30,
+                ocpp_csms_url=f"wss://127.0.0.1:{secure}/ocpp",
+                security_profile=2,
+            )
+            await upgrade_security(csms.services, CS, 2, better, others=(1,))
+            assert [action for action, _ in station.calls] == ["SetNetworkProfile", "SetVariables", "Reset"]
+            (profile,), (order,) = (station.payloads(each) for each in ("SetNetworkProfile", "SetVariables"))
+            assert profile["connectionData"]["securityProfile"] == 2
+            (data,) = order["setVariableData"]
+            assert (data["component"]["name"], data["variable"]["name"], data["attributeValue"]) == (
+                "OCPPCommCtrlr",
+                "NetworkConfigurationPriority",
+                "2,1",
+            )
+        async with knocking(secure, CS, password=PASSWORD, context=tls(pki)) as station:
+            await boots(station)
+        await refused(plain, 403, password=PASSWORD)  # A05.FR.07
+        assert (await csms.services.doors.faults(CS))[0]["kind"] == "security_profile"
+        await csms.services.doors.allow_profile(CS, 1)
+        async with knocking(plain, CS, password=PASSWORD) as station:
+            await boots(station)

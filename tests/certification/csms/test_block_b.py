@@ -1,0 +1,494 @@
+"""Functional block B, provisioning: CSMS cases of OCPP 2.0.1 part 6."""
+
+import asyncio
+from typing import Any
+
+import msgspec
+import pytest
+
+from csms.config import StationEntry
+from csms.core.charging_plans import share_profile
+from csms.rows import device_model, requests
+from csms.services import device_model as model
+from csms.services.background import background
+from csms.services.smart_charging import SmartCharging
+from tests.certification.backend import BOOT, Backend
+from tests.certification.charging import TOKENS, VALID, Charging
+from tests.certification.conftest import Start
+from tests.certification.network import knocking, listening
+from tests.certification.scripted import Payload, Refused, ScriptedStation
+from v2g.errors import RefusedError
+from v2g.ocpp.messages.base import EVSE
+from v2g.ocpp.messages.device_model import Component, Variable
+from v2g.ocpp.messages.network_profile import NetworkConnectionProfile
+from v2g.ocpp.messages.provisioning import ComponentVariable, GetVariableData, ReportBase, SetVariableData
+
+CS = "CS-V2G-0001"
+NOW = "2026-01-01T00:00:00Z"
+AVAILABLE = {"evseId": 1, "connectorId": 1, "connectorStatus": "Available", "timestamp": NOW}
+PENDING = (StationEntry(id=CS, boot="Pending"),)
+REJECTED = (StationEntry(id=CS, boot="Rejected"),)
+PROFILE = NetworkConnectionProfile(
+    ocpp_version="OCPP20",
+    ocpp_interface="Wired0",
+    ocpp_transport="JSON",
+    message_timeout=30,
+    ocpp_csms_url="wss://csms.example/ocpp",
+    security_profile=2,
+)
+
+
+def available(actual: str = "Available") -> Payload:
+    """A NotifyEvent about a connector's state, as the test system sends it beside StatusNotification."""
+    data = {
+        "eventId": 1,
+        "timestamp": NOW,
+        "trigger": "Delta",
+        "actualValue": actual,
+        "eventNotificationType": "HardWiredNotification",
+        "component": {"name": "Connector", "evse": {"id": 1, "connectorId": 1}},
+        "variable": {"name": "AvailabilityState"},
+    }
+    return {"generatedAt": NOW, "seqNo": 0, "eventData": [data]}
+
+
+async def boots(station: ScriptedStation, reason: str = "PowerUp", status: str = "Accepted") -> Payload:
+    """Boot, be answered so, and, once accepted, tell the connectors' state."""
+    answer = await station.call("BootNotification", {**BOOT, "reason": reason})
+    assert answer["status"] == status
+    if status == "Accepted":
+        assert await station.call("StatusNotification", AVAILABLE) == {}
+        assert await station.call("NotifyEvent", available()) == {}
+    return answer
+
+
+async def test_tc_b_01_csms_cold_boot_accepted(csms: Backend) -> None:
+    station = await csms.join()
+    answer = await boots(station)
+    assert answer["interval"] > 0
+
+
+async def test_tc_b_02_csms_cold_boot_pending(backend: Start) -> None:
+    async with backend(stations=PENDING) as csms:
+        station = await csms.join()
+        answer = await boots(station, status="Pending")
+        assert answer["interval"] > 0
+        station.answers["GetVariables"] = read  # meanwhile its configuration may be read and changed (B02.FR.01)
+        (found,) = await model.get_variables(csms.services, CS, [wanted("OCPPCommCtrlr", "OfflineThreshold")])
+        assert found.attribute_status == "Accepted"
+        station.answers["GetBaseReport"] = {"status": "Accepted"}
+        asked = await model.read_base(csms.services, CS)
+        await station.call("NotifyReport", report(asked.request_id, 0, ["A"], last=True))  # B02.FR.02
+        station.answers["TriggerMessage"] = {"status": "Accepted"}
+        await csms.services.doors.decide(CS, "Accepted", "tests")
+        await boots(station, "Triggered")
+
+
+@pytest.mark.parametrize(("stations", "status"), [(PENDING, "Pending"), (REJECTED, "Rejected")])
+async def test_tc_b_30_csms_security_error_before_it_is_accepted(
+    backend: Start, stations: tuple[StationEntry, ...], status: str
+) -> None:
+    async with backend(stations=stations) as csms:
+        station = await csms.join()
+        await boots(station, status=status)
+        for action, payload in (("StatusNotification", AVAILABLE), ("NotifyEvent", available())):
+            with pytest.raises(Refused) as caught:  # B01.FR.10, B02.FR.09, B03.FR.07
+                await station.call(action, payload)
+            assert caught.value.code == "SecurityError"
+
+
+async def test_tc_b_31_csms_trigger_of_a_boot(backend: Start) -> None:
+    async with backend(stations=PENDING) as csms:
+        station = await csms.join()
+        await boots(station, status="Pending")
+        await csms.services.doors.decide(CS, "Accepted", "tests")
+        trigger = await station.expect("TriggerMessage")
+        assert trigger.payload == {"requestedMessage": "BootNotification"}
+        trigger.reply({"status": "Accepted"})
+        await boots(station, "Triggered")
+
+
+async def test_nothing_is_sent_to_a_station_whose_boot_was_rejected(backend: Start) -> None:
+    async with backend(stations=REJECTED) as csms:
+        station = await csms.join()
+        await boots(station, status="Rejected")
+        with pytest.raises(RefusedError):  # B03.FR.03
+            await model.reset(csms.services, CS)
+        assert station.calls == []
+
+
+# -- variables
+
+
+def wanted(component: str, variable: str, instance: str | None = None) -> GetVariableData:
+    return GetVariableData(component=Component(name=component), variable=Variable(name=variable, instance=instance))
+
+
+def read(payload: Payload) -> Payload:
+    """Answer GetVariables: every value is the variable's name."""
+    results = [
+        {**each, "attributeStatus": "Accepted", "attributeValue": each["variable"]["name"]}
+        for each in payload["getVariableData"]
+    ]
+    return {"getVariableResult": results}
+
+
+def taken(payload: Payload) -> Payload:
+    """Answer SetVariables: everything is taken."""
+    results = [
+        {"component": each["component"], "variable": each["variable"], "attributeStatus": "Accepted"}
+        for each in payload["setVariableData"]
+    ]
+    return {"setVariableResult": results}
+
+
+async def value(csms: Backend, component: str, variable: str) -> Any:
+    """What the mirror holds."""
+    rows = await csms.services.store.run(device_model.list_variables, CS, component, variable)
+    return [row["value"] for row in rows]
+
+
+async def test_tc_b_06_csms_get_variables_single(csms: Backend) -> None:
+    station = await csms.booted()
+    station.answers["GetVariables"] = read
+    (found,) = await model.get_variables(csms.services, CS, [wanted("OCPPCommCtrlr", "OfflineThreshold")])
+    assert station.payloads("GetVariables") == [
+        {"getVariableData": [{"component": {"name": "OCPPCommCtrlr"}, "variable": {"name": "OfflineThreshold"}}]}
+    ]
+    assert found.attribute_value == "OfflineThreshold"
+    assert await value(csms, "OCPPCommCtrlr", "OfflineThreshold") == ["OfflineThreshold"]
+
+
+async def test_tc_b_07_csms_get_variables_multiple(csms: Backend) -> None:
+    station = await csms.booted()
+    station.answers["GetVariables"] = read
+    data = [wanted("OCPPCommCtrlr", "OfflineThreshold"), wanted("AuthCtrlr", "AuthorizeRemoteStart")]
+    assert len(await model.get_variables(csms.services, CS, data)) == 2
+    (payload,) = station.payloads("GetVariables")
+    assert [each["component"]["name"] for each in payload["getVariableData"]] == ["OCPPCommCtrlr", "AuthCtrlr"]
+
+
+async def test_tc_b_08_csms_get_variables_limited_to_the_most_that_the_station_takes(csms: Backend) -> None:
+    station = await csms.booted()
+    station.answers["GetVariables"] = lambda payload: {
+        "getVariableResult": [
+            {**each, "attributeStatus": "Accepted", "attributeValue": "4"} for each in payload["getVariableData"]
+        ]
+    }
+    await model.get_variables(csms.services, CS, [wanted("DeviceDataCtrlr", "ItemsPerMessage", "GetVariables")])
+    data = [
+        wanted("DeviceDataCtrlr", "ItemsPerMessage", "GetReport"),
+        wanted("DeviceDataCtrlr", "ItemsPerMessage", "GetVariables"),
+        wanted("DeviceDataCtrlr", "BytesPerMessage", "GetReport"),
+        wanted("AuthCtrlr", "AuthorizeRemoteStart"),
+        wanted("AuthCtrlr", "OfflineTxForUnknownIdEnabled"),
+    ]
+    assert len(await model.get_variables(csms.services, CS, data)) == 5
+    assert [len(each["getVariableData"]) for each in station.payloads("GetVariables")] == [1, 4, 1]
+
+
+def setting(component: str, variable: str, text: str) -> SetVariableData:
+    return SetVariableData(component=Component(name=component), variable=Variable(name=variable), attribute_value=text)
+
+
+async def test_tc_b_09_csms_set_variables_single(csms: Backend) -> None:
+    station = await csms.booted()
+    station.answers["SetVariables"] = taken
+    (result,) = await model.set_variables(csms.services, CS, [setting("OCPPCommCtrlr", "OfflineThreshold", "123")])
+    assert result.attribute_status == "Accepted"
+    ((data,),) = [each["setVariableData"] for each in station.payloads("SetVariables")]
+    assert data["attributeValue"] == "123"
+    assert data.get("attributeType", "Actual") == "Actual"
+    assert await value(csms, "OCPPCommCtrlr", "OfflineThreshold") == ["123"]
+
+
+async def test_tc_b_10_csms_set_variables_multiple(csms: Backend) -> None:
+    station = await csms.booted()
+    station.answers["SetVariables"] = taken
+    data = [setting("OCPPCommCtrlr", "OfflineThreshold", "123"), setting("AuthCtrlr", "AuthorizeRemoteStart", "false")]
+    await model.set_variables(csms.services, CS, data)
+    (payload,) = station.payloads("SetVariables")
+    assert [each["attributeValue"] for each in payload["setVariableData"]] == ["123", "false"]
+    with pytest.raises(RefusedError):  # B05.FR.13
+        await model.set_variables(csms.services, CS, [data[0], data[0]])
+
+
+async def test_what_needs_a_reboot_is_in_the_mirror_after_it(csms: Backend) -> None:
+    station = await csms.booted()
+    station.answers["SetVariables"] = taken
+    data = setting("OCPPCommCtrlr", "OfflineThreshold", "1")
+    await model.set_variables(csms.services, CS, [data])
+    station.answers["SetVariables"] = lambda payload: {
+        "setVariableResult": [{**taken(payload)["setVariableResult"][0], "attributeStatus": "RebootRequired"}]
+    }
+    await model.set_variables(csms.services, CS, [setting("OCPPCommCtrlr", "OfflineThreshold", "2")])
+    assert await value(csms, "OCPPCommCtrlr", "OfflineThreshold") == ["1"]
+    await boots(station, "LocalReset")
+    async with asyncio.timeout(5):
+        while await value(csms, "OCPPCommCtrlr", "OfflineThreshold") != ["2"]:
+            await asyncio.sleep(0)
+
+
+# -- reports
+
+
+def report(number: int, seq_no: int, variables: list[str], *, last: bool) -> Payload:
+    """A part of a report."""
+    data = [
+        {
+            "component": {"name": "Test"},
+            "variable": {"name": name},
+            "variableAttribute": [{"value": f"value of {name}", "mutability": "ReadOnly"}],
+            "variableCharacteristics": {"dataType": "string", "supportsMonitoring": False},
+        }
+        for name in variables
+    ]
+    return {"requestId": number, "generatedAt": NOW, "seqNo": seq_no, "tbc": not last, "reportData": data}
+
+
+async def base_report(csms: Backend, base: ReportBase) -> None:
+    station = await csms.booted()
+    station.answers["GetBaseReport"] = {"status": "Accepted"}
+    asked = await model.read_base(csms.services, CS, base)
+    (payload,) = station.payloads("GetBaseReport")
+    assert payload == {"requestId": asked.request_id, "reportBase": base}
+    assert payload["requestId"] >= 0
+    await station.call("NotifyReport", report(asked.request_id, 0, ["A", "B"], last=False))
+    await station.call("NotifyReport", report(asked.request_id, 1, ["C"], last=True))
+    rows = await csms.services.store.run(device_model.list_variables, CS, "Test")
+    assert [(row["variable"], row["value"]) for row in rows] == [(name, f"value of {name}") for name in "ABC"]
+    kept = await csms.services.store.run(requests.find, asked.request_id)
+    assert kept is not None
+    assert kept["done_ms"] is not None
+
+
+async def test_tc_b_12_csms_base_report_configuration_inventory(csms: Backend) -> None:
+    await base_report(csms, "ConfigurationInventory")
+
+
+async def test_tc_b_13_csms_base_report_full_inventory(csms: Backend) -> None:
+    await base_report(csms, "FullInventory")
+
+
+async def test_tc_b_14_csms_base_report_summary_inventory(csms: Backend) -> None:
+    await base_report(csms, "SummaryInventory")
+
+
+async def test_tc_b_18_csms_custom_report(csms: Backend) -> None:
+    station = await csms.booted()
+    evse = ComponentVariable(
+        component=Component(name="EVSE", evse=EVSE(id=1)), variable=Variable(name="AvailabilityState")
+    )
+    station.answers["GetReport"] = {"status": "EmptyResultSet"}
+    asked = await model.read_report(csms.services, CS, ["Problem"], [evse])
+    kept = await csms.services.store.run(requests.find, asked.request_id)
+    assert kept is not None
+    assert kept["answer"] == "EmptyResultSet"
+    assert kept["done_ms"] is not None
+    station.answers["GetReport"] = {"status": "Accepted"}
+    asked = await model.read_report(csms.services, CS, ["Available"], [evse])
+    for payload, criterion in zip(station.payloads("GetReport"), ("Problem", "Available"), strict=True):
+        assert payload["componentCriteria"] == [criterion]
+        (named,) = payload["componentVariable"]
+        assert named["component"] == {"name": "EVSE", "evse": {"id": 1}}
+        assert named["variable"] == {"name": "AvailabilityState"}
+    assert await station.call("NotifyReport", report(asked.request_id, 0, ["A"], last=True)) == {}
+
+
+async def test_a_new_station_is_asked_for_its_device_model_and_events_keep_it_up_to_date(backend: Start) -> None:
+    async with backend(ocpp={"read_device_model": True}) as csms:
+        station = await csms.join()
+        answer = await station.call("BootNotification", BOOT)
+        assert answer["status"] == "Accepted"
+        request = await station.expect("GetBaseReport")
+        assert request.payload["reportBase"] == "FullInventory"
+        request.reply({"status": "Accepted"})
+        part = report(request.payload["requestId"], 0, ["AvailabilityState"], last=True)
+        part["reportData"][0]["component"] = {"name": "Connector", "evse": {"id": 1, "connectorId": 1}}
+        await station.call("NotifyReport", part)
+        await station.call("NotifyEvent", available("Occupied"))
+        assert await value(csms, "Connector", "AvailabilityState") == ["Occupied"]
+        await station.call("BootNotification", BOOT)
+        await station.call("Heartbeat")
+        assert len(station.payloads("GetBaseReport")) == 1  # it is known, and has the same firmware
+
+
+# -- reset
+
+
+async def test_tc_b_20_csms_reset_without_transaction_on_idle(csms: Backend) -> None:
+    station = await csms.booted()
+    station.answers["Reset"] = {"status": "Accepted"}
+    assert (await model.reset(csms.services, CS, "OnIdle")).status == "Accepted"
+    assert station.payloads("Reset") == [{"type": "OnIdle"}]
+    await boots(station, "RemoteReset")
+
+
+async def reset_while_charging(backend: Start, kind: Any, evse_id: int | None, status: str) -> None:
+    """Reset with an ongoing transaction, on idle or at once, of the station or of its EVSE."""
+    async with backend(tokens=TOKENS) as csms:
+        station = await csms.booted()
+        charging = Charging(csms, station)
+        await charging.started()
+        station.answers["Reset"] = {"status": status}
+        assert (await model.reset(csms.services, CS, kind, evse_id)).status == status
+        assert station.payloads("Reset") == [{"type": kind} if evse_id is None else {"type": kind, "evseId": evse_id}]
+        if kind == "OnIdle":
+            await charging.event("Updated", "StopAuthorized", state="EVConnected", token=VALID)
+            await charging.event("Ended", "EVCommunicationLost", state="Idle", stopped="EVDisconnected")
+        else:
+            await charging.event("Ended", "ResetCommand", state="EVConnected", stopped="ImmediateReset")
+        if evse_id is None:
+            await boots(station, "ScheduledReset" if kind == "OnIdle" else "RemoteReset")
+
+
+async def test_tc_b_21_csms_reset_with_transaction_on_idle(backend: Start) -> None:
+    await reset_while_charging(backend, "OnIdle", None, "Scheduled")
+
+
+async def test_tc_b_22_csms_reset_with_transaction_immediate(backend: Start) -> None:
+    await reset_while_charging(backend, "Immediate", None, "Accepted")
+
+
+async def test_tc_b_25_csms_reset_of_an_evse(csms: Backend) -> None:
+    station = await csms.booted()
+    station.answers["Reset"] = {"status": "Accepted"}
+    await model.reset(csms.services, CS, "OnIdle", 1)
+    assert station.payloads("Reset") == [{"type": "OnIdle", "evseId": 1}]
+
+
+async def test_tc_b_26_csms_reset_of_an_evse_with_transaction_on_idle(backend: Start) -> None:
+    await reset_while_charging(backend, "OnIdle", 1, "Scheduled")
+
+
+async def test_tc_b_27_csms_reset_of_an_evse_with_transaction_immediate(backend: Start) -> None:
+    await reset_while_charging(backend, "Immediate", 1, "Accepted")
+
+
+# -- network profiles
+
+
+async def test_tc_b_42_csms_set_network_profile_accepted(csms: Backend) -> None:
+    station = await csms.booted()
+    station.answers["SetNetworkProfile"] = {"status": "Accepted"}
+    await model.set_network_profile(csms.services, CS, 2, PROFILE)
+    assert station.payloads("SetNetworkProfile") == [
+        {
+            "configurationSlot": 2,
+            "connectionData": {
+                "messageTimeout": 30,
+                "ocppCsmsUrl": "wss://csms.example/ocpp",
+                "ocppInterface": "Wired0",
+                "ocppTransport": "JSON",
+                "ocppVersion": "OCPP20",
+                "securityProfile": 2,
+            },
+        }
+    ]
+    (kept,) = await csms.services.store.run(device_model.list_profiles, CS)
+    assert kept["slot"] == 2
+
+
+async def test_tc_b_44_csms_set_network_profile_failed(csms: Backend) -> None:
+    station = await csms.booted()
+    station.answers["SetNetworkProfile"] = {"status": "Failed"}
+    assert (await model.set_network_profile(csms.services, CS, 2, PROFILE)).status == "Failed"
+    assert await csms.services.store.run(device_model.list_profiles, CS) == []
+    assert (await station.call("Heartbeat"))["currentTime"]
+
+
+async def test_tc_b_58_csms_subprotocol_of_several_offered(backend: Start) -> None:
+    async with backend(ocpp={"security_profile": 1}) as csms, listening(csms) as (port,):
+        password = await csms.services.doors.set_password(CS)
+        offered = ("ocpp1.6", "ocpp2.0.1", "ocpp0.1")
+        async with knocking(port, CS, password=password, versions=offered) as station:
+            assert station.version == "2.0.1"
+            await boots(station)
+        async with knocking(port, CS, password=password, versions=("ocpp1.6",)) as station:
+            code, reason = await station.ended()
+            assert (code, "ocpp2.0.1" in reason) == (1002, True)
+        (fault,) = await csms.services.doors.faults(CS)
+        assert (fault["kind"], "ocpp1.6" in fault["detail"]) == ("subprotocol", True)
+
+
+# -- OCPP 2.1
+
+
+async def test_tc_b_100_csms_network_profile_with_identity_and_password(csms: Backend) -> None:
+    station = await csms.booted(version="2.1")
+    station.answers["SetNetworkProfile"] = {"status": "Accepted"}
+    secret = "a-Password_of=32*characters+4321"
+    profile = msgspec.structs.replace(PROFILE, ocpp_version=None, identity="CS-OTHER", basic_auth_password=secret)
+    await model.set_network_profile(csms.services, CS, 3, profile)
+    (sent,) = station.payloads("SetNetworkProfile")
+    assert sent["connectionData"]["identity"] == "CS-OTHER"
+    assert sent["connectionData"]["basicAuthPassword"] == secret
+    (kept,) = await csms.services.store.run(device_model.list_profiles, CS)
+    assert ("CS-OTHER" in kept["document"], secret in kept["document"]) == (True, False)
+
+
+async def test_tc_b_103_csms_reset_and_resume_with_transaction(backend: Start) -> None:
+    async with backend(tokens=TOKENS) as csms:
+        station = await csms.booted(version="2.1")
+        charging = Charging(csms, station)
+        await charging.started()
+        station.answers["Reset"] = {"status": "Accepted"}
+        assert (await model.reset(csms.services, CS, "ImmediateAndResume")).status == "Accepted"
+        assert station.payloads("Reset") == [{"type": "ImmediateAndResume"}]
+        await charging.event("Updated", "ChargingStateChanged", state="SuspendedEVSE")
+        await station.call("BootNotification", {**BOOT, "reason": "RemoteReset"})
+        await charging.event("Updated", "TxResumed", state="Charging")
+        stored = await charging.stored()
+        assert stored["active"]
+
+
+async def test_tc_b_116_csms_reset_and_resume_with_a_charging_profile(backend: Start) -> None:
+    """B13.FR.31: what the station did not keep is sent again."""
+    async with backend(tokens=TOKENS) as csms, background(csms.services):
+        station = await csms.booted(version="2.1")
+        station.answers["SetChargingProfile"] = station.answers["Reset"] = {"status": "Accepted"}
+        charging = Charging(csms, station)
+        await charging.started()
+        profile = share_profile(1, 16_000, 3, csms.clock.utc_ms(), charging.id)
+        await SmartCharging(csms.services).set_profile(CS, 1, profile)
+        await model.reset(csms.services, CS, "ImmediateAndResume")
+        await charging.event("Updated", "ChargingStateChanged", state="SuspendedEVSE")
+        station.answers["GetTransactionStatus"] = {"ongoingIndicator": True, "messagesInQueue": False}
+        await station.call("BootNotification", {**BOOT, "reason": "RemoteReset"})
+        await charging.event("Updated", "TxResumed", state="Charging")
+        async with asyncio.timeout(5):
+            while len(station.payloads("SetChargingProfile")) < 2:
+                await asyncio.sleep(0.001)
+        again = station.payloads("SetChargingProfile")[-1]["chargingProfile"]
+        assert again["transactionId"] == charging.id
+
+
+async def test_tc_b_104_csms_reset_and_resume_without_transaction(csms: Backend) -> None:
+    station = await csms.booted(version="2.1")
+    station.answers["Reset"] = {"status": "Accepted"}
+    await model.reset(csms.services, CS, "ImmediateAndResume")
+    assert station.payloads("Reset") == [{"type": "ImmediateAndResume"}]
+    await boots(station, "RemoteReset")
+
+
+async def test_tc_b_105_csms_new_network_configuration_by_set_variables(csms: Backend) -> None:
+    station = await csms.booted(version="2.1")
+    station.answers["SetVariables"] = taken
+
+    def of(slot: str) -> list[SetVariableData]:
+        values = {"OcppCsmsUrl": "wss://csms.example/ocpp", "SecurityProfile": "2", "OcppInterface": "Any"}
+        component = Component(name="NetworkConfiguration", instance=slot)
+        return [
+            SetVariableData(component=component, variable=Variable(name=name), attribute_value=text)
+            for name, text in values.items()
+        ]
+
+    await model.prioritise(csms.services, CS, [1, 2])
+    await model.set_variables(csms.services, CS, of("3"))
+    await model.prioritise(csms.services, CS, [3, 1])
+    sent = [payload["setVariableData"] for payload in station.payloads("SetVariables")]
+    assert [len(each) for each in sent] == [1, 3, 1]
+    assert {each["component"]["instance"] for each in sent[1]} == {"3"}
+    assert sent[2][0]["attributeValue"] == "3,1"
+    with pytest.raises(RefusedError):  # B09.FR.10
+        await model.set_variables(csms.services, CS, of("1"))

@@ -1,0 +1,352 @@
+"""Functional block C, authorization: CSMS cases of OCPP 2.0.1 part 6."""
+
+from typing import Any
+
+from csms.config import TokenEntry
+from csms.core.authorize import Allowance, Group, Place, Terms, Token
+from csms.rows import retention, tokens
+from csms.services import local_lists
+from csms.services import tokens as service
+from pki_tools.tree import PkiTree
+from tests.certification.backend import Backend
+from tests.certification.charging import INVALID, VALID, Charging
+from tests.certification.conftest import Start
+from tests.certification.scripted import Payload, ScriptedStation
+from tests.csms.test_contracts import hash_data, responder
+
+CS = "CS-V2G-0001"
+SECOND = {"idToken": "0A1B2C3E", "type": "ISO14443"}
+MASTER = {"idToken": "AAAA0001", "type": "ISO14443"}
+EMAID = {"idToken": "DEV2GC00000001", "type": "eMAID"}
+FAMILY = Group(group_id="family")
+MASTERS = Group(group_id="masters", master_pass=True)
+
+
+def entry(token: Payload, status: Any = "Accepted", **terms: Any) -> TokenEntry:
+    return TokenEntry(id_token=token["idToken"], type=token["type"], status=status, terms=Terms(**terms))
+
+
+GROUPED = (entry(VALID, group_id="family"), entry(SECOND, group_id="family"), entry(MASTER, group_id="masters"))
+
+
+async def authorize(station: ScriptedStation, token: Payload, **more: Any) -> Payload:
+    """Return idTokenInfo of an Authorize."""
+    answer = await station.call("Authorize", {"idToken": token, **more})
+    info: Payload = answer["idTokenInfo"]
+    return info
+
+
+async def test_tc_c_02_csms_authorization_invalid_or_unknown(csms: Backend) -> None:
+    assert (await authorize(await csms.booted(), INVALID))["status"] in ("Invalid", "Unknown")
+
+
+async def test_tc_c_06_csms_authorization_blocked(backend: Start) -> None:
+    async with backend(tokens=(entry(VALID, "Blocked"),)) as csms:
+        assert (await authorize(await csms.booted(), VALID))["status"] in ("Blocked", "Invalid")
+
+
+async def test_tc_c_07_csms_authorization_expired(backend: Start) -> None:
+    async with backend(tokens=(entry(VALID, expires_ms=1_767_225_600_000),)) as csms:
+        csms.clock.now_ms = 1_767_225_599_000
+        station = await csms.booted()
+        info = await authorize(station, VALID)
+        assert info == {"status": "Accepted", "cacheExpiryDateTime": "2026-01-01T00:00:00Z"}
+        csms.clock.advance(1)
+        assert (await authorize(station, VALID))["status"] == "Expired"
+
+
+async def test_tc_c_08_csms_authorization_by_cache_accepted(backend: Start) -> None:
+    async with backend(tokens=(entry(VALID),)) as csms:
+        charging = Charging(csms, await csms.booted())
+        await charging.plugged()
+        answer = await charging.event("Updated", "Authorized", token=VALID)
+        assert answer["idTokenInfo"]["status"] == "Accepted"
+
+
+async def test_tc_c_20_csms_authorization_by_cache_invalid(csms: Backend) -> None:
+    charging = Charging(csms, await csms.booted())
+    await charging.plugged()
+    answer = await charging.event("Updated", "Authorized", token=INVALID)
+    assert answer["idTokenInfo"]["status"] in ("Invalid", "Unknown")
+
+
+async def cleared(csms: Backend, status: str) -> None:
+    station = await csms.booted()
+    station.answers["ClearCache"] = {"status": status}
+    assert await service.clear_cache(csms.services, CS) == status
+    assert station.payloads("ClearCache") == [{}]
+
+
+async def test_tc_c_37_csms_clear_cache_accepted(csms: Backend) -> None:
+    await cleared(csms, "Accepted")
+
+
+async def test_tc_c_38_csms_clear_cache_rejected(csms: Backend) -> None:
+    await cleared(csms, "Rejected")
+
+
+# -- groups
+
+
+async def test_tc_c_39_csms_authorization_by_group(backend: Start) -> None:
+    async with backend(tokens=GROUPED, token_groups=(FAMILY,)) as csms:
+        station = await csms.booted()
+        charging = Charging(csms, station)
+        await charging.plugged()
+        info = await authorize(station, SECOND)
+        assert info["status"] == "Accepted"
+        assert info["groupIdToken"]["idToken"] == "family"
+        first = await charging.event("Updated", "Authorized", token=VALID)
+        assert first["idTokenInfo"]["groupIdToken"] == info["groupIdToken"]
+        await charging.event("Updated", "ChargingStateChanged", state="Charging")
+        assert (await authorize(station, SECOND))["groupIdToken"]["idToken"] == "family"
+        stop = await charging.event("Updated", "StopAuthorized", token=SECOND, state="EVConnected")
+        assert stop["idTokenInfo"]["status"] == "Accepted"
+        await charging.unplugged()
+
+
+async def listed(csms: Backend) -> ScriptedStation:
+    """A station with both tokens of the group in its local list."""
+    station = await csms.booted()
+    station.answers["GetLocalListVersion"] = {"versionNumber": 0}
+    station.answers["SendLocalList"] = {"status": "Accepted"}
+    await local_lists.synchronise(csms.services, CS)
+    sent = [each for payload in station.payloads("SendLocalList") for each in payload["localAuthorizationList"]]
+    groups = {each["idToken"]["idToken"]: each["idTokenInfo"]["groupIdToken"]["idToken"] for each in sent}
+    assert groups[VALID["idToken"]] == groups[SECOND["idToken"]] == "family"
+    return station
+
+
+async def test_tc_c_40_csms_authorization_by_group_with_local_list(backend: Start) -> None:
+    async with backend(tokens=GROUPED, token_groups=(FAMILY,)) as csms:
+        charging = Charging(csms, await listed(csms))
+        await charging.plugged()
+        for trigger, token in (("Authorized", VALID), ("StopAuthorized", SECOND)):
+            answer = await charging.event("Updated", trigger, token=token)
+            assert answer["idTokenInfo"]["status"] == "Accepted"
+            assert answer["idTokenInfo"]["groupIdToken"]["idToken"] == "family"
+        await charging.unplugged()
+
+
+async def test_tc_c_43_csms_invalid_status_with_local_list(backend: Start) -> None:
+    async with backend(tokens=GROUPED, token_groups=(FAMILY,)) as csms:
+        station = await listed(csms)
+        charging = Charging(csms, station)
+        await charging.plugged()
+        answer = await charging.event("Updated", "Authorized", token=VALID)
+        assert answer["idTokenInfo"]["status"] == "Accepted"
+        assert (await authorize(station, SECOND))["groupIdToken"]["idToken"] == "family"
+        stop = await charging.event("Updated", "StopAuthorized", token=SECOND)
+        assert stop["idTokenInfo"]["groupIdToken"]["idToken"] == "family"
+        await charging.unplugged()
+
+
+async def master_stops(backend: Start, evses: tuple[int, ...]) -> None:
+    """Authorize with a master pass, and end transactions with it."""
+    async with backend(tokens=GROUPED, token_groups=(FAMILY, MASTERS)) as csms:
+        station = await csms.booted()
+        running = [Charging(csms, station, evse_id=number) for number in (1, 2)]
+        for charging in running:
+            await charging.started()
+        info = await authorize(station, MASTER)
+        assert (info["status"], info["groupIdToken"]["idToken"]) == ("Accepted", "masters")
+        for charging in (running[number - 1] for number in evses):
+            ended = await charging.event("Ended", "StopAuthorized", token=MASTER, stopped="MasterPass")
+            assert ended["idTokenInfo"]["status"] == "Accepted"
+            assert ended["idTokenInfo"]["groupIdToken"]["idToken"] == "masters"
+
+
+async def test_tc_c_47_csms_master_pass_stops_all(backend: Start) -> None:
+    await master_stops(backend, (1, 2))
+
+
+async def test_tc_c_48_csms_master_pass_stops_a_specific_one(backend: Start) -> None:
+    await master_stops(backend, (2,))
+
+
+async def test_tc_c_49_csms_master_pass_without_user_interface(backend: Start) -> None:
+    await master_stops(backend, (1, 2))
+
+
+async def test_a_master_pass_starts_nothing(backend: Start) -> None:
+    async with backend(tokens=GROUPED, token_groups=(MASTERS,)) as csms:
+        charging = Charging(csms, await csms.booted())
+        answer = await charging.event("Started", "Authorized", token=MASTER)
+        assert answer["idTokenInfo"]["status"] == "Invalid"
+
+
+# -- contract certificates
+
+
+async def charges(backend: Start, pki: PkiTree, *, certificate: bool, revoked: bool = False) -> Payload:
+    """Authorize with a contract; return the answer. The responder must have been asked."""
+    async with responder(pki) as server:
+        server.revoked = revoked
+        trust = {"ocsp_responder": server.url, "require_ocsp": True, "issuers": (pki.path("contract/chain.pem"),)}
+        async with backend(trust=trust) as csms:
+            station = await csms.booted()
+            data = list(hash_data(pki, leaf_only=revoked))
+            shown: Payload = {
+                "iso15118CertificateHashData": [
+                    {
+                        "hashAlgorithm": each.hash_algorithm,
+                        "issuerNameHash": each.issuer_name_hash,
+                        "issuerKeyHash": each.issuer_key_hash,
+                        "serialNumber": each.serial_number,
+                        "responderURL": each.responder_url,
+                    }
+                    for each in data
+                ]
+            }
+            if certificate:
+                shown = {"certificate": pki.path("contract/chain.pem").read_text()}
+            answer = await station.call("Authorize", {"idToken": EMAID, **shown})
+            assert server.asked > 0
+            if answer["idTokenInfo"]["status"] == "Accepted":
+                charging = Charging(csms, station)
+                await charging.plugged()
+                began = await charging.event("Updated", "Authorized", token=EMAID)
+                assert began["idTokenInfo"]["status"] == "Accepted"
+                await charging.event("Updated", "ChargingStateChanged", state="Charging")
+            return answer
+
+
+async def test_tc_c_50_csms_contract_validated_locally_accepted(backend: Start, pki: PkiTree) -> None:
+    answer = await charges(backend, pki, certificate=False)
+    assert (answer["idTokenInfo"]["status"], answer["certificateStatus"]) == ("Accepted", "Accepted")
+
+
+async def test_tc_c_51_csms_contract_validated_locally_rejected(backend: Start, pki: PkiTree) -> None:
+    answer = await charges(backend, pki, certificate=False, revoked=True)
+    assert answer["idTokenInfo"]["status"] != "Accepted"
+    assert answer["certificateStatus"] == "CertificateRevoked"
+
+
+async def test_tc_c_52_csms_contract_validated_centrally(backend: Start, pki: PkiTree) -> None:
+    answer = await charges(backend, pki, certificate=True)
+    assert (answer["idTokenInfo"]["status"], answer["certificateStatus"]) == ("Accepted", "Accepted")
+
+
+# -- OCPP 2.1
+
+
+async def prepaid(csms: Backend, cost: int) -> Token:
+    """Give somebody a prepaid account with this balance."""
+    terms = Terms(allowances=(Allowance(period="total", cost=cost),))
+    return await service.put(csms.services, Token(VALID["type"], VALID["idToken"], "Accepted", (), terms))
+
+
+async def test_tc_c_103_csms_prepaid_card(csms: Backend) -> None:
+    """C17.FR.01, C17.FR.03."""
+    csms.clock.now_ms = 1_767_225_600_000
+    station = await csms.booted(version="2.1")
+    await prepaid(csms, 12_500_000)
+    assert await authorize(station, VALID) == {"status": "Accepted", "cacheExpiryDateTime": "2026-01-01T00:00:00Z"}
+    charging = Charging(csms, station)
+    first = await charging.event("Started", "Authorized", token=VALID)
+    assert first["transactionLimit"] == {"maxCost": 12.5}
+    second = await charging.event("Updated", "ChargingStateChanged", token=VALID)
+    assert "transactionLimit" not in second
+
+
+async def test_tc_c_104_csms_prepaid_card_without_credit(csms: Backend) -> None:
+    """C17.FR.02."""
+    csms.clock.now_ms = 1_767_225_600_000
+    station = await csms.booted(version="2.1")
+    await prepaid(csms, 0)
+    assert await authorize(station, VALID) == {"status": "NoCredit", "cacheExpiryDateTime": "2026-01-01T00:00:00Z"}
+
+
+async def test_tc_c_108_csms_vat_number_validation(csms: Backend) -> None:
+    """C18.FR.09, C18.FR.10."""
+    station = await csms.booted(version="2.1")
+    for number, status in (("DE123456789", "Accepted"), ("nonsense", "Rejected")):
+        answer = await station.call("VatNumberValidation", {"vatNumber": number, "evseId": 1})
+        assert (answer["status"], answer["vatNumber"], answer["evseId"]) == (status, number, 1)
+
+
+# -- beyond the cases
+
+
+async def test_places_say_where_and_evses_say_at_what(backend: Start) -> None:
+    places = (Place(CS, (2,)), Place("CS-ELSEWHERE"))
+    async with backend(tokens=(entry(VALID, places=places), entry(SECOND, places=places[1:]))) as csms:
+        station = await csms.booted()
+        assert await authorize(station, VALID) == {"status": "Accepted", "evseId": [2]}
+        assert (await authorize(station, SECOND))["status"] == "NotAtThisLocation"
+        wrong = await Charging(csms, station, evse_id=1).event("Started", "Authorized", token=VALID)
+        right = await Charging(csms, station, evse_id=2).event("Started", "Authorized", token=VALID)
+        found = [each["idTokenInfo"]["status"] for each in (wrong, right)]
+        assert found == ["NotAtThisLocation", "Accepted"]
+
+
+async def test_what_the_driver_is_shown_and_how_long_it_is_remembered(backend: Start) -> None:
+    terms = {"language1": "de", "message": "Willkommen", "priority": 3, "cache_s": 60}
+    async with backend(tokens=(entry(VALID, **terms),)) as csms:
+        csms.clock.now_ms = 0
+        info = await authorize(await csms.booted(), VALID)
+        assert info == {
+            "status": "Accepted",
+            "cacheExpiryDateTime": "1970-01-01T00:01:00Z",
+            "chargingPriority": 3,
+            "language1": "de",
+            "personalMessage": {"format": "UTF8", "content": "Willkommen"},
+        }
+
+
+async def test_an_allowance_ends_with_what_it_allows_and_begins_anew_with_its_period(backend: Start) -> None:
+    allowance = Allowance(period="day", energy_wh=600)
+    group = Group(group_id="family", allowances=(allowance,))
+    async with backend(tokens=GROUPED, token_groups=(group,)) as csms:
+        csms.clock.now_ms = 1_767_261_600_000  # noon
+        station = await csms.booted(version="2.1")
+        charging = Charging(csms, station)
+        answer = await charging.event("Started", "Authorized", token=VALID, context="Transaction.Begin")
+        assert answer["transactionLimit"] == {"maxEnergy": 600}
+        charging.wh += 700
+        await charging.unplugged()
+        for token in (VALID, SECOND):  # the group has used it up, whoever did
+            assert (await authorize(station, token))["status"] == "NoCredit"
+        csms.clock.advance(86400)
+        assert (await authorize(station, SECOND))["status"] == "Accepted"
+
+
+async def test_what_was_used_counts_on_when_its_transaction_is_no_longer_kept(csms: Backend) -> None:
+    terms = Terms(allowances=(Allowance(period="total", energy_wh=600),))
+    await service.put(csms.services, Token(VALID["type"], VALID["idToken"], "Accepted", (), terms))
+    station = await csms.booted()
+    charging = Charging(csms, station)
+    await charging.event("Started", "Authorized", token=VALID, context="Transaction.Begin")
+    charging.wh += 700
+    await charging.unplugged()
+    assert (await authorize(station, VALID))["status"] == "NoCredit"
+    later = csms.clock.utc_ms() + 1
+    assert await csms.services.store.run(retention.delete_old, "transactions", later) > 0
+    assert (await authorize(station, VALID))["status"] == "NoCredit"
+
+
+async def test_one_at_a_time_and_blocks_take_effect_at_once(backend: Start) -> None:
+    async with backend(tokens=(entry(VALID, one_at_a_time=True),)) as csms:
+        station, other = await csms.booted(), await csms.booted("CS-V2G-0002")
+        charging = Charging(csms, station)
+        answer = await charging.event("Started", "Authorized", token=VALID)
+        assert answer["idTokenInfo"]["status"] == "Accepted"
+        again = await charging.event("Updated", "Authorized", token=VALID)
+        assert again["idTokenInfo"]["status"] == "Accepted"
+        assert (await authorize(other, VALID))["status"] == "ConcurrentTx"
+        await charging.unplugged()
+        assert (await authorize(other, VALID))["status"] == "Accepted"
+        assert await service.set_status(csms.services, VALID["type"], VALID["idToken"], "Blocked")
+        assert (await authorize(other, VALID))["status"] == "Blocked"
+
+
+async def test_a_blocked_group_blocks_its_members(backend: Start) -> None:
+    async with backend(tokens=GROUPED) as csms:
+        station = await csms.booted()
+        await service.put_group(csms.services, Group(group_id="family", blocked=True))
+        assert (await authorize(station, SECOND))["status"] == "Blocked"
+        await csms.services.store.run(tokens.remove_group, "family")
+        assert (await authorize(station, SECOND))["status"] == "Accepted"
+        kept = await service.put(csms.services, Token("KeyCode", " 12ab ", "Accepted"))
+        assert kept.id_token == "12AB"
+        assert (await authorize(station, {"idToken": "12ab", "type": "KeyCode"}))["status"] == "Accepted"

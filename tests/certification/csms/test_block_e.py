@@ -1,0 +1,449 @@
+"""Functional block E, transactions: CSMS cases of OCPP 2.0.1 part 6."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest_asyncio
+
+from csms.core.charging_plans import share_profile
+from csms.rows import tariffs, transactions
+from csms.services.background import background
+from csms.services.costs import CostTeller
+from csms.services.smart_charging import SmartCharging
+from csms.services.transactions import TransactionWatch
+from tests.certification.backend import BOOT, Backend
+from tests.certification.charging import INVALID, TOKENS, VALID, Charging, away
+from tests.certification.conftest import Start
+from v2g.grid.price_plan import Charge, PricePlan, Rate
+from v2g.ocpp.messages.remote_control import RequestStopTransactionRequest
+from v2g.ocpp.messages.transactions import GetTransactionStatusRequest, TransactionLimit
+
+
+@pytest_asyncio.fixture
+async def csms(backend: Start) -> AsyncIterator[Backend]:
+    """A back end that knows a driver."""
+    async with backend(tokens=TOKENS) as running:
+        yield running
+
+
+@pytest_asyncio.fixture
+async def charging(csms: Backend) -> Charging:
+    """A transaction that has not begun."""
+    return Charging(csms, await csms.booted())
+
+
+async def begins(charging: Charging, trigger: str, **more: Any) -> None:
+    """Authorize, plug in and start; the token must be accepted both times."""
+    await charging.authorize()
+    await charging.connector("Occupied")
+    answer = await charging.event("Started", trigger, token=VALID, **more)
+    assert answer["idTokenInfo"]["status"] == "Accepted"
+
+
+async def ended(charging: Charging, reason: str) -> None:
+    """Check that the transaction has ended, whole, with a reason."""
+    stored = await charging.stored()
+    assert (stored["active"], stored["complete"], stored["stopped_reason"]) == (False, True, reason)
+    assert not stored["faults"]
+
+
+async def test_tc_e_01_csms_start_at_power_path_closed(charging: Charging) -> None:
+    await begins(charging, "ChargingStateChanged", state="SuspendedEVSE")
+    assert await charging.event("Updated", "ChargingStateChanged", state="Charging") == {}
+    assert (await charging.stored())["charging_state"] == "Charging"
+
+
+async def test_tc_e_02_csms_start_at_energy_transfer(charging: Charging) -> None:
+    await begins(charging, "ChargingStateChanged", state="Charging")
+    assert (await charging.stored())["id_token"] == VALID["idToken"]
+
+
+async def test_tc_e_03_csms_cable_first(charging: Charging) -> None:
+    await charging.plugged()
+    await charging.authorized()
+    await charging.started()
+    assert (await charging.stored())["active"]
+
+
+async def test_tc_e_04_csms_authorization_first(charging: Charging) -> None:
+    await charging.authorized()
+    await charging.plugged()
+    await charging.started()
+    assert (await charging.stored())["active"]
+
+
+async def test_tc_e_07_csms_stop_at_power_path_closed(charging: Charging) -> None:
+    await charging.started()
+    await charging.event("Ended", "StopAuthorized", stopped="Local")
+    await ended(charging, "Local")
+
+
+async def test_tc_e_08_csms_stop_at_end_of_energy_transfer(charging: Charging) -> None:
+    await charging.stop_authorized()
+    await charging.event("Ended", "ChargingStateChanged", state="EVConnected", stopped="Local")
+    await ended(charging, "Local")
+
+
+async def test_tc_e_09_csms_start_at_ev_connected(charging: Charging) -> None:
+    await charging.connector("Occupied")
+    assert await charging.event("Started", "CablePluggedIn", state="EVConnected") == {}
+
+
+async def test_tc_e_10_csms_start_at_authorized(charging: Charging) -> None:
+    await charging.authorize()
+    answer = await charging.event("Started", "Authorized", token=VALID)
+    assert answer["idTokenInfo"]["status"] == "Accepted"
+
+
+async def test_tc_e_11_csms_start_at_signed_data(charging: Charging) -> None:
+    signed = {"signedMeterData": "T0NNRg==", "signingMethod": "", "encodingMethod": "OCMF", "publicKey": ""}
+    charging.wh = 0
+    await begins(charging, "SignedDataReceived", context="Transaction.Begin", signed=signed)
+    await charging.event("Updated", "ChargingStateChanged", state="Charging")
+    values = (await charging.stored())["meter_values"]
+    assert [value["signed"]["signedMeterData"] for value in values] == ["T0NNRg=="]
+
+
+async def test_tc_e_12_csms_start_at_parking_bay_occupied(charging: Charging) -> None:
+    assert await charging.event("Started", "EVDetected") == {}
+
+
+async def test_tc_e_14_csms_stop_at_station_side_disconnect(charging: Charging) -> None:
+    await charging.post_session()
+    await charging.unplugged()
+    await ended(charging, "EVDisconnected")
+
+
+async def test_tc_e_15_csms_stop_at_local_stop_authorized(charging: Charging) -> None:
+    await charging.started()
+    await charging.event("Ended", "StopAuthorized", stopped="Local")
+    await ended(charging, "Local")
+
+
+async def test_tc_e_16_csms_stop_at_invalid_token(charging: Charging) -> None:
+    answer = await charging.event("Started", "Authorized", token=INVALID)
+    assert answer["idTokenInfo"]["status"] in ("Invalid", "Unknown")
+    await charging.event("Ended", "Deauthorized", stopped="DeAuthorized")
+    await ended(charging, "DeAuthorized")
+
+
+async def test_tc_e_17_csms_stop_at_ev_side_disconnect(charging: Charging) -> None:
+    await charging.suspended()
+    await charging.event("Ended", "EVCommunicationLost", state="Idle", stopped="EVDisconnected")
+    await ended(charging, "EVDisconnected")
+
+
+async def test_tc_e_19_csms_stop_at_parking_bay_unoccupied(charging: Charging) -> None:
+    await charging.suspended()
+    await charging.event("Updated", "EVCommunicationLost", state="Idle")
+    await charging.event("Ended", "EVDeparted", stopped="Local")
+    await ended(charging, "Local")
+
+
+async def test_tc_e_20_csms_stop_at_ev_side_disconnect_iec_61851(charging: Charging) -> None:
+    await charging.suspended()
+    await charging.unplugged()
+    await ended(charging, "EVDisconnected")
+
+
+async def test_tc_e_21_csms_stop_remotely(csms: Backend) -> None:
+    station = await csms.booted()
+    charging = Charging(csms, station)
+    await charging.started()
+    station.answers["RequestStopTransaction"] = {"status": "Accepted"}
+    response = await csms.call(station, RequestStopTransactionRequest(transaction_id=charging.id))
+    assert response.status == "Accepted"
+    assert station.payloads("RequestStopTransaction") == [{"transactionId": charging.id}]
+    await charging.event("Ended", "RemoteStop", stopped="Remote")
+    await ended(charging, "Remote")
+
+
+async def test_tc_e_22_csms_stop_at_suspended_ev(charging: Charging) -> None:
+    await charging.started()
+    await charging.event("Ended", "ChargingStateChanged", state="SuspendedEV", stopped="StoppedByEV")
+    await ended(charging, "StoppedByEV")
+
+
+async def test_tc_e_26_csms_suspend_at_ev_side_disconnect(charging: Charging) -> None:
+    await charging.suspended()
+    await charging.event("Updated", "EVCommunicationLost", state="Idle")
+    await charging.connector("Available")
+    await charging.event("Updated", "CablePluggedIn", state="EVConnected")
+    await charging.event("Updated", "ChargingStateChanged", state="Charging")
+    stored = await charging.stored()
+    assert stored["active"]
+    assert stored["charging_state"] == "Charging"
+
+
+async def status_asked(csms: Backend, *, ongoing: bool | None, queued: bool) -> tuple[Charging, Any]:
+    """A transaction runs, the station was away and is asked about it; return its answer as the back end sees it."""
+    charging = Charging(csms, await csms.booted())
+    await charging.started()
+    await away(csms, charging.station)
+    charging.station = station = await csms.join()
+    answer: dict[str, Any] = {"messagesInQueue": queued}
+    station.answers["GetTransactionStatus"] = answer if ongoing is None else {**answer, "ongoingIndicator": ongoing}
+    named = None if ongoing is None else charging.id
+    response = await csms.call(station, GetTransactionStatusRequest(transaction_id=named))
+    assert station.payloads("GetTransactionStatus") == [{"transactionId": named} if named else {}]
+    return charging, response
+
+
+async def test_tc_e_29_csms_status_ongoing_with_queue(csms: Backend) -> None:
+    charging, response = await status_asked(csms, ongoing=True, queued=True)
+    assert (response.ongoing_indicator, response.messages_in_queue) == (True, True)
+    await charging.event("Updated", "MeterValuePeriodic", context="Sample.Periodic", offline=True)
+    assert [event["offline"] for event in (await charging.stored())["events"]][-1] is True
+
+
+async def test_tc_e_30_csms_status_ongoing_without_queue(csms: Backend) -> None:
+    _, response = await status_asked(csms, ongoing=True, queued=False)
+    assert (response.ongoing_indicator, response.messages_in_queue) == (True, False)
+
+
+async def test_tc_e_31_csms_status_ended_with_queue(csms: Backend) -> None:
+    charging = Charging(csms, await csms.booted())
+    await charging.started()
+    await away(csms, charging.station)
+    charging.station = station = await csms.join()
+    await charging.connector("Available")
+    last = charging.seq_no + 3
+    await charging.event("Ended", "EVCommunicationLost", seq_no=last, state="Idle", offline=True)
+    stored = await charging.stored()
+    assert [tuple(run) for run in stored["missing"]] == [(last - 2, last - 1)]
+    assert not stored["complete"]
+    station.answers["GetTransactionStatus"] = {"ongoingIndicator": False, "messagesInQueue": True}
+    response = await csms.call(station, GetTransactionStatusRequest(transaction_id=charging.id))
+    assert (response.ongoing_indicator, response.messages_in_queue) == (False, True)
+    csms.clock.advance(-150)  # the events that were left out happened before the end
+    await charging.event("Updated", "StopAuthorized", seq_no=last - 2, offline=True)
+    await charging.event("Updated", "ChargingStateChanged", seq_no=last - 1, state="EVConnected", offline=True)
+    stored = await charging.stored()
+    assert stored["complete"]
+    assert stored["charging_state"] == "Idle"
+    assert {(each["kind"], each["seq_no"]) for each in stored["faults"]} == {("late", last - 2), ("late", last - 1)}
+
+
+async def test_tc_e_33_csms_status_without_id_with_queue(csms: Backend) -> None:
+    charging, response = await status_asked(csms, ongoing=None, queued=True)
+    assert (response.ongoing_indicator, response.messages_in_queue) == (None, True)
+    await charging.event("Updated", "MeterValuePeriodic", context="Sample.Periodic", offline=True)
+
+
+async def test_tc_e_34_csms_status_without_id_without_queue(csms: Backend) -> None:
+    _, response = await status_asked(csms, ongoing=None, queued=False)
+    assert (response.ongoing_indicator, response.messages_in_queue) == (None, False)
+
+
+async def test_tc_e_38_csms_ev_not_ready(charging: Charging) -> None:
+    await charging.authorized()
+    await charging.plugged()
+    assert await charging.event("Updated", "ChargingStateChanged", state="SuspendedEV") == {}
+
+
+async def test_tc_e_39_csms_stop_at_connect_timeout(charging: Charging) -> None:
+    await charging.authorized()
+    await charging.event("Ended", "EVConnectTimeout", stopped="Timeout")
+    await ended(charging, "Timeout")
+
+
+async def test_tc_e_53_csms_each_transaction_counts_from_zero(csms: Backend) -> None:
+    station = await csms.booted()
+    for _ in range(2):
+        charging = Charging(csms, station)
+        await charging.started()
+        await charging.unplugged()
+        assert (await charging.stored())["first_seq"] == 0
+        await ended(charging, "EVDisconnected")
+
+
+# -- beyond the cases: a station that loses a transaction
+
+
+async def lost(csms: Backend, **answer: Any) -> tuple[Charging, TransactionWatch]:
+    """A transaction runs, its station boots again and answers so about it."""
+    charging = Charging(csms, await csms.booted())
+    await charging.started()
+    csms.clock.advance(600)
+    await away(csms, charging.station)
+    charging.station = station = await csms.booted()
+    station.answers["GetTransactionStatus"] = answer
+    watch = TransactionWatch(csms.services)
+    await watch.sweep()
+    assert station.payloads("GetTransactionStatus") == [{"transactionId": charging.id}]
+    return charging, watch
+
+
+async def test_a_transaction_that_its_station_lost_is_closed_after_the_boot(csms: Backend) -> None:
+    charging, watch = await lost(csms, ongoingIndicator=False, messagesInQueue=False)
+    stored = await charging.stored()
+    assert (stored["active"], stored["closed_reason"]) == (False, "station_lost_it")
+    await watch.sweep()  # nothing is left to ask about
+    assert len(csms.events.named("transaction_closed")) == 1
+
+
+async def test_a_transaction_that_goes_on_after_the_boot_is_left_alone(csms: Backend) -> None:
+    charging, watch = await lost(csms, ongoingIndicator=True, messagesInQueue=False)
+    assert (await charging.stored())["active"]
+    await watch.sweep()
+    assert len(charging.station.payloads("GetTransactionStatus")) == 1
+    csms.clock.advance(csms.services.config.transactions.silent_after_s)
+    await watch.sweep()  # silent for long: asked again
+    assert len(charging.station.payloads("GetTransactionStatus")) == 2
+
+
+async def test_a_transaction_whose_messages_wait_is_waited_for(csms: Backend) -> None:
+    charging, _ = await lost(csms, ongoingIndicator=False, messagesInQueue=True)
+    assert (await charging.stored())["active"]
+    await charging.unplugged(offline=True)
+    await ended(charging, "EVDisconnected")
+
+
+async def test_an_event_that_comes_after_all_opens_it_again(csms: Backend) -> None:
+    charging, _ = await lost(csms, ongoingIndicator=False, messagesInQueue=False)
+    await charging.event("Updated", "Trigger", state="Charging")
+    stored = await charging.stored()
+    assert (stored["active"], stored["closed_reason"]) == (True, None)
+
+
+async def test_repeated_and_contradicting_events_are_told_apart(charging: Charging) -> None:
+    await charging.started()
+    again = charging.seq_no
+    await charging.event("Updated", "MeterValuePeriodic", seq_no=again, context="Sample.Periodic")
+    charging.wh -= 700
+    await charging.event("Updated", "MeterValuePeriodic", context="Sample.Periodic")
+    kinds = [each["kind"] for each in (await charging.stored())["faults"]]
+    assert kinds == ["conflict", "register_decreased"]
+
+
+# -- 2.1: limits of transactions, and transactions that go on after an interruption
+
+
+async def limited(csms: Backend) -> Charging:
+    """A transaction at a station of 2.1."""
+    station = await csms.booted(version="2.1")
+    station.answers["SetChargingProfile"] = {"status": "Accepted"}
+    charging = Charging(csms, station)
+    await charging.started()
+    return charging
+
+
+async def want(csms: Backend, charging: Charging, **limit: Any) -> None:
+    wanted = TransactionLimit(**limit)
+    assert await csms.services.store.run(transactions.want_limit, charging.station.id, charging.id, wanted)
+
+
+async def says(charging: Charging, limit: dict[str, Any], trigger: str = "LimitSet", **more: Any) -> Any:
+    """The station reports its limit; return what it is told of ours."""
+    extra = {"transactionInfo": {"transactionId": charging.id, "transactionLimit": limit}}
+    return (await charging.event("Updated", trigger, extra=extra, **more)).get("transactionLimit")
+
+
+async def csms_sets(csms: Backend, ours: dict[str, Any], **wanted: Any) -> Charging:
+    """The back end sets a limit; it is told once, and the station confirms it."""
+    charging = await limited(csms)
+    await want(csms, charging, **wanted)
+    answer = await charging.event("Updated", "MeterValuePeriodic", context="Sample.Periodic")
+    assert answer["transactionLimit"] == ours
+    assert await says(charging, ours) is None
+    assert "transactionLimit" not in await charging.event("Updated", "MeterValuePeriodic")
+    return charging
+
+
+async def test_tc_e_102_csms_both_specify_limits(csms: Backend) -> None:
+    charging = await limited(csms)
+    assert await says(charging, {"maxEnergy": 20_000.0}) is None
+    await want(csms, charging, max_energy=10_000.0)
+    assert (await charging.event("Updated", "MeterValuePeriodic"))["transactionLimit"] == {"maxEnergy": 10_000.0}
+    await want(csms, charging, max_energy=30_000.0)  # the station's own is lower: E16.FR.08
+    assert await says(charging, {"maxEnergy": 10_000.0}) is None
+
+
+async def test_tc_e_106_csms_station_sets_energy(csms: Backend) -> None:
+    charging = await limited(csms)
+    assert await says(charging, {"maxEnergy": 20_000.0}) is None
+    await charging.event("Updated", "EnergyLimitReached", state="SuspendedEVSE")
+    assert (await charging.stored())["limit"] == '{"maxEnergy":20000.0}'
+
+
+async def test_tc_e_107_csms_station_sets_time(csms: Backend) -> None:
+    charging = await limited(csms)
+    assert await says(charging, {"maxTime": 600}) is None
+    await charging.event("Updated", "TimeLimitReached", state="SuspendedEVSE")
+    assert (await charging.stored())["limit"] == '{"maxTime":600}'
+
+
+async def test_tc_e_108_csms_station_sets_cost(csms: Backend) -> None:
+    charging = await limited(csms)
+    assert await says(charging, {"maxCost": 5.0}) is None
+    await charging.event("Ended", "CostLimitReached", stopped="LocalOutOfCredit")
+    await ended(charging, "LocalOutOfCredit")
+
+
+async def test_tc_e_109_csms_back_end_sets_cost_and_tells_it(csms: Backend) -> None:
+    plan = PricePlan(id="one", currency="EUR", energy=Charge(rates=(Rate(price=1_000_000),)))
+    await csms.services.store.run(tariffs.add_plan, plan, 0)
+    await csms.services.store.run(tariffs.assign, tariffs.Scope(), plan.id, 0)
+    charging = await csms_sets(csms, {"maxCost": 2.0}, max_cost=2.0)
+    charging.station.answers["CostUpdated"] = {}
+    charging.wh += 2000
+    await charging.event("Updated", "MeterValuePeriodic", context="Sample.Periodic")
+    await CostTeller(csms.services).tell_all()  # E16.FR.11
+    assert [each["totalCost"] for each in charging.station.payloads("CostUpdated")] == [2.0]
+    await charging.event("Updated", "CostLimitReached", state="SuspendedEVSE")
+
+
+async def test_tc_e_110_csms_back_end_sets_energy(csms: Backend) -> None:
+    await csms_sets(csms, {"maxEnergy": 5000.0}, max_energy=5000.0)
+
+
+async def test_tc_e_111_csms_back_end_sets_time(csms: Backend) -> None:
+    await csms_sets(csms, {"maxTime": 600}, max_time=600)
+
+
+async def resumed(csms: Backend) -> Charging:
+    """A transaction with a profile goes on after its station lost power."""
+    charging = await limited(csms)
+    service = SmartCharging(csms.services)
+    profile = share_profile(1, 16_000, 3, csms.clock.utc_ms(), charging.id)
+    await service.set_profile(charging.station.id, 1, profile)
+    await away(csms, charging.station)
+    charging.station = await csms.booted(version="2.1")
+    charging.station.answers["SetChargingProfile"] = {"status": "Accepted"}
+    await charging.event("Updated", "TxResumed", state="Charging")
+    return charging
+
+
+async def test_tc_e_113_csms_resumed_after_interruption(csms: Backend) -> None:
+    charging = await resumed(csms)
+    stored = await charging.stored()
+    assert (stored["active"], stored["charging_state"]) == (True, "Charging")
+    assert len(csms.events.named("transaction_resumed")) == 1
+
+
+async def test_tc_e_117_csms_profile_again_after_interruption(csms: Backend) -> None:
+    charging = await resumed(csms)
+    await SmartCharging(csms.services).restore(charging.station.id, charging.id)
+    (heard,) = charging.station.payloads("SetChargingProfile")
+    assert heard["chargingProfile"]["transactionId"] == charging.id  # E17.FR.15
+
+
+async def test_what_runs_by_itself_asks_after_a_boot_and_restores_after_an_interruption(csms: Backend) -> None:
+    charging = await limited(csms)
+    profile = share_profile(1, 16_000, 3, csms.clock.utc_ms(), charging.id)
+    await SmartCharging(csms.services).set_profile(charging.station.id, 1, profile)
+    csms.clock.advance(600)
+    await away(csms, charging.station)
+    async with background(csms.services):
+        await asyncio.sleep(0)  # it listens
+        charging.station = station = await csms.join(version="2.1")
+        station.answers["GetTransactionStatus"] = {"ongoingIndicator": True, "messagesInQueue": False}
+        station.answers["SetChargingProfile"] = {"status": "Accepted"}
+        await station.call("BootNotification", BOOT)
+        async with asyncio.timeout(5):
+            while not station.payloads("GetTransactionStatus"):  # nothing has been heard of it since the boot
+                await asyncio.sleep(0.001)
+            await charging.event("Updated", "TxResumed", state="Charging")
+            while not station.payloads("SetChargingProfile"):
+                await asyncio.sleep(0.001)

@@ -1,0 +1,154 @@
+"""Functional block J, meter values: CSMS cases of OCPP 2.0.1 part 6."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from csms.rows import transactions
+from tests.certification.backend import Backend
+from tests.certification.charging import TOKENS, Charging
+from tests.certification.conftest import Start
+from tests.certification.scripted import Payload
+from v2g.pki.keys import SoftwareKey
+from v2g.settlement.ocmf import (
+    Assignment,
+    MeterIdentity,
+    Reading,
+    printed_public_key,
+    sign_session,
+    signed_meter_data,
+)
+
+METER = ec.derive_private_key(0x1234, ec.SECP256R1())
+REGISTER = "Energy.Active.Import.Register"
+
+
+@pytest_asyncio.fixture
+async def csms(backend: Start) -> AsyncIterator[Backend]:
+    """A back end that knows a driver."""
+    async with backend(tokens=TOKENS) as running:
+        yield running
+
+
+@pytest_asyncio.fixture
+async def charging(csms: Backend) -> Charging:
+    """A transaction that has not begun."""
+    return Charging(csms, await csms.booted())
+
+
+async def contexts(charging: Charging) -> list[str]:
+    """Return the contexts of the values that the back end has of the transaction."""
+    return [value["context"] for value in (await charging.stored())["meter_values"]]
+
+
+async def clock_aligned(charging: Charging, evse_id: int) -> None:
+    reading = charging.reading("Sample.Clock")
+    assert await charging.station.call("MeterValues", {"evseId": evse_id, "meterValue": [reading]}) == {}
+
+
+async def test_tc_j_01_csms_clock_aligned_without_transaction(charging: Charging) -> None:
+    for _ in range(3):
+        for evse_id in (0, 1):
+            await clock_aligned(charging, evse_id)
+
+
+async def test_tc_j_02_csms_clock_aligned_in_transaction(charging: Charging) -> None:
+    await charging.started()
+    for _ in range(2):
+        await clock_aligned(charging, 0)
+        await charging.event("Updated", "MeterValueClock", context="Sample.Clock")
+    assert (await contexts(charging))[-2:] == ["Sample.Clock", "Sample.Clock"]
+
+
+async def ends_with(charging: Charging, context: str, signed: Payload | None = None) -> Payload:
+    """Let a transaction end with values of its whole course."""
+    await charging.started()
+    values = []
+    for step in (context, context, "Transaction.End"):
+        charging.wh += 1000
+        values.append(charging.reading(step, signed if step == "Transaction.End" else None))
+    await charging.connector("Available")
+    extra = {"meterValue": values}
+    await charging.event("Ended", "EVCommunicationLost", state="Idle", stopped="EVDisconnected", extra=extra)
+    stored = await charging.stored()
+    assert [value["context"] for value in stored["meter_values"]][-3:] == [context, context, "Transaction.End"]
+    assert stored["import_wh"] == str(charging.wh)
+    last: Payload = stored["meter_values"][-1]
+    return last
+
+
+async def test_tc_j_03_csms_clock_aligned_at_the_end(charging: Charging) -> None:
+    await ends_with(charging, "Sample.Clock")
+
+
+def signed(begin_wh: int, end_wh: int, *, with_key: bool) -> Payload:
+    """What a meter signs of a transaction, OCMF."""
+    text = sign_session(
+        "import",
+        begin=Reading(1_700_000_000_000, begin_wh * 1000),
+        end=Reading(1_700_000_600_000, end_wh * 1000),
+        identity=MeterIdentity(meter_serial="M1"),
+        assignment=Assignment(emaid=None, evse_id="1"),
+        pagination=1,
+        key=SoftwareKey(METER),
+    )
+    return {
+        "signedMeterData": signed_meter_data(text),
+        "signingMethod": "",
+        "encodingMethod": "OCMF",
+        "publicKey": printed_public_key(METER.public_key()) if with_key else "",
+    }
+
+
+async def test_tc_j_04_csms_clock_aligned_and_signed(csms: Backend, charging: Charging) -> None:
+    key = printed_public_key(METER.public_key())
+    await csms.services.store.run(transactions.save_meter_key, charging.station.id, 0, key, 0)
+    last = await ends_with(charging, "Sample.Clock", signed(1000, 4000, with_key=True))
+    assert last["verdict"] == "valid"
+
+
+async def test_tc_j_07_csms_sampled_at_the_start(charging: Charging) -> None:
+    await charging.plugged()
+    assert await contexts(charging) == ["Transaction.Begin"]
+
+
+async def test_tc_j_08_csms_transaction_begin_with_evse_not_known(charging: Charging) -> None:
+    await charging.authorize()
+    await charging.event("Started", "Authorized", placed=False)
+    await charging.plugged()
+    await charging.event("Updated", "ChargingStateChanged", state="Charging")
+    assert await contexts(charging) == ["Transaction.Begin"]
+    assert (await charging.stored())["evse_id"] == 1
+
+
+async def test_tc_j_09_csms_sampled_in_transaction(charging: Charging) -> None:
+    await charging.started()
+    for _ in range(3):
+        charging.wh += 250
+        await charging.event("Updated", "MeterValuePeriodic", context="Sample.Periodic")
+    stored = await charging.stored()
+    assert [value["value"] for value in stored["meter_values"]][-3:] == ["1250", "1500", "1750"]
+    assert not stored["faults"]
+
+
+async def test_tc_j_10_csms_sampled_at_the_end(charging: Charging) -> None:
+    await ends_with(charging, "Sample.Periodic")
+
+
+async def test_tc_j_11_csms_sampled_and_signed(charging: Charging) -> None:
+    last = await ends_with(charging, "Sample.Periodic", signed(1000, 4000, with_key=True))
+    assert last["verdict"] == "unknown_key"  # the key that comes along is nobody's word but its own
+    assert last["signed"]["encodingMethod"] == "OCMF"
+
+
+@pytest.mark.parametrize(("wh", "harm", "verdict"), [(3999, False, "mismatch"), (4000, True, "invalid")])
+async def test_signed_values_that_are_not_what_they_claim_are_marked(
+    csms: Backend, charging: Charging, wh: int, harm: bool, verdict: str
+) -> None:
+    key = ec.derive_private_key(0x4321, ec.SECP256R1()).public_key() if harm else METER.public_key()
+    keep = transactions.save_meter_key
+    await csms.services.store.run(keep, charging.station.id, 1, printed_public_key(key), 0)
+    last = await ends_with(charging, "Sample.Periodic", signed(1000, wh, with_key=False))
+    assert last["verdict"] == verdict

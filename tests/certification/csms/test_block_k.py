@@ -1,0 +1,807 @@
+"""Functional block K, smart charging: CSMS cases of OCPP 2.0.1 and 2.1."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+from typing import Any
+
+import msgspec
+import pytest
+import pytest_asyncio
+
+from csms.config import StationEntry
+from csms.core.balancing import Node
+from csms.core.charging_plans import ProfileTemplate, TemplatePeriod, from_template
+from csms.core.sites import Place, Site
+from csms.rows import charging, requests, transactions
+from csms.services import remote_control
+from csms.services.balancing import Balancer
+from csms.services.smart_charging import SmartCharging
+from tests.certification.backend import Backend
+from tests.certification.charging import TOKENS, VALID, Charging
+from tests.certification.conftest import Start
+from tests.certification.scripted import Payload, Refused, ScriptedStation
+from tests.csms.support import grid_signal
+from v2g.errors import OcppError, RefusedError
+from v2g.ocpp.messages.authorization import IdToken
+from v2g.ocpp.messages.charging_profiles import ChargingProfile, LimitAtSoC
+from v2g.ocpp.messages.smart_charging import ChargingProfileCriterion, ChargingScheduleUpdate
+
+ACCEPTED = {"status": "Accepted"}
+DEFAULT = ProfileTemplate(
+    name="default",
+    purpose="TxDefaultProfile",
+    unit="A",
+    stack_level=1,
+    duration_s=3600,
+    valid_s=3600,
+    periods=(TemplatePeriod(start_s=0, limit=6.0, phases=1),),
+)
+
+
+@pytest_asyncio.fixture
+async def csms(backend: Start) -> AsyncIterator[Backend]:
+    """A back end that knows a driver."""
+    async with backend(tokens=TOKENS) as running:
+        yield running
+
+
+@pytest_asyncio.fixture
+async def station(csms: Backend) -> ScriptedStation:
+    """A station of 2.0.1 that takes profiles."""
+    found = await csms.booted()
+    found.answers["SetChargingProfile"] = ACCEPTED
+    return found
+
+
+def profile(csms: Backend, number: int = 10, transaction_id: str | None = None, **changes: Any) -> ChargingProfile:
+    template = msgspec.structs.replace(DEFAULT, **changes)
+    return from_template(template, number, csms.clock.utc_ms(), transaction_id=transaction_id)
+
+
+async def set_one(csms: Backend, station: ScriptedStation, evse_id: int, wanted: ChargingProfile) -> Payload:
+    """Set a profile; return what the station heard of it."""
+    await SmartCharging(csms.services).set_profile(station.id, evse_id, wanted)
+    told = station.payloads("SetChargingProfile")
+    heard = [each for each in told if each["chargingProfile"]["id"] == wanted.id][-1]  # others may be under way
+    assert heard["evseId"] == evse_id
+    found: Payload = heard["chargingProfile"]
+    return found
+
+
+async def held(csms: Backend, station: ScriptedStation) -> list[int]:
+    return [each.id for _, _, each in await csms.services.store.run(charging.profiles, station.id)]
+
+
+async def test_tc_k_01_csms_tx_default_profile_of_an_evse(csms: Backend, station: ScriptedStation) -> None:
+    heard = await set_one(csms, station, 1, profile(csms))
+    schedule = heard["chargingSchedule"][0]
+    assert (heard["chargingProfilePurpose"], heard["chargingProfileKind"]) == ("TxDefaultProfile", "Absolute")
+    assert heard["validFrom"] < heard["validTo"]
+    assert schedule["startSchedule"]
+    assert schedule["chargingSchedulePeriod"] == [{"startPeriod": 0, "limit": 6.0, "numberPhases": 1}]
+
+
+async def test_tc_k_02_csms_tx_profile_without_transaction(csms: Backend, station: ScriptedStation) -> None:
+    station.answers["SetChargingProfile"] = {"status": "Rejected"}
+    wanted = profile(csms, purpose="TxProfile", kind="Relative", transaction_id="gone")
+    heard = await set_one(csms, station, 1, wanted)
+    assert heard["chargingProfileKind"] == "Relative"
+    assert await held(csms, station) == []
+
+
+async def test_tc_k_03_csms_station_max_profile(csms: Backend, station: ScriptedStation) -> None:
+    heard = await set_one(csms, station, 0, profile(csms, purpose="ChargingStationMaxProfile"))
+    assert heard["chargingProfilePurpose"] == "ChargingStationMaxProfile"
+    assert heard["chargingSchedule"][0]["duration"] == 3600
+
+
+async def test_tc_k_04_csms_replace_by_id(csms: Backend, station: ScriptedStation) -> None:
+    for limit in (8.0, 6.0):
+        heard = await set_one(csms, station, 1, profile(csms, periods=(TemplatePeriod(start_s=0, limit=limit),)))
+        assert heard["id"] == 10
+    (kept,) = await csms.services.store.run(charging.profiles, station.id)
+    assert kept[2].charging_schedule[0].charging_schedule_period[0].limit == 6.0
+
+
+async def test_tc_k_05_csms_clear_by_id(csms: Backend, station: ScriptedStation) -> None:
+    await set_one(csms, station, 1, profile(csms))
+    await set_one(csms, station, 1, profile(csms, 11, stack_level=2))
+    station.answers["ClearChargingProfile"] = ACCEPTED
+    await SmartCharging(csms.services).clear(station.id, profile_id=10)
+    assert station.payloads("ClearChargingProfile") == [{"chargingProfileId": 10}]
+    assert await held(csms, station) == [11]
+
+
+async def test_tc_k_06_csms_clear_by_purpose_and_level(csms: Backend, station: ScriptedStation) -> None:
+    await set_one(csms, station, 1, profile(csms))
+    station.answers["ClearChargingProfile"] = ACCEPTED
+    await SmartCharging(csms.services).clear(station.id, evse_id=1, purpose="TxDefaultProfile", stack_level=1)
+    criteria = {"evseId": 1, "chargingProfilePurpose": "TxDefaultProfile", "stackLevel": 1}
+    assert station.payloads("ClearChargingProfile") == [{"chargingProfileCriteria": criteria}]
+    assert await held(csms, station) == []
+
+
+async def test_tc_k_08_csms_clear_what_is_not_there(csms: Backend, station: ScriptedStation) -> None:
+    station.answers["ClearChargingProfile"] = {"status": "Unknown"}
+    service = SmartCharging(csms.services)
+    response = await service.clear(station.id, evse_id=1, purpose="TxDefaultProfile", stack_level=1)
+    assert response.status == "Unknown"
+
+
+async def test_tc_k_10_csms_tx_default_profile_of_all_evses(csms: Backend, station: ScriptedStation) -> None:
+    assert (await set_one(csms, station, 0, profile(csms)))["chargingProfilePurpose"] == "TxDefaultProfile"
+
+
+async def test_tc_k_15_csms_station_without_profiles(csms: Backend, station: ScriptedStation) -> None:
+    station.answers["SetChargingProfile"] = Refused("NotSupported")
+    with pytest.raises(OcppError) as caught:
+        await set_one(csms, station, 1, profile(csms))
+    assert caught.value.answer == "NotSupported"
+    assert await held(csms, station) == []
+
+
+async def test_tc_k_19_csms_recurring_profile(csms: Backend, station: ScriptedStation) -> None:
+    heard = await set_one(csms, station, 1, profile(csms, kind="Recurring", recurrency="Daily"))
+    assert (heard["chargingProfileKind"], heard["recurrencyKind"]) == ("Recurring", "Daily")
+    assert heard["chargingSchedule"][0]["startSchedule"]
+
+
+async def report(csms: Backend, station: ScriptedStation, expected: Payload, **wanted: Any) -> None:
+    """Have profiles reported in two parts, and check what was asked and what is known afterwards."""
+    station.answers["GetChargingProfiles"] = ACCEPTED
+    evse_id = wanted.pop("evse_id", None)
+    service = SmartCharging(csms.services)
+    asked = await service.get_profiles(station.id, ChargingProfileCriterion(**wanted), evse_id)
+    (heard,) = station.payloads("GetChargingProfiles")
+    assert {**expected, "requestId": asked.request_id} == heard
+    made = msgspec.json.decode(msgspec.json.encode(profile(csms)))
+    for number, tbc in ((21, True), (22, False)):
+        part = {**made, "id": number, "stackLevel": number}
+        await station.call(
+            "ReportChargingProfiles",
+            {
+                "requestId": asked.request_id,
+                "chargingLimitSource": "CSO",
+                "chargingProfile": [part],
+                "tbc": tbc,
+                "evseId": evse_id or 1,
+            },
+        )
+    assert await held(csms, station) == [21, 22]
+    known = await csms.services.store.run(requests.find, asked.request_id)
+    assert known is not None
+    assert len(await csms.services.store.run(requests.parts, asked.request_id)) == 2
+
+
+async def test_tc_k_29_csms_profiles_of_evse_0(csms: Backend, station: ScriptedStation) -> None:
+    expected = {"evseId": 0, "chargingProfile": {"chargingProfilePurpose": "TxDefaultProfile"}}
+    await report(csms, station, expected, evse_id=0, charging_profile_purpose="TxDefaultProfile")
+
+
+async def test_tc_k_30_csms_profiles_of_an_evse(csms: Backend, station: ScriptedStation) -> None:
+    expected = {"evseId": 1, "chargingProfile": {"chargingProfilePurpose": "TxDefaultProfile"}}
+    await report(csms, station, expected, evse_id=1, charging_profile_purpose="TxDefaultProfile")
+
+
+async def test_tc_k_31_csms_profiles_of_all(csms: Backend, station: ScriptedStation) -> None:
+    expected = {"chargingProfile": {"chargingProfilePurpose": "TxDefaultProfile"}}
+    await report(csms, station, expected, charging_profile_purpose="TxDefaultProfile")
+
+
+async def test_tc_k_32_csms_profile_by_id(csms: Backend, station: ScriptedStation) -> None:
+    await report(csms, station, {"chargingProfile": {"chargingProfileId": [21]}}, charging_profile_id=(21,))
+
+
+async def test_tc_k_33_csms_profiles_by_level(csms: Backend, station: ScriptedStation) -> None:
+    await report(csms, station, {"evseId": 1, "chargingProfile": {"stackLevel": 2}}, evse_id=1, stack_level=2)
+
+
+async def test_tc_k_34_csms_profiles_by_source(csms: Backend, station: ScriptedStation) -> None:
+    expected = {"evseId": 1, "chargingProfile": {"chargingLimitSource": ["CSO"]}}
+    await report(csms, station, expected, evse_id=1, charging_limit_source=("CSO",))
+
+
+async def test_tc_k_35_csms_profiles_by_purpose(csms: Backend, station: ScriptedStation) -> None:
+    expected = {"evseId": 1, "chargingProfile": {"chargingProfilePurpose": "TxProfile"}}
+    await report(csms, station, expected, evse_id=1, charging_profile_purpose="TxProfile")
+
+
+async def test_tc_k_36_csms_profiles_by_purpose_and_level(csms: Backend, station: ScriptedStation) -> None:
+    expected = {"evseId": 1, "chargingProfile": {"chargingProfilePurpose": "TxProfile", "stackLevel": 1}}
+    await report(csms, station, expected, evse_id=1, charging_profile_purpose="TxProfile", stack_level=1)
+
+
+async def test_tc_k_37_csms_remote_start_with_profile(csms: Backend, station: ScriptedStation) -> None:
+    station.answers["RequestStartTransaction"] = ACCEPTED
+    wanted = profile(csms, purpose="TxProfile", kind="Relative", valid_s=None)
+    token = IdToken(id_token=VALID["idToken"], type=VALID["type"])
+    begun = await remote_control.start(csms.services, station.id, token, evse_id=1, charging_profile=wanted)
+    (heard,) = station.payloads("RequestStartTransaction")
+    assert heard["idToken"] == VALID
+    assert heard["chargingProfile"]["chargingProfilePurpose"] == "TxProfile"
+    assert "transactionId" not in heard["chargingProfile"]  # F01.FR.11
+    charge = Charging(csms, station)
+    info = {"transactionId": charge.id, "remoteStartId": begun.remote_start_id}
+    await charge.event("Started", "RemoteStart", extra={"transactionInfo": info})
+
+
+async def composite(csms: Backend, station: ScriptedStation, evse_id: int) -> None:
+    schedule = {
+        "evseId": evse_id,
+        "duration": 300,
+        "scheduleStart": "2026-01-01T00:00:00Z",
+        "chargingRateUnit": "A",
+        "chargingSchedulePeriod": [{"startPeriod": 0, "limit": 10.0}],
+    }
+    station.answers["GetCompositeSchedule"] = {**ACCEPTED, "schedule": schedule}
+    response = await SmartCharging(csms.services).composite(station.id, evse_id, 300, "A")
+    assert station.payloads("GetCompositeSchedule") == [{"evseId": evse_id, "duration": 300, "chargingRateUnit": "A"}]
+    assert response.schedule is not None
+    assert response.schedule.charging_schedule_period[0].limit == 10.0
+
+
+async def test_tc_k_43_csms_composite_schedule_of_an_evse(csms: Backend, station: ScriptedStation) -> None:
+    await composite(csms, station, 1)
+
+
+async def test_tc_k_44_csms_composite_schedule_of_the_station(csms: Backend, station: ScriptedStation) -> None:
+    await composite(csms, station, 0)
+
+
+EMS = {"chargingLimit": {"chargingLimitSource": "EMS", "isGridCritical": False}}
+
+
+def external(limit_w: float) -> Payload:
+    period = {"startPeriod": 0, "limit": limit_w}
+    return {**EMS, "evseId": 1, "chargingSchedule": [
+        {"id": 1, "chargingRateUnit": "W", "chargingSchedulePeriod": [period]}
+    ]}  # fmt: skip
+
+
+async def limits(csms: Backend, station: ScriptedStation) -> list[tuple[int, str]]:
+    found = await csms.services.store.run(charging.limits, station.id)
+    return [(evse_id, each.charging_limit.charging_limit_source) for evse_id, _, each in found]
+
+
+async def test_tc_k_48_csms_external_limit(csms: Backend, station: ScriptedStation) -> None:
+    assert await station.call("NotifyChargingLimit", EMS) == {}
+    assert await limits(csms, station) == [(0, "EMS")]
+
+
+async def test_tc_k_50_csms_external_limit_released(csms: Backend, station: ScriptedStation) -> None:
+    await station.call("NotifyChargingLimit", EMS)
+    assert await station.call("ClearedChargingLimit", {"chargingLimitSource": "EMS"}) == {}
+    assert await limits(csms, station) == []
+
+
+async def test_tc_k_51_csms_external_limit_released_in_transaction(csms: Backend, station: ScriptedStation) -> None:
+    charge = Charging(csms, station)
+    await charge.started()
+    await station.call("NotifyChargingLimit", external(5000.0))
+    assert await station.call("ClearedChargingLimit", {"chargingLimitSource": "EMS", "evseId": 1}) == {}
+    assert await charge.event("Updated", "ChargingRateChanged") == {}
+    assert await limits(csms, station) == []
+
+
+async def test_tc_k_52_csms_external_constraints_in_report(csms: Backend, station: ScriptedStation) -> None:
+    await station.call("NotifyChargingLimit", EMS)
+    station.answers["GetChargingProfiles"] = ACCEPTED
+    criterion = ChargingProfileCriterion(charging_profile_purpose="ChargingStationExternalConstraints")
+    asked = await SmartCharging(csms.services).get_profiles(station.id, criterion)
+    made = {
+        **msgspec.json.decode(msgspec.json.encode(profile(csms))),
+        "chargingProfilePurpose": "ChargingStationExternalConstraints",
+    }
+    part = {"requestId": asked.request_id, "chargingLimitSource": "EMS", "chargingProfile": [made], "evseId": 0}
+    assert await station.call("ReportChargingProfiles", part) == {}
+    ((evse_id, source, kept),) = await csms.services.store.run(charging.profiles, station.id)
+    assert (evse_id, source, kept.id) == (0, "EMS", 10)
+    station.answers["ClearChargingProfile"] = ACCEPTED
+    await SmartCharging(csms.services).clear(station.id, stack_level=1)
+    assert await held(csms, station) == [10]  # K10.FR.06
+
+
+# -- what vehicles want (ISO 15118)
+
+NEEDS = {
+    "evseId": 1,
+    "maxScheduleTuples": 3,
+    "chargingNeeds": {
+        "requestedEnergyTransfer": "DC",
+        "dcChargingParameters": {"evMaxCurrent": 100, "evMaxVoltage": 400, "energyAmount": 20000},
+    },
+}
+
+
+async def negotiated(csms: Backend, version: Any = "2.0.1") -> tuple[Charging, Payload]:
+    """A vehicle told its needs and its transaction has a profile (ISO15118SmartCharging); return that profile."""
+    station = await csms.booted(version=version)
+    station.answers["SetChargingProfile"] = ACCEPTED
+    station.answers["DataTransfer"] = ACCEPTED
+    now_ms = csms.clock.utc_ms()
+    await csms.services.grid.offer(grid_signal(valid_until_ms=now_ms + 3_600_000, issued_at_ms=now_ms), "test")
+    charge = Charging(csms, station)
+    await charge.authorized()
+    await charge.plugged()
+    return charge, await needs_told(charge)
+
+
+async def needs_told(charge: Charging) -> Payload:
+    before = len(tx_profiles(charge))
+    answer = await charge.station.call("NotifyEVChargingNeeds", NEEDS)
+    assert answer["status"] == "Accepted"
+    return await next_profile(charge, before)
+
+
+def tx_profiles(charge: Charging) -> list[Payload]:
+    heard = [each["chargingProfile"] for each in charge.station.payloads("SetChargingProfile") if each["evseId"] == 1]
+    return [each for each in heard if each["chargingProfilePurpose"] == "TxProfile"]
+
+
+async def next_profile(charge: Charging, before: int) -> Payload:
+    async with asyncio.timeout(5):
+        while len(tx_profiles(charge)) <= before:
+            await asyncio.sleep(0)
+    found = tx_profiles(charge)[-1]
+    assert found["transactionId"] == charge.id
+    async with asyncio.timeout(5):  # what the station answered has been noted
+        while not (await charge.csms.services.store.run(charging.profiles, charge.station.id, 1)):
+            await asyncio.sleep(0)
+    return found
+
+
+async def plans(charge: Charging, limit: float) -> str:
+    """The vehicle says how it will charge; return what it is answered."""
+    schedule = {
+        "id": 1,
+        "chargingRateUnit": "W",
+        "chargingSchedulePeriod": [{"startPeriod": 0, "limit": limit}],
+        "duration": 600,
+    }
+    request = {"evseId": 1, "timeBase": charge.now(), "chargingSchedule": schedule}
+    answer = await charge.station.call("NotifyEVChargingSchedule", request)
+    return str(answer["status"])
+
+
+def limit_of(found: Payload) -> float:
+    return float(found["chargingSchedule"][0]["chargingSchedulePeriod"][0]["limit"])
+
+
+async def test_tc_k_53_csms_load_leveling(csms: Backend) -> None:
+    charge, found = await negotiated(csms)
+    assert len(found["chargingSchedule"][0]["chargingSchedulePeriod"]) <= 3
+    assert await plans(charge, limit_of(found)) == "Accepted"
+    await charge.event("Updated", "ChargingStateChanged", state="Charging")
+
+
+async def test_tc_k_55_csms_plan_exceeds_limits(csms: Backend) -> None:
+    charge, found = await negotiated(csms)
+    before = len(tx_profiles(charge))
+    assert await plans(charge, limit_of(found) + 1000) == "Rejected"
+    await charge.event("Updated", "ChargingStateChanged", state="Charging")
+    again = await next_profile(charge, before)
+    assert await plans(charge, limit_of(again)) == "Accepted"
+    await charge.event("Updated", "ChargingRateChanged")
+
+
+async def test_tc_k_57_csms_renegotiation_by_the_vehicle(csms: Backend) -> None:
+    charge, _ = await negotiated(csms)
+    found = await needs_told(charge)
+    await charge.event("Updated", "ChargingRateChanged")
+    assert await plans(charge, limit_of(found)) == "Accepted"
+
+
+async def test_tc_k_58_csms_renegotiation_by_the_csms(csms: Backend) -> None:
+    charge, found = await negotiated(csms)
+    wanted = profile(csms, 150, purpose="TxProfile", stack_level=3, unit="W", transaction_id=charge.id,
+                     periods=(TemplatePeriod(start_s=0, limit=4000.0),))  # fmt: skip
+    heard = await set_one(csms, charge.station, 1, wanted)
+    assert (heard["chargingProfilePurpose"], heard["transactionId"]) == ("TxProfile", charge.id)
+    assert await plans(charge, limit_of(found)) == "Rejected"
+    assert await plans(charge, 4000.0) == "Accepted"
+
+
+async def test_tc_k_59_csms_renegotiation_by_the_csms_with_needs(csms: Backend) -> None:
+    charge, _ = await negotiated(csms)
+    wanted = profile(
+        csms, 150, purpose="TxProfile", stack_level=3, unit="W", transaction_id=charge.id,
+        periods=(TemplatePeriod(start_s=0, limit=20_000.0),),
+    )  # fmt: skip
+    await set_one(csms, charge.station, 1, wanted)
+    found = await needs_told(charge)
+    assert await plans(charge, limit_of(found)) == "Accepted"
+
+
+async def test_tc_k_60_csms_tx_profile_of_a_transaction(csms: Backend, station: ScriptedStation) -> None:
+    charge = Charging(csms, station)
+    await charge.started()
+    heard = await set_one(csms, station, 1, profile(csms, purpose="TxProfile", transaction_id=charge.id))
+    assert heard["transactionId"] == charge.id
+    await charge.unplugged()
+    assert await held(csms, station) == []  # a transaction's profiles end with it
+
+
+async def test_tc_k_70_csms_several_profiles(csms: Backend, station: ScriptedStation) -> None:
+    for number, level in ((10, 1), (11, 2)):
+        assert (await set_one(csms, station, 1, profile(csms, number, stack_level=level)))["stackLevel"] == level
+    assert await held(csms, station) == [10, 11]
+
+
+# -- 2.1
+
+
+async def new_station(csms: Backend) -> ScriptedStation:
+    station = await csms.booted(version="2.1")
+    for action in ("SetChargingProfile", "UpdateDynamicSchedule", "UsePriorityCharging"):
+        station.answers[action] = ACCEPTED
+    return station
+
+
+async def test_tc_k_100_csms_max_offline_duration(csms: Backend) -> None:
+    station = await new_station(csms)
+    wanted = msgspec.structs.replace(profile(csms), max_offline_duration=60, invalid_after_offline_duration=True)
+    heard = await set_one(csms, station, 1, wanted)
+    assert (heard["maxOfflineDuration"], heard["invalidAfterOfflineDuration"]) == (60, True)
+
+
+async def test_tc_k_104_csms_priority_profile(csms: Backend) -> None:
+    station = await new_station(csms)
+    wanted = profile(csms, purpose="PriorityCharging")
+    assert (await set_one(csms, station, 0, wanted))["chargingProfilePurpose"] == "PriorityCharging"
+
+
+async def test_tc_k_118_csms_priority_charging_by_remote(csms: Backend) -> None:
+    station = await new_station(csms)
+    charge = Charging(csms, station)
+    await charge.started()
+    response = await SmartCharging(csms.services).use_priority(station.id, charge.id, activate=True)
+    assert response.status == "Accepted"
+    assert station.payloads("UsePriorityCharging") == [{"transactionId": charge.id, "activate": True}]
+    assert await station.call("NotifyPriorityCharging", {"transactionId": charge.id, "activated": True}) == {}
+    ((_, needs),) = await csms.services.store.run(transactions.with_needs, station.id)
+    assert needs.priority == 1
+
+
+def dynamic(csms: Backend, **more: Any) -> ChargingProfile:
+    made = profile(csms, 40, kind="Relative", valid_s=None)
+    return msgspec.structs.replace(made, charging_profile_kind="Dynamic", **more)
+
+
+async def test_tc_k_121_csms_dynamic_profile_is_pulled(csms: Backend) -> None:
+    station = await new_station(csms)
+    heard = await set_one(csms, station, 1, dynamic(csms, dyn_update_interval=60))
+    assert (heard["chargingProfileKind"], heard["dynUpdateInterval"]) == ("Dynamic", 60)
+    unknown = await station.call("PullDynamicScheduleUpdate", {"chargingProfileId": 40})
+    assert unknown["status"] == "Rejected"  # K28.FR.12: nothing is said of it yet
+    await SmartCharging(csms.services).update_dynamic(station.id, 40, ChargingScheduleUpdate(limit=7.0))
+    assert station.payloads("UpdateDynamicSchedule") == [{"chargingProfileId": 40, "scheduleUpdate": {"limit": 7.0}}]
+    answer = await station.call("PullDynamicScheduleUpdate", {"chargingProfileId": 40})
+    assert answer == {"status": "Accepted", "scheduleUpdate": {"limit": 7.0}}
+
+
+async def test_profiles_that_no_station_could_follow_are_not_sent(csms: Backend) -> None:
+    station = await new_station(csms)
+    made = dynamic(csms)
+    schedule = made.charging_schedule[0]
+    period = schedule.charging_schedule_period[0]
+    two = msgspec.structs.replace(
+        schedule, charging_schedule_period=(period, msgspec.structs.replace(period, start_period=60))
+    )
+    for wrong in (
+        msgspec.structs.replace(made, charging_schedule=(two,)),
+        msgspec.structs.replace(profile(csms), dyn_update_interval=60),
+    ):
+        with pytest.raises(RefusedError) as caught:
+            await SmartCharging(csms.services).set_profile(station.id, 1, wrong)
+        assert caught.value.reason == "bad_profile"
+    assert not station.payloads("SetChargingProfile")
+
+
+# -- sites
+
+SITE = Site(
+    id="yard",
+    nodes=(Node(id="main", limits=(40_000, 40_000, 40_000)),),
+    places=tuple(
+        Place(station_id=f"CS-V2G-000{n}", evse_id=1, node="main", most_ma=32_000, phases=("L1", "L2", "L3"))
+        for n in (1, 2)
+    ),
+)
+
+
+async def yard(csms: Backend) -> list[Charging]:
+    """Two stations on one fuse, each with a vehicle that charges."""
+    await csms.services.store.run(charging.save_site, SITE, 0)
+    found = []
+    for place in SITE.places:
+        station = await csms.booted(place.station_id)
+        station.answers["SetChargingProfile"] = ACCEPTED
+        charge = Charging(csms, station)
+        await charge.started()
+        found.append(charge)
+    return found
+
+
+def shares(charge: Charging) -> list[float]:
+    return [limit_of(found) for found in tx_profiles(charge)]
+
+
+async def test_a_fuse_is_shared_and_whoever_leaves_leaves_it_to_the_others(csms: Backend) -> None:
+    first, second = await yard(csms)
+    balancer = Balancer(csms.services)
+    await balancer.balance_all()
+    assert (shares(first), shares(second)) == ([20.0], [20.0])
+    await balancer.balance_all()
+    assert (shares(first), shares(second)) == ([20.0], [20.0])  # nothing changed: nothing is sent
+    await second.unplugged()
+    await balancer.balance_all()
+    assert shares(first) == [20.0, 32.0]
+
+
+async def test_who_comes_gets_something_only_after_the_others_have_given_way(csms: Backend) -> None:
+    first, second = await yard(csms)
+    balancer = Balancer(csms.services)
+    await second.unplugged()
+    await balancer.balance_all()
+    assert shares(first) == [32.0]
+    newcomer = Charging(csms, second.station)
+    await newcomer.started()
+    first.station.answers["SetChargingProfile"] = {"status": "Rejected"}
+    await balancer.balance_all()
+    assert shares(first)[-1] == 20.0  # it was asked, and refused
+    assert shares(newcomer) == [8.0]  # what the fuse has left
+    first.station.answers["SetChargingProfile"] = ACCEPTED
+    await balancer.balance_all()
+    assert (shares(first)[-1], shares(newcomer)[-1]) == (20.0, 20.0)
+
+
+async def test_a_station_that_is_away_keeps_what_it_was_allowed(csms: Backend) -> None:
+    first, second = await yard(csms)
+    balancer = Balancer(csms.services)
+    await balancer.balance_all()
+    await second.station.disconnect()
+    while second.station.id in csms.services.switchboard.connected():
+        await asyncio.sleep(0)
+    await balancer.balance_all()
+    assert shares(first) == [20.0]
+
+
+async def test_others_limits_and_priorities_count(csms: Backend) -> None:
+    first, second = await yard(csms)
+    balancer = Balancer(csms.services)
+    await first.station.call("NotifyChargingLimit", external(230.0 * 3 * 10))
+    await balancer.balance_all()
+    assert (shares(first), shares(second)) == ([10.0], [30.0])
+    await first.station.call("ClearedChargingLimit", {"chargingLimitSource": "EMS", "evseId": 1})
+    await csms.services.store.run(transactions.save_priority, second.station.id, second.id, 1)
+    await balancer.balance_all()
+    assert (shares(first)[-1], shares(second)[-1]) == (8.0, 32.0)
+
+
+async def test_transactions_wait_until_they_have_a_share(csms: Backend) -> None:
+    await csms.services.store.run(charging.save_site, SITE, 0)
+    station = await csms.booted()
+    station.answers["SetChargingProfile"] = ACCEPTED
+    balancer = Balancer(csms.services)
+    await balancer.prepare(station.id)
+    (heard,) = station.payloads("SetChargingProfile")
+    assert (heard["evseId"], limit_of(heard["chargingProfile"])) == (0, 0.0)
+    await balancer.prepare(station.id, again=False)
+    assert len(station.payloads("SetChargingProfile")) == 1
+
+
+async def test_templates_are_applied_by_name_and_sites_composed(csms: Backend) -> None:
+    first, second = await yard(csms)
+    service = SmartCharging(csms.services)
+    await csms.services.store.run(charging.save_template, DEFAULT, 0)
+    assert (await service.apply_template("default", first.station.id, 1, 77)).status == "Accepted"
+    with pytest.raises(RefusedError) as caught:
+        await service.apply_template("nobody's", first.station.id, 1, 77)
+    assert caught.value.reason == "unknown_template"
+    for charge, limit in ((first, 4000.0), (second, 5000.0)):
+        schedule = {
+            "evseId": 1,
+            "duration": 300,
+            "scheduleStart": "2026-01-01T00:00:00Z",
+            "chargingRateUnit": "W",
+            "chargingSchedulePeriod": [{"startPeriod": 0, "limit": limit}, {"startPeriod": 60, "limit": 1000.0}],
+        }
+        charge.station.answers["GetCompositeSchedule"] = {**ACCEPTED, "schedule": schedule}
+    assert [step.limit_w for step in await service.site_composite("yard", 300)] == [9000.0, 2000.0]
+
+
+# -- 2.1: ISO 15118-20, and what else its profiles say
+
+
+async def test_tc_k_101_csms_change_of_operation_mode(csms: Backend) -> None:
+    station = await new_station(csms)
+    charge = Charging(csms, station)
+    await charge.started()
+    wanted = profile(csms, purpose="TxProfile", transaction_id=charge.id, unit="W")
+    schedule = wanted.charging_schedule[0]
+    period = msgspec.structs.replace(
+        schedule.charging_schedule_period[0], limit=None, operation_mode="CentralSetpoint", setpoint=3000.0
+    )
+    wanted = msgspec.structs.replace(
+        wanted, charging_schedule=(msgspec.structs.replace(schedule, charging_schedule_period=(period,)),)
+    )
+    heard = await set_one(csms, station, 1, wanted)
+    assert heard["chargingSchedule"][0]["chargingSchedulePeriod"][0]["operationMode"] == "CentralSetpoint"
+    info = {"transactionId": charge.id, "operationMode": "CentralSetpoint"}
+    assert await charge.event("Updated", "OperationModeChanged", extra={"transactionInfo": info}) == {}
+    assert (await charge.stored())["operation_mode"] == "CentralSetpoint"
+
+
+def with_schedule(wanted: ChargingProfile, **changes: Any) -> ChargingProfile:
+    schedule = msgspec.structs.replace(wanted.charging_schedule[0], **changes)
+    return msgspec.structs.replace(wanted, charging_schedule=(schedule,))
+
+
+async def test_tc_k_102_csms_limit_at_state_of_charge(csms: Backend) -> None:
+    station = await new_station(csms)
+    wanted = with_schedule(profile(csms), limit_at_soc=LimitAtSoC(soc=80, limit=6.0))
+    heard = await set_one(csms, station, 1, wanted)
+    assert heard["chargingSchedule"][0]["limitAtSoC"] == {"soc": 80, "limit": 6.0}
+
+
+async def test_tc_k_106_csms_randomized_delay(csms: Backend) -> None:
+    station = await new_station(csms)
+    heard = await set_one(csms, station, 1, with_schedule(profile(csms), randomized_delay=30))
+    assert heard["chargingSchedule"][0]["randomizedDelay"] == 30
+
+
+async def test_what_201_does_not_know_is_left_out_for_it(csms: Backend, station: ScriptedStation) -> None:
+    heard = await set_one(csms, station, 1, with_schedule(profile(csms), randomized_delay=30))
+    assert "randomizedDelay" not in heard["chargingSchedule"][0]
+
+
+async def test_tc_k_109_csms_ids_of_external_constraints_are_left_to_the_station(csms: Backend) -> None:
+    station = await new_station(csms)
+    report_of = {
+        "component": {"name": "SmartChargingCtrlr"},
+        "variable": {"name": "MaxExternalConstraintsId"},
+        "variableAttribute": [{"value": "20"}],
+    }
+    await station.call(
+        "NotifyReport", {"requestId": 1, "generatedAt": "2026-01-01T00:00:00Z", "seqNo": 0, "reportData": [report_of]}
+    )
+    with pytest.raises(RefusedError) as caught:
+        await SmartCharging(csms.services).set_profile(station.id, 1, profile(csms, 20))
+    assert caught.value.reason == "reserved_id"
+    assert (await set_one(csms, station, 1, profile(csms, 21)))["id"] == 21
+
+
+NEEDS_20 = {
+    "evseId": 1,
+    "maxScheduleTuples": 3,
+    "chargingNeeds": {
+        "requestedEnergyTransfer": "DC",
+        "controlMode": "ScheduledControl",
+        "v2xChargingParameters": {"maxChargePower": 11000.0, "evTargetEnergyRequest": 20000.0},
+    },
+}
+
+
+async def negotiated_20(csms: Backend, mode: str) -> tuple[Charging, Payload]:
+    charge, _ = await negotiated(csms, "2.1")
+    before = len(tx_profiles(charge))
+    wanted = {**NEEDS_20, "chargingNeeds": {**NEEDS_20["chargingNeeds"], "controlMode": mode}}  # type: ignore[dict-item]
+    answer = await charge.station.call("NotifyEVChargingNeeds", wanted)
+    assert answer["status"] == "Accepted"
+    found = await next_profile(charge, before)
+    assert len(found["chargingSchedule"]) == 1  # K19.FR.07
+    return charge, found
+
+
+async def test_tc_k_113_csms_renegotiation_of_iso_15118_20_by_the_csms(csms: Backend) -> None:
+    charge, found = await negotiated_20(csms, "ScheduledControl")
+    wanted = profile(csms, 150, purpose="TxProfile", stack_level=3, unit="W", transaction_id=charge.id,
+                     periods=(TemplatePeriod(start_s=0, limit=4000.0),))  # fmt: skip
+    await set_one(csms, charge.station, 1, wanted)
+    assert await plans(charge, 4000.0) == "Accepted"
+    assert await plans(charge, limit_of(found)) == "Rejected"
+
+
+async def test_tc_k_114_csms_renegotiation_of_iso_15118_20_by_the_vehicle(csms: Backend) -> None:
+    charge, _ = await negotiated_20(csms, "ScheduledControl")
+    before = len(tx_profiles(charge))
+    assert (await charge.station.call("NotifyEVChargingNeeds", NEEDS_20))["status"] == "Accepted"
+    assert await plans(charge, limit_of(await next_profile(charge, before))) == "Accepted"
+
+
+async def test_tc_k_115_csms_dynamic_control_mode(csms: Backend) -> None:
+    charge, found = await negotiated_20(csms, "DynamicControl")
+    assert await plans(charge, limit_of(found)) == "Accepted"
+    ((_, kept),) = await csms.services.store.run(transactions.with_needs, charge.station.id)
+    assert (kept.dynamic, kept.most_w, kept.energy_wh) == (True, 11_000, 20_000)
+
+
+async def test_tc_k_117_csms_dynamic_control_mode_adjusted(csms: Backend) -> None:
+    charge, _ = await negotiated_20(csms, "DynamicControl")
+    wanted = profile(csms, 150, purpose="TxProfile", stack_level=3, unit="W", transaction_id=charge.id,
+                     periods=(TemplatePeriod(start_s=0, limit=3000.0),))  # fmt: skip
+    assert (await set_one(csms, charge.station, 1, wanted))["transactionId"] == charge.id
+    await charge.event("Updated", "ChargingRateChanged")
+    assert await plans(charge, 3000.0) == "Accepted"
+
+
+async def test_tc_k_126_csms_dynamic_control_mode_without_profile(csms: Backend) -> None:
+    station = await new_station(csms)
+    charge = Charging(csms, station)
+    await charge.started()
+    answer = await station.call("NotifyEVChargingNeeds", NEEDS_20)
+    assert answer["status"] == "NoChargingProfile"  # K19.FR.04: there is neither signal nor site
+    assert not station.payloads("SetChargingProfile")
+
+
+async def test_a_fuse_is_never_overloaded_whatever_vehicles_and_stations_do(backend: Start) -> None:
+    """After every word of a station: what they were allowed and may follow is within the fuse, also in between."""
+    names = [f"CS-V2G-000{n}" for n in range(1, 5)]
+    site = Site(
+        id="yard",
+        nodes=(Node(id="main", limits=(40_000,) * 3), Node(id="row", parent="main", limits=(24_000,) * 3)),
+        places=tuple(
+            Place(station_id=name, evse_id=1, node="main" if n < 2 else "row", most_ma=32_000)
+            for n, name in enumerate(names)
+        ),
+        waiting_ma=1_000,
+    )
+    chance = random.Random(9)
+    allowed = dict.fromkeys(names, 1_000)  # what each station's vehicle may draw
+    refuses: set[str] = set()
+
+    def taken(name: str) -> Any:
+        def answer(request: Payload) -> Payload:
+            if name in refuses:
+                return {"status": "Rejected"}
+            if request["chargingProfile"]["chargingProfilePurpose"] == "TxProfile":
+                allowed[name] = round(limit_of(request["chargingProfile"]) * 1000)
+                assert sum(allowed.values()) <= 40_000
+                assert sum(allowed[each] for each in names[2:]) <= 24_000
+            return ACCEPTED
+
+        return answer
+
+    async with backend(tokens=TOKENS, stations=tuple(StationEntry(id=name) for name in names)) as csms:
+        await csms.services.store.run(charging.save_site, site, 0)
+        balancer, running = Balancer(csms.services), dict[str, Charging]()
+        stations_ = {name: await csms.booted(name) for name in names}
+        for name, each in stations_.items():
+            each.answers["SetChargingProfile"] = taken(name)
+        for _ in range(25):
+            name = chance.choice(names)
+            match chance.choice(["plug", "plug", "refuse", "limit", "release"]):
+                case "plug" if name in running:
+                    await running.pop(name).event("Ended", "EVDeparted")
+                    allowed[name] = 1_000
+                case "plug":
+                    running[name] = Charging(csms, stations_[name])
+                    await running[name].started()
+                case "refuse":
+                    refuses ^= {name}
+                case "limit":
+                    await stations_[name].call("NotifyChargingLimit", external(chance.choice([2_000.0, 9_000.0])))
+                case "release":
+                    await stations_[name].call("ClearedChargingLimit", {"chargingLimitSource": "EMS", "evseId": 1})
+            await balancer.balance_all()
+        refuses.clear()
+        await balancer.balance_all()
+        before = {name: len(each.payloads("SetChargingProfile")) for name, each in stations_.items()}
+        await balancer.balance_all()
+        assert before == {name: len(each.payloads("SetChargingProfile")) for name, each in stations_.items()}
+
+
+async def test_a_limit_that_nobody_can_read_is_refused_and_harms_no_site(csms: Backend) -> None:
+    first, _ = await yard(csms)
+    wrong = external(5000.0)
+    wrong["chargingSchedule"][0]["startSchedule"] = "2030-01-01T99:00:00Z"
+    first.station.push([2, "raw", "NotifyChargingLimit", wrong])
+    async with asyncio.timeout(5):
+        while not first.station.stray:
+            await asyncio.sleep(0)
+    assert first.station.stray[0][:3] == [4, "raw", "PropertyConstraintViolation"]
+    assert await limits(csms, first.station) == []
+    await first.station.call("NotifyChargingLimit", external(1e300))
+    await Balancer(csms.services).balance_all()
+    assert shares(first) == [20.0]

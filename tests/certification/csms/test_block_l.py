@@ -1,0 +1,366 @@
+"""Functional block L, firmware: CSMS cases of OCPP 2.0.1 part 6, and campaigns over many stations."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from csms.config import StationEntry
+from csms.core.campaigns import CampaignPlan, Image
+from csms.rows import campaigns as rows
+from csms.services import campaigns, firmware
+from csms.services.background import make_round
+from tests.certification.backend import BOOT, Backend
+from tests.certification.charging import Charging
+from tests.certification.fleet import TOKENS, Start, accepted, connector_is, make_certificate, request_of
+from tests.certification.scripted import Payload, Refused, ScriptedStation
+from v2g.errors import ConfigError, OcppError, RefusedError
+
+IMAGE = Image(
+    location="https://firmware.example/1.2.3.bin",
+    signing_certificate=make_certificate(),
+    signature="c2lnbmF0dXJl",
+)
+CHECKSUM = "d41d8cd98f00b204e9800998ecf8427e"
+
+
+async def update(csms: Backend, station: ScriptedStation, status: str = "Accepted", **when: Any) -> int:
+    """Have the back end ask for an update; return its request's number."""
+    station.answers["UpdateFirmware"] = {"status": status}
+    asked = await firmware.update(csms.services, station.id, IMAGE, **when)
+    sent = station.payloads("UpdateFirmware")[-1]
+    assert sent["requestId"] == asked.request_id
+    assert sent["firmware"]["location"] == IMAGE.location
+    assert sent["firmware"]["signingCertificate"] == IMAGE.signing_certificate  # L01.FR.11
+    assert sent["firmware"]["signature"] == "c2lnbmF0dXJl"
+    return asked.request_id
+
+
+async def told(station: ScriptedStation, number: int, *statuses: str) -> None:
+    """Let the station tell how far it is."""
+    for status in statuses:
+        assert await station.call("FirmwareStatusNotification", {"status": status, "requestId": number}) == {}
+
+
+async def rebooted(csms: Backend, station: ScriptedStation) -> None:
+    """Let the station come back with its new firmware."""
+    boot: Payload = {**BOOT, "reason": "FirmwareUpdate"}
+    assert (await station.call("BootNotification", boot))["status"] == "Accepted"
+    await connector_is(csms, station, "Available")
+
+
+async def security_event(station: ScriptedStation, kind: str) -> None:
+    """Let the station report a security event."""
+    event = {"type": kind, "timestamp": "2026-01-01T00:00:00Z"}
+    assert await station.call("SecurityEventNotification", event) == {}
+
+
+async def ended(csms: Backend, number: int, progress: str) -> None:
+    """The request is over, with that progress."""
+    found = await request_of(csms, number)
+    assert found["progress"] == progress
+    assert found["done_ms"] is not None
+
+
+BEFORE_REBOOT = ("Downloading", "Downloaded", "SignatureVerified", "Installing", "InstallRebooting")
+
+
+async def test_tc_l_01_csms_installation_successful(csms: Backend) -> None:
+    station = await csms.booted()
+    number = await update(csms, station)
+    await told(station, number, *BEFORE_REBOOT)
+    assert (await request_of(csms, number))["done_ms"] is None
+    await rebooted(csms, station)
+    await told(station, number, "Installed")
+    await ended(csms, number, "Installed")
+
+
+async def test_tc_l_02_csms_install_scheduled(csms: Backend) -> None:
+    station = await csms.booted()
+    number = await update(csms, station, install_ms=csms.clock.utc_ms() + 5000)
+    assert "installDateTime" in station.payloads("UpdateFirmware")[0]["firmware"]
+    await told(station, number, "Downloading", "Downloaded", "SignatureVerified", "InstallScheduled", "Installing")
+    await told(station, number, "InstallRebooting")
+    await rebooted(csms, station)
+    await told(station, number, "Installed")
+    await ended(csms, number, "Installed")
+
+
+async def test_tc_l_03_csms_download_scheduled(csms: Backend) -> None:
+    station = await csms.booted()
+    number = await update(csms, station, retrieve_ms=csms.clock.utc_ms() + 5000)
+    await told(station, number, "DownloadScheduled", *BEFORE_REBOOT)
+    await rebooted(csms, station)
+    await told(station, number, "Installed")
+    await ended(csms, number, "Installed")
+
+
+async def test_tc_l_04_csms_revoked_certificate(csms: Backend) -> None:
+    number = await update(csms, await csms.booted(), "RevokedCertificate")
+    assert (await request_of(csms, number))["answer"] == "RevokedCertificate"
+    assert (await request_of(csms, number))["done_ms"] is not None
+
+
+async def test_tc_l_05_csms_invalid_certificate(csms: Backend) -> None:
+    station = await csms.booted()
+    number = await update(csms, station, "InvalidCertificate")
+    await security_event(station, "InvalidFirmwareSigningCertificate")
+    assert (await request_of(csms, number))["answer"] == "InvalidCertificate"
+
+
+async def test_tc_l_06_csms_invalid_signature(csms: Backend) -> None:
+    station = await csms.booted()
+    number = await update(csms, station)
+    await told(station, number, "Downloading", "Downloaded", "InvalidSignature")
+    await security_event(station, "InvalidFirmwareSignature")
+    await ended(csms, number, "InvalidSignature")
+
+
+async def test_tc_l_07_csms_download_failed(csms: Backend) -> None:
+    station = await csms.booted()
+    number = await update(csms, station)
+    await told(station, number, "Downloading", "DownloadFailed")
+    await ended(csms, number, "DownloadFailed")
+
+
+async def test_tc_l_08_csms_install_verification_failed(csms: Backend) -> None:
+    station = await csms.booted()
+    number = await update(csms, station)
+    await told(station, number, *BEFORE_REBOOT[:-1], "InstallVerificationFailed")
+    await ended(csms, number, "InstallVerificationFailed")
+
+
+async def test_tc_l_09_csms_installation_failed(csms: Backend) -> None:
+    station = await csms.booted()
+    number = await update(csms, station)
+    await told(station, number, *BEFORE_REBOOT)
+    await rebooted(csms, station)
+    await told(station, number, "InstallationFailed")
+    await ended(csms, number, "InstallationFailed")
+
+
+async def test_tc_l_10_csms_accepted_canceled(csms: Backend) -> None:
+    station = await csms.booted()
+    first = await update(csms, station)
+    await told(station, first, "Downloading")
+    second = await update(csms, station, "AcceptedCanceled")
+    assert second != first
+    await ended(csms, first, "AcceptedCanceled")
+    await told(station, second, *BEFORE_REBOOT)
+    await rebooted(csms, station)
+    await told(station, second, "Installed")
+    await ended(csms, second, "Installed")
+
+
+async def test_tc_l_11_csms_unable_to_cancel(csms: Backend) -> None:
+    station = await csms.booted()
+    first = await update(csms, station)
+    await told(station, first, "Downloading", "Downloaded", "SignatureVerified", "Installing")
+    second = await update(csms, station, "Rejected")
+    assert (await request_of(csms, second))["answer"] == "Rejected"
+    await told(station, first, "InstallRebooting")
+    await rebooted(csms, station)
+    await told(station, first, "Installed")
+    await ended(csms, first, "Installed")
+
+
+async def test_tc_l_13_csms_ongoing_transaction(backend: Start) -> None:
+    async with backend(tokens=TOKENS) as csms:
+        charging = Charging(csms, await csms.booted())
+        await charging.started()
+        number = await update(csms, charging.station)
+        await told(charging.station, number, "Downloading", "Downloaded", "SignatureVerified", "InstallScheduled")
+        await charging.post_session()
+        await charging.unplugged()
+        await told(charging.station, number, "Installing", "InstallRebooting")
+        await rebooted(csms, charging.station)
+        await told(charging.station, number, "Installed")
+        await ended(csms, number, "Installed")
+
+
+async def published(csms: Backend, *statuses: str) -> int:
+    """Have a local controller publish an image, and tell how that goes; return the request's number."""
+    station = await csms.booted()
+    station.answers["PublishFirmware"] = accepted
+    asked = await firmware.publish(csms.services, station.id, IMAGE.location, CHECKSUM)
+    sent = {"location": IMAGE.location, "checksum": CHECKSUM, "requestId": asked.request_id}
+    assert station.payloads("PublishFirmware") == [sent]
+    for status in statuses:
+        about: Payload = {"status": status, "requestId": asked.request_id}
+        if status == "Published":
+            about["location"] = ["http://controller.local/1.2.3.bin"]
+        assert await station.call("PublishFirmwareStatusNotification", about) == {}
+    return asked.request_id
+
+
+async def test_tc_l_17_csms_published(csms: Backend) -> None:
+    number = await published(csms, "Downloading", "Downloaded", "ChecksumVerified", "Published")
+    await ended(csms, number, "Published")
+    event = csms.events.named("publish_firmware_status")[-1]
+    assert event.data["location"] == "http://controller.local/1.2.3.bin"
+
+
+async def test_tc_l_19_csms_publish_invalid_checksum(csms: Backend) -> None:
+    await ended(csms, await published(csms, "Downloading", "Downloaded", "InvalidChecksum"), "InvalidChecksum")
+
+
+async def test_tc_l_20_csms_publish_failed(csms: Backend) -> None:
+    number = await published(csms, "Downloading", "Downloaded", "ChecksumVerified", "PublishFailed")
+    await ended(csms, number, "PublishFailed")
+
+
+async def test_tc_l_24_csms_publish_download_failed(csms: Backend) -> None:
+    await ended(csms, await published(csms, "Downloading", "DownloadFailed"), "DownloadFailed")
+
+
+async def unpublished(csms: Backend, status: str) -> None:
+    """Have a local controller give up an image."""
+    station = await csms.booted()
+    station.answers["UnpublishFirmware"] = {"status": status}
+    assert (await firmware.unpublish(csms.services, station.id, CHECKSUM)).status == status
+    assert station.payloads("UnpublishFirmware") == [{"checksum": CHECKSUM}]
+
+
+async def test_tc_l_21_csms_unpublished(csms: Backend) -> None:
+    await unpublished(csms, "Unpublished")
+
+
+async def test_tc_l_22_csms_unpublish_no_firmware(csms: Backend) -> None:
+    await unpublished(csms, "NoFirmware")
+
+
+async def test_tc_l_23_csms_unpublish_download_ongoing(csms: Backend) -> None:
+    await unpublished(csms, "DownloadOngoing")
+
+
+# -- campaigns
+
+PLAN = CampaignPlan(image=IMAGE, cohorts=(0.34, 1.0), retries=0)
+STATIONS = tuple(StationEntry(id=f"CS-V2G-000{number}") for number in range(1, 4))
+
+
+async def fleet(csms: Backend) -> dict[str, ScriptedStation]:
+    """Return three stations that accept updates."""
+    found = {entry.id: await csms.booted(entry.id) for entry in STATIONS}
+    for station in found.values():
+        station.answers["UpdateFirmware"] = accepted
+    return found
+
+
+def updating(stations: dict[str, ScriptedStation]) -> dict[str, int]:
+    """Return who was asked last, under which number."""
+    return {
+        name: station.payloads("UpdateFirmware")[-1]["requestId"]
+        for name, station in stations.items()
+        if station.payloads("UpdateFirmware")
+    }
+
+
+async def test_a_campaign_goes_from_cohort_to_cohort(backend: Start) -> None:
+    async with backend(stations=STATIONS) as csms:
+        stations = await fleet(csms)
+        campaign = await campaigns.create(csms.services, "1.2.3", PLAN, stations)
+        await make_round(csms.services)
+        (first,) = updating(stations).items()
+        await make_round(csms.services)
+        assert len(updating(stations)) == 1
+        await told(stations[first[0]], first[1], *BEFORE_REBOOT, "Installed")
+        await make_round(csms.services)
+        for name, number in updating(stations).items():
+            if name != first[0]:
+                await told(stations[name], number, "Downloading", "Installed")
+        await make_round(csms.services)
+        found = await csms.services.store.run(rows.find, campaign.campaign_id)
+        assert found is not None
+        assert (found.state, found.reason) == ("Finished", "3 of 3 stations installed it")
+        assert all(len(station.payloads("UpdateFirmware")) == 1 for station in stations.values())
+
+
+async def test_a_campaign_halts_by_itself_and_goes_on_when_told(backend: Start) -> None:
+    async with backend(stations=STATIONS) as csms:
+        stations = await fleet(csms)
+        campaign = await campaigns.create(csms.services, "1.2.3", PLAN, stations)
+        await make_round(csms.services)
+        ((name, number),) = updating(stations).items()
+        await told(stations[name], number, "Downloading", "InstallationFailed")
+        await make_round(csms.services)
+        await make_round(csms.services)
+        assert csms.events.named("campaign")[-1].data["reason"] == "1 of 1 stations failed"
+        assert len(updating(stations)) == 1
+        with pytest.raises(RefusedError):
+            await campaigns.resume(csms.services, campaign.campaign_id + 1)
+        await campaigns.resume(csms.services, campaign.campaign_id)
+        await make_round(csms.services)
+        assert len(stations[name].payloads("UpdateFirmware")) == 2
+        await campaigns.cancel(csms.services, campaign.campaign_id)
+        await make_round(csms.services)
+        assert len(updating(stations)) == 1
+        with pytest.raises(RefusedError):
+            await campaigns.cancel(csms.services, campaign.campaign_id)
+
+
+async def test_a_notification_that_comes_before_the_answer_counts(backend: Start) -> None:
+    async with backend(stations=STATIONS) as csms:
+        station = await csms.booted()
+        plan = CampaignPlan(image=IMAGE, cohorts=(1.0,), retries=0)
+        campaign = await campaigns.create(csms.services, "1.2.3", plan, [station.id])
+        going = asyncio.create_task(make_round(csms.services))
+        request = await station.expect("UpdateFirmware")
+        await told(station, request.payload["requestId"], "Downloading", "Installed")
+        request.reply(accepted)
+        await going
+        (member,) = await csms.services.store.run(rows.members, campaign.campaign_id)
+        assert (member.state, member.status) == ("Installed", "Installed")
+
+
+async def test_rounds_that_are_made_at_once_ask_each_station_once(backend: Start) -> None:
+    """Several nodes on one database."""
+    async with backend(stations=STATIONS) as csms:
+        stations = await fleet(csms)
+        plan = CampaignPlan(image=IMAGE, cohorts=(1.0,))
+        await campaigns.create(csms.services, "1.2.3", plan, stations)
+        await asyncio.gather(*(make_round(csms.services) for _ in range(3)))
+        assert [len(each.payloads("UpdateFirmware")) for each in stations.values()] == [1, 1, 1]
+
+
+async def test_a_station_that_is_away_or_cannot_read_the_request(backend: Start) -> None:
+    async with backend(stations=STATIONS) as csms:
+        station = await csms.booted()
+        station.answers["UpdateFirmware"] = Refused("NotSupported")
+        plan = CampaignPlan(image=IMAGE, cohorts=(1.0,), retries=0, max_failure_rate=1.0)
+        campaign = await campaigns.create(csms.services, "1.2.3", plan, [station.id, "CS-V2G-0002"])
+        await make_round(csms.services)
+        members = await csms.services.store.run(rows.members, campaign.campaign_id)
+        assert {each.station_id: each.state for each in members} == {station.id: "Failed", "CS-V2G-0002": "Waiting"}
+
+
+async def test_a_station_that_says_nothing_has_failed_after_a_while(backend: Start) -> None:
+    async with backend(stations=STATIONS) as csms:
+        stations = await fleet(csms)
+        campaign = await campaigns.create(csms.services, "1.2.3", PLAN, stations)
+        await make_round(csms.services)
+        csms.clock.advance(PLAN.patience_s - 1)
+        await make_round(csms.services)
+        assert csms.events.named("campaign")[-1].data["state"] == "Running"
+        csms.clock.advance(1)
+        await make_round(csms.services)
+        members = await csms.services.store.run(rows.members, campaign.campaign_id)
+        assert [each.status for each in members if each.state == "Failed"] == ["Silent"]
+        assert csms.events.named("campaign")[-1].data["state"] == "Halted"
+
+
+async def test_what_makes_no_campaign(csms: Backend) -> None:
+    with pytest.raises(RefusedError):
+        await campaigns.create(csms.services, "none", PLAN, [])
+    with pytest.raises(ConfigError):
+        await campaigns.create(csms.services, "half", CampaignPlan(image=IMAGE, cohorts=(0.5,)), ["CS-V2G-0001"])
+
+
+async def test_a_request_that_the_station_could_not_read_is_noted(csms: Backend) -> None:
+    station = await csms.booted()
+    station.answers["UpdateFirmware"] = Refused("NotSupported")
+    with pytest.raises(OcppError):
+        await firmware.update(csms.services, station.id, IMAGE)
+    assert (await request_of(csms, 1))["answer"] == "NotSent"
+    await told(station, 1, "Installed")
+    await told(station, 99, "Installed")

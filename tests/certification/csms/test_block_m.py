@@ -1,0 +1,248 @@
+"""Functional block M, certificate management: CSMS cases of OCPP 2.0.1 part 6."""
+
+import base64
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+from cryptography import x509
+from cryptography.x509 import ocsp
+
+from csms.pool import ContractPool
+from csms.services import certificates as service
+from pki_tools.tree import PkiTree
+from tests.certification.backend import Backend
+from tests.certification.conftest import Start
+from tests.certification.scripted import Payload, ScriptedStation
+from tests.csms.test_contracts import responder
+from tests.csms.test_provisioning import PCID, asking, provisioning
+from tests.iso15118.contracts import own_contract
+from v2g.errors import RefusedError
+from v2g.iso15118.installation import SCHEMA_VERSION
+from v2g.ocpp.routes import Version
+from v2g.pki.ocsp import ocsp_request_data
+
+CS = "CS-V2G-0001"
+HASH = {"hashAlgorithm": "SHA256", "issuerNameHash": "aa" * 32, "issuerKeyHash": "bb" * 32, "serialNumber": "1f"}
+
+
+async def installed(csms: Backend, pki: PkiTree, use: Any, status: str = "Accepted") -> ScriptedStation:
+    """Reusable state CertificateInstalled."""
+    station = await csms.booted()
+    station.answers["InstallCertificate"] = {"status": status}
+    pem = pki.path("v2g/root.pem").read_text()
+    assert (await service.install(csms.services, CS, use, pem)).status == status
+    assert station.payloads("InstallCertificate") == [{"certificateType": use, "certificate": pem}]
+    return station
+
+
+async def test_tc_m_01_csms_install_csms_root(csms: Backend, pki: PkiTree) -> None:
+    await installed(csms, pki, "CSMSRootCertificate")
+
+
+async def test_tc_m_02_csms_install_manufacturer_root(csms: Backend, pki: PkiTree) -> None:
+    await installed(csms, pki, "ManufacturerRootCertificate")
+
+
+async def test_tc_m_03_csms_install_v2g_root(csms: Backend, pki: PkiTree) -> None:
+    await installed(csms, pki, "V2GRootCertificate")
+
+
+async def test_tc_m_04_csms_install_mo_root(csms: Backend, pki: PkiTree) -> None:
+    await installed(csms, pki, "MORootCertificate")
+
+
+async def test_tc_m_05_csms_install_failed(csms: Backend, pki: PkiTree) -> None:
+    station = await installed(csms, pki, "CSMSRootCertificate", "Failed")
+    assert (await station.call("Heartbeat"))["currentTime"]
+
+
+async def test_only_roots_are_installed(csms: Backend, pki: PkiTree) -> None:
+    for text in ("", pki.path("secc/leaf.pem").read_text(), pki.path("secc/chain.pem").read_text()):
+        with pytest.raises(RefusedError):
+            await service.install(csms.services, CS, "V2GRootCertificate", text)
+
+
+async def ids(csms: Backend, *uses: Any, algorithm: str = "SHA256") -> None:
+    """Reusable state GetInstalledCertificates."""
+    station = await csms.booted()
+    chain = [{"certificateType": uses[0], "certificateHashData": {**HASH, "hashAlgorithm": algorithm}}]
+    station.answers["GetInstalledCertificateIds"] = {"status": "Accepted", "certificateHashDataChain": chain}
+    (found,) = await service.installed(csms.services, CS, uses)
+    assert station.payloads("GetInstalledCertificateIds") == [{"certificateType": list(uses)}]
+    assert found.certificate_hash_data.hash_algorithm == algorithm
+    await station.disconnect()
+
+
+async def test_tc_m_12_csms_retrieve_csms_root(csms: Backend) -> None:
+    for algorithm in ("SHA256", "SHA384", "SHA512"):
+        await ids(csms, "CSMSRootCertificate", algorithm=algorithm)
+
+
+async def test_tc_m_13_csms_retrieve_manufacturer_root(csms: Backend) -> None:
+    await ids(csms, "ManufacturerRootCertificate")
+
+
+async def test_tc_m_14_csms_retrieve_v2g_root(csms: Backend) -> None:
+    await ids(csms, "V2GRootCertificate")
+
+
+async def test_tc_m_15_csms_retrieve_v2g_chain(csms: Backend) -> None:
+    await ids(csms, "V2GCertificateChain")
+
+
+async def test_tc_m_16_csms_retrieve_mo_root(csms: Backend) -> None:
+    await ids(csms, "MORootCertificate")
+
+
+async def test_tc_m_17_csms_retrieve_two_kinds(csms: Backend) -> None:
+    await ids(csms, "CSMSRootCertificate", "ManufacturerRootCertificate")
+
+
+async def test_tc_m_18_csms_retrieve_all(csms: Backend) -> None:
+    station = await csms.booted()
+    kinds = ("CSMSRootCertificate", "V2GRootCertificate")
+    chain = [{"certificateType": kind, "certificateHashData": HASH} for kind in kinds]
+    station.answers["GetInstalledCertificateIds"] = {"status": "Accepted", "certificateHashDataChain": chain}
+    assert [each.certificate_type for each in await service.installed(csms.services, CS)] == list(kinds)
+    assert station.payloads("GetInstalledCertificateIds") == [{}]
+
+
+async def test_tc_m_19_csms_retrieve_none(csms: Backend) -> None:
+    station = await csms.booted()
+    station.answers["GetInstalledCertificateIds"] = {"status": "NotFound"}
+    assert await service.installed(csms.services, CS, ["ManufacturerRootCertificate"]) == ()
+    assert station.payloads("GetInstalledCertificateIds") == [{"certificateType": ["ManufacturerRootCertificate"]}]
+
+
+async def deleted(csms: Backend, pki: PkiTree, status: str) -> None:
+    """Install, retrieve, delete by what was retrieved, with every kind of hash."""
+    station = await installed(csms, pki, "CSMSRootCertificate")
+    for algorithm in ("SHA256", "SHA384", "SHA512"):
+        data = {**HASH, "hashAlgorithm": algorithm}
+        chain = [{"certificateType": "CSMSRootCertificate", "certificateHashData": data}]
+        station.answers["GetInstalledCertificateIds"] = {"status": "Accepted", "certificateHashDataChain": chain}
+        station.answers["DeleteCertificate"] = {"status": status}
+        (found,) = await service.installed(csms.services, CS, ["CSMSRootCertificate"])
+        assert (await service.delete(csms.services, CS, found.certificate_hash_data)).status == status
+        assert station.payloads("DeleteCertificate")[-1] == {"certificateHashData": data}
+
+
+async def test_tc_m_20_csms_delete(csms: Backend, pki: PkiTree) -> None:
+    await deleted(csms, pki, "Accepted")
+
+
+async def test_tc_m_21_csms_delete_failed(csms: Backend, pki: PkiTree) -> None:
+    await deleted(csms, pki, "Failed")
+
+
+# -- status
+
+
+def hashes_of(pki: PkiTree, algorithm: str = "SHA256") -> Payload:
+    """The contract leaf, named by hashes."""
+    chain = [x509.load_der_x509_certificate(der) for der in pki.chain("contract")]
+    leaf, issuer = next(pairwise(chain))
+    data = ocsp_request_data(leaf, issuer, algorithm)
+    return {
+        "hashAlgorithm": data.hash_algorithm,
+        "issuerNameHash": data.issuer_name_hash,
+        "issuerKeyHash": data.issuer_key_hash,
+        "serialNumber": data.serial_number,
+    }
+
+
+async def test_tc_m_24_csms_certificate_status(backend: Start, pki: PkiTree) -> None:
+    async with responder(pki) as server:
+        trust = {"ocsp_responder": server.url, "issuers": (pki.path("contract/chain.pem"),)}
+        async with backend(trust=trust) as csms:
+            station = await csms.booted()
+            asked = {**hashes_of(pki), "responderURL": "http://ocsp.example/"}
+            for _ in range(3):
+                answer = await station.call("GetCertificateStatus", {"ocspRequestData": asked})
+                assert answer["status"] == "Accepted"
+                told = ocsp.load_der_ocsp_response(base64.b64decode(answer["ocspResult"], validate=True))
+                assert told.certificate_status is ocsp.OCSPCertStatus.GOOD
+            assert server.asked == 1  # the answer is kept
+
+
+async def test_nothing_that_a_station_names_is_asked_unless_it_is_allowed(backend: Start, pki: PkiTree) -> None:
+    issuers = (pki.path("contract/chain.pem"),)
+    async with responder(pki) as server:
+        asked = {"ocspRequestData": {**hashes_of(pki), "responderURL": server.url}}
+        async with backend(trust={"issuers": issuers}) as csms:
+            answer = await (await csms.booted()).call("GetCertificateStatus", asked)
+            assert (answer["status"], server.asked) == ("Failed", 0)
+
+
+async def test_the_status_of_a_chain_by_responder_and_list(backend: Start, pki: PkiTree, tmp_path: Path) -> None:
+    """M07 of 2.1: each source is believed only under a signature of an issuer that is trusted here."""
+    application = web.Application()
+    lists = {"good": pki.path("mo/sub2.crl").read_bytes(), "other": pki.path("cpo/sub2.crl").read_bytes()}
+
+    async def give(request: web.Request) -> web.Response:
+        return web.Response(body=lists[request.match_info["name"]])
+
+    application.router.add_get("/{name}", give)
+    runner = web.AppRunner(application)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    base = f"http://127.0.0.1:{runner.addresses[0][1]}/"
+    async with responder(pki) as server:
+        trust = {"issuers": (pki.path("contract/chain.pem"),), "status_urls": (base, server.url)}
+        async with backend(trust=trust) as csms:
+            station = await csms.booted(version="2.1")
+
+            async def status(source: str, *urls: str) -> list[Any]:
+                wanted = {"certificateHashData": hashes_of(pki, "SHA512"), "source": source, "urls": list(urls)}
+                answer = await station.call("GetCertificateChainStatus", {"certificateStatusRequests": [wanted]})
+                return [each["status"] for each in answer["certificateStatus"]]
+
+            assert await status("OCSP", server.url) == ["Good"]
+            assert await status("CRL", base + "other", base + "good") == ["Good"]
+            assert await status("CRL", base + "other") == ["Failed"]
+            assert await status("CRL", "http://127.0.0.2:9/not-allowed") == ["Failed"]
+            stranger = {**HASH, "serialNumber": "1"}
+            wanted = {"certificateHashData": stranger, "source": "OCSP", "urls": [server.url]}
+            answer = await station.call("GetCertificateChainStatus", {"certificateStatusRequests": [wanted]})
+            assert answer["certificateStatus"][0]["status"] == "Failed"
+    await runner.cleanup()
+
+
+# -- contracts
+
+
+async def contract(backend: Start, pki: PkiTree, folder: Path, action: str, version: Version = "2.0.1") -> None:
+    """A vehicle gets its contract."""
+    secret = folder / "pool.secret"
+    secret.touch(mode=0o600)
+    secret.write_text("a long and random secret\n")
+    pool = ContractPool(folder / "pool", b"a long and random secret")
+    own = own_contract(pki)
+    pool.add(PCID, own.chain, own.key)
+    async with backend(provisioning=provisioning(pki, folder)) as csms:
+        station = await csms.booted(version=version)
+        request = base64.b64encode(asking(pki)).decode()
+        asked: Payload = {"iso15118SchemaVersion": SCHEMA_VERSION, "action": action, "exiRequest": request}
+        if version == "2.1":
+            asked |= {"maximumContractCertificateChains": 3, "prioritizedEMAIDs": ["DEV2GC00000001"]}
+        answer = await station.call("Get15118EVCertificate", asked)
+        assert answer["status"] == "Accepted"
+        assert base64.b64decode(answer["exiResponse"], validate=True)[0] == 0x80
+        assert answer.get("remainingContracts") == (0 if version == "2.1" else None)
+
+
+async def test_tc_m_26_csms_certificate_installation(backend: Start, pki: PkiTree, tmp_path: Path) -> None:
+    await contract(backend, pki, tmp_path, "Install")
+
+
+async def test_tc_m_28_csms_certificate_update(backend: Start, pki: PkiTree, tmp_path: Path) -> None:
+    await contract(backend, pki, tmp_path, "Update")
+
+
+async def test_tc_m_100_csms_certificate_installation_of_iso_15118_20(
+    backend: Start, pki: PkiTree, tmp_path: Path
+) -> None:
+    await contract(backend, pki, tmp_path, "Install", "2.1")

@@ -1,0 +1,58 @@
+"""Functional block P, data transfer: CSMS cases of OCPP 2.0.1 part 6."""
+
+from csms.config import Vendor
+from csms.rows import payments
+from csms.services import data_transfer
+from tests.certification.backend import Backend
+from tests.certification.fleet import Start
+
+CUSTOM = {"vendorId": "com.example", "tariff": {"id": 7}}
+
+
+async def test_tc_p_02_csms_unknown_vendor(csms: Backend) -> None:
+    station = await csms.booted()
+    answer = await station.call("DataTransfer", {"vendorId": "com.example", "messageId": "Weather"})
+    assert answer == {"status": "UnknownVendorId"}
+
+
+async def test_tc_p_03_csms_custom_data(csms: Backend) -> None:
+    station = await csms.booted()
+    status = {
+        "evseId": 1, "connectorId": 1, "connectorStatus": "Occupied", "timestamp": "2026-01-01T00:00:00Z",
+        "customData": CUSTOM,
+    }  # fmt: skip
+    assert await station.call("StatusNotification", status) == {}
+    event = {
+        "eventType": "Started", "triggerReason": "CablePluggedIn", "timestamp": "2026-01-01T00:00:00Z", "seqNo": 0,
+        "transactionInfo": {"transactionId": "tx-custom", "customData": CUSTOM}, "customData": CUSTOM,
+    }  # fmt: skip
+    assert await station.call("TransactionEvent", event) == {}
+
+
+# -- beyond the cases
+
+
+async def test_what_vendors_send_who_are_known_is_kept(backend: Start) -> None:
+    """P02."""
+    vendors = (Vendor(vendor_id="com.example", message_ids=("Weather",)), Vendor(vendor_id="org.example"))
+    async with backend(vendors=vendors) as csms:
+        station = await csms.booted()
+        weather = {"vendorId": "com.example", "messageId": "Weather", "data": {"celsius": -3, "snow": None}}
+        assert await station.call("DataTransfer", weather) == {"status": "Accepted"}
+        assert await station.call("DataTransfer", {**weather, "messageId": "News"}) == {"status": "UnknownMessageId"}
+        assert await station.call("DataTransfer", {"vendorId": "org.example"}) == {"status": "Accepted"}
+        kept = await csms.services.store.run(payments.list_transfers, station.id)
+        assert [(each["vendor_id"], each["document"]) for each in kept] == [
+            ("org.example", None),
+            ("com.example", {"celsius": -3, "snow": None}),
+        ]
+
+
+async def test_a_vendors_message_goes_to_a_station(csms: Backend) -> None:
+    """P01."""
+    station = await csms.booted()
+    station.answers["DataTransfer"] = {"status": "Accepted", "data": [1, 2]}
+    response = await data_transfer.send(csms.services, station.id, "com.example", "Weather", {"celsius": 20})
+    assert response.data == [1, 2]
+    sent = {"vendorId": "com.example", "messageId": "Weather", "data": {"celsius": 20}}
+    assert station.payloads("DataTransfer") == [sent]

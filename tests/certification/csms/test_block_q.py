@@ -1,0 +1,243 @@
+"""Functional block Q, bidirectional power transfer: CSMS cases of OCPP 2.1."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from csms.config import TokenEntry
+from csms.services.dispatch import Dispatch
+from csms.services.smart_charging import SmartCharging
+from tests.certification.backend import Backend
+from tests.certification.charging import VALID, Charging
+from tests.certification.conftest import Start
+from tests.certification.scripted import Payload, Refused
+from tests.csms.support import grid_signal
+from v2g.errors import RefusedError
+from v2g.ocpp.messages.charging_profiles import (
+    ChargingProfile,
+    ChargingSchedule,
+    ChargingSchedulePeriod,
+    V2XFreqWattPoint,
+    V2XSignalWattPoint,
+)
+from v2g.ocpp.times import format_time
+
+ACCEPTED = {"status": "Accepted"}
+TOKENS = (TokenEntry(id_token=VALID["idToken"], type=VALID["type"], energy_transfer=("DC", "DC_BPT")),)
+
+
+@pytest_asyncio.fixture
+async def csms(backend: Start) -> AsyncIterator[Backend]:
+    """A back end that knows a driver whose contract allows both directions."""
+    async with backend(tokens=TOKENS) as running:
+        yield running
+
+
+async def session(csms: Backend, identity: str = "CS-V2G-0001") -> Charging:
+    """A vehicle stands at a station of 2.1, authorised and plugged in."""
+    station = await csms.booted(identity, version="2.1")
+    for action in (
+        "SetChargingProfile", "UpdateDynamicSchedule", "NotifyAllowedEnergyTransfer", "AFRRSignal", "DataTransfer",
+    ):  # fmt: skip
+        station.answers[action] = ACCEPTED
+    charge = Charging(csms, station)
+    await charge.authorized()
+    await charge.plugged()
+    return charge
+
+
+async def needs(charge: Charging, requested: str = "DC_BPT", **more: Any) -> str:
+    """The vehicle tells what it can; return the answer's status."""
+    v2x = {"maxChargePower": 11000.0, "maxDischargePower": -8000.0, "evTargetEnergyRequest": 20000.0}
+    wanted = {
+        "requestedEnergyTransfer": requested,
+        "controlMode": "DynamicControl",
+        "v2xChargingParameters": v2x,
+        **more,
+    }
+    answer = await charge.station.call("NotifyEVChargingNeeds", {"evseId": 1, "chargingNeeds": wanted})
+    return str(answer["status"])
+
+
+def last_period(charge: Charging) -> Payload:
+    heard = charge.station.payloads("SetChargingProfile")[-1]["chargingProfile"]
+    period: Payload = heard["chargingSchedule"][0]["chargingSchedulePeriod"][0]
+    return period
+
+
+async def offer_signal(csms: Backend) -> None:
+    now_ms = csms.clock.utc_ms()
+    await csms.services.grid.offer(grid_signal(valid_until_ms=now_ms + 3_600_000, issued_at_ms=now_ms), "test")
+
+
+async def test_tc_q_102_csms_transfer_inside_the_contract(csms: Backend) -> None:
+    charge = await session(csms)
+    await offer_signal(csms)
+    assert await needs(charge) == "Accepted"
+    async with asyncio.timeout(5):
+        while not charge.station.payloads("SetChargingProfile"):
+            await asyncio.sleep(0)
+    assert last_period(charge)["operationMode"] == "ExternalSetpoint"
+    assert last_period(charge)["dischargeLimit"] == -5000.0
+
+
+async def test_tc_q_103_csms_transfer_outside_the_contract(csms: Backend) -> None:
+    charge = await session(csms)
+    await offer_signal(csms)
+    assert await needs(charge, "AC_BPT") == "Rejected"
+    assert not [each for each in charge.station.payloads("SetChargingProfile") if each["evseId"] == 1]
+
+
+async def test_tc_q_107_csms_charging_only_before_permission(csms: Backend) -> None:
+    charge = await session(csms)
+    await offer_signal(csms)
+    assert await needs(charge, "DC") == "Accepted"
+    async with asyncio.timeout(5):
+        while not [each for each in charge.station.payloads("SetChargingProfile") if each["evseId"] == 1]:
+            await asyncio.sleep(0)
+    for heard in charge.station.payloads("SetChargingProfile"):
+        if heard["evseId"] == 1:  # Q02.FR.01, FR.02
+            period = heard["chargingProfile"]["chargingSchedule"][0]["chargingSchedulePeriod"][0]
+            assert period.get("operationMode", "ChargingOnly") == "ChargingOnly"
+            assert not {"dischargeLimit", "setpoint"} & set(period)
+    dispatch = Dispatch(csms.services)
+    assert await dispatch.allow(charge.station.id, charge.id, ["DC", "DC_BPT"]) == "Accepted"
+    (heard,) = charge.station.payloads("NotifyAllowedEnergyTransfer")
+    assert heard == {"transactionId": charge.id, "allowedEnergyTransfer": ["DC", "DC_BPT"]}
+    with pytest.raises(RefusedError):
+        await dispatch.allow(charge.station.id, charge.id, [])
+
+
+def v2x_profile(csms: Backend, charge: Charging, kind: Any = "Absolute", **period: Any) -> ChargingProfile:
+    now = format_time(csms.clock.utc_ms())
+    schedule = ChargingSchedule(
+        id=1,
+        start_schedule=now if kind == "Absolute" else None,
+        charging_rate_unit="W",
+        duration=900,
+        charging_schedule_period=(ChargingSchedulePeriod(start_period=0, **period),),
+    )
+    return ChargingProfile(
+        id=60,
+        stack_level=2,
+        charging_profile_purpose="TxProfile",
+        charging_profile_kind=kind,
+        transaction_id=charge.id,
+        charging_schedule=(schedule,),
+    )
+
+
+async def test_tc_q_108_csms_central_control_by_schedule(csms: Backend) -> None:
+    charge = await session(csms)
+    service = SmartCharging(csms.services)
+    wanted = v2x_profile(csms, charge, operation_mode="CentralSetpoint", setpoint=-3000.0)
+    assert (await service.set_profile(charge.station.id, 1, wanted)).status == "Accepted"
+    assert last_period(charge) == {"startPeriod": 0, "operationMode": "CentralSetpoint", "setpoint": -3000.0}
+    with pytest.raises(RefusedError, match="limit"):  # Q03.FR.02
+        await service.set_profile(
+            charge.station.id,
+            1,
+            v2x_profile(csms, charge, operation_mode="CentralSetpoint", setpoint=-3000.0, limit=1.0),
+        )
+
+
+async def dispatched(csms: Backend, **more: Any) -> Charging:
+    charge = await session(csms)
+    assert await needs(charge) == "NoChargingProfile"
+    (told,) = await Dispatch(csms.services).set_point(-5000, **more)
+    assert (told.setpoint_w, told.status) == (-5000, "Accepted")
+    return charge
+
+
+async def test_tc_q_109_csms_set_point_pushed(csms: Backend) -> None:
+    charge = await dispatched(csms)
+    heard = charge.station.payloads("SetChargingProfile")[-1]["chargingProfile"]
+    assert (heard["chargingProfileKind"], heard["chargingProfilePurpose"]) == ("Dynamic", "TxProfile")
+    assert heard["chargingSchedule"][0]["duration"] == 300
+    assert last_period(charge) == {"startPeriod": 0, "operationMode": "CentralSetpoint", "setpoint": -5000.0}
+    await Dispatch(csms.services).set_point(4000)
+    update = {"chargingProfileId": 301, "scheduleUpdate": {"setpoint": 4000.0}}
+    assert charge.station.payloads("UpdateDynamicSchedule") == [update]
+    assert len(charge.station.payloads("SetChargingProfile")) == 1
+
+
+async def test_tc_q_110_csms_set_point_pulled(csms: Backend) -> None:
+    charge = await dispatched(csms, pull_s=60)
+    heard = charge.station.payloads("SetChargingProfile")[-1]["chargingProfile"]
+    assert heard["dynUpdateInterval"] == 60
+    answer = await charge.station.call("PullDynamicScheduleUpdate", {"chargingProfileId": heard["id"]})
+    assert answer == {"status": "Accepted", "scheduleUpdate": {"setpoint": -5000.0}}
+
+
+async def external(csms: Backend, mode: str) -> None:
+    charge = await session(csms)
+    wanted = v2x_profile(csms, charge, operation_mode=mode, limit=11000.0, discharge_limit=-8000.0)
+    assert (await SmartCharging(csms.services).set_profile(charge.station.id, 1, wanted)).status == "Accepted"
+    assert last_period(charge)["operationMode"] == mode
+
+
+async def test_tc_q_111_csms_external_set_point(csms: Backend) -> None:
+    await external(csms, "ExternalSetpoint")
+
+
+async def test_tc_q_112_csms_external_limits(csms: Backend) -> None:
+    await external(csms, "ExternalLimits")
+
+
+async def test_tc_q_117_csms_central_frequency_support(csms: Backend) -> None:
+    charge = await dispatched(csms, frequency=True)
+    assert last_period(charge)["operationMode"] == "CentralFrequency"
+    await Dispatch(csms.services).set_point(-1000, frequency=True)
+    assert charge.station.payloads("UpdateDynamicSchedule")[-1]["scheduleUpdate"] == {"setpoint": -1000.0}
+
+
+async def test_tc_q_120_csms_afrr_signal(csms: Backend) -> None:
+    charge = await session(csms)
+    curve = (V2XSignalWattPoint(signal=-1, power=-5000.0), V2XSignalWattPoint(signal=1, power=5000.0))
+    points = (V2XFreqWattPoint(frequency=49.8, power=-5000.0), V2XFreqWattPoint(frequency=50.2, power=5000.0))
+    wanted = v2x_profile(
+        csms, charge, operation_mode="LocalFrequency", v2x_signal_watt_curve=curve, v2x_freq_watt_curve=points
+    )
+    assert (await SmartCharging(csms.services).set_profile(charge.station.id, 1, wanted)).status == "Accepted"
+    assert await Dispatch(csms.services).afrr(1, [charge.station.id]) == {charge.station.id: "Accepted"}
+    (heard,) = charge.station.payloads("AFRRSignal")
+    assert heard["signal"] == 1
+    old = await csms.booted("CS-V2G-0002")
+    answers = await Dispatch(csms.services).afrr(1, [old.id, "nobody"])
+    assert "no AFRRSignal" in answers[old.id]
+    assert "not connected" in answers["nobody"]
+
+
+async def test_tc_q_121_csms_local_frequency_support(csms: Backend) -> None:
+    charge = await session(csms)
+    service = SmartCharging(csms.services)
+    points = (V2XFreqWattPoint(frequency=49.8, power=-5000.0), V2XFreqWattPoint(frequency=50.2, power=5000.0))
+    wanted = v2x_profile(csms, charge, operation_mode="LocalFrequency", v2x_freq_watt_curve=points, v2x_baseline=0.0)
+    assert (await service.set_profile(charge.station.id, 1, wanted)).status == "Accepted"
+    with pytest.raises(RefusedError, match="curve"):
+        await service.set_profile(charge.station.id, 1, v2x_profile(csms, charge, operation_mode="LocalFrequency"))
+
+
+async def test_tc_q_124_csms_local_load_balancing(csms: Backend) -> None:
+    charge = await session(csms)
+    wanted = v2x_profile(csms, charge, operation_mode="LocalLoadBalancing", limit=11000.0, discharge_limit=-8000.0)
+    assert (await SmartCharging(csms.services).set_profile(charge.station.id, 1, wanted)).status == "Accepted"
+    assert last_period(charge)["operationMode"] == "LocalLoadBalancing"
+
+
+async def test_a_set_point_is_split_over_stations_and_one_that_refuses_is_named(csms: Backend) -> None:
+    first = await session(csms)
+    second = await session(csms, "CS-V2G-0002")
+    for charge in (first, second):
+        await needs(charge)
+    second.station.answers["SetChargingProfile"] = Refused("NotSupported", "not today")
+    told = await Dispatch(csms.services).set_point(-12_000)
+    assert [each.setpoint_w for each in told] == [-6000, -6000]
+    assert told[0].status == "Accepted"
+    assert "not today" in told[1].status
+    await needs(first, "DC")  # no longer both ways
+    told = await Dispatch(csms.services).set_point(-12_000)
+    assert [each.setpoint_w for each in told] == [0, -8000]

@@ -1,0 +1,188 @@
+"""Certification cases of functional block F, remote control: the station."""
+
+from typing import Any
+
+import pytest
+
+from secc.core.station.evse import Lock, LockFailure, Unlocked
+from tests.certification.station.bench import Bench
+from tests.certification.station.test_block_e import charging
+
+TOKEN = {"idToken": "APP-1", "type": "Central"}
+
+
+def start(found: Bench, **more: Any) -> dict[str, Any]:
+    """Start remotely."""
+    return found.ask("RequestStartTransaction", {"idToken": TOKEN, "remoteStartId": 42, "evseId": 1} | more)
+
+
+def test_tc_f_01_cs_remote_start_cable_first() -> None:
+    found = Bench(variables={"TxCtrlr.TxStartPoint": "EVConnected"})
+    found.plug()
+    event = found.expect("TransactionEvent", eventType="Started")
+    answer = start(found)
+    assert answer["status"] == "Accepted"
+    assert answer["transactionId"] == event["transactionInfo"]["transactionId"]  # F01.FR.13
+    found.expect("Authorize")
+    event = found.expect("TransactionEvent", eventType="Updated", triggerReason="RemoteStart")
+    assert event["transactionInfo"]["remoteStartId"] == 42  # F01.FR.25
+    assert event["idToken"] == TOKEN
+    assert found.allowed()
+
+
+def test_tc_f_02_cs_remote_start_first() -> None:
+    found = Bench()
+    assert start(found)["status"] == "Accepted"
+    found.expect("Authorize", idToken=TOKEN)
+    found.plug()
+    event = found.expect("TransactionEvent", eventType="Started")
+    assert event["transactionInfo"]["remoteStartId"] == 42
+    assert found.allowed()
+
+
+def test_tc_f_03_cs_remote_start_without_authorization() -> None:
+    found = Bench(variables={"AuthCtrlr.AuthorizeRemoteStart": "false"})
+    assert start(found)["status"] == "Accepted"
+    found.nothing("Authorize")
+    found.plug()
+    assert found.allowed()
+
+
+def test_tc_f_04_cs_remote_start_timeout() -> None:
+    found = Bench(variables={"TxCtrlr.TxStartPoint": "Authorized"})
+    start(found)
+    found.expect("TransactionEvent", eventType="Started", triggerReason="RemoteStart")
+    found.wait(121)
+    found.expect("TransactionEvent", eventType="Ended", triggerReason="EVConnectTimeout")
+    found.plug()
+    assert not found.allowed()
+
+
+def test_a_remote_start_takes_no_evse_that_is_busy_or_out_of_service() -> None:
+    found = charging()
+    assert start(found)["status"] == "Rejected"
+    assert start(found, evseId=9)["status"] == "Rejected"
+    found.ask("ChangeAvailability", operationalStatus="Inoperative", evse={"id": 2})
+    assert start(found, evseId=2)["status"] == "Rejected"
+    assert found.ask("RequestStartTransaction", idToken=TOKEN, remoteStartId=1)["status"] == "Rejected"
+
+
+def unlock(found: Bench, connector_id: int = 1) -> Any:
+    """Ask for an unlocking, which the hardware has yet to do."""
+    return found.ask_later("UnlockConnector", evseId=1, connectorId=connector_id)
+
+
+def test_tc_f_05_cs_unlock_with_transaction() -> None:
+    assert unlock(charging())()["status"] == "OngoingAuthorizedTransaction"
+
+
+@pytest.mark.parametrize("plugged", [True, False])
+def test_tc_f_06_cs_unlock_accepted(plugged: bool) -> None:
+    found = Bench()
+    if plugged:
+        found.plug()
+    answer = unlock(found)
+    assert Lock(evse_id=1, connector_id=1, locked=False) in found.commands
+    found.fact(Unlocked(evse_id=1))
+    assert answer()["status"] == "Unlocked"
+
+
+def test_tc_f_07_cs_unlock_without_cable() -> None:
+    test_tc_f_06_cs_unlock_accepted(plugged=False)
+
+
+def test_an_unlocking_that_fails_or_never_ends_is_told() -> None:
+    found = Bench()
+    answer = unlock(found)
+    found.fact(LockFailure(evse_id=1, unlocking=True))
+    assert answer()["status"] == "UnlockFailed"
+    answer = unlock(found)
+    found.wait(11)
+    assert answer()["status"] == "UnlockFailed"
+
+
+def test_tc_f_10_cs_unlock_unknown_connector() -> None:
+    assert unlock(Bench(), 7)()["status"] == "UnknownConnector"
+
+
+def test_tc_f_08_cs_remote_stop() -> None:
+    found = charging()
+    identifier = found.all("TransactionEvent")[0]["transactionInfo"]["transactionId"]
+    assert found.ask("RequestStopTransaction", transactionId=identifier)["status"] == "Accepted"
+    event = found.expect("TransactionEvent", triggerReason="RemoteStop")
+    assert event["transactionInfo"]["stoppedReason"] == "Remote"
+    assert not found.allowed()
+
+
+def test_tc_f_09_cs_remote_stop_rejected() -> None:
+    assert charging().ask("RequestStopTransaction", transactionId="no-such")["status"] == "Rejected"
+
+
+def trigger(found: Bench, message: str, **place: int) -> str:
+    """Ask for a message."""
+    evse = {"evse": {"id": place["id"]} | ({"connectorId": place["c"]} if "c" in place else {})} if place else {}
+    found.clear()
+    status: str = found.ask("TriggerMessage", {"requestedMessage": message} | evse)["status"]
+    return status
+
+
+def test_tc_f_11_cs_trigger_meter_values_of_one() -> None:
+    found = Bench()
+    assert trigger(found, "MeterValues", id=1) == "Accepted"
+    values = found.expect("MeterValues", evseId=1)
+    assert values["meterValue"][0]["sampledValue"][0]["context"] == "Trigger"
+    found.nothing("MeterValues")
+
+
+def test_tc_f_12_cs_trigger_meter_values_of_all() -> None:
+    found = Bench()
+    assert trigger(found, "MeterValues") == "Accepted"
+    found.expect("MeterValues", evseId=1)
+    found.expect("MeterValues", evseId=2)
+
+
+def test_tc_f_13_cs_trigger_transaction_event_of_one() -> None:
+    found = charging()
+    assert trigger(found, "TransactionEvent", id=1) == "Accepted"
+    event = found.expect("TransactionEvent", triggerReason="Trigger")
+    assert event["transactionInfo"]["chargingState"] == "Charging"
+    assert event["meterValue"]
+
+
+def test_tc_f_14_cs_trigger_transaction_event_of_all() -> None:
+    found = charging()
+    assert trigger(found, "TransactionEvent") == "Accepted"
+    found.expect("TransactionEvent", triggerReason="Trigger", evse={"id": 1, "connectorId": 1})
+
+
+def test_a_trigger_of_an_event_needs_a_transaction() -> None:
+    assert trigger(Bench(), "TransactionEvent") == "Rejected"
+
+
+def test_tc_f_20_cs_trigger_heartbeat() -> None:
+    found = Bench()
+    assert trigger(found, "Heartbeat") == "Accepted"
+    found.expect("Heartbeat")
+
+
+def test_tc_f_23_cs_trigger_status_available() -> None:
+    found = Bench()
+    assert trigger(found, "StatusNotification", id=1, c=1) == "Accepted"
+    found.expect("StatusNotification", evseId=1, connectorId=1, connectorStatus="Available")
+
+
+def test_tc_f_24_cs_trigger_status_occupied() -> None:
+    found = Bench()
+    found.plug()
+    assert trigger(found, "StatusNotification", id=1, c=1) == "Accepted"
+    found.expect("StatusNotification", evseId=1, connectorId=1, connectorStatus="Occupied")
+
+
+def test_tc_f_26_cs_trigger_boot_rejected() -> None:
+    found = Bench()
+    assert trigger(found, "BootNotification") == "Rejected"
+    found.nothing("BootNotification")
+
+
+def test_tc_f_27_cs_trigger_not_implemented() -> None:
+    assert trigger(Bench(), "PublishFirmwareStatusNotification") == "NotImplemented"

@@ -1,0 +1,37 @@
+"""Certification cases of functional block I, tariff and cost: the station."""
+
+from secc.core.station.tariff_cost import ShowCost
+from tests.certification.station.bench import Bench
+from tests.certification.station.test_block_e import charging
+
+
+def shown(found: Bench) -> list[tuple[float | None, bool, str]]:
+    """What drivers were shown."""
+    return [(each.total, each.final, each.text) for each in found.commands if isinstance(each, ShowCost)]
+
+
+def test_tc_i_01_cs_running_cost() -> None:
+    found = charging()
+    identifier = found.all("TransactionEvent")[0]["transactionInfo"]["transactionId"]
+    assert found.ask("CostUpdated", totalCost=3.25, transactionId=identifier) == {}
+    assert shown(found) == [(3.25, False, "")]
+
+
+def test_tc_i_02_cs_final_cost() -> None:
+    found = charging()
+    found.answers["TransactionEvent"] = lambda p: {"totalCost": 8.04} if p["eventType"] == "Ended" else {}
+    found.present()
+    assert shown(found) == [(8.04, True, "")]
+
+
+def test_tc_i_07_cs_running_cost_with_an_event() -> None:
+    found = charging()
+    found.answers["TransactionEvent"] = {"totalCost": 1.5}
+    found.flow("SuspendedEV")
+    assert shown(found) == [(1.5, False, "")]
+
+
+def test_without_a_cost_the_fallback_is_shown() -> None:
+    found = charging(variables={"TariffCostCtrlr.TotalCostFallbackMessage": "See your bill."})
+    found.present()
+    assert shown(found) == [(None, True, "See your bill.")]

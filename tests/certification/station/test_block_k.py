@@ -1,0 +1,330 @@
+"""Certification cases of functional block K, smart charging: the station."""
+
+from typing import Any
+
+import pytest
+
+from secc.core.station.smart_charging import SetLimit
+from tests.certification.station.bench import START_MS, Bench, at
+from tests.certification.station.test_block_e import charging
+
+BEFORE = at(START_MS - 3_600_000)
+
+
+def profile(purpose: str = "TxDefaultProfile", number: int = 1, limit: float = 6000.0, **more: Any) -> dict[str, Any]:
+    """A profile that holds from now on."""
+    schedule: dict[str, Any] = {
+        "id": number,
+        "chargingRateUnit": more.pop("unit", "W"),
+        "chargingSchedulePeriod": more.pop("periods", [{"startPeriod": 0, "limit": limit}]),
+    }
+    schedule |= more.pop("schedule", {})
+    if more.get("chargingProfileKind", "Absolute") != "Relative":
+        schedule.setdefault("startSchedule", BEFORE)
+    return {
+        "id": number,
+        "stackLevel": 0,
+        "chargingProfilePurpose": purpose,
+        "chargingProfileKind": "Absolute",
+        "chargingSchedule": [schedule],
+    } | more
+
+
+def put(found: Bench, evse_id: int = 1, **more: Any) -> str:
+    """Set a profile."""
+    status: str = found.ask("SetChargingProfile", evseId=evse_id, chargingProfile=profile(**more))["status"]
+    return status
+
+
+def limit(found: Bench, evse_id: int = 1) -> float | None:
+    """What the hardware was told last."""
+    told = [each for each in found.commands if isinstance(each, SetLimit) and each.evse_id == evse_id]
+    return told[-1].allowance.charge_w if told else None
+
+
+def transaction(found: Bench) -> str:
+    """The transaction that runs."""
+    identifier: str = found.all("TransactionEvent")[0]["transactionInfo"]["transactionId"]
+    return identifier
+
+
+def composite(found: Bench, evse_id: int = 1, duration: int = 600, **more: Any) -> Any:
+    """The composite schedule's periods, or the status."""
+    answer = found.ask("GetCompositeSchedule", evseId=evse_id, duration=duration, **more)
+    if answer["status"] != "Accepted":
+        return answer["status"]
+    return [(p["startPeriod"], p["limit"]) for p in answer["schedule"]["chargingSchedulePeriod"]]
+
+
+def test_tc_k_01_cs_default_profile_of_one_evse() -> None:
+    found = Bench()
+    assert put(found) == "Accepted"
+    assert composite(found) == [(0, 6000)]
+
+
+def test_tc_k_02_cs_tx_profile_without_transaction() -> None:
+    assert put(Bench(), purpose="TxProfile", transactionId="none") == "Rejected"
+
+
+def test_tc_k_03_cs_station_max_profile() -> None:
+    found = Bench()
+    assert put(found, 0, purpose="ChargingStationMaxProfile") == "Accepted"
+    assert put(found, 1, purpose="ChargingStationMaxProfile", number=2) == "Rejected"
+
+
+def test_tc_k_04_cs_replaced_by_its_id() -> None:
+    found = Bench()
+    put(found)
+    assert put(found, limit=9000.0, stackLevel=1) == "Accepted"
+    assert composite(found) == [(0, 9000)]
+
+
+def test_tc_k_05_cs_cleared_by_its_id() -> None:
+    found = Bench()
+    put(found)
+    assert found.ask("ClearChargingProfile", chargingProfileId=1)["status"] == "Accepted"
+    assert composite(found) == [(0, 22_000)]
+
+
+CRITERIA = {"evseId": 1, "chargingProfilePurpose": "TxDefaultProfile", "stackLevel": 0}
+
+
+def test_tc_k_06_cs_cleared_by_criteria() -> None:
+    found = Bench()
+    put(found)
+    assert found.ask("ClearChargingProfile", chargingProfileCriteria=CRITERIA)["status"] == "Accepted"
+
+
+def test_tc_k_07_cs_clear_by_other_criteria() -> None:
+    found = Bench()
+    put(found)
+    answer = found.ask("ClearChargingProfile", chargingProfileCriteria=CRITERIA | {"stackLevel": 5})
+    assert answer["status"] == "Unknown"
+
+
+def test_tc_k_08_cs_clear_without_profile() -> None:
+    assert Bench().ask("ClearChargingProfile", chargingProfileCriteria=CRITERIA)["status"] == "Unknown"
+
+
+def test_tc_k_09_cs_cleared_while_charging() -> None:
+    found = charging()
+    put(found)
+    assert limit(found) == 6000
+    assert found.ask("ClearChargingProfile", chargingProfileId=1)["status"] == "Accepted"
+    assert limit(found) is None
+
+
+def test_tc_k_10_cs_default_profile_of_all_evses() -> None:
+    found = Bench()
+    assert put(found, 0) == "Accepted"
+    assert composite(found, 1) == composite(found, 2) == [(0, 6000)]
+
+
+def test_tc_k_11_cs_tx_profile_of_all_evses() -> None:
+    found = charging()
+    assert put(found, 0, purpose="TxProfile", transactionId=transaction(found)) == "Rejected"
+
+
+def test_tc_k_12_cs_other_unit() -> None:
+    assert put(Bench(), unit="A") == "Rejected"
+
+
+def test_tc_k_13_cs_survives_a_reboot() -> None:
+    found = Bench()
+    put(found)
+    found.power_loss()
+    assert composite(found) == [(0, 6000)]
+
+
+def test_tc_k_14_cs_unknown_evse() -> None:
+    assert put(Bench(), 9) == "Rejected"
+
+
+def test_tc_k_16_cs_unknown_transaction() -> None:
+    assert put(charging(), purpose="TxProfile", transactionId="other") == "Rejected"
+
+
+def test_tc_k_19_cs_recurring() -> None:
+    found = Bench()
+    periods = [{"startPeriod": 0, "limit": 1000.0}, {"startPeriod": 43_200, "limit": 2000.0}]
+    daily = {"chargingProfileKind": "Recurring", "recurrencyKind": "Daily", "periods": periods}
+    assert put(found, **daily, schedule={"duration": 86_400, "startSchedule": at(START_MS)}) == "Accepted"
+    assert composite(found, duration=172_800) == [(0, 1000), (43_200, 2000), (86_400, 1000), (129_600, 2000)]
+
+
+def test_tc_k_21_cs_valid_from() -> None:
+    found = Bench()
+    put(found, validFrom=at(START_MS + 300_000))
+    assert composite(found) == [(0, 22_000), (300, 6000)]
+
+
+def test_tc_k_22_cs_valid_to() -> None:
+    found = Bench()
+    put(found, validTo=at(START_MS + 300_000))
+    assert composite(found) == [(0, 6000), (300, 22_000)]
+
+
+def test_tc_k_23_cs_start_schedule() -> None:
+    found = Bench()
+    put(found, schedule={"startSchedule": at(START_MS + 120_000), "duration": 60})
+    assert composite(found) == [(0, 22_000), (120, 6000), (180, 22_000)]
+
+
+def test_tc_k_24_cs_several_cleared() -> None:
+    found = Bench()
+    put(found, 1, number=1)
+    put(found, 2, number=2)
+    answer = found.ask("ClearChargingProfile", chargingProfileCriteria={"chargingProfilePurpose": "TxDefaultProfile"})
+    assert answer["status"] == "Accepted"
+    assert found.ask("GetChargingProfiles", requestId=1, chargingProfile={})["status"] == "NoProfiles"
+
+
+def test_tc_k_28_cs_default_profile_while_charging() -> None:
+    found = charging()
+    assert put(found) == "Accepted"
+    assert limit(found) == 6000
+
+
+def three() -> Bench:
+    """A station with three profiles."""
+    found = Bench()
+    put(found, 0, number=1, purpose="ChargingStationMaxProfile")
+    put(found, 1, number=2)
+    put(found, 1, number=3, stackLevel=1)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("evse_id", "criterion", "ids"),
+    [
+        (0, {"chargingProfilePurpose": "ChargingStationMaxProfile"}, [1]),
+        (1, {"chargingProfilePurpose": "TxDefaultProfile"}, [2, 3]),
+        (None, {"chargingProfilePurpose": "TxDefaultProfile"}, [2, 3]),
+        (None, {"chargingProfileId": [3]}, [3]),
+        (1, {"stackLevel": 1}, [3]),
+        (1, {"chargingLimitSource": ["CSO"]}, [2, 3]),
+        (1, {"chargingLimitSource": ["EMS"]}, []),
+        (1, {"chargingProfilePurpose": "TxDefaultProfile", "stackLevel": 0}, [2]),
+    ],
+)
+def test_profiles_are_reported(evse_id: int | None, criterion: dict[str, Any], ids: list[int]) -> None:
+    found = three()
+    place = {} if evse_id is None else {"evseId": evse_id}
+    answer = found.ask("GetChargingProfiles", {"requestId": 7, "chargingProfile": criterion} | place)
+    assert answer["status"] == ("Accepted" if ids else "NoProfiles")
+    reports = found.all("ReportChargingProfiles")
+    assert [each["id"] for report in reports for each in report["chargingProfile"]] == ids
+    assert all(report["requestId"] == 7 for report in reports)
+    assert [report.get("tbc", False) for report in reports] == [True] * (len(reports) - 1) + [False] * bool(reports)
+
+
+def test_tc_k_29_cs_get_of_the_station() -> None:
+    test_profiles_are_reported(0, {"chargingProfilePurpose": "ChargingStationMaxProfile"}, [1])
+
+
+def test_tc_k_30_cs_get_of_an_evse() -> None:
+    test_profiles_are_reported(1, {"chargingProfilePurpose": "TxDefaultProfile"}, [2, 3])
+
+
+def test_tc_k_31_cs_get_of_all() -> None:
+    test_profiles_are_reported(None, {"chargingProfilePurpose": "TxDefaultProfile"}, [2, 3])
+
+
+def test_tc_k_32_cs_get_by_id() -> None:
+    test_profiles_are_reported(None, {"chargingProfileId": [3]}, [3])
+
+
+def test_tc_k_33_cs_get_by_level() -> None:
+    test_profiles_are_reported(1, {"stackLevel": 1}, [3])
+
+
+def test_tc_k_34_cs_get_by_source() -> None:
+    test_profiles_are_reported(1, {"chargingLimitSource": ["CSO"]}, [2, 3])
+
+
+def test_tc_k_35_cs_get_by_purpose() -> None:
+    test_profiles_are_reported(1, {"chargingProfilePurpose": "TxDefaultProfile"}, [2, 3])
+
+
+def test_tc_k_36_cs_get_by_purpose_and_level() -> None:
+    test_profiles_are_reported(1, {"chargingProfilePurpose": "TxDefaultProfile", "stackLevel": 0}, [2])
+
+
+TOKEN = {"idToken": "APP-1", "type": "Central"}
+
+
+def relative(purpose: str = "TxProfile", **more: Any) -> dict[str, Any]:
+    """A profile that begins with its transaction."""
+    return profile(purpose, chargingProfileKind="Relative", **more)
+
+
+def test_tc_k_37_cs_remote_start_with_profile() -> None:
+    found = Bench()
+    found.plug()
+    answer = found.ask("RequestStartTransaction", idToken=TOKEN, remoteStartId=1, evseId=1, chargingProfile=relative())
+    assert answer["status"] == "Accepted"
+    found.expect("TransactionEvent", eventType="Started")
+    assert limit(found) == 6000
+    assert composite(found) == [(0, 6000)]
+
+
+def test_a_remote_start_with_a_bad_profile_is_rejected() -> None:
+    for bad in (relative("TxDefaultProfile"), relative(transactionId="x"), relative(unit="A")):
+        answer = Bench().ask("RequestStartTransaction", idToken=TOKEN, remoteStartId=1, evseId=1, chargingProfile=bad)
+        assert answer["status"] == "Rejected"
+
+
+def test_tc_k_38_cs_remote_start_whose_profile_is_ignored() -> None:
+    found = Bench(variables={"SmartChargingCtrlr.Enabled": "false"})
+    found.plug()
+    answer = found.ask("RequestStartTransaction", idToken=TOKEN, remoteStartId=1, evseId=1, chargingProfile=relative())
+    assert answer["status"] == "Accepted"
+    assert limit(found) is None
+
+
+def test_tc_k_39_cs_composite_without_profiles() -> None:
+    assert composite(Bench()) == [(0, 22_000)]
+    assert composite(Bench(), 0) == [(0, 44_000)]
+
+
+def test_tc_k_40_cs_composite_of_stacked_profiles() -> None:
+    found = Bench()
+    put(found, number=1, limit=6000.0)
+    put(found, number=2, stackLevel=1, limit=3000.0, schedule={"duration": 300, "startSchedule": at(START_MS)})
+    assert composite(found) == [(0, 3000), (300, 6000)]
+
+
+def test_tc_k_41_cs_composite_of_purposes() -> None:
+    found = charging()
+    put(found, 0, number=1, purpose="ChargingStationMaxProfile", limit=10_000.0)
+    put(found, number=2, limit=6000.0)
+    periods = [{"startPeriod": 0, "limit": 8000.0}, {"startPeriod": 120, "limit": 12_000.0}]
+    more = {"schedule": {"startSchedule": at(START_MS)}, "transactionId": transaction(found)}
+    assert put(found, number=3, purpose="TxProfile", periods=periods, **more) == "Accepted"
+    assert composite(found) == [(0, 8000), (120, 10_000)]
+
+
+def test_tc_k_42_cs_composite_in_another_unit() -> None:
+    assert composite(Bench(), chargingRateUnit="A") == "Rejected"
+
+
+def test_tc_k_47_cs_composite_of_an_unknown_evse() -> None:
+    assert composite(Bench(), 9) == "Rejected"
+
+
+def test_tc_k_60_cs_tx_profile_while_charging() -> None:
+    found = charging()
+    assert put(found, purpose="TxProfile", transactionId=transaction(found)) == "Accepted"
+    assert limit(found) == 6000
+    found.present()
+    assert found.ask("GetChargingProfiles", requestId=1, chargingProfile={})["status"] == "NoProfiles"
+
+
+def test_limits_follow_the_schedule_while_nobody_speaks() -> None:
+    found = charging()
+    periods = [{"startPeriod": 0, "limit": 8000.0}, {"startPeriod": 120, "limit": 4000.0}]
+    put(found, periods=periods, schedule={"startSchedule": at(found.utc_ms)})
+    found.drop()
+    assert limit(found) == 8000
+    found.wait(121)
+    assert limit(found) == 4000

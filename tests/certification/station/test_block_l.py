@@ -1,0 +1,196 @@
+"""Certification cases of functional block L, firmware: the station."""
+
+import base64
+import hashlib
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from secc.core.station.firmware import CancelFirmware, Download, FirmwareProgress, Install
+from tests.certification.station.bench import Bench, at
+from tests.certification.station.test_block_e import charging
+from tests.certification.station.test_block_m import ROOT, Authority, install, pem
+
+IMAGE = b"firmware 2"
+DIGEST = hashlib.sha256(IMAGE).digest()
+KEY = ec.generate_private_key(ec.SECP256R1())
+NAME = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Firmware")])
+CERTIFICATE = pem(ROOT.sign(NAME, KEY.public_key()))
+SIGNATURE = base64.b64encode(KEY.sign(IMAGE, ec.ECDSA(hashes.SHA256()))).decode()
+
+
+def update(found: Bench, number: int = 1, *, in_s: int = -7200, install_s: int | None = None, **more: Any) -> str:
+    """Want an update."""
+    install(found, "ManufacturerRootCertificate")
+    firmware = {
+        "location": "https://csms.example/fw.bin",
+        "retrieveDateTime": at(found.utc_ms + in_s * 1000),
+        "signingCertificate": CERTIFICATE,
+        "signature": SIGNATURE,
+    } | more
+    if install_s is not None:
+        firmware["installDateTime"] = at(found.utc_ms + install_s * 1000)
+    firmware = {key: value for key, value in firmware.items() if value is not None}
+    found.clear()
+    status: str = found.ask("UpdateFirmware", requestId=number, firmware=firmware)["status"]
+    return status
+
+
+def told(found: Bench, *statuses: str) -> None:
+    """The CSMS has heard these, in this order, and no other."""
+    heard = [payload["status"] for name, payload in found.unread if name == "FirmwareStatusNotification"]
+    assert heard == list(statuses)
+    found.clear()
+
+
+def fetched(found: Bench, digest: bytes = DIGEST) -> None:
+    """The image is there."""
+    assert any(isinstance(each, Download) for each in found.commands)
+    found.fact(FirmwareProgress(status="Downloaded", digest=digest))
+
+
+def installing(found: Bench) -> bool:
+    """Whether the hardware was told to install."""
+    return any(isinstance(each, Install) for each in found.commands)
+
+
+def test_tc_l_01_cs_installed() -> None:
+    found = Bench()
+    assert update(found) == "Accepted"
+    fetched(found)
+    told(found, "Downloading", "Downloaded", "SignatureVerified", "Installing")
+    assert installing(found)
+    found.power_loss()
+    found.expect("BootNotification")
+    told(found, "Installed")
+    found.power_loss()
+    found.nothing("FirmwareStatusNotification")
+
+
+def test_tc_l_02_cs_install_scheduled() -> None:
+    found = Bench()
+    update(found, install_s=600)
+    fetched(found)
+    told(found, "Downloading", "Downloaded", "SignatureVerified", "InstallScheduled")
+    assert not installing(found)
+    found.wait(601)
+    told(found, "Installing")
+    assert installing(found)
+
+
+def test_tc_l_03_cs_download_scheduled() -> None:
+    found = Bench()
+    update(found, in_s=600)
+    told(found, "DownloadScheduled")
+    found.wait(601)
+    told(found, "Downloading")
+
+
+def test_tc_l_05_cs_invalid_certificate() -> None:
+    found = Bench()
+    other = pem(Authority("Stranger").sign(NAME, KEY.public_key()))
+    assert update(found, signingCertificate=other) == "InvalidCertificate"
+    found.expect("SecurityEventNotification", type="InvalidFirmwareSigningCertificate")
+
+
+def test_tc_l_06_cs_invalid_signature() -> None:
+    found = Bench()
+    update(found)
+    fetched(found, hashlib.sha256(b"something else").digest())
+    found.expect("FirmwareStatusNotification", status="InvalidSignature")
+    found.expect("SecurityEventNotification", type="InvalidFirmwareSignature")
+    assert not installing(found)
+
+
+def test_tc_l_07_cs_download_failed() -> None:
+    found = Bench()
+    update(found)
+    found.fact(FirmwareProgress(status="DownloadFailed"))
+    told(found, "Downloading", "DownloadFailed")
+
+
+@pytest.mark.parametrize("status", ["InstallVerificationFailed", "InstallationFailed"])
+def test_tc_l_08_cs_installation_failed(status: Any) -> None:
+    found = Bench()
+    update(found)
+    fetched(found)
+    found.clear()
+    found.fact(FirmwareProgress(status=status))
+    told(found, status)
+
+
+def test_tc_l_10_cs_cancelled_by_another() -> None:
+    found = Bench()
+    update(found)
+    assert update(found, 2) == "AcceptedCanceled"
+    assert CancelFirmware(request_id=1) in found.commands
+    found.expect("FirmwareStatusNotification", status="Downloading", requestId=2)
+
+
+def test_tc_l_11_cs_cannot_be_cancelled() -> None:
+    found = Bench()
+    update(found)
+    fetched(found)
+    assert update(found, 2) == "Rejected"
+
+
+def waits(*, allowed: bool) -> Bench:
+    """An installation that waits for a transaction."""
+    word = "true" if allowed else "false"
+    found = charging(variables={"ChargingStation.AllowNewSessionsPendingFirmwareUpdate": word})
+    update(found)
+    fetched(found)
+    assert not installing(found)
+    found.plug(2)
+    found.present("TAG-2", 2)
+    assert found.allowed(2) is allowed
+    return found
+
+
+def test_tc_l_14_cs_waits_and_lets_others_begin() -> None:
+    found = waits(allowed=True)
+    found.present()
+    assert not installing(found)
+    found.present("TAG-2", 2)
+    assert installing(found)
+
+
+def test_tc_l_15_cs_waits_and_lets_nobody_begin() -> None:
+    found = waits(allowed=False)
+    found.present()
+    assert installing(found)
+
+
+def test_tc_l_18_cs_without_signature() -> None:
+    assert update(Bench(), signature=None) == "Rejected"
+    assert update(Bench(), signingCertificate=None) == "Rejected"
+
+
+def trigger(found: Bench, **place: Any) -> None:
+    """Ask how the update goes."""
+    found.clear()
+    answer = found.ask("TriggerMessage", {"requestedMessage": "FirmwareStatusNotification"} | place)
+    assert answer["status"] == "Accepted"
+
+
+def test_tc_f_17_cs_trigger_firmware_status_of_an_evse() -> None:
+    found = Bench()
+    trigger(found, evse={"id": 1})
+    found.expect("FirmwareStatusNotification", status="Idle")
+
+
+def test_tc_f_18_cs_trigger_firmware_status_idle() -> None:
+    found = Bench()
+    trigger(found)
+    assert "requestId" not in found.expect("FirmwareStatusNotification", status="Idle")
+
+
+def test_tc_f_19_cs_trigger_firmware_status_downloading() -> None:
+    found = Bench()
+    update(found)
+    trigger(found)
+    found.expect("FirmwareStatusNotification", status="Downloading", requestId=1)

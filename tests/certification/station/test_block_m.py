@@ -1,0 +1,372 @@
+"""Certification cases of functional blocks M and A, certificates and security: the station."""
+
+import datetime
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import NameOID
+
+from secc.core.station.certificate_store import RootsChanged
+from secc.core.station.signing import MakeRequest, RequestMade, UseCertificate
+from tests.certification.station.bench import START_MS, Bench
+from tests.certification.station.test_block_b import PROFILE
+
+NOW = datetime.datetime.fromtimestamp(START_MS / 1000, datetime.UTC)
+DAY = datetime.timedelta(days=1)
+
+
+class Authority:
+    """A certification authority."""
+
+    def __init__(self, name: str, issuer: "Authority | None" = None) -> None:
+        self.key = ec.generate_private_key(ec.SECP256R1())
+        self.name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        parent = issuer or self
+        self.certificate = self.sign(self.name, self.key.public_key(), by=parent, ca=True)
+
+    def sign(
+        self, name: x509.Name, key: Any, *, by: "Authority | None" = None, ca: bool = False, days: int = 30
+    ) -> x509.Certificate:
+        """Sign a key."""
+        parent = by or self
+        return (
+            x509.CertificateBuilder()
+            .subject_name(name)
+            .issuer_name(parent.name)
+            .public_key(key)
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(NOW - DAY * 40)
+            .not_valid_after(NOW + DAY * days)
+            .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
+            .sign(parent.key, hashes.SHA256())
+        )
+
+    @property
+    def pem(self) -> str:
+        """Its certificate."""
+        return pem(self.certificate)
+
+
+def pem(certificate: x509.Certificate) -> str:
+    """Return a certificate as text."""
+    return certificate.public_bytes(Encoding.PEM).decode()
+
+
+ROOT = Authority("Root")
+
+
+def install(found: Bench, use: str = "CSMSRootCertificate", text: str | None = None) -> str:
+    """Install a root."""
+    status: str = found.ask("InstallCertificate", certificateType=use, certificate=text or ROOT.pem)["status"]
+    return status
+
+
+def installed(found: Bench, *uses: str) -> list[dict[str, Any]] | str:
+    """Which certificates are installed."""
+    answer = found.ask("GetInstalledCertificateIds", {"certificateType": list(uses)} if uses else {})
+    return answer["certificateHashDataChain"] if answer["status"] == "Accepted" else str(answer["status"])
+
+
+def lists(use: str) -> None:
+    """A root of a kind is installed and listed, and still after a power loss."""
+    found = Bench()
+    assert install(found, use) == "Accepted"
+    assert RootsChanged(use=use, pem=(ROOT.pem,)) in found.commands  # type: ignore[arg-type]
+    found.power_loss()
+    (entry,) = installed(found, use)
+    assert isinstance(entry, dict)
+    assert entry["certificateType"] == use
+    assert int(entry["certificateHashData"]["serialNumber"], 16) == ROOT.certificate.serial_number
+
+
+def test_tc_m_01_cs_install_csms_root() -> None:
+    lists("CSMSRootCertificate")
+
+
+def test_tc_m_02_cs_install_manufacturer_root() -> None:
+    lists("ManufacturerRootCertificate")
+
+
+def test_tc_m_03_cs_install_v2g_root() -> None:
+    lists("V2GRootCertificate")
+
+
+def test_tc_m_04_cs_install_mo_root() -> None:
+    lists("MORootCertificate")
+
+
+@pytest.mark.parametrize("text", ["no certificate", pem(ROOT.sign(ROOT.name, ROOT.key.public_key(), ca=True, days=-1))])
+def test_tc_m_07_cs_install_invalid(text: str) -> None:
+    found = Bench()
+    assert install(found, text=text) == "Rejected"
+    assert installed(found) == "NotFound"
+
+
+def test_a_certificate_that_is_no_authoritys_is_not_installed() -> None:
+    assert install(Bench(), text=pem(ROOT.sign(ROOT.name, ROOT.key.public_key()))) == "Rejected"
+
+
+def test_tc_m_09_cs_install_root_that_the_old_one_has_not_signed() -> None:
+    found = Bench(variables={"SecurityCtrlr.AdditionalRootCertificateCheck": "true"})
+    assert install(found) == "Accepted"
+    assert install(found, text=Authority("Stranger").pem) == "Rejected"
+    assert len(installed(found, "CSMSRootCertificate")) == 1
+    assert install(found, text=Authority("Successor", ROOT).pem) == "Accepted"
+
+
+def test_tc_m_12_cs_list_csms_root() -> None:
+    lists("CSMSRootCertificate")
+
+
+def test_tc_m_13_cs_list_manufacturer_root() -> None:
+    lists("ManufacturerRootCertificate")
+
+
+def test_tc_m_14_cs_list_v2g_root() -> None:
+    lists("V2GRootCertificate")
+
+
+def test_tc_m_16_cs_list_mo_root() -> None:
+    lists("MORootCertificate")
+
+
+def test_tc_m_17_cs_list_two_kinds() -> None:
+    found = Bench()
+    install(found, "CSMSRootCertificate")
+    install(found, "ManufacturerRootCertificate")
+    install(found, "V2GRootCertificate")
+    assert len(installed(found, "CSMSRootCertificate", "ManufacturerRootCertificate")) == 2
+
+
+def test_tc_m_18_cs_list_all() -> None:
+    found = Bench()
+    install(found, "CSMSRootCertificate")
+    install(found, "V2GRootCertificate")
+    assert len(installed(found)) == 2
+
+
+def test_tc_m_19_cs_list_none() -> None:
+    assert installed(Bench(), "V2GRootCertificate") == "NotFound"
+
+
+def delete(found: Bench, names: dict[str, Any]) -> str:
+    """Delete a certificate."""
+    status: str = found.ask("DeleteCertificate", certificateHashData=names)["status"]
+    return status
+
+
+def test_tc_m_20_cs_delete() -> None:
+    found = Bench()
+    install(found)
+    (entry,) = installed(found)
+    assert isinstance(entry, dict)
+    assert delete(found, entry["certificateHashData"]) == "Accepted"
+    assert installed(found) == "NotFound"
+
+
+UNKNOWN = {"hashAlgorithm": "SHA256", "issuerNameHash": "00", "issuerKeyHash": "00", "serialNumber": "1"}
+
+
+def test_tc_m_22_cs_delete_unknown() -> None:
+    assert delete(Bench(), UNKNOWN) == "NotFound"
+
+
+# -- the station's own
+
+
+class Key:
+    """The station's key, which the hardware keeps."""
+
+    def __init__(self) -> None:
+        self.key = ec.generate_private_key(ec.SECP256R1())
+        self.name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "CS-1")])
+
+    def csr(self) -> str:
+        """A request for its certificate."""
+        builder = x509.CertificateSigningRequestBuilder().subject_name(self.name)
+        return builder.sign(self.key, hashes.SHA256()).public_bytes(Encoding.PEM).decode()
+
+    def signed(self, by: Authority = ROOT, days: int = 30) -> str:
+        """Its certificate."""
+        return pem(by.sign(self.name, self.key.public_key(), days=days))
+
+
+def asked(found: Bench, trigger: str = "SignChargingStationCertificate") -> Key:
+    """The CSMS has made the station ask for a certificate."""
+    install(found)
+    install(found, "V2GRootCertificate")
+    found.clear()
+    assert found.ask("TriggerMessage", requestedMessage=trigger)["status"] == "Accepted"
+    (order,) = [each for each in found.commands if isinstance(each, MakeRequest)]
+    assert order.common_name == "CS-1"
+    key = Key()
+    found.fact(RequestMade(use=order.use, csr=key.csr()))
+    request = found.expect("SignCertificate", certificateType=order.use)
+    assert x509.load_pem_x509_csr(request["csr"].encode()).is_signature_valid
+    return key
+
+
+def give(found: Bench, chain: str, use: str = "ChargingStationCertificate") -> str:
+    """Deliver a chain."""
+    status: str = found.ask("CertificateSigned", certificateChain=chain, certificateType=use)["status"]
+    return status
+
+
+def test_tc_a_11_cs_new_station_certificate() -> None:
+    found = Bench()
+    key = asked(found)
+    chain = key.signed()
+    assert give(found, chain) == "Accepted"
+    assert UseCertificate(use="ChargingStationCertificate", chain=chain) in found.commands
+
+
+def test_tc_a_12_cs_new_v2g_certificate() -> None:
+    found = Bench()
+    key = asked(found, "SignV2GCertificate")
+    assert give(found, key.signed(), "V2GCertificate") == "Accepted"
+    assert len(installed(found, "V2GCertificateChain")) == 1
+
+
+def test_tc_m_15_cs_list_v2g_chain() -> None:
+    test_tc_a_12_cs_new_v2g_certificate()
+
+
+def test_tc_a_13_cs_new_combined_certificate() -> None:
+    found = Bench()
+    key = asked(found, "SignCombinedCertificate")
+    assert give(found, key.signed()) == "Accepted"
+
+
+@pytest.mark.parametrize("kind", ["expired", "other key", "other root", "no chain"])
+def test_tc_a_14_cs_invalid_certificate(kind: str) -> None:
+    found = Bench()
+    key = asked(found)
+    chain = {
+        "expired": key.signed(days=-1),
+        "other key": Key().signed(),
+        "other root": key.signed(Authority("Stranger")),
+        "no chain": "-----BEGIN",
+    }[kind]
+    assert give(found, chain) == "Rejected"
+    found.expect("SecurityEventNotification", type="InvalidChargingStationCertificate")
+
+
+def test_tc_a_15_cs_request_refused() -> None:
+    found = Bench()
+    found.answers["SignCertificate"] = {"status": "Rejected"}
+    asked(found)
+    found.wait(400)
+    found.nothing("SignCertificate")
+
+
+def test_tc_a_23_cs_asks_again() -> None:
+    variables = {"SecurityCtrlr.CertSigningWaitMinimum": "60", "SecurityCtrlr.CertSigningRepeatTimes": "2"}
+    found = Bench(variables=variables)
+    key = asked(found)
+    found.wait(59)
+    found.nothing("SignCertificate")
+    found.wait(2)
+    found.expect("SignCertificate")
+    found.wait(118)
+    found.nothing("SignCertificate")
+    found.wait(2)
+    found.expect("SignCertificate")
+    found.wait(1000)
+    found.nothing("SignCertificate")
+    assert give(found, key.signed()) == "Accepted"
+
+
+def test_tc_m_23_cs_the_stations_own_certificate_is_not_deleted() -> None:
+    from secc.core.station.certificate_store import hash_data
+
+    found = Bench()
+    key = asked(found)
+    chain = key.signed()
+    give(found, chain)
+    names = hash_data(x509.load_pem_x509_certificate(chain.encode()), None)
+    own = {
+        "hashAlgorithm": "SHA256",
+        "issuerNameHash": names.issuer_name_hash,
+        "issuerKeyHash": names.issuer_key_hash,
+        "serialNumber": names.serial_number,
+    }
+    assert delete(found, own) == "Failed"
+
+
+def test_tc_a_09_cs_new_password() -> None:
+    found = Bench()
+    found.connects.clear()
+    assert found.set("SecurityCtrlr", "BasicAuthPassword", "a-much-better-password") == "Accepted"
+    assert found.connects[-1].password == "a-much-better-password"
+    assert "a-much-better-password" not in repr(found.connects[-1])
+    assert not any("a-much-better-password" in str(event.data) for event in found.observed)
+
+
+def test_tc_a_10_cs_new_password_rejected() -> None:
+    assert Bench().set("SecurityCtrlr", "BasicAuthPassword", "short") == "Rejected"
+
+
+def upgrade(found: Bench, level: int) -> str:
+    """Want a higher security profile."""
+    data = PROFILE | {"securityProfile": level, "ocppCsmsUrl": "wss://csms.example/ocpp"}
+    assert found.ask("SetNetworkProfile", configurationSlot=2, connectionData=data)["status"] == "Accepted"
+    return found.set("OCPPCommCtrlr", "NetworkConfigurationPriority", "2")
+
+
+def test_tc_a_19_cs_security_profile_upgrade() -> None:
+    found = Bench()
+    install(found)
+    assert upgrade(found, 2) in ("Accepted", "RebootRequired")
+    found.connects.clear()
+    found.ask("Reset", type="OnIdle")
+    assert found.connects[-1].security_profile == 2
+    assert found.get("SecurityCtrlr", "SecurityProfile")["attributeValue"] == "2"
+    assert found.ask("SetNetworkProfile", configurationSlot=3, connectionData=PROFILE)["status"] == "Rejected"
+
+
+def test_tc_b_50_cs_migrate_to_a_csms_with_another_root() -> None:
+    found = Bench()
+    install(found)
+    install(found, text=Authority("New root").pem)
+    (roots,) = [each.pem for each in found.commands if isinstance(each, RootsChanged)][-1:]
+    assert len(roots) == 2, "both are believed: the old CSMS can still be gone back to"
+    upgrade(found, 2)
+    found.connects.clear()
+    found.ask("Reset", type="OnIdle")
+    assert [connect.slot for connect in found.connects] == [2]
+    found.expect("BootNotification", reason="RemoteReset")
+
+
+def test_tc_b_47_cs_falls_back_to_the_csms_with_the_old_root() -> None:
+    found = Bench(variables={"OCPPCommCtrlr.NetworkProfileConnectionAttempts": "2"})
+    install(found)
+    install(found, text=Authority("New root").pem)
+    upgrade(found, 2)
+    found.connects.clear()
+    found.accepting = lambda connect: connect.slot == 1
+    found.ask("Reset", type="OnIdle")
+    found.wait(60)
+    assert [connect.slot for connect in found.connects] == [2, 2, 1]
+    found.expect("BootNotification", reason="RemoteReset")
+
+
+def test_tc_a_20_cs_security_profile_upgrade_without_root() -> None:
+    assert upgrade(Bench(), 2) == "Rejected"
+
+
+def test_tc_a_21_cs_security_profile_upgrade_without_certificate() -> None:
+    found = Bench()
+    install(found)
+    assert upgrade(found, 3) == "Rejected"
+
+
+def test_tc_a_22_cs_security_profile_downgrade() -> None:
+    found = Bench()
+    install(found)
+    upgrade(found, 2)
+    found.ask("Reset", type="OnIdle")
+    assert found.ask("SetNetworkProfile", configurationSlot=1, connectionData=PROFILE)["status"] == "Rejected"

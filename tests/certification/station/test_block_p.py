@@ -1,0 +1,52 @@
+"""Certification cases of functional block P, data transfer: the station."""
+
+import json
+
+import pytest
+
+from secc.core.station.data_transfer import VENDOR, GridSignalReceived
+from tests.certification.station.bench import Bench, Refused
+
+SIGNAL = {
+    "version": 3, "issued_at_ms": 0, "source": "dso", "currency": "EUR", "site_import_limit_w": 5,
+    "export_limit_w": 4, "valid_until_ms": 9,
+    "slots": [{"start_ms": 0, "duration_s": 60, "import_price": 1, "export_compensation": 2}],
+}  # fmt: skip
+
+
+def test_tc_p_01_cs_unknown_vendor_and_message() -> None:
+    found = Bench()
+    assert found.ask("DataTransfer", vendorId="com.example")["status"] == "UnknownVendorId"
+    assert found.ask("DataTransfer", vendorId=VENDOR, messageId="Nothing")["status"] == "UnknownMessageId"
+
+
+def test_tc_p_03_cs_custom_data_is_received() -> None:
+    custom = {"vendorId": "com.example", "anything": {"more": [1, 2]}}
+    answer = Bench().ask("GetTransactionStatus", {"customData": custom})
+    assert answer["messagesInQueue"] is False
+
+
+def test_tc_p_04_cs_custom_data_of_a_profile_is_received() -> None:
+    from tests.certification.station.test_block_k import profile
+
+    custom = {"vendorId": "com.example", "more": "things"}
+    answer = Bench().ask("SetChargingProfile", evseId=1, chargingProfile=profile(customData=custom))
+    assert answer["status"] == "Accepted"
+
+
+def test_a_grid_signal_may_be_an_object_or_its_text() -> None:
+    for data in (SIGNAL, json.dumps(SIGNAL)):
+        found = Bench()
+        assert found.ask("DataTransfer", vendorId=VENDOR, messageId="GridSignal", data=data)["status"] == "Accepted"
+        (command,) = [each for each in found.commands if isinstance(each, GridSignalReceived)]
+        assert json.loads(command.data) == SIGNAL
+    for wrong in (5, [], "text", {**SIGNAL, "slots": []}, {**SIGNAL, "more": 1}):
+        found = Bench()
+        assert found.ask("DataTransfer", vendorId=VENDOR, messageId="GridSignal", data=wrong)["status"] == "Rejected"
+        assert found.commands == []
+
+
+def test_what_a_station_does_not_know_is_not_implemented() -> None:
+    with pytest.raises(Refused) as refused:
+        Bench().ask("MakeCoffee")
+    assert refused.value.code == "NotImplemented"

@@ -1,0 +1,174 @@
+"""Certification cases about vehicles that speak ISO 15118: the station."""
+
+import base64
+from typing import Any
+
+from secc.core.station.certificates import ContractRequest, InstallationOutcome
+from secc.core.station.ev_needs import EvNeeds
+from secc.core.station.high_level import (
+    CertificateState,
+    ContractWanted,
+    GiveContract,
+    Needs,
+    OfferSchedules,
+    Plan,
+    Renegotiate,
+    StatusWanted,
+    VehicleEnds,
+)
+from tests.certification.station.bench import FIXED, Bench
+from tests.certification.station.test_block_e import charging
+from tests.certification.station.test_block_k import put, transaction
+from v2g.ocpp.messages.base import OCSPRequestData
+from v2g.ocpp.messages.charging_profiles import ChargingSchedule, ChargingSchedulePeriod
+
+NEEDS = EvNeeds(
+    service="DC", control_mode="scheduled", max_charge_w=50_000, max_current_ma=125_000, max_voltage_mv=400_000
+)
+PLAN = ChargingSchedule(
+    id=1, charging_rate_unit="W", charging_schedule_period=(ChargingSchedulePeriod(start_period=0, limit=6000.0),)
+)
+
+
+def vehicle(**more: Any) -> Bench:
+    """A station whose vehicle is authorised and plugged in."""
+    found = Bench(variables={"TxCtrlr.TxStartPoint": "EVConnected"}, evses=(FIXED,), **more)
+    found.plug()
+    found.present()
+    return found
+
+
+def offers(found: Bench) -> list[str]:
+    """What vehicles were offered."""
+    return [each.found for each in found.commands if isinstance(each, OfferSchedules)]
+
+
+def agree(found: Bench) -> None:
+    """Needs, profile, plan: the vehicle charges (reusable state ISO15118SmartCharging)."""
+    found.fact(Needs(evse_id=1, needs=NEEDS))
+    found.expect("NotifyEVChargingNeeds", evseId=1)
+    assert put(found, purpose="TxProfile", transactionId=transaction(found)) == "Accepted"
+    assert offers(found) == ["profile"]
+    found.fact(Plan(evse_id=1, schedule=PLAN))
+    found.expect("NotifyEVChargingSchedule", evseId=1)
+    found.flow()
+    found.expect("TransactionEvent", transactionInfo__chargingState="Charging")
+
+
+def test_tc_k_53_cs_load_levelling() -> None:
+    agree(vehicle())
+
+
+def test_tc_k_54_cs_no_schedule() -> None:
+    found = vehicle()
+    found.answers["NotifyEVChargingNeeds"] = {"status": "Rejected"}
+    found.fact(Needs(evse_id=1, needs=NEEDS))
+    assert offers(found) == ["default"]
+    found.flow()
+    found.expect("TransactionEvent", transactionInfo__chargingState="Charging")
+
+
+def test_a_schedule_that_does_not_come_is_not_waited_for_for_ever() -> None:
+    found = vehicle()
+    found.answers["NotifyEVChargingNeeds"] = {"status": "Processing"}
+    found.fact(Needs(evse_id=1, needs=NEEDS))
+    found.wait(59)
+    assert offers(found) == []
+    found.wait(2)
+    assert offers(found) == ["default"]
+
+
+def test_tc_k_56_cs_offline() -> None:
+    found = vehicle()
+    put(found)
+    found.drop()
+    found.fact(Needs(evse_id=1, needs=NEEDS))
+    assert offers(found) == ["default"]
+    found.flow()
+    found.back()
+    event = found.expect("TransactionEvent", transactionInfo__chargingState="Charging")
+    assert event["offline"] is True
+
+
+def test_tc_k_57_cs_renegotiation_by_the_vehicle() -> None:
+    found = vehicle()
+    agree(found)
+    found.fact(Needs(evse_id=1, needs=NEEDS))
+    found.expect("NotifyEVChargingNeeds")
+    put(found, number=2, purpose="TxProfile", transactionId=transaction(found), stackLevel=1, limit=4000.0)
+    assert offers(found) == ["profile", "profile"]
+    found.fact(Plan(evse_id=1, schedule=PLAN))
+    found.expect("NotifyEVChargingSchedule")
+
+
+def test_tc_k_58_cs_renegotiation_by_the_csms() -> None:
+    found = vehicle()
+    agree(found)
+    assert put(found, purpose="TxProfile", transactionId=transaction(found), limit=3000.0) == "Accepted"
+    assert Renegotiate(evse_id=1) in found.commands
+    found.expect("TransactionEvent", triggerReason="ChargingRateChanged")
+    found.fact(Plan(evse_id=1, schedule=PLAN))
+    found.expect("NotifyEVChargingSchedule")
+
+
+def test_tc_e_46_cs_end_by_the_vehicle() -> None:
+    found = charging(stop="Authorized", evses=(FIXED,))
+    found.fact(VehicleEnds(evse_id=1))
+    event = found.expect("TransactionEvent", eventType="Ended", triggerReason="StopAuthorized")
+    assert event["transactionInfo"]["stoppedReason"] == "StoppedByEV"
+    assert event["transactionInfo"]["chargingState"] == "EVConnected"
+
+
+def contract(answer: Any, *, update: bool) -> InstallationOutcome:
+    """A vehicle wants a contract; return what it gets."""
+    found = vehicle()
+    found.answers["Get15118EVCertificate"] = answer
+    request = ContractRequest(schema="urn:iso:std:iso:15118:-20:CommonMessages", exi=b"wish", maximum=1)
+    found.fact(ContractWanted(evse_id=1, request=request, update=update))
+    asked = found.expect("Get15118EVCertificate")
+    assert asked["action"] == ("Update" if update else "Install")
+    assert base64.b64decode(asked["exiRequest"]) == b"wish"
+    (given,) = [each.outcome for each in found.commands if isinstance(each, GiveContract)]
+    return given
+
+
+GIVEN = {"status": "Accepted", "exiResponse": base64.b64encode(b"contract").decode()}
+REFUSED = {"status": "Failed", "exiResponse": ""}
+
+
+def test_tc_m_26_cs_contract() -> None:
+    assert contract(GIVEN, update=False) == InstallationOutcome(status="answered", exi=b"contract")
+
+
+def test_tc_m_27_cs_contract_failed() -> None:
+    assert contract(REFUSED, update=False).status == "failed"
+
+
+def test_tc_m_28_cs_contract_renewed() -> None:
+    assert contract(GIVEN, update=True) == InstallationOutcome(status="answered", exi=b"contract")
+
+
+def test_tc_m_29_cs_contract_not_renewed() -> None:
+    assert contract(REFUSED, update=True).status == "failed"
+
+
+def ocsp(answer: Any) -> str | None:
+    """The charger asks about a certificate; return what it hears."""
+    found = Bench()
+    found.answers["GetCertificateStatus"] = answer
+    data = OCSPRequestData(
+        hash_algorithm="SHA256", issuer_name_hash="a1", issuer_key_hash="b2", serial_number="c3",
+        responder_url="http://ocsp.example",
+    )  # fmt: skip
+    found.fact(StatusWanted(data=data))
+    found.expect("GetCertificateStatus")
+    (state,) = [each for each in found.commands if isinstance(each, CertificateState)]
+    return state.ocsp
+
+
+def test_tc_m_24_cs_certificate_status() -> None:
+    assert ocsp({"status": "Accepted", "ocspResult": "MAo="}) == "MAo="
+
+
+def test_tc_m_25_cs_certificate_status_failed() -> None:
+    assert ocsp({"status": "Failed"}) is None

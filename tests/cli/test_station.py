@@ -1,0 +1,77 @@
+"""`v2g station`: what keeps stations out is said, with a hint and an exit code."""
+
+import asyncio
+import json
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+
+import pytest
+import websockets
+
+from tests.cli.test_csms import run
+from tests.secc.backend import backend
+
+NOBODY = "ws://127.0.0.1:1/ocpp"
+WRONG = (
+    (("--url", "http://127.0.0.1:9000/ocpp"), "no URL of a back end"),
+    (("--url", "ws://127.0.0.1:99999/ocpp"), "no URL of a back end"),
+    (("--url", "somewhere"), "no URL of a back end"),
+    (("--url", NOBODY, "--prefix", "a/b"), "makes no identities"),
+    (("--url", NOBODY, "--prefix", "a" * 48), "makes no identities"),
+    (("--url", NOBODY, "--report", "/nowhere/at/all.json"), "no such folder"),
+    (("--url", "wss://127.0.0.1:1/ocpp", "--ca", "/nowhere.pem"), "--ca"),
+    (("--url", NOBODY, "--ocpp", "1.6"), "1.6"),
+    (("--url", NOBODY, "--behaviour", "/nowhere.toml"), "/nowhere.toml"),
+)
+
+
+@pytest.mark.parametrize(("words", "text"), WRONG)
+def test_what_cannot_be_is_said_before_anything_runs(words: tuple[str, ...], text: str) -> None:
+    code, output, errors = run("station", *words)
+    assert (code, output) == (2, "")
+    assert errors.startswith("v2g: ")
+    assert text in errors
+
+
+def test_a_back_end_that_is_not_there_is_said_once_and_in_the_report() -> None:
+    code, output, errors = run("station", "--url", NOBODY, "--count", "3", "--duration", "0.3")
+    assert code == 7
+    (reason,) = json.loads(output)["kept_out"]
+    assert "Connect call failed" in reason
+    assert errors.count("not let in: ") == 1
+    assert "v2g: no station got in: " in errors
+
+
+def test_a_memory_that_cannot_be_is_one_line() -> None:
+    code, _output, errors = run("station", "--url", NOBODY, "--store", "/proc/nowhere")
+    assert code == 8
+    assert errors.startswith("v2g: /proc/nowhere")
+
+
+async def test_why_a_back_end_refuses_is_told_in_its_words_whichever_station_it_is() -> None:
+    def refuse(connection: Any, request: Any) -> Any:
+        name = request.path.rpartition("/")[2]
+        return connection.respond(HTTPStatus.NOT_FOUND, f"{name} is not\x1b known here\n")
+
+    async def unused(_connection: Any) -> None:
+        raise AssertionError
+
+    async with websockets.serve(unused, "127.0.0.1", 0, process_request=refuse) as server:
+        port = next(iter(server.sockets)).getsockname()[1]
+        url = f"ws://127.0.0.1:{port}/ocpp"
+        code, output, errors = await asyncio.to_thread(run, "station", "--url", url, "--count", "3", "--duration", "1")
+    assert code == 7
+    assert json.loads(output)["kept_out"] == {f"{url}: HTTP status 404: STATION is not known here": 3}
+    assert "\x1b" not in errors
+
+
+async def test_a_boot_that_is_not_accepted_is_told(tmp_path: Path) -> None:
+    async with backend() as csms:
+        csms.boot_answers = [("Rejected", 60)]
+        url, file = f"ws://127.0.0.1:{csms.port}/ocpp", tmp_path / "report.json"
+        code, _output, errors = await asyncio.to_thread(
+            run, "station", "--url", url, "--duration", "0.5", "--report", str(file)
+        )
+    assert (code, "no station got in: boot: Rejected" in errors) == (7, True)
+    assert json.loads(file.read_text())["kept_out"] == {"boot: Rejected": 1}

@@ -1,0 +1,140 @@
+"""`v2g trace`: the conversation in words, as a page, in figures, and beside another one."""
+
+import json
+import re
+import time
+from html.parser import HTMLParser
+from pathlib import Path
+from xml.etree import ElementTree
+
+import msgspec
+import pytest
+from typer.testing import CliRunner, Result
+
+from cli.main import app
+from cli.trace_html import page
+from cli.trace_picture import picture
+from pki_tools.tree import PkiTree
+from tests.iso15118.test_trace import Traced
+from v2g.errors import CodecError, ConfigError, TransportError
+from v2g.iso15118.trace import encode_line
+from v2g.iso15118.trace_read import entries
+
+
+@pytest.fixture(scope="module")
+def traces(pki: PkiTree, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Traces of one session as both ends wrote them."""
+    traced = Traced(pki, time.time_ns() // 1_000_000)
+    folder = tmp_path_factory.mktemp("traces")
+    for process in ("evcc", "secc"):
+        path = folder / f"{process}.jsonl"
+        path.write_bytes(b"".join(encode_line(each) for each in traced.of(process)))
+    return {process: folder / f"{process}.jsonl" for process in ("evcc", "secc")}
+
+
+def run(*arguments: object, code: int = 0) -> Result:
+    done = CliRunner().invoke(app, ["trace", *map(str, arguments)])
+    if done.exception is not None and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    assert done.exit_code == code, done.output
+    return done
+
+
+def test_each_message_is_one_line_with_speaker_fields_and_next_state(traces: dict[str, Path]) -> None:
+    lines = run(traces["secc"]).stdout.splitlines()
+    assert lines[0].startswith("run ")
+    assert "\x1b" not in "".join(lines)
+    assert len(lines) == 1 + len(traces["secc"].read_bytes().splitlines())
+    (setup,) = (each for each in lines if "SessionSetupRes" in each)
+    assert "charger ←" in setup
+    assert "ResponseCode OK_NewSessionEstablished" in setup
+    assert setup.endswith("⇒ authorization_setup")
+
+
+def test_only_the_messages_asked_for(traces: dict[str, Path]) -> None:
+    lines = run(traces["evcc"], "--only", "powerdelivery").stdout.splitlines()[1:]
+    assert [re.search(r"PowerDelivery\w+", each)[0] for each in lines] == ["PowerDeliveryReq", "PowerDeliveryRes"] * 2  # type: ignore[index]
+
+
+def test_a_message_is_shown_to_its_last_element(traces: dict[str, Path]) -> None:
+    records = [json.loads(each) for each in run(traces["evcc"], "--json").stdout.splitlines()]
+    wanted = next(each for each in records if each["name"] == "ServiceDetailRes")
+    shown = run(traces["evcc"], "--message", wanted["number"]).stdout
+    assert "Name ControlMode" in shown
+    assert f"exi       {wanted['exi']}" in shown
+    decoded = CliRunner().invoke(app, ["exi", "decode", wanted["exi"], "-n", "cm", "--to", "json"])
+    assert json.loads(decoded.stdout) == {wanted["name"]: wanted["body"]}
+
+
+def test_answer_times_stand_beside_the_standards(traces: dict[str, Path]) -> None:
+    rows = {row[0]: row for row in (each.split("\t") for each in run(traces["secc"], "--stats").stdout.splitlines())}
+    assert rows["SessionSetupReq"][5:7] == ["1500.0", "2000.0"]
+    assert rows["DC_ChargeLoopReq"][5:7] == ["250.0", "500.0"]
+
+
+def test_the_two_ends_differ_in_nothing_but_the_order_of_what_crosses(traces: dict[str, Path]) -> None:
+    done = CliRunner().invoke(app, ["trace", "--diff", str(traces["evcc"]), str(traces["secc"])])
+    assert not [each for each in done.stdout.splitlines()[2:] if not re.match(r"[-+ ] +Discharge|[-+] Discharge", each)]
+
+
+def test_a_difference_is_told_by_path_and_ends_with_1(traces: dict[str, Path], tmp_path: Path) -> None:
+    other = tmp_path / "other.jsonl"
+    other.write_text(traces["evcc"].read_text().replace('"EVSEID":"DEV2GE00001"', '"EVSEID":"DEXXXE00001"'))
+    assert "no difference" in run("--diff", traces["evcc"], traces["evcc"]).stdout
+    said = run("--diff", traces["evcc"], other, code=1).stdout
+    assert "SessionSetupRes/EVSEID: DEV2GE00001 | DEXXXE00001" in said
+
+
+class _Page(HTMLParser):
+    """What a page holds and what it would load."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loads: list[str] = []
+        self.rows = 0
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.rows += tag == "details"
+        self.loads += [str(value) for name, value in attrs if name in ("src", "href", "srcset", "data")]
+
+
+def test_the_page_holds_every_message_and_loads_nothing(traces: dict[str, Path], tmp_path: Path) -> None:
+    run(traces["evcc"], "--html", tmp_path / "page.html")
+    text = (tmp_path / "page.html").read_text()
+    found = _Page()
+    found.feed(text)
+    assert not found.loads
+    assert "url(" not in text
+    assert found.rows == len(traces["evcc"].read_bytes().splitlines())
+    (svg,) = re.findall(r"<svg.*?</svg>", text, re.DOTALL)
+    drawn = ElementTree.fromstring(svg)
+    marks = [each for each in drawn.iter() if each.get("data-n")]
+    assert len([each for each in marks if each.tag == "line"]) == found.rows
+    assert drawn.findall("polyline")
+
+
+def test_what_a_peer_says_is_no_markup(traces: dict[str, Path]) -> None:
+    from v2g.net import trace
+
+    text = "<script>alert(1)</script>"
+    hostile = [
+        msgspec.structs.replace(each, body={text: text}, name=text, state=text, next=text)
+        for each in list(trace.read(traces["evcc"]))[:3]
+    ]
+    shown = page(text, entries(hostile))
+    assert text not in shown
+    ElementTree.fromstring(picture(entries(hostile)))
+
+
+def test_mistakes_are_errors_with_a_hint(traces: dict[str, Path], tmp_path: Path) -> None:
+    (tmp_path / "none").write_text("hello\n")
+    for arguments, error in (
+        ((tmp_path / "missing",), TransportError),
+        ((tmp_path / "none",), CodecError),
+        ((traces["evcc"], "--diff"), ConfigError),
+        ((traces["evcc"], "--message", 9999), ConfigError),
+        ((traces["evcc"], "--run", "ffff"), ConfigError),
+    ):
+        with pytest.raises(error) as raised:
+            run(*arguments)
+        assert raised.value.hint

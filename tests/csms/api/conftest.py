@@ -1,0 +1,18 @@
+"""A back end in memory with its API."""
+
+from collections.abc import AsyncIterator
+
+import pytest_asyncio
+
+from tests.certification.backend import Backend
+from tests.certification.conftest import backend, csms, empty_database, memory_dir
+from tests.csms.api.support import ApiClient, serving
+
+__all__ = ["backend", "csms", "empty_database", "memory_dir"]
+
+
+@pytest_asyncio.fixture
+async def ask(csms: Backend) -> AsyncIterator[ApiClient]:
+    """The API of a back end with the ordinary configuration."""
+    async with serving(csms) as client:
+        yield client

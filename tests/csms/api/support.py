@@ -1,0 +1,123 @@
+"""The API without sockets: requests go straight into the application, answers come straight back."""
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from litestar.types import ASGIApp
+
+from csms.api.application import application
+from csms.api.call import make_backend
+from csms.api.identity import Doorkeeper
+from csms.core.access import Role
+from tests.certification.backend import Backend as MemoryBackend
+from tests.csms.support import TOKENS
+
+
+class Answer:
+    """What came back."""
+
+    def __init__(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
+        self.status = status
+        self.headers = headers
+        self.body = body
+
+    @property
+    def json(self) -> Any:
+        """The body, decoded."""
+        return json.loads(self.body)
+
+
+class ApiClient:
+    """Somebody who asks. `role` None shows nothing; `token` is shown instead of the role's."""
+
+    def __init__(self, app: ASGIApp, backend: MemoryBackend) -> None:
+        self.app = app
+        self.backend = backend
+
+    async def __call__(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        role: Role | None = Role.ADMIN,
+        token: str | None = None,
+        **headers: str,
+    ) -> Answer:
+        """Send a request. `body` is bytes or becomes JSON; `headers` with underscores for hyphens."""
+        token = token or (TOKENS[role] if role else None)
+        if token is not None:
+            headers["authorization"] = f"Bearer {token}"
+        content = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
+        return await self._exchange(_scope(method, path, headers), content)
+
+    async def stream(
+        self, path: str, send: Any, gone: asyncio.Event, *, role: Role = Role.ADMIN, **headers: str
+    ) -> None:
+        """Read a stream, as the administrator if nobody else, into `send`, until `gone`."""
+        headers["authorization"] = f"Bearer {TOKENS[role]}"
+        asked = iter([{"type": "http.request", "body": b"", "more_body": False}])
+
+        async def receive() -> Any:
+            message = next(asked, None)
+            if message is None:
+                await gone.wait()
+            return message or {"type": "http.disconnect"}
+
+        await self.app(_scope("GET", path, headers), receive, send)
+
+    async def _exchange(self, scope: Any, content: bytes) -> Answer:
+        sent: list[Any] = []
+        asked = iter([{"type": "http.request", "body": content, "more_body": False}])
+
+        async def receive() -> Any:
+            message = next(asked, None)
+            if message is None:
+                await asyncio.Event().wait()
+            return message
+
+        async def send(message: Any) -> None:
+            sent.append(message)
+
+        await self.app(scope, receive, send)
+        start, *rest = sent
+        found = {name.decode().lower(): value.decode() for name, value in start["headers"]}
+        return Answer(start["status"], found, b"".join(each.get("body", b"") for each in rest))
+
+
+def _scope(method: str, path: str, headers: Mapping[str, str]) -> Any:
+    url = urlsplit(path)
+    return {
+        "type": "http",
+        "asgi": {"version": "3.0", "spec_version": "2.3"},
+        "http_version": "1.1",
+        "method": method,
+        "scheme": "https",
+        "path": url.path,
+        "raw_path": url.path.encode(),
+        "query_string": url.query.encode(),
+        "root_path": "",
+        "headers": [(name.replace("_", "-").lower().encode(), value.encode()) for name, value in headers.items()],
+        "client": ("192.0.2.1", 50000),
+        "server": ("localhost", 443),
+        "state": {},
+    }
+
+
+@contextlib.asynccontextmanager
+async def serving(backend: MemoryBackend) -> AsyncIterator[ApiClient]:
+    """Put an API in front of a back end."""
+    services = backend.services
+    api = make_backend(services)
+    work = [asyncio.create_task(api.history.run()), asyncio.create_task(api.webhooks.run())]
+    await asyncio.sleep(0)
+    yield ApiClient(application(api, Doorkeeper(services.config.api, services)), backend)
+    api.history.close()
+    for each in work:
+        each.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await each

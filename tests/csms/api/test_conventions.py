@@ -1,0 +1,220 @@
+"""What every route has in common: permissions, problems, pages, entity tags, idempotency keys, limits, audit."""
+
+import asyncio
+import json
+import re
+
+import pytest
+
+from csms.api.operations import Operation
+from csms.api.routes import OPERATIONS
+from csms.core.access import ALLOWED, Permission, Role
+from tests.certification.conftest import Start
+from tests.csms.api.support import ApiClient, serving
+from tests.csms.support import TOKENS
+
+
+def path_of(operation: Operation) -> str:
+    """A path that fits the operation and names nothing that exists."""
+    return re.sub(r"\{\w+\}", "none", operation.path)
+
+
+@pytest.mark.parametrize("role", [None, *Role])
+async def test_every_route_denies_every_role_that_its_permission_does_not_allow(
+    ask: ApiClient, role: Role | None
+) -> None:
+    for operation in OPERATIONS:
+        if operation.streams:
+            continue
+        answer = await ask(operation.method, path_of(operation), role=role)
+        public = operation.permission is Permission.PUBLIC
+        anybody = operation.permission is Permission.READ_SELF and role is not None
+        if public or anybody or (role is not None and operation.permission in ALLOWED[role]):
+            assert answer.status not in (401, 403, 405, 500), (operation.name, answer.json)
+        else:
+            assert answer.status == (401 if role is None else 403), operation.name
+            assert answer.headers["content-type"] == "application/problem+json"
+
+
+def test_the_roles_and_the_routes_cover_every_permission() -> None:
+    assert set(ALLOWED) == set(Role)
+    assert ALLOWED[Role.ADMIN] == set(Permission)
+    names = [each.name for each in OPERATIONS]
+    assert len(names) == len(set(names))
+
+
+async def test_an_error_is_a_problem_document_with_a_hint(ask: ApiClient) -> None:
+    for method, path, status in (
+        ("GET", "/nothing", 404),
+        ("DELETE", "/stations", 405),
+        ("GET", "/stations?limit=0", 400),
+        ("GET", "/stations?limits=5", 400),
+        ("GET", "/stations?cursor=never", 400),
+        ("GET", "/stations/CS-404", 404),
+        ("POST", "/access/tokens", 400),
+    ):
+        answer = await ask(method, path)
+        assert answer.status == status, (path, answer.json)
+        assert answer.headers["content-type"] == "application/problem+json"
+        problem = answer.json
+        assert problem["status"] == status
+        assert problem["title"]
+        assert problem["detail"]
+        assert problem["instance"] == path.partition("?")[0]
+
+
+async def test_pages_follow_one_another_until_there_is_no_next(ask: ApiClient) -> None:
+    for identity in ("CS-V2G-0001", "CS-V2G-0002"):
+        await ask.backend.booted(identity)
+    first = await ask("GET", "/stations?limit=1")
+    assert [each["station_id"] for each in first.json] == ["CS-V2G-0001"]
+    target, rel = first.headers["link"].split("; ")
+    assert rel == 'rel="next"'
+    second = await ask("GET", target.strip("<>"))
+    assert [each["station_id"] for each in second.json] == ["CS-V2G-0002"]
+    assert second.json[0]["connected"] is True
+    assert "link" not in second.headers
+
+
+async def test_what_has_not_changed_is_not_sent_again(ask: ApiClient) -> None:
+    first = await ask("GET", "/health")
+    again = await ask("GET", "/health", if_none_match=f'"other", {first.headers["etag"]}')
+    assert (again.status, again.body) == (304, b"")
+    assert again.headers["etag"] == first.headers["etag"]
+    assert (await ask("GET", "/health", if_none_match='"other"')).status == 200
+
+
+async def test_a_change_of_what_has_changed_is_refused(ask: ApiClient) -> None:
+    made = await ask("POST", "/access/tokens", {"name": "console", "role": "viewer"})
+    path = made.headers["location"]
+    assert (await ask("DELETE", path, if_match='"what-was"')).status == 412
+    tag = (await ask("GET", path)).headers["etag"]
+    assert (await ask("DELETE", path, if_match=tag)).status == 204
+    assert (await ask("GET", path)).json["revoked_ms"] is not None
+
+
+async def test_a_token_lets_in_until_it_is_revoked_or_its_time_is_over(ask: ApiClient) -> None:
+    soon = ask.backend.clock.utc_ms() + 1000
+    body = {"name": "shop", "role": "operator", "scopes": ["read_stations"], "expires_ms": soon}
+    made = (await ask("POST", "/access/tokens", body)).json
+    who = await ask("GET", "/access/me", token=made["secret"])
+    assert (who.json["name"], who.json["permissions"]) == ("shop", ["read_stations"])
+    assert (await ask("GET", "/stations", token=made["secret"])).status == 200
+    assert (await ask("GET", "/metrics", token=made["secret"])).status == 403  # the role may, the scope may not
+    ask.backend.clock.advance(1)
+    assert (await ask("GET", "/stations", token=made["secret"])).status == 401
+    other = (await ask("POST", "/access/tokens", {"name": "x", "role": "viewer"})).json
+    assert (await ask("DELETE", f"/access/tokens/{other['token']['token_id']}")).status == 204
+    assert (await ask("GET", "/stations", token=other["secret"])).status == 401
+    listed = (await ask("GET", "/access/tokens")).body
+    assert made["secret"].encode() not in listed
+    assert b"sha256" not in listed
+
+
+async def test_the_same_idempotency_key_has_the_same_answer_and_nothing_is_done_twice(ask: ApiClient) -> None:
+    station = await ask.backend.booted()
+    station.answers["Reset"] = {"status": "Scheduled"}
+    path, body = f"/stations/{station.id}/commands/Reset", {"type": "OnIdle"}
+    first = await ask("POST", path, body, idempotency_key="k1")
+    again = await ask("POST", path, body, idempotency_key="k1")
+    assert first.json == again.json == {"status": "Scheduled"}
+    assert again.headers["idempotent-replayed"] == "true"
+    assert len(station.payloads("Reset")) == 1
+    other = await ask("POST", path, {"type": "Immediate"}, idempotency_key="k1")
+    assert (other.status, other.json["code"]) == (409, "key_reused")
+    await ask("POST", path, body, idempotency_key="k2")
+    assert len(station.payloads("Reset")) == 2
+
+
+async def test_two_at_once_with_one_idempotency_key_are_one(ask: ApiClient) -> None:
+    station = await ask.backend.booted()
+    path = f"/stations/{station.id}/commands/ClearCache"
+    first = asyncio.create_task(ask("POST", path, idempotency_key="k"))
+    request = await station.expect("ClearCache")
+    second = await ask("POST", path, idempotency_key="k")
+    assert (second.status, second.json["code"]) == (409, "key_in_use")
+    request.reply({"status": "Accepted"})
+    assert (await first).json == (await ask("POST", path, idempotency_key="k")).json == {"status": "Accepted"}
+    assert len(station.payloads("ClearCache")) == 1
+
+
+async def test_what_did_not_work_may_be_tried_again_with_the_same_key(ask: ApiClient) -> None:
+    station = await ask.backend.booted()
+    path = f"/stations/{station.id}/commands/ClearCache?timeout_s=0.01"
+    assert (await ask("POST", path, idempotency_key="k")).status == 504
+    await station.expect("ClearCache")
+    station.answers["ClearCache"] = {"status": "Accepted"}
+    path = path.replace("0.01", "5")
+    assert (await ask("POST", path, idempotency_key="k")).json == {"status": "Accepted"}
+
+
+async def test_an_answer_with_a_secret_is_not_kept(ask: ApiClient) -> None:
+    body = {"name": "shop", "role": "viewer"}
+    assert (await ask("POST", "/access/tokens", body, idempotency_key="k")).status == 201
+    again = await ask("POST", "/access/tokens", body, idempotency_key="k")
+    assert (again.status, again.json["code"]) == (409, "answer_not_kept")
+    assert len((await ask("GET", "/access/tokens")).json) == 1
+
+
+async def test_who_asks_too_fast_is_told_when_to_come_again(backend: Start) -> None:
+    async with backend(api={"requests_at_once": 3, "requests_per_s": 0.1}) as memory, serving(memory) as ask:
+        statuses = [(await ask("GET", "/stations")).status for _ in range(4)]
+        assert statuses == [200, 200, 200, 429]
+        assert int((await ask("GET", "/stations")).headers["retry-after"]) in range(1, 11)
+        assert (await ask("GET", "/stations", role=Role.VIEWER)).status == 200
+        assert (await ask("GET", "/health/live")).status == 200
+
+
+async def test_the_audit_log_tells_who_changed_what_from_what_to_what(ask: ApiClient) -> None:
+    station = await ask.backend.booted()
+    station.answers["Reset"] = {"status": "Accepted"}
+    await ask("POST", f"/stations/{station.id}/commands/Reset", {"type": "OnIdle"}, role=Role.OPERATOR)
+    made = (await ask("POST", "/access/tokens", {"name": "shop", "role": "viewer"})).json
+    await ask("DELETE", f"/access/tokens/{made['token']['token_id']}")
+    await ask("POST", f"/stations/{station.id}/commands/Reset", {"type": "Never"})  # 400: nothing was changed
+    revoked, created, reset = (await ask("GET", "/audit")).json
+    assert (reset["caller"], reset["operation"], reset["status"]) == ("operator", "command_Reset", 200)
+    assert (reset["request"], reset["after"]) == ({"type": "OnIdle"}, {"status": "Accepted"})
+    assert (created["request"], created["before"]) == (None, None)
+    assert created["after"]["name"] == "shop"
+    assert revoked["before"]["revoked_ms"] is None
+    assert revoked["after"]["revoked_ms"] == revoked["at_ms"]
+    assert made["secret"] not in json.dumps([revoked, created])
+    only = await ask("GET", "/audit?caller=operator&operation=command_Reset")
+    assert only.json == [reset]
+    older = await ask("GET", "/audit?limit=2")
+    assert (await ask("GET", older.headers["link"].split(";")[0].strip("<>"))).json == [reset]
+
+
+async def test_other_origins_may_ask_only_where_the_configuration_names_them(backend: Start) -> None:
+    mine, other = "https://console.example", "https://elsewhere.example"
+    async with backend(api={"cors_origins": (mine,)}) as memory, serving(memory) as ask:
+        assert (await ask("GET", "/health", origin=mine)).headers["access-control-allow-origin"] == mine
+        assert "access-control-allow-origin" not in (await ask("GET", "/health", origin=other)).headers
+
+
+async def test_no_other_origin_may_ask_by_default(ask: ApiClient) -> None:
+    answer = await ask("GET", "/health", origin="https://console.example")
+    assert not [name for name in answer.headers if name.startswith("access-control")]
+
+
+async def test_metrics_count_stations_frames_and_requests(ask: ApiClient) -> None:
+    station = await ask.backend.booted()
+    station.answers["ClearCache"] = {"status": "Accepted"}
+    await ask("POST", f"/stations/{station.id}/commands/ClearCache")
+    await ask("GET", "/stations", role=Role.VIEWER)
+    answer = await ask("GET", "/metrics", role=Role.MONITOR)
+    assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
+    lines = answer.body.decode().splitlines()
+    assert "v2g_stations_connected 1" in lines
+    assert 'v2g_ocpp_received_seconds_count{action="StatusNotification"} 1' in lines
+    assert 'v2g_ocpp_sent_seconds_count{action="ClearCache"} 1' in lines
+    assert 'v2g_events_total{kind="station_connected"} 1' in lines
+    assert "v2g_store_waiting 0" in lines
+    assert 'v2g_http_request_seconds_count{operation="list_stations",status="200"} 1' in lines
+    assert 'v2g_http_request_seconds_bucket{operation="list_stations",status="200",le="+Inf"} 1' in lines
+
+
+async def test_tokens_of_the_configuration_are_no_secret_of_the_answer(ask: ApiClient) -> None:
+    for path in ("/access/tokens", "/audit", "/openapi.json", "/access/me"):
+        assert TOKENS[Role.ADMIN].encode() not in (await ask("GET", path)).body

@@ -1,0 +1,145 @@
+"""Event streams: what happens is told at once, nothing twice, and what was missed is told or counted."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+from csms.bus import LocalBus
+from csms.core.access import Role
+from csms.feed import LOST, Feed, FeedEvent
+from csms.frame_log import FrameLog
+from csms.history import History
+from tests.csms.api.support import ApiClient
+from v2g.net.clock import Clock
+
+
+class Line:
+    """One event as a client sees it."""
+
+    def __init__(self, text: str) -> None:
+        fields = dict(line.split(": ", 1) for line in text.splitlines())
+        self.id = fields.get("id", "")
+        self.kind = fields["event"]
+        self.data = json.loads(fields["data"])
+
+
+class Watch:
+    """A client that reads a stream."""
+
+    def __init__(self, ask: ApiClient, path: str, *, role: Role = Role.ADMIN, **headers: str) -> None:
+        self._chunks: asyncio.Queue[bytes] = asyncio.Queue()
+        self._gone = asyncio.Event()
+        self.start: dict[str, Any] = {}
+        self._task = asyncio.create_task(ask.stream(path, self._send, self._gone, role=role, **headers))
+
+    async def _send(self, message: dict[str, Any]) -> None:
+        if message["type"] == "http.response.start":
+            self.start = message
+        else:
+            self._chunks.put_nowait(message["body"])
+
+    async def __aenter__(self) -> "Watch":
+        assert (await self._chunks.get()).startswith(b":")
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._gone.set()
+        await asyncio.wait_for(self._task, 5)
+
+    async def lines(self) -> AsyncIterator[Line]:
+        """Yield events."""
+        while True:
+            chunk = await asyncio.wait_for(self._chunks.get(), 5)
+            for text in chunk.decode().split("\n\n"):
+                if text and not text.startswith(":"):
+                    yield Line(text)
+
+    async def first(self, kind: str) -> Line:
+        """Return the next event of that kind."""
+        async for line in self.lines():
+            if line.kind == kind:
+                return line
+        raise AssertionError(kind)
+
+
+async def test_a_stream_tells_what_happens_and_goes_on_where_it_was_interrupted(ask: ApiClient) -> None:
+    async with Watch(ask, "/events") as watch:
+        assert dict(watch.start["headers"])[b"content-type"].startswith(b"text/event-stream")
+        await ask.backend.booted()
+        seen = await watch.first("station_connected")
+        assert seen.data["station_id"] == "CS-V2G-0001"
+        assert seen.data["data"]["version"] == "2.0.1"
+    async with Watch(ask, "/events?kinds=boot_accepted,connector_status", last_event_id=seen.id) as watch:
+        events = watch.lines()
+        assert [(await anext(events)).kind for _ in range(2)] == ["boot_accepted", "connector_status"]
+
+
+async def test_a_stream_of_one_station_tells_of_no_other(ask: ApiClient) -> None:
+    async with Watch(ask, "/events?station_id=CS-V2G-0002") as watch:
+        await ask.backend.booted("CS-V2G-0001")
+        await ask.backend.booted("CS-V2G-0002")
+        assert (await watch.first("station_connected")).data["station_id"] == "CS-V2G-0002"
+
+
+async def test_the_ocpp_log_shows_frames_of_both_directions_without_passwords(ask: ApiClient) -> None:
+    station = await ask.backend.booted()
+    variable = {"component": {"name": "SecurityCtrlr"}, "variable": {"name": "BasicAuthPassword"}}
+    station.answers["SetVariables"] = {"setVariableResult": [{**variable, "attributeStatus": "Accepted"}]}
+    path = f"/stations/{station.id}/commands/SetVariables"
+    async with Watch(ask, f"/ocpp-log?station_id={station.id}") as watch:
+        await ask("POST", path, {"setVariableData": [{**variable, "attributeValue": "correct-horse-battery"}]})
+        sent, received = await watch.first("ocpp_frame"), await watch.first("ocpp_frame")
+        assert (sent.data["data"]["direction"], received.data["data"]["direction"]) == ("sent", "received")
+        frame = json.loads(sent.data["data"]["text"])
+        assert frame[2] == "SetVariables"
+        assert "correct-horse-battery" not in json.dumps(frame)
+        assert json.loads(received.data["data"]["text"])[0] == 3
+
+
+async def test_frames_show_tokens_only_to_those_who_may_read_tokens(ask: ApiClient) -> None:
+    station = await ask.backend.booted()
+    path = f"/ocpp-log?station_id={station.id}"
+    async with Watch(ask, path, role=Role.VIEWER) as viewer, Watch(ask, path, role=Role.OPERATOR) as operator:
+        await station.call("Authorize", {"idToken": {"idToken": "04A1B2C3", "type": "ISO14443"}})
+        seen, whole = await viewer.first("ocpp_frame"), await operator.first("ocpp_frame")
+        payload = json.loads(seen.data["data"]["text"])[3]
+        assert payload == {"idToken": {"idToken": "***", "type": "ISO14443"}}
+        assert "04A1B2C3" in whole.data["data"]["text"]
+
+
+async def test_frames_cost_nothing_while_nobody_watches(ask: ApiClient) -> None:
+    shown: list[Any] = []
+    ask.backend.services.feed.publish = lambda *event: shown.append(event)  # type: ignore[method-assign]
+    await ask.backend.booted()
+    assert "ocpp_frame" not in {kind for kind, _, _ in shown}
+
+
+async def test_streams_beyond_the_limit_are_refused(ask: ApiClient, monkeypatch: Any) -> None:
+    monkeypatch.setattr("csms.api.events._MAX_STREAMS", 1)
+    async with Watch(ask, "/events"):
+        assert (await ask("GET", "/ocpp-log")).status == 503
+    async with Watch(ask, "/ocpp-log"):
+        pass
+
+
+async def test_who_falls_behind_is_told_how_much_is_lost() -> None:
+    bus = LocalBus()
+    feed = Feed(bus, lambda: 1)
+    history = History(feed, FrameLog(feed, Clock()))
+    work = asyncio.create_task(history.run())
+    await asyncio.sleep(0)
+    followed = history.follow(0, 5)
+    for number in range(6000):
+        feed.publish("tick", None, {"n": number})
+        if number % 500 == 0:
+            await asyncio.sleep(0)
+    await asyncio.sleep(0.01)
+    portion = await anext(followed)
+    assert portion[0].event.kind == LOST
+    lost = portion[0].event.data["count"]
+    ticks = [each.event.data["n"] for each in portion[1:] if isinstance(each.event, FeedEvent)]
+    assert ticks == list(range(lost, 6000))
+    history.close()
+    assert [each async for each in followed] == []
+    work.cancel()

@@ -1,0 +1,352 @@
+"""Resources: what a station said and was told is found again, and what is asked reaches the station."""
+
+import json
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from csms.core.access import Role
+from csms.rows.events import meter_key
+from tests.certification.backend import Backend
+from tests.certification.charging import Charging
+from tests.certification.conftest import Start
+from tests.certification.scripted import ScriptedStation
+from tests.csms.api.support import ApiClient, serving
+from v2g.settlement.ocmf import printed_public_key
+
+TOKEN = {"idToken": "04A1B2C3", "type": "ISO14443"}
+HEARTBEAT = {"component": {"name": "OCPPCommCtrlr"}, "variable": {"name": "HeartbeatInterval"}}
+
+
+def at(second: int) -> str:
+    """A time of a station."""
+    return f"2030-03-17T17:{second // 60:02}:{second % 60:02}Z"
+
+
+async def tell(station: ScriptedStation, transaction_id: str, seq_no: int, kind: str, second: int) -> None:
+    """Send an event of a transaction, with a reading of its register."""
+    trigger = {"Started": "Authorized", "Updated": "MeterValuePeriodic", "Ended": "StopAuthorized"}[kind]
+    value = {"value": 1000.0 + second, "measurand": "Energy.Active.Import.Register", "unitOfMeasure": {"unit": "Wh"}}
+    payload = {
+        "eventType": kind,
+        "timestamp": at(second),
+        "triggerReason": trigger,
+        "seqNo": seq_no,
+        "transactionInfo": {"transactionId": transaction_id},
+        "evse": {"id": 1, "connectorId": 1},
+        "idToken": TOKEN,
+        "meterValue": [{"timestamp": at(second), "sampledValue": [value]}],
+    }
+    await station.call("TransactionEvent", payload)
+
+
+async def test_transactions_are_found_by_what_they_are_and_page_by_page(ask: ApiClient) -> None:
+    station = await ask.backend.booted()
+    for number in range(5):
+        await tell(station, f"tx-{number}", 0, "Started", number * 60)
+    await tell(station, "tx-1", 1, "Ended", 90)
+    await tell(station, "tx-9", 3, "Updated", 30)  # of whose beginning nothing is known
+    found: list[str] = []
+    path = "/transactions?limit=2"
+    while path:
+        answer = await ask("GET", path)
+        found += [each["transaction_id"] for each in answer.json]
+        path = answer.headers.get("link", "").partition(">")[0].removeprefix("<")
+    assert found == ["tx-4", "tx-3", "tx-2", "tx-1", "tx-0", "tx-9"]
+    ended = (await ask("GET", "/transactions?active=false")).json
+    assert [(each["transaction_id"], each["import_wh"]) for each in ended] == [("tx-1", "1090")]
+    assert (await ask("GET", "/transactions?station_id=CS-V2G-0002")).json == []
+    start = (await ask("GET", "/transactions/tx-2")).json["started_ms"]
+    window = await ask("GET", f"/transactions?since_ms={start}&before_ms={start + 1}")
+    assert [each["transaction_id"] for each in window.json] == ["tx-2"]
+
+
+async def test_a_transaction_whose_end_never_came_is_closed(ask: ApiClient) -> None:
+    station = await ask.backend.booted()
+    await tell(station, "tx-1", 0, "Started", 0)
+    assert (await ask("POST", "/transactions/tx-1/close")).json["closed_reason"] == "operator"
+    assert (await ask("POST", "/transactions/tx-1/close")).json["code"] == "ended"
+    assert (await ask("POST", "/transactions/none/close")).status == 404
+
+
+async def test_a_price_plan_is_kept_assigned_and_charged(ask: ApiClient) -> None:
+    station = await ask.backend.booted()
+    plan = {"id": "flat", "currency": "EUR", "energy": {"rates": [{"price": 400_000}]}}
+    made = await ask("POST", "/tariffs", plan, role=Role.BILLING)
+    assert (made.status, made.headers["location"]) == (201, "/tariffs/flat")
+    other = {**plan, "currency": "SEK"}
+    assert (await ask("POST", "/tariffs", other)).json["code"] == "plan_taken"
+    assert (await ask("PUT", "/tariff-assignments", {"plan_id": "none"})).status == 404
+    assigned = await ask("PUT", "/tariff-assignments", {"plan_id": "flat", "station_id": station.id})
+    assert [each["plan_id"] for each in assigned.json] == ["flat"]
+    await tell(station, "tx-1", 0, "Started", 0)
+    await tell(station, "tx-1", 1, "Ended", 120)
+    cost = (await ask("GET", "/transactions/tx-1/cost")).json
+    assert (cost["currency"], cost["incl_tax"], cost["final"]) == ("EUR", 48_000, True)  # 120 Wh at 0.40 a kWh
+    assert (await ask("DELETE", "/tariffs/flat")).json["code"] == "plan_in_use"
+    assert (await ask("DELETE", f"/tariff-assignments?station_id={station.id}")).status == 204
+    assert (await ask("GET", "/tariff-assignments")).json == []
+    assert (await ask("GET", "/tariffs/flat")).json["energy"] == plan["energy"]
+
+
+async def test_remote_control_reaches_the_station_and_tells_its_answer(ask: ApiClient) -> None:
+    station = await ask.backend.booted()
+    station.answers["RequestStartTransaction"] = {"status": "Accepted"}
+    started = (await ask("POST", f"/stations/{station.id}/transactions", {"id_token": TOKEN, "evse_id": 1})).json
+    (asked,) = station.payloads("RequestStartTransaction")
+    assert (asked["remoteStartId"], asked["idToken"]) == (started["remote_start_id"], TOKEN)
+    await tell(station, "tx-1", 0, "Started", 0)
+    station.answers["RequestStopTransaction"] = {"status": "Rejected"}
+    assert (await ask("POST", "/transactions/tx-1/stop")).json == {"status": "Rejected"}
+    assert (await ask("POST", "/transactions/tx-2/stop")).status == 404
+    station.answers["UnlockConnector"] = {"status": "Unlocked"}
+    path = f"/stations/{station.id}/evses/1/connectors/1/unlock"
+    assert (await ask("POST", path)).json == {"status": "Unlocked"}
+    station.answers["ChangeAvailability"] = {"status": "Scheduled"}
+    order = await ask("POST", f"/stations/{station.id}/availability", {"wanted": "Inoperative", "evse_id": 1})
+    assert order.json["state"] == "Scheduled"
+    assert (await ask("GET", f"/stations/{station.id}/availability?open=true")).json == [order.json]
+
+
+async def test_a_reservation_is_made_found_and_cancelled(ask: ApiClient) -> None:
+    station = await ask.backend.booted()
+    station.answers["ReserveNow"] = {"status": "Accepted"}
+    station.answers["CancelReservation"] = {"status": "Accepted"}
+    soon = ask.backend.clock.utc_ms() + 3_600_000
+    body = {"id_token": TOKEN, "expires_ms": soon, "evse_id": 1}
+    made = (await ask("POST", f"/stations/{station.id}/reservations", body)).json
+    assert made["state"] == "Accepted"
+    path = f"/reservations/{made['reservation_id']}"
+    (listed,) = (await ask("GET", "/reservations?active=true")).json
+    assert listed["reservation_id"] == made["reservation_id"]
+    assert (await ask("DELETE", path)).json == {"status": "Accepted"}
+    assert (await ask("GET", path)).json["state"] == "Cancelled"
+    past = {**body, "expires_ms": 1}
+    assert (await ask("POST", f"/stations/{station.id}/reservations", past)).status == 409
+
+
+async def test_a_campaign_is_begun_and_cancelled(ask: ApiClient) -> None:
+    plan = {"image": {"location": "https://files.example/1.4.bin"}}
+    body = {"name": "1.4", "plan": plan, "station_ids": ["CS-V2G-0001", "CS-V2G-0002"]}
+    made = await ask("POST", "/campaigns", body)
+    assert made.status == 201
+    whole = (await ask("GET", made.headers["location"])).json
+    assert {each["station_id"] for each in whole["members"]} == set(body["station_ids"])
+    assert (await ask("POST", made.headers["location"] + "/cancel")).json["state"] == "Cancelled"
+    assert (await ask("POST", made.headers["location"] + "/resume")).status == 409
+    assert [each["name"] for each in (await ask("GET", "/campaigns?state=Cancelled")).json] == ["1.4"]
+    wrong = {**body, "plan": {**plan, "cohorts": [0.5, 0.1, 1]}}
+    assert (await ask("POST", "/campaigns", wrong)).status == 400
+
+
+async def test_a_log_is_asked_for_and_its_progress_found(ask: ApiClient) -> None:
+    station = await ask.backend.booted()
+    station.answers["GetLog"] = {"status": "Accepted", "filename": "log.txt"}
+    body = {"log_type": "SecurityLog", "remote_location": "https://files.example/"}
+    number = (await ask("POST", f"/stations/{station.id}/logs", body)).json["request_id"]
+    assert station.payloads("GetLog")[0]["requestId"] == number
+    await station.call("LogStatusNotification", {"status": "Uploaded", "requestId": number})
+    found = (await ask("GET", f"/requests/{number}")).json
+    assert (found["answer"], found["progress"], found["done_ms"] is not None) == ("Accepted", "Uploaded", True)
+    assert [each["request_id"] for each in (await ask("GET", "/requests?action=GetLog")).json] == [number]
+
+
+async def test_monitors_messages_and_lists_are_kept_as_the_station_took_them(ask: ApiClient) -> None:
+    station = await ask.backend.booted()
+    monitor = {"value": 5.0, "type": "UpperThreshold", "severity": 4, **HEARTBEAT}
+    result = {"id": 7, "status": "Accepted", "type": "UpperThreshold", "severity": 4, **HEARTBEAT}
+    station.answers["SetVariableMonitoring"] = {"setMonitoringResult": [result]}
+    base = f"/stations/{station.id}"
+    assert (await ask("POST", f"{base}/monitors", {"monitors": [monitor]})).json == [result]
+    assert [each["monitor_id"] for each in (await ask("GET", f"{base}/monitors")).json] == [7]
+    station.answers["SetDisplayMessage"] = {"status": "Accepted"}
+    message = {"id": 0, "priority": "NormalCycle", "message": {"format": "UTF8", "content": "Closed"}}
+    shown = (await ask("POST", f"{base}/display-messages", message)).json
+    listed = (await ask("GET", f"{base}/display-messages?shown=true")).json
+    assert [each["message_id"] for each in listed] == [shown["message_id"]]
+    station.answers["GetLocalListVersion"] = {"versionNumber": 0}
+    station.answers["SendLocalList"] = {"status": "Accepted"}
+    assert (await ask("GET", f"{base}/local-list")).status == 404
+    sent = (await ask("POST", f"{base}/local-list/synchronise")).json
+    kept = (await ask("GET", f"{base}/local-list")).json
+    assert (sent["status"], kept["version"], len(kept["entries"])) == ("Accepted", sent["version"], sent["entries"])
+
+
+async def test_variables_that_were_read_are_in_the_mirror_and_passwords_nowhere(ask: ApiClient) -> None:
+    station = await ask.backend.booted()
+    result = {**HEARTBEAT, "attributeStatus": "Accepted", "attributeValue": "300"}
+    station.answers["GetVariables"] = {"getVariableResult": [result]}
+    base = f"/stations/{station.id}"
+    assert (await ask("POST", f"{base}/variables/read", {"variables": [HEARTBEAT]})).json == [result]
+    (kept,) = (await ask("GET", f"{base}/variables?component=OCPPCommCtrlr")).json
+    assert (kept["variable"], kept["value"]) == ("HeartbeatInterval", "300")
+    password = {"component": {"name": "SecurityCtrlr"}, "variable": {"name": "BasicAuthPassword"}}
+    station.answers["SetVariables"] = {"setVariableResult": [{**password, "attributeStatus": "Accepted"}]}
+    secret = {"variables": [{**password, "attributeValue": "correct-horse-battery"}]}
+    assert (await ask("POST", f"{base}/variables", secret)).status == 200
+    raw = {"setVariableData": secret["variables"]}
+    assert (await ask("POST", f"{base}/commands/SetVariables", raw)).status == 200
+    for path in ("/audit", f"{base}/variables"):
+        assert b"correct-horse-battery" not in (await ask("GET", path)).body
+
+
+async def test_a_token_is_kept_blocked_and_forgotten(ask: ApiClient) -> None:
+    station = await ask.backend.booted()
+    path = "/tokens/ISO14443/04a1b2c3"
+    terms = {"group_id": "fleet-7", "one_at_a_time": True}
+    made = (await ask("PUT", path, {"terms": terms})).json
+    assert (made["id_token"], made["status"]) == ("04A1B2C3", "Accepted")
+    assert (await station.call("Authorize", {"idToken": TOKEN}))["idTokenInfo"]["status"] == "Accepted"
+    tag = (await ask("GET", path)).headers["etag"]
+    assert (await ask("PUT", f"{path}/status", {"status": "Blocked"}, if_match=tag)).json["status"] == "Blocked"
+    assert (await ask("PUT", path, {}, if_match=tag)).status == 412
+    assert (await station.call("Authorize", {"idToken": TOKEN}))["idTokenInfo"]["status"] == "Blocked"
+    group = {"group_id": "fleet-7", "name": "Fleet 7"}
+    assert (await ask("PUT", "/token-groups", group)).json == group
+    assert [each["id_token"] for each in (await ask("GET", "/tokens?group_id=fleet-7")).json] == ["04A1B2C3"]
+    first = await ask("GET", "/tokens?limit=1")
+    second = await ask("GET", first.headers["link"].partition(">")[0].removeprefix("<"))
+    assert [each.json[0]["token_type"] for each in (first, second)] == ["ISO14443", "eMAID"]
+    station.answers["ClearCache"] = {"status": "Accepted"}
+    assert (await ask("POST", "/clear-caches")).json == {"answers": {station.id: "Accepted"}}
+    assert (await ask("DELETE", path)).status == 204
+    assert (await ask("DELETE", "/token-groups/fleet-7")).status == 204
+    assert (await ask("GET", path)).status == 404
+    entry = (await ask("GET", "/audit?operation=set_token_status")).json[0]
+    assert (entry["before"]["status"], entry["after"]["status"]) == ("Accepted", "Blocked")
+
+
+async def test_names_of_any_kind_are_safe_in_the_headers_of_an_answer(ask: ApiClient) -> None:
+    plan = {"id": "Nacht \u2013 Tag\r\nX-Evil: 1", "currency": "EUR"}
+    made = await ask("POST", "/tariffs", plan)
+    assert (made.status, "x-evil" in made.headers) == (201, False)
+    assert made.headers["location"] == "/tariffs/Nacht%20%E2%80%93%20Tag%0D%0AX-Evil%3A%201"
+
+
+async def test_there_are_no_contracts_where_none_are_given(ask: ApiClient) -> None:
+    assert (await ask("GET", "/contracts")).json["code"] == "not_configured"
+
+
+async def test_a_profile_that_a_station_takes_is_listed_until_it_is_cleared(ask: ApiClient) -> None:
+    station = await ask.backend.booted()
+    station.answers["SetChargingProfile"] = {"status": "Accepted"}
+    station.answers["ClearChargingProfile"] = {"status": "Accepted"}
+    period = {"startPeriod": 0, "limit": 11000.0}
+    profile = {
+        "id": 7,
+        "stackLevel": 1,
+        "chargingProfilePurpose": "TxDefaultProfile",
+        "chargingProfileKind": "Absolute",
+        "chargingSchedule": [
+            {"id": 1, "startSchedule": at(0), "chargingRateUnit": "W", "chargingSchedulePeriod": [period]}
+        ],
+    }
+    path = f"/stations/{station.id}/charging-profiles"
+    assert (await ask("POST", path, {"evse_id": 1, "profile": profile})).json == {"status": "Accepted"}
+    (held,) = (await ask("GET", path)).json
+    assert (held["evse_id"], held["source"], held["profile"]["id"]) == (1, "CSO", 7)
+    assert (await ask("DELETE", f"{path}?profile_id=7")).json == {"status": "Accepted"}
+    assert (await ask("GET", path)).json == []
+    assert station.payloads("ClearChargingProfile") == [{"chargingProfileId": 7}]
+
+
+async def test_a_site_is_kept_changed_and_told_to_those_who_balance(ask: ApiClient) -> None:
+    place = {"station_id": "CS-V2G-0001", "evse_id": 1, "node": "main", "most_ma": 32000}
+    site = {"id": "depot", "nodes": [{"id": "main", "limits": [63000, 63000, 63000]}], "places": [place]}
+    with ask.backend.services.feed.subscribe({"site_changed"}) as told:
+        assert (await ask("PUT", "/sites/depot", site)).status == 200
+        assert (await anext(told)).data == {"site": "depot"}
+    tag = (await ask("GET", "/sites/depot")).headers["etag"]
+    other = {**site, "waiting_ma": 6000}
+    assert (await ask("PUT", "/sites/depot", other, if_match=tag)).status == 200
+    assert (await ask("PUT", "/sites/depot", site, if_match=tag)).status == 412
+    assert (await ask("PUT", "/sites/other", site)).status == 400
+    assert (await ask("PUT", "/sites/depot", {**site, "nodes": [{**site["nodes"][0], "parent": "x"}]})).status == 400
+    assert (await ask("POST", "/sites/depot/balance")).json == {"shares_ma": {}}
+    assert (await ask("DELETE", "/sites/depot")).status == 204
+    assert (await ask("GET", "/sites")).json == []
+
+
+async def test_signals_of_frequency_restoration_reach_stations_of_2_1(ask: ApiClient) -> None:
+    station = await ask.backend.booted(version="2.1")
+    station.answers["AFRRSignal"] = {"status": "Accepted"}
+    answer = await ask("POST", "/dispatch/afrr", {"signal": -5, "stations": [station.id, "CS-404"]})
+    assert answer.json["answers"][station.id] == "Accepted"
+    assert "not connected" in answer.json["answers"]["CS-404"]
+    assert station.payloads("AFRRSignal")[0]["signal"] == -5
+    assert (await ask("POST", "/dispatch/setpoint", {"setpoint_w": -11000})).json == []  # no vehicle is there
+    assert (await ask("POST", "/dispatch/setpoint", {"setpoint_w": 1}, role=Role.BILLING)).status == 403
+
+
+async def test_a_station_at_the_door_is_admitted_with_a_password(backend: Start) -> None:
+    async with backend(unknown_stations="refuse", stations=()) as memory, serving(memory) as ask:
+        assert await admitted(memory, "CS-NEW") is None
+        decided = await ask("PUT", "/door/CS-NEW", {"decision": "Accepted"}, role=Role.INSTALLER)
+        assert decided.json == {"station_id": "CS-NEW", "decision": "Accepted"}
+        assert await admitted(memory, "CS-NEW") == "Accepted"
+        made = (await ask("POST", "/door/CS-NEW/password", {})).json["password"]
+        assert len(made) >= 16
+        (visitor,) = (await ask("GET", "/door")).json
+        assert (visitor["has_password"], visitor["decided_by"]) == (True, "installer")
+        assert made.encode() not in (await ask("GET", "/audit")).body
+        assert (await ask("GET", "/door/faults")).json == []
+        assert (await ask("DELETE", "/door/CS-NEW")).status == 204
+        assert await admitted(memory, "CS-NEW") is None
+
+
+async def admitted(memory: Backend, identity: str) -> Any:
+    """Say how a station would be treated."""
+    found = await memory.services.doors.admission(identity)
+    return found and found.boot
+
+
+async def test_security_events_of_stations_are_found(ask: ApiClient) -> None:
+    station = await ask.backend.booted()
+    await station.call("SecurityEventNotification", {"type": "StartupOfTheDevice", "timestamp": at(0)})
+    (event,) = (await ask("GET", f"/security-events?station_id={station.id}")).json
+    assert (event["type"], event["source"]) == ("StartupOfTheDevice", "station")
+    station.answers["TriggerMessage"] = {"status": "Accepted"}
+    path = f"/stations/{station.id}/certificates/renew"
+    renewed = await ask("POST", path, {"kind": "ChargingStationCertificate"})
+    assert renewed.json == {"status": "Accepted"}
+    assert station.payloads("TriggerMessage") == [{"requestedMessage": "SignChargingStationCertificate"}]
+    assert (await ask("POST", path, {"kind": None}, role=Role.OPERATOR)).status == 403
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/device-events",
+        "/vendor-data",
+        "/payments/settlements",
+        "/certificates",
+        "/requests",
+        "/settlements",
+        "/reports",
+    ],
+)
+async def test_lists_of_what_never_happened_are_empty(ask: ApiClient, path: str) -> None:
+    assert json.loads((await ask("GET", path)).body) == []
+
+
+async def test_limits_wait_for_the_next_event_and_keys_of_meters_are_vouched_for(ask: ApiClient) -> None:
+    station = await ask.backend.booted(version="2.1")
+    charging = Charging(ask.backend, station)
+    await charging.event("Started", "CablePluggedIn")
+    path = f"/transactions/{charging.id}/limit"
+    assert (await ask("PUT", path, {"max_energy_wh": 5000})).status == 204
+    assert (await charging.event("Updated", "MeterValuePeriodic"))["transactionLimit"] == {"maxEnergy": 5000.0}
+    shown = (await ask("GET", f"/transactions/{charging.id}")).json
+    assert (shown["wanted_limit"], shown["limit_told"]) == ('{"maxEnergy":5000.0}', True)
+    await charging.event("Ended", "EVDeparted")
+    assert (await ask("PUT", path, {"max_energy_wh": 5000})).status == 404
+    old = Charging(ask.backend, await ask.backend.booted("CS-V2G-0002"))
+    await old.event("Started", "CablePluggedIn")
+    assert (await ask("PUT", f"/transactions/{old.id}/limit", {"max_soc": 80})).json["code"] == "no_limits"
+    keys = f"/stations/{station.id}/meter-key"
+    assert (await ask("PUT", keys, {"public_key": "bm9uc2Vuc2U="})).status == 400
+    key = printed_public_key(ec.derive_private_key(7, ec.SECP256R1()).public_key())
+    assert (await ask("PUT", keys, {"public_key": key})).status == 204
+    kept = await ask.backend.services.store.run(meter_key, station.id, 3)
+    assert kept == key

@@ -1,0 +1,170 @@
+"""Webhooks: signed so that another implementation of the rule agrees, tried again until they arrive, given up late."""
+
+import asyncio
+import base64
+import contextlib
+import hashlib
+import hmac
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from csms.core.webhooks import BACK_OFF_S, MAX_FAILURES, check_url, make_secret, next_attempt
+from tests.certification.backend import Backend
+from tests.csms.api.support import ApiClient, serving
+from v2g.errors import ConfigError, StoreError
+
+
+class Receiver:
+    """Another system, which answers with `status`."""
+
+    def __init__(self) -> None:
+        self.status = 200
+        self.url = ""
+        self.calls: asyncio.Queue[tuple[dict[str, str], bytes]] = asyncio.Queue()
+
+    async def _take(self, request: web.Request) -> web.Response:
+        body = await request.read()
+        self.calls.put_nowait((dict(request.headers), body))
+        return web.Response(status=self.status)
+
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncIterator["Receiver"]:
+        application = web.Application()
+        application.router.add_post("/hook", self._take)
+        runner = web.AppRunner(application)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        self.url = f"http://127.0.0.1:{runner.addresses[0][1]}/hook"
+        yield self
+        await runner.cleanup()
+
+    async def call(self) -> tuple[dict[str, str], bytes]:
+        """Return the next call."""
+        return await asyncio.wait_for(self.calls.get(), 5)
+
+
+async def make(ask: ApiClient, receiver: Receiver, **changes: Any) -> tuple[str, str]:
+    """Make a webhook for the connections of stations; return its path and secret."""
+    made = await ask("POST", "/webhooks", {"url": receiver.url, "kinds": ["station_connected"], **changes})
+    assert made.status == 201, made.json
+    return made.headers["location"], made.json["secret"]
+
+
+async def settled(ask: ApiClient, path: str, **wanted: Any) -> dict[str, Any]:
+    """Wait until the newest delivery has these values."""
+    async with asyncio.timeout(5):
+        while True:
+            found = (await ask("GET", f"{path}/deliveries")).json
+            if found and all(found[0][name] == value for name, value in wanted.items()):
+                newest: dict[str, Any] = found[0]
+                return newest
+            await asyncio.sleep(0.005)
+
+
+async def test_an_event_arrives_once_and_signed(ask: ApiClient) -> None:
+    async with Receiver().running() as receiver:
+        path, secret = await make(ask, receiver)
+        await ask.backend.booted()
+        headers, body = await receiver.call()
+        signed = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode() + body
+        key = base64.b64decode(secret.removeprefix("whsec_"))
+        expected = base64.b64encode(hmac.new(key, signed, hashlib.sha256).digest()).decode()
+        assert headers["webhook-signature"] == f"v1,{expected}"
+        delivery = await settled(ask, path, due_ms=None, error="")
+        assert delivery["body"]["station_id"] == "CS-V2G-0001"
+        assert delivery["attempts"] == 1
+        assert receiver.calls.empty()
+        assert secret.encode() not in (await ask("GET", path)).body
+
+
+async def test_what_did_not_arrive_is_tried_again_later_and_can_be_replayed(ask: ApiClient) -> None:
+    async with Receiver().running() as receiver:
+        path, _secret = await make(ask, receiver)
+        receiver.status = 500
+        await ask.backend.booted()
+        await receiver.call()
+        failed = await settled(ask, path, attempts=1)
+        assert failed["error"] == "HTTP status 500"
+        assert failed["due_ms"] == ask.backend.clock.utc_ms() + BACK_OFF_S[0] * 1000
+        receiver.status = 204
+        ask.backend.clock.advance(BACK_OFF_S[0])
+        await ask("PATCH", path, {"enabled": True})  # which makes it look
+        await receiver.call()
+        done = await settled(ask, path, due_ms=None)
+        assert (done["attempts"], done["delivered_ms"]) == (2, ask.backend.clock.utc_ms())
+        assert (await ask("POST", f"{path}/replay", {"ids": [done["id"]]})).json == {"deliveries": 1}
+        await receiver.call()
+
+
+async def test_what_is_due_is_delivered_after_a_restart(csms: Backend) -> None:
+    async with Receiver().running() as receiver:
+        async with serving(csms) as ask:
+            path, _secret = await make(ask, receiver)
+            receiver.status = 503
+            await csms.booted()
+            await receiver.call()
+            await settled(ask, path, attempts=1)
+        receiver.status = 200
+        csms.clock.advance(BACK_OFF_S[0])
+        async with serving(csms) as ask:
+            _headers, body = await receiver.call()
+            assert json.loads(body)["kind"] == "station_connected"
+            assert (await settled(ask, path, due_ms=None))["attempts"] == 2
+
+
+async def test_a_webhook_that_fails_on_and_on_is_disabled_until_somebody_enables_it(ask: ApiClient) -> None:
+    async with Receiver().running() as receiver:
+        path, _secret = await make(ask, receiver)
+        receiver.status = 410
+        ask.backend.services.feed.publish("station_connected", "CS-V2G-0001", {"n": 0})
+        for attempt in range(MAX_FAILURES - 1):
+            ask.backend.services.feed.publish("station_connected", "CS-V2G-0001", {"n": attempt})
+        for _ in range(MAX_FAILURES):
+            await receiver.call()
+        async with asyncio.timeout(5):
+            while (await ask("GET", path)).json["enabled"]:
+                await asyncio.sleep(0.005)
+        changed = await ask("PATCH", path, {"enabled": True})
+        assert (changed.json["enabled"], changed.json["failures"]) == (True, 0)
+        assert (await ask("DELETE", path)).status == 204
+        assert (await ask("GET", path)).status == 404
+
+
+@pytest.mark.parametrize(
+    "url", ["http://billing.example/", "ftp://x/", "https:///x", "https://a:b@c/", "https://[", "x"]
+)
+async def test_a_url_that_is_not_to_be_called_is_refused(ask: ApiClient, url: str) -> None:
+    with pytest.raises(ConfigError):
+        check_url(url)
+    answer = await ask("POST", "/webhooks", {"url": url})
+    assert answer.status == 400
+    check_url("https://billing.example:8443/hook?x=1")
+
+
+def test_pauses_grow_and_end() -> None:
+    pauses = [next_attempt(attempts, 0) for attempts in range(1, len(BACK_OFF_S) + 2)]
+    assert pauses == [*(each * 1000 for each in BACK_OFF_S), None]
+    assert list(BACK_OFF_S) == sorted(BACK_OFF_S)
+    assert make_secret(b"x" * 24).startswith("whsec_")
+
+
+async def test_what_a_database_refuses_for_a_while_is_delivered_later(ask: ApiClient, monkeypatch: Any) -> None:
+    def refuse(*_: Any) -> None:
+        refused.set()
+        raise StoreError("no space left on device")
+
+    refused = asyncio.Event()
+    monkeypatch.setattr("csms.webhooks._LOOK_S", 0.01)
+    async with Receiver().running() as receiver:
+        await make(ask, receiver)
+        with monkeypatch.context() as patch:
+            patch.setattr("csms.rows.webhooks.enqueue", refuse)
+            await ask.backend.booted()
+            await asyncio.wait_for(refused.wait(), 5)
+        _headers, body = await receiver.call()
+        assert json.loads(body)["kind"] == "station_connected"

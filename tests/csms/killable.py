@@ -1,0 +1,82 @@
+"""Back ends in processes of their own that can be killed: services, store and sessions, on plain WebSocket.
+
+They are forked from a server that has imported everything, so that one starts in a few milliseconds.
+"""
+
+import asyncio
+import contextlib
+import multiprocessing
+import os
+import signal
+from collections.abc import Iterator
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+from csms.app import open_services
+from csms.config import ApiListener, CsmsConfig, OcppListener, Trust
+from csms.server import StationServer
+from v2g.net.clock import Clock
+from v2g.net.events import EventLog
+from v2g.net.ocpp_server import serve
+
+_FORKS = multiprocessing.get_context("forkserver")
+_FORKS.set_forkserver_preload([__name__])
+
+
+def config_of(folder: Path, store_url: str, root: Path, bus_url: str = "") -> CsmsConfig:
+    """A configuration that takes every station; `root` is some root of contracts, other certificates are not used."""
+    return CsmsConfig(
+        data_dir=folder / "data",
+        store_url=store_url,
+        bus_url=bus_url,
+        ocpp=OcppListener(certificate=root, key=root, client_roots=(root,), call_timeout_s=5.0),
+        api=ApiListener(certificate=root, key=root),
+        trust=Trust(roots=(root,)),
+        unknown_stations="accept",
+    )
+
+
+async def _serve(folder: Path, store_url: str, root: Path, bus_url: str, port: int, started: Connection) -> None:
+    clock = Clock()
+    async with contextlib.AsyncExitStack() as stack:
+        config = config_of(folder, store_url, root, bus_url)
+        services = await open_services(config, clock, EventLog("csms", clock), stack)
+        server = await serve("127.0.0.1", port, StationServer(services).serve, context=None)
+        started.send(server.port)
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+
+
+def _main(folder: Path, store_url: str, root: Path, bus_url: str, port: int, started: Connection) -> None:
+    asyncio.run(_serve(folder, store_url, root, bus_url, port, started))
+
+
+class BackendProcess:
+    """A back end that runs until it is killed."""
+
+    def __init__(self, folder: Path, store_url: str, root: Path, bus_url: str = "", port: int = 0) -> None:
+        self.store_url = store_url
+        here, there = _FORKS.Pipe()
+        self._process = _FORKS.Process(target=_main, args=(folder, store_url, root, bus_url, port, there), daemon=True)
+        self._process.start()
+        there.close()
+        assert here.poll(60), "the back end does not start"
+        self.port: int = here.recv()
+        here.close()
+
+    def kill(self) -> None:
+        """kill -9."""
+        assert self._process.pid is not None
+        os.kill(self._process.pid, signal.SIGKILL)
+        self._process.join()
+
+
+@contextlib.contextmanager
+def no_survivors() -> Iterator[None]:
+    """Kill whatever still runs at the end, however a test ended."""
+    try:
+        yield
+    finally:
+        for process in multiprocessing.active_children():
+            process.kill()
+            process.join()

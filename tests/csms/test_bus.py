@@ -1,0 +1,163 @@
+"""The bus between nodes: claims are seen everywhere, questions are answered or fail, announcements reach all others."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from csms.bus import Bus, Claim
+from tests.csms.buses import Buses, redis_buses, redis_server
+from v2g.errors import TransportError
+
+
+@pytest_asyncio.fixture
+async def pair(buses: Buses) -> AsyncIterator[tuple[Bus, Bus]]:
+    nodes = buses.node("a"), buses.node("b")
+    for bus in nodes:
+        await bus.start()
+    await until(lambda: nodes[0].nodes() == nodes[1].nodes() == {"a", "b"})
+    yield nodes
+    for bus in nodes:
+        await bus.close()
+
+
+async def until(condition: Callable[[], bool], timeout_s: float = 5.0) -> None:
+    async with asyncio.timeout(timeout_s):
+        while not condition():
+            await asyncio.sleep(0.002)
+
+
+async def test_a_claim_is_seen_here_at_once_and_on_the_other_node_soon(pair: tuple[Bus, Bus]) -> None:
+    a, b = pair
+    a.claim("CS-1", "2.1")
+    assert a.find("CS-1") == Claim("a", "2.1")
+    await until(lambda: b.find("CS-1") == Claim("a", "2.1"))
+    assert b.stations() == {"CS-1"}
+    a.release("CS-1")
+    assert a.find("CS-1") is None
+    await until(lambda: not b.stations())
+
+
+async def test_a_node_that_comes_later_sees_what_was_claimed_before(buses: Buses, pair: tuple[Bus, Bus]) -> None:
+    pair[0].claim("CS-1", "2.0.1")
+    await until(lambda: pair[1].find("CS-1") is not None)
+    late = buses.node("c")
+    await late.start()
+    await until(lambda: late.find("CS-1") == Claim("a", "2.0.1"))
+    await late.close()
+    assert pair[0].find("CS-1") is not None
+
+
+async def test_the_newest_claim_stands_and_the_older_node_is_told(pair: tuple[Bus, Bus]) -> None:
+    a, b = pair
+    told: list[str] = []
+    a.moved = told.append
+    a.claim("CS-1", "2.1")
+    await until(lambda: b.find("CS-1") is not None)
+    b.claim("CS-1", "2.0.1")
+    await until(lambda: told == ["CS-1"])
+    a.release("CS-1")  # too late to matter
+    for bus in pair:
+        await until(lambda bus=bus: bus.find("CS-1") == Claim("b", "2.0.1"))  # type: ignore[misc]
+    await asyncio.sleep(0.02)
+    assert a.find("CS-1") == b.find("CS-1") == Claim("b", "2.0.1")
+
+
+async def test_a_question_is_answered_by_the_node_that_it_is_put_to(pair: tuple[Bus, Bus]) -> None:
+    a, b = pair
+
+    async def double(question: bytes) -> bytes:
+        await asyncio.sleep(0)
+        return question * 2
+
+    b.answer = double
+    answers = await asyncio.gather(*(a.ask("b", str(n).encode(), 5) for n in range(100, 150)))
+    assert answers == [str(n).encode() * 2 for n in range(100, 150)]
+
+
+async def test_a_question_to_a_node_that_is_not_there_fails_at_once(pair: tuple[Bus, Bus]) -> None:
+    async with asyncio.timeout(2):
+        with pytest.raises(TransportError, match="gone"):
+            await pair[0].ask("nobody", b"?", 60)
+
+
+async def test_a_question_that_nobody_answers_in_time_fails(pair: tuple[Bus, Bus]) -> None:
+    a, b = pair
+
+    async def silent(_question: bytes) -> bytes:
+        await asyncio.Event().wait()
+        return b""
+
+    b.answer = silent
+    with pytest.raises(TransportError, match="did not answer within"):
+        await a.ask("b", b"?", 0.02)
+
+
+async def test_a_killed_node_fails_open_questions_and_loses_its_claims(buses: Buses, pair: tuple[Bus, Bus]) -> None:
+    a, b = pair
+    asked = asyncio.Event()
+
+    async def silent(_question: bytes) -> bytes:
+        asked.set()
+        await asyncio.Event().wait()
+        return b""
+
+    b.answer = silent
+    b.claim("CS-2", "2.1")
+    a.claim("CS-1", "2.1")
+    question = asyncio.create_task(a.ask("b", b"?", 60))
+    await asked.wait()
+    await buses.kill(b)
+    async with asyncio.timeout(5):
+        with pytest.raises(TransportError, match="gone"):
+            await question
+    await until(lambda: a.nodes() == {"a"} and a.stations() == {"CS-1"})
+
+
+async def test_an_announcement_reaches_every_other_node_in_order_and_not_its_own(
+    buses: Buses, pair: tuple[Bus, Bus]
+) -> None:
+    third = buses.node("c")
+    heard: dict[str, list[bytes]] = {"a": [], "b": [], "c": []}
+    for bus in (*pair, third):
+        bus.heard = heard[bus.node].append
+    await third.start()
+    await until(lambda: len(pair[0].nodes()) == 3)
+    said = [str(n).encode() for n in range(500)]
+    for each in said:
+        pair[0].announce(each)
+    await until(lambda: heard["b"] == heard["c"] == said)
+    assert heard["a"] == []
+    await third.close()
+
+
+async def test_claims_and_announcements_come_back_after_redis_was_killed_and_is_empty(tmp_path: Path) -> None:
+    with redis_server(tmp_path) as server:
+        buses = redis_buses(server.url)
+        a, b = buses.node("a"), buses.node("b")
+        heard: list[bytes] = []
+        b.heard = heard.append
+        for bus in (a, b):
+            await bus.start()
+        a.claim("CS-1", "2.1")
+        a.claim("CS-2", "2.1")
+        await until(lambda: b.stations() == {"CS-1", "CS-2"})
+        server.stop()
+        await until(lambda: b.nodes() == {"b"} and not b.stations())
+        with pytest.raises(TransportError):
+            await b.ask("a", b"?", 1)
+        a.release("CS-2")
+        a.claim("CS-3", "2.0.1")
+        a.announce(b"while Redis was away")
+        server.restart()
+        await until(lambda: b.stations() == {"CS-1", "CS-3"} and heard == [b"while Redis was away"])
+        assert b.find("CS-3") == Claim("a", "2.0.1")
+        for bus in (a, b):
+            await bus.close()
+
+
+async def test_a_node_without_redis_does_not_start(tmp_path: Path) -> None:
+    with pytest.raises(TransportError, match="Redis"):
+        await redis_buses(f"unix://{tmp_path}/nothing.sock").node("a").start()

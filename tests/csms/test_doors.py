@@ -1,0 +1,163 @@
+"""At the door: who may come in, who is listed, what is wrong with those that fail, and what to do about it."""
+
+import asyncio
+import socket
+import ssl
+
+import pytest
+import websockets
+
+from csms.config import OcppDoor
+from csms.rows import doors as rows
+from pki_tools.tree import PkiTree
+from tests.certification.backend import BOOT
+from tests.certification.conftest import Start, backend, empty_database, memory_dir
+from tests.certification.network import knocking, listening
+from v2g.errors import RefusedError
+
+__all__ = ["backend", "empty_database", "memory_dir"]
+
+CS, NEW = "CS-V2G-0001", "CS-NEW"
+PASSWORD = "a-Password_of=32*characters+4321"
+PLAIN = {"security_profile": 1, "port": 0}
+
+
+async def refused(port: int, identity: str, **how: object) -> tuple[int, str]:
+    """Knock in vain; return status and words."""
+    with pytest.raises(websockets.InvalidStatus) as caught:
+        async with knocking(port, identity, **how):  # type: ignore[arg-type]
+            pass
+    return caught.value.response.status_code, (caught.value.response.body or b"").decode()
+
+
+async def test_a_station_that_nobody_knows_is_listed_and_comes_in_once_it_is_admitted(backend: Start) -> None:
+    async with backend(ocpp=PLAIN) as csms, listening(csms) as (port,):
+        doors = csms.services.doors
+        for _ in range(3):
+            status, words = await refused(port, NEW, password=PASSWORD, versions=("ocpp2.1", "ocpp2.0.1"))
+            assert (status, "not known" in words) == (404, True)
+        (seen,) = await doors.entries(undecided=True)
+        assert (seen["station_id"], seen["attempts"], seen["boot"]) == (NEW, 3, "")
+        assert (seen["offered"], seen["security_profile"]) == ("ocpp2.1, ocpp2.0.1", 1)
+        await doors.decide(NEW, "Accepted", "anna")
+        await doors.set_password(NEW, PASSWORD)
+        async with knocking(port, NEW, password=PASSWORD) as station:
+            assert (await station.call("BootNotification", BOOT))["status"] == "Accepted"
+        (known,) = await doors.entries(undecided=False)
+        assert (known["decided_by"], known["has_password"]) == ("anna", True)
+        assert not any("scrypt" in str(value) for value in known.values())
+        assert await doors.forget(NEW)
+        assert (await refused(port, NEW, password=PASSWORD))[0] == 404
+
+
+async def test_a_refused_station_is_put_out_and_stays_out(backend: Start) -> None:
+    async with backend(ocpp=PLAIN) as csms, listening(csms) as (port,):
+        doors = csms.services.doors
+        await doors.set_password(CS, PASSWORD)
+        async with knocking(port, CS, password=PASSWORD) as station:
+            await station.call("BootNotification", BOOT)
+            await doors.decide(CS, "Refused", "anna")
+            assert (await station.ended())[1] == "refused"
+        assert (await refused(port, CS, password=PASSWORD))[0] == 403
+        with pytest.raises(RefusedError):
+            await doors.decide("../up", "Accepted", "anna")
+
+
+async def test_unknown_stations_may_be_let_in_to_wait(backend: Start) -> None:
+    """Their passwords are asked of them all the same."""
+    async with backend(ocpp=PLAIN, unknown_stations="pending") as csms, listening(csms) as (port,):
+        assert (await refused(port, NEW, password=PASSWORD))[0] == 401
+        (fault,) = await csms.services.doors.faults(NEW)
+        assert fault["hint"] == "set its password here"
+        await csms.services.doors.set_password(NEW, PASSWORD)
+        async with knocking(port, NEW, password=PASSWORD) as station:
+            assert (await station.call("BootNotification", BOOT))["status"] == "Pending"
+            await csms.services.doors.decide(NEW, "Accepted", "anna")
+            (await station.expect("TriggerMessage")).reply({"status": "Accepted"})
+            assert (await station.call("BootNotification", BOOT))["status"] == "Accepted"
+
+
+async def test_a_wrong_path_is_told_with_the_right_one(backend: Start) -> None:
+    async with backend(ocpp=PLAIN) as csms, listening(csms) as (port,):
+        status, words = await refused(port, CS, password=PASSWORD, path="/steve/ocpp")
+        assert (status, "ws://HOST:PORT/ocpp" in words) == (404, True)
+        (fault,) = await csms.services.doors.faults("")
+        assert (fault["kind"], fault["address"]) == ("path", "127.0.0.1")
+
+
+async def test_faults_are_counted_and_not_written_each_time(backend: Start) -> None:
+    async with backend(ocpp=PLAIN) as csms, listening(csms) as (port,):
+        for _ in range(5):
+            await refused(port, CS)
+        assert len(csms.events.named("door_fault")) == 1
+        (fault,) = await csms.services.doors.faults(CS)
+        assert (fault["kind"], fault["times"]) == ("password", 5)
+        csms.clock.advance(11)
+        await refused(port, CS)
+        assert [each["times"] for each in await csms.services.doors.faults(CS)] == [6]
+        assert len(csms.events.named("door_fault")) == 2
+        await csms.services.doors.set_password(CS, PASSWORD)
+        async with knocking(port, CS, password=PASSWORD):
+            assert await csms.services.doors.faults(CS) == [], "it has come in"
+
+
+async def test_who_speaks_tls_to_a_door_without_and_the_other_way_round_is_told(backend: Start, pki: PkiTree) -> None:
+    doors = (OcppDoor(port=0, security_profile=2),)
+    async with backend(ocpp={**PLAIN, "doors": doors}) as csms, listening(csms) as (plain, secure):
+        context = ssl.create_default_context(cafile=str(pki.path("csms/root.pem")))
+        with pytest.raises((OSError, websockets.WebSocketException)):
+            async with knocking(plain, CS, context=context):
+                pass
+        with pytest.raises((OSError, EOFError, websockets.WebSocketException)):
+            async with knocking(secure, CS):
+                pass
+        async with asyncio.timeout(5):
+            while len(faults := await csms.services.doors.faults("")) < 2:
+                await asyncio.sleep(0)
+        assert {each["kind"] for each in faults} == {"tls"}
+        assert all("CSMS URL to ws" in each["hint"] for each in faults)
+
+
+async def test_a_station_that_does_not_believe_this_server_is_told_which_root_to_install(
+    backend: Start, pki: PkiTree
+) -> None:
+    async with backend(ocpp={"security_profile": 2}) as csms, listening(csms) as (port,):
+        stranger = ssl.create_default_context(cafile=str(pki.path("oem/root.pem")))
+
+        def knock() -> None:
+            with socket.create_connection(("127.0.0.1", port)) as raw:
+                stranger.wrap_socket(raw, server_hostname="127.0.0.1")
+
+        with pytest.raises(ssl.SSLError):
+            await asyncio.to_thread(knock)
+        async with asyncio.timeout(5):
+            while not (faults := await csms.services.doors.faults("")):
+                await asyncio.sleep(0)
+        assert "CSMS root certificate" in faults[0]["hint"]
+
+
+async def test_the_organization_of_a_certificate_may_be_asked_for(backend: Start, pki: PkiTree) -> None:
+    """A00.FR.404."""
+    context = ssl.create_default_context(cafile=str(pki.path("csms/root.pem")))
+    context.load_cert_chain(pki.path("csms/station/chain.pem"), pki.path("csms/station/leaf.key"))
+    async with backend(ocpp={"organization": "Another Operator"}) as csms, listening(csms) as (port,):
+        status, words = await refused(port, CS, context=context)
+        assert (status, "organization" in words) == (403, True)
+        await refused(port, "CS-V2G-0002", context=context)
+        events = [each.data["type"] for each in csms.events.named("security_event")]
+        assert events == ["InvalidChargingStationCertificate"] * 2  # A00.FR.408
+
+
+async def test_strangers_make_room_for_strangers_and_for_nobody_else(
+    backend: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rows, "MAX_VISITORS", 2)
+    async with backend() as csms:
+        store, doors = csms.services.store, csms.services.doors
+        await doors.set_password("KNOWN", PASSWORD)
+        await doors.allow_profile("CONFIGURED", 2)
+        for number in range(5):
+            visit = rows.Visit(station_id=f"S{number}", address="192.0.2.1", offered="", security_profile=3)
+            await store.run(rows.note_visit, visit, number)
+        assert [each["station_id"] for each in await doors.entries(undecided=True)] == ["S4", "S3"]
+        assert {each["station_id"] for each in await doors.entries(undecided=False)} == {"KNOWN", "CONFIGURED"}

@@ -1,0 +1,178 @@
+"""kill -9 at random points: what a station was told is stored is there, and nothing is there twice."""
+
+import asyncio
+import contextlib
+import json
+import random
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import websockets
+from sqlalchemy import Connection, select
+from websockets.typing import Subprotocol
+
+from csms.rows import transactions
+from csms.store import Store
+from csms.tables import meter_values, transaction_events
+from pki_tools.tree import PkiTree
+from tests.csms.killable import BackendProcess, no_survivors
+
+
+@pytest.fixture(autouse=True)
+def _no_survivors() -> Iterator[None]:
+    with no_survivors():
+        yield
+
+
+BOOT = '[2,"boot","BootNotification",{"reason":"PowerUp","chargingStation":{"model":"M","vendorName":"V"}}]'
+VALUES = 2
+"""Meter values in every event."""
+
+
+def event_frame(transaction_id: str, seq_no: int, kind: str) -> str:
+    """A TransactionEvent with two values, the register rising by one with each."""
+    values = [
+        {"value": seq_no, "measurand": "Energy.Active.Import.Register"},
+        {"value": 7000, "measurand": "Power.Active.Import", "unitOfMeasure": {"unit": "W"}},
+    ]
+    at = "2026-01-01T00:00:00Z"
+    payload = {
+        "eventType": kind,
+        "timestamp": at,
+        "triggerReason": "MeterValuePeriodic",
+        "seqNo": seq_no,
+        "transactionInfo": {"transactionId": transaction_id},
+        "evse": {"id": 1},
+        "meterValue": [{"timestamp": at, "sampledValue": values}],
+    }
+    return json.dumps([2, f"{transaction_id}-{seq_no}", "TransactionEvent", payload])
+
+
+class PersistentStation:
+    """A station that repeats each event until it is answered, over as many connections as that takes (E04, E13)."""
+
+    def __init__(self, name: str, ports: list[int]) -> None:
+        self.name = name
+        self.answered: list[tuple[str, int]] = []
+        self.finish = asyncio.Event()
+        self._ports = ports
+        self._transaction, self._seq_no = 0, 0
+
+    async def run(self) -> None:
+        """Send until told to finish, and the last transaction has ended."""
+        while True:
+            with contextlib.suppress(OSError, websockets.WebSocketException):
+                async with self._connected() as socket:
+                    await self._ask(socket, BOOT)
+                    if await self._send_events(socket):
+                        return
+            await asyncio.sleep(0.002)
+
+    @contextlib.asynccontextmanager
+    async def _connected(self) -> AsyncIterator[Any]:
+        url = f"ws://127.0.0.1:{random.choice(self._ports)}/ocpp/{self.name}"
+        protocols = [Subprotocol("ocpp2.1")]
+        async with websockets.connect(url, subprotocols=protocols, compression=None, close_timeout=0.1) as socket:
+            yield socket
+
+    async def _send_events(self, socket: Any) -> bool:
+        while True:
+            last = self._seq_no == 9
+            kind = "Started" if self._seq_no == 0 else "Ended" if last else "Updated"
+            identifier = f"{self.name}-{self._transaction}"
+            await self._ask(socket, event_frame(identifier, self._seq_no, kind))
+            self.answered.append((identifier, self._seq_no))
+            self._seq_no = 0 if last else self._seq_no + 1
+            self._transaction += last
+            if last and self.finish.is_set():
+                return True
+
+    async def _ask(self, socket: Any, frame: str) -> None:
+        await socket.send(frame)
+        while True:
+            answer = json.loads(await socket.recv())
+            if answer[0] in (3, 4):
+                assert answer[0] == 3, answer
+                return
+
+
+def stored(connection: Connection) -> tuple[Counter[tuple[str, int]], Counter[tuple[str, int]]]:
+    """Events and meter values, counted by transaction and seqNo."""
+    events, values = transaction_events.c, meter_values.c
+    return (
+        Counter((row[0], row[1]) for row in connection.execute(select(events.transaction_id, events.seq_no))),
+        Counter((row[0], row[1]) for row in connection.execute(select(values.transaction_id, values.seq_no))),
+    )
+
+
+def check(store_url: str, stations: list[PersistentStation]) -> int:
+    """Compare what is stored with what was answered; return how many events there were."""
+    store = Store(store_url)
+    events, values = store.do(stored)
+    answered = [key for station in stations for key in station.answered]
+    assert len(set(answered)) == len(answered)
+    assert set(answered) == set(events)  # every station has finished, so nothing is in doubt
+    assert set(events.values()) == {1}
+    assert set(values.values()) == {VALUES}
+    for transaction_id in sorted({transaction_id for transaction_id, _ in answered}):
+        (found,) = store.do(transactions.find, transaction_id)
+        assert (found["complete"], found["import_wh"], found["active"]) == (True, "9", False)
+    store.close()
+    return len(events)
+
+
+@pytest.mark.parametrize("kills", [2, pytest.param(1000, marks=pytest.mark.long)])
+async def test_a_killed_back_end_has_lost_nothing_acknowledged_and_counts_nothing_twice(
+    store_url: str, tmp_path: Path, pki: PkiTree, kills: int
+) -> None:
+    seed, root = time.time_ns(), pki.path("mo/root.pem")
+    chance = random.Random(seed)
+    backend = await asyncio.to_thread(BackendProcess, tmp_path, store_url, root)
+    stations = [PersistentStation(f"CS-{number}", [backend.port]) for number in range(4)]
+    running = [asyncio.create_task(station.run()) for station in stations]
+    for _ in range(kills):
+        before = sum(len(station.answered) for station in stations)
+        async with asyncio.timeout(60):
+            while sum(len(station.answered) for station in stations) == before:
+                await asyncio.sleep(0.001)
+        await asyncio.sleep(chance.uniform(0, 0.03))
+        backend.kill()
+        backend = await asyncio.to_thread(BackendProcess, tmp_path, store_url, root, "", backend.port)
+    for station in stations:
+        station.finish.set()
+    async with asyncio.timeout(60):
+        await asyncio.gather(*running)
+    backend.kill()
+    assert check(store_url, stations) >= kills, f"seed {seed}"
+
+
+@pytest.mark.parametrize("kills", [pytest.param(each, marks=pytest.mark.long) for each in (2, 50)])
+async def test_nodes_killed_and_added_under_load_lose_nothing(
+    postgresql_databases: Any, redis_url: str, tmp_path: Path, pki: PkiTree, kills: int
+) -> None:
+    """Three nodes on one database and one bus; whichever dies, its stations go on at another."""
+    chance, store_url, root = random.Random(7), postgresql_databases.create(), pki.path("mo/root.pem")
+    start = partial(asyncio.to_thread, BackendProcess)
+    nodes = [await start(tmp_path / str(number), store_url, root, redis_url) for number in range(2)]
+    ports = [node.port for node in nodes]
+    stations = [PersistentStation(f"CS-{number}", ports) for number in range(4)]
+    running = [asyncio.create_task(station.run()) for station in stations]
+    for number in range(kills):
+        await asyncio.sleep(chance.uniform(0.05, 0.2))
+        nodes.append(await start(tmp_path / f"{number}+", store_url, root, redis_url))
+        ports.append(nodes[-1].port)
+        victim = nodes.pop(chance.randrange(len(nodes)))
+        ports.remove(victim.port)
+        victim.kill()
+    for station in stations:
+        station.finish.set()
+    async with asyncio.timeout(60):
+        await asyncio.gather(*running)
+    for node in nodes:
+        node.kill()
+    assert check(store_url, stations) > 0

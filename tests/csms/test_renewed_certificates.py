@@ -1,0 +1,64 @@
+"""A back end whose certificate is renewed goes on: who is connected stays so, and who comes sees the new one."""
+
+import asyncio
+import contextlib
+import functools
+import shutil
+import ssl
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from cryptography import x509
+
+from csms import app
+from pki_tools.renewal import Renewal, renew_certificate
+from pki_tools.tree import PkiTree
+from tests.csms.support import Running, make_config
+from v2g.net.tls_renewal import keep_renewed
+
+
+@pytest_asyncio.fixture
+async def csms(tmp_path: Path, pki: PkiTree, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Running]:
+    """A CSMS with a tree of its own, whose files it looks at fifty times a second."""
+    monkeypatch.setattr(app, "keep_renewed", functools.partial(keep_renewed, interval_s=0.02))
+    tree = PkiTree(Path(shutil.copytree(pki.directory, tmp_path / "pki")))
+    config = make_config(tmp_path, tree)
+    async with app.running(config, tmp_path / "events.jsonl") as running:
+        yield Running(running, config, tmp_path / "events.jsonl", tree)
+
+
+async def shown(csms: Running, port: str) -> int:
+    """Return the serial number of the certificate that a server shows now, to a client of the standard library."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", csms.csms.ports[port], ssl=csms.context())
+    connection: ssl.SSLObject = writer.get_extra_info("ssl_object")
+    certificate = x509.load_der_x509_certificate(connection.getpeercert(binary_form=True) or b"")
+    writer.close()
+    with contextlib.suppress(OSError):
+        await writer.wait_closed()
+    del reader
+    return certificate.serial_number
+
+
+async def test_later_handshakes_show_the_renewed_certificate_and_open_connections_stay(csms: Running) -> None:
+    before = {await shown(csms, port) for port in ("ocpp", "api")}
+    async with csms.connect() as station:
+        renew_certificate(csms.pki.directory, "csms/server", Renewal(), at=datetime.now(UTC))
+        told = await csms.event("credentials_renewed", 2)
+        assert told["certificate"] == "localhost"
+        assert told["until"].startswith(f"{datetime.now(UTC).year + 2}-")
+        after = {await shown(csms, port) for port in ("ocpp", "api")}
+        assert len(before) == len(after) == 1
+        assert before != after
+        await (await station.ping())
+    async with csms.connect() as station:
+        assert station.subprotocol == "ocpp2.1"
+
+
+async def test_a_key_that_does_not_fit_is_reported_and_the_old_certificate_stays(csms: Running) -> None:
+    before = await shown(csms, "ocpp")
+    shutil.copyfile(csms.pki.path("csms/broker/leaf.key"), csms.pki.path("csms/server/leaf.key"))
+    assert "is not the key of" in (await csms.event("credentials_kept", 2))["error"]
+    assert await shown(csms, "ocpp") == before

@@ -1,0 +1,276 @@
+"""The folder of contracts: private, whole at every moment, and read again after whatever happened."""
+
+import os
+import signal
+import stat
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from evcc.config import EvccConfig, load_config
+from evcc.contracts import Contracts, ContractStore
+from evcc.core.contracts import emaid
+from evcc.core.ports import OpenContactor, StoreContract
+from evcc.core.world import Contract
+from pki_tools.tree import PkiTree
+from tests.iso15118.contracts import NOW, new_contract
+from v2g.errors import CertificateError, ConfigError, KeyAccessError, StoreError
+from v2g.observe import Observe
+from v2g.pki.keys import SoftwareKey
+
+
+def storable(tree: PkiTree, name: str, **options: Any) -> StoreContract:
+    made = new_contract(tree, name, ed448=bool(options.pop("ed448", False)), **options)
+    return StoreContract(name, made.chain, made.key)
+
+
+class Heard:
+    """Keeps what was observed."""
+
+    def __init__(self) -> None:
+        self.events: list[Observe] = []
+
+    def __call__(self, event: Observe) -> None:
+        self.events.append(event)
+
+    @property
+    def names(self) -> list[str]:
+        return [event.name for event in self.events]
+
+
+@pytest.fixture
+def heard() -> Heard:
+    return Heard()
+
+
+@pytest.fixture
+def store(tmp_path: Path, heard: Heard) -> ContractStore:
+    return ContractStore(tmp_path / "contracts", None, heard)
+
+
+def names(contracts: tuple[Contract, ...]) -> list[str]:
+    return [emaid(each) for each in contracts]
+
+
+@pytest.mark.parametrize("ed448", [0, 1], ids=["secp521r1", "ed448"])
+def test_what_is_stored_is_read_again(store: ContractStore, pki: PkiTree, ed448: int) -> None:
+    contract = storable(pki, "DEV2GC00000001", ed448=ed448)
+    store.save(contract)
+    (found,) = store.load()
+    assert found.chain == contract.chain
+    assert found.key.public_key == SoftwareKey(contract.key).public_key
+
+
+def test_files_and_folder_are_their_owners_only(store: ContractStore, pki: PkiTree, tmp_path: Path) -> None:
+    store.save(storable(pki, "DEV2GC00000001"))
+    folder = tmp_path / "contracts"
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    (path,) = folder.iterdir()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    path.chmod(0o640)
+    assert store.load() == ()
+
+
+def test_with_a_passphrase_the_key_is_encrypted(tmp_path: Path, pki: PkiTree, heard: Heard) -> None:
+    store = ContractStore(tmp_path, b"a long secret", heard)
+    store.save(storable(pki, "DEV2GC00000001"))
+    (path,) = tmp_path.iterdir()
+    assert b"ENCRYPTED PRIVATE KEY" in path.read_bytes()
+    assert names(store.load()) == ["DEV2GC00000001"]
+    assert ContractStore(tmp_path, b"another", heard).load() == ()
+    assert heard.names == ["not_readable"]
+    assert b"a long secret" not in path.read_bytes()
+
+
+def test_a_successor_takes_the_place_of_its_predecessor_only(store: ContractStore, pki: PkiTree) -> None:
+    store.save(storable(pki, "DEV2GC00000001"))
+    store.save(storable(pki, "DEV2GC00000002", start=2))
+    newer = storable(pki, "DEV2GC00000001", start=3)
+    store.save(newer)
+    store.save(newer)
+    found = store.load()
+    assert sorted(names(found)) == ["DEV2GC00000001", "DEV2GC00000002"]
+    assert newer.chain in [each.chain for each in found]
+
+
+def test_an_old_contract_sent_once_more_does_not_cost_the_new_one(store: ContractStore, pki: PkiTree) -> None:
+    """Nothing in a response says when it was made: a charger may keep one, and send it again."""
+    recorded = storable(pki, "DEV2GC00000001", not_before=NOW - timedelta(days=90))
+    store.save(recorded)
+    newer = storable(pki, "DEV2GC00000001", start=3)
+    store.save(newer)
+    store.save(recorded)
+    assert newer.chain in [each.chain for each in store.load()]
+
+
+def test_a_file_that_cannot_be_read_costs_only_itself(
+    store: ContractStore, pki: PkiTree, tmp_path: Path, heard: Heard
+) -> None:
+    store.save(storable(pki, "DEV2GC00000001"))
+    folder = tmp_path / "contracts"
+    (whole,) = folder.iterdir()
+    other = storable(pki, "DEV2GC00000002", start=2)
+    for name, data in (
+        ("a.pem", b""),
+        ("b.pem", whole.read_bytes()[:300]),
+        ("c.pem", pki.path("contract/chain.pem").read_bytes()),
+        ("d.pem", pki.path("vehicle/leaf.key").read_bytes() + pki.path("contract/chain.pem").read_bytes()),
+    ):
+        (folder / name).write_bytes(data)
+        (folder / name).chmod(0o600)
+    assert names(store.load()) == ["DEV2GC00000001"]
+    assert heard.names == ["not_readable"] * 4
+    store.save(other)
+    assert sorted(names(store.load())) == ["DEV2GC00000001", "DEV2GC00000002"]
+
+
+def test_a_disk_that_does_not_take_it_is_named(
+    store: ContractStore, pki: PkiTree, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def full(_handle: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(StoreError, match="No space left"):
+        store.save(storable(pki, "DEV2GC00000001"))
+    assert list((tmp_path / "contracts").iterdir()) == []
+
+
+def _save_and_die(folder: Path, contract: StoreContract, moment: int) -> int:
+    """Save in a process of its own that is killed at its `moment`-th touch of the disk; return how it ended."""
+    child = os.fork()
+    if child:
+        return os.waitpid(child, 0)[1]
+    touches = 0
+
+    def die_in_time() -> None:
+        nonlocal touches
+        touches += 1
+        if touches == moment:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def dying(module: Any, name: str) -> None:
+        real = getattr(module, name)
+
+        def call(*arguments: Any, **options: Any) -> Any:
+            die_in_time()
+            result = real(*arguments, **options)
+            die_in_time()
+            return result
+
+        setattr(module, name, call)
+
+    try:
+        for module, name in ((os, "open"), (os, "fdopen"), (os, "fsync"), (Path, "replace"), (Path, "unlink")):
+            dying(module, name)
+        ContractStore(folder, None, print).save(contract)
+    finally:
+        os._exit(0)
+
+
+def test_a_kill_at_any_moment_leaves_the_old_contract_or_the_new(pki: PkiTree, tmp_path: Path, heard: Heard) -> None:
+    """SIGKILL before and after every call that touches the disk: the folder is read, and holds no half contract."""
+    old, new = storable(pki, "DEV2GC00000001"), storable(pki, "DEV2GC00000001", start=2)
+    ends, moment, killed = set(), 0, True
+    while killed:
+        moment += 1
+        assert moment < 40
+        folder = tmp_path / str(moment)
+        ContractStore(folder, None, heard).save(old)
+        ended = _save_and_die(folder, new, moment)
+        killed = os.WIFSIGNALED(ended)
+        assert killed or os.waitstatus_to_exitcode(ended) == 0
+        found = ContractStore(folder, None, heard).load()
+        chains = frozenset(each.chain for each in found)
+        assert chains in ({old.chain}, {old.chain, new.chain}, {new.chain})
+        assert {path.suffix for path in folder.iterdir()} == {".pem"}  # what was unfinished is gone
+        assert not heard.events
+        ends.add(chains)
+    assert moment > 8
+    assert {frozenset({old.chain}), frozenset({new.chain})} <= ends
+
+
+# -- in the program -----------------------------------------------------------------------------------------------
+
+CONFIG = """
+[tls]
+chain = "{pki}/vehicle/chain.pem"
+key = "{pki}/vehicle/leaf.key"
+anchors = ["{pki}/v2g/root.pem"]
+
+[provisioning]
+chain = "{pki}/{leaf}/chain.pem"
+key = "{pki}/{leaf}/leaf.key"
+store = "{store}"
+mo_roots = ["{pki}/mo/root.pem"]
+"""
+
+Configure = Callable[..., EvccConfig]
+
+
+@pytest.fixture
+def configure(pki: PkiTree, tmp_path: Path) -> Configure:
+    def configured(extra: str = "", *, leaf: str = "provisioning", store: str = "contracts") -> EvccConfig:
+        text = CONFIG.format(pki=pki.directory, leaf=leaf, store=store) + extra.format(pki=pki.directory)
+        return load_config(text, name=str(tmp_path / "evcc.toml"))
+
+    return configured
+
+
+def test_the_program_knows_who_it_is_and_what_it_has(configure: Configure, pki: PkiTree, heard: Heard) -> None:
+    extra = '[contract]\nchain = "{pki}/contract/chain.pem"\nkey = "{pki}/contract/leaf.key"\n'
+    config = configure(extra)
+    contracts = Contracts(config, heard)
+    own = contracts.provisioning
+    assert own is not None
+    assert (own.pcid, own.chain) == ("WMIV2GENGINE00001X", pki.chain("provisioning"))
+    assert own.v2g_roots == pki.anchors("v2g")
+    assert own.mo_roots == pki.anchors("mo")
+    assert names(contracts.known) == ["DEV2GC00000001"]
+    contracts.execute(storable(pki, "DEV2GC00000002", start=2), lambda _: None)
+    assert names(Contracts(config, heard).known) == ["DEV2GC00000001", "DEV2GC00000002"]
+    assert heard.names == ["stored"]
+
+
+def test_commands_of_others_go_on_to_them(configure: Configure, heard: Heard) -> None:
+    seen: list[object] = []
+    Contracts(configure(), heard).execute(OpenContactor(), seen.append)  # type: ignore[func-returns-value,arg-type]
+    assert seen == [OpenContactor()]
+
+
+def test_a_contract_that_cannot_be_stored_is_told_and_ends_nothing(
+    configure: Configure, pki: PkiTree, heard: Heard, tmp_path: Path
+) -> None:
+    contracts = Contracts(configure(), heard)
+    (tmp_path / "contracts").rmdir()
+    contracts.execute(storable(pki, "DEV2GC00000002"), lambda _: None)
+    assert heard.names == ["not_stored"]
+
+
+def test_a_leaf_that_is_no_provisioning_certificate_is_refused_at_the_start(configure: Configure, heard: Heard) -> None:
+    with pytest.raises(CertificateError, match="PCID"):
+        Contracts(configure(leaf="vehicle"), heard)
+
+
+def test_a_store_that_is_no_folder_is_refused(configure: Configure, heard: Heard, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no folder"):
+        Contracts(configure(store="handle:0x81000001"), heard)
+    (tmp_path / "contracts").touch()
+    with pytest.raises(StoreError):
+        Contracts(configure(), heard)
+
+
+def test_a_passphrase_is_read_from_where_the_reference_says(
+    configure: Configure, pki: PkiTree, heard: Heard, tmp_path: Path
+) -> None:
+    with pytest.raises(KeyAccessError):
+        Contracts(configure(store="file:contracts?pin-source=file:secret"), heard)
+    (tmp_path / "secret").touch(mode=0o600)
+    (tmp_path / "secret").write_text("a long secret\n")
+    contracts = Contracts(configure(store="file:contracts?pin-source=file:secret"), heard)
+    contracts.execute(storable(pki, "DEV2GC00000002"), lambda _: None)
+    (path,) = (tmp_path / "contracts").iterdir()
+    assert b"ENCRYPTED" in path.read_bytes()

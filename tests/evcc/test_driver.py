@@ -1,0 +1,31 @@
+"""The driver's word reaches the session that runs, and nobody where none does."""
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from evcc.core.ports import StopRequested
+from evcc.driver import Driver
+from v2g.iso15118.session import Fact
+from v2g.net.clock import Clock
+
+
+@pytest.fixture
+async def driver() -> AsyncIterator[Driver]:
+    found = Driver((), Clock())
+    yield found
+    found.close()
+
+
+async def test_whoever_is_told_to_end_stops_the_session_that_runs_in_good_order(driver: Driver) -> None:
+    heard: list[Fact] = []
+    driver.drives(heard.append)
+    assert driver.end()
+    assert heard == [StopRequested("interrupted")]
+
+
+async def test_where_no_session_runs_there_is_nothing_to_end_in_order(driver: Driver) -> None:
+    assert not driver.end()
+    driver.drives(lambda _: None)
+    driver.drives(None)
+    assert not driver.end()

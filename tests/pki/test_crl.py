@@ -1,0 +1,263 @@
+"""Revocation lists: ours judged by ours and by openssl, openssl's by ours, and everything that must not pass."""
+
+import subprocess
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from pki_tools.tree import PkiOptions, PkiTree, make_pki
+from tests.packages import need
+from tests.pki.chains import issuer_of
+from tests.pki.forge import NOW, usage
+from v2g.errors import RevocationError
+from v2g.pki.crl import MAX_CRL_BYTES, Revoked, check_crl, load_crl, make_crl
+from v2g.pki.issue import Issuer, Request, Subject, issue
+from v2g.pki.profiles import KeyKind, Role
+
+DAY = timedelta(days=1)
+
+
+def pair(tree: PkiTree, leaf: str = "secc") -> tuple[x509.Certificate, x509.Certificate]:
+    certificate, issuer = (x509.load_der_x509_certificate(each) for each in tree.chain(leaf)[:2])
+    return certificate, issuer
+
+
+def listed(tree: PkiTree, *revoked: Revoked, signer: str = "cpo/sub2", **options: object) -> bytes:
+    settings = {"number": 1, "at": NOW, "validity": 7 * DAY} | options
+    return make_crl(issuer_of(tree, signer), revoked, **settings)  # type: ignore[arg-type]
+
+
+def refusal(tree: PkiTree, crl: bytes, at: datetime = NOW, leaf: str = "secc") -> str:
+    with pytest.raises(RevocationError) as error:
+        check_crl(load_crl(crl), *pair(tree, leaf), at)
+    return error.value.reason
+
+
+def test_who_is_on_the_list_is_revoked_and_who_is_not_is_good(pki: PkiTree) -> None:
+    certificate, issuer = pair(pki)
+    for reason in set(x509.ReasonFlags) - {x509.ReasonFlags.remove_from_crl}:
+        crl = listed(pki, Revoked(certificate.serial_number, NOW - DAY, reason))
+        assert refusal(pki, crl) == "revoked"
+        assert load_crl(crl).entries[certificate.serial_number] == Revoked(certificate.serial_number, NOW - DAY, reason)
+    check_crl(load_crl(listed(pki, Revoked(certificate.serial_number + 1, NOW - DAY))), certificate, issuer, NOW)
+    check_crl(load_crl(listed(pki)), certificate, issuer, NOW)
+
+
+@pytest.mark.parametrize("kind", [KeyKind.ED448, KeyKind.SECP256R1])
+def test_other_keys_sign_too(tmp_path: Path, kind: KeyKind) -> None:
+    tree = make_pki(tmp_path, now=NOW, options=PkiOptions(key_kind=kind))
+    check_crl(load_crl(listed(tree)), *pair(tree), NOW)
+
+
+def test_a_list_has_its_time_and_a_revocation_has_none(pki: PkiTree) -> None:
+    crl = listed(pki)
+    check_crl(load_crl(crl), *pair(pki), NOW + 7 * DAY)
+    check_crl(load_crl(crl), *pair(pki), NOW - timedelta(minutes=4))
+    assert refusal(pki, crl, NOW + 7 * DAY + timedelta(seconds=1)) == "expired"
+    assert refusal(pki, crl, NOW - timedelta(minutes=6)) == "not_yet_valid"
+    named = listed(pki, Revoked(pair(pki)[0].serial_number, NOW))
+    assert refusal(pki, named, NOW + 400 * DAY) == "revoked"
+
+
+def test_only_the_issuers_own_list_counts(pki: PkiTree, tmp_path: Path) -> None:
+    assert refusal(pki, listed(pki, signer="mo/sub2")) == "wrong_certificate"
+    assert refusal(pki, listed(pki, signer="cpo/sub1")) == "wrong_certificate"
+    namesake = make_pki(tmp_path, now=NOW)
+    assert refusal(pki, listed(namesake)) == "wrong_certificate"  # told apart by its key identifier
+    own, stranger = issuer_of(pki, "cpo/sub2"), issuer_of(namesake, "cpo/sub2")
+    forged = make_crl(Issuer(own.certificate, stranger.key), (), number=1, at=NOW, validity=DAY)
+    assert refusal(pki, forged) == "bad_signature"
+
+
+def test_a_ca_that_may_not_sign_lists_is_not_believed(pki: PkiTree) -> None:
+    root = issuer_of(pki, "v2g/root")
+    key = issuer_of(pki, "cpo/sub2").key
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(issuer_of(pki, "cpo/sub2").certificate.subject)  # type: ignore[union-attr]
+        .issuer_name(root.certificate.subject)  # type: ignore[union-attr]
+        .public_key(key.public_key())
+        .serial_number(5)
+        .not_valid_before(NOW - DAY)
+        .not_valid_after(NOW + DAY)
+        .add_extension(usage(key_cert_sign=True), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+    )
+    issuer = builder.sign(root.key, hashes.SHA512())
+    with pytest.raises(RevocationError) as error:
+        check_crl(load_crl(listed(pki)), pair(pki)[0], issuer, NOW)
+    assert error.value.reason == "bad_signature"
+
+
+# --- form ------------------------------------------------------------------------------------------------------
+
+Change = Callable[[x509.CertificateRevocationListBuilder], x509.CertificateRevocationListBuilder]
+UNKNOWN = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3.4"), b"\x05\x00")
+
+
+def own_made(tree: PkiTree, change: Change, digest: hashes.HashAlgorithm | None = None) -> bytes:
+    issuer = issuer_of(tree, "cpo/sub2")
+    assert issuer.certificate is not None
+    builder = x509.CertificateRevocationListBuilder(issuer.certificate.subject, NOW, NOW + DAY)
+    return change(builder).sign(issuer.key, digest or hashes.SHA512()).public_bytes(serialization.Encoding.DER)
+
+
+def scope(**changes: object) -> x509.IssuingDistributionPoint:
+    plain = dict.fromkeys(
+        ("only_contains_user_certs", "only_contains_ca_certs", "indirect_crl", "only_contains_attribute_certs"), False
+    )
+    return x509.IssuingDistributionPoint(
+        **({"full_name": None, "relative_name": None, "only_some_reasons": None} | plain | changes)  # type: ignore[arg-type]
+    )
+
+
+def entry(extension: x509.ExtensionType, *, critical: bool) -> Change:
+    made = x509.RevokedCertificateBuilder(77, NOW).add_extension(extension, critical).build()
+    return lambda builder: builder.add_revoked_certificate(made)
+
+
+def add(extension: x509.ExtensionType, *, critical: bool = True) -> Change:
+    return lambda builder: builder.add_extension(extension, critical)
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (add(x509.DeltaCRLIndicator(3)), "malformed"),
+        (add(scope(indirect_crl=True)), "malformed"),
+        (add(UNKNOWN), "malformed"),
+        (entry(UNKNOWN, critical=True), "malformed"),
+        (entry(x509.CertificateIssuer([x509.DNSName("x")]), critical=True), "malformed"),
+        (entry(x509.CRLReason(x509.ReasonFlags.remove_from_crl), critical=False), "malformed"),
+        (add(scope(only_contains_ca_certs=True)), "wrong_certificate"),
+        (add(scope(only_contains_attribute_certs=True)), "wrong_certificate"),
+        (add(scope(only_some_reasons=frozenset({x509.ReasonFlags.key_compromise}))), "wrong_certificate"),
+        (add(scope(full_name=[x509.UniformResourceIdentifier("http://elsewhere")])), "wrong_certificate"),
+    ],
+)
+def test_a_list_that_is_not_a_whole_list_about_the_certificate_is_refused(
+    pki: PkiTree, change: Change, reason: str
+) -> None:
+    """RFC 5280 5.2.4, 5.2.5, 5.3."""
+    assert refusal(pki, own_made(pki, change)) == reason
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        add(UNKNOWN, critical=False),
+        add(scope(only_contains_user_certs=True)),
+        entry(x509.InvalidityDate(NOW.replace(tzinfo=None)), critical=False),
+        entry(UNKNOWN, critical=False),
+    ],
+)
+def test_what_else_may_stand_in_a_list_does_no_harm(pki: PkiTree, change: Change) -> None:
+    check_crl(load_crl(own_made(pki, change)), *pair(pki), NOW)
+
+
+def test_a_list_for_end_entities_says_nothing_about_cas(pki: PkiTree) -> None:
+    issuer = issuer_of(pki, "cpo/sub1")
+    assert issuer.certificate is not None
+    builder = x509.CertificateRevocationListBuilder(issuer.certificate.subject, NOW, NOW + DAY)
+    crl = builder.add_extension(scope(only_contains_user_certs=True), critical=True).sign(issuer.key, hashes.SHA512())
+    sub2 = x509.load_der_x509_certificate(pki.chain("secc")[1])
+    with pytest.raises(RevocationError) as error:
+        check_crl(load_crl(crl.public_bytes(serialization.Encoding.DER)), sub2, issuer.certificate, NOW)
+    assert error.value.reason == "wrong_certificate"
+
+
+def test_a_list_of_the_certificates_own_distribution_point_counts(pki: PkiTree) -> None:
+    key, url = issuer_of(pki, "cpo/sub2"), "http://crl.invalid/cpo"
+    request = Request(
+        role=Role.SECC,
+        subject=Subject(common_name="DEV2GS1", organization="CPO"),
+        public_key=key.key.public_key(),
+        serial=8,
+        not_before=NOW - DAY,
+        crl_url=url,
+    )
+    leaf = issue(request, key)
+    assert key.certificate is not None
+    check_crl(load_crl(listed(pki, url=url)), leaf, key.certificate, NOW)
+    with pytest.raises(RevocationError) as error:
+        check_crl(load_crl(listed(pki, Revoked(8, NOW), url=url)), leaf, key.certificate, NOW)
+    assert error.value.reason == "revoked"
+    assert refusal(pki, listed(pki, url=url)) == "wrong_certificate"  # the tree's own point is another
+
+
+def test_a_weak_hash_is_not_believed(pki: PkiTree) -> None:
+    assert refusal(pki, own_made(pki, lambda builder: builder, hashes.SHA224())) == "bad_signature"
+
+
+def test_an_endless_list_is_not_read() -> None:
+    with pytest.raises(RevocationError) as error:
+        load_crl(bytes(MAX_CRL_BYTES + 1))
+    assert error.value.reason == "malformed"
+
+
+@given(data=st.binary(max_size=300) | st.binary(max_size=90).map(b"-----BEGIN X509 CRL-----\n".__add__))
+def test_anything_else_is_malformed(data: bytes) -> None:
+    with pytest.raises(RevocationError) as error:
+        load_crl(data)
+    assert error.value.reason == "malformed"
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(position=st.integers(0, 5000), bit=st.integers(0, 7))
+def test_no_flipped_bit_makes_a_revoked_certificate_good(pki: PkiTree, position: int, bit: int) -> None:
+    certificate, issuer = pair(pki)
+    changed = bytearray(listed(pki, Revoked(certificate.serial_number, NOW)))
+    changed[position % len(changed)] ^= 1 << bit
+    with pytest.raises(RevocationError):
+        check_crl(load_crl(bytes(changed)), certificate, issuer, NOW)
+
+
+# --- openssl ---------------------------------------------------------------------------------------------------
+
+
+def test_openssl_believes_our_list_and_refuses_whom_it_names(pki: PkiTree, tmp_path: Path) -> None:
+    need("openssl", program="openssl")
+    certificate, _ = pair(pki)
+    bundle = tmp_path / "crls.pem"
+    for revoked, verdict in (((), ": OK"), ((Revoked(certificate.serial_number, NOW),), "certificate revoked")):
+        path = tmp_path / "crl.der"
+        path.write_bytes(listed(pki, *revoked))
+        run = ["openssl", "crl", "-inform", "DER", "-in", str(path), "-CAfile", str(pki.path("cpo/sub2.pem"))]
+        shown = subprocess.run([*run, "-text"], check=True, capture_output=True, text=True)
+        assert "verify OK" in shown.stderr
+        assert (f"{certificate.serial_number:X}" in shown.stdout) is bool(revoked)
+        bundle.write_text(shown.stdout[shown.stdout.index("-----BEGIN") :])
+        command = ["openssl", "verify", "-crl_check", "-CRLfile", str(bundle), "-CAfile", str(pki.path("v2g/root.pem"))]
+        command += ["-untrusted", str(pki.path("secc/chain.pem")), str(pki.path("secc/leaf.pem"))]
+        judged = subprocess.run(command, check=False, capture_output=True, text=True)
+        assert verdict in judged.stdout + judged.stderr
+
+
+def test_a_list_made_by_openssl_is_understood(pki: PkiTree, tmp_path: Path) -> None:
+    need("openssl", program="openssl")
+    certificate, issuer = pair(pki)
+    serial = f"{certificate.serial_number:X}"
+    serial = "0" * (len(serial) % 2) + serial
+    config, index = tmp_path / "ca.cnf", tmp_path / "index.txt"
+    config.write_text(
+        f"[ca]\ndefault_ca=x\n[x]\ndatabase={index}\ndefault_md=sha512\ndefault_crl_days=7\n"
+        f"crlnumber={tmp_path}/number\ncrl_extensions=e\n[e]\nauthorityKeyIdentifier=keyid\n"
+    )
+    for state, revoked in (("", False), (f"R\t990101000000Z\t240101000000Z,keyCompromise\t{serial}\tx\t/CN=x\n", True)):
+        index.write_text(state)
+        (tmp_path / "number").write_text("01\n")
+        path = tmp_path / "crl.pem"
+        command = ["openssl", "ca", "-gencrl", "-config", str(config), "-out", str(path)]
+        command += ["-cert", str(pki.path("cpo/sub2.pem")), "-keyfile", str(pki.path("cpo/sub2.key"))]
+        subprocess.run(command, check=True, capture_output=True)
+        at = datetime.now(UTC)
+        if revoked:
+            assert refusal(pki, path.read_bytes(), at) == "revoked"
+        else:
+            check_crl(load_crl(path.read_bytes()), certificate, issuer, at)

@@ -1,0 +1,181 @@
+"""Paths over cross certificates, and searches that hostile certificates cannot make long."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from itertools import pairwise
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.pki.forge import CN, DAY, ISO, NOW, ORG, Forge, Made, Party, name
+from tests.pki.forge_chains import cross
+from v2g.errors import CertificateError
+from v2g.pki import paths
+from v2g.pki.issue import Issuer, Request, Subject, cross_certify
+from v2g.pki.paths import PathSearch
+from v2g.pki.profiles import Role
+from v2g.pki.verify import VerifiedChain, verify_chain
+
+OLD = name((CN, "old root"), (ORG, "Forge"))
+
+
+def verify(made: Made, role: Role, anchors: Sequence[bytes], crosses: Sequence[bytes] = ()) -> VerifiedChain:
+    return verify_chain(made.chain[0], made.chain[1:], anchors, role=role, at=NOW, crosses=crosses)
+
+
+def refusal(made: Made, role: Role, anchors: Sequence[bytes], crosses: Sequence[bytes] = ()) -> str:
+    with pytest.raises(CertificateError) as error:
+        verify(made, role, anchors, crosses)
+    return error.value.reason
+
+
+# --- cross certificates ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("role", ISO)
+def test_who_has_one_root_only_believes_the_other_by_its_cross_certificate(role: Role) -> None:
+    """Both ways: the old root has signed the new key, and the new root the old one."""
+    forge = Forge(role)
+    new, old = forge.good(), forge.parties(root={"subject": OLD})
+    for mine, theirs in ((old, new), (new, old)):
+        anchors, link = (mine["root"].der,), cross(theirs["root"], mine["root"])
+        plain = forge.shown(theirs)
+        assert refusal(plain, role, anchors) == "unknown_root"
+        sent = verify(forge.shown(theirs, also=(link,)), role, anchors)
+        held = verify(plain, role, anchors, (link,))
+        assert sent.der == held.der == (*plain.chain, link)
+        assert sent.anchor == mine["root"].certificate
+
+
+def test_the_shorter_path_is_taken_and_the_longer_one_where_the_shorter_is_not_believed() -> None:
+    forge = Forge(Role.SECC)
+    new, old = forge.good(), forge.parties(root={"subject": OLD})
+    link = cross(new["root"], old["root"])
+    made = forge.shown(new, also=(link,))
+    both = (old["root"].der, new["root"].der)
+    assert verify(made, Role.SECC, both).anchor == new["root"].certificate
+    expired = forge.party("root", Role.V2G_ROOT, None, key=new["root"].key, end=NOW - DAY)
+    assert expired.certificate.subject == new["root"].certificate.subject
+    assert verify(made, Role.SECC, (old["root"].der, expired.der)).anchor == old["root"].certificate
+    assert refusal(forge.shown(new), Role.SECC, (old["root"].der, expired.der)) == "expired"
+
+
+def test_a_root_that_changes_its_key_keeps_its_name() -> None:
+    """New with old and old with new (RFC 4210 4.4): self-issued, so that they count in no path length."""
+    forge = Forge(Role.VEHICLE)
+    before, after = forge.good(), forge.fresh()
+    assert before["root"].certificate.subject == after["root"].certificate.subject
+    limited = forge.party("root", Role.OEM_ROOT, None, add=[(x509.BasicConstraints(ca=True, path_length=2), True)])
+    for mine, theirs in ((before, after), (after, before), ({"root": limited}, after)):
+        made = forge.shown(theirs, also=(cross(theirs["root"], mine["root"]),))
+        assert verify(made, Role.VEHICLE, (mine["root"].der,)).anchor == mine["root"].certificate
+    assert refusal(forge.shown(after), Role.VEHICLE, (before["root"].der,)) == "unknown_root"
+
+
+@pytest.mark.parametrize("role", ISO)
+def test_a_cross_certificate_is_judged_like_everything_else(role: Role) -> None:
+    forge = Forge(role)
+    new, old = forge.good(), forge.parties(root={"subject": OLD})
+    request = Request(
+        role=Role.CROSS,
+        subject=Subject(common_name="unused"),
+        public_key=new["root"].certificate.public_key(),  # type: ignore[arg-type]
+        serial=7,
+        not_before=NOW - 2 * DAY,
+        not_after=NOW - DAY,
+    )
+    expired = cross_certify(new["root"].certificate, request, Issuer(old["root"].certificate, old["root"].key))
+    link = expired.public_bytes(serialization.Encoding.DER)
+    assert refusal(forge.shown(new, also=(link,)), role, (old["root"].der,)) == "expired"
+    # Held here or sent, a sub-CA is no cross certificate: without its path length it may not stand in a chain.
+    stray = forge.parties(**{forge.top: {"add": [(x509.BasicConstraints(ca=True, path_length=None), True)]}})
+    assert refusal(forge.shown(stray), role, (stray["root"].der,)) == "path_length"
+
+
+def test_a_cross_certificate_between_families_does_not_make_a_contract_of_a_vehicle() -> None:
+    vehicle, contract = Forge(Role.VEHICLE).good(), Forge(Role.CONTRACT)
+    root = contract.good()["root"]
+    made = contract.shown(contract.good(), also=(cross(root, vehicle["root"]),))
+    assert refusal(made, Role.CONTRACT, (vehicle["root"].der,)) == "wrong_root"
+
+
+# --- bounds ----------------------------------------------------------------------------------------------------
+
+KEYS = [ec.generate_private_key(ec.SECP521R1()) for _ in range(4)]
+NAMES = [name((CN, letter)) for letter in "ab"]
+
+
+def bare(subject: int, key: int, issuer: int, signer: int, serial: int = 1) -> Party:
+    """Return a CA without anything by which candidates could be told apart."""
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(NAMES[subject])
+        .issuer_name(NAMES[issuer])
+        .public_key(KEYS[key].public_key())
+        .serial_number(serial)
+        .not_valid_before(NOW - DAY)
+        .not_valid_after(NOW + timedelta(days=9))
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+    )
+    return Party(builder.sign(KEYS[signer], hashes.SHA512()), KEYS[key])
+
+
+@pytest.fixture
+def counted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Count checks of signatures."""
+    count = [0]
+    check = paths.signature_matches
+
+    def counting(issuer: x509.Certificate, subject: x509.Certificate) -> bool:
+        count[0] += 1
+        return check(issuer, subject)
+
+    monkeypatch.setattr(paths, "signature_matches", counting)
+    return count
+
+
+def test_a_web_of_cross_certificates_is_not_searched_for_ever(counted: list[int]) -> None:
+    """Every key has certified every other under every name: without bounds that is thousands of paths."""
+    web = [
+        bare(subject, key, issuer, signer)
+        for subject in range(2)
+        for issuer in range(2)
+        for key in range(4)
+        for signer in range(4)
+        if (subject, key) != (issuer, signer)
+    ]
+    leaf = bare(0, 0, 1, 1, serial=99)
+    search = PathSearch(leaf.certificate, [each.certificate for each in web], [])
+    assert list(search.paths()) == []
+    assert counted[0] <= 64
+    assert search.failure().reason == "chain_too_long"
+    everyone = PathSearch(leaf.certificate, [each.certificate for each in web], [web[-1].certificate] * 3)
+    assert len(list(everyone.paths())) <= 3 * (1 + 64 * 3)
+    assert counted[0] <= 128
+
+
+edges = st.lists(st.tuples(*[st.integers(0, 1), st.integers(0, 3)] * 2), max_size=8)
+
+
+@settings(max_examples=25, deadline=None)
+@given(sent=edges, held=edges, roots=edges)
+def test_whatever_is_thrown_at_it_a_search_ends_with_real_paths(
+    sent: list[tuple[int, ...]], held: list[tuple[int, ...]], roots: list[tuple[int, ...]]
+) -> None:
+    leaf = bare(0, 0, 1, 1, serial=99).certificate
+    between = [bare(*each).certificate for each in (*sent, *held)]
+    anchors = [bare(*each).certificate for each in roots]
+    lengths = []
+    for path in PathSearch(leaf, between, anchors).paths():
+        assert path[0] == leaf
+        assert path[-1] in anchors
+        assert len(path) <= 5
+        for below, above in pairwise(path):
+            below.verify_directly_issued_by(above)
+        assert len({(each.subject, each.public_key().public_numbers()) for each in path[:-1]}) == len(path) - 1  # type: ignore[union-attr]
+        lengths.append(len(path))
+    assert lengths == sorted(lengths)

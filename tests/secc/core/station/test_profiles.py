@@ -1,0 +1,352 @@
+"""Charging profiles: what is accepted, and what they allow at a time (K01, K08 to K10, Q02, Q10)."""
+
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from secc.core.station.profiles import (
+    Allowance,
+    Installed,
+    Later,
+    OpenTransaction,
+    allowance,
+    as_limit,
+    as_setpoint,
+    composite,
+    foreseen,
+    matches_clearing,
+    matches_report,
+    refuse,
+    replace,
+)
+from v2g.errors import OcppError
+from v2g.ocpp.messages.charging_profiles import ChargingProfile, ChargingSchedule, ChargingSchedulePeriod, LimitAtSoC
+from v2g.ocpp.messages.smart_charging import ChargingProfileCriterion, ClearChargingProfile
+from v2g.ocpp.routes import Version
+from v2g.ocpp.times import format_time, parse_time
+
+NOON = parse_time("2026-06-01T12:00:00Z")
+HOUR = 3_600_000
+TRANSACTION = OpenTransaction("tx-1", 1, NOON)
+
+
+def period(start: int = 0, limit: float | None = 10_000, **changes: Any) -> ChargingSchedulePeriod:
+    """A period."""
+    return ChargingSchedulePeriod(start_period=start, limit=limit, **changes)
+
+
+def profile(
+    *periods: ChargingSchedulePeriod,
+    purpose: str = "TxDefaultProfile",
+    kind: str = "Absolute",
+    start: int | None = NOON,
+    duration: int | None = None,
+    unit: str = "W",
+    **changes: Any,
+) -> ChargingProfile:
+    """A profile with one schedule."""
+    schedule = ChargingSchedule(
+        id=1,
+        charging_rate_unit=unit,  # type: ignore[arg-type]
+        start_schedule=None if start is None else format_time(start),
+        duration=duration,
+        charging_schedule_period=periods or (period(),),
+    )
+    fields: dict[str, Any] = {
+        "id": 1,
+        "stack_level": 0,
+        "charging_profile_purpose": purpose,
+        "charging_profile_kind": kind,
+        "charging_schedule": (schedule,),
+    }
+    return ChargingProfile(**(fields | changes))
+
+
+def installed(found: ChargingProfile, evse_id: int = 1, version: Version = "2.0.1") -> Installed:
+    """A profile in place."""
+    return Installed(evse_id, found, version)
+
+
+def at(utc_ms: int, *items: Installed, transaction: OpenTransaction | None = TRANSACTION) -> Allowance:
+    """What is allowed on EVSE 1."""
+    return allowance(items, utc_ms, evse_id=1, transaction=transaction)
+
+
+def reason(
+    found: ChargingProfile, evse_id: int = 1, version: Version = "2.0.1", others: tuple[Installed, ...] = ()
+) -> str:
+    """Why a profile is refused, "" when it is not."""
+    info = refuse(found, evse_id, version=version, evses=2, installed=others, transactions=(TRANSACTION,))
+    return info.reason_code if info else ""
+
+
+@pytest.mark.parametrize(
+    ("found", "evse_id", "code"),
+    [
+        (profile(), 0, ""),
+        (profile(), 1, ""),
+        (profile(), 3, "UnknownEvse"),
+        (profile(purpose="ChargingStationExternalConstraints"), 0, "InvalidProfile"),
+        (profile(purpose="ChargingStationMaxProfile"), 0, ""),
+        (profile(purpose="ChargingStationMaxProfile"), 1, "InvalidValue"),
+        (profile(purpose="ChargingStationMaxProfile", kind="Relative", start=None), 0, "InvalidProfile"),
+        (profile(purpose="TxProfile", transaction_id="tx-1"), 1, ""),
+        (profile(purpose="TxProfile", transaction_id="tx-1"), 0, "InvalidValue"),
+        (profile(purpose="TxProfile", transaction_id="tx-1"), 2, "TxNotFound"),
+        (profile(purpose="TxProfile", transaction_id="tx-2"), 1, "TxNotFound"),
+        (profile(purpose="TxProfile"), 1, "MissingParam"),
+        (profile(stack_level=100), 1, "InvalidStackLevel"),
+        (profile(unit="A"), 1, "UnsupportedRateUnit"),
+        (profile(start=None), 1, "InvalidSchedule"),
+        (profile(kind="Relative"), 1, "InvalidSchedule"),
+        (profile(kind="Recurring"), 1, "InvalidProfile"),
+        (profile(kind="Recurring", recurrency_kind="Daily"), 1, ""),
+        (profile(period(5)), 1, "InvalidSchedule"),
+        (profile(period(0), period(9), period(9)), 1, "InvalidSchedule"),
+        (profile(period(0), period(9), period(8)), 1, "InvalidSchedule"),
+    ],
+)
+def test_a_profile_is_judged_by_k01(found: ChargingProfile, evse_id: int, code: str) -> None:
+    assert reason(found, evse_id) == code
+
+
+@pytest.mark.parametrize(
+    ("found", "code"),
+    [
+        (period(), ""),
+        (period(limit=None), "InvalidSchedule"),
+        (period(operation_mode="ChargingOnly", discharge_limit=-5), "InvalidSchedule"),
+        (period(operation_mode="ExternalSetpoint", discharge_limit=-5), ""),
+        (period(operation_mode="CentralSetpoint", limit=None), "InvalidSchedule"),
+        (period(operation_mode="CentralSetpoint", limit=None, setpoint=-5), ""),
+        (period(operation_mode="Idle"), "InvalidSchedule"),
+        (period(operation_mode="Idle", limit=None), ""),
+        (period(operation_mode="LocalFrequency", limit=None), "UnsupportedParam"),
+        (period(operation_mode="LocalLoadBalancing", limit=None), "UnsupportedParam"),
+    ],
+)
+def test_a_period_of_21_is_judged_by_its_operation_mode(found: ChargingSchedulePeriod, code: str) -> None:
+    assert reason(profile(found), version="2.1") == code
+
+
+def test_a_dynamic_profile_has_one_period() -> None:
+    assert reason(profile(period(), period(5), kind="Dynamic", start=None), version="2.1") == "InvalidSchedule"
+    assert reason(profile(period(), kind="Dynamic", start=None), version="2.1") == ""
+
+
+def test_purposes_of_21_that_are_not_followed_are_refused() -> None:
+    assert reason(profile(purpose="PriorityCharging"), version="2.1") == "UnsupportedPurpose"
+
+
+def test_a_second_profile_of_the_same_place_and_level_is_refused() -> None:
+    there = installed(profile(id=7), evse_id=0)
+    assert reason(profile(id=8), others=(there,)) == "DuplicateProfile"
+    assert reason(profile(id=7), others=(there,)) == "", "the same id replaces"
+    assert reason(profile(id=8, stack_level=1), others=(there,)) == ""
+    assert reason(profile(id=8), evse_id=2, others=(installed(profile(id=7), evse_id=1),)) == ""
+    early = installed(profile(id=7, valid_to=format_time(NOON)))
+    assert reason(profile(id=8, valid_from=format_time(NOON)), others=(early,)) == ""
+    many = tuple(installed(profile(id=100 + n, stack_level=n % 90), evse_id=2) for n in range(100))
+    assert reason(profile(id=8, stack_level=99), others=many) == "TooManyElements"
+
+
+def test_a_time_that_is_none_is_a_property_violation() -> None:
+    with pytest.raises(OcppError):
+        reason(profile(valid_from="2026-13-01T00:00:00Z"))
+
+
+def test_a_profile_replaces_the_one_with_its_id() -> None:
+    old, other, new = installed(profile(id=1)), installed(profile(id=2), 2), installed(profile(id=1), 2)
+    assert replace((old, other), new) == (other, new)
+
+
+def test_periods_follow_each_other_until_the_schedule_ends() -> None:
+    item = installed(profile(period(0, 9), period(3600, 5), duration=7200))
+    assert at(NOON - 1, item) == Allowance(until_ms=NOON)
+    assert at(NOON, item) == Allowance(charge_w=9, until_ms=NOON + HOUR)
+    assert at(NOON + HOUR, item) == Allowance(charge_w=5, until_ms=NOON + 2 * HOUR)
+    assert at(NOON + 2 * HOUR, item) == Allowance()
+
+
+def test_a_profile_holds_while_it_is_valid() -> None:
+    found = profile(valid_from=format_time(NOON + HOUR), valid_to=format_time(NOON + 2 * HOUR))
+    item = installed(found)
+    assert at(NOON, item).charge_w is None
+    assert at(NOON, item).until_ms == NOON + HOUR
+    assert at(NOON + HOUR, item).charge_w == 10_000
+    assert at(NOON + 2 * HOUR, item) == Allowance()
+
+
+def test_a_recurring_profile_begins_again() -> None:
+    item = installed(profile(period(0, 9), period(3600, 5), kind="Recurring", recurrency_kind="Daily", duration=7200))
+    later = NOON + 5 * 24 * HOUR
+    assert at(later, item).charge_w == 9
+    assert at(later + HOUR, item).charge_w == 5
+    assert at(later + 3 * HOUR, item) == Allowance(until_ms=later + 24 * HOUR)
+    weekly = installed(profile(kind="Recurring", recurrency_kind="Weekly", duration=60))
+    assert at(NOON + 7 * 24 * HOUR, weekly).charge_w == 10_000
+    assert at(NOON + 24 * HOUR, weekly).charge_w is None
+
+
+def test_a_recurring_profile_does_not_hold_before_it_starts() -> None:
+    """K01.FR.40: startSchedule is the start of the sequence, as in "every week starting 2020-01-05"."""
+    item = installed(profile(period(0, 7), kind="Recurring", recurrency_kind="Daily", start=NOON + 48 * HOUR))
+    assert at(NOON, item).charge_w is None
+    assert at(NOON, item).until_ms == NOON + 48 * HOUR
+    assert at(NOON + 49 * HOUR, item).charge_w == 7
+    assert at(NOON + 100 * HOUR, item).charge_w == 7
+
+
+def test_a_relative_profile_begins_with_the_transaction() -> None:
+    item = installed(profile(period(0, 9), period(60, 5), kind="Relative", start=None))
+    assert at(NOON, item, transaction=None) == Allowance()
+    assert at(NOON + 59_999, item) == Allowance(charge_w=9, until_ms=NOON + 60_000)
+    assert at(NOON + 60_000, item).charge_w == 5
+
+
+def test_the_higher_level_wins_and_a_txprofile_stands_in_for_the_default() -> None:
+    default = installed(profile(period(0, 20), id=1), evse_id=0)
+    higher = installed(profile(period(0, 30), id=2, stack_level=1, duration=60))
+    own = installed(profile(period(0, 50), id=3, purpose="TxProfile", transaction_id="tx-1"))
+    station = installed(profile(period(0, 40), id=4, purpose="ChargingStationMaxProfile"), evse_id=0)
+    assert at(NOON, default).charge_w == 20
+    assert at(NOON, default, higher).charge_w == 30
+    assert at(NOON + 60_000, default, higher).charge_w == 20
+    assert at(NOON, default, higher, own).charge_w == 50
+    assert at(NOON, default, higher, own, station).charge_w == 40
+    assert at(NOON, default, own, transaction=None).charge_w == 20
+    elsewhere = installed(profile(period(0, 1)), evse_id=2)
+    assert at(NOON, elsewhere).charge_w is None
+
+
+def test_a_schedule_of_21_says_what_may_be_discharged() -> None:
+    def one(found: ChargingSchedulePeriod, version: Version = "2.1", **changes: Any) -> Allowance:
+        return at(NOON, installed(profile(found, **changes), version=version))
+
+    assert one(period(0, 9)).discharge_w == 0, "no mode means ChargingOnly"
+    assert one(period(0, 9), version="2.0.1").discharge_w is None, "2.0.1 is silent on discharge"
+    two_way = one(period(0, 9, operation_mode="ExternalSetpoint", discharge_limit=-4))
+    assert (two_way.charge_w, two_way.discharge_w, two_way.operation_mode) == (9, 4, "ExternalSetpoint")
+    wish = one(period(0, 9, operation_mode="CentralSetpoint", setpoint=-3, discharge_limit=-4))
+    assert wish.setpoint_w == -3
+    idle = one(period(0, None, operation_mode="Idle"))
+    assert (idle.charge_w, idle.discharge_w, idle.setpoint_w) == (0, 0, 0)
+
+
+def test_the_stations_limit_does_not_forbid_discharge() -> None:
+    station = installed(profile(period(0, 40), id=4, purpose="ChargingStationMaxProfile"), 0, "2.1")
+    own = installed(profile(period(0, 50, operation_mode="ExternalSetpoint", discharge_limit=-4), id=2), 1, "2.1")
+    found = at(NOON, station, own)
+    assert (found.charge_w, found.discharge_w) == (40, 4)
+
+
+def test_a_composite_schedule_joins_what_is_equal() -> None:
+    items = [
+        installed(profile(period(0, 9), period(600, 9), period(1200, 5), duration=3600)),
+        installed(profile(period(0, 7), id=2, purpose="ChargingStationMaxProfile", duration=1800), evse_id=0),
+    ]
+    found = composite(items, NOON, 7200, evse_id=1, transaction=TRANSACTION, max_w=100)
+    assert [(p.start_period, p.limit) for p in found.charging_schedule_period] == [(0, 7), (1200, 5), (3600, 100)]
+    assert (found.duration, found.schedule_start) == (7200, "2026-06-01T12:00:00Z")
+
+
+def test_a_composite_schedule_ascends_where_changes_are_within_a_second() -> None:
+    """A transaction begins in the middle of a second, and so does what is relative to it."""
+    begun = OpenTransaction("tx-1", 1, NOON + 500)
+    items = [
+        installed(profile(period(0, 9), period(60, 7), kind="Relative", start=None)),
+        installed(profile(period(0, 8), id=2, start=NOON + 60_200, purpose="ChargingStationMaxProfile"), evse_id=0),
+    ]
+    found = composite(items, NOON, 7200, evse_id=1, transaction=begun, max_w=100)
+    assert [(p.start_period, p.limit) for p in found.charging_schedule_period] == [(0, 9), (60, 7)]
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        ({"use_local_time": True}, "InvalidSchedule"),
+        ({"randomized_delay": 30}, "InvalidSchedule"),
+        ({"limit_at_soc": LimitAtSoC(soc=80, limit=6.0)}, "InvalidSchedule"),
+        ({"charging_schedule_period": (period(evse_sleep=True),)}, "InvalidSchedule"),
+    ],
+)
+def test_what_a_schedule_asks_for_and_is_not_supported_is_refused(change: dict[str, Any], code: str) -> None:
+    """K01.FR.123 to .126: else a schedule in local time would hold hours early or late."""
+    found = profile()
+    schedule = msgspec.structs.replace(found.charging_schedule[0], **change)
+    assert reason(msgspec.structs.replace(found, charging_schedule=(schedule,)), version="2.1") == code
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        ({"dyn_update_interval": 60}, "InvalidProfile"),
+        ({"max_offline_duration": 60}, "UnsupportedParam"),
+    ],
+)
+def test_what_a_profile_asks_for_and_is_not_supported_is_refused(change: dict[str, Any], code: str) -> None:
+    assert reason(profile(**change), version="2.1") == code
+
+
+periods = st.lists(st.tuples(st.integers(1, 5000), st.integers(0, 99)), min_size=0, max_size=5)
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(["TxDefaultProfile", "ChargingStationMaxProfile"]), periods, st.integers(0, 9)),
+             max_size=4),
+    st.integers(0, 10_000_000),
+)  # fmt: skip
+def test_nothing_changes_before_it_is_said_to(profiles: list[Any], offset: int) -> None:
+    """Between now and `until_ms` what is allowed stays the same."""
+    items = []
+    for number, (purpose, steps, level) in enumerate(profiles):
+        starts = {0: 1, **dict(steps)}
+        found = profile(
+            *(period(start, limit) for start, limit in sorted(starts.items())),
+            id=number, purpose=purpose, stack_level=level, duration=5500,
+        )  # fmt: skip
+        items.append(installed(found, 0))
+    now = at(NOON + offset, *items)
+    later = (now.until_ms or NOON + 10**9) - 1
+    same = at(later, *items)
+    assert msgspec.structs.replace(same, until_ms=None) == msgspec.structs.replace(now, until_ms=None)
+
+
+def test_clearing_and_reporting_choose_by_id_or_criteria() -> None:
+    item = installed(profile(id=5, stack_level=3), 2)
+    assert matches_clearing(item, 5, None)
+    assert not matches_clearing(item, 6, None)
+    assert matches_clearing(item, None, None)
+    assert matches_clearing(item, None, ClearChargingProfile(evse_id=2, stack_level=3))
+    assert not matches_clearing(item, None, ClearChargingProfile(evse_id=2, stack_level=4))
+    assert not matches_clearing(item, None, ClearChargingProfile(charging_profile_purpose="TxProfile"))
+    assert matches_report(item, None, ChargingProfileCriterion(charging_profile_id=(4, 5)))
+    assert not matches_report(item, 1, ChargingProfileCriterion(charging_profile_id=(4, 5)))
+    assert matches_report(item, 2, ChargingProfileCriterion(stack_level=3, charging_limit_source=("CSO",)))
+    assert not matches_report(item, 2, ChargingProfileCriterion(charging_limit_source=("EMS",)))
+
+
+def test_an_allowance_becomes_a_limit_and_a_wish() -> None:
+    silent = as_limit(Allowance(), 1)
+    assert (silent.charge_w, silent.discharge_w) == (10_000_000, 10_000_000)
+    bound = as_limit(Allowance(charge_w=1999.9, discharge_w=0), 2)
+    assert (bound.charge_w, bound.discharge_w, bound.version, bound.source) == (1999, 0, 2, "csms")
+    assert as_setpoint(Allowance(), 1) is None
+    wish = as_setpoint(Allowance(setpoint_w=-7000.4, until_ms=9), 3)
+    assert wish is not None
+    assert (wish.power_w, wish.valid_until_ms) == (-7000, 9)
+
+
+def test_what_profiles_will_allow_later_is_foreseen_for_a_day() -> None:
+    steps = installed(profile(period(0, 10_000), period(600, 10_000), period(1_800, 4_000), period(7_200, 8_000)))
+    (first,) = [steps.profile.charging_schedule[0].start_schedule]
+    begin = parse_time(first) if first else NOON
+    found = foreseen([steps], begin, evse_id=1, transaction=TRANSACTION)
+    assert found.charge_w == 10_000
+    assert found.later[:2] == (Later(begin + 1_800_000, 4_000, None), Later(begin + 7_200_000, 8_000, None))
+    for each in found.later:
+        there = allowance([steps], each.from_ms, evse_id=1, transaction=TRANSACTION)
+        assert (each.charge_w, each.discharge_w) == (there.charge_w, there.discharge_w)

@@ -1,0 +1,109 @@
+"""Simulated stations against a CSMS that we did not write: they boot, charge, lose the link, and lose nothing."""
+
+import asyncio
+import itertools
+import random
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from secc.core.station.behaviour import Behaviour, Site
+from secc.core.station.evse import AllowPower, Plug, Power, Token
+from secc.simulator import Fleet, Simulator
+from tests.secc.backend import Backend, backend
+
+HOUR_MS = 3_600_000
+EAGER = Behaviour(
+    arrivals_per_hour=60, energy_kwh=(0.2, 1.0), linger_minutes=(0.0, 1.0), offline_per_day=100,
+    offline_minutes=(0.5, 1.0), faults_per_day=0,
+)  # fmt: skip
+
+
+async def run(csms: Backend, seconds: float, **more: Any) -> Simulator:
+    """Run a fleet for some real seconds."""
+    fleet = Fleet(
+        url=f"ws://127.0.0.1:{csms.port}/ocpp", speed=600.0, ramp_per_s=200, behaviour=EAGER, **({"count": 5} | more)
+    )
+    simulator = Simulator(fleet)
+    await simulator.run(seconds)
+    return simulator
+
+
+@pytest.mark.parametrize("version", ["2.0.1", "2.1"])
+async def test_a_fleet_charges_and_tells_everything_in_order(version: Any) -> None:
+    async with backend() as csms:
+        simulator = await run(csms, 2.0, versions=(version,))
+    report = simulator.report()
+    assert len(csms.all("BootNotification")) == 5
+    assert report["sessions"] > 5
+    assert report["energy_kwh"] > 0
+    assert report["call_errors"] == 0
+    events: dict[str, list[dict[str, Any]]] = {}
+    for event in csms.all("TransactionEvent"):
+        events.setdefault(event["transaction_info"]["transaction_id"], []).append(event)
+    assert len(events) > 5
+    for mine in events.values():
+        numbers = [key for key, _ in itertools.groupby(event["seq_no"] for event in mine)]
+        assert numbers == list(range(len(numbers))), "in order, without a gap"
+        assert mine[0]["event_type"] == "Started"
+    kinds = Counter(event["event_type"] for mine in events.values() for event in mine)
+    assert kinds["Ended"] > 0
+
+
+def test_drivers_come_and_go_by_the_same_chance_each_time() -> None:
+    def story(seed: int) -> list[str]:
+        chance = random.Random(seed).random
+        site = Site(EAGER, (50_000,), 0, chance)
+        told: list[str] = []
+        for _ in range(30):
+            now = site.due()
+            for fact in list(site.advance(now)):
+                told.append(type(fact).__name__)
+                if isinstance(fact, Token | Plug):
+                    told += [type(each).__name__ for each in site.command(AllowPower(evse_id=1, allowed=True), now)]
+        return told
+
+    assert story(1) == story(1)
+    assert story(1) != story(2)
+    assert {"Plug", "Power"} <= set(story(1))
+
+
+def test_a_limit_slows_a_vehicle_down() -> None:
+    from secc.core.station.profiles import Allowance
+    from secc.core.station.smart_charging import SetLimit
+
+    site = Site(EAGER, (50_000,), 0, random.Random(3).random)
+    now = site.due()
+    while not any(isinstance(fact, Plug) for fact in list(site.advance(now))):
+        now = site.due()
+    list(site.command(AllowPower(evse_id=1, allowed=True), now))
+    before = site.read(1, now)
+    (fact,) = site.command(SetLimit(evse_id=1, allowance=Allowance(charge_w=3600), version=1), now)
+    assert isinstance(fact, Power)
+    after = site.read(1, now + 10_000)
+    assert before is not None
+    assert after is not None
+    assert after.power_w == 3600
+    assert after.import_mwh - before.import_mwh == 10_000
+    (fact,) = site.command(SetLimit(evse_id=1, allowance=Allowance(charge_w=0), version=2), now)
+    assert fact == Power(evse_id=1, state="SuspendedEVSE")
+
+
+async def test_a_simulated_station_restarts_and_reports_itself() -> None:
+    async with backend() as csms:
+        fleet = Fleet(
+            url=f"ws://127.0.0.1:{csms.port}/ocpp", behaviour=Behaviour(arrivals_per_hour=0, offline_per_day=0)
+        )
+        simulator = Simulator(fleet)
+        running = asyncio.create_task(simulator.run(None))
+        await csms.wait("BootNotification")
+        assert (await csms.ask("GetBaseReport", request_id=1, report_base="FullInventory")).status == "Accepted"
+        await csms.wait("NotifyReport", where=lambda r: not r.get("tbc"))
+        assert (await csms.ask("Reset", type="OnIdle")).status == "Accepted"
+        boot = await csms.wait("BootNotification", 2)
+        assert boot["reason"] == "RemoteReset"
+        await asyncio.wait_for(simulator.stations[0].runner.online.wait(), 5)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        assert simulator.report()["online"] == 1, "as it was when it ended"

@@ -1,0 +1,20 @@
+"""Both roles, joined in memory through random schedules: a match or a documented failure, never a wrong pair, never
+stuck."""
+
+import pytest
+
+from tests.slac.schedules import Schedule
+
+SHORT, LONG = 120, 10_000
+
+
+def test_random_schedules() -> None:
+    for number in range(SHORT):
+        Schedule(number).run()
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("part", range(10))
+def test_ten_thousand_random_schedules(part: int) -> None:
+    for number in range(part * LONG // 10, (part + 1) * LONG // 10):
+        Schedule(number).run()

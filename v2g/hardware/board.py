@@ -1,0 +1,210 @@
+"""The lines between the controller and a control board: ASCII, one state a line, checked. Pure.
+
+`KIND SEQ key=value ...*CCCC` and a newline. Lines carry whole states, not changes, and are repeated: a lost or broken
+one is made good by the next, and silence tells that the other side is dead. See docs/reference/board-protocol.md.
+"""
+
+import binascii
+import re
+from collections.abc import Iterator
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
+from msgspec import Meta
+
+from v2g.errors import FrameError
+from v2g.hardware.faults import Light
+
+VERSION: Final = 1
+"""Of the protocol. Another number is another protocol; new fields may be added under the same one."""
+
+MAX_LINE: Final = 240
+"""Bytes of a line with its newline; a longer one is thrown away."""
+
+SEQUENCES: Final = 65_536
+BAUD_RATE: Final = 115_200
+
+STATUS_S: Final = 0.02
+"""How often a board tells its status while nothing changes."""
+SET_S: Final = 0.025
+"""How often a controller repeats what it wants."""
+LOST_S: Final = 0.1
+"""Silence after which either side takes the other for dead."""
+
+OFF: Final = 10_000
+"""The duty cycle of an oscillator that is off, in 0.01 %."""
+
+Duty = Annotated[int, Meta(ge=0, le=OFF)]
+Word = Annotated[str, Meta(pattern="^[A-Za-z0-9_.:+-]{0,32}$")]
+Millivolts = Annotated[int, Meta(ge=-20_000, le=20_000)]
+
+
+class Hello(msgspec.Struct, frozen=True, tag="HELLO", kw_only=True):
+    """Both ways: who is there. A board adds its name, serial number, firmware, and which parts it has; `boot` is
+    another number after each of its starts."""
+
+    version: Annotated[int, Meta(ge=0, le=999)]
+    board: Word = ""
+    serial: Word = ""
+    firmware: Word = ""
+    boot: Annotated[int, Meta(ge=0, le=2**32)] = 0
+    contactor: bool = False
+    latch: bool = False
+    fan: bool = False
+
+
+class Set(msgspec.Struct, frozen=True, tag="SET", kw_only=True):
+    """Controller to board: everything that it wants now. `duty` in 0.01 %, 10000 is off; `pilot` forces E or F;
+    `fan` percent. The defaults are the safe state."""
+
+    duty: Duty = OFF
+    pilot: Literal["run", "E", "F"] = "run"
+    contactor: bool = False
+    latch: bool = False
+    fan: Annotated[int, Meta(ge=0, le=100)] = 0
+    light: Light = "available"
+
+
+class Status(msgspec.Struct, frozen=True, tag="STATUS", kw_only=True):
+    """Board to controller: what is. `set` is the sequence number of the last SET that was obeyed, `cp` the filtered
+    pilot state, `high` and `low` its levels (mV; no `low` while the oscillator is off), `pp` the proximity contact
+    (ohm; none is open), `contactor` and `latch` what their auxiliary contacts say, `fan` rpm."""
+
+    set: Annotated[int, Meta(ge=0, lt=SEQUENCES)]
+    cp: Literal["A", "B", "C", "D", "E", "F"]
+    high: Millivolts
+    low: Millivolts | None = None
+    duty: Duty = OFF
+    pp: Annotated[int, Meta(ge=0, le=10_000_000)] | None = None
+    contactor: bool = False
+    latch: bool = False
+    estop: bool = False
+    fan: Annotated[int, Meta(ge=0, le=100_000)] = 0
+
+
+class Temperatures(msgspec.Struct, frozen=True, tag="TEMP"):
+    """Board to controller: each sensor's temperature in 0.1 degrees C by name, None for one that does not answer."""
+
+    sensors: dict[str, int | None]
+
+
+class Refused(msgspec.Struct, frozen=True, tag="NAK", kw_only=True):
+    """Either way: the last HELLO was of another version, or a SET came before any HELLO."""
+
+    reason: Word = ""
+
+
+Message = Hello | Set | Status | Temperatures | Refused
+
+_KINDS: Final[dict[str, type[Hello | Set | Status | Refused]]] = {
+    str(kind.__struct_config__.tag): kind for kind in (Hello, Set, Status, Refused)
+}
+_LINE: Final = re.compile(
+    rb"(?P<kind>[A-Z]{1,8}) (?P<seq>[0-9]{1,5})(?P<fields>(?: [a-z_]{1,16}=[A-Za-z0-9_.:+-]{0,32}){0,16})"
+    rb"\*(?P<check>[0-9A-F]{4})"
+)
+
+
+class Line(msgspec.Struct, frozen=True):
+    """One line: its number and what it says."""
+
+    seq: int
+    message: Message
+
+
+def checksum(body: bytes) -> int:
+    """Return the CRC-16/CCITT-FALSE (polynomial 0x1021, start 0xFFFF) of everything before the asterisk."""
+    return binascii.crc_hqx(body, 0xFFFF)
+
+
+def encode(line: Line) -> bytes:
+    """Return the line with its checksum and newline."""
+    message = line.message
+    if isinstance(message, Temperatures):
+        fields = {name: "none" if value is None else str(value) for name, value in message.sensors.items()}
+    else:
+        fields = {
+            name: str(int(value) if isinstance(value, bool) else value)
+            for name, value in msgspec.structs.asdict(message).items()
+            if value is not None
+        }
+    words = (str(message.__struct_config__.tag), str(line.seq), *(f"{name}={text}" for name, text in fields.items()))
+    body = " ".join(words).encode("ascii")
+    return body + b"*%04X\n" % checksum(body)
+
+
+def decode(line: bytes) -> Line | None:
+    """Return what a line without its newline says, None for a kind that a newer version may have.
+
+    Raises FrameError for anything that is no line, has a wrong checksum, or a field outside its range.
+    """
+    found = _LINE.fullmatch(line)
+    if found is None:
+        raise FrameError(f"{line[:32]!r} is no line of a control board")
+    if checksum(line[:-5]) != int(found["check"], 16):
+        raise FrameError("the checksum is wrong")
+    seq = int(found["seq"])
+    if seq >= SEQUENCES:
+        raise FrameError(f"sequence number {seq}")
+    pairs = [field.split("=", 1) for field in found["fields"].decode("ascii").split()]
+    kind = found["kind"].decode("ascii")
+    if kind == Temperatures.__struct_config__.tag:
+        return Line(seq, _temperatures(pairs))
+    struct = _KINDS.get(kind)
+    if struct is None:
+        return None
+    try:
+        return Line(seq, msgspec.convert(dict(pairs), struct, strict=False))
+    except msgspec.ValidationError as error:
+        raise FrameError(f"{kind}: {error}") from None
+
+
+def _temperatures(pairs: list[list[str]]) -> Temperatures:
+    sensors: dict[str, Any] = {name: None if text == "none" else text for name, text in pairs}
+    try:
+        converted = msgspec.convert(sensors, dict[str, Annotated[int, Meta(ge=-2_731, le=20_000)] | None], strict=False)
+    except msgspec.ValidationError as error:
+        raise FrameError(f"TEMP: {error}") from None
+    return Temperatures(converted)
+
+
+class Reader:
+    """Cuts a stream into lines, whatever it is fed: what is broken is counted and thrown away, and nothing grows."""
+
+    def __init__(self) -> None:
+        self._rest = bytearray()
+        self._skipping = False
+        self.broken = 0
+        """Lines that were none."""
+
+    def feed(self, data: bytes) -> Iterator[Line]:
+        """Yield the lines that are whole; kinds that nobody knows are left out."""
+        for part in data.splitlines(keepends=True):
+            ended = part.endswith((b"\n", b"\r"))
+            if self._skipping:
+                self._skipping = not ended
+                continue
+            self._rest += part
+            if not ended:
+                if len(self._rest) >= MAX_LINE:
+                    self._overlong()
+                    self._skipping = True
+                continue
+            text = bytes(self._rest).strip(b"\r\n")
+            self._rest.clear()
+            if not text:
+                continue
+            if len(text) >= MAX_LINE:
+                self._overlong()
+                continue
+            try:
+                line = decode(text)
+            except FrameError:
+                self.broken += 1
+                continue
+            if line is not None:
+                yield line
+
+    def _overlong(self) -> None:
+        self._rest.clear()
+        self.broken += 1

@@ -1,0 +1,86 @@
+"""What can be wrong with a charger's hardware: stable words, what they stop, and what an operator is told. Data."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final, Literal
+
+import msgspec
+
+Light = Literal["available", "occupied", "charging", "red", "red_flash"]
+"""What the charger's lamp says. `red_flash`: the plug is not seated, or its proximity contact is broken."""
+
+
+class FaultKind(msgspec.Struct, frozen=True):
+    """One fault. `stops`: no energy flows while it lasts. `until`: its cause is gone (`cleared`), or even then the
+    vehicle has left (`unplugged`), or the charger was serviced and started again (`serviced`). `component` is the OCPP
+    component whose `Problem` it is."""
+
+    sentence: str
+    component: str
+    stops: bool = True
+    until: Literal["cleared", "unplugged", "serviced"] = "cleared"
+    light: Light = "red"
+
+    @property
+    def shown_by_f(self) -> bool:
+        """Whether the pilot shows F while it lasts: not where the pilot itself must tell that it is over."""
+        return self.stops and self.until != "unplugged" and self.component not in ("CPPWMController", "Connector")
+
+
+FAULTS: Final[Mapping[str, FaultKind]] = MappingProxyType(
+    {
+        "pilot_shorted": FaultKind(
+            "the control pilot is shorted to earth, or its level means nothing", "CPPWMController"
+        ),
+        "diode_shorted": FaultKind(
+            "the vehicle's diode is shorted, or a passive load is plugged in", "CPPWMController", until="unplugged"
+        ),
+        "plug_not_seated": FaultKind("the plug is not seated or its latch is open", "Connector", light="red_flash"),
+        "proximity_shorted": FaultKind("the proximity contact is shorted", "Connector", light="red_flash"),
+        "latch_failed": FaultKind("the plug cannot be locked", "PlugRetentionLock"),
+        "emergency_stop": FaultKind("the emergency stop is pressed", "EmergencyStopSensor"),
+        "board_lost": FaultKind("the control board does not answer", "Controller"),
+        "board_incompatible": FaultKind("the control board speaks another version of its protocol", "Controller"),
+        "contactor_welded": FaultKind("the contactor does not open", "PowerContactor", until="serviced"),
+        "contactor_stuck_open": FaultKind("the contactor does not close", "PowerContactor", until="unplugged"),
+        "contactor_dropped": FaultKind("the contactor opened by itself", "PowerContactor", until="unplugged"),
+        "modem_lost": FaultKind(
+            "the powerline modem does not answer, or its port is gone", "ISO15118Ctrlr", stops=False
+        ),
+        "isolation_low": FaultKind(
+            "the insulation of the output is too low", "GroundIsolationProtection", until="unplugged"
+        ),
+        "isolation_lost": FaultKind("the isolation monitor does not answer", "GroundIsolationProtection"),
+        "over_voltage": FaultKind("the output's voltage is above its limit", "AcDcConverter", until="unplugged"),
+        "over_current": FaultKind(
+            "the output's current is above its limit", "OverCurrentProtection", until="unplugged"
+        ),
+        "over_temperature": FaultKind("a part is too hot", "TemperatureSensor"),
+        "temperature_lost": FaultKind("a temperature sensor does not answer", "TemperatureSensor"),
+        "fan_failed": FaultKind("a fan does not turn", "AirCoolingSystem", stops=False),
+        "stage_tripped": FaultKind("the power stage switched itself off", "AcDcConverter"),
+        "stage_lost": FaultKind("the power stage does not answer", "AcDcConverter"),
+        "module_lost": FaultKind(
+            "a power module does not answer or has tripped; the others carry on", "AcDcConverter", stops=False
+        ),
+        "discharge_too_slow": FaultKind("the output keeps a dangerous voltage after it was opened", "AcDcConverter"),
+        "device_stuck": FaultKind("the connection device does not get where it was sent", "Actuator"),
+        "contact_missing": FaultKind("the connection device is down and its contacts have not closed", "Actuator"),
+        "foreign_object": FaultKind(
+            "metal lies on the primary device; power waits until it is gone", "BayOccupancySensor", stops=False
+        ),
+        "living_object": FaultKind(
+            "something living is near the primary device; power waits until it is gone",
+            "BayOccupancySensor",
+            stops=False,
+        ),
+        "meter_lost": FaultKind("the meter does not answer", "FiscalMetering"),
+        "meter_stuck": FaultKind("the meter stands still while energy flows", "FiscalMetering"),
+        "meter_backward": FaultKind("a register of the meter went backwards", "FiscalMetering", until="serviced"),
+        "meter_jump": FaultKind(
+            "a register of the meter jumped further than the charger can deliver", "FiscalMetering", until="serviced"
+        ),
+        "meter_store": FaultKind("the meter's registers cannot be kept", "FiscalMetering", until="serviced"),
+    }
+)
+"""Word to what it is."""

@@ -1,0 +1,332 @@
+"""The interlock: the one place that lets a contactor close, and opens it whatever else goes on. Pure.
+
+Everything that may forbid energy is told to it: control pilot, plug, emergency stop, faults, and whether somebody is
+authorised. A contactor closes only when it is asked for and nothing forbids it; as soon as something does, the output
+stops and the contactor opens, and it has to be asked for again. What the contactor's auxiliary contact says is watched:
+one that does not follow is a fault.
+"""
+
+from typing import Final
+
+import msgspec
+
+from v2g.hardware.faults import FAULTS, Light
+from v2g.iec61851.pilot import PilotFault, PilotState
+from v2g.iec61851.proximity import Proximity
+from v2g.iec61851.timing import STANDARD, PilotTiming
+
+TOUCH_MV: Final = 60_000
+"""Largest d.c. voltage that may be touched (IEC 61851-23); the plug stays locked above it."""
+
+PLUG_S: Final = 0.2
+"""A plug that is loose for so long is a fault; pulled out, its contact opens a little before the pilot does. Energy
+stops at once."""
+
+LATCH_S: Final = 1.0
+"""How long the plug's lock may take."""
+
+
+class SetContactor(msgspec.Struct, frozen=True):
+    """Close or open the contactor, at once."""
+
+    closed: bool
+
+
+class StopOutput(msgspec.Struct, frozen=True):
+    """No current from now on; `reason` is a fault, a pilot state's letter or `asked`."""
+
+    reason: str
+
+
+class SetLatch(msgspec.Struct, frozen=True):
+    """Lock or release the plug."""
+
+    locked: bool
+
+
+class ShowLight(msgspec.Struct, frozen=True):
+    """What the lamp says."""
+
+    light: Light
+
+
+class FaultChanged(msgspec.Struct, frozen=True):
+    """A fault began or ended; `word` is one of FAULTS."""
+
+    word: str
+    active: bool
+
+
+Action = SetContactor | StopOutput | SetLatch | ShowLight | FaultChanged
+
+
+class InterlockConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """What the interlock watches. `pilot` False: a bench without a pilot wire. `ventilation`: state D gets energy.
+    `latch`: the plug has a lock of ours, and energy flows only through a locked plug."""
+
+    pilot: bool = True
+    ventilation: bool = False
+    latch: bool = False
+    timing: PilotTiming = STANDARD
+
+
+class Interlock:
+    """Every method takes `now` (s, monotonic) and adds to what `actions()` returns; call `tick` at `deadline()`."""
+
+    def __init__(self, config: InterlockConfig) -> None:
+        self._config = config
+        self.pilot_state: PilotState | None = PilotState.A if config.pilot else None
+        self._proximity: Proximity | None = None
+        self._loose = ""
+        self._faults: dict[str, None] = {}
+        self._permitted = self._wanted = False
+        self.commanded = False
+        """Whether the contactor was last told to close."""
+        self.closed = False
+        """What the auxiliary contact says."""
+        self._oscillator: bool | None = None
+        self._locked = self._lock_wanted = False
+        self._output_mv = 0
+        self._light: Light | None = None
+        self._deadlines: dict[str, float] = {}
+        self._actions: list[Action] = []
+
+    # -- what is asked
+
+    @property
+    def faults(self) -> tuple[str, ...]:
+        """Every fault that is active, the oldest first."""
+        return tuple(self._faults)
+
+    def stands(self, word: str) -> bool:
+        """Say whether this fault is active."""
+        return word in self._faults
+
+    @property
+    def serious(self) -> str:
+        """The oldest fault that stops energy, or empty."""
+        return next((word for word in self._faults if FAULTS[word].stops), "")
+
+    @property
+    def light(self) -> Light:
+        """What the lamp says."""
+        return self._light or "available"
+
+    @property
+    def blocked(self) -> str:
+        """Why the contactor may not be closed now; empty when it may."""
+        if self.serious:
+            return self.serious
+        if self._loose:
+            return self._loose
+        if not self._permitted:
+            return "not_authorised"
+        if self.pilot_state is PilotState.D and not self._config.ventilation:
+            return "no_ventilation"
+        if self.pilot_state is not None and not self.pilot_state.ready:
+            return f"pilot_{self.pilot_state.value}"
+        if self._config.latch and not self._locked:
+            return "plug_not_locked"
+        return ""
+
+    def actions(self) -> list[Action]:
+        """Return what to do, in order, and forget it."""
+        actions, self._actions = self._actions, []
+        return actions
+
+    def deadline(self) -> float | None:
+        """Return when `tick` has to be called, or None."""
+        return min(self._deadlines.values(), default=None)
+
+    # -- what is told
+
+    def pilot(self, state: PilotState, now: float, fault: PilotFault = "") -> None:
+        """The pilot shows this from now on."""
+        if self.pilot_state is None:
+            return
+        before, self.pilot_state = self.pilot_state, state
+        if state is PilotState.E:
+            self._raise(fault or "pilot_shorted")
+        else:
+            self._end("pilot_shorted")
+        if state is PilotState.A:
+            self._vehicle_left()
+        if state is PilotState.F and before is not PilotState.F:
+            self._deadlines["unlock"] = now + self._config.timing.unlock_in_f_s
+        elif state is not PilotState.F:
+            self._deadlines.pop("unlock", None)
+        self._judge_plug(now)
+        self._settle(now)
+
+    def plug(self, proximity: Proximity, now: float) -> None:
+        """The proximity contact says this from now on."""
+        self._proximity = proximity
+        self._judge_plug(now)
+        self._settle(now)
+
+    def oscillator(self, now: float, *, on: bool) -> None:
+        """The oscillator was switched on or off. A vehicle that goes on drawing in X1 is cut off."""
+        self._oscillator = on
+        if on or self.pilot_state is None:
+            self._deadlines.pop("forced", None)
+        elif self.commanded:
+            self._deadlines.setdefault("forced", now + self._config.timing.forced_open_s)
+
+    def fault(self, word: str, now: float, *, active: bool = True) -> None:
+        """A fault began or ended. KeyError for a word that is not in FAULTS."""
+        if active:
+            self._raise(word)
+        elif FAULTS[word].until == "cleared":
+            self._end(word)
+        self._settle(now)
+
+    def permit(self, now: float, *, allowed: bool) -> None:
+        """Somebody is authorised, or nobody any more."""
+        self._permitted = allowed
+        if not allowed and self.pilot_state is None:
+            self._vehicle_left()  # a bench has no other sign of it
+        self._settle(now)
+
+    def output(self, voltage_mv: int, now: float) -> None:
+        """The output has this voltage."""
+        crossed = (self._output_mv < TOUCH_MV) is not (voltage_mv < TOUCH_MV)
+        self._output_mv = voltage_mv
+        if crossed:
+            self._settle(now)
+
+    def latch(self, now: float, *, locked: bool) -> None:
+        """The plug's lock says whether it is closed."""
+        self._locked = locked
+        if locked is self._lock_wanted:
+            self._deadlines.pop("latch", None)
+            self._end("latch_failed")
+        self._settle(now)
+
+    def ask(self, now: float, *, close: bool) -> bool:
+        """Somebody wants the contactor closed or open; return whether it will be as wanted."""
+        if not close:
+            self._wanted = False
+        elif not self.blocked:
+            self._wanted = True
+        self._settle(now)
+        return self._wanted is close
+
+    def feedback(self, now: float, *, closed: bool) -> None:
+        """The auxiliary contact says this."""
+        was, self.closed = self.closed, closed
+        if self.commanded:
+            if closed:
+                self._deadlines.pop("close", None)
+            elif was:
+                self._raise("contactor_dropped")
+        elif closed:
+            self._deadlines.setdefault("open", now + self._config.timing.contactor_open_s)
+        else:
+            self._deadlines.pop("open", None)
+        self._settle(now)
+
+    def tick(self, now: float) -> None:
+        """Let everything happen that is due."""
+        due = [name for name, at in self._deadlines.items() if at <= now]
+        for name in due:
+            self._deadlines.pop(name)
+            match name:
+                case "open" if self.closed and not self.commanded:
+                    self._raise("contactor_welded")
+                case "close" if self.commanded and not self.closed:
+                    self._raise("contactor_stuck_open")
+                case "forced":
+                    self._wanted = False
+                case "plug":
+                    self._raise(self._loose)
+                case "latch" if self._locked is not self._lock_wanted:
+                    self._raise("latch_failed")
+        if due:
+            self._settle(now)
+
+    # -- inside
+
+    def _raise(self, word: str) -> None:
+        if word not in self._faults and FAULTS[word]:
+            self._faults[word] = None
+            self._actions.append(FaultChanged(word, active=True))
+
+    def _end(self, *words: str) -> None:
+        for word in words:
+            if word in self._faults:
+                del self._faults[word]
+                self._actions.append(FaultChanged(word, active=False))
+
+    def _vehicle_left(self) -> None:
+        """Forgive what may have been the vehicle's. X1 hides a shorted diode: only another vehicle is believed."""
+        self._end(*[word for word in self._faults if FAULTS[word].until == "unplugged"])
+
+    def _judge_plug(self, now: float) -> None:
+        """A plug counts while the pilot shows a vehicle; arcs and half-open latches start with one that is loose."""
+        if self.pilot_state is PilotState.F:
+            return  # our own doing, which hides the plug
+        said = self._proximity.state if self._proximity is not None and self._watched else "seated"
+        loose = {"fault": "proximity_shorted", "open": "plug_not_seated", "unlatched": "plug_not_seated"}.get(said, "")
+        if loose != self._loose:
+            self._loose = loose
+            self._end("proximity_shorted", "plug_not_seated")
+            self._deadlines.pop("plug", None)
+            if loose:
+                self._deadlines["plug"] = now + PLUG_S
+
+    @property
+    def _watched(self) -> bool:
+        return self.pilot_state is not None and self.pilot_state is not PilotState.A
+
+    def _settle(self, now: float) -> None:
+        """Make the contactor, the lock and the lamp what they have to be."""
+        blocked = self.blocked
+        if self._wanted and blocked:
+            self._wanted = False
+        if self.commanded and not self._wanted:
+            self.commanded = False
+            self._actions += (StopOutput(blocked or "asked"), SetContactor(closed=False))
+            self._deadlines.pop("close", None)
+            self._deadlines.pop("forced", None)
+            if self.closed:
+                self._deadlines["open"] = now + self._config.timing.contactor_open_s
+        elif self._wanted and not self.commanded:
+            self.commanded = True
+            self._actions.append(SetContactor(closed=True))
+            self._deadlines.pop("open", None)
+            if not self.closed:
+                self._deadlines["close"] = now + self._config.timing.contactor_close_s
+            if self._oscillator is False and self.pilot_state is not None:
+                self._deadlines["forced"] = now + self._config.timing.forced_open_s
+        if self._config.latch:
+            self._settle_latch(now)
+        self._settle_light()
+
+    def _settle_latch(self, now: float) -> None:
+        dead = not self.commanded and not self.closed and self._output_mv < TOUCH_MV
+        connected = self.pilot_state is None or self.pilot_state.connected
+        want = self._lock_wanted
+        if self._permitted and connected and not self.serious:
+            want = True
+        elif dead and "unlock" not in self._deadlines and (not self._permitted or not connected):
+            want = False
+        if want is not self._lock_wanted:
+            self._lock_wanted = want
+            self._actions.append(SetLatch(want))
+            self._deadlines["latch"] = now + LATCH_S
+
+    def _settle_light(self) -> None:
+        light: Light = "available"
+        if self._faults:
+            lights = {FAULTS[word].light for word in self._faults if FAULTS[word].stops}
+            light = "red_flash" if "red_flash" in lights else "red" if lights else light
+        if light == "available":
+            if self.closed:
+                light = "charging"
+            elif self.pilot_state is not None and self.pilot_state.connected:
+                light = "occupied"
+            elif self.pilot_state is PilotState.F and self._light == "occupied":
+                light = "occupied"  # F passes, and the vehicle is still there
+        if light != self._light:
+            self._light = light
+            self._actions.append(ShowLight(light))

@@ -1,0 +1,45 @@
+"""Whether what a meter says can be true: registers only grow, as fast as energy flows. Pure."""
+
+from typing import Final
+
+STUCK_WH: Final = 200
+"""Energy by voltage and current that may flow before the registers of a slow meter move."""
+
+MARGIN_WH: Final = 50
+"""What a register may be ahead of what can have flowed: its resolution, and readings that are late."""
+
+
+class MeterGuard:
+    """Told of every reading and of the power beside it; answers with a fault of `v2g.hardware.faults`, or empty.
+
+    `most_w` is the most that the charger can deliver or take. `now_ms` is the (possibly simulated) time that the meter
+    integrates over; it never goes back.
+    """
+
+    def __init__(self, most_w: int) -> None:
+        self._most_w = most_w
+        self._last: tuple[int, int, int] | None = None  # ms, mWh import, mWh export
+        self._moved: tuple[int, int] | None = None
+        self._unseen_wms = 0  # W x ms that flowed since a register moved
+
+    def check(self, now_ms: int, import_mwh: int, export_mwh: int, power_w: int) -> str:
+        """Take a reading and the power that flowed since the one before. Returns a fault or ""."""
+        last, self._last = self._last, (now_ms, import_mwh, export_mwh)
+        if last is None:
+            self._moved = (import_mwh, export_mwh)
+            return ""
+        elapsed_ms = max(0, now_ms - last[0])
+        if import_mwh < last[1] or export_mwh < last[2]:
+            self._last = last
+            return "meter_backward"
+        most_mwh = self._most_w * elapsed_ms // 3_600 + MARGIN_WH * 1_000
+        if import_mwh - last[1] > most_mwh or export_mwh - last[2] > most_mwh:
+            self._last = last
+            return "meter_jump"
+        if (import_mwh, export_mwh) != self._moved:
+            self._moved, self._unseen_wms = (import_mwh, export_mwh), 0
+        else:
+            self._unseen_wms += abs(power_w) * elapsed_ms
+            if self._unseen_wms > STUCK_WH * 3_600_000:
+                return "meter_stuck"
+        return ""

@@ -1,0 +1,307 @@
+"""Power modules in parallel on a CAN bus: who is there, who carries which share, and what they deliver together. Pure.
+
+Names of messages and signals come from a DBC file and a configuration, so that modules of any make can be described.
+"""
+
+import importlib.resources
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import msgspec
+from msgspec import Meta
+
+from v2g.errors import ConfigError
+from v2g.hardware.interfaces import OFF, Demand, StageReport
+
+if TYPE_CHECKING:
+    from cantools.database.can import Database, Message, Signal
+
+OWN_DBC: Final = "power_modules.dbc"
+"""Ours, beside this file: the documented default."""
+
+LEAST_MV: Final = 10_000
+"""Below it power says nothing about current."""
+
+
+class ModuleSignals(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How the DBC calls what is needed; an empty name is a signal that the modules lack (heart-beat counters and
+    temperature only). `tripped` and `running` are values of `state`."""
+
+    enable: str = "Enable"
+    voltage_limit: str = "VoltageLimit"
+    current_setpoint: str = "CurrentSetpoint"
+    command_counter: str = "Counter"
+    state: str = "State"
+    tripped: tuple[int, ...] = (3,)
+    voltage: str = "Voltage"
+    current: str = "Current"
+    temperature: str = "Temperature"
+    status_counter: str = "Counter"
+    resistance: str = "Resistance"
+    resistance_counter: str = "Counter"
+
+
+class ModulesConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Modules on a bus. `interface`, `channel` and `bitrate` are python-can's; `modules` are their addresses, which are
+    added to the identifiers of `command` and `status`; `isolation` names the isolation monitor's message, empty where
+    there is none. Powers and currents are those of one module."""
+
+    interface: str = "socketcan"
+    channel: str = "can0"
+    bitrate: int = 500_000
+    dbc: Path | None = None
+    """DBC file; ours by default."""
+    command: str = "ModuleCommand"
+    status: str = "ModuleStatus"
+    isolation: str = "IsolationStatus"
+    modules: Annotated[tuple[Annotated[int, Meta(ge=0, le=127)], ...], Meta(min_length=1, max_length=64)] = (1,)
+    max_current_a: Annotated[float, Meta(gt=0, le=1_000)] = 100.0
+    max_temperature_c: Annotated[float, Meta(ge=0, le=200)] = 95.0
+    send_s: Annotated[float, Meta(gt=0, le=1)] = 0.1
+    lost_s: Annotated[float, Meta(gt=0, le=10)] = 0.5
+    """A module that was not heard for so long does not count any more."""
+    isolation_s: Annotated[float, Meta(ge=0, le=60)] = 1.0
+    """How long the isolation monitor takes to measure at a new voltage."""
+    signals: ModuleSignals = ModuleSignals()
+
+
+class Module(msgspec.Struct):
+    """One module as it was last heard."""
+
+    address: int
+    heard: float
+    counter: int | None = None
+    state: int = 0
+    voltage_mv: int = 0
+    current_ma: int = 0
+    temperature_c: float | None = None
+    present: bool = False
+    tripped: bool = False
+
+
+def load_database(path: Path | None) -> "Database":
+    """Return the messages of a DBC file, ours if None. Raises ConfigError."""
+    from cantools.database.can import Database  # 60 ms: only a charger with modules pays
+
+    database = Database()
+    try:
+        if path is None:
+            text = importlib.resources.files("v2g.hardware").joinpath(OWN_DBC).read_text()
+        else:
+            text = path.read_text()
+        database.add_dbc_string(text)
+    except Exception as error:  # noqa: BLE001 - cantools lets its parser's and its own errors through
+        raise ConfigError(f"{path}: {error}", hint="hardware.can.dbc names a DBC file") from None
+    return database
+
+
+class ModuleGroup:
+    """All modules as one power stage. `frames()` is what to send; call `tick` at `deadline()`."""
+
+    def __init__(self, config: ModulesConfig, database: "Database", now: float) -> None:
+        """Raises ConfigError for a message or signal that the DBC lacks."""
+        self._config, self._signals = config, config.signals
+        names = config.signals
+        self._command = _message(
+            database, config.command, names.enable, names.voltage_limit, names.current_setpoint, names.command_counter
+        )
+        self._status = _message(
+            database, config.status, names.state, names.voltage, names.current, names.temperature, names.status_counter
+        )
+        self._isolation: Message | None = None
+        if config.isolation:
+            self._isolation = _message(database, config.isolation, names.resistance, names.resistance_counter)
+        base = self._status.frame_id
+        self._modules = {base + address: Module(address, now) for address in config.modules}
+        self._demand = OFF
+        self._next = now
+        self._counter = 0
+        self._frames: list[tuple[int, bytes]] = []
+        self._isolation_heard = now
+        self._isolation_counter: int | None = None
+        self._resistance_ohm: int | None = None
+        self._told: set[str] = set()
+
+    # -- what is asked
+
+    @property
+    def modules(self) -> tuple[Module, ...]:
+        """Every module, heard or not."""
+        return tuple(self._modules.values())
+
+    @property
+    def working(self) -> tuple[Module, ...]:
+        """Those that carry a share."""
+        return tuple(module for module in self.modules if module.present and not module.tripped)
+
+    @property
+    def report(self) -> StageReport:
+        """Voltage at the common output, the highest that anybody measures, and the sum of currents."""
+        present = [module for module in self.modules if module.present]
+        voltage_mv = max((module.voltage_mv for module in present), default=0)
+        return StageReport(voltage_mv, sum(module.current_ma for module in present))
+
+    @property
+    def temperatures(self) -> dict[str, float | None]:
+        """Degrees C of each module that tells it, by name."""
+        return {
+            f"module_{module.address}": module.temperature_c
+            for module in self.modules
+            if module.present and module.temperature_c is not None
+        }
+
+    def resistance_ohm(self, now: float) -> int | None:
+        """Return the insulation resistance, None when the monitor has not been heard for `lost_s`."""
+        heard = now - self._isolation_heard < self._config.lost_s
+        return self._resistance_ohm if heard else None
+
+    def faults(self) -> list[tuple[str, bool]]:
+        """Return which faults began (True) or ended since the last call."""
+        present = [module for module in self.modules if module.present]
+        active = set()
+        if not present:
+            active.add("stage_lost")
+        elif not self.working:
+            active.add("stage_tripped")
+        elif len(self.working) < len(self.modules):
+            active.add("module_lost")
+        changes = [(word, word in active) for word in sorted(active ^ self._told)]
+        self._told = active
+        return changes
+
+    def deadline(self) -> float:
+        """Return when `tick` has to be called."""
+        return self._next
+
+    def frames(self) -> list[tuple[int, bytes]]:
+        """Return the frames to send, in order, and forget them."""
+        frames, self._frames = self._frames, []
+        return frames
+
+    # -- what is told
+
+    def drive(self, demand: Demand, now: float) -> None:
+        """Share this among the modules from now on."""
+        if demand != self._demand:
+            self._demand = demand
+            self._send(now)
+
+    def receive(self, frame_id: int, data: bytes, now: float) -> bool:
+        """Take a frame; return whether it was of a module or the monitor. A frame that cannot be read is none."""
+        module = self._modules.get(frame_id)
+        if module is not None:
+            read = _decode(self._status, data, self._signals.state, self._signals.voltage, self._signals.current)
+            if read is None:
+                return False
+            self._take(module, read, now)
+            return True
+        if self._isolation is None or frame_id != self._isolation.frame_id:
+            return False
+        read = _decode(self._isolation, data, self._signals.resistance)
+        if read is None:
+            return False
+        counter = read.get(self._signals.resistance_counter)
+        if counter is None or counter != self._isolation_counter:
+            self._isolation_counter, self._isolation_heard = counter, now
+        scale = 1000 if (self._isolation.get_signal_by_name(self._signals.resistance).unit or "").startswith("k") else 1
+        self._resistance_ohm = round(read[self._signals.resistance] * scale)
+        return True
+
+    def tick(self, now: float) -> None:
+        """Notice who is silent, and repeat the shares."""
+        usable = len(self.working)
+        for module in self.modules:
+            if module.present and now - module.heard >= self._config.lost_s:
+                module.present, module.current_ma = False, 0
+        if now >= self._next or len(self.working) != usable:
+            self._send(now)
+
+    # -- inside
+
+    def _take(self, module: Module, read: dict[str, Any], now: float) -> None:
+        names = self._signals
+        counter = read.get(names.status_counter)
+        if counter is not None and counter == module.counter:
+            return  # the same frame again and again: whoever sends it is dead
+        before = (module.present, module.tripped)
+        module.counter, module.heard, module.present = counter, now, True
+        module.state = int(read[names.state])
+        module.voltage_mv = round(read[names.voltage] * 1000)
+        module.current_ma = round(read[names.current] * 1000)
+        temperature = read.get(names.temperature)
+        module.temperature_c = None if temperature is None else float(temperature)
+        too_hot = module.temperature_c is not None and module.temperature_c > self._config.max_temperature_c
+        module.tripped = module.state in names.tripped or too_hot
+        if (module.present, module.tripped) != before:
+            self._send(now)  # shares change with who carries them
+
+    def _share_ma(self) -> int:
+        """Return each working module's current: never more together than was demanded."""
+        count = len(self.working)
+        if not count:
+            return 0
+        demand, voltage_mv = self._demand, self.report.voltage_mv
+        most = abs(demand.current_ma)
+        if voltage_mv >= LEAST_MV:
+            most = min(most, demand.power_w * 1_000_000 // voltage_mv)
+        share = min(most // count, int(self._config.max_current_a * 1000))
+        return -share if demand.current_ma < 0 else share
+
+    def _send(self, now: float) -> None:
+        names, working = self._signals, {module.address for module in self.working}
+        self._counter = (self._counter + 1) % 16
+        self._next = now + self._config.send_s
+        resolution = abs(float(self._command.get_signal_by_name(names.current_setpoint).scale))
+        for module in self.modules:
+            on = module.address in working and self._demand.voltage_mv > 0
+            share_a = self._share_ma() / 1000 if on else 0.0
+            values: dict[str, float] = {signal.name: 0 for signal in self._command.signals}
+            values[names.enable] = int(on)
+            values[names.voltage_limit] = self._demand.voltage_mv / 1000 if on else 0
+            values[names.current_setpoint] = int(share_a / resolution + (1e-9 if share_a > 0 else -1e-9)) * resolution
+            if names.command_counter:
+                values[names.command_counter] = self._counter
+            for name in (names.voltage_limit, names.current_setpoint):
+                values[name] = _fitting(self._command.get_signal_by_name(name), values[name])
+            data = self._command.encode(values, strict=False)
+            self._frames.append((self._command.frame_id + module.address, bytes(data)))
+
+
+def _message(database: "Database", name: str, *signals: str) -> "Message":
+    """Return a message that has every signal that is named. Raises ConfigError."""
+    try:
+        message = database.get_message_by_name(name)
+    except KeyError:
+        known = ", ".join(sorted(each.name for each in database.messages)[:12])
+        raise ConfigError(f"the DBC has no message {name!r}", hint=f"it has {known}") from None
+    there = {signal.name for signal in message.signals}
+    for signal in signals:
+        if signal and signal not in there:
+            raise ConfigError(f"{name} has no signal {signal!r}", hint=f"it has {', '.join(sorted(there))}")
+    return message
+
+
+def _decode(message: "Message", data: bytes, *needed: str) -> dict[str, Any] | None:
+    """Return the signals of a frame; None when it cannot be read, lacks one that is needed or holds no numbers."""
+    from cantools.database import errors
+
+    try:
+        read = message.decode(data, decode_choices=False)
+    except (errors.Error, ValueError):
+        return None
+    if not isinstance(read, dict) or not read.keys() >= set(needed):
+        return None
+    numbers = all(isinstance(value, int | float) and math.isfinite(value) for value in read.values())
+    return read if numbers else None
+
+
+def _fitting(signal: "Signal", value: float) -> float:
+    """Return what the signal can hold that is nearest to `value`: of a limit, never more."""
+    if signal.is_float:
+        return value
+    least, most = (
+        (-(1 << signal.length - 1), (1 << signal.length - 1) - 1) if signal.is_signed else (0, (1 << signal.length) - 1)
+    )
+    ends = sorted((least * signal.scale + signal.offset, most * signal.scale + signal.offset))
+    return min(max(value, ends[0]), ends[1])

@@ -1,0 +1,109 @@
+"""Where a Modbus meter keeps its values: register maps as data, and reading them. Pure."""
+
+import math
+import struct
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Annotated, Final, Literal
+
+import msgspec
+from msgspec import Meta
+
+from v2g.errors import FrameError
+
+Kind = Literal["float32", "float64", "uint16", "int16", "uint32", "int32", "uint64", "int64"]
+
+_FORMATS: Final[Mapping[Kind, str]] = MappingProxyType(
+    {
+        "float32": ">f",
+        "float64": ">d",
+        "uint16": ">H",
+        "int16": ">h",
+        "uint32": ">I",
+        "int32": ">i",
+        "uint64": ">Q",
+        "int64": ">q",
+    }
+)
+
+
+class Register(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One value. `address` counts from 0 as on the wire (30073 of a data sheet is 72 of table `input`); `scale` makes
+    Wh, V, A or W of it; `words` says which of its registers comes first."""
+
+    address: Annotated[int, Meta(ge=0, le=65_535)]
+    kind: Kind = "float32"
+    scale: float = 1.0
+    table: Literal["input", "holding"] = "input"
+    words: Literal["high_first", "low_first"] = "high_first"
+
+    @property
+    def count(self) -> int:
+        """How many registers it takes."""
+        return struct.calcsize(_FORMATS[self.kind]) // 2
+
+    def read(self, words: Sequence[int]) -> float:
+        """Return the value of `words` (16 bits each). Raises FrameError for one that is no number."""
+        if self.words == "low_first":
+            words = words[::-1]
+        data = b"".join(word.to_bytes(2, "big") for word in words)
+        value = float(struct.unpack(_FORMATS[self.kind], data)[0]) * self.scale
+        if not math.isfinite(value):
+            raise FrameError(f"register {self.address} says {value}")
+        return value
+
+
+class RegisterMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One kind of meter. Energies towards and from the vehicle in Wh; voltage (V, phase to neutral), power (W, signed,
+    all phases) where the meter has them."""
+
+    import_wh: Register
+    export_wh: Register
+    voltage: Register | None = None
+    power: Register | None = None
+
+
+MAPS: Final[Mapping[str, RegisterMap]] = MappingProxyType(
+    {
+        # Eastron SDM630: 30043 mean voltage, 30053 total power, 30073/30075 total import/export in kWh
+        "sdm630": RegisterMap(
+            import_wh=Register(address=0x48, scale=1000.0),
+            export_wh=Register(address=0x4A, scale=1000.0),
+            voltage=Register(address=0x2A),
+            power=Register(address=0x34),
+        ),
+        # ours: four values of 32 bits at the start of the holding registers
+        "generic": RegisterMap(
+            import_wh=Register(address=0, kind="uint32", table="holding"),
+            export_wh=Register(address=2, kind="uint32", table="holding"),
+            voltage=Register(address=4, kind="uint32", scale=0.001, table="holding"),
+            power=Register(address=6, kind="int32", table="holding"),
+        ),
+    }
+)
+"""Name in the configuration to the map."""
+
+
+class MeterValues(msgspec.Struct, frozen=True):
+    """What one poll found: energies in mWh, voltage in mV, power in W; None where the meter has no such value."""
+
+    import_mwh: int
+    export_mwh: int
+    voltage_mv: int | None = None
+    power_w: int | None = None
+
+
+def values_of(registers: RegisterMap, read: Mapping[str, Sequence[int]]) -> MeterValues:
+    """Return the values of a poll; `read` has the words of each field of the map. Raises FrameError."""
+    import_wh = registers.import_wh.read(read["import_wh"])
+    export_wh = registers.export_wh.read(read["export_wh"])
+    if import_wh < 0 or export_wh < 0:
+        raise FrameError("a register of energy is negative")
+    voltage = registers.voltage.read(read["voltage"]) if registers.voltage is not None else None
+    power = registers.power.read(read["power"]) if registers.power is not None else None
+    return MeterValues(
+        round(import_wh * 1000),
+        round(export_wh * 1000),
+        None if voltage is None else round(voltage * 1000),
+        None if power is None else round(power),
+    )

@@ -1,0 +1,170 @@
+"""The record of a conversation: one line per message, and per fact beside it, as JSON (pure; `v2g.net.trace` writes).
+
+A line is self-contained: what passed, when, which way, and where the conversation stood. Sealed contract keys are
+withheld; what the programs call secret (private keys, network keys, TLS secrets, passphrases) never gets here.
+"""
+
+import json
+from datetime import UTC, datetime
+from functools import cache
+from typing import Any, Final, Literal
+
+import msgspec
+
+from v2g import exi
+from v2g.asn1.discharge import decode_content, decode_signed
+from v2g.errors import Asn1Error, CodecError, FrameError
+from v2g.exi.declare import Element
+from v2g.exi.json import to_object
+from v2g.exi.model import model_of
+from v2g.iso15118.charts import Family
+from v2g.iso15118.messages.schemas import COMMON_MESSAGES
+from v2g.iso15118.session import SCHEMAS, decode_renegotiation
+from v2g.iso15118.v2gtp import PayloadType
+
+Way = Literal["in", "out", "fact"]
+
+_WITHHELD: Final = "EncryptedPrivateKey"
+"""End of the names of elements that hold a contract's private key, sealed."""
+
+
+class Line(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One line of a trace.
+
+    `run` names a conversation (`PROCESS.N`: the process and which conversation it was), `session` its ISO 15118
+    session (hex) once it has one; together they are the run id. `way` is `in` or `out` as the writing program saw it,
+    or `fact` for what happened beside the messages (`stage` and `name` of the event). `state` is where the
+    conversation stood and `next` where it stood afterwards: an exchange moves with its response.
+    """
+
+    time: str
+    """UTC, possibly simulated; RFC 3339 with milliseconds."""
+    mono_ms: float
+    """Milliseconds of the machine's monotonic clock, never scaled: answer times are differences of these."""
+    run: str
+    process: str
+    way: Way
+    name: str
+    """Class name of the message, or name of the fact."""
+    session: str = ""
+    evse: str = ""
+    """EVSE id, where a charger has several."""
+    stage: str = ""
+    stream: str = ""
+    """V2GTP payload type by name (`COMMON`, `DC`, `METERING_CONFIRMATION`, `SIGNED_DISCHARGE`), else its number."""
+    state: str = ""
+    next: str = ""
+    body: Any = None
+    """The message as `v2g.exi.json` writes it, without its own name; data of a fact."""
+    exi: str = ""
+    """The payload in hexadecimal: EXI, or DER of signed discharge; empty where something is withheld."""
+    withheld: tuple[str, ...] = ()
+    """Elements that are left out."""
+    error: str = ""
+    """Why the payload cannot be read."""
+
+
+class Described(msgspec.Struct, frozen=True):
+    """What a payload says."""
+
+    name: str
+    body: Any = None
+    withheld: tuple[str, ...] = ()
+    error: str = ""
+
+
+def rfc3339(utc_ms: int) -> str:
+    """Return a time in milliseconds since 1970 as text."""
+    return datetime.fromtimestamp(utc_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def stream_name(payload_type: int) -> str:
+    """Return a payload type in words."""
+    try:
+        return PayloadType(payload_type).name
+    except ValueError:
+        return f"{payload_type:#06x}"
+
+
+def describe(payload_type: int, payload: bytes, family: Family) -> Described:
+    """Return what a V2GTP payload says; `family` is the set of messages that was negotiated. Never raises."""
+    try:
+        if payload_type == PayloadType.SIGNED_DISCHARGE:
+            return _signed(payload)
+        message = _decode(payload_type, payload, family)
+    except (CodecError, Asn1Error) as error:
+        return Described("", error=str(error))
+    ((name, body),) = to_object(message).items()
+    withheld: list[str] = []
+    kind: type[Element] = type(message)
+    if _may_hold_keys(kind):
+        body = _without_keys(body, name, withheld)
+    return Described(type(message).__name__, body, tuple(withheld))
+
+
+def _decode(payload_type: int, payload: bytes, family: Family) -> Any:
+    if payload_type == PayloadType.SCHEDULE_RENEGOTIATION:
+        return decode_renegotiation(payload, family)
+    schema = SCHEMAS.get(payload_type)
+    if schema is None:
+        raise FrameError(f"V2GTP payload type {payload_type:#06x} is not known here")
+    try:
+        return exi.decode(payload, schema)
+    except CodecError:
+        if payload_type != PayloadType.SAP:
+            raise
+        return exi.decode(payload, COMMON_MESSAGES)  # framed as -2 era vehicles do
+
+
+def _signed(payload: bytes) -> Described:
+    signed = decode_signed(payload)
+    content = decode_content(signed.content)
+    body = msgspec.to_builtins(content)
+    body["Signature"] = {
+        "Signer": signed.signer.hex(),
+        "Algorithm": signed.algorithm.value,
+        "SignatureValue": signed.signature.hex(),
+    }
+    return Described(type(content).__name__, body)
+
+
+@cache
+def _may_hold_keys(declaration: type[Element]) -> bool:
+    """Say whether a message can carry sealed keys at all: hardly one of a session can, and looking takes time."""
+    seen, open_ = {declaration}, [declaration]
+    while open_:
+        for event in [event for particle in model_of(open_.pop()).particles for event in particle.events]:
+            if event.qname.local.endswith(_WITHHELD):
+                return True
+            if isinstance(event.type, type) and event.type not in seen:
+                seen.add(event.type)
+                open_.append(event.type)
+    return False
+
+
+def _without_keys(value: Any, path: str, withheld: list[str]) -> Any:
+    """Return `value` without sealed private keys; their paths go to `withheld`."""
+    if isinstance(value, list):
+        return [_without_keys(each, f"{path}[{at}]", withheld) for at, each in enumerate(value)]
+    if not isinstance(value, dict):
+        return value
+    found = {}
+    for name, each in value.items():
+        if name.endswith(_WITHHELD):
+            withheld.append(f"{path}/{name}")
+        else:
+            found[name] = _without_keys(each, f"{path}/{name}", withheld)
+    return found
+
+
+def encode_line(line: Line) -> bytes:
+    """Return a line with its end. The standard library writes integers of any length, as certificates have them."""
+    return json.dumps(msgspec.to_builtins(line), ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+
+
+def decode_line(text: bytes) -> Line:
+    """Return the line that `encode_line` wrote. Raises CodecError."""
+    try:
+        return msgspec.convert(json.loads(text), Line)
+    except (ValueError, RecursionError, msgspec.ValidationError) as error:
+        raise CodecError(f"no line of a trace: {error}", hint="log.trace of secc and evcc writes traces") from None

@@ -1,0 +1,124 @@
+"""A server's websocket that hands a frame over in the moment in which it arrives.
+
+The websockets library gives every message to a task, by way of a queue, and every message that is sent takes locks.
+Nearly all frames of OCPP arrive whole and alone: those are read here and given to a function at once, and what is sent
+at once goes out in one write. Everything else (fragments, control frames, binary, closing, errors, halves) is the
+library's, which sees the same protocol state as ever.
+"""
+
+import struct
+from collections.abc import Callable
+from typing import Any, Final
+
+from websockets.asyncio.server import ServerConnection
+from websockets.datastructures import Headers
+from websockets.frames import DATA_OPCODES, Frame
+from websockets.http11 import Request
+from websockets.protocol import OPEN, Event
+
+try:
+    from websockets.speedups import apply_mask
+except ImportError:
+    from websockets.utils import apply_mask
+
+_SHAKEN: Final = Request("", Headers())  # the library looks whether there was one
+_WHOLE_TEXT: Final = 0x81
+_MASKED: Final = 0x80
+_LENGTH: Final = struct.Struct("!H")
+_HEADERS: Final = tuple(bytes((_WHOLE_TEXT, length)) for length in range(126))
+_LONG: Final = struct.Struct("!BBH")
+_LONGER: Final = struct.Struct("!BBQ")
+
+
+class DirectConnection(ServerConnection):
+    """A connection whose whole text frames go to `on_text(text)`, once that is set and nothing older waits to be read.
+
+    While the peer does not read what is sent to it, nothing is read from it.
+    """
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.on_text: Callable[[str], None] | None = None
+        self._queued = 0
+
+    def forget_handshake(self) -> None:
+        """Let go of the request and response of the opening handshake: 3 KiB that nobody needs any more."""
+        self.request, self.response = _SHAKEN, None
+
+    def read_one(self) -> None:
+        """Note that a message was taken from the library's queue."""
+        self._queued -= 1
+
+    def send_now(self, text: str) -> bool:
+        """Send a frame at once; False when the connection is closing, or the peer has too much to read already."""
+        if self.paused or self.protocol.state is not OPEN or self.transport.is_closing():
+            return False
+        payload = text.encode()
+        length = len(payload)
+        if length < 126:
+            header = _HEADERS[length]
+        elif length < 65536:
+            header = _LONG.pack(_WHOLE_TEXT, 126, length)
+        else:
+            header = _LONGER.pack(_WHOLE_TEXT, 127, length)
+        self.transport.write(header + payload)
+        return True
+
+    def data_received(self, data: bytes) -> None:
+        """Take what came from the network: whole frames at the front here, the rest by the library."""
+        protocol = self.protocol
+        if (
+            self.on_text is not None
+            and self._queued == 0
+            and protocol.state is OPEN
+            and not protocol.reader.buffer
+            and protocol.current_size is None
+        ):
+            data = self._take_whole(data, self.on_text)
+        if data:
+            super().data_received(data)
+
+    def _take_whole(self, data: bytes, take: Callable[[str], None]) -> bytes:
+        """Hand over whole text frames; return what is left, from the first on that is none."""
+        while len(data) > 6 and data[0] == _WHOLE_TEXT and data[1] & _MASKED:
+            length, start = data[1] & 0x7F, 2
+            if length == 126:
+                (length,), start = _LENGTH.unpack_from(data, 2), 4
+            if (length >= 127 and start == 2) or len(data) < start + 4 + length:
+                break
+            end = start + 4 + length
+            try:
+                text = apply_mask(data[start + 4 : end], data[start : start + 4]).decode()
+            except UnicodeDecodeError:
+                break
+            data = data[end:]
+            take(text)
+            if self.protocol.state is not OPEN:
+                break
+        return data
+
+    def process_event(self, event: Event) -> None:
+        """Take what the library has read: a whole text that came in pieces goes the direct way, too."""
+        if isinstance(event, Frame) and event.opcode in DATA_OPCODES:
+            whole = event.fin and event.opcode == _WHOLE_TEXT & 0x0F
+            if whole and self.on_text is not None and self._queued == 0:
+                try:
+                    text = bytes(event.data).decode()
+                except UnicodeDecodeError:
+                    pass  # the library closes for it, with the right code
+                else:
+                    self.on_text(text)
+                    return
+            self._queued += event.fin
+        super().process_event(event)
+
+    def pause_writing(self) -> None:
+        """The peer does not read: read no more from it, either."""
+        super().pause_writing()
+        self.transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        """The peer reads again."""
+        super().resume_writing()
+        if not self.transport.is_closing():
+            self.transport.resume_reading()

@@ -1,0 +1,67 @@
+"""Asks OCSP responders over HTTP (RFC 6960, appendix A), bounded in time and size."""
+
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509 import ocsp
+
+from v2g.errors import RevocationError
+
+RESPONDER_SECONDS: Final = 3.0
+"""How long a responder may take."""
+
+_MAX_ANSWER: Final = 16 * 1024
+_MAX_LIST: Final = 1024 * 1024
+
+Ask = Callable[[str, bytes], Awaitable[bytes]]
+"""Takes a responder's URL and a DER OCSPRequest, returns the DER answer; raises RevocationError(refused)."""
+
+
+def question(certificate: x509.Certificate, issuer: x509.Certificate) -> bytes:
+    """Return the DER OCSPRequest about one certificate, without a nonce, so that responders can answer from store."""
+    builder = ocsp.OCSPRequestBuilder().add_certificate(certificate, issuer, hashes.SHA256())
+    return builder.build().public_bytes(Encoding.DER)
+
+
+async def ask(url: str, request: bytes, *, timeout_s: float = RESPONDER_SECONDS) -> bytes:
+    """Return a responder's answer, which nobody has judged yet. Redirects are not followed.
+
+    Raises RevocationError(refused) when there is none: unreachable, too slow, too long, or an HTTP error.
+    """
+    headers = {"Content-Type": "application/ocsp-request", "Accept": "application/ocsp-response"}
+    return await _http("POST", url, _MAX_ANSWER, timeout_s, headers, request)
+
+
+async def fetch_list(url: str, *, timeout_s: float = RESPONDER_SECONDS) -> bytes:
+    """Return a revocation list, which nobody has judged yet. Raises RevocationError(refused) as `ask` does."""
+    return await _http("GET", url, _MAX_LIST, timeout_s, {"Accept": "application/pkix-crl"}, None)
+
+
+async def _http(
+    method: str, url: str, longest: int, timeout_s: float, headers: dict[str, str], data: bytes | None
+) -> bytes:
+    import aiohttp  # slow to load, and needed only where somebody asks
+
+    try:
+        async with (
+            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=timeout_s)) as session,
+            session.request(method, url, data=data, headers=headers, allow_redirects=False) as response,
+        ):
+            body = await response.content.read(longest + 1)
+            while len(body) <= longest and (more := await response.content.read(longest)):
+                body += more
+    except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+        raise _refused(method, url, str(error) or f"no answer in {timeout_s:g} s") from None
+    if response.status != 200:
+        raise _refused(method, url, f"HTTP status {response.status}")
+    if len(body) > longest:
+        raise _refused(method, url, f"its answer is longer than {longest} bytes")
+    return body
+
+
+def _refused(method: str, url: str, why: str) -> RevocationError:
+    whom = "OCSP responder" if method == "POST" else "revocation list"
+    return RevocationError(f"{whom} {url}: {why}", reason="refused", hint="is the server reachable?")

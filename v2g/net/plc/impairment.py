@@ -1,0 +1,104 @@
+"""A worse line on purpose: loss, delay, duplicates, reordering and bit errors, the same again for the same seed.
+
+What happens to a frame depends on the seed, the direction and how many frames went before it in that direction, not
+on the clock: a run that sends the same frames loses the same ones.
+"""
+
+import heapq
+import random
+from typing import Annotated, Final
+
+import msgspec
+from msgspec import Meta
+
+HELD_S: Final = 0.06
+"""How much later a reordered frame arrives: longer than the standard's 20 to 50 ms between two sounds."""
+
+MAX_FLIPS: Final = 3
+"""Bits of a frame that are flipped at most."""
+
+Share = Annotated[float, Meta(ge=0, le=1)]
+Milliseconds = Annotated[float, Meta(ge=0, le=5000)]
+
+
+class ImpairmentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What happens to frames on the line, in both directions of this port; for tests of one's own or the other side.
+
+    `loss`, `duplicate`, `reorder` and `bit_error` are shares of all frames (0.2 is one in five): lost, arriving twice,
+    arriving 60 ms late, arriving with 1 to 3 flipped bits. Every frame takes `delay_ms` and up to `jitter_ms` more.
+    `seed` chooses which frames.
+    """
+
+    seed: int = 0
+    loss: Share = 0.0
+    duplicate: Share = 0.0
+    reorder: Share = 0.0
+    bit_error: Share = 0.0
+    delay_ms: Milliseconds = 0.0
+    jitter_ms: Milliseconds = 0.0
+
+    @property
+    def idle(self) -> bool:
+        """Whether the line is left as it is."""
+        return self == msgspec.structs.replace(IDLE, seed=self.seed)
+
+
+IDLE: Final = ImpairmentConfig()
+
+
+class Impairment:
+    """One direction: says of each frame when it arrives, how often, and as what. Pure but for its generator's state."""
+
+    def __init__(self, config: ImpairmentConfig, direction: str) -> None:
+        self._config = config
+        self._direction = direction
+        self._count = 0
+
+    def arrivals(self, frame: bytes) -> list[tuple[float, bytes]]:
+        """Return the delays (s) after which `frame` arrives, and what then arrives; none when it is lost."""
+        config = self._config
+        # One generator a frame: what a frame draws moves no other frame's lot.
+        chance = random.Random(f"{config.seed}/{self._direction}/{self._count}")  # noqa: S311 - weather, not a key
+        self._count += 1
+        if chance.random() < config.loss:
+            return []
+        copies = 2 if chance.random() < config.duplicate else 1
+        return [self._arrival(frame, chance) for _ in range(copies)]
+
+    def _arrival(self, frame: bytes, chance: random.Random) -> tuple[float, bytes]:
+        config = self._config
+        delay = (config.delay_ms + config.jitter_ms * chance.random()) / 1000
+        if chance.random() < config.reorder:
+            delay += HELD_S
+        if frame and chance.random() < config.bit_error:
+            damaged = bytearray(frame)
+            for _ in range(chance.randint(1, MAX_FLIPS)):
+                bit = chance.randrange(8 * len(frame))
+                damaged[bit // 8] ^= 1 << bit % 8
+            frame = bytes(damaged)
+        return delay, frame
+
+
+class DelayLine:
+    """Frames on their way, in the order in which they arrive; those of one moment in the order in which they left."""
+
+    def __init__(self) -> None:
+        self._frames: list[tuple[float, int, bytes]] = []
+        self._count = 0
+
+    def put(self, at: float, frame: bytes) -> None:
+        """Let `frame` arrive at `at`."""
+        self._count += 1
+        heapq.heappush(self._frames, (at, self._count, frame))
+
+    def due(self, now: float) -> list[bytes]:
+        """Take out what has arrived by `now`."""
+        frames = []
+        while self._frames and self._frames[0][0] <= now:
+            frames.append(heapq.heappop(self._frames)[2])
+        return frames
+
+    @property
+    def deadline(self) -> float | None:
+        """When the next frame arrives."""
+        return self._frames[0][0] if self._frames else None

@@ -1,0 +1,137 @@
+"""Reading a recorded TLS 1.3 connection with the secrets of its key log (RFC 8446, 5 and 7): what each side wrote.
+
+For recordings only: nothing here is checked but what decryption checks, and nothing is believed.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
+from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
+
+from v2g.errors import FrameError
+
+Secrets = Mapping[bytes, Mapping[str, bytes]]
+"""Random of a ClientHello -> name of a secret, as key logs write it -> secret."""
+
+_CHANGE, _HANDSHAKE, _DATA = 20, 22, 23
+_CLIENT_HELLO, _SERVER_HELLO, _FINISHED, _KEY_UPDATE = 1, 2, 20, 24
+_SIDES: Final = ("CLIENT", "SERVER")
+
+_SUITES: Final[Mapping[int, tuple[type[AESGCM] | type[ChaCha20Poly1305], int, hashes.HashAlgorithm]]] = {
+    0x1301: (AESGCM, 16, hashes.SHA256()),
+    0x1302: (AESGCM, 32, hashes.SHA384()),
+    0x1303: (ChaCha20Poly1305, 32, hashes.SHA256()),
+}
+"""Cipher suite -> AEAD, length of its key, hash."""
+
+
+def key_log(text: bytes) -> dict[bytes, dict[str, bytes]]:
+    """Return the secrets in lines of a key log; lines of another form are passed over."""
+    found: dict[bytes, dict[str, bytes]] = {}
+    for line in text.splitlines():
+        parts = line.split()
+        try:
+            name, random, secret = parts[0].decode("ascii"), bytes.fromhex(parts[1].decode()), parts[2].decode()
+            found.setdefault(random, {})[name] = bytes.fromhex(secret)
+        except (IndexError, ValueError):
+            continue
+    return found
+
+
+class OpenedConnection:
+    """One connection: feed it what each side put on the line, in order; get the plaintext of the applications.
+
+    `missing` tells why nothing comes out, or is empty.
+    """
+
+    def __init__(self, secrets: Secrets) -> None:
+        self._secrets = secrets
+        self._mine: Mapping[str, bytes] = {}
+        self._suite = 0
+        self._buffers = (bytearray(), bytearray())
+        self._handshakes = (bytearray(), bytearray())
+        self._keys: list[_Keys | None] = [None, None]
+        self.missing = "no handshake was recorded"
+
+    def feed(self, side: int, data: bytes) -> Iterator[bytes]:
+        """Take bytes of the client (0) or the server (1); yield plaintext. Raises FrameError when it cannot be."""
+        buffer = self._buffers[side]
+        buffer += data
+        while len(buffer) >= 5 and len(buffer) >= 5 + int.from_bytes(buffer[3:5], "big"):
+            end = 5 + int.from_bytes(buffer[3:5], "big")
+            record = bytes(buffer[:end])
+            del buffer[:end]
+            kind, payload = record[0], record[5:]
+            if kind == _DATA:
+                if self.missing:
+                    return
+                kind, payload = self._decrypted(side, record)
+                if kind == _DATA:
+                    yield payload
+            if kind == _HANDSHAKE:
+                self._handshake(side, payload)
+
+    def _decrypted(self, side: int, record: bytes) -> tuple[int, bytes]:
+        keys = self._keys[side]
+        if keys is None:
+            raise FrameError("encrypted before both sides said hello")
+        return keys.open(record)
+
+    def _handshake(self, side: int, data: bytes) -> None:
+        buffer = self._handshakes[side]
+        buffer += data
+        while len(buffer) >= 4 and len(buffer) >= 4 + int.from_bytes(buffer[1:4], "big"):
+            end = 4 + int.from_bytes(buffer[1:4], "big")
+            kind, body = buffer[0], bytes(buffer[4:end])
+            del buffer[:end]
+            if kind == _CLIENT_HELLO:
+                self._mine = self._secrets.get(body[2:34], {})
+                self.missing = "" if self._mine else "the recording holds no secrets of it"
+            elif kind == _SERVER_HELLO:
+                after_session = 35 + body[34] if len(body) > 34 else 0
+                self._suite = int.from_bytes(body[after_session : after_session + 2], "big")
+                for each in (0, 1):
+                    self._use(each, f"{_SIDES[each]}_HANDSHAKE_TRAFFIC_SECRET")
+            elif kind == _FINISHED:
+                self._use(side, f"{_SIDES[side]}_TRAFFIC_SECRET_0")
+            elif kind == _KEY_UPDATE and (keys := self._keys[side]) is not None:
+                self._keys[side] = keys.following()
+
+    def _use(self, side: int, name: str) -> None:
+        if self._suite not in _SUITES or name not in self._mine:
+            self.missing = self.missing or f"{name} is missing, or cipher suite {self._suite:#06x} is not TLS 1.3"
+            return
+        self._keys[side] = _Keys(self._suite, self._mine[name])
+
+
+class _Keys:
+    """Keys of one direction (RFC 8446, 7.3)."""
+
+    def __init__(self, suite: int, secret: bytes) -> None:
+        aead, size, self._hash = _SUITES[suite]
+        self._suite, self._secret = suite, secret
+        self._aead = aead(self._expand("key", size))
+        self._iv = int.from_bytes(self._expand("iv", 12), "big")
+        self._number = 0
+
+    def open(self, record: bytes) -> tuple[int, bytes]:
+        """Return the kind and content of an encrypted record. Raises FrameError."""
+        nonce = (self._iv ^ self._number).to_bytes(12, "big")
+        self._number += 1
+        try:
+            plain = self._aead.decrypt(nonce, record[5:], record[:5]).rstrip(b"\0")
+        except (InvalidTag, ValueError):
+            raise FrameError("a record does not open with the recorded secrets") from None
+        return (plain[-1], plain[:-1]) if plain else (0, b"")
+
+    def following(self) -> "_Keys":
+        """Return the keys after an update."""
+        return _Keys(self._suite, self._expand("traffic upd", self._hash.digest_size))
+
+    def _expand(self, label: str, length: int) -> bytes:
+        name = b"tls13 " + label.encode()
+        info = length.to_bytes(2, "big") + bytes([len(name)]) + name + b"\0"
+        return HKDFExpand(self._hash, length, info).derive(self._secret)

@@ -1,0 +1,32 @@
+"""Files that others may write or replace while the program runs."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+
+class Watched:
+    """Tells whether any of some files has been written, replaced, made or removed since it was last asked."""
+
+    def __init__(self, files: Sequence[Path]) -> None:
+        self._files = tuple(files)
+        self._seen = self._stamps()
+
+    def changed(self) -> bool:
+        """Return whether something has changed, once for each change."""
+        stamps = self._stamps()
+        if stamps == self._seen:
+            return False
+        self._seen = stamps
+        return True
+
+    def _stamps(self) -> tuple[tuple[int, int, int], ...]:
+        return tuple(map(_stamp, self._files))
+
+
+def _stamp(path: Path) -> tuple[int, int, int]:
+    """Return what differs when a file is written or replaced; zeroes for one that is not there."""
+    try:
+        status = path.stat()
+    except OSError:
+        return 0, 0, 0
+    return status.st_mtime_ns, status.st_ino, status.st_size

@@ -1,0 +1,315 @@
+"""Control of distributed energy resources (functional block R). 2.1 only.
+
+Times are in s, power in W, voltage in V, frequency in Hz, unless a `unit` says percent of what. A lower `priority`
+number wins.
+"""
+
+from typing import Annotated, Literal
+
+from msgspec import Meta, field
+
+from v2g.ocpp.messages.base import (
+    Datatype,
+    DateTime,
+    Message,
+    NonNegative,
+    OneOrMore,
+    StatusInfo,
+    String36,
+)
+from v2g.ocpp.messages.ev_charging import DERControl
+
+DERUnit = Literal["Not_Applicable", "PctMaxW", "PctMaxVar", "PctWAvail", "PctVarAvail", "PctEffectiveV"]
+PowerDuringCessation = Literal["Active", "Reactive"]
+
+
+class DERCurvePoint(Datatype, frozen=True, kw_only=True):
+    """A point of a curve, in the units that the control type gives x and `y_unit` gives y."""
+
+    x: float
+    y: float
+
+
+class Hysteresis(Datatype, frozen=True, kw_only=True):
+    """Where and how operation returns to normal: bounds in the curve's x unit, delay s, gradient %/s."""
+
+    hysteresis_high: float | None = None
+    hysteresis_low: float | None = None
+    hysteresis_delay: float | None = None
+    hysteresis_gradient: float | None = None
+
+
+class ReactivePowerParams(Datatype, frozen=True, kw_only=True):
+    """Reference voltage of a VoltVar curve: percent of nominal, and the time constant (s) of adjusting it."""
+
+    v_ref: float | None = None
+    autonomous_v_ref_enable: bool | None = None
+    autonomous_v_ref_time_constant: float | None = None
+
+
+class VoltageParams(Datatype, frozen=True, kw_only=True):
+    """Over-voltage by the mean of ten minutes (V, s), and which power remains while power ceases."""
+
+    hv10_min_mean_value: float | None = None
+    hv10_min_mean_trip_delay: float | None = None
+    power_during_cessation: PowerDuringCessation | None = None
+
+
+class DERCurve(Datatype, frozen=True, kw_only=True):
+    """A curve of up to ten points."""
+
+    curve_data: Annotated[OneOrMore[DERCurvePoint], Meta(max_length=10)]
+    hysteresis: Hysteresis | None = None
+    priority: NonNegative
+    reactive_power_params: ReactivePowerParams | None = None
+    voltage_params: VoltageParams | None = None
+    y_unit: DERUnit
+    response_time: float | None = None
+    start_time: DateTime | None = None
+    duration: float | None = None
+
+
+class EnterService(Datatype, frozen=True, kw_only=True):
+    """When the resource may connect to the grid: voltage in percent of nominal, frequency Hz, ramp %/s."""
+
+    priority: NonNegative
+    high_voltage: float
+    low_voltage: float
+    high_freq: float
+    low_freq: float
+    delay: float | None = None
+    random_delay: float | None = None
+    ramp_rate: float | None = None
+
+
+class FixedPF(Datatype, frozen=True, kw_only=True):
+    """A fixed power factor (0 to 1), over-excited when `excitation`."""
+
+    priority: NonNegative
+    displacement: float
+    excitation: bool
+    start_time: DateTime | None = None
+    duration: float | None = None
+
+
+class FixedVar(Datatype, frozen=True, kw_only=True):
+    """A fixed reactive power: `setpoint` from -100 to 100 percent of `unit`."""
+
+    priority: NonNegative
+    setpoint: float
+    unit: DERUnit
+    start_time: DateTime | None = None
+    duration: float | None = None
+
+
+class FreqDroop(Datatype, frozen=True, kw_only=True):
+    """Power over frequency: dead band Hz, droop in Hz per 100 percent of power."""
+
+    priority: NonNegative
+    over_freq: float
+    under_freq: float
+    over_droop: float
+    under_droop: float
+    response_time: float
+    start_time: DateTime | None = None
+    duration: float | None = None
+
+
+class Gradient(Datatype, frozen=True, kw_only=True):
+    """Default ramp rates, %/s."""
+
+    priority: NonNegative
+    gradient: float
+    soft_gradient: float
+
+
+class LimitMaxDischarge(Datatype, frozen=True, kw_only=True):
+    """A limit of discharging in percent of rated power, or the curve of when to trip above it."""
+
+    priority: NonNegative
+    pct_max_discharge_power: float | None = None
+    power_monitoring_must_trip: DERCurve | None = None
+    start_time: DateTime | None = None
+    duration: float | None = None
+
+
+DERControlStatus = Literal["Accepted", "Rejected", "NotSupported", "NotFound"]
+
+
+class SetDERControlRequest(Message, frozen=True, kw_only=True):
+    """CSMS sets a default or a scheduled control; exactly the member that `control_type` names is present (R04)."""
+
+    is_default: bool
+    control_id: String36
+    control_type: DERControl
+    curve: DERCurve | None = None
+    enter_service: EnterService | None = None
+    fixed_pf_absorb: FixedPF | None = field(default=None, name="fixedPFAbsorb")
+    fixed_pf_inject: FixedPF | None = field(default=None, name="fixedPFInject")
+    fixed_var: FixedVar | None = None
+    freq_droop: FreqDroop | None = None
+    gradient: Gradient | None = None
+    limit_max_discharge: LimitMaxDischarge | None = None
+
+
+SupersededIds = Annotated[OneOrMore[String36], Meta(max_length=24)]
+
+
+class SetDERControlResponse(Message, frozen=True, kw_only=True):
+    """Answer to SetDERControl: which controls it put out of force."""
+
+    status: DERControlStatus
+    status_info: StatusInfo | None = None
+    superseded_ids: SupersededIds = ()
+
+
+class GetDERControlRequest(Message, frozen=True, kw_only=True):
+    """CSMS wants controls reported as ReportDERControl (R04)."""
+
+    request_id: int
+    is_default: bool | None = None
+    control_type: DERControl | None = None
+    control_id: String36 | None = None
+
+
+class GetDERControlResponse(Message, frozen=True, kw_only=True):
+    """Answer to GetDERControl."""
+
+    status: DERControlStatus
+    status_info: StatusInfo | None = None
+
+
+class ClearDERControlRequest(Message, frozen=True, kw_only=True):
+    """CSMS clears one control by its id, or those of a type, or all default or all scheduled ones (R04)."""
+
+    is_default: bool
+    control_type: DERControl | None = None
+    control_id: String36 | None = None
+
+
+class ClearDERControlResponse(Message, frozen=True, kw_only=True):
+    """Answer to ClearDERControl."""
+
+    status: DERControlStatus
+    status_info: StatusInfo | None = None
+
+
+class DERCurveGet(Datatype, frozen=True, kw_only=True):
+    """A curve that the station holds."""
+
+    curve: DERCurve
+    id: String36
+    curve_type: DERControl
+    is_default: bool
+    is_superseded: bool
+
+
+class EnterServiceGet(Datatype, frozen=True, kw_only=True):
+    """An EnterService control that the station holds."""
+
+    enter_service: EnterService
+    id: String36
+
+
+class FixedPFGet(Datatype, frozen=True, kw_only=True):
+    """A fixed power factor that the station holds."""
+
+    fixed_pf: FixedPF = field(name="fixedPF")
+    id: String36
+    is_default: bool
+    is_superseded: bool
+
+
+class FixedVarGet(Datatype, frozen=True, kw_only=True):
+    """A fixed reactive power that the station holds."""
+
+    fixed_var: FixedVar
+    id: String36
+    is_default: bool
+    is_superseded: bool
+
+
+class FreqDroopGet(Datatype, frozen=True, kw_only=True):
+    """A frequency droop that the station holds."""
+
+    freq_droop: FreqDroop
+    id: String36
+    is_default: bool
+    is_superseded: bool
+
+
+class GradientGet(Datatype, frozen=True, kw_only=True):
+    """Ramp rates that the station holds."""
+
+    gradient: Gradient
+    id: String36
+
+
+class LimitMaxDischargeGet(Datatype, frozen=True, kw_only=True):
+    """A limit of discharging that the station holds."""
+
+    id: String36
+    is_default: bool
+    is_superseded: bool
+    limit_max_discharge: LimitMaxDischarge
+
+
+class ReportDERControlRequest(Message, frozen=True, kw_only=True):
+    """Station reports the controls that GetDERControl asked for, in parts while `tbc` (R04)."""
+
+    curve: Annotated[OneOrMore[DERCurveGet], Meta(max_length=24)] = ()
+    enter_service: Annotated[OneOrMore[EnterServiceGet], Meta(max_length=24)] = ()
+    fixed_pf_absorb: Annotated[OneOrMore[FixedPFGet], Meta(max_length=24)] = field(default=(), name="fixedPFAbsorb")
+    fixed_pf_inject: Annotated[OneOrMore[FixedPFGet], Meta(max_length=24)] = field(default=(), name="fixedPFInject")
+    fixed_var: Annotated[OneOrMore[FixedVarGet], Meta(max_length=24)] = ()
+    freq_droop: Annotated[OneOrMore[FreqDroopGet], Meta(max_length=24)] = ()
+    gradient: Annotated[OneOrMore[GradientGet], Meta(max_length=24)] = ()
+    limit_max_discharge: Annotated[OneOrMore[LimitMaxDischargeGet], Meta(max_length=24)] = ()
+    request_id: int
+    tbc: bool = False
+
+
+class ReportDERControlResponse(Message, frozen=True, kw_only=True):
+    """Answer to ReportDERControl."""
+
+
+GridEventFault = Literal[
+    "CurrentImbalance",
+    "LocalEmergency",
+    "LowInputPower",
+    "OverCurrent",
+    "OverFrequency",
+    "OverVoltage",
+    "PhaseRotation",
+    "RemoteEmergency",
+    "UnderFrequency",
+    "UnderVoltage",
+    "VoltageImbalance",
+]
+
+
+class NotifyDERAlarmRequest(Message, frozen=True, kw_only=True):
+    """Station reports that a grid event made a control act, or that it is over (R02)."""
+
+    control_type: DERControl
+    grid_event_fault: GridEventFault | None = None
+    alarm_ended: bool | None = None
+    timestamp: DateTime
+    extra_info: Annotated[str, Meta(max_length=200)] | None = None
+
+
+class NotifyDERAlarmResponse(Message, frozen=True, kw_only=True):
+    """Answer to NotifyDERAlarm."""
+
+
+class NotifyDERStartStopRequest(Message, frozen=True, kw_only=True):
+    """Station reports that a scheduled control came into force or ended (R04)."""
+
+    control_id: String36
+    started: bool
+    timestamp: DateTime
+    superseded_ids: SupersededIds = ()
+
+
+class NotifyDERStartStopResponse(Message, frozen=True, kw_only=True):
+    """Answer to NotifyDERStartStop."""

@@ -1,0 +1,214 @@
+"""Check one certificate against the profile of its role. `interop` relaxes what peers of the -2 generation cannot do:
+secp256r1 with SHA-256 is accepted, and beside basic constraints and key usage the profile is not enforced.
+"""
+
+from typing import Final, TypeVar
+
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+from cryptography.x509.oid import ExtensionOID
+
+from v2g.errors import CertificateError, CertificateReason
+from v2g.pki.certificates import common_name, emaid_of, key_kind
+from v2g.pki.profiles import DOMAIN, Generation, KeyKind, Presence, Profile, Role, Usage, profile_of
+
+T = TypeVar("T", bound=x509.ExtensionType)
+
+_UNDERSTOOD: Final = frozenset(
+    {
+        ExtensionOID.BASIC_CONSTRAINTS,
+        ExtensionOID.KEY_USAGE,
+        ExtensionOID.EXTENDED_KEY_USAGE,
+        ExtensionOID.SUBJECT_ALTERNATIVE_NAME,
+        ExtensionOID.CERTIFICATE_POLICIES,
+        ExtensionOID.NAME_CONSTRAINTS,
+        # Annex B marks these critical although RFC 5280 does not; nothing in them restricts a path.
+        ExtensionOID.AUTHORITY_KEY_IDENTIFIER,
+        ExtensionOID.SUBJECT_KEY_IDENTIFIER,
+        ExtensionOID.AUTHORITY_INFORMATION_ACCESS,
+        ExtensionOID.SUBJECT_INFORMATION_ACCESS,
+        ExtensionOID.CRL_DISTRIBUTION_POINTS,
+    }
+)
+_INTEROP_HASHES: Final = frozenset({"sha256", "sha384", "sha512"})
+_INTEROP_KEYS: Final = frozenset({KeyKind.SECP256R1})
+
+
+def refusal(
+    certificate: x509.Certificate, what: str, reason: CertificateReason = "bad_profile", hint: str = ""
+) -> CertificateError:
+    """Return the error that says what is wrong with a certificate."""
+    return CertificateError(f"{label(certificate)} {what}", reason=reason, hint=hint)
+
+
+def label(certificate: x509.Certificate) -> str:
+    """Return how a certificate is called in messages."""
+    return f"certificate {certificate.subject.rfc4514_string()!r}"
+
+
+def extension(certificate: x509.Certificate, type_: type[T]) -> x509.Extension[T] | None:
+    """Return an extension, or None."""
+    try:
+        return certificate.extensions.get_extension_for_class(type_)
+    except x509.ExtensionNotFound:
+        return None
+
+
+def is_authority(certificate: x509.Certificate) -> bool:
+    """Say whether basic constraints call a certificate a CA."""
+    constraints = extension(certificate, x509.BasicConstraints)
+    return constraints is not None and constraints.value.ca
+
+
+def check_profile(
+    certificate: x509.Certificate,
+    role: Role,
+    *,
+    interop: bool = False,
+    generation: Generation = Generation.ISO15118_20,
+) -> None:
+    """Check one certificate against the profile of `role`, without its chain and dates.
+
+    Raises CertificateError: bad_profile or a more precise word; wrong_domain and wrong_subject when only those do not
+    fit.
+    """
+    profile = profile_of(role, generation)
+    check_basics(certificate, profile, interop=interop)
+    _check_constraints(certificate, profile, interop=interop)
+    _check_usage(certificate, profile, interop=interop)
+    if not interop:
+        _check_extended_usage(certificate, profile)
+        _check_extensions(certificate, profile)
+        _check_revocation(certificate, profile)
+    _check_subject(certificate, profile, interop=interop)
+    if role is Role.CONTRACT:
+        emaid_of(certificate)
+
+
+def check_basics(certificate: x509.Certificate, profile: Profile, *, interop: bool) -> None:
+    """Check what holds for every certificate of a chain but the root: form, critical extensions, key and hash.
+
+    Raises CertificateError.
+    """
+    _check_form(certificate, profile)
+    _check_critical(certificate)
+    check_key(certificate, profile, interop=interop)
+    digest = certificate.signature_hash_algorithm
+    if digest is not None and digest.name not in (_INTEROP_HASHES if interop else profile.hashes):
+        raise refusal(certificate, f"is signed with {digest.name}", "weak_hash")
+
+
+def check_key(certificate: x509.Certificate, profile: Profile, *, interop: bool) -> None:
+    """Check that a key is of the profile's kinds. Raises CertificateError(wrong_curve)."""
+    kind = key_kind(certificate.public_key())
+    if kind not in (profile.key_kinds | _INTEROP_KEYS if interop else profile.key_kinds):
+        raise refusal(certificate, f"has a key of kind {kind.value if kind else 'unknown'}", "wrong_curve")
+
+
+def _check_form(certificate: x509.Certificate, profile: Profile) -> None:
+    size = len(certificate.public_bytes(serialization.Encoding.DER))
+    if size > profile.max_bytes:
+        raise refusal(certificate, f"has {size} bytes, more than {profile.max_bytes}")
+    if certificate.version is not x509.Version.v3:
+        raise refusal(certificate, "is not X.509 v3")
+
+
+def _check_critical(certificate: x509.Certificate) -> None:
+    for each in certificate.extensions:
+        if each.critical and each.oid not in _UNDERSTOOD:
+            what = f"has the unknown critical extension {each.oid.dotted_string}"
+            raise refusal(certificate, what, "unknown_critical_extension")
+
+
+def _check_extensions(certificate: x509.Certificate, profile: Profile) -> None:
+    for each in certificate.extensions:
+        if profile.extensions is not None and each.oid.dotted_string not in profile.extensions:
+            raise refusal(certificate, f"has the extension {each.oid.dotted_string}, which its profile does not")
+        if each.oid == ExtensionOID.NAME_CONSTRAINTS and not profile.ca:  # RFC 5280 4.2.1.10
+            raise refusal(certificate, "has name constraints and is no CA")
+
+
+def _check_constraints(certificate: x509.Certificate, profile: Profile, *, interop: bool) -> None:
+    constraints = extension(certificate, x509.BasicConstraints)
+    if profile.ca:
+        if constraints is None or not constraints.value.ca:
+            raise refusal(certificate, "is no CA", "not_a_ca")
+        length = constraints.value.path_length
+        if not interop and profile.exact_path_length and length != profile.path_length:
+            raise refusal(certificate, f"has path length {length} instead of {profile.path_length}", "path_length")
+    elif constraints is None and not interop:
+        raise refusal(certificate, "lacks basic constraints")
+    elif constraints is not None and constraints.value.ca:
+        raise refusal(certificate, "is a CA")
+    if not interop and constraints is not None and not constraints.critical:
+        raise refusal(certificate, "has basic constraints that are not critical")
+
+
+def _check_usage(certificate: x509.Certificate, profile: Profile, *, interop: bool) -> None:
+    usage = extension(certificate, x509.KeyUsage)
+    if usage is None:
+        if not interop:
+            raise refusal(certificate, "lacks key usage", "key_usage")
+        return
+    if not interop and not usage.critical:
+        raise refusal(certificate, "has a key usage that is not critical", "key_usage")
+    present = _usages(usage.value)
+    missing = profile.usages - present
+    surplus = present - profile.usages - profile.allowed_usages
+    if missing or (surplus and not interop):
+        words = ", ".join(sorted(each.value for each in missing or surplus))
+        raise refusal(certificate, f"{'lacks' if missing else 'must not have'} key usage {words}", "key_usage")
+
+
+def _usages(usage: x509.KeyUsage) -> set[Usage]:
+    only_with_agreement = {Usage.ENCIPHER_ONLY, Usage.DECIPHER_ONLY}
+    return {
+        each
+        for each in Usage
+        if (usage.key_agreement or each not in only_with_agreement) and getattr(usage, each.value)
+    }
+
+
+def _check_extended_usage(certificate: x509.Certificate, profile: Profile) -> None:
+    extended = extension(certificate, x509.ExtendedKeyUsage)
+    if extended is None:
+        if profile.extended_usage_required:
+            raise refusal(certificate, "lacks extended key usage", "extended_key_usage")
+        return
+    if not profile.extended_usage_allowed:
+        raise refusal(certificate, "has an extended key usage, which its profile does not", "extended_key_usage")
+    wanted = profile.extended_usage
+    if wanted is not None and x509.ObjectIdentifier(wanted) not in extended.value:
+        raise refusal(certificate, "has an extended key usage for something else", "extended_key_usage")
+
+
+def _check_revocation(certificate: x509.Certificate, profile: Profile) -> None:
+    if not profile.revocation_required:
+        return
+    if (
+        extension(certificate, x509.CRLDistributionPoints) is None
+        and extension(certificate, x509.AuthorityInformationAccess) is None
+    ):
+        raise refusal(certificate, "names neither a CRL nor an OCSP responder")
+
+
+def _check_subject(certificate: x509.Certificate, profile: Profile, *, interop: bool) -> None:
+    def wrong(what: str, oid: str = "") -> CertificateError:
+        return refusal(certificate, what, "wrong_domain" if oid == DOMAIN else "wrong_subject")
+
+    if not common_name(certificate):
+        raise wrong("has not exactly one CN")
+    if interop:
+        return
+    present: dict[str, list[str]] = {}
+    for attribute in certificate.subject:
+        present.setdefault(attribute.oid.dotted_string, []).append(str(attribute.value))
+    for oid, values in present.items():
+        part = profile.subject.get(oid)
+        if part is None and not profile.other_parts:
+            raise wrong(f"has the attribute {oid}, which its profile does not", oid)
+        if part is not None and part.value is not None and values != [part.value]:
+            raise wrong(f"has DC {', '.join(values)} instead of {part.value}", oid)
+    for oid, part in profile.subject.items():
+        if part.presence is Presence.REQUIRED and oid not in present:
+            raise wrong(f"lacks the attribute {oid}", oid)

@@ -1,0 +1,105 @@
+"""Find paths from a leaf to a trusted root, over sub-CAs and cross certificates in any arrangement.
+
+Shorter paths come first. The search is bounded: however a hostile peer names, keys and repeats its certificates, only
+so many signatures are checked and so many paths followed.
+"""
+
+import functools
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+
+from v2g.errors import CertificateError
+from v2g.pki.conformity import extension, label
+from v2g.pki.profiles import MAX_INTERMEDIATES
+
+Path = tuple[x509.Certificate, ...]
+"""Leaf first, root last."""
+
+_MAX_SIGNATURES: Final = 64
+_MAX_PATHS: Final = 64
+
+
+class PathSearch:
+    """One search. `between` may be used as CAs, `roots` end a path."""
+
+    def __init__(
+        self, leaf: x509.Certificate, between: Sequence[x509.Certificate], roots: Sequence[x509.Certificate]
+    ) -> None:
+        self._leaf = leaf
+        self._between = between
+        self._roots = roots
+        self._checked: dict[tuple[int, int], bool] = {}
+        self._refused: x509.Certificate | None = None
+
+    def paths(self) -> Iterator[Path]:
+        """Yield paths whose signatures all match, shortest first."""
+        growing: list[Path] = [(self._leaf,)]
+        for length in range(MAX_INTERMEDIATES + 1):
+            for path in growing:
+                for root in self._roots:
+                    if self._has_issued(root, path[-1]):
+                        yield (*path, root)
+            if length < MAX_INTERMEDIATES:
+                growing = [longer for path in growing for longer in self._longer(path)][:_MAX_PATHS]
+
+    def failure(self) -> CertificateError:
+        """Return why there was no path at all: chain_too_long, bad_signature or unknown_root."""
+        if len(self._checked) > _MAX_SIGNATURES:
+            return CertificateError(f"{label(self._leaf)} came with too many ways to go", reason="chain_too_long")
+        if self._refused is not None:
+            return CertificateError(f"signature on {label(self._refused)} does not match", reason="bad_signature")
+        return CertificateError(
+            f"{label(self._leaf)} does not lead to a trusted root",
+            reason="unknown_root",
+            hint=f"its issuer is {self._leaf.issuer.rfc4514_string()}",
+        )
+
+    def _longer(self, path: Path) -> Iterator[Path]:
+        for candidate in self._between:
+            if not any(_is_same_party(candidate, each) for each in path) and self._has_issued(candidate, path[-1]):
+                yield (*path, candidate)
+
+    def _has_issued(self, issuer: x509.Certificate, subject: x509.Certificate) -> bool:
+        if not _could_have_issued(issuer, subject):
+            return False
+        pair = id(issuer), id(subject)
+        known = self._checked.get(pair)
+        if known is None:
+            known = len(self._checked) < _MAX_SIGNATURES and signature_matches(issuer, subject)
+            self._checked[pair] = known
+            if not known and self._refused is None:
+                self._refused = subject
+        return known
+
+
+def is_self_signed(certificate: x509.Certificate) -> bool:
+    """Say whether a certificate claims to be signed with its own key, not merely to be of the same name."""
+    return certificate.subject == certificate.issuer and _could_have_issued(certificate, certificate)
+
+
+def _is_same_party(one: x509.Certificate, other: x509.Certificate) -> bool:
+    return one.subject == other.subject and one.public_key() == other.public_key()
+
+
+def _could_have_issued(issuer: x509.Certificate, subject: x509.Certificate) -> bool:
+    """Return whether names and key identifiers fit; a same-named stranger is told apart by its key identifier."""
+    if issuer.subject != subject.issuer:
+        return False
+    authority = extension(subject, x509.AuthorityKeyIdentifier)
+    own = extension(issuer, x509.SubjectKeyIdentifier)
+    if authority is None or own is None or authority.value.key_identifier is None:
+        return True
+    return bool(authority.value.key_identifier == own.value.digest)
+
+
+@functools.lru_cache(maxsize=1024)  # a fact, and a slow one; those of sub-CAs and responders are asked for often
+def signature_matches(issuer: x509.Certificate, subject: x509.Certificate) -> bool:
+    """Say whether `subject` bears the name and a signature of `issuer`."""
+    try:
+        subject.verify_directly_issued_by(issuer)
+    except (InvalidSignature, ValueError, TypeError, UnsupportedAlgorithm):
+        return False
+    return True

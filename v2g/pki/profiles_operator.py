@@ -1,0 +1,72 @@
+"""Profiles of the operator's own PKI, which ISO 15118 does not rule: OCPP, broker, HTTP API.
+
+Keys are elliptic. One exception: gateways in the field have RSA keys of 4096 bit, made with
+`openssl req -new -newkey rsa:4096`, for their identity at the broker; nothing else accepts those.
+"""
+
+from typing import Final
+
+from cryptography.x509.oid import ExtendedKeyUsageOID, ObjectIdentifier
+
+from v2g.pki.profile import (
+    CERTIFY,
+    COMMON_NAME,
+    COUNTRY,
+    LEAF_EXTRA,
+    OPTIONAL,
+    ORGANIZATION,
+    REQUIRED,
+    SIGN,
+    UNIT,
+    KeyKind,
+    Profile,
+    Role,
+)
+
+_KEYS: Final = frozenset({KeyKind.SECP521R1, KeyKind.SECP384R1, KeyKind.SECP256R1, KeyKind.ED448})
+_HASHES: Final = frozenset({"sha256", "sha384", "sha512"})
+_MAX_BYTES: Final = 8 * 1024
+_SUBJECT: Final = {COMMON_NAME: REQUIRED, ORGANIZATION: REQUIRED, UNIT: OPTIONAL, COUNTRY: OPTIONAL}
+
+
+def _authority(days: int, path_length: int) -> Profile:
+    return Profile(
+        subject=_SUBJECT,
+        other_parts=True,
+        usages=CERTIFY,
+        ca=True,
+        path_length=path_length,
+        exact_path_length=False,
+        days=days,
+        key_kinds=_KEYS,
+        hashes=_HASHES,
+        max_bytes=_MAX_BYTES,
+    )
+
+
+def _leaf(
+    extended_usage: ObjectIdentifier | None, *, required: bool = False, kinds: frozenset[KeyKind] = _KEYS
+) -> Profile:
+    return Profile(
+        subject=_SUBJECT,
+        usages=SIGN,
+        allowed_usages=LEAF_EXTRA,
+        extended_usage=extended_usage.dotted_string if extended_usage else None,
+        extended_usage_required=required,
+        days=2 * 365,
+        key_kinds=kinds,
+        hashes=_HASHES,
+        max_bytes=_MAX_BYTES,
+        authorities=(Role.CSMS_SUB,),
+    )
+
+
+OPERATOR: Final[dict[Role, Profile]] = {
+    Role.CSMS_ROOT: _authority(20 * 365, 1),
+    Role.CSMS_SUB: _authority(10 * 365, 0),
+    Role.CSMS_SERVER: _leaf(ExtendedKeyUsageOID.SERVER_AUTH),
+    Role.STATION: _leaf(None),  # OCPP 2.0.1 A00.FR.514 advises against extended key usage here
+    Role.GATEWAY: _leaf(ExtendedKeyUsageOID.CLIENT_AUTH, kinds=_KEYS | {KeyKind.RSA}),
+    Role.API_CLIENT: _leaf(ExtendedKeyUsageOID.CLIENT_AUTH),
+    Role.BROKER: _leaf(ExtendedKeyUsageOID.SERVER_AUTH),
+}

@@ -1,0 +1,327 @@
+"""How a matching core talks to its own modem: one command at a time, and questions in between.
+
+Commands change the modem (network key, restart); a new key waits until the one under way is answered. Questions
+(which make, is there a link) change nothing, so they never hold up a command.
+"""
+
+from collections.abc import Callable
+from enum import Enum
+from typing import Final, Literal
+
+import msgspec
+
+from v2g.slac import lumissil, mme, vendor
+from v2g.slac.layout import Mme
+from v2g.slac.timing import SlacTiming
+
+
+class Vendor(Enum):
+    """Whose modem it is, as far as it matters."""
+
+    UNKNOWN = "unknown"
+    QUALCOMM = "qualcomm"
+    LUMISSIL = "lumissil"
+    OTHER = "other"
+
+
+class Traits(msgspec.Struct, frozen=True):
+    """What a make can do, and what it means by its answers.
+
+    `key_applied` is the result of CM_SET_KEY.CNF by which the key is in use: the specification says 0, Qualcomm parts
+    mean 1; None where that is not known. `version`, `link` and `reset` are the questions and the command to use.
+    """
+
+    key_applied: int | None
+    version: Mme | None
+    link: Mme
+    reset: Mme | None = None
+
+
+TRAITS: Final = {
+    Vendor.QUALCOMM: Traits(1, vendor.VsSwVerReq(), vendor.VsPlLinkStatusReq(), vendor.VsRsDevReq()),
+    Vendor.LUMISSIL: Traits(None, lumissil.NscmGetVersionReq(), lumissil.NscmGetDLinkStatusReq(),
+                            lumissil.NscmResetDeviceReq()),
+    Vendor.OTHER: Traits(None, None, mme.CmNwStatsReq()),
+}  # fmt: skip
+
+_LINK_QUESTIONS: Final = tuple(traits.link for traits in TRAITS.values())
+_VERSION_QUESTIONS: Final = (vendor.VsOpAttributesReq(), lumissil.NscmGetVersionReq())
+_RESTART_POLL_S: Final = 1.0
+_FIRST_GAP_S: Final = 0.01
+"""From the first question for the link to the second while joining; each gap is twice the one before, up to
+`join_poll_s`: most modems need seconds, but none has to wait for us."""
+_MISSES: Final = 3  # broadcast questions that only our own modem answers, until the other one counts as gone
+
+
+class ModemConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The modem behind the port.
+
+    `vendor` decides which status messages it is asked with; `auto` finds out, `other` (Vertexcom and so on) has none of
+    its own. `link_detection` says how a link is seen: `auto` asks with the maker's link status, `network_info` with
+    VS_NW_INFO (a station in our network), `network_statistics` with CM_NW_STATS (any station), `count` with a broadcast
+    that two modems answer; `none` believes that there is one, for modems that cannot be asked. `reset_after_key`
+    restarts the modem after each new key, which some firmware of the QCA7000 needs and which takes seconds.
+    """
+
+    vendor: Literal["auto", "qualcomm", "lumissil", "other"] = "auto"
+    link_detection: Literal["auto", "network_info", "network_statistics", "count", "none"] = "auto"
+    reset_after_key: bool = False
+
+
+class Listener:
+    """Who is told of what the modem answers."""
+
+    def on_key_set(self, now: float) -> None:
+        """The modem has taken the key."""
+
+    def on_modem_silent(self, now: float) -> None:
+        """It did not answer, several times."""
+
+    def on_link(self, up: bool, now: float) -> None:
+        """It sees another modem in its network, or none (any more)."""
+
+
+class ModemControl:
+    """Call `receive` with what may be an answer, and `on_timer` for the timers of TIMERS that it keeps in `timers`."""
+
+    TIMERS: Final = frozenset({"key", "key_retry", "reset", "restart", "detect", "poll"})
+
+    def __init__(
+        self,
+        config: ModemConfig,
+        timing: SlacTiming,
+        *,
+        timers: dict[str, float],
+        send: Callable[[bytes, Mme], None],
+        listener: Listener,
+    ) -> None:
+        self.vendor = Vendor.UNKNOWN if config.vendor == "auto" else Vendor(config.vendor)
+        self.key: tuple[bytes, bytes] = (b"", b"")  # (nid, nmk) that the modem has or is being given
+        self.keyed = False
+        self._config = config
+        self._timing = timing
+        self._timers = timers
+        self._send = send
+        self._listener = listener
+        self._wanted: tuple[bytes, bytes] | None = None
+        self._tries = 0
+        self._restarted_by = 0.0
+        self._versions = 0
+        self._poll_s: float | None = None
+        self._gap_s = 0.0
+        self._polls = 0
+        self._heard = 0.0
+        self._answering: set[bytes] = set()
+        self._misses = 0
+
+    @property
+    def busy(self) -> bool:
+        """Whether a command is under way."""
+        return not self._timers.keys().isdisjoint(("key", "key_retry", "reset", "restart"))
+
+    # -- commands ---------------------------------------------------------------------------------------------
+
+    def set_key(self, nid: bytes, nmk: bytes, now: float) -> None:
+        """Give the modem a key. One that is under way is finished first; polling stops."""
+        self.stop_polling()
+        self.keyed = False
+        if self.busy:
+            self._wanted = (nid, nmk)
+            return
+        self.key, self._tries = (nid, nmk), 0
+        self._send_key(now)
+
+    def _send_key(self, now: float) -> None:
+        nid, nmk = self.key
+        self._tries += 1
+        self._timers["key"] = now + self._timing.set_key_s
+        self._send(mme.LOCAL_MODEM, mme.CmSetKeyReq(nid=nid, nmk=nmk))
+
+    def _key_answered(self, result: int, now: float) -> None:
+        if self._timers.pop("key", None) is None:
+            return
+        traits = TRAITS.get(self.vendor)
+        refused = traits is not None and traits.key_applied not in (None, result)
+        if self._wanted is not None:
+            self._next(now)
+        elif refused and self._tries <= self._timing.match_retries:
+            self._timers["key_retry"] = now + self._timing.key_retry_s
+        elif self._config.reset_after_key:
+            self._timers["reset"] = now + self._timing.reset_pause_s
+        else:
+            self._done(now)  # also one that seems refused: whether there is a link decides
+
+    def _done(self, now: float) -> None:
+        if self._wanted is not None:
+            self._next(now)
+            return
+        self.keyed = True
+        self._listener.on_key_set(now)
+
+    def _next(self, now: float) -> None:
+        assert self._wanted is not None
+        wanted, self._wanted = self._wanted, None
+        self.set_key(*wanted, now)
+
+    def _reset(self, now: float) -> None:
+        """Restart the modem, and ask it for its version until it is there again."""
+        traits = TRAITS.get(self.vendor)
+        if traits is None or traits.reset is None:
+            self._done(now)
+            return
+        self._restarted_by = now + self._timing.modem_restart_s
+        self._timers["restart"] = now + _RESTART_POLL_S
+        self._send(mme.LOCAL_MODEM, traits.reset)
+
+    def _restarting(self, now: float) -> None:
+        version = TRAITS[self.vendor].version
+        assert version is not None
+        if now >= self._restarted_by:
+            self._silent(now)
+            return
+        self._timers["restart"] = now + _RESTART_POLL_S
+        self._send(mme.LOCAL_MODEM, version)
+
+    def _key_timeout(self, now: float) -> None:
+        if self._wanted is not None:
+            self._next(now)
+        elif self._tries <= self._timing.match_retries:
+            self._send_key(now)
+        else:
+            self._silent(now)
+
+    def _silent(self, now: float) -> None:
+        if self._wanted is not None:
+            self._next(now)
+        else:
+            self._listener.on_modem_silent(now)
+
+    # -- questions --------------------------------------------------------------------------------------------
+
+    def detect(self, now: float) -> None:
+        """Find out whose modem it is, unless that is known."""
+        if self.vendor is Vendor.UNKNOWN and "detect" not in self._timers:
+            self._versions = 0
+            self._detect(now)
+
+    def _detect(self, now: float) -> None:
+        if self.vendor is Vendor.UNKNOWN and self._versions < len(_VERSION_QUESTIONS):
+            self._timers["detect"] = now + self._timing.detection_s
+            self._send(mme.LOCAL_MODEM, _VERSION_QUESTIONS[self._versions])
+            self._versions += 1
+
+    def start_polling(self, interval_s: float, now: float) -> None:
+        """Ask for the link now, soon after, and then every `interval_s`.
+
+        A modem that cannot be asked is believed to have one.
+        """
+        if self._config.link_detection == "none":
+            self._listener.on_link(True, now)  # noqa: FBT003
+            return
+        self._poll_s, self._gap_s, self._polls, self._heard = interval_s, min(_FIRST_GAP_S, interval_s), 0, now
+        self._answering, self._misses = set(), 0
+        self._poll(now)
+
+    def keep_polling(self, now: float) -> None:
+        """The link is up: ask again now and then, to see it go."""
+        self.stop_polling()
+        if self._config.link_detection != "none":
+            self._poll_s = self._gap_s = self._timing.matched_poll_s
+            self._heard = now
+            self._answering, self._misses = set(), 0
+            self._timers["poll"] = now + self._poll_s
+
+    def stop_polling(self) -> None:
+        """Do not ask any more, and do not listen to answers that are late."""
+        self._poll_s = None
+        self._timers.pop("poll", None)
+
+    def _poll(self, now: float) -> None:
+        if self._poll_s is None:
+            return
+        if self._config.link_detection == "count" and self._polls:
+            self._misses = 0 if len(self._answering) > 1 else self._misses + 1
+            self._answering = set()
+        self._polls += 1
+        self._timers["poll"] = now + self._gap_s
+        self._gap_s = min(2 * self._gap_s, self._poll_s)
+        self._ask_for_link()
+        if self._misses >= _MISSES or now - self._heard >= self._timing.link_status_response_s:
+            self._misses, self._heard = 0, now
+            self._listener.on_link(False, now)  # noqa: FBT003
+
+    def _ask_for_link(self) -> None:
+        match self._config.link_detection:
+            case "network_info":
+                self._send(mme.LOCAL_MODEM, vendor.VsNwInfoReq())
+            case "network_statistics":
+                self._send(mme.LOCAL_MODEM, mme.CmNwStatsReq())
+            case "count":
+                self._send(mme.BROADCAST, vendor.VsSwVerReq())
+            case _:
+                traits = TRAITS.get(self.vendor)
+                question = traits.link if traits else _LINK_QUESTIONS[(self._polls - 1) % len(_LINK_QUESTIONS)]
+                self._send(mme.LOCAL_MODEM, question)
+
+    # -- answers ----------------------------------------------------------------------------------------------
+
+    def receive(self, source: bytes, message: Mme, now: float) -> bool:
+        """Take in `message` if it is a modem's answer; return whether it is."""
+        if isinstance(message, mme.CmSetKeyCnf):
+            self._key_answered(message.result, now)
+            return True
+        if message.MMTYPE & 3 != 1 or not (message.OUI or isinstance(message, mme.CmNwStatsCnf)):
+            return False
+        self._learn(message)
+        if isinstance(message, vendor.VsSwVerCnf | lumissil.NscmGetVersionCnf):
+            self._version_answered(source, now)
+        up = self._link_of(message)
+        if up is not None and self._poll_s is not None:
+            self._heard = now
+            self._listener.on_link(up, now)
+        return True
+
+    def _learn(self, message: Mme) -> None:
+        if self.vendor is Vendor.UNKNOWN and message.OUI in (vendor.QUALCOMM, lumissil.LUMISSIL):
+            self.vendor = Vendor.QUALCOMM if message.OUI == vendor.QUALCOMM else Vendor.LUMISSIL
+            self._timers.pop("detect", None)
+
+    def _version_answered(self, source: bytes, now: float) -> None:
+        if self._timers.pop("restart", None) is not None:
+            self._done(now)
+        elif self._config.link_detection == "count" and self._poll_s is not None:
+            self._heard = now
+            self._answering.add(source)
+            if len(self._answering) > 1:
+                self._listener.on_link(True, now)  # noqa: FBT003
+
+    def _link_of(self, message: Mme) -> bool | None:
+        """Return what an answer says about the link, or None when it is no answer to our question."""
+        detection = self._config.link_detection
+        match message:
+            case vendor.VsPlLinkStatusCnf() if detection == "auto" and message.mstatus == 0:
+                return message.link_status == 1
+            case lumissil.NscmGetDLinkStatusCnf() if detection == "auto":
+                return message.link_status == 1
+            case mme.CmNwStatsCnf() if detection in ("auto", "network_statistics"):
+                return message.num_stas > 0
+            case vendor.VsNwInfoCnf() | vendor.VsNwInfoV1Cnf() if detection == "network_info":
+                return any(each.nid == self.key[0] and each.num_stas for each in message.networks)
+            case _:
+                return None
+
+    def on_timer(self, name: str, now: float) -> None:
+        """Let one of TIMERS run out."""
+        match name:
+            case "key":
+                self._key_timeout(now)
+            case "key_retry":
+                self._send_key(now) if self._wanted is None else self._next(now)
+            case "reset":
+                self._reset(now) if self._wanted is None else self._next(now)
+            case "restart":
+                self._restarting(now)
+            case "detect":
+                self._detect(now)
+            case "poll":
+                self._poll(now)

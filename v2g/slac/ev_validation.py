@@ -1,0 +1,163 @@
+"""The vehicle's side of validation (ISO 15118-3): it toggles its pilot, and the charger that counts right is the one.
+
+Asked are the chargers that attenuation leaves possible, the nearest first. Each is asked to watch its pilot (step 1),
+then told for how long (step 2), while the vehicle toggles one to three times.
+
+A charger tells a number only, and may have counted the toggles of another vehicle that validates at the same time. So
+the number is drawn, and drawn and asked for again (`rounds`) where other vehicles are heard.
+"""
+
+import math
+from collections.abc import Callable
+from enum import Enum
+
+import msgspec
+
+from v2g.slac import mme
+from v2g.slac.actions import TogglePilot
+from v2g.slac.timing import MAX_VALIDATION_S, SlacTiming
+
+
+class Step(msgspec.Struct, frozen=True):
+    """What to do: send `request` to the charger asked at present, toggle the pilot, and report `verdict` of it.
+
+    `over` ends the validation; `Validation.found` and `unvalidated` tell how.
+    """
+
+    request: mme.CmValidateReq | None = None
+    toggle: TogglePilot | None = None
+    verdict: str = ""
+    over: bool = False
+
+
+class Asking(Enum):
+    """What the charger asked at present owes."""
+
+    READY = "the answer to step 1"
+    PAUSE = "nothing for now: it is not ready"
+    COUNT = "the answer to step 2"
+
+
+_NOTHING = Step()
+
+
+class EvValidation:
+    """Call `begin` once. `deadline` is when `on_timer` must be called."""
+
+    def __init__(
+        self, candidates: list[bytes], timing: SlacTiming, *, rounds: int, entropy: Callable[[int], bytes]
+    ) -> None:
+        """Take chargers, nearest first, and how often each must count right."""
+        self.found: bytes | None = None
+        self.unvalidated: list[bytes] = []
+        """Chargers that cannot or will not watch their pilot, nearest first."""
+        self.deadline = 0.0
+        self.state = Asking.READY
+        self._timing = timing
+        self._left = candidates
+        self._rounds = rounds
+        self._entropy = entropy
+        self._asked = b""
+        self._won = 0
+        self._toggles = 0
+        self._tries = 0
+        self._pauses = 0
+
+    @property
+    def asked(self) -> bytes:
+        """The charger that is asked at present."""
+        return self._asked
+
+    def begin(self, now: float) -> Step:
+        """Ask the nearest."""
+        return self._next(now)
+
+    def on_confirmation(self, source: bytes, message: mme.CmValidateCnf, now: float) -> Step:
+        """Take an answer; those of others, and those that answer something else, are ignored."""
+        if source != self._asked or message.signal_type != 0:
+            return _NOTHING
+        if self.state is Asking.COUNT:
+            return self._on_count(message, now)
+        if self.state is not Asking.READY:
+            return _NOTHING
+        match message.result:
+            case mme.VALIDATE_READY:
+                return self._toggle(now)
+            case mme.VALIDATE_NOT_READY if self._pauses < self._timing.not_ready_retries:
+                self._pauses += 1
+                self.state, self.deadline = Asking.PAUSE, now + self._timing.not_ready_pause_s
+                return _NOTHING
+            case mme.VALIDATE_NOT_READY:
+                return self._pass_over("not_ready", now)
+            case mme.VALIDATE_FAILURE:
+                return self._pass_over("unable", now)
+            case mme.VALIDATE_NOT_REQUIRED:
+                return self._pass_over("not_required", now)
+        return _NOTHING
+
+    def on_timer(self, now: float) -> Step:
+        """Repeat what was not answered, C_EV_match_retry times."""
+        if self.state is Asking.PAUSE:
+            self._tries = 0
+            return self._ask(now)
+        if self._tries <= self._timing.match_retries:
+            return self._ask(now) if self.state is Asking.READY else self._announce(now, self._timing.match_response_s)
+        if self.state is Asking.READY:
+            return self._pass_over("silent", now)
+        # It promised to count and did not tell: no ground to believe that it is ours.
+        return self._next(now, verdict="no_count")
+
+    def _next(self, now: float, *, verdict: str = "") -> Step:
+        if not self._left:
+            return Step(verdict=verdict, over=True)
+        self._asked, *self._left = self._left
+        self._tries = self._pauses = self._won = 0
+        request = self._ask(now).request
+        return Step(request=request, verdict=verdict)
+
+    def _ask(self, now: float) -> Step:
+        self._tries += 1
+        self.state, self.deadline = Asking.READY, now + self._timing.match_response_s
+        return Step(request=mme.CmValidateReq())
+
+    def _pass_over(self, verdict: str, now: float) -> Step:
+        self.unvalidated.append(self._asked)
+        return self._next(now, verdict=verdict)
+
+    def _on_right(self, now: float) -> Step:
+        self._won += 1
+        if self._won < self._rounds:
+            self._tries = self._pauses = 0
+            return self._ask(now)
+        self.found = self._asked
+        return Step(verdict="validated", over=True)
+
+    def _toggle(self, now: float) -> Step:
+        """Begin step 2."""
+        self._toggles, self._tries = 1 + self._entropy(1)[0] % self._timing.max_toggles, 0
+        self.state = Asking.COUNT
+        told = self._announce(now, self._window_s + self._timing.validation_extra_s + self._timing.match_response_s)
+        return Step(request=told.request, toggle=TogglePilot(self._toggles, self._timing.toggle_state_s))
+
+    @property
+    def _window_s(self) -> float:
+        """Return the window, a multiple of 100 ms: each toggle has three parts, B, C and B."""
+        return min(math.ceil(self._toggles * 30 * self._timing.toggle_state_s - 1e-9) / 10, MAX_VALIDATION_S)
+
+    def _announce(self, now: float, wait_s: float) -> Step:
+        self._tries += 1
+        self.deadline = now + wait_s
+        return Step(request=mme.CmValidateReq(timer=max(0, round(self._window_s * 10) - 1)))
+
+    def _on_count(self, message: mme.CmValidateCnf, now: float) -> Step:
+        match message.result:
+            case mme.VALIDATE_READY if self._tries <= self._timing.match_retries:
+                self._tries += 1  # it has not heard step 2
+                return Step(request=mme.CmValidateReq(timer=max(0, round(self._window_s * 10) - 1)))
+            case mme.VALIDATE_SUCCESS if message.toggle_num == self._toggles:
+                return self._on_right(now)
+            case mme.VALIDATE_SUCCESS:
+                return self._next(now, verdict="miscounted")
+            case mme.VALIDATE_FAILURE | mme.VALIDATE_NOT_READY:
+                return self._next(now, verdict="failed")
+        return _NOTHING

@@ -1,0 +1,369 @@
+"""Management messages of Qualcomm's modems: set-up, status and diagnosis. Declarations only.
+
+QCA7000, QCA7005, QCA7006, AR7420 and QCA7420, as far as public tools show them, and one of our own that simulated
+modems exchange in place of beacons.
+"""
+
+from typing import Annotated, Final
+
+from v2g.slac.layout import U8, U16, U32, Items, Layout, Mac, Mme, Record, Sized
+
+QUALCOMM: Final = bytes.fromhex("00b052")
+SIMULATED: Final = bytes.fromhex("027632")
+"""OUIs. The last is locally administered: no maker has it."""
+
+MODULE_FIRMWARE: Final = 1
+MODULE_PIB: Final = 2
+MODULE_PARAMETERS: Final = 0x7002
+"""The parameter block (PIB) in VS_RD_MOD and VS_WR_MOD, and in VS_MODULE_OPERATION."""
+
+BLOCK: Final = 1024
+"""Bytes of a module that one message carries at most."""
+
+Status8 = Annotated[int, Layout("B", words=("success",))]
+Status16 = Annotated[int, Layout("H", words=("success",))]
+Nid = Annotated[bytes, Layout("7s")]
+Role = Annotated[int, Layout("B", words=("station", "proxy coordinator", "central coordinator"))]
+Text8 = Annotated[bytes, Layout("8s", shown="text")]
+Text12 = Annotated[bytes, Layout("12s", shown="text")]
+Text16 = Annotated[bytes, Layout("16s", shown="text")]
+
+
+class Vs(Mme, frozen=True, kw_only=True):
+    """A message of Qualcomm's, in the header of version 0."""
+
+    MMV = 0
+    OUI = QUALCOMM
+
+
+class VsSwVerReq(Vs, frozen=True, kw_only=True):
+    """Who are you? Broadcast, every modem of the network answers."""
+
+    MMTYPE = 0xA000
+    cookie: U32 = 0
+
+
+class VsSwVerCnf(Vs, frozen=True, kw_only=True):
+    """Class of chip and version of its firmware."""
+
+    MMTYPE = 0xA001
+    mstatus: Status8 = 0
+    device_id: U8
+    length: U8
+    version: Annotated[bytes, Sized("length", shown="text")]
+
+
+class VsRsDevReq(Vs, frozen=True, kw_only=True):
+    """Restart."""
+
+    MMTYPE = 0xA01C
+
+
+class VsRsDevCnf(Vs, frozen=True, kw_only=True):
+    """The modem is about to restart."""
+
+    MMTYPE = 0xA01D
+    mstatus: Status8 = 0
+
+
+class VsWrModReq(Vs, frozen=True, kw_only=True):
+    """Write a part of a module (firmware or PIB) into the modem's memory; VS_MOD_NVM keeps it."""
+
+    MMTYPE = 0xA020
+    module_id: Annotated[int, Layout("B", pad=1)] = MODULE_PIB
+    length: U16
+    offset: U32
+    checksum: U32
+    data: Annotated[bytes, Sized("length", shown="secret")]
+
+
+class VsWrModCnf(Vs, frozen=True, kw_only=True):
+    """What was written."""
+
+    MMTYPE = 0xA021
+    mstatus: Status8 = 0
+    module_id: Annotated[int, Layout("B", pad=1)] = MODULE_PIB
+    length: U16
+    offset: U32
+
+
+class VsRdModReq(Vs, frozen=True, kw_only=True):
+    """Read a part of a module (firmware or PIB)."""
+
+    MMTYPE = 0xA024
+    module_id: U8 = MODULE_PIB
+    access: U8 = 0
+    length: U16
+    offset: U32
+    secret: Annotated[bytes, Layout("16s", shown="secret")] = bytes(16)
+
+
+class VsRdModCnf(Vs, frozen=True, kw_only=True):
+    """The part. A PIB holds keys, so people do not see it."""
+
+    MMTYPE = 0xA025
+    mstatus: Annotated[int, Layout("B", pad=3, words=("success",))] = 0
+    module_id: Annotated[int, Layout("B", pad=1)] = MODULE_PIB
+    length: U16
+    offset: U32
+    checksum: U32
+    data: Annotated[bytes, Sized("length", shown="secret")]
+
+
+class VsModNvmReq(Vs, frozen=True, kw_only=True):
+    """Keep a module that was written."""
+
+    MMTYPE = 0xA028
+    module_id: U8 = MODULE_PIB
+
+
+class VsModNvmCnf(Vs, frozen=True, kw_only=True):
+    """Whether it is kept."""
+
+    MMTYPE = 0xA029
+    mstatus: Status8 = 0
+    module_id: U8 = MODULE_PIB
+
+
+class VsNwInfoReq(Vs, frozen=True, kw_only=True):
+    """Which networks are you in, and who else is?"""
+
+    MMTYPE = 0xA038
+
+
+class Station(Record, frozen=True, kw_only=True):
+    """Another modem of a network: `bda` is an address behind it, rates are averages in Mbit/s."""
+
+    mac: Mac
+    tei: U8
+    bda: Mac
+    tx: U8
+    rx: U8
+
+
+class Network(Record, frozen=True, kw_only=True):
+    """A network that the modem is in."""
+
+    nid: Nid
+    snid: U8
+    tei: U8
+    role: Role
+    cco_mac: Mac
+    cco_tei: U8
+    num_stas: U8
+    stations: Annotated[tuple[Station, ...], Items("num_stas")]
+
+
+class VsNwInfoCnf(Vs, frozen=True, kw_only=True):
+    """The networks."""
+
+    MMTYPE = 0xA039
+    num_avlns: U8
+    networks: Annotated[tuple[Network, ...], Items("num_avlns")]
+
+
+class VsNwInfoV1Req(Vs, frozen=True, kw_only=True):
+    """As VS_NW_INFO.REQ, for an answer with wider rates."""
+
+    MMTYPE = 0xA038
+    MMV = 1
+
+
+class StationV1(Record, frozen=True, kw_only=True):
+    """Another modem of a network; see Station."""
+
+    mac: Mac
+    tei: Annotated[int, Layout("B", pad=3)]
+    bda: Mac
+    tx: U16
+    coupling: Annotated[int, Layout("B", pad=1)] = 0
+    rx: Annotated[int, Layout("H", pad=2)]
+
+
+class NetworkV1(Record, frozen=True, kw_only=True):
+    """A network that the modem is in."""
+
+    nid: Annotated[bytes, Layout("7s", pad=2)]
+    snid: U8
+    tei: Annotated[int, Layout("B", pad=4)]
+    role: Role
+    cco_mac: Mac
+    cco_tei: Annotated[int, Layout("B", pad=3)]
+    num_stas: Annotated[int, Layout("B", pad=5)]
+    stations: Annotated[tuple[StationV1, ...], Items("num_stas")]
+
+
+class VsNwInfoV1Cnf(Vs, frozen=True, kw_only=True):
+    """The networks; `data_len` bytes follow it."""
+
+    MMTYPE = 0xA039
+    MMV = 1
+    sub_version: Annotated[int, Layout("B", pad=1)] = 0
+    data_len: Annotated[int, Layout("H", pad=1)]
+    num_avlns: U8
+    networks: Annotated[tuple[NetworkV1, ...], Items("num_avlns")]
+
+
+class VsSetKeyReq(Vs, frozen=True, kw_only=True):
+    """Qualcomm's own way to set a key; CM_SET_KEY is used instead."""
+
+    MMTYPE = 0xA050
+    eks: U8
+    nmk: Annotated[bytes, Layout("16s", shown="secret")]
+    peks: U8
+    rda: Mac
+    dak: Annotated[bytes, Layout("16s", shown="secret")]
+
+
+class VsSetKeyCnf(Vs, frozen=True, kw_only=True):
+    """Whether it is set."""
+
+    MMTYPE = 0xA051
+    mstatus: Status8 = 0
+
+
+class VsHostActionInd(Vs, frozen=True, kw_only=True):
+    """The modem wants its host to act: to load firmware, or to take note of a reset."""
+
+    MMTYPE = 0xA062
+    action: U8
+
+
+class VsOpAttributesReq(Vs, frozen=True, kw_only=True):
+    """Which chip, which firmware?"""
+
+    MMTYPE = 0xA068
+    cookie: U32 = 0
+    report: U8 = 0
+
+
+class VsOpAttributesCnf(Vs, frozen=True, kw_only=True):
+    """Chip and firmware. `length` bytes follow it, of which later firmware may have more than are read here."""
+
+    MMTYPE = 0xA069
+    mstatus: Status16 = 0
+    cookie: U32 = 0
+    report: U8 = 0
+    length: U16 = 118
+    platform: Text16
+    device: Text16
+    major: U32
+    minor: U32
+    composite: U32
+    sustaining: U32
+    build: U32
+    date: Text8
+    release: Text12
+    dram_type: Annotated[int, Layout("B", pad=1)] = 0
+    line_frequency: Annotated[int, Layout("B", words=("unknown", "50 Hz", "60 Hz"))] = 0
+
+
+class VsFacDefaultsReq(Vs, frozen=True, kw_only=True):
+    """Back to what the maker set."""
+
+    MMTYPE = 0xA07C
+
+
+class VsFacDefaultsCnf(Vs, frozen=True, kw_only=True):
+    """Whether it is done."""
+
+    MMTYPE = 0xA07D
+    mstatus: Status8 = 0
+
+
+class VsModuleOperationReq(Vs, frozen=True, kw_only=True):
+    """Read a part of a module: QCA7000 and later (`operation` 0: from memory, 1: from flash)."""
+
+    MMTYPE = 0xA0B0
+    reserved: U32 = 0
+    num_op_data: U8 = 1
+    operation: U16 = 0
+    op_length: Annotated[int, Layout("H", pad=4)] = 18
+    module_id: U16 = MODULE_PARAMETERS
+    module_sub_id: U16 = 0
+    length: U16
+    offset: U32
+
+
+class VsModuleOperationCnf(Vs, frozen=True, kw_only=True):
+    """The part. A PIB holds keys, so people do not see it."""
+
+    MMTYPE = 0xA0B1
+    mstatus: Status16 = 0
+    error: Annotated[int, Layout("H", pad=4)] = 0
+    num_op_data: U8 = 1
+    operation: U16 = 0
+    op_length: Annotated[int, Layout("H", pad=4)] = 18
+    module_id: U16 = MODULE_PARAMETERS
+    module_sub_id: U16 = 0
+    length: U16
+    offset: U32
+    data: Annotated[bytes, Sized("length", shown="secret")]
+
+
+class VsPlLinkStatusReq(Vs, frozen=True, kw_only=True):
+    """Is there a link?"""
+
+    MMTYPE = 0xA0B8
+
+
+class VsPlLinkStatusCnf(Vs, frozen=True, kw_only=True):
+    """`mstatus` 0 is success; `link_status` 1 is up."""
+
+    MMTYPE = 0xA0B9
+    mstatus: Status8 = 0
+    link_status: Annotated[int, Layout("B", words=("down", "up"))]
+
+
+class VsAttenuationCharacteristicsInd(Vs, frozen=True, kw_only=True):
+    """AR7420: what CM_ATTEN_PROFILE.IND tells elsewhere. The layout is that of one public dissector, unverified."""
+
+    MMTYPE = 0xA14E
+    pev_mac: Mac
+    num_groups: U8
+    carriers_per_group: Annotated[int, Layout("B", pad=7)] = 0
+    aag: Annotated[bytes, Sized("num_groups")]
+
+
+class SimBeaconInd(Mme, frozen=True, kw_only=True):
+    """Between simulated modems, in place of beacons: who I am, my host, and my network. Answer if `ask`."""
+
+    MMTYPE = 0xA7FE
+    MMV = 0
+    OUI = SIMULATED
+    modem: Mac
+    host: Mac
+    nid: Nid
+    ask: U8 = 0
+
+
+MESSAGES: Final[tuple[type[Mme], ...]] = (
+    VsSwVerReq,
+    VsSwVerCnf,
+    VsRsDevReq,
+    VsRsDevCnf,
+    VsWrModReq,
+    VsWrModCnf,
+    VsRdModReq,
+    VsRdModCnf,
+    VsModNvmReq,
+    VsModNvmCnf,
+    VsNwInfoReq,
+    VsNwInfoCnf,
+    VsNwInfoV1Req,
+    VsNwInfoV1Cnf,
+    VsSetKeyReq,
+    VsSetKeyCnf,
+    VsHostActionInd,
+    VsOpAttributesReq,
+    VsOpAttributesCnf,
+    VsFacDefaultsReq,
+    VsFacDefaultsCnf,
+    VsModuleOperationReq,
+    VsModuleOperationCnf,
+    VsPlLinkStatusReq,
+    VsPlLinkStatusCnf,
+    VsAttenuationCharacteristicsInd,
+    SimBeaconInd,
+)
+"""All of them."""

@@ -1,0 +1,147 @@
+"""Follows matchings from outside, by the frames of a line or of a recording: pure.
+
+Nothing is sent and nothing judged; who takes part, how far they have come, and what was measured is told.
+"""
+
+from collections import OrderedDict
+from typing import Final, Literal
+
+import msgspec
+
+from v2g.errors import FrameError
+from v2g.slac import mme
+from v2g.slac.layout import Mme
+
+Stage = Literal["asking", "answered", "sounding", "measured", "validating", "choosing", "matched"]
+STAGES: Final[tuple[Stage, ...]] = (
+    "asking",
+    "answered",
+    "sounding",
+    "measured",
+    "validating",
+    "choosing",
+    "matched",
+)
+"""How far a vehicle has come, in order."""
+
+CONVERSATIONS: Final = 64
+"""Matchings that are kept; the oldest is forgotten for a new one."""
+
+CHARGERS: Final = 16
+"""Chargers of one matching that are kept."""
+
+
+class Measured(msgspec.Struct, frozen=True):
+    """What a charger told a vehicle, or its modem the charger: dB per carrier group, averaged over `sounds`."""
+
+    evse: str
+    sounds: int
+    groups: tuple[int, ...]
+
+    @property
+    def average_db(self) -> float:
+        """The mean over all carrier groups."""
+        return round(sum(self.groups) / len(self.groups), 1) if self.groups else 0.0
+
+
+class Conversation(msgspec.Struct, frozen=True, kw_only=True):
+    """One matching of one vehicle. `steps` are stages and when they were reached, ms after `time_ns`."""
+
+    pev: str
+    run_id: str
+    time_ns: int
+    stage: Stage = "asking"
+    steps: tuple[tuple[Stage, float], ...] = ()
+    requests: int = 0
+    sounds: int = 0
+    chargers: tuple[str, ...] = ()
+    measured: tuple[Measured, ...] = ()
+    chosen: str = ""
+    nid: str = ""
+
+
+class SlacWatch:
+    """Feed every frame to `take`; `conversations` are all matchings seen, oldest first."""
+
+    def __init__(self) -> None:
+        self._found: OrderedDict[tuple[str, str], Conversation] = OrderedDict()
+        self._latest: dict[str, tuple[str, str]] = {}  # vehicle -> its matching now
+
+    @property
+    def conversations(self) -> list[Conversation]:
+        """All matchings that are kept, oldest first."""
+        return list(self._found.values())
+
+    def take(self, frame: bytes, time_ns: int) -> Conversation | None:
+        """Take in an Ethernet frame seen at `time_ns`; return the matching that it changed."""
+        try:
+            received = mme.decode(frame)
+        except FrameError:
+            return None
+        source, destination = received.source.hex(":"), received.destination.hex(":")
+        message = received.message
+        match message:
+            case mme.CmSlacParmReq():
+                return self._asked(source, message.run_id.hex(), time_ns)
+            case mme.CmSlacParmCnf():
+                known = self._of(destination, message.run_id)
+                return known and self._go(known, "answered", time_ns, chargers=_with(known.chargers, source))
+            case mme.CmStartAttenCharInd() | mme.CmMnbcSoundInd():
+                known = self._of(source, message.run_id)
+                sounded = isinstance(message, mme.CmMnbcSoundInd)
+                return known and self._go(known, "sounding", time_ns, sounds=known.sounds + sounded)
+            case mme.CmAttenCharInd():
+                known = self._of(destination, message.run_id)
+                return known and self._measured(known, source, message, time_ns)
+            case _:
+                return self._chosen(source, destination, message, time_ns)
+
+    def _chosen(self, source: str, destination: str, message: Mme, time_ns: int) -> Conversation | None:
+        match message:
+            case mme.CmValidateReq():
+                known = self._found.get(self._latest.get(source, ("", "")))
+                return known and self._go(known, "validating", time_ns)
+            case mme.CmSlacMatchReq():
+                known = self._of(source, message.run_id)
+                return known and self._go(known, "choosing", time_ns, chosen=message.evse_mac.hex(":"))
+            case mme.CmSlacMatchCnf():
+                known = self._of(destination, message.run_id)
+                return known and self._go(known, "matched", time_ns, chosen=source, nid=message.nid.hex())
+            case _:
+                return None
+
+    def _asked(self, pev: str, run_id: str, time_ns: int) -> Conversation:
+        key = pev, run_id
+        known = self._found.get(key)
+        if known is None or known.stage != "asking":  # a run that begins anew is another matching
+            self._found.pop(key, None)
+            known = Conversation(pev=pev, run_id=run_id, time_ns=time_ns, steps=(("asking", 0.0),))
+            if len(self._found) >= CONVERSATIONS:
+                self._found.popitem(last=False)
+            self._latest = {who: where for who, where in self._latest.items() if where in self._found}
+        self._latest[pev] = key
+        self._found[key] = msgspec.structs.replace(known, requests=known.requests + 1)
+        return self._found[key]
+
+    def _of(self, pev: str, run_id: bytes) -> Conversation | None:
+        return self._found.get((pev, run_id.hex()))
+
+    def _measured(self, known: Conversation, evse: str, message: mme.CmAttenCharInd, time_ns: int) -> Conversation:
+        others = tuple(each for each in known.measured if each.evse != evse)
+        if len(others) >= CHARGERS:
+            return known
+        new = Measured(evse, message.num_sounds, tuple(message.aag))
+        return self._go(known, "measured", time_ns, measured=(*others, new), chargers=_with(known.chargers, evse))
+
+    def _go(self, known: Conversation, stage: Stage, time_ns: int, **changes: object) -> Conversation:
+        """Change a matching; its stage only goes forward, whatever comes late."""
+        if STAGES.index(stage) > STAGES.index(known.stage):
+            after_ms = round((time_ns - known.time_ns) / 1e6, 3)
+            changes |= {"stage": stage, "steps": (*known.steps, (stage, after_ms))}
+        changed: Conversation = msgspec.structs.replace(known, **changes)
+        self._found[known.pev, known.run_id] = changed
+        return changed
+
+
+def _with(chargers: tuple[str, ...], evse: str) -> tuple[str, ...]:
+    return chargers if evse in chargers or len(chargers) >= CHARGERS else (*chargers, evse)
