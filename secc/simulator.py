@@ -15,14 +15,15 @@ import msgspec
 from msgspec import Meta
 
 from secc.core.station.behaviour import Behaviour, Site
-from secc.core.station.device_model import ConnectorLayout, EvseLayout, Layout
 from secc.core.station.diagnostics import LogProgress, UploadLog
 from secc.core.station.evse import Fact, Restart
 from secc.core.station.firmware import Download, FirmwareProgress, Install
 from secc.core.station.kernel import Command, Connect, Keep, Moment
+from secc.core.station.layout import ConnectorLayout, EvseLayout, Layout
 from secc.core.station.network import first_profile
+from secc.core.station.settings import StationSettings
 from secc.core.station.signing import MakeRequest, RequestMade
-from secc.core.station.station import ChargingStation, StationSettings
+from secc.core.station.station import ChargingStation
 from secc.station_runner import Memory, StationRunner
 from secc.station_store import StationStore
 from v2g.net.clock import Clock, ClockConfig

@@ -19,15 +19,16 @@ from secc.core.station.availability import Serve
 from secc.core.station.certificates import ContractRequest, InstallationOutcome
 from secc.core.station.contracts import AuthorizeOutcome, authorize_outcome, authorize_request
 from secc.core.station.data_transfer import GridSignalReceived
-from secc.core.station.device_model import ConnectorLayout, EvseLayout, Layout
 from secc.core.station.energy_transfer import AllowEnergyTransfer
 from secc.core.station.ev_needs import EvNeeds, needs_request
 from secc.core.station.evse import Lock, LockFailure, Restart, Unlocked
 from secc.core.station.kernel import Command, Moment
+from secc.core.station.layout import ConnectorLayout, EvseLayout, Layout
 from secc.core.station.managed import ManagedSessions, StartWish, StopWish
 from secc.core.station.network import first_profile
+from secc.core.station.settings import StationSettings
 from secc.core.station.smart_charging import SetLimit
-from secc.core.station.station import ChargingStation, StationSettings
+from secc.core.station.station import ChargingStation
 from secc.core.station.tariff_cost import ShowCost
 from secc.core.station.transactions import (
     MeterSample,

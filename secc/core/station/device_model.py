@@ -1,27 +1,25 @@
-"""The device model of a charging station: which variables it has, and how they are read, written, reported (B05-B08).
+"""The device model of a charging station: how its variables are read, written, reported (B05-B08).
 
 `DeviceModel` holds the values. What the CSMS sets is handed to `keep`, what anybody changes to `changed`, from which
 monitors live. Names are case-insensitive.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from functools import cache, lru_cache
+from functools import lru_cache
 from types import MappingProxyType
-from typing import Final, cast, get_args
+from typing import Final
 
 import msgspec
 
-from secc.core.station.variables import DECLARED, GENERIC, PHYSICAL, WORDS
+from secc.core.station.layout import Variable, key_of
 from v2g.errors import OcppError
-from v2g.ocpp.messages.base import EVSE, StatusInfo
+from v2g.ocpp.messages.base import StatusInfo
 from v2g.ocpp.messages.device_model import Component
 from v2g.ocpp.messages.device_model import Variable as VariableName
 from v2g.ocpp.messages.provisioning import (
     AttributeType,
-    DataType,
     GetVariableData,
     GetVariableResult,
-    Mutability,
     ReportBase,
     ReportData,
     SetVariableData,
@@ -34,180 +32,6 @@ from v2g.ocpp.routes import Version
 from v2g.ocpp.times import parse_time
 
 ITEMS_PER_MESSAGE: Final = 50
-_ACCESS: Final[Mapping[str, Mutability]] = MappingProxyType({"r": "ReadOnly", "w": "WriteOnly", "rw": "ReadWrite"})
-_PER_EVSE: Final = frozenset({"EVSE", "ConnectedEV", "FiscalMetering", "CPPWMController"})
-_PER_CONNECTOR: Final = frozenset({"Connector", "ConnectorPlugRetentionLock"})
-
-
-class ConnectorLayout(msgspec.Struct, frozen=True, kw_only=True):
-    """A connector: its type in OCPP's words, and whether its cable hangs on the station."""
-
-    connector_type: str = "cCCS2"
-    fixed_cable: bool = True
-
-
-class EvseLayout(msgspec.Struct, frozen=True, kw_only=True):
-    """An EVSE: its connectors 1, 2, ..., the most it gives and takes (W), and its phases (0: direct current)."""
-
-    connectors: tuple[ConnectorLayout, ...] = (ConnectorLayout(),)
-    max_power_w: int = 150_000
-    max_discharge_w: int = 0
-    phases: int = 0
-
-
-class Layout(msgspec.Struct, frozen=True, kw_only=True):
-    """What a station consists of. `optional` names further components or variables (`CustomizationCtrlr`,
-    `ElectricalFeed.ACVoltage`) of the standard that it has; values are set with `DeviceModel.put`."""
-
-    evses: tuple[EvseLayout, ...] = (EvseLayout(),)
-    vendor: str = "v2g-engine"
-    model: str = "DC_BPT"
-    serial_number: str | None = None
-    firmware: str = "0.1.0"
-    supply_phases: int = 3
-    optional: tuple[str, ...] = ()
-
-
-class Variable(msgspec.Struct, frozen=True, kw_only=True):
-    """One variable. `values` are the choices of a list; `low` and `high` bound numbers, or a string's length."""
-
-    component: str
-    name: str
-    instance: str | None = None
-    evse: EVSE | None = None
-    data_type: DataType = "string"
-    mutability: Mutability = "ReadOnly"
-    default: str = ""
-    unit: str | None = None
-    values: str | None = None
-    low: int | None = None
-    high: int | None = None
-    attributes: tuple[AttributeType, ...] = ("Actual",)
-    monitored: bool = False
-    only: Version | None = None
-    optional: bool = False
-
-    @property
-    def key(self) -> str:
-        """The name under which its value is kept, such as `Connector#1.2.Available` or `X.Name[instance]`."""
-        return key_of(self.component, self.name, instance=self.instance, evse=self.evse)
-
-
-def key_of(component: str, name: str, *, instance: str | None = None, evse: EVSE | None = None) -> str:
-    """Return the key of a variable."""
-    place = ""
-    if evse is not None:
-        place = f"#{evse.id}" + (f".{evse.connector_id}" if evse.connector_id is not None else "")
-    return f"{component}{place}.{name}" + (f"[{instance}]" if instance else "")
-
-
-@cache
-def catalog() -> tuple[Variable, ...]:
-    """Return all variables that the standard names for particular components, without their places."""
-    found: list[Variable] = []
-    component = ""
-    for line in DECLARED.split("\n"):
-        if line.startswith("["):
-            component = line.strip("[]")
-        elif line:
-            found.append(_declared(component, line))
-    return tuple(found)
-
-
-@cache
-def generic() -> Mapping[str, Variable]:
-    """Return the variables that any physical component may have, by name."""
-    lines = (line.split() for line in GENERIC.strip().split("\n"))
-    return {
-        name: Variable(
-            component="", name=name, data_type=cast("DataType", type_), unit=None if unit == "-" else unit,
-            only="2.1" if flags == "21" else None, optional=True,
-        )
-        for name, type_, unit, flags in lines
-    }  # fmt: skip
-
-
-PHYSICAL_COMPONENTS: Final = frozenset(PHYSICAL.split())
-
-
-def _declared(component: str, line: str) -> Variable:
-    """Read one line of the declaration."""
-    name, type_, access, default, unit, bounds, flags = line.split()
-    name, _, instance = name.rstrip("]").partition("[")
-    default = WORDS.get(default, default)
-    default = "" if default == "-" else default
-    bounds = WORDS.get(bounds, bounds)
-    low = high = values = None
-    if ".." in bounds:
-        low, high = (int(part) if part else None for part in bounds.split(".."))
-    elif bounds != "-":
-        values = default if bounds == "=" else bounds
-    words = flags.split(",")
-    attributes = tuple(word for word in words if word in get_args(AttributeType))
-    return Variable(
-        component=component,
-        name=name,
-        instance=instance or None,
-        data_type=cast("DataType", type_),
-        mutability=_ACCESS[access],
-        default=default,
-        unit=None if unit == "-" else unit,
-        values=values,
-        low=low,
-        high=high,
-        attributes=("Actual", *cast("tuple[AttributeType, ...]", attributes)),
-        monitored="m" in words,
-        only="2.1" if "21" in words else "2.0.1" if "201" in words else None,
-        optional="o" in words,
-    )
-
-
-@cache
-def station_variables(layout: Layout) -> tuple[Variable, ...]:
-    """Return the variables of a station, each at its place, with what the layout says about them."""
-    found: list[Variable] = []
-    wanted = frozenset(layout.optional)
-    for variable in catalog():
-        if variable.optional and not {variable.component, f"{variable.component}.{variable.name}"} & wanted:
-            continue
-        places: Iterable[EVSE | None] = (None,)
-        if variable.component in _PER_EVSE:
-            places = [EVSE(id=number) for number in range(1, len(layout.evses) + 1)]
-        elif variable.component in _PER_CONNECTOR:
-            places = [
-                EVSE(id=number, connector_id=connector)
-                for number, evse in enumerate(layout.evses, 1)
-                for connector in range(1, len(evse.connectors) + 1)
-            ]
-        found += [_placed(variable, place, layout) for place in places]
-    for name in layout.optional:
-        component, _, variable_name = name.partition(".")
-        if component in PHYSICAL_COMPONENTS and variable_name in generic():
-            found.append(msgspec.structs.replace(generic()[variable_name], component=component, monitored=True))
-    return tuple({variable.key: variable for variable in found}.values())
-
-
-def _placed(variable: Variable, place: EVSE | None, layout: Layout) -> Variable:
-    """Return a variable at its place with its own bounds and default."""
-    default, high = variable.default, variable.high
-    evse = layout.evses[place.id - 1] if place else None
-    match (variable.component, variable.name):
-        case ("ChargingStation", "Model"):
-            default = layout.model
-        case ("ChargingStation", "VendorName"):
-            default = layout.vendor
-        case ("ChargingStation", "SupplyPhases"):
-            default = str(layout.supply_phases)
-        case (_, "SupplyPhases") if evse:
-            default = str(evse.phases)
-        case ("EVSE", "Power") if evse:
-            high = evse.max_power_w
-        case ("EVSE", "DischargePower") if evse:
-            high = evse.max_discharge_w
-        case ("Connector", "ConnectorType") if evse and place and place.connector_id:
-            default = evse.connectors[place.connector_id - 1].connector_type
-    return msgspec.structs.replace(variable, evse=place, default=default, high=high)
-
 
 Check = Callable[[str], StatusInfo | SetVariableStatus | None]
 """Judges a value that the CSMS sets: None for yes, why not, or `RebootRequired`."""

@@ -11,7 +11,8 @@ from typing import Any, Final, Literal, NamedTuple, TypeVar
 
 import msgspec
 
-from secc.core.station.device_model import DeviceModel, Layout, Variable, station_variables
+from secc.core.station.device_model import DeviceModel
+from secc.core.station.layout import Layout, Variable, station_variables
 from v2g.errors import OcppError, TimeoutExpired, TransportError, V2GError
 from v2g.observe import Observe
 from v2g.ocpp.messages.base import Message, StatusInfo

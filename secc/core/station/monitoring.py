@@ -6,8 +6,9 @@ from typing import Final
 
 import msgspec
 
-from secc.core.station.device_model import DeviceModel, Variable
+from secc.core.station.device_model import DeviceModel
 from secc.core.station.kernel import Handler, Kernel, because
+from secc.core.station.layout import Variable
 from secc.core.station.outbox import Outbox
 from v2g.errors import OcppError
 from v2g.ocpp.messages.base import Message

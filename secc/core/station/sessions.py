@@ -6,7 +6,6 @@ to hold and ends when one of TxStopPoint no longer does; what else happens to it
 
 import uuid
 from collections.abc import Callable, Mapping
-from types import MappingProxyType
 from typing import Final
 
 import msgspec
@@ -15,37 +14,30 @@ from secc.core.station import transactions
 from secc.core.station.evse import AllowPower, Authorization, Bay, Connector, Evse, Lock, Plug, Power, Signature
 from secc.core.station.kernel import Handler, Kernel
 from secc.core.station.outbox import Outbox
-from secc.core.station.transactions import MeterSample, TransactionRecord, meter_value
+from secc.core.station.transaction_events import TransactionEvents
+from secc.core.station.transactions import MeterSample, TransactionRecord
 from v2g.ocpp.messages.authorization import IdToken
 from v2g.ocpp.messages.base import Message
-from v2g.ocpp.messages.metering import MeterValue, ReadingContext
+from v2g.ocpp.messages.metering import MeterValue
 from v2g.ocpp.messages.transactions import (
     GetTransactionStatusRequest,
     GetTransactionStatusResponse,
     Reason,
-    TransactionEventType,
     TransactionLimit,
     TriggerReason,
 )
 
 NOBODY: Final = IdToken(id_token="", type="NoAuthorization")
-MAX_ENDED_VALUES: Final = 200
-
-_CONTEXTS: Final[Mapping[TriggerReason, ReadingContext]] = MappingProxyType(
-    {"MeterValuePeriodic": "Sample.Periodic", "MeterValueClock": "Sample.Clock", "Trigger": "Trigger"}
-)
 
 
-class Sessions:
+class Sessions(TransactionEvents):
     """Transactions of all EVSEs. `read` gives what an EVSE's meter shows now."""
 
     def __init__(
         self, kernel: Kernel, outbox: Outbox, evses: Mapping[int, Evse], read: Callable[[int], MeterSample | None]
     ) -> None:
-        self._k = kernel
-        self._outbox = outbox
+        super().__init__(kernel, outbox, read)
         self._evses = evses
-        self._read = read
         self.on_started: list[Callable[[Evse], None]] = []
         self.on_ended: list[Callable[[Evse, TransactionRecord], None]] = []
         self.on_power: list[Callable[[Evse], None]] = []
@@ -248,7 +240,7 @@ class Sessions:
         )
         evse.record, evse.reason, evse.begun, evse.ended_values = record, None, False, []
         evse.begin = None
-        self._event(evse, "Started", trigger, samples=self._begin(evse))
+        self.event(evse, "Started", trigger, samples=self.first_reading(evse))
         for told in self.on_started:
             told(evse)
 
@@ -265,8 +257,8 @@ class Sessions:
         if evse.record is None:
             return
         if not evse.begun and evse.power == "Charging":
-            samples = self._begin(evse) + samples  # E03.FR.11
-        self._event(evse, "Updated", trigger, samples=samples, id_token=id_token, limit=limit)
+            samples = self.first_reading(evse) + samples  # E03.FR.11
+        self.event(evse, "Updated", trigger, samples=samples, id_token=id_token, limit=limit)
 
     def end(
         self, evse: Evse, trigger: TriggerReason, *, reason: Reason | None = None, id_token: IdToken | None = None
@@ -276,13 +268,13 @@ class Sessions:
         if record is None:
             return
         self._k.cancel(f"tx.{evse.number}.connect")
-        samples = tuple(evse.ended_values) + self._final(evse)
+        samples = tuple(evse.ended_values) + self.last_reading(evse)
         if evse.authorization is not None:
             self._k.do(AllowPower(evse_id=evse.number, allowed=False))
         if evse.power != "EVConnected":
             evse.power = "EVConnected"
         why = reason or evse.reason or "Local"
-        self._event(evse, "Ended", trigger, samples=samples, id_token=id_token, reason=why)
+        self.event(evse, "Ended", trigger, samples=samples, id_token=id_token, reason=why)
         evse.record = evse.authorization = evse.limit_mwh = None
         evse.ended_values = []
         self._k.forget("transactions", str(evse.number))
@@ -290,96 +282,6 @@ class Sessions:
             self.unlock(evse)
         for told in self.on_ended:
             told(evse, record)
-
-    def _event(
-        self,
-        evse: Evse,
-        kind: TransactionEventType,
-        trigger: TriggerReason,
-        *,
-        samples: tuple[MeterValue, ...] = (),
-        id_token: IdToken | None = None,
-        reason: Reason | None = None,
-        limit: TransactionLimit | None = None,
-    ) -> None:
-        """Store the next event of a transaction together with its state, in one step."""
-        record = evse.record
-        if record is None:
-            return
-        found = evse.authorization
-        if id_token is None and found is not None and not evse.token_told:
-            id_token = found.id_token  # E01.FR.10, E03.FR.01
-            evse.token_told = True
-            record = msgspec.structs.replace(
-                record,
-                id_token=found.id_token.id_token,
-                id_token_type=found.id_token.type,
-                remote_start_id=found.remote_start_id,
-                reservation_id=found.reservation_id,
-                group=found.group,
-            )
-        state = evse.charging_state()
-        record = transactions.turn(record, self._k.utc_ms, state)
-        record = msgspec.structs.replace(record, authorized=found is not None)
-        record, request = transactions.event(
-            record,
-            kind,
-            self._k.utc_ms,
-            trigger=trigger,
-            samples=samples,
-            offline=not self._k.online,
-            id_token=id_token,
-            reason=reason,
-            phases=evse.phases if state == "Charging" else None,
-            reservation_id=record.reservation_id if id_token is not None else None,
-            limit=limit,
-        )
-        evse.record, evse.last_state = record, state
-        self._k.put(f"EVSE#{evse.number}.ActiveTransactionId", "" if kind == "Ended" else record.transaction_id)
-        self._k.put(f"EVSE#{evse.number}.ChargingState", state)
-        if kind != "Ended":
-            self._k.keep("transactions", str(evse.number), record)
-        spare = kind == "Updated" and trigger in ("MeterValuePeriodic", "MeterValueClock")
-        self._outbox.add(request, group=record.transaction_id, spare=spare)
-
-    # -- readings
-
-    def reading(self, evse: Evse, context: ReadingContext, variable: str) -> MeterValue | None:
-        """Return what the meter shows of the measurands that a variable names."""
-        sample = self._read(evse.number)
-        model = self._k.model
-        if sample is None or not model.flag("SampledDataCtrlr.Enabled"):
-            return None
-        if evse.record is not None:
-            self._k.put(f"EVSE#{evse.number}.Power", str(max(0, sample.power_w or 0)))
-            evse.record = msgspec.structs.replace(evse.record, last_sample=msgspec.structs.replace(sample, signed=()))
-        controller = variable.partition(".")[0]
-        return meter_value(
-            sample, context, frozenset(model.members(variable)), signed=model.flag(f"{controller}.SignReadings")
-        )
-
-    def collect(self, evse: Evse, value: MeterValue) -> None:
-        """Keep a reading for the Ended event; intermediate ones go first (J02.FR.20)."""
-        evse.ended_values.append(value)
-        if len(evse.ended_values) > MAX_ENDED_VALUES:
-            del evse.ended_values[1:-1:2]
-
-    def _begin(self, evse: Evse) -> tuple[MeterValue, ...]:
-        value = self.reading(evse, "Transaction.Begin", "SampledDataCtrlr.TxStartedMeasurands")
-        if value is None:
-            return ()
-        evse.begun = True
-        if self._k.model.members("SampledDataCtrlr.TxEndedMeasurands"):
-            begin = self.reading(evse, "Transaction.Begin", "SampledDataCtrlr.TxEndedMeasurands")
-            if begin is not None:
-                self.collect(evse, begin)
-        return (value,) if self._k.model.members("SampledDataCtrlr.TxStartedMeasurands") else ()
-
-    def _final(self, evse: Evse) -> tuple[MeterValue, ...]:
-        if not self._k.model.members("SampledDataCtrlr.TxEndedMeasurands"):
-            return ()
-        value = self.reading(evse, "Transaction.End", "SampledDataCtrlr.TxEndedMeasurands")
-        return () if value is None else (value,)
 
     def triggered(self, evse: Evse) -> None:
         """Tell of a transaction because the CSMS wants it (F06)."""

@@ -3,26 +3,13 @@
 Every call takes the `Moment` and returns the actions that follow, in order. `deadline` says when to call `tick`.
 """
 
-from collections.abc import Callable, Mapping
-from types import MappingProxyType
-from typing import Final
+from collections.abc import Callable
 
-import msgspec
-
-from secc.core.station.authorization import Authorizer
-from secc.core.station.availability import Availability
-from secc.core.station.cache import Cache
-from secc.core.station.certificate_store import CertificateStore
-from secc.core.station.data_transfer import DataTransfer
-from secc.core.station.der import DerControls, GridEvent
-from secc.core.station.device_model import Layout
-from secc.core.station.diagnostics import Diagnostics, LogProgress
-from secc.core.station.display import Display
-from secc.core.station.dynamic_profiles import DynamicProfiles
-from secc.core.station.energy_transfer import EnergyTransfers
+from secc.core.station.blocks import Blocks
+from secc.core.station.der import GridEvent
+from secc.core.station.diagnostics import LogProgress
 from secc.core.station.evse import (
     Bay,
-    Connector,
     Contract,
     Evse,
     Fact,
@@ -35,92 +22,26 @@ from secc.core.station.evse import (
     Token,
     Unlocked,
 )
-from secc.core.station.external_limits import ExternalLimit, ExternalLimits
-from secc.core.station.firmware import FirmwareProgress, FirmwareUpdates
-from secc.core.station.frequency import FrequencyResponse, GridFrequency
-from secc.core.station.high_level import HighLevel
-from secc.core.station.kernel import Action, Answer, Drawers, Handler, Kernel, Moment
+from secc.core.station.external_limits import ExternalLimit
+from secc.core.station.firmware import FirmwareProgress
+from secc.core.station.frequency import GridFrequency
+from secc.core.station.kernel import Action, Answer, Drawers, Moment
 from secc.core.station.link import Link
-from secc.core.station.local_list import LocalList
 from secc.core.station.managed import ManagedSessions
-from secc.core.station.metering import Metering
-from secc.core.station.monitoring import Monitors, factory_monitors
-from secc.core.station.network import NetworkProfiles
-from secc.core.station.outbox import MAX_EVENTS, Outbox
-from secc.core.station.provisioning import Provisioning
-from secc.core.station.remote_control import RemoteControl
-from secc.core.station.reservation import Reservations
-from secc.core.station.sessions import Sessions
-from secc.core.station.signing import RequestMade, Signing
-from secc.core.station.smart_charging import SmartCharging
-from secc.core.station.tariff_cost import TariffCost
-from secc.core.station.transaction_limits import DriverLimit, TransactionLimits
+from secc.core.station.settings import TRIGGERS, StationSettings
+from secc.core.station.signing import RequestMade
+from secc.core.station.transaction_limits import DriverLimit
 from secc.core.station.transactions import MeterSample, Step, TransactionRecord
 from v2g.errors import OcppError
 from v2g.ocpp.messages.availability import ConnectorStatus, HeartbeatRequest
 from v2g.ocpp.messages.base import EVSE, Message
 from v2g.ocpp.messages.display import MessageState
-from v2g.ocpp.messages.ev_charging import DERControl
-from v2g.ocpp.messages.network_profile import NetworkConnectionProfile
 from v2g.ocpp.messages.provisioning import BootReason
 from v2g.ocpp.routes import Version, action_of
 from v2g.ocpp.times import format_time
 
 
-class StationSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """What a station is told of itself. `boot_reason` is why the program started, `same_boot` whether the machine did
-    not; `network` is slot 1."""
-
-    identity: str
-    network: NetworkConnectionProfile
-    layout: Layout = Layout()
-    versions: tuple[Version, ...] = ("2.1", "2.0.1")
-    boot_reason: BootReason = "PowerUp"
-    same_boot: bool = False
-    max_events: int = MAX_EVENTS
-    managed: bool = False
-    """Whether the charger leads the transactions, see `managed`."""
-
-    scale: float = 1.0
-    """Seconds of UTC per second of the monotonic clock."""
-
-    message_timeout: float | None = None
-    """Seconds that an answer may take, None for what the network profile says."""
-
-    able: frozenset[str] = frozenset({"logs", "firmware", "certificates", "display", "frequency", "der"})
-    """What hardware and shell can do; actions that need more are NotSupported."""
-
-    der_controls: tuple[DERControl, ...] = ()
-    """Controls of block R that inverter or vehicle follow."""
-
-    values: Mapping[str, str] = msgspec.field(default_factory=dict)
-    """Values of variables until the CSMS sets them."""
-
-
-_NEEDS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
-    {
-        "logs": ("GetLog",),
-        "firmware": ("UpdateFirmware",),
-        "certificates": (
-            "InstallCertificate", "DeleteCertificate", "GetInstalledCertificateIds", "CertificateSigned",
-        ),
-        "frequency": ("AFRRSignal",),
-        "der": ("SetDERControl", "GetDERControl", "ClearDERControl"),
-        "display": ("SetDisplayMessage", "GetDisplayMessages", "ClearDisplayMessage"),
-    }
-)  # fmt: skip
-"""Actions that mean something only if the hardware or its shell can do its part."""
-
-_TRIGGERS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
-    {
-        "logs": ("LogStatusNotification",),
-        "firmware": ("FirmwareStatusNotification",),
-        "certificates": ("SignChargingStationCertificate", "SignV2GCertificate", "SignCombinedCertificate"),
-    }
-)
-
-
-class ChargingStation:
+class ChargingStation(Blocks):
     """One station. `read` gives what the meter of an EVSE shows now (0: the main meter), None when there is none."""
 
     def __init__(
@@ -132,57 +53,14 @@ class ChargingStation:
         entropy: Callable[[int], bytes],
         read: Callable[[int], MeterSample | None],
     ) -> None:
-        self.kernel = kernel = Kernel(
-            settings.layout, drawers, moment, entropy, scale=settings.scale, values=settings.values
-        )
-        self._settings = settings
-        self.evses = {
-            number: Evse(
-                number=number,
-                connectors=[
-                    Connector(number=position, fixed_cable=connector.fixed_cable, station_end=connector.fixed_cable)
-                    for position, connector in enumerate(evse.connectors, 1)
-                ],
-            )
-            for number, evse in enumerate(settings.layout.evses, 1)
-        }
-        self.networks = NetworkProfiles(kernel, settings.network)
-        self.outbox = Outbox(kernel, limit=settings.max_events)
-        self.sessions = (ManagedSessions if settings.managed else Sessions)(kernel, self.outbox, self.evses, read)
-        self.availability = Availability(kernel, self.evses)
-        self.cache = Cache(kernel)
-        self.local_list = LocalList(kernel)
-        self.authorizer = Authorizer(kernel, self.evses, self.sessions, self.cache, self.local_list)
-        self.reservations = Reservations(kernel, self.evses, self.availability)
-        self.smart_charging = SmartCharging(kernel, self.evses, self.sessions)
-        self.remote_control = RemoteControl(
-            kernel, self.evses, self.sessions, self.authorizer, managed=settings.managed
-        )
-        self.provisioning = Provisioning(kernel, self.evses, self.sessions, managed=settings.managed)
-        self.metering = Metering(kernel, self.evses, self.sessions, self.outbox, read)
-        self.tariff_cost = TariffCost(kernel, self.sessions)
-        self.energy_transfers = EnergyTransfers(kernel, self.sessions)
-        self.data_transfer = DataTransfer(kernel)
-        self.monitors = Monitors(kernel, self.outbox, factory=factory_monitors(kernel.model))
-        self.diagnostics = Diagnostics(kernel, self.outbox, self.evses, self.monitors, self.cache, self.local_list)
-        self.certificates = CertificateStore(kernel)
-        self.signing = Signing(kernel, self.certificates)
-        self.firmware = FirmwareUpdates(kernel, self.certificates)
-        self.display = Display(kernel, self.evses)
-        self.der = DerControls(kernel, self.outbox, settings.der_controls)
-        self.high_level = HighLevel(kernel, self.evses, self.sessions)
-        self.smart_charging.on_installed.append(self.high_level.profile_installed)
-        self.external_limits = ExternalLimits(kernel, self.evses, self.sessions, self.smart_charging)
-        self.dynamic_profiles = DynamicProfiles(kernel, self.smart_charging)
-        self.frequency = FrequencyResponse(kernel, self.evses, self.smart_charging)
-        self.transaction_limits = TransactionLimits(kernel, self.evses, self.sessions, read)
-        self._table = self._gather()
+        super().__init__(settings, drawers, moment, entropy=entropy, read=read)
+        kernel = self.kernel
         self.link = Link(
             kernel,
             self.networks,
             identity=settings.identity,
             versions=settings.versions,
-            handles=frozenset(self._table),
+            handles=frozenset(self.table),
             answer=self._answer,
             boot_reason=self._boot_reason(),
             message_timeout=settings.message_timeout,
@@ -191,21 +69,6 @@ class ChargingStation:
         self._restore()
 
     # -- putting together
-
-    def _gather(self) -> dict[str, Handler]:
-        """The one table of answers: action -> function of its block."""
-        blocks = (
-            self.networks, self.sessions, self.availability, self.cache, self.local_list, self.reservations,
-            self.smart_charging, self.remote_control, self.provisioning, self.tariff_cost, self.energy_transfers,
-            self.data_transfer, self.monitors, self.diagnostics, self.certificates, self.signing, self.firmware,
-            self.display, self.dynamic_profiles, self.frequency, self.der,
-        )  # fmt: skip
-        found = {action: handler for block in blocks for action, handler in block.answers.items()}
-        for ability, actions in _NEEDS.items():
-            if ability not in self._settings.able:
-                for action in actions:
-                    del found[action]
-        return found
 
     def _join(self) -> None:
         """Tell blocks of each other."""
@@ -226,7 +89,7 @@ class ChargingStation:
         self.firmware.tell = self.outbox.add
         self.outbox.on_answer.append(self.transaction_limits.event_answered)
         self.tariff_cost.on_cost.append(self.transaction_limits.cost)
-        if "frequency" in self._settings.able:
+        if "frequency" in self.settings.able:
             self.smart_charging.modes = (*self.smart_charging.modes, "LocalFrequency")
             self.smart_charging.on_limits.append(self.frequency.changed)
         self.firmware.busy = lambda: any(evse.record is not None for evse in self.evses.values())
@@ -249,8 +112,8 @@ class ChargingStation:
             "StatusNotification": self._trigger_status,
             "TransactionEvent": self._trigger_events,
         }
-        for ability, names in _TRIGGERS.items():
-            if ability not in self._settings.able:
+        for ability, names in TRIGGERS.items():
+            if ability not in self.settings.able:
                 for name in names:
                     del self.remote_control.triggers[name]
         self.remote_control.trigger_refused |= {
@@ -258,9 +121,9 @@ class ChargingStation:
             "TransactionEvent": lambda place: not self._with_transaction(place),
         }
         kernel.model.live["clockctrlr.datetime"] = lambda: format_time(kernel.utc_ms)
-        kernel.put("SecurityCtrlr.Identity", self._settings.identity)
+        kernel.put("SecurityCtrlr.Identity", self.settings.identity)
         kernel.put("V2XChargingCtrlr.SupportedOperationModes", ",".join(self.smart_charging.modes))
-        if "display" not in self._settings.able:
+        if "display" not in self.settings.able:
             kernel.put("DisplayMessageCtrlr.Available", "false")
         kernel.model.after["securityctrlr.basicauthpassword"] = self._password_changed
         for interval in ("HeartbeatInterval", "WebSocketPingInterval"):
@@ -276,7 +139,7 @@ class ChargingStation:
         if reset:
             self.sessions.recover("ImmediateReset", "ResetCommand")
         else:
-            self.sessions.recover("Reboot" if self._settings.same_boot else "PowerLoss", "AbnormalCondition")
+            self.sessions.recover("Reboot" if self.settings.same_boot else "PowerLoss", "AbnormalCondition")
         self.metering.align()
         self.monitors.start()
         self.firmware.start()
@@ -292,7 +155,7 @@ class ChargingStation:
         if self._boot_text:
             self.kernel.forget("boot", "reason")
         known: tuple[BootReason, ...] = ("RemoteReset", "FirmwareUpdate", "ScheduledReset")
-        return next((reason for reason in known if reason == self._boot_text), self._settings.boot_reason)
+        return next((reason for reason in known if reason == self._boot_text), self.settings.boot_reason)
 
     # -- the door
 
@@ -331,7 +194,7 @@ class ChargingStation:
     @property
     def version(self) -> Version:
         """The version that is spoken, or would be offered first."""
-        return self.kernel.version if self.kernel.reachable else self._settings.versions[0]
+        return self.kernel.version if self.kernel.reachable else self.settings.versions[0]
 
     def call(self, request: Message, then: Callable[[Answer], None], moment: Moment) -> list[Action]:
         """Send a request of the charger's own; `then` gets the answer or the error, at once without a connection."""
@@ -374,7 +237,7 @@ class ChargingStation:
     def _answer(self, request: Message) -> Message:
         if self.kernel.registration == "Rejected":
             raise OcppError("the CSMS has not accepted this station", answer="SecurityError")  # B03.FR.08
-        return self._table[action_of(request)](request)
+        return self.table[action_of(request)](request)
 
     def _take(self, fact: Fact) -> None:
         match fact:
@@ -456,7 +319,7 @@ class ChargingStation:
 
     def _restarted(self) -> None:
         """Write down that the station has started (A04)."""
-        how = "ResetOrReboot" if self._boot_text or self._settings.same_boot else "StartupOfTheDevice"
+        how = "ResetOrReboot" if self._boot_text or self.settings.same_boot else "StartupOfTheDevice"
         self.diagnostics.security_event(how, self.link.boot_reason)
 
     def _tls_failed(self, word: str) -> None:

@@ -4,7 +4,7 @@ A line is a variable: `name[instance] type access default unit bounds flags`, `-
 `rw`; bounds are `low..high` for numbers and lengths of strings, else the values
 of a list (`=`: those of the default). Flags: `21` or `201` for the
 only version that knows it, `o` for what a station has only if its layout says so, `m` for what can be monitored, and
-the attributes besides Actual. Components of `GENERIC` variables are whatever hardware a layout names.
+the attributes besides Actual. Components that only some stations have are in `optional_variables`, in the same form.
 """
 
 from typing import Final
@@ -19,97 +19,6 @@ WORDS: Final = {
     "LocalLoadBalancing",
     "$STATES": "Available,Occupied,Reserved,Unavailable,Faulted",
 }
-
-PHYSICAL: Final = """
-AccessBarrier AcDcConverter AcPhaseSelector Actuator AirCoolingSystem AreaVentilation BayOccupancySensor
-BeaconLighting CableBreakawaySensor CaseAccessSensor ChargingStation ChargingStatusIndicator ConnectedEV
-Connector ConnectorHolsterRelease ConnectorHolsterSensor ConnectorPlugRetentionLock ConnectorProtectionRelease
-Controller ControlMetering CPPWMController DataLink Display DistributionPanel ElectricalFeed ELVSupply
-EmergencyStopSensor EnvironmentalLighting EVRetentionLock EVSE ExternalTemperatureSensor FiscalMetering
-FloodSensor GroundIsolationProtection Heater HumiditySensor LightSensor LiquidCoolingSystem
-LocalAvailabilitySensor LocalController LocalEnergyStorage OverCurrentProtection OverCurrentProtectionRecloser
-PowerContactor RCD RCDRecloser RealTimeClock ShockSensor SpacesCountSignage Switch TemperatureSensor
-TiltSensor TokenReader UpstreamProtectionTrigger UIInput VehicleIdSensor
-"""
-"""Physical components, which may have any of the generic variables."""
-
-GENERIC: Final = """
-ACCurrent decimal A -
-Active boolean - -
-ACVoltage decimal V -
-AllowReset boolean - -
-Angle decimal Deg -
-Attempts integer - -
-Available boolean - -
-Certificate string - -
-Color string - -
-Complete boolean - -
-ConnectedTime decimal s -
-Count integer - -
-CurrentImbalance decimal Percent -
-DataText string - -
-DateTime dateTime - -
-DCCurrent decimal A -
-DCVoltage decimal V -
-ECVariant string - -
-Enabled boolean - -
-Energy decimal Wh -
-Entries integer - -
-Fallback boolean - -
-FanSpeed decimal RPM -
-FirmwareVersion string - -
-Force decimal N -
-Formats MemberList - -
-Frequency decimal Hz -
-FuseRating decimal A -
-Height decimal m -
-Humidity decimal RH -
-Hysteresis decimal Percent -
-ICCID string - -
-Impedance decimal Ohm -
-IMSI string - -
-Interval integer s -
-Length decimal m -
-Light decimal lx -
-Manufacturer string - -
-Message string - -
-MinimumStatusDuration integer s -
-Mode string - -
-Model string - -
-NetworkAddress string - -
-Operated boolean - -
-OperatingTimes string - -
-Overload boolean - -
-Percent decimal Percent -
-PhaseRotation OptionList - -
-PostChargingTime decimal s -
-Power decimal W -
-Problem boolean - -
-Protecting boolean - -
-SerialNumber string - -
-SignalStrength decimal dBm -
-State string - -
-StateOfCharge decimal Percent -
-Storage integer B -
-SupplyPhases integer - -
-Suspending boolean - -
-Suspension boolean - -
-Temperature decimal Celsius -
-Time dateTime - -
-Timeout decimal s -
-Tries integer - -
-Tripped boolean - -
-VendorName string - -
-VersionDate dateTime - -
-VersionNumber string - -
-VoltageImbalance decimal Percent -
-CommunicationParent string - 21
-ElectricalParent string - 21
-LogicalParent string - 21
-PhysicalParent string - 21
-Label string - 21
-"""
-"""Name, type, unit and flags of variables that any component may have."""
 
 DECLARED: Final = """
 [AlignedDataCtrlr]
@@ -141,14 +50,6 @@ MasterPassGroupId string rw - - ..36 -
 OfflineTxForUnknownIdEnabled boolean rw false - - -
 DisableRemoteAuthorization boolean rw false - - -
 SupportedIdTokenType MemberList r Central,eMAID,ISO14443,ISO15693,KeyCode,Local,MacAddress,NoAuthorization - = 21
-[CHAdeMOCtrlr]
-SelftestActive boolean r - - - o
-CHAdeMOProtocolNumber integer r - - - o
-VehicleStatus boolean r - - - o
-DynamicControl boolean r - - - o
-HighCurrentControl boolean r - - - o
-HighVoltageControl boolean r - - - o
-AutoManufacturerCode integer r - - - o
 [ChargingStation]
 AllowNewSessionsPendingFirmwareUpdate boolean rw false - - -
 AvailabilityState OptionList r Available - $STATES m
@@ -199,13 +100,8 @@ ConnectorType string r - - - -
 SupplyPhases integer r 3 - - -
 SlotStatus OptionList r - - - 21,o
 Problem boolean r false - - m
-[Controller]
-MaxMsgElements integer r - - - 201,o
 [CPPWMController]
 State string r - - - -
-[CustomizationCtrlr]
-CustomImplementationEnabled[<vendorId>] boolean r - - - o
-CustomTriggers MemberList r - - - 21,o
 [DeviceDataCtrlr]
 BytesPerMessage[GetReport] integer r 65536 - - -
 BytesPerMessage[GetVariables] integer r 65536 - - -
@@ -225,10 +121,6 @@ SupportedFormats MemberList r ASCII,UTF8,URI - ASCII,HTML,URI,UTF8,QRCODE -
 SupportedPriorities MemberList r AlwaysFront,InFront,NormalCycle - = -
 SupportedStates MemberList r Charging,Faulted,Idle,Unavailable - Charging,Faulted,Idle,Unavailable 21
 Language OptionList rw en - en,de,fr,nl 21
-[DistributionPanel]
-ChargingStation string r - - - 201,o
-DistributionPanel string r - - - 201,o
-Fuse[<n>] integer r - A - 201,o
 [EVSE]
 AllowReset boolean r true - - -
 AvailabilityState OptionList r Available - $STATES m
@@ -275,8 +167,6 @@ ItemsPerMessage integer r 100 - - -
 Storage integer r 0 B 0..1048576 -
 DisablePostAuthorize boolean rw false - - -
 SupportsExpiryDateTime boolean r true - - 21
-[LocalEnergyStorage]
-Capacity decimal r - Wh - o
 [MonitoringCtrlr]
 Available boolean r true - - -
 BytesPerMessage[ClearVariableMonitoring] integer r 65536 - - -
@@ -410,115 +300,6 @@ LocalLoadBalancing[UpperThreshold] decimal rw 0 W - 21
 LocalLoadBalancing[LowerThreshold] decimal rw 0 W - 21
 LocalLoadBalancing[UpperOffset] decimal rw 0 W - 21
 LocalLoadBalancing[LowerOffset] decimal rw 0 W - 21
-[FrequencySimulator]
-Enabled boolean rw false - - 21,o
-DateTime[Start] dateTime rw - - - 21,o
-DateTime[End] dateTime rw - - - 21,o
-FrequencySchedule string rw - - - 21,o
-[DataCollector]
-Enabled boolean rw false - - 21,o
-DateTime[Start] dateTime rw - - - 21,o
-DateTime[End] dateTime rw - - - 21,o
-SamplingInterval decimal rw 1 s - 21,o
-SampledMeasurands MemberList rw - - $MEASURANDS 21,o
-[DCDERCtrlr]
-Enabled boolean rw false - - 21,o
-MaxW decimal r - W - 21,o
-OverExcitedW decimal r - W - 21,o
-OverExcitedPF decimal r - - - 21,o
-UnderExcitedW decimal r - W - 21,o
-UnderExcitedPF decimal r - - - 21,o
-MaxVA decimal r - VA - 21,o
-MaxVar decimal r - Var - 21,o
-MaxVarNeg decimal r - Var - 21,o
-MaxChargeRateW decimal r - W - 21,o
-MaxChargeRateVA decimal r - VA - 21,o
-VNom decimal r - V - 21,o
-MaxV decimal r - V - 21,o
-MinV decimal r - V - 21,o
-ModesSupported MemberList r - - - 21,o
-InverterManufacturer string r - - - 21,o
-InverterModel string r - - - 21,o
-InverterSerialNumber string r - - - 21,o
-InverterSwVersion string r - - - 21,o
-InverterHwVersion string r - - - 21,o
-IslandingDetectionMethod OptionList r - - - 21,o
-IslandingDetectionTripTime decimal r - s - 21,o
-ReactiveSusceptance decimal r - s - 21,o
-[ACDERCtrlr]
-ModesSupported MemberList r - - - 21,o
-[BatterySwapCtrlr]
-TargetSoC integer r - Percent - 21,o
-MaxSoc integer r - Percent - 21,o
-IdToken string r - - - 21,o
-Timeout[In] integer r - s - 21,o
-Timeout[Out] integer r - s - 21,o
-[BatteryCartridge]
-SoC integer r - Percent - 21,o
-SoH integer r - Percent - 21,o
-WorkingMode OptionList r - - - 21,o
-[NetworkConfiguration]
-OcppCsmsUrl string r - - - 21,o
-OcppInterface OptionList r - - - 21,o
-OcppTransport OptionList r - - - 21,o
-OcppVersion OptionList r - - - 21,o
-MessageTimeout integer r - - - 21,o
-SecurityProfile integer r - - - 21,o
-Identity string r - - - 21,o
-BasicAuthPassword string r - - - 21,o
-CsmsRootCertificateHashAlgorithm string r - - - 21,o
-CsmsRootCertificateIssuerKeyHash string r - - - 21,o
-CsmsRootCertificateIssuerNameHash string r - - - 21,o
-CsmsRootCertificateSerialNumber string r - - - 21,o
-VpnEnabled boolean r - - - 21,o
-VpnType string r - - - 21,o
-VpnServer string r - - - 21,o
-VpnUser string r - - - 21,o
-VpnGroup string r - - - 21,o
-VpnPassword string r - - - 21,o
-VpnKey string r - - - 21,o
-ApnEnabled boolean r - - - 21,o
-Apn string r - - - 21,o
-ApnUserName string r - - - 21,o
-ApnPassword string r - - - 21,o
-SimPin string r - - - 21,o
-PreferredNetwork string r - - - 21,o
-UseOnlyPreferredNetwork boolean r - - - 21,o
-ApnAuthentication string r - - - 21,o
-[PaymentCtrlr]
-Enabled boolean rw false - - 21,o
-Problem boolean r - - - 21,o
-AuthorizeDirectPayment boolean r - - - 21,o
-AuthorizationAmount decimal r - - - 21,o
-IncrementalAuthorizationAmount decimal r - - - 21,o
-IncrementalAuthorizationThreshold decimal r - - - 21,o
-PaymentDetails MemberList r - - - 21,o
-SettlementByCSMS boolean r - - - 21,o
-ReceiptServerUrl string r - - - 21,o
-ReceiptByCSMS boolean r - - - 21,o
-Merchant[Id] string r - - - 21,o
-Merchant[TaxId] string r - - - 21,o
-Merchant[Name] string r - - - 21,o
-Merchant[Address] string r - - - 21,o
-Merchant[City] string r - - - 21,o
-TerminalID string r - - - 21,o
-PaymentServiceProvider string r - - - 21,o
-VendorName string r - - - 21,o
-Model string r - - - 21,o
-SerialNumber string r - - - 21,o
-FirmwareVersion string r - - - 21,o
-IMSI string r - - - 21,o
-ICCID string r - - - 21,o
-Connected boolean r - - - 21,o
-[WebPaymentsCtrlr]
-URLTemplate string r - - - 21,o
-URLParameters MemberList r - - - 21,o
-TOTPVersion string r - - - 21,o
-ChargingStationId string r - - - 21,o
-ValidityTime integer r - s - 21,o
-SharedSecret string r - - - 21,o
-Length integer r - - - 21,o
-QRCodeQuality OptionList r - - - 21,o
 [ConnectorPlugRetentionLock]
 Problem boolean r false - - m
 [Display]

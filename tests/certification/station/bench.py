@@ -9,11 +9,12 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from secc.core.station.device_model import ConnectorLayout, EvseLayout, Layout
 from secc.core.station.evse import AllowPower, Bay, Fact, Indicate, Lock, Plug, Power, Restart, Token
 from secc.core.station.kernel import Action, Command, Connect, Disconnect, Keep, Moment, Send
+from secc.core.station.layout import ConnectorLayout, EvseLayout, Layout
 from secc.core.station.network import first_profile
-from secc.core.station.station import ChargingStation, StationSettings
+from secc.core.station.settings import StationSettings
+from secc.core.station.station import ChargingStation
 from secc.core.station.transactions import MeterSample
 from tests.ocpp.official import validator
 from v2g.observe import Observe

@@ -11,7 +11,8 @@ from typing import Any
 from pki_tools.tree import PkiTree
 from secc.core.station.kernel import Connect, Moment
 from secc.core.station.network import first_profile
-from secc.core.station.station import ChargingStation, StationSettings
+from secc.core.station.settings import StationSettings
+from secc.core.station.station import ChargingStation
 from secc.simulator import Forgetful
 from secc.station_runner import StationRunner
 from v2g.net.clock import Clock

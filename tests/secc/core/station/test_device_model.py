@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from secc.core.station.device_model import (
+from secc.core.station.device_model import DeviceModel
+from secc.core.station.layout import (
     PHYSICAL_COMPONENTS,
     ConnectorLayout,
-    DeviceModel,
     EvseLayout,
     Layout,
     Variable,

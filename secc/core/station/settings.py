@@ -1,0 +1,67 @@
+"""What a station is told of itself, and which actions mean something only with the hardware for them."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+import msgspec
+
+from secc.core.station.layout import Layout
+from secc.core.station.outbox import MAX_EVENTS
+from v2g.ocpp.messages.ev_charging import DERControl
+from v2g.ocpp.messages.network_profile import NetworkConnectionProfile
+from v2g.ocpp.messages.provisioning import BootReason
+from v2g.ocpp.routes import Version
+
+
+class StationSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What a station is told of itself. `boot_reason` is why the program started, `same_boot` whether the machine did
+    not; `network` is slot 1."""
+
+    identity: str
+    network: NetworkConnectionProfile
+    layout: Layout = Layout()
+    versions: tuple[Version, ...] = ("2.1", "2.0.1")
+    boot_reason: BootReason = "PowerUp"
+    same_boot: bool = False
+    max_events: int = MAX_EVENTS
+    managed: bool = False
+    """Whether the charger leads the transactions, see `managed`."""
+
+    scale: float = 1.0
+    """Seconds of UTC per second of the monotonic clock."""
+
+    message_timeout: float | None = None
+    """Seconds that an answer may take, None for what the network profile says."""
+
+    able: frozenset[str] = frozenset({"logs", "firmware", "certificates", "display", "frequency", "der"})
+    """What hardware and shell can do; actions that need more are NotSupported."""
+
+    der_controls: tuple[DERControl, ...] = ()
+    """Controls of block R that inverter or vehicle follow."""
+
+    values: Mapping[str, str] = msgspec.field(default_factory=dict)
+    """Values of variables until the CSMS sets them."""
+
+
+NEEDS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
+    {
+        "logs": ("GetLog",),
+        "firmware": ("UpdateFirmware",),
+        "certificates": (
+            "InstallCertificate", "DeleteCertificate", "GetInstalledCertificateIds", "CertificateSigned",
+        ),
+        "frequency": ("AFRRSignal",),
+        "der": ("SetDERControl", "GetDERControl", "ClearDERControl"),
+        "display": ("SetDisplayMessage", "GetDisplayMessages", "ClearDisplayMessage"),
+    }
+)  # fmt: skip
+"""Actions that mean something only if the hardware or its shell can do its part."""
+
+TRIGGERS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
+    {
+        "logs": ("LogStatusNotification",),
+        "firmware": ("FirmwareStatusNotification",),
+        "certificates": ("SignChargingStationCertificate", "SignV2GCertificate", "SignCombinedCertificate"),
+    }
+)

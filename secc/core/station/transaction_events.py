@@ -1,0 +1,118 @@
+"""What is told of a transaction: its events with their sequence numbers, and the readings in them (E01, J02)."""
+
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+
+from secc.core.station import transactions
+from secc.core.station.evse import Evse
+from secc.core.station.kernel import Kernel
+from secc.core.station.outbox import Outbox
+from secc.core.station.transactions import MeterSample, meter_value
+from v2g.ocpp.messages.authorization import IdToken
+from v2g.ocpp.messages.metering import MeterValue, ReadingContext
+from v2g.ocpp.messages.transactions import Reason, TransactionEventType, TransactionLimit, TriggerReason
+
+MAX_ENDED_VALUES: Final = 200
+
+
+class TransactionEvents:
+    """Writes events and takes readings. `read` gives what an EVSE's meter shows now."""
+
+    def __init__(self, kernel: Kernel, outbox: Outbox, read: Callable[[int], MeterSample | None]) -> None:
+        self._k = kernel
+        self._outbox = outbox
+        self._read = read
+
+    def event(
+        self,
+        evse: Evse,
+        kind: TransactionEventType,
+        trigger: TriggerReason,
+        *,
+        samples: tuple[MeterValue, ...] = (),
+        id_token: IdToken | None = None,
+        reason: Reason | None = None,
+        limit: TransactionLimit | None = None,
+    ) -> None:
+        """Store the next event of a transaction together with its state, in one step."""
+        record = evse.record
+        if record is None:
+            return
+        found = evse.authorization
+        if id_token is None and found is not None and not evse.token_told:
+            id_token = found.id_token  # E01.FR.10, E03.FR.01
+            evse.token_told = True
+            record = msgspec.structs.replace(
+                record,
+                id_token=found.id_token.id_token,
+                id_token_type=found.id_token.type,
+                remote_start_id=found.remote_start_id,
+                reservation_id=found.reservation_id,
+                group=found.group,
+            )
+        state = evse.charging_state()
+        record = transactions.turn(record, self._k.utc_ms, state)
+        record = msgspec.structs.replace(record, authorized=found is not None)
+        record, request = transactions.event(
+            record,
+            kind,
+            self._k.utc_ms,
+            trigger=trigger,
+            samples=samples,
+            offline=not self._k.online,
+            id_token=id_token,
+            reason=reason,
+            phases=evse.phases if state == "Charging" else None,
+            reservation_id=record.reservation_id if id_token is not None else None,
+            limit=limit,
+        )
+        evse.record, evse.last_state = record, state
+        self._k.put(f"EVSE#{evse.number}.ActiveTransactionId", "" if kind == "Ended" else record.transaction_id)
+        self._k.put(f"EVSE#{evse.number}.ChargingState", state)
+        if kind != "Ended":
+            self._k.keep("transactions", str(evse.number), record)
+        spare = kind == "Updated" and trigger in ("MeterValuePeriodic", "MeterValueClock")
+        self._outbox.add(request, group=record.transaction_id, spare=spare)
+
+    # -- readings
+
+    def reading(self, evse: Evse, context: ReadingContext, variable: str) -> MeterValue | None:
+        """Return what the meter shows of the measurands that a variable names."""
+        sample = self._read(evse.number)
+        model = self._k.model
+        if sample is None or not model.flag("SampledDataCtrlr.Enabled"):
+            return None
+        if evse.record is not None:
+            self._k.put(f"EVSE#{evse.number}.Power", str(max(0, sample.power_w or 0)))
+            evse.record = msgspec.structs.replace(evse.record, last_sample=msgspec.structs.replace(sample, signed=()))
+        controller = variable.partition(".")[0]
+        return meter_value(
+            sample, context, frozenset(model.members(variable)), signed=model.flag(f"{controller}.SignReadings")
+        )
+
+    def collect(self, evse: Evse, value: MeterValue) -> None:
+        """Keep a reading for the Ended event; intermediate ones go first (J02.FR.20)."""
+        evse.ended_values.append(value)
+        if len(evse.ended_values) > MAX_ENDED_VALUES:
+            del evse.ended_values[1:-1:2]
+
+    def first_reading(self, evse: Evse) -> tuple[MeterValue, ...]:
+        """Return what the meter shows as energy may begin to flow."""
+        value = self.reading(evse, "Transaction.Begin", "SampledDataCtrlr.TxStartedMeasurands")
+        if value is None:
+            return ()
+        evse.begun = True
+        if self._k.model.members("SampledDataCtrlr.TxEndedMeasurands"):
+            begin = self.reading(evse, "Transaction.Begin", "SampledDataCtrlr.TxEndedMeasurands")
+            if begin is not None:
+                self.collect(evse, begin)
+        return (value,) if self._k.model.members("SampledDataCtrlr.TxStartedMeasurands") else ()
+
+    def last_reading(self, evse: Evse) -> tuple[MeterValue, ...]:
+        """Return what the meter shows at the end."""
+        if not self._k.model.members("SampledDataCtrlr.TxEndedMeasurands"):
+            return ()
+        value = self.reading(evse, "Transaction.End", "SampledDataCtrlr.TxEndedMeasurands")
+        return () if value is None else (value,)
