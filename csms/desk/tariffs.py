@@ -1,11 +1,11 @@
 """Functional block I, and the payment cases that go with it: drivers' tariffs, VAT numbers."""
 
 from csms.core.authorize import normalise
-from csms.core.tariffs import to_wire
 from csms.core.vat import vat_number_fits
 from csms.desk.base import Desk
 from csms.rows import tariffs
 from csms.rows.tariffs import Scope
+from v2g.billing.tariffs import to_wire
 from v2g.errors import RefusedError
 from v2g.ocpp.messages.authorization import IdToken
 from v2g.ocpp.messages.base import StatusInfo

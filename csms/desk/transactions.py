@@ -7,7 +7,6 @@ import msgspec
 from csms.core.authorize import Answer, answer_known
 from csms.core.limits import limit_to_tell
 from csms.core.meters import samples_of
-from csms.core.tariffs import bill_of, money
 from csms.core.transactions import Event, Transaction, cost_nothing
 from csms.desk.authorization import token_info
 from csms.desk.base import Desk, small
@@ -17,6 +16,8 @@ from csms.rows import tariffs, tokens
 from csms.rows.device_model import list_variables
 from csms.rows.events import Arrival, add_events
 from csms.rows.transactions import limit_told
+from v2g.billing.details import bill_of
+from v2g.billing.tariffs import money
 from v2g.ocpp.messages.authorization import IdToken
 from v2g.ocpp.messages.transactions import TransactionEventRequest, TransactionEventResponse, TransactionLimit
 from v2g.ocpp.times import parse_time

@@ -6,8 +6,8 @@ import msgspec
 from sqlalchemy import Connection, delete, insert, or_, select, update
 
 from csms.core.authorize import normalise
-from csms.core.tariffs import usage_of
 from csms.core.transactions import Dated, Transaction
+from csms.core.usage import usage_of
 from csms.rows import commands, transactions
 from csms.tables import plan_assignments, price_plans, transaction_costs, transaction_plans
 from v2g.errors import RefusedError

@@ -6,7 +6,6 @@ import msgspec
 from sqlalchemy import ColumnElement, Connection, delete, func, insert, literal, select, tuple_, update
 
 from csms.core.profiles import Needs
-from csms.core.tariffs import Moment
 from csms.core.transactions import (
     EXPORT_REGISTER,
     IMPORT_REGISTER,
@@ -18,6 +17,7 @@ from csms.core.transactions import (
     missing,
     registers,
 )
+from csms.core.usage import Moment
 from csms.rows.events import lock
 from csms.tables import meter_keys, meter_values, stations, transaction_events, transaction_faults, transactions
 from v2g.ocpp.messages.transactions import TransactionLimit

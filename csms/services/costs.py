@@ -2,10 +2,10 @@
 
 import asyncio
 
-from csms.core.tariffs import money
 from csms.desk.base import Services
 from csms.rows import tariffs, transactions
 from csms.services.crowd import for_each
+from v2g.billing.tariffs import money
 from v2g.errors import V2GError
 from v2g.observe import Scalar
 from v2g.ocpp.messages.tariff_cost import CostUpdatedRequest

@@ -4,11 +4,11 @@ import asyncio
 from collections.abc import Sequence
 from typing import Final
 
-from csms.core.tariffs import to_wire
 from csms.desk.base import Services
 from csms.rows import tariffs, transactions
 from csms.rows.tariffs import Scope
 from csms.services.costs import CostTeller
+from v2g.billing.tariffs import to_wire
 from v2g.errors import OcppError, RefusedError, V2GError
 from v2g.grid.price_plan import PricePlan
 from v2g.ocpp.messages.tariff_cost import (

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from v2g.grid.price_plan import Bound, Charge, PricePlan, Rate, Tax, When
-from v2g.settlement.costing import Bill, Usage, bill, with_taxes
+from v2g.settlement.costing import Bill, Tally, Usage, bill, extend, open_tally, total, with_taxes
 from v2g.settlement.intervals import Registers
 
 BERLIN = "Europe/Berlin"
@@ -153,7 +153,46 @@ def test_the_least_cost_is_asked_for_at_the_end_and_the_greatest_at_once() -> No
     greatest = plan(energy=rates((100_000, When()), taxes=vat), greatest=Bound(excl_tax=500_000))
     capped = cost(greatest, usage, ended=False)
     assert (capped.kind, capped.excl_tax, capped.incl_tax) == ("MaxCost", 500_000, 600_000)
+    assert sum(line.incl_tax for line in capped.lines) == 600_000  # the parts are frozen with the total
     assert capped.energy_mwh == 10_000_000  # use counts on (I12.FR.40)
+
+
+def test_the_greatest_cost_freezes_what_was_reached_then() -> None:
+    vat = (Tax(kind="vat", ppm=190_000),)
+    found = plan(
+        fixed=rates((3_000_000, When()), taxes=vat),
+        energy=rates((400_000, When()), taxes=vat),
+        idle_time=rates((100_000, When())),
+        greatest=Bound(incl_tax=5_000_000),
+    )
+    start = at("2030-01-01T00:00:00")
+    result = cost(found, steady(start, 2, 40))
+    assert (result.kind, result.incl_tax) == ("MaxCost", 5_000_000)
+    assert {line.kind: line.incl_tax for line in result.lines} == {"fixed": 3_570_000, "energy": 1_430_000}
+    assert result.excl_tax == 4_201_681  # 5 / 1.19
+    tiny = msgspec.structs.replace(found, greatest=Bound(excl_tax=1_000_000))
+    assert [(line.kind, line.excl_tax) for line in cost(tiny, steady(start, 2, 40)).lines] == [("fixed", 1_000_000)]
+
+
+def test_a_least_cost_keeps_the_share_of_taxes() -> None:
+    vat = (Tax(kind="vat", ppm=200_000),)
+    found = plan(energy=rates((100_000, When()), taxes=vat), least=Bound(incl_tax=6_000_000))
+    start = at("2030-01-01T00:00:00")
+    assert (cost(found, steady(start, 1, 1)).excl_tax, cost(found, steady(start, 1, 1)).incl_tax) == (
+        5_000_000,
+        6_000_000,
+    )
+    without = msgspec.structs.replace(found, least=Bound(excl_tax=5_000_000))
+    assert cost(without, steady(start, 1, 0)).incl_tax == 5_000_000  # nothing says which taxes
+    assert cost(without, steady(start, 1, 1)).incl_tax == 6_000_000
+
+
+def test_charging_and_pausing_by_one_price_is_one_period() -> None:
+    start = at("2030-01-01T00:00:00")
+    usage = msgspec.structs.replace(
+        steady(start, 2, 10), charging=((start, True), (start + HOUR, False), (start + HOUR + 60_000, True))
+    )
+    assert len(cost(plan(energy=rates((250_000, When()))), usage).periods) == 1
 
 
 def test_a_reservation_is_paid_by_fee_and_by_time() -> None:
@@ -279,6 +318,43 @@ def test_quantities_are_those_of_counting(found: PricePlan, start: int, runs: li
     units = {"energy": 1_000_000, "charging_time": 60_000, "idle_time": 60_000}
     exact = sum((Decimal(q * price) / units[kind] for (kind, price), q in expected.items()), Decimal(0))
     assert abs(result.excl_tax - exact) <= len(result.lines)  # each line is rounded once
+
+
+_bounds = st.none() | st.builds(
+    Bound, excl_tax=st.none() | st.integers(0, 10**7), incl_tax=st.none() | st.integers(0, 10**7)
+)
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    st.builds(
+        PricePlan,
+        id=st.just("p"),
+        currency=st.just("EUR"),
+        zone=st.sampled_from([BERLIN, "+05:30"]),
+        energy=_charges,
+        charging_time=_charges,
+        idle_time=_charges,
+        fixed=st.none() | st.just(rates((500_000, When()))),
+        least=_bounds,
+        greatest=_bounds,
+    ),
+    st.lists(st.tuples(st.booleans(), st.integers(0, 40_000), st.integers(1, 300)), min_size=1, max_size=10),
+)
+def test_a_tally_that_grows_comes_to_what_the_whole_does(found: PricePlan, runs: list[tuple[bool, int, int]]) -> None:
+    start = time = at("2026-10-24T21:00:00")
+    plans, register = [(start, found)], 0
+    tally = open_tally(plans, Usage(start_ms=start, end_ms=start), fees=True)
+    readings, states = [Registers(start, 0, 0)], []
+    for charging, wh, minutes in runs:
+        states.append((time, charging))
+        first = Registers(time, register, 0)
+        time, register = time + minutes * 60_000, register + (wh * 1000 if charging else 0)
+        readings.append(Registers(time, register, 0))
+        part = Usage(start_ms=first.utc_ms, end_ms=time, readings=(first, readings[-1]), charging=(states[-1],))
+        tally = msgspec.json.decode(msgspec.json.encode(extend(tally, plans, part)), type=Tally)  # as a store keeps it
+    usage = Usage(start_ms=start, end_ms=time, readings=tuple(readings), charging=tuple(states))
+    assert total(tally, plans, ended=True) == cost(found, usage)
 
 
 @settings(max_examples=20, deadline=None)

@@ -8,7 +8,6 @@ import pytest
 import pytest_asyncio
 
 from csms.core.authorize import normalise
-from csms.core.tariffs import cost_details
 from csms.rows import tariffs
 from csms.rows.tariffs import Scope
 from csms.services import reservations
@@ -18,6 +17,7 @@ from tests.certification.backend import Backend
 from tests.certification.charging import TOKENS, VALID, Charging
 from tests.certification.conftest import Start
 from tests.certification.scripted import Refused
+from v2g.billing.details import cost_details
 from v2g.errors import OcppError, RefusedError
 from v2g.grid.price_plan import Charge, PricePlan, Rate, Tax, When
 from v2g.ocpp.messages.authorization import IdToken

@@ -1,22 +1,32 @@
 """Price plans in OCPP's words are valid by its schema and say the same; costs likewise."""
 
 from datetime import UTC, date, datetime
+from typing import Any
 
 import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from csms.core.tariffs import Moment, cost_details, elements, has_conditions, to_wire, usage_of
-from csms.core.transactions import Dated, Transaction
 from tests.ocpp.official import validator
+from v2g.billing.details import cost_details
+from v2g.billing.received import plan_of
+from v2g.billing.tariffs import elements, has_conditions, to_wire
 from v2g.errors import RefusedError
 from v2g.grid.price_plan import Bound, Charge, PricePlan, Rate, Tax, When
-from v2g.ocpp.messages.tariff_cost import SetDefaultTariffRequest
+from v2g.ocpp.messages.tariff_cost import (
+    Price,
+    SetDefaultTariffRequest,
+    Tariff,
+    TariffConditions,
+    TariffEnergy,
+    TariffEnergyPrice,
+)
 from v2g.ocpp.messages.transactions import Transaction as Info
 from v2g.ocpp.messages.transactions import TransactionEventRequest
-from v2g.ocpp.versions import write_payload
-from v2g.settlement.costing import bill
+from v2g.ocpp.versions import read_payload, write_payload
+from v2g.settlement.costing import Usage, bill
+from v2g.settlement.intervals import Registers
 
 whens = st.builds(
     When,
@@ -97,39 +107,15 @@ def test_a_driver_s_tariff_has_no_valid_from_and_energy_fed_back_is_not_local() 
     assert caught.value.reason == "not_local"
 
 
-def transaction(start_ms: int) -> Transaction:
-    return Transaction(
-        station_id="CS",
-        transaction_id="t",
-        first_seq=0,
-        last_seq=3,
-        started_ms=start_ms,
-        import_start_wh=Dated(0, "0"),
-        export_start_wh=Dated(1, "500"),
-    )
-
-
-def test_use_runs_forward_whatever_meter_and_clock_say() -> None:
-    moments = [
-        Moment(1000, import_wh="0"),
-        Moment(61_000, charging=True, import_wh="100", export_wh="500"),
-        Moment(31_000, import_wh="90"),  # both fell
-        Moment(121_000, charging=False, import_wh="200.5", export_wh="700"),
-    ]
-    usage = usage_of(transaction(1000), moments, 200_000)
-    assert [(r.utc_ms, r.import_mwh, r.export_mwh) for r in usage.readings] == [
-        (1000, 0, 500_000),
-        (61_000, 100_000, 500_000),
-        (61_000, 100_000, 500_000),
-        (121_000, 200_500, 700_000),
-    ]
-    assert usage.charging == ((61_000, True), (121_000, False))
-
-
 def test_a_bill_is_a_valid_costDetails() -> None:
     start = int(datetime(2030, 1, 1, tzinfo=UTC).timestamp() * 1000)
-    moments = [Moment(start, charging=True, import_wh="0"), Moment(start + 3_600_000, import_wh="10000")]
-    usage = usage_of(transaction(start), moments, start + 3_600_000, reserved_ms=start - 60_000)
+    usage = Usage(
+        start_ms=start,
+        end_ms=start + 3_600_000,
+        readings=(Registers(start, 0, 0), Registers(start + 3_600_000, 10_000_000, 0)),
+        charging=((start, True),),
+        reserved_ms=start - 60_000,
+    )
     charge = Charge(rates=(Rate(price=250_000),), taxes=(Tax(kind="vat", ppm=100_000),))
     plan = PricePlan(id="10", currency="EUR", energy=charge, fixed=charge, reservation_time=charge)
     details = cost_details(bill([(start, plan)], usage, ended=True))
@@ -153,28 +139,90 @@ def test_a_bill_is_a_valid_costDetails() -> None:
     assert fixed.fixed.incl_tax == 9.9  # I12.FR.38
 
 
-@settings(max_examples=15, deadline=None)
-@given(
-    st.lists(
-        st.tuples(
-            st.integers(-(10**15), 10**15), st.none() | st.booleans(), st.none() | st.integers(-(10**20), 10**20)
-        ),
-        min_size=1,
-        max_size=6,
-    ),
-    st.integers(-(10**15), 10**15),
-    st.none() | st.integers(-(10**15), 10**15),
+# -- as a station reads them
+
+local = st.builds(
+    When,
+    from_minute=st.none() | st.integers(0, 1439),
+    to_minute=st.none() | st.integers(0, 1439),
+    weekdays=st.lists(st.integers(0, 6), unique=True).map(tuple),
+    from_day=st.none() | st.dates(date(2026, 1, 1), date(2027, 1, 1)),
+    evse_kind=st.sampled_from([None, "AC", "DC"]),
+    max_energy_wh=st.none() | st.integers(0, 10**6),
+    min_power_w=st.none() | st.integers(0, 10**6),
+    max_current_a=st.none() | st.integers(0, 500),
+    min_idle_s=st.none() | st.integers(0, 10**4),
 )
-def test_whatever_a_station_says_comes_to_some_cost_in_no_time(
-    said: list[tuple[int, bool | None, int | None]], start: int, end: int | None
-) -> None:
-    night = When(from_minute=1320, to_minute=360, weekdays=(5, 6), min_idle_s=60, max_energy_wh=500)
-    charge = Charge(rates=(Rate(price=1000, when=night), Rate(price=2000)))
-    plan = PricePlan(
-        id="p", currency="EUR", zone="Europe/Berlin", energy=charge, charging_time=charge, idle_time=charge
+fees = st.builds(When, payment_brand=st.none() | st.just("Card"), payment_recognition=st.none() | st.just("CC"))
+
+
+def _rates(conditions: st.SearchStrategy[When]) -> st.SearchStrategy[Charge | None]:
+    rate = st.builds(Rate, price=st.integers(-(10**9), 10**9), when=conditions)
+    return st.none() | st.builds(Charge, rates=st.lists(rate, min_size=1, max_size=3).map(tuple), taxes=taxes.map(_one))
+
+
+def _one(tax: Tax) -> tuple[Tax, ...]:
+    return (tax,)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.builds(
+        PricePlan,
+        id=st.text("abc-1", min_size=1, max_size=60),
+        currency=st.just("EUR"),
+        zone=st.sampled_from(["UTC", "Europe/Berlin", "+01:00"]),
+        valid_from_ms=st.none() | st.integers(0, 10**13),
+        energy=_rates(local),
+        charging_time=_rates(local),
+        idle_time=_rates(local),
+        fixed=_rates(fees),
+        reservation_time=_rates(local),
+        reservation_fixed=_rates(fees),
+        least=st.none() | st.builds(Bound, excl_tax=st.integers(0, 10**9)),
+        greatest=st.none() | st.builds(Bound, incl_tax=st.integers(0, 10**9)),
     )
-    moments = [Moment(at, charging, None if wh is None else str(wh)) for at, charging, wh in said]
-    known = msgspec.structs.replace(transaction(start), ended_ms=end)
-    result = bill([(0, plan)], usage_of(known, moments, 2_000_000_000_000), ended=True)
-    assert result.charging_ms + result.idle_ms <= 366 * 86_400_000
-    assert result.energy_mwh >= 0
+)
+def test_a_station_reads_what_a_back_end_meant(plan: PricePlan) -> None:
+    payload = write_payload(SetDefaultTariffRequest(evse_id=0, tariff=to_wire(plan)), "2.1")
+    tariff = read_payload(payload, SetDefaultTariffRequest, "2.1").tariff
+    assert plan_of(tariff, plan.zone) == plan
+
+
+def energy(**conditions: Any) -> Tariff:
+    """A tariff whose price has these conditions."""
+    price = TariffEnergyPrice(price_kwh=0.25, conditions=TariffConditions(**conditions))
+    return Tariff(tariff_id="t", currency="EUR", energy=TariffEnergy(prices=(price,)))
+
+
+@pytest.mark.parametrize(
+    ("tariff", "why"),
+    [
+        (energy(start_time_of_day="24:00"), "invalid"),
+        (energy(end_time_of_day="8:00"), "invalid"),
+        (energy(valid_from_date="2026-02-30"), "invalid"),
+        (energy(valid_to_date="20260201"), "invalid"),
+        (energy(min_power=-10.0), "condition"),
+        (energy(max_current=16.5), "condition"),
+        (energy(max_energy=float("inf")), "condition"),
+        (msgspec.structs.replace(energy(), currency="eur"), "invalid"),
+        (msgspec.structs.replace(energy(), tariff_id=""), "invalid"),
+        (msgspec.structs.replace(energy(), valid_from="yesterday"), "invalid"),
+        (msgspec.structs.replace(energy(), min_cost=Price()), "invalid"),
+        (msgspec.structs.replace(energy(), max_cost=Price(excl_tax=-1.0)), "invalid"),
+        (
+            Tariff(tariff_id="t", currency="EUR", energy=TariffEnergy(prices=(TariffEnergyPrice(price_kwh=1e13),))),
+            "invalid",
+        ),
+    ],
+)
+def test_what_a_station_cannot_work_out_is_refused(tariff: Tariff, why: str) -> None:
+    with pytest.raises(RefusedError) as caught:
+        plan_of(tariff, "UTC")
+    assert caught.value.reason == why
+
+
+def test_an_unknown_zone_prices_nothing() -> None:
+    for zone in ("Mars/Olympus", "+1", ""):
+        with pytest.raises(RefusedError):
+            plan_of(energy(), zone)
