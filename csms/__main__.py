@@ -1,9 +1,12 @@
 """`python -m csms --config FILE [--events FILE]`: run a back end."""
 
+import gc
 import sys
 
-from csms.app import main
-from v2g.net.program import arguments
+gc.disable()  # until everything is loaded: see v2g.net.program.keep_responsive
+
+from csms.app import main  # noqa: E402
+from v2g.net.program import arguments  # noqa: E402
 
 if __name__ == "__main__":
     sys.exit(

@@ -21,7 +21,6 @@ from csms.feed import Feed
 from csms.frame_log import FrameLog
 from csms.grid_source import GRID_SIGNAL, GridSource
 from csms.journals import JournalArchive
-from csms.provisioning import Provisioner
 from csms.rows import tokens
 from csms.server import StationServer
 from csms.services.authority import StationCa
@@ -29,7 +28,6 @@ from csms.services.background import background
 from csms.services.doors import Doors
 from csms.services.last_seen import LastSeen
 from csms.store import open_store
-from csms.subscriber import TelemetrySubscriber
 from csms.switchboard import Switchboard
 from v2g.errors import TransportError
 from v2g.grid.tariff import GridSignal
@@ -90,11 +88,14 @@ async def running(config: CsmsConfig, events: Path | None = None) -> AsyncIterat
         renewed = [*([api.renewed] if api.renewed is not None else []), *server.renewed]
         stack.callback(asyncio.create_task(keep_renewed(renewed)).cancel)
         if config.mqtt is not None:
+            from csms.subscriber import TelemetrySubscriber  # only where it is used: with an MQTT client
+
             subscriber = TelemetrySubscriber(config.mqtt, backend.ingest, observe)
             stack.push_async_callback(subscriber.close)
             await subscriber.start()
         await stack.enter_async_context(background(services))
         observe(Observe("ocpp", "ready", {"ocpp_port": ocpp_port, "api_port": api_port}))
+        api.prepare()
         stack.callback(lambda: observe(Observe("ocpp", "stopping")))
         ports = {f"ocpp_{place}": port for place, port in enumerate(others, 2)}
         yield Csms({"ocpp": ocpp_port, "api": api_port, **ports}, services)
@@ -134,6 +135,8 @@ async def open_services(
     await grid.load()
     provisioning = None
     if config.provisioning is not None:
+        from csms.provisioning import Provisioner  # only where it is used: with messages of ISO 15118
+
         provisioning = Provisioner(config.provisioning, config.trust, contracts, clock, observe)
     return Services(
         config=config,

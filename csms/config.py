@@ -13,9 +13,9 @@ from csms.core.access import Role
 from csms.core.authorize import Group, Terms
 from v2g.config import parse_config
 from v2g.errors import ConfigError
-from v2g.iso15118.envelope import RULES, EnvelopeRules
+from v2g.iso15118.envelope_rules import RULES, EnvelopeRules
 from v2g.net.clock import ClockConfig
-from v2g.net.mqtt import MqttConfig
+from v2g.net.mqtt_config import MqttConfig
 from v2g.net.program import read_config
 from v2g.pki.reference import KeyReference
 

@@ -30,7 +30,7 @@ from evcc.gateway import GatewayConfig
 from evcc.hardware_drive import PlaceConfig
 from v2g.config import parse_config
 from v2g.iso15118.charts import Family
-from v2g.iso15118.envelope import RULES, EnvelopeRules
+from v2g.iso15118.envelope_rules import RULES, EnvelopeRules
 from v2g.iso15118.services import ENERGY_TRANSFER, ServiceId
 from v2g.iso15118.timing import Timing
 from v2g.net.capture import RecordConfig

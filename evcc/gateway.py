@@ -19,7 +19,8 @@ from evcc.ecu import battery_dbc
 from v2g.errors import ConfigError, TransportError
 from v2g.net.can import CanConfig, CanPort
 from v2g.net.clock import Clock
-from v2g.net.mqtt import MqttClient, MqttConfig
+from v2g.net.mqtt import MqttClient
+from v2g.net.mqtt_config import MqttConfig
 from v2g.net.outbox import Outbox
 from v2g.observe import Observe
 from v2g.telemetry.batch import Batcher

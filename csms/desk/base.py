@@ -1,7 +1,7 @@
 """What the answers to a station's requests work with: what all stations share, and one station's desk."""
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -15,7 +15,6 @@ from csms.frame_log import FrameLog
 from csms.grid_source import GridSource
 from csms.journals import JournalArchive
 from csms.metrics import Metrics
-from csms.provisioning import Provisioner
 from csms.rows import commands, tokens
 from csms.services.authority import StationCa
 from csms.services.doors import Doors
@@ -29,6 +28,9 @@ from v2g.observe import Observe, Scalar
 from v2g.ocpp.messages.authorization import IdToken
 from v2g.ocpp.messages.device_model import Component
 from v2g.ocpp.routes import Version
+
+if TYPE_CHECKING:  # loaded where it is configured
+    from csms.provisioning import Provisioner
 
 VENDOR: Final = "org.v2g-engine"
 _MAX_INTEGER: Final = 2**31 - 1  # OCPP integers have 32 bits (part 2, 2.1)
@@ -51,7 +53,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     doors: Doors
     seen: LastSeen
     station_ca: StationCa
-    provisioning: Provisioner | None = None
+    provisioning: "Provisioner | None" = None
     metrics: Metrics = msgspec.field(default_factory=Metrics)
 
     def tell(self, stage: str, name: str, station_id: str, data: Mapping[str, Scalar]) -> None:

@@ -4,17 +4,13 @@ What SQLAlchemy adds to each statement and row costs several times what the data
 are made once for each table from its declaration.
 """
 
+import importlib
 from collections.abc import Mapping, Sequence
 from functools import cache
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 from sqlalchemy import Connection, Dialect, Table
-from sqlalchemy.dialects import postgresql, sqlite
-
-_DIALECTS: Final[Mapping[str, Dialect]] = {
-    name: module.dialect() for name, module in (("sqlite", sqlite), ("postgresql", postgresql))
-}
 
 Rows = Sequence[Mapping[str, Any]]
 """Rows that all have the same columns; values are numbers, text, booleans and None."""
@@ -44,11 +40,11 @@ def _put(connection: Connection, table: Table, rows: Rows, *, upsert: bool) -> N
 
 @cache
 def _statement(table: Table, columns: tuple[str, ...], dialect: str, upsert: bool) -> str:
-    quote = _DIALECTS[dialect].identifier_preparer.quote
+    quote = _dialect(dialect).identifier_preparer.quote
     names = ", ".join(map(quote, columns))
     statement = f"INSERT INTO {quote(table.name)} ({names}) "
     if dialect == "postgresql":
-        types = ", ".join(f"{quote(name)} {table.c[name].type.compile(_DIALECTS[dialect])}" for name in columns)
+        types = ", ".join(f"{quote(name)} {table.c[name].type.compile(_dialect(dialect))}" for name in columns)
         statement += f"SELECT {names} FROM json_to_recordset(%s::json) AS given ({types})"  # noqa: S608 - our names
     else:
         statement += f"VALUES ({', '.join('?' * len(columns))})"
@@ -57,3 +53,10 @@ def _statement(table: Table, columns: tuple[str, ...], dialect: str, upsert: boo
         changes = ", ".join(f"{quote(name)} = excluded.{quote(name)}" for name in columns if name not in key)
         statement += f" ON CONFLICT ({', '.join(map(quote, key))}) DO UPDATE SET {changes}"
     return statement
+
+
+@cache
+def _dialect(name: str) -> Dialect:
+    """Return what knows a database's words; nobody pays for loading the other one's."""
+    dialect: Dialect = importlib.import_module(f"sqlalchemy.dialects.{name}").dialect()
+    return dialect

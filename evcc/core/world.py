@@ -11,7 +11,7 @@ from evcc.core.ports import BatteryState, PresentVoltage
 from evcc.core.program import Progress
 from evcc.core.settings import SessionConfig
 from v2g.iso15118.charts import Family
-from v2g.iso15118.envelope import RULES, EnvelopeRules
+from v2g.iso15118.envelope_rules import RULES, EnvelopeRules
 from v2g.iso15118.messages.common_types import MessageHeader
 from v2g.iso15118.messages.schedules import AbsolutePriceSchedule, PowerSchedule, PriceLevelSchedule
 from v2g.iso15118.messages.xmldsig import Signature

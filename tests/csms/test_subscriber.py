@@ -6,7 +6,8 @@ from cli.demo.broker import Broker
 from csms.config import MqttSource
 from pki_tools.tree import PkiTree
 from tests.csms.conftest import Start
-from v2g.net.mqtt import MqttClient, MqttConfig
+from v2g.net.mqtt import MqttClient
+from v2g.net.mqtt_config import MqttConfig
 from v2g.telemetry.signals import Record, encode_record
 
 TOPIC = "v2g/telemetry/stream"

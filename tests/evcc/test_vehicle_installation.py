@@ -18,7 +18,7 @@ from tests.iso15118.contracts import PCID, drawn, new_contract, service
 from tests.pki.chains import issuer_of
 from v2g import exi
 from v2g.errors import KeyAccessError
-from v2g.iso15118.envelope import EnvelopeRules
+from v2g.iso15118.envelope_rules import EnvelopeRules
 from v2g.iso15118.installation import Contract as Installable
 from v2g.iso15118.installation import check_request_signature, refusal
 from v2g.iso15118.messages import common_messages as cm

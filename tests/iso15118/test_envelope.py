@@ -18,7 +18,6 @@ from tests.iso15118.contracts import PCID, drawn, new_contract, new_key
 from v2g.errors import EnvelopeError
 from v2g.iso15118.envelope import (
     Envelope,
-    EnvelopeRules,
     additional_data,
     decrypt,
     derive_key,
@@ -26,6 +25,7 @@ from v2g.iso15118.envelope import (
     seal,
     unseal,
 )
+from v2g.iso15118.envelope_rules import EnvelopeRules
 from v2g.iso15118.messages.certificates import EcdhCurve
 from v2g.pki.certificates import load_certificate
 from v2g.pki.keys import PrivateKey, SoftwareKey, x448_of

@@ -9,7 +9,8 @@ import pytest
 from cli.demo.broker import Broker, find_mosquitto, start_broker
 from pki_tools.tree import PkiTree
 from v2g.errors import TransportError
-from v2g.net.mqtt import MqttClient, MqttConfig
+from v2g.net.mqtt import MqttClient
+from v2g.net.mqtt_config import MqttConfig
 
 TOPIC = "v2g/telemetry/stream"
 

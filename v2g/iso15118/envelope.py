@@ -7,7 +7,7 @@ messages around them are in `v2g.iso15118.installation`. What sources of the sta
 
 import contextlib
 from collections.abc import Callable
-from typing import Annotated, Final, Literal
+from typing import Final
 
 import msgspec
 from cryptography import x509
@@ -16,9 +16,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, x448
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.concatkdf import ConcatKDFHash
-from msgspec import Meta
 
 from v2g.errors import EnvelopeError, SignatureError
+from v2g.iso15118.envelope_rules import RULES, EnvelopeRules
 from v2g.iso15118.messages.certificates import EcdhCurve
 from v2g.pki.keys import AgreementKey, AgreementPeer, PrivateKey, PublicKey, SoftwareKey, x448_public_of
 
@@ -35,29 +35,6 @@ SCALAR_BYTES: Final = {EcdhCurve.SECP521: 66, EcdhCurve.X448: 56}
 _X448_BYTES: Final = 56
 _ORDER_521: Final = 2**521 - 0x5AE79787C40D069948033FEB708F65A2FC44A36477663B851449048E16EC79BF7
 """Order of the base point of secp521r1 (SEC 2, 2.6.1)."""
-
-
-class EnvelopeRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What the standard's public sources leave open or disagree on. The defaults are what most of them say.
-
-    None of it was confirmed by a vector of a production back end.
-    """
-
-    other_info: Annotated[
-        str,
-        Meta(pattern=r"^([0-9A-Fa-f]{2})*$", description="OtherInfo of the key derivation, hex: algorithm, 'U', 'V'"),
-    ] = "015556"
-    key_identifier: Annotated[
-        Literal["text", "bytes"],
-        Meta(description="SubjectKeyIdentifier in the additional data: upper-case hex text, or raw bytes"),
-    ] = "text"
-    x448_padding: Annotated[
-        Literal["left", "right"],
-        Meta(description="where an X448 public key of 56 bytes is filled to 133; both are taken"),
-    ] = "left"
-
-
-RULES: Final = EnvelopeRules()
 
 
 class Envelope(msgspec.Struct, frozen=True):

@@ -15,7 +15,8 @@ from cryptography import x509
 
 from v2g.errors import CertificateError, EnvelopeError
 from v2g.iso15118 import signature
-from v2g.iso15118.envelope import RULES, Entropy, Envelope, EnvelopeRules, seal, unseal
+from v2g.iso15118.envelope import Entropy, Envelope, seal, unseal
+from v2g.iso15118.envelope_rules import RULES, EnvelopeRules
 from v2g.iso15118.messages.certificates import (
     CertificateChain,
     ContractCertificateChain,

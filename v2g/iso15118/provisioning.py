@@ -14,7 +14,8 @@ from cryptography.hazmat.primitives.asymmetric import ed448
 
 from v2g import exi
 from v2g.errors import CertificateError, CodecError, RevocationError, SignatureError, TrustError
-from v2g.iso15118.envelope import RULES, Entropy, EnvelopeRules
+from v2g.iso15118.envelope import Entropy
+from v2g.iso15118.envelope_rules import RULES, EnvelopeRules
 from v2g.iso15118.installation import (
     Contract,
     Service,

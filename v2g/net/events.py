@@ -3,15 +3,17 @@
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import msgspec
 
-from v2g.iso15118.session import Session
 from v2g.net.clock import Clock
-from v2g.net.runner import Core
-from v2g.net.trace import Trace
 from v2g.observe import Observe
+
+if TYPE_CHECKING:  # a back end has no ISO 15118 session, and need not load one
+    from v2g.iso15118.session import Session
+    from v2g.net.runner import Core
+    from v2g.net.trace import Trace
 
 _encode = msgspec.json.Encoder(order="deterministic").encode
 _log = logging.getLogger(__name__)
@@ -25,7 +27,7 @@ class EventLog:
     conversation goes to its `trace`, too.
     """
 
-    def __init__(self, process: str, clock: Clock, path: Path | None = None, *, trace: Trace | None = None) -> None:
+    def __init__(self, process: str, clock: Clock, path: Path | None = None, *, trace: "Trace | None" = None) -> None:
         self._process = process
         self._trace = trace
         self._clock = clock
@@ -54,7 +56,7 @@ class EventLog:
             else:
                 self._torn = torn
 
-    def tracer(self, evse_id: str = "") -> Callable[[Session], Core]:
+    def tracer(self, evse_id: str = "") -> "Callable[[Session], Core]":
         """Return what makes of a core something that a runner takes, with its messages written down if so wanted.
 
         `evse_id` names one of several EVSEs, in whose events it stands.
@@ -69,5 +71,5 @@ class EventLog:
             self._trace.close()
 
 
-def _untraced(core: Session) -> Core:
+def _untraced(core: "Session") -> "Core":
     return core

@@ -8,10 +8,8 @@ import asyncio
 import logging
 import ssl
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import Any
 
-import msgspec
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
@@ -20,19 +18,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from v2g.errors import TransportError
-
-
-class MqttConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How to reach a broker. `ca`, `chain` and `key` are PEM files; without `ca` the connection is refused."""
-
-    host: str
-    port: int = 8883
-    ca: Path | None = None
-    chain: Path | None = None
-    key: Path | None = None
-    client_id: str = ""
-    keep_alive: int = 30
-    session_expiry: int = 86400
+from v2g.net.mqtt_config import MqttConfig
 
 
 class MqttClient:

@@ -1,0 +1,86 @@
+"""Speaks HTTP for the API: uvicorn's protocol, in the back end's own event loop.
+
+Loaded when somebody connects, or beside the framework after the back end is ready.
+"""
+
+import asyncio
+from email.utils import formatdate
+from typing import Any, Final
+
+import h11
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.server import ServerState
+
+_GRACE_S: Final = 2.0
+_IDLE_S: Final = 75
+_REQUEST_S: Final = 30.0
+
+
+class _Connection(H11Protocol):
+    """One client. Handlers find its transport, which knows the client's certificate, in the scope's state.
+
+    A request has to be there as a whole within `_REQUEST_S`, however slowly its octets come.
+    """
+
+    _deadline: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
+        super().connection_made(transport)
+        self.app_state = {"transport": transport}
+        self._expect_request()
+
+    def data_received(self, data: bytes) -> None:
+        self.server_state.default_headers = [(b"date", formatdate(usegmt=True).encode())]
+        super().data_received(data)
+        if self.conn.their_state in (h11.IDLE, h11.SEND_BODY):
+            self._expect_request()
+        else:
+            self._forget_deadline()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._forget_deadline()
+        super().connection_lost(exc)
+
+    def _expect_request(self) -> None:
+        if self._deadline is None:
+            self._deadline = self.loop.call_later(_REQUEST_S, self.transport.abort)
+
+    def _forget_deadline(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+
+class Connections:
+    """All connections; `answer` is the ASGI application behind them."""
+
+    def __init__(self, answer: Any) -> None:
+        self._state = ServerState()
+        self._config = uvicorn.Config(
+            answer,
+            http=_Connection,
+            ws="none",
+            lifespan="off",
+            interface="asgi3",
+            log_config=None,
+            access_log=False,
+            proxy_headers=False,
+            timeout_keep_alive=_IDLE_S,
+        )
+        self._config.load()
+
+    def new(self) -> asyncio.BaseProtocol:
+        """Return what speaks with one client."""
+        return _Connection(self._config, self._state, {})
+
+    async def close(self) -> None:
+        """Finish requests under way (2 s at most) and close every connection."""
+        for connection in tuple(self._state.connections):
+            connection.shutdown()
+        if self._state.tasks:
+            _done, late = await asyncio.wait(tuple(self._state.tasks), timeout=_GRACE_S)
+            for task in late:
+                task.cancel()
+        for connection in tuple(self._state.connections):
+            connection.transport.close()

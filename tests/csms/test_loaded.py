@@ -1,0 +1,25 @@
+"""A back end that starts pays for what it needs, not for what only some configurations or later moments need."""
+
+import subprocess
+import sys
+
+LATER = (
+    "litestar",  # beside the running back end, or when somebody asks
+    "uvicorn",
+    "paho",  # with [mqtt]
+    "redis",  # with bus_url
+    "alembic",  # for a database that is new or old
+    "psycopg",  # with PostgreSQL
+    "sqlalchemy.dialects.postgresql",
+    "v2g.exi",  # with [provisioning]: messages of ISO 15118
+    "v2g.iso15118.messages",
+    "lxml",
+    "rich",
+    "typer",
+)
+
+
+def test_a_back_end_loads_what_it_does_not_need_at_its_start_later_or_never() -> None:
+    code = f"import sys, csms.app; print(*(name for name in {LATER!r} if name in sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []

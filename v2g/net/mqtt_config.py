@@ -1,0 +1,18 @@
+"""How a broker is reached: a declaration for configurations, which need not load what connects."""
+
+from pathlib import Path
+
+import msgspec
+
+
+class MqttConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How to reach a broker. `ca`, `chain` and `key` are PEM files; without `ca` the connection is refused."""
+
+    host: str
+    port: int = 8883
+    ca: Path | None = None
+    chain: Path | None = None
+    key: Path | None = None
+    client_id: str = ""
+    keep_alive: int = 30
+    session_expiry: int = 86400
