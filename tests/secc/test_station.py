@@ -604,7 +604,7 @@ async def test_variables_are_read_written_kept_and_reported(tmp_path: Path, csms
         await set_variables(csms, ("OfflineThreshold", None, "17"))
         data = [{**variable(c, n), "attribute_value": v} for c, n, v in (
             ("OCPPCommCtrlr", "OfflineThreshold", "-1"), ("OCPPCommCtrlr", "OfflineThreshold", "soon"),
-            ("SecurityCtrlr", "Identity", "other"), ("TxCtrlr", "StopTxOnInvalidId", "maybe"))]  # fmt: skip
+            ("SecurityCtrlr", "Identity", "o:t"), ("TxCtrlr", "StopTxOnInvalidId", "maybe"))]  # fmt: skip
         answer = await csms.ask("SetVariables", set_variable_data=data)
         assert {r["attribute_status"] for r in answer.set_variable_result} == {"Rejected"}
         assert (await csms.ask("GetBaseReport", request_id=1, report_base="FullInventory")).status == "Accepted"

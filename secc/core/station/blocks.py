@@ -62,7 +62,7 @@ class Blocks:
             )
             for number, evse in enumerate(settings.layout.evses, 1)
         }
-        self.networks = NetworkProfiles(kernel, settings.network)
+        self.networks = NetworkProfiles(kernel, settings.network, settings.identity)
         self.outbox = Outbox(kernel, limit=settings.max_events)
         self.sessions = (ManagedSessions if settings.managed else Sessions)(kernel, self.outbox, self.evses, read)
         self.availability = Availability(kernel, self.evses)

@@ -64,6 +64,10 @@ class DeviceModel:
         """Judges of values that the CSMS sets, by key in small letters."""
         self.after: dict[str, Callable[[str], None]] = {}
         """What follows once a value was set by the CSMS, by key in small letters."""
+        self.component_checks: dict[str, Callable[[Variable, str], StatusInfo | SetVariableStatus | None]] = {}
+        """Judges of all values of a component that the CSMS sets, by its name."""
+        self.component_after: dict[str, Callable[[Variable], None]] = {}
+        """What follows once any value of a component was set by the CSMS, by its name."""
 
     # -- for the station itself
 
@@ -110,9 +114,9 @@ class DeviceModel:
 
     def find(self, component: Component, name: VariableName, version: Version) -> Variable | str:
         """Return a variable, or which part of its name is unknown: `component` or `variable`."""
-        key = key_of(component.name, name.name, instance=name.instance, evse=component.evse).lower()
-        found = self._variables.get(key)
-        if found is not None and not component.instance and found.only in (None, version):
+        key = key_of(component.name, name.name, component.instance, instance=name.instance, evse=component.evse)
+        found = self._variables.get(key.lower())
+        if found is not None and found.only in (None, version):
             return found
         known = any(_is_place(variable, component, exactly=True) for variable in self.variables(version))
         return "variable" if known else "component"
@@ -151,9 +155,7 @@ class DeviceModel:
             verdict = StatusInfo(reason_code="ReadOnly")
         else:
             verdict = _unacceptable(found, wanted.attribute_value)
-            check = self.checks.get(found.key.lower())
-            if verdict is None and check is not None:
-                verdict = check(wanted.attribute_value)
+            verdict = verdict or self._check(found, wanted.attribute_value)
             if verdict is None or verdict == "RebootRequired":
                 self._write(found, attribute, wanted.attribute_value)
         status: SetVariableStatus = "Rejected" if isinstance(verdict, StatusInfo) else verdict or "Accepted"
@@ -164,6 +166,12 @@ class DeviceModel:
             component=wanted.component,
             variable=wanted.variable,
         )
+
+    def _check(self, variable: Variable, value: str) -> StatusInfo | SetVariableStatus | None:
+        if (check := self.checks.get(variable.key.lower())) is not None:
+            return check(value)
+        judge = self.component_checks.get(variable.component)
+        return judge(variable, value) if judge is not None else None
 
     def report(self, base: ReportBase, version: Version) -> tuple[ReportData, ...]:
         """Return the report of a base: everything, or what can be configured, or what tells of availability (B07)."""
@@ -195,7 +203,7 @@ class DeviceModel:
         return not criteria or any(self._component_is(variable, criterion) for criterion in criteria)
 
     def _component_is(self, variable: Variable, criterion: str) -> bool:
-        key = key_of(variable.component, criterion, evse=variable.evse)
+        key = key_of(variable.component, criterion, variable.component_instance, evse=variable.evse)
         return self.text(key) == "true" if self.has(key) else criterion != "Problem"
 
     def _attribute(self, variable: Variable, attribute: AttributeType) -> str:
@@ -212,10 +220,12 @@ class DeviceModel:
                 self.changed(variable, old, value)
             if after := self.after.get(key.lower()):
                 after(value)
+            if told := self.component_after.get(variable.component):
+                told(variable)
 
     def _report(self, variable: Variable) -> ReportData:
         return ReportData(
-            component=Component(name=variable.component, evse=variable.evse),
+            component=component_of(variable),
             variable=VariableName(name=variable.name, instance=variable.instance),
             variable_attribute=tuple(
                 VariableAttribute(
@@ -237,14 +247,22 @@ class DeviceModel:
         )
 
 
+def component_of(variable: Variable) -> Component:
+    """Return a variable's component as OCPP names it."""
+    return Component(name=variable.component, instance=variable.component_instance, evse=variable.evse)
+
+
 def _slot(variable: Variable, attribute: AttributeType) -> str:
     return f"{variable.key}@{attribute}".lower()
 
 
 def _is_place(variable: Variable, component: Component, *, exactly: bool) -> bool:
     """Return whether a variable stands at a component. Parts of the place that are left out mean any."""
-    if variable.component.lower() != component.name.lower() or component.instance:
+    if variable.component.lower() != component.name.lower():
         return False
+    part = component.instance or None
+    if (exactly or part) and (part or "").lower() != (variable.component_instance or "").lower():
+        return False  # B08.FR.20 to .25: one that is left out means any
     wanted, place = component.evse, variable.evse
     if exactly or (wanted is not None and wanted.connector_id is not None):
         return wanted == place

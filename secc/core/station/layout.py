@@ -17,6 +17,10 @@ from v2g.ocpp.routes import Version
 _ACCESS: Final[Mapping[str, Mutability]] = MappingProxyType({"r": "ReadOnly", "w": "WriteOnly", "rw": "ReadWrite"})
 _PER_EVSE: Final = frozenset({"EVSE", "ConnectedEV", "FiscalMetering", "CPPWMController"})
 _PER_CONNECTOR: Final = frozenset({"Connector", "ConnectorPlugRetentionLock"})
+_PER_SLOT: Final = frozenset({"NetworkConfiguration"})
+
+SLOTS: Final = (1, 2, 3, 4)
+"""Slots for network profiles (B09.FR.06)."""
 
 
 class ConnectorLayout(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,6 +56,7 @@ class Variable(msgspec.Struct, frozen=True, kw_only=True):
     """One variable. `values` are the choices of a list; `low` and `high` bound numbers, or a string's length."""
 
     component: str
+    component_instance: str | None = None
     name: str
     instance: str | None = None
     evse: EVSE | None = None
@@ -69,15 +74,17 @@ class Variable(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def key(self) -> str:
-        """The name under which its value is kept, such as `Connector#1.2.Available` or `X.Name[instance]`."""
-        return key_of(self.component, self.name, instance=self.instance, evse=self.evse)
+        """The name under which its value is kept: `Connector#1.2.Available`, `X.Name[instance]`, `X[instance].Name`."""
+        return key_of(self.component, self.name, self.component_instance, instance=self.instance, evse=self.evse)
 
 
-def key_of(component: str, name: str, *, instance: str | None = None, evse: EVSE | None = None) -> str:
-    """Return the key of a variable."""
-    place = ""
+def key_of(
+    component: str, name: str, part: str | None = None, *, instance: str | None = None, evse: EVSE | None = None
+) -> str:
+    """Return the key of a variable; `part` is the instance of its component."""
+    place = f"[{part}]" if part else ""
     if evse is not None:
-        place = f"#{evse.id}" + (f".{evse.connector_id}" if evse.connector_id is not None else "")
+        place += f"#{evse.id}" + (f".{evse.connector_id}" if evse.connector_id is not None else "")
     return f"{component}{place}.{name}" + (f"[{instance}]" if instance else "")
 
 
@@ -149,6 +156,9 @@ def station_variables(layout: Layout) -> tuple[Variable, ...]:
     wanted = frozenset(layout.optional)
     for variable in catalog():
         if variable.optional and not {variable.component, f"{variable.component}.{variable.name}"} & wanted:
+            continue
+        if variable.component in _PER_SLOT:
+            found += [msgspec.structs.replace(variable, component_instance=str(slot)) for slot in SLOTS]
             continue
         places: Iterable[EVSE | None] = (None,)
         if variable.component in _PER_EVSE:

@@ -63,6 +63,12 @@ class Networks(Protocol):
     def current(self) -> tuple[int, NetworkConnectionProfile]:
         """Return the slot and profile to connect with."""
 
+    def identity(self) -> str:
+        """Return who the station is at that CSMS."""
+
+    def password(self) -> str | None:
+        """Return its password there."""
+
     def failed(self) -> None:
         """An attempt to connect failed."""
 
@@ -78,7 +84,6 @@ class Link:
         kernel: Kernel,
         networks: Networks,
         *,
-        identity: str,
         versions: tuple[Version, ...],
         handles: frozenset[str],
         answer: Callable[[Message], Message],
@@ -87,7 +92,6 @@ class Link:
     ) -> None:
         self._k = kernel
         self._networks = networks
-        self._identity = identity
         self._versions = versions
         self._handles = handles
         self._answer = answer
@@ -101,6 +105,8 @@ class Link:
         self._peer: RpcPeer | None = None
         self._then: dict[str, Then] = {}
         self._failures = 0
+        self._booted_slot: int | None = None
+        """The slot whose CSMS has accepted this boot."""
         self._unanswered = 0
         self._last_sent = 0.0
         self._stopped = False
@@ -133,8 +139,8 @@ class Link:
                 security_profile=profile.security_profile,
                 timeout_s=CONNECT_TIMEOUT,
                 ping_interval_s=model.number("OCPPCommCtrlr.WebSocketPingInterval"),
-                password=profile.basic_auth_password or model.text("SecurityCtrlr.BasicAuthPassword") or None,
-                identity=profile.identity or self._identity,
+                password=self._networks.password(),
+                identity=self._networks.identity(),
             )
         )
 
@@ -150,9 +156,11 @@ class Link:
             self._timeout or profile.message_timeout or self._k.model.number("OCPPCommCtrlr.MessageTimeout[Default]")
         )
         self._peer = RpcPeer(version, handles=self._handles, entropy=self._k.entropy, timeout=float(timeout))
-        if self._k.registration == "Accepted":
+        if self._k.registration == "Accepted" and slot == self._booted_slot:
             self._registered()  # the CSMS knows this boot (OCPP-J 5.3)
         else:
+            if self._k.registration == "Accepted":  # by another CSMS, perhaps (B10.FR.10)
+                self._k.registration = "Unknown"
             self.boot()
 
     def failed(self, reason: str, tls: str = "") -> None:
@@ -240,6 +248,7 @@ class Link:
 
     def _registered(self, *, first: bool = False) -> None:
         self._failures = 0
+        self._booted_slot = self._networks.current()[0]
         self._networks.succeeded()
         if first:
             self.offline_since = float("-inf")  # all states are told (B01.FR.05)

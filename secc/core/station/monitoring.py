@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from secc.core.station.device_model import DeviceModel
+from secc.core.station.device_model import DeviceModel, component_of
 from secc.core.station.kernel import Handler, Kernel, because
 from secc.core.station.layout import Variable
 from secc.core.station.outbox import Outbox
@@ -348,7 +348,7 @@ def factory_monitors(model: DeviceModel) -> tuple[Monitoring, ...]:
 
 def _names(variable: Variable) -> tuple[Component, VariableName]:
     return (
-        Component(name=variable.component, evse=variable.evse),
+        component_of(variable),
         VariableName(name=variable.name, instance=variable.instance),
     )
 

@@ -1,11 +1,14 @@
-"""Network profiles: which CSMS is called, how, and which comes next when it does not answer (B09, B10, A05)."""
+"""Which network profile is used: which CSMS is called first, and which comes next when it does not answer (B10, A05).
+
+What the CSMS writes into the slots, by SetNetworkProfile or by SetVariables, is judged here (B09).
+"""
 
 from collections.abc import Callable
 from typing import Final
 
-import msgspec
-
 from secc.core.station.kernel import Handler, Kernel, because
+from secc.core.station.layout import SLOTS, Variable
+from secc.core.station.network_slots import COMPONENT, IDENTITY, Slots, flaw, slot_of
 from v2g.ocpp.messages.base import Message, StatusInfo
 from v2g.ocpp.messages.network_profile import (
     NetworkConnectionProfile,
@@ -14,23 +17,27 @@ from v2g.ocpp.messages.network_profile import (
 )
 from v2g.ocpp.messages.provisioning import SetVariableStatus
 
-SLOTS: Final = (1, 2, 3, 4)
 _PRIORITY: Final = "OCPPCommCtrlr.NetworkConfigurationPriority"
+_IDENTITY: Final = "SecurityCtrlr.Identity"
+_PASSWORD: Final = "SecurityCtrlr.BasicAuthPassword"  # noqa: S105  # a variable's name
+_DOWNGRADE: Final = "SecurityCtrlr.AllowSecurityProfileDowngrade"
+
+Verdict = StatusInfo | SetVariableStatus | None
 
 
 class NetworkProfiles:
-    """The slots. `has_certificate` says whether a kind of certificate is installed that a security profile needs."""
+    """The profiles. `has_certificate` says whether a kind of certificate is installed that a security profile needs."""
 
-    def __init__(self, kernel: Kernel, first: NetworkConnectionProfile) -> None:
+    def __init__(self, kernel: Kernel, first: NetworkConnectionProfile, identity: str = "") -> None:
         self._k = kernel
-        self._slots = {1: first} | {
-            int(key): profile for key, profile in kernel.stored("network", NetworkConnectionProfile).items()
-        }
         texts = kernel.stored_text("network_state")
+        self._level = int(texts.get("security", "0"))
+        """The security profile that worked last."""
+        self._slots = Slots(kernel, first, lowest=self._level)
         self._successful = int(texts.get("successful", "1"))
-        if self._successful not in self._slots:
+        if self._successful not in self._slots.configured():
             self._successful = 1
-        self._highest = int(texts.get("security", "0"))
+        self._identity = kernel.stored_text("variables").get(_IDENTITY, identity)
         self._attempts = 0
         self._fallen_back = False
         self._order = self._priority()
@@ -38,19 +45,34 @@ class NetworkProfiles:
         self.has_certificate: Callable[[str], bool] = lambda _: True
         self.security_event: Callable[[str, str], None] = lambda _type, _info: None
         self.answers: dict[str, Handler] = {"SetNetworkProfile": self._set}
-        kernel.model.checks[_PRIORITY.lower()] = self._check_priority
+        model = kernel.model
+        model.checks[_PRIORITY.lower()] = self._check_priority
+        model.checks[_IDENTITY.lower()] = _check_identity
+        model.after[_IDENTITY.lower()] = self._identity_set
+        model.live[_IDENTITY.lower()] = self.identity
+        model.component_checks[COMPONENT] = self._check_variable
+        model.component_after[COMPONENT] = lambda variable: self._slots.keep(slot_of(variable))
         self._show()
 
     def _priority(self) -> tuple[int, ...]:
         wanted = [int(part) for part in self._k.model.members(_PRIORITY) if part.isdecimal()]
-        return tuple(slot for slot in wanted if slot in self._slots) or (1,)
+        usable = self._slots.configured()
+        return tuple(slot for slot in wanted if slot in usable) or usable[:1]
 
     # -- for the link
 
     def current(self) -> tuple[int, NetworkConnectionProfile]:
         """Return the slot and profile to connect with."""
         slot = self._successful if self._fallen_back else self._order[self._index]
-        return slot, self._slots[slot]
+        return slot, self._slots.profile(slot)
+
+    def identity(self) -> str:
+        """Return who the station is at the CSMS of the current profile (B09.FR.28)."""
+        return self.current()[1].identity or self._identity
+
+    def password(self) -> str | None:
+        """Return the password at the CSMS of the current profile."""
+        return self.current()[1].basic_auth_password or self._k.model.text(_PASSWORD) or None
 
     def failed(self) -> None:
         """Count an attempt; after enough of them comes the next entry, at last the one that worked (B10.FR.03, .07)."""
@@ -72,23 +94,22 @@ class NetworkProfiles:
         if slot != self._successful:
             self._successful = slot
             self._k.keep_text("network_state", "successful", str(slot))
-        self._raise_security(profile.security_profile)
+        self._secured(profile.security_profile)
         self._show()
 
-    def restart(self) -> None:
-        """Begin anew with the first entry, as after a reboot (B10.FR.04)."""
-        self._order, self._index, self._attempts, self._fallen_back = self._priority(), 0, 0, False
-        self._show()
-
-    def _raise_security(self, level: int) -> None:
-        """Once a higher security profile has worked, lower ones are gone for good (A05.FR.05, .06)."""
-        if 0 < self._highest < level:
+    def _secured(self, level: int) -> None:
+        """A security profile has worked: when it is a higher one, lower ones are gone for good (A05.FR.05, .06)."""
+        if 0 < self._level < level:
             self.security_event("ReconfigurationOfSecurityParameters", f"security profile {level}")
-            for slot in [slot for slot, profile in self._slots.items() if profile.security_profile < level]:
-                del self._slots[slot]
-                self._k.forget("network", str(slot))
-        if level > self._highest:
-            self._highest = level
+            for slot in self._slots.configured():
+                if self._slots.profile(slot).security_profile < level:
+                    self._slots.remove(slot)
+            rest = [str(slot) for slot in self._order if slot in self._slots.configured()]
+            self._k.model.put(_PRIORITY, ",".join(rest), durable=True)
+            self._order, self._index = self._priority(), 0
+            self._fallen_back = self._successful not in self._order
+        if level != self._level:
+            self._level = level
             self._k.keep_text("network_state", "security", str(level))
         self._k.put("SecurityCtrlr.SecurityProfile", str(level))
 
@@ -100,42 +121,69 @@ class NetworkProfiles:
 
     # -- for the CSMS
 
+    def password_set(self) -> None:
+        """SecurityCtrlr.BasicAuthPassword counts from now on, no longer the active profile's own (B09.FR.27)."""
+        self._slots.clear(self.current()[0], "BasicAuthPassword")
+
+    def _identity_set(self, value: str) -> None:
+        """B09.FR.26."""
+        self._identity = value
+        self._slots.clear(self.current()[0], "Identity")
+
+    def _too_low(self, level: int) -> bool:
+        """Return whether a security profile may not be gone back to (A05.FR.08 to .10, B09.FR.04, .31, .32, .35)."""
+        active = self._k.model.number("SecurityCtrlr.SecurityProfile")
+        return level < active and (level < 2 or not self._k.model.flag(_DOWNGRADE))
+
     def _set(self, request: SetNetworkProfileRequest) -> Message:
         """B09."""
-        profile = request.connection_data
-        slot = request.configuration_slot
-        active = int(self._k.model.number("SecurityCtrlr.SecurityProfile"))
-        why: StatusInfo | None = None
+        profile, slot = request.connection_data, request.configuration_slot
+        why: StatusInfo | None
         if slot not in SLOTS:  # B09.FR.05
             why = because("InvalidConfSlot", f"slots {SLOTS[0]} to {SLOTS[-1]}")
-        elif profile.security_profile < active:  # B09.FR.04
+        elif self._too_low(profile.security_profile):  # B09.FR.04
             why = because("NoSecurityDowngrade")
-        elif not 1 <= profile.security_profile <= 3 or profile.ocpp_transport != "JSON":
-            why = because("InvalidNetworkConf", "JSON and a security profile of 1 to 3")
-        elif not profile.ocpp_csms_url.startswith("ws://" if profile.security_profile == 1 else "wss://"):
-            why = because("InvalidURL", "the scheme does not fit the security profile")
-        elif profile.message_timeout <= 0:
-            why = because("InvalidNetworkConf", "messageTimeout")
+        else:
+            why = flaw(profile)
         if why is not None:
             return SetNetworkProfileResponse(status="Rejected", status_info=why)  # B09.FR.02
-        self._slots[slot] = profile
-        self._k.keep("network", str(slot), profile)
+        self._slots.put(slot, profile)
         return SetNetworkProfileResponse(status="Accepted")
 
-    def _check_priority(self, value: str) -> StatusInfo | SetVariableStatus | None:
-        """Judge a new order of slots (B10.FR.01, .02, A05.FR.02 to .04)."""
-        parts = value.split(",")
-        if not value or not all(part.isdecimal() and int(part) in self._slots for part in parts):
+    def _check_variable(self, variable: Variable, value: str) -> Verdict:
+        """Judge a value of NetworkConfiguration: never of a slot that may be used any moment (B09.FR.22 to .25)."""
+        if str(slot_of(variable)) in self._k.model.members(_PRIORITY):
+            return because("ActiveNetworkConf")
+        match variable.name:
+            case "SecurityProfile" if self._too_low(int(value)):
+                return because("NoSecurityDowngrade")
+            case "OcppCsmsUrl" if value and not value.startswith(("ws://", "wss://")):
+                return because("InvalidURL")
+            case "Identity" if value and not IDENTITY.fullmatch(value):
+                return because("InvalidValue")
+        return None
+
+    def _check_priority(self, value: str) -> Verdict:
+        """Judge a new order of slots (B10.FR.01, .02, A05.FR.02 to .04, B09.FR.20, .33, .34)."""
+        if not value:
             return because("InvalidConfSlot")
-        for slot in map(int, parts):
-            level = self._slots[slot].security_profile
+        for slot in map(int, value.split(",")):
+            profile = self._slots.get(slot)
+            if isinstance(profile, StatusInfo):
+                return profile
+            level = profile.security_profile
             if level >= 2 and not self.has_certificate("CSMSRootCertificate"):
                 return because("MissingCertificate", "CSMSRootCertificate")
             if level >= 3 and not self.has_certificate("ChargingStationCertificate"):
                 return because("MissingCertificate", "ChargingStationCertificate")
-            if level < self._k.model.number("SecurityCtrlr.SecurityProfile"):
+            if self._too_low(level):
                 return because("NoSecurityDowngrade")
-        return "RebootRequired"
+        return None if self._k.version == "2.1" else "RebootRequired"
+
+
+def _check_identity(value: str) -> Verdict:
+    """Judge an identity; a new one is used from the next start on."""
+    return "RebootRequired" if IDENTITY.fullmatch(value) else because("InvalidValue")
 
 
 def first_profile(url: str, *, security_profile: int, message_timeout: float) -> NetworkConnectionProfile:
@@ -148,8 +196,3 @@ def first_profile(url: str, *, security_profile: int, message_timeout: float) ->
         ocpp_csms_url=url,
         security_profile=security_profile,
     )
-
-
-def without_secrets(profile: NetworkConnectionProfile) -> NetworkConnectionProfile:
-    """Return a profile as it may be shown."""
-    return msgspec.structs.replace(profile, basic_auth_password=None, vpn=None, apn=None)

@@ -69,34 +69,6 @@ Timeout[Out] integer r - s - 21,o
 SoC integer r - Percent - 21,o
 SoH integer r - Percent - 21,o
 WorkingMode OptionList r - - - 21,o
-[NetworkConfiguration]
-OcppCsmsUrl string r - - - 21,o
-OcppInterface OptionList r - - - 21,o
-OcppTransport OptionList r - - - 21,o
-OcppVersion OptionList r - - - 21,o
-MessageTimeout integer r - - - 21,o
-SecurityProfile integer r - - - 21,o
-Identity string r - - - 21,o
-BasicAuthPassword string r - - - 21,o
-CsmsRootCertificateHashAlgorithm string r - - - 21,o
-CsmsRootCertificateIssuerKeyHash string r - - - 21,o
-CsmsRootCertificateIssuerNameHash string r - - - 21,o
-CsmsRootCertificateSerialNumber string r - - - 21,o
-VpnEnabled boolean r - - - 21,o
-VpnType string r - - - 21,o
-VpnServer string r - - - 21,o
-VpnUser string r - - - 21,o
-VpnGroup string r - - - 21,o
-VpnPassword string r - - - 21,o
-VpnKey string r - - - 21,o
-ApnEnabled boolean r - - - 21,o
-Apn string r - - - 21,o
-ApnUserName string r - - - 21,o
-ApnPassword string r - - - 21,o
-SimPin string r - - - 21,o
-PreferredNetwork string r - - - 21,o
-UseOnlyPreferredNetwork boolean r - - - 21,o
-ApnAuthentication string r - - - 21,o
 [PaymentCtrlr]
 Enabled boolean rw false - - 21,o
 Problem boolean r - - - 21,o

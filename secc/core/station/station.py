@@ -58,7 +58,6 @@ class ChargingStation(Blocks):
         self.link = Link(
             kernel,
             self.networks,
-            identity=settings.identity,
             versions=settings.versions,
             handles=frozenset(self.table),
             answer=self._answer,
@@ -121,7 +120,6 @@ class ChargingStation(Blocks):
             "TransactionEvent": lambda place: not self._with_transaction(place),
         }
         kernel.model.live["clockctrlr.datetime"] = lambda: format_time(kernel.utc_ms)
-        kernel.put("SecurityCtrlr.Identity", self.settings.identity)
         kernel.put("V2XChargingCtrlr.SupportedOperationModes", ",".join(self.smart_charging.modes))
         if "display" not in self.settings.able:
             kernel.put("DisplayMessageCtrlr.Available", "false")
@@ -315,6 +313,7 @@ class ChargingStation(Blocks):
 
     def _password_changed(self, _: str) -> None:
         self.kernel.note("password_changed")  # A01.FR.11, .12: that, not what
+        self.networks.password_set()
         self.kernel.after("password", 0, self.link.reconnect)
 
     def _restarted(self) -> None:

@@ -180,6 +180,17 @@ MonitoringLevel integer r 9 - 0..9 -
 ActiveMonitoringBase OptionList r All - All,FactoryDefault,HardWiredOnly -
 ActiveMonitoringLevel integer r 9 - 0..9 -
 MaxPeriodicEventStreams integer r 10 - - 21
+[NetworkConfiguration]
+OcppCsmsUrl string rw - - ..2000 21
+OcppInterface OptionList rw - - Wired0,Wired1,Wired2,Wired3,Wireless0,Wireless1,Wireless2,Wireless3,Any 21
+OcppTransport OptionList rw - - JSON 21
+OcppVersion OptionList rw - - OCPP12,OCPP15,OCPP16,OCPP20,OCPP201,OCPP21 21
+MessageTimeout integer rw - s 1.. 21
+SecurityProfile integer rw - - 1..3 21
+Identity string rw - - ..48 21
+BasicAuthPassword string w - - 16..64 21
+VpnEnabled boolean r false - - 21
+ApnEnabled boolean r false - - 21
 [OCPPCommCtrlr]
 ActiveNetworkProfile string r 1 - - -
 FileTransferProtocols MemberList r HTTP,HTTPS - FTP,FTPS,HTTP,HTTPS,SFTP -
@@ -187,7 +198,7 @@ HeartbeatInterval integer rw 300 s 1.. -
 MessageTimeout[Default] integer r 30 s - -
 MessageAttemptInterval[TransactionEvent] integer rw 10 - 0..86400 -
 MessageAttempts[TransactionEvent] integer rw 5 - 1..100 -
-NetworkConfigurationPriority string rw 1 - - -
+NetworkConfigurationPriority SequenceList rw 1 - 1,2,3,4 -
 NetworkProfileConnectionAttempts integer rw 3 - 1..100 -
 OfflineThreshold integer rw 60 s 0.. -
 PublicKeyWithSignedMeterValue OptionList rw EveryMeterValue - Never,OncePerTransaction,EveryMeterValue -
@@ -220,15 +231,15 @@ UpstreamInterval integer rw 0 s 0..86400 21
 UpstreamMeasurands MemberList rw - - $MEASURANDS 21
 [SecurityCtrlr]
 AdditionalRootCertificateCheck boolean r false - - -
-BasicAuthPassword string w - - 16..40 -
+BasicAuthPassword string w - - 16..64 -
 CertificateEntries integer r 0 - 0..50 -
 CertSigningRepeatTimes integer rw 3 - 0..10 -
 CertSigningWaitMinimum integer rw 30 s 1..86400 -
-Identity string r - - - -
+Identity string rw - - 1..48 -
 MaxCertificateChainSize integer r 10000 - - -
 OrganizationName string rw - - 1..64 -
 SecurityProfile integer r 1 - 0..3 -
-AllowSecurityProfileDowngrade boolean r false - - 21
+AllowSecurityProfileDowngrade boolean rw false - - 21
 [SmartChargingCtrlr]
 ACPhaseSwitchingSupported boolean r false - - -
 Available boolean r true - - -
