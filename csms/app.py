@@ -28,6 +28,7 @@ from csms.services.background import background
 from csms.services.doors import Doors
 from csms.services.last_seen import LastSeen
 from csms.store import open_store
+from csms.store_key import open_store_key
 from csms.switchboard import Switchboard
 from v2g.errors import TransportError
 from v2g.grid.tariff import GridSignal
@@ -36,6 +37,7 @@ from v2g.net.events import EventLog
 from v2g.net.program import run
 from v2g.net.tls_renewal import keep_renewed
 from v2g.observe import Observe
+from v2g.pki.keys import read_secret
 
 
 class Csms:
@@ -69,6 +71,7 @@ class Csms:
 @contextlib.asynccontextmanager
 async def running(config: CsmsConfig, events: Path | None = None) -> AsyncIterator[Csms]:
     """Open the store, take up what was left, listen; afterwards finish what is under way. Raises V2GError."""
+    _look_for_keys(config)
     clock = Clock(config.clock)
     observe = EventLog("csms", clock, events)
     async with contextlib.AsyncExitStack() as stack:
@@ -101,6 +104,15 @@ async def running(config: CsmsConfig, events: Path | None = None) -> AsyncIterat
         yield Csms({"ocpp": ocpp_port, "api": api_port, **ports}, services)
 
 
+def _look_for_keys(config: CsmsConfig) -> None:
+    """Find out that a server's key is missing before anything is changed for its sake. Raises KeyAccessError."""
+    ocpp = config.ocpp
+    with_tls = ocpp.security_profile > 1 or any(door.security_profile > 1 for door in ocpp.doors)
+    for key in (config.api.key, *((ocpp.key, ocpp.rsa_key) if with_tls else ())):
+        if key is not None:
+            read_secret(key)
+
+
 def _signal_changed(services: Services, server: StationServer, signal: GridSignal) -> None:
     """Bring a new grid signal to the stations here, and let other nodes do so."""
     server.signal_changed()
@@ -115,6 +127,9 @@ async def open_services(
     data_dir = config.data_dir
     store = open_store(config.store_url, data_dir)
     stack.callback(store.close)
+    store_key, lost = await open_store_key(store, config.store_key, data_dir, alone=not config.bus_url)
+    for webhook_id in lost:
+        observe(Observe("ocpp", "webhook_disabled", {"webhook": webhook_id, "reason": "another store_key"}))
     await store.run(tokens.replace_configured, _tokens(config))
     for group in config.token_groups:
         await store.run(tokens.put_group, group)
@@ -141,6 +156,7 @@ async def open_services(
     return Services(
         config=config,
         store=store,
+        store_key=store_key,
         clock=clock,
         observe=observe,
         grid=grid,

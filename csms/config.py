@@ -271,6 +271,15 @@ class MqttSource(MqttConfig, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     group: str = "csms"
 
 
+class Webhooks(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Whom webhooks may call beside hosts of the internet: `allow` names hosts, addresses and networks.
+
+    Such as `["billing.lan", "10.20.0.0/16"]`. By default none that is private, local, or of a cloud's own services.
+    """
+
+    allow: tuple[Annotated[str, msgspec.Meta(min_length=1, max_length=253)], ...] = ()
+
+
 Days = Annotated[int, msgspec.Meta(ge=1, le=36500)]
 
 
@@ -296,6 +305,8 @@ class CsmsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     `data_dir`: database, journal copies (mode 0700, made when missing). `log_level`: debug, info, warning, error.
     `store_url`: where the database is when not in `data_dir`, such as `postgresql://user@host/name` (a password belongs
     into `~/.pgpass`, not here).
+    `store_key`: file (mode 0600, `openssl rand -hex 32`) of the key that encrypts secrets in the database, the same for
+    all nodes; without it `store.key` in `data_dir`, made when missing.
     `bus_url`: the Redis server (`redis://host:6379/0`, `rediss:` for TLS) over which several back ends with one
     PostgreSQL database act as one; none by default. `node`: what this one is called there (the host's name).
     `mqtt`: broker from which telemetry is taken as well as by HTTP; none by default.
@@ -309,6 +320,7 @@ class CsmsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     """
 
     data_dir: Path
+    store_key: Path | None = None
     store_url: Annotated[str, msgspec.Meta(pattern=r"^(|sqlite:///.+|postgresql://.+)$")] = ""
     bus_url: Annotated[str, msgspec.Meta(pattern=r"^(|(redis|rediss|unix)://.+)$")] = ""
     node: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9.-]{0,64}$")] = ""
@@ -330,6 +342,7 @@ class CsmsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     provisioning: Provisioning | None = None
     station_ca: StationAuthority | None = None
     v2g_ca: StationAuthority | None = None
+    webhooks: Webhooks = Webhooks()
     retention: Retention = Retention()
     clock: ClockConfig = ClockConfig()
 

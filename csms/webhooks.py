@@ -1,25 +1,29 @@
-"""Calls webhooks: what happens is first written into the outbox of the database, then delivered until it arrives."""
+"""Calls webhooks: what happens is first written into the outbox of the database, then delivered until it arrives.
+
+Each webhook has a courier of its own, so that one that answers slowly, or never, keeps nobody else waiting.
+"""
 
 import asyncio
 import contextlib
+from collections.abc import Awaitable, Callable, Collection
 from typing import Any, Final
 
 import msgspec
 from sqlalchemy import Connection
 
-from csms.core.webhooks import signature
+from csms.core.webhooks import Reach, signature
 from csms.feed import Feed, FeedEvent
 from csms.rows import webhooks as rows
 from csms.rows.webhooks import Due, Webhook
 from csms.store import Store
+from csms.store_key import StoreKey, purpose
 from v2g.errors import StoreError
 from v2g.net.clock import Clock
 from v2g.net.events import EventLog
 from v2g.observe import Observe
 
 _LOOK_S: Final = 5.0  # how long other nodes' changes of webhooks may go unnoticed
-_ANSWER_S: Final = 10.0
-_AT_ONCE: Final = 8
+_AT_ONCE: Final = 8  # calls of one webhook
 _KEPT_MS: Final = 30 * 24 * 3600 * 1000
 _encode: Final = msgspec.json.Encoder().encode
 
@@ -27,14 +31,19 @@ _encode: Final = msgspec.json.Encoder().encode
 class Webhooks:
     """The webhooks of this back end; works while `run` does. Each node delivers its own events."""
 
-    def __init__(self, store: Store, feed: Feed, clock: Clock, observe: EventLog) -> None:
+    def __init__(
+        self, store: Store, feed: Feed, clock: Clock, observe: EventLog, key: StoreKey, allowed: tuple[str, ...] = ()
+    ) -> None:
+        self.reach: Final = Reach(allowed)
         self._store = store
         self._feed = feed
         self._clock = clock
         self._observe = observe
+        self._key = key
         self._known: tuple[Webhook, ...] = ()
         self._fresh: list[tuple[str, str, str]] = []
         self._wake = asyncio.Event()
+        self._couriers: dict[str, _Courier] = {}
 
     def take(self, event: FeedEvent) -> None:
         """Note an event of this node for whoever wants it."""
@@ -53,58 +62,94 @@ class Webhooks:
         self._known = tuple(await self._store.run(rows.list_all))
         self._wake.set()
 
+    def seal(self, webhook_id: str, secret: str) -> str:
+        """Return a webhook's secret as the database may keep it."""
+        return self._key.seal(secret, purpose(webhook_id))
+
     async def run(self) -> None:
         """Deliver until cancelled."""
-        while True:
-            with contextlib.suppress(StoreError):
-                await self.refresh()
-                self._wake.clear()
-                await self._work()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_LOOK_S):
-                    await self._wake.wait()
+        try:
+            while True:
+                with contextlib.suppress(StoreError):
+                    await self.refresh()
+                    self._wake.clear()
+                    await self._work()
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(_LOOK_S):
+                        await self._wake.wait()
+        finally:
+            await self._dismiss(tuple(self._couriers))
 
     async def _work(self) -> None:
-        """Write what happened into the outbox, then make what deliveries are due."""
+        """Write what happened into the outbox, then send off the couriers for whom there is something."""
         now_ms = self._clock.utc_ms()
         if fresh := self._fresh[:]:
             await self._store.run(rows.enqueue, fresh, now_ms)
             del self._fresh[: len(fresh)]  # not before: a database that refuses may take them next time
+        await self._dismiss(self._couriers.keys() - {each.webhook_id for each in self._known})
         if not self._known:
             return
         await self._store.run(rows.forget_old, now_ms - _KEPT_MS)
-        while due := await self._store.run(rows.claim, self._clock.utc_ms(), _AT_ONCE):
-            await self._deliver(due)
+        for webhook_id in await self._store.run(rows.with_due, self._clock.utc_ms()):
+            if webhook_id not in self._couriers:
+                self._couriers[webhook_id] = _Courier(self._deliver_all, webhook_id)
+            self._couriers[webhook_id].wake.set()
 
-    async def _deliver(self, due: list[Due]) -> None:
-        import aiohttp  # slow to load, and needed only where there are webhooks
+    async def _dismiss(self, webhook_ids: Collection[str]) -> None:
+        for courier in [self._couriers.pop(each) for each in tuple(webhook_ids)]:
+            await courier.close()
 
-        timeout = aiohttp.ClientTimeout(total=_ANSWER_S)
-        async with aiohttp.ClientSession(timeout=timeout) as session:
-            errors = await asyncio.gather(*(self._call(session, each) for each in due))
-        now_ms = self._clock.utc_ms()
-        disabled = await self._store.run(_note, list(zip(due, errors, strict=True)), now_ms)
-        for webhook_id in disabled:
-            self._observe(Observe("ocpp", "webhook_disabled", {"webhook": webhook_id}))
-            self._feed.publish("webhook_disabled", None, {"webhook": webhook_id})
+    async def _deliver_all(self, webhook_id: str) -> None:
+        """Make every delivery that is due to a webhook."""
+        from csms.webhook_calls import calling  # brings aiohttp, which is slow to load
 
-    async def _call(self, session: Any, due: Due) -> str:
+        async with calling(self.reach) as caller:
+            while due := await self._store.run(rows.claim, webhook_id, self._clock.utc_ms(), _AT_ONCE):
+                errors = await asyncio.gather(*(self._call(caller, each) for each in due))
+                now_ms = self._clock.utc_ms()
+                for disabled in await self._store.run(_note, list(zip(due, errors, strict=True)), now_ms):
+                    self._observe(Observe("ocpp", "webhook_disabled", {"webhook": disabled}))
+                    self._feed.publish("webhook_disabled", None, {"webhook": disabled})
+
+    async def _call(self, caller: Any, due: Due) -> str:
         """Make a delivery; return what went wrong, or nothing."""
-        import aiohttp
-
+        try:
+            secret = self._key.open(due.webhook.sealed_secret, purpose(due.webhook.webhook_id))
+        except StoreError as error:
+            return f"{error}: {error.hint}"
         body = due.body.encode()
         message_id, now_s = f"msg_{due.id}", self._clock.utc_ms() // 1000
         headers = {
             "Content-Type": "application/json",
             "webhook-id": message_id,
             "webhook-timestamp": str(now_s),
-            "webhook-signature": signature(due.webhook.secret, message_id, now_s, body),
+            "webhook-signature": signature(secret, message_id, now_s, body),
         }
-        try:
-            async with session.post(due.webhook.url, data=body, headers=headers, allow_redirects=False) as response:
-                return "" if 200 <= response.status < 300 else f"HTTP status {response.status}"
-        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-            return str(error) or f"no answer in {_ANSWER_S:g} s"
+        wrong: str = await caller.post(due.webhook.url, body, headers)
+        return wrong
+
+
+class _Courier:
+    """Delivers to one webhook whenever it is woken, until closed."""
+
+    def __init__(self, deliver: Callable[[str], Awaitable[None]], webhook_id: str) -> None:
+        self.wake = asyncio.Event()
+        self._deliver = deliver
+        self._webhook_id = webhook_id
+        self._task = asyncio.create_task(self._run())
+
+    async def close(self) -> None:
+        """Stop; what was claimed is delivered by whoever looks next."""
+        self._task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._task
+
+    async def _run(self) -> None:
+        while True:
+            await self.wake.wait()
+            self.wake.clear()
+            with contextlib.suppress(StoreError):  # the next look wakes it again
+                await self._deliver(self._webhook_id)
 
 
 def _note(connection: Connection, results: list[tuple[Due, str]], now_ms: int) -> list[str]:

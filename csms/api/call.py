@@ -48,7 +48,14 @@ class Backend(msgspec.Struct, frozen=True, kw_only=True):
 
 def make_backend(services: Services) -> Backend:
     """Return what the API speaks for. Its history and webhooks work once they run."""
-    webhooks = Webhooks(services.store, services.feed, services.clock, services.observe)
+    webhooks = Webhooks(
+        services.store,
+        services.feed,
+        services.clock,
+        services.observe,
+        services.store_key,
+        services.config.webhooks.allow,
+    )
 
     def heard(event: FeedEvent) -> None:
         if event.node == services.feed.node:

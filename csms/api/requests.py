@@ -10,7 +10,6 @@ from csms.api.parameters import Paged
 from csms.api.problems import missing
 from csms.core.access import Permission
 from csms.rows import requests as rows
-from csms.rows import stations
 
 
 class StationRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,30 +49,6 @@ class OneRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     request_id: Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 
 
-class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """What a station reported of itself and nobody asked for; `document` is the message as it came."""
-
-    id: int
-    station_id: str
-    action: str
-    received_ms: int
-    document: Any
-
-
-@get("/reports", Permission.READ_MAINTENANCE)
-async def list_reports(call: Call, parameters: WhichRequests) -> Page[Report]:
-    """List messages of stations that are kept as they came, newest first."""
-    return await newest_first(
-        call,
-        parameters,
-        Report,
-        "id",
-        lambda connection, before, limit: stations.list_reports(
-            connection, parameters.station_id, parameters.action, limit, before
-        ),
-    )
-
-
 @get("/requests", Permission.READ_MAINTENANCE)
 async def list_requests(call: Call, parameters: WhichRequests) -> Page[StationRequest]:
     """List requests whose outcome comes later, newest first."""
@@ -103,4 +78,4 @@ def _row(row: dict[str, Any]) -> dict[str, Any]:
     return {**row, "request": msgspec.json.decode(row["document"]) if row["document"] else None}
 
 
-OPERATIONS = (list_requests, read_request, list_reports)
+OPERATIONS = (list_requests, read_request)

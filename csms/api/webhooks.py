@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from csms.api.call import Call, read_cursor, shown, write_cursor
 from csms.api.operations import Page, Reply, delete, get, patch, post
 from csms.api.parameters import Paged
-from csms.api.problems import missing
+from csms.api.problems import conflict, missing
 from csms.core.access import Permission
 from csms.core.webhooks import check_url, make_secret
 from csms.rows import webhooks as rows
@@ -57,6 +57,12 @@ class MadeWebhook(msgspec.Struct, frozen=True, kw_only=True):
     """A webhook that was just made. Its `secret` signs the calls (Standard Webhooks); it is shown here only."""
 
     webhook: Webhook
+    secret: str
+
+
+class NewSecret(msgspec.Struct, frozen=True, kw_only=True):
+    """A secret that signs from now on; it is shown here only."""
+
     secret: str
 
 
@@ -121,11 +127,12 @@ async def read_webhook(call: Call, parameters: OneWebhook) -> Webhook:
 )
 async def make_webhook(call: Call, body: NewWebhook) -> Reply[MadeWebhook]:
     """Make a webhook. From now on every event that it wants is posted there."""
-    check_url(body.url)
+    check_url(body.url, call.backend.webhooks.reach)
+    webhook_id, secret = secrets.token_hex(8), make_secret(secrets.token_bytes(32))
     webhook = rows.Webhook(
-        webhook_id=secrets.token_hex(8),
+        webhook_id=webhook_id,
         url=body.url,
-        secret=make_secret(secrets.token_bytes(32)),
+        sealed_secret=call.backend.webhooks.seal(webhook_id, secret),
         kinds=body.kinds,
         station_id=body.station_id,
         enabled=True,
@@ -133,9 +140,15 @@ async def make_webhook(call: Call, body: NewWebhook) -> Reply[MadeWebhook]:
         created_ms=call.now_ms,
         created_by=call.caller.name,
     )
-    await call.change(_reader(webhook.webhook_id), lambda connection, _before: rows.add(connection, webhook))
+
+    def write(connection: Connection, _before: Webhook | None) -> None:
+        if len(rows.list_all(connection)) >= rows.MAX_WEBHOOKS:
+            raise conflict(f"there are {rows.MAX_WEBHOOKS} webhooks", "delete some", code="too_many")
+        rows.add(connection, webhook)
+
+    await call.change(_reader(webhook_id), write)
     await call.backend.webhooks.refresh()
-    made = MadeWebhook(webhook=_shown(webhook), secret=webhook.secret)
+    made = MadeWebhook(webhook=_shown(webhook), secret=secret)
     return Reply(content=made, status=201, headers={"Location": f"/webhooks/{webhook.webhook_id}"})
 
 
@@ -145,7 +158,7 @@ async def make_webhook(call: Call, body: NewWebhook) -> Reply[MadeWebhook]:
 async def change_webhook(call: Call, parameters: OneWebhook, body: ChangedWebhook) -> Webhook:
     """Change a webhook."""
     if body.url is not msgspec.UNSET:
-        check_url(body.url)
+        check_url(body.url, call.backend.webhooks.reach)
     wanted = {name: value for name, value in msgspec.structs.asdict(body).items() if value is not msgspec.UNSET}
     if body.enabled is True:
         wanted["failures"] = 0
@@ -160,6 +173,21 @@ async def change_webhook(call: Call, parameters: OneWebhook, body: ChangedWebhoo
     await call.backend.webhooks.refresh()
     assert after is not None
     return after
+
+
+@post("/webhooks/{webhook_id}/secret", Permission.MANAGE_WEBHOOKS, status=201, problems=(404,), confidential=True)
+async def renew_webhook_secret(call: Call, parameters: OneWebhook) -> NewSecret:
+    """Give a webhook another secret, which signs from now on."""
+    secret = make_secret(secrets.token_bytes(32))
+
+    def write(connection: Connection, before: Webhook | None) -> None:
+        if before is None:
+            raise missing("webhook")
+        sealed = call.backend.webhooks.seal(parameters.webhook_id, secret)
+        rows.change_secret(connection, parameters.webhook_id, sealed)
+
+    await call.change(_reader(parameters.webhook_id), write)
+    return NewSecret(secret=secret)
 
 
 @delete("/webhooks/{webhook_id}", Permission.MANAGE_WEBHOOKS, problems=(404,), conditional=True)
@@ -198,7 +226,7 @@ async def replay_deliveries(call: Call, parameters: OneWebhook, body: Which) -> 
 
 
 def _shown(webhook: rows.Webhook) -> Webhook:
-    return shown({**msgspec.structs.asdict(webhook)}, Webhook)
+    return shown(msgspec.structs.asdict(webhook), Webhook)
 
 
 def _reader(webhook_id: str) -> Callable[[Connection], Webhook | None]:
@@ -214,6 +242,7 @@ OPERATIONS = (
     read_webhook,
     make_webhook,
     change_webhook,
+    renew_webhook_secret,
     delete_webhook,
     list_deliveries,
     replay_deliveries,

@@ -3,6 +3,8 @@
 import base64
 import hashlib
 import hmac
+import ipaddress
+from collections.abc import Iterable
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -14,6 +16,11 @@ BACK_OFF_S: Final = (5, 30, 120, 600, 3600, 6 * 3600, 24 * 3600)
 MAX_FAILURES: Final = 50
 """Attempts that fail in a row, of all deliveries, until a webhook is disabled."""
 
+ALLOW_HINT: Final = "webhooks.allow in the configuration names private hosts that may be called"
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+_NAT64: Final = ipaddress.ip_network("64:ff9b::/96")  # RFC 6052
 _SECRET: Final = "whsec_"  # noqa: S105  what secrets begin with
 
 
@@ -34,8 +41,37 @@ def signature(secret: str, message_id: str, timestamp_s: int, body: bytes) -> st
     return "v1," + base64.b64encode(hmac.new(key, signed, hashlib.sha256).digest()).decode()
 
 
-def check_url(url: str) -> None:
-    """Refuse what is called without TLS, but for this machine itself. Raises ConfigError."""
+class Reach:
+    """Which hosts may be called: those of the internet, and what is `allowed` beside (names, addresses, networks).
+
+    What is private, local to the link or the machine, shared by a carrier, or reserved is not of the internet, which
+    takes services of clouds that tell secrets to whoever asks (169.254.169.254) with it.
+    """
+
+    def __init__(self, allowed: Iterable[str] = ()) -> None:
+        self._names: Final = frozenset(each.lower() for each in allowed if _network(each) is None)
+        self._networks: Final = tuple(net for each in allowed if (net := _network(each)) is not None)
+
+    def names(self, host: str) -> bool:
+        """Say whether a host is allowed by its name, wherever it is."""
+        return host.lower() in self._names
+
+    def takes(self, address: str) -> bool:
+        """Say whether an IP address may be called."""
+        try:
+            at = _embedded(ipaddress.ip_address(address.partition("%")[0]))
+        except ValueError:
+            return False
+        if any(at.version == net.version and at in net for net in self._networks):
+            return True
+        return at.is_global and not at.is_multicast and not at.is_reserved
+
+
+def check_url(url: str, reach: Reach) -> None:
+    """Refuse what is called without TLS, but for this machine itself, and what may not be called. Raises ConfigError.
+
+    Where a name leads is looked at when it is called.
+    """
     try:
         parts = urlsplit(url)
         host, _port = parts.hostname, parts.port
@@ -43,5 +79,31 @@ def check_url(url: str) -> None:
         raise ConfigError(f"{url!r}: {error}") from None
     if not host or parts.username or parts.password:
         raise ConfigError(f"{url!r} is no URL of a webhook", hint="https://host/path, without a password")
-    if parts.scheme != "https" and not (parts.scheme == "http" and host in ("localhost", "127.0.0.1", "::1")):
+    here = host in ("localhost", "127.0.0.1", "::1")
+    if parts.scheme != "https" and not (parts.scheme == "http" and here):
         raise ConfigError("a webhook is called over https", hint="http is for this machine only")
+    if not reach.names(host) and (host == "localhost" or _is_address(host)):
+        address = "127.0.0.1" if host == "localhost" else host
+        if not reach.takes(address):
+            raise ConfigError(f"{host} is not called: it is no host of the internet", hint=ALLOW_HINT)
+
+
+def _is_address(host: str) -> bool:
+    """Say whether a host is an address, in any of the ways that resolvers read: 127.1 and 0x7f000001 are two."""
+    return ":" in host or host.rpartition(".")[2][:1].isdigit()
+
+
+def _network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:
+    try:
+        return ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        return None
+
+
+def _embedded(address: Address) -> Address:
+    """Return the IPv4 address that an IPv6 address leads to, where it does so (mapped, 6to4, NAT64)."""
+    if isinstance(address, ipaddress.IPv4Address):
+        return address
+    if address in _NAT64:
+        return ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF)
+    return address.ipv4_mapped or address.sixtofour or address

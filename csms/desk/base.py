@@ -20,6 +20,7 @@ from csms.services.authority import StationCa
 from csms.services.doors import Doors
 from csms.services.last_seen import LastSeen
 from csms.store import Store
+from csms.store_key import StoreKey
 from csms.switchboard import Switchboard
 from v2g.errors import OcppError
 from v2g.net.clock import Clock
@@ -41,6 +42,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
 
     config: CsmsConfig
     store: Store
+    store_key: StoreKey
     clock: Clock
     observe: EventLog
     grid: GridSource

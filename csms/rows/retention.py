@@ -15,7 +15,6 @@ from csms.tables import (
     idempotency_keys,
     metadata,
     meter_values,
-    reports,
     request_parts,
     security_events,
     station_requests,
@@ -33,7 +32,6 @@ Kind = Literal["reports", "events", "transactions", "telemetry", "audit"]
 
 _BY_TIME: Final[dict[Kind, tuple[tuple[Table, Column[int]], ...]]] = {
     "reports": (
-        (reports, reports.c.received_ms),
         (data_transfers, data_transfers.c.received_ms),
         (stream_values, stream_values.c.at_ms),
         (webhook_deliveries, webhook_deliveries.c.delivered_ms),

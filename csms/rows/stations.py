@@ -3,10 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import msgspec
 from sqlalchemy import Connection, bindparam, insert, select, update
 
-from csms.tables import connectors, reports, stations
+from csms.tables import connectors, stations
 
 
 def touch(connection: Connection, station_id: str, protocol: str, now_ms: int) -> str:
@@ -96,20 +95,3 @@ def _plugs(connection: Connection, station_ids: Sequence[str]) -> dict[str, list
         plug = dict(row._mapping)
         found.setdefault(plug.pop("station_id"), []).append(plug)
     return found
-
-
-def list_reports(
-    connection: Connection,
-    station_id: str | None = None,
-    action: str | None = None,
-    limit: int = 100,
-    before: int | None = None,
-) -> list[dict[str, Any]]:
-    """Return what stations reported, newest first, decoded: of those below the number `before`."""
-    query = select(reports).order_by(reports.c.id.desc()).limit(limit)
-    for column, wanted in ((reports.c.station_id, station_id), (reports.c.action, action)):
-        if wanted is not None:
-            query = query.where(column == wanted)
-    if before is not None:
-        query = query.where(reports.c.id < before)
-    return [{**row._mapping, "document": msgspec.json.decode(row.document)} for row in connection.execute(query)]

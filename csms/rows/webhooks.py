@@ -1,5 +1,6 @@
 """Webhooks and what is due to them."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
@@ -16,15 +17,17 @@ LEASE_MS: Final = 60_000
 MAX_WAITING: Final = 10_000
 """Deliveries that wait for one webhook; what happens while there are so many is not delivered."""
 
+MAX_WEBHOOKS: Final = 200
+
 _encode = msgspec.json.Encoder().encode
 
 
 class Webhook(msgspec.Struct, frozen=True, kw_only=True):
-    """Where events go: all, or those of some `kinds`, of one station."""
+    """Where events go: all, or those of some `kinds`, of one station. The store's key opens `sealed_secret`."""
 
     webhook_id: str
     url: str
-    secret: str
+    sealed_secret: str
     kinds: tuple[str, ...]
     station_id: str | None
     enabled: bool
@@ -58,6 +61,17 @@ def replace(connection: Connection, webhook: Webhook) -> None:
     connection.execute(update(webhooks).where(webhooks.c.webhook_id == row.pop("webhook_id")).values(**row))
 
 
+def change_secret(connection: Connection, webhook_id: str, sealed_secret: str) -> None:
+    """Store another secret, sealed."""
+    here = webhooks.c.webhook_id == webhook_id
+    connection.execute(update(webhooks).where(here).values(sealed_secret=sealed_secret))
+
+
+def disable(connection: Connection, webhook_ids: Iterable[str]) -> None:
+    """Deliver nothing more to these until they are enabled."""
+    connection.execute(update(webhooks).where(webhooks.c.webhook_id.in_(list(webhook_ids))).values(enabled=False))
+
+
 def remove(connection: Connection, webhook_id: str) -> None:
     """Forget a webhook and what is due to it."""
     connection.execute(delete(deliveries).where(deliveries.c.webhook_id == webhook_id))
@@ -79,7 +93,7 @@ def _webhook(row: Any) -> Webhook:
     return Webhook(
         webhook_id=row.webhook_id,
         url=row.url,
-        secret=row.secret,
+        sealed_secret=row.sealed_secret,
         kinds=tuple(msgspec.json.decode(row.kinds)),
         station_id=row.station_id,
         enabled=row.enabled,
@@ -108,19 +122,34 @@ def enqueue(connection: Connection, entries: Iterable[tuple[str, str, str]], now
         .where(deliveries.c.due_ms.is_not(None))
         .group_by(deliveries.c.webhook_id)
     )
-    waiting: dict[str, int] = {row[0]: row[1] for row in counts}
+    waiting: Counter[str] = Counter({row[0]: row[1] for row in counts})
     known = set(connection.execute(select(webhooks.c.webhook_id)).scalars())
-    fits = [row for row in rows if row["webhook_id"] in known and waiting.get(row["webhook_id"], 0) < MAX_WAITING]
+    fits = []
+    for row in rows:
+        if row["webhook_id"] in known and waiting[row["webhook_id"]] < MAX_WAITING:
+            waiting[row["webhook_id"]] += 1
+            fits.append(row)
     if fits:
         connection.execute(insert(deliveries), fits)
 
 
-def claim(connection: Connection, now_ms: int, limit: int = 20) -> list[Due]:
-    """Return deliveries that are due, so that nobody else makes them for `LEASE_MS`."""
-    found = {each.webhook_id: each for each in list_all(connection) if each.enabled}
+def with_due(connection: Connection, now_ms: int) -> set[str]:
+    """Return the webhooks to which something is due."""
+    enabled = select(webhooks.c.webhook_id).where(webhooks.c.enabled)
+    wanted = select(deliveries.c.webhook_id).where(
+        (deliveries.c.due_ms <= now_ms) & deliveries.c.webhook_id.in_(enabled)
+    )
+    return set(connection.execute(wanted.distinct()).scalars())
+
+
+def claim(connection: Connection, webhook_id: str, now_ms: int, limit: int = 20) -> list[Due]:
+    """Return deliveries that are due to a webhook, so that nobody else makes them for `LEASE_MS`."""
+    webhook = find(connection, webhook_id)
+    if webhook is None or not webhook.enabled:
+        return []
     rows = connection.execute(
         select(deliveries)
-        .where((deliveries.c.due_ms <= now_ms) & deliveries.c.webhook_id.in_(list(found)))
+        .where((deliveries.c.due_ms <= now_ms) & (deliveries.c.webhook_id == webhook_id))
         .order_by(deliveries.c.due_ms, deliveries.c.id)
         .limit(limit)
         .with_for_update(skip_locked=True)
@@ -128,7 +157,7 @@ def claim(connection: Connection, now_ms: int, limit: int = 20) -> list[Due]:
     if rows:
         ids = [row.id for row in rows]
         connection.execute(update(deliveries).where(deliveries.c.id.in_(ids)).values(due_ms=now_ms + LEASE_MS))
-    return [Due(id=row.id, webhook=found[row.webhook_id], body=row.body, attempts=row.attempts) for row in rows]
+    return [Due(id=row.id, webhook=webhook, body=row.body, attempts=row.attempts) for row in rows]
 
 
 def delivered(connection: Connection, due: Due, now_ms: int) -> None:

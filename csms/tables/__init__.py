@@ -1,6 +1,6 @@
 """The database, declared, a module for each domain. Migrations bring an existing file here; a test compares the two."""
 
-from csms.tables.api import api_tokens, audit, idempotency_keys, webhook_deliveries, webhooks
+from csms.tables.api import api_tokens, audit, idempotency_keys, store_keys, webhook_deliveries, webhooks
 from csms.tables.base import metadata
 from csms.tables.campaigns import campaign_members, campaigns
 from csms.tables.charging import (
@@ -21,7 +21,7 @@ from csms.tables.payments import battery_swaps, data_transfers, payment_settleme
 from csms.tables.records import grid_signals, journals, settlements
 from csms.tables.requests import request_parts, station_requests
 from csms.tables.security import security_events, station_certificates
-from csms.tables.stations import connectors, reports, stations
+from csms.tables.stations import connectors, stations
 from csms.tables.tariffs import plan_assignments, price_plans, transaction_costs, transaction_plans
 from csms.tables.telemetry import telemetry, telemetry_marks
 from csms.tables.tokens import token_groups, token_uses, tokens
@@ -63,7 +63,6 @@ __all__ = [
     "profile_templates",
     "qr_codes",
     "remote_starts",
-    "reports",
     "request_parts",
     "reservations",
     "security_events",
@@ -72,6 +71,7 @@ __all__ = [
     "station_certificates",
     "station_requests",
     "stations",
+    "store_keys",
     "stream_values",
     "telemetry",
     "telemetry_marks",

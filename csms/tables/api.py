@@ -67,13 +67,19 @@ webhooks: Final = Table(
     metadata,
     Column("webhook_id", String(32), primary_key=True),
     Column("url", String(2000), nullable=False),
-    Column("secret", String(64), nullable=False),
+    Column("sealed_secret", Text, nullable=False, server_default=""),  # sealed with the store's key
     Column("kinds", Text, nullable=False),  # JSON; empty: all
     Column("station_id", String(48)),
     Column("enabled", Boolean, nullable=False),
     Column("failures", Integer, nullable=False),
     Column("created_ms", BigInteger, nullable=False),
     Column("created_by", String(128), nullable=False),
+)
+
+store_keys: Final = Table(
+    "store_keys",
+    metadata,
+    Column("fingerprint", String(32), primary_key=True),
 )
 
 webhook_deliveries: Final = Table(

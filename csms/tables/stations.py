@@ -1,10 +1,10 @@
-"""Charging stations, their connectors, and what they report."""
+"""Charging stations and their connectors."""
 
 from typing import Final
 
-from sqlalchemy import BigInteger, Column, ForeignKeyConstraint, Index, Integer, String, Table, Text
+from sqlalchemy import BigInteger, Column, ForeignKeyConstraint, Integer, String, Table
 
-from csms.tables.base import metadata, row_id
+from csms.tables.base import metadata
 
 stations: Final = Table(
     "stations",
@@ -32,16 +32,4 @@ connectors: Final = Table(
     Column("status", String(16), nullable=False),
     Column("changed_ms", BigInteger, nullable=False),
     ForeignKeyConstraint(["station_id"], ["stations.station_id"]),
-)
-
-reports: Final = Table(
-    "reports",
-    metadata,
-    Column("id", row_id, primary_key=True),
-    Column("station_id", String(48), nullable=False),
-    Column("action", String(40), nullable=False),
-    Column("received_ms", BigInteger, nullable=False),
-    Column("document", Text, nullable=False),
-    ForeignKeyConstraint(["station_id"], ["stations.station_id"]),
-    Index(None, "station_id", "received_ms"),
 )

@@ -27,6 +27,7 @@ def config_of(folder: Path, store_url: str, root: Path, bus_url: str = "") -> Cs
     """A configuration that takes every station; `root` is some root of contracts, other certificates are not used."""
     return CsmsConfig(
         data_dir=folder / "data",
+        store_key=folder.parent / "store.key" if bus_url else None,
         store_url=store_url,
         bus_url=bus_url,
         ocpp=OcppListener(certificate=root, key=root, client_roots=(root,), call_timeout_s=5.0),

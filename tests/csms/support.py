@@ -25,6 +25,7 @@ from csms.config import (
     StationEntry,
     TokenEntry,
     Trust,
+    Webhooks,
 )
 from csms.core.access import Role
 from pki_tools.tree import PkiTree
@@ -55,6 +56,7 @@ def make_config(directory: Path, pki: PkiTree, **changes: Any) -> CsmsConfig:
         ),
         "trust": Trust(roots=(pki.path("mo/root.pem"), pki.path("v2g/root.pem"))),
         "grid": Grid(poll_interval_s=0.02),
+        "webhooks": Webhooks(allow=("127.0.0.1",)),
     }
     for name in list(changes):
         if name in parts and isinstance(changes[name], dict):

@@ -21,6 +21,7 @@ from csms.store import Store
 from csms.tables import meter_values, transaction_events
 from pki_tools.tree import PkiTree
 from tests.csms.killable import BackendProcess, no_survivors
+from v2g.pki.keys import save_secret
 
 
 @pytest.fixture(autouse=True)
@@ -158,6 +159,7 @@ async def test_nodes_killed_and_added_under_load_lose_nothing(
     """Three nodes on one database and one bus; whichever dies, its stations go on at another."""
     chance, store_url, root = random.Random(7), postgresql_databases.create(), pki.path("mo/root.pem")
     start = partial(asyncio.to_thread, BackendProcess)
+    save_secret(tmp_path / "store.key", b"7" * 64)  # the same for every node
     nodes = [await start(tmp_path / str(number), store_url, root, redis_url) for number in range(2)]
     ports = [node.port for node in nodes]
     stations = [PersistentStation(f"CS-{number}", ports) for number in range(4)]

@@ -212,6 +212,17 @@ async def test_a_file_that_is_no_database_is_a_storage_failure(tmp_path: Path, p
     assert "Traceback" not in output
 
 
+@pytest.mark.parametrize("section", ["ocpp", "api"])
+async def test_a_missing_key_is_named_with_a_hint_before_a_database_is_made(
+    tmp_path: Path, start: Any, section: str
+) -> None:
+    with pytest.raises(KeyAccessError, match=r"no\.key") as caught:
+        async with start(**{section: {"key": tmp_path / "no.key"}}):
+            pass
+    assert "v2g pki" in caught.value.hint
+    assert not list(tmp_path.rglob("csms.sqlite3"))
+
+
 def test_a_configuration_that_others_may_read_is_refused(tmp_path: Path, pki: PkiTree) -> None:
     path = write_config(tmp_path / "csms.yaml", make_config(tmp_path, pki))
     path.chmod(0o644)

@@ -222,7 +222,9 @@ def read_secret(path: Path) -> bytes:
                 raise KeyAccessError(f"everybody may exchange files in {path.parent}", hint=f"chmod o-w {path.parent}")
             return file.read(_MAX_SECRET_BYTES)
     except OSError as error:
-        raise KeyAccessError(f"{path}: {error.strerror}") from None
+        missing = isinstance(error, FileNotFoundError)
+        hint = "is that where it is? v2g pki makes keys" if missing else "may this user read it?"
+        raise KeyAccessError(f"{path}: {error.strerror}", hint=hint) from None
 
 
 def load_key(path: Path, passphrase: bytes | None = None) -> SoftwareKey:

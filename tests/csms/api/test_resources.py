@@ -323,7 +323,6 @@ async def test_security_events_of_stations_are_found(ask: ApiClient) -> None:
         "/certificates",
         "/requests",
         "/settlements",
-        "/reports",
     ],
 )
 async def test_lists_of_what_never_happened_are_empty(ask: ApiClient, path: str) -> None:

@@ -6,13 +6,18 @@ import contextlib
 import hashlib
 import hmac
 import json
+import socket
 from collections.abc import AsyncIterator
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from aiohttp import web
+from aiohttp.abc import AbstractResolver, ResolveResult
 
-from csms.core.webhooks import BACK_OFF_S, MAX_FAILURES, check_url, make_secret, next_attempt
+from csms.core.webhooks import BACK_OFF_S, MAX_FAILURES, Reach, check_url, make_secret, next_attempt, signature
+from csms.rows import webhooks as rows
+from csms.webhook_calls import calling
 from tests.certification.backend import Backend
 from tests.csms.api.support import ApiClient, serving
 from v2g.errors import ConfigError, StoreError
@@ -23,13 +28,17 @@ class Receiver:
 
     def __init__(self) -> None:
         self.status = 200
+        self.location = ""
         self.url = ""
+        self.answers = asyncio.Event()
+        self.answers.set()
         self.calls: asyncio.Queue[tuple[dict[str, str], bytes]] = asyncio.Queue()
 
     async def _take(self, request: web.Request) -> web.Response:
         body = await request.read()
         self.calls.put_nowait((dict(request.headers), body))
-        return web.Response(status=self.status)
+        await self.answers.wait()
+        return web.Response(status=self.status, headers={"Location": self.location} if self.location else {})
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator["Receiver"]:
@@ -40,8 +49,10 @@ class Receiver:
         site = web.TCPSite(runner, "127.0.0.1", 0)
         await site.start()
         self.url = f"http://127.0.0.1:{runner.addresses[0][1]}/hook"
-        yield self
-        await runner.cleanup()
+        try:
+            yield self
+        finally:
+            await runner.cleanup()
 
     async def call(self) -> tuple[dict[str, str], bytes]:
         """Return the next call."""
@@ -140,10 +151,116 @@ async def test_a_webhook_that_fails_on_and_on_is_disabled_until_somebody_enables
 )
 async def test_a_url_that_is_not_to_be_called_is_refused(ask: ApiClient, url: str) -> None:
     with pytest.raises(ConfigError):
-        check_url(url)
+        check_url(url, Reach())
     answer = await ask("POST", "/webhooks", {"url": url})
     assert answer.status == 400
-    check_url("https://billing.example:8443/hook?x=1")
+    check_url("https://billing.example:8443/hook?x=1", Reach())
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://10.1.2.3/",
+        "https://127.1/",
+        "https://2130706433/",
+        "https://0x7f000001/",
+        "https://169.254.169.254/latest/meta-data",
+        "https://100.64.0.1/",
+        "https://[::1]/",
+        "https://[fe80::1]/",
+        "https://[fd00::1]/",
+        "https://[::ffff:10.0.0.1]/",
+        "https://[64:ff9b::7f00:1]/",
+        "https://[2002:7f00:1::]/",
+        "https://0.0.0.0/",
+        "https://224.0.0.1/",
+        "http://localhost/",
+    ],
+)
+def test_hosts_that_are_not_of_the_internet_are_refused(url: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        check_url(url, Reach(["10.99.0.0/16", "billing.lan"]))
+    assert "webhooks.allow" in caught.value.hint
+
+
+def test_private_hosts_are_called_where_the_configuration_says_so() -> None:
+    reach = Reach(["10.99.0.0/16", "Billing.lan", "fd00::/8"])
+    assert [reach.takes(each) for each in ("10.99.1.1", "10.98.1.1", "fd12::1", "93.184.215.14", "x")] == [
+        True, False, True, True, False,
+    ]  # fmt: skip
+    assert reach.names("billing.LAN")
+    check_url("https://10.99.0.1/", reach)
+    check_url("https://[64:ff9b::808:808]/", reach)
+
+
+class Names(AbstractResolver):
+    """A resolver that knows one address for every name."""
+
+    def __init__(self, *addresses: str) -> None:
+        self.addresses = addresses
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
+    ) -> list[ResolveResult]:
+        return [
+            ResolveResult(hostname=host, host=each, port=port, family=family, proto=0, flags=0)
+            for each in self.addresses
+        ]
+
+    async def close(self) -> None:
+        pass
+
+
+async def test_a_name_that_leads_to_a_private_host_is_not_called_even_if_it_did_not_before() -> None:
+    async with Receiver().running() as receiver:
+        port = urlsplit(receiver.url).port
+        url = f"https://hook.example:{port}/hook"
+        names = Names("127.0.0.1")
+        async with calling(Reach(), names) as caller:
+            assert "no host of the internet" in await caller.post(url, b"{}", {})
+            assert "127.0.0.1 is not called" in await caller.post(receiver.url, b"{}", {})
+        assert receiver.calls.empty()
+        async with calling(Reach(["hook.example"]), names) as caller:  # reached, and found not to speak TLS
+            assert "no host of the internet" not in await caller.post(url, b"{}", {})
+
+
+async def test_nobody_is_followed_to_where_they_redirect(ask: ApiClient) -> None:
+    async with Receiver().running() as receiver, Receiver().running() as other:
+        receiver.status, receiver.location = 307, other.url
+        path, _secret = await make(ask, receiver)
+        await ask.backend.booted()
+        assert (await settled(ask, path, attempts=1))["error"] == "HTTP status 307"
+        assert other.calls.empty()
+
+
+async def test_one_that_does_not_answer_keeps_nobody_else_waiting(ask: ApiClient) -> None:
+    async with Receiver().running() as silent, Receiver().running() as quick:
+        silent.answers.clear()
+        await make(ask, silent)
+        for number in range(12):  # more than one webhook's calls at a time
+            ask.backend.services.feed.publish("station_connected", "CS-V2G-0001", {"n": number})
+        for _ in range(8):
+            await silent.call()
+        path, _secret = await make(ask, quick)
+        ask.backend.services.feed.publish("station_connected", "CS-V2G-0001", {"n": 99})
+        _headers, body = await quick.call()
+        assert json.loads(body)["data"] == {"n": 99}
+        await settled(ask, path, due_ms=None)
+        silent.answers.set()
+
+
+async def test_a_secret_is_sealed_and_can_be_renewed(ask: ApiClient) -> None:
+    async with Receiver().running() as receiver:
+        path, old = await make(ask, receiver)
+        (row,) = await ask.backend.services.store.run(rows.list_all)
+        assert old not in row.sealed_secret
+        new = (await ask("POST", f"{path}/secret")).json["secret"]
+        assert new != old
+        await ask.backend.booted()
+        headers, body = await receiver.call()
+        now_s = int(headers["webhook-timestamp"])
+        assert headers["webhook-signature"] == signature(new, headers["webhook-id"], now_s, body)
+        assert new not in json.dumps((await ask("GET", "/audit")).json)
 
 
 def test_pauses_grow_and_end() -> None:

@@ -1,0 +1,43 @@
+"""Secrets that the database keeps for later use, encrypted with a key that is not in the database (AES-256-GCM)."""
+
+import base64
+import binascii
+import hashlib
+from typing import Final
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from v2g.errors import StoreError
+
+KEY_BYTES: Final = 32
+NONCE_BYTES: Final = 12
+
+_SEALED: Final = "sealed:1:"
+
+
+def seal(key: bytes, nonce: bytes, secret: str, purpose: str) -> str:
+    """Return a secret as the database may keep it. `nonce`: random; `purpose`: what it must be opened for."""
+    sealed = nonce + AESGCM(key).encrypt(nonce, secret.encode(), purpose.encode())
+    return _SEALED + base64.b64encode(sealed).decode()
+
+
+def unseal(key: bytes, sealed: str, purpose: str) -> str:
+    """Return what was sealed. Raises StoreError when it was for another purpose, with another key, or is damaged."""
+    try:
+        octets = base64.b64decode(sealed.removeprefix(_SEALED), validate=True)
+        return AESGCM(key).decrypt(octets[:NONCE_BYTES], octets[NONCE_BYTES:], purpose.encode()).decode()
+    except (InvalidTag, binascii.Error, ValueError):
+        raise StoreError(
+            "a secret in the database cannot be opened", hint="is store_key the one that it was made with?"
+        ) from None
+
+
+def is_sealed(text: str) -> bool:
+    """Say whether a text is what `seal` returned; databases of before have secrets in clear."""
+    return text.startswith(_SEALED)
+
+
+def fingerprint(key: bytes) -> str:
+    """Return what tells keys apart and gives nothing away."""
+    return hashlib.sha256(b"v2g csms store key\0" + key).hexdigest()[:32]

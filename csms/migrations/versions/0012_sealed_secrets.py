@@ -1,0 +1,25 @@
+"""Secrets of webhooks are sealed with a key; the table of reports, in which nothing was ever kept, goes.
+
+Revision 0012.
+"""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0012"
+down_revision = "0011"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Make room for sealed secrets, and for which key seals them. The program seals what is in clear when it starts."""
+    op.add_column("webhooks", sa.Column("sealed_secret", sa.Text(), nullable=False, server_default=""))
+    op.execute("UPDATE webhooks SET sealed_secret = secret")
+    op.drop_column("webhooks", "secret")  # another table in its place would, on SQLite, take the deliveries along
+    op.create_table(
+        "store_keys",
+        sa.Column("fingerprint", sa.String(length=32), nullable=False),
+        sa.PrimaryKeyConstraint("fingerprint", name=op.f("pk_store_keys")),
+    )
+    op.drop_table("reports")
