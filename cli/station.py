@@ -61,6 +61,7 @@ def station(
             "speed": speed,
             "seed": seed,
             "store": store,
+            "ca": ca,
             "behaviour": _behaviour(behaviour),
         }
         | ({"versions": tuple(version)} if version else {})

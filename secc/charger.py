@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from secc.config import ProgramConfig
 from secc.core import ports
 from secc.listening import Doors, Stream, listen
+from secc.machine.logs import LogSources
 from secc.outlet import Outlet, Wrap
 from secc.pairing import address_mac, pair
 from secc.station import Hooks, Station, StationConfig
@@ -88,6 +89,12 @@ class Charger:
             ),
             boot_id=_boot_id(),
             meter_public_key=_public_key(self.outlets[0].owner.meter),
+            sources=LogSources(
+                events=self.observe.path,
+                trace=self.config.log.trace,
+                journals=tuple(outlet.config.data_dir / "journals" for outlet in self.outlets),
+                recent=self.observe.recent,
+            ),
         )
         for outlet in self.outlets:
             outlet.connect(station)

@@ -1,8 +1,6 @@
 """Simulated charging stations, any number of them: the charger's own core and runner over simulated hardware."""
 
 import asyncio
-import contextlib
-import hashlib
 import os
 import random
 import ssl
@@ -15,15 +13,14 @@ import msgspec
 from msgspec import Meta
 
 from secc.core.station.behaviour import Behaviour, Site
-from secc.core.station.diagnostics import LogProgress, UploadLog
 from secc.core.station.evse import Fact, Restart
-from secc.core.station.firmware import Download, FirmwareProgress, Install
 from secc.core.station.kernel import Command, Connect, Keep, Moment
 from secc.core.station.layout import ConnectorLayout, EvseLayout, Layout
 from secc.core.station.network import first_profile
 from secc.core.station.settings import StationSettings
 from secc.core.station.signing import MakeRequest, RequestMade
 from secc.core.station.station import ChargingStation
+from secc.machine.simulated import SimulatedMachine
 from secc.station_runner import Memory, StationRunner
 from secc.station_store import StationStore
 from v2g.net.clock import Clock, ClockConfig
@@ -51,6 +48,8 @@ class Fleet(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     seed: int = 0
     store: Path | None = None
     """Folder of the stations' memories; without it they forget when the simulator ends."""
+    ca: Path | None = None
+    """PEM file of the root of servers of logs and firmware."""
     behaviour: Behaviour = Behaviour()
 
 
@@ -106,9 +105,16 @@ class SimulatedStation:
             serial_number=identity,
         )
         self._facts: list[Fact] = []
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._running: asyncio.Task[None] | None = None
         self._restart: asyncio.Event = asyncio.Event()
+        self._machine = SimulatedMachine(
+            identity,
+            fleet.store,
+            tell=self._tell,
+            accepted=lambda: self.runner.online,
+            restart=self._restart.set,
+            observe=self._observe,
+            ca=fleet.ca,
+        )
         self._offline_until = 0
         self.runner = self._make("PowerUp")
 
@@ -125,7 +131,7 @@ class SimulatedStation:
             boot_reason=reason,
             same_boot=reason != "PowerUp",
             scale=self._clock.scale,
-            able=frozenset({"logs", "firmware", "certificates", "display"}),
+            able=frozenset({"certificates", "display"}) | self._machine.parts.able,
             values={} if self._fleet.password is None else {"SecurityCtrlr.BasicAuthPassword": self._fleet.password},
         )
         core = ChargingStation(
@@ -165,12 +171,14 @@ class SimulatedStation:
                     task.cancel()
                 await asyncio.gather(station, life, return_exceptions=True)
             await asyncio.sleep(REBOOT_S)
+            self._machine.installer.boot()
             reason = "RemoteReset"
             began = self._clock.monotonic()
             self.runner = self._make(reason)
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Let go of the memory."""
+        await self._machine.close()
         if isinstance(self._memory, StationStore):
             self._memory.close()
 
@@ -224,32 +232,10 @@ class SimulatedStation:
             case Restart(evse_id=None):
                 self._tally.events["restarts"] += 1
                 self._restart.set()
-            case UploadLog():
-                self._spawn(self._upload(command))
             case MakeRequest():
                 asyncio.get_running_loop().call_soon(self._tell, RequestMade(use=command.use, csr=_csr(command)))
-            case Download():
-                self._spawn(self._download(command))
-            case Install():
-                asyncio.get_running_loop().call_later(REBOOT_S, self._restart.set)
-
-    async def _upload(self, command: UploadLog) -> None:
-        self._tell(LogProgress(request_id=command.request_id, status="Uploading"))
-        lines = command.lines if command.lines is not None else (f"diagnostics of {self.identity}",)
-        fine = await asyncio.to_thread(_put, command.url, command.filename, "\n".join(lines).encode())
-        self._tell(LogProgress(request_id=command.request_id, status="Uploaded" if fine else "UploadFailure"))
-
-    async def _download(self, command: Download) -> None:
-        image = await asyncio.to_thread(_get, command.url)
-        if image is None:
-            self._tell(FirmwareProgress(status="DownloadFailed"))
-        else:
-            self._tell(FirmwareProgress(status="Downloaded", digest=hashlib.sha256(image).digest()))
-
-    def _spawn(self, work: Any) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+            case _:
+                self._machine.parts.carry_out(command)
 
     # -- seeing
 
@@ -307,7 +293,7 @@ class Simulator:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             for station in self.stations:
-                station.close()
+                await station.close()
 
     def report(self) -> dict[str, Any]:
         """Return what happened until now, or until the end, as JSON can carry it."""
@@ -352,23 +338,3 @@ def _csr(command: MakeRequest) -> str:
     builder = x509.CertificateSigningRequestBuilder().subject_name(x509.Name(names))
     signed = builder.sign(ec.generate_private_key(ec.SECP256R1()), hashes.SHA256())
     return signed.public_bytes(Encoding.PEM).decode()
-
-
-def _put(url: str, filename: str, body: bytes) -> bool:
-    from urllib.error import URLError
-    from urllib.request import Request, urlopen
-
-    request = Request(f"{url.rstrip('/')}/{filename}", data=body, method="PUT")  # noqa: S310  # http(s): the core sees to it
-    with contextlib.suppress(URLError, OSError, ValueError), urlopen(request, timeout=30) as answer:  # noqa: S310
-        return bool(200 <= answer.status < 300)
-    return False
-
-
-def _get(url: str) -> bytes | None:
-    from urllib.error import URLError
-    from urllib.request import urlopen
-
-    with contextlib.suppress(URLError, OSError, ValueError), urlopen(url, timeout=30) as answer:  # noqa: S310
-        body: bytes = answer.read(64 * 1024 * 1024)
-        return body
-    return None

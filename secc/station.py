@@ -12,24 +12,14 @@ import uuid
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, Final
 
-import msgspec
-
 from secc.core.station import transactions
-from secc.core.station.availability import Serve
 from secc.core.station.certificates import ContractRequest, InstallationOutcome
 from secc.core.station.contracts import AuthorizeOutcome, authorize_outcome, authorize_request
-from secc.core.station.data_transfer import GridSignalReceived
-from secc.core.station.energy_transfer import AllowEnergyTransfer
 from secc.core.station.ev_needs import EvNeeds, needs_request
-from secc.core.station.evse import Lock, LockFailure, Restart, Unlocked
+from secc.core.station.evse import Fact
 from secc.core.station.kernel import Command, Moment
-from secc.core.station.layout import ConnectorLayout, EvseLayout, Layout
-from secc.core.station.managed import ManagedSessions, StartWish, StopWish
-from secc.core.station.network import first_profile
-from secc.core.station.settings import StationSettings
-from secc.core.station.smart_charging import SetLimit
+from secc.core.station.managed import ManagedSessions
 from secc.core.station.station import ChargingStation
-from secc.core.station.tariff_cost import ShowCost
 from secc.core.station.transactions import (
     MeterSample,
     SignedReading,
@@ -37,12 +27,17 @@ from secc.core.station.transactions import (
     TransactionRecord,
     public_key_text,
 )
+from secc.machine.charger import charger_machine
+from secc.machine.logs import LogSources
+from secc.station_chain import describe_chain
 from secc.station_config import Hooks, StationConfig
 from secc.station_courier import Courier
 from secc.station_installation import fetch_contract
 from secc.station_problems import problem_event
 from secc.station_runner import StationRunner
+from secc.station_settings import settings_of
 from secc.station_store import StationStore
+from secc.station_wishes import Wishes
 from v2g.errors import StoreError, V2GError
 from v2g.net.clock import Clock
 from v2g.net.tls_renewal import RenewedContext, keep_renewed
@@ -50,7 +45,7 @@ from v2g.net.websocket import client_context
 from v2g.observe import Observe
 from v2g.ocpp.messages.authorization import AuthorizeResponse
 from v2g.ocpp.messages.availability import ConnectorStatus
-from v2g.ocpp.messages.base import OCSPRequestData, OperationMode
+from v2g.ocpp.messages.base import OperationMode
 from v2g.ocpp.messages.ev_charging import NotifyEVChargingNeedsResponse
 from v2g.ocpp.messages.provisioning import BootReason
 from v2g.ocpp.messages.transactions import ChargingState, Reason, TriggerReason
@@ -76,8 +71,10 @@ class Station:
         hooks: Hooks,
         boot_id: str = "",
         meter_public_key: bytes = b"",
+        sources: LogSources | None = None,
     ) -> None:
-        """Open the store. `boot_id` names the machine's current start (Linux: /proc/sys/kernel/random/boot_id).
+        """Open the store. `boot_id` names the machine's current start (Linux: /proc/sys/kernel/random/boot_id),
+        `sources` where the program's logs are.
 
         Raises StoreError, and KeyAccessError for TLS files that cannot be used.
         """
@@ -99,9 +96,20 @@ class Station:
         reason: BootReason = "PowerUp"
         if same_boot:
             reason = "ApplicationReset" if notes.get("running") == b"yes" else "LocalReset"
+        self._wishes = Wishes(hooks, self._find, self._take)
+        self._early: list[Command] | None = []
+        """What the machine has to do once there is an event loop."""
+        self._machine = charger_machine(
+            config,
+            sources or LogSources(),
+            tell=self._take,
+            accepted=lambda: self.online,
+            observe=observe,
+            boot_id=boot_id,
+        )
         self._runner = StationRunner(
             ChargingStation(
-                _settings(config, reason, same_boot=same_boot, scale=clock.scale),
+                settings_of(config, reason, same_boot=same_boot, scale=clock.scale, able=self._machine.able),
                 drawers,
                 _moment(clock),
                 entropy=entropy,
@@ -140,9 +148,13 @@ class Station:
     async def run(self) -> None:
         """Stay connected to the CSMS until cancelled. Raises StoreError when the disk fails."""
         others = [asyncio.create_task(keep_renewed(self._renewed)), asyncio.create_task(self._courier.run())]
+        early, self._early = self._early, None
+        for command in early or ():
+            self._machine.carry_out(command)
         try:
             await self._runner.run()
         finally:
+            await self._machine.close()
             for task in others:
                 task.cancel()
             await asyncio.gather(*others, return_exceptions=True)
@@ -208,41 +220,17 @@ class Station:
     def _read(self, evse_id: int) -> MeterSample | None:
         return self._hooks.meter(evse_id) if evse_id and self._hooks.meter is not None else None
 
-    def _carry_out(self, command: Command) -> None:
-        """Turn what the CSMS wants into hooks."""
-        hooks = self._hooks
-        match command:
-            case SetLimit() if hooks.on_limit:
-                hooks.on_limit(command.evse_id, command.allowance, command.version)
-            case GridSignalReceived(data=data) if hooks.on_grid_signal:
-                hooks.on_grid_signal(data)
-            case AllowEnergyTransfer() if hooks.on_energy_transfer:
-                record = self._find(command.transaction_id)
-                if record is not None:
-                    hooks.on_energy_transfer(record.reference, command.modes)
-            case StopWish(reference=reference, word=word) if hooks.on_stop:
-                hooks.on_stop(reference, word)
-            case StartWish(id_token=token) if hooks.on_start:
-                hooks.on_start(command.evse_id, command.remote_start_id, token.id_token, token.type)
-            case Restart(evse_id=place, at_once=at_once) if hooks.on_reset:
-                hooks.on_reset(place, at_once)
-            case Lock(locked=False):
-                self._unlock(command)
-            case Serve(evse_id=evse_id, operative=operative) if hooks.on_availability:
-                hooks.on_availability(evse_id, operative)
-            case ShowCost(total=total) if hooks.on_cost and total is not None:
-                record = self._find(command.transaction_id)
-                if record is not None:
-                    hooks.on_cost(record.reference, total)
+    def _take(self, fact: Fact) -> None:
+        self._runner.fact(fact)
 
-    def _unlock(self, command: Lock) -> None:
-        place = {"evse_id": command.evse_id, "connector_id": command.connector_id}
-        if self._hooks.on_unlock is None:
-            fact: LockFailure | Unlocked = LockFailure(**place, unlocking=True)
+    def _carry_out(self, command: Command) -> None:
+        """Turn what the CSMS wants into hooks, and give the machine its part once there is an event loop."""
+        if self._wishes.carry_out(command):
+            return
+        if self._early is not None:
+            self._early.append(command)
         else:
-            self._hooks.on_unlock(command.evse_id)
-            fact = Unlocked(**place)
-        asyncio.get_running_loop().call_soon(lambda: self._runner.step(lambda now: self._core.handle(fact, now)))
+            self._machine.carry_out(command)
 
     def _find(self, transaction_id: str) -> TransactionRecord | None:
         return next((r for r in self._sessions.records.values() if r.transaction_id == transaction_id), None)
@@ -358,7 +346,7 @@ class Station:
         unreachable = AuthorizeOutcome(decision="accepted" if self._config.accept_offline else "unreachable")
         if not self.online.is_set():
             return unreachable
-        pem, hashes = _describe_chain(chain_der)
+        pem, hashes = describe_chain(chain_der)
         request = authorize_request(emaid, pem, hashes, self._runner.version)
         try:
             answer = await self._runner.call(request, AuthorizeResponse, timeout=self._config.authorize_timeout)
@@ -408,23 +396,6 @@ class Station:
         self._observe(Observe("ocpp", name, data))
 
 
-def _describe_chain(chain_der: Sequence[bytes]) -> tuple[str, tuple[OCSPRequestData, ...]]:
-    """Return a chain as PEM, and what an OCSP request about each certificate needs whose issuer is in it."""
-    from cryptography import x509
-    from cryptography.hazmat.primitives.serialization import Encoding
-
-    from v2g.pki.ocsp import ocsp_request_data
-
-    try:
-        chain = [x509.load_der_x509_certificate(der) for der in chain_der]
-        pem = b"".join(certificate.public_bytes(Encoding.PEM) for certificate in chain).decode()
-        found = [ocsp_request_data(one, issuer) for one, issuer in itertools.pairwise(chain)]
-    except (ValueError, V2GError) as error:
-        _log.warning("contract chain: %s", error)
-        return "", ()
-    return pem, tuple(OCSPRequestData(**msgspec.structs.asdict(data)) for data in found)
-
-
 def _uuid(random: bytes) -> str:
     """Return 16 random bytes as a version 4 UUID, 36 characters (E01.FR.08)."""
     return str(uuid.UUID(bytes=random, version=4))
@@ -432,35 +403,3 @@ def _uuid(random: bytes) -> str:
 
 def _moment(clock: Clock) -> Moment:
     return Moment(clock.monotonic(), clock.utc_ms())
-
-
-def _settings(config: StationConfig, reason: BootReason, *, same_boot: bool, scale: float) -> StationSettings:
-    """Return what the core is told of this charger: direct current, one fixed cable at each EVSE."""
-    evse = EvseLayout(
-        connectors=(ConnectorLayout(),), max_power_w=config.max_power_w, max_discharge_w=config.max_power_w
-    )
-    return StationSettings(
-        identity=config.identity,
-        network=first_profile(
-            config.url, security_profile=3 if config.tls else 1, message_timeout=config.message_timeout
-        ),
-        layout=Layout(
-            evses=(evse,) * config.evses,
-            vendor=config.vendor,
-            model=config.model,
-            serial_number=config.identity,
-            firmware=config.firmware,
-        ),
-        versions=config.versions,
-        boot_reason=reason,
-        same_boot=same_boot,
-        managed=True,
-        able=frozenset(),
-        scale=scale,
-        message_timeout=config.message_timeout,
-        values={
-            "OCPPCommCtrlr.RetryBackOffWaitMinimum": str(config.retry_minimum),
-            "OCPPCommCtrlr.RetryBackOffRandomRange": str(config.retry_random_range),
-            "OCPPCommCtrlr.MessageTimeout[Default]": f"{config.message_timeout:.0f}",
-        },
-    )

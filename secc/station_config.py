@@ -9,6 +9,8 @@ from msgspec import Meta
 
 from secc.core.station.profiles import Allowance
 from secc.core.station.transactions import MeterSample
+from secc.machine.firmware import UpdateConfig
+from secc.machine.logs import LogsConfig
 from v2g.net.websocket import TlsFiles
 from v2g.ocpp.routes import Version
 
@@ -39,6 +41,10 @@ class StationConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     retry_minimum: Annotated[float, Meta(gt=0)] = 1.0
     """First wait (s) before reconnecting, until the CSMS sets RetryBackOffWaitMinimum."""
     retry_random_range: Annotated[float, Meta(ge=0)] = 2.0
+    logs: LogsConfig = LogsConfig()
+    """What the CSMS gets when it asks for logs."""
+    update: UpdateConfig | None = None
+    """How new firmware is installed; none refuses it."""
 
 
 class Hooks(msgspec.Struct, frozen=True, kw_only=True):

@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol, TypeVar
 
+from secc.core.station.evse import Fact
 from secc.core.station.kernel import Action, Command, Connect, Disconnect, Keep, Moment, Send
 from secc.core.station.station import ChargingStation
 from v2g.errors import StoreError, TimeoutExpired, TlsError, TransportError, V2GError
@@ -138,6 +139,10 @@ class StationRunner:
             return
         loop = asyncio.get_running_loop()
         self._timer = loop.call_later(max(0.0, min(due - self._clock.monotonic(), 86_400.0)), self._tick)
+
+    def fact(self, fact: Fact) -> None:
+        """Let the core take what hardware or machine tells; a failing disk ends the run."""
+        self._guarded(lambda moment: self.core.handle(fact, moment))
 
     def _tick(self) -> None:
         self._guarded(self.core.tick)

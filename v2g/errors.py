@@ -23,8 +23,10 @@
     ├── RefusedError              5   a well-formed wish that policy denies (discharge, tariff, limits)
     ├── TimeoutExpired            6   a timer of a standard ran out; `timer` names it
     ├── TransportError            7   link, socket, TLS, broker
-    │   └── TlsError                  handshake failed; `reason` says why
+    │   ├── TlsError                  handshake failed; `reason` says why
+    │   └── TransferError             a file did not get through; `failure` says why
     ├── StoreError                8   journal, queue or database
+    │   └── InstallError              firmware could not be installed, started or given up
     └── VerificationError         9   a settlement bundle or journal does not prove what it claims
 
 Each carries `hint`: what a person can do about it. The exit code is what the command line ends with.
@@ -250,10 +252,42 @@ class TlsError(TransportError):
         self.reason: Final = reason
 
 
+TransferFailure = Literal[
+    "unreachable",
+    "denied",
+    "unsupported",  # no such method there
+    "refused",
+    "redirect",
+    "too_large",
+    "cancelled",
+]
+
+
+class TransferError(TransportError):
+    """A file did not get through; `failure` says why in a word."""
+
+    def __init__(self, message: str, failure: TransferFailure, *, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.failure: Final[TransferFailure] = failure
+
+    @property
+    def lasting(self) -> bool:
+        """Whether another attempt would end the same way."""
+        return self.failure != "unreachable"
+
+
 class StoreError(V2GError):
     """A journal, queue or database could not be read or written."""
 
     exit_code = 8
+
+
+class InstallError(StoreError):
+    """A step of a firmware update failed; `verification` where image or slot is not what it should be."""
+
+    def __init__(self, message: str, *, verification: bool = False, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.verification: Final = verification
 
 
 class VerificationError(V2GError):

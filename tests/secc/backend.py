@@ -128,6 +128,8 @@ def _point(folder: str, backend: Backend) -> Any:
         simple("NotifyReport"),
         simple("NotifyEvent"),
         simple("SecurityEventNotification"),
+        simple("LogStatusNotification"),
+        simple("FirmwareStatusNotification"),
         simple("MeterValues"),
         simple("ReportChargingProfiles"),
         simple("Get15118EVCertificate", status="Accepted", exi_response=""),

@@ -32,8 +32,23 @@ async def run(csms: Backend, seconds: float, **more: Any) -> Simulator:
 
 @pytest.mark.parametrize("version", ["2.0.1", "2.1"])
 async def test_a_fleet_charges_and_tells_everything_in_order(version: Any) -> None:
+    def enough() -> bool:
+        told = [each["transaction_info"]["transaction_id"] for each in csms.all("TransactionEvent")]
+        ended = [each for each in csms.all("TransactionEvent") if each["event_type"] == "Ended"]
+        return len(set(told)) > 5 and len(ended) > 1 and len(csms.all("BootNotification")) == 5
+
     async with backend() as csms:
-        simulator = await run(csms, 2.0, versions=(version,))
+        fleet = Fleet(
+            url=f"ws://127.0.0.1:{csms.port}/ocpp", count=5, speed=600.0, ramp_per_s=200, behaviour=EAGER,
+            versions=(version,),
+        )  # fmt: skip
+        simulator = Simulator(fleet)
+        running = asyncio.create_task(simulator.run(None))
+        async with asyncio.timeout(60):
+            while not enough():
+                await asyncio.sleep(0.05)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
     report = simulator.report()
     assert len(csms.all("BootNotification")) == 5
     assert report["sessions"] > 5

@@ -12,8 +12,11 @@ import msgspec
 import pytest
 
 from secc.core.station.profiles import Allowance
+from secc.machine.logs import LogSources
 from secc.station import EvNeeds, Hooks, MeterSample, Station, StationConfig
 from tests.secc.backend import Backend, backend
+from tests.secc.machine.file_server import file_server
+from tests.secc.machine.test_logs import unpacked
 from v2g.errors import StoreError
 from v2g.net.clock import Clock, ClockConfig
 from v2g.observe import Observe
@@ -43,6 +46,7 @@ class Fixture:
         self.wishes: list[tuple[Any, ...]] = []
         self.meter: MeterSample | None = None
         scale = changes.pop("scale", 1.0)
+        sources = changes.pop("sources", None)
         hooks = changes.pop("hooks", None) or Hooks(
             on_limit=lambda *args: self.limits.append(args),
             on_grid_signal=lambda data: self.signals.append(json.loads(data)),
@@ -69,7 +73,13 @@ class Fixture:
         )
         clock = Clock(ClockConfig(scale=scale))
         self.station = Station(
-            config, clock=clock, entropy=os.urandom, observe=self.observe, hooks=hooks, boot_id="boot-1"
+            config,
+            clock=clock,
+            entropy=os.urandom,
+            observe=self.observe,
+            hooks=hooks,
+            boot_id="boot-1",
+            sources=sources,
         )
 
     @contextlib.asynccontextmanager
@@ -739,3 +749,19 @@ async def test_after_a_long_time_offline_every_connector_is_told(tmp_path: Path,
         await csms.start()
         await csms.wait("StatusNotification", 4)
     assert {s["evse_id"] for s in csms.all("StatusNotification")[2:]} == {1, 2}
+
+
+async def test_the_csms_gets_the_chargers_own_logs(csms: Backend, tmp_path: Path) -> None:
+    events = tmp_path / "events.jsonl"
+    events.write_text('{"utc_ms":1,"name":"plugged_in"}\n')
+    with file_server() as server:
+        fixture = Fixture(tmp_path, csms.port, sources=LogSources(events=events))
+        async with fixture.running():
+            await fixture.until(fixture.station.online.is_set)
+            log = {"remoteLocation": f"{server.url}/"}
+            answer = await csms.ask("GetLog", log=log, log_type="DiagnosticsLog", request_id=5)
+            assert answer.status == "Accepted"
+            await csms.wait("LogStatusNotification", where=lambda each: each["status"] == "Uploaded")
+    ((_, path, _, body),) = server.taken
+    assert path == f"/{answer.filename}"
+    assert "plugged_in" in unpacked(body)["events.jsonl"]

@@ -1,9 +1,10 @@
 """Writes what programs observe as JSON lines, stamped with both clocks."""
 
 import logging
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 import msgspec
 
@@ -18,43 +19,56 @@ if TYPE_CHECKING:  # a back end has no ISO 15118 session, and need not load one
 _encode = msgspec.json.Encoder(order="deterministic").encode
 _log = logging.getLogger(__name__)
 
+MOST_HELD: Final = 2000
+
 
 class EventLog:
     """Appends one JSON object a line: `t` (s, CLOCK_MONOTONIC), `utc_ms`, `process`, `stage`, `name`, `data`.
 
-    With no path it only logs. Lines are written unbuffered, so that a killed process loses none. A disk that is full
-    costs events, never the session that they are about: unlike the books, they prove nothing. What belongs to a
-    conversation goes to its `trace`, too.
+    With no path it only logs, and holds the last lines for `recent`. Lines are written unbuffered, so that a killed
+    process loses none. A disk that is full costs events, never the session that they are about: unlike the books, they
+    prove nothing. What belongs to a conversation goes to its `trace`, too.
     """
 
     def __init__(self, process: str, clock: Clock, path: Path | None = None, *, trace: "Trace | None" = None) -> None:
         self._process = process
+        self.path: Final = path
         self._trace = trace
         self._clock = clock
         self._torn = False
         self._file: BinaryIO | None = path.open("ab", buffering=0) if path else None
+        self._held: deque[tuple[float, int, Observe]] = deque(maxlen=0 if path else MOST_HELD)
 
     def __call__(self, event: Observe) -> None:
         """Record one event."""
         _log.info("%s %s %s", event.stage, event.name, event.data)
         if self._trace is not None:
             self._trace.event(event)
-        if self._file is not None:
-            record: dict[str, Any] = {
-                "t": self._clock.monotonic(),
-                "utc_ms": self._clock.utc_ms(),
-                "process": self._process,
-                "stage": event.stage,
-                "name": event.name,
-                "data": event.data,
-            }
-            line = _encode(record) + b"\n"
+        if self._file is None:
+            self._held.append((self._clock.monotonic(), self._clock.utc_ms(), event))
+        else:
+            line = self._line(self._clock.monotonic(), self._clock.utc_ms(), event) + b"\n"
             try:
                 torn = self._file.write(b"\n" + line if self._torn else line) < len(line)
             except OSError as error:
                 _log.error("an event is lost: %s", error)
             else:
                 self._torn = torn
+
+    def _line(self, now: float, utc_ms: int, event: Observe) -> bytes:
+        record: dict[str, Any] = {
+            "t": now,
+            "utc_ms": utc_ms,
+            "process": self._process,
+            "stage": event.stage,
+            "name": event.name,
+            "data": event.data,
+        }
+        return _encode(record)
+
+    def recent(self) -> list[bytes]:
+        """Return the last lines, oldest first, where they go to no file."""
+        return [self._line(*held) for held in list(self._held)]
 
     def tracer(self, evse_id: str = "") -> "Callable[[Session], Core]":
         """Return what makes of a core something that a runner takes, with its messages written down if so wanted.

@@ -25,11 +25,13 @@ from v2g.ocpp.messages.diagnostics import (
     NotifyCustomerInformationRequest,
     UploadLogStatus,
 )
+from v2g.ocpp.messages.provisioning import ReportData
 from v2g.ocpp.messages.security import SecurityEventNotificationRequest
 from v2g.ocpp.times import format_time
 
 SCHEMES: Final = ("http://", "https://")
 MAX_SECURITY_LOG: Final = 500
+LOG_DRAWER: Final = "log_upload"
 CRITICAL: Final = frozenset({
     "FirmwareUpdated", "SettingSystemTime", "StartupOfTheDevice", "ResetOrReboot", "SecurityLogWasCleared",
     "MemoryExhaustion", "TamperDetectionActivated", "InvalidFirmwareSignature", "InvalidFirmwareSigningCertificate",
@@ -40,7 +42,8 @@ CRITICAL: Final = frozenset({
 
 
 class UploadLog(Command, frozen=True, kw_only=True):
-    """Upload a log; `LogProgress` follows. `lines` is the security log, None for the machine's own diagnostics."""
+    """Upload a log; `LogProgress` follows. `lines` is the security log, `variables` the device model for diagnostics;
+    `retries` is None when the CSMS leaves them to the station."""
 
     request_id: int
     log_type: LogType
@@ -48,9 +51,10 @@ class UploadLog(Command, frozen=True, kw_only=True):
     filename: str
     oldest: str | None
     latest: str | None
-    retries: int
+    retries: int | None
     retry_interval_s: int
-    lines: tuple[str, ...] | None = None
+    lines: tuple[str, ...] = ()
+    variables: tuple[ReportData, ...] = ()
 
 
 class CancelUpload(Command, frozen=True, kw_only=True):
@@ -91,12 +95,21 @@ class Diagnostics:
         self._cache = cache
         self._list = local_list
         self._uploading: int | None = None
+        lost = kernel.stored_text(LOG_DRAWER).get("request_id", "")
+        self._lost = int(lost) if lost.isdecimal() else None
+        """The upload that was under way when the program last stopped."""
         self._log = kernel.stored("security_log", _LogEntry)
         self._next = int(max(self._log, default="0")) + 1
         self.answers: dict[str, Handler] = {
             "GetLog": self._get_log,
             "CustomerInformation": self._customer,
         }
+
+    def start(self) -> None:
+        """Tell of an upload that the last end of the program has cut off (N01.FR.10)."""
+        if self._lost is not None:
+            self._tell("UploadFailure", self._lost)
+            self._k.forget(LOG_DRAWER, "request_id")
 
     # -- security events
 
@@ -129,8 +142,10 @@ class Diagnostics:
             self._k.do(CancelUpload(request_id=cancelled))
             self._k.after("log.cancelled", 0, lambda: self._tell("AcceptedCanceled", cancelled))  # N01.FR.20
         self._uploading = request.request_id
+        self._k.keep_text(LOG_DRAWER, "request_id", str(request.request_id))
         identity = self._k.model.text("SecurityCtrlr.Identity")
-        filename = f"{identity}-{request.log_type}-{request.request_id}.log"
+        diagnostics = request.log_type == "DiagnosticsLog"
+        filename = f"{identity}-{request.log_type}-{request.request_id}.{'tar.gz' if diagnostics else 'log'}"
         command = UploadLog(
             request_id=request.request_id,
             log_type=request.log_type,
@@ -138,9 +153,10 @@ class Diagnostics:
             filename=filename,
             oldest=request.log.oldest_timestamp,
             latest=request.log.latest_timestamp,
-            retries=request.retries or 0,
-            retry_interval_s=request.retry_interval or 60,
-            lines=self._lines(request) if request.log_type == "SecurityLog" else None,
+            retries=request.retries,
+            retry_interval_s=60 if request.retry_interval is None else request.retry_interval,
+            lines=self._lines(request),
+            variables=self._k.model.report("FullInventory", self._k.version) if diagnostics else (),
         )
         self._k.after("log.start", 0, lambda: self._k.do(command))
         return GetLogResponse(status="AcceptedCanceled" if cancelled is not None else "Accepted", filename=filename)
@@ -157,13 +173,18 @@ class Diagnostics:
         self._tell(fact.status, fact.request_id)
         if fact.status != "Uploading":
             self._uploading = None
+            self._k.forget(LOG_DRAWER, "request_id")
 
     def trigger(self, _: EVSE | None) -> None:
         """Tell how the upload goes because the CSMS wants it (F06.FR.14, .15)."""
         self._tell("Idle" if self._uploading is None else "Uploading", self._uploading)
 
     def _tell(self, status: UploadLogStatus, request_id: int | None) -> None:
-        self._k.call(LogStatusNotificationRequest(status=status, request_id=request_id), always=True)
+        message = LogStatusNotificationRequest(status=status, request_id=request_id)
+        if status in ("Idle", "Uploading"):
+            self._k.call(message, always=True)
+        else:
+            self._outbox.add(message)  # an end is told, be it later
 
     # -- faults of the hardware
 

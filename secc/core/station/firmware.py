@@ -1,6 +1,6 @@
 """Firmware: fetched, its signature checked, installed in the other of two slots, or given up (L01, L02).
 
-The hardware's part is downloading into the slot that is not running, installing, and going back by itself when the new
+The hardware's part is downloading, writing the slot that is not running, starting it, and going back when the new
 firmware does not come up; it tells how that goes by `FirmwareProgress`.
 """
 
@@ -37,12 +37,25 @@ class Download(Command, frozen=True, kw_only=True):
 
     request_id: int
     url: str
-    retries: int
+    retries: int | None
     retry_interval_s: int
 
 
 class Install(Command, frozen=True, kw_only=True):
-    """Install what was fetched, and restart into it."""
+    """Write what was fetched, and has this SHA-256, into the slot that is not running; `InstallRebooting` follows."""
+
+    request_id: int
+    digest: bytes
+
+
+class Activate(Command, frozen=True, kw_only=True):
+    """Restart into the slot that was written."""
+
+    request_id: int
+
+
+class ConfirmInstall(Command, frozen=True, kw_only=True):
+    """The station has started in the midst of an update: `Installed`, or what else is true, follows."""
 
     request_id: int
 
@@ -69,8 +82,10 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     install_ms: int
     certificate: str = ""
     signature: str = ""
-    retries: int = 0
+    retries: int | None = None
     retry_interval_s: int = 60
+    digest: str = ""
+    """SHA-256 (hexadecimal) of the image whose signature is good."""
 
 
 class FirmwareUpdates:
@@ -81,6 +96,8 @@ class FirmwareUpdates:
         self._store = store
         stored = kernel.stored("firmware", Job)
         self._job: Job | None = stored.get("job")
+        self._written = False
+        """Whether the other slot is ready to be started."""
         self.busy: Callable[[], bool] = lambda: False
         self.close: Callable[[bool], None] = lambda _: None
         self.security_event: Callable[[str, str], None] = lambda _type, _info: None
@@ -92,10 +109,11 @@ class FirmwareUpdates:
         job = self._job
         if job is None:
             return
-        if job.status in ("Installing", "InstallRebooting"):
-            self._set("Installed")
-            self.security_event("FirmwareUpdated", "")
-        elif job.status in ("SignatureVerified", "InstallScheduled"):
+        if job.status == "Installing":
+            self._install()
+        elif job.status == "InstallRebooting":
+            self._k.do(ConfirmInstall(request_id=job.request_id))
+        elif job.status in ("SignatureVerified", "InstallScheduled") and job.digest:
             self._schedule_install()
         else:
             self._download()
@@ -127,8 +145,8 @@ class FirmwareUpdates:
                 install_ms=parse_time(firmware.install_date_time) if firmware.install_date_time else 0,
                 certificate=firmware.signing_certificate or "",
                 signature=firmware.signature,
-                retries=request.retries or 0,
-                retry_interval_s=request.retry_interval or 60,
+                retries=request.retries,
+                retry_interval_s=60 if request.retry_interval is None else request.retry_interval,
             )
         )
         if retrieve > self._k.utc_ms:
@@ -152,6 +170,10 @@ class FirmwareUpdates:
         """The hardware tells how it goes."""
         if self._job is None:
             return
+        if fact.status == "InstallRebooting":
+            self._written = True
+            self._activate()
+            return
         self._set(fact.status)
         if fact.status == "Downloaded":
             self._check(fact.digest)
@@ -162,6 +184,14 @@ class FirmwareUpdates:
         """A transaction has ended: what waited for it can go on (L01.FR.06)."""
         if self._job is not None and self._job.status in ("SignatureVerified", "InstallScheduled"):
             self._schedule_install()
+        self._activate()
+
+    def _activate(self) -> None:
+        """Start what was written, once no transaction runs (L01.FR.15, .33)."""
+        if self._job is not None and self._written and not self.busy():
+            self._written = False
+            self._set("InstallRebooting")
+            self._k.do(Activate(request_id=self._job.request_id))
 
     def _download(self) -> None:
         job = self._job
@@ -181,6 +211,7 @@ class FirmwareUpdates:
             self._set("InvalidSignature")
             self.security_event("InvalidFirmwareSignature", job.url)
             return
+        self._keep(msgspec.structs.replace(job, digest=digest.hex()))
         self._set("SignatureVerified")
         self._schedule_install()
 
@@ -199,7 +230,13 @@ class FirmwareUpdates:
                 self._set("InstallScheduled")
             return  # L01.FR.06: once no transaction runs
         self._set("Installing")
-        self._k.do(Install(request_id=job.request_id))
+        self._install()
+
+    def _install(self) -> None:
+        """Let the slot that is not running be written; nobody begins until that has ended."""
+        assert self._job is not None
+        self.close(True)  # noqa: FBT003  # a callback
+        self._k.do(Install(request_id=self._job.request_id, digest=bytes.fromhex(self._job.digest)))
 
     def _set(self, status: FirmwareStatus) -> None:
         job = self._job
@@ -207,7 +244,7 @@ class FirmwareUpdates:
             return
         self.tell(FirmwareStatusNotificationRequest(status=status, request_id=job.request_id))
         if status in ENDED:
-            self._job = None
+            self._job, self._written = None, False
             self._k.forget("firmware", "job")
             self._k.cancel("firmware")
             self.close(False)  # noqa: FBT003  # a callback

@@ -140,6 +140,7 @@ class ChargingStation(Blocks):
             self.sessions.recover("Reboot" if self.settings.same_boot else "PowerLoss", "AbnormalCondition")
         self.metering.align()
         self.monitors.start()
+        self.diagnostics.start()
         self.firmware.start()
         self.dynamic_profiles.start()
         self.der.refresh()

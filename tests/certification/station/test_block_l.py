@@ -10,7 +10,14 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from secc.core.station.firmware import CancelFirmware, Download, FirmwareProgress, Install
+from secc.core.station.firmware import (
+    Activate,
+    CancelFirmware,
+    ConfirmInstall,
+    Download,
+    FirmwareProgress,
+    Install,
+)
 from tests.certification.station.bench import Bench, at
 from tests.certification.station.test_block_e import charging
 from tests.certification.station.test_block_m import ROOT, Authority, install, pem
@@ -64,11 +71,40 @@ def test_tc_l_01_cs_installed() -> None:
     fetched(found)
     told(found, "Downloading", "Downloaded", "SignatureVerified", "Installing")
     assert installing(found)
+    found.fact(FirmwareProgress(status="InstallRebooting"))
+    told(found, "InstallRebooting")
+    assert Activate(request_id=1) in found.commands
     found.power_loss()
     found.expect("BootNotification")
+    found.nothing("FirmwareStatusNotification")  # nobody knows yet which firmware has come up
+    assert ConfirmInstall(request_id=1) in found.commands
+    found.fact(FirmwareProgress(status="Installed"))
     told(found, "Installed")
     found.power_loss()
     found.nothing("FirmwareStatusNotification")
+
+
+def test_a_power_loss_while_the_slot_is_written_begins_that_anew() -> None:
+    found = Bench()
+    update(found)
+    fetched(found)
+    found.commands.clear()
+    found.power_loss()
+    assert Install(request_id=1, digest=DIGEST) in found.commands
+
+
+def test_what_was_written_is_started_once_no_transaction_runs() -> None:
+    """L01.FR.33: one that had begun before everything was closed goes on."""
+    found = Bench()
+    update(found)
+    fetched(found)
+    found.station.firmware.busy = lambda: True
+    found.fact(FirmwareProgress(status="InstallRebooting"))
+    assert Activate(request_id=1) not in found.commands
+    found.station.firmware.busy = lambda: False
+    found.station.firmware.idle()
+    found.run(found.station.tick(found.moment))
+    assert Activate(request_id=1) in found.commands
 
 
 def test_tc_l_02_cs_install_scheduled() -> None:

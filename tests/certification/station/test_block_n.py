@@ -335,7 +335,8 @@ def test_tc_n_25_cs_diagnostics_log() -> None:
     found = Bench()
     assert log(found) == "Accepted"
     (upload,) = [each for each in found.commands if isinstance(each, UploadLog)]
-    assert upload.lines is None
+    assert upload.filename.endswith(".tar.gz")
+    assert upload.variables
     found.fact(LogProgress(request_id=1, status="Uploading"))
     found.fact(LogProgress(request_id=1, status="Uploaded"))
     found.expect("LogStatusNotification", status="Uploading", requestId=1)
@@ -357,7 +358,7 @@ def test_tc_n_35_cs_security_log() -> None:
     found = Bench()
     assert log(found, "SecurityLog") == "Accepted"
     (upload,) = [each for each in found.commands if isinstance(each, UploadLog)]
-    assert upload.lines is not None
+    assert upload.variables == ()
     assert "StartupOfTheDevice" in upload.lines[0]
 
 

@@ -1,0 +1,195 @@
+"""Who writes firmware into the slot that does not run, and starts it: commands of the device, or folders on a bench.
+
+Two slots: one runs, the other one takes an image. `activate` starts the other one *once*, on trial; `confirm` makes it
+the one that starts from now on. A device whose boot loader keeps to that returns to the old firmware by itself when
+the new one does not even start.
+"""
+
+import asyncio
+import contextlib
+import hashlib
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Final, Literal, Protocol
+
+import msgspec
+from msgspec import Meta
+
+from v2g.errors import InstallError
+from v2g.pki.keys import save_secret
+
+BAD_IMAGE: Final = 65
+"""Exit code of an install command for an image that is not what it should be (EX_DATAERR)."""
+
+IMAGE: Final = "{image}"
+
+Argv = Annotated[tuple[str, ...], Meta(min_length=1)]
+
+
+class Installer(Protocol):
+    """The device's part. Every step may be repeated after a kill in its midst. Raises InstallError."""
+
+    async def running(self) -> str:
+        """Return the name of the slot that runs."""
+
+    async def install(self, image: Path) -> None:
+        """Write an image into the slot that does not run, and verify what was written."""
+
+    async def activate(self) -> None:
+        """Start the other slot, once; the device restarts."""
+
+    async def confirm(self) -> None:
+        """Let the running slot be the one that starts from now on."""
+
+    async def roll_back(self) -> None:
+        """Start the slot that was running before; the device restarts."""
+
+
+class CommandsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A command for each step, as a list of arguments: no shell reads them. One that ends with another code than 0, or
+    not in time, has failed."""
+
+    running: Argv
+    """Prints the name of the running slot."""
+    install: Argv
+    """Writes the image, whose path stands for `{image}`, into the other slot and verifies it; 65 for a bad one."""
+    activate: Argv
+    """Lets the other slot start once, and restarts the device."""
+    confirm: Argv
+    """Makes the running slot permanent."""
+    roll_back: Argv
+    """Makes the old slot start, and restarts the device."""
+    timeout_s: Annotated[float, Meta(gt=0, le=86_400)] = 900.0
+
+
+class CommandInstaller:
+    """Runs the device's own commands. See Installer."""
+
+    def __init__(self, config: CommandsConfig) -> None:
+        self._config = config
+
+    async def running(self) -> str:
+        """See Installer."""
+        slot = (await self._run("running", self._config.running)).strip()
+        if not slot or len(slot.split()) != 1:
+            raise InstallError(f"{self._config.running[0]} prints no name of a slot")
+        return slot
+
+    async def install(self, image: Path) -> None:
+        """See Installer."""
+        await self._run("install", tuple(each.replace(IMAGE, str(image)) for each in self._config.install))
+
+    async def activate(self) -> None:
+        """See Installer."""
+        await self._run("activate", self._config.activate)
+
+    async def confirm(self) -> None:
+        """See Installer."""
+        await self._run("confirm", self._config.confirm)
+
+    async def roll_back(self) -> None:
+        """See Installer."""
+        await self._run("roll_back", self._config.roll_back)
+
+    async def _run(self, step: str, argv: tuple[str, ...]) -> str:
+        """Run a command to its end; return what it printed."""
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *argv,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.STDOUT,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise InstallError(f"{step}: {argv[0]}: {error.strerror}") from None
+        try:
+            async with asyncio.timeout(self._config.timeout_s):
+                output, _ = await process.communicate()
+        except TimeoutError:
+            raise InstallError(f"{step}: {argv[0]} takes longer than {self._config.timeout_s:g} s") from None
+        finally:
+            if process.returncode is None:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, 9)
+                await process.wait()
+        text = output[-4096:].decode(errors="replace")
+        if process.returncode:
+            last = text.strip().rpartition("\n")[2][:200]
+            raise InstallError(
+                f"{step}: {argv[0]} ended with {process.returncode}: {last}",
+                verification=process.returncode == BAD_IMAGE,
+            )
+        return text
+
+
+Slot = Literal["a", "b"]
+
+
+class FolderInstaller:
+    """Slots as folders `a` and `b`, each with its `image`, and the boot loader that a bench does not have.
+
+    `boot` is what a boot loader does at power-on; `restart` is called where a device would restart. Files: `active`
+    holds the permanent slot, `once` the one to try at the next boot, `runs` the one that runs.
+    """
+
+    def __init__(self, folder: Path, restart: Callable[[], None]) -> None:
+        self.folder, self._restart = folder, restart
+        for slot in ("a", "b"):
+            (folder / slot).mkdir(parents=True, exist_ok=True)
+
+    def boot(self) -> Slot:
+        """Start as a boot loader does: what is on trial once, else what is permanent."""
+        slot = self._read("once") or self._read("active") or "a"
+        save_secret(self.folder / "runs", slot.encode())
+        (self.folder / "once").unlink(missing_ok=True)
+        return slot
+
+    async def running(self) -> str:
+        """See Installer."""
+        return self._read("runs") or self.boot()
+
+    async def install(self, image: Path) -> None:
+        """See Installer."""
+        other = self._other()
+        target = self.folder / other / "image"
+        try:
+            shutil.copyfile(image, target.with_suffix(".part"))
+            with target.with_suffix(".part").open("rb+") as written:
+                os.fsync(written.fileno())
+            if _digest(target.with_suffix(".part")) != _digest(image):
+                raise InstallError(f"slot {other} does not hold what was written", verification=True)
+            target.with_suffix(".part").replace(target)
+        except OSError as error:
+            raise InstallError(f"slot {other}: {error.strerror}") from None
+
+    async def activate(self) -> None:
+        """See Installer."""
+        save_secret(self.folder / "once", self._other().encode())
+        self._restart()
+
+    async def confirm(self) -> None:
+        """See Installer."""
+        save_secret(self.folder / "active", (self._read("runs") or "a").encode())
+
+    async def roll_back(self) -> None:
+        """See Installer."""
+        (self.folder / "once").unlink(missing_ok=True)
+        self._restart()
+
+    def _other(self) -> Slot:
+        return "b" if (self._read("runs") or self.boot()) == "a" else "a"
+
+    def _read(self, name: str) -> Slot | None:
+        try:
+            text = (self.folder / name).read_text()
+        except OSError:
+            return None
+        return "b" if text == "b" else "a"
+
+
+def _digest(file: Path) -> bytes:
+    with file.open("rb") as read:
+        return hashlib.file_digest(read, "sha256").digest()

@@ -1,0 +1,57 @@
+"""What the core of a station wants of the computer it runs on: one mechanism for the charger and the simulator."""
+
+import ssl
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from secc.core.station.diagnostics import CancelUpload, UploadLog
+from secc.core.station.firmware import Activate, CancelFirmware, ConfirmInstall, Download, Install
+from secc.core.station.kernel import Command
+from secc.machine.firmware import Firmware
+from secc.machine.logs import LogUploads
+
+
+@dataclass
+class Machine:
+    """The parts that there are. What a part cannot do, the station must not be `able` to do."""
+
+    logs: LogUploads | None = None
+    firmware: Firmware | None = None
+
+    @property
+    def able(self) -> frozenset[str]:
+        """What of `StationSettings.able` this is."""
+        parts = {"logs": self.logs, "firmware": self.firmware}
+        return frozenset(name for name, part in parts.items() if part is not None)
+
+    def carry_out(self, command: Command) -> bool:
+        """Begin what is wanted; False for what is none of this machine's business."""
+        match command:
+            case UploadLog() if self.logs is not None:
+                self.logs.start(command)
+            case CancelUpload() if self.logs is not None:
+                self.logs.cancel(command.request_id)
+            case Download() | Install() | Activate() | ConfirmInstall() | CancelFirmware() if self.firmware is not None:
+                self.firmware.command(command)
+            case _:
+                return False
+        return True
+
+    async def close(self) -> None:
+        """Break off what is under way."""
+        for part in (self.logs, self.firmware):
+            if part is not None:
+                await part.close()
+
+
+def web_context(roots: Callable[[], Iterable[Path]]) -> Callable[[], ssl.SSLContext]:
+    """Return what makes a context for file servers: the system's roots and those of the CSMS (N01.FR.15, .16)."""
+
+    def make() -> ssl.SSLContext:
+        context = ssl.create_default_context()
+        for path in roots():
+            context.load_verify_locations(path)
+        return context
+
+    return make

@@ -1,0 +1,101 @@
+"""The machine of a simulated station: the charger's own parts, over slots that stand in memory."""
+
+import asyncio
+import tempfile
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+from secc.core.station.evse import Fact
+from secc.machine.firmware import Firmware, UpdateConfig
+from secc.machine.logs import LogsConfig, LogSources, LogUploads
+from secc.machine.machine import Machine, web_context
+from v2g.errors import InstallError
+from v2g.observe import Observe
+
+
+class SimulatedInstaller:
+    """Two slots and a boot loader in memory. See Installer; `restart` lets the station restart, after which `boot`."""
+
+    def __init__(self, restart: Callable[[], None]) -> None:
+        self._restart = restart
+        self._active = self._running = "a"
+        self._once: str | None = None
+        self._written = False
+
+    def boot(self) -> None:
+        """Start what is on trial once, else what is permanent."""
+        self._running, self._once = self._once or self._active, None
+
+    async def running(self) -> str:
+        """See Installer."""
+        return self._running
+
+    async def install(self, image: Path) -> None:
+        """See Installer."""
+        if not image.stat().st_size:
+            raise InstallError("the image is empty", verification=True)
+        self._written = True
+
+    async def activate(self) -> None:
+        """See Installer."""
+        if self._written:
+            self._once = "b" if self._running == "a" else "a"
+        self._restart()
+
+    async def confirm(self) -> None:
+        """See Installer."""
+        self._active = self._running
+
+    async def roll_back(self) -> None:
+        """See Installer."""
+        self._once = None
+        self._restart()
+
+
+class SimulatedMachine:
+    """A machine, made when something is first wanted of it, that outlives the restarts of its station."""
+
+    def __init__(
+        self,
+        identity: str,
+        store: Path | None,
+        *,
+        tell: Callable[[Fact], None],
+        accepted: Callable[[], asyncio.Event],
+        restart: Callable[[], None],
+        observe: Callable[[Observe], None],
+        ca: Path | None = None,
+    ) -> None:
+        self._temporary: tempfile.TemporaryDirectory[str] | None = None
+        self.installer = SimulatedInstaller(restart)
+        context = web_context(lambda: (ca,) if ca is not None else ())
+
+        @cache
+        def folder() -> Path:
+            if store is None:
+                self._temporary = tempfile.TemporaryDirectory(prefix=f"v2g-{identity}-")
+                return Path(self._temporary.name)
+            made = store / identity
+            made.mkdir(mode=0o700, parents=True, exist_ok=True)
+            return made
+
+        self.parts = Machine(
+            logs=LogUploads(LogsConfig(most_mib=1), folder, LogSources(), tell=tell, context=context),
+            firmware=Firmware(
+                UpdateConfig(slots=Path(), confirm_s=60.0),
+                folder,
+                self.installer,
+                tell=tell,
+                accepted=accepted,
+                context=context,
+                observe=observe,
+            ),
+        )
+
+    async def close(self) -> None:
+        """Break off what is under way, and forget."""
+        await self.parts.close()
+        if self._temporary is not None:
+            self._temporary.cleanup()
+            self._temporary = None

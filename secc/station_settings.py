@@ -1,0 +1,41 @@
+"""What a charging station's core is told of the charger that it is part of."""
+
+from secc.core.station.layout import ConnectorLayout, EvseLayout, Layout
+from secc.core.station.network import first_profile
+from secc.core.station.settings import StationSettings
+from secc.station_config import StationConfig
+from v2g.ocpp.messages.provisioning import BootReason
+
+
+def settings_of(
+    config: StationConfig, reason: BootReason, *, same_boot: bool, scale: float, able: frozenset[str]
+) -> StationSettings:
+    """Return what the core is told of this charger: direct current, one fixed cable at each EVSE."""
+    evse = EvseLayout(
+        connectors=(ConnectorLayout(),), max_power_w=config.max_power_w, max_discharge_w=config.max_power_w
+    )
+    return StationSettings(
+        identity=config.identity,
+        network=first_profile(
+            config.url, security_profile=3 if config.tls else 1, message_timeout=config.message_timeout
+        ),
+        layout=Layout(
+            evses=(evse,) * config.evses,
+            vendor=config.vendor,
+            model=config.model,
+            serial_number=config.identity,
+            firmware=config.firmware,
+        ),
+        versions=config.versions,
+        boot_reason=reason,
+        same_boot=same_boot,
+        managed=True,
+        able=able,
+        scale=scale,
+        message_timeout=config.message_timeout,
+        values={
+            "OCPPCommCtrlr.RetryBackOffWaitMinimum": str(config.retry_minimum),
+            "OCPPCommCtrlr.RetryBackOffRandomRange": str(config.retry_random_range),
+            "OCPPCommCtrlr.MessageTimeout[Default]": f"{config.message_timeout:.0f}",
+        },
+    )

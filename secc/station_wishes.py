@@ -1,0 +1,61 @@
+"""What the CSMS wants of the charger, as calls of the program's hooks."""
+
+import asyncio
+from collections.abc import Callable
+
+from secc.core.station.availability import Serve
+from secc.core.station.data_transfer import GridSignalReceived
+from secc.core.station.energy_transfer import AllowEnergyTransfer
+from secc.core.station.evse import Fact, Lock, LockFailure, Restart, Unlocked
+from secc.core.station.kernel import Command
+from secc.core.station.managed import StartWish, StopWish
+from secc.core.station.smart_charging import SetLimit
+from secc.core.station.tariff_cost import ShowCost
+from secc.core.station.transactions import TransactionRecord
+from secc.station_config import Hooks
+
+
+class Wishes:
+    """`find` gives an open transaction by its OCPP id, `tell` takes what follows at once."""
+
+    def __init__(
+        self, hooks: Hooks, find: Callable[[str], TransactionRecord | None], tell: Callable[[Fact], None]
+    ) -> None:
+        self._hooks, self._find, self._tell = hooks, find, tell
+
+    def carry_out(self, command: Command) -> bool:
+        """Call the hook for a command; False when there is none."""
+        hooks = self._hooks
+        match command:
+            case SetLimit() if hooks.on_limit:
+                hooks.on_limit(command.evse_id, command.allowance, command.version)
+            case GridSignalReceived(data=data) if hooks.on_grid_signal:
+                hooks.on_grid_signal(data)
+            case AllowEnergyTransfer() if hooks.on_energy_transfer:
+                if (record := self._find(command.transaction_id)) is not None:
+                    hooks.on_energy_transfer(record.reference, command.modes)
+            case StopWish(reference=reference, word=word) if hooks.on_stop:
+                hooks.on_stop(reference, word)
+            case StartWish(id_token=token) if hooks.on_start:
+                hooks.on_start(command.evse_id, command.remote_start_id, token.id_token, token.type)
+            case Restart(evse_id=place, at_once=at_once) if hooks.on_reset:
+                hooks.on_reset(place, at_once)
+            case Lock(locked=False):
+                self._unlock(command)
+            case Serve(evse_id=evse_id, operative=operative) if hooks.on_availability:
+                hooks.on_availability(evse_id, operative)
+            case ShowCost(total=total) if hooks.on_cost and total is not None:
+                if (record := self._find(command.transaction_id)) is not None:
+                    hooks.on_cost(record.reference, total)
+            case _:
+                return False
+        return True
+
+    def _unlock(self, command: Lock) -> None:
+        place = {"evse_id": command.evse_id, "connector_id": command.connector_id}
+        if self._hooks.on_unlock is None:
+            fact: LockFailure | Unlocked = LockFailure(**place, unlocking=True)
+        else:
+            self._hooks.on_unlock(command.evse_id)
+            fact = Unlocked(**place)
+        asyncio.get_running_loop().call_soon(self._tell, fact)

@@ -1,0 +1,58 @@
+"""A file server that does what a test says, on a free port."""
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+
+class FileServer:
+    """Gives `files` and takes what is sent: (method, path, headers, body). `judge` may return another status."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, bytes] = {}
+        self.taken: list[tuple[str, str, dict[str, str], bytes]] = []
+        self.judge: Callable[[str, str], int | None] = lambda _method, _path: None
+        self.asked = 0
+        self.url = ""
+
+
+@contextlib.contextmanager
+def file_server() -> Iterator[FileServer]:
+    """Run one."""
+    found = FileServer()
+
+    class Handler(BaseHTTPRequestHandler):
+        def _serve(self) -> None:
+            found.asked += 1
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            status = found.judge(self.command, self.path)
+            answer = b""
+            if status is None and self.command == "GET":
+                status, answer = (200, found.files[self.path]) if self.path in found.files else (404, b"")
+            elif status is None:
+                status = 201
+                found.taken.append((self.command, self.path, dict(self.headers), body))
+            self.send_response(status)
+            if 300 <= status < 400:
+                self.send_header("Location", "/elsewhere")
+            self.send_header("Content-Length", str(len(answer)))
+            self.end_headers()
+            self.wfile.write(answer)
+
+        do_GET = do_PUT = do_POST = _serve  # noqa: N815  # names of http.server
+
+        def log_message(self, *_: Any) -> None:
+            """Be silent."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    found.url = f"http://127.0.0.1:{server.server_port}"
+    thread = threading.Thread(target=lambda: server.serve_forever(poll_interval=0.02), daemon=True)
+    thread.start()
+    try:
+        yield found
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()

@@ -1,0 +1,232 @@
+"""Files over HTTP(S): sent up to somewhere, or fetched from there, in pieces, with bounds, and broken off when asked.
+
+Blocking, for a thread. Redirects are not followed (N01.FR.30), the userinfo of a URL is Basic authentication
+(N01.FR.25), and a whole transfer has a limit of time beside that of each piece.
+"""
+
+import base64
+import contextlib
+import http.client
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO, Final
+from urllib.parse import SplitResult, unquote, urlsplit
+
+from v2g.errors import TransferError, TransferFailure
+
+PIECE: Final = 64 * 1024
+WAIT_S: Final = 30.0
+"""How long a server may take for the next piece."""
+
+
+class Cancel:
+    """Breaks transfers off, from any thread: also one that waits for its server."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._connection: http.client.HTTPConnection | None = None
+        self._cancelled = False
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether it has been asked for."""
+        return self._cancelled
+
+    def cancel(self) -> None:
+        """Break off what runs, and what comes."""
+        with self._lock:
+            self._cancelled = True
+            if self._connection is not None and self._connection.sock is not None:
+                with contextlib.suppress(OSError):
+                    self._connection.sock.shutdown(2)
+
+    @contextlib.contextmanager
+    def watching(self, connection: http.client.HTTPConnection) -> Iterator[None]:
+        """Let a connection be the one that is broken off."""
+        with self._lock:
+            self._connection = connection
+        try:
+            self.check()
+            yield
+        finally:
+            with self._lock:
+                self._connection = None
+            connection.close()
+
+    def check(self) -> None:
+        """Raise TransferError once it has been asked for."""
+        if self._cancelled:
+            raise TransferError("the transfer was broken off", "cancelled")
+
+
+def upload(
+    url: str,
+    file: Path,
+    filename: str,
+    *,
+    context: ssl.SSLContext | None = None,
+    cancel: Cancel | None = None,
+    most_s: float = 3600.0,
+) -> None:
+    """PUT a file; a server that does not know PUT gets a POST (N01.FR.18, .19). Raises TransferError.
+
+    `filename` is appended to a URL that ends with a slash (N01.FR.21); any other is used as it is (N01.FR.29).
+    """
+    where = _parse(url + filename if url.endswith("/") else url)
+    try:
+        _send("PUT", where, file, filename, context, cancel or Cancel(), most_s)
+    except TransferError as error:
+        if error.failure != "unsupported":
+            raise
+        _send("POST", where, file, filename, context, cancel or Cancel(), most_s)
+
+
+def download(
+    url: str,
+    into: IO[bytes],
+    *,
+    most: int,
+    context: ssl.SSLContext | None = None,
+    cancel: Cancel | None = None,
+    most_s: float = 3600.0,
+    each: Callable[[bytes], None] = lambda _: None,
+) -> int:
+    """GET a file of at most `most` bytes into an open one; return its size. `each` sees every piece.
+
+    Raises TransferError, also for a file that is longer, or shorter than its server said; OSError of the disk.
+    """
+    where, end, cancel = _parse(url), time.monotonic() + most_s, cancel or Cancel()
+    size = 0
+    with _answered("GET", where, context, cancel) as response:
+        said = response.length
+        if said is not None and said > most:
+            raise TransferError(f"the file has {said} bytes, {most} are allowed", "too_large")
+        while piece := _read(response):
+            cancel.check()
+            _in_time(end)
+            size += len(piece)
+            if size > most:
+                raise TransferError(f"the file has more than the {most} bytes that are allowed", "too_large")
+            into.write(piece)
+            each(piece)
+        if said is not None and size != said:
+            raise TransferError(f"{size} of {said} bytes came", "unreachable")
+    return size
+
+
+def _read(response: http.client.HTTPResponse) -> bytes:
+    try:
+        return response.read(PIECE)
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        raise TransferError(f"the connection broke: {error}", "unreachable") from None
+
+
+def _in_time(end: float) -> None:
+    if time.monotonic() > end:
+        raise TransferError("the transfer takes too long", "unreachable")
+
+
+def _parse(url: str) -> SplitResult:
+    try:
+        where = urlsplit(url)
+        usable = where.scheme in ("http", "https") and bool(where.hostname) and where.port != 0
+    except ValueError:
+        usable = False
+    if not usable or any(ord(character) <= 32 or ord(character) > 126 for character in url):
+        raise TransferError("no URL of http or https", "refused")
+    return where
+
+
+def _connect(where: SplitResult, context: ssl.SSLContext | None) -> http.client.HTTPConnection:
+    assert where.hostname is not None
+    if where.scheme == "https":
+        context = context or ssl.create_default_context()
+        return http.client.HTTPSConnection(where.hostname, where.port, timeout=WAIT_S, context=context)
+    return http.client.HTTPConnection(where.hostname, where.port, timeout=WAIT_S)
+
+
+def _headers(where: SplitResult) -> dict[str, str]:
+    if where.username is None:
+        return {}
+    pair = f"{unquote(where.username)}:{unquote(where.password or '')}"
+    return {"Authorization": "Basic " + base64.b64encode(pair.encode()).decode()}
+
+
+def _target(where: SplitResult) -> str:
+    return (where.path or "/") + (f"?{where.query}" if where.query else "")
+
+
+@contextlib.contextmanager
+def _answered(
+    method: str, where: SplitResult, context: ssl.SSLContext | None, cancel: Cancel
+) -> Iterator[http.client.HTTPResponse]:
+    """Ask without a body, and give the answer if it is a good one."""
+    try:
+        connection = _connect(where, context)
+        with cancel.watching(connection):
+            connection.request(method, _target(where), headers=_headers(where))
+            response = connection.getresponse()
+            _judge(response.status)
+            yield response
+    except (OSError, http.client.HTTPException) as error:
+        if isinstance(error, OSError) and error.filename is not None:
+            raise  # the disk's
+        cancel.check()
+        raise TransferError(f"{where.hostname}: {error or type(error).__name__}", "unreachable") from None
+
+
+def _send(
+    method: str,
+    where: SplitResult,
+    file: Path,
+    filename: str,
+    context: ssl.SSLContext | None,
+    cancel: Cancel,
+    most_s: float,
+) -> None:
+    end = time.monotonic() + most_s
+    headers = _headers(where) | {
+        "Content-Type": "application/octet-stream",
+        "Content-Length": str(file.stat().st_size),
+    }
+    if method == "POST":
+        headers["Content-Disposition"] = f'form-data; name="uploadfile"; filename="{filename}"'
+    try:
+        connection = _connect(where, context)
+        with cancel.watching(connection), file.open("rb") as body:
+            connection.putrequest(method, _target(where))
+            for name, value in headers.items():
+                connection.putheader(name, value)
+            connection.endheaders()
+            try:
+                while piece := body.read(PIECE):
+                    cancel.check()
+                    _in_time(end)
+                    connection.send(piece)
+            except (BrokenPipeError, ConnectionResetError):
+                pass  # a server that refuses may answer before it has read all
+            _judge(connection.getresponse().status)
+    except (OSError, http.client.HTTPException) as error:
+        if isinstance(error, OSError) and error.filename is not None:
+            raise
+        cancel.check()
+        raise TransferError(f"{where.hostname}: {error or type(error).__name__}", "unreachable") from None
+
+
+def _judge(status: int) -> None:
+    """Raise TransferError for a status that is no success."""
+    if 200 <= status < 300:
+        return
+    failure: TransferFailure = "unreachable"
+    if 300 <= status < 400:
+        failure = "redirect"
+    elif status in (401, 403):
+        failure = "denied"
+    elif status in (405, 501):
+        failure = "unsupported"
+    elif status in (400, 411, 413, 415, 422):
+        failure = "too_large" if status == 413 else "refused"
+    raise TransferError(f"the server says {status}", failure)
