@@ -103,6 +103,7 @@ class SimulatedStation:
             evses=(EvseLayout(connectors=(ConnectorLayout(),), max_power_w=powers[0]),) * fleet.evses,
             model="Simulated",
             serial_number=identity,
+            optional=("WebPaymentsCtrlr",),
         )
         self._facts: list[Fact] = []
         self._restart: asyncio.Event = asyncio.Event()
@@ -131,7 +132,7 @@ class SimulatedStation:
             boot_reason=reason,
             same_boot=reason != "PowerUp",
             scale=self._clock.scale,
-            able=frozenset({"certificates", "display"}) | self._machine.parts.able,
+            able=frozenset({"certificates", "display", "web_payments"}) | self._machine.parts.able,
             values={} if self._fleet.password is None else {"SecurityCtrlr.BasicAuthPassword": self._fleet.password},
         )
         core = ChargingStation(

@@ -47,6 +47,8 @@ class NewQrCodes(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     template: Annotated[str, msgspec.Meta(min_length=1, max_length=1000)]
     validity_s: Annotated[int, msgspec.Meta(ge=10, le=3600)] = 30
     length: Annotated[int, msgspec.Meta(ge=6, le=32)] = 8
+    static: bool = False
+    """A sticker: `template` has no one-time password, and the station is told nothing."""
 
 
 class NewScan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -167,7 +169,10 @@ async def web_payment_paid(call: Call, parameters: OnePayment, body: Paid) -> Pa
     example={"template": "https://pay.example/{chargingstationid}/{evse}/{totp}/{version}"},
 )
 async def configure_qr_codes(call: Call, parameters: OneStation, body: NewQrCodes) -> tuple[SetVariableResult, ...]:
-    """Have a station show QR codes for payment, with a new secret (C25)."""
+    """Have a station show QR codes for payment, with a new secret, or take those of its sticker (C25)."""
+    if body.static:
+        await qr_payments.stick(call.services, parameters.station_id, body.template)
+        return ()
     results = await qr_payments.configure(
         call.services, parameters.station_id, body.template, validity_s=body.validity_s, length=body.length
     )

@@ -6,9 +6,6 @@ from typing import Annotated, Final, Literal
 
 import msgspec
 
-DIRECT_PAYMENT: Final = "DirectPayment"
-"""The token type of a payment; the identifier is the provider's reference to it."""
-
 CONTRACT: Final = "eMAID"
 """The token type of plug and charge."""
 

@@ -1,38 +1,21 @@
 """QR codes of payment: the address in them is decoded, and its one-time password checked (C25)."""
 
-import hashlib
 import hmac
 import re
-from typing import Final
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import msgspec
 
 from v2g.errors import RefusedError
 from v2g.ocpp.messages.transactions import TransactionLimit
-
-ALPHABET: Final = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-VERSION: Final = "v1"
-"""The only algorithm that OCPP 2.1 defines."""
-
-_PLACES: Final = ("chargingstationid", "evse", "roamingevseid", "totp", "version")
-_LIMITS: Final = ("maxenergy", "maxtime", "maxcost")
-
-
-class QrCode(msgspec.Struct, frozen=True, kw_only=True):
-    """How a station makes the addresses that it shows; `shared_secret` is known to it and to us alone.
-
-    `template` as in WebPaymentsCtrlr.URLTemplate; each password is good for `validity_s` and has `length` characters.
-    """
-
-    template: str
-    shared_secret: str
-    validity_s: int = 30
-    length: int = 8
+from v2g.ocpp.web_payment import LIMITS, PLACES, VERSION, QrCode, check_template, totp
 
 
 class Scanned(msgspec.Struct, frozen=True, kw_only=True):
-    """What an address says; `evse_id` when it names one, `limit` what the driver chose at the station (C25.FR.59)."""
+    """What an address says; `evse_id` when it names one, `limit` what the driver chose at the station (C25.FR.59).
+
+    `totp` is empty for an address without one.
+    """
 
     station_id: str
     evse_id: int | None
@@ -60,30 +43,30 @@ def decode(url: str, template: str) -> Scanned:
     return Scanned(
         station_id=found["chargingstationid"],
         evse_id=int(evse) if evse else None,
-        totp=found["totp"],
+        totp=found.get("totp", ""),
         limit=_limit(parse_qs(address.query)),
     )
 
 
-def check_template(template: str) -> None:
-    """Raise RefusedError for a template that does not name station, password and its version (C25.FR.50)."""
-    if not template.startswith("https://"):
-        raise RefusedError("a template begins with https://", reason="template")
-    for name in ("chargingstationid", "totp", "version"):
-        if template.count(f"{{{name}}}") != 1:
-            raise RefusedError(f"the template needs {{{name}}} once", reason="template")
+def check_own_template(template: str, *, static: bool = False) -> None:
+    """Raise RefusedError for a template whose addresses `decode` could not read (C25.FR.50).
 
-
-def totp(code: QrCode, at_ms: int, *, intervals: int = 0) -> str:
-    """Return the one-time password at a time (UTC), or so many intervals later."""
-    interval = at_ms // 1000 // code.validity_s + intervals
-    digest = hmac.digest(code.shared_secret.encode(), interval.to_bytes(8, "big"), hashlib.sha256)
-    offset = digest[-1] & 0x0F
-    return "".join(ALPHABET[digest[(offset + place) % len(digest)] % len(ALPHABET)] for place in range(code.length))
+    It names the station, for addresses with a roaming EVSE id lead to somebody else, and all of it in the path.
+    """
+    check_template(template, static=static)
+    if "{chargingstationid}" not in template:
+        raise RefusedError("the template needs {chargingstationid} once", reason="template")
+    if "?" in template or "#" in template:
+        raise RefusedError("the template has neither ? nor #: stations add the query", reason="template")
 
 
 def is_valid(given: str, code: QrCode, at_ms: int) -> bool:
-    """Say whether a one-time password is that of now, or of the interval before or after (C25.FR.07)."""
+    """Say whether a one-time password is that of now, or of the interval before or after (C25.FR.07).
+
+    A static code has none, so that nothing can be checked.
+    """
+    if code.is_static:
+        return True
     near = (totp(code, at_ms, intervals=each) for each in (-1, 0, 1))
     return sum(hmac.compare_digest(given.encode(), each.encode()) for each in near) > 0
 
@@ -91,7 +74,7 @@ def is_valid(given: str, code: QrCode, at_ms: int) -> bool:
 def _pattern(template: str) -> re.Pattern[str]:
     parts = re.split(r"\{(\w+)\}", template.rstrip("/"))
     text = "".join(
-        (f"(?P<{part}>[^/?#]+)" if part in _PLACES else "[^/?#]*") if number % 2 else re.escape(part)
+        (f"(?P<{part}>[^/?#]+)" if part in PLACES else "[^/?#]*") if number % 2 else re.escape(part)
         for number, part in enumerate(parts)
     )
     return re.compile(text)
@@ -99,7 +82,7 @@ def _pattern(template: str) -> re.Pattern[str]:
 
 def _limit(query: dict[str, list[str]]) -> TransactionLimit | None:
     """Return the limits in an address; those that are no number are ignored, as is everything else (C25.FR.60)."""
-    given = {name: query[name][-1] for name in _LIMITS if name in query}
+    given = {name: query[name][-1] for name in LIMITS if name in query}
     numbers = {name: float(text) for name, text in given.items() if re.fullmatch(r"\d{1,9}(\.\d{1,4})?", text)}
     if not numbers:
         return None

@@ -10,7 +10,7 @@ from typing import Final, Literal
 
 import msgspec
 
-from csms.core.authorize import DIRECT_PAYMENT
+from v2g.ocpp.messages.payment import DIRECT_PAYMENT
 
 Kind = Literal["Started", "Updated", "Ended"]
 

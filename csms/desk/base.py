@@ -8,7 +8,7 @@ import msgspec
 from csms.certificate_status import CertificateStatus
 from csms.config import CsmsConfig
 from csms.contracts import ContractJudge
-from csms.core.authorize import DIRECT_PAYMENT, Known, Token, Where, normalise
+from csms.core.authorize import Known, Token, Where, normalise
 from csms.core.profiles import Needs
 from csms.feed import Feed
 from csms.frame_log import FrameLog
@@ -28,6 +28,7 @@ from v2g.net.events import EventLog
 from v2g.observe import Observe, Scalar
 from v2g.ocpp.messages.authorization import IdToken
 from v2g.ocpp.messages.device_model import Component
+from v2g.ocpp.messages.payment import DIRECT_PAYMENT
 from v2g.ocpp.routes import Version
 
 if TYPE_CHECKING:  # loaded where it is configured

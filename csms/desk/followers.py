@@ -3,11 +3,11 @@
 import msgspec
 from sqlalchemy import Connection
 
-from csms.core.authorize import DIRECT_PAYMENT
 from csms.core.availability import Order
 from csms.core.transactions import Transaction
 from csms.desk.base import Desk, small
 from csms.rows import commands, diagnostics, stations
+from v2g.ocpp.messages.payment import DIRECT_PAYMENT
 from v2g.ocpp.messages.transactions import TransactionEventRequest, TransactionLimit
 
 

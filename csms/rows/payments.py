@@ -5,13 +5,13 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, insert, select, update
 
-from csms.core.qr_payment import QrCode
 from csms.tables import battery_swaps, data_transfers, payment_settlements, qr_codes, web_payments
 from v2g.ocpp.messages.battery_swap import BatterySwapRequest
 from v2g.ocpp.messages.data_transfer import DataTransferRequest
 from v2g.ocpp.messages.payment import NotifySettlementRequest
 from v2g.ocpp.messages.transactions import TransactionLimit
 from v2g.ocpp.times import parse_time
+from v2g.ocpp.web_payment import QrCode
 
 
 def add_settlement(connection: Connection, station_id: str, request: NotifySettlementRequest, now_ms: int) -> bool:

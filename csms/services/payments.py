@@ -2,7 +2,7 @@
 
 import msgspec
 
-from csms.core.authorize import DIRECT_PAYMENT, Where, answer_known, normalise
+from csms.core.authorize import Where, answer_known, normalise
 from csms.desk.base import Services
 from csms.rows import payments, tokens
 from csms.services import remote_control
@@ -11,7 +11,11 @@ from csms.services.remote_control import Started
 from v2g.errors import OcppError, RefusedError
 from v2g.ocpp.messages.authorization import IdToken
 from v2g.ocpp.messages.battery_swap import RequestBatterySwapRequest, RequestBatterySwapResponse
-from v2g.ocpp.messages.payment import NotifyWebPaymentStartedRequest, NotifyWebPaymentStartedResponse
+from v2g.ocpp.messages.payment import (
+    DIRECT_PAYMENT,
+    NotifyWebPaymentStartedRequest,
+    NotifyWebPaymentStartedResponse,
+)
 from v2g.ocpp.messages.transactions import TransactionLimit
 
 

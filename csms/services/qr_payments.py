@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from csms.core.qr_payment import VERSION, QrCode, Scanned, check_template, decode, is_valid
+from csms.core.qr_payment import Scanned, check_own_template, decode, is_valid
 from csms.desk.base import Services
 from csms.rows import payments as rows
 from csms.services import payments
@@ -13,6 +13,7 @@ from csms.services.device_model import set_variables
 from v2g.errors import RefusedError
 from v2g.ocpp.messages.device_model import Component, Variable
 from v2g.ocpp.messages.provisioning import SetVariableData, SetVariableResult
+from v2g.ocpp.web_payment import VERSION, QrCode
 
 _COMPONENT = Component(name="WebPaymentsCtrlr")
 
@@ -31,7 +32,7 @@ async def configure(
 
     Raises RefusedError for a template that cannot be, V2GError as `Switchboard.call` does.
     """
-    check_template(template)
+    check_own_template(template)
     code = QrCode(template=template, shared_secret=secrets.token_urlsafe(32), validity_s=validity_s, length=length)
     values = {
         "URLTemplate": template, "TOTPVersion": VERSION, "ValidityTime": str(validity_s), "Length": str(length),
@@ -45,6 +46,16 @@ async def configure(
     if all(result.attribute_status in ("Accepted", "RebootRequired") for result in results):
         await services.store.run(rows.save_qr_code, station_id, code)
     return results
+
+
+async def stick(services: Services, station_id: str, template: str) -> None:
+    """Take the addresses of a static code, as on a sticker, for a station's (C25, second scenario).
+
+    Anybody can read and copy them, so that they say where somebody stands and nothing else. They end the station's
+    dynamic codes. Raises RefusedError for a template that cannot be.
+    """
+    check_own_template(template, static=True)
+    await services.store.run(rows.save_qr_code, station_id, QrCode(template=template, shared_secret=""))
 
 
 async def scan(services: Services, station_id: str, url: str, timeout_s: int = 300) -> Scan:

@@ -73,15 +73,18 @@ class Authorizer:
 
     def plugged(self, evse: Evse) -> None:
         """Give an EVSE to whoever has identified himself and was waited for."""
-        if self._floating is not None and evse.plugged is not None and evse.authorization is None:
-            found, self._floating = self._floating, None
+        if evse.plugged is None or evse.authorization is not None:
+            return
+        found = self._floating
+        if found is not None and self.usable(evse, found.id_token, found.group)[0]:
+            self._floating = None
             self._k.cancel("authorization.floating")
             self._grant(
                 evse,
                 found.id_token,
                 Verdict(accepted=True, group=found.group, source=found.source, evse_ids=found.evse_ids),
             )
-        elif evse.plugged is not None and evse.authorization is None and not self._k.model.flag("AuthCtrlr.Enabled"):
+        elif not self._k.model.flag("AuthCtrlr.Enabled") and self.usable(evse, NOBODY, None)[0]:
             self._grant(evse, NOBODY, Verdict(accepted=True, source="none"))  # C02: nobody need identify himself
 
     def _begins(self, evse: Evse) -> bool:

@@ -34,6 +34,7 @@ from secc.core.station.smart_charging import SmartCharging
 from secc.core.station.tariff_cost import TariffCost
 from secc.core.station.transaction_limits import TransactionLimits
 from secc.core.station.transactions import MeterSample
+from secc.core.station.web_payment import WebPayments
 
 
 class Blocks:
@@ -92,6 +93,7 @@ class Blocks:
         self.dynamic_profiles = DynamicProfiles(kernel, self.smart_charging)
         self.frequency = FrequencyResponse(kernel, self.evses, self.smart_charging)
         self.transaction_limits = TransactionLimits(kernel, self.evses, self.sessions, read)
+        self.web_payments = WebPayments(kernel, self.evses)
         self.table = self._gather()
 
     def _gather(self) -> dict[str, Handler]:
@@ -100,7 +102,7 @@ class Blocks:
             self.networks, self.sessions, self.availability, self.cache, self.local_list, self.reservations,
             self.smart_charging, self.remote_control, self.provisioning, self.tariff_cost, self.energy_transfers,
             self.data_transfer, self.monitors, self.diagnostics, self.certificates, self.signing, self.firmware,
-            self.display, self.dynamic_profiles, self.frequency, self.der,
+            self.display, self.dynamic_profiles, self.frequency, self.der, self.web_payments,
         )  # fmt: skip
         found = {action: handler for block in blocks for action, handler in block.answers.items()}
         for ability, actions in NEEDS.items():

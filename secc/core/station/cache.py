@@ -15,11 +15,16 @@ from v2g.ocpp.messages.authorization import (
     IdTokenInfo,
 )
 from v2g.ocpp.messages.base import Message
+from v2g.ocpp.messages.payment import DIRECT_PAYMENT
 from v2g.ocpp.times import parse_time
 
 MAX_ENTRIES: Final = 1000
 ENTRY_BYTES: Final = 256
 """What an entry takes in the store, about."""
+
+
+_ONCE: Final = frozenset({"NoAuthorization", DIRECT_PAYMENT})
+"""Types of identifiers that say nothing about the next time."""
 
 
 class Known(msgspec.Struct, frozen=True, kw_only=True):
@@ -93,7 +98,7 @@ class Cache:
 
     def learn(self, id_token: IdToken, info: IdTokenInfo) -> None:
         """Take what the CSMS says of an identifier (C10.FR.01, .04, .05)."""
-        if not self.enabled or id_token.type == "NoAuthorization":
+        if not self.enabled or id_token.type in _ONCE:
             return
         name, new = name_of(id_token), known(info, self._k.utc_ms)
         old = self._entries.get(name)

@@ -8,7 +8,7 @@ from secc.core.station.kernel import Command
 from secc.core.station.transactions import MeterSample, TransactionRecord
 from v2g.ocpp.messages.authorization import IdToken
 from v2g.ocpp.messages.metering import MeterValue
-from v2g.ocpp.messages.transactions import ChargingState, Reason
+from v2g.ocpp.messages.transactions import ChargingState, Reason, TransactionLimit
 
 PowerState = Literal["EVConnected", "Charging", "SuspendedEV", "SuspendedEVSE"]
 
@@ -147,6 +147,9 @@ class Authorization(msgspec.Struct, frozen=True, kw_only=True):
     evse_ids: tuple[int, ...] = ()
     language: str | None = None
     """What the driver reads best (RFC 5646), as far as the CSMS knows."""
+
+    limit: TransactionLimit | None = None
+    """What the transaction must not exceed because of how it is paid for (C18.FR.06, C25.FR.04 to .06)."""
 
 
 class Connector(msgspec.Struct, kw_only=True):

@@ -10,6 +10,7 @@ from secc.core.station.kernel import Kernel
 from secc.core.station.profiles import Installed
 from secc.core.station.sessions import Sessions
 from secc.core.station.smart_charging import SmartCharging
+from v2g.ocpp.messages.base import EVSE
 from v2g.ocpp.messages.charging_profiles import ChargingProfile, ChargingSchedule, ChargingSchedulePeriod
 from v2g.ocpp.messages.smart_charging import ChargingLimit, ClearedChargingLimitRequest, NotifyChargingLimitRequest
 from v2g.ocpp.times import format_time
@@ -36,6 +37,7 @@ class ExternalLimits:
         self._evses = evses
         self._sessions = sessions
         self._smart = smart_charging
+        self._critical: dict[int, bool | None] = {}
 
     def take(self, fact: ExternalLimit) -> None:
         """An external system speaks."""
@@ -50,6 +52,7 @@ class ExternalLimits:
                 self._cleared(fact)
             return
         profile = self._profile(number, fact.limit_w)
+        self._critical[number] = fact.grid_critical
         self._smart.put(Installed(fact.evse_id, profile, self._k.version, fact.source))
         if self._significant(before, fact.limit_w):
             self._notify(fact, profile)
@@ -87,6 +90,21 @@ class ExternalLimits:
                 charging_limit=ChargingLimit(charging_limit_source=fact.source, is_grid_critical=fact.grid_critical),
             )
         )
+
+    def triggered(self, place: EVSE | None) -> None:
+        """Tell the limits of now because the CSMS wants it (F06.FR.18)."""
+        for item in self._at(place):
+            limit_w, critical = _limit_of(item), self._critical.get(item.profile.id)
+            fact = ExternalLimit(source=item.source, limit_w=limit_w, evse_id=item.evse_id, grid_critical=critical)
+            self._notify(fact, item.profile)
+
+    def none_at(self, place: EVSE | None) -> bool:
+        """Return whether there is nothing to tell."""
+        return not self._at(place)
+
+    def _at(self, place: EVSE | None) -> list[Installed]:
+        number = place.id if place is not None else 0
+        return [item for item in self._smart.installed if item.source in SOURCES and number in (0, item.evse_id)]
 
     def _cleared(self, fact: ExternalLimit) -> None:
         """K13."""

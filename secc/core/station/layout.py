@@ -15,7 +15,9 @@ from v2g.ocpp.messages.provisioning import AttributeType, DataType, Mutability
 from v2g.ocpp.routes import Version
 
 _ACCESS: Final[Mapping[str, Mutability]] = MappingProxyType({"r": "ReadOnly", "w": "WriteOnly", "rw": "ReadWrite"})
-_PER_EVSE: Final = frozenset({"EVSE", "ConnectedEV", "FiscalMetering", "CPPWMController"})
+_PER_EVSE: Final = frozenset(
+    {"EVSE", "ConnectedEV", "FiscalMetering", "CPPWMController", "WebPaymentsCtrlr.RoamingEvseId"}
+)
 _PER_CONNECTOR: Final = frozenset({"Connector", "ConnectorPlugRetentionLock"})
 _PER_SLOT: Final = frozenset({"NetworkConfiguration"})
 
@@ -161,7 +163,7 @@ def station_variables(layout: Layout) -> tuple[Variable, ...]:
             found += [msgspec.structs.replace(variable, component_instance=str(slot)) for slot in SLOTS]
             continue
         places: Iterable[EVSE | None] = (None,)
-        if variable.component in _PER_EVSE:
+        if {variable.component, f"{variable.component}.{variable.name}"} & _PER_EVSE:
             places = [EVSE(id=number) for number in range(1, len(layout.evses) + 1)]
         elif variable.component in _PER_CONNECTOR:
             places = [

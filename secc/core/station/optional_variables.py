@@ -15,7 +15,6 @@ AutoManufacturerCode integer r - - - o
 MaxMsgElements integer r - - - 201,o
 [CustomizationCtrlr]
 CustomImplementationEnabled[<vendorId>] boolean r - - - o
-CustomTriggers MemberList r - - - 21,o
 [DistributionPanel]
 ChargingStation string r - - - 201,o
 DistributionPanel string r - - - 201,o
@@ -95,12 +94,13 @@ IMSI string r - - - 21,o
 ICCID string r - - - 21,o
 Connected boolean r - - - 21,o
 [WebPaymentsCtrlr]
-URLTemplate string r - - - 21,o
-URLParameters MemberList r - - - 21,o
-TOTPVersion string r - - - 21,o
-ChargingStationId string r - - - 21,o
-ValidityTime integer r - s - 21,o
-SharedSecret string r - - - 21,o
-Length integer r - - - 21,o
-QRCodeQuality OptionList r - - - 21,o
+Enabled boolean rw false - - 21,o
+URLTemplate string rw - - ..2000 21,o
+URLParameters MemberList r maxtime,maxenergy,maxcost - = 21,o
+TOTPVersion OptionList rw v1 - = 21,o
+RoamingEvseId string rw - - ..255 21,o
+ValidityTime integer rw 30 s 6..3600 21,o
+SharedSecret string w - - 1..255 21,o
+Length integer rw 8 - 6..64 21,o
+QRCodeQuality OptionList rw Medium - Low,Medium,Quartile,High 21,o
 """

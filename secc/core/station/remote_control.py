@@ -7,6 +7,7 @@ from secc.core.station.authorization import Authorizer, Verdict
 from secc.core.station.evse import Authorization, Evse, Lock, LockFailure, Unlocked
 from secc.core.station.kernel import Deferred, Handler, Kernel, because
 from secc.core.station.sessions import Sessions
+from v2g.ocpp.messages.authorization import IdToken
 from v2g.ocpp.messages.base import EVSE, Message, StatusInfo
 from v2g.ocpp.messages.charging_profiles import ChargingProfile
 from v2g.ocpp.messages.remote_control import (
@@ -19,6 +20,7 @@ from v2g.ocpp.messages.remote_control import (
     UnlockConnectorRequest,
     UnlockConnectorResponse,
 )
+from v2g.ocpp.messages.transactions import TransactionLimit
 
 UNLOCK_TIMEOUT: Final = 10.0
 
@@ -45,7 +47,13 @@ class RemoteControl:
         self._unlocking: dict[tuple[int, int], Deferred] = {}
         self.refuse_profile: Callable[[ChargingProfile, int], StatusInfo | None] = lambda _profile, _evse: None
         self.take_profile: Callable[[ChargingProfile, int], None] = lambda _profile, _evse: None
+        self.on_start: list[Callable[[int | None], None]] = []
+        """Told that the CSMS wants to start at an EVSE, or at any."""
+        self.limit_of: Callable[[int, IdToken], TransactionLimit | None] = lambda _evse, _token: None
+        """What a driver has chosen for himself before he was started."""
         self.triggers: dict[str, Callable[[EVSE | None], None]] = {}
+        self.custom_triggers: dict[str, Callable[[EVSE | None], None]] = {}
+        """Further messages that the CSMS can have sent, by the name in CustomTriggers (2.1)."""
         self.trigger_refused: dict[str, Callable[[EVSE | None], bool]] = {}
         self.answers: dict[str, Handler] = {
             "RequestStartTransaction": self._start,
@@ -58,6 +66,8 @@ class RemoteControl:
 
     def _start(self, request: RequestStartTransactionRequest) -> Message:
         """F01, F02."""
+        for told in self.on_start:
+            told(request.evse_id)
         evse, refused = self._startable(request)
         profile = request.charging_profile
         smart = self._k.model.flag("SmartChargingCtrlr.Enabled")
@@ -114,6 +124,7 @@ class RemoteControl:
                 remote_start_id=found.remote_start_id,
                 reservation_id=reservation,
                 source="remote",
+                limit=self.limit_of(evse.number, found.id_token),
             )
             self._sessions.authorize(evse, granted, "RemoteStart")  # F01.FR.19
 
@@ -174,18 +185,21 @@ class RemoteControl:
 
     def _trigger(self, request: TriggerMessageRequest) -> Message:
         """F06."""
-        message = request.requested_message
+        message: str = request.requested_message
         send = self.triggers.get(message)
+        if message == "CustomTrigger":
+            message = request.custom_trigger or ""
+            send = self.custom_triggers.get(message)
         if send is None:
-            return TriggerMessageResponse(status="NotImplemented")  # F06.FR.08
+            return TriggerMessageResponse(status="NotImplemented")  # F06.FR.08, F06.FR.19
         evse = request.evse
         if evse is not None and evse.id != 0 and evse.id not in self._evses and message in _PER_EVSE:
             return TriggerMessageResponse(status="Rejected", status_info=because("UnknownEvse"))
         refused = self.trigger_refused.get(message)
         if refused is not None and refused(evse):
             return TriggerMessageResponse(status="Rejected")
-        self._k.after(f"trigger.{message}", 0, lambda: send(evse))  # F06.FR.04
+        self._k.after(f"trigger.{message}", 0, lambda: send(evse))  # F06.FR.04, .18
         return TriggerMessageResponse(status="Accepted")
 
 
-_PER_EVSE: Final = frozenset({"MeterValues", "StatusNotification", "TransactionEvent"})
+_PER_EVSE: Final = frozenset({"MeterValues", "StatusNotification", "TransactionEvent", "NotifyChargingLimit"})

@@ -34,7 +34,9 @@ class StationSettings(msgspec.Struct, frozen=True, kw_only=True):
     message_timeout: float | None = None
     """Seconds that an answer may take, None for what the network profile says."""
 
-    able: frozenset[str] = frozenset({"logs", "firmware", "certificates", "display", "frequency", "der"})
+    able: frozenset[str] = frozenset(
+        {"logs", "firmware", "certificates", "display", "frequency", "der", "web_payments"}
+    )
     """What hardware and shell can do; actions that need more are NotSupported."""
 
     der_controls: tuple[DERControl, ...] = ()
@@ -54,6 +56,7 @@ NEEDS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
         "frequency": ("AFRRSignal",),
         "der": ("SetDERControl", "GetDERControl", "ClearDERControl"),
         "display": ("SetDisplayMessage", "GetDisplayMessages", "ClearDisplayMessage"),
+        "web_payments": ("NotifyWebPaymentStarted",),
     }
 )  # fmt: skip
 """Actions that mean something only if the hardware or its shell can do its part."""

@@ -28,11 +28,14 @@ from secc.core.station.frequency import GridFrequency
 from secc.core.station.kernel import Action, Answer, Drawers, Moment
 from secc.core.station.link import Link
 from secc.core.station.managed import ManagedSessions
+from secc.core.station.sessions import NOBODY
 from secc.core.station.settings import TRIGGERS, StationSettings
 from secc.core.station.signing import RequestMade
 from secc.core.station.transaction_limits import DriverLimit
 from secc.core.station.transactions import MeterSample, Step, TransactionRecord
+from secc.core.station.web_payment import PaymentWish
 from v2g.errors import OcppError
+from v2g.ocpp.messages.authorization import IdToken
 from v2g.ocpp.messages.availability import ConnectorStatus, HeartbeatRequest
 from v2g.ocpp.messages.base import EVSE, Message
 from v2g.ocpp.messages.display import MessageState
@@ -78,7 +81,7 @@ class ChargingStation(Blocks):
         self.outbox.on_answer += [self.authorizer.event_answered, self.tariff_cost.event_answered]
         self.outbox.on_answer.append(lambda _request, _answer: self.provisioning.idle())
         self.availability.pump_now = link.pump
-        self.authorizer.usable = self.reservations.usable
+        self._join_payments()
         self.reservations.tell = self.outbox.add
         for block in (self.networks, self.signing, self.firmware):
             block.security_event = self.diagnostics.security_event
@@ -111,6 +114,8 @@ class ChargingStation(Blocks):
             "StatusNotification": self._trigger_status,
             "TransactionEvent": self._trigger_events,
         }
+        self.remote_control.custom_triggers["NotifyChargingLimit"] = self.external_limits.triggered
+        kernel.put("CustomizationCtrlr.CustomTriggers", ",".join(self.remote_control.custom_triggers))
         for ability, names in TRIGGERS.items():
             if ability not in self.settings.able:
                 for name in names:
@@ -118,6 +123,7 @@ class ChargingStation(Blocks):
         self.remote_control.trigger_refused |= {
             "BootNotification": lambda _: kernel.registration == "Accepted",  # F06.FR.17
             "TransactionEvent": lambda place: not self._with_transaction(place),
+            "NotifyChargingLimit": self.external_limits.none_at,
         }
         kernel.model.live["clockctrlr.datetime"] = lambda: format_time(kernel.utc_ms)
         kernel.put("V2XChargingCtrlr.SupportedOperationModes", ",".join(self.smart_charging.modes))
@@ -126,6 +132,13 @@ class ChargingStation(Blocks):
         kernel.model.after["securityctrlr.basicauthpassword"] = self._password_changed
         for interval in ("HeartbeatInterval", "WebSocketPingInterval"):
             kernel.model.after[f"ocppcommctrlr.{interval.lower()}"] = lambda _: link.interval_changed()
+
+    def _join_payments(self) -> None:
+        """Let nobody take what somebody else pays for, and let payments bound what they are for."""
+        self.authorizer.usable = self._usable
+        self.web_payments.usable = lambda evse: self._usable(evse, NOBODY, None)[0]
+        self.remote_control.on_start.append(self.web_payments.start_requested)
+        self.remote_control.limit_of = self.web_payments.limit_of
 
     def _restore(self) -> None:
         """Take up what was before the last restart."""
@@ -228,6 +241,7 @@ class ChargingStation(Blocks):
             self.kernel.run_timers()
             self.link.pump()
         self.display.refresh()
+        self.web_payments.look()
         actions, self.kernel.actions = self.kernel.actions, []
         return actions
 
@@ -265,6 +279,8 @@ class ChargingStation(Blocks):
                 self.frequency.measured(fact)
             case DriverLimit():
                 self.transaction_limits.driver(fact)
+            case PaymentWish():
+                self.web_payments.wish(fact)
             case RequestMade():
                 self.signing.request_made(fact)
             case FirmwareProgress():
@@ -302,6 +318,11 @@ class ChargingStation(Blocks):
             for evse in self.evses.values():
                 if fact.evse_id in (0, evse.number) and evse.record is not None:
                     self.sessions.end(evse, "AbnormalCondition", reason="Other")
+
+    def _usable(self, evse: Evse, id_token: IdToken, group: str | None) -> tuple[bool, int | None]:
+        """Return whether somebody may use an EVSE, and by which reservation (H03, C25.FR.22)."""
+        allowed, reservation = self.reservations.usable(evse, id_token, group)
+        return allowed and not self.web_payments.is_paying(evse.number), reservation
 
     def _registered(self) -> None:
         self.availability.registered(self.kernel.now - self.link.offline_since)

@@ -24,6 +24,8 @@ class TransactionEvents:
         self._k = kernel
         self._outbox = outbox
         self._read = read
+        self.on_bound: list[Callable[[Evse, TransactionLimit], None]] = []
+        """Told of what a payment allows, once the transaction has it."""
 
     def event(
         self,
@@ -41,9 +43,12 @@ class TransactionEvents:
         if record is None:
             return
         found = evse.authorization
+        bound: TransactionLimit | None = None
         if id_token is None and found is not None and not evse.token_told:
             id_token = found.id_token  # E01.FR.10, E03.FR.01
             evse.token_told = True
+            bound = found.limit
+            limit = bound or limit
             record = msgspec.structs.replace(
                 record,
                 id_token=found.id_token.id_token,
@@ -75,6 +80,9 @@ class TransactionEvents:
             self._k.keep("transactions", str(evse.number), record)
         spare = kind == "Updated" and trigger in ("MeterValuePeriodic", "MeterValueClock")
         self._outbox.add(request, group=record.transaction_id, spare=spare)
+        if bound is not None and kind != "Ended":
+            for told in self.on_bound:
+                told(evse, bound)
 
     # -- readings
 

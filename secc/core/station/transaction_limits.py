@@ -52,9 +52,13 @@ class TransactionLimits:
         self._read = read
         self._limits: dict[int, TransactionLimit] = {}
         self._by_csms: dict[int, TransactionLimit] = {}
+        self._bounds: dict[int, TransactionLimit] = {}
+        """What payments allow: nobody's limits go beyond."""
         self._begin: dict[int, int] = {}
         self._costs: dict[int, float] = {}
         self._reached: set[int] = set()
+        self.on_cost: list[Callable[[Evse, float], None]] = []
+        sessions.on_bound.append(self._bind)
         sessions.on_started.append(self._started)
         sessions.on_ended.append(self._ended)
 
@@ -64,7 +68,18 @@ class TransactionLimits:
         if evse.record is None:
             return
         ours = _least(self._supported(fact.limit), self._by_csms.get(evse.number))
+        ours = _least(ours, self._bounds.get(evse.number))
         self._set(evse, _over(self._limits.get(evse.number), ours))
+
+    def extend(self, evse: Evse, max_cost: float) -> None:
+        """A payment allows more: so may the transaction, as far as the CSMS wants (C23.FR.02)."""
+        self._bounds[evse.number] = _over(self._bounds.get(evse.number), TransactionLimit(max_cost=max_cost))
+        self.driver(DriverLimit(evse_id=evse.number, limit=TransactionLimit(max_cost=max_cost)))
+
+    def _bind(self, evse: Evse, bound: TransactionLimit) -> None:
+        self._bounds[evse.number] = bound
+        self._limits[evse.number] = _over(self._limits.get(evse.number), bound)
+        self._k.after(f"limits.{evse.number}", 0, lambda: self._look(evse))  # the event goes first
 
     def event_answered(self, request: Message, answer: Answer) -> None:
         """The CSMS sets limits, or tells what the transaction costs (E16.FR.03, .15)."""
@@ -75,15 +90,19 @@ class TransactionLimits:
             return
         if answer.transaction_limit is not None:
             wanted = self._supported(answer.transaction_limit)
-            self._by_csms[evse.number] = _over(self._by_csms.get(evse.number), wanted)
+            known = self._by_csms.get(evse.number)
+            self._by_csms[evse.number] = _over(known, wanted)
             if wanted != TransactionLimit():
-                self._set(evse, _over(self._limits.get(evse.number), wanted))
+                ours = _over(self._limits.get(evse.number), _least(wanted, self._bounds.get(evse.number)))
+                self._set(evse, ours, confirm=self._by_csms[evse.number] != known)
         if answer.total_cost is not None:
             self.cost(evse, answer.total_cost)
 
     def cost(self, evse: Evse, total: float) -> None:
         """What the transaction costs so far."""
         self._costs[evse.number] = total
+        for told in self.on_cost:
+            told(evse, total)
         self._look(evse)
 
     def _supported(self, limit: TransactionLimit) -> TransactionLimit:
@@ -92,8 +111,9 @@ class TransactionLimits:
         drop = {name: None for name, (word, _, _) in _WORDS.items() if word not in known}
         return msgspec.structs.replace(limit, **drop)
 
-    def _set(self, evse: Evse, limit: TransactionLimit) -> None:
-        if limit == self._limits.get(evse.number):
+    def _set(self, evse: Evse, limit: TransactionLimit, *, confirm: bool = False) -> None:
+        """Let these be the limits, and tell them: where they are new, or the CSMS waits for it (E16.FR.03)."""
+        if limit == self._limits.get(evse.number) and not confirm:
             return
         self._limits[evse.number] = limit
         self._sessions.update(evse, "LimitSet", limit=limit)
@@ -107,7 +127,7 @@ class TransactionLimits:
         self._begin[evse.number] = sample.import_mwh if sample is not None else 0
 
     def _ended(self, evse: Evse, _: TransactionRecord) -> None:
-        for kept in (self._limits, self._by_csms, self._begin, self._costs):
+        for kept in (self._limits, self._by_csms, self._bounds, self._begin, self._costs):
             kept.pop(evse.number, None)
         self._reached.discard(evse.number)
         self._k.cancel(f"limits.{evse.number}")

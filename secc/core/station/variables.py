@@ -102,6 +102,8 @@ SlotStatus OptionList r - - - 21,o
 Problem boolean r false - - m
 [CPPWMController]
 State string r - - - -
+[CustomizationCtrlr]
+CustomTriggers MemberList r - - - 21
 [DeviceDataCtrlr]
 BytesPerMessage[GetReport] integer r 65536 - - -
 BytesPerMessage[GetVariables] integer r 65536 - - -

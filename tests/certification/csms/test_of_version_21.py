@@ -5,7 +5,6 @@ import asyncio
 import pytest
 
 from csms.config import Payments
-from csms.core.qr_payment import QrCode, totp
 from csms.rows import payments as rows
 from csms.services import display, payments, qr_payments, remote_control
 from csms.services.background import make_round
@@ -18,6 +17,7 @@ from v2g.ocpp.messages.authorization import IdToken
 from v2g.ocpp.messages.base import MessageContent
 from v2g.ocpp.messages.display import MessageInfo
 from v2g.ocpp.messages.transactions import TransactionLimit
+from v2g.ocpp.web_payment import QrCode, totp
 
 SETTLED = {
     "pspRef": "psp-1", "transactionId": "tx-1", "status": "Settled", "settlementAmount": 12.34,
@@ -229,6 +229,20 @@ async def test_tc_c_131_csms_qr_code(csms: Backend) -> None:
     await charging.event("Ended", "EVDeparted", stopped="EVDisconnected")
     (due,) = csms.events.named("payment_due")
     assert due.data["psp_ref"] == "psp-1"
+
+
+async def test_tc_c_131_csms_qr_code_static(csms: Backend) -> None:
+    """C25, second scenario: a sticker has no one-time password; one that is shown is none of it."""
+    station, code = await with_codes(csms)
+    await qr_payments.stick(csms.services, station.id, "https://pay.example/s/{chargingstationid}/{evse}")
+    scan = await qr_payments.scan(csms.services, station.id, f"https://pay.example/s/{station.id}/1")
+    assert station.payloads("NotifyWebPaymentStarted") == [{"evseId": 1, "timeout": 300}]
+    started = await payments.web_payment_paid(csms.services, scan.payment_id, "psp-1")
+    assert started.response.status == "Accepted"
+    shown = f"https://pay.example/{station.id}/1/{totp(code, csms.clock.utc_ms())}/v1"
+    for url in (shown, "https://pay.example/s/CS-V2G-0002/1"):
+        with pytest.raises(RefusedError):
+            await qr_payments.scan(csms.services, station.id, url)
 
 
 async def test_tc_c_132_csms_qr_code_invalid_parameters(csms: Backend) -> None:

@@ -143,6 +143,29 @@ def test_tc_e_115_cs_resumption_timeout_of_zero() -> None:
     ends_by_power_loss("0")
 
 
+# -- F06
+
+
+def test_tc_f_100_cs_custom_trigger() -> None:
+    found = Bench("2.1")
+    assert found.get("CustomizationCtrlr", "CustomTriggers")["attributeValue"] == "NotifyChargingLimit"
+    trigger = {"requestedMessage": "CustomTrigger", "customTrigger": "NotifyChargingLimit"}
+    assert found.ask("TriggerMessage", trigger)["status"] == "Rejected", "there is none"
+    found.fact(ExternalLimit(source="EMS", limit_w=5000.0, grid_critical=True))
+    found.fact(ExternalLimit(source="SO", limit_w=3000.0, evse_id=2))
+    found.clear()
+    assert found.ask("TriggerMessage", trigger)["status"] == "Accepted"
+    told = found.expect("NotifyChargingLimit", evseId=0)
+    assert told["chargingLimit"] == {"chargingLimitSource": "EMS", "isGridCritical": True}
+    found.expect("NotifyChargingLimit", evseId=2, chargingLimit__chargingLimitSource="SO")
+    assert found.ask("TriggerMessage", trigger | {"evse": {"id": 2}})["status"] == "Accepted"
+    assert found.expect("NotifyChargingLimit")["evseId"] == 2
+    found.nothing("NotifyChargingLimit")
+    for other in ({}, {"customTrigger": "Weather"}):
+        answer = found.ask("TriggerMessage", {"requestedMessage": "CustomTrigger"} | other)
+        assert answer["status"] == "NotImplemented"
+
+
 # -- K11 to K13, K28, K29
 
 

@@ -10,8 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from csms.core.qr_payment import QrCode, check_template, decode, is_valid, totp
+from csms.core.qr_payment import check_own_template, decode, is_valid
 from v2g.errors import RefusedError
+from v2g.ocpp.messages.transactions import TransactionLimit
+from v2g.ocpp.web_payment import QrCode, address, check_template, totp
 
 TEMPLATE = "https://qr.example/{chargingstationid}/{evse}/{totp}/{version}"
 CODE = QrCode(template=TEMPLATE, shared_secret="a secret", validity_s=30, length=8)
@@ -84,11 +86,41 @@ def test_any_text_is_an_address_or_refused(text: str) -> None:
 
 
 def test_a_template_names_what_is_needed() -> None:
-    check_template(TEMPLATE)
+    check_own_template(TEMPLATE)
     for bad in (
         "http://qr.example/{chargingstationid}/{totp}/{version}",
         "https://qr.example/{chargingstationid}/{totp}",
         "https://qr.example/{totp}/{totp}/{version}/{chargingstationid}",
+        "https://qr.example/{chargingstationid}/{evse}/{evse}/{totp}/{version}",
+        "https://qr.example/{roamingevseid}/{totp}/{version}",
+        "https://qr.example/?cs={chargingstationid}&p={totp}&v={version}",
     ):
         with pytest.raises(RefusedError):
-            check_template(bad)
+            check_own_template(bad)
+    check_template("https://qr.example/{roamingevseid}/{totp}/{version}")
+
+
+def test_a_template_of_a_sticker_names_no_password() -> None:
+    check_own_template("https://qr.example/{chargingstationid}", static=True)
+    for bad in (TEMPLATE, "https://qr.example/", "https://qr.example/{evse}"):
+        with pytest.raises(RefusedError):
+            check_own_template(bad, static=True)
+    sticker = QrCode(template="https://qr.example/{chargingstationid}", shared_secret="")
+    assert decode("https://qr.example/CS1", sticker.template).totp == ""
+    assert is_valid("", sticker, NOW)
+
+
+@given(
+    st.text(st.characters(categories=("L", "N", "P")), min_size=1, max_size=20),
+    st.integers(1, 99),
+    st.integers(0, 10**6) | st.none(),
+    st.decimals(0, 10**6, places=2) | st.none(),
+)
+def test_an_address_that_a_station_makes_is_read_by_the_back_end(
+    station: str, evse: int, seconds: int | None, cost: object
+) -> None:
+    limit = TransactionLimit(max_time=seconds, max_cost=None if cost is None else float(str(cost)))
+    url = address(CODE, {"chargingstationid": station, "evse": str(evse)}, NOW, limit)
+    found = decode(url, TEMPLATE)
+    assert (found.station_id, found.evse_id, found.limit or TransactionLimit()) == (station, evse, limit)
+    assert is_valid(found.totp, CODE, NOW)

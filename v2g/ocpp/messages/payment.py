@@ -1,6 +1,6 @@
 """Payment without a token of the operator: terminals, QR codes, receipts (functional block C, OCPP 2.1 only)."""
 
-from typing import Literal
+from typing import Final, Literal
 
 from v2g.ocpp.messages.base import (
     Datatype,
@@ -17,6 +17,9 @@ from v2g.ocpp.messages.base import (
     String500,
     String2000,
 )
+
+DIRECT_PAYMENT: Final = "DirectPayment"
+"""Type of identifier whose value is a payment provider's reference, good for one transaction (C18.FR.04)."""
 
 
 class Address(Datatype, frozen=True, kw_only=True):
