@@ -163,6 +163,8 @@ class SimulatedStation:
         began = self._clock.monotonic()
         while True:
             self._restart.clear()
+            for fact in self.site.plugs():
+                self._tell(fact)
             station = asyncio.create_task(self.runner.run())
             life = asyncio.create_task(self._live(began))
             try:

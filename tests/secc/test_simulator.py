@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from secc.core.station.behaviour import Behaviour, Site
-from secc.core.station.evse import AllowPower, Plug, Power, Token
+from secc.core.station.evse import AllowPower, Plug, Power, Restart, Token
+from secc.core.station.resumption import Restarted
 from secc.simulator import Fleet, Simulator
 from tests.secc.backend import Backend, backend
 
@@ -21,13 +22,25 @@ EAGER = Behaviour(
 
 
 async def run(csms: Backend, seconds: float, **more: Any) -> Simulator:
-    """Run a fleet for some real seconds."""
+    """Run a fleet for some real seconds, and on while nothing has ended yet on a busy machine."""
     fleet = Fleet(
         url=f"ws://127.0.0.1:{csms.port}/ocpp", speed=600.0, ramp_per_s=200, behaviour=EAGER, **({"count": 5} | more)
     )
     simulator = Simulator(fleet)
-    await simulator.run(seconds)
+    running = asyncio.create_task(simulator.run(120.0))
+    await asyncio.sleep(seconds)
+    async with asyncio.timeout(100):
+        while not enough(csms, simulator):
+            await asyncio.sleep(0.05)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
     return simulator
+
+
+def enough(csms: Backend, simulator: Simulator) -> bool:
+    """Whether all have booted and some transactions are over."""
+    ended = [event for event in csms.all("TransactionEvent") if event["event_type"] == "Ended"]
+    return len(csms.all("BootNotification")) >= len(simulator.stations) and len(ended) > 5
 
 
 @pytest.mark.parametrize("version", ["2.0.1", "2.1"])
@@ -103,6 +116,18 @@ def test_a_limit_slows_a_vehicle_down() -> None:
     assert after.import_mwh - before.import_mwh == 10_000
     (fact,) = site.command(SetLimit(evse_id=1, allowance=Allowance(charge_w=0), version=2), now)
     assert fact == Power(evse_id=1, state="SuspendedEVSE")
+
+
+def test_a_vehicle_that_is_still_there_charges_on_after_a_restart() -> None:
+    site = Site(EAGER, (50_000, 50_000), 0, random.Random(3).random)
+    now = site.due()
+    while not any(isinstance(fact, Plug) and fact.evse_id == 1 for fact in list(site.advance(now))):
+        now = site.due()
+    list(site.command(AllowPower(evse_id=1, allowed=True), now))
+    assert list(site.command(AllowPower(evse_id=1, allowed=False), now)) == [Power(evse_id=1, state="EVConnected")]
+    assert list(site.command(Restart(evse_id=1), now)) == [Restarted(evse_id=1)]
+    assert Plug(evse_id=1, vehicle=True) in list(site.plugs())
+    assert list(site.command(AllowPower(evse_id=1, allowed=True), now)) == [Power(evse_id=1, state="Charging")]
 
 
 async def test_a_simulated_station_restarts_and_reports_itself() -> None:

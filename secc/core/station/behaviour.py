@@ -9,8 +9,9 @@ from typing import Annotated, Final, Literal
 import msgspec
 from msgspec import Meta
 
-from secc.core.station.evse import AllowPower, Contract, Fact, Fault, Lock, Plug, Power, Token, Unlocked
+from secc.core.station.evse import AllowPower, Contract, Fact, Fault, Lock, Plug, Power, Restart, Token, Unlocked
 from secc.core.station.kernel import Command
+from secc.core.station.resumption import Restarted
 from secc.core.station.smart_charging import SetLimit
 from secc.core.station.transactions import MeterSample
 from v2g.ocpp.messages.authorization import IdToken
@@ -109,11 +110,18 @@ class Site:
                 yield from self._flowing(bay, utc_ms)
             case Lock(evse_id=evse_id, connector_id=connector_id, locked=False):
                 yield Unlocked(evse_id=evse_id, connector_id=connector_id)
+            case Restart(evse_id=int(evse_id)):
+                yield Restarted(evse_id=evse_id)
+
+    def plugs(self) -> Iterator[Fact]:
+        """Tell how all cables are plugged, as hardware does once its station has started."""
+        for bay in self.bays.values():
+            yield Plug(evse_id=bay.number, vehicle=bay.phase in ("plugged", "charging", "full", "ended"))
 
     def _allow(self, bay: Bay, utc_ms: int, *, allowed: bool) -> Iterator[Fact]:
         self._meter(bay, utc_ms)
         bay.allowed = allowed
-        if allowed and bay.phase == "plugged":
+        if allowed and (bay.phase == "plugged" or (bay.phase == "ended" and bay.wanted_mwh > 0)):
             bay.phase = "charging"
             yield from self._flowing(bay, utc_ms)
         elif not allowed and bay.phase in ("charging", "full"):

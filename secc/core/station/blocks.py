@@ -27,6 +27,7 @@ from secc.core.station.outbox import Outbox
 from secc.core.station.provisioning import Provisioning
 from secc.core.station.remote_control import RemoteControl
 from secc.core.station.reservation import Reservations
+from secc.core.station.resumption import Resumption
 from secc.core.station.sessions import Sessions
 from secc.core.station.settings import NEEDS, StationSettings
 from secc.core.station.signing import Signing
@@ -66,6 +67,7 @@ class Blocks:
         self.networks = NetworkProfiles(kernel, settings.network, settings.identity)
         self.outbox = Outbox(kernel, limit=settings.max_events)
         self.sessions = (ManagedSessions if settings.managed else Sessions)(kernel, self.outbox, self.evses, read)
+        self.resumption = Resumption(kernel, self.evses, self.sessions, managed=settings.managed)
         self.availability = Availability(kernel, self.evses)
         self.cache = Cache(kernel)
         self.local_list = LocalList(kernel)
@@ -75,7 +77,7 @@ class Blocks:
         self.remote_control = RemoteControl(
             kernel, self.evses, self.sessions, self.authorizer, managed=settings.managed
         )
-        self.provisioning = Provisioning(kernel, self.evses, self.sessions, managed=settings.managed)
+        self.provisioning = Provisioning(kernel, self.evses, self.sessions, self.resumption, managed=settings.managed)
         self.metering = Metering(kernel, self.evses, self.sessions, self.outbox, read)
         self.tariff_cost = TariffCost(kernel, self.sessions)
         self.energy_transfers = EnergyTransfers(kernel, self.sessions)

@@ -5,7 +5,7 @@ from typing import Literal
 import msgspec
 
 from secc.core.station.kernel import Command
-from secc.core.station.transactions import MeterSample, TransactionRecord
+from secc.core.station.transactions import TransactionRecord
 from v2g.ocpp.messages.authorization import IdToken
 from v2g.ocpp.messages.metering import MeterValue
 from v2g.ocpp.messages.transactions import ChargingState, Reason, TransactionLimit
@@ -198,7 +198,9 @@ class Evse(msgspec.Struct, kw_only=True):
     """Import register at which energy stops because the identifier is no longer valid (MaxEnergyOnInvalidId)."""
 
     ended_values: list[MeterValue] = msgspec.field(default_factory=list)
-    begin: MeterSample | None = None
+    resuming: bool = False
+    """Whether its transaction waits to be resumed; what the hardware tells of power then is of no account."""
+
     faults: set[str] = msgspec.field(default_factory=set)
     asking: IdToken | None = None
     last_state: ChargingState | None = None

@@ -51,8 +51,7 @@ class ManagedSessions(Sessions):
             self._release(record)
             self._k.forget("managed", record.reference)
         else:
-            self._hold(record)
-            self._k.keep("managed", record.reference, record)
+            self.keep(self._evses[record.evse_id], record)
         spare = request.event_type == "Updated" and request.trigger_reason == "MeterValuePeriodic"
         self._outbox.add(request, group=record.transaction_id, spare=spare)
         evse = self._evses[record.evse_id]
@@ -94,6 +93,12 @@ class ManagedSessions(Sessions):
         self.commit(step)
 
     # -- what the CSMS and the station's own blocks want
+
+    def keep(self, evse: Evse, record: TransactionRecord) -> None:
+        """Let a transaction be in this state, and keep it."""
+        del evse
+        self._hold(record)
+        self._k.keep("managed", record.reference, record)
 
     def find(self, transaction_id: str) -> Evse | None:
         """Return the EVSE of an open transaction, and let it be the one that is meant there."""

@@ -39,6 +39,11 @@ class Metering:
 
     # -- in transactions
 
+    def resumed(self, evse: Evse) -> None:
+        """Go on after an interruption."""
+        self._started(evse)
+        self._sessions.metered(evse, self._read(evse.number))
+
     def _started(self, evse: Evse) -> None:
         for name in ("TxUpdatedInterval", "TxEndedInterval"):
             self._plan(evse, name)

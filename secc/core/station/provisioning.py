@@ -6,6 +6,7 @@ from typing import Literal
 from secc.core.station.device_model import ITEMS_PER_MESSAGE
 from secc.core.station.evse import Evse, Restart
 from secc.core.station.kernel import Answer, Handler, Kernel, because
+from secc.core.station.resumption import Resumption
 from secc.core.station.sessions import Sessions
 from v2g.errors import OcppError
 from v2g.ocpp.messages.base import Message
@@ -32,10 +33,21 @@ RESET_PATIENCE = 30.0
 class Provisioning:
     """Serves the CSMS. `drained` says whether nothing waits to be told."""
 
-    def __init__(self, kernel: Kernel, evses: Mapping[int, Evse], sessions: Sessions, *, managed: bool = False) -> None:
+    def __init__(
+        self,
+        kernel: Kernel,
+        evses: Mapping[int, Evse],
+        sessions: Sessions,
+        resumption: Resumption,
+        *,
+        managed: bool = False,
+    ) -> None:
         self._k = kernel
         self._evses = evses
         self._sessions = sessions
+        self._resumption = resumption
+        self._keeping = False
+        """Whether the restart that is awaited lets transactions go on (B13)."""
         self._managed = managed
         self.drained: Callable[[], bool] = lambda: True
         self.may_reset: Callable[[], bool] = lambda: True
@@ -110,10 +122,10 @@ class Provisioning:
     # -- restarts
 
     def _reset(self, request: ResetRequest) -> Message:
-        """B11, B12."""
+        """B11, B12, B13."""
         if not self.may_reset():
             return ResetResponse(status="Rejected", status_info=because("NotEnabled"))  # B11.FR.06
-        if request.type == "ImmediateAndResume":
+        if request.type == "ImmediateAndResume" and (self._managed or not self._resumption.possible):  # B13.FR.01
             return ResetResponse(status="Rejected", status_info=because("UnsupportedParam"))
         evse_id = request.evse_id or None
         if evse_id is not None and evse_id not in self._evses:
@@ -128,7 +140,8 @@ class Provisioning:
         self.resetting = evse_id
         if busy and request.type == "OnIdle":
             return ResetResponse(status="Scheduled")  # B12.FR.01
-        self._k.after("reset.begin", 0, lambda: self._end_all(evse_id))
+        self._keeping = bool(busy) and request.type == "ImmediateAndResume"
+        self._k.after("reset.begin", 0, lambda: (self._hold_all if self._keeping else self._end_all)(evse_id))
         return ResetResponse(status="Accepted")
 
     def _concerned(self, evse_id: int | None) -> list[Evse]:
@@ -141,9 +154,20 @@ class Provisioning:
         self._k.after("reset.patience", RESET_PATIENCE, lambda: self._restart(evse_id))
         self.idle()
 
+    def _hold_all(self, evse_id: int | None) -> None:
+        """Interrupt transactions, which go on after the restart (B13.FR.04, .10, .20)."""
+        for evse in self._concerned(evse_id):
+            if evse.record is not None:
+                self._sessions.update(evse, "ResetCommand")
+                self._resumption.hold(evse)
+        self._k.after("reset.patience", RESET_PATIENCE, lambda: self._restart(evse_id))
+        self.idle()
+
     def idle(self) -> None:
         """Restart now, if that was waited for and nothing stands in its way."""
-        if self.resetting == "no" or any(evse.record is not None for evse in self._concerned(self.resetting)):
+        if self.resetting == "no":
+            return
+        if not self._keeping and any(evse.record is not None for evse in self._concerned(self.resetting)):
             return
         if self.drained() or not self._k.online:
             self._restart(self.resetting)
@@ -158,7 +182,13 @@ class Provisioning:
         self._k.cancel("reset.patience")
         if evse_id is None:
             self._k.keep_text("boot", "reason", "RemoteReset")
+            if self._keeping:
+                self._k.keep_text("boot", "resume", "yes")
         self._k.do(Restart(evse_id=evse_id))
+        for evse in self._concerned(evse_id):
+            if evse.resuming:
+                self._resumption.expect(evse, delayed=False)
+        self._keeping = False
 
 
 def _limit(items: int) -> None:

@@ -10,7 +10,6 @@ from typing import Final
 
 import msgspec
 
-from secc.core.station import transactions
 from secc.core.station.evse import AllowPower, Authorization, Bay, Connector, Evse, Lock, Plug, Power, Signature
 from secc.core.station.kernel import Handler, Kernel
 from secc.core.station.outbox import Outbox
@@ -81,7 +80,7 @@ class Sessions(TransactionEvents):
             if self._k.model.flag("OCPPCommCtrlr.UnlockOnEVSideDisconnect"):  # E09.FR.02, .03
                 self.unlock(evse)
         elif evse.record is not None and connector.fixed_cable and evse.authorization is not None:  # E10.FR.02
-            self._await_vehicle(evse)
+            self.await_vehicle(evse)
 
     def bay(self, fact: Bay) -> None:
         """A vehicle came to or left the parking bay."""
@@ -96,7 +95,7 @@ class Sessions(TransactionEvents):
     def power(self, fact: Power) -> None:
         """Energy begins or ceases to flow."""
         evse = self._evses[fact.evse_id]
-        if fact.state == evse.power and fact.phases == evse.phases:
+        if evse.resuming or (fact.state == evse.power and fact.phases == evse.phases):
             return
         before = evse.conditions()
         evse.power, evse.phases = fact.state, fact.phases
@@ -127,7 +126,7 @@ class Sessions(TransactionEvents):
         if evse.plugged is not None:
             self._let_flow(evse)
         else:
-            self._await_vehicle(evse)
+            self.await_vehicle(evse)
         self.changed(evse, before, trigger)
 
     def end_authorization(
@@ -157,6 +156,7 @@ class Sessions(TransactionEvents):
         sample = self._read(evse.number)
         allowed_mwh = int(model.number("TxCtrlr.MaxEnergyOnInvalidId")) * 1000
         evse.limit_mwh = (sample.import_mwh if sample else 0) + allowed_mwh
+        self.keep(evse, msgspec.structs.replace(evse.record, stop_mwh=evse.limit_mwh))
         self.metered(evse, sample)
 
     def metered(self, evse: Evse, sample: MeterSample | None) -> None:
@@ -180,7 +180,8 @@ class Sessions(TransactionEvents):
         if evse.power in ("Charging", "SuspendedEV"):
             self.power(Power(evse_id=evse.number, state="SuspendedEVSE"))
 
-    def _await_vehicle(self, evse: Evse) -> None:
+    def await_vehicle(self, evse: Evse) -> None:
+        """Give a vehicle some time to come."""
         timeout = self._k.model.number("TxCtrlr.EVConnectionTimeOut")
         if timeout > 0:
             self._k.after(f"tx.{evse.number}.connect", timeout, lambda: self._not_plugged(evse))
@@ -191,11 +192,15 @@ class Sessions(TransactionEvents):
             self.end_authorization(evse, "EVConnectTimeout", "Timeout")
 
     def _let_flow(self, evse: Evse) -> None:
-        connector = evse.plugged
-        if connector is not None and not connector.fixed_cable:
+        if (connector := evse.plugged) is not None:
+            self.lock(evse, connector)
+        self._k.do(AllowPower(evse_id=evse.number, allowed=True))
+
+    def lock(self, evse: Evse, connector: Connector) -> None:
+        """Hold a cable that does not hang on the station."""
+        if not connector.fixed_cable:
             connector.locked = True
             self._k.do(Lock(evse_id=evse.number, connector_id=connector.number, locked=True))
-        self._k.do(AllowPower(evse_id=evse.number, allowed=True))
 
     def unlock(self, evse: Evse) -> None:
         """Release cables that do not hang on the station (E06.FR.10)."""
@@ -239,7 +244,6 @@ class Sessions(TransactionEvents):
             group=found.group if found else None,
         )
         evse.record, evse.reason, evse.begun, evse.ended_values = record, None, False, []
-        evse.begin = None
         self.event(evse, "Started", trigger, samples=self.first_reading(evse))
         for told in self.on_started:
             told(evse)
@@ -287,19 +291,6 @@ class Sessions(TransactionEvents):
         """Tell of a transaction because the CSMS wants it (F06)."""
         value = self.reading(evse, "Trigger", "SampledDataCtrlr.TxUpdatedMeasurands")
         self.update(evse, "Trigger", samples=() if value is None else (value,))
-
-    # -- after a restart
-
-    def recover(self, reason: Reason, trigger: TriggerReason) -> None:
-        """End what was open when the program last stopped (E01.FR.12): nobody knows what happened since."""
-        for key, record in self._k.stored("transactions", TransactionRecord).items():
-            evse = self._evses.get(int(key))
-            if evse is None:
-                self._k.forget("transactions", key)
-                continue
-            evse.record, evse.begun, evse.token_told = transactions.interrupted(record), True, True
-            self._k.note("transaction_recovered", transaction_id=record.transaction_id, reason=reason)
-            self.end(evse, trigger, reason=reason)
 
     # -- questions
 

@@ -28,6 +28,7 @@ from secc.core.station.frequency import GridFrequency
 from secc.core.station.kernel import Action, Answer, Drawers, Moment
 from secc.core.station.link import Link
 from secc.core.station.managed import ManagedSessions
+from secc.core.station.resumption import Restarted
 from secc.core.station.sessions import NOBODY
 from secc.core.station.settings import TRIGGERS, StationSettings
 from secc.core.station.signing import RequestMade
@@ -40,6 +41,7 @@ from v2g.ocpp.messages.availability import ConnectorStatus, HeartbeatRequest
 from v2g.ocpp.messages.base import EVSE, Message
 from v2g.ocpp.messages.display import MessageState
 from v2g.ocpp.messages.provisioning import BootReason
+from v2g.ocpp.messages.transactions import Reason
 from v2g.ocpp.routes import Version, action_of
 from v2g.ocpp.times import format_time
 
@@ -98,6 +100,7 @@ class ChargingStation(Blocks):
         self.firmware.close = self._close_for_firmware
         self.display.state = self._display_state
         self.sessions.on_started.append(self.reservations.used)
+        self.resumption.on_resumed += [self.metering.resumed, self.transaction_limits.resumed]
         self.sessions.on_ended.append(self._transaction_ended)
         self.provisioning.drained = lambda: len(self.outbox) == 0
         self.remote_control.refuse_profile = lambda p, evse: self.smart_charging.refuse(p, evse, remote=True)
@@ -146,11 +149,11 @@ class ChargingStation(Blocks):
         self.availability.refresh()
         if isinstance(self.sessions, ManagedSessions):
             self.sessions.load()
-        reset = self._boot_text == "RemoteReset"
-        if reset:
-            self.sessions.recover("ImmediateReset", "ResetCommand")
+        if self._boot_text == "RemoteReset":
+            self.resumption.restore("ImmediateReset", "ResetCommand", commanded=self._resuming)
         else:
-            self.sessions.recover("Reboot" if self.settings.same_boot else "PowerLoss", "AbnormalCondition")
+            reason: Reason = "Reboot" if self.settings.same_boot else "PowerLoss"
+            self.resumption.restore(reason, "AbnormalCondition", commanded=False)
         self.metering.align()
         self.monitors.start()
         self.diagnostics.start()
@@ -163,9 +166,10 @@ class ChargingStation(Blocks):
         self.kernel.started()
 
     def _boot_reason(self) -> BootReason:
-        self._boot_text = self.kernel.stored_text("boot").get("reason", "")
-        if self._boot_text:
-            self.kernel.forget("boot", "reason")
+        kept = self.kernel.stored_text("boot")
+        self._boot_text, self._resuming = kept.get("reason", ""), "resume" in kept
+        for key in kept:
+            self.kernel.forget("boot", key)
         known: tuple[BootReason, ...] = ("RemoteReset", "FirmwareUpdate", "ScheduledReset")
         return next((reason for reason in known if reason == self._boot_text), self.settings.boot_reason)
 
@@ -292,6 +296,8 @@ class ChargingStation(Blocks):
                 self.remote_control.lock_failed(fact)
                 if not fact.unlocking:
                     self.sessions.suspend(self.evses[fact.evse_id])  # G05.FR.01
+            case Restarted():
+                self.resumption.restarted(fact)
             case Unlocked():
                 self.remote_control.unlocked(fact)
             case _:
@@ -307,7 +313,10 @@ class ChargingStation(Blocks):
             connector.station_end, connector.vehicle_end = fact.station, fact.vehicle
             self.availability.refresh()
             connector.station_end, connector.vehicle_end = ends
-        self.sessions.plug(fact)
+        if evse.resuming:
+            self.resumption.plugged(fact)
+        else:
+            self.sessions.plug(fact)
         self.authorizer.plugged(evse)
 
     def _fault(self, fact: Fault) -> None:

@@ -9,7 +9,7 @@ from secc.core.station import transactions
 from secc.core.station.evse import Evse
 from secc.core.station.kernel import Kernel
 from secc.core.station.outbox import Outbox
-from secc.core.station.transactions import MeterSample, meter_value
+from secc.core.station.transactions import MeterSample, TransactionRecord, meter_value
 from v2g.ocpp.messages.authorization import IdToken
 from v2g.ocpp.messages.metering import MeterValue, ReadingContext
 from v2g.ocpp.messages.transactions import Reason, TransactionEventType, TransactionLimit, TriggerReason
@@ -77,12 +77,17 @@ class TransactionEvents:
         self._k.put(f"EVSE#{evse.number}.ActiveTransactionId", "" if kind == "Ended" else record.transaction_id)
         self._k.put(f"EVSE#{evse.number}.ChargingState", state)
         if kind != "Ended":
-            self._k.keep("transactions", str(evse.number), record)
+            self.keep(evse, record)
         spare = kind == "Updated" and trigger in ("MeterValuePeriodic", "MeterValueClock")
         self._outbox.add(request, group=record.transaction_id, spare=spare)
         if bound is not None and kind != "Ended":
             for told in self.on_bound:
                 told(evse, bound)
+
+    def keep(self, evse: Evse, record: TransactionRecord) -> None:
+        """Let a transaction be in this state, and keep it."""
+        evse.record = record
+        self._k.keep("transactions", str(evse.number), record)
 
     # -- readings
 
@@ -112,6 +117,8 @@ class TransactionEvents:
         if value is None:
             return ()
         evse.begun = True
+        if evse.record is not None:
+            evse.record = msgspec.structs.replace(evse.record, begin=evse.record.last_sample)
         if self._k.model.members("SampledDataCtrlr.TxEndedMeasurands"):
             begin = self.reading(evse, "Transaction.Begin", "SampledDataCtrlr.TxEndedMeasurands")
             if begin is not None:

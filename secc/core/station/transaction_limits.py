@@ -116,6 +116,7 @@ class TransactionLimits:
         if limit == self._limits.get(evse.number) and not confirm:
             return
         self._limits[evse.number] = limit
+        self._keep(evse)
         self._sessions.update(evse, "LimitSet", limit=limit)
         if evse.number in self._reached and self._exceeded(evse) is None:
             self._reached.discard(evse.number)
@@ -125,6 +126,24 @@ class TransactionLimits:
     def _started(self, evse: Evse) -> None:
         sample = self._read(evse.number)
         self._begin[evse.number] = sample.import_mwh if sample is not None else 0
+
+    def _keep(self, evse: Evse) -> None:
+        if evse.record is not None:
+            number = evse.number
+            kept = {"limit": self._limits.get(number), "limit_by_csms": self._by_csms.get(number)}
+            self._sessions.keep(evse, msgspec.structs.replace(evse.record, **kept))
+
+    def resumed(self, evse: Evse) -> None:
+        """Watch the limits of a transaction from before an interruption (E17)."""
+        record = evse.record
+        if record is None:
+            return
+        for limits, limit in ((self._limits, record.limit), (self._by_csms, record.limit_by_csms)):
+            if limit is not None:
+                limits[evse.number] = limit
+        begin = record.begin or record.last_sample
+        self._begin.setdefault(evse.number, begin.import_mwh if begin is not None else 0)
+        self._look(evse)
 
     def _ended(self, evse: Evse, _: TransactionRecord) -> None:
         for kept in (self._limits, self._by_csms, self._bounds, self._begin, self._costs):

@@ -109,6 +109,14 @@ class TransactionRecord(msgspec.Struct, frozen=True, kw_only=True):
     group: str | None = None
     authorized: bool = True
     """Whether energy may flow for whoever began it."""
+    seen_ms: int = 0
+    """When it was last known to go on."""
+    begin: MeterSample | None = None
+    """The first reading, for the Ended event."""
+    stop_mwh: int | None = None
+    """Import register at which energy stops (MaxEnergyOnInvalidId)."""
+    limit: TransactionLimit | None = None
+    limit_by_csms: TransactionLimit | None = None
 
 
 Step = tuple[TransactionRecord, TransactionEventRequest]
@@ -310,4 +318,4 @@ def event(
             transaction_limit=limit,
         ),
     )
-    return msgspec.structs.replace(record, next_seq_no=record.next_seq_no + 1), request
+    return msgspec.structs.replace(record, next_seq_no=record.next_seq_no + 1, seen_ms=utc_ms), request

@@ -298,6 +298,7 @@ TxStartPoint MemberList rw PowerPathClosed - $POINTS -
 TxStopPoint MemberList rw EVConnected,Authorized - $POINTS -
 ResumptionTimeout integer rw 0 s 0..86400 21
 AllowEnergyTransferResumption boolean rw true - - 21
+EnergyTransferResumptionRandomRange integer rw 0 s 0..86400 21
 SupportedLimits MemberList r Cost,Energy,SoC,Time - = 21
 [V2XChargingCtrlr]
 Enabled boolean rw true - - 21
