@@ -9,6 +9,7 @@ from decimal import Decimal
 from typing import Final, Literal
 
 import msgspec
+from msgspec.structs import asdict
 
 from csms.core.transactions import EXPORT_REGISTER, IMPORT_REGISTER, Sample, watt_hours
 from v2g.errors import CodecError, SignatureError
@@ -21,16 +22,15 @@ Verdict = Literal["", "valid", "invalid", "mismatch", "unknown_key", "unreadable
 _DIRECTIONS: Final = {IMPORT_REGISTER: "import", EXPORT_REGISTER: "export"}
 
 
-class Judged(msgspec.Struct, frozen=True):
+class Judged(Sample, frozen=True, kw_only=True, omit_defaults=True):
     """A sample and what its signature is worth."""
 
-    sample: Sample
-    verdict: Verdict
+    verdict: Verdict = ""
 
 
 def judge_samples(samples: Iterable[Sample], key: str) -> list[Judged]:
     """Return each sample with its verdict. `key`: the meter's, as OCPP's `publicKey`; "" when none is known."""
-    return [Judged(each, _judge(each, key) if each.signed else "") for each in samples]
+    return [Judged(**asdict(each), verdict=_judge(each, key) if each.signed else "") for each in samples]
 
 
 def _judge(sample: Sample, key: str) -> Verdict:

@@ -11,7 +11,7 @@ from typing import Literal
 
 import msgspec
 
-from csms.core.transactions import EXPORT_REGISTER, IMPORT_REGISTER, Dated, Event, Sample, Transaction, watt_hours
+from csms.core.transactions import EXPORT_REGISTER, IMPORT_REGISTER, Dated, Event, Transaction, readings, watt_hours
 
 FaultKind = Literal[
     "late",
@@ -34,7 +34,8 @@ class Fault(msgspec.Struct, frozen=True):
 
 def faults_of(known: Transaction | None, event: Event) -> list[Fault]:
     """Return what is wrong with an event that arrives for the first time, seen from what had arrived before it."""
-    found = [Fault("register_decreased", event.seq_no, text) for text in _falls_within(event)]
+    imports, exports = ([watt_hours(each) for each in register] for register in readings(event.samples))
+    found = _falls_within(event, IMPORT_REGISTER, imports) + _falls_within(event, EXPORT_REGISTER, exports)
     if known is None:
         return found
     if event.seq_no < known.last_seq:
@@ -46,8 +47,8 @@ def faults_of(known: Transaction | None, event: Event) -> list[Fault]:
     if event.kind == "Ended" and known.ended_seq is not None:
         found.append(Fault("ended_twice", event.seq_no, f"first with {known.ended_seq}"))
     found += _clock_faults(known, event)
-    found += _register_faults(event, IMPORT_REGISTER, known.import_start_wh, known.import_wh)
-    found += _register_faults(event, EXPORT_REGISTER, known.export_start_wh, known.export_wh)
+    found += _register_faults(event, IMPORT_REGISTER, imports, (known.import_start_wh, known.import_wh))
+    found += _register_faults(event, EXPORT_REGISTER, exports, (known.export_start_wh, known.export_wh))
     return found
 
 
@@ -62,41 +63,28 @@ def _clock_faults(known: Transaction, event: Event) -> list[Fault]:
     return []
 
 
-def _register_faults(event: Event, measurand: str, first: Dated | None, last: Dated | None) -> list[Fault]:
-    """Compare with the earliest and latest reading that is known."""
-    readings = _readings(event, measurand)
-    found = []
-    for limit in (each for each in (first, last) if each is not None):
-        for value in readings:
-            before, after = (
-                (Decimal(limit.value), value) if limit.seq_no < event.seq_no else (value, Decimal(limit.value))
-            )
+def _register_faults(
+    event: Event, measurand: str, values: list[Decimal], known: tuple[Dated | None, Dated | None]
+) -> list[Fault]:
+    """Compare with the earliest and latest reading that is known; one fault is enough."""
+    for limit in known if values else ():
+        if limit is None:
+            continue
+        there = Decimal(limit.value)
+        for value in values:
+            before, after = (there, value) if limit.seq_no < event.seq_no else (value, there)
             if after < before:
                 text = f"{measurand} {value} Wh beside {limit.value} Wh of {limit.seq_no}"
-                found.append(Fault("register_decreased", event.seq_no, text))
-                break
-    return found[:1]
+                return [Fault("register_decreased", event.seq_no, text)]
+    return []
 
 
-def _falls_within(event: Event) -> list[str]:
-    found = []
-    for measurand in (IMPORT_REGISTER, EXPORT_REGISTER):
-        for before, after in pairwise(_readings(event, measurand)):
-            if after < before:
-                found.append(f"{measurand} falls from {before} to {after} Wh in one event")
-    return found
-
-
-def _readings(event: Event, measurand: str) -> list[Decimal]:
-    samples = [each for each in event.samples if each.measurand == measurand and not each.phase]
-    return [value for each in sorted(samples, key=lambda each: each.at_ms) if (value := _value(each)) is not None]
-
-
-def _value(sample: Sample) -> Decimal | None:
-    try:
-        return watt_hours(sample)
-    except ValueError:
-        return None
+def _falls_within(event: Event, measurand: str, values: list[Decimal]) -> list[Fault]:
+    return [
+        Fault("register_decreased", event.seq_no, f"{measurand} falls from {before} to {after} Wh in one event")
+        for before, after in pairwise(values)
+        if after < before
+    ]
 
 
 Verdict = Literal["ongoing", "wait", "over"]

@@ -6,7 +6,8 @@ therefore commutative and idempotent by number: the same set of events gives the
 
 from collections.abc import Iterable
 from decimal import Decimal
-from typing import Final, Literal
+from operator import attrgetter
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -16,10 +17,11 @@ Kind = Literal["Started", "Updated", "Ended"]
 
 IMPORT_REGISTER: Final = "Energy.Active.Import.Register"
 EXPORT_REGISTER: Final = "Energy.Active.Export.Register"
+_ENERGY_UNITS: Final = ("Wh", "", "kWh")
 _MAX_GAPS: Final = 64
 
 
-class Sample(msgspec.Struct, frozen=True, kw_only=True):
+class Sample(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One sampled value: `value` is a decimal number in `unit` with the multiplier applied, `signed` OCMF and the like.
 
     `at_ms` is UTC. `signed` holds the OCPP SignedMeterValue as JSON text, word for word, or is empty.
@@ -110,40 +112,46 @@ class Transaction(msgspec.Struct, frozen=True, kw_only=True):
 
 def merge(known: Transaction | None, event: Event) -> Transaction:
     """Return the transaction with one more event. The caller leaves out events that it has already (same seqNo)."""
+    number = event.seq_no
     old = known or Transaction(
-        station_id=event.station_id,
-        transaction_id=event.transaction_id,
-        first_seq=event.seq_no,
-        last_seq=event.seq_no,
+        station_id=event.station_id, transaction_id=event.transaction_id, first_seq=number, last_seq=number
     )
-    imports, exports = _ends(event.samples, IMPORT_REGISTER), _ends(event.samples, EXPORT_REGISTER)
-    started = event.kind == "Started" and (old.started_seq is None or event.seq_no < old.started_seq)
-    goes_on = event.seq_no > old.last_seq  # whoever closed it was wrong
-    ended = event.kind == "Ended" and (old.ended_seq is None or event.seq_no > old.ended_seq)
-    return msgspec.structs.replace(
-        old,
-        first_seq=min(old.first_seq, event.seq_no),
-        last_seq=max(old.last_seq, event.seq_no),
-        started_seq=event.seq_no if started else old.started_seq,
-        started_ms=event.at_ms if started else old.started_ms,
-        ended_seq=event.seq_no if ended else old.ended_seq,
-        ended_ms=event.at_ms if ended else old.ended_ms,
-        evse_id=_greatest(old.evse_id, event.evse_id),
-        connector_id=_greatest(old.connector_id, event.connector_id),
-        id_token=_earliest(old.id_token, event.seq_no, event.id_token),
-        token_type=_earliest(old.token_type, event.seq_no, event.token_type),
-        charging_state=_latest(old.charging_state, event.seq_no, event.charging_state),
-        operation_mode=_latest(old.operation_mode, event.seq_no, event.operation_mode),
-        stopped_reason=_latest(old.stopped_reason, event.seq_no, event.stopped_reason),
-        import_start_wh=_earliest(old.import_start_wh, event.seq_no, imports[0]),
-        import_wh=_latest(old.import_wh, event.seq_no, imports[1]),
-        export_start_wh=_earliest(old.export_start_wh, event.seq_no, exports[0]),
-        export_wh=_latest(old.export_wh, event.seq_no, exports[1]),
-        tariff_id=_latest(old.tariff_id, event.seq_no, event.tariff_id),
-        limit=_latest(old.limit, event.seq_no, event.limit),
-        closed_ms=None if goes_on else old.closed_ms,
-        closed_reason=None if goes_on else old.closed_reason,
-    )
+    changes: dict[str, Any] = {}
+    if number < old.first_seq:
+        changes["first_seq"] = number
+    elif number > old.last_seq:
+        changes["last_seq"] = number
+        if old.closed_ms is not None:  # it goes on: whoever closed it was wrong
+            changes["closed_ms"] = changes["closed_reason"] = None
+    if event.kind == "Started" and (old.started_seq is None or number < old.started_seq):
+        changes["started_seq"], changes["started_ms"] = number, event.at_ms
+    elif event.kind == "Ended" and (old.ended_seq is None or number > old.ended_seq):
+        changes["ended_seq"], changes["ended_ms"] = number, event.at_ms
+    if event.evse_id is not None and (old.evse_id is None or event.evse_id > old.evse_id):
+        changes["evse_id"] = event.evse_id
+    if event.connector_id is not None and (old.connector_id is None or event.connector_id > old.connector_id):
+        changes["connector_id"] = event.connector_id
+    imports, exports = readings(event.samples)
+    for name, was, value in (
+        ("id_token", old.id_token, event.id_token),
+        ("token_type", old.token_type, event.token_type),
+        ("import_start_wh", old.import_start_wh, _wh(imports[0]) if imports else None),
+        ("export_start_wh", old.export_start_wh, _wh(exports[0]) if exports else None),
+    ):
+        if value is not None and (was is None or number < was.seq_no):
+            changes[name] = Dated(number, value)
+    for name, was, value in (
+        ("charging_state", old.charging_state, event.charging_state),
+        ("operation_mode", old.operation_mode, event.operation_mode),
+        ("stopped_reason", old.stopped_reason, event.stopped_reason),
+        ("import_wh", old.import_wh, _wh(imports[-1]) if imports else None),
+        ("export_wh", old.export_wh, _wh(exports[-1]) if exports else None),
+        ("tariff_id", old.tariff_id, event.tariff_id),
+        ("limit", old.limit, event.limit),
+    ):
+        if value is not None and (was is None or number > was.seq_no):
+            changes[name] = Dated(number, value)
+    return msgspec.structs.replace(old, **changes) if changes else old
 
 
 def close(transaction: Transaction, now_ms: int, reason: ClosedReason) -> Transaction:
@@ -194,39 +202,32 @@ def plain(number: Decimal) -> str:
 
 def registers(samples: Iterable[Sample]) -> tuple[str | None, str | None]:
     """Return the last reading of the import and of the export register (all phases together) among samples, in Wh."""
-    found = tuple(samples)
-    return _ends(found, IMPORT_REGISTER)[1], _ends(found, EXPORT_REGISTER)[1]
+    imports, exports = readings(samples)
+    return _wh(imports[-1]) if imports else None, _wh(exports[-1]) if exports else None
 
 
-def _ends(samples: Iterable[Sample], measurand: str) -> tuple[str | None, str | None]:
-    """Return the first and last reading of a register (all phases together), in Wh."""
-    readings = sorted(
-        (sample for sample in samples if sample.measurand == measurand and not sample.phase),
-        key=lambda sample: sample.at_ms,
-    )
-    values: list[str] = []
-    for sample in readings:
-        try:
-            values.append(plain(watt_hours(sample)))
-        except ValueError:
-            continue
-    return (values[0], values[-1]) if values else (None, None)
+def readings(samples: Iterable[Sample]) -> tuple[list[Sample], list[Sample]]:
+    """Return the readings of the import and of the export register (all phases together), each in order of time."""
+    imports: list[Sample] = []
+    exports: list[Sample] = []
+    for sample in samples:
+        register = (
+            imports if sample.measurand == IMPORT_REGISTER else exports if sample.measurand == EXPORT_REGISTER else None
+        )
+        if register is not None and not sample.phase and sample.unit in _ENERGY_UNITS:
+            register.append(sample)
+    for register in (imports, exports):
+        if len(register) > 1:
+            register.sort(key=attrgetter("at_ms"))
+    return imports, exports
 
 
-def _greatest(old: int | None, new: int | None) -> int | None:
-    return new if old is None else old if new is None else max(old, new)
-
-
-def _earliest(old: Dated | None, seq_no: int, value: str | None) -> Dated | None:
-    if value is None or (old is not None and old.seq_no <= seq_no):
-        return old
-    return Dated(seq_no, value)
-
-
-def _latest(old: Dated | None, seq_no: int, value: str | None) -> Dated | None:
-    if value is None or (old is not None and old.seq_no >= seq_no):
-        return old
-    return Dated(seq_no, value)
+def _wh(sample: Sample) -> str:
+    """Return an energy sample in Wh, as decimal text."""
+    value = sample.value
+    if sample.unit != "kWh" and value.isdecimal() and value.isascii() and value[0] != "0":  # nearly every one
+        return value
+    return plain(watt_hours(sample))
 
 
 def cost_nothing(transaction: Transaction) -> bool:

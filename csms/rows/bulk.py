@@ -21,6 +21,21 @@ def insert_rows(connection: Connection, table: Table, rows: Rows) -> None:
     _put(connection, table, rows, upsert=False)
 
 
+def update_rows(connection: Connection, table: Table, rows: Rows) -> None:
+    """Change rows that are in a table: each has the primary key of one of them, and new values for other columns."""
+    if not rows:
+        return
+    columns = tuple(rows[0])
+    key = tuple(column.name for column in table.primary_key)
+    dialect = connection.dialect.name
+    statement = _update(table, columns, dialect)
+    if dialect == "postgresql":
+        connection.exec_driver_sql(statement, (msgspec.json.encode(rows).decode(),))
+    else:
+        order = (*(name for name in columns if name not in key), *key)
+        connection.exec_driver_sql(statement, [tuple([row[name] for name in order]) for row in rows])
+
+
 def upsert_rows(connection: Connection, table: Table, rows: Rows) -> None:
     """Add rows to a table; those whose primary key is there already take its place, in the columns that they have."""
     _put(connection, table, rows, upsert=True)
@@ -39,13 +54,34 @@ def _put(connection: Connection, table: Table, rows: Rows, *, upsert: bool) -> N
 
 
 @cache
+def _update(table: Table, columns: tuple[str, ...], dialect: str) -> str:
+    quote = _dialect(dialect).identifier_preparer.quote
+    key = [column.name for column in table.primary_key]
+    others = [quote(name) for name in columns if name not in key]
+    name, keys = quote(table.name), list(map(quote, key))
+    if dialect == "postgresql":
+        changes = ", ".join(f"{each} = given.{each}" for each in others)
+        here = " AND ".join(f"{name}.{each} = given.{each}" for each in keys)
+        return f"UPDATE {name} SET {changes} FROM {_given(table, columns)} WHERE {here}"  # noqa: S608 - our names
+    changes = ", ".join(f"{each} = ?" for each in others)
+    return f"UPDATE {name} SET {changes} WHERE {' AND '.join(f'{each} = ?' for each in keys)}"  # noqa: S608 - our names
+
+
+def _given(table: Table, columns: tuple[str, ...]) -> str:
+    """Return rows that PostgreSQL reads from a parameter of JSON."""
+    dialect = _dialect("postgresql")
+    quote = dialect.identifier_preparer.quote
+    types = ", ".join(f"{quote(name)} {table.c[name].type.compile(dialect)}" for name in columns)
+    return f"json_to_recordset(%s::json) AS given ({types})"
+
+
+@cache
 def _statement(table: Table, columns: tuple[str, ...], dialect: str, upsert: bool) -> str:
     quote = _dialect(dialect).identifier_preparer.quote
     names = ", ".join(map(quote, columns))
     statement = f"INSERT INTO {quote(table.name)} ({names}) "
     if dialect == "postgresql":
-        types = ", ".join(f"{quote(name)} {table.c[name].type.compile(_dialect(dialect))}" for name in columns)
-        statement += f"SELECT {names} FROM json_to_recordset(%s::json) AS given ({types})"  # noqa: S608 - our names
+        statement += f"SELECT {names} FROM {_given(table, columns)}"  # noqa: S608 - our names
     else:
         statement += f"VALUES ({', '.join('?' * len(columns))})"
     if upsert:

@@ -1,15 +1,16 @@
 """Transaction events as they arrive, many at a time: the busiest path to the database."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from typing import Any, Final, Literal
 
 import msgspec
 from sqlalchemy import Connection, delete, select
 
-from csms.core.signed_values import judge_samples
+from csms.core.signed_values import Judged, judge_samples
 from csms.core.transaction_checks import Fault, faults_of
 from csms.core.transactions import Event, Sample, Transaction, merge
-from csms.rows.bulk import insert_rows, upsert_rows
+from csms.rows.bulk import insert_rows, update_rows
 from csms.tables import (
     charging_profiles,
     meter_keys,
@@ -22,6 +23,7 @@ from csms.tables import (
 Outcome = Literal["new", "duplicate", "conflict"]
 
 _decode = msgspec.json.Decoder(Transaction).decode
+_decode_samples = msgspec.json.Decoder(tuple[Judged, ...]).decode
 _encode = msgspec.json.Encoder().encode
 
 
@@ -35,20 +37,20 @@ class Arrival(msgspec.Struct, frozen=True):
 
 _Key = tuple[str, str]
 
-_FIND_SQLITE: Final = """
-SELECT t.station_id, t.transaction_id, t.document, e.seq_no, e.digest FROM transactions t
-LEFT JOIN transaction_events e
-  ON e.station_id = t.station_id AND e.transaction_id = t.transaction_id AND e.seq_no = ?
-WHERE t.station_id = ? AND t.transaction_id = ?
+_KNOWN_SQLITE: Final = """
+WITH given (station_id, transaction_id) AS (VALUES {keys})
+SELECT t.station_id, t.transaction_id, t.document FROM given
+CROSS JOIN transactions t ON t.station_id = given.station_id AND t.transaction_id = given.transaction_id
 """
 
-_FIND_POSTGRESQL: Final = """
-SELECT t.station_id, t.transaction_id, t.document, e.seq_no, e.digest
-FROM json_to_recordset(%s::json) AS given (seq_no bigint, station_id text, transaction_id text)
+_KNOWN_POSTGRESQL: Final = """
+SELECT t.station_id, t.transaction_id, t.document
+FROM json_to_recordset(%s::json) AS given (station_id text, transaction_id text)
 JOIN transactions t ON t.station_id = given.station_id AND t.transaction_id = given.transaction_id
-LEFT JOIN transaction_events e
-  ON e.station_id = t.station_id AND e.transaction_id = t.transaction_id AND e.seq_no = given.seq_no
 """
+
+_PORTIONS: Final = (64, 16, 4, 1)
+"""Keys in one query of SQLite, so that a few prepared statements serve groups of any size."""
 
 # Another node may have events of the same transaction at the same time, when its station has just moved.
 _LOCK_POSTGRESQL: Final = """
@@ -62,10 +64,13 @@ def add_events(connection: Connection, arrivals: Sequence[Arrival]) -> list[tupl
 
     `conflict` is another content under a number that is taken: the first one stands.
     """
-    known, digests = _find(connection, [each.event for each in arrivals])
+    lock(connection, {each.event.station_id for each in arrivals})
+    stored = _find(connection, {(each.event.station_id, each.event.transaction_id) for each in arrivals})
+    digests = _digests(connection, stored, arrivals)
+    known = dict(stored)
     results: list[tuple[Outcome, Transaction]] = []
     new: list[Arrival] = []
-    changed: dict[_Key, tuple[Transaction, int]] = {}
+    changed: dict[_Key, int] = {}
     faults: list[dict[str, Any]] = []
     for arrival in arrivals:
         event = arrival.event
@@ -80,18 +85,46 @@ def add_events(connection: Connection, arrivals: Sequence[Arrival]) -> list[tupl
             continue
         merged = known[key] = merge(before, event)
         digests[*key, event.seq_no] = event.digest
-        changed[key] = merged, arrival.received_ms
+        changed[key] = arrival.received_ms
         faults += [_fault_row(event, fault, arrival.received_ms) for fault in faults_of(before, event)]
         new.append(arrival)
         results.append(("new", merged))
-    upsert_rows(connection, transactions, [_transaction_row(*each) for each in changed.values()])
+    _save_transactions(connection, stored, [(known[key], heard_ms) for key, heard_ms in changed.items()])
     for each in new:
         if each.event.kind == "Ended":
             _drop_profiles(connection, each.event)
-    insert_rows(connection, transaction_events, [_event_row(each) for each in new])
+    insert_rows(connection, transaction_events, [_event_row(connection, each) for each in new])
     insert_rows(connection, transaction_faults, faults)
-    insert_rows(connection, meter_values, [row for each in new for row in _samples_of(connection, each.event)])
     return results
+
+
+def _save_transactions(
+    connection: Connection, stored: Mapping[_Key, Transaction], changed: Iterable[tuple[Transaction, int]]
+) -> None:
+    """Write transactions as they are now; what most events leave as it is, they leave alone in the indices, too."""
+    made: list[dict[str, Any]] = []
+    turned: list[dict[str, Any]] = []
+    going_on: list[dict[str, Any]] = []
+    for after, heard_ms in changed:
+        row = {
+            "station_id": after.station_id,
+            "transaction_id": after.transaction_id,
+            "heard_ms": heard_ms,
+            "document": _encode(after).decode(),
+        }
+        before = stored.get((after.station_id, after.transaction_id))
+        if before is not None and _indexed(before) == _indexed(after):
+            going_on.append(row)
+        else:
+            row["active"], row["started_ms"], row["ended_ms"] = _indexed(after)
+            (made if before is None else turned).append(row)
+    insert_rows(connection, transactions, made)
+    update_rows(connection, transactions, turned)
+    update_rows(connection, transactions, going_on)
+
+
+def _indexed(transaction: Transaction) -> tuple[bool, int | None, int | None]:
+    return transaction.active, transaction.started_ms, transaction.ended_ms
 
 
 def _drop_profiles(connection: Connection, event: Event) -> None:
@@ -106,9 +139,12 @@ def add_event(connection: Connection, event: Event, document: bytes, received_ms
     return add_events(connection, [Arrival(event, document, received_ms)])[0]
 
 
-def add_samples(connection: Connection, station_id: str, evse_id: int | None, samples: Iterable[Sample]) -> None:
+def add_samples(connection: Connection, station_id: str, evse_id: int | None, samples: Sequence[Sample]) -> None:
     """Store meter values outside transactions; what is signed is verified with the meter's key, if that is known."""
-    insert_rows(connection, meter_values, _sample_rows(connection, station_id, evse_id, tuple(samples), None, None))
+    key = meter_key(connection, station_id, evse_id or 0) if any(each.signed for each in samples) else ""
+    place = {"station_id": station_id, "evse_id": evse_id}
+    rows = [{**place, **msgspec.structs.asdict(each)} for each in judge_samples(samples, key)]
+    insert_rows(connection, meter_values, rows)
 
 
 def meter_key(connection: Connection, station_id: str, evse_id: int) -> str:
@@ -127,43 +163,46 @@ def lock(connection: Connection, station_ids: Iterable[str]) -> None:
         connection.exec_driver_sql(_LOCK_POSTGRESQL, (_encode(sorted(station_ids)).decode(),))
 
 
-def _find(
-    connection: Connection, events: Sequence[Event]
-) -> tuple[dict[_Key, Transaction], dict[tuple[str, str, int], str]]:
-    """Return the transactions that events belong to, and the digests of those events that are there already."""
-    wanted = [
-        {"seq_no": each.seq_no, "station_id": each.station_id, "transaction_id": each.transaction_id} for each in events
-    ]
-    lock(connection, {each.station_id for each in events})
+def _find(connection: Connection, keys: Iterable[_Key]) -> dict[_Key, Transaction]:
+    """Return those of the transactions that are there."""
+    wanted = list(keys)
+    rows: list[Any] = []
     if connection.dialect.name == "postgresql":
-        rows = list(connection.exec_driver_sql(_FIND_POSTGRESQL, (_encode(wanted).decode(),)))
+        given = [{"station_id": station_id, "transaction_id": transaction_id} for station_id, transaction_id in wanted]
+        rows += connection.exec_driver_sql(_KNOWN_POSTGRESQL, (_encode(given).decode(),)).all()
     else:
-        cursor = connection.connection.cursor()
-        rows = [row for each in wanted for row in cursor.execute(_FIND_SQLITE, tuple(each.values())).fetchall()]
-        cursor.close()
-    known: dict[_Key, Transaction] = {}
-    digests: dict[tuple[str, str, int], str] = {}
-    for station_id, transaction_id, document, seq_no, digest in rows:
-        if (station_id, transaction_id) not in known:
-            known[station_id, transaction_id] = _decode(document)
-        if digest is not None:
-            digests[station_id, transaction_id, seq_no] = digest
-    return known, digests
+        start = 0
+        for size in _PORTIONS:
+            while len(wanted) - start >= size:
+                names = tuple(name for key in wanted[start : start + size] for name in key)
+                rows += connection.exec_driver_sql(_known_in_sqlite(size), names).all()
+                start += size
+    return {(station_id, transaction_id): _decode(document) for station_id, transaction_id, document in rows}
 
 
-def _transaction_row(transaction: Transaction, heard_ms: int) -> dict[str, Any]:
-    return {
-        "station_id": transaction.station_id,
-        "transaction_id": transaction.transaction_id,
-        "heard_ms": heard_ms,
-        "active": transaction.active,
-        "started_ms": transaction.started_ms,
-        "ended_ms": transaction.ended_ms,
-        "document": _encode(transaction).decode(),
-    }
+@cache
+def _known_in_sqlite(size: int) -> str:
+    return _KNOWN_SQLITE.format(keys=", ".join(["(?, ?)"] * size))
 
 
-def _event_row(arrival: Arrival) -> dict[str, Any]:
+def _digests(
+    connection: Connection, known: Mapping[_Key, Transaction], arrivals: Iterable[Arrival]
+) -> dict[tuple[str, str, int], str]:
+    """Return the digests of those events that are there already; a transaction has none outside its numbers."""
+    there = transaction_events.c
+    found: dict[tuple[str, str, int], str] = {}
+    for event in (each.event for each in arrivals):
+        key = event.station_id, event.transaction_id
+        of = known.get(key)
+        if of is not None and of.first_seq <= event.seq_no <= of.last_seq:
+            here = (there.station_id == key[0]) & (there.transaction_id == key[1]) & (there.seq_no == event.seq_no)
+            digest = connection.execute(select(there.digest).where(here)).scalar()
+            if digest is not None:
+                found[*key, event.seq_no] = digest
+    return found
+
+
+def _event_row(connection: Connection, arrival: Arrival) -> dict[str, Any]:
     event = arrival.event
     return {
         "station_id": event.station_id,
@@ -176,7 +215,21 @@ def _event_row(arrival: Arrival) -> dict[str, Any]:
         "offline": event.offline,
         "digest": event.digest,
         "document": arrival.document.decode(),
+        "samples": _samples_of(connection, event),
     }
+
+
+def _samples_of(connection: Connection, event: Event) -> str:
+    """Return an event's readings as JSON, those that are signed with what that is worth."""
+    samples: Sequence[Sample] = event.samples
+    if any(each.signed for each in samples):
+        samples = judge_samples(samples, meter_key(connection, event.station_id, event.evse_id or 0))
+    return _encode(samples).decode()
+
+
+def read_samples(document: str) -> tuple[Judged, ...]:
+    """Return the readings of a stored event."""
+    return _decode_samples(document)
 
 
 def _fault_row(event: Event, fault: Fault, now_ms: int) -> dict[str, Any]:
@@ -186,29 +239,3 @@ def _fault_row(event: Event, fault: Fault, now_ms: int) -> dict[str, Any]:
         "found_ms": now_ms,
         **msgspec.structs.asdict(fault),
     }
-
-
-def _samples_of(connection: Connection, event: Event) -> list[dict[str, Any]]:
-    return _sample_rows(connection, event.station_id, event.evse_id, event.samples, event.transaction_id, event.seq_no)
-
-
-def _sample_rows(
-    connection: Connection,
-    station_id: str,
-    evse_id: int | None,
-    samples: tuple[Sample, ...],
-    transaction_id: str | None,
-    seq_no: int | None,
-) -> list[dict[str, Any]]:
-    key = meter_key(connection, station_id, evse_id or 0) if any(each.signed for each in samples) else ""
-    return [
-        {
-            "station_id": station_id,
-            "transaction_id": transaction_id,
-            "seq_no": seq_no,
-            "evse_id": evse_id,
-            "verdict": judged.verdict,
-            **msgspec.structs.asdict(judged.sample),
-        }
-        for judged in judge_samples(samples, key)
-    ]

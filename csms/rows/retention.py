@@ -55,9 +55,8 @@ def delete_old(connection: Connection, kind: Kind, before_ms: int) -> int:
     A transaction is as old as what was last heard of it, and goes once it is over, with its events and meter values.
     """
     if kind == "transactions":
-        return _delete_transactions(connection, before_ms) + _delete_rows(
-            connection, meter_values, (meter_values.c.at_ms < before_ms) & meter_values.c.transaction_id.is_(None)
-        )
+        outside = _delete_rows(connection, meter_values, meter_values.c.at_ms < before_ms)
+        return _delete_transactions(connection, before_ms) + outside
     if kind == "reports":
         deleted = _delete_rows(connection, request_parts, request_parts.c.received_ms < before_ms)
         whole = ~exists().where(request_parts.c.request_id == station_requests.c.request_id)
@@ -89,11 +88,11 @@ def _delete_transactions(connection: Connection, before_ms: int) -> int:
 
 
 def _belonging() -> Sequence[Table]:
-    """Return the tables whose rows belong to one transaction: those that refer to it, and its meter values."""
+    """Return the tables whose rows belong to one transaction: those that refer to it."""
     referring = [
         table
         for table in metadata.sorted_tables
         if any(constraint.referred_table is transactions for constraint in table.foreign_key_constraints)
     ]
     assert transaction_events in referring
-    return (meter_values, *referring)
+    return referring

@@ -6,20 +6,11 @@ import msgspec
 from sqlalchemy import ColumnElement, Connection, delete, func, insert, literal, select, tuple_, update
 
 from csms.core.profiles import Needs
-from csms.core.transactions import (
-    EXPORT_REGISTER,
-    IMPORT_REGISTER,
-    ClosedReason,
-    Sample,
-    Transaction,
-    close,
-    complete,
-    missing,
-    registers,
-)
+from csms.core.signed_values import Judged
+from csms.core.transactions import ClosedReason, Transaction, close, complete, missing, readings, registers
 from csms.core.usage import Moment
-from csms.rows.events import lock
-from csms.tables import meter_keys, meter_values, stations, transaction_events, transaction_faults, transactions
+from csms.rows.events import lock, read_samples
+from csms.tables import meter_keys, stations, transaction_events, transaction_faults, transactions
 from v2g.ocpp.messages.transactions import TransactionLimit
 
 _decode = msgspec.json.Decoder(Transaction).decode
@@ -103,29 +94,19 @@ def limit_told(connection: Connection, station_id: str, transaction_id: str) -> 
 
 def moments(connection: Connection, station_id: str, transaction_id: str) -> list[Moment]:
     """Return what each event of a transaction says for its cost, by seqNo."""
-    key = (transaction_events.c.station_id == station_id) & (transaction_events.c.transaction_id == transaction_id)
+    there = transaction_events.c
     events = connection.execute(
-        select(transaction_events.c.seq_no, transaction_events.c.at_ms, transaction_events.c.document)
-        .where(key)
-        .order_by(transaction_events.c.seq_no)
-    ).all()
-    value_key = (meter_values.c.station_id == station_id) & (meter_values.c.transaction_id == transaction_id)
-    values = connection.execute(
-        select(meter_values)
-        .where(
-            value_key & meter_values.c.measurand.in_((IMPORT_REGISTER, EXPORT_REGISTER)) & (meter_values.c.phase == "")
-        )
-        .order_by(meter_values.c.seq_no, meter_values.c.at_ms)
-    ).all()
-    readings: dict[int, list[Sample]] = {}
-    for row in values:
-        sample = Sample(at_ms=row.at_ms, measurand=row.measurand, value=row.value, unit=row.unit)
-        readings.setdefault(row.seq_no, []).append(sample)
-    return [each for event in events for each in _moments(event, readings.get(event.seq_no, []))]
+        select(there.at_ms, there.document, there.samples)
+        .where((there.station_id == station_id) & (there.transaction_id == transaction_id))
+        .order_by(there.seq_no)
+    )
+    return [each for event in events for each in _moments(event)]
 
 
-def _moments(event: Any, samples: list[Sample]) -> list[Moment]:
+def _moments(event: Any) -> list[Moment]:
     """Return an event's readings, each at its own time, and its charging state at the event's."""
+    imports, exports = readings(read_samples(event.samples))
+    samples = [*imports, *exports]
     found = [
         Moment(at_ms, None, *registers([each for each in samples if each.at_ms == at_ms]))
         for at_ms in sorted({each.at_ms for each in samples})
@@ -268,14 +249,6 @@ def _describe(connection: Connection, transaction: Transaction) -> dict[str, Any
         )
         .order_by(transaction_events.c.seq_no)
     ).all()
-    values = connection.execute(
-        select(meter_values)
-        .where(
-            (meter_values.c.station_id == transaction.station_id)
-            & (meter_values.c.transaction_id == transaction.transaction_id)
-        )
-        .order_by(meter_values.c.seq_no, meter_values.c.id)
-    ).all()
     numbers = [event.seq_no for event in events]
     document = _plain(transaction)
     document["complete"] = complete(transaction, numbers)
@@ -293,16 +266,18 @@ def _describe(connection: Connection, transaction: Transaction) -> dict[str, Any
         )
     ]
     document["events"] = [{name: getattr(event, name) for name in shown} for event in events]
-    document["meter_values"] = [_value(row._mapping) for row in values]
+    document["meter_values"] = [
+        _value(event.seq_no, sample) for event in events for sample in read_samples(event.samples)
+    ]
     return document
 
 
-def _value(row: Any) -> dict[str, Any]:
-    shown = ("seq_no", "at_ms", "measurand", "value", "unit", "context", "phase", "location")
-    value: dict[str, Any] = {name: row[name] for name in shown}
-    if row["signed"]:
-        value["signed"] = msgspec.json.decode(row["signed"])
-        value["verdict"] = row["verdict"]
+def _value(seq_no: int, sample: Judged) -> dict[str, Any]:
+    value: dict[str, Any] = {"seq_no": seq_no, **msgspec.structs.asdict(sample)}
+    signed, verdict = value.pop("signed"), value.pop("verdict")
+    if signed:
+        value["signed"] = msgspec.json.decode(signed)
+        value["verdict"] = verdict
     return value
 
 

@@ -48,6 +48,7 @@ transaction_events: Final = Table(
     Column("offline", Boolean, nullable=False),
     Column("digest", String(64), nullable=False),
     Column("document", Text, nullable=False),
+    Column("samples", Text, nullable=False, default="[]", server_default="[]"),
     UniqueConstraint("station_id", "transaction_id", "seq_no"),
     ForeignKeyConstraint(["station_id", "transaction_id"], ["transactions.station_id", "transactions.transaction_id"]),
 )
@@ -57,8 +58,6 @@ meter_values: Final = Table(
     metadata,
     Column("id", row_id, primary_key=True),
     Column("station_id", String(48), nullable=False),
-    Column("transaction_id", String(36)),
-    Column("seq_no", BigInteger),
     Column("evse_id", Integer),
     Column("at_ms", BigInteger, nullable=False),
     Column("measurand", String(64), nullable=False),
@@ -70,8 +69,8 @@ meter_values: Final = Table(
     Column("signed", Text, nullable=False),
     Column("verdict", String(12), nullable=False, default="", server_default=""),
     ForeignKeyConstraint(["station_id"], ["stations.station_id"]),
-    Index(None, "station_id", "transaction_id", "seq_no"),
 )
+"""Readings outside transactions. Those of a transaction are in its events: `samples`, as JSON."""
 
 transaction_faults: Final = Table(
     "transaction_faults",

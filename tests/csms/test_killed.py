@@ -17,8 +17,9 @@ from sqlalchemy import Connection, select
 from websockets.typing import Subprotocol
 
 from csms.rows import transactions
+from csms.rows.events import read_samples
 from csms.store import Store
-from csms.tables import meter_values, transaction_events
+from csms.tables import transaction_events
 from pki_tools.tree import PkiTree
 from tests.csms.killable import BackendProcess, no_survivors
 from v2g.pki.keys import save_secret
@@ -104,11 +105,14 @@ class PersistentStation:
 
 def stored(connection: Connection) -> tuple[Counter[tuple[str, int]], Counter[tuple[str, int]]]:
     """Events and meter values, counted by transaction and seqNo."""
-    events, values = transaction_events.c, meter_values.c
-    return (
-        Counter((row[0], row[1]) for row in connection.execute(select(events.transaction_id, events.seq_no))),
-        Counter((row[0], row[1]) for row in connection.execute(select(values.transaction_id, values.seq_no))),
-    )
+    events, values = Counter[tuple[str, int]](), Counter[tuple[str, int]]()
+    there = transaction_events.c
+    for transaction_id, seq_no, samples in connection.execute(
+        select(there.transaction_id, there.seq_no, there.samples)
+    ):
+        events[transaction_id, seq_no] += 1
+        values[transaction_id, seq_no] += len(read_samples(samples))
+    return events, values
 
 
 def check(store_url: str, stations: list[PersistentStation]) -> int:

@@ -13,9 +13,9 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, event, func, insert, select, text
 
 from csms.core.authorize import Token
-from csms.rows import records, stations, tokens
-from csms.store import HEAD, MIGRATIONS, Store, open_sqlite
-from csms.tables import metadata
+from csms.rows import records, stations, tokens, transactions
+from csms.store import HEAD, MIGRATIONS, Store, migrate, open_engine, open_sqlite
+from csms.tables import metadata, meter_values
 from csms.tables import stations as stations_table
 from tests.csms.databases import Cluster, Databases
 from v2g.errors import RefusedError, StoreError
@@ -37,6 +37,38 @@ def test_the_newest_revision_is_the_one_that_the_store_knows() -> None:
     config = Config()
     config.set_main_option("script_location", str(MIGRATIONS))
     assert ScriptDirectory.from_config(config).get_current_head() == HEAD
+
+
+OF_BEFORE = """
+INSERT INTO stations (station_id, first_seen_ms, last_seen_ms, protocol) VALUES ('CS-1', 1, 1, '');
+INSERT INTO transactions (station_id, transaction_id, active, document) VALUES ('CS-1', 'T', true, '%s');
+INSERT INTO transaction_events
+ (station_id, transaction_id, seq_no, kind, trigger, at_ms, received_ms, offline, digest, document) VALUES
+ ('CS-1', 'T', 4, 'Updated', '', 1, 1, false, '', ''), ('CS-1', 'T', 5, 'Updated', '', 1, 1, false, '', '');
+INSERT INTO meter_values
+ (station_id, transaction_id, seq_no, at_ms, measurand, value, unit, context, phase, location, signed) VALUES
+ ('CS-1', 'T', 4, 2000, 'Voltage', '230', 'V', '', 'L1', '', ''),
+ ('CS-1', 'T', 4, 1000, 'Voltage', '231', 'V', '', 'L2', '', ''),
+ ('CS-1', NULL, NULL, 3000, 'Voltage', '232', 'V', '', '', '', '')
+"""
+
+
+def test_readings_of_before_stand_in_their_events(cluster: Cluster, tmp_path: Path) -> None:
+    """Revision 0013: what had a row each is found with its event."""
+    known = '{"station_id":"CS-1","transaction_id":"T","first_seq":4,"last_seq":5}'
+    for url in (f"sqlite:///{tmp_path}/old.sqlite3", cluster.url(cluster.create())):
+        engine = open_engine(url)
+        migrate(engine, "0012")
+        with engine.begin() as connection:
+            for statement in OF_BEFORE.split(";"):
+                connection.exec_driver_sql(statement.replace("%s", known))
+        engine.dispose()
+        store = Store(url)
+        (found,) = store.do(transactions.find, "T")
+        shown = [(each["seq_no"], each["at_ms"], each["value"], each["phase"]) for each in found["meter_values"]]
+        assert shown == [(4, 2000, "230", "L1"), (4, 1000, "231", "L2")]
+        assert store.do(lambda connection: connection.execute(select(meter_values.c.value)).scalars().all()) == ["232"]
+        store.close()
 
 
 def test_the_file_is_wal_durable_and_the_owners_alone(tmp_path: Path) -> None:

@@ -15,11 +15,11 @@ from csms.rows import stations, transactions
 from csms.rows.bulk import insert_rows, upsert_rows
 from csms.rows.events import Arrival, add_event, add_events
 from csms.store import Store
-from csms.tables import data_transfers, meter_values, tokens, transaction_events, transaction_faults
+from csms.tables import data_transfers, tokens, transaction_events, transaction_faults
 from tests.csms.databases import Databases
 from v2g.errors import StoreError
 
-TABLES = (transaction_events, meter_values, transaction_faults)
+TABLES = (transaction_events, transaction_faults)
 
 
 def arrival(station_id: str, transaction_id: str, seq_no: int, kind: str = "Updated", wh: int = 0) -> Arrival:
