@@ -3,7 +3,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test check unit cover long interop fuzz bench docs clean help
+# Tests start the programs hundreds of times; without bytecode on the disk each start compiles all of them again.
+unexport PYTHONDONTWRITEBYTECODE
+
+.PHONY: demo test check packages unit cover long interop fuzz bench docs clean help
 
 help:             ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 18
@@ -11,13 +14,17 @@ help:             ## list the targets
 demo: $(VENV)/run ## a plug-and-charge discharge session across three processes
 	@$(BIN)/v2g demo $(ARGS)
 
-test: check unit  ## formatting, types, import rules and tests
+test: $(VENV)/dev  ## formatting, types, import rules and tests, side by side: types take one core a minute
+	@$(MAKE) --no-print-directory --jobs 3 packages check unit
 
 check: $(VENV)/dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+packages: $(VENV)/dev
+	@$(BIN)/python -m tests.packages
 
 unit: $(VENV)/dev
 	$(BIN)/pytest -n 2 --dist loadgroup $(ARGS)

@@ -11,6 +11,8 @@ from typing import Annotated, Any, Final
 import typer
 
 from v2g.errors import ConfigError
+from v2g.hardware.board import LOST_S
+from v2g.hardware.board_firmware import BoardFirmware
 from v2g.iec61851.pilot import VEHICLE_OHM, PilotState
 from v2g.net.clock import Clock
 from v2g.net.hardware.board_sim import BoardSimulator
@@ -27,6 +29,9 @@ def board_sim(
         Path | None, typer.Option(help="Folder of simulated wires: a vehicle there is plugged in.")
     ] = None,
     name: Annotated[str, typer.Option(help="The board's name in that folder.")] = "board",
+    lost_s: Annotated[
+        float, typer.Option(min=0.05, max=2, help="Silence of the controller after which the board lets go, s.")
+    ] = LOST_S,
 ) -> None:
     """Run a simulated control board until it is stopped.
 
@@ -34,16 +39,16 @@ def board_sim(
 
     Lines on standard input change what is wired to it; the first line of output names them.
     """
-    asyncio.run(_run(link, medium, name))
+    asyncio.run(_run(link, medium, name, lost_s))
 
 
-async def _run(link: Path | None, folder: Path | None, name: str) -> None:
+async def _run(link: Path | None, folder: Path | None, name: str, lost_s: float) -> None:
     loop, stopped = asyncio.get_running_loop(), asyncio.Event()
     with contextlib.ExitStack() as stack:
         medium = await Medium.attach(folder, name) if folder is not None else None
         if medium is not None:
             stack.callback(medium.close)
-        board = BoardSimulator(Clock(), medium)
+        board = BoardSimulator(Clock(), medium, firmware=BoardFirmware(lost_s=lost_s))
         stack.callback(board.close)
         if link is not None:
             board.link(link)

@@ -5,6 +5,7 @@ import msgspec
 from v2g.observe import Scalar
 from v2g.settlement.canonical import canonical
 from v2g.settlement.journal import verify_lines
+from v2g.settlement.pricing import NO_CURRENCY
 from v2g.settlement.settle import settle
 
 
@@ -19,16 +20,15 @@ class Settled(msgspec.Struct, frozen=True):
 def settle_journal(data: bytes, name: str) -> Settled:
     """Return the settlement of a whole journal file. Raises VerificationError when it does not hold."""
     settlement = settle(verify_lines(data, name=name), name=name)
+    totals = settlement.totals
+    priced = [each for each in totals if each.currency != NO_CURRENCY]
     summary: dict[str, Scalar] = {
         "emaid": settlement.emaid,
         "lines": len(settlement.lines),
         "intervals": len(settlement.intervals),
+        "import_mwh": sum(each.import_mwh for each in totals),
+        "export_mwh": sum(each.export_mwh for each in totals),
     }
-    for total in settlement.totals:  # one, unless the currency changed or something was left unpriced
-        summary |= {
-            "currency": total.currency,
-            "import_mwh": total.import_mwh,
-            "export_mwh": total.export_mwh,
-            "balance": total.balance,
-        }
+    for total in priced or totals:  # one, unless the currency changed: the timeline then shows the last
+        summary |= {"currency": total.currency, "balance": total.balance}
     return Settled(canonical(settlement), settlement.journal_head, summary)

@@ -1,16 +1,44 @@
 """What tests of several folders need: certificates and a broker."""
 
+import importlib
+import os
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from cli.demo.broker import Broker, find_mosquitto, start_broker
 from cli.demo.processes import free_port
 from pki_tools.pytest_plugin import pki
 from pki_tools.tree import PkiTree
+from tests import patient
 
 __all__ = ["broker", "pki"]
+
+
+def pytest_configure() -> None:
+    """Let no test be judged by how much of the machine it gets."""
+    patient.install()
+    slow = [HealthCheck.too_slow]
+    settings.register_profile("any machine", settings(), deadline=None, suppress_health_check=slow)
+    settings.load_profile("any machine")
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Let the second of several workers load the tests from the end, when all are run.
+
+    Every worker collects everything, and most of that on a clean machine is the rewriting of assertions, which is kept
+    on the disk. So the two meet in the middle and each uses what the other one has written.
+    """
+    whole = session.config.args == session.config.getini("testpaths")
+    if not whole or os.environ.get("PYTEST_XDIST_WORKER") != "gw1":
+        return
+    root = session.config.rootpath
+    for file in sorted(Path(__file__).parent.rglob("test_*.py"), reverse=True):
+        with suppress(Exception, pytest.skip.Exception):  # what is wrong with it, its collection says
+            importlib.import_module(".".join(file.relative_to(root).with_suffix("").parts))
 
 
 @pytest.fixture

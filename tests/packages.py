@@ -10,6 +10,12 @@ from pathlib import Path
 import pytest
 
 _LOCK = Path(__file__).resolve().parents[1] / ".cache" / "packages.lock"
+_EVERY = (
+    *("curl", "iproute2", "jq", "mosquitto", "openssl", "openjdk-17-jre-headless", "tshark"),
+    *("opensc", "opensc-pkcs11", "libp11-kit0", "softhsm2", "swtpm", "tpm2-openssl", "tpm2-tools"),
+)
+"""What `make test` has installed at once, while types are checked."""
+
 _INSTALL = ("apt-get", "install", "-y", "-q", "--no-install-recommends", "-o", "DPkg::Lock::Timeout=120")
 
 
@@ -57,3 +63,7 @@ def _run(*command: str) -> str:
     except (OSError, subprocess.SubprocessError) as error:
         return str(error)
     return "" if done.returncode == 0 else (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+
+
+if __name__ == "__main__":
+    missing(*_EVERY)  # a test that lacks one tries again, and says so

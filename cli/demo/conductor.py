@@ -18,11 +18,11 @@ from cli.demo.scenario import Scenario
 from cli.demo.timeline import Timeline
 from v2g.errors import TimeoutExpired
 
-START_S: Final = 10.0
+START_S: Final = 30.0
 SESSION_S: Final = 90.0
-SETTLE_S: Final = 6.0
+SETTLE_S: Final = 20.0
 POLL_S: Final = 0.02
-LOOPS_BEFORE_FATE: Final = 8
+LOOPS_BEFORE_FATE: Final = 4
 AWAY_S: Final = 2.0
 FREEZE_S: Final = 8.0
 

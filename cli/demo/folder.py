@@ -45,6 +45,12 @@ REACTION_S: Final = 0.25
 LOOP_TOLERANCE_S: Final = 2.0
 """A busy machine may hold the vehicle's process up for longer than a vehicle's computer ever would."""
 
+MESSAGE_SCALE: Final = 5.0
+"""The same for the charger's process; half a second is what a charger has in the charge loop."""
+
+SLOTS: Final = 96
+"""Quarters of an hour with a price. On a busy machine hours of simulated time pass before a vehicle is plugged in."""
+
 COMMAND_MS: Final = QUARTER_MS
 """How long a signed command holds. Simulated time runs fast: a quarter of an hour is seconds of the demo."""
 
@@ -113,7 +119,7 @@ class RunFolder:
         return self.origin_utc_ms + int((time.monotonic() - self.origin_monotonic) * self.scale * 1000)
 
     def signal(self, version: int, export_limit_w: int) -> GridSignal:
-        """Return a grid signal for six hours: prices change every quarter of an hour, dear and cheap in turn."""
+        """Return a grid signal for a day: prices change every quarter of an hour, dear and cheap in turn."""
         start = self.origin_utc_ms - self.origin_utc_ms % QUARTER_MS
         prices = ((280_000, 120_000), (310_000, 340_000), (350_000, 420_000), (300_000, 250_000))
         slots = tuple(
@@ -123,7 +129,7 @@ class RunFolder:
                 import_price=prices[number % 4][0],
                 export_compensation=prices[number % 4][1],
             )
-            for number in range(24)
+            for number in range(SLOTS)
         )
         return GridSignal(
             version=version,
@@ -133,7 +139,7 @@ class RunFolder:
             slots=slots,
             site_import_limit_w=SITE_LIMIT_W,
             export_limit_w=export_limit_w,
-            valid_until_ms=start + 24 * QUARTER_MS,
+            valid_until_ms=start + SLOTS * QUARTER_MS,
         )
 
     def _clock(self) -> str:
@@ -310,6 +316,9 @@ key = "pki/contract-2/leaf.key"
 capacity_wh = 80000
 soc = 20.0
 
+[timers]
+message_scale = {MESSAGE_SCALE}
+
 {self.scenario.program}
 {self._shared("evcc2")}""",
         )
@@ -342,6 +351,9 @@ soc = 55.0
 departure_after_s = 21600
 target_soc = 70
 minimum_soc = 30
+
+[timers]
+message_scale = {MESSAGE_SCALE}
 
 [discharge]
 minimum_compensation = 0.10

@@ -79,7 +79,7 @@ class Program:
                 self.rss_mib = max(self.rss_mib, usage.ru_maxrss / 1024)
         return self.exit_code
 
-    def stop(self, how: signal.Signals = signal.SIGTERM, *, patience: float = 8.0) -> None:
+    def stop(self, how: signal.Signals = signal.SIGTERM, *, patience: float = 20.0) -> None:
         """Signal the process and wait; what does not end within `patience` seconds is killed."""
         if self.process is None or self.poll() is not None:
             return

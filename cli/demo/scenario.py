@@ -69,6 +69,8 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     csms_away: bool = False
     kill_secc: bool = False
     kill_paused_secc: bool = False
+    trades: bool = False
+    """By the bill the vehicle has bought in cheap hours and sold in dear ones."""
     two_evses: bool = False
     """Two EVSEs in one charger, and a vehicle at each."""
     freeze_evcc: bool = False

@@ -57,6 +57,20 @@ SESSIONS: Final[tuple[Scenario, ...]] = (
         ),
     ),
     Scenario(
+        name="plan-dynamic",
+        about="the charger decides on power, and the vehicle plans by prices what it lets it do (DC_BPT, Dynamic)",
+        ending="whole",
+        trades=True,
+        charger="services = [6]\ncontrol_modes = [2]",
+        evcc_tables='[services]\nenergy = ["DC_BPT"]\ncontrol_mode = ["dynamic"]\n',
+        program=PLAN,
+        sees=(
+            ("evcc", "service", "selected", {"service": "DC_BPT", "control_mode": "Dynamic"}),
+            ("evcc", "schedule", "planned", {"tuple_id": "None", "reaches_target": "True"}),
+            ("evcc", "session", "ended", {"reason": "finished"}),
+        ),
+    ),
+    Scenario(
         name="ocpp-2.0.1",
         about="the whole session with a back end that speaks OCPP 2.0.1 only",
         ending="whole",

@@ -87,6 +87,8 @@ def summarise(conductor: Conductor) -> Summary:
     checks = [*_seen(run), *_by_ending(run)]
     if scenario.lower_limit:
         checks.append(_limit_obeyed(run))
+    if scenario.trades:
+        checks.append(_traded(run))
     if scenario.off_within_s is not None:
         checks.append(_off_in_time(run, scenario.off_within_s))
     return Summary(
@@ -254,6 +256,17 @@ def _ended_well(run: _Run) -> Iterable[Check]:
     stopped = run.last("evcc", "telemetry", "stopped")
     sent, stored = (stopped.data["sent"] if stopped else 0), run.conductor.stored()
     yield Check("telemetry stored as sent", 0 < sent == stored, f"{sent} sent, {stored} stored")
+
+
+def _traded(run: _Run) -> Check:
+    """What a kilowatt-hour cost on average is less than what one has earned."""
+    totals = run.report.settlement.totals if run.report else ()
+    for total in totals:
+        if total.import_mwh and total.export_mwh:
+            paid, earned = total.import_cost / total.import_mwh, total.export_credit / total.export_mwh
+            words = f"bought at {paid:.3f}, sold at {earned:.3f} {total.currency}/kWh"
+            return Check("energy bought cheaper than sold", paid < earned, words)
+    return Check("energy bought cheaper than sold", passed=False, evidence="nothing was bought and sold")
 
 
 def _no_export(run: _Run) -> Iterable[Check]:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import Callable
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 import websockets
 
+from secc.simulator import Simulator
 from tests.cli.test_csms import run
 from tests.secc.backend import backend
 
@@ -34,8 +36,26 @@ def test_what_cannot_be_is_said_before_anything_runs(words: tuple[str, ...], tex
     assert text in errors
 
 
+@pytest.fixture
+def until_kept_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a run be over, instead of after some time, as soon as every station was kept out."""
+    go = Simulator.run
+
+    async def run_so_long(self: Simulator, _duration_s: float | None, look: Callable[[Simulator], None]) -> None:
+        going = asyncio.create_task(go(self, None, look))
+        while self.tally.kept_out.total() < len(self.stations):
+            assert not going.done()
+            await asyncio.sleep(0.002)
+        look(self)
+        going.cancel()
+        await asyncio.gather(going, return_exceptions=True)
+
+    monkeypatch.setattr(Simulator, "run", run_so_long)
+
+
+@pytest.mark.usefixtures("until_kept_out")
 def test_a_back_end_that_is_not_there_is_said_once_and_in_the_report() -> None:
-    code, output, errors = run("station", "--url", NOBODY, "--count", "3", "--duration", "0.3")
+    code, output, errors = run("station", "--url", NOBODY, "--count", "3")
     assert code == 7
     (reason,) = json.loads(output)["kept_out"]
     assert "Connect call failed" in reason
@@ -49,6 +69,7 @@ def test_a_memory_that_cannot_be_is_one_line() -> None:
     assert errors.startswith("v2g: /proc/nowhere")
 
 
+@pytest.mark.usefixtures("until_kept_out")
 async def test_why_a_back_end_refuses_is_told_in_its_words_whichever_station_it_is() -> None:
     def refuse(connection: Any, request: Any) -> Any:
         name = request.path.rpartition("/")[2]
@@ -60,18 +81,17 @@ async def test_why_a_back_end_refuses_is_told_in_its_words_whichever_station_it_
     async with websockets.serve(unused, "127.0.0.1", 0, process_request=refuse) as server:
         port = next(iter(server.sockets)).getsockname()[1]
         url = f"ws://127.0.0.1:{port}/ocpp"
-        code, output, errors = await asyncio.to_thread(run, "station", "--url", url, "--count", "3", "--duration", "1")
+        code, output, errors = await asyncio.to_thread(run, "station", "--url", url, "--count", "3")
     assert code == 7
     assert json.loads(output)["kept_out"] == {f"{url}: HTTP status 404: STATION is not known here": 3}
     assert "\x1b" not in errors
 
 
+@pytest.mark.usefixtures("until_kept_out")
 async def test_a_boot_that_is_not_accepted_is_told(tmp_path: Path) -> None:
     async with backend() as csms:
         csms.boot_answers = [("Rejected", 60)]
         url, file = f"ws://127.0.0.1:{csms.port}/ocpp", tmp_path / "report.json"
-        code, _output, errors = await asyncio.to_thread(
-            run, "station", "--url", url, "--duration", "0.5", "--report", str(file)
-        )
+        code, _output, errors = await asyncio.to_thread(run, "station", "--url", url, "--report", str(file))
     assert (code, "no station got in: boot: Rejected" in errors) == (7, True)
     assert json.loads(file.read_text())["kept_out"] == {"boot: Rejected": 1}

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from csms.core.journals import Copy
+from csms.settlements import settle_journal
 from tests.csms.conftest import Start
 from tests.csms.support import STATION, Running
 from v2g.errors import CodecError, RefusedError, VerificationError
@@ -33,10 +34,12 @@ def started(station: str = STATION, session: str = SESSION) -> SessionStarted:
     )
 
 
-def journal(session: str = SESSION, station: str = STATION, price: int = 300_000) -> list[bytes]:
+def journal(
+    session: str = SESSION, station: str = STATION, price: int = 300_000, priced_ms: int = 7_200_000
+) -> list[bytes]:
     """Return the lines of a whole session: 2 kWh in, 1 kWh out, over two quarters of an hour."""
     ledger = Ledger()
-    slot = PriceSlot(start_ms=T0, duration_ms=7_200_000, import_price=price, export_compensation=200_000)
+    slot = PriceSlot(start_ms=T0, duration_ms=priced_ms, import_price=price, export_compensation=200_000)
     lines = ledger.record(started(station, session), T0)
     lines += ledger.record(
         ContractAuthorized(emaid="DEV2GC00000001", contract_certificate="00", authorized_by="csms"), T0
@@ -87,6 +90,12 @@ async def test_a_session_arrives_in_pieces_and_twice_and_is_settled_once(csms: R
     assert len(settled) == 1
     assert (settled[0]["import_mwh"], settled[0]["export_mwh"]) == (2_000_000, 1_000_000)
     assert settled[0]["balance"] == 2 * 300_000 - 200_000
+
+
+def test_energy_that_nobody_priced_does_not_hide_what_the_rest_came_to() -> None:
+    told = settle_journal(b"".join(journal(priced_ms=900_000)), SESSION).summary
+    assert (told["import_mwh"], told["export_mwh"]) == (2_000_000, 1_000_000)
+    assert (told["currency"], told["balance"]) == ("EUR", 2 * 300_000)
 
 
 async def test_the_settlement_can_be_fetched_and_follows_a_correction(csms: Running) -> None:

@@ -17,6 +17,8 @@ RESPONSES = {
     if each.__name__.endswith("Res")
 }
 
+EXPLAINED = {*USES, *(each.name for each in ProtocolCode)}
+
 
 def test_every_code_of_the_schema_is_explained_in_its_order() -> None:
     assert list(USES) == [code.name for code in ResponseCode]
@@ -28,9 +30,12 @@ def test_every_code_that_a_charger_can_meet_is_said_somewhere() -> None:
     assert {code.name for code in ProtocolCode} <= set(emitted())
 
 
-@pytest.mark.parametrize("code", sorted(emitted()))
-def test_a_code_that_can_be_said_is_explained_and_tested(code: str) -> None:
-    assert code in {*USES, *(each.name for each in ProtocolCode)}
+def test_every_code_that_is_said_somewhere_is_explained() -> None:
+    assert set(emitted()) <= EXPLAINED
+
+
+@pytest.mark.parametrize("code", sorted(EXPLAINED))
+def test_a_code_that_can_be_said_is_tested(code: str) -> None:
     assert proofs().get(code), f"no test asserts {code}"
 
 

@@ -221,14 +221,14 @@ def test_the_same_with_a_control_board_and_with_its_emergency_stop(programs: Pro
     board = subprocess.Popen(
         [
             sys.executable, "-m", "cli.main", "board-sim",
-            "--link", str(device), "--medium", str(programs.folder / "medium"),
+            "--link", str(device), "--medium", str(programs.folder / "medium"), "--lost-s", "2",
         ],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
     )  # fmt: skip
     programs.running["board"] = board
     programs.until(device.exists)
-    hardware = f'pilot = "board"\n[hardware.board]\ndevice = "{device}"'
+    hardware = f'pilot = "board"\n[hardware.board]\ndevice = "{device}"\nlost_s = 2'  # a busy machine is no charger
     programs.program("secc", secc(pki, slac=False, hardware=hardware))
     programs.until(lambda: programs.named("secc", "ready"))
     vehicle = programs.program("evcc", evcc(pki, slac=False).replace("500", "50000"))

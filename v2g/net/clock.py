@@ -4,6 +4,9 @@ import time
 
 import msgspec
 
+monotonic = time.monotonic
+"""Seconds since an arbitrary point: what every Clock reads. Tests put another one here."""
+
 
 def wall_ns() -> int:
     """Return real nanoseconds since 1970: what captures are stamped with, whatever time is simulated."""
@@ -30,17 +33,17 @@ class Clock:
         self.scale = config.scale
         pinned = config.origin_monotonic is not None and config.origin_utc_ms is not None
         self._scaled = pinned or config.scale != 1.0
-        self._origin_monotonic = config.origin_monotonic if pinned else time.monotonic()
+        self._origin_monotonic = config.origin_monotonic if pinned else monotonic()
         self._origin_utc_ms = config.origin_utc_ms if pinned else time.time_ns() // 1_000_000
 
     def monotonic(self) -> float:
         """Return real seconds since an arbitrary point."""
-        return time.monotonic()
+        return monotonic()
 
     def elapsed_ms(self) -> int:
         """Return (possibly simulated) milliseconds since an arbitrary point. Unlike UTC they are never set: what is
         integrated over time, such as energy, is integrated over these."""
-        return int(time.monotonic() * self.scale * 1000)
+        return int(monotonic() * self.scale * 1000)
 
     def utc_ms(self) -> int:
         """Return milliseconds since 1970 in (possibly simulated) UTC."""
@@ -48,4 +51,4 @@ class Clock:
             return time.time_ns() // 1_000_000
         assert self._origin_monotonic is not None
         assert self._origin_utc_ms is not None
-        return self._origin_utc_ms + int((time.monotonic() - self._origin_monotonic) * self.scale * 1000)
+        return self._origin_utc_ms + int((monotonic() - self._origin_monotonic) * self.scale * 1000)
