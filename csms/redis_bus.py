@@ -97,14 +97,14 @@ class RedisBus(Bus):
     """A node at the Redis server `url` (`redis://host:port/db`, `rediss:` for TLS).
 
     `node` must be unique for each start of a process, and has no blanks. A node that is silent for `expiry_s` is held
-    to be dead; it tells that it lives four times as often. Redis may go away and come back, empty or not: claims of
+    to be dead; it tells every `beat_s` that it lives. Redis may go away and come back, empty or not: claims of
     living nodes are restored, and meanwhile questions fail and stations of other nodes count as not connected.
     """
 
-    def __init__(self, url: str, node: str, *, prefix: str = "v2g", expiry_s: float = 4.0) -> None:
+    def __init__(self, url: str, node: str, *, prefix: str = "v2g", expiry_s: float = 4.0, beat_s: float = 1.0) -> None:
         super().__init__(node)
         self._redis: Any = Redis.from_url(url, socket_connect_timeout=5.0, socket_timeout=5.0)
-        self._expiry_s = expiry_s
+        self._expiry_s, self._beat_s = expiry_s, beat_s
         self._keys = [f"{prefix}:nodes", f"{prefix}:claims", f"{prefix}:stream"]
         self._channel = f"{prefix}:to:"
         self._claims: dict[str, Claim] = {}
@@ -279,7 +279,7 @@ class RedisBus(Bus):
 
     async def _beats(self) -> None:
         while True:
-            await asyncio.sleep(self._expiry_s / 4)
+            await asyncio.sleep(self._beat_s)
             await self._beat()
 
     async def _beat(self) -> None:
@@ -360,7 +360,7 @@ class RedisBus(Bus):
                 _log.warning("Redis: %s", error or type(error).__name__)
                 if work == self._beats:
                     self._set_nodes(frozenset())
-                await asyncio.sleep(self._expiry_s / 8)
+                await asyncio.sleep(self._beat_s / 2)
                 self._something.set()
 
     def _spawn(self, work: Any) -> None:

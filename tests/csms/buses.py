@@ -41,8 +41,11 @@ def redis_buses(url: str) -> Buses:
     async def kill(bus: Bus) -> None:
         assert isinstance(bus, RedisBus)
         await bus.kill()
+        with Redis.from_url(url) as redis:  # as if it had been silent for long, without waiting for that
+            redis.zadd(f"{prefix}:nodes", {bus.node: 0})
 
-    return Buses(lambda name: RedisBus(url, name, prefix=prefix, expiry_s=0.4), kill)
+    # Redis counts real time, in which a busy machine may let a living node be silent for a while.
+    return Buses(lambda name: RedisBus(url, name, prefix=prefix, expiry_s=60, beat_s=0.1), kill)
 
 
 class RedisServer:
