@@ -29,9 +29,9 @@ async def run(csms: Backend, transactions: int, **more: Any) -> Simulator:
     simulator = Simulator(fleet)
     running = asyncio.create_task(simulator.run(None))
     await csms.wait("BootNotification", len(simulator.stations))
-    kind = "TransactionEvent"
-    await csms.wait(kind, transactions, where=lambda event: event["event_type"] == "Started")
-    await csms.wait(kind, where=lambda event: event["event_type"] == "Ended")
+    await csms.wait("TransactionEvent", where=lambda event: event["event_type"] == "Ended")
+    while len({each["transaction_info"]["transaction_id"] for each in csms.all("TransactionEvent")}) < transactions:
+        await csms.wait("TransactionEvent", len(csms.all("TransactionEvent")) + 1)
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
     return simulator
