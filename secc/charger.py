@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from secc.config import ProgramConfig
 from secc.core import ports
+from secc.grid_frequency import GridWatch
 from secc.listening import Doors, Stream, listen
 from secc.machine.logs import LogSources
 from secc.outlet import Outlet, Wrap
@@ -86,9 +87,12 @@ class Charger:
                 meter=lambda evse: self._at(evse).sample(),
                 serves=lambda evse, modes: self._at(evse).serves(modes),
                 on_energy_transfer=self._allow_energy_transfer,
+                on_power=self._local_power,
+                on_response=self._respond,
             ),
             boot_id=_boot_id(),
             meter_public_key=_public_key(self.outlets[0].owner.meter),
+            discharge_w=tuple(outlet.rating[1] for outlet in self.outlets),
             sources=LogSources(
                 events=self.observe.path,
                 trace=self.config.log.trace,
@@ -96,6 +100,11 @@ class Charger:
                 recent=self.observe.recent,
             ),
         )
+        watch = None
+        if self.config.station.frequency is not None:
+            meters = [outlet.meter for outlet in self.outlets]
+            watch = GridWatch(self.config.station.frequency, meters, self.clock, self.observe)
+            watch.start(station.grid)
         for outlet in self.outlets:
             outlet.connect(station)
         self.recover()
@@ -107,8 +116,11 @@ class Charger:
             outlet.show()
         running = asyncio.create_task(station.run(), name="station")
         running.add_done_callback(self._station_ended)
+        watching = asyncio.create_task(watch.run(), name="grid") if watch is not None else None
 
         async def close() -> None:
+            if watching is not None:
+                await _cancelled(watching)
             await station.drain(DRAIN_S)
             running.cancel()
             await asyncio.gather(running, return_exceptions=True)
@@ -128,6 +140,14 @@ class Charger:
     def _grid_signal(self, data: bytes) -> None:
         for outlet in self.outlets:
             outlet.grid_changed(outlet.grid.signal(data))
+
+    def _local_power(self, evse_id: int, power_w: float | None) -> None:
+        outlet = self._at(evse_id)
+        outlet.tell(*outlet.grid.local(power_w))
+
+    def _respond(self, evse_id: int, delta_w: int, floor_w: int | None) -> None:
+        outlet = self._at(evse_id)
+        outlet.tell(*outlet.grid.respond(ports.GridResponse(delta_w, floor_w)))
 
     def _allow_energy_transfer(self, reference: str, modes: Sequence[str]) -> None:
         for outlet in self.outlets:

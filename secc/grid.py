@@ -13,6 +13,7 @@ from v2g.grid.tariff import GridSignal, Tariff, parse_grid_signal
 from v2g.iso15118.session import Fact
 
 UNLIMITED_W: Final = 10_000_000
+FREQUENCY: Final = "frequency"
 CSMS: Final = "csms"
 """Source of the wish for power that charging profiles express."""
 
@@ -35,7 +36,32 @@ class Grid:
         self.foreseen: tuple[Limit, ...] = ()
         """What charging profiles will allow later."""
         self.tariff: Tariff | None = None
-        self.setpoint: Setpoint | None = None
+        self._wish: Setpoint | None = None
+        self._local: Setpoint | None = None
+        self._local_version = 0
+        self.response = ports.GridResponse()
+        """What frequency and voltage want of the power that would flow."""
+
+    @property
+    def setpoint(self) -> Setpoint | None:
+        """The wish for power in force: what the frequency leads to wins over charging profiles."""
+        return self._local or self._wish
+
+    def local(self, power_w: float | None) -> Sequence[Fact]:
+        """Let this power flow by the grid's frequency (Q08), None: it does not lead any more; return what a running
+        session has to hear."""
+        self._local_version += 1
+        self._local = (
+            None
+            if power_w is None
+            else Setpoint(power_w=round(power_w), source=FREQUENCY, priority=1, version=self._local_version)
+        )
+        return (ports.SetpointChanged(self.setpoint),)
+
+    def respond(self, response: ports.GridResponse) -> Sequence[Fact]:
+        """Bend the power that would flow like that from now on (R01); return what a running session has to hear."""
+        self.response = response
+        return (ports.GridResponseChanged(response),)
 
     @property
     def limits(self) -> tuple[Limit, ...]:
@@ -79,7 +105,7 @@ class Grid:
         self._profiles = allowance
         self._site_version += 1
         wish = allowance.setpoint_w
-        self.setpoint = None if wish is None else Setpoint(power_w=round(wish), source=CSMS, version=self._site_version)
+        self._wish = None if wish is None else Setpoint(power_w=round(wish), source=CSMS, version=self._site_version)
         return (*self._foresee(), ports.LimitChanged(self._now()), ports.SetpointChanged(self.setpoint))
 
     def _foresee(self) -> Sequence[Fact]:

@@ -29,6 +29,17 @@ class RemoteMeter:
         """See Meter."""
         self._meter.on_fault(callback)
 
+    def on_grid(self, callback: Callable[[float, float | None], None]) -> None:
+        """Call `callback` with the grid's frequency (Hz), and voltage (V) if there is one, of every good reading."""
+
+        def read() -> None:
+            values = self._meter.values
+            if values.frequency_mhz is not None:
+                volt = None if values.voltage_mv is None else values.voltage_mv / 1000
+                callback(values.frequency_mhz / 1000, volt)
+
+        self._meter.on_change(read)
+
     def save(self, *, sync: bool = True) -> None:
         """See Meter: it keeps its registers itself."""
 

@@ -17,6 +17,7 @@ from secc.core.station.certificates import ContractRequest, InstallationOutcome
 from secc.core.station.contracts import AuthorizeOutcome, authorize_outcome, authorize_request
 from secc.core.station.ev_needs import EvNeeds, needs_request
 from secc.core.station.evse import Fact
+from secc.core.station.frequency import GridFrequency
 from secc.core.station.kernel import Command, Moment
 from secc.core.station.managed import ManagedSessions
 from secc.core.station.station import ChargingStation
@@ -72,9 +73,10 @@ class Station:
         boot_id: str = "",
         meter_public_key: bytes = b"",
         sources: LogSources | None = None,
+        discharge_w: Sequence[int] = (),
     ) -> None:
         """Open the store. `boot_id` names the machine's current start (Linux: /proc/sys/kernel/random/boot_id),
-        `sources` where the program's logs are.
+        `sources` where the program's logs are, `discharge_w` what each EVSE can feed back at most.
 
         Raises StoreError, and KeyAccessError for TLS files that cannot be used.
         """
@@ -109,7 +111,14 @@ class Station:
         )
         self._runner = StationRunner(
             ChargingStation(
-                settings_of(config, reason, same_boot=same_boot, scale=clock.scale, able=self._machine.able),
+                settings_of(
+                    config,
+                    reason,
+                    same_boot=same_boot,
+                    scale=clock.scale,
+                    able=self._machine.able,
+                    discharge_w=discharge_w,
+                ),
                 drawers,
                 _moment(clock),
                 entropy=entropy,
@@ -379,6 +388,10 @@ class Station:
             self._note("charging_needs_failed", reason=str(error)[:200])
             return ""
         return answer.status
+
+    def grid(self, hz: float, volt: float | None = None) -> None:
+        """The grid's frequency (Hz), and voltage (V) if it was measured: what follows happens before this returns."""
+        self._runner.fact(GridFrequency(hz=hz, volt=volt))
 
     def status(self, evse_id: int, status: ConnectorStatus) -> None:
         """Tell the state of an EVSE's connector; Unavailable wins while the CSMS has taken it out of service."""

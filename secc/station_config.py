@@ -9,6 +9,7 @@ from msgspec import Meta
 
 from secc.core.station.profiles import Allowance
 from secc.core.station.transactions import MeterSample
+from secc.grid_frequency import FrequencyConfig
 from secc.machine.firmware import UpdateConfig
 from secc.machine.logs import LogsConfig
 from v2g.net.websocket import TlsFiles
@@ -43,6 +44,8 @@ class StationConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     retry_random_range: Annotated[float, Meta(ge=0)] = 2.0
     logs: LogsConfig = LogsConfig()
     """What the CSMS gets when it asks for logs."""
+    frequency: FrequencyConfig | None = None
+    """Where the grid's frequency is known from; none refuses local frequency and DER control."""
     update: UpdateConfig | None = None
     """How new firmware is installed; none refuses it."""
 
@@ -54,7 +57,9 @@ class Hooks(msgspec.Struct, frozen=True, kw_only=True):
     `on_grid_signal(json)` with a checked GridSignal. `on_stop(reference, reason)` with `remote` or `deauthorized`.
     `meter(evse_id)` returns what the meter shows now. `on_online(reachable)` when the CSMS has accepted this station,
     and when it is gone. `serves(evse_id, modes)` says whether an EVSE has a service for any of these energy transfer
-    modes, `on_energy_transfer(reference, modes)` that a transaction may use these from now on.
+    modes, `on_energy_transfer(reference, modes)` that a transaction may use these from now on. `on_power(evse_id, w)`
+    is the power that the grid's frequency leads to, None when it leads no more. `on_response(evse_id, delta_w,
+    floor_w)` bends the power that would flow, see `secc.core.station.der_response.Respond`.
     """
 
     on_limit: Callable[[int, Allowance, int], None] | None = None
@@ -69,3 +74,5 @@ class Hooks(msgspec.Struct, frozen=True, kw_only=True):
     meter: Callable[[int], MeterSample | None] | None = None
     serves: Callable[[int, Sequence[str]], bool] | None = None
     on_energy_transfer: Callable[[str, Sequence[str]], None] | None = None
+    on_power: Callable[[int, float | None], None] | None = None
+    on_response: Callable[[int, int, int | None], None] | None = None

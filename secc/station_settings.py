@@ -1,5 +1,8 @@
 """What a charging station's core is told of the charger that it is part of."""
 
+from collections.abc import Sequence
+
+from secc.core.station.der_response import EMULATED
 from secc.core.station.layout import ConnectorLayout, EvseLayout, Layout
 from secc.core.station.network import first_profile
 from secc.core.station.settings import StationSettings
@@ -8,11 +11,27 @@ from v2g.ocpp.messages.provisioning import BootReason
 
 
 def settings_of(
-    config: StationConfig, reason: BootReason, *, same_boot: bool, scale: float, able: frozenset[str]
+    config: StationConfig,
+    reason: BootReason,
+    *,
+    same_boot: bool,
+    scale: float,
+    able: frozenset[str],
+    discharge_w: Sequence[int] = (),
 ) -> StationSettings:
-    """Return what the core is told of this charger: direct current, one fixed cable at each EVSE."""
-    evse = EvseLayout(
-        connectors=(ConnectorLayout(),), max_power_w=config.max_power_w, max_discharge_w=config.max_power_w
+    """Return what the core is told of this charger: direct current, one fixed cable at each EVSE.
+
+    `discharge_w` is what each EVSE can feed back at most: what controls of block R are in percent of.
+    """
+    frequency = config.frequency
+    most = tuple(discharge_w) or (config.max_power_w,) * config.evses
+    evses = tuple(
+        EvseLayout(
+            connectors=(ConnectorLayout(),),
+            max_power_w=config.max_power_w,
+            max_discharge_w=min(config.max_power_w, each),
+        )
+        for each in most
     )
     return StationSettings(
         identity=config.identity,
@@ -20,7 +39,7 @@ def settings_of(
             config.url, security_profile=3 if config.tls else 1, message_timeout=config.message_timeout
         ),
         layout=Layout(
-            evses=(evse,) * config.evses,
+            evses=evses,
             vendor=config.vendor,
             model=config.model,
             serial_number=config.identity,
@@ -30,7 +49,10 @@ def settings_of(
         boot_reason=reason,
         same_boot=same_boot,
         managed=True,
-        able=able,
+        able=able if frequency is None else able | {"frequency", "der"},
+        der_controls=EMULATED if frequency is not None else (),
+        nominal_hz=frequency.nominal_hz if frequency is not None else 50.0,
+        nominal_v=frequency.nominal_v if frequency is not None else 230.0,
         scale=scale,
         message_timeout=config.message_timeout,
         values={

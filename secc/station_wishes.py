@@ -5,8 +5,10 @@ from collections.abc import Callable
 
 from secc.core.station.availability import Serve
 from secc.core.station.data_transfer import GridSignalReceived
+from secc.core.station.der_response import Respond
 from secc.core.station.energy_transfer import AllowEnergyTransfer
 from secc.core.station.evse import Fact, Lock, LockFailure, Restart, Unlocked
+from secc.core.station.frequency import SetPower
 from secc.core.station.kernel import Command
 from secc.core.station.managed import StartWish, StopWish
 from secc.core.station.smart_charging import SetLimit
@@ -44,6 +46,10 @@ class Wishes:
                 self._unlock(command)
             case Serve(evse_id=evse_id, operative=operative) if hooks.on_availability:
                 hooks.on_availability(evse_id, operative)
+            case SetPower(evse_id=evse_id, power_w=power_w) if hooks.on_power:
+                hooks.on_power(evse_id, power_w)
+            case Respond() if hooks.on_response:
+                hooks.on_response(command.evse_id, command.delta_w, command.floor_w)
             case ShowCost(total=total) if hooks.on_cost and total is not None:
                 if (record := self._find(command.transaction_id)) is not None:
                     hooks.on_cost(record.reference, total)

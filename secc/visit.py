@@ -66,6 +66,7 @@ class Visit:
             limits=outlet.grid.limits,
             tariff=outlet.grid.tariff,
             setpoint=outlet.grid.setpoint,
+            response=outlet.grid.response,
             meter=self._reading(),
             pilot=outlet.wires.pilot.state if outlet.wires is not None and config.link.slac is not None else None,
             time_scale=outlet.clock.scale,

@@ -30,6 +30,8 @@ from v2g.iso15118.session import Command, Entropy, Session
 from v2g.observe import Observe
 from v2g.settlement.records import SessionStarted, TariffSet, limit_record
 
+NO_RESPONSE: Final = ports.GridResponse()
+
 NOTICES: Final = (
     "Terminate",
     "Pause",
@@ -87,6 +89,7 @@ class PowerControl(Session):
         can_install: bool = False,
         can_plan: bool = False,
         foreseen: Iterable[Limit] = (),
+        response: ports.GridResponse = NO_RESPONSE,
     ) -> None:
         super().__init__(entropy=entropy)
         self._config, self._trust, self._identity = config, trust, identity
@@ -98,7 +101,7 @@ class PowerControl(Session):
         self._paused, self._vehicle_certificate, self._tls = paused, vehicle_certificate, tls
         self._parking = Parking()
         self._can_install, self._can_plan = can_install, can_plan
-        self._foreseen = tuple(foreseen)
+        self._foreseen, self._response = tuple(foreseen), response
         self._measured = ports.Measured(voltage_mv=0, current_ma=0)
         self._device = ports.Device()
         self._context: Any = Fresh()
@@ -167,6 +170,7 @@ class PowerControl(Session):
             can_install=self._can_install,
             can_plan=self._can_plan,
             allowed=self._allowed,
+            response=self._response,
         )
 
     def _notice(self) -> Notice | None:

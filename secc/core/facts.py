@@ -101,6 +101,9 @@ class Facts(SideStreams):
             case ports.SetpointChanged():
                 self._setpoint = fact.setpoint
                 self._perform(self._follow())
+            case ports.GridResponseChanged(response=response):
+                self._response = response
+                self._perform(self._follow())
             case ports.TariffChanged():
                 self._take_grid(tariff=fact.tariff)
             case ports.StopRequested():

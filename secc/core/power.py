@@ -2,7 +2,7 @@
 
 from secc.core.config import ControlMode
 from secc.core.context import Charging, Selected, Vehicle
-from secc.core.ports import Output, SetAcOutput, SetOutput, SetWptOutput
+from secc.core.ports import GridResponse, Output, SetAcOutput, SetOutput, SetWptOutput
 from secc.core.world import World
 from v2g.iso15118.charts import Family
 
@@ -26,7 +26,10 @@ def choose_output(context: Charging, world: World) -> Output:
         return _output(vehicle, world, charge_w=charge_w, discharge_w=discharge_w)
     charge_w, discharge_w = _scheduled_powers(context, world)
     if selected.family is Family.AC:
+        charge_w, discharge_w = _bounded(charge_w, discharge_w, None, world.response)
         return SetAcOutput(charge_w=charge_w, discharge_w=discharge_w)
+    planned_w = context.asked_mv * context.asked_ma // 1_000_000
+    charge_w, discharge_w = _bounded(charge_w, discharge_w, planned_w, world.response)
     return _scheduled(context, world, charge_w=charge_w, discharge_w=discharge_w)
 
 
@@ -63,7 +66,24 @@ def _dynamic_powers(context: Charging, world: World) -> tuple[int, int]:
         charge_w, discharge_w = 0, min(discharge_w, -wish)
     elif not selected.signed_discharge:
         discharge_w = 0  # by the plain standard the charger decides, and nobody asks it to take energy
-    return 0 if discharge_w else charge_w, discharge_w
+    charge_w = 0 if discharge_w else charge_w
+    power_w = world.response.bend(charge_w - discharge_w)
+    most, least = min(vehicle.max_charge_w, world.station.charge_w), discharge_ceiling(selected, vehicle, world)
+    return max(0, min(most, power_w)), max(0, min(least, -power_w))
+
+
+def _bounded(charge_w: int, discharge_w: int, planned_w: int | None, response: GridResponse) -> tuple[int, int]:
+    """Return what is left of both limits of a vehicle that makes its power itself, by schedule or on its own.
+
+    What it has planned shows where its power is bent from; where that is not known, from each limit.
+    """
+    upper = response.bend(charge_w if planned_w is None else planned_w)
+    lower = response.bend(-discharge_w if planned_w is None else planned_w)
+    if response.delta_w < 0:
+        charge_w = max(0, min(charge_w, upper))
+    elif response.delta_w > 0 or response.floor_w is not None:
+        discharge_w = max(0, min(discharge_w, -lower))
+    return charge_w, discharge_w
 
 
 def _scheduled_powers(context: Charging, world: World) -> tuple[int, int]:

@@ -11,7 +11,7 @@ import msgspec
 
 from secc.core.config import SeccConfig
 from secc.core.context import Paused
-from secc.core.ports import Device, Measured, MeterRead
+from secc.core.ports import Device, GridResponse, Measured, MeterRead
 from v2g.errors import Iso15118Error
 from v2g.grid.limits import EffectiveLimits, Limit
 from v2g.grid.tariff import Tariff
@@ -115,6 +115,8 @@ class World(msgspec.Struct, frozen=True):
     """Whether there is a back end that is told what vehicles need, and answers."""
     allowed: frozenset[int] | None = None
     """Ids of the energy services that the back end allows; None: it has not said anything."""
+    response: GridResponse = GridResponse()
+    """What the grid's frequency and voltage want."""
 
     @property
     def authorization(self) -> tuple[Authorization, ...]:

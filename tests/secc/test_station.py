@@ -10,8 +10,10 @@ from typing import Any
 
 import msgspec
 import pytest
+from ocpp.exceptions import NotSupportedError
 
 from secc.core.station.profiles import Allowance
+from secc.grid_frequency import FrequencyConfig
 from secc.machine.logs import LogSources
 from secc.station import EvNeeds, Hooks, MeterSample, Station, StationConfig
 from tests.secc.backend import Backend, backend
@@ -59,6 +61,7 @@ class Fixture:
             meter=lambda _: self.meter,
             serves=lambda evse, modes: evse == 1 and "DC_BPT" in modes,
             on_energy_transfer=lambda *args: self.wishes.append(("energy", *args)),
+            on_power=lambda *args: self.wishes.append(("power", *args)),
         )
         config = StationConfig(
             **{
@@ -765,3 +768,42 @@ async def test_the_csms_gets_the_chargers_own_logs(csms: Backend, tmp_path: Path
     ((_, path, _, body),) = server.taken
     assert path == f"/{answer.filename}"
     assert "plugged_in" in unpacked(body)["events.jsonl"]
+
+
+async def test_the_frequency_leads_while_the_csms_is_away(tmp_path: Path) -> None:
+    async with backend() as csms:
+        fixture = Fixture(tmp_path, csms.port, frequency=FrequencyConfig())
+        async with fixture.running() as station:
+            await fixture.until(station.online.is_set)
+            transaction = station.started("session-1", "DE1")
+            period = {
+                "start_period": 0,
+                "operation_mode": "LocalFrequency",
+                "v2x_baseline": 0.0,
+                "v2x_freq_watt_curve": [{"frequency": 49.5, "power": -8000.0}, {"frequency": 50.5, "power": 8000.0}],
+            }
+            schedule = {"id": 1, "charging_rate_unit": "W", "charging_schedule_period": [period]}
+            profile = {
+                "id": 1,
+                "stack_level": 0,
+                "charging_profile_purpose": "TxProfile",
+                "charging_profile_kind": "Relative",
+                "charging_schedule": [schedule],
+                "transaction_id": transaction,
+            }
+            answer = await csms.ask("SetChargingProfile", evse_id=1, charging_profile=profile)
+            assert answer.status == "Accepted"
+            await csms.stop()
+            await fixture.until(lambda: not station.online.is_set())
+            station.grid(49.75)
+            station.grid(50.25)
+    assert [wish for wish in fixture.wishes if wish[0] == "power"] == [("power", 1, -4000.0), ("power", 1, 4000.0)]
+
+
+async def test_a_charger_without_a_source_of_the_frequency_says_so(csms: Backend, tmp_path: Path) -> None:
+    fixture = Fixture(tmp_path, csms.port)
+    async with fixture.running() as station:
+        await fixture.until(station.online.is_set)
+        if station._runner.version == "2.1":
+            with pytest.raises(NotSupportedError):
+                await csms.ask("AFRRSignal", timestamp="2026-01-01T00:00:00Z", signal=1)

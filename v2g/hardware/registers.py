@@ -55,22 +55,24 @@ class Register(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 
 class RegisterMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """One kind of meter. Energies towards and from the vehicle in Wh; voltage (V, phase to neutral), power (W, signed,
-    all phases) where the meter has them."""
+    all phases) and the grid's frequency (Hz) where the meter has them."""
 
     import_wh: Register
     export_wh: Register
     voltage: Register | None = None
     power: Register | None = None
+    frequency: Register | None = None
 
 
 MAPS: Final[Mapping[str, RegisterMap]] = MappingProxyType(
     {
-        # Eastron SDM630: 30043 mean voltage, 30053 total power, 30073/30075 total import/export in kWh
+        # Eastron SDM630: 30043 mean voltage, 30053 total power, 30071 frequency, 30073/30075 total import/export in kWh
         "sdm630": RegisterMap(
             import_wh=Register(address=0x48, scale=1000.0),
             export_wh=Register(address=0x4A, scale=1000.0),
             voltage=Register(address=0x2A),
             power=Register(address=0x34),
+            frequency=Register(address=0x46),
         ),
         # ours: four values of 32 bits at the start of the holding registers
         "generic": RegisterMap(
@@ -85,12 +87,14 @@ MAPS: Final[Mapping[str, RegisterMap]] = MappingProxyType(
 
 
 class MeterValues(msgspec.Struct, frozen=True):
-    """What one poll found: energies in mWh, voltage in mV, power in W; None where the meter has no such value."""
+    """What one poll found: energies in mWh, voltage in mV, power in W, frequency in mHz; None where the meter has no
+    such value."""
 
     import_mwh: int
     export_mwh: int
     voltage_mv: int | None = None
     power_w: int | None = None
+    frequency_mhz: int | None = None
 
 
 def values_of(registers: RegisterMap, read: Mapping[str, Sequence[int]]) -> MeterValues:
@@ -101,9 +105,11 @@ def values_of(registers: RegisterMap, read: Mapping[str, Sequence[int]]) -> Mete
         raise FrameError("a register of energy is negative")
     voltage = registers.voltage.read(read["voltage"]) if registers.voltage is not None else None
     power = registers.power.read(read["power"]) if registers.power is not None else None
+    frequency = registers.frequency.read(read["frequency"]) if registers.frequency is not None else None
     return MeterValues(
         round(import_wh * 1000),
         round(export_wh * 1000),
         None if voltage is None else round(voltage * 1000),
         None if power is None else round(power),
+        None if frequency is None else round(frequency * 1000),
     )

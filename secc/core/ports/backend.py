@@ -3,6 +3,8 @@
 import enum
 from typing import Any
 
+import msgspec
+
 from v2g.grid.energy_offer import EnergyOffer
 from v2g.grid.limits import Limit, Setpoint
 from v2g.grid.tariff import Tariff
@@ -231,6 +233,25 @@ class SetpointChanged(Fact, frozen=True):
     """The back end wishes a power; None takes the wish back."""
 
     setpoint: Setpoint | None
+
+
+class GridResponse(msgspec.Struct, frozen=True):
+    """What the grid here wants of the power that would flow: a shift by `delta_w`, and then no less than `floor_w`
+    (signed, into the vehicle is positive; None bounds nothing). See `secc.core.station.der_response`."""
+
+    delta_w: int = 0
+    floor_w: int | None = None
+
+    def bend(self, power_w: int) -> int:
+        """Return what becomes of a power, as far as it can flow."""
+        bent = power_w + self.delta_w
+        return bent if self.floor_w is None else max(bent, self.floor_w)
+
+
+class GridResponseChanged(Fact, frozen=True):
+    """Frequency, voltage or the controls that follow them want something else; obeyed at once."""
+
+    response: GridResponse
 
 
 class TariffChanged(Fact, frozen=True):

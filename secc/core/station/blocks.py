@@ -8,6 +8,7 @@ from secc.core.station.cache import Cache
 from secc.core.station.certificate_store import CertificateStore
 from secc.core.station.data_transfer import DataTransfer
 from secc.core.station.der import DerControls
+from secc.core.station.der_response import DerResponse
 from secc.core.station.diagnostics import Diagnostics
 from secc.core.station.display import Display
 from secc.core.station.dynamic_profiles import DynamicProfiles
@@ -89,6 +90,9 @@ class Blocks:
         self.firmware = FirmwareUpdates(kernel, self.certificates)
         self.display = Display(kernel, self.evses)
         self.der = DerControls(kernel, self.outbox, settings.der_controls)
+        self.der_response = DerResponse(
+            kernel, self.evses, self.der, nominal_hz=settings.nominal_hz, nominal_v=settings.nominal_v
+        )
         self.high_level = HighLevel(kernel, self.evses, self.sessions)
         self.smart_charging.on_installed.append(self.high_level.profile_installed)
         self.external_limits = ExternalLimits(kernel, self.evses, self.sessions, self.smart_charging)

@@ -3,6 +3,7 @@
 What is in force leaves as one command whenever it changes; the hardware, or the vehicle's inverter, obeys it.
 """
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
 
@@ -91,6 +92,7 @@ class DerControls:
         self._supported = supported
         self._all = {held.request.control_id: held for held in kernel.stored("der", Held).values()}
         self._applied: tuple[str, ...] = ()
+        self.on_applied: list[Callable[[ApplyControls], None]] = []
         self.answers: dict[str, Handler] = {
             "SetDERControl": self._set,
             "GetDERControl": self._get,
@@ -193,7 +195,10 @@ class DerControls:
         force = self._in_force()
         if tuple(held.request.control_id for held in force) != self._applied:
             self._applied = tuple(held.request.control_id for held in force)
-            self._k.do(ApplyControls(controls=tuple(held.request for held in force)))
+            command = ApplyControls(controls=tuple(held.request for held in force))
+            self._k.do(command)
+            for told in self.on_applied:
+                told(command)
         edges = [
             edge for held in self._all.values() for edge in (held.start, held.end) if edge is not None and edge > now
         ]

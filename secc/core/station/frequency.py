@@ -19,16 +19,17 @@ THRESHOLD: Final = "V2XChargingCtrlr.LocalFrequencyUpdateThreshold"
 
 
 class GridFrequency(Fact, frozen=True, kw_only=True):
-    """The grid's frequency as it was measured."""
+    """The grid's frequency as it was measured, and the voltage between phase and neutral where it was, too."""
 
     hz: Annotated[float, Meta(ge=0)]
+    volt: float | None = None
 
 
 class SetPower(Command, frozen=True, kw_only=True):
-    """Let this power flow now, W; discharging is negative."""
+    """Let this power flow now, W; discharging is negative. None: the frequency does not lead any more."""
 
     evse_id: int
-    power_w: float
+    power_w: float | None
 
 
 class _Last(msgspec.Struct, frozen=True):
@@ -80,8 +81,9 @@ class FrequencyResponse:
         """Q08.FR.06, .07: baseline and curve at the measured frequency, within what everything else allows."""
         period = self._period(evse)
         if period is None:
-            self._last.pop(evse.number, None)
             self._signal.pop(evse.number, None)
+            if self._last.pop(evse.number, None) is not None:
+                self._k.do(SetPower(evse_id=evse.number, power_w=None))
             return
         if self._hz is None:
             return

@@ -42,6 +42,10 @@ class StationSettings(msgspec.Struct, frozen=True, kw_only=True):
     der_controls: tuple[DERControl, ...] = ()
     """Controls of block R that inverter or vehicle follow."""
 
+    nominal_hz: float = 50.0
+    nominal_v: float = 230.0
+    """The grid's frequency, and voltage between phase and neutral."""
+
     values: Mapping[str, str] = msgspec.field(default_factory=dict)
     """Values of variables until the CSMS sets them."""
 

@@ -281,6 +281,7 @@ class ChargingStation(Blocks):
                 self.der.grid_event(fact)
             case GridFrequency():
                 self.frequency.measured(fact)
+                self.der_response.measured(fact)
             case DriverLimit():
                 self.transaction_limits.driver(fact)
             case PaymentWish():

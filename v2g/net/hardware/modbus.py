@@ -162,7 +162,7 @@ class ModbusMeter:
         if not self._config.swap:
             return values
         power_w = None if values.power_w is None else -values.power_w
-        return MeterValues(values.export_mwh, values.import_mwh, values.voltage_mv, power_w)
+        return MeterValues(values.export_mwh, values.import_mwh, values.voltage_mv, power_w, values.frequency_mhz)
 
     async def _read(self, register: Register) -> Sequence[int]:
         from pymodbus.exceptions import ModbusException
