@@ -103,7 +103,7 @@ class SimulatedStation:
             evses=(EvseLayout(connectors=(ConnectorLayout(),), max_power_w=powers[0]),) * fleet.evses,
             model="Simulated",
             serial_number=identity,
-            optional=("WebPaymentsCtrlr",),
+            optional=("WebPaymentsCtrlr", "DataCollector"),
         )
         self._facts: list[Fact] = []
         self._restart: asyncio.Event = asyncio.Event()

@@ -44,6 +44,7 @@ def settings_of(
             model=config.model,
             serial_number=config.identity,
             firmware=config.firmware,
+            optional=("DataCollector",),
         ),
         versions=config.versions,
         boot_reason=reason,

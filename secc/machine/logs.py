@@ -102,7 +102,7 @@ def _ms(text: str | None) -> int | None:
 def collect(command: UploadLog, sources: LogSources, config: LogsConfig, into: IO[bytes]) -> None:
     """Write what was asked for. Raises OSError."""
     security = "".join(f"{line}\n" for line in command.lines).encode()
-    if command.log_type == "SecurityLog":
+    if command.log_type != "DiagnosticsLog":
         into.write(security)
         return
     window, room = Window(command.oldest, command.latest), config.most_mib * MIB
@@ -222,7 +222,7 @@ class LogUploads:
         file = self._folder() / command.filename
         try:
             await asyncio.to_thread(self._pack, command, file)
-            self._say(command, await self._send(command, file, cancel))
+            await self._send(command, file, cancel)
         except OSError:
             self._say(command, "UploadFailure")
         finally:
@@ -235,10 +235,11 @@ class LogUploads:
         with file.open("wb") as into:
             collect(command, self._sources, self._config, into)
 
-    async def _send(self, command: UploadLog, file: Path, cancel: Cancel) -> UploadLogStatus:
+    async def _send(self, command: UploadLog, file: Path, cancel: Cancel) -> None:
         """Try as often as was asked for (N01.FR.10); what would end the same way again is not tried again."""
         attempts = 1 + (self._config.default_retries if command.retries is None else command.retries)
         status: UploadLogStatus = "UploadFailure"
+        redirected = False
         for attempt in range(attempts):
             if attempt:
                 await self._pause(command.retry_interval_s)
@@ -254,11 +255,13 @@ class LogUploads:
                 )
             except TransferError as error:
                 status = _STATUS.get(error.failure, "UploadFailure")
+                redirected = error.failure == "redirect"
                 if error.lasting:
                     break
             else:
-                return "Uploaded"
-        return status
+                self._say(command, "Uploaded")
+                return
+        self._say(command, status, redirected=redirected)
 
-    def _say(self, command: UploadLog, status: UploadLogStatus) -> None:
-        self._tell(LogProgress(request_id=command.request_id, status=status))
+    def _say(self, command: UploadLog, status: UploadLogStatus, *, redirected: bool = False) -> None:
+        self._tell(LogProgress(request_id=command.request_id, status=status, redirected=redirected))

@@ -6,6 +6,7 @@ from secc.core.station.authorization import Authorizer
 from secc.core.station.availability import Availability
 from secc.core.station.cache import Cache
 from secc.core.station.certificate_store import CertificateStore
+from secc.core.station.data_collector import DataCollector
 from secc.core.station.data_transfer import DataTransfer
 from secc.core.station.der import DerControls
 from secc.core.station.der_response import DerResponse
@@ -22,7 +23,8 @@ from secc.core.station.kernel import Drawers, Handler, Kernel, Moment
 from secc.core.station.local_list import LocalList
 from secc.core.station.managed import ManagedSessions
 from secc.core.station.metering import Metering
-from secc.core.station.monitoring import Monitors, factory_monitors
+from secc.core.station.monitor import factory_monitors
+from secc.core.station.monitoring import Monitors
 from secc.core.station.network import NetworkProfiles
 from secc.core.station.outbox import Outbox
 from secc.core.station.provisioning import Provisioning
@@ -84,7 +86,9 @@ class Blocks:
         self.energy_transfers = EnergyTransfers(kernel, self.sessions)
         self.data_transfer = DataTransfer(kernel)
         self.monitors = Monitors(kernel, self.outbox, factory=factory_monitors(kernel.model))
+        self.data_collector = DataCollector(kernel, self.evses, read)
         self.diagnostics = Diagnostics(kernel, self.outbox, self.evses, self.monitors, self.cache, self.local_list)
+        self.diagnostics.collected = self.data_collector.log
         self.certificates = CertificateStore(kernel)
         self.signing = Signing(kernel, self.certificates)
         self.firmware = FirmwareUpdates(kernel, self.certificates)

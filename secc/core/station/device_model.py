@@ -108,6 +108,17 @@ class DeviceModel:
                 self._keep(variable.key, value)
             self.changed(variable, old, value)
 
+    def target(self, variable: Variable) -> str:
+        """Return a variable's Target, "" while it has none."""
+        return self._values.get(_slot(variable, "Target"), "")
+
+    def aim(self, key: str, value: str) -> None:
+        """Change a variable's Target from inside; whoever watches it looks again."""
+        variable = self._variables[key.lower()]
+        if self.target(variable) != value:
+            self._values[_slot(variable, "Target")] = value
+            self.changed(variable, self.text(key), self.text(key))
+
     def variables(self, version: Version) -> list[Variable]:
         """Return all variables that a version knows."""
         return [variable for variable in self._variables.values() if variable.only in (None, version)]
@@ -222,6 +233,8 @@ class DeviceModel:
                 after(value)
             if told := self.component_after.get(variable.component):
                 told(variable)
+        elif attribute == "Target":
+            self.changed(variable, old, old)
 
     def _report(self, variable: Variable) -> ReportData:
         return ReportData(

@@ -1,6 +1,6 @@
 """Logs for the CSMS, security events, and what is kept of customers (N01, N09, N10, A04)."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import msgspec
@@ -27,7 +27,7 @@ from v2g.ocpp.messages.diagnostics import (
 )
 from v2g.ocpp.messages.provisioning import ReportData
 from v2g.ocpp.messages.security import SecurityEventNotificationRequest
-from v2g.ocpp.times import format_time
+from v2g.ocpp.times import format_time, parse_time
 
 SCHEMES: Final = ("http://", "https://")
 MAX_SECURITY_LOG: Final = 500
@@ -68,6 +68,8 @@ class LogProgress(Fact, frozen=True, kw_only=True):
 
     request_id: int
     status: UploadLogStatus
+    redirected: bool = False
+    """Whether it failed because the server wanted it elsewhere."""
 
 
 class _LogEntry(msgspec.Struct, frozen=True, kw_only=True):
@@ -94,6 +96,7 @@ class Diagnostics:
         self._monitors = monitors
         self._cache = cache
         self._list = local_list
+        self.collected: Callable[[str | None, str | None], tuple[str, ...] | None] = lambda _oldest, _latest: None
         self._uploading: int | None = None
         lost = kernel.stored_text(LOG_DRAWER).get("request_id", "")
         self._lost = int(lost) if lost.isdecimal() else None
@@ -135,8 +138,11 @@ class Diagnostics:
     def _get_log(self, request: GetLogRequest) -> Message:
         """N01."""
         url = request.log.remote_location
-        if not url.startswith(SCHEMES) or request.log_type == "DataCollectorLog":
+        if not url.startswith(SCHEMES):
             return GetLogResponse(status="Rejected", status_info=because("InvalidURL"))
+        lines = self._lines(request)
+        if lines is None:
+            return GetLogResponse(status="Rejected", status_info=because("NotEnabled"))  # N01.FR.05
         cancelled = self._uploading
         if cancelled is not None:
             self._k.do(CancelUpload(request_id=cancelled))
@@ -155,22 +161,30 @@ class Diagnostics:
             latest=request.log.latest_timestamp,
             retries=request.retries,
             retry_interval_s=60 if request.retry_interval is None else request.retry_interval,
-            lines=self._lines(request),
+            lines=lines,
             variables=self._k.model.report("FullInventory", self._k.version) if diagnostics else (),
         )
         self._k.after("log.start", 0, lambda: self._k.do(command))
         return GetLogResponse(status="AcceptedCanceled" if cancelled is not None else "Accepted", filename=filename)
 
-    def _lines(self, request: GetLogRequest) -> tuple[str, ...]:
-        oldest, latest = request.log.oldest_timestamp or "", request.log.latest_timestamp or "9"
-        lines = (f"{format_time(entry.utc_ms)} {entry.type} {entry.info}".rstrip() for entry in self._log.values())
-        return tuple(line for line in lines if oldest <= line.split(" ")[0] <= latest)
+    def _lines(self, request: GetLogRequest) -> tuple[str, ...] | None:
+        """Return what stands in the log, None for one that there is not."""
+        oldest, latest = request.log.oldest_timestamp, request.log.latest_timestamp
+        if request.log_type == "DataCollectorLog":
+            return self.collected(oldest, latest)
+        begin = parse_time(oldest) if oldest else 0
+        end = parse_time(latest) if latest else self._k.utc_ms
+        return tuple(
+            f"{format_time(entry.utc_ms)} {entry.type} {entry.info}".rstrip()
+            for entry in self._log.values()
+            if begin <= entry.utc_ms <= end
+        )
 
     def progress(self, fact: LogProgress) -> None:
         """An upload goes on or ends."""
         if fact.request_id != self._uploading:
             return
-        self._tell(fact.status, fact.request_id)
+        self._tell(fact.status, fact.request_id, redirected=fact.redirected)
         if fact.status != "Uploading":
             self._uploading = None
             self._k.forget(LOG_DRAWER, "request_id")
@@ -179,8 +193,9 @@ class Diagnostics:
         """Tell how the upload goes because the CSMS wants it (F06.FR.14, .15)."""
         self._tell("Idle" if self._uploading is None else "Uploading", self._uploading)
 
-    def _tell(self, status: UploadLogStatus, request_id: int | None) -> None:
-        message = LogStatusNotificationRequest(status=status, request_id=request_id)
+    def _tell(self, status: UploadLogStatus, request_id: int | None, *, redirected: bool = False) -> None:
+        why = because("RedirectNotAllowed") if redirected else None  # N01.FR.30
+        message = LogStatusNotificationRequest(status=status, request_id=request_id, status_info=why)
         if status in ("Idle", "Uploading"):
             self._k.call(message, always=True)
         else:

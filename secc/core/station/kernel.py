@@ -129,6 +129,8 @@ class Kernel:
         self._watchers: list[Callable[[Variable, str, str], None]] = []
         self.call: Callable[..., None] = _no_call
         """`call(request, then=None, always=False)`: send when registered, or whenever connected if `always`."""
+        self.tell: Callable[[Message], None] = _no_tell
+        """Send a message that nobody answers, when registered."""
         stored = dict(values) | {key: body.decode() for key, body in drawers.get("variables", {}).items()}
         self.model: Final = DeviceModel(
             station_variables(layout),
@@ -260,6 +262,10 @@ def is_refused(answer: Answer) -> bool:
 def is_unreachable(answer: Answer) -> bool:
     """Return whether no answer came."""
     return isinstance(answer, TimeoutExpired | TransportError)
+
+
+def _no_tell(message: Message) -> None:
+    raise TransportError(f"nothing carries {action_of(message)}")
 
 
 def _no_call(request: Message, then: Then | None = None, *, always: bool = False) -> None:

@@ -16,7 +16,7 @@ from v2g.ocpp.routes import Version
 
 _ACCESS: Final[Mapping[str, Mutability]] = MappingProxyType({"r": "ReadOnly", "w": "WriteOnly", "rw": "ReadWrite"})
 _PER_EVSE: Final = frozenset(
-    {"EVSE", "ConnectedEV", "FiscalMetering", "CPPWMController", "WebPaymentsCtrlr.RoamingEvseId"}
+    {"EVSE", "ConnectedEV", "DataCollector", "FiscalMetering", "CPPWMController", "WebPaymentsCtrlr.RoamingEvseId"}
 )
 _PER_CONNECTOR: Final = frozenset({"Connector", "ConnectorPlugRetentionLock"})
 _PER_SLOT: Final = frozenset({"NetworkConfiguration"})

@@ -112,6 +112,7 @@ class Link:
         self._stopped = False
         self.offline_since = kernel.now
         kernel.call = self.call
+        kernel.tell = self.tell
 
     # -- connecting
 
@@ -300,6 +301,18 @@ class Link:
             return
         self._last_sent = self._k.now
         self._then[identifier] = then
+        self._drain(self._peer)
+
+    def tell(self, message: Message) -> None:
+        """Send a message that nobody answers (OCPP-J 2.1, 4.2.4); one that this version has not goes nowhere."""
+        if self._peer is None or not self._k.online:
+            return
+        try:
+            self._peer.tell(message)
+        except OcppError as error:
+            self._k.note("not_sent", action=type(message).__name__, reason=str(error)[:200])
+            return
+        self._last_sent = self._k.now
         self._drain(self._peer)
 
     def receive(self, text: str) -> None:

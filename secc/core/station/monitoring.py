@@ -6,15 +6,24 @@ from typing import Final
 
 import msgspec
 
-from secc.core.station.device_model import DeviceModel, component_of
+from secc.core.station.event_streams import EventStreams, usable
 from secc.core.station.kernel import Handler, Kernel, because
 from secc.core.station.layout import Variable
+from secc.core.station.monitor import (
+    NUMERIC,
+    TARGET,
+    Monitoring,
+    differs,
+    exceeds,
+    in_range,
+    names_of,
+    shown,
+)
 from secc.core.station.outbox import Outbox
 from v2g.errors import OcppError
 from v2g.ocpp.messages.base import Message
-from v2g.ocpp.messages.device_model import Component
-from v2g.ocpp.messages.device_model import Variable as VariableName
-from v2g.ocpp.messages.diagnostics import EventData, EventNotification, EventTrigger, NotifyEventRequest
+from v2g.ocpp.messages.diagnostics import EventData, EventTrigger, NotifyEventRequest
+from v2g.ocpp.messages.event_streams import PeriodicEventStreamParams
 from v2g.ocpp.messages.monitoring import (
     ClearMonitoringResult,
     ClearMonitoringStatus,
@@ -22,7 +31,6 @@ from v2g.ocpp.messages.monitoring import (
     ClearVariableMonitoringResponse,
     GetMonitoringReportRequest,
     GetMonitoringReportResponse,
-    Monitor,
     MonitoringBase,
     MonitoringData,
     NotifyMonitoringReportRequest,
@@ -43,26 +51,11 @@ ITEMS_PER_MESSAGE: Final = 50
 MAX_MONITORS: Final = 200
 FASTEST_S: Final = 1.0
 DAY_MS: Final = 86_400_000
-_NUMERIC: Final = ("integer", "decimal")
 _CRITERIA: Final = {
     "ThresholdMonitoring": ("UpperThreshold", "LowerThreshold"),
     "DeltaMonitoring": ("Delta", "TargetDelta", "TargetDeltaRelative"),
     "PeriodicMonitoring": ("Periodic", "PeriodicClockAligned"),
 }
-
-
-class Monitoring(msgspec.Struct, frozen=True, kw_only=True):
-    """One monitor. `exceeded` says that a threshold is passed; `last` is the value that was told last."""
-
-    id: int
-    key: str
-    type: Monitor
-    value: float
-    severity: int
-    kind: EventNotification = "CustomMonitor"
-    transaction: bool = False
-    exceeded: bool = False
-    last: str = ""
 
 
 class Monitors:
@@ -79,8 +72,10 @@ class Monitors:
         start = dict(self._factory) if self._base != "HardWiredOnly" else {}
         self._all = start | {each.id: each for each in stored.values() if kernel.model.has(each.key)}
         self._next_event = 1
+        self.streams = EventStreams(kernel)
+        self.streams.adjusted = self._stream_adjusted
         self.transaction_of: Callable[[Variable], str | None] = lambda _: None
-        self.answers: dict[str, Handler] = {
+        self.answers: dict[str, Handler] = self.streams.answers | {
             "SetVariableMonitoring": self._set,
             "ClearVariableMonitoring": self._clear,
             "SetMonitoringBase": self._set_base,
@@ -94,6 +89,8 @@ class Monitors:
         """Look at everything once: values may have come back while the power was off (N07.FR.14)."""
         for monitor in list(self._all.values()):
             self._plan(monitor)
+            if monitor.stream is not None:
+                self.streams.assign(monitor.id, monitor.stream)
             variable = self._variable(monitor)
             self._judge(monitor, variable, self._k.model.text(variable.key))
 
@@ -118,8 +115,10 @@ class Monitors:
                 id=identifier, key=variable.key, type=wanted.type, value=wanted.value, severity=wanted.severity,
                 transaction=wanted.transaction, last=text,
                 exceeded=wanted.id is not None and self._all[wanted.id].exceeded,
+                stream=wanted.periodic_event_stream,
             )  # fmt: skip
             self._keep(monitor)
+            self.streams.assign(identifier, monitor.stream)
             self._plan(monitor)
             self._k.after(f"monitor.look.{identifier}", 0, partial(self._look, identifier))  # N07.FR.11
         return SetMonitoringResult(
@@ -136,10 +135,14 @@ class Monitors:
         """Return whether a monitor can be set, or why not."""
         if isinstance(variable, str):
             return ("UnknownComponent" if variable == "component" else "UnknownVariable"), ""
-        threshold = wanted.type in ("UpperThreshold", "LowerThreshold")
-        if (threshold and variable.data_type not in _NUMERIC) or wanted.type.startswith("Target"):
+        threshold, aimed = wanted.type in ("UpperThreshold", "LowerThreshold"), wanted.type in TARGET
+        numeric = variable.data_type in NUMERIC
+        if (threshold and not numeric) or (aimed and not (numeric and "Target" in variable.attributes)):
             return "UnsupportedMonitorType", ""  # N04.FR.05
-        if threshold and not _in_range(variable, wanted.value):
+        stream = wanted.periodic_event_stream
+        if stream is not None and not (wanted.type.startswith("Periodic") and usable(stream)):
+            return "Rejected", "InvalidValue"  # N11.FR.09; what a stream holds counts as Periodic (N15.FR.03)
+        if threshold and not in_range(variable, wanted.value):
             return "Rejected", "ValueOutOfRange"  # N04.FR.06
         if not threshold and wanted.value < 0:
             return "Rejected", "ValuePositiveOnly"  # N04.FR.14
@@ -221,7 +224,7 @@ class Monitors:
         return GetMonitoringReportResponse(status="Accepted")
 
     def _described(self, key: str, monitors: list[Monitoring]) -> MonitoringData:
-        component, name = _names(self._variable(monitors[0]))
+        component, name = names_of(self._variable(monitors[0]))
         new = self._k.version == "2.1"
         return MonitoringData(
             component=component,
@@ -250,12 +253,13 @@ class Monitors:
 
     def _judge(self, monitor: Monitoring, variable: Variable, text: str) -> None:
         """See whether a value makes an event (N07.FR.02, .16 to .19)."""
-        if monitor.type in ("UpperThreshold", "LowerThreshold"):
-            exceeded = _exceeds(monitor, text)
+        if monitor.type in ("UpperThreshold", "LowerThreshold") or monitor.type in TARGET:
+            aim = self._k.model.target(variable) if monitor.type in TARGET else ""
+            exceeded = exceeds(monitor, text, aim)
             if exceeded != monitor.exceeded:
                 self._keep(msgspec.structs.replace(monitor, exceeded=exceeded))
                 self._tell(monitor, variable, text, "Alerting", cleared=not exceeded)
-        elif monitor.type == "Delta" and _differs(monitor, variable, text):
+        elif monitor.type == "Delta" and differs(monitor, variable, text):
             self._keep(msgspec.structs.replace(monitor, last=text))
             self._tell(monitor, variable, text, "Delta")
 
@@ -273,20 +277,26 @@ class Monitors:
         monitor = self._all.get(identifier)
         if monitor is not None:
             variable = self._variable(monitor)
-            self._tell(monitor, variable, self._k.model.text(variable.key), "Periodic")
+            text = self._k.model.text(variable.key)
+            if not self._wanted(monitor) or not self.streams.take(monitor.id, shown(variable, text)):
+                self._tell(monitor, variable, text, "Periodic")
             self._plan(monitor)
+
+    def _wanted(self, monitor: Monitoring) -> bool:
+        """Return whether anybody wants to hear of it (N05.FR.03, N07.FR.15)."""
+        return monitor.severity <= self._level and self._k.model.flag("MonitoringCtrlr.Enabled")
 
     def _tell(
         self, monitor: Monitoring, variable: Variable, text: str, trigger: EventTrigger, *, cleared: bool = False
     ) -> None:
-        if monitor.severity > self._level or not self._k.model.flag("MonitoringCtrlr.Enabled"):
-            return  # N05.FR.03, N07.FR.15
-        component, name = _names(variable)
+        if not self._wanted(monitor):
+            return
+        component, name = names_of(variable)
         event = EventData(
             event_id=self.next_event(),
             timestamp=format_time(self._k.utc_ms),
             trigger=trigger,
-            actual_value="" if variable.mutability == "WriteOnly" else text[:2500],  # N07.FR.10
+            actual_value=shown(variable, text),
             cleared=cleared or None,
             transaction_id=self.transaction_of(variable) if monitor.transaction else None,
             component=component,
@@ -317,9 +327,13 @@ class Monitors:
         self._all[monitor.id] = monitor
         self._k.keep("monitors", str(monitor.id), monitor, durable=monitor.kind == "CustomMonitor")
 
+    def _stream_adjusted(self, identifier: int, params: PeriodicEventStreamParams) -> None:
+        self._keep(msgspec.structs.replace(self._all[identifier], stream=params))
+
     def _drop(self, identifier: int) -> None:
         if self._all[identifier].kind != "HardWiredMonitor":
             del self._all[identifier]
+            self.streams.close(identifier)
             self._k.forget("monitors", str(identifier))
             self._k.cancel(f"monitor.{identifier}")
 
@@ -335,45 +349,3 @@ _BASES: Final[tuple[MonitoringBase, ...]] = (
     "FactoryDefault",
     "HardWiredOnly",
 )
-
-
-def factory_monitors(model: DeviceModel) -> tuple[Monitoring, ...]:
-    """Return the preconfigured monitors: every Problem of the station's components."""
-    keys = sorted(v.key for v in model.variables("2.1") if v.name == "Problem")
-    return tuple(
-        Monitoring(id=number, key=key, type="Delta", value=1, severity=3, kind="PreconfiguredMonitor", last="false")
-        for number, key in enumerate(keys, 1)
-    )
-
-
-def _names(variable: Variable) -> tuple[Component, VariableName]:
-    return (
-        component_of(variable),
-        VariableName(name=variable.name, instance=variable.instance),
-    )
-
-
-def _in_range(variable: Variable, value: float) -> bool:
-    low, high = variable.low, variable.high
-    return (low is None or value >= low) and (high is None or value <= high)
-
-
-def _number(text: str) -> float | None:
-    try:
-        return float(text)
-    except ValueError:
-        return None
-
-
-def _exceeds(monitor: Monitoring, text: str) -> bool:
-    value = _number(text)
-    if value is None:
-        return monitor.exceeded
-    return value > monitor.value if monitor.type == "UpperThreshold" else value < monitor.value
-
-
-def _differs(monitor: Monitoring, variable: Variable, text: str) -> bool:
-    new, old = _number(text), _number(monitor.last)
-    if variable.data_type not in _NUMERIC or new is None or old is None:
-        return text != monitor.last
-    return abs(new - old) > monitor.value

@@ -156,6 +156,7 @@ class ChargingStation(Blocks):
             self.resumption.restore(reason, "AbnormalCondition", commanded=False)
         self.metering.align()
         self.monitors.start()
+        self.data_collector.start()
         self.diagnostics.start()
         self.firmware.start()
         self.dynamic_profiles.start()
@@ -335,7 +336,10 @@ class ChargingStation(Blocks):
         return allowed and not self.web_payments.is_paying(evse.number), reservation
 
     def _registered(self) -> None:
+        if self.link.offline_since == float("-inf"):
+            self.monitors.streams.forgotten()
         self.availability.registered(self.kernel.now - self.link.offline_since)
+        self.monitors.streams.registered()
 
     def _transaction_ended(self, _evse: Evse, record: TransactionRecord) -> None:
         self.availability.refresh()

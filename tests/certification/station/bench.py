@@ -22,7 +22,7 @@ from v2g.ocpp.messages.authorization import IdToken
 from v2g.ocpp.messages.provisioning import BootReason
 from v2g.ocpp.routes import Version
 
-CALL, CALLRESULT, CALLERROR = 2, 3, 4
+CALL, CALLRESULT, CALLERROR, SEND = 2, 3, 4, 6
 START_MS = 1_780_000_200_000
 """28 May 2026, 20:30 UTC."""
 
@@ -196,6 +196,11 @@ class Bench:
             self.log.append((action, payload))
             self.unread.append((action, payload))
             self._answer(identifier, action, payload)
+        elif frame[0] == SEND:
+            _, _, action, payload = frame
+            validator(action, self.version).validate(payload)
+            self.log.append((action, payload))
+            self.unread.append((action, payload))
         elif frame[0] == CALLRESULT:
             self._results[frame[1]] = frame[2]
         else:
@@ -228,7 +233,13 @@ class Bench:
                 return {"idTokenInfo": {"status": "Accepted"}}
             case "TransactionEvent" if "idToken" in payload:
                 return {"idTokenInfo": {"status": "Accepted"}}
-            case "DataTransfer" | "SignCertificate" | "NotifyEVChargingNeeds" | "NotifyEVChargingSchedule":
+            case (
+                "OpenPeriodicEventStream"
+                | "DataTransfer"
+                | "SignCertificate"
+                | "NotifyEVChargingNeeds"
+                | "NotifyEVChargingSchedule"
+            ):
                 return {"status": "Accepted"}
         return {}
 

@@ -1,6 +1,7 @@
 """A file server that does what a test says, on a free port."""
 
 import contextlib
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -19,8 +20,8 @@ class FileServer:
 
 
 @contextlib.contextmanager
-def file_server() -> Iterator[FileServer]:
-    """Run one."""
+def file_server(context: ssl.SSLContext | None = None) -> Iterator[FileServer]:
+    """Run one, over TLS with a context."""
     found = FileServer()
 
     class Handler(BaseHTTPRequestHandler):
@@ -47,7 +48,9 @@ def file_server() -> Iterator[FileServer]:
             """Be silent."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    found.url = f"http://127.0.0.1:{server.server_port}"
+    found.url = f"http{'s' if context else ''}://127.0.0.1:{server.server_port}"
+    if context is not None:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
     thread = threading.Thread(target=lambda: server.serve_forever(poll_interval=0.02), daemon=True)
     thread.start()
     try:
