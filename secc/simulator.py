@@ -19,6 +19,7 @@ from secc.core.station.layout import ConnectorLayout, EvseLayout, Layout
 from secc.core.station.network import first_profile
 from secc.core.station.settings import StationSettings
 from secc.core.station.signing import MakeRequest, RequestMade
+from secc.core.station.simulated_terminal import TERMINAL
 from secc.core.station.station import ChargingStation
 from secc.machine.simulated import SimulatedMachine
 from secc.station_runner import Memory, StationRunner
@@ -95,7 +96,7 @@ class SimulatedStation:
         self._context = context
         self._random = random.Random(f"{fleet.seed}/{identity}")  # noqa: S311  # behaviour, not secrets
         powers = (int(fleet.power_kw * 1000),) * fleet.evses
-        self.site = Site(fleet.behaviour, powers, clock.utc_ms(), self._random.random)
+        self.site = Site(fleet.behaviour, powers, clock.utc_ms(), self._random.random, identity)
         self._memory: Forgetful | StationStore = (
             Forgetful() if fleet.store is None else StationStore(fleet.store / f"{identity}.sqlite3")
         )
@@ -104,6 +105,7 @@ class SimulatedStation:
             model="Simulated",
             serial_number=identity,
             optional=("WebPaymentsCtrlr", "DataCollector"),
+            terminal=TERMINAL if fleet.behaviour.card_payments > 0 else None,
         )
         self._facts: list[Fact] = []
         self._restart: asyncio.Event = asyncio.Event()

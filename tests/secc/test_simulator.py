@@ -6,12 +6,15 @@ import random
 from collections import Counter
 from typing import Any
 
+import msgspec
 import pytest
 
 from secc.core.station.behaviour import Behaviour, Site
 from secc.core.station.evse import AllowPower, Plug, Power, Restart, Token
 from secc.core.station.resumption import Restarted
+from secc.core.station.simulated_terminal import TERMINAL, TerminalFaults
 from secc.simulator import Fleet, Simulator
+from tests.certification.station.bench import FIXED, Bench
 from tests.secc.backend import Backend, backend
 
 HOUR_MS = 3_600_000
@@ -107,6 +110,25 @@ def test_a_vehicle_that_is_still_there_charges_on_after_a_restart() -> None:
     assert list(site.command(Restart(evse_id=1), now)) == [Restarted(evse_id=1)]
     assert Plug(evse_id=1, vehicle=True) in list(site.plugs())
     assert list(site.command(AllowPower(evse_id=1, allowed=True), now)) == [Power(evse_id=1, state="Charging")]
+
+
+def test_drivers_pay_at_the_terminal() -> None:
+    found = Bench("2.1", evses=(FIXED,), terminal=TERMINAL)
+    found.answers["TransactionEvent"] = lambda event: {"totalCost": 3.0} if event["eventType"] == "Ended" else {}
+    behaviour = msgspec.structs.replace(EAGER, card_payments=1.0, plug_and_charge=0.0, terminal=TerminalFaults())
+    site = Site(behaviour, (50_000,), found.utc_ms, random.Random(4).random)
+    done = 0
+    for _ in range(40):
+        found.wait(max(0.0, (site.due() - found.utc_ms) / 1000))
+        facts = list(site.advance(found.utc_ms))
+        while facts:
+            found.fact(facts.pop(0))
+            orders, done = found.commands[done:], len(found.commands)
+            facts += [fact for order in orders for fact in site.command(order, found.utc_ms)]
+    paid = {each["pspRef"]: each["status"] for each in found.all("NotifySettlement")}
+    assert len(paid) > 3
+    assert {site.terminal.reserved[ref].state for ref, status in paid.items() if status == "Settled"} == {"taken"}
+    assert all(event.get("idToken", {}).get("type") != "ISO14443" for event in found.all("TransactionEvent"))
 
 
 async def test_a_simulated_station_restarts_and_reports_itself() -> None:

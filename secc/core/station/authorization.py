@@ -10,9 +10,9 @@ from secc.core.station.local_list import LocalList
 from secc.core.station.sessions import NOBODY, Sessions
 from v2g.ocpp.messages.authorization import AuthorizeRequest, AuthorizeResponse, IdToken
 from v2g.ocpp.messages.base import Message, OCSPRequestData
-from v2g.ocpp.messages.transactions import TransactionEventRequest, TransactionEventResponse
+from v2g.ocpp.messages.transactions import TransactionEventRequest, TransactionEventResponse, TransactionLimit
 
-Source = Literal["csms", "cache", "list", "offline", "remote", "none"]
+Source = Literal["csms", "cache", "list", "offline", "remote", "terminal", "none"]
 Usable = Callable[[Evse, IdToken, str | None], tuple[bool, int | None]]
 """Whether an EVSE may be used by somebody of a group: yes or no, and the reservation that he has."""
 
@@ -25,6 +25,7 @@ class Verdict(NamedTuple):
     source: Source = "csms"
     evse_ids: tuple[int, ...] = ()
     language: str | None = None
+    limit: TransactionLimit | None = None
 
 
 REFUSED = Verdict(accepted=False)
@@ -82,7 +83,9 @@ class Authorizer:
             self._grant(
                 evse,
                 found.id_token,
-                Verdict(accepted=True, group=found.group, source=found.source, evse_ids=found.evse_ids),
+                Verdict(
+                    accepted=True, group=found.group, source=found.source, evse_ids=found.evse_ids, limit=found.limit
+                ),
             )
         elif not self._k.model.flag("AuthCtrlr.Enabled") and self.usable(evse, NOBODY, None)[0]:
             self._grant(evse, NOBODY, Verdict(accepted=True, source="none"))  # C02: nobody need identify himself
@@ -177,7 +180,11 @@ class Authorizer:
             self._show(None, "rejected")
             return
         self._floating = Authorization(
-            id_token=id_token, group=verdict.group, source=verdict.source, evse_ids=verdict.evse_ids
+            id_token=id_token,
+            group=verdict.group,
+            source=verdict.source,
+            evse_ids=verdict.evse_ids,
+            limit=verdict.limit,
         )
         self._show(None, "plug_in")
         timeout = self._k.model.number("TxCtrlr.EVConnectionTimeOut")
@@ -207,9 +214,38 @@ class Authorizer:
             reservation_id=reservation,
             evse_ids=verdict.evse_ids,
             language=verdict.language,
+            limit=verdict.limit,
         )
         self._show(evse.number, "accepted")
         self._sessions.authorize(evse, found)
+
+    # -- payments
+
+    def admit(self, evse_id: int | None, id_token: IdToken, verdict: Verdict) -> None:
+        """Let somebody charge, or not, of whom it was found out elsewhere; without an EVSE where he plugs in."""
+        evse = self._evses.get(evse_id) if evse_id is not None else self._place(list(self._evses.values()))
+        if evse is not None:
+            self._decide(evse, id_token, verdict)
+        else:
+            self._float(id_token, verdict)
+
+    def holder(self, id_token: IdToken) -> Evse | None:
+        """Return the EVSE at which somebody may charge."""
+        found = (e for e in self._evses.values() if e.authorization and same(e.authorization.id_token, id_token))
+        return next(found, None)
+
+    def awaits(self, id_token: IdToken) -> bool:
+        """Return whether somebody may charge where he plugs in."""
+        return self._floating is not None and same(self._floating.id_token, id_token)
+
+    def let_go(self, id_token: IdToken) -> None:
+        """Somebody no longer wants to charge (E07)."""
+        evse = self.holder(id_token)
+        if evse is not None and evse.authorization is not None:
+            self._stop(evse, evse.authorization.id_token)
+        elif self.awaits(id_token):
+            self._k.cancel("authorization.floating")
+            self._floating = None
 
     # -- finding out
 
@@ -242,6 +278,13 @@ class Authorizer:
             then(Verdict(local, found.group if found else None, source) if local else REFUSED)
             return
 
+        self.ask(id_token, then, lambda: self._offline(id_token, found, source))
+
+    def ask(
+        self, id_token: IdToken, then: Callable[[Verdict], None], away: Callable[[], Verdict] = lambda: REFUSED
+    ) -> None:
+        """Have the CSMS say whether somebody may charge (C01, C18.FR.04); `away` judges when it cannot be reached."""
+
         def answered(answer: Answer) -> None:
             if isinstance(answer, AuthorizeResponse):
                 info = answer.id_token_info
@@ -249,11 +292,11 @@ class Authorizer:
                 group = info.group_id_token.id_token if info.group_id_token else None
                 then(Verdict(info.status == "Accepted", group, "csms", info.evse_id, info.language1))
             elif not isinstance(answer, Message) and not self._k.online:
-                then(self._offline(id_token, found, source))
+                then(away())
             else:
                 then(REFUSED)
 
-        self._k.call(AuthorizeRequest(id_token=id_token), answered)  # C01
+        self._k.call(AuthorizeRequest(id_token=id_token), answered)
 
     def _offline(self, id_token: IdToken, found: Known | None, source: Source) -> Verdict:
         """Decide without the CSMS (C13, C15)."""

@@ -12,11 +12,12 @@ from msgspec import Meta
 from secc.core.station.evse import AllowPower, Contract, Fact, Fault, Lock, Plug, Power, Restart, Token, Unlocked
 from secc.core.station.kernel import Command
 from secc.core.station.resumption import Restarted
+from secc.core.station.simulated_terminal import Share, SimulatedTerminal, TerminalFaults
 from secc.core.station.smart_charging import SetLimit
+from secc.core.station.terminal import CardPresented
 from secc.core.station.transactions import MeterSample
 from v2g.ocpp.messages.authorization import IdToken
 
-Share = Annotated[float, Meta(ge=0, le=1)]
 HOUR_MS: Final = 3_600_000
 
 
@@ -32,6 +33,9 @@ class Behaviour(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     authorize_first: Share = 0.3
     """Drivers who identify themselves before they plug in."""
     plug_and_charge: Share = 0.1
+    card_payments: Share = 0.0
+    """Drivers without a card of the operator, who pay at the station's terminal; none where nobody does."""
+    terminal: TerminalFaults = TerminalFaults()
     unplug_without_stop: Share = 0.3
     """Drivers who pull the cable without ending the transaction first."""
     tokens: Annotated[int, Meta(ge=1)] = 1000
@@ -59,6 +63,8 @@ class Bay(msgspec.Struct, kw_only=True):
     limit_w: float | None = None
     token: str = ""
     contract: bool = False
+    pays: bool = False
+    """Whether the driver pays at the terminal."""
     metered_ms: int = 0
 
     @property
@@ -73,9 +79,12 @@ class Bay(msgspec.Struct, kw_only=True):
 class Site:
     """Everything at one station. `powers` are the most that each EVSE gives (W)."""
 
-    def __init__(self, behaviour: Behaviour, powers: tuple[int, ...], utc_ms: int, chance: Callable[[], float]) -> None:
+    def __init__(
+        self, behaviour: Behaviour, powers: tuple[int, ...], utc_ms: int, chance: Callable[[], float], name: str = ""
+    ) -> None:
         self._b = behaviour
         self._chance = chance
+        self.terminal = SimulatedTerminal(chance, behaviour.terminal, name=f"{name}{utc_ms}")
         self.bays = {
             number: Bay(number=number, max_w=power, due_ms=utc_ms + self._arrival(), metered_ms=utc_ms)
             for number, power in enumerate(powers, 1)
@@ -112,6 +121,8 @@ class Site:
                 yield Unlocked(evse_id=evse_id, connector_id=connector_id)
             case Restart(evse_id=int(evse_id)):
                 yield Restarted(evse_id=evse_id)
+            case _:
+                yield from self.terminal.command(command)
 
     def plugs(self) -> Iterator[Fact]:
         """Tell how all cables are plugged, as hardware does once its station has started."""
@@ -183,6 +194,7 @@ class Site:
         bay.vehicle_w = int(self._between(self._b.vehicle_kw) * 1000)
         bay.token = f"CARD{int(self._chance() * self._b.tokens):06d}"
         bay.contract = self._chance() < self._b.plug_and_charge
+        bay.pays = not bay.contract and self._b.card_payments > 0 and self._chance() < self._b.card_payments
         if not bay.contract and self._chance() < self._b.authorize_first:
             bay.phase, bay.due_ms = "identified", utc_ms + 5_000
             yield self._identify(bay)
@@ -204,7 +216,9 @@ class Site:
         bay.phase, bay.due_ms, bay.contract = "free", utc_ms + self._arrival(), False
         yield Plug(evse_id=bay.number, vehicle=False)
 
-    def _identify(self, bay: Bay) -> Token:
+    def _identify(self, bay: Bay) -> Fact:
+        if bay.pays:
+            return CardPresented(evse_id=bay.number, card=bay.token)
         return Token(id_token=IdToken(id_token=bay.token, type="ISO14443"), evse_id=bay.number)
 
     def _meter(self, bay: Bay, utc_ms: int) -> None:

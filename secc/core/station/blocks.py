@@ -27,6 +27,7 @@ from secc.core.station.monitor import factory_monitors
 from secc.core.station.monitoring import Monitors
 from secc.core.station.network import NetworkProfiles
 from secc.core.station.outbox import Outbox
+from secc.core.station.payment import Payments
 from secc.core.station.provisioning import Provisioning
 from secc.core.station.remote_control import RemoteControl
 from secc.core.station.reservation import Reservations
@@ -104,6 +105,9 @@ class Blocks:
         self.frequency = FrequencyResponse(kernel, self.evses, self.smart_charging)
         self.transaction_limits = TransactionLimits(kernel, self.evses, self.sessions, read)
         self.web_payments = WebPayments(kernel, self.evses)
+        self.payments = Payments(
+            kernel, self.evses, self.sessions, self.authorizer, self.transaction_limits, self.outbox
+        )
         self.table = self._gather()
 
     def _gather(self) -> dict[str, Handler]:

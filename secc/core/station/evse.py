@@ -143,7 +143,7 @@ class Authorization(msgspec.Struct, frozen=True, kw_only=True):
     group: str | None = None
     remote_start_id: int | None = None
     reservation_id: int | None = None
-    source: Literal["csms", "cache", "list", "offline", "remote", "none"] = "csms"
+    source: Literal["csms", "cache", "list", "offline", "remote", "terminal", "none"] = "csms"
     evse_ids: tuple[int, ...] = ()
     language: str | None = None
     """What the driver reads best (RFC 5646), as far as the CSMS knows."""

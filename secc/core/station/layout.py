@@ -41,6 +41,20 @@ class EvseLayout(msgspec.Struct, frozen=True, kw_only=True):
     phases: int = 0
 
 
+class TerminalLayout(msgspec.Struct, frozen=True, kw_only=True):
+    """A payment terminal. `details` are the types of appendix 6.2 that it can give of a payment, `incremental` whether
+    it can have more reserved later (C23)."""
+
+    details: tuple[str, ...] = ("PaymentBrand", "CardBin", "CardLast4Digits")
+    incremental: bool = False
+    terminal_id: str = ""
+    provider: str = ""
+    vendor: str = ""
+    model: str = ""
+    serial_number: str = ""
+    firmware: str = ""
+
+
 class Layout(msgspec.Struct, frozen=True, kw_only=True):
     """What a station consists of. `optional` names further components or variables (`CustomizationCtrlr`,
     `ElectricalFeed.ACVoltage`) of the standard that it has; values are set with `DeviceModel.put`."""
@@ -52,6 +66,7 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True):
     firmware: str = "0.1.0"
     supply_phases: int = 3
     optional: tuple[str, ...] = ()
+    terminal: TerminalLayout | None = None
 
 
 class Variable(msgspec.Struct, frozen=True, kw_only=True):
@@ -157,6 +172,10 @@ def station_variables(layout: Layout) -> tuple[Variable, ...]:
     found: list[Variable] = []
     wanted = frozenset(layout.optional)
     for variable in catalog():
+        if variable.component == "PaymentCtrlr":
+            if layout.terminal is not None and (layout.terminal.incremental or "Incremental" not in variable.name):
+                found.append(_of_terminal(variable, layout.terminal))
+            continue
         if variable.optional and not {variable.component, f"{variable.component}.{variable.name}"} & wanted:
             continue
         if variable.component in _PER_SLOT:
@@ -199,3 +218,19 @@ def _placed(variable: Variable, place: EVSE | None, layout: Layout) -> Variable:
         case ("Connector", "ConnectorType") if evse and place and place.connector_id:
             default = evse.connectors[place.connector_id - 1].connector_type
     return msgspec.structs.replace(variable, evse=place, default=default, high=high)
+
+
+def _of_terminal(variable: Variable, terminal: TerminalLayout) -> Variable:
+    """Return a variable of PaymentCtrlr with what the terminal says about itself."""
+    told = {
+        "PaymentDetails": ",".join(terminal.details),
+        "TerminalID": terminal.terminal_id,
+        "PaymentServiceProvider": terminal.provider,
+        "VendorName": terminal.vendor,
+        "Model": terminal.model,
+        "SerialNumber": terminal.serial_number,
+        "FirmwareVersion": terminal.firmware,
+    }
+    default = told.get(variable.name, variable.default)
+    values = default if variable.name == "PaymentDetails" else variable.values
+    return msgspec.structs.replace(variable, default=default, values=values)

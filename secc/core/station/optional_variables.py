@@ -69,21 +69,21 @@ SoC integer r - Percent - 21,o
 SoH integer r - Percent - 21,o
 WorkingMode OptionList r - - - 21,o
 [PaymentCtrlr]
-Enabled boolean rw false - - 21,o
-Problem boolean r - - - 21,o
-AuthorizeDirectPayment boolean r - - - 21,o
-AuthorizationAmount decimal r - - - 21,o
-IncrementalAuthorizationAmount decimal r - - - 21,o
-IncrementalAuthorizationThreshold decimal r - - - 21,o
-PaymentDetails MemberList r - - - 21,o
-SettlementByCSMS boolean r - - - 21,o
-ReceiptServerUrl string r - - - 21,o
-ReceiptByCSMS boolean r - - - 21,o
-Merchant[Id] string r - - - 21,o
-Merchant[TaxId] string r - - - 21,o
-Merchant[Name] string r - - - 21,o
-Merchant[Address] string r - - - 21,o
-Merchant[City] string r - - - 21,o
+Enabled boolean rw true - - 21,o
+Problem boolean r false - - 21,o,m
+AuthorizeDirectPayment boolean rw false - - 21,o
+AuthorizationAmount decimal rw 50 - 0.. 21,o
+IncrementalAuthorizationAmount decimal rw 0 - 0.. 21,o
+IncrementalAuthorizationThreshold decimal rw - - 0.. 21,o
+PaymentDetails MemberList rw - - - 21,o
+SettlementByCSMS boolean rw false - - 21,o
+ReceiptServerUrl string rw - - ..2000 21,o
+ReceiptByCSMS boolean rw false - - 21,o
+Merchant[Id] string rw - - - 21,o
+Merchant[TaxId] string rw - - - 21,o
+Merchant[Name] string rw - - - 21,o
+Merchant[Address] string rw - - - 21,o
+Merchant[City] string rw - - - 21,o
 TerminalID string r - - - 21,o
 PaymentServiceProvider string r - - - 21,o
 VendorName string r - - - 21,o
@@ -92,7 +92,7 @@ SerialNumber string r - - - 21,o
 FirmwareVersion string r - - - 21,o
 IMSI string r - - - 21,o
 ICCID string r - - - 21,o
-Connected boolean r - - - 21,o
+Connected boolean r true - - 21,o,m
 [WebPaymentsCtrlr]
 Enabled boolean rw false - - 21,o
 URLTemplate string rw - - ..2000 21,o

@@ -61,6 +61,7 @@ class Outbox:
         self._sending: str | None = None
         self._not_before = 0.0
         self.on_answer: list[Callable[[Message, Answer], None]] = []
+        self.on_queued: list[Callable[[Message], None]] = []
         self.on_added: Callable[[], None] = lambda: None
 
     def __len__(self) -> int:
@@ -87,6 +88,8 @@ class Outbox:
             self._thin()
         if not self._k.online:
             self._old = key
+        for told in self.on_queued:
+            told(request)
 
     def pump(self) -> bool:
         """Send the oldest message; return whether one is under way."""

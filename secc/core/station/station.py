@@ -164,6 +164,7 @@ class ChargingStation(Blocks):
         self.display.refresh()
         self._restarted()
         self.smart_charging.limits_changed()
+        self.payments.start()
         self.kernel.started()
 
     def _boot_reason(self) -> BootReason:
@@ -241,9 +242,11 @@ class ChargingStation(Blocks):
         self.link.tick()
         self.kernel.run_timers()
         work()
+        self.payments.look()
         self.link.pump()
         while (due := self.kernel.deadline()) is not None and due <= self.kernel.now:
             self.kernel.run_timers()
+            self.payments.look()
             self.link.pump()
         self.display.refresh()
         self.web_payments.look()
@@ -303,7 +306,8 @@ class ChargingStation(Blocks):
             case Unlocked():
                 self.remote_control.unlocked(fact)
             case _:
-                self.high_level.take(fact)
+                if not self.payments.take(fact):
+                    self.high_level.take(fact)
         self.availability.refresh()
 
     def _plugged(self, fact: Plug) -> None:

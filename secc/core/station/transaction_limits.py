@@ -75,10 +75,12 @@ class TransactionLimits:
         """A payment allows more: so may the transaction, as far as the CSMS wants (C23.FR.02)."""
         self._bounds[evse.number] = _over(self._bounds.get(evse.number), TransactionLimit(max_cost=max_cost))
         self.driver(DriverLimit(evse_id=evse.number, limit=TransactionLimit(max_cost=max_cost)))
+        self._keep(evse)
 
     def _bind(self, evse: Evse, bound: TransactionLimit) -> None:
         self._bounds[evse.number] = bound
         self._limits[evse.number] = _over(self._limits.get(evse.number), bound)
+        self._keep(evse)
         self._k.after(f"limits.{evse.number}", 0, lambda: self._look(evse))  # the event goes first
 
     def event_answered(self, request: Message, answer: Answer) -> None:
@@ -130,15 +132,24 @@ class TransactionLimits:
     def _keep(self, evse: Evse) -> None:
         if evse.record is not None:
             number = evse.number
-            kept = {"limit": self._limits.get(number), "limit_by_csms": self._by_csms.get(number)}
-            self._sessions.keep(evse, msgspec.structs.replace(evse.record, **kept))
+            record = msgspec.structs.replace(
+                evse.record,
+                limit=self._limits.get(number),
+                limit_by_csms=self._by_csms.get(number),
+                limit_of_payment=self._bounds.get(number),
+            )
+            self._sessions.keep(evse, record)
 
     def resumed(self, evse: Evse) -> None:
         """Watch the limits of a transaction from before an interruption (E17)."""
         record = evse.record
         if record is None:
             return
-        for limits, limit in ((self._limits, record.limit), (self._by_csms, record.limit_by_csms)):
+        for limits, limit in (
+            (self._limits, record.limit),
+            (self._by_csms, record.limit_by_csms),
+            (self._bounds, record.limit_of_payment),
+        ):
             if limit is not None:
                 limits[evse.number] = limit
         begin = record.begin or record.last_sample

@@ -117,6 +117,7 @@ class TransactionRecord(msgspec.Struct, frozen=True, kw_only=True):
     """Import register at which energy stops (MaxEnergyOnInvalidId)."""
     limit: TransactionLimit | None = None
     limit_by_csms: TransactionLimit | None = None
+    limit_of_payment: TransactionLimit | None = None
 
 
 Step = tuple[TransactionRecord, TransactionEventRequest]

@@ -11,7 +11,7 @@ from typing import Any
 
 from secc.core.station.evse import AllowPower, Bay, Fact, Indicate, Lock, Plug, Power, Restart, Token
 from secc.core.station.kernel import Action, Command, Connect, Disconnect, Keep, Moment, Send
-from secc.core.station.layout import ConnectorLayout, EvseLayout, Layout
+from secc.core.station.layout import ConnectorLayout, EvseLayout, Layout, TerminalLayout
 from secc.core.station.network import first_profile
 from secc.core.station.settings import StationSettings
 from secc.core.station.station import ChargingStation
@@ -63,10 +63,11 @@ class Bench:
         variables: Mapping[str, str] | None = None,
         power: bool = True,
         optional: tuple[str, ...] = (),
+        terminal: TerminalLayout | None = None,
         **settings: Any,
     ) -> None:
         self.version: Version = version
-        self.layout = Layout(evses=evses, serial_number="CS-1", optional=optional)
+        self.layout = Layout(evses=evses, serial_number="CS-1", optional=optional, terminal=terminal)
         self.settings = settings
         self.now, self.utc_ms = 1000.0, START_MS
         self.drawers: dict[str, dict[str, bytes]] = {}
