@@ -20,6 +20,7 @@ from secc.core.station.behaviour import Behaviour
 from secc.simulator import MOST_REASONS, Fleet, Simulator
 from v2g.errors import ConfigError, StoreError, TransportError
 from v2g.net.ocpp_server import IDENTITY
+from v2g.pki.keys import read_secret
 
 ROWS = 20
 """Stations that the table shows."""
@@ -37,6 +38,13 @@ def station(
         str | None, typer.Option("--password", envvar="V2G_STATION_PASSWORD", help="HTTP Basic, for all of them.")
     ] = None,
     ca: Annotated[Path | None, typer.Option("--ca", help="PEM file of the root of wss servers.")] = None,
+    certificate: Annotated[
+        str | None,
+        typer.Option("--cert", help="PEM file of a station's certificate, its chain after it; {identity} differs."),
+    ] = None,
+    key: Annotated[
+        str | None, typer.Option("--key", help="PEM file of its key, mode 0600; {identity} differs.")
+    ] = None,
     speed: Annotated[float, typer.Option("--speed", min=1, max=10_000, help="Simulated seconds per second.")] = 1.0,
     duration: Annotated[float | None, typer.Option("--duration", min=0, help="Seconds; else until Ctrl-C.")] = None,
     behaviour: Annotated[
@@ -58,6 +66,7 @@ def station(
             "prefix": prefix,
             "evses": evses,
             "password": password,
+            "with_certificates": certificate is not None,
             "speed": speed,
             "seed": seed,
             "store": store,
@@ -68,7 +77,7 @@ def station(
     )
     if report is not None and not report.absolute().parent.is_dir():
         raise ConfigError(f"{report}: there is no such folder", hint="make it first")
-    simulator = Simulator(fleet, _context(fleet.url, ca))
+    simulator = Simulator(fleet, _contexts(fleet, ca, certificate, key))
     shown = Live(console=Console(stderr=True), auto_refresh=False) if live and sys.stderr.isatty() else None
     look = _told_once() if shown is None else lambda each: shown.update(table(each), refresh=True)
     with shown or contextlib.nullcontext():
@@ -113,13 +122,42 @@ def _write(text: str, file: Path | None) -> None:
         raise StoreError(f"{file}: {error.strerror}", hint="the report is on standard output instead") from None
 
 
-def _context(url: str, ca: Path | None) -> ssl.SSLContext | None:
-    if not url.startswith("wss:"):
-        return None
+def _contexts(
+    fleet: Fleet, ca: Path | None, certificate: str | None, key: str | None
+) -> Callable[[str], ssl.SSLContext | None]:
+    """Return what gives each station its side of TLS. Raises ConfigError, KeyAccessError for any that there is not."""
+    if (certificate is None) != (key is None):
+        raise ConfigError("--cert and --key belong together", hint="name both, or neither")
+    if not fleet.url.startswith("wss:"):
+        if certificate is not None:
+            raise ConfigError("--cert needs TLS", hint="wss://host:port/ocpp")
+        return lambda _: None
+    if certificate is None or key is None:
+        shared = _context(ca)
+        return lambda _: shared
+    if fleet.count > 1 and "{identity}" not in certificate:
+        hint = "--cert 'certs/{identity}/chain.pem'"
+        raise ConfigError("each station has a certificate of its own, whose common name it is", hint=hint)
+    made = {
+        identity: _context(ca, *(Path(each.replace("{identity}", identity)) for each in (certificate, key)))
+        for identity in fleet.identities
+    }
+    return made.__getitem__
+
+
+def _context(ca: Path | None, certificate: Path | None = None, key: Path | None = None) -> ssl.SSLContext:
     try:
-        return ssl.create_default_context(cafile=ca)
+        context = ssl.create_default_context(cafile=ca)
     except OSError as error:  # ssl.SSLError is one
         raise ConfigError(f"--ca: {error}", hint="it is a PEM file") from None
+    if certificate is not None and key is not None:
+        read_secret(key)
+        try:
+            context.load_cert_chain(certificate, key)
+        except OSError as error:
+            hint = "a PEM file, the station's certificate first, and the key that belongs to it"
+            raise ConfigError(f"--cert {certificate}: {error}", hint=hint) from None
+    return context
 
 
 def _fleet(fields: dict[str, Any]) -> Fleet:

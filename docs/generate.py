@@ -16,7 +16,7 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 if str(ROOT) not in sys.path:  # run as a script
     sys.path.insert(0, str(ROOT))
 
-from docs import api, certification, charts, configuration, events, messages, response_codes, service_parameters  # noqa: E402
+from docs import api, certification, charts, configuration, events, kinds, messages, response_codes, service_parameters  # noqa: E402
 
 if TYPE_CHECKING:
     from v2g.iso15118.sequence import Chart
@@ -323,7 +323,7 @@ def pages() -> list[Path]:
 def main() -> int:
     """Rewrite pages and pictures that have changed; return how many (0: everything was up to date)."""
     changed = 0
-    for page, new in (*pictures(), *((page, render(page.read_text())) for page in pages())):
+    for page, new in (*pictures(), kinds.module(), *((page, render(page.read_text())) for page in pages())):
         if not page.exists() or page.read_text() != new:
             page.parent.mkdir(exist_ok=True)
             page.write_text(new)

@@ -43,6 +43,8 @@ class Fleet(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     power_kw: Annotated[float, Meta(gt=0)] = 150.0
     versions: tuple[Version, ...] = ("2.1", "2.0.1")
     password: str | None = None
+    with_certificates: bool = False
+    """Stations show certificates of their own: security profile 3."""
     speed: Annotated[float, Meta(ge=1, le=10_000)] = 1.0
     ramp_per_s: Annotated[float, Meta(gt=0)] = 50.0
     """How many stations connect in a second at first."""
@@ -52,6 +54,19 @@ class Fleet(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     ca: Path | None = None
     """PEM file of the root of servers of logs and firmware."""
     behaviour: Behaviour = Behaviour()
+
+    @property
+    def security_profile(self) -> int:
+        """The security profile that follows from URL and certificates (A00)."""
+        if not self.url.startswith("wss:"):
+            return 1
+        return 3 if self.with_certificates else 2
+
+    @property
+    def identities(self) -> tuple[str, ...]:
+        """What the stations are called."""
+        width = len(str(self.count))
+        return tuple(f"{self.prefix}{number:0{width}d}" for number in range(1, self.count + 1))
 
 
 class Forgetful:
@@ -126,9 +141,7 @@ class SimulatedStation:
         drawers = self._memory.drawers if isinstance(self._memory, Forgetful) else self._memory.drawers()
         settings = StationSettings(
             identity=self.identity,
-            network=first_profile(
-                self._fleet.url, security_profile=2 if self._fleet.url.startswith("wss:") else 1, message_timeout=30
-            ),
+            network=first_profile(self._fleet.url, security_profile=self._fleet.security_profile, message_timeout=30),
             layout=self._layout,
             versions=self._fleet.versions,
             boot_reason=reason,
@@ -266,15 +279,15 @@ class SimulatedStation:
 class Simulator:
     """All stations."""
 
-    def __init__(self, fleet: Fleet, context: ssl.SSLContext | None = None) -> None:
+    def __init__(self, fleet: Fleet, contexts: Callable[[str], ssl.SSLContext | None] = lambda _: None) -> None:
+        """Make them; `contexts` returns the TLS context of a station, by its identity."""
         self.fleet = fleet
         self.tally = Tally()
         self._ended: dict[str, Any] | None = None
         self._clock = Clock(ClockConfig(scale=fleet.speed))
-        width = len(str(fleet.count))
         self.stations = [
-            SimulatedStation(f"{fleet.prefix}{number:0{width}d}", fleet, self.tally, self._clock, context)
-            for number in range(1, fleet.count + 1)
+            SimulatedStation(identity, fleet, self.tally, self._clock, contexts(identity))
+            for identity in fleet.identities
         ]
 
     async def run(self, duration_s: float | None, look: Callable[["Simulator"], None] = lambda _: None) -> None:

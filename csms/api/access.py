@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from csms.api.call import Call, read_cursor, shown, write_cursor
+from csms.api.call import ACCESS_CHANGED, Call, read_cursor, shown, write_cursor
 from csms.api.operations import Page, Reply, delete, get, post
 from csms.api.parameters import Paged
 from csms.api.problems import ApiError, conflict, missing
@@ -150,6 +150,7 @@ async def revoke_access_token(call: Call, parameters: OneToken) -> None:
         return None if found is None else shown(found, Token)
 
     await call.change(read, revoke)
+    call.services.feed.publish(ACCESS_CHANGED, None, {"token": parameters.token_id})
 
 
 @get("/access/me", Permission.READ_SELF)

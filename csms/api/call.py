@@ -3,7 +3,7 @@
 import base64
 import binascii
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 import msgspec
@@ -26,14 +26,18 @@ R = TypeVar("R")
 T = TypeVar("T")
 K = TypeVar("K", str, int)
 
+ACCESS_CHANGED: Final = "access_changed"
+"""Kind of the event that says that somebody's access has ended."""
+
 encode: Final = msgspec.json.Encoder().encode
 
 
 class Streams:
-    """How many event streams are open."""
+    """How many event streams are open, and how often who may read them has changed."""
 
     def __init__(self) -> None:
         self.open = 0
+        self.changes = 0
 
 
 class Backend(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,7 +61,11 @@ def make_backend(services: Services) -> Backend:
         services.config.webhooks.allow,
     )
 
+    streams = Streams()
+
     def heard(event: FeedEvent) -> None:
+        if event.kind == ACCESS_CHANGED:
+            streams.changes += 1
         if event.node == services.feed.node:
             services.metrics.events.add(kind=event.kind)
             webhooks.take(event)
@@ -65,6 +73,7 @@ def make_backend(services: Services) -> Backend:
     return Backend(
         services=services,
         ingest=Ingest(services.store, services.clock, services.observe),
+        streams=streams,
         history=History(services.feed, services.frames, heard),
         webhooks=webhooks,
     )
@@ -80,7 +89,7 @@ class Trail:
 class Call(msgspec.Struct, frozen=True, kw_only=True):
     """One request, of the route `operation`. `headers` have names in lower case; `request` is the body as JSON text.
 
-    `request` is None where there is none, and where it may not be kept.
+    `request` is None where there is none, and where it may not be kept. `identify` finds out again who asks.
     """
 
     backend: Backend
@@ -92,6 +101,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     request: str | None = None
     only_reads: bool = False
     trail: Trail
+    identify: Callable[[], Awaitable[Principal | None]]
 
     @property
     def services(self) -> Services:
@@ -201,6 +211,24 @@ async def newest_first(
     found = await call.run(fetch, position[0] if position else None, paged.limit + 1)
     items: tuple[T, ...] = tuple(shown(row, kind) for row in found[: paged.limit])
     return Page(items, write_cursor(found[paged.limit - 1][key]) if len(found) > paged.limit else None)
+
+
+async def pages(
+    call: Call,
+    paged: Paged,
+    kind: type[T],
+    position: type[R],
+    keys: Sequence[str],
+    fetch: Callable[[Connection, R | None, int], list[dict[str, Any]]],
+) -> Page[T]:
+    """Return a page of rows in an order that some columns together give; `fetch(connection, after, limit)` finds them.
+
+    `position`: a tuple type, of the values of `keys`; null counts as 0.
+    """
+    found = await call.run(fetch, read_cursor(paged.cursor, position), paged.limit + 1)
+    items: tuple[T, ...] = tuple(shown(row, kind) for row in found[: paged.limit])
+    more = len(found) > paged.limit
+    return Page(items, write_cursor(*(found[paged.limit - 1][key] or 0 for key in keys)) if more else None)
 
 
 def page_of(found: Sequence[T], paged: Paged, key: Callable[[T], K]) -> Page[T]:

@@ -5,11 +5,17 @@ from typing import Annotated
 
 import msgspec
 
-from csms.api.call import Call
-from csms.api.operations import delete, get
+from csms.api.call import Call, page_of
+from csms.api.operations import Page, Reply, delete, get, post
+from csms.api.parameters import Paged
 from csms.api.problems import ApiError, conflict, missing
 from csms.core.access import Permission
-from csms.pool import ContractPool
+from csms.core.authorize import CONTRACT, normalise
+from csms.pool import ContractPool, Entry
+from csms.rows import tokens
+from v2g.errors import KeyAccessError
+from v2g.pki.certificates import chain_from_pem
+from v2g.pki.keys import parse_private_key
 
 
 class PooledContract(msgspec.Struct, frozen=True, kw_only=True):
@@ -21,6 +27,26 @@ class PooledContract(msgspec.Struct, frozen=True, kw_only=True):
     problem: str
 
 
+class NewContract(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A contract for the vehicle with this PCID (CN of its provisioning certificate).
+
+    `chain`: PEM of the contract certificate, its sub-CAs after it. `key`: PEM of its private key (PKCS#8), with
+    `passphrase` where it is encrypted.
+    """
+
+    pcid: Annotated[str, msgspec.Meta(min_length=1, max_length=30)]
+    chain: Annotated[str, msgspec.Meta(min_length=1, max_length=40_000)]
+    key: Annotated[str, msgspec.Meta(min_length=1, max_length=10_000)]
+    passphrase: Annotated[str, msgspec.Meta(max_length=1000)] | None = None
+
+
+class AddedContract(msgspec.Struct, frozen=True, kw_only=True):
+    """A contract that is in the pool now. `has_token`: its EMAID is among the tokens; without it nobody may charge."""
+
+    contract: PooledContract
+    has_token: bool
+
+
 class OneContract(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which contract."""
 
@@ -29,9 +55,37 @@ class OneContract(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 @get("/contracts", Permission.READ_CERTIFICATES, problems=(409,))
-async def list_contracts(call: Call) -> tuple[PooledContract, ...]:
+async def list_contracts(call: Call, parameters: Paged) -> Page[PooledContract]:
     """List the contracts in the pool."""
-    return await asyncio.to_thread(_entries, _pool(call))
+    found = sorted(await asyncio.to_thread(_entries, _pool(call)), key=_key)
+    return page_of(found, parameters, _key)
+
+
+@post(
+    "/contracts",
+    Permission.WRITE_CERTIFICATES,
+    status=201,
+    confidential=True,
+    problems=(409,),
+    example={
+        "pcid": "WMIV2GENGINE0001XX",
+        "chain": "-----BEGIN CERTIFICATE-----",
+        "key": "-----BEGIN PRIVATE KEY-----",
+    },
+)
+async def add_contract(call: Call, body: NewContract) -> Reply[AddedContract]:
+    """Put a contract into the pool; its vehicle can fetch it at once. The key is encrypted there and shown nowhere."""
+    pool, interop = _pool(call), call.services.config.trust.profile == "interop"
+    passphrase = None if body.passphrase is None else body.passphrase.encode()
+    try:
+        chain, key = chain_from_pem(body.chain.encode()), parse_private_key(body.key.encode(), passphrase)
+        entry = await asyncio.to_thread(pool.add, body.pcid, chain, key, interop=interop)
+    except KeyAccessError as error:
+        raise ApiError(400, str(error), error.hint or "PKCS#8 PEM, of the contract certificate") from None
+    token = await call.run(tokens.find, CONTRACT, normalise(CONTRACT, entry.emaid))
+    added = AddedContract(contract=_shown(entry), has_token=token is not None)
+    location = f"/contracts/{entry.pcid}/{entry.emaid}"
+    return Reply(content=added, status=201, headers={"Location": location})
 
 
 @delete("/contracts/{pcid}/{emaid}", Permission.WRITE_CERTIFICATES, problems=(404,))
@@ -45,6 +99,10 @@ async def remove_contract(call: Call, parameters: OneContract) -> None:
         raise missing("contract")
 
 
+def _key(contract: PooledContract) -> str:
+    return f"{contract.pcid}/{contract.emaid}"
+
+
 def _pool(call: Call) -> ContractPool:
     provisioning = call.services.provisioning
     if provisioning is None:
@@ -53,15 +111,17 @@ def _pool(call: Call) -> ContractPool:
 
 
 def _entries(pool: ContractPool) -> tuple[PooledContract, ...]:
-    return tuple(
-        PooledContract(
-            pcid=each.pcid,
-            emaid=each.emaid,
-            until_ms=None if each.not_after is None else int(each.not_after.timestamp() * 1000),
-            problem=each.problem,
-        )
-        for each in pool.entries()
+    return tuple(_shown(each) for each in pool.entries())
+
+
+def _shown(entry: Entry) -> PooledContract:
+    until = entry.not_after
+    return PooledContract(
+        pcid=entry.pcid,
+        emaid=entry.emaid,
+        until_ms=None if until is None else int(until.timestamp() * 1000),
+        problem=entry.problem,
     )
 
 
-OPERATIONS = (list_contracts, remove_contract)
+OPERATIONS = (list_contracts, add_contract, remove_contract)

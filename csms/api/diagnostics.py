@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from csms.api.call import Call, newest_first, page_of, shown
+from csms.api.call import Call, newest_first, page_of, pages, shown
 from csms.api.operations import Page, get, post, put
 from csms.api.parameters import OneStation, Paged, StationId
 from csms.core.access import Permission
@@ -174,12 +174,11 @@ class OneStream(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     stream_id: Count
 
 
-class ItsValues(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which stream's newest values."""
+class ItsValues(Paged, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which stream's values."""
 
     station_id: StationId
     stream_id: Count
-    limit: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 100
 
 
 @post(
@@ -284,10 +283,18 @@ async def list_event_streams(call: Call, parameters: OfStation) -> Page[EventStr
 
 
 @get("/stations/{station_id}/streams/{stream_id}/values", Permission.READ_MAINTENANCE)
-async def list_stream_values(call: Call, parameters: ItsValues) -> tuple[StreamValue, ...]:
-    """List the newest values of a stream, newest first."""
-    found = await call.run(rows.list_stream_values, parameters.station_id, parameters.stream_id, limit=parameters.limit)
-    return tuple(shown(each, StreamValue) for each in found)
+async def list_stream_values(call: Call, parameters: ItsValues) -> Page[StreamValue]:
+    """List the values of a stream, newest first."""
+    return await pages(
+        call,
+        parameters,
+        StreamValue,
+        tuple[int, int],
+        ("at_ms", "id"),
+        lambda connection, after, limit: rows.list_stream_values(
+            connection, parameters.station_id, parameters.stream_id, limit, after
+        ),
+    )
 
 
 @put("/stations/{station_id}/streams/{stream_id}", Permission.WRITE_MAINTENANCE, problems=_STATION)

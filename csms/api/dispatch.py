@@ -4,9 +4,9 @@ from typing import Annotated, Any
 
 import msgspec
 
-from csms.api.call import Call, shown
-from csms.api.operations import delete, get, post
-from csms.api.parameters import OneStation, StationId
+from csms.api.call import Call, newest_first, shown
+from csms.api.operations import Page, delete, get, post
+from csms.api.parameters import OneStation, Paged, StationId
 from csms.core.access import Permission
 from csms.rows import der as rows
 from csms.services.der import DerService
@@ -121,6 +121,12 @@ async def dispatch_setpoint(call: Call, body: SetPoint) -> tuple[Dispatched, ...
     return tuple(told)
 
 
+class OfStation(Paged, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which station's."""
+
+    station_id: StationId
+
+
 @post("/dispatch/afrr", Permission.WRITE_ENERGY, example={"signal": 1, "stations": ["CS-V2G-0001"]})
 async def send_afrr_signal(call: Call, body: Signal) -> Answers:
     """Pass on a signal of frequency restoration (Q08)."""
@@ -171,9 +177,15 @@ async def clear_der_controls(call: Call, parameters: WhichControls) -> ClearDERC
 
 
 @get("/stations/{station_id}/der-alarms", Permission.READ_ENERGY)
-async def list_der_alarms(call: Call, parameters: OneStation) -> tuple[DerAlarm, ...]:
-    """List a station's newest DER alarms, newest first (R05)."""
-    return shown(await call.run(rows.alarms, parameters.station_id), tuple[DerAlarm, ...])
+async def list_der_alarms(call: Call, parameters: OfStation) -> Page[DerAlarm]:
+    """List a station's DER alarms, newest first (R05)."""
+    return await newest_first(
+        call,
+        parameters,
+        DerAlarm,
+        "id",
+        lambda connection, before, limit: rows.alarms(connection, parameters.station_id, limit=limit, before=before),
+    )
 
 
 OPERATIONS = (

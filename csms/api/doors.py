@@ -4,11 +4,12 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from csms.api.call import Call, shown
-from csms.api.operations import delete, get, post, put
-from csms.api.parameters import OneStation, StationId
+from csms.api.call import Call, pages
+from csms.api.operations import Page, delete, get, post, put
+from csms.api.parameters import OneStation, Paged, StationId
 from csms.api.problems import missing
 from csms.core.access import Permission
+from csms.rows import doors as rows
 
 SecurityProfile = Literal[1, 2, 3]
 
@@ -76,18 +77,16 @@ class LeastProfile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     least_profile: SecurityProfile
 
 
-class WhichVisitors(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class WhichVisitors(Paged, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which stations."""
 
     undecided: Annotated[bool | None, msgspec.Meta(description="Only those about whom nobody has decided.")] = None
-    limit: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 100
 
 
-class WhichFaults(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class WhichFaults(Paged, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which faults."""
 
     station_id: Annotated[str | None, msgspec.Meta(description="Only of this station.")] = None
-    limit: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 100
 
 
 class Admitted(msgspec.Struct, frozen=True, kw_only=True):
@@ -98,16 +97,32 @@ class Admitted(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @get("/door", Permission.READ_STATIONS)
-async def list_visitors(call: Call, parameters: WhichVisitors) -> tuple[Visitor, ...]:
+async def list_visitors(call: Call, parameters: WhichVisitors) -> Page[Visitor]:
     """List who may come in and who knocked, newest first."""
-    found = await call.services.doors.entries(undecided=parameters.undecided, limit=parameters.limit)
-    return shown(found, tuple[Visitor, ...])
+    return await pages(
+        call,
+        parameters,
+        Visitor,
+        tuple[int, str],
+        ("last_seen_ms", "station_id"),
+        lambda connection, after, limit: rows.list_doors(
+            connection, undecided=parameters.undecided, limit=limit, after=after
+        ),
+    )
 
 
 @get("/door/faults", Permission.READ_STATIONS)
-async def list_door_faults(call: Call, parameters: WhichFaults) -> tuple[DoorFault, ...]:
+async def list_door_faults(call: Call, parameters: WhichFaults) -> Page[DoorFault]:
     """Tell what went wrong at the door, newest first, each with what to do."""
-    return shown(await call.services.doors.faults(parameters.station_id, parameters.limit), tuple[DoorFault, ...])
+    await call.services.doors.flush()
+    return await pages(
+        call,
+        parameters,
+        DoorFault,
+        tuple[int, int],
+        ("last_ms", "id"),
+        lambda connection, after, limit: rows.list_faults(connection, parameters.station_id, limit, after),
+    )
 
 
 @put("/door/{station_id}", Permission.ADMIT_STATIONS, example={"decision": "Accepted"})

@@ -1,7 +1,8 @@
 """What happens, live, as server-sent events."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from fnmatch import fnmatchcase
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -11,12 +12,17 @@ from csms.api.call import Call, encode
 from csms.api.operations import get
 from csms.api.problems import ApiError
 from csms.core.access import Permission, allowed
-from csms.core.frames import without_tokens
+from csms.core.frames import hide_tokens, without_tokens
+from csms.event_kinds import KINDS
 from csms.feed import LOST, FeedEvent
 from csms.frame_log import FRAME
 from csms.history import History
+from v2g.config import nearest
 
 _ALIVE_S: Final = 15.0
+_LOOK_S: Final = 5.0
+"""How long a stream may go on after its token has run out; one that is revoked ends with the next thing to tell."""
+
 _ALIVE: Final = b": still here\n\n"
 _MAX_STREAMS: Final = 200
 _TYPE: Final = "text/event-stream"
@@ -48,8 +54,9 @@ async def stream_events(call: Call, parameters: WhichEvents) -> Any:
     """
     history = call.backend.history
     number = _resume(history, call.headers.get("last-event-id"))
-    kinds = None if parameters.kinds is None else frozenset(parameters.kinds.split(","))
-    return _stream(call, _events(history, number, kinds, parameters.station_id))
+    kinds = None if parameters.kinds is None else _known(parameters.kinds.split(","))
+    shown = _whole if allowed(call.principal, Permission.READ_TOKENS) else _without_tokens
+    return _stream(call, _events(history, number, kinds, parameters.station_id, shown))
 
 
 @get("/ocpp-log", Permission.READ_EVENTS, media_type=_TYPE, streams=True, answer=str)
@@ -68,24 +75,43 @@ def _stream(call: Call, chunks: AsyncIterator[bytes]) -> Stream:
     if streams.open >= _MAX_STREAMS:
         raise ApiError(503, f"{_MAX_STREAMS} streams are open", "close some", headers={"Retry-After": "10"})
 
-    async def counted() -> AsyncIterator[bytes]:
+    async def permitted() -> AsyncIterator[bytes]:
+        clock = call.services.clock
         streams.open += 1
+        changes, looked = streams.changes, clock.monotonic()
         try:
             yield _ALIVE  # so that a client sees the stream open at once
             async for chunk in chunks:
+                if changes != streams.changes or clock.monotonic() - looked >= _LOOK_S:
+                    changes, looked = streams.changes, clock.monotonic()
+                    if await call.identify() != call.principal:
+                        return
                 yield chunk
         finally:
             streams.open -= 1
 
-    return Stream(counted(), media_type=_TYPE, headers=_HEADERS, status_code=200)
+    return Stream(permitted(), media_type=_TYPE, headers=_HEADERS, status_code=200)
+
+
+def _known(kinds: list[str]) -> frozenset[str]:
+    """Return kinds that there may be. Raises ApiError for others, which somebody would wait for in vain."""
+    for kind in kinds:
+        if not any(fnmatchcase(kind, known) for known in KINDS):
+            hint = f"{nearest(kind, KINDS)}; there are {', '.join(KINDS)}".removeprefix("; ")
+            raise ApiError(400, f"{kind[:64]!r} is no kind of event", hint, code="unknown_kind")
+    return frozenset(kinds)
 
 
 async def _events(
-    history: History, number: int, kinds: frozenset[str] | None, station_id: str | None
+    history: History,
+    number: int,
+    kinds: frozenset[str] | None,
+    station_id: str | None,
+    shown: Callable[[FeedEvent], FeedEvent],
 ) -> AsyncIterator[bytes]:
     async for portion in history.follow(number, _ALIVE_S):
         lines = [
-            _written(each.event, f"{history.era}-{each.number}")
+            _written(shown(each.event), f"{history.era}-{each.number}")
             for each in portion
             if each.event.kind == LOST
             or ((kinds is None or each.event.kind in kinds) and station_id in (None, each.event.station_id))
@@ -120,7 +146,7 @@ def _whole(frame: FeedEvent) -> FeedEvent:
 
 def _without_tokens(frame: FeedEvent) -> FeedEvent:
     if frame.kind != FRAME:
-        return frame
+        return msgspec.structs.replace(frame, data=hide_tokens(frame.data))
     return msgspec.structs.replace(frame, data={**frame.data, "text": without_tokens(frame.data["text"])})
 
 

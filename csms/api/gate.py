@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import logging
 import math
+from functools import partial
 from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import quote, urlencode
@@ -18,12 +19,14 @@ from csms.api.operations import Operation, Page, Reply
 from csms.api.problems import MEDIA_TYPE, ApiError, conflict, describe, encoded
 from csms.core.access import Permission, Principal, allowed
 from csms.core.commands import COMMANDS
-from csms.core.frames import presentable
+from csms.core.frames import presentable, without_tokens
 from csms.core.rates import Buckets
 from csms.rows import access
 from v2g.config import nearest
+from v2g.ocpp.versions import without_nul
 
 _MAX_AUDITED: Final = 8192
+_NUL: Final = "U+0000 stands for nothing in a text, and not every database can keep it"
 
 _log = logging.getLogger(__name__)
 
@@ -64,7 +67,8 @@ class Gate:
     async def _let_in(self, operation: Operation, request: HttpRequest) -> Call:
         authorization = next((value for name, value in request.scope["headers"] if name == b"authorization"), None)
         transport = request.scope["state"].get("transport")
-        principal = await self._doorkeeper.identify(authorization, transport)
+        identify = partial(self._doorkeeper.identify, authorization, transport)
+        principal = await identify()
         call = Call(
             backend=self._backend,
             principal=principal,
@@ -74,6 +78,7 @@ class Gate:
             headers=request.headers,
             only_reads=not operation.changes,
             trail=Trail(),
+            identify=identify,
         )
         if operation.permission is not Permission.PUBLIC:
             self._slow_down(f"name:{principal.name}" if principal else f"peer:{call.peer}")
@@ -95,7 +100,7 @@ class Gate:
             arguments["body"] = body if operation.body is bytes else _decoded(body, operation.body)
         try:
             found = await operation.handler(call, **arguments)
-            answer = _response(operation, request, found)
+            answer = _response(operation, request, found, call.principal)
         except Exception as error:  # noqa: BLE001  a station may have acted although something went wrong
             answer = answer_error(request, error)
         status = answer.status_code or 200
@@ -173,6 +178,8 @@ def _permit(operation: Operation, call: Call, principal: Principal | None) -> No
 def _parameters(kind: type[msgspec.Struct], request: HttpRequest) -> Any:
     """Return what stands in query and path; the path wins."""
     said = request.query_params.dict()
+    if "\0" in request.url.path or any("\0" in each for values in said.values() for each in values):
+        raise ApiError(400, _NUL, "leave it out")
     single = {name: values[0] if len(values) == 1 else values for name, values in said.items()}
     try:
         return msgspec.convert({**single, **request.path_params}, kind, strict=False)
@@ -181,13 +188,15 @@ def _parameters(kind: type[msgspec.Struct], request: HttpRequest) -> Any:
 
 
 def _decoded(body: bytes, kind: Any) -> Any:
+    if without_nul(body) != body:
+        raise ApiError(400, f"the body: {_NUL}", "leave it out")
     try:
         return msgspec.json.decode(body, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ApiError(400, f"the body: {error}"[:300], "look at the body of this request in /openapi.json") from None
 
 
-def _response(operation: Operation, request: HttpRequest, found: Any) -> Answer:
+def _response(operation: Operation, request: HttpRequest, found: Any, principal: Principal | None) -> Answer:
     headers: dict[str, str] = {}
     status, media_type = operation.status, operation.media_type
     if isinstance(found, Response):
@@ -206,11 +215,18 @@ def _response(operation: Operation, request: HttpRequest, found: Any) -> Answer:
     if status == 204:
         return Response(b"", status_code=204, headers=headers)
     body = found if isinstance(found, bytes) else encode(found)
+    if media_type == "application/json" and not _may_see_tokens(operation, principal):
+        body = without_tokens(body.decode()).encode()
     if operation.method == "GET" and status == 200:
         headers["ETag"] = tag = etag(body)
         if matches(request.headers.get("if-none-match", ""), tag):
             return Response(b"", status_code=304, headers=headers)
     return Response(body, status_code=status, media_type=media_type, headers=headers)
+
+
+def _may_see_tokens(operation: Operation, principal: Principal | None) -> bool:
+    """Say whether an answer may hold what is on drivers' cards: who knows it can make the card."""
+    return operation.permission is Permission.PUBLIC or allowed(principal, Permission.READ_TOKENS)
 
 
 def _of_framework(error: HTTPException, path: str) -> tuple[str, str]:

@@ -3,8 +3,9 @@
 from typing import Annotated, Any
 
 import msgspec
+from sqlalchemy import Connection
 
-from csms.api.call import Call, newest_first, shown
+from csms.api.call import Call, newest_first, pages
 from csms.api.operations import Page, get, post
 from csms.api.parameters import OneStation, Paged, StationId
 from csms.core.access import Permission
@@ -121,14 +122,7 @@ class WhichData(Paged, frozen=True, kw_only=True, forbid_unknown_fields=True):
     station_id: Annotated[str | None, msgspec.Meta(description="Only of this station.")] = None
 
 
-class Newest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Whose, and how many."""
-
-    station_id: Annotated[str | None, msgspec.Meta(description="Only of this station.")] = None
-    limit: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 100
-
-
-class WhichSwaps(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class WhichSwaps(Paged, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Whose swaps."""
 
     station_id: StationId
@@ -142,10 +136,15 @@ class OnePayment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 @get("/payments/settlements", Permission.READ_SETTLEMENTS)
-async def list_payment_settlements(call: Call, parameters: Newest) -> tuple[PaymentSettlement, ...]:
+async def list_payment_settlements(call: Call, parameters: WhichData) -> Page[PaymentSettlement]:
     """List what payment terminals settled, newest first."""
-    found = await call.run(rows.list_settlements, parameters.station_id, parameters.limit)
-    return tuple(shown({**row, "document": msgspec.json.decode(row["document"])}, PaymentSettlement) for row in found)
+
+    def fetch(connection: Connection, after: tuple[int, str, str, int] | None, limit: int) -> list[dict[str, Any]]:
+        found = rows.list_settlements(connection, parameters.station_id, limit, after)
+        return [{**row, "document": msgspec.json.decode(row["document"])} for row in found]
+
+    keys = ("received_ms", "station_id", "psp_ref", "settled_ms")
+    return await pages(call, parameters, PaymentSettlement, tuple[int, str, str, int], keys, fetch)
 
 
 @post("/stations/{station_id}/web-payments", Permission.COMMAND_STATIONS, problems=_STATION, example={"evse_id": 1})
@@ -191,10 +190,18 @@ async def scan_qr_code(call: Call, parameters: OneStation, body: NewScan) -> Sca
 
 
 @get("/stations/{station_id}/battery-swaps", Permission.READ_TRANSACTIONS)
-async def list_battery_swaps(call: Call, parameters: WhichSwaps) -> tuple[BatterySwap, ...]:
+async def list_battery_swaps(call: Call, parameters: WhichSwaps) -> Page[BatterySwap]:
     """List the events of battery swaps at a station, oldest first (S01 to S03)."""
-    found = await call.run(rows.list_swaps, parameters.station_id, parameters.request_id)
-    return tuple(shown(row, BatterySwap) for row in found)
+    return await pages(
+        call,
+        parameters,
+        BatterySwap,
+        tuple[int],
+        ("id",),
+        lambda connection, after, limit: rows.list_swaps(
+            connection, parameters.station_id, parameters.request_id, after[0] if after else 0, limit
+        ),
+    )
 
 
 @post(

@@ -4,9 +4,9 @@ from typing import Annotated
 
 import msgspec
 
-from csms.api.call import Call, shown
-from csms.api.operations import get, post
-from csms.api.parameters import OneStation, StationId
+from csms.api.call import Call, pages
+from csms.api.operations import Page, get, post
+from csms.api.parameters import OneStation, Paged, StationId
 from csms.core.access import Permission
 from csms.rows import security as rows
 from csms.services import certificates
@@ -46,24 +46,36 @@ class StationCertificate(msgspec.Struct, frozen=True, kw_only=True):
     pem: str
 
 
-class Newest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Newest(Paged, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Whose, and how many."""
 
     station_id: Annotated[str | None, msgspec.Meta(description="Only of this station.")] = None
-    limit: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 100
 
 
 @get("/security-events", Permission.READ_CERTIFICATES)
-async def list_security_events(call: Call, parameters: Newest) -> tuple[SecurityEvent, ...]:
+async def list_security_events(call: Call, parameters: Newest) -> Page[SecurityEvent]:
     """List security events, newest first."""
-    return shown(await call.run(rows.list_events, parameters.station_id, parameters.limit), tuple[SecurityEvent, ...])
+    return await pages(
+        call,
+        parameters,
+        SecurityEvent,
+        tuple[int, int],
+        ("at_ms", "id"),
+        lambda connection, after, limit: rows.list_events(connection, parameters.station_id, limit, after),
+    )
 
 
 @get("/certificates", Permission.READ_CERTIFICATES)
-async def list_station_certificates(call: Call, parameters: Newest) -> tuple[StationCertificate, ...]:
+async def list_station_certificates(call: Call, parameters: Newest) -> Page[StationCertificate]:
     """List the certificates that were issued to stations, newest first."""
-    found = await call.run(rows.list_certificates, parameters.station_id, parameters.limit)
-    return shown(found, tuple[StationCertificate, ...])
+    return await pages(
+        call,
+        parameters,
+        StationCertificate,
+        tuple[int, str],
+        ("issued_ms", "serial"),
+        lambda connection, after, limit: rows.list_certificates(connection, parameters.station_id, limit, after),
+    )
 
 
 class WantedCertificate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -101,9 +101,9 @@ async def delete_tariff(call: Call, parameters: OnePlan) -> None:
 
 
 @get("/tariff-assignments", Permission.READ_TARIFFS)
-async def list_assignments(call: Call) -> tuple[Assignment, ...]:
+async def list_assignments(call: Call, parameters: Paged) -> Page[Assignment]:
     """List whom which plan is for."""
-    return await call.run(_assignments)
+    return page_of(sorted(await call.run(_assignments), key=_whose), parameters, _whose)
 
 
 @put("/tariff-assignments", Permission.WRITE_TARIFFS, problems=(404,), example={"plan_id": "day-night"})
@@ -150,6 +150,11 @@ async def read_station_tariffs(call: Call, parameters: OneStation) -> GetTariffs
 async def clear_station_tariffs(call: Call, parameters: OneStation) -> ClearTariffsResponse:
     """Clear a station's default tariffs (I10)."""
     return await TariffService(call.services).clear(parameters.station_id)
+
+
+def _whose(assignment: Assignment) -> str:
+    """Return what is different for every assignment."""
+    return "\n".join((assignment.station_id, f"{assignment.evse_id:010}", assignment.token_type, assignment.id_token))
 
 
 def _scope(wanted: Assignment | WhichScope) -> Scope:

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import msgspec
 from sqlalchemy import Connection
 
-from csms.api.call import Call, read_cursor, shown, write_cursor
+from csms.api.call import Call, page_of, read_cursor, shown, write_cursor
 from csms.api.operations import Page, Reply, delete, get, patch, post
 from csms.api.parameters import Paged
 from csms.api.problems import conflict, missing
@@ -104,9 +104,10 @@ class ItsDeliveries(Paged, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 @get("/webhooks", Permission.MANAGE_WEBHOOKS)
-async def list_webhooks(call: Call) -> tuple[Webhook, ...]:
+async def list_webhooks(call: Call, parameters: Paged) -> Page[Webhook]:
     """List the webhooks."""
-    return tuple(_shown(each) for each in await call.run(rows.list_all))
+    found = [_shown(each) for each in await call.run(rows.list_all)]
+    return page_of(found, parameters, lambda each: each.webhook_id)
 
 
 @get("/webhooks/{webhook_id}", Permission.MANAGE_WEBHOOKS, problems=(404,))

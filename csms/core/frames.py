@@ -34,18 +34,19 @@ def without_tokens(frame: str) -> str:
     if not _TOKEN.search(frame):
         return frame
     try:
-        return msgspec.json.encode(_hide_tokens(msgspec.json.decode(frame))).decode()
+        return msgspec.json.encode(hide_tokens(msgspec.json.decode(frame))).decode()
     except (msgspec.DecodeError, UnicodeError, RecursionError):
         return f"({len(frame)} characters that are no JSON)"
 
 
-def _hide_tokens(value: Any) -> Any:
+def hide_tokens(value: Any) -> Any:
+    """Return what JSON can hold without the values of tokens, at any depth."""
     if isinstance(value, list):
-        return [_hide_tokens(each) for each in value]
+        return [hide_tokens(each) for each in value]
     if not isinstance(value, dict):
         return value
     return {
-        key: HIDDEN if isinstance(each, str) and _TOKEN.search(key) else _hide_tokens(each)
+        key: HIDDEN if isinstance(each, str) and _TOKEN.search(key) else hide_tokens(each)
         for key, each in value.items()
     }
 

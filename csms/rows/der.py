@@ -78,7 +78,11 @@ def add_alarm(connection: Connection, station_id: str, alarm: NotifyDERAlarmRequ
     )
 
 
-def alarms(connection: Connection, station_id: str, *, limit: int = 100) -> list[dict[str, Any]]:
-    """Return a station's newest alarms, the newest first."""
+def alarms(
+    connection: Connection, station_id: str, *, limit: int = 100, before: int | None = None
+) -> list[dict[str, Any]]:
+    """Return a station's newest alarms, the newest first: of those below the number `before`."""
     query = select(der_alarms).where(der_alarms.c.station_id == station_id).order_by(der_alarms.c.id.desc())
+    if before is not None:
+        query = query.where(der_alarms.c.id < before)
     return [dict(row._mapping) for row in connection.execute(query.limit(limit))]

@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, delete, insert, select, update
 
+from csms.rows.paging import page
 from csms.tables import device_events, display_messages, event_streams, monitors, stream_values
 from v2g.ocpp.messages.diagnostics import EventData
 from v2g.ocpp.messages.display import MessageInfo
@@ -182,11 +183,11 @@ def list_streams(connection: Connection, station_id: str) -> list[dict[str, Any]
 
 
 def list_stream_values(
-    connection: Connection, station_id: str, stream_id: int, limit: int = 1000
+    connection: Connection, station_id: str, stream_id: int, limit: int = 1000, after: tuple[int, int] | None = None
 ) -> list[dict[str, Any]]:
-    """Return the newest readings of a stream first."""
+    """Return the newest readings of a stream first, those `after` a time and number."""
     where = (stream_values.c.station_id == station_id) & (stream_values.c.stream_id == stream_id)
-    query = select(stream_values).where(where).order_by(stream_values.c.at_ms.desc()).limit(limit)
+    query = page(select(stream_values).where(where), (stream_values.c.at_ms, stream_values.c.id), after, limit)
     return [dict(row._mapping) for row in connection.execute(query)]
 
 

@@ -8,6 +8,7 @@ from sqlalchemy import Connection, delete, func, insert, not_, select, update
 
 from csms.core.admission import Decision, Known
 from csms.core.doors import Fault
+from csms.rows.paging import page
 from csms.tables.doors import admissions, door_faults
 
 MAX_FAULTS: Final = 2000
@@ -109,9 +110,16 @@ def forget(connection: Connection, station_id: str) -> bool:
     return connection.execute(delete(admissions).where(admissions.c.station_id == station_id)).rowcount > 0
 
 
-def list_doors(connection: Connection, *, undecided: bool | None = None, limit: int = 1000) -> list[dict[str, Any]]:
+def list_doors(
+    connection: Connection,
+    *,
+    undecided: bool | None = None,
+    limit: int = 1000,
+    after: tuple[int, str] | None = None,
+) -> list[dict[str, Any]]:
     """Return who may come in and who knocked, newest first, without their passwords' hashes."""
-    query = select(admissions).order_by(admissions.c.last_seen_ms.desc(), admissions.c.station_id).limit(limit)
+    seen = func.coalesce(admissions.c.last_seen_ms, 0)
+    query = page(select(admissions), (seen, admissions.c.station_id), after, limit)
     if undecided is not None:
         query = query.where(_UNDECIDED if undecided else not_(_UNDECIDED))
     rows = []
@@ -150,9 +158,11 @@ def save_faults(connection: Connection, counts: Iterable[FaultCount]) -> None:
         connection.execute(delete(door_faults).where(door_faults.c.id.in_(oldest.scalar_subquery())))
 
 
-def list_faults(connection: Connection, station_id: str | None = None, limit: int = 100) -> list[dict[str, Any]]:
-    """Return what went wrong at the door, newest first; of one station, or of all."""
-    query = select(door_faults).order_by(door_faults.c.last_ms.desc(), door_faults.c.id.desc()).limit(limit)
+def list_faults(
+    connection: Connection, station_id: str | None = None, limit: int = 100, after: tuple[int, int] | None = None
+) -> list[dict[str, Any]]:
+    """Return what went wrong at the door, newest first; of one station, or of all; those `after` a time and number."""
+    query = page(select(door_faults), (door_faults.c.last_ms, door_faults.c.id), after, limit)
     if station_id is not None:
         query = query.where(door_faults.c.station_id == station_id)
     return [dict(row._mapping) for row in connection.execute(query)]

@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, insert, select, update
 
+from csms.rows.paging import page
 from csms.tables import battery_swaps, data_transfers, payment_settlements, qr_codes, web_payments
 from v2g.ocpp.messages.battery_swap import BatterySwapRequest
 from v2g.ocpp.messages.data_transfer import DataTransferRequest
@@ -38,9 +39,16 @@ def add_settlement(connection: Connection, station_id: str, request: NotifySettl
     return True
 
 
-def list_settlements(connection: Connection, station_id: str | None = None, limit: int = 100) -> list[dict[str, Any]]:
-    """Return the newest settlements first."""
-    query = select(payment_settlements).order_by(payment_settlements.c.received_ms.desc()).limit(limit)
+def list_settlements(
+    connection: Connection,
+    station_id: str | None = None,
+    limit: int = 100,
+    after: tuple[int, str, str, int] | None = None,
+) -> list[dict[str, Any]]:
+    """Return the newest settlements first, those `after` a time of arrival and key."""
+    columns = payment_settlements.c
+    falling = (columns.received_ms, columns.station_id, columns.psp_ref, columns.settled_ms)
+    query = page(select(payment_settlements), falling, after, limit)
     if station_id is not None:
         query = query.where(payment_settlements.c.station_id == station_id)
     return [dict(row._mapping) for row in connection.execute(query)]
@@ -129,11 +137,15 @@ def add_swap(connection: Connection, station_id: str, request: BatterySwapReques
     )
 
 
-def list_swaps(connection: Connection, station_id: str, request_id: int | None = None) -> list[dict[str, Any]]:
-    """Return the events of swaps at a station, oldest first, documents decoded."""
-    query = select(battery_swaps).where(battery_swaps.c.station_id == station_id).order_by(battery_swaps.c.id)
+def list_swaps(
+    connection: Connection, station_id: str, request_id: int | None = None, after: int = 0, limit: int = 1000
+) -> list[dict[str, Any]]:
+    """Return the events of swaps at a station, oldest first, documents decoded: those with numbers `after` one."""
+    table = battery_swaps.c
+    query = select(battery_swaps).where((table.station_id == station_id) & (table.id > after))
+    query = query.order_by(table.id).limit(limit)
     if request_id is not None:
-        query = query.where(battery_swaps.c.request_id == request_id)
+        query = query.where(table.request_id == request_id)
     return [{**row._mapping, "document": msgspec.json.decode(row.document)} for row in connection.execute(query)]
 
 

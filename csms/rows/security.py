@@ -4,6 +4,7 @@ from typing import Any
 
 from sqlalchemy import Connection, func, insert, select, update
 
+from csms.rows.paging import page
 from csms.tables.security import security_events, station_certificates
 
 
@@ -23,9 +24,11 @@ def add_event(
     )
 
 
-def list_events(connection: Connection, station_id: str | None = None, limit: int = 100) -> list[dict[str, Any]]:
-    """Return security events, newest first; of one station, or of all."""
-    query = select(security_events).order_by(security_events.c.at_ms.desc(), security_events.c.id.desc()).limit(limit)
+def list_events(
+    connection: Connection, station_id: str | None = None, limit: int = 100, after: tuple[int, int] | None = None
+) -> list[dict[str, Any]]:
+    """Return security events, newest first; of one station, or of all; those `after` a time and number."""
+    query = page(select(security_events), (security_events.c.at_ms, security_events.c.id), after, limit)
     if station_id is not None:
         query = query.where(security_events.c.station_id == station_id)
     return [dict(row._mapping) for row in connection.execute(query)]
@@ -56,9 +59,12 @@ def due(connection: Connection, before_ms: int) -> list[tuple[str, str]]:
     return [(row.station_id, row.kind) for row in connection.execute(query)]
 
 
-def list_certificates(connection: Connection, station_id: str | None = None, limit: int = 100) -> list[dict[str, Any]]:
-    """Return issued certificates, newest first."""
-    query = select(station_certificates).order_by(station_certificates.c.issued_ms.desc()).limit(limit)
+def list_certificates(
+    connection: Connection, station_id: str | None = None, limit: int = 100, after: tuple[int, str] | None = None
+) -> list[dict[str, Any]]:
+    """Return issued certificates, newest first; those `after` a time and serial number."""
+    columns = station_certificates.c
+    query = page(select(station_certificates), (columns.issued_ms, columns.serial), after, limit)
     if station_id is not None:
         query = query.where(station_certificates.c.station_id == station_id)
     return [dict(row._mapping) for row in connection.execute(query)]

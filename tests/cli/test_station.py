@@ -10,8 +10,12 @@ from typing import Any
 import pytest
 import websockets
 
-from secc.simulator import Simulator
+from cli.station import _contexts
+from csms.app import running
+from pki_tools.tree import PkiTree
+from secc.simulator import Fleet, Simulator
 from tests.cli.test_csms import run
+from tests.csms.support import make_config
 from tests.secc.backend import backend
 
 NOBODY = "ws://127.0.0.1:1/ocpp"
@@ -24,6 +28,9 @@ WRONG = (
     (("--url", NOBODY, "--report", "/nowhere/at/all.json"), "no such folder"),
     (("--url", "wss://127.0.0.1:1/ocpp", "--ca", "/nowhere.pem"), "--ca"),
     (("--url", NOBODY, "--ocpp", "1.6"), "1.6"),
+    (("--url", "wss://127.0.0.1:1/ocpp", "--cert", "a.pem"), "belong together"),
+    (("--url", NOBODY, "--cert", "a.pem", "--key", "a.key"), "needs TLS"),
+    (("--url", "wss://127.0.0.1:1/ocpp", "--cert", "a.pem", "--key", "a.key", "--count", "2"), "of its own"),
     (("--url", NOBODY, "--behaviour", "/nowhere.toml"), "/nowhere.toml"),
 )
 
@@ -34,6 +41,28 @@ def test_what_cannot_be_is_said_before_anything_runs(words: tuple[str, ...], tex
     assert (code, output) == (2, "")
     assert errors.startswith("v2g: ")
     assert text in errors
+
+
+def test_a_key_that_is_missing_or_of_another_certificate_is_said(pki: PkiTree, tmp_path: Path) -> None:
+    chain = pki.path("csms/station/chain.pem")
+    words = ("station", "--url", "wss://127.0.0.1:1/ocpp", "--cert", str(chain), "--key")
+    assert run(*words, str(tmp_path / "no.key"))[0] == 4
+    code, _output, errors = run(*words, str(pki.path("csms/server/leaf.key")))
+    assert (code, "--cert" in errors) == (2, True)
+
+
+async def test_a_station_comes_in_with_its_certificate(tmp_path: Path, pki: PkiTree) -> None:
+    async with running(make_config(tmp_path, pki)) as csms:
+        url = f"wss://127.0.0.1:{csms.ports['ocpp']}/ocpp"
+        fleet = Fleet(url=url, prefix="CS-V2G-000", with_certificates=True)
+        files = (str(pki.path("csms/station/chain.pem")), str(pki.path("csms/station/leaf.key")))
+        simulator = Simulator(fleet, _contexts(fleet, pki.path("csms/root.pem"), *files))
+        going = asyncio.create_task(simulator.run(None))
+        async with asyncio.timeout(60):
+            while "CS-V2G-0001" not in csms.connected():
+                await asyncio.sleep(0.005)
+        going.cancel()
+        await asyncio.gather(going, return_exceptions=True)
 
 
 @pytest.fixture

@@ -10,7 +10,8 @@ import pytest
 
 from csms.api.routes import OPERATIONS
 from csms.core.sites import Place, Site
-from docs import charts, configuration, generate
+from csms.event_kinds import KINDS
+from docs import charts, configuration, generate, kinds
 from tests.docs.documents import ROOT, pages
 from v2g.grid.price_plan import PricePlan, When
 from v2g.iso15118.sequence import State, edges
@@ -42,6 +43,12 @@ def test_pictures_are_what_the_code_says(picture: Path, text: str) -> None:
     assert picture.read_text() == text, "run `python docs/generate.py`"
     page = (DOCS / "reference" / "sequence-chart.md").read_text()
     assert f"(charts/{picture.name})" in page
+
+
+def test_the_kinds_of_events_are_what_the_code_publishes() -> None:
+    file, text = kinds.module()
+    assert file.read_text() == text, "run `python docs/generate.py`"
+    assert {"station_connected", "webhook_disabled", "feed_lost", "grid_signal", "share"} <= set(KINDS)
 
 
 @pytest.mark.parametrize("name", ["DC", "AC", "WPT", "ACDP", "SCHEDULE_RENEGOTIATION"])

@@ -19,10 +19,12 @@ from v2g.ocpp.messages.availability import (
     StatusNotificationRequest,
 )
 from v2g.ocpp.messages.bidirectional import AFRRSignalRequest
+from v2g.ocpp.messages.data_transfer import DataTransferRequest
 from v2g.ocpp.messages.event_streams import NotifyPeriodicEventStream, StreamDataElement
 from v2g.ocpp.messages.provisioning import ResetRequest, ResetResponse
 from v2g.ocpp.routes import Version
 from v2g.ocpp.rpc import MAX_FRAME, MAX_OPEN, MAX_WAITING, Action, Answered, Called, Failed, RpcPeer, Send, Told
+from v2g.ocpp.versions import without_nul
 
 HANDLES = ("Reset", "GetVariables", "DataTransfer", "SetChargingProfile")
 
@@ -413,3 +415,14 @@ def test_an_action_of_21_is_not_sent_to_a_peer_of_201() -> None:
     new = peer("2.1")
     new.call(signal, 0)
     assert sent(new)[0][2] == "AFRRSignal"
+
+
+def test_texts_that_firmware_fills_up_with_u0000_are_read_without_it() -> None:
+    rpc = peer()
+    rpc.receive(call("DataTransfer", {"vendorId": "\0V\0\0", "data": ["\0", {"a": "b\0"}]}), 0.0)
+    assert acts(rpc) == [Called("id1", "DataTransfer", DataTransferRequest(vendor_id="V", data=["", {"a": "b"}]))]
+
+
+@pytest.mark.parametrize("text", ["\\u0000", "\\\\u0000", "a\\", "\u0000\\\u0000\\\\\u0000", "u0000", "\u00000000"])
+def test_only_u0000_goes_and_no_text_that_looks_like_it(text: str) -> None:
+    assert json.loads(without_nul(json.dumps({"a": text}).encode())) == {"a": text.replace("\0", "")}

@@ -16,7 +16,7 @@ from v2g.observe import Observe
 from v2g.ocpp import routes
 from v2g.ocpp.messages.base import Message
 from v2g.ocpp.routes import Version
-from v2g.ocpp.versions import read_payload, write_payload
+from v2g.ocpp.versions import read_payload, without_nul, write_payload
 
 CALL, CALLRESULT, CALLERROR, CALLRESULTERROR, SEND = 2, 3, 4, 5, 6
 
@@ -272,7 +272,7 @@ class RpcPeer:
             raise OcppError(f"{action} is not supported here", answer="NotSupported")
         if len(self._open) >= MAX_OPEN:
             raise OcppError("too many requests are being handled", answer="GenericError")
-        return read_payload(bytes(payload), routes.request_type(action), self.version)
+        return read_payload(without_nul(bytes(payload)), routes.request_type(action), self.version)
 
     def _receive_send(self, frame: list[msgspec.Raw]) -> None:
         """Take what is never answered, not even when it is wrong (OCPP-J 2.1, 4.2.4)."""
@@ -281,7 +281,7 @@ class RpcPeer:
             self._observe("send_ignored")
             return
         try:
-            message = read_payload(bytes(frame[3]), routes.request_type(action), self.version)
+            message = read_payload(without_nul(bytes(frame[3])), routes.request_type(action), self.version)
         except OcppError as error:
             self._observe("send_ignored", action=action, reason=str(error)[:255])
             return
@@ -304,7 +304,7 @@ class RpcPeer:
             if len(frame) != 3:
                 raise OcppError(f"CALLRESULT has {len(frame)} elements instead of 3", answer="RpcFrameworkError")
             type_ = routes.response_type(routes.action_of(call.request))
-            response = read_payload(bytes(frame[2]), type_, self.version)
+            response = read_payload(without_nul(bytes(frame[2])), type_, self.version)
         except OcppError as error:
             if self.version == "2.1":
                 self._send_error(CALLRESULTERROR, call.id, error)

@@ -3,6 +3,7 @@
 Constructors of message Structs do not validate, so what is sent passes through here as well as what is received.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from functools import cache
 from operator import attrgetter
@@ -15,6 +16,8 @@ from v2g.ocpp.messages.base import Message
 from v2g.ocpp.routes import Version
 
 M = TypeVar("M", bound=Message)
+
+_NUL = re.compile(rb"(?<!\\)((?:\\\\)*)\\u0000")
 
 _encode = msgspec.json.Encoder().encode
 
@@ -38,6 +41,11 @@ def read_payload(payload: bytes, type_: type[M], version: Version) -> M:
     if _fields(type_, version) and not _is_plain(message, _plan(type_, version)):
         _check(message, version, "$")
     return message
+
+
+def without_nul(payload: bytes) -> bytes:
+    """Return JSON without U+0000 in its texts: some firmware fills them up with it, and not every store takes it."""
+    return _NUL.sub(rb"\1", payload) if b"\\u0000" in payload else payload
 
 
 @cache

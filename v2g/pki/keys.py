@@ -189,18 +189,27 @@ def load_private_key(path: Path, passphrase: bytes | None = None) -> PrivateKey:
     Raises KeyAccessError when the file is missing, is no EC or Ed448 key, may be read by anyone but its owner or
     exchanged by anyone at all, or is encrypted for another passphrase.
     """
-    pem = read_secret(path)
+    locked = passphrase is None
+    hint = f"file:{path}?pin-source=... says where its passphrase is" if locked else "leave out pin-source"
+    return parse_private_key(read_secret(path), passphrase, name=str(path), hint=hint)
+
+
+def parse_private_key(
+    pem: bytes, passphrase: bytes | None = None, *, name: str = "the key", hint: str = ""
+) -> PrivateKey:
+    """Return the key in PKCS#8 PEM. `name` and `hint` (about the passphrase) are for errors.
+
+    Raises KeyAccessError when it is no EC or Ed448 key, or is encrypted for another passphrase.
+    """
     try:
         key = serialization.load_pem_private_key(pem, password=passphrase)
     except TypeError:
-        locked = passphrase is None
-        hint = f"file:{path}?pin-source=... says where its passphrase is" if locked else "leave out pin-source"
-        raise KeyAccessError(f"{path} is {'' if locked else 'not '}encrypted", hint=hint) from None
+        raise KeyAccessError(f"{name} is {'' if passphrase is None else 'not '}encrypted", hint=hint) from None
     except (ValueError, UnsupportedAlgorithm) as error:
-        hint = "" if passphrase is None else "the passphrase may be wrong"
-        raise KeyAccessError(f"{path}: {error}", hint=hint) from None
+        doubt = "" if passphrase is None else "the passphrase may be wrong"
+        raise KeyAccessError(f"{name}: {error}", hint=doubt) from None
     if not isinstance(key, ec.EllipticCurvePrivateKey | ed448.Ed448PrivateKey):
-        raise KeyAccessError(f"{path} holds neither an EC nor an Ed448 key")
+        raise KeyAccessError(f"{name} holds neither an EC nor an Ed448 key")
     return key
 
 

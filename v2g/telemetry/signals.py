@@ -92,7 +92,8 @@ def check_record(record: Record) -> None:
     if record.schema not in SCHEMAS:
         raise CodecError(f"0x2B9 UNSUPPORTED_SCHEMA_VERSION {record.schema!r}", hint="update the schema registry")
     numbers_fit = max(record.boot, record.seq, record.utc_ms) <= MAX_NUMBER
-    if not (0 < len(record.ev) <= 64 and record.boot >= 1 and record.seq >= 1 and record.utc_ms >= 0 and numbers_fit):
+    named = 0 < len(record.ev) <= 64 and "\0" not in record.ev
+    if not (named and record.boot >= 1 and record.seq >= 1 and record.utc_ms >= 0 and numbers_fit):
         raise CodecError("telemetry record has no usable (ev, boot, seq)")
     if record.context not in CONTEXTS:
         raise CodecError(f"unknown context {record.context!r}")

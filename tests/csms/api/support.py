@@ -56,10 +56,10 @@ class ApiClient:
         return await self._exchange(_scope(method, path, headers), content)
 
     async def stream(
-        self, path: str, send: Any, gone: asyncio.Event, *, role: Role = Role.ADMIN, **headers: str
+        self, path: str, send: Any, gone: asyncio.Event, *, role: Role = Role.ADMIN, token: str = "", **headers: str
     ) -> None:
         """Read a stream, as the administrator if nobody else, into `send`, until `gone`."""
-        headers["authorization"] = f"Bearer {TOKENS[role]}"
+        headers["authorization"] = f"Bearer {token or TOKENS[role]}"
         asked = iter([{"type": "http.request", "body": b"", "more_body": False}])
 
         async def receive() -> Any:

@@ -3,12 +3,15 @@
 import asyncio
 import json
 import re
+from typing import Any
 
 import pytest
 
+from csms.api.call import write_cursor
 from csms.api.operations import Operation
 from csms.api.routes import OPERATIONS
 from csms.core.access import ALLOWED, Permission, Role
+from tests.certification.charging import Charging
 from tests.certification.conftest import Start
 from tests.csms.api.support import ApiClient, serving
 from tests.csms.support import TOKENS
@@ -218,3 +221,66 @@ async def test_metrics_count_stations_frames_and_requests(ask: ApiClient) -> Non
 async def test_tokens_of_the_configuration_are_no_secret_of_the_answer(ask: ApiClient) -> None:
     for path in ("/access/tokens", "/audit", "/openapi.json", "/access/me"):
         assert TOKENS[Role.ADMIN].encode() not in (await ask("GET", path)).body
+
+
+async def test_what_is_on_cards_is_shown_only_to_those_who_may_read_tokens(ask: ApiClient) -> None:
+    station = await ask.backend.booted()
+    charging = Charging(ask.backend, station)
+    await charging.event("Started", "Authorized", token={"idToken": "04A1B2C3", "type": "ISO14443"})
+    for path in ("/transactions", f"/transactions/{charging.id}"):
+        for role, shown in ((Role.VIEWER, "***"), (Role.OPERATOR, "04A1B2C3"), (Role.BILLING, "04A1B2C3")):
+            answer = await ask("GET", path, role=role)
+            found = answer.json[0] if isinstance(answer.json, list) else answer.json
+            assert (found["id_token"], found["token_type"]) == (shown, "ISO14443"), (path, role)
+            again = await ask("GET", path, role=role, if_none_match=answer.headers["etag"])
+            assert again.status == 304
+
+
+@pytest.mark.parametrize(
+    ("path", "position"),
+    [
+        ("/security-events", (10, 1)),
+        ("/certificates", (10, "aa")),
+        ("/door", (10, "CS")),
+        ("/door/faults", (10, 1)),
+        ("/payments/settlements", (10, "CS", "p", 1)),
+        ("/stations/CS/battery-swaps", (1,)),
+        ("/stations/CS/der-alarms", (1,)),
+        ("/stations/CS/streams/1/values", (10, 1)),
+        ("/webhooks", ("a",)),
+        ("/tariff-assignments", ("a",)),
+    ],
+)
+async def test_every_long_list_goes_on_from_a_cursor_and_refuses_others(
+    ask: ApiClient, path: str, position: tuple[Any, ...]
+) -> None:
+    assert (await ask("GET", f"{path}?cursor={write_cursor(*position)}")).json == []
+    assert (await ask("GET", f"{path}?cursor={write_cursor(None, [])}")).status == 400  # type: ignore[arg-type]
+
+
+async def test_events_of_one_moment_are_on_one_page_each_and_once(ask: ApiClient) -> None:
+    station = await ask.backend.booted()
+    for number in range(5):
+        said = {"type": f"Custom{number}", "timestamp": "2026-01-01T00:00:00Z"}
+        await station.call("SecurityEventNotification", said)
+    seen, path = [], "/security-events?limit=2"
+    while path:
+        answer = await ask("GET", path)
+        seen += [each["type"] for each in answer.json]
+        link = answer.headers.get("link", "")
+        path = link[1 : link.index(">")] if link else ""
+    assert seen == [f"Custom{number}" for number in reversed(range(5))]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("PUT", "/tokens/ISO14443/04A1", b'{"status": "Accepted", "terms": {"group": "a\\u0000b"}}'),
+        ("POST", "/webhooks", b'{"url": "https://a.example/\\u0000"}'),
+        ("GET", "/stations/a%00b", None),
+        ("GET", "/transactions?station_id=%00", None),
+    ],
+)
+async def test_u0000_is_no_text(ask: ApiClient, method: str, path: str, body: bytes | None) -> None:
+    answer = await ask(method, path.replace("%00", "\0") if "?" not in path else path, body)
+    assert (answer.status, "U+0000" in answer.json["detail"]) == (400, True), answer.json

@@ -27,17 +27,20 @@ class Line:
 class Watch:
     """A client that reads a stream."""
 
-    def __init__(self, ask: ApiClient, path: str, *, role: Role = Role.ADMIN, **headers: str) -> None:
+    def __init__(self, ask: ApiClient, path: str, *, role: Role = Role.ADMIN, token: str = "", **headers: str) -> None:
         self._chunks: asyncio.Queue[bytes] = asyncio.Queue()
         self._gone = asyncio.Event()
+        self.ended = asyncio.Event()
         self.start: dict[str, Any] = {}
-        self._task = asyncio.create_task(ask.stream(path, self._send, self._gone, role=role, **headers))
+        self._task = asyncio.create_task(ask.stream(path, self._send, self._gone, role=role, token=token, **headers))
 
     async def _send(self, message: dict[str, Any]) -> None:
         if message["type"] == "http.response.start":
             self.start = message
         else:
             self._chunks.put_nowait(message["body"])
+            if not message.get("more_body"):
+                self.ended.set()
 
     async def __aenter__(self) -> "Watch":
         assert (await self._chunks.get()).startswith(b":")
@@ -143,3 +146,36 @@ async def test_who_falls_behind_is_told_how_much_is_lost() -> None:
     history.close()
     assert [each async for each in followed] == []
     work.cancel()
+
+
+async def test_a_stream_ends_when_its_token_is_revoked_or_runs_out(ask: ApiClient, monkeypatch: Any) -> None:
+    expires_ms = ask.backend.clock.utc_ms() + 60_000
+    made = [
+        (await ask("POST", "/access/tokens", {"name": "wall", "role": "viewer", "expires_ms": each})).json
+        for each in (None, None, expires_ms)
+    ]
+    revoked, kept, short = (each["secret"] for each in made)
+    feed = ask.backend.services.feed
+    async with (
+        Watch(ask, "/events", token=revoked) as first,
+        Watch(ask, "/ocpp-log", token=revoked) as log,
+        Watch(ask, "/events?kinds=campaign", token=kept) as second,
+        Watch(ask, "/events", token=short) as third,
+    ):
+        await ask("DELETE", f"/access/tokens/{made[0]['token']['token_id']}")
+        await asyncio.wait_for(first.ended.wait(), 5)
+        monkeypatch.setattr("csms.api.events._LOOK_S", 0.0)
+        ask.backend.clock.advance(61)
+        feed.publish("ocpp_frame", "CS-V2G-0001", {"direction": "sent", "text": "[]"})
+        await asyncio.wait_for(log.ended.wait(), 5)
+        feed.publish("campaign", None, {"n": 1})
+        assert (await second.first("campaign")).data["data"] == {"n": 1}
+        await asyncio.wait_for(third.ended.wait(), 5)
+        assert not second.ended.is_set()
+
+
+async def test_a_kind_that_there_is_not_is_refused_with_the_nearest(ask: ApiClient) -> None:
+    refused = await ask("GET", "/events?kinds=station_connected,station_conected")
+    assert (refused.status, refused.json["code"]) == (400, "unknown_kind")
+    assert "did you mean 'station_connected'" in refused.json["hint"]
+    assert "webhook_disabled" in refused.json["hint"]

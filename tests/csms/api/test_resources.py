@@ -1,18 +1,24 @@
 """Resources: what a station said and was told is found again, and what is asked reaches the station."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from csms.config import Provisioning
 from csms.core.access import Role
 from csms.rows.events import meter_key
+from pki_tools.tree import PkiTree
 from tests.certification.backend import Backend
 from tests.certification.charging import Charging
 from tests.certification.conftest import Start
 from tests.certification.scripted import ScriptedStation
 from tests.csms.api.support import ApiClient, serving
+from tests.iso15118.contracts import PCID
+from v2g.pki.keys import save_secret
+from v2g.pki.reference import KeyReference
 from v2g.settlement.ocmf import printed_public_key
 
 TOKEN = {"idToken": "04A1B2C3", "type": "ISO14443"}
@@ -226,6 +232,33 @@ async def test_names_of_any_kind_are_safe_in_the_headers_of_an_answer(ask: ApiCl
 
 async def test_there_are_no_contracts_where_none_are_given(ask: ApiClient) -> None:
     assert (await ask("GET", "/contracts")).json["code"] == "not_configured"
+
+
+async def test_a_contract_is_added_listed_and_removed_and_its_key_never_shown(
+    backend: Start, pki: PkiTree, tmp_path: Path
+) -> None:
+    save_secret(tmp_path / "pool.secret", b"a long and random secret")
+    pool = Provisioning(
+        pool=KeyReference.from_text("file:pool?pin-source=file:pool.secret", tmp_path),
+        chain=pki.path("cps/chain.pem"),
+        key=KeyReference.of(pki.path("cps/leaf.key")),
+        oem_roots=(pki.path("oem/root.pem"),),
+    )
+    chain, key = (pki.path(f"contract/{each}").read_text() for each in ("chain.pem", "leaf.key"))
+    other = pki.path("cps/leaf.key").read_text()
+    async with backend(provisioning=pool) as memory, serving(memory) as ask:
+        wanted = {"pcid": PCID, "chain": chain, "key": key}
+        added = await ask("POST", "/contracts", wanted)
+        assert added.status == 201, added.json
+        (listed,) = (await ask("GET", "/contracts")).json
+        assert (added.json["contract"], listed["problem"]) == (listed, "")
+        path = added.headers["location"]
+        assert "PRIVATE" not in json.dumps([added.json, (await ask("GET", "/audit")).json])
+        for wrong in ({"key": other}, {"key": "x"}, {"chain": "x"}, {"pcid": "../x"}, {"passphrase": "x"}):
+            assert (await ask("POST", "/contracts", wanted | wrong)).status == 400, wrong
+        assert (await ask("POST", "/contracts", wanted, role=Role.OPERATOR)).status == 403
+        assert (await ask("DELETE", path)).status == 204
+        assert (await ask("GET", "/contracts")).json == []
 
 
 async def test_a_profile_that_a_station_takes_is_listed_until_it_is_cleared(ask: ApiClient) -> None:
