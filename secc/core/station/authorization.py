@@ -26,6 +26,7 @@ class Verdict(NamedTuple):
     evse_ids: tuple[int, ...] = ()
     language: str | None = None
     limit: TransactionLimit | None = None
+    message: str = ""
 
 
 REFUSED = Verdict(accepted=False)
@@ -117,7 +118,7 @@ class Authorizer:
 
         def answered(answer: Answer) -> None:
             if isinstance(answer, AuthorizeResponse):
-                self._cache.learn(fact.id_token, answer.id_token_info)
+                self._cache.learn(fact.id_token, answer.id_token_info, authorized=True)
                 info = answer.id_token_info
                 if info.status == "Accepted" and info.group_id_token is not None:  # C09.FR.11
                     self._end_by_group(fact, running, info.group_id_token.id_token)
@@ -215,6 +216,7 @@ class Authorizer:
             evse_ids=verdict.evse_ids,
             language=verdict.language,
             limit=verdict.limit,
+            message=verdict.message,
         )
         self._show(evse.number, "accepted")
         self._sessions.authorize(evse, found)
@@ -288,9 +290,11 @@ class Authorizer:
         def answered(answer: Answer) -> None:
             if isinstance(answer, AuthorizeResponse):
                 info = answer.id_token_info
-                self._cache.learn(id_token, info)  # C10.FR.04
+                self._cache.learn(id_token, info, authorized=True)  # C10.FR.04
                 group = info.group_id_token.id_token if info.group_id_token else None
-                then(Verdict(info.status == "Accepted", group, "csms", info.evse_id, info.language1))
+                message = info.personal_message.content if info.personal_message else ""
+                fine = info.status == "Accepted"
+                then(Verdict(fine, group, "csms", info.evse_id, info.language1, message=message))
             elif not isinstance(answer, Message) and not self._k.online:
                 then(away())
             else:
@@ -335,7 +339,7 @@ class Authorizer:
         def answered(answer: Answer) -> None:
             verdict = REFUSED
             if isinstance(answer, AuthorizeResponse):
-                self._cache.learn(token, answer.id_token_info)
+                self._cache.learn(token, answer.id_token_info, authorized=True)
                 fine = answer.id_token_info.status == "Accepted" and answer.certificate_status in (None, "Accepted")
                 group = answer.id_token_info.group_id_token
                 verdict = Verdict(fine, group.id_token if group else None)

@@ -20,6 +20,7 @@ from secc.core.station.firmware import FirmwareUpdates
 from secc.core.station.frequency import FrequencyResponse
 from secc.core.station.high_level import HighLevel
 from secc.core.station.kernel import Drawers, Handler, Kernel, Moment
+from secc.core.station.local_cost import LocalCosts
 from secc.core.station.local_list import LocalList
 from secc.core.station.managed import ManagedSessions
 from secc.core.station.metering import Metering
@@ -37,6 +38,7 @@ from secc.core.station.settings import NEEDS, StationSettings
 from secc.core.station.signing import Signing
 from secc.core.station.smart_charging import SmartCharging
 from secc.core.station.tariff_cost import TariffCost
+from secc.core.station.tariffs import Tariffs
 from secc.core.station.transaction_limits import TransactionLimits
 from secc.core.station.transactions import MeterSample
 from secc.core.station.web_payment import WebPayments
@@ -84,6 +86,8 @@ class Blocks:
         self.provisioning = Provisioning(kernel, self.evses, self.sessions, self.resumption, managed=settings.managed)
         self.metering = Metering(kernel, self.evses, self.sessions, self.outbox, read)
         self.tariff_cost = TariffCost(kernel, self.sessions)
+        self.tariffs = Tariffs(kernel, self.evses, self.sessions, self.cache)
+        self.local_costs = LocalCosts(kernel, self.evses, self.sessions, self.tariffs, read, managed=settings.managed)
         self.energy_transfers = EnergyTransfers(kernel, self.sessions)
         self.data_transfer = DataTransfer(kernel)
         self.monitors = Monitors(kernel, self.outbox, factory=factory_monitors(kernel.model))
@@ -114,9 +118,10 @@ class Blocks:
         """The one table of answers: action -> function of its block."""
         blocks = (
             self.networks, self.sessions, self.availability, self.cache, self.local_list, self.reservations,
-            self.smart_charging, self.remote_control, self.provisioning, self.tariff_cost, self.energy_transfers,
-            self.data_transfer, self.monitors, self.diagnostics, self.certificates, self.signing, self.firmware,
-            self.display, self.dynamic_profiles, self.frequency, self.der, self.web_payments,
+            self.smart_charging, self.remote_control, self.provisioning, self.tariff_cost, self.tariffs,
+            self.energy_transfers, self.data_transfer, self.monitors, self.diagnostics, self.certificates,
+            self.signing, self.firmware, self.display, self.dynamic_profiles, self.frequency, self.der,
+            self.web_payments,
         )  # fmt: skip
         found = {action: handler for block in blocks for action, handler in block.answers.items()}
         for ability, actions in NEEDS.items():

@@ -1,6 +1,7 @@
 """The authorization cache: what the CSMS said of identifiers, for when it need not or cannot be asked (C10 to C12)."""
 
 import hashlib
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
@@ -16,11 +17,22 @@ from v2g.ocpp.messages.authorization import (
 )
 from v2g.ocpp.messages.base import Message
 from v2g.ocpp.messages.payment import DIRECT_PAYMENT
+from v2g.ocpp.messages.tariff_cost import Tariff
 from v2g.ocpp.times import parse_time
 
 MAX_ENTRIES: Final = 1000
 ENTRY_BYTES: Final = 256
 """What an entry takes in the store, about."""
+
+TARIFF_BYTES: Final = 1024
+"""What a driver's tariff adds to that, about."""
+
+
+class DriverTariff(msgspec.Struct, frozen=True, kw_only=True):
+    """The tariff that a driver brought along (I08); without one the CSMS works out what he pays (CentralCost)."""
+
+    id_token: str
+    tariff: Tariff | None = None
 
 
 _ONCE: Final = frozenset({"NoAuthorization", DIRECT_PAYMENT})
@@ -35,6 +47,7 @@ class Known(msgspec.Struct, frozen=True, kw_only=True):
     expires_ms: int | None = None
     evse_ids: tuple[int, ...] = ()
     language: str | None = None
+    driver: DriverTariff | None = None
     stored_ms: int = 0
     used_ms: int = 0
     uses: int = 0
@@ -70,6 +83,8 @@ class Cache:
     def __init__(self, kernel: Kernel) -> None:
         self._k = kernel
         self._entries = kernel.stored("cache", Known)
+        self.tariff_of: Callable[[IdToken], DriverTariff | None] = lambda _: None
+        """The tariff that has come with an authorization."""
         self.answers: dict[str, Handler] = {"ClearCache": self._clear}
         self._measure()
 
@@ -96,14 +111,16 @@ class Cache:
         self._entries[name] = msgspec.structs.replace(found, used_ms=self._k.utc_ms, uses=found.uses + 1)
         return self._entries[name]
 
-    def learn(self, id_token: IdToken, info: IdTokenInfo) -> None:
-        """Take what the CSMS says of an identifier (C10.FR.01, .04, .05)."""
+    def learn(self, id_token: IdToken, info: IdTokenInfo, *, authorized: bool = False) -> None:
+        """Take what the CSMS says of an identifier (C10.FR.01, .04, .05); if it was asked to authorize it, with the
+        driver's tariff (I08.FR.05)."""
         if not self.enabled or id_token.type in _ONCE:
             return
         name, new = name_of(id_token), known(info, self._k.utc_ms)
         old = self._entries.get(name)
         uses = old.uses if old else 0
-        self._entries[name] = new = msgspec.structs.replace(new, uses=uses)
+        driver = self.tariff_of(id_token) if authorized else old.driver if old else None
+        self._entries[name] = new = msgspec.structs.replace(new, uses=uses, driver=driver)
         if old is None or msgspec.structs.replace(old, stored_ms=0, used_ms=0, uses=0) != msgspec.structs.replace(
             new, stored_ms=0, used_ms=0, uses=0
         ):
@@ -137,7 +154,8 @@ class Cache:
         self._measure()
 
     def _measure(self) -> None:
-        self._k.put("AuthCacheCtrlr.Storage", str(len(self._entries) * ENTRY_BYTES))
+        tariffs = sum(entry.driver is not None for entry in self._entries.values())
+        self._k.put("AuthCacheCtrlr.Storage", str(len(self._entries) * ENTRY_BYTES + tariffs * TARIFF_BYTES))
 
     def _clear(self, _: ClearCacheRequest) -> Message:
         """C11."""

@@ -147,6 +147,8 @@ class Authorization(msgspec.Struct, frozen=True, kw_only=True):
     evse_ids: tuple[int, ...] = ()
     language: str | None = None
     """What the driver reads best (RFC 5646), as far as the CSMS knows."""
+    message: str = ""
+    """What the CSMS wants him to read, such as what he will pay (I01)."""
 
     limit: TransactionLimit | None = None
     """What the transaction must not exceed because of how it is paid for (C18.FR.06, C25.FR.04 to .06)."""

@@ -100,6 +100,8 @@ class Link:
         self.on_tls_failure: Callable[[str], None] = lambda _: None
         self._timeout = message_timeout
         self.outlets: list[Outlet] = []
+        self.amend: Callable[[Message, Answer], Answer] = lambda _request, answer: answer
+        """Sees every answer first; what it returns is what the station goes by."""
         self.on_registered: list[Callable[[], None]] = []
         self.on_lost: list[Callable[[], None]] = []
         self._peer: RpcPeer | None = None
@@ -300,7 +302,7 @@ class Link:
             then(error)
             return
         self._last_sent = self._k.now
-        self._then[identifier] = then
+        self._then[identifier] = lambda answer: then(self.amend(request, answer))
         self._drain(self._peer)
 
     def tell(self, message: Message) -> None:

@@ -50,6 +50,7 @@ from v2g.ocpp.times import format_time
 ITEMS_PER_MESSAGE: Final = 50
 MAX_MONITORS: Final = 200
 FASTEST_S: Final = 1.0
+ALERT_SEVERITY: Final = 3
 DAY_MS: Final = 86_400_000
 _CRITERIA: Final = {
     "ThresholdMonitoring": ("UpperThreshold", "LowerThreshold"),
@@ -312,6 +313,25 @@ class Monitors:
         request = NotifyEventRequest(generated_at=event.timestamp, seq_no=0, event_data=(event,))
         if self._k.online or severity <= self._k.model.number("MonitoringCtrlr.OfflineQueuingSeverity"):
             self._outbox.add(request)
+
+    def alert(self, key: str, text: str, why: str) -> None:
+        """Tell that a variable has changed, unless somebody watches it who is told already (hard-wired, N07)."""
+        if self._k.model.flag("MonitoringCtrlr.Enabled") and any(
+            each.key == key and each.type == "Delta" and each.severity <= self._level for each in self._all.values()
+        ):
+            return
+        component, name = names_of(self._k.model.variable(key))
+        event = EventData(
+            event_id=self.next_event(),
+            timestamp=format_time(self._k.utc_ms),
+            trigger="Alerting",
+            actual_value=text,
+            tech_code=why[:50] or None,
+            component=component,
+            variable=name,
+            event_notification_type="HardWiredNotification",
+        )
+        self.send(event, ALERT_SEVERITY)
 
     def next_event(self) -> int:
         """Return a number for an event."""

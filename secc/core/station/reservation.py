@@ -30,6 +30,7 @@ class Reservation(msgspec.Struct, frozen=True, kw_only=True):
     group: str | None = None
     evse_id: int | None = None
     connector_type: str | None = None
+    made_ms: int | None = None
 
 
 class Reservations:
@@ -60,6 +61,11 @@ class Reservations:
         if own is not None:
             return True, own.id
         return not self.is_reserved(evse), None
+
+    def made_ms(self, reservation_id: int | None) -> int | None:
+        """Return when something was reserved (I12.FR.07), None for what is not reserved."""
+        found = self._all.get(reservation_id) if reservation_id is not None else None
+        return found.made_ms if found is not None else None
 
     def used(self, evse: Evse) -> None:
         """A reservation has been made use of (H03.FR.09)."""
@@ -121,6 +127,7 @@ class Reservations:
             group=group,
             evse_id=request.evse_id or None,
             connector_type=request.connector_type,
+            made_ms=self._k.utc_ms,
         )
         self._all[item.id] = item
         self._k.keep("reservations", str(item.id), item)

@@ -40,6 +40,7 @@ class Sessions(TransactionEvents):
         self.on_started: list[Callable[[Evse], None]] = []
         self.on_ended: list[Callable[[Evse, TransactionRecord], None]] = []
         self.on_power: list[Callable[[Evse], None]] = []
+        self.on_authorized: list[Callable[[Evse], None]] = []
         self.answers: dict[str, Handler] = {"GetTransactionStatus": self._status}
 
     # -- what happens
@@ -128,6 +129,8 @@ class Sessions(TransactionEvents):
         else:
             self.await_vehicle(evse)
         self.changed(evse, before, trigger)
+        for told in self.on_authorized:
+            told(evse)
 
     def end_authorization(
         self, evse: Evse, trigger: TriggerReason, reason: Reason, id_token: IdToken | None = None

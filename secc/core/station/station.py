@@ -27,11 +27,13 @@ from secc.core.station.firmware import FirmwareProgress
 from secc.core.station.frequency import GridFrequency
 from secc.core.station.kernel import Action, Answer, Drawers, Moment
 from secc.core.station.link import Link
+from secc.core.station.local_cost import TariffRefused
 from secc.core.station.managed import ManagedSessions
 from secc.core.station.resumption import Restarted
 from secc.core.station.sessions import NOBODY
 from secc.core.station.settings import TRIGGERS, StationSettings
 from secc.core.station.signing import RequestMade
+from secc.core.station.tariffs import PROBLEM
 from secc.core.station.transaction_limits import DriverLimit
 from secc.core.station.transactions import MeterSample, Step, TransactionRecord
 from secc.core.station.web_payment import PaymentWish
@@ -93,6 +95,11 @@ class ChargingStation(Blocks):
         self.firmware.tell = self.outbox.add
         self.outbox.on_answer.append(self.transaction_limits.event_answered)
         self.tariff_cost.on_cost.append(self.transaction_limits.cost)
+        self.tariff_cost.local = self.transaction_limits.local_cost = self.local_costs.cost
+        self.local_costs.reserved = self.reservations.made_ms
+        self.local_costs.on_cost = self.transaction_limits.on_cost
+        self.tariffs.alert = lambda value, why: self.monitors.alert(PROBLEM, value, why)
+        link.amend = self.tariffs.authorized
         if "frequency" in self.settings.able:
             self.smart_charging.modes = (*self.smart_charging.modes, "LocalFrequency")
             self.smart_charging.on_limits.append(self.frequency.changed)
@@ -101,6 +108,7 @@ class ChargingStation(Blocks):
         self.display.state = self._display_state
         self.sessions.on_started.append(self.reservations.used)
         self.resumption.on_resumed += [self.metering.resumed, self.transaction_limits.resumed]
+        self.sessions.on_authorized += [self.reservations.used, self.tariffs.offer]
         self.sessions.on_ended.append(self._transaction_ended)
         self.provisioning.drained = lambda: len(self.outbox) == 0
         self.remote_control.refuse_profile = lambda p, evse: self.smart_charging.refuse(p, evse, remote=True)
@@ -154,6 +162,8 @@ class ChargingStation(Blocks):
         else:
             reason: Reason = "Reboot" if self.settings.same_boot else "PowerLoss"
             self.resumption.restore(reason, "AbnormalCondition", commanded=False)
+        self.tariffs.start()
+        self.local_costs.start()
         self.metering.align()
         self.monitors.start()
         self.data_collector.start()
@@ -286,6 +296,8 @@ class ChargingStation(Blocks):
             case GridFrequency():
                 self.frequency.measured(fact)
                 self.der_response.measured(fact)
+            case TariffRefused():
+                self.local_costs.refused(fact)
             case DriverLimit():
                 self.transaction_limits.driver(fact)
             case PaymentWish():

@@ -27,12 +27,14 @@ class TariffCost:
         self._k = kernel
         self._sessions = sessions
         self.on_cost: list[Callable[[Evse, float], None]] = []
+        self.local: Callable[[Evse], float | None] = lambda _: None
+        """What a transaction costs by a tariff of the station: then the CSMS's figures do not count (E16.FR.16)."""
         self.answers: dict[str, Handler] = {"CostUpdated": self._updated}
 
     def _updated(self, request: CostUpdatedRequest) -> Message:
         """I02."""
         evse = self._sessions.find(request.transaction_id)
-        if evse is not None and self._k.model.flag("TariffCostCtrlr.Enabled[Cost]"):
+        if evse is not None and self.local(evse) is None and self._k.model.flag("TariffCostCtrlr.Enabled[Cost]"):
             self._k.do(ShowCost(evse_id=evse.number, transaction_id=request.transaction_id, total=request.total_cost))
             for told in self.on_cost:
                 told(evse, request.total_cost)
@@ -44,14 +46,18 @@ class TariffCost:
             return
         final = request.event_type == "Ended"
         text = answer.updated_personal_message.content if answer.updated_personal_message else ""
-        if answer.total_cost is None and final and self._k.model.flag("TariffCostCtrlr.Enabled[Cost]"):
+        total = answer.total_cost
+        evse = self._sessions.find(request.transaction_info.transaction_id)
+        if request.cost_details is not None or (evse is not None and self.local(evse) is not None):
+            total, final = None, False  # shown already, as it was worked out here
+        elif total is None and final and self._k.model.flag("TariffCostCtrlr.Enabled[Cost]"):
             text = text or self._k.model.text("TariffCostCtrlr.TotalCostFallbackMessage")  # I05.FR.02
-        if answer.total_cost is not None or text:
+        if total is not None or text:
             self._k.do(
                 ShowCost(
                     evse_id=request.evse.id if request.evse else None,
                     transaction_id=request.transaction_info.transaction_id,
-                    total=answer.total_cost,
+                    total=total,
                     final=final,
                     text=text,
                 )

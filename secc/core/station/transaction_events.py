@@ -12,7 +12,13 @@ from secc.core.station.outbox import Outbox
 from secc.core.station.transactions import MeterSample, TransactionRecord, meter_value
 from v2g.ocpp.messages.authorization import IdToken
 from v2g.ocpp.messages.metering import MeterValue, ReadingContext
-from v2g.ocpp.messages.transactions import Reason, TransactionEventType, TransactionLimit, TriggerReason
+from v2g.ocpp.messages.transactions import (
+    Reason,
+    TransactionEventRequest,
+    TransactionEventType,
+    TransactionLimit,
+    TriggerReason,
+)
 
 MAX_ENDED_VALUES: Final = 200
 
@@ -26,6 +32,10 @@ class TransactionEvents:
         self._read = read
         self.on_bound: list[Callable[[Evse, TransactionLimit], None]] = []
         """Told of what a payment allows, once the transaction has it."""
+        self.enrich: Callable[[Evse, TransactionRecord, TransactionEventRequest], TransactionEventRequest] = (
+            lambda _evse, _record, request: request
+        )
+        """Adds to an event what others know, before it is kept."""
 
     def event(
         self,
@@ -78,8 +88,8 @@ class TransactionEvents:
         self._k.put(f"EVSE#{evse.number}.ChargingState", state)
         if kind != "Ended":
             self.keep(evse, record)
-        spare = kind == "Updated" and trigger in ("MeterValuePeriodic", "MeterValueClock")
-        self._outbox.add(request, group=record.transaction_id, spare=spare)
+        spare = kind == "Updated" and trigger in ("MeterValuePeriodic", "MeterValueClock", "RunningCost")
+        self._outbox.add(self.enrich(evse, record, request), group=record.transaction_id, spare=spare)
         if bound is not None and kind != "Ended":
             for told in self.on_bound:
                 told(evse, bound)

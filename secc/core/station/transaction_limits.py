@@ -58,6 +58,8 @@ class TransactionLimits:
         self._costs: dict[int, float] = {}
         self._reached: set[int] = set()
         self.on_cost: list[Callable[[Evse, float], None]] = []
+        self.local_cost: Callable[[Evse], float | None] = lambda _: None
+        """What a transaction costs by a tariff of the station, which counts before what the CSMS tells (E16.FR.16)."""
         sessions.on_bound.append(self._bind)
         sessions.on_started.append(self._started)
         sessions.on_ended.append(self._ended)
@@ -182,8 +184,9 @@ class TransactionLimits:
             return None
         sample = self._read(evse.number)
         energy = (sample.import_mwh - self._begin.get(evse.number, 0)) / 1000 if sample is not None else 0.0
+        local = self.local_cost(evse)
         values: dict[str, float | None] = {
-            "max_cost": self._costs.get(evse.number),
+            "max_cost": self._costs.get(evse.number) if local is None else local,
             "max_energy": energy,
             "max_time": (self._k.utc_ms - record.started_ms) / 1000,
             "max_soc": sample.soc if sample is not None else None,

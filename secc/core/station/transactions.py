@@ -172,7 +172,7 @@ def end(
     `begin` repeats the first reading where the meter signs begin and end apart, in which case both belong here
     (signed meter values white paper 4.1); a single container with both goes into `sample`.
     """
-    record = turn(record, utc_ms, charging_state)
+    record = _measured(turn(record, utc_ms, charging_state), sample)
     if sample is None and record.last_sample is not None:
         sample = msgspec.structs.replace(record.last_sample, signed=())  # a signature of then is none of the end
     samples = _samples(begin, "Transaction.Begin") + _samples(sample, "Transaction.End")

@@ -268,10 +268,10 @@ SupportsRandomizedDelay boolean r false - - 21
 SupportsLimitAtSoC boolean r false - - 21
 SupportsEvseSleep boolean r false - - 21
 [TariffCostCtrlr]
-Available[Tariff] boolean r false - - -
+Available[Tariff] boolean r true - - -
 Available[Cost] boolean r true - - -
 Currency string rw EUR - 3..3 -
-Enabled[Tariff] boolean rw false - - -
+Enabled[Tariff] boolean rw true - - -
 Enabled[Cost] boolean rw true - - -
 TariffFallbackMessage string rw - - ..255 -
 TotalCostFallbackMessage string rw - - ..255 -
@@ -280,10 +280,11 @@ TariffFallbackMessage[<language>] string r - - - 21,o
 TotalCostFallbackMessage[<language>] string r - - - 21,o
 OfflineTariffFallbackMessage[<language>] string r - - - 21,o
 Interval[Tariff] integer rw 0 s 0.. 21
-Interval[Cost] integer rw 0 s 0.. 21
+Interval[Cost] integer rw 60 s 1.. 21
 MaxElements[Tariff] integer r 50 - - 21
-ConditionsSupported[Tariff] boolean r false - - 21
-HandleFailedTariff[Tariff] OptionList rw Deauthorize - Deauthorize,UseDefaultTariff 21
+ConditionsSupported[Tariff] boolean r true - - 21
+HandleFailedTariff[Tariff] OptionList rw Deauthorize - Deauthorize,UseDefaultTariff,CentralCost 21
+Problem boolean r false - - 21,m
 [TokenReader]
 Token string w - - - -
 TokenType OptionList r - - - -

@@ -179,7 +179,7 @@ class TotalCost(Datatype, frozen=True, kw_only=True):
 
 
 class TotalUsage(Datatype, frozen=True, kw_only=True):
-    """Energy (kWh) and times (s) of a transaction. 2.1 only."""
+    """Energy (Wh) and times (s) of a transaction. 2.1 only."""
 
     energy: float
     charging_time: int
