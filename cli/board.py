@@ -53,9 +53,9 @@ async def _run(link: Path | None, folder: Path | None, name: str, lost_s: float)
         if link is not None:
             board.link(link)
             stack.callback(link.unlink, missing_ok=True)
-        print(f"board on {link or board.device}; commands: {HELP}", flush=True)
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in (signal.SIGINT, signal.SIGTERM):  # before anybody is told that it runs
             loop.add_signal_handler(number, stopped.set)
+        print(f"board on {link or board.device}; commands: {HELP}", flush=True)
         with contextlib.suppress(OSError, ValueError):  # a file or nothing at all: then there are no commands
             loop.add_reader(sys.stdin, lambda: _typed(loop, board))
         await stopped.wait()

@@ -49,7 +49,7 @@ from v2g.net.tls_record import recorded
 from v2g.net.tls_warnings import open_key_log, tell_backend, tell_profile
 from v2g.net.trace import open_trace
 from v2g.net.udp import discover
-from v2g.observe import Observe
+from v2g.observe import Observe, Scalar
 from v2g.pki.credentials import load_chain
 from v2g.pki.keys import SigningKey
 from v2g.pki.profiles import Role
@@ -268,9 +268,14 @@ class Vehicle:
         await wait_usable(*config.link.interfaces, timeout=config.timers.evcc_communication_setup)
         security = Security.NONE if config.sdp.without_tls else Security.TLS
         found = await discover(
-            *config.link.interfaces, port=config.sdp.port, security=security, max_tries=config.sdp.tries
+            *config.link.interfaces,
+            port=config.sdp.port,
+            security=security,
+            wireless=config.wireless_sdp,
+            max_tries=config.sdp.tries,
         )
-        self.observe(Observe("sdp", "found", {"host": found.host, "port": found.port, "tries": found.tries}))
+        where: dict[str, Scalar] = {"host": found.host, "port": found.port, "tries": found.tries}
+        self.observe(Observe("sdp", "found", {**where, "evse_id": found.evse_id}))
         if config.sdp.without_tls:
             return await plain.connect(found.host, found.port, timeout=config.tls.timeout_s)
         stream = await tls.connect(

@@ -29,8 +29,10 @@ from evcc.driver import DriverStep
 from evcc.gateway import GatewayConfig
 from evcc.hardware_drive import PlaceConfig
 from v2g.config import parse_config
+from v2g.iso15118.association import COUPLINGS, NOT_APPLICABLE, positioning
 from v2g.iso15118.charts import Family
 from v2g.iso15118.envelope_rules import RULES, EnvelopeRules
+from v2g.iso15118.sdp_wireless import EVID_LENGTH, SdpWirelessRequest
 from v2g.iso15118.services import ENERGY_TRANSFER, ServiceId
 from v2g.iso15118.timing import Timing
 from v2g.net.capture import RecordConfig
@@ -87,6 +89,17 @@ class SdpConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             'security_profile = "interop", for laboratories'
         ),
     ] = False
+    form: Annotated[
+        Literal["auto", "plain", "wireless"],
+        Meta(description="requests of wireless SDP, or plain ones; auto: wireless ones where there is no plug"),
+    ] = "auto"
+    evse_id: Annotated[
+        str, Meta(max_length=37, description="EVSE at which the vehicle stands, where it knows: no other one answers")
+    ] = ""
+    coupling: Annotated[
+        Annotated[int, Meta(ge=0, le=255)] | None,
+        Meta(description="coupling type of wireless SDP; none: 0x10 for WPT, 0x00 for a connection device"),
+    ] = None
 
 
 class ChainConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -280,6 +293,21 @@ class EvccConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
         """The set of messages of a vehicle that has no plug in a hand, None for one that has."""
         (family, *others) = self._families
         return family if not others and family in WITHOUT_PLUG else None
+
+    @property
+    def wireless_sdp(self) -> SdpWirelessRequest | None:
+        """What is asked of chargers on a wireless network, None where they are asked by plain SDP."""
+        family = self.without_plug
+        if self.sdp.form == "plain" or (self.sdp.form == "auto" and family is None):
+            return None
+        usual = COUPLINGS[family][0] if family is not None else NOT_APPLICABLE
+        methods = (*self.wireless.positioning, *self.wireless.pairing) if family is Family.WPT else ()
+        return SdpWirelessRequest(
+            positioning=positioning(methods),
+            coupling=usual if self.sdp.coupling is None else self.sdp.coupling,
+            evid=self.vehicle.evcc_id[:EVID_LENGTH],
+            evseid=self.sdp.evse_id,
+        )
 
     @property
     def session(self) -> SessionConfig:

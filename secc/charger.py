@@ -208,6 +208,7 @@ class Charger:
                         endpoint=endpoint if recorder is None else recorded(endpoint, recorder),
                         handler=lambda stream, shared=shared: self._vehicle(stream, shared, wrap),  # type: ignore[misc]
                         observe=self.observe,
+                        evse_ids=[each.config.charger.evse_id for each in shared],
                     )
                 )
         except BaseException:

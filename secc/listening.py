@@ -1,12 +1,13 @@
 """Being found and reached by vehicles on one network interface: SDP and TLS together, in laboratories TCP alone."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv6Address
 
 from secc.config import ProgramConfig
 from v2g.errors import TlsError
-from v2g.iso15118 import sdp
+from v2g.iso15118 import association, sdp
+from v2g.iso15118.association import Behind
 from v2g.net import plain, tls
 from v2g.net.udp import SdpServer, tls_answer
 from v2g.observe import Observe, Scalar
@@ -60,8 +61,12 @@ async def listen(
     endpoint: tls.Endpoint,
     handler: Callable[[Stream], Awaitable[None]],
     observe: Callable[[Observe], None],
+    evse_ids: Sequence[str],
 ) -> Listening:
-    """Listen at `address` of `interface`. Raises TransportError when a port is taken, and as `tls.serve`."""
+    """Listen at `address` of `interface` for vehicles of these EVSEs.
+
+    Raises TransportError when a port is taken, and as `tls.serve`.
+    """
     host = f"{address}%{interface}" if address.is_link_local else str(address)
     server = await tls.serve(
         host,
@@ -74,10 +79,16 @@ async def listen(
     try:
         if config.sdp.without_tls:
             insecure = await plain.serve(host, sdp.TCP_PORTS, handler)
+        plain_port = insecure.port if insecure is not None else None
+        couplings = frozenset(
+            kind for each in config.charger.services for kind in association.COUPLINGS.get(each.family, ())
+        )
+        behind = Behind(tuple(evse_ids), couplings, address, server.port, plain_port)
         discovery = SdpServer(
             interface,
-            tls_answer(address, server.port, plain_port=insecure.port if insecure is not None else None),
+            tls_answer(address, server.port, plain_port=plain_port),
             port=config.sdp.port,
+            wireless=behind if couplings else None,
             on_flood=lambda source: observe(Observe("sdp", "flood", {"interface": interface, "source": source})),
         )
     except BaseException:

@@ -24,6 +24,7 @@ DEVICES: Final[tuple[Scenario, ...]] = (
         evcc_tables=_vehicle("WPT"),
         program=CHARGE,
         sees=(
+            ("evcc", "sdp", "found", {"evse_id": "DEV2GE00001"}),
             ("evcc", "place", "methods", {"pairing": "Optical"}),
             ("evcc", "place", "paired", {"method": "Optical"}),
             ("secc", "wpt", "alignment", {"aligned": "True"}),

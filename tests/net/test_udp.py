@@ -5,12 +5,16 @@ import socket
 from collections.abc import Callable
 from ipaddress import IPv6Address
 from pathlib import Path
+from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from v2g.errors import TimeoutExpired, TransportError
-from v2g.iso15118 import sdp
+from v2g.iso15118 import sdp, sdp_wireless
+from v2g.iso15118.association import Behind
 from v2g.iso15118.sdp import SdpRequest, SdpResponse, Security, Transport
+from v2g.iso15118.sdp_wireless import Diagnosis, Positioning, SdpWirelessRequest, SdpWirelessResponse
 from v2g.net.udp import LOOPBACK, SdpServer, discover, has_multicast, link_local_address, tls_answer
 
 _LOCALHOST = IPv6Address("::1")
@@ -43,6 +47,54 @@ async def test_nobody_there_is_a_timeout_with_a_hint() -> None:
         await discover(LOOPBACK, port=9, retry_s=0.01, max_tries=3)
     assert caught.value.timer == "SDP"
     assert "is the charger running" in caught.value.hint
+
+
+PARKED = SdpWirelessRequest(positioning=Positioning.WPT_LF_VEHICLE, coupling=0x10, evid="WMIV2GENGINE0000001X")
+PLACE = Behind(("DE*V2G*E00001",), frozenset({0x10}), _LOCALHOST, 61000)
+
+
+async def test_a_vehicle_above_a_coil_is_told_its_place_and_a_plain_request_is_still_answered() -> None:
+    server = SdpServer(LOOPBACK, tls_answer(_LOCALHOST, 61000), port=0, wireless=PLACE)
+    found = await discover(LOOPBACK, port=server.port, wireless=PARKED)
+    assert (found.host, found.port, found.evse_id) == ("::1", 61000, "DE*V2G*E00001")
+    assert (await discover(LOOPBACK, port=server.port)).evse_id == ""
+    assert (server.requests, server.ignored) == (2, 0)
+    server.close()
+
+
+@pytest.mark.parametrize(
+    ("place", "wish", "hint"),
+    [
+        (PLACE, {"coupling": 0x03}, "nothing that the vehicle can couple with"),
+        (PLACE, {"evseid": "DEV2GE00002"}, "is the charger running"),
+        (None, {}, "is the charger running"),
+    ],
+)
+async def test_a_charger_that_is_not_the_vehicles_own_is_not_taken(
+    place: Behind | None, wish: dict[str, Any], hint: str
+) -> None:
+    server = SdpServer(LOOPBACK, tls_answer(_LOCALHOST, 61000), port=0, wireless=place)
+    wireless = replace(PARKED, **wish)
+    with pytest.raises(TimeoutExpired) as caught:
+        await discover(LOOPBACK, port=server.port, wireless=wireless, retry_s=0.05, max_tries=2)
+    assert hint in caught.value.hint
+    server.close()
+
+
+async def test_an_ongoing_association_is_asked_for_again() -> None:
+    def answer(diagnosis: Diagnosis) -> bytes:
+        return sdp_wireless.encode_response(
+            SdpWirelessResponse(address=_LOCALHOST, port=61002, diagnosis=diagnosis, coupling=0x10)
+        )
+
+    transport, port = await _liar([answer(Diagnosis.ONGOING), answer(Diagnosis.FINISHED_WITHOUT_EVSEID)])
+    assert (await discover(LOOPBACK, port=port, wireless=PARKED)).port == 61002
+    transport.close()
+    transport, port = await _liar([answer(Diagnosis.ONGOING), sdp.encode_response(SdpResponse(_LOCALHOST, 61001))])
+    with pytest.raises(TimeoutExpired) as caught:
+        await discover(LOOPBACK, port=port, wireless=PARKED, retry_s=0.05, max_tries=2)
+    assert "not found out yet" in caught.value.hint
+    transport.close()
 
 
 class Liar(asyncio.DatagramProtocol):

@@ -1,7 +1,7 @@
 """SDP of wireless charging and automatic connection devices: payload types 0x9002 and 0x9003 (ISO 15118-20).
 
-Carried and read, not served: this charger has no such coupling. Sources disagree on the length of EVSEID (37 or 36
-characters); 37 is written and read, as in the announced totals of 62 and 59 bytes.
+Who answers whom is said in `v2g.iso15118.association`. Sources disagree on the length of EVSEID (37 or 36 characters);
+37 is written and read, as in the announced totals of 62 and 59 bytes.
 """
 
 from enum import IntEnum, IntFlag
@@ -17,7 +17,8 @@ from v2g.iso15118.sdp import Security, Transport
 NO_EVID: Final = "ZZ00000"
 """EVID of a vehicle that has none."""
 
-_EVID, _EVSEID = 20, 37
+EVID_LENGTH: Final = 20
+EVSEID_LENGTH: Final = 37
 _REQUEST, _RESPONSE = 62, 59
 
 
@@ -69,7 +70,7 @@ class SdpWirelessResponse(msgspec.Struct, frozen=True, kw_only=True):
 def encode_request(request: SdpWirelessRequest) -> bytes:
     """Return the datagram of `request` (70 bytes). Raises FrameError for a value that its field cannot hold."""
     body = bytes((request.security, request.transport)) + _number(request.positioning, 2) + _number(request.coupling, 1)
-    body += _text(request.evid, _EVID) + _text(request.evseid, _EVSEID)
+    body += _text(request.evid, EVID_LENGTH) + _text(request.evseid, EVSEID_LENGTH)
     return v2gtp.frame(v2gtp.PayloadType.SDP_WIRELESS_REQ, body)
 
 
@@ -79,7 +80,7 @@ def encode_response(response: SdpWirelessResponse) -> bytes:
         raise FrameError("SDP response with port 0")
     body = response.address.packed + _number(response.port, 2)
     body += bytes((response.security, response.transport, response.diagnosis)) + _number(response.coupling, 1)
-    return v2gtp.frame(v2gtp.PayloadType.SDP_WIRELESS_RES, body + _text(response.evseid, _EVSEID))
+    return v2gtp.frame(v2gtp.PayloadType.SDP_WIRELESS_RES, body + _text(response.evseid, EVSEID_LENGTH))
 
 
 def decode_request(datagram: bytes) -> SdpWirelessRequest:
@@ -91,8 +92,8 @@ def decode_request(datagram: bytes) -> SdpWirelessRequest:
             transport=Transport(body[1]),
             positioning=int.from_bytes(body[2:4], "big"),
             coupling=body[4],
-            evid=_read(body[5 : 5 + _EVID]),
-            evseid=_read(body[5 + _EVID :]),
+            evid=_read(body[5 : 5 + EVID_LENGTH]),
+            evseid=_read(body[5 + EVID_LENGTH :]),
         )
     except ValueError as error:
         raise FrameError(f"wireless SDP: {error}") from None

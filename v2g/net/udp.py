@@ -15,9 +15,11 @@ from typing import Final
 import msgspec
 
 from v2g.errors import FrameError, TimeoutExpired, TransportError
-from v2g.iso15118 import sdp
+from v2g.iso15118 import sdp, sdp_wireless, v2gtp
+from v2g.iso15118.association import Behind, associate, belongs
 from v2g.iso15118.sdp import SdpRequest, SdpResponse, Security, Transport
 from v2g.iso15118.sdp_limit import SdpLimiter, SdpLimits
+from v2g.iso15118.sdp_wireless import Diagnosis, SdpWirelessRequest, SdpWirelessResponse
 from v2g.net.interfaces import has_multicast, usable
 
 LOOPBACK: Final = "lo"
@@ -29,12 +31,16 @@ _READ_BATCH = 64
 
 
 class Found(msgspec.Struct, frozen=True):
-    """A charger's answer: `host` ready to connect to (with `%interface` when link-local), TCP `port`."""
+    """A charger's answer: `host` ready to connect to (with `%interface` when link-local), TCP `port`.
+
+    `evse_id` is the place that the vehicle was found to stand at, by wireless SDP only.
+    """
 
     host: str
     port: int
     response: SdpResponse
     tries: int
+    evse_id: str = ""
 
 
 Answer = Callable[[SdpRequest], SdpResponse | None]
@@ -65,17 +71,19 @@ class SdpServer:
         answer: Answer,
         *,
         port: int = sdp.PORT,
+        wireless: Behind | None = None,
         limits: SdpLimits | None = None,
         on_flood: Callable[[str], None] = lambda _: None,
     ) -> None:
         """Listen on UDP `port` (0 draws one) of `interface`, in the running loop.
 
-        `answer` returns what to say to a request, or None for nothing. `on_flood` is called with the address of a
+        `answer` returns what to say to a request, or None for nothing. Requests of wireless SDP are answered where
+        `wireless` says what is here. `on_flood` is called with the address of a
         sender that is not answered any more, once in FLOOD_S.
 
         Raises TransportError when the port is taken or the interface missing.
         """
-        self._answer = answer
+        self._answer, self._wireless = answer, wireless
         self._loop = asyncio.get_running_loop()
         self._limiter = SdpLimiter(limits)
         self._on_flood = on_flood
@@ -126,7 +134,7 @@ class SdpServer:
 
     def _received(self, datagram: bytes, sender: tuple[str, int, int, int]) -> None:
         try:
-            response = self._answer(sdp.decode_request(datagram))
+            response = self._reply(datagram)
         except FrameError:
             response = None
         if response is None:
@@ -139,7 +147,15 @@ class SdpServer:
         else:
             self.requests += 1
             with contextlib.suppress(OSError):  # a vehicle that is gone asks again or never
-                self._socket.sendto(sdp.encode_response(response), sender)
+                self._socket.sendto(response, sender)
+
+    def _reply(self, datagram: bytes) -> bytes | None:
+        """Return the answer to a request of either form. Raises FrameError for what is none."""
+        if self._wireless is not None and _is(datagram, v2gtp.PayloadType.SDP_WIRELESS_REQ):
+            placed = associate(sdp_wireless.decode_request(datagram), self._wireless)
+            return None if placed is None else sdp_wireless.encode_response(placed)
+        response = self._answer(sdp.decode_request(datagram))
+        return None if response is None else sdp.encode_response(response)
 
 
 def tls_answer(address: IPv6Address, port: int, *, plain_port: int | None = None) -> Answer:
@@ -163,19 +179,21 @@ async def discover(
     *interfaces: str,
     port: int = sdp.PORT,
     security: Security = Security.TLS,
+    wireless: SdpWirelessRequest | None = None,
     retry_s: float = sdp.RETRY_S,
     max_tries: int = sdp.MAX_TRIES,
     within_s: float = sdp.SETUP_S,
 ) -> Found:
     """Ask on all `interfaces` until a charger with the wanted security answers: every `retry_s`, at most `max_tries`
-    times and `within_s`.
+    times and `within_s`. With `wireless` that request is put, and an answer counts once the vehicle's place is known
+    or left to the session.
 
     Garbage and answers with another security are ignored; an interface that vanishes is asked again when it is back.
     Raises TimeoutExpired when nobody usable answered, saying what did answer; TransportError when an interface is
     missing from the beginning.
     """
     loop = asyncio.get_running_loop()
-    search = _Search(interfaces, port, security)
+    search = _Search(interfaces, port, security, wireless)
     deadline = loop.time() + within_s
     try:
         for search.tries in range(1, max_tries + 1):
@@ -194,13 +212,17 @@ async def discover(
 class _Search:
     """Asks on several interfaces, and keeps what has come in so far."""
 
-    def __init__(self, interfaces: Sequence[str], port: int, security: Security) -> None:
+    def __init__(
+        self, interfaces: Sequence[str], port: int, security: Security, wireless: SdpWirelessRequest | None
+    ) -> None:
         self._loop = asyncio.get_running_loop()
         self.found: asyncio.Future[Found] = self._loop.create_future()
         self.tries = 0
         self._port = port
         self._security = security
+        self._wireless = None if wireless is None else msgspec.structs.replace(wireless, security=security)
         self._garbage = 0
+        self._elsewhere: SdpWirelessResponse | None = None
         self._other: SdpResponse | None = None
         # On loopback there is no multicast; a name that is no interface is told at once.
         self._real = {interface: has_multicast(interface) for interface in interfaces}
@@ -208,7 +230,9 @@ class _Search:
 
     def ask(self) -> None:
         """Send the request once on every interface that is there."""
-        request = sdp.encode_request(SdpRequest(self._security))
+        plain = SdpRequest(self._security)
+        wireless = self._wireless
+        request = sdp.encode_request(plain) if wireless is None else sdp_wireless.encode_request(wireless)
         for interface, real in self._real.items():
             # Not there (any more), no address or no route yet, nobody at ::1 yet: the next try may do.
             with contextlib.suppress(OSError):
@@ -247,15 +271,27 @@ class _Search:
         except OSError:  # such as the port being unreachable at ::1
             return
         try:
-            response = sdp.decode_response(datagram)
+            response, evse_id = self._understand(datagram)
         except FrameError:
             self._garbage += 1
+            return
+        if response is None:
             return
         if response.security is not self._security or response.transport is not Transport.TCP:
             self._other = response
         elif not self.found.done():
             host = str(response.address) + (f"%{interface}" if response.address.is_link_local else "")
-            self.found.set_result(Found(host, response.port, response, self.tries))
+            self.found.set_result(Found(host, response.port, response, self.tries, evse_id))
+
+    def _understand(self, datagram: bytes) -> tuple[SdpResponse | None, str]:
+        """Return an answer and the EVSE in it; None for one that leads nowhere (yet). Raises FrameError."""
+        if self._wireless is None:
+            return sdp.decode_response(datagram), ""
+        placed = sdp_wireless.decode_response(datagram)
+        if not belongs(self._wireless, placed):
+            self._elsewhere = placed
+            return None, ""
+        return SdpResponse(placed.address, placed.port, placed.security, placed.transport), placed.evseid
 
     def hint(self) -> str:
         """Say what was heard instead."""
@@ -263,9 +299,23 @@ class _Search:
             return (
                 f"a charger answered that it speaks {self._other.security.name} over {self._other.transport.name} only"
             )
+        if self._elsewhere is not None:
+            return _NOWHERE[self._elsewhere.diagnosis]
         if self._garbage:
             return f"{self._garbage} datagrams came that are no SDP answers"
         return "is the charger running, on this interface and SDP port, and the powerline matched?"
+
+
+_NOWHERE: Final = {
+    Diagnosis.ONGOING: "a charger answered that it has not found out yet where the vehicle stands",
+    Diagnosis.FINISHED: "a charger answered for another EVSE than the one that was asked for",
+    Diagnosis.FINISHED_WITHOUT_EVSEID: "a charger answered that does not say whether it has the EVSE asked for",
+    Diagnosis.ERROR: "a charger answered that it has nothing that the vehicle can couple with",
+}
+
+
+def _is(datagram: bytes, payload_type: v2gtp.PayloadType) -> bool:
+    return datagram[2:4] == payload_type.to_bytes(2, "big")
 
 
 def _udp_socket() -> socket.socket:
