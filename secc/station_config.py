@@ -12,6 +12,7 @@ from secc.core.station.transactions import MeterSample
 from secc.grid_frequency import FrequencyConfig
 from secc.machine.firmware import UpdateConfig
 from secc.machine.logs import LogsConfig
+from secc.machine.publisher import PublishConfig
 from v2g.net.websocket import TlsFiles
 from v2g.ocpp.routes import Version
 
@@ -46,6 +47,8 @@ class StationConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     """What the CSMS gets when it asks for logs."""
     frequency: FrequencyConfig | None = None
     """Where the grid's frequency is known from; none refuses local frequency and DER control."""
+    publish: PublishConfig | None = None
+    """Firmware for other stations of the site; without it the charger publishes none."""
     update: UpdateConfig | None = None
     """How new firmware is installed; none refuses it."""
 

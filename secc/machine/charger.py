@@ -11,6 +11,7 @@ from secc.machine.firmware import Firmware, UpdateConfig
 from secc.machine.installer import CommandInstaller, FolderInstaller, Installer
 from secc.machine.logs import LogSources, LogUploads
 from secc.machine.machine import Machine, web_context
+from secc.machine.publisher import Publisher
 from secc.station_config import StationConfig
 from v2g.observe import Observe
 
@@ -40,7 +41,11 @@ def charger_machine(
             observe=observe,
             boot_id=boot_id,
         )
-    return Machine(logs=logs, firmware=firmware)
+    publisher: Publisher | None = None
+    if config.publish is not None:
+        folder = folder_maker(config.publish.folder or home / "published")
+        publisher = Publisher(config.publish, folder, tell=tell, context=context)
+    return Machine(logs=logs, firmware=firmware, publisher=publisher)
 
 
 def folder_maker(folder: Path) -> Callable[[], Path]:

@@ -8,8 +8,10 @@ from pathlib import Path
 from secc.core.station.diagnostics import CancelUpload, UploadLog
 from secc.core.station.firmware import Activate, CancelFirmware, ConfirmInstall, Download, Install
 from secc.core.station.kernel import Command
+from secc.core.station.publishing import Publish, Unpublish
 from secc.machine.firmware import Firmware
 from secc.machine.logs import LogUploads
+from secc.machine.publisher import Publisher
 
 
 @dataclass
@@ -18,11 +20,12 @@ class Machine:
 
     logs: LogUploads | None = None
     firmware: Firmware | None = None
+    publisher: Publisher | None = None
 
     @property
     def able(self) -> frozenset[str]:
         """What of `StationSettings.able` this is."""
-        parts = {"logs": self.logs, "firmware": self.firmware}
+        parts = {"logs": self.logs, "firmware": self.firmware, "publish": self.publisher}
         return frozenset(name for name, part in parts.items() if part is not None)
 
     def carry_out(self, command: Command) -> bool:
@@ -34,13 +37,15 @@ class Machine:
                 self.logs.cancel(command.request_id)
             case Download() | Install() | Activate() | ConfirmInstall() | CancelFirmware() if self.firmware is not None:
                 self.firmware.command(command)
+            case Publish() | Unpublish() if self.publisher is not None:
+                self.publisher.command(command)
             case _:
                 return False
         return True
 
     async def close(self) -> None:
         """Break off what is under way."""
-        for part in (self.logs, self.firmware):
+        for part in (self.logs, self.firmware, self.publisher):
             if part is not None:
                 await part.close()
 

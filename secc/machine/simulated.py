@@ -10,6 +10,7 @@ from secc.core.station.evse import Fact
 from secc.machine.firmware import Firmware, UpdateConfig
 from secc.machine.logs import LogsConfig, LogSources, LogUploads
 from secc.machine.machine import Machine, web_context
+from secc.machine.publisher import PublishConfig, Publisher
 from v2g.errors import InstallError
 from v2g.observe import Observe
 
@@ -91,6 +92,7 @@ class SimulatedMachine:
                 context=context,
                 observe=observe,
             ),
+            publisher=Publisher(PublishConfig(address="127.0.0.1", port=0), folder, tell=tell, context=context),
         )
 
     async def close(self) -> None:

@@ -30,6 +30,7 @@ from secc.core.station.network import NetworkProfiles
 from secc.core.station.outbox import Outbox
 from secc.core.station.payment import Payments
 from secc.core.station.provisioning import Provisioning
+from secc.core.station.publishing import Publishing
 from secc.core.station.remote_control import RemoteControl
 from secc.core.station.reservation import Reservations
 from secc.core.station.resumption import Resumption
@@ -97,6 +98,7 @@ class Blocks:
         self.certificates = CertificateStore(kernel)
         self.signing = Signing(kernel, self.certificates)
         self.firmware = FirmwareUpdates(kernel, self.certificates)
+        self.publishing = Publishing(kernel, self.outbox)
         self.display = Display(kernel, self.evses)
         self.der = DerControls(kernel, self.outbox, settings.der_controls)
         self.der_response = DerResponse(
@@ -120,7 +122,7 @@ class Blocks:
             self.networks, self.sessions, self.availability, self.cache, self.local_list, self.reservations,
             self.smart_charging, self.remote_control, self.provisioning, self.tariff_cost, self.tariffs,
             self.energy_transfers, self.data_transfer, self.monitors, self.diagnostics, self.certificates,
-            self.signing, self.firmware, self.display, self.dynamic_profiles, self.frequency, self.der,
+            self.signing, self.firmware, self.publishing, self.display, self.dynamic_profiles, self.frequency, self.der,
             self.web_payments,
         )  # fmt: skip
         found = {action: handler for block in blocks for action, handler in block.answers.items()}

@@ -54,6 +54,7 @@ NEEDS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
     {
         "logs": ("GetLog",),
         "firmware": ("UpdateFirmware",),
+        "publish": ("PublishFirmware", "UnpublishFirmware"),
         "certificates": (
             "InstallCertificate", "DeleteCertificate", "GetInstalledCertificateIds", "CertificateSigned",
         ),
@@ -69,6 +70,7 @@ TRIGGERS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
     {
         "logs": ("LogStatusNotification",),
         "firmware": ("FirmwareStatusNotification",),
+        "publish": ("PublishFirmwareStatusNotification",),
         "certificates": ("SignChargingStationCertificate", "SignV2GCertificate", "SignCombinedCertificate"),
     }
 )

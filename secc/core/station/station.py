@@ -6,37 +6,22 @@ Every call takes the `Moment` and returns the actions that follow, in order. `de
 from collections.abc import Callable
 
 from secc.core.station.blocks import Blocks
-from secc.core.station.der import GridEvent
-from secc.core.station.diagnostics import LogProgress
 from secc.core.station.evse import (
-    Bay,
-    Contract,
     Evse,
     Fact,
     Fault,
     LockFailure,
     Plug,
-    Power,
-    Signature,
-    StopButton,
-    Token,
-    Unlocked,
 )
-from secc.core.station.external_limits import ExternalLimit
-from secc.core.station.firmware import FirmwareProgress
+from secc.core.station.facts import takers
 from secc.core.station.frequency import GridFrequency
 from secc.core.station.kernel import Action, Answer, Drawers, Moment
 from secc.core.station.link import Link
-from secc.core.station.local_cost import TariffRefused
 from secc.core.station.managed import ManagedSessions
-from secc.core.station.resumption import Restarted
 from secc.core.station.sessions import NOBODY
 from secc.core.station.settings import TRIGGERS, StationSettings
-from secc.core.station.signing import RequestMade
 from secc.core.station.tariffs import PROBLEM
-from secc.core.station.transaction_limits import DriverLimit
 from secc.core.station.transactions import MeterSample, Step, TransactionRecord
-from secc.core.station.web_payment import PaymentWish
 from v2g.errors import OcppError
 from v2g.ocpp.messages.authorization import IdToken
 from v2g.ocpp.messages.availability import ConnectorStatus, HeartbeatRequest
@@ -71,6 +56,7 @@ class ChargingStation(Blocks):
             boot_reason=self._boot_reason(),
             message_timeout=settings.message_timeout,
         )
+        self._takers = takers(self)
         self._join()
         self._restore()
 
@@ -117,6 +103,7 @@ class ChargingStation(Blocks):
             "BootNotification": lambda _: link.boot(),
             "LogStatusNotification": self.diagnostics.trigger,
             "FirmwareStatusNotification": self.firmware.trigger,
+            "PublishFirmwareStatusNotification": self.publishing.trigger,
             "SignChargingStationCertificate": lambda _: self.signing.ask("ChargingStationCertificate"),
             "SignV2GCertificate": lambda _: self.signing.ask("V2GCertificate"),
             "SignCombinedCertificate": lambda _: self.signing.ask("ChargingStationCertificate"),
@@ -169,6 +156,7 @@ class ChargingStation(Blocks):
         self.data_collector.start()
         self.diagnostics.start()
         self.firmware.start()
+        self.publishing.start()
         self.dynamic_profiles.start()
         self.der.refresh()
         self.display.refresh()
@@ -271,56 +259,31 @@ class ChargingStation(Blocks):
         return self.table[action_of(request)](request)
 
     def _take(self, fact: Fact) -> None:
+        if (taker := self._takers.get(type(fact))) is not None:
+            taker(fact)
+        else:
+            self._take_wider(fact)
+        self.availability.refresh()
+
+    def _take_wider(self, fact: Fact) -> None:
+        """Take what concerns several blocks."""
         match fact:
             case Plug():
                 if fact.evse_id in self.evses:
                     self._plugged(fact)
-            case Token():
-                self.authorizer.token(fact)
-            case Contract():
-                self.authorizer.contract(fact)
-            case StopButton():
-                self.authorizer.stop_button(fact)
-            case Power():
-                self.sessions.power(fact)
-            case Bay():
-                self.sessions.bay(fact)
-            case Signature():
-                self.sessions.signature(fact)
             case Fault():
                 self._fault(fact)
-            case ExternalLimit():
-                self.external_limits.take(fact)
-            case GridEvent():
-                self.der.grid_event(fact)
             case GridFrequency():
                 self.frequency.measured(fact)
                 self.der_response.measured(fact)
-            case TariffRefused():
-                self.local_costs.refused(fact)
-            case DriverLimit():
-                self.transaction_limits.driver(fact)
-            case PaymentWish():
-                self.web_payments.wish(fact)
-            case RequestMade():
-                self.signing.request_made(fact)
-            case FirmwareProgress():
-                self.firmware.progress(fact)
-            case LogProgress():
-                self.diagnostics.progress(fact)
             case LockFailure():
                 self.availability.lock_failure(fact)
                 self.remote_control.lock_failed(fact)
                 if not fact.unlocking:
                     self.sessions.suspend(self.evses[fact.evse_id])  # G05.FR.01
-            case Restarted():
-                self.resumption.restarted(fact)
-            case Unlocked():
-                self.remote_control.unlocked(fact)
             case _:
                 if not self.payments.take(fact):
                     self.high_level.take(fact)
-        self.availability.refresh()
 
     def _plugged(self, fact: Plug) -> None:
         """Status first, then the transaction event; ends are set in both, which is why they are looked at before."""
