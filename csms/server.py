@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import math
 import os
 import ssl
 from functools import partial
@@ -35,6 +36,7 @@ from v2g.pki.profiles import Role as CertificateRole
 
 M = TypeVar("M", bound=Message)
 
+_FRESH_S = 5.0  # what was read at the door holds for the boot that follows; what is decided meanwhile is heard of
 _QUIET_S = 2.0  # a station that only lost its connection may have nothing to say for a while
 
 
@@ -45,6 +47,7 @@ class Session:
         config = services.config.ocpp
         self._services = services
         self._admission = admission
+        self._admitted_at = services.clock.monotonic()
         self._profile = profile
         self._accepted = False
         self._answered: Boot | None = None
@@ -70,7 +73,8 @@ class Session:
         """Serve the station until the connection ends."""
         version = self._connection.version
         now_ms = self._services.clock.utc_ms()
-        known = await self._services.store.run(stations.touch, self.station_id, f"ocpp{version}", now_ms)
+        contact = stations.Contact(self.station_id, f"ocpp{version}", now_ms)
+        known = await self._services.store.gather(stations.touch_all, contact)
         self._accepted = known == "Accepted" == self._admission.boot
         self._tell("station_connected", version=version, profile=self._profile)
         push = asyncio.create_task(self._push())
@@ -118,6 +122,7 @@ class Session:
         """Do as an operator has decided since: put the station out, or have it boot again (F06, B02)."""
         admission = await self._services.doors.admission(self.station_id)
         if admission is None:
+            self._admitted_at = -math.inf  # a boot that is under way is judged anew
             await self._connection.close("refused")
         elif admission != self._admission:
             self._admission = admission
@@ -175,7 +180,9 @@ class Session:
             await services.doors.note_boot(self.station_id, station.serial_number or "")
             await self._connection.close("serial number differs from certificate")  # B01.FR.12
             raise OcppError("serial number differs from certificate", answer="SecurityError")
-        admission = await services.doors.admission(self.station_id)
+        admission: Admission | None = self._admission
+        if self._answered is not None or services.clock.monotonic() - self._admitted_at > _FRESH_S:
+            admission = await services.doors.admission(self.station_id)
         if admission is None:
             await self._connection.close("refused")
             raise OcppError("not admitted", answer="SecurityError")
@@ -189,7 +196,7 @@ class Session:
             "serial_number": station.serial_number or "",
             "firmware": station.firmware_version or "",
         }
-        changed = await services.store.run(stations.save_boot, self.station_id, facts, now_ms)
+        changed = await services.store.gather(stations.save_boots, stations.Boot(self.station_id, facts, now_ms))
         self._answered, self._accepted = status, status == "Accepted"
         self._wanted.clear()
         self._tell(f"boot_{status.lower()}", vendor=station.vendor_name, model=station.model, reason=request.reason)
@@ -279,12 +286,14 @@ class StationServer:
 
     async def serve(self, socket: OcppSocket, profile: SecurityProfile = 3) -> None:
         """Serve a station that was let in, until its connection ends; an older connection of it is closed."""
-        admission = await self._services.doors.admission(socket.identity)
+        doors = self._services.doors
+        if self._decisions is None:  # nobody has listened to decisions since the handshake
+            self._decisions = asyncio.create_task(self._follow_decisions())
+            doors.decided(socket.identity)
+        admission = await doors.let_in(socket.identity)
         if admission is None:  # decided since the handshake
             await socket.close("not admitted", code=1008)
             return
-        if self._decisions is None:
-            self._decisions = asyncio.create_task(self._follow_decisions())
         session = Session(self._services, socket, admission, profile)
         switchboard = self._services.switchboard
         older = switchboard.plug(socket.identity, session)
@@ -299,8 +308,10 @@ class StationServer:
 
     async def _follow_decisions(self) -> None:
         """Let what operators decide take effect on stations that are connected here, whichever node they asked."""
+        doors = self._services.doors
         with self._services.feed.subscribe(["station_decided"]) as decided:
             async for event in decided:
+                doors.decided(event.station_id or "")
                 for session in [each for each in self._sessions if each.station_id == event.station_id]:
                     task = asyncio.create_task(self._decided(session))  # one that is slow keeps no other
                     self._deciding.add(task)

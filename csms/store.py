@@ -55,6 +55,7 @@ class Store:
         self._readers = ThreadPoolExecutor(max_workers=_READERS, thread_name_prefix="store-reader")
         self._checkpoints = Checkpoints(self.engine) if self.engine.dialect.name == "sqlite" else None
         self._writer = GroupCommit(self.engine)
+        self._looker = GroupCommit(self._reading)
 
     @property
     def waiting(self) -> int:
@@ -74,6 +75,11 @@ class Store:
         result: R = await self._writer.gather(work, item)
         return result
 
+    async def look_up(self, work: Callable[[Connection, list[T]], list[R]], item: T) -> R:
+        """As `gather`, for a work that only reads: beside the writer, it sees all that `run` has answered."""
+        result: R = await self._looker.gather(work, item)
+        return result
+
     async def read(self, work: Callable[Concatenate[Connection, P], R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Run `work(connection, ...)`, which only reads, beside the writer: it sees all that `run` has answered."""
         call = partial(_do, self._reading, work, args, kwargs)
@@ -88,6 +94,7 @@ class Store:
     def close(self) -> None:
         """Finish what is under way, then close the database."""
         self._writer.close()
+        self._looker.close()
         if self._checkpoints is not None:
             self._checkpoints.close()
         self._readers.shutdown(wait=True)
@@ -172,10 +179,10 @@ def open_engine(url: str) -> Engine:
         options = {"prepare_threshold": 2, "connect_timeout": 10, "application_name": "v2g csms"}
         return create_engine(
             address.set(drivername="postgresql+psycopg"),
-            pool_size=_READERS + 1,
+            pool_size=_READERS + 2,
             pool_pre_ping=True,
             connect_args=options,
         )
     if address.get_backend_name() != "sqlite":
         raise StoreError(f"no store for {address.drivername!r}", hint="sqlite:///FILE or postgresql://user@host/name")
-    return sqlite_engine(address, _READERS + 2)
+    return sqlite_engine(address, _READERS + 3)

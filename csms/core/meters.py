@@ -23,12 +23,11 @@ def samples_of(values: Iterable[MeterValue]) -> tuple[Sample, ...]:
     Raises OcppError (PropertyConstraintViolation) for a time that is none and for a number of more than 18 digits
     before or after the point, which no meter has.
     """
-    return tuple(
-        _sample(sampled, at_ms)
-        for meter_value in values
-        for at_ms in (parse_time(meter_value.timestamp),)
-        for sampled in meter_value.sampled_value
-    )
+    found: list[Sample] = []
+    for meter_value in values:
+        at_ms = parse_time(meter_value.timestamp)
+        found += [_sample(sampled, at_ms) for sampled in meter_value.sampled_value]
+    return tuple(found)
 
 
 def _sample(sampled: SampledValue, at_ms: int) -> Sample:

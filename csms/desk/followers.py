@@ -1,9 +1,7 @@
 """What else a transaction's event or a connector's status brings about: wishes of operators come true."""
 
 import msgspec
-from sqlalchemy import Connection
 
-from csms.core.availability import Order
 from csms.core.transactions import Transaction
 from csms.desk.base import Desk, small
 from csms.rows import commands, diagnostics, stations
@@ -54,13 +52,8 @@ def _tell_payment_due(desk: Desk, transaction: Transaction) -> None:
 
 async def take_status(desk: Desk, evse_id: int, connector_id: int, status: str, at_ms: int) -> None:
     """Store a connector's status; orders about its availability may have come true."""
-    now_ms = desk.services.clock.utc_ms()
-
-    def save(connection: Connection) -> list[Order]:
-        stations.save_connector(connection, desk.station_id, evse_id, connector_id, status, at_ms)
-        return commands.fulfil_orders(connection, desk.station_id, evse_id, connector_id, now_ms)
-
-    done = await desk.services.store.run(save)
+    told = stations.Status(desk.station_id, evse_id, connector_id, status, at_ms)
+    done = await desk.services.store.gather(commands.take_statuses, (told, desk.services.clock.utc_ms()))
     desk.observe("ocpp", "connector_status", evse=evse_id, connector=connector_id, status=status)
     for order in done:
         desk.observe("ocpp", "availability_done", order=order.order_id, wanted=order.wanted)

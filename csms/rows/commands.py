@@ -1,6 +1,6 @@
 """What the CSMS wants to see come true: remote starts, availability, reservations, local lists."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import msgspec
@@ -8,6 +8,7 @@ from sqlalchemy import ColumnElement, Connection, insert, select, update
 
 from csms.core.availability import OPEN, Order, covers, fulfilled
 from csms.core.reservations import ACTIVE, Reservation
+from csms.rows.stations import Status, save_connectors
 from csms.tables import availability_orders, connectors, local_lists, remote_starts, reservations, transactions
 from v2g.ocpp.messages.authorization import IdToken
 from v2g.ocpp.messages.availability import OperationalStatus
@@ -149,6 +150,21 @@ def fulfil_orders(connection: Connection, station_id: str, evse_id: int, connect
     for order in done:
         save_order(connection, order.order_id, "Done", order.detail, now_ms)
     return done
+
+
+def take_statuses(connection: Connection, told: Sequence[tuple[Status, int]]) -> list[list[Order]]:
+    """Store the status of connectors, each with when (UTC ms) it came; return the orders that came true with it."""
+    save_connectors(connection, [status for status, _ in told])
+    open_here = availability_orders.c.state.in_(OPEN) & availability_orders.c.station_id.in_(
+        {status.station_id for status, _ in told}
+    )
+    waiting = set(connection.execute(select(availability_orders.c.station_id).where(open_here)).scalars())
+    return [
+        fulfil_orders(connection, each.station_id, each.evse_id, each.connector_id, now_ms)
+        if each.station_id in waiting
+        else []
+        for each, now_ms in told
+    ]
 
 
 # -- reservations

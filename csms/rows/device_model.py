@@ -1,6 +1,6 @@
 """The mirror of stations' device models, and the network profiles that they were given."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, delete, select, update
@@ -35,19 +35,17 @@ def notice(connection: Connection, station_id: str, rows: Iterable[Mapping[str, 
         connection.execute(update(device_variables).where(key).values(**values))
 
 
-def rebooted(connection: Connection, station_id: str, now_ms: int) -> None:
-    """Let what was set to hold after a reboot hold."""
-    table = device_variables
-    waiting = (table.c.station_id == station_id) & table.c.after_reboot.is_not(None)
-    connection.execute(
-        update(table).where(waiting).values(value=table.c.after_reboot, value_ms=now_ms, after_reboot=None)
-    )
+def rebooted(connection: Connection, boots: Sequence[tuple[str, int]]) -> list[bool]:
+    """Let what was set to hold after a reboot hold; return of which stations anything is known.
 
-
-def is_known(connection: Connection, station_id: str) -> bool:
-    """Say whether anything is known of a station's device model."""
-    query = select(device_variables.c.variable).where(device_variables.c.station_id == station_id).limit(1)
-    return connection.execute(query).first() is not None
+    `boots`: stations, and when (UTC ms) they booted; what is stored at once counts as booted at once.
+    """
+    table, here = device_variables, device_variables.c.station_id.in_({station_id for station_id, _ in boots})
+    now_ms = max(at_ms for _, at_ms in boots)
+    values = {"value": table.c.after_reboot, "value_ms": now_ms, "after_reboot": None}
+    connection.execute(update(table).where(here & table.c.after_reboot.is_not(None)).values(**values))
+    known = set(connection.execute(select(table.c.station_id).where(here).distinct()).scalars())
+    return [station_id in known for station_id, _ in boots]
 
 
 def forget(connection: Connection, station_id: str) -> None:

@@ -1,12 +1,13 @@
 """Requests whose outcome comes later: asked, answered, under way, done; and what stations sent in parts."""
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import msgspec
 from sqlalchemy import Connection, insert, select, update
 
 from csms.core.frames import presentable
+from csms.rows.bulk import update_rows
 from csms.tables import request_parts, station_requests
 from v2g.ocpp.messages.base import Message
 from v2g.ocpp.routes import action_of
@@ -15,19 +16,43 @@ from v2g.ocpp.routes import action_of
 def open_request(
     connection: Connection, station_id: str, make: Callable[[int], Message], now_ms: int
 ) -> tuple[int, Message]:
-    """Note a request, whose number is only known now; return both. Passwords in it are not kept."""
-    inserted = connection.execute(
-        insert(station_requests).values(
-            station_id=station_id, action="", created_ms=now_ms, updated_ms=now_ms, document=""
-        )
-    )
-    assert inserted.inserted_primary_key is not None
-    request_id: int = inserted.inserted_primary_key[0]
-    request = make(request_id)
-    _change(
-        connection, request_id, action=action_of(request), document=presentable(msgspec.json.encode(request).decode())
-    )
-    return request_id, request
+    """Note a request, as `open_requests` does."""
+    return open_requests(connection, [Wish(station_id, make, now_ms)])[0]
+
+
+class Wish(NamedTuple):
+    """A request to a station, made from the number that it gets, and when (UTC ms)."""
+
+    station_id: str
+    make: Callable[[int], Message]
+    at_ms: int
+
+
+def open_requests(connection: Connection, wishes: Sequence[Wish]) -> list[tuple[int, Message]]:
+    """Note requests, whose numbers are only known now; return both of each. Passwords in them are not kept."""
+    new = [
+        {
+            "station_id": each.station_id,
+            "action": "",
+            "created_ms": each.at_ms,
+            "updated_ms": each.at_ms,
+            "document": "",
+        }
+        for each in wishes
+    ]
+    inserted = insert(station_requests).returning(station_requests.c.request_id, sort_by_parameter_order=True)
+    numbers = connection.execute(inserted, new).scalars().all()
+    opened = [(number, each.make(number)) for number, each in zip(numbers, wishes, strict=True)]
+    named = [
+        {
+            "request_id": number,
+            "action": action_of(request),
+            "document": presentable(msgspec.json.encode(request).decode()),
+        }
+        for number, request in opened
+    ]
+    update_rows(connection, station_requests, named)
+    return opened
 
 
 def save_answer(connection: Connection, request_id: int, answer: str, detail: str, now_ms: int, *, done: bool) -> None:

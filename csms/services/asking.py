@@ -51,7 +51,7 @@ async def ask(
     `make` is given the number. Raises V2GError as `Switchboard.call` does; the request is noted all the same.
     """
     now_ms = services.clock.utc_ms()
-    request_id, request = await services.store.run(requests.open_request, station_id, make, now_ms)
+    request_id, request = await services.store.gather(requests.open_requests, requests.Wish(station_id, make, now_ms))
     return Asked(request_id, await deliver(services, station_id, request_id, request, response, follows))
 
 

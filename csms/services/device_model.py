@@ -159,10 +159,10 @@ async def upgrade_security(
 async def mirror_after_boot(services: Services, station_id: str, *, changed: bool) -> None:
     """After an accepted boot: what was set to hold after a reboot holds; an unknown or changed station is read."""
     store = services.store
-    await store.run(device_model.rebooted, station_id, services.clock.utc_ms())
+    known = await store.gather(device_model.rebooted, (station_id, services.clock.utc_ms()))
     if not services.config.ocpp.read_device_model:
         return
-    if not changed and await store.run(device_model.is_known, station_id):
+    if known and not changed:
         return
     try:
         await read_base(services, station_id)

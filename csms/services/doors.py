@@ -60,12 +60,21 @@ class Doors:
         self._hashing = asyncio.Semaphore(_HASHING)
         self._counted: dict[tuple[str, str, str], FaultCount] = {}
         self._noting: set[asyncio.Task[None]] = set()
+        self._let_in: dict[str, Admission] = {}
 
     # -- coming in
 
     async def admission(self, identity: str) -> Admission | None:
         """Return how to treat a station, None for one that may not come in."""
-        return self._admit(identity, await self._store.read(doors.find, identity))
+        return self._admit(identity, await self._store.look_up(doors.find_all, identity))
+
+    async def let_in(self, identity: str) -> Admission | None:
+        """As `admission`, of a station that has just passed the door: what was read there is not read again."""
+        return self._let_in.pop(identity, None) or await self.admission(identity)
+
+    def decided(self, identity: str) -> None:
+        """Somebody has decided about a station, here or on another node: what was read before no longer counts."""
+        self._let_in.pop(identity, None)
 
     def door(self, profile: SecurityProfile, judge: PeerJudge | None) -> Welcome:
         """Return what judges handshakes at a door of this profile; `judge` is for profile 3."""
@@ -106,7 +115,7 @@ class Doors:
         identity = shown.identity
         if identity is None:
             return faults.wrong_path(shown.path, self._config.ocpp.path, profile)
-        known = await self._store.read(doors.find, identity)
+        known = await self._store.look_up(doors.find_all, identity)
         if profile == 3:
             fault = self._judge_certificate(shown, identity, judge)
             if fault is not None:
@@ -114,7 +123,8 @@ class Doors:
                 return fault
         elif fault := self._judge_user(shown, identity):
             return fault
-        if self._admit(identity, known) is None:
+        admission = self._admit(identity, known)
+        if admission is None:
             if known is not None and known.decision == "Refused":
                 return faults.refused_station(identity)
             await self._visit(shown, identity, profile)
@@ -128,6 +138,9 @@ class Doors:
             await self._visit(shown, identity, profile)
         if profile > known.least_profile and shown.version is not None:
             await self._store.run(doors.set_least_profile, identity, profile)  # A05.FR.07
+        if len(self._let_in) >= _MAX_COUNTED:  # of those who never came in
+            self._let_in.clear()
+        self._let_in[identity] = admission
         return None
 
     def _admit(self, identity: str, known: Known | None) -> Admission | None:

@@ -3,11 +3,14 @@
 import asyncio
 import socket
 import ssl
+from collections.abc import Sequence
 
 import pytest
 import websockets
+from sqlalchemy import Connection
 
 from csms.config import OcppDoor
+from csms.core.admission import Admission, Known
 from csms.rows import doors as rows
 from pki_tools.tree import PkiTree
 from tests.certification.backend import BOOT
@@ -61,6 +64,38 @@ async def test_a_refused_station_is_put_out_and_stays_out(backend: Start) -> Non
         assert (await refused(port, CS, password=PASSWORD))[0] == 403
         with pytest.raises(RefusedError):
             await doors.decide("../up", "Accepted", "anna")
+
+
+async def test_who_comes_in_and_boots_is_looked_up_once(backend: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    looked_up: list[str] = []
+
+    def find_all(connection: Connection, station_ids: Sequence[str]) -> list[Known | None]:
+        looked_up.extend(station_ids)
+        return found(connection, station_ids)
+
+    found = rows.find_all
+    async with backend(ocpp=PLAIN) as csms, listening(csms) as (port,):
+        await csms.services.doors.set_password(CS, PASSWORD)
+        async with knocking(port, CS, password=PASSWORD):  # the first one of all is looked up twice
+            pass
+        monkeypatch.setattr(rows, "find_all", find_all)
+        async with knocking(port, CS, password=PASSWORD) as station:
+            assert (await station.call("BootNotification", BOOT))["status"] == "Accepted"
+            assert looked_up == [CS]
+            await station.call("BootNotification", BOOT)  # much may have been decided since
+            assert looked_up == [CS, CS]
+
+
+async def test_what_is_decided_between_door_and_session_holds(backend: Start) -> None:
+    async with backend(ocpp=PLAIN, unknown_stations="accept") as csms, listening(csms) as (port,):
+        doors = csms.services.doors
+        await doors.set_password(CS, PASSWORD)
+        async with knocking(port, CS, password=PASSWORD) as first:
+            await first.call("BootNotification", BOOT)
+            doors._let_in[CS] = Admission("Accepted")  # as the door left it, a moment ago
+            await doors.decide(CS, "Refused", "anna")
+            assert (await first.ended())[1] == "refused"
+        assert await doors.let_in(CS) is None
 
 
 async def test_unknown_stations_may_be_let_in_to_wait(backend: Start) -> None:

@@ -1,6 +1,7 @@
 """Times of OCPP: RFC 3339 text on the wire, ms since 1970 in UTC inside."""
 
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Final
 
 from v2g.errors import OcppError
@@ -17,24 +18,34 @@ def format_time(utc_ms: int) -> str:
     return moment.replace(tzinfo=None).isoformat(timespec=precision) + "Z"
 
 
+@lru_cache(maxsize=1024)  # a message often says the same time twice, and a crowd of stations the same second
 def parse_time(text: str) -> int:
     """Return RFC 3339 text as ms since 1970 in UTC; finer parts of a second are cut off.
 
     Raises OcppError (PropertyConstraintViolation) for text that is no such time, such as a 13th month.
     """
     try:
-        body, offset = (text[:-1], "+00:00") if text[-1:] in "Zz" else (text[:-6], text[-6:])
-        if body[4:11:3] not in _SEPARATORS or body[13:17:3] != "::" or offset[0] not in "+-" or offset[3] != ":":
+        body, offset = (text[:-1], "") if text[-1:] in "Zz" else (text[:-6], text[-6:])
+        if body[4:11:3] not in _SEPARATORS or body[13:17:3] != "::":
             raise ValueError(text)
-        if len(body) > 19 and not (body[19] == "." and body[20:].isdecimal()):
-            raise ValueError(text)
-        fraction = int(body[20:23].ljust(3, "0")) if len(body) > 19 else 0
+        fraction = 0
+        if len(body) > 19:
+            if body[19] != "." or not body[20:].isdecimal():
+                raise ValueError(text)
+            fraction = int(body[20:23].ljust(3, "0"))
         # A leap second is read as the second before it: no clock here has sixty-one.
         whole = datetime.fromisoformat(body[:19] if body[17:19] != "60" else f"{body[:17]}59") - _NAIVE
-        hours, minutes = int(offset[1:3]), int(offset[4:6])
-        if hours > 23 or minutes > 59:
-            raise ValueError(text)
-        ahead_s = (hours * 60 + minutes) * (-60 if offset[0] == "-" else 60)
+        ahead_s = _ahead_s(offset) if offset else 0
     except (ValueError, IndexError, OverflowError):
         raise OcppError(f"{text[:40]!r} is not an RFC 3339 time", answer="PropertyConstraintViolation") from None
     return (whole.days * 86_400 + whole.seconds - ahead_s) * 1000 + fraction
+
+
+def _ahead_s(offset: str) -> int:
+    """Return how far `+hh:mm` is ahead of UTC, in s. Raises ValueError, IndexError."""
+    if offset[0] not in "+-" or offset[3] != ":":
+        raise ValueError(offset)
+    hours, minutes = int(offset[1:3]), int(offset[4:6])
+    if hours > 23 or minutes > 59:
+        raise ValueError(offset)
+    return (hours * 60 + minutes) * (-60 if offset[0] == "-" else 60)

@@ -58,7 +58,7 @@ def test_device_models(store: Store) -> None:
         variable=Variable(name="ItemsPerMessage", instance="GetVariables"),
         variable_attribute=(VariableAttribute(value="4", constant=True),),
     )
-    assert not store.do(device_model.is_known, CS)
+    assert store.do(device_model.rebooted, [(CS, 3)]) == [False]
     assert store.do(device_model.save, CS, reported([data, limit], 1)) == 3
     key = {"component": "EVSE", "component_instance": "", "evse_id": 1, "connector_id": 0, "variable": "Power"}
     key |= {"variable_instance": "", "attribute": "Actual"}
@@ -70,7 +70,7 @@ def test_device_models(store: Store) -> None:
         ("Actual", "2", 9.5, True),
         ("MaxSet", "9", 9.5, True),
     ]
-    store.do(device_model.rebooted, CS, 3)
+    assert store.do(device_model.rebooted, [(CS, 3), ("CS-9", 3)]) == [True, False]
     assert store.do(device_model.list_variables, CS, "EVSE", "Power")[0]["value"] == "3"
     assert store.do(device_model.limit_of, CS, "GetVariables") == Limit(4, None)
     for status in ("Accepted", "Accepted"):
