@@ -40,7 +40,7 @@ from v2g.ocpp.messages.payment import (
 )
 from v2g.ocpp.messages.transactions import TransactionEventRequest, TransactionEventResponse, TransactionLimit
 
-VAT_S: Final = 300.0
+VAT_S: Final = 60.0
 """How long a VAT number is kept without a payment."""
 
 
@@ -104,7 +104,7 @@ class Payments:
                 self._increased(fact)
             case PaymentStopped():
                 if (payment := self._book.all.get(fact.psp_ref)) is not None:
-                    self._authorizer.let_go(payment.id_token)
+                    self._stop(payment)
             case PaymentSettled():
                 self._book.settled(fact)
             case PaymentReleased():
@@ -123,7 +123,7 @@ class Payments:
         mine = [p for p in self._book.all.values() if fact.card and p.card == fact.card and _open(p)]
         running = next((p for p in mine if fact.evse_id in (None, p.evse_id)), None)
         if running is not None:
-            self._authorizer.let_go(running.id_token)
+            self._stop(running)
             return
         if not self._can_begin(fact.evse_id):
             self._show(fact.evse_id, "rejected")
@@ -134,6 +134,13 @@ class Payments:
         self._reading[fact.evse_id or 0] = amount
         self._k.after(f"payment.card.{fact.evse_id or 0}", ANSWER_S, partial(self._unread, fact.evse_id))
         self._k.do(AuthorizeCard(evse_id=fact.evse_id, card=fact.card, amount=amount))
+
+    def _stop(self, payment: Payment) -> None:
+        """The driver no longer wants to charge, or does not wait for the CSMS (C19, C20)."""
+        if payment.phase == "asked":
+            self._book.cancel(payment, notify=True)
+        else:
+            self._authorizer.let_go(payment.id_token)
 
     def _can_begin(self, evse_id: int | None) -> bool:
         model = self._k.model
@@ -152,7 +159,7 @@ class Payments:
         )  # fmt: skip
 
     def _is_paid_for(self, evse: Evse) -> bool:
-        return evse.record is not None and self._book.of(evse.record.transaction_id) is not None
+        return evse.record is not None and bool(self._book.of(evse.record.transaction_id))
 
     def _read(self, evse_id: int | None) -> Decimal | None:
         self._k.cancel(f"payment.card.{evse_id or 0}")
@@ -218,8 +225,7 @@ class Payments:
 
     def cost(self, evse: Evse, total: float) -> None:
         """What a transaction costs so far: have more reserved before it is used up (C23.FR.01)."""
-        payment = self._book.of(evse.record.transaction_id) if evse.record is not None else None
-        if payment is not None:
+        for payment in self._book.of(evse.record.transaction_id)[:1] if evse.record is not None else []:
             self._costs[payment.psp_ref] = Decimal(str(total))
             self._look_at_cost(evse, payment)
 
@@ -264,23 +270,24 @@ class Payments:
         """A transaction has ended: its cost is in the event, or will be in the answer (C21)."""
         if not isinstance(request, TransactionEventRequest) or request.event_type != "Ended":
             return
-        payment = self._book.of(request.transaction_info.transaction_id)
-        if payment is None or payment.phase != "authorized":
-            return
-        payment = self._book.change(payment, phase="ended")
-        details = request.cost_details
-        if details is not None and not details.failure_to_calculate:
-            total = details.total_cost.total
-            cost = total.excl_tax if total.incl_tax is None else total.incl_tax
-            self._book.finish(payment, Decimal(str(cost)))
+        found = self._book.of(request.transaction_info.transaction_id)
+        for other in found[1:]:  # one pays
+            self._book.cancel(other, notify=True)
+        for payment in found[:1]:
+            ended = self._book.change(payment, phase="ended")
+            details = request.cost_details
+            if details is not None and not details.failure_to_calculate:
+                total = details.total_cost.total
+                cost = total.excl_tax if total.incl_tax is None else total.incl_tax
+                self._book.finish(ended, Decimal(str(cost)))
 
     def _answered(self, request: Message, answer: Answer) -> None:
         if isinstance(request, TransactionEventRequest) and request.event_type == "Ended":
-            payment = self._book.of(request.transaction_info.transaction_id)
-            if payment is None or payment.phase != "ended":
-                return
             told = answer.total_cost if isinstance(answer, TransactionEventResponse) else None
-            self._book.finish(payment, self._costs.get(payment.psp_ref) if told is None else Decimal(str(told)))
+            for payment in self._book.of(request.transaction_info.transaction_id):
+                if payment.phase == "ended":
+                    cost = self._costs.get(payment.psp_ref) if told is None else Decimal(str(told))
+                    self._book.finish(payment, cost)
 
     # -- VAT numbers
 
@@ -290,23 +297,30 @@ class Payments:
         if not self._enabled or fact.evse_id not in self._evses or not 0 < len(number) <= 20:
             self._show(fact.evse_id, "vat_rejected")
             return
+        payment = self._paying_at(fact.evse_id)
 
         def answered(answer: Answer) -> None:
             if not isinstance(answer, VatNumberValidationResponse):
                 self._show(fact.evse_id, "vat_unknown")
             elif answer.status == "Accepted":
-                self._vat_found(fact.evse_id, Vat(number, answer.company))
+                self._vat_found(fact.evse_id, payment, Vat(number, answer.company))
                 self._show(fact.evse_id, "vat_accepted")
             else:
                 self._show(fact.evse_id, "vat_rejected")
 
         self._k.call(VatNumberValidationRequest(vat_number=number, evse_id=fact.evse_id), answered)
 
-    def _vat_found(self, evse_id: int, vat: Vat) -> None:
-        payment = next((p for p in self._book.all.values() if p.evse_id == evse_id and _open(p)), None)
-        if payment is not None:
+    def _paying_at(self, evse_id: int) -> Payment | None:
+        """Return the payment at an EVSE that is not settled yet."""
+        found = (p for p in self._book.all.values() if p.evse_id == evse_id and (_open(p) or p.phase == "ended"))
+        return next(found, None)
+
+    def _vat_found(self, evse_id: int, asked: Payment | None, vat: Vat) -> None:
+        """Keep a VAT number for the payment for which it was entered, or for whoever pays there next."""
+        payment = self._paying_at(evse_id)
+        if payment is not None and (asked is None or asked.psp_ref == payment.psp_ref):
             self._book.change(payment, vat_number=vat.number, vat_company=vat.company)
-        else:
+        elif asked is None:
             self._vat[evse_id] = vat
             self._k.after(f"payment.vat.{evse_id}", VAT_S, partial(self._vat_forgotten, evse_id))
 
@@ -327,4 +341,4 @@ class Payments:
 
 def _open(payment: Payment) -> bool:
     """Return whether somebody charges, or will."""
-    return payment.phase in ("asked", "authorized", "ended")
+    return payment.phase in ("asked", "authorized")

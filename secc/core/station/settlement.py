@@ -90,9 +90,9 @@ class Settlements:
         key = f"PaymentCtrlr.{name}"
         return self._k.model.text(key) if self._k.model.has(key) else ""
 
-    def of(self, transaction_id: str) -> Payment | None:
-        """Return the payment of a transaction."""
-        return next((p for p in self.all.values() if p.transaction_id == transaction_id), None)
+    def of(self, transaction_id: str) -> list[Payment]:
+        """Return the payments of a transaction: one, or none, unless two drivers paid for the same."""
+        return [payment for payment in self.all.values() if payment.transaction_id == transaction_id]
 
     def _answered(self, request: Message, answer: Answer) -> None:
         if isinstance(request, NotifySettlementRequest):

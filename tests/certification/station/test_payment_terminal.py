@@ -445,6 +445,45 @@ def test_a_transaction_that_outlives_a_power_loss_keeps_its_payment() -> None:
     found.expect("NotifySettlement", status="Settled", settlementAmount=9.0)
 
 
+def test_a_driver_who_cancels_while_the_csms_thinks_is_let_go() -> None:
+    till = Till()
+    found = till.open(variables=ASKING)
+    found.answers["Authorize"] = None
+    found.plug()
+    till.present(found)
+    till.present(found)  # the same card
+    found.wait(31)
+    assert (till.state(), found.allowed()) == ("released", False)
+    found.expect("NotifySettlement", status="Canceled")
+
+
+def test_one_card_pays_twice_and_who_stays_plugged_in_pays_once() -> None:
+    till = Till(cost=4.0)
+    found = till.open(variables={"TxCtrlr.TxStopPoint": "EVConnected"})
+    found.plug()
+    till.present(found)
+    till.present(found, 2)
+    assert set(till.terminal.reserved) == {PSP, "psp-000002"}, "at another EVSE it begins anew"
+    found.fact(StopButton(evse_id=1))
+    till.present(found, card="B")
+    assert len(till.terminal.reserved) == 2, "the transaction is still that of the first"
+    found.unplug()
+    till.serve(found)
+    found.expect("NotifySettlement", pspRef=PSP, status="Settled")
+
+
+def test_a_vat_number_is_not_the_next_drivers() -> None:
+    till = Till(cost=4.0)
+    found = till.open()
+    found.answers["VatNumberValidation"] = {"vatNumber": "NL1", "status": "Accepted"}
+    found.fact(VatEntered(evse_id=1, number="NL1"))
+    found.wait(61)
+    found.plug()
+    till.present(found)
+    end(till, found)
+    assert "vatNumber" not in found.expect("NotifySettlement", status="Settled")
+
+
 def test_offline_the_cost_is_waited_for_unless_the_csms_never_tells() -> None:
     till = Till(cost=7.0)
     found = charging(till)
