@@ -21,6 +21,7 @@ from secc.core.station.settings import StationSettings
 from secc.core.station.signing import MakeRequest, RequestMade
 from secc.core.station.simulated_terminal import TERMINAL
 from secc.core.station.station import ChargingStation
+from secc.core.station.web_payment import ShowQrCode
 from secc.machine.simulated import SimulatedMachine
 from secc.station_runner import Memory, StationRunner
 from secc.station_store import StationStore
@@ -31,6 +32,8 @@ from v2g.ocpp.routes import Version
 
 REBOOT_S: Final = 2.0
 MOST_REASONS: Final = 20
+MOST_STATIONS: Final = 20
+"""Of how many stations the report tells what they show."""
 
 
 class Fleet(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -134,6 +137,8 @@ class SimulatedStation:
             ca=fleet.ca,
         )
         self._offline_until = 0
+        self.codes: dict[int, str | None] = {}
+        """What each EVSE shows as a QR code for payment; 0 is the station."""
         self.runner = self._make("PowerUp")
 
     def _make(self, reason: BootReason) -> StationRunner:
@@ -250,6 +255,8 @@ class SimulatedStation:
             case Restart(evse_id=None):
                 self._tally.events["restarts"] += 1
                 self._restart.set()
+            case ShowQrCode(evse_id=evse_id, url=url):
+                self.codes[evse_id] = url
             case MakeRequest():
                 asyncio.get_running_loop().call_soon(self._tell, RequestMade(use=command.use, csr=_csr(command)))
             case _:
@@ -336,6 +343,11 @@ class Simulator:
             "boot_to_accepted_s": {
                 "median": round(boots[len(boots) // 2], 3) if boots else None,
                 "most": round(boots[-1], 3) if boots else None,
+            },
+            "qr_codes": {
+                each.identity: {str(evse_id): url for evse_id, url in each.codes.items() if url}
+                for each in self.stations[:MOST_STATIONS]
+                if any(each.codes.values())
             },
             "kept_out": dict(self.tally.kept_out.most_common(MOST_REASONS)),
             "calls": {name[5:]: count for name, count in sorted(events.items()) if name.startswith("call ")},

@@ -148,3 +148,23 @@ async def test_a_simulated_station_restarts_and_reports_itself() -> None:
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
         assert simulator.report()["online"] == 1, "as it was when it ended"
+
+
+async def test_a_simulated_station_shows_codes_for_payment() -> None:
+    values = {"URLTemplate": "https://pay.example/{chargingstationid}/{evse}/{totp}/{version}", "Enabled": "true"}
+    async with backend() as csms:
+        fleet = Fleet(
+            url=f"ws://127.0.0.1:{csms.port}/ocpp", behaviour=Behaviour(arrivals_per_hour=0, offline_per_day=0)
+        )
+        simulator = Simulator(fleet)
+        running = asyncio.create_task(simulator.run(None))
+        await csms.wait("BootNotification")
+        for name, value in values.items():
+            data = {"component": {"name": "WebPaymentsCtrlr"}, "variable": {"name": name}, "attribute_value": value}
+            answer = await csms.ask("SetVariables", set_variable_data=[data])
+            assert answer.set_variable_result[0]["attribute_status"] == "Accepted"
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+    codes = simulator.report()["qr_codes"]["SIM1"]
+    assert set(codes) == {"1", "2"}
+    assert codes["1"].startswith("https://pay.example/SIM1/1/")

@@ -235,9 +235,17 @@ class Payments:
         if not more or asked or payment.phase != "authorized":
             return
         if self._costs.get(payment.psp_ref, Decimal(0)) > payment.amount - threshold:
-            self._increases[payment.psp_ref] = amount = payment.amount + more
-            self._k.after(f"payment.more.{payment.psp_ref}", ANSWER_S, partial(self._unanswered, payment.psp_ref))
-            self._k.do(IncreaseAuthorization(psp_ref=payment.psp_ref, amount=amount))
+            self._increases[payment.psp_ref] = payment.amount + more
+            self._k.after(f"payment.more.{payment.psp_ref}", 0, partial(self._ask_for_more, payment.psp_ref))
+
+    def _ask_for_more(self, psp_ref: str) -> None:
+        """Have more reserved, unless the cost was that of the end."""
+        payment, amount = self._book.all.get(psp_ref), self._increases.get(psp_ref)
+        if payment is None or amount is None or payment.phase != "authorized":
+            self._increases.pop(psp_ref, None)
+            return
+        self._k.after(f"payment.more.{psp_ref}", ANSWER_S, partial(self._unanswered, psp_ref))
+        self._k.do(IncreaseAuthorization(psp_ref=psp_ref, amount=amount))
 
     def _unanswered(self, psp_ref: str) -> None:
         self._increases.pop(psp_ref, None)

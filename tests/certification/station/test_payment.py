@@ -5,9 +5,12 @@ from typing import Any
 import pytest
 
 from csms.core.qr_payment import decode, is_valid
+from secc.core.station.tariff_cost import ShowCost
 from secc.core.station.web_payment import PaymentWish, ShowQrCode
 from tests.certification.station.bench import Bench, at
 from tests.certification.station.test_block_e import bench
+from tests.certification.station.test_block_i_tariffs import charge, tariff, total
+from tests.certification.station.test_block_i_tariffs import station as priced_station
 from v2g.ocpp.messages.transactions import TransactionLimit
 from v2g.ocpp.web_payment import QrCode
 
@@ -105,8 +108,23 @@ def test_tc_c_124_cs_stand_alone_terminal_with_central_cost() -> None:
     found.flow(wh=10_000)
     found.ask("RequestStopTransaction", transactionId=event["transactionInfo"]["transactionId"])
     found.expect("TransactionEvent", eventType="Ended", triggerReason="RemoteStop")
-    cost = next(c for c in found.commands if type(c).__name__ == "ShowCost")
-    assert (cost.total, cost.text, cost.final) == (4.2, "4.20 EUR for 10 kWh", True)  # type: ignore[attr-defined]
+    cost = next(c for c in found.commands if isinstance(c, ShowCost))
+    assert (cost.total, cost.text, cost.final) == (4.2, "4.20 EUR for 10 kWh", True)
+    found.nothing("NotifySettlement")
+
+
+def test_tc_c_123_cs_stand_alone_terminal_with_local_cost() -> None:
+    found = priced_station(tariff(price=0.5))
+    found.plug()
+    start(found)
+    event = found.expect("TransactionEvent", eventType="Started", triggerReason="RemoteStart", idToken=PAID)
+    found.flow()
+    charge(found, 10, 10_000)
+    found.ask("RequestStopTransaction", transactionId=event["transactionInfo"]["transactionId"])
+    event = found.expect("TransactionEvent", eventType="Ended", triggerReason="RemoteStop")
+    cost = next(c for c in reversed(found.commands) if isinstance(c, ShowCost))
+    assert (cost.total, cost.final) == (total(event)[1], True)
+    assert total(event)[0] == 5.0
     found.nothing("NotifySettlement")
 
 

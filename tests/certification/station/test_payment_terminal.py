@@ -19,6 +19,7 @@ from secc.core.station.terminal import (
 from secc.core.station.transaction_limits import DriverLimit
 from tests.certification.station.bench import Bench, at
 from tests.certification.station.test_block_e import bench
+from tests.certification.station.test_block_i_tariffs import charge, tariff, total
 from v2g.ocpp.messages.transactions import TransactionLimit
 
 PSP = "psp-000001"
@@ -255,6 +256,31 @@ def test_tc_c_114_cs_settled_with_the_terminals_receipt() -> None:
     assert not found.drawers["payments"]
 
 
+def by_tariff(till: Till, **more: Any) -> Bench:
+    """A station that works out itself what it costs."""
+    found = till.open(**more)
+    assert found.ask("SetDefaultTariff", evseId=0, tariff=tariff(price=1.0)) == {"status": "Accepted"}
+    found.plug()
+    till.present(found)
+    found.flow()
+    return found
+
+
+def test_tc_c_114_cs_settled_by_local_cost_also_offline() -> None:
+    till = Till()
+    found = by_tariff(till)
+    charge(found, 10, 10_000)
+    found.drop()
+    found.fact(StopButton(evse_id=1))
+    till.serve(found)
+    assert till.state() == "taken"
+    found.back()
+    event = found.expect("TransactionEvent", eventType="Ended")
+    cost = total(event)[1]
+    assert till.terminal.reserved[PSP].taken == Decimal(str(cost)) > 10
+    found.expect("NotifySettlement", status="Settled", settlementAmount=cost)
+
+
 def test_tc_c_115_cs_settled_by_the_csms() -> None:
     till = Till(cost=12.34)
     url = "https://csms.example/receipts"
@@ -318,6 +344,21 @@ def test_tc_c_121_cs_more_is_reserved() -> None:
     assert found.allowed()
     end(till, found)
     found.expect("NotifySettlement", settlementAmount=61.0)
+
+
+def test_tc_c_121_cs_more_is_reserved_by_local_cost() -> None:
+    till = Till()
+    found = by_tariff(till, variables=MORE | {"TariffCostCtrlr.Interval[Tariff]": "60"})
+    charge(found, 10, 30_000)
+    till.serve(found)
+    assert till.terminal.reserved[PSP].amount == 50
+    charge(found, 10, 12_000)
+    till.serve(found)
+    assert till.terminal.reserved[PSP].amount == 70, "with its taxes it costs more than 45"
+    found.expect("TransactionEvent", triggerReason="LimitSet", transactionInfo__transactionLimit={"maxCost": 70.0})
+    assert found.allowed()
+    end(till, found)
+    assert till.state() == "taken"
 
 
 def test_tc_c_122_cs_no_more_is_reserved() -> None:
