@@ -21,11 +21,15 @@ PHASES = (0, 1, 2)
 
 
 class Node(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A fuse or cable: `limits` on L1, L2, L3; `parent` feeds it, None for the connection to the grid."""
+    """A fuse or cable: `limits` on L1, L2, L3; `parent` feeds it, None for the connection to the grid.
+
+    `feed_back`: how much may flow back through it; None is as much as `limits`.
+    """
 
     id: Annotated[str, Meta(min_length=1, max_length=60)]
     parent: str | None = None
     limits: tuple[MilliAmpere, MilliAmpere, MilliAmpere]
+    feed_back: tuple[MilliAmpere, MilliAmpere, MilliAmpere] | None = None
 
 
 class Load(msgspec.Struct, frozen=True, kw_only=True):

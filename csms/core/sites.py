@@ -61,7 +61,10 @@ class Site(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 class Known(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known of one EVSE: its open transaction, its vehicle's needs, and others' limits on it (W)."""
+    """What is known of one EVSE: its open transaction, its vehicle's needs, and others' limits on it (W).
+
+    `dispatch_w`: the set-point that its vehicle follows now (negative: out of it), None without one.
+    """
 
     transaction: Transaction | None = None
     needs: Needs | None = None
@@ -69,19 +72,22 @@ class Known(msgspec.Struct, frozen=True, kw_only=True):
     external_w: float | None = None
     connected: bool = False
     priority: int = 0
+    dispatch_w: int | None = None
 
 
 def loads_of(site: Site, known: Mapping[str, Known], given: Mapping[str, int], now_ms: int) -> list[Load]:
     """Return the loads of a site. `given`: what each EVSE was last allowed (mA), as its station took it.
 
     A station that cannot be reached goes on as it was allowed to. An EVSE without a transaction may draw `waiting_ma`.
+    A vehicle that is dispatched draws its set-point, and keeps for afterwards what it was allowed.
     """
     loads = []
     for place in site.places:
         about = known.get(place.id, Known())
         transaction = about.transaction
-        if not about.connected:
-            loads.append(_load(place, fixed=given.get(place.id, site.waiting_ma)))
+        if not about.connected or (transaction is not None and about.dispatch_w is not None):
+            dispatched = current_of(max(0, about.dispatch_w or 0), place)
+            loads.append(_load(place, fixed=max(dispatched, given.get(place.id, site.waiting_ma))))
         elif transaction is None:
             if site.waiting_ma:
                 loads.append(_load(place, fixed=site.waiting_ma))
@@ -91,11 +97,11 @@ def loads_of(site: Site, known: Mapping[str, Known], given: Mapping[str, int], n
 
 
 def _load(place: Place, *, fixed: int) -> Load:
-    return Load(id=place.id, node=place.node, phases=_phases(place), most=place.most_ma, fixed=fixed)
+    return Load(id=place.id, node=place.node, phases=phases_of(place), most=place.most_ma, fixed=fixed)
 
 
 def _vehicle(place: Place, about: Known, transaction: Transaction, *, running: bool, now_ms: int) -> Load:
-    phases = _phases(place)
+    phases = phases_of(place)
     most, least = place.most_ma, place.least_ma
     needed = 0
     needs = about.needs
@@ -123,7 +129,13 @@ def _vehicle(place: Place, about: Known, transaction: Transaction, *, running: b
     )
 
 
-def _phases(place: Place) -> tuple[int, ...]:
+def current_of(power_w: float, place: Place) -> int:
+    """Return the current (mA) on each phase of a place that is a power."""
+    return _milliampere(power_w, len(place.phases))
+
+
+def phases_of(place: Place) -> tuple[int, ...]:
+    """Return the site's phases (0 to 2) that a place draws from."""
     return tuple(phase for phase in PHASES if f"L{phase + 1}" in place.phases)
 
 

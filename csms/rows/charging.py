@@ -8,7 +8,8 @@ from sqlalchemy import Connection, Table, delete, insert, select, update
 
 from csms.core.charging_plans import SHARE_PROFILE, ProfileTemplate, milliampere
 from csms.core.sites import Known, Site, external_limit_w
-from csms.core.transactions import taken_wh
+from csms.core.transactions import Transaction, taken_wh
+from csms.core.v2x import DISPATCH_PROFILE
 from csms.rows import transactions
 from csms.tables import (
     charging_limits,
@@ -134,6 +135,7 @@ def look(connection: Connection, station_id: str, now_ms: int) -> Seen:
                 taken_wh=taken_wh(each),
                 external_w=min(bounds, default=None),
                 priority=wish.priority if wish is not None else 0,
+                dispatch_w=_dispatched(connection, station_id, each, now_ms),
             )
     shares = {
         evse_id: milliampere(held)
@@ -141,6 +143,22 @@ def look(connection: Connection, station_id: str, now_ms: int) -> Seen:
         if held.id == SHARE_PROFILE + evse_id and evse_id > 0 and _is_of(held, known.get(evse_id))
     }
     return Seen(known, shares, station_w)
+
+
+def _dispatched(connection: Connection, station_id: str, transaction: Transaction, now_ms: int) -> int | None:
+    """Return the set-point (W) that a transaction follows, None for none or one whose time is over."""
+    profile_id = DISPATCH_PROFILE + (transaction.evse_id or 0)
+    held = profile(connection, station_id, profile_id)
+    if held is None or held.transaction_id != transaction.transaction_id:
+        return None
+    columns = dynamic_schedules.c
+    row = connection.execute(
+        select(dynamic_schedules).where((columns.station_id == station_id) & (columns.profile_id == profile_id))
+    ).first()
+    lasts_ms = (held.charging_schedule[0].duration or 0) * 1000
+    if row is None or row.updated_ms + lasts_ms <= now_ms:
+        return None
+    return round(msgspec.json.decode(row.document, type=ChargingScheduleUpdate).setpoint or 0)
 
 
 def _is_of(held: ChargingProfile, about: Known | None) -> bool:

@@ -13,6 +13,7 @@ from csms.desk.base import Services
 from csms.feed import Subscription
 from csms.rows import charging
 from csms.services.crowd import for_each
+from csms.services.site_state import look_at
 from csms.services.smart_charging import SmartCharging
 from v2g.errors import TimeoutExpired, TransportError, V2GError
 from v2g.observe import Scalar
@@ -20,7 +21,7 @@ from v2g.observe import Scalar
 _BOOTED: Final = "boot_accepted"
 _CHANGED: Final = "site_changed"
 _STIRS: Final = frozenset({
-    _BOOTED, _CHANGED, "charging_limit", "charging_limit_cleared", "charging_needs", "priority_charging",
+    _BOOTED, _CHANGED, "charging_limit", "charging_limit_cleared", "charging_needs", "dispatched", "priority_charging",
     "station_connected", "station_disconnected", "transaction_closed", "transaction_ended",
     "transaction_started", "transaction_updated",
 })  # fmt: skip
@@ -87,7 +88,7 @@ class Balancer:
 
     async def balance(self, site: Site) -> dict[str, int]:
         """Share a site out and tell its stations; return what each EVSE may draw now (mA), as far as is known."""
-        known, given = await self._look(site)
+        known, given = await look_at(self._services, site)
         for place in site.places:  # before its first share a transaction draws what all may that wait
             if known[place.id].transaction is not None:
                 given.setdefault(place.id, site.waiting_ma)
@@ -112,7 +113,9 @@ class Balancer:
             from_kept = [msgspec.structs.replace(load, fixed=given[load.id]) for load in loads if load.id in kept]
             wanted = share(site.nodes, [*again, *from_kept])
             _, raises = changes(given, {name: wanted[name] for name in free if name not in kept})
-        await for_each(raises, tell)
+        since, _ = await look_at(self._services, site) if raises else (known, given)
+        if all(since[name].dispatch_w == about.dispatch_w for name, about in known.items()):
+            await for_each(raises, tell)  # else somebody was dispatched meanwhile, and all is looked at anew
         return given
 
     async def _tell(self, place: Place, known: dict[str, Known], change: Change, given: dict[str, int]) -> bool:
@@ -137,22 +140,6 @@ class Balancer:
             return False
         given[place.id] = change.limit
         return True
-
-    async def _look(self, site: Site) -> tuple[dict[str, Known], dict[str, int]]:
-        """Return what is known of a site's EVSEs, and what each was last allowed (mA)."""
-        services = self._services
-        connected = services.switchboard.connected()
-        known: dict[str, Known] = {}
-        given: dict[str, int] = {}
-        for station_id in sorted({place.station_id for place in site.places}):
-            at_station = {place.evse_id: place for place in site.places if place.station_id == station_id}
-            seen = await services.store.read(charging.look, station_id, services.clock.utc_ms())
-            for evse_id, place in at_station.items():
-                about = seen.known.get(evse_id, Known(external_w=seen.station_w))
-                known[place.id] = msgspec.structs.replace(about, connected=station_id in connected)
-                if evse_id in seen.shares:
-                    given[place.id] = seen.shares[evse_id]
-        return known, given
 
     def _leads(self, site: Site) -> bool:
         """Say whether this node is the one that balances a site: its first connected station is here."""

@@ -5,11 +5,13 @@ from collections.abc import Collection, Sequence
 import msgspec
 
 from csms.core.profiles import Needs
+from csms.core.site_dispatch import Wish, bound
 from csms.core.v2x import DISPATCH_PROFILE, Participant, dispatch_profile, setpoint_update, split
 from csms.desk.base import Services
 from csms.rows import charging, transactions
 from csms.services.asking import call
 from csms.services.crowd import for_each
+from csms.services.site_state import look_at
 from csms.services.smart_charging import SmartCharging
 from v2g.errors import RefusedError, V2GError
 from v2g.observe import Scalar
@@ -60,12 +62,17 @@ class Dispatch:
     ) -> list[Dispatched]:
         """Split a set-point (W, positive into the vehicles) over the vehicles of some stations, or of all (Q04, Q07).
 
+        On a balanced site nobody is asked for more than its nodes allow in either direction, with what others have.
         A vehicle that is under central control already only gets the new value; `pull_s` lets its station ask for it.
         """
         vehicles = await self._vehicles(stations)
+        wishes = await self._within_sites(vehicles)
         shares = split(
             setpoint_w,
-            [Participant(id=each.id, most_w=each.needs.most_w, most_out_w=_out(each.needs)) for each in vehicles],
+            [
+                Participant(id=each.id, most_w=wishes[each.id].most_w, most_out_w=wishes[each.id].most_out_w)
+                for each in vehicles
+            ],
         )
         mode = "CentralFrequency" if frequency else "CentralSetpoint"
         return await for_each(vehicles, lambda each: self._tell(each, shares[each.id], mode, pull_s))
@@ -102,6 +109,21 @@ class Dispatch:
                 running = await services.store.read(transactions.with_needs, station_id)
                 found += [_Vehicle(station_id, transaction_id, needs) for transaction_id, needs in running]
         return found
+
+    async def _within_sites(self, vehicles: Sequence[_Vehicle]) -> dict[str, Wish]:
+        """Return what each vehicle can do, and may on the balanced site where it stands."""
+        services = self._services
+        able = {each.id: Wish(most_w=each.needs.most_w, most_out_w=_out(each.needs)) for each in vehicles}
+        at_place = {f"{each.station_id}/{each.needs.evse_id}": each for each in vehicles}
+        for site in await services.store.read(charging.all_sites):
+            here = [at_place[place.id] for place in site.places if place.id in at_place]
+            if not here:
+                continue
+            known, given = await look_at(services, site)
+            wishes = {f"{each.station_id}/{each.needs.evse_id}": able[each.id] for each in here}
+            allowed = bound(site, known, given, wishes, services.clock.utc_ms())
+            able |= {at_place[name].id: wish for name, wish in allowed.items()}
+        return able
 
     async def _tell(self, vehicle: _Vehicle, setpoint_w: int, mode: str, pull_s: int | None) -> Dispatched:
         services, evse_id = self._services, vehicle.needs.evse_id

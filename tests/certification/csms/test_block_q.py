@@ -8,6 +8,10 @@ import pytest
 import pytest_asyncio
 
 from csms.config import TokenEntry
+from csms.core.balancing import Node
+from csms.core.sites import Place, Site
+from csms.rows import charging
+from csms.services.balancing import Balancer
 from csms.services.dispatch import Dispatch
 from csms.services.smart_charging import SmartCharging
 from tests.certification.backend import Backend
@@ -241,3 +245,30 @@ async def test_a_set_point_is_split_over_stations_and_one_that_refuses_is_named(
     await needs(first, "DC")  # no longer both ways
     told = await Dispatch(csms.services).set_point(-12_000)
     assert [each.setpoint_w for each in told] == [0, -8000]
+
+
+async def test_a_balanced_site_bounds_dispatch_in_both_directions_and_shares_what_dispatch_leaves(
+    csms: Backend,
+) -> None:
+    first, second = await session(csms), await session(csms, "CS-V2G-0002")
+    for charge in (first, second):
+        await needs(charge)
+    three = (12_000, 12_000, 12_000)
+    node = Node(id="fuse", limits=three, feed_back=(6_000, 6_000, 6_000))
+    places = tuple(
+        Place(station_id=each.station.id, evse_id=1, node="fuse", most_ma=32_000, least_ma=0)
+        for each in (first, second)
+    )
+    await csms.services.store.run(charging.save_site, Site(id="yard", nodes=(node,), places=places), 0)
+    told = await Dispatch(csms.services).set_point(-12_000)  # 6 A on three phases of 230 V may be fed back
+    assert [each.setpoint_w for each in told] == [-2070, -2070]
+    await second.unplugged()
+    third = Charging(csms, second.station)
+    await third.started()
+    told = await Dispatch(csms.services).set_point(5_000, [first.station.id])
+    assert [each.setpoint_w for each in told] == [5_000]
+    await Balancer(csms.services).balance_all()
+    shares = [each["chargingProfile"] for each in third.station.payloads("SetChargingProfile")]
+    period = shares[-1]["chargingSchedule"][0]["chargingSchedulePeriod"][0]
+    assert shares[-1]["transactionId"] == third.id
+    assert period["limit"] == 4.7  # of 12 A, 7.3 A are dispatched
