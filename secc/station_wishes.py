@@ -8,8 +8,8 @@ from secc.core.station.data_transfer import GridSignalReceived
 from secc.core.station.der_response import Respond
 from secc.core.station.energy_transfer import AllowEnergyTransfer
 from secc.core.station.evse import Fact, Lock, LockFailure, Restart, Unlocked
-from secc.core.station.frequency import SetPower
 from secc.core.station.kernel import Command
+from secc.core.station.local_control import SetPower
 from secc.core.station.managed import StartWish, StopWish
 from secc.core.station.smart_charging import SetLimit
 from secc.core.station.tariff_cost import ShowCost

@@ -20,6 +20,7 @@ from secc.core.station.firmware import FirmwareUpdates
 from secc.core.station.frequency import FrequencyResponse
 from secc.core.station.high_level import HighLevel
 from secc.core.station.kernel import Drawers, Handler, Kernel, Moment
+from secc.core.station.load_balancing import LoadBalancing
 from secc.core.station.local_cost import LocalCosts
 from secc.core.station.local_list import LocalList
 from secc.core.station.managed import ManagedSessions
@@ -29,13 +30,14 @@ from secc.core.station.monitoring import Monitors
 from secc.core.station.network import NetworkProfiles
 from secc.core.station.outbox import Outbox
 from secc.core.station.payment import Payments
+from secc.core.station.priority import PriorityCharging
 from secc.core.station.provisioning import Provisioning
 from secc.core.station.publishing import Publishing
 from secc.core.station.remote_control import RemoteControl
 from secc.core.station.reservation import Reservations
 from secc.core.station.resumption import Resumption
 from secc.core.station.sessions import Sessions
-from secc.core.station.settings import NEEDS, StationSettings
+from secc.core.station.settings import NEEDS, StationSettings, with_der
 from secc.core.station.signing import Signing
 from secc.core.station.smart_charging import SmartCharging
 from secc.core.station.tariff_cost import TariffCost
@@ -58,7 +60,7 @@ class Blocks:
         read: Callable[[int], MeterSample | None],
     ) -> None:
         self.kernel = kernel = Kernel(
-            settings.layout, drawers, moment, entropy, scale=settings.scale, values=settings.values
+            with_der(settings), drawers, moment, entropy, scale=settings.scale, values=settings.values
         )
         self.settings = settings
         self.evses = {
@@ -104,11 +106,12 @@ class Blocks:
         self.der_response = DerResponse(
             kernel, self.evses, self.der, nominal_hz=settings.nominal_hz, nominal_v=settings.nominal_v
         )
-        self.high_level = HighLevel(kernel, self.evses, self.sessions)
-        self.smart_charging.on_installed.append(self.high_level.profile_installed)
+        self.high_level = HighLevel(kernel, self.evses, self.sessions, self.smart_charging, self.outbox)
         self.external_limits = ExternalLimits(kernel, self.evses, self.sessions, self.smart_charging)
         self.dynamic_profiles = DynamicProfiles(kernel, self.smart_charging)
         self.frequency = FrequencyResponse(kernel, self.evses, self.smart_charging)
+        self.load_balancing = LoadBalancing(kernel, self.evses, self.smart_charging, read)
+        self.priority = PriorityCharging(kernel, self.evses, self.sessions, self.smart_charging, self.outbox)
         self.transaction_limits = TransactionLimits(kernel, self.evses, self.sessions, read)
         self.web_payments = WebPayments(kernel, self.evses)
         self.payments = Payments(
@@ -123,7 +126,7 @@ class Blocks:
             self.smart_charging, self.remote_control, self.provisioning, self.tariff_cost, self.tariffs,
             self.energy_transfers, self.data_transfer, self.monitors, self.diagnostics, self.certificates,
             self.signing, self.firmware, self.publishing, self.display, self.dynamic_profiles, self.frequency, self.der,
-            self.web_payments,
+            self.web_payments, self.priority,
         )  # fmt: skip
         found = {action: handler for block in blocks for action, handler in block.answers.items()}
         for ability, actions in NEEDS.items():

@@ -93,11 +93,22 @@ class DerControls:
         self._all = {held.request.control_id: held for held in kernel.stored("der", Held).values()}
         self._applied: tuple[str, ...] = ()
         self.on_applied: list[Callable[[ApplyControls], None]] = []
+        self._describe()
         self.answers: dict[str, Handler] = {
             "SetDERControl": self._set,
             "GetDERControl": self._get,
             "ClearDERControl": self._clear,
         }
+
+    def _describe(self) -> None:
+        """Say what the inverters can do (R01.FR.01, R03.FR.03)."""
+        modes = ",".join(self._supported)
+        self._k.put("ACDERCtrlr.ModesSupported", modes)
+        for number, evse in enumerate(self._k.layout.evses, 1):
+            inverter = {"ModesSupported": modes, "Enabled": str(bool(self._supported)).lower()}
+            inverter |= {"MaxW": str(evse.max_discharge_w), "MaxChargeRateW": str(evse.max_power_w)}
+            for name, value in inverter.items():
+                self._k.put(f"DCDERCtrlr#{number}.{name}", value)
 
     # -- the CSMS
 

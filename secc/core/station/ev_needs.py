@@ -1,6 +1,6 @@
 """What a vehicle needs, as OCPP has it (K15)."""
 
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 
@@ -22,6 +22,9 @@ from v2g.ocpp.messages.ev_charging import (
 from v2g.ocpp.routes import Version
 from v2g.ocpp.times import format_time
 from v2g.units import MICRO
+
+DEPARTURE_MS: Final = 60_000
+"""Departures within a minute are the same: vehicles tell how much time is left."""
 
 Service = Literal["AC", "DC", "WPT", "DC_ACDP", "AC_BPT", "DC_BPT", "DC_ACDP_BPT", "MCS", "MCS_BPT"]
 """Energy services of ISO 15118-20."""
@@ -50,6 +53,23 @@ class EvNeeds(msgspec.Struct, frozen=True, kw_only=True):
     """Whether departure and states of charge are the charger's to say (MobilityNeedsMode 2)."""
     offer: EnergyOffer | None = None
     """Energy that the vehicle offers to give back, and its price."""
+    available: tuple[Service, ...] = ()
+    """Services that the vehicle could select here."""
+
+    def go_on_from(self, before: "EvNeeds") -> bool:
+        """Return whether these are the needs of before, as they are after some charging (K16.FR.09, K20.FR.01)."""
+        if (self.service, self.control_mode) != (before.service, before.control_mode):
+            return False
+        pairs = (
+            (before.target_energy_wh, self.target_energy_wh),
+            (before.max_energy_wh, self.max_energy_wh),
+            (before.min_energy_wh, self.min_energy_wh),
+        )
+        if any((old is None) != (new is None) or (old or 0) < (new or 0) for old, new in pairs):
+            return False
+        if before.departure_ms is None or self.departure_ms is None:
+            return before.departure_ms is self.departure_ms
+        return abs(before.departure_ms - self.departure_ms) < DEPARTURE_MS
 
 
 def needs_request(evse_id: int, needs: EvNeeds, utc_ms: int, version: Version) -> NotifyEVChargingNeedsRequest:
@@ -71,7 +91,8 @@ def needs_request(evse_id: int, needs: EvNeeds, utc_ms: int, version: Version) -
         evse_id=evse_id,
         timestamp=format_time(utc_ms),
         charging_needs=ChargingNeeds(
-            requested_energy_transfer=_transfer(needs),
+            requested_energy_transfer=_transfer(needs.service, needs),
+            available_energy_transfer=tuple(dict.fromkeys(_transfer(each, needs) for each in needs.available)),
             departure_time=departure,
             control_mode="DynamicControl" if needs.control_mode == "dynamic" else "ScheduledControl",
             mobility_needs_mode="EVCC_SECC" if needs.needs_by_secc else "EVCC",
@@ -117,9 +138,9 @@ def _offer(offer: EnergyOffer) -> EVEnergyOffer:
     )
 
 
-def _transfer(needs: EvNeeds) -> EnergyTransferMode:
+def _transfer(service: Service, needs: EvNeeds) -> EnergyTransferMode:
     """Return OCPP 2.1's word for a service; megawatt charging is direct current there."""
-    match needs.service:
+    match service:
         case "AC":
             return _phases(needs)
         case "MCS":
@@ -127,7 +148,7 @@ def _transfer(needs: EvNeeds) -> EnergyTransferMode:
         case "MCS_BPT":
             return "DC_BPT"
         case _:
-            return needs.service
+            return service
 
 
 def _phases(needs: EvNeeds) -> Literal["AC_single_phase", "AC_three_phase"]:

@@ -186,6 +186,12 @@ class Evse(msgspec.Struct, kw_only=True):
     """Who was authorized last, and may have his cable back."""
 
     power: PowerState = "EVConnected"
+    evccid: str = ""
+    """Who the vehicle says it is (ISO 15118)."""
+
+    asleep: bool = False
+    """Whether its electronics are turned off (Q10)."""
+
     signed: bool = False
     phases: int | None = None
     record: TransactionRecord | None = None

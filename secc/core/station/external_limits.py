@@ -1,34 +1,74 @@
-"""Limits from elsewhere than the CSMS: an energy manager, the grid operator (K11 to K13)."""
+"""Limits, set points and local generation from elsewhere than the CSMS: an energy manager, the grid operator (K11 to
+K13, K27, K29, Q05, Q06)."""
 
 from collections.abc import Mapping
 from typing import Annotated, Final
 
+import msgspec
 from msgspec import Meta
 
 from secc.core.station.evse import Evse, Fact
 from secc.core.station.kernel import Kernel
+from secc.core.station.profile_times import period_at
 from secc.core.station.profiles import Installed
 from secc.core.station.sessions import Sessions
 from secc.core.station.smart_charging import SmartCharging
-from v2g.ocpp.messages.base import EVSE
+from v2g.ocpp.messages.base import EVSE, OperationMode
 from v2g.ocpp.messages.charging_profiles import ChargingProfile, ChargingSchedule, ChargingSchedulePeriod
 from v2g.ocpp.messages.smart_charging import ChargingLimit, ClearedChargingLimitRequest, NotifyChargingLimitRequest
 from v2g.ocpp.times import format_time
 
 SOURCES: Final = ("EMS", "Other", "SO")
 
+Watts = Annotated[float, Meta(ge=0)]
+
+
+class ExternalPeriod(msgspec.Struct, frozen=True, kw_only=True):
+    """What an external system wants from `start_s` (s from when it says so) on. Discharge as magnitude; the set point
+    is signed. None for no word on it."""
+
+    start_s: Annotated[int, Meta(ge=0)] = 0
+    limit_w: Watts | None = None
+    discharge_w: Watts | None = None
+    setpoint_w: float | None = None
+
+    @property
+    def silent(self) -> bool:
+        """Whether nothing is said."""
+        return self.limit_w is None and self.discharge_w is None and self.setpoint_w is None
+
 
 class ExternalLimit(Fact, frozen=True, kw_only=True):
-    """An external system limits the station, or one EVSE, to this power (W); None ends its limit."""
+    """An external system wants something of the station, or of one EVSE: values for now, or a schedule.
+
+    With neither what it has wanted ends. `generation` says that the limit is power that is made here and comes on top
+    (K27). `lasts_s` is how long values hold without new ones.
+    """
 
     source: str
-    limit_w: Annotated[float, Meta(ge=0)] | None
+    limit_w: Watts | None = None
+    discharge_w: Watts | None = None
+    setpoint_w: float | None = None
+    schedule: tuple[ExternalPeriod, ...] = ()
+    lasts_s: Annotated[int, Meta(ge=1)] | None = None
+    generation: bool = False
     evse_id: int = 0
     grid_critical: bool | None = None
 
+    @property
+    def periods(self) -> tuple[ExternalPeriod, ...]:
+        """What it wants, as periods."""
+        one = ExternalPeriod(limit_w=self.limit_w, discharge_w=self.discharge_w, setpoint_w=self.setpoint_w)
+        return self.schedule or (() if one.silent else (one,))
+
+
+Values = tuple[float | None, float | None, float | None]
+"""Limit, limit of discharge and set point."""
+_NOTHING: Final[Values] = (None, None, None)
+
 
 class ExternalLimits:
-    """Makes profiles of external limits and tells the CSMS of them."""
+    """Makes profiles of what external systems want and tells the CSMS of them."""
 
     def __init__(
         self, kernel: Kernel, evses: Mapping[int, Evse], sessions: Sessions, smart_charging: SmartCharging
@@ -37,66 +77,131 @@ class ExternalLimits:
         self._evses = evses
         self._sessions = sessions
         self._smart = smart_charging
+        self._told: dict[int, Values] = {}
+        """What the CSMS was told last, by profile."""
         self._critical: dict[int, bool | None] = {}
+        self._now: dict[int, ExternalPeriod] = {}
+        """What was last wanted of EVSEs (0: of all), for profiles of the CSMS that leave it to others."""
+        smart_charging.on_installed.append(self._installed)
 
     def take(self, fact: ExternalLimit) -> None:
         """An external system speaks."""
-        if fact.source not in SOURCES or not self._k.model.flag("SmartChargingCtrlr.ExternalControlSignalsEnabled"):
+        model = self._k.model
+        if fact.source not in SOURCES or not model.flag("SmartChargingCtrlr.ExternalControlSignalsEnabled"):
             return
-        number = -1 - SOURCES.index(fact.source) - len(SOURCES) * fact.evse_id  # negative ids: K11.FR.06
-        old = next((item for item in self._smart.installed if item.profile.id == number), None)
-        before = _limit_of(old)
-        if fact.limit_w is None:
-            if old is not None:
-                self._smart.remove(number)
-                self._cleared(fact)
+        if fact.generation and self._k.version == "2.0.1":
+            return  # there is no word for it
+        number = _number(fact)
+        if not fact.periods:
+            self._now.pop(fact.evse_id, None)
+            self._end(fact, number)
+        elif not fact.generation and self._fill(fact):
             return
-        profile = self._profile(number, fact.limit_w)
-        self._critical[number] = fact.grid_critical
-        self._smart.put(Installed(fact.evse_id, profile, self._k.version, fact.source))
-        if self._significant(before, fact.limit_w):
-            self._notify(fact, profile)
-            self._tell_transactions(fact.evse_id)
+        elif fact.generation or not model.flag("SmartChargingCtrlr.ExternalConstraintsProfileDisallowed"):
+            self._put(fact, number)  # else: K11.FR.07, Q06.FR.08
 
-    def _profile(self, number: int, limit_w: float) -> ChargingProfile:
-        return ChargingProfile(
+    # -- profiles of its own
+
+    def _put(self, fact: ExternalLimit, number: int) -> None:
+        """K29.FR.04 to .06, Q06.FR.01 to .07, K27.FR.01."""
+        dynamic = self._k.version == "2.1" and not fact.schedule
+        profile = ChargingProfile(
             id=number,
             stack_level=0,
-            charging_profile_purpose="ChargingStationExternalConstraints",
-            charging_profile_kind="Absolute",
+            charging_profile_purpose="LocalGeneration" if fact.generation else "ChargingStationExternalConstraints",
+            charging_profile_kind="Dynamic" if dynamic else "Absolute",
+            dyn_update_time=format_time(self._k.utc_ms) if dynamic else None,
             charging_schedule=(
                 ChargingSchedule(
-                    id=-number,
+                    id=abs(number),
                     charging_rate_unit="W",
-                    start_schedule=format_time(self._k.utc_ms // 1000 * 1000),
-                    charging_schedule_period=(ChargingSchedulePeriod(start_period=0, limit=limit_w),),
+                    start_schedule=None if dynamic else format_time(self._k.utc_ms // 1000 * 1000),
+                    duration=fact.lasts_s,
+                    charging_schedule_period=tuple(self._period(each) for each in fact.periods),
                 ),
             ),
         )
+        item = Installed(fact.evse_id, profile, self._k.version, fact.source)
+        before = self._told.pop(number, None)
+        self._critical[number] = fact.grid_critical
+        self._smart.put(item)
+        if fact.schedule or before is None or self._is_news(before, self._values(item)):
+            self._notify(item)
+        else:
+            self._told[number] = before
 
-    def _significant(self, before: float | None, now: float) -> bool:
-        """Return whether a change is worth telling (K11.FR.02, K12.FR.02)."""
-        if before is None:
-            return True
-        percent = self._k.model.number("SmartChargingCtrlr.LimitChangeSignificance")
-        return abs(now - before) * 100 > percent * before
-
-    def _notify(self, fact: ExternalLimit, profile: ChargingProfile) -> None:
-        with_schedule = self._k.model.flag("SmartChargingCtrlr.NotifyChargingLimitWithSchedules")  # K11.FR.03
-        self._k.call(
-            NotifyChargingLimitRequest(
-                charging_schedule=profile.charging_schedule if with_schedule else (),
-                evse_id=fact.evse_id,
-                charging_limit=ChargingLimit(charging_limit_source=fact.source, is_grid_critical=fact.grid_critical),
-            )
+    def _period(self, wanted: ExternalPeriod) -> ChargingSchedulePeriod:
+        mode: OperationMode | None = None
+        if self._k.version == "2.1":
+            mode = "ExternalLimits" if wanted.setpoint_w is None else "ExternalSetpoint"
+        return ChargingSchedulePeriod(
+            start_period=wanted.start_s,
+            limit=wanted.limit_w,
+            discharge_limit=None if wanted.discharge_w is None else -wanted.discharge_w,
+            setpoint=wanted.setpoint_w,
+            operation_mode=mode,
         )
+
+    def _end(self, fact: ExternalLimit, number: int) -> None:
+        """K13."""
+        if not any(item.profile.id == number for item in self._smart.installed):
+            return
+        self._told.pop(number, None)
+        self._critical.pop(number, None)
+        self._smart.remove(number)
+        self._k.call(ClearedChargingLimitRequest(charging_limit_source=fact.source, evse_id=fact.evse_id))
+        self._tell_transactions(fact.evse_id)
+
+    # -- profiles of the CSMS that leave values to others
+
+    def _fill(self, fact: ExternalLimit) -> bool:
+        """Put values into profiles of the CSMS that wait for them; return whether there are any (K29.FR.03, Q05)."""
+        wanted = fact.periods[0]
+        self._now[fact.evse_id] = wanted
+        waiting = [
+            item
+            for item in self._smart.installed
+            if _waits(item) and (item.evse_id == fact.evse_id or 0 in (fact.evse_id, item.evse_id))
+        ]
+        for item in waiting:
+            filled = self._filled(item, wanted)
+            self._smart.put(filled)
+            if self._is_news(self._told.get(item.profile.id, _NOTHING), self._values(filled)):
+                self._notify(msgspec.structs.replace(filled, source=fact.source))
+        return bool(waiting)
+
+    def _filled(self, item: Installed, wanted: ExternalPeriod) -> Installed:
+        """Q05.FR.01, .02, .05, .06."""
+        new = self._period(wanted)
+        schedule = item.profile.charging_schedule[0]
+        periods = tuple(
+            msgspec.structs.replace(period, limit=new.limit, discharge_limit=new.discharge_limit)
+            if period.operation_mode == "ExternalLimits"
+            else msgspec.structs.replace(period, setpoint=new.setpoint)
+            if period.operation_mode == "ExternalSetpoint"
+            else period
+            for period in schedule.charging_schedule_period
+        )
+        schedule = msgspec.structs.replace(schedule, charging_schedule_period=periods)
+        profile = msgspec.structs.replace(item.profile, charging_schedule=(schedule,))
+        if profile.charging_profile_kind == "Dynamic":
+            profile = msgspec.structs.replace(profile, dyn_update_time=format_time(self._k.utc_ms))
+        return msgspec.structs.replace(item, profile=profile)
+
+    def _installed(self, item: Installed) -> None:
+        """Fill a profile that comes after the values."""
+        wanted = self._now.get(item.evse_id) or self._now.get(0)
+        if _waits(item) and wanted is not None:
+            filled = self._filled(item, wanted)
+            if filled != item:
+                self._smart.put(filled)
+
+    # -- telling
 
     def triggered(self, place: EVSE | None) -> None:
         """Tell the limits of now because the CSMS wants it (F06.FR.18)."""
         for item in self._at(place):
-            limit_w, critical = _limit_of(item), self._critical.get(item.profile.id)
-            fact = ExternalLimit(source=item.source, limit_w=limit_w, evse_id=item.evse_id, grid_critical=critical)
-            self._notify(fact, item.profile)
+            self._request(item)
 
     def none_at(self, place: EVSE | None) -> bool:
         """Return whether there is nothing to tell."""
@@ -106,10 +211,49 @@ class ExternalLimits:
         number = place.id if place is not None else 0
         return [item for item in self._smart.installed if item.source in SOURCES and number in (0, item.evse_id)]
 
-    def _cleared(self, fact: ExternalLimit) -> None:
-        """K13."""
-        self._k.call(ClearedChargingLimitRequest(charging_limit_source=fact.source, evse_id=fact.evse_id))
-        self._tell_transactions(fact.evse_id)
+    def changed(self) -> None:
+        """Tell what has become of local generation as its schedule goes on (K27.FR.03)."""
+        for item in self._smart.installed:
+            generated = item.profile.charging_profile_purpose == "LocalGeneration" and item.source != "CSO"
+            before = self._told.get(item.profile.id)
+            if generated and before is not None and self._is_news(before, self._values(item)):
+                self._notify(item)
+
+    def _values(self, item: Installed) -> Values:
+        """Return what a profile says now."""
+        period = period_at(item, self._k.utc_ms, self._smart.where.at(item.evse_id))
+        return _NOTHING if period is None else (period.limit, period.discharge_limit, period.setpoint)
+
+    def _is_news(self, before: Values, values: Values) -> bool:
+        """Return whether a change is worth telling (K11.FR.02, K12.FR.02, Q06.FR.11)."""
+        percent = self._k.model.number("SmartChargingCtrlr.LimitChangeSignificance")
+        for old, new in zip(before, values, strict=True):
+            if (old is None) != (new is None):
+                return True
+            if old is not None and new is not None and abs(new - old) * 100 > percent * abs(old):
+                return True
+        return False
+
+    def _notify(self, item: Installed) -> None:
+        self._told[item.profile.id] = self._values(item)
+        self._request(item)
+        self._tell_transactions(item.evse_id)
+
+    def _request(self, item: Installed) -> None:
+        number, profile, values = item.profile.id, item.profile, self._values(item)
+        both_ways = values[1] is not None or values[2] is not None
+        with_schedule = self._k.model.flag("SmartChargingCtrlr.NotifyChargingLimitWithSchedules")  # K11.FR.03
+        self._k.call(
+            NotifyChargingLimitRequest(
+                charging_schedule=profile.charging_schedule if with_schedule or both_ways else (),  # Q06.FR.10, .11
+                evse_id=item.evse_id,
+                charging_limit=ChargingLimit(
+                    charging_limit_source=item.source,
+                    is_grid_critical=self._critical.get(number),
+                    is_local_generation=True if profile.charging_profile_purpose == "LocalGeneration" else None,
+                ),
+            )
+        )
 
     def _tell_transactions(self, evse_id: int) -> None:
         """K11.FR.04, K13.FR.03."""
@@ -118,5 +262,15 @@ class ExternalLimits:
                 self._sessions.update(evse, "ChargingRateChanged")
 
 
-def _limit_of(item: Installed | None) -> float | None:
-    return None if item is None else item.profile.charging_schedule[0].charging_schedule_period[0].limit
+def _number(fact: ExternalLimit) -> int:
+    """Return the id of an external system's profile: negative, one of each source, place and kind (K11.FR.06)."""
+    slots = len(SOURCES) * 2
+    return -1 - SOURCES.index(fact.source) - len(SOURCES) * fact.generation - slots * fact.evse_id
+
+
+def _waits(item: Installed) -> bool:
+    """Return whether a profile of the CSMS leaves values to an external system."""
+    return item.source == "CSO" and any(
+        period.operation_mode in ("ExternalLimits", "ExternalSetpoint")
+        for period in item.profile.charging_schedule[0].charging_schedule_period
+    )

@@ -9,7 +9,9 @@ from secc.core.station.diagnostics import LogProgress
 from secc.core.station.evse import Bay, Contract, Fact, Power, Signature, StopButton, Token, Unlocked
 from secc.core.station.external_limits import ExternalLimit
 from secc.core.station.firmware import FirmwareProgress
+from secc.core.station.load_balancing import UpstreamLoad
 from secc.core.station.local_cost import TariffRefused
+from secc.core.station.priority import PriorityWish
 from secc.core.station.publishing import Fetched, PublishProgress
 from secc.core.station.resumption import Restarted
 from secc.core.station.signing import RequestMade
@@ -29,6 +31,8 @@ def takers(blocks: Blocks) -> dict[type[Fact], Callable[[Any], None]]:
         ExternalLimit: blocks.external_limits.take,
         GridEvent: blocks.der.grid_event,
         TariffRefused: blocks.local_costs.refused,
+        UpstreamLoad: blocks.load_balancing.measured,
+        PriorityWish: blocks.priority.wish,
         DriverLimit: blocks.transaction_limits.driver,
         PaymentWish: blocks.web_payments.wish,
         RequestMade: blocks.signing.request_made,

@@ -8,11 +8,12 @@ import msgspec
 from msgspec import Meta
 
 from secc.core.station.evse import Evse, Fact
-from secc.core.station.kernel import Command, Handler, Kernel, because
+from secc.core.station.kernel import Handler, Kernel, because
+from secc.core.station.local_control import LocalControl
 from secc.core.station.smart_charging import SmartCharging
 from v2g.ocpp.messages.base import Message
 from v2g.ocpp.messages.bidirectional import AFRRSignalRequest, AFRRSignalResponse
-from v2g.ocpp.messages.charging_profiles import ChargingSchedulePeriod, V2XFreqWattPoint
+from v2g.ocpp.messages.charging_profiles import V2XFreqWattPoint
 from v2g.ocpp.times import parse_time
 
 THRESHOLD: Final = "V2XChargingCtrlr.LocalFrequencyUpdateThreshold"
@@ -25,16 +26,8 @@ class GridFrequency(Fact, frozen=True, kw_only=True):
     volt: float | None = None
 
 
-class SetPower(Command, frozen=True, kw_only=True):
-    """Let this power flow now, W; discharging is negative. None: the frequency does not lead any more."""
-
-    evse_id: int
-    power_w: float | None
-
-
 class _Last(msgspec.Struct, frozen=True):
     hz: float
-    power_w: float
     signal_w: float
 
 
@@ -49,13 +42,13 @@ def power_at(curve: Iterable[V2XFreqWattPoint], hz: float) -> float:
     return points[-1][1]
 
 
-class FrequencyResponse:
+class FrequencyResponse(LocalControl):
     """Local control by frequency at all EVSEs of a station."""
 
+    mode = "LocalFrequency"
+
     def __init__(self, kernel: Kernel, evses: Mapping[int, Evse], smart_charging: SmartCharging) -> None:
-        self._k = kernel
-        self._evses = evses
-        self._smart = smart_charging
+        super().__init__(kernel, evses, smart_charging)
         self._hz: float | None = None
         self._signal: dict[int, float] = {}
         self._last: dict[int, _Last] = {}
@@ -65,52 +58,33 @@ class FrequencyResponse:
         """Act on a frequency at once: nothing else is waited for."""
         self._hz = fact.hz
         for evse in self._evses.values():
-            self._follow(evse)
+            signal, last = self._signal.get(evse.number, 0.0), self._last.get(evse.number)
+            threshold_hz = max(self._k.model.number(THRESHOLD) / 1000, 1e-6)
+            near = last is not None and last.signal_w == signal and round(abs(fact.hz - last.hz), 6) < threshold_hz
+            if not near and self.period(evse) is not None:
+                self.follow(evse)
 
-    def changed(self) -> None:
-        """Charging profiles allow something else now."""
-        for evse in self._evses.values():
-            self._follow(evse)
+    def leave(self, evse: Evse) -> None:
+        """Forget what held in this mode."""
+        self._last.pop(evse.number, None)
+        self._signal.pop(evse.number, None)
+        super().leave(evse)
 
-    def _period(self, evse: Evse) -> ChargingSchedulePeriod | None:
-        period = self._smart.period_in_force(evse)
-        local = period is not None and period.operation_mode == "LocalFrequency"
-        return period if local and evse.record is not None else None
-
-    def _follow(self, evse: Evse) -> None:
+    def follow(self, evse: Evse) -> None:
         """Q08.FR.06, .07: baseline and curve at the measured frequency, within what everything else allows."""
-        period = self._period(evse)
-        if period is None:
-            self._signal.pop(evse.number, None)
-            if self._last.pop(evse.number, None) is not None:
-                self._k.do(SetPower(evse_id=evse.number, power_w=None))
-            return
-        if self._hz is None:
+        period = self.period(evse)
+        if period is None or self._hz is None:
             return
         signal = self._signal.get(evse.number, 0.0)
-        last = self._last.get(evse.number)
-        threshold_hz = self._k.model.number(THRESHOLD) / 1000
-        if last is not None and last.signal_w == signal and round(abs(self._hz - last.hz), 6) < max(threshold_hz, 1e-6):
-            return
-        wanted = (period.v2x_baseline or 0.0) + power_at(period.v2x_freq_watt_curve, self._hz) + signal
-        power = self._within(evse, wanted)
-        self._last[evse.number] = _Last(self._hz, power, signal)
-        if last is None or last.power_w != power:
-            self._k.do(SetPower(evse_id=evse.number, power_w=power))
-
-    def _within(self, evse: Evse, wanted: float) -> float:
-        layout = self._k.layout.evses[evse.number - 1]
-        allowed = self._smart.limits_of(evse)
-        most = min(layout.max_power_w, allowed.charge_w if allowed.charge_w is not None else layout.max_power_w)
-        discharge = allowed.discharge_w if allowed.discharge_w is not None else layout.max_discharge_w
-        return max(-float(min(layout.max_discharge_w, discharge)), min(float(most), wanted))
+        self._last[evse.number] = _Last(self._hz, signal)
+        self.want(evse, (period.v2x_baseline or 0.0) + power_at(period.v2x_freq_watt_curve, self._hz) + signal)
 
     def _afrr(self, request: AFRRSignalRequest) -> Message:
         """Q08.FR.10, .11: a signal of the operator shifts the set point at its time."""
         found = [
             (evse, period)
             for evse in self._evses.values()
-            if (period := self._period(evse)) is not None and period.v2x_signal_watt_curve
+            if (period := self.period(evse)) is not None and period.v2x_signal_watt_curve
         ]
         if not found:
             return AFRRSignalResponse(status="Rejected", status_info=because("NoSignalWattCurve"))
@@ -120,11 +94,11 @@ class FrequencyResponse:
 
     def _shift(self, signal: int) -> None:
         for evse in self._evses.values():
-            period = self._period(evse)
+            period = self.period(evse)
             if period is not None and period.v2x_signal_watt_curve:
                 curve = tuple(
                     V2XFreqWattPoint(frequency=float(point.signal), power=point.power)
                     for point in period.v2x_signal_watt_curve
                 )
                 self._signal[evse.number] = power_at(curve, float(signal))
-                self._follow(evse)
+                self.follow(evse)

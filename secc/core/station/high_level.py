@@ -5,11 +5,13 @@ from functools import partial
 from typing import Final, Literal
 
 from secc.core.station.certificates import ContractRequest, InstallationOutcome, installation_outcome
-from secc.core.station.ev_needs import EvNeeds, needs_request
+from secc.core.station.ev_needs import EvNeeds, Service, needs_request
 from secc.core.station.evse import Evse, Fact
 from secc.core.station.kernel import Answer, Command, Kernel
+from secc.core.station.outbox import Outbox
 from secc.core.station.profiles import Installed
 from secc.core.station.sessions import Sessions
+from secc.core.station.smart_charging import SmartCharging
 from v2g.ocpp.messages.base import OCSPRequestData
 from v2g.ocpp.messages.certificates import (
     Get15118EVCertificateResponse,
@@ -38,10 +40,20 @@ class Needs(Fact, frozen=True, kw_only=True):
 
 
 class Plan(Fact, frozen=True, kw_only=True):
-    """A vehicle says what it will draw; `schedule` is from now on."""
+    """A vehicle says what it will draw; `schedule` is from now on. `selected_id` is the id of the charging schedule
+    that it has chosen, if it is one of a charging profile's."""
 
     evse_id: int
     schedule: ChargingSchedule
+    selected_id: int | None = None
+
+
+class VehicleKnown(Fact, frozen=True, kw_only=True):
+    """A vehicle says who it is (EVCCID), in the protocol that was agreed on; empty when it is gone."""
+
+    evse_id: int
+    evccid: str
+    protocol: str = ""
 
 
 class ContractWanted(Fact, frozen=True, kw_only=True):
@@ -77,6 +89,13 @@ class Renegotiate(Command, frozen=True, kw_only=True):
     evse_id: int
 
 
+class RenegotiateServices(Command, frozen=True, kw_only=True):
+    """The CSMS does not want this transfer of energy: have the vehicle select another service (Q01.FR.05)."""
+
+    evse_id: int
+    refused: Service
+
+
 class GiveContract(Command, frozen=True, kw_only=True):
     """Pass on what the CSMS has for the vehicle."""
 
@@ -94,50 +113,95 @@ class CertificateState(Command, frozen=True, kw_only=True):
 class HighLevel:
     """The conversation with vehicles, as far as the CSMS has a part in it."""
 
-    def __init__(self, kernel: Kernel, evses: Mapping[int, Evse], sessions: Sessions) -> None:
+    def __init__(
+        self,
+        kernel: Kernel,
+        evses: Mapping[int, Evse],
+        sessions: Sessions,
+        smart_charging: SmartCharging,
+        outbox: Outbox,
+    ) -> None:
         self._k = kernel
         self._evses = evses
         self._sessions = sessions
+        self._smart = smart_charging
+        self._outbox = outbox
         self._waiting: set[int] = set()
-        self._talking: set[int] = set()
-        """EVSEs whose vehicle has told its needs and can be asked to agree anew."""
+        self._talking: dict[int, EvNeeds] = {}
+        """What vehicles need that can be asked to agree anew, by EVSE."""
+        self._asked: set[int] = set()
+        """EVSEs whose vehicle was asked to do so, and has not yet."""
+        smart_charging.on_installed.append(self.profile_installed)
         sessions.on_ended.append(lambda evse, _: self._forget(evse.number))
 
     def _forget(self, evse_id: int) -> None:
         self._waiting.discard(evse_id)
-        self._talking.discard(evse_id)
+        self._talking.pop(evse_id, None)
+        self._asked.discard(evse_id)
         self._k.cancel(f"needs.{evse_id}")
 
     # -- schedules
 
+    def vehicle(self, fact: VehicleKnown) -> None:
+        """Q01.FR.36."""
+        evse = self._evses[fact.evse_id]
+        evse.evccid = fact.evccid
+        self._k.put(f"ConnectedEV#{fact.evse_id}.VehicleID", fact.evccid)
+        self._k.put(f"ConnectedEV#{fact.evse_id}.ProtocolAgreed", fact.protocol)
+
     def needs(self, fact: Needs) -> None:
-        """K15.FR.01, K17.FR.01."""
-        evse_id = fact.evse_id
-        self._talking.add(evse_id)
+        """K15.FR.01, K17.FR.01, K18.FR.01, K19.FR.01, K20.FR.01."""
+        evse_id, before = fact.evse_id, self._talking.get(fact.evse_id)
+        self._talking[evse_id] = fact.needs
         self._waiting.add(evse_id)
+        if evse_id in self._asked:
+            self._asked.discard(evse_id)
+            if before is not None and fact.needs.go_on_from(before):  # K16.FR.09: the CSMS knows, and has decided
+                self._offer(evse_id, "profile")
+                return
+        request = needs_request(evse_id, fact.needs, self._k.utc_ms, self._k.version)
         if not self._k.online:
+            if self._k.version == "2.1":  # K17.FR.17, K18.FR.21, K20.FR.05: with the time, once it can be told
+                self._outbox.add(request)
             self._offer(evse_id, "default")  # K15.FR.15
             return
 
         def answered(answer: Answer) -> None:
-            if not isinstance(answer, NotifyEVChargingNeedsResponse) or answer.status == "Rejected":
+            status = answer.status if isinstance(answer, NotifyEVChargingNeedsResponse) else "NoChargingProfile"
+            if status == "Rejected" and self._k.version == "2.1":
+                self._refused(evse_id, fact.needs.service)
+            elif status in ("Rejected", "NoChargingProfile"):  # K18.FR.04
                 self._offer(evse_id, "default")
             elif evse_id in self._waiting:
                 self._k.after(f"needs.{evse_id}", SCHEDULE_PATIENCE, partial(self._offer, evse_id, "default"))
 
-        self._k.call(needs_request(evse_id, fact.needs, self._k.utc_ms, self._k.version), answered)
+        self._k.call(request, answered)
+
+    def _refused(self, evse_id: int, service: Service) -> None:
+        """The CSMS does not want this transfer of energy (Q01.FR.05, .06, K18.FR.23, K19.FR.16)."""
+        self._waiting.discard(evse_id)
+        if self._k.model.flag("ISO15118Ctrlr.ServiceRenegotiationSupport"):
+            self._k.do(RenegotiateServices(evse_id=evse_id, refused=service))
+        else:
+            self._sessions.end(self._evses[evse_id], "AbnormalCondition", reason="ReqEnergyTransferRejected")
 
     def profile_installed(self, item: Installed) -> None:
-        """A profile for a vehicle's transaction is what it has waited for, or a reason to agree anew (K15, K16)."""
-        if item.profile.charging_profile_purpose != "TxProfile" or item.evse_id not in self._talking:
+        """A profile for a vehicle's transaction is what it has waited for, or a reason to agree anew (K15, K16).
+
+        In dynamic mode nothing is agreed on: the vehicle hears of new limits in the loop (Q03).
+        """
+        needs = self._talking.get(item.evse_id)
+        if item.profile.charging_profile_purpose != "TxProfile" or needs is None:
             return
         if item.evse_id in self._waiting:
             self._offer(item.evse_id, "profile")
-        else:
+            return
+        if needs.control_mode == "scheduled":
+            self._asked.add(item.evse_id)
             self._k.do(Renegotiate(evse_id=item.evse_id))
-            evse = self._evses[item.evse_id]
-            if evse.power == "Charging":
-                self._sessions.update(evse, "ChargingRateChanged")
+        evse = self._evses[item.evse_id]
+        if evse.power == "Charging" and item.profile.charging_profile_kind != "Dynamic":
+            self._sessions.update(evse, "ChargingRateChanged")
 
     def _offer(self, evse_id: int, found: Found) -> None:
         if evse_id in self._waiting:
@@ -146,11 +210,20 @@ class HighLevel:
             self._k.do(OfferSchedules(evse_id=evse_id, found=found))
 
     def plan(self, fact: Plan) -> None:
-        """K15.FR.10: a plan that the CSMS does not like makes it send another profile."""
+        """K15.FR.10, K16.FR.14, K18.FR.10: a plan that the CSMS does not like makes it send another profile."""
+        schedule, selected = fact.schedule, fact.selected_id
+        needs = self._talking.get(fact.evse_id)
+        if needs is not None and needs.control_mode == "dynamic":  # K19.FR.10: the vehicle will be made to follow
+            leader = self._smart.leading(self._evses[fact.evse_id])
+            if leader is None:
+                return
+            schedule = leader.profile.charging_schedule[0]
+            selected = schedule.id
         request = NotifyEVChargingScheduleRequest(
             time_base=format_time(self._k.utc_ms // 1000 * 1000),
-            charging_schedule=fact.schedule,
+            charging_schedule=schedule,
             evse_id=fact.evse_id,
+            selected_charging_schedule_id=selected if self._k.version == "2.1" else None,
         )
 
         def answered(answer: Answer) -> None:
@@ -201,6 +274,7 @@ class HighLevel:
     def take(self, fact: Fact) -> bool:
         """Take a fact if it is about vehicles' words; return whether it was."""
         table: Mapping[type[Fact], Callable[..., None]] = {
+            VehicleKnown: self.vehicle,
             Needs: self.needs,
             Plan: self.plan,
             ContractWanted: self.contract,

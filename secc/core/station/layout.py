@@ -10,14 +10,27 @@ import msgspec
 from secc.core.station.optional_variables import OPTIONAL
 from secc.core.station.physical_variables import GENERIC, PHYSICAL
 from secc.core.station.variables import DECLARED, WORDS
-from v2g.ocpp.messages.base import EVSE
+from v2g.ocpp.messages.base import EVSE, OperationMode
 from v2g.ocpp.messages.provisioning import AttributeType, DataType, Mutability
 from v2g.ocpp.routes import Version
 
 _ACCESS: Final[Mapping[str, Mutability]] = MappingProxyType({"r": "ReadOnly", "w": "WriteOnly", "rw": "ReadWrite"})
 _PER_EVSE: Final = frozenset(
-    {"EVSE", "ConnectedEV", "DataCollector", "FiscalMetering", "CPPWMController", "WebPaymentsCtrlr.RoamingEvseId"}
+    {
+        "EVSE",
+        "ConnectedEV",
+        "DataCollector",
+        "FiscalMetering",
+        "CPPWMController",
+        "DCDERCtrlr",
+        "WebPaymentsCtrlr.RoamingEvseId",
+    }
 )
+_OF_MODES: Final = frozenset(
+    f"V2XChargingCtrlr.Tx{name}"
+    for name in ("StartedMeasurands", "UpdatedMeasurands", "EndedMeasurands", "UpdatedInterval", "EndedInterval")
+)
+"""What is measured in single operation modes: where energy can flow back (Q01.FR.33 to .35)."""
 _PER_CONNECTOR: Final = frozenset({"Connector", "ConnectorPlugRetentionLock"})
 _PER_SLOT: Final = frozenset({"NetworkConfiguration"})
 
@@ -171,7 +184,9 @@ def station_variables(layout: Layout) -> tuple[Variable, ...]:
     """Return the variables of a station, each at its place, with what the layout says about them."""
     found: list[Variable] = []
     wanted = frozenset(layout.optional)
-    for variable in catalog():
+    if any(evse.max_discharge_w for evse in layout.evses):
+        wanted |= _OF_MODES
+    for variable in _for_every_mode(catalog()):
         if variable.component == "PaymentCtrlr":
             if layout.terminal is not None and (layout.terminal.incremental or "Incremental" not in variable.name):
                 found.append(_of_terminal(variable, layout.terminal))
@@ -196,6 +211,15 @@ def station_variables(layout: Layout) -> tuple[Variable, ...]:
         if component in PHYSICAL_COMPONENTS and variable_name in generic():
             found.append(msgspec.structs.replace(generic()[variable_name], component=component, monitored=True))
     return tuple({variable.key: variable for variable in found}.values())
+
+
+def _for_every_mode(variables: Iterable[Variable]) -> Iterable[Variable]:
+    """Give a variable that is there for each operation mode as often as there are modes."""
+    for variable in variables:
+        if variable.instance == "<OperationMode>":
+            yield from (msgspec.structs.replace(variable, instance=mode) for mode in get_args(OperationMode))
+        else:
+            yield variable
 
 
 def _placed(variable: Variable, place: EVSE | None, layout: Layout) -> Variable:

@@ -61,6 +61,9 @@ class ManagedSessions(Sessions):
         elif request.event_type == "Ended":
             for ended in self.on_ended:
                 ended(evse, record)
+        elif request.meter_value:
+            for measured in self.on_sample:
+                measured(evse)
 
     def _hold(self, record: TransactionRecord) -> None:
         self.records[record.reference] = record
@@ -89,8 +92,15 @@ class ManagedSessions(Sessions):
             operation_mode=operation_mode,
             sample=sample,
             offline=not self._k.online,
+            asleep=self._evses[self.records[reference].evse_id].asleep,
         )
         self.commit(step)
+
+    def enter_mode(self, evse: Evse, mode: OperationMode) -> None:
+        """The transaction goes on in another operation mode (K01.FR.110)."""
+        if evse.record is not None:
+            reference = evse.record.reference
+            self.progress(reference, "OperationModeChanged", operation_mode=mode, sample=self._read(evse.number))
 
     # -- what the CSMS and the station's own blocks want
 

@@ -16,7 +16,7 @@ from secc.core.station.outbox import Outbox
 from secc.core.station.transaction_events import TransactionEvents
 from secc.core.station.transactions import MeterSample, TransactionRecord
 from v2g.ocpp.messages.authorization import IdToken
-from v2g.ocpp.messages.base import Message
+from v2g.ocpp.messages.base import Message, OperationMode
 from v2g.ocpp.messages.metering import MeterValue
 from v2g.ocpp.messages.transactions import (
     GetTransactionStatusRequest,
@@ -41,6 +41,8 @@ class Sessions(TransactionEvents):
         self.on_ended: list[Callable[[Evse, TransactionRecord], None]] = []
         self.on_power: list[Callable[[Evse], None]] = []
         self.on_authorized: list[Callable[[Evse], None]] = []
+        self.mode: Callable[[Evse], OperationMode | None] = lambda _: None
+        """In which operation mode the transaction of an EVSE is."""
         self.answers: dict[str, Handler] = {"GetTransactionStatus": self._status}
 
     # -- what happens
@@ -167,6 +169,12 @@ class Sessions(TransactionEvents):
         if evse.limit_mwh is not None and (sample is None or sample.import_mwh >= evse.limit_mwh):
             self.suspend(evse)
 
+    def enter_mode(self, evse: Evse, mode: OperationMode) -> None:
+        """The transaction goes on in another operation mode (K01.FR.110)."""
+        if evse.record is not None:
+            evse.record = msgspec.structs.replace(evse.record, operation_mode=mode)
+            self.update(evse, "OperationModeChanged")
+
     def limit_reached(self, evse: Evse, trigger: TriggerReason, reason: Reason) -> None:
         """A limit of the transaction is reached: no more energy, and its end where that ends it (E16.FR.05, .06)."""
         if "EnergyTransfer" in self._stop_points():
@@ -247,6 +255,7 @@ class Sessions(TransactionEvents):
             group=found.group if found else None,
         )
         evse.record, evse.reason, evse.begun, evse.ended_values = record, None, False, []
+        evse.record = msgspec.structs.replace(record, operation_mode=self.mode(evse))
         self.event(evse, "Started", trigger, samples=self.first_reading(evse))
         for told in self.on_started:
             told(evse)

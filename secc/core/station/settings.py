@@ -35,9 +35,10 @@ class StationSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds that an answer may take, None for what the network profile says."""
 
     able: frozenset[str] = frozenset(
-        {"logs", "firmware", "certificates", "display", "frequency", "der", "web_payments"}
+        {"logs", "firmware", "certificates", "display", "frequency", "load", "sleep", "der", "web_payments"}
     )
-    """What hardware and shell can do; actions that need more are NotSupported."""
+    """What hardware and shell can do; actions and operation modes that need more are refused. `frequency` and `load`:
+    the grid's frequency and the building's load are measured; `sleep`: an EVSE's electronics can be turned off."""
 
     der_controls: tuple[DERControl, ...] = ()
     """Controls of block R that inverter or vehicle follow."""
@@ -48,6 +49,16 @@ class StationSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     values: Mapping[str, str] = msgspec.field(default_factory=dict)
     """Values of variables until the CSMS sets them."""
+
+
+def with_der(settings: StationSettings) -> Layout:
+    """Return the layout with the controllers of inverters that follow DER controls (R01.FR.01, R03.FR.03)."""
+    layout = settings.layout
+    if not settings.der_controls or "der" not in settings.able:
+        return layout
+    direct = {not evse.phases for evse in layout.evses}
+    controllers = [name for name, kind in (("DCDERCtrlr", True), ("ACDERCtrlr", False)) if kind in direct]
+    return msgspec.structs.replace(layout, optional=(*layout.optional, *controllers))
 
 
 NEEDS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(

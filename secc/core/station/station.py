@@ -17,6 +17,7 @@ from secc.core.station.facts import takers
 from secc.core.station.frequency import GridFrequency
 from secc.core.station.kernel import Action, Answer, Drawers, Moment
 from secc.core.station.link import Link
+from secc.core.station.local_control import LocalControl
 from secc.core.station.managed import ManagedSessions
 from secc.core.station.sessions import NOBODY
 from secc.core.station.settings import TRIGGERS, StationSettings
@@ -86,9 +87,7 @@ class ChargingStation(Blocks):
         self.local_costs.on_cost = self.transaction_limits.on_cost
         self.tariffs.alert = lambda value, why: self.monitors.alert(PROBLEM, value, why)
         link.amend = self.tariffs.authorized
-        if "frequency" in self.settings.able:
-            self.smart_charging.modes = (*self.smart_charging.modes, "LocalFrequency")
-            self.smart_charging.on_limits.append(self.frequency.changed)
+        self._join_control()
         self.firmware.busy = lambda: any(evse.record is not None for evse in self.evses.values())
         self.firmware.close = self._close_for_firmware
         self.display.state = self._display_state
@@ -124,12 +123,26 @@ class ChargingStation(Blocks):
             "NotifyChargingLimit": self.external_limits.none_at,
         }
         kernel.model.live["clockctrlr.datetime"] = lambda: format_time(kernel.utc_ms)
-        kernel.put("V2XChargingCtrlr.SupportedOperationModes", ",".join(self.smart_charging.modes))
         if "display" not in self.settings.able:
             kernel.put("DisplayMessageCtrlr.Available", "false")
         kernel.model.after["securityctrlr.basicauthpassword"] = self._password_changed
         for interval in ("HeartbeatInterval", "WebSocketPingInterval"):
             kernel.model.after[f"ocppcommctrlr.{interval.lower()}"] = lambda _: link.interval_changed()
+
+    def _join_control(self) -> None:
+        """Let what is measured here control power, and profiles know what they depend on."""
+        smart, able = self.smart_charging, self.settings.able
+        local: dict[str, LocalControl] = {"frequency": self.frequency, "load": self.load_balancing}
+        for ability, control in local.items():
+            if ability in able:
+                smart.modes = (*smart.modes, control.mode)
+                smart.on_limits.append(control.changed)
+        smart.on_limits.append(self.external_limits.changed)
+        smart.where.offline_since_ms = self._offline_since_ms
+        self.link.on_lost.append(smart.limits_changed)
+        self.sessions.mode, self.sessions.setpoint = smart.mode_of, self._setpoint
+        self.kernel.put("V2XChargingCtrlr.SupportedOperationModes", ",".join(smart.modes))
+        self.kernel.put("SmartChargingCtrlr.SupportsEvseSleep", str("sleep" in able).lower())
 
     def _join_payments(self) -> None:
         """Let nobody take what somebody else pays for, and let payments bound what they are for."""
@@ -319,6 +332,19 @@ class ChargingStation(Blocks):
             self.monitors.streams.forgotten()
         self.availability.registered(self.kernel.now - self.link.offline_since)
         self.monitors.streams.registered()
+        self.smart_charging.limits_changed()
+
+    def _setpoint(self, evse: Evse) -> float | None:
+        """Return the power that is wished for at an EVSE: by local control, else by charging profiles."""
+        local = (control.power(evse) for control in (self.frequency, self.load_balancing))
+        return next((power for power in local if power is not None), self.smart_charging.limits_of(evse).setpoint_w)
+
+    def _offline_since_ms(self) -> int | None:
+        """Return since when the CSMS is out of reach; time does not run backwards when the clock is set."""
+        away = self.kernel.now - self.link.offline_since
+        if self.kernel.online or away == float("inf"):
+            return None
+        return self.kernel.utc_ms - round(away * 1000 * self.kernel.scale)
 
     def _transaction_ended(self, _evse: Evse, record: TransactionRecord) -> None:
         self.availability.refresh()

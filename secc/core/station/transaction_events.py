@@ -30,6 +30,10 @@ class TransactionEvents:
         self._k = kernel
         self._outbox = outbox
         self._read = read
+        self.on_sample: list[Callable[[Evse], None]] = []
+        self.setpoint: Callable[[Evse], float | None] = lambda _: None
+        """What power is wished for at an EVSE now, W."""
+
         self.on_bound: list[Callable[[Evse, TransactionLimit], None]] = []
         """Told of what a payment allows, once the transaction has it."""
         self.enrich: Callable[[Evse, TransactionRecord, TransactionEventRequest], TransactionEventRequest] = (
@@ -67,6 +71,8 @@ class TransactionEvents:
                 reservation_id=found.reservation_id,
                 group=found.group,
             )
+        if id_token is not None and self.both_ways():
+            id_token = transactions.with_vehicle(id_token, evse.evccid)
         state = evse.charging_state()
         record = transactions.turn(record, self._k.utc_ms, state)
         record = msgspec.structs.replace(record, authorized=found is not None)
@@ -82,6 +88,7 @@ class TransactionEvents:
             phases=evse.phases if state == "Charging" else None,
             reservation_id=record.reservation_id if id_token is not None else None,
             limit=limit,
+            asleep=evse.asleep,
         )
         evse.record, evse.last_state = record, state
         self._k.put(f"EVSE#{evse.number}.ActiveTransactionId", "" if kind == "Ended" else record.transaction_id)
@@ -99,6 +106,11 @@ class TransactionEvents:
         evse.record = record
         self._k.keep("transactions", str(evse.number), record)
 
+    def both_ways(self) -> bool:
+        """Return whether energy could flow back, by ISO 15118-20 (Q01.FR.02)."""
+        flag = self._k.model.flag
+        return self._k.version == "2.1" and flag("ISO15118Ctrlr.Enabled") and flag("V2XChargingCtrlr.Enabled")
+
     # -- readings
 
     def reading(self, evse: Evse, context: ReadingContext, variable: str) -> MeterValue | None:
@@ -110,10 +122,20 @@ class TransactionEvents:
         if evse.record is not None:
             self._k.put(f"EVSE#{evse.number}.Power", str(max(0, sample.power_w or 0)))
             evse.record = msgspec.structs.replace(evse.record, last_sample=msgspec.structs.replace(sample, signed=()))
+            for told in self.on_sample:
+                told(evse)
         controller = variable.partition(".")[0]
-        return meter_value(
-            sample, context, frozenset(model.members(variable)), signed=model.flag(f"{controller}.SignReadings")
-        )
+        sample = msgspec.structs.replace(sample, setpoint_w=self.setpoint(evse))
+        measurands = frozenset(self.wanted(evse, variable))
+        return meter_value(sample, context, measurands, signed=model.flag(f"{controller}.SignReadings"))
+
+    def wanted(self, evse: Evse, variable: str) -> tuple[str, ...]:
+        """Return the measurands that a variable names, and those of the operation mode (Q01.FR.33 to .35)."""
+        model, (controller, _, name) = self._k.model, variable.partition(".")
+        mode = evse.record.operation_mode if evse.record is not None else None
+        more = f"V2XChargingCtrlr.{name}[{mode}]"
+        known = controller == "SampledDataCtrlr" and mode is not None and model.has(more)
+        return (*model.members(variable), *(model.members(more) if known else ()))
 
     def collect(self, evse: Evse, value: MeterValue) -> None:
         """Keep a reading for the Ended event; intermediate ones go first (J02.FR.20)."""
@@ -129,15 +151,15 @@ class TransactionEvents:
         evse.begun = True
         if evse.record is not None:
             evse.record = msgspec.structs.replace(evse.record, begin=evse.record.last_sample)
-        if self._k.model.members("SampledDataCtrlr.TxEndedMeasurands"):
+        if self.wanted(evse, "SampledDataCtrlr.TxEndedMeasurands"):
             begin = self.reading(evse, "Transaction.Begin", "SampledDataCtrlr.TxEndedMeasurands")
             if begin is not None:
                 self.collect(evse, begin)
-        return (value,) if self._k.model.members("SampledDataCtrlr.TxStartedMeasurands") else ()
+        return (value,) if self.wanted(evse, "SampledDataCtrlr.TxStartedMeasurands") else ()
 
     def last_reading(self, evse: Evse) -> tuple[MeterValue, ...]:
         """Return what the meter shows at the end."""
-        if not self._k.model.members("SampledDataCtrlr.TxEndedMeasurands"):
+        if not self.wanted(evse, "SampledDataCtrlr.TxEndedMeasurands"):
             return ()
         value = self.reading(evse, "Transaction.End", "SampledDataCtrlr.TxEndedMeasurands")
         return () if value is None else (value,)

@@ -13,7 +13,7 @@ from typing import Annotated, Final, Literal
 import msgspec
 from msgspec import Meta
 
-from v2g.ocpp.messages.authorization import IdToken
+from v2g.ocpp.messages.authorization import AdditionalInfo, IdToken
 from v2g.ocpp.messages.base import EVSE, OperationMode
 from v2g.ocpp.messages.metering import (
     Measurand,
@@ -85,6 +85,8 @@ class MeterSample(msgspec.Struct, frozen=True, kw_only=True):
     current_a: float | None = None
     frequency_hz: float | None = None
     offered_w: int | None = None
+    setpoint_w: float | None = None
+    """The power that is wished for, signed."""
     signed: tuple[SignedReading, ...] = ()
 
 
@@ -107,6 +109,9 @@ class TransactionRecord(msgspec.Struct, frozen=True, kw_only=True):
     remote_start_id: int | None = None
     reservation_id: int | None = None
     group: str | None = None
+    evccid: str = ""
+    """Who the vehicle says it is (ISO 15118)."""
+
     authorized: bool = True
     """Whether energy may flow for whoever began it."""
     seen_ms: int = 0
@@ -134,7 +139,7 @@ def start(
         trigger=trigger,
         samples=_samples(sample, "Transaction.Begin"),
         offline=offline,
-        id_token=IdToken(id_token=record.id_token, type=record.id_token_type),
+        id_token=with_vehicle(IdToken(id_token=record.id_token, type=record.id_token_type), record.evccid),
     )
 
 
@@ -147,13 +152,15 @@ def update(
     operation_mode: OperationMode | None = None,
     sample: MeterSample | None = None,
     offline: bool,
+    asleep: bool = False,
 ) -> Step:
     """Return an Updated event. A charging state or operation mode of None stays what it was."""
     record = turn(record, utc_ms, charging_state or record.charging_state)
     record = msgspec.structs.replace(record, operation_mode=operation_mode or record.operation_mode)
     context = _CONTEXTS.get(trigger, "Other")
     samples = _samples(sample, context)
-    return event(_measured(record, sample), "Updated", utc_ms, trigger=trigger, samples=samples, offline=offline)
+    record = _measured(record, sample)
+    return event(record, "Updated", utc_ms, trigger=trigger, samples=samples, offline=offline, asleep=asleep)
 
 
 def end(
@@ -226,6 +233,8 @@ def _sampled(
         ("Power.Active.Import", None if power is None else max(0, power), "W"),
         ("Power.Active.Export", None if power is None else max(0, -power), "W"),
         ("Power.Offered", sample.offered_w, "W"),
+        ("Power.Active.Setpoint", sample.setpoint_w, "W"),
+        ("Power.Active.Residual", _residual(sample), "W"),
         ("Voltage", sample.voltage_v, "V"),
         ("Current.Import", sample.current_a, "A"),
         ("Frequency", sample.frequency_hz, "Hz"),
@@ -238,6 +247,29 @@ def _sampled(
     if sample.soc is not None:
         percent = UnitOfMeasure(unit="Percent")
         yield SampledValue(value=sample.soc, context=context, measurand="SoC", location="EV", unit_of_measure=percent)
+
+
+def _residual(sample: MeterSample) -> float | None:
+    """Return by how much more flows than is wished for, in the wish's direction (part 2, Q 2.4)."""
+    if sample.power_w is None:
+        return None
+    if sample.setpoint_w is None:
+        return 0.0
+    return abs(sample.power_w) if sample.setpoint_w == 0 else _towards(sample.power_w, sample.setpoint_w)
+
+
+def _towards(power_w: float, setpoint_w: float) -> float:
+    sign = 1 if setpoint_w > 0 else -1
+    return max(0.0, sign * power_w) - abs(setpoint_w)
+
+
+def with_vehicle(token: IdToken, evccid: str) -> IdToken:
+    """Return an identifier with what the vehicle calls itself: whether it may give energy back can depend on that
+    (Q01.FR.02)."""
+    if not evccid:
+        return token
+    info = AdditionalInfo(additional_id_token=evccid, type="EVCCID")
+    return msgspec.structs.replace(token, additional_info=(*token.additional_info, info))
 
 
 def public_key_text(der: bytes) -> str:
@@ -296,6 +328,7 @@ def event(
     phases: int | None = None,
     reservation_id: int | None = None,
     limit: TransactionLimit | None = None,
+    asleep: bool = False,
 ) -> Step:
     """Return the record with the next sequence number, and its event."""
     request = TransactionEventRequest(
@@ -307,6 +340,7 @@ def event(
         meter_value=samples,
         number_of_phases_used=phases,
         reservation_id=reservation_id,
+        evse_sleep=True if asleep else None,  # Q10.FR.04, .05
         evse=EVSE(id=record.evse_id, connector_id=record.connector_id) if record.evse_id else None,
         id_token=id_token,
         transaction_info=Transaction(

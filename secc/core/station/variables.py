@@ -14,6 +14,8 @@ WORDS: Final = {
     "Frequency,Power.Active.Export,Power.Active.Import,Power.Offered,SoC,Voltage",
     "$SAMPLED": "Energy.Active.Import.Register,Energy.Active.Export.Register,"
     "Power.Active.Import,Power.Active.Export,SoC",
+    "$V2X": "Current.Import,Energy.Active.Export.Register,Energy.Active.Import.Register,Frequency,"
+    "Power.Active.Export,Power.Active.Import,Power.Active.Residual,Power.Active.Setpoint,Power.Offered,SoC,Voltage",
     "$POINTS": "ParkingBayOccupancy,EVConnected,Authorized,DataSigned,PowerPathClosed,EnergyTransfer",
     "$MODES": "Idle,ChargingOnly,CentralSetpoint,ExternalSetpoint,ExternalLimits,CentralFrequency,LocalFrequency,"
     "LocalLoadBalancing",
@@ -254,18 +256,18 @@ PeriodsPerSchedule integer r 1024 - - -
 Phases3to1 boolean r false - - -
 ProfileStackLevel integer r 99 - - -
 RateUnit MemberList r W - W,A -
-ExternalConstraintsProfileDisallowed boolean r true - - 21
+ExternalConstraintsProfileDisallowed boolean rw false - - 21
 ChargingProfilePersistence[TxProfile] boolean r true - - 21
-ChargingProfilePersistence[LocalGeneration] boolean r true - - 21
-ChargingProfilePersistence[ChargingStationExternalConstraints] boolean r true - - 21
-SetpointPriority OptionList rw ExternalSetpoint - CentralSetpoint,ExternalSetpoint 21
-MaxExternalConstraintsId integer rw 0 - 0.. 21
-SupportedAdditionalPurposes MemberList r - - PriorityCharging,LocalGeneration 21
+ChargingProfilePersistence[LocalGeneration] boolean r false - - 21
+ChargingProfilePersistence[ChargingStationExternalConstraints] boolean r false - - 21
+SetpointPriority OptionList rw ExternalSystem - CSMS,ExternalSystem 21
+MaxExternalConstraintsId integer rw - - - 21
+SupportedAdditionalPurposes MemberList r PriorityCharging,LocalGeneration - = 21
 SupportsDynamicProfiles boolean r true - - 21
-SupportsMaxOfflineDuration boolean r false - - 21
-SupportsUseLocalTime boolean r false - - 21
-SupportsRandomizedDelay boolean r false - - 21
-SupportsLimitAtSoC boolean r false - - 21
+SupportsMaxOfflineDuration boolean r true - - 21
+SupportsUseLocalTime boolean r true - - 21
+SupportsRandomizedDelay boolean r true - - 21
+SupportsLimitAtSoC boolean r true - - 21
 SupportsEvseSleep boolean r false - - 21
 [TariffCostCtrlr]
 Available[Tariff] boolean r true - - -
@@ -306,15 +308,15 @@ Enabled boolean rw true - - 21
 SupportedEnergyTransferModes MemberList r AC_BPT,DC_BPT - AC_BPT,AC_BPT_DER,DC_BPT 21
 SupportedOperationModes MemberList r $MODES - = 21
 LocalFrequencyUpdateThreshold decimal rw 0 - - 21
-TxStartedMeasurands[<OperationMode>] MemberList r - - - 21,o
-TxEndedMeasurands[<OperationMode>] MemberList r - - - 21,o
-TxUpdatedMeasurands[<OperationMode>] MemberList r - - - 21,o
-TxEndedInterval[<OperationMode>] integer r - s - 21,o
-TxUpdatedInterval[<OperationMode>] integer r - s - 21,o
-LocalLoadBalancing[UpperThreshold] decimal rw 0 W - 21
-LocalLoadBalancing[LowerThreshold] decimal rw 0 W - 21
-LocalLoadBalancing[UpperOffset] decimal rw 0 W - 21
-LocalLoadBalancing[LowerOffset] decimal rw 0 W - 21
+TxStartedMeasurands[<OperationMode>] MemberList rw - - $V2X 21,o
+TxEndedMeasurands[<OperationMode>] MemberList rw - - $V2X 21,o
+TxUpdatedMeasurands[<OperationMode>] MemberList rw - - $V2X 21,o
+TxEndedInterval[<OperationMode>] integer rw 0 s 0.. 21,o
+TxUpdatedInterval[<OperationMode>] integer rw 0 s 0.. 21,o
+LocalLoadBalancing[UpperThreshold] decimal rw - W - 21
+LocalLoadBalancing[LowerThreshold] decimal rw - W - 21
+LocalLoadBalancing[UpperOffset] decimal rw - W - 21
+LocalLoadBalancing[LowerOffset] decimal rw - W - 21
 [ConnectorPlugRetentionLock]
 Problem boolean r false - - m
 [Display]

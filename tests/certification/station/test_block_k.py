@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from secc.core.station.smart_charging import SetLimit
-from tests.certification.station.bench import START_MS, Bench, at
+from tests.certification.station.bench import FIXED, START_MS, Bench, at
 from tests.certification.station.test_block_e import charging
 
 BEFORE = at(START_MS - 3_600_000)
@@ -126,7 +126,8 @@ def test_tc_k_11_cs_tx_profile_of_all_evses() -> None:
 
 
 def test_tc_k_12_cs_other_unit() -> None:
-    assert put(Bench(), unit="A") == "Rejected"
+    assert put(Bench(evses=(FIXED,)), unit="A") == "Rejected"
+    assert put(Bench(), unit="A", limit=16.0) == "Accepted", "alternating current knows both"
 
 
 def test_tc_k_13_cs_survives_a_reboot() -> None:
@@ -270,7 +271,8 @@ def test_tc_k_37_cs_remote_start_with_profile() -> None:
 
 def test_a_remote_start_with_a_bad_profile_is_rejected() -> None:
     for bad in (relative("TxDefaultProfile"), relative(transactionId="x"), relative(unit="A")):
-        answer = Bench().ask("RequestStartTransaction", idToken=TOKEN, remoteStartId=1, evseId=1, chargingProfile=bad)
+        found = Bench(evses=(FIXED,))
+        answer = found.ask("RequestStartTransaction", idToken=TOKEN, remoteStartId=1, evseId=1, chargingProfile=bad)
         assert answer["status"] == "Rejected"
 
 
@@ -305,7 +307,11 @@ def test_tc_k_41_cs_composite_of_purposes() -> None:
 
 
 def test_tc_k_42_cs_composite_in_another_unit() -> None:
-    assert composite(Bench(), chargingRateUnit="A") == "Rejected"
+    assert composite(Bench(evses=(FIXED,)), chargingRateUnit="A") == "Rejected"
+    found = Bench()
+    put(found, unit="A", limit=16.0)
+    assert composite(found) == [(0, 16 * 230 * 3)]
+    assert composite(found, chargingRateUnit="A") == [(0, 16)]
 
 
 def test_tc_k_47_cs_composite_of_an_unknown_evse() -> None:

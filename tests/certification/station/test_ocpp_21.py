@@ -6,7 +6,8 @@ import pytest
 
 from secc.core.station.evse import Plug
 from secc.core.station.external_limits import ExternalLimit
-from secc.core.station.frequency import GridFrequency, SetPower, power_at
+from secc.core.station.frequency import GridFrequency, power_at
+from secc.core.station.local_control import SetPower
 from secc.core.station.transaction_limits import DriverLimit
 from tests.certification.station.bench import Bench, EvseLayout, at
 from tests.certification.station.test_block_e import charging as charging_any

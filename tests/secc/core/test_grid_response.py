@@ -14,8 +14,9 @@ import pytest
 from secc.core import ports
 from secc.core.config import ControlMode, EnergyService, SeccConfig
 from secc.core.station.der_response import Respond
-from secc.core.station.frequency import GridFrequency, SetPower
+from secc.core.station.frequency import GridFrequency
 from secc.core.station.layout import EvseLayout
+from secc.core.station.local_control import SetPower
 from secc.grid import Grid
 from tests.certification.station.bench import Bench as StationBench
 from tests.certification.station.test_block_e import charging

@@ -7,20 +7,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from secc.core.station.local_time import LocalTime
+from secc.core.station.profile_rules import Abilities, matches_clearing, matches_report, refuse, replace
+from secc.core.station.profile_times import delay_s
 from secc.core.station.profiles import (
     Allowance,
+    Around,
     Installed,
     Later,
     OpenTransaction,
     allowance,
-    as_limit,
-    as_setpoint,
     composite,
     foreseen,
-    matches_clearing,
-    matches_report,
-    refuse,
-    replace,
 )
 from v2g.errors import OcppError
 from v2g.ocpp.messages.charging_profiles import ChargingProfile, ChargingSchedule, ChargingSchedulePeriod, LimitAtSoC
@@ -70,16 +68,18 @@ def installed(found: ChargingProfile, evse_id: int = 1, version: Version = "2.0.
     return Installed(evse_id, found, version)
 
 
-def at(utc_ms: int, *items: Installed, transaction: OpenTransaction | None = TRANSACTION) -> Allowance:
+def at(utc_ms: int, *items: Installed, transaction: OpenTransaction | None = TRANSACTION, **around: Any) -> Allowance:
     """What is allowed on EVSE 1."""
-    return allowance(items, utc_ms, evse_id=1, transaction=transaction)
+    return allowance(items, utc_ms, Around(evse_id=1, transaction=transaction, **around))
 
 
 def reason(
     found: ChargingProfile, evse_id: int = 1, version: Version = "2.0.1", others: tuple[Installed, ...] = ()
 ) -> str:
     """Why a profile is refused, "" when it is not."""
-    info = refuse(found, evse_id, version=version, evses=2, installed=others, transactions=(TRANSACTION,))
+    info = refuse(
+        found, evse_id, version=version, able=Abilities(evses=2), installed=others, transactions=(TRANSACTION,)
+    )
     return info.reason_code if info else ""
 
 
@@ -124,7 +124,7 @@ def test_a_profile_is_judged_by_k01(found: ChargingProfile, evse_id: int, code: 
         (period(operation_mode="CentralSetpoint", limit=None, setpoint=-5), ""),
         (period(operation_mode="Idle"), "InvalidSchedule"),
         (period(operation_mode="Idle", limit=None), ""),
-        (period(operation_mode="LocalFrequency", limit=None), "UnsupportedParam"),
+        (period(operation_mode="LocalFrequency", limit=None), "InvalidOperationMode"),
         (period(operation_mode="LocalLoadBalancing", limit=None), "UnsupportedParam"),
     ],
 )
@@ -137,8 +137,34 @@ def test_a_dynamic_profile_has_one_period() -> None:
     assert reason(profile(period(), kind="Dynamic", start=None), version="2.1") == ""
 
 
-def test_purposes_of_21_that_are_not_followed_are_refused() -> None:
-    assert reason(profile(purpose="PriorityCharging"), version="2.1") == "UnsupportedPurpose"
+@pytest.mark.parametrize(
+    ("found", "code"),
+    [
+        (profile(purpose="PriorityCharging"), ""),
+        (profile(purpose="PriorityCharging", duration=60), "InvalidSchedule"),
+        (profile(period(operation_mode="CentralSetpoint", limit=None, setpoint=1), purpose="PriorityCharging"),
+         "InvalidOperationMode"),
+        (profile(period(operation_mode="Idle", limit=None), purpose="LocalGeneration"), "InvalidOperationMode"),
+        (profile(period(operation_mode="ExternalLimits"), purpose="LocalGeneration"), ""),
+        (profile(period(operation_mode="CentralSetpoint", limit=5, setpoint=6)), "InvalidSchedule"),
+        (profile(period(operation_mode="CentralSetpoint", limit=5, discharge_limit=-5, setpoint=-6)),
+         "InvalidSchedule"),
+        (profile(period(limit_l2=5)), "PhaseConflict"),
+    ],
+)  # fmt: skip
+def test_a_profile_of_21_is_judged_by_its_purpose_and_range(found: ChargingProfile, code: str) -> None:
+    """K01.FR.70, .114, .144, V2X.05."""
+    assert reason(found, 0 if found.charging_profile_purpose == "LocalGeneration" else 1, "2.1") == code
+
+
+def test_ids_of_external_systems_are_theirs() -> None:
+    """K01.FR.05, .81, .82."""
+    theirs = msgspec.structs.replace(installed(profile(id=-1), 0, "2.1"), source="EMS")
+    assert reason(profile(id=-1), others=(theirs,)) == "InvalidProfileId"
+    info = refuse(profile(id=10), 1, version="2.1", able=Abilities(evses=1, foreign_id=10), installed=(),
+                  transactions=())  # fmt: skip
+    assert info is not None
+    assert info.reason_code == "InvalidProfileId"
 
 
 def test_a_second_profile_of_the_same_place_and_level_is_refused() -> None:
@@ -248,7 +274,7 @@ def test_a_composite_schedule_joins_what_is_equal() -> None:
         installed(profile(period(0, 9), period(600, 9), period(1200, 5), duration=3600)),
         installed(profile(period(0, 7), id=2, purpose="ChargingStationMaxProfile", duration=1800), evse_id=0),
     ]
-    found = composite(items, NOON, 7200, evse_id=1, transaction=TRANSACTION, max_w=100)
+    found = composite(items, NOON, 7200, Around(evse_id=1, transaction=TRANSACTION), max_w=100)
     assert [(p.start_period, p.limit) for p in found.charging_schedule_period] == [(0, 7), (1200, 5), (3600, 100)]
     assert (found.duration, found.schedule_start) == (7200, "2026-06-01T12:00:00Z")
 
@@ -260,35 +286,183 @@ def test_a_composite_schedule_ascends_where_changes_are_within_a_second() -> Non
         installed(profile(period(0, 9), period(60, 7), kind="Relative", start=None)),
         installed(profile(period(0, 8), id=2, start=NOON + 60_200, purpose="ChargingStationMaxProfile"), evse_id=0),
     ]
-    found = composite(items, NOON, 7200, evse_id=1, transaction=begun, max_w=100)
+    found = composite(items, NOON, 7200, Around(evse_id=1, transaction=begun), max_w=100)
     assert [(p.start_period, p.limit) for p in found.charging_schedule_period] == [(0, 9), (60, 7)]
 
 
-@pytest.mark.parametrize(
-    ("change", "code"),
-    [
-        ({"use_local_time": True}, "InvalidSchedule"),
-        ({"randomized_delay": 30}, "InvalidSchedule"),
-        ({"limit_at_soc": LimitAtSoC(soc=80, limit=6.0)}, "InvalidSchedule"),
-        ({"charging_schedule_period": (period(evse_sleep=True),)}, "InvalidSchedule"),
-    ],
-)
-def test_what_a_schedule_asks_for_and_is_not_supported_is_refused(change: dict[str, Any], code: str) -> None:
-    """K01.FR.123 to .126: else a schedule in local time would hold hours early or late."""
-    found = profile()
+def scheduled(purpose: str = "TxDefaultProfile", **change: Any) -> ChargingProfile:
+    """A profile whose schedule is changed."""
+    found = profile(purpose=purpose)
     schedule = msgspec.structs.replace(found.charging_schedule[0], **change)
-    assert reason(msgspec.structs.replace(found, charging_schedule=(schedule,)), version="2.1") == code
+    return msgspec.structs.replace(found, charging_schedule=(schedule,))
 
 
 @pytest.mark.parametrize(
-    ("change", "code"),
+    ("found", "code"),
     [
-        ({"dyn_update_interval": 60}, "InvalidProfile"),
-        ({"max_offline_duration": 60}, "UnsupportedParam"),
+        (scheduled(use_local_time=True, start_schedule="2026-06-01T12:00:00"), ""),
+        (scheduled(start_schedule="2026-06-01T12:00:00Z", randomized_delay=30), ""),
+        (scheduled("ChargingStationMaxProfile", randomized_delay=30), "InvalidSchedule"),
+        (scheduled(limit_at_soc=LimitAtSoC(soc=80, limit=6.0)), ""),
+        (scheduled(charging_schedule_period=(period(evse_sleep=True),)), "InvalidSchedule"),
+        (profile(dyn_update_interval=60), "InvalidProfile"),
+        (profile(max_offline_duration=60), ""),
     ],
 )
-def test_what_a_profile_asks_for_and_is_not_supported_is_refused(change: dict[str, Any], code: str) -> None:
-    assert reason(profile(**change), version="2.1") == code
+def test_fields_of_21_are_taken_where_they_mean_something(found: ChargingProfile, code: str) -> None:
+    """K01.FR.95, .122 to .126."""
+    place = 0 if found.charging_profile_purpose == "ChargingStationMaxProfile" else 1
+    assert reason(found, place, version="2.1") == code
+
+
+OSLO = LocalTime(zone="Europe/Oslo")
+
+
+@pytest.mark.parametrize(
+    ("utc", "watts"),
+    [
+        ("2026-03-28T05:59:59Z", 9), ("2026-03-28T06:00:00Z", 5), ("2026-03-29T04:59:59Z", 9),
+        ("2026-03-29T05:00:00Z", 5), ("2026-10-25T05:59:59Z", 9), ("2026-10-25T06:00:00Z", 5),
+    ],
+)  # fmt: skip
+def test_local_time_holds_in_summer_and_winter(utc: str, watts: int) -> None:
+    """K01.FR.90: from seven in the morning, whatever zone the time is written in."""
+    found = profile(period(0, 9), period(7 * 3600, 5), kind="Recurring", recurrency_kind="Daily")
+    schedule = msgspec.structs.replace(
+        found.charging_schedule[0], use_local_time=True, start_schedule="2026-01-01T00:00:00+05:00"
+    )
+    item = installed(msgspec.structs.replace(found, charging_schedule=(schedule,)), version="2.1")
+    assert at(parse_time(utc), item, local=OSLO).charge_w == watts
+
+
+def test_a_period_is_skipped_when_the_clock_is_put_forward_and_repeated_when_it_is_put_back() -> None:
+    """K01.FR.91; the next change is known before."""
+    steps = [(0, 1), (2 * 3600, 2), (3 * 3600, 3)]
+
+    def on(day: str) -> Installed:
+        found = profile(*(period(start, watts) for start, watts in steps))
+        schedule = msgspec.structs.replace(
+            found.charging_schedule[0], use_local_time=True, start_schedule=f"{day}T00:00:00"
+        )
+        return installed(msgspec.structs.replace(found, charging_schedule=(schedule,)), version="2.1")
+
+    def course(item: Installed, begin: str) -> list[tuple[int, float | None]]:
+        found = foreseen([item], parse_time(begin), Around(evse_id=1, transaction=TRANSACTION, local=OSLO))
+        steps = [(0, found.charge_w), *((each.from_ms - parse_time(begin), each.charge_w) for each in found.later)]
+        return [(after // 60_000, watts) for after, watts in steps if after < 5 * HOUR]
+
+    assert course(on("2026-03-29"), "2026-03-28T23:00:00Z") == [(0, 1), (120, 3)]
+    assert course(on("2026-10-25"), "2026-10-24T22:00:00Z") == [(0, 1), (120, 2), (240, 3)]
+
+
+def test_an_offset_serves_where_there_is_no_zone() -> None:
+    local = LocalTime(offset="+01:00", next_offset="+02:00", next_from_ms=NOON)
+    assert [local.offset_ms(NOON - 1), local.offset_ms(NOON)] == [HOUR, 2 * HOUR]
+    assert local.look_again_ms(NOON - 5) == NOON
+    assert local.look_again_ms(NOON) is None
+
+
+def test_delays_are_drawn_once_and_skip_what_comes_too_late() -> None:
+    """K01.FR.92, .93, .97: of hundreds of transactions none begins early, and none falls back to what was skipped."""
+    found = profile(*(period(n * 60, n + 1) for n in range(6)), start=NOON)
+    schedule = msgspec.structs.replace(found.charging_schedule[0], randomized_delay=150)
+    item = installed(msgspec.structs.replace(found, charging_schedule=(schedule,)), version="2.1")
+    skipped = 0
+    for number in range(30):
+        begun = OpenTransaction(f"tx-{number}", 1, NOON)
+        seen = [at(NOON + second * 1000, item, transaction=begun).charge_w or 0 for second in range(0, 500, 20)]
+        assert seen == sorted(seen), "never back"
+        assert seen[0] == 1
+        last_ms = NOON + (5 * 60 + delay_s(f"tx-{number}", 1, 5, 150)) * 1000
+        assert [at(last_ms + ms, item, transaction=begun).charge_w == 6 for ms in (-1, 0)] == [False, True]
+        skipped += len(set(seen)) < 6
+    assert skipped > 15, "with delays longer than periods most have some that never begin"
+    assert at(NOON + 60_000, item, transaction=None).charge_w == 2, "K08.FR.06"
+
+
+def test_a_profile_holds_offline_for_as_long_as_it_says() -> None:
+    """K01.FR.101 to .103, Q11."""
+    item = installed(profile(period(0, 9), max_offline_duration=60, stack_level=1), version="2.1")
+    below = installed(profile(period(0, 5), id=2), version="2.1")
+    assert at(NOON + 59_999, item, below, offline_since_ms=NOON) == Allowance(
+        charge_w=9, discharge_w=0, operation_mode="ChargingOnly", until_ms=NOON + 60_000
+    )
+    assert at(NOON + 60_000, item, below, offline_since_ms=NOON).charge_w == 5
+    assert at(NOON + 10 * HOUR, item, below).charge_w == 9, "online again"
+    assert at(NOON, msgspec.structs.replace(item, ended=True), below).charge_w == 5
+
+
+def test_without_a_profile_to_fall_back_to_only_charging_goes_on() -> None:
+    """Q11: charging only, without limits."""
+    wish = period(operation_mode="CentralSetpoint", limit=None, setpoint=-5)
+    item = installed(profile(wish, max_offline_duration=60), version="2.1")
+    found = at(NOON + HOUR, item, offline_since_ms=NOON)
+    assert (found.charge_w, found.discharge_w, found.setpoint_w) == (None, 0, None)
+    over = installed(profile(wish, duration=60), version="2.1")
+    assert at(NOON + HOUR, over).discharge_w == 0
+    assert at(NOON - HOUR, over).discharge_w is None, "what has not begun is no word on it"
+
+
+def test_a_dynamic_profile_lasts_from_its_last_update() -> None:
+    """K28.FR.13, .15, Q05.FR.07."""
+    wish = period(operation_mode="CentralSetpoint", limit=None, setpoint=5)
+    found = profile(wish, kind="Dynamic", start=None, duration=60, dyn_update_time=format_time(NOON))
+    item = installed(found, version="2.1")
+    assert at(NOON + 59_999, item).setpoint_w == 5
+    assert at(NOON + 59_999, item).until_ms == NOON + 60_000
+    assert at(NOON + 60_000, item).setpoint_w is None
+
+
+def test_priority_charging_stands_in_for_both_profiles_of_transactions() -> None:
+    """K21.FR.04, K22.FR.02."""
+    own = installed(profile(period(0, 3), id=3, purpose="TxProfile", transaction_id="tx-1"), version="2.1")
+    fast = installed(profile(period(0, 99), id=4, purpose="PriorityCharging"), 0, "2.1")
+    station = installed(profile(period(0, 40), id=5, purpose="ChargingStationMaxProfile"), 0)
+    with_priority = msgspec.structs.replace(TRANSACTION, priority=True)
+    assert at(NOON, own, fast, station).charge_w == 3
+    assert at(NOON, own, fast, station, transaction=with_priority).charge_w == 40
+    assert at(NOON, own, station, transaction=with_priority).charge_w == 3, "there is none"
+
+
+def test_what_is_generated_comes_on_top() -> None:
+    """K27."""
+    own = installed(profile(period(0, 5000)), version="2.1")
+    sun = installed(profile(period(0, 2000), period(60, 1000), id=4, purpose="LocalGeneration"), 0, "2.1")
+    assert [at(NOON + s * 1000, own, sun).charge_w for s in (0, 59, 60)] == [7000, 7000, 6000]
+    assert at(NOON, own, sun, sharers=2).charge_w == 6000
+    assert at(NOON, sun).charge_w is None, "nothing bounds it"
+
+
+def test_amperes_are_of_each_phase() -> None:
+    """K01.FR.45, .49 to .51."""
+    assert at(NOON, installed(profile(period(0, 16), unit="A"))).charge_w == 16 * 230 * 3
+    assert at(NOON, installed(profile(period(0, 16), unit="A")), phases=1).charge_w == 16 * 230
+    one = installed(profile(period(0, 16, number_phases=1), unit="A"))
+    assert at(NOON, one).charge_w == 16 * 230
+    around = Around(evse_id=1, transaction=TRANSACTION)
+    found = composite([one], NOON, 60, around, max_w=22_000, unit="A")
+    assert [p.limit for p in found.charging_schedule_period] == [pytest.approx(16 / 3)]
+
+
+def test_a_limit_beyond_a_state_of_charge_caps_limit_and_set_point() -> None:
+    """K01.FR.100."""
+    found = profile(period(0, None, operation_mode="CentralSetpoint", setpoint=9000))
+    schedule = msgspec.structs.replace(found.charging_schedule[0], limit_at_soc=LimitAtSoC(soc=80, limit=4000))
+    item = installed(msgspec.structs.replace(found, charging_schedule=(schedule,)), version="2.1")
+    for soc, watts in ((None, 9000), (79, 9000), (80, 4000)):
+        assert at(NOON, item, transaction=msgspec.structs.replace(TRANSACTION, soc=soc)).setpoint_w == watts
+
+
+@pytest.mark.parametrize(("csms_first", "watts"), [(False, 2500), (True, -3000)])
+def test_one_set_point_goes_before_the_other(csms_first: bool, watts: float) -> None:
+    """Q06.FR.20 to .22; the external one of the whole station is for two vehicles."""
+    mine = installed(profile(period(0, None, operation_mode="CentralSetpoint", setpoint=-3000)), version="2.1")
+    wish = period(0, None, operation_mode="ExternalSetpoint", setpoint=5000)
+    theirs = installed(profile(wish, id=-1, purpose="ChargingStationExternalConstraints"), 0, "2.1")
+    found = at(NOON, mine, theirs, csms_first=csms_first, sharers=2)
+    assert found.setpoint_w == watts
+    assert found.operation_mode == ("CentralSetpoint" if csms_first else "ExternalSetpoint")
+    assert at(NOON, theirs).setpoint_w == 5000
 
 
 periods = st.lists(st.tuples(st.integers(1, 5000), st.integers(0, 99)), min_size=0, max_size=5)
@@ -329,24 +503,13 @@ def test_clearing_and_reporting_choose_by_id_or_criteria() -> None:
     assert not matches_report(item, 2, ChargingProfileCriterion(charging_limit_source=("EMS",)))
 
 
-def test_an_allowance_becomes_a_limit_and_a_wish() -> None:
-    silent = as_limit(Allowance(), 1)
-    assert (silent.charge_w, silent.discharge_w) == (10_000_000, 10_000_000)
-    bound = as_limit(Allowance(charge_w=1999.9, discharge_w=0), 2)
-    assert (bound.charge_w, bound.discharge_w, bound.version, bound.source) == (1999, 0, 2, "csms")
-    assert as_setpoint(Allowance(), 1) is None
-    wish = as_setpoint(Allowance(setpoint_w=-7000.4, until_ms=9), 3)
-    assert wish is not None
-    assert (wish.power_w, wish.valid_until_ms) == (-7000, 9)
-
-
 def test_what_profiles_will_allow_later_is_foreseen_for_a_day() -> None:
     steps = installed(profile(period(0, 10_000), period(600, 10_000), period(1_800, 4_000), period(7_200, 8_000)))
     (first,) = [steps.profile.charging_schedule[0].start_schedule]
     begin = parse_time(first) if first else NOON
-    found = foreseen([steps], begin, evse_id=1, transaction=TRANSACTION)
+    found = foreseen([steps], begin, Around(evse_id=1, transaction=TRANSACTION))
     assert found.charge_w == 10_000
     assert found.later[:2] == (Later(begin + 1_800_000, 4_000, None), Later(begin + 7_200_000, 8_000, None))
     for each in found.later:
-        there = allowance([steps], each.from_ms, evse_id=1, transaction=TRANSACTION)
+        there = allowance([steps], each.from_ms, Around(evse_id=1, transaction=TRANSACTION))
         assert (each.charge_w, each.discharge_w) == (there.charge_w, there.discharge_w)

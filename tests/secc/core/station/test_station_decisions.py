@@ -7,7 +7,7 @@ from typing import get_args
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from secc.core.station import transactions
@@ -25,6 +25,7 @@ from v2g.ocpp.versions import write_payload
 NOW = 1_780_000_000_000
 
 
+@settings(deadline=None)
 @given(st.integers(0, 100), st.binary(min_size=4, max_size=4))
 def test_the_wait_doubles_and_is_bounded(failures: int, entropy: bytes) -> None:
     policy = BackOff(minimum=3, random_range=10, repeats=4)
@@ -48,6 +49,7 @@ def test_a_chain_too_long_for_the_version_is_left_out() -> None:
 
 
 @pytest.mark.parametrize("version", VERSIONS)
+@settings(deadline=None)
 @given(
     service=st.sampled_from(get_args(Service)),
     mode=st.sampled_from(["scheduled", "dynamic"]),
@@ -80,6 +82,7 @@ samples = st.none() | st.builds(
 
 
 @pytest.mark.parametrize("version", VERSIONS)
+@settings(deadline=None)
 @given(
     data=st.lists(
         st.tuples(samples, st.sampled_from(["Charging", "SuspendedEV", None]), st.integers(0, 10**6)), max_size=6
@@ -162,6 +165,7 @@ def test_every_reason_of_21_has_a_word_in_201() -> None:
             write_payload(transactions.for_201(request), "2.0.1")
 
 
+@settings(deadline=None)
 @given(
     powers=st.lists(st.tuples(st.integers(1, 86_400), st.integers(0, 10**6)), min_size=1, max_size=5),
     prices=st.lists(st.tuples(st.integers(1, 86_400), st.integers(-(10**6), 10**6)), min_size=1, max_size=5),

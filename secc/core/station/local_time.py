@@ -1,0 +1,85 @@
+"""Local time where a station stands: what a wall clock shows, and when it is put forward or back (ClockCtrlr)."""
+
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Final
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from v2g.errors import OcppError
+from v2g.ocpp.times import parse_time
+
+DAY_MS: Final = 86_400_000
+
+
+class LocalTime(msgspec.Struct, frozen=True, kw_only=True):
+    """A time zone (`Europe/Oslo`); where there is none an offset (`+01:00`) and perhaps the one that follows it.
+
+    Without any of them local time is UTC.
+    """
+
+    zone: str = ""
+    offset: str = ""
+    next_offset: str = ""
+    next_from_ms: int | None = None
+
+    def offset_ms(self, utc_ms: int) -> int:
+        """Return how far local time is ahead of UTC at a time."""
+        if self.zone:
+            return _zone_offset_ms(self.zone, utc_ms // 1000)
+        later = self.next_from_ms is not None and utc_ms >= self.next_from_ms
+        return parse_offset(self.next_offset if later and self.next_offset else self.offset)
+
+    def look_again_ms(self, utc_ms: int) -> int | None:
+        """Return by when the offset may be another one, None for never; at most a day from now, and then not later
+        than it is."""
+        if not self.zone:
+            return self.next_from_ms if self.next_from_ms is not None and utc_ms < self.next_from_ms else None
+        now, low, high = self.offset_ms(utc_ms), utc_ms, utc_ms + DAY_MS
+        if self.offset_ms(high) == now:
+            return high
+        while high - low > 1000:  # the clock is put forward or back at a whole second
+            middle = (low + high) // 2
+            low, high = (middle, high) if self.offset_ms(middle) == now else (low, middle)
+        return high // 1000 * 1000
+
+
+ZULU: Final = LocalTime()
+
+
+def known_zone(name: str) -> bool:
+    """Return whether there is such a time zone."""
+    try:
+        _zone(name)
+    except (ValueError, OSError, KeyError):  # ZoneInfoNotFoundError is a KeyError
+        return False
+    return True
+
+
+@lru_cache(maxsize=64)
+def parse_offset(text: str) -> int:
+    """Return an offset such as `-02:30` in ms; nothing is 0. Raises OcppError for what is none."""
+    if not text:
+        return 0
+    return -parse_time(f"1970-01-01T00:00:00{text}")
+
+
+def naive(text: str) -> int:
+    """Return what a wall clock shows in a time, disregarding its own zone (K01.FR.90). Raises OcppError."""
+    if len(text) < 19:
+        raise OcppError(f"{text[:40]!r} is not a time", answer="PropertyConstraintViolation")
+    body = text.rstrip("Zz")
+    cut = max(body.rfind("+"), body.rfind("-", 11))
+    return parse_time((body if cut < 19 else body[:cut]) + "Z")
+
+
+@lru_cache(maxsize=16)
+def _zone(name: str) -> ZoneInfo:
+    return ZoneInfo(name)
+
+
+@lru_cache(maxsize=1024)
+def _zone_offset_ms(name: str, utc_s: int) -> int:
+    offset = datetime.fromtimestamp(utc_s, UTC).astimezone(_zone(name)).utcoffset()
+    return 0 if offset is None else round(offset.total_seconds() * 1000)
