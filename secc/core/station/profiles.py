@@ -19,9 +19,6 @@ from v2g.ocpp.times import format_time
 
 MAX_PERIODS: Final = 1024
 DAY_MS: Final = 86_400_000
-UNBOUNDED_W: Final = 10_000_000
-"""The largest power that limits and set points can name."""
-
 __all__ = [
     "Allowance", "Around", "Installed", "Later", "OpenTransaction", "allowance", "composite", "foreseen", "offline_end",
 ]  # fmt: skip
@@ -271,8 +268,9 @@ def _within(wish: float | None, charge_w: float | None, discharge_w: float | Non
     """Return a set point within the limits (V2X.03, V2X.04)."""
     if wish is None:
         return None
-    most = UNBOUNDED_W if charge_w is None else charge_w
-    return max(-(UNBOUNDED_W if discharge_w is None else discharge_w), min(most, wish))
+    if charge_w is not None:
+        wish = min(wish, charge_w)
+    return wish if discharge_w is None else max(wish, -discharge_w)
 
 
 def _values(found: Allowance) -> tuple[float | None, float | None, float | None]:
