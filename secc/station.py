@@ -182,13 +182,20 @@ class Station:
     ) -> list[str]:
         """End, once, each transaction that was open when the program last stopped; return their references.
 
-        Those of `keep` are of paused sessions and stay open.
+        Those of `keep` are of paused sessions and stay open; so do, without a session, those whose interruption was
+        not longer than TxCtrlr.ResumptionTimeout: they wait for their vehicle (E17).
 
         `samples` gives what the meter shows now; without it the last sample stands. The reason is PowerLoss, or
         Reboot when only the program was restarted.
         """
         reason: Reason = "Reboot" if self._same_boot else "PowerLoss"
-        ending = [record for record in self._sessions.records.values() if record.reference not in keep]
+        open_on = {*keep, *self._sessions.waiting.values()}
+        ending = [record for record in self._sessions.records.values() if record.reference not in open_on]
+        latest = {record.evse_id: record.reference for record in ending}
+        for record in list(ending):
+            if latest[record.evse_id] == record.reference and self._core.resumption.in_time(record):
+                ending.remove(record)
+                self._resume(record, samples(record))
         for record in ending:
             self.ended(
                 record.reference,
@@ -199,6 +206,9 @@ class Station:
             )
             self._note("transaction_recovered", transaction_id=record.transaction_id, reason=reason)
         return [record.reference for record in ending]
+
+    def _resume(self, record: TransactionRecord, sample: MeterSample | None) -> None:
+        self._runner.step(lambda now: self._core.resume(record, sample, now))
 
     async def drain(self, timeout: float) -> bool:
         """Wait until nothing is left to deliver, at most `timeout` s; return whether that came true."""
@@ -258,13 +268,18 @@ class Station:
         remote_start_id: int | None = None,
         charging_state: ChargingState = "EVConnected",
     ) -> str:
-        """Open a transaction and return its id. `reference` is the caller's name for it, unique among open ones.
+        """Open a transaction, or go on with one that waits for its vehicle (E17), and return its id.
 
+        `reference` is the caller's name for it, unique among open ones.
         `id_token_type` is eMAID unless given; an empty `emaid` means that nobody identified himself.
         Raises StoreError, also for a reference in use.
         """
         if reference in self._sessions.records:
             raise StoreError(f"transaction {reference} is open already")
+        self._runner.step(lambda moment: self._core.rejoin(evse_id, reference, emaid, moment))
+        if reference in self._sessions.records:
+            self.updated(reference, trigger=trigger, charging_state=charging_state, sample=sample)
+            return self._sessions.records[reference].transaction_id
         now = self._clock.utc_ms()
         record = TransactionRecord(
             transaction_id=_uuid(self._entropy(16)),

@@ -12,10 +12,12 @@ import msgspec
 import pytest
 from ocpp.exceptions import NotSupportedError
 
+from secc.core.station.kernel import Keep
 from secc.core.station.profiles import Allowance
 from secc.grid_frequency import FrequencyConfig
 from secc.machine.logs import LogSources
 from secc.station import EvNeeds, Hooks, MeterSample, Station, StationConfig
+from secc.station_store import StationStore
 from tests.secc.backend import Backend, backend
 from tests.secc.machine.file_server import file_server
 from tests.secc.machine.test_logs import unpacked
@@ -264,6 +266,31 @@ async def test_a_restart_delivers_what_waited_and_ends_what_was_open(tmp_path: P
     assert readings(events[2])["Energy.Active.Import.Register"] == 0.007
     assert all(e["offline"] for e in events)
     assert csms.all("BootNotification")[0]["reason"] == "ApplicationReset"
+
+
+async def test_a_charger_goes_on_with_a_transaction_when_its_vehicle_is_back(tmp_path: Path, csms: Backend) -> None:
+    """E17: killed while a vehicle charges; the same contract comes back with another session."""
+    store = StationStore(tmp_path / "station.db")
+    store.keep([Keep("variables", "TxCtrlr.ResumptionTimeout", b"300")])
+    store.close()
+    first = Fixture(tmp_path, 1)
+    name = first.station.started("a", "EMAID1", sample=sample(1))
+    first.station.updated("a", trigger="ChargingStateChanged", charging_state="Charging", sample=sample(7, soc=50))
+    first.station._store.close()  # without the orderly end
+    second = Fixture(tmp_path, csms.port)
+    assert second.station.recover(lambda _: sample(9)) == []
+    assert second.station.started("b", "EMAID1", sample=sample(9)) == name
+    second.station.ended("b", trigger="StopAuthorized", reason="Local", sample=sample(20))
+    async with second.running() as station:
+        assert await station.drain(10)
+    events = csms.all("TransactionEvent")
+    assert [(e["event_type"], e["seq_no"]) for e in events] == [
+        ("Started", 0), ("Updated", 1), ("Updated", 2), ("Updated", 3), ("Ended", 4),
+    ]  # fmt: skip
+    assert {e["transaction_info"]["transaction_id"] for e in events} == {name}
+    resumed = "TxResumed" if csms.versions == ["ocpp2.1"] else "ChargingStateChanged"
+    assert events[2]["trigger_reason"] == resumed
+    assert readings(events[4])["Energy.Active.Import.Register"] == 0.02
 
 
 async def test_a_message_the_csms_cannot_process_is_tried_again_and_then_set_aside(

@@ -76,7 +76,7 @@ class Blocks:
         self.networks = NetworkProfiles(kernel, settings.network, settings.identity)
         self.outbox = Outbox(kernel, limit=settings.max_events)
         self.sessions = (ManagedSessions if settings.managed else Sessions)(kernel, self.outbox, self.evses, read)
-        self.resumption = Resumption(kernel, self.evses, self.sessions, managed=settings.managed)
+        self.resumption = Resumption(kernel, self.evses, self.sessions)
         self.availability = Availability(kernel, self.evses)
         self.cache = Cache(kernel)
         self.local_list = LocalList(kernel)

@@ -1,10 +1,15 @@
 """Transactions that the charger leads: its ISO 15118 sessions say when they begin and end, the CSMS may wish.
 
 The records are kept by `reference`, the charger's own name for a transaction. Wishes of the CSMS leave as commands.
+
+An ISO 15118 session does not outlive a crash or a power loss, its transaction may (E17): it waits for the vehicle,
+whose next session goes on with it if the same contract pays.
 """
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Final, Literal
+
+import msgspec
 
 from secc.core.station import transactions
 from secc.core.station.evse import Authorization, Evse
@@ -12,9 +17,15 @@ from secc.core.station.kernel import Command
 from secc.core.station.sessions import Sessions
 from secc.core.station.transactions import MeterSample, Step, TransactionRecord
 from v2g.ocpp.messages.authorization import IdToken
+from v2g.ocpp.messages.availability import ConnectorStatus
 from v2g.ocpp.messages.base import OperationMode
 from v2g.ocpp.messages.metering import MeterValue
 from v2g.ocpp.messages.transactions import ChargingState, Reason, TransactionLimit, TriggerReason
+
+HARDWARE_S: Final = 15.0
+"""How long the charger may take to find out whether a vehicle is there."""
+
+MAY_CHARGE_ON: Final = "TxCtrlr.AllowEnergyTransferResumption"
 
 
 class StopWish(Command, frozen=True, kw_only=True):
@@ -36,10 +47,13 @@ class ManagedSessions(Sessions):
     """Keeps what the charger tells of its transactions."""
 
     records: dict[str, TransactionRecord]
+    waiting: dict[int, str]
+    """EVSE -> reference of the transaction that was interrupted there and waits for its vehicle."""
+    _shown: dict[int, ConnectorStatus]
 
     def load(self) -> None:
         """Take up what was open when the program last stopped."""
-        self.records = {}
+        self.records, self.waiting, self._shown = {}, {}, {}
         found = self._k.stored("managed", TransactionRecord)
         for record in sorted(found.values(), key=lambda record: record.started_ms):
             self._hold(transactions.interrupted(record))
@@ -64,6 +78,66 @@ class ManagedSessions(Sessions):
         elif request.meter_value:
             for measured in self.on_sample:
                 measured(evse)
+
+    # -- after an interruption
+
+    def wait_for_vehicle(self, record: TransactionRecord, sample: MeterSample | None) -> None:
+        """Let a transaction go on that an interruption has cut off, without energy until its vehicle is back (E17)."""
+        self.waiting[record.evse_id] = record.reference
+        self.progress(record.reference, "TxResumed", charging_state="EVConnected", sample=sample)
+        self._k.note("transaction_resumed", transaction_id=record.transaction_id)
+        self._k.after(f"vehicle.{record.evse_id}", HARDWARE_S, lambda: self._look(record.evse_id))
+
+    def shown(self, evse_id: int, status: ConnectorStatus) -> None:
+        """The charger shows this state of an EVSE's connector: a vehicle that is gone ends what waits for it."""
+        self._shown[evse_id] = status
+        if not self._k.planned(f"vehicle.{evse_id}"):
+            self._look(evse_id)
+
+    def _look(self, evse_id: int) -> None:
+        """E17.FR.17."""
+        reference = self.waiting.get(evse_id)
+        if reference is not None and self._shown.get(evse_id) == "Available":
+            self._end_waiting(reference, "EVCommunicationLost", "EVDisconnected")
+
+    def rejoin(self, evse_id: int, reference: str, id_token: str) -> None:
+        """A session begins: it goes on with what waits there if it is paid by the same contract, else that ends.
+
+        A session that nobody identified himself for may be anybody's.
+        """
+        old = self.waiting.get(evse_id)
+        if old is None:
+            return
+        record = self.records[old]
+        if not (id_token and id_token == record.id_token and self._k.model.flag(MAY_CHARGE_ON)):
+            self._end_waiting(old, "EVCommunicationLost", "EVDisconnected")
+            return
+        self._stop_waiting(evse_id)
+        self._release(record)
+        self._k.forget("managed", old)
+        self.keep(self._evses[evse_id], msgspec.structs.replace(record, reference=reference))
+
+    def _stop_waiting(self, evse_id: int) -> None:
+        del self.waiting[evse_id]
+        self._k.cancel(f"vehicle.{evse_id}")
+
+    def _end_waiting(self, reference: str, trigger: TriggerReason, reason: Reason) -> None:
+        record = self.records[reference]
+        self._stop_waiting(record.evse_id)
+        offline = not self._k.online
+        sample = self._read(record.evse_id)
+        self.commit(
+            transactions.end(record, self._k.utc_ms, trigger=trigger, reason=reason, sample=sample, offline=offline)
+        )
+
+    def _stop(self, record: TransactionRecord, word: Literal["remote", "deauthorized"]) -> None:
+        """Let the charger end a transaction; one that waits has no session that could."""
+        if record.reference not in self.waiting.values():
+            self._k.do(StopWish(reference=record.reference, word=word))
+        elif word == "remote":
+            self._end_waiting(record.reference, "RemoteStop", "Remote")
+        else:
+            self._end_waiting(record.reference, "Deauthorized", "DeAuthorized")
 
     def _hold(self, record: TransactionRecord) -> None:
         self.records[record.reference] = record
@@ -131,14 +205,14 @@ class ManagedSessions(Sessions):
         """Pass a remote stop on."""
         del trigger, reason, id_token
         if evse.record is not None:
-            self._k.do(StopWish(reference=evse.record.reference, word="remote"))
+            self._stop(evse.record, "remote")
 
     def invalid(self, evse: Evse) -> None:
         """The CSMS no longer accepts the identifier (E05, C15.FR.04)."""
         if evse.record is not None:
             self._k.note("deauthorized", transaction_id=evse.record.transaction_id)
             if self._k.model.flag("TxCtrlr.StopTxOnInvalidId"):
-                self._k.do(StopWish(reference=evse.record.reference, word="deauthorized"))
+                self._stop(evse.record, "deauthorized")
 
     def end(
         self, evse: Evse, trigger: TriggerReason, *, reason: Reason | None = None, id_token: IdToken | None = None

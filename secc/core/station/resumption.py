@@ -11,16 +11,14 @@ import msgspec
 
 from secc.core.station import transactions
 from secc.core.station.evse import AllowPower, Authorization, Connector, Evse, Fact, Plug
-from secc.core.station.kernel import Kernel, because
+from secc.core.station.kernel import Kernel
+from secc.core.station.managed import HARDWARE_S, MAY_CHARGE_ON
 from secc.core.station.sessions import Sessions
 from secc.core.station.transactions import TransactionRecord, meter_value
 from v2g.ocpp.messages.authorization import IdToken
 from v2g.ocpp.messages.transactions import ChargingState, Reason, TriggerReason
 
 TIMEOUT: Final = "TxCtrlr.ResumptionTimeout"
-HARDWARE_S: Final = 15.0
-"""How long the hardware may take to tell of a cable; from then on there is none."""
-
 ALIVE_S: Final = 60.0
 """How often, at the least, an open transaction is stamped, so that the length of an interruption can be told."""
 
@@ -34,7 +32,7 @@ class Restarted(Fact, frozen=True, kw_only=True):
 class Resumption:
     """Takes transactions up. `on_resumed` is called for each one that goes on."""
 
-    def __init__(self, kernel: Kernel, evses: Mapping[int, Evse], sessions: Sessions, *, managed: bool = False) -> None:
+    def __init__(self, kernel: Kernel, evses: Mapping[int, Evse], sessions: Sessions) -> None:
         self._k = kernel
         self._evses = evses
         self._sessions = sessions
@@ -44,8 +42,6 @@ class Resumption:
         """Those of them that an accident has interrupted: energy comes back at a random time (E17.FR.18)."""
         self.on_resumed: list[Callable[[Evse], None]] = []
         kernel.model.after[TIMEOUT.lower()] = lambda _: self.stamp()
-        if managed:  # its transactions end with their ISO 15118 sessions, of which only a pause outlives a restart
-            kernel.model.checks[TIMEOUT.lower()] = lambda value: None if float(value) == 0 else because("NotEnabled")
         sessions.on_started.append(lambda _: self.stamp())
 
     @property
@@ -174,7 +170,7 @@ class Resumption:
 
     def _with_vehicle(self, evse: Evse, connector: Connector, was: ChargingState, *, delayed: bool) -> None:
         """Go on in the state from before, without energy where that may not come back by itself (E17.FR.11 to .13)."""
-        may = self._k.model.flag("TxCtrlr.AllowEnergyTransferResumption")
+        may = self._k.model.flag(MAY_CHARGE_ON)
         self._sessions.lock(evse, connector)  # B13.FR.22
         evse.power = "EVConnected" if was == "Idle" else was
         if not may and was in ("Charging", "SuspendedEV"):

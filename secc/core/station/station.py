@@ -239,9 +239,31 @@ class ChargingStation(Blocks):
         sessions = self.sessions
         return self._step(moment, lambda: sessions.commit(step))
 
+    def resume(self, record: TransactionRecord, sample: MeterSample | None, moment: Moment) -> list[Action]:
+        """Let a transaction that the charger leads go on after an interruption; `sample` is what the meter shows."""
+        return self._step(moment, lambda: self._resume(record, sample))
+
+    def _resume(self, record: TransactionRecord, sample: MeterSample | None) -> None:
+        assert isinstance(self.sessions, ManagedSessions)
+        self.sessions.wait_for_vehicle(record, sample)
+        for told in self.resumption.on_resumed:
+            told(self.evses[record.evse_id])
+        self.resumption.stamp()
+
+    def rejoin(self, evse_id: int, reference: str, id_token: str, moment: Moment) -> list[Action]:
+        """A session of the charger begins: `reference` is open afterwards if it goes on with a transaction."""
+        assert isinstance(self.sessions, ManagedSessions)
+        sessions = self.sessions
+        return self._step(moment, lambda: sessions.rejoin(evse_id, reference, id_token))
+
     def show(self, place: tuple[int, int], status: ConnectorStatus, moment: Moment) -> list[Action]:
         """Let a connector be in a state that the charger knows."""
-        return self._step(moment, lambda: self.availability.show(place, status))
+        return self._step(moment, lambda: self._show(place, status))
+
+    def _show(self, place: tuple[int, int], status: ConnectorStatus) -> None:
+        self.availability.show(place, status)
+        if isinstance(self.sessions, ManagedSessions):
+            self.sessions.shown(place[0], status)
 
     def deadline(self) -> float | None:
         """Return when `tick` is due, on the clock of `now`, or None."""

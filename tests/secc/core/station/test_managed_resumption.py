@@ -1,0 +1,134 @@
+"""Transactions that the charger leads, over an interruption: they wait for their vehicle (E17)."""
+
+import pytest
+
+from secc.core.station import transactions
+from secc.core.station.managed import StopWish
+from secc.core.station.transactions import TransactionRecord
+from tests.certification.station.bench import FIXED, Bench
+from v2g.ocpp.messages.availability import ConnectorStatus
+
+
+def charging(timeout: int = 300, **variables: str) -> Bench:
+    """A charger in which a contract charges, that is then killed for half a minute."""
+    settings = {"TxCtrlr.ResumptionTimeout": str(timeout)} | variables
+    found = Bench("2.1", evses=(FIXED,), managed=True, variables=settings)
+    begin(found, "a")
+    found.power_loss(away_s=30, same_boot=True)
+    return found
+
+
+def begin(found: Bench, reference: str, emaid: str = "EMAID1") -> None:
+    """A session begins."""
+    found.run(found.station.rejoin(1, reference, emaid, found.moment))
+    if reference in records(found):
+        return
+    record = TransactionRecord(
+        transaction_id=f"tx-{reference}", reference=reference, evse_id=1, connector_id=1, started_ms=found.utc_ms,
+        id_token=emaid, id_token_type="eMAID" if emaid else "NoAuthorization", charging_state="Charging",
+    )  # fmt: skip
+    step = transactions.start(record, found.utc_ms, trigger="Authorized", sample=found.read(1), offline=False)
+    found.run(found.station.commit(step, found.moment))
+
+
+def records(found: Bench) -> dict[str, TransactionRecord]:
+    """Open transactions by reference."""
+    return found.station.sessions.records  # type: ignore[attr-defined,no-any-return]
+
+
+def resume(found: Bench) -> None:
+    """Take up what was open, as the charger does."""
+    found.clear()
+    (record,) = records(found).values()
+    assert found.station.resumption.in_time(record)
+    found.run(found.station.resume(record, found.read(1), found.moment))
+    event = found.expect("TransactionEvent", eventType="Updated", triggerReason="TxResumed")
+    assert event["transactionInfo"]["chargingState"] == "EVConnected"
+
+
+def show(found: Bench, status: ConnectorStatus) -> None:
+    """The charger shows a state."""
+    found.run(found.station.show((1, 1), status, found.moment))
+
+
+def ended(found: Bench) -> tuple[str, str]:
+    """How the transaction has ended: trigger and reason."""
+    event = found.expect("TransactionEvent", eventType="Ended", transactionInfo__transactionId="tx-a")
+    assert not records(found).keys() & {"a"}
+    return event["triggerReason"], event["transactionInfo"]["stoppedReason"]
+
+
+GONE = ("EVCommunicationLost", "EVDisconnected")
+
+
+def test_the_same_contract_goes_on_and_is_kept_under_its_new_session() -> None:
+    found = charging()
+    resume(found)
+    begin(found, "b")
+    assert [(r.transaction_id, r.reference) for r in records(found).values()] == [("tx-a", "b")]
+    found.nothing("TransactionEvent", eventType="Started")
+    found.wait(60)
+    show(found, "Available")
+    found.nothing("TransactionEvent", eventType="Ended")
+    found.power_loss(away_s=30)
+    assert list(records(found)) == ["b"]
+
+
+@pytest.mark.parametrize("emaid", ["EMAID2", ""])
+def test_somebody_else_begins_anew(emaid: str) -> None:
+    found = charging()
+    resume(found)
+    begin(found, "b", emaid)
+    assert ended(found) == GONE
+    found.expect("TransactionEvent", eventType="Started", transactionInfo__transactionId="tx-b")
+
+
+def test_nobody_is_never_the_same_again() -> None:
+    found = Bench("2.1", evses=(FIXED,), managed=True, variables={"TxCtrlr.ResumptionTimeout": "300"})
+    begin(found, "a", "")
+    found.power_loss(away_s=30)
+    resume(found)
+    begin(found, "b", "")
+    assert ended(found) == GONE
+
+
+def test_without_leave_to_charge_on_the_next_session_begins_anew() -> None:
+    found = charging(**{"TxCtrlr.AllowEnergyTransferResumption": "false"})
+    resume(found)
+    begin(found, "b")
+    assert ended(found) == GONE
+
+
+def test_a_vehicle_that_is_gone_ends_it_once_the_charger_knows() -> None:
+    found = charging()
+    resume(found)
+    show(found, "Available")
+    found.nothing("TransactionEvent", eventType="Ended")
+    found.wait(16)
+    assert ended(found) == GONE
+
+
+def test_a_vehicle_that_stays_keeps_it_open_until_it_leaves() -> None:
+    found = charging()
+    resume(found)
+    show(found, "Occupied")
+    found.wait(3600)
+    found.nothing("TransactionEvent", eventType="Ended")
+    show(found, "Available")
+    assert ended(found) == GONE
+
+
+def test_the_csms_ends_what_waits_for_no_session_could() -> None:
+    found = charging()
+    resume(found)
+    found.commands.clear()
+    assert found.ask("RequestStopTransaction", transactionId="tx-a")["status"] == "Accepted"
+    found.wait(1)
+    assert ended(found) == ("RemoteStop", "Remote")
+    assert not any(isinstance(command, StopWish) for command in found.commands)
+
+
+def test_one_that_was_away_for_too_long_is_not_resumed() -> None:
+    found = charging(timeout=20)
+    (record,) = records(found).values()
+    assert not found.station.resumption.in_time(record)
