@@ -173,6 +173,7 @@ class LocalCosts:
         )
         self._all[found.name] = found
         self._k.keep("terms", found.name, found.terms)
+        self._k.keep("costs", found.name, found.state)
         return found
 
     @property

@@ -30,6 +30,7 @@ from secc.core.station.terminal import (
     VatEntered,
 )
 from secc.core.station.transaction_limits import TransactionLimits
+from v2g.billing.details import payable
 from v2g.ocpp.messages.authorization import IdToken
 from v2g.ocpp.messages.base import Message
 from v2g.ocpp.messages.payment import (
@@ -287,7 +288,7 @@ class Payments:
             if details is not None and not details.failure_to_calculate:
                 total = details.total_cost.total
                 cost = total.excl_tax if total.incl_tax is None else total.incl_tax
-                self._book.finish(ended, Decimal(str(cost)))
+                self._book.finish(ended, payable(Decimal(str(cost)), details.total_cost.currency))
 
     def _answered(self, request: Message, answer: Answer) -> None:
         if isinstance(request, TransactionEventRequest) and request.event_type == "Ended":

@@ -167,15 +167,19 @@ class Tariffs:
         found, model = evse.authorization, self._k.model
         if found is None or (evse.record is not None and evse.record.transaction_id in self.in_use()):
             return
-        driver = self.driver(found.id_token) if self.enabled else None
-        tariff = (driver.tariff if driver is not None else self.default(evse.number)) if self.enabled else None
-        text = found.message or (description(tariff, found.language) if tariff is not None else "")
-        for name in ("OfflineTariffFallbackMessage",) * (not self._k.online) + ("TariffFallbackMessage",):
-            if not text and tariff is None and model.has(f"{_CONTROLLER}.{name}"):
-                text = model.text(f"{_CONTROLLER}.{name}")  # I04.FR.01
-        if text or tariff is not None:
-            name = tariff.tariff_id if tariff is not None else ""
-            self._k.do(ShowTariff(evse_id=evse.number, tariff_id=name, text=text))
+        tariff = None
+        if self.enabled:
+            driver = self.driver(found.id_token)
+            tariff = driver.tariff if driver is not None else self.default(evse.number)
+        if tariff is not None:
+            text = found.message or description(tariff, found.language)
+            self._k.do(ShowTariff(evse_id=evse.number, tariff_id=tariff.tariff_id, text=text))
+            return
+        offline = f"{_CONTROLLER}.OfflineTariffFallbackMessage"
+        text = found.message or (model.text(offline) if not self._k.online and model.has(offline) else "")
+        text = text or model.text(f"{_CONTROLLER}.TariffFallbackMessage")  # I04.FR.01
+        if text:
+            self._k.do(ShowTariff(evse_id=evse.number, tariff_id="", text=text))
 
     # -- drivers
 

@@ -3,6 +3,8 @@
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from secc.core.station.local_cost import TariffRefused
 from secc.core.station.tariff_cost import ShowCost
@@ -134,6 +136,42 @@ def test_a_default_tariff_replaces_what_held_before_it_and_not_what_holds_after(
     places = {each["tariffId"]: each["evseIds"] for each in assigned(found)}
     assert places == {"a": [1, 2], "d": [1], "e": [2]}
     assert [each["tariffId"] for each in assigned(found, 1)] == ["a", "d"]  # I09.FR.02
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(0, 2), st.none() | st.integers(-3, 6)), max_size=7),
+    st.lists(st.integers(0, 3), min_size=7, max_size=7),
+)
+def test_the_default_tariff_is_the_last_that_came_to_hold(
+    wanted: list[tuple[int, int | None]], waits: list[int]
+) -> None:
+    """Reference: what began to hold last; of those that begin at the same time, what was installed last."""
+    found = station()
+    begun: list[tuple[int, int, int, str]] = []  # EVSE, from when on, number, name
+    hour = 0
+    for number, ((evse_id, start), wait) in enumerate(zip(wanted, waits, strict=False)):
+        valid = {} if start is None else {"validFrom": at(START_MS + start * HOUR * 1000)}
+        name = f"T{number}"
+        assert found.ask("SetDefaultTariff", evseId=evse_id, tariff=tariff(name, **valid))["status"] == "Accepted"
+        for each in [evse_id] if evse_id else [1, 2]:
+            if start is None:  # at once, in place of all that hold
+                begun = [known for known in begun if known[0] != each or known[1] > hour]
+            begun.append((each, -100 if start is None else start, number, name))
+        hour += wait
+        found.wait(wait * HOUR)
+        for each in (1, 2):
+            holds = [known[1:] for known in begun if known[0] == each and known[1] <= hour]
+            expected = max(holds)[2] if holds else None
+            there = [
+                a["tariffId"] for a in assigned(found, each) if "validFrom" not in a or a["validFrom"] <= _now(found)
+            ]
+            assert there == ([] if expected is None else [expected])
+            begun = [known for known in begun if known[0] != each or known[1] > hour or known[3] == expected]
+
+
+def _now(found: Bench) -> str:
+    return at(found.utc_ms)
 
 
 @pytest.mark.parametrize(
@@ -470,6 +508,26 @@ def test_tc_i_119_cs_cost_details_with_conditions() -> None:
     slow, fast, *_ = event["costDetails"]["chargingPeriods"]
     assert (_volume(slow, "MaxPower"), _volume(fast, "MinPower")) == (10_800, 24_000)
     assert event["costDetails"]["totalUsage"]["idleTime"] == 600
+
+
+def test_the_standards_tariffs_21_and_22_by_occupancy_of_the_place() -> None:
+    vat = [{"type": "vat", "tax": 10.0}]
+    quiet = tariff("21", energy={"prices": [{"priceKwh": 0.4}], "taxRates": vat})
+    after = {"priceMinute": 0.909, "conditions": {"minIdleTime": 300}}
+    busy = quiet | {"tariffId": "22", "idleTime": {"prices": [after], "taxRates": vat}}
+    found = station(quiet)
+    begin(found)
+    charge(found, 10, 10_000)
+    found.flow("SuspendedEV")
+    found.wait(600)  # costs nothing yet
+    assert change(found, busy) == {"status": "Accepted"}
+    found.wait(600)
+    event = end(found)
+    assert event["costDetails"]["totalCost"]["energy"] == {
+        "exclTax": 4.0, "inclTax": 4.4, "taxRates": [{"type": "vat", "tax": 10.0, "stack": 0}],
+    }  # fmt: skip
+    assert event["costDetails"]["totalCost"]["idleTime"]["exclTax"] == 9.09  # the pause is older than five minutes
+    assert [each["tariffId"] for each in event["costDetails"]["chargingPeriods"]] == ["21", "22"]
 
 
 def test_an_idle_fee_begins_after_its_time() -> None:

@@ -578,3 +578,22 @@ def test_the_device_model_says_what_the_terminal_can() -> None:
     assert found.set("PaymentCtrlr", "PaymentDetails", "Shoesize") == "Rejected"
     assert found.get("PaymentCtrlr", "AuthorizationAmount")["attributeValue"] == "50"
     assert Bench("2.1").get("PaymentCtrlr", "Enabled")["attributeStatus"] == "UnknownComponent"
+
+
+def test_what_the_station_works_out_is_reserved_and_settled() -> None:
+    till = Till()
+    found = till.open(variables=MORE | {"TariffCostCtrlr.Interval[Tariff]": "30"})
+    energy = {"prices": [{"priceKwh": 1.001}], "taxRates": [{"type": "vat", "tax": 19.0}]}
+    tariff = {"tariffId": "T", "currency": "EUR", "energy": energy}
+    assert found.ask("SetDefaultTariff", evseId=0, tariff=tariff) == {"status": "Accepted"}
+    found.plug()
+    till.present(found)
+    found.flow()
+    found.meter_mwh[1] += 38_000_000  # 45.27
+    found.wait(31)
+    till.serve(found)
+    assert till.terminal.reserved[PSP].amount == 70
+    event = end(till, found)
+    assert event["costDetails"]["totalCost"]["total"]["inclTax"] == 45.26522
+    found.expect("NotifySettlement", settlementAmount=45.27)
+    assert till.terminal.reserved[PSP].taken == Decimal("45.27")
