@@ -109,6 +109,17 @@ def share_profile(evse_id: int, milliampere: int, phases: int, now_ms: int, tran
     return _flat(SHARE_PROFILE + evse_id, "TxProfile", milliampere, phases, now_ms, transaction_id)
 
 
+def dynamic_share(profile: ChargingProfile, now_ms: int) -> ChargingProfile:
+    """Return the profile of a share as one whose limit can be changed by a short message (K28.FR.01, FR.05)."""
+    schedule = msgspec.structs.replace(profile.charging_schedule[0], start_schedule=None)
+    return msgspec.structs.replace(
+        profile,
+        charging_profile_kind="Dynamic",
+        dyn_update_time=format_time(now_ms),
+        charging_schedule=(schedule,),
+    )
+
+
 def waiting_profile(milliampere: int, now_ms: int) -> ChargingProfile:
     """Return the default of a station on a shared site: so much until the transaction has its share."""
     return _flat(SHARE_PROFILE, "TxDefaultProfile", milliampere, 3, now_ms, None)

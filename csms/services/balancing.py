@@ -125,7 +125,7 @@ class Balancer:
         now_ms = self._services.clock.utc_ms()
         profile = share_profile(place.evse_id, change.limit, len(place.phases), now_ms, transaction.transaction_id)
         try:
-            response = await self._charging.set_profile(place.station_id, place.evse_id, profile)
+            status = await self._charging.share(place.station_id, place.evse_id, profile)
         except (TimeoutExpired, TransportError):
             if change.limit > given.get(place.id, 0):  # it may have taken it: that much has to be reckoned with
                 save, about = charging.save_profile, (place.station_id, place.evse_id)
@@ -134,9 +134,9 @@ class Balancer:
             return False
         except V2GError:
             return False
-        data: dict[str, Scalar] = {"evse": place.evse_id, "limit_ma": change.limit, "status": response.status}
+        data: dict[str, Scalar] = {"evse": place.evse_id, "limit_ma": change.limit, "status": status}
         self._services.tell("ocpp", "share", place.station_id, data)
-        if response.status != "Accepted":
+        if status != "Accepted":
             return False
         given[place.id] = change.limit
         return True

@@ -5,7 +5,7 @@ import contextlib
 from collections.abc import Collection
 from typing import Final
 
-from csms.core.charging_plans import Step, add_up, from_template
+from csms.core.charging_plans import Step, add_up, dynamic_share, from_template
 from csms.core.v2x import problems
 from csms.desk.base import Services
 from csms.rows import charging
@@ -180,6 +180,39 @@ class SmartCharging:
         await services.store.run(charging.save_dynamic, station_id, profile_id, values, now_ms)
         request = UpdateDynamicScheduleRequest(charging_profile_id=profile_id, schedule_update=values)
         return await call(services, station_id, request, UpdateDynamicScheduleResponse)
+
+    async def share(self, station_id: str, evse_id: int, profile: ChargingProfile) -> str:
+        """Tell a transaction its share of a site; return the station's status.
+
+        A station that supports dynamic profiles gets one, and of each later share the new limit only (K28).
+        """
+        services, now_ms = self._services, self._services.clock.utc_ms()
+        if not await self._takes_dynamic(station_id):
+            return (await self.set_profile(station_id, evse_id, profile)).status
+        dynamic = dynamic_share(profile, now_ms)
+        values = ChargingScheduleUpdate(limit=profile.charging_schedule[0].charging_schedule_period[0].limit)
+        held = await services.store.read(charging.profile, station_id, profile.id)
+        if (
+            held is not None
+            and held.charging_profile_kind == "Dynamic"
+            and held.transaction_id == profile.transaction_id
+            and (await self.update_dynamic(station_id, profile.id, values)).status == "Accepted"
+        ):
+            await services.store.run(charging.save_profile, station_id, evse_id, dynamic, charging.CSO, now_ms)
+            return "Accepted"
+        await services.store.run(charging.save_dynamic, station_id, profile.id, values, now_ms)
+        return (await self.set_profile(station_id, evse_id, dynamic)).status
+
+    async def _takes_dynamic(self, station_id: str) -> bool:
+        """Say whether a station takes dynamic profiles, under either name that OCPP 2.1 gives the variable."""
+        services = self._services
+        if services.switchboard.version(station_id) != "2.1":
+            return False
+        for variable, instance in (("SupportsDynamicProfiles", ""), ("SupportsFeature", "DynamicProfiles")):
+            found = await services.store.read(list_variables, station_id, "SmartChargingCtrlr", variable)
+            if any(each["variable_instance"] == instance and each["value"] == "true" for each in found):
+                return True
+        return False
 
     async def use_priority(
         self, station_id: str, transaction_id: str, *, activate: bool

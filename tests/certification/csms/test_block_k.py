@@ -13,7 +13,7 @@ from csms.config import StationEntry
 from csms.core.balancing import Node
 from csms.core.charging_plans import ProfileTemplate, TemplatePeriod, from_template
 from csms.core.sites import Place, Site
-from csms.rows import charging, requests, transactions
+from csms.rows import charging, device_model, requests, transactions
 from csms.services import remote_control
 from csms.services.balancing import Balancer
 from csms.services.smart_charging import SmartCharging
@@ -537,6 +537,39 @@ async def test_a_fuse_is_shared_and_whoever_leaves_leaves_it_to_the_others(csms:
     await second.unplugged()
     await balancer.balance_all()
     assert shares(first) == [20.0, 32.0]
+
+
+@pytest.mark.parametrize("names", [("SupportsDynamicProfiles", ""), ("SupportsFeature", "DynamicProfiles")])
+async def test_a_station_with_dynamic_profiles_hears_of_later_shares_by_their_limit(
+    csms: Backend, names: tuple[str, str]
+) -> None:
+    """K28: one dynamic profile for a transaction, then only what it says from now on."""
+    await csms.services.store.run(charging.save_site, SITE, 0)
+    first, second = [await csms.booted(place.station_id, version="2.1") for place in SITE.places]
+    for station in (first, second):
+        station.answers |= {"SetChargingProfile": ACCEPTED, "UpdateDynamicSchedule": ACCEPTED}
+    key = {"component": "SmartChargingCtrlr", "component_instance": "", "evse_id": 0, "connector_id": 0}
+    variable = {"variable": names[0], "variable_instance": names[1], "attribute": "Actual", "value": "true"}
+    await csms.services.store.run(device_model.save, first.id, [key | variable])
+    charges = [Charging(csms, station) for station in (first, second)]
+    for charge in charges:
+        await charge.started()
+    balancer = Balancer(csms.services)
+    await balancer.balance_all()
+    assert [(limit_of(found), found["chargingProfileKind"]) for found in tx_profiles(charges[0])] == [(20.0, "Dynamic")]
+    assert "startSchedule" not in tx_profiles(charges[0])[0]["chargingSchedule"][0]
+    assert [found["chargingProfileKind"] for found in tx_profiles(charges[1])] == ["Absolute"]
+    await charges[1].unplugged()
+    await balancer.balance_all()
+    await balancer.balance_all()  # nothing changed: nothing is sent
+    updates = [{"chargingProfileId": 201, "scheduleUpdate": {"limit": 32.0}}]
+    assert first.payloads("UpdateDynamicSchedule") == updates
+    newcomer = Charging(csms, second)
+    await newcomer.started()
+    first.answers["UpdateDynamicSchedule"] = {"status": "Rejected"}  # it has lost the profile
+    await balancer.balance_all()
+    assert [limit_of(found) for found in tx_profiles(charges[0])] == [20.0, 20.0]
+    assert limit_of(tx_profiles(newcomer)[-1]) == 20.0
 
 
 async def test_who_comes_gets_something_only_after_the_others_have_given_way(csms: Backend) -> None:
