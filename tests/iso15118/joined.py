@@ -21,6 +21,7 @@ from secc.core.config import SeccConfig
 from secc.core.context import Paused
 from secc.core.session import SeccSession
 from secc.core.world import Identity, Trust
+from tests.trees import known
 from v2g.asn1.discharge import PriceSlot
 from v2g.grid.limits import OPERATOR, SITE, Limit
 from v2g.grid.tariff import Tariff
@@ -115,6 +116,7 @@ class Joined:
         **options: Any,
     ) -> None:
         """`before` is a pair that has paused: the same vehicle comes back to the same charger."""
+        pki = known(pki)
         self.now, self.scale, self._origin = 500.0, scale, utc_ms
         self.plant = Plant(BatteryConfig(soc=soc), utc_ms)
         if before is not None:

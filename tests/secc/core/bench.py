@@ -14,6 +14,7 @@ from secc.core import ports
 from secc.core.config import SeccConfig
 from secc.core.session import SeccSession
 from secc.core.world import Identity, Trust
+from tests.trees import known
 from v2g import exi
 from v2g.asn1.discharge import DecisionReason, PriceSlot
 from v2g.grid.discharge import VehicleDischarge, Verdict
@@ -84,6 +85,7 @@ class Bench:
     """One session, its shell and its vehicle. `responses` holds what it said, newest last."""
 
     def __init__(self, pki: PkiTree, utc_ms: int, config: SeccConfig | None = None, **options: Any) -> None:
+        pki = known(pki)
         self.pki, self.now, self.utc_ms, self.time_scale = pki, 100.0, utc_ms, options.get("time_scale", 1.0)
         self.config = config or SeccConfig()
         if self.config.timing == Timing():  # tests let seconds pass between two loops
