@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from secc.core.station.kernel import Keep
+from secc.station_store import StationStore
 from tests.secc.backend import Backend, backend
 from tests.secc.busy_station import come_and_go, make
 from v2g.ocpp.times import parse_time
@@ -70,6 +72,28 @@ async def test_nothing_is_lost_or_repeated(tmp_path: Path, online: bool) -> None
         numbers = [int(line.split()[1]) for line in lines if line.startswith(session)]
         assert sorted(set(numbers)) == list(range(1, max(numbers) + 1))
         assert online or numbers == sorted(set(numbers))
+
+
+@pytest.mark.long
+async def test_a_transaction_goes_on_over_kills_where_it_may(tmp_path: Path) -> None:
+    """E17: the same contract comes back after each kill; all of it is one transaction, each event told once."""
+    path = tmp_path / "station.db"
+    store = StationStore(path)
+    store.keep([Keep("variables", "TxCtrlr.ResumptionTimeout", b"86400")])
+    store.close()
+    names = {(await kill_after(lines, path, 1))[0] for lines in (1, 17)}
+    async with backend() as csms:
+        station = make(path, csms.port)
+        names.add(station.started("last", "EMAID1"))
+        station.ended("last", trigger="StopAuthorized", reason="Local")
+        station.close()
+        await deliver_rest(path, csms)
+    assert len(names) == 1
+    events = csms.all("TransactionEvent")
+    assert [e["seq_no"] for e in events] == list(range(len(events)))
+    assert [e["event_type"] for e in events] == ["Started", *["Updated"] * (len(events) - 2), "Ended"]
+    assert {e["transaction_info"]["transaction_id"] for e in events} == names
+    assert len([e for e in events if e["trigger_reason"] == "TxResumed"]) == 2
 
 
 async def killed_at_random(store: Path, csms: Backend, kills: int) -> dict[str, int]:

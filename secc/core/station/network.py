@@ -57,7 +57,7 @@ class NetworkProfiles:
     def _priority(self) -> tuple[int, ...]:
         wanted = [int(part) for part in self._k.model.members(_PRIORITY) if part.isdecimal()]
         usable = self._slots.configured()
-        return tuple(slot for slot in wanted if slot in usable) or usable[:1]
+        return tuple(slot for slot in wanted if slot in usable) or usable[:1] or (1,)
 
     # -- for the link
 

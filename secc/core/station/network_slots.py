@@ -38,6 +38,7 @@ class Slots:
         """Read what was kept. `first` comes in where slot 1 is not the CSMS's, unless its security profile is below
         `lowest` while there is another way."""
         self._k = kernel
+        self._first = first
         for key, profile in kernel.stored("network", NetworkConnectionProfile).items():  # as older programs kept them
             kernel.forget("network", key)
             self.put(int(key), profile)
@@ -66,10 +67,9 @@ class Slots:
         return flaw(profile) or profile
 
     def profile(self, slot: int) -> NetworkConnectionProfile:
-        """Return the profile of a configured slot."""
+        """Return the profile of a slot; without a usable one that of the station's own configuration, as it is."""
         found = self.get(slot)
-        assert isinstance(found, NetworkConnectionProfile), found
-        return found
+        return found if isinstance(found, NetworkConnectionProfile) else self._first
 
     # -- writing
 

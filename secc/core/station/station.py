@@ -20,13 +20,14 @@ from secc.core.station.link import Link
 from secc.core.station.local_control import LocalControl
 from secc.core.station.managed import ManagedSessions
 from secc.core.station.sessions import NOBODY
-from secc.core.station.settings import TRIGGERS, StationSettings
+from secc.core.station.settings import StationSettings
 from secc.core.station.tariffs import PROBLEM
 from secc.core.station.transactions import MeterSample, Step, TransactionRecord
+from secc.core.station.triggers import join_triggers
 from v2g.errors import OcppError
 from v2g.ocpp.messages.authorization import IdToken
-from v2g.ocpp.messages.availability import ConnectorStatus, HeartbeatRequest
-from v2g.ocpp.messages.base import EVSE, Message
+from v2g.ocpp.messages.availability import ConnectorStatus
+from v2g.ocpp.messages.base import Message
 from v2g.ocpp.messages.display import MessageState
 from v2g.ocpp.messages.provisioning import BootReason
 from v2g.ocpp.messages.transactions import Reason
@@ -98,30 +99,7 @@ class ChargingStation(Blocks):
         self.provisioning.drained = lambda: len(self.outbox) == 0
         self.remote_control.refuse_profile = lambda p, evse: self.smart_charging.refuse(p, evse, remote=True)
         self.remote_control.take_profile = self.smart_charging.take_remote
-        self.remote_control.triggers |= {
-            "BootNotification": lambda _: link.boot(),
-            "LogStatusNotification": self.diagnostics.trigger,
-            "FirmwareStatusNotification": self.firmware.trigger,
-            "PublishFirmwareStatusNotification": self.publishing.trigger,
-            "SignChargingStationCertificate": lambda _: self.signing.ask("ChargingStationCertificate"),
-            "SignV2GCertificate": lambda _: self.signing.ask("V2GCertificate"),
-            "SignCombinedCertificate": lambda _: self.signing.ask("ChargingStationCertificate"),
-            "Heartbeat": lambda _: kernel.call(HeartbeatRequest(), always=True),
-            "MeterValues": self.metering.trigger,
-            "StatusNotification": self._trigger_status,
-            "TransactionEvent": self._trigger_events,
-        }
-        self.remote_control.custom_triggers["NotifyChargingLimit"] = self.external_limits.triggered
-        kernel.put("CustomizationCtrlr.CustomTriggers", ",".join(self.remote_control.custom_triggers))
-        for ability, names in TRIGGERS.items():
-            if ability not in self.settings.able:
-                for name in names:
-                    del self.remote_control.triggers[name]
-        self.remote_control.trigger_refused |= {
-            "BootNotification": lambda _: kernel.registration == "Accepted",  # F06.FR.17
-            "TransactionEvent": lambda place: not self._with_transaction(place),
-            "NotifyChargingLimit": self.external_limits.none_at,
-        }
+        join_triggers(self, link)
         kernel.model.live["clockctrlr.datetime"] = lambda: format_time(kernel.utc_ms)
         if "display" not in self.settings.able:
             kernel.put("DisplayMessageCtrlr.Available", "false")
@@ -403,18 +381,3 @@ class ChargingStation(Blocks):
         if states == {"Faulted"}:
             return "Faulted"
         return "Unavailable" if states <= {"Unavailable", "Faulted"} else "Idle"
-
-    def _with_transaction(self, place: EVSE | None) -> list[Evse]:
-        numbers = [place.id] if place is not None and place.id else list(self.evses)
-        return [evse for number, evse in self.evses.items() if number in numbers and evse.record is not None]
-
-    def _trigger_events(self, place: EVSE | None) -> None:
-        for evse in self._with_transaction(place):
-            self.sessions.triggered(evse)
-
-    def _trigger_status(self, place: EVSE | None) -> None:
-        for number, evse in self.evses.items():
-            for connector in evse.connectors:
-                meant = place is None or place.id in (0, number)
-                if meant and (place is None or place.connector_id in (None, connector.number)):
-                    self.availability.tell((number, connector.number))

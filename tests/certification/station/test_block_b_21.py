@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from secc.core.station.network import first_profile
 from tests.certification.station.bench import Bench
 from tests.certification.station.test_block_b import PROFILE, reports
 from tests.certification.station.test_block_m import install
@@ -228,3 +229,10 @@ def test_another_csms_gets_a_boot_notification_without_a_boot() -> None:
     found.wait(60)
     assert found.connects[-1].slot == 2
     found.expect("BootNotification")  # B10.FR.10
+
+
+def test_a_stations_own_profile_is_used_as_it_is() -> None:
+    """Whoever installs a station may know better: what is wrong with it shows when it connects."""
+    found = Bench("2.1", network=first_profile("ws://csms.example/ocpp", security_profile=2, message_timeout=30))
+    assert [(connect.slot, connect.url) for connect in found.connects] == [(1, "ws://csms.example/ocpp")]
+    found.expect("BootNotification")
