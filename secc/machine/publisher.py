@@ -42,7 +42,7 @@ class PublishConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     most_mib: Annotated[int, Meta(ge=1, le=65_536)] = 1024
     """Largest file, MiB."""
     most_clients: Annotated[int, Meta(ge=1, le=1000)] = 32
-    """How many may fetch at once; others are told to come again (503)."""
+    """How many may be connected at once; others are turned away."""
 
     def __post_init__(self) -> None:
         """Want an address that others can be told."""
@@ -68,13 +68,16 @@ class _Server(ThreadingHTTPServer):
             count = self._counts[checksum] = self._counts.get(checksum, 0) + change
             self._fetching(checksum, count)
 
-    def enter(self) -> bool:
-        """Let one more in, if there is room."""
+    def verify_request(self, request: Any, client_address: Any) -> bool:
+        """Let one more in if there is room; who has not asked yet has taken a place, too."""
         return self._room.acquire(blocking=False)
 
-    def leave(self) -> None:
-        """Let one go."""
-        self._room.release()
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """Give the place back."""
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._room.release()
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -87,15 +90,12 @@ class _Handler(BaseHTTPRequestHandler):
         file = self.server.found.get(checksum)
         if file is None:
             self.send_error(404)
-        elif not self.server.enter():
-            self.send_error(503)
         else:
             self.server.serve(checksum, 1)
             try:
                 self._give(file)
             finally:
                 self.server.serve(checksum, -1)
-                self.server.leave()
 
     def _give(self, file: Path) -> None:
         with contextlib.suppress(OSError), file.open("rb") as body:

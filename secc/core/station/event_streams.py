@@ -119,11 +119,13 @@ class EventStreams:
     def _opened(self, stream: _Stream, monitor_id: int, answer: Answer) -> None:
         """Use the stream if the CSMS wants it (N11.FR.06, .07)."""
         stream.asked = False
-        if self._streams.get(monitor_id) is not stream:
+        if not isinstance(answer, OpenPeriodicEventStreamResponse) or answer.status != "Accepted":
             return
-        if isinstance(answer, OpenPeriodicEventStreamResponse) and answer.status == "Accepted":
+        if self._streams.get(monitor_id) is stream:
             stream.open = True
             self._plan(monitor_id)
+        elif monitor_id not in self._streams:  # nobody wants it any more
+            self._k.call(ClosePeriodicEventStreamRequest(id=monitor_id))
 
     # -- telling
 

@@ -351,6 +351,19 @@ def test_tc_n_109_cs_streams_are_adjusted() -> None:
     assert opened == {"id": number, "variableMonitoringId": number, "params": {"values": 2}}, "it is kept"
 
 
+def test_a_stream_that_nobody_wants_any_more_when_it_is_accepted_is_closed() -> None:
+    found = charging()
+    found.answers["OpenPeriodicEventStream"] = None
+    number = stream(found, interval=10)
+    found.answers["OpenPeriodicEventStream"] = {"status": "Accepted"}
+    peer = found.station.link._peer
+    assert peer is not None
+    found.ask("ClearVariableMonitoring", id=[number])
+    identifier = peer._outstanding.id  # type: ignore[union-attr]
+    found.run(found.station.receive(f'[3,"{identifier}",{{"status":"Accepted"}}]', found.moment))
+    found.expect("ClosePeriodicEventStream", id=number)
+
+
 def test_values_wait_while_the_csms_is_away_and_the_oldest_go() -> None:
     found = charging()
     number = stream(found, interval=10, values=300)

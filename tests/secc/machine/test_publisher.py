@@ -192,6 +192,29 @@ async def test_others_get_the_file_and_nothing_else(site: Site, maker: FileServe
     assert not (tmp_path / MD5).exists()
 
 
+async def test_idle_connections_do_not_use_the_charger_up(site: Site, maker: FileServer) -> None:
+    """One client is allowed here: while it only sits there, others are turned away, and served once it has gone."""
+    await site.publish(maker.url + "/image")
+    host, port = site.location.removeprefix("http://").split("/")[0].split(":")
+    _, sitting = await asyncio.open_connection(host, int(port))
+
+    def fetch() -> int | None:
+        connection = http.client.HTTPConnection(host, int(port), timeout=60)
+        try:
+            connection.request("GET", f"/firmware/{MD5}")
+            return connection.getresponse().status
+        except (OSError, http.client.HTTPException):
+            return None
+        finally:
+            connection.close()
+
+    assert await asyncio.to_thread(fetch) is None
+    sitting.close()
+    async with asyncio.timeout(60):
+        while await asyncio.to_thread(fetch) != 200:
+            await asyncio.sleep(0.01)
+
+
 async def test_a_file_that_is_there_is_not_fetched_again(site: Site, maker: FileServer) -> None:
     await site.publish(maker.url + "/image")
     asked = maker.asked
