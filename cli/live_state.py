@@ -121,6 +121,8 @@ def _words(event: Event) -> str:
         return f"asks the vehicle for {event.data.get('notification')}"
     if (event.stage, event.name) in (("loop", "warning"), ("session", "warning")):
         return f"warning {event.data.get('code')}"
+    if (event.stage, event.name) == ("display", "shown"):
+        return f"display: {event.data.get('content')}"
     if (event.stage, event.name) == ("hardware", "fault_began"):
         return f"fault {event.data.get('fault')} of {event.data.get('component')}"
     return tell(event) or ""

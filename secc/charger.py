@@ -15,6 +15,8 @@ from secc.config import ProgramConfig
 from secc.core import ports
 from secc.grid_frequency import GridWatch
 from secc.listening import Doors, Stream, listen
+from secc.machine.certificates import Own
+from secc.machine.charger import Premises
 from secc.machine.logs import LogSources
 from secc.outlet import Outlet, Wrap
 from secc.pairing import address_mac, pair
@@ -31,6 +33,7 @@ from v2g.net.program import keep_responsive
 from v2g.net.tls_record import recorded
 from v2g.observe import Observe, Scalar
 from v2g.pki.credentials import Credentials
+from v2g.pki.reference import KeyReference
 
 DRAIN_S = 3.0
 """How long an orderly end waits for the back end to take what is queued."""
@@ -92,13 +95,7 @@ class Charger:
             ),
             boot_id=_boot_id(),
             meter_public_key=_public_key(self.outlets[0].owner.meter),
-            discharge_w=tuple(outlet.rating[1] for outlet in self.outlets),
-            sources=LogSources(
-                events=self.observe.path,
-                trace=self.config.log.trace,
-                journals=tuple(outlet.config.data_dir / "journals" for outlet in self.outlets),
-                recent=self.observe.recent,
-            ),
+            premises=self._premises(),
         )
         watch = None
         if self.config.station.frequency is not None:
@@ -127,6 +124,26 @@ class Charger:
             station.close()
 
         return close
+
+    def _premises(self) -> Premises:
+        config = self.config
+        key = config.tls.key.path
+        plain = key is not None and config.tls.key == KeyReference.of(key)
+        return Premises(
+            sources=LogSources(
+                events=self.observe.path,
+                trace=config.log.trace,
+                journals=tuple(outlet.config.data_dir / "journals" for outlet in self.outlets),
+                recent=self.observe.recent,
+            ),
+            discharge_w=tuple(outlet.rating[1] for outlet in self.outlets),
+            own={"V2GCertificate": Own(config.tls.chain, key)} if key is not None and plain else {},
+            roots={
+                "V2GRootCertificate": config.tls.v2g_roots,
+                "OEMRootCertificate": config.tls.oem_roots,
+                "MORootCertificate": config.tls.mo_roots,
+            },
+        )
 
     def recover(self) -> None:
         """Settle what a killed process left, and go on with sessions that are paused."""

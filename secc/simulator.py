@@ -18,7 +18,6 @@ from secc.core.station.kernel import Command, Connect, Keep, Moment
 from secc.core.station.layout import ConnectorLayout, EvseLayout, Layout
 from secc.core.station.network import first_profile
 from secc.core.station.settings import StationSettings
-from secc.core.station.signing import MakeRequest, RequestMade
 from secc.core.station.simulated_terminal import TERMINAL
 from secc.core.station.station import ChargingStation
 from secc.core.station.web_payment import ShowQrCode
@@ -152,7 +151,7 @@ class SimulatedStation:
             boot_reason=reason,
             same_boot=reason != "PowerUp",
             scale=self._clock.scale,
-            able=frozenset({"certificates", "display", "web_payments"}) | self._machine.parts.able,
+            able=frozenset({"web_payments"}) | self._machine.parts.able,
             values={} if self._fleet.password is None else {"SecurityCtrlr.BasicAuthPassword": self._fleet.password},
         )
         core = ChargingStation(
@@ -257,8 +256,6 @@ class SimulatedStation:
                 self._restart.set()
             case ShowQrCode(evse_id=evse_id, url=url):
                 self.codes[evse_id] = url
-            case MakeRequest():
-                asyncio.get_running_loop().call_soon(self._tell, RequestMade(use=command.use, csr=_csr(command)))
             case _:
                 self._machine.parts.carry_out(command)
 
@@ -352,19 +349,3 @@ class Simulator:
             "kept_out": dict(self.tally.kept_out.most_common(MOST_REASONS)),
             "calls": {name[5:]: count for name, count in sorted(events.items()) if name.startswith("call ")},
         }
-
-
-def _csr(command: MakeRequest) -> str:
-    """Make a key and a request for it; a simulated station keeps the key nowhere else."""
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes
-    from cryptography.hazmat.primitives.asymmetric import ec
-    from cryptography.hazmat.primitives.serialization import Encoding
-    from cryptography.x509.oid import NameOID
-
-    names = [x509.NameAttribute(NameOID.COMMON_NAME, command.common_name)]
-    if command.organization:
-        names.append(x509.NameAttribute(NameOID.ORGANIZATION_NAME, command.organization))
-    builder = x509.CertificateSigningRequestBuilder().subject_name(x509.Name(names))
-    signed = builder.sign(ec.generate_private_key(ec.SECP256R1()), hashes.SHA256())
-    return signed.public_bytes(Encoding.PEM).decode()

@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, Final
 
 from secc.core.station import transactions
+from secc.core.station.certificate_store import RootsChanged
 from secc.core.station.certificates import ContractRequest, InstallationOutcome
 from secc.core.station.contracts import AuthorizeOutcome, authorize_outcome, authorize_request
 from secc.core.station.ev_needs import EvNeeds, needs_request
@@ -20,6 +21,7 @@ from secc.core.station.evse import Fact
 from secc.core.station.frequency import GridFrequency
 from secc.core.station.kernel import Command, Moment
 from secc.core.station.managed import ManagedSessions
+from secc.core.station.signing import kept_chains
 from secc.core.station.station import ChargingStation
 from secc.core.station.transactions import (
     MeterSample,
@@ -28,8 +30,7 @@ from secc.core.station.transactions import (
     TransactionRecord,
     public_key_text,
 )
-from secc.machine.charger import charger_machine
-from secc.machine.logs import LogSources
+from secc.machine.charger import Premises, certificate_folder, charger_machine, configured_roots
 from secc.station_chain import describe_chain
 from secc.station_config import Hooks, StationConfig
 from secc.station_courier import Courier
@@ -38,11 +39,10 @@ from secc.station_problems import problem_event
 from secc.station_runner import StationRunner
 from secc.station_settings import settings_of
 from secc.station_store import StationStore
+from secc.station_tls import CsmsTls
 from secc.station_wishes import Wishes
 from v2g.errors import StoreError, V2GError
 from v2g.net.clock import Clock
-from v2g.net.tls_renewal import RenewedContext, keep_renewed
-from v2g.net.websocket import client_context
 from v2g.observe import Observe
 from v2g.ocpp.messages.authorization import AuthorizeResponse
 from v2g.ocpp.messages.availability import ConnectorStatus
@@ -54,6 +54,8 @@ from v2g.ocpp.messages.transactions import ChargingState, Reason, TriggerReason
 __all__ = ["AuthorizeOutcome", "EvNeeds", "Hooks", "MeterSample", "SignedReading", "Station", "StationConfig"]
 
 _log = logging.getLogger(__name__)
+
+PREMISES: Final = Premises()
 
 CONNECTOR: Final = 1
 """Every EVSE has one connector."""
@@ -72,11 +74,10 @@ class Station:
         hooks: Hooks,
         boot_id: str = "",
         meter_public_key: bytes = b"",
-        sources: LogSources | None = None,
-        discharge_w: Sequence[int] = (),
+        premises: Premises = PREMISES,
     ) -> None:
         """Open the store. `boot_id` names the machine's current start (Linux: /proc/sys/kernel/random/boot_id),
-        `sources` where the program's logs are, `discharge_w` what each EVSE can feed back at most.
+        `premises` is what the station finds at its charger.
 
         Raises StoreError, and KeyAccessError for TLS files that cannot be used.
         """
@@ -86,10 +87,8 @@ class Station:
         self._observe = observe
         self._hooks = hooks
         self._event_ids = itertools.count(1)
-        context = client_context(config.tls) if config.tls else None
-        self._renewed: list[RenewedContext] = []
-        if context is not None and config.tls is not None:
-            self._renewed.append(RenewedContext(context, config.tls.chain, config.tls.key, observe))
+        self._tls = CsmsTls(config.tls, certificate_folder(config), observe) if config.tls else None
+        tls = self._tls
         self._store = StationStore(config.store)
         drawers = self._store.drawers()
         notes = drawers.get("program", {})
@@ -103,12 +102,15 @@ class Station:
         """What the machine has to do once there is an event loop."""
         self._machine = charger_machine(
             config,
-            sources or LogSources(),
+            premises,
             tell=self._take,
             accepted=lambda: self.online,
             observe=observe,
             boot_id=boot_id,
+            roots=lambda: (tls.roots,) if tls is not None else (),
         )
+        assert self._machine.certificates is not None
+        self._machine.certificates.settle(kept_chains(drawers))
         self._runner = StationRunner(
             ChargingStation(
                 settings_of(
@@ -117,7 +119,9 @@ class Station:
                     same_boot=same_boot,
                     scale=clock.scale,
                     able=self._machine.able,
-                    discharge_w=discharge_w,
+                    discharge_w=premises.discharge_w,
+                    roots=configured_roots(config, premises),
+                    chains=self._machine.certificates.chains(),
                 ),
                 drawers,
                 _moment(clock),
@@ -128,7 +132,7 @@ class Station:
             clock=clock,
             command=self._carry_out,
             observe=observe,
-            context=lambda _: context,
+            context=tls.context if tls is not None else lambda _: None,
             changed=self._changed,
         )
         self._core = core = self._runner.core
@@ -156,7 +160,9 @@ class Station:
 
     async def run(self) -> None:
         """Stay connected to the CSMS until cancelled. Raises StoreError when the disk fails."""
-        others = [asyncio.create_task(keep_renewed(self._renewed)), asyncio.create_task(self._courier.run())]
+        others = [asyncio.create_task(self._courier.run())]
+        if self._tls is not None:
+            others.append(asyncio.create_task(self._tls.run()))
         early, self._early = self._early, None
         for command in early or ():
             self._machine.carry_out(command)
@@ -246,7 +252,7 @@ class Station:
         """Turn what the CSMS wants into hooks, and give the machine its part once there is an event loop."""
         if self._wishes.carry_out(command):
             return
-        if self._early is not None:
+        if self._early is not None and not isinstance(command, RootsChanged):
             self._early.append(command)
         else:
             self._machine.carry_out(command)

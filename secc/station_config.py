@@ -10,6 +10,7 @@ from msgspec import Meta
 from secc.core.station.profiles import Allowance
 from secc.core.station.transactions import MeterSample
 from secc.grid_frequency import FrequencyConfig
+from secc.machine.display import DisplayConfig
 from secc.machine.firmware import UpdateConfig
 from secc.machine.logs import LogsConfig
 from secc.machine.publisher import PublishConfig
@@ -45,6 +46,11 @@ class StationConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     retry_random_range: Annotated[float, Meta(ge=0)] = 2.0
     logs: LogsConfig = LogsConfig()
     """What the CSMS gets when it asks for logs."""
+    display: DisplayConfig = DisplayConfig()
+    """Where messages for people at the charger go."""
+    certificates: Path | None = None
+    """Folder for roots as the CSMS wants them, and keys that wait for their certificates; default: `certificates`
+    beside `store`."""
     frequency: FrequencyConfig | None = None
     """Where the grid's frequency is known from; none refuses local frequency and DER control."""
     publish: PublishConfig | None = None

@@ -19,6 +19,9 @@ from v2g.ocpp.routes import Version
 
 M = TypeVar("M", bound=Message)
 
+LAST_WORDS_S = 2.0
+"""How long a connection that is closed may take for what was said before."""
+
 PRECIOUS = frozenset({"outbox", "transactions", "managed"})
 """Drawers without which nothing may be told."""
 
@@ -57,13 +60,13 @@ class StationRunner:
         self._context = context
         self._changed = changed
         self._tap = tap
-        self._socket: OcppSocket | None = None
         self._outgoing: deque[str] = deque()
         self._flush = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
         self._connection: asyncio.Task[None] | None = None
         self._connections: set[asyncio.Task[None]] = set()
         """With those that are being closed."""
+        self._last_words: dict[asyncio.Task[Any], tuple[str, ...]] = {}
         self._failure: asyncio.Future[None] | None = None
         self.online = asyncio.Event()
         """Set while the CSMS is connected and has accepted this station."""
@@ -162,13 +165,22 @@ class StationRunner:
         if self._failure is not None:
             self._connection = asyncio.get_running_loop().create_task(self._use(wanted))
             self._connections.add(self._connection)
-            self._connection.add_done_callback(self._connections.discard)
+            self._connection.add_done_callback(self._forget)
 
     def _drop(self) -> None:
-        if self._connection is not None and self._connection is not asyncio.current_task():
-            self._connection.cancel()
+        """End the connection, but for what was said before: an answer by which the station changes its connection."""
+        connection, rest = self._connection, tuple(self._outgoing)
         self._connection = None
         self._outgoing.clear()
+        if connection is None:
+            return
+        self._last_words[connection] = rest
+        if connection is not asyncio.current_task():
+            connection.cancel()
+
+    def _forget(self, connection: "asyncio.Task[None]") -> None:
+        self._connections.discard(connection)
+        self._last_words.pop(connection, None)
 
     async def _close(self) -> None:
         self._drop()
@@ -206,6 +218,10 @@ class StationRunner:
         finally:
             sender.cancel()
             await asyncio.gather(sender, return_exceptions=True)
+            with contextlib.suppress(TransportError, TimeoutError):
+                async with asyncio.timeout(LAST_WORDS_S):
+                    for text in self._last_words.pop(me, ()) if me is not None else ():
+                        await socket.send(text)
             await socket.close()
 
     async def _send(self, socket: OcppSocket) -> None:

@@ -1,13 +1,15 @@
 """What a charging station's core is told of the charger that it is part of."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from secc.core.station.certificate_store import Stored
 from secc.core.station.der_response import EMULATED
 from secc.core.station.layout import ConnectorLayout, EvseLayout, Layout
 from secc.core.station.network import first_profile
 from secc.core.station.settings import StationSettings
 from secc.station_config import StationConfig
 from v2g.ocpp.messages.provisioning import BootReason
+from v2g.ocpp.messages.security import CertificateSigningUse
 
 
 def settings_of(
@@ -17,7 +19,9 @@ def settings_of(
     same_boot: bool,
     scale: float,
     able: frozenset[str],
-    discharge_w: Sequence[int] = (),
+    discharge_w: Sequence[int],
+    roots: tuple[Stored, ...],
+    chains: Mapping[CertificateSigningUse, str],
 ) -> StationSettings:
     """Return what the core is told of this charger: direct current, one fixed cable at each EVSE.
 
@@ -54,6 +58,8 @@ def settings_of(
         der_controls=EMULATED if frequency is not None else (),
         nominal_hz=frequency.nominal_hz if frequency is not None else 50.0,
         nominal_v=frequency.nominal_v if frequency is not None else 230.0,
+        roots=roots,
+        chains=chains,
         scale=scale,
         message_timeout=config.message_timeout,
         values={

@@ -3,8 +3,11 @@
 import asyncio
 from collections.abc import Callable
 from pathlib import Path
+from typing import Final
 
 from secc.config import ChainConfig, ProgramConfig
+from secc.machine.charger import certificate_folder
+from secc.trust_files import TrustFiles
 from v2g.errors import ConfigError
 from v2g.net import plain, tls
 from v2g.net.keys import load_credentials
@@ -14,9 +17,13 @@ from v2g.net.tls_identity import Answers, IdentityFiles, identities
 from v2g.net.tls_verdict import check_own_key
 from v2g.net.tls_warnings import open_key_log, tell_backend, tell_profile
 from v2g.observe import Observe
+from v2g.ocpp.messages.certificates import InstallCertificateUse
 from v2g.pki.certificates import load_certificate
 from v2g.pki.credentials import Credentials, load_chain
 from v2g.pki.profiles import Role
+
+VEHICLES: Final[tuple[InstallCertificateUse, ...]] = ("V2GRootCertificate", "OEMRootCertificate")
+"""Roots to which the certificates of vehicles lead."""
 
 
 def roots(*files: Path) -> tuple[bytes, ...]:
@@ -31,12 +38,13 @@ class Transport:
         """Read the files. Raises V2GError for those that cannot be used."""
         self.config = config
         tls_config, profile = config.tls, tls.PROFILES[config.security_profile]
-        anchors = roots(*tls_config.v2g_roots, *tls_config.oem_roots)
+        folder = certificate_folder(config.station) if config.station is not None else None
+        self.trust = TrustFiles(tls_config, folder, observe)
         tell_profile(profile, observe)
         if any(place.sdp.without_tls for place in config.places):
             plain.permit(profile, observe)
         key_log = open_key_log(tls_config.key_log, observe) if tls_config.key_log is not None else None
-        self._stapler = _stapler(config, anchors, observe)
+        self._stapler = _stapler(config, self.trust.of(*VEHICLES), observe)
         first = ChainConfig(chain=tls_config.chain, key=tls_config.key, ocsp=tls_config.ocsp)
 
         def files(chain: ChainConfig) -> IdentityFiles:
@@ -53,7 +61,7 @@ class Transport:
         self.endpoint = tls.Endpoint(
             server=True,
             identities=identities(self._files),
-            anchors=anchors,
+            anchors=lambda: self.trust.of(*VEHICLES),
             peer_role=Role.VEHICLE,
             crosses=roots(*tls_config.cross_certificates),
             profile=profile,

@@ -10,7 +10,6 @@ from secc.core.basic import BasicSession, Way
 from secc.core.context import Paused
 from secc.core.session import SeccSession
 from secc.core.world import Identity, Trust
-from secc.transport import roots
 from v2g.errors import V2GError
 from v2g.iso15118.session import Command, Fact
 from v2g.net.runner import Outcome
@@ -51,12 +50,12 @@ class Visit:
         return SeccSession(
             config.charger,
             trust=Trust(
-                v2g_roots=roots(*config.tls.v2g_roots),
-                mo_roots=roots(*config.tls.mo_roots),
+                v2g_roots=outlet.transport.trust.of("V2GRootCertificate"),
+                mo_roots=outlet.transport.trust.of("MORootCertificate"),
                 key=own.key,
                 chain=own.chain,
                 interop=config.security_profile == "interop",
-                oem_roots=roots(*config.tls.oem_roots),
+                oem_roots=outlet.transport.trust.of("OEMRootCertificate"),
                 crosses=outlet.transport.endpoint.crosses,
                 crls=tuple(outlet.transport.endpoint.crls()),
                 price_key=outlet.owner.prices,

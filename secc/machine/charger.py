@@ -3,10 +3,14 @@
 import asyncio
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from secc.core.station.certificate_store import Stored
 from secc.core.station.evse import Fact
+from secc.machine.certificates import CertificateFiles, Own, seeds
+from secc.machine.display import Display
 from secc.machine.firmware import Firmware, UpdateConfig
 from secc.machine.installer import CommandInstaller, FolderInstaller, Installer
 from secc.machine.logs import LogSources, LogUploads
@@ -14,21 +18,47 @@ from secc.machine.machine import Machine, web_context
 from secc.machine.publisher import Publisher
 from secc.station_config import StationConfig
 from v2g.observe import Observe
+from v2g.ocpp.messages.certificates import InstallCertificateUse
+from v2g.ocpp.messages.security import CertificateSigningUse
+
+
+@dataclass(frozen=True)
+class Premises:
+    """What a station finds at the charger that it is part of."""
+
+    sources: LogSources = field(default_factory=LogSources)
+    """Where the program's logs are."""
+    discharge_w: tuple[int, ...] = ()
+    """What each EVSE can feed back at most."""
+    own: Mapping[CertificateSigningUse, Own] = field(default_factory=dict)
+    """Chains that vehicles are shown, where their keys are files."""
+    roots: Mapping[InstallCertificateUse, tuple[Path, ...]] = field(default_factory=dict)
+    """Roots of the configuration."""
+
+
+def certificate_folder(config: StationConfig) -> Path:
+    """Return where the roots of the CSMS's making are, and keys that wait for their certificates."""
+    return config.certificates or config.store.parent / "certificates"
 
 
 def charger_machine(
     config: StationConfig,
-    sources: LogSources,
+    premises: Premises,
     *,
     tell: Callable[[Fact], None],
     accepted: Callable[[], asyncio.Event],
     observe: Callable[[Observe], None],
     boot_id: str,
+    roots: Callable[[], tuple[Path, ...]],
 ) -> Machine:
-    """Return what serves this configuration. Raises OSError for folders that cannot be made."""
+    """Return what serves this configuration; `roots` gives the files with the roots of the CSMS."""
     home = config.store.parent
-    context = web_context(lambda: (config.tls.ca,) if config.tls is not None else ())
-    logs = LogUploads(config.logs, folder_maker(home / "logs"), sources, tell=tell, context=context)
+    context = web_context(roots)
+    logs = LogUploads(config.logs, folder_maker(home / "logs"), premises.sources, tell=tell, context=context)
+    own = dict(premises.own)
+    if config.tls is not None:
+        own["ChargingStationCertificate"] = Own(config.tls.chain, config.tls.key)
+    certificates = CertificateFiles(folder_maker(certificate_folder(config)), lambda: own, tell=tell, observe=observe)
     firmware: Firmware | None = None
     if config.update is not None:
         firmware = Firmware(
@@ -45,7 +75,23 @@ def charger_machine(
     if config.publish is not None:
         folder = folder_maker(config.publish.folder or home / "published")
         publisher = Publisher(config.publish, folder, tell=tell, context=context)
-    return Machine(logs=logs, firmware=firmware, publisher=publisher)
+    return Machine(
+        logs=logs,
+        firmware=firmware,
+        publisher=publisher,
+        certificates=certificates,
+        display=Display(config.display, observe),
+    )
+
+
+def configured_roots(config: StationConfig, premises: Premises) -> tuple[Stored, ...]:
+    """Return all roots that the configuration names. Raises V2GError."""
+    files = dict(premises.roots)
+    if config.tls is not None:
+        files["CSMSRootCertificate"] = (config.tls.ca,)
+    if config.update is not None:
+        files["ManufacturerRootCertificate"] = config.update.manufacturer_roots
+    return seeds(files)
 
 
 def folder_maker(folder: Path) -> Callable[[], Path]:

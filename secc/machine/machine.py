@@ -5,10 +5,15 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from secc.core.station.certificate_store import RootsChanged
 from secc.core.station.diagnostics import CancelUpload, UploadLog
+from secc.core.station.display import Show
 from secc.core.station.firmware import Activate, CancelFirmware, ConfirmInstall, Download, Install
 from secc.core.station.kernel import Command
 from secc.core.station.publishing import Publish, Unpublish
+from secc.core.station.signing import MakeRequest, UseCertificate
+from secc.machine.certificates import CertificateFiles
+from secc.machine.display import Display
 from secc.machine.firmware import Firmware
 from secc.machine.logs import LogUploads
 from secc.machine.publisher import Publisher
@@ -21,11 +26,19 @@ class Machine:
     logs: LogUploads | None = None
     firmware: Firmware | None = None
     publisher: Publisher | None = None
+    certificates: CertificateFiles | None = None
+    display: Display | None = None
 
     @property
     def able(self) -> frozenset[str]:
         """What of `StationSettings.able` this is."""
-        parts = {"logs": self.logs, "firmware": self.firmware, "publish": self.publisher}
+        parts = {
+            "logs": self.logs,
+            "firmware": self.firmware,
+            "publish": self.publisher,
+            "certificates": self.certificates,
+            "display": self.display,
+        }
         return frozenset(name for name, part in parts.items() if part is not None)
 
     def carry_out(self, command: Command) -> bool:
@@ -39,13 +52,21 @@ class Machine:
                 self.firmware.command(command)
             case Publish() | Unpublish() if self.publisher is not None:
                 self.publisher.command(command)
+            case RootsChanged() if self.certificates is not None:
+                self.certificates.roots(command)
+            case MakeRequest() if self.certificates is not None:
+                self.certificates.request(command)
+            case UseCertificate() if self.certificates is not None:
+                self.certificates.use(command)
+            case Show() if self.display is not None:
+                self.display.show(command)
             case _:
                 return False
         return True
 
     async def close(self) -> None:
         """Break off what is under way."""
-        for part in (self.logs, self.firmware, self.publisher):
+        for part in (self.logs, self.firmware, self.publisher, self.display):
             if part is not None:
                 await part.close()
 

@@ -2,17 +2,23 @@
 
 import asyncio
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
+from typing import Final
 
 from secc.core.station.evse import Fact
+from secc.machine.certificates import CertificateFiles, Own
+from secc.machine.display import Display, DisplayConfig
 from secc.machine.firmware import Firmware, UpdateConfig
 from secc.machine.logs import LogsConfig, LogSources, LogUploads
 from secc.machine.machine import Machine, web_context
 from secc.machine.publisher import PublishConfig, Publisher
 from v2g.errors import InstallError
 from v2g.observe import Observe
+from v2g.ocpp.messages.security import CertificateSigningUse
+
+USES: Final[tuple[CertificateSigningUse, ...]] = ("ChargingStationCertificate", "V2GCertificate")
 
 
 class SimulatedInstaller:
@@ -81,6 +87,9 @@ class SimulatedMachine:
             made.mkdir(mode=0o700, parents=True, exist_ok=True)
             return made
 
+        def own() -> Mapping[CertificateSigningUse, Own]:
+            return {use: Own(folder() / f"{use}.pem", folder() / f"{use}.key") for use in USES}
+
         self.parts = Machine(
             logs=LogUploads(LogsConfig(most_mib=1), folder, LogSources(), tell=tell, context=context),
             firmware=Firmware(
@@ -93,6 +102,8 @@ class SimulatedMachine:
                 observe=observe,
             ),
             publisher=Publisher(PublishConfig(address="127.0.0.1", port=0), folder, tell=tell, context=context),
+            certificates=CertificateFiles(folder, own, tell=tell, observe=observe),
+            display=Display(DisplayConfig(), observe),
         )
 
     async def close(self) -> None:

@@ -28,6 +28,8 @@ class Backend:
         self.silent: set[str] = set()
         self.versions = ["ocpp2.1", "ocpp2.0.1"]
         self.connections = 0
+        self.certificates: list[bytes] = []
+        """What stations showed in TLS (DER), connection by connection."""
         self.point: Any = None
         self._news = asyncio.Condition()
         self._server: Any = None
@@ -85,6 +87,8 @@ class Backend:
 
     async def _serve(self, connection: Any) -> None:
         self.connections += 1
+        if (tls := connection.transport.get_extra_info("ssl_object")) is not None:
+            self.certificates.append(tls.getpeercert(binary_form=True))
         folder = MODULES[connection.subprotocol]
         self.point = _point(folder, self)(connection.request.path.rsplit("/", 1)[1], connection, response_timeout=5)
         with contextlib.suppress(websockets.ConnectionClosed):
@@ -129,6 +133,7 @@ def _point(folder: str, backend: Backend) -> Any:
         simple("NotifyEvent"),
         simple("SecurityEventNotification"),
         simple("LogStatusNotification"),
+        simple("SignCertificate", status="Accepted"),
         simple("FirmwareStatusNotification"),
         simple("MeterValues"),
         simple("ReportChargingProfiles"),

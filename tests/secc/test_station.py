@@ -15,6 +15,7 @@ from ocpp.exceptions import NotSupportedError
 from secc.core.station.kernel import Keep
 from secc.core.station.profiles import Allowance
 from secc.grid_frequency import FrequencyConfig
+from secc.machine.charger import Premises
 from secc.machine.logs import LogSources
 from secc.station import EvNeeds, Hooks, MeterSample, Station, StationConfig
 from secc.station_store import StationStore
@@ -50,7 +51,7 @@ class Fixture:
         self.wishes: list[tuple[Any, ...]] = []
         self.meter: MeterSample | None = None
         scale = changes.pop("scale", 1.0)
-        sources = changes.pop("sources", None)
+        premises = changes.pop("premises", Premises())
         hooks = changes.pop("hooks", None) or Hooks(
             on_limit=lambda *args: self.limits.append(args),
             on_grid_signal=lambda data: self.signals.append(json.loads(data)),
@@ -84,7 +85,7 @@ class Fixture:
             observe=self.observe,
             hooks=hooks,
             boot_id="boot-1",
-            sources=sources,
+            premises=premises,
         )
 
     @contextlib.asynccontextmanager
@@ -785,7 +786,7 @@ async def test_the_csms_gets_the_chargers_own_logs(csms: Backend, tmp_path: Path
     events = tmp_path / "events.jsonl"
     events.write_text('{"utc_ms":1,"name":"plugged_in"}\n')
     with file_server() as server:
-        fixture = Fixture(tmp_path, csms.port, sources=LogSources(events=events))
+        fixture = Fixture(tmp_path, csms.port, premises=Premises(sources=LogSources(events=events)))
         async with fixture.running():
             await fixture.until(fixture.station.online.is_set)
             log = {"remoteLocation": f"{server.url}/"}

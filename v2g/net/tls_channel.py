@@ -195,6 +195,6 @@ def _context(endpoint: Endpoint, identity: TlsIdentity) -> SSL.Context:
         context.add_extra_chain_cert(certificate)
     context.use_privatekey(identity.credentials.private_key)
     if endpoint.server:
-        for anchor in endpoint.anchors:
+        for anchor in endpoint.trusted():
             context.add_client_ca(load_certificate(anchor))  # V2G20-2401
     return context

@@ -81,8 +81,9 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     server: bool
     identities: tuple[TlsIdentity, ...] | Callable[[], tuple[TlsIdentity, ...]]
     """What we can show, best first; a callable is asked at every handshake, so that renewed chains come into use."""
-    anchors: tuple[bytes, ...]
-    """DER roots that the peer's chain may end in; also the certificate_authorities that we send."""
+    anchors: tuple[bytes, ...] | Callable[[], tuple[bytes, ...]]
+    """DER roots that the peer's chain may end in; also the certificate_authorities that we send. A callable is asked
+    at every handshake."""
     peer_role: Role
     crosses: tuple[bytes, ...] = ()
     """DER cross certificates held here, over which the peer's chain may lead to one of the anchors."""
@@ -98,6 +99,10 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     record: "Callable[[Channel, asyncio.StreamWriter], Channel] | None" = None
     """Puts a recorder around the channel of each new connection: see v2g.net.tls_record."""
     now: Callable[[], datetime] = utc_now
+
+    def trusted(self) -> tuple[bytes, ...]:
+        """Return the roots that are believed now."""
+        return self.anchors() if callable(self.anchors) else self.anchors
 
     def current(self) -> tuple[TlsIdentity, ...]:
         """Return what we can show now."""

@@ -54,7 +54,7 @@ class NativeChannel(JudgedChannel):
         ffi, ssl, crypto = lib.ffi, lib.ssl, lib.crypto
         self._buffer = ffi.new("char[]", _CHUNK)
         context = self._factory.context(
-            endpoint.server, endpoint.profile, endpoint.anchors, key_log=endpoint.key_log is not None
+            endpoint.server, endpoint.profile, endpoint.trusted(), key_log=endpoint.key_log is not None
         )
         self._ssl = lib.own(ssl.SSL_new(context), ssl.SSL_free)
         self._in, self._out = (crypto.BIO_new(crypto.BIO_s_mem()) for _ in range(2))

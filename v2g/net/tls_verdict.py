@@ -134,7 +134,7 @@ class Verdict:
             peer = verify_chain(
                 leaf.der,
                 [each.der for each in others],
-                endpoint.anchors,
+                endpoint.trusted(),
                 role=endpoint.peer_role,
                 at=endpoint.now(),
                 interop=endpoint.profile.interop,

@@ -97,8 +97,8 @@ class Blocks:
         self.data_collector = DataCollector(kernel, self.evses, read)
         self.diagnostics = Diagnostics(kernel, self.outbox, self.evses, self.monitors, self.cache, self.local_list)
         self.diagnostics.collected = self.data_collector.log
-        self.certificates = CertificateStore(kernel)
-        self.signing = Signing(kernel, self.certificates)
+        self.certificates = CertificateStore(kernel, settings.roots)
+        self.signing = Signing(kernel, self.certificates, settings.chains)
         self.firmware = FirmwareUpdates(kernel, self.certificates)
         self.publishing = Publishing(kernel, self.outbox)
         self.display = Display(kernel, self.evses)

@@ -25,6 +25,13 @@ from v2g.ocpp.messages.certificates import (
     InstallCertificateUse,
 )
 
+ROOTS: Final[tuple[InstallCertificateUse, ...]] = (
+    "CSMSRootCertificate",
+    "V2GRootCertificate",
+    "MORootCertificate",
+    "OEMRootCertificate",
+    "ManufacturerRootCertificate",
+)
 MAX_CERTIFICATES: Final = 50
 _HASHES: Final[Mapping[str, hashes.HashAlgorithm]] = MappingProxyType(
     {"SHA256": hashes.SHA256(), "SHA384": hashes.SHA384(), "SHA512": hashes.SHA512()}
@@ -84,9 +91,12 @@ def is_current(certificate: x509.Certificate, utc_ms: int) -> bool:
 class CertificateStore:
     """The roots of one station, and the V2G chain that it shows vehicles."""
 
-    def __init__(self, kernel: Kernel) -> None:
+    def __init__(self, kernel: Kernel, seeds: Iterable[Stored] = ()) -> None:
+        """`seeds` are the roots of the configuration: each is taken once, may be deleted by the CSMS for good, and goes
+        when it is no longer configured."""
         self._k = kernel
         self._all = kernel.stored("certificates", Stored)
+        self._sow({_name_of(item): item for item in seeds})
         self.own_hashes: Callable[[HashAlgorithm], Iterable[CertificateHashData]] = lambda _: ()
         """Gives the names of the station's own certificate towards the CSMS; `Signing` knows it."""
         self.answers: dict[str, Handler] = {
@@ -95,6 +105,25 @@ class CertificateStore:
             "GetInstalledCertificateIds": self._list,
         }
         self._measure()
+
+    def _sow(self, seeds: Mapping[str, Stored]) -> None:
+        known = self._k.stored_text("seeded_certificates")
+        self._uses = {name.partition(".")[0] for name in (*known, *seeds)}
+        for name in seeds.keys() - known.keys():
+            self._k.keep_text("seeded_certificates", name, "")
+            self._hold(seeds[name])
+        gone = known.keys() - seeds.keys()
+        for name in gone:
+            self._k.forget("seeded_certificates", name)
+        for key in [key for key, item in self._all.items() if gone and _name_of(item) in gone]:
+            del self._all[key]
+            self._k.forget("certificates", key)
+
+    def start(self) -> None:
+        """Tell the hardware what is believed: a kill may have come between a change and its files."""
+        for use in ROOTS:
+            if use in self._uses or self.of(use):
+                self._tell(use)
 
     def of(self, use: GetCertificateIdUse) -> list[x509.Certificate]:
         """Return the certificates of a kind, leaves first."""
@@ -161,6 +190,8 @@ class CertificateStore:
         wanted = request.certificate_hash_data
         for key, item in list(self._all.items()):
             if _same(_hashes_of(item, wanted.hash_algorithm)[0], wanted):
+                if self._is_needed(item):
+                    return DeleteCertificateResponse(status="Failed", status_info=because("NotEnabled", "the last one"))
                 self._forget(key)
                 if item.use != "V2GCertificateChain":
                     self._tell(item.use)
@@ -168,6 +199,11 @@ class CertificateStore:
         if self._is_own(wanted):
             return DeleteCertificateResponse(status="Failed", status_info=because("NotEnabled"))  # M04.FR.06
         return DeleteCertificateResponse(status="NotFound")
+
+    def _is_needed(self, item: Stored) -> bool:
+        """Return whether the CSMS could not be believed any more (M04.FR.03)."""
+        secure = self._k.model.number("SecurityCtrlr.SecurityProfile") > 1
+        return secure and item.use == "CSMSRootCertificate" and len(self.of(item.use)) == 1
 
     def _is_own(self, wanted: CertificateHashData) -> bool:
         return any(_same(each, wanted) for each in self.own_hashes(wanted.hash_algorithm))
@@ -177,7 +213,8 @@ class CertificateStore:
         wanted = request.certificate_type
         found = []
         for item in self._all.values():
-            if not wanted or item.use in wanted:
+            told = item.use != "OEMRootCertificate" or self._k.version != "2.0.1"  # which has no word for it
+            if told and (not wanted or item.use in wanted):
                 names = _hashes_of(item, "SHA256")
                 found.append(
                     CertificateHashDataChain(
@@ -193,10 +230,17 @@ class CertificateStore:
     # -- keeping
 
     def _keep(self, item: Stored) -> None:
-        key = hash_data(parse_chain(item.pem)[0], None).serial_number + f".{item.use}"
+        self._hold(item)
+        self._measure()
+
+    def _hold(self, item: Stored) -> None:
+        """Store a certificate in place of itself (M05.FR.17); serial numbers of different issuers may be the same."""
+        first = parse_chain(item.pem)[0]
+        name = hash_data(first, None)
+        same = (k for k, each in self._all.items() if each.use == item.use and parse_chain(each.pem)[0] == first)
+        key = next(same, f"{name.serial_number}.{name.issuer_key_hash[:16]}.{item.use}")
         self._all[key] = item
         self._k.keep("certificates", key, item)
-        self._measure()
 
     def _forget(self, key: str) -> None:
         del self._all[key]
@@ -208,6 +252,12 @@ class CertificateStore:
 
     def _measure(self) -> None:
         self._k.put("SecurityCtrlr.CertificateEntries", str(len(self._all)))
+
+
+def _name_of(item: Stored) -> str:
+    """Return a certificate's name among the seeds."""
+    chain = parse_chain(item.pem)
+    return f"{item.use}.{chain[0].fingerprint(hashes.SHA256()).hex() if chain else ''}"
 
 
 def _hashes_of(item: Stored, algorithm: HashAlgorithm) -> list[CertificateHashData]:

@@ -40,7 +40,7 @@ class Display:
         self._k = kernel
         self._evses = evses
         self._all = {info.id: info for info in kernel.stored("display", MessageInfo).values()}
-        self._shown: tuple[int, ...] = ()
+        self._shown: tuple[MessageInfo, ...] = ()
         self.state: Callable[[], MessageState] = lambda: "Idle"
         self.answers: dict[str, Handler] = {
             "SetDisplayMessage": self._set,
@@ -137,8 +137,8 @@ class Display:
         ]
         readable = tuple(info for info in chosen if info.message.language in spoken)
         chosen = readable or chosen  # O01.FR.08: in the driver's language where there is one
-        if tuple(info.id for info in chosen) != self._shown:
-            self._shown = tuple(info.id for info in chosen)
+        if chosen != self._shown:
+            self._shown = chosen
             self._k.do(Show(messages=chosen))
         self._k.cancel("display")
         if self._all:

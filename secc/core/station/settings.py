@@ -6,11 +6,13 @@ from typing import Final
 
 import msgspec
 
+from secc.core.station.certificate_store import Stored
 from secc.core.station.layout import Layout
 from secc.core.station.outbox import MAX_EVENTS
 from v2g.ocpp.messages.ev_charging import DERControl
 from v2g.ocpp.messages.network_profile import NetworkConnectionProfile
 from v2g.ocpp.messages.provisioning import BootReason
+from v2g.ocpp.messages.security import CertificateSigningUse
 from v2g.ocpp.routes import Version
 
 
@@ -42,6 +44,12 @@ class StationSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     der_controls: tuple[DERControl, ...] = ()
     """Controls of block R that inverter or vehicle follow."""
+
+    roots: tuple[Stored, ...] = ()
+    """Roots that the charger was delivered or configured with."""
+
+    chains: Mapping[CertificateSigningUse, str] = msgspec.field(default_factory=dict)
+    """Chains of its own that it shows now, PEM."""
 
     nominal_hz: float = 50.0
     nominal_v: float = 230.0

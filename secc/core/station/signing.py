@@ -1,15 +1,18 @@
 """The station's own certificates and password: asked for, signed, taken into use (A01 to A03)."""
 
-from collections.abc import Callable, Iterable
+import contextlib
+import itertools
+from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
 from typing import Final
 
 import msgspec
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from secc.core.station.certificate_store import CertificateStore, hash_data, is_current, parse_chain
+from secc.core.station.certificate_store import CertificateStore, hash_data, is_current, is_issued_by, parse_chain
 from secc.core.station.evse import Fact
-from secc.core.station.kernel import Answer, Command, Handler, Kernel, because
+from secc.core.station.kernel import Answer, Command, Drawers, Handler, Kernel, because
 from v2g.ocpp.messages.base import CertificateHashData, HashAlgorithm, Message
 from v2g.ocpp.messages.certificates import GetCertificateIdUse
 from v2g.ocpp.messages.security import (
@@ -49,13 +52,27 @@ class _Own(msgspec.Struct, frozen=True, kw_only=True):
     chain: str
 
 
+def kept_chains(drawers: Drawers) -> dict[str, str]:
+    """Return the chains that a station had taken when its program last stopped, PEM by use."""
+    found = {}
+    for use, body in drawers.get("own_certificates", {}).items():
+        with contextlib.suppress(msgspec.DecodeError):
+            found[use] = msgspec.json.decode(body, type=_Own).chain
+    return found
+
+
 class Signing:
     """Serves the CSMS."""
 
-    def __init__(self, kernel: Kernel, store: CertificateStore) -> None:
+    def __init__(
+        self, kernel: Kernel, store: CertificateStore, shown: Mapping[CertificateSigningUse, str] = MappingProxyType({})
+    ) -> None:
+        """`shown` are the chains in use, PEM: files may have been renewed by hand."""
         self._k = kernel
         self._store = store
-        self._own = {use: item.chain for use, item in kernel.stored("own_certificates", _Own).items()}
+        self._own: dict[str, str] = {
+            use: item.chain for use, item in kernel.stored("own_certificates", _Own).items()
+        } | dict(shown)
         self._waiting: dict[CertificateSigningUse, str] = {}
         """What was asked for and has not come: use -> request, PEM."""
         self._tries: dict[CertificateSigningUse, int] = {}
@@ -151,9 +168,19 @@ class Signing:
         root: GetCertificateIdUse = (
             "CSMSRootCertificate" if use == "ChargingStationCertificate" else "V2GRootCertificate"
         )
-        if self._store.of(root) and not self._store.believed(chain, root):
+        known = self._store.of(root)
+        if known and not self._store.believed(chain, root) and not self._continues(chain, use):
             return "not signed by a root that is believed"
         return ""
+
+    def _continues(self, chain: list[x509.Certificate], use: str) -> bool:
+        """Return whether a chain comes from the authority that the one in use is from: it need not be the CSMS's."""
+        old = parse_chain(self._own.get(use, ""))
+        if not old or not all(is_current(each, self._k.utc_ms) for each in chain):
+            return False
+        if not all(is_issued_by(one, two) for one, two in itertools.pairwise(chain)):
+            return False
+        return any(chain[-1] == each or is_issued_by(chain[-1], each) for each in old[1:])
 
 
 def _key(key: object) -> bytes:

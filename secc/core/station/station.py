@@ -146,6 +146,7 @@ class ChargingStation(Blocks):
         self.monitors.start()
         self.data_collector.start()
         self.diagnostics.start()
+        self.certificates.start()
         self.firmware.start()
         self.publishing.start()
         self.dynamic_profiles.start()
@@ -376,8 +377,13 @@ class ChargingStation(Blocks):
     def _display_state(self) -> MessageState:
         """Return the state of the station by which messages are chosen."""
         states = {self.availability.evse_status(evse) for evse in self.evses.values()}
-        if any(evse.power == "Charging" for evse in self.evses.values()):
+        if any(self._charges(evse) for evse in self.evses.values()):
             return "Charging"
         if states == {"Faulted"}:
             return "Faulted"
         return "Unavailable" if states <= {"Unavailable", "Faulted"} else "Idle"
+
+    def _charges(self, evse: Evse) -> bool:
+        """Return whether energy flows; where the charger leads, its transaction tells."""
+        led = self.settings.managed and evse.record is not None and evse.record.charging_state == "Charging"
+        return led or evse.power == "Charging"
