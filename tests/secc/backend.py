@@ -46,7 +46,7 @@ class Backend:
         def found() -> list[dict[str, Any]]:
             return [payload for payload in self.all(action) if where is None or where(payload)]
 
-        async with asyncio.timeout(10), self._news:
+        async with asyncio.timeout(60), self._news:
             await self._news.wait_for(lambda: len(found()) >= count)
         return found()[count - 1]
 
@@ -63,7 +63,7 @@ class Backend:
 
     async def ask(self, request: str, **fields: Any) -> Any:
         """Send a request to the station and return the answer, as the package has it."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             module = importlib.import_module(type(self.point)._call.__name__)
             return await self.point.call(getattr(module, request)(**fields), suppress=False)
 
@@ -90,7 +90,7 @@ class Backend:
         if (tls := connection.transport.get_extra_info("ssl_object")) is not None:
             self.certificates.append(tls.getpeercert(binary_form=True))
         folder = MODULES[connection.subprotocol]
-        self.point = _point(folder, self)(connection.request.path.rsplit("/", 1)[1], connection, response_timeout=5)
+        self.point = _point(folder, self)(connection.request.path.rsplit("/", 1)[1], connection, response_timeout=60)
         with contextlib.suppress(websockets.ConnectionClosed):
             await self.point.start()
 
