@@ -82,7 +82,7 @@ class Station(asyncio.Protocol):
         self._next()
 
     def data_received(self, data: bytes) -> None:
-        """Count answers and return pings; requests are left alone."""
+        """Count answers, return pings, and answer every request with a status that all of them may have."""
         data = self._buffer + data
         if not self._upgraded:
             head, found, data = data.partition(b"\r\n\r\n")
@@ -102,14 +102,18 @@ class Station(asyncio.Protocol):
             if len(data) < start + size:
                 break
             if data[0] == 0x81:
-                self._take(data[start : start + 3])
+                self._take(data[start : start + size])
             elif data[0] == 0x89:
                 self.transport.write(bytes((0x8A, 0x80 | size)) + b"\0\0\0\0" + data[start : start + size])
             data = data[start + size :]
         self._buffer = data
 
-    def _take(self, head: bytes) -> None:
-        if head == b"[3,":
+    def _take(self, text: bytes) -> None:
+        head = text[:3]
+        if head == b"[2,":
+            identifier = text[4:].partition(b'"')[0].decode()
+            self.transport.write(frame(f'[3,"{identifier}",{{"status":"NotSupported"}}]'))
+        elif head == b"[3,":
             self.answered(time.perf_counter() - self._sent_at)
             self._next()
         elif head == b"[4,":

@@ -31,35 +31,69 @@ class Caller(Protocol):
 
 
 class Pusher:
-    """Runs beside one connection. `wake` says that something is to be brought; `run` never ends by itself."""
+    """Works beside one connection, from `begin` to `close`, whenever there is something to bring; `wake` says so.
+
+    While there is nothing it costs next to nothing: that is how most stations are, most of the time.
+    """
+
+    __slots__ = ("_begun", "_caller", "_delivered", "_needs", "_news", "_pause", "_services", "_station_id", "_task")
 
     def __init__(self, services: Services, station_id: str, caller: Caller) -> None:
         self._services = services
         self._station_id = station_id
         self._caller = caller
-        self._wake = asyncio.Event()
+        self._begun = False
+        self._news = False
+        self._task: asyncio.Task[None] | None = None
+        self._pause: asyncio.Future[None] | None = None
         self._needs: dict[str, Needs] = {}
         self._delivered: int | None = None
 
+    def begin(self) -> None:
+        """The station may be asked from now on."""
+        if not self._begun:
+            self._begun = True
+            self.wake()
+
+    async def close(self) -> None:
+        """The connection has ended."""
+        self._begun = False
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
     def wake(self) -> None:
         """Look again: there may be a newer signal."""
-        self._wake.set()
+        self._news = True
+        if self._pause is not None and not self._pause.done():
+            self._pause.set_result(None)
+        if self._begun and self._task is None and self._services.grid.current is not None:
+            self._task = asyncio.get_running_loop().create_task(self.run())
 
     def add_needs(self, transaction_id: str, needs: Needs) -> None:
         """Bring the profile of a transaction, before anything else."""
         self._needs[transaction_id] = needs
-        self._wake.set()
+        self.wake()
 
     async def run(self) -> None:
-        """Bring what is new, for ever; after a failure again after `grid.retry_interval_s`."""
-        while True:
-            try:
-                retry = self._services.config.grid.retry_interval_s if not await self._try() else None
-                async with asyncio.timeout(retry):
-                    await self._wake.wait()
-            except TimeoutError:
-                pass
-            self._wake.clear()
+        """Bring what is new, after a failure again after `grid.retry_interval_s`, until the station has everything."""
+        try:
+            done = False
+            while self._news or not done:
+                self._news = False
+                done = await self._try()
+                if not done and not self._news:
+                    await self._wait(self._services.config.grid.retry_interval_s)
+        finally:
+            self._task = None
+
+    async def _wait(self, seconds: float) -> None:
+        """Wait until somebody wakes us, but not for ever."""
+        self._pause = asyncio.get_running_loop().create_future()
+        try:
+            await asyncio.wait((self._pause,), timeout=seconds)
+        finally:
+            self._pause = None
 
     async def _try(self) -> bool:
         try:

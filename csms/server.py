@@ -1,7 +1,6 @@
 """The OCPP end: listens, lets stations in, runs one session for each connection."""
 
 import asyncio
-import contextlib
 import math
 import os
 import ssl
@@ -43,6 +42,21 @@ _QUIET_S = 2.0  # a station that only lost its connection may have nothing to sa
 class Session:
     """One connection of one station, from handshake to end; the switchboard's line to it."""
 
+    __slots__ = (
+        "_accepted",
+        "_admission",
+        "_admitted_at",
+        "_after_boot",
+        "_answered",
+        "_connection",
+        "_desk",
+        "_profile",
+        "_pusher",
+        "_services",
+        "_wanted",
+        "station_id",
+    )
+
     def __init__(self, services: Services, socket: OcppSocket, admission: Admission, profile: SecurityProfile) -> None:
         config = services.config.ocpp
         self._services = services
@@ -53,7 +67,6 @@ class Session:
         self._answered: Boot | None = None
         self._wanted: set[str] = set()
         self._after_boot: asyncio.Task[None] | None = None
-        self._spoke = asyncio.Event()
         self.station_id = socket.identity
         peer = RpcPeer(socket.version, handles=HANDLES, entropy=os.urandom, timeout=config.call_timeout_s)
         self._connection = RpcConnection(
@@ -77,14 +90,16 @@ class Session:
         known = await self._services.store.gather(stations.touch_all, contact)
         self._accepted = known == "Accepted" == self._admission.boot
         self._tell("station_connected", version=version, profile=self._profile)
-        push = asyncio.create_task(self._push())
+        quiet = asyncio.get_running_loop().call_later(_QUIET_S, self._begin)
         try:
             await self._connection.run()
         finally:
-            tasks = [task for task in (push, self._after_boot) if task is not None]
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            quiet.cancel()
+            self._accepted = False
+            if self._after_boot is not None:
+                self._after_boot.cancel()
+                await asyncio.gather(self._after_boot, return_exceptions=True)
+            await self._pusher.close()
             self._tell("station_disconnected")
 
     @property
@@ -132,15 +147,10 @@ class Session:
             except V2GError as error:  # it boots again by itself, after the interval that it was told
                 self._tell("boot_not_triggered", reason=str(error)[:200])
 
-    async def _push(self) -> None:
+    def _begin(self) -> None:
         """Bring grid signals once the station is accepted: by boot now, or by an earlier boot and still so."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_QUIET_S):  # wait_for of 3.11 may swallow the cancellation at the session's end
-                await self._spoke.wait()
-        while not self._accepted:
-            self._spoke.clear()
-            await self._spoke.wait()
-        await self._pusher.run()
+        if self._accepted:
+            self._pusher.begin()
 
     def _answer_quickly(self, action: str, request: Message) -> Message | None:
         quick = QUICK.get(action)
@@ -154,7 +164,7 @@ class Session:
         """Let in what may come once a station has been accepted. Raises OcppError."""
         if not self._accepted and action not in self._wanted:  # B01.FR.10, B02.FR.09, B03.FR.07
             raise OcppError("BootNotification has not been accepted", answer="SecurityError")
-        self._spoke.set()
+        self._begin()
 
     async def _handle(self, action: str, request: Message) -> Message:
         if isinstance(request, BootNotificationRequest):
@@ -201,7 +211,7 @@ class Session:
         self._wanted.clear()
         self._tell(f"boot_{status.lower()}", vendor=station.vendor_name, model=station.model, reason=request.reason)
         loop = asyncio.get_running_loop()
-        loop.call_soon(self._spoke.set)  # the answer goes out first
+        loop.call_soon(self._begin)  # the answer goes out first
         if self._accepted:
             self._after_boot = loop.create_task(mirror_after_boot(services, self.station_id, changed=changed))
         interval = config.heartbeat_interval_s if self._accepted else config.pending_interval_s

@@ -68,6 +68,8 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
 class Desk:
     """One station's requests on one connection. `on_needs(evse_id)` is called when a vehicle has told its needs."""
 
+    __slots__ = ("early_needs", "on_needs", "pending", "services", "station_id", "version")
+
     def __init__(
         self, services: Services, station_id: str, version: Version, on_needs: Callable[[str, Needs], None]
     ) -> None:

@@ -6,13 +6,14 @@ at once goes out in one write. Everything else (fragments, control frames, binar
 library's, which sees the same protocol state as ever.
 """
 
+import asyncio
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from websockets.asyncio.server import ServerConnection
 from websockets.datastructures import Headers
-from websockets.frames import DATA_OPCODES, Frame
+from websockets.frames import DATA_OPCODES, CloseCode, Frame
 from websockets.http11 import Request
 from websockets.protocol import OPEN, Event
 
@@ -30,6 +31,19 @@ _LONG: Final = struct.Struct("!BBH")
 _LONGER: Final = struct.Struct("!BBQ")
 
 
+class _Few(list[Any]):
+    """A queue that is nearly always empty; then a deque takes 700 octets, for each of thousands."""
+
+    __slots__ = ()
+
+    def popleft(self) -> Any:
+        return self.pop(0)
+
+    def extendleft(self, items: Iterable[Any]) -> None:
+        for each in items:
+            self.insert(0, each)
+
+
 class DirectConnection(ServerConnection):
     """A connection whose whole text frames go to `on_text(text)`, once that is set and nothing older waits to be read.
 
@@ -39,11 +53,46 @@ class DirectConnection(ServerConnection):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self.on_text: Callable[[str], None] | None = None
+        self.drain_waiters: Any = _Few()
         self._queued = 0
+        self._heard = True
+        self._beat: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin."""
+        super().connection_made(transport)
+        self.recv_messages.frames.queue = _Few()  # type: ignore[assignment]  # what the library does with it, it can
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End."""
+        if self._beat is not None:
+            self._beat.cancel()
+        super().connection_lost(exc)
 
     def forget_handshake(self) -> None:
         """Let go of the request and response of the opening handshake: 3 KiB that nobody needs any more."""
+        for shown in (self.request, self.response):
+            if shown is not None:
+                shown.headers.clear()  # the library's parser holds on to them
         self.request, self.response = _SHAKEN, None
+
+    def start_keepalive(self) -> None:
+        """Ping the peer from time to time, by a timer: the library would have a task for each connection."""
+        if self.ping_interval is not None:
+            self._beat = self.loop.call_later(self.ping_interval, self._look_after)
+
+    def _look_after(self) -> None:
+        """Close if nothing was heard since the last ping, else send the next."""
+        if self.protocol.state is not OPEN:
+            return
+        if self._heard:
+            self._heard = False
+            self.protocol.send_ping(b"")
+            self.start_keepalive()
+        else:
+            self.protocol.fail(CloseCode.INTERNAL_ERROR, "keepalive ping timeout")
+            self._beat = self.loop.call_later(self.close_timeout or 0, self.transport.abort)
+        self.send_data()
 
     def read_one(self) -> None:
         """Note that a message was taken from the library's queue."""
@@ -66,6 +115,7 @@ class DirectConnection(ServerConnection):
 
     def data_received(self, data: bytes) -> None:
         """Take what came from the network: whole frames at the front here, the rest by the library."""
+        self._heard = True
         protocol = self.protocol
         if (
             self.on_text is not None

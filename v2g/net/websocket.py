@@ -121,6 +121,8 @@ class Direct(Protocol):
 class OcppSocket:
     """Text frames of the station `identity` on OCPP `version`."""
 
+    __slots__ = ("_direct", "_websocket", "identity", "version")
+
     def __init__(self, websocket: _WebSocket, identity: str, version: Version) -> None:
         self._websocket = websocket
         # asked for by a name: isinstance of a Protocol takes a quarter of a millisecond
@@ -235,6 +237,23 @@ class RpcConnection:
     `told(action, message)` takes what the peer sends without wanting an answer (2.1); what it raises is
     logged, and messages are dropped while too many are in work. `tap` is shown every frame.
     """
+
+    __slots__ = (
+        "_armed",
+        "_calls",
+        "_clock",
+        "_handle",
+        "_handlers",
+        "_observe",
+        "_out",
+        "_peer",
+        "_quick",
+        "_tap",
+        "_timer",
+        "_told",
+        "_writing",
+        "socket",
+    )
 
     def __init__(
         self,

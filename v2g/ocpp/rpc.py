@@ -5,7 +5,6 @@ One `RpcPeer` lives as long as one WebSocket connection. The caller feeds text f
 ignored; it never ends the connection.
 """
 
-from collections import deque
 from collections.abc import Callable, Collection
 from typing import Final, Literal, NamedTuple
 
@@ -30,6 +29,9 @@ MAX_WAITING: Final = 256
 MAX_OPEN: Final = 16
 """Requests of the peer that may be in work at once. One is allowed; more happen when the peer's timeout is shorter."""
 
+
+_REMEMBERED: Final = 4
+"""Answers of ours of which the action is known, should the peer complain."""
 
 _NO_ID: Final = "CALL has no message id of 1 to 36 characters"
 
@@ -95,6 +97,22 @@ class RpcPeer:
     long an answer may take.
     """
 
+    __slots__ = (
+        "_actions",
+        "_answered",
+        "_closed",
+        "_entropy",
+        "_expires",
+        "_handles",
+        "_known",
+        "_max_frame",
+        "_open",
+        "_outstanding",
+        "_timeout",
+        "_waiting",
+        "version",
+    )
+
     def __init__(
         self,
         version: Version,
@@ -115,7 +133,7 @@ class RpcPeer:
         self._outstanding: _Call | None = None
         self._expires = 0.0
         self._open: dict[str, str] = {}
-        self._answered: deque[tuple[str, str]] = deque(maxlen=MAX_OPEN)
+        self._answered: tuple[tuple[str, str], ...] = ()
         self._closed = False
 
     @property
@@ -177,7 +195,7 @@ class RpcPeer:
                 self._observe("answer_invalid", action=action, reason=str(error))
                 answer = OcppError("the answer could not be written", answer="InternalError")
             else:
-                self._answered.append((identifier, action))
+                self._answered = (*self._answered[1 - _REMEMBERED :], (identifier, action))
                 self._actions.append(Send(f"[{CALLRESULT},{_json(identifier)},{payload.decode()}]"))
                 return
         self._send_error(CALLERROR, identifier, answer)
