@@ -65,7 +65,7 @@ class Session:
         self._profile = profile
         self._accepted = False
         self._answered: Boot | None = None
-        self._wanted: set[str] = set()
+        self._wanted: frozenset[str] = frozenset()
         self._after_boot: asyncio.Task[None] | None = None
         self.station_id = socket.identity
         peer = RpcPeer(socket.version, handles=HANDLES, entropy=os.urandom, timeout=config.call_timeout_s)
@@ -208,14 +208,19 @@ class Session:
         }
         changed = await services.store.gather(stations.save_boots, stations.Boot(self.station_id, facts, now_ms))
         self._answered, self._accepted = status, status == "Accepted"
-        self._wanted.clear()
+        self._wanted = frozenset()
         self._tell(f"boot_{status.lower()}", vendor=station.vendor_name, model=station.model, reason=request.reason)
         loop = asyncio.get_running_loop()
         loop.call_soon(self._begin)  # the answer goes out first
         if self._accepted:
             self._after_boot = loop.create_task(mirror_after_boot(services, self.station_id, changed=changed))
+            self._after_boot.add_done_callback(self._mirrored)
         interval = config.heartbeat_interval_s if self._accepted else config.pending_interval_s
         return BootNotificationResponse(current_time=format_time(now_ms), interval=interval, status=status)
+
+    def _mirrored(self, task: asyncio.Task[None]) -> None:
+        if self._after_boot is task:
+            self._after_boot = None
 
     def _observe(self, event: Observe) -> None:
         self._services.tell(event.stage, event.name, self.station_id, event.data)

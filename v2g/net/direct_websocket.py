@@ -50,6 +50,8 @@ class DirectConnection(ServerConnection):
     While the peer does not read what is sent to it, nothing is read from it.
     """
 
+    __slots__ = ("_beat", "_heard", "_queued", "on_text")  # beside the library's: past 30, a dict takes 1.5 KiB
+
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self.on_text: Callable[[str], None] | None = None

@@ -276,7 +276,7 @@ class RpcConnection:
         self._clock = clock
         self._observe = observe
         self._out: list[str] = []
-        self._writing = asyncio.Lock()
+        self._writing: asyncio.Lock | None = None  # made when a frame has to wait, which few do
         self._calls: dict[str, asyncio.Future[Message]] = {}
         self._handlers: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
@@ -330,7 +330,7 @@ class RpcConnection:
         self._tap("received", text)
         self._peer.receive(text, self._clock.monotonic())
         self._step()
-        if self._out and not self._writing.locked():
+        if self._out and not self._is_writing():
             self._spawn(self._flush())
 
     def _step(self) -> None:
@@ -353,9 +353,12 @@ class RpcConnection:
                         self._observe(action)
         self._arm()
 
+    def _is_writing(self) -> bool:
+        return self._writing is not None and self._writing.locked()
+
     def _send(self, text: str) -> None:
         """Send at once if nothing waits before and the peer can take it."""
-        if not self._out and not self._writing.locked() and self.socket.send_now(text):
+        if not self._out and not self._is_writing() and self.socket.send_now(text):
             self._tap("sent", text)
         else:
             self._out.append(text)
@@ -431,6 +434,8 @@ class RpcConnection:
     async def _flush(self) -> None:
         if not self._out:
             return
+        if self._writing is None:
+            self._writing = asyncio.Lock()
         async with self._writing:
             while self._out:
                 text = self._out.pop(0)
