@@ -75,9 +75,10 @@ class StationBackend:
                 return self._await_remote_start(attempt)
             case ports.InstallCertificate():
                 return self._install(command)
-            case ports.TransactionStarted(session_id=session_id, emaid=emaid):
+            case ports.TransactionStarted(session_id=session_id, emaid=emaid, evcc_id=evcc_id):
                 self._remote_start.clear()
-                self._station.started(session_id, emaid, evse_id=self._evse_id, sample=self._sample())
+                sample = self._sample()
+                self._station.started(session_id, emaid, evse_id=self._evse_id, sample=sample, evcc_id=evcc_id)
             case ports.TransactionUpdated():
                 self._station.updated(
                     command.session_id,
@@ -91,6 +92,8 @@ class StationBackend:
                 self._ended(ports.TransactionEnded(session_id, reason, stopped, None))
             case ports.ReportChargingNeeds():
                 return self._needs(command)
+            case ports.ReportChargingPlan(steps=steps, duration_s=duration_s, dynamic=dynamic):
+                self._station.charging_plan(steps, duration_s, dynamic=dynamic, evse_id=self._evse_id)
         return None
 
     async def _authorize(self, command: ports.AuthorizeContract) -> Fact:

@@ -8,7 +8,7 @@ from typing import Final
 
 from secc.core import ports
 from secc.core.station.profiles import Allowance
-from v2g.grid.limits import OPERATOR, SITE, Limit, Setpoint
+from v2g.grid.limits import OPERATOR, SITE, Limit, Setpoint, wish_limit
 from v2g.grid.tariff import GridSignal, Tariff, parse_grid_signal
 from v2g.iso15118.session import Fact
 
@@ -76,7 +76,8 @@ class Grid:
     @property
     def nothing_until_ms(self) -> int | None:
         """When energy may flow again as charging profiles foretell it (UTC); None where they do not."""
-        return next((each.valid_from_ms for each in self.foreseen if each.charge_w or each.discharge_w), None)
+        limits = (each for each in self.foreseen if each.source == SITE)
+        return next((each.valid_from_ms for each in limits if each.charge_w or each.discharge_w), None)
 
     def stand_beside(self, charge_w: int, discharge_w: int) -> None:
         """Share the site with others: all EVSEs together could draw and feed back so much, W."""
@@ -111,9 +112,12 @@ class Grid:
     def _foresee(self) -> Sequence[Fact]:
         """Work out what will be allowed later; return what a running session has to hear of it."""
         before = self.foreseen
-        self.foreseen = tuple(
-            self._site(each.charge_w, each.discharge_w, each.from_ms) for each in self._profiles.later
-        )
+        later = self._profiles.later
+        self.foreseen = tuple(self._site(each.charge_w, each.discharge_w, each.from_ms) for each in later)
+        if self._profiles.setpoint_w is not None or any(each.setpoint_w is not None for each in later):
+            self.foreseen += tuple(
+                wish_limit(None if each.setpoint_w is None else round(each.setpoint_w), each.from_ms) for each in later
+            )
         return (ports.LimitsForeseen(self.foreseen),) if self.foreseen != before else ()
 
     def _now(self) -> Limit:

@@ -16,9 +16,10 @@ from secc.core.station import transactions
 from secc.core.station.certificate_store import RootsChanged
 from secc.core.station.certificates import ContractRequest, InstallationOutcome
 from secc.core.station.contracts import AuthorizeOutcome, authorize_outcome, authorize_request
-from secc.core.station.ev_needs import EvNeeds, needs_request
+from secc.core.station.ev_needs import EvNeeds, needs_request, plan_schedule
 from secc.core.station.evse import Fact
 from secc.core.station.frequency import GridFrequency
+from secc.core.station.high_level import Plan, VehicleKnown
 from secc.core.station.kernel import Command, Moment
 from secc.core.station.managed import ManagedSessions
 from secc.core.station.signing import kept_chains
@@ -273,6 +274,7 @@ class Station:
         id_token_type: str | None = None,
         remote_start_id: int | None = None,
         charging_state: ChargingState = "EVConnected",
+        evcc_id: str = "",
     ) -> str:
         """Open a transaction, or go on with one that waits for its vehicle (E17), and return its id.
 
@@ -297,7 +299,9 @@ class Station:
             id_token_type=(id_token_type or "eMAID") if emaid else "NoAuthorization",
             charging_state=charging_state,
             remote_start_id=remote_start_id,
+            evccid=evcc_id if self._sessions.both_ways() else "",
         )
+        self._take(VehicleKnown(evse_id=evse_id, evccid=evcc_id, protocol="ISO 15118-20" if evcc_id else ""))
         step = transactions.start(record, now, trigger=trigger, sample=sample, offline=not self.online.is_set())
         self._commit(step)
         return record.transaction_id
@@ -408,7 +412,15 @@ class Station:
         except V2GError as error:
             self._note("charging_needs_failed", reason=str(error)[:200])
             return ""
+        if answer.status == "Rejected" and self._runner.version == "2.0.1":
+            return "NoChargingProfile"  # there it says that no schedule is to come (K15.FR.04)
         return answer.status
+
+    def charging_plan(
+        self, steps: Sequence[tuple[int, int]], duration_s: int, *, dynamic: bool, evse_id: int = 1
+    ) -> None:
+        """Tell what the vehicle will draw (K16.FR.05, K18.FR.10, K19.FR.10): W from a second on, given back below 0."""
+        self._take(Plan(evse_id=evse_id, schedule=plan_schedule(steps, duration_s), dynamic=dynamic))
 
     def grid(self, hz: float, volt: float | None = None) -> None:
         """The grid's frequency (Hz), and voltage (V) if it was measured: what follows happens before this returns."""

@@ -166,7 +166,7 @@ def _accept(context: Authorizing, world: World) -> Step:
     session_id = opened.session_id.hex()
     data = {"session_id": session_id, "evcc_id": opened.evcc_id, **_who(contract)}
     commands = (
-        TransactionStarted(session_id=session_id, emaid=contract.emaid if contract else ""),
+        TransactionStarted(session_id, contract.emaid if contract else "", evcc_id=opened.evcc_id),
         Observe("authorization", "authorized", {**data, "seconds": round(world.now - context.since, 4)}),
     )
     soon = contract is not None and contract.expires_soon

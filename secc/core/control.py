@@ -22,7 +22,7 @@ from secc.core.context import (
 )
 from secc.core.discharge import SignedDischarge
 from secc.core.world import Identity, Notice, Parking, Trust, World
-from v2g.grid.limits import EVSE, VEHICLE, Limit, LimitBook, Setpoint, choose_setpoint
+from v2g.grid.limits import EVSE, VEHICLE, WISH, Limit, LimitBook, Setpoint, choose_setpoint, wish_limit
 from v2g.grid.tariff import Tariff
 from v2g.iec61851.pilot import PilotState
 from v2g.iso15118.charts import Family
@@ -59,6 +59,7 @@ STOPPED_REASONS: Final[Mapping[str, str]] = MappingProxyType(
         "isolation_low": "GroundFault",
         "cable_check_failed": "GroundFault",
         "over_current": "OvercurrentFault",
+        "energy_transfer_rejected": "ReqEnergyTransferRejected",
     }
 )
 """Our word for why a session ended -> OCPP's ReasonEnum; anything else is Other."""
@@ -112,6 +113,7 @@ class PowerControl(Session):
         self._noted_w = -1
         self._stop_reason = "vehicle"
         self._allowed: frozenset[int] | None = None
+        self._reported: ports.ReportChargingNeeds | None = None
 
     @property
     def vehicle(self) -> Vehicle | None:
@@ -149,7 +151,7 @@ class PowerControl(Session):
             entropy=self._entropy,
             header=self._header(),
             station=self._limits.effective(self._utc_ms),
-            limits=(*self._limits.all, *self._foreseen),
+            limits=(*self._limits.all, *self._wished(setpoint), *self._foreseen),
             setpoint_w=setpoint.power_w if setpoint else None,
             signed_w=self._discharge.signed_w(self._utc_ms) if self._discharge else 0,
             tariff=self._tariff,
@@ -172,6 +174,14 @@ class PowerControl(Session):
             allowed=self._allowed,
             response=self._response,
         )
+
+    def _wished(self, setpoint: Setpoint | None) -> Iterable[Limit]:
+        """Bound schedules by the wish of now, where one is known for now or for later: there energy flows by the
+        schedule, and not by a command (Q03)."""
+        if setpoint is None and not any(each.source == WISH for each in self._foreseen):
+            return ()
+        power_w = None if setpoint is None else setpoint.power_w
+        return (wish_limit(power_w),)
 
     def _notice(self) -> Notice | None:
         for name in NOTICES if self._notices else ():
@@ -211,6 +221,8 @@ class PowerControl(Session):
                     self._powered = False
                 case ports.TransactionStarted():
                     self._transaction = True
+                case ports.ReportChargingNeeds():
+                    self._reported = command
                 case ports.Journal(record=SessionStarted()):
                     self._books_open = True
                 case ports.JoinSession():

@@ -5,15 +5,27 @@ from msgspec.structs import replace
 from secc.core.config import ControlMode
 from secc.core.context import Awaiting, Charging, Parametrised, Plan, Planned
 from secc.core.energy_offer import impossible, read_offer
-from secc.core.ports import ChargingNeedsAnswered, ReportChargingNeeds
+from secc.core.energy_transfer import offered
+from secc.core.ports import ChargingNeedsAnswered, ReportChargingNeeds, ReportChargingPlan
 from secc.core.pricing import Wanted, horizon, price_schedule
 from secc.core.quantities import to_w
-from secc.core.schedules import Request, offered_tuples, schedule_tuple
+from secc.core.schedules import Request, entry_powers, offered_tuples, schedule_tuple
 from secc.core.world import Step, Wait, World, refuse
 from v2g.grid.energy_offer import EnergyOffer
 from v2g.iso15118 import signature
-from v2g.iso15118.messages.common_messages import ScheduleExchangeReq, ScheduleExchangeRes
-from v2g.iso15118.messages.common_types import MessageHeader, Processing, RationalNumber, ResponseCode
+from v2g.iso15118.messages.common_messages import (
+    ChargeProgress,
+    PowerDeliveryReq,
+    ScheduleExchangeReq,
+    ScheduleExchangeRes,
+)
+from v2g.iso15118.messages.common_types import (
+    Dynamic_CLReqControlMode,
+    MessageHeader,
+    Processing,
+    RationalNumber,
+    ResponseCode,
+)
 from v2g.iso15118.messages.schedules import (
     AbsolutePriceSchedule,
     Dynamic_SEReqControlMode,
@@ -31,6 +43,10 @@ WORKING = "Processing"
 """What a back end says that has not decided yet (NotifyEVChargingNeedsResponse)."""
 
 
+REJECTED = "Rejected"
+"""What a back end says that does not want this transfer of energy, and that no other service is left to offer for."""
+
+
 def schedule_exchange(
     request: ScheduleExchangeReq, context: Parametrised | Awaiting | Charging, world: World
 ) -> Step | Wait:
@@ -46,6 +62,9 @@ def schedule_exchange(
     if isinstance(context, Parametrised) and world.can_plan and world.config.schedules.patience_s and not world.waited:
         return Wait(Awaiting(parametrised, since=world.now), world.config.poll_hold_s, (needs,))
     if isinstance(context, Awaiting):
+        if context.status == REJECTED:
+            why = "the back end does not want this transfer of energy"
+            raise refuse(ResponseCode.FAILED, why, reason="energy_transfer_rejected")
         late = world.now - context.since >= world.config.schedules.patience_s
         if context.status in (None, WORKING) and not late:
             return _ongoing(request, context, world) if world.waited else Wait(context, world.config.poll_hold_s)
@@ -242,7 +261,35 @@ def _needs(mode: RequestMode, parametrised: Parametrised, world: World) -> Repor
         min_energy_wh=_energy(mode.ev_minimum_energy_request),
         needs_by_secc=selected.needs_by_secc,
         offer=offer,
+        available=tuple(each.name for each in offered(world)),
     )
+
+
+def renewed(mode: Dynamic_CLReqControlMode, before: ReportChargingNeeds, utc_ms: int) -> ReportChargingNeeds | None:
+    """Return the needs that a dynamic vehicle states in the loop, if the back end does not know them (K20.FR.01)."""
+    departure_ms = before.departure_ms
+    if mode.departure_time is not None and not before.needs_by_secc:
+        departure_ms = utc_ms + mode.departure_time * 1000
+    now = replace(
+        before,
+        departure_ms=departure_ms,
+        target_energy_wh=_energy(mode.ev_target_energy_request),
+        max_energy_wh=_energy(mode.ev_maximum_energy_request),
+        min_energy_wh=_energy(mode.ev_minimum_energy_request),
+    )
+    return None if now.goes_on_from(before) else now
+
+
+def planned_power(request: PowerDeliveryReq) -> ReportChargingPlan | None:
+    """Return what a vehicle that begins, or goes on, will draw by its own word."""
+    profile = request.ev_power_profile
+    if profile is None or request.charge_progress is not ChargeProgress.Start:
+        return None
+    steps, begin = [], 0
+    for entry in profile.ev_power_profile_entries.ev_power_profile_entry:
+        steps.append((begin, sum(entry_powers(entry))))
+        begin += entry.duration
+    return ReportChargingPlan(tuple(steps), begin, dynamic=profile.scheduled_evppt_control_mode is None)
 
 
 def _energy(number: RationalNumber | None) -> int | None:

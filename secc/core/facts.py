@@ -73,8 +73,7 @@ class Facts(SideStreams):
             case ports.InstallationAvailable(available=available):
                 self._can_install = available
             case ports.ChargingNeedsAnswered():
-                if isinstance(context, Awaiting):
-                    self._context = exchange.on_needs_answered(fact, context)
+                self._needs_answered(fact)
             case ports.CableCheckFinished():
                 if isinstance(context, CableChecking):
                     self._context = delivery.on_cable_check(fact, context)
@@ -86,6 +85,20 @@ class Facts(SideStreams):
                 self._on_fault(fact.reason)
             case _:
                 self._take_wish(fact)
+
+    def _needs_answered(self, fact: ports.ChargingNeedsAnswered) -> None:
+        """Plan with the back end's word. What it rejects is another service's turn, or the end (Q01.FR.05, .06)."""
+        context, selected = self._context, self._selected()
+        if fact.status == exchange.REJECTED and selected is not None:
+            others = [each for each in energy_transfer.offered(self._world(waited=False)) if each != selected.service]
+            if others and self._config.service_renegotiation:
+                self._allowed = frozenset(int(each) for each in others)
+                self._reselect()
+                fact = ports.ChargingNeedsAnswered("")  # until then by what is known
+            elif not isinstance(context, Awaiting):
+                self._terminate("energy_transfer_rejected")
+        if isinstance(context, Awaiting):
+            self._context = exchange.on_needs_answered(fact, context)
 
     def _take_wish(self, fact: Fact) -> None:
         if isinstance(fact, ports.GridChanged | ports.LimitChanged) and isinstance(self._context, Awaiting):

@@ -92,7 +92,9 @@ def _scheduled_powers(context: Charging, world: World) -> tuple[int, int]:
     chosen = context.chosen
     assert chosen is not None
     charge_w = max(0, min(vehicle.max_charge_w, world.station.charge_w, chosen.charge_w(world.utc_ms)))
-    return charge_w, min(discharge_ceiling(selected, vehicle, world), chosen.discharge_w(world.utc_ms))
+    discharge_w = min(discharge_ceiling(selected, vehicle, world), chosen.discharge_w(world.utc_ms))
+    wish = world.setpoint_w  # obeyed at once, before the vehicle has agreed on another schedule (K16.FR.11)
+    return (charge_w, discharge_w) if wish is None else (min(charge_w, max(0, wish)), min(discharge_w, max(0, -wish)))
 
 
 def _scheduled(context: Charging, world: World, *, charge_w: int, discharge_w: int) -> SetOutput:

@@ -5,11 +5,8 @@
 
 from typing import Any, Final
 
-from secc.core import wpt
-from secc.core.context import (
-    Finished,
-    Fresh,
-)
+from secc.core import exchange, wpt
+from secc.core.context import Charging, Finished, Fresh
 from secc.core.facts import Facts
 from secc.core.handlers import HANDLERS
 from secc.core.refusal import is_request, refusal
@@ -19,7 +16,7 @@ from v2g.hardware.faults import FAULTS
 from v2g.iso15118 import sequence
 from v2g.iso15118.charts import BESIDE, FETCHING, SIDE_CHARTS
 from v2g.iso15118.messages.common_messages import MeteringConfirmationReq, PowerDeliveryReq
-from v2g.iso15118.messages.common_types import Processing, ResponseCode
+from v2g.iso15118.messages.common_types import Dynamic_CLReqControlMode, Processing, ResponseCode
 from v2g.iso15118.sequence import State
 from v2g.iso15118.session import NO_SESSION
 from v2g.iso15118.timing import MESSAGES
@@ -178,6 +175,7 @@ class SeccSession(Facts):
             self._take_vehicle_limits()
         if name == "ScheduleExchangeReq":
             self._begin_discharge()
+        self._report(request)
         processing = getattr(request, "ev_processing", None)
         if processing is not None and processing.name.startswith("Ongoing"):
             if "ongoing" not in self._timers:
@@ -191,6 +189,19 @@ class SeccSession(Facts):
         self._arm("sequence", loop_silence if looping else timing.secc_sequence)  # V2G20-441
         soon = timing.evcc_loop_performance if looping else timing.evcc_sequence_performance
         self._late_at = self._now + soon + MEASURING_S
+
+    def _report(self, request: Any) -> None:
+        """Tell the back end what a vehicle plans, and what it needs now (K16.FR.05, K18.FR.10, K20.FR.01)."""
+        if not isinstance(self._context, Charging):
+            return
+        if isinstance(request, PowerDeliveryReq):
+            plan = exchange.planned_power(request)
+            self._perform(() if plan is None else (plan,))
+            return
+        mode = getattr(request, "cl_req_control_mode", None)
+        if isinstance(mode, Dynamic_CLReqControlMode) and self._reported is not None:
+            needs = exchange.renewed(mode, self._reported, self._utc_ms)
+            self._perform(() if needs is None else (needs,))
 
     def _fail(self, request: Any, payload_type: int, code: str, why: str, reason: str = "") -> None:
         """Stop power, answer with `code` in the request's own response type, and end (V2G20-459, -460)."""

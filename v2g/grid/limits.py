@@ -18,6 +18,9 @@ Watts = Annotated[int, Meta(ge=0, le=10_000_000)]
 SignedWatts = Annotated[int, Meta(ge=-10_000_000, le=10_000_000)]
 
 VEHICLE, EVSE, SITE, OPERATOR = "vehicle", "evse", "site", "operator"
+WISH = "wish"
+"""Source of the bounds that a set point puts on a schedule."""
+MOST_W = 10_000_000
 
 
 class Limit(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,6 +52,14 @@ class Setpoint(msgspec.Struct, frozen=True, kw_only=True):
     version: Annotated[int, Meta(ge=0)] = 0
     valid_from_ms: int = 0
     valid_until_ms: int | None = None
+
+
+def wish_limit(power_w: int | None, from_ms: int = 0) -> Limit:
+    """Return a set point, or None for none, as what a schedule may hold from a time on: its power in its direction."""
+    if power_w is None:
+        return Limit(source=WISH, charge_w=MOST_W, discharge_w=MOST_W, valid_from_ms=from_ms)
+    charge_w, discharge_w = min(MOST_W, max(0, power_w)), min(MOST_W, max(0, -power_w))
+    return Limit(source=WISH, charge_w=charge_w, discharge_w=discharge_w, valid_from_ms=from_ms)
 
 
 class EffectiveLimits(msgspec.Struct, frozen=True, kw_only=True):

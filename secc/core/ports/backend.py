@@ -74,6 +74,8 @@ class TransactionStarted(Command, frozen=True):
 
     session_id: str
     emaid: str
+    evcc_id: str = ""
+    """Who the vehicle says it is."""
 
 
 class TransactionUpdated(Command, frozen=True):
@@ -148,6 +150,32 @@ class ReportChargingNeeds(Command, frozen=True):
     """Whether departure and states of charge are the charger's to say."""
     offer: EnergyOffer | None = None
     """Energy that the vehicle offers to give back, and its price."""
+    available: tuple[str, ...] = ()
+    """Services that are on offer here."""
+
+    def goes_on_from(self, before: "ReportChargingNeeds") -> bool:
+        """Return whether the back end knows this: the same departure to the minute, and no more energy than before,
+        of which some has flowed meanwhile (K20)."""
+        energies = (
+            (before.target_energy_wh, self.target_energy_wh),
+            (before.max_energy_wh, self.max_energy_wh),
+            (before.min_energy_wh, self.min_energy_wh),
+        )
+        if any((new or 0) > (old or 0) for old, new in energies):
+            return False
+        if before.departure_ms is None or self.departure_ms is None:
+            return before.departure_ms is self.departure_ms
+        return abs(before.departure_ms - self.departure_ms) < 60_000
+
+
+class ReportChargingPlan(Command, frozen=True):
+    """What the vehicle will draw by its own word (EVPowerProfile), for NotifyEVChargingSchedule: seconds from now on
+    and W, negative for energy that it gives back. A dynamic vehicle will be made to follow instead.
+    """
+
+    steps: tuple[tuple[int, int], ...]
+    duration_s: int
+    dynamic: bool
 
 
 class AuthorizationStatus(enum.Enum):

@@ -1,11 +1,13 @@
 """What a vehicle needs, as OCPP has it (K15)."""
 
+from collections.abc import Sequence
 from typing import Final, Literal
 
 import msgspec
 
 from v2g.grid.energy_offer import EnergyOffer
 from v2g.ocpp.messages.base import EnergyTransferMode
+from v2g.ocpp.messages.charging_profiles import ChargingSchedule, ChargingSchedulePeriod
 from v2g.ocpp.messages.ev_charging import (
     ACChargingParameters,
     ChargingNeeds,
@@ -107,6 +109,21 @@ def needs_request(evse_id: int, needs: EvNeeds, utc_ms: int, version: Version) -
                 ev_min_energy_request=needs.min_energy_wh,
                 target_soc=needs.target_soc,
             ),
+        ),
+    )
+
+
+def plan_schedule(steps: Sequence[tuple[int, int]], duration_s: int) -> ChargingSchedule:
+    """Return a vehicle's plan as OCPP has it: what it gives back is no limit above 0 and a limit of discharge."""
+    return ChargingSchedule(
+        id=1,
+        duration=duration_s,
+        charging_rate_unit="W",
+        charging_schedule_period=tuple(
+            ChargingSchedulePeriod(
+                start_period=start, limit=float(max(0, watts)), discharge_limit=float(watts) if watts < 0 else None
+            )
+            for start, watts in steps
         ),
     )
 

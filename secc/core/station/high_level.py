@@ -25,6 +25,7 @@ from v2g.ocpp.messages.ev_charging import (
     NotifyEVChargingScheduleResponse,
 )
 from v2g.ocpp.times import format_time
+from v2g.ocpp.versions import without_21
 
 SCHEDULE_PATIENCE: Final = 60.0
 """Seconds that a vehicle's schedule is waited for (K15.FR.08)."""
@@ -46,6 +47,8 @@ class Plan(Fact, frozen=True, kw_only=True):
     evse_id: int
     schedule: ChargingSchedule
     selected_id: int | None = None
+    dynamic: bool = False
+    """Whether it will be made to follow the CSMS's schedule instead."""
 
 
 class VehicleKnown(Fact, frozen=True, kw_only=True):
@@ -139,6 +142,7 @@ class HighLevel:
         self._talking.pop(evse_id, None)
         self._asked.discard(evse_id)
         self._k.cancel(f"needs.{evse_id}")
+        self.vehicle(VehicleKnown(evse_id=evse_id, evccid=""))
 
     # -- schedules
 
@@ -213,12 +217,16 @@ class HighLevel:
         """K15.FR.10, K16.FR.14, K18.FR.10: a plan that the CSMS does not like makes it send another profile."""
         schedule, selected = fact.schedule, fact.selected_id
         needs = self._talking.get(fact.evse_id)
-        if needs is not None and needs.control_mode == "dynamic":  # K19.FR.10: the vehicle will be made to follow
-            leader = self._smart.leading(self._evses[fact.evse_id])
-            if leader is None:
+        leader = self._smart.leading(self._evses[fact.evse_id])
+        offered = None if leader is None else leader.profile.charging_schedule[0]
+        if fact.dynamic or (needs is not None and needs.control_mode == "dynamic"):
+            if offered is None:
                 return
-            schedule = leader.profile.charging_schedule[0]
-            selected = schedule.id
+            schedule, selected = offered, offered.id  # K19.FR.10: the vehicle will be made to follow
+        elif selected is None and offered is not None:
+            selected = offered.id
+        if self._k.version == "2.0.1":
+            schedule = without_21(schedule)
         request = NotifyEVChargingScheduleRequest(
             time_base=format_time(self._k.utc_ms // 1000 * 1000),
             charging_schedule=schedule,
