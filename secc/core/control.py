@@ -114,6 +114,8 @@ class PowerControl(Session):
         self._stop_reason = "vehicle"
         self._allowed: frozenset[int] | None = None
         self._reported: ports.ReportChargingNeeds | None = None
+        self._asked_anew = False
+        """Whether the vehicle was asked to agree on a schedule anew, and has not yet."""
 
     @property
     def vehicle(self) -> Vehicle | None:
@@ -192,6 +194,7 @@ class PowerControl(Session):
 
     def _notify(self, notification: str) -> None:
         self._notices[notification] = Notice(notification, self._now + NOTICE_S)
+        self._asked_anew = self._asked_anew or notification == "ScheduleRenegotiation"
         self._observe("loop", "notice", notification=notification)
 
     def _reselect(self) -> None:
@@ -222,6 +225,8 @@ class PowerControl(Session):
                 case ports.TransactionStarted():
                     self._transaction = True
                 case ports.ReportChargingNeeds():
+                    if self._is_known(command):
+                        continue
                     self._reported = command
                 case ports.Journal(record=SessionStarted()):
                     self._books_open = True
@@ -232,6 +237,12 @@ class PowerControl(Session):
                     if self._allowed is not None and int(self._paused.service) not in self._allowed:
                         self._reselect()
             self._actions.append(command)
+
+    def _is_known(self, needs: ports.ReportChargingNeeds) -> bool:
+        """Return whether the back end, which made the vehicle agree anew, knows these needs (K16.FR.09)."""
+        asked, self._asked_anew = self._asked_anew, False
+        known = self._reported is not None and needs.goes_on_from(self._reported)
+        return asked and known and isinstance(self._context, Charging)
 
     def _stop_power(self, reason: str) -> None:
         if self._powered:

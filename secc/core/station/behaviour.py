@@ -116,6 +116,8 @@ class Site:
                 bay = self.bays[evse_id]
                 self._meter(bay, utc_ms)
                 bay.limit_w = allowance.charge_w
+                if allowance.setpoint_w is not None:  # vehicles here only charge
+                    bay.limit_w = max(0.0, allowance.setpoint_w)
                 yield from self._flowing(bay, utc_ms)
             case Lock(evse_id=evse_id, connector_id=connector_id, locked=False):
                 yield Unlocked(evse_id=evse_id, connector_id=connector_id)

@@ -161,7 +161,7 @@ class ExternalLimits:
         waiting = [
             item
             for item in self._smart.installed
-            if _waits(item) and (item.evse_id == fact.evse_id or 0 in (fact.evse_id, item.evse_id))
+            if _waits(item, wanted) and (item.evse_id == fact.evse_id or 0 in (fact.evse_id, item.evse_id))
         ]
         for item in waiting:
             filled = self._filled(item, wanted)
@@ -174,14 +174,7 @@ class ExternalLimits:
         """Q05.FR.01, .02, .05, .06."""
         new = self._period(wanted)
         schedule = item.profile.charging_schedule[0]
-        periods = tuple(
-            msgspec.structs.replace(period, limit=new.limit, discharge_limit=new.discharge_limit)
-            if period.operation_mode == "ExternalLimits"
-            else msgspec.structs.replace(period, setpoint=new.setpoint)
-            if period.operation_mode == "ExternalSetpoint"
-            else period
-            for period in schedule.charging_schedule_period
-        )
+        periods = tuple(_fill_in(period, new) for period in schedule.charging_schedule_period)
         schedule = msgspec.structs.replace(schedule, charging_schedule_period=periods)
         profile = msgspec.structs.replace(item.profile, charging_schedule=(schedule,))
         if profile.charging_profile_kind == "Dynamic":
@@ -191,7 +184,7 @@ class ExternalLimits:
     def _installed(self, item: Installed) -> None:
         """Fill a profile that comes after the values."""
         wanted = self._now.get(item.evse_id) or self._now.get(0)
-        if _waits(item) and wanted is not None:
+        if wanted is not None and _waits(item, wanted):
             filled = self._filled(item, wanted)
             if filled != item:
                 self._smart.put(filled)
@@ -268,9 +261,19 @@ def _number(fact: ExternalLimit) -> int:
     return -1 - SOURCES.index(fact.source) - len(SOURCES) * fact.generation - slots * fact.evse_id
 
 
-def _waits(item: Installed) -> bool:
-    """Return whether a profile of the CSMS leaves values to an external system."""
-    return item.source == "CSO" and any(
-        period.operation_mode in ("ExternalLimits", "ExternalSetpoint")
-        for period in item.profile.charging_schedule[0].charging_schedule_period
-    )
+def _waits(item: Installed, wanted: ExternalPeriod) -> bool:
+    """Return whether a profile of the CSMS leaves to an external system what that has a word on."""
+    modes = set()
+    if wanted.limit_w is not None or wanted.discharge_w is not None:
+        modes.add("ExternalLimits")
+    if wanted.setpoint_w is not None:
+        modes.add("ExternalSetpoint")
+    periods = item.profile.charging_schedule[0].charging_schedule_period
+    return item.source == "CSO" and any(period.operation_mode in modes for period in periods)
+
+
+def _fill_in(period: ChargingSchedulePeriod, new: ChargingSchedulePeriod) -> ChargingSchedulePeriod:
+    """Return a period with the values of an external system, of those that it may say; on others it is silent."""
+    names = {"ExternalLimits": ("limit", "discharge_limit"), "ExternalSetpoint": ("setpoint",)}
+    said = {name: getattr(new, name) for name in names.get(period.operation_mode or "", ())}
+    return msgspec.structs.replace(period, **{name: value for name, value in said.items() if value is not None})

@@ -57,12 +57,11 @@ def allowance(installed: Iterable[Installed], utc_ms: int, around: Around) -> Al
     leader = _leader(installed, utc_ms, around)
     own = _limits(leader, around) if leader else _without(installed, utc_ms, around)
     external = _shared(installed, "ChargingStationExternalConstraints", utc_ms, around)  # K11.FR.01, K12.FR.01
-    chosen = [own, _shared(installed, "ChargingStationMaxProfile", utc_ms, around), external]
+    chosen = [own, *_shared(installed, "ChargingStationMaxProfile", utc_ms, around), *external]
     charge_w = min((a.charge_w for a in chosen if a.charge_w is not None), default=None)
     discharge_w = min((a.discharge_w for a in chosen if a.discharge_w is not None), default=None)
-    generated_w = _shared(installed, "LocalGeneration", utc_ms, around).charge_w
-    if charge_w is not None and generated_w is not None:
-        charge_w += generated_w  # K08.FR.04, K27
+    if charge_w is not None:  # K08.FR.04, K27
+        charge_w += sum(each.charge_w or 0 for each in _shared(installed, "LocalGeneration", utc_ms, around))
     wisher = _wisher(own, external, around)
     changes = (edge for item in installed for edge in edges(item, utc_ms, around))
     return Allowance(
@@ -186,13 +185,23 @@ def _concerns(item: Installed, purpose: ChargingProfilePurpose, around: Around) 
     )
 
 
-def _shared(installed: list[Installed], purpose: ChargingProfilePurpose, utc_ms: int, around: Around) -> Allowance:
-    """Return what the profile in force of a purpose allows: a part of it where it is for the whole station."""
-    found = _best(installed, purpose, utc_ms, around)
-    if found is None:
-        return Allowance()
-    whole = _limits(found, around)
-    return whole if found[1].evse_id or around.sharers == 1 else _part(whole, around.sharers)
+def _shared(
+    installed: list[Installed], purpose: ChargingProfilePurpose, utc_ms: int, around: Around
+) -> list[Allowance]:
+    """Return what the profiles in force of a purpose allow, those of an EVSE first: a part of it where one is for the
+    whole station. Each external system has a say of its own, for an EVSE and for the station."""
+    voices: dict[tuple[str, int], list[Installed]] = {}
+    for item in sorted(installed, key=lambda item: -item.evse_id):
+        if item.profile.charging_profile_purpose == purpose:
+            place = 0 if item.source == "CSO" else item.evse_id
+            voices.setdefault((item.source, place), []).append(item)
+    found = []
+    for items in voices.values():
+        best = _best(items, purpose, utc_ms, around)
+        if best is not None:
+            whole = _limits(best, around)
+            found.append(whole if best[1].evse_id or around.sharers == 1 else _part(whole, around.sharers))
+    return found
 
 
 def _part(whole: Allowance, sharers: int) -> Allowance:
@@ -223,11 +232,12 @@ def _goes_both_ways(item: Installed) -> bool:
     return item.version == "2.1" and any((p.operation_mode or "ChargingOnly") != "ChargingOnly" for p in periods)
 
 
-def _wisher(own: Allowance, external: Allowance, around: Around) -> Allowance:
-    """Return whose set point counts where both have one (Q06.FR.20 to .22)."""
-    if own.operation_mode == "Idle" or external.setpoint_w is None:
+def _wisher(own: Allowance, external: list[Allowance], around: Around) -> Allowance:
+    """Return whose set point counts where several have one (Q06.FR.20 to .22)."""
+    others = [each for each in external if each.setpoint_w is not None]
+    if own.operation_mode == "Idle" or not others:
         return own
-    return own if around.csms_first and own.setpoint_w is not None else external
+    return own if around.csms_first and own.setpoint_w is not None else others[0]
 
 
 def _limits(found: Found, around: Around) -> Allowance:

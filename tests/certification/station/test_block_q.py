@@ -359,7 +359,6 @@ def test_tc_q_115_cs_dynamic_set_point_of_an_external_system(first: str) -> None
     found = charging(variables={"SmartChargingCtrlr.SetpointPriority": first})
     own(found, {"operationMode": "ExternalLimits", "limit": 9000.0, "dischargeLimit": -9000.0})
     found.clear()
-    found.fact(ExternalLimit(source="EMS", setpoint_w=-3000.0, evse_id=1))
     if first == "ExternalSystem":
         found.ask("ClearChargingProfile", chargingProfileId=1)
         own(found, {"operationMode": "CentralSetpoint", "setpoint": 2000.0})

@@ -453,6 +453,20 @@ def test_a_limit_beyond_a_state_of_charge_caps_limit_and_set_point() -> None:
         assert at(NOON, item, transaction=msgspec.structs.replace(TRANSACTION, soc=soc)).setpoint_w == watts
 
 
+def test_every_external_system_has_its_say() -> None:
+    """K11, K12: an energy manager's limit does not hide the grid operator's, nor one of the station that of an EVSE."""
+
+    def theirs(source: str, number: int, watts: float, evse_id: int = 0) -> Installed:
+        found = profile(period(0, watts), id=number, purpose="ChargingStationExternalConstraints")
+        return msgspec.structs.replace(installed(found, evse_id, "2.1"), source=source)
+
+    ems, so, place = theirs("EMS", -1, 9000), theirs("SO", -3, 5000), theirs("EMS", -7, 4000, 1)
+    assert at(NOON, ems, so).charge_w == 5000
+    assert at(NOON, so, ems).charge_w == 5000
+    assert at(NOON, ems, so, place).charge_w == 4000
+    assert at(NOON, ems, so, sharers=2).charge_w == 2500
+
+
 @pytest.mark.parametrize(("csms_first", "watts"), [(False, 2500), (True, -3000)])
 def test_one_set_point_goes_before_the_other(csms_first: bool, watts: float) -> None:
     """Q06.FR.20 to .22; the external one of the whole station is for two vehicles."""
