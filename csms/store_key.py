@@ -7,8 +7,8 @@ from typing import Final
 from sqlalchemy import Connection
 
 from csms.core.sealing import KEY_BYTES, NONCE_BYTES, fingerprint, is_sealed, seal, unseal
+from csms.rows import payments, webhooks
 from csms.rows import sealed as rows
-from csms.rows import webhooks
 from csms.store import Store
 from v2g.errors import ConfigError, StoreError
 from v2g.pki.keys import read_secret, save_secret
@@ -78,7 +78,15 @@ def adopt(connection: Connection, key: StoreKey, *, alone: bool) -> list[str]:
         here = webhook.webhook_id
         if not is_sealed(webhook.sealed_secret):
             webhooks.change_secret(connection, here, key.seal(webhook.sealed_secret, purpose(here)))
+    for station_id, secret in payments.qr_secrets(connection).items():
+        if not is_sealed(secret):
+            payments.change_qr_secret(connection, station_id, key.seal(secret, qr_purpose(station_id)))
     return lost
+
+
+def qr_purpose(station_id: str) -> str:
+    """Return what the secret of a station's QR codes is sealed for."""
+    return f"QR codes {station_id}"
 
 
 def purpose(webhook_id: str) -> str:

@@ -108,6 +108,19 @@ def save_qr_code(connection: Connection, station_id: str, code: QrCode) -> None:
         connection.execute(insert(qr_codes).values(station_id=station_id, **values))
 
 
+def qr_secrets(connection: Connection) -> dict[str, str]:
+    """Return the secrets of stations' QR codes as they are kept, by station; static codes have none."""
+    rows = connection.execute(
+        select(qr_codes.c.station_id, qr_codes.c.shared_secret).where(qr_codes.c.shared_secret != "")
+    )
+    return {row.station_id: row.shared_secret for row in rows}
+
+
+def change_qr_secret(connection: Connection, station_id: str, sealed: str) -> None:
+    """Keep the secret of a station's QR codes in another form."""
+    connection.execute(update(qr_codes).where(qr_codes.c.station_id == station_id).values(shared_secret=sealed))
+
+
 def find_qr_code(connection: Connection, station_id: str) -> QrCode | None:
     """Return how a station makes its QR codes, or None."""
     row = connection.execute(select(qr_codes).where(qr_codes.c.station_id == station_id)).first()

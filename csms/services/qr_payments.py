@@ -10,6 +10,7 @@ from csms.desk.base import Services
 from csms.rows import payments as rows
 from csms.services import payments
 from csms.services.device_model import set_variables
+from csms.store_key import qr_purpose
 from v2g.errors import RefusedError
 from v2g.ocpp.messages.device_model import Component, Variable
 from v2g.ocpp.messages.provisioning import SetVariableData, SetVariableResult
@@ -44,7 +45,9 @@ async def configure(
     ]
     results = await set_variables(services, station_id, wanted)
     if all(result.attribute_status in ("Accepted", "RebootRequired") for result in results):
-        await services.store.run(rows.save_qr_code, station_id, code)
+        sealed = services.store_key.seal(code.shared_secret, qr_purpose(station_id))
+        kept = msgspec.structs.replace(code, shared_secret=sealed)
+        await services.store.run(rows.save_qr_code, station_id, kept)
     return results
 
 
@@ -62,11 +65,15 @@ async def scan(services: Services, station_id: str, url: str, timeout_s: int = 3
     """Take an address that somebody scanned at a station: it must be one that the station shows now.
 
     The station is told that a payment has begun (C25.FR.21). Raises RefusedError for an address that is wrong or old
-    (C25.FR.08), or when somebody else pays for that EVSE already, V2GError as `Switchboard.call` does.
+    (C25.FR.08), or when somebody else pays for that EVSE already, StoreError when the key of the store was lost, and
+    V2GError as `Switchboard.call` does.
     """
     code = await services.store.run(rows.find_qr_code, station_id)
     if code is None:
         raise RefusedError(f"{station_id} shows no codes", reason="no_codes")
+    if code.shared_secret:
+        secret = services.store_key.open(code.shared_secret, qr_purpose(station_id))
+        code = msgspec.structs.replace(code, shared_secret=secret)
     scanned = decode(url, code.template)
     now_ms = services.clock.utc_ms()
     if scanned.station_id != station_id or not is_valid(scanned.totp, code, now_ms):

@@ -40,7 +40,7 @@ qr_codes: Final = Table(
     metadata,
     Column("station_id", String(48), primary_key=True),
     Column("template", Text, nullable=False),
-    Column("shared_secret", String(100), nullable=False),
+    Column("shared_secret", Text, nullable=False),  # sealed with the store's key; empty: a static code
     Column("validity_s", Integer, nullable=False),
     Column("length", Integer, nullable=False),
 )

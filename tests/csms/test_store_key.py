@@ -6,12 +6,14 @@ import pytest
 from sqlalchemy import Connection, select, text
 
 from csms.core.sealing import is_sealed, seal, unseal
+from csms.rows import payments
 from csms.rows import webhooks as rows
 from csms.rows.webhooks import Webhook
 from csms.store import Store, migrate, open_engine
-from csms.store_key import adopt, load_store_key, purpose
+from csms.store_key import adopt, load_store_key, purpose, qr_purpose
 from csms.tables import webhooks
 from v2g.errors import ConfigError, KeyAccessError, StoreError
+from v2g.ocpp.web_payment import QrCode
 
 SECRET = "whsec_" + "A" * 44
 
@@ -50,7 +52,13 @@ def test_secrets_of_before_are_sealed_at_the_first_start(store: Store, tmp_path:
     key = load_store_key(None, tmp_path)
     assert (tmp_path / "store.key").stat().st_mode & 0o777 == 0o600
     store.do(rows.add, webhook("w", SECRET))
+    store.do(payments.save_qr_code, "CS-1", QrCode(template="t", shared_secret="a secret of before"))
+    store.do(payments.save_qr_code, "CS-2", QrCode(template="t", shared_secret=""))
     assert store.do(adopt, key, alone=False) == []
+    secrets = store.do(payments.qr_secrets)
+    assert list(secrets) == ["CS-1"]
+    assert is_sealed(secrets["CS-1"])
+    assert key.open(secrets["CS-1"], qr_purpose("CS-1")) == "a secret of before"
     sealed = store.do(kept)
     assert SECRET not in sealed
     again = load_store_key(None, tmp_path)
