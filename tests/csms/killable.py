@@ -61,7 +61,7 @@ class BackendProcess:
         self._process = _FORKS.Process(target=_main, args=(folder, store_url, root, bus_url, port, there), daemon=True)
         self._process.start()
         there.close()
-        assert here.poll(60), "the back end does not start"
+        assert here.poll(600), "the back end does not start"
         self.port: int = here.recv()
         here.close()
 
