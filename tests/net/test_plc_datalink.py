@@ -284,15 +284,15 @@ async def test_a_pilot_that_was_handed_over_is_let_be_until_the_vehicle_has_left
 
 
 async def test_matching_is_fast_and_cheap(tmp_path: Path) -> None:
-    walls, cpus = [], []
+    walls, cpus, clock = [], [], asyncio.get_running_loop().time
     for number in range(5):
         charger = await Medium.attach(tmp_path / str(number), "secc")
         vehicle = await Medium.attach(tmp_path / str(number), "evcc")
         rig = Rig(charger, vehicle)
-        wall, cpu = time.monotonic(), time.process_time()
+        wall, cpu = clock(), time.process_time()
         rig.vehicle_pilot.plug()
         await asyncio.gather(rig.charger.ready(), rig.vehicle.ready())
-        walls.append(time.monotonic() - wall)
+        walls.append(clock() - wall)
         cpus.append(time.process_time() - cpu)
         rig.close()
         charger.close()

@@ -5,7 +5,6 @@ import errno
 import resource
 import socket
 import sys
-import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
@@ -259,12 +258,13 @@ async def test_a_vehicle_names_what_a_broken_charger_does(
 
 async def test_a_byte_now_and_then_does_not_buy_time(tree: PkiTree) -> None:
     async with serving(tree, timeout=0.3) as server:
-        began = time.monotonic()
+        clock = asyncio.get_running_loop().time
+        began = clock()
         _reader, writer = await asyncio.open_connection("::1", server.port)
         dripping = asyncio.create_task(drip(writer, hello(tree)))
         error = await asyncio.wait_for(server.failures.get(), 5)
         assert error.reason == "peer_stalled"
-        assert time.monotonic() - began < 1.5
+        assert clock() - began < 1.5
         dripping.cancel()
         await asyncio.gather(dripping, return_exceptions=True)
         writer.close()
