@@ -65,6 +65,7 @@ class Station(asyncio.Protocol):
         self.refused = 0
         self._buffer = b""
         self._sent_at = 0.0
+        self._interval = 0.0
         self._upgraded = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -72,13 +73,16 @@ class Station(asyncio.Protocol):
         self.transport: asyncio.Transport = transport  # type: ignore[assignment]
         self.transport.write(UPGRADE.format(name=self.name).encode())
 
-    def again(self, frames: Iterator[bytes]) -> None:
-        """Have other frames to send."""
+    def again(self, frames: Iterator[bytes], interval: float = 0.0) -> None:
+        """Have other frames to send: one every `interval` s, whose latency counts from when it was due."""
         self.frames = frames
+        self._interval = interval
         self.done = asyncio.get_running_loop().create_future()
 
-    def start(self) -> None:
+    def start(self, after: float = 0.0) -> None:
         """Begin to send."""
+        if self._interval:
+            self._sent_at = time.perf_counter() + after - self._interval
         self._next()
 
     def data_received(self, data: bytes) -> None:
@@ -126,8 +130,16 @@ class Station(asyncio.Protocol):
             if not self.done.done():
                 self.done.set_result(None)
             return
-        self._sent_at = time.perf_counter()
-        self.transport.write(following)
+        if not self._interval:
+            self._sent_at = time.perf_counter()
+            self.transport.write(following)
+            return
+        self._sent_at += self._interval
+        early = self._sent_at - time.perf_counter()
+        if early <= 0:
+            self.transport.write(following)
+        else:
+            asyncio.get_running_loop().call_later(early, self.transport.write, following)
 
     def connection_lost(self, _error: Exception | None) -> None:
         """End."""
@@ -165,12 +177,12 @@ async def connect(
     return stations
 
 
-async def run(stations: list[Station], latencies: list[float]) -> Load:
-    """Let every station send all that it has."""
+async def run(stations: list[Station], latencies: list[float], spread: float = 0.0) -> Load:
+    """Let every station send all that it has; those that keep time begin within `spread` s."""
     latencies.clear()
     begun = time.perf_counter()
-    for station in stations:
-        station.start()
+    for number, station in enumerate(stations):
+        station.start(number / len(stations) * spread)
     await asyncio.gather(*(station.done for station in stations))
     seconds = time.perf_counter() - begun
     refused = sum(station.refused for station in stations)
