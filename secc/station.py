@@ -7,16 +7,14 @@ reached.
 
 import asyncio
 import itertools
-import logging
 import uuid
 from collections.abc import Callable, Collection, Iterable, Sequence
-from typing import Any, Final
+from typing import Final
 
 from secc.core.station import transactions
 from secc.core.station.certificate_store import RootsChanged
-from secc.core.station.certificates import ContractRequest, InstallationOutcome
-from secc.core.station.contracts import AuthorizeOutcome, authorize_outcome, authorize_request
-from secc.core.station.ev_needs import EvNeeds, needs_request, plan_schedule
+from secc.core.station.contracts import AuthorizeOutcome
+from secc.core.station.ev_needs import EvNeeds, plan_schedule
 from secc.core.station.evse import Fact
 from secc.core.station.frequency import GridFrequency
 from secc.core.station.high_level import Plan, VehicleKnown
@@ -32,29 +30,24 @@ from secc.core.station.transactions import (
     public_key_text,
 )
 from secc.machine.charger import Premises, certificate_folder, charger_machine, configured_roots
-from secc.station_chain import describe_chain
 from secc.station_config import Hooks, StationConfig
 from secc.station_courier import Courier
-from secc.station_installation import fetch_contract
 from secc.station_problems import problem_event
+from secc.station_questions import Questions
 from secc.station_runner import StationRunner
 from secc.station_settings import settings_of
 from secc.station_store import StationStore
 from secc.station_tls import CsmsTls
 from secc.station_wishes import Wishes
-from v2g.errors import StoreError, V2GError
+from v2g.errors import StoreError
 from v2g.net.clock import Clock
 from v2g.observe import Observe
-from v2g.ocpp.messages.authorization import AuthorizeResponse
 from v2g.ocpp.messages.availability import ConnectorStatus
 from v2g.ocpp.messages.base import OperationMode
-from v2g.ocpp.messages.ev_charging import NotifyEVChargingNeedsResponse
 from v2g.ocpp.messages.provisioning import BootReason
 from v2g.ocpp.messages.transactions import ChargingState, Reason, TriggerReason
 
 __all__ = ["AuthorizeOutcome", "EvNeeds", "Hooks", "MeterSample", "SignedReading", "Station", "StationConfig"]
-
-_log = logging.getLogger(__name__)
 
 PREMISES: Final = Premises()
 
@@ -62,7 +55,7 @@ CONNECTOR: Final = 1
 """Every EVSE has one connector."""
 
 
-class Station:
+class Station(Questions):
     """One charging station. `run` must be running for anything to be delivered; everything else may come before."""
 
     def __init__(
@@ -369,52 +362,7 @@ class Station:
         record = self._sessions.records.get(reference)
         return record.transaction_id if record else None
 
-    # -- questions and notices
-
-    async def authorize(self, emaid: str, chain_der: Sequence[bytes]) -> AuthorizeOutcome:
-        """Ask whether a contract may charge; `chain_der` is leaf first, DER (C07).
-
-        Never raises for what the CSMS or the network does: without an answer in time the outcome is `unreachable`,
-        or `accepted` where the configuration accepts contracts offline.
-        """
-        unreachable = AuthorizeOutcome(decision="accepted" if self._config.accept_offline else "unreachable")
-        if not self.online.is_set():
-            return unreachable
-        pem, hashes = describe_chain(chain_der)
-        request = authorize_request(emaid, pem, hashes, self._runner.version)
-        try:
-            answer = await self._runner.call(request, AuthorizeResponse, timeout=self._config.authorize_timeout)
-        except V2GError as error:
-            self._note("authorize_failed", reason=str(error)[:200])
-            return unreachable
-        outcome = authorize_outcome(answer)
-        self._note("authorized", decision=outcome.decision, status=outcome.status)
-        return outcome
-
-    async def fetch_contract(self, request: ContractRequest) -> InstallationOutcome:
-        """Ask for a contract for a vehicle (M01); never raises for what the CSMS or the network does."""
-        return await fetch_contract(
-            request,
-            self._runner,
-            self._clock,
-            patience=self._config.installation_timeout,
-            message_timeout=self._config.message_timeout,
-            observe=self._observe,
-        )
-
-    async def charging_needs(self, needs: EvNeeds, *, evse_id: int = 1) -> str:
-        """Tell what the vehicle needs (K15); return the CSMS's status, "" when it could not be asked."""
-        if not self.online.is_set():
-            return ""
-        request = needs_request(evse_id, needs, self._clock.utc_ms(), self._runner.version)
-        try:
-            answer = await self._runner.call(request, NotifyEVChargingNeedsResponse)
-        except V2GError as error:
-            self._note("charging_needs_failed", reason=str(error)[:200])
-            return ""
-        if answer.status == "Rejected" and self._runner.version == "2.0.1":
-            return "NoChargingProfile"  # there it says that no schedule is to come (K15.FR.04)
-        return answer.status
+    # -- notices
 
     def charging_plan(
         self, steps: Sequence[tuple[int, int]], duration_s: int, *, dynamic: bool, evse_id: int = 1
@@ -437,9 +385,6 @@ class Station:
 
     def _commit(self, step: Step) -> None:
         self._runner.step(lambda now: self._core.commit(step, now))
-
-    def _note(self, name: str, **data: Any) -> None:
-        self._observe(Observe("ocpp", name, data))
 
 
 def _uuid(random: bytes) -> str:
