@@ -9,6 +9,7 @@ import contextlib
 import hashlib
 import os
 import ssl
+import tempfile
 from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
@@ -33,6 +34,9 @@ from v2g.ocpp.messages.firmware import FirmwareStatus
 from v2g.pki.keys import save_secret
 
 MIB: Final = 1024 * 1024
+PART: Final = ".image."
+"""How the names of images begin that have not come whole."""
+
 MOST_TRIES: Final = 3
 """How often a step that a restart has cut off is done again before the update is given up."""
 
@@ -97,6 +101,7 @@ class Firmware:
         self._config, self._folder, self._installer = config, folder, installer
         self._tell, self._accepted, self._context, self._pause = tell, accepted, context, pause
         self._observe, self._boot_id = observe, boot_id
+        self._first = True
         self._running: tuple[asyncio.Task[None], Cancel] | None = None
 
     def command(self, command: Download | Install | Activate | ConfirmInstall | CancelFirmware) -> None:
@@ -151,6 +156,10 @@ class Firmware:
 
     async def _download(self, command: Download, cancel: Cancel) -> None:
         image = self._folder() / "image"
+        if self._first:
+            self._first = False
+            for part in self._folder().glob(f"{PART}*"):
+                part.unlink(missing_ok=True)  # what a kill has left
         attempts = 1 + (2 if command.retries is None else command.retries)
         for attempt in range(attempts):
             if attempt:
@@ -171,12 +180,11 @@ class Firmware:
 
     def _fetch(self, url: str, image: Path, cancel: Cancel) -> bytes:
         """Bring an image whole to the disk; return its SHA-256."""
-        part, digest = image.with_suffix(".part"), hashlib.sha256()
         context = self._context() if url.startswith("https:") else None
+        handle, name = tempfile.mkstemp(prefix=PART, dir=image.parent)  # one that is given up may still be writing
+        part, digest = Path(name), hashlib.sha256()
         try:
-            part.unlink(missing_ok=True)
-            part.touch(mode=0o600)
-            with part.open("wb") as into:
+            with os.fdopen(handle, "wb") as into:
                 download(
                     url,
                     into,
@@ -188,6 +196,7 @@ class Firmware:
                 )
                 into.flush()
                 os.fsync(into.fileno())
+            cancel.check()
             part.replace(image)
         finally:
             part.unlink(missing_ok=True)

@@ -266,7 +266,15 @@ async def test_an_image_without_end_is_not_taken(server: FileServer, tmp_path: P
     found.firmware._config = UpdateConfig(slots=tmp_path, most_mib=1)
     found.want()
     assert (await found.live())[-1] == "DownloadFailed"
-    assert not list(tmp_path.glob("image*"))
+    assert not [path for path in tmp_path.iterdir() if "image" in path.name]
+
+
+async def test_what_a_kill_has_left_of_an_image_is_removed(server: FileServer, tmp_path: Path) -> None:
+    found = Device(tmp_path, server)
+    (tmp_path / ".image.left").write_bytes(IMAGE)
+    found.want()
+    assert (await found.live())[-1] == "Installed"
+    assert not (tmp_path / ".image.left").exists()
 
 
 def commands(**changes: Any) -> CommandInstaller:
