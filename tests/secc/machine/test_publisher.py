@@ -127,10 +127,10 @@ def test_a_restart_on_the_way_begins_anew() -> None:
 class Site:
     """A publisher, and what it told."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, most_clients: int = 32) -> None:
         self.told: list[Fact] = []
         self.folder = folder
-        config = PublishConfig(address="127.0.0.1", port=0, most_mib=1, most_clients=1)
+        config = PublishConfig(address="127.0.0.1", port=0, most_mib=1, most_clients=most_clients)
         self.publisher = Publisher(config, lambda: folder, tell=self.told.append, context=self.none, pause=self.pause)
 
     def none(self) -> Any:
@@ -192,8 +192,16 @@ async def test_others_get_the_file_and_nothing_else(site: Site, maker: FileServe
     assert not (tmp_path / MD5).exists()
 
 
-async def test_idle_connections_do_not_use_the_charger_up(site: Site, maker: FileServer) -> None:
+@pytest_asyncio.fixture
+async def narrow(tmp_path: Path) -> AsyncIterator[Site]:
+    found = Site(tmp_path, most_clients=1)
+    yield found
+    await found.publisher.close()
+
+
+async def test_idle_connections_do_not_use_the_charger_up(narrow: Site, maker: FileServer) -> None:
     """One client is allowed here: while it only sits there, others are turned away, and served once it has gone."""
+    site = narrow
     await site.publish(maker.url + "/image")
     host, port = site.location.removeprefix("http://").split("/")[0].split(":")
     _, sitting = await asyncio.open_connection(host, int(port))
