@@ -27,7 +27,8 @@ from v2g.net.clock import Clock
 from v2g.net.events import EventLog
 from v2g.net.ocpp_server import serve
 from v2g.net.program import keep_responsive
-from v2g.net.websocket import OcppSocket, RpcConnection
+from v2g.net.rpc_connection import RpcConnection
+from v2g.net.websocket import OcppSocket
 from v2g.ocpp.messages.availability import HeartbeatResponse
 from v2g.ocpp.messages.base import Message
 from v2g.ocpp.messages.transactions import TransactionEventResponse

@@ -17,8 +17,9 @@ from csms.services.device_model import mirror_after_boot
 from v2g.errors import ConfigError, OcppError, RefusedError, V2GError
 from v2g.net.ocpp_server import OcppServer, serve, watch_handshakes
 from v2g.net.peer_chain import PeerJudge
+from v2g.net.rpc_connection import RpcConnection
 from v2g.net.tls_renewal import RenewedContext
-from v2g.net.websocket import OcppSocket, RpcConnection, server_context
+from v2g.net.websocket import OcppSocket, server_context
 from v2g.observe import Observe, Scalar
 from v2g.ocpp.messages.base import Message
 from v2g.ocpp.messages.provisioning import BootNotificationRequest, BootNotificationResponse

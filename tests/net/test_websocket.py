@@ -20,10 +20,10 @@ from pki_tools.tree import PkiTree
 from v2g.errors import KeyAccessError, OcppError, TimeoutExpired, TlsError, TransportError
 from v2g.net.clock import Clock
 from v2g.net.ocpp_server import Handshake, OcppServer, Refusal, serve
+from v2g.net.rpc_connection import RpcConnection
 from v2g.net.websocket import (
     MAX_BYTES,
     OcppSocket,
-    RpcConnection,
     TlsFiles,
     client_context,
     connect,
