@@ -128,6 +128,7 @@ def _point(folder: str, backend: Backend) -> Any:
         simple("Authorize", **accepted, certificate_status="Accepted"),
         simple("TransactionEvent"),
         simple("NotifyEVChargingNeeds", status="Accepted"),
+        simple("NotifyEVChargingSchedule", status="Accepted"),
         simple("DataTransfer", status="Accepted"),
         simple("NotifyReport"),
         simple("NotifyEvent"),

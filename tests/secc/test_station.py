@@ -432,6 +432,28 @@ async def test_what_the_vehicle_needs_is_told(tmp_path: Path, csms: Backend) -> 
         assert await station.charging_needs(NEEDS) == ""
 
 
+async def test_who_the_vehicle_is_and_what_it_plans_is_told(tmp_path: Path, csms: Backend) -> None:
+    """Q01.FR.02, K18.FR.10: the charging schedule is that of the profile in force, where there is one."""
+    fixture = Fixture(tmp_path, csms.port)
+    async with fixture.running() as station:
+        await station.online.wait()
+        station.started("s-1", "DEV2GC00000001", evcc_id="WMIV1234567890ABCDEX")
+        station.charging_plan([(0, 9000), (1800, -4000)], 3600, dynamic=False)
+        station.charging_plan([(0, 9000)], 3600, dynamic=True)
+        station.started("s-2", "")
+        await csms.wait("TransactionEvent", 2)
+        await csms.wait("NotifyEVChargingSchedule")
+    first = csms.all("TransactionEvent")[0]["id_token"]
+    (plan,) = csms.all("NotifyEVChargingSchedule")  # nothing leads, which a dynamic vehicle could be made to follow
+    periods = plan["charging_schedule"]["charging_schedule_period"]
+    assert [each["limit"] for each in periods] == [9000, 0]
+    if csms.versions == ["ocpp2.1"]:
+        assert first["additional_info"] == [{"additional_id_token": "WMIV1234567890ABCDEX", "type": "EVCCID"}]
+        assert periods[1]["discharge_limit"] == -4000
+    else:
+        assert "additional_info" not in first
+
+
 def profile(purpose: str, **changes: Any) -> dict[str, Any]:
     """A charging profile that holds from now on."""
     period = {"start_period": 0, "limit": changes.pop("limit", 20_000.0), **changes.pop("period", {})}

@@ -27,8 +27,7 @@ _PER_EVSE: Final = frozenset(
     }
 )
 _OF_MODES: Final = frozenset(
-    f"V2XChargingCtrlr.Tx{name}"
-    for name in ("StartedMeasurands", "UpdatedMeasurands", "EndedMeasurands", "UpdatedInterval", "EndedInterval")
+    f"V2XChargingCtrlr.Tx{name}" for name in ("StartedMeasurands", "UpdatedMeasurands", "EndedMeasurands")
 )
 """What is measured in single operation modes: where energy can flow back (Q01.FR.33 to .35)."""
 _PER_CONNECTOR: Final = frozenset({"Connector", "ConnectorPlugRetentionLock"})

@@ -158,6 +158,10 @@ class ManagedSessions(Sessions):
         sample: MeterSample | None = None,
     ) -> None:
         """Report progress. KeyError for a reference that is not open."""
+        evse = self._evses[self.records[reference].evse_id]
+        variable = "SampledDataCtrlr.TxUpdatedMeasurands"
+        if sample is not None:
+            sample = msgspec.structs.replace(sample, setpoint_w=self.setpoint(evse))
         step = transactions.update(
             self.records[reference],
             self._k.utc_ms,
@@ -166,7 +170,8 @@ class ManagedSessions(Sessions):
             operation_mode=operation_mode,
             sample=sample,
             offline=not self._k.online,
-            asleep=self._evses[self.records[reference].evse_id].asleep,
+            asleep=evse.asleep,
+            besides=frozenset(self.wanted(evse, variable)) - frozenset(self._k.model.members(variable)),
         )
         self.commit(step)
 

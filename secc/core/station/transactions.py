@@ -153,12 +153,16 @@ def update(
     sample: MeterSample | None = None,
     offline: bool,
     asleep: bool = False,
+    besides: Collection[str] = (),
 ) -> Step:
-    """Return an Updated event. A charging state or operation mode of None stays what it was."""
+    """Return an Updated event. A charging state or operation mode of None stays what it was; `besides` are measurands
+    beside the ordinary ones."""
     record = turn(record, utc_ms, charging_state or record.charging_state)
     record = msgspec.structs.replace(record, operation_mode=operation_mode or record.operation_mode)
     context = _CONTEXTS.get(trigger, "Other")
     samples = _samples(sample, context)
+    if sample is not None and besides:
+        samples = (meter_value(sample, context, _ORDINARY | frozenset(besides)),)
     record = _measured(record, sample)
     return event(record, "Updated", utc_ms, trigger=trigger, samples=samples, offline=offline, asleep=asleep)
 
