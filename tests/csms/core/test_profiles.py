@@ -4,7 +4,8 @@ import pytest
 
 from csms.core.admission import Admission, admit, serial_number_fits
 from csms.core.profiles import Needs, answer_needs, station_profiles, transaction_profile
-from secc.core.station.profiles import Installed, OpenTransaction, allowance, refuse
+from secc.core.station.profile_rules import Abilities, refuse
+from secc.core.station.profiles import Around, Installed, OpenTransaction, allowance
 from tests.csms.support import grid_signal
 from v2g.ocpp.messages.smart_charging import SetChargingProfileRequest
 from v2g.ocpp.routes import Version
@@ -22,7 +23,14 @@ def accepted(requests: list[SetChargingProfileRequest], version: Version) -> lis
         write_payload(request, version)
         profile = request.charging_profile
         assert (
-            refuse(profile, request.evse_id, version=version, evses=2, installed=installed, transactions=[running])
+            refuse(
+                profile,
+                request.evse_id,
+                version=version,
+                able=Abilities(evses=2),
+                installed=installed,
+                transactions=[running],
+            )
             is None
         )
         installed.append(Installed(request.evse_id, profile, version))
@@ -42,14 +50,16 @@ def test_a_2_1_station_ends_up_with_the_limits_of_the_signal(
 ) -> None:
     needs = Needs(evse_id=1, requested=requested)
     requests = [*station_profiles(SIGNAL, "2.1", NOW), transaction_profile(SIGNAL, "2.1", NOW, "t", needs)]
-    found = allowance(accepted(requests, "2.1"), NOW + after_ms, evse_id=1, transaction=OpenTransaction("t", 1, NOW))
+    found = allowance(
+        accepted(requests, "2.1"), NOW + after_ms, Around(evse_id=1, transaction=OpenTransaction("t", 1, NOW))
+    )
     assert (found.charge_w, found.discharge_w) == (charge, discharge)
 
 
 def test_a_2_0_1_station_ends_up_with_the_limit_of_charge() -> None:
     needs = Needs(evse_id=1, requested="DC")
     requests = [*station_profiles(SIGNAL, "2.0.1", NOW), transaction_profile(SIGNAL, "2.0.1", NOW, "t", needs)]
-    found = allowance(accepted(requests, "2.0.1"), NOW, evse_id=1, transaction=OpenTransaction("t", 1, NOW))
+    found = allowance(accepted(requests, "2.0.1"), NOW, Around(evse_id=1, transaction=OpenTransaction("t", 1, NOW)))
     assert (found.charge_w, found.discharge_w) == (11_000, None)
 
 
@@ -59,8 +69,8 @@ def test_a_vehicle_that_takes_one_period_gets_one_and_falls_back_to_charging_onl
     assert len(requests[-1].charging_profile.charging_schedule[0].charging_schedule_period) == 1
     installed = accepted(requests, "2.1")
     transaction = OpenTransaction("t", 1, NOW)
-    assert allowance(installed, NOW, evse_id=1, transaction=transaction).discharge_w == 5_000
-    assert allowance(installed, NOW + 3_700_000, evse_id=1, transaction=transaction).discharge_w == 0
+    assert allowance(installed, NOW, Around(evse_id=1, transaction=transaction)).discharge_w == 5_000
+    assert allowance(installed, NOW + 3_700_000, Around(evse_id=1, transaction=transaction)).discharge_w == 0
 
 
 def test_a_newer_signal_replaces_the_profiles_of_the_older() -> None:
@@ -70,7 +80,7 @@ def test_a_newer_signal_replaces_the_profiles_of_the_older() -> None:
 
 def test_a_signal_that_has_run_out_already_allows_charging_only() -> None:
     requests = station_profiles(SIGNAL, "2.1", SIGNAL.valid_until_ms)
-    found = allowance(accepted(requests, "2.1"), SIGNAL.valid_until_ms, evse_id=1, transaction=None)
+    found = allowance(accepted(requests, "2.1"), SIGNAL.valid_until_ms, Around(evse_id=1))
     assert (found.charge_w, found.discharge_w) == (11_000, 0)
 
 
