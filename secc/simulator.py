@@ -151,7 +151,7 @@ class SimulatedStation:
             boot_reason=reason,
             same_boot=reason != "PowerUp",
             scale=self._clock.scale,
-            able=frozenset({"web_payments"}) | self._machine.parts.able,
+            able=frozenset({"sleep", "web_payments"}) | self._machine.parts.able,
             values={} if self._fleet.password is None else {"SecurityCtrlr.BasicAuthPassword": self._fleet.password},
         )
         core = ChargingStation(
