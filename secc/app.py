@@ -1,7 +1,7 @@
 """Puts the charger program together, and takes it apart: power off first, back end last."""
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 from msgspec.structs import replace
@@ -11,6 +11,7 @@ from secc.charger import Charger, check_places
 from secc.config import ProgramConfig, load_config
 from secc.hardware_parts import Assembly
 from secc.outlet import Outlet, Wires, Wrap
+from secc.restarting import AGAIN, restart_device, start_anew
 from secc.transport import Transport, roots
 from v2g.errors import ConfigError
 from v2g.net.clock import Clock
@@ -22,23 +23,29 @@ from v2g.net.trace import open_trace
 from v2g.observe import Observe
 
 
-def main(config_path: Path, events: Path | None, *, wrap: Wrap = lambda stream: stream) -> int:
-    """Run a charger until SIGTERM or SIGINT; return the exit code."""
-    return run(
+def main(
+    config_path: Path,
+    events: Path | None,
+    *,
+    wrap: Wrap = lambda stream: stream,
+    again: Callable[[], int] = start_anew,
+) -> int:
+    """Run a charger until SIGTERM or SIGINT; return the exit code. `again` starts the program anew (B11)."""
+    code = run(
         lambda: load_config(read_config(config_path), name=str(config_path)),
         lambda config: config.log.level,
         lambda config: _run(config, events or config.log.events, wrap),
     )
+    return again() if code == AGAIN else code
 
 
 async def _run(config: ProgramConfig, events: Path | None, wrap: Wrap) -> int:
     clock = Clock(config.clock)
     observe = EventLog("secc", clock, events, trace=open_trace(config.log, "secc", clock))
-    async with contextlib.AsyncExitStack() as stack:
-        stack.callback(observe.close)
-        charger = await stack.enter_async_context(assemble(config, clock, observe))
-        await charger.serve(wrap)
-    return 0
+    with contextlib.closing(observe):
+        async with assemble(config, clock, observe) as charger:
+            await charger.serve(wrap)
+        return await restart_device(config.station.restart if config.station is not None else (), observe)
 
 
 @contextlib.asynccontextmanager

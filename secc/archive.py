@@ -30,7 +30,7 @@ from v2g.settlement.settle import Settlement, settle
 CONTRACT_SUFFIX: Final = ".contract.pem"
 COUNTER: Final = "pagination"
 
-END_REASONS: Final[dict[str, EndReason]] = {"vehicle": "L", "remote": "R", "aborted": "P"}
+END_REASONS: Final[dict[str, EndReason]] = {"vehicle": "L", "remote": "R", "reset": "R", "aborted": "P"}
 """Our word for a session's end -> OCMF's (table 7); anything else is an abort by an error."""
 
 

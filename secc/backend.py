@@ -24,6 +24,7 @@ TRIGGERS: Final[dict[str, TriggerReason]] = {
     "EVDisconnected": "EVCommunicationLost",
     "Timeout": "EVCommunicationLost",
     "Remote": "RemoteStop",
+    "ImmediateReset": "ResetCommand",
 }
 """OCPP's ReasonEnum of an ended transaction -> its TriggerReasonEnum; anything else is AbnormalCondition."""
 
@@ -97,7 +98,7 @@ class StationBackend:
         return None
 
     async def _authorize(self, command: ports.AuthorizeContract) -> Fact:
-        outcome = await self._station.authorize(command.emaid, command.chain)
+        outcome = await self._station.authorize(command.emaid, command.chain, evse_id=self._evse_id)
         modes = outcome.energy_transfer
         services = services_of(modes) if modes else None  # Q01.FR.08: no list is no word on it
         return ports.AuthorizationDecided(command.attempt, ports.AuthorizationStatus(outcome.decision), services)

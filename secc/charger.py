@@ -20,6 +20,7 @@ from secc.machine.charger import Premises
 from secc.machine.logs import LogSources
 from secc.outlet import Outlet, Wrap
 from secc.pairing import address_mac, pair
+from secc.restarting import Restarting
 from secc.station import Hooks, Station, StationConfig
 from secc.transport import Transport
 from v2g.errors import ConfigError
@@ -51,6 +52,7 @@ class Charger:
 
     def __post_init__(self) -> None:
         self.station: Station | None = None
+        self.restarting = Restarting(self.outlets, self.observe)
         self._recorders: dict[RecordConfig, Recorder] = {}
         if len(self.outlets) > 1:
             ratings = [outlet.rating for outlet in self.outlets]
@@ -85,6 +87,8 @@ class Charger:
                 ),
                 on_grid_signal=self._grid_signal,
                 on_stop=self._stop,
+                on_reset=lambda _, at_once: self.restarting.ask(at_once=at_once, expect=station.restarting),
+                on_availability=lambda evse, operative: self._at(evse).serve(operative),
                 on_start=lambda evse, *_: self._at(evse).backend.remote_start(),
                 on_online=lambda online: self.tell(ports.InstallationAvailable(online)),
                 meter=lambda evse: self._at(evse).sample(),
@@ -116,6 +120,7 @@ class Charger:
         watching = asyncio.create_task(watch.run(), name="grid") if watch is not None else None
 
         async def close() -> None:
+            self.restarting.close()
             if watching is not None:
                 await _cancelled(watching)
             await station.drain(DRAIN_S)
@@ -182,7 +187,7 @@ class Charger:
     # -- vehicles
 
     async def serve(self, wrap: Wrap) -> None:
-        """Serve vehicles at every EVSE, one after the other at each, until cancelled."""
+        """Serve vehicles at every EVSE, one after the other at each, until cancelled or told to restart."""
         async with contextlib.AsyncExitStack() as stack:
             for outlet in self.outlets:  # first: with link.plc.tap they make the interfaces
                 outlet.open_port(self._recorder(outlet, stack))
@@ -207,7 +212,7 @@ class Charger:
                 await self.station.online.wait()
             keep_responsive()
             self.observe(Observe("session", "ready", await heard))
-            await asyncio.Event().wait()
+            await self.restarting.due.wait()
 
     async def _open_doors(self, interface: str, address: IPv6Address, wrap: Wrap) -> Doors:
         """Listen on an interface for all EVSEs there: at one port for those that share their SDP port."""

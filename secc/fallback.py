@@ -104,6 +104,8 @@ class Fallback:
         busy = outlet.busy or (self._serving is not None and not self._serving.done())
         if busy or not self._pilot.state.connected or self._pilot.proximity.state != "seated" or outlet.at_fault:
             return False
+        if not outlet.open:
+            return False
         self._quiet()
         if self._link is not None:
             self._link.hand_over()

@@ -101,6 +101,8 @@ class Outlet:
         self._link: ChargerLink | None = None
         self._fallback: Fallback | None = None
         self._idling = Idling(self)
+        self.in_service = True
+        """Whether whoever comes may use this EVSE; a session that runs, or rests, goes on to its end."""
         self.hardware.on_fault(self._fault_changed)
         self.hardware.on_light(lambda light: self.observe(Observe("hardware", "light", {"light": light})))
 
@@ -153,6 +155,28 @@ class Outlet:
             self.pauses.forget(reason, "Remote")
         elif self._visit is not None and self._visit.reference == reference:
             self.tell(ports.StopRequested(reason))
+
+    def end(self, reason: str, stopped: str) -> None:
+        """Let whatever goes on, or rests, end in order; `stopped` is OCPP's reason for what rests."""
+        self.tell(ports.StopRequested(reason))
+        self.pauses.forget(reason, stopped)
+
+    def cut(self, reason: str) -> None:
+        """End the session that runs without waiting for its vehicle."""
+        if self._current is not None:
+            self._current.abort(reason)
+
+    def serve(self, operative: bool) -> None:
+        """The back end takes this EVSE in or out of service (G03)."""
+        self.in_service = operative
+        self._show_availability()
+        if self._fallback is not None and operative:
+            self._fallback.consider()
+
+    @property
+    def open(self) -> bool:
+        """Whether a vehicle may begin, or go on with what it has paused."""
+        return self.in_service or self.kept is not None
 
     # -- the session that is paused
 
@@ -231,8 +255,7 @@ class Outlet:
     async def abort(self, reason: str) -> None:
         """End the running session at once."""
         self._idling.close()
-        if self._current is not None:
-            self._current.abort(reason)
+        self.cut(reason)
         if self._fallback is not None:
             await self._fallback.close()
 
@@ -275,7 +298,7 @@ class Outlet:
         """Show F while the charger is not available (IEC 61851-1), but for what only the vehicle can mend."""
         if self._link is None or self.busy:
             return  # a session that runs ends by itself
-        if any(FAULTS[word].shown_by_f for word in self.hardware.faults):
+        if not self.open or any(FAULTS[word].shown_by_f for word in self.hardware.faults):
             self._link.hold()
         else:
             self._link.release()
@@ -333,8 +356,9 @@ class Outlet:
         """Serve a vehicle that has connected."""
         await self.settled()
         data = {"peer": stream.peer_name, "version": stream.version, "cipher": stream.cipher}
-        if self._current is not None:  # one plug, one vehicle; a second connection is a stranger
-            self.observe(Observe("tls", "refused", {"reason": "occupied", **data}))
+        if self._current is not None or not self.open:  # one plug, one vehicle; a second connection is a stranger
+            reason = "occupied" if self._current is not None else "out_of_service"
+            self.observe(Observe("tls", "refused", {"reason": reason, **data}))
             return
         self.observe(Observe("tls", "accepted", {**data, "group": stream.group}))
         visit = Visit(self, stream.own or self.transport.credentials[0])
@@ -349,7 +373,7 @@ class Outlet:
         self._forget_absent()
         if self._link is None or (self._fallback is not None and self._fallback.conversation_ended(reason)):
             return
-        if reason == "finished" or not self._plugged or self.at_fault:
+        if reason == "finished" or not self._plugged or self.at_fault or not self.open:
             self._link.terminate()
             self._show_availability()
         elif reason == "paused":

@@ -42,6 +42,7 @@ from secc.station_wishes import Wishes
 from v2g.errors import StoreError
 from v2g.net.clock import Clock
 from v2g.observe import Observe
+from v2g.ocpp.messages.authorization import IdToken
 from v2g.ocpp.messages.availability import ConnectorStatus
 from v2g.ocpp.messages.base import OperationMode
 from v2g.ocpp.messages.provisioning import BootReason
@@ -168,6 +169,11 @@ class Station(Questions):
                 task.cancel()
             await asyncio.gather(*others, return_exceptions=True)
 
+    def restarting(self) -> None:
+        """The charger is going to restart, as the CSMS wanted."""
+        self._core.provisioning.restarting()
+        self._runner.step(self._core.tick)
+
     def close(self) -> None:
         """Close the store after `run` has ended: an orderly end."""
         self._core.kernel.keep_text("program", "running", "no")
@@ -251,6 +257,11 @@ class Station(Questions):
         else:
             self._machine.carry_out(command)
 
+    def _may_use(self, evse_id: int, id_token: IdToken, group: str | None) -> bool:
+        allowed, reservation = self._core.authorizer.usable(self._core.evses[evse_id], id_token, group)
+        self._sessions.reserve(evse_id, reservation)
+        return allowed
+
     def _find(self, transaction_id: str) -> TransactionRecord | None:
         return next((r for r in self._sessions.records.values() if r.transaction_id == transaction_id), None)
 
@@ -293,6 +304,7 @@ class Station(Questions):
             charging_state=charging_state,
             remote_start_id=remote_start_id,
             evccid=evcc_id if self._sessions.both_ways() else "",
+            reservation_id=self._sessions.reserved.pop(evse_id, None),
         )
         self._take(VehicleKnown(evse_id=evse_id, evccid=evcc_id, protocol="ISO 15118-20" if evcc_id else ""))
         step = transactions.start(record, now, trigger=trigger, sample=sample, offline=not self.online.is_set())

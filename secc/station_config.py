@@ -55,6 +55,9 @@ class StationConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     """Where the grid's frequency is known from; none refuses local frequency and DER control."""
     publish: PublishConfig | None = None
     """Firmware for other stations of the site; without it the charger publishes none."""
+    restart: tuple[str, ...] = ()
+    """Command (and its arguments, no shell) that restarts the device when the CSMS wants a Reset; without one, and when
+    it fails, the program starts anew."""
     update: UpdateConfig | None = None
     """How new firmware is installed; none refuses it."""
 

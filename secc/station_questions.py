@@ -3,6 +3,8 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from msgspec.structs import replace
+
 from secc.core.station.certificates import ContractRequest, InstallationOutcome
 from secc.core.station.contracts import AuthorizeOutcome, authorize_outcome, authorize_request
 from secc.core.station.ev_needs import EvNeeds, needs_request
@@ -13,7 +15,7 @@ from secc.station_runner import StationRunner
 from v2g.errors import V2GError
 from v2g.net.clock import Clock
 from v2g.observe import Observe
-from v2g.ocpp.messages.authorization import AuthorizeResponse
+from v2g.ocpp.messages.authorization import AuthorizeResponse, IdToken
 from v2g.ocpp.messages.ev_charging import NotifyEVChargingNeedsResponse
 
 
@@ -25,13 +27,21 @@ class Questions:
     _clock: Clock
     _observe: Callable[[Observe], None]
 
-    async def authorize(self, emaid: str, chain_der: Sequence[bytes]) -> AuthorizeOutcome:
+    def _may_use(self, evse_id: int, id_token: IdToken, group: str | None) -> bool:
+        """Return whether an EVSE is in service, and free or kept for this one."""
+        raise NotImplementedError
+
+    async def authorize(self, emaid: str, chain_der: Sequence[bytes], *, evse_id: int = 1) -> AuthorizeOutcome:
         """Ask whether a contract may charge; `chain_der` is leaf first, DER (C07).
 
         Never raises for what the CSMS or the network does: without an answer in time the outcome is `unreachable`,
-        or `accepted` where the configuration accepts contracts offline.
+        or `accepted` where the configuration accepts contracts offline. At an EVSE that is kept for somebody else
+        (H03), or is not in service, the outcome is `refused`.
         """
-        unreachable = AuthorizeOutcome(decision="accepted" if self._config.accept_offline else "unreachable")
+        token = IdToken(id_token=emaid, type="eMAID")
+        unreachable = AuthorizeOutcome(decision="unreachable")
+        if self._config.accept_offline and self._may_use(evse_id, token, None):
+            unreachable = AuthorizeOutcome(decision="accepted")
         if not self._runner.online.is_set():
             return unreachable
         pem, hashes = describe_chain(chain_der)
@@ -42,6 +52,9 @@ class Questions:
             self._note("authorize_failed", reason=str(error)[:200])
             return unreachable
         outcome = authorize_outcome(answer)
+        group = answer.id_token_info.group_id_token
+        if outcome.decision == "accepted" and not self._may_use(evse_id, token, group.id_token if group else None):
+            outcome = replace(outcome, decision="refused")
         self._note("authorized", decision=outcome.decision, status=outcome.status)
         return outcome
 

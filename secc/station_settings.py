@@ -66,5 +66,6 @@ def settings_of(
             "OCPPCommCtrlr.RetryBackOffWaitMinimum": str(config.retry_minimum),
             "OCPPCommCtrlr.RetryBackOffRandomRange": str(config.retry_random_range),
             "OCPPCommCtrlr.MessageTimeout[Default]": f"{config.message_timeout:.0f}",
+            **{f"EVSE#{number}.AllowReset": "false" for number in range(1, len(evses) + 1)},  # they restart together
         },
     )

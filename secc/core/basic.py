@@ -35,6 +35,11 @@ one that was opened for a moment only."""
 ASK_S: Final = 5.0
 """Between two questions for somebody who identifies."""
 
+STOPPED: Final[Mapping[str, str]] = MappingProxyType(
+    {"unplugged": "EVDisconnected", "pilot_lost": "EVDisconnected", "remote": "Remote", "reset": "ImmediateReset"}
+)
+"""Our word for why charging ended -> OCPP's ReasonEnum; anything else is Other."""
+
 Way = Literal["at_once", "x1", "f"]
 """`at_once`: nothing was tried before. `x1`: the vehicle had begun to match, X1 ends that (V2G3-M06-06). `f`: it had
 not, F tells it that the charger starts anew (V2G3-M06-05, -08)."""
@@ -385,10 +390,9 @@ class BasicSession(WordlessSession):
         self._command(ports.Ventilate(on=False))
         self.phase = Phase.ENDED
         if self._authorized:
-            stopped = {"unplugged": "EVDisconnected", "pilot_lost": "EVDisconnected", "remote": "Remote"}
             self._command(
                 ports.CloseBooks(reason),
-                ports.TransactionEnded(self.session_id.hex(), reason, stopped.get(reason, "Other"), None),
+                ports.TransactionEnded(self.session_id.hex(), reason, STOPPED.get(reason, "Other"), None),
             )
         self._observe("session", "session_ended", reason=reason, session_id=self.session_id.hex())
 

@@ -55,6 +55,7 @@ STOPPED_REASONS: Final[Mapping[str, str]] = MappingProxyType(
         "sequence_timeout": "Timeout",
         "ongoing_timeout": "Timeout",
         "remote": "Remote",
+        "reset": "ImmediateReset",
         "emergency_stop": "EmergencyStop",
         "isolation_low": "GroundFault",
         "cable_check_failed": "GroundFault",

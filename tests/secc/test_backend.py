@@ -34,8 +34,8 @@ class Recorder:
 
         return call
 
-    async def authorize(self, emaid: str, chain: tuple[bytes, ...]) -> AuthorizeOutcome:
-        self.calls.append(("authorize", (emaid, chain), {}))
+    async def authorize(self, emaid: str, chain: tuple[bytes, ...], *, evse_id: int) -> AuthorizeOutcome:
+        self.calls.append(("authorize", (emaid, chain), {"evse_id": evse_id}))
         return AuthorizeOutcome(decision=self._decision, energy_transfer=self._modes)
 
     async def charging_needs(self, needs: EvNeeds, *, evse_id: int) -> str:

@@ -23,7 +23,10 @@ class _Operative(msgspec.Struct, frozen=True):
 
 
 class Serve(Command, frozen=True, kw_only=True):
-    """An EVSE was taken in or out of service by the CSMS."""
+    """An EVSE may be used by whoever comes, or no longer: by the CSMS, or because firmware is to be installed.
+
+    A transaction that runs goes on to its end. Every EVSE is in service until told otherwise.
+    """
 
     evse_id: int
     operative: bool
@@ -40,6 +43,7 @@ class Availability:
         self._told_before: dict[Place, ConnectorStatus] = {}
         """What the CSMS heard before the connection was lost."""
         self._untold: dict[Place, None] = {}
+        self._closed_to_new: set[int] = set()
         self._sending: Place | None = None
         self.station_faults: set[str] = set()
         self.closed = False
@@ -101,6 +105,7 @@ class Availability:
                     self._k.put(f"Connector#{place[0]}.{place[1]}.AvailabilityState", state)
             states.append(self.evse_status(evse))
             self._k.put(f"EVSE#{evse.number}.AvailabilityState", states[-1])
+            self._serve(evse)
             if changed:
                 for told in self.on_change:
                     told(evse.number)
@@ -109,6 +114,13 @@ class Availability:
         self._k.put("ChargingStation.AvailabilityState", overall)
         if self._untold:
             self.pump_now()
+
+    def _serve(self, evse: Evse) -> None:
+        """Tell the hardware whether somebody new may come."""
+        open_ = not self.closed and any(self.operative(evse.number, each.number) for each in evse.connectors)
+        if open_ == (evse.number in self._closed_to_new):
+            (self._closed_to_new.discard if open_ else self._closed_to_new.add)(evse.number)
+            self._k.do(Serve(evse_id=evse.number, operative=open_))
 
     def show(self, place: Place, status: ConnectorStatus) -> None:
         """Let a connector be in a state that the charger knows, unless it is out of service."""
@@ -192,9 +204,6 @@ class Availability:
         already = (key not in self._inoperative) == operative
         self._k.keep("operative", key, _Operative(operative))
         (self._inoperative.discard if operative else self._inoperative.add)(key)
-        for each in chosen:
-            if not already and not connector_id:
-                self._k.do(Serve(evse_id=each.number, operative=operative))
         self._k.after("availability", 0, self.refresh)
         if already or operative or all(each.record is None for each in chosen):
             return ChangeAvailabilityResponse(status="Accepted")  # G03.FR.03, G04.FR.04

@@ -49,11 +49,13 @@ class ManagedSessions(Sessions):
     records: dict[str, TransactionRecord]
     waiting: dict[int, str]
     """EVSE -> reference of the transaction that was interrupted there and waits for its vehicle."""
+    reserved: dict[int, int]
+    """EVSE -> reservation of whoever was authorized there last, until his transaction starts."""
     _shown: dict[int, ConnectorStatus]
 
     def load(self) -> None:
         """Take up what was open when the program last stopped."""
-        self.records, self.waiting, self._shown = {}, {}, {}
+        self.records, self.waiting, self.reserved, self._shown = {}, {}, {}, {}
         found = self._k.stored("managed", TransactionRecord)
         for record in sorted(found.values(), key=lambda record: record.started_ms):
             self._hold(transactions.interrupted(record))
@@ -201,8 +203,15 @@ class ManagedSessions(Sessions):
     def authorize(self, evse: Evse, found: Authorization, trigger: TriggerReason = "Authorized") -> None:
         """Pass a remote start on."""
         del trigger
+        self.reserve(evse.number, found.reservation_id)
         wish = StartWish(evse_id=evse.number, remote_start_id=found.remote_start_id or 0, id_token=found.id_token)
         self._k.do(wish)
+
+    def reserve(self, evse_id: int, reservation_id: int | None) -> None:
+        """Whoever was authorized at an EVSE has this reservation, or none."""
+        self.reserved.pop(evse_id, None)
+        if reservation_id is not None:
+            self.reserved[evse_id] = reservation_id
 
     def end_authorization(
         self, evse: Evse, trigger: TriggerReason, reason: Reason, id_token: IdToken | None = None

@@ -51,6 +51,8 @@ class Provisioning:
         self._managed = managed
         self.drained: Callable[[], bool] = lambda: True
         self.may_reset: Callable[[], bool] = lambda: True
+        self.close: Callable[[bool], None] = lambda _: None
+        """Lets nobody new begin."""
         self.resetting: int | Literal["no"] | None = "no"
         """The EVSE whose restart is awaited, None for the station's."""
         self.answers: dict[str, Handler] = {
@@ -135,6 +137,7 @@ class Provisioning:
         busy = [evse for evse in self._concerned(evse_id) if evse.record is not None]
         if self._managed:
             at_once = request.type == "Immediate"
+            self.close(True)  # noqa: FBT003  # a callback
             self._k.after("reset.begin", 0, lambda: self._k.do(Restart(evse_id=evse_id, at_once=at_once)))
             return ResetResponse(status="Scheduled" if busy and not at_once else "Accepted")
         self.resetting = evse_id
@@ -143,6 +146,10 @@ class Provisioning:
         self._keeping = bool(busy) and request.type == "ImmediateAndResume"
         self._k.after("reset.begin", 0, lambda: (self._hold_all if self._keeping else self._end_all)(evse_id))
         return ResetResponse(status="Accepted")
+
+    def restarting(self) -> None:
+        """The charger restarts as it was told: the next boot says so (B01.FR.01)."""
+        self._k.keep_text("boot", "reason", "RemoteReset")
 
     def _concerned(self, evse_id: int | None) -> list[Evse]:
         return [evse for evse in self._evses.values() if evse_id in (None, evse.number)]
@@ -181,7 +188,7 @@ class Provisioning:
         self.resetting = "no"
         self._k.cancel("reset.patience")
         if evse_id is None:
-            self._k.keep_text("boot", "reason", "RemoteReset")
+            self.restarting()
             if self._keeping:
                 self._k.keep_text("boot", "resume", "yes")
         self._k.do(Restart(evse_id=evse_id))

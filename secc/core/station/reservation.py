@@ -68,10 +68,9 @@ class Reservations:
         return found.made_ms if found is not None else None
 
     def used(self, evse: Evse) -> None:
-        """A reservation has been made use of (H03.FR.09)."""
-        found = evse.authorization
-        if found is not None and found.reservation_id in self._all:
-            self._forget(found.reservation_id)
+        """A reservation has been used (H03.FR.09): by an authorization, or by a transaction that the charger leads."""
+        by = evse.authorization or evse.record
+        self._forget(by.reservation_id if by is not None else None)
 
     def is_reserved(self, evse: Evse) -> bool:
         """Return whether an EVSE is kept for somebody: itself, or as one of the last (H01.FR.07, .20, .24)."""

@@ -90,7 +90,7 @@ class ChargingStation(Blocks):
         link.amend = self.tariffs.authorized
         self._join_control()
         self.firmware.busy = lambda: any(evse.record is not None for evse in self.evses.values())
-        self.firmware.close = self._close_for_firmware
+        self.firmware.close = self.provisioning.close = self._close
         self.display.state = self._display_state
         self.sessions.on_started.append(self.reservations.used)
         self.resumption.on_resumed += [self.metering.resumed, self.transaction_limits.resumed]
@@ -369,8 +369,8 @@ class ChargingStation(Blocks):
         type_ = "InvalidTLSVersion" if version else "InvalidCsmsCertificate"
         self.diagnostics.security_event(type_, word)
 
-    def _close_for_firmware(self, closed: bool) -> None:  # a callback
-        """Let nobody begin while firmware waits to be installed (L01.FR.07)."""
+    def _close(self, closed: bool) -> None:  # a callback
+        """Let nobody begin while firmware waits to be installed (L01.FR.07), or a restart for the last to leave."""
         self.availability.closed = closed
         self.availability.refresh()
 

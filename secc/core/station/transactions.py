@@ -131,7 +131,8 @@ Step = tuple[TransactionRecord, TransactionEventRequest]
 def start(
     record: TransactionRecord, utc_ms: int, *, trigger: TriggerReason, sample: MeterSample | None, offline: bool
 ) -> Step:
-    """Return the Started event of a new record; it carries the identifier that was authorised (E01.FR.10)."""
+    """Return the Started event of a new record; it carries the identifier that was authorised (E01.FR.10), and the
+    reservation that was used (H03.FR.09)."""
     return event(
         _measured(record, sample),
         "Started",
@@ -140,6 +141,7 @@ def start(
         samples=_samples(sample, "Transaction.Begin"),
         offline=offline,
         id_token=with_vehicle(IdToken(id_token=record.id_token, type=record.id_token_type), record.evccid),
+        reservation_id=record.reservation_id,
     )
 
 
