@@ -41,6 +41,7 @@ class Watched(Joined):
         self.decide: Callable[[Command], Fact | None] | None = None
         self.ledger: Ledger = before.ledger if isinstance(before, Watched) else Ledger()
         self.lines: list[bytes] = before.lines if isinstance(before, Watched) else []
+        self._came_back = isinstance(before, Watched)
         self.closed_books = False
         self.keeps = False
         self.allowed = isinstance(before, Watched)
@@ -214,13 +215,18 @@ class Watched(Joined):
         entries = verify_lines(b"".join(self.lines))
         assert isinstance(entries[0].data, SessionStarted)
         ended = [each.data for each in entries if isinstance(each.data, SessionEnded)]
-        if self.keeps and self.secc_reason == "paused":
+        if (self.keeps and self.secc_reason == "paused") or self._never_joined():
             assert not ended
             return
         (last,) = ended
         assert last is entries[-1].data
         assert last.import_mwh == int(self.plant.import_mwh)
         assert last.export_mwh == int(self.plant.export_mwh)
+
+    def _never_joined(self) -> bool:
+        """Whether the vehicle came back and its conversation broke before SessionSetup: what it paused stays open."""
+        begun = ("session_started", "session_joined")
+        return self._came_back and not any(_is(each, "session", name) for each in self.secc_actions for name in begun)
 
     def _judge_words(self) -> None:
         """One session, one end; the same reason for the books, the back end and the log."""

@@ -585,8 +585,8 @@ async def test_the_operator_can_start_stop_reset_and_unlock(tmp_path: Path, csms
         await fixture.until(lambda: bool(fixture.stops))
     assert fixture.stops == [("a", "remote")]
     assert fixture.wishes == [
-        ("start", 1, 9, "APP-1", "Central"), ("unlock", 1), ("cost", "a", 1.25), ("reset", None, False),
-        ("reset", None, True),
+        ("start", 1, 9, "APP-1", "Central"), ("unlock", 1), ("cost", "a", 1.25), ("availability", 1, False),
+        ("reset", None, False), ("reset", None, True),
     ]  # fmt: skip
 
 
