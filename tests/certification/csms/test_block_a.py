@@ -366,6 +366,7 @@ async def test_tc_a_14_csms_the_station_rejects_its_new_certificate(
         ("-----BEGIN CERTIFICATE REQUEST-----\n!\n-----END CERTIFICATE REQUEST-----", "malformed"),
         ("", "malformed"),
     ],
+    ids=["another station's", "wrong curve", "no request", "empty"],
 )
 async def test_a_request_that_must_not_be_signed_is_rejected(
     backend: Start, authorities: dict[str, StationAuthority], text: str, reason: str

@@ -99,7 +99,10 @@ def test_tc_m_04_cs_install_mo_root() -> None:
     lists("MORootCertificate")
 
 
-@pytest.mark.parametrize("text", ["no certificate", pem(ROOT.sign(ROOT.name, ROOT.key.public_key(), ca=True, days=-1))])
+EXPIRED = pem(ROOT.sign(ROOT.name, ROOT.key.public_key(), ca=True, days=-1))
+
+
+@pytest.mark.parametrize("text", ["no certificate", EXPIRED], ids=["no certificate", "expired"])
 def test_tc_m_07_cs_install_invalid(text: str) -> None:
     found = Bench()
     assert install(found, text=text) == "Rejected"
