@@ -26,8 +26,8 @@ check: $(VENV)/dev
 packages: $(VENV)/dev
 	@$(BIN)/python -m tests.packages
 
-unit: $(VENV)/dev
-	$(BIN)/pytest -n 2 --dist loadgroup $(ARGS)
+unit: $(VENV)/dev # three on two cores: a third of their time they wait for programs and for time limits
+	$(BIN)/pytest -n 3 --dist loadgroup $(ARGS)
 
 cover: $(VENV)/dev ## the same tests, with the lines that none of them reaches
 	$(BIN)/pytest -n 2 --dist loadgroup --cov --cov-report=term:skip-covered $(ARGS)

@@ -1,5 +1,6 @@
 """What tests of several folders need: certificates and a broker."""
 
+import gc
 import importlib
 import os
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ __all__ = ["broker", "pki"]
 
 def pytest_configure() -> None:
     """Let no test be judged by how much of the machine it gets."""
+    gc.disable()  # what is collected stays: looking through it for cycles is in vain
     patient.install()
     slow = [HealthCheck.too_slow]
     settings.register_profile("any machine", settings(), deadline=None, suppress_health_check=slow)
@@ -39,6 +41,12 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     for file in sorted(Path(__file__).parent.rglob("test_*.py"), reverse=True):
         with suppress(Exception, pytest.skip.Exception):  # what is wrong with it, its collection says
             importlib.import_module(".".join(file.relative_to(root).with_suffix("").parts))
+
+
+def pytest_collection_finish() -> None:
+    """Never look through the tests again: that takes longer than a program under test may wait."""
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture

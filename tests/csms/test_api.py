@@ -175,7 +175,7 @@ async def test_a_request_that_never_ends_is_cut_off(
 ) -> None:
     async with ask(csms, "GET", "/health") as response:  # what is whole has all the time it needs
         assert response.status == 200
-    monkeypatch.setattr("csms.api.server._REQUEST_S", 0.05)
+    monkeypatch.setattr("csms.api.http._REQUEST_S", 0.05)
     reader, writer = await asyncio.open_connection("127.0.0.1", csms.csms.ports["api"], ssl=csms.context(None))
     writer.write(begin)
     with contextlib.suppress(ConnectionError):

