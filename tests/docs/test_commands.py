@@ -61,6 +61,7 @@ LONG = (
     "how-to/use-a-real-powerline-modem.md",
     "how-to/verify-a-settlement.md",
     "how-to/watch-a-powerline.md",
+    "tutorials/first-session.md",
     "tutorials/read-a-session.md",
 )
 """Documents whose sessions take long, and show nothing that a test of the default run does not."""

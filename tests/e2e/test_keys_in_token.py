@@ -17,6 +17,7 @@ LEAVES = ("vehicle", "contract", "secc", "meter")
 
 
 @pytest.mark.e2e
+@pytest.mark.long
 def test_a_session_runs_with_every_key_in_a_token(v2g: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The demo's own checks hold, among them that every signature of the settlement bundle verifies."""
     write = RunFolder.write

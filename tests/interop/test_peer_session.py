@@ -191,6 +191,7 @@ def test_without_the_interop_profile_our_charger_refuses_its_vehicle_by_name(
     assert not named(events, "tls", "accepted")
 
 
+@pytest.mark.long
 def test_without_the_interop_profile_our_vehicle_has_no_session_and_says_why(
     peer: Peer, pki: PkiTree, cable: Cable, tmp_path: Path
 ) -> None:

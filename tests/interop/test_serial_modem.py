@@ -166,9 +166,8 @@ for_s = 1
 WEATHER = "[link.plc.impairment]\nseed = 4\nloss = 0.02\nduplicate = 0.02\ndelay_ms = 2.0\njitter_ms = 3.0"
 
 
-@pytest.mark.parametrize(
-    "extra", [pytest.param("", marks=pytest.mark.long, id="clean"), pytest.param(WEATHER, id="bad line")]
-)
+@pytest.mark.long
+@pytest.mark.parametrize("extra", [pytest.param("", id="clean"), pytest.param(WEATHER, id="bad line")])
 def test_a_session_over_serial_modems(namespaces: tuple[str, str], pki: PkiTree, tmp_path: Path, extra: str) -> None:
     noise = b"\xaa\xaa\xaa\xaa\xff\x02\x00\x00" + bytes(range(256)) + b"\xaa\xaa\xaa\x55\x55"
     cable = SerialCable(noise)
