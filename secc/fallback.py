@@ -99,12 +99,12 @@ class Fallback:
         self._begin("x1", "no_conversation")
 
     def _begin(self, way: Way, reason: str) -> bool:
-        """Begin, unless somebody is served, nobody is there, or the hardware forbids it."""
+        """Begin, unless somebody is served, nobody is there, or hardware or back end forbid it."""
         outlet = self._outlet
         busy = outlet.busy or (self._serving is not None and not self._serving.done())
-        if busy or not self._pilot.state.connected or self._pilot.proximity.state != "seated" or outlet.at_fault:
+        if busy or not self._pilot.state.connected or self._pilot.proximity.state != "seated":
             return False
-        if not outlet.open:
+        if outlet.at_fault or not outlet.open:
             return False
         self._quiet()
         if self._link is not None:
