@@ -22,6 +22,7 @@ from csms.store import Store
 from csms.tables import transaction_events
 from pki_tools.tree import PkiTree
 from tests.csms.killable import BackendProcess, no_survivors
+from tests.kills import MANY, Progress
 from v2g.pki.keys import save_secret
 
 
@@ -131,7 +132,7 @@ def check(store_url: str, stations: list[PersistentStation]) -> int:
     return len(events)
 
 
-@pytest.mark.parametrize("kills", [2, pytest.param(1000, marks=pytest.mark.long)])
+@pytest.mark.parametrize("kills", [2, pytest.param(MANY, marks=pytest.mark.long)])
 async def test_a_killed_back_end_has_lost_nothing_acknowledged_and_counts_nothing_twice(
     store_url: str, tmp_path: Path, pki: PkiTree, kills: int
 ) -> None:
@@ -140,6 +141,7 @@ async def test_a_killed_back_end_has_lost_nothing_acknowledged_and_counts_nothin
     backend = await asyncio.to_thread(BackendProcess, tmp_path, store_url, root)
     stations = [PersistentStation(f"CS-{number}", [backend.port]) for number in range(4)]
     running = [asyncio.create_task(station.run()) for station in stations]
+    progress = Progress(kills)
     for _ in range(kills):
         before = sum(len(station.answered) for station in stations)
         async with asyncio.timeout(600):
@@ -148,6 +150,7 @@ async def test_a_killed_back_end_has_lost_nothing_acknowledged_and_counts_nothin
         await asyncio.sleep(chance.uniform(0, 0.03))
         backend.kill()
         backend = await asyncio.to_thread(BackendProcess, tmp_path, store_url, root, "", backend.port)
+        progress(events=sum(len(station.answered) for station in stations))
     for station in stations:
         station.finish.set()
     async with asyncio.timeout(600):
