@@ -65,6 +65,9 @@ async def assemble(config: ProgramConfig, clock: Clock, observe: EventLog) -> As
         charger = Charger(config, clock, observe, transport, outlets)
         if config.station is not None:
             stack.push_async_callback(charger.connect_station())
+            for manager in charger.energy_managers():
+                stack.push_async_callback(manager.close)
+                await manager.open()
         else:
             charger.recover()
         for outlet in outlets:

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import os
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv6Address
 from pathlib import Path
@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from secc.config import ProgramConfig
 from secc.core import ports
+from secc.energy_managers import EnergyManager
 from secc.grid_frequency import GridWatch
 from secc.listening import Doors, Stream, listen
 from secc.machine.certificates import Own
@@ -24,6 +25,7 @@ from secc.restarting import Restarting
 from secc.station import Hooks, Station, StationConfig
 from secc.transport import Transport
 from v2g.errors import ConfigError
+from v2g.hardware.energy_manager import EvseState
 from v2g.iso15118.session import Fact
 from v2g.net.capture import RecordConfig, Recorder
 from v2g.net.clock import Clock
@@ -129,6 +131,20 @@ class Charger:
             station.close()
 
         return close
+
+    def energy_managers(self) -> Iterator[EnergyManager]:
+        """Give those of the site, to be opened and closed."""
+        assert self.station is not None
+        assert self.config.station is not None
+        for config in self.config.station.energy_managers:
+            yield EnergyManager(
+                config,
+                len(self.outlets),
+                clock=self.clock,
+                tell=self.station.fact,
+                states=lambda: tuple(map(_energy_state, self.outlets)),
+                observe=self.observe,
+            )
 
     def _premises(self) -> Premises:
         config = self.config
@@ -268,6 +284,24 @@ class Charger:
         for outlet in self.outlets:
             await outlet.settled()
             await outlet.leave()
+
+
+def _energy_state(outlet: Outlet) -> EvseState:
+    """Return what an energy manager is told of an EVSE."""
+    reading = outlet.meter.read(0)
+    charge, discharge = outlet.rating
+    wish = outlet.grid.setpoint
+    return EvseState(
+        evse=outlet.number,
+        status="Unavailable" if not outlet.in_service else outlet.status or "Unavailable",
+        charging=outlet.hardware.contactors_closed,
+        power_w=outlet.power_w,
+        import_wh=reading.import_mwh // 1000,
+        export_wh=reading.export_mwh // 1000,
+        charge_limit_w=min(charge, *(limit.charge_w for limit in outlet.grid.limits)),
+        discharge_limit_w=min(discharge, *(limit.discharge_w for limit in outlet.grid.limits)),
+        setpoint_w=None if wish is None else wish.power_w,
+    )
 
 
 def _doors(outlets: Sequence[Outlet]) -> list[list[Outlet]]:

@@ -42,6 +42,14 @@ class EvseHardware(Protocol):
     """What the charger needs of its power hardware. All methods are called in one event loop."""
 
     @property
+    def present(self) -> ports.Measured:
+        """Voltage and current at the output."""
+
+    @property
+    def contactors_closed(self) -> bool:
+        """Whether the output is connected to the inlet."""
+
+    @property
     def faults(self) -> tuple[str, ...]:
         """Words of `v2g.hardware.faults.FAULTS` that are active, the oldest first."""
 

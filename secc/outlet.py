@@ -38,6 +38,7 @@ from v2g.net.plc.link import PlcLink, open_link
 from v2g.net.plc.pilot import ChargerPilot
 from v2g.net.runner import ByteStream, Core, Runner
 from v2g.observe import Observe, Scalar
+from v2g.ocpp.messages.availability import ConnectorStatus
 from v2g.settlement.ocmf import signed_meter_data
 
 Wrap = Callable[[ByteStream], ByteStream]
@@ -122,8 +123,15 @@ class Outlet:
             utc_ms=reading.utc_ms,
             import_mwh=reading.import_mwh,
             export_mwh=reading.export_mwh,
+            power_w=None if ended else self.power_w,
             signed=self._signed(ended) if ended else (),
         )
+
+    @property
+    def power_w(self) -> int:
+        """What flows now, W; negative from the vehicle."""
+        present = self.hardware.present
+        return present.voltage_mv * present.current_ma // 1_000_000 if present.power_w is None else present.power_w
 
     def _signed(self, session_id: str) -> tuple[SignedReading, ...]:
         return tuple(
@@ -305,15 +313,18 @@ class Outlet:
 
     def show(self) -> None:
         """Tell the CSMS the connector's state (G01)."""
-        if self.station is None:
-            return
+        if self.station is not None and (status := self.status) is not None:
+            self.station.status(self.number, status)
+
+    @property
+    def status(self) -> ConnectorStatus | None:
+        """The connector's state; None while nobody can say."""
         state = self.wires.pilot.state if self.wires is not None else PilotState.A
         if self.at_fault:
-            self.station.status(self.number, "Faulted")
-        elif state.connected or (self.busy and not self._plug_needed):
-            self.station.status(self.number, "Occupied")
-        elif state is PilotState.A:  # F is our own doing and passes
-            self.station.status(self.number, "Available")
+            return "Faulted"
+        if state.connected or (self.busy and not self._plug_needed):
+            return "Occupied"
+        return "Available" if state is PilotState.A else None  # F is our own doing and passes
 
     def _link_down(self, reason: str) -> None:
         if self._current is not None:

@@ -92,13 +92,13 @@ class Station(Questions):
         reason: BootReason = "PowerUp"
         if same_boot:
             reason = "ApplicationReset" if notes.get("running") == b"yes" else "LocalReset"
-        self._wishes = Wishes(hooks, self._find, self._take)
+        self._wishes = Wishes(hooks, self._find, self.fact)
         self._early: list[Command] | None = []
         """What the machine has to do once there is an event loop."""
         self._machine = charger_machine(
             config,
             premises,
-            tell=self._take,
+            tell=self.fact,
             accepted=lambda: self.online,
             observe=observe,
             boot_id=boot_id,
@@ -245,9 +245,6 @@ class Station(Questions):
     def _read(self, evse_id: int) -> MeterSample | None:
         return self._hooks.meter(evse_id) if evse_id and self._hooks.meter is not None else None
 
-    def _take(self, fact: Fact) -> None:
-        self._runner.fact(fact)
-
     def _carry_out(self, command: Command) -> None:
         """Turn what the CSMS wants into hooks, and give the machine its part once there is an event loop."""
         if self._wishes.carry_out(command):
@@ -306,7 +303,7 @@ class Station(Questions):
             evccid=evcc_id if self._sessions.both_ways() else "",
             reservation_id=self._sessions.reserved.pop(evse_id, None),
         )
-        self._take(VehicleKnown(evse_id=evse_id, evccid=evcc_id, protocol="ISO 15118-20" if evcc_id else ""))
+        self.fact(VehicleKnown(evse_id=evse_id, evccid=evcc_id, protocol="ISO 15118-20" if evcc_id else ""))
         step = transactions.start(record, now, trigger=trigger, sample=sample, offline=not self.online.is_set())
         self._commit(step)
         return record.transaction_id
@@ -380,7 +377,11 @@ class Station(Questions):
         self, steps: Sequence[tuple[int, int]], duration_s: int, *, dynamic: bool, evse_id: int = 1
     ) -> None:
         """Tell what the vehicle will draw (K16.FR.05, K18.FR.10, K19.FR.10): W from a second on, given back below 0."""
-        self._take(Plan(evse_id=evse_id, schedule=plan_schedule(steps, duration_s), dynamic=dynamic))
+        self.fact(Plan(evse_id=evse_id, schedule=plan_schedule(steps, duration_s), dynamic=dynamic))
+
+    def fact(self, fact: Fact) -> None:
+        """Let the station know what was measured, or wanted, outside: what follows happens before this returns."""
+        self._runner.fact(fact)
 
     def grid(self, hz: float, volt: float | None = None) -> None:
         """The grid's frequency (Hz), and voltage (V) if it was measured: what follows happens before this returns."""

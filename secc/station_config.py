@@ -9,6 +9,7 @@ from msgspec import Meta
 
 from secc.core.station.profiles import Allowance
 from secc.core.station.transactions import MeterSample
+from secc.energy_managers import EnergyManagerConfig, check_sources
 from secc.grid_frequency import FrequencyConfig
 from secc.machine.display import DisplayConfig
 from secc.machine.firmware import UpdateConfig
@@ -53,6 +54,8 @@ class StationConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     beside `store`."""
     frequency: FrequencyConfig | None = None
     """Where the grid's frequency is known from; none refuses local frequency and DER control."""
+    energy_managers: Annotated[tuple[EnergyManagerConfig, ...], Meta(max_length=3)] = ()
+    """Systems on site that bound, or set, the power."""
     publish: PublishConfig | None = None
     """Firmware for other stations of the site; without it the charger publishes none."""
     restart: tuple[str, ...] = ()
@@ -60,6 +63,10 @@ class StationConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     it fails, the program starts anew."""
     update: UpdateConfig | None = None
     """How new firmware is installed; none refuses it."""
+
+    def __post_init__(self) -> None:
+        """Refuse energy managers that cannot be told apart."""
+        check_sources(self.energy_managers)
 
 
 class Hooks(msgspec.Struct, frozen=True, kw_only=True):

@@ -28,6 +28,10 @@ def settings_of(
     `discharge_w` is what each EVSE can feed back at most: what controls of block R are in percent of.
     """
     frequency = config.frequency
+    if frequency is not None:
+        able |= {"frequency", "der"}
+    if any(each.load for each in config.energy_managers):
+        able |= {"load"}
     most = tuple(discharge_w) or (config.max_power_w,) * config.evses
     evses = tuple(
         EvseLayout(
@@ -54,7 +58,7 @@ def settings_of(
         boot_reason=reason,
         same_boot=same_boot,
         managed=True,
-        able=able if frequency is None else able | {"frequency", "der"},
+        able=able,
         der_controls=EMULATED if frequency is not None else (),
         nominal_hz=frequency.nominal_hz if frequency is not None else 50.0,
         nominal_v=frequency.nominal_v if frequency is not None else 230.0,

@@ -69,6 +69,15 @@ def start_broker(program: str, folder: Path, port: int, *, ca: Path, chain: Path
     config.write_text(
         _CONFIG.format(port=port, ca=ca, chain=chain, key=key, acl=acl, folder=folder, log=log, user=user)
     )
+    return launch(program, folder, port)
+
+
+def launch(program: str, folder: Path, port: int) -> Broker:
+    """Start mosquitto by `mosquitto.conf` in `folder` and return when it accepts connections at `port`.
+
+    Raises TransportError with its log when it does not start within five seconds.
+    """
+    log, config = folder / "mosquitto.log", folder / "mosquitto.conf"
     with (folder / "mosquitto.out").open("ab") as output:
         process = subprocess.Popen([program, "-c", str(config)], stdout=output, stderr=output, start_new_session=True)
     deadline = time.monotonic() + 5

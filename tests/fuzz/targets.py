@@ -5,7 +5,7 @@ from typing import Any
 
 from tests.exi.vectors import load
 from tests.fuzz import links, pki, tls, trust
-from tests.fuzz.hardware import board, board_seeds
+from tests.fuzz.hardware import board, board_seeds, energy, energy_seeds, energy_word, energy_word_seeds
 from tests.fuzz.slac import frame, frame_seeds
 from v2g.errors import ExiDecodeError, ExiEncodeError
 from v2g.exi import Dialect, decode, decode_fragment, encode, encode_fragment
@@ -98,6 +98,8 @@ TARGETS: dict[str, tuple[Callable[[bytes], None], Callable[[], list[bytes]]]] = 
     "stream": (stream, seeds),
     "text": (text, text_seeds),
     "board": (board, board_seeds),
+    "energy": (energy, energy_seeds),
+    "energy_word": (energy_word, energy_word_seeds),
     "frame": (frame, frame_seeds),
     "capture": (links.capture, links.capture_seeds),
     "serial": (links.serial, links.serial_seeds),

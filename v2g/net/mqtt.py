@@ -1,4 +1,4 @@
-"""MQTT 5 over TLS 1.3 for asyncio, by paho-mqtt (R80, R82).
+"""MQTT 5 for asyncio, over TLS 1.3 unless the configuration says otherwise, by paho-mqtt (R80, R82).
 
 paho runs its own network thread; everything the caller sees happens in the event loop. Connecting and reconnecting
 with back-off are paho's; publishing before the connection stands waits until it does.
@@ -25,7 +25,8 @@ class MqttClient:
     """One connection. `on_message(topic, payload)` is called in the loop, and returns None or something to await.
 
     A message is acknowledged when it has returned and what it returned is done. An exception leaves the message
-    unacknowledged, so the broker delivers it again.
+    unacknowledged, so the broker delivers it again. `will` is a topic and what the broker retains there when the
+    connection is lost. `lasting` connections get what was retained, or came while they were away; others do not.
     """
 
     def __init__(
@@ -34,8 +35,11 @@ class MqttClient:
         *,
         on_message: Callable[[str, bytes], Awaitable[None] | None] | None = None,
         on_connection: Callable[[bool], None] | None = None,
+        will: tuple[str, bytes] | None = None,
+        lasting: bool = True,
     ) -> None:
-        self._config = config
+        """Raises TransportError for files that cannot be read."""
+        self._config, self._lasting = config, lasting
         self._loop = asyncio.get_running_loop()
         self._on_message, self._on_connection = on_message, on_connection
         self._waiting: dict[int, asyncio.Future[None]] = {}
@@ -53,7 +57,12 @@ class MqttClient:
         client.on_subscribe = self._subscribed
         client.on_message = self._received
         client.reconnect_delay_set(min_delay=1, max_delay=30)
-        client.tls_set_context(_tls_context(config))
+        if not config.without_tls:
+            client.tls_set_context(_tls_context(config))
+        if config.username is not None:
+            client.username_pw_set(config.username, _password(config))
+        if will is not None:
+            client.will_set(*will, qos=1, retain=True)
 
     def start(self) -> None:
         """Begin connecting; returns at once.
@@ -61,12 +70,12 @@ class MqttClient:
         `connected` is set whenever the broker has accepted us and, where there is a subscription, that too.
         """
         properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
-        properties.SessionExpiryInterval = self._config.session_expiry
+        properties.SessionExpiryInterval = self._config.session_expiry if self._lasting else 0
         self._client.connect_async(
             self._config.host,
             self._config.port,
             keepalive=self._config.keep_alive,
-            clean_start=False,
+            clean_start=not self._lasting,
             properties=properties,
         )
         self._client.loop_start()
@@ -75,21 +84,23 @@ class MqttClient:
         """Subscribe with QoS 1 at every connect; to be called before `start`."""
         self._subscriptions.append(topic)
 
-    async def publish(self, topic: str, payload: bytes) -> None:
+    async def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
         """Publish with QoS 1 and return when the broker has acknowledged.
 
         Raises TransportError when the connection is lost before that; the message may or may not have arrived.
         """
         await self.connected.wait()
         done = self._loop.create_future()
-        info = self._client.publish(topic, payload, qos=1)
+        info = self._client.publish(topic, payload, qos=1, retain=retain)
         if info.rc != paho.MQTT_ERR_SUCCESS:
             raise TransportError(f"MQTT publish refused: {paho.error_string(info.rc)}")
         self._waiting[info.mid] = done
         await done
 
-    async def close(self) -> None:
-        """Disconnect and wait for paho's thread."""
+    async def close(self, *, last: tuple[str, bytes] | None = None) -> None:
+        """Disconnect and wait for paho's thread; `last` is a topic and what is retained there from now on."""
+        if last is not None and self.connected.is_set():
+            self._client.publish(*last, qos=1, retain=True)
         self._client.disconnect()
         await asyncio.to_thread(self._client.loop_stop)
 
@@ -99,7 +110,11 @@ class MqttClient:
         if reason.is_failure:
             return
         if self._subscriptions:
-            client.subscribe([(topic, SubscribeOptions(qos=1)) for topic in self._subscriptions])
+            retained = SubscribeOptions.RETAIN_SEND_ON_SUBSCRIBE
+            if not self._lasting:
+                retained = SubscribeOptions.RETAIN_DO_NOT_SEND
+            options = SubscribeOptions(qos=1, retainHandling=retained)
+            client.subscribe([(topic, options) for topic in self._subscriptions])
         else:
             self._call(self._set_connected, True)  # noqa: FBT003
 
@@ -159,6 +174,15 @@ class MqttClient:
             logging.getLogger(__name__).error("message of %s not taken: %s", message.topic, error)
             return
         client.ack(message.mid, message.qos)
+
+
+def _password(config: MqttConfig) -> str | None:
+    if config.password_file is None:
+        return None
+    try:
+        return config.password_file.read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise TransportError(f"MQTT password in {config.password_file}: {error}") from None
 
 
 def _tls_context(config: MqttConfig) -> ssl.SSLContext:

@@ -6,7 +6,11 @@ import msgspec
 
 
 class MqttConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How to reach a broker. `ca`, `chain` and `key` are PEM files; without `ca` the connection is refused."""
+    """How to reach a broker. `ca`, `chain` and `key` are PEM files; without `ca` the connection is refused.
+
+    `username`, and the password in `password_file`, are for brokers that ask for them. `without_tls` is for brokers in
+    a closed network of the site's own.
+    """
 
     host: str
     port: int = 8883
@@ -16,3 +20,6 @@ class MqttConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     client_id: str = ""
     keep_alive: int = 30
     session_expiry: int = 86400
+    username: str | None = None
+    password_file: Path | None = None
+    without_tls: bool = False

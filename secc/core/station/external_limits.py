@@ -82,6 +82,9 @@ class ExternalLimits:
         self._critical: dict[int, bool | None] = {}
         self._now: dict[int, ExternalPeriod] = {}
         """What was last wanted of EVSEs (0: of all), for profiles of the CSMS that leave it to others."""
+        self._left: dict[int, Installed] = {}
+        """Such profiles as the CSMS left them, by number."""
+        self._filling = False
         smart_charging.on_installed.append(self._installed)
 
     def take(self, fact: ExternalLimit) -> None:
@@ -92,6 +95,8 @@ class ExternalLimits:
         if fact.generation and self._k.version == "2.0.1":
             return  # there is no word for it
         number = _number(fact)
+        if not fact.generation:
+            self._give_back(fact)
         if not fact.periods:
             self._now.pop(fact.evse_id, None)
             self._end(fact, number)
@@ -164,11 +169,33 @@ class ExternalLimits:
             if _waits(item, wanted) and (item.evse_id == fact.evse_id or 0 in (fact.evse_id, item.evse_id))
         ]
         for item in waiting:
-            filled = self._filled(item, wanted)
-            self._smart.put(filled)
+            filled = self._put_filled(item, wanted)
             if self._is_news(self._told.get(item.profile.id, _NOTHING), self._values(filled)):
                 self._notify(msgspec.structs.replace(filled, source=fact.source))
         return bool(waiting)
+
+    def _put_filled(self, item: Installed, wanted: ExternalPeriod) -> Installed:
+        """Put values into a profile as the CSMS left it: a word takes the place of the one before."""
+        left = self._left.setdefault(item.profile.id, item)
+        filled = self._filled(left, wanted)
+        if filled != item:
+            self._filling = True
+            self._smart.put(filled)
+            self._filling = False
+        return filled
+
+    def _give_back(self, fact: ExternalLimit) -> None:
+        """Leave profiles of the CSMS as it left them where the external system has no word on their values any more."""
+        wanted = fact.periods[0] if fact.periods else ExternalPeriod()
+        installed = {item.profile.id for item in self._smart.installed}
+        for number, left in list(self._left.items()):
+            if number not in installed:
+                del self._left[number]
+            elif not _waits(left, wanted) and (left.evse_id == fact.evse_id or 0 in (fact.evse_id, left.evse_id)):
+                del self._left[number]
+                self._told.pop(number, None)
+                self._now.pop(fact.evse_id, None)
+                self._smart.put(left)
 
     def _filled(self, item: Installed, wanted: ExternalPeriod) -> Installed:
         """Q05.FR.01, .02, .05, .06."""
@@ -183,11 +210,12 @@ class ExternalLimits:
 
     def _installed(self, item: Installed) -> None:
         """Fill a profile that comes after the values."""
+        if self._filling:
+            return
+        self._left.pop(item.profile.id, None)
         wanted = self._now.get(item.evse_id) or self._now.get(0)
         if wanted is not None and _waits(item, wanted):
-            filled = self._filled(item, wanted)
-            if filled != item:
-                self._smart.put(filled)
+            self._put_filled(item, wanted)
 
     # -- telling
 
