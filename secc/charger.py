@@ -89,7 +89,10 @@ class Charger:
                 ),
                 on_grid_signal=self._grid_signal,
                 on_stop=self._stop,
-                on_reset=lambda _, at_once: self.restarting.ask(at_once=at_once, expect=station.restarting),
+                on_reset=lambda _, at_once, keep: self.restarting.ask(
+                    at_once=at_once, keep=keep, expect=station.restarting
+                ),
+                on_unlock=lambda evse: self._at(evse).hardware.unlock(),
                 on_availability=lambda evse, operative: self._at(evse).serve(operative),
                 on_start=lambda evse, *_: self._at(evse).backend.remote_start(),
                 on_online=lambda online: self.tell(ports.InstallationAvailable(online)),

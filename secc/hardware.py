@@ -79,6 +79,10 @@ class EvseHardware(Protocol):
         for hardware and do nothing.
         """
 
+    async def unlock(self) -> bool:
+        """Try to open the lock of the plug (F05); return whether the plug is free, which without a lock it is not by
+        us."""
+
     async def close(self) -> None:
         """Leave everything safe: no voltage, contactors open."""
 
@@ -216,6 +220,13 @@ class Evse(abc.ABC):
             case ports.OpenContactors():
                 return self._open_contactors(self._offs)
         return None
+
+    async def unlock(self) -> bool:
+        """See EvseHardware."""
+        lock, tried = self._interlock, []
+        self._tell_interlock(lambda now: tried.append(lock.release(now)))
+        await self._until(lambda: not lock.unlocking)
+        return tried == [True] and not lock.locked
 
     async def close(self) -> None:
         """Leave everything safe and stop reporting."""

@@ -118,20 +118,21 @@ class Outlet:
 
     def sample(self, ended: str = "") -> MeterSample:
         """Return what the meter shows now; with its signatures under the session `ended`, if it is settled."""
-        reading = self.meter.read(self.clock.utc_ms())
+        reading, present = self.meter.read(self.clock.utc_ms()), self.hardware.present
         return MeterSample(
             utc_ms=reading.utc_ms,
             import_mwh=reading.import_mwh,
             export_mwh=reading.export_mwh,
-            power_w=None if ended else self.power_w,
+            power_w=None if ended else present.watts,
+            voltage_v=present.voltage_mv / 1000,
+            current_a=max(0, present.current_ma) / 1000,
             signed=self._signed(ended) if ended else (),
         )
 
     @property
     def power_w(self) -> int:
         """What flows now, W; negative from the vehicle."""
-        present = self.hardware.present
-        return present.voltage_mv * present.current_ma // 1_000_000 if present.power_w is None else present.power_w
+        return self.hardware.present.watts
 
     def _signed(self, session_id: str) -> tuple[SignedReading, ...]:
         return tuple(

@@ -1,4 +1,4 @@
-"""Starting anew because the CSMS wants it (B11, B12): when nobody is served any more, or after ending whoever is."""
+"""Starting anew because the CSMS wants it (B11 to B13): when nobody is served any more, or after ending whoever is."""
 
 import asyncio
 import os
@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from secc.core import ports
 from secc.outlet import Outlet
 from v2g.observe import Observe
 
@@ -31,13 +32,18 @@ class Restarting:
         self._outlets, self._observe = outlets, observe
         self.due = asyncio.Event()
         self._waiting: asyncio.Task[None] | None = None
+        self._keep = False
 
-    def ask(self, *, at_once: bool, expect: Callable[[], None]) -> None:
-        """Restart as soon as nobody is served; `at_once` sees to that."""
-        self._observe(Observe("ocpp", "reset", {"at_once": at_once}))
+    def ask(self, *, at_once: bool, keep: bool, expect: Callable[[], None]) -> None:
+        """Restart as soon as nobody is served; `at_once` sees to that. With `keep` what rests stays open (B13)."""
+        self._observe(Observe("ocpp", "reset", {"at_once": at_once, "keep": keep}))
+        self._keep = keep
         if at_once:
             for outlet in self._outlets:
-                outlet.end(WORD, "ImmediateReset")
+                if keep:
+                    outlet.tell(ports.StopRequested(WORD))
+                else:
+                    outlet.end(WORD, "ImmediateReset")
             asyncio.get_running_loop().call_later(GRACE_S, self._cut)
         if self._waiting is None:
             self._waiting = asyncio.create_task(self._wait(expect), name="reset")
@@ -52,7 +58,7 @@ class Restarting:
             outlet.cut(WORD)
 
     async def _wait(self, expect: Callable[[], None]) -> None:
-        while any(outlet.busy or outlet.kept is not None for outlet in self._outlets):
+        while any(outlet.busy or (outlet.kept is not None and not self._keep) for outlet in self._outlets):
             await asyncio.sleep(_LOOK_S)
         for outlet in self._outlets:
             await outlet.settled()

@@ -11,7 +11,6 @@ import uuid
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Final
 
-from secc.core.station import transactions
 from secc.core.station.certificate_store import RootsChanged
 from secc.core.station.contracts import AuthorizeOutcome
 from secc.core.station.ev_needs import EvNeeds, plan_schedule
@@ -25,7 +24,6 @@ from secc.core.station.station import ChargingStation
 from secc.core.station.transactions import (
     MeterSample,
     SignedReading,
-    Step,
     TransactionRecord,
     public_key_text,
 )
@@ -44,7 +42,6 @@ from v2g.net.clock import Clock
 from v2g.observe import Observe
 from v2g.ocpp.messages.authorization import IdToken
 from v2g.ocpp.messages.availability import ConnectorStatus
-from v2g.ocpp.messages.base import OperationMode
 from v2g.ocpp.messages.provisioning import BootReason
 from v2g.ocpp.messages.transactions import ChargingState, Reason, TriggerReason
 
@@ -164,6 +161,7 @@ class Station(Questions):
         try:
             await self._runner.run()
         finally:
+            self._wishes.close()
             await self._machine.close()
             for task in others:
                 task.cancel()
@@ -199,7 +197,9 @@ class Station(Questions):
         ending = [record for record in self._sessions.records.values() if record.reference not in open_on]
         latest = {record.evse_id: record.reference for record in ending}
         for record in list(ending):
-            if latest[record.evse_id] == record.reference and self._core.resumption.in_time(record):
+            if latest[record.evse_id] == record.reference and (
+                self._core.resuming or self._core.resumption.in_time(record)
+            ):
                 ending.remove(record)
                 self._resume(record, samples(record))
         for record in ending:
@@ -285,17 +285,16 @@ class Station(Questions):
         """
         if reference in self._sessions.records:
             raise StoreError(f"transaction {reference} is open already")
-        self._runner.step(lambda moment: self._core.rejoin(evse_id, reference, emaid, moment))
+        self._lead(lambda sessions: sessions.rejoin(evse_id, reference, emaid))
         if reference in self._sessions.records:
             self.updated(reference, trigger=trigger, charging_state=charging_state, sample=sample)
             return self._sessions.records[reference].transaction_id
-        now = self._clock.utc_ms()
         record = TransactionRecord(
             transaction_id=_uuid(self._entropy(16)),
             reference=reference,
             evse_id=evse_id,
             connector_id=CONNECTOR,
-            started_ms=now,
+            started_ms=self._clock.utc_ms(),
             id_token=emaid,
             id_token_type=(id_token_type or "eMAID") if emaid else "NoAuthorization",
             charging_state=charging_state,
@@ -304,8 +303,7 @@ class Station(Questions):
             reservation_id=self._sessions.reserved.pop(evse_id, None),
         )
         self.fact(VehicleKnown(evse_id=evse_id, evccid=evcc_id, protocol="ISO 15118-20" if evcc_id else ""))
-        step = transactions.start(record, now, trigger=trigger, sample=sample, offline=not self.online.is_set())
-        self._commit(step)
+        self._lead(lambda sessions: sessions.begin(record, trigger=trigger, sample=sample))
         return record.transaction_id
 
     def updated(
@@ -314,20 +312,10 @@ class Station(Questions):
         *,
         trigger: TriggerReason,
         charging_state: ChargingState | None = None,
-        operation_mode: OperationMode | None = None,
         sample: MeterSample | None = None,
     ) -> None:
         """Report progress. KeyError for a reference that is not open."""
-        step = transactions.update(
-            self._sessions.records[reference],
-            self._clock.utc_ms(),
-            trigger=trigger,
-            charging_state=charging_state,
-            operation_mode=operation_mode,
-            sample=sample,
-            offline=not self.online.is_set(),
-        )
-        self._commit(step)
+        self._lead(lambda sessions: sessions.progress(reference, trigger, charging_state=charging_state, sample=sample))
 
     def ended(
         self,
@@ -339,19 +327,18 @@ class Station(Questions):
         begin: MeterSample | None = None,
         sample: MeterSample | None = None,
     ) -> None:
-        """Close a transaction. `sample` is the last reading; KeyError for a reference that is not open."""
-        record = self._sessions.records[reference]
-        step = transactions.end(
-            record,
-            self._clock.utc_ms(),
-            trigger=trigger,
-            reason=reason,
-            charging_state=charging_state,
-            begin=begin,
-            sample=sample,
-            offline=not self.online.is_set(),
+        """Close a transaction, but for one that a restart is to keep (B13). `sample` is the last reading; KeyError for
+        a reference that is not open."""
+        self._lead(
+            lambda sessions: sessions.finish(
+                reference,
+                trigger=trigger,
+                reason=reason,
+                charging_state=charging_state,
+                begin=begin,
+                sample=sample,
+            )
         )
-        self._commit(step)
 
     def journal(self, session_id: str, line: str) -> None:
         """Queue a line of the settlement journal for the CSMS; it is on disk when this returns."""
@@ -396,8 +383,8 @@ class Station(Questions):
         event = problem_event(evse_id, word, next(self._event_ids), self._clock.utc_ms(), active=active)
         self._runner.step(lambda now: self._core.tell(event, now))
 
-    def _commit(self, step: Step) -> None:
-        self._runner.step(lambda now: self._core.commit(step, now))
+    def _lead(self, work: Callable[[ManagedSessions], None]) -> None:
+        self._runner.step(lambda now: self._core.lead(work, now))
 
 
 def _uuid(random: bytes) -> str:

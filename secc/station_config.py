@@ -1,8 +1,8 @@
 """How a charging station is configured, and what its CSMS can want of the charger."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
@@ -78,7 +78,9 @@ class Hooks(msgspec.Struct, frozen=True, kw_only=True):
     and when it is gone. `serves(evse_id, modes)` says whether an EVSE has a service for any of these energy transfer
     modes, `on_energy_transfer(reference, modes)` that a transaction may use these from now on. `on_power(evse_id, w)`
     is the power that the grid's frequency leads to, None when it leads no more. `on_response(evse_id, delta_w,
-    floor_w)` bends the power that would flow, see `secc.core.station.der_response.Respond`.
+    floor_w)` bends the power that would flow, see `secc.core.station.der_response.Respond`. `on_reset(evse_id,
+    at_once, keep)`: restart, ending what runs, or keeping its transaction for the next session. `on_unlock(evse_id)` tries
+    to release the plug and returns whether it is free.
     """
 
     on_limit: Callable[[int, Allowance, int], None] | None = None
@@ -86,8 +88,8 @@ class Hooks(msgspec.Struct, frozen=True, kw_only=True):
     on_stop: Callable[[str, str], None] | None = None
     on_start: Callable[[int, int, str, str], None] | None = None
     on_availability: Callable[[int, bool], None] | None = None
-    on_reset: Callable[[int | None, bool], None] | None = None
-    on_unlock: Callable[[int], None] | None = None
+    on_reset: Callable[[int | None, bool, bool], None] | None = None
+    on_unlock: Callable[[int], Coroutine[Any, Any, bool]] | None = None
     on_cost: Callable[[str, float], None] | None = None
     on_online: Callable[[bool], None] | None = None
     meter: Callable[[int], MeterSample | None] | None = None

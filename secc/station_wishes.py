@@ -1,7 +1,8 @@
 """What the CSMS wants of the charger, as calls of the program's hooks."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 from secc.core.station.availability import Serve
 from secc.core.station.data_transfer import GridSignalReceived
@@ -24,6 +25,7 @@ class Wishes:
         self, hooks: Hooks, find: Callable[[str], TransactionRecord | None], tell: Callable[[Fact], None]
     ) -> None:
         self._hooks, self._find, self._tell = hooks, find, tell
+        self._unlockings: set[asyncio.Task[None]] = set()
 
     def carry_out(self, command: Command) -> bool:
         """Call the hook for a command; False when there is none."""
@@ -40,10 +42,12 @@ class Wishes:
                 hooks.on_stop(reference, word)
             case StartWish(id_token=token) if hooks.on_start:
                 hooks.on_start(command.evse_id, command.remote_start_id, token.id_token, token.type)
-            case Restart(evse_id=place, at_once=at_once) if hooks.on_reset:
-                hooks.on_reset(place, at_once)
+            case Restart(evse_id=place, at_once=at_once, keep=keep) if hooks.on_reset:
+                hooks.on_reset(place, at_once, keep)
             case Lock(locked=False):
-                self._unlock(command)
+                task = asyncio.create_task(self._unlock(command, hooks.on_unlock), name="unlock")
+                self._unlockings.add(task)
+                task.add_done_callback(self._unlockings.discard)
             case Serve(evse_id=evse_id, operative=operative) if hooks.on_availability:
                 hooks.on_availability(evse_id, operative)
             case SetPower(evse_id=evse_id, power_w=power_w) if hooks.on_power:
@@ -57,11 +61,13 @@ class Wishes:
                 return False
         return True
 
-    def _unlock(self, command: Lock) -> None:
+    def close(self) -> None:
+        """Wait for no outcome any more."""
+        for task in self._unlockings:
+            task.cancel()
+
+    async def _unlock(self, command: Lock, release: Callable[[int], Coroutine[Any, Any, bool]] | None) -> None:
+        """Tell what becomes of an unlocking (F05.FR.04, .05)."""
         place = {"evse_id": command.evse_id, "connector_id": command.connector_id}
-        if self._hooks.on_unlock is None:
-            fact: LockFailure | Unlocked = LockFailure(**place, unlocking=True)
-        else:
-            self._hooks.on_unlock(command.evse_id)
-            fact = Unlocked(**place)
-        asyncio.get_running_loop().call_soon(self._tell, fact)
+        free = release is not None and await release(command.evse_id)
+        self._tell(Unlocked(**place) if free else LockFailure(**place, unlocking=True))

@@ -316,9 +316,7 @@ def _direction(output: Output) -> int:
 
 def power(world: World) -> int:
     """Return the power that flows, W, signed."""
-    if world.measured.power_w is not None:
-        return world.measured.power_w
-    return world.measured.voltage_mv * world.measured.current_ma // 1_000_000
+    return world.measured.watts
 
 
 def loop_event(context: Charging, world: World) -> tuple[Observe, ...]:

@@ -231,6 +231,38 @@ class TestLatch:
         lock.tick(1.0)
         assert lock.faults == ("latch_failed",)
 
+    def test_one_that_has_stuck_is_tried_again_when_an_operator_wants_it(self) -> None:
+        """F05: what came of it is known at the latest when the lock had its time."""
+        lock = charging(latch=True)
+        assert not lock.release(2.0)  # somebody is served
+        lock.permit(2.0, allowed=False)
+        lock.feedback(2.0, closed=False)
+        lock.tick(3.0)
+        assert lock.faults == ("latch_failed",)
+        lock.actions()
+        assert lock.release(4.0)
+        assert lock.actions() == [SetLatch(locked=False)]
+        assert lock.unlocking
+        lock.tick(5.0)
+        assert not lock.unlocking
+        assert lock.locked
+        assert lock.release(6.0)
+        lock.latch(6.1, locked=False)
+        assert not lock.unlocking
+        assert not lock.locked
+        assert lock.faults == ()
+
+    def test_it_is_not_opened_where_a_voltage_could_be_touched(self) -> None:
+        lock = charging(latch=True)
+        lock.output(400_000, 1.0)
+        lock.permit(2.0, allowed=False)
+        assert not lock.release(2.0)  # the contactor is still closed
+        lock.feedback(2.0, closed=False)
+        assert not lock.release(2.0)  # 400 V at the plug
+        lock.output(0, 2.0)
+        assert lock.release(2.0)
+        assert not Interlock(InterlockConfig()).release(0.0)  # there is no lock
+
 
 class World:
     """A contactor of flesh and iron: it follows within `delay_s`, or sticks; and whoever else moves."""

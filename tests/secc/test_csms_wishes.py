@@ -7,6 +7,7 @@ import sys
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,12 +15,14 @@ import pytest
 from pki_tools.tree import PkiTree
 from secc import restarting
 from secc.charger import Charger
+from secc.core import ports
 from secc.outlet import Outlet
 from secc.restarting import AGAIN, restart_device
 from tests.secc.backend import Backend, backend
 from tests.secc.test_bench_program import BENCH, made
 from tests.secc.test_charger import SilentVehicle
 from tests.secc.test_station import Fixture
+from v2g.iso15118.session import Fact
 from v2g.observe import Observe
 
 STATION = """[station]
@@ -115,6 +118,21 @@ async def test_a_reset_at_once_cuts_a_vehicle_off_that_does_not_stop(
         async with asyncio.timeout(60):
             await serving
             await charger.restarting.due.wait()
+
+
+async def test_a_reset_that_keeps_transactions_leaves_open_what_rests() -> None:
+    """B13: whoever runs is stopped, a session that its vehicle has paused is not closed and not waited for."""
+    facts: list[Fact] = []
+
+    async def settled() -> None:
+        pass
+
+    outlet: Any = SimpleNamespace(busy=False, kept=object(), tell=facts.append, cut=facts.append, settled=settled)
+    waiting = restarting.Restarting([outlet], lambda _: None)
+    waiting.ask(at_once=True, keep=True, expect=lambda: None)
+    async with asyncio.timeout(60):
+        await waiting.due.wait()
+    assert facts == [ports.StopRequested("reset")]
 
 
 async def test_one_evse_is_not_reset_alone(tmp_path: Path, pki: PkiTree, csms: Backend) -> None:

@@ -125,6 +125,23 @@ async def test_a_charger_of_board_modules_and_meter_charges(rig: Rig) -> None:
     assert rig.made.evse.faults == ()
 
 
+async def test_the_lock_of_the_board_opens_when_an_operator_wants_it(rig: Rig) -> None:
+    """F05: not while somebody is served; what the board's auxiliary contact says is what counts."""
+    rig.modules.bank.load = None
+    rig.vehicle.plug()
+    rig.made.evse.execute(AUTHORISED)
+    await rig.until(lambda: rig.made.evse._interlock.locked)
+    assert not await rig.made.evse.unlock()
+    rig.board.set(jammed=True)
+    rig.made.evse.execute(ports.TransactionEnded("0011223344556677", "finished", "Local", None))
+    await rig.until(lambda: not rig.board.firmware.wanted.latch)  # once the output has lost its voltage
+    unlocking = asyncio.ensure_future(rig.made.evse.unlock())
+    await asyncio.sleep(0)
+    assert not unlocking.done()
+    rig.board.set(jammed=False)
+    assert await unlocking
+
+
 @pytest.mark.parametrize(
     ("harm", "word"),
     [

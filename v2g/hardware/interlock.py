@@ -202,6 +202,29 @@ class Interlock:
             self._end("latch_failed")
         self._settle(now)
 
+    @property
+    def unlocking(self) -> bool:
+        """Whether the plug's lock has been told to open and has not yet, in time."""
+        return self._locked and not self._lock_wanted and "latch" in self._deadlines
+
+    @property
+    def locked(self) -> bool:
+        """What the plug's lock says."""
+        return self._locked
+
+    def release(self, now: float) -> bool:
+        """Somebody wants the plug free (F05): try once more to open its lock, which may have stuck.
+
+        Return whether that is tried: not while somebody is served, nor while the plug has a voltage or would have.
+        """
+        if not self._config.latch or self._permitted or not self._dead or "unlock" in self._deadlines:
+            return False
+        self._lock_wanted = False
+        if self._locked:
+            self._actions.append(SetLatch(locked=False))
+            self._deadlines["latch"] = now + LATCH_S
+        return True
+
     def ask(self, now: float, *, close: bool) -> bool:
         """Somebody wants the contactor closed or open; return whether it will be as wanted."""
         if not close:
@@ -302,13 +325,17 @@ class Interlock:
             self._settle_latch(now)
         self._settle_light()
 
+    @property
+    def _dead(self) -> bool:
+        """Whether the plug may be touched."""
+        return not self.commanded and not self.closed and self._output_mv < TOUCH_MV
+
     def _settle_latch(self, now: float) -> None:
-        dead = not self.commanded and not self.closed and self._output_mv < TOUCH_MV
         connected = self.pilot_state is None or self.pilot_state.connected
         want = self._lock_wanted
         if self._permitted and connected and not self.serious:
             want = True
-        elif dead and "unlock" not in self._deadlines and (not self._permitted or not connected):
+        elif self._dead and "unlock" not in self._deadlines and (not self._permitted or not connected):
             want = False
         if want is not self._lock_wanted:
             self._lock_wanted = want

@@ -189,6 +189,11 @@ class Measured(Fact, frozen=True):
     current_ma: int
     power_w: int | None = None
 
+    @property
+    def watts(self) -> int:
+        """The power that flows, W, signed."""
+        return self.voltage_mv * self.current_ma // 1_000_000 if self.power_w is None else self.power_w
+
 
 class MeterRead(Fact, frozen=True):
     """The meter's registers, which only grow. `signature` (at most 64 bytes) is the meter's own, if it makes one."""

@@ -1,6 +1,7 @@
 """What state connectors are in, who is told, and who may take them out of service (functional block G, B04)."""
 
 from collections.abc import Callable, Mapping
+from typing import Protocol
 
 import msgspec
 
@@ -16,6 +17,13 @@ from v2g.ocpp.messages.base import Message
 from v2g.ocpp.times import format_time
 
 Place = tuple[int, int]
+
+
+class Close(Protocol):
+    """Lets nobody new begin, or no longer keeps them from it."""
+
+    def __call__(self, *, closed: bool) -> None:
+        """Do so."""
 
 
 class _Operative(msgspec.Struct, frozen=True):
@@ -46,8 +54,7 @@ class Availability:
         self._closed_to_new: set[int] = set()
         self._sending: Place | None = None
         self.station_faults: set[str] = set()
-        self.closed = False
-        """Whether nobody new may begin, because firmware is to be installed (L01.FR.07)."""
+        self._closed_for: set[str] = set()
         self.reserved: Callable[[Evse], bool] = lambda _: False
         self.on_change: list[Callable[[int], None]] = []
         """Told of an EVSE whose state changed."""
@@ -57,6 +64,17 @@ class Availability:
         self.answers: dict[str, Handler] = {"ChangeAvailability": self._change}
 
     # -- states
+
+    @property
+    def closed(self) -> bool:
+        """Whether nobody new may begin, for whatever reason."""
+        return bool(self._closed_for)
+
+    def close(self, why: str, *, closed: bool) -> None:
+        """Let nobody new begin because of this, or no longer: firmware that is to be installed (L01.FR.07), a restart
+        that waits for the last to leave. What closes for one reason stays closed when another one ends."""
+        (self._closed_for.add if closed else self._closed_for.discard)(why)
+        self.refresh()
 
     def operative(self, evse_id: int = 0, connector_id: int = 0) -> bool:
         """Return whether a place and what is above it are in service; that survives restarts (G03.FR.08)."""

@@ -119,10 +119,12 @@ class Lock(Command, frozen=True, kw_only=True):
 
 
 class Restart(Command, frozen=True, kw_only=True):
-    """Restart the station, or one EVSE. `at_once` counts where the charger ends its transactions itself."""
+    """Restart the station, or one EVSE. Where the charger leads its transactions, `at_once` ends them before, and with
+    `keep` they wait for their vehicles afterwards (B13)."""
 
     evse_id: int | None
     at_once: bool = True
+    keep: bool = False
 
 
 class Indicate(Command, frozen=True, kw_only=True):

@@ -14,6 +14,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa, utils
 
+from secc.core.station.availability import Close
 from secc.core.station.certificate_store import CertificateStore, parse_chain
 from secc.core.station.evse import Fact
 from secc.core.station.kernel import Command, Handler, Kernel, because
@@ -99,7 +100,7 @@ class FirmwareUpdates:
         self._written = False
         """Whether the other slot is ready to be started."""
         self.busy: Callable[[], bool] = lambda: False
-        self.close: Callable[[bool], None] = lambda _: None
+        self.close: Close = lambda *, closed: None
         self.security_event: Callable[[str, str], None] = lambda _type, _info: None
         self.tell: Callable[[Message], None] = lambda _: None
         self.answers: dict[str, Handler] = {"UpdateFirmware": self._update}
@@ -224,7 +225,7 @@ class FirmwareUpdates:
                 self._set("InstallScheduled")  # L01.FR.16
             self._k.at_utc("firmware", job.install_ms, self._schedule_install)
             return
-        self.close(not self._k.model.flag("ChargingStation.AllowNewSessionsPendingFirmwareUpdate"))
+        self.close(closed=not self._k.model.flag("ChargingStation.AllowNewSessionsPendingFirmwareUpdate"))
         if self.busy():
             if job.status != "InstallScheduled":
                 self._set("InstallScheduled")
@@ -235,7 +236,7 @@ class FirmwareUpdates:
     def _install(self) -> None:
         """Let the slot that is not running be written; nobody begins until that has ended."""
         assert self._job is not None
-        self.close(True)  # noqa: FBT003  # a callback
+        self.close(closed=True)
         self._k.do(Install(request_id=self._job.request_id, digest=bytes.fromhex(self._job.digest)))
 
     def _set(self, status: FirmwareStatus) -> None:
@@ -247,7 +248,7 @@ class FirmwareUpdates:
             self._job, self._written = None, False
             self._k.forget("firmware", "job")
             self._k.cancel("firmware")
-            self.close(False)  # noqa: FBT003  # a callback
+            self.close(closed=False)
         else:
             self._keep(msgspec.structs.replace(job, status=status))
 

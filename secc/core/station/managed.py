@@ -27,6 +27,10 @@ HARDWARE_S: Final = 15.0
 
 MAY_CHARGE_ON: Final = "TxCtrlr.AllowEnergyTransferResumption"
 
+_STARTED: Final = "SampledDataCtrlr.TxStartedMeasurands"
+_UPDATED: Final = "SampledDataCtrlr.TxUpdatedMeasurands"
+_ENDED: Final = "SampledDataCtrlr.TxEndedMeasurands"
+
 
 class StopWish(Command, frozen=True, kw_only=True):
     """The CSMS wants a transaction ended."""
@@ -60,7 +64,7 @@ class ManagedSessions(Sessions):
         for record in sorted(found.values(), key=lambda record: record.started_ms):
             self._hold(transactions.interrupted(record))
 
-    def commit(self, step: Step) -> None:
+    def _commit(self, step: Step) -> None:
         """Keep a transaction's new state and queue its event, in one step."""
         record, request = step
         if request.event_type == "Ended":
@@ -126,11 +130,7 @@ class ManagedSessions(Sessions):
     def _end_waiting(self, reference: str, trigger: TriggerReason, reason: Reason) -> None:
         record = self.records[reference]
         self._stop_waiting(record.evse_id)
-        offline = not self._k.online
-        sample = self._read(record.evse_id)
-        self.commit(
-            transactions.end(record, self._k.utc_ms, trigger=trigger, reason=reason, sample=sample, offline=offline)
-        )
+        self.finish(record.reference, trigger=trigger, reason=reason, sample=self._read(record.evse_id))
 
     def _stop(self, record: TransactionRecord, word: Literal["remote", "deauthorized"]) -> None:
         """Let the charger end a transaction; one that waits has no session that could."""
@@ -150,6 +150,22 @@ class ManagedSessions(Sessions):
         others = [each for each in self.records.values() if each.evse_id == record.evse_id]
         self._evses[record.evse_id].record = others[-1] if others else None
 
+    # -- what the charger tells
+
+    def begin(self, record: TransactionRecord, *, trigger: TriggerReason, sample: MeterSample | None) -> None:
+        """Open a transaction."""
+        evse = self._evses[record.evse_id]
+        record = msgspec.structs.replace(record, operation_mode=self.mode(evse))
+        step = transactions.start(
+            record,
+            self._k.utc_ms,
+            trigger=trigger,
+            sample=self._completed(evse, sample),
+            offline=not self._k.online,
+            measurands=self._measurands(record, _STARTED),
+        )
+        self._commit(step)
+
     def progress(
         self,
         reference: str,
@@ -160,22 +176,71 @@ class ManagedSessions(Sessions):
         sample: MeterSample | None = None,
     ) -> None:
         """Report progress. KeyError for a reference that is not open."""
-        evse = self._evses[self.records[reference].evse_id]
-        variable = "SampledDataCtrlr.TxUpdatedMeasurands"
-        if sample is not None:
-            sample = msgspec.structs.replace(sample, setpoint_w=self.setpoint(evse))
+        record = self.records[reference]
+        evse = self._evses[record.evse_id]
+        told = record if operation_mode is None else msgspec.structs.replace(record, operation_mode=operation_mode)
+        variable = "AlignedDataCtrlr.Measurands" if trigger == "MeterValueClock" else _UPDATED
         step = transactions.update(
-            self.records[reference],
+            record,
             self._k.utc_ms,
             trigger=trigger,
             charging_state=charging_state,
             operation_mode=operation_mode,
-            sample=sample,
+            sample=self._completed(evse, sample),
             offline=not self._k.online,
             asleep=evse.asleep,
-            besides=frozenset(self.wanted(evse, variable)) - frozenset(self._k.model.members(variable)),
+            measurands=self._measurands(told, variable),
         )
-        self.commit(step)
+        self._commit(step)
+
+    def finish(
+        self,
+        reference: str,
+        *,
+        trigger: TriggerReason,
+        reason: Reason,
+        charging_state: ChargingState = "EVConnected",
+        begin: MeterSample | None = None,
+        sample: MeterSample | None = None,
+    ) -> None:
+        """Close a transaction, but for one that a restart is to keep (B13); see `transactions.end`. KeyError for a
+        reference that is not open."""
+        record = self.records[reference]
+        evse = self._evses[record.evse_id]
+        if trigger == "ResetCommand" and self.keeping():
+            self._interrupt(evse, record, sample)
+            return
+        step = transactions.end(
+            record,
+            self._k.utc_ms,
+            trigger=trigger,
+            reason=reason,
+            charging_state=charging_state,
+            begin=self._completed(evse, begin),
+            sample=self._completed(evse, sample),
+            offline=not self._k.online,
+            measurands=self._measurands(record, _ENDED),
+        )
+        self._commit(step)
+
+    def _interrupt(self, evse: Evse, record: TransactionRecord, sample: MeterSample | None) -> None:
+        """The session is over and its transaction is not: it stands as it is until after the restart."""
+        record = transactions.turn(record, self._k.utc_ms, "EVConnected")
+        last = record.last_sample if sample is None else msgspec.structs.replace(sample, signed=())
+        self.keep(evse, msgspec.structs.replace(record, last_sample=last, seen_ms=self._k.utc_ms))
+
+    def _measurands(self, record: TransactionRecord, variable: str) -> frozenset[str]:
+        """Return what is to be told of a sample (J02, Q01.FR.33 to .35)."""
+        enabled = self._k.model.flag(f"{variable.partition('.')[0]}.Enabled")
+        return frozenset(self.wanted(record, variable) if enabled else ())
+
+    def _completed(self, evse: Evse, sample: MeterSample | None) -> MeterSample | None:
+        """Return a sample with what only the station knows, and without signatures that nobody wants (J02.FR.21)."""
+        if sample is None:
+            return None
+        signed = sample.signed if self._k.model.flag("SampledDataCtrlr.SignReadings") else ()
+        hertz = self.hertz() if sample.frequency_hz is None else sample.frequency_hz
+        return msgspec.structs.replace(sample, setpoint_w=self.setpoint(evse), frequency_hz=hertz, signed=signed)
 
     def enter_mode(self, evse: Evse, mode: OperationMode) -> None:
         """The transaction goes on in another operation mode (K01.FR.110)."""
@@ -246,7 +311,7 @@ class ManagedSessions(Sessions):
         del samples, id_token, limit
         for record in [each for each in self.records.values() if each.evse_id == evse.number]:
             sample = self._read(evse.number)
-            if sample is not None:
+            if sample is not None or trigger == "ResetCommand":
                 self.progress(record.reference, trigger, sample=sample)
 
     def open_transactions(self) -> Mapping[str, TransactionRecord]:

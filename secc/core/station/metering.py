@@ -66,7 +66,7 @@ class Metering:
             return
         variable = f"SampledDataCtrlr.{name.removesuffix('Interval')}Measurands"
         value = self._sessions.reading(evse, "Sample.Periodic", variable)
-        if value is not None and self._sessions.wanted(evse, variable):
+        if value is not None and self._sessions.wanted(evse.record, variable):
             if name == "TxEndedInterval":
                 self._sessions.collect(evse, value)
             else:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Literal
 
+from secc.core.station.availability import Close
 from secc.core.station.device_model import ITEMS_PER_MESSAGE
 from secc.core.station.evse import Evse, Restart
 from secc.core.station.kernel import Answer, Handler, Kernel, because
@@ -46,12 +47,12 @@ class Provisioning:
         self._evses = evses
         self._sessions = sessions
         self._resumption = resumption
-        self._keeping = False
+        self.keeping = False
         """Whether the restart that is awaited lets transactions go on (B13)."""
         self._managed = managed
         self.drained: Callable[[], bool] = lambda: True
         self.may_reset: Callable[[], bool] = lambda: True
-        self.close: Callable[[bool], None] = lambda _: None
+        self.close: Close = lambda *, closed: None
         """Lets nobody new begin."""
         self.resetting: int | Literal["no"] | None = "no"
         """The EVSE whose restart is awaited, None for the station's."""
@@ -127,7 +128,7 @@ class Provisioning:
         """B11, B12, B13."""
         if not self.may_reset():
             return ResetResponse(status="Rejected", status_info=because("NotEnabled"))  # B11.FR.06
-        if request.type == "ImmediateAndResume" and (self._managed or not self._resumption.possible):  # B13.FR.01
+        if request.type == "ImmediateAndResume" and not self._resumption.possible:  # B13.FR.01
             return ResetResponse(status="Rejected", status_info=because("UnsupportedParam"))
         evse_id = request.evse_id or None
         if evse_id is not None and evse_id not in self._evses:
@@ -135,21 +136,29 @@ class Provisioning:
         if evse_id is not None and not self._k.model.flag(f"EVSE#{evse_id}.AllowReset"):
             return ResetResponse(status="Rejected", status_info=because("NotEnabled"))  # B11.FR.09, B12.FR.09
         busy = [evse for evse in self._concerned(evse_id) if evse.record is not None]
+        self.keeping = bool(busy) and request.type == "ImmediateAndResume"
         if self._managed:
-            at_once = request.type == "Immediate"
-            self.close(True)  # noqa: FBT003  # a callback
-            self._k.after("reset.begin", 0, lambda: self._k.do(Restart(evse_id=evse_id, at_once=at_once)))
+            at_once = request.type != "OnIdle"
+            self.close(closed=True)
+            self._k.after("reset.begin", 0, lambda: self._leave(evse_id, at_once=at_once))
             return ResetResponse(status="Scheduled" if busy and not at_once else "Accepted")
         self.resetting = evse_id
         if busy and request.type == "OnIdle":
             return ResetResponse(status="Scheduled")  # B12.FR.01
-        self._keeping = bool(busy) and request.type == "ImmediateAndResume"
-        self._k.after("reset.begin", 0, lambda: (self._hold_all if self._keeping else self._end_all)(evse_id))
+        self._k.after("reset.begin", 0, lambda: (self._hold_all if self.keeping else self._end_all)(evse_id))
         return ResetResponse(status="Accepted")
 
+    def _leave(self, evse_id: int | None, *, at_once: bool) -> None:
+        """Let a charger that leads its transactions restart; it ends or interrupts them itself."""
+        for evse in self._concerned(evse_id) if self.keeping else ():
+            self._sessions.update(evse, "ResetCommand")  # B13.FR.04
+        self._k.do(Restart(evse_id=evse_id, at_once=at_once, keep=self.keeping))
+
     def restarting(self) -> None:
-        """The charger restarts as it was told: the next boot says so (B01.FR.01)."""
+        """The charger restarts as it was told: the next boot says so (B01.FR.01), and whether transactions go on."""
         self._k.keep_text("boot", "reason", "RemoteReset")
+        if self.keeping:
+            self._k.keep_text("boot", "resume", "yes")
 
     def _concerned(self, evse_id: int | None) -> list[Evse]:
         return [evse for evse in self._evses.values() if evse_id in (None, evse.number)]
@@ -174,7 +183,7 @@ class Provisioning:
         """Restart now, if that was waited for and nothing stands in its way."""
         if self.resetting == "no":
             return
-        if not self._keeping and any(evse.record is not None for evse in self._concerned(self.resetting)):
+        if not self.keeping and any(evse.record is not None for evse in self._concerned(self.resetting)):
             return
         if self.drained() or not self._k.online:
             self._restart(self.resetting)
@@ -189,13 +198,11 @@ class Provisioning:
         self._k.cancel("reset.patience")
         if evse_id is None:
             self.restarting()
-            if self._keeping:
-                self._k.keep_text("boot", "resume", "yes")
         self._k.do(Restart(evse_id=evse_id))
         for evse in self._concerned(evse_id):
             if evse.resuming:
                 self._resumption.expect(evse, delayed=False)
-        self._keeping = False
+        self.keeping = False
 
 
 def _limit(items: int) -> None:

@@ -169,6 +169,7 @@ class RemoteControl:
         connector = evse.connector(fact.connector_id) if evse else None
         if connector is not None:
             connector.locked = False
+            self._k.put(f"ConnectorPlugRetentionLock#{fact.evse_id}.{fact.connector_id}.Problem", "false")
         self._unlocked((fact.evse_id, fact.connector_id), fine=True)
 
     def lock_failed(self, fact: LockFailure) -> None:

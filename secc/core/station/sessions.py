@@ -41,6 +41,8 @@ class Sessions(TransactionEvents):
         self.on_ended: list[Callable[[Evse, TransactionRecord], None]] = []
         self.on_power: list[Callable[[Evse], None]] = []
         self.on_authorized: list[Callable[[Evse], None]] = []
+        self.keeping: Callable[[], bool] = lambda: False
+        """Whether a restart is coming that transactions outlive."""
         self.mode: Callable[[Evse], OperationMode | None] = lambda _: None
         """In which operation mode the transaction of an EVSE is."""
         self.answers: dict[str, Handler] = {"GetTransactionStatus": self._status}

@@ -4,6 +4,7 @@ Every call takes the `Moment` and returns the actions that follow, in order. `de
 """
 
 from collections.abc import Callable
+from functools import partial
 
 from secc.core.station.blocks import Blocks
 from secc.core.station.evse import (
@@ -22,7 +23,7 @@ from secc.core.station.managed import ManagedSessions
 from secc.core.station.sessions import NOBODY
 from secc.core.station.settings import StationSettings
 from secc.core.station.tariffs import PROBLEM
-from secc.core.station.transactions import MeterSample, Step, TransactionRecord
+from secc.core.station.transactions import MeterSample, TransactionRecord
 from secc.core.station.triggers import join_triggers
 from v2g.errors import OcppError
 from v2g.ocpp.messages.authorization import IdToken
@@ -90,13 +91,15 @@ class ChargingStation(Blocks):
         link.amend = self.tariffs.authorized
         self._join_control()
         self.firmware.busy = lambda: any(evse.record is not None for evse in self.evses.values())
-        self.firmware.close = self.provisioning.close = self._close
+        self.firmware.close = partial(self.availability.close, "firmware")
+        self.provisioning.close = partial(self.availability.close, "reset")
         self.display.state = self._display_state
         self.sessions.on_started.append(self.reservations.used)
         self.resumption.on_resumed += [self.metering.resumed, self.transaction_limits.resumed]
         self.sessions.on_authorized += [self.reservations.used, self.tariffs.offer]
         self.sessions.on_ended.append(self._transaction_ended)
         self.provisioning.drained = lambda: len(self.outbox) == 0
+        self.sessions.keeping = lambda: self.provisioning.keeping
         self.remote_control.refuse_profile = lambda p, evse: self.smart_charging.refuse(p, evse, remote=True)
         self.remote_control.take_profile = self.smart_charging.take_remote
         join_triggers(self, link)
@@ -119,6 +122,7 @@ class ChargingStation(Blocks):
         smart.where.offline_since_ms = self._offline_since_ms
         self.link.on_lost.append(smart.limits_changed)
         self.sessions.mode, self.sessions.setpoint = smart.mode_of, self._setpoint
+        self.sessions.hertz = lambda: self.frequency.hertz
         self.kernel.put("V2XChargingCtrlr.SupportedOperationModes", ",".join(smart.modes))
         self.kernel.put("SmartChargingCtrlr.SupportsEvseSleep", str("sleep" in able).lower())
 
@@ -136,7 +140,7 @@ class ChargingStation(Blocks):
         if isinstance(self.sessions, ManagedSessions):
             self.sessions.load()
         if self._boot_text == "RemoteReset":
-            self.resumption.restore("ImmediateReset", "ResetCommand", commanded=self._resuming)
+            self.resumption.restore("ImmediateReset", "ResetCommand", commanded=self.resuming)
         else:
             reason: Reason = "Reboot" if self.settings.same_boot else "PowerLoss"
             self.resumption.restore(reason, "AbnormalCondition", commanded=False)
@@ -159,7 +163,9 @@ class ChargingStation(Blocks):
 
     def _boot_reason(self) -> BootReason:
         kept = self.kernel.stored_text("boot")
-        self._boot_text, self._resuming = kept.get("reason", ""), "resume" in kept
+        self._boot_text = kept.get("reason", "")
+        self.resuming = "resume" in kept
+        """Whether the station has restarted in a way that transactions outlive (B13)."""
         for key in kept:
             self.kernel.forget("boot", key)
         known: tuple[BootReason, ...] = ("RemoteReset", "FirmwareUpdate", "ScheduledReset")
@@ -212,11 +218,11 @@ class ChargingStation(Blocks):
         """Let the CSMS have a message, now or when it can be reached again."""
         return self._step(moment, lambda: self.outbox.add(request))
 
-    def commit(self, step: Step, moment: Moment) -> list[Action]:
-        """Keep the next step of a transaction that the charger leads."""
+    def lead(self, work: Callable[[ManagedSessions], None], moment: Moment) -> list[Action]:
+        """Let the charger do something with the transactions that it leads."""
         assert isinstance(self.sessions, ManagedSessions)
         sessions = self.sessions
-        return self._step(moment, lambda: sessions.commit(step))
+        return self._step(moment, lambda: work(sessions))
 
     def resume(self, record: TransactionRecord, sample: MeterSample | None, moment: Moment) -> list[Action]:
         """Let a transaction that the charger leads go on after an interruption; `sample` is what the meter shows."""
@@ -228,12 +234,6 @@ class ChargingStation(Blocks):
         for told in self.resumption.on_resumed:
             told(self.evses[record.evse_id])
         self.resumption.stamp()
-
-    def rejoin(self, evse_id: int, reference: str, id_token: str, moment: Moment) -> list[Action]:
-        """A session of the charger begins: `reference` is open afterwards if it goes on with a transaction."""
-        assert isinstance(self.sessions, ManagedSessions)
-        sessions = self.sessions
-        return self._step(moment, lambda: sessions.rejoin(evse_id, reference, id_token))
 
     def show(self, place: tuple[int, int], status: ConnectorStatus, moment: Moment) -> list[Action]:
         """Let a connector be in a state that the charger knows."""
@@ -368,11 +368,6 @@ class ChargingStation(Blocks):
         version = any(part in word for part in ("version", "protocol"))
         type_ = "InvalidTLSVersion" if version else "InvalidCsmsCertificate"
         self.diagnostics.security_event(type_, word)
-
-    def _close(self, closed: bool) -> None:  # a callback
-        """Let nobody begin while firmware waits to be installed (L01.FR.07), or a restart for the last to leave."""
-        self.availability.closed = closed
-        self.availability.refresh()
 
     def _display_state(self) -> MessageState:
         """Return the state of the station by which messages are chosen."""

@@ -33,6 +33,8 @@ class TransactionEvents:
         self.on_sample: list[Callable[[Evse], None]] = []
         self.setpoint: Callable[[Evse], float | None] = lambda _: None
         """What power is wished for at an EVSE now, W."""
+        self.hertz: Callable[[], float | None] = lambda: None
+        """The grid's frequency, where it is measured."""
 
         self.on_bound: list[Callable[[Evse, TransactionLimit], None]] = []
         """Told of what a payment allows, once the transaction has it."""
@@ -126,13 +128,13 @@ class TransactionEvents:
                 told(evse)
         controller = variable.partition(".")[0]
         sample = msgspec.structs.replace(sample, setpoint_w=self.setpoint(evse))
-        measurands = frozenset(self.wanted(evse, variable))
+        measurands = frozenset(self.wanted(evse.record, variable))
         return meter_value(sample, context, measurands, signed=model.flag(f"{controller}.SignReadings"))
 
-    def wanted(self, evse: Evse, variable: str) -> tuple[str, ...]:
+    def wanted(self, record: TransactionRecord | None, variable: str) -> tuple[str, ...]:
         """Return the measurands that a variable names, and those of the operation mode (Q01.FR.33 to .35)."""
         model, (controller, _, name) = self._k.model, variable.partition(".")
-        mode = evse.record.operation_mode if evse.record is not None else None
+        mode = record.operation_mode if record is not None else None
         more = f"V2XChargingCtrlr.{name}[{mode}]"
         known = controller == "SampledDataCtrlr" and mode is not None and model.has(more)
         return (*model.members(variable), *(model.members(more) if known else ()))
@@ -151,15 +153,15 @@ class TransactionEvents:
         evse.begun = True
         if evse.record is not None:
             evse.record = msgspec.structs.replace(evse.record, begin=evse.record.last_sample)
-        if self.wanted(evse, "SampledDataCtrlr.TxEndedMeasurands"):
+        if self.wanted(evse.record, "SampledDataCtrlr.TxEndedMeasurands"):
             begin = self.reading(evse, "Transaction.Begin", "SampledDataCtrlr.TxEndedMeasurands")
             if begin is not None:
                 self.collect(evse, begin)
-        return (value,) if self.wanted(evse, "SampledDataCtrlr.TxStartedMeasurands") else ()
+        return (value,) if self.wanted(evse.record, "SampledDataCtrlr.TxStartedMeasurands") else ()
 
     def last_reading(self, evse: Evse) -> tuple[MeterValue, ...]:
         """Return what the meter shows at the end."""
-        if not self.wanted(evse, "SampledDataCtrlr.TxEndedMeasurands"):
+        if not self.wanted(evse.record, "SampledDataCtrlr.TxEndedMeasurands"):
             return ()
         value = self.reading(evse, "Transaction.End", "SampledDataCtrlr.TxEndedMeasurands")
         return () if value is None else (value,)

@@ -129,16 +129,23 @@ Step = tuple[TransactionRecord, TransactionEventRequest]
 
 
 def start(
-    record: TransactionRecord, utc_ms: int, *, trigger: TriggerReason, sample: MeterSample | None, offline: bool
+    record: TransactionRecord,
+    utc_ms: int,
+    *,
+    trigger: TriggerReason,
+    sample: MeterSample | None,
+    offline: bool,
+    measurands: Collection[str] | None = None,
 ) -> Step:
     """Return the Started event of a new record; it carries the identifier that was authorised (E01.FR.10), and the
-    reservation that was used (H03.FR.09)."""
+    reservation that was used (H03.FR.09). `measurands` are told of the sample, here and below; None: the ordinary
+    ones."""
     return event(
         _measured(record, sample),
         "Started",
         utc_ms,
         trigger=trigger,
-        samples=_samples(sample, "Transaction.Begin"),
+        samples=_samples(sample, "Transaction.Begin", measurands),
         offline=offline,
         id_token=with_vehicle(IdToken(id_token=record.id_token, type=record.id_token_type), record.evccid),
         reservation_id=record.reservation_id,
@@ -155,16 +162,12 @@ def update(
     sample: MeterSample | None = None,
     offline: bool,
     asleep: bool = False,
-    besides: Collection[str] = (),
+    measurands: Collection[str] | None = None,
 ) -> Step:
-    """Return an Updated event. A charging state or operation mode of None stays what it was; `besides` are measurands
-    beside the ordinary ones."""
+    """Return an Updated event. A charging state or operation mode of None stays what it was."""
     record = turn(record, utc_ms, charging_state or record.charging_state)
     record = msgspec.structs.replace(record, operation_mode=operation_mode or record.operation_mode)
-    context = _CONTEXTS.get(trigger, "Other")
-    samples = _samples(sample, context)
-    if sample is not None and besides:
-        samples = (meter_value(sample, context, _ORDINARY | frozenset(besides)),)
+    samples = _samples(sample, _CONTEXTS.get(trigger, "Other"), measurands)
     record = _measured(record, sample)
     return event(record, "Updated", utc_ms, trigger=trigger, samples=samples, offline=offline, asleep=asleep)
 
@@ -179,6 +182,7 @@ def end(
     begin: MeterSample | None = None,
     sample: MeterSample | None = None,
     offline: bool,
+    measurands: Collection[str] | None = None,
 ) -> Step:
     """Return the Ended event.
 
@@ -188,7 +192,7 @@ def end(
     record = _measured(turn(record, utc_ms, charging_state), sample)
     if sample is None and record.last_sample is not None:
         sample = msgspec.structs.replace(record.last_sample, signed=())  # a signature of then is none of the end
-    samples = _samples(begin, "Transaction.Begin") + _samples(sample, "Transaction.End")
+    samples = _samples(begin, "Transaction.Begin", measurands) + _samples(sample, "Transaction.End", measurands)
     return event(record, "Ended", utc_ms, trigger=trigger, samples=samples, offline=offline, reason=reason)
 
 
@@ -296,8 +300,12 @@ def _measured(record: TransactionRecord, sample: MeterSample | None) -> Transact
     return record if sample is None else msgspec.structs.replace(record, last_sample=sample)
 
 
-def _samples(sample: MeterSample | None, context: ReadingContext) -> tuple[MeterValue, ...]:
-    return () if sample is None else (meter_value(sample, context),)
+def _samples(
+    sample: MeterSample | None, context: ReadingContext, measurands: Collection[str] | None
+) -> tuple[MeterValue, ...]:
+    if sample is None or (measurands is not None and not measurands):
+        return ()
+    return (meter_value(sample, context, measurands),)
 
 
 def turn(record: TransactionRecord, utc_ms: int, state: ChargingState) -> TransactionRecord:

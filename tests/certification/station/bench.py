@@ -359,7 +359,7 @@ class Bench:
                     self._connect(action)
                 case Disconnect():
                     self.connected = False
-                case Restart(evse_id=None):
+                case Restart(evse_id=None) if self.reset_at_once:
                     self.commands.append(action)
                     self._restart()
                     return

@@ -1,5 +1,6 @@
 """What the station works out for transactions, against counting minute by minute with nothing but the tariff."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -8,7 +9,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from secc.core.station import transactions
 from secc.core.station.kernel import Keep, Send
 from secc.core.station.managed import ManagedSessions
 from secc.core.station.tariff_cost import ShowCost
@@ -189,8 +189,8 @@ class Charger:
         assert isinstance(self.station.sessions, ManagedSessions)
         self.sessions: ManagedSessions = self.station.sessions
 
-    def commit(self, step: transactions.Step) -> None:
-        self.bench.run(self.station.commit(step, self.bench.moment))
+    def lead(self, work: Callable[[ManagedSessions], None]) -> None:
+        self.bench.run(self.station.lead(work, self.bench.moment))
 
     def sample(self, wh: int) -> MeterSample:
         self.bench.meter_mwh[1] = wh * 1000
@@ -201,23 +201,16 @@ class Charger:
             transaction_id="tx-1", reference="session", evse_id=1, connector_id=1, started_ms=self.bench.utc_ms,
             id_token="DEV2GC00000001", id_token_type="eMAID",
         )  # fmt: skip
-        self.commit(
-            transactions.start(record, self.bench.utc_ms, trigger="Authorized", sample=self.sample(wh), offline=False)
-        )
+        sample = self.sample(wh)
+        self.lead(lambda sessions: sessions.begin(record, trigger="Authorized", sample=sample))
 
     def update(self, wh: int, **more: Any) -> None:
-        record = self.sessions.records["session"]
-        step = transactions.update(
-            record, self.bench.utc_ms, trigger="ChargingStateChanged", sample=self.sample(wh), offline=False, **more
-        )
-        self.commit(step)
+        sample = self.sample(wh)
+        self.lead(lambda sessions: sessions.progress("session", "ChargingStateChanged", sample=sample, **more))
 
     def end(self, wh: int) -> Payload:
-        record = self.sessions.records["session"]
-        step = transactions.end(
-            record, self.bench.utc_ms, trigger="StopAuthorized", reason="Local", sample=self.sample(wh), offline=False
-        )
-        self.commit(step)
+        sample = self.sample(wh)
+        self.lead(lambda s: s.finish("session", trigger="StopAuthorized", reason="Local", sample=sample))
         return self.bench.expect("TransactionEvent", eventType="Ended")
 
 

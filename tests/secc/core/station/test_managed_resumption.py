@@ -1,9 +1,11 @@
 """Transactions that the charger leads, over an interruption: they wait for their vehicle (E17)."""
 
+from collections.abc import Callable
+
 import pytest
 
-from secc.core.station import transactions
-from secc.core.station.managed import StopWish
+from secc.core.station.evse import Restart
+from secc.core.station.managed import ManagedSessions, StopWish
 from secc.core.station.transactions import TransactionRecord
 from tests.certification.station.bench import FIXED, Bench
 from v2g.ocpp.messages.availability import ConnectorStatus
@@ -20,15 +22,19 @@ def charging(timeout: int = 300, **variables: str) -> Bench:
 
 def begin(found: Bench, reference: str, emaid: str = "EMAID1") -> None:
     """A session begins."""
-    found.run(found.station.rejoin(1, reference, emaid, found.moment))
+    lead(found, lambda sessions: sessions.rejoin(1, reference, emaid))
     if reference in records(found):
         return
     record = TransactionRecord(
         transaction_id=f"tx-{reference}", reference=reference, evse_id=1, connector_id=1, started_ms=found.utc_ms,
         id_token=emaid, id_token_type="eMAID" if emaid else "NoAuthorization", charging_state="Charging",
     )  # fmt: skip
-    step = transactions.start(record, found.utc_ms, trigger="Authorized", sample=found.read(1), offline=False)
-    found.run(found.station.commit(step, found.moment))
+    lead(found, lambda sessions: sessions.begin(record, trigger="Authorized", sample=found.read(1)))
+
+
+def lead(found: Bench, work: Callable[[ManagedSessions], None]) -> None:
+    """The charger does something with its transactions."""
+    found.run(found.station.lead(work, found.moment))
 
 
 def records(found: Bench) -> dict[str, TransactionRecord]:
@@ -40,7 +46,7 @@ def resume(found: Bench) -> None:
     """Take up what was open, as the charger does."""
     found.clear()
     (record,) = records(found).values()
-    assert found.station.resumption.in_time(record)
+    assert found.station.resuming or found.station.resumption.in_time(record)
     found.run(found.station.resume(record, found.read(1), found.moment))
     event = found.expect("TransactionEvent", eventType="Updated", triggerReason="TxResumed")
     assert event["transactionInfo"]["chargingState"] == "EVConnected"
@@ -132,3 +138,41 @@ def test_one_that_was_away_for_too_long_is_not_resumed() -> None:
     found = charging(timeout=20)
     (record,) = records(found).values()
     assert not found.station.resumption.in_time(record)
+
+
+def test_a_restart_that_is_to_keep_transactions_keeps_them_however_long_it_takes() -> None:
+    """B13.FR.04, .20, .23."""
+    found = Bench("2.1", evses=(FIXED,), managed=True, variables={"TxCtrlr.ResumptionTimeout": "300"})
+    found.reset_at_once = False
+    begin(found, "a")
+    assert found.ask("Reset", type="ImmediateAndResume")["status"] == "Accepted"
+    found.expect("TransactionEvent", eventType="Updated", triggerReason="ResetCommand")
+    assert [c for c in found.commands if isinstance(c, Restart)] == [Restart(evse_id=None, keep=True)]
+    found.meter_mwh[1] += 5_000
+    last = found.read(1)
+    lead(found, lambda s: s.finish("a", trigger="ResetCommand", reason="ImmediateReset", sample=last))
+    found.nothing("TransactionEvent", eventType="Ended")
+    assert records(found)["a"].last_sample == last
+    found.station.provisioning.restarting()
+    found.run(found.station.tick(found.moment))
+    found.power_loss(away_s=3600, same_boot=True)
+    assert not found.station.resumption.in_time(records(found)["a"])
+    resume(found)
+    begin(found, "b")
+    assert [(r.transaction_id, r.reference) for r in records(found).values()] == [("tx-a", "b")]
+
+
+def test_a_vehicle_that_leaves_before_such_a_restart_ends_its_transaction() -> None:
+    found = Bench("2.1", evses=(FIXED,), managed=True, variables={"TxCtrlr.ResumptionTimeout": "300"})
+    found.reset_at_once = False
+    begin(found, "a")
+    found.ask("Reset", type="ImmediateAndResume")
+    lead(found, lambda s: s.finish("a", trigger=GONE[0], reason=GONE[1], sample=None))  # type: ignore[arg-type]
+    assert ended(found) == GONE
+
+
+def test_where_nothing_is_resumed_no_restart_is_to_keep_it() -> None:
+    """B13.FR.01."""
+    found = Bench("2.1", evses=(FIXED,), managed=True)
+    begin(found, "a")
+    assert found.ask("Reset", type="ImmediateAndResume")["status"] == "Rejected"
