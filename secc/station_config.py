@@ -79,8 +79,8 @@ class Hooks(msgspec.Struct, frozen=True, kw_only=True):
     modes, `on_energy_transfer(reference, modes)` that a transaction may use these from now on. `on_power(evse_id, w)`
     is the power that the grid's frequency leads to, None when it leads no more. `on_response(evse_id, delta_w,
     floor_w)` bends the power that would flow, see `secc.core.station.der_response.Respond`. `on_reset(evse_id,
-    at_once, keep)`: restart, ending what runs, or keeping its transaction for the next session. `on_unlock(evse_id)` tries
-    to release the plug and returns whether it is free.
+    at_once, keep)`: restart, ending what runs, or keeping its transaction for the next session. `on_unlock(evse_id)`
+    tries to release the plug and returns whether it is free.
     """
 
     on_limit: Callable[[int, Allowance, int], None] | None = None
