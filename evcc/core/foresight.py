@@ -99,16 +99,22 @@ def renewed(plan: Plan, world: World) -> Plan | None:
 
 
 def learned(plan: Plan, asked_w: int, allowed_w: int) -> Plan:
-    """Return the plan with what an answer shows of the charger, which was asked for so many W of charging."""
+    """Return the plan with what an answer shows of the charger, which was asked for so many W of charging.
+
+    A charger that is one exchange behind allows what it was asked for the time before: only what was asked for twice
+    counts.
+    """
     outlook = plan.outlook
-    if outlook is None or not asked_w:
+    if outlook is None:
         return plan
-    if allowed_w < asked_w:
-        return replace(plan, outlook=replace(outlook, allowed_w=allowed_w, probed=True))
-    more = outlook.allowed_w is not None and asked_w > outlook.allowed_w
-    if not more and outlook.probed:
-        return plan
-    return replace(plan, outlook=replace(outlook, allowed_w=None, probed=True))
+    twice_w = min(asked_w, outlook.asked_w)
+    if asked_w != outlook.asked_w:
+        outlook = replace(outlook, asked_w=asked_w)
+    if allowed_w < twice_w:
+        outlook = replace(outlook, allowed_w=allowed_w, probed=True)
+    elif twice_w and (not outlook.probed or (outlook.allowed_w is not None and twice_w > outlook.allowed_w)):
+        outlook = replace(outlook, allowed_w=None, probed=True)
+    return plan if outlook is plan.outlook else replace(plan, outlook=outlook)
 
 
 def _basis(outlook: Outlook, world: World) -> tuple[object, ...]:

@@ -178,7 +178,7 @@ class Outlook(msgspec.Struct, frozen=True):
 
     `plan` was made at `made_ms` (UTC) with `energy_wh` in the battery, of what `basis` holds. `allowed_w` is what the
     charger was last seen to hold the vehicle down to, None while it gives all that is asked for; not yet `probed`
-    before it was asked for everything once.
+    before it was asked for everything. `asked_w` is what it was asked for last.
     """
 
     prices: AbsolutePriceSchedule | None = None
@@ -189,6 +189,7 @@ class Outlook(msgspec.Struct, frozen=True):
     energy_wh: int = 0
     allowed_w: int | None = None
     probed: bool = False
+    asked_w: int = 0
 
 
 class Plan(msgspec.Struct, frozen=True):

@@ -153,7 +153,7 @@ class PowerControl(Session):
             utc_ms=self._utc_ms,
             entropy=self._entropy,
             header=self._header(),
-            station=self._limits.effective(self._utc_ms),
+            station=self._limits.effective(self._utc_ms, without=VEHICLE),  # whose book entry is of the last request
             limits=(*self._limits.all, *self._wished(setpoint), *self._foreseen),
             setpoint_w=setpoint.power_w if setpoint else None,
             signed_w=self._discharge.signed_w(self._utc_ms) if self._discharge else 0,

@@ -108,7 +108,7 @@ class Drive:
 def test_energy_flows_in_the_cheap_hours_only() -> None:
     drive = Drive(30_000, 75.0, (5, 1, 5, 2)).run(11_000)
     first, *rest = (round(each, -2) for each in drive.hourly)
-    assert (first, rest) == (200, [11_000, 0, 4_000])  # a minute of all that there is shows what the charger allows
+    assert (first, rest) == (400, [11_000, 0, 4_000])  # two minutes of all that there is show what the charger allows
     assert drive.energy_wh >= 45_000
 
 
@@ -158,6 +158,17 @@ def test_what_may_be_moved_to_and_fro_is_told_only_where_somebody_pays() -> None
         assert v2x_requests(drive.stage.plan, drive.world) == {}
 
 
+def test_an_answer_to_what_was_asked_before_is_not_taken_for_less_than_is_asked_now() -> None:
+    """A charger that is one exchange behind: what it allows is what it was asked for the time before."""
+    drive = Drive(30_000, 75.0, (5, 1, 5, 2))
+    before, plans = 0, []
+    while drive.ms < 4 * HOUR and drive.minute(min(before, 11_000)):
+        before = drive.wished[-1][1].charge_w
+        plans.append(foresight.made_of(drive.stage.plan))
+    assert drive.energy_wh >= 44_900
+    assert all(plan is not None and plan.until_ms for plan in plans)
+
+
 hours = st.lists(st.integers(0, 9), min_size=1, max_size=6).map(tuple)
 offers = st.none() | st.lists(st.integers(0, 80), min_size=6, max_size=6).map(lambda each: terms(*each))
 
@@ -199,4 +210,4 @@ def test_no_plan_costs_more_than_charging_at_once(energy_wh: int, target_soc: in
         left -= taken
         at_once += taken * (price + 1)
     cost = sum(max(0.0, each) * (price + 1) for each, price in zip(drive.hourly, prices, strict=True))
-    assert cost <= at_once + 600 * (max(prices) + 1)  # the minute that shows what is allowed, and rounding
+    assert cost <= at_once + 800 * (max(prices) + 1)  # the minutes that show what is allowed, and rounding

@@ -355,6 +355,10 @@ def test_in_dynamic_mode_energy_is_given_back_under_signed_terms_that_pay(join: 
     joined.run()
     assert joined.evcc_reason == "finished"
     assert joined.exported_mwh() > 500_000
+    first, *later = joined.vehicle_saw("schedule", "planned")
+    assert not first["until_ms"], "at its target, before terms are agreed, a vehicle has nothing to plan"
+    assert later
+    assert all(each["until_ms"] for each in later), "no answer looks as if the charger allowed nothing any more"
     assert joined.plant.battery.state.soc >= 74.0
     paid = [
         request

@@ -119,7 +119,7 @@ class LimitBook:
 
     def __init__(self, limits: Iterable[Limit] = ()) -> None:
         self._limits: dict[str, Limit] = {}
-        self._known: tuple[int, float, EffectiveLimits] | None = None
+        self._known: dict[str, tuple[int, float, EffectiveLimits]] = {}
         for limit in limits:
             self.update(limit)
 
@@ -129,7 +129,7 @@ class LimitBook:
         if known is not None and limit.version < known.version:
             return False
         self._limits[limit.source] = limit
-        self._known = None
+        self._known.clear()
         return True
 
     def get(self, source: str) -> Limit | None:
@@ -141,15 +141,16 @@ class LimitBook:
         """The newest limits of all sources."""
         return tuple(self._limits.values())
 
-    def effective(self, utc_ms: int) -> EffectiveLimits:
-        """Return what all sources together allow at a time."""
-        if self._known is not None:  # asked at every message, and changed a few times in a session
-            begin, end, effective = self._known
+    def effective(self, utc_ms: int, *, without: str = "") -> EffectiveLimits:
+        """Return what all sources together, or all but one, allow at a time."""
+        known = self._known.get(without)
+        if known is not None:  # asked at every message, and changed a few times in a session
+            begin, end, effective = known
             if begin <= utc_ms < end:
                 return effective
-        effective = effective_limits(self._limits.values(), utc_ms)
+        effective = effective_limits((each for each in self._limits.values() if each.source != without), utc_ms)
         change = self.next_change_ms(utc_ms)
-        self._known = utc_ms, float("inf") if change is None else change, effective
+        self._known[without] = utc_ms, float("inf") if change is None else change, effective
         return effective
 
     def discharge_limits(self, utc_ms: int) -> DischargeLimits:

@@ -68,6 +68,14 @@ def test_the_vehicle_may_lower_its_limits_in_each_loop(looping: Bench) -> None:
     assert (output(looping).charge_w, output(looping).current_ma) == (3_000, 8_000)
 
 
+def test_a_vehicle_that_wants_more_again_is_told_so_in_the_same_exchange(looping: Bench) -> None:
+    for wanted, allowed in ((0, 0), (50_000, 40_000), (7_000, 7_000)):
+        mode = looping.loop_mode(ev_maximum_charge_power=number(wanted))
+        response = looping.send(looping.ask("DC_ChargeLoopReq", cl_req_control_mode=mode))
+        assert value(response.cl_res_control_mode.evse_maximum_charge_power) == allowed
+        assert output(looping).charge_w == allowed
+
+
 def test_negative_wishes_are_no_limits_below_zero(looping: Bench) -> None:
     mode = looping.loop_mode(ev_maximum_charge_power=number(-3_000))
     looping.send(looping.ask("DC_ChargeLoopReq", cl_req_control_mode=mode))

@@ -291,6 +291,16 @@ def test_states_are_exchanged_beside_everything_else(make_bench: Make, state: St
     assert bench.payload_types[-1] == PayloadType.ACDP_SYSTEM_STATUS
     assert bench.session.state is state
     assert response.ev_association_status is (state is State.DC_CHARGE_LOOP)
+    assert not response.evse_utility_interrupt_event
+
+
+def test_a_vehicle_that_wants_nothing_is_no_interruption_by_the_utility(make_bench: Make) -> None:
+    bench = of(make_bench, ACDP).reach(State.DC_CHARGE_LOOP)
+    bench.send(bench.ask("DC_ChargeLoopReq", cl_req_control_mode=bench.loop_mode(ev_maximum_charge_power=number(0))))
+    for site_w in (10_000, 0):
+        bench.fact(ports.LimitChanged(Limit(source=SITE, charge_w=site_w, discharge_w=0)))
+        response = bench.send(bench.ask("ACDP_SystemStatusReq"), PayloadType.ACDP_SYSTEM_STATUS)
+        assert response.evse_utility_interrupt_event is (site_w == 0)
 
 
 def test_an_emergency_that_the_vehicle_reports_beside_ends_power(make_bench: Make) -> None:
