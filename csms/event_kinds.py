@@ -1,4 +1,4 @@
-"""Every kind of event in the feed, made by docs/generate.py; `*` stands for what differs."""
+"""Every kind of event in the feed, made by docs/generate.py."""
 
 from typing import Final
 
@@ -8,9 +8,11 @@ KINDS: Final = (
     "availability_done",
     "availability_failed",
     "battery_swap",
-    "boot_*",
+    "boot_accepted",
     "boot_not_triggered",
+    "boot_pending",
     "boot_refused",
+    "boot_rejected",
     "campaign",
     "certificate_delivered",
     "certificate_due",
@@ -80,11 +82,14 @@ KINDS: Final = (
     "token_put",
     "token_removed",
     "token_status",
-    "transaction_*",
     "transaction_closed",
-    "transaction_event_*",
+    "transaction_ended",
+    "transaction_event_conflict",
+    "transaction_event_duplicate",
     "transaction_resumed",
+    "transaction_started",
     "transaction_status",
+    "transaction_updated",
     "vat_number",
     "webhook_disabled",
 )

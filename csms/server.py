@@ -210,7 +210,8 @@ class Session:
         changed = await services.store.gather(stations.save_boots, stations.Boot(self.station_id, facts, now_ms))
         self._answered, self._accepted = status, status == "Accepted"
         self._wanted = frozenset()
-        self._tell(f"boot_{status.lower()}", vendor=station.vendor_name, model=station.model, reason=request.reason)
+        name = "boot_accepted" if self._accepted else "boot_pending" if status == "Pending" else "boot_rejected"
+        self._tell(name, vendor=station.vendor_name, model=station.model, reason=request.reason)
         loop = asyncio.get_running_loop()
         loop.call_soon(self._begin)  # the answer goes out first
         if self._accepted:

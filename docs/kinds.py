@@ -12,7 +12,7 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 _BETWEEN_NODES: Final = frozenset({"ocpp_frames_wanted"})
 """What nodes tell each other, and nobody else."""
 
-_HEAD: Final = '''"""Every kind of event in the feed, made by docs/generate.py; `*` stands for what differs."""
+_HEAD: Final = '''"""Every kind of event in the feed, made by docs/generate.py."""
 
 from typing import Final
 

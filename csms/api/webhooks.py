@@ -8,6 +8,7 @@ import msgspec
 from sqlalchemy import Connection
 
 from csms.api.call import Call, page_of, read_cursor, shown, write_cursor
+from csms.api.events import check_kinds
 from csms.api.operations import Page, Reply, delete, get, patch, post
 from csms.api.parameters import Paged
 from csms.api.problems import conflict, missing
@@ -129,6 +130,7 @@ async def read_webhook(call: Call, parameters: OneWebhook) -> Webhook:
 async def make_webhook(call: Call, body: NewWebhook) -> Reply[MadeWebhook]:
     """Make a webhook. From now on every event that it wants is posted there."""
     check_url(body.url, call.backend.webhooks.reach)
+    check_kinds(body.kinds)
     webhook_id, secret = secrets.token_hex(8), make_secret(secrets.token_bytes(32))
     webhook = rows.Webhook(
         webhook_id=webhook_id,
@@ -160,6 +162,8 @@ async def change_webhook(call: Call, parameters: OneWebhook, body: ChangedWebhoo
     """Change a webhook."""
     if body.url is not msgspec.UNSET:
         check_url(body.url, call.backend.webhooks.reach)
+    if body.kinds is not msgspec.UNSET:
+        check_kinds(body.kinds)
     wanted = {name: value for name, value in msgspec.structs.asdict(body).items() if value is not msgspec.UNSET}
     if body.enabled is True:
         wanted["failures"] = 0

@@ -30,7 +30,12 @@ async def answer_transaction_event(desk: Desk, request: TransactionEventRequest)
     event = _event(desk.station_id, request, document)
     arrival = Arrival(event, document, services.clock.utc_ms())
     outcome, transaction = await services.store.gather(add_events, arrival)
-    name = f"transaction_{event.kind.lower()}" if outcome == "new" else f"transaction_event_{outcome}"
+    if outcome != "new":
+        name = "transaction_event_duplicate" if outcome == "duplicate" else "transaction_event_conflict"
+    elif event.kind == "Updated":
+        name = "transaction_updated"
+    else:
+        name = "transaction_started" if event.kind == "Started" else "transaction_ended"
     desk.observe(
         "ocpp",
         name,

@@ -179,3 +179,10 @@ async def test_a_kind_that_there_is_not_is_refused_with_the_nearest(ask: ApiClie
     assert (refused.status, refused.json["code"]) == (400, "unknown_kind")
     assert "did you mean 'station_connected'" in refused.json["hint"]
     assert "webhook_disabled" in refused.json["hint"]
+    for there_is_none in ("boot_x", "transaction_*", "transaction_event_"):
+        assert (await ask("GET", f"/events?kinds={there_is_none}")).json["code"] == "unknown_kind"
+    hook = {"url": "https://billing.example/ocpp", "kinds": ["transaction_end"]}
+    assert (await ask("POST", "/webhooks", hook)).json["code"] == "unknown_kind"
+    hook["kinds"] = ["transaction_ended", "boot_accepted"]
+    path = (await ask("POST", "/webhooks", hook)).headers["location"]
+    assert (await ask("PATCH", path, {"kinds": ["boot_x"]})).json["code"] == "unknown_kind"
