@@ -7,7 +7,7 @@ for energy fed back is only worked out by a back end, never by a station.
 from collections.abc import Iterator
 from datetime import date, timedelta
 from decimal import Decimal
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 
@@ -140,13 +140,8 @@ def _conditions(when: When) -> wire.TariffConditions | None:
         return None
     if when.payment_brand is not None or when.payment_recognition is not None:
         raise RefusedError("OCPP knows conditions of payment for fixed fees only", reason="not_local")
-    return wire.TariffConditions(
-        start_time_of_day=_clock(when.from_minute),
-        end_time_of_day=_clock(when.to_minute),
-        day_of_week=tuple(DAYS[day] for day in when.weekdays),
-        valid_from_date=_day(when.from_day),
-        valid_to_date=_day(when.to_day),
-        evse_kind=when.evse_kind,
+    return msgspec.structs.replace(
+        _calendar(wire.TariffConditions, when),
         min_energy=when.min_energy_wh,
         max_energy=when.max_energy_wh,
         min_current=when.min_current_a,
@@ -165,15 +160,25 @@ def _conditions(when: When) -> wire.TariffConditions | None:
 def _fixed_conditions(when: When) -> wire.TariffConditionsFixed | None:
     if when == When():
         return None
-    return wire.TariffConditionsFixed(
+    return msgspec.structs.replace(
+        _calendar(wire.TariffConditionsFixed, when),
+        payment_brand=when.payment_brand,
+        payment_recognition=when.payment_recognition,
+    )
+
+
+_Conditions = TypeVar("_Conditions", wire.TariffConditions, wire.TariffConditionsFixed)
+
+
+def _calendar(kind: type[_Conditions], when: When) -> _Conditions:
+    """Return the conditions that energy, time and fees have in common."""
+    return kind(
         start_time_of_day=_clock(when.from_minute),
         end_time_of_day=_clock(when.to_minute),
         day_of_week=tuple(DAYS[day] for day in when.weekdays),
         valid_from_date=_day(when.from_day),
         valid_to_date=_day(when.to_day),
         evse_kind=when.evse_kind,
-        payment_brand=when.payment_brand,
-        payment_recognition=when.payment_recognition,
     )
 
 

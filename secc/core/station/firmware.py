@@ -210,7 +210,7 @@ class FirmwareUpdates:
         assert job is not None
         if not _is_signed(digest, job.signature, job.certificate):
             self._set("InvalidSignature")
-            self.security_event("InvalidFirmwareSignature", job.url)
+            self.security_event("InvalidFirmwareSignature", f"request {job.request_id}")  # the URL may hold a password
             return
         self._keep(msgspec.structs.replace(job, digest=digest.hex()))
         self._set("SignatureVerified")

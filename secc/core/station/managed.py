@@ -307,10 +307,15 @@ class ManagedSessions(Sessions):
         id_token: IdToken | None = None,
         limit: TransactionLimit | None = None,
     ) -> None:
-        """Report what the meter shows because time or the CSMS wants it."""
+        """Report what the meter shows because time or the CSMS wants it.
+
+        One that is about to be ended may be open beside the newest, which alone the energy is of.
+        """
         del samples, id_token, limit
-        for record in [each for each in self.records.values() if each.evse_id == evse.number]:
-            sample = self._read(evse.number)
+        here = [each for each in self.records.values() if each.evse_id == evse.number]
+        newest = max((each.started_ms for each in here), default=0)
+        for record in here:
+            sample = self._read(evse.number) if record.started_ms == newest else None
             if sample is not None or trigger == "ResetCommand":
                 self.progress(record.reference, trigger, sample=sample)
 

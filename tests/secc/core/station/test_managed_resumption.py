@@ -176,3 +176,22 @@ def test_where_nothing_is_resumed_no_restart_is_to_keep_it() -> None:
     found = Bench("2.1", evses=(FIXED,), managed=True)
     begin(found, "a")
     assert found.ask("Reset", type="ImmediateAndResume")["status"] == "Rejected"
+
+
+def test_what_is_about_to_be_ended_is_not_told_the_energy_of_the_next() -> None:
+    found = charging()
+    resume(found)
+    begin(found, "b")
+    found.wait(1)
+    (first,) = records(found).values()
+    second = TransactionRecord(
+        transaction_id="tx-c", reference="c", evse_id=1, connector_id=1, started_ms=found.utc_ms, id_token="EMAID2",
+        id_token_type="eMAID", charging_state="Charging",
+    )  # fmt: skip
+    lead(found, lambda sessions: sessions.begin(second, trigger="Authorized", sample=found.read(1)))
+    assert set(records(found)) == {first.reference, "c"}
+    found.clear()
+    found.ask("TriggerMessage", requestedMessage="TransactionEvent", evse={"id": 1})
+    event = found.expect("TransactionEvent", triggerReason="Trigger")
+    assert event["transactionInfo"]["transactionId"] == "tx-c"
+    found.nothing("TransactionEvent", transactionInfo__transactionId=first.transaction_id)
