@@ -256,9 +256,14 @@ class Balancing(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
 
 
 class Tariffs(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What charging costs: `running_cost_interval_s` is how often stations are told the cost so far (I02)."""
+    """What charging costs: `running_cost_interval_s` is how often stations are told the cost so far (I02).
+
+    `vehicles_are_told`: what vehicles that told their needs hear with their charging profiles: `prices` in money where
+    they and the plan know it, else levels; `levels` always; `nothing`.
+    """
 
     running_cost_interval_s: Seconds = 60.0
+    vehicles_are_told: Literal["prices", "levels", "nothing"] = "prices"
 
 
 class MqttSource(MqttConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):

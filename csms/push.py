@@ -1,13 +1,17 @@
-"""Brings the grid signal to one station: only the newest, profile by profile, and the whole signal at the end."""
+"""Brings the grid signal to one station: only the newest, profile by profile, and the whole signal at the end.
+
+Vehicles that told their needs get profiles without a signal, too, where there are prices to tell.
+"""
 
 import asyncio
 from typing import Protocol, TypeVar
 
 import msgspec
 
-from csms.core.profiles import Needs, station_profiles, transaction_profile
+from csms.core.profiles import Needs, open_profile, station_profiles, transaction_profile
 from csms.desk import VENDOR, Services
 from csms.rows import charging, stations, transactions
+from csms.services.vehicle_prices import has_prices, with_prices
 from v2g.errors import OcppError, StoreError, V2GError
 from v2g.grid.tariff import GridSignal
 from v2g.observe import Scalar
@@ -67,7 +71,7 @@ class Pusher:
         self._news = True
         if self._pause is not None and not self._pause.done():
             self._pause.set_result(None)
-        if self._begun and self._task is None and self._services.grid.current is not None:
+        if self._begun and self._task is None and (self._needs or self._services.grid.current is not None):
             self._task = asyncio.get_running_loop().create_task(self.run())
 
     def add_needs(self, transaction_id: str, needs: Needs) -> None:
@@ -106,15 +110,13 @@ class Pusher:
         """Return whether the station has everything."""
         while True:
             signal = self._services.grid.current
-            if signal is None:
-                return True
             if self._needs:
                 transaction_id, needs = next(iter(self._needs.items()))
                 if not await self._send_transaction(signal, transaction_id, needs):
                     return False
                 if self._needs.get(transaction_id) is needs:
                     del self._needs[transaction_id]
-            elif self._delivered == signal.version:
+            elif signal is None or self._delivered == signal.version:
                 return True
             elif not await self._send_signal(signal) and signal is self._services.grid.current and not self._needs:
                 return False
@@ -132,7 +134,7 @@ class Pusher:
         for request in requests:
             if self._is_outdated(signal):
                 return False
-            taken = await self._send_profile(signal, request) and taken
+            taken = await self._send_profile(signal.version, await self._priced(request)) and taken
         if self._is_outdated(signal):
             return False
         if not await self._send_prices(signal):
@@ -145,12 +147,23 @@ class Pusher:
     def _is_outdated(self, signal: GridSignal) -> bool:
         return bool(self._needs) or signal is not self._services.grid.current
 
-    async def _send_transaction(self, signal: GridSignal, transaction_id: str, needs: Needs) -> bool:
-        now_ms = self._services.clock.utc_ms()
-        request = transaction_profile(signal, self._caller.version, now_ms, transaction_id, needs)
-        return await self._send_profile(signal, request)
+    async def _send_transaction(self, signal: GridSignal | None, transaction_id: str, needs: Needs) -> bool:
+        """Send the profile of a transaction; without a signal, one that brings prices, where there are any."""
+        now_ms, version = self._services.clock.utc_ms(), self._caller.version
+        if signal is not None:
+            request = transaction_profile(signal, version, now_ms, transaction_id, needs)
+            return await self._send_profile(signal.version, await self._priced(request))
+        bare = open_profile(version, now_ms, transaction_id, needs)
+        if bare is None:
+            return True
+        priced = await self._priced(bare)
+        return not has_prices(priced.charging_profile) or await self._send_profile(None, priced)
 
-    async def _send_profile(self, signal: GridSignal, request: SetChargingProfileRequest) -> bool:
+    async def _priced(self, request: SetChargingProfileRequest) -> SetChargingProfileRequest:
+        profile = await with_prices(self._services, self._station_id, self._caller.version, request.charging_profile)
+        return msgspec.structs.replace(request, charging_profile=profile)
+
+    async def _send_profile(self, signal_version: int | None, request: SetChargingProfileRequest) -> bool:
         """Return whether the station is done with a profile: taken, or refused for good."""
         response = await self._call(request, SetChargingProfileResponse)
         if not isinstance(response, SetChargingProfileResponse):
@@ -162,7 +175,7 @@ class Pusher:
             await self._services.store.run(save, self._station_id, request.evse_id, profile, charging.CSO, now_ms)
         self._tell(
             "charging_profile_set",
-            version=signal.version,
+            version=signal_version,
             purpose=profile.charging_profile_purpose,
             transaction=profile.transaction_id,
             status=response.status,

@@ -87,6 +87,8 @@ class Charger:
                 on_limit=lambda evse, allowance, _: self._at(evse).grid_changed(
                     self._at(evse).grid.profiles(allowance)
                 ),
+                on_prices=lambda evse, prices: self._at(evse).tell(*self._at(evse).grid.prices(prices)),
+                on_profile=lambda evse: self._at(evse).tell(ports.ProfileSet()),
                 on_grid_signal=self._grid_signal,
                 on_stop=self._stop,
                 on_reset=lambda _, at_once, keep: self.restarting.ask(

@@ -8,6 +8,7 @@ from typing import Final
 
 from secc.core import ports
 from secc.core.station.profiles import Allowance
+from v2g.billing.told_prices import Told
 from v2g.grid.limits import OPERATOR, SITE, Limit, Setpoint, wish_limit
 from v2g.grid.tariff import GridSignal, Tariff, parse_grid_signal
 from v2g.iso15118.session import Fact
@@ -36,6 +37,8 @@ class Grid:
         self.foreseen: tuple[Limit, ...] = ()
         """What charging profiles will allow later."""
         self.tariff: Tariff | None = None
+        self.told_prices: Told | None = None
+        """What charging profiles say of prices."""
         self._wish: Setpoint | None = None
         self._local: Setpoint | None = None
         self._local_version = 0
@@ -108,6 +111,11 @@ class Grid:
         wish = allowance.setpoint_w
         self._wish = None if wish is None else Setpoint(power_w=round(wish), source=CSMS, version=self._site_version)
         return (*self._foresee(), ports.LimitChanged(self._now()), ports.SetpointChanged(self.setpoint))
+
+    def prices(self, told: Told | None) -> Sequence[Fact]:
+        """Take what charging profiles say of prices; return what a running session has to hear."""
+        self.told_prices = told
+        return (ports.PricesTold(told),)
 
     def _foresee(self) -> Sequence[Fact]:
         """Work out what will be allowed later; return what a running session has to hear of it."""

@@ -15,6 +15,7 @@ from secc.machine.display import DisplayConfig
 from secc.machine.firmware import UpdateConfig
 from secc.machine.logs import LogsConfig
 from secc.machine.publisher import PublishConfig
+from v2g.billing.told_prices import Told
 from v2g.net.websocket import TlsFiles
 from v2g.ocpp.routes import Version
 
@@ -73,6 +74,8 @@ class Hooks(msgspec.Struct, frozen=True, kw_only=True):
     """What the CSMS can want of the charger. Called in the event loop; a hook that is None is not supported.
 
     `on_limit(evse_id, allowance, version)` whenever what charging profiles allow has changed; `version` counts up.
+    `on_prices(evse_id, prices)` whenever what they say of prices has. `on_profile(evse_id)`, after both, when the CSMS
+    has set a profile of a transaction.
     `on_grid_signal(json)` with a checked GridSignal. `on_stop(reference, reason)` with `remote` or `deauthorized`.
     `meter(evse_id)` returns what the meter shows now. `on_online(reachable)` when the CSMS has accepted this station,
     and when it is gone. `serves(evse_id, modes)` says whether an EVSE has a service for any of these energy transfer
@@ -84,6 +87,8 @@ class Hooks(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     on_limit: Callable[[int, Allowance, int], None] | None = None
+    on_prices: Callable[[int, Told | None], None] | None = None
+    on_profile: Callable[[int], None] | None = None
     on_grid_signal: Callable[[bytes], None] | None = None
     on_stop: Callable[[str, str], None] | None = None
     on_start: Callable[[int, int, str, str], None] | None = None

@@ -12,7 +12,7 @@ from secc.core.station.evse import Fact, Lock, LockFailure, Restart, Unlocked
 from secc.core.station.kernel import Command
 from secc.core.station.local_control import SetPower
 from secc.core.station.managed import StartWish, StopWish
-from secc.core.station.smart_charging import SetLimit
+from secc.core.station.smart_charging import ProfileTaken, SetLimit, TellPrices
 from secc.core.station.tariff_cost import ShowCost
 from secc.core.station.transactions import TransactionRecord
 from secc.station_config import Hooks
@@ -33,6 +33,10 @@ class Wishes:
         match command:
             case SetLimit() if hooks.on_limit:
                 hooks.on_limit(command.evse_id, command.allowance, command.version)
+            case TellPrices() if hooks.on_prices:
+                hooks.on_prices(command.evse_id, command.prices)
+            case ProfileTaken() if hooks.on_profile:
+                hooks.on_profile(command.evse_id)
             case GridSignalReceived(data=data) if hooks.on_grid_signal:
                 hooks.on_grid_signal(data)
             case AllowEnergyTransfer() if hooks.on_energy_transfer:

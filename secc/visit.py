@@ -75,6 +75,7 @@ class Visit:
             can_install=outlet.station is not None and outlet.station.online.is_set(),
             can_plan=outlet.station is not None and outlet.station.online.is_set(),
             foreseen=outlet.grid.foreseen,
+            told_prices=outlet.grid.told_prices,
         )
 
     def basic(self, way: Way) -> BasicSession:

@@ -6,10 +6,13 @@ themselves, inside `limit` and `dischargeLimit`. Nothing but charging is allowed
 """
 
 from collections.abc import Iterable
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
+from v2g.billing.price_schedules import Asked, absolute_prices, price_levels, sales_tariff
+from v2g.errors import RefusedError
+from v2g.grid.price_plan import PricePlan, Use
 from v2g.grid.tariff import GridSignal
 from v2g.ocpp.messages.charging_profiles import ChargingProfile, ChargingSchedule, ChargingSchedulePeriod
 from v2g.ocpp.messages.ev_charging import NotifyEVChargingNeedsRequest
@@ -22,6 +25,9 @@ _STATION_PROFILE, _DEFAULT_PROFILE, _FIRST_TRANSACTION_PROFILE = 1, 2, 100
 _CLOCK_SLACK_MS: Final = 60_000
 """How far a station's clock may be behind: schedules begin that long ago, so that they are in force on arrival."""
 
+_HOUR_MS: Final = 3_600_000
+_DAY_MS: Final = 24 * _HOUR_MS
+
 BIDIRECTIONAL: Final = frozenset({"AC_BPT", "AC_BPT_DER", "DC_BPT", "DC_ACDP_BPT"})
 """Energy transfer modes in which energy may flow back."""
 
@@ -30,6 +36,7 @@ class Needs(msgspec.Struct, frozen=True, kw_only=True):
     """What a vehicle said in NotifyEVChargingNeeds. `max_periods`: the most schedule periods it can take (0: any).
 
     `energy_wh` it wants until `departure_ms` (UTC); currents in mA on each phase, powers in W. 0 and None: not said.
+    `edition_20`: whether it speaks ISO 15118-20, which has prices in money; the older edition has levels only.
     `priority` is raised while its driver uses priority charging (K21, K22).
     """
 
@@ -44,6 +51,7 @@ class Needs(msgspec.Struct, frozen=True, kw_only=True):
     most_discharge_w: int = 0
     soc: int | None = None
     dynamic: bool = False
+    edition_20: bool = False
     priority: int = 0
 
     @property
@@ -66,6 +74,7 @@ def needs_of(request: NotifyEVChargingNeedsRequest) -> Needs:
         max_periods=request.max_schedule_tuples or 0,
         departure_ms=parse_time(needs.departure_time) if needs.departure_time is not None else None,
         dynamic=needs.control_mode == "DynamicControl",
+        edition_20=needs.control_mode is not None or both is not None,
     )
     if alternating is not None:
         return msgspec.structs.replace(
@@ -117,6 +126,73 @@ def station_profiles(signal: GridSignal, version: Version, now_ms: int) -> list[
         default = _profile(signal, _DEFAULT_PROFILE, "TxDefaultProfile", _two_way(signal, now_ms), now_ms)
         requests.append(SetChargingProfileRequest(evse_id=0, charging_profile=default))
     return requests
+
+
+def open_profile(version: Version, now_ms: int, transaction_id: str, needs: Needs) -> SetChargingProfileRequest | None:
+    """Return the profile of a transaction that nothing bounds, which brings prices only: as much as its vehicle takes.
+
+    None for a vehicle that did not tell how much that is.
+    """
+    if not needs.most_w and not needs.most_ma:
+        return None
+    period = ChargingSchedulePeriod(start_period=0, limit=float(needs.most_w) or needs.most_ma / 1000)
+    if needs.bidirectional and version == "2.1":
+        period = msgspec.structs.replace(
+            period, discharge_limit=-float(needs.most_discharge_w), operation_mode="ExternalSetpoint"
+        )
+    profile_id = _FIRST_TRANSACTION_PROFILE + needs.evse_id
+    schedule = ChargingSchedule(
+        id=profile_id,
+        start_schedule=format_time(_start_ms(now_ms)),
+        charging_rate_unit="W" if needs.most_w else "A",
+        charging_schedule_period=(period,),
+    )
+    profile = ChargingProfile(
+        id=profile_id,
+        stack_level=0,
+        charging_profile_purpose="TxProfile",
+        charging_profile_kind="Absolute",
+        transaction_id=transaction_id,
+        charging_schedule=(schedule,),
+    )
+    return SetChargingProfileRequest(evse_id=needs.evse_id, charging_profile=profile)
+
+
+def asked_of(needs: Needs, begin_ms: int, started_ms: int, taken_wh: int, entries: int) -> Asked:
+    """Return for whom prices are told: until departure, or for a day. `entries`: the most that the station takes."""
+    until_ms = begin_ms + _DAY_MS if needs.departure_ms is None else needs.departure_ms // 1000 * 1000
+    return Asked(
+        from_ms=begin_ms,
+        until_ms=min(max(until_ms, begin_ms + _HOUR_MS), begin_ms + _DAY_MS),
+        started_ms=started_ms,
+        evse_kind="AC" if needs.requested.startswith("AC") else "DC",
+        use=Use(energy_mwh=taken_wh * 1000, power_w=needs.most_w),
+        entries=min(entries, needs.max_periods or entries),
+    )
+
+
+def add_prices(profile: ChargingProfile, plan: PricePlan, asked: Asked, *, money: bool) -> ChargingProfile:
+    """Return a profile with what its vehicle is told of prices (K15.FR.07, K18.FR.07, K19.FR.07).
+
+    `money`: a vehicle of ISO 15118-20 is told prices, unless the plan is one that only levels can be made of.
+    """
+    schedule = msgspec.structs.replace(
+        profile.charging_schedule[0], sales_tariff=None, absolute_price_schedule=None, price_level_schedule=None
+    )
+    number = abs(profile.id)
+    try:
+        told: dict[str, Any] = {"absolute_price_schedule": absolute_prices(plan, asked, number)} if money else {}
+    except RefusedError:
+        told = {}
+    told = told or {"price_level_schedule": price_levels(plan, asked, number)}
+    return msgspec.structs.replace(profile, charging_schedule=(msgspec.structs.replace(schedule, **told),))
+
+
+def add_sales_tariff(profile: ChargingProfile, plan: PricePlan, asked: Asked) -> ChargingProfile:
+    """Return a profile with price levels as vehicles of ISO 15118-2 know them (K15.FR.07)."""
+    told = sales_tariff(plan, asked, 1)
+    schedule = msgspec.structs.replace(profile.charging_schedule[0], sales_tariff=told)
+    return msgspec.structs.replace(profile, charging_schedule=(schedule,))
 
 
 def transaction_profile(

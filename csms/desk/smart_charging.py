@@ -9,6 +9,7 @@ from csms.core.sites import external_limit_w
 from csms.core.transactions import Transaction
 from csms.desk.base import Desk, small
 from csms.rows import charging, requests, transactions
+from csms.services import vehicle_prices
 from v2g.ocpp.messages.authorization import IdToken
 from v2g.ocpp.messages.base import StatusInfo
 from v2g.ocpp.messages.charging_profiles import ChargingProfile
@@ -43,7 +44,11 @@ async def answer_charging_needs(desk: Desk, request: NotifyEVChargingNeedsReques
         token_type = newest.token_type.value if newest.token_type else CONTRACT
         known = await desk.find(IdToken(id_token=newest.id_token.value, type=token_type))
         allowed = known.energy_transfer if known is not None else ()
-    plans = desk.services.grid.current is not None or await _is_balanced(desk, needs.evse_id)
+    plans = (
+        desk.services.grid.current is not None
+        or await _is_balanced(desk, needs.evse_id)
+        or await vehicle_prices.are_there(desk.services, desk.station_id, newest, needs.evse_id)
+    )
     status = answer_needs(needs, allowed, has_signal=plans, version=desk.version)
     if status == "Accepted" and newest is None:
         desk.early_needs[needs.evse_id] = needs  # its transaction's start may still wait in a queue

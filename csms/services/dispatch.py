@@ -151,7 +151,7 @@ class Dispatch:
                     pull_interval_s=pull_s,
                 )
                 await services.store.run(charging.save_dynamic, vehicle.station_id, profile_id, values, now_ms)
-                status = (await self._charging.set_profile(vehicle.station_id, evse_id, profile)).status
+                status = (await self._charging.set_priced(vehicle.station_id, evse_id, profile)).status
         except V2GError as error:
             status = str(error)
         data: dict[str, Scalar] = {"evse": evse_id, "setpoint_w": setpoint_w, "status": status[:200]}

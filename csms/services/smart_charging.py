@@ -11,6 +11,7 @@ from csms.desk.base import Services
 from csms.rows import charging
 from csms.rows.device_model import list_variables
 from csms.services.asking import Asked, ask, call
+from csms.services.vehicle_prices import has_prices, with_prices
 from v2g.errors import RefusedError, V2GError
 from v2g.ocpp.messages.charging_profiles import ChargingProfile, ChargingProfilePurpose, ChargingRateUnit
 from v2g.ocpp.messages.smart_charging import (
@@ -88,6 +89,21 @@ class SmartCharging:
             now_ms = services.clock.utc_ms()
             await services.store.run(charging.save_profile, station_id, evse_id, profile, charging.CSO, now_ms)
         return response
+
+    async def set_priced(self, station_id: str, evse_id: int, profile: ChargingProfile) -> SetChargingProfileResponse:
+        """Set a profile of a transaction with the prices that its vehicle is told."""
+        version = self._services.switchboard.version(station_id)
+        return await self.set_profile(
+            station_id, evse_id, await with_prices(self._services, station_id, version, profile)
+        )
+
+    async def reprice(self, station_id: str, transaction_id: str) -> None:
+        """Tell the vehicle of a transaction the prices that hold now, in place of those that it was told (K16)."""
+        for evse_id, source, profile in await self._services.store.read(
+            charging.profiles, station_id, None, transaction_id
+        ):
+            if source == charging.CSO and has_prices(profile):
+                await self.set_priced(station_id, evse_id, profile)
 
     async def clear(
         self,
@@ -188,14 +204,15 @@ class SmartCharging:
         """
         services, now_ms = self._services, self._services.clock.utc_ms()
         if not await self._takes_dynamic(station_id):
-            return (await self.set_profile(station_id, evse_id, profile)).status
-        dynamic = dynamic_share(profile, now_ms)
+            return (await self.set_priced(station_id, evse_id, profile)).status
+        dynamic = await with_prices(services, station_id, "2.1", dynamic_share(profile, now_ms))
         values = ChargingScheduleUpdate(limit=profile.charging_schedule[0].charging_schedule_period[0].limit)
         held = await services.store.read(charging.profile, station_id, profile.id)
         if (
             held is not None
             and held.charging_profile_kind == "Dynamic"
             and held.transaction_id == profile.transaction_id
+            and has_prices(held) == has_prices(dynamic)
             and (await self.update_dynamic(station_id, profile.id, values)).status == "Accepted"
         ):
             await services.store.run(charging.save_profile, station_id, evse_id, dynamic, charging.CSO, now_ms)

@@ -1,6 +1,7 @@
 """Tariffs at stations that work out costs themselves: set, read, cleared, changed (2.1, I07 to I11)."""
 
 import asyncio
+import contextlib
 from collections.abc import Sequence
 from typing import Final
 
@@ -8,6 +9,7 @@ from csms.desk.base import Services
 from csms.rows import tariffs, transactions
 from csms.rows.tariffs import Scope
 from csms.services.costs import CostTeller
+from csms.services.smart_charging import SmartCharging
 from v2g.billing.tariffs import to_wire
 from v2g.errors import OcppError, RefusedError, V2GError
 from v2g.grid.price_plan import PricePlan
@@ -124,6 +126,8 @@ class TariffService:
             status = response.status
         if status in ("Accepted", "Central"):
             await services.store.run(tariffs.change_plan, transaction, plan, services.clock.utc_ms())
+            with contextlib.suppress(V2GError):  # it is told as the answer to a command
+                await SmartCharging(services).reprice(station_id, transaction_id)
         if status == "Central":
             await self._teller.tell(station_id, transaction_id)
         return status

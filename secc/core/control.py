@@ -26,6 +26,7 @@ from v2g.grid.limits import EVSE, VEHICLE, WISH, Limit, LimitBook, Setpoint, cho
 from v2g.grid.tariff import Tariff
 from v2g.iec61851.pilot import PilotState
 from v2g.iso15118.charts import Family
+from v2g.iso15118.messages.schedules import AbsolutePriceSchedule, PriceLevelSchedule
 from v2g.iso15118.session import Command, Entropy, Session
 from v2g.observe import Observe
 from v2g.settlement.records import SessionStarted, TariffSet, limit_record
@@ -91,6 +92,7 @@ class PowerControl(Session):
         can_install: bool = False,
         can_plan: bool = False,
         foreseen: Iterable[Limit] = (),
+        told_prices: AbsolutePriceSchedule | PriceLevelSchedule | None = None,
         response: ports.GridResponse = NO_RESPONSE,
     ) -> None:
         super().__init__(entropy=entropy)
@@ -104,6 +106,7 @@ class PowerControl(Session):
         self._parking = Parking()
         self._can_install, self._can_plan = can_install, can_plan
         self._foreseen, self._response = tuple(foreseen), response
+        self._told_prices = told_prices
         self._measured = ports.Measured(voltage_mv=0, current_ma=0)
         self._device = ports.Device()
         self._context: Any = Fresh()
@@ -175,6 +178,7 @@ class PowerControl(Session):
             can_install=self._can_install,
             can_plan=self._can_plan,
             allowed=self._allowed,
+            told_prices=self._told_prices,
             response=self._response,
         )
 

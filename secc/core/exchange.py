@@ -42,6 +42,11 @@ ResponseMode = Dynamic_SEResControlMode | Scheduled_SEResControlMode
 WORKING = "Processing"
 """What a back end says that has not decided yet (NotifyEVChargingNeedsResponse)."""
 
+ACCEPTED = "Accepted"
+"""What a back end says that is about to set a profile."""
+
+TOLD = "told"
+"""The profile is there."""
 
 REJECTED = "Rejected"
 """What a back end says that does not want this transfer of energy, and that no other service is left to offer for."""
@@ -52,13 +57,13 @@ def schedule_exchange(
 ) -> Step | Wait:
     """Plan with what is known now, or, before energy flows, ask the vehicle for a little time.
 
-    A back end that is asked what to plan gets its time, as long as it says that it is at work. Limits and prices that
-    change later are obeyed in the loop.
+    A back end that is asked what to plan gets its time, as long as it says that it is at work; a profile that it is
+    about to set (K18.FR.20) is waited for a moment. Limits and prices that change later are obeyed in the loop.
     """
     parametrised = context.planned.parametrised if isinstance(context, Charging) else context
     parametrised = parametrised.parametrised if isinstance(parametrised, Awaiting) else parametrised
     mode = _checked(request, parametrised)
-    needs = _needs(mode, parametrised, world)
+    needs = _needs(request, mode, parametrised, world)
     if isinstance(context, Parametrised) and world.can_plan and world.config.schedules.patience_s and not world.waited:
         return Wait(Awaiting(parametrised, since=world.now), world.config.poll_hold_s, (needs,))
     if isinstance(context, Awaiting):
@@ -68,6 +73,8 @@ def schedule_exchange(
         late = world.now - context.since >= world.config.schedules.patience_s
         if context.status in (None, WORKING) and not late:
             return _ongoing(request, context, world) if world.waited else Wait(context, world.config.poll_hold_s)
+        if context.status == ACCEPTED and not world.waited:
+            return Wait(context, world.config.poll_hold_s)
         return plan(request, parametrised, world)
     step = plan(request, parametrised, world)
     planned = step.context
@@ -76,13 +83,15 @@ def schedule_exchange(
 
 
 def on_needs_answered(fact: ChargingNeedsAnswered, context: Awaiting) -> Awaiting:
-    """Take what the back end says; a profile that comes makes an end of waiting as well."""
+    """Take what the back end says; a profile that comes makes an end of waiting as well, also before its answer."""
+    if context.status == TOLD and fact.status != REJECTED:
+        return context
     return replace(context, status=fact.status)
 
 
 def report(request: ScheduleExchangeReq, parametrised: Parametrised, world: World) -> ReportChargingNeeds:
     """Return what the back end is told of a request."""
-    return _needs(_checked(request, parametrised), parametrised, world)
+    return _needs(request, _checked(request, parametrised), parametrised, world)
 
 
 def plan(request: ScheduleExchangeReq, parametrised: Parametrised, world: World) -> Step:
@@ -243,7 +252,9 @@ def _contradiction(mode: RequestMode) -> str:
     return ""
 
 
-def _needs(mode: RequestMode, parametrised: Parametrised, world: World) -> ReportChargingNeeds:
+def _needs(
+    request: ScheduleExchangeReq, mode: RequestMode, parametrised: Parametrised, world: World
+) -> ReportChargingNeeds:
     selected, vehicle = parametrised.selected, parametrised.able
     offer, _ = _offer(mode, parametrised)
     return ReportChargingNeeds(
@@ -262,6 +273,7 @@ def _needs(mode: RequestMode, parametrised: Parametrised, world: World) -> Repor
         needs_by_secc=selected.needs_by_secc,
         offer=offer,
         available=tuple(each.name for each in offered(world)),
+        max_points=request.maximum_supporting_points,
     )
 
 

@@ -101,8 +101,9 @@ class Facts(SideStreams):
             self._context = exchange.on_needs_answered(fact, context)
 
     def _take_wish(self, fact: Fact) -> None:
-        if isinstance(fact, ports.GridChanged | ports.LimitChanged) and isinstance(self._context, Awaiting):
-            self._context = replace(self._context, status="Accepted")  # here is what was waited for
+        told = isinstance(fact, ports.GridChanged | ports.LimitChanged | ports.ProfileSet)
+        if told and isinstance(self._context, Awaiting):
+            self._context = replace(self._context, status=exchange.TOLD)  # here is what was waited for
         match fact:
             case ports.GridChanged():
                 self._take_grid(fact.limits, fact.tariff)
@@ -111,6 +112,9 @@ class Facts(SideStreams):
                 self._replan()
             case ports.LimitChanged():
                 self._take_grid((fact.limit,))
+            case ports.PricesTold(prices=prices):
+                self._told_prices = prices
+                self._replan()
             case ports.SetpointChanged():
                 self._setpoint = fact.setpoint
                 self._perform(self._follow())

@@ -1,4 +1,4 @@
-"""Price schedules made from the tariff and the operator's terms."""
+"""Price schedules made from what the back end has told, else from the tariff and the operator's terms."""
 
 from bisect import bisect_right
 from collections.abc import Iterator
@@ -7,7 +7,9 @@ from fractions import Fraction
 from typing import Final
 
 import msgspec
+from msgspec.structs import replace
 
+from secc.core import told_prices
 from secc.core.config import ControlMode
 from secc.core.quantities import watts
 from secc.core.terms import OverstayTerms, PriceTerms
@@ -58,7 +60,7 @@ def horizon(departure_s: int | None) -> int:
 
 
 def has_prices(world: World) -> bool:
-    """Say whether there is a price now that vehicles may be told."""
+    """Say whether the tariff has a price now that vehicles may be told."""
     tariff = world.tariff
     return world.config.offer_prices and tariff is not None and bool(tariff.window(world.utc_ms, world.utc_ms + 1))
 
@@ -66,20 +68,52 @@ def has_prices(world: World) -> bool:
 def pricings(mode: ControlMode, world: World) -> tuple[int, ...]:
     """Return the values of the service parameter Pricing to offer, best first.
 
-    Scheduled vehicles get one level where no price is known, since some cannot do without any price schedule.
+    Scheduled vehicles get one level where no price is known, since some cannot do without any price schedule. What the
+    back end tells comes after the vehicle has selected: `from_back_end` says that it is to be expected.
     """
-    if has_prices(world):
+    if has_prices(world) or _told(world) is not None or (world.config.prices.from_back_end and world.can_plan):
         return tuple(ABSOLUTE if form == "absolute" else LEVELS for form in world.config.prices.forms)
     return (LEVELS if mode is ControlMode.SCHEDULED else NONE,)
 
 
 def price_schedule(world: World, wanted: Wanted) -> AbsolutePriceSchedule | PriceLevelSchedule | None:
-    """Return prices or levels from now on, or None where there are none to tell."""
+    """Return prices or levels from now on, or None where there are none to tell.
+
+    What the back end has told comes before the tariff; from levels no prices can be made.
+    """
     if wanted.pricing == NONE:
         return None
+    told = _told(world)
+    if told is not None and (wanted.pricing == LEVELS or isinstance(told, AbsolutePriceSchedule)):
+        return _as_told(told, world, wanted)
     if not has_prices(world):
         return _one_level(world, wanted) if wanted.pricing == LEVELS else None
     return _absolute(world, wanted) if wanted.pricing == ABSOLUTE else _levels(world, wanted)
+
+
+def _told(world: World) -> told_prices.Told | None:
+    """Return the back end's prices that hold now and may be passed on."""
+    told = world.told_prices
+    fresh = told is not None and world.config.offer_prices and told_prices.still_hold(told, world.utc_ms // 1000)
+    return told if fresh else None
+
+
+def _as_told(told: told_prices.Told, world: World, wanted: Wanted) -> AbsolutePriceSchedule | PriceLevelSchedule | None:
+    found: AbsolutePriceSchedule | PriceLevelSchedule | None
+    span = world.utc_ms // 1000, wanted.horizon_s, wanted.points
+    if wanted.pricing == LEVELS:
+        found = told_prices.in_levels(told, *span, export=wanted.export)
+        if found is None:
+            return _one_level(world, wanted)
+    else:
+        assert isinstance(told, AbsolutePriceSchedule)
+        found = told_prices.in_money(told, *span, export=wanted.export, surcharge_micro=wanted.surcharge_micro)
+    return None if found is None else replace(found, price_schedule_id=wanted.schedule_id, id=_price_id(world, wanted))
+
+
+def _price_id(world: World, wanted: Wanted) -> str | None:
+    """Return what a signature can refer to, where somebody vouches for prices."""
+    return f"price{wanted.schedule_id}" if world.trust.price_key is not None else None
 
 
 def _slots(world: World, wanted: Wanted) -> Iterator[tuple[int, PriceSlot]]:
@@ -114,7 +148,7 @@ def _absolute(world: World, wanted: Wanted) -> AbsolutePriceSchedule:
         price_rule_stacks=PriceRuleStackList(price_rule_stack=stacks),
         overstay_rules=_overstay(terms.overstay) if charging and terms.overstay is not None else None,
         additional_selected_services=_services(terms) if charging else None,
-        id=f"price{wanted.schedule_id}" if world.trust.price_key is not None else None,
+        id=_price_id(world, wanted),
     )
 
 
@@ -215,5 +249,5 @@ def _level_schedule(
         price_schedule_id=wanted.schedule_id,
         number_of_price_levels=count,
         price_level_schedule_entries=PriceLevelScheduleEntryList(price_level_schedule_entry=entries),
-        id=f"price{wanted.schedule_id}" if world.trust.price_key is not None else None,
+        id=_price_id(world, wanted),
     )

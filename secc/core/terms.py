@@ -70,6 +70,9 @@ class PriceTerms(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     forms: Annotated[tuple[Literal["absolute", "levels"], ...], Meta(min_length=1, max_length=2)] = ("absolute",)
     """Pricing that is offered as service parameter: prices, or levels (which is cheaper), best first."""
+    from_back_end: bool = False
+    """The back end tells prices with charging profiles, after a vehicle has selected its services: they are on offer
+    before they are known."""
     levels: Annotated[int, Meta(ge=1, le=255)] = 3
     """How many price levels the tariff is cut into."""
     algorithm: Literal["1-Power", "2-PeakPower", "3-StackedEnergy"] = "1-Power"

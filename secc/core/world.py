@@ -19,6 +19,7 @@ from v2g.iec61851.pilot import PilotState
 from v2g.iso15118.charts import Family
 from v2g.iso15118.messages.common_messages import Authorization, EvCheckInStatus, EvCheckOutStatus
 from v2g.iso15118.messages.common_types import MessageHeader, ResponseCode
+from v2g.iso15118.messages.schedules import AbsolutePriceSchedule, PriceLevelSchedule
 from v2g.iso15118.session import Command, Entropy
 from v2g.observe import Observe
 from v2g.pki.crl import RevocationList
@@ -115,6 +116,8 @@ class World(msgspec.Struct, frozen=True):
     """Whether there is a back end that is told what vehicles need, and answers."""
     allowed: frozenset[int] | None = None
     """Ids of the energy services that the back end allows; None: it has not said anything."""
+    told_prices: AbsolutePriceSchedule | PriceLevelSchedule | None = None
+    """What the back end has told of prices with a charging profile."""
     response: GridResponse = GridResponse()
     """What the grid's frequency and voltage want."""
 

@@ -12,20 +12,24 @@ import pytest
 from secc.core import ports
 from secc.core.config import ControlMode, EnergyService, SeccConfig, SignedDischarge
 from secc.core.energy_transfer import services_of
+from secc.core.exchange import TOLD
 from secc.core.station.energy_transfer import AllowEnergyTransfer
 from secc.core.station.ev_needs import EvNeeds, plan_schedule
 from secc.core.station.external_limits import ExternalLimit
 from secc.core.station.high_level import Needs, OfferSchedules, Plan, RenegotiateServices
 from secc.core.station.layout import EvseLayout
 from secc.core.station.local_control import SetPower
-from secc.core.station.smart_charging import SetLimit
+from secc.core.station.smart_charging import ProfileTaken, SetLimit, TellPrices
+from secc.core.terms import PriceTerms
 from secc.grid import Grid
 from tests.certification.station.bench import Bench as StationBench
 from tests.certification.station.test_block_k import profile, put, transaction
 from tests.secc.core.bench import Bench, number
 from tests.secc.core.conftest import make_bench  # noqa: F401  # a fixture
 from v2g.iso15118.messages import common_messages as cm
+from v2g.iso15118.messages.schedules import AbsolutePriceSchedule
 from v2g.iso15118.sequence import State
+from v2g.ocpp.times import format_time
 
 Make = Callable[..., Bench]
 V2X = EvseLayout(max_power_w=20_000, max_discharge_w=10_000)
@@ -43,7 +47,10 @@ class Charger:
         self.station.present()
         self.grid = Grid(charge_w=20_000, discharge_w=10_000)
         config = SeccConfig(
-            services=(EnergyService.DC_BPT, EnergyService.DC), control_modes=(mode,), signed_discharge=UNSIGNED
+            services=(EnergyService.DC_BPT, EnergyService.DC),
+            control_modes=(mode,),
+            signed_discharge=UNSIGNED,
+            prices=PriceTerms(from_back_end=True),
         )
         self.session = make(config, limits=self.grid.limits, tariff=None, setpoint=None, can_plan=True)
         self.session.selection = (service, 0, False)
@@ -75,12 +82,16 @@ class Charger:
                     facts = list(self.grid.profiles(allowance))
                     if self.session.session.scheduled:
                         facts.append(ports.RenegotiationRequested())
+                case TellPrices(prices=prices):
+                    facts = self.grid.prices(prices)
+                case ProfileTaken():
+                    facts = (ports.ProfileSet(),)
                 case SetPower(power_w=power_w):
                     facts = self.grid.local(power_w)
                 case AllowEnergyTransfer(modes=modes):
                     facts = (ports.EnergyTransferAllowed(services_of(modes)),)
                 case OfferSchedules():
-                    self.answer = ports.ChargingNeedsAnswered("Accepted")
+                    self.answer = ports.ChargingNeedsAnswered(TOLD)
                 case RenegotiateServices():
                     self.answer = ports.ChargingNeedsAnswered("Rejected")
             for fact in facts:
@@ -283,3 +294,78 @@ def test_a_transfer_that_the_csms_rejects_ends_a_session_without_another(make_be
     assert session.go("ScheduleExchangeReq").response_code.name == "FAILED"
     (ended,) = session.commands(ports.TransactionEnded)
     assert ended.stopped_reason == "ReqEnergyTransferRejected"
+
+
+def prices(found: Charger, *fees: int) -> dict[str, Any]:
+    """Cents for each of the next hours, and a quarter of that for what is given back."""
+
+    def rule(cents: int, start: int) -> dict[str, Any]:
+        return {"energyFee": {"exponent": -2, "value": cents}, "powerRangeStart": {"exponent": 0, "value": start}}
+
+    stacks = [{"duration": 3600, "priceRule": [rule(fee, 0), rule(fee // 4, -1)]} for fee in fees]
+    return {
+        "timeAnchor": format_time(found.session.utc_ms - 1_800_000), "priceScheduleID": 3, "currency": "EUR",
+        "language": "eng", "priceAlgorithm": "urn:iso:std:iso:15118:-20:PriceAlgorithm:1-Power",
+        "priceRuleStacks": stacks,
+        "taxRules": [{"taxRuleID": 1, "taxRate": {"exponent": -2, "value": 19}, "appliesToEnergyFee": True,
+                      "appliesToParkingFee": False, "appliesToOverstayFee": False,
+                      "appliesToMinimumMaximumCost": True}],
+    }  # fmt: skip
+
+
+def fees(schedule: AbsolutePriceSchedule) -> list[tuple[int, int]]:
+    """(seconds, cents) of a price schedule."""
+    stacks = schedule.price_rule_stacks.price_rule_stack
+    return [(each.duration, each.price_rule[0].energy_fee.value) for each in stacks]
+
+
+@pytest.mark.parametrize("mode", list(ControlMode))
+def test_prices_of_the_profile_are_what_the_vehicle_is_told(make_bench: Make, mode: ControlMode) -> None:  # noqa: F811
+    """K18.FR.20 and K19: the profile that the CSMS promised is waited for, and its prices go on."""
+    found = Charger(make_bench, mode=mode)
+    found.station.answers["NotifyEVChargingNeeds"] = {"status": "Accepted"}
+    found.session.reach(State.SCHEDULE_EXCHANGE)
+    found.session.post(found.session.ask("ScheduleExchangeReq"))
+    needs = found.station.expect("NotifyEVChargingNeeds")
+    assert needs["maxScheduleTuples"] == found.session.ask("ScheduleExchangeReq").maximum_supporting_points
+    both = {"limit": 9000.0, "dischargeLimit": -5000.0, "operationMode": "ExternalSetpoint"}
+    found.own(both, schedule={"absolutePriceSchedule": prices(found, 40, 20)})
+    answer = found.session.responses[-1]
+    assert answer.evse_processing.value == "Finished"
+    if mode is ControlMode.DYNAMIC:
+        told = answer.dynamic_se_res_control_mode.absolute_price_schedule
+    else:
+        (first, *_) = answer.scheduled_se_res_control_mode.schedule_tuple
+        told = first.charging_schedule.absolute_price_schedule
+        assert fees(first.discharging_schedule.absolute_price_schedule) == [(1800, 10), (3600, 5)]
+        assert first.discharging_schedule.absolute_price_schedule.tax_rules is None
+    assert fees(told) == [(1800, 40), (3600, 20)], "the half hour that is over is left out"
+    assert told.time_anchor == found.session.utc_ms // 1000
+    assert told.tax_rules.tax_rule[0].tax_rate.value == 19
+
+
+def test_other_prices_make_a_vehicle_under_a_schedule_agree_anew(scheduled: Charger) -> None:
+    """K16: prices without other limits, in a profile that does not lead."""
+    scheduled.own({"limit": 9000.0}, number=7, stackLevel=1)
+    scheduled.session.go("DC_ChargeLoopReq")
+    found = scheduled.csms("GetCompositeSchedule", evseId=1, duration=60)
+    scheduled.own({"limit": 9500.0}, number=8, stackLevel=0, schedule={"absolutePriceSchedule": prices(scheduled, 30)})
+    assert scheduled.csms("GetCompositeSchedule", evseId=1, duration=60) == found
+    assert scheduled.session.session._told_prices is not None
+    response = scheduled.session.send(scheduled.session.ask("DC_ChargeLoopReq"))
+    assert response.evse_status.evse_notification.value == "ScheduleRenegotiation"
+
+
+def test_prices_that_no_vehicle_could_be_told_are_refused(dynamic: Charger) -> None:
+    """K01: what cannot be passed on is not accepted."""
+    wrong = prices(dynamic, 30) | {"minimumCost": {"exponent": 10**6, "value": 10**9}}
+    more = {"purpose": "TxProfile", "transactionId": transaction(dynamic.station)}
+    assert (
+        put(
+            dynamic.station,
+            **more,
+            periods=[{"startPeriod": 0, "limit": 1.0}],
+            schedule={"absolutePriceSchedule": wrong},
+        )
+        == "Rejected"
+    )

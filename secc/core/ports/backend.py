@@ -8,6 +8,7 @@ import msgspec
 from v2g.grid.energy_offer import EnergyOffer
 from v2g.grid.limits import Limit, Setpoint
 from v2g.grid.tariff import Tariff
+from v2g.iso15118.messages.schedules import AbsolutePriceSchedule, PriceLevelSchedule
 from v2g.iso15118.session import Command, Fact
 from v2g.settlement.records import AnyRecord
 
@@ -152,6 +153,8 @@ class ReportChargingNeeds(Command, frozen=True):
     """Energy that the vehicle offers to give back, and its price."""
     available: tuple[str, ...] = ()
     """Services that are on offer here."""
+    max_points: int | None = None
+    """The most entries that the vehicle takes of a schedule."""
 
     def goes_on_from(self, before: "ReportChargingNeeds") -> bool:
         """Return whether the back end knows this: the same departure to the minute, and no more energy than before,
@@ -286,6 +289,16 @@ class TariffChanged(Fact, frozen=True):
     """Prices from now on."""
 
     tariff: Tariff
+
+
+class PricesTold(Fact, frozen=True):
+    """What charging profiles say of prices has changed: a price schedule with its TimeAnchor, None for no word."""
+
+    prices: AbsolutePriceSchedule | PriceLevelSchedule | None
+
+
+class ProfileSet(Fact, frozen=True):
+    """The back end has set a charging profile for this transaction; what follows from it has been told before."""
 
 
 class StopRequested(Fact, frozen=True):

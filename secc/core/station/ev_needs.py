@@ -57,6 +57,8 @@ class EvNeeds(msgspec.Struct, frozen=True, kw_only=True):
     """Energy that the vehicle offers to give back, and its price."""
     available: tuple[Service, ...] = ()
     """Services that the vehicle could select here."""
+    max_points: int | None = None
+    """The most entries of a schedule, of power or of prices, that it can take."""
 
     def go_on_from(self, before: "EvNeeds") -> bool:
         """Return whether these are the needs of before, as they are after some charging (K16.FR.09, K20.FR.01)."""
@@ -82,6 +84,7 @@ def needs_request(evse_id: int, needs: EvNeeds, utc_ms: int, version: Version) -
         ac = needs.service in ("AC", "AC_BPT")
         return NotifyEVChargingNeedsRequest(
             evse_id=evse_id,
+            max_schedule_tuples=needs.max_points,
             charging_needs=ChargingNeeds(
                 requested_energy_transfer=_phases(needs) if ac else "DC",
                 departure_time=departure,
@@ -91,6 +94,7 @@ def needs_request(evse_id: int, needs: EvNeeds, utc_ms: int, version: Version) -
         )
     return NotifyEVChargingNeedsRequest(
         evse_id=evse_id,
+        max_schedule_tuples=needs.max_points,
         timestamp=format_time(utc_ms),
         charging_needs=ChargingNeeds(
             requested_energy_transfer=_transfer(needs.service, needs),

@@ -7,6 +7,8 @@ import msgspec
 
 from secc.core.station.local_time import naive
 from secc.core.station.profile_times import Installed, OpenTransaction, at, window
+from v2g.billing.told_prices import told_prices
+from v2g.errors import RefusedError
 from v2g.ocpp.messages.base import OperationMode, StatusInfo
 from v2g.ocpp.messages.charging_profiles import (
     ChargingProfile,
@@ -173,6 +175,10 @@ def _refuse_schedule(
     starts = [period.start_period for period in schedule.charging_schedule_period]
     if schedule.start_schedule is not None:
         (naive if schedule.use_local_time else at)(schedule.start_schedule)
+    try:
+        told_prices(schedule, 0)
+    except RefusedError as error:
+        return _because("InvalidSchedule", str(error))
     unit = schedule.charging_rate_unit
     if unit not in able.units or (unit == "A" and evse_id in able.direct_current):
         return _because("UnsupportedRateUnit", f"{unit} is not supported here (K01.FR.26)")

@@ -95,6 +95,11 @@ def period_at(item: Installed, utc_ms: int, around: Around) -> ChargingScheduleP
     return begun[-1] if begun else None
 
 
+def begun_ms(item: Installed, utc_ms: int, around: Around) -> int:
+    """Return when the schedule that concerns a time began."""
+    return utc_ms - (_since(item.profile, utc_ms, around) or 0)
+
+
 def edges(item: Installed, utc_ms: int, around: Around) -> Iterable[int]:
     """Return times at which a profile's word may change."""
     profile, schedule = item.profile, item.profile.charging_schedule[0]

@@ -10,7 +10,17 @@ from typing import Final
 
 import msgspec
 
-from secc.core.station.profile_times import Around, Installed, OpenTransaction, edges, is_over, offline_end, period_at
+from secc.core.station.profile_times import (
+    Around,
+    Installed,
+    OpenTransaction,
+    begun_ms,
+    edges,
+    is_over,
+    offline_end,
+    period_at,
+)
+from v2g.billing.told_prices import Told, told_prices
 from v2g.ocpp.messages.base import OperationMode
 from v2g.ocpp.messages.charging_profiles import ChargingProfilePurpose, ChargingRateUnit, ChargingSchedulePeriod
 from v2g.ocpp.messages.smart_charging import CompositeSchedule
@@ -47,6 +57,9 @@ class Allowance(msgspec.Struct, frozen=True, kw_only=True):
     later: tuple[Later, ...] = ()
     """How it goes on, as far as it was asked for."""
 
+
+_LEADING: Final[tuple[ChargingProfilePurpose, ...]] = ("TxProfile", "TxDefaultProfile")
+"""Purposes that lead an EVSE, first to last."""
 
 Found = tuple[ChargingSchedulePeriod, Installed]
 
@@ -149,6 +162,21 @@ def leading(installed: Iterable[Installed], utc_ms: int, around: Around) -> Inst
     return found[1] if found else None
 
 
+def prices(installed: Iterable[Installed], utc_ms: int, around: Around) -> Told | None:
+    """Return what profiles say of prices on an EVSE: the first with a price schedule, in the order in which they lead.
+
+    One that leads by its limits need not have prices: those of the transaction's other profiles hold on.
+    """
+    installed = list(installed)
+    for purpose in _LEADING:
+        for item in _ordered(installed, purpose, around):
+            if period_at(item, utc_ms, around) is not None:
+                found = told_prices(item.profile.charging_schedule[0], begun_ms(item, utc_ms, around))
+                if found is not None:
+                    return found
+    return None
+
+
 def has_priority(installed: Iterable[Installed], evse_id: int) -> bool:
     """Return whether there is a PriorityCharging profile for an EVSE (K21.FR.01, .03)."""
     return any(
@@ -159,7 +187,7 @@ def has_priority(installed: Iterable[Installed], evse_id: int) -> bool:
 
 def _leader(installed: list[Installed], utc_ms: int, around: Around) -> Found | None:
     """Return the period that leads: PriorityCharging if that was asked for, else TxProfile, else TxDefaultProfile."""
-    order: tuple[ChargingProfilePurpose, ...] = ("TxProfile", "TxDefaultProfile")
+    order = _LEADING
     if around.transaction is not None and around.transaction.priority:
         order = ("PriorityCharging", *order)  # K21.FR.04, K22.FR.02
     return next(filter(None, (_best(installed, purpose, utc_ms, around) for purpose in order)), None)
@@ -167,12 +195,17 @@ def _leader(installed: list[Installed], utc_ms: int, around: Around) -> Found | 
 
 def _best(installed: list[Installed], purpose: ChargingProfilePurpose, utc_ms: int, around: Around) -> Found | None:
     """Return the period in force of the highest stack level that has one (K01.FR.17)."""
-    candidates = [item for item in installed if _concerns(item, purpose, around)]
-    for item in sorted(candidates, key=lambda item: -item.profile.stack_level):
+    for item in _ordered(installed, purpose, around):
         period = period_at(item, utc_ms, around)
         if period is not None:
             return period, item
     return None
+
+
+def _ordered(installed: list[Installed], purpose: ChargingProfilePurpose, around: Around) -> list[Installed]:
+    """Return the profiles of a purpose that concern a place, highest stack level first."""
+    candidates = [item for item in installed if _concerns(item, purpose, around)]
+    return sorted(candidates, key=lambda item: -item.profile.stack_level)
 
 
 def _concerns(item: Installed, purpose: ChargingProfilePurpose, around: Around) -> bool:

@@ -14,6 +14,7 @@ from secc.core.station.profiles import Allowance, Installed, OpenTransaction
 from secc.core.station.sessions import Sessions
 from secc.core.station.surroundings import Surroundings
 from secc.core.station.transactions import TransactionRecord
+from v2g.billing.told_prices import Told
 from v2g.ocpp.messages.base import Message, OperationMode, StatusInfo
 from v2g.ocpp.messages.charging_profiles import ChargingProfile, ChargingSchedulePeriod
 from v2g.ocpp.messages.smart_charging import (
@@ -43,6 +44,19 @@ class SetLimit(Command, frozen=True, kw_only=True):
     version: int
 
 
+class TellPrices(Command, frozen=True, kw_only=True):
+    """What charging profiles say of prices on an EVSE has changed; it comes before the limits of the same profile."""
+
+    evse_id: int
+    prices: Told | None
+
+
+class ProfileTaken(Command, frozen=True, kw_only=True):
+    """A profile of the transaction on an EVSE is in place, and what follows from it has been told."""
+
+    evse_id: int
+
+
 class Sleep(Command, frozen=True, kw_only=True):
     """Turn the electronics of an EVSE off until it is to do something again (Q10.FR.03), or on."""
 
@@ -61,6 +75,7 @@ class SmartCharging:
         self._coming: dict[int, ChargingProfile] = {}
         """Profiles of remote starts, until the transaction begins."""
         self._limits: dict[int, Allowance] = {}
+        self._prices: dict[int, Told] = {}
         self._version = 0
         self.where = Surroundings(kernel, evses, self.limits_changed)
         self.modes: tuple[OperationMode, ...] = profile_rules.MODES
@@ -130,6 +145,8 @@ class SmartCharging:
         self._keep(profile_rules.replace(self._installed, item))
         for told in self.on_installed:
             told(item)
+        if item.profile.charging_profile_purpose == "TxProfile":
+            self._k.do(ProfileTaken(evse_id=item.evse_id))
 
     def remove(self, profile_id: int) -> None:
         """Take a profile away."""
@@ -275,6 +292,7 @@ class SmartCharging:
         self._end_offline()
         until: list[int] = []
         for number, evse in self._evses.items():
+            self._tell_prices(number)
             found = profiles.foreseen(self._installed, self._k.utc_ms, self.where.at(number))
             if found.until_ms is not None:
                 until.append(found.until_ms)
@@ -290,6 +308,16 @@ class SmartCharging:
         self._k.cancel("limits")
         if until:
             self._k.at_utc("limits", min(until), self.limits_changed)
+
+    def _tell_prices(self, number: int) -> None:
+        found = profiles.prices(self._installed, self._k.utc_ms, self.where.at(number))
+        if found == self._prices.get(number):
+            return
+        if found is None:
+            del self._prices[number]
+        else:
+            self._prices[number] = found
+        self._k.do(TellPrices(evse_id=number, prices=found))
 
     def _enter(self, evse: Evse, found: Allowance) -> None:
         """Tell the CSMS when a transaction goes on in another operation mode (K01.FR.110)."""

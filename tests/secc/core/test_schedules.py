@@ -419,8 +419,20 @@ def waiting(make_bench: MakeBench, **rules: Any) -> Bench:
 def test_a_back_end_that_answers_at_once_costs_no_poll(make_bench: MakeBench) -> None:
     bench = waiting(make_bench)
     bench.auto[ports.ReportChargingNeeds] = lambda c: ports.ChargingNeedsAnswered("Accepted")
-    assert bench.go("ScheduleExchangeReq").evse_processing.value == "Finished"
+    before = len(bench.responses)
+    bench.post(bench.ask("ScheduleExchangeReq"))
+    assert len(bench.responses) == before, "its profile is about to come"
+    bench.fact(ports.ProfileSet())
+    assert bench.responses[-1].evse_processing.value == "Finished"
     assert len(bench.commands(ports.ReportChargingNeeds)) == 1
+
+
+def test_a_profile_that_was_promised_and_does_not_come_is_waited_for_a_moment(make_bench: MakeBench) -> None:
+    bench = waiting(make_bench)
+    bench.auto[ports.ReportChargingNeeds] = lambda c: ports.ChargingNeedsAnswered("Accepted")
+    bench.post(bench.ask("ScheduleExchangeReq"))
+    bench.pass_time(0.5)
+    assert bench.responses[-1].evse_processing.value == "Finished"
 
 
 @pytest.mark.parametrize("news", [None, ports.ChargingNeedsAnswered("Accepted"), ports.GridChanged((), None)])

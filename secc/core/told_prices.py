@@ -1,0 +1,134 @@
+"""Prices that the back end has told with a charging profile, as price schedules from now on (K18.FR.20, K19)."""
+
+from bisect import bisect_right
+from collections.abc import Iterator
+from fractions import Fraction
+from typing import TypeVar
+
+from msgspec.structs import replace
+
+from v2g.iso15118.messages.common_types import RationalNumber
+from v2g.iso15118.messages.schedules import (
+    AbsolutePriceSchedule,
+    PriceLevelSchedule,
+    PriceLevelScheduleEntry,
+    PriceLevelScheduleEntryList,
+    PriceRule,
+    PriceRuleStack,
+    PriceRuleStackList,
+)
+from v2g.iso15118.prices import amount, fraction
+from v2g.units import MICRO
+
+Entry = TypeVar("Entry", PriceRuleStack, PriceLevelScheduleEntry)
+Told = AbsolutePriceSchedule | PriceLevelSchedule
+
+
+def still_hold(told: Told, now_s: int) -> bool:
+    """Say whether there is a price now."""
+    return told.time_anchor <= now_s < told.time_anchor + sum(each.duration for each in _entries(told))
+
+
+def in_money(
+    told: AbsolutePriceSchedule, now_s: int, horizon_s: int, points: int, *, export: bool, surcharge_micro: int
+) -> AbsolutePriceSchedule | None:
+    """Return prices from now on: what is asked for, or with `export` what is paid; None where nothing is paid.
+
+    Only energy is paid for what is given back; `surcharge_micro` comes on top of what is asked for.
+    """
+    stacks = []
+    for stack in _from(told.price_rule_stacks.price_rule_stack, told.time_anchor, now_s, horizon_s, points):
+        rules = tuple(_back(stack) if export else _ahead(stack, surcharge_micro))
+        stacks.append(replace(stack, price_rule=rules))
+    if not all(each.price_rule for each in stacks):
+        return None
+    prices = replace(told, time_anchor=now_s, price_rule_stacks=PriceRuleStackList(price_rule_stack=tuple(stacks)))
+    if not export:
+        return prices
+    return replace(
+        prices,
+        minimum_cost=None,
+        maximum_cost=None,
+        tax_rules=None,
+        overstay_rules=None,
+        additional_selected_services=None,
+    )
+
+
+def in_levels(told: Told, now_s: int, horizon_s: int, points: int, *, export: bool) -> PriceLevelSchedule | None:
+    """Return levels from now on: those that were told, or money by rank; None where nothing is paid for energy."""
+    if isinstance(told, PriceLevelSchedule):
+        entries = tuple(
+            _from(
+                told.price_level_schedule_entries.price_level_schedule_entry,
+                told.time_anchor,
+                now_s,
+                horizon_s,
+                points,
+            )
+        )
+        return None if export else _levels(told, entries, told.number_of_price_levels, now_s)
+    money = in_money(told, now_s, horizon_s, points, export=export, surcharge_micro=0)
+    if money is None:
+        return None
+    stacks = money.price_rule_stacks.price_rule_stack
+    fees = [fraction(each.price_rule[0].energy_fee) for each in stacks]
+    ranks = sorted(set(fees))
+    count = min(len(ranks), 255)
+    entries = tuple(
+        PriceLevelScheduleEntry(
+            duration=each.duration, price_level=(bisect_right(ranks, fee) - 1) * count // len(ranks)
+        )
+        for each, fee in zip(stacks, fees, strict=True)
+    )
+    return _levels(told, entries, count, now_s)
+
+
+def _levels(told: Told, entries: tuple[PriceLevelScheduleEntry, ...], count: int, now_s: int) -> PriceLevelSchedule:
+    return PriceLevelSchedule(
+        time_anchor=now_s,
+        price_schedule_id=told.price_schedule_id,
+        price_schedule_description=told.price_schedule_description,
+        number_of_price_levels=count,
+        price_level_schedule_entries=PriceLevelScheduleEntryList(price_level_schedule_entry=entries),
+    )
+
+
+def _entries(told: Told) -> tuple[PriceRuleStack, ...] | tuple[PriceLevelScheduleEntry, ...]:
+    if isinstance(told, AbsolutePriceSchedule):
+        return told.price_rule_stacks.price_rule_stack
+    return told.price_level_schedule_entries.price_level_schedule_entry
+
+
+def _from(entries: tuple[Entry, ...], anchor_s: int, now_s: int, horizon_s: int, points: int) -> Iterator[Entry]:
+    """Yield entries from now on until the horizon, at most so many."""
+    begin, told = anchor_s, 0
+    for entry in entries:
+        start, end = max(begin, now_s), min(begin + entry.duration, now_s + horizon_s)
+        begin += entry.duration
+        if end > start and told < min(points, 1024):
+            told += 1
+            yield replace(entry, duration=end - start)
+
+
+def _ahead(stack: PriceRuleStack, surcharge_micro: int) -> Iterator[PriceRule]:
+    for rule in stack.price_rule:
+        if rule.power_range_start.value >= 0:
+            fee = fraction(rule.energy_fee) + Fraction(surcharge_micro, MICRO)
+            yield replace(rule, energy_fee=amount(fee)) if surcharge_micro else rule
+
+
+def _back(stack: PriceRuleStack) -> Iterator[PriceRule]:
+    """Yield what is paid for energy that is given back, by its magnitude; the weakest range begins at 0."""
+    paid = sorted(
+        (rule for rule in stack.price_rule if rule.power_range_start.value < 0),
+        key=lambda rule: -fraction(rule.power_range_start),
+    )
+    for index, rule in enumerate(paid):
+        start = rule.power_range_start
+        yield PriceRule(
+            energy_fee=rule.energy_fee,
+            power_range_start=RationalNumber(exponent=start.exponent, value=min(32767, -start.value))
+            if index
+            else RationalNumber(exponent=0, value=0),
+        )
