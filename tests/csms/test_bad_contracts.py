@@ -1,6 +1,5 @@
 """Every bad contract certificate in an Authorize request is refused, by the status that OCPP has for it (C07)."""
 
-import pytest
 
 from csms.core.authorize import Chain, Where, answer_contract
 from csms.core.contracts import Anchors, assess
@@ -17,7 +16,7 @@ def sent(made: Made) -> str:
     return b"".join(map(pem, made.chain)).decode()
 
 
-@pytest.mark.parametrize(("case", "role"), cases_for(Role.CONTRACT))
+@cases_for(Role.CONTRACT)
 def test_a_bad_contract_is_refused_and_the_reason_is_told(case: Case, role: Role) -> None:
     made = case.make(Forge(role))
     verdict = assess(EMAID, sent(made), (), Anchors(roots=made.anchors), NOW)

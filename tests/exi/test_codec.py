@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from tests.exi.strategies import Wishes, elements
 from tests.exi.vectors import Vector, load
+from tests.together import together
 from v2g.errors import ExiDecodeError, ExiEncodeError
 from v2g.exi import decode, decode_fragment, encode, encode_fragment, to_xml
 from v2g.exi.declare import Element, Schema, schema_of
@@ -238,7 +239,7 @@ def test_flipped_bits_give_a_message_or_the_documented_error(vector: Vector, fli
     survive(bytes(octets), vector.schema, is_fragment=vector.fragment)
 
 
-@pytest.mark.parametrize("vector", VECTORS[::9], ids=lambda vector: f"{vector.name}-{vector.variant}")
+@together("vector", VECTORS[::9], ids=lambda vector: f"{vector.name}-{vector.variant}")
 def test_a_truncated_stream_is_refused(vector: Vector) -> None:
     function = decode_fragment if vector.fragment else decode
     for size in range(0, len(vector.octets) - 1, 1 + len(vector.octets) // 60):

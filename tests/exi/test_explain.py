@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from tests.exi.strategies import Wishes, elements
 from tests.exi.test_codec import ANY_FRAGMENT, clark
-from tests.exi.test_vectors import VECTORS, ids
+from tests.exi.test_vectors import VECTORS, ids, prefix
 from tests.exi.vectors import Vector
+from tests.together import together
 from v2g.errors import ExiDecodeError
 from v2g.exi import Dialect, decode, decode_fragment, encode, encode_fragment
 from v2g.exi.declare import AnyElement, Element, Schema
@@ -57,7 +58,7 @@ def told(explanation: Explanation) -> list[Any]:
     return [step.raw for step in explanation.steps if step.raw is not None]
 
 
-@pytest.mark.parametrize("vector", VECTORS, ids=ids)
+@together("vector", VECTORS, ids=ids, by=prefix)
 def test_steps_add_up_to_the_stream_and_tell_every_value(vector: Vector) -> None:
     explanation = explain(vector.octets, vector.schema, is_fragment=vector.fragment)
     assert joined(explanation) == bits_of(vector.octets)

@@ -2,11 +2,11 @@
 
 import ast
 
-import pytest
 from lxml import etree
 
-from tests.exi.test_vectors import VECTORS, ids
+from tests.exi.test_vectors import VECTORS, ids, prefix
 from tests.exi.vectors import Vector
+from tests.together import together
 from v2g.exi.declare import Element
 from v2g.exi.decoder import write_decoder
 from v2g.exi.encoder import write_encoder
@@ -24,7 +24,11 @@ def types() -> list[type[Element]]:
     return list(dict.fromkeys(found))
 
 
-@pytest.mark.parametrize("kind", types(), ids=lambda kind: f"{kind.__module__.rpartition('.')[2]}.{kind.__name__}")
+def module(kind: type[Element]) -> str:
+    return kind.__module__.rpartition(".")[2]
+
+
+@together("kind", types(), ids=lambda kind: kind.__name__, by=module)
 def test_states_lead_to_states_and_codes_fit_their_bits(kind: type[Element]) -> None:
     grammar = grammar_of(kind)
     states = dict(grammar.states())
@@ -36,7 +40,7 @@ def test_states_lead_to_states_and_codes_fit_their_bits(kind: type[Element]) -> 
     assert any(each.event == "EE" for state in states.values() for each in state.productions)
 
 
-@pytest.mark.parametrize("kind", types(), ids=lambda kind: f"{kind.__module__.rpartition('.')[2]}.{kind.__name__}")
+@together("kind", types(), ids=lambda kind: kind.__name__, by=module)
 def test_readable_source_is_the_generated_source(kind: type[Element]) -> None:
     lines = []
     for write in (write_decoder, write_encoder):
@@ -46,7 +50,7 @@ def test_readable_source_is_the_generated_source(kind: type[Element]) -> None:
     assert ast.dump(ast.parse(readable_source(kind))) == ast.dump(ast.parse("\n".join(lines)))
 
 
-@pytest.mark.parametrize("vector", [each for each in VECTORS if each.variant.startswith(("min", "max"))], ids=ids)
+@together("vector", [each for each in VECTORS if each.variant.startswith(("min", "max"))], ids=ids, by=prefix)
 def test_pages_are_well_formed(vector: Vector) -> None:
     page = to_html(explain(vector.octets, vector.schema, is_fragment=vector.fragment))
     assert etree.fromstring(page.encode()) is not None

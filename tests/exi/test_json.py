@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
-from tests.exi.test_vectors import VECTORS, ids, read
+from tests.exi.test_vectors import VECTORS, ids, prefix, read
 from tests.exi.vectors import Vector
+from tests.together import together
 from v2g.errors import ExiEncodeError
 from v2g.exi.json import from_json, from_object, to_object
 from v2g.exi.model import model_of
@@ -27,7 +28,7 @@ LOOP = {
 }
 
 
-@pytest.mark.parametrize("vector", WITH_JSON, ids=ids)
+@together("vector", WITH_JSON, ids=ids, by=prefix)
 def test_json_of_another_implementation_is_read(vector: Vector) -> None:
     assert from_object(vector.json, vector.schema) == read(vector)
 

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from tests.exi.strategies import Wishes, elements
 from tests.exi.test_codec import ANY_FRAGMENT
-from tests.exi.test_vectors import VECTORS, ids, read
+from tests.exi.test_vectors import VECTORS, ids, prefix, read
 from tests.exi.vectors import Vector
+from tests.together import together
 from v2g.errors import ExiEncodeError
 from v2g.exi.declare import Element, Schema
 from v2g.exi.model import QName
@@ -25,7 +26,7 @@ def run(text: str) -> Any:
     return eval(expression, scope)
 
 
-@pytest.mark.parametrize("vector", VECTORS, ids=ids)
+@together("vector", VECTORS, ids=ids, by=prefix)
 def test_python_builds_the_message_and_is_read_back(vector: Vector) -> None:
     element = read(vector)
     text = to_python(element)

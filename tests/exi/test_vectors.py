@@ -4,10 +4,10 @@ import base64
 from enum import Enum
 from typing import Any
 
-import pytest
 from lxml import etree
 
 from tests.exi.vectors import Vector, load
+from tests.together import together
 from v2g.exi import decode, decode_fragment, encode, encode_fragment, to_xml
 from v2g.exi.declare import Element
 from v2g.exi.json import from_json, to_json
@@ -35,6 +35,10 @@ def ids(vector: Vector) -> str:
     return f"{vector.schema.prefix}-{vector.message}-{vector.variant}"
 
 
+def prefix(vector: Vector) -> str:
+    return str(vector.schema.prefix)
+
+
 def read(vector: Vector) -> Element:
     function = decode_fragment if vector.fragment else decode
     return function(vector.octets, vector.schema)
@@ -57,52 +61,40 @@ def tree(text: str) -> Any:
     return simplify(etree.fromstring(text.encode()))
 
 
-def grouped(vectors: list[Vector]) -> pytest.MarkDecorator:
-    """Test all vectors of a message together: thousands of tests would cost more than what they do."""
-    groups: dict[str, list[Vector]] = {}
-    for vector in vectors:
-        groups.setdefault(f"{vector.schema.prefix}-{vector.message}", []).append(vector)
-    return pytest.mark.parametrize("vectors", groups.values(), ids=groups.keys())
+@together("vector", VECTORS, ids=ids, by=prefix)
+def test_decodes_and_encodes_to_the_same_octets(vector: Vector) -> None:
+    element = read(vector)
+    written = write(vector, element)
+    if (vector.schema.prefix, vector.message, vector.variant) in EMPTY_CERTIFICATES:
+        assert written != vector.octets
+        assert (decode_fragment if vector.fragment else decode)(written, vector.schema) == element
+    else:
+        assert written.hex() == vector.exi_hex
 
 
-@grouped(VECTORS)
-def test_decodes_and_encodes_to_the_same_octets(vectors: list[Vector]) -> None:
-    for vector in vectors:
-        element = read(vector)
-        written = write(vector, element)
-        if (vector.schema.prefix, vector.message, vector.variant) in EMPTY_CERTIFICATES:
-            assert written != vector.octets
-            assert (decode_fragment if vector.fragment else decode)(written, vector.schema) == element
-        else:
-            assert written.hex() == vector.exi_hex, vector.variant
+@together("vector", [each for each in VECTORS if each.xml], ids=ids, by=prefix)
+def test_xml_says_the_same(vector: Vector) -> None:
+    assert vector.xml is not None
+    element = read(vector)
+    assert tree(to_xml(element, schema=vector.schema, name=vector.root)) == tree(vector.xml)
+    assert from_xml(vector.xml, vector.schema) == element
 
 
-@grouped([each for each in VECTORS if each.xml])
-def test_xml_says_the_same(vectors: list[Vector]) -> None:
-    for vector in vectors:
-        assert vector.xml is not None
-        element = read(vector)
-        assert tree(to_xml(element, schema=vector.schema, name=vector.root)) == tree(vector.xml), vector.variant
-        assert from_xml(vector.xml, vector.schema) == element, vector.variant
-
-
-@grouped([each for each in VECTORS if each.json])
-def test_json_of_another_implementation_says_the_same(vectors: list[Vector]) -> None:
+@together("vector", [each for each in VECTORS if each.json], ids=ids, by=prefix)
+def test_json_of_another_implementation_says_the_same(vector: Vector) -> None:
     """Its JSON nests elements by wire name; values are compared, substitution groups by their member's name."""
-    for vector in vectors:
-        assert vector.json is not None
-        element = read(vector)
-        ((name, expected),) = vector.json.items()
-        assert name == vector.root
-        assert flatten(wire(element)) >= flatten(expected), vector.variant
+    assert vector.json is not None
+    element = read(vector)
+    ((name, expected),) = vector.json.items()
+    assert name == vector.root
+    assert flatten(wire(element)) >= flatten(expected)
 
 
-@grouped(VECTORS)
-def test_xml_and_json_are_read_back(vectors: list[Vector]) -> None:
-    for vector in vectors:
-        element = read(vector)
-        assert from_xml(to_xml(element, schema=vector.schema, name=vector.root), vector.schema) == element
-        assert from_json(to_json(element, schema=vector.schema, name=vector.root), vector.schema) == element
+@together("vector", VECTORS, ids=ids, by=prefix)
+def test_xml_and_json_are_read_back(vector: Vector) -> None:
+    element = read(vector)
+    assert from_xml(to_xml(element, schema=vector.schema, name=vector.root), vector.schema) == element
+    assert from_json(to_json(element, schema=vector.schema, name=vector.root), vector.schema) == element
 
 
 def wire(value: Any) -> Any:

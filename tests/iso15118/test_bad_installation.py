@@ -42,7 +42,7 @@ def can_sign(made: Made) -> bool:
     return key_kind(made.key.public_key()) in {KeyKind.SECP521R1, KeyKind.ED448}
 
 
-@pytest.mark.parametrize(("case", "role"), cases_for(Role.OEM_PROVISIONING))
+@cases_for(Role.OEM_PROVISIONING)
 def test_the_service_has_no_contracts_for_a_bad_vehicle(pki: PkiTree, case: Case, role: Role) -> None:
     made = case.make(Forge(role))
     at = ProvisioningService(service(pki), oem_roots=made.anchors, mo_roots=pki.anchors("mo"))
@@ -62,7 +62,7 @@ def test_the_service_has_no_contracts_for_a_bad_vehicle(pki: PkiTree, case: Case
     assert answer.code.name == codes.get(case.reason, "WARNING_CertificateValidationError")
 
 
-@pytest.mark.parametrize(("case", "role"), cases_for(Role.CPS))
+@cases_for(Role.CPS)
 def test_a_vehicle_does_not_believe_a_bad_service(pki: PkiTree, case: Case, role: Role) -> None:
     made = case.make(Forge(role))
     data = installation_data(own_contract(pki), pki.key("provisioning").public_key, PCID, drawn())
@@ -73,7 +73,7 @@ def test_a_vehicle_does_not_believe_a_bad_service(pki: PkiTree, case: Case, role
     assert error.value.reason == case.reason
 
 
-@pytest.mark.parametrize(("case", "role"), cases_for(Role.CONTRACT))
+@cases_for(Role.CONTRACT)
 def test_a_vehicle_does_not_take_a_bad_contract(pki: PkiTree, case: Case, role: Role) -> None:
     made = case.make(Forge(role))
     if not made.anchors:

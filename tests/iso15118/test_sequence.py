@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from tests.together import together
 from v2g.iso15118.charts import BESIDE, CHARTS, ENERGY, REQUESTS, SIDE_CHARTS, Family, side_stream_runs
 from v2g.iso15118.messages import ac, acdp, dc, wpt
 from v2g.iso15118.messages import app_protocol as app
@@ -17,11 +18,7 @@ DECLARED = {each.__name__ for module in (cm, ac, dc, wpt, acdp, app) for each in
 SIDE_STATES = {State.SIDE_IDLE, State.SIDE_SCHEDULE_EXCHANGE, State.SIDE_POWER_DELIVERY}
 EVERY = {**{family.name: chart for family, chart in CHARTS.items()}, **{p.name: c for p, c in SIDE_CHARTS.items()}}
 ENDS = {State.PAUSED, State.ENDED}
-WAYS = [
-    pytest.param(chart, *way, id=f"{name}-{'-'.join(map(str, way))}")
-    for name, chart in EVERY.items()
-    for way in edges(chart)
-]
+WAYS = [(family, *way) for family, chart in EVERY.items() for way in edges(chart)]
 
 
 def request(name: str, asks: Asks = Asks.ANYTHING, **fields: Any) -> Any:
@@ -70,8 +67,9 @@ def test_every_state_belongs_to_a_chart() -> None:
     assert {state for chart in EVERY.values() for state in chart} == set(State)
 
 
-@pytest.mark.parametrize(("chart", "state", "name", "edge"), WAYS)
-def test_every_edge_is_taken_by_the_exchange_it_describes(chart: Chart, state: State, name: str, edge: Any) -> None:
+@together(("family", "state", "name", "edge"), WAYS, by=lambda way: way[0])
+def test_every_edge_is_taken_by_the_exchange_it_describes(family: str, state: State, name: str, edge: Any) -> None:
+    chart = EVERY[family]
     asked, answered = exchange(name, edge.asks, edge.says)
     assert accepts(state, asked, chart)
     assert advance(state, asked, answered, chart) is edge.to

@@ -90,7 +90,7 @@ def refusal(pki: PkiTree, role: Role, made: Made) -> str:
     return error.value.reason
 
 
-@pytest.mark.parametrize(("case", "role"), cases_for(*SIDES, sendable=True))
+@cases_for(*SIDES, sendable=True)
 def test_a_bad_certificate_is_refused_by_name_in_the_handshake(pki: PkiTree, case: Case, role: Role) -> None:
     reason = refusal(pki, role, case.make(Forge(role)))
     if case.name in _NO_ALGORITHM:

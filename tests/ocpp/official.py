@@ -111,6 +111,7 @@ def _plain(hint: Any, version: Version, limits: dict[str, Any]) -> st.SearchStra
     return st.text(ALPHABET, max_size=min(40, limits.get("max_length", 40)))
 
 
+@functools.cache
 def _struct(type_: type[msgspec.Struct], version: Version) -> st.SearchStrategy[dict[str, Any]]:
     hints = get_type_hints(type_, include_extras=True)
     required, optional = {}, {}

@@ -20,13 +20,16 @@ from tests.ocpp.official import (
     schema,
     validator,
 )
+from tests.together import together
 from v2g.errors import OcppError
 from v2g.ocpp import routes
 from v2g.ocpp.routes import Version
 from v2g.ocpp.versions import read_payload, without_21, write_payload
 
-EVERY = pytest.mark.parametrize(
-    ("name", "version"), [(name, version) for version in VERSIONS for name in message_names(version)]
+EVERY = together(
+    ("name", "version"),
+    [(name, version) for version in VERSIONS for name in message_names(version)],
+    by=lambda each: f"{each[1]}-{each[0][0]}",
 )
 
 
@@ -126,7 +129,7 @@ def beyond(part: dict[str, Any], root: dict[str, Any], path: tuple[str, ...] = (
         yield from beyond(part["items"], root, (*path, "0"))
 
 
-@pytest.mark.parametrize("name", message_names("2.1"))
+@together("name", message_names("2.1"))
 def test_a_number_out_of_its_range_is_refused(name: str) -> None:
     root = schema(name, "2.1")
     value = maximal(root, root)
@@ -172,7 +175,7 @@ def test_what_lacks_a_required_property_or_has_an_unknown_one_is_refused(name: s
         assert caught.value.answer == "FormatViolation"
 
 
-@pytest.mark.parametrize("name", message_names("2.0.1"))
+@together("name", message_names("2.0.1"))
 def test_a_message_of_21_loses_only_what_201_has_not(name: str) -> None:
     root = schema(name, "2.1")
     message = read_payload(msgspec.json.encode(maximal(root, root)), message_type(name), "2.1")

@@ -7,7 +7,6 @@ CertificateInstallation, OCPP, broker and HTTP API.
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
-import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
@@ -29,6 +28,7 @@ from tests.pki.forge import (
     subject_of,
     usage,
 )
+from tests.together import Test, together
 from v2g.errors import CertificateReason
 from v2g.pki.profiles import Role
 
@@ -272,11 +272,7 @@ CASES: tuple[Case, ...] = (
 """All of them."""
 
 
-def cases_for(*roles: Role, sendable: bool = False) -> list[Any]:
-    """Return pytest parameters (case, role), all of them or those that a TLS library can show."""
-    return [
-        pytest.param(case, role, id=f"{role.value}: {case.name}")
-        for case in CASES
-        for role in case.roles
-        if role in roles and (case.sendable or not sendable)
-    ]
+def cases_for(*roles: Role, sendable: bool = False) -> Callable[[Test], Test]:
+    """Give a test every `case` and `role`, all of them or those that a TLS library can show."""
+    found = [(case, role) for case in CASES for role in case.roles if role in roles and (case.sendable or not sendable)]
+    return together(("case", "role"), found, ids=lambda each: each[0].name, by=lambda each: each[1].value)

@@ -65,7 +65,7 @@ def bench_for(pki: PkiTree, made: Made, leaf: str, root: str, config: SeccConfig
     return Bench(Showing(pki, leaf, root, made), utc_ms, config, can_install=True)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize(("case", "role"), cases_for(Role.CONTRACT))
+@cases_for(Role.CONTRACT)
 def test_a_bad_contract_is_not_authorised(pki: PkiTree, case: Case, role: Role) -> None:
     made = case.make(Forge(role))
     bench = bench_for(pki, made, "contract", "mo").reach(State.AUTHORIZATION)
@@ -83,7 +83,7 @@ def test_a_bad_contract_is_not_authorised(pki: PkiTree, case: Case, role: Role) 
     assert bench.session.state is State.AUTHORIZATION  # another contract may follow
 
 
-@pytest.mark.parametrize(("case", "role"), cases_for(Role.OEM_PROVISIONING))
+@cases_for(Role.OEM_PROVISIONING)
 def test_nobody_gets_contracts_for_a_bad_provisioning_certificate(pki: PkiTree, case: Case, role: Role) -> None:
     made = case.make(Forge(role))
     bench = bench_for(pki, made, "provisioning", "oem", OFFERING).reach(State.AUTHORIZATION)
