@@ -25,6 +25,9 @@ TRIGGERS: Final[dict[str, TriggerReason]] = {
     "Timeout": "EVCommunicationLost",
     "Remote": "RemoteStop",
     "ImmediateReset": "ResetCommand",
+    "EnergyLimitReached": "EnergyLimitReached",
+    "TimeLimitReached": "TimeLimitReached",
+    "SOCLimitReached": "SoCLimitReached",
 }
 """OCPP's ReasonEnum of an ended transaction -> its TriggerReasonEnum; anything else is AbnormalCondition."""
 
@@ -38,6 +41,9 @@ class Backend(Protocol):
 
     def remote_start(self) -> None:
         """The back end wants a transaction to start."""
+
+    def forget_start(self) -> None:
+        """Nobody may charge because of that any longer."""
 
     def execute(self, command: Command) -> Coroutine[Any, Any, Fact | None] | None:
         """Durably queue, or ask: see each command for its outcome."""
@@ -66,6 +72,10 @@ class StationBackend:
         """
         self._remote_until = self._clock.monotonic() + CONNECTION_S
         self._remote_start.set()
+
+    def forget_start(self) -> None:
+        """Whoever comes now has nothing to do with the last remote start."""
+        self._remote_start.clear()
 
     def execute(self, command: Command) -> Coroutine[Any, Any, Fact | None] | None:
         """See Backend."""
@@ -155,6 +165,9 @@ class NoBackend:
 
     def remote_start(self) -> None:
         """Nobody is there to want that."""
+
+    def forget_start(self) -> None:
+        """Nobody is there to have wanted it."""
 
     def execute(self, command: Command) -> Coroutine[Any, Any, Fact | None] | None:
         """See Backend."""

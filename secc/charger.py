@@ -97,6 +97,7 @@ class Charger:
                 on_unlock=lambda evse: self._at(evse).hardware.unlock(),
                 on_availability=lambda evse, operative: self._at(evse).serve(operative),
                 on_start=lambda evse, *_: self._at(evse).backend.remote_start(),
+                on_start_over=lambda evse: self._at(evse).backend.forget_start(),
                 on_online=lambda online: self.tell(ports.InstallationAvailable(online)),
                 meter=lambda evse: self._at(evse).sample(),
                 serves=lambda evse, modes: self._at(evse).serves(modes),

@@ -52,7 +52,7 @@ def settings_of(
             model=config.model,
             serial_number=config.identity,
             firmware=config.firmware,
-            optional=("DataCollector",),
+            optional=("DataCollector", *(("WebPaymentsCtrlr",) if "web_payments" in able else ())),
         ),
         versions=config.versions,
         boot_reason=reason,

@@ -11,7 +11,7 @@ from secc.core.station.energy_transfer import AllowEnergyTransfer
 from secc.core.station.evse import Fact, Lock, LockFailure, Restart, Unlocked
 from secc.core.station.kernel import Command
 from secc.core.station.local_control import SetPower
-from secc.core.station.managed import StartWish, StopWish
+from secc.core.station.managed import StartOver, StartWish, StopWish
 from secc.core.station.smart_charging import ProfileTaken, SetLimit, TellPrices
 from secc.core.station.tariff_cost import ShowCost
 from secc.core.station.transactions import TransactionRecord
@@ -46,6 +46,8 @@ class Wishes:
                 hooks.on_stop(reference, word)
             case StartWish(id_token=token) if hooks.on_start:
                 hooks.on_start(command.evse_id, command.remote_start_id, token.id_token, token.type)
+            case StartOver(evse_id=evse_id) if hooks.on_start_over:
+                hooks.on_start_over(evse_id)
             case Restart(evse_id=place, at_once=at_once, keep=keep) if hooks.on_reset:
                 hooks.on_reset(place, at_once, keep)
             case Lock(locked=False):

@@ -36,7 +36,14 @@ ASK_S: Final = 5.0
 """Between two questions for somebody who identifies."""
 
 STOPPED: Final[Mapping[str, str]] = MappingProxyType(
-    {"unplugged": "EVDisconnected", "pilot_lost": "EVDisconnected", "remote": "Remote", "reset": "ImmediateReset"}
+    {
+        "unplugged": "EVDisconnected",
+        "pilot_lost": "EVDisconnected",
+        "remote": "Remote",
+        "reset": "ImmediateReset",
+        "energy_limit": "EnergyLimitReached",
+        "time_limit": "TimeLimitReached",
+    }
 )
 """Our word for why charging ended -> OCPP's ReasonEnum; anything else is Other."""
 

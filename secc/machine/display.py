@@ -1,4 +1,5 @@
-"""What the CSMS wants people at the charger to read (functional block O): told as events, and given to a display.
+"""What people at the charger are to see: messages of the CSMS (functional block O), QR codes for payment (C25), what
+became of their wishes. Told as events, and given to a display.
 
 Which messages are shown now, by priority, state, time and language, is the core's choice; those of the same priority
 take turns here.
@@ -10,28 +11,35 @@ import itertools
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import msgspec
 from msgspec import Meta
 
 from secc.core.station.display import Show
+from secc.core.station.web_payment import ShowQrCode
 from secc.machine.installer import Argv
 from v2g.observe import Observe
 from v2g.ocpp.messages.display import MessageInfo
 
-COMMAND_S = 10.0
+COMMAND_S: Final = 10.0
 """How long a display's command may take."""
+
+NOTICE_S: Final = 20.0
+"""How long a driver is shown what became of his wish."""
 
 
 class DisplayConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Where messages for people go, beside events and the live view: as one JSON object with `id`, `priority`,
-    `format`, `language`, `content` and `extra` (the same in other words), or `{}` for none."""
+    `format`, `language`, `content` and `extra` (the same in other words), or without these for none; `qr_codes` to be
+    drawn, and a `notice` for a driver, where there are any."""
 
     file: Path | None = None
     """Replaced whenever another message is to be read."""
     command: Argv | None = None
     """Run whenever another message is to be read; the object is its standard input."""
+    draws_qr_codes: bool = False
+    """It draws the codes of `qr_codes`: drivers may pay on the web (C25)."""
     turn_s: Annotated[float, Meta(gt=0, le=3600)] = 10.0
     """How long each of several messages is shown."""
 
@@ -43,6 +51,10 @@ class Display:
         self._config, self._observe = config, observe
         self._turn: asyncio.TimerHandle | None = None
         self._order: itertools.cycle[MessageInfo] = itertools.cycle(())
+        self._shown: dict[str, Any] = {}
+        self._codes: dict[int, dict[str, Any]] = {}
+        self._notice: dict[str, Any] | None = None
+        self._fading: asyncio.TimerHandle | None = None
         self._waiting: bytes | None = None
         self._running: asyncio.Task[None] | None = None
 
@@ -56,12 +68,42 @@ class Display:
             self._next(many=len(command.messages) > 1)
         else:
             self._observe(Observe("display", "cleared"))
-            self._put({})
+            self._shown = {}
+            self._put()
+
+    @property
+    def draws_codes(self) -> bool:
+        """Whether drivers see QR codes."""
+        return self._config.draws_qr_codes
+
+    def code(self, command: ShowQrCode) -> None:
+        """Draw a QR code, or take it away; EVSE 0 is the whole station."""
+        known = self._codes.pop(command.evse_id, None) is not None
+        if command.url is not None:
+            code = {"evse": command.evse_id, "url": command.url, "quality": command.quality}
+            self._codes[command.evse_id] = code
+        if known is not (command.url is not None):  # its password changes all the time
+            self._observe(Observe("display", "qr_code", {"evse": command.evse_id, "shown": not known}))
+        self._put()
+
+    def notice(self, evse_id: int | None, word: str, text: str) -> None:
+        """Let a driver see for a while what became of his wish."""
+        self._observe(Observe("display", "notice", {"evse": evse_id or 0, "word": word, "text": text[:255]}))
+        self._notice = {"evse": evse_id or 0, "word": word, "text": text}
+        if self._fading is not None:
+            self._fading.cancel()
+        self._fading = asyncio.get_running_loop().call_later(NOTICE_S, self._fade)
+        self._put()
+
+    def _fade(self) -> None:
+        self._notice = None
+        self._put()
 
     async def close(self) -> None:
         """Change nothing any more."""
-        if self._turn is not None:
-            self._turn.cancel()
+        for timer in (self._turn, self._fading):
+            if timer is not None:
+                timer.cancel()
         if self._running is not None:
             self._running.cancel()
             await asyncio.gather(self._running, return_exceptions=True)
@@ -81,23 +123,27 @@ class Display:
                 },
             )
         )
-        self._put(
-            {
-                "id": info.id,
-                "priority": info.priority,
-                "format": text.format,
-                "language": text.language,
-                "content": text.content,
-                "extra": [
-                    {"format": each.format, "language": each.language, "content": each.content}
-                    for each in info.message_extra
-                ],
-            }
-        )
+        self._shown = {
+            "id": info.id,
+            "priority": info.priority,
+            "format": text.format,
+            "language": text.language,
+            "content": text.content,
+            "extra": [
+                {"format": each.format, "language": each.language, "content": each.content}
+                for each in info.message_extra
+            ],
+        }
+        self._put()
         if many:
             self._turn = asyncio.get_running_loop().call_later(self._config.turn_s, lambda: self._next(many=True))
 
-    def _put(self, shown: dict[str, Any]) -> None:
+    def _put(self) -> None:
+        shown = dict(self._shown)
+        if self._codes:
+            shown["qr_codes"] = [self._codes[number] for number in sorted(self._codes)]
+        if self._notice is not None:
+            shown["notice"] = self._notice
         data = msgspec.json.encode(shown) + b"\n"
         if (file := self._config.file) is not None:
             part = file.with_name(f".{file.name}.part")

@@ -8,10 +8,13 @@ from pathlib import Path
 from secc.core.station.certificate_store import RootsChanged
 from secc.core.station.diagnostics import CancelUpload, UploadLog
 from secc.core.station.display import Show
+from secc.core.station.evse import Indicate
 from secc.core.station.firmware import Activate, CancelFirmware, ConfirmInstall, Download, Install
 from secc.core.station.kernel import Command
 from secc.core.station.publishing import Publish, Unpublish
 from secc.core.station.signing import MakeRequest, UseCertificate
+from secc.core.station.terminal import ShowReceipt
+from secc.core.station.web_payment import ShowQrCode
 from secc.machine.certificates import CertificateFiles
 from secc.machine.display import Display
 from secc.machine.firmware import Firmware
@@ -39,7 +42,8 @@ class Machine:
             "certificates": self.certificates,
             "display": self.display,
         }
-        return frozenset(name for name, part in parts.items() if part is not None)
+        able = frozenset(name for name, part in parts.items() if part is not None)
+        return able | {"web_payments"} if self.display is not None and self.display.draws_codes else able
 
     def carry_out(self, command: Command) -> bool:
         """Begin what is wanted; False for what is none of this machine's business."""
@@ -60,6 +64,12 @@ class Machine:
                 self.certificates.use(command)
             case Show() if self.display is not None:
                 self.display.show(command)
+            case ShowQrCode() if self.display is not None:
+                self.display.code(command)
+            case Indicate() if self.display is not None:
+                self.display.notice(command.evse_id, command.word, command.text)
+            case ShowReceipt() if self.display is not None:
+                self.display.notice(command.evse_id, "receipt", command.url)
             case _:
                 return False
         return True

@@ -1,6 +1,5 @@
 """Every bad contract certificate in an Authorize request is refused, by the status that OCPP has for it (C07)."""
 
-
 from csms.core.authorize import Chain, Where, answer_contract
 from csms.core.contracts import Anchors, assess
 from tests.pki.bad_certificates import Case, cases_for

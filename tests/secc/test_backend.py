@@ -114,13 +114,15 @@ class Hands(Clock):
         return self.now
 
 
-@pytest.mark.parametrize("begun", ["too late", "by somebody else", "in time"])
+@pytest.mark.parametrize("begun", ["too late", "by somebody else", "given up", "in time"])
 async def test_a_remote_start_is_for_the_vehicle_that_comes_in_time_and_for_no_other(begun: str) -> None:
     backend = station_backend(Recorder())
     backend._clock = clock = Hands()
     backend.remote_start()
     if begun == "by somebody else":
         backend.execute(ports.TransactionStarted("s", "E"))
+    elif begun == "given up":
+        backend.forget_start()
     clock.now = CONNECTION_S + 1 if begun == "too late" else CONNECTION_S - 1
     asked = backend.execute(ports.AuthorizeExternally(attempt=1))
     assert asked is not None

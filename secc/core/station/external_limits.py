@@ -160,7 +160,8 @@ class ExternalLimits:
     # -- profiles of the CSMS that leave values to others
 
     def _fill(self, fact: ExternalLimit) -> bool:
-        """Put values into profiles of the CSMS that wait for them; return whether there are any (K29.FR.03, Q05)."""
+        """Put values into profiles of the CSMS that wait for them; return whether all are bound by them, that need no
+        other profile (K29.FR.03, Q05)."""
         wanted = fact.periods[0]
         self._now[fact.evse_id] = wanted
         waiting = [
@@ -172,7 +173,8 @@ class ExternalLimits:
             filled = self._put_filled(item, wanted)
             if self._is_news(self._told.get(item.profile.id, _NOTHING), self._values(filled)):
                 self._notify(msgspec.structs.replace(filled, source=fact.source))
-        return bool(waiting)
+        places = {item.evse_id for item in waiting}
+        return bool(places & {0, fact.evse_id}) or places >= self._evses.keys()
 
     def _put_filled(self, item: Installed, wanted: ExternalPeriod) -> Installed:
         """Put values into a profile as the CSMS left it: a word takes the place of the one before."""

@@ -7,6 +7,7 @@ whose next session goes on with it if the same contract pays.
 """
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Final, Literal
 
 import msgspec
@@ -20,7 +21,13 @@ from v2g.ocpp.messages.authorization import IdToken
 from v2g.ocpp.messages.availability import ConnectorStatus
 from v2g.ocpp.messages.base import OperationMode
 from v2g.ocpp.messages.metering import MeterValue
-from v2g.ocpp.messages.transactions import ChargingState, Reason, TransactionLimit, TriggerReason
+from v2g.ocpp.messages.transactions import (
+    ChargingState,
+    Reason,
+    TransactionEventRequest,
+    TransactionLimit,
+    TriggerReason,
+)
 
 HARDWARE_S: Final = 15.0
 """How long the charger may take to find out whether a vehicle is there."""
@@ -32,19 +39,37 @@ _UPDATED: Final = "SampledDataCtrlr.TxUpdatedMeasurands"
 _ENDED: Final = "SampledDataCtrlr.TxEndedMeasurands"
 
 
+StopWord = Literal["remote", "deauthorized", "cost_limit", "energy_limit", "time_limit", "soc_limit"]
+
+LIMITS: Final[Mapping[TriggerReason, StopWord]] = MappingProxyType(
+    {
+        "CostLimitReached": "cost_limit",
+        "EnergyLimitReached": "energy_limit",
+        "TimeLimitReached": "time_limit",
+        "SoCLimitReached": "soc_limit",
+    }
+)
+
+
 class StopWish(Command, frozen=True, kw_only=True):
-    """The CSMS wants a transaction ended."""
+    """The CSMS, a limit, or whoever pays wants a transaction ended."""
 
     reference: str
-    word: Literal["remote", "deauthorized"]
+    word: StopWord
 
 
 class StartWish(Command, frozen=True, kw_only=True):
-    """The CSMS wants whoever is at the EVSE to charge under `id_token`."""
+    """The CSMS, or whoever pays at the terminal, wants whoever is at the EVSE to charge under `id_token`."""
 
     evse_id: int
     remote_start_id: int
     id_token: IdToken
+
+
+class StartOver(Command, frozen=True, kw_only=True):
+    """Nobody may charge because of the last StartWish any longer."""
+
+    evse_id: int
 
 
 class ManagedSessions(Sessions):
@@ -67,7 +92,11 @@ class ManagedSessions(Sessions):
     def _commit(self, step: Step) -> None:
         """Keep a transaction's new state and queue its event, in one step."""
         record, request = step
+        bound: TransactionLimit | None = None
+        if request.event_type == "Started":
+            record, request, bound = self._granted(record, request)
         if request.event_type == "Ended":
+            self._evses[record.evse_id].authorization = None
             self._release(record)
             self._k.forget("managed", record.reference)
         else:
@@ -78,12 +107,41 @@ class ManagedSessions(Sessions):
         if request.event_type == "Started":
             for begun in self.on_started:
                 begun(evse)
+            if bound is not None:
+                for told in self.on_bound:
+                    told(evse, bound)
         elif request.event_type == "Ended":
             for ended in self.on_ended:
                 ended(evse, record)
         elif request.meter_value:
             for measured in self.on_sample:
                 measured(evse)
+
+    def _granted(
+        self, record: TransactionRecord, request: TransactionEventRequest
+    ) -> tuple[TransactionRecord, TransactionEventRequest, TransactionLimit | None]:
+        """Let a transaction for which nobody identified himself be that of whoever may charge there (F02, C18, C25)."""
+        evse, replace = self._evses[record.evse_id], msgspec.structs.replace
+        found = evse.authorization
+        self._k.cancel(f"granted.{evse.number}")
+        if found is None or record.id_token:
+            evse.authorization = None
+            return record, request, None
+        remote = found.remote_start_id
+        record = replace(
+            record,
+            id_token=found.id_token.id_token,
+            id_token_type=found.id_token.type,
+            remote_start_id=remote,
+            group=found.group,
+        )
+        request = replace(
+            request,
+            trigger_reason=request.trigger_reason if remote is None else "RemoteStart",
+            id_token=transactions.with_vehicle(found.id_token, record.evccid),
+            transaction_info=replace(request.transaction_info, remote_start_id=remote, transaction_limit=found.limit),
+        )
+        return record, request, found.limit
 
     # -- after an interruption
 
@@ -132,14 +190,14 @@ class ManagedSessions(Sessions):
         self._stop_waiting(record.evse_id)
         self.finish(record.reference, trigger=trigger, reason=reason, sample=self._read(record.evse_id))
 
-    def _stop(self, record: TransactionRecord, word: Literal["remote", "deauthorized"]) -> None:
+    def _stop(self, record: TransactionRecord, word: StopWord) -> None:
         """Let the charger end a transaction; one that waits has no session that could."""
         if record.reference not in self.waiting.values():
             self._k.do(StopWish(reference=record.reference, word=word))
-        elif word == "remote":
-            self._end_waiting(record.reference, "RemoteStop", "Remote")
-        else:
+        elif word == "deauthorized":
             self._end_waiting(record.reference, "Deauthorized", "DeAuthorized")
+        else:
+            self._end_waiting(record.reference, "RemoteStop", "Remote")
 
     def _hold(self, record: TransactionRecord) -> None:
         self.records[record.reference] = record
@@ -174,13 +232,14 @@ class ManagedSessions(Sessions):
         charging_state: ChargingState | None = None,
         operation_mode: OperationMode | None = None,
         sample: MeterSample | None = None,
+        limit: TransactionLimit | None = None,
     ) -> None:
         """Report progress. KeyError for a reference that is not open."""
         record = self.records[reference]
         evse = self._evses[record.evse_id]
         told = record if operation_mode is None else msgspec.structs.replace(record, operation_mode=operation_mode)
         variable = "AlignedDataCtrlr.Measurands" if trigger == "MeterValueClock" else _UPDATED
-        step = transactions.update(
+        record, request = transactions.update(
             record,
             self._k.utc_ms,
             trigger=trigger,
@@ -191,7 +250,10 @@ class ManagedSessions(Sessions):
             asleep=evse.asleep,
             measurands=self._measurands(told, variable),
         )
-        self._commit(step)
+        if limit is not None:
+            info = msgspec.structs.replace(request.transaction_info, transaction_limit=limit)
+            request = msgspec.structs.replace(request, transaction_info=info)
+        self._commit((record, request))
 
     def finish(
         self,
@@ -266,11 +328,21 @@ class ManagedSessions(Sessions):
         return evse
 
     def authorize(self, evse: Evse, found: Authorization, trigger: TriggerReason = "Authorized") -> None:
-        """Pass a remote start on."""
+        """Let whoever comes charge, for as long as a vehicle may take (EVConnectionTimeOut)."""
         del trigger
         self.reserve(evse.number, found.reservation_id)
+        evse.authorization = found
         wish = StartWish(evse_id=evse.number, remote_start_id=found.remote_start_id or 0, id_token=found.id_token)
         self._k.do(wish)
+        timeout = self._k.model.number("TxCtrlr.EVConnectionTimeOut")
+        if timeout > 0:
+            self._k.after(f"granted.{evse.number}", timeout, lambda: self._take_back(evse))
+
+    def _take_back(self, evse: Evse) -> None:
+        """Nobody has come, or nobody is to come any longer."""
+        evse.authorization = None
+        self._k.cancel(f"granted.{evse.number}")
+        self._k.do(StartOver(evse_id=evse.number))
 
     def reserve(self, evse_id: int, reservation_id: int | None) -> None:
         """Whoever was authorized at an EVSE has this reservation, or none."""
@@ -285,6 +357,15 @@ class ManagedSessions(Sessions):
         del trigger, reason, id_token
         if evse.record is not None:
             self._stop(evse.record, "remote")
+        elif evse.authorization is not None:
+            self._take_back(evse)
+
+    def limit_reached(self, evse: Evse, trigger: TriggerReason, reason: Reason) -> None:
+        """A limit ends the transaction: its session can no longer be used (E16.FR.05, .06)."""
+        del reason
+        if evse.record is not None:
+            self.update(evse, trigger)
+            self._stop(evse.record, LIMITS.get(trigger, "remote"))
 
     def invalid(self, evse: Evse) -> None:
         """The CSMS no longer accepts the identifier (E05, C15.FR.04)."""
@@ -311,13 +392,13 @@ class ManagedSessions(Sessions):
 
         One that is about to be ended may be open beside the newest, which alone the energy is of.
         """
-        del samples, id_token, limit
+        del samples, id_token
         here = [each for each in self.records.values() if each.evse_id == evse.number]
         newest = max((each.started_ms for each in here), default=0)
         for record in here:
             sample = self._read(evse.number) if record.started_ms == newest else None
-            if sample is not None or trigger == "ResetCommand":
-                self.progress(record.reference, trigger, sample=sample)
+            if sample is not None or limit is not None or trigger == "ResetCommand":
+                self.progress(record.reference, trigger, sample=sample, limit=limit)
 
     def open_transactions(self) -> Mapping[str, TransactionRecord]:
         """Return the open transactions by reference."""

@@ -3,7 +3,7 @@
 The provider's reference of a payment is the identifier of its transaction, the amount reserved the transaction's limit.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from functools import partial
 from typing import Final
@@ -31,10 +31,8 @@ from secc.core.station.terminal import (
 )
 from secc.core.station.transaction_limits import TransactionLimits
 from v2g.billing.details import payable
-from v2g.ocpp.messages.authorization import IdToken
 from v2g.ocpp.messages.base import Message
 from v2g.ocpp.messages.payment import (
-    DIRECT_PAYMENT,
     Address,
     VatNumberValidationRequest,
     VatNumberValidationResponse,
@@ -77,6 +75,8 @@ class Payments:
         self._declined: set[str] = set()
         self._costs: dict[str, Decimal] = {}
         self._vat: dict[int, Vat] = {}
+        self.usable: Callable[[Evse], bool] = lambda _evse: True
+        """Whether a driver could begin at an EVSE now."""
         limits.on_cost.append(self.cost)
         outbox.on_queued.append(self._queued)
         outbox.on_answer.append(self._answered)
@@ -152,12 +152,10 @@ class Payments:
         if model.flag("PaymentCtrlr.AuthorizeDirectPayment") and not self._k.online:
             return False  # nobody could approve it
         chosen = [evse for evse in self._evses.values() if evse_id in (None, evse.number)]
-        probe = IdToken(id_token="", type=DIRECT_PAYMENT)
         return any(
-            evse.authorization is None and evse.asking is None and self._authorizer.usable(evse, probe, None)[0]
-            and not self._is_paid_for(evse)
+            evse.authorization is None and evse.asking is None and self.usable(evse) and not self._is_paid_for(evse)
             for evse in chosen
-        )  # fmt: skip
+        )
 
     def _is_paid_for(self, evse: Evse) -> bool:
         return evse.record is not None and bool(self._book.of(evse.record.transaction_id))

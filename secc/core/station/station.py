@@ -129,7 +129,7 @@ class ChargingStation(Blocks):
     def _join_payments(self) -> None:
         """Let nobody take what somebody else pays for, and let payments bound what they are for."""
         self.authorizer.usable = self._usable
-        self.web_payments.usable = lambda evse: self._usable(evse, NOBODY, None)[0]
+        self.web_payments.usable = self.payments.usable = self._may_begin
         self.remote_control.on_start.append(self.web_payments.start_requested)
         self.remote_control.limit_of = self.web_payments.limit_of
 
@@ -327,6 +327,11 @@ class ChargingStation(Blocks):
         """Return whether somebody may use an EVSE, and by which reservation (H03, C25.FR.22)."""
         allowed, reservation = self.reservations.usable(evse, id_token, group)
         return allowed and not self.web_payments.is_paying(evse.number), reservation
+
+    def _may_begin(self, evse: Evse) -> bool:
+        """Return whether somebody new could charge at an EVSE, whom only his payment identifies."""
+        led = self.settings.managed and evse.record is not None
+        return not led and self._usable(evse, NOBODY, None)[0]
 
     def _registered(self) -> None:
         if self.link.offline_since == float("-inf"):

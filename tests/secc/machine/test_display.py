@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from secc.core.station.display import Show
+from secc.core.station.web_payment import ShowQrCode
 from secc.machine.display import Display, DisplayConfig
 from tests.certification.station.bench import Bench
+from tests.certification.station.test_payment import TEMPLATE
 from tests.secc.backend import backend
 from tests.secc.test_station import Fixture, sample
 from v2g.observe import Observe
@@ -100,3 +102,46 @@ def test_another_text_under_the_same_number_is_shown() -> None:
     put("two")
     texts = [each.messages[0].message.content for each in found.commands if isinstance(each, Show)]
     assert texts == ["one", "two"]
+
+
+async def test_qr_codes_and_what_became_of_a_wish_stand_beside_the_message(tmp_path: Path) -> None:
+    """C25.FR.01: a code stands there until it is another one, or none."""
+    file = tmp_path / "display.json"
+    told: list[Observe] = []
+    display = Display(DisplayConfig(file=file, draws_qr_codes=True), told.append)
+    assert display.draws_codes
+    display.code(ShowQrCode(evse_id=2, url="https://pay/2"))
+    display.code(ShowQrCode(evse_id=1, url="https://pay/1", quality="High"))
+    display.code(ShowQrCode(evse_id=1, url="https://pay/1b", quality="High"))
+    display.show(Show(messages=(message(3),)))
+    display.notice(2, "web_payment", "")
+    assert shown(file)["content"] == "text 3"
+    assert shown(file)["notice"] == {"evse": 2, "word": "web_payment", "text": ""}
+    assert shown(file)["qr_codes"] == [
+        {"evse": 1, "url": "https://pay/1b", "quality": "High"},
+        {"evse": 2, "url": "https://pay/2", "quality": "Medium"},
+    ]
+    display.code(ShowQrCode(evse_id=1, url=None))
+    display._fade()
+    assert [each["evse"] for each in shown(file)["qr_codes"]] == [2]
+    assert "notice" not in shown(file)
+    codes = [(event.data["evse"], event.data["shown"]) for event in told if event.name == "qr_code"]
+    assert codes == [(2, True), (1, True), (1, False)], "a new password is no news"
+    await display.close()
+
+
+async def test_a_charger_whose_display_draws_codes_offers_payment_on_the_web(tmp_path: Path) -> None:
+    file = tmp_path / "display.json"
+    async with backend() as csms:
+        fixture = Fixture(tmp_path, csms.port, display=DisplayConfig(file=file, draws_qr_codes=True))
+        async with fixture.running() as station:
+            await fixture.until(station.online.is_set)
+            values = {"URLTemplate": TEMPLATE, "Enabled": "true"}
+            for name, value in values.items():
+                component, variable = {"name": "WebPaymentsCtrlr"}, {"name": name}
+                data = {"attribute_value": value, "component": component, "variable": variable}
+                answer = await csms.ask("SetVariables", set_variable_data=[data])
+                assert answer.set_variable_result[0]["attribute_status"] == "Accepted"
+            assert shown(file)["qr_codes"][0]["url"].startswith(TEMPLATE[: TEMPLATE.index("{")])
+            station.started("session-1", "DE1")
+            assert "qr_codes" not in shown(file)
