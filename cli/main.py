@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from cli import board, contracts, csms, csms_store, diag, exi, pki, plc, settle
+from cli import board, conform, contracts, csms, csms_store, diag, exi, pki, plc, settle
 from cli import station as station_
 from cli import trace as trace_
 from cli.demo.command import demo
@@ -30,6 +30,7 @@ app.command("board-sim")(board.board_sim)
 app.command("trace")(trace_.trace)
 app.command("station")(station_.station)
 app.add_typer(diag.app, name="diag")
+app.add_typer(conform.app, name="conform")
 app.add_typer(contracts.app, name="contracts")
 csms_store.register(csms.app)
 app.add_typer(csms.app, name="csms")

@@ -16,7 +16,18 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 if str(ROOT) not in sys.path:  # run as a script
     sys.path.insert(0, str(ROOT))
 
-from docs import api, certification, charts, configuration, events, kinds, messages, response_codes, service_parameters  # noqa: E402
+from docs import (  # noqa: E402
+    api,
+    certification,
+    charts,
+    configuration,
+    conformance,
+    events,
+    kinds,
+    messages,
+    response_codes,
+    service_parameters,
+)
 
 if TYPE_CHECKING:
     from v2g.iso15118.sequence import Chart
@@ -283,6 +294,7 @@ GENERATORS: Final[Mapping[str, Callable[..., str]]] = {
     "certificate-reasons": certificate_reasons,
     "certification": certification.table,
     "configuration": configuration.program,
+    "conformance": conformance.table,
     "door-faults": door_faults,
     "duty-table": duty_table,
     "error-tree": error_tree,

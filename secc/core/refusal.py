@@ -15,6 +15,9 @@ from v2g.iso15118.messages import wpt_positioning as place
 from v2g.iso15118.messages.common_types import MessageHeader, Processing, RationalNumber, ResponseCode
 from v2g.iso15118.messages.schedules import Dynamic_SEResControlMode
 
+MAX_SERVICES: Final = 8
+"""Services that a ServiceList holds."""
+
 ZERO: Final = RationalNumber(exponent=0, value=0)
 
 Fill = Callable[[Any, SeccConfig], dict[str, Any]]
@@ -50,7 +53,8 @@ def _certificate_installation(request: Any, config: SeccConfig) -> dict[str, Any
 
 
 def _service_discovery(request: Any, config: SeccConfig) -> dict[str, Any]:
-    services = tuple(cm.Service(service_id=int(each), free_service=False) for each in config.services)
+    shown = config.services[:MAX_SERVICES]  # a placeholder: a charger may have more than the list holds
+    services = tuple(cm.Service(service_id=int(each), free_service=False) for each in shown)
     return {
         "service_renegotiation_supported": False,
         "energy_transfer_service_list": cm.ServiceList(service=services),

@@ -58,6 +58,7 @@ LONG = (
     "how-to/share-a-root-key.md",
     "how-to/simulate-stations.md",
     "how-to/steer-a-session-from-the-back-end.md",
+    "how-to/test-a-charger-or-vehicle.md",
     "how-to/use-a-real-powerline-modem.md",
     "how-to/verify-a-settlement.md",
     "how-to/watch-a-powerline.md",

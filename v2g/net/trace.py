@@ -8,7 +8,7 @@ import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, Protocol
 
 import msgspec
 from msgspec import Meta
@@ -90,13 +90,23 @@ class TraceFile:
             self._fd = -1
 
 
+class Lines(Protocol):
+    """Where lines go: a `TraceFile`, or the memory of a tester."""
+
+    def write(self, line: Line) -> None:
+        """Take a line."""
+
+    def close(self) -> None:
+        """Take no more."""
+
+
 class Trace:
     """Everything that one process says and hears, conversation by conversation.
 
     A program with several EVSEs holds several at a time: each EVSE is a place, whose id stands in its events.
     """
 
-    def __init__(self, process: str, clock: Clock, file: TraceFile, *, process_run: str = "") -> None:
+    def __init__(self, process: str, clock: Clock, file: Lines, *, process_run: str = "") -> None:
         """`process_run` names this run of the process; made up when empty."""
         self._process = process
         self._clock = clock

@@ -1,0 +1,225 @@
+"""`v2g conform`: tests a charger's SECC, or a vehicle's EVCC, of any make over the link, case by case."""
+
+import asyncio
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+from rich.console import Console
+
+from cli import conform_report
+from cli.conform_kit import known_tree, means_of_files, means_of_tree
+from cli.output import print_json, print_table
+from v2g.conformance.case import Case, Result, Verdict
+from v2g.conformance.known import Kit, Payer
+from v2g.conformance.report import NOTICE, chosen, exit_code, totals
+from v2g.conformance.secc_cases import secc_cases
+from v2g.errors import ConfigError
+from v2g.iso15118 import sdp
+from v2g.iso15118.charts import Family
+from v2g.iso15118.trace import Line
+from v2g.net import tls
+from v2g.net.clock import Clock
+from v2g.net.conform import Bench, SeccTester, by_command, nobody
+from v2g.observe import Observe
+
+app = typer.Typer(no_args_is_help=True, help="Test a charger or a vehicle of any make, case by case.")
+
+_COLOURS = {
+    Verdict.PASS: "green",
+    Verdict.FAIL: "bold red",
+    Verdict.INCONCLUSIVE: "yellow",
+    Verdict.OPEN: "cyan",
+    Verdict.NOT_APPLICABLE: "dim",
+}
+
+InterfaceOption = Annotated[
+    str, typer.Option("--interface", "-i", help="Network interface of the link; lo on one machine.")
+]
+EnergyOption = Annotated[Family, typer.Option("--energy", help="Set of messages that the device is tested in.")]
+OnlyOption = Annotated[
+    list[str] | None,
+    typer.Option("--only", metavar="ID", help="Cases with these words in their id; * for anything; repeatable."),
+]
+QuickFlag = Annotated[bool, typer.Option("--quick", help="One case of each kind instead of all.")]
+ListFlag = Annotated[bool, typer.Option("--list", help="Show the cases and end.")]
+JsonFlag = Annotated[bool, typer.Option("--json", help="One JSON record per case, then the totals.")]
+JunitOption = Annotated[Path | None, typer.Option("--junit", metavar="FILE", help="Write JUnit XML for build servers.")]
+HtmlOption = Annotated[
+    Path | None, typer.Option("--html", metavar="FOLDER", help="Write pages: the table, and each case's messages.")
+]
+PkiOption = Annotated[
+    Path | None, typer.Option("--pki", metavar="FOLDER", help="Tree of v2g pki make, whose roots the device trusts.")
+]
+
+
+@app.command()
+def secc(
+    interface: InterfaceOption = "lo",
+    energy: EnergyOption = Family.DC,
+    pki: PkiOption = None,
+    vehicle_chain: Annotated[Path | None, typer.Option(help="PEM chain that the vehicle shows in TLS.")] = None,
+    vehicle_key: Annotated[Path | None, typer.Option(help="Its key, mode 0600.")] = None,
+    root: Annotated[list[Path] | None, typer.Option(help="V2G root (PEM) of the charger's chain; repeatable.")] = None,
+    contract_chain: Annotated[Path | None, typer.Option(help="PEM chain of a contract.")] = None,
+    contract_key: Annotated[Path | None, typer.Option(help="Its key, mode 0600.")] = None,
+    sdp_port: Annotated[int, typer.Option(help="UDP port of SDP.")] = sdp.PORT,
+    profile: Annotated[str, typer.Option(help="iso15118-20, or interop for peers with P-256.")] = "iso15118-20",
+    without_tls: Annotated[bool, typer.Option("--without-tls", help="With interop: talk over plain TCP.")] = False,
+    pilot: Annotated[
+        str | None, typer.Option(metavar="COMMAND", help="Program that moves the control pilot; {state} is B or C.")
+    ] = None,
+    pay: Annotated[str, typer.Option(metavar="EIM|PnC", help="How is paid where a case leaves it open.")] = "",
+    voltage: Annotated[float, typer.Option(min=50, max=1500, help="What the vehicle asks for, V.")] = 400.0,
+    current: Annotated[float, typer.Option(min=0, max=100, help="What it draws, A.")] = 5.0,
+    phases: Annotated[int, typer.Option(min=1, max=3, help="Phases of a vehicle on alternating current.")] = 3,
+    only: OnlyOption = None,
+    quick: QuickFlag = False,
+    listed: ListFlag = False,
+    json: JsonFlag = False,
+    junit: JunitOption = None,
+    html: HtmlOption = None,
+) -> None:
+    """Test a charger: the reference vehicle reaches each state, does what a case wants, and judges the answer.
+
+    Exit code 1 when a case failed, 3 when none could be judged. Open points fail nobody. This is no certificate, and
+    not the test suite of ISO 15118-21.
+
+    Examples:
+
+    - `v2g conform secc --list --energy AC`
+    - `v2g conform secc -i eth0 --pki certs/lab --quick`
+    - `v2g conform secc -i eth0 --pki certs/lab --only SEQ --only AUT --html report --junit report.xml`
+    - `v2g conform secc -i eth0 --pki certs/lab --pilot 'set-pilot {state}' --voltage 380`
+    - `v2g conform secc -i eth0 --profile interop --vehicle-chain v.pem --vehicle-key v.key --root root.pem`
+    """
+    cases = chosen(secc_cases(energy), only or (), quick=quick)
+    if not cases:
+        raise ConfigError(f"no case is called {' or '.join(only or ())}", hint="v2g conform secc --list")
+    if listed:
+        _list(cases, json=json)
+        return
+    if profile not in tls.PROFILES or (without_tls and profile != "interop"):
+        raise ConfigError(f"--profile {profile}" + (" with --without-tls" if without_tls else ""), hint="interop")
+    if pay not in ("", "EIM", "PnC"):
+        raise ConfigError(f"--pay {pay}", hint="EIM or PnC")
+    now = datetime.now(UTC)
+    if pki is not None:
+        means = means_of_tree(known_tree(pki), now)
+    else:
+        means = means_of_files((vehicle_chain, vehicle_key), root or [], (contract_chain, contract_key), now)
+    if not without_tls and not means.identities:
+        raise ConfigError("no vehicle certificate to show", hint="--pki, or --vehicle-chain and --vehicle-key")
+    contracts = {name: Payer(each.chain, each.key) for name, each in means.contracts.items()}
+    bench = Bench(
+        interface=interface,
+        family=energy,
+        identities=means.identities,
+        anchors=means.anchors,
+        kit=Kit(contracts=contracts, pay=pay, voltage=voltage, current=current, phases=phases),
+        sdp_port=sdp_port,
+        profile=tls.PROFILES[profile],
+        without_tls=without_tls,
+    )
+    moved = nobody if pilot is None else by_command(pilot, _warn)
+    tester = SeccTester(bench, Clock(), pilot=moved)
+    if html is not None:
+        conform_report.make_folder(html)
+    results, lines = asyncio.run(_run(tester, cases, _Teller(cases, json=json)))
+    _report("secc", cases, results, lines, junit=junit, html=html, json=json)
+    raise typer.Exit(exit_code(results))
+
+
+async def _run(
+    tester: SeccTester, cases: Sequence[Case], tell: "_Teller"
+) -> tuple[list[Result], dict[str, list[Line]]]:
+    results: list[Result] = []
+    lines: dict[str, list[Line]] = {}
+    if any(case.scripts for case in cases):
+        await tester.find()  # with nobody there, that is all there is to say
+    for case in cases:
+        tell.begins(case)
+        results.append(await tester.run(case))
+        lines[case.id] = tester.lines
+        tell.ended(case, results[-1])
+    tell.done(results)
+    return results, lines
+
+
+class _Teller:
+    """Shows how the test goes on: colours at a terminal, lines in a pipe, records with --json."""
+
+    def __init__(self, cases: Sequence[Case], *, json: bool) -> None:
+        self._count, self._number, self._json = len(cases), 0, json
+        self._console = Console() if sys.stdout.isatty() and not json else None
+        self._status = self._console.status("") if self._console is not None else None
+
+    def begins(self, case: Case) -> None:
+        """A case begins."""
+        self._number += 1
+        if self._status is not None:
+            self._status.update(f"{self._number} of {self._count}  {case.id}  {case.title}")
+            self._status.start()
+
+    def ended(self, case: Case, result: Result) -> None:
+        """A case came to this."""
+        if self._json:
+            print_json(
+                {"title": case.title, "required": case.required, "requirements": case.requirements}
+                | msgspec.to_builtins(result)
+            )
+        elif self._console is not None:
+            colour = _COLOURS[result.verdict]
+            self._console.print(f"[{colour}]{result.verdict.value:14}[/] {case.id}  ", end="", highlight=False)
+            self._console.print(result.found, markup=False, highlight=False)
+        else:
+            sys.stdout.write(f"{result.verdict.value}\t{case.id}\t{result.found}\n")
+            sys.stdout.flush()
+
+    def done(self, results: Sequence[Result]) -> None:
+        """Nothing more is run."""
+        if self._status is not None:
+            self._status.stop()
+        counted = totals(results)
+        if self._json:
+            print_json({"totals": {verdict.value: n for verdict, n in counted.items()}, "notice": NOTICE})
+        else:
+            sys.stdout.write(", ".join(f"{n} {verdict.value}" for verdict, n in counted.items()) + f"\n{NOTICE}\n")
+
+
+def _list(cases: Sequence[Case], *, json: bool) -> None:
+    if json:
+        for case in cases:
+            print_json({**msgspec.to_builtins(case), "group": case.group})
+        return
+    print_table(
+        "Cases",
+        ("Case", "What is done", "Required", "Requirements", "Open"),
+        ((case.id, case.title, case.required, " ".join(case.requirements), case.open) for case in cases),
+    )
+
+
+def _report(
+    device: str,
+    cases: Sequence[Case],
+    results: Sequence[Result],
+    lines: dict[str, list[Line]],
+    *,
+    junit: Path | None,
+    html: Path | None,
+    json: bool,
+) -> None:
+    if junit is not None:
+        conform_report.write_junit(junit, device, cases, results)
+    if html is not None:
+        conform_report.write_pages(html, device, cases, results, lines)
+        if not json:
+            sys.stdout.write(f"{html / 'index.html'}\n")
+
+
+def _warn(event: Observe) -> None:
+    sys.stderr.write(f"{event.stage}: {event.name} {event.data}\n")

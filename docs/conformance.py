@@ -1,0 +1,61 @@
+"""The tables of conformance cases, made of the cases themselves."""
+
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+
+from v2g.conformance.case import Case
+from v2g.iso15118.charts import Family
+
+
+def _cases(role: str) -> dict[Family, tuple[Case, ...]]:
+    from v2g.conformance.secc_cases import secc_cases
+
+    made = {"secc": secc_cases}[role]
+    return {family: made(family) for family in Family}
+
+
+def table(role: str) -> str:
+    """Return the page's part for `secc`: how many cases there are, the order cases by state, then all others."""
+    from docs.generate import table as markdown
+
+    found = _cases(role)
+    counts = [
+        (family.value, str(len(cases)), str(sum(not case.open for case in cases)), str(sum(c.quick for c in cases)))
+        for family, cases in found.items()
+    ]
+    parts = [markdown(("Set of messages", "Cases", "of them certain", "with `--quick`"), counts)]
+    header = ("Case", "What is done", "Required", "Requirements", "Open, because")
+    parts += ["\n", markdown(header, _rows(found))]
+    orders = list(_orders(found))
+    if orders:
+        parts += ["\n### Out of order\n\n", markdown(("State", "Requests", "of them open"), orders)]
+    return "".join(parts)
+
+
+def _rows(found: dict[Family, tuple[Case, ...]]) -> Iterator[Sequence[str]]:
+    """Yield a row for each case that is not about order; those that differ in the set of messages alone share one."""
+    rows: dict[tuple[str, ...], list[str]] = {}
+    for family, cases in found.items():
+        for case in cases:
+            if case.group == "SEQ":
+                continue
+            name = case.id.replace(f"-{family.value}-", "-*-", 1)
+            key = (name, case.title, case.required, ", ".join(case.requirements), case.open)
+            families = rows.setdefault(key, [])
+            if f"-{family.value}-" in case.id:
+                families.append(family.value)
+    for (name, *rest), families in rows.items():
+        shown = name.replace("-*-", f"-{families[0] if len(families) == 1 else '{' + ','.join(families) + '}'}-", 1)
+        yield (f"`{shown}`", *rest)
+
+
+def _orders(found: dict[Family, tuple[Case, ...]]) -> Iterator[Sequence[str]]:
+    for family, cases in found.items():
+        about = [case for case in cases if case.group == "SEQ"]
+        for state, some in groupby(about, lambda case: case.id.split("-")[3]):
+            listed = list(some)
+            yield (
+                f"`SECC-SEQ-{family.value}-{state}-...`",
+                ", ".join(case.id.rpartition("-")[2] for case in listed),
+                "all" if all(c.open for c in listed) else ", ".join(c.id.rpartition("-")[2] for c in listed if c.open),
+            )

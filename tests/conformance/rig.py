@@ -1,0 +1,221 @@
+"""A charger of ours and the reference vehicle joined in memory: the clock in the hand, hardware that obeys at once."""
+
+import functools
+import itertools
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from cli.conform_kit import means_of_tree
+from pki_tools.tree import PkiTree
+from secc.core import ports
+from secc.core.config import SeccConfig
+from secc.core.context import Paused
+from secc.core.session import SeccSession
+from secc.core.world import Identity, Trust
+from tests.trees import known
+from v2g.conformance.case import Case, Result, Seen, judge
+from v2g.conformance.known import Kit, Known, Payer
+from v2g.conformance.vehicle import PilotShown, ReferenceVehicle, ShowPilot
+from v2g.grid.limits import OPERATOR, SITE, Limit
+from v2g.iec61851.pilot import PilotState
+from v2g.iso15118.charts import Family
+from v2g.iso15118.session import Close, Command, Fact, Send, Session
+
+WIRE_S = 0.001
+CABLE_CHECK_S = 1.0
+"""Long enough for an Ongoing."""
+
+
+def counter(start: int = 1) -> Callable[[int], bytes]:
+    numbers = itertools.count(start)
+    return lambda n: next(numbers).to_bytes(n, "big")
+
+
+@functools.cache
+def _contracts(folder: Path) -> dict[str, Payer]:
+    found = means_of_tree(PkiTree(folder), datetime.now(UTC)).contracts
+    return {name: Payer(each.chain, each.key) for name, each in found.items()}
+
+
+def kit_of(pki: PkiTree, pay: str = "EIM") -> Kit:
+    """Return what a tester has: external identification costs no signatures."""
+    return Kit(pay=pay, contracts=_contracts(pki.directory))
+
+
+class Rig:
+    """Chargers of one kind, a new one for each connection, and vehicles that test them."""
+
+    def __init__(
+        self,
+        pki: PkiTree,
+        family: Family,
+        *,
+        config: SeccConfig | None = None,
+        kind: type[SeccSession] = SeccSession,
+        kit: Kit | None = None,
+        identities: dict[str, bytes] | None = None,
+    ) -> None:
+        self.pki, self.family = known(pki), family
+        self.config = config or SeccConfig()
+        self.kind = kind
+        self.kit = kit or kit_of(self.pki)
+        self.identities = identities or {"vehicle": self.pki.chain("vehicle")[0], "other-vehicle": b"another"}
+        self.now, self.utc_ms = 100.0, time.time_ns() // 1_000_000
+        self.entropy = counter(1 << 40)
+        self.paused: Paused | None = None
+        self.delay: Callable[[bytes], float] = lambda data: WIRE_S
+        self.seen: list[Seen] = []
+        self.timed: Seen | None = None
+
+    def run(self, case: Case) -> Result:
+        """Play a case and judge it; `seen` is what was seen."""
+        memory, seen = Known(self.family), []
+        self.paused = None
+        if case.group == "TIM":  # one session, judged in many ways
+            if self.timed is None:
+                vehicle = ReferenceVehicle(case.scripts[0], self.kit, memory, entropy=counter())
+                self.timed = Connection(self, vehicle, self.charger(self.identities["vehicle"])).run()
+            verdict, found = judge(case, [self.timed])
+            self.seen = [self.timed]
+            return Result(case=case.id, verdict=verdict, found=found)
+        for script in case.scripts:
+            vehicle = ReferenceVehicle(script, self.kit, memory, entropy=counter())
+            charger = self.charger(self.identities[script.identity])
+            seen.append(Connection(self, vehicle, charger).run())
+            if seen[-1].absent or not seen[-1].reached:
+                break
+        self.seen = seen
+        verdict, found = judge(case, seen)
+        return Result(case=case.id, verdict=verdict, found=found)
+
+    def charger(self, certificate: bytes) -> SeccSession:
+        pki = self.pki
+        return self.kind(
+            self.config,
+            trust=Trust(
+                pki.anchors("v2g"), pki.anchors("mo"), pki.key("secc"), pki.chain("secc"), oem_roots=pki.anchors("oem")
+            ),
+            identity=Identity("CS-1", "METER-0001", pki.chain("meter")[0]),
+            entropy=self.entropy,
+            limits=(
+                Limit(source=SITE, charge_w=40_000, discharge_w=15_000),
+                Limit(source=OPERATOR, charge_w=40_000, discharge_w=10_000, version=1),
+            ),
+            meter=ports.MeterRead(self.utc_ms, 5_000_000, 2_000_000, "METER-0001"),
+            pilot=PilotState.B,
+            vehicle_certificate=certificate,
+            paused=self.paused,
+        )
+
+
+class Connection:
+    """One vehicle at one charger, until both have ended."""
+
+    def __init__(self, rig: Rig, vehicle: ReferenceVehicle, charger: SeccSession) -> None:
+        self.rig, self.vehicle, self.charger = rig, vehicle, charger
+        self.under_way: list[tuple[float, Session, bytes | Fact | None]] = []
+
+    def run(self) -> Seen:
+        rig = self.rig
+        self.charger.start(rig.now, rig.utc_ms)
+        self.vehicle.start(rig.now, rig.utc_ms)
+        self._settle()
+        for _ in range(100_000):
+            if self.vehicle.closed and (self.charger.closed or not self.under_way):
+                return self.vehicle.seen
+            ends = [at for at, _, _ in self.under_way[:1]]
+            ends += [at for each in (self.vehicle, self.charger) if (at := each.deadline()) is not None]
+            assert ends, "nobody waits for anything"
+            self._move(max(rig.now, min(ends)))
+        raise AssertionError("no end")
+
+    def _move(self, now: float) -> None:
+        rig = self.rig
+        rig.utc_ms += round((now - rig.now) * 1000)
+        rig.now = now
+        while self.under_way and self.under_way[0][0] <= now:
+            _, to, data = self.under_way.pop(0)
+            if data is None:
+                to.receive_eof(now, rig.utc_ms)
+            elif isinstance(data, Fact):
+                to.fact(data, now, rig.utc_ms)
+            else:
+                to.receive(data, now, rig.utc_ms)
+            self._settle()
+        for each in (self.charger, self.vehicle):
+            each.tick(now, rig.utc_ms)
+        self._settle()
+
+    def _settle(self) -> None:
+        busy = True
+        while busy:
+            busy = self._serve(self.vehicle, self.charger, self._obey_vehicle)
+            busy |= self._serve(self.charger, self.vehicle, self._obey_charger)
+
+    def _serve(self, session: Session, peer: Session, obey: Callable[[Command], Fact | None]) -> bool:
+        rig, actions = self.rig, session.actions()
+        for action in actions:
+            match action:
+                case Send(data=data):
+                    after = rig.delay(data) if session is self.charger else WIRE_S
+                    self._post(after, peer, data)
+                case Close():
+                    self._post(WIRE_S, peer, None)
+                case Command():
+                    fact = obey(action)
+                    if fact is not None:
+                        session.fact(fact, rig.now, rig.utc_ms)
+        return bool(actions)
+
+    def _post(self, after: float, to: Session, data: bytes | Fact | None) -> None:
+        last = max((at for at, each, _ in self.under_way if each is to and not isinstance(data, Fact)), default=0.0)
+        self.under_way.append((max(last, self.rig.now + after), to, data))
+        self.under_way.sort(key=lambda each: each[0])
+
+    def _obey_vehicle(self, command: Command) -> Fact | None:
+        assert isinstance(command, ShowPilot)
+        self.charger.fact(ports.PilotChanged(command.state), self.rig.now, self.rig.utc_ms)
+        return PilotShown()
+
+    def _obey_charger(self, command: Command) -> Fact | None:
+        rig = self.rig
+        match command:
+            case ports.AuthorizeContract() | ports.AuthorizeExternally():
+                return ports.AuthorizationDecided(command.attempt, ports.AuthorizationStatus.ACCEPTED)
+            case ports.StartCableCheck():
+                self._post(CABLE_CHECK_S, self.charger, ports.CableCheckFinished(passed=True))
+            case ports.StartPreCharge(voltage_mv=voltage_mv):
+                return ports.Measured(voltage_mv, 0)
+            case ports.SetOutput():
+                return ports.Measured(min(command.voltage_mv, 400_000), max(0, min(command.current_ma, 5_000)))
+            case ports.CloseContactors() | ports.OpenContactors() | ports.EmergencyOff():
+                return ports.ContactorState(closed=isinstance(command, ports.CloseContactors))
+            case ports.RecordMeter() | ports.CloseBooks():
+                return ports.MeterRead(rig.utc_ms, 5_000_000, 2_000_000, "METER-0001")
+            case ports.KeepSession(paused=paused):
+                rig.paused = paused
+            case _:
+                return self._obey_device(command)
+        return None
+
+    def _obey_device(self, command: Command) -> Fact | None:
+        changes: dict[str, Any] = {}
+        match command:
+            case ports.StartPositioning():
+                changes = {"in_place": True}
+            case ports.CheckAlignment(current_ma=current_ma):
+                changes = {"aligned": True, "coil_ma": current_ma, "alignment_w": current_ma * 3 // 1000}
+            case ports.MoveDevice(to_vehicle=there):
+                changes = {
+                    "mechanical": "EndPosition" if there else "Home",
+                    "connected": there,
+                    "insulation": "Safe",
+                }
+            case ports.SetWptOutput(power_w=power_w):
+                return ports.Measured(0, 0, power_w)
+        return ports.DeviceChanged(msgspec.structs.replace(self.charger._device, **changes)) if changes else None

@@ -1,0 +1,116 @@
+"""Certificates that are wrong in one way, made of ones that are right: contracts and vehicle certificates (pure).
+
+Nothing new is drawn: the wrong ones certify the keys of the right ones.
+"""
+
+import contextlib
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from types import MappingProxyType
+from typing import Final
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import AuthorityInformationAccessOID, NameOID
+
+from v2g.pki.certificates import load_certificate
+from v2g.pki.credentials import Credentials
+from v2g.pki.issue import Issuer, Request, Subject, issue
+from v2g.pki.keys import PrivateKey
+from v2g.pki.profiles import Role
+
+_DAY: Final = timedelta(days=1)
+
+_VALIDITY: Final[Mapping[str, tuple[int, int]]] = MappingProxyType(
+    {"expired": (-30, -1), "not-yet-valid": (1, 30), "expires-soon": (-30, 7)}
+)
+"""Name -> first and last day, counted from now."""
+
+_SUBS: Final = {Role.CONTRACT: (Role.MO_SUB2, Role.MO_ROOT), Role.VEHICLE: (Role.OEM_SUB2, Role.OEM_ROOT)}
+
+
+def variants(good: Credentials, role: Role, now: datetime, ca_key: PrivateKey | None) -> dict[str, Credentials]:
+    """Return `good` (a contract or a vehicle certificate) and its wrong forms, by name.
+
+    `now` is aware. Those that differ in their validity need `ca_key`, the key of the CA above the leaf; one under a
+    root that nobody knows, and one with a signature that is not its CA's, need nothing.
+    """
+    found = {
+        "good": good,
+        "unknown-root": _under_nobody(good, role, now),
+        "forged": Credentials((_forged(good.chain[0]), *good.chain[1:]), good.key),
+    }
+    if ca_key is not None:
+        issuer = Issuer(load_certificate(good.chain[1]), ca_key)
+        for name, (first, last) in _VALIDITY.items():
+            leaf = _again(good, role, issuer, now + first * _DAY, now + last * _DAY)
+            found[name] = Credentials((leaf, *good.chain[1:]), good.key)
+    return found
+
+
+def _again(good: Credentials, role: Role, issuer: Issuer, first: datetime, last: datetime) -> bytes:
+    """Return the leaf again, for other days."""
+    leaf = load_certificate(good.chain[0])
+    request = Request(
+        role=role,
+        subject=_subject(leaf),
+        public_key=good.private_key.public_key(),
+        serial=leaf.serial_number + first.day,
+        not_before=first.replace(microsecond=0),
+        not_after=last.replace(microsecond=0),
+        ocsp_url=_ocsp_url(leaf),
+        crl_url=_crl_url(leaf),
+    )
+    return issue(request, issuer).public_bytes(Encoding.DER)
+
+
+def _ocsp_url(leaf: x509.Certificate) -> str | None:
+    with contextlib.suppress(x509.ExtensionNotFound):
+        for each in leaf.extensions.get_extension_for_class(x509.AuthorityInformationAccess).value:
+            if each.access_method == AuthorityInformationAccessOID.OCSP:
+                return str(each.access_location.value)
+    return None
+
+
+def _crl_url(leaf: x509.Certificate) -> str | None:
+    with contextlib.suppress(x509.ExtensionNotFound):
+        for each in leaf.extensions.get_extension_for_class(x509.CRLDistributionPoints).value:
+            for name in each.full_name or ():
+                return str(name.value)
+    return None
+
+
+def _under_nobody(good: Credentials, role: Role, now: datetime) -> Credentials:
+    """Return the leaf below a sub-CA and a root of nobody's, which have its own key."""
+    key, begin = good.private_key, (now - _DAY).replace(microsecond=0)
+    above: x509.Certificate | None = None
+    for n, each in enumerate(reversed(_SUBS[role])):
+        request = Request(
+            role=each,
+            subject=Subject(common_name=f"Nobody {n}", organization="Nobody", domain=each.name[: each.name.index("_")]),
+            public_key=key.public_key(),
+            serial=n + 1,
+            not_before=begin,
+        )
+        above = issue(request, Issuer(above, key))
+    assert above is not None
+    leaf = _again(good, role, Issuer(above, key), begin, begin + 30 * _DAY)
+    return Credentials((leaf, above.public_bytes(Encoding.DER)), good.key)
+
+
+def _forged(leaf: bytes) -> bytes:
+    """Return the leaf with the last bit of its CA's signature changed."""
+    return leaf[:-1] + bytes((leaf[-1] ^ 1,))
+
+
+def _subject(leaf: x509.Certificate) -> Subject:
+    def part(oid: x509.ObjectIdentifier) -> str | None:
+        found = leaf.subject.get_attributes_for_oid(oid)
+        return str(found[0].value) if found else None
+
+    return Subject(
+        common_name=part(NameOID.COMMON_NAME) or "",
+        organization=part(NameOID.ORGANIZATION_NAME),
+        country=part(NameOID.COUNTRY_NAME),
+        domain=part(NameOID.DOMAIN_COMPONENT),
+    )

@@ -1,0 +1,151 @@
+"""What a reference vehicle knows of the session so far, and what it has got to show."""
+
+from typing import Any, Final
+
+import msgspec
+
+from v2g.iso15118.charts import Family
+from v2g.iso15118.messages import common_messages as cm
+from v2g.iso15118.messages.common_types import MeterInfo, RationalNumber
+from v2g.iso15118.services import ENERGY_TRANSFER, ServiceId
+from v2g.iso15118.session import NO_SESSION
+from v2g.pki.keys import SigningKey
+
+DYNAMIC: Final = 2
+"""Value of the parameter ControlMode."""
+
+_DEFAULTS: Final = {
+    Family.AC: (ServiceId.AC, ServiceId.AC_BPT),
+    Family.DC: (ServiceId.DC, ServiceId.DC_BPT),
+    Family.WPT: (ServiceId.WPT, ServiceId.WPT),
+    Family.ACDP: (ServiceId.DC_ACDP, ServiceId.DC_ACDP_BPT),
+}
+
+
+class Payer(msgspec.Struct, frozen=True):
+    """A contract: its chain (DER, leaf first, without the root) and its key."""
+
+    chain: tuple[bytes, ...]
+    key: SigningKey
+
+
+class Kit(msgspec.Struct, frozen=True, kw_only=True):
+    """What the tester has got. `contracts` are by name: `good`, and ones that are wrong in a way, such as `expired`."""
+
+    contracts: dict[str, Payer] = {}
+    pay: str = ""
+    """EIM or PnC, where a case leaves it open; else by contract where that is possible."""
+    evcc_id: str = "WMIV2GENGINE0000001X"
+    voltage: float = 400.0
+    """What a vehicle on direct current asks for, V."""
+    current: float = 5.0
+    """What it draws, A: little, so that any load will do."""
+    phases: int = 3
+    """How many phases a vehicle on alternating current has, where the charger has as many."""
+
+
+class Known:
+    """The memory of one vehicle; a second connection of the same case goes on with it."""
+
+    def __init__(self, family: Family) -> None:
+        self.family = family
+        self.begin()
+        self.earlier_ids: list[bytes] = []
+        self.earlier_challenges: list[bytes] = []
+
+    def begin(self) -> None:
+        """Forget what belongs to one session."""
+        self.session_id = NO_SESSION
+        self.bidirectional = False
+        self.scheduled = False
+        self.phases = 1
+        self.setup: cm.AuthorizationSetupRes | None = None
+        self.discovery: cm.ServiceDiscoveryRes | None = None
+        self.detail: cm.ServiceDetailRes | None = None
+        self.service = int(_DEFAULTS[self.family][0])
+        self.parameter_set = 0
+        self.parameters: Any = None
+        self.schedule: cm.ScheduleExchangeRes | None = None
+        self.meter: MeterInfo | None = None
+        self.voltage = 0.0
+        self.pre_charged = False
+
+    def hear(self, response: Any) -> None:
+        """Keep what a response says that later requests depend on."""
+        match response:
+            case cm.SessionSetupRes():
+                self.session_id = response.header.session_id
+            case cm.AuthorizationSetupRes():
+                self.setup = response
+            case cm.ServiceDiscoveryRes():
+                self.discovery = response
+            case cm.ServiceDetailRes():
+                self.detail = response
+            case cm.ScheduleExchangeRes():
+                self.schedule = response
+        if type(response).__name__.endswith("ChargeParameterDiscoveryRes"):
+            self.parameters = response
+        voltage = getattr(response, "evse_present_voltage", None)
+        if voltage is not None:
+            self.voltage = value_of(voltage)
+        meter = getattr(response, "meter_info", None)
+        if meter is not None:
+            self.meter = meter
+
+    @property
+    def challenge(self) -> bytes:
+        """The challenge of this session, zeros where there is none."""
+        mode = self.setup.pnc_as_res_authorization_mode if self.setup is not None else None
+        return mode.gen_challenge if mode is not None else bytes(16)
+
+    def offered(self) -> tuple[int, ...]:
+        """Return the ids of all services on offer."""
+        if self.discovery is None:
+            return ()
+        lists = (self.discovery.energy_transfer_service_list, self.discovery.vas_list)
+        return tuple(each.service_id for some in lists if some is not None for each in some.service)
+
+    def choose_service(self, bidirectional: bool | None) -> bool:
+        """Take an energy service of the family; False when none (in that direction) is on offer."""
+        assert self.discovery is not None
+        offered = [each.service_id for each in self.discovery.energy_transfer_service_list.service]
+        found = [
+            each
+            for each in offered
+            if each in ENERGY_TRANSFER
+            and ENERGY_TRANSFER[each].family is self.family
+            and bidirectional in (None, ENERGY_TRANSFER[each].bidirectional)
+        ]
+        if not found:
+            return False
+        self.service = next((each for each in found if not ENERGY_TRANSFER[each].bidirectional), found[0])
+        self.bidirectional = ENERGY_TRANSFER[self.service].bidirectional
+        return True
+
+    def choose_set(self, scheduled: bool | None) -> bool:
+        """Take a parameter set of the service; False when none has the control mode that is wanted."""
+        assert self.detail is not None
+        sets = self.detail.service_parameter_list.parameter_set
+        for each in sets:
+            values = {parameter.name: parameter.int_value for parameter in each.parameter}
+            is_scheduled = values.get("ControlMode", DYNAMIC) != DYNAMIC
+            if scheduled in (None, is_scheduled):
+                self.parameter_set, self.scheduled = each.parameter_set_id, is_scheduled
+                self.phases = 1 if values.get("Connector") == 1 else 3
+                return True
+        return False
+
+
+def value_of(number: RationalNumber) -> float:
+    """Return a RationalNumber as a number."""
+    return float(number.value) * 10.0**number.exponent
+
+
+def number(value: float) -> RationalNumber:
+    """Return a number with as many digits as the type holds."""
+    exponent = 0
+    while abs(value - round(value)) > 1e-9 and exponent > -3:
+        value, exponent = value * 10, exponent - 1
+    while abs(value) > 32767:
+        value, exponent = value / 10, exponent + 1
+    return RationalNumber(exponent=exponent, value=round(value))

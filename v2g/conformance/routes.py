@@ -1,0 +1,65 @@
+"""The way through a sequence chart to the state where a case begins, exchange by exchange."""
+
+from collections import deque
+from collections.abc import Iterator
+from typing import Final
+
+from v2g.iso15118.charts import BESIDE
+from v2g.iso15118.sequence import Asks, Chart, Edge, Says, State
+
+Hop = tuple[str, Edge]
+"""Name of a request, and the way on that is hoped for."""
+
+_ASIDE: Final = frozenset(
+    {"VehicleCheckInReq", "VehicleCheckOutReq", "CertificateInstallationReq", "MeteringConfirmationReq"}
+)
+_UNPLANNED: Final = frozenset({Says.WARNING, Says.EXPIRES_SOON, Says.OLD_SESSION, Says.MORE})
+_RENEGOTIATED: Final = frozenset({State.SCHEDULE_RENEGOTIATION, State.POWER_DELIVERY_RENEGOTIATED})
+
+
+def next_hop(chart: Chart, start: State, goal: State) -> Hop | None:
+    """Return the first exchange of a shortest usual way from `start` to `goal`, or None when none leads there."""
+    first: dict[State, Hop] = {}
+    waiting = deque([start])
+    seen = {start}
+    while waiting:
+        state = waiting.popleft()
+        for name, edge in _ways(chart, state, goal):
+            if edge.to in seen:
+                continue
+            seen.add(edge.to)
+            first[edge.to] = first.get(state, (name, edge))
+            if edge.to is goal:
+                return first[edge.to]
+            waiting.append(edge.to)
+    return None
+
+
+def _ways(chart: Chart, state: State, goal: State) -> Iterator[Hop]:
+    for name, edges in chart[state].items():
+        if name in _ASIDE:
+            continue
+        for edge in edges:
+            if edge.says not in _UNPLANNED and _usual(state, name, edge, goal):
+                yield name, edge
+
+
+def _usual(state: State, name: str, edge: Edge, goal: State) -> bool:
+    """Return whether a vehicle that wants to get to `goal` goes this way."""
+    if name == "SessionStopReq":
+        return state is State.SESSION_STOP and edge.to is goal and edge.asks in (Asks.TERMINATE, Asks.PAUSE)
+    if name == "PowerDeliveryReq":
+        if state is State.DC_PRE_CHARGE_ONGOING:  # some chargers want Finished first
+            return False
+        if edge.asks is Asks.STOP:
+            return state in BESIDE
+        if edge.asks is Asks.STANDBY:
+            return goal is State.STANDBY and state in BESIDE
+        if edge.asks is Asks.RENEGOTIATION:
+            return goal in _RENEGOTIATED
+    return True
+
+
+def reachable(chart: Chart, start: State = State.SUPPORTED_APP_PROTOCOL) -> tuple[State, ...]:
+    """Return the states that a tester can try to get to, in the order of the chart."""
+    return tuple(state for state in chart if state is start or next_hop(chart, start, state) is not None)

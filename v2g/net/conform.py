@@ -1,0 +1,228 @@
+"""Plays the cases of `v2g.conformance` against a charger on the link: SDP, TLS, and sessions."""
+
+import asyncio
+import contextlib
+import os
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final
+
+import msgspec
+
+from v2g.conformance.case import Case, Expect, Result, Script, Seen, judge
+from v2g.conformance.known import Kit, Known
+from v2g.conformance.vehicle import PilotShown, ReferenceVehicle, ShowPilot
+from v2g.errors import TransportError, V2GError
+from v2g.iec61851.pilot import PilotState
+from v2g.iso15118 import sdp
+from v2g.iso15118.charts import Family
+from v2g.iso15118.sdp import Security
+from v2g.iso15118.session import Command, Fact
+from v2g.iso15118.trace import Line
+from v2g.net import conform_probes, plain, tls
+from v2g.net.clock import Clock
+from v2g.net.runner import Outcome, Runner
+from v2g.net.trace import Trace
+from v2g.net.udp import Found, discover
+from v2g.observe import Observe
+from v2g.pki.credentials import Credentials
+from v2g.pki.profiles import Role
+
+PATIENCE_S: Final = 15.0
+"""How long a charger that is still busy with the session before may take until it takes a connection, s."""
+
+_AGAIN_S: Final = 0.5
+
+
+class Bench(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the charger is, and what a vehicle has to show it. `identities` are TLS certificates by name."""
+
+    interface: str
+    family: Family
+    identities: Mapping[str, Credentials]
+    anchors: tuple[bytes, ...]
+    kit: Kit = Kit()
+    sdp_port: int = sdp.PORT
+    profile: tls.TlsProfile = tls.ISO15118_20
+    without_tls: bool = False
+    pause_s: float = 0.2
+    """Between two connections."""
+    setup_s: float = sdp.SETUP_S
+    """How long a charger is looked for."""
+
+
+Stream = tls.TlsStream | plain.PlainStream
+
+Pilot = Callable[[PilotState], Awaitable[None]]
+"""Makes the control pilot show a state, or waits until somebody has."""
+
+
+class _Memory:
+    """Lines of a conversation."""
+
+    def __init__(self) -> None:
+        self.lines: list[Line] = []
+
+    def write(self, line: Line) -> None:
+        """See `v2g.net.trace.Lines`."""
+        self.lines.append(line)
+
+    def close(self) -> None:
+        """See `v2g.net.trace.Lines`."""
+
+
+class SeccTester:
+    """Plays cases, one after the other; `lines` are the messages of the newest."""
+
+    def __init__(self, bench: Bench, clock: Clock, *, pilot: Pilot) -> None:
+        self._bench, self._clock, self._pilot = bench, clock, pilot
+        self._played: dict[Script, tuple[Seen, list[Line]]] = {}
+        self.lines: list[Line] = []
+
+    async def find(self) -> Found:
+        """Return where the charger is. Raises TimeoutExpired, TransportError."""
+        bench = self._bench
+        security = Security.NONE if bench.without_tls else Security.TLS
+        return await discover(bench.interface, port=bench.sdp_port, security=security, within_s=bench.setup_s)
+
+    async def run(self, case: Case) -> Result:
+        """Play a case and judge it."""
+        began, self.lines = self._clock.monotonic(), []
+        seen = [await self._probe(case)] if case.probe else await self._scripts(case)
+        verdict, found = judge(case, seen)
+        seconds = round(self._clock.monotonic() - began, 3)
+        return Result(case=case.id, verdict=verdict, found=found, seconds=seconds)
+
+    async def _probe(self, case: Case) -> Seen:
+        kind, _, form = case.probe.partition(":")
+        bench = self._bench
+        if kind == "sdp":
+            return Seen(facts=await conform_probes.ask_sdp(bench.interface, bench.sdp_port, form))
+        if bench.without_tls:
+            return Seen(absent="the charger is tested without TLS")
+        name = {"expired-vehicle": "expired", "unknown-vehicle": "unknown-root"}.get(form, "vehicle")
+        own = bench.identities.get(name)
+        if own is None:
+            return Seen(absent=f"there is no vehicle certificate {name!r} to show")
+        try:
+            found = await self.find()
+            if form in ("good", "staple"):
+                return await self._handshake(found)
+            return Seen(facts=await conform_probes.shake(found.host, found.port, form, own, bench.family))
+        except V2GError as error:
+            return Seen(reached=False, trouble=str(error))
+
+    async def _handshake(self, found: Found) -> Seen:
+        """Connect by the book, agree on the protocol, and tell what the connection is."""
+        bench = self._bench
+        try:
+            stream = await self._connect("vehicle", found)
+        except V2GError as error:
+            return Seen(facts=["refuses the connection", str(error)])
+        try:
+            assert isinstance(stream, tls.TlsStream)
+            facts = [stream.version, f"group {stream.group}", f"cipher {stream.cipher}"]
+            if stream.ocsp_response:
+                facts.append("staples an OCSP answer")
+            return Seen(facts=[*facts, *await conform_probes.negotiate(stream, bench.family)])
+        finally:
+            await stream.close()
+
+    async def _scripts(self, case: Case) -> list[Seen]:
+        memory, seen = Known(self._bench.family), []
+        for script in case.scripts:
+            # A whole session is judged in many ways, and played once.
+            alike = msgspec.structs.replace(script, expect=Expect(closes=script.expect.closes))
+            if len(case.scripts) == 1 and alike in self._played:
+                each, lines = self._played[alike]
+            else:
+                each, lines = await self._play(script, memory)
+                if len(case.scripts) == 1:
+                    self._played[alike] = each, lines
+            self.lines += lines
+            seen.append(each)
+            if each.absent or not each.reached:
+                break
+        return seen
+
+    async def _play(self, script: Script, memory: Known) -> tuple[Seen, list[Line]]:
+        lines = _Memory()
+        if script.identity not in self._bench.identities and not self._bench.without_tls:
+            return Seen(absent=f"there is no vehicle certificate {script.identity!r} to show"), lines.lines
+        until = self._clock.monotonic() + PATIENCE_S
+        while True:
+            try:
+                stream = await self._connect(script.identity)
+            except V2GError as error:
+                return Seen(reached=False, trouble=f"no connection: {error}"), lines.lines
+            seen = await self._converse(script, memory, stream, lines)
+            # One that closes without a word is often still busy with the session before.
+            if seen.times or seen.answer or seen.absent or self._clock.monotonic() > until:
+                return seen, lines.lines
+            lines.lines.clear()
+            await asyncio.sleep(_AGAIN_S)
+
+    async def _converse(self, script: Script, memory: Known, stream: Stream, lines: _Memory) -> Seen:
+        core = ReferenceVehicle(script, self._bench.kit, memory, entropy=os.urandom)
+        place = Trace("evcc", self._clock, lines).place()
+        runner = Runner(
+            place.traced(core),
+            stream,
+            execute=self._execute,
+            clock=self._clock,
+            observe=lambda event: place.event(event) if event.stage == "session" else None,
+        )
+        await runner.run()
+        await asyncio.sleep(self._bench.pause_s)
+        return core.seen
+
+    async def _connect(self, identity: str, found: Found | None = None) -> Stream:
+        """Return a connection; a charger that still sees to the session before is asked again. Raises V2GError."""
+        bench = self._bench
+        until = self._clock.monotonic() + PATIENCE_S
+        while True:
+            where = found or await self.find()
+            try:
+                if bench.without_tls:
+                    return await plain.connect(where.host, where.port, timeout=tls.HANDSHAKE_SECONDS)
+                return await tls.connect(where.host, where.port, self._endpoint(identity))
+            except TransportError:
+                if self._clock.monotonic() > until:
+                    raise
+                await asyncio.sleep(_AGAIN_S)
+
+    def _endpoint(self, identity: str) -> tls.Endpoint:
+        bench = self._bench
+        return tls.Endpoint(
+            server=False,
+            identities=(tls.TlsIdentity(bench.identities[identity]),),
+            anchors=bench.anchors,
+            peer_role=Role.SECC,
+            # That the charger staples nothing is a case of its own.
+            profile=msgspec.structs.replace(bench.profile, revocation=tls.INTEROP.revocation),
+        )
+
+    def _execute(self, command: Command) -> Outcome | None:
+        return self._show(command.state) if isinstance(command, ShowPilot) else None
+
+    async def _show(self, state: PilotState) -> Fact | None:
+        await self._pilot(state)
+        return PilotShown()
+
+
+async def nobody(state: PilotState) -> None:
+    """Leave the pilot to whoever operates the bench, or to a charger that believes what it is told."""
+
+
+def by_command(template: str, observe: Callable[[Observe], None]) -> Pilot:
+    """Return a pilot that a program moves: `template` is its command line, in which {state} becomes B or C."""
+
+    async def show(state: PilotState) -> None:
+        command = template.replace("{state}", state.name)
+        process = await asyncio.create_subprocess_shell(command)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(10):
+                code = await process.wait()
+                if code:
+                    observe(Observe("pilot", "command_failed", {"command": command, "code": code}))
+
+    return show
