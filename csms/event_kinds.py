@@ -21,6 +21,7 @@ KINDS: Final = (
     "charging_limit_cleared",
     "charging_needs",
     "charging_profile_set",
+    "charging_profiles_gone",
     "command_result",
     "connector_status",
     "cost_not_told",

@@ -9,6 +9,7 @@ from csms.certificate_status import CertificateStatus
 from csms.config import CsmsConfig
 from csms.contracts import ContractJudge
 from csms.core.authorize import Known, Token, Where, normalise
+from csms.core.orders import Orders
 from csms.core.profiles import Needs
 from csms.feed import Feed
 from csms.frame_log import FrameLog
@@ -57,6 +58,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     seen: LastSeen
     station_ca: StationCa
     provisioning: "Provisioner | None" = None
+    orders: Orders = msgspec.field(default_factory=Orders)
     metrics: Metrics = msgspec.field(default_factory=Metrics)
 
     def tell(self, stage: str, name: str, station_id: str, data: Mapping[str, Scalar]) -> None:

@@ -9,7 +9,7 @@ from csms.core.sites import external_limit_w
 from csms.core.transactions import Transaction
 from csms.desk.base import Desk, small
 from csms.rows import charging, requests, transactions
-from csms.services import vehicle_prices
+from csms.services import smart_charging, vehicle_prices
 from v2g.ocpp.messages.authorization import IdToken
 from v2g.ocpp.messages.base import StatusInfo
 from v2g.ocpp.messages.charging_profiles import ChargingProfile
@@ -125,6 +125,8 @@ async def answer_profile_report(desk: Desk, request: ReportChargingProfilesReque
     about = (desk.station_id, "GetChargingProfiles", request_id, part, document, now_ms)
     await run(requests.save_part, *about, last=not request.tbc)
     desk.observe("ocpp", "profile_report", request=request_id, evse=evse_id, profiles=len(held), tbc=request.tbc)
+    if not request.tbc:
+        await smart_charging.after_report(desk.services, desk.station_id, request_id)
     return ReportChargingProfilesResponse()
 
 

@@ -1,7 +1,7 @@
 """Charging profiles as stations hold them, limits from elsewhere, vehicles' plans, sites, templates, dynamic values."""
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Collection, Iterable
+from typing import Any, Final
 
 import msgspec
 from sqlalchemy import Connection, Table, delete, insert, select, update
@@ -24,6 +24,9 @@ from v2g.ocpp.messages.smart_charging import ChargingScheduleUpdate, NotifyCharg
 
 CSO = "CSO"
 """The source of limits that this back end gives (ChargingLimitSource)."""
+
+_LONGEST_MS: Final = 86_400_000
+"""The longest that a set-point of dispatch can last (`balancing.dispatch_duration_s`)."""
 
 
 def save_profile(
@@ -161,6 +164,31 @@ def _dispatched(connection: Connection, station_id: str, transaction: Transactio
     return round(msgspec.json.decode(row.document, type=ChargingScheduleUpdate).setpoint or 0)
 
 
+def following(connection: Connection, now_ms: int) -> dict[tuple[str, str], int]:
+    """Return the set-points (W) that are followed now, by station and transaction."""
+    found: dict[tuple[str, str], int] = {}
+    for station_id in dispatched_stations(connection, now_ms):
+        for each in transactions.active(connection, station_id):
+            power = None if each.evse_id is None else _dispatched(connection, station_id, each, now_ms)
+            if power is not None:
+                found[station_id, each.transaction_id] = power
+    return found
+
+
+def dispatched_stations(connection: Connection, now_ms: int) -> list[str]:
+    """Return the stations at which dynamic profiles may hold."""
+    recent = dynamic_schedules.c.updated_ms > now_ms - _LONGEST_MS
+    return list(connection.execute(select(dynamic_schedules.c.station_id).where(recent).distinct()).scalars())
+
+
+def forget_dispatch(connection: Connection, station_id: str) -> None:
+    """Forget the dynamic profiles of dispatch: the station has none any more."""
+    for evse_id, _, held in profiles(connection, station_id):
+        if held.id == DISPATCH_PROFILE + evse_id and held.charging_profile_kind == "Dynamic":
+            clear_profiles(connection, station_id, profile_id=held.id)
+            put_back(connection, station_id, held.id, None)
+
+
 def _is_of(held: ChargingProfile, about: Known | None) -> bool:
     return (
         about is not None
@@ -272,6 +300,44 @@ def dynamic(connection: Connection, station_id: str, profile_id: int) -> Chargin
         select(columns.document).where((columns.station_id == station_id) & (columns.profile_id == profile_id))
     ).scalar()
     return None if document is None else msgspec.json.decode(document, type=ChargingScheduleUpdate)
+
+
+def dynamic_row(connection: Connection, station_id: str, profile_id: int) -> tuple[int, str] | None:
+    """Return since when (UTC ms) a dynamic profile says what it does, and that as JSON, to be put back."""
+    columns = dynamic_schedules.c
+    row = connection.execute(
+        select(dynamic_schedules).where((columns.station_id == station_id) & (columns.profile_id == profile_id))
+    ).first()
+    return None if row is None else (row.updated_ms, row.document)
+
+
+def put_back(connection: Connection, station_id: str, profile_id: int, before: tuple[int, str] | None) -> None:
+    """Let a dynamic profile say again what it said before; None: nothing."""
+    key = {"station_id": station_id, "profile_id": profile_id}
+    if before is None:
+        _delete(connection, dynamic_schedules, key)
+    else:
+        _put(connection, dynamic_schedules, key, {"updated_ms": before[0], "document": before[1]})
+
+
+def forget_unreported(
+    connection: Connection, station_id: str, evse_id: int | None, reported: Collection[int], before_ms: int
+) -> list[int]:
+    """Forget profiles of ours that a station's whole report does not have; return their ids.
+
+    `before_ms`: those that were set after it was asked for may have come too late for it.
+    """
+    columns = charging_profiles.c
+    query = select(columns.profile_id).where(
+        (columns.station_id == station_id) & (columns.source == CSO) & (columns.updated_ms < before_ms)
+    )
+    if evse_id is not None:
+        query = query.where(columns.evse_id == evse_id)
+    gone = [each for each in connection.execute(query).scalars() if each not in reported]
+    for profile_id in gone:
+        clear_profiles(connection, station_id, profile_id=profile_id)
+        put_back(connection, station_id, profile_id, None)
+    return gone
 
 
 def _put(connection: Connection, table: Table, key: dict[str, Any], values: dict[str, Any]) -> None:

@@ -16,6 +16,7 @@ from csms.grid_source import GRID_SIGNAL
 from csms.services import availability, campaigns, display, payments, reservations
 from csms.services.balancing import Balancer
 from csms.services.costs import CostTeller
+from csms.services.dispatch import Dispatch
 from csms.services.local_list_keeper import LocalListKeeper
 from csms.services.retention import keep_letting_go
 from csms.services.smart_charging import SmartCharging
@@ -58,6 +59,7 @@ async def background(services: Services) -> AsyncIterator[None]:
         ("tariffs", TariffService(services).run),
         ("balancing", Balancer(services).run),
         ("smart charging", SmartCharging(services).run),
+        ("dispatch", Dispatch(services).run),
         ("local lists", LocalListKeeper(services).run),
         ("retention", partial(keep_letting_go, services)),
         ("grid signal", partial(_follow_grid_signal, services)),

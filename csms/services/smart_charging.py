@@ -5,10 +5,13 @@ import contextlib
 from collections.abc import Collection
 from typing import Final
 
+import msgspec
+from sqlalchemy import Connection
+
 from csms.core.charging_plans import Step, add_up, dynamic_share, from_template
 from csms.core.v2x import problems
 from csms.desk.base import Services
-from csms.rows import charging
+from csms.rows import charging, requests
 from csms.rows.device_model import list_variables
 from csms.services.asking import Asked, ask, call
 from csms.services.vehicle_prices import has_prices, with_prices
@@ -24,6 +27,7 @@ from v2g.ocpp.messages.smart_charging import (
     GetChargingProfilesResponse,
     GetCompositeScheduleRequest,
     GetCompositeScheduleResponse,
+    ReportChargingProfilesRequest,
     SetChargingProfileRequest,
     SetChargingProfileResponse,
     UpdateDynamicScheduleRequest,
@@ -35,7 +39,34 @@ from v2g.ocpp.times import parse_time
 from v2g.ocpp.versions import without_21
 
 _RESUMED: Final = "transaction_resumed"
+GONE: Final = "charging_profiles_gone"
+"""The event that says that a station has lost profiles, or was told to clear them."""
+
+_EVERYTHING: Final = (ChargingProfileCriterion(), ChargingProfileCriterion(charging_limit_source=("CSO",)))
+"""Criteria of reports that have every profile of ours."""
+
 _FOLLOWS: Final[Collection[str]] = frozenset({"Accepted"})
+
+
+async def after_report(services: Services, station_id: str, request_id: int) -> None:
+    """After the last part of a report of profiles (K09): what a whole one does not have, the station has no more."""
+    gone = await services.store.run(_forget_unreported, station_id, request_id)
+    if gone:
+        services.tell("ocpp", GONE, station_id, {"profiles": len(gone)})
+
+
+def _forget_unreported(connection: Connection, station_id: str, request_id: int) -> list[int]:
+    asked = requests.find(connection, request_id)
+    if asked is None or (asked["station_id"], asked["action"]) != (station_id, "GetChargingProfiles"):
+        return []
+    wanted = msgspec.json.decode(asked["document"], type=GetChargingProfilesRequest)
+    if wanted.charging_profile not in _EVERYTHING:
+        return []
+    parts = [
+        msgspec.json.decode(each, type=ReportChargingProfilesRequest) for each in requests.parts(connection, request_id)
+    ]
+    reported = {profile.id for part in parts for profile in part.charging_profile}
+    return charging.forget_unreported(connection, station_id, wanted.evse_id, reported, asked["created_ms"])
 
 
 class SmartCharging:
@@ -121,7 +152,7 @@ class SmartCharging:
         request = ClearChargingProfileRequest(charging_profile_id=profile_id, charging_profile_criteria=criteria)
         response = await call(self._services, station_id, request, ClearChargingProfileResponse)
         if response.status == "Accepted" or profile_id is not None:  # a profile that is unknown there is none here
-            await self._services.store.run(
+            gone = await self._services.store.run(
                 charging.clear_profiles,
                 station_id,
                 profile_id=profile_id,
@@ -129,6 +160,8 @@ class SmartCharging:
                 purpose=None if profile_id is not None else purpose,
                 stack_level=None if profile_id is not None else stack_level,
             )
+            if gone:
+                self._services.tell("ocpp", GONE, station_id, {"profiles": gone})
         return response
 
     async def get_profiles(
@@ -139,7 +172,10 @@ class SmartCharging:
         def request(request_id: int) -> GetChargingProfilesRequest:
             return GetChargingProfilesRequest(request_id=request_id, evse_id=evse_id, charging_profile=criterion)
 
-        return await ask(self._services, station_id, request, GetChargingProfilesResponse, _FOLLOWS)
+        asked = await ask(self._services, station_id, request, GetChargingProfilesResponse, _FOLLOWS)
+        if getattr(asked.response, "status", "") == "NoProfiles":
+            await after_report(self._services, station_id, asked.request_id)
+        return asked
 
     async def composite(
         self, station_id: str, evse_id: int, duration_s: int, unit: ChargingRateUnit | None = None

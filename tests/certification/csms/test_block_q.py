@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from csms.config import TokenEntry
+from csms.config import Balancing, TokenEntry
 from csms.core.balancing import Node
+from csms.core.orders import Order, Orders
 from csms.core.sites import Place, Site
 from csms.rows import charging
 from csms.services.balancing import Balancer
@@ -27,6 +28,7 @@ from v2g.ocpp.messages.charging_profiles import (
     V2XFreqWattPoint,
     V2XSignalWattPoint,
 )
+from v2g.ocpp.messages.smart_charging import ChargingProfileCriterion
 from v2g.ocpp.times import format_time
 
 ACCEPTED = {"status": "Accepted"}
@@ -239,9 +241,10 @@ async def test_a_set_point_is_split_over_stations_and_one_that_refuses_is_named(
         await needs(charge)
     second.station.answers["SetChargingProfile"] = Refused("NotSupported", "not today")
     told = await Dispatch(csms.services).set_point(-12_000)
-    assert [each.setpoint_w for each in told] == [-6000, -6000]
+    assert [each.setpoint_w for each in told] == [-8000, -6000], "the first takes over what it can of the second's part"
     assert told[0].status == "Accepted"
     assert "not today" in told[1].status
+    assert await following(csms) == {(first.station.id, first.id): -8000}, "what was refused is not reckoned with"
     await needs(first, "DC")  # no longer both ways
     told = await Dispatch(csms.services).set_point(-12_000)
     assert [each.setpoint_w for each in told] == [0, -8000]
@@ -272,3 +275,119 @@ async def test_a_balanced_site_bounds_dispatch_in_both_directions_and_shares_wha
     period = shares[-1]["chargingSchedule"][0]["chargingSchedulePeriod"][0]
     assert shares[-1]["transactionId"] == third.id
     assert period["limit"] == 4.7  # of 12 A, 7.3 A are dispatched
+
+
+async def following(csms: Backend) -> dict[tuple[str, str], int]:
+    return await csms.services.store.read(charging.following, csms.clock.utc_ms())
+
+
+def told_last(charge: Charging) -> float:
+    """The set-point that a station heard last."""
+    updates = [each["scheduleUpdate"]["setpoint"] for each in charge.station.payloads("UpdateDynamicSchedule")]
+    return float(updates[-1]) if updates else float(last_period(charge)["setpoint"])
+
+
+async def test_a_set_point_that_an_earlier_one_contradicts_is_put_back_and_made_up_for(csms: Backend) -> None:
+    first, second = await session(csms), await session(csms, "CS-V2G-0002")
+    for charge in (first, second):
+        await needs(charge)
+    await Dispatch(csms.services).set_point(-4_000)
+    second.station.answers["UpdateDynamicSchedule"] = Refused("InternalError", "busy")
+    told = await Dispatch(csms.services).set_point(6_000)
+    assert [(each.setpoint_w, each.status) for each in told] == [(8_000, "Accepted"), (3_000, told[1].status)]
+    assert await following(csms) == {(first.station.id, first.id): 8_000, (second.station.id, second.id): -2_000}
+    # a station that is gone goes on with what it was told
+    await second.station.disconnect()
+    async with asyncio.timeout(5):
+        while second.station.id in csms.services.switchboard.connected():
+            await asyncio.sleep(0)
+    (told_alone,) = await Dispatch(csms.services).set_point(1_000)
+    assert told_alone.setpoint_w == 3_000
+    csms.clock.advance(301)
+    (told_alone,) = await Dispatch(csms.services).set_point(1_000)
+    assert told_alone.setpoint_w == 1_000, "nobody kept it up"
+
+
+async def test_one_whose_answer_is_lost_is_made_up_for_and_asked_again(backend: Start) -> None:
+    async with backend(tokens=TOKENS, balancing=Balancing(settle_s=0.005)) as csms:
+        first, second = await session(csms), await session(csms, "CS-V2G-0002")
+        for charge in (first, second):
+            await needs(charge)
+        work = asyncio.create_task(Dispatch(csms.services).run())
+        await Dispatch(csms.services).set_point(-2_000)
+        del second.station.answers["UpdateDynamicSchedule"]
+        going = asyncio.create_task(Dispatch(csms.services).set_point(-6_000))
+        await second.station.expect("UpdateDynamicSchedule")
+        await second.station.disconnect()
+        told = await going
+        assert [each.setpoint_w for each in told] == [-6_000, -3_000]
+        assert (await following(csms))[second.station.id, second.id] == -3_000, "it may have taken it"
+        back = await csms.join("CS-V2G-0002", version="2.1")
+        back.answers["UpdateDynamicSchedule"] = ACCEPTED
+        await until(lambda: back.payloads("UpdateDynamicSchedule"))
+        await until(lambda: told_last(first) == -3_000)
+        assert back.payloads("UpdateDynamicSchedule")[-1]["scheduleUpdate"] == {"setpoint": -3_000.0}
+        work.cancel()
+
+
+async def until(condition: Any) -> None:
+    async with asyncio.timeout(5):
+        while not condition():
+            await asyncio.sleep(0.001)
+
+
+async def test_what_is_lost_is_dispatched_again_at_once(backend: Start) -> None:
+    async with backend(tokens=TOKENS, balancing=Balancing(settle_s=0.005)) as csms:
+        first, second = await session(csms), await session(csms, "CS-V2G-0002")
+        for charge in (first, second):
+            await needs(charge)
+        work = asyncio.create_task(Dispatch(csms.services).run())
+        await Dispatch(csms.services).set_point(-6_000)
+        assert (told_last(first), told_last(second)) == (-3_000, -3_000)
+
+        async def sent_again(charge: Charging, before: int) -> None:
+            await until(lambda: len(charge.station.payloads("SetChargingProfile")) > before)
+            assert last_period(charge)["setpoint"] == -3_000
+            async with asyncio.timeout(5):  # its answer has been noted
+                while (charge.station.id, charge.id) not in await following(csms):
+                    await asyncio.sleep(0.001)
+
+        # it has restarted
+        before = len(first.station.payloads("SetChargingProfile"))
+        boot = {"reason": "PowerUp", "chargingStation": {"model": "M", "vendorName": "V"}}
+        await first.station.call("BootNotification", boot)
+        await sent_again(first, before)
+        assert not second.station.payloads("UpdateDynamicSchedule"), "whose part is the same hears nothing"
+        # somebody has cleared it
+        first.station.answers["ClearChargingProfile"] = ACCEPTED
+        await SmartCharging(csms.services).clear(first.station.id, evse_id=1)
+        await sent_again(first, before + 1)
+        # its report does not have it
+        csms.clock.advance(1)
+        first.station.answers["GetChargingProfiles"] = {"status": "NoProfiles"}
+        await SmartCharging(csms.services).get_profiles(first.station.id, ChargingProfileCriterion())
+        await sent_again(first, before + 2)
+        # it does not know it any more when it is to be changed
+        first.station.answers["UpdateDynamicSchedule"] = {"status": "Rejected"}
+        await Dispatch(csms.services).set_point(-6_000)
+        assert len(first.station.payloads("SetChargingProfile")) == before + 4
+        # another vehicle leaves: its part is for the one that stays
+        first.station.answers["UpdateDynamicSchedule"] = ACCEPTED
+        await second.unplugged()
+        await until(lambda: told_last(first) == -6_000)
+        work.cancel()
+
+
+def test_of_two_set_points_that_meet_the_later_one_counts() -> None:
+    orders = Orders()
+
+    def order(setpoint_w: int, *stations: str, until_ms: int = 100) -> Order:
+        names = frozenset(stations) if stations else None
+        return Order(setpoint_w=setpoint_w, stations=names, frequency=False, pull_s=None, until_ms=until_ms)
+
+    for each in (order(1, "A"), order(2, "B", "C"), order(3, "C", "D")):
+        orders.put(each)
+    assert [each.setpoint_w for each in orders.touched({"A", "B", "D"}, 0)] == [1, 3]
+    orders.put(order(4, until_ms=50))
+    assert [each.setpoint_w for each in orders.touched({"A"}, 49)] == [4]
+    assert orders.touched({"A"}, 50) == []
