@@ -49,6 +49,16 @@ def pytest_collection_finish() -> None:
     gc.enable()
 
 
+@pytest.fixture(scope="session")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated database with nothing in it."""
+    from csms.store import open_sqlite
+
+    path = tmp_path_factory.mktemp("store") / "csms.sqlite3"
+    open_sqlite(path).close()
+    return path
+
+
 @pytest.fixture
 def broker(pki: PkiTree, tmp_path: Path) -> Iterator[Broker]:
     """A mosquitto of this test's own."""

@@ -11,6 +11,7 @@ from csms.config import CsmsConfig
 from csms.desk import Services
 from csms.server import StationServer
 from tests.certification.scripted import ScriptedStation, Wire
+from tests.csms.support import provide
 from v2g.net.clock import Clock
 from v2g.net.events import EventLog
 from v2g.net.websocket import OcppSocket
@@ -97,8 +98,7 @@ class Backend:
 @contextlib.asynccontextmanager
 async def running_backend(config: CsmsConfig, database: Path, utc_ms: int) -> AsyncIterator[Backend]:
     """Open the services on a copy of an empty `database`, which spares migrating it."""
-    config.data_dir.mkdir(mode=0o700, parents=True)
-    (config.data_dir / "csms.sqlite3").write_bytes(database.read_bytes())
+    provide(database, config)
     clock = TestClock(utc_ms)
     events = Events(clock)
     async with contextlib.AsyncExitStack() as stack:

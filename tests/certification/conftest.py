@@ -13,20 +13,11 @@ import pytest_asyncio
 
 from csms.config import StationEntry
 from csms.core import passwords
-from csms.store import open_sqlite
 from pki_tools.tree import PkiTree
 from tests.certification.backend import Backend, running_backend
 from tests.csms.support import make_config
 
 Start = Callable[..., contextlib.AbstractAsyncContextManager[Backend]]
-
-
-@pytest.fixture(scope="session")
-def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A migrated database with nothing in it."""
-    path = tmp_path_factory.mktemp("store") / "csms.sqlite3"
-    open_sqlite(path).close()
-    return path
 
 
 @pytest.fixture

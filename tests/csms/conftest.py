@@ -13,18 +13,19 @@ from csms.store import Store
 from pki_tools.tree import PkiTree
 from tests.csms.buses import Buses, local_buses, redis_buses, redis_server
 from tests.csms.databases import Cluster, Databases, running_cluster
-from tests.csms.support import Running, make_config
+from tests.csms.support import Running, make_config, provide
 
 Start = Callable[..., contextlib.AbstractAsyncContextManager[Running]]
 
 
 @pytest.fixture
-def start(tmp_path: Path, pki: PkiTree) -> Start:
-    """Start a CSMS; keyword arguments go to `make_config`."""
+def start(tmp_path: Path, pki: PkiTree, empty_database: Path) -> Start:
+    """Start a CSMS, with a database that is migrated already; keyword arguments go to `make_config`."""
 
     @contextlib.asynccontextmanager
     async def begin(**changes: Any) -> AsyncIterator[Running]:
         config = make_config(tmp_path, pki, **changes)
+        provide(empty_database, config)
         events = tmp_path / "events.jsonl"
         async with running(config, events) as csms:
             yield Running(csms, config, events, pki)

@@ -11,13 +11,13 @@ from csms.desk import Services
 from csms.push import Pusher
 from csms.services import background
 from tests.certification.backend import Backend
-from tests.certification.conftest import Start, backend, csms, empty_database, memory_dir
+from tests.certification.conftest import Start, backend, csms, memory_dir
 from tests.csms.support import grid_signal
 from v2g.errors import StoreError, TimeoutExpired
 from v2g.ocpp.messages.data_transfer import DataTransferRequest, DataTransferResponse
 from v2g.ocpp.messages.smart_charging import SetChargingProfileResponse
 
-__all__ = ["backend", "csms", "empty_database", "memory_dir"]
+__all__ = ["backend", "csms", "memory_dir"]
 
 CS = "CS-V2G-0001"
 

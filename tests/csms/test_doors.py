@@ -14,11 +14,11 @@ from csms.core.admission import Admission, Known
 from csms.rows import doors as rows
 from pki_tools.tree import PkiTree
 from tests.certification.backend import BOOT
-from tests.certification.conftest import Start, backend, empty_database, memory_dir
+from tests.certification.conftest import Start, backend, memory_dir
 from tests.certification.network import knocking, listening
 from v2g.errors import RefusedError
 
-__all__ = ["backend", "empty_database", "memory_dir"]
+__all__ = ["backend", "memory_dir"]
 
 CS, NEW = "CS-V2G-0001", "CS-NEW"
 PASSWORD = "a-Password_of=32*characters+4321"

@@ -14,6 +14,7 @@ import websockets
 import yaml
 from websockets.typing import Subprotocol
 
+from csms.app import running
 from csms.config import CsmsConfig, load_config
 from csms.core.access import Role
 from pki_tools.tree import PkiTree
@@ -214,10 +215,11 @@ async def test_a_file_that_is_no_database_is_a_storage_failure(tmp_path: Path, p
 
 @pytest.mark.parametrize("section", ["ocpp", "api"])
 async def test_a_missing_key_is_named_with_a_hint_before_a_database_is_made(
-    tmp_path: Path, start: Any, section: str
+    tmp_path: Path, pki: PkiTree, section: str
 ) -> None:
+    config = make_config(tmp_path, pki, **{section: {"key": tmp_path / "no.key"}})
     with pytest.raises(KeyAccessError, match=r"no\.key") as caught:
-        async with start(**{section: {"key": tmp_path / "no.key"}}):
+        async with running(config):
             pass
     assert "v2g pki" in caught.value.hint
     assert not list(tmp_path.rglob("csms.sqlite3"))

@@ -16,16 +16,19 @@ from cryptography import x509
 from csms import app
 from pki_tools.renewal import Renewal, renew_certificate
 from pki_tools.tree import PkiTree
-from tests.csms.support import Running, make_config
+from tests.csms.support import Running, make_config, provide
 from v2g.net.tls_renewal import keep_renewed
 
 
 @pytest_asyncio.fixture
-async def csms(tmp_path: Path, pki: PkiTree, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Running]:
+async def csms(
+    tmp_path: Path, pki: PkiTree, empty_database: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Running]:
     """A CSMS with a tree of its own, whose files it looks at fifty times a second."""
     monkeypatch.setattr(app, "keep_renewed", functools.partial(keep_renewed, interval_s=0.02))
     tree = PkiTree(Path(shutil.copytree(pki.directory, tmp_path / "pki")))
     config = make_config(tmp_path, tree)
+    provide(empty_database, config)
     async with app.running(config, tmp_path / "events.jsonl") as running:
         yield Running(running, config, tmp_path / "events.jsonl", tree)
 

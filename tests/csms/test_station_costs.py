@@ -14,14 +14,14 @@ from csms.services.tariffs import TariffService
 from csms.tables import transaction_costs
 from secc.core.station.behaviour import Behaviour
 from secc.simulator import Fleet, Simulator
-from tests.certification.conftest import Start, backend, empty_database, memory_dir
+from tests.certification.conftest import Start, backend, memory_dir
 from tests.certification.network import listening
 from v2g.billing.details import bill_of
 from v2g.grid.price_plan import Charge, PricePlan, Rate, Tax, When
 from v2g.ocpp.messages.tariff_cost import CostDetails
 from v2g.settlement.costing import with_taxes
 
-__all__ = ["backend", "empty_database", "memory_dir"]
+__all__ = ["backend", "memory_dir"]
 
 CS = "CS-V2G-0001"
 VAT = (Tax(kind="vat", ppm=190_000),)

@@ -14,13 +14,13 @@ from csms.rows import device_model
 from csms.services import device_model as model
 from secc.core.station.behaviour import Behaviour
 from secc.simulator import Fleet, Simulator
-from tests.certification.conftest import Start, backend, empty_database, memory_dir
+from tests.certification.conftest import Start, backend, memory_dir
 from tests.certification.network import listening
 from v2g.ocpp.messages.device_model import Component, Variable
 from v2g.ocpp.messages.provisioning import GetVariableData
 from v2g.ocpp.routes import Version
 
-__all__ = ["backend", "empty_database", "memory_dir"]
+__all__ = ["backend", "memory_dir"]
 
 pytestmark = pytest.mark.interop
 

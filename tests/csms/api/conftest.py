@@ -5,10 +5,10 @@ from collections.abc import AsyncIterator
 import pytest_asyncio
 
 from tests.certification.backend import Backend
-from tests.certification.conftest import backend, csms, empty_database, memory_dir
+from tests.certification.conftest import backend, csms, memory_dir
 from tests.csms.api.support import ApiClient, serving
 
-__all__ = ["backend", "csms", "empty_database", "memory_dir"]
+__all__ = ["backend", "csms", "memory_dir"]
 
 
 @pytest_asyncio.fixture
