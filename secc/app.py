@@ -15,7 +15,7 @@ from secc.restarting import AGAIN, restart_device, start_anew
 from secc.transport import Transport, roots
 from v2g.errors import ConfigError
 from v2g.net.clock import Clock
-from v2g.net.disk import DiskThread
+from v2g.net.disk import DiskThread, disk_threads
 from v2g.net.events import EventLog
 from v2g.net.keys import load_credentials, open_key
 from v2g.net.program import read_config, run
@@ -53,14 +53,15 @@ async def assemble(config: ProgramConfig, clock: Clock, observe: EventLog) -> As
     """Build the charger from its configuration and take it apart again: power off first, back end last."""
     check_places(config.places)
     async with contextlib.AsyncExitStack() as stack:
-        transport, threads = Transport(config, observe), (DiskThread(), DiskThread())
+        transport, bundles = Transport(config, observe), DiskThread()
+        disks = disk_threads(len(config.places))
         outlets = tuple(
             [
-                await _outlet(number, place, clock, observe, transport, threads, stack)
-                for number, place in enumerate(config.places, 1)
+                await _outlet(number, place, clock, observe, transport, (disk, bundles), stack)
+                for number, (place, disk) in enumerate(zip(config.places, disks, strict=True), 1)
             ]
         )
-        for thread in threads:
+        for thread in {*disks, bundles}:
             stack.push_async_callback(thread.close)
         charger = Charger(config, clock, observe, transport, outlets)
         if config.station is not None:

@@ -66,7 +66,8 @@ class Archive:
 
     def open_journal(self, session_id: str, contract: Sequence[bytes]) -> JournalFile:
         """Return a new journal file; the contract chain (DER, perhaps none) is kept beside it first."""
-        write_files(self._journals, {f"{session_id}{CONTRACT_SUFFIX}": chain_to_pem(tuple(contract)).encode()})
+        chain = {f"{session_id}{CONTRACT_SUFFIX}": chain_to_pem(tuple(contract)).encode()}
+        write_files(self._journals, chain, sync_names=False)  # the journal brings the name of both to the disk
         return JournalFile.open(self._path(session_id))
 
     def finish(self, session_id: str, charger: Credentials | None = None) -> None:

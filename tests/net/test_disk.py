@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from v2g.errors import StoreError
-from v2g.net.disk import DiskThread
+from v2g.net.disk import DiskThread, disk_threads
 from v2g.settlement.journal import verify_lines
 from v2g.settlement.records import MeterReading
 
@@ -53,6 +53,20 @@ async def test_what_was_asked_for_is_done_though_nobody_waits_and_told_before_th
     await disk.close()
     assert done == ["work", "then"]
     await disk.close()  # which is harmless
+
+
+async def test_who_writes_files_of_his_own_does_not_wait_for_another_one_s_disk() -> None:
+    first, second, *_ = threads = disk_threads(40)
+    slow = threading.Event()
+    waiting = first.do(lambda: slow.wait(5), lambda: "slow")
+    assert await second.do(list, lambda: "told") == "told"
+    assert not waiting.done()
+    slow.set()
+    assert await waiting == "slow"
+    assert await asyncio.gather(*(each.do(list, lambda n=n: n) for n, each in enumerate(threads))) == list(range(40))
+    assert len(set(threads)) < 10, "they are few, however many EVSEs there are"
+    for each in set(threads):
+        await each.close()
 
 
 CHILD = """

@@ -1,4 +1,4 @@
-"""A thread that brings things to the disk, so that the event loop serves others while a disk takes its time."""
+"""Threads that bring things to the disk, so that the event loop serves others while a disk takes its time."""
 
 import asyncio
 import contextlib
@@ -8,6 +8,8 @@ from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
 Told = TypeVar("Told")
+
+MOST_THREADS: Final = 8
 
 _Job = tuple[Callable[[], object], Callable[[BaseException | None], None], asyncio.AbstractEventLoop]
 
@@ -68,3 +70,12 @@ class DiskThread:
             with contextlib.suppress(RuntimeError):  # the loop is closed: the program has ended
                 loop.call_soon_threadsafe(tell, error)
             del job, work, tell, error
+
+
+def disk_threads(users: int) -> tuple[DiskThread, ...]:
+    """Return a thread for each of so many who write files of their own; many share a few.
+
+    What several threads ask for at a time a file system brings to the disk together, for the price of one.
+    """
+    threads = [DiskThread() for _ in range(min(users, MOST_THREADS))]
+    return tuple(threads[number % len(threads)] for number in range(users))

@@ -112,10 +112,11 @@ def _sync_directory(directory: Path) -> None:
         os.close(descriptor)
 
 
-def write_files(directory: Path, files: Mapping[str, bytes], *, private: bool = False) -> None:
+def write_files(directory: Path, files: Mapping[str, bytes], *, private: bool = False, sync_names: bool = True) -> None:
     """Write a bundle: each file whole and on the disk before this returns; `private` for their owner only.
 
-    Raises StoreError.
+    Without `sync_names` their names are on the disk once the directory is, which is the caller's to see to. Raises
+    StoreError.
     """
     try:
         directory.mkdir(parents=True, exist_ok=True)
@@ -128,7 +129,8 @@ def write_files(directory: Path, files: Mapping[str, bytes], *, private: bool = 
                 file.flush()
                 os.fsync(file.fileno())
             part.replace(directory / name)
-        _sync_directory(directory)
+        if sync_names:
+            _sync_directory(directory)
     except OSError as error:
         raise StoreError(f"{directory}: {error}") from None
 
