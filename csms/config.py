@@ -34,6 +34,9 @@ class OcppDoor(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     security_profile: Literal[1, 2, 3]
 
 
+TimeZone = Annotated[str, msgspec.Meta(max_length=64, pattern=r"^([A-Za-z][A-Za-z0-9_+/-]*)?$")]
+
+
 class OcppListener(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Where charging stations connect: `wss://host:port/<path>/<identity>`.
 
@@ -49,6 +52,7 @@ class OcppListener(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     `pending_interval_s`: when a station that was not accepted may boot again.
     `check_serial_number`: close when BootNotification names another serial number than the certificate (B01.FR.12).
     `read_device_model`: have a station that is new, or has new firmware, report its device model after its boot.
+    `time_zone`: of stations whose site has none of its own ("Europe/Berlin"); empty leaves their clocks alone.
     """
 
     host: str = "127.0.0.1"
@@ -68,6 +72,7 @@ class OcppListener(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     call_timeout_s: Seconds = 30.0
     check_serial_number: bool = True
     read_device_model: bool = True
+    time_zone: TimeZone = ""
 
 
 class ApiToken(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -22,6 +22,8 @@ KINDS: Final = (
     "charging_needs",
     "charging_profile_set",
     "charging_profiles_gone",
+    "clock_not_set",
+    "clock_set",
     "command_result",
     "connector_status",
     "cost_not_told",

@@ -12,6 +12,7 @@ from csms.core.profiles import Needs
 from csms.core.transactions import Transaction
 from v2g.ocpp.messages.smart_charging import NotifyChargingLimitRequest
 from v2g.ocpp.times import parse_time
+from v2g.settlement.pieces import zone_of
 
 _MOST_W: Final = 1e9
 """More than any vehicle or site has: limits beyond it are none."""
@@ -41,16 +42,25 @@ class Place(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class Site(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A site that is balanced. `waiting_ma`: what an EVSE may draw before its transaction has a share."""
+    """A site that is balanced. `waiting_ma`: what an EVSE may draw before its transaction has a share.
+
+    `zone`: the time zone that its stations' clocks are set to ("Europe/Berlin"; empty: that of the configuration, if
+    any). `time_sources`: where they take the time from, first the best (ClockCtrlr.TimeSource).
+    """
 
     id: Annotated[str, Meta(min_length=1, max_length=60)]
     nodes: Annotated[tuple[Node, ...], Meta(min_length=1, max_length=1000)]
     places: Annotated[tuple[Place, ...], Meta(max_length=10_000)] = ()
     waiting_ma: Annotated[int, Meta(ge=0, le=100_000)] = 0
     least_raise_ma: Annotated[int, Meta(ge=0, le=100_000)] = 500
+    zone: Annotated[str, Meta(max_length=64)] = ""
+    time_sources: Annotated[
+        tuple[Literal["Heartbeat", "NTP", "GPS", "RealTimeClock", "MobileNetwork", "RadioTimeTransmitter"], ...],
+        Meta(max_length=6),
+    ] = ()
 
     def __post_init__(self) -> None:
-        """Refuse a tree that is none, places at no node, and an EVSE that stands twice."""
+        """Refuse a tree that is none, places at no node, an EVSE that stands twice, and a zone that there is not."""
         check_tree(self.nodes)
         known = {node.id for node in self.nodes}
         for place in self.places:
@@ -58,6 +68,10 @@ class Site(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
                 raise ValueError(f"{place.id} is at no node, or on no phase or one twice")
         if len({place.id for place in self.places}) != len(self.places):
             raise ValueError("an EVSE stands twice")
+        if self.zone[:1] in ("+", "-"):
+            raise ValueError("a zone has a name, such as Europe/Berlin")
+        if self.zone:
+            zone_of(self.zone)
 
 
 class Known(msgspec.Struct, frozen=True, kw_only=True):

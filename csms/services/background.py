@@ -15,6 +15,7 @@ from csms.desk.base import Services
 from csms.grid_source import GRID_SIGNAL
 from csms.services import availability, campaigns, display, payments, reservations
 from csms.services.balancing import Balancer
+from csms.services.clocks import ClockKeeper
 from csms.services.costs import CostTeller
 from csms.services.dispatch import Dispatch
 from csms.services.local_list_keeper import LocalListKeeper
@@ -59,6 +60,7 @@ async def background(services: Services) -> AsyncIterator[None]:
         ("tariffs", TariffService(services).run),
         ("balancing", Balancer(services).run),
         ("smart charging", SmartCharging(services).run),
+        ("clocks", ClockKeeper(services).run),
         ("dispatch", Dispatch(services).run),
         ("local lists", LocalListKeeper(services).run),
         ("retention", partial(keep_letting_go, services)),
