@@ -7,7 +7,7 @@ import ssl
 from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Protocol
 
 import msgspec
 from msgspec import Meta
@@ -20,6 +20,7 @@ from secc.core.station.network import first_profile
 from secc.core.station.settings import StationSettings
 from secc.core.station.simulated_terminal import TERMINAL
 from secc.core.station.station import ChargingStation
+from secc.core.station.transactions import MeterSample
 from secc.core.station.web_payment import ShowQrCode
 from secc.machine.simulated import SimulatedMachine
 from secc.station_runner import Memory, StationRunner
@@ -71,24 +72,41 @@ class Fleet(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         return tuple(f"{self.prefix}{number:0{width}d}" for number in range(1, self.count + 1))
 
 
+class LongMemory(Memory, Protocol):
+    """A memory that outlives the restarts of its station."""
+
+    def drawers(self) -> dict[str, dict[str, bytes]]:
+        """Return everything that was kept, as a program that starts finds it."""
+
+    def close(self) -> None:
+        """Let go of it."""
+
+
 class Forgetful:
     """A memory that lasts as long as the process, over restarts of a simulated station."""
 
     def __init__(self) -> None:
-        self.drawers: dict[str, dict[str, bytes]] = {}
+        self._drawers: dict[str, dict[str, bytes]] = {}
         self.commits = 0
+
+    def drawers(self) -> dict[str, dict[str, bytes]]:
+        """Return everything that was kept."""
+        return {drawer: dict(entries) for drawer, entries in self._drawers.items()}
 
     def keep(self, kept: Iterable[Keep]) -> None:
         """Carry out changes."""
         durable = False
         for each in kept:
             durable = durable or each.durable
-            drawer = self.drawers.setdefault(each.drawer, {})
+            drawer = self._drawers.setdefault(each.drawer, {})
             if each.body is None:
                 drawer.pop(each.key, None)
             else:
                 drawer[each.key] = each.body
         self.commits += durable
+
+    def close(self) -> None:
+        """There is nothing to close."""
 
 
 class Tally(msgspec.Struct, kw_only=True):
@@ -103,9 +121,21 @@ class Tally(msgspec.Struct, kw_only=True):
 
 
 class SimulatedStation:
-    """One station, its drivers and its vehicles."""
+    """One station, its drivers and its vehicles.
 
-    def __init__(self, identity: str, fleet: Fleet, tally: Tally, clock: Clock, context: ssl.SSLContext | None) -> None:
+    `memory` takes the place of what the fleet says about it. Drivers, vehicles and meters go by the time that passes,
+    whatever the station's clock shows.
+    """
+
+    def __init__(
+        self,
+        identity: str,
+        fleet: Fleet,
+        tally: Tally,
+        clock: Clock,
+        context: ssl.SSLContext | None,
+        memory: LongMemory | None = None,
+    ) -> None:
         self.identity = identity
         self._fleet = fleet
         self._tally = tally
@@ -113,8 +143,9 @@ class SimulatedStation:
         self._context = context
         self._random = random.Random(f"{fleet.seed}/{identity}")  # noqa: S311  # behaviour, not secrets
         powers = (int(fleet.power_kw * 1000),) * fleet.evses
-        self.site = Site(fleet.behaviour, powers, clock.utc_ms(), self._random.random, identity)
-        self._memory: Forgetful | StationStore = (
+        name = f"{identity}{clock.utc_ms()}"
+        self.site = Site(fleet.behaviour, powers, clock.elapsed_ms(), self._random.random, name)
+        self._memory: LongMemory = memory or (
             Forgetful() if fleet.store is None else StationStore(fleet.store / f"{identity}.sqlite3")
         )
         self._layout = Layout(
@@ -135,14 +166,13 @@ class SimulatedStation:
             observe=self._observe,
             ca=fleet.ca,
         )
-        self._offline_until = 0
+        self._known = asyncio.Event()
+        """Set once the CSMS has let the station in: drivers come to no other."""
         self.codes: dict[int, str | None] = {}
         """What each EVSE shows as a QR code for payment; 0 is the station."""
         self.runner = self._make("PowerUp")
 
     def _make(self, reason: BootReason) -> StationRunner:
-        memory: Memory = self._memory
-        drawers = self._memory.drawers if isinstance(self._memory, Forgetful) else self._memory.drawers()
         settings = StationSettings(
             identity=self.identity,
             network=first_profile(self._fleet.url, security_profile=self._fleet.security_profile, message_timeout=30),
@@ -156,20 +186,24 @@ class SimulatedStation:
         )
         core = ChargingStation(
             settings,
-            {drawer: dict(entries) for drawer, entries in drawers.items()},
+            self._memory.drawers(),
             Moment(self._clock.monotonic(), self._clock.utc_ms()),
             entropy=os.urandom,
-            read=lambda evse_id: self.site.read(evse_id, self._clock.utc_ms()),
+            read=self._read,
         )
         return StationRunner(
             core,
-            memory,
+            self._memory,
             clock=self._clock,
             command=self._command,
             observe=self._observe,
             context=self._tls,
             tap=self._tap,
         )
+
+    def _read(self, evse_id: int) -> MeterSample | None:
+        sample = self.site.read(evse_id, self._clock.elapsed_ms())
+        return None if sample is None else msgspec.structs.replace(sample, utc_ms=self._clock.utc_ms())
 
     def _tls(self, wanted: Connect) -> ssl.SSLContext | None:
         return self._context if wanted.url.startswith("wss:") else None
@@ -178,62 +212,69 @@ class SimulatedStation:
 
     async def run(self) -> None:
         """Live until cancelled, over restarts."""
-        reason: BootReason = "PowerUp"
-        began = self._clock.monotonic()
         while True:
-            self._restart.clear()
-            for fact in self.site.plugs():
-                self._tell(fact)
-            station = asyncio.create_task(self.runner.run())
-            life = asyncio.create_task(self._live(began))
-            try:
-                await self._restart.wait()
-            finally:
-                for task in (station, life):
-                    task.cancel()
-                await asyncio.gather(station, life, return_exceptions=True)
+            await self.live()
             await asyncio.sleep(REBOOT_S)
-            self._machine.installer.boot()
-            reason = "RemoteReset"
-            began = self._clock.monotonic()
-            self.runner = self._make(reason)
+            self.start_again("RemoteReset")
+
+    def start_again(self, reason: BootReason) -> None:
+        """Start the program anew, from what its memory holds; it has ended before."""
+        self._machine.installer.boot()
+        self._facts.clear()
+        self.runner = self._make(reason)
+
+    async def live(self) -> None:
+        """Live until the program is to restart, or cancelled."""
+        self._restart.clear()
+        for fact in self.site.plugs():
+            self._tell(fact)
+        tasks = [asyncio.create_task(each) for each in (self.runner.run(), self._note_boot(), self._pass_time())]
+        try:
+            await self._restart.wait()
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def close(self) -> None:
         """Let go of the memory."""
         await self._machine.close()
-        if isinstance(self._memory, StationStore):
-            self._memory.close()
+        self._memory.close()
 
-    async def _live(self, began: float) -> None:
-        """Let drivers come and the link fail now and then."""
+    async def _note_boot(self) -> None:
+        began = self._clock.monotonic()
         await self.runner.online.wait()
         self._tally.boot_s.append(self._clock.monotonic() - began)
-        scale = self._clock.scale
+        self._known.set()
+
+    async def _pass_time(self) -> None:
+        """Let drivers come, once the station has been let in, and the link fail now and then."""
+        await self._known.wait()
         next_gap = self.site.offline_in()
-        gap_at = None if next_gap is None else self._clock.utc_ms() + next_gap
+        gap_at = None if next_gap is None else self._clock.elapsed_ms() + next_gap
         while True:
-            now = self._clock.utc_ms()
-            if gap_at is not None and now >= gap_at:
+            if gap_at is not None and self._clock.elapsed_ms() >= gap_at:
                 await self._be_offline()
                 next_gap = self.site.offline_in()
-                gap_at = None if next_gap is None else self._clock.utc_ms() + next_gap
-                continue
-            for fact in list(self.site.advance(now)):
-                self._tell(fact)
-            wake = min([self.site.due(), *([] if gap_at is None else [gap_at])])
-            await asyncio.sleep(max(0.005, min((wake - self._clock.utc_ms()) / 1000 / scale, 3600.0)))
+                gap_at = None if next_gap is None else self._clock.elapsed_ms() + next_gap
+            await self._advance(gap_at)
 
     async def _be_offline(self) -> None:
         """The link fails; drivers do not care."""
         self._tally.events["offline_spells"] += 1
         self.runner.step(self.runner.core.stop)
-        until = self._clock.utc_ms() + self.site.offline_for()
-        while (now := self._clock.utc_ms()) < until:
-            for fact in list(self.site.advance(now)):
-                self._tell(fact)
-            wake = min(self.site.due(), until)
-            await asyncio.sleep(max(0.005, (wake - self._clock.utc_ms()) / 1000 / self._clock.scale))
+        until = self._clock.elapsed_ms() + self.site.offline_for()
+        while self._clock.elapsed_ms() < until:
+            await self._advance(until)
         self.runner.step(self.runner.core.start)
+
+    async def _advance(self, until: int | None) -> None:
+        """Let happen what is due, and wait for what is next, or until then."""
+        now = self._clock.elapsed_ms()
+        for fact in list(self.site.advance(now)):
+            self._tell(fact)
+        wake = self.site.due() if until is None else min(self.site.due(), until)
+        await asyncio.sleep(max(0.005, min((wake - self._clock.elapsed_ms()) / 1000 / self._clock.scale, 3600.0)))
 
     def _tell(self, fact: Fact) -> None:
         """Tell the station, and what follows at once from what it wants; never one fact within another."""
@@ -248,7 +289,7 @@ class SimulatedStation:
     # -- hardware
 
     def _command(self, command: Command) -> None:
-        for fact in self.site.command(command, self._clock.utc_ms()):
+        for fact in self.site.command(command, self._clock.elapsed_ms()):
             asyncio.get_running_loop().call_soon(self._tell, fact)
         match command:
             case Restart(evse_id=None):

@@ -66,16 +66,23 @@ def _clock_faults(known: Transaction, event: Event) -> list[Fault]:
 def _register_faults(
     event: Event, measurand: str, values: list[Decimal], known: tuple[Dated | None, Dated | None]
 ) -> list[Fault]:
-    """Compare with the earliest and latest reading that is known; one fault is enough."""
-    for limit in known if values else ():
+    """Compare with the earliest and latest reading that is known; one fault is enough.
+
+    An event may repeat older readings, as Ended does with that of the beginning: its newest is what must not be less
+    than the latest one that is known.
+    """
+    if not values:
+        return []
+    first, last = known
+    for limit, low in ((first, min(values)), (last, values[-1])):
         if limit is None:
             continue
         there = Decimal(limit.value)
-        for value in values:
-            before, after = (there, value) if limit.seq_no < event.seq_no else (value, there)
-            if after < before:
-                text = f"{measurand} {value} Wh beside {limit.value} Wh of {limit.seq_no}"
-                return [Fault("register_decreased", event.seq_no, text)]
+        value = low if limit.seq_no < event.seq_no else max(values)
+        before, after = (there, value) if limit.seq_no < event.seq_no else (value, there)
+        if after < before:
+            text = f"{measurand} {value} Wh beside {limit.value} Wh of {limit.seq_no}"
+            return [Fault("register_decreased", event.seq_no, text)]
     return []
 
 

@@ -6,7 +6,6 @@ therefore commutative and idempotent by number: the same set of events gives the
 
 from collections.abc import Iterable
 from decimal import Decimal
-from operator import attrgetter
 from typing import Any, Final, Literal
 
 import msgspec
@@ -19,6 +18,8 @@ IMPORT_REGISTER: Final = "Energy.Active.Import.Register"
 EXPORT_REGISTER: Final = "Energy.Active.Export.Register"
 _ENERGY_UNITS: Final = ("Wh", "", "kWh")
 _MAX_GAPS: Final = 64
+_PLACES: Final = {"Transaction.Begin": -1, "Transaction.End": 1}
+"""Contexts of readings that are before or after all others of a transaction."""
 
 
 class Sample(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -38,7 +39,8 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):
-    """A TransactionEvent, as far as decisions need it. `digest` is the SHA-256 of the whole message in hex."""
+    """A TransactionEvent, as far as decisions need it. `digest` is the SHA-256 of the whole message in hex, but for
+    `offline`: a message that got no answer is told again as one of that time (E11.FR.07)."""
 
     station_id: str
     transaction_id: str
@@ -207,7 +209,10 @@ def registers(samples: Iterable[Sample]) -> tuple[str | None, str | None]:
 
 
 def readings(samples: Iterable[Sample]) -> tuple[list[Sample], list[Sample]]:
-    """Return the readings of the import and of the export register (all phases together), each in order of time."""
+    """Return the readings of the import and of the export register (all phases together), each in order of time.
+
+    What is said to be of the beginning is first and what is of the end is last, also where a clock was set meanwhile.
+    """
     imports: list[Sample] = []
     exports: list[Sample] = []
     for sample in samples:
@@ -218,8 +223,12 @@ def readings(samples: Iterable[Sample]) -> tuple[list[Sample], list[Sample]]:
             register.append(sample)
     for register in (imports, exports):
         if len(register) > 1:
-            register.sort(key=attrgetter("at_ms"))
+            register.sort(key=_when)
     return imports, exports
+
+
+def _when(sample: Sample) -> tuple[int, int]:
+    return _PLACES.get(sample.context, 0), sample.at_ms
 
 
 def _wh(sample: Sample) -> str:

@@ -25,13 +25,13 @@ class Moment(msgspec.Struct, frozen=True):
 
 
 def usage_of(transaction: Transaction, moments: list[Moment], end_ms: int, *, reserved_ms: int | None = None) -> Usage:
-    """Return what a transaction used, from its events in order of seqNo, up to `end_ms` (or its own end, if earlier).
+    """Return what a transaction used, from its events in order of seqNo, up to its end or, while it has none, `end_ms`.
 
     A register that falls is held where it was, and a clock that goes back likewise: what is billed never falls.
     """
     start_ms = transaction.started_ms if transaction.started_ms is not None else min(each.at_ms for each in moments)
     start_ms = max(_EARLIEST_MS, min(start_ms, _LATEST_MS))
-    end_ms = max(start_ms, min(end_ms, transaction.ended_ms) if transaction.ended_ms is not None else end_ms)
+    end_ms = max(start_ms, end_ms if transaction.ended_ms is None else transaction.ended_ms)
     end_ms = min(end_ms, start_ms + _LONGEST_MS)
     charging: list[tuple[int, bool]] = []
     imports = _held(transaction.import_start_wh.value if transaction.import_start_wh else None)

@@ -130,7 +130,7 @@ def _event(station_id: str, request: TransactionEventRequest, document: bytes) -
         kind=request.event_type,
         at_ms=parse_time(request.timestamp),
         trigger=request.trigger_reason,
-        digest=hashlib.sha256(document).hexdigest(),
+        digest=hashlib.sha256(_online(request, document)).hexdigest(),
         offline=request.offline,
         evse_id=small(evse.id) if evse is not None else None,
         connector_id=small(evse.connector_id) if evse is not None and evse.connector_id is not None else None,
@@ -143,3 +143,8 @@ def _event(station_id: str, request: TransactionEventRequest, document: bytes) -
         limit=msgspec.json.encode(info.transaction_limit).decode() if info.transaction_limit is not None else None,
         samples=samples_of(request.meter_value),
     )
+
+
+def _online(request: TransactionEventRequest, document: bytes) -> bytes:
+    """Return an event as it would be told by a station that was never offline."""
+    return msgspec.json.encode(msgspec.structs.replace(request, offline=False)) if request.offline else document

@@ -1,6 +1,7 @@
 """Simulated drivers, vehicles and hardware at one station: when they come, what they do, how energy flows.
 
-Pure: `chance()` gives numbers from 0 to 1, times are ms of UTC. `advance` returns the facts that hardware would tell.
+Pure: `chance()` gives numbers from 0 to 1, times are ms of a clock that is never set. `advance` returns the facts that
+hardware would tell.
 """
 
 from collections.abc import Callable, Iterator
@@ -77,16 +78,16 @@ class Bay(msgspec.Struct, kw_only=True):
 
 
 class Site:
-    """Everything at one station. `powers` are the most that each EVSE gives (W)."""
+    """Everything at one station. `powers` are the most that each EVSE gives (W); `name` is the terminal's own."""
 
     def __init__(
-        self, behaviour: Behaviour, powers: tuple[int, ...], utc_ms: int, chance: Callable[[], float], name: str = ""
+        self, behaviour: Behaviour, powers: tuple[int, ...], now_ms: int, chance: Callable[[], float], name: str = "sim"
     ) -> None:
-        self._b = behaviour
+        self.behaviour = behaviour
         self._chance = chance
-        self.terminal = SimulatedTerminal(chance, behaviour.terminal, name=f"{name}{utc_ms}")
+        self.terminal = SimulatedTerminal(chance, behaviour.terminal, name=name)
         self.bays = {
-            number: Bay(number=number, max_w=power, due_ms=utc_ms + self._arrival(), metered_ms=utc_ms)
+            number: Bay(number=number, max_w=power, due_ms=now_ms + self._arrival(), metered_ms=now_ms)
             for number, power in enumerate(powers, 1)
         }
         self.sessions = 0
@@ -94,31 +95,31 @@ class Site:
 
     # -- for the station
 
-    def read(self, evse_id: int, utc_ms: int) -> MeterSample | None:
+    def read(self, evse_id: int, now_ms: int) -> MeterSample | None:
         """Return what a meter shows; 0 is the main meter."""
         bays = [self.bays[evse_id]] if evse_id in self.bays else list(self.bays.values())
         for bay in bays:
-            self._meter(bay, utc_ms)
+            self._meter(bay, now_ms)
         return MeterSample(
-            utc_ms=utc_ms,
+            utc_ms=now_ms,
             import_mwh=sum(bay.import_mwh for bay in bays),
             export_mwh=0,
             power_w=sum(bay.power_w for bay in bays),
             voltage_v=400.0,
         )
 
-    def command(self, command: Command, utc_ms: int) -> Iterator[Fact]:
+    def command(self, command: Command, now_ms: int) -> Iterator[Fact]:
         """Do what the station wants of its hardware; give the facts that follow at once."""
         match command:
             case AllowPower(evse_id=evse_id, allowed=allowed):
-                yield from self._allow(self.bays[evse_id], utc_ms, allowed=allowed)
+                yield from self._allow(self.bays[evse_id], now_ms, allowed=allowed)
             case SetLimit(evse_id=evse_id, allowance=allowance):
                 bay = self.bays[evse_id]
-                self._meter(bay, utc_ms)
+                self._meter(bay, now_ms)
                 bay.limit_w = allowance.charge_w
                 if allowance.setpoint_w is not None:  # vehicles here only charge
                     bay.limit_w = max(0.0, allowance.setpoint_w)
-                yield from self._flowing(bay, utc_ms)
+                yield from self._flowing(bay, now_ms)
             case Lock(evse_id=evse_id, connector_id=connector_id, locked=False):
                 yield Unlocked(evse_id=evse_id, connector_id=connector_id)
             case Restart(evse_id=int(evse_id)):
@@ -131,23 +132,23 @@ class Site:
         for bay in self.bays.values():
             yield Plug(evse_id=bay.number, vehicle=bay.phase in ("plugged", "charging", "full", "ended"))
 
-    def _allow(self, bay: Bay, utc_ms: int, *, allowed: bool) -> Iterator[Fact]:
-        self._meter(bay, utc_ms)
+    def _allow(self, bay: Bay, now_ms: int, *, allowed: bool) -> Iterator[Fact]:
+        self._meter(bay, now_ms)
         bay.allowed = allowed
         if allowed and (bay.phase == "plugged" or (bay.phase == "ended" and bay.wanted_mwh > 0)):
             bay.phase = "charging"
-            yield from self._flowing(bay, utc_ms)
+            yield from self._flowing(bay, now_ms)
         elif not allowed and bay.phase in ("charging", "full"):
             bay.phase = "ended"
-            bay.due_ms = utc_ms + self._minutes((0.0, 1.0))
+            bay.due_ms = now_ms + self._minutes((0.0, 1.0))
             yield Power(evse_id=bay.number, state="EVConnected")
 
-    def _flowing(self, bay: Bay, utc_ms: int) -> Iterator[Fact]:
+    def _flowing(self, bay: Bay, now_ms: int) -> Iterator[Fact]:
         if bay.phase != "charging" or not bay.allowed:
             return
         power = bay.power_w
         rest_mwh = max(0, bay.wanted_mwh)
-        bay.due_ms = utc_ms + (int(rest_mwh * 3600 / power) + 1 if power else HOUR_MS)
+        bay.due_ms = now_ms + (int(rest_mwh * 3600 / power) + 1 if power else HOUR_MS)
         yield Power(evse_id=bay.number, state="Charging" if power else "SuspendedEVSE")
 
     # -- time
@@ -156,66 +157,68 @@ class Site:
         """Return when something happens next."""
         return min(bay.due_ms for bay in self.bays.values())
 
-    def advance(self, utc_ms: int) -> Iterator[Fact]:
+    def advance(self, now_ms: int) -> Iterator[Fact]:
         """Let everything happen that is due."""
         for bay in self.bays.values():
-            if bay.due_ms <= utc_ms:
-                yield from self._next(bay, utc_ms)
+            if bay.due_ms <= now_ms:
+                yield from self._next(bay, now_ms)
 
-    def _next(self, bay: Bay, utc_ms: int) -> Iterator[Fact]:
-        self._meter(bay, utc_ms)
+    def _next(self, bay: Bay, now_ms: int) -> Iterator[Fact]:
+        self._meter(bay, now_ms)
         match bay.phase:
             case "free":
-                yield from self._arrive(bay, utc_ms)
+                yield from self._arrive(bay, now_ms)
             case "identified":
-                yield from self._plug(bay, utc_ms)
+                yield from self._plug(bay, now_ms)
             case "plugged":  # nobody let it charge
                 self.refused += 1
-                yield from self._leave(bay, utc_ms)
+                yield from self._leave(bay, now_ms)
             case "charging":
                 bay.phase = "full"
-                bay.due_ms = utc_ms + self._minutes(self._b.linger_minutes)
+                bay.due_ms = now_ms + self._minutes(self.behaviour.linger_minutes)
                 yield Power(evse_id=bay.number, state="SuspendedEV")
-            case "full" if self._chance() >= self._b.unplug_without_stop and not bay.contract:
-                bay.due_ms = utc_ms + 60_000
+            case "full" if self._chance() >= self.behaviour.unplug_without_stop and not bay.contract:
+                bay.due_ms = now_ms + 60_000
                 yield self._identify(bay)
             case "full" | "ended":
-                yield from self._leave(bay, utc_ms)
+                yield from self._leave(bay, now_ms)
             case "faulted":
-                bay.phase, bay.due_ms = "free", utc_ms + self._arrival()
+                bay.phase, bay.due_ms = "free", now_ms + self._arrival()
                 yield Fault(evse_id=bay.number, word="simulated", active=False)
 
-    def _arrive(self, bay: Bay, utc_ms: int) -> Iterator[Fact]:
-        faults = self._b.faults_per_day / 24 / max(self._b.arrivals_per_hour, 0.01)
+    def _arrive(self, bay: Bay, now_ms: int) -> Iterator[Fact]:
+        faults = self.behaviour.faults_per_day / 24 / max(self.behaviour.arrivals_per_hour, 0.01)
         if self._chance() < faults:
-            bay.phase, bay.due_ms = "faulted", utc_ms + self._minutes(self._b.fault_minutes)
+            bay.phase, bay.due_ms = "faulted", now_ms + self._minutes(self.behaviour.fault_minutes)
             yield Fault(evse_id=bay.number, word="simulated", active=True)
             return
         self.sessions += 1
-        bay.wanted_mwh = int(self._between(self._b.energy_kwh) * 1_000_000)
-        bay.vehicle_w = int(self._between(self._b.vehicle_kw) * 1000)
-        bay.token = f"CARD{int(self._chance() * self._b.tokens):06d}"
-        bay.contract = self._chance() < self._b.plug_and_charge
-        bay.pays = not bay.contract and self._b.card_payments > 0 and self._chance() < self._b.card_payments
-        if not bay.contract and self._chance() < self._b.authorize_first:
-            bay.phase, bay.due_ms = "identified", utc_ms + 5_000
+        bay.wanted_mwh = int(self._between(self.behaviour.energy_kwh) * 1_000_000)
+        bay.vehicle_w = int(self._between(self.behaviour.vehicle_kw) * 1000)
+        bay.token = f"CARD{int(self._chance() * self.behaviour.tokens):06d}"
+        bay.contract = self._chance() < self.behaviour.plug_and_charge
+        bay.pays = (
+            not bay.contract and self.behaviour.card_payments > 0 and self._chance() < self.behaviour.card_payments
+        )
+        if not bay.contract and self._chance() < self.behaviour.authorize_first:
+            bay.phase, bay.due_ms = "identified", now_ms + 5_000
             yield self._identify(bay)
         else:
-            yield from self._plug(bay, utc_ms)
+            yield from self._plug(bay, now_ms)
             yield (
                 Contract(evse_id=bay.number, emaid=f"DEV2G{bay.token[4:]}", locally_valid=True)
                 if bay.contract
                 else (self._identify(bay))
             )
 
-    def _plug(self, bay: Bay, utc_ms: int) -> Iterator[Fact]:
-        bay.phase, bay.due_ms = "plugged", utc_ms + 180_000
+    def _plug(self, bay: Bay, now_ms: int) -> Iterator[Fact]:
+        bay.phase, bay.due_ms = "plugged", now_ms + 180_000
         yield Plug(evse_id=bay.number, vehicle=True)
         if bay.allowed:
-            yield from self._allow(bay, utc_ms, allowed=True)
+            yield from self._allow(bay, now_ms, allowed=True)
 
-    def _leave(self, bay: Bay, utc_ms: int) -> Iterator[Fact]:
-        bay.phase, bay.due_ms, bay.contract = "free", utc_ms + self._arrival(), False
+    def _leave(self, bay: Bay, now_ms: int) -> Iterator[Fact]:
+        bay.phase, bay.due_ms, bay.contract = "free", now_ms + self._arrival(), False
         yield Plug(evse_id=bay.number, vehicle=False)
 
     def _identify(self, bay: Bay) -> Fact:
@@ -223,17 +226,17 @@ class Site:
             return CardPresented(evse_id=bay.number, card=bay.token)
         return Token(id_token=IdToken(id_token=bay.token, type="ISO14443"), evse_id=bay.number)
 
-    def _meter(self, bay: Bay, utc_ms: int) -> None:
-        energy = bay.power_w * max(0, utc_ms - bay.metered_ms) // 3600
-        bay.metered_ms = utc_ms
+    def _meter(self, bay: Bay, now_ms: int) -> None:
+        energy = bay.power_w * max(0, now_ms - bay.metered_ms) // 3600
+        bay.metered_ms = now_ms
         bay.import_mwh += energy
         bay.wanted_mwh -= energy
 
     def _arrival(self) -> int:
         """Return when the next vehicle comes (ms): anything up to twice the mean."""
-        if self._b.arrivals_per_hour <= 0:
+        if self.behaviour.arrivals_per_hour <= 0:
             return 10**12
-        return int(2 * self._chance() * HOUR_MS / self._b.arrivals_per_hour)
+        return int(2 * self._chance() * HOUR_MS / self.behaviour.arrivals_per_hour)
 
     def _minutes(self, span: tuple[float, float]) -> int:
         return int(self._between(span) * 60_000)
@@ -244,10 +247,10 @@ class Site:
 
     def offline_in(self) -> int | None:
         """Return in how many ms the link fails next, None for never."""
-        if self._b.offline_per_day <= 0:
+        if self.behaviour.offline_per_day <= 0:
             return None
-        return int(2 * self._chance() * 24 * HOUR_MS / self._b.offline_per_day)
+        return int(2 * self._chance() * 24 * HOUR_MS / self.behaviour.offline_per_day)
 
     def offline_for(self) -> int:
         """Return for how many ms it does."""
-        return self._minutes(self._b.offline_minutes)
+        return self._minutes(self.behaviour.offline_minutes)

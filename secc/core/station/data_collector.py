@@ -33,7 +33,7 @@ class DataCollector:
         self._due: dict[int, float] = {}
         kernel.model.component_checks[COMPONENT] = _check
         kernel.model.component_after[COMPONENT] = self._changed
-        kernel.on_clock_set.append(self.start)
+        kernel.on_clock_set.append(lambda _: self.start())
 
     def start(self) -> None:
         """Collect where that is switched on."""

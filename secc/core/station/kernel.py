@@ -125,7 +125,8 @@ class Kernel:
         self.actions: list[Action] = []
         self._drawers = drawers
         self._timers: dict[str, Timer] = {}
-        self.on_clock_set: list[Callable[[], None]] = []
+        self.on_clock_set: list[Callable[[int], None]] = []
+        """Told by how many ms the time of day was set."""
         self._watchers: list[Callable[[Variable, str, str], None]] = []
         self.call: Callable[..., None] = _no_call
         """`call(request, then=None, always=False)`: send when registered, or whenever connected if `always`."""
@@ -151,7 +152,7 @@ class Kernel:
             if timer.utc_ms is not None:
                 self.at_utc(name, timer.utc_ms, timer.do)
         for told in self.on_clock_set:
-            told()
+            told(round(jump_ms))
 
     def after(self, name: str, seconds: float, do: Callable[[], None]) -> None:
         """Do something after some time, in place of what was planned under this name."""

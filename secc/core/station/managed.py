@@ -310,6 +310,11 @@ class ManagedSessions(Sessions):
             reference = evse.record.reference
             self.progress(reference, "OperationModeChanged", operation_mode=mode, sample=self._read(evse.number))
 
+    def clock_set(self, by_ms: int) -> None:
+        """See Sessions."""
+        for record in list(self.records.values()):
+            self.keep(self._evses[record.evse_id], transactions.moved(record, by_ms))
+
     # -- what the CSMS and the station's own blocks want
 
     def keep(self, evse: Evse, record: TransactionRecord) -> None:

@@ -35,7 +35,7 @@ class Metering:
         after["aligneddatactrlr.interval"] = lambda _: self.align()
         after["aligneddatactrlr.txendedinterval"] = lambda _: self.align()
         sessions.on_started.append(self._started)
-        kernel.on_clock_set.append(self.align)
+        kernel.on_clock_set.append(lambda _: self.align())
 
     # -- in transactions
 

@@ -73,6 +73,8 @@ class Resumption:
 
     def restore(self, reason: Reason, trigger: TriggerReason, *, commanded: bool) -> None:
         """Take up or end what was open when the program last stopped. `commanded`: a restart that was to keep it."""
+        for number in self._evses:
+            self._k.do(AllowPower(evse_id=number, allowed=False))  # after a crash it may flow still
         for key, record in self._k.stored("transactions", TransactionRecord).items():
             evse = self._evses.get(int(key))
             if evse is None:
@@ -88,8 +90,7 @@ class Resumption:
                 self._sessions.end(evse, trigger, reason=reason)
 
     def _take_up(self, evse: Evse, record: TransactionRecord) -> None:
-        """Let an EVSE be as it was, as far as that is known, but for energy: after a crash it may flow still."""
-        self._k.do(AllowPower(evse_id=evse.number, allowed=False))
+        """Let an EVSE be as it was, as far as that is known, but for energy."""
         if record.authorized:
             token = IdToken(id_token=record.id_token, type=record.id_token_type)
             evse.owner = token

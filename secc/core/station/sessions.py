@@ -10,6 +10,7 @@ from typing import Final
 
 import msgspec
 
+from secc.core.station import transactions
 from secc.core.station.evse import AllowPower, Authorization, Bay, Connector, Evse, Lock, Plug, Power, Signature
 from secc.core.station.kernel import Handler, Kernel
 from secc.core.station.outbox import Outbox
@@ -46,6 +47,7 @@ class Sessions(TransactionEvents):
         self.mode: Callable[[Evse], OperationMode | None] = lambda _: None
         """In which operation mode the transaction of an EVSE is."""
         self.answers: dict[str, Handler] = {"GetTransactionStatus": self._status}
+        kernel.on_clock_set.append(self.clock_set)
 
     # -- what happens
 
@@ -118,6 +120,12 @@ class Sessions(TransactionEvents):
         evse.signed = fact.available
         if evse.conditions() != before:
             self.changed(evse, before, "SignedDataReceived")
+
+    def clock_set(self, by_ms: int) -> None:
+        """The time of day was set: what is remembered of transactions moves with it, so that this takes no time."""
+        for evse in self._evses.values():
+            if evse.record is not None:
+                self.keep(evse, transactions.moved(evse.record, by_ms))
 
     # -- authorization
 

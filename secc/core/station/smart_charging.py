@@ -91,7 +91,7 @@ class SmartCharging:
         sessions.on_ended.append(self._ended)
         sessions.on_power.append(lambda _: self._remeasured(uses=self._in_amperes))
         sessions.on_sample.append(lambda _: self._remeasured(uses=self._by_soc))
-        kernel.on_clock_set.append(self.limits_changed)
+        kernel.on_clock_set.append(lambda _: self.limits_changed())
         self._measure()
 
     @property

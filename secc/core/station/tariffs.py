@@ -113,7 +113,7 @@ class Tariffs:
     def start(self) -> None:
         """Look after what was installed before the last restart (I07.FR.13)."""
         self._settle()
-        self._k.on_clock_set.append(self._settle)
+        self._k.on_clock_set.append(lambda _: self._settle())
 
     # -- for the cost of transactions
 

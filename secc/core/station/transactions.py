@@ -317,6 +317,18 @@ def turn(record: TransactionRecord, utc_ms: int, state: ChargingState) -> Transa
     return msgspec.structs.replace(record, charging_state=state, charging_since_ms=since, charged_ms=spent)
 
 
+def moved(record: TransactionRecord, by_ms: int) -> TransactionRecord:
+    """Return the record of a transaction in which the time of day was set forward by `by_ms`, or back (below 0)."""
+    since, sample = record.charging_since_ms, record.last_sample
+    return msgspec.structs.replace(
+        record,
+        started_ms=record.started_ms + by_ms,
+        charging_since_ms=None if since is None else since + by_ms,
+        seen_ms=record.seen_ms + by_ms,
+        last_sample=None if sample is None else msgspec.structs.replace(sample, utc_ms=sample.utc_ms + by_ms),
+    )
+
+
 def interrupted(record: TransactionRecord) -> TransactionRecord:
     """Return the record of a transaction that a power loss or a restart cut off.
 

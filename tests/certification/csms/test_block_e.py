@@ -310,6 +310,10 @@ async def test_an_event_that_comes_after_all_opens_it_again(csms: Backend) -> No
 async def test_repeated_and_contradicting_events_are_told_apart(charging: Charging) -> None:
     await charging.started()
     again = charging.seq_no
+    charging.seq_no += 1
+    told = {"timestamp": charging.now()}
+    for offline in (False, True):  # the first time it was not answered (E11.FR.07)
+        await charging.event("Updated", "Trigger", seq_no=charging.seq_no, extra=told, offline=offline)
     await charging.event("Updated", "MeterValuePeriodic", seq_no=again, context="Sample.Periodic")
     charging.wh -= 700
     await charging.event("Updated", "MeterValuePeriodic", context="Sample.Periodic")

@@ -42,6 +42,7 @@ def test_a_grid_signal_may_be_an_object_or_its_text() -> None:
         assert json.loads(command.data) == SIGNAL
     for wrong in (5, [], "text", {**SIGNAL, "slots": []}, {**SIGNAL, "more": 1}):
         found = Bench()
+        found.commands.clear()
         assert found.ask("DataTransfer", vendorId=VENDOR, messageId="GridSignal", data=wrong)["status"] == "Rejected"
         assert found.commands == []
 

@@ -304,4 +304,10 @@ def test_energy_that_may_flow_still_after_a_crash_is_stopped_first() -> None:
     found.commands.clear()
     found.power_loss(away_s=30)
     found.plug()
-    assert [c.allowed for c in found.commands if isinstance(c, AllowPower)] == [False, True]
+    orders = [c.allowed for c in found.commands if isinstance(c, AllowPower) and c.evse_id == 1]
+    assert orders == [False, True]
+    found = charging(0)
+    found.commands.clear()
+    found.power_loss(away_s=30)
+    found.expect("TransactionEvent", eventType="Ended")
+    assert not found.allowed(), "what is over takes no energy any more"

@@ -43,6 +43,8 @@ def after(*events: Event) -> Transaction:
         ([event(0, "Started", 5), event(2, "Updated", 9)], event(1, "Updated", 10), ["late", "register_decreased"]),
         ([event(0, "Started", 5), event(2, "Updated", 9)], event(3, "Updated", 8), ["register_decreased"]),
         ([event(0, "Started", 5)], event(1, "Updated", 7, 6), ["register_decreased"]),
+        ([event(0, "Started", 5), event(1, "Updated", 9)], event(2, "Ended", 5, 12), []),
+        ([event(0, "Started", 5), event(1, "Updated", 9)], event(2, "Ended", 4, 12), ["register_decreased"]),
         ([event(0, "Started"), event(1, "Ended")], event(2), ["after_end"]),
         ([event(0, "Started")], event(1, "Started"), ["started_twice"]),
         ([event(0, "Started"), event(3, "Ended")], event(2, "Ended"), ["late", "ended_twice"]),

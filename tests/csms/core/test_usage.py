@@ -39,6 +39,13 @@ def test_use_runs_forward_whatever_meter_and_clock_say() -> None:
     assert usage.charging == ((61_000, True), (121_000, False))
 
 
+def test_an_ended_transaction_lasted_as_long_as_its_station_says() -> None:
+    """Also where the station's clock is ahead of ours."""
+    ended = msgspec.structs.replace(transaction(500_000), ended_seq=3, ended_ms=800_000)
+    usage = usage_of(ended, [Moment(500_000, import_wh="0"), Moment(800_000, import_wh="50")], 600_000)
+    assert (usage.start_ms, usage.end_ms, usage.readings[-1].utc_ms) == (500_000, 800_000, 800_000)
+
+
 @settings(max_examples=15, deadline=None)
 @given(
     st.lists(

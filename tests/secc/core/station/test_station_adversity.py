@@ -134,6 +134,22 @@ def test_clock_jumps_leave_schedules_and_heartbeats_alive() -> None:
         found.clear()
         found.wait(61)
         found.expect("TransactionEvent", triggerReason="MeterValuePeriodic")
+    found.unplug()
+    ended = found.expect("TransactionEvent", eventType="Ended")
+    assert ended["transactionInfo"]["timeSpentCharging"] == 183, "a clock that is set takes no time"
+
+
+def test_a_limit_of_time_goes_by_the_time_that_passes() -> None:
+    found = Bench("2.1", evses=(SOCKET,))
+    found.answers["TransactionEvent"] = {"transactionLimit": {"maxTime": 600}}
+    found.plug()
+    found.present()
+    found.flow()
+    found.utc_ms += 86_400_000
+    found.wait(500)
+    assert found.allowed()
+    found.wait(110)
+    assert not found.allowed()
 
 
 def refuse_everything(found: Bench) -> None:
