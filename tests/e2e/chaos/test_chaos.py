@@ -12,7 +12,7 @@ import pytest
 from csms.config import CsmsConfig, TokenEntry
 from pki_tools.tree import PkiTree
 from secc.core.station.behaviour import Behaviour
-from tests.certification.conftest import empty_database, memory_dir
+from tests.certification.conftest import memory_dir
 from tests.csms.support import make_config
 from tests.e2e.chaos.faults import Fault, happen, some
 from tests.e2e.chaos.judge import judge
@@ -21,7 +21,7 @@ from tests.virtual_time import VirtualLoop
 from v2g.ocpp.routes import Version
 from v2g.ocpp.times import parse_time
 
-__all__ = ["empty_database", "memory_dir"]
+__all__ = ["memory_dir"]
 
 BUSY = Behaviour(
     arrivals_per_hour=60, energy_kwh=(0.1, 2.0), vehicle_kw=(20, 60), linger_minutes=(0, 2), plug_and_charge=0.0,
