@@ -13,16 +13,19 @@ from msgspec.structs import replace
 
 from secc.config import ProgramConfig
 from secc.core import ports
+from secc.core.station.der_response import Respond
 from secc.energy_managers import EnergyManager
 from secc.grid_frequency import GridWatch
 from secc.listening import Doors, Stream, listen
 from secc.machine.certificates import Own
 from secc.machine.charger import Premises
 from secc.machine.logs import LogSources
+from secc.meter_remote import RemoteMeter
 from secc.outlet import Outlet, Wrap
 from secc.pairing import address_mac, pair
 from secc.restarting import Restarting
 from secc.station import Hooks, Station, StationConfig
+from secc.station_layout import evse_layout
 from secc.transport import Transport
 from v2g.errors import ConfigError
 from v2g.hardware.energy_manager import EvseState
@@ -104,6 +107,7 @@ class Charger:
                 on_energy_transfer=self._allow_energy_transfer,
                 on_power=self._local_power,
                 on_response=self._respond,
+                on_reactive=lambda evse, var: self._at(evse).hardware.react(var),
             ),
             boot_id=_boot_id(),
             meter_public_key=_public_key(self.outlets[0].owner.meter),
@@ -153,7 +157,7 @@ class Charger:
             )
 
     def _premises(self) -> Premises:
-        config = self.config
+        config, meter = self.config, self.outlets[0].meter
         key = config.tls.key.path
         plain = key is not None and config.tls.key == KeyReference.of(key)
         return Premises(
@@ -163,7 +167,12 @@ class Charger:
                 journals=tuple(outlet.config.data_dir / "journals" for outlet in self.outlets),
                 recent=self.observe.recent,
             ),
-            discharge_w=tuple(outlet.rating[1] for outlet in self.outlets),
+            evses=tuple(
+                evse_layout(outlet.config, rating=outlet.rating, latch=outlet.hardware.has_latch)
+                for outlet in self.outlets
+            ),
+            grid_voltage=isinstance(meter, RemoteMeter) and meter.has_voltage,
+            max_var=min(outlet.hardware.max_var for outlet in self.outlets),
             own={"V2GCertificate": Own(config.tls.chain, key)} if key is not None and plain else {},
             roots={
                 "V2GRootCertificate": config.tls.v2g_roots,
@@ -189,9 +198,10 @@ class Charger:
         outlet = self._at(evse_id)
         outlet.tell(*outlet.grid.local(power_w))
 
-    def _respond(self, evse_id: int, delta_w: int, floor_w: int | None) -> None:
-        outlet = self._at(evse_id)
-        outlet.tell(*outlet.grid.respond(ports.GridResponse(delta_w, floor_w)))
+    def _respond(self, respond: Respond) -> None:
+        outlet = self._at(respond.evse_id)
+        response = ports.GridResponse(respond.delta_w, respond.floor_w, respond.ceiling_w, respond.ramp_percent)
+        outlet.tell(*outlet.grid.respond(response))
 
     def _allow_energy_transfer(self, reference: str, modes: Sequence[str]) -> None:
         for outlet in self.outlets:

@@ -79,6 +79,17 @@ class EvseHardware(Protocol):
         for hardware and do nothing.
         """
 
+    @property
+    def has_latch(self) -> bool:
+        """Whether there is a lock of the plug."""
+
+    @property
+    def max_var(self) -> int:
+        """The reactive power that it can inject or absorb at most; 0 where the power electronics makes none."""
+
+    def react(self, var: int) -> None:
+        """Make this reactive power from now on, injected is positive; as much of it as there can be."""
+
     async def unlock(self) -> bool:
         """Try to open the lock of the plug (F05); return whether the plug is free, which without a lock it is not by
         us."""
@@ -220,6 +231,20 @@ class Evse(abc.ABC):
             case ports.OpenContactors():
                 return self._open_contactors(self._offs)
         return None
+
+    @property
+    def has_latch(self) -> bool:
+        """See EvseHardware."""
+        return self._parts.cabinet.has_latch
+
+    @property
+    def max_var(self) -> int:
+        """See EvseHardware."""
+        return 0
+
+    def react(self, var: int) -> None:
+        """See EvseHardware."""
+        del var  # nothing here makes any
 
     async def unlock(self) -> bool:
         """See EvseHardware."""

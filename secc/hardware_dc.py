@@ -55,6 +55,16 @@ class DcEvse(Evse):
         """Voltage and current at the output."""
         return ports.Measured(self._stage.present.voltage_mv, self._stage.present.current_ma)
 
+    @property
+    def max_var(self) -> int:
+        """See EvseHardware."""
+        return self._stage.max_var
+
+    def react(self, var: int) -> None:
+        """See EvseHardware."""
+        most = self._stage.max_var
+        self._stage.react(max(-most, min(most, var)))
+
     def execute(self, command: Command) -> Coroutine[Any, Any, Fact | None] | None:
         """See EvseHardware."""
         match command:

@@ -29,6 +29,11 @@ class RemoteMeter:
         """See Meter."""
         self._meter.on_fault(callback)
 
+    @property
+    def has_voltage(self) -> bool:
+        """Whether the meter tells the voltage."""
+        return self._meter.has_voltage
+
     def on_grid(self, callback: Callable[[float, float | None], None]) -> None:
         """Call `callback` with the grid's frequency (Hz), and voltage (V) if there is one, of every good reading."""
 

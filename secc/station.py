@@ -111,7 +111,7 @@ class Station(Questions):
                     same_boot=same_boot,
                     scale=clock.scale,
                     able=self._machine.able,
-                    discharge_w=premises.discharge_w,
+                    premises=premises,
                     roots=configured_roots(config, premises),
                     chains=self._machine.certificates.chains(),
                 ),

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
+from secc.core.station.der_response import Respond
 from secc.core.station.profiles import Allowance
 from secc.core.station.transactions import MeterSample
 from secc.energy_managers import EnergyManagerConfig, check_sources
@@ -18,6 +19,16 @@ from secc.machine.publisher import PublishConfig
 from v2g.billing.told_prices import Told
 from v2g.net.websocket import TlsFiles
 from v2g.ocpp.routes import Version
+
+
+class InverterConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The nameplate of the charger's inverters (R01). What is left out is the charger's own."""
+
+    manufacturer: Annotated[str, Meta(max_length=50)] = ""
+    model: Annotated[str, Meta(max_length=50)] = ""
+    serial_number: Annotated[str, Meta(max_length=50)] = ""
+    sw_version: Annotated[str, Meta(max_length=50)] = ""
+    hw_version: Annotated[str, Meta(max_length=50)] = "unknown"
 
 
 class StationConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -35,6 +46,10 @@ class StationConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     vendor: Annotated[str, Meta(max_length=50)] = "v2g-engine"
     model: Annotated[str, Meta(max_length=20)] = "DC_BPT"
     firmware: Annotated[str, Meta(max_length=50)] = "0.1.0"
+    """Version of the firmware, where no `firmware_file` tells it."""
+    firmware_file: Path | None = None
+    """File whose first line is the version of the firmware that runs. It belongs to the image, such as
+    /etc/firmware-version, so that after an update, or its roll-back, what is told is true."""
     evses: Annotated[int, Meta(ge=1, le=64)] = 1
     max_power_w: Annotated[int, Meta(ge=0, le=10_000_000)] = 150_000
     message_timeout: Annotated[float, Meta(gt=0)] = 30.0
@@ -57,6 +72,8 @@ class StationConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     """Where the grid's frequency is known from; none refuses local frequency and DER control."""
     energy_managers: Annotated[tuple[EnergyManagerConfig, ...], Meta(max_length=3)] = ()
     """Systems on site that bound, or set, the power."""
+    inverter: InverterConfig = InverterConfig()
+    """What the back end is told of the inverters that follow DER controls."""
     publish: PublishConfig | None = None
     """Firmware for other stations of the site; without it the charger publishes none."""
     restart: tuple[str, ...] = ()
@@ -81,10 +98,10 @@ class Hooks(msgspec.Struct, frozen=True, kw_only=True):
     `meter(evse_id)` returns what the meter shows now. `on_online(reachable)` when the CSMS has accepted this station,
     and when it is gone. `serves(evse_id, modes)` says whether an EVSE has a service for any of these energy transfer
     modes, `on_energy_transfer(reference, modes)` that a transaction may use these from now on. `on_power(evse_id, w)`
-    is the power that the grid's frequency leads to, None when it leads no more. `on_response(evse_id, delta_w,
-    floor_w)` bends the power that would flow, see `secc.core.station.der_response.Respond`. `on_reset(evse_id,
-    at_once, keep)`: restart, ending what runs, or keeping its transaction for the next session. `on_unlock(evse_id)`
-    tries to release the plug and returns whether it is free.
+    is the power that the grid's frequency leads to, None when it leads no more. `on_response(respond)` bends the power
+    that would flow, `on_reactive(evse_id, var)` is the reactive power to make (injected is positive).
+    `on_reset(evse_id, at_once, keep)`: restart, ending what runs, or keeping its transaction for the next session.
+    `on_unlock(evse_id)` tries to release the plug and returns whether it is free.
     """
 
     on_limit: Callable[[int, Allowance, int], None] | None = None
@@ -103,4 +120,5 @@ class Hooks(msgspec.Struct, frozen=True, kw_only=True):
     serves: Callable[[int, Sequence[str]], bool] | None = None
     on_energy_transfer: Callable[[str, Sequence[str]], None] | None = None
     on_power: Callable[[int, float | None], None] | None = None
-    on_response: Callable[[int, int, int | None], None] | None = None
+    on_response: Callable[[Respond], None] | None = None
+    on_reactive: Callable[[int, int], None] | None = None

@@ -1,15 +1,26 @@
 """What a charging station's core is told of the charger that it is part of."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from typing import Final
+
+from msgspec.structs import replace
 
 from secc.core.station.certificate_store import Stored
-from secc.core.station.der_response import EMULATED
-from secc.core.station.layout import ConnectorLayout, EvseLayout, Layout
+from secc.core.station.der_reactive import BY_VOLTAGE as VAR_BY_VOLTAGE
+from secc.core.station.der_reactive import REACTIVE
+from secc.core.station.der_response import BY_FREQUENCY, BY_VOLTAGE
+from secc.core.station.layout import EvseLayout, Layout
 from secc.core.station.network import first_profile
-from secc.core.station.settings import StationSettings
+from secc.core.station.settings import Inverter, StationSettings
+from secc.machine.charger import Premises
 from secc.station_config import StationConfig
+from v2g.errors import ConfigError
+from v2g.ocpp.messages.ev_charging import DERControl
 from v2g.ocpp.messages.provisioning import BootReason
 from v2g.ocpp.messages.security import CertificateSigningUse
+
+MOST_VERSION: Final = 50
+"""Characters of a version (BootNotification)."""
 
 
 def settings_of(
@@ -19,27 +30,25 @@ def settings_of(
     same_boot: bool,
     scale: float,
     able: frozenset[str],
-    discharge_w: Sequence[int],
+    premises: Premises,
     roots: tuple[Stored, ...],
     chains: Mapping[CertificateSigningUse, str],
 ) -> StationSettings:
-    """Return what the core is told of this charger: direct current, one fixed cable at each EVSE.
-
-    `discharge_w` is what each EVSE can feed back at most: what controls of block R are in percent of.
-    """
+    """Return what the core is told of this charger; an EVSE that `premises` does not know has direct current."""
     frequency = config.frequency
     if frequency is not None:
         able |= {"frequency", "der"}
     if any(each.load for each in config.energy_managers):
         able |= {"load"}
-    most = tuple(discharge_w) or (config.max_power_w,) * config.evses
+    top = config.max_power_w
+    known = premises.evses or (EvseLayout(max_power_w=top, max_discharge_w=top),) * config.evses
     evses = tuple(
-        EvseLayout(
-            connectors=(ConnectorLayout(),),
-            max_power_w=config.max_power_w,
-            max_discharge_w=min(config.max_power_w, each),
+        replace(
+            each,
+            max_power_w=min(top, each.max_power_w) if each.phases else top,
+            max_discharge_w=min(top, each.max_discharge_w),
         )
-        for each in most
+        for each in known
     )
     return StationSettings(
         identity=config.identity,
@@ -51,7 +60,7 @@ def settings_of(
             vendor=config.vendor,
             model=config.model,
             serial_number=config.identity,
-            firmware=config.firmware,
+            firmware=running_firmware(config),
             optional=("DataCollector", *(("WebPaymentsCtrlr",) if "web_payments" in able else ())),
         ),
         versions=config.versions,
@@ -59,7 +68,8 @@ def settings_of(
         same_boot=same_boot,
         managed=True,
         able=able,
-        der_controls=EMULATED if frequency is not None else (),
+        der_controls=_der_controls(premises) if frequency is not None else (),
+        inverter=_inverter(config, premises),
         nominal_hz=frequency.nominal_hz if frequency is not None else 50.0,
         nominal_v=frequency.nominal_v if frequency is not None else 230.0,
         roots=roots,
@@ -73,3 +83,43 @@ def settings_of(
             **{f"EVSE#{number}.AllowReset": "false" for number in range(1, len(evses) + 1)},  # they restart together
         },
     )
+
+
+def _der_controls(premises: Premises) -> tuple[DERControl, ...]:
+    """Return the controls of block R that can be followed here: by what is measured, and by what makes the power."""
+    found: set[DERControl] = set(BY_FREQUENCY)
+    if premises.grid_voltage:
+        found.update(BY_VOLTAGE)
+    if premises.max_var:
+        found.update(REACTIVE)
+        if not premises.grid_voltage:
+            found.discard(VAR_BY_VOLTAGE)
+    return tuple(sorted(found))
+
+
+def _inverter(config: StationConfig, premises: Premises) -> Inverter:
+    plate = config.inverter
+    return Inverter(
+        manufacturer=plate.manufacturer or config.vendor,
+        model=plate.model or config.model,
+        serial_number=plate.serial_number,
+        sw_version=plate.sw_version or running_firmware(config),
+        hw_version=plate.hw_version,
+        max_var=premises.max_var,
+    )
+
+
+def running_firmware(config: StationConfig) -> str:
+    """Return the version of the firmware that runs: by a file of its own image, else as configured.
+
+    Raises ConfigError for a file that cannot be read.
+    """
+    if config.firmware_file is None:
+        return config.firmware
+    try:
+        lines = config.firmware_file.read_text().strip().splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{config.firmware_file}: {error}", hint="see station.firmware_file") from None
+    if not lines or len(lines[0]) > MOST_VERSION:
+        raise ConfigError(f"{config.firmware_file} holds no version", hint="its first line is the firmware's version")
+    return lines[0]

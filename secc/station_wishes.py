@@ -6,6 +6,7 @@ from typing import Any
 
 from secc.core.station.availability import Serve
 from secc.core.station.data_transfer import GridSignalReceived
+from secc.core.station.der_reactive import React
 from secc.core.station.der_response import Respond
 from secc.core.station.energy_transfer import AllowEnergyTransfer
 from secc.core.station.evse import Fact, Lock, LockFailure, Restart, Unlocked
@@ -59,7 +60,9 @@ class Wishes:
             case SetPower(evse_id=evse_id, power_w=power_w) if hooks.on_power:
                 hooks.on_power(evse_id, power_w)
             case Respond() if hooks.on_response:
-                hooks.on_response(command.evse_id, command.delta_w, command.floor_w)
+                hooks.on_response(command)
+            case React(evse_id=evse_id, var=var) if hooks.on_reactive:
+                hooks.on_reactive(evse_id, var)
             case ShowCost(total=total) if hooks.on_cost and total is not None:
                 if (record := self._find(command.transaction_id)) is not None:
                     hooks.on_cost(record.reference, total)

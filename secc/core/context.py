@@ -236,6 +236,8 @@ class Charging(msgspec.Struct, frozen=True):
     asked_w: int = 0
     """What a wireless vehicle asks for."""
     output: Output | None = None
+    output_ms: int = 0
+    """When `output` was last found to hold (UTC), as far as a gradient bounds how it rises."""
     told_meter: tuple[MeterInfo, ...] = ()
     confirmed: MeterInfo | None = None
     loops: int = 0

@@ -97,6 +97,8 @@ def apply_output(context: Charging, world: World) -> tuple[Charging, tuple[Comma
     """
     output = choose_output(context, world)
     before = context.output
+    if world.response.ramp_percent:
+        context = replace(context, output_ms=world.utc_ms)
     if output == before:
         return context, ()
     commands: list[Command | Observe] = [output]

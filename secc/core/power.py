@@ -1,5 +1,7 @@
 """How much power flows, and which way: the one place where limits, schedules, wishes and signatures meet."""
 
+from typing import Final
+
 from secc.core.config import ControlMode
 from secc.core.context import Charging, Selected, Vehicle
 from secc.core.ports import GridResponse, Output, SetAcOutput, SetOutput, SetWptOutput
@@ -20,16 +22,16 @@ def choose_output(context: Charging, world: World) -> Output:
         idle = SetAcOutput(charge_w=0, discharge_w=0, power_w=0)
         return idle if selected.family is Family.AC else _output(vehicle, world, charge_w=0, discharge_w=0)
     if selected.control_mode is ControlMode.DYNAMIC:
-        charge_w, discharge_w = _dynamic_powers(context, world)
+        charge_w, discharge_w = _slewed(_dynamic_powers(context, world), context, world)
         if selected.family is Family.AC:
             return SetAcOutput(charge_w=charge_w, discharge_w=discharge_w, power_w=charge_w - discharge_w)
         return _output(vehicle, world, charge_w=charge_w, discharge_w=discharge_w)
     charge_w, discharge_w = _scheduled_powers(context, world)
     if selected.family is Family.AC:
-        charge_w, discharge_w = _bounded(charge_w, discharge_w, None, world.response)
+        charge_w, discharge_w = _slewed(_bounded(charge_w, discharge_w, None, world.response), context, world)
         return SetAcOutput(charge_w=charge_w, discharge_w=discharge_w)
     planned_w = context.asked_mv * context.asked_ma // 1_000_000
-    charge_w, discharge_w = _bounded(charge_w, discharge_w, planned_w, world.response)
+    charge_w, discharge_w = _slewed(_bounded(charge_w, discharge_w, planned_w, world.response), context, world)
     return _scheduled(context, world, charge_w=charge_w, discharge_w=discharge_w)
 
 
@@ -38,7 +40,12 @@ def _wireless(context: Charging, world: World) -> SetWptOutput:
     if context.standby or world.device.trouble:
         return SetWptOutput(charge_w=0, power_w=0)
     dynamic = context.planned.parametrised.selected.control_mode is ControlMode.DYNAMIC
-    charge_w = (_dynamic_powers if dynamic else _scheduled_powers)(context, world)[0]
+    powers = (
+        _dynamic_powers(context, world)
+        if dynamic
+        else _bounded(*_scheduled_powers(context, world), None, world.response)
+    )
+    charge_w, _ = _slewed(powers, context, world)
     return SetWptOutput(charge_w=charge_w, power_w=min(context.asked_w, charge_w))
 
 
@@ -83,7 +90,35 @@ def _bounded(charge_w: int, discharge_w: int, planned_w: int | None, response: G
         charge_w = max(0, min(charge_w, upper))
     elif response.delta_w > 0 or response.floor_w is not None:
         discharge_w = max(0, min(discharge_w, -lower))
+    if response.ceiling_w is not None:
+        charge_w = min(charge_w, max(0, response.ceiling_w))
+    if response.floor_w is not None:
+        discharge_w = min(discharge_w, max(0, -response.floor_w))
     return charge_w, discharge_w
+
+
+LEAD_S: Final = 1.0
+"""How far a limit that rises by a gradient may be ahead of the power that flows."""
+
+
+def _slewed(powers: tuple[int, int], context: Charging, world: World) -> tuple[int, int]:
+    """Return W of charge and of discharge that rise no faster than the gradient says; less power comes at once.
+
+    They go on from what was let flow last, and run ahead of a vehicle that takes less only a little.
+    """
+    percent, before = world.response.ramp_percent, context.output
+    if not percent:
+        return powers
+    seconds = 0.0 if before is None else max(0, world.utc_ms - context.output_ms) / 1000
+    last = (0, 0) if before is None else (before.charge_w, getattr(before, "discharge_w", 0))
+    flows = (max(0, world.measured.watts), max(0, -world.measured.watts))
+    slewed = []
+    for power_w, last_w, flow_w, rated_w in zip(
+        powers, last, flows, world.config.power_rating(world.family), strict=True
+    ):
+        rise = percent / 100 * rated_w
+        slewed.append(min(power_w, int(min(last_w + rise * seconds, flow_w + rise * LEAD_S))))
+    return slewed[0], slewed[1]
 
 
 def _scheduled_powers(context: Charging, world: World) -> tuple[int, int]:

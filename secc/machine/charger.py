@@ -9,6 +9,7 @@ from pathlib import Path
 
 from secc.core.station.certificate_store import Stored
 from secc.core.station.evse import Fact
+from secc.core.station.layout import EvseLayout
 from secc.machine.certificates import CertificateFiles, Own, seeds
 from secc.machine.display import Display
 from secc.machine.firmware import Firmware, UpdateConfig
@@ -28,8 +29,12 @@ class Premises:
 
     sources: LogSources = field(default_factory=LogSources)
     """Where the program's logs are."""
-    discharge_w: tuple[int, ...] = ()
-    """What each EVSE can feed back at most."""
+    evses: tuple[EvseLayout, ...] = ()
+    """What the EVSEs are, where that is known."""
+    grid_voltage: bool = True
+    """Whether the grid's voltage is measured where its frequency is."""
+    max_var: int = 0
+    """The reactive power that the power electronics of each EVSE can inject and absorb."""
     own: Mapping[CertificateSigningUse, Own] = field(default_factory=dict)
     """Chains that vehicles are shown, where their keys are files."""
     roots: Mapping[InstallCertificateUse, tuple[Path, ...]] = field(default_factory=dict)

@@ -55,8 +55,15 @@ class PowerStage(Protocol):
     def present(self) -> StageReport:
         """What is at the output, as last measured."""
 
+    @property
+    def max_var(self) -> int:
+        """The reactive power that it can inject into the grid or absorb at most; 0: it makes none."""
+
     def drive(self, demand: Demand) -> None:
         """Do this from now on. `OFF` takes current and voltage away."""
+
+    def react(self, var: int) -> None:
+        """Make this reactive power from now on: injected is positive, within `max_var`."""
 
     def on_report(self, callback: Callable[[StageReport], None]) -> None:
         """Call `callback` with each new measurement."""

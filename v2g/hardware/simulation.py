@@ -115,6 +115,8 @@ class StageConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     current_a_per_s: Annotated[float, Meta(ge=0, le=1_000_000)] = 200.0
     discharge_tau_s: Annotated[float, Meta(ge=0, le=3_600)] = 0.25
     """Time constant of the discharge: from 920 V below 60 V in 0.7 s."""
+    max_var: Annotated[int, Meta(ge=0, le=10_000_000)] = 0
+    """Reactive power that the converter can inject into the grid and absorb at most, whatever active power flows."""
 
 
 class StageModel:
@@ -127,6 +129,11 @@ class StageModel:
         self._voltage_mv = 0.0
         self._current_ma = 0.0
         self.moving = False
+
+    @property
+    def max_var(self) -> int:
+        """The reactive power that it can make."""
+        return self._config.max_var
 
     @property
     def voltage_mv(self) -> int:

@@ -9,6 +9,7 @@ from secc.core.station.certificate_store import CertificateStore
 from secc.core.station.data_collector import DataCollector
 from secc.core.station.data_transfer import DataTransfer
 from secc.core.station.der import DerControls
+from secc.core.station.der_reactive import DerReactive
 from secc.core.station.der_response import DerResponse
 from secc.core.station.diagnostics import Diagnostics
 from secc.core.station.display import Display
@@ -102,10 +103,17 @@ class Blocks:
         self.firmware = FirmwareUpdates(kernel, self.certificates)
         self.publishing = Publishing(kernel, self.outbox)
         self.display = Display(kernel, self.evses)
-        self.der = DerControls(kernel, self.outbox, settings.der_controls)
+        self.der = DerControls(
+            kernel, self.outbox, settings.der_controls, inverter=settings.inverter, nominal_v=settings.nominal_v
+        )
         self.der_response = DerResponse(
             kernel, self.evses, self.der, nominal_hz=settings.nominal_hz, nominal_v=settings.nominal_v
         )
+        self.der_reactive = DerReactive(
+            kernel, self.evses, self.der, read, nominal_v=settings.nominal_v, max_var=settings.inverter.max_var
+        )
+        self.der_reactive.out = self.der_response.out
+        self.der_response.on_follow.append(self.der_reactive.follow)
         self.high_level = HighLevel(kernel, self.evses, self.sessions, self.smart_charging, self.outbox)
         self.external_limits = ExternalLimits(kernel, self.evses, self.sessions, self.smart_charging)
         self.dynamic_profiles = DynamicProfiles(kernel, self.smart_charging)

@@ -3,15 +3,19 @@
 What is in force leaves as one command whenever it changes; the hardware, or the vehicle's inverter, obeys it.
 """
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, Final
 
 import msgspec
 
+from secc.core.station.der_trips import CURVES
 from secc.core.station.evse import Fact
 from secc.core.station.kernel import Command, Handler, Kernel, because
 from secc.core.station.outbox import Outbox
+from secc.core.station.ride_through import points_of
+from secc.core.station.settings import Inverter
 from v2g.ocpp.messages.base import Message
 from v2g.ocpp.messages.der_control import (
     ClearDERControlRequest,
@@ -86,29 +90,60 @@ class Held(msgspec.Struct, frozen=True, kw_only=True):
 class DerControls:
     """The controls of one station, which follows these types."""
 
-    def __init__(self, kernel: Kernel, outbox: Outbox, supported: tuple[DERControl, ...]) -> None:
+    def __init__(
+        self,
+        kernel: Kernel,
+        outbox: Outbox,
+        supported: tuple[DERControl, ...],
+        *,
+        inverter: Inverter,
+        nominal_v: float,
+    ) -> None:
         self._k = kernel
         self._outbox = outbox
         self._supported = supported
         self._all = {held.request.control_id: held for held in kernel.stored("der", Held).values()}
         self._applied: tuple[str, ...] = ()
         self.on_applied: list[Callable[[ApplyControls], None]] = []
-        self._describe()
+        self._describe(inverter, nominal_v)
         self.answers: dict[str, Handler] = {
             "SetDERControl": self._set,
             "GetDERControl": self._get,
             "ClearDERControl": self._clear,
         }
 
-    def _describe(self) -> None:
-        """Say what the inverters can do (R01.FR.01, R03.FR.03)."""
+    def _describe(self, inverter: Inverter, nominal_v: float) -> None:
+        """Say what the inverters can do (R01.FR.01, .02), and what is done for those of vehicles (R03.FR.03)."""
         modes = ",".join(self._supported)
-        self._k.put("ACDERCtrlr.ModesSupported", modes)
         for number, evse in enumerate(self._k.layout.evses, 1):
-            inverter = {"ModesSupported": modes, "Enabled": str(bool(self._supported)).lower()}
-            inverter |= {"MaxW": str(evse.max_discharge_w), "MaxChargeRateW": str(evse.max_power_w)}
-            for name, value in inverter.items():
-                self._k.put(f"DCDERCtrlr#{number}.{name}", value)
+            if evse.phases:
+                self._k.put(f"ACDERCtrlr#{number}.ModesSupported", modes)
+                continue
+            inject_w, absorb_w, var = evse.max_discharge_w, evse.max_power_w, inverter.max_var
+            factor = f"{inject_w / (math.hypot(inject_w, var) or 1):.3f}" if var else "1"
+            plate = {
+                "ModesSupported": modes,
+                "Enabled": str(bool(self._supported)).lower(),
+                "MaxW": inject_w,
+                "OverExcitedW": inject_w,
+                "OverExcitedPF": factor,
+                "UnderExcitedW": inject_w,
+                "UnderExcitedPF": factor,
+                "MaxVA": round(math.hypot(inject_w, var)),
+                "MaxVar": var,
+                "MaxVarNeg": var,
+                "MaxChargeRateW": absorb_w,
+                "MaxChargeRateVA": round(math.hypot(absorb_w, var)),
+                "VNom": f"{nominal_v:g}",
+                "InverterManufacturer": inverter.manufacturer,
+                "InverterModel": inverter.model,
+                "InverterSerialNumber": inverter.serial_number,
+                "InverterSwVersion": inverter.sw_version,
+                "InverterHwVersion": inverter.hw_version,
+                "ReactiveSusceptance": 0,
+            }
+            for name, value in plate.items():
+                self._k.put(f"DCDERCtrlr#{number}.{name}", str(value))
 
     # -- the CSMS
 
@@ -116,19 +151,15 @@ class DerControls:
         """R04.FR.01 to .08."""
         if request.control_type not in self._supported:
             return SetDERControlResponse(status="NotSupported")
-        new = Held(request=request)
-        if new.body is None:
-            return SetDERControlResponse(status="Rejected", status_info=because("MissingParam", request.control_type))
+        new, why = Held(request=request), _wrong(request)
+        if why:
+            return SetDERControlResponse(status="Rejected", status_info=because("InvalidValue", why))
         if request.control_id not in self._all and len(self._all) >= MAX_CONTROLS:
             return SetDERControlResponse(status="Rejected", status_info=because("TooManyElements"))
         start = getattr(new.body, "start_time", None)
-        if request.is_default == (start is not None):
-            return SetDERControlResponse(
-                status="Rejected", status_info=because("InvalidValue", "startTime belongs to a scheduled control")
-            )
         if start is not None:
             begin = parse_time(start)
-            new = msgspec.structs.replace(new, start=begin, end=begin + int((new.body.duration or 0) * 1000))
+            new = msgspec.structs.replace(new, start=begin, end=begin + int(new.body.duration * 1000))
         superseded = self._supersede(new)
         worse = any(self._is_rival(old, new) and old.priority < new.priority for old in self._all.values())
         self._keep(msgspec.structs.replace(new, superseded=worse))
@@ -137,10 +168,12 @@ class DerControls:
 
     def _supersede(self, new: Held) -> list[str]:
         """Put out of force what the new control outranks; return which."""
+        coming = new.start is not None and new.start > self._k.utc_ms
         beaten = [
             old
             for old in self._all.values()
             if self._is_rival(old, new) and new.priority <= old.priority and not old.superseded
+            if not (coming and old.started)  # it goes on until the new one starts (R04.FR.07)
         ]
         for old in beaten:
             self._keep(msgspec.structs.replace(old, superseded=True))
@@ -195,14 +228,16 @@ class DerControls:
     def refresh(self) -> None:
         """Start and end scheduled controls, apply what is in force, and come back when that changes."""
         now = self._k.utc_ms
-        for held in list(self._all.values()):
+        for control_id in list(self._all):
+            held = self._all[control_id]  # which an earlier one may have put out of force
             if held.end is not None and held.end <= now:  # R04.FR.10, .22
                 self._drop(held)
                 if held.started and not held.superseded:
                     self._tell(held, started=False)
             elif held.start is not None and held.start <= now and not held.superseded and not held.started:
-                self._keep(msgspec.structs.replace(held, started=True))
-                self._tell(held, started=True)  # R04.FR.20
+                held = msgspec.structs.replace(held, started=True)
+                self._keep(held)
+                self._tell(held, started=True, superseded=self._supersede(held))  # R04.FR.20, .21
         force = self._in_force()
         if tuple(held.request.control_id for held in force) != self._applied:
             self._applied = tuple(held.request.control_id for held in force)
@@ -220,16 +255,20 @@ class DerControls:
     def _in_force(self) -> list[Held]:
         """Return one control of each type: the scheduled one that runs, else the default (R04.FR.09, .11)."""
         best: dict[str, Held] = {}
-        ready = [held for held in self._all.values() if not held.superseded]
+        can = self._supported
+        ready = [held for held in self._all.values() if not held.superseded and held.request.control_type in can]
         for held in sorted(ready, key=lambda held: (held.start is None, held.priority)):
             if held.start is None or held.start <= self._k.utc_ms:
                 best.setdefault(held.request.control_type, held)
         return [best[type_] for type_ in sorted(best)]
 
-    def _tell(self, held: Held, *, started: bool) -> None:
+    def _tell(self, held: Held, *, started: bool, superseded: Iterable[str] = ()) -> None:
         self._outbox.add(
             NotifyDERStartStopRequest(
-                control_id=held.request.control_id, started=started, timestamp=format_time(self._k.utc_ms)
+                control_id=held.request.control_id,
+                started=started,
+                timestamp=format_time(self._k.utc_ms),
+                superseded_ids=tuple(superseded),
             )
         )
 
@@ -251,6 +290,25 @@ class DerControls:
     def _drop(self, held: Held) -> None:
         del self._all[held.request.control_id]
         self._k.forget("der", held.request.control_id)
+
+
+_BODIES: Final = (*MEMBERS.values(), "curve")
+
+
+def _wrong(request: SetDERControlRequest) -> str:
+    """Return what is wrong with a control, empty for nothing (R04.FR.13, .15, .17)."""
+    member = MEMBERS.get(request.control_type, "curve")
+    if [each for each in _BODIES if getattr(request, each) is not None] != [member]:
+        return f"{request.control_type} wants {member} alone"
+    body = getattr(request, member)
+    start, duration = getattr(body, "start_time", None), getattr(body, "duration", None)
+    if request.is_default != (start is None) or (start is None) != (duration is None):
+        return "startTime and duration belong to a scheduled control"
+    if request.limit_max_discharge is not None and request.limit_max_discharge.power_monitoring_must_trip is not None:
+        return "no monitoring of power"
+    if request.control_type in CURVES and any(seconds < 0 for _, seconds in points_of(body)):
+        return "no time is below 0"
+    return ""
 
 
 def _report(part: list[Held], request_id: int, *, tbc: bool) -> ReportDERControlRequest:

@@ -4,24 +4,43 @@ Followed at once and without the CSMS, faster than any open loop response time t
 as everywhere: into the vehicle is positive.
 """
 
-import itertools
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
-import msgspec
-
+from secc.core.station.curves import curve_at
 from secc.core.station.der import ApplyControls, DerControls, GridEvent
+from secc.core.station.der_trips import Acting, Trips
 from secc.core.station.evse import Evse
 from secc.core.station.frequency import GridFrequency
 from secc.core.station.kernel import Command, Kernel
-from v2g.ocpp.messages.der_control import DERCurve, FreqDroop, GridEventFault, SetDERControlRequest
+from v2g.ocpp.messages.der_control import FreqDroop, GridEventFault, SetDERControlRequest
 from v2g.ocpp.messages.ev_charging import DERControl
 
-EMULATED: Final[tuple[DERControl, ...]] = ("FreqDroop", "FreqWatt", "LimitMaxDischarge", "VoltWatt")
-"""Controls that a charger follows by the power alone, whatever makes it (R03.FR.03)."""
+BY_FREQUENCY: Final[tuple[DERControl, ...]] = (
+    "EnterService",
+    "FreqDroop",
+    "FreqWatt",
+    "Gradients",
+    "HFMayTrip",
+    "HFMustTrip",
+    "LFMustTrip",
+    "LimitMaxDischarge",
+)
+"""Controls that a charger follows by the power alone, whatever makes it, by the grid's frequency (R03.FR.03)."""
+
+BY_VOLTAGE: Final[tuple[DERControl, ...]] = (
+    "HVMayTrip",
+    "HVMomCess",
+    "HVMustTrip",
+    "LVMayTrip",
+    "LVMomCess",
+    "LVMustTrip",
+    "VoltWatt",
+)
+"""Those that the grid's voltage has to be measured for, besides."""
 
 QUIET_S: Final = 10.0
-"""An event of the grid is over when the control has not acted for so long: a frequency at the edge is one event."""
+"""An event of the grid is over when no control has acted for so long: a frequency at the edge is one event."""
 
 _FAULTS: Final[Mapping[tuple[str, bool], GridEventFault]] = {
     ("hz", True): "OverFrequency",
@@ -33,18 +52,14 @@ _FAULTS: Final[Mapping[tuple[str, bool], GridEventFault]] = {
 
 class Respond(Command, frozen=True, kw_only=True):
     """Shift the power that would flow at an EVSE by `delta_w`, and then let it not be less than `floor_w`: so much
-    may leave the vehicle at most, or (above 0) has to go into it. None bounds nothing."""
+    may leave the vehicle at most, or (above 0) has to go into it; nor more than `ceiling_w` into it. None bounds
+    nothing. Power rises by at most `ramp_percent` of the rated power in a second; 0 is at once."""
 
     evse_id: int
     delta_w: int = 0
     floor_w: int | None = None
-
-
-class Acting(msgspec.Struct, frozen=True):
-    """A control that changes the power because of the grid."""
-
-    control_type: DERControl
-    fault: GridEventFault
+    ceiling_w: int | None = None
+    ramp_percent: float = 0.0
 
 
 def droop_w(droop: FreqDroop, hz: float, *, nominal_hz: float, rated_w: float) -> float:
@@ -63,17 +78,6 @@ def droop_w(droop: FreqDroop, hz: float, *, nominal_hz: float, rated_w: float) -
     return 0.0
 
 
-def curve_at(curve: DERCurve, x: float) -> float:
-    """Return the y of a curve: straight lines between its points, level beyond them."""
-    points = sorted((point.x, point.y) for point in curve.curve_data)
-    if x <= points[0][0]:
-        return points[0][1]
-    for (x1, y1), (x2, y2) in itertools.pairwise(points):
-        if x <= x2:
-            return y2 if x2 == x1 else y1 + (y2 - y1) * (x - x1) / (x2 - x1)
-    return points[-1][1]
-
-
 class DerResponse:
     """Follows the controls in force at all EVSEs of a station. Nominal values are the grid's."""
 
@@ -85,16 +89,44 @@ class DerResponse:
         self._controls: tuple[SetDERControlRequest, ...] = ()
         self._grid: GridFrequency | None = None
         self._told: dict[int, Respond] = {}
-        self._acting: dict[DERControl, GridEventFault] = {}
+        self._acting: Acting | None = None
+        self._trips = Trips(evses, lambda: int.from_bytes(kernel.entropy(4), "big") / 2**32)
+        self._starting = True
+        self.on_follow: list[Callable[[], None]] = []
+        """Told whenever something may have ceased or come back."""
         der.on_applied.append(self._applied)
+        for number in evses:
+            kernel.model.after[f"dcderctrlr#{number}.enabled"] = lambda _: self._follow()
+
+    def out(self, evse_id: int) -> bool:
+        """Return whether an EVSE has ceased to energize."""
+        return self._trips.services[evse_id].out
+
+    @property
+    def _now(self) -> float:
+        """Seconds of the grid's time."""
+        return self._k.now * self._k.scale
+
+    def start(self) -> None:
+        """From now on controls that come do not find a station that has just started."""
+        self._starting = False
 
     def measured(self, fact: GridFrequency) -> None:
         """Act on what was measured at once."""
         self._grid = fact
+        values = {"hz": fact.hz}
+        if fact.volt is not None:
+            values["v"] = fact.volt / self._nominal_v * 100
+        self._trips.measured(values, self._now)
         self._follow()
 
     def _applied(self, command: ApplyControls) -> None:
         self._controls = command.controls
+        self._trips.apply(command.controls, self._now, starting=self._starting)
+        self._follow()
+
+    def _look(self) -> None:
+        self._trips.look(self._now)
         self._follow()
 
     def _follow(self) -> None:
@@ -103,18 +135,40 @@ class DerResponse:
             if respond != self._told.get(number, Respond(evse_id=number)):
                 self._told[number] = respond
                 self._k.do(respond)
-        self._alarm({each.control_type: each.fault for each in self._events()})
+        for told in self.on_follow:
+            told()
+        self._alarm(next(iter(self._events()), None))
+        due = self._trips.due(self._now)
+        self._k.cancel("der.trips")
+        if due is not None:
+            self._k.after("der.trips", (due - self._now) / self._k.scale, self._look)
 
     def _of(self, number: int) -> Respond:
-        rated_w = self._k.layout.evses[number - 1].max_discharge_w
-        delta, floors = 0.0, list[float]()
+        layout = self._k.layout.evses[number - 1]
+        key = f"DCDERCtrlr#{number}.Enabled"
+        if self._k.model.has(key) and not self._k.model.flag(key):
+            return Respond(evse_id=number)
+        rated_w, share = layout.max_discharge_w, self._trips.services[number].share(self._now)
+        if share == 0.0:
+            return Respond(evse_id=number, floor_w=0, ceiling_w=0)
+        delta, floors, ramp = 0.0, list[float](), 0.0
         for control in self._controls:
             if control.freq_droop is not None and self._grid is not None:
                 delta += droop_w(control.freq_droop, self._grid.hz, nominal_hz=self._nominal_hz, rated_w=rated_w)
+            if control.gradient is not None:
+                ramp = control.gradient.gradient
             percent = self._ceiling(control)
             if percent is not None:
                 floors.append(-percent / 100 * rated_w)
-        return Respond(evse_id=number, delta_w=round(delta), floor_w=round(max(floors)) if floors else None)
+        if share < 1.0:
+            floors.append(-share * rated_w)
+        return Respond(
+            evse_id=number,
+            delta_w=round(delta),
+            floor_w=round(max(floors)) if floors else None,
+            ceiling_w=int(share * layout.max_power_w) if share < 1.0 else None,
+            ramp_percent=ramp,
+        )
 
     def _ceiling(self, control: SetDERControlRequest) -> float | None:
         """Return what may leave the vehicle by a control, percent of the rated discharge power."""
@@ -124,7 +178,7 @@ class DerResponse:
         return None if control.curve is None or x is None else curve_at(control.curve, x)
 
     def _x(self, control: SetDERControlRequest) -> float | None:
-        """Return where on its curve a control is: Hz, or percent of the nominal voltage."""
+        """Return where on its curve of power a control is: Hz, or percent of the nominal voltage."""
         grid = self._grid
         if grid is None:
             return None
@@ -134,9 +188,12 @@ class DerResponse:
             return grid.volt / self._nominal_v * 100
         return None
 
-    # -- what the CSMS hears of it (R02)
+    # -- what the CSMS hears of it (R05)
 
     def _events(self) -> Iterable[Acting]:
+        """Give the controls that change the power now, the gravest first."""
+        if self._trips.acting is not None:
+            yield self._trips.acting
         for control in self._controls:
             x, nominal = self._x(control), 100.0 if control.control_type == "VoltWatt" else self._nominal_hz
             if control.freq_droop is not None and self._grid is not None:
@@ -150,20 +207,18 @@ class DerResponse:
             ):
                 yield Acting(control.control_type, _FAULTS["v" if nominal == 100.0 else "hz", x > nominal])
 
-    def _alarm(self, acting: Mapping[DERControl, GridEventFault]) -> None:
-        for control_type, fault in acting.items():
-            self._k.cancel(f"der.quiet.{control_type}")
-            if self._acting.get(control_type) != fault:
-                self._acting[control_type] = fault
-                self._der.grid_event(GridEvent(control_type=control_type, fault=fault))
-        for control_type in self._acting.keys() - acting.keys():
-            name = f"der.quiet.{control_type}"
-            if not self._k.planned(name):
-                self._k.after(name, QUIET_S, self._ender(control_type))
+    def _alarm(self, acting: Acting | None) -> None:
+        """There is one alarm at a time: another control takes it over, and it ends with the last (R05.FR.01 to .04)."""
+        if acting is None:
+            if self._acting is not None and not self._k.planned("der.quiet"):
+                self._k.after("der.quiet", QUIET_S, self._end)
+            return
+        self._k.cancel("der.quiet")
+        if acting != self._acting:
+            self._acting = acting
+            self._der.grid_event(GridEvent(control_type=acting.control_type, fault=acting.fault))
 
-    def _ender(self, control_type: DERControl) -> Callable[[], None]:
-        def end() -> None:
-            fault = self._acting.pop(control_type)
-            self._der.grid_event(GridEvent(control_type=control_type, fault=fault, ended=True))
-
-        return end
+    def _end(self) -> None:
+        acting, self._acting = self._acting, None
+        if acting is not None:
+            self._der.grid_event(GridEvent(control_type=acting.control_type, fault=acting.fault, ended=True))

@@ -22,6 +22,7 @@ _PER_EVSE: Final = frozenset(
         "DataCollector",
         "FiscalMetering",
         "CPPWMController",
+        "ACDERCtrlr",
         "DCDERCtrlr",
         "WebPaymentsCtrlr.RoamingEvseId",
     }
@@ -45,12 +46,14 @@ class ConnectorLayout(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class EvseLayout(msgspec.Struct, frozen=True, kw_only=True):
-    """An EVSE: its connectors 1, 2, ..., the most it gives and takes (W), and its phases (0: direct current)."""
+    """An EVSE: its connectors 1, 2, ..., the most it gives and takes (W), its phases (0: direct current), and the
+    voltage between phase and neutral."""
 
     connectors: tuple[ConnectorLayout, ...] = (ConnectorLayout(),)
     max_power_w: int = 150_000
     max_discharge_w: int = 0
     phases: int = 0
+    line_v: float = 230.0
 
 
 class TerminalLayout(msgspec.Struct, frozen=True, kw_only=True):

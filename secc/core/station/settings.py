@@ -16,6 +16,18 @@ from v2g.ocpp.messages.security import CertificateSigningUse
 from v2g.ocpp.routes import Version
 
 
+class Inverter(msgspec.Struct, frozen=True, kw_only=True):
+    """The nameplate of the inverters in a station (R01.FR.01). `max_var` is what each can inject and absorb, 0 where
+    they make no reactive power."""
+
+    manufacturer: str = ""
+    model: str = ""
+    serial_number: str = ""
+    sw_version: str = ""
+    hw_version: str = ""
+    max_var: int = 0
+
+
 class StationSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What a station is told of itself. `boot_reason` is why the program started, `same_boot` whether the machine did
     not; `network` is slot 1."""
@@ -44,6 +56,8 @@ class StationSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     der_controls: tuple[DERControl, ...] = ()
     """Controls of block R that inverter or vehicle follow."""
+
+    inverter: Inverter = Inverter()
 
     roots: tuple[Stored, ...] = ()
     """Roots that the charger was delivered or configured with."""

@@ -155,6 +155,7 @@ class ChargingStation(Blocks):
         self.publishing.start()
         self.dynamic_profiles.start()
         self.der.refresh()
+        self.der_response.start()
         self.display.refresh()
         self._restarted()
         self.smart_charging.limits_changed()
@@ -290,6 +291,7 @@ class ChargingStation(Blocks):
             case GridFrequency():
                 self.frequency.measured(fact)
                 self.der_response.measured(fact)
+                self.der_reactive.measured(fact)
             case LockFailure():
                 self.availability.lock_failure(fact)
                 self.remote_control.lock_failed(fact)

@@ -1,7 +1,6 @@
 """What charging profiles are looked at with: transactions and their priority, local time, units, time spent offline."""
 
 from collections.abc import Callable, Mapping
-from typing import Final
 
 from secc.core.station.evse import Evse
 from secc.core.station.kernel import Kernel, because
@@ -11,9 +10,6 @@ from v2g.errors import OcppError
 from v2g.ocpp.messages.base import StatusInfo
 from v2g.ocpp.messages.charging_profiles import ChargingRateUnit
 from v2g.ocpp.times import parse_time
-
-LINE_VOLTS: Final = 230.0
-"""What limits in A are converted with: the voltage that is set for the area, not what is measured (K01.FR.50)."""
 
 
 class Surroundings:
@@ -90,7 +86,7 @@ class Surroundings:
                 next_offset=model.text("ClockCtrlr.TimeOffset[NextTransition]"),
                 next_from_ms=parse_time(moment) if moment else None,
             ),
-            volts=LINE_VOLTS,
+            volts=layout.evses[evse_id - 1].line_v if evse is not None else layout.evses[0].line_v,
             phases=min(phases, evse.phases or phases) if evse is not None else phases,
             csms_first=model.text("SmartChargingCtrlr.SetpointPriority") == "CSMS",
         )

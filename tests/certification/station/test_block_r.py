@@ -84,6 +84,21 @@ def test_tc_r_105_cs_a_better_control_supersedes_an_active_one() -> None:
     assert force(found) == ["B"]
 
 
+def test_a_better_control_that_starts_later_waits_for_its_start() -> None:
+    """R04.FR.07, .21."""
+    found = bench()
+    put(found, "A", 5, start=0)
+    found.expect("NotifyDERStartStop", controlId="A", started=True)
+    assert put(found, "B", 3, start=60) == {"status": "Accepted"}
+    assert force(found) == ["A"]
+    assert held(found) == {"A": False, "B": False}
+    found.wait(61)
+    told = found.expect("NotifyDERStartStop", controlId="B", started=True)
+    assert told["supersededIds"] == ["A"]
+    assert force(found) == ["B"]
+    assert held(found) == {"A": True, "B": False}
+
+
 def test_tc_r_106_cs_an_active_control_holds_against_a_worse_one() -> None:
     found = bench()
     put(found, "A", 3, start=0)

@@ -13,7 +13,7 @@ import pytest
 
 from secc.core import ports
 from secc.core.config import ControlMode, EnergyService, SeccConfig
-from secc.core.station.der_response import Respond
+from secc.core.station.der_response import BY_FREQUENCY, BY_VOLTAGE, Respond
 from secc.core.station.frequency import GridFrequency
 from secc.core.station.layout import EvseLayout
 from secc.core.station.local_control import SetPower
@@ -103,7 +103,8 @@ class Charger:
                 case SetPower(power_w=power_w):
                     facts = self.grid.local(power_w)
                 case Respond():
-                    facts = self.grid.respond(ports.GridResponse(command.delta_w, command.floor_w))
+                    response = (command.delta_w, command.floor_w, command.ceiling_w, command.ramp_percent)
+                    facts = self.grid.respond(ports.GridResponse(*response))
                 case _:
                     continue
             for fact in facts:
@@ -131,6 +132,7 @@ class Charger:
     def _flow(self) -> None:
         if self.service == AC_BPT:
             self.power_w = [watts for at, watts in self.targets if at <= self.now][-1]
+            self.session.fact(ports.Measured(230_000, round(self.power_w * 1_000 / 230)))
             return
         outputs = self.session.commands(ports.SetOutput)
         for output in outputs[self.seen :]:
@@ -201,9 +203,7 @@ def droop(found: StationBench, **more: Any) -> str:
 
 def with_controls(**more: Any) -> StationBench:
     """A station that follows controls of block R."""
-    return charging(
-        version="2.1", evses=(ALLOWED,), der_controls=("FreqDroop", "FreqWatt", "LimitMaxDischarge", "VoltWatt"), **more
-    )
+    return charging(version="2.1", evses=(ALLOWED,), der_controls=(*BY_FREQUENCY, *BY_VOLTAGE), **more)
 
 
 @pytest.mark.parametrize("service", [AC_BPT, DC_BPT], ids=["AC_BPT", "DC_BPT"])
@@ -250,6 +250,55 @@ def test_a_limit_of_discharge_holds_at_once_and_until_it_is_cleared(make_bench: 
     charger.carry_out()
     charger.play(quiet, 1)
     assert charger.power_w == pytest.approx(-8_000, rel=0.01)
+
+
+@pytest.mark.parametrize("wish_w", [-8_000, 9_000])
+@pytest.mark.parametrize("service", [AC_BPT, DC_BPT], ids=["AC_BPT", "DC_BPT"])
+def test_a_trip_stops_power_in_either_direction_and_it_comes_back_slowly(
+    make_bench: Make, service: int, wish_w: int
+) -> None:
+    """R04, scenario 3; the vehicle stays connected, and the session goes on."""
+    station = with_controls()
+    curve(station, "HFMustTrip", [(51.0, 0.4)])
+    gradient = {"priority": 1, "gradient": 0.0, "softGradient": 10.0}
+    answer = station.ask("SetDERControl", isDefault=True, controlId="G", controlType="Gradients", gradient=gradient)
+    assert answer["status"] == "Accepted"
+    charger = Charger(make_bench, station, service=service)
+    charger.session.fact(charger.grid.profiles(_wish(wish_w))[-1])
+    charger.play(FrequencyTrace(((0.0, 50.0),)), 1)
+    assert charger.power_w == pytest.approx(wish_w, rel=0.01)
+    charger.play(FrequencyTrace(((0.0, 51.2),)), 1.5)
+    assert charger.power_w == 0
+    charger.play(FrequencyTrace(((0.0, 50.0),)), 5)
+    half = 0.5 * (RATED_W if wish_w < 0 else ALLOWED.max_power_w)
+    assert abs(charger.power_w) == pytest.approx(min(abs(wish_w), half), rel=0.2)
+    charger.play(FrequencyTrace(((0.0, 50.0),)), 6)
+    assert charger.power_w == pytest.approx(wish_w, rel=0.01)
+
+
+@pytest.mark.parametrize("service", [AC_BPT, DC_BPT], ids=["AC_BPT", "DC_BPT"])
+def test_power_rises_by_a_gradient_and_falls_at_once(make_bench: Make, service: int) -> None:
+    station = with_controls()
+    gradient = {"priority": 1, "gradient": 20.0, "softGradient": 0.0}
+    station.ask("SetDERControl", isDefault=True, controlId="G", controlType="Gradients", gradient=gradient)
+    charger = Charger(make_bench, station, service=service)
+    charger.carry_out()
+    rise_w = 0.2 * charger.session.session._config.power_rating(charger.session.session.family)[0]
+    quiet = FrequencyTrace(((0.0, 50.0),))
+    charger.session.fact(charger.grid.profiles(_wish(0))[-1])
+    charger.play(quiet, 2)
+    assert charger.power_w == 0
+    wish_w = min(int(2 * rise_w), 20_000)
+    charger.session.fact(charger.grid.profiles(_wish(wish_w))[-1])
+    began = len(charger.history)
+    charger.play(quiet, 4)
+    powers = [power for _, _, power in charger.history[began:]]
+    for first in range(0, len(powers) - 50, 10):
+        assert powers[first + 50] - powers[first] <= rise_w * (1 + 2 * LOOP_S) + 50, "a second apart"
+    assert powers[-1] == pytest.approx(wish_w, rel=0.01)
+    charger.session.fact(charger.grid.profiles(_wish(1_000))[-1])
+    charger.play(quiet, 0.5)
+    assert charger.power_w == pytest.approx(1_000, rel=0.01)
 
 
 def curve(station: StationBench, control: str, points: list[tuple[float, float]]) -> None:
@@ -316,6 +365,9 @@ def test_what_the_frequency_led_to_ends_with_its_profile() -> None:
         (None, ports.GridResponse(-2_000), (8_000, 8_000)),
         (None, ports.GridResponse(2_000), (10_000, 6_000)),
         (5_000, ports.GridResponse(), (10_000, 8_000)),
+        (5_000, ports.GridResponse(0, 0, 0), (0, 0)),
+        (None, ports.GridResponse(0, -2_000, 4_000), (4_000, 2_000)),
+        (5_000, ports.GridResponse(-2_000, -1_000), (3_000, 1_000)),
     ],
 )
 def test_a_vehicle_with_a_schedule_is_left_less(

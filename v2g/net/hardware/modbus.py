@@ -64,6 +64,11 @@ class ModbusMeter:
         """Polls that gave no reading."""
 
     @property
+    def has_voltage(self) -> bool:
+        """Whether its registers tell the voltage."""
+        return self._registers.voltage is not None
+
+    @property
     def values(self) -> MeterValues:
         """The last good reading. Raises TransportError before `open`."""
         if self._values is None:

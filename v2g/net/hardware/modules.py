@@ -53,6 +53,14 @@ class CanStage:
         await asyncio.sleep(self._isolation_s)
         return self.resistance_ohm
 
+    @property
+    def max_var(self) -> int:
+        """See PowerStage: the modules' messages know no reactive power."""
+        return 0
+
+    def react(self, var: int) -> None:
+        """See PowerStage."""
+
     def drive(self, demand: Demand) -> None:
         """See PowerStage."""
         self._group.drive(demand, self._clock.monotonic())

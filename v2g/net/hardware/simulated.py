@@ -156,6 +156,7 @@ class SimulatedStage:
         self._model = StageModel(config)
         self._at_ms = clock.elapsed_ms()
         self._present = StageReport(0, 0)
+        self._var = 0
         self._timer: asyncio.TimerHandle | None = None
         self._acting = False
         self._on_report: list[Callable[[StageReport], None]] = []
@@ -170,6 +171,20 @@ class SimulatedStage:
     def present(self) -> StageReport:
         """See PowerStage."""
         return self._present
+
+    @property
+    def max_var(self) -> int:
+        """See PowerStage."""
+        return self._model.max_var
+
+    @property
+    def var(self) -> int:
+        """The reactive power that is made; none while the stage has tripped."""
+        return 0 if self._model.tripped else self._var
+
+    def react(self, var: int) -> None:
+        """See PowerStage."""
+        self._var = var
 
     def drive(self, demand: Demand) -> None:
         """See PowerStage."""

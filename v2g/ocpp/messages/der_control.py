@@ -48,7 +48,7 @@ class ReactivePowerParams(Datatype, frozen=True, kw_only=True):
 
 
 class VoltageParams(Datatype, frozen=True, kw_only=True):
-    """Over-voltage by the mean of ten minutes (V, s), and which power remains while power ceases."""
+    """Over-voltage by the mean of ten minutes (percent of nominal, s), and which power remains while power ceases."""
 
     hv10_min_mean_value: float | None = None
     hv10_min_mean_trip_delay: float | None = None
@@ -70,7 +70,8 @@ class DERCurve(Datatype, frozen=True, kw_only=True):
 
 
 class EnterService(Datatype, frozen=True, kw_only=True):
-    """When the resource may connect to the grid: voltage in percent of nominal, frequency Hz, ramp %/s."""
+    """When the resource may connect to the grid: voltage in percent of nominal, frequency Hz; delays and the time in
+    which power rises to all of it (`ramp_rate`), s."""
 
     priority: NonNegative
     high_voltage: float
@@ -83,7 +84,7 @@ class EnterService(Datatype, frozen=True, kw_only=True):
 
 
 class FixedPF(Datatype, frozen=True, kw_only=True):
-    """A fixed power factor (0 to 1), over-excited when `excitation`."""
+    """A fixed power factor (0 to 1), under-excited (reactive power is absorbed) when `excitation`."""
 
     priority: NonNegative
     displacement: float
