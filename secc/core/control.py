@@ -177,7 +177,7 @@ class PowerControl(Session):
             powered=self._powered,
             books_open=self._books_open,
             waited=waited,
-            exi=self._received,
+            exi=self.newest.exi,
             can_install=self._can_install,
             can_plan=self._can_plan,
             allowed=self._allowed,

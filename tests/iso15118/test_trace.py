@@ -23,7 +23,7 @@ from v2g.exi.json import from_object
 from v2g.iso15118 import installation, trace
 from v2g.iso15118.charts import Family
 from v2g.iso15118.messages.common_types import MessageHeader, ResponseCode
-from v2g.iso15118.session import SCHEMAS, Send
+from v2g.iso15118.session import SCHEMAS, Received, Send
 from v2g.iso15118.trace import Line
 from v2g.iso15118.trace_read import Entry, differences, entries, leaves, summary, times
 from v2g.iso15118.v2gtp import PayloadType, frame
@@ -177,6 +177,20 @@ def test_a_failure_leads_to_the_end_on_both_sides(pki: PkiTree) -> None:
         assert (last.state, last.next) == ("authorization", "ended")
 
 
+def test_a_line_says_what_its_bytes_say(traced: Traced) -> None:
+    """Messages are written down as the core has made or read them: the bytes alone say the same."""
+    lines = [
+        each
+        for process in ("evcc", "secc")
+        for each in traced.of(process)
+        if each.exi and each.stream != "SIGNED_DISCHARGE"
+    ]
+    assert len(lines) > 20
+    for each in lines:
+        told = trace.describe(PayloadType[each.stream], bytes.fromhex(each.exi), Family.DC)
+        assert (each.name, each.body) == (told.name, told.body)
+
+
 @given(cuts=st.lists(st.integers(1, 400), max_size=60))
 @settings(max_examples=40, deadline=None)
 def test_frames_split_and_glued_in_any_way_give_the_same_lines(traced: Traced, cuts: list[int]) -> None:
@@ -188,7 +202,7 @@ def test_frames_split_and_glued_in_any_way_give_the_same_lines(traced: Traced, c
         def __init__(self) -> None:
             from v2g.iso15118.sequence import State
 
-            self.state, self.heard = State.DC_CHARGE_LOOP, b""
+            self.state, self.heard, self.newest = State.DC_CHARGE_LOOP, b"", Received()
 
         def receive(self, data: bytes, now: float, utc_ms: int) -> None:
             self.heard += data
@@ -238,7 +252,7 @@ def test_sealed_contract_keys_are_withheld(pki: PkiTree) -> None:
     joined: Any = Joined(pki, 0)
     state = joined.secc.state
     place = Trace("secc", HandClock(), file).place()
-    place.message((0, 0.0), "out", PayloadType.COMMON, payload, joined.secc, (state, state))
+    place.message((0, 0.0), "out", PayloadType.COMMON, payload, None, joined.secc, (state, state))
     assert file.lines[0].exi == ""
     assert file.lines[0].withheld == told.withheld
 

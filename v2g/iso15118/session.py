@@ -90,9 +90,17 @@ class Fact(msgspec.Struct, frozen=True):
 
 
 class Send(msgspec.Struct, frozen=True):
-    """Bytes for the peer."""
+    """Bytes for the peer; `message` is what they say, for whoever writes that down, None where it is no EXI."""
 
     data: bytes
+    message: Any = None
+
+
+class Received(msgspec.Struct, frozen=True):
+    """The newest message of the peer and the EXI that it was decoded from."""
+
+    exi: bytes = b""
+    message: Any = None
 
 
 class Close(msgspec.Struct, frozen=True):
@@ -125,8 +133,8 @@ class Session(ABC):
         self._closed = False
         self._now = 0.0
         self._utc_ms = 0
-        self._received = b""
-        """The EXI of the newest message, for those that pass it on."""
+        self.newest = Received()
+        """For those that pass a message on, or write it down."""
 
     @property
     def chart(self) -> Chart:
@@ -240,7 +248,7 @@ class Session(ABC):
         if payload_type is None:
             payload_type = schema_of(type(message)).payload_type
             assert payload_type is not None, f"{type(message).__name__} is no message"
-        self._actions.append(Send(frame(payload_type, encoded or exi.encode(message))))
+        self._actions.append(Send(frame(payload_type, encoded or exi.encode(message)), None if encoded else message))
 
     def _send_discharge(self, payload: bytes) -> None:
         """Send a signed-discharge message (DER)."""
@@ -280,12 +288,15 @@ class Session(ABC):
             return
         schema = SCHEMAS.get(payload_type)
         if schema is not None:
-            self._received = payload
-            self._on_message(exi.decode(payload, schema), payload_type)
+            self._take_message(payload, exi.decode(payload, schema), payload_type)
         elif payload_type == PayloadType.SCHEDULE_RENEGOTIATION:
-            self._on_message(decode_renegotiation(payload, self.family), payload_type)
+            self._take_message(payload, decode_renegotiation(payload, self.family), payload_type)
         elif payload_type >= MANUFACTURER_RANGE:
             # another maker's extension, which nobody has to know
             self._observe("session", "frame_ignored", payload_type=payload_type)
         else:
             self._on_broken(CodecError(f"V2GTP payload type {payload_type:#06x} has no place in this session"))
+
+    def _take_message(self, payload: bytes, message: Any, payload_type: int) -> None:
+        self.newest = Received(payload, message)
+        self._on_message(message, payload_type)

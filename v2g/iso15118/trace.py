@@ -86,12 +86,15 @@ def stream_name(payload_type: int) -> str:
         return f"{payload_type:#06x}"
 
 
-def describe(payload_type: int, payload: bytes, family: Family) -> Described:
-    """Return what a V2GTP payload says; `family` is the set of messages that was negotiated. Never raises."""
+def describe(payload_type: int, payload: bytes, family: Family, message: Element | None = None) -> Described:
+    """Return what a V2GTP payload says; `family` is the set of messages that was negotiated. Never raises.
+
+    `message` is what the payload was decoded to, or made of, where somebody has done that already.
+    """
     try:
         if payload_type == PayloadType.SIGNED_DISCHARGE:
             return _signed(payload)
-        message = _decode(payload_type, payload, family)
+        message = message or _decode(payload_type, payload, family)
     except (CodecError, Asn1Error) as error:
         return Described("", error=str(error))
     ((name, body),) = to_object(message).items()
@@ -158,8 +161,8 @@ def _without_keys(value: Any, path: str, withheld: list[str]) -> Any:
 
 
 def encode_line(line: Line) -> bytes:
-    """Return a line with its end. The standard library writes integers of any length, as certificates have them."""
-    return json.dumps(msgspec.to_builtins(line), ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+    """Return a line with its end."""
+    return msgspec.json.encode(line) + b"\n"
 
 
 def decode_line(text: bytes) -> Line:

@@ -172,12 +172,22 @@ class Place:
         return self._trace.now()
 
     def message(
-        self, at: Moment, way: Way, payload_type: int, payload: bytes, core: Session, states: tuple[State, State]
+        self,
+        at: Moment,
+        way: Way,
+        payload_type: int,
+        payload: bytes,
+        message: Any,
+        core: Session,
+        states: tuple[State, State],
     ) -> None:
-        """Write a message down; `states` are those before and after the step that it belongs to."""
+        """Write a message down; `states` are those before and after the step that it belongs to.
+
+        `message` is what the payload says, None where that is not known yet.
+        """
         if core.session_id != NO_SESSION:
             self._session = core.session_id.hex()
-        told = lines.describe(payload_type, payload, core.family)
+        told = lines.describe(payload_type, payload, core.family, message)
         before, after = states
         # An exchange moves with its response: a request finds the state that it leaves.
         if not told.name.endswith("Res"):
@@ -313,7 +323,9 @@ class TracedCore:
         if len(self._frame) == HEADER_SIZE + length:
             payload = bytes(self._frame[HEADER_SIZE:])
             self._frame.clear()
-            self._place.message(at, "in", payload_type, payload, self._core, (before, self._state))
+            newest = self._core.newest
+            message = newest.message if newest.exi == payload else None
+            self._place.message(at, "in", payload_type, payload, message, self._core, (before, self._state))
 
     def _look(self, before: State) -> None:
         """Take the core's actions and write down what it sends."""
@@ -326,6 +338,7 @@ class TracedCore:
                     "out",
                     payload_type,
                     action.data[HEADER_SIZE:],
+                    action.message,
                     self._core,
                     (before, self._state),
                 )
