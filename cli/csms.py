@@ -232,14 +232,22 @@ def admit(
     name: StationName,
     refuse: Annotated[bool, typer.Option("--refuse", help="Keep it out instead.")] = False,
     pending: Annotated[bool, typer.Option("--pending", help="Let it in, but not charge yet.")] = False,
+    expired_for: Annotated[
+        int | None,
+        typer.Option("--expired-for", help="Let it in for so many days to renew a certificate that has run out."),
+    ] = None,
     json: JsonFlag = False,
 ) -> None:
     """Admit a station.
 
-    Example: `v2g csms admit CS-V2G-0001`
+    Examples: `v2g csms admit CS-V2G-0001`, `v2g csms admit CS-V2G-0001 --expired-for 7`
     """
-    if refuse and pending:
-        raise ConfigError("either --refuse or --pending", hint="v2g csms admit --help")
+    if refuse + pending + (expired_for is not None) > 1:
+        raise ConfigError("one of --refuse, --pending, --expired-for", hint="v2g csms admit --help")
+    if expired_for is not None:
+        path = f"/door/{part(name)}/expired-certificate"
+        show_one(client_of(context).ask("PUT", path, {"days": expired_for}).body, json=json)
+        return
     decision = "Refused" if refuse else "Pending" if pending else "Accepted"
     show_one(client_of(context).ask("PUT", f"/door/{part(name)}", {"decision": decision}).body, json=json)
 

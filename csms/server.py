@@ -4,8 +4,9 @@ import asyncio
 import math
 import os
 import ssl
+from collections.abc import Coroutine
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from csms.config import OcppDoor
 from csms.core.admission import Admission, Boot, follows, serial_number_fits
@@ -140,7 +141,7 @@ class Session:
         if admission is None:
             self._admitted_at = -math.inf  # a boot that is under way is judged anew
             await self._connection.close("refused")
-        elif admission != self._admission:
+        elif admission != self._admission and not self._admission.expired:
             self._admission = admission
             trigger = TriggerMessageRequest(requested_message="BootNotification")
             try:
@@ -192,7 +193,8 @@ class Session:
             await self._connection.close("serial number differs from certificate")  # B01.FR.12
             raise OcppError("serial number differs from certificate", answer="SecurityError")
         admission: Admission | None = self._admission
-        if self._answered is not None or services.clock.monotonic() - self._admitted_at > _FRESH_S:
+        expired = self._admission.expired
+        if not expired and (self._answered is not None or services.clock.monotonic() - self._admitted_at > _FRESH_S):
             admission = await services.doors.admission(self.station_id)
         if admission is None:
             await self._connection.close("refused")
@@ -215,10 +217,16 @@ class Session:
         loop = asyncio.get_running_loop()
         loop.call_soon(self._begin)  # the answer goes out first
         if self._accepted:
-            self._after_boot = loop.create_task(mirror_after_boot(services, self.station_id, changed=changed))
-            self._after_boot.add_done_callback(self._mirrored)
+            self._after(mirror_after_boot(services, self.station_id, changed=changed))
+        elif expired:  # A00.FR.429: it is there for a new certificate
+            self._after(services.station_ca.renew_expired(self.station_id))
         interval = config.heartbeat_interval_s if self._accepted else config.pending_interval_s
         return BootNotificationResponse(current_time=format_time(now_ms), interval=interval, status=status)
+
+    def _after(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do something once the answer to the boot has gone out."""
+        self._after_boot = asyncio.get_running_loop().create_task(work)
+        self._after_boot.add_done_callback(self._mirrored)
 
     def _mirrored(self, task: asyncio.Task[None]) -> None:
         if self._after_boot is task:
@@ -283,7 +291,7 @@ class StationServer:
         if config.rsa_certificate is not None and config.rsa_key is not None:
             pairs.append((config.rsa_certificate, config.rsa_key))
         roots = config.client_roots if profile == 3 else ()
-        context = server_context(*pairs[0], roots, second=pairs[1] if pairs[1:] else None)
+        context = server_context(*pairs[0], roots, second=pairs[1] if pairs[1:] else None, check_dates=profile != 3)
         watch_handshakes(context, self._services.doors.tls_failed)
         self.renewed += [RenewedContext(context, *pair, self._services.observe) for pair in pairs]
         return context

@@ -35,6 +35,7 @@ class Visitor(msgspec.Struct, frozen=True, kw_only=True):
     has_password: bool
     password_changing: bool
     password_ms: int | None
+    expired_until_ms: int | None
 
 
 class DoorFault(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,6 +76,18 @@ class LeastProfile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """The security profile below which a station may not come in."""
 
     least_profile: SecurityProfile
+
+
+class ExpiredFor(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """For how many days a certificate that has run out is let in; 0: not any more."""
+
+    days: Annotated[int, msgspec.Meta(ge=0, le=90)]
+
+
+class ExpiredUntil(msgspec.Struct, frozen=True, kw_only=True):
+    """Until when (UTC ms) it is; null: not at all."""
+
+    expired_until_ms: int | None
 
 
 class WhichVisitors(Paged, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -161,6 +174,12 @@ async def set_least_profile(call: Call, parameters: OneStation, body: LeastProfi
     return body
 
 
+@put("/door/{station_id}/expired-certificate", Permission.ADMIT_STATIONS, example={"days": 7})
+async def let_expired_in(call: Call, parameters: OneStation, body: ExpiredFor) -> ExpiredUntil:
+    """Let a station in though its certificate has run out: it stays Pending, and is asked to get a new one (A00)."""
+    return ExpiredUntil(expired_until_ms=await call.services.doors.allow_expired(parameters.station_id, body.days))
+
+
 OPERATIONS: tuple[Any, ...] = (
     list_visitors,
     list_door_faults,
@@ -168,4 +187,5 @@ OPERATIONS: tuple[Any, ...] = (
     forget_station,
     set_station_password,
     set_least_profile,
+    let_expired_in,
 )

@@ -17,19 +17,26 @@ Unknown = Literal["refuse", "pending", "accept"]
 
 
 class Admission(msgspec.Struct, frozen=True):
-    """A station that may connect, and the answer to its BootNotification."""
+    """A station that may connect, and the answer to its BootNotification.
+
+    `expired`: on this connection it has shown a certificate that has run out, and is there to get a new one.
+    """
 
     boot: Boot
+    expired: bool = False
 
 
 class Known(msgspec.Struct, frozen=True, kw_only=True):
     """What is kept about a station at the door: the decision, the least security profile that it may use, and hashes
-    of its password and of the one that it is being given ("": none)."""
+    of its password and of the one that it is being given ("": none).
+
+    `expired_until_ms`: until when (UTC) a certificate of its that has run out is let in (A00.FR.429)."""
 
     decision: Decision = ""
     least_profile: int = 0
     password: str = ""
     next_password: str = ""
+    expired_until_ms: int = 0
 
 
 def admit(identity: str, configured: Mapping[str, Boot], decision: Decision, unknown: Unknown) -> Admission | None:

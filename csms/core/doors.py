@@ -12,6 +12,7 @@ FaultKind = Literal[
     "subprotocol",
     "password",
     "certificate",
+    "expired",
     "serial_number",
     "security_profile",
     "tls",
@@ -133,6 +134,15 @@ def bad_certificate(reason: str, detail: str) -> Fault:
         "certificate",
         f"{reason}: {detail[:200]}",
         "issue the station a new certificate, or name the root of its certificate in client_roots",
+    )
+
+
+def expired_certificate(detail: str) -> Fault:
+    """The certificate has run out (A00.FR.407, A00.FR.429)."""
+    return Fault(
+        "expired",
+        detail[:300],
+        "issue the station a new certificate, or let it in to fetch one itself: v2g csms admit STATION --expired-for 7",
     )
 
 

@@ -19,7 +19,11 @@ MAX_VISITORS: Final = 2000
 _UNDECIDED: Final = (admissions.c.boot == "") & (admissions.c.attempts > 0)
 
 _STRANGER: Final = (
-    _UNDECIDED & (admissions.c.password == "") & (admissions.c.next_password == "") & (admissions.c.least_profile == 0)
+    _UNDECIDED
+    & (admissions.c.password == "")
+    & (admissions.c.next_password == "")
+    & (admissions.c.least_profile == 0)
+    & admissions.c.expired_until_ms.is_(None)
 )
 """Rows that nothing but knocking has made; others hold what a station that is known needs."""
 
@@ -51,10 +55,15 @@ def find(connection: Connection, station_id: str) -> Known | None:
 
 def find_all(connection: Connection, station_ids: Sequence[str]) -> list[Known | None]:
     """Return what is kept about each of some stations: when a back end is back, all knock at once."""
-    columns = (admissions.c[name] for name in ("station_id", "boot", "least_profile", "password", "next_password"))
+    names = ("station_id", "boot", "least_profile", "password", "next_password", "expired_until_ms")
+    columns = (admissions.c[name] for name in names)
     found = {
         row.station_id: Known(
-            decision=row.boot, least_profile=row.least_profile, password=row.password, next_password=row.next_password
+            decision=row.boot,
+            least_profile=row.least_profile,
+            password=row.password,
+            next_password=row.next_password,
+            expired_until_ms=row.expired_until_ms or 0,
         )
         for row in connection.execute(select(*columns).where(admissions.c.station_id.in_(set(station_ids))))
     }
@@ -109,6 +118,11 @@ def settle_password(connection: Connection, station_id: str, hashed: str, *, tak
 def set_least_profile(connection: Connection, station_id: str, profile: int) -> None:
     """Keep which security profile a station may not go below (A05.FR.07)."""
     _put(connection, station_id, least_profile=profile)
+
+
+def allow_expired(connection: Connection, station_id: str, until_ms: int | None) -> None:
+    """Keep until when a station may come in with a certificate that has run out; None: not at all."""
+    _put(connection, station_id, expired_until_ms=until_ms)
 
 
 def forget(connection: Connection, station_id: str) -> bool:

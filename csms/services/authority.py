@@ -79,6 +79,14 @@ class StationCa:
         trigger = TriggerMessageRequest(requested_message=_TRIGGERS[kind])  # type: ignore[arg-type]
         return (await self._switchboard.expect(station_id, trigger, TriggerMessageResponse)).status
 
+    async def renew_expired(self, station_id: str) -> None:
+        """Have a station that was let in with a certificate that has run out ask for a new one (A00.FR.429, A02)."""
+        try:
+            status = await self.renew(station_id, "ChargingStationCertificate")
+        except V2GError as error:
+            status = str(error)[:200]
+        self._tell("certificate_due", station_id, kind="ChargingStationCertificate", status=status)
+
     async def keep_renewed(self, interval_s: float = 86_400.0) -> None:
         """Look for certificates that soon run out, once a day, for ever."""
         while True:

@@ -61,6 +61,8 @@ class Doors:
         self._counted: dict[tuple[str, str, str], FaultCount] = {}
         self._noting: set[asyncio.Task[None]] = set()
         self._let_in: dict[str, Admission] = {}
+        self._expired: set[str] = set()
+        """Stations at the door whose certificates have run out, and that are let in all the same."""
 
     # -- coming in
 
@@ -70,7 +72,10 @@ class Doors:
 
     async def let_in(self, identity: str) -> Admission | None:
         """As `admission`, of a station that has just passed the door: what was read there is not read again."""
-        return self._let_in.pop(identity, None) or await self.admission(identity)
+        found = self._let_in.pop(identity, None) or await self.admission(identity)
+        expired = identity in self._expired and found is not None and found.boot != "Rejected"
+        self._expired.discard(identity)
+        return Admission("Pending", expired=True) if expired else found
 
     def decided(self, identity: str) -> None:
         """Somebody has decided about a station, here or on another node: what was read before no longer counts."""
@@ -116,10 +121,13 @@ class Doors:
         if identity is None:
             return faults.wrong_path(shown.path, self._config.ocpp.path, profile)
         known = await self._store.look_up(doors.find_all, identity)
+        expired = False
         if profile == 3:
             fault = self._judge_certificate(shown, identity, judge)
+            expired = fault is not None and self._may_be_expired(shown, fault, known, judge)
             if fault is not None:
                 await self._event(identity, "InvalidChargingStationCertificate", fault.detail)  # A00.FR.408
+            if fault is not None and not expired:
                 return fault
         elif fault := self._judge_user(shown, identity):
             return fault
@@ -141,6 +149,7 @@ class Doors:
         if len(self._let_in) >= _MAX_COUNTED:  # of those who never came in
             self._let_in.clear()
         self._let_in[identity] = admission
+        (self._expired.add if expired else self._expired.discard)(identity)
         return None
 
     def _admit(self, identity: str, known: Known | None) -> Admission | None:
@@ -148,7 +157,7 @@ class Doors:
         return admit(identity, self._configured, decision, self._config.unknown_stations)
 
     def _judge_certificate(self, shown: Handshake, identity: str, judge: PeerJudge | None) -> Fault | None:
-        name, wanted = peer_name(shown.transport), self._config.ocpp.organization
+        name = peer_name(shown.transport)
         if name is None or judge is None:
             return faults.no_certificate()
         if name != identity:
@@ -157,11 +166,27 @@ class Doors:
             judge.judge(shown.transport)
         except CertificateError as error:
             self._tell("station_refused", identity, reason=error.reason, detail=str(error))
+            if error.reason == "expired":
+                return faults.expired_certificate(str(error))
             return faults.bad_certificate(error.reason, str(error))
-        organization = _organization(shown.transport)
+        return self._judge_organization(shown)
+
+    def _judge_organization(self, shown: Handshake) -> Fault | None:
+        wanted, organization = self._config.ocpp.organization, _organization(shown.transport)
         if wanted and organization != wanted:
             return faults.other_organization(organization, wanted)
         return None
+
+    def _may_be_expired(self, shown: Handshake, fault: Fault, known: Known | None, judge: PeerJudge | None) -> bool:
+        """Say whether all that is wrong is a certificate that has run out, which somebody has let in (A00.FR.429)."""
+        allowed = known is not None and known.expired_until_ms > self._clock.utc_ms()
+        if not allowed or fault.kind != "expired" or judge is None:
+            return False
+        try:
+            judge.judge_expired(shown.transport)
+        except CertificateError:
+            return False
+        return self._judge_organization(shown) is None
 
     @staticmethod
     def _judge_user(shown: Handshake, identity: str) -> Fault | None:
@@ -297,6 +322,15 @@ class Doors:
     async def allow_profile(self, station_id: str, least: int) -> None:
         """Let a station use this security profile and better ones, for once also lower than it has used."""
         await self._store.run(doors.set_least_profile, station_id, least)
+
+    async def allow_expired(self, station_id: str, days: int) -> int | None:
+        """Let a station in for some days though its certificate has run out, so that it gets a new one (A00.FR.429).
+
+        It is Pending and asked to sign. Return until when (UTC ms); 0 days: not any more, None.
+        """
+        until_ms = self._clock.utc_ms() + days * 86_400_000 if days else None
+        await self._store.run(doors.allow_expired, station_id, until_ms)
+        return until_ms
 
     async def set_password(self, station_id: str, password: str | None = None) -> str:
         """Set the password that a station has been given by hand; return it, a random one when none is given.

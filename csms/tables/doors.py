@@ -23,6 +23,7 @@ admissions: Final = Table(
     Column("password", Text, nullable=False, default="", server_default=""),  # hashes: csms.core.passwords
     Column("next_password", Text, nullable=False, default="", server_default=""),
     Column("password_ms", BigInteger),
+    Column("expired_until_ms", BigInteger),  # until when an expired certificate is let in, to be renewed (A00.FR.429)
 )
 
 door_faults: Final = Table(

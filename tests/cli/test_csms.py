@@ -112,7 +112,7 @@ WRONG = (
     (("send", "CS-404", "Reset", "{"), 2, "the payload is no JSON"),
     (("send", "CS-404", "Rest"), 5, "'Rest' is no action that a back end may send\n     did you mean 'Reset'?"),
     (("send", "CS-404", "Re set"), 5, "did you mean 'Reset'?"),
-    (("admit", "CS-404", "--refuse", "--pending"), 2, "either --refuse or --pending"),
+    (("admit", "CS-404", "--refuse", "--pending"), 2, "one of --refuse, --pending"),
     (("request", "GET", "no where"), 5, "/openapi.json says what there is"),
     (("transaction", "none"), 5, "there is no such transaction"),
     (("stop", "none"), 5, "0 stations"),

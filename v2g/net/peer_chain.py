@@ -11,6 +11,7 @@ from pathlib import Path
 
 from v2g.errors import CertificateError, ConfigError
 from v2g.net.clock import Clock
+from v2g.pki.certificates import load_certificate
 from v2g.pki.credentials import load_chain
 from v2g.pki.profiles import Role
 from v2g.pki.verify import VerifiedChain, verify_chain
@@ -29,8 +30,26 @@ class PeerJudge:
 
     def judge(self, transport: asyncio.BaseTransport) -> VerifiedChain:
         """Return the peer's chain. Raises CertificateError."""
+        return self._judge(transport, self._now)
+
+    def judge_expired(self, transport: asyncio.BaseTransport) -> VerifiedChain:
+        """Return the chain of a peer whose own certificate has run out, and was good until then.
+
+        Raises CertificateError for anything else that is wrong: who has issued it has to be valid now.
+        """
+        leaf = shown_chain(transport)[0]
+        last = load_certificate(leaf).not_valid_after_utc
+        found = self._judge(transport, min(last, self._now))
+        if any(self._now > each.not_valid_after_utc for each in (*found.certificates[1:], found.anchor)):
+            raise CertificateError("who has issued the certificate has expired as well", reason="expired")
+        return found
+
+    @property
+    def _now(self) -> datetime:
+        return datetime.fromtimestamp(self._clock.utc_ms() / 1000, UTC)
+
+    def _judge(self, transport: asyncio.BaseTransport, at: datetime) -> VerifiedChain:
         leaf, *others = shown_chain(transport) or (b"",)
-        at = datetime.fromtimestamp(self._clock.utc_ms() / 1000, UTC)
         return verify_chain(leaf, others, self._anchors, role=self._role, at=at)
 
 

@@ -44,13 +44,24 @@ def client_context(files: TlsFiles) -> ssl.SSLContext:
     return context
 
 
+_NO_CHECK_TIME: Final = 0x200000
+"""OpenSSL's X509_V_FLAG_NO_CHECK_TIME, for which `ssl` has no name."""
+
+
 def server_context(
-    chain: Path, key: Path, roots: Sequence[Path] = (), *, second: tuple[Path, Path] | None = None
+    chain: Path,
+    key: Path,
+    roots: Sequence[Path] = (),
+    *,
+    second: tuple[Path, Path] | None = None,
+    check_dates: bool = True,
 ) -> ssl.SSLContext:
     """Return the context of a CSMS: TLS 1.2 or newer, the suites of A00.FR.318, no compression (A00.FR.321).
 
     With `roots` it requires and verifies a certificate of the client (security profile 3), without it asks for none
-    (profile 2). `second`: chain and key of the other kind, elliptic or RSA. Raises KeyAccessError.
+    (profile 2). `second`: chain and key of the other kind, elliptic or RSA. Without `check_dates` those of the client's
+    certificates are left to whoever judges it afterwards, who has to (`PeerJudge`): so a station whose certificate has
+    run out can be told by name what to do, or be let in (A00.FR.429). Raises KeyAccessError.
     """
     context = _context(ssl.PROTOCOL_TLS_SERVER, chain, key)
     if second is not None:
@@ -61,6 +72,8 @@ def server_context(
     for root in roots:
         _trust(context, root)
         context.verify_mode = ssl.CERT_REQUIRED
+    if not check_dates:
+        context.verify_flags = ssl.VerifyFlags(context.verify_flags | _NO_CHECK_TIME)
     return context
 
 

@@ -16,14 +16,18 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 
 from csms.config import OcppDoor, StationAuthority
+from csms.core.station_ca import Authority, read_wish, sign
 from csms.services.device_model import upgrade_security
 from pki_tools.tree import PkiTree
 from tests.certification.backend import BOOT, Backend
 from tests.certification.conftest import Start
 from tests.certification.network import knocking, listening
-from tests.certification.scripted import ScriptedStation
+from tests.certification.scripted import Refused, ScriptedStation
 from v2g.errors import TransportError
+from v2g.net.keys import load_credentials
 from v2g.ocpp.messages.network_profile import NetworkConnectionProfile
+from v2g.pki.certificates import load_certificate
+from v2g.pki.issue import Issuer
 from v2g.pki.profiles import Role
 from v2g.pki.reference import KeyReference
 from v2g.pki.verify import verify_chain
@@ -244,9 +248,9 @@ def authorities(pki: PkiTree, tmp_path: Path) -> dict[str, StationAuthority]:
     }
 
 
-def csr(common_name: str, curve: ec.EllipticCurve | None = None) -> str:
+def csr(common_name: str, curve: ec.EllipticCurve | None = None, key: ec.EllipticCurvePrivateKey | None = None) -> str:
     """A station's request, made by `cryptography` alone."""
-    key = ec.generate_private_key(curve or ec.SECP256R1())
+    key = key or ec.generate_private_key(curve or ec.SECP256R1())
     names = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
     request = x509.CertificateSigningRequestBuilder().subject_name(names).sign(key, hashes.SHA256())
     return request.public_bytes(serialization.Encoding.PEM).decode()
@@ -377,6 +381,58 @@ async def test_a_request_that_must_not_be_signed_is_rejected(
         assert answer["status"] == "Rejected"  # A02.FR.12
         assert answer["statusInfo"]["reasonCode"] == reason
         assert await csms.services.station_ca.certificates() == []
+
+
+def expired(pki: PkiTree, authorities: dict[str, StationAuthority], name: str, folder: Path) -> ssl.SSLContext:
+    """The TLS of a station whose certificate ran out a minute ago."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    ours = load_credentials(pki.path("csms/root.pem"), authorities["station_ca"].key)
+    issuer = Issuer(load_certificate(ours.leaf), ours.private_key)
+    authority = Authority(chain=ours.chain, issuer=issuer, organization="Operator", role=Role.STATION, days=1)
+    at = datetime.now(UTC) - timedelta(days=1, minutes=1)
+    certificate = sign(read_wish(csr(name, key=key), name, authority, vehicles_only=False), authority, 7, at)
+    chain, private = folder / f"{name}.pem", folder / f"{name}.key"
+    chain.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    private.write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    context = tls(pki)
+    context.load_cert_chain(chain, private)
+    return context
+
+
+async def test_a_certificate_that_has_run_out_is_renewed_where_that_is_allowed(
+    backend: Start, authorities: dict[str, StationAuthority], pki: PkiTree, tmp_path: Path
+) -> None:
+    """A00.FR.429: let in by name, Pending, and asked at once for a request to sign (A02)."""
+    context = expired(pki, authorities, CS, tmp_path)
+    async with backend(**authorities) as csms, listening(csms) as (port,):
+        doors = csms.services.doors
+        words = (await refused(port, 403, context=context)).body or b""
+        assert b"expired at" in words
+        assert b"--expired-for" in words
+        assert await doors.allow_expired(CS, 7) == csms.clock.utc_ms() + 7 * 86_400_000
+        async with knocking(port, CS, context=context) as station:
+            assert (await station.call("BootNotification", BOOT))["status"] == "Pending"
+            (asked := await station.expect("TriggerMessage")).reply({"status": "Accepted"})
+            assert asked.payload == {"requestedMessage": "SignChargingStationCertificate"}
+            with pytest.raises(Refused, match="SecurityError"):
+                await station.call("Authorize", {"idToken": {"idToken": "A", "type": "Central"}})
+            wanted = {"csr": csr(CS), "certificateType": "ChargingStationCertificate"}
+            assert (await station.call("SignCertificate", wanted))["status"] == "Accepted"
+            (await station.expect("CertificateSigned")).reply({"status": "Accepted"})
+            assert (await station.call("BootNotification", BOOT))["status"] == "Pending", "until it comes with the new"
+            (await station.expect("TriggerMessage")).reply({"status": "Rejected"})
+        kinds = [each.data["type"] for each in csms.events.named("security_event")]
+        assert kinds == ["InvalidChargingStationCertificate"] * 2  # A00.FR.408
+        async with knocking(port, CS, context=tls(pki, "csms/station")) as station:
+            await boots(station)
+        await refused(port, 403, context=expired(pki, authorities, "CS-OTHER", tmp_path))
+        await doors.allow_expired(CS, 0)
+        await refused(port, 403, context=context)
+        await doors.allow_expired(CS, 7)
+        csms.clock.advance(8 * 86_400)
+        await refused(port, 403, context=context)
 
 
 async def test_without_an_authority_requests_are_rejected(csms: Backend) -> None:
