@@ -6,7 +6,7 @@ from typing import Final
 import msgspec
 
 from evcc.core.plans import W_MS_PER_WH, Block, Market, Slot, Storage, full_power, goal_wh, merged
-from v2g.iso15118.prices import Algorithm, fee_rate, rule_at
+from v2g.iso15118.prices import Algorithm, Flow, Prices, during, fee_rate
 
 MOST_SLOTS: Final = 192
 """How finely a day is planned: quarter hours, and as many edges again."""
@@ -54,24 +54,20 @@ class Store:
         prices = self._market.charge
         if prices is None:
             return [Step(float(level), power * slot.ms)]
-        stack = prices.at(slot.start_ms) or prices.stacks[-1]
         tax = 1 + sum(float(each.rate) for each in prices.taxes if each.energy and not each.included)
-        if prices.algorithm is not Algorithm.STACKED_ENERGY:
-            return [Step(float(rule_at(stack, power).fee) * tax, power * slot.ms)]
-        edges = [0, *(min(power, int(rule.start_w)) for rule in stack.rules[1:]), power]
+        stack, *further = list(during(prices.stacks, Flow(slot.start_ms, slot.end_ms, power))) or prices.stacks[-1:]
         fees = [float(rule.fee) * tax for rule in stack.rules]
-        if fees != sorted(fees):  # the more the cheaper: only the mean price of all can be linear
-            mean = float(fee_rate(prices.algorithm, stack, Fraction(power), Fraction(power))) / max(1, power)
-            return [Step(mean * tax, power * slot.ms)]
+        if further or prices.algorithm is not Algorithm.STACKED_ENERGY or fees != sorted(fees):
+            # only the mean price of all can be linear where it changes meanwhile, or more is cheaper
+            return [Step(_mean(prices, slot, power) * tax, power * slot.ms)]
+        edges = [0, *(min(power, int(rule.start_w)) for rule in stack.rules[1:]), power]
         return [Step(fee, (edges[i + 1] - edges[i]) * slot.ms) for i, fee in enumerate(fees)]
 
     def _giving(self, slot: Slot) -> list[Step]:
         prices = self._market.discharge
-        stack = prices.at(slot.start_ms) if prices is not None else None
-        if prices is None or stack is None or not slot.discharge_w:
+        if prices is None or prices.at(slot.start_ms) is None or not slot.discharge_w:
             return []
-        power = Fraction(slot.discharge_w)
-        gain = -float(fee_rate(prices.algorithm, stack, -power, power)) / slot.discharge_w
+        gain = _mean(prices, slot, -slot.discharge_w)
         return [Step(gain - self._storage.wear, slot.discharge_w * slot.ms)]
 
     def _bounds(self) -> list[int]:
@@ -205,6 +201,18 @@ class Store:
                 most = sum(step.room for step in charge) // slot.ms
                 blocks += full_power(Slot(slot.start_ms, slot.end_ms, most), taken)
         return merged(blocks)
+
+
+def _mean(prices: Prices, slot: Slot, power_w: int) -> float:
+    """Return what a kWh costs on average at one power all through a slot, or brings where that is negative."""
+    power, total, known = Fraction(power_w or 1), Fraction(0), 0
+    for stack in during(prices.stacks, Flow(slot.start_ms, slot.end_ms, power_w)):
+        ms = min(stack.end_ms, slot.end_ms) - max(stack.start_ms, slot.start_ms)
+        total += fee_rate(prices.algorithm, stack, power, abs(power)) * ms
+        known += ms
+    if not known:
+        return float(fee_rate(prices.algorithm, prices.stacks[-1], power, abs(power)) / power)
+    return float(total / power / known)
 
 
 def _coarse(market: Market) -> tuple[list[Slot], list[int]]:

@@ -106,6 +106,21 @@ def test_a_dear_power_range_is_avoided_when_there_is_time() -> None:
     assert hourly(plan.blocks, 2) == [5_000, 5_000]  # 0.3 is less than twice 0.2
 
 
+def test_prices_by_the_minute_count_whole_though_they_are_planned_with_in_pieces() -> None:
+    minute = 60_000
+    fees = ["0.1", "0.9", "0.9", "0.9"] * 60 + ["0.4"] * 240  # 0.7 on average, then 0.4
+    stacks = tuple(
+        Stack(n * minute, (n + 1) * minute, (Rule(Fraction(0), Fraction(fee)),)) for n, fee in enumerate(fees)
+    )
+    slots = tuple(Slot(each.start_ms, each.end_ms, 10_000, 10_000) for each in stacks)
+    each_minute = Prices(Algorithm.POWER, "EUR", 0, stacks)
+    plan = make_plan([Market(1, slots, each_minute)], Storage(0, 60_000, 20_000))
+    assert plan.cost == 20 * Fraction("0.4")
+    back = make_plan([Market(1, slots, each_minute, each_minute)], Storage(60_000, 60_000, 40_000))
+    assert back.cost is not None
+    assert back.cost < -20 * Fraction("0.65"), "it gives where the mean is high, not where a dear minute begins"
+
+
 def test_levels_are_enough_to_plan_with() -> None:
     slots = tuple(Slot(h * HOUR, (h + 1) * HOUR, 10_000) for h in range(3))
     plan = make_plan([Market(1, slots, levels=(2, 0, 1))], Storage(0, 60_000, 15_000))

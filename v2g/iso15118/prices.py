@@ -266,7 +266,7 @@ def add(prices: Prices, account: Account, flow: Flow) -> Account:
     account = _stay(prices, replace(account, peak_w=max(account.peak_w, abs(power))), flow)
     energy, parking, emission = account.energy, account.parking, account.emission_g
     priced = 0
-    for stack in _during(prices.stacks, flow):
+    for stack in during(prices.stacks, flow):
         span = min(flow.end_ms, stack.end_ms) - max(flow.start_ms, stack.start_ms)
         priced += span
         rule = rule_at(stack, account.peak_w if prices.algorithm is Algorithm.PEAK_POWER else abs(power))
@@ -306,7 +306,8 @@ def fee_rate(algorithm: Algorithm, stack: Stack, power_w: Fraction, peak_w: Frac
     return rate if power_w > 0 else -rate
 
 
-def _during(stacks: tuple[Stack, ...], flow: Flow) -> Iterator[Stack]:
+def during(stacks: tuple[Stack, ...], flow: Flow) -> Iterator[Stack]:
+    """Yield the intervals that hold while something flows."""
     index = max(0, bisect_right(stacks, flow.start_ms, key=lambda stack: stack.start_ms) - 1)
     while index < len(stacks) and stacks[index].start_ms < flow.end_ms:
         if stacks[index].end_ms > flow.start_ms:
