@@ -44,7 +44,7 @@ fuzz: $(VENV)/dev  ## broken EXI messages, texts, board lines, HomePlug frames, 
 	$(BIN)/python -m tests.fuzz.exi text $(or $(FUZZ_SECONDS),300)
 	$(BIN)/python -m tests.fuzz.exi board $(or $(FUZZ_SECONDS),300)
 	$(BIN)/python -m tests.fuzz.exi frame $(or $(FUZZ_SECONDS),300)
-	for target in energy energy_word capture serial discovery watched hello asked typed certificate pem answer crl csr envelope installation; do $(BIN)/python -m tests.fuzz.exi $$target $(or $(FUZZ_SECONDS),300) || exit 1; done
+	for target in energy energy_word zvt capture serial discovery watched hello asked typed certificate pem answer crl csr envelope installation; do $(BIN)/python -m tests.fuzz.exi $$target $(or $(FUZZ_SECONDS),300) || exit 1; done
 
 bench: $(VENV)/dev ## the figures that README and docs quote
 	$(BIN)/python -m benchmarks $(ARGS)

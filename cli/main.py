@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from cli import board, conform, contracts, csms, csms_store, diag, exi, pki, plc, settle
+from cli import board, conform, contracts, csms, csms_store, diag, exi, pki, plc, settle, terminal
 from cli import station as station_
 from cli import trace as trace_
 from cli.demo.command import demo
@@ -27,6 +27,7 @@ app = typer.Typer(
 )
 app.command()(demo)
 app.command("board-sim")(board.board_sim)
+app.command("terminal-sim")(terminal.terminal_sim)
 app.command("trace")(trace_.trace)
 app.command("station")(station_.station)
 app.add_typer(diag.app, name="diag")

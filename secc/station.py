@@ -95,6 +95,7 @@ class Station(Questions):
         self._machine = charger_machine(
             config,
             premises,
+            clock=clock,
             tell=self.fact,
             accepted=lambda: self.online,
             observe=observe,
@@ -155,6 +156,7 @@ class Station(Questions):
         others = [asyncio.create_task(self._courier.run())]
         if self._tls is not None:
             others.append(asyncio.create_task(self._tls.run()))
+        self._machine.start()
         early, self._early = self._early, None
         for command in early or ():
             self._machine.carry_out(command)

@@ -16,6 +16,7 @@ from secc.machine.display import DisplayConfig
 from secc.machine.firmware import UpdateConfig
 from secc.machine.logs import LogsConfig
 from secc.machine.publisher import PublishConfig
+from secc.payment_terminal import TerminalConfig
 from v2g.billing.told_prices import Told
 from v2g.net.websocket import TlsFiles
 from v2g.ocpp.routes import Version
@@ -76,6 +77,8 @@ class StationConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     """What the back end is told of the inverters that follow DER controls."""
     publish: PublishConfig | None = None
     """Firmware for other stations of the site; without it the charger publishes none."""
+    terminal: TerminalConfig | None = None
+    """Payment terminal; none has nobody pay at the charger."""
     restart: tuple[str, ...] = ()
     """Command (and its arguments, no shell) that restarts the device when the CSMS wants a Reset; without one, and when
     it fails, the program starts anew."""

@@ -61,6 +61,7 @@ def settings_of(
             model=config.model,
             serial_number=config.identity,
             firmware=running_firmware(config),
+            terminal=config.terminal.layout if config.terminal is not None else None,
             optional=("DataCollector", *(("WebPaymentsCtrlr",) if "web_payments" in able else ())),
         ),
         versions=config.versions,

@@ -17,7 +17,9 @@ from secc.machine.installer import CommandInstaller, FolderInstaller, Installer
 from secc.machine.logs import LogSources, LogUploads
 from secc.machine.machine import Machine, web_context
 from secc.machine.publisher import Publisher
+from secc.payment_terminal import PaymentTerminal
 from secc.station_config import StationConfig
+from v2g.net.clock import Clock
 from v2g.observe import Observe
 from v2g.ocpp.messages.certificates import InstallCertificateUse
 from v2g.ocpp.messages.security import CertificateSigningUse
@@ -50,6 +52,7 @@ def charger_machine(
     config: StationConfig,
     premises: Premises,
     *,
+    clock: Clock,
     tell: Callable[[Fact], None],
     accepted: Callable[[], asyncio.Event],
     observe: Callable[[Observe], None],
@@ -86,6 +89,7 @@ def charger_machine(
         publisher=publisher,
         certificates=certificates,
         display=Display(config.display, observe),
+        terminal=PaymentTerminal(config.terminal, clock, tell=tell, observe=observe) if config.terminal else None,
     )
 
 

@@ -20,6 +20,7 @@ from secc.machine.display import Display
 from secc.machine.firmware import Firmware
 from secc.machine.logs import LogUploads
 from secc.machine.publisher import Publisher
+from secc.payment_terminal import PaymentTerminal
 
 
 @dataclass
@@ -31,6 +32,7 @@ class Machine:
     publisher: Publisher | None = None
     certificates: CertificateFiles | None = None
     display: Display | None = None
+    terminal: PaymentTerminal | None = None
 
     @property
     def able(self) -> frozenset[str]:
@@ -44,6 +46,11 @@ class Machine:
         }
         able = frozenset(name for name, part in parts.items() if part is not None)
         return able | {"web_payments"} if self.display is not None and self.display.draws_codes else able
+
+    def start(self) -> None:
+        """Be there from now on, in an event loop."""
+        if self.terminal is not None:
+            self.terminal.start()
 
     def carry_out(self, command: Command) -> bool:
         """Begin what is wanted; False for what is none of this machine's business."""
@@ -71,12 +78,12 @@ class Machine:
             case ShowReceipt() if self.display is not None:
                 self.display.notice(command.evse_id, "receipt", command.url)
             case _:
-                return False
+                return self.terminal is not None and self.terminal.carry_out(command)
         return True
 
     async def close(self) -> None:
         """Break off what is under way."""
-        for part in (self.logs, self.firmware, self.publisher, self.display):
+        for part in (self.logs, self.firmware, self.publisher, self.display, self.terminal):
             if part is not None:
                 await part.close()
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from tests.exi.vectors import load
-from tests.fuzz import links, pki, tls, trust
+from tests.fuzz import links, payment, pki, tls, trust
 from tests.fuzz.hardware import board, board_seeds, energy, energy_seeds, energy_word, energy_word_seeds
 from tests.fuzz.slac import frame, frame_seeds
 from v2g.errors import ExiDecodeError, ExiEncodeError
@@ -94,19 +94,23 @@ def text_seeds() -> list[bytes]:
     return found
 
 
-TARGETS: dict[str, tuple[Callable[[bytes], None], Callable[[], list[bytes]]]] = {
-    "stream": (stream, seeds),
-    "text": (text, text_seeds),
-    "board": (board, board_seeds),
-    "energy": (energy, energy_seeds),
-    "energy_word": (energy_word, energy_word_seeds),
-    "frame": (frame, frame_seeds),
-    "capture": (links.capture, links.capture_seeds),
-    "serial": (links.serial, links.serial_seeds),
-    "discovery": (links.discovery, links.discovery_seeds),
-    "watched": (links.watched, links.watched_seeds),
-    "hello": (tls.hello, tls.hello_seeds),
-    "asked": (pki.asked, pki.asked_seeds),
-    "typed": (pki.typed, pki.typed_seeds),
-} | trust.TARGETS
+TARGETS: dict[str, tuple[Callable[[bytes], None], Callable[[], list[bytes]]]] = (
+    {
+        "stream": (stream, seeds),
+        "text": (text, text_seeds),
+        "board": (board, board_seeds),
+        "energy": (energy, energy_seeds),
+        "energy_word": (energy_word, energy_word_seeds),
+        "frame": (frame, frame_seeds),
+        "capture": (links.capture, links.capture_seeds),
+        "serial": (links.serial, links.serial_seeds),
+        "discovery": (links.discovery, links.discovery_seeds),
+        "watched": (links.watched, links.watched_seeds),
+        "hello": (tls.hello, tls.hello_seeds),
+        "asked": (pki.asked, pki.asked_seeds),
+        "typed": (pki.typed, pki.typed_seeds),
+    }
+    | payment.TARGETS
+    | trust.TARGETS
+)
 """Name: function and where its corpus begins."""

@@ -131,6 +131,7 @@ def _point(folder: str, backend: Backend) -> Any:
         simple("NotifyEVChargingSchedule", status="Accepted"),
         simple("DataTransfer", status="Accepted"),
         simple("NotifyReport"),
+        *([simple("NotifySettlement")] if folder == "v21" else []),
         simple("NotifyEvent"),
         simple("SecurityEventNotification"),
         simple("LogStatusNotification"),

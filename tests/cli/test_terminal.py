@@ -1,0 +1,31 @@
+"""What is typed into `v2g terminal-sim`."""
+
+import pytest
+
+from cli.terminal import obey
+from v2g.errors import ConfigError
+from v2g.hardware import zvt
+from v2g.hardware.zvt import Command
+from v2g.net.hardware.zvt_terminal import ZvtSimulator
+
+
+async def test_cards_are_held_there_when_one_is_wanted() -> None:
+    simulator = ZvtSimulator()
+    assert "no card" in obey(simulator, "card 4771")
+    terminal = simulator.terminal
+    terminal.registered = True
+    for word in ("card", "bad"):
+        terminal.receive(Command(zvt.RESERVATION, zvt.field(zvt.AMOUNT, zvt.bcd(5_000, 6))).encode())
+        assert obey(simulator, f"{word} 4771") == ""
+        for _ in range(5):
+            terminal.receive(Command(zvt.ACK).encode())
+    assert obey(simulator, "show") == "0001 reserved 5000 0\n"
+    assert obey(simulator, "") == ""
+
+
+@pytest.mark.parametrize("line", ["pay", "card", "card 47", "card abcd", "card ١٢٣٤"])
+async def test_what_is_no_command_is_said_so(line: str) -> None:
+    simulator = ZvtSimulator()
+    simulator.terminal.waits_for_card = True
+    with pytest.raises(ConfigError):
+        obey(simulator, line)

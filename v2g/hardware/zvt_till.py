@@ -1,0 +1,287 @@
+"""The till's side of ZVT, as a charger is one: one command after the other, each told how it ended. Pure.
+
+A terminal that is cut off while it settles or releases may have done so; it is asked for what is open before it is told
+again. Of a reservation nobody may have heard: what is open then and not known here is released.
+"""
+
+from collections import deque
+from collections.abc import Iterator
+from typing import Final
+
+import msgspec
+
+from v2g.errors import FrameError
+from v2g.hardware import zvt
+from v2g.hardware.zvt import Command
+
+ACK_S: Final = 5.0
+"""How long a terminal may take to acknowledge a command (T3)."""
+
+COMPLETION_S: Final = 180.0
+"""How long it may say nothing until a command has ended (T4)."""
+
+BUSY_S: Final = 2.0
+"""After which time a terminal that was busy is asked again."""
+
+BUSY: Final = 0x9C
+NOT_POSSIBLE: Final = 0x8483
+"""The answer to a command that this till does not know."""
+
+
+class Job(msgspec.Struct, frozen=True):
+    """Base of what a terminal is to do."""
+
+
+class Register(Job, frozen=True):
+    """Be this till's terminal."""
+
+
+class ReadCard(Job, frozen=True):
+    """Wait for a card."""
+
+
+class Reserve(Job, frozen=True):
+    """Reserve an amount, in the currency's smallest unit, on the card that comes or is there."""
+
+    amount: int
+
+
+class Settle(Job, frozen=True):
+    """Take `amount` of what was `reserved` under a receipt number, and release the rest."""
+
+    receipt: str
+    reserved: int
+    amount: int
+
+
+class Release(Job, frozen=True):
+    """Release everything that was reserved."""
+
+    receipt: str
+
+
+class Enquire(Job, frozen=True):
+    """Say which reservation is open."""
+
+
+class Ended(msgspec.Struct, frozen=True, kw_only=True):
+    """How a job has ended. `code` is the terminal's reason (a result or refusal code), None where none was heard."""
+
+    job: Job
+    done: bool
+    fields: dict[int, bytes] = msgspec.field(default_factory=dict)
+    code: int | None = None
+
+
+class TillConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """How a till speaks to its terminal: `password` has six digits, `currency` is ISO 4217's number, `config_byte`
+    that of the registration. `tells_booked`: the amount of a partial reversal (06 23) is what is taken, not what is
+    released."""
+
+    password: str = "000000"  # noqa: S105  # what terminals have ex works
+    currency: int = 978
+    config_byte: int = 0x38
+    read_s: int = 30
+    tells_booked: bool = False
+
+
+class Till:
+    """One till with one terminal. `output` is what to send, `events` what has happened since they were taken last."""
+
+    def __init__(self, config: TillConfig) -> None:
+        self._config = config
+        self._buffer = bytearray()
+        self._jobs: deque[Job] = deque()
+        self._current: Job | None = None
+        self._status: dict[int, bytes] = {}
+        self._stopping = False
+        self._unsure = False
+        """Whether the first job may have been done before the connection was lost."""
+        self._orphan = False
+        """Whether the terminal may hold a reservation that nobody knows of."""
+        self._known: set[str] = set()
+        self._output: list[bytes] = []
+        self._events: list[Ended] = []
+        self.due: float | None = None
+        """When `tick` has something to do."""
+        self.registered = self.refused = False
+        """Whether the terminal has taken this till for its own, or refused to."""
+
+    # -- what the shell does
+
+    def opened(self, now: float) -> None:
+        """The connection stands: register."""
+        self._buffer.clear()
+        self._output.clear()
+        self._begin(Register(), now)
+
+    def closed(self) -> None:
+        """The connection is gone."""
+        self.registered = self.refused = False
+        job, self._current, self.due = self._current, None, None
+        match job:
+            case Settle() | Release():
+                self._jobs.appendleft(job)
+                self._unsure = True
+            case Reserve():
+                self._orphan = True
+                self._tell(job, done=False)
+            case Register() | ReadCard():
+                self._tell(job, done=False)
+
+    def receive(self, data: bytes, now: float) -> None:
+        """Take octets. Raises FrameError for what is no ZVT: close then."""
+        self._buffer += data
+        for command in zvt.cut(self._buffer):
+            self._heard(command, now)
+
+    def do(self, job: Job, now: float) -> None:
+        """Let the terminal do something, when it has done what it was told before; the same twice is once."""
+        if job == self._current or job in self._jobs:
+            return
+        if isinstance(job, Settle | Release):
+            self._known.add(job.receipt)
+        self._jobs.append(job)
+        self._go_on(now)
+
+    def tick(self, now: float) -> None:
+        """Do what is due. Raises FrameError for a terminal that does not answer: close then."""
+        if self.due is None or now < self.due:
+            return
+        self.due = None
+        if self._current is not None:
+            raise FrameError("the terminal does not answer")
+        self._go_on(now)
+
+    @property
+    def idle(self) -> bool:
+        """Whether the terminal has nothing to do."""
+        return self.registered and self._current is None and not self._jobs
+
+    def output(self) -> bytes:
+        """Return what is to be sent."""
+        data = b"".join(self._output)
+        self._output.clear()
+        return data
+
+    def events(self) -> Iterator[Ended]:
+        """Give what has happened."""
+        while self._events:
+            yield self._events.pop(0)
+
+    # -- jobs
+
+    def _go_on(self, now: float) -> None:
+        if not self.registered or self.due is not None:
+            if isinstance(self._current, ReadCard) and self._jobs and not self._stopping:
+                self._stopping = True
+                self._output.append(Command(zvt.ABORT).encode())
+            return
+        if self._orphan or (self._unsure and self._jobs):
+            self._begin(Enquire(), now)
+        elif self._jobs:
+            self._begin(self._jobs.popleft(), now)
+
+    def _begin(self, job: Job, now: float) -> None:
+        self._current, self._status, self._stopping = job, {}, False
+        self._output.append(self._command(job).encode())
+        self.due = now + ACK_S
+
+    def _command(self, job: Job) -> Command:
+        config, field = self._config, zvt.field
+        currency = zvt.bcd(config.currency, 2)
+        coin = field(zvt.CURRENCY, currency)
+        match job:
+            case Register():
+                head = bytes.fromhex(config.password) + bytes([config.config_byte])
+                return Command(zvt.REGISTRATION, head + currency + bytes([0x03, 0, zvt.TLV, 0]))
+            case ReadCard():
+                return Command(zvt.READ_CARD, bytes([config.read_s]))
+            case Reserve(amount=amount):
+                return Command(zvt.RESERVATION, field(zvt.AMOUNT, zvt.bcd(amount, 6)) + coin)
+            case Settle():
+                told = job.amount if config.tells_booked else job.reserved - job.amount
+                receipt = field(zvt.RECEIPT, bytes.fromhex(job.receipt))
+                return Command(zvt.PARTIAL_REVERSAL, receipt + field(zvt.AMOUNT, zvt.bcd(told, 6)) + coin)
+            case Release(receipt=receipt_no):
+                receipt = field(zvt.RECEIPT, bytes.fromhex(receipt_no))
+                return Command(zvt.RESERVATION_REVERSAL, receipt + coin)
+            case Enquire():
+                return Command(zvt.PARTIAL_REVERSAL, field(zvt.RECEIPT, bytes.fromhex(zvt.NO_RECEIPT)))
+        raise AssertionError(job)
+
+    # -- what the terminal says
+
+    def _heard(self, command: Command, now: float) -> None:
+        code = command.code
+        if code == zvt.ACK or code >> 8 == 0x80:
+            self._wait(now)
+        elif code >> 8 == zvt.NACK:
+            self._refused(code & 0xFF, now)
+        elif code in (zvt.STATUS, zvt.INTERMEDIATE, zvt.PRINT_LINE, zvt.PRINT_TEXT):
+            self._acknowledge()
+            self._wait(now)
+            if code == zvt.STATUS:
+                self._status.update(zvt.fields(command.data))
+        elif code == zvt.COMPLETION:
+            self._acknowledge()
+            self._status.update({k: v for k, v in zvt.fields(command.data).items() if k not in self._status})
+            result = self._status.get(zvt.RESULT, b"\0")[0]
+            self._end(done=result == 0, code=result, now=now)
+        elif code == zvt.ABORTED:
+            self._acknowledge()
+            self._status.update(zvt.fields(command.data[1:]))
+            self._end(done=False, code=command.data[0] if command.data else None, now=now)
+        else:
+            self._output.append(Command(NOT_POSSIBLE).encode())
+
+    def _acknowledge(self) -> None:
+        self._output.append(Command(zvt.ACK).encode())
+
+    def _wait(self, now: float) -> None:
+        if self._current is not None:
+            self.due = now + COMPLETION_S
+
+    def _refused(self, reason: int, now: float) -> None:
+        """A refusal ends a job, but for one that is to be told again."""
+        job = self._current
+        if self._stopping or job is None:
+            return  # it was of the abort: the card is read to its end
+        if reason == BUSY and not isinstance(job, Register | ReadCard):
+            self._current = None
+            self._jobs.appendleft(job)
+            self.due = now + BUSY_S
+        else:
+            self._end(done=False, code=reason, now=now)
+
+    def _end(self, *, done: bool, code: int | None, now: float) -> None:
+        job, self._current, self.due = self._current, None, None
+        if job is None:
+            return
+        if isinstance(job, Register):
+            self.registered, self.refused = done, not done
+        if isinstance(job, Enquire):
+            self._found(self._status.get(zvt.RECEIPT, b"").hex().upper())
+        else:
+            if isinstance(job, Reserve) and done and zvt.RECEIPT in self._status:
+                self._known.add(self._status[zvt.RECEIPT].hex().upper())
+            self._tell(job, done=done, code=code)
+        self._go_on(now)
+
+    def _found(self, receipt: str) -> None:
+        """The terminal has told which reservation is open: one that nobody knows is released, and one that is not open
+        any more is done with."""
+        if self._orphan:
+            self._orphan = False
+            if receipt not in ("", zvt.NO_RECEIPT) and receipt not in self._known:
+                self._jobs.appendleft(Release(receipt))
+                return
+        if self._unsure:
+            self._unsure = False
+            if receipt == zvt.NO_RECEIPT:
+                self._tell(self._jobs.popleft(), done=True)
+
+    def _tell(self, job: Job, *, done: bool, code: int | None = None) -> None:
+        if isinstance(job, Settle | Release) and done:
+            self._known.discard(job.receipt)
+        self._events.append(Ended(job=job, done=done, fields=self._status, code=code))
