@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from cli import csms_admin
+from cli import csms_admin, csms_variables
 from cli.csms_show import JsonFlag, Limit, StationName, cell, client_of, part, show, show_one, when
 from cli.output import print_json
 from v2g.errors import ConfigError
@@ -24,6 +24,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
 )
 app.add_typer(csms_admin.app)
+app.add_typer(csms_variables.app)
 ConfigFile = Annotated[Path | None, typer.Option("--config", help="TOML or YAML configuration, mode 0600; runs it.")]
 ScriptFile = Annotated[
     Path | None, typer.Option("--script", help="TOML or YAML script: a back end that answers and asks as it says.")

@@ -1,13 +1,15 @@
 """`v2g csms`: who may charge, who may ask, who changed what, and anything else of the API."""
 
 import json as json_
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
 import typer
 
+from cli.csms_client import CsmsClient
 from cli.csms_show import JsonFlag, Limit, client_of, part, show, show_one
 from cli.output import print_json
-from v2g.errors import ConfigError
+from v2g.errors import ConfigError, RefusedError
 
 app = typer.Typer()
 TokenName = Annotated[str, typer.Argument(metavar="TOKEN", help="Its identifier.")]
@@ -46,19 +48,45 @@ def allow(
     token: TokenName,
     kind: TokenType = "Central",
     group: Annotated[str | None, typer.Option("--group", help="In which group.")] = None,
+    until: Annotated[str | None, typer.Option("--until", help="Not after this day or time (ISO 8601, UTC).")] = None,
     block: Annotated[bool, typer.Option("--block", help="Block it instead.")] = False,
     json: JsonFlag = False,
 ) -> None:
-    """Let somebody charge, or no more.
+    """Let somebody charge, or no more. Terms that are known and not named stay as they are.
 
-    Examples: `v2g csms allow 04A1B2C3 --type ISO14443`, `v2g csms allow 04A1B2C3 --type ISO14443 --block`
+    Examples: `v2g csms allow 04A1B2C3 --type ISO14443 --until 2027-01-01`,
+    `v2g csms allow 04A1B2C3 --type ISO14443 --block`
     """
-    path = f"/tokens/{part(kind)}/{part(token)}"
+    client, path = client_of(context), f"/tokens/{part(kind)}/{part(token)}"
     if block:
-        show_one(client_of(context).ask("PUT", f"{path}/status", {"status": "Blocked"}).body, json=json)
+        show_one(client.ask("PUT", f"{path}/status", {"status": "Blocked"}).body, json=json)
         return
-    body: dict[str, Any] = {"terms": {"group_id": group}} if group else {}
-    show_one(client_of(context).ask("PUT", path, body).body, json=json)
+    terms = {"group_id": group, "expires_ms": None if until is None else _moment(until)}
+    known = _known(client, path)
+    known["terms"] = known.get("terms", {}) | {name: value for name, value in terms.items() if value is not None}
+    show_one(client.ask("PUT", path, known | {"status": "Accepted"}).body, json=json)
+
+
+def _known(client: CsmsClient, path: str) -> dict[str, Any]:
+    """Return what is known of a token and can be said again, nothing of a new one."""
+    try:
+        found = client.ask("GET", path).body
+    except RefusedError as error:
+        if error.reason != "404":
+            raise
+        return {}
+    return {name: found[name] for name in ("terms", "energy_transfer")}
+
+
+def _moment(text: str) -> int:
+    """Return a day or time as ms of UTC; a day is over at its end."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise ConfigError(f"{text!r} is no day and no time", hint="such as 2027-01-31 or 2027-01-31T18:00") from None
+    if len(text) == len("2027-01-31"):
+        moment += timedelta(days=1)
+    return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
 
 
 @app.command("token")

@@ -99,6 +99,16 @@ async def test_a_day_with_a_station(cli: Cli) -> None:
         )
         assert asked[2:] == ["Reset", {"type": "OnIdle"}]
         assert (sent[0], json.loads(sent[1])) == (0, {"status": "Accepted"})
+        which = {"component": {"name": "EVSE", "evse": {"id": 1}}, "variable": {"name": "Power", "instance": "Max"}}
+        for status, code in (("Accepted", 0), ("Rejected", 3)):
+            asked, written = await asyncio.gather(
+                answer(station, {"setVariableResult": [{"attributeStatus": status, **which}]}),
+                cli("set", STATION, "EVSE#1.Power[Max]", "7"),
+            )
+            assert asked[3] == {"setVariableData": [{"attributeValue": "7", **which}]}
+            assert (written[0], json.loads(written[1])["attributeStatus"]) == (code, status)
+        (kept,) = await cli.records("variables", STATION, "EVSE")
+        assert (kept["variable"], kept["variable_instance"], kept["value"]) == ("Power", "Max", "7")
         started = await asyncio.gather(
             answer(station, {"status": "Rejected"}), cli.records("start", STATION, "04A1", "--type", "ISO14443")
         )
@@ -114,6 +124,7 @@ WRONG = (
     (("send", "CS-404", "Re set"), 5, "did you mean 'Reset'?"),
     (("admit", "CS-404", "--refuse", "--pending"), 2, "one of --refuse, --pending"),
     (("request", "GET", "no where"), 5, "/openapi.json says what there is"),
+    (("set", "CS-404", "HeartbeatInterval", "1"), 2, "COMPONENT.VARIABLE"),
     (("transaction", "none"), 5, "there is no such transaction"),
     (("stop", "none"), 5, "0 stations"),
     (("request", "GET", "/stations?limit=0"), 2, "limit"),
@@ -193,6 +204,10 @@ async def test_who_may_charge_is_told_and_changed(cli: Cli) -> None:
     assert blocked["status"] == "Blocked"
     _code, table, _errors = await cli("tokens", "--group", "fleet-7")
     assert table.split("\t")[:4] == ["ISO14443", "04A1B2C3", "Blocked", "fleet-7"]
+    (again,) = await cli.records("allow", "04A1B2C3", "--type", "ISO14443", "--until", "2027-01-31")
+    assert (again["status"], again["terms"]["group_id"]) == ("Accepted", "fleet-7"), "what is not named stays"
+    assert again["terms"]["expires_ms"] == 1_801_440_000_000, "the day counts to its end"
+    assert (await cli("allow", "x", "--until", "someday"))[0] == 2
     assert (await cli("allow", "nobody", "--block"))[0] == 5
 
 

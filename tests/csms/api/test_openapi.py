@@ -24,6 +24,7 @@ from csms.store import open_sqlite
 from pki_tools.tree import PkiTree
 from tests.certification.backend import running_backend
 from tests.csms.api.support import ApiClient, serving
+from tests.csms.databases import running_cluster
 from tests.csms.support import STATION, make_config
 from tests.ocpp.official import validator
 from v2g.ocpp.routes import Version, known, request_type
@@ -77,10 +78,11 @@ def test_the_example_of_a_command_is_a_request_of_ocpp(action: str) -> None:
 
 
 class Bench:
-    """A back end in memory with a station that answers whatever it is asked with NotSupported."""
+    """A back end with a station that answers whatever it is asked with NotSupported."""
 
-    def __init__(self, runner: asyncio.Runner, folder: Path, pki: PkiTree) -> None:
+    def __init__(self, runner: asyncio.Runner, folder: Path, pki: PkiTree, store_url: str) -> None:
         self._runner = runner
+        self._store_url = store_url
         self._folder = folder
         self._pki = pki
         self._done = asyncio.Event()
@@ -90,7 +92,11 @@ class Bench:
     async def _serve(self) -> None:
         open_sqlite(self._folder / "empty" / "csms.sqlite3").close()
         config = make_config(
-            self._folder, self._pki, stations=(StationEntry(id=STATION),), api={"requests_at_once": 1_000_000}
+            self._folder,
+            self._pki,
+            stations=(StationEntry(id=STATION),),
+            api={"requests_at_once": 1_000_000},
+            store_url=self._store_url,
         )
         now_ms = int(datetime.now(UTC).timestamp() * 1000)
         empty = self._folder / "empty" / "csms.sqlite3"
@@ -131,12 +137,12 @@ class Bench:
         return response
 
 
-def check(folder: Path, pki: PkiTree, *, every: int, examples: int) -> int:
+def check(folder: Path, pki: PkiTree, *, every: int, examples: int, store_url: str = "") -> int:
     """Send `examples` generated requests to every so many-th route; return to how many routes."""
     schema, tested = schemathesis.openapi.from_dict(DOCUMENT), 0
     excluded = [CHECKS.get_one(name) for name in LEFT_OUT]
     streams = {each.name for each in OPERATIONS if each.streams}
-    with asyncio.Runner() as runner, Bench(runner, folder, pki) as bench:
+    with asyncio.Runner() as runner, Bench(runner, folder, pki, store_url) as bench:
         for number, found in enumerate(schema.get_all_operations()):
             operation = found.ok()
             if number % every or operation.definition.raw["operationId"] in streams:
@@ -168,6 +174,13 @@ def test_routes_do_what_the_document_says(tmp_path: Path, pki: PkiTree) -> None:
 @pytest.mark.long
 def test_every_route_does_what_the_document_says_at_length(tmp_path: Path, pki: PkiTree) -> None:
     assert check(tmp_path, pki, every=1, examples=25) >= len(OPERATIONS) - 2
+
+
+@pytest.mark.long
+def test_every_route_does_so_on_postgresql(tmp_path: Path, pki: PkiTree) -> None:
+    with running_cluster() as cluster:
+        url = cluster.url(cluster.create())
+        assert check(tmp_path, pki, every=1, examples=10, store_url=url) >= len(OPERATIONS) - 2
 
 
 def test_a_route_that_breaks_its_document_is_found(tmp_path: Path, pki: PkiTree, monkeypatch: Any) -> None:
