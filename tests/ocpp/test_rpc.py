@@ -204,6 +204,28 @@ def test_a_request_is_handed_over_and_its_answer_sent() -> None:
     assert sent(rpc) == [], "a request is answered once"
 
 
+@pytest.mark.parametrize(
+    "frame",
+    [
+        '[2,"id1","DataTransfer",{"vendorId":"a","data":"x"}]',
+        ' [ 2 ,\n"id1" , "DataTransfer" , { "vendorId" : "a" , "data" : "x" } ] ',
+        f'[2,{" " * 200}"id1","DataTransfer",{{"vendorId":"a","data":"x"}}]',
+        '[2,"\\u0069d1","DataTransfer",{"vendorId":"a","data":"x"}]',
+        '[2,"id1","\\u0044ataTransfer",{"data":"x","vendorId":"a"}]',
+        '[2,"id1","DataTransfer",{"vendorId":"a\\u0000","data":"x"}]',
+    ],
+)
+def test_a_request_is_the_same_however_it_is_written(frame: str) -> None:
+    rpc = peer()
+    rpc.receive(frame, 0.0)
+    assert acts(rpc) == [Called("id1", "DataTransfer", DataTransferRequest(vendor_id="a", data="x"))]
+    for identifier in ('a\\"', '\\"DataTransfer\\"', "a,b", "\\\\"):  # ids in which an action seems to begin
+        rpc.receive(frame.replace('"id1"', f'"{identifier}"').replace('"\\u0069d1"', f'"{identifier}"'), 0.0)
+        (called,) = acts(rpc)
+        assert isinstance(called, Called)
+        assert called.id == json.loads(f'"{identifier}"')
+
+
 def test_an_answer_may_be_an_error() -> None:
     rpc = peer()
     rpc.receive(call("Reset", {"type": "OnIdle"}), 0.0)

@@ -132,8 +132,8 @@ class RpcConnection:
                 match action:
                     case Called():
                         self._start(action)
-                    case Send(text):
-                        self._send(text)
+                    case Send():
+                        self._send(action.text)
                     case Told():
                         self._tell(action)
                     case Answered(id=identifier, response=response):

@@ -13,9 +13,13 @@ _SEPARATORS: Final = ("--T", "--t")
 
 def format_time(utc_ms: int) -> str:
     """Return ms since 1970 as RFC 3339 in UTC, with three decimals only where they say something."""
-    moment = _EPOCH + timedelta(milliseconds=utc_ms)
-    precision = "milliseconds" if utc_ms % 1000 else "seconds"
-    return moment.replace(tzinfo=None).isoformat(timespec=precision) + "Z"
+    seconds, rest = divmod(utc_ms, 1000)
+    return f"{_whole_second(seconds)}.{rest:03}Z" if rest else f"{_whole_second(seconds)}Z"
+
+
+@lru_cache(maxsize=16)  # everybody who asks within a second is told the same
+def _whole_second(utc_s: int) -> str:
+    return (_NAIVE + timedelta(seconds=utc_s)).isoformat()
 
 
 @lru_cache(maxsize=1024)  # a message often says the same time twice, and a crowd of stations the same second

@@ -7,15 +7,18 @@ import re
 from collections.abc import Callable, Mapping
 from functools import cache
 from operator import attrgetter
-from typing import Annotated, Any, NamedTuple, TypeVar, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Final, Literal, NamedTuple, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
 
 from v2g.errors import OcppError
 from v2g.ocpp.messages.base import Message
-from v2g.ocpp.routes import Version
+from v2g.ocpp.routes import Version, request_type
 
 M = TypeVar("M", bound=Message)
+
+MAX_ID: Final = 36
+MessageId = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_ID)]
 
 _NUL = re.compile(rb"(?<!\\)((?:\\\\)*)\\u0000")
 
@@ -41,6 +44,29 @@ def read_payload(payload: bytes, type_: type[M], version: Version) -> M:
     if _fields(type_, version) and not _is_plain(message, _plan(type_, version)):
         _check(message, version, "$")
     return message
+
+
+def read_call(text: str, action: str, version: Version) -> tuple[str, Message] | None:
+    """Return message id and request of a CALL for `action` that was read in one pass.
+
+    None for a frame about which anything has to be looked at more closely; that is not yet to say that it is wrong.
+    """
+    if "null" in text or "\\u0000" in text:
+        return None
+    try:
+        _, identifier, _, request = _call_decoder(action).decode(text)
+    except (msgspec.DecodeError, RecursionError, UnicodeError):
+        return None
+    type_ = type(request)
+    if _fields(type_, version) and not _is_plain(request, _plan(type_, version)):
+        return None
+    return identifier, request
+
+
+@cache
+def _call_decoder(action: str) -> msgspec.json.Decoder[Any]:
+    frame: Any = tuple[Literal[2], MessageId, Literal[action], request_type(action)]  # type: ignore[misc,valid-type]
+    return msgspec.json.Decoder(frame)
 
 
 def without_nul(payload: bytes) -> bytes:
