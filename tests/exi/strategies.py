@@ -1,5 +1,6 @@
 """Hypothesis strategies that draw messages from their declarations."""
 
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -19,13 +20,16 @@ NAMES = st.sampled_from(["a", "b", "Id", "Knoten", "é", "x-1"])
 NAMESPACES = st.sampled_from(["", "urn:example:a", "urn:example:b"])
 
 
+@dataclass(frozen=True, kw_only=True)
 class Wishes:
-    """What to draw: `most` items per list, and whether text and octets may be empty."""
+    """What to draw: `most` items per list, and whether text and octets may be empty.
 
-    def __init__(self, *, most: int = 3, empty: bool = True, alphabet: st.SearchStrategy[str] = PRINTABLE) -> None:
-        self.most = most
-        self.empty = empty
-        self.alphabet = alphabet
+    Equal wishes are the same, so that strategies are made once and not for every example.
+    """
+
+    most: int = 3
+    empty: bool = True
+    alphabet: st.SearchStrategy[str] = PRINTABLE
 
 
 @cache
