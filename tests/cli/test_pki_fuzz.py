@@ -1,4 +1,4 @@
-"""No file ends a `v2g pki` command in a traceback: every reader gets some hundred files that are nearly right."""
+"""No file ends a `v2g pki` command in a traceback: every reader gets dozens of files that are nearly right."""
 
 import random
 import shutil
@@ -16,7 +16,7 @@ from v2g.pki.issue import Subject
 from v2g.pki.keys import load_private_key
 from v2g.pki.profiles import Role
 
-RUNS = 25
+RUNS = 10
 runner = CliRunner()
 
 

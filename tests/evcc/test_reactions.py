@@ -1,5 +1,7 @@
 """Every response code in every response: the vehicle does what its table says, and bears what no table foresees."""
 
+from itertools import product
+from operator import itemgetter
 from typing import Any
 
 import msgspec
@@ -10,6 +12,7 @@ from evcc.core.reactions import REACTIONS, Reaction, reaction
 from evcc.core.settings import ProgramStep, ServiceConfig, SessionConfig
 from tests.evcc.bench import T0, Bench, Identities
 from tests.evcc.test_vehicle_failures import STAGES, reach
+from tests.together import together
 from v2g.iso15118.messages import ac, acdp, dc, wpt
 from v2g.iso15118.messages import common_messages as cm
 from v2g.iso15118.messages.common_types import ResponseCode
@@ -33,7 +36,7 @@ def said(name: str, code: ResponseCode) -> Any:
     return msgspec.defstruct(name, [("response_code", Any)])(code)
 
 
-@pytest.mark.parametrize("name", RESPONSES)
+@together("name", RESPONSES)
 def test_every_code_of_every_response_has_a_reaction(name: str) -> None:
     for code in ResponseCode:
         reacts = reaction(said(name, code))
@@ -55,8 +58,7 @@ def answer(bench: Bench, code: ResponseCode) -> str:
     return type(bench.requests[-1]).__name__ if len(bench.requests) > count else bench.closed
 
 
-@pytest.mark.parametrize("stage", STAGES)
-@pytest.mark.parametrize("code", codes("WARNING"), ids=lambda code: code.name)
+@together(("stage", "code"), list(product(STAGES, codes("WARNING"))), by=itemgetter(0))
 def test_every_warning_in_every_stage_is_borne_or_followed(
     identities: Identities, stage: str, code: ResponseCode
 ) -> None:
@@ -82,8 +84,7 @@ def test_every_warning_in_every_stage_is_borne_or_followed(
     assert bench.closed == "finished"
 
 
-@pytest.mark.parametrize("stage", HANDLED)
-@pytest.mark.parametrize("code", codes("OK"), ids=lambda code: code.name)
+@together(("stage", "code"), list(product(HANDLED, codes("OK"))), by=itemgetter(0))
 def test_an_unusual_ok_is_an_ok(identities: Identities, stage: str, code: ResponseCode) -> None:
     bench = reach(identities, stage)
     answer(bench, code)

@@ -32,7 +32,7 @@ MODULES = {AC_DER_IEC: ac_der_iec, AC_DER_SAE: ac_der_sae}
 
 BOTH = pytest.mark.parametrize("schema", list(MODULES), ids=lambda schema: schema.prefix)
 EACH = pytest.mark.parametrize("name", MESSAGES)
-DRAWN = settings(max_examples=25, deadline=None)
+DRAWN = settings(max_examples=8, deadline=None)
 
 
 def declared(schema: Schema, name: str) -> type[Element]:
@@ -54,7 +54,7 @@ def test_every_message_comes_back(schema: Schema, name: str, data: st.DataObject
 
 @BOTH
 @pytest.mark.parametrize("mode", MODES)
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=4, deadline=None)
 @given(data=st.data())
 def test_every_new_mode_comes_back_as_a_document_and_within_its_message(
     schema: Schema, mode: str, data: st.DataObject

@@ -55,7 +55,7 @@ ANY_FRAGMENT = st.sampled_from(FRAGMENTS)
 
 
 @pytest.mark.parametrize("message", MESSAGES, ids=lambda message: message.__name__)
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=3, deadline=None)
 @given(data=st.data())
 def test_every_message_comes_back_from_its_octets(message: type[Element], data: st.DataObject) -> None:
     value = data.draw(elements(message, Wishes(alphabet=ANY_CHARACTER)))

@@ -15,7 +15,7 @@ from v2g.exi import encode_fragment
 from v2g.iso15118.messages.schemas import XMLDSIG
 from v2g.iso15118.messages.xmldsig import Object
 
-INPUTS = 4000
+INPUTS = 1200
 
 
 @pytest.mark.parametrize("name", list(TARGETS))

@@ -58,7 +58,7 @@ def test_what_is_sent_without_an_answer_has_no_response(action: str) -> None:
 
 
 @EVERY
-@settings(max_examples=5, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=3, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_what_we_declare_is_valid_by_the_schema(name: str, version: Version, data: st.DataObject) -> None:
     type_ = message_type(name)

@@ -21,6 +21,7 @@ from tests.secc.core.bench import (
     number,
     protocol,
 )
+from tests.together import together
 from v2g.grid.limits import OPERATOR, SITE, Limit, Setpoint
 from v2g.iec61851.pilot import PilotState
 from v2g.iso15118.charts import Family
@@ -267,8 +268,9 @@ def test_meter_readings_can_be_confirmed_with_alternating_current_too(make_bench
     assert bench.go("MeteringConfirmationReq").response_code.name == "OK"
 
 
-@pytest.mark.parametrize("state", LIVE, ids=lambda state: state.value)
-@pytest.mark.parametrize("name", sorted(REQUESTS))
+@together(
+    ("state", "name"), [(state, name) for state in LIVE for name in sorted(REQUESTS)], by=lambda each: each[0].value
+)
 def test_every_message_in_every_state(make_bench: Make, state: State, name: str) -> None:
     bench = on_ac(make_bench).reach(state)
     request = bench.ask(name)

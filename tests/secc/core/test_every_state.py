@@ -5,6 +5,8 @@ import pytest
 from secc.core import ports
 from secc.core.handlers import HANDLERS
 from tests.secc.core.bench import REQUESTS, WAYS, Bench
+from tests.secc.core.conftest import MakeBench
+from tests.together import together
 from v2g.iec61851.pilot import PilotState
 from v2g.iso15118.messages.app_protocol import SupportedAppProtocolReq
 from v2g.iso15118.sequence import State, accepts
@@ -14,10 +16,11 @@ LIVE = [state for state in WAYS if state is not State.ENDED]
 POWERED = [state for state in LIVE if "DC_CableCheckReq" in WAYS[state] or "cable_check_ongoing" in WAYS[state]]
 
 
-@pytest.mark.parametrize("state", LIVE, ids=lambda state: state.value)
-@pytest.mark.parametrize("name", sorted(REQUESTS))
-def test_every_message_in_every_state(bench: Bench, state: State, name: str) -> None:
-    bench.reach(state)
+@together(
+    ("state", "name"), [(state, name) for state in LIVE for name in sorted(REQUESTS)], by=lambda each: each[0].value
+)
+def test_every_message_in_every_state(make_bench: MakeBench, state: State, name: str) -> None:
+    bench = make_bench().reach(state)
     request = bench.ask(name)
     # nobody here has selected the service ParkingStatus, without which there is nothing to check in or out
     served = name in HANDLERS and accepts(state, request, bench.session.chart) and not name.startswith("VehicleCheck")
