@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Mapping
 from functools import cache
 from operator import attrgetter
-from typing import Annotated, Any, Final, Literal, NamedTuple, TypeVar, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Final, Literal, NamedTuple, TypeVar, get_args, get_origin
 
 import msgspec
 
@@ -140,14 +140,18 @@ class _Field(NamedTuple):
 
 
 @cache
+def _declared(type_: type[msgspec.Struct]) -> tuple[msgspec.structs.FieldInfo, ...]:
+    return msgspec.structs.fields(type_)
+
+
+@cache
 def _fields(type_: type[msgspec.Struct], version: Version) -> tuple[_Field, ...]:
     """Return the fields of a Struct that a version limits beyond the declaration, or in whose Structs it does."""
-    hints = get_type_hints(type_, include_extras=True)
     found = []
-    for field in msgspec.structs.fields(type_):
+    for field in _declared(type_):
         rule: dict[str, Any] = {}
         structs: list[type[msgspec.Struct]] = []
-        _gather(hints[field.name], version, rule, structs)
+        _gather(field.type, version, rule, structs)
         nested = any(_fields(struct, version) for struct in structs)
         if rule or nested:
             found.append(_Field(field.name, field.encode_name, rule, nested))
@@ -185,17 +189,16 @@ class _Plan(NamedTuple):
 
 @cache
 def _plan(type_: type[msgspec.Struct], version: Version) -> _Plan:
-    hints, fields = get_type_hints(type_, include_extras=True), _fields(type_, version)
-    defaults = {field.name: field.default for field in msgspec.structs.fields(type_)}
+    declared, fields = {field.name: field for field in _declared(type_)}, _fields(type_, version)
     absent = [name for name, _, rule, _ in fields if "absent" in rule]
     nested = []
     for name, _, rule, holds in fields:
         structs: list[type[msgspec.Struct]] = []
-        _gather(hints[name], version, {}, structs)
+        _gather(declared[name].type, version, {}, structs)
         if holds and "absent" not in rule:
             nested.append((name, _plan(structs[0], version)))
             assert len(structs) == 1, f"{type_.__name__}.{name} holds several kinds of Struct"
-    left_out = tuple(defaults[name] for name in absent)
+    left_out = tuple(declared[name].default for name in absent)
     return _Plan(
         absent=attrgetter(*absent) if absent else None,
         left_out=left_out if len(left_out) > 1 else left_out[0] if left_out else None,
