@@ -19,7 +19,6 @@ from evcc.ecu import battery_dbc
 from v2g.errors import ConfigError, TransportError
 from v2g.net.can import CanConfig, CanPort
 from v2g.net.clock import Clock
-from v2g.net.mqtt import MqttClient
 from v2g.net.mqtt_config import MqttConfig
 from v2g.net.outbox import Outbox
 from v2g.observe import Observe
@@ -90,6 +89,8 @@ class MqttUplink:
     name = "mqtt"
 
     def __init__(self, config: MqttConfig, topic: str) -> None:
+        from v2g.net.mqtt import MqttClient  # 11 ms to import: only a vehicle with a broker pays
+
         self._topic = topic
         self._client = MqttClient(config)
         self._client.start()

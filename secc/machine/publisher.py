@@ -6,14 +6,12 @@ Only published files are served, each under its checksum and no other name. The 
 import asyncio
 import contextlib
 import hashlib
-import shutil
 import ssl
 import threading
 from collections.abc import Awaitable, Callable
 from functools import partial
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import msgspec
 from msgspec import Meta
@@ -24,9 +22,10 @@ from v2g.errors import TransferError
 from v2g.net.http_file import Cancel, download
 from v2g.ocpp.messages.firmware import PublishFirmwareStatus
 
+if TYPE_CHECKING:
+    from secc.machine.firmware_server import FirmwareServer
+
 MIB: Final = 1024 * 1024
-PATIENCE_S: Final = 30.0
-"""How long whoever fetches may take for a piece, or to ask."""
 
 
 class PublishConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -50,65 +49,6 @@ class PublishConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
             raise ValueError("publish needs url, for it listens at every address")
 
 
-class _Server(ThreadingHTTPServer):
-    """Serves the files of `found`; `fetching` is told how many fetch one."""
-
-    daemon_threads = True
-
-    def __init__(self, config: PublishConfig, fetching: Callable[[str, int], None]) -> None:
-        self.found: dict[str, Path] = {}
-        self._fetching, self._room = fetching, threading.Semaphore(config.most_clients)
-        self._counts: dict[str, int] = {}
-        self._lock = threading.Lock()
-        super().__init__((config.address, config.port), _Handler)
-
-    def serve(self, checksum: str, change: int) -> None:
-        """Count who fetches."""
-        with self._lock:
-            count = self._counts[checksum] = self._counts.get(checksum, 0) + change
-            self._fetching(checksum, count)
-
-    def verify_request(self, request: Any, client_address: Any) -> bool:
-        """Let one more in if there is room; who has not asked yet has taken a place, too."""
-        return self._room.acquire(blocking=False)
-
-    def process_request_thread(self, request: Any, client_address: Any) -> None:
-        """Give the place back."""
-        try:
-            super().process_request_thread(request, client_address)
-        finally:
-            self._room.release()
-
-
-class _Handler(BaseHTTPRequestHandler):
-    timeout = PATIENCE_S
-    server: _Server
-
-    def do_GET(self) -> None:  # http.server's name
-        """Give a published file."""
-        checksum = self.path.removeprefix("/firmware/")
-        file = self.server.found.get(checksum)
-        if file is None:
-            self.send_error(404)
-        else:
-            self.server.serve(checksum, 1)
-            try:
-                self._give(file)
-            finally:
-                self.server.serve(checksum, -1)
-
-    def _give(self, file: Path) -> None:
-        with contextlib.suppress(OSError), file.open("rb") as body:
-            self.send_response(200)
-            self.send_header("Content-Type", "application/octet-stream")
-            self.send_header("Content-Length", str(file.stat().st_size))
-            self.end_headers()
-            shutil.copyfileobj(body, self.wfile, 64 * 1024)
-
-    def log_message(self, *_: Any) -> None:
-        """Be silent: whoever fetches is another station."""
-
-
 class Publisher:
     """Carries out the commands of `secc.core.station.publishing`. `tell` takes how it goes."""
 
@@ -124,7 +64,7 @@ class Publisher:
         self._config, self._folder, self._tell = config, folder, tell
         self._context, self._pause = context, pause
         self._tasks: dict[str, tuple[asyncio.Task[None], Cancel]] = {}
-        self._server: _Server | None = None
+        self._server: FirmwareServer | None = None
         self._thread: threading.Thread | None = None
 
     def command(self, command: Publish | Unpublish) -> None:
@@ -204,7 +144,7 @@ class Publisher:
             part.unlink(missing_ok=True)
         return digest.hexdigest()
 
-    def _serving(self) -> _Server:
+    def _serving(self) -> "FirmwareServer":
         """Return the server, started when it is not. Raises OSError."""
         if self._server is None:
             loop = asyncio.get_running_loop()
@@ -213,7 +153,10 @@ class Publisher:
                 with contextlib.suppress(RuntimeError):  # the loop has ended
                     loop.call_soon_threadsafe(self._tell, Fetched(checksum=checksum, count=count))
 
-            self._server = _Server(self._config, fetching)
+            from secc.machine.firmware_server import FirmwareServer  # with the server of the standard library
+
+            config = self._config
+            self._server = FirmwareServer(config.address, config.port, config.most_clients, fetching)
             self._thread = threading.Thread(
                 target=self._server.serve_forever, kwargs={"poll_interval": 0.2}, daemon=True, name="firmware server"
             )

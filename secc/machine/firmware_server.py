@@ -1,0 +1,71 @@
+"""The server from which other stations of the site fetch firmware. Loaded when the first file is published."""
+
+import contextlib
+import shutil
+import threading
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, Final
+
+PATIENCE_S: Final = 30.0
+"""How long whoever fetches may take for a piece, or to ask."""
+
+
+class FirmwareServer(ThreadingHTTPServer):
+    """Serves the files of `found`; `fetching` is told how many fetch one."""
+
+    daemon_threads = True
+
+    def __init__(self, address: str, port: int, most_clients: int, fetching: Callable[[str, int], None]) -> None:
+        self.found: dict[str, Path] = {}
+        self._fetching, self._room = fetching, threading.Semaphore(most_clients)
+        self._counts: dict[str, int] = {}
+        self._lock = threading.Lock()
+        super().__init__((address, port), _Handler)
+
+    def serve(self, checksum: str, change: int) -> None:
+        """Count who fetches."""
+        with self._lock:
+            count = self._counts[checksum] = self._counts.get(checksum, 0) + change
+            self._fetching(checksum, count)
+
+    def verify_request(self, request: Any, client_address: Any) -> bool:
+        """Let one more in if there is room; who has not asked yet has taken a place, too."""
+        return self._room.acquire(blocking=False)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """Give the place back."""
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._room.release()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    timeout = PATIENCE_S
+    server: FirmwareServer
+
+    def do_GET(self) -> None:  # http.server's name
+        """Give a published file."""
+        checksum = self.path.removeprefix("/firmware/")
+        file = self.server.found.get(checksum)
+        if file is None:
+            self.send_error(404)
+        else:
+            self.server.serve(checksum, 1)
+            try:
+                self._give(file)
+            finally:
+                self.server.serve(checksum, -1)
+
+    def _give(self, file: Path) -> None:
+        with contextlib.suppress(OSError), file.open("rb") as body:
+            self.send_response(200)
+            self.send_header("Content-Type", "application/octet-stream")
+            self.send_header("Content-Length", str(file.stat().st_size))
+            self.end_headers()
+            shutil.copyfileobj(body, self.wfile, 64 * 1024)
+
+    def log_message(self, *_: Any) -> None:
+        """Be silent: whoever fetches is another station."""

@@ -1,0 +1,24 @@
+"""Chargers and vehicles that start pay for what they need, not for what only some configurations or moments need."""
+
+import subprocess
+import sys
+
+LATER = (
+    "websockets",  # with [station]
+    "OpenSSL",  # with the first connection
+    "http.server",  # for firmware that is published
+    "can",  # with [telemetry]
+    "cantools",
+    "paho",  # with [telemetry.mqtt]
+    "v2g.iso15118.messages.ac_der_iec",  # no session speaks these
+    "v2g.iso15118.messages.ac_der_sae",
+    "v2g.iso15118.messages.iso2",
+    "v2g.iso15118.messages.din",
+    "asn1tools",
+)
+
+
+def test_charger_and_vehicle_load_what_they_do_not_need_at_their_start_later_or_never() -> None:
+    code = f"import sys, secc.app, evcc.app; print(*(name for name in {LATER!r} if name in sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
