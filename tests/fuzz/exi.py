@@ -17,6 +17,9 @@ from tests.fuzz.mutations import mutated
 from tests.fuzz.targets import TARGETS
 from v2g.exi import codec
 
+FUZZED = ("v2g.exi", "v2g.hardware", "v2g.pki", "v2g.slac")
+"""Packages whose branches are counted."""
+
 CACHE = Path(__file__).resolve().parents[2] / ".cache" / "fuzz"
 
 
@@ -25,7 +28,7 @@ def guided(name: str, seconds: int) -> None:
     import atheris
 
     function, seeds = TARGETS[name]
-    for module in [module for key, module in sys.modules.items() if key.startswith(("v2g.exi", "v2g.slac", "v2g.pki"))]:
+    for module in [module for key, module in sys.modules.items() if key.startswith(FUZZED)]:
         instrument_module(module, atheris)
     instrument_generated(atheris)
     corpus, broken = CACHE / name, CACHE / "broken"

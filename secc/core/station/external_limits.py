@@ -8,12 +8,13 @@ import msgspec
 from msgspec import Meta
 
 from secc.core.station.evse import Evse, Fact
-from secc.core.station.kernel import Kernel
+from secc.core.station.kernel import Answer, Kernel
 from secc.core.station.profile_times import period_at
 from secc.core.station.profiles import Installed
 from secc.core.station.sessions import Sessions
 from secc.core.station.smart_charging import SmartCharging
-from v2g.ocpp.messages.base import EVSE, OperationMode
+from v2g.errors import TransportError
+from v2g.ocpp.messages.base import EVSE, Message, OperationMode
 from v2g.ocpp.messages.charging_profiles import ChargingProfile, ChargingSchedule, ChargingSchedulePeriod
 from v2g.ocpp.messages.smart_charging import ChargingLimit, ClearedChargingLimitRequest, NotifyChargingLimitRequest
 from v2g.ocpp.times import format_time
@@ -85,6 +86,8 @@ class ExternalLimits:
         self._left: dict[int, Installed] = {}
         """Such profiles as the CSMS left them, by number."""
         self._filling = False
+        self._untold: dict[int, Message] = {}
+        """What the CSMS could not be told of limits, by number: the last word on each."""
         smart_charging.on_installed.append(self._installed)
 
     def take(self, fact: ExternalLimit) -> None:
@@ -154,7 +157,7 @@ class ExternalLimits:
         self._told.pop(number, None)
         self._critical.pop(number, None)
         self._smart.remove(number)
-        self._k.call(ClearedChargingLimitRequest(charging_limit_source=fact.source, evse_id=fact.evse_id))
+        self._call(number, ClearedChargingLimitRequest(charging_limit_source=fact.source, evse_id=fact.evse_id))
         self._tell_transactions(fact.evse_id)
 
     # -- profiles of the CSMS that leave values to others
@@ -266,7 +269,8 @@ class ExternalLimits:
         number, profile, values = item.profile.id, item.profile, self._values(item)
         both_ways = values[1] is not None or values[2] is not None
         with_schedule = self._k.model.flag("SmartChargingCtrlr.NotifyChargingLimitWithSchedules")  # K11.FR.03
-        self._k.call(
+        self._call(
+            number,
             NotifyChargingLimitRequest(
                 charging_schedule=profile.charging_schedule if with_schedule or both_ways else (),  # Q06.FR.10, .11
                 evse_id=item.evse_id,
@@ -275,8 +279,23 @@ class ExternalLimits:
                     is_grid_critical=self._critical.get(number),
                     is_local_generation=True if profile.charging_profile_purpose == "LocalGeneration" else None,
                 ),
-            )
+            ),
         )
+
+    def _call(self, number: int, request: Message) -> None:
+        """Tell the CSMS, now or when it can be reached again (K11.FR.02, K12.FR.02, K13.FR.02)."""
+        self._untold.pop(number, None)
+
+        def answered(answer: Answer) -> None:
+            if isinstance(answer, TransportError):
+                self._untold.setdefault(number, request)
+
+        self._k.call(request, answered)
+
+    def registered(self) -> None:
+        """The CSMS can be reached again: tell what it has not heard."""
+        for number, request in list(self._untold.items()):
+            self._call(number, request)
 
     def _tell_transactions(self, evse_id: int) -> None:
         """K11.FR.04, K13.FR.03."""

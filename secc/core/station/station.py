@@ -341,6 +341,7 @@ class ChargingStation(Blocks):
         self.availability.registered(self.kernel.now - self.link.offline_since)
         self.monitors.streams.registered()
         self.smart_charging.limits_changed()
+        self.external_limits.registered()
 
     def _setpoint(self, evse: Evse) -> float | None:
         """Return the power that is wished for at an EVSE: by local control, else by charging profiles."""

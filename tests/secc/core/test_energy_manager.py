@@ -117,3 +117,20 @@ def test_local_generation_comes_on_top_and_the_load_is_passed_on() -> None:
     facts = site.watch.take(0, Word(load_w=-500), 0)
     assert UpstreamLoad(power_w=-500) in facts
     assert ExternalLimit(source="EMS") in facts
+
+
+def test_what_happens_offline_is_told_once_the_csms_can_be_reached() -> None:
+    """K12.FR.02, K13.FR.02: the last word on each limit."""
+    site = Site(charging())
+    site.station.drop()
+    site.say(Word(limit_w=9_000))
+    site.say(Word(limit_w=7_000))
+    site.say(Word(limit_w=2_000), evse_id=1)
+    site.say(Word(), evse_id=1)
+    site.station.clear()
+    site.station.accepting = lambda _: True
+    site.wait(50)
+    assert site.station.connected
+    assert len(site.station.all("NotifyChargingLimit")) == 2, "the fall-back's before, and the last of the station"
+    (cleared,) = site.station.all("ClearedChargingLimit")
+    assert cleared["evseId"] == 1
