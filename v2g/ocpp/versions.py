@@ -57,7 +57,7 @@ def read_call(text: str, action: str, version: Version) -> tuple[str, Message] |
         _, identifier, _, request = _call_decoder(action).decode(text)
     except (msgspec.DecodeError, RecursionError, UnicodeError):
         return None
-    type_ = type(request)
+    type_: type[msgspec.Struct] = type(request)
     if _fields(type_, version) and not _is_plain(request, _plan(type_, version)):
         return None
     return identifier, request

@@ -15,8 +15,8 @@ from csms.core.script.payloads import response_payload
 from csms.core.script.shown import short
 from v2g.errors import OcppError
 from v2g.ocpp.routes import UNCONFIRMED, Version, known, request_type, response_type
-from v2g.ocpp.rpc import CALL, CALLERROR, CALLRESULT, CALLRESULTERROR, MAX_ID, SEND
-from v2g.ocpp.versions import read_payload
+from v2g.ocpp.rpc import CALL, CALLERROR, CALLRESULT, CALLRESULTERROR, SEND
+from v2g.ocpp.versions import MAX_ID, read_payload
 
 
 class SendText(msgspec.Struct, frozen=True):
