@@ -1,6 +1,7 @@
 """`v2g conform`: tests a charger's SECC, or a vehicle's EVCC, of any make over the link, case by case."""
 
 import asyncio
+import logging
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -12,9 +13,10 @@ import typer
 from rich.console import Console
 
 from cli import conform_report
-from cli.conform_kit import known_tree, means_of_files, means_of_tree
+from cli.conform_kit import chargers_of_files, chargers_of_tree, known_tree, means_of_files, means_of_tree
 from cli.output import print_json, print_table
 from v2g.conformance.case import Case, Result, Verdict
+from v2g.conformance.evcc_cases import FAMILIES, evcc_cases
 from v2g.conformance.known import Kit, Payer
 from v2g.conformance.report import NOTICE, chosen, exit_code, totals
 from v2g.conformance.secc_cases import secc_cases
@@ -25,7 +27,9 @@ from v2g.iso15118.trace import Line
 from v2g.net import tls
 from v2g.net.clock import Clock
 from v2g.net.conform import Bench, SeccTester, by_command, nobody
+from v2g.net.conform_evcc import EvccTester, Starter, VehicleBench
 from v2g.observe import Observe
+from v2g.pki.credentials import load_chain
 
 app = typer.Typer(no_args_is_help=True, help="Test a charger or a vehicle of any make, case by case.")
 
@@ -103,10 +107,7 @@ def secc(
     if listed:
         _list(cases, json=json)
         return
-    if profile not in tls.PROFILES or (without_tls and profile != "interop"):
-        raise ConfigError(f"--profile {profile}" + (" with --without-tls" if without_tls else ""), hint="interop")
-    if pay not in ("", "EIM", "PnC"):
-        raise ConfigError(f"--pay {pay}", hint="EIM or PnC")
+    _check(profile, pay, without_tls=without_tls)
     now = datetime.now(UTC)
     if pki is not None:
         means = means_of_tree(known_tree(pki), now)
@@ -134,12 +135,96 @@ def secc(
     raise typer.Exit(exit_code(results))
 
 
+@app.command()
+def evcc(
+    interface: InterfaceOption = "lo",
+    energy: EnergyOption = Family.DC,
+    pki: PkiOption = None,
+    charger_chain: Annotated[Path | None, typer.Option(help="PEM chain that the charger shows in TLS.")] = None,
+    charger_key: Annotated[Path | None, typer.Option(help="Its key, mode 0600.")] = None,
+    ocsp: Annotated[Path | None, typer.Option(help="OCSP answer (DER) to staple.")] = None,
+    root: Annotated[list[Path] | None, typer.Option(help="Root (PEM) of the vehicle's chain; repeatable.")] = None,
+    start: Annotated[
+        str | None, typer.Option(metavar="COMMAND", help="Program that makes the vehicle come; run for each case.")
+    ] = None,
+    wait: Annotated[float, typer.Option(min=1, max=3600, help="Seconds that a vehicle may take to come.")] = 120.0,
+    sdp_port: Annotated[int, typer.Option(help="UDP port of SDP.")] = sdp.PORT,
+    profile: Annotated[str, typer.Option(help="iso15118-20, or interop for peers with P-256.")] = "iso15118-20",
+    without_tls: Annotated[bool, typer.Option("--without-tls", help="With interop: talk over plain TCP.")] = False,
+    pay: Annotated[
+        str, typer.Option(metavar="EIM|PnC", help="What alone is offered where a case leaves it open.")
+    ] = "",
+    only: OnlyOption = None,
+    quick: QuickFlag = False,
+    listed: ListFlag = False,
+    json: JsonFlag = False,
+    junit: JunitOption = None,
+    html: HtmlOption = None,
+) -> None:
+    """Test a vehicle: the reference charger answers by the book, but for one answer, and looks what happens next.
+
+    The vehicle has to come once for each case: let --start plug it in, or let it come again by itself. Exit code 1
+    when a case failed, 3 when none could be judged. Open points fail nobody. This is no certificate, and not the test
+    suite of ISO 15118-21.
+
+    Examples:
+
+    - `v2g conform evcc --list --energy AC`
+    - `v2g conform evcc -i eth0 --pki certs/lab --quick --start 'plug-relay on; sleep 20; plug-relay off'`
+    - `v2g conform evcc --pki pki --start 'v2g evcc --config evcc.toml' --only COD --html report`
+    """
+    if energy not in FAMILIES:
+        raise ConfigError(f"--energy {energy.value}: the reference charger speaks AC and DC", hint="--energy DC")
+    cases = chosen(evcc_cases(energy), only or (), quick=quick)
+    if not cases:
+        raise ConfigError(f"no case is called {' or '.join(only or ())}", hint="v2g conform evcc --list")
+    if listed:
+        _list(cases, json=json)
+        return
+    _check(profile, pay, without_tls=without_tls)
+    now = datetime.now(UTC)
+    if pki is not None:
+        tree = known_tree(pki)
+        identities, anchors = chargers_of_tree(tree, now), tree.anchors("oem", "v2g")
+    else:
+        identities = chargers_of_files((charger_chain, charger_key), ocsp, now)
+        anchors = tuple(load_chain(each)[0] for each in root or [])
+    if not without_tls and not identities:
+        raise ConfigError("no charger's certificate to show", hint="--pki, or --charger-chain and --charger-key")
+    bench = VehicleBench(
+        interface=interface,
+        family=energy,
+        identities=identities,
+        anchors=anchors,
+        sdp_port=sdp_port,
+        profile=tls.PROFILES[profile],
+        without_tls=without_tls,
+        pay=pay,
+        wait_s=wait,
+    )
+    tester = EvccTester(bench, Clock(), starter=Starter(start))
+    if html is not None:
+        conform_report.make_folder(html)
+    results, lines = asyncio.run(_run(tester, cases, _Teller(cases, json=json)))
+    _report("evcc", cases, results, lines, junit=junit, html=html, json=json)
+    raise typer.Exit(exit_code(results))
+
+
+def _check(profile: str, pay: str, *, without_tls: bool) -> None:
+    """Raise ConfigError for words that are none."""
+    if profile not in tls.PROFILES or (without_tls and profile != "interop"):
+        raise ConfigError(f"--profile {profile}" + (" with --without-tls" if without_tls else ""), hint="interop")
+    if pay not in ("", "EIM", "PnC"):
+        raise ConfigError(f"--pay {pay}", hint="EIM or PnC")
+
+
 async def _run(
-    tester: SeccTester, cases: Sequence[Case], tell: "_Teller"
+    tester: SeccTester | EvccTester, cases: Sequence[Case], tell: "_Teller"
 ) -> tuple[list[Result], dict[str, list[Line]]]:
     results: list[Result] = []
     lines: dict[str, list[Line]] = {}
-    if any(case.scripts for case in cases):
+    logging.disable(logging.WARNING)  # handshakes that fail are what is tested
+    if isinstance(tester, SeccTester) and any(case.scripts for case in cases):
         await tester.find()  # with nobody there, that is all there is to say
     for case in cases:
         tell.begins(case)

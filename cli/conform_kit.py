@@ -5,9 +5,12 @@ from pathlib import Path
 
 import msgspec
 
+from pki_tools.authority import sign_staple
 from pki_tools.tree import PkiTree
 from v2g.conformance.identities import variants
 from v2g.errors import ConfigError, KeyAccessError
+from v2g.net.tls_endpoint import TlsIdentity
+from v2g.pki.certificates import load_certificate
 from v2g.pki.credentials import Credentials, load_chain, load_credentials
 from v2g.pki.keys import PrivateKey, load_private_key
 from v2g.pki.profiles import Role
@@ -34,6 +37,37 @@ def means_of_tree(tree: PkiTree, now: datetime) -> Means:
     vehicle = variants(tree.credentials("vehicle"), Role.VEHICLE, now, _key(tree.path("oem/sub2.key")))
     contract = variants(tree.credentials("contract"), Role.CONTRACT, now, _key(tree.path("mo/sub2.key")))
     return Means(identities=_identities(vehicle), contracts=contract, anchors=tree.anchors("v2g"))
+
+
+def chargers_of_tree(tree: PkiTree, now: datetime) -> dict[str, TlsIdentity]:
+    """Return what a charger shows to a vehicle, by name (`secc`: the right one), with OCSP answers. Raises V2GError."""
+    found = variants(tree.credentials("secc"), Role.SECC, now, _key(tree.path("cpo/sub2.key")))
+    index = tree.index()
+    entry, at = index.find("secc"), now.replace(microsecond=0)
+
+    def staple(credentials: Credentials, *, revoked: bool = False) -> bytes:
+        serial = load_certificate(credentials.leaf).serial_number
+        about = msgspec.structs.replace(entry, serial=f"{serial:x}")
+        return sign_staple(tree.directory, index, about, at=at, revoked=revoked)
+
+    good = found.pop("good")
+    shown = {name: TlsIdentity(each, staple(each)) for name, each in found.items()}
+    return shown | {
+        "secc": TlsIdentity(good, staple(good)),
+        "revoked": TlsIdentity(good, staple(good, revoked=True)),
+        "no-staple": TlsIdentity(good),
+    }
+
+
+def chargers_of_files(charger: Files, ocsp: Path | None, now: datetime) -> dict[str, TlsIdentity]:
+    """Return the same of single files; `ocsp` is a DER OCSP answer. Raises V2GError."""
+    loaded = _loaded(charger, "--charger")
+    if loaded is None:
+        return {}
+    found = variants(loaded, Role.SECC, now, None)
+    answer = ocsp.read_bytes() if ocsp is not None else None
+    shown = {"secc": TlsIdentity(found["good"], answer), "unknown-root": TlsIdentity(found["unknown-root"], answer)}
+    return shown | ({"no-staple": TlsIdentity(found["good"])} if ocsp is not None else {})
 
 
 def means_of_files(vehicle: Files, roots: list[Path], contract: Files, now: datetime) -> Means:

@@ -8,14 +8,16 @@ from v2g.iso15118.charts import Family
 
 
 def _cases(role: str) -> dict[Family, tuple[Case, ...]]:
+    from v2g.conformance.evcc_cases import FAMILIES, evcc_cases
     from v2g.conformance.secc_cases import secc_cases
 
-    made = {"secc": secc_cases}[role]
-    return {family: made(family) for family in Family}
+    if role == "evcc":
+        return {family: evcc_cases(family) for family in FAMILIES}
+    return {family: secc_cases(family) for family in Family}
 
 
 def table(role: str) -> str:
-    """Return the page's part for `secc`: how many cases there are, the order cases by state, then all others."""
+    """Return the page's part for `secc` or `evcc`: how many cases there are, those of many kinds, the many alike."""
     from docs.generate import table as markdown
 
     found = _cases(role)
@@ -26,10 +28,21 @@ def table(role: str) -> str:
     parts = [markdown(("Set of messages", "Cases", "of them certain", "with `--quick`"), counts)]
     header = ("Case", "What is done", "Required", "Requirements", "Open, because")
     parts += ["\n", markdown(header, _rows(found))]
-    orders = list(_orders(found))
-    if orders:
-        parts += ["\n### Out of order\n\n", markdown(("State", "Requests", "of them open"), orders)]
+    if role == "secc":
+        parts += ["\n### Out of order\n\n", markdown(("State", "Requests", "of them open"), _orders(found))]
+    else:
+        parts += ["\n### Failures\n\n", markdown(("Response", "Codes"), _codes(found))]
     return "".join(parts)
+
+
+def _codes(found: dict[Family, tuple[Case, ...]]) -> Iterator[Sequence[str]]:
+    """Yield a row for each response that is given with every failure."""
+    for family, cases in found.items():
+        about = [case for case in cases if case.group == "COD"]
+        for response, some in groupby(about, lambda case: case.id.split("-")[3]):
+            codes = [case.id.rpartition("-")[2] for case in some]
+            listed = codes[0] if len(codes) == 1 else f"all {len(codes)} from {codes[0]} to {codes[-1]}"
+            yield (f"`EVCC-COD-{family.value}-{response}-...`", listed)
 
 
 def _rows(found: dict[Family, tuple[Case, ...]]) -> Iterator[Sequence[str]]:
@@ -37,7 +50,7 @@ def _rows(found: dict[Family, tuple[Case, ...]]) -> Iterator[Sequence[str]]:
     rows: dict[tuple[str, ...], list[str]] = {}
     for family, cases in found.items():
         for case in cases:
-            if case.group == "SEQ":
+            if case.group in ("SEQ", "COD"):
                 continue
             name = case.id.replace(f"-{family.value}-", "-*-", 1)
             key = (name, case.title, case.required, ", ".join(case.requirements), case.open)

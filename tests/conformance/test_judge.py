@@ -35,7 +35,7 @@ def case(expect: Expect, **fields: str) -> Case:
         ({"answer": "SessionStopRes"}, Verdict.FAIL, "answers ServiceDetailReq with SessionStopRes"),
         ({"answer": ""}, Verdict.FAIL, "does not answer ServiceDetailReq, but closes"),
         ({"answer": "", "closed_s": None}, Verdict.FAIL, "does not answer ServiceDetailReq, but stays silent"),
-        ({"closed_s": None}, Verdict.FAIL, "answers FAILED_SequenceError, but does not close within 6 s"),
+        ({"closed_s": None}, Verdict.FAIL, "answers FAILED_SequenceError, but does not close within 10 s"),
         ({"reached": False, "trouble": "no"}, Verdict.INCONCLUSIVE, "no"),
         ({"absent": "not offered"}, Verdict.NOT_APPLICABLE, "not offered"),
     ],

@@ -1,4 +1,4 @@
-"""Certificates that are wrong in one way, made of ones that are right: contracts and vehicle certificates (pure).
+"""Certificates that are wrong in one way, made of ones that are right: contracts, vehicles, chargers (pure).
 
 Nothing new is drawn: the wrong ones certify the keys of the right ones.
 """
@@ -26,11 +26,16 @@ _VALIDITY: Final[Mapping[str, tuple[int, int]]] = MappingProxyType(
 )
 """Name -> first and last day, counted from now."""
 
-_SUBS: Final = {Role.CONTRACT: (Role.MO_SUB2, Role.MO_ROOT), Role.VEHICLE: (Role.OEM_SUB2, Role.OEM_ROOT)}
+_ABOVE: Final = {
+    Role.CONTRACT: ((Role.MO_SUB2, "MO"), (Role.MO_ROOT, "MO")),
+    Role.VEHICLE: ((Role.OEM_SUB2, "OEM"), (Role.OEM_ROOT, "OEM")),
+    Role.SECC: ((Role.CPO_SUB2, "V2G"), (Role.V2G_ROOT, "V2G")),
+}
+"""Role of a leaf -> roles of its CA and of its root, with the DC of each."""
 
 
 def variants(good: Credentials, role: Role, now: datetime, ca_key: PrivateKey | None) -> dict[str, Credentials]:
-    """Return `good` (a contract or a vehicle certificate) and its wrong forms, by name.
+    """Return `good` (of a contract, a vehicle or a charger) and its wrong forms, by name.
 
     `now` is aware. Those that differ in their validity need `ca_key`, the key of the CA above the leaf; one under a
     root that nobody knows, and one with a signature that is not its CA's, need nothing.
@@ -84,10 +89,10 @@ def _under_nobody(good: Credentials, role: Role, now: datetime) -> Credentials:
     """Return the leaf below a sub-CA and a root of nobody's, which have its own key."""
     key, begin = good.private_key, (now - _DAY).replace(microsecond=0)
     above: x509.Certificate | None = None
-    for n, each in enumerate(reversed(_SUBS[role])):
+    for n, (each, domain) in enumerate(reversed(_ABOVE[role])):
         request = Request(
             role=each,
-            subject=Subject(common_name=f"Nobody {n}", organization="Nobody", domain=each.name[: each.name.index("_")]),
+            subject=Subject(common_name=f"Nobody {n}", organization="Nobody", domain=domain),
             public_key=key.public_key(),
             serial=n + 1,
             not_before=begin,

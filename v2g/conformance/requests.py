@@ -32,6 +32,16 @@ REQUESTS: Final[Mapping[str, type]] = MappingProxyType(
 )
 """Every request of -20, by class name."""
 
+DISPLAYED: Final = DisplayParameters(
+    present_soc=50,
+    minimum_soc=30,
+    target_soc=80,
+    maximum_soc=100,
+    charging_complete=False,
+    battery_energy_capacity=number(60_000),
+)
+"""What the vehicle shows of itself in the loop: as much as chargers are known to want."""
+
 Fields = dict[str, Any]
 _PROGRESS: Final = MappingProxyType(
     {
@@ -57,6 +67,8 @@ class Requests:
         self.known, self.kit, self.pay, self.payer = known, kit, pay, payer
         self.time = 0
         """Seconds since 1970."""
+        self.patient = True
+        """Whether the voltage of the pre-charge is waited for."""
 
     def make(self, name: str, asks: Asks = Asks.ANYTHING, says: Says = Says.ANYTHING) -> Any:
         """Return a request that fits the session, asks for this, and hopes for that."""
@@ -147,7 +159,11 @@ class Requests:
                 allowed = first.charging_schedule.power_schedule.power_schedule_entries.power_schedule_entry[0]
                 entry = _scaled(allowed, scale)
             known = first.schedule_tuple_id if first is not None else 1
-            scheduled = sched.Scheduled_EVPPTControlMode(selected_schedule_tuple_id=tuple_id or known)
+            banded = first is not None and first.charging_schedule.power_schedule.power_tolerance is not None
+            scheduled = sched.Scheduled_EVPPTControlMode(
+                selected_schedule_tuple_id=tuple_id or known,
+                power_tolerance_acceptance=sched.PowerToleranceAcceptance.PowerToleranceConfirmed if banded else None,
+            )
         return sched.EVPowerProfile(
             time_anchor=self.time,
             scheduled_evppt_control_mode=scheduled,
@@ -211,16 +227,17 @@ class Requests:
         return dc.BPT_DC_CPDReqEnergyTransferMode(**{**fields, **discharge, **changes})
 
     def _DC_PreChargeReq(self) -> Fields:
-        near = abs(self.known.voltage - self.kit.voltage) <= 20 and self.known.pre_charged
+        near = abs(self.known.voltage - self.kit.voltage) <= 20
+        done = self.known.pre_charged and (near or not self.patient)
         return {
-            "ev_processing": Processing.Finished if near else Processing.Ongoing,
+            "ev_processing": Processing.Finished if done else Processing.Ongoing,
             "ev_present_voltage": number(self.known.voltage),
             "ev_target_voltage": number(self.kit.voltage),
         }
 
     def _DC_ChargeLoopReq(self) -> Fields:
         return {
-            "display_parameters": DisplayParameters(present_soc=50),
+            "display_parameters": DISPLAYED,
             "meter_info_requested": True,
             "ev_present_voltage": number(self.known.voltage or self.kit.voltage),
             "cl_req_control_mode": self._dc_loop_mode(),
@@ -279,7 +296,7 @@ class Requests:
 
     def _AC_ChargeLoopReq(self) -> Fields:
         return {
-            "display_parameters": DisplayParameters(present_soc=50),
+            "display_parameters": DISPLAYED,
             "meter_info_requested": True,
             "cl_req_control_mode": self._ac_loop_mode(),
         }
@@ -345,7 +362,7 @@ class Requests:
 
     def _WPT_ChargeLoopReq(self) -> Fields:
         return {
-            "display_parameters": DisplayParameters(present_soc=50),
+            "display_parameters": DISPLAYED,
             "meter_info_requested": True,
             "evpc_power_request": number(3_000),
             "evpc_power_output": number(2_700),

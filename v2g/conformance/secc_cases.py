@@ -455,7 +455,9 @@ def _endings(family: Family) -> Iterator[Case]:
         requirements=("V2G20-1633", "V2G20-1643"),
         open=open_,
         family=family,
-        scripts=(Script(goal=State.ENDED, do=Nothing(), expect=Expect(closes=True)),),
+        scripts=(
+            Script(goal=State.ENDED, do=Nothing(), expect=Expect(closes=True, within=(0.0, Timing().close + 1.0))),
+        ),
     )
     yield Case(
         id=f"SECC-END-{family.value}-renegotiate",

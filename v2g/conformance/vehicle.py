@@ -32,6 +32,9 @@ POLL_S: Final = 0.1
 LOOPED: Final = 2
 """Exchanges of the charge loop after which energy counts as flowing."""
 
+PRE_CHARGE_S: Final = 3.0
+"""How long the voltage of the pre-charge is waited for, s."""
+
 _CHARGING: Final = frozenset({"DC_CableCheckReq", "WPT_AlignmentCheckReq"})
 _MOST_EXCHANGES: Final = 2000
 
@@ -240,7 +243,8 @@ class ReferenceVehicle(Session):
     def _make(self, name: str, asks: Asks = Asks.ANYTHING, says: Says = Says.ANYTHING) -> Any:
         self._requests.time = self._utc_ms // 1000
         if name == "DC_PreChargeReq" and says is Says.EV_FINISHED:
-            says = Says.ANYTHING  # finished once the voltage is there
+            says = Says.ANYTHING  # finished once the voltage is there, or never will be: a bench may have none
+            self._requests.patient = self._now - self._since < PRE_CHARGE_S
         return self._requests.make(name, asks, says)
 
     def _hear(self, message: Any) -> None:

@@ -56,7 +56,7 @@ Pilot = Callable[[PilotState], Awaitable[None]]
 """Makes the control pilot show a state, or waits until somebody has."""
 
 
-class _Memory:
+class Memory:
     """Lines of a conversation."""
 
     def __init__(self) -> None:
@@ -107,7 +107,9 @@ class SeccTester:
             found = await self.find()
             if form in ("good", "staple"):
                 return await self._handshake(found)
-            return Seen(facts=await conform_probes.shake(found.host, found.port, form, own, bench.family))
+            interop = bench.profile.interop
+            facts = await conform_probes.shake(found.host, found.port, form, own, bench.family, interop=interop)
+            return Seen(facts=facts)
         except V2GError as error:
             return Seen(reached=False, trouble=str(error))
 
@@ -145,7 +147,7 @@ class SeccTester:
         return seen
 
     async def _play(self, script: Script, memory: Known) -> tuple[Seen, list[Line]]:
-        lines = _Memory()
+        lines = Memory()
         if script.identity not in self._bench.identities and not self._bench.without_tls:
             return Seen(absent=f"there is no vehicle certificate {script.identity!r} to show"), lines.lines
         until = self._clock.monotonic() + PATIENCE_S
@@ -161,7 +163,7 @@ class SeccTester:
             lines.lines.clear()
             await asyncio.sleep(_AGAIN_S)
 
-    async def _converse(self, script: Script, memory: Known, stream: Stream, lines: _Memory) -> Seen:
+    async def _converse(self, script: Script, memory: Known, stream: Stream, lines: Memory) -> Seen:
         core = ReferenceVehicle(script, self._bench.kit, memory, entropy=os.urandom)
         place = Trace("evcc", self._clock, lines).place()
         runner = Runner(

@@ -98,9 +98,9 @@ class _Plain:
             raise TransportError(_named(error)) from None
 
 
-async def shake(host: str, port: int, form: str, own: Credentials, family: Family) -> list[str]:
-    """Make the handshake of that name; return what the charger thinks of it."""
-    context = _context(form, own)
+async def shake(host: str, port: int, form: str, own: Credentials, family: Family, *, interop: bool) -> list[str]:
+    """Make the handshake of that name; return what the charger thinks of it. With `interop` all are on secp256r1."""
+    context = _context(form, own, interop=interop)
     try:
         async with asyncio.timeout(_ANSWER_S):
             reader, writer = await asyncio.open_connection(host, port, ssl=context, server_hostname="")
@@ -115,11 +115,11 @@ async def shake(host: str, port: int, form: str, own: Credentials, family: Famil
         writer.transport.abort()
 
 
-def _context(form: str, own: Credentials) -> ssl.SSLContext:
+def _context(form: str, own: Credentials, *, interop: bool) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE  # it is the charger that is tested
-    context.set_ecdh_curve("prime256v1" if form == "curve-p256" else "secp521r1")
+    context.set_ecdh_curve("prime256v1" if interop or form == "curve-p256" else "secp521r1")
     if form == "version-1.2":
         context.maximum_version = ssl.TLSVersion.TLSv1_2
     else:

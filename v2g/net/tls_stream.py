@@ -167,9 +167,11 @@ def _stalled(seconds: float, received: int, sent: int) -> TlsError:
 
 async def last_words(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """Close so that the peer gets our alert: closing with unread data would reset the connection and lose it."""
-    with contextlib.suppress(OSError, TimeoutError):
-        async with asyncio.timeout(_LAST_WORDS_SECONDS):
-            writer.write_eof()
-            while await reader.read(_CHUNK):
-                pass
-    writer.close()
+    try:
+        with contextlib.suppress(OSError, TimeoutError):
+            async with asyncio.timeout(_LAST_WORDS_SECONDS):
+                writer.write_eof()
+                while await reader.read(_CHUNK):
+                    pass
+    finally:
+        writer.close()

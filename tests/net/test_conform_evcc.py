@@ -1,0 +1,168 @@
+"""The tester against our vehicle over real sockets: what memory cannot show."""
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from cli.conform_kit import chargers_of_files, chargers_of_tree
+from cli.demo.processes import free_port
+from cli.main import app
+from evcc.app import assemble
+from evcc.config import load_config
+from pki_tools.tree import PkiTree
+from v2g.conformance.case import Result, Verdict
+from v2g.conformance.evcc_cases import evcc_cases
+from v2g.conformance.evcc_probes import ASKS_AGAIN, request_facts
+from v2g.conformance.report import chosen
+from v2g.iso15118.charts import Family
+from v2g.net.clock import Clock
+from v2g.net.conform_evcc import EvccTester, Starter, VehicleBench
+from v2g.net.events import EventLog
+
+CASES = evcc_cases(Family.DC)
+
+
+class Here(Starter):
+    """Our vehicle, in this process."""
+
+    def __init__(self, folder: Path, pki: PkiTree, port: int) -> None:
+        super().__init__(None)
+        self._text = f"""[link]
+interface = "lo"
+[sdp]
+port = {port}
+[hardware]
+backend = "bench"
+[tls]
+chain = "{pki.path("vehicle/chain.pem")}"
+key = "{pki.path("vehicle/leaf.key")}"
+anchors = ["{pki.path("v2g/root.pem")}"]
+[contract]
+chain = "{pki.path("contract/chain.pem")}"
+key = "{pki.path("contract/leaf.key")}"
+[services]
+energy = ["DC"]
+signed_discharge = false
+[discharge]
+require_signed = false
+[authorization]
+allow_eim = true
+[[program]]
+do = "charge"
+for_s = 60
+"""
+
+    @contextlib.asynccontextmanager
+    async def going(self) -> AsyncIterator[None]:
+        clock = Clock()
+        async with assemble(load_config(self._text, name="evcc.toml"), clock, EventLog("evcc", clock)) as vehicle:
+            driving = asyncio.create_task(vehicle.drive(lambda stream, _key: stream))
+            try:
+                yield
+            finally:
+                driving.cancel()
+                await asyncio.gather(driving, return_exceptions=True)
+                await asyncio.sleep(0)  # what was aborted closes its socket in the next round of the loop
+
+
+async def played(pki: PkiTree, folder: Path, *only: str, wait_s: float = 20.0) -> dict[str, Result]:
+    port = free_port(socket.SOCK_DGRAM)
+    bench = VehicleBench(
+        interface="lo",
+        family=Family.DC,
+        identities=chargers_of_tree(pki, datetime.now(UTC)),
+        anchors=pki.anchors("oem"),
+        sdp_port=port,
+        wait_s=wait_s,
+    )
+    tester = EvccTester(bench, Clock(), starter=Here(folder, pki, port))
+    return {case.id: await tester.run(case) for case in chosen(CASES, only)}
+
+
+async def test_handshakes_and_a_session_of_our_vehicle(pki: PkiTree, tmp_path: Path) -> None:
+    results = await played(pki, tmp_path, "TLS", "COD-DC-ServiceDiscoveryRes-FAILED", "SDP-good")
+    opened = {"EVCC-TLS-no-staple", "EVCC-TLS-version-1.2"}
+    verdicts = {name: each.verdict for name, each in results.items()}
+    assert verdicts == {name: Verdict.OPEN if name in opened else Verdict.PASS for name in verdicts}, results
+    assert len(verdicts) == 11
+    assert "revoked" in results["EVCC-TLS-revoked"].found
+    assert "expired" in results["EVCC-TLS-expired"].found
+
+
+@pytest.mark.long
+async def test_whole_sessions_of_our_vehicle(pki: PkiTree, tmp_path: Path) -> None:
+    results = await played(pki, tmp_path, "RUN", "END", "TIM", "NOT", "SDP")
+    opened = {name for name, each in results.items() if each.verdict is Verdict.OPEN}
+    assert {each.verdict for each in results.values()} == {Verdict.PASS, Verdict.OPEN}, results
+    assert opened == {case.id for case in chosen(CASES, list(results)) if case.open}
+
+
+async def test_nobody_comes(pki: PkiTree, tmp_path: Path) -> None:
+    class Nobody(Here):
+        @contextlib.asynccontextmanager
+        async def going(self) -> AsyncIterator[None]:
+            yield
+
+    port = free_port(socket.SOCK_DGRAM)
+    bench = VehicleBench(
+        interface="lo",
+        family=Family.DC,
+        identities=chargers_of_tree(pki, datetime.now(UTC)),
+        anchors=pki.anchors("oem"),
+        sdp_port=port,
+        wait_s=0.1,
+    )
+    tester = EvccTester(bench, Clock(), starter=Nobody(tmp_path, pki, port))
+    for case in chosen(CASES, ["SDP-good", "TLS-version-1.2", "RUN-DC-EIM"]):
+        result = await tester.run(case)
+        assert result.verdict is (Verdict.FAIL if case.id.endswith("RUN-DC-EIM") else Verdict.INCONCLUSIVE), result
+
+
+async def test_a_program_brings_the_vehicle_and_is_ended(tmp_path: Path) -> None:
+    async with Starter(f"echo came > {tmp_path / 'came'}").going():
+        while not (tmp_path / "came").exists():
+            await asyncio.sleep(0.01)
+    with pytest.raises(RuntimeError):
+        async with Starter("sleep 100").going():
+            raise RuntimeError
+
+
+def test_how_often_a_vehicle_asks_is_told() -> None:
+    assert request_facts([0.0, 0.25, 0.5]) == [ASKS_AGAIN]
+    assert request_facts([0.0, 1.0, 2.0]) == ["asks 3 times, after 1.00, 1.00 s"]
+    assert request_facts([]) == ["asks nothing"]
+
+
+def test_single_files_leave_out_what_only_a_ca_can_make(pki: PkiTree) -> None:
+    files = (pki.path("secc/chain.pem"), pki.path("secc/leaf.key"))
+    found = chargers_of_files(files, pki.path("secc/ocsp.der"), datetime.now(UTC))
+    assert found.keys() == {"secc", "unknown-root", "no-staple"}
+    assert found["secc"].answer()
+    assert not chargers_of_files((None, None), None, datetime.now(UTC))
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--energy", "WPT"), "speaks AC and DC"),
+        (("--only", "nothing"), "no case is called nothing"),
+        ((), "no charger's certificate to show"),
+        (("--pay", "cash"), "--pay cash"),
+    ],
+)
+def test_what_cannot_be_run_is_refused(words: tuple[str, ...], said: str) -> None:
+    done = CliRunner().invoke(app, ["conform", "evcc", *words])
+    assert done.exit_code != 0
+    assert said in str(done.exception)
+
+
+def test_the_command_lists_its_cases() -> None:
+    done = CliRunner().invoke(app, ["conform", "evcc", "--list", "--quick"])
+    assert done.exit_code == 0
+    assert done.output.splitlines()[0].startswith("EVCC-SDP-good\t")
