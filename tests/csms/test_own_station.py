@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 from collections.abc import AsyncIterator
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,16 @@ import msgspec
 import pytest
 
 from csms.config import OcppListener
+from csms.rows import tariffs
+from csms.store import open_store
 from pki_tools.tree import PkiTree
 from secc.core.station.profiles import Allowance
 from secc.station import EvNeeds, Hooks, MeterSample, Station, StationConfig
 from tests.csms.conftest import Start
 from tests.csms.support import EMAID, STATION, Running, grid_signal
 from tests.csms.test_journals import SESSION, journal
+from v2g.grid.price_plan import Charge, PricePlan, Rate
+from v2g.iso15118.prices import fraction
 from v2g.net.clock import Clock
 from v2g.net.websocket import TlsFiles
 from v2g.ocpp.routes import Version
@@ -38,6 +43,7 @@ class Charger:
         self.station = station
         self.limits: list[Allowance] = []
         self.signals: list[Any] = []
+        self.prices: list[Any] = []
         self.changed = asyncio.Event()
 
     def on_limit(self, _evse_id: int, allowance: Allowance, _version: int) -> None:
@@ -79,7 +85,11 @@ async def charger(
         retry_random_range=0.05,
     )
     found: Charger
-    hooks = Hooks(on_limit=lambda *args: found.on_limit(*args), on_grid_signal=lambda data: found.on_signal(data))
+    hooks = Hooks(
+        on_limit=lambda *args: found.on_limit(*args),
+        on_prices=lambda _evse_id, told: found.prices.append(told),
+        on_grid_signal=lambda data: found.on_signal(data),
+    )
     station = Station(config, clock=Clock(), entropy=os.urandom, observe=lambda _event: None, hooks=hooks)
     found = Charger(station)
     task = asyncio.create_task(station.run())
@@ -102,6 +112,12 @@ def sample(import_wh: int, export_wh: int) -> MeterSample:
 @pytest.mark.parametrize("versions", [("2.1",), ("2.0.1",)])
 async def test_a_whole_session_of_our_own_station(csms: Running, tmp_path: Path, versions: tuple[Version, ...]) -> None:
     await csms.csms.grid.offer(grid_signal(1), "test")
+    energy, back = (Charge(rates=(Rate(price=price),)) for price in (420_000, 100_000))
+    plan = PricePlan(id="city", currency="EUR", energy=energy, export=back)
+    store = open_store("", csms.config.data_dir)
+    await store.run(tariffs.add_plan, plan, 0)
+    await store.run(tariffs.assign, tariffs.Scope(), "city", 0)
+    store.close()
     async with charger(csms, tmp_path, versions) as found:
         station = found.station
         outcome = await station.authorize(EMAID, csms.pki.chain("contract"))
@@ -113,9 +129,11 @@ async def test_a_whole_session_of_our_own_station(csms: Running, tmp_path: Path,
             await found.until(5_000)
             await csms.csms.grid.offer(grid_signal(2, export_limit_w=1_200), "test")
             await found.until(1_200)
-            station.updated(
-                "ref", trigger="ChargingRateChanged", operation_mode="ExternalSetpoint", sample=sample(1500, 500)
-            )
+            station.updated("ref", trigger="ChargingRateChanged", sample=sample(1500, 500))
+            rules = [each.price_rule for each in found.prices[-1].price_rule_stacks.price_rule_stack]
+            assert [[(fraction(r.energy_fee), r.power_range_start.value >= 0) for r in each] for each in rules] == [
+                [(Fraction("0.42"), True), (Fraction("0.1"), False)]
+            ]
         for line in journal():
             station.journal(SESSION, line.decode())
         station.ended("ref", trigger="EVDeparted", reason="EVDisconnected", sample=sample(1500, 700))
