@@ -39,7 +39,6 @@ from v2g.net.program import keep_responsive
 from v2g.net.tls_record import recorded
 from v2g.observe import Observe, Scalar
 from v2g.pki.credentials import Credentials
-from v2g.pki.reference import KeyReference
 
 DRAIN_S = 3.0
 """How long an orderly end waits for the back end to take what is queued."""
@@ -158,8 +157,6 @@ class Charger:
 
     def _premises(self) -> Premises:
         config, meter = self.config, self.outlets[0].meter
-        key = config.tls.key.path
-        plain = key is not None and config.tls.key == KeyReference.of(key)
         return Premises(
             sources=LogSources(
                 events=self.observe.path,
@@ -173,7 +170,7 @@ class Charger:
             ),
             grid_voltage=isinstance(meter, RemoteMeter) and meter.has_voltage,
             max_var=min(outlet.hardware.max_var for outlet in self.outlets),
-            own={"V2GCertificate": Own(config.tls.chain, key)} if key is not None and plain else {},
+            own={"V2GCertificate": Own(config.tls.chain, config.tls.key)},
             roots={
                 "V2GRootCertificate": config.tls.v2g_roots,
                 "OEMRootCertificate": config.tls.oem_roots,

@@ -10,29 +10,36 @@ import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, ed448
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
 from secc.core.station.certificate_store import RootsChanged, Stored
 from secc.core.station.evse import Fact
-from secc.core.station.signing import MakeRequest, RequestMade, UseCertificate
+from secc.core.station.signing import CertificateTaken, MakeRequest, RequestMade, UseCertificate
+from secc.machine.own_keys import NewKeys, new_keys
 from v2g.errors import V2GError
+from v2g.net.disk import DiskThread
 from v2g.observe import Observe
 from v2g.ocpp.messages.certificates import InstallCertificateUse
 from v2g.ocpp.messages.security import CertificateSigningUse
-from v2g.pki.keys import PrivateKey, private_pem, save_secret
+from v2g.pki.keys import PrivateKey, PublicKey, save_secret
+from v2g.pki.reference import KeyReference
+
+RETIRE_S: Final = 86_400.0
+"""How long a key in a token outlives its certificate: sessions that began with it go on with it."""
 
 
 @dataclass(frozen=True)
 class Own:
-    """Where a chain of the charger's own and its key are, PEM."""
+    """Where a chain of the charger's own is, PEM, and its key."""
 
     chain: Path
-    key: Path
+    key: KeyReference
 
 
 def root_file(folder: Path, use: str) -> Path:
@@ -41,7 +48,8 @@ def root_file(folder: Path, use: str) -> Path:
 
 
 class CertificateFiles:
-    """The files of one station. `own` names the chains that can be asked for anew: none for a key in a token."""
+    """The files of one station. `own` names the chains that can be asked for anew. What takes its time, keys and what
+    must be on the disk, is done in a thread, in order."""
 
     def __init__(
         self,
@@ -52,17 +60,27 @@ class CertificateFiles:
         observe: Callable[[Observe], None],
     ) -> None:
         self._folder, self._own, self._tell, self._observe = folder, own, tell, observe
+        self._thread = DiskThread()
+        self._retiring: list[asyncio.TimerHandle] = []
+
+    async def close(self) -> None:
+        """Bring what was asked for to its end."""
+        for timer in self._retiring:
+            timer.cancel()
+        await self._thread.close()
 
     # -- before the core begins
 
     def settle(self, kept: Mapping[str, str]) -> None:
         """Finish what a kill has cut off; `kept` has the chains that the core has taken, PEM by use."""
-        for use in self._own():
-            with contextlib.suppress(OSError, ValueError):
+        for use, own in self._own().items():
+            with contextlib.suppress(OSError, ValueError, V2GError):
                 if self._coming(use).exists():
                     self._take(use)
-                elif use in kept and self._pending(use).exists() and _fits(kept[use], self._pending(use)):
+                elif use in kept and self._waits(use, kept[use]):
                     self._use(use, kept[use])
+                if (keys := self._keys(use)) is not None:
+                    keys.retire(_public(own.chain))
 
     def chains(self) -> dict[CertificateSigningUse, str]:
         """Return the chains in use, PEM; what cannot be read is left out."""
@@ -76,31 +94,60 @@ class CertificateFiles:
 
     def request(self, command: MakeRequest) -> None:
         """Make a key and a request for it, of the kind and for the subject of the chain in use."""
-        own = self._own().get(command.use)
-        if own is None:
+        own, keys = self._own().get(command.use), self._keys(command.use)
+        if own is None or keys is None:
             self._note("request_refused", use=command.use)
             return
-        asyncio.get_running_loop().call_soon(self._make, command, own)
+        made: list[str] = []
 
-    def _make(self, command: MakeRequest, own: Own) -> None:
-        try:
+        def make() -> None:
             leaf = _leaf(own.chain)
-            key = _key_like(leaf)
-            save_secret(self._pending(command.use), private_pem(key))
-        except OSError as error:
-            self._note("request_failed", use=command.use, error=str(error)[:200])
-            return
-        subject = leaf.subject if leaf is not None else _subject(command)
-        csr = x509.CertificateSigningRequestBuilder().subject_name(subject).sign(key, _digest_for(key))
-        self._tell(RequestMade(use=command.use, csr=csr.public_bytes(Encoding.PEM).decode()))
+            key = keys.make(leaf.public_key() if leaf is not None else None)  # type: ignore[arg-type]
+            subject = leaf.subject if leaf is not None else _subject(command)
+            csr = x509.CertificateSigningRequestBuilder().subject_name(subject).sign(key, _digest_for(key))
+            made.append(csr.public_bytes(Encoding.PEM).decode())
+
+        def tell() -> None:
+            self._tell(RequestMade(use=command.use, csr=made[0]))
+
+        self._begin("request_failed", command.use, make, tell)
 
     def use(self, command: UseCertificate) -> None:
         """Let a signed chain and the key that was made for it be the ones in use."""
-        try:
-            if command.use in self._own() and _fits(command.chain, self._pending(command.use)):
+        taken: list[bool] = []
+
+        def take() -> None:
+            if command.use in self._own() and self._waits(command.use, command.chain):
                 self._use(command.use, command.chain)
-        except (OSError, ValueError) as error:
-            self._note("not_taken", use=command.use, error=str(error)[:200])
+                taken.append(True)
+
+        def tell() -> None:
+            if taken:
+                self._note("taken", use=command.use)
+                if self._own()[command.use].key.scheme == "pkcs11":
+                    loop = asyncio.get_running_loop()
+                    self._retiring.append(loop.call_later(RETIRE_S, self._retire, command.use))
+            self._tell(CertificateTaken(use=command.use))
+
+        self._begin("not_taken", command.use, take, tell)
+
+    def _retire(self, use: CertificateSigningUse) -> None:
+        """Delete the key that a renewed one has followed."""
+        keys, own = self._keys(use), self._own()[use]
+        if keys is not None:
+            self._begin("key_kept", use, lambda: keys.retire(_public(own.chain)), lambda: None)
+
+    def _begin(self, failure: str, use: str, work: Callable[[], None], then: Callable[[], None]) -> None:
+        """Do something in the thread; what fails is said."""
+
+        def told(future: "asyncio.Future[None]") -> None:
+            error = None if future.cancelled() else future.exception()
+            if isinstance(error, OSError | ValueError | V2GError):
+                self._note(failure, use=use, error=str(error)[:200])
+            elif error is not None:
+                raise error
+
+        self._thread.do(work, then).add_done_callback(told)
 
     def roots(self, command: RootsChanged) -> None:
         """Believe these roots, and no others, for this use."""
@@ -121,14 +168,32 @@ class CertificateFiles:
 
     def _take(self, use: CertificateSigningUse) -> None:
         """Put key and chain where they are used; may be done again at any point."""
-        own, coming, pending = self._own()[use], self._coming(use), self._pending(use)
+        own, coming, keys = self._own()[use], self._coming(use), self._keys(use)
         chain = coming.read_text()
-        if pending.exists() and _fits(chain, pending):
-            save_secret(own.key, pending.read_bytes())
+        if keys is not None and self._waits(use, chain):
+            keys.take()
             save_secret(own.chain, chain.encode())
-            self._note("taken", use=use)
         coming.unlink()
-        pending.unlink(missing_ok=True)
+        if keys is not None:
+            keys.done()
+
+    def _keys(self, use: CertificateSigningUse) -> NewKeys | None:
+        own = self._own().get(use)
+        if own is None:
+            return None
+        # looked up as it is called: save_secret is what a kill may come upon
+        return new_keys(
+            own.key,
+            self._pending(use),
+            save=lambda path, data: save_secret(path, data),
+            in_use=lambda: _public(own.chain),
+        )
+
+    def _waits(self, use: CertificateSigningUse, chain: str) -> bool:
+        """Return whether a key has been made for a chain's leaf."""
+        keys = self._keys(use)
+        public = x509.load_pem_x509_certificates(chain.encode())[0].public_key()
+        return keys is not None and keys.waits(public)  # type: ignore[arg-type]
 
     def _pending(self, use: str) -> Path:
         return self._folder() / f"{use}.new.key"
@@ -160,13 +225,9 @@ def _leaf(chain: Path) -> x509.Certificate | None:
         return None
 
 
-def _key_like(leaf: x509.Certificate | None) -> PrivateKey:
-    """Return a new key of the kind of a certificate's; P-256 where there is none (A00.FR.514)."""
-    public = leaf.public_key() if leaf is not None else None
-    if isinstance(public, ed448.Ed448PublicKey):
-        return ed448.Ed448PrivateKey.generate()
-    curve = public.curve if isinstance(public, ec.EllipticCurvePublicKey) else ec.SECP256R1()
-    return ec.generate_private_key(curve)
+def _public(chain: Path) -> PublicKey | None:
+    leaf = _leaf(chain)
+    return leaf.public_key() if leaf is not None else None  # type: ignore[return-value]
 
 
 def _digest_for(key: PrivateKey) -> hashes.SHA256 | hashes.SHA512 | None:
@@ -180,14 +241,3 @@ def _subject(command: MakeRequest) -> x509.Name:
     if command.organization:
         names.append(x509.NameAttribute(NameOID.ORGANIZATION_NAME, command.organization))
     return x509.Name(names)
-
-
-def _fits(chain: str, key: Path) -> bool:
-    """Return whether a chain's leaf is for the key in a file."""
-    from v2g.pki.keys import load_key
-
-    try:
-        public = load_key(key).public_key
-    except V2GError:
-        return False
-    return x509.load_pem_x509_certificates(chain.encode())[0].public_key() == public

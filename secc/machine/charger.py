@@ -23,6 +23,7 @@ from v2g.net.clock import Clock
 from v2g.observe import Observe
 from v2g.ocpp.messages.certificates import InstallCertificateUse
 from v2g.ocpp.messages.security import CertificateSigningUse
+from v2g.pki.reference import KeyReference
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Premises:
     max_var: int = 0
     """The reactive power that the power electronics of each EVSE can inject and absorb."""
     own: Mapping[CertificateSigningUse, Own] = field(default_factory=dict)
-    """Chains that vehicles are shown, where their keys are files."""
+    """Chains that vehicles are shown, with their keys."""
     roots: Mapping[InstallCertificateUse, tuple[Path, ...]] = field(default_factory=dict)
     """Roots of the configuration."""
 
@@ -65,7 +66,7 @@ def charger_machine(
     logs = LogUploads(config.logs, folder_maker(home / "logs"), premises.sources, tell=tell, context=context)
     own = dict(premises.own)
     if config.tls is not None:
-        own["ChargingStationCertificate"] = Own(config.tls.chain, config.tls.key)
+        own["ChargingStationCertificate"] = Own(config.tls.chain, KeyReference.of(config.tls.key))
     certificates = CertificateFiles(folder_maker(certificate_folder(config)), lambda: own, tell=tell, observe=observe)
     firmware: Firmware | None = None
     if config.update is not None:

@@ -83,7 +83,8 @@ class Machine:
 
     async def close(self) -> None:
         """Break off what is under way."""
-        for part in (self.logs, self.firmware, self.publisher, self.display, self.terminal):
+        parts = (self.logs, self.firmware, self.publisher, self.certificates, self.display, self.terminal)
+        for part in parts:
             if part is not None:
                 await part.close()
 

@@ -17,6 +17,7 @@ from secc.machine.publisher import PublishConfig, Publisher
 from v2g.errors import InstallError
 from v2g.observe import Observe
 from v2g.ocpp.messages.security import CertificateSigningUse
+from v2g.pki.reference import KeyReference
 
 USES: Final[tuple[CertificateSigningUse, ...]] = ("ChargingStationCertificate", "V2GCertificate")
 
@@ -88,7 +89,7 @@ class SimulatedMachine:
             return made
 
         def own() -> Mapping[CertificateSigningUse, Own]:
-            return {use: Own(folder() / f"{use}.pem", folder() / f"{use}.key") for use in USES}
+            return {use: Own(folder() / f"{use}.pem", KeyReference.of(folder() / f"{use}.key")) for use in USES}
 
         self.parts = Machine(
             logs=LogUploads(LogsConfig(most_mib=1), folder, LogSources(), tell=tell, context=context),

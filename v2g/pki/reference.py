@@ -14,7 +14,7 @@ reference, since references stand in configuration files, process lists and logs
 import re
 from pathlib import Path
 from typing import Final, Literal
-from urllib.parse import unquote_to_bytes
+from urllib.parse import quote, unquote_to_bytes
 
 import msgspec
 
@@ -101,6 +101,19 @@ class KeyReference:
     def handle(self) -> str:
         """The TPM's handle as it was written, for `handle`."""
         return self._text.removeprefix("handle:").partition("?")[0]
+
+    def called(self, label: bytes) -> "KeyReference":
+        """Return the reference to another object of the same token, by its label."""
+        what, mark, behind = self._text.removeprefix("pkcs11:").partition("?")
+        parts = [part for part in what.split(";") if part and not part.startswith(("object=", "id="))]
+        text = "pkcs11:" + ";".join((*parts, f"object={quote(label, safe='')}")) + mark + behind
+        kept = {name: value for name, value in self.pkcs11.items() if name not in ("object", "id")}
+        return KeyReference(text, "pkcs11", pkcs11={**kept, "object": label}, pin=self.pin, options=self.options)
+
+    def at(self, path: Path) -> "KeyReference":
+        """Return the reference to another file that is got at in the same way."""
+        _, mark, behind = self._text.partition("?")
+        return KeyReference(f"file:{path}{mark}{behind}", "file", path=path, pin=self.pin, options=self.options)
 
     def __str__(self) -> str:
         return self._text

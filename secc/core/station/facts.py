@@ -14,7 +14,7 @@ from secc.core.station.local_cost import TariffRefused
 from secc.core.station.priority import PriorityWish
 from secc.core.station.publishing import Fetched, PublishProgress
 from secc.core.station.resumption import Restarted
-from secc.core.station.signing import RequestMade
+from secc.core.station.signing import CertificateTaken, RequestMade
 from secc.core.station.transaction_limits import DriverLimit
 from secc.core.station.web_payment import PaymentWish
 
@@ -36,6 +36,7 @@ def takers(blocks: Blocks) -> dict[type[Fact], Callable[[Any], None]]:
         DriverLimit: blocks.transaction_limits.driver,
         PaymentWish: blocks.web_payments.wish,
         RequestMade: blocks.signing.request_made,
+        CertificateTaken: blocks.signing.taken,
         FirmwareProgress: blocks.firmware.progress,
         PublishProgress: blocks.publishing.progress,
         Fetched: blocks.publishing.fetched,

@@ -48,6 +48,16 @@ class UseCertificate(Command, frozen=True, kw_only=True):
     chain: str
 
 
+class CertificateTaken(Fact, frozen=True, kw_only=True):
+    """What `UseCertificate` has wanted is done, as far as it could be."""
+
+    use: CertificateSigningUse
+
+
+TAKE_S: Final = 10.0
+"""How long the files of a new certificate are waited for, before the connection is made anew."""
+
+
 class _Own(msgspec.Struct, frozen=True, kw_only=True):
     chain: str
 
@@ -144,10 +154,15 @@ class Signing:
         self._k.do(UseCertificate(use=use, chain=request.certificate_chain))
         if use == "ChargingStationCertificate":
             self.security_event("ReconfigurationOfSecurityParameters", "new certificate")
-            self._k.after("signing.reconnect", 0, self._reconnect)  # A02.FR.08
+            self._k.after("signing.reconnect", TAKE_S, self._reconnect)  # A02.FR.08
         else:
             self._store.keep_chain(request.certificate_chain)
         return CertificateSignedResponse(status="Accepted")
+
+    def taken(self, fact: CertificateTaken) -> None:
+        """The charger has the certificate where it uses it: so does the next connection."""
+        if fact.use == "ChargingStationCertificate" and self._k.planned("signing.reconnect"):
+            self._k.after("signing.reconnect", 0, self._reconnect)
 
     def _reconnect(self) -> None:
         if self._k.model.number("SecurityCtrlr.SecurityProfile") == 3:

@@ -19,7 +19,7 @@ import secc.machine.certificates as module
 from pki_tools.tree import PkiTree
 from secc.config import TlsConfig
 from secc.core.station.evse import Fact
-from secc.core.station.signing import MakeRequest, RequestMade, UseCertificate
+from secc.core.station.signing import CertificateTaken, MakeRequest, RequestMade, UseCertificate
 from secc.machine.certificates import CertificateFiles, Own
 from secc.machine.charger import Premises
 from secc.trust_files import TrustFiles
@@ -65,9 +65,10 @@ class Charger:
     def __init__(self, pki: PkiTree, folder: Path) -> None:
         self.folder = folder / "certificates"
         self.folder.mkdir()
-        self.own = Own(folder / "chain.pem", folder / "leaf.key")
+        self.key = folder / "leaf.key"
+        self.own = Own(folder / "chain.pem", KeyReference.of(self.key))
         shutil.copy(pki.path("csms/station/chain.pem"), self.own.chain)
-        shutil.copy(pki.path("csms/station/leaf.key"), self.own.key)
+        shutil.copy(pki.path("csms/station/leaf.key"), self.key)
         self.told: list[Fact] = []
         self.files = CertificateFiles(
             lambda: self.folder, lambda: {USE: self.own}, tell=self.told.append, observe=lambda _: None
@@ -76,8 +77,7 @@ class Charger:
     async def asked(self) -> str:
         """Want a request, and return it."""
         self.files.request(MakeRequest(use=USE, common_name="CS-1", organization=""))
-        while not self.told:
-            await asyncio.sleep(0)
+        await self.files.close()
         (made,) = self.told
         assert isinstance(made, RequestMade)
         return made.csr
@@ -105,7 +105,7 @@ async def test_a_kill_at_any_write_leaves_a_chain_with_its_key(
         folder = tmp_path / str(kill_at)
         folder.mkdir()
         charger = Charger(pki, folder)
-        leaf = sign(await charger.asked(), pki.path("csms/station/chain.pem"), charger.own.key)
+        leaf = sign(await charger.asked(), pki.path("csms/station/chain.pem"), charger.key)
         points = itertools.count()
 
         def point(points: Any = points, kill_at: int = kill_at) -> None:
@@ -119,27 +119,31 @@ async def test_a_kill_at_any_write_leaves_a_chain_with_its_key(
 
         with monkeypatch.context() as patch:
             patch.setattr(module, "save_secret", saved)
-            killed = False
-            try:
-                charger.files.use(UseCertificate(use=USE, chain=text(leaf)))
-            except Killed:
-                killed = True
+            broken: list[Any] = []
+            loop = asyncio.get_running_loop()
+            loop.set_exception_handler(lambda _loop, context, broken=broken: broken.append(context["exception"]))
+            charger.files.use(UseCertificate(use=USE, chain=text(leaf)))
+            await charger.files.close()
+            killed = bool(broken)
+            loop.set_exception_handler(None)
         charger.files.settle({USE: text(leaf)})
-        shown = load_credentials(charger.own.chain, charger.own.key)
+        shown = load_credentials(charger.own.chain, charger.key)
         assert shown.leaf == leaf.public_bytes(Encoding.DER), kill_at
-        assert stat.S_IMODE(charger.own.key.stat().st_mode) == 0o600
+        assert stat.S_IMODE(charger.key.stat().st_mode) == 0o600
         assert list(charger.folder.iterdir()) == []
         if not killed:
             break
     assert kill_at >= 6
 
 
-def test_a_chain_for_another_key_changes_nothing(pki: PkiTree, tmp_path: Path) -> None:
+async def test_a_chain_for_another_key_changes_nothing(pki: PkiTree, tmp_path: Path) -> None:
     charger = Charger(pki, tmp_path)
-    before = charger.own.chain.read_bytes(), charger.own.key.read_bytes()
+    before = charger.own.chain.read_bytes(), charger.key.read_bytes()
     charger.files.use(UseCertificate(use=USE, chain=pki.path("secc/chain.pem").read_text()))
+    await charger.files.close()
+    assert charger.told == [CertificateTaken(use=USE)]
     charger.files.settle({USE: pki.path("secc/chain.pem").read_text()})
-    assert (charger.own.chain.read_bytes(), charger.own.key.read_bytes()) == before
+    assert (charger.own.chain.read_bytes(), charger.key.read_bytes()) == before
 
 
 def root(name: str) -> str:

@@ -167,6 +167,65 @@ def make_pkcs11(reference: KeyReference, algorithm: Algorithm) -> Pkcs11Key:
     return Pkcs11Key(reference)
 
 
+def numbered(reference: KeyReference) -> list[KeyReference]:
+    """Return the keys of a token that are called like `reference`, or so with a running number behind (`name.2`): the
+    one that was configured and those that have followed it, in order. Raises KeyAccessError."""
+    module = load_module(reference.options.get("module-path", DEFAULT))
+    session = module.open(find_token(module, reference), pin=read_pin(reference.pin))
+    try:
+        keys = session.find({Attribute.CLASS: ObjectClass.PRIVATE_KEY})
+        labels = {session.read(key, Attribute.LABEL) for key in keys}
+    finally:
+        session.close()
+    found = [(number, label) for label in labels if label and (number := _number(reference, label)) is not None]
+    return [reference if number == 1 else reference.called(label) for number, label in sorted(found)]
+
+
+def make_successor(reference: KeyReference, algorithm: Algorithm) -> Pkcs11Key:
+    """Make a key beside those that are called like `reference`, with the next number behind its label.
+
+    Raises KeyAccessError.
+    """
+    known = [_number(reference, each.pkcs11["object"]) or 1 for each in numbered(reference)]
+    label = reference.pkcs11["object"] + b".%d" % (max(known, default=1) + 1)
+    return make_pkcs11(reference.called(label), algorithm)
+
+
+def delete_pkcs11(reference: KeyReference) -> None:
+    """Delete a key of a token for good, with its public half. Raises KeyAccessError."""
+    module = load_module(reference.options.get("module-path", DEFAULT))
+    session = module.open(find_token(module, reference), pin=read_pin(reference.pin), write=True)
+    try:
+        for kind in (ObjectClass.PRIVATE_KEY, ObjectClass.PUBLIC_KEY):
+            for key in session.find({Attribute.CLASS: kind, **_name(reference)}):
+                session.destroy(key)
+    finally:
+        session.close()
+
+
+def _number(reference: KeyReference, label: bytes) -> int | None:
+    """Return which successor a label names, 1 for the key that was configured; None for another key."""
+    name, rest = reference.pkcs11["object"], label.removeprefix(reference.pkcs11["object"])
+    if label == name:
+        return 1
+    digits = rest.removeprefix(b".")
+    follows = label.startswith(name) and rest.startswith(b".") and digits.isdigit()
+    return int(digits) if follows and int(digits) > 1 else None
+
+
+def open_fitting(reference: KeyReference, public: PublicKey) -> Pkcs11Key:
+    """Return the key of this public half: the one that was configured, or one that has followed it.
+
+    Where none fits, as `open_pkcs11`.
+    """
+    for each in reversed(numbered(reference)) if "object" in reference.pkcs11 else ():
+        key = Pkcs11Key(each)
+        if key.public_key == public:
+            return key
+        key.close()
+    return Pkcs11Key(reference)
+
+
 def find_token(module: Module, reference: KeyReference) -> Token:
     """Return the one token that `reference` means. Raises KeyAccessError."""
     fields = {"token": "label", "serial": "serial", "manufacturer": "manufacturer", "model": "model"}

@@ -211,6 +211,10 @@ class Session:
             raise KeyAccessError(f"{self.name} does not show the secret that it agreed on")
         return value
 
+    def destroy(self, key: int) -> None:
+        """Delete an object of the token for good; the session must be one that writes. Raises KeyAccessError."""
+        self._call("DestroyObject", key)
+
     def generate(self, mechanism: Mechanism, public: Template, private: Template) -> None:
         """Make a pair of keys in the token."""
         ffi = self.module.ffi

@@ -52,7 +52,7 @@ def open_key(reference: KeyReference) -> LeafKey:
 def open_file(reference: KeyReference) -> LeafKey:
     """Return the key in a PEM file; a TPM's own key file is handed to the TPM."""
     assert reference.path is not None
-    if read_secret(reference.path).lstrip().startswith(_TPM_FILE):
+    if is_tpm_file(reference):
         opener: Callable[[KeyReference], LeafKey] = importlib.import_module("v2g.net.keys.tpm").open_tpm
         return opener(reference)
     return load_key(reference.path, read_pin(reference.pin))
@@ -65,10 +65,30 @@ def load_credentials(chain_path: Path, reference: KeyReference) -> Credentials:
     not the leaf's.
     """
     for _ in range(2):  # a renewal may come between chain and key: then the second look finds both new
-        chain, key = load_chain(chain_path), open_key(reference)
+        chain = load_chain(chain_path)
+        key = open_key_of(reference, load_certificate(chain[0]).public_key())
         if load_certificate(chain[0]).public_key() == key.public_key:
             return Credentials(chain, key)
     raise KeyAccessError(f"{reference} is not the key of {chain_path}", hint="check that both are of one leaf")
+
+
+def open_key_of(reference: KeyReference, public: object) -> LeafKey:
+    """Return the key that `reference` names; in a token, whichever of those that have followed it has this public half.
+
+    Raises as `open_key`.
+    """
+    if reference.scheme != "pkcs11":
+        return open_key(reference)
+    opener: Callable[[KeyReference, object], LeafKey] = importlib.import_module("v2g.net.keys.pkcs11").open_fitting
+    return opener(reference, public)
+
+
+def is_tpm_file(reference: KeyReference) -> bool:
+    """Return whether a reference is to a TPM's own key file."""
+    try:
+        return reference.path is not None and read_secret(reference.path).lstrip().startswith(_TPM_FILE)
+    except KeyAccessError:
+        return False
 
 
 def same_curve(key: LeafKey, peer: object) -> ec.EllipticCurvePublicKey:

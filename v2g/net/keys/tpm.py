@@ -7,10 +7,12 @@ resource manager.
 
 import atexit
 import contextlib
+import functools
 import os
+import threading
 import weakref
-from collections.abc import Iterator
-from typing import Any, Final
+from collections.abc import Callable, Iterator
+from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -36,11 +38,27 @@ _REFUSED: Final = ("authorization HMAC check failed", "authorization failure")
 _LOCKED: Final = "lockout mode"
 
 
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+
+def _alone(method: "Callable[Concatenate[Tpm, _P], _T]") -> "Callable[Concatenate[Tpm, _P], _T]":
+    """Let one thread at a time have the TPM: a new key may be made while others sign."""
+
+    @functools.wraps(method)
+    def turn(self: "Tpm", /, *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        with self.turn:
+            return method(self, *args, **kwargs)
+
+    return turn
+
+
 class Tpm:
     """A library context in which the TPM's provider is loaded. All keys of one TPM share it: see `connect`."""
 
     def __init__(self, lib: OpenSsl, tcti: str) -> None:
         self.lib = lib
+        self.turn: Final = threading.Lock()
         self.context: Pointer = lib.own(lib.crypto.OSSL_LIB_CTX_new(), lib.crypto.OSSL_LIB_CTX_free)
         ffi, crypto = lib.ffi, lib.crypto
         crypto.ERR_clear_error()
@@ -64,6 +82,7 @@ class Tpm:
         self._ask = ffi.callback("pem_password_cb", ask, error=-1)
         self._dialogue = lib.own(crypto.UI_UTIL_wrap_read_pem_callback(self._ask, 0), crypto.UI_destroy_method)
 
+    @_alone
     def load(self, uri: str, pin: bytes | None) -> Pointer:
         """Return the private key under a URI of OSSL_STORE, owned; None when there is none."""
         lib, ffi, crypto = self.lib, self.lib.ffi, self.lib.crypto
@@ -84,6 +103,7 @@ class Tpm:
                 return key
         return None
 
+    @_alone
     def sign(self, key: Pointer, digest: bytes, data: bytes) -> bytes | None:
         """Return a signature in DER; None when the TPM refuses, with the reason in the error queue."""
         lib, ffi, crypto = self.lib, self.lib.ffi, self.lib.crypto
@@ -97,6 +117,7 @@ class Tpm:
         )
         return bytes(ffi.buffer(signature, length[0])) if done else None
 
+    @_alone
     def derive(self, key: Pointer, peer: bytes) -> bytes | None:
         """Return the secret shared with a public key (SubjectPublicKeyInfo); None when the TPM refuses."""
         lib, ffi, crypto = self.lib, self.lib.ffi, self.lib.crypto
@@ -114,6 +135,7 @@ class Tpm:
         )
         return bytes(ffi.buffer(secret, length[0])) if done else None
 
+    @_alone
     def generate(self, group: bytes, pin: bytes | None) -> bytes:
         """Return a new key as its TPM's key file (PEM); b"" when the TPM refuses."""
         lib, ffi, crypto = self.lib, self.lib.ffi, self.lib.crypto
