@@ -7,14 +7,13 @@ from collections.abc import Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv6Address
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
 from secc.config import ProgramConfig
 from secc.core import ports
 from secc.core.station.der_response import Respond
-from secc.energy_managers import EnergyManager
 from secc.grid_frequency import GridWatch
 from secc.listening import Doors, Stream, listen
 from secc.machine.certificates import Own
@@ -28,7 +27,6 @@ from secc.station import Hooks, Station, StationConfig
 from secc.station_layout import evse_layout
 from secc.transport import Transport
 from v2g.errors import ConfigError
-from v2g.hardware.energy_manager import EvseState
 from v2g.iso15118.session import Fact
 from v2g.net.capture import RecordConfig, Recorder
 from v2g.net.clock import Clock
@@ -39,6 +37,10 @@ from v2g.net.program import keep_responsive
 from v2g.net.tls_record import recorded
 from v2g.observe import Observe, Scalar
 from v2g.pki.credentials import Credentials
+
+if TYPE_CHECKING:
+    from secc.energy_managers import EnergyManager
+    from v2g.hardware.energy_manager import EvseState
 
 DRAIN_S = 3.0
 """How long an orderly end waits for the back end to take what is queued."""
@@ -141,11 +143,13 @@ class Charger:
 
         return close
 
-    def energy_managers(self) -> Iterator[EnergyManager]:
+    def energy_managers(self) -> "Iterator[EnergyManager]":
         """Give those of the site, to be opened and closed."""
         assert self.station is not None
         assert self.config.station is not None
         for config in self.config.station.energy_managers:
+            from secc.energy_managers import EnergyManager  # only a charger with such a manager pays for it
+
             yield EnergyManager(
                 config,
                 len(self.outlets),
@@ -299,8 +303,10 @@ class Charger:
             await outlet.leave()
 
 
-def _energy_state(outlet: Outlet) -> EvseState:
+def _energy_state(outlet: Outlet) -> "EvseState":
     """Return what an energy manager is told of an EVSE."""
+    from v2g.hardware.energy_manager import EvseState
+
     reading = outlet.meter.read(0)
     charge, discharge = outlet.rating
     wish = outlet.grid.setpoint

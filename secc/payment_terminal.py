@@ -3,51 +3,19 @@
 import asyncio
 import os
 from collections.abc import Callable
-from typing import Annotated, Final, Literal
+from typing import Final
 
-import msgspec
-from msgspec import Meta
-
-from secc.core.payment_terminal import DETAILS, TerminalDesk
+from secc.core.payment_terminal import TerminalDesk
 from secc.core.station.evse import Fact
 from secc.core.station.kernel import Command
-from secc.core.station.layout import TerminalLayout
+from secc.terminal_config import TerminalConfig
 from v2g.hardware.zvt_till import Ended, Job, ReadCard, Register, Reserve
 from v2g.net.clock import Clock
-from v2g.net.hardware.zvt_terminal import ZvtConfig, ZvtTerminal
+from v2g.net.hardware.zvt_terminal import ZvtTerminal
 from v2g.observe import Observe
 
 READ_REST_S: Final = 1.0
 """How long at most a card that was refused is not read again."""
-
-
-class TerminalConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A payment terminal at the charger, and what the CSMS is told of it (PaymentCtrlr)."""
-
-    backend: Literal["zvt"] = "zvt"
-    zvt: ZvtConfig
-    evse: Annotated[int, Meta(ge=1, le=64)] | None = None
-    """The only EVSE that it serves; none serves all."""
-    currency_digits: Annotated[int, Meta(ge=0, le=4)] = 2
-    """How many digits of an amount stand behind the point."""
-    rest_s: Annotated[float, Meta(ge=0, le=120)] = 10.0
-    """How long after a payment no card is read: one that has paid, and is still there, would end what it began."""
-    terminal_id: Annotated[str, Meta(max_length=50)] = ""
-    provider: Annotated[str, Meta(max_length=50)] = ""
-    """The payment service provider."""
-    vendor: Annotated[str, Meta(max_length=50)] = ""
-    model: Annotated[str, Meta(max_length=50)] = ""
-
-    @property
-    def layout(self) -> TerminalLayout:
-        """What the station knows of it."""
-        return TerminalLayout(
-            details=DETAILS,
-            terminal_id=self.terminal_id,
-            provider=self.provider,
-            vendor=self.vendor,
-            model=self.model,
-        )
 
 
 class PaymentTerminal:

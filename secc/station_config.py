@@ -10,13 +10,13 @@ from msgspec import Meta
 from secc.core.station.der_response import Respond
 from secc.core.station.profiles import Allowance
 from secc.core.station.transactions import MeterSample
-from secc.energy_managers import EnergyManagerConfig, check_sources
+from secc.energy_config import EnergyManagerConfig, check_sources
 from secc.grid_frequency import FrequencyConfig
 from secc.machine.display import DisplayConfig
 from secc.machine.firmware import UpdateConfig
 from secc.machine.logs import LogsConfig
 from secc.machine.publisher import PublishConfig
-from secc.payment_terminal import TerminalConfig
+from secc.terminal_config import TerminalConfig
 from v2g.billing.told_prices import Told
 from v2g.net.websocket import TlsFiles
 from v2g.ocpp.routes import Version

@@ -7,6 +7,11 @@ LATER = (
     "websockets",  # with [station]
     "OpenSSL",  # with the first connection
     "http.server",  # for firmware that is published
+    "secc.energy_managers",  # with [[station.energy_managers]]
+    "v2g.hardware.energy_manager",
+    "secc.payment_terminal",  # with [station.terminal]
+    "secc.core.payment_terminal",
+    "v2g.hardware.zvt",
     "can",  # with [telemetry]
     "cantools",
     "paho",  # with [telemetry.mqtt]

@@ -17,7 +17,6 @@ from secc.machine.installer import CommandInstaller, FolderInstaller, Installer
 from secc.machine.logs import LogSources, LogUploads
 from secc.machine.machine import Machine, web_context
 from secc.machine.publisher import Publisher
-from secc.payment_terminal import PaymentTerminal
 from secc.station_config import StationConfig
 from v2g.net.clock import Clock
 from v2g.observe import Observe
@@ -84,13 +83,18 @@ def charger_machine(
     if config.publish is not None:
         folder = folder_maker(config.publish.folder or home / "published")
         publisher = Publisher(config.publish, folder, tell=tell, context=context)
+    terminal = None
+    if config.terminal is not None:
+        from secc.payment_terminal import PaymentTerminal  # only a charger with a terminal pays for it
+
+        terminal = PaymentTerminal(config.terminal, clock, tell=tell, observe=observe)
     return Machine(
         logs=logs,
         firmware=firmware,
         publisher=publisher,
         certificates=certificates,
         display=Display(config.display, observe),
-        terminal=PaymentTerminal(config.terminal, clock, tell=tell, observe=observe) if config.terminal else None,
+        terminal=terminal,
     )
 
 

@@ -4,6 +4,7 @@ import ssl
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from secc.core.station.certificate_store import RootsChanged
 from secc.core.station.diagnostics import CancelUpload, UploadLog
@@ -20,7 +21,9 @@ from secc.machine.display import Display
 from secc.machine.firmware import Firmware
 from secc.machine.logs import LogUploads
 from secc.machine.publisher import Publisher
-from secc.payment_terminal import PaymentTerminal
+
+if TYPE_CHECKING:
+    from secc.payment_terminal import PaymentTerminal
 
 
 @dataclass
@@ -32,7 +35,7 @@ class Machine:
     publisher: Publisher | None = None
     certificates: CertificateFiles | None = None
     display: Display | None = None
-    terminal: PaymentTerminal | None = None
+    terminal: "PaymentTerminal | None" = None
 
     @property
     def able(self) -> frozenset[str]:

@@ -9,7 +9,7 @@ from pymodbus.client import AsyncModbusTcpClient
 
 import secc.charger
 from pki_tools.tree import PkiTree
-from secc.energy_managers import EnergyManagerConfig
+from secc.energy_config import EnergyManagerConfig
 from secc.outlet import Outlet
 from secc.station_config import StationConfig
 from tests.secc.test_bench_program import BENCH, made

@@ -4,11 +4,12 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
-from secc.payment_terminal import TerminalConfig
+from secc.terminal_config import TerminalConfig
 from tests.secc.backend import backend
 from tests.secc.test_station import Fixture, sample
 from v2g.hardware.zvt_sim import Card
-from v2g.net.hardware.zvt_terminal import ZvtConfig, ZvtSimulator
+from v2g.net.hardware.zvt_config import ZvtConfig
+from v2g.net.hardware.zvt_terminal import ZvtSimulator
 
 
 async def test_a_card_at_the_terminal_pays_for_a_session(tmp_path: Path) -> None:

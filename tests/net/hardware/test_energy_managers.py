@@ -16,8 +16,9 @@ from cli.demo.processes import free_port
 from v2g.errors import TransportError
 from v2g.hardware.energy_manager import EvseState, StationState, Word
 from v2g.net.hardware import energy_modbus
-from v2g.net.hardware.energy_modbus import EnergyModbusConfig, ModbusEnergyManager
-from v2g.net.hardware.energy_mqtt import EnergyMqttConfig, MqttEnergyManager
+from v2g.net.hardware.energy_config import EnergyModbusConfig, EnergyMqttConfig
+from v2g.net.hardware.energy_modbus import ModbusEnergyManager
+from v2g.net.hardware.energy_mqtt import MqttEnergyManager
 from v2g.net.mqtt_config import MqttConfig
 
 STATE = StationState(heard=True, timeout_s=60, evses=(EvseState(evse=1, status="Occupied", power_w=-2_000),))

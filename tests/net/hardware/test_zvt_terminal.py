@@ -12,7 +12,8 @@ from v2g.errors import TransportError
 from v2g.hardware.zvt_sim import Card
 from v2g.hardware.zvt_till import Ended, Register, Reserve, Settle
 from v2g.net.clock import Clock
-from v2g.net.hardware.zvt_terminal import ZvtConfig, ZvtSimulator, ZvtTerminal
+from v2g.net.hardware.zvt_config import ZvtConfig
+from v2g.net.hardware.zvt_terminal import ZvtSimulator, ZvtTerminal
 
 
 class Counter:

@@ -2,30 +2,19 @@
 
 import asyncio
 from collections.abc import Sequence
-from typing import Annotated, Final
-
-import msgspec
-from msgspec import Meta
+from typing import Final
 
 from v2g.errors import FrameError, TransportError
 from v2g.hardware.energy_manager import Refused, StationState, Take
 from v2g.hardware.energy_registers import EnergyRegisters
 from v2g.hardware.modbus_server import ModbusConversation, ModbusRefused
+from v2g.net.hardware.energy_config import EnergyModbusConfig
 
 MOST_CONNECTIONS: Final = 8
 """More at a time are closed at once."""
 
 IDLE_S: Final = 300.0
 """A connection without a request for so long is closed."""
-
-
-class EnergyModbusConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The charger as a server of Modbus TCP. The protocol knows no passwords: only for networks of the site's own."""
-
-    host: str = "127.0.0.1"
-    """The address at which it listens: that of an interface of the site's own network."""
-    port: Annotated[int, Meta(ge=0, le=65535)] = 502
-    """0 picks a free one."""
 
 
 class ModbusEnergyManager:

@@ -5,25 +5,17 @@ and `PREFIX/evse/N/state`. What was refused stands at `PREFIX/refused`.
 """
 
 import asyncio
-from typing import Annotated, Any, Final
+from typing import Any, Final
 
 import msgspec
-from msgspec import Meta
 
 from v2g.errors import CodecError, TransportError
 from v2g.hardware.energy_manager import Refused, StationState, Take, read_word
-from v2g.net.mqtt_config import MqttConfig
+from v2g.net.hardware.energy_config import EnergyMqttConfig
+from v2g.net.mqtt import MqttClient
 
 MOST_REFUSALS: Final = 16
 """So many refusals wait for the broker; more are not told."""
-
-
-class EnergyMqttConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A broker, and where its topics for this charger are."""
-
-    broker: MqttConfig
-    prefix: Annotated[str, Meta(pattern=r"^[^#+\x00/][^#+\x00]{0,199}$")] = "v2g/charger"
-    """What this charger's topics begin with, without a slash at the end."""
 
 
 class MqttEnergyManager:
@@ -31,8 +23,6 @@ class MqttEnergyManager:
     waited at the broker, is of an age that nobody knows."""
 
     def __init__(self, config: EnergyMqttConfig, evses: int) -> None:
-        from v2g.net.mqtt import MqttClient  # only a charger with such an energy manager pays for it
-
         self._prefix = prefix = config.prefix
         self._places = {f"{prefix}/set": 0, **{f"{prefix}/evse/{n}/set": n for n in range(1, evses + 1)}}
         self._client = MqttClient(
