@@ -97,7 +97,13 @@ def test_limits_that_leave_nothing_are_refused(discovering: Bench, change: dict[
     request = discovering.ask("DC_ChargeParameterDiscoveryReq")
     mode = replace(request.dc_cpd_req_energy_transfer_mode, **change)
     response = discovering.send(replace(request, dc_cpd_req_energy_transfer_mode=mode))
-    assert response.response_code.name == "FAILED_WrongChargeParameter"  # V2G20-2272
+    word = "FAILED_WrongChargeParameter"
+    assert response.response_code.name == word  # V2G20-2272
+    (ended,), (closed,) = discovering.commands(ports.TransactionEnded), discovering.commands(ports.CloseBooks)
+    (told,), (over,) = discovering.events("request_failed"), discovering.events("session_ended")
+    assert {ended.reason, closed.reason, told["code"], over["reason"], discovering.reason} == {word}
+    assert told["reason"], "the log says which limit"
+    assert not discovering.commands(ports.StartCableCheck)
 
 
 @pytest.mark.parametrize("selected", [2, 6])
