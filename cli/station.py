@@ -50,6 +50,9 @@ def station(
     behaviour: Annotated[
         Path | None, typer.Option("--behaviour", help="TOML: arrivals, vehicles, offline spells, faults.")
     ] = None,
+    message_timeout: Annotated[
+        int, typer.Option("--message-timeout", min=1, max=3600, help="Seconds that an answer may take.")
+    ] = 30,
     seed: Annotated[int, typer.Option("--seed", help="The same seed, the same drivers.")] = 0,
     store: Annotated[Path | None, typer.Option("--store", help="Folder of the stations' memories.")] = None,
     report: Annotated[Path | None, typer.Option("--report", help="File for the report, JSON.")] = None,
@@ -68,6 +71,7 @@ def station(
             "password": password,
             "with_certificates": certificate is not None,
             "speed": speed,
+            "message_timeout_s": message_timeout,
             "seed": seed,
             "store": store,
             "ca": ca,

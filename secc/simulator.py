@@ -31,6 +31,7 @@ from v2g.ocpp.messages.provisioning import BootReason
 from v2g.ocpp.routes import Version
 
 REBOOT_S: Final = 2.0
+METERS: Final = "simulated_meters"
 MOST_REASONS: Final = 20
 MOST_STATIONS: Final = 20
 """Of how many stations the report tells what they show."""
@@ -51,6 +52,8 @@ class Fleet(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     speed: Annotated[float, Meta(ge=1, le=10_000)] = 1.0
     ramp_per_s: Annotated[float, Meta(gt=0)] = 50.0
     """How many stations connect in a second at first."""
+    message_timeout_s: Annotated[int, Meta(ge=1, le=3600)] = 30
+    """How long answers may take."""
     seed: int = 0
     store: Path | None = None
     """Folder of the stations' memories; without it they forget when the simulator ends."""
@@ -109,6 +112,24 @@ class Forgetful:
         """There is nothing to close."""
 
 
+class MeterMemory:
+    """A memory in which meters go on from what they have shown: with all that is kept, their registers are."""
+
+    def __init__(self, memory: LongMemory, site: Site) -> None:
+        self._memory = memory
+        self._site = site
+        self._told: dict[int, bytes] = {}
+        for key, body in memory.drawers().get(METERS, {}).items():
+            site.set_meter(int(key), *map(int, body.split()))
+
+    def keep(self, kept: Iterable[Keep]) -> None:
+        """Carry out changes."""
+        shown = {bay.number: b"%d %d" % (bay.import_mwh, bay.export_mwh) for bay in self._site.bays.values()}
+        turned = [number for number, body in shown.items() if self._told.get(number) != body]
+        self._memory.keep([*kept, *(Keep(METERS, str(each), shown[each], durable=False) for each in turned)])
+        self._told = shown
+
+
 class Tally(msgspec.Struct, kw_only=True):
     """What all stations have done; `sent` and `received` count frames."""
 
@@ -148,6 +169,7 @@ class SimulatedStation:
         self._memory: LongMemory = memory or (
             Forgetful() if fleet.store is None else StationStore(fleet.store / f"{identity}.sqlite3")
         )
+        self._kept_by: Memory = self._memory if fleet.store is None else MeterMemory(self._memory, self.site)
         self._layout = Layout(
             evses=(EvseLayout(connectors=(ConnectorLayout(),), max_power_w=powers[0]),) * fleet.evses,
             model="Simulated",
@@ -173,16 +195,19 @@ class SimulatedStation:
         self.runner = self._make("PowerUp")
 
     def _make(self, reason: BootReason) -> StationRunner:
+        fleet = self._fleet
         settings = StationSettings(
             identity=self.identity,
-            network=first_profile(self._fleet.url, security_profile=self._fleet.security_profile, message_timeout=30),
+            network=first_profile(
+                fleet.url, security_profile=fleet.security_profile, message_timeout=fleet.message_timeout_s
+            ),
             layout=self._layout,
-            versions=self._fleet.versions,
+            versions=fleet.versions,
             boot_reason=reason,
             same_boot=reason != "PowerUp",
             scale=self._clock.scale,
             able=frozenset({"sleep", "web_payments"}) | self._machine.parts.able,
-            values={} if self._fleet.password is None else {"SecurityCtrlr.BasicAuthPassword": self._fleet.password},
+            values={} if fleet.password is None else {"SecurityCtrlr.BasicAuthPassword": fleet.password},
         )
         core = ChargingStation(
             settings,
@@ -193,7 +218,7 @@ class SimulatedStation:
         )
         return StationRunner(
             core,
-            self._memory,
+            self._kept_by,
             clock=self._clock,
             command=self._command,
             observe=self._observe,

@@ -60,6 +60,7 @@ class Bay(msgspec.Struct, kw_only=True):
     wanted_mwh: int = 0
     vehicle_w: int = 0
     import_mwh: int = 0
+    export_mwh: int = 0
     allowed: bool = False
     limit_w: float | None = None
     token: str = ""
@@ -107,6 +108,11 @@ class Site:
             power_w=sum(bay.power_w for bay in bays),
             voltage_v=400.0,
         )
+
+    def set_meter(self, evse_id: int, import_mwh: int, export_mwh: int) -> None:
+        """Let a meter go on from what it showed once; of an EVSE that is no more there is none."""
+        if (bay := self.bays.get(evse_id)) is not None:
+            bay.import_mwh, bay.export_mwh = import_mwh, export_mwh
 
     def command(self, command: Command, now_ms: int) -> Iterator[Fact]:
         """Do what the station wants of its hardware; give the facts that follow at once."""
