@@ -198,11 +198,12 @@ def table(simulator: Simulator) -> Table:
     summary = simulator.report()
     title = (
         f"{summary['online']} of {summary['stations']} online · {summary['charging']} charging · "
-        f"{summary['power_kw']} kW · {summary['energy_kwh']} kWh · {summary['frames_sent']} frames sent · "
+        f"{summary['power_kw']} kW · {summary['energy_kwh']} kWh · {summary['export_kwh']} kWh back · "
+        f"{summary['frames_sent']} frames sent · "
         f"{summary['waiting']} messages wait · {summary['call_errors']} errors"
     )
     kept_out = next((f"not let in: {reason}" for reason in summary["kept_out"]), None)
-    found = Table("Station", "Link", "EVSEs", "Power", "Energy", "Waiting", title=title, caption=kept_out)
+    found = Table("Station", "Link", "EVSEs", "Power", "Energy", "Back", "Waiting", title=title, caption=kept_out)
     for each in simulator.stations[:ROWS]:
         bays = each.site.bays.values()
         found.add_row(
@@ -211,6 +212,7 @@ def table(simulator: Simulator) -> Table:
             " ".join(bay.phase for bay in bays),
             f"{sum(bay.power_w for bay in bays) / 1000:.1f} kW",
             f"{sum(bay.import_mwh for bay in bays) / 1_000_000:.2f} kWh",
+            f"{sum(bay.export_mwh for bay in bays) / 1_000_000:.2f} kWh",
             str(len(each.runner.core.outbox)),
         )
     return found

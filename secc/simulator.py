@@ -12,7 +12,7 @@ from typing import Annotated, Any, Final, Protocol
 import msgspec
 from msgspec import Meta
 
-from secc.core.station.behaviour import Behaviour, Site
+from secc.core.station.behaviour import Behaviour, Departing, Site
 from secc.core.station.evse import Fact, Restart
 from secc.core.station.kernel import Command, Connect, Keep, Moment
 from secc.core.station.layout import ConnectorLayout, EvseLayout, Layout
@@ -171,7 +171,14 @@ class SimulatedStation:
         )
         self._kept_by: Memory = self._memory if fleet.store is None else MeterMemory(self._memory, self.site)
         self._layout = Layout(
-            evses=(EvseLayout(connectors=(ConnectorLayout(),), max_power_w=powers[0]),) * fleet.evses,
+            evses=(
+                EvseLayout(
+                    connectors=(ConnectorLayout(),),
+                    max_power_w=powers[0],
+                    max_discharge_w=powers[0] if fleet.behaviour.bidirectional > 0 else 0,
+                ),
+            )
+            * fleet.evses,
             model="Simulated",
             serial_number=identity,
             optional=("WebPaymentsCtrlr", "DataCollector"),
@@ -303,7 +310,7 @@ class SimulatedStation:
 
     def _tell(self, fact: Fact) -> None:
         """Tell the station, and what follows at once from what it wants; never one fact within another."""
-        self._facts.append(fact)
+        self._facts.append(fact.dated(self._clock.utc_ms()) if isinstance(fact, Departing) else fact)
         if len(self._facts) > 1:
             return
         while self._facts:
@@ -395,7 +402,9 @@ class Simulator:
             "online": sum(station.runner.online.is_set() for station in self.stations),
             "charging": sum(bay.phase == "charging" for bay in bays),
             "power_kw": round(sum(bay.power_w for bay in bays) / 1000, 1),
+            "discharging": sum(bay.power_w < 0 for bay in bays),
             "energy_kwh": round(sum(bay.import_mwh for bay in bays) / 1_000_000, 3),
+            "export_kwh": round(sum(bay.export_mwh for bay in bays) / 1_000_000, 3),
             "sessions": sum(station.site.sessions for station in self.stations),
             "refused": sum(station.site.refused for station in self.stations),
             "waiting": sum(len(station.runner.core.outbox) for station in self.stations),

@@ -10,7 +10,9 @@ from typing import Annotated, Final, Literal
 import msgspec
 from msgspec import Meta
 
+from secc.core.station.ev_needs import EvNeeds
 from secc.core.station.evse import AllowPower, Contract, Fact, Fault, Lock, Plug, Power, Restart, Token, Unlocked
+from secc.core.station.high_level import Needs
 from secc.core.station.kernel import Command
 from secc.core.station.resumption import Restarted
 from secc.core.station.simulated_terminal import Share, SimulatedTerminal, TerminalFaults
@@ -20,6 +22,7 @@ from secc.core.station.transactions import MeterSample
 from v2g.ocpp.messages.authorization import IdToken
 
 HOUR_MS: Final = 3_600_000
+VOLTS: Final = 400
 
 
 class Behaviour(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -29,6 +32,12 @@ class Behaviour(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """Of each EVSE that is free."""
     energy_kwh: tuple[float, float] = (5.0, 40.0)
     vehicle_kw: tuple[float, float] = (7.0, 120.0)
+    bidirectional: Share = 0.0
+    """Vehicles that tell their needs with energy to give back (DC_BPT of ISO 15118-20) and follow set points."""
+    battery_kwh: tuple[float, float] = (40.0, 100.0)
+    """Of those vehicles; they come half full, more or less, and give back down to a fifth."""
+    stay_hours: tuple[float, float] = (2.0, 10.0)
+    """How long they stay, which they say as their departure."""
     linger_minutes: tuple[float, float] = (0.0, 30.0)
     """How long a vehicle stays once it has its energy."""
     authorize_first: Share = 0.3
@@ -45,6 +54,31 @@ class Behaviour(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     offline_minutes: tuple[float, float] = (1.0, 30.0)
     faults_per_day: Annotated[float, Meta(ge=0)] = 0.1
     fault_minutes: tuple[float, float] = (1.0, 20.0)
+
+
+class Battery(msgspec.Struct, kw_only=True):
+    """The battery of a vehicle that gives energy back, mWh."""
+
+    capacity_mwh: int
+    energy_mwh: int
+
+    @property
+    def least_mwh(self) -> int:
+        """What it keeps for driving."""
+        return self.capacity_mwh // 5
+
+    @property
+    def soc(self) -> int:
+        """Return the state of charge, percent."""
+        return max(0, min(100, self.energy_mwh * 100 // self.capacity_mwh))
+
+    def takes(self, power_w: float) -> bool:
+        """Return whether power can flow into it, or out of it below 0."""
+        return self.energy_mwh < self.capacity_mwh if power_w >= 0 else self.energy_mwh > self.least_mwh
+
+    def rest_mwh(self, power_w: float) -> int:
+        """Return how much can still flow that way."""
+        return max(0, self.capacity_mwh - self.energy_mwh if power_w >= 0 else self.energy_mwh - self.least_mwh)
 
 
 Phase = Literal["free", "identified", "plugged", "charging", "full", "ended", "faulted"]
@@ -68,14 +102,60 @@ class Bay(msgspec.Struct, kw_only=True):
     pays: bool = False
     """Whether the driver pays at the terminal."""
     metered_ms: int = 0
+    battery: Battery | None = None
+    """Of a vehicle that gives energy back."""
+    leaves_ms: int = 0
+    discharge_limit_w: float | None = None
+    setpoint_w: float | None = None
+    """What is wished for, signed; without it a vehicle charges."""
 
     @property
     def power_w(self) -> int:
-        """What flows now."""
+        """What flows now; below 0 out of the vehicle."""
         if self.phase != "charging" or not self.allowed:
             return 0
-        limits = [self.max_w, self.vehicle_w] + ([] if self.limit_w is None else [int(self.limit_w)])
-        return max(0, min(limits))
+        most = self._most(self.limit_w)
+        wish = most if self.setpoint_w is None else self.setpoint_w
+        if self.battery is None:
+            return int(max(0, min(most, wish)))
+        wish = max(-self._most(self.discharge_limit_w), min(most, wish))
+        return int(wish) if self.battery.takes(wish) else 0
+
+    def _most(self, limit_w: float | None) -> float:
+        return max(0.0, min(self.max_w, self.vehicle_w, self.max_w if limit_w is None else limit_w))
+
+
+class Departing(Fact, frozen=True, kw_only=True):
+    """A vehicle tells what it needs, and that it leaves in `in_ms`: `dated` makes it `Needs`."""
+
+    evse_id: int
+    needs: EvNeeds
+    in_ms: int
+
+    def dated(self, utc_ms: int) -> Needs:
+        """Return what the station is told at a time of day."""
+        needs = msgspec.structs.replace(self.needs, departure_ms=utc_ms + self.in_ms)
+        return Needs(evse_id=self.evse_id, needs=needs)
+
+
+def needs_of(bay: Bay) -> EvNeeds:
+    """Return what a vehicle needs that can give energy back, but for its departure."""
+    assert bay.battery is not None
+    watts = min(bay.max_w, bay.vehicle_w)
+    return EvNeeds(
+        service="DC_BPT",
+        control_mode="dynamic",
+        max_charge_w=watts,
+        max_discharge_w=watts,
+        max_current_ma=watts * 1000 // VOLTS,
+        max_voltage_mv=VOLTS * 1000,
+        soc=bay.battery.soc,
+        target_soc=80,
+        target_energy_wh=bay.battery.rest_mwh(1) // 1000,
+        max_energy_wh=bay.battery.rest_mwh(1) // 1000,
+        min_energy_wh=-(bay.battery.rest_mwh(-1) // 1000),
+        available=("DC", "DC_BPT"),
+    )
 
 
 class Site:
@@ -104,7 +184,8 @@ class Site:
         return MeterSample(
             utc_ms=now_ms,
             import_mwh=sum(bay.import_mwh for bay in bays),
-            export_mwh=0,
+            export_mwh=sum(bay.export_mwh for bay in bays),
+            soc=bays[0].battery.soc if evse_id in self.bays and bays[0].battery is not None else None,
             power_w=sum(bay.power_w for bay in bays),
             voltage_v=400.0,
         )
@@ -122,9 +203,8 @@ class Site:
             case SetLimit(evse_id=evse_id, allowance=allowance):
                 bay = self.bays[evse_id]
                 self._meter(bay, now_ms)
-                bay.limit_w = allowance.charge_w
-                if allowance.setpoint_w is not None:  # vehicles here only charge
-                    bay.limit_w = max(0.0, allowance.setpoint_w)
+                bay.limit_w, bay.discharge_limit_w = allowance.charge_w, allowance.discharge_w
+                bay.setpoint_w = allowance.setpoint_w
                 yield from self._flowing(bay, now_ms)
             case Lock(evse_id=evse_id, connector_id=connector_id, locked=False):
                 yield Unlocked(evse_id=evse_id, connector_id=connector_id)
@@ -144,17 +224,25 @@ class Site:
         if allowed and (bay.phase == "plugged" or (bay.phase == "ended" and bay.wanted_mwh > 0)):
             bay.phase = "charging"
             yield from self._flowing(bay, now_ms)
+            yield from self._needs(bay, now_ms)
         elif not allowed and bay.phase in ("charging", "full"):
             bay.phase = "ended"
             bay.due_ms = now_ms + self._minutes((0.0, 1.0))
             yield Power(evse_id=bay.number, state="EVConnected")
 
+    def _needs(self, bay: Bay, now_ms: int) -> Iterator[Fact]:
+        """Tell what a vehicle needs that can give energy back."""
+        if bay.battery is not None:
+            yield Departing(evse_id=bay.number, needs=needs_of(bay), in_ms=max(0, bay.leaves_ms - now_ms))
+
     def _flowing(self, bay: Bay, now_ms: int) -> Iterator[Fact]:
         if bay.phase != "charging" or not bay.allowed:
             return
         power = bay.power_w
-        rest_mwh = max(0, bay.wanted_mwh)
-        bay.due_ms = now_ms + (int(rest_mwh * 3600 / power) + 1 if power else HOUR_MS)
+        rest_mwh = max(0, bay.wanted_mwh) if bay.battery is None else bay.battery.rest_mwh(power)
+        bay.due_ms = now_ms + (int(rest_mwh * 3600 / abs(power)) + 1 if power else HOUR_MS)
+        if bay.battery is not None:
+            bay.due_ms = max(now_ms, min(bay.due_ms, bay.leaves_ms))
         yield Power(evse_id=bay.number, state="Charging" if power else "SuspendedEVSE")
 
     # -- time
@@ -179,6 +267,8 @@ class Site:
             case "plugged":  # nobody let it charge
                 self.refused += 1
                 yield from self._leave(bay, now_ms)
+            case "charging" if bay.battery is not None and now_ms < bay.leaves_ms:
+                yield from self._flowing(bay, now_ms)  # full or empty: it waits for another wish
             case "charging":
                 bay.phase = "full"
                 bay.due_ms = now_ms + self._minutes(self.behaviour.linger_minutes)
@@ -203,6 +293,12 @@ class Site:
         bay.vehicle_w = int(self._between(self.behaviour.vehicle_kw) * 1000)
         bay.token = f"CARD{int(self._chance() * self.behaviour.tokens):06d}"
         bay.contract = self._chance() < self.behaviour.plug_and_charge
+        bay.battery = None
+        if self.behaviour.bidirectional > 0 and self._chance() < self.behaviour.bidirectional:
+            capacity = int(self._between(self.behaviour.battery_kwh) * 1_000_000)
+            bay.battery = Battery(capacity_mwh=capacity, energy_mwh=int(capacity * self._between((0.3, 0.7))))
+            bay.leaves_ms = now_ms + int(self._between(self.behaviour.stay_hours) * HOUR_MS)
+            bay.wanted_mwh = bay.battery.rest_mwh(1)
         bay.pays = (
             not bay.contract and self.behaviour.card_payments > 0 and self._chance() < self.behaviour.card_payments
         )
@@ -233,10 +329,17 @@ class Site:
         return Token(id_token=IdToken(id_token=bay.token, type="ISO14443"), evse_id=bay.number)
 
     def _meter(self, bay: Bay, now_ms: int) -> None:
-        energy = bay.power_w * max(0, now_ms - bay.metered_ms) // 3600
+        power, passed_ms = bay.power_w, max(0, now_ms - bay.metered_ms)
+        energy = abs(power) * passed_ms // 3600
         bay.metered_ms = now_ms
-        bay.import_mwh += energy
-        bay.wanted_mwh -= energy
+        if bay.battery is not None:
+            energy = min(energy, bay.battery.rest_mwh(power))
+            bay.battery.energy_mwh += energy if power >= 0 else -energy
+        if power >= 0:
+            bay.import_mwh += energy
+            bay.wanted_mwh -= energy
+        else:
+            bay.export_mwh += energy
 
     def _arrival(self) -> int:
         """Return when the next vehicle comes (ms): anything up to twice the mean."""
