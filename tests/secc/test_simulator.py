@@ -14,6 +14,7 @@ from secc.core.station.evse import AllowPower, Plug, Power, Restart, Token
 from secc.core.station.layout import ConnectorLayout, EvseLayout
 from secc.core.station.resumption import Restarted
 from secc.core.station.simulated_terminal import TERMINAL, TerminalFaults
+from secc.core.station.transactions import MeterSample
 from secc.simulator import Fleet, Simulator
 from tests.certification.station.bench import FIXED, Bench
 from tests.certification.station.test_block_k import transaction
@@ -172,14 +173,24 @@ async def test_a_simulated_station_shows_codes_for_payment() -> None:
     assert codes["1"].startswith("https://pay.example/SIM1/1/")
 
 
+class Served(Bench):
+    """A bench whose meters are those of simulated hardware."""
+
+    site: Site | None = None
+
+    def read(self, evse_id: int) -> MeterSample | None:
+        """Return what a meter shows."""
+        return super().read(evse_id) if self.site is None else self.site.read(evse_id, self.utc_ms)
+
+
 def test_a_vehicle_gives_energy_back_as_the_csms_wishes() -> None:
     """Needs with what it can give, a set point below zero, and the export register that comes of it (Q03, K19)."""
-    found = Bench(
+    found = Served(
         "2.1", evses=(EvseLayout(connectors=(ConnectorLayout(),), max_power_w=50_000, max_discharge_w=50_000),)
     )
     behaviour = msgspec.structs.replace(EAGER, bidirectional=1.0, plug_and_charge=0.0, vehicle_kw=(20.0, 20.0))
     site = Site(behaviour, (50_000,), found.utc_ms, random.Random(5).random)
-    found.station.sessions._read = lambda evse_id: site.read(evse_id, found.utc_ms)  # what its meter shows
+    found.site = site
     done = 0
 
     def go_on(until_ms: int) -> None:
