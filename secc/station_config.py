@@ -16,6 +16,7 @@ from secc.machine.display import DisplayConfig
 from secc.machine.firmware import UpdateConfig
 from secc.machine.logs import LogsConfig
 from secc.machine.publisher import PublishConfig
+from secc.machine.sleeping import SleepConfig
 from secc.terminal_config import TerminalConfig
 from v2g.billing.told_prices import Told
 from v2g.net.websocket import TlsFiles
@@ -82,6 +83,8 @@ class StationConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     restart: tuple[str, ...] = ()
     """Command (and its arguments, no shell) that restarts the device when the CSMS wants a Reset; without one, and when
     it fails, the program starts anew."""
+    sleep: SleepConfig | None = None
+    """How the electronics of an EVSE that idles are turned off (Q10); none lets them be on."""
     update: UpdateConfig | None = None
     """How new firmware is installed; none refuses it."""
 

@@ -17,6 +17,7 @@ from secc.machine.installer import CommandInstaller, FolderInstaller, Installer
 from secc.machine.logs import LogSources, LogUploads
 from secc.machine.machine import Machine, web_context
 from secc.machine.publisher import Publisher
+from secc.machine.sleeping import Sleeping
 from secc.station_config import StationConfig
 from v2g.net.clock import Clock
 from v2g.observe import Observe
@@ -94,6 +95,7 @@ def charger_machine(
         publisher=publisher,
         certificates=certificates,
         display=Display(config.display, observe),
+        sleeping=Sleeping(config.sleep, config.evses, tell, observe) if config.sleep is not None else None,
         terminal=terminal,
     )
 

@@ -14,6 +14,7 @@ from secc.core.station.firmware import Activate, CancelFirmware, ConfirmInstall,
 from secc.core.station.kernel import Command
 from secc.core.station.publishing import Publish, Unpublish
 from secc.core.station.signing import MakeRequest, UseCertificate
+from secc.core.station.smart_charging import Sleep
 from secc.core.station.terminal import ShowReceipt
 from secc.core.station.web_payment import ShowQrCode
 from secc.machine.certificates import CertificateFiles
@@ -21,6 +22,7 @@ from secc.machine.display import Display
 from secc.machine.firmware import Firmware
 from secc.machine.logs import LogUploads
 from secc.machine.publisher import Publisher
+from secc.machine.sleeping import Sleeping
 
 if TYPE_CHECKING:
     from secc.payment_terminal import PaymentTerminal
@@ -35,6 +37,7 @@ class Machine:
     publisher: Publisher | None = None
     certificates: CertificateFiles | None = None
     display: Display | None = None
+    sleeping: Sleeping | None = None
     terminal: "PaymentTerminal | None" = None
 
     @property
@@ -46,6 +49,7 @@ class Machine:
             "publish": self.publisher,
             "certificates": self.certificates,
             "display": self.display,
+            "sleep": self.sleeping,
         }
         able = frozenset(name for name, part in parts.items() if part is not None)
         return able | {"web_payments"} if self.display is not None and self.display.draws_codes else able
@@ -54,6 +58,8 @@ class Machine:
         """Be there from now on, in an event loop."""
         if self.terminal is not None:
             self.terminal.start()
+        if self.sleeping is not None:
+            self.sleeping.start()
 
     def carry_out(self, command: Command) -> bool:
         """Begin what is wanted; False for what is none of this machine's business."""
@@ -72,6 +78,8 @@ class Machine:
                 self.certificates.request(command)
             case UseCertificate() if self.certificates is not None:
                 self.certificates.use(command)
+            case Sleep() if self.sleeping is not None:
+                self.sleeping.want(command)
             case Show() if self.display is not None:
                 self.display.show(command)
             case ShowQrCode() if self.display is not None:
@@ -86,7 +94,15 @@ class Machine:
 
     async def close(self) -> None:
         """Break off what is under way."""
-        parts = (self.logs, self.firmware, self.publisher, self.certificates, self.display, self.terminal)
+        parts = (
+            self.logs,
+            self.firmware,
+            self.publisher,
+            self.certificates,
+            self.display,
+            self.terminal,
+            self.sleeping,
+        )
         for part in parts:
             if part is not None:
                 await part.close()

@@ -15,6 +15,7 @@ from secc.core.station.priority import PriorityWish
 from secc.core.station.publishing import Fetched, PublishProgress
 from secc.core.station.resumption import Restarted
 from secc.core.station.signing import CertificateTaken, RequestMade
+from secc.core.station.smart_charging import SleepRefused
 from secc.core.station.transaction_limits import DriverLimit
 from secc.core.station.web_payment import PaymentWish
 
@@ -36,6 +37,7 @@ def takers(blocks: Blocks) -> dict[type[Fact], Callable[[Any], None]]:
         DriverLimit: blocks.transaction_limits.driver,
         PaymentWish: blocks.web_payments.wish,
         RequestMade: blocks.signing.request_made,
+        SleepRefused: blocks.smart_charging.sleep_refused,
         CertificateTaken: blocks.signing.taken,
         FirmwareProgress: blocks.firmware.progress,
         PublishProgress: blocks.publishing.progress,

@@ -7,7 +7,7 @@ from typing import Final
 import msgspec
 
 from secc.core.station import profile_rules, profiles
-from secc.core.station.evse import Evse
+from secc.core.station.evse import Evse, Fact
 from secc.core.station.kernel import Command, Handler, Kernel, because
 from secc.core.station.layout import EvseLayout
 from secc.core.station.profiles import Allowance, Installed, OpenTransaction
@@ -62,6 +62,12 @@ class Sleep(Command, frozen=True, kw_only=True):
 
     evse_id: int
     asleep: bool
+
+
+class SleepRefused(Fact, frozen=True, kw_only=True):
+    """The electronics of an EVSE could not be turned off (Q10.FR.05)."""
+
+    evse_id: int
 
 
 class SmartCharging:
@@ -334,3 +340,9 @@ class SmartCharging:
         if asleep != evse.asleep:
             evse.asleep = asleep
             self._k.do(Sleep(evse_id=evse.number, asleep=asleep))
+
+    def sleep_refused(self, fact: SleepRefused) -> None:
+        """An EVSE stays awake: events do not say that it sleeps."""
+        evse = self._evses.get(fact.evse_id)
+        if evse is not None:
+            evse.asleep = False

@@ -12,7 +12,7 @@ from secc.core.station.frequency import GridFrequency
 from secc.core.station.high_level import Needs, Plan, Renegotiate, RenegotiateServices, VehicleKnown
 from secc.core.station.load_balancing import UpstreamLoad
 from secc.core.station.local_control import SetPower
-from secc.core.station.smart_charging import SetLimit, Sleep
+from secc.core.station.smart_charging import SetLimit, Sleep, SleepRefused
 from secc.core.station.transactions import MeterSample
 from tests.certification.station.bench import Bench, EvseLayout, at
 from tests.certification.station.test_block_e import charging as charging_any
@@ -493,6 +493,16 @@ def test_tc_q_125_cs_idle_with_sleep() -> None:
     assert own(found, {"operationMode": "ChargingOnly", "limit": 0.0}) == "Accepted"
     assert found.commands.count(Sleep(evse_id=1, asleep=False)) == 1, "any other profile wakes it, one of 0 W as well"
     assert "evseSleep" not in entered(found, "ChargingOnly")
+
+
+def test_an_evse_that_cannot_sleep_is_not_said_to() -> None:
+    """Q10.FR.05."""
+    found = charging()
+    own(found, SLEEP)
+    found.fact(SleepRefused(evse_id=1))
+    found.clear()
+    found.wait(61)
+    assert "evseSleep" not in found.expect("TransactionEvent", triggerReason="MeterValuePeriodic")
 
 
 def test_the_end_of_a_transaction_wakes_the_evse() -> None:
