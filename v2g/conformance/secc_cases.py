@@ -84,7 +84,9 @@ def _why_open(family: Family, state: State, request: str) -> str:
         return _CHART_OPEN
     if state is State.SUPPORTED_APP_PROTOCOL:
         return _BEGUN
-    return _ORDER_OPEN if request in _DEBATED else ""
+    # There are chargers that are in the loop before the vehicle has its last answer to PowerDeliveryReq(Start).
+    again = request == "PowerDeliveryReq" and state in LOOPS
+    return _ORDER_OPEN if again or request in _DEBATED else ""
 
 
 def _other_session(family: Family) -> Iterator[Case]:
