@@ -265,7 +265,7 @@ def _longest(request: str, seen: Seen) -> float | None:
 def _took(expect: Expect, seen: Seen) -> str:
     """Return how long the answers took that are looked at, or nothing."""
     longest = _longest(expect.timely[0], seen) if expect.timely is not None else None
-    return f"answers {expect.timely[0]} after {longest:.3f} s" if expect.timely and longest is not None else ""
+    return f"{expect.timely[0]} took {longest:.3f} s" if expect.timely and longest is not None else ""
 
 
 def _wrong_time(expect: Expect, seen: Seen) -> str:
@@ -275,7 +275,7 @@ def _wrong_time(expect: Expect, seen: Seen) -> str:
     longest = _longest(request, seen)
     if longest is None:
         return "" if not seen.reached else f"{request} was not asked"
-    return f"answers {request} after {longest:.3f} s, allowed are {most:g} s" if longest > most + MEASURING_S else ""
+    return f"{request} took {longest:.3f} s, allowed are {most:g} s" if longest > most + MEASURING_S else ""
 
 
 def _wrong_facts(expect: Expect, seen: Seen) -> str:
