@@ -36,7 +36,7 @@ def sent() -> set[tuple[str, str, Any]]:
         for service_id, name in names.items():
             family = EnergyService(service_id).family if service_id in list(EnergyService) else None
             world: Any = SimpleNamespace(
-                config=config, family=family, tariff=make_tariff(0) if prices else None, utc_ms=0
+                told_prices=None, config=config, family=family, tariff=make_tariff(0) if prices else None, utc_ms=0
             )
             for each in parameter_sets(service_id, variants(world), world):
                 for parameter in each.parameter:
