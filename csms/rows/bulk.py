@@ -7,25 +7,18 @@ are made once for each table from its declaration.
 import importlib
 from collections.abc import Mapping, Sequence
 from functools import cache
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 from sqlalchemy import Connection, Dialect, Table
-from sqlalchemy.exc import DBAPIError
 
 Rows = Sequence[Mapping[str, Any]]
-"""Rows that all have the same columns in the same order; values are numbers, text, booleans and None."""
-
-_COPIED: Final = 16
-"""Rows from which on PostgreSQL's COPY is worth its second round trip."""
+"""Rows that all have the same columns; values are numbers, text, booleans and None."""
 
 
 def insert_rows(connection: Connection, table: Table, rows: Rows) -> None:
     """Add rows to a table. What the rows leave out has its default in the database."""
-    if len(rows) >= _COPIED and connection.dialect.name == "postgresql":
-        _copy(connection, table, rows)
-    else:
-        _put(connection, table, rows, upsert=False)
+    _put(connection, table, rows, upsert=False)
 
 
 def update_rows(connection: Connection, table: Table, rows: Rows) -> None:
@@ -46,25 +39,6 @@ def update_rows(connection: Connection, table: Table, rows: Rows) -> None:
 def upsert_rows(connection: Connection, table: Table, rows: Rows) -> None:
     """Add rows to a table; those whose primary key is there already take its place, in the columns that they have."""
     _put(connection, table, rows, upsert=True)
-
-
-def _copy(connection: Connection, table: Table, rows: Rows) -> None:
-    """Add rows by COPY, which costs PostgreSQL a third less than rows that it reads from JSON."""
-    driver: Any = connection.connection.driver_connection
-    dbapi: Any = connection.dialect.loaded_dbapi
-    statement = _copying(table, tuple(rows[0]))
-    try:
-        with driver.cursor() as cursor, cursor.copy(statement) as copy:
-            for row in rows:
-                copy.write_row(tuple(row.values()))
-    except dbapi.Error as error:  # SQLAlchemy has not seen the statement
-        raise DBAPIError.instance(statement, None, error, dbapi.Error, dialect=connection.dialect) from error
-
-
-@cache
-def _copying(table: Table, columns: tuple[str, ...]) -> str:
-    quote = _dialect("postgresql").identifier_preparer.quote
-    return f"COPY {quote(table.name)} ({', '.join(map(quote, columns))}) FROM STDIN"
 
 
 def _put(connection: Connection, table: Table, rows: Rows, *, upsert: bool) -> None:
