@@ -31,7 +31,8 @@ from v2g.iso15118.messages.schedules import (
     TaxRule,
     TaxRuleList,
 )
-from v2g.iso15118.prices import PRICE_ALGORITHM, amount
+from v2g.iso15118.price_rules import PRICE_ALGORITHM
+from v2g.iso15118.prices import amount
 from v2g.units import MICRO
 
 DAY_S: Final = 86_400

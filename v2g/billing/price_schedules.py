@@ -2,7 +2,7 @@
 
 A schedule of absolute prices is made only of a plan that it can say exactly: what depends on the energy taken so far,
 on the current or on how was paid has no place in it, nor has a fee for the time of charging alone. Price levels rank
-the times of any plan. Fees are rounded down and compensations up to what 16 bits can hold, as `amount` does.
+the times of any plan. Fees are rounded down and compensations up to what 16 bits can hold, as `rounded` does.
 """
 
 import itertools
@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from v2g.errors import RefusedError
 from v2g.grid.price_plan import Charge, ChargeKind, PricePlan, Tax, Use, When, local_time
-from v2g.iso15118.prices import PRICE_ALGORITHM, amount
+from v2g.iso15118.price_rules import PRICE_ALGORITHM, rounded
 from v2g.ocpp.messages import price_schedules as wire
 from v2g.ocpp.times import format_time
 from v2g.settlement.pieces import zone_of
@@ -345,5 +345,5 @@ def _fees(plan: PricePlan, asked: Asked) -> tuple[wire.AdditionalSelectedService
 
 
 def _money(value: Fraction) -> wire.RationalNumber:
-    number = amount(value)
-    return wire.RationalNumber(exponent=number.exponent, value=number.value)
+    number, exponent = rounded(value)
+    return wire.RationalNumber(exponent=exponent, value=number)

@@ -19,9 +19,7 @@ from msgspec.structs import replace
 from v2g.errors import RefusedError
 from v2g.iso15118.messages.common_types import RationalNumber
 from v2g.iso15118.messages.schedules import AbsolutePriceSchedule, OverstayRuleList, PriceRuleStack, TaxRule
-
-PRICE_ALGORITHM: Final = "urn:iso:std:iso:15118:-20:PriceAlgorithm:"
-"""What the names of all price algorithms begin with."""
+from v2g.iso15118.price_rules import PRICE_ALGORITHM, rounded
 
 W_MS_PER_KWH: Final = 3_600_000_000
 """W times ms in one kWh."""
@@ -392,11 +390,6 @@ def _due(tax: Tax, parts: _Parts, taxes: Sequence[Tax]) -> Fraction:
 
 
 def amount(value: Fraction) -> RationalNumber:
-    """Return an amount of money in at most six decimals, rounded down: nobody is told to pay more than is due.
-
-    Amounts that the vehicle receives are negative, so that they are rounded in its favour as well.
-    """
-    number, exponent = int(value * 1_000_000 // 1), -6
-    while not -32768 <= number <= 32767:
-        number, exponent = number // 10, exponent + 1
-    return RationalNumber(exponent=exponent if number else 0, value=number)
+    """Return an amount of money, rounded as `rounded` does."""
+    number, exponent = rounded(value)
+    return RationalNumber(exponent=exponent, value=number)
