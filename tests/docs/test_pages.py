@@ -13,6 +13,7 @@ from csms.core.sites import Place, Site
 from csms.event_kinds import KINDS
 from docs import charts, configuration, generate, kinds
 from tests.docs.documents import ROOT, pages
+from tests.together import together
 from v2g.grid.price_plan import PricePlan, When
 from v2g.iso15118.sequence import State, edges
 
@@ -78,7 +79,7 @@ def test_no_two_lanes_of_a_picture_meet() -> None:
             assert lanes[one] != lanes[other] or apart, (one, other)
 
 
-@pytest.mark.parametrize("page", pages(), ids=_name)
+@together("page", pages(), ids=_name)
 def test_links_lead_somewhere(page: Path) -> None:
     broken = []
     for target in _LINK.findall(_FENCED.sub("", page.read_text())):
@@ -92,7 +93,7 @@ def test_links_lead_somewhere(page: Path) -> None:
     assert not broken
 
 
-@pytest.mark.parametrize("page", pages(), ids=_name)
+@together("page", pages(), ids=_name)
 def test_lines_are_no_wider_than_120(page: Path) -> None:
     """Tables, shown output and generated parts are as wide as they are."""
     text = _FENCED.sub("", _GENERATED.sub("", page.read_text()))
@@ -100,7 +101,7 @@ def test_lines_are_no_wider_than_120(page: Path) -> None:
     assert not wide
 
 
-@pytest.mark.parametrize("page", pages(), ids=_name)
+@together("page", pages(), ids=_name)
 def test_configuration_keys_exist(page: Path) -> None:
     keys = configuration.keys()
     sections = {key.partition(".")[0] for key in keys}

@@ -59,8 +59,12 @@ def failed(done: Run) -> list[str]:
     return [f"{check['name']}: {check['evidence']}" for check in done.summary["checks"] if not check["passed"]]
 
 
-OFTEN = {"discharge", "secc-revoked", "secc-killed", "fault-emergency-stop"}
-"""One scenario of each kind is enough for every change; `make long` runs all."""
+def no_traceback(folder: Path) -> bool:
+    return not any("Traceback" in (folder / f"{name}.log").read_text() for name in ("csms", "secc", "evcc"))
+
+
+OFTEN = {"secc-killed", "fault-emergency-stop"}
+"""One scenario of each kind is enough for every change, with those that tests below run; `make long` runs all."""
 
 
 @pytest.mark.e2e
@@ -71,8 +75,7 @@ def test_every_scenario_ends_as_it_promises(scenario: str, tmp_path: Path) -> No
     done = run(scenario, tmp_path / "run")
     assert failed(done) == []
     assert done.code == 0
-    for name in ("csms", "secc", "evcc"):
-        assert "Traceback" not in (tmp_path / "run" / f"{name}.log").read_text()
+    assert no_traceback(tmp_path / "run")
 
 
 @pytest.mark.e2e
@@ -96,6 +99,11 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Run:
 @pytest.mark.xdist_group("whole-demo")
 class TestWholeRun:
     """One default run, looked at from several sides."""
+
+    def test_it_ends_as_it_promises(self, whole: Run) -> None:
+        assert failed(whole) == []
+        assert whole.code == 0
+        assert no_traceback(Path(whole.summary["folder"]))
 
     def test_stages_come_in_the_order_of_the_handshake(self, whole: Run) -> None:
         """R12: match, discover, authenticate, prices and limits, decision, signed command, metering, settlement."""
@@ -263,7 +271,7 @@ def test_a_vehicle_that_is_told_to_end_does_not_say_that_its_session_went_well(
 
 def test_the_terminal_gets_plain_lines_when_piped(tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "cli.main", "demo", "--scenario", "secc-expired", "--folder", str(tmp_path / "run")],
+        [sys.executable, "-m", "cli.main", "demo", "--scenario", "secc-revoked", "--folder", str(tmp_path / "run")],
         capture_output=True,
         text=True,
         env={**os.environ, "TERM": "xterm"},
@@ -271,3 +279,4 @@ def test_the_terminal_gets_plain_lines_when_piped(tmp_path: Path) -> None:
     assert done.returncode == 0
     assert "\x1b" not in done.stdout
     assert "ok   no power flowed" in done.stdout
+    assert no_traceback(tmp_path / "run")

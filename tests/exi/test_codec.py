@@ -54,7 +54,7 @@ MESSAGES = [
 ANY_FRAGMENT = st.sampled_from(FRAGMENTS)
 
 
-@pytest.mark.parametrize("message", MESSAGES, ids=lambda message: message.__name__)
+@together("message", MESSAGES, ids=lambda message: message.__name__, by=lambda message: message.__module__)
 @settings(max_examples=3, deadline=None)
 @given(data=st.data())
 def test_every_message_comes_back_from_its_octets(message: type[Element], data: st.DataObject) -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from tests.pki.bad_certificates import CASES, Case
 from tests.pki.forge import EVERY, NOW, Forge, Made
+from tests.together import together
 from v2g.errors import CertificateError, CertificateReason
 from v2g.pki.profiles import Role
 from v2g.pki.verify import verify_chain
@@ -34,7 +35,7 @@ def test_the_forge_makes_good_chains_too(role: Role, interop: bool) -> None:
     verify_chain(made.chain[0], made.chain[1:], made.anchors, role=role, at=NOW, interop=interop)
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+@together("case", CASES, ids=lambda case: case.name, by=lambda case: case.reason)
 def test_a_bad_certificate_is_refused_for_its_own_reason_in_every_role(case: Case) -> None:
     for role in case.roles:
         made = case.make(Forge(role))

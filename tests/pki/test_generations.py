@@ -7,6 +7,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed448
 
 from tests.pki.forge import AUTHORITIES, DAY, ISO, NOW
 from tests.pki.forge_chains import rsa_key
+from tests.together import together
 from v2g.errors import CertificateError
 from v2g.pki.conformity import check_profile
 from v2g.pki.issue import CertifiedKey, Issuer, Request, Subject, issue
@@ -51,7 +52,7 @@ ALL = [
 ]
 
 
-@pytest.mark.parametrize(("generation", "role", "kind"), ALL)
+@together(("generation", "role", "kind"), ALL)
 def test_what_is_issued_by_a_profile_keeps_it(generation: Generation, role: Role, kind: KeyKind) -> None:
     profile = profile_of(role, generation)
     above = next(each for each in (KeyKind.SECP521R1, KeyKind.SECP256R1) if each in profile.key_kinds)

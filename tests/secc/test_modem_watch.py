@@ -16,7 +16,7 @@ from v2g.slac.evse import EvseSlacConfig
 from v2g.slac.modem import SimulatedModem
 from v2g.slac.timing import SlacTiming
 
-QUICK = EvseSlacConfig(timing=SlacTiming(set_key_s=0.02))
+QUICK = EvseSlacConfig(timing=SlacTiming(set_key_s=0.1))
 
 
 async def test_a_silent_modem_is_a_fault_until_it_takes_a_key(until: Callable[..., Any]) -> None:  # noqa: F811

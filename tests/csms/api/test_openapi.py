@@ -27,6 +27,7 @@ from tests.csms.api.support import ApiClient, serving
 from tests.csms.databases import running_cluster
 from tests.csms.support import STATION, make_config
 from tests.ocpp.official import validator
+from tests.together import together
 from v2g.ocpp.routes import Version, known, request_type
 from v2g.ocpp.versions import read_payload
 
@@ -68,7 +69,7 @@ def test_every_body_has_an_example_that_would_be_taken() -> None:
         msgspec.json.decode(msgspec.json.encode(content["example"]), type=kind)
 
 
-@pytest.mark.parametrize("action", COMMANDS)
+@together("action", COMMANDS)
 def test_the_example_of_a_command_is_a_request_of_ocpp(action: str) -> None:
     path = DOCUMENT["paths"][f"/stations/{{station_id}}/commands/{action}"]
     example = path["post"]["requestBody"]["content"]["application/json"]["example"]
