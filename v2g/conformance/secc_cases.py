@@ -1,4 +1,7 @@
-"""What a charger is tested in, made of the sequence charts, the performance times and the response codes."""
+"""What a charger is tested in, made of the sequence charts, the performance times and the response codes.
+
+Cases about what requests say are in `secc_contents`, those before a session in `secc_probes`.
+"""
 
 from collections.abc import Iterator, Mapping
 from typing import Final
@@ -7,6 +10,7 @@ from v2g.conformance.case import Ask, Case, Expect, Malformed, Nothing, Script, 
 from v2g.conformance.malformed import FORMS
 from v2g.conformance.requests import REQUESTS
 from v2g.conformance.routes import reachable
+from v2g.conformance.secc_contents import ENERGY, ask, contents, loop_of
 from v2g.conformance.secc_probes import probes
 from v2g.iso15118.charts import CHARTS, LOOPS, Family
 from v2g.iso15118.sequence import Asks, Edges, State
@@ -17,8 +21,6 @@ _ORDER_OPEN: Final = "sources disagree on where this message may come"
 _BEGUN: Final = "what a charger says before a message set is negotiated is not public"
 _UNREADABLE: Final = "what answers bytes that cannot be read is not public; that the charger serves the next is certain"
 
-_ENERGY: Final = (Family.AC, Family.DC)
-_REFUSED: Final = ("FAILED*",)
 _OK: Final = ("OK*",)
 _FAMILY_SPECIFIC: Final = ("AC_", "DC_", "WPT_", "ACDP_")
 _DEBATED: Final = frozenset(
@@ -28,14 +30,10 @@ _DEBATED: Final = frozenset(
 
 def secc_cases(family: Family) -> tuple[Case, ...]:
     """Return every case for a charger that speaks this set of messages, in the order in which they are run."""
-    parts = (probes, _handshake, _sessions, _whole, _timing, _authorization, _services, _parameters, _endings)
+    parts = (probes, _handshake, _sessions, _whole, _timing, contents, _endings)
     found = [case for part in parts for case in part(family)]
     found += [*_sequence(family), *_other_session(family), *_silence(family), *_malformed(family)]
     return tuple(found)
-
-
-def _ask(goal: State, request: str, change: str = "", **expect: object) -> Script:
-    return Script(goal=goal, do=Ask(request, change), expect=Expect(**expect))  # type: ignore[arg-type]
 
 
 # -- order --------------------------------------------------------------------------------------------------------
@@ -80,7 +78,7 @@ def _prominence(request: str) -> tuple[bool, bool, str]:
 
 
 def _why_open(family: Family, state: State, request: str) -> str:
-    if family not in _ENERGY or state is State.STANDBY:
+    if family not in ENERGY or state is State.STANDBY:
         return _CHART_OPEN
     if state is State.SUPPORTED_APP_PROTOCOL:
         return _BEGUN
@@ -101,10 +99,10 @@ def _other_session(family: Family) -> Iterator[Case]:
             title=f"{request} with another SessionID in {state.value}",
             required=f"{request[:-3]}Res with FAILED_UnknownSession, then the end of the session",
             requirements=("V2G20-460",),
-            open="" if family in _ENERGY and state is not State.STANDBY else _CHART_OPEN,
+            open="" if family in ENERGY and state is not State.STANDBY else _CHART_OPEN,
             family=family,
             quick=n % 5 == 2,
-            scripts=(_ask(state, request, "other session", codes=("FAILED_UnknownSession",), closes=True),),
+            scripts=(ask(state, request, "other session", codes=("FAILED_UnknownSession",), closes=True),),
         )
 
 
@@ -195,7 +193,7 @@ def _whole(family: Family) -> Iterator[Case]:
                 title=f"A whole session, {mode}{', in both directions' if bidirectional else ''}",
                 required="every request is answered OK in its own response, to the end",
                 requirements=("V2G20-2656", "V2G20-1600"),
-                open="" if family in _ENERGY else _CHART_OPEN,
+                open="" if family in ENERGY else _CHART_OPEN,
                 family=family,
                 quick=not bidirectional,
                 scripts=(
@@ -218,7 +216,7 @@ def _timing(family: Family) -> Iterator[Case]:
             title=f"How soon {request} is answered",
             required=f"within {most:g} s",
             requirements=("Tables 215 to 218",),
-            open="" if family in _ENERGY else _CHART_OPEN,
+            open="" if family in ENERGY else _CHART_OPEN,
             family=family,
             scripts=(Script(goal=State.ENDED, expect=Expect(timely=(request, most))),),
         )
@@ -255,7 +253,7 @@ def _silence(family: Family) -> Iterator[Case]:
             required=f"the charger ends the session by itself, not before {least:g} s"
             + (" (when exactly is disputed)" if looping else ""),
             requirements=("V2G20-441", "V2G20-443", *(("V2G20-1500", "V2G20-1502") if looping else ())),
-            open="" if family in _ENERGY and state is not State.STANDBY else _CHART_OPEN,
+            open="" if family in ENERGY and state is not State.STANDBY else _CHART_OPEN,
             family=family,
             quick=n == 2 or looping,
             scripts=(Script(goal=state, do=Silence(span[1] + 1.0), expect=Expect(within=span)),),
@@ -265,7 +263,7 @@ def _silence(family: Family) -> Iterator[Case]:
 def _malformed(family: Family) -> Iterator[Case]:
     """Bytes that are no message. Whatever becomes of them, the charger serves the next vehicle."""
     alive = Script(goal=State.SESSION_SETUP, expect=Expect(reaches=True))
-    places = (State.SESSION_SETUP, State.SERVICE_DISCOVERY, _loop(family))
+    places = (State.SESSION_SETUP, State.SERVICE_DISCOVERY, loop_of(family))
     for n, state in enumerate(places):
         for form in FORMS:
             cut = form in ("byte by byte", "cut within the header")
@@ -282,174 +280,11 @@ def _malformed(family: Family) -> Iterator[Case]:
             )
 
 
-def _loop(family: Family) -> State:
-    return next(state for state in CHARTS[family] if state in LOOPS)
-
-
-# -- what is asked for --------------------------------------------------------------------------------------------
-
-
-def _authorization(family: Family) -> Iterator[Case]:
-    def case(
-        name: str, title: str, ids: tuple[str, ...], script: Script, *more: Script, why: str = "", quick: bool = True
-    ) -> Case:
-        codes = " or ".join((more[-1] if more else script).expect.codes)
-        return Case(
-            id=f"SECC-AUT-{family.value}-{name}",
-            title=title,
-            required=codes,
-            requirements=ids,
-            open=why,
-            family=family,
-            quick=quick,
-            scripts=(script, *more),
-        )
-
-    def pay(change: str, *codes: str, contract: str = "good", closes: bool | None = None) -> Script:
-        return Script(
-            goal=State.AUTHORIZATION,
-            do=Ask("AuthorizationReq", change),
-            expect=Expect(codes=codes, closes=closes),
-            pay=f"PnC {contract}",
-        )
-
-    clean = (
-        "gives the authorization mode of a way that it does not offer",
-        "gives a challenge that it has given before",
-        "gives a challenge of zeros",
-    )
-    fresh = Script(goal=State.AUTHORIZATION, expect=Expect(reaches=True, no_facts=clean))
-    yield Case(
-        id=f"SECC-AUT-{family.value}-modes",
-        title="The ways of authorization on offer, in two sessions",
-        required="PnC comes with a challenge that is new each time, EIM alone without one",
-        requirements=("V2G20-1219", "V2G20-1220", "V2G20-697", "V2G20-2108"),
-        family=family,
-        scripts=(fresh, fresh),
-    )
-    yield case("contract", "A contract that is good", (), pay("", "OK*"))
-    yield case(
-        "challenge", "A challenge that is not the charger's", ("V2G20-2565", "V2G20-2216"),
-        pay("wrong challenge", "WARNING_ChallengeInvalid"),
-    )  # fmt: skip
-    yield case(
-        "challenge-reused", "The challenge of the session before", ("V2G20-697", "V2G20-2110", "V2G20-2608"),
-        Script(goal=State.AUTHORIZATION, pay="PnC", expect=Expect()),
-        pay("challenge of an earlier session", "WARNING_ChallengeInvalid"),
-    )  # fmt: skip
-    for change in ("broken signature", "no signature"):
-        yield case(
-            change.replace(" ", "-"), f"A contract with {change}", ("V2G20-461",),
-            pay(change, "FAILED_SignatureError", closes=True),
-        )  # fmt: skip
-    for contract, codes, ids in (
-        ("expired", ("WARNING_CertificateExpired",), ()),
-        ("not-yet-valid", ("WARNING_CertificateNotYetValid",), ()),
-        ("expires-soon", ("OK_CertificateExpiresSoon",), ("V2G20-2218",)),
-    ):
-        yield case(
-            contract, f"A contract that is {contract.replace('-', ' ')}", ids, pay("", *codes, contract=contract)
-        )
-    yield case(
-        "unknown-root", "A contract under a root that nobody knows", (),
-        pay("", "WARNING_eMSPUnknown", "WARNING_CertificateValidationError", contract="unknown-root"),
-        why="a charger may leave roots that it does not know to its back end",
-    )  # fmt: skip
-    yield case(
-        "forged", "A contract that its CA has not signed", (),
-        pay("", "WARNING_CertificateValidationError", "WARNING_eMSPUnknown", "FAILED*", contract="forged"),
-    )  # fmt: skip
-    yield case(
-        "method", "A way of authorization that is not offered", ("V2G20-2209", "V2G20-2226"),
-        _ask(State.AUTHORIZATION, "AuthorizationReq", "method not offered",
-             codes=("WARNING_AuthorizationSelectionInvalid",)),
-    )  # fmt: skip
-
-
-def _services(family: Family) -> Iterator[Case]:
-    rows = (
-        ("detail", "ServiceDetailReq for a service that is not offered", State.SERVICE_DETAIL, "ServiceDetailReq",
-         "unknown service", ("FAILED_ServiceIDInvalid",), ("V2G20-425", "V2G20-464")),
-        ("selection", "An energy service that is not offered", State.SERVICE_SELECTION, "ServiceSelectionReq",
-         "unknown selection", ("FAILED_ServiceSelectionInvalid", "FAILED_NoEnergyTransferServiceSelected"),
-         ("V2G20-433", "V2G20-467", "V2G20-1618")),
-        ("set", "A parameter set that is not offered", State.SERVICE_SELECTION, "ServiceSelectionReq",
-         "unknown parameter set", ("FAILED_ServiceSelectionInvalid",), ("V2G20-433", "V2G20-467")),
-        ("added", "A value-added service that is not offered", State.SERVICE_SELECTION, "ServiceSelectionReq",
-         "unknown added service", ("FAILED_ServiceSelectionInvalid",), ("V2G20-433", "V2G20-467")),
-    )  # fmt: skip
-    for name, title, goal, request, change, codes, ids in rows:
-        yield Case(
-            id=f"SECC-SVC-{family.value}-{name}",
-            title=title,
-            required=f"{' or '.join(codes)}, then the end of the session",
-            requirements=ids,
-            family=family,
-            scripts=(_ask(goal, request, change, codes=codes, closes=True),),
-        )
-
-
-def _parameters(family: Family) -> Iterator[Case]:
-    if family not in _ENERGY:
-        return
-    parameters = next(state for state in CHARTS[family] if state.name == f"{family.value}_CHARGE_PARAMETER_DISCOVERY")
-    asked = f"{family.value}_ChargeParameterDiscoveryReq"
-    wrong = ("FAILED_WrongChargeParameter",)
-    number = ("V2G20-1619",) if family is Family.AC else ("V2G20-2272",)
-
-    def case(name: str, title: str, ids: tuple[str, ...], why: str = "", **script: object) -> Case:
-        made = Script(**script)  # type: ignore[arg-type]
-        return Case(
-            id=f"SECC-PAR-{family.value}-{name}",
-            title=title,
-            required=f"{' or '.join(made.expect.codes)}, then the end of the session",
-            requirements=ids,
-            open=why,
-            family=family,
-            scripts=(made,),
-        )
-
-    for bidirectional in (False, True):
-        yield case(
-            f"direction{'-bpt' if bidirectional else ''}",
-            f"Limits of a vehicle that {'only charges' if bidirectional else 'feeds back'}, and the other service",
-            number, goal=parameters, do=Ask(asked, "other direction"), bidirectional=bidirectional,
-            expect=Expect(codes=wrong, closes=True),
-        )  # fmt: skip
-    why = "which limits are impossible is not public in full"
-    changes = {"least": "least above most"} | ({"voltage": "voltage out of reach"} if family is Family.DC else {})
-    for name, change in changes.items():
-        yield case(
-            name, f"Limits that are impossible: {change}", number, why, goal=parameters, do=Ask(asked, change),
-            expect=Expect(codes=wrong, closes=True),
-        )  # fmt: skip
-    for scheduled in (False, True):
-        mode = "scheduled" if scheduled else "dynamic"
-        other = "dynamic" if scheduled else "scheduled"
-        yield case(
-            f"needs-{mode}", f"Needs of the {other} mode, and the {mode} one selected", ("V2G20-1600",),
-            goal=State.SCHEDULE_EXCHANGE, do=Ask("ScheduleExchangeReq", "other control mode"), scheduled=scheduled,
-            expect=Expect(codes=_REFUSED, closes=True),
-        )  # fmt: skip
-        yield case(
-            f"loop-{mode}", f"A loop of the {other} mode, and the {mode} one selected", ("V2G20-1600",),
-            goal=_loop(family), do=Ask(f"{family.value}_ChargeLoopReq", "other loop mode"), scheduled=scheduled,
-            expect=Expect(codes=_REFUSED, closes=True),
-        )  # fmt: skip
-    yield case(
-        "schedule", "A schedule that was not offered", (), goal=State.POWER_DELIVERY, scheduled=True,
-        do=Ask("PowerDeliveryReq", "unknown schedule"),
-        expect=Expect(codes=("FAILED_ScheduleSelectionInvalid",), closes=True),
-    )  # fmt: skip
-    yield case(
-        "profile", "A power profile above the schedule", ("V2G20-1864",), "when a profile is too much is not public",
-        goal=State.POWER_DELIVERY, scheduled=True, do=Ask("PowerDeliveryReq", "profile above the schedule"),
-        expect=Expect(codes=("FAILED_EVPowerProfileInvalid", "FAILED_EVPowerProfileViolation"), closes=True),
-    )  # fmt: skip
+# -- the end -------------------------------------------------------------------------------------------------------
 
 
 def _endings(family: Family) -> Iterator[Case]:
-    open_ = "" if family in _ENERGY else _CHART_OPEN
+    open_ = "" if family in ENERGY else _CHART_OPEN
     yield Case(
         id=f"SECC-END-{family.value}-terminate",
         title="The vehicle does not close after SessionStopRes",
@@ -469,13 +304,13 @@ def _endings(family: Family) -> Iterator[Case]:
         open=open_,
         family=family,
         scripts=(
-            _ask(
+            ask(
                 State.SESSION_STOP, "SessionStopReq", "renegotiate services",
                 codes=("FAILED_NoServiceRenegotiationSupported",), closes=True,
             ),
         ),
     )  # fmt: skip
-    pause = _ask(State.SESSION_STOP, "SessionStopReq", "pause", codes=("OK", "FAILED_PauseNotAllowed"))
+    pause = ask(State.SESSION_STOP, "SessionStopReq", "pause", codes=("OK", "FAILED_PauseNotAllowed"))
     for name, identity, codes, ids in (
         ("pause-same", "vehicle", ("OK_OldSessionJoined",), ("V2G20-2545", "V2G20-1032")),
         ("pause-other", "other-vehicle", ("OK_NewSessionEstablished",), ("V2G20-2545", "V2G20-2626", "V2G20-2627")),
