@@ -61,12 +61,15 @@ def test_the_peers_charger(peer: Peer, cable: Cable, tmp_path: Path) -> None:
 def test_the_peers_vehicle(peer: Peer, cable: Cable, tmp_path: Path) -> None:
     vehicle = peer.vehicle(cable, tmp_path / "vehicle.log", service="DC")
     start = f"exec {shlex.join(vehicle.command)} > {tmp_path / 'said.log'} 2>&1"
-    cases = ("TLS-good", "TLS-unknown-root", "COD-DC-ServiceDiscoveryRes-FAILED")
+    cases = ("TLS-good", "TLS-unknown-root", "COD-DC-ServiceDiscoveryRes-FAILED", "SIL-DC-ServiceDiscoveryReq")
     found = verdicts(
         cable.secc, "evcc", "-i", SECC_INTERFACE, "--profile", "interop", "--wait", "60", "--start", start,
         "--charger-chain", str(peer.chain("secc")), "--charger-key", str(peer.key("secc")),
         "--root", str(peer.root("oem")), *[word for case in cases for word in ("--only", case)],
     )  # fmt: skip
-    assert found["EVCC-TLS-good"] == "pass"
-    assert found["EVCC-TLS-unknown-root"] == "pass"
-    assert "EVCC-COD-DC-ServiceDiscoveryRes-FAILED" in found
+    assert found == {
+        "EVCC-TLS-good": "pass",
+        "EVCC-TLS-unknown-root": "pass",
+        "EVCC-COD-DC-ServiceDiscoveryRes-FAILED": "pass",
+        "EVCC-SIL-DC-ServiceDiscoveryReq": "pass",
+    }
