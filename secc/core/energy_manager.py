@@ -25,8 +25,13 @@ class EnergyManagerWatch:
         self._source, self._timeout_s, self._fallback = source, timeout_s, fallback
         self._words: dict[int, Word] = {}
         """What is in force, by EVSE (0: of the station)."""
-        self.due: float | None = None
+        self._until: dict[int, float] = {}
+        """How long the word at each place lets the manager be silent; none while it is silent for too long."""
+
+    @property
+    def due(self) -> float | None:
         """When it will have been silent for too long; None while it is."""
+        return max(self._until.values(), default=None)
 
     @property
     def heard(self) -> bool:
@@ -42,14 +47,14 @@ class EnergyManagerWatch:
         facts = list(self._put(evse_id, word))
         if self.due is None and evse_id != STATION:
             facts += self._put(STATION, Word())  # last: nobody is without limits in between
-        self.due = max(self.due or 0.0, now + (word.valid_s or self._timeout_s))
+        self._until[evse_id] = now + (word.valid_s or self._timeout_s)
         return facts
 
     def tick(self, now: float) -> Sequence[Fact]:
         """Return what the station has to know because of the time."""
         if self.due is None or now < self.due:
             return ()
-        self.due = None
+        self._until.clear()
         facts = list(self._put(STATION, self._fallback))
         for evse_id in [each for each in self._words if each != STATION]:
             facts += self._put(evse_id, Word())

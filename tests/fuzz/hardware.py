@@ -44,7 +44,7 @@ def energy(data: bytes) -> None:
     if not data:
         return
     registers, words = EnergyRegisters(2), []
-    conversation = ModbusConversation(registers.read, lambda at, values: words.append(registers.write(at, values)))
+    conversation = ModbusConversation(registers.read, lambda at, values: words.extend(registers.write(at, values)))
     cut = data[0] + 1
     try:
         for at in range(1, len(data), cut):
@@ -52,7 +52,7 @@ def energy(data: bytes) -> None:
                 assert len(answer) == 6 + int.from_bytes(answer[4:6], "big") <= 260
     except FrameError:
         pass
-    for place, word in filter(None, words):
+    for place, word in words:
         assert place in (0, 1, 2)
         assert msgspec.convert(msgspec.structs.asdict(word), Word) == word
 

@@ -61,15 +61,22 @@ def words(name: str, value: int) -> list[int]:
 
 def test_what_is_written_is_a_word_of_the_place_where_it_is_written() -> None:
     registers = EnergyRegisters(2)
-    assert registers.write(0, [1]) is None, "a heartbeat alone wants nothing: nobody has said yet what"
-    assert registers.write(2, words("limit_w", 11_000)) == (0, Word(limit_w=11_000))
-    assert registers.write(6, words("setpoint_w", -4_000)) == (0, Word(limit_w=11_000, setpoint_w=-4_000))
-    both = words("limit_w", 0) + words("discharge_w", 5_000)
-    assert registers.write(2 * STRIDE + 2, both) == (2, Word(limit_w=0, discharge_w=5_000))
-    assert registers.write(0, [2]) == (2, Word(limit_w=0, discharge_w=5_000)), "it holds on"
-    assert registers.write(6, words("setpoint_w", NOTHING["i"])) == (0, Word(limit_w=11_000))
-    assert registers.write(12, [1]) == (0, Word(limit_w=11_000, grid_critical=True))
+    assert registers.write(0, [1]) == [], "a heartbeat alone wants nothing: nobody has said yet what"
+    assert registers.write(2, words("limit_w", 11_000)) == [(0, Word(limit_w=11_000))]
+    assert registers.write(6, words("setpoint_w", -4_000)) == [(0, Word(limit_w=11_000, setpoint_w=-4_000))]
+    assert registers.write(6, words("setpoint_w", NOTHING["i"])) == [(0, Word(limit_w=11_000))]
+    assert registers.write(12, [1]) == [(0, Word(limit_w=11_000, grid_critical=True))]
     assert list(registers.read("holding", 2, 2)) == words("limit_w", 11_000)
+
+
+def test_all_that_can_be_read_holds_on_whatever_is_written_or_a_heartbeat() -> None:
+    """After a silence none of it does: a heartbeat must not end the fall-back for the place written last alone."""
+    registers = EnergyRegisters(2)
+    registers.write(2, words("limit_w", 11_000))
+    both = words("limit_w", 0) + words("discharge_w", 5_000)
+    held = [(0, Word(limit_w=11_000)), (2, Word(limit_w=0, discharge_w=5_000))]
+    assert registers.write(2 * STRIDE + 2, both) == held
+    assert registers.write(0, [2]) == registers.write(STRIDE, [3]) == held
 
 
 @pytest.mark.parametrize(

@@ -75,8 +75,8 @@ class EnergyRegisters:
         self._evses = evses
         blank = _registers(_WORDS.pack(*(NOTHING[field.kind] for field in WRITTEN.values())))
         self._held = dict.fromkeys(range(evses + 1), blank)
-        self._spoken: int | None = None
-        """The place that was written last, heartbeats apart."""
+        self._spoken = set[int]()
+        """The places that were written, heartbeats apart."""
         self._state = StationState()
 
     def tell(self, state: StationState) -> None:
@@ -93,9 +93,10 @@ class EnergyRegisters:
             raise ModbusRefused(ILLEGAL_ADDRESS)
         return found[at : at + count]
 
-    def write(self, address: int, values: Sequence[int]) -> tuple[int, Word] | None:
-        """Take registers; return a place and what is wanted of it now, None before anything but heartbeats was written.
+    def write(self, address: int, values: Sequence[int]) -> Sequence[tuple[int, Word]]:
+        """Take registers; return every place that was ever written, heartbeats apart, and what is wanted of it now.
 
+        Also of those that this is not about: what they hold may have ended in a silence, and can be read here as before.
         Raises ModbusRefused for values that are cut in two or make no sense: nothing of them is taken.
         """
         place, at = divmod(address, STRIDE)
@@ -112,10 +113,8 @@ class EnergyRegisters:
             raise ModbusRefused(ILLEGAL_VALUE)  # the grid connection is the station's
         self._held[place] = held
         if names != {"heartbeat"}:
-            self._spoken = place
-        if self._spoken is None:
-            return None
-        return self._spoken, _word(self._held[self._spoken])
+            self._spoken.add(place)
+        return [(each, _word(self._held[each])) for each in sorted(self._spoken)]
 
     def _shown(self, place: int) -> Sequence[int]:
         state = self._state

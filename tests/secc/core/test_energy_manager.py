@@ -75,6 +75,17 @@ def test_a_word_may_say_how_long_it_stands_alone() -> None:
     assert site.allowed == (4_200, 0, None)
 
 
+def test_a_later_word_at_a_place_says_anew_how_long_it_stands_alone() -> None:
+    """A limit of the night must not keep up the one of the day that came after it."""
+    site = Site(charging())
+    site.say(Word(limit_w=3_000, valid_s=3_600))
+    site.say(Word(limit_w=9_000))
+    site.wait(59)
+    assert site.allowed[0] == 9_000
+    site.wait(2)
+    assert site.allowed == (4_200, 0, None)
+
+
 def test_a_schedule_that_is_said_again_goes_on() -> None:
     site = Site(charging())
     word = Word(schedule=(Step(start_s=0, limit_w=8_000), Step(start_s=300, limit_w=3_000)), valid_s=600)

@@ -65,8 +65,8 @@ class ModbusEnergyManager:
         except ModbusRefused as refused:
             self._refused(f"register {address}: {refused}")
             raise
-        if wanted is not None:
-            self._take(*wanted)
+        for place, word in wanted:
+            self._take(place, word)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
