@@ -11,7 +11,7 @@ from tests.fuzz.payment import zvt_seeds, zvt_stream
 from v2g.errors import FrameError
 from v2g.hardware import zvt
 from v2g.hardware.zvt import Command
-from v2g.hardware.zvt_sim import Card, SimulatedZvtTerminal
+from v2g.hardware.zvt_sim import Card, Payment, SimulatedZvtTerminal
 from v2g.hardware.zvt_till import (
     ACK_S,
     BUSY_S,
@@ -217,6 +217,45 @@ def test_wherever_the_wire_breaks_money_is_taken_or_released_once(ending: Job) -
         assert payment.state == ("taken" if isinstance(ending, Settle) else "released"), after
         assert [event.done for event in pair.events if event.job == ending] == [True], after
         assert pair.till.idle
+
+
+def busy_once(pair: Pair) -> None:
+    """Register at a terminal at which somebody does something himself, and ask again later."""
+    pair.terminal._asked = Command(zvt.READ_CARD)
+    pair.connect()
+    assert pair.till.due == pair.now + BUSY_S
+    assert not pair.till.idle
+    pair.terminal._asked = None
+    pair.now += BUSY_S
+    pair.till.tick(pair.now)
+    pair.pump()
+
+
+@pytest.mark.parametrize("ending", [Settle("0001", 5_000, 1_234), Release("0001")])
+def test_what_was_done_before_the_wire_broke_is_not_told_again_to_a_terminal_that_was_busy(ending: Job) -> None:
+    pair = Pair()
+    pair.do(Reserve(5_000), Card())
+    pair.left = iter(range(4))  # told and done, but not heard
+    pair.do(ending)
+    assert not pair.till.registered
+    assert pair.terminal.payments["0001"].state != "reserved"
+    busy_once(pair)
+    assert [(event.job, event.done) for event in pair.events if event.job not in (Register(), Reserve(5_000))] == [
+        (ending, True)
+    ]
+    assert pair.till.idle
+
+
+def test_money_that_is_reserved_under_no_receipt_is_released() -> None:
+    """Nobody could settle it."""
+    pair = Pair()
+    pair.do(Reserve(5_000))
+    pair.terminal.payments["0001"] = Payment(reserved=5_000)
+    pair.till.receive(Command(zvt.STATUS, zvt.field(zvt.RESULT, b"\0")).encode(), pair.now)
+    pair.terminal._asked = None
+    pair.till.receive(Command(zvt.COMPLETION).encode(), pair.now)
+    pair.pump()
+    assert pair.terminal.payments["0001"].state == "released"
 
 
 @pytest.mark.parametrize("after", range(1, 12))

@@ -96,7 +96,7 @@ class EnergyRegisters:
     def write(self, address: int, values: Sequence[int]) -> Sequence[tuple[int, Word]]:
         """Take registers; return every place that was ever written, heartbeats apart, and what is wanted of it now.
 
-        Also of those that this is not about: what they hold may have ended in a silence, and can be read here as before.
+        Also of those that this is not about: what they hold may have ended in a silence, and is read here as before.
         Raises ModbusRefused for values that are cut in two or make no sense: nothing of them is taken.
         """
         place, at = divmod(address, STRIDE)

@@ -156,7 +156,7 @@ class Till:
     @property
     def idle(self) -> bool:
         """Whether the terminal has nothing to do."""
-        return self.registered and self._current is None and not self._jobs
+        return self.registered and self._current is None and self.due is None and not self._jobs
 
     def output(self) -> bytes:
         """Return what is to be sent."""
@@ -249,7 +249,8 @@ class Till:
             return  # it was of the abort: the card is read to its end
         if reason == BUSY and not isinstance(job, Register | ReadCard):
             self._current = None
-            self._jobs.appendleft(job)
+            if not isinstance(job, Enquire):  # which is begun anew as long as there is something to enquire
+                self._jobs.appendleft(job)
             self.due = now + BUSY_S
         else:
             self._end(done=False, code=reason, now=now)
@@ -263,10 +264,16 @@ class Till:
         if isinstance(job, Enquire):
             self._found(self._status.get(zvt.RECEIPT, b"").hex().upper())
         else:
-            if isinstance(job, Reserve) and done and zvt.RECEIPT in self._status:
-                self._known.add(self._status[zvt.RECEIPT].hex().upper())
+            if isinstance(job, Reserve) and done:
+                self._reserved()
             self._tell(job, done=done, code=code)
         self._go_on(now)
+
+    def _reserved(self) -> None:
+        if zvt.RECEIPT in self._status:
+            self._known.add(self._status[zvt.RECEIPT].hex().upper())
+        else:
+            self._orphan = True  # nobody could settle or release it
 
     def _found(self, receipt: str) -> None:
         """The terminal has told which reservation is open: one that nobody knows is released, and one that is not open
