@@ -1,6 +1,7 @@
 """`v2g conform`: tests a charger's SECC, or a vehicle's EVCC, of any make over the link, case by case."""
 
 import asyncio
+import contextlib
 import logging
 import sys
 from collections.abc import Sequence
@@ -32,6 +33,8 @@ from v2g.observe import Observe
 from v2g.pki.credentials import load_chain
 
 app = typer.Typer(no_args_is_help=True, help="Test a charger or a vehicle of any make, case by case.")
+
+_INTERRUPTED = 130
 
 _COLOURS = {
     Verdict.PASS: "green",
@@ -128,11 +131,10 @@ def secc(
     )
     moved = nobody if pilot is None else by_command(pilot, _warn)
     tester = SeccTester(bench, Clock(), pilot=moved)
-    if html is not None:
-        conform_report.make_folder(html)
+    conform_report.prepare(junit, html)
     results, lines = asyncio.run(_run(tester, cases, _Teller(cases, json=json)))
     _report("secc", cases, results, lines, junit=junit, html=html, json=json)
-    raise typer.Exit(exit_code(results))
+    raise typer.Exit(_code(cases, results))
 
 
 @app.command()
@@ -203,11 +205,10 @@ def evcc(
         wait_s=wait,
     )
     tester = EvccTester(bench, Clock(), starter=Starter(start))
-    if html is not None:
-        conform_report.make_folder(html)
+    conform_report.prepare(junit, html)
     results, lines = asyncio.run(_run(tester, cases, _Teller(cases, json=json)))
     _report("evcc", cases, results, lines, junit=junit, html=html, json=json)
-    raise typer.Exit(exit_code(results))
+    raise typer.Exit(_code(cases, results))
 
 
 def _check(profile: str, pay: str, *, without_tls: bool) -> None:
@@ -226,13 +227,19 @@ async def _run(
     logging.disable(logging.WARNING)  # handshakes that fail are what is tested
     if isinstance(tester, SeccTester) and any(case.scripts for case in cases):
         await tester.find()  # with nobody there, that is all there is to say
-    for case in cases:
-        tell.begins(case)
-        results.append(await tester.run(case))
-        lines[case.id] = tester.lines
-        tell.ended(case, results[-1])
+    with contextlib.suppress(asyncio.CancelledError):  # Ctrl-C: what has been found is reported
+        for case in cases:
+            tell.begins(case)
+            results.append(await tester.run(case))
+            lines[case.id] = tester.lines
+            tell.ended(case, results[-1])
     tell.done(results)
     return results, lines
+
+
+def _code(cases: Sequence[Case], results: Sequence[Result]) -> int:
+    """Return the exit code; 130, as of any program, when the run was interrupted."""
+    return exit_code(results) if len(results) == len(cases) else _INTERRUPTED
 
 
 class _Teller:
@@ -273,6 +280,8 @@ class _Teller:
         if self._json:
             print_json({"totals": {verdict.value: n for verdict, n in counted.items()}, "notice": NOTICE})
         else:
+            if len(results) < self._count:
+                sys.stdout.write(f"interrupted after {len(results)} of {self._count} cases\n")
             sys.stdout.write(", ".join(f"{n} {verdict.value}" for verdict, n in counted.items()) + f"\n{NOTICE}\n")
 
 

@@ -29,12 +29,21 @@ def write_junit(file: Path, device: str, cases: Iterable[Case], results: Iterabl
     _write(file, junit(f"v2g conform {device}", cases, results))
 
 
-def make_folder(folder: Path) -> None:
-    """Make the folder of the pages, before anything is run in vain. Raises StoreError."""
+def prepare(junit_file: Path | None, pages: Path | None) -> None:
+    """Make the folders of the reports, before anything is run in vain. Raises StoreError."""
+    if junit_file is not None:
+        _make(junit_file.parent, "--junit names a file")
+        if junit_file.is_dir():
+            raise StoreError(f"{junit_file}: is a folder", hint="--junit names a file")
+    if pages is not None:
+        _make(pages, "--html names a folder")
+
+
+def _make(folder: Path, hint: str) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise StoreError(f"{folder}: {error.strerror}", hint="--html names a folder") from None
+        raise StoreError(f"{folder}: {error.strerror}", hint=hint) from None
 
 
 def write_pages(

@@ -16,7 +16,7 @@ from cli.main import app
 from evcc.app import assemble
 from evcc.config import load_config
 from pki_tools.tree import PkiTree
-from v2g.conformance.case import Result, Verdict
+from v2g.conformance.case import Case, Result, Verdict
 from v2g.conformance.evcc_cases import evcc_cases
 from v2g.conformance.evcc_probes import ASKS_AGAIN, request_facts
 from v2g.conformance.report import chosen
@@ -166,3 +166,26 @@ def test_the_command_lists_its_cases() -> None:
     done = CliRunner().invoke(app, ["conform", "evcc", "--list", "--quick"])
     assert done.exit_code == 0
     assert done.output.splitlines()[0].startswith("EVCC-SDP-good\t")
+
+
+def test_an_interrupted_run_reports_what_it_has_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    class Interrupted(EvccTester):
+        async def run(self, case: Case) -> Result:
+            if not case.id.endswith("EIM"):
+                raise asyncio.CancelledError  # what Ctrl-C comes to
+            return Result(case=case.id, verdict=Verdict.PASS, found="ends")
+
+    monkeypatch.setattr("cli.conform.EvccTester", Interrupted)
+    report = tmp_path / "new" / "report.xml"
+    words = ["conform", "evcc", "--profile", "interop", "--without-tls", "--only", "RUN", "--junit", str(report)]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 130
+    assert "interrupted after 1 of 2 cases" in done.output
+    assert report.read_text().count("<testcase") == 1
+
+
+def test_a_report_that_has_no_place_is_told_before_anything_is_run(tmp_path: Path) -> None:
+    words = ["conform", "evcc", "--profile", "interop", "--without-tls", "--wait", "1", "--only", "RUN"]
+    done = CliRunner().invoke(app, [*words, "--junit", str(tmp_path)])
+    assert "--junit names a file" in str(getattr(done.exception, "hint", ""))
+    assert "EVCC-RUN" not in done.output

@@ -184,7 +184,7 @@ class Seen(msgspec.Struct, kw_only=True):
         parts += self.facts
         if not parts and self.times:
             name, longest = max(self.times, key=lambda each: each[1])
-            parts.append(f"answers all {len(self.times)} requests, {name} last of all, after {longest:.3f} s")
+            parts.append(f"answers all {len(self.times)} requests, {name} slowest with {longest:.3f} s")
         return ", ".join(parts) or self.trouble or "waits"
 
 
