@@ -16,7 +16,7 @@ from v2g.conformance.report import chosen
 from v2g.conformance.responses import with_code
 from v2g.iec61851.pilot import PilotState
 from v2g.iso15118.charts import CHARTS, Family
-from v2g.iso15118.messages.common_messages import AuthorizationSetupRes
+from v2g.iso15118.messages.common_messages import AuthorizationSetupRes, MeteringConfirmationReq
 from v2g.iso15118.session import Command
 from v2g.iso15118.timing import MESSAGES
 
@@ -152,6 +152,35 @@ class DoesNotListen(VehicleSession):
         super()._on_message(message, payload_type)
 
 
+class OtherReadings(VehicleSession):
+    """Confirms more energy than it was told of."""
+
+    def _on_message(self, message: Any, payload_type: int) -> None:
+        if getattr(message, "meter_info", None) is not None:
+            meter = msgspec.structs.replace(message.meter_info, charged_energy_reading_wh=10**6)
+            message = msgspec.structs.replace(message, meter_info=meter)
+        super()._on_message(message, payload_type)
+
+
+class NoReceipt(VehicleSession):
+    """Leaves the receipt out of what it confirms."""
+
+    def _on_message(self, message: Any, payload_type: int) -> None:
+        if getattr(message, "receipt", None) is not None:
+            message = msgspec.structs.replace(message, receipt=None)
+        super()._on_message(message, payload_type)
+
+
+class SignsOther(VehicleSession):
+    """Changes what it confirms after it has signed it."""
+
+    def _send(self, message: Any, payload_type: int | None = None, *, encoded: bytes = b"") -> None:
+        if isinstance(message, MeteringConfirmationReq):
+            data = msgspec.structs.replace(message.signed_metering_data, session_id=b"somebody")
+            message = msgspec.structs.replace(message, signed_metering_data=data)
+        super()._send(message, payload_type, encoded=encoded)
+
+
 ENERGY: Final = (
     "*DC_CableCheck*",
     "*DC_PreCharge*",
@@ -182,6 +211,24 @@ def test_a_vehicle_with_one_thing_wrong_fails_in_it_alone(
 ) -> None:
     assert wrong
     assert failed(EvccRig(pki, Family.DC, kind=kind)) == wrong
+
+
+@pytest.mark.parametrize(
+    ("kind", "found"),
+    [
+        (OtherReadings, "confirms other readings than it was told"),
+        (NoReceipt, "confirms other readings than it was told"),
+        (SignsOther, "its signature is wrong"),
+        (DoesNotListen, "not seen: asks MeteringConfirmationReq"),
+    ],
+    ids=lambda each: getattr(each, "__name__", None),
+)
+def test_readings_that_are_confirmed_wrongly_are_noticed(pki: PkiTree, kind: type[VehicleSession], found: str) -> None:
+    (case,) = chosen(evcc_cases(Family.DC), ["NOT-DC-MeteringConfirmation"])
+    rig = EvccRig(pki, Family.DC, kind=kind)
+    assert rig.run(case).verdict is Verdict.OPEN  # who signs them is not public
+    assert found in complaint(case.visits[0].expect, rig.seen[0])
+    assert ("confirms readings of another session" in rig.seen[0].facts) == (kind is SignsOther)
 
 
 def test_the_time_that_is_waited_for_an_answer_is_that_of_the_message() -> None:

@@ -14,7 +14,7 @@ from v2g.errors import CodecError
 from v2g.exi.declare import schema_of
 from v2g.iec61851.pilot import PilotState
 from v2g.iso15118 import sequence
-from v2g.iso15118.charts import CHARTS, Family
+from v2g.iso15118.charts import CHARTS, SIDE_CHARTS, Family
 from v2g.iso15118.messages import common_messages as cm
 from v2g.iso15118.messages.common_types import EvseNotification, EVSEStatus, Processing
 from v2g.iso15118.sequence import State
@@ -68,6 +68,9 @@ class ReferenceCharger(Session):
             self.seen.facts.append(f"sends {name}")
             self._finish()
             return
+        if payload_type in SIDE_CHARTS:
+            self._beside(message, name, payload_type)
+            return
         self._disarm("sequence")
         self._note(message, name)
         if self.closed:
@@ -86,6 +89,15 @@ class ReferenceCharger(Session):
             response = replace(response, header=self._responses.header())
         self._answer = (message, response)
         self._arm("answer", HOLD_S)
+
+    def _beside(self, request: Any, name: str, payload_type: int) -> None:
+        """Answer on a side stream, at once: the main one goes on meanwhile."""
+        self._note_asked(request, name)
+        self._responses.time = self._utc_ms // 1000
+        try:
+            self._send(self._responses.make(request), payload_type)
+        except KeyError:
+            self._trouble(f"it asked {name}, for which the tester has no answer")
 
     def _on_discharge(self, payload: bytes) -> None:
         """Nobody has offered signed discharge."""
@@ -138,16 +150,21 @@ class ReferenceCharger(Session):
                 self.seen.facts.append(f"asks {name} with another SessionID")
         if self._answered_at is not None:
             self.seen.times.append(("ChargeLoop" if self._looping else name, self._now - self._answered_at))
-        if self._stimulus_at is not None:
-            asked = name
-            if isinstance(request, cm.PowerDeliveryReq):
-                asked += f" {request.charge_progress.name}"
-            if isinstance(request, cm.SessionStopReq):
-                self.seen.facts.append(f"stops the session: {request.charging_session.name}")
-            if f"asks {asked}" not in self.seen.facts:
-                self.seen.facts.append(f"asks {asked}")
-            if name != "SessionStopReq" and "asks on" not in self.seen.facts:
-                self.seen.facts.append("asks on")
+        self._note_asked(request, name)
+
+    def _note_asked(self, request: Any, name: str) -> None:
+        """Note what is asked once the wrong answer has been given."""
+        if self._stimulus_at is None:
+            return
+        asked = name
+        if isinstance(request, cm.PowerDeliveryReq):
+            asked += f" {request.charge_progress.name}"
+        if isinstance(request, cm.SessionStopReq):
+            self.seen.facts.append(f"stops the session: {request.charging_session.name}")
+        if f"asks {asked}" not in self.seen.facts:
+            self.seen.facts.append(f"asks {asked}")
+        if name != "SessionStopReq" and "asks on" not in self.seen.facts:
+            self.seen.facts.append("asks on")
 
     # -- what it is told ----------------------------------------------------------------------------------------
 
@@ -201,6 +218,8 @@ class ReferenceCharger(Session):
                 self._responses.voltage = 0.0
                 self._say(replace(response, evse_present_voltage=replace(response.evse_present_voltage, value=0)))
             case "notify":
+                if value == "MeteringConfirmation":
+                    response = self._responses.to_confirm(response)
                 self._say(_with_status(response, EvseNotification(value)))
             case "bytes":
                 self._actions.append(Send(_SPOILT[value](self._framed(response))))

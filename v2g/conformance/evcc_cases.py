@@ -32,6 +32,7 @@ _MISBEHAVIOUR: Final = (
     "states *",
     "signs another challenge",
     "its signature is wrong*",
+    "confirms *",
 )
 """Facts that no vehicle may give cause for."""
 
@@ -39,6 +40,7 @@ _ENDS: Final = Expect(closes=True, no_facts=("asks on", *_MISBEHAVIOUR), state_b
 """The vehicle ends the session: at most it still stops it in words (V2G20-436 to -440)."""
 
 _NOTICED: Final = "how a vehicle follows this notice, and how soon, is not public in full"
+_SIGNER: Final = "who signs readings, and how soon, is not public"
 _UNREADABLE: Final = "what a vehicle does about bytes that cannot be read is not public"
 
 
@@ -221,6 +223,16 @@ def _notices(family: Family) -> Iterator[Case]:
             ),
             open=why,
         )  # fmt: skip
+    yield _case(
+        family, "NOT-MeteringConfirmation", "The charger's notice MeteringConfirmation, with a reading and a receipt",
+        "MeteringConfirmationReq with both as they were told, signed with the contract's key; the loop goes on",
+        ("V2G20-1083",),
+        Visit(
+            at=loop, nth=3, twist="notify", value="MeteringConfirmation", watch_s=10.0, pay="PnC",
+            expect=Expect(closes=False, facts=("asks MeteringConfirmationReq",), no_facts=_MISBEHAVIOUR),
+        ),
+        open=_SIGNER,
+    )  # fmt: skip
 
 
 def _unreadable(family: Family) -> Iterator[Case]:

@@ -7,17 +7,26 @@ from msgspec.structs import replace
 
 from v2g.conformance.known import number, value_of
 from v2g.errors import SignatureError
+from v2g.exi.declare import Element
 from v2g.iso15118 import signature
 from v2g.iso15118.charts import Family
 from v2g.iso15118.messages import ac, dc
 from v2g.iso15118.messages import app_protocol as app
 from v2g.iso15118.messages import common_messages as cm
 from v2g.iso15118.messages import schedules as sched
-from v2g.iso15118.messages.common_types import MessageHeader, MeterInfo, Processing, ResponseCode
+from v2g.iso15118.messages.common_types import (
+    DetailedCost,
+    MessageHeader,
+    MeterInfo,
+    Processing,
+    Receipt,
+    ResponseCode,
+)
 from v2g.iso15118.messages.schemas import AC, DC
 from v2g.iso15118.services import ServiceId
 from v2g.iso15118.session import NO_SESSION
 from v2g.pki.certificates import load_certificate
+from v2g.pki.keys import PublicKey
 
 Fields = dict[str, Any]
 
@@ -40,6 +49,8 @@ class Responses:
         self.service, self.scheduled = 0, False
         self.voltage = self.current = 0.0
         self.energy_wh = 0
+        self._contract: PublicKey | None = None
+        self._meter: tuple[MeterInfo, Receipt] | None = None
         self._polled: set[str] = set()
 
     def make(self, request: Any) -> Any:
@@ -98,11 +109,17 @@ class Responses:
             if mode.gen_challenge != self.challenge:
                 self.facts.append("signs another challenge")
             leaf = load_certificate(mode.contract_certificate_chain.certificate)
-            try:
-                signature.verify(request.header.signature, mode, leaf.public_key(), allowed=signature.INTEROP)  # type: ignore[arg-type]
-            except SignatureError as error:
-                self.facts.append(f"its signature is wrong: {error}")
+            self._contract = leaf.public_key()  # type: ignore[assignment]
+            self._check_signature(request, mode)
         return {"evse_processing": self._ongoing_once("AuthorizationReq")}
+
+    def _check_signature(self, request: Any, signed: Element) -> None:
+        """Note a signature over `signed` that the contract's key has not made."""
+        assert self._contract is not None
+        try:
+            signature.verify(request.header.signature, signed, self._contract, allowed=signature.INTEROP)
+        except SignatureError as error:
+            self.facts.append(f"its signature is wrong: {error}")
 
     def _ServiceDiscoveryReq(self, request: Any) -> Fields:
         services = tuple(cm.Service(service_id=each, free_service=True) for each in _SERVICES[self.family])
@@ -165,7 +182,25 @@ class Responses:
             self.voltage = self.current = 0.0
         return {}
 
-    def _MeteringConfirmationReq(self, request: Any) -> Fields:
+    def to_confirm(self, response: Any) -> Any:
+        """Return a response of the loop with a receipt, which the vehicle is to confirm with its readings."""
+        free = DetailedCost(amount=number(0), cost_per_unit=number(0))  # as the service is
+        receipt = Receipt(time_anchor=self.time, energy_costs=free)
+        self._meter = response.meter_info, receipt
+        return replace(response, receipt=receipt)
+
+    def _MeteringConfirmationReq(self, request: cm.MeteringConfirmationReq) -> Fields:
+        data = request.signed_metering_data
+        if self._contract is None:
+            self.facts.append("confirms readings without a contract")
+            return {}
+        self._check_signature(request, data)
+        if data.session_id != self.session_id:
+            self.facts.append("confirms readings of another session")
+        if (data.meter_info, data.receipt) != self._meter:
+            self.facts.append("confirms other readings than it was told")
+        if (data.scheduled_smdt_control_mode is not None) != self.scheduled:
+            self.facts.append("confirms readings in another control mode than it has selected")
         return {}
 
     def _SessionStopReq(self, request: Any) -> Fields:
