@@ -17,7 +17,8 @@ from secc.core.station.evse import Fact, Restart
 from secc.core.station.kernel import Command, Connect, Keep, Moment
 from secc.core.station.layout import ConnectorLayout, EvseLayout, Layout
 from secc.core.station.network import first_profile
-from secc.core.station.settings import StationSettings
+from secc.core.station.settings import Inverter, StationSettings
+from secc.core.station.simulated_grid import SimulatedGrid
 from secc.core.station.simulated_terminal import TERMINAL
 from secc.core.station.station import ChargingStation
 from secc.core.station.transactions import MeterSample
@@ -25,6 +26,7 @@ from secc.core.station.web_payment import ShowQrCode
 from secc.machine.simulated import SimulatedMachine
 from secc.station_runner import Memory, StationRunner
 from secc.station_store import StationStore
+from v2g.grid.frequency_trace import load_grid_trace
 from v2g.net.clock import Clock, ClockConfig
 from v2g.observe import Observe
 from v2g.ocpp.messages.provisioning import BootReason
@@ -156,6 +158,7 @@ class SimulatedStation:
         clock: Clock,
         context: ssl.SSLContext | None,
         memory: LongMemory | None = None,
+        grid: SimulatedGrid | None = None,
     ) -> None:
         self.identity = identity
         self._fleet = fleet
@@ -165,7 +168,7 @@ class SimulatedStation:
         self._random = random.Random(f"{fleet.seed}/{identity}")  # noqa: S311  # behaviour, not secrets
         powers = (int(fleet.power_kw * 1000),) * fleet.evses
         name = f"{identity}{clock.utc_ms()}"
-        self.site = Site(fleet.behaviour, powers, clock.elapsed_ms(), self._random.random, name)
+        self.site = Site(fleet.behaviour, powers, clock.elapsed_ms(), self._random.random, name, grid)
         self._memory: LongMemory = memory or (
             Forgetful() if fleet.store is None else StationStore(fleet.store / f"{identity}.sqlite3")
         )
@@ -202,7 +205,9 @@ class SimulatedStation:
         self.runner = self._make("PowerUp")
 
     def _make(self, reason: BootReason) -> StationRunner:
-        fleet = self._fleet
+        fleet, grid, able = self._fleet, self._fleet.behaviour.grid, {"sleep", "web_payments"}
+        if grid is not None:
+            able |= {"frequency", "der"}
         settings = StationSettings(
             identity=self.identity,
             network=first_profile(
@@ -213,7 +218,11 @@ class SimulatedStation:
             boot_reason=reason,
             same_boot=reason != "PowerUp",
             scale=self._clock.scale,
-            able=frozenset({"sleep", "web_payments"}) | self._machine.parts.able,
+            able=self._machine.parts.able | able,
+            der_controls=grid.controls if grid is not None else (),
+            inverter=_inverter(self._layout),
+            nominal_hz=grid.nominal_hz if grid is not None else 50.0,
+            nominal_v=grid.nominal_v if grid is not None else 230.0,
             values={} if fleet.password is None else {"SecurityCtrlr.BasicAuthPassword": fleet.password},
         )
         core = ChargingStation(
@@ -258,7 +267,7 @@ class SimulatedStation:
     async def live(self) -> None:
         """Live until the program is to restart, or cancelled."""
         self._restart.clear()
-        for fact in self.site.plugs():
+        for fact in self.site.started(self._clock.elapsed_ms()):
             self._tell(fact)
         tasks = [asyncio.create_task(each) for each in (self.runner.run(), self._note_boot(), self._pass_time())]
         try:
@@ -353,17 +362,33 @@ class SimulatedStation:
                 self._tally.events["call_errors"] += 1
 
 
+def _inverter(layout: Layout) -> Inverter:
+    """Return the nameplate of inverters that are the station's own make."""
+    return Inverter(
+        manufacturer=layout.vendor,
+        model=layout.model,
+        serial_number=layout.serial_number or "",
+        sw_version=layout.firmware,
+    )
+
+
 class Simulator:
     """All stations."""
 
     def __init__(self, fleet: Fleet, contexts: Callable[[str], ssl.SSLContext | None] = lambda _: None) -> None:
-        """Make them; `contexts` returns the TLS context of a station, by its identity."""
+        """Make them; `contexts` returns the TLS context of a station, by its identity.
+
+        Raises CodecError for a file that is no trace of the grid.
+        """
         self.fleet = fleet
         self.tally = Tally()
         self._ended: dict[str, Any] | None = None
         self._clock = Clock(ClockConfig(scale=fleet.speed))
+        plan = fleet.behaviour.grid
+        trace = load_grid_trace(plan.trace) if plan is not None and plan.trace is not None else None
+        grid = SimulatedGrid(plan, trace, self._clock.elapsed_ms()) if plan is not None else None
         self.stations = [
-            SimulatedStation(identity, fleet, self.tally, self._clock, contexts(identity))
+            SimulatedStation(identity, fleet, self.tally, self._clock, contexts(identity), grid=grid)
             for identity in fleet.identities
         ]
 

@@ -9,16 +9,14 @@ from typing import Any
 import msgspec
 import pytest
 
-from secc.core.station.behaviour import Behaviour, Departing, Site
+from secc.core.station.behaviour import Behaviour, Site
 from secc.core.station.evse import AllowPower, Plug, Power, Restart, Token
-from secc.core.station.layout import ConnectorLayout, EvseLayout
 from secc.core.station.resumption import Restarted
 from secc.core.station.simulated_terminal import TERMINAL, TerminalFaults
-from secc.core.station.transactions import MeterSample
 from secc.simulator import Fleet, Simulator
 from tests.certification.station.bench import FIXED, Bench
-from tests.certification.station.test_block_k import transaction
 from tests.secc.backend import Backend, backend
+from tests.secc.served import Served
 
 HOUR_MS = 3_600_000
 EAGER = Behaviour(
@@ -173,62 +171,23 @@ async def test_a_simulated_station_shows_codes_for_payment() -> None:
     assert codes["1"].startswith("https://pay.example/SIM1/1/")
 
 
-class Served(Bench):
-    """A bench whose meters are those of simulated hardware."""
-
-    site: Site | None = None
-
-    def read(self, evse_id: int) -> MeterSample | None:
-        """Return what a meter shows."""
-        return super().read(evse_id) if self.site is None else self.site.read(evse_id, self.utc_ms)
-
-
 def test_a_vehicle_gives_energy_back_as_the_csms_wishes() -> None:
     """Needs with what it can give, a set point below zero, and the export register that comes of it (Q03, K19)."""
-    found = Served(
-        "2.1", evses=(EvseLayout(connectors=(ConnectorLayout(),), max_power_w=50_000, max_discharge_w=50_000),)
-    )
     behaviour = msgspec.structs.replace(EAGER, bidirectional=1.0, plug_and_charge=0.0, vehicle_kw=(20.0, 20.0))
-    site = Site(behaviour, (50_000,), found.utc_ms, random.Random(5).random)
-    found.site = site
-    done = 0
-
-    def go_on(until_ms: int) -> None:
-        nonlocal done
-        while True:
-            orders, done = found.commands[done:], len(found.commands)
-            facts = [fact for order in orders for fact in site.command(order, found.utc_ms)]
-            for fact in facts:
-                found.fact(fact.dated(found.utc_ms) if isinstance(fact, Departing) else fact)
-            if facts:
-                continue
-            if site.due() > until_ms:
-                break
-            found.wait(max(0.0, (site.due() - found.utc_ms) / 1000))
-            for fact in list(site.advance(found.utc_ms)):
-                found.fact(fact)
-        found.wait((until_ms - found.utc_ms) / 1000)
-
-    while site.bays[1].phase != "charging":
-        go_on(found.utc_ms + 60_000)
-    needs = found.expect("NotifyEVChargingNeeds")["chargingNeeds"]
+    found = Served(behaviour)
+    assert found.charge(setpoint=-15_000.0, operationMode="CentralSetpoint") == "Accepted"
+    needs = found.all("NotifyEVChargingNeeds")[-1]["chargingNeeds"]
     assert needs["requestedEnergyTransfer"] == "DC_BPT"
     assert needs["v2xChargingParameters"]["maxDischargePower"] == 20_000
-    period = {"startPeriod": 0, "setpoint": -15_000.0, "operationMode": "CentralSetpoint"}
-    schedule = {"id": 1, "chargingRateUnit": "W", "duration": 86_400, "chargingSchedulePeriod": [period]}
-    profile = {"id": 1, "stackLevel": 0, "chargingProfilePurpose": "TxProfile", "chargingProfileKind": "Relative",
-               "transactionId": transaction(found), "chargingSchedule": [schedule]}  # fmt: skip
-    assert found.ask("SetChargingProfile", evseId=1, chargingProfile=profile)["status"] == "Accepted"
-    before = site.read(1, found.utc_ms)
-    go_on(found.utc_ms + 600_000)
-    after = site.read(1, found.utc_ms)
-    assert before is not None
-    assert after is not None
+    before = found.shown()
+    found.go_on(600)
+    after = found.shown()
     assert (after.power_w, after.import_mwh) == (-15_000, before.import_mwh)
-    assert after.export_mwh == pytest.approx(2_500_000, rel=0.001)
+    assert after.export_mwh - before.export_mwh == pytest.approx(2_500_000, rel=0.001)
     assert after.soc is not None
     assert before.soc is not None
     assert after.soc < before.soc
-    go_on(found.utc_ms + 7_200_000)
-    battery = site.bays[1].battery
+    found.go_on(7200)
+    assert found.site is not None
+    battery = found.site.bays[1].battery
     assert battery is None or battery.energy_mwh >= battery.least_mwh

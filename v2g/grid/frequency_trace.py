@@ -1,33 +1,33 @@
-"""A course of the grid's frequency over time, for simulations and tests. Pure."""
+"""A course of the grid's frequency, and of its voltage, over time, for simulations and tests. Pure."""
 
 import bisect
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Self
+from typing import Annotated, Self
 
 import msgspec
+from msgspec import Meta
 
 from v2g.errors import CodecError
+
+Points = tuple[tuple[float, float], ...]
 
 
 class FrequencyTrace(msgspec.Struct, frozen=True):
     """Points of (s since its beginning, Hz), and straight lines between them."""
 
-    points: tuple[tuple[float, float], ...]
+    points: Points
 
     @classmethod
     def parse(cls, text: str) -> Self:
         """Read lines `seconds,hertz`; those that begin with # say where they are from. Raises CodecError."""
         points: list[tuple[float, float]] = []
-        for number, line in enumerate(text.splitlines(), 1):
-            if not line.strip() or line.startswith("#"):
-                continue
+        for number, line in _lines(text):
             try:
                 at, hz = (float(part) for part in line.split(","))
             except ValueError:
                 raise CodecError(f"line {number} is no time and frequency", hint="seconds,hertz") from None
-            if not 40.0 <= hz <= 70.0 or at < 0 or (points and at <= points[-1][0]):
-                raise CodecError(f"line {number}: times rise from 0, frequencies are between 40 and 70 Hz")
-            points.append((at, hz))
+            _add(points, number, at, hz)
         if not points:
             raise CodecError("a frequency trace has no points", hint="lines of seconds,hertz")
         return cls(tuple(points))
@@ -39,16 +39,84 @@ class FrequencyTrace(msgspec.Struct, frozen=True):
 
     def at(self, seconds: float) -> float:
         """Return the frequency at a time, Hz; before the first point and after the last one it stands."""
-        number = bisect.bisect_right(self.points, (seconds, float("inf")))
-        if number == 0 or number == len(self.points):
-            return self.points[max(0, number - 1)][1]
-        (t1, f1), (t2, f2) = self.points[number - 1], self.points[number]
-        return f1 + (f2 - f1) * (seconds - t1) / (t2 - t1)
+        return _on(self.points, seconds)
+
+
+class _Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    s: float
+    hz: float
+    v: Annotated[float, Meta(ge=0, le=1000)] | None = None
+
+
+class GridTrace(msgspec.Struct, frozen=True):
+    """Frequency, and voltage (V between phase and neutral) where it was told, of the same times."""
+
+    frequency: FrequencyTrace
+    volts: Points = ()
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read lines `seconds,hertz` or `seconds,hertz,volts`, all of one kind, or the same as JSON
+        (`{"s": 0, "hz": 50, "v": 230}`); those that begin with # say where they are from. Raises CodecError."""
+        points, volts = list[tuple[float, float]](), list[tuple[float, float]]()
+        for number, line in _lines(text):
+            try:
+                if line.startswith("{"):
+                    row = msgspec.json.decode(line, type=_Row)
+                else:
+                    row = msgspec.convert(
+                        dict(zip(("s", "hz", "v", "more"), map(float, line.split(",")), strict=False)), _Row
+                    )
+            except (ValueError, msgspec.MsgspecError):
+                hint = 'seconds,hertz,volts or {"s": 0, "hz": 50, "v": 230}; 0 to 1000 V'
+                raise CodecError(f"line {number} is no time, frequency and voltage", hint=hint) from None
+            _add(points, number, row.s, row.hz)
+            if row.v is not None:
+                volts.append((row.s, row.v))
+        if not points or len(volts) not in (0, len(points)):
+            raise CodecError("a trace of the grid has points, and a voltage in all of them or none")
+        return cls(FrequencyTrace(tuple(points)), tuple(volts))
+
+    def at(self, seconds: float) -> tuple[float, float | None]:
+        """Return frequency (Hz) and voltage (V) at a time; after the last point it begins again."""
+        length = self.frequency.length_s
+        seconds = seconds % length if length else 0.0
+        return self.frequency.at(seconds), _on(self.volts, seconds) if self.volts else None
+
+
+def _lines(text: str) -> Iterator[tuple[int, str]]:
+    """Give lines with their numbers, but for those that say nothing."""
+    for number, line in enumerate(text.splitlines(), 1):
+        if line.strip() and not line.startswith("#"):
+            yield number, line.strip()
+
+
+def _add(points: list[tuple[float, float]], number: int, at: float, hz: float) -> None:
+    if not 40.0 <= hz <= 70.0 or not 0 <= at < float("inf") or (points and at <= points[-1][0]):
+        raise CodecError(f"line {number}: times rise from 0, frequencies are between 40 and 70 Hz")
+    points.append((at, hz))
+
+
+def _on(points: Points, seconds: float) -> float:
+    number = bisect.bisect_right(points, (seconds, float("inf")))
+    if number == 0 or number == len(points):
+        return points[max(0, number - 1)][1]
+    (t1, y1), (t2, y2) = points[number - 1], points[number]
+    return y1 + (y2 - y1) * (seconds - t1) / (t2 - t1)
 
 
 def load_trace(path: Path) -> FrequencyTrace:
     """Return the trace in a file. Raises CodecError."""
+    return FrequencyTrace.parse(_text(path, "seconds,hertz"))
+
+
+def load_grid_trace(path: Path) -> GridTrace:
+    """Return the trace of frequency and voltage in a file. Raises CodecError."""
+    return GridTrace.parse(_text(path, "seconds,hertz,volts"))
+
+
+def _text(path: Path, what: str) -> str:
     try:
-        return FrequencyTrace.parse(path.read_text())
+        return path.read_text()
     except (OSError, UnicodeDecodeError) as error:
-        raise CodecError(f"{path}: {error}", hint="a text file of seconds,hertz") from None
+        raise CodecError(f"{path}: {error}", hint=f"a text file of {what}") from None

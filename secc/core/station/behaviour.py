@@ -10,11 +10,14 @@ from typing import Annotated, Final, Literal
 import msgspec
 from msgspec import Meta
 
+from secc.core.station.der_response import Respond
 from secc.core.station.ev_needs import EvNeeds
 from secc.core.station.evse import AllowPower, Contract, Fact, Fault, Lock, Plug, Power, Restart, Token, Unlocked
 from secc.core.station.high_level import Needs
 from secc.core.station.kernel import Command
+from secc.core.station.local_control import SetPower
 from secc.core.station.resumption import Restarted
+from secc.core.station.simulated_grid import NEVER_MS, GridControl, GridPlan, SimulatedGrid
 from secc.core.station.simulated_terminal import Share, SimulatedTerminal, TerminalFaults
 from secc.core.station.smart_charging import SetLimit
 from secc.core.station.terminal import CardPresented
@@ -54,6 +57,8 @@ class Behaviour(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     offline_minutes: tuple[float, float] = (1.0, 30.0)
     faults_per_day: Annotated[float, Meta(ge=0)] = 0.1
     fault_minutes: tuple[float, float] = (1.0, 20.0)
+    grid: GridPlan | None = None
+    """What stations measure of the grid, and control their power by (Q08, R01); without it they measure nothing."""
 
 
 class Battery(msgspec.Struct, kw_only=True):
@@ -108,6 +113,7 @@ class Bay(msgspec.Struct, kw_only=True):
     discharge_limit_w: float | None = None
     setpoint_w: float | None = None
     """What is wished for, signed; without it a vehicle charges."""
+    grid: GridControl
 
     @property
     def power_w(self) -> int:
@@ -115,11 +121,11 @@ class Bay(msgspec.Struct, kw_only=True):
         if self.phase != "charging" or not self.allowed:
             return 0
         most = self._most(self.limit_w)
-        wish = most if self.setpoint_w is None else self.setpoint_w
-        if self.battery is None:
-            return int(max(0, min(most, wish)))
-        wish = max(-self._most(self.discharge_limit_w), min(most, wish))
-        return int(wish) if self.battery.takes(wish) else 0
+        least = 0.0 if self.battery is None else -self._most(self.discharge_limit_w)
+        wish = self.setpoint_w if self.grid.local_w is None else self.grid.local_w
+        wish = max(least, min(most, most if wish is None else wish))
+        power = int(self.grid.slewed(max(least, min(most, self.grid.response.bend(int(wish))))))
+        return power if self.battery is None or self.battery.takes(power) else 0
 
     def _most(self, limit_w: float | None) -> float:
         return max(0.0, min(self.max_w, self.vehicle_w, self.max_w if limit_w is None else limit_w))
@@ -162,17 +168,31 @@ class Site:
     """Everything at one station. `powers` are the most that each EVSE gives (W); `name` is the terminal's own."""
 
     def __init__(
-        self, behaviour: Behaviour, powers: tuple[int, ...], now_ms: int, chance: Callable[[], float], name: str = "sim"
+        self,
+        behaviour: Behaviour,
+        powers: tuple[int, ...],
+        now_ms: int,
+        chance: Callable[[], float],
+        name: str = "sim",
+        grid: SimulatedGrid | None = None,
     ) -> None:
         self.behaviour = behaviour
         self._chance = chance
         self.terminal = SimulatedTerminal(chance, behaviour.terminal, name=name)
         self.bays = {
-            number: Bay(number=number, max_w=power, due_ms=now_ms + self._arrival(), metered_ms=now_ms)
+            number: Bay(
+                number=number,
+                max_w=power,
+                due_ms=now_ms + self._arrival(),
+                metered_ms=now_ms,
+                grid=GridControl(rated_w=power),
+            )
             for number, power in enumerate(powers, 1)
         }
         self.sessions = 0
         self.refused = 0
+        self.grid = grid
+        self._measures_ms = NEVER_MS if grid is None else now_ms
 
     # -- for the station
 
@@ -187,7 +207,8 @@ class Site:
             export_mwh=sum(bay.export_mwh for bay in bays),
             soc=bays[0].battery.soc if evse_id in self.bays and bays[0].battery is not None else None,
             power_w=sum(bay.power_w for bay in bays),
-            voltage_v=400.0,
+            voltage_v=float(VOLTS),
+            frequency_hz=None if self.grid is None else self.grid.at(now_ms).hz,
         )
 
     def set_meter(self, evse_id: int, import_mwh: int, export_mwh: int) -> None:
@@ -206,6 +227,8 @@ class Site:
                 bay.limit_w, bay.discharge_limit_w = allowance.charge_w, allowance.discharge_w
                 bay.setpoint_w = allowance.setpoint_w
                 yield from self._flowing(bay, now_ms)
+            case SetPower(evse_id=evse_id) | Respond(evse_id=evse_id):
+                yield from self._follow(self.bays[evse_id], command, now_ms)
             case Lock(evse_id=evse_id, connector_id=connector_id, locked=False):
                 yield Unlocked(evse_id=evse_id, connector_id=connector_id)
             case Restart(evse_id=int(evse_id)):
@@ -217,6 +240,26 @@ class Site:
         """Tell how all cables are plugged, as hardware does once its station has started."""
         for bay in self.bays.values():
             yield Plug(evse_id=bay.number, vehicle=bay.phase in ("plugged", "charging", "full", "ended"))
+
+    def started(self, now_ms: int) -> Iterator[Fact]:
+        """Tell what hardware tells to a station that has started, of which nothing is known yet."""
+        for bay in self.bays.values():
+            self._meter(bay, now_ms)
+            bay.grid = GridControl(rated_w=bay.max_w)
+        yield from self.plugs()
+        if self.grid is not None:
+            yield self.grid.at(now_ms)
+
+    def _follow(self, bay: Bay, command: SetPower | Respond, now_ms: int) -> Iterator[Fact]:
+        """Do what the grid wants of an EVSE."""
+        self._meter(bay, now_ms)
+        match command:
+            case SetPower(power_w=power_w):
+                bay.grid.local_w = power_w
+            case Respond():
+                bay.grid.respond(command, bay.power_w)
+                self._measures_ms = min(self._measures_ms, now_ms + 1)
+        yield from self._flowing(bay, now_ms)
 
     def _allow(self, bay: Bay, now_ms: int, *, allowed: bool) -> Iterator[Fact]:
         self._meter(bay, now_ms)
@@ -249,13 +292,24 @@ class Site:
 
     def due(self) -> int:
         """Return when something happens next."""
-        return min(bay.due_ms for bay in self.bays.values())
+        return min(self._measures_ms, *(bay.due_ms for bay in self.bays.values()))
 
     def advance(self, now_ms: int) -> Iterator[Fact]:
         """Let everything happen that is due."""
+        if self.grid is not None and self._measures_ms <= now_ms:
+            yield from self._measure(self.grid, now_ms)
         for bay in self.bays.values():
             if bay.due_ms <= now_ms:
                 yield from self._next(bay, now_ms)
+
+    def _measure(self, grid: SimulatedGrid, now_ms: int) -> Iterator[Fact]:
+        """Look at the grid; power that rises by a gradient has risen since."""
+        rising = [bay for bay in self.bays.values() if bay.grid.reach_w is not None]
+        self._measures_ms = grid.next(now_ms, rising=bool(rising))
+        yield grid.at(now_ms)
+        for bay in rising:
+            self._meter(bay, now_ms)
+            yield from self._flowing(bay, now_ms)
 
     def _next(self, bay: Bay, now_ms: int) -> Iterator[Fact]:
         self._meter(bay, now_ms)
@@ -340,6 +394,7 @@ class Site:
             bay.wanted_mwh -= energy
         else:
             bay.export_mwh += energy
+        bay.grid.rise(power, passed_ms)
 
     def _arrival(self) -> int:
         """Return when the next vehicle comes (ms): anything up to twice the mean."""
