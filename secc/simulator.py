@@ -385,7 +385,7 @@ class Simulator:
         self._ended: dict[str, Any] | None = None
         self._clock = Clock(ClockConfig(scale=fleet.speed))
         plan = fleet.behaviour.grid
-        trace = load_grid_trace(plan.trace) if plan is not None and plan.trace is not None else None
+        trace = load_grid_trace(Path(plan.trace)) if plan is not None and plan.trace is not None else None
         grid = SimulatedGrid(plan, trace, self._clock.elapsed_ms()) if plan is not None else None
         self.stations = [
             SimulatedStation(identity, fleet, self.tally, self._clock, contexts(identity), grid=grid)

@@ -3,7 +3,6 @@
 Pure: times are ms of a clock that is never set.
 """
 
-from pathlib import Path
 from typing import Annotated, Final
 
 import msgspec
@@ -21,8 +20,8 @@ NEVER_MS: Final = 2**62
 class GridPlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The grid at simulated stations: a trace, or constants. Voltages are between phase and neutral."""
 
-    trace: Path | None = None
-    """Lines of `seconds,hertz,volts`, or the same as JSON; played from the start on, again and again, to all."""
+    trace: str | None = None
+    """File of lines `seconds,hertz,volts`, or the same as JSON; played from the start on, again and again, to all."""
     frequency_hz: Annotated[float, Meta(ge=40, le=70)] = 50.0
     """Without a trace."""
     voltage_v: Annotated[float, Meta(ge=0, le=1000)] = 230.0

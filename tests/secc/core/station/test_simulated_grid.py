@@ -1,12 +1,16 @@
 """What simulated stations make of the grid, against sums made here from the trace and what the CSMS sent."""
 
 import math
+from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from secc.core.station.behaviour import Behaviour
+from secc.core.station.frequency import GridFrequency
 from secc.core.station.simulated_grid import GridPlan, SimulatedGrid
+from secc.simulator import Fleet, Simulator
 from tests.certification.station.bench import START_MS
 from tests.secc.served import POWER_W, Served
 from v2g.errors import CodecError
@@ -113,3 +117,12 @@ def test_both_ways_to_write_a_trace_say_the_same() -> None:
     lines = GridTrace.parse('# made up\n{"s": 0, "hz": 50, "v": 230}\n{"s": 10, "hz": 49, "v": 220}\n')
     assert lines == GridTrace.parse("0,50,230\n10,49,220")
     assert [lines.at(each) for each in (0, 5, 15)] == [(50.0, 230.0), (49.5, 225.0), (49.5, 225.0)]
+
+
+async def test_a_fleet_plays_the_file_that_its_behaviour_names(tmp_path: Path) -> None:
+    (tmp_path / "grid.csv").write_text("0,49.8,231")
+    behaviour = msgspec.toml.decode(f'[grid]\ntrace = "{tmp_path}/grid.csv"', type=Behaviour)
+    (station,) = Simulator(Fleet(url="ws://127.0.0.1:9/ocpp", behaviour=behaviour)).stations
+    assert station.site.grid is not None
+    assert station.site.grid.at(0) == GridFrequency(hz=49.8, volt=231.0)
+    await station.close()
