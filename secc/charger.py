@@ -118,7 +118,7 @@ class Charger:
         if self.config.station.frequency is not None:
             meters = [outlet.meter for outlet in self.outlets]
             watch = GridWatch(self.config.station.frequency, meters, self.clock, self.observe)
-            watch.start(station.grid)
+            watch.start(station.fact)
         for outlet in self.outlets:
             outlet.connect(station)
         self.recover()

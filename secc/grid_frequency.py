@@ -8,6 +8,7 @@ from typing import Annotated, Final, Literal
 import msgspec
 from msgspec import Meta
 
+from secc.core.station.frequency import GridFrequency
 from secc.meter import Meter
 from secc.meter_remote import RemoteMeter
 from v2g.errors import ConfigError
@@ -15,8 +16,8 @@ from v2g.grid.frequency_trace import load_trace
 from v2g.net.clock import Clock
 from v2g.observe import Observe
 
-OnGrid = Callable[[float, float | None], None]
-"""Takes the grid's frequency (Hz) and voltage (V, None where nobody measures it)."""
+OnGrid = Callable[[GridFrequency], None]
+"""Takes the grid's frequency and voltage."""
 
 PLAUSIBLE: Final = 0.2
 """A reading further from the nominal frequency than this part of it is none."""
@@ -43,7 +44,8 @@ class FrequencyConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
 
 
 class GridWatch:
-    """Tells what the grid does. A source that falls silent is followed as if the grid were as it should be."""
+    """Tells what the grid does. Power goes on as if the grid were as it should be when a source falls silent; an EVSE
+    that the grid has put out stays out."""
 
     def __init__(
         self, config: FrequencyConfig, meters: Iterable[Meter], clock: Clock, observe: Callable[[Observe], None]
@@ -60,7 +62,7 @@ class GridWatch:
         self._meter = meter if isinstance(meter, RemoteMeter) and self._trace is None else None
         self._began_ms = clock.elapsed_ms()
         self._lost = False
-        self._tell: OnGrid = lambda _hz, _volt: None
+        self._tell: OnGrid = lambda _fact: None
 
     def start(self, tell: OnGrid) -> None:
         """Tell from now on."""
@@ -80,13 +82,13 @@ class GridWatch:
         nominal = self._config.nominal_hz
         if abs(hz - nominal) <= PLAUSIBLE * nominal:
             self._silent(lost=False)
-            self._tell(hz, volt)
+            self._tell(GridFrequency(hz=hz, volt=volt))
         else:
             self._silent(lost=True)
 
     def _silent(self, *, lost: bool) -> None:
         if lost and not self._lost:
-            self._tell(self._config.nominal_hz, None)
+            self._tell(GridFrequency(hz=self._config.nominal_hz, measured=False))
         if lost is not self._lost:
             self._lost = lost
             self._observe(Observe("power", "frequency_lost" if lost else "frequency_back"))

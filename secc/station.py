@@ -15,7 +15,6 @@ from secc.core.station.certificate_store import RootsChanged
 from secc.core.station.contracts import AuthorizeOutcome
 from secc.core.station.ev_needs import EvNeeds, plan_schedule
 from secc.core.station.evse import Fact
-from secc.core.station.frequency import GridFrequency
 from secc.core.station.high_level import Plan, VehicleKnown
 from secc.core.station.kernel import Command, Moment
 from secc.core.station.managed import ManagedSessions
@@ -371,10 +370,6 @@ class Station(Questions):
     def fact(self, fact: Fact) -> None:
         """Let the station know what was measured, or wanted, outside: what follows happens before this returns."""
         self._runner.fact(fact)
-
-    def grid(self, hz: float, volt: float | None = None) -> None:
-        """The grid's frequency (Hz), and voltage (V) if it was measured: what follows happens before this returns."""
-        self._runner.fact(GridFrequency(hz=hz, volt=volt))
 
     def status(self, evse_id: int, status: ConnectorStatus) -> None:
         """Tell the state of an EVSE's connector; Unavailable wins while the CSMS has taken it out of service."""

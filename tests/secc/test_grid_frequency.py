@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from secc.core.station.frequency import GridFrequency
 from secc.grid_frequency import FrequencyConfig, GridWatch
 from secc.meter import SimulatedMeter
 from secc.meter_remote import RemoteMeter
@@ -40,10 +41,10 @@ class Told:
     """What the grid does, as it is told."""
 
     def __init__(self, config: FrequencyConfig, meters: Any, clock: Clock | None = None) -> None:
-        self.grid: list[tuple[float, float | None]] = []
+        self.grid: list[GridFrequency] = []
         self.events: list[Observe] = []
         self.watch = GridWatch(config, meters, clock or Clock(), self.events.append)
-        self.watch.start(lambda hz, volt: self.grid.append((hz, volt)))
+        self.watch.start(self.grid.append)
 
 
 def test_every_reading_of_the_meter_is_told_at_once() -> None:
@@ -52,7 +53,7 @@ def test_every_reading_of_the_meter_is_told_at_once() -> None:
     meter.reads(49_870)
     meter.reads(None)
     meter.reads(50_010)
-    assert told.grid == [(49.87, 231.0), (50.01, 231.0)]
+    assert told.grid == [GridFrequency(hz=49.87, volt=231.0), GridFrequency(hz=50.01, volt=231.0)]
 
 
 def test_a_meter_that_falls_silent_or_talks_nonsense_leaves_the_grid_as_it_should_be() -> None:
@@ -65,7 +66,9 @@ def test_a_meter_that_falls_silent_or_talks_nonsense_leaves_the_grid_as_it_shoul
     meter.reads(0)
     meter.reads(0)
     meter.reads(49_900)
-    assert told.grid == [(49.5, 231.0), (50.0, None), (49.8, 231.0), (50.0, None), (49.9, 231.0)]
+    assert [(each.hz, each.volt, each.measured) for each in told.grid] == [
+        (49.5, 231.0, True), (50.0, None, False), (49.8, 231.0, True), (50.0, None, False), (49.9, 231.0, True),
+    ]  # fmt: skip
     assert [event.name for event in told.events] == [
         "frequency_lost", "frequency_back", "frequency_lost", "frequency_back",
     ]  # fmt: skip
@@ -82,11 +85,11 @@ async def test_a_trace_is_played_on_the_simulated_clock(tmp_path: Path) -> None:
     told = Told(FrequencyConfig(source="trace", trace=file, every_s=0.001), [], Clock(ClockConfig(scale=10_000.0)))
     running = asyncio.create_task(told.watch.run())
     async with asyncio.timeout(30):
-        while not told.grid or told.grid[-1][0] > 49.0:
+        while not told.grid or told.grid[-1].hz > 49.0:
             await asyncio.sleep(0.001)
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
-    seen = [hz for hz, _ in told.grid]
+    seen = [each.hz for each in told.grid]
     assert seen == sorted(seen, reverse=True)
 
 

@@ -12,6 +12,7 @@ import msgspec
 import pytest
 from ocpp.exceptions import NotSupportedError
 
+from secc.core.station.frequency import GridFrequency
 from secc.core.station.kernel import Keep
 from secc.core.station.profiles import Allowance
 from secc.grid_frequency import FrequencyConfig
@@ -850,8 +851,8 @@ async def test_the_frequency_leads_while_the_csms_is_away(tmp_path: Path) -> Non
             assert answer.status == "Accepted"
             await csms.stop()
             await fixture.until(lambda: not station.online.is_set())
-            station.grid(49.75)
-            station.grid(50.25)
+            station.fact(GridFrequency(hz=49.75))
+            station.fact(GridFrequency(hz=50.25))
     assert [wish for wish in fixture.wishes if wish[0] == "power"] == [("power", 1, -4000.0), ("power", 1, 4000.0)]
 
 

@@ -114,7 +114,7 @@ class DerResponse:
     def measured(self, fact: GridFrequency) -> None:
         """Act on what was measured at once."""
         self._grid = fact
-        values = {"hz": fact.hz}
+        values = {"hz": fact.hz} if fact.measured else {}  # nobody enters service at a grid that nobody sees
         if fact.volt is not None:
             values["v"] = fact.volt / self._nominal_v * 100
         self._trips.measured(values, self._now)

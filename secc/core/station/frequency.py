@@ -20,10 +20,14 @@ THRESHOLD: Final = "V2XChargingCtrlr.LocalFrequencyUpdateThreshold"
 
 
 class GridFrequency(Fact, frozen=True, kw_only=True):
-    """The grid's frequency as it was measured, and the voltage between phase and neutral where it was, too."""
+    """The grid's frequency as it was measured, and the voltage between phase and neutral where it was, too.
+
+    Without `measured` nobody knows: then `hz` is the nominal one, by which power is not changed.
+    """
 
     hz: Annotated[float, Meta(ge=0)]
     volt: float | None = None
+    measured: bool = True
 
 
 class _Last(msgspec.Struct, frozen=True):

@@ -151,7 +151,7 @@ class Service:
 
     def look(self, rule: Return, *, good: bool, now: float, random: Callable[[], float]) -> None:
         """Go on, or come back by `rule`; `good`: nothing is in the way, `random()` is from 0 to 1."""
-        if self._entered is not None and now - self._entered >= self._ramp_s:
+        if self._entered is not None and now >= self._entered + self._ramp_s:
             self._entered = None
         if not self.out:
             return
@@ -160,7 +160,7 @@ class Service:
             return
         if self._good_since is None:
             self._good_since, self._wait_s = now, rule.delay_s + (rule.random_s * random() if rule.random_s else 0.0)
-        if now - self._good_since >= self._wait_s:
+        if now >= self._good_since + self._wait_s:  # as `due` says it, to the last bit
             self.out, self._good_since = False, None
             self._entered, self._ramp_s = (now if rule.ramp_s > 0 else None), rule.ramp_s
 

@@ -112,6 +112,29 @@ def test_every_kind_of_curve_ceases_in_time_and_ends_with_its_cause(
     assert found.response == NORMAL, "nothing else is to be waited for"
 
 
+def test_nobody_enters_service_at_a_grid_that_nobody_measures() -> None:
+    """A source that falls silent, or reads 0 Hz in a blackout, is told as the nominal frequency, not measured."""
+    unknown = GridFrequency(hz=50.0, measured=False)
+    found = Der()
+    found.put("EnterService", "enterService", **WELL, delay=60.0)
+    found.curve("LFMustTrip", (49.0, 1.0))
+    found.grid(48.0)
+    found.wait(1.1)
+    assert found.response == CEASED
+    found.fact(unknown)
+    found.wait(120)
+    assert found.response == CEASED
+    found.grid()
+    found.wait(59)
+    found.fact(unknown)
+    found.wait(60)
+    found.grid()
+    found.wait(59)
+    assert found.response == CEASED, "the delay begins anew"
+    found.wait(2)
+    assert found.response == NORMAL
+
+
 def test_what_has_to_be_ridden_through_is_where_a_must_trip_curve_says_when() -> None:
     found = Der()
     found.curve("HFMayTrip", (51.0, 1.0))
