@@ -208,19 +208,20 @@ class SimulatedStation:
         fleet, grid, able = self._fleet, self._fleet.behaviour.grid, {"sleep", "web_payments"}
         if grid is not None:
             able |= {"frequency", "der"}
+        layout = msgspec.structs.replace(self._layout, firmware=self._machine.installer.version)
         settings = StationSettings(
             identity=self.identity,
             network=first_profile(
                 fleet.url, security_profile=fleet.security_profile, message_timeout=fleet.message_timeout_s
             ),
-            layout=self._layout,
+            layout=layout,
             versions=fleet.versions,
             boot_reason=reason,
             same_boot=reason != "PowerUp",
             scale=self._clock.scale,
             able=self._machine.parts.able | able,
             der_controls=grid.controls if grid is not None else (),
-            inverter=_inverter(self._layout),
+            inverter=_inverter(layout),
             nominal_hz=grid.nominal_hz if grid is not None else 50.0,
             nominal_v=grid.nominal_v if grid is not None else 230.0,
             values={} if fleet.password is None else {"SecurityCtrlr.BasicAuthPassword": fleet.password},

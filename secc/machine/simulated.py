@@ -1,6 +1,7 @@
 """The machine of a simulated station: the charger's own parts, over slots that stand in memory."""
 
 import asyncio
+import hashlib
 import tempfile
 from collections.abc import Callable, Mapping
 from functools import cache
@@ -22,11 +23,26 @@ from v2g.pki.reference import KeyReference
 USES: Final[tuple[CertificateSigningUse, ...]] = ("ChargingStationCertificate", "V2GCertificate")
 
 
+DELIVERED: Final = "0.1.0"
+"""The version of the firmware that a simulated station comes with."""
+MOST_VERSION: Final = 50
+"""Characters of a version (BootNotification)."""
+
+
+def version_of(image: bytes) -> str:
+    """Return the version of an image: its first line where that can be one, else the start of its SHA-256."""
+    first = image.partition(b"\n")[0].strip()
+    if 0 < len(first) <= MOST_VERSION and first.isascii() and first.decode("ascii").isprintable():
+        return first.decode("ascii")
+    return hashlib.sha256(image).hexdigest()[:16]
+
+
 class SimulatedInstaller:
     """Two slots and a boot loader in memory. See Installer; `restart` lets the station restart, after which `boot`."""
 
     def __init__(self, restart: Callable[[], None]) -> None:
         self._restart = restart
+        self._versions = {"a": DELIVERED}
         self._active = self._running = "a"
         self._once: str | None = None
         self._written = False
@@ -35,14 +51,21 @@ class SimulatedInstaller:
         """Start what is on trial once, else what is permanent."""
         self._running, self._once = self._once or self._active, None
 
+    @property
+    def version(self) -> str:
+        """The version of the firmware that runs."""
+        return self._versions[self._running]
+
     async def running(self) -> str:
         """See Installer."""
         return self._running
 
     async def install(self, image: Path) -> None:
         """See Installer."""
-        if not image.stat().st_size:
+        content = await asyncio.to_thread(image.read_bytes)
+        if not content:
             raise InstallError("the image is empty", verification=True)
+        self._versions["b" if self._running == "a" else "a"] = version_of(content)
         self._written = True
 
     async def activate(self) -> None:

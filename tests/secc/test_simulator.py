@@ -1,9 +1,11 @@
 """Simulated stations against a CSMS that we did not write: they boot, charge, lose the link, and lose nothing."""
 
 import asyncio
+import hashlib
 import itertools
 import random
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -191,3 +193,27 @@ def test_a_vehicle_gives_energy_back_as_the_csms_wishes() -> None:
     assert found.site is not None
     battery = found.site.bays[1].battery
     assert battery is None or battery.energy_mwh >= battery.least_mwh
+
+
+async def test_a_simulated_station_tells_the_version_of_the_firmware_that_runs(tmp_path: Path) -> None:
+    station = Simulator(Fleet(url="ws://127.0.0.1:9/ocpp", behaviour=EAGER)).stations[0]
+    installer = station._machine.installer
+
+    def told() -> str:
+        station.start_again("FirmwareUpdate")
+        return station.runner.core.settings.layout.firmware
+
+    before = told()
+    for content, version in ((b"2.7.1\nrest", "2.7.1"), (bytes(99), hashlib.sha256(bytes(99)).hexdigest()[:16])):
+        (tmp_path / "image").write_bytes(content)
+        await installer.install(tmp_path / "image")
+        assert told() != version, "not before it starts"
+        await installer.activate()
+        assert told() == version
+        assert told() == before, "nobody confirmed it"
+        await installer.activate()
+        assert told() == version
+        await installer.confirm()
+        assert told() == version
+        before = version
+    await station.close()
