@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -224,17 +224,28 @@ async def _run(
 ) -> tuple[list[Result], dict[str, list[Line]]]:
     results: list[Result] = []
     lines: dict[str, list[Line]] = {}
-    logging.disable(logging.WARNING)  # handshakes that fail are what is tested
-    if isinstance(tester, SeccTester) and any(case.scripts for case in cases):
-        await tester.find()  # with nobody there, that is all there is to say
-    with contextlib.suppress(asyncio.CancelledError):  # Ctrl-C: what has been found is reported
-        for case in cases:
-            tell.begins(case)
-            results.append(await tester.run(case))
-            lines[case.id] = tester.lines
-            tell.ended(case, results[-1])
+    with _quiet():
+        if isinstance(tester, SeccTester) and any(case.scripts for case in cases):
+            await tester.find()  # with nobody there, that is all there is to say
+        with contextlib.suppress(asyncio.CancelledError):  # Ctrl-C: what has been found is reported
+            for case in cases:
+                tell.begins(case)
+                results.append(await tester.run(case))
+                lines[case.id] = tester.lines
+                tell.ended(case, results[-1])
     tell.done(results)
     return results, lines
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Let nothing be logged below an error: handshakes that fail are what is tested."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(before)
 
 
 def _code(cases: Sequence[Case], results: Sequence[Result]) -> int:

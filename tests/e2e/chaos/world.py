@@ -144,6 +144,8 @@ class MortalStation(SimulatedStation):
     async def run(self) -> None:
         """Live over restarts and deaths until cancelled."""
         while True:
+            if not self.memory.dead:
+                self._died.clear()  # it died a second time while it started, and has been read again since
             life, died = asyncio.create_task(self.live()), asyncio.create_task(self._died.wait())
             try:
                 await asyncio.wait((life, died), return_when=asyncio.FIRST_COMPLETED)
@@ -152,7 +154,6 @@ class MortalStation(SimulatedStation):
                     task.cancel()
                 await asyncio.gather(life, died, return_exceptions=True)
             if self.memory.dead:
-                self._died.clear()
                 if not self._death.power_cut:
                     self._network.cut()  # the system closes what a killed program had open
                 await self._lie_dead()
