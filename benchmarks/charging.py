@@ -122,6 +122,8 @@ def measure(*, quick: bool) -> Iterator[Figure]:
 
 def _beside_peer(*, quick: bool) -> Iterator[Figure]:
     """Yield one whole session, ours and the peer's in the same run."""
+    if not quick:
+        session.run_own(quick=quick)  # byte code of everything is in the cache from here on
     own = session.run_own(quick=quick)
     peer, reason = (None, "not run in quick mode") if quick else session.run_peer()
     note = f"{own.loops} charge loops" + (f", the peer's {peer.loops}" if peer else f"; no peer: {reason}")
