@@ -4,10 +4,10 @@ import asyncio
 import contextlib
 import logging
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import msgspec
 import typer
@@ -104,9 +104,7 @@ def secc(
     - `v2g conform secc -i eth0 --pki certs/lab --pilot 'set-pilot {state}' --voltage 380`
     - `v2g conform secc -i eth0 --profile interop --vehicle-chain v.pem --vehicle-key v.key --root root.pem`
     """
-    cases = chosen(secc_cases(energy), only or (), quick=quick)
-    if not cases:
-        raise ConfigError(f"no case is called {' or '.join(only or ())}", hint="v2g conform secc --list")
+    cases = _chosen("secc", secc_cases(energy), only or (), quick=quick)
     if listed:
         _list(cases, json=json)
         return
@@ -131,10 +129,7 @@ def secc(
     )
     moved = nobody if pilot is None else by_command(pilot, _warn)
     tester = SeccTester(bench, Clock(), pilot=moved)
-    conform_report.prepare(junit, html)
-    results, lines = asyncio.run(_run(tester, cases, _Teller(cases, json=json)))
-    _report("secc", cases, results, lines, junit=junit, html=html, json=json)
-    raise typer.Exit(_code(cases, results))
+    _play("secc", tester, cases, junit=junit, html=html, json=json)
 
 
 @app.command()
@@ -177,9 +172,7 @@ def evcc(
     """
     if energy not in FAMILIES:
         raise ConfigError(f"--energy {energy.value}: the reference charger speaks AC and DC", hint="--energy DC")
-    cases = chosen(evcc_cases(energy), only or (), quick=quick)
-    if not cases:
-        raise ConfigError(f"no case is called {' or '.join(only or ())}", hint="v2g conform evcc --list")
+    cases = _chosen("evcc", evcc_cases(energy), only or (), quick=quick)
     if listed:
         _list(cases, json=json)
         return
@@ -205,10 +198,15 @@ def evcc(
         wait_s=wait,
     )
     tester = EvccTester(bench, Clock(), starter=Starter(start))
-    conform_report.prepare(junit, html)
-    results, lines = asyncio.run(_run(tester, cases, _Teller(cases, json=json)))
-    _report("evcc", cases, results, lines, junit=junit, html=html, json=json)
-    raise typer.Exit(_code(cases, results))
+    _play("evcc", tester, cases, junit=junit, html=html, json=json)
+
+
+def _chosen(device: str, cases: Iterable[Case], only: Sequence[str], *, quick: bool) -> list[Case]:
+    """Return the cases that are wanted. Raises ConfigError where there are none."""
+    found = chosen(cases, only, quick=quick)
+    if not found:
+        raise ConfigError(f"no case is called {' or '.join(only)}", hint=f"v2g conform {device} --list")
+    return found
 
 
 def _check(profile: str, pay: str, *, without_tls: bool) -> None:
@@ -217,6 +215,27 @@ def _check(profile: str, pay: str, *, without_tls: bool) -> None:
         raise ConfigError(f"--profile {profile}" + (" with --without-tls" if without_tls else ""), hint="interop")
     if pay not in ("", "EIM", "PnC"):
         raise ConfigError(f"--pay {pay}", hint="EIM or PnC")
+
+
+def _play(
+    device: str,
+    tester: SeccTester | EvccTester,
+    cases: Sequence[Case],
+    *,
+    junit: Path | None,
+    html: Path | None,
+    json: bool,
+) -> NoReturn:
+    """Play the cases, report, and leave with the exit code; 130, as of any program, when interrupted."""
+    conform_report.prepare(junit, html)
+    results, lines = asyncio.run(_run(tester, cases, _Teller(cases, json=json)))
+    if junit is not None:
+        conform_report.write_junit(junit, device, cases, results)
+    if html is not None:
+        conform_report.write_pages(html, device, cases, results, lines)
+        if not json:
+            sys.stdout.write(f"{html / 'index.html'}\n")
+    raise typer.Exit(exit_code(results) if len(results) == len(cases) else _INTERRUPTED)
 
 
 async def _run(
@@ -246,11 +265,6 @@ def _quiet() -> Iterator[None]:
         yield
     finally:
         logging.disable(before)
-
-
-def _code(cases: Sequence[Case], results: Sequence[Result]) -> int:
-    """Return the exit code; 130, as of any program, when the run was interrupted."""
-    return exit_code(results) if len(results) == len(cases) else _INTERRUPTED
 
 
 class _Teller:
@@ -306,24 +320,6 @@ def _list(cases: Sequence[Case], *, json: bool) -> None:
         ("Case", "What is done", "Required", "Requirements", "Open"),
         ((case.id, case.title, case.required, " ".join(case.requirements), case.open) for case in cases),
     )
-
-
-def _report(
-    device: str,
-    cases: Sequence[Case],
-    results: Sequence[Result],
-    lines: dict[str, list[Line]],
-    *,
-    junit: Path | None,
-    html: Path | None,
-    json: bool,
-) -> None:
-    if junit is not None:
-        conform_report.write_junit(junit, device, cases, results)
-    if html is not None:
-        conform_report.write_pages(html, device, cases, results, lines)
-        if not json:
-            sys.stdout.write(f"{html / 'index.html'}\n")
 
 
 def _warn(event: Observe) -> None:

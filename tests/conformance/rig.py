@@ -17,6 +17,7 @@ from secc.core.config import SeccConfig
 from secc.core.context import Paused
 from secc.core.session import SeccSession
 from secc.core.world import Identity, Trust
+from tests.conformance.meeting import WIRE_S, Meeting
 from tests.trees import known
 from v2g.conformance.case import Case, Result, Seen, judge
 from v2g.conformance.known import Kit, Known, Payer
@@ -24,9 +25,8 @@ from v2g.conformance.vehicle import PilotShown, ReferenceVehicle, ShowPilot
 from v2g.grid.limits import OPERATOR, SITE, Limit
 from v2g.iec61851.pilot import PilotState
 from v2g.iso15118.charts import Family
-from v2g.iso15118.session import Close, Command, Fact, Send, Session
+from v2g.iso15118.session import Command, Fact, Session
 
-WIRE_S = 0.001
 CABLE_CHECK_S = 1.0
 """Long enough for an Ongoing."""
 
@@ -113,69 +113,15 @@ class Rig:
         )
 
 
-class Connection:
-    """One vehicle at one charger, until both have ended."""
+class Connection(Meeting[ReferenceVehicle, SeccSession]):
+    """One vehicle that tests one charger."""
 
     def __init__(self, rig: Rig, vehicle: ReferenceVehicle, charger: SeccSession) -> None:
-        self.rig, self.vehicle, self.charger = rig, vehicle, charger
-        self.under_way: list[tuple[float, Session, bytes | Fact | None]] = []
+        super().__init__(rig, vehicle, charger, vehicle)
+        self.rig = rig
 
-    def run(self) -> Seen:
-        rig = self.rig
-        self.charger.start(rig.now, rig.utc_ms)
-        self.vehicle.start(rig.now, rig.utc_ms)
-        self._settle()
-        for _ in range(100_000):
-            if self.vehicle.closed and (self.charger.closed or not self.under_way):
-                return self.vehicle.seen
-            ends = [at for at, _, _ in self.under_way[:1]]
-            ends += [at for each in (self.vehicle, self.charger) if (at := each.deadline()) is not None]
-            assert ends, "nobody waits for anything"
-            self._move(max(rig.now, min(ends)))
-        raise AssertionError("no end")
-
-    def _move(self, now: float) -> None:
-        rig = self.rig
-        rig.utc_ms += round((now - rig.now) * 1000)
-        rig.now = now
-        while self.under_way and self.under_way[0][0] <= now:
-            _, to, data = self.under_way.pop(0)
-            if data is None:
-                to.receive_eof(now, rig.utc_ms)
-            elif isinstance(data, Fact):
-                to.fact(data, now, rig.utc_ms)
-            else:
-                to.receive(data, now, rig.utc_ms)
-            self._settle()
-        for each in (self.charger, self.vehicle):
-            each.tick(now, rig.utc_ms)
-        self._settle()
-
-    def _settle(self) -> None:
-        busy = True
-        while busy:
-            busy = self._serve(self.vehicle, self.charger, self._obey_vehicle)
-            busy |= self._serve(self.charger, self.vehicle, self._obey_charger)
-
-    def _serve(self, session: Session, peer: Session, obey: Callable[[Command], Fact | None]) -> bool:
-        rig, actions = self.rig, session.actions()
-        for action in actions:
-            match action:
-                case Send(data=data):
-                    after = rig.delay(data) if session is self.charger else WIRE_S
-                    self._post(after, peer, data)
-                case Close():
-                    self._post(WIRE_S, peer, None)
-                case Command():
-                    fact = obey(action)
-                    if fact is not None:
-                        session.fact(fact, rig.now, rig.utc_ms)
-        return bool(actions)
-
-    def _post(self, after: float, to: Session, data: bytes | Fact | None) -> None:
-        last = max((at for at, each, _ in self.under_way if each is to and not isinstance(data, Fact)), default=0.0)
-        self.under_way.append((max(last, self.rig.now + after), to, data))
-        self.under_way.sort(key=lambda each: each[0])
+    def _delay(self, session: Session, data: bytes) -> float:
+        return self.rig.delay(data) if session is self.charger else WIRE_S
 
     def _obey_vehicle(self, command: Command) -> Fact | None:
         assert isinstance(command, ShowPilot)

@@ -3,8 +3,9 @@
 import asyncio
 import contextlib
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -71,7 +72,7 @@ for_s = 60
                 await asyncio.sleep(0)  # what was aborted closes its socket in the next round of the loop
 
 
-async def played(pki: PkiTree, folder: Path, *only: str, wait_s: float = 20.0) -> dict[str, Result]:
+def prepared(pki: PkiTree, starter: Callable[[PkiTree, int], Here], *, wait_s: float) -> EvccTester:
     port = free_port(socket.SOCK_DGRAM)
     bench = VehicleBench(
         interface="lo",
@@ -81,7 +82,11 @@ async def played(pki: PkiTree, folder: Path, *only: str, wait_s: float = 20.0) -
         sdp_port=port,
         wait_s=wait_s,
     )
-    tester = EvccTester(bench, Clock(), starter=Here(folder, pki, port))
+    return EvccTester(bench, Clock(), starter=starter(pki, port))
+
+
+async def played(pki: PkiTree, folder: Path, *only: str, wait_s: float = 20.0) -> dict[str, Result]:
+    tester = prepared(pki, partial(Here, folder), wait_s=wait_s)
     return {case.id: await tester.run(case) for case in chosen(CASES, only)}
 
 
@@ -109,16 +114,7 @@ async def test_nobody_comes(pki: PkiTree, tmp_path: Path) -> None:
         async def going(self) -> AsyncIterator[None]:
             yield
 
-    port = free_port(socket.SOCK_DGRAM)
-    bench = VehicleBench(
-        interface="lo",
-        family=Family.DC,
-        identities=chargers_of_tree(pki, datetime.now(UTC)),
-        anchors=pki.anchors("oem"),
-        sdp_port=port,
-        wait_s=0.1,
-    )
-    tester = EvccTester(bench, Clock(), starter=Nobody(tmp_path, pki, port))
+    tester = prepared(pki, partial(Nobody, tmp_path), wait_s=0.1)
     for case in chosen(CASES, ["SDP-good", "TLS-version-1.2", "RUN-DC-EIM"]):
         result = await tester.run(case)
         assert result.verdict is (Verdict.FAIL if case.id.endswith("RUN-DC-EIM") else Verdict.INCONCLUSIVE), result

@@ -144,6 +144,22 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
         return self.id.split("-")[1]
 
 
+def probe_case(
+    device: str, name: str, title: str, required: str, ids: tuple[str, ...], why: str = "", **expect: object
+) -> Case:
+    """Return the case of a probe, called `group:form`, with a device (SECC or EVCC); `expect` are fields of Expect."""
+    group, _, form = name.partition(":")
+    return Case(
+        id=f"{device}-{group.upper()}-{form}",
+        title=title,
+        required=required,
+        requirements=ids,
+        open=why,
+        probe=name,
+        expect=Expect(**expect),  # type: ignore[arg-type]
+    )
+
+
 class Seen(msgspec.Struct, kw_only=True):
     """What was seen of a device on one connection, or by one probe."""
 

@@ -1,10 +1,11 @@
 """What a vehicle is tested in before a session comes about: SDP and TLS."""
 
 from collections.abc import Iterator
+from functools import partial
 from itertools import pairwise
 from typing import Final
 
-from v2g.conformance.case import Case, Expect
+from v2g.conformance.case import Case, probe_case
 from v2g.iso15118 import sdp
 
 CONNECTS: Final = "connects"
@@ -34,17 +35,7 @@ def request_facts(times: list[float]) -> list[str]:
 def probes() -> Iterator[Case]:
     """Return the cases before a session; they are the same for every set of messages."""
 
-    def case(name: str, title: str, required: str, ids: tuple[str, ...], why: str = "", **expect: object) -> Case:
-        group, _, form = name.partition(":")
-        return Case(
-            id=f"EVCC-{group.upper()}-{form}",
-            title=title,
-            required=required,
-            requirements=ids,
-            open=why,
-            probe=name,
-            expect=Expect(**expect),  # type: ignore[arg-type]
-        )
+    case = partial(probe_case, "EVCC")
 
     yield case("sdp:good", "An SDP answer by the book", "the vehicle connects", (), facts=(CONNECTS,))
     yield case("sdp:unanswered", "Eight requests are not answered", "the request again, every 250 ms", (),

@@ -1,10 +1,11 @@
 """What a charger is tested in before a session comes about: SDP and TLS."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from types import MappingProxyType
 from typing import Final
 
-from v2g.conformance.case import Case, Expect
+from v2g.conformance.case import Case, probe_case
 from v2g.errors import FrameError
 from v2g.iso15118 import sdp
 from v2g.iso15118.charts import Family
@@ -76,18 +77,7 @@ def sdp_facts(sent: int, answers: Sequence[bytes]) -> list[str]:
 def probes(family: Family) -> Iterator[Case]:
     """Return the cases before a session; they are the same for every set of messages."""
 
-    def case(name: str, title: str, required: str, ids: tuple[str, ...], why: str = "", **expect: object) -> Case:
-        group, _, form = name.partition(":")
-        return Case(
-            id=f"SECC-{group.upper()}-{form}",
-            title=title,
-            required=required,
-            requirements=ids,
-            open=why,
-            probe=name,
-            expect=Expect(**expect),  # type: ignore[arg-type]
-        )
-
+    case = partial(probe_case, "SECC")
     well_formed = ("address is not link-local", "port outside 49152 to 65535")
     silence = "an answer to what is no request is harmless"
     yield case("sdp:tls", "A request for TLS over TCP", "an answer: TLS over TCP, a link-local address, a port of the "
