@@ -2,14 +2,12 @@
 
 import asyncio
 import contextlib
-import os
-import signal
-import sys
 from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
 
+from cli.typed import obey_until_stopped
 from v2g.errors import ConfigError
 from v2g.hardware.board import LOST_S
 from v2g.hardware.board_firmware import BoardFirmware
@@ -43,7 +41,6 @@ def board_sim(
 
 
 async def _run(link: Path | None, folder: Path | None, name: str, lost_s: float) -> None:
-    loop, stopped = asyncio.get_running_loop(), asyncio.Event()
     with contextlib.ExitStack() as stack:
         medium = await Medium.attach(folder, name) if folder is not None else None
         if medium is not None:
@@ -53,24 +50,7 @@ async def _run(link: Path | None, folder: Path | None, name: str, lost_s: float)
         if link is not None:
             board.link(link)
             stack.callback(link.unlink, missing_ok=True)
-        for number in (signal.SIGINT, signal.SIGTERM):  # before anybody is told that it runs
-            loop.add_signal_handler(number, stopped.set)
-        print(f"board on {link or board.device}; commands: {HELP}", flush=True)
-        with contextlib.suppress(OSError, ValueError):  # a file or nothing at all: then there are no commands
-            loop.add_reader(sys.stdin, lambda: _typed(loop, board))
-        await stopped.wait()
-
-
-def _typed(loop: asyncio.AbstractEventLoop, board: BoardSimulator) -> None:
-    data = os.read(sys.stdin.fileno(), 4096)
-    if not data:
-        loop.remove_reader(sys.stdin)
-        return
-    for line in data.decode("utf-8", "replace").splitlines():
-        try:
-            obey(board, line)
-        except ConfigError as error:
-            print(f"{error}; {error.hint}", flush=True)
+        await obey_until_stopped(f"board on {link or board.device}", HELP, lambda line: obey(board, line))
 
 
 def obey(board: BoardSimulator, line: str) -> None:

@@ -1,14 +1,11 @@
 """`v2g terminal-sim`: a payment terminal that speaks ZVT, for a charger that is set up for a real one."""
 
 import asyncio
-import contextlib
-import os
-import signal
-import sys
 from typing import Annotated, Final
 
 import typer
 
+from cli.typed import obey_until_stopped
 from v2g.errors import ConfigError
 from v2g.hardware.zvt_sim import Card
 from v2g.net.hardware.zvt_terminal import ZvtSimulator
@@ -32,27 +29,10 @@ def terminal_sim(
 
 
 async def _run(simulator: ZvtSimulator, host: str) -> None:
-    loop, stopped = asyncio.get_running_loop(), asyncio.Event()
     await simulator.open()
-    for number in (signal.SIGINT, signal.SIGTERM):  # before anybody is told that it runs
-        loop.add_signal_handler(number, stopped.set)
-    print(f"terminal at {host}, port {simulator.port}; commands: {HELP}", flush=True)
-    with contextlib.suppress(OSError, ValueError):  # a file or nothing at all: then there are no commands
-        loop.add_reader(sys.stdin, lambda: _typed(loop, simulator))
-    await stopped.wait()
+    running = f"terminal at {host}, port {simulator.port}"
+    await obey_until_stopped(running, HELP, lambda line: obey(simulator, line))
     await simulator.close()
-
-
-def _typed(loop: asyncio.AbstractEventLoop, simulator: ZvtSimulator) -> None:
-    data = os.read(sys.stdin.fileno(), 4096)
-    if not data:
-        loop.remove_reader(sys.stdin)
-        return
-    for line in data.decode("utf-8", "replace").splitlines():
-        try:
-            print(obey(simulator, line), end="", flush=True)
-        except ConfigError as error:
-            print(f"{error}; {error.hint}", flush=True)
 
 
 def obey(simulator: ZvtSimulator, line: str) -> str:

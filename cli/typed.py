@@ -1,0 +1,37 @@
+"""Lines on standard input, for simulators that do what they say until they are stopped."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Callable
+
+from v2g.errors import ConfigError
+
+
+async def obey_until_stopped(running: str, commands: str, obey: Callable[[str], str | None]) -> None:
+    """Say what runs and which `commands` there are, then print what `obey` answers to each line, if it does,
+    until SIGINT or SIGTERM.
+
+    `obey` raises ConfigError for a line that is no command, which is said.
+    """
+    loop, stopped = asyncio.get_running_loop(), asyncio.Event()
+
+    def typed() -> None:
+        data = os.read(sys.stdin.fileno(), 4096)
+        if not data:
+            loop.remove_reader(sys.stdin)
+            return
+        for line in data.decode("utf-8", "replace").splitlines():
+            try:
+                print(obey(line) or "", end="", flush=True)
+            except ConfigError as error:
+                print(f"{error}; {error.hint}", flush=True)
+
+    for number in (signal.SIGINT, signal.SIGTERM):  # before anybody is told that it runs
+        loop.add_signal_handler(number, stopped.set)
+    print(f"{running}; commands: {commands}", flush=True)
+    with contextlib.suppress(OSError, ValueError):  # a file or nothing at all: then there are no commands
+        loop.add_reader(sys.stdin, typed)
+    await stopped.wait()
