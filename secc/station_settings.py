@@ -1,7 +1,6 @@
 """What a charging station's core is told of the charger that it is part of."""
 
 from collections.abc import Mapping
-from typing import Final
 
 from msgspec.structs import replace
 
@@ -11,16 +10,13 @@ from secc.core.station.der_reactive import REACTIVE
 from secc.core.station.der_response import BY_FREQUENCY, BY_VOLTAGE
 from secc.core.station.layout import EvseLayout, Layout
 from secc.core.station.network import first_profile
-from secc.core.station.settings import Inverter, StationSettings
+from secc.core.station.settings import MOST_VERSION, Inverter, StationSettings
 from secc.machine.charger import Premises
 from secc.station_config import StationConfig
 from v2g.errors import ConfigError
 from v2g.ocpp.messages.ev_charging import DERControl
 from v2g.ocpp.messages.provisioning import BootReason
 from v2g.ocpp.messages.security import CertificateSigningUse
-
-MOST_VERSION: Final = 50
-"""Characters of a version (BootNotification)."""
 
 
 def settings_of(

@@ -1,7 +1,6 @@
 """Chargers and vehicles that start pay for what they need, not for what only some configurations or moments need."""
 
-import subprocess
-import sys
+from tests.loading import loaded
 
 LATER = (
     "websockets",  # with [station]
@@ -24,6 +23,4 @@ LATER = (
 
 
 def test_charger_and_vehicle_load_what_they_do_not_need_at_their_start_later_or_never() -> None:
-    code = f"import sys, secc.app, evcc.app; print(*(name for name in {LATER!r} if name in sys.modules))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == []
+    assert loaded("secc.app, evcc.app", LATER) == []

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from secc.core.station.evse import Fact
+from secc.core.station.settings import MOST_VERSION
 from secc.machine.certificates import CertificateFiles, Own
 from secc.machine.display import Display, DisplayConfig
 from secc.machine.firmware import Firmware, UpdateConfig
@@ -22,11 +23,8 @@ from v2g.pki.reference import KeyReference
 
 USES: Final[tuple[CertificateSigningUse, ...]] = ("ChargingStationCertificate", "V2GCertificate")
 
-
 DELIVERED: Final = "0.1.0"
 """The version of the firmware that a simulated station comes with."""
-MOST_VERSION: Final = 50
-"""Characters of a version (BootNotification)."""
 
 
 def version_of(image: bytes) -> str:

@@ -1,7 +1,6 @@
 """A back end that starts pays for what it needs, not for what only some configurations or later moments need."""
 
-import subprocess
-import sys
+from tests.loading import loaded
 
 LATER = (
     "litestar",  # beside the running back end, or when somebody asks
@@ -20,6 +19,4 @@ LATER = (
 
 
 def test_a_back_end_loads_what_it_does_not_need_at_its_start_later_or_never() -> None:
-    code = f"import sys, csms.app; print(*(name for name in {LATER!r} if name in sys.modules))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == []
+    assert loaded("csms.app", LATER) == []

@@ -28,6 +28,10 @@ class Inverter(msgspec.Struct, frozen=True, kw_only=True):
     max_var: int = 0
 
 
+MOST_VERSION: Final = 50
+"""Characters of a firmware's version (BootNotification)."""
+
+
 class StationSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What a station is told of itself. `boot_reason` is why the program started, `same_boot` whether the machine did
     not; `network` is slot 1."""
