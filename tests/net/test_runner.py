@@ -1,13 +1,13 @@
 """The runner executes in order, survives what breaks, and never leaves power on."""
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
 
 from v2g.errors import CodecError, StoreError, TransportError
-from v2g.iso15118.session import Command, Fact, Session
+from v2g.iso15118.session import Command, Fact, Heard, Session
 from v2g.iso15118.v2gtp import frame
 from v2g.net import runner
 from v2g.net.clock import Clock
@@ -99,9 +99,13 @@ class Shell:
         self.session, self.stream, self.outcomes = session, Stream(), outcomes
         self.done: list[str] = []
         self.events: list[Observe] = []
+        self.heard: Callable[[Command], None] = lambda _: None
         self.runner = Runner(session, self.stream, execute=self.execute, clock=Clock(), observe=self.events.append)
 
     def execute(self, command: Command) -> Coroutine[Any, Any, Fact | None] | None:
+        if isinstance(command, Heard):
+            self.heard(command)
+            return None
         assert isinstance(command, Do)
         self.done.append(command.word)
         outcome = self.outcomes.get(command.word.replace(" ", "_"))
@@ -395,15 +399,29 @@ async def test_words_that_wait_for_the_disk_leave_before_the_close() -> None:
 
 
 class Stop(Off, frozen=True):
-    """A command that waits for no disk."""
+    """A command that waits for no disk, and after which no power goes on that waits for it."""
 
     @property
-    def overtakes(self) -> bool:
-        return True
+    def overtakes(self) -> Command:
+        return self
+
+    def supersedes(self, earlier: Command) -> bool:
+        return isinstance(earlier, Do) and earlier.word == "power on"
+
+
+class Less(Do, frozen=True):
+    """An output: as far as it is less it is done at once, the rest in its turn."""
+
+    @property
+    def overtakes(self) -> Command:
+        return Do(f"at most {self.word}")
+
+    def supersedes(self, earlier: Command) -> bool:
+        return isinstance(earlier, Less)
 
 
 @pytest.mark.parametrize("answers", [True, False])
-async def test_power_goes_off_while_the_disk_is_busy_and_again_in_its_turn(
+async def test_power_goes_off_while_the_disk_is_busy_and_stays_off(
     answers: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(runner, "MAX_HELD", 30.0 if answers else 0.01)
@@ -422,11 +440,53 @@ async def test_power_goes_off_while_the_disk_is_busy_and_again_in_its_turn(
     if answers:
         written.set_result(None)
         assert await running == "fault"
-        assert shell.done == ["journal", "power off", "power on", "power off", "books"]
+        assert shell.done == ["journal", "power off", "books"]
     else:
         with pytest.raises(StoreError, match="has not answered"):
             await running
-        assert shell.done == ["journal", "power off", "power off", "books"]
+        assert shell.done == ["journal", "power off", "books"]
+
+
+async def test_less_power_does_not_wait_for_the_disk_and_more_of_before_does_not_come() -> None:
+    """Also what stands behind an entry of the same moment."""
+
+    def start(session: Script) -> None:
+        session._command(Do("journal"), Less("10 kW"), Do("next"))
+
+    def fault(session: Script) -> None:
+        session._command(Less("1 kW"))
+        session._close("fault")
+
+    written: asyncio.Future[Fact | None] = asyncio.get_running_loop().create_future()
+    shell = Shell(Script(start=start, fault=fault), journal=lambda _: written)
+    running = asyncio.create_task(shell.run())
+    while not shell.done:
+        await asyncio.sleep(0)
+    assert shell.done == ["journal", "at most 10 kW"]
+    shell.runner.fact(Done("fault"))
+    assert shell.done == ["journal", "at most 10 kW", "at most 1 kW"]
+    written.set_result(None)
+    assert await running == "fault"
+    assert shell.done[3:] == ["next", "1 kW"]
+
+
+async def test_what_the_peer_says_is_heard_while_the_disk_is_busy(monkeypatch: pytest.MonkeyPatch) -> None:
+    heard: list[Command] = []
+    written: asyncio.Future[Fact | None] = asyncio.get_running_loop().create_future()
+
+    def start(session: Script) -> None:
+        session._command(Do("journal"), Heard("request", 0x8002))
+
+    shell = Shell(Script(start=start), journal=lambda _: written)
+    shell.heard = heard.append
+    running = asyncio.create_task(shell.run())
+    while not shell.done:
+        await asyncio.sleep(0)
+    assert heard == [Heard("request", 0x8002)]
+    written.set_result(None)
+    shell.runner.abort("enough")
+    await running
+    assert heard == [Heard("request", 0x8002)]
 
 
 async def test_a_disk_that_refuses_stops_power_and_what_waited_for_it_is_never_done() -> None:

@@ -77,12 +77,28 @@ class Command(msgspec.Struct, frozen=True):
         return False
 
     @property
-    def overtakes(self) -> bool:
-        """Whether it makes safe and does not wait for what is on its way to the disk.
+    def overtakes(self) -> "Command | None":
+        """What of it makes less power flow, and so does not wait for what is on its way to the disk; None: nothing.
 
-        It is carried out at once, and again in its turn: between the two nothing it has stopped may go on.
+        That is carried out at once. A command that is itself returned is done then; any other comes in its turn, too.
         """
+        return None
+
+    def supersedes(self, earlier: "Command") -> bool:
+        """Whether `earlier`, which still waits for the disk, must not happen any more once this has overtaken it."""
         return False
+
+
+class Heard(Command, frozen=True):
+    """The peer has sent this message: first among the actions of whatever follows from it, for who watches."""
+
+    message: Any
+    payload_type: int
+
+    @property
+    def overtakes(self) -> Command:
+        """Who watches hears it when it is said."""
+        return self
 
 
 class Fact(msgspec.Struct, frozen=True):
@@ -299,4 +315,5 @@ class Session(ABC):
 
     def _take_message(self, payload: bytes, message: Any, payload_type: int) -> None:
         self.newest = Received(payload, message)
+        self._command(Heard(message, payload_type))
         self._on_message(message, payload_type)

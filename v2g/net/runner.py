@@ -215,12 +215,7 @@ class Runner:
         self._arm()
 
     def _perform(self) -> None:
-        actions = self._session.actions()
-        self._actions.extend(actions)
-        if self._held is not None:
-            for action in actions:
-                if isinstance(action, Command) and action.overtakes:  # and it comes again in its turn
-                    self._carry_out(action, self._done)
+        self._actions.extend(self._session.actions())
         while self._actions and self._held is None:
             match action := self._actions.popleft():
                 case Send():
@@ -231,10 +226,24 @@ class Runner:
                     self._carry_out(action, self._done)
                 case Close():
                     pass
+        if self._actions:
+            self._overtake()
         if len(self._out) > MAX_UNSENT and not self._session.closed:
             self._steps.append(partial(self._session.abort, "not_reading"))
         if self._out or self._session.closed:
             self._end()
+
+    def _overtake(self) -> None:
+        """Do at once what lowers power, of all that waits; what that supersedes is not done any more."""
+        waiting: list[Action] = []
+        for action in self._actions:
+            if isinstance(action, Command) and action.overtakes is not None:
+                waiting = [each for each in waiting if not (isinstance(each, Command) and action.supersedes(each))]
+            waiting.append(action)
+        self._actions = deque(each for each in waiting if _urgent(each) is not each)
+        for each in waiting:
+            if (command := _urgent(each)) is not None:
+                self._carry_out(command, self._done)
 
     def _carry_out(self, command: Command, done: Callable[["asyncio.Future[Any]"], None]) -> None:
         outcome = self._execute(command)
@@ -344,6 +353,11 @@ class Runner:
             await self._stream.close()
         except TransportError as error:
             self._observe(Observe("session", "close_failed", {"error": str(error)}))
+
+
+def _urgent(action: Action) -> Command | None:
+    """Return what of an action does not wait for the disk."""
+    return action.overtakes if isinstance(action, Command) else None
 
 
 def _go_on(_now: float, _utc_ms: int) -> None:

@@ -6,19 +6,37 @@ from v2g.iec61851.pilot import PilotState
 from v2g.iso15118.session import Command, Fact
 
 
-class StartCableCheck(Command, frozen=True):
+class Energising(Command, frozen=True):
+    """Base of what brings voltage or current to the output: nothing of it happens after an EmergencyOff."""
+
+
+class Driving(Energising, frozen=True):
+    """Base of what drives power: as far as it is less than before it is done also while the books are being written."""
+
+    @property
+    def overtakes(self) -> Command:
+        """Less than before does not wait for the books; more does."""
+        assert isinstance(self, Output)
+        return Lower(self)
+
+    def supersedes(self, earlier: Command) -> bool:
+        """An output of before that still waits for the books never comes."""
+        return isinstance(earlier, Driving)
+
+
+class StartCableCheck(Energising, frozen=True):
     """Close the charger's contactors towards the inlet and test insulation. Outcome: CableCheckFinished."""
 
     voltage_mv: int
 
 
-class StartPreCharge(Command, frozen=True):
+class StartPreCharge(Energising, frozen=True):
     """Bring the output to a voltage with next to no current. Done at once; Measured facts tell how far it is."""
 
     voltage_mv: int
 
 
-class SetOutput(Command, frozen=True):
+class SetOutput(Driving, frozen=True):
     """Drive `current_ma` (signed) into the vehicle from now on. Done at once: the next ampere obeys it.
 
     The hardware never exceeds `voltage_mv`, nor `charge_w` into the vehicle, nor `discharge_w` out of it.
@@ -30,7 +48,7 @@ class SetOutput(Command, frozen=True):
     discharge_w: int
 
 
-class SetAcOutput(Command, frozen=True):
+class SetAcOutput(Driving, frozen=True):
     """Let the vehicle draw or give this power from now on. Done at once, in so far as a charge point can.
 
     With alternating current the vehicle's own charger makes the power; the charge point tells it the target in its
@@ -43,7 +61,7 @@ class SetAcOutput(Command, frozen=True):
     power_w: int | None = None
 
 
-class SetWptOutput(Command, frozen=True):
+class SetWptOutput(Driving, frozen=True):
     """Send so many W through the primary device, at most `charge_w`. Done at once."""
 
     charge_w: int
@@ -53,6 +71,16 @@ class SetWptOutput(Command, frozen=True):
     def discharge_w(self) -> int:
         """Nothing comes back."""
         return 0
+
+
+Output = SetOutput | SetAcOutput | SetWptOutput
+"""What drives power, by the kind of current."""
+
+
+class Lower(Command, frozen=True):
+    """Keep within `output` from now on, as far as that is less than what is driven; nothing rises. Done at once."""
+
+    output: Output
 
 
 class StartPositioning(Command, frozen=True):
@@ -68,7 +96,7 @@ class StartPairing(Command, frozen=True):
     device_id: int
 
 
-class CheckAlignment(Command, frozen=True):
+class CheckAlignment(Energising, frozen=True):
     """Drive the primary device's coil with this current (mA) to see how well the vehicle is aligned."""
 
     current_ma: int
@@ -78,10 +106,6 @@ class MoveDevice(Command, frozen=True):
     """Move the connection device to the vehicle, or home. DeviceChanged facts tell how far it is."""
 
     to_vehicle: bool
-
-
-Output = SetOutput | SetAcOutput | SetWptOutput
-"""What drives power, by the kind of current."""
 
 
 class Reported(Command, frozen=True):
@@ -95,7 +119,7 @@ class Reported(Command, frozen=True):
     max_discharge_ma: int
 
 
-class CloseContactors(Command, frozen=True):
+class CloseContactors(Energising, frozen=True):
     """Make sure that the charger's contactors are closed. Outcome: ContactorState."""
 
 
@@ -114,9 +138,13 @@ class EmergencyOff(Command, frozen=True):
         return True
 
     @property
-    def overtakes(self) -> bool:
+    def overtakes(self) -> Command:
         """Also while the books are being written."""
-        return True
+        return self
+
+    def supersedes(self, earlier: Command) -> bool:
+        """What would bring power back, and still waits for the books, never comes."""
+        return isinstance(earlier, Energising)
 
 
 class SetPilot(Command, frozen=True):
