@@ -4,8 +4,8 @@ session. What is common to direct and alternating current.
 
 import abc
 import asyncio
-import contextlib
-from collections.abc import Callable, Coroutine, Iterator
+import logging
+from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, Protocol
 
@@ -31,6 +31,8 @@ from v2g.iec61851.timing import STANDARD, PilotTiming
 from v2g.iso15118.session import Command, Fact
 from v2g.net.clock import Clock
 from v2g.net.plc.pilot import ChargerPilot
+
+_log = logging.getLogger(__name__)
 
 OnFact = Callable[[Fact], None]
 
@@ -73,8 +75,8 @@ class EvseHardware(Protocol):
     def execute(self, command: Command) -> Coroutine[Any, Any, Fact | None] | None:
         """Carry out a hardware command of `secc.core.ports`, as the command says: at once, or by a coroutine.
 
-        Outputs and EmergencyOff are done when this returns; a coroutine that an EmergencyOff overtakes neither closes
-        a contactor nor brings voltage any more. Between TransactionStarted and TransactionEnded somebody is
+        Outputs, Lower and EmergencyOff are done when this returns; a coroutine that an EmergencyOff overtakes neither
+        closes a contactor nor brings voltage any more. Between TransactionStarted and TransactionEnded somebody is
         authorised, but not between KeepSession and JoinSession; without that nothing is driven. Other commands are not
         for hardware and do nothing.
         """
@@ -120,12 +122,17 @@ class WatchConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
 
 @dataclass
 class Parts:
-    """What the parts that every charger has are. `pilot` None: a bench without one, or a device that has none."""
+    """What the parts that every charger has are. `pilot` None: a bench without one, or a device that has none.
+
+    `service` are faults of an earlier run that wait for service, `keep` is called with each such fault that is found.
+    """
 
     contactor: Contactor
     cabinet: Cabinet
     meter: Meter
     pilot: ChargerPilot | None = None
+    service: Iterable[str] = ()
+    keep: Callable[[str], None] = lambda _: None
 
 
 class Evse(abc.ABC):
@@ -152,7 +159,6 @@ class Evse(abc.ABC):
         self._offs = 0  # what began before the last EmergencyOff has no say any more
         self._guard = MeterGuard(most_w)
         self._fan_since: float | None = None
-        self._answering: list[str] = []
         self._ventilating = False
         self._opened_by = ""
         self._interlock = Interlock(
@@ -161,7 +167,8 @@ class Evse(abc.ABC):
                 ventilation=watch.ventilation,
                 latch=parts.cabinet.has_latch,
                 timing=msgspec.structs.replace(timing, contactor_close_s=watch.contactor_s),
-            )
+            ),
+            faults=parts.service,
         )
         parts.contactor.on_change(self._contactor_moved)
         parts.cabinet.on_fault(self._fault)
@@ -169,6 +176,7 @@ class Evse(abc.ABC):
         parts.meter.on_fault(self._fault)
         if parts.pilot is not None:
             self._watch_pilot(parts.pilot)
+        self._interlock.feedback(clock.monotonic(), closed=parts.contactor.closed)
         self._drain()
         self._reporter = asyncio.create_task(self._report_forever(), name="evse")
 
@@ -222,7 +230,8 @@ class Evse(abc.ABC):
                 self._offs += 1
                 self._off()
                 self._tell_interlock(lambda now: self._interlock.ask(now, close=False))
-                self._tell(ports.ContactorState(self.contactors_closed))
+            case ports.Lower(output=output):
+                self._lower(output)
             case ports.Ventilate(on=on):
                 self._ventilating = on
                 self._parts.cabinet.set_fan(100 if on else 0)
@@ -259,8 +268,7 @@ class Evse(abc.ABC):
         self._off()
         self._tell_interlock(lambda now: self._interlock.permit(now, allowed=False))
         self._reporter.cancel()
-        with contextlib.suppress(asyncio.CancelledError, StoreError):  # a StoreError was told as a fault
-            await self._reporter
+        await asyncio.gather(self._reporter, return_exceptions=True)
         if self._timer is not None:
             self._timer.cancel()
         self._parts.meter.save()
@@ -270,6 +278,10 @@ class Evse(abc.ABC):
     @abc.abstractmethod
     def _off(self) -> None:
         """Forget every wish for an output, and take it away."""
+
+    @abc.abstractmethod
+    def _lower(self, output: ports.Output) -> None:
+        """Keep within this output from now on, as far as it is less than what is driven."""
 
     @abc.abstractmethod
     def _watch_output(self) -> None:
@@ -289,30 +301,23 @@ class Evse(abc.ABC):
         self._tell_interlock(lambda now: self._interlock.fault(word, now, active=active))
 
     async def _close_contactors(self, offs: int) -> Fact:
-        with self._answers("contactor_stuck_open"):
-            if offs == self._offs:
-                self._tell_interlock(lambda now: self._interlock.ask(now, close=True))
-                await self._until(lambda: self.contactors_closed or not self._interlock.commanded)
-        return ports.ContactorState(self.contactors_closed)
+        lock = self._interlock
+        await self._until(lambda: lock.commanded or not self.contactors_closed or bool(lock.serious))
+        if offs == self._offs:
+            self._tell_interlock(lambda now: lock.ask(now, close=True))
+            await self._until(lambda: self.contactors_closed or not lock.commanded)
+        return ports.ContactorState(self.contactors_closed and lock.commanded)
 
-    async def _open_contactors(self, offs: int) -> Fact:
+    async def _open_contactors(self, offs: int) -> Fact | None:
+        """Open; the outcome is None where somebody has closed it again meanwhile."""
         self._off()
         await self._calm()  # no contactor is opened under current
-        with self._answers("contactor_welded"):
-            if offs == self._offs:
-                self._tell_interlock(lambda now: self._interlock.ask(now, close=False))
-            await self._until(lambda: not self.contactors_closed or "contactor_welded" in self.faults)
+        lock = self._interlock
+        if offs == self._offs:
+            self._tell_interlock(lambda now: lock.ask(now, close=False))
+        await self._until(lambda: not self.contactors_closed or lock.commanded or lock.stands("contactor_welded"))
         await self._parts.meter.refresh()  # what flowed until now is in the registers that are read next
-        return ports.ContactorState(self.contactors_closed)
-
-    @contextlib.contextmanager
-    def _answers(self, word: str) -> Iterator[None]:
-        """While this lasts a fault is the outcome of a command, by which the session learns of it in order."""
-        self._answering.append(word)
-        try:
-            yield
-        finally:
-            self._answering.remove(word)
+        return None if lock.commanded else ports.ContactorState(self.contactors_closed)
 
     async def _until(self, holds: Callable[[], bool]) -> None:
         """Wait until something that the interlock or the output changes is so; the interlock bounds how long."""
@@ -343,7 +348,8 @@ class Evse(abc.ABC):
 
     def _contactor_moved(self, closed: bool) -> None:
         self._tell_interlock(lambda now: self._interlock.feedback(now, closed=closed))
-        self._tell(ports.ContactorState(closed, "" if closed else self._opened_by))
+        if not closed or self._interlock.commanded:  # one that is on its way to open says so once it is
+            self._tell(ports.ContactorState(closed, "" if closed else self._opened_by))
 
     def _drain(self) -> None:
         """Do what the interlock wants; a part that answers at once adds to it."""
@@ -381,9 +387,11 @@ class Evse(abc.ABC):
                 for on_light in self._on_light:
                     on_light(light)
             case FaultChanged(word=word, active=active):
+                if active and FAULTS[word].until == "serviced":
+                    self._parts.keep(word)
                 for on_fault in self._on_fault:
                     on_fault(word, active)
-                if active and FAULTS[word].stops and word not in self._answering:
+                if active and FAULTS[word].stops:
                     self._tell(ports.HardwareFault(word))
 
     def _tick(self) -> None:
@@ -396,22 +404,26 @@ class Evse(abc.ABC):
         return ports.MeterRead(reading.utc_ms, reading.import_mwh, reading.export_mwh, meter.serial)
 
     async def _report_forever(self) -> None:
+        """Watch as long as the program runs. What fails is a fault, and is watched again."""
         while True:
             await asyncio.sleep(self._report_s)
-            try:
-                reading = self._reading()
-                self._parts.meter.save(sync=False)
-            except StoreError:
-                self._fault("meter_store", active=True)
-                raise
-            power_w = self.present.voltage_mv * self.present.current_ma // 1_000_000
-            self._watch_meter(reading, power_w)
-            self._watch_temperatures()
-            self._watch_output()
-            self._tell(self.present)
-            self._tell(reading)
+            for watch in (self._watch_meter, self._watch_temperatures, self._watch_output, self._report):
+                try:
+                    watch()
+                except StoreError:
+                    self._fault("meter_store", active=True)
+                except Exception:  # noqa: BLE001 - whatever it is, nobody watches meanwhile
+                    _log.exception("%s has failed", watch.__name__)
+                    self._fault("charger_failed", active=True)
 
-    def _watch_meter(self, reading: ports.MeterRead, power_w: int) -> None:
+    def _report(self) -> None:
+        self._tell(self.present)
+        self._tell(self._reading())
+
+    def _watch_meter(self) -> None:
+        reading = self._reading()
+        self._parts.meter.save(sync=False)
+        power_w = self.present.watts
         word = self._guard.check(self._clock.elapsed_ms(), reading.import_mwh, reading.export_mwh, power_w)
         if word:
             self._fault(word, active=True)

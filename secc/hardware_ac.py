@@ -64,6 +64,11 @@ class AcEvse(Evse):
     def _off(self) -> None:
         self._allowed = (0, 0)
 
+    def _lower(self, output: ports.Output) -> None:
+        charge_w, discharge_w = self._allowed
+        self._allowed = (min(charge_w, output.charge_w), min(discharge_w, output.discharge_w))
+        self._watch_output()
+
     def _measured(self) -> None:
         self._tell(self.present)
         self._watch_output()

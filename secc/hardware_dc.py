@@ -22,9 +22,11 @@ REACHED_MV: Final = 10_000
 REACH_S: Final = 10.0
 """A stage brings the voltage of the cable check this near, within."""
 
-OVER_CURRENT_S: Final = 1.0
+STRAYED_S: Final = 1.0
 OVER_CURRENT_MA: Final = 10_000
-"""More than a tenth and 10 A above what was demanded, for so long, is no regulation any more."""
+LEAST_MARGIN_W: Final = 500
+"""A current that is more than a tenth and 10 A above what was demanded, or a power that is more than a twentieth and a
+fiftieth of the rating (at least 500 W) above it, or the other way, is no regulation any more when it lasts so long."""
 
 
 class DcEvse(Evse):
@@ -45,7 +47,8 @@ class DcEvse(Evse):
         self._stage, self._isolation = stage, isolation
         self._demand = OFF
         self._highest_mv = 0
-        self._over_since: float | None = None
+        self._margin_w = max(LEAST_MARGIN_W, most_w // 50)
+        self._strayed_since: float | None = None
         super().__init__(parts, clock, watch, report_s=report_s, most_w=most_w, timing=timing)
         stage.on_report(self._reported)
         stage.on_fault(self._fault)
@@ -91,6 +94,19 @@ class DcEvse(Evse):
         self._demand = OFF
         self._stage.drive(OFF)
 
+    def _lower(self, output: ports.Output) -> None:
+        assert isinstance(output, ports.SetOutput)
+        demand = self._demand
+        charging = demand.current_ma >= 0
+        least, most = min(0, output.current_ma), max(0, output.current_ma)
+        self._drive(
+            Demand(
+                min(demand.voltage_mv, output.voltage_mv),
+                max(least, min(most, demand.current_ma)),
+                min(demand.power_w, output.charge_w if charging else output.discharge_w),
+            )
+        )
+
     def _reported(self, report: StageReport) -> None:
         self._tell(self.present)
         self._watch_output()
@@ -103,14 +119,25 @@ class DcEvse(Evse):
             self._fault("discharge_too_slow", active=False)
         elif self._highest_mv and present.voltage_mv > self._highest_mv * 11 // 10 + REACHED_MV:
             self._fault("over_voltage", active=True)
-        allowed = abs(self._demand.current_ma) * 11 // 10 + OVER_CURRENT_MA
-        if abs(present.current_ma) <= allowed:
-            self._over_since = None
-        elif self._over_since is None:
-            self._over_since = now
-        elif now - self._over_since >= OVER_CURRENT_S:
-            self._fault("over_current", active=True)
+        strayed = self._strayed()
+        if not strayed:
+            self._strayed_since = None
+        elif self._strayed_since is None:
+            self._strayed_since = now
+            self._loop.call_later(STRAYED_S, self._watch_output)
+        elif now - self._strayed_since >= STRAYED_S:
+            self._fault(strayed, active=True)
         self._watch_isolation()
+
+    def _strayed(self) -> str:
+        """Return which fault it is when what flows stays like this: it is to agree with what was demanded, in size and
+        direction. Empty when it does."""
+        demand, present = self._demand, self.present
+        if abs(present.current_ma) > abs(demand.current_ma) * 11 // 10 + OVER_CURRENT_MA:
+            return "over_current"
+        forward_w = present.watts if demand.current_ma >= 0 else -present.watts
+        within = -self._margin_w <= forward_w <= demand.power_w * 21 // 20 + self._margin_w
+        return "" if within else "power_not_obeyed"
 
     def _watch_isolation(self) -> None:
         """Watch the insulation while a current flows: the monitor goes on measuring in the charge loop."""
@@ -147,8 +174,7 @@ class DcEvse(Evse):
         passed = offs == self._offs and self.contactors_closed
         if ohm is None or not self._insulated(ohm, voltage_mv):
             word = "isolation_lost" if ohm is None else "isolation_low"
-            with self._answers(word):
-                self._fault(word, active=True)
+            self._fault(word, active=True)
             return failed
         return ports.CableCheckFinished(passed=passed)
 
@@ -159,7 +185,7 @@ class DcEvse(Evse):
         except TimeoutError:
             return
 
-    async def _open_contactors(self, offs: int) -> Fact:
+    async def _open_contactors(self, offs: int) -> Fact | None:
         state = await super()._open_contactors(offs)
         if not self.contactors_closed:
             await self._discharged()

@@ -14,6 +14,7 @@ from v2g.net.clock import Clock
 INPUT_MV: Final = 400_000
 """Voltage that the device is fed with; with the power it makes the current that is reported."""
 
+MARGIN_W: Final = 500
 OVER_S: Final = 1.0
 """More than a tenth and 500 W above what it was told to send, for so long, is no control any more."""
 
@@ -40,6 +41,7 @@ class WptEvse(Evse):
     ) -> None:
         self._device = device
         self._wanted_w: int | None = None
+        self._excited = (0, 0)  # mA and the most W, for an alignment check
         self._troubles: dict[str, None] = {}
         self._told_device = ports.Device()
         self._over_since: float | None = None
@@ -66,8 +68,11 @@ class WptEvse(Evse):
                 self._device.find(method)
             case ports.StartPairing(method=method, device_id=device_id):
                 self._device.pair(method, device_id)
-            case ports.CheckAlignment(current_ma=current_ma):
-                return self._check(current_ma, self._offs)
+            case ports.CheckAlignment(current_ma=0):
+                self._off()
+                return None
+            case ports.CheckAlignment(current_ma=current_ma, power_w=power_w):
+                return self._check(current_ma, power_w, self._offs)
             case ports.SetWptOutput(power_w=power_w):
                 self._wanted_w = power_w
                 self._drive()
@@ -79,20 +84,39 @@ class WptEvse(Evse):
 
     def _off(self) -> None:
         self._wanted_w = None
+        self._excited = (0, 0)
         self._device.send(0)
+
+    def _lower(self, output: ports.Output) -> None:
+        assert isinstance(output, ports.SetWptOutput)
+        current_ma, power_w = self._excited
+        if power_w > output.power_w:
+            self._excite(current_ma, output.power_w)
+        if self._wanted_w is not None and self._wanted_w > output.power_w:
+            self._wanted_w = output.power_w
+            self._drive()
+
+    def _excite(self, current_ma: int, power_w: int) -> None:
+        """Drive the coil for the alignment check, if nothing is in the way."""
+        self._excited = (current_ma, power_w)
+        if power_w and not self._troubles:
+            self._device.excite(current_ma, power_w)
+        else:
+            self._device.send(0)
 
     def _drive(self) -> None:
         """Pass the wish on, if the interlock has let the contactor close and nothing is in the way."""
+        self._excited = (0, 0)
         free = self._interlock.commanded and not self._troubles
         self._device.send(self._wanted_w or 0 if free else 0)
 
-    async def _check(self, current_ma: int, offs: int) -> Fact | None:
+    async def _check(self, current_ma: int, power_w: int, offs: int) -> Fact | None:
         """Feed the device and excite its coil; what it finds out comes as DeviceChanged."""
         state = await self._close_contactors(offs)
         if state != ports.ContactorState(closed=True) or offs != self._offs:
             return ports.HardwareFault(self._interlock.serious or "contactor_stuck_open")
-        if not self._troubles:
-            self._device.excite(current_ma)
+        self._wanted_w = None
+        self._excite(current_ma, power_w)
         return None
 
     def _something_near(self, word: str, active: bool) -> None:
@@ -132,8 +156,9 @@ class WptEvse(Evse):
         """The field is gone as soon as it was switched off."""
 
     def _watch_output(self) -> None:
-        """Cut off a device that sends more than it was told."""
-        if self._wanted_w is None or self._device.report.sent_w <= self._wanted_w * 11 // 10 + 500:
+        """Cut off a device that sends more than it was told, also to find out how well a vehicle is aligned."""
+        allowed_w = max(self._wanted_w or 0, self._excited[1])
+        if self._device.report.sent_w <= allowed_w * 11 // 10 + MARGIN_W:
             self._over_since = None
         elif self._over_since is None:
             self._over_since = self._clock.monotonic()

@@ -3,7 +3,7 @@
 from msgspec.structs import replace
 
 from evcc.core import ask
-from evcc.core.loop import enter_loop, resume_loop
+from evcc.core.loop import ask_loop, enter_loop, resume_loop
 from evcc.core.needs import departure_s
 from evcc.core.ports import CloseContactor, Reported
 from evcc.core.quantities import milli, to_milli, to_whole
@@ -85,7 +85,7 @@ def on_schedule(stage: Scheduling, request: ScheduleExchangeReq, response: Sched
     """Wait for the charger's plan, then go to the cable check, or back into the loop after a renegotiation."""
     if reaction(response) is Reaction.KEEP and stage.looping is not None:
         kept = seen("schedule", "old_schedule_kept", code=response.response_code.name)
-        step = resume_loop(stage.looping, world)
+        step = ask_loop(stage.looping, world)  # or the rest that was before
         return replace(step, observed=(kept, *step.observed))
     if response.evse_processing is not Processing.Finished:
         return Step(stage=replace(stage, polls=stage.polls + 1), wait=world.config.timing.poll_pause_s)

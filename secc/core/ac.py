@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from secc.core.config import AcRating, ControlMode
 from secc.core.context import Charging, Parametrised, Selected, Vehicle
-from secc.core.loop import apply_output, loop_event, power, status, tell_costs, tell_meter
+from secc.core.loop import apply_output, loop_event, power, status, tell_costs, tell_meter, unwanted
 from secc.core.parameters import discharge_sign, limits_event
 from secc.core.ports import SetAcOutput
 from secc.core.quantities import to_w, watts
@@ -96,7 +96,7 @@ def charge_loop(request: AC_ChargeLoopReq, context: Charging, world: World) -> S
         raise refuse(ResponseCode.FAILED, f"{type(mode).__name__} is not what was selected")
     assert isinstance(mode, RequestMode)
     soc = request.display_parameters.present_soc if request.display_parameters else None
-    context = _told(context, mode, soc)
+    context = replace(_told(context, mode, soc), alive=True)
     context, commands = apply_output(context, world)
     output = context.output
     assert isinstance(output, SetAcOutput)
@@ -160,7 +160,7 @@ def _told(context: Charging, mode: RequestMode, soc: int | None) -> Charging:
         changes["max_discharge_w"] = abs(total(mode, "ev_maximum_discharge_power"))
     if soc is not None:
         changes["soc"] = soc
-    vehicle = replace(parametrised.vehicle, **changes)
+    vehicle = replace(parametrised.vehicle, **changes | unwanted(mode))
     if vehicle == parametrised.vehicle:
         return context
     planned = replace(context.planned, parametrised=replace(parametrised, vehicle=vehicle))

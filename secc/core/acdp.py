@@ -90,7 +90,7 @@ def disconnect(request: ACDP_DisconnectReq, context: Stopped | Disconnecting, wo
 
 
 def system_status(request: ACDP_SystemStatusReq, context: Any, world: World) -> Step:
-    """Exchange states beside everything else; a vehicle that reports an emergency gets no power."""
+    """Exchange states beside everything else; a vehicle gets no power that is not ready, or reports an emergency."""
     told = request.ev_technical_status
     if told.ev_error_code is ErrorCode.FAILED_EmergencyEvent:
         raise refuse(ResponseCode.FAILED, "the vehicle reports an emergency")
@@ -110,7 +110,7 @@ def system_status(request: ACDP_SystemStatusReq, context: Any, world: World) -> 
     )
     error = told.ev_error_code.value if told.ev_error_code is not None else None
     data = {"ready": told.ev_ready_to_charge, "immobilized": told.ev_immobilized, "error": error}
-    return Step(response, context, (Observe("acdp", "vehicle_status", data),))
+    return Step(response, context, (Observe("acdp", "vehicle_status", data),), ready=told.ev_ready_to_charge)
 
 
 def _connection(processing: Processing, world: World) -> dict[str, Any]:

@@ -58,7 +58,7 @@ def renegotiated(
     except Iso15118Error as error:
         if not isinstance(context, Charging):
             raise
-        return kept(request, replace(context, standby=False), world, error)  # the loop goes on, whatever was before
+        return kept(request, context, world, error)  # the loop goes on, or the rest that was before
 
 
 def kept(request: ScheduleExchangeReq, context: Charging, world: World, error: Iso15118Error) -> Step:
@@ -82,7 +82,10 @@ def power_delivery(request: PowerDeliveryReq, context: Charging | Stopping, worl
     if not isinstance(context.beside, Planned):
         raise refuse(ResponseCode.FAILED_SequenceError, "nothing was renegotiated")
     chosen = choose_tuple(request, context.beside, world)
-    charging = replace(context, planned=context.beside, chosen=chosen, beside=None)
+    newest = context.planned.parametrised  # the loop has gone on meanwhile: what it last said of the vehicle holds
+    parametrised = replace(context.beside.parametrised, vehicle=newest.vehicle, heard=newest.heard)
+    planned = replace(context.beside, parametrised=parametrised)
+    charging = replace(context, planned=planned, chosen=chosen, beside=None)
     charging = account(charging, world)
     commands: tuple[Any, ...] = ()
     if charging.output is not None:

@@ -111,6 +111,8 @@ class WptRating(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_power_w: Watts = 11_000
     min_power_w: Watts = 0
     max_coil_current_a: Amperes = 75
+    alignment_power_w: Watts = 2_000
+    """The most that is sent to find out how well a vehicle is aligned."""
     min_coil_current_a: Amperes = 0
     max_clearance_mm: Annotated[int, Meta(ge=0, le=65535)] = 250
     min_clearance_mm: Annotated[int, Meta(ge=0, le=65535)] = 100

@@ -178,11 +178,14 @@ class Awaiting(msgspec.Struct, frozen=True):
 
 
 class Planned(msgspec.Struct, frozen=True):
-    """A schedule is agreed; the contactors are open. `coil_ma` is what a wireless vehicle checks its alignment with."""
+    """A schedule is agreed; the contactors are open. A wireless vehicle checks its alignment with `coil_ma`, by which
+    at most `coil_w` are sent, of the `coil_asked_ma` that it has asked for."""
 
     parametrised: Parametrised
     plan: Plan
     coil_ma: int = 0
+    coil_w: int = 0
+    coil_asked_ma: int = 0
 
 
 class Connecting(msgspec.Struct, frozen=True):
@@ -241,6 +244,8 @@ class Charging(msgspec.Struct, frozen=True):
     told_meter: tuple[MeterInfo, ...] = ()
     confirmed: MeterInfo | None = None
     loops: int = 0
+    alive: bool = False
+    """Whether the vehicle's loop goes on: its newest request is not older than the loop's time-out. Else no power."""
     held: bool = False
     """Whether an AC vehicle has interrupted by its pilot: the contactor is open, the loop goes on."""
     standby: bool = False

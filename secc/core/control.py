@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, Final
 
-from secc.core import loop, ports
+from secc.core import loop, ports, wpt
 from secc.core.config import ControlMode, SeccConfig
 from secc.core.context import (
     Charging,
@@ -13,6 +13,7 @@ from secc.core.context import (
     Fresh,
     Parametrised,
     Paused,
+    Planned,
     Selected,
     Stopped,
     Stopping,
@@ -27,7 +28,7 @@ from v2g.grid.tariff import Tariff
 from v2g.iec61851.pilot import PilotState
 from v2g.iso15118.charts import Family
 from v2g.iso15118.messages.schedules import AbsolutePriceSchedule, PriceLevelSchedule
-from v2g.iso15118.session import Command, Entropy, Session
+from v2g.iso15118.session import Command, Entropy, Heard, Session
 from v2g.observe import Observe
 from v2g.settlement.records import SessionStarted, TariffSet, limit_record
 
@@ -51,6 +52,7 @@ STOPPED_REASONS: Final[Mapping[str, str]] = MappingProxyType(
         "vehicle": "Local",
         "unplugged": "EVDisconnected",
         "pilot_lost": "EVDisconnected",
+        "pre_charge_timeout": "Timeout",
         "connection_lost": "EVDisconnected",
         "link_lost": "EVDisconnected",
         "sequence_timeout": "Timeout",
@@ -97,8 +99,9 @@ class PowerControl(Session):
         foreseen: Iterable[Limit] = (),
         told_prices: AbsolutePriceSchedule | PriceLevelSchedule | None = None,
         response: ports.GridResponse = NO_RESPONSE,
+        heard: Heard = lambda _message, _type: None,
     ) -> None:
-        super().__init__(entropy=entropy)
+        super().__init__(entropy=entropy, heard=heard)
         self._config, self._trust, self._identity = config, trust, identity
         charge_w, discharge_w = config.power_rating(config.services[0].family)
         self._limits = LimitBook((Limit(source=EVSE, charge_w=charge_w, discharge_w=discharge_w), *limits))
@@ -115,7 +118,8 @@ class PowerControl(Session):
         self._context: Any = Fresh()
         self._notices: dict[str, Notice] = {}
         self._discharge: SignedDischarge | None = None
-        self._powered = self._books_open = self._transaction = self._settled = False
+        self._powered = self._books_open = self._transaction = self._settled = self._stopping = False
+        self._ready = True
         self._vehicle: Vehicle | None = None
         self._noted_w = -1
         self._stop_reason = "vehicle"
@@ -175,6 +179,8 @@ class PowerControl(Session):
             tls=self._tls,
             parking=self._parking,
             powered=self._powered,
+            stopping=self._stopping,
+            ready=self._ready,
             books_open=self._books_open,
             waited=waited,
             exi=self.newest.exi,
@@ -339,15 +345,27 @@ class PowerControl(Session):
     def _follow(self) -> tuple[Command | Observe, ...]:
         """Return what makes the hardware follow limits, wishes and signatures of this moment."""
         context = self._context
-        if not isinstance(context, Charging) or context.output is None:
-            return ()
-        self._context, commands = loop.apply_output(context, self._world(waited=False))
+        commands: tuple[Command | Observe, ...] = ()
+        if isinstance(context, Charging) and context.output is not None:
+            self._context, commands = loop.apply_output(context, self._world(waited=False))
+        elif isinstance(context, Planned) and context.coil_ma:
+            self._context, commands = wpt.aligned(context, self._world(waited=False))
         return commands
 
     def _arm_limits(self) -> None:
         change = self._limits.next_change_ms(self._utc_ms)
         if change is not None:
             self._arm_utc("limits", change)
+
+    def _arm_setpoint(self) -> None:
+        """Look again when the wish for power begins, or ends."""
+        setpoint = self._setpoint
+        edges = (setpoint.valid_from_ms, setpoint.valid_until_ms) if setpoint is not None else ()
+        change = min((at for at in edges if at is not None and at > self._utc_ms), default=None)
+        if change is None:
+            self._disarm("setpoint")
+        else:
+            self._arm_utc("setpoint", change)
 
     def _arm_utc(self, name: str, at_ms: int) -> None:
         """Arm a timer for a moment of (simulated) UTC, rounded up so that the moment has come when it fires."""

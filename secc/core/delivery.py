@@ -78,7 +78,7 @@ def pre_charge(request: DC_PreChargeReq, context: PreCharging, world: World) -> 
     if target_mv != context.target_mv:
         context = replace(context, target_mv=target_mv)
         commands = (StartPreCharge(target_mv),)
-    matched = abs(world.measured.voltage_mv - target_mv) <= MATCHED_MV
+    matched = is_matched(context, world)
     if request.ev_processing is not Processing.Finished and not world.waited and (commands or not matched):
         return Wait(context, world.config.poll_hold_s, commands)
     response = DC_PreChargeRes(
@@ -90,6 +90,12 @@ def pre_charge(request: DC_PreChargeReq, context: PreCharging, world: World) -> 
         "power", "pre_charge", {"target_mv": target_mv, "voltage_mv": world.measured.voltage_mv, "matched": matched}
     )
     return Step(response, context, (*commands, event))
+
+
+def is_matched(context: PreCharging, world: World) -> bool:
+    """Say whether the output has the voltage that the vehicle wants, which is one that it can have."""
+    least_mv = max(1, context.planned.parametrised.vehicle.min_voltage_mv)
+    return context.target_mv >= least_mv and abs(world.measured.voltage_mv - context.target_mv) <= MATCHED_MV
 
 
 PowerContext = Planned | PreCharging | Starting | Charging | Stopping
@@ -134,6 +140,11 @@ def _start(request: PowerDeliveryReq, context: PowerContext, world: World) -> St
         return Step(_delivery_response(world), context)
     if isinstance(context, Starting):
         return _started(request, context, world)
+    if isinstance(context, PreCharging) and not is_matched(context, world):  # V2G20-2005
+        if not world.waited:
+            return Wait(context, world.config.poll_hold_s)
+        why = f"the output has {world.measured.voltage_mv} mV, the vehicle wants {context.target_mv}"
+        raise refuse(ResponseCode.FAILED_PowerDeliveryNotApplied, why, reason="pre_charge_not_reached")
     planned = context if isinstance(context, Planned) else context.planned
     chosen = choose_tuple(request, planned, world)
     code = tolerance_code(request, world)
@@ -196,10 +207,11 @@ def _go_on(context: Charging, code: ResponseCode, world: World, *, rested: bool)
 
 
 def _stop(context: PowerContext, world: World) -> Step | Wait:
-    if isinstance(context, Planned):  # nothing was closed yet: the vehicle pauses before it starts (V2G20-2122)
+    if isinstance(context, Planned) and not world.powered:  # the vehicle pauses before it starts (V2G20-2122)
         return Step(_delivery_response(world), Stopped(planned=context))
     if not isinstance(context, Stopping):
-        stopping = Stopping(planned=context.planned, since=world.now)
+        planned = context if isinstance(context, Planned) else context.planned
+        stopping = Stopping(planned=planned, since=world.now)
         if isinstance(context, Charging):
             stopping = replace(stopping, told_meter=context.told_meter, confirmed=context.confirmed)
         return Wait(stopping, world.config.timing.contactor, (*_idle(context, world), OpenContactors()))

@@ -117,6 +117,7 @@ class Facts(SideStreams):
                 self._replan()
             case ports.SetpointChanged():
                 self._setpoint = fact.setpoint
+                self._arm_setpoint()
                 self._perform(self._follow())
             case ports.GridResponseChanged(response=response):
                 self._response = response
@@ -147,10 +148,16 @@ class Facts(SideStreams):
                     self._notify("ExitStandby")
 
     def _terminate(self, reason: str) -> None:
-        """Ask the vehicle to end the session; one that does not is ended."""
-        self._stop_reason = reason
+        """Take power away, and ask the vehicle to end the session; one that does not is ended.
+
+        There is no way back: whoever asked first has it.
+        """
+        if self._stopping:
+            return
+        self._stopping, self._stop_reason = True, reason
         self._notify("Terminate")
         self._arm("terminate", NOTICE_S)
+        self._perform(self._follow())
 
     def _take_contactor(self, fact: ports.ContactorState) -> None:
         context = self._context
@@ -158,6 +165,8 @@ class Facts(SideStreams):
             self._powered = False  # anywhere else open contacts may be about to close
         if isinstance(context, Starting | Stopping):
             self._context = delivery.on_contactor(fact, context)
+        elif fact.closed and (not self._powered or (isinstance(context, Charging) and context.held)):
+            self._on_fault("contactor_welded")
         elif isinstance(context, Charging) and not fact.closed and not context.held:
             if fact.why.startswith("pilot_"):  # the pilot's own news comes right behind
                 self._take_pilot(PilotState(fact.why.removeprefix("pilot_")))

@@ -21,6 +21,7 @@ from v2g.iso15118 import signature
 from v2g.iso15118.messages.common_messages import MeteringConfirmationReq, MeteringConfirmationRes
 from v2g.iso15118.messages.common_types import (
     ChargeLoopReq,
+    Dynamic_CLReqControlMode,
     EvseNotification,
     EVSEStatus,
     MeterInfo,
@@ -78,7 +79,7 @@ def charge_loop(request: DC_ChargeLoopReq, context: Charging, world: World) -> S
     if type(mode) is not _MODES[selected.control_mode, selected.bidirectional]:
         raise refuse(ResponseCode.FAILED, f"{type(mode).__name__} is not what was selected")
     soc = request.display_parameters.present_soc if request.display_parameters else None
-    context = _told(context, mode, soc)
+    context = replace(_told(context, mode, soc), alive=True)
     context, commands = apply_output(context, world)
     output = context.output
     assert isinstance(output, SetOutput)
@@ -178,7 +179,16 @@ def _limits(known: Vehicle, mode: RequestMode, soc: int | None) -> Vehicle:
             changes["max_discharge_ma"] = abs(to_milli(mode.ev_maximum_discharge_current))
     if soc is not None:
         changes["soc"] = soc
-    return replace(known, **changes)
+    return replace(known, **changes | unwanted(mode))
+
+
+def unwanted(mode: Any) -> dict[str, int]:
+    """Return the limits that become 0 by what a dynamic vehicle needs: one that is full is not charged, and one that
+    has not got its least energy gives none back."""
+    if not isinstance(mode, Dynamic_CLReqControlMode):
+        return {}
+    full, lacks = to_w(mode.ev_maximum_energy_request) <= 0, to_w(mode.ev_minimum_energy_request) > 0
+    return ({"max_charge_w": 0} if full else {}) | ({"max_discharge_w": 0} if lacks else {})
 
 
 def tell_meter(request: ChargeLoopReq, context: Charging, world: World) -> tuple[Charging, MeterInfo | None]:

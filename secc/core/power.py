@@ -12,15 +12,18 @@ from v2g.iso15118.charts import Family
 def choose_output(context: Charging, world: World) -> Output:
     """Return what the hardware has to do now.
 
-    Charge and discharge never exceed what vehicle, charger, site and operator allow (V2G20-2183 to -2188), nor,
-    under a schedule, the chosen tuple. Discharge needs a live signed command where the session is bound to that.
+    Charge and discharge never exceed what vehicle, charger, site and operator allow (V2G20-2188), nor, under a
+    schedule, the chosen tuple. Discharge needs a live signed command where the session is bound to that. Nothing flows
+    without a living loop, nor once somebody wants the session to end.
     """
     selected, vehicle = context.planned.parametrised.selected, context.planned.parametrised.vehicle
+    idle = context.standby or not context.alive or world.stopping
     if selected.family is Family.WPT:
-        return _wireless(context, world)
-    if context.held or context.standby:
-        idle = SetAcOutput(charge_w=0, discharge_w=0, power_w=0)
-        return idle if selected.family is Family.AC else _output(vehicle, world, charge_w=0, discharge_w=0)
+        return SetWptOutput(charge_w=0, power_w=0) if idle else _wireless(context, world)
+    if idle or context.held or not world.ready:
+        if selected.family is Family.AC:
+            return SetAcOutput(charge_w=0, discharge_w=0, power_w=0)
+        return _output(vehicle, world, charge_w=0, discharge_w=0)
     if selected.control_mode is ControlMode.DYNAMIC:
         charge_w, discharge_w = _slewed(_dynamic_powers(context, world), context, world)
         if selected.family is Family.AC:
@@ -36,8 +39,8 @@ def choose_output(context: Charging, world: World) -> Output:
 
 
 def _wireless(context: Charging, world: World) -> SetWptOutput:
-    """Send what the vehicle asks for, within all limits; nothing while something is in the way or the loop rests."""
-    if context.standby or world.device.trouble:
+    """Send what the vehicle asks for, within all limits; nothing while something is in the way."""
+    if world.device.trouble:
         return SetWptOutput(charge_w=0, power_w=0)
     dynamic = context.planned.parametrised.selected.control_mode is ControlMode.DYNAMIC
     powers = (

@@ -5,8 +5,10 @@
 
 from typing import Any, Final
 
+from msgspec.structs import replace
+
 from secc.core import exchange, wpt
-from secc.core.context import Charging, Finished, Fresh
+from secc.core.context import Charging, Finished, Fresh, Planned, PreCharging, Starting
 from secc.core.facts import Facts
 from secc.core.handlers import HANDLERS
 from secc.core.refusal import is_request, refusal
@@ -15,7 +17,7 @@ from v2g.errors import CodecError, Iso15118Error
 from v2g.hardware.faults import FAULTS
 from v2g.iso15118 import sequence
 from v2g.iso15118.charts import BESIDE, FETCHING, SIDE_CHARTS
-from v2g.iso15118.messages.common_messages import MeteringConfirmationReq, PowerDeliveryReq
+from v2g.iso15118.messages.common_messages import ChargeProgress, MeteringConfirmationReq, PowerDeliveryReq
 from v2g.iso15118.messages.common_types import Dynamic_CLReqControlMode, Processing, ResponseCode
 from v2g.iso15118.sequence import State
 from v2g.iso15118.session import NO_SESSION
@@ -26,6 +28,7 @@ MEASURING_S: Final = 0.05
 """What our own clock and event loop may add to a time that is noted, s."""
 
 _CONTACTOR: Final = frozenset({"contactor_welded", "contactor_stuck_open", "contactor_dropped"})
+_ENERGISING: Final = frozenset({"DC_CableCheckReq", "DC_PreChargeReq", "WPT_AlignmentCheckReq", "ACDP_ConnectReq"})
 _LOOPS: Final = frozenset({"AC_ChargeLoopReq", "DC_ChargeLoopReq", "WPT_ChargeLoopReq"})
 _PARAMETERS: Final = frozenset(f"{kind}_ChargeParameterDiscoveryReq" for kind in ("AC", "DC", "WPT"))
 
@@ -47,6 +50,7 @@ class SeccSession(Facts):
     def _on_start(self) -> None:
         self._arm("sequence", self._config.timing.secc_sequence)
         self._arm_limits()
+        self._arm_setpoint()
 
     def _receive_frame(self, payload_type: int, payload: bytes) -> None:
         """Take what -2 era vehicles frame like the handshake, CertificateInstallationReq, for what it is."""
@@ -113,6 +117,10 @@ class SeccSession(Facts):
     def _answer(self, request: Any, payload_type: int, *, waited: bool) -> None:
         """Ask the handler; when it waits for a fact, keep the request until that comes or time is up."""
         handler = HANDLERS[type(request).__name__]
+        if self._stopping and _brings_power(request):
+            code = "FAILED_PowerDeliveryNotApplied" if isinstance(request, PowerDeliveryReq) else "FAILED"
+            self._fail(request, payload_type, code, "the session is to end", self._stop_reason)
+            return
         while True:
             try:
                 outcome = handler(request, self._context, self._world(waited=waited))
@@ -166,7 +174,7 @@ class SeccSession(Facts):
         name = type(request).__name__
         if before in BESIDE and self.state not in BESIDE:
             self._sides.pop(PayloadType.SCHEDULE_RENEGOTIATION, None)
-            self._disarm("terminate", "discharge", "offer", "decision")
+            self._disarm("discharge", "offer", "decision")
             if self._discharge is not None:
                 self._discharge.stop()
         if self.state is State.SERVICE_DISCOVERY:
@@ -182,13 +190,26 @@ class SeccSession(Facts):
                 self._arm("ongoing", timing.ongoing)
         else:
             self._disarm("ongoing")
+        self._bound_voltage()
         if name == "MeteringConfirmationReq":
             return
         loop_silence = timing.secc_sequence_loop + timing.secc_loop_tolerance  # V2G20-1502
         looping = name in _LOOPS and self.state is not State.STANDBY
+        if name in _LOOPS:
+            self._arm("silence", loop_silence)
         self._arm("sequence", loop_silence if looping else timing.secc_sequence)  # V2G20-441
         soon = timing.evcc_loop_performance if looping else timing.evcc_sequence_performance
         self._late_at = self._now + soon + MEASURING_S
+
+    def _bound_voltage(self) -> None:
+        """Bound how long voltage, or a field, is there for a vehicle that does not begin to charge."""
+        context = self._context
+        waits = isinstance(context, PreCharging) and context.target_mv
+        if waits or (isinstance(context, Planned) and context.coil_ma):
+            if "pre_charge" not in self._timers:
+                self._arm("pre_charge", self._config.timing.secc_pre_charge)
+        elif not isinstance(context, Starting):
+            self._disarm("pre_charge")
 
     def _report(self, request: Any) -> None:
         """Tell the back end what a vehicle plans, and what it needs now (K16.FR.05, K18.FR.10, K20.FR.01)."""
@@ -244,8 +265,17 @@ class SeccSession(Facts):
             case "ongoing":
                 self._observe("session", "timeout", timer="V2G_SECC_Ongoing_Timeout", state=self.state.value)
                 self._on_abort("ongoing_timeout")
+            case "pre_charge":
+                self._on_abort("pre_charge_timeout")
             case "terminate":
                 self._on_abort(self._stop_reason)
+            case "silence" if isinstance(self._context, Charging):
+                self._context = replace(self._context, alive=False)
+                self._observe("power", "loop_silent", state=self.state.value)
+                self._perform(self._follow())
+            case "setpoint":
+                self._arm_setpoint()
+                self._perform(self._follow())
             case "trouble":
                 self._terminate(wpt.TROUBLES.get(self._device.trouble, self._device.trouble))
             case "discharge":
@@ -291,3 +321,10 @@ def _fault_code(request: Any, word: str) -> str:
     return (
         ResponseCode.FAILED_ContactorError if word in _CONTACTOR else ResponseCode.FAILED_PowerDeliveryNotApplied
     ).name
+
+
+def _brings_power(request: Any) -> bool:
+    """Say whether a request asks for voltage or current, or for what leads there."""
+    if isinstance(request, PowerDeliveryReq):
+        return request.charge_progress is ChargeProgress.Start
+    return type(request).__name__ in _ENERGISING

@@ -75,6 +75,9 @@ class SideStreams(PowerControl):
         assert isinstance(step, Step), "nobody waits on a side stream"
         self._notices.pop(step.heard, None)
         self._parking = step.parking or self._parking
+        if step.ready is not None:
+            self._ready = step.ready
+            self._perform(self._follow())
         self._sides[stream] = sequence.advance(state, request, step.response, chart)
         self._send(step.response, stream)
         if sequence.is_failed(step.response):

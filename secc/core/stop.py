@@ -1,11 +1,12 @@
 """The end of a session, or of its first part."""
 
 from secc.core.context import Authorized, Finished, Paused, Selected, authorized_of, selected_of
-from secc.core.ports import KeepSession, TransactionUpdated
+from secc.core.ports import EmergencyOff, KeepSession, RecordMeter, TransactionUpdated
 from secc.core.world import Step, World, refuse
 from v2g.iso15118.messages.common_messages import ChargingSession, SessionStopReq, SessionStopRes
 from v2g.iso15118.messages.common_types import ResponseCode
 from v2g.iso15118.pause import binding
+from v2g.iso15118.session import Command
 from v2g.observe import Observe
 
 
@@ -29,9 +30,12 @@ def session_stop(request: SessionStopReq, context: object, world: World) -> Step
 
 
 def _pause(context: object, world: World, event: Observe) -> Step:
-    """Keep the session, if the vehicle can be told from others when it comes back (V2G20-2545)."""
+    """Keep the session, if the vehicle can be told from others when it comes back (V2G20-2545).
+
+    One that somebody wants to end is not kept.
+    """
     selected = selected_of(context)
-    if not world.config.pause or selected is None or not world.vehicle_certificate:
+    if world.stopping or not world.config.pause or selected is None or not world.vehicle_certificate:
         raise refuse(ResponseCode.FAILED_PauseNotAllowed, "this session cannot be kept")
     paused = _paused(selected, world)
     session_id = paused.session_id.hex()
@@ -62,11 +66,26 @@ def _paused(selected: Selected, world: World) -> Paused:
 
 
 def _renegotiate(context: object, world: World, event: Observe) -> Step:
-    """Back to ServiceDiscovery with session and authorization as they are, if that was offered (V2G20-1477)."""
+    """Back to ServiceDiscovery with session and authorization as they are, if that was offered (V2G20-1477).
+
+    A vehicle that has not stopped power before finds it off. A session that somebody wants to end is not renegotiated.
+    """
     authorized: Authorized | None = authorized_of(context)
-    if not world.config.service_renegotiation or authorized is None:
+    if world.stopping or not world.config.service_renegotiation or authorized is None:
         raise refuse(ResponseCode.FAILED_NoServiceRenegotiationSupported, "services are not renegotiated")
-    return Step(_response(world), authorized, (event,), heard="ServiceRenegotiation")
+    return Step(_response(world), authorized, (*_off(world), event), heard="ServiceRenegotiation")
+
+
+def _off(world: World) -> tuple[Command, ...]:
+    """Return what takes away the power that a session leaves behind which goes on."""
+    if not world.powered:
+        return ()
+    session_id = world.header.session_id.hex()
+    return (
+        EmergencyOff("service_renegotiation"),
+        RecordMeter("stop", power_w=0, soc=None),
+        TransactionUpdated(session_id, "ChargingStateChanged", "EVConnected", power_w=0, soc=None),
+    )
 
 
 def _response(world: World) -> SessionStopRes:

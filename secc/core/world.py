@@ -106,6 +106,10 @@ class World(msgspec.Struct, frozen=True):
     """Whether voltage may be at the output."""
     books_open: bool
     """Whether the journal of this session has begun."""
+    stopping: bool
+    """Whether somebody wants the session to end: no power any more, and nothing but the end is taken."""
+    ready: bool
+    """Whether the vehicle is ready for energy, as one at a connection device says beside the main stream."""
     waited: bool
     """Whether the request must be answered now; a handler may `Wait` only while this is False."""
     exi: bytes
@@ -140,6 +144,7 @@ class Step(msgspec.Struct, frozen=True):
     heard: str = ""
     exi: bytes = b""
     parking: Parking | None = None
+    ready: bool | None = None
 
 
 class Wait(msgspec.Struct, frozen=True):

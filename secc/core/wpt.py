@@ -34,6 +34,7 @@ from v2g.iso15118.messages.wpt import (
     WPT_SPCChargeDiagnostics,
 )
 from v2g.iso15118.messages.wpt_positioning import AlternativeSECC, AlternativeSECCList
+from v2g.iso15118.session import Command
 from v2g.iso15118.wpt_methods import (
     BY_PERSON,
     OBSERVED_BY_DEVICE,
@@ -150,15 +151,12 @@ def alignment_check(request: WPT_AlignmentCheckReq, context: Planned, world: Wor
     """Send a little power and tell how much, until both sides know whether it arrives."""
     _not_failed(request.ev_result_code)
     rating, device = world.config.wpt, world.device
-    commands: tuple[RecordMeter | CheckAlignment, ...] = ()
+    commands: tuple[Command, ...] = ()
     if request.target_coil_current is not None:
         most = rating.max_coil_current_a * 1000
-        current_ma = max(0, min(most, to_milli(request.target_coil_current)))
-        if current_ma != context.coil_ma:
-            soc = context.parametrised.vehicle.soc
-            commands = (RecordMeter("begin", power_w=0, soc=soc), CheckAlignment(current_ma))  # energy flows from here
-            context = replace(context, coil_ma=current_ma)
-        if not world.waited and (commands or current_ma != device.coil_ma):
+        asked = replace(context, coil_asked_ma=max(0, min(most, to_milli(request.target_coil_current))))
+        context, commands = aligned(asked, world)
+        if not world.waited and (commands or context.coil_ma != device.coil_ma):
             return Wait(context, world.config.poll_hold_s, commands)
     if device.aligned is False and request.ev_processing is Processing.Finished:
         raise refuse(ResponseCode.FAILED_AssociationError, "the vehicle is not aligned", reason="misaligned")
@@ -172,12 +170,26 @@ def alignment_check(request: WPT_AlignmentCheckReq, context: Planned, world: Wor
     return Step(response, context, (*commands, Observe("wpt", "alignment", {"aligned": bool(device.aligned)})))
 
 
+def aligned(context: Planned, world: World) -> tuple[Planned, tuple[Command, ...]]:
+    """Return the context with what drives the coil for the alignment check now, within all limits, and what makes the
+    hardware follow. Energy flows from here on."""
+    most_w = min(world.config.wpt.alignment_power_w, context.parametrised.vehicle.max_charge_w, world.station.charge_w)
+    power_w = 0 if world.stopping else max(0, most_w)
+    current_ma = context.coil_asked_ma if power_w else 0
+    if (current_ma, power_w) == (context.coil_ma, context.coil_w) or (not current_ma and not context.coil_ma):
+        return context, ()
+    begin = RecordMeter("begin", power_w=0, soc=context.parametrised.vehicle.soc)
+    check = CheckAlignment(current_ma, power_w)
+    context = replace(context, coil_ma=current_ma, coil_w=power_w)
+    return context, (check,) if world.powered else (begin, check)
+
+
 def charge_loop(request: WPT_ChargeLoopReq, context: Charging, world: World) -> Step:
     """Send what the vehicle asks for, within all limits; trouble at either device stops power with a warning."""
     soc = request.display_parameters.present_soc if request.display_parameters else None
     ill = request.evpc_charge_diagnostics is not WPT_EVPCChargeDiagnostics.EVPCNoIssue
     asked_w = 0 if ill else max(0, to_w(request.evpc_power_request))
-    context = replace(context, asked_w=asked_w)
+    context = replace(context, asked_w=asked_w, alive=True)
     vehicle = context.planned.parametrised.vehicle
     if soc is not None and soc != vehicle.soc:
         parametrised = replace(context.planned.parametrised, vehicle=replace(vehicle, soc=soc))

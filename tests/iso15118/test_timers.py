@@ -365,6 +365,23 @@ def test_an_answer_that_is_late_but_in_time_is_noted_by_the_vehicle(join: Callab
     assert joined.evcc_reason == "finished"
 
 
+@pytest.mark.parametrize("family", [Family.DC, Family.ACDP, Family.WPT], ids=ids)
+def test_pre_charge_voltage_does_not_wait_for_ever(charger: Callable[..., Bench], family: Family) -> None:
+    """A vehicle that goes on asking for something else than energy: it may stand by only once it has come that far."""
+    bench = charger(family).reach(State.POWER_DELIVERY)
+    began = bench.now
+    from v2g.iso15118.messages.common_messages import ChargeProgress
+
+    while not bench.reason:
+        response = bench.send(bench.ask("PowerDeliveryReq", charge_progress=ChargeProgress.Standby))
+        assert response.response_code.name == "WARNING_StandbyNotAllowed"
+        bench.pass_time(5.0)
+        assert bench.now - began < 100
+    assert bench.reason == "pre_charge_timeout"
+    assert bench.now - began == pytest.approx(STANDARD.secc_pre_charge, abs=5.0)
+    assert bench.commands(se.EmergencyOff) == [se.EmergencyOff("pre_charge_timeout")]
+
+
 # -- completeness -----------------------------------------------------------------------------------------------------
 
 TESTS: dict[str, Any] = {
@@ -382,6 +399,7 @@ TESTS: dict[str, Any] = {
     "evcc_cable_check": test_what_a_charger_never_finishes_is_left_after_its_time,
     "evcc_pre_charge": test_what_a_charger_never_finishes_is_left_after_its_time,
     "evcc_welding_detection": test_welding_detection_a_voltage_that_stays_is_reported_after_its_time,
+    "secc_pre_charge": test_pre_charge_voltage_does_not_wait_for_ever,
     "contactor": test_contactor_one_that_does_not_move_is_told_within_the_performance_time,
     "close": test_close_a_vehicle_that_does_not_close_is_closed_after_5_s,
     "message_scale": test_message_scale_is_for_slow_chargers,

@@ -1,13 +1,13 @@
 """The runner executes in order, survives what breaks, and never leaves power on."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from typing import Any
 
 import pytest
 
 from v2g.errors import CodecError, StoreError, TransportError
-from v2g.iso15118.session import Command, Fact, Heard, Session
+from v2g.iso15118.session import Command, Fact, Session
 from v2g.iso15118.v2gtp import frame
 from v2g.net import runner
 from v2g.net.clock import Clock
@@ -99,13 +99,9 @@ class Shell:
         self.session, self.stream, self.outcomes = session, Stream(), outcomes
         self.done: list[str] = []
         self.events: list[Observe] = []
-        self.heard: Callable[[Command], None] = lambda _: None
         self.runner = Runner(session, self.stream, execute=self.execute, clock=Clock(), observe=self.events.append)
 
     def execute(self, command: Command) -> Coroutine[Any, Any, Fact | None] | None:
-        if isinstance(command, Heard):
-            self.heard(command)
-            return None
         assert isinstance(command, Do)
         self.done.append(command.word)
         outcome = self.outcomes.get(command.word.replace(" ", "_"))
@@ -468,25 +464,6 @@ async def test_less_power_does_not_wait_for_the_disk_and_more_of_before_does_not
     written.set_result(None)
     assert await running == "fault"
     assert shell.done[3:] == ["next", "1 kW"]
-
-
-async def test_what_the_peer_says_is_heard_while_the_disk_is_busy(monkeypatch: pytest.MonkeyPatch) -> None:
-    heard: list[Command] = []
-    written: asyncio.Future[Fact | None] = asyncio.get_running_loop().create_future()
-
-    def start(session: Script) -> None:
-        session._command(Do("journal"), Heard("request", 0x8002))
-
-    shell = Shell(Script(start=start), journal=lambda _: written)
-    shell.heard = heard.append
-    running = asyncio.create_task(shell.run())
-    while not shell.done:
-        await asyncio.sleep(0)
-    assert heard == [Heard("request", 0x8002)]
-    written.set_result(None)
-    shell.runner.abort("enough")
-    await running
-    assert heard == [Heard("request", 0x8002)]
 
 
 async def test_a_disk_that_refuses_stops_power_and_what_waited_for_it_is_never_done() -> None:

@@ -55,7 +55,7 @@ async def test_charge_discharge_confirm_and_prove(joined: Joined) -> None:
 
 async def test_a_lowered_export_limit_lowers_power_in_the_run(joined: Joined) -> None:
     def lower(side: str, event: Observe) -> None:
-        if side == "secc" and event.name == "command_accepted" and not joined.named("limit_changed"):
+        if side == "secc" and event.data.get("direction") == "discharging" and not joined.named("limit_changed"):
             limit = Limit(source=OPERATOR, charge_w=40_000, discharge_w=4_000, version=2)
             asyncio.get_running_loop().call_soon(joined.secc.fact, ports.LimitChanged(limit))
 
@@ -100,10 +100,9 @@ async def test_a_refused_contract_moves_no_energy(joined: Joined) -> None:
 async def test_a_failed_cable_check_stops_both(joined: Joined) -> None:
     joined.evse_config = SimulatedEvseConfig(insulation_ohm=1)
     secc, evcc = await joined.run()
-    assert (secc, evcc) == ("cable_check_failed", "FAILED")
-    # When it overtakes what waits for the disk, it is carried out once more in its turn.
-    offs = {each for each in joined.commands if isinstance(each, ports.EmergencyOff)}
-    assert offs == {ports.EmergencyOff("cable_check_failed")}
+    assert (secc, evcc) == ("isolation_low", "FAILED")
+    offs = [each for each in joined.commands if isinstance(each, ports.EmergencyOff)]
+    assert offs == [ports.EmergencyOff("isolation_low")]
 
 
 @pytest.mark.parametrize("side", ["secc", "evcc"])

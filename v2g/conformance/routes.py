@@ -15,6 +15,8 @@ _ASIDE: Final = frozenset(
 )
 _UNPLANNED: Final = frozenset({Says.WARNING, Says.EXPIRES_SOON, Says.OLD_SESSION, Says.MORE})
 _RENEGOTIATED: Final = frozenset({State.SCHEDULE_RENEGOTIATION, State.POWER_DELIVERY_RENEGOTIATED})
+RESTING: Final = frozenset({State.STANDBY, State.STANDBY_RENEGOTIATION})
+"""Where a vehicle stays connected without energy."""
 
 
 def next_hop(chart: Chart, start: State, goal: State) -> Hop | None:
@@ -54,9 +56,9 @@ def _usual(state: State, name: str, edge: Edge, goal: State) -> bool:
         if edge.asks is Asks.STOP:
             return state in BESIDE
         if edge.asks is Asks.STANDBY:
-            return goal is State.STANDBY and state in BESIDE
+            return goal in RESTING and state in BESIDE
         if edge.asks is Asks.RENEGOTIATION:
-            return goal in _RENEGOTIATED
+            return goal is State.STANDBY_RENEGOTIATION if state in RESTING else goal in _RENEGOTIATED
     return True
 
 

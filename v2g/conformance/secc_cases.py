@@ -9,7 +9,7 @@ from typing import Final
 from v2g.conformance.case import Ask, Case, Expect, Malformed, Nothing, Script, Silence
 from v2g.conformance.malformed import FORMS
 from v2g.conformance.requests import REQUESTS
-from v2g.conformance.routes import reachable
+from v2g.conformance.routes import RESTING, reachable
 from v2g.conformance.secc_contents import ENERGY, ask, contents, loop_of
 from v2g.conformance.secc_probes import probes
 from v2g.iso15118.charts import CHARTS, LOOPS, Family
@@ -78,7 +78,7 @@ def _prominence(request: str) -> tuple[bool, bool, str]:
 
 
 def _why_open(family: Family, state: State, request: str) -> str:
-    if family not in ENERGY or state is State.STANDBY:
+    if family not in ENERGY or state in RESTING:
         return _CHART_OPEN
     if state is State.SUPPORTED_APP_PROTOCOL:
         return _BEGUN
@@ -99,7 +99,7 @@ def _other_session(family: Family) -> Iterator[Case]:
             title=f"{request} with another SessionID in {state.value}",
             required=f"{request[:-3]}Res with FAILED_UnknownSession, then the end of the session",
             requirements=("V2G20-460",),
-            open="" if family in ENERGY and state is not State.STANDBY else _CHART_OPEN,
+            open="" if family in ENERGY and state not in RESTING else _CHART_OPEN,
             family=family,
             quick=n % 5 == 2,
             scripts=(ask(state, request, "other session", codes=("FAILED_UnknownSession",), closes=True),),
@@ -253,7 +253,7 @@ def _silence(family: Family) -> Iterator[Case]:
             required=f"the charger ends the session by itself, not before {least:g} s"
             + (" (when exactly is disputed)" if looping else ""),
             requirements=("V2G20-441", "V2G20-443", *(("V2G20-1500", "V2G20-1502") if looping else ())),
-            open="" if family in ENERGY and state is not State.STANDBY else _CHART_OPEN,
+            open="" if family in ENERGY and state not in RESTING else _CHART_OPEN,
             family=family,
             quick=n == 2 or looping,
             scripts=(Script(goal=state, do=Silence(span[1] + 1.0), expect=Expect(within=span)),),

@@ -12,8 +12,8 @@ Light = Literal["available", "occupied", "charging", "red", "red_flash"]
 
 class FaultKind(msgspec.Struct, frozen=True):
     """One fault. `stops`: no energy flows while it lasts. `until`: its cause is gone (`cleared`), or even then the
-    vehicle has left (`unplugged`), or the charger was serviced and started again (`serviced`). `component` is the OCPP
-    component whose `Problem` it is."""
+    vehicle has left (`unplugged`), or somebody has said that the charger was serviced (`serviced`), also over restarts.
+    `component` is the OCPP component whose `Problem` it is."""
 
     sentence: str
     component: str
@@ -44,6 +44,9 @@ FAULTS: Final[Mapping[str, FaultKind]] = MappingProxyType(
         "contactor_welded": FaultKind("the contactor does not open", "PowerContactor", until="serviced"),
         "contactor_stuck_open": FaultKind("the contactor does not close", "PowerContactor", until="unplugged"),
         "contactor_dropped": FaultKind("the contactor opened by itself", "PowerContactor", until="unplugged"),
+        "charger_failed": FaultKind(
+            "the program that watches the power hardware has failed", "Controller", until="unplugged"
+        ),
         "modem_lost": FaultKind(
             "the powerline modem does not answer, or its port is gone", "ISO15118Ctrlr", stops=False
         ),
@@ -54,6 +57,9 @@ FAULTS: Final[Mapping[str, FaultKind]] = MappingProxyType(
         "over_voltage": FaultKind("the output's voltage is above its limit", "AcDcConverter", until="unplugged"),
         "over_current": FaultKind(
             "the output's current is above its limit", "OverCurrentProtection", until="unplugged"
+        ),
+        "power_not_obeyed": FaultKind(
+            "more power flows than is allowed, or it flows the wrong way", "AcDcConverter", until="unplugged"
         ),
         "over_temperature": FaultKind("a part is too hot", "TemperatureSensor"),
         "temperature_lost": FaultKind("a temperature sensor does not answer", "TemperatureSensor"),

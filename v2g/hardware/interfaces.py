@@ -140,8 +140,9 @@ class PrimaryDevice(Protocol):
     def pair(self, method: str, device_id: int) -> None:
         """Tell this id, or look for the vehicle's, by this method."""
 
-    def excite(self, coil_ma: int) -> None:
-        """Drive this current through the coil, to see how well a vehicle is aligned."""
+    def excite(self, coil_ma: int, power_w: int) -> None:
+        """Drive this current through the coil, or less so that at most `power_w` are sent, to see how well a vehicle is
+        aligned."""
 
     def send(self, power_w: int) -> None:
         """Send at most this power from now on; 0 takes the field away."""

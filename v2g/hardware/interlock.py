@@ -6,6 +6,7 @@ stops and the contactor opens, and it has to be asked for again. What the contac
 one that does not follow is a fault.
 """
 
+from collections.abc import Iterable
 from typing import Final
 
 import msgspec
@@ -71,14 +72,17 @@ class InterlockConfig(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Interlock:
-    """Every method takes `now` (s, monotonic) and adds to what `actions()` returns; call `tick` at `deadline()`."""
+    """Every method takes `now` (s, monotonic) and adds to what `actions()` returns; call `tick` at `deadline()`.
 
-    def __init__(self, config: InterlockConfig) -> None:
+    `faults` are those that an earlier run has found, and that wait for service.
+    """
+
+    def __init__(self, config: InterlockConfig, *, faults: Iterable[str] = ()) -> None:
         self._config = config
         self.pilot_state: PilotState | None = PilotState.A if config.pilot else None
         self._proximity: Proximity | None = None
         self._loose = ""
-        self._faults: dict[str, None] = {}
+        self._faults: dict[str, None] = dict.fromkeys(faults)
         self._permitted = self._wanted = False
         self.commanded = False
         """Whether the contactor was last told to close."""
@@ -121,6 +125,8 @@ class Interlock:
             return self._loose
         if not self._permitted:
             return "not_authorised"
+        if self.closed and not self.commanded:
+            return "contactor_closed"  # it has not opened yet, or it never will
         if self.pilot_state is PilotState.D and not self._config.ventilation:
             return "no_ventilation"
         if self.pilot_state is not None and not self.pilot_state.ready:
@@ -316,9 +322,7 @@ class Interlock:
         elif self._wanted and not self.commanded:
             self.commanded = True
             self._actions.append(SetContactor(closed=True))
-            self._deadlines.pop("open", None)
-            if not self.closed:
-                self._deadlines["close"] = now + self._config.timing.contactor_close_s
+            self._deadlines["close"] = now + self._config.timing.contactor_close_s
             if self._oscillator is False and self.pilot_state is not None:
                 self._deadlines["forced"] = now + self._config.timing.forced_open_s
         if self._config.latch:

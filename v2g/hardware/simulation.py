@@ -16,6 +16,7 @@ DEADBAND_MA: Final = 20
 
 SimulatedFault = Literal[
     "weld",
+    "stuck_closed",
     "no_close",
     "drop",
     "isolation",
@@ -38,8 +39,8 @@ SimulatedFault = Literal[
     "device_jammed",
     "contacts_worn",
 ]
-"""What can be made to go wrong. `isolation` has the resistance (ohm) as its value, `over_temperature` degrees C,
-`meter_jump` Wh."""
+"""What can be made to go wrong. `weld` keeps a contactor from opening, `stuck_closed` has it closed whatever it is
+told. `isolation` has the resistance (ohm) as its value, `over_temperature` degrees C, `meter_jump` Wh."""
 
 Moment = Literal["start", "connected", "moving", "closed", "current"]
 

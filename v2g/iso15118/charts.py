@@ -177,8 +177,17 @@ def _energy(loop: State, request: str, after: State) -> _States:
                 stop,
                 _go(State.STANDBY, Asks.STANDBY),
                 _go(State.STANDBY, Asks.RENEGOTIATION, Says.WARNING),
-                _go(State.SCHEDULE_RENEGOTIATION, Asks.RENEGOTIATION),
+                _go(State.STANDBY_RENEGOTIATION, Asks.RENEGOTIATION),
             ),
+            **_STOP,
+        },
+        # A vehicle at rest that cannot plan anew rests on: only PowerDeliveryReq (Start) brings energy back.
+        State.STANDBY_RENEGOTIATION: {
+            "ScheduleExchangeReq": (
+                _go(State.STANDBY, says=Says.WARNING),
+                *_poll(State.STANDBY_RENEGOTIATION, State.POWER_DELIVERY_RENEGOTIATED),
+            ),
+            "PowerDeliveryReq": (stop,),
             **_STOP,
         },
         State.SCHEDULE_RENEGOTIATION: {
@@ -310,7 +319,7 @@ LOOPS: Final = frozenset({State.AC_CHARGE_LOOP, State.DC_CHARGE_LOOP, State.WPT_
 ENERGY: Final = LOOPS | {State.SCHEDULE_RENEGOTIATION, State.POWER_DELIVERY_RENEGOTIATED}
 """States in which power may flow."""
 
-BESIDE: Final = ENERGY | {State.STANDBY}
+BESIDE: Final = ENERGY | {State.STANDBY, State.STANDBY_RENEGOTIATION}
 """States beside which side streams run."""
 
 

@@ -45,6 +45,7 @@ class State(Enum):
     DC_CHARGE_LOOP = "dc_charge_loop"
     WPT_CHARGE_LOOP = "wpt_charge_loop"
     STANDBY = "standby"
+    STANDBY_RENEGOTIATION = "standby_renegotiation"
     SCHEDULE_RENEGOTIATION = "schedule_renegotiation"
     POWER_DELIVERY_RENEGOTIATED = "power_delivery_renegotiated"
     DC_WELDING_DETECTION = "dc_welding_detection"

@@ -26,6 +26,9 @@ from v2g.observe import Observe, Scalar
 Entropy = Callable[[int], bytes]
 """Returns so many unpredictable bytes (`os.urandom` in production)."""
 
+Heard = Callable[[Any, int], None]
+"""Called with a message Struct of the peer and its V2GTP payload type."""
+
 NO_SESSION: Final = bytes(8)
 """The SessionID of a vehicle that wants a new session."""
 
@@ -89,18 +92,6 @@ class Command(msgspec.Struct, frozen=True):
         return False
 
 
-class Heard(Command, frozen=True):
-    """The peer has sent this message: first among the actions of whatever follows from it, for who watches."""
-
-    message: Any
-    payload_type: int
-
-    @property
-    def overtakes(self) -> Command:
-        """Who watches hears it when it is said."""
-        return self
-
-
 class Fact(msgspec.Struct, frozen=True):
     """Base of what a shell tells a core: an outcome of a Command, or something that changed in the world."""
 
@@ -134,15 +125,19 @@ Action = Send | Close | Command | Observe
 class Session(ABC):
     """The engine. `state` is the place in the sequence chart, `reason` why the session ended, or empty.
 
-    `family` is the set of messages that was negotiated (DC until then; the charts begin alike).
+    `family` is the set of messages that was negotiated (DC until then; the charts begin alike). `heard` is called with
+    every message of the peer before anything is made of it.
     """
 
-    def __init__(self, *, entropy: Entropy, max_payload: int = DEFAULT_MAX_PAYLOAD) -> None:
+    def __init__(
+        self, *, entropy: Entropy, max_payload: int = DEFAULT_MAX_PAYLOAD, heard: Heard = lambda _message, _type: None
+    ) -> None:
         self.state = State.SUPPORTED_APP_PROTOCOL
         self.family = Family.DC
         self.session_id = NO_SESSION
         self.reason = ""
         self._entropy = entropy
+        self._heard = heard
         self._framer = Framer(max_payload)
         self._actions: list[Action] = []
         self._timers: dict[str, float] = {}
@@ -315,5 +310,5 @@ class Session(ABC):
 
     def _take_message(self, payload: bytes, message: Any, payload_type: int) -> None:
         self.newest = Received(payload, message)
-        self._command(Heard(message, payload_type))
+        self._heard(message, payload_type)
         self._on_message(message, payload_type)

@@ -90,6 +90,9 @@ class Timing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     evcc_pre_charge: float = 10.0
     evcc_welding_detection: float = 55.0
     """Vehicle: policy, the standard gives none; before the charger has had enough of its Ongoing."""
+    secc_pre_charge: float = 90.0
+    """Charger: from the first DC_PreChargeReq, or WPT_AlignmentCheckReq, to the charge loop. Policy, the standard gives
+    none: voltage, or a field, does not wait for ever for a vehicle that goes on asking for something else."""
     contactor: float = 1.4
     """Charger: a contactor that has not moved by then has failed; inside PowerDelivery's 1.5 s."""
     close: float = 5.0

@@ -96,10 +96,17 @@ class StartPairing(Command, frozen=True):
     device_id: int
 
 
-class CheckAlignment(Energising, frozen=True):
-    """Drive the primary device's coil with this current (mA) to see how well the vehicle is aligned."""
+class CheckAlignment(Driving, frozen=True):
+    """Drive the primary device's coil with this current to see how well the vehicle is aligned, sending at most
+    `power_w`; 0 takes the field away."""
 
     current_ma: int
+    power_w: int
+
+    @property
+    def overtakes(self) -> Command:
+        """Less than before does not wait for the books."""
+        return Lower(SetWptOutput(charge_w=self.power_w, power_w=self.power_w))
 
 
 class MoveDevice(Command, frozen=True):

@@ -270,17 +270,15 @@ class Bench:
         """Drive a fresh session to a state by the shortest way."""
         ways = {AC: AC_WAYS, AC_BPT: AC_WAYS, WPT: WPT_WAYS, ACDP: ACDP_WAYS, ACDP_BPT: ACDP_WAYS}
         for name in ways.get(self.selection[0], WAYS)[state]:
-            if name == "renegotiate":
-                progress = cm.ChargeProgress.ScheduleRenegotiation
-                self.send(self.ask("PowerDeliveryReq", charge_progress=progress))
+            if name in ("renegotiate", "standby", "stop"):
+                progress = {"renegotiate": "ScheduleRenegotiation", "standby": "Standby", "stop": "Stop"}[name]
+                self.send(self.ask("PowerDeliveryReq", charge_progress=cm.ChargeProgress[progress]))
             elif name == "cable_check_ongoing":
                 del self.auto[ports.StartCableCheck]
                 self.post(self.ask("DC_CableCheckReq"))
                 self.pass_time(self.config.poll_hold_s)
             elif name == "pre_charge_ongoing":
                 self.send(self.ask("DC_PreChargeReq", ev_processing=Processing.Ongoing))
-            elif name == "stop":
-                self.send(self.ask("PowerDeliveryReq", charge_progress=cm.ChargeProgress.Stop))
             else:
                 self.go(name)
         assert self.session.state is state, (self.session.state, state, self.reason, self.events("request_failed"))
@@ -639,6 +637,8 @@ WAYS: Mapping[State, tuple[str, ...]] = {
     State.DC_PRE_CHARGE_ONGOING: (*_TO_PRE_CHARGE[:10], "pre_charge_ongoing"),
     State.POWER_DELIVERY: _TO_PRE_CHARGE[:11],
     State.DC_CHARGE_LOOP: _LOOP,
+    State.STANDBY: (*_LOOP, "standby"),
+    State.STANDBY_RENEGOTIATION: (*_LOOP, "standby", "renegotiate"),
     State.SCHEDULE_RENEGOTIATION: (*_LOOP, "renegotiate"),
     State.POWER_DELIVERY_RENEGOTIATED: (*_LOOP, "renegotiate", "ScheduleExchangeReq"),
     State.DC_WELDING_DETECTION: (*_LOOP, "stop"),
@@ -656,6 +656,8 @@ AC_WAYS: Mapping[State, tuple[str, ...]] = {
     State.SCHEDULE_EXCHANGE: _TO_AC[:8],
     State.POWER_DELIVERY: _TO_AC[:9],
     State.AC_CHARGE_LOOP: _AC_LOOP,
+    State.STANDBY: (*_AC_LOOP, "standby"),
+    State.STANDBY_RENEGOTIATION: (*_AC_LOOP, "standby", "renegotiate"),
     State.SCHEDULE_RENEGOTIATION: (*_AC_LOOP, "renegotiate"),
     State.POWER_DELIVERY_RENEGOTIATED: (*_AC_LOOP, "renegotiate", "ScheduleExchangeReq"),
     State.SESSION_STOP: (*_AC_LOOP, "stop"),
@@ -685,6 +687,8 @@ WPT_WAYS: Mapping[State, tuple[str, ...]] = {
     State.WPT_ALIGNMENT_CHECK: _TO_WPT[:12],
     State.POWER_DELIVERY: _TO_WPT[:13],
     State.WPT_CHARGE_LOOP: _WPT_LOOP,
+    State.STANDBY: (*_WPT_LOOP, "standby"),
+    State.STANDBY_RENEGOTIATION: (*_WPT_LOOP, "standby", "renegotiate"),
     State.SCHEDULE_RENEGOTIATION: (*_WPT_LOOP, "renegotiate"),
     State.POWER_DELIVERY_RENEGOTIATED: (*_WPT_LOOP, "renegotiate", "ScheduleExchangeReq"),
     State.SESSION_STOP: (*_WPT_LOOP, "stop"),
@@ -706,6 +710,10 @@ ACDP_WAYS: Mapping[State, tuple[str, ...]] = {
     State.DC_PRE_CHARGE_ONGOING: (*_TO_ACDP, "DC_CableCheckReq", "pre_charge_ongoing"),
     State.POWER_DELIVERY: (*_TO_ACDP, "DC_CableCheckReq", "DC_PreChargeReq"),
     State.DC_CHARGE_LOOP: _ACDP_LOOP,
+    State.STANDBY: (*_ACDP_LOOP, "standby"),
+    State.STANDBY_RENEGOTIATION: (*_ACDP_LOOP, "standby", "renegotiate"),
+    State.SCHEDULE_RENEGOTIATION: (*_ACDP_LOOP, "renegotiate"),
+    State.POWER_DELIVERY_RENEGOTIATED: (*_ACDP_LOOP, "renegotiate", "ScheduleExchangeReq"),
     State.DC_WELDING_DETECTION: (*_ACDP_LOOP, "stop"),
     State.ACDP_DISCONNECT: (*_ACDP_LOOP, "stop", "DC_WeldingDetectionReq"),
     State.SESSION_STOP: (*_ACDP_LOOP, "stop", "DC_WeldingDetectionReq", "ACDP_DisconnectReq"),

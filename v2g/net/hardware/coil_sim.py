@@ -78,9 +78,9 @@ class SimulatedPrimary:
             self._timer = self._loop.call_later(after_s, self._confirm)
         self._act()
 
-    def excite(self, coil_ma: int) -> None:
+    def excite(self, coil_ma: int, power_w: int) -> None:
         """See PrimaryDevice."""
-        self._excited_ma, self._power_w = min(coil_ma, self._max_coil_ma), 0
+        self._excited_ma, self._power_w = min(coil_ma, self._max_coil_ma), power_w
         self._act()
 
     def send(self, power_w: int) -> None:
@@ -159,8 +159,11 @@ class SimulatedPrimary:
         if not self._contactor.closed:
             return 0, 0
         pair = self._config.pair
+        if self._excited_ma is not None and place is not None:
+            coil_ma = min(self._excited_ma, coils.current_ma(pair, place, self._power_w))
+            return coil_ma, min(self._power_w, coils.power_w(pair, place, coil_ma))
         if self._excited_ma is not None:
-            return self._excited_ma, coils.power_w(pair, place, self._excited_ma) if place is not None else 0
+            return self._excited_ma, 0
         if place is None or not self._power_w:
             return 0, 0
         power_w = min(self._power_w, coils.power_w(pair, place, self._max_coil_ma))

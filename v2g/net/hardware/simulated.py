@@ -85,7 +85,8 @@ class SimulatedContactor:
     def __init__(self, faults: Faults, delay_s: float = 0.0) -> None:
         self._faults, self._delay_s = faults, delay_s
         self._loop = asyncio.get_running_loop()
-        self._commanded = self._closed = self._dropped = False
+        self._commanded = self._dropped = False
+        self._closed = "stuck_closed" in faults
         self._timer: asyncio.TimerHandle | None = None
         self._callbacks: list[Callable[[bool], None]] = []
         faults.on_change(self._faults_changed)
@@ -118,10 +119,10 @@ class SimulatedContactor:
     def _faults_changed(self) -> None:
         if "drop" in self._faults and self._closed:
             self._dropped = True
-            self._move()
+        self._move()
 
     def _move(self) -> None:
-        closed = self._commanded and not self._dropped
+        closed = (self._commanded and not self._dropped) or "stuck_closed" in self._faults
         if closed is self._closed:
             return
         if ("weld" in self._faults and not closed) or ("no_close" in self._faults and closed):
