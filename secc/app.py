@@ -118,5 +118,17 @@ async def _outlet(
     wires = Wires(made.pilot, made.medium) if made.pilot is not None else None
     traced = log.tracer("" if told is log else config.charger.evse_id)
     return Outlet(
-        number, config, clock, told, transport, owner, archive, made.meter, made.evse, wires, *threads, traced
+        number,
+        config,
+        clock,
+        told,
+        transport,
+        owner,
+        archive,
+        made.meter,
+        made.evse,
+        made.safety,
+        wires,
+        *threads,
+        traced,
     )

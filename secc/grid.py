@@ -67,6 +67,11 @@ class Grid:
         return (ports.GridResponseChanged(response),)
 
     @property
+    def facts(self) -> tuple[Fact, ...]:
+        """What bounds power now, as who has not heard of it yet has to hear."""
+        return ports.GridChanged(self.limits, self.tariff), ports.GridResponseChanged(self.response)
+
+    @property
     def limits(self) -> tuple[Limit, ...]:
         """The newest limits of site and operator."""
         return self._now(), self._operator()

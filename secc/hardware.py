@@ -171,9 +171,9 @@ class Evse(abc.ABC):
             faults=parts.service,
         )
         parts.contactor.on_change(self._contactor_moved)
-        parts.cabinet.on_fault(self._fault)
+        parts.cabinet.on_fault(self.fault)
         parts.cabinet.on_latch(lambda locked: self._tell_interlock(lambda now: self._latched(now, locked)))
-        parts.meter.on_fault(self._fault)
+        parts.meter.on_fault(self.fault)
         if parts.pilot is not None:
             self._watch_pilot(parts.pilot)
         self._interlock.feedback(clock.monotonic(), closed=parts.contactor.closed)
@@ -295,7 +295,8 @@ class Evse(abc.ABC):
         what(self._clock.monotonic())
         self._drain()
 
-    def _fault(self, word: str, active: bool) -> None:
+    def fault(self, word: str, active: bool) -> None:
+        """A fault begins or ends; said again it changes nothing."""
         if self._interlock.stands(word) is active:
             return  # as at most reports
         self._tell_interlock(lambda now: self._interlock.fault(word, now, active=active))
@@ -411,10 +412,10 @@ class Evse(abc.ABC):
                 try:
                     watch()
                 except StoreError:
-                    self._fault("meter_store", active=True)
+                    self.fault("meter_store", active=True)
                 except Exception:  # noqa: BLE001 - whatever it is, nobody watches meanwhile
                     _log.exception("%s has failed", watch.__name__)
-                    self._fault("charger_failed", active=True)
+                    self.fault("charger_failed", active=True)
 
     def _report(self) -> None:
         self._tell(self.present)
@@ -426,18 +427,18 @@ class Evse(abc.ABC):
         power_w = self.present.watts
         word = self._guard.check(self._clock.elapsed_ms(), reading.import_mwh, reading.export_mwh, power_w)
         if word:
-            self._fault(word, active=True)
+            self.fault(word, active=True)
         else:
-            self._fault("meter_stuck", active=False)
+            self.fault("meter_stuck", active=False)
 
     def _watch_temperatures(self) -> None:
         cabinet, watch = self._parts.cabinet, self._watch
         measured = cabinet.temperatures
         known = [celsius for celsius in measured.values() if celsius is not None]
-        self._fault("temperature_lost", active=len(known) < len(measured))
+        self.fault("temperature_lost", active=len(known) < len(measured))
         hottest = max(known, default=0.0)
         limit = watch.max_temperature_c - (5 if "over_temperature" in self.faults else 0)
-        self._fault("over_temperature", active=hottest > limit)
+        self.fault("over_temperature", active=hottest > limit)
         span = max(1.0, watch.fan_full_c - watch.fan_from_c)
         percent = round(100 * min(1.0, max(0.0, (hottest - watch.fan_from_c) / span)))
         percent = 100 if self._ventilating else percent
@@ -447,4 +448,4 @@ class Evse(abc.ABC):
             self._fan_since = None
         elif self._fan_since is None:
             self._fan_since = now
-        self._fault("fan_failed", active=self._fan_since is not None and now - self._fan_since >= FAN_DEAD_S)
+        self.fault("fan_failed", active=self._fan_since is not None and now - self._fan_since >= FAN_DEAD_S)

@@ -13,6 +13,15 @@ OVERDRAW_S: Final = 5.0
 """How long a vehicle may take to follow a lower limit (IEC 61851-1) before it is cut off."""
 
 
+Allow = Callable[[int, int], tuple[int, int]]
+"""Given W into and out of the vehicle, returns what of them may be let flow."""
+
+
+def anything(charge_w: int, discharge_w: int) -> tuple[int, int]:
+    """Let everything flow; see Allow."""
+    return charge_w, discharge_w
+
+
 class Mains(Protocol):
     """What is measured behind the contactor: a simulated line, or the meter's live values."""
 
@@ -25,7 +34,7 @@ class Mains(Protocol):
 
 
 class AcEvse(Evse):
-    """See EvseHardware. `voltage_mv` is the nominal voltage of one phase."""
+    """See EvseHardware. `allow` returns what of the W into and out of the vehicle may be let flow."""
 
     def __init__(
         self,
@@ -37,8 +46,9 @@ class AcEvse(Evse):
         report_s: float,
         most_w: int,
         timing: PilotTiming = STANDARD,
+        allow: Allow = anything,
     ) -> None:
-        self._mains = mains
+        self._mains, self._allow = mains, allow
         self._most_w = most_w
         self._allowed: tuple[int, int] = (0, 0)  # W into the vehicle, W out of it
         self._over_since: float | None = None
@@ -54,7 +64,7 @@ class AcEvse(Evse):
         """See EvseHardware."""
         match command:
             case ports.SetAcOutput(charge_w=charge_w, discharge_w=discharge_w):
-                self._allowed = (charge_w, discharge_w)
+                self._allowed = self._allow(charge_w, discharge_w)
                 self._watch_output()
                 return None
             case ports.StartCableCheck():
@@ -62,11 +72,11 @@ class AcEvse(Evse):
         return super().execute(command)
 
     def _off(self) -> None:
-        self._allowed = (0, 0)
+        self._allowed = self._allow(0, 0)
 
     def _lower(self, output: ports.Output) -> None:
         charge_w, discharge_w = self._allowed
-        self._allowed = (min(charge_w, output.charge_w), min(discharge_w, output.discharge_w))
+        self._allowed = self._allow(min(charge_w, output.charge_w), min(discharge_w, output.discharge_w))
         self._watch_output()
 
     def _measured(self) -> None:
@@ -88,7 +98,7 @@ class AcEvse(Evse):
             self._over_since = now
             self._loop.call_later(OVERDRAW_S, self._watch_output)
         elif now - self._over_since >= OVERDRAW_S:
-            self._fault("over_current", active=True)
+            self.fault("over_current", active=True)
 
 
 async def _refused() -> Fact:

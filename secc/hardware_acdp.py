@@ -97,19 +97,19 @@ class AcdpEvse(DcEvse):
         self._under_way = None
         report = self._device.report
         if report.mechanical != ("EndPosition" if self._down else "Home"):
-            self._fault("device_stuck", active=True)
+            self.fault("device_stuck", active=True)
         elif self._down and not report.connected:
-            self._fault("contact_missing", active=True)
+            self.fault("contact_missing", active=True)
 
     def _device_changed(self, report: ContactReport) -> None:
         if report.mechanical == ("EndPosition" if self._down else "Home"):
-            self._fault("device_stuck", active=False)
+            self.fault("device_stuck", active=False)
             if report.connected or not self._down:
                 self._arrived()
         if not self._down and report.mechanical == "Home":
-            self._fault("contact_missing", active=False)
+            self.fault("contact_missing", active=False)
         if self._interlock.commanded and not report.connected:  # nothing may arc, whatever the pilot still says
-            self._fault("contact_missing", active=True)
+            self.fault("contact_missing", active=True)
         self._tell_device()
 
     def _tell_device(self) -> None:

@@ -51,7 +51,7 @@ class DcEvse(Evse):
         self._strayed_since: float | None = None
         super().__init__(parts, clock, watch, report_s=report_s, most_w=most_w, timing=timing)
         stage.on_report(self._reported)
-        stage.on_fault(self._fault)
+        stage.on_fault(self.fault)
 
     @property
     def present(self) -> ports.Measured:
@@ -116,9 +116,9 @@ class DcEvse(Evse):
         now, present = self._clock.monotonic(), self._stage.present
         if not self.contactors_closed and self._demand == OFF and present.voltage_mv < TOUCH_MV:
             self._highest_mv = 0
-            self._fault("discharge_too_slow", active=False)
+            self.fault("discharge_too_slow", active=False)
         elif self._highest_mv and present.voltage_mv > self._highest_mv * 11 // 10 + REACHED_MV:
-            self._fault("over_voltage", active=True)
+            self.fault("over_voltage", active=True)
         strayed = self._strayed()
         if not strayed:
             self._strayed_since = None
@@ -126,7 +126,7 @@ class DcEvse(Evse):
             self._strayed_since = now
             self._loop.call_later(STRAYED_S, self._watch_output)
         elif now - self._strayed_since >= STRAYED_S:
-            self._fault(strayed, active=True)
+            self.fault(strayed, active=True)
         self._watch_isolation()
 
     def _strayed(self) -> str:
@@ -143,9 +143,9 @@ class DcEvse(Evse):
         """Watch the insulation while a current flows: the monitor goes on measuring in the charge loop."""
         if self._demand.current_ma and self._stage.present.voltage_mv > TOUCH_MV:
             ohm = self._isolation.resistance_ohm
-            self._fault("isolation_lost", active=ohm is None)
+            self.fault("isolation_lost", active=ohm is None)
             if ohm is not None and not self._insulated(ohm, self._stage.present.voltage_mv):
-                self._fault("isolation_low", active=True)
+                self.fault("isolation_low", active=True)
 
     def _insulated(self, ohm: int, voltage_mv: int) -> bool:
         return ohm * 1000 >= self._watch.insulation_ohm_per_v * voltage_mv
@@ -174,7 +174,7 @@ class DcEvse(Evse):
         passed = offs == self._offs and self.contactors_closed
         if ohm is None or not self._insulated(ohm, voltage_mv):
             word = "isolation_lost" if ohm is None else "isolation_low"
-            self._fault(word, active=True)
+            self.fault(word, active=True)
             return failed
         return ports.CableCheckFinished(passed=passed)
 
@@ -197,4 +197,4 @@ class DcEvse(Evse):
             async with asyncio.timeout(self._watch.discharge_s):
                 await self._until(lambda: self._stage.present.voltage_mv < TOUCH_MV)
         except TimeoutError:
-            self._fault("discharge_too_slow", active=True)
+            self.fault("discharge_too_slow", active=True)

@@ -11,16 +11,18 @@ from msgspec import Meta
 
 from secc.core.config import SeccConfig
 from secc.hardware import Evse, Parts, WatchConfig
-from secc.hardware_ac import AcEvse, Mains
+from secc.hardware_ac import OVERDRAW_S, AcEvse, Mains
 from secc.hardware_acdp import AcdpEvse
 from secc.hardware_dc import DcEvse
 from secc.hardware_simulated import BenchAcEvse, BenchEvse, SimulatedEvseConfig, SimulatedMains, make_faults
 from secc.hardware_wpt import INPUT_MV, WptEvse
 from secc.meter import Meter, SimulatedMeter
 from secc.meter_remote import MeterMains, RemoteMeter
+from secc.safety import SafetyChannel
 from v2g.errors import ConfigError, TransportError
 from v2g.hardware.interfaces import Cabinet, Contactor, IsolationMonitor, PowerStage
 from v2g.hardware.modules import ModulesConfig
+from v2g.iso15118.charts import Family
 from v2g.net.ac_line import ChargerAcLine
 from v2g.net.clock import Clock
 from v2g.net.coil_line import ChargerCoilLine
@@ -39,11 +41,19 @@ from v2g.net.hardware.simulated import (
 from v2g.net.medium import Medium
 from v2g.net.plc.pilot import ChargerPilot, SimulatedChargerPilot
 from v2g.observe import Observe
+from v2g.safety import ChargerRating
 
 Front = tuple[ChargerPilot | None, Contactor, Cabinet]
 Power = tuple[PowerStage, IsolationMonitor]
 
 Kind = Literal["dc", "ac", "wpt", "acdp"]
+
+_FAMILIES: Final[dict[Kind, Family]] = {
+    "dc": Family.DC,
+    "ac": Family.AC,
+    "wpt": Family.WPT,
+    "acdp": Family.ACDP,
+}
 
 BOARD_S: Final = 2.0
 """How long a control board may take to answer at the start."""
@@ -88,6 +98,7 @@ class Assembled:
 
     evse: Evse
     meter: Meter
+    safety: SafetyChannel
     pilot: ChargerPilot | None = None
     medium: Medium | None = None
 
@@ -111,15 +122,23 @@ class Assembly:
 
     async def make(self) -> Assembled:
         """Return everything. Raises ConfigError for what cannot work together, TransportError for what is not there."""
-        config = self.config
+        self._safety = safety = SafetyChannel(self._safe_rating(), self.clock, self.observe)
+        self.stack.callback(safety.close)
+        assembled = await self._assembled()
+        safety.stand_over(assembled.evse)
+        return assembled
+
+    async def _assembled(self) -> Assembled:
+        config, safety = self.config, self._safety
         if config.backend == "bench":
             if config.kind not in ("dc", "ac"):
                 raise ConfigError(f"a bench has no device of kind {config.kind}", hint="leave hardware.backend out")
             simulated = self._simulated_meter()
             if config.kind == "ac":
                 rating = self.charger.ac_rating
-                return Assembled(BenchAcEvse(simulated, self.clock, config.simulated, rating), simulated)
-            return Assembled(BenchEvse(simulated, self.clock, config.simulated), simulated)
+                ac = BenchAcEvse(simulated, self.clock, config.simulated, rating, safety=safety)
+                return Assembled(ac, simulated, safety)
+            return Assembled(BenchEvse(simulated, self.clock, config.simulated, safety=safety), simulated, safety)
         self._faults = make_faults(config.simulated, self.clock)
         self.stack.callback(self._faults.close)
         self._medium = await self._attach()
@@ -127,11 +146,25 @@ class Assembly:
         self._evse: Evse | None = None
         meter = await METERS[config.meter](self)
         pilot, contactor, cabinet = await PILOTS[config.pilot](self)
-        parts = Parts(contactor, cabinet, meter, pilot)
+        parts = Parts(safety.contactor(contactor), cabinet, meter, pilot)
+        self._contactor = contactor
         self._evse = evse = KINDS[config.kind](self, parts)
         if isinstance(meter, SimulatedMeter):
             meter.obey(self._faults)
-        return Assembled(evse, meter, pilot, self._medium)
+        return Assembled(evse, meter, safety, pilot, self._medium)
+
+    def _safe_rating(self) -> ChargerRating:
+        """Return what the safety monitor is to know of this charger."""
+        kind, watch = self.config.kind, self.config.watch
+        charge_w, discharge_w = self.charger.power_rating(_FAMILIES[kind])
+        slow = OVERDRAW_S + 1.0 if kind == "ac" else 1.0  # a vehicle on alternating current makes its power itself
+        return ChargerRating(
+            charge_w=charge_w,
+            discharge_w=discharge_w,
+            margin_w=max(500, charge_w // 20 if kind == "ac" else charge_w // 50),
+            flow_s=slow,
+            close_s=watch.contactor_s + 0.5,
+        )
 
     # -- kinds of current
 
@@ -160,7 +193,7 @@ class Assembly:
         rating = self.charger.wpt
         device = SimulatedPrimary(
             ChargerCoilLine(self._wires("the air above the primary device"), connector=self.connector),
-            parts.contactor,
+            self._contactor,
             self._faults,
             self.config.simulated.coil,
             max_coil_ma=rating.max_coil_current_a * 1000,
@@ -171,7 +204,8 @@ class Assembly:
             device.on_report(
                 lambda each: meter.flow(self.clock.elapsed_ms(), INPUT_MV, each.sent_w * 1_000_000 // INPUT_MV)
             )
-        return WptEvse(parts, device, self.clock, self.config.watch, **self._reports(rating.max_power_w))
+        guarded = self._safety.primary(device)
+        return WptEvse(parts, guarded, self.clock, self.config.watch, **self._reports(rating.max_power_w))
 
     @property
     def _dc_rating(self) -> tuple[int, int]:
@@ -184,11 +218,11 @@ class Assembly:
 
     def _power(self, parts: Parts) -> Power:
         """Return what makes direct current, metered where the meter is simulated."""
-        stage, isolation = STAGES[self.config.stage](self, parts.contactor)
+        stage, isolation = STAGES[self.config.stage](self, self._contactor)
         if isinstance(parts.meter, SimulatedMeter):
             meter = parts.meter
             stage.on_report(lambda each: meter.flow(self.clock.elapsed_ms(), each.voltage_mv, each.current_ma))
-        return stage, isolation
+        return self._safety.stage(stage), isolation
 
     def _ac(self, parts: Parts) -> AcEvse:
         if self.config.stage != "simulated":
@@ -199,7 +233,7 @@ class Assembly:
             mains = MeterMains(self._modbus, rating.nominal_voltage_v * 1000)
         else:
             mains = SimulatedMains(
-                ChargerAcLine(self._wires("the AC line"), connector=self.connector), parts.contactor, rating
+                ChargerAcLine(self._wires("the AC line"), connector=self.connector), self._contactor, rating
             )
         if isinstance(parts.meter, SimulatedMeter):
             meter = parts.meter
@@ -209,7 +243,8 @@ class Assembly:
 
             mains.on_change(flow)
         most_w = (rating.max_charge_power_w, rating.max_discharge_power_w)
-        return AcEvse(parts, mains, self.clock, self.config.watch, **self._reports(*most_w))
+        allow = self._safety.mains(lambda: mains.present.watts)
+        return AcEvse(parts, mains, self.clock, self.config.watch, allow=allow, **self._reports(*most_w))
 
     # -- parts
 

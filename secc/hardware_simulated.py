@@ -9,9 +9,10 @@ from msgspec import Meta
 from secc.core import ports
 from secc.core.config import AcRating, EvseRating
 from secc.hardware import Parts, WatchConfig
-from secc.hardware_ac import AcEvse
+from secc.hardware_ac import AcEvse, anything
 from secc.hardware_dc import DcEvse
 from secc.meter import SimulatedMeter
+from secc.safety import SafetyChannel
 from v2g.hardware.interfaces import Contactor
 from v2g.hardware.pantograph import PantographConfig
 from v2g.hardware.simulation import FaultStep, StageConfig
@@ -94,6 +95,7 @@ class SimulatedEvse(DcEvse):
         pilot: ChargerPilot | None = None,
         watch: WatchConfig | None = None,
         rating: EvseRating | None = None,
+        safety: SafetyChannel | None = None,
     ) -> None:
         config, rating = config or SimulatedEvseConfig(), rating or EvseRating()
         self.bench = bench = make_faults(config, clock)
@@ -103,8 +105,8 @@ class SimulatedEvse(DcEvse):
         self._simulated.on_report(lambda report: meter.flow(clock.elapsed_ms(), report.voltage_mv, report.current_ma))
         self.cabinet = SimulatedCabinet(bench, clock, lambda: self.present.current_ma, latch=config.latch)
         super().__init__(
-            Parts(self.contactor, self.cabinet, meter, pilot),
-            self._simulated,
+            Parts(safety.contactor(self.contactor) if safety else self.contactor, self.cabinet, meter, pilot),
+            safety.stage(self._simulated) if safety else self._simulated,
             SimulatedIsolation(bench, config.insulation_ohm, config.cable_check_s),
             clock,
             watch or WatchConfig(contactor_s=max(3.0, 2 * config.contactor_s)),
@@ -127,9 +129,16 @@ class BenchEvse(SimulatedEvse):
     the voltage of the vehicle, or of the output if that is lower.
     """
 
-    def __init__(self, meter: SimulatedMeter, clock: Clock, config: SimulatedEvseConfig | None = None) -> None:
+    def __init__(
+        self,
+        meter: SimulatedMeter,
+        clock: Clock,
+        config: SimulatedEvseConfig | None = None,
+        *,
+        safety: SafetyChannel | None = None,
+    ) -> None:
         self._line = BenchLine()
-        super().__init__(self._line, meter, clock, config)
+        super().__init__(self._line, meter, clock, config, safety=safety)
 
     def execute(self, command: Command) -> Coroutine[Any, Any, Fact | None] | None:
         """Carry out a hardware command; anything else does nothing."""
@@ -177,7 +186,15 @@ class BenchAcEvse(AcEvse):
     It is taken to follow its target, and where it has none, to draw all that it is let; so energy is metered.
     """
 
-    def __init__(self, meter: SimulatedMeter, clock: Clock, config: SimulatedEvseConfig, rating: AcRating) -> None:
+    def __init__(
+        self,
+        meter: SimulatedMeter,
+        clock: Clock,
+        config: SimulatedEvseConfig,
+        rating: AcRating,
+        *,
+        safety: SafetyChannel | None = None,
+    ) -> None:
         self._line, self._nominal_mv = BenchAcLine(), rating.nominal_voltage_v * 1000
         self.bench = bench = make_faults(config, clock)
         self.contactor = SimulatedContactor(bench, config.contactor_s)
@@ -186,12 +203,13 @@ class BenchAcEvse(AcEvse):
         mains.on_change(lambda: meter.flow(clock.elapsed_ms(), mains.present.voltage_mv, mains.present.current_ma))
         cabinet = SimulatedCabinet(bench, clock, lambda: self.present.current_ma, latch=config.latch)
         super().__init__(
-            Parts(self.contactor, cabinet, meter, None),
+            Parts(safety.contactor(self.contactor) if safety else self.contactor, cabinet, meter, None),
             mains,
             clock,
             WatchConfig(contactor_s=max(3.0, 2 * config.contactor_s)),
             report_s=config.report_s,
             most_w=max(rating.max_charge_power_w, rating.max_discharge_power_w),
+            allow=safety.mains(lambda: mains.present.watts) if safety else anything,
         )
 
     def execute(self, command: Command) -> Coroutine[Any, Any, Fact | None] | None:

@@ -126,7 +126,7 @@ class WptEvse(Evse):
         else:
             self._troubles.pop(word, None)
         self._drive()
-        self._fault(word, active=active)
+        self.fault(word, active=active)
         self._tell_device()
 
     def _device_changed(self, report: PrimaryReport) -> None:
@@ -163,7 +163,7 @@ class WptEvse(Evse):
         elif self._over_since is None:
             self._over_since = self._clock.monotonic()
         elif self._clock.monotonic() - self._over_since >= OVER_S:
-            self._fault("over_current", active=True)
+            self.fault("over_current", active=True)
 
 
 async def _refused() -> Fact:

@@ -22,6 +22,7 @@ from secc.meter import Meter
 from secc.modem_watch import ModemWatch
 from secc.pairing import Plug
 from secc.pauses import Pauses
+from secc.safety import SafetyChannel
 from secc.station import Station
 from secc.transport import Transport
 from secc.visit import Visit
@@ -76,6 +77,8 @@ class Outlet:
     archive: Archive
     meter: Meter
     hardware: EvseHardware
+    safety: SafetyChannel
+    """What watches beside the session, and takes power away."""
     wires: Wires | None
     disk: DiskThread
     """Writes the journals."""
@@ -338,6 +341,7 @@ class Outlet:
         if self._current is not None:
             for fact in facts:
                 self._current.fact(fact)
+                self.safety.fact(fact)
 
     @property
     def at_fault(self) -> bool:
@@ -398,6 +402,8 @@ class Outlet:
         core = self.traced(session)
         self._current = runner = Runner(core, stream, execute=visit.execute, clock=self.clock, observe=self.observe)
         self._visit, self._session = visit, session
+        for fact in self.grid.facts:
+            self.safety.fact(fact)
         unsubscribe = self.hardware.subscribe(runner.fact)
         intervals = asyncio.create_task(visit.books.close_intervals(visit.interval_closed))
         intervals.add_done_callback(lambda task: self._books_failed(task, runner))

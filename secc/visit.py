@@ -8,6 +8,7 @@ from secc.books import Books
 from secc.core import ports
 from secc.core.basic import BasicSession, Way
 from secc.core.context import Paused
+from secc.core.safety import Iso20Requests
 from secc.core.session import SeccSession
 from secc.core.world import Identity, Trust
 from v2g.errors import V2GError
@@ -76,6 +77,7 @@ class Visit:
             can_plan=outlet.station is not None and outlet.station.online.is_set(),
             foreseen=outlet.grid.foreseen,
             told_prices=outlet.grid.told_prices,
+            heard=outlet.safety.converse(Iso20Requests(config.charger).read),
         )
 
     def basic(self, way: Way) -> BasicSession:
@@ -83,6 +85,7 @@ class Visit:
         outlet = self._outlet
         assert outlet.wires is not None
         pilot = outlet.wires.pilot
+        outlet.safety.signal(pilot.state, most_w=outlet.config.charger.ac_rating.max_charge_power_w)
         return BasicSession(
             outlet.config.charger,
             identity=self._identity,
@@ -114,6 +117,7 @@ class Visit:
 
     def execute(self, command: Command) -> Outcome | None:
         """Carry out a command. What the books are to keep is a future: nothing may happen without it."""
+        self._outlet.safety.command(command)
         match command:
             case ports.AuthorizeContract(chain=chain):
                 self._contract = chain

@@ -13,6 +13,7 @@ from secc.core import ports
 from secc.core.config import SeccConfig
 from secc.hardware_parts import Assembled, Assembly, HardwareConfig
 from secc.hardware_simulated import SimulatedEvseConfig
+from tests.secc.asking import ask_for_everything
 from v2g.iec61851.pilot import PilotState
 from v2g.iso15118.session import Fact
 from v2g.net.ac_line import VehicleAcLine
@@ -25,7 +26,7 @@ class Stand:
     """The charge point, and a vehicle's pilot and on-board charger."""
 
     def __init__(self, made: Assembled, vehicle: Medium) -> None:
-        self.evse, self.meter = made.evse, made.meter
+        self.evse, self.meter, self.safety = made.evse, made.meter, made.safety
         self.pilot = SimulatedVehiclePilot(vehicle)
         self.charger = OnBoardCharger(VehicleAcLine(vehicle), OnBoardChargerConfig(max_charge_w=22_000))
         self.facts: list[Fact] = []
@@ -40,6 +41,7 @@ class Stand:
         self.pilot.plug()
         self.pilot.set_state(PilotState.C)
         self.evse.execute(ports.TransactionStarted("0011223344556677", ""))
+        ask_for_everything(self.safety)
         await self.until(lambda: self.evse._interlock.pilot_state is PilotState.C)
         closing = self.evse.execute(ports.CloseContactors())
         assert closing is not None

@@ -15,6 +15,7 @@ from secc.core.config import SeccConfig
 from secc.hardware_parts import Assembled, Assembly, HardwareConfig
 from tests.net.hardware.test_can_modules import BATTERY, Modules
 from tests.net.hardware.test_modbus import Bench
+from tests.secc.asking import ask_for_everything
 from v2g.errors import ConfigError, TransportError
 from v2g.hardware.board import Hello
 from v2g.hardware.board_firmware import BoardFirmware
@@ -69,6 +70,7 @@ class Rig:
         self.vehicle.set_state(PilotState.C)
         await self.until(lambda: self.made.pilot.state is PilotState.C)
         self.made.evse.execute(AUTHORISED)
+        ask_for_everything(self.made.safety)
         await self.until(lambda: self.board.firmware.wanted.latch)
         await asyncio.sleep(0.05)
         check = self.made.evse.execute(ports.StartCableCheck(400_000))

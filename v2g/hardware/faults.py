@@ -47,6 +47,11 @@ FAULTS: Final[Mapping[str, FaultKind]] = MappingProxyType(
         "charger_failed": FaultKind(
             "the program that watches the power hardware has failed", "Controller", until="unplugged"
         ),
+        "rule_broken": FaultKind(
+            "the session would have let energy flow that may not; the event `safety` says why",
+            "Controller",
+            until="unplugged",
+        ),
         "modem_lost": FaultKind(
             "the powerline modem does not answer, or its port is gone", "ISO15118Ctrlr", stops=False
         ),

@@ -47,6 +47,11 @@ class StageReport(msgspec.Struct, frozen=True):
     voltage_mv: int
     current_ma: int
 
+    @property
+    def power_w(self) -> int:
+        """The power that flows, W, signed."""
+        return self.voltage_mv * self.current_ma // 1_000_000
+
 
 class PowerStage(Protocol):
     """The electronics that make a direct current."""

@@ -1,0 +1,128 @@
+"""What messages, commands and facts of an ISO 15118-20 session mean to the safety monitor (`v2g.safety`).
+
+Nothing is shared with the handlers: what a vehicle bears and asks for is read from its messages once more. Pure.
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, Final
+
+from secc.core.config import SeccConfig
+from v2g.iso15118.charts import SIDE_CHARTS
+from v2g.iso15118.messages import ac, acdp, dc, wpt
+from v2g.iso15118.messages import common_messages as cm
+from v2g.iso15118.messages.common_types import Dynamic_CLReqControlMode, Processing
+from v2g.iso15118.quantities import integer
+from v2g.safety import Output, Phase, Request
+
+MOST: Final = 1_000_000_000
+_PHASES: Final = ("", "_l2", "_l3")
+
+LEAVING_S: Final = 4.0
+"""How long a contactor may stay closed after PowerDeliveryReq (Stop): current to zero, and the contactor's own time."""
+
+_KEPT: Final = frozenset(
+    {
+        "ScheduleExchangeReq",
+        "MeteringConfirmationReq",
+        "CertificateInstallationReq",
+        "VehicleCheckInReq",
+        "VehicleCheckOutReq",
+    }
+)
+"""Requests on the main stream that leave everything as it was, and prove that the vehicle is there."""
+
+_MOST_FIELDS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "charge_w": "ev_maximum_charge_power",
+        "discharge_w": "ev_maximum_discharge_power",
+    }
+)
+_DIRECT_FIELDS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "charge_ma": "ev_maximum_charge_current",
+        "discharge_ma": "ev_maximum_discharge_current",
+        "voltage_mv": "ev_maximum_voltage",
+    }
+)
+
+
+class Iso20Requests:
+    """Reads the messages of one session, in their order."""
+
+    def __init__(self, config: SeccConfig) -> None:
+        self._config = config
+        self._bears = Output()
+
+    def read(self, message: Any, payload_type: int) -> Request:
+        """Return what a message of the vehicle means."""
+        timing = self._config.timing
+        if payload_type in SIDE_CHARTS:  # the main stream alone says what may flow
+            ready = None
+            if isinstance(message, acdp.ACDP_SystemStatusReq):
+                ready = message.ev_technical_status.ev_ready_to_charge
+            return Request(ready=ready)
+        alive_s, closed_s = timing.secc_sequence_loop + timing.secc_loop_tolerance, timing.secc_sequence
+        match message:
+            case dc.DC_CableCheckReq():
+                return Request(phase=Phase.VOLTAGE, closed_s=closed_s)
+            case dc.DC_PreChargeReq():
+                target_mv = integer(message.ev_target_voltage, 3, MOST)
+                return Request(phase=Phase.VOLTAGE, closed_s=closed_s, target_mv=max(0, target_mv))
+            case wpt.WPT_AlignmentCheckReq():
+                bears = self._bears.within(Output(charge_w=self._config.wpt.alignment_power_w))
+                return Request(phase=Phase.POWER, power_s=closed_s, closed_s=closed_s, bears=bears)
+            case cm.PowerDeliveryReq():
+                return self._delivery(message, alive_s, closed_s)
+            case ac.AC_ChargeLoopReq() | dc.DC_ChargeLoopReq():
+                self._bears = _bears(message.cl_req_control_mode, self._bears)
+                return Request(power_s=alive_s, closed_s=closed_s, bears=self._bears)
+            case wpt.WPT_ChargeLoopReq():
+                return Request(power_s=alive_s, closed_s=closed_s)
+            case ac.AC_ChargeParameterDiscoveryReq(ac_cpd_req_energy_transfer_mode=mode):
+                self._bears = _bears(mode, Output())
+                return Request(phase=Phase.IDLE, bears=self._bears)
+            case dc.DC_ChargeParameterDiscoveryReq(dc_cpd_req_energy_transfer_mode=mode):
+                self._bears = _bears(mode, Output())
+                return Request(phase=Phase.IDLE, bears=self._bears)
+            case wpt.WPT_ChargeParameterDiscoveryReq():
+                self._bears = Output(charge_w=max(0, integer(message.evpc_max_receivable_power, 0, MOST)))
+                return Request(phase=Phase.IDLE, bears=self._bears)
+        if type(message).__name__ in _KEPT:
+            return Request(closed_s=closed_s)
+        return Request(phase=Phase.IDLE)
+
+    def _delivery(self, message: cm.PowerDeliveryReq, alive_s: float, closed_s: float) -> Request:
+        match message.charge_progress:
+            case cm.ChargeProgress.Start if message.ev_processing is Processing.Finished:
+                return Request(phase=Phase.POWER, power_s=alive_s, closed_s=closed_s, bears=self._bears)
+            case cm.ChargeProgress.Stop:
+                return Request(phase=Phase.REST, closed_s=LEAVING_S)
+            case cm.ChargeProgress.Standby if self._config.standby:
+                return Request(phase=Phase.REST, closed_s=closed_s)
+        return Request(closed_s=closed_s)
+
+
+def _bears(mode: Any, known: Output) -> Output:
+    """Return what the vehicle bears by these limits; what it leaves out is as known.
+
+    Sources disagree on the sign of discharge limits: the magnitude counts. A dynamic vehicle that is full bears no
+    charge, and one that lacks its least energy no discharge.
+    """
+    direct = type(mode).__module__ == dc.__name__
+    said = {name: getattr(known, name) for name in Output.__struct_fields__}
+    for name, of in _MOST_FIELDS.items():
+        if getattr(mode, of, None) is not None:
+            values = (getattr(mode, of + phase, None) for phase in _PHASES)
+            power_w = sum(integer(value, 0, MOST) for value in values if value is not None)
+            said[name] = max(0, power_w) if name == "charge_w" else abs(power_w)
+    for name, of in _DIRECT_FIELDS.items() if direct else ():
+        value = getattr(mode, of, None)
+        if value is not None:
+            said[name] = abs(integer(value, 3, MOST)) if name == "discharge_ma" else max(0, integer(value, 3, MOST))
+    if isinstance(mode, Dynamic_CLReqControlMode):
+        if integer(mode.ev_maximum_energy_request, 0, MOST) <= 0:
+            said["charge_w"] = 0
+        if integer(mode.ev_minimum_energy_request, 0, MOST) > 0:
+            said["discharge_w"] = 0
+    return Output(**said)

@@ -1,0 +1,20 @@
+"""The second channel for safety: monitors that stand between a session and its hardware. They share no code with
+sessions, are told what passes by, and can only lower and open. Pure.
+
+Powers W, currents mA, voltages mV, all magnitudes; times s on one monotonic clock.
+"""
+
+from v2g.safety.charger import ChargerMonitor, ChargerRating, Phase, Request
+from v2g.safety.output import NOTHING, Lower, Open, Output, Verdict
+
+__all__ = [
+    "NOTHING",
+    "ChargerMonitor",
+    "ChargerRating",
+    "Lower",
+    "Open",
+    "Output",
+    "Phase",
+    "Request",
+    "Verdict",
+]

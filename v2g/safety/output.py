@@ -1,0 +1,46 @@
+"""What may flow, and what a monitor says when more does."""
+
+from typing import Final
+
+import msgspec
+
+UNBOUNDED: Final = 1_000_000_000
+
+
+class Output(msgspec.Struct, frozen=True):
+    """What may be at an output: power and current into the vehicle (`charge`) and out of it (`discharge`), voltage."""
+
+    charge_w: int = 0
+    discharge_w: int = 0
+    charge_ma: int = UNBOUNDED
+    discharge_ma: int = UNBOUNDED
+    voltage_mv: int = UNBOUNDED
+
+    def within(self, other: "Output") -> "Output":
+        """Return what both allow."""
+        return Output(
+            min(self.charge_w, other.charge_w),
+            min(self.discharge_w, other.discharge_w),
+            min(self.charge_ma, other.charge_ma),
+            min(self.discharge_ma, other.discharge_ma),
+            min(self.voltage_mv, other.voltage_mv),
+        )
+
+
+NOTHING: Final = Output(0, 0, 0, 0, 0)
+
+
+class Lower(msgspec.Struct, frozen=True):
+    """Keep within `output` from now on. `reason` is the word of what demands it."""
+
+    reason: str
+    output: Output
+
+
+class Open(msgspec.Struct, frozen=True):
+    """No output, and the contactor open, for good. `reason` is the word of what is wrong."""
+
+    reason: str
+
+
+Verdict = Lower | Open
