@@ -9,8 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from cli import csms_admin, csms_variables
-from cli.csms_show import JsonFlag, Limit, StationName, cell, client_of, part, show, show_one, when
-from cli.output import print_json
+from cli.csms_show import JsonFlag, Limit, StationName, cell, client_of, part, show, show_one
+from cli.output import print_json, when
 from v2g.errors import ConfigError
 
 app = typer.Typer(

@@ -2,14 +2,13 @@
 
 import json as json_
 from collections.abc import Iterable
-from datetime import UTC, datetime
 from typing import Annotated, Any
 from urllib.parse import quote
 
 import typer
 
 from cli.csms_client import CsmsClient, access_from
-from cli.output import print_json, print_table
+from cli.output import print_json, print_table, when
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="One JSON record per line.")]
 Limit = Annotated[int, typer.Option("--limit", min=1, help="At most so many.")]
@@ -26,11 +25,6 @@ def client_of(context: typer.Context) -> CsmsClient:
     client = CsmsClient(access_from(*context.obj))
     context.call_on_close(client.close)
     return client
-
-
-def when(ms: int | None) -> str:
-    """Return a time for people, in UTC."""
-    return "" if ms is None else f"{datetime.fromtimestamp(ms / 1000, UTC):%Y-%m-%d %H:%M:%S}"
 
 
 def show(rows: Iterable[Any], title: str, columns: dict[str, str], *, json: bool) -> None:

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from cli import board, conform, contracts, csms, csms_store, diag, exi, pki, plc, settle, terminal
+from cli import board, conform, contracts, csms, csms_store, diag, exi, hardware, pki, plc, settle, terminal
 from cli import station as station_
 from cli import trace as trace_
 from cli.demo.command import demo
@@ -36,6 +36,7 @@ app.add_typer(contracts.app, name="contracts")
 csms_store.register(csms.app)
 app.add_typer(csms.app, name="csms")
 app.add_typer(exi.app, name="exi")
+app.add_typer(hardware.app, name="hardware")
 app.add_typer(pki.app, name="pki")
 app.add_typer(plc.app, name="plc")
 app.add_typer(settle.app, name="settle")

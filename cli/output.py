@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -15,6 +16,11 @@ def print_json(record: Any) -> None:
     """Print one record on a line of its own."""
     sys.stdout.write(_encode(record).decode() + "\n")
     sys.stdout.flush()
+
+
+def when(ms: int | None) -> str:
+    """Return a time (ms of UTC) for people, empty for none."""
+    return "" if ms is None else f"{datetime.fromtimestamp(ms / 1000, UTC):%Y-%m-%d %H:%M:%S}"
 
 
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from secc.archive import Archive, Owner
 from secc.charger import Charger, check_places
 from secc.config import ProgramConfig, load_config
+from secc.fault_file import FaultFile, FaultKeeper
 from secc.hardware_parts import Assembly
 from secc.outlet import Outlet, Wires, Wrap
 from secc.restarting import AGAIN, restart_device, start_anew
@@ -20,6 +21,7 @@ from v2g.net.events import EventLog
 from v2g.net.keys import load_credentials, open_key
 from v2g.net.program import read_config, run
 from v2g.net.trace import open_trace
+from v2g.net.watchdog import Watchdog
 from v2g.observe import Observe
 
 
@@ -55,14 +57,17 @@ async def assemble(config: ProgramConfig, clock: Clock, observe: EventLog) -> As
     async with contextlib.AsyncExitStack() as stack:
         transport, bundles = Transport(config, observe), DiskThread()
         disks = disk_threads(len(config.places))
+        watchdog = Watchdog(hung_s=config.places[0].hardware.watch.hung_s)
+        stack.callback(watchdog.close)
         outlets = tuple(
             [
-                await _outlet(number, place, clock, observe, transport, (disk, bundles), stack)
+                await _outlet(number, place, clock, observe, transport, (disk, bundles), watchdog, stack)
                 for number, (place, disk) in enumerate(zip(config.places, disks, strict=True), 1)
             ]
         )
         for thread in {*disks, bundles}:
             stack.push_async_callback(thread.close)
+        watchdog.start()
         charger = Charger(config, clock, observe, transport, outlets)
         if config.station is not None:
             stack.push_async_callback(charger.connect_station())
@@ -84,6 +89,7 @@ async def _outlet(
     log: EventLog,
     transport: Transport,
     threads: tuple[DiskThread, DiskThread],
+    watchdog: Watchdog,
     stack: contextlib.AsyncExitStack,
 ) -> Outlet:
     """Build one EVSE; `config` is its own. What several tell is told apart by `evse_id`."""
@@ -114,6 +120,8 @@ async def _outlet(
         medium_folder=config.link.medium,
         name=config.link.name,
         connector=config.link.connector,
+        watchdog=watchdog,
+        service=FaultKeeper(FaultFile(config.data_dir), threads[0], utc_ms=clock.utc_ms, observe=told),
     ).make()
     wires = Wires(made.pilot, made.medium) if made.pilot is not None else None
     traced = log.tracer("" if told is log else config.charger.evse_id)

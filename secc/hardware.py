@@ -31,6 +31,7 @@ from v2g.iec61851.timing import STANDARD, PilotTiming
 from v2g.iso15118.session import Command, Fact
 from v2g.net.clock import Clock
 from v2g.net.plc.pilot import ChargerPilot
+from v2g.net.watchdog import HUNG_S
 
 _log = logging.getLogger(__name__)
 
@@ -116,6 +117,8 @@ class WatchConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     """The contactor closes within."""
     device_s: Annotated[float, Meta(gt=0, le=50)] = 20.0
     """An automatic connection device is where it was sent, and connected, within."""
+    hung_s: Annotated[float, Meta(ge=0.2, le=60)] = HUNG_S
+    """When the program does not react for so long, its watchdog takes power away. The first EVSE's holds for all."""
     ventilation: bool = False
     """Vehicles that need ventilation (state D) get energy: a fan of the room is there."""
 

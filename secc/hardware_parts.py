@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Meta
 
 from secc.core.config import SeccConfig
+from secc.fault_file import FaultKeeper
 from secc.hardware import Evse, Parts, WatchConfig
 from secc.hardware_ac import OVERDRAW_S, AcEvse, Mains
 from secc.hardware_acdp import AcdpEvse
@@ -40,6 +41,7 @@ from v2g.net.hardware.simulated import (
 )
 from v2g.net.medium import Medium
 from v2g.net.plc.pilot import ChargerPilot, SimulatedChargerPilot
+from v2g.net.watchdog import Watchdog
 from v2g.observe import Observe
 from v2g.safety import ChargerRating
 
@@ -119,10 +121,13 @@ class Assembly:
     medium_folder: Path | None
     name: str
     connector: int = 1
+    watchdog: Watchdog | None = None
+    service: FaultKeeper | None = None
+    """Where faults that wait for service are kept; None forgets them."""
 
     async def make(self) -> Assembled:
         """Return everything. Raises ConfigError for what cannot work together, TransportError for what is not there."""
-        self._safety = safety = SafetyChannel(self._safe_rating(), self.clock, self.observe)
+        self._safety = safety = SafetyChannel(self._safe_rating(), self.clock, self.observe, watchdog=self.watchdog)
         self.stack.callback(safety.close)
         assembled = await self._assembled()
         safety.stand_over(assembled.evse)
@@ -147,6 +152,8 @@ class Assembly:
         meter = await METERS[config.meter](self)
         pilot, contactor, cabinet = await PILOTS[config.pilot](self)
         parts = Parts(safety.contactor(contactor), cabinet, meter, pilot)
+        if self.service is not None:
+            parts.service, parts.keep = self.service.words, self.service.keep
         self._contactor = contactor
         self._evse = evse = KINDS[config.kind](self, parts)
         if isinstance(meter, SimulatedMeter):
@@ -243,7 +250,8 @@ class Assembly:
 
             mains.on_change(flow)
         most_w = (rating.max_charge_power_w, rating.max_discharge_power_w)
-        allow = self._safety.mains(lambda: mains.present.watts)
+        simulated = mains if isinstance(mains, SimulatedMains) else None
+        allow = self._safety.mains(lambda: mains.present.watts, part=simulated)
         return AcEvse(parts, mains, self.clock, self.config.watch, allow=allow, **self._reports(*most_w))
 
     # -- parts

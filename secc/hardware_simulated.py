@@ -243,6 +243,10 @@ class SimulatedMains:
         """See Mains."""
         return self._present
 
+    def cut(self) -> None:
+        """See Cut: what the line shows is that nothing is passed on."""
+        self._line.publish(0, self._rating.phases, contactor_closed=False)
+
     def on_change(self, callback: Callable[[], None]) -> None:
         """See Mains."""
         self._callbacks.append(callback)

@@ -17,6 +17,7 @@ from v2g.hardware.faults import FAULTS as KINDS
 from v2g.hardware.interfaces import (
     OFF,
     Contactor,
+    Cut,
     Demand,
     OnFault,
     PowerStage,
@@ -27,6 +28,7 @@ from v2g.hardware.interfaces import (
 from v2g.iec61851.pilot import PilotState
 from v2g.iso15118.session import Command, Fact
 from v2g.net.clock import Clock
+from v2g.net.watchdog import Watchdog
 from v2g.observe import Observe
 from v2g.safety import NOTHING, ChargerMonitor, ChargerRating, Lower, Open, Output, Phase, Request, Verdict
 from v2g.settlement.records import CommandAccepted, ServiceChanged, SessionStarted, TermsDecided
@@ -56,7 +58,14 @@ FAULTS: Final = frozenset({"contactor_welded", "contactor_dropped", "over_voltag
 class SafetyChannel:
     """Owns the monitor, its clock and the way to the drivers. Everything is called in the event loop."""
 
-    def __init__(self, rating: ChargerRating, clock: Clock, observe: Callable[[Observe], None]) -> None:
+    def __init__(
+        self,
+        rating: ChargerRating,
+        clock: Clock,
+        observe: Callable[[Observe], None],
+        *,
+        watchdog: Watchdog | None = None,
+    ) -> None:
         self._monitor, self._clock, self._observe = ChargerMonitor(rating), clock, observe
         self._loop = asyncio.get_running_loop()
         self._lower: list[Callable[[Output], None]] = []
@@ -66,6 +75,8 @@ class SafetyChannel:
         self._timer = self._loop.call_later(TICK_S, self._tick)
         self._basic = False
         self._last: Verdict | None = None
+        self._parts: list[Cut] = []
+        self._feed = watchdog.watch(self._cut) if watchdog is not None else lambda: None
 
     def close(self) -> None:
         """Stop looking; the drivers are off."""
@@ -78,11 +89,13 @@ class SafetyChannel:
         contactor.on_change(lambda closed: self._tell(lambda now: self._monitor.feedback(now, closed=closed)))
         self._monitor.feedback(self._clock.monotonic(), closed=contactor.closed)
         self._open.append(lambda: contactor.set(closed=False))
+        self._parts.insert(0, contactor)
         return _Contactor(contactor, self)
 
     def stage(self, stage: PowerStage) -> PowerStage:
         """Return the power stage as the EVSE gets it."""
         guarded = _Stage(stage, self)
+        self._parts.append(stage)
         self._lower.append(guarded.lower)
         self._watch(lambda: (stage.present.voltage_mv, stage.present.power_w))
         stage.on_report(lambda _: self._look())
@@ -91,14 +104,16 @@ class SafetyChannel:
     def primary(self, device: PrimaryDevice) -> PrimaryDevice:
         """Return the primary device as the EVSE gets it."""
         guarded = _Primary(device, self)
+        self._parts.append(device)
         self._lower.append(guarded.lower)
         self._watch(lambda: (0, device.report.sent_w))
         device.on_report(lambda _: self._look())
         return guarded
 
-    def mains(self, watts: Callable[[], int]) -> Callable[[int, int], tuple[int, int]]:
+    def mains(self, watts: Callable[[], int], *, part: Cut | None = None) -> Callable[[int, int], tuple[int, int]]:
         """Return what passes of W into and out of a vehicle on alternating current, which makes its power itself: it
         is told them, and cut off when it does not keep to them. `watts` is what flows."""
+        self._parts += [] if part is None else [part]
         self._watch(lambda: (0, watts()))
 
         def allow(charge_w: int, discharge_w: int) -> tuple[int, int]:
@@ -239,6 +254,17 @@ class SafetyChannel:
         self._timer = self._loop.call_later(TICK_S, self._tick)
         self._look()
         self._tell(self._monitor.tick)
+        self._feed()
+
+    def _cut(self) -> None:
+        """The event loop hangs, says the watchdog in its thread: take power away, and report it once it goes on."""
+        for part in self._parts:
+            part.cut()
+        self._loop.call_soon_threadsafe(self._hung)
+
+    def _hung(self) -> None:
+        self._observe(Observe("safety", "opened", {"reason": "hung"}))
+        self._on_fault("charger_failed", True)  # noqa: FBT003
 
     def _tell(self, what: Callable[[float], None]) -> None:
         what(self._clock.monotonic())
@@ -273,6 +299,10 @@ class _Contactor:
     def __init__(self, contactor: Contactor, channel: SafetyChannel) -> None:
         self._contactor, self._channel = contactor, channel
 
+    def cut(self) -> None:
+        """See Cut."""
+        self._contactor.cut()
+
     @property
     def closed(self) -> bool:
         """See Contactor."""
@@ -294,6 +324,10 @@ class _Stage:
     def __init__(self, stage: PowerStage, channel: SafetyChannel) -> None:
         self._stage, self._channel = stage, channel
         self._demand = OFF
+
+    def cut(self) -> None:
+        """See Cut."""
+        self._stage.cut()
 
     @property
     def present(self) -> StageReport:
@@ -343,6 +377,10 @@ class _Primary:
     def __init__(self, device: PrimaryDevice, channel: SafetyChannel) -> None:
         self._device, self._channel = device, channel
         self._coil_ma = 0
+
+    def cut(self) -> None:
+        """See Cut."""
+        self._device.cut()
 
     @property
     def report(self) -> PrimaryReport:

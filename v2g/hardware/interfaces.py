@@ -15,7 +15,17 @@ OnFault = Callable[[str, bool], None]
 """Called with a word of `v2g.hardware.faults.FAULTS`, and whether it began (True) or ended."""
 
 
-class Contactor(Protocol):
+class Cut(Protocol):
+    """What a watchdog can take power away with when the event loop hangs."""
+
+    def cut(self) -> None:
+        """Off at once, from any thread and without the event loop; it stays off until it is told to be off.
+
+        Does nothing where the part itself goes off when it is not spoken to.
+        """
+
+
+class Contactor(Cut, Protocol):
     """The switch between power electronics, or mains, and the vehicle's inlet."""
 
     @property
@@ -53,7 +63,7 @@ class StageReport(msgspec.Struct, frozen=True):
         return self.voltage_mv * self.current_ma // 1_000_000
 
 
-class PowerStage(Protocol):
+class PowerStage(Cut, Protocol):
     """The electronics that make a direct current."""
 
     @property
@@ -132,7 +142,7 @@ class PrimaryReport(msgspec.Struct, frozen=True):
     sent_w: int = 0
 
 
-class PrimaryDevice(Protocol):
+class PrimaryDevice(Cut, Protocol):
     """The coil in the ground and its electronics. Methods by the names of WPT_FinePositioningMethod and so on."""
 
     @property

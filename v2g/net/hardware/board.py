@@ -307,6 +307,9 @@ class BoardContactor:
         """See Contactor; a board that is lost has opened it."""
         return self._board._status is not None and self._board._status.contactor
 
+    def cut(self) -> None:
+        """See Cut: a board that is not spoken to for `lost_s` opens by itself."""
+
     def set(self, *, closed: bool) -> None:
         """See Contactor."""
         self._board._change(contactor=closed)

@@ -88,6 +88,11 @@ class SimulatedPrimary:
         self._excited_ma, self._power_w = None, power_w
         self._act()
 
+    def cut(self) -> None:
+        """See Cut."""
+        self._excited_ma, self._power_w = None, 0
+        self._line.hold(ChargerCoil())
+
     def rest(self) -> None:
         """See PrimaryDevice."""
         self._quiet()

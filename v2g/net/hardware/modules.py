@@ -21,6 +21,8 @@ class CanStage:
         there."""
         self._clock, self._loop = clock, asyncio.get_running_loop()
         self._group = ModuleGroup(config, load_database(config.dbc), clock.monotonic())
+        self._group.tick(clock.monotonic())
+        self._off = self._group.frames()
         self._grace_s, self._isolation_s = config.lost_s, config.isolation_s
         self._started = clock.monotonic()
         self._told = StageReport(0, 0)
@@ -60,6 +62,12 @@ class CanStage:
 
     def react(self, var: int) -> None:
         """See PowerStage."""
+
+    def cut(self) -> None:
+        """See Cut: modules that are not spoken to go off by themselves, those that would not are told."""
+        for frame_id, data in self._off:
+            with contextlib.suppress(TransportError):
+                self._port.send(frame_id, data)
 
     def drive(self, demand: Demand) -> None:
         """See PowerStage."""

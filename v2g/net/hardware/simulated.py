@@ -85,7 +85,7 @@ class SimulatedContactor:
     def __init__(self, faults: Faults, delay_s: float = 0.0) -> None:
         self._faults, self._delay_s = faults, delay_s
         self._loop = asyncio.get_running_loop()
-        self._commanded = self._dropped = False
+        self._commanded = self._dropped = self._cut = False
         self._closed = "stuck_closed" in faults
         self._timer: asyncio.TimerHandle | None = None
         self._callbacks: list[Callable[[bool], None]] = []
@@ -94,11 +94,15 @@ class SimulatedContactor:
     @property
     def closed(self) -> bool:
         """See Contactor."""
-        return self._closed
+        return self._closed and not self._cut
+
+    def cut(self) -> None:
+        """See Cut."""
+        self._cut = True
 
     def set(self, *, closed: bool) -> None:
         """See Contactor."""
-        self._commanded, self._dropped = closed, self._dropped and closed
+        self._commanded, self._dropped, self._cut = closed, self._dropped and closed, self._cut and closed
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -186,6 +190,11 @@ class SimulatedStage:
     def react(self, var: int) -> None:
         """See PowerStage."""
         self._var = var
+
+    def cut(self) -> None:
+        """See Cut: what the line shows is that nothing is driven."""
+        self._model.demand = OFF
+        self._line.publish(0, 0, contactor_closed=False)
 
     def drive(self, demand: Demand) -> None:
         """See PowerStage."""
