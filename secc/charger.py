@@ -95,6 +95,7 @@ class Charger:
                 on_profile=lambda evse: self._at(evse).tell(ports.ProfileSet()),
                 on_grid_signal=self._grid_signal,
                 on_stop=self._stop,
+                on_suspend=lambda evse, suspended: self._at(evse).grid_changed(self._at(evse).grid.suspend(suspended)),
                 on_reset=lambda _, at_once, keep: self.restarting.ask(
                     at_once=at_once, keep=keep, expect=station.restarting
                 ),

@@ -46,6 +46,7 @@ class EnergyManager:
         self._config, self._clock, self._tell, self._states, self._observe = config, clock, tell, states, observe
         self._watch = EnergyManagerWatch(
             config.source,
+            evses=evses,
             timeout_s=config.timeout_s,
             fallback=Word(limit_w=config.fallback_charge_w, discharge_w=config.fallback_discharge_w),
         )
@@ -79,11 +80,12 @@ class EnergyManager:
         self._pass_on(self._watch.take(evse_id, word, self._clock.monotonic()))
         if not was_heard:
             self._observe(Observe("power", "energy_manager_heard", {"source": self._config.source}))
-        if self._timer is None:
-            self._look()
+        self._look()
 
     def _look(self) -> None:
         """See whether it has fallen silent, and when to look again."""
+        if self._timer is not None:
+            self._timer.cancel()
         self._timer = None
         now = self._clock.monotonic()
         facts = self._watch.tick(now)

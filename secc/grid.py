@@ -9,7 +9,7 @@ from typing import Final
 from secc.core import ports
 from secc.core.station.profiles import Allowance
 from v2g.billing.told_prices import Told
-from v2g.grid.limits import OPERATOR, SITE, Limit, Setpoint, wish_limit
+from v2g.grid.limits import AUTHORIZATION, OPERATOR, SITE, Limit, Setpoint, wish_limit
 from v2g.grid.tariff import GridSignal, Tariff, parse_grid_signal
 from v2g.iso15118.session import Fact
 
@@ -42,6 +42,7 @@ class Grid:
         self._wish: Setpoint | None = None
         self._local: Setpoint | None = None
         self._local_version = 0
+        self._suspended = False
         self.response = ports.GridResponse()
         """What frequency and voltage want of the power that would flow."""
 
@@ -73,8 +74,8 @@ class Grid:
 
     @property
     def limits(self) -> tuple[Limit, ...]:
-        """The newest limits of site and operator."""
-        return self._now(), self._operator()
+        """The newest limits of site and operator, and of who may charge."""
+        return self._now(), self._operator(), self._authorization()
 
     def nothing_allowed(self, *, bidirectional: bool = True) -> bool:
         """Return whether site and operator let no energy flow, in either direction or into the vehicle."""
@@ -108,6 +109,17 @@ class Grid:
         self._signal, self.tariff = signal, signal.tariff()
         self._site_version += 1
         return (*self._foresee(), ports.GridChanged(self.limits, self.tariff))
+
+    def suspend(self, suspended: bool) -> Sequence[Fact]:
+        """Whoever charges may have no energy any more, or again (E05); return what a running session has to hear."""
+        if suspended is self._suspended:
+            return ()
+        self._suspended = suspended
+        return (ports.LimitChanged(self._authorization()),)
+
+    def _authorization(self) -> Limit:
+        most_w = 0 if self._suspended else UNLIMITED_W
+        return Limit(source=AUTHORIZATION, charge_w=most_w, discharge_w=most_w)
 
     def profiles(self, allowance: Allowance) -> Sequence[Fact]:
         """Take what charging profiles allow now; return what a running session has to hear."""

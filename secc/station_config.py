@@ -100,7 +100,8 @@ class Hooks(msgspec.Struct, frozen=True, kw_only=True):
     `on_prices(evse_id, prices)` whenever what they say of prices has. `on_profile(evse_id)`, after both, when the CSMS
     has set a profile of a transaction.
     `on_grid_signal(json)` with a checked GridSignal. `on_stop(reference, reason)` with a `managed.StopWord`.
-    `on_start_over(evse_id)` when nobody may charge because of `on_start` any longer.
+    `on_suspend(evse_id, suspended)`: no energy may flow, while the transaction goes on. `on_start_over(evse_id)` when
+    nobody may charge because of `on_start` any longer.
     `meter(evse_id)` returns what the meter shows now. `on_online(reachable)` when the CSMS has accepted this station,
     and when it is gone. `serves(evse_id, modes)` says whether an EVSE has a service for any of these energy transfer
     modes, `on_energy_transfer(reference, modes)` that a transaction may use these from now on. `on_power(evse_id, w)`
@@ -115,6 +116,7 @@ class Hooks(msgspec.Struct, frozen=True, kw_only=True):
     on_profile: Callable[[int], None] | None = None
     on_grid_signal: Callable[[bytes], None] | None = None
     on_stop: Callable[[str, str], None] | None = None
+    on_suspend: Callable[[int, bool], None] | None = None
     on_start: Callable[[int, int, str, str], None] | None = None
     on_start_over: Callable[[int], None] | None = None
     on_availability: Callable[[int, bool], None] | None = None

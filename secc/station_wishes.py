@@ -12,7 +12,7 @@ from secc.core.station.energy_transfer import AllowEnergyTransfer
 from secc.core.station.evse import Fact, Lock, LockFailure, Restart, Unlocked
 from secc.core.station.kernel import Command
 from secc.core.station.local_control import SetPower
-from secc.core.station.managed import StartOver, StartWish, StopWish
+from secc.core.station.managed import StartOver, StartWish, StopWish, SuspendEnergy
 from secc.core.station.smart_charging import ProfileTaken, SetLimit, TellPrices
 from secc.core.station.tariff_cost import ShowCost
 from secc.core.station.transactions import TransactionRecord
@@ -45,6 +45,8 @@ class Wishes:
                     hooks.on_energy_transfer(record.reference, command.modes)
             case StopWish(reference=reference, word=word) if hooks.on_stop:
                 hooks.on_stop(reference, word)
+            case SuspendEnergy(evse_id=evse_id, suspended=suspended) if hooks.on_suspend:
+                hooks.on_suspend(evse_id, suspended)
             case StartWish(id_token=token) if hooks.on_start:
                 hooks.on_start(command.evse_id, command.remote_start_id, token.id_token, token.type)
             case StartOver(evse_id=evse_id) if hooks.on_start_over:

@@ -98,6 +98,7 @@ class Visit:
             meter=self._reading(),
             cable_a=pilot.proximity.max_current_a,
             ventilation=outlet.config.hardware.watch.ventilation,
+            response=outlet.grid.response,
             time_scale=outlet.clock.scale,
         )
 

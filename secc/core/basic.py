@@ -23,6 +23,8 @@ from v2g.iso15118.session import Entropy, Fact
 from v2g.iso15118.wordless import WordlessSession
 from v2g.settlement.records import SessionStarted, TariffSet
 
+NO_RESPONSE: Final = ports.GridResponse()
+
 STOP_S: Final = 3.0
 """How long a vehicle may go on drawing after the oscillator went off (IEC 61851-1), before the contactor opens."""
 
@@ -96,12 +98,13 @@ class BasicSession(WordlessSession):
         cable_a: float = 0.0,
         ventilation: bool = False,
         time_scale: float = 1.0,
+        response: ports.GridResponse = NO_RESPONSE,
     ) -> None:
         super().__init__(entropy=entropy)
         assert config.basic is not None
         self._config, self._basic, self._times = config, config.basic, config.basic.timing
         self._identity, self._chain = identity, chain
-        self._pilot, self._way, self._ventilation = pilot, way, ventilation
+        self._pilot, self._way, self._ventilation, self._response = pilot, way, ventilation, response
         self._tariff, self._meter, self._cable_a, self._time_scale = tariff, meter, cable_a, time_scale
         charge_w = config.ac_rating.max_charge_power_w
         self._limits = LimitBook((Limit(source=EVSE, charge_w=charge_w, discharge_w=0), *limits))
@@ -120,7 +123,8 @@ class BasicSession(WordlessSession):
         if self._stopping:
             return 0.0
         rating = self._config.ac_rating
-        watts = self._limits.effective(self._utc_ms).charge_w
+        allowed_w = self._limits.effective(self._utc_ms).charge_w
+        watts = max(0, min(allowed_w, self._response.bend(allowed_w)))  # R04: also after a trip
         most = min(self._basic.max_current_a, watts / (rating.nominal_voltage_v * rating.phases))
         if self._cable_a:
             most = min(most, self._cable_a)
@@ -194,6 +198,9 @@ class BasicSession(WordlessSession):
                 self._follow()
             case ports.LimitChanged(limit=limit):
                 self._limits.update(limit)
+                self._follow()
+            case ports.GridResponseChanged(response=response):
+                self._response = response
                 self._follow()
             case ports.MeterRead():
                 self._meter = fact

@@ -15,28 +15,32 @@ STATION: Final = 0
 
 
 class EnergyManagerWatch:
-    """One energy manager, known to the CSMS as `source`.
+    """One energy manager, known to the CSMS as `source`, and what it has said of each place: the station and its EVSEs.
 
-    It is there for `timeout_s` after each of its words, and for as long as one that says so may stand alone. When it is
-    not, and until its first word, `fallback` holds for the station, and nothing of what it wanted.
+    A word holds for `timeout_s`, or for as long as it says that it may stand alone. Where one has run out, `fallback`
+    holds at its place. Until the first word, and when all of them have run out, it holds for the station as a whole;
+    where only EVSEs were spoken of, it holds at each of the others.
     """
 
-    def __init__(self, source: str, *, timeout_s: float, fallback: Word) -> None:
+    def __init__(self, source: str, *, evses: int, timeout_s: float, fallback: Word) -> None:
         self._source, self._timeout_s, self._fallback = source, timeout_s, fallback
+        self._evses = range(1, evses + 1)
+        self._said: dict[int, tuple[Word, float]] = {}
+        """The newest word on each place, and until when it holds."""
+        self._silent: set[int] = set()
+        """Places whose word has run out."""
         self._words: dict[int, Word] = {}
         """What is in force, by EVSE (0: of the station)."""
-        self._until: dict[int, float] = {}
-        """How long the word at each place lets the manager be silent; none while it is silent for too long."""
 
     @property
     def due(self) -> float | None:
-        """When it will have been silent for too long; None while it is."""
-        return max(self._until.values(), default=None)
+        """When the next word runs out; None while there is none."""
+        return min((until for place, (_, until) in self._said.items() if place not in self._silent), default=None)
 
     @property
     def heard(self) -> bool:
-        """Whether it is there."""
-        return self.due is not None
+        """Whether it is there, at every place that it has spoken of."""
+        return bool(self._said) and not self._silent
 
     def begin(self) -> Sequence[Fact]:
         """Return what the station has to know at first."""
@@ -44,21 +48,37 @@ class EnergyManagerWatch:
 
     def take(self, evse_id: int, word: Word, now: float) -> Sequence[Fact]:
         """Return what the station has to know because of a word."""
-        facts = list(self._put(evse_id, word))
-        if self.due is None and evse_id != STATION:
-            facts += self._put(STATION, Word())  # last: nobody is without limits in between
-        self._until[evse_id] = now + (word.valid_s or self._timeout_s)
-        return facts
+        self._said[evse_id] = word, now + (word.valid_s or self._timeout_s)
+        self._silent.discard(evse_id)
+        return self._settle(evse_id)
 
     def tick(self, now: float) -> Sequence[Fact]:
         """Return what the station has to know because of the time."""
-        if self.due is None or now < self.due:
+        over = {place for place, (_, until) in self._said.items() if now >= until} - self._silent
+        if not over:
             return ()
-        self._until.clear()
-        facts = list(self._put(STATION, self._fallback))
-        for evse_id in [each for each in self._words if each != STATION]:
-            facts += self._put(evse_id, Word())
+        self._silent |= over
+        return self._settle(None)
+
+    def _settle(self, spoken: int | None) -> Sequence[Fact]:
+        """Put in force what follows from all words; the one of `spoken` even if it is the same as before."""
+        wanted = self._wanted()
+        places = sorted(wanted, reverse=wanted[STATION] != self._fallback)  # nobody is without limits in between
+        facts: list[Fact] = []
+        for place in places:
+            if place == spoken or wanted[place] != self._words.get(place, Word()):
+                facts += self._put(place, wanted[place])
         return facts
+
+    def _wanted(self) -> dict[int, Word]:
+        """Return what holds at each place."""
+        holding = {place: word for place, (word, _) in self._said.items() if place not in self._silent}
+        if not holding:
+            return {STATION: self._fallback} | dict.fromkeys(self._evses, Word())
+        unheard = Word() if STATION in self._said else self._fallback
+        words = {place: self._fallback if place in self._silent else unheard for place in self._evses}
+        words[STATION] = self._fallback if STATION in self._silent else Word()
+        return words | holding
 
     def _put(self, evse_id: int, word: Word) -> Sequence[Fact]:
         before = self._words.get(evse_id, Word())

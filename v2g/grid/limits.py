@@ -18,6 +18,8 @@ Watts = Annotated[int, Meta(ge=0, le=10_000_000)]
 SignedWatts = Annotated[int, Meta(ge=-10_000_000, le=10_000_000)]
 
 VEHICLE, EVSE, SITE, OPERATOR = "vehicle", "evse", "site", "operator"
+AUTHORIZATION = "authorization"
+"""Source of the limit that an identifier brings which the back end no longer accepts."""
 WISH = "wish"
 """Source of the bounds that a set point puts on a schedule."""
 MOST_W = 10_000_000

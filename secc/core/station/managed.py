@@ -32,6 +32,9 @@ from v2g.ocpp.messages.transactions import (
 HARDWARE_S: Final = 15.0
 """How long the charger may take to find out whether a vehicle is there."""
 
+LOOK_S: Final = 1.0
+"""How often the energy is looked at that an identifier may have which the CSMS no longer accepts."""
+
 MAY_CHARGE_ON: Final = "TxCtrlr.AllowEnergyTransferResumption"
 
 _STARTED: Final = "SampledDataCtrlr.TxStartedMeasurands"
@@ -64,6 +67,13 @@ class StartWish(Command, frozen=True, kw_only=True):
     evse_id: int
     remote_start_id: int
     id_token: IdToken
+
+
+class SuspendEnergy(Command, frozen=True, kw_only=True):
+    """No energy may flow at the EVSE for the transaction that runs, or it may again; the transaction goes on."""
+
+    evse_id: int
+    suspended: bool
 
 
 class StartOver(Command, frozen=True, kw_only=True):
@@ -111,6 +121,7 @@ class ManagedSessions(Sessions):
                 for told in self.on_bound:
                     told(evse, bound)
         elif request.event_type == "Ended":
+            self._resume_energy(evse)
             for ended in self.on_ended:
                 ended(evse, record)
         elif request.meter_value:
@@ -374,10 +385,34 @@ class ManagedSessions(Sessions):
 
     def invalid(self, evse: Evse) -> None:
         """The CSMS no longer accepts the identifier (E05, C15.FR.04)."""
-        if evse.record is not None:
-            self._k.note("deauthorized", transaction_id=evse.record.transaction_id)
-            if self._k.model.flag("TxCtrlr.StopTxOnInvalidId"):
-                self._stop(evse.record, "deauthorized")
+        record = evse.record
+        if record is None or record.stop_mwh is not None:
+            return
+        self._k.note("deauthorized", transaction_id=record.transaction_id)
+        if self._k.model.flag("TxCtrlr.StopTxOnInvalidId"):
+            self._stop(record, "deauthorized")
+            return
+        sample = self._read(evse.number)
+        allowed_mwh = int(self._k.model.number("TxCtrlr.MaxEnergyOnInvalidId")) * 1000
+        stop_mwh = (sample.import_mwh if sample is not None else 0) + allowed_mwh
+        self.keep(evse, msgspec.structs.replace(record, stop_mwh=stop_mwh))
+        self._look_at_energy(evse)
+
+    def _look_at_energy(self, evse: Evse) -> None:
+        """Stop energy where an invalid identifier has had what it may have (E05.FR.02, .03); looked at until then."""
+        record, sample = evse.record, self._read(evse.number)
+        if record is None or record.stop_mwh is None:
+            return
+        if sample is not None and sample.import_mwh < record.stop_mwh:
+            self._k.after(f"invalid.{evse.number}", LOOK_S, lambda: self._look_at_energy(evse))
+            return
+        self._k.do(SuspendEnergy(evse_id=evse.number, suspended=True))
+        self.progress(record.reference, "ChargingStateChanged", charging_state="SuspendedEVSE", sample=sample)
+
+    def _resume_energy(self, evse: Evse) -> None:
+        """Whoever comes next is not to blame for an identifier that was invalid."""
+        self._k.cancel(f"invalid.{evse.number}")
+        self._k.do(SuspendEnergy(evse_id=evse.number, suspended=False))
 
     def end(
         self, evse: Evse, trigger: TriggerReason, *, reason: Reason | None = None, id_token: IdToken | None = None

@@ -2,7 +2,7 @@
 
 import pytest
 
-from secc.core.energy_manager import EnergyManagerWatch
+from secc.core.energy_manager import STATION, EnergyManagerWatch
 from secc.core.station.evse import Fact
 from secc.core.station.external_limits import ExternalLimit
 from secc.core.station.load_balancing import UpstreamLoad
@@ -19,7 +19,7 @@ class Site:
 
     def __init__(self, found: Bench) -> None:
         self.station = found
-        self.watch = EnergyManagerWatch("EMS", timeout_s=60, fallback=FALLBACK)
+        self.watch = EnergyManagerWatch("EMS", evses=1, timeout_s=60, fallback=FALLBACK)
         self.pass_on(self.watch.begin())
 
     def pass_on(self, facts: "tuple[Fact, ...] | list[Fact] | object") -> None:
@@ -37,6 +37,21 @@ class Site:
     def allowed(self) -> tuple[float | None, float | None, float | None]:
         told = [each for each in self.station.commands if isinstance(each, SetLimit)][-1].allowance
         return told.charge_w, told.discharge_w, told.setpoint_w
+
+
+class Words:
+    """The limits that the station was told, by place."""
+
+    def __init__(self, facts: object) -> None:
+        self.limits: dict[int, float | None] = {}
+        self.seen: list[tuple[int, float | None]] = []
+        self.take(facts)
+
+    def take(self, facts: object) -> None:
+        for fact in facts:  # type: ignore[attr-defined]
+            if isinstance(fact, ExternalLimit) and not fact.generation:
+                self.limits[fact.evse_id] = fact.limit_w
+                self.seen.append((fact.evse_id, fact.limit_w))
 
 
 def test_the_fall_back_holds_until_the_first_word_and_after_silence() -> None:
@@ -68,11 +83,48 @@ def test_a_limit_of_one_evse_ends_with_its_energy_manager() -> None:
 def test_a_word_may_say_how_long_it_stands_alone() -> None:
     site = Site(charging())
     site.say(Word(limit_w=9_000, valid_s=3_600))
-    site.say(Word(setpoint_w=1_000), evse_id=1)
     site.wait(3_599)
-    assert site.allowed == (9_000, None, 1_000)
+    assert site.allowed == (9_000, None, None)
     site.wait(2)
     assert site.allowed == (4_200, 0, None)
+
+
+def test_each_place_falls_back_for_itself() -> None:
+    """A word that may stand alone keeps up no older one of another place."""
+    site = Site(charging())
+    site.say(Word(limit_w=9_000, valid_s=3_600))
+    site.say(Word(setpoint_w=1_000), evse_id=1)
+    assert site.allowed == (9_000, None, 1_000)
+    site.wait(61)
+    assert site.allowed == (4_200, 0, None)
+    assert not site.watch.heard
+    site.say(Word(), evse_id=1)
+    assert site.allowed == (9_000, None, None)
+    assert site.watch.heard
+
+
+def test_an_evse_with_a_long_word_keeps_up_no_limit_of_the_station() -> None:
+    watch = EnergyManagerWatch("EMS", evses=2, timeout_s=60, fallback=FALLBACK)
+    words = Words(watch.begin())
+    words.take(watch.take(STATION, Word(limit_w=50_000), 0))
+    words.take(watch.take(1, Word(limit_w=20_000, valid_s=3_600), 0))
+    assert words.limits == {0: 50_000, 1: 20_000}
+    words.take(watch.tick(60))
+    assert words.limits == {0: 4_200, 1: 20_000}
+    words.take(watch.tick(3_600))
+    assert words.limits == {0: 4_200, 1: None}
+
+
+def test_evses_that_were_not_spoken_of_stay_at_the_fall_back() -> None:
+    watch = EnergyManagerWatch("EMS", evses=3, timeout_s=60, fallback=FALLBACK)
+    words = Words(watch.begin())
+    assert words.limits == {0: 4_200}
+    words.take(watch.take(2, Word(limit_w=11_000), 0))
+    assert words.limits == {0: None, 1: 4_200, 2: 11_000, 3: 4_200}
+    assert words.seen.index((1, 4_200)) < words.seen.index((0, None)), "nobody is without a limit in between"
+    words.take(watch.tick(60))
+    assert words.limits == {0: 4_200, 1: None, 2: None, 3: None}
+    assert words.seen.index((0, 4_200), 1) < words.seen.index((2, None))
 
 
 def test_a_later_word_at_a_place_says_anew_how_long_it_stands_alone() -> None:

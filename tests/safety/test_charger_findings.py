@@ -1,0 +1,537 @@
+"""Ways in which an independent audit had let power flow on at the charger.
+
+Each is tried three times, in simulated time: with what corrects it and without the safety monitor; with the correction
+taken out, where the monitor alone has to catch it; and with neither, where the scenario has to fail, as it did.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from pki_tools.tree import PkiTree
+from secc import hardware_dc
+from secc.core import beside, delivery, facts, loop, ports, power, session, side_streams, stop, wpt
+from secc.core.context import Planned
+from secc.hardware_parts import Kind
+from tests.safety.rig import Rig, rig
+from tests.secc.core.bench import DC, number
+from tests.virtual_time import VirtualLoop
+from v2g.grid.limits import OPERATOR, Limit
+from v2g.hardware import interlock
+from v2g.hardware.simulation import StageModel
+from v2g.iec61851.pilot import PilotState
+from v2g.iso15118.messages import common_messages as cm
+from v2g.iso15118.messages.common_types import Processing
+from v2g.iso15118.sequence import State
+from v2g.iso15118.v2gtp import PayloadType
+
+Scenario = Callable[[Rig], Coroutine[Any, Any, None]]
+Undo = Callable[[pytest.MonkeyPatch], None]
+
+AC_S = 6.5
+"""A vehicle on alternating current has 5 s to follow, and is cut off then."""
+
+LIMITS = Limit(source=OPERATOR, charge_w=40_000, discharge_w=10_000, version=2)
+
+
+class Case:
+    """What happens, at which kind of charger, and how the correction is taken out."""
+
+    def __init__(self, name: str, kind: Kind, scenario: Scenario, undo: Undo) -> None:
+        self.name, self.kind, self.scenario, self.undo = name, kind, scenario, undo
+
+
+CASES: list[Case] = []
+
+
+def case(undo: Undo, *kinds: Kind) -> Callable[[Scenario], Scenario]:
+    """Note a scenario."""
+
+    def note(scenario: Scenario) -> Scenario:
+        name = scenario.__name__.removeprefix("_").replace("_", "-")
+        CASES.extend(Case(f"{name}-{kind}", kind, scenario, undo) for kind in kinds or ("dc",))
+        return scenario
+
+    return note
+
+
+async def stop_with(found: Rig, how: str) -> Any:
+    return await found.say("SessionStopReq", charging_session=cm.ChargingSession[how])
+
+
+# -- 1: SessionStop(ServiceRenegotiation) under power (V2G20-1477, -2188) ---------------------------------------------
+
+
+def keeps_power(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(stop, "_off", lambda world: ())
+
+
+@case(keeps_power, "dc", "ac", "wpt", "acdp")
+async def _services_anew_under_power(found: Rig) -> None:
+    await found.charge()
+    await stop_with(found, "ServiceRenegotiation")
+    await found.off(1.0)
+    for _ in range(5):
+        await found.say("ServiceDiscoveryReq")
+        await found.stays_off(1.0)
+
+
+@case(keeps_power)
+async def _services_anew_with_pre_charge_voltage(found: Rig) -> None:
+    await found.to(State.DC_PRE_CHARGE_ONGOING)
+    assert found.car.live
+    await stop_with(found, "ServiceRenegotiation")
+    await found.off(2.0)
+    await found.stays_off(5.0)
+
+
+@case(keeps_power, "wpt")
+async def _services_anew_out_of_the_alignment(found: Rig) -> None:
+    await found.to(State.POWER_DELIVERY)
+    assert found.car.live
+    await stop_with(found, "ServiceRenegotiation")
+    await found.off(1.0)
+    await found.stays_off(5.0)
+
+
+# -- 2: a stop that is forgotten --------------------------------------------------------------------------------------
+
+
+def forgets_stops(patch: pytest.MonkeyPatch) -> None:
+    def terminate(self: Any, reason: str) -> None:
+        self._stop_reason = reason
+        self._notify("Terminate")
+        self._arm("terminate", 60.0)
+
+    def after(self: Any, request: Any, before: State) -> None:
+        known(self, request, before)
+        if before in session.BESIDE and self.state not in session.BESIDE:
+            self._disarm("terminate")
+
+    known = session.SeccSession._after
+    patch.setattr(facts.Facts, "_terminate", terminate)
+    patch.setattr(session.SeccSession, "_after", after)
+
+
+@case(forgets_stops, "dc", "ac", "wpt")
+async def _no_power_once_a_stop_is_pending(found: Rig) -> None:
+    await found.charge()
+    found.tell(ports.StopRequested("deauthorized"))
+    await found.off(AC_S if found.kind == "ac" else 0.5, live=True, looping=True)
+    await found.stays_off(10.0, live=True, looping=True)
+
+
+@case(forgets_stops)
+async def _a_stop_is_not_undone_by_other_services(found: Rig) -> None:
+    await found.charge()
+    found.tell(ports.StopRequested("deauthorized"))
+    await found.deliver("Stop")
+    found.car.switch(closed=False)
+    response = await stop_with(found, "ServiceRenegotiation")
+    if response.response_code.name == "OK":
+        await ask_through(found, "ServiceDiscoveryReq")
+    await found.stays_off(2.0, live=True)
+
+
+@case(forgets_stops)
+async def _a_stop_is_not_undone_by_a_pause(found: Rig) -> None:
+    await found.charge()
+    found.tell(ports.StopRequested("energy_limit"))
+    await found.deliver("Stop")
+    found.car.switch(closed=False)
+    response = await stop_with(found, "Pause")
+    if response.response_code.name == "OK":
+        kept = next(each.paused for each in found.commanded if isinstance(each, ports.KeepSession))
+        found.runner.abort("gone")
+        await asyncio.sleep(1.0)
+        session_id = found.session.session_id
+        found.connect(paused=kept)
+        await found.say("SupportedAppProtocolReq")
+        await found.say("SessionSetupReq", header=found.header(session_id=session_id))
+        await ask_through(found, "DC_ChargeParameterDiscoveryReq")
+    await found.stays_off(2.0, live=True)
+
+
+async def ask_through(found: Rig, first: str) -> None:
+    """Ask for everything from a request on, to the loop and power, whatever is answered."""
+    ways = (
+        "ServiceDiscoveryReq",
+        "ServiceDetailReq",
+        "ServiceSelectionReq",
+        "DC_ChargeParameterDiscoveryReq",
+        "ScheduleExchangeReq",
+        "DC_CableCheckReq",
+        "DC_PreChargeReq",
+        "PowerDeliveryReq",
+    )
+    for name in ways[ways.index(first) :]:
+        await found.step(name)
+    for _ in range(20):
+        await found.go_on(0.5)
+        assert abs(found.car.power_w) < 600, found.car.power_w
+
+
+# -- 3: a welded contactor that nobody notices ------------------------------------------------------------------------
+
+
+def overlooks_welds(patch: pytest.MonkeyPatch) -> None:
+    known = interlock.Interlock._raise
+    patch.setattr(
+        interlock.Interlock, "_raise", lambda self, word: None if word == "contactor_welded" else known(self, word)
+    )
+    told = interlock.Interlock.fault
+
+    def fault(self: Any, word: str, now: float, *, active: bool = True) -> None:
+        if word == "contactor_welded" and active:
+            self._faults[word] = None  # only the safety monitor can have said so
+        else:
+            told(self, word, now, active=active)
+
+    patch.setattr(interlock.Interlock, "fault", fault)
+
+
+@case(overlooks_welds, "ac")
+async def _a_weld_while_the_vehicle_interrupts(found: Rig) -> None:
+    await found.charge()
+    found.faults.set("weld")
+    found.car.pilot.set_state(PilotState.B)
+    await asyncio.sleep(1.0)
+    assert "contactor_welded" in found.evse.faults
+    found.car.pilot.set_state(PilotState.C)
+    await asyncio.sleep(1.0)
+    assert not found.evse._interlock.commanded
+
+
+@case(overlooks_welds, "dc", "ac", "wpt")
+async def _a_contactor_that_is_closed_when_nobody_has_asked(found: Rig) -> None:
+    found.faults.set("stuck_closed")
+    await asyncio.sleep(1.0)
+    assert "contactor_welded" in found.evse.faults
+
+
+@case(overlooks_welds)
+async def _a_weld_at_an_emergency_off(found: Rig) -> None:
+    await found.charge()
+    found.faults.set("weld")
+    found.runner.abort("link_lost")
+    await found.off(0.5, live=True)
+    await asyncio.sleep(1.0)
+    assert "contactor_welded" in found.evse.faults
+
+
+# -- 4: a slow disk ---------------------------------------------------------------------------------------------------
+
+
+def queues_survive(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(ports.EmergencyOff, "supersedes", lambda self, earlier: False)
+
+
+@case(queues_survive)
+async def _what_waits_for_the_disk_brings_no_voltage_after_an_emergency_off(found: Rig) -> None:
+    await found.to(State.DC_CABLE_CHECK)
+    found.car.pilot.set_state(PilotState.C)
+    await asyncio.sleep(0.1)
+    found.disk_s = 4.0
+    found.tell(ports.LimitChanged(replace(LIMITS, discharge_w=9_000)))
+    found.post_bytes(found.ask("DC_CableCheckReq"))
+    await asyncio.sleep(0.5)
+    found.runner.abort("link_lost")
+    await found.stays_off(15.0)
+
+
+def lowering_waits(patch: pytest.MonkeyPatch) -> None:
+    from secc.core.ports.hardware import Driving
+
+    patch.setattr(Driving, "overtakes", None)
+
+
+@case(lowering_waits, "dc", "wpt")
+async def _a_lower_limit_does_not_wait_for_the_disk(found: Rig) -> None:
+    await found.charge()
+    found.disk_s = 9.0
+    found.tell(ports.LimitChanged(replace(LIMITS, discharge_w=9_000)))
+    found.tell(ports.TariffChanged(replace(found.tariff, version=2)))
+    await asyncio.sleep(0.1)
+    found.tell(ports.LimitChanged(replace(LIMITS, charge_w=0, discharge_w=0, version=3)))
+    await found.off(0.5, live=True)
+
+
+# -- 5: flow that does not follow what was commanded ------------------------------------------------------------------
+
+
+def flow_is_not_compared(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(hardware_dc.DcEvse, "_strayed", lambda self: "")
+
+
+@case(flow_is_not_compared)
+async def _more_power_than_the_limit(found: Rig) -> None:
+    await found.charge()
+    runaway(found, 60_000)
+    found.tell(ports.LimitChanged(replace(LIMITS, charge_w=1_000)))
+    await found.off(1.6, looping=True)
+
+
+@case(flow_is_not_compared)
+async def _energy_comes_back_where_none_may(found: Rig) -> None:
+    found.selection = (DC, 0, False)
+    await found.charge()
+    runaway(found, -60_000)
+    await found.off(1.6, looping=True)
+
+
+def runaway(found: Rig, current_ma: int) -> None:
+    """Let the power stage drive this current, whatever it is told, until the contactor opens."""
+    found.patch.setattr(StageModel, "_target_ma", lambda self, load: current_ma)
+    found.faults.set("slow_discharge", active=False)  # the model looks again
+
+
+# -- 6: wireless ------------------------------------------------------------------------------------------------------
+
+
+def aligns_without_limits(patch: pytest.MonkeyPatch) -> None:
+    def aligned(context: Planned, world: Any) -> Any:
+        if context.coil_asked_ma == context.coil_ma:
+            return context, ()
+        check = ports.CheckAlignment(context.coil_asked_ma, 50_000)
+        return replace(context, coil_ma=context.coil_asked_ma, coil_w=50_000), (check,)
+
+    patch.setattr(wpt, "aligned", aligned)
+
+
+@case(aligns_without_limits, "wpt")
+async def _alignment_obeys_the_limits(found: Rig) -> None:
+    found.tell(ports.LimitChanged(replace(LIMITS, charge_w=0)))
+    await found.to(State.WPT_ALIGNMENT_CHECK)
+    await found.say("WPT_AlignmentCheckReq", target_coil_current=number(75))
+    await found.stays_off(2.0, live=True)
+
+
+@case(aligns_without_limits, "wpt")
+async def _a_vehicle_does_not_choose_the_power_of_its_alignment(found: Rig) -> None:
+    await found.to(State.WPT_ALIGNMENT_CHECK)
+    await found.say("WPT_AlignmentCheckReq", target_coil_current=number(75))
+    assert found.car.power_w <= found.config.wpt.alignment_power_w
+
+
+def leaves_the_coil_on(patch: pytest.MonkeyPatch) -> None:
+    known = delivery._stop
+
+    def old(context: Any, world: Any) -> Any:
+        return known(context, replace(world, powered=False) if isinstance(context, Planned) else world)
+
+    patch.setattr(delivery, "_stop", old)
+
+
+@case(leaves_the_coil_on, "wpt")
+async def _a_stop_after_the_alignment_takes_the_field_away(found: Rig) -> None:
+    await found.to(State.POWER_DELIVERY)
+    assert found.car.live
+    await found.deliver("Stop")
+    await found.off(4.5)
+    await found.stays_off(10.0)
+
+
+# -- 7: the rest of the loop ------------------------------------------------------------------------------------------
+
+
+def silence_is_borne(patch: pytest.MonkeyPatch) -> None:
+    known = session.SeccSession._arm
+    patch.setattr(
+        session.SeccSession,
+        "_arm",
+        lambda self, name, seconds: None if name == "silence" else known(self, name, seconds),
+    )
+
+
+@case(silence_is_borne, "dc", "wpt", "acdp")
+async def _no_power_without_a_loop_while_schedules_are_exchanged(found: Rig) -> None:
+    await found.charge()
+    await found.deliver("ScheduleRenegotiation")
+    await found.say("ScheduleExchangeReq")
+    await asyncio.sleep(1.5)
+    await found.off(0.1, live=True)
+    assert found.session.state is State.POWER_DELIVERY_RENEGOTIATED
+
+
+def takes_old_limits(patch: pytest.MonkeyPatch) -> None:
+    known = beside.power_delivery
+
+    def old(request: Any, context: Any, world: Any) -> Any:
+        planned = getattr(context, "beside", None)
+        if planned is not None:
+            parametrised = replace(context.planned.parametrised, vehicle=planned.parametrised.vehicle)
+            context = replace(context, planned=replace(context.planned, parametrised=parametrised))
+        return known(request, context, world)
+
+    handlers = {name: dict(each) for name, each in side_streams.SIDE_HANDLERS.items()}
+    handlers[PayloadType.SCHEDULE_RENEGOTIATION]["PowerDeliveryReq"] = old
+    patch.setattr(side_streams, "SIDE_HANDLERS", handlers)
+
+
+@case(takes_old_limits)
+async def _a_side_stream_brings_no_older_limit_of_the_vehicle_back(found: Rig) -> None:
+    await found.charge()
+    low = {"ev_maximum_charge_power": number(2_000)}
+    await found.say("DC_ChargeLoopReq", cl_req_control_mode=found.loop_mode(**low))
+    stream = PayloadType.SCHEDULE_RENEGOTIATION
+    await found.say("DC_ChargeParameterDiscoveryReq", stream=stream)
+    await found.say("ScheduleExchangeReq", stream=stream)
+    await found.say("PowerDeliveryReq", stream=stream)
+    await asyncio.sleep(0.4)
+    assert found.car.power_w <= 2_100, found.car.power_w
+
+
+def standby_is_left_by_accident(patch: pytest.MonkeyPatch) -> None:
+    known = beside.kept
+    patch.setattr(
+        beside,
+        "kept",
+        lambda request, context, world, error: known(request, replace(context, standby=False), world, error),
+    )
+
+
+@case(standby_is_left_by_accident, "dc", "ac")
+async def _a_failed_renegotiation_does_not_end_standby(found: Rig) -> None:
+    await found.charge()
+    await found.deliver("Standby")
+    await found.off(AC_S, live=True, looping=True)
+    await found.deliver("ScheduleRenegotiation")
+    mode = found.ask("ScheduleExchangeReq").dynamic_se_req_control_mode
+    response = await found.say(
+        "ScheduleExchangeReq", dynamic_se_req_control_mode=replace(mode, minimum_soc=90, target_soc=20)
+    )
+    assert response.response_code.name == "WARNING_ScheduleRenegotiationFailed"
+    await found.go_on(AC_S if found.kind == "ac" else 1.0)
+    await found.stays_off(5.0, live=True, looping=True)
+
+
+def voltage_is_not_bounded(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(session.SeccSession, "_bound_voltage", lambda self: None)
+
+
+@case(voltage_is_not_bounded)
+async def _pre_charge_voltage_does_not_stay(found: Rig) -> None:
+    await found.to(State.POWER_DELIVERY)
+    await asyncio.sleep(0.5)
+    assert found.car.live
+    began = found.now
+    while found.now - began < 160 and not found.running.done():
+        await found.deliver("Standby")
+        await asyncio.sleep(5.0)
+    await found.off(1.0)
+
+
+def any_voltage_matches(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(delivery, "is_matched", lambda context, world: True)
+
+
+@case(any_voltage_matches)
+async def _nothing_starts_at_a_voltage_that_was_not_reached(found: Rig) -> None:
+    """V2G20-2005."""
+    await found.to(State.DC_PRE_CHARGE)
+    found.patch.setattr(
+        StageModel, "_ramp_voltage", lambda self, seconds, target_mv: setattr(self, "_voltage_mv", 5_000.0)
+    )
+    await found.say("DC_PreChargeReq", ev_processing=Processing.Ongoing)
+    await found.deliver("Start")
+    await asyncio.sleep(1.5)
+    assert not found.evse.contactors_closed
+
+
+@case(any_voltage_matches)
+async def _a_target_of_no_volts_is_never_reached(found: Rig) -> None:
+    await found.to(State.DC_PRE_CHARGE)
+    await found.say("DC_PreChargeReq", ev_target_voltage=number(0))
+    await found.deliver("Start")
+    await asyncio.sleep(1.5)
+    assert not found.evse.contactors_closed
+
+
+def readiness_is_ignored(patch: pytest.MonkeyPatch) -> None:
+    known = session.SeccSession._world
+    patch.setattr(
+        session.SeccSession, "_world", lambda self, *, waited: replace(known(self, waited=waited), ready=True)
+    )
+
+
+@case(readiness_is_ignored, "acdp")
+async def _a_vehicle_that_is_not_ready_gets_no_power(found: Rig) -> None:
+    await found.charge()
+    status = replace(found.ask("ACDP_SystemStatusReq").ev_technical_status, ev_ready_to_charge=False)
+    await found.say("ACDP_SystemStatusReq", stream=PayloadType.ACDP_SYSTEM_STATUS, ev_technical_status=status)
+    await found.off(0.5, live=True)
+    await found.stays_off(3.0, live=True, looping=True)
+
+
+def needs_are_ignored(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(loop, "unwanted", lambda mode: {})
+
+
+@case(needs_are_ignored)
+async def _a_full_vehicle_is_not_charged(found: Rig) -> None:
+    await found.charge()
+    full = found.loop_mode(ev_maximum_energy_request=number(0), ev_target_energy_request=number(0))
+    await found.say("DC_ChargeLoopReq", cl_req_control_mode=full)
+    await found.off(0.5, live=True)
+
+
+@case(needs_are_ignored)
+async def _a_vehicle_below_its_least_energy_gives_none_back(found: Rig) -> None:
+    await found.charge()
+    await found.signed_offer(8_000)
+    await found.go_on(1.0)
+    assert found.car.power_w < -5_000
+    lacks = found.loop_mode(ev_minimum_energy_request=number(5_000))
+    await found.say("DC_ChargeLoopReq", cl_req_control_mode=lacks)
+    await asyncio.sleep(0.4)
+    assert found.car.power_w > -600
+
+
+# -- limits and signatures, which held before: here by the monitor alone ----------------------------------------------
+
+
+def limits_are_ignored(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(facts.Facts, "_take_wish", lambda self, fact: None)
+
+
+@case(limits_are_ignored, "dc", "wpt")
+async def _a_limit_of_nothing_is_obeyed(found: Rig) -> None:
+    await found.charge()
+    found.tell(ports.LimitChanged(replace(LIMITS, charge_w=0, discharge_w=0)))
+    await found.off(0.5, live=True)
+
+
+def signatures_are_ignored(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(power, "discharge_ceiling", lambda selected, vehicle, world: vehicle.max_discharge_w)
+
+
+@case(signatures_are_ignored)
+async def _nothing_leaves_the_vehicle_without_a_live_command(found: Rig) -> None:
+    await found.to(State.DC_CHARGE_LOOP)
+    await asyncio.sleep(0.2)
+    assert found.car.power_w > -600
+    await found.go_on(2.0)
+    assert found.car.power_w > -600
+
+
+@pytest.mark.parametrize("each", CASES, ids=lambda each: each.name)
+@pytest.mark.parametrize("how", ["corrected", "monitored", "neither"])
+def test_no_way_for_power_to_flow_on(pki: PkiTree, tmp_path: Path, each: Case, how: str) -> None:
+    async def run() -> None:
+        with pytest.MonkeyPatch.context() as patch:
+            if how != "corrected":
+                each.undo(patch)
+            async with rig(pki, tmp_path, each.kind, guarded=how == "monitored") as found:
+                found.patch = patch
+                await each.scenario(found)
+
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        if how == "neither":
+            with pytest.raises(AssertionError):
+                runner.run(run())
+        else:
+            runner.run(run())
