@@ -5,7 +5,7 @@ session. What is common to direct and alternating current.
 import abc
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, Protocol
 
@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Meta
 
 from secc.core import ports
+from secc.fault_file import FaultKeeper
 from secc.meter import Meter
 from v2g.errors import StoreError
 from v2g.hardware.faults import FAULTS, Light
@@ -127,15 +128,14 @@ class WatchConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
 class Parts:
     """What the parts that every charger has are. `pilot` None: a bench without one, or a device that has none.
 
-    `service` are faults of an earlier run that wait for service, `keep` is called with each such fault that is found.
+    `service` keeps faults that wait for service over restarts; None forgets them.
     """
 
     contactor: Contactor
     cabinet: Cabinet
     meter: Meter
     pilot: ChargerPilot | None = None
-    service: Iterable[str] = ()
-    keep: Callable[[str], None] = lambda _: None
+    service: FaultKeeper | None = None
 
 
 class Evse(abc.ABC):
@@ -171,7 +171,7 @@ class Evse(abc.ABC):
                 latch=parts.cabinet.has_latch,
                 timing=msgspec.structs.replace(timing, contactor_close_s=watch.contactor_s),
             ),
-            faults=parts.service,
+            faults=parts.service.words if parts.service is not None else (),
         )
         parts.contactor.on_change(self._contactor_moved)
         parts.cabinet.on_fault(self.fault)
@@ -391,8 +391,8 @@ class Evse(abc.ABC):
                 for on_light in self._on_light:
                     on_light(light)
             case FaultChanged(word=word, active=active):
-                if active and FAULTS[word].until == "serviced":
-                    self._parts.keep(word)
+                if active and FAULTS[word].until == "serviced" and self._parts.service is not None:
+                    self._parts.service.keep(word)
                 for on_fault in self._on_fault:
                     on_fault(word, active)
                 if active and FAULTS[word].stops:

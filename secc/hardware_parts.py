@@ -141,9 +141,10 @@ class Assembly:
             simulated = self._simulated_meter()
             if config.kind == "ac":
                 rating = self.charger.ac_rating
-                ac = BenchAcEvse(simulated, self.clock, config.simulated, rating, safety=safety)
+                ac = BenchAcEvse(simulated, self.clock, config.simulated, rating, safety=safety, service=self.service)
                 return Assembled(ac, simulated, safety)
-            return Assembled(BenchEvse(simulated, self.clock, config.simulated, safety=safety), simulated, safety)
+            dc = BenchEvse(simulated, self.clock, config.simulated, safety=safety, service=self.service)
+            return Assembled(dc, simulated, safety)
         self._faults = make_faults(config.simulated, self.clock)
         self.stack.callback(self._faults.close)
         self._medium = await self._attach()
@@ -151,9 +152,7 @@ class Assembly:
         self._evse: Evse | None = None
         meter = await METERS[config.meter](self)
         pilot, contactor, cabinet = await PILOTS[config.pilot](self)
-        parts = Parts(safety.contactor(contactor), cabinet, meter, pilot)
-        if self.service is not None:
-            parts.service, parts.keep = self.service.words, self.service.keep
+        parts = Parts(safety.contactor(contactor), cabinet, meter, pilot, self.service)
         self._contactor = contactor
         self._evse = evse = KINDS[config.kind](self, parts)
         if isinstance(meter, SimulatedMeter):

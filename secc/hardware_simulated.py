@@ -8,6 +8,7 @@ from msgspec import Meta
 
 from secc.core import ports
 from secc.core.config import AcRating, EvseRating
+from secc.fault_file import FaultKeeper
 from secc.hardware import Parts, WatchConfig
 from secc.hardware_ac import AcEvse, anything
 from secc.hardware_dc import DcEvse
@@ -96,6 +97,7 @@ class SimulatedEvse(DcEvse):
         watch: WatchConfig | None = None,
         rating: EvseRating | None = None,
         safety: SafetyChannel | None = None,
+        service: FaultKeeper | None = None,
     ) -> None:
         config, rating = config or SimulatedEvseConfig(), rating or EvseRating()
         self.bench = bench = make_faults(config, clock)
@@ -105,7 +107,7 @@ class SimulatedEvse(DcEvse):
         self._simulated.on_report(lambda report: meter.flow(clock.elapsed_ms(), report.voltage_mv, report.current_ma))
         self.cabinet = SimulatedCabinet(bench, clock, lambda: self.present.current_ma, latch=config.latch)
         super().__init__(
-            Parts(safety.contactor(self.contactor) if safety else self.contactor, self.cabinet, meter, pilot),
+            Parts(safety.contactor(self.contactor) if safety else self.contactor, self.cabinet, meter, pilot, service),
             safety.stage(self._simulated) if safety else self._simulated,
             SimulatedIsolation(bench, config.insulation_ohm, config.cable_check_s),
             clock,
@@ -136,9 +138,10 @@ class BenchEvse(SimulatedEvse):
         config: SimulatedEvseConfig | None = None,
         *,
         safety: SafetyChannel | None = None,
+        service: FaultKeeper | None = None,
     ) -> None:
         self._line = BenchLine()
-        super().__init__(self._line, meter, clock, config, safety=safety)
+        super().__init__(self._line, meter, clock, config, safety=safety, service=service)
 
     def execute(self, command: Command) -> Coroutine[Any, Any, Fact | None] | None:
         """Carry out a hardware command; anything else does nothing."""
@@ -194,6 +197,7 @@ class BenchAcEvse(AcEvse):
         rating: AcRating,
         *,
         safety: SafetyChannel | None = None,
+        service: FaultKeeper | None = None,
     ) -> None:
         self._line, self._nominal_mv = BenchAcLine(), rating.nominal_voltage_v * 1000
         self.bench = bench = make_faults(config, clock)
@@ -203,7 +207,7 @@ class BenchAcEvse(AcEvse):
         mains.on_change(lambda: meter.flow(clock.elapsed_ms(), mains.present.voltage_mv, mains.present.current_ma))
         cabinet = SimulatedCabinet(bench, clock, lambda: self.present.current_ma, latch=config.latch)
         super().__init__(
-            Parts(safety.contactor(self.contactor) if safety else self.contactor, cabinet, meter, None),
+            Parts(safety.contactor(self.contactor) if safety else self.contactor, cabinet, meter, None, service),
             mains,
             clock,
             WatchConfig(contactor_s=max(3.0, 2 * config.contactor_s)),
