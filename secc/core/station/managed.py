@@ -190,7 +190,9 @@ class ManagedSessions(Sessions):
         self._stop_waiting(evse_id)
         self._release(record)
         self._k.forget("managed", old)
-        self.keep(self._evses[evse_id], msgspec.structs.replace(record, reference=reference))
+        evse = self._evses[evse_id]
+        self.keep(evse, msgspec.structs.replace(record, reference=reference))
+        self._look_at_energy(evse)  # a restart has forgotten what an invalid identifier may still have
 
     def _stop_waiting(self, evse_id: int) -> None:
         del self.waiting[evse_id]

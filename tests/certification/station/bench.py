@@ -83,6 +83,7 @@ class Bench:
         self.answers: dict[str, Answer] = {}
         self.meter_mwh: dict[int, int] = dict.fromkeys(range(len(evses) + 1), 1_000_000)
         self.signs = False
+        self.metered = True
         self.restarts = 0
         self._ids = itertools.count(1)
         self._coming: deque[Callable[[], list[Action]]] = deque()
@@ -272,9 +273,11 @@ class Bench:
     # -- hardware
 
     def read(self, evse_id: int) -> MeterSample | None:
-        """Return what a meter shows."""
+        """Return what a meter shows; None from one that does not answer."""
         from secc.core.station.transactions import SignedReading
 
+        if not self.metered:
+            return None
         signed = (SignedReading(register="import", data='OCMF|{"RD":[]}|{"SD":"00"}', public_key=b"\x30\x59"),)
         return MeterSample(
             utc_ms=self.utc_ms,
