@@ -122,6 +122,22 @@ async def test_a_fault_while_charging_stops_the_current_and_opens_the_contactor(
     assert stand.evse.present.current_ma == 0  # nobody brings it back
 
 
+@pytest.mark.parametrize("part", ["read", "save"])
+async def test_a_watch_that_fails_opens_the_contactor_and_goes_on(
+    make_stand: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, part: str
+) -> None:
+    """Nobody is watching while something unforeseen is raised; what it was is no reason to watch no longer."""
+    stand = await make_stand()
+    await stand.charge()
+    with monkeypatch.context() as broken:
+        broken.setattr(stand.meter, part, lambda *_, **__: 1 / 0)
+        await until(lambda: not stand.evse.contactors_closed)
+        assert stand.evse.faults == ("charger_failed",)
+        assert ports.HardwareFault("charger_failed") in stand.facts
+    stand.evse.bench.set("over_temperature", value=95)
+    await until(lambda: "over_temperature" in stand.evse.faults)
+
+
 async def test_a_welded_contactor_is_known_when_it_should_open_and_for_good(make_stand: Callable[..., Any]) -> None:
     stand = await make_stand()
     await stand.charge()

@@ -108,6 +108,26 @@ def test_a_wish_of_the_back_end_is_obeyed_within_the_limits(looping: Bench) -> N
     assert output(looping).charge_w == 20_000
 
 
+def test_a_wish_for_power_begins_and_ends_by_itself(looping: Bench) -> None:
+    """K20: what it is valid for holds to the second, whether or not the vehicle asks meanwhile."""
+    start = looping.utc_ms
+    wish = Setpoint(power_w=6_000, source="csms", valid_from_ms=start + 300, valid_until_ms=start + 600)
+    looping.fact(ports.SetpointChanged(wish))
+    assert output(looping).charge_w == 20_000
+    looping.pass_time(0.35)
+    assert output(looping).charge_w == 6_000
+    looping.pass_time(0.3)
+    assert output(looping).charge_w == 20_000
+
+
+def test_a_wish_that_is_taken_back_no_longer_ends(looping: Bench) -> None:
+    looping.fact(ports.SetpointChanged(Setpoint(power_w=6_000, source="csms", valid_until_ms=looping.utc_ms + 300)))
+    looping.fact(ports.SetpointChanged(None))
+    before = len(looping.commands(ports.SetOutput))
+    looping.pass_time(0.5)
+    assert len(looping.commands(ports.SetOutput)) == before
+
+
 def test_a_wish_for_discharge_only_stops_charging_while_nobody_signed(looping: Bench) -> None:
     looping.fact(ports.SetpointChanged(Setpoint(power_w=-5_000, source="csms")))
     assert (output(looping).charge_w, output(looping).discharge_w) == (0, 0)
