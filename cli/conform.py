@@ -27,7 +27,7 @@ from v2g.iso15118.charts import Family
 from v2g.iso15118.trace import Line
 from v2g.net import tls
 from v2g.net.clock import Clock
-from v2g.net.conform import Bench, SeccTester, by_command, nobody
+from v2g.net.conform import Bench, SeccTester, by_command, nobody, stop_by_command
 from v2g.net.conform_evcc import EvccTester, Starter, VehicleBench
 from v2g.observe import Observe
 from v2g.pki.credentials import load_chain
@@ -80,6 +80,9 @@ def secc(
     pilot: Annotated[
         str | None, typer.Option(metavar="COMMAND", help="Program that moves the control pilot; {state} is B or C.")
     ] = None,
+    stop: Annotated[
+        str | None, typer.Option(metavar="COMMAND", help="Program that ends the session at the charger.")
+    ] = None,
     pay: Annotated[str, typer.Option(metavar="EIM|PnC", help="How is paid where a case leaves it open.")] = "",
     voltage: Annotated[float, typer.Option(min=50, max=1500, help="What the vehicle asks for, V.")] = 400.0,
     current: Annotated[float, typer.Option(min=0, max=100, help="What it draws, A.")] = 5.0,
@@ -128,7 +131,7 @@ def secc(
         without_tls=without_tls,
     )
     moved = nobody if pilot is None else by_command(pilot, _warn)
-    tester = SeccTester(bench, Clock(), pilot=moved)
+    tester = SeccTester(bench, Clock(), pilot=moved, stop=None if stop is None else stop_by_command(stop, _warn))
     _play("secc", tester, cases, junit=junit, html=html, json=json)
 
 

@@ -73,11 +73,11 @@ def on_cable_check(fact: CableCheckFinished, context: CableChecking) -> CableChe
 def pre_charge(request: DC_PreChargeReq, context: PreCharging, world: World) -> Step | Wait:
     """Bring the output to the vehicle's voltage. The answer may wait a little for it; it tells what is there."""
     most_mv = min(context.planned.parametrised.vehicle.max_voltage_mv, world.config.rating.max_voltage_v * 1000)
-    target_mv = min(max(0, to_milli(request.ev_target_voltage)), most_mv)
+    target_mv = max(0, to_milli(request.ev_target_voltage))
     commands: tuple[StartPreCharge, ...] = ()
     if target_mv != context.target_mv:
         context = replace(context, target_mv=target_mv)
-        commands = (StartPreCharge(target_mv),)
+        commands = (StartPreCharge(min(target_mv, most_mv)),)
     matched = is_matched(context, world)
     if request.ev_processing is not Processing.Finished and not world.waited and (commands or not matched):
         return Wait(context, world.config.poll_hold_s, commands)

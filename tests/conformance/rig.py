@@ -21,7 +21,7 @@ from tests.conformance.meeting import WIRE_S, Meeting
 from tests.trees import known
 from v2g.conformance.case import Case, Result, Seen, judge
 from v2g.conformance.known import Kit, Known, Payer
-from v2g.conformance.vehicle import PilotShown, ReferenceVehicle, ShowPilot
+from v2g.conformance.vehicle import EndAtCharger, PilotShown, ReferenceVehicle, ShowPilot
 from v2g.grid.limits import OPERATOR, SITE, Limit
 from v2g.iec61851.pilot import PilotState
 from v2g.iso15118.charts import Family
@@ -44,7 +44,7 @@ def _contracts(folder: Path) -> dict[str, Payer]:
 
 def kit_of(pki: PkiTree, pay: str = "EIM") -> Kit:
     """Return what a tester has: external identification costs no signatures."""
-    return Kit(pay=pay, contracts=_contracts(pki.directory))
+    return Kit(pay=pay, contracts=_contracts(pki.directory), stops=True)
 
 
 class Rig:
@@ -119,11 +119,28 @@ class Connection(Meeting[ReferenceVehicle, SeccSession]):
     def __init__(self, rig: Rig, vehicle: ReferenceVehicle, charger: SeccSession) -> None:
         super().__init__(rig, vehicle, charger, vehicle)
         self.rig = rig
+        self._watts, self._counted_mwh, self._counted_at = 0, 0.0, rig.now
 
     def _delay(self, session: Session, data: bytes) -> float:
         return self.rig.delay(data) if session is self.charger else WIRE_S
 
+    def _draw(self, watts: int) -> None:
+        """Let this flow from now on, in whatever direction."""
+        now = self.rig.now
+        self._counted_mwh += self._watts * (now - self._counted_at) / 3.6
+        self._watts, self._counted_at = watts, now
+
+    def _read(self) -> Fact:
+        self._draw(self._watts)
+        return ports.MeterRead(self.rig.utc_ms, 5_000_000 + round(self._counted_mwh), 2_000_000, "METER-0001")
+
+    def _measure(self) -> None:
+        self.charger.fact(self._read(), self.rig.now, self.rig.utc_ms)
+
     def _obey_vehicle(self, command: Command) -> Fact | None:
+        if isinstance(command, EndAtCharger):
+            self.charger.fact(ports.StopRequested("remote"), self.rig.now, self.rig.utc_ms)
+            return None
         assert isinstance(command, ShowPilot)
         self.charger.fact(ports.PilotChanged(command.state), self.rig.now, self.rig.utc_ms)
         return PilotShown()
@@ -138,11 +155,20 @@ class Connection(Meeting[ReferenceVehicle, SeccSession]):
             case ports.StartPreCharge(voltage_mv=voltage_mv):
                 return ports.Measured(voltage_mv, 0)
             case ports.SetOutput():
-                return ports.Measured(min(command.voltage_mv, 400_000), max(0, min(command.current_ma, 5_000)))
+                volts, milliamps = min(command.voltage_mv, 400_000), max(0, min(command.current_ma, 5_000))
+                milliamps = min(milliamps, command.charge_w * 1_000_000 // volts) if volts else 0
+                self._draw(volts * milliamps // 1_000_000)
+                return ports.Measured(volts, milliamps)
+            case ports.SetAcOutput(charge_w=charge_w, power_w=power_w):
+                self._draw(max(0, charge_w if power_w is None else min(charge_w, power_w)))
+            case ports.Lower(output=output):
+                return self._obey_charger(output)
             case ports.CloseContactors() | ports.OpenContactors() | ports.EmergencyOff():
-                return ports.ContactorState(closed=isinstance(command, ports.CloseContactors))
+                closed = isinstance(command, ports.CloseContactors)
+                self._draw(self._watts if closed else 0)
+                return ports.ContactorState(closed=closed)
             case ports.RecordMeter() | ports.CloseBooks():
-                return ports.MeterRead(rig.utc_ms, 5_000_000, 2_000_000, "METER-0001")
+                return self._read()
             case ports.KeepSession(paused=paused):
                 rig.paused = paused
             case _:
@@ -163,5 +189,6 @@ class Connection(Meeting[ReferenceVehicle, SeccSession]):
                     "insulation": "Safe",
                 }
             case ports.SetWptOutput(power_w=power_w):
+                self._draw(power_w)
                 return ports.Measured(0, 0, power_w)
         return ports.DeviceChanged(msgspec.structs.replace(self.charger._device, **changes)) if changes else None

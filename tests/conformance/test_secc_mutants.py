@@ -5,14 +5,23 @@ from typing import Any, Final
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from pki_tools.tree import PkiTree
+from secc.core import delivery
 from secc.core.config import SeccConfig
 from secc.core.session import SeccSession
-from tests.conformance.rig import WIRE_S, Rig
+from tests.conformance.rig import WIRE_S, Rig, kit_of
 from tests.conformance.test_secc_cases import EVERYTHING
+from tests.safety.test_charger_findings import (
+    Undo,
+    any_voltage_matches,
+    forgets_stops,
+    keeps_power,
+    silence_is_borne,
+)
 from v2g import exi
-from v2g.conformance.case import Case, Verdict
+from v2g.conformance.case import Case, Verdict, complaint
 from v2g.conformance.report import chosen
 from v2g.conformance.secc_cases import secc_cases
 from v2g.errors import CodecError
@@ -107,14 +116,18 @@ class ForgetsItsSession(SeccSession):
         super()._send(message, payload_type, encoded=encoded)
 
 
-CLOSING: Final = about("SEQ", "SID", "SVC", "SIL", "terminate", "PAR") | about("*signature")
+ANEW: Final = about("*SAF*-services-anew-ac_charge_loop")
+STOPPED: Final = about("*SAF*stop-then*")
+CLOSING: Final = (
+    about("SEQ", "SID", "SVC", "SIL", "terminate", "PAR") | about("*signature", "*SAF*pause*") | ANEW | STOPPED
+)
 
 KINDS: Final[tuple[tuple[type[SeccSession], set[str]], ...]] = (
     (AnySession, about("SID")),
-    (NoSequenceError, about("SEQ")),
-    (SaysOk, about("SEQ")),
+    (NoSequenceError, about("SEQ") | ANEW),
+    (SaysOk, about("SEQ") | ANEW),
     (NeverCloses, CLOSING),
-    (SilentInstead, about("SEQ", "SID", "SVC", "PAR") | about("*signature")),
+    (SilentInstead, about("SEQ", "SID", "SVC", "PAR") | about("*signature") | ANEW | STOPPED),
     (WholeFramesOnly, about("*byte_by_byte", "*cut_within_the_header")),
     (OtherType, about("SVC-AC-selection", "SVC-AC-set", "SVC-AC-added")),
     (ForgetsItsSession, about("RUN")),
@@ -150,6 +163,57 @@ def test_a_charger_that_is_late_fails_where_it_is_late(pki: PkiTree, answer: str
     rig = Rig(pki, Family.AC, config=EVERYTHING)
     rig.delay = late(answer, by=by)
     assert failed(rig) == wrong
+
+
+def feeds_standby(patch: pytest.MonkeyPatch) -> None:
+    silence_is_borne(patch)  # what takes power away in standby, too
+    known = delivery.apply_output
+    patch.setattr(delivery, "apply_output", lambda context, world: known(replace(context, standby=False), world))
+
+
+@pytest.mark.parametrize(
+    ("family", "undo", "wrong"),
+    [
+        (Family.AC, keeps_power, {"energy-services-anew"}),
+        (Family.DC, keeps_power, {"energy-services-anew"}),
+        (Family.AC, forgets_stops, {"stop-then-services", "stop-then-pause", "notice-ignored"}),
+        (Family.DC, forgets_stops, {"stop-then-services", "stop-then-pause", "notice-ignored"}),
+        (Family.DC, any_voltage_matches, {"pre-charge-zero", "pre-charge-unreached"}),
+        (Family.DC, silence_is_borne, {"energy-schedules-anew"}),
+        (Family.DC, feeds_standby, {"energy-standby", "energy-schedules-anew"}),
+    ],
+)
+def test_a_charger_in_which_power_flows_on_is_caught(
+    pki: PkiTree, monkeypatch: pytest.MonkeyPatch, family: Family, undo: Undo, wrong: set[str]
+) -> None:
+    """What the cases see, whether a charger can be failed by it or not."""
+    undo(monkeypatch)
+    rig, found = Rig(pki, family, config=EVERYTHING), set()
+    for case in (each for each in secc_cases(family) if each.group == "SAF"):
+        rig.run(case)
+        if any(complaint(script.expect, seen) for script, seen in zip(case.scripts, rig.seen, strict=True)):
+            found.add(case.id.removeprefix(f"SECC-SAF-{family.value}-"))
+    assert found == wrong
+
+
+@pytest.mark.parametrize(
+    ("kit", "config", "name", "why"),
+    [
+        ({"stops": False}, {}, "stop-then-services", "--stop"),
+        ({}, {"meter_info": False}, "energy-standby", ""),
+        ({"current": 0.0}, {}, "energy-standby", "there is no load"),
+        ({}, {"service_renegotiation": False}, "energy-services-anew", "FAILED_NoServiceRenegotiationSupported"),
+        ({}, {"standby": False}, "energy-standby", "standby is not allowed"),
+    ],
+)
+def test_what_a_bench_cannot_show_is_judged_for_nobody(
+    pki: PkiTree, kit: dict[str, Any], config: dict[str, Any], name: str, why: str
+) -> None:
+    rig = Rig(pki, Family.DC, config=replace(EVERYTHING, **config), kit=replace(kit_of(pki), **kit))
+    (case,) = (each for each in secc_cases(Family.DC) if each.id == f"SECC-SAF-DC-{name}")
+    result = rig.run(case)
+    assert why in result.found
+    assert result.verdict is (Verdict.NOT_APPLICABLE if why else Verdict.PASS), result
 
 
 def test_a_charger_that_always_draws_the_same_numbers_fails_in_what_has_to_be_new(pki: PkiTree) -> None:

@@ -17,6 +17,7 @@ from cli.demo.processes import free_port
 from cli.main import app
 from pki_tools.tree import PkiTree
 from secc.app import assemble
+from secc.charger import Charger
 from secc.config import load_config
 from v2g.conformance.case import Result, Verdict
 from v2g.conformance.known import Kit, Payer
@@ -26,7 +27,7 @@ from v2g.errors import TimeoutExpired
 from v2g.iso15118.charts import Family
 from v2g.iso15118.trace import Line
 from v2g.net.clock import Clock
-from v2g.net.conform import Bench, SeccTester, by_command, nobody
+from v2g.net.conform import Bench, SeccTester, Stop, by_command, nobody, stop_by_command
 from v2g.net.events import EventLog
 from v2g.observe import Observe
 
@@ -34,7 +35,7 @@ CASES = secc_cases(Family.DC)
 
 
 @contextlib.asynccontextmanager
-async def charger(folder: Path, pki: PkiTree, port: int) -> AsyncIterator[None]:
+async def charger(folder: Path, pki: PkiTree, port: int) -> AsyncIterator[Charger]:
     text = f"""data_dir = "data"
 [tls]
 chain = "{pki.path("secc/chain.pem")}"
@@ -58,13 +59,13 @@ contracts = ["DEV2GC00000001"]
     async with assemble(load_config(text, name=str(folder / "secc.toml")), clock, log) as made:
         serving = asyncio.create_task(made.serve(lambda stream: stream))
         try:
-            yield
+            yield made
         finally:
             serving.cancel()
             await asyncio.gather(serving, return_exceptions=True)
 
 
-def bench_of(pki: PkiTree, port: int, **options: object) -> SeccTester:
+def bench_of(pki: PkiTree, port: int, *, stop: Stop | None = None, **options: object) -> SeccTester:
     means = means_of_tree(pki, datetime.now(UTC))
     bench = Bench(
         interface="lo",
@@ -76,7 +77,7 @@ def bench_of(pki: PkiTree, port: int, **options: object) -> SeccTester:
         pause_s=0.0,
         **options,  # type: ignore[arg-type]
     )
-    return SeccTester(bench, Clock(), pilot=nobody)
+    return SeccTester(bench, Clock(), pilot=nobody, stop=stop)
 
 
 async def played(pki: PkiTree, folder: Path, *only: str) -> tuple[dict[str, Result], dict[str, list[Line]]]:
@@ -121,6 +122,18 @@ async def test_whole_sessions_and_pauses_with_our_charger(pki: PkiTree, tmp_path
     assert set(wrong) == {"SECC-END-DC-renegotiate"}, wrong
 
 
+async def test_a_session_is_ended_at_our_charger(pki: PkiTree, tmp_path: Path) -> None:
+    port = free_port(socket.SOCK_DGRAM)
+    async with charger(tmp_path, pki, port) as made:
+
+        async def stop() -> None:
+            made.outlets[0].end("remote", "Remote")
+
+        (case,) = chosen(CASES, ["*stop-then-services"])
+        result = await bench_of(pki, port, stop=stop).run(case)
+    assert result.verdict is Verdict.PASS, result
+
+
 async def test_nobody_there_is_told_at_once(pki: PkiTree) -> None:
     with pytest.raises(TimeoutExpired):
         await bench_of(pki, free_port(socket.SOCK_DGRAM), setup_s=0.2).find()
@@ -134,7 +147,8 @@ async def test_the_pilot_is_moved_by_a_program(tmp_path: Path) -> None:
     assert (tmp_path / "pilot").read_text() == "C\n"
     assert not told
     await by_command("exit 3", told.append)(PilotState.B)
-    assert told[0].data["code"] == 3
+    await stop_by_command("exit 4", told.append)()
+    assert [(each.stage, each.data["code"]) for each in told] == [("pilot", 3), ("stop", 4)]
 
 
 def run(*words: str) -> tuple[int, str]:

@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 
 from v2g.iso15118.charts import Family
-from v2g.iso15118.sequence import State
+from v2g.iso15118.sequence import Asks, State
 
 MEASURING_S: Final = 0.05
 """What the network and our own event loop may add to a time that is judged, s."""
@@ -83,11 +83,26 @@ class Nothing(msgspec.Struct, frozen=True, tag=True):
 Do = Ask | Malformed | Silence | Nothing
 
 
+class Detour(msgspec.Struct, frozen=True, kw_only=True):
+    """What a vehicle does on its way to the goal of a script, once, where it has come to `at`."""
+
+    at: State
+    request: str = ""
+    """What it asks there; empty: the operator ends the session at the charger, and the vehicle waits for the notice."""
+    asks: Asks = Asks.ANYTHING
+    change: str = ""
+    before_s: float = 0.0
+    """How long the charge loop runs before, s."""
+    rest_s: float = 0.0
+    """How long it says nothing afterwards, or loops on in spite of a notice, s."""
+
+
 class Script(msgspec.Struct, frozen=True, kw_only=True):
     """One connection with a charger: reach `goal` in order, then `do`, then look what comes."""
 
     goal: State
     do: Do = Nothing()
+    detour: Detour | None = None
     expect: Expect = Expect()
     identity: str = "vehicle"
     """Which certificate the vehicle shows in TLS."""

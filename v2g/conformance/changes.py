@@ -6,13 +6,13 @@ from typing import Any, Final
 
 from msgspec.structs import replace
 
-from v2g.conformance.known import number
+from v2g.conformance.known import number, value_of
 from v2g.conformance.requests import NAMESPACES, Requests, protocol
 from v2g.errors import RefusedError
 from v2g.iso15118.charts import Family
 from v2g.iso15118.messages import app_protocol as app
 from v2g.iso15118.messages import common_messages as cm
-from v2g.iso15118.messages.common_types import RationalNumber
+from v2g.iso15118.messages.common_types import Processing, RationalNumber
 from v2g.iso15118.messages.xmldsig import SignatureValue
 from v2g.iso15118.session import NO_SESSION
 
@@ -201,6 +201,16 @@ def _profile_above(request: Any, made: Requests) -> Any:
     return replace(request, ev_power_profile=made.profile(scale=3.0))
 
 
+def _no_voltage(request: Any, made: Requests) -> Any:
+    return replace(request, ev_target_voltage=number(0), ev_processing=Processing.Finished)
+
+
+def _voltage_above_all(request: Any, made: Requests) -> Any:
+    mode = made.known.parameters.dc_cpd_res_energy_transfer_mode
+    target = number(value_of(mode.evse_maximum_voltage) + 100)
+    return replace(request, ev_target_voltage=target, ev_processing=Processing.Finished)
+
+
 def _pause(request: Any, made: Requests) -> Any:
     return replace(request, charging_session=cm.ChargingSession.Pause)
 
@@ -209,6 +219,10 @@ def _renegotiate_services(request: Any, made: Requests) -> Any:
     discovery = made.known.discovery
     if discovery is None or discovery.service_renegotiation_supported:
         raise _absent("the charger lets services be renegotiated")
+    return _services_anew(request, made)
+
+
+def _services_anew(request: Any, made: Requests) -> Any:
     return replace(request, charging_session=cm.ChargingSession.ServiceRenegotiation)
 
 
@@ -239,8 +253,11 @@ CHANGES: Final[Mapping[str, Change]] = MappingProxyType(
         "other loop mode": _other_loop_mode,
         "unknown schedule": _unknown_tuple,
         "profile above the schedule": _profile_above,
+        "no voltage": _no_voltage,
+        "voltage above all": _voltage_above_all,
         "pause": _pause,
         "renegotiate services": _renegotiate_services,
+        "services anew": _services_anew,
     }
 )
 """Name of a change -> what it makes of a request. One that cannot be made here raises RefusedError, which says why."""

@@ -42,6 +42,8 @@ class Kit(msgspec.Struct, frozen=True, kw_only=True):
     """What it draws, A: little, so that any load will do."""
     phases: int = 3
     """How many phases a vehicle on alternating current has, where the charger has as many."""
+    stops: bool = False
+    """Whether somebody can end a session at the charger, as its operator does."""
 
 
 class Known:
@@ -91,6 +93,13 @@ class Known:
         meter = getattr(response, "meter_info", None)
         if meter is not None:
             self.meter = meter
+
+    @property
+    def energy_wh(self) -> int | None:
+        """What the meter has counted in both directions, Wh; None where the charger does not tell."""
+        if self.meter is None:
+            return None
+        return self.meter.charged_energy_reading_wh + (self.meter.bpt_discharged_energy_reading_wh or 0)
 
     @property
     def challenge(self) -> bytes:

@@ -1,6 +1,7 @@
 """What a charger is tested in, made of the sequence charts, the performance times and the response codes.
 
-Cases about what requests say are in `secc_contents`, those before a session in `secc_probes`.
+Cases about what requests say are in `secc_contents`, those before a session in `secc_probes`, those about power that
+flows on in `secc_safety`.
 """
 
 from collections.abc import Iterator, Mapping
@@ -12,6 +13,7 @@ from v2g.conformance.requests import REQUESTS
 from v2g.conformance.routes import RESTING, reachable
 from v2g.conformance.secc_contents import ENERGY, ask, contents, loop_of
 from v2g.conformance.secc_probes import probes
+from v2g.conformance.secc_safety import safety
 from v2g.iso15118.charts import CHARTS, LOOPS, Family
 from v2g.iso15118.sequence import Asks, Edges, State
 from v2g.iso15118.timing import MESSAGES, Timing
@@ -30,7 +32,7 @@ _DEBATED: Final = frozenset(
 
 def secc_cases(family: Family) -> tuple[Case, ...]:
     """Return every case for a charger that speaks this set of messages, in the order in which they are run."""
-    parts = (probes, _handshake, _sessions, _whole, _timing, contents, _endings)
+    parts = (probes, _handshake, _sessions, _whole, _timing, contents, safety, _endings)
     found = [case for part in parts for case in part(family)]
     found += [*_sequence(family), *_other_session(family), *_silence(family), *_malformed(family)]
     return tuple(found)

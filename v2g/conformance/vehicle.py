@@ -6,7 +6,7 @@ It is a core without I/O (`v2g.iso15118.session`): a shell runs it on a connecti
 from typing import Any, Final
 
 from v2g import exi
-from v2g.conformance.case import CLOSING_S, Ask, Malformed, Nothing, Script, Seen, Silence
+from v2g.conformance.case import CLOSING_S, Ask, Detour, Malformed, Nothing, Script, Seen, Silence
 from v2g.conformance.changes import CHANGES
 from v2g.conformance.known import Kit, Known
 from v2g.conformance.malformed import FORMS, MOST_S
@@ -18,6 +18,7 @@ from v2g.iec61851.pilot import PilotState
 from v2g.iso15118 import sequence
 from v2g.iso15118.charts import LOOPS
 from v2g.iso15118.messages import common_messages as cm
+from v2g.iso15118.messages.common_types import EvseNotification
 from v2g.iso15118.sequence import Asks, Says, State
 from v2g.iso15118.session import Command, Entropy, Fact, Send, Session
 from v2g.iso15118.timing import MESSAGES, Timing
@@ -31,6 +32,12 @@ POLL_S: Final = 0.1
 
 LOOPED: Final = 2
 """Exchanges of the charge loop after which energy counts as flowing."""
+
+NOTICE_S: Final = 30.0
+"""How long the notice is waited for that a charger gives whose operator has ended the session, s."""
+
+STOPPING_S: Final = 3.0
+"""For how long energy may flow on after it was asked for last, at what the vehicle draws, s."""
 
 PRE_CHARGE_S: Final = 3.0
 """How long the voltage of the pre-charge is waited for, s."""
@@ -47,6 +54,10 @@ class ShowPilot(Command, frozen=True):
 
 class PilotShown(Fact, frozen=True):
     """The control pilot shows it, or nobody can say."""
+
+
+class EndAtCharger(Command, frozen=True):
+    """Somebody is to end the session at the charger, as its operator does."""
 
 
 class ReferenceVehicle(Session):
@@ -68,8 +79,14 @@ class ReferenceVehicle(Session):
         self._next: tuple[str, Asks, Says] | None = None
         self._pieces: list[bytes] = []
         self._pause = 0.0
-        self._count = 0
+        self._exchanges = 0
         self._since = 0.0
+        self._detour, self._away = script.detour, False
+        self._notified_at: float | None = None
+        self._loops: list[tuple[float, int | None]] = []
+        """When the charge loop was answered since it began, and what the meter had counted, Wh."""
+        self._counted: tuple[float, int, float] | None = None
+        """Before the detour: when the meter was read last, what it had counted, and how fast it went, Wh/s."""
 
     # -- hooks of the engine ------------------------------------------------------------------------------------
 
@@ -97,7 +114,10 @@ class ReferenceVehicle(Session):
             return
         code = message.response_code.name
         if sequence.is_failed(message):
-            self._trouble(f"{asked} was answered {code}")
+            if self._away and self._detour is not None and asked == self._detour.request:
+                self._not_here(f"{asked} is answered {code} in {self.state.value}")
+            else:
+                self._trouble(f"{asked} was answered {code}")
             return
         self._pending = None
         self._hear(message)
@@ -112,7 +132,10 @@ class ReferenceVehicle(Session):
             return
         if asked == "PowerDeliveryReq" and request.charge_progress is cm.ChargeProgress.Stop:
             self._show(PilotState.B, then=False)
-        if before is self.state:
+        if self._away and self._detour is not None and asked == self._detour.request:
+            rest_s, self._detour = self._detour.rest_s, None
+            self._arm("pace", rest_s)
+        elif before is self.state:
             self._arm("pace", POLL_S)
         else:
             self._go()
@@ -160,12 +183,15 @@ class ReferenceVehicle(Session):
 
     def _go(self) -> None:
         """Make the next exchange on the way to the goal, or begin with what the case is about."""
-        goal = self._script.goal
-        looping = self.state in LOOPS and self._count_of("ChargeLoopReq") < LOOPED
+        goal = self._script.goal if self._detour is None else self._detour.at
+        looping = self.state in LOOPS and self._wants_to_loop()
         if self.state is goal and not looping:
-            self._begin_probe()
+            if self._detour is None:
+                self._begin_probe()
+            else:
+                self._leave(self._detour)
             return
-        if self._now - self._since > Timing().ongoing or self._count > _MOST_EXCHANGES:
+        if self._now - self._since > Timing().ongoing or self._exchanges > _MOST_EXCHANGES:
             self._trouble(f"the device stays in {self.state.value}")
             return
         if looping:
@@ -187,8 +213,63 @@ class ReferenceVehicle(Session):
             return
         self._ask(*hop)
 
-    def _count_of(self, request: str) -> int:
-        return sum(name.endswith(request) for name, _ in self.seen.times)
+    def _wants_to_loop(self) -> bool:
+        detour = self._detour
+        if detour is None or len(self._loops) < LOOPED:
+            return len(self._loops) < LOOPED
+        if not self._away:
+            return self._now - self._loops[0][0] < detour.before_s
+        if self._notified_at is None and self._now - self._since < NOTICE_S:
+            return True
+        if self._notified_at is None:
+            self.seen.facts.append("gives no notice that it ends the session")
+        elif self._now - self._notified_at < detour.rest_s:
+            return True
+        self._compare()
+        self._detour = None
+        return False
+
+    # -- on a detour --------------------------------------------------------------------------------------------
+
+    def _leave(self, detour: Detour) -> None:
+        """Do what the script wants on the way."""
+        if detour.before_s and (why := self._count()):
+            self._not_here(why)
+            return
+        self._away, self._loops, self._since = True, self._loops[-1:], self._now
+        if not detour.request:
+            if not self._kit.stops:
+                self._not_here("nobody can end the session at the charger (--stop)")
+                return
+            self._command(EndAtCharger())
+            self._go()
+            return
+        self._loops = []
+        try:
+            request = CHANGES[detour.change](self._make(detour.request, detour.asks), self._requests)
+        except RefusedError as error:
+            self._not_here(str(error))
+            return
+        self._put_request(request)
+
+    def _count(self) -> str:
+        """Note how fast the meter goes; return why that cannot be seen, or nothing."""
+        (began, first), (ended, last) = self._loops[0], self._loops[-1]
+        if first is None or last is None:
+            return "the charger does not tell its meter"
+        if last == first:
+            return f"the meter counts nothing in {ended - began:.0f} s: there is no load"
+        self._counted = ended, last, (last - first) / (ended - began)
+        return ""
+
+    def _compare(self) -> None:
+        """Note energy that flowed after it was asked for last. A meter that tells Wh may be off by one."""
+        if self._counted is None or self._known.energy_wh is None:
+            return
+        (at, before, rate), self._counted = self._counted, None
+        drawn = self._known.energy_wh - before
+        if drawn > rate * STOPPING_S + 1:
+            self.seen.facts.append(f"energy flows while nobody asks for it: {drawn} Wh in {self._now - at:.0f} s")
 
     def _prepare(self, name: str) -> str:
         """Choose what the next request needs; return why the device cannot be asked for it, or nothing."""
@@ -233,12 +314,14 @@ class ReferenceVehicle(Session):
             self._next = None
 
     def _ask(self, name: str, asks: Asks, says: Says) -> None:
-        self._count += 1
-        self._pending = self._make(name, asks, says)
-        self._asked_at = self._now
+        self._put_request(self._make(name, asks, says))
+
+    def _put_request(self, request: Any) -> None:
+        self._exchanges += 1
+        self._pending, self._asked_at = request, self._now
         self._disarm("pace")
-        self._send(self._pending)
-        self._arm("message", MESSAGES[name].timeout + ANSWER_S)
+        self._send(request)
+        self._arm("message", MESSAGES[type(request).__name__].timeout + ANSWER_S)
 
     def _make(self, name: str, asks: Asks = Asks.ANYTHING, says: Says = Says.ANYTHING) -> Any:
         self._requests.time = self._utc_ms // 1000
@@ -262,6 +345,13 @@ class ReferenceVehicle(Session):
         if name == "AuthorizationSetupRes":
             self._note_setup(message)
         known.pre_charged = name == "DC_PreChargeRes"
+        if name.endswith("ChargeLoopRes"):
+            self._loops.append((self._now, known.energy_wh))
+            if self._detour is None:
+                self._compare()
+        status = getattr(message, "evse_status", None)
+        if status is not None and status.evse_notification is EvseNotification.Terminate:
+            self._notified_at = self._notified_at or self._now
 
     def _note_setup(self, setup: cm.AuthorizationSetupRes) -> None:
         """Note what is said about the ways of authorization (V2G20-1219, -1220, -2108)."""
@@ -362,7 +452,7 @@ class ReferenceVehicle(Session):
                 self.seen.facts.append("answers with another SessionID")
             if not sequence.is_failed(message):
                 self._hear(message)
-        if self.seen.code == "FAILED_PauseNotAllowed":
+        if self.seen.code == "FAILED_PauseNotAllowed" and self._script.detour is None:
             self._not_here("the charger allows no pauses")
             return
         self._disarm("answer")

@@ -3,14 +3,14 @@
 import asyncio
 import contextlib
 import os
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Final
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from typing import Any, Final
 
 import msgspec
 
 from v2g.conformance.case import Case, Expect, Result, Script, Seen, judge
 from v2g.conformance.known import Kit, Known
-from v2g.conformance.vehicle import PilotShown, ReferenceVehicle, ShowPilot
+from v2g.conformance.vehicle import EndAtCharger, PilotShown, ReferenceVehicle, ShowPilot
 from v2g.errors import TransportError, V2GError
 from v2g.iec61851.pilot import PilotState
 from v2g.iso15118 import sdp
@@ -56,6 +56,10 @@ Pilot = Callable[[PilotState], Awaitable[None]]
 """Makes the control pilot show a state, or waits until somebody has."""
 
 
+Stop = Callable[[], Coroutine[Any, Any, None]]
+"""Ends the session at the charger, as its operator does."""
+
+
 class Memory:
     """Lines of a conversation."""
 
@@ -73,8 +77,8 @@ class Memory:
 class SeccTester:
     """Plays cases, one after the other; `lines` are the messages of the newest."""
 
-    def __init__(self, bench: Bench, clock: Clock, *, pilot: Pilot) -> None:
-        self._bench, self._clock, self._pilot = bench, clock, pilot
+    def __init__(self, bench: Bench, clock: Clock, *, pilot: Pilot, stop: Stop | None = None) -> None:
+        self._bench, self._clock, self._pilot, self._stop = bench, clock, pilot, stop
         self._played: dict[Script, tuple[Seen, list[Line]]] = {}
         self.lines: list[Line] = []
 
@@ -164,7 +168,8 @@ class SeccTester:
             await asyncio.sleep(_AGAIN_S)
 
     async def _converse(self, script: Script, memory: Known, stream: Stream, lines: Memory) -> Seen:
-        core = ReferenceVehicle(script, self._bench.kit, memory, entropy=os.urandom)
+        kit = msgspec.structs.replace(self._bench.kit, stops=self._stop is not None)
+        core = ReferenceVehicle(script, kit, memory, entropy=os.urandom)
         place = Trace("evcc", self._clock, lines).place()
         runner = Runner(
             place.traced(core),
@@ -204,7 +209,12 @@ class SeccTester:
         )
 
     def _execute(self, command: Command) -> Outcome | None:
-        return self._show(command.state) if isinstance(command, ShowPilot) else None
+        match command:
+            case ShowPilot(state=state):
+                return self._show(state)
+            case EndAtCharger() if self._stop is not None:
+                return self._stop()
+        return None
 
     async def _show(self, state: PilotState) -> Fact | None:
         await self._pilot(state)
@@ -219,12 +229,23 @@ def by_command(template: str, observe: Callable[[Observe], None]) -> Pilot:
     """Return a pilot that a program moves: `template` is its command line, in which {state} becomes B or C."""
 
     async def show(state: PilotState) -> None:
-        command = template.replace("{state}", state.name)
-        process = await asyncio.create_subprocess_shell(command)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(10):
-                code = await process.wait()
-                if code:
-                    observe(Observe("pilot", "command_failed", {"command": command, "code": code}))
+        await _run(template.replace("{state}", state.name), "pilot", observe)
 
     return show
+
+
+def stop_by_command(command: str, observe: Callable[[Observe], None]) -> Stop:
+    """Return what ends a session at the charger by a program."""
+
+    async def stop() -> None:
+        await _run(command, "stop", observe)
+
+    return stop
+
+
+async def _run(command: str, stage: str, observe: Callable[[Observe], None]) -> None:
+    process = await asyncio.create_subprocess_shell(command)
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(10):
+            if code := await process.wait():
+                observe(Observe(stage, "command_failed", {"command": command, "code": code}))

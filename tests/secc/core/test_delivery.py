@@ -106,7 +106,22 @@ def test_pre_charge_follows_a_new_target_and_stays_within_what_both_bear(bench: 
     bench.reach(State.DC_PRE_CHARGE)
     for wish in (400, 2000, -5):
         bench.send(bench.ask("DC_PreChargeReq", ev_processing=Processing.Ongoing, ev_target_voltage=number(wish)))
+        bench.pass_time(0.5)
     assert [each.voltage_mv for each in bench.commands(ports.StartPreCharge)] == [400_000, 450_000, 0]
+
+
+@pytest.mark.parametrize("wish", [0, 200, 451, 2000])
+def test_a_voltage_that_cannot_be_reached_is_never_matched(bench: Bench, wish: int) -> None:
+    """V2G20-2005: what both sides bear is driven, and the contactor closes on what the vehicle asked for alone."""
+    bench.reach(State.DC_PRE_CHARGE)
+    bench.auto[ports.StartPreCharge] = lambda c: ports.Measured(
+        c.voltage_mv - 20_000 if wish == 451 else c.voltage_mv, 0
+    )
+    bench.send(bench.ask("DC_PreChargeReq", ev_target_voltage=number(wish)))
+    bench.post(bench.ask("PowerDeliveryReq"))
+    bench.pass_time(0.5)
+    assert bench.responses[-1].response_code.name == "FAILED_PowerDeliveryNotApplied"
+    assert not bench.commands(ports.CloseContactors)
 
 
 def test_power_may_start_with_and_without_a_last_pre_charge_that_says_finished(bench: Bench) -> None:
