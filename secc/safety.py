@@ -70,7 +70,7 @@ class SafetyChannel:
         self._loop = asyncio.get_running_loop()
         self._lower: list[Callable[[Output], None]] = []
         self._open: list[Callable[[], None]] = []
-        self._look: Callable[[], None] = lambda: None
+        self._look: Callable[[], None] = lambda: self._tell(self._monitor.tick)
         self._on_fault: OnFault = lambda _word, _active: None
         self._timer = self._loop.call_later(TICK_S, self._tick)
         self._basic = False
@@ -253,7 +253,6 @@ class SafetyChannel:
     def _tick(self) -> None:
         self._timer = self._loop.call_later(TICK_S, self._tick)
         self._look()
-        self._tell(self._monitor.tick)
         self._feed()
 
     def _cut(self) -> None:

@@ -4,8 +4,12 @@ Nothing is shared with the handlers: what a vehicle bears and asks for is read f
 """
 
 from collections.abc import Mapping
+from functools import cache
 from types import MappingProxyType
 from typing import Any, Final
+
+import msgspec
+from msgspec.structs import replace
 
 from secc.core.config import SeccConfig
 from v2g.iso15118.charts import SIDE_CHARTS
@@ -17,6 +21,16 @@ from v2g.safety import Output, Phase, Request
 
 MOST: Final = 1_000_000_000
 _PHASES: Final = ("", "_l2", "_l3")
+_FIELDS: Final[Mapping[str, tuple[str, int]]] = MappingProxyType(
+    {
+        "charge_w": ("ev_maximum_charge_power", 0),
+        "discharge_w": ("ev_maximum_discharge_power", 0),
+        "charge_ma": ("ev_maximum_charge_current", 3),
+        "discharge_ma": ("ev_maximum_discharge_current", 3),
+        "voltage_mv": ("ev_maximum_voltage", 3),
+    }
+)
+"""What an output is bounded by -> the field of the vehicle's limits that says it, and the power of ten of its unit."""
 
 LEAVING_S: Final = 4.0
 """How long a contactor may stay closed after PowerDeliveryReq (Stop): current to zero, and the contactor's own time."""
@@ -31,20 +45,6 @@ _KEPT: Final = frozenset(
     }
 )
 """Requests on the main stream that leave everything as it was, and prove that the vehicle is there."""
-
-_MOST_FIELDS: Final[Mapping[str, str]] = MappingProxyType(
-    {
-        "charge_w": "ev_maximum_charge_power",
-        "discharge_w": "ev_maximum_discharge_power",
-    }
-)
-_DIRECT_FIELDS: Final[Mapping[str, str]] = MappingProxyType(
-    {
-        "charge_ma": "ev_maximum_charge_current",
-        "discharge_ma": "ev_maximum_discharge_current",
-        "voltage_mv": "ev_maximum_voltage",
-    }
-)
 
 
 class Iso20Requests:
@@ -103,26 +103,31 @@ class Iso20Requests:
         return Request(closed_s=closed_s)
 
 
+@cache
+def _fields_of(mode: type[msgspec.Struct]) -> tuple[tuple[str, tuple[str, ...], int], ...]:
+    """Return what limits of this type say: name, fields of all phases, power of ten."""
+    known = {
+        name: (tuple(field + phase for phase in _PHASES if hasattr(mode, field + phase)), shift)
+        for name, (field, shift) in _FIELDS.items()
+        if not shift or mode.__module__ == dc.__name__
+    }
+    return tuple((name, fields, shift) for name, (fields, shift) in known.items() if fields)
+
+
 def _bears(mode: Any, known: Output) -> Output:
     """Return what the vehicle bears by these limits; what it leaves out is as known.
 
     Sources disagree on the sign of discharge limits: the magnitude counts. A dynamic vehicle that is full bears no
     charge, and one that lacks its least energy no discharge.
     """
-    direct = type(mode).__module__ == dc.__name__
-    said = {name: getattr(known, name) for name in Output.__struct_fields__}
-    for name, of in _MOST_FIELDS.items():
-        if getattr(mode, of, None) is not None:
-            values = (getattr(mode, of + phase, None) for phase in _PHASES)
-            power_w = sum(integer(value, 0, MOST) for value in values if value is not None)
-            said[name] = max(0, power_w) if name == "charge_w" else abs(power_w)
-    for name, of in _DIRECT_FIELDS.items() if direct else ():
-        value = getattr(mode, of, None)
-        if value is not None:
-            said[name] = abs(integer(value, 3, MOST)) if name == "discharge_ma" else max(0, integer(value, 3, MOST))
+    said: dict[str, int] = {}
+    for name, fields, shift in _fields_of(mode.__class__):
+        values = [integer(value, shift, MOST) for field in fields if (value := getattr(mode, field)) is not None]
+        if values:
+            said[name] = abs(sum(values)) if name.startswith("discharge") else max(0, sum(values))
     if isinstance(mode, Dynamic_CLReqControlMode):
         if integer(mode.ev_maximum_energy_request, 0, MOST) <= 0:
             said["charge_w"] = 0
         if integer(mode.ev_minimum_energy_request, 0, MOST) > 0:
             said["discharge_w"] = 0
-    return Output(**said)
+    return replace(known, **said)

@@ -6,7 +6,7 @@ from secc.core import ports
 from secc.core.station.profiles import Allowance, Later
 from secc.grid import Grid
 from v2g.errors import CodecError
-from v2g.grid.limits import OPERATOR, SITE, LimitBook
+from v2g.grid.limits import AUTHORIZATION, OPERATOR, SITE, LimitBook
 from v2g.grid.tariff import GridSignal, SignalSlot
 
 
@@ -19,7 +19,9 @@ def signal(version: int, export_w: int, import_w: int = 60_000) -> bytes:
 
 
 def watts(grid: Grid, utc_ms: int = 0) -> dict[str, tuple[int, int]]:
-    return {limit.source: (limit.charge_w, limit.discharge_at(utc_ms)) for limit in grid.limits}
+    bounds = {limit.source: (limit.charge_w, limit.discharge_at(utc_ms)) for limit in grid.limits}
+    assert min(bounds.pop(AUTHORIZATION)) >= 100_000
+    return bounds
 
 
 def test_without_a_word_nothing_may_be_fed_back() -> None:
@@ -33,6 +35,20 @@ def test_a_signal_gives_limits_and_prices_in_one_fact() -> None:
     assert fact.tariff is grid.tariff
     assert watts(grid) == {SITE: (60_000, 100_000), OPERATOR: (60_000, 20_000)}
     assert watts(grid, 3_600_000)[OPERATOR] == (60_000, 0)  # after its validity nobody vouches for export
+
+
+def test_who_may_have_no_more_energy_is_held_until_he_goes() -> None:
+    """E05: what an invalid identifier gets is none of the site's limits."""
+    grid, book = Grid(charge_w=100_000, discharge_w=5_000), LimitBook()
+    for limit in grid.limits:
+        book.update(limit)
+    for suspended, charge_w in ((True, 0), (False, 100_000), (True, 0)):
+        (fact,) = grid.suspend(suspended)
+        assert grid.suspend(suspended) == ()
+        assert isinstance(fact, ports.LimitChanged)
+        assert book.update(fact.limit)
+        assert book.effective(0).charge_w == charge_w
+        assert grid.nothing_allowed() is suspended
 
 
 def test_an_older_signal_changes_nothing() -> None:

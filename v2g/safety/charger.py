@@ -150,7 +150,8 @@ class ChargerMonitor:
         self._look(now)
 
     def request(self, request: Request, now: float) -> None:
-        """The vehicle has asked for this."""
+        """The vehicle has asked for this. What that makes stricter is looked at with the next tick, for the session is
+        about to answer."""
         if request.bears is not None:
             self._bears = request.bears
         if request.ready is not None:
@@ -163,7 +164,6 @@ class ChargerMonitor:
             self._power_until = now + request.power_s
         if request.closed_s:
             self._closed_until = now + request.closed_s
-        self._look(now)
 
     def _enter(self, phase: Phase, now: float) -> None:
         before, self._phase = self._phase, phase
@@ -210,7 +210,6 @@ class ChargerMonitor:
         self._driven = passed
         if passed != output:
             self._verdicts.append(Lower(allowed.reason or "limit", passed))
-        self._look(now)
         return passed
 
     def close(self, now: float) -> bool:
