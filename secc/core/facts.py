@@ -24,7 +24,10 @@ from v2g.iso15118.charts import Family
 from v2g.iso15118.session import Fact
 
 OVER_VOLTAGE: Final = 110
-"""Percent of the vehicle's highest voltage at which the output is switched off."""
+"""Percent of the vehicle's highest voltage above which the output is switched off at once."""
+
+OVER_VOLTAGE_S: Final = 0.4
+"""How long the output may be above that voltage at all (IEC 61851-23 CC.6.2), by more than it is regulated to."""
 
 _HOLDING: Final = frozenset({PilotState.B, PilotState.C, PilotState.D})
 _NOT_READY: Final = frozenset({PilotState.A, PilotState.B, PilotState.E, PilotState.F})
@@ -189,9 +192,14 @@ class Facts(SideStreams):
     def _watch_voltage(self) -> None:
         """More voltage than the vehicle bears is cut off, whatever the hardware's own watch allows (IEC 61851-23)."""
         direct = self.family in (Family.DC, Family.ACDP)
-        most = self._vehicle.max_voltage_mv * OVER_VOLTAGE // 100 if self._vehicle and direct else 0
-        if self._powered and most and self._measured.voltage_mv > most:
+        most_mv = self._vehicle.max_voltage_mv if self._vehicle and direct and self._powered else 0
+        voltage_mv = self._measured.voltage_mv
+        if not most_mv or voltage_mv <= most_mv + max(5_000, most_mv // 100):
+            self._disarm("over_voltage")
+        elif voltage_mv > most_mv * OVER_VOLTAGE // 100:
             self._on_fault("over_voltage")
+        elif "over_voltage" not in self._timers:
+            self._arm("over_voltage", OVER_VOLTAGE_S)
 
     def _take_pilot(self, state: PilotState) -> None:
         self._pilot = state

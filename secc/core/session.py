@@ -267,6 +267,8 @@ class SeccSession(Facts):
                 self._on_abort("ongoing_timeout")
             case "pre_charge":
                 self._on_abort("pre_charge_timeout")
+            case "over_voltage":
+                self._on_fault("over_voltage")
             case "terminate":
                 self._on_abort(self._stop_reason)
             case "silence" if isinstance(self._context, Charging):

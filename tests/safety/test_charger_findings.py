@@ -451,6 +451,19 @@ async def _a_target_of_no_volts_is_never_reached(found: Rig) -> None:
     assert not found.evse.contactors_closed
 
 
+def voltage_is_not_watched(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(facts.Facts, "_watch_voltage", lambda self: None)
+
+
+@case(voltage_is_not_watched, "dc", "acdp")
+async def _more_voltage_than_the_vehicle_bears_does_not_stay(found: Rig) -> None:
+    """IEC 61851-23 CC.6.2: 400 ms; a battery of 400 V holds the output up when the vehicle lowers its limit."""
+    await found.charge()
+    await found.say("DC_ChargeLoopReq", cl_req_control_mode=found.loop_mode(ev_maximum_voltage=number(390)))
+    await found.off(0.75)
+    await found.stays_off(2.0)
+
+
 def readiness_is_ignored(patch: pytest.MonkeyPatch) -> None:
     known = session.SeccSession._world
     patch.setattr(

@@ -21,8 +21,10 @@ Discharge = Literal["none", "signed", "standard"]
 """What lets energy be fed back: nothing, a live command that the vehicle has signed, or its limits alone."""
 
 OVER_VOLTAGE_PERCENT: Final = 110
-"""Of the highest voltage that the vehicle bears (IEC 61851-23): above it the output is cut off at once."""
+"""Of the highest voltage that the vehicle bears: above it the output is cut off at once."""
 
+OVER_VOLTAGE_S: Final = 0.4
+"""How long the output may be above that voltage by more than it is regulated to (IEC 61851-23 CC.6.2)."""
 
 MATCHED_MV: Final = 20_000
 MATCH_S: Final = 1.0
@@ -314,8 +316,14 @@ class ChargerMonitor:
         elif self._lasts("driven", lowered != self._driven, self._rating.grace_s, now):
             self._driven = lowered
             self._verdicts.append(Lower(allowed.reason or "limit", lowered))
+        if self._lasts("voltage", self._commanded and self._over_voltage(), OVER_VOLTAGE_S, now):
+            self._open("over_voltage")
         if self._lasts("flow", self._strays(), self._rating.flow_s, now):
             self._open("power_not_obeyed")
+
+    def _over_voltage(self) -> bool:
+        most_mv = self._bears.voltage_mv
+        return self._voltage_mv > most_mv + max(5_000, most_mv // 100)
 
     def _strays(self) -> bool:
         """Say whether more flows than was commanded, or the other way."""

@@ -171,6 +171,24 @@ def test_more_voltage_than_the_vehicle_bears_is_cut_off(make_bench: MakeBench, s
         assert told(bench) == "over_voltage"
 
 
+@pytest.mark.parametrize(
+    ("millivolts", "seconds", "cut"), [(454_500, 1.0, False), (456_000, 0.39, False), (456_000, 0.41, True)]
+)
+def test_a_little_more_voltage_is_borne_for_0_4_s(bench: Bench, millivolts: int, seconds: float, cut: bool) -> None:
+    """IEC 61851-23 CC.6.2."""
+    bench.reach(State.DC_CHARGE_LOOP)
+    bench.fact(ports.Measured(millivolts, 0))
+    bench.pass_time(seconds / 2)
+    bench.fact(ports.Measured(millivolts, 0))
+    bench.pass_time(seconds / 2)
+    assert bool(bench.commands(ports.EmergencyOff)) is cut
+    bench.fact(ports.Measured(450_000, 0))
+    bench.pass_time(0.2)
+    bench.fact(ports.Measured(millivolts, 0))
+    bench.pass_time(0.2)
+    assert bool(bench.commands(ports.EmergencyOff)) is cut
+
+
 @pytest.mark.parametrize("service", [AC, AC_BPT])
 @pytest.mark.parametrize("state", [State.POWER_DELIVERY, State.AC_CHARGE_LOOP])
 def test_a_fault_on_alternating_current(make_bench: MakeBench, service: int, state: State) -> None:
