@@ -14,7 +14,7 @@ class Observe(msgspec.Struct, frozen=True):
 
     `stage` is the part of the session it belongs to (`link`, `sdp`, `tls`, `session`, `authorization`,
     `service`, `parameters`, `schedule`, `offer`, `power`, `loop`, `metering`, `stop`, `ocpp`, `telemetry`,
-    `settlement`, `hardware`, `firmware`, `display`, `basic`, `place`, `parking`, `wpt`, `acdp`), `name` what
+    `settlement`, `hardware`, `firmware`, `display`, `basic`, `place`, `parking`, `wpt`, `acdp`, `program`), `name` what
     happened in snake_case, `data` scalars only: no keys, tokens or other secrets.
     """
 

@@ -22,7 +22,7 @@ def run_failing(fails: int, lasts_s: float = 0.0) -> tuple[list[Observe], int]:
         raise StoreError("disk full")
 
     async def main() -> None:
-        supervisor = Supervisor("telemetry", events.append)
+        supervisor = Supervisor(events.append)
         supervisor.keep("records", work)
         await asyncio.sleep(fails * (lasts_s + LONGEST_PAUSE_S) + 1)
         await supervisor.close()
@@ -35,7 +35,7 @@ def run_failing(fails: int, lasts_s: float = 0.0) -> tuple[list[Observe], int]:
 def test_a_task_that_fails_is_an_event_and_starts_again_after_growing_pauses() -> None:
     events, calls = run_failing(9)
     assert calls == 10
-    assert [(event.stage, event.name) for event in events] == [("telemetry", "task_failed")] * 9
+    assert [(event.stage, event.name) for event in events] == [("program", "task_failed")] * 9
     assert events[0].data == {"task": "records", "error": "StoreError: disk full", "again_s": FIRST_PAUSE_S}
     pauses = [event.data["again_s"] for event in events]
     assert pauses == [min(FIRST_PAUSE_S * 2**n, LONGEST_PAUSE_S) for n in range(9)]
@@ -59,7 +59,7 @@ async def test_a_task_that_returns_is_done_and_closing_ends_the_others() -> None
         finally:
             ended.set()
 
-    supervisor = Supervisor("telemetry", events.append)
+    supervisor = Supervisor(events.append)
     supervisor.keep("once", once)
     supervisor.keep("forever", forever)
     await asyncio.sleep(0)

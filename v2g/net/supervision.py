@@ -32,13 +32,13 @@ class Backoff:
 
 
 class Supervisor:
-    """Runs tasks until `close`. Each failure is the event `STAGE task_failed` with `task`, `error` and `again_s`.
+    """Runs tasks until `close`. Each failure is the event `program task_failed` with `task`, `error` and `again_s`.
 
     A task that should end the program when it fails belongs into an `asyncio.TaskGroup` instead.
     """
 
-    def __init__(self, stage: str, observe: Callable[[Observe], None]) -> None:
-        self._stage, self._observe = stage, observe
+    def __init__(self, observe: Callable[[Observe], None]) -> None:
+        self._observe = observe
         self._tasks: set[asyncio.Task[None]] = set()
 
     def keep(self, name: str, work: Callable[[], Awaitable[None]]) -> None:
@@ -62,7 +62,7 @@ class Supervisor:
                 pause_s = backoff.pause_s()
                 _log.error("task %s failed and starts again in %g s", name, pause_s, exc_info=error)
                 reason = f"{type(error).__name__}: {error}"
-                self._observe(Observe(self._stage, "task_failed", {"task": name, "error": reason, "again_s": pause_s}))
+                self._observe(Observe("program", "task_failed", {"task": name, "error": reason, "again_s": pause_s}))
             await asyncio.sleep(pause_s)
 
     async def close(self) -> None:
