@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -236,6 +237,27 @@ BACK_END = """topic read v2g/telemetry/vehicle/+/records
 topic write v2g/telemetry/vehicle/+/marks
 topic write v2g/telemetry/stream
 """
+
+
+async def test_each_node_has_an_id_of_its_own_that_stays_the_same(
+    start: Start, broker: Broker, pki: PkiTree, tmp_path: Path
+) -> None:
+    """At a broker that takes the id which a client names: nodes on one machine do not put each other out."""
+    config = broker.folder / "mosquitto.conf"
+    config.write_text(config.read_text().replace("use_username_as_clientid true\n", ""))
+    broker.stop()
+    running = await asyncio.to_thread(broker.again)
+    async with start(mqtt=source(running, pki), data_dir=tmp_path / "1") as one:
+        await one.event("subscribed")
+        for times in (2, 3):
+            async with start(mqtt=source(running, pki), data_dir=tmp_path / "2") as two:
+                await two.event("subscribed", times)
+    running.stop()
+    log = (broker.folder / "mosquitto.log").read_text()
+    assert "already connected" not in log
+    ids = re.findall(r" as (csms-\S+) ", log)
+    assert len(ids) == 3
+    assert ids[0] != ids[1] == ids[2]
 
 
 async def test_a_broker_that_is_away_does_not_keep_the_back_end_from_starting(

@@ -46,6 +46,26 @@ def test_the_pause_is_short_again_after_a_long_run() -> None:
     assert [event.data["again_s"] for event in events] == [FIRST_PAUSE_S] * 3
 
 
+async def test_a_task_whose_work_was_cancelled_by_somebody_else_does_not_vanish() -> None:
+    events: list[Observe] = []
+    again = asyncio.Event()
+
+    async def work() -> None:
+        if events:
+            again.set()
+            return
+        waited: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        waited.cancel()
+        await waited
+
+    supervisor = Supervisor(events.append)
+    supervisor.keep("work", work)
+    async with asyncio.timeout(10):
+        await again.wait()
+    assert len(events) == 1
+    await supervisor.close()
+
+
 async def test_a_task_that_returns_is_done_and_closing_ends_the_others() -> None:
     events: list[Observe] = []
     ended = asyncio.Event()

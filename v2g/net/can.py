@@ -53,10 +53,14 @@ class CanPort:
             try:
                 message = self._bus.recv(0.2)
             except Exception as error:  # noqa: BLE001 - each driver has errors of its own
-                self._loop.call_soon_threadsafe(self._fail, str(error))
+                self._in_loop(self._fail, str(error))
                 return
             if message is not None and not message.is_error_frame and not message.is_remote_frame:
-                self._loop.call_soon_threadsafe(self._deliver, message.arbitration_id, bytes(message.data))
+                self._in_loop(self._deliver, message.arbitration_id, bytes(message.data))
+
+    def _in_loop(self, function: Callable[..., None], *arguments: object) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed: the program has ended
+            self._loop.call_soon_threadsafe(function, *arguments)
 
     def _deliver(self, frame_id: int, data: bytes) -> None:
         if self._on_frame is not None and not self._closed.is_set():

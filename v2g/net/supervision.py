@@ -56,7 +56,9 @@ class Supervisor:
             began = time()
             try:
                 return await work()
-            except Exception as error:  # noqa: BLE001 - whatever it is, the task starts again and somebody hears of it
+            except (Exception, asyncio.CancelledError) as error:  # whatever it is, the task starts again
+                if _is_cancelled():
+                    raise
                 if time() - began > LONGEST_PAUSE_S:
                     backoff.reset()
                 pause_s = backoff.pause_s()
@@ -71,3 +73,9 @@ class Supervisor:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _is_cancelled() -> bool:
+    """Say whether the running task itself is cancelled, and not only something that it waited for."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
