@@ -32,7 +32,7 @@ from v2g.telemetry.signals import Pseudonym, Record, decode_key, encode_record
 ANSWER_S: Final = 5.0
 """How long the back end may take to say how far the records have arrived."""
 
-STALL_S: Final = 10.0
+STALL_S: Final = 5.0
 """After so long without progress it is asked again."""
 
 LAST_PAUSE_S: Final = 0.2

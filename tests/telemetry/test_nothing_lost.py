@@ -158,13 +158,16 @@ class Field:
             each.kill()
             each.start()
 
-    async def fill_the_disk(self, seconds: float) -> None:
-        """Let every write of the back end fail for a while."""
+    async def fill_the_disk(self, seconds: float, *, then_kill: bool) -> None:
+        """Let every write of the back end fail for a while, which ends by itself or with the end of every node."""
         for node in self.nodes:
             limit(node, 4096)
         await asyncio.sleep(seconds)
-        for node in self.nodes:
-            limit(node, resource.RLIM_INFINITY)
+        if then_kill:
+            await self.leave_the_back_end_away(0.0)
+        else:
+            for node in self.nodes:
+                limit(node, resource.RLIM_INFINITY)
 
     async def finish(self) -> None:
         """Wait until every gateway says that the back end has everything."""
@@ -227,14 +230,16 @@ async def test_every_record_is_stored_once_through_kills_absence_and_a_full_disk
     """R82, R97, R98, R99, R100: one of each misfortune, with two nodes that share the records."""
     async with field(tmp_path, pki, broker, f"sqlite:///{tmp_path / 'csms.sqlite3'}", nodes=2) as here:
         for _ in range(2):
-            here.add_sender(1500, per_s=400)
+            here.add_sender(1500, per_s=300)
         await here.progress(100)
         await here.restart_broker()
         await here.progress(100)
         await here.leave_the_back_end_away(1.0)
         await here.progress(100)
-        await here.fill_the_disk(1.0)
+        await here.fill_the_disk(1.0, then_kill=False)
         assert any("messages of MQTT are not taken" in node.said for node in here.nodes)
+        await here.progress(100)
+        await here.fill_the_disk(1.0, then_kill=True)  # what the broker has been given is nowhere any more
         await here.progress(100)
         await here.kill_one_node()
         await here.kill_a_sender()
@@ -261,7 +266,7 @@ async def test_a_hundred_thousand_records_are_stored_each_once(
 
             async def break_the_store() -> None:
                 if cluster is None:
-                    await here.fill_the_disk(chance.uniform(0.5, 4.0))
+                    await here.fill_the_disk(chance.uniform(0.5, 4.0), then_kill=chance.random() < 0.5)
                 else:
                     await asyncio.to_thread(cluster.stop)
                     await asyncio.sleep(chance.uniform(0.0, 3.0))
