@@ -23,7 +23,7 @@ from v2g.net.clock import Clock
 from v2g.net.mqtt_config import MqttConfig, TopicPrefix
 from v2g.net.outbox import BEGINNING, Outbox, Row
 from v2g.net.supervision import Backoff, Supervisor
-from v2g.observe import Observe
+from v2g.observe import Observe, Scalar
 from v2g.telemetry.batch import Batcher
 from v2g.telemetry.delivery import MAX_BATCH, TOPIC_PREFIX, Mark, Notice, encode_delivery, encode_notice
 from v2g.telemetry.mapping import CanMapping
@@ -202,6 +202,7 @@ class Delivery:
                 self.stored += forgotten
                 backoff.reset()
                 window = min(window * 2, LARGEST_WINDOW)
+            if forgotten or not under_way:
                 stalls_at = now() + STALL_S if under_way else math.inf
             limit = min(window - under_way, MAX_BATCH - 2)
             rows = await self._outbox.pending(position, limit, uplink.max_bytes - NOTICE_BYTES) if limit > 0 else []
@@ -213,7 +214,7 @@ class Delivery:
             if not under_way:
                 self._empty.set()
             try:
-                async with asyncio.timeout_at(stalls_at if under_way else None):
+                async with asyncio.timeout_at(None if stalls_at == math.inf else stalls_at):
                     await self._news.wait()
             except TimeoutError:
                 raise TransportError("the back end stores nothing") from None
@@ -264,27 +265,33 @@ class Gateway:
         self._offered = asyncio.Event()
         self._drops_told_at = -math.inf
         self._uplink = make_uplink(config, self._delivery.on_marks)
-        self._port: CanPort | None = CanPort(config.can, self._on_frame)
-        self._uplink.start()
+        self._port: CanPort | None = None
         self._intake, self._outflow = Supervisor(observe), Supervisor(observe)
-        self._intake.keep("telemetry bus", self._listen)
-        self._intake.keep("telemetry records", self._record)
-        self._outflow.keep("telemetry delivery", lambda: self._delivery.run(self._uplink))
-        observe(Observe("telemetry", "started", {"transport": self._uplink.name, "boot": outbox.boot}))
 
     @classmethod
     async def open(cls, config: GatewayConfig, clock: Clock, observe: Callable[[Observe], None]) -> "Gateway":
         """Open outbox, bus and uplink, and begin. Raises ConfigError, StoreError, TransportError when one cannot be."""
         outbox = await Outbox.open(config.outbox, config.ev, clock.utc_ms() // 1000, max_bytes=config.max_outbox_bytes)
         try:
-            return cls(config, clock, observe, outbox)
+            gateway = cls(config, clock, observe, outbox)
+            gateway._port = await CanPort.opened(config.can, gateway._on_frame)
         except BaseException:
             await outbox.close()
             raise
+        gateway._begin()
+        return gateway
+
+    def _begin(self) -> None:
+        self._uplink.start()
+        self._intake.keep("telemetry bus", self._listen)
+        self._intake.keep("telemetry records", self._record)
+        self._outflow.keep("telemetry delivery", lambda: self._delivery.run(self._uplink))
+        data: dict[str, Scalar] = {"transport": self._uplink.name, "boot": self._outbox.boot}
+        self._observe(Observe("telemetry", "started", data))
 
     async def _listen(self) -> None:
         """Take frames until the bus fails."""
-        port = self._port = self._port or CanPort(self._config.can, self._on_frame)
+        port = self._port = self._port or await CanPort.opened(self._config.can, self._on_frame)
         try:
             await port.failed()
         finally:

@@ -85,6 +85,7 @@ class MqttUplink:
 
     async def send(self, delivery: bytes) -> None:
         """See Uplink: returns when the broker has the message."""
+        await self.ready()
         if not await self._client.publish(self._topic, delivery):
             raise TransportError("no back end is connected to the broker")
 

@@ -16,8 +16,7 @@ from csms.store import Store
 from pki_tools.tree import PkiTree
 from tests.csms.conftest import Start
 from tests.csms.support import Running
-from tests.net.test_mqtt import mosquitto
-from tests.telemetry.brokers import access, source
+from tests.telemetry.brokers import access, mosquitto, source
 from v2g.net.mqtt import MqttClient
 from v2g.telemetry.delivery import Notice, encode_delivery, encode_notice
 from v2g.telemetry.signals import Record, encode_record

@@ -12,7 +12,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 
 from cli.demo.broker import Broker
 from pki_tools.tree import PkiTree
-from tests.telemetry.brokers import access, files
+from tests.telemetry.brokers import access, files, mosquitto
 from v2g.errors import StoreError, TransportError
 from v2g.net.mqtt import MAX_PACKET_BYTES, MqttClient
 from v2g.net.mqtt_config import MqttConfig
@@ -115,14 +115,6 @@ async def test_a_message_that_is_too_large_is_neither_sent_nor_received(pki: Pki
         await source.publish(TOPIC, b"small")
         assert await received.get() == b"small"
     generous.stop()
-
-
-def mosquitto(program: str, broker: Broker, pki: PkiTree, common_name: str) -> list[str]:
-    """The command line of a program that we did not write."""
-    names = {"--cafile": "ca", "--cert": "chain", "--key": "key"}
-    paths = files(pki, common_name)
-    options = [part for option, name in names.items() for part in (option, str(paths[name]))]
-    return [program, "-V", "5", "-h", "127.0.0.1", "-p", str(broker.port), *options]
 
 
 async def test_the_broker_of_the_demo_puts_out_whoever_sends_too_much(broker: Broker, pki: PkiTree) -> None:

@@ -7,6 +7,7 @@ from cli.demo.broker import Broker
 from csms.config import MqttSource
 from pki_tools.issuing import Order, issue_certificate
 from pki_tools.tree import PkiTree
+from tests.packages import need
 from v2g.net.mqtt_config import MqttConfig
 from v2g.pki.profiles import Role
 
@@ -38,3 +39,12 @@ def access(broker: Broker, pki: PkiTree, common_name: str, **more: Any) -> MqttC
 def source(broker: Broker, pki: PkiTree, common_name: str = "csms-ingest", **more: Any) -> MqttSource:
     """Return the same for a back end."""
     return MqttSource(host="127.0.0.1", port=broker.port, **files(pki, common_name), **more)
+
+
+def mosquitto(program: str, broker: Broker, pki: PkiTree, common_name: str) -> list[str]:
+    """Return the beginning of the command line of a client that we did not write."""
+    need("mosquitto-clients", program=program)
+    names = {"--cafile": "ca", "--cert": "chain", "--key": "key"}
+    paths = files(pki, common_name)
+    options = [part for option, name in names.items() for part in (option, str(paths[name]))]
+    return [program, "-V", "5", "-h", "127.0.0.1", "-p", str(broker.port), *options]

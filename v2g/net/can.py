@@ -13,6 +13,8 @@ from v2g.errors import TransportError
 
 _log = logging.getLogger(__name__)
 
+OnFrame = Callable[[int, bytes], None]
+
 
 class CanConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Which bus. `interface` and `channel` are python-can's words; `bitrate` (bit/s) where the driver sets one."""
@@ -29,7 +31,13 @@ class CanPort:
     event loop busy with its error.
     """
 
-    def __init__(self, config: CanConfig, on_frame: Callable[[int, bytes], None] | None = None) -> None:
+    def __init__(
+        self, config: CanConfig, on_frame: OnFrame | None = None, *, loop: asyncio.AbstractEventLoop | None = None
+    ) -> None:
+        """Open it, which may take seconds with an adapter on a serial port; `loop`: where frames go, when elsewhere.
+
+        Raises TransportError.
+        """
         import can  # 80 ms to import: only a process that has a CAN bus pays
 
         self._message = can.Message
@@ -41,12 +49,17 @@ class CanPort:
                 hint="ip link set can0 up type can bitrate 500000",
             ) from None
         self._error = can.CanError
-        self._loop, self._on_frame = asyncio.get_running_loop(), on_frame
+        self._loop, self._on_frame = loop or asyncio.get_running_loop(), on_frame
         self._name = f"CAN {config.interface} {config.channel}"
         self._closed, self._failed, self._failure = threading.Event(), asyncio.Event(), ""
         self._reader = threading.Thread(target=self._read, name=self._name, daemon=True)
         if on_frame is not None:
             self._reader.start()
+
+    @classmethod
+    async def opened(cls, config: CanConfig, on_frame: OnFrame) -> "CanPort":
+        """Open a port in a thread, so that the event loop goes on meanwhile. Raises TransportError."""
+        return await asyncio.to_thread(cls, config, on_frame, loop=asyncio.get_running_loop())
 
     def _read(self) -> None:
         while not self._closed.is_set():

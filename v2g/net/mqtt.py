@@ -8,10 +8,10 @@ has gone. What must arrive is confirmed by whoever has stored it, and sent again
 """
 
 import asyncio
+import contextlib
 import logging
 import ssl
 import threading
-import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
@@ -47,6 +47,13 @@ class _Client(paho.Client):
     def __init__(self, client_id: str, broken: Callable[[Exception], None], *, manual_ack: bool) -> None:
         super().__init__(CallbackAPIVersion.VERSION2, client_id=client_id, protocol=paho.MQTTv5, manual_ack=manual_ack)
         self._broken = broken
+        self._ending = threading.Event()
+
+    def end(self) -> None:
+        """Disconnect, and wait for the network thread."""
+        self._ending.set()
+        self.disconnect()
+        self.loop_stop()
 
     def forget_callbacks(self) -> None:
         """Refer to nobody any more: paho closes its last sockets once nothing refers to it either."""
@@ -56,16 +63,15 @@ class _Client(paho.Client):
 
     def loop_forever(self, timeout: float = 1.0, retry_first_connection: bool = False) -> MQTTErrorCode:
         """Run until `disconnect`; paho's thread calls this."""
-        broken: Exception | None = None
         while True:
             try:
-                if broken is not None:
-                    self.reconnect()
                 return super().loop_forever(timeout, retry_first_connection)
             except Exception as error:  # noqa: BLE001 - paho raises whatever its reading of a packet raises
-                broken = error
                 self._broken(error)
-                time.sleep(_BROKEN_PAUSE_S)
+            if self._ending.wait(_BROKEN_PAUSE_S):
+                return MQTTErrorCode.MQTT_ERR_CONN_LOST
+            with contextlib.suppress(Exception):  # the next round tells of it
+                self.reconnect()
 
 
 class MqttClient:
@@ -178,8 +184,7 @@ class MqttClient:
         await asyncio.gather(*tasks, return_exceptions=True)
         if last is not None and self.connected.is_set():
             self._client.publish(*last, qos=1, retain=True)
-        self._client.disconnect()
-        await asyncio.to_thread(self._client.loop_stop)
+        await asyncio.to_thread(self._client.end)
         self._client.forget_callbacks()
         self._on_message = self._on_connection = None  # nor does anything else keep paho's sockets from being closed
 
