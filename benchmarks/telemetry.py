@@ -1,20 +1,31 @@
-"""Telemetry: from CAN frames to the record that goes out."""
+"""Telemetry: from CAN frames to the record that goes out, into the outbox, and to rest in the back end."""
 
+import asyncio
 import json
+import tempfile
+import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import msgspec
 from cantools.database.can import Database
 
-from benchmarks.figures import Figure, median, microseconds
+from benchmarks.figures import Figure, median, microseconds, percentile
+from csms.core.telemetry import read_delivery
+from csms.rows import telemetry as rows
+from csms.store import open_sqlite
 from evcc.ecu import BatteryEcu, BatterySnapshot, battery_dbc
 from evcc.gateway import BATTERY_SIGNALS
 from v2g.net.can import CanConfig
+from v2g.net.outbox import Outbox
 from v2g.telemetry.batch import Batcher
+from v2g.telemetry.delivery import encode_delivery
 from v2g.telemetry.mapping import CanMapping
-from v2g.telemetry.signals import encode_record
+from v2g.telemetry.signals import Record, encode_record
 
-ABOUT = "CAN frames to signals to an encoded record"
+ABOUT = "CAN frames to signals to an encoded record, outbox, ingest"
+
+BATCH = 100
 
 SNAPSHOT = BatterySnapshot(
     voltage_v=365.5,
@@ -96,3 +107,40 @@ def measure(*, quick: bool) -> Iterator[Figure]:
         peer_value=median(microseconds(lambda: json.dumps(plain, sort_keys=True).encode(), calls=calls)),
         note="p50",
     )
+    yield from _at_rest(record, 20 if quick else 1000)
+
+
+def _at_rest(record: Record, calls: int) -> Iterator[Figure]:
+    """Yield what it takes until a record is durable, at the gateway and at the back end."""
+    with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:  # of the disk, not of the memory
+        held, spans = asyncio.run(_outbox(Path(folder), encode_record(record), calls))
+        note = f"p99; until it is durable {median(spans):.0f} p50, {percentile(spans, 0.99):.0f} p99"
+        figure = "a record into the outbox holds the event loop for"
+        yield Figure(name="telemetry", figure=figure, unit="µs", value=percentile(held, 0.99), note=note)
+        store = open_sqlite(Path(folder) / "csms.sqlite3")
+        spans = []
+        for number in range(max(3, calls // 100)):
+            first = number * BATCH + 1
+            records = (msgspec.structs.replace(record, seq=first + each) for each in range(BATCH))
+            body = encode_delivery(map(encode_record, records))
+            begin = time.perf_counter()
+            store.do(rows.store, [rows.Arrival(read_delivery(body), 0)])
+            spans.append((time.perf_counter() - begin) / BATCH * 1e6)
+        store.close()
+        note = f"p50, in deliveries of {BATCH}: {1e6 / median(spans):,.0f} records/s, durable in SQLite"
+        yield Figure(name="telemetry", figure="a record through the ingest", unit="µs", value=median(spans), note=note)
+
+
+async def _outbox(folder: Path, body: bytes, calls: int) -> tuple[list[float], list[float]]:
+    """Return for how long putting each record held the event loop, and how long it took (µs)."""
+    box = await Outbox.open(folder / "outbox.db", "ev-7f3a", 1)
+    held, spans = [], []
+    for seq in range(1, calls + 1):
+        begin = time.perf_counter()
+        putting = asyncio.ensure_future(box.put(seq, body))
+        await asyncio.sleep(0)
+        held.append((time.perf_counter() - begin) * 1e6)
+        await putting
+        spans.append((time.perf_counter() - begin) * 1e6)
+    await box.close()
+    return held, spans

@@ -176,6 +176,52 @@ def transaction(
 
 
 @app.command()
+def telemetry(context: typer.Context, limit: Limit = 100, json: JsonFlag = False) -> None:
+    """List vehicles that deliver telemetry, and what became of their records.
+
+    Example: `v2g csms telemetry`
+    """
+    columns = {
+        "vehicle": "ev",
+        "boots": "boots",
+        "stored": "stored",
+        "duplicates": "duplicates",
+        "conflicts": "conflicts",
+        "quarantined": "quarantined",
+        "missing": "missing",
+    }
+    show(client_of(context).pages("/telemetry", limit), "Telemetry", columns, json=json)
+
+
+@app.command()
+def quarantine(
+    context: typer.Context,
+    release: Annotated[
+        bool, typer.Option("--release", help="Store what is understood now; that also happens by itself.")
+    ] = False,
+    limit: Limit = 100,
+    json: JsonFlag = False,
+) -> None:
+    """List telemetry records that are not understood, newest first, or store those that are by now.
+
+    Examples: `v2g csms quarantine`, `v2g csms quarantine --release`
+    """
+    client = client_of(context)
+    if release:
+        show_one(client.ask("POST", "/telemetry-quarantine/release").body, json=json)
+        return
+    columns = {
+        "vehicle": "ev",
+        "boot": "boot",
+        "record": "seq",
+        "schema": "schema_version",
+        "received (UTC)": "received_ms",
+        "why": "reason",
+    }
+    show(client.pages("/telemetry-quarantine", limit), "Quarantine", columns, json=json)
+
+
+@app.command()
 def send(
     context: typer.Context,
     name: StationName,

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import hashlib
 import secrets
 import signal
 import socket
@@ -35,6 +36,7 @@ from v2g.grid.tariff import GridSignal
 from v2g.net.clock import Clock
 from v2g.net.events import EventLog
 from v2g.net.program import run
+from v2g.net.supervision import Supervisor
 from v2g.net.tls_renewal import keep_renewed
 from v2g.observe import Observe
 from v2g.pki.keys import read_secret
@@ -80,6 +82,7 @@ async def running(config: CsmsConfig, events: Path | None = None) -> AsyncIterat
         server = StationServer(services)
         services.grid.on_change = partial(_signal_changed, services, server)
         backend = make_backend(services)
+        stack.callback(backend.ingest.close)
         api = Api(backend)
         try:
             stack.push_async_callback(api.close)
@@ -93,10 +96,16 @@ async def running(config: CsmsConfig, events: Path | None = None) -> AsyncIterat
         if config.mqtt is not None:
             from csms.subscriber import TelemetrySubscriber  # only where it is used: with an MQTT client
 
-            subscriber = TelemetrySubscriber(config.mqtt, backend.ingest, observe)
+            group = services.store_key.derive("telemetry deliveries")
+            subscriber = TelemetrySubscriber(
+                config.mqtt, backend.ingest, observe, client_id=_client_id(config), group=group
+            )
             stack.push_async_callback(subscriber.close)
             await subscriber.start()
         await stack.enter_async_context(background(services))
+        supervisor = Supervisor(observe)
+        stack.push_async_callback(supervisor.close)
+        supervisor.keep("telemetry quarantine", backend.ingest.keep_releasing)
         observe(Observe("ocpp", "ready", {"ocpp_port": ocpp_port, "api_port": api_port}))
         api.prepare()
         stack.callback(lambda: observe(Observe("ocpp", "stopping")))
@@ -204,9 +213,19 @@ async def serve(config: CsmsConfig, events: Path | None) -> int:
     return 0
 
 
+def _client_id(config: CsmsConfig) -> str:
+    """Return what this node is called at the broker: at every start the same, and like no other node."""
+    place = hashlib.sha256(str(config.data_dir.resolve()).encode()).hexdigest()[:8]
+    return f"csms-{_node(config)}-{place}"
+
+
+def _node(config: CsmsConfig) -> str:
+    return config.node or socket.gethostname()
+
+
 def _bus(config: CsmsConfig) -> Bus:
     """Return what joins this node to others: Redis, or nothing for a back end of one node."""
-    name = config.node or socket.gethostname()
+    name = _node(config)
     if not config.bus_url:
         return LocalBus(name)
     from csms.redis_bus import RedisBus  # only where it is used: its import takes a while

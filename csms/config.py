@@ -15,9 +15,10 @@ from v2g.config import parse_config
 from v2g.errors import ConfigError
 from v2g.iso15118.envelope_rules import RULES, EnvelopeRules
 from v2g.net.clock import ClockConfig
-from v2g.net.mqtt_config import MqttConfig
+from v2g.net.mqtt_config import MqttConfig, TopicPrefix
 from v2g.net.program import read_config
 from v2g.pki.reference import KeyReference
+from v2g.telemetry.delivery import TOPIC_PREFIX
 
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 Seconds = Annotated[float, msgspec.Meta(gt=0, le=86400)]
@@ -272,13 +273,14 @@ class Tariffs(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
 
 
 class MqttSource(MqttConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A broker (MQTT 5, TLS 1.3) and what is subscribed there.
+    """A broker (MQTT 5, TLS 1.3) over which vehicles deliver telemetry.
 
-    `topic`: subscribed as `$share/<group>/<topic>`, so that several back ends share the stream.
+    `prefix`: beginning of the topics. `stream`: publish every record that was stored at `PREFIX/stream`. `client_id`:
+    by default of this node's name and `data_dir`, the same at every start; nodes of one back end need different ones.
     """
 
-    topic: str = "v2g/telemetry/stream"
-    group: str = "csms"
+    prefix: TopicPrefix = TOPIC_PREFIX
+    stream: bool = True
 
 
 class Webhooks(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

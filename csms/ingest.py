@@ -1,144 +1,147 @@
 """Telemetry comes to rest here, whichever way it travelled: stored once, in any order, contradictions refused.
 
-HTTP and MQTT both call `Ingest.store`; when it returns, everything that it counts as stored survives a power cut.
+HTTP and MQTT both call `Ingest.store`; when it returns, everything that it counts as stored or in quarantine survives a
+power cut, and the marks say so.
 """
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Callable, Hashable, Sequence
+from typing import Final
 
-import msgspec
-from sqlalchemy import Connection, func, insert, select, tuple_, update
-
-from csms.core.telemetry import MAX_BATCH, HighWater, Key, Prepared, advance, prepare, sort_out
+from csms.core.telemetry import Delivery, Outcome
+from csms.feed import Feed
+from csms.rows import telemetry as rows
 from csms.store import Store
-from csms.tables import telemetry, telemetry_marks
+from v2g.errors import StoreError
 from v2g.net.clock import Clock
 from v2g.net.events import EventLog
 from v2g.observe import Observe, Scalar
-from v2g.telemetry.signals import Record
 
-_CHUNK = 250  # keys per query: SQLite allows 999 variables in old builds
+ALARM_S: Final = 10.0
+STORED_S: Final = 0.5
+"""How often the same alarm, and that records are stored, is an event at most."""
+
+_RELEASE_S: Final = 600.0
+
+OnStored = Callable[[Sequence[bytes]], None]
+"""Called with records that were just stored, as canonical JSON."""
 
 
-class IngestResult(msgspec.Struct, frozen=True):
-    """What became of a batch: records `stored` now, `duplicates` known before, keys that `conflict` and were refused.
+class Tally:
+    """Counts what may come fast: told at once, and then no more than once in `every_s`, with what has added up."""
 
-    `marks` says how far each gateway's records have arrived; up to `highest` a gateway may forget what it sent.
-    """
+    def __init__(self, every_s: float) -> None:
+        self._every_s = every_s
+        self._counts: dict[Hashable, int] = {}
+        self._waiting: dict[Hashable, tuple[asyncio.TimerHandle, Callable[[int], None]]] = {}
 
-    stored: int
-    duplicates: int
-    conflicts: tuple[Key, ...]
-    marks: tuple[HighWater, ...]
+    def add(self, key: Hashable, count: int, tell: Callable[[int], None]) -> None:
+        """Count something; `tell(count)` tells of it and of what is counted under the same key."""
+        if key in self._counts:
+            self._counts[key] += count
+        else:
+            self._tell(key, count, tell)
+
+    def _tell(self, key: Hashable, count: int, tell: Callable[[int], None]) -> None:
+        tell(count)
+        self._counts[key] = 0
+        timer = asyncio.get_running_loop().call_later(self._every_s, self._again, key)
+        self._waiting[key] = timer, tell
+
+    def _again(self, key: Hashable) -> None:
+        _, tell = self._waiting.pop(key)
+        if count := self._counts.pop(key):
+            self._tell(key, count, tell)
+
+    def close(self) -> None:
+        """Tell what has added up."""
+        for key, (timer, tell) in self._waiting.items():
+            timer.cancel()
+            if self._counts[key]:
+                tell(self._counts[key])
+        self._counts.clear()
+        self._waiting.clear()
 
 
 class Ingest:
-    """Takes batches of records. Safe to call from many tasks: the store's one writer puts them in a row."""
+    """Takes deliveries. Safe to call from many tasks and on many nodes: each boot's records are stored in turn."""
 
-    def __init__(self, store: Store, clock: Clock, observe: EventLog) -> None:
-        self._store = store
-        self._clock = clock
-        self._observe = observe
+    def __init__(self, store: Store, clock: Clock, observe: EventLog, feed: Feed) -> None:
+        self._store, self._clock, self._observe, self._feed = store, clock, observe, feed
+        self._alarms, self._stored = Tally(ALARM_S), Tally(STORED_S)
+        self._listeners: list[OnStored] = []
 
-    async def store(self, records: Sequence[Record]) -> IngestResult:
-        """Store what is new (at most 1000 records at once). Raises ValueError for more, StoreError."""
-        if len(records) > MAX_BATCH:
-            raise ValueError(f"{len(records)} records at once; at most {MAX_BATCH} are taken")
-        batch = [prepare(record) for record in records]
-        result = await self._store.run(_store, batch, self._clock.utc_ms())
-        for mark in result.marks:
-            data: dict[str, Scalar] = {"ev": mark.ev, "boot": mark.boot, "highest": mark.highest}
-            counts: dict[str, Scalar] = {"stored": mark.stored, "duplicates": mark.duplicates}
-            self._observe(Observe("telemetry", "telemetry_stored", {**data, **counts}))
-        for ev, boot, seq in result.conflicts:
-            self._observe(Observe("telemetry", "telemetry_conflict", {"ev": ev, "boot": boot, "seq": seq}))
-        return result
+    def subscribe(self, listener: OnStored) -> None:
+        """Call `listener` with every record that is stored here from now on."""
+        self._listeners.append(listener)
 
-    async def marks(self, ev: str) -> tuple[HighWater, ...]:
-        """Return how far the records of `ev` have arrived, by boot."""
-        return await self._store.run(_marks, ev)
+    async def store(self, delivery: Delivery) -> Outcome:
+        """Store what is new. Raises StoreError: nothing of it is stored, as far as is known."""
+        outcome = await self._store.gather(rows.store, rows.Arrival(delivery, self._clock.utc_ms()))
+        for ev, boot, _ in outcome.conflicts[:1]:
+            self._alarm("telemetry_conflict", ev, len(outcome.conflicts), ev=ev, boot=boot)
+        for each in outcome.quarantine[:1]:
+            ev = each.name.ev
+            self._alarm("telemetry_quarantined", ev, len(outcome.quarantine), ev=ev, reason=each.reason)
+        for ev, boot, first, last in outcome.missing:
+            self._alarm("telemetry_missing", ev, last - first + 1, ev=ev, boot=boot)
+        for ev, boot, _ in outcome.deferred[:1]:
+            self._alarm("telemetry_deferred", ev, len(outcome.deferred), ev=ev, boot=boot)
+        self._tell_stored([each.body for each in outcome.fresh])
+        return outcome
 
+    def refuse(self, sender: str, reason: str, records: int = 1) -> None:
+        """Report what is no record at all, and cannot be put into quarantine either."""
+        self._alarm("telemetry_refused", sender, records, sender=sender, reason=reason)
 
-def _store(connection: Connection, batch: list[Prepared], now_ms: int) -> IngestResult:
-    keys = [item.key for item in batch]
-    known: dict[Key, bytes] = {}
-    key_columns = tuple_(telemetry.c.ev, telemetry.c.boot, telemetry.c.seq)
-    for start in range(0, len(keys), _CHUNK):
-        rows = connection.execute(select(telemetry).where(key_columns.in_(keys[start : start + _CHUNK])))
-        known.update({(row.ev, row.boot, row.seq): row.digest for row in rows})
-    judged = sort_out(batch, known)
-    if judged.fresh:
-        connection.execute(
-            insert(telemetry),
-            [
-                {
-                    "ev": item.record.ev,
-                    "boot": item.record.boot,
-                    "seq": item.record.seq,
-                    "at_ms": item.record.utc_ms,
-                    "received_ms": now_ms,
-                    "digest": item.digest,
-                    "document": item.body,
-                }
-                for item in judged.fresh
-            ],
-        )
-    marks = []
-    for ev, boot in sorted({key[:2] for key in keys}):
-        of_boot = [item.key for item in judged.fresh if item.key[:2] == (ev, boot)]
-        conflicts = sum(key[:2] == (ev, boot) for key in judged.conflicts)
-        arrived = sum(key[:2] == (ev, boot) for key in keys)
-        marks.append(_mark(connection, ev, boot, len(of_boot), arrived - len(of_boot) - conflicts, conflicts))
-    return IngestResult(len(judged.fresh), judged.duplicates, judged.conflicts, tuple(marks))
+    def refuse_foreign(self, sender: str, ev: str, records: int) -> None:
+        """Report that somebody delivers records in the name of another vehicle."""
+        self._alarm("telemetry_foreign", sender, records, sender=sender, ev=ev)
 
+    def fail(self, error: StoreError) -> None:
+        """Report that a delivery could not be stored."""
+        self._alarm("telemetry_not_stored", "", 1, reason=str(error).partition("\n")[0][:200])
 
-def _mark(connection: Connection, ev: str, boot: int, stored: int, duplicates: int, conflicts: int) -> HighWater:
-    """Bring the marks of one boot up to date with what was just stored."""
-    here = (telemetry_marks.c.ev == ev) & (telemetry_marks.c.boot == boot)
-    old = connection.execute(select(telemetry_marks).where(here)).first()
-    contiguous = 0 if old is None else old.contiguous
-    of_boot = (telemetry.c.ev == ev) & (telemetry.c.boot == boot)
-    highest = connection.execute(select(func.max(telemetry.c.seq)).where(of_boot)).scalar() or 0
-    while contiguous < highest:
-        beyond = connection.execute(
-            select(telemetry.c.seq)
-            .where(of_boot & (telemetry.c.seq > contiguous))
-            .order_by(telemetry.c.seq)
-            .limit(_CHUNK)
-        ).scalars()
-        reached = advance(contiguous, list(beyond))
-        if reached - contiguous < _CHUNK:
-            contiguous = reached
-            break
-        contiguous = reached
-    if old is None:
-        connection.execute(
-            insert(telemetry_marks).values(
-                ev=ev,
-                boot=boot,
-                highest=highest,
-                contiguous=contiguous,
-                stored=stored,
-                duplicates=duplicates,
-                conflicts=conflicts,
-            )
-        )
-    else:
-        connection.execute(
-            update(telemetry_marks)
-            .where(here)
-            .values(
-                highest=highest,
-                contiguous=contiguous,
-                stored=old.stored + stored,
-                duplicates=old.duplicates + duplicates,
-                conflicts=old.conflicts + conflicts,
-            )
-        )
-    return HighWater(ev, boot, highest, contiguous, stored, duplicates)
+    async def release(self) -> int:
+        """Store what is in quarantine and has been understood since; return how many records. Raises StoreError."""
+        released, after = 0, None
+        while True:
+            found = await self._store.run(rows.release, after, self._clock.utc_ms())
+            released += len(found.fresh)
+            self._tell_stored([each.body for each in found.fresh])
+            if found.last is None:
+                break
+            after = found.last
+        if released:
+            self._observe(Observe("telemetry", "telemetry_released", {"records": released}))
+        return released
 
+    async def keep_releasing(self) -> None:
+        """Do that at once, since this may be a new version, and again now and then: other nodes may be older ones."""
+        while True:
+            await self.release()
+            await asyncio.sleep(_RELEASE_S)
 
-def _marks(connection: Connection, ev: str) -> tuple[HighWater, ...]:
-    rows = connection.execute(
-        select(telemetry_marks).where(telemetry_marks.c.ev == ev).order_by(telemetry_marks.c.boot)
-    )
-    return tuple(HighWater(row.ev, row.boot, row.highest, row.contiguous) for row in rows)
+    def close(self) -> None:
+        """Tell what has not been told yet."""
+        self._alarms.close()
+        self._stored.close()
+
+    def _tell_stored(self, bodies: Sequence[bytes]) -> None:
+        if bodies:
+            self._stored.add("stored", len(bodies), self._observe_stored)
+            for listener in self._listeners:
+                listener(bodies)
+
+    def _observe_stored(self, records: int) -> None:
+        self._observe(Observe("telemetry", "telemetry_stored", {"records": records}))
+
+    def _alarm(self, name: str, whose: str, records: int, **facts: Scalar) -> None:
+        """Tell that something is wrong, in the log of events and in the feed, seldom: with how many records by then."""
+
+        def tell(count: int) -> None:
+            data = {**facts, "records": count}
+            self._observe(Observe("telemetry", name, data))
+            self._feed.publish(name, None, data)
+
+        self._alarms.add((name, whose), records, tell)

@@ -1,5 +1,6 @@
 """The key that seals secrets in the database: a file beside it or elsewhere, the same for every node."""
 
+import hmac
 import secrets
 from pathlib import Path
 from typing import Final
@@ -22,6 +23,10 @@ class StoreKey:
     def __init__(self, key: bytes) -> None:
         self._key = key
         self.fingerprint: Final = fingerprint(key)
+
+    def derive(self, purpose: str) -> str:
+        """Return a secret for one purpose: 128 bits in hex, the same on every node."""
+        return hmac.new(self._key, purpose.encode(), "sha256").hexdigest()[:32]
 
     def seal(self, secret: str, purpose: str) -> str:
         """Return a secret as the database may keep it, for one purpose."""

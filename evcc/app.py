@@ -44,6 +44,7 @@ from v2g.net.plc.link import open_link
 from v2g.net.plc.pilot import SimulatedVehiclePilot
 from v2g.net.program import OrderlyEnd, read_config, run
 from v2g.net.runner import ByteStream, Runner
+from v2g.net.supervision import Supervisor
 from v2g.net.tls_crls import CrlFiles
 from v2g.net.tls_record import recorded
 from v2g.net.tls_warnings import open_key_log, tell_backend, tell_profile
@@ -129,11 +130,13 @@ async def assemble(config: EvccConfig, clock: Clock, observe: EventLog) -> "Asyn
             wires.pilot.on_lost(hardware.contacts_lost)
         stack.push_async_callback(hardware.close)
         if config.telemetry is not None:
-            gateway = Gateway(config.telemetry, clock, observe)
-            gateway.start()
+            gateway = await Gateway.open(config.telemetry, clock, observe)
             stack.push_async_callback(gateway.close)
-            ecu = asyncio.create_task(BatteryEcu(config.telemetry.can, lambda: snapshot(hardware.battery)).run())
-            stack.push_async_callback(_cancel, ecu)
+            simulated = Supervisor(observe)
+            stack.push_async_callback(simulated.close)
+            simulated.keep(
+                "simulated battery ECU", BatteryEcu(config.telemetry.can, lambda: snapshot(hardware.battery)).run
+            )
         yield Vehicle(config, clock, observe, hardware, wires, driver, pauses, kept)
 
 

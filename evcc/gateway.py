@@ -1,32 +1,52 @@
 """The vehicle's telemetry gateway: CAN frames in, durable records out, over MQTT 5 or HTTPS.
 
 Frames become signals (`v2g.telemetry.mapping`), signals become delta records (`v2g.telemetry.batch`), records wait in
-the outbox until the broker or the back end has them. Losing the uplink loses nothing and disturbs nobody (R167).
+the outbox until the back end has stored them. Losing the uplink loses nothing and disturbs nobody (R167).
 """
 
 import asyncio
 import contextlib
-import logging
 import math
+import random
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Protocol
+from typing import Annotated, Final
 
 import msgspec
 from msgspec import Meta
 
 from evcc.ecu import battery_dbc
-from v2g.errors import ConfigError, TransportError
+from evcc.uplink import HttpConfig, HttpsUplink, MqttUplink, OnMarks, Uplink
+from v2g.errors import CodecError, ConfigError, StoreError, TransportError
 from v2g.net.can import CanConfig, CanPort
 from v2g.net.clock import Clock
-from v2g.net.mqtt_config import MqttConfig
-from v2g.net.outbox import Outbox
-from v2g.observe import Observe
+from v2g.net.mqtt_config import MqttConfig, TopicPrefix
+from v2g.net.outbox import BEGINNING, Outbox, Row
+from v2g.net.supervision import Backoff, Supervisor
+from v2g.observe import Observe, Scalar
 from v2g.telemetry.batch import Batcher
+from v2g.telemetry.delivery import MAX_BATCH, TOPIC_PREFIX, Mark, Notice, encode_delivery, encode_notice
 from v2g.telemetry.mapping import CanMapping
-from v2g.telemetry.signals import encode_record
+from v2g.telemetry.signals import Pseudonym, Record, decode_key, encode_record
 
-TOPIC = "v2g/telemetry/stream"
+ANSWER_S: Final = 5.0
+"""How long the back end may take to say how far the records have arrived."""
+
+STALL_S: Final = 5.0
+"""After so long without progress it is asked again."""
+
+LAST_PAUSE_S: Final = 0.2
+"""How soon it is tried again while the gateway ends."""
+
+FIRST_WINDOW: Final = 100
+LARGEST_WINDOW: Final = 4000
+"""Records that may be on their way: at first, and once the back end has shown that it keeps up."""
+
+NOTICE_BYTES: Final = 256
+"""Octets that a notice adds to a delivery, at most."""
+
+DROPS_TOLD_S: Final = 60.0
+"""How often an outbox that is full is an event."""
 
 BATTERY_SIGNALS: dict[str, str] = {
     "BMS_Pack.PackVoltage": "battery.voltage",
@@ -46,24 +66,14 @@ BATTERY_SIGNALS: dict[str, str] = {
 }
 
 
-class HttpUplink(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Where records go over HTTPS: `POST url`, TLS 1.3, own certificate where the back end asks for one."""
-
-    url: Annotated[str, Meta(pattern="^https://", description="the back end's /telemetry")]
-    ca: Annotated[Path, Meta(description="PEM file of the back end's root")]
-    chain: Annotated[Path | None, Meta(description="PEM file of the gateway's certificate chain")] = None
-    key: Annotated[Path | None, Meta(description="PEM file of the gateway's private key, mode 0600")] = None
-    token: Annotated[str, Meta(description="bearer token, when the back end uses one")] = ""
-
-
 class GatewayConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The `[telemetry]` section of the evcc configuration."""
 
-    ev: Annotated[str, Meta(min_length=1, max_length=64, description="pseudonym of the vehicle, never its VIN")]
-    outbox: Annotated[Path, Meta(description="SQLite file that keeps records until they are acknowledged")]
+    ev: Annotated[Pseudonym, Meta(description="pseudonym of the vehicle (never its VIN): CN of its certificate")]
+    outbox: Annotated[Path, Meta(description="SQLite file that keeps records until the back end has stored them")]
     mqtt: Annotated[MqttConfig | None, Meta(description="MQTT 5 broker; preferred over http")] = None
-    http: Annotated[HttpUplink | None, Meta(description="HTTPS fall-back, used when there is no mqtt section")] = None
-    topic: Annotated[str, Meta(description="MQTT topic of the records")] = TOPIC
+    http: Annotated[HttpConfig | None, Meta(description="HTTPS fall-back, used when there is no mqtt section")] = None
+    prefix: Annotated[TopicPrefix, Meta(description="beginning of the MQTT topics")] = TOPIC_PREFIX
     can: Annotated[CanConfig, Meta(description="the battery's CAN bus")] = CanConfig()
     dbc: Annotated[Path | None, Meta(description="CAN database; the simulated battery's when absent")] = None
     signals: Annotated[dict[str, str], Meta(description="Message.Signal of the DBC to signal name")] = {}
@@ -71,172 +81,274 @@ class GatewayConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     max_outbox_bytes: Annotated[int, Meta(ge=65536, description="oldest records go beyond this")] = 1 << 30
 
 
-class Uplink(Protocol):
-    """A way out. `send` returns when the far side has taken responsibility for every record."""
-
-    name: str
-
-    async def send(self, bodies: Sequence[bytes]) -> None:
-        """Deliver records. Raises TransportError; then any of them may or may not have arrived."""
-
-    async def close(self) -> None:
-        """Release the connection."""
-
-
-class MqttUplink:
-    """Records as MQTT 5 messages, QoS 1."""
-
-    name = "mqtt"
-
-    def __init__(self, config: MqttConfig, topic: str) -> None:
-        from v2g.net.mqtt import MqttClient  # 11 ms to import: only a vehicle with a broker pays
-
-        self._topic = topic
-        self._client = MqttClient(config)
-        self._client.start()
-
-    async def send(self, bodies: Sequence[bytes]) -> None:
-        """Publish all, then wait for every PUBACK."""
-        await asyncio.gather(*(self._client.publish(self._topic, body) for body in bodies))
-
-    async def close(self) -> None:
-        """Disconnect."""
-        await self._client.close()
-
-
-class HttpsUplink:
-    """Records as one JSON array a request."""
-
-    name = "http"
-
-    def __init__(self, config: HttpUplink) -> None:
-        import ssl
-
-        self._config = config
-        self._context = ssl.create_default_context(cafile=str(config.ca))
-        self._context.minimum_version = ssl.TLSVersion.TLSv1_3
-        if config.chain is not None:
-            self._context.load_cert_chain(config.chain, config.key)
-
-    async def send(self, bodies: Sequence[bytes]) -> None:
-        """POST the records; 2xx means stored."""
-        await asyncio.to_thread(self._post, b"[" + b",".join(bodies) + b"]")
-
-    def _post(self, body: bytes) -> None:
-        import urllib.error
-        import urllib.request
-
-        headers = {"Content-Type": "application/json"}
-        if self._config.token:
-            headers["Authorization"] = f"Bearer {self._config.token}"
-        # the pattern of HttpUplink.url admits https only
-        request = urllib.request.Request(self._config.url, data=body, headers=headers, method="POST")  # noqa: S310
-        try:
-            with urllib.request.urlopen(request, timeout=10, context=self._context) as answer:  # noqa: S310
-                answer.read()
-        except (OSError, urllib.error.URLError) as error:
-            raise TransportError(f"{self._config.url}: {error}") from None
-
-    async def close(self) -> None:
-        """Nothing to release: connections end with each request."""
-
-
-def make_uplink(config: GatewayConfig) -> Uplink:
-    """Return the configured way out. Raises ConfigError when there is none."""
+def make_uplink(config: GatewayConfig, on_marks: OnMarks) -> Uplink:
+    """Return the configured way out. Raises ConfigError when there is none, TransportError for unusable files."""
     if config.mqtt is not None:
-        return MqttUplink(config.mqtt, config.topic)
+        return MqttUplink(config.mqtt, config.prefix, config.ev, on_marks)
     if config.http is not None:
-        return HttpsUplink(config.http)
+        return HttpsUplink(config.http, on_marks)
     raise ConfigError("telemetry has neither an mqtt nor an http section", hint="add [telemetry.mqtt] with host and ca")
 
 
-class Gateway:
-    """Runs from `start` to `close`; `close` gives what still waits one last chance of `drain` seconds."""
+class Delivery:
+    """Brings the outbox to the back end by its high-water marks (R98).
 
-    def __init__(self, config: GatewayConfig, clock: Clock, observe: Callable[[Observe], None]) -> None:
-        self._config, self._clock, self._observe = config, clock, observe
+    It asks how far the records have arrived, sends what lies beyond, and forgets what a mark covers; what a broker
+    acknowledges counts for nothing. Without progress it asks again, ever more seldom, so that nothing but a short
+    question is sent in vain while the back end is away.
+    """
+
+    def __init__(self, ev: str, outbox: Outbox, observe: Callable[[Observe], None]) -> None:
+        self._ev, self._outbox, self._observe = ev, outbox, observe
+        self._news, self._empty, self._closing = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self._heard: dict[int, Mark] = {}
+        self._expected: dict[int, int] = {}
+        """By boot: the number that the back end waits for, as far as is known. What lies before it is not missing."""
+        self._problem: str | None = None
+        self.stored = 0
+        """Records that the back end has stored since the start."""
+
+    def on_marks(self, marks: Sequence[Mark]) -> None:
+        """Take what the back end says."""
+        self._heard |= {mark.boot: mark for mark in marks}
+        self._news.set()
+
+    def wake(self) -> None:
+        """A record has come into the outbox."""
+        self._empty.clear()
+        self._news.set()
+
+    async def drain(self) -> None:
+        """Return when the back end has everything; from now on it is tried again soon."""
+        self._closing.set()
+        await self._empty.wait()
+
+    async def run(self, uplink: Uplink) -> None:
+        """Deliver for ever. Raises StoreError."""
+        backoff = Backoff(1.0, 60.0)
+        while True:
+            try:
+                await self._something_to_do()
+                await self._ready(uplink)
+                await self._resume(uplink)
+                self._tell("")
+                await self._send(uplink, backoff)
+            except TransportError as error:
+                self._tell(str(error))
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(backoff.pause_s() * random.uniform(0.5, 1.0)):  # noqa: S311 - not all at once
+                    await self._closing.wait()
+                    await asyncio.sleep(LAST_PAUSE_S)
+
+    def _tell(self, problem: str) -> None:
+        """Report what has changed: why nothing is delivered, or that it is again."""
+        if problem and problem != self._problem:
+            self._observe(Observe("telemetry", "waiting", {"reason": problem}))
+        elif not problem and self._problem:
+            self._observe(Observe("telemetry", "resumed"))
+        self._problem = problem
+
+    async def _something_to_do(self) -> None:
+        self._news.clear()
+        while not await self._outbox.waiting():
+            self._empty.set()
+            await self._news.wait()
+            self._news.clear()
+
+    async def _ready(self, uplink: Uplink) -> None:
+        while True:
+            try:
+                return await uplink.ready()
+            except TransportError as error:
+                self._tell(str(error))
+
+    async def _resume(self, uplink: Uplink) -> None:
+        """Ask where the back end is with each boot, forget what it has, and say what was dropped of whole boots."""
+        waiting = {each.boot: each for each in (await self._outbox.waiting())[:MAX_BATCH]}
+        self._heard.clear()
+        await self._notify(uplink, [Notice(self._ev, boot) for boot in waiting])
+        try:
+            async with asyncio.timeout(ANSWER_S):
+                while not waiting.keys() <= self._heard.keys():
+                    self._news.clear()
+                    await self._news.wait()
+        except TimeoutError:
+            raise TransportError("the back end does not answer") from None
+        gone = []
+        for boot, left in waiting.items():
+            reached = self._heard[boot].contiguous
+            self._expected[boot] = reached + 1
+            if left.first is None and left.dropped > reached:
+                gone.append(Notice(self._ev, boot, ((reached + 1, left.dropped),)))
+        if gone:
+            await self._notify(uplink, gone)
+
+    async def _notify(self, uplink: Uplink, notices: Sequence[Notice]) -> None:
+        await uplink.send(encode_delivery(map(encode_notice, notices)))
+
+    async def _send(self, uplink: Uplink, backoff: Backoff) -> None:
+        """Send what waits and what comes. Raises TransportError: the connection failed, or nothing goes on."""
+        window, under_way, position = FIRST_WINDOW, 0, BEGINNING
+        stalls_at = math.inf
+        now = asyncio.get_running_loop().time
+        while True:
+            self._news.clear()
+            heard, self._heard = self._heard, {}
+            forgotten = 0
+            for mark in heard.values():
+                done = await self._outbox.confirm(mark.boot, mark.contiguous, position)
+                forgotten, under_way = forgotten + done.forgotten, done.before
+            if forgotten:
+                self.stored += forgotten
+                backoff.reset()
+                window = min(window * 2, LARGEST_WINDOW)
+            if forgotten or not under_way:
+                stalls_at = now() + STALL_S if under_way else math.inf
+            limit = min(window - under_way, MAX_BATCH - 2)
+            rows = await self._outbox.pending(position, limit, uplink.max_bytes - NOTICE_BYTES) if limit > 0 else []
+            if rows:
+                await uplink.send(self._frame(rows))
+                position, under_way = rows[-1].position, under_way + len(rows)
+                stalls_at = min(stalls_at, now() + STALL_S)
+                continue
+            if not under_way:
+                self._empty.set()
+            try:
+                async with asyncio.timeout_at(None if stalls_at == math.inf else stalls_at):
+                    await self._news.wait()
+            except TimeoutError:
+                raise TransportError("the back end stores nothing") from None
+
+    def _frame(self, rows: Sequence[Row]) -> bytes:
+        """Return a delivery of records of one boot, with notices of the numbers that are not there any more."""
+        boot, elements = rows[0].boot, []
+        expected = self._expected.get(boot, 1)
+
+        def skip_to(seq: int) -> None:
+            if seq > expected:
+                elements.append(encode_notice(Notice(self._ev, boot, ((expected, seq - 1),))))
+
+        for row in rows:
+            if self._readable(row):
+                skip_to(row.seq)
+                elements.append(row.body)
+                expected = row.seq + 1
+        last = rows[-1].seq + 1
+        skip_to(last)
+        self._expected[boot] = last
+        return encode_delivery(elements)
+
+    def _readable(self, row: Row) -> bool:
+        """Say whether a record is what was put into the outbox: one that is damaged must not spoil a delivery."""
+        with contextlib.suppress(CodecError):
+            key = decode_key(row.body)
+            if (key.ev, key.boot, key.seq) == (self._ev, row.boot, row.seq):
+                return True
+        self._observe(Observe("telemetry", "record_unreadable", {"boot": row.boot, "seq": row.seq}))
+        return False
+
+
+class Gateway:
+    """Runs from `open` to `close`, in three tasks that start again when they fail: `telemetry bus` takes CAN frames,
+    `telemetry records` brings what is due into the outbox, `telemetry delivery` from there to the back end."""
+
+    def __init__(self, config: GatewayConfig, clock: Clock, observe: Callable[[Observe], None], outbox: Outbox) -> None:
+        """Called by `open`."""
+        self._config, self._clock, self._observe, self._outbox = config, clock, observe, outbox
         dbc = config.dbc.read_text() if config.dbc is not None else battery_dbc()
         self._mapping = CanMapping(dbc, config.signals or BATTERY_SIGNALS)
-        self._outbox = Outbox(config.outbox, max_bytes=config.max_outbox_bytes)
-        self._batcher = Batcher(config.ev, self._outbox.boot, min_interval=config.min_interval)
-        self._work, self._stored = asyncio.Event(), asyncio.Event()
-        self._uplink: Uplink | None = None
+        self._batcher = Batcher(config.ev, outbox.boot, min_interval=config.min_interval)
+        self._delivery = Delivery(config.ev, outbox, observe)
+        self._held: Record | None = None
+        """The record that is on its way into the outbox. What the disk refuses is tried again; meanwhile changes add
+        up to the next one."""
+        self._offered = asyncio.Event()
+        self._drops_told_at = -math.inf
+        self._uplink = make_uplink(config, self._delivery.on_marks)
         self._port: CanPort | None = None
-        self._tasks: list[asyncio.Task[None]] = []
-        self._idle = asyncio.Event()
-        self.sent = 0
+        self._intake, self._outflow = Supervisor(observe), Supervisor(observe)
 
-    def start(self) -> None:
-        """Attach to the bus and begin. Raises ConfigError or TransportError when bus or uplink cannot be set up."""
-        self._uplink = make_uplink(self._config)
-        self._port = CanPort(self._config.can, self._on_frame)
-        self._tasks = [asyncio.create_task(self._batch()), asyncio.create_task(self._send(self._uplink))]
-        self._stored.set()  # records of an earlier boot may wait
-        self._observe(Observe("telemetry", "started", {"transport": self._uplink.name, "boot": self._outbox.boot}))
+    @classmethod
+    async def open(cls, config: GatewayConfig, clock: Clock, observe: Callable[[Observe], None]) -> "Gateway":
+        """Open outbox, bus and uplink, and begin. Raises ConfigError, StoreError, TransportError when one cannot be."""
+        outbox = await Outbox.open(config.outbox, config.ev, clock.utc_ms() // 1000, max_bytes=config.max_outbox_bytes)
+        try:
+            gateway = cls(config, clock, observe, outbox)
+            gateway._port = await CanPort.opened(config.can, gateway._on_frame)
+        except BaseException:
+            await outbox.close()
+            raise
+        gateway._begin()
+        return gateway
+
+    def _begin(self) -> None:
+        self._uplink.start()
+        self._intake.keep("telemetry bus", self._listen)
+        self._intake.keep("telemetry records", self._record)
+        self._outflow.keep("telemetry delivery", lambda: self._delivery.run(self._uplink))
+        data: dict[str, Scalar] = {"transport": self._uplink.name, "boot": self._outbox.boot}
+        self._observe(Observe("telemetry", "started", data))
+
+    async def _listen(self) -> None:
+        """Take frames until the bus fails."""
+        port = self._port = self._port or await CanPort.opened(self._config.can, self._on_frame)
+        try:
+            await port.failed()
+        finally:
+            self._port = None
+            await port.close()
 
     def _on_frame(self, frame_id: int, data: bytes) -> None:
         mapped = self._mapping.decode(frame_id, data)
         if mapped is not None:
             now = self._clock.monotonic()
             self._batcher.offer(mapped.values, now, self._clock.utc_ms(), mapped.context)
-            self._work.set()
+            self._offered.set()
 
-    async def _batch(self) -> None:
-        """Flush records when they are due."""
+    async def _record(self) -> None:
+        """Bring records into the outbox when they are due."""
         while True:
-            deadline = self._batcher.deadline()
-            wait = None if deadline is None else max(0.0, deadline - self._clock.monotonic())
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(wait):
-                    await self._work.wait()
-            self._work.clear()
-            self._flush(self._clock.monotonic())
+            if self._held is None:
+                deadline = self._batcher.deadline()
+                wait = None if deadline is None else max(0.0, deadline - self._clock.monotonic())
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(wait):
+                        await self._offered.wait()
+                self._offered.clear()
+                self._held = self._batcher.flush(self._clock.monotonic())
+            await self._put_held()
 
-    def _flush(self, now: float) -> None:
-        record = self._batcher.flush(now)
-        if record is not None:
-            self._outbox.put(record.seq, encode_record(record))
-            self._idle.clear()
-            self._stored.set()
-
-    async def _send(self, uplink: Uplink) -> None:
-        """Move records from the outbox to the uplink, oldest first, with back-off while it fails."""
-        delay = 0.5
-        while True:
-            await self._stored.wait()
-            self._stored.clear()
-            while records := self._outbox.pending():
-                try:
-                    await uplink.send([body for _, _, body in records])
-                except TransportError as error:
-                    logging.getLogger(__name__).warning("telemetry waits: %s", error)
-                    await asyncio.sleep(delay)
-                    delay = min(delay * 2, 30.0)
-                    continue
-                delay = 0.5
-                self._outbox.acknowledge([(boot, seq) for boot, seq, _ in records])
-                self.sent += len(records)
-            self._idle.set()
+    async def _put_held(self) -> None:
+        if self._held is None:
+            return
+        dropped = await self._outbox.put(self._held.seq, encode_record(self._held))
+        self._held = None
+        self._delivery.wake()
+        now = self._clock.monotonic()
+        if dropped and now >= self._drops_told_at + DROPS_TOLD_S:
+            self._drops_told_at = now
+            self._observe(Observe("telemetry", "records_dropped", {"dropped": self._outbox.dropped}))
 
     async def close(self, drain: float = 3.0) -> None:
-        """Stop reading, send what waits for at most `drain` seconds, keep the rest for the next boot."""
-        if self._port is not None:
-            await self._port.close()
-        self._flush(math.inf)  # whatever changed, due or not
+        """Stop reading, deliver what waits for at most `drain` seconds, keep the rest for the next boot."""
+        await self._intake.close()
+        try:
+            await self._put_held()
+            self._held = self._batcher.flush(math.inf)  # whatever changed, due or not
+            await self._put_held()
+        except StoreError as error:
+            self._observe(Observe("telemetry", "record_lost", {"reason": str(error)}))
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(drain):
-                await self._idle.wait()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        if self._uplink is not None:
-            await self._uplink.close()
+                await self._delivery.drain()
+        await self._outflow.close()
+        await self._uplink.close()
         data = {
-            "sent": self.sent,
-            "waiting": len(self._outbox),
+            "stored": self._delivery.stored,
+            "waiting": await self._outbox.count(),
             "dropped": self._outbox.dropped,
             "unknown_frames": self._mapping.unknown_ids.total(),
             "malformed_frames": self._mapping.malformed.total(),
         }
         self._observe(Observe("telemetry", "stopped", dict(data)))
-        self._outbox.close()
+        await self._outbox.close()

@@ -14,8 +14,8 @@ class Observe(msgspec.Struct, frozen=True):
 
     `stage` is the part of the session it belongs to (`link`, `sdp`, `tls`, `session`, `authorization`,
     `service`, `parameters`, `schedule`, `offer`, `power`, `loop`, `metering`, `stop`, `ocpp`, `telemetry`,
-    `settlement`, `hardware`, `safety`, `firmware`, `display`, `basic`, `place`, `parking`, `wpt`, `acdp`), `name` what
-    happened in snake_case, `data` scalars only: no keys, tokens or other secrets.
+    `settlement`, `hardware`, `safety`, `firmware`, `display`, `basic`, `place`, `parking`, `wpt`, `acdp`, `program`),
+    `name` what happened in snake_case, `data` scalars only: no keys, tokens or other secrets.
     """
 
     stage: str

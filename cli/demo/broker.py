@@ -1,4 +1,8 @@
-"""A real mosquitto for the demo and the tests: TLS 1.3, client certificates, a free port, a folder of its own."""
+"""A real mosquitto for the demo and the tests: TLS 1.3, client certificates, a free port, a folder of its own.
+
+Its set-up is the one of docs/how-to/set-up-a-telemetry-broker.md. A certificate's common name is user name and client
+id, so that nobody can put another client out; each vehicle reaches its own two topics and nothing else.
+"""
 
 import os
 import shutil
@@ -7,29 +11,43 @@ import subprocess
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from v2g.errors import TransportError
 
-_CONFIG = """\
-per_listener_settings false
-listener {port} 127.0.0.1
+LISTENER: Final = """\
+listener {port}{address}
 cafile {ca}
 certfile {chain}
 keyfile {key}
 tls_version tlsv1.3
 require_certificate true
 use_identity_as_username true
+use_username_as_clientid true
 allow_anonymous false
 acl_file {acl}
-persistence true
-persistence_location {folder}/
+max_packet_size 262144
+"""
+"""What a broker for telemetry has to be told."""
+
+ACL: Final = """\
+user csms-ingest
+topic read v2g/telemetry/vehicle/+/records
+topic write v2g/telemetry/vehicle/+/marks
+topic write v2g/telemetry/stream
+
+user telemetry-reader
+topic read v2g/telemetry/stream
+
+pattern write v2g/telemetry/vehicle/%u/records
+pattern read v2g/telemetry/vehicle/%u/marks
+"""
+"""Who may publish and receive what: the back end, a reader of the stream, and each vehicle for itself."""
+
+_REST = """\
+persistence false
 log_dest file {log}
 {user}
-"""
-_ACL = """\
-user csms-ingest
-topic read v2g/telemetry/#
-pattern write v2g/telemetry/#
 """
 
 
@@ -42,8 +60,14 @@ def find_mosquitto() -> str | None:
 class Broker:
     """A running broker."""
 
+    program: str
+    folder: Path
     port: int
     process: "subprocess.Popen[bytes]"
+
+    def again(self) -> "Broker":
+        """Start it again, by the same configuration; return when it accepts connections. Raises TransportError."""
+        return launch(self.program, self.folder, self.port)
 
     def stop(self) -> None:
         """End it and wait."""
@@ -64,11 +88,10 @@ def start_broker(program: str, folder: Path, port: int, *, ca: Path, chain: Path
     log, acl, config = folder / "mosquitto.log", folder / "acl", folder / "mosquitto.conf"
     # started as root it would become another user, who cannot read a key of mode 0600
     user = "user root" if os.geteuid() == 0 else ""
-    acl.write_text(_ACL)
+    acl.write_text(ACL)
     acl.chmod(0o600)
-    config.write_text(
-        _CONFIG.format(port=port, ca=ca, chain=chain, key=key, acl=acl, folder=folder, log=log, user=user)
-    )
+    listener = LISTENER.format(port=port, address=" 127.0.0.1", ca=ca, chain=chain, key=key, acl=acl)
+    config.write_text(listener + _REST.format(log=log, user=user))
     return launch(program, folder, port)
 
 
@@ -87,7 +110,7 @@ def launch(program: str, folder: Path, port: int) -> Broker:
         except OSError:
             time.sleep(0.01)
         else:
-            return Broker(port, process)
+            return Broker(program, folder, port, process)
     process.kill()
     process.wait()
     raise TransportError(f"mosquitto did not start on port {port}", hint=f"see {log} and {folder / 'mosquitto.out'}")

@@ -156,7 +156,6 @@ class RunFolder:
 [mqtt]
 host = "127.0.0.1"
 port = {self.mqtt_port}
-client_id = "csms"
 ca = "pki/csms/root.pem"
 chain = "pki/csms/ingest/chain.pem"
 key = "pki/csms/ingest/leaf.key"
@@ -277,7 +276,7 @@ max_command_validity_ms = {COMMAND_MS}
     def _uplink(self, api_port: int) -> str:
         """Return where telemetry goes: to the broker, or to the back end where there is none."""
         where = (
-            f'[telemetry.mqtt]\nhost = "127.0.0.1"\nport = {self.mqtt_port}\nclient_id = "{PSEUDONYM}"'
+            f'[telemetry.mqtt]\nhost = "127.0.0.1"\nport = {self.mqtt_port}'
             if self.mqtt_port
             else f'[telemetry.http]\nurl = "https://127.0.0.1:{api_port}/telemetry"'
         )

@@ -57,7 +57,11 @@ class Operator:
         }
         self.command(station, "SetChargingProfile", evseId=1, chargingProfile=profile)
 
-    def _send(self, method: str, path: str, body: bytes) -> bytes:
+    def telemetry_stored(self) -> int:
+        """Return how many telemetry records the back end has stored. Raises TransportError."""
+        return sum(vehicle["stored"] for vehicle in json.loads(self._send("GET", "/telemetry")))
+
+    def _send(self, method: str, path: str, body: bytes | None = None) -> bytes:
         request = urllib.request.Request(
             f"https://127.0.0.1:{self.port}{path}",
             data=body,

@@ -117,7 +117,7 @@ STORY: Final[dict[tuple[str, str, str], Words]] = {
     ("secc", "settlement", "journal_recovered"): _words("journal of session {session_id} verified and closed"),
     ("csms", "settlement", "settled"): _words("settled session {session}"),
     ("evcc", "telemetry", "started"): _words("telemetry by {transport}"),
-    ("evcc", "telemetry", "stopped"): _words("telemetry: {sent} records sent, {waiting} wait"),
+    ("evcc", "telemetry", "stopped"): _words("telemetry: {stored} records stored by the back end, {waiting} wait"),
 }
 """(process, stage, name) -> the sentence. A missing field shows as a question mark rather than as an error."""
 

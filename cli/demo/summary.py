@@ -254,8 +254,10 @@ def _ended_well(run: _Run) -> Iterable[Check]:
     yield from _transactions(run)
     yield from _settled(run)
     stopped = run.last("evcc", "telemetry", "stopped")
-    sent, stored = (stopped.data["sent"] if stopped else 0), run.conductor.stored()
-    yield Check("telemetry stored as sent", 0 < sent == stored, f"{sent} sent, {stored} stored")
+    told, waiting = (stopped.data["stored"], stopped.data["waiting"]) if stopped else (0, 0)
+    stored = run.conductor.telemetry_stored
+    words = f"{told} confirmed, {waiting} wait, {stored} stored"
+    yield Check("telemetry stored as confirmed", 0 < told == stored and not waiting, words)
 
 
 def _traded(run: _Run) -> Check:
@@ -372,7 +374,7 @@ def _facts(run: _Run) -> Iterable[tuple[str, str]]:
     if stopped is not None:
         yield (
             "telemetry",
-            f"{stopped.data['sent']} records by {run.conductor.transport}, {run.conductor.stored()} stored",
+            f"{run.conductor.telemetry_stored} records stored, by {run.conductor.transport}",
         )
     for name, each in run.conductor.programs.items():
         yield name, f"{each.cpu_s:.2f} s CPU, {each.rss_mib:.0f} MiB peak"
@@ -387,7 +389,7 @@ def _figures(run: _Run) -> dict[str, Any]:
         "import_wh": run.energy_wh[0],
         "export_wh": run.energy_wh[1],
         "command_validity_ms": COMMAND_MS,
-        "telemetry_stored": run.conductor.stored(),
+        "telemetry_stored": run.conductor.telemetry_stored,
         "transport": run.conductor.transport,
         "bundle": str(run.bundles[-1]) if run.bundles else None,
         "programs": {

@@ -72,7 +72,7 @@ def make_backend(services: Services) -> Backend:
 
     return Backend(
         services=services,
-        ingest=Ingest(services.store, services.clock, services.observe),
+        ingest=Ingest(services.store, services.clock, services.observe, services.feed),
         streams=streams,
         history=History(services.feed, services.frames, heard),
         webhooks=webhooks,

@@ -10,7 +10,7 @@ from typing import Any, Final, get_args, get_origin
 import msgspec
 
 from csms.api.examples import smallest
-from csms.api.operations import Lazy, Operation, Page, Reply
+from csms.api.operations import ArrayOf, Lazy, Operation, Page, Reply
 from csms.api.problems import MEDIA_TYPE, ProblemDetails
 from csms.core.access import ALLOWED, Permission
 
@@ -89,7 +89,8 @@ class _Schemas:
     def __init__(self, operations: Iterable[Operation]) -> None:
         types: list[Any] = [ProblemDetails]
         for each in operations:
-            types += [resolved(kind) for kind in (each.parameters, each.takes, each.answer) if _described(kind)]
+            takes = each.takes.kinds if isinstance(each.takes, ArrayOf) else (each.takes,)
+            types += [resolved(kind) for kind in (each.parameters, *takes, each.answer) if _described(kind)]
         unique = list({repr(kind): kind for kind in types}.values())
         found, components = msgspec.json.schema_components(unique, ref_template=_REF)
         self._by_type = dict(zip(map(repr, unique), found, strict=True))
@@ -97,6 +98,8 @@ class _Schemas:
 
     def of(self, kind: Any) -> dict[str, Any]:
         """Return the schema of a type, mostly a reference."""
+        if isinstance(kind, ArrayOf):
+            return {"type": "array", "items": {"anyOf": [self.of(each) for each in kind.kinds]}}
         return self._by_type[repr(resolved(kind))]
 
     def properties(self, kind: type[msgspec.Struct]) -> tuple[dict[str, Any], frozenset[str]]:

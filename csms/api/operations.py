@@ -45,6 +45,12 @@ class Lazy(msgspec.Struct, frozen=True):
     load: Callable[[], Any]
 
 
+class ArrayOf(msgspec.Struct, frozen=True):
+    """An array whose items are each of one of these types, as a body is documented that a handler reads by itself."""
+
+    kinds: tuple[Any, ...]
+
+
 class Operation(msgspec.Struct, frozen=True, kw_only=True):
     """A route. `problems` are the statuses of errors that it has beyond those that every route has."""
 

@@ -1,108 +1,340 @@
-"""Which telemetry records are new, known, or contradict what was stored under their key (R98, R99)."""
+"""Which telemetry records are new, known or missing for good, and which contradict what is stored (R98, R99)."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Mapping
+from typing import Final
 
 import msgspec
 
 from v2g.errors import CodecError
-from v2g.telemetry.signals import Record, decode_record, encode_record
+from v2g.telemetry.delivery import MAX_BATCH, Mark, Notice
+from v2g.telemetry.signals import Key, Record, decode_key, decode_record, encode_record
 
-MAX_BATCH = 1000
-"""Records in one batch at most."""
+MAX_RANGES: Final = 256
+"""Gaps in the numbers of one boot at most. What would make one more waits until the gaps before it are filled."""
 
+Boot = tuple[str, int]
+"""(ev, boot)."""
 
-Key = tuple[str, int, int]
+RecordKey = tuple[str, int, int]
 """(ev, boot, seq): what a record is for ever."""
 
 
 class Prepared(msgspec.Struct, frozen=True):
-    """A record with its canonical bytes and their SHA-256."""
+    """A record, its canonical bytes and their SHA-256, and what was sent."""
 
     record: Record
     body: bytes
     digest: bytes
+    sent: bytes
 
     @property
-    def key(self) -> Key:
+    def key(self) -> RecordKey:
         """What identifies it."""
         return self.record.ev, self.record.boot, self.record.seq
 
 
-class Sorted(msgspec.Struct, frozen=True):
-    """A batch, judged: `fresh` in the order of arrival, how many were `duplicates`, and the keys that `conflict`."""
+class Unreadable(msgspec.Struct, frozen=True):
+    """A record of which no more than its key can be read: what was sent, its SHA-256, and why it is not understood."""
 
-    fresh: tuple[Prepared, ...]
-    duplicates: int
-    conflicts: tuple[Key, ...]
+    name: Key
+    sent: bytes
+    digest: bytes
+    reason: str
+
+    @property
+    def key(self) -> RecordKey:
+        """What identifies it."""
+        return self.name.ev, self.name.boot, self.name.seq
 
 
-def prepare(record: Record) -> Prepared:
+Element = Prepared | Unreadable | Notice
+
+
+class Delivery(msgspec.Struct, frozen=True):
+    """What a gateway sent: its elements in their order, and `refused`, (index, reason) of those that have no key."""
+
+    elements: tuple[Element, ...]
+    refused: tuple[tuple[int, str], ...] = ()
+
+    @property
+    def boots(self) -> frozenset[Boot]:
+        """Whose records it is about."""
+        return frozenset(_boot(each) for each in self.elements)
+
+    @property
+    def asks(self) -> bool:
+        """Whether the gateway waits for an answer."""
+        return any(isinstance(each, Notice) for each in self.elements)
+
+
+def _boot(element: Element) -> Boot:
+    return (element.ev, element.boot) if isinstance(element, Notice) else element.key[:2]
+
+
+def prepare(record: Record, sent: bytes | None = None) -> Prepared:
     """Return the record with its canonical bytes, so that equal contents are equal digests however they were sent."""
     body = encode_record(record)
-    return Prepared(record, body, hashlib.sha256(body).digest())
+    return Prepared(record, body, hashlib.sha256(body).digest(), body if sent is None else sent)
 
 
-def read_batch(body: bytes) -> tuple[list[Record], list[tuple[int, str]]]:
-    """Return the records of a JSON array, and (index, reason) of those that are none.
+_elements = msgspec.json.Decoder(list[msgspec.Raw])
+_notices = msgspec.json.Decoder(Notice)
 
-    A single bad record must not keep a gateway from delivering the others. Raises CodecError when `body` is no array
+
+def read_delivery(body: bytes) -> Delivery:
+    """Return the records and notices of a JSON array.
+
+    A single bad element does not keep a gateway from delivering the others. Raises CodecError when `body` is no array
     of at most 1000 elements.
     """
     try:
-        elements = msgspec.json.decode(body, type=list[msgspec.Raw])
+        found = _elements.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise CodecError(f"telemetry batch: {error}", hint="send a JSON array of records") from None
-    if len(elements) > MAX_BATCH:
-        raise CodecError(f"{len(elements)} records at once", hint=f"send at most {MAX_BATCH} per request")
-    records: list[Record] = []
+        raise CodecError(f"telemetry delivery: {error}", hint="send a JSON array of records") from None
+    if len(found) > MAX_BATCH:
+        raise CodecError(f"{len(found)} records at once", hint=f"send at most {MAX_BATCH} per delivery")
+    elements: list[Element] = []
     refused: list[tuple[int, str]] = []
-    for index, element in enumerate(elements):
+    for index, raw in enumerate(found):
         try:
-            record = decode_record(bytes(element))
+            elements.append(_read_element(bytes(raw)))
         except CodecError as error:
             refused.append((index, str(error)[:200]))
-        else:
-            records.append(record)
-    return records, refused
+    return Delivery(tuple(elements), tuple(refused))
 
 
-def sort_out(batch: Sequence[Prepared], stored: Mapping[Key, bytes]) -> Sorted:
-    """Judge a batch. `stored`: digests under the batch's keys. The first content under a key stands for ever."""
-    known = dict(stored)
-    fresh: list[Prepared] = []
-    conflicts: list[Key] = []
-    duplicates = 0
-    for item in batch:
-        digest = known.get(item.key)
-        if digest is None:
-            known[item.key] = item.digest
-            fresh.append(item)
-        elif digest == item.digest:
-            duplicates += 1
-        else:
-            conflicts.append(item.key)
-    return Sorted(tuple(fresh), duplicates, tuple(conflicts))
+def _read_element(sent: bytes) -> Element:
+    """Return what an element is. Raises CodecError: it is nothing, and has no key."""
+    try:
+        return prepare(decode_record(sent), sent)
+    except CodecError as error:
+        try:
+            return Unreadable(decode_key(sent), sent, hashlib.sha256(sent).digest(), str(error)[:200])
+        except CodecError:
+            pass
+        try:
+            notice = _notices.decode(sent)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            raise error from None
+        if any(first > last for first, last in notice.missing):
+            raise CodecError("notice: a range ends before it begins") from None
+        return notice
+
+
+class Numbers:
+    """A set of numbers from 1 on, kept as ranges in rising order."""
+
+    __slots__ = ("_firsts", "_lasts")
+
+    def __init__(self, ranges: Iterable[tuple[int, int]] = ()) -> None:
+        """`ranges`: (first, last) in rising order, with gaps between them."""
+        pairs = list(ranges)
+        self._firsts = [first for first, _ in pairs]
+        self._lasts = [last for _, last in pairs]
+
+    @property
+    def ranges(self) -> tuple[tuple[int, int], ...]:
+        """The ranges (first, last)."""
+        return tuple(zip(self._firsts, self._lasts, strict=True))
+
+    @property
+    def contiguous(self) -> int:
+        """The highest number without a gap from 1; 0 when 1 is missing."""
+        return self._lasts[0] if self._firsts and self._firsts[0] == 1 else 0
+
+    @property
+    def highest(self) -> int:
+        """The highest number; 0 when there is none."""
+        return self._lasts[-1] if self._lasts else 0
+
+    def __contains__(self, number: int) -> bool:
+        place = bisect_right(self._firsts, number) - 1
+        return place >= 0 and number <= self._lasts[place]
+
+    def __len__(self) -> int:
+        return sum(self._lasts) - sum(self._firsts) + len(self._firsts)
+
+    def add(self, first: int, last: int) -> None:
+        """Add a range."""
+        begin = bisect_left(self._lasts, first - 1)
+        end = bisect_right(self._firsts, last + 1)
+        if begin < end:
+            first, last = min(first, self._firsts[begin]), max(last, self._lasts[end - 1])
+        self._firsts[begin:end] = [first]
+        self._lasts[begin:end] = [last]
+
+    def remove(self, number: int) -> None:
+        """Remove a number that is there."""
+        place = bisect_right(self._firsts, number) - 1
+        first, last = self._firsts[place], self._lasts[place]
+        left = [(begin, end) for begin, end in ((first, number - 1), (number + 1, last)) if begin <= end]
+        self._firsts[place : place + 1] = [begin for begin, _ in left]
+        self._lasts[place : place + 1] = [end for _, end in left]
+
+    def without(self, first: int, last: int) -> list[tuple[int, int]]:
+        """Return the ranges of `first` to `last` that are not there."""
+        found = []
+        for place in range(bisect_left(self._lasts, first), bisect_right(self._firsts, last)):
+            if first < self._firsts[place]:
+                found.append((first, self._firsts[place] - 1))
+            first = self._lasts[place] + 1
+        if first <= last:
+            found.append((first, last))
+        return found
+
+    def is_full_for(self, first: int, last: int) -> bool:
+        """Say whether adding this range would make too many."""
+        return len(self._firsts) >= MAX_RANGES and first - 1 not in self and last + 1 not in self
+
+    def is_full_without(self, number: int) -> bool:
+        """Say whether removing this number would make too many ranges."""
+        return len(self._firsts) >= MAX_RANGES and number - 1 in self and number + 1 in self
+
+
+class Progress:
+    """How far the records of one boot have arrived, and what became of them.
+
+    `arrived` holds what is stored, in quarantine, or `missing` for good.
+    """
+
+    __slots__ = ("arrived", "changed", "conflicts", "duplicates", "missing", "quarantined", "stored")
+
+    def __init__(
+        self,
+        arrived: Numbers | None = None,
+        missing: Numbers | None = None,
+        *,
+        stored: int = 0,
+        duplicates: int = 0,
+        conflicts: int = 0,
+        quarantined: int = 0,
+    ) -> None:
+        self.arrived = Numbers() if arrived is None else arrived
+        self.missing = Numbers() if missing is None else missing
+        self.stored, self.duplicates, self.conflicts = stored, duplicates, conflicts
+        self.quarantined = quarantined
+        self.changed = False
+
+    def has(self, seq: int) -> bool:
+        """Say whether a record of this number was stored or put into quarantine."""
+        return seq in self.arrived and seq not in self.missing
+
+    def take(self, seq: int) -> bool:
+        """Count a number as arrived; False when there are too many gaps before it."""
+        if seq in self.missing:
+            if self.missing.is_full_without(seq):
+                return False
+            self.missing.remove(seq)
+        elif self.arrived.is_full_for(seq, seq):
+            return False
+        self.arrived.add(seq, seq)
+        self.changed = True
+        return True
+
+    def give_up(self, first: int, last: int) -> list[tuple[int, int]]:
+        """Count numbers that have not arrived as missing; return them."""
+        found = []
+        for begin, end in self.arrived.without(first, last):
+            if self.missing.is_full_for(begin, end):
+                continue
+            self.missing.add(begin, end)
+            self.arrived.add(begin, end)
+            self.changed = True
+            found.append((begin, end))
+        return found
+
+
+class Stored(msgspec.Struct, frozen=True):
+    """What is kept under a key: the SHA-256 of its content, and whether that is in quarantine."""
+
+    digest: bytes
+    quarantined: bool
 
 
 class HighWater(msgspec.Struct, frozen=True):
-    """How far a gateway's records of one boot have arrived: the `highest` seq, and `contiguous` without gaps from 1.
-
-    `stored` and `duplicates` count the records of the batch that is being answered; 0 where none is.
-    """
+    """How far a gateway's records of one boot have arrived: the `highest` seq, and `contiguous` without gaps from 1."""
 
     ev: str
     boot: int
     highest: int
     contiguous: int
-    stored: int = 0
-    duplicates: int = 0
+
+    @property
+    def mark(self) -> Mark:
+        """What the gateway is told."""
+        return Mark(self.boot, self.contiguous, self.highest)
 
 
-def advance(contiguous: int, beyond: Sequence[int]) -> int:
-    """Return the new gap-free mark, given the stored numbers above the old one in rising order."""
-    for seq in beyond:
-        if seq != contiguous + 1:
-            break
-        contiguous = seq
-    return contiguous
+class Outcome(msgspec.Struct):
+    """What becomes of a delivery: records that are `fresh`, that go into `quarantine`, that are `duplicates`.
+
+    `conflicts` are keys under which something else is stored, `missing` (ev, boot, first, last) what the gateway has
+    just given up, `deferred` keys beyond too many gaps: they are not taken now. `marks` says how far each boot is.
+    """
+
+    fresh: list[Prepared]
+    quarantine: list[Unreadable]
+    duplicates: int
+    conflicts: list[RecordKey]
+    missing: list[tuple[str, int, int, int]]
+    deferred: list[RecordKey]
+    marks: tuple[HighWater, ...] = ()
+
+
+def suspects(delivery: Delivery, progress: Mapping[Boot, Progress]) -> list[RecordKey]:
+    """Return the keys of a delivery under which something may be stored already."""
+    return [
+        each.key
+        for each in delivery.elements
+        if not isinstance(each, Notice) and progress[_boot(each)].has(each.key[2])
+    ]
+
+
+def judge(delivery: Delivery, progress: Mapping[Boot, Progress], stored: dict[RecordKey, Stored]) -> Outcome:
+    """Judge a delivery, and bring `progress` and `stored` up to date. The first content under a key stands for ever.
+
+    `stored`: what is kept under the keys that `suspects` names; one that is not there any more has been deleted for
+    its age.
+    """
+    outcome = Outcome([], [], 0, [], [], [])
+    for each in delivery.elements:
+        ev, boot = _boot(each)
+        here = progress[ev, boot]
+        if isinstance(each, Notice):
+            gone = [lost for first, last in each.missing for lost in here.give_up(first, last)]
+            outcome.missing += [(ev, boot, first, last) for first, last in gone]
+        elif here.has(each.key[2]):
+            known = stored.get(each.key)
+            if known is None or _is_same(each, known):
+                outcome.duplicates += 1
+                here.duplicates += 1
+            else:
+                outcome.conflicts.append(each.key)
+                here.conflicts += 1
+            here.changed = True
+        elif not here.take(each.key[2]):
+            outcome.deferred.append(each.key)
+        elif isinstance(each, Prepared):
+            outcome.fresh.append(each)
+            here.stored += 1
+            stored[each.key] = Stored(each.digest, quarantined=False)
+        else:
+            outcome.quarantine.append(each)
+            here.quarantined += 1
+            stored[each.key] = Stored(each.digest, quarantined=True)
+    outcome.marks = tuple(high_water(ev, boot, progress[ev, boot]) for ev, boot in sorted(delivery.boots))
+    return outcome
+
+
+def _is_same(element: Prepared | Unreadable, known: Stored) -> bool:
+    """Compare with what is stored; in quarantine is what was sent, since nobody understood it then."""
+    if isinstance(element, Prepared) and known.quarantined:
+        return hashlib.sha256(element.sent).digest() == known.digest
+    return element.digest == known.digest and isinstance(element, Unreadable) == known.quarantined
+
+
+def high_water(ev: str, boot: int, progress: Progress) -> HighWater:
+    """Return how far a boot's records have arrived."""
+    return HighWater(ev, boot, progress.arrived.highest, progress.arrived.contiguous)

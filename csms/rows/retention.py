@@ -20,6 +20,7 @@ from csms.tables import (
     station_requests,
     stream_values,
     telemetry,
+    telemetry_quarantine,
     transaction_events,
     transactions,
     webhook_deliveries,
@@ -43,7 +44,10 @@ _BY_TIME: Final[dict[Kind, tuple[tuple[Table, Column[int]], ...]]] = {
         (der_alarms, der_alarms.c.at_ms),
         (door_faults, door_faults.c.last_ms),
     ),
-    "telemetry": ((telemetry, telemetry.c.received_ms),),
+    "telemetry": (
+        (telemetry, telemetry.c.received_ms),
+        (telemetry_quarantine, telemetry_quarantine.c.received_ms),
+    ),
     "audit": ((audit, audit.c.at_ms),),
     "transactions": (),
 }

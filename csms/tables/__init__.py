@@ -23,7 +23,7 @@ from csms.tables.requests import request_parts, station_requests
 from csms.tables.security import security_events, station_certificates
 from csms.tables.stations import connectors, stations
 from csms.tables.tariffs import plan_assignments, price_plans, transaction_costs, transaction_plans
-from csms.tables.telemetry import telemetry, telemetry_marks
+from csms.tables.telemetry import telemetry, telemetry_marks, telemetry_quarantine
 from csms.tables.tokens import token_groups, token_uses, tokens
 from csms.tables.transactions import meter_keys, meter_values, transaction_events, transaction_faults, transactions
 
@@ -75,6 +75,7 @@ __all__ = [
     "stream_values",
     "telemetry",
     "telemetry_marks",
+    "telemetry_quarantine",
     "token_groups",
     "token_uses",
     "tokens",

@@ -8,10 +8,8 @@ from typing import Any
 
 import pytest
 
-from csms.ingest import Ingest
 from tests.csms.conftest import Start
 from tests.csms.support import Running, grid_signal
-from tests.csms.test_api import record
 from tests.csms.test_journals import booted, delivery, journal
 from v2g.errors import StoreError
 from v2g.net.journal_file import JournalFile
@@ -105,9 +103,3 @@ async def test_a_disk_that_refuses_a_journal_asks_the_station_to_come_again(
             assert (await send(websocket))[2] == "InternalError"
         assert (await send(websocket))[2]["status"] == "Accepted"
     assert len(csms.events("settled")) == 1
-
-
-async def test_more_than_a_batch_of_telemetry_is_refused(csms: Running) -> None:
-    ingest = Ingest(None, None, None)  # type: ignore[arg-type]  # nothing of it is reached
-    with pytest.raises(ValueError, match="1001 records"):
-        await ingest.store([record(n) for n in range(1, 1002)])

@@ -20,7 +20,7 @@ from tests.packages import need
 SCALE = 1000
 """Simulated seconds a second in the demos of these tests; 300 is what a person watches."""
 
-PORTS = ("9443", "8443", "15118", "20007", "8088")
+PORTS = ("9443", "8443", "8883", "15118", "20007", "8088")
 """Ports in the documents; every test takes free ones instead, so that documents can run side by side."""
 
 PATIENCE_S = 60
@@ -28,6 +28,8 @@ PATIENCE_S = 60
 TOOLS = {
     "curl": ("curl",),
     "jq": ("jq",),
+    "mosquitto": ("mosquitto",),
+    "mosquitto_sub": ("mosquitto-clients",),
     "openssl": ("openssl",),
     "softhsm2-util": ("softhsm2",),
     "swtpm": ("swtpm", "tpm2-openssl"),
@@ -55,6 +57,7 @@ LONG = (
     "how-to/run-the-three-programs-yourself.md",
     "how-to/script-a-back-end.md",
     "how-to/send-a-grid-signal.md",
+    "how-to/set-up-a-telemetry-broker.md",
     "how-to/share-a-root-key.md",
     "how-to/simulate-stations.md",
     "how-to/steer-a-session-from-the-back-end.md",

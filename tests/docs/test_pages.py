@@ -8,11 +8,12 @@ from xml.etree import ElementTree
 import msgspec
 import pytest
 
+from cli.demo import broker
 from csms.api.routes import OPERATIONS
 from csms.core.sites import Place, Site
 from csms.event_kinds import KINDS
 from docs import charts, configuration, generate, kinds
-from tests.docs.documents import ROOT, pages
+from tests.docs.documents import ROOT, File, pages, steps
 from tests.together import together
 from v2g.grid.price_plan import PricePlan, When
 from v2g.iso15118.sequence import State, edges
@@ -179,3 +180,12 @@ def test_the_smart_charging_page_names_every_field_and_its_site_is_one() -> None
 def example(text: str) -> str:
     """The first JSON of a page."""
     return text.split("```json\n", 1)[1].split("```", 1)[0]
+
+
+def test_the_broker_of_the_demo_is_set_up_as_the_documentation_says() -> None:
+    """What is tried in the demo and in tests is what operators are told to do."""
+    page = (DOCS / "how-to" / "set-up-a-telemetry-broker.md").read_text()
+    files = {step.name: step.text for step in steps(page) if isinstance(step, File)}
+    paths = {"ca": "pki/csms/root.pem", "chain": "pki/csms/broker/chain.pem", "key": "pki/csms/broker/leaf.key"}
+    assert files["mosquitto.conf"] == broker.LISTENER.format(port=8883, address="", acl="acl", **paths)
+    assert files["acl"] == broker.ACL

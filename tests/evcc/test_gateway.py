@@ -1,20 +1,35 @@
 """The telemetry gateway, from CAN frames to a real broker and through outages."""
 
 import asyncio
+import contextlib
+import json
+import os
+import sqlite3
+import tty
+from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
+
+import msgspec
 
 from cli.demo.broker import Broker
 from evcc.ecu import BatteryEcu, BatterySnapshot
-from evcc.gateway import TOPIC, Gateway, GatewayConfig
+from evcc.gateway import Delivery, Gateway, GatewayConfig
 from pki_tools.tree import PkiTree
+from tests.telemetry.brokers import access
+from tests.telemetry.reference import ReferenceBackEnd
+from v2g.errors import TransportError
 from v2g.net.can import CanConfig, CanPort
 from v2g.net.clock import Clock
-from v2g.net.mqtt import MqttClient
 from v2g.net.mqtt_config import MqttConfig
 from v2g.net.outbox import Outbox
 from v2g.observe import Observe
 from v2g.telemetry.batch import Mirror
-from v2g.telemetry.signals import decode_record
+from v2g.telemetry.delivery import decode_marks
+from v2g.telemetry.signals import Record, decode_record, encode_record
+
+EV = "EV-1"
+NOBODY = MqttConfig(host="127.0.0.1", port=1, without_tls=True)
 
 
 def snapshot(soc: float) -> BatterySnapshot:
@@ -25,89 +40,270 @@ def snapshot(soc: float) -> BatterySnapshot:
     )  # fmt: skip
 
 
-def mqtt(pki: PkiTree, broker: Broker, leaf: str, client_id: str) -> MqttConfig:
-    return MqttConfig(
-        host="127.0.0.1",
-        port=broker.port,
-        client_id=client_id,
-        ca=pki.path("csms/root.pem"),
-        chain=pki.path(f"csms/{leaf}/chain.pem"),
-        key=pki.path(f"csms/{leaf}/leaf.key"),
-    )
+def send_frames(can: CanConfig, port: CanPort, *socs: int) -> None:
+    """Send the battery's state as a car's control units would, once for each state of charge."""
+    ecu = BatteryEcu(can, lambda: snapshot(0))
+    for soc in socs:
+        for frame_id, data in ecu.frames(snapshot(float(soc))):
+            port.send(frame_id, data)
+
+
+@contextlib.asynccontextmanager
+async def gateway(
+    tmp_path: Path, mqtt: MqttConfig, *, drain: float = 10.0, **more: Any
+) -> AsyncIterator[tuple[CanConfig, CanPort, list[Observe]]]:
+    """Run a gateway on a virtual bus of its own, with no least interval between records."""
+    can = CanConfig(channel=str(tmp_path))
+    settings = {"ev": EV, "outbox": tmp_path / "outbox.db", "mqtt": mqtt, "can": can, "min_interval": 0.0}
+    events: list[Observe] = []
+    running = await Gateway.open(GatewayConfig(**(settings | more)), Clock(), events.append)
+    port = CanPort(can)
+    async with asyncio.timeout(40):
+        yield can, port, events
+        await port.close()
+        await running.close(drain=drain)
+
+
+def data_of(events: list[Observe], name: str) -> list[dict[str, Any]]:
+    return [dict(event.data) for event in events if event.name == name]
+
+
+async def until(events: list[Observe], name: str) -> dict[str, Any]:
+    """Wait for an event."""
+    while not (found := data_of(events, name)):
+        await asyncio.sleep(0.01)
+    return found[0]
 
 
 async def test_battery_frames_arrive_as_records_that_rebuild_the_state(
     pki: PkiTree, broker: Broker, tmp_path: Path
 ) -> None:
-    mirror, whole = Mirror(), asyncio.Event()
-
-    def take(_topic: str, payload: bytes) -> None:
-        mirror.apply(decode_record(payload))
-        if mirror.state.get("battery.soc") == 41.0:
-            whole.set()
-
-    sink = MqttClient(mqtt(pki, broker, "ingest", "sink"), on_message=take)
-    sink.subscribe(TOPIC)
-    sink.start()
-    can = CanConfig(channel="state")
-    config = GatewayConfig(
-        ev="a1b2", outbox=tmp_path / "outbox.db", mqtt=mqtt(pki, broker, "gateway", "gw"), can=can, min_interval=0.0
-    )
-    events: list[Observe] = []
-    gateway = Gateway(config, Clock(), events.append)
-    async with asyncio.timeout(15):
-        await sink.connected.wait()
-        gateway.start()
-        ecu, port = BatteryEcu(can, lambda: snapshot(0)), CanPort(can)
-        for soc in range(50, 40, -1):
-            for frame_id, data in ecu.frames(snapshot(float(soc))):
-                port.send(frame_id, data)
+    """R98: what the back end has stored is forgotten, and nothing before."""
+    back_end = ReferenceBackEnd()
+    await back_end.connect(broker, pki)
+    async with gateway(tmp_path, access(broker, pki, EV)) as (can, port, events):
+        send_frames(can, port, *range(50, 40, -1))
         port.send(0x7DF, b"\x02\x01\x0c")  # somebody's diagnosis request: counted, not fatal
-        await whole.wait()
-        await port.close()
-        await gateway.close()
+        await back_end.has(1)
+    mirror = Mirror()
+    for _, element in sorted(back_end.records.items()):
+        mirror.apply(decode_record(json.dumps(element).encode()))
     assert mirror.complete
-    assert mirror.state["battery.current"] == -25.0
+    assert (mirror.state["battery.soc"], mirror.state["battery.current"]) == (41.0, -25.0)
     assert mirror.state["battery.cell_voltage.max"] == 3.712
-    assert events[-1].data == {
-        "sent": gateway.sent, "waiting": 0, "dropped": 0, "unknown_frames": 1, "malformed_frames": 0
-    }  # fmt: skip
-    await sink.close()
+    assert data_of(events, "stopped") == [
+        {"stored": len(back_end.records), "waiting": 0, "dropped": 0, "unknown_frames": 1, "malformed_frames": 0}
+    ]
+    assert (back_end.missing, back_end.duplicates) == (set(), 0)
+    await back_end.close()
 
 
-async def test_without_an_uplink_records_wait_for_the_next_boot(pki: PkiTree, broker: Broker, tmp_path: Path) -> None:
-    can = CanConfig(channel="offline")
-    away = Broker(1, broker.process)  # nobody listens on port 1
-    config = GatewayConfig(ev="a", outbox=tmp_path / "o.db", mqtt=mqtt(pki, away, "gateway", "gw"), can=can)
-    gateway = Gateway(config, Clock(), lambda _: None)
-    gateway.start()
-    port = CanPort(can)
-    for frame_id, data in BatteryEcu(can, lambda: snapshot(50)).frames(snapshot(50)):
-        port.send(frame_id, data)
-    await port.close()
-    async with asyncio.timeout(10):
-        while not len(gateway._outbox):
-            await asyncio.sleep(0)
-    await gateway.close(drain=0.0)
-    box = Outbox(tmp_path / "o.db")
-    assert [seq for _, seq, _ in box.pending()] == list(range(1, len(box) + 1))
-    assert len(box) >= 1
-    box.close()
+async def test_what_the_broker_has_and_the_back_end_has_not_is_kept(
+    pki: PkiTree, broker: Broker, tmp_path: Path
+) -> None:
+    """A broker's acknowledgement says nothing about the back end."""
+    back_end = ReferenceBackEnd()
+    await back_end.connect(broker, pki)
+    back_end.deaf = True
+    async with gateway(tmp_path, access(broker, pki, EV), drain=0.0) as (can, port, events):
+        send_frames(can, port, 50)
+        assert (await until(events, "waiting"))["reason"] == "the back end does not answer"
+    (stopped,) = data_of(events, "stopped")
+    assert stopped["waiting"] > 0
+    await back_end.close()
+    async with gateway(tmp_path, access(broker, pki, EV), drain=0.0) as (_can, _port, events):
+        assert (await until(events, "waiting"))["reason"] == "no back end is connected to the broker"
+        back_end = ReferenceBackEnd()
+        await back_end.connect(broker, pki)
+        await until(events, "resumed")
+        await back_end.has(stopped["waiting"])
+    await back_end.close()
 
 
-async def test_it_ends_also_when_a_frame_comes_at_that_very_moment(pki: PkiTree, tmp_path: Path) -> None:
-    away = Broker(1, None)  # type: ignore[arg-type]  # nobody connects
-    config = GatewayConfig(
-        ev="a", outbox=tmp_path / "o.db", mqtt=mqtt(pki, away, "gateway", "gw"), can=CanConfig(channel="moment")
-    )
-    gateway = Gateway(config, Clock(), lambda _: None)
-    gateway._batcher.deadline = lambda: 1e12  # type: ignore[method-assign]  # something is due, but not yet
-    task = asyncio.create_task(gateway._batch())
-    for _ in range(3):
-        await asyncio.sleep(0)
-    gateway._work.set()
-    await asyncio.sleep(0)
+async def test_without_an_uplink_records_wait_for_the_next_boot(tmp_path: Path) -> None:
+    """R97, R100: the log goes on in a blind spot."""
+    async with gateway(tmp_path, NOBODY, drain=0.0) as (can, port, events):
+        send_frames(can, port, *range(50, 45, -1))
+        await until(events, "waiting")
+    box = await Outbox.open(tmp_path / "outbox.db", EV, 1)
+    found = await box.pending()
+    assert [row.seq for row in found] == list(range(1, data_of(events, "stopped")[0]["waiting"] + 1))
+    assert decode_record(found[-1].body).signals["battery.soc"] == 46.0
+    await box.close()
+
+
+async def test_a_disk_that_is_full_is_an_event_and_the_gateway_goes_on_afterwards(tmp_path: Path) -> None:
+    """The task that stores records must not end unseen, and no number may be left out."""
+    async with gateway(tmp_path, NOBODY, drain=0.0) as (can, port, events):
+        send_frames(can, port, 50)
+        other = sqlite3.connect(tmp_path / "outbox.db", isolation_level=None)
+        while not other.execute("SELECT count(*) FROM outbox").fetchone()[0]:
+            await asyncio.sleep(0.01)
+        other.execute("CREATE TRIGGER full BEFORE INSERT ON outbox BEGIN SELECT RAISE(ABORT, 'disk full'); END")
+        send_frames(can, port, 60, 70)
+        failed = await until(events, "task_failed")
+        assert failed["task"] == "telemetry records"
+        assert "disk full" in failed["error"]
+        other.execute("DROP TRIGGER full")
+        while "80.0" not in str(other.execute("SELECT body FROM outbox ORDER BY seq DESC").fetchone()):
+            send_frames(can, port, 80)
+            await asyncio.sleep(0.05)
+        numbers = [seq for (seq,) in other.execute("SELECT seq FROM outbox ORDER BY seq")]
+        assert numbers == list(range(1, len(numbers) + 1))
+        other.close()
+
+
+async def test_a_bus_that_fails_is_an_event_and_does_not_keep_the_loop_busy(tmp_path: Path) -> None:
+    """An adapter that is pulled out."""
+    adapter, line = os.openpty()
+    tty.setraw(line)
+    name = os.ttyname(line)
+    can = CanConfig(interface="slcan", channel=name)
+    async with gateway(tmp_path, NOBODY, drain=0.0, can=can) as (_can, port, events):
+        await port.close()
+        os.close(line)
+        os.close(adapter)
+        failed = await until(events, "task_failed")
+        assert failed["task"] == "telemetry bus"
+        assert "CAN slcan" in failed["error"]
+
+
+class Loopback:
+    """An uplink to a back end in memory, which can refuse."""
+
+    name = "loopback"
+
+    def __init__(self, back_end: ReferenceBackEnd, max_bytes: int = 256_000) -> None:
+        self.back_end, self.max_bytes = back_end, max_bytes
+        self.refusal = ""
+        self.sizes: list[int] = []
+        self.delivery: Delivery | None = None
+
+    def start(self) -> None:
+        pass
+
+    async def ready(self) -> None:
+        pass
+
+    async def send(self, delivery: bytes) -> None:
+        self.sizes.append(len(delivery))
+        if self.refusal:
+            raise TransportError(self.refusal)
+        assert self.delivery is not None
+        self.delivery.on_marks(decode_marks(json.dumps(self.back_end.take(delivery)).encode()))
+
+    async def close(self) -> None:
+        pass
+
+
+def record(boot: int, seq: int) -> bytes:
+    return encode_record(Record(EV, boot, seq, seq, "parked", False, {"battery.soc": 50.0}))  # noqa: FBT003
+
+
+@contextlib.asynccontextmanager
+async def delivering(box: Outbox, uplink: Loopback) -> AsyncIterator[list[Observe]]:
+    """Deliver an outbox until it is empty."""
+    events: list[Observe] = []
+    delivery = uplink.delivery = Delivery(EV, box, events.append)
+    task = asyncio.create_task(delivery.run(uplink))
+    async with asyncio.timeout(30):
+        yield events
+        await delivery.drain()
     task.cancel()
-    done, _ = await asyncio.wait({task}, timeout=0.5)
-    assert done
-    assert task.cancelled()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def filled(tmp_path: Path, count: int, **more: Any) -> Outbox:
+    box = await Outbox.open(tmp_path / "o.db", EV, 1, **more)
+    for seq in range(1, count + 1):
+        await box.put(seq, record(box.boot, seq))
+    return box
+
+
+async def test_many_records_go_out_in_few_deliveries_and_only_beyond_the_mark(tmp_path: Path) -> None:
+    """R98, R102."""
+    box = await filled(tmp_path, 2500)
+    back_end = ReferenceBackEnd()
+    back_end.take(b"[" + b",".join(record(box.boot, seq) for seq in range(1, 1001)) + b"]")
+    async with delivering(box, uplink := Loopback(back_end)):
+        pass
+    assert len(back_end.records) == 2500
+    assert back_end.duplicates == 0
+    assert len(uplink.sizes) < 10
+    assert max(uplink.sizes) <= uplink.max_bytes
+    await box.close()
+
+
+async def test_a_delivery_is_no_larger_than_the_uplink_takes(tmp_path: Path) -> None:
+    box = await filled(tmp_path, 100)
+    async with delivering(box, uplink := Loopback(back_end := ReferenceBackEnd(), max_bytes=2000)):
+        pass
+    assert max(uplink.sizes) <= 2000
+    assert len(back_end.records) == 100
+    await box.close()
+
+
+async def test_what_was_dropped_is_told_so_that_the_rest_counts(tmp_path: Path) -> None:
+    """R103: the back end knows what it will never get, also of a boot of which nothing is left."""
+    size = len(record(1, 1))
+    first = await filled(tmp_path, 10, max_bytes=12 * size)
+    await first.close()
+    box = await Outbox.open(tmp_path / "o.db", EV, 1, max_bytes=12 * size)
+    for seq in range(1, 21):
+        await box.put(seq, record(box.boot, seq))
+    gone = 20 - await box.count()
+    assert 0 < gone < 20
+    async with delivering(box, Loopback(back_end := ReferenceBackEnd())):
+        pass
+    assert back_end.missing == {(EV, 1, n) for n in range(1, 11)} | {(EV, 2, n) for n in range(1, gone + 1)}
+    assert sorted(back_end.records) == [(EV, 2, n) for n in range(gone + 1, 21)]
+    assert await box.waiting() == []
+    await box.close()
+
+
+async def test_a_back_end_that_was_restored_from_a_backup_learns_what_it_has_lost(tmp_path: Path) -> None:
+    box = await filled(tmp_path, 20)
+    back_end, older = ReferenceBackEnd(), ReferenceBackEnd()
+    older.take(b"[" + b",".join(record(box.boot, seq) for seq in range(1, 6)) + b"]")
+    async with delivering(box, Loopback(back_end)):
+        pass
+    for seq in range(21, 26):
+        await box.put(seq, record(box.boot, seq))
+    async with delivering(box, Loopback(older)):
+        pass
+    assert older.missing == {(EV, box.boot, n) for n in range(6, 21)}
+    assert {seq for _, _, seq in older.records} == {*range(1, 6), *range(21, 26)}
+    await box.close()
+
+
+async def test_a_damaged_record_is_given_up_and_does_not_hold_up_the_others(tmp_path: Path) -> None:
+    box = await filled(tmp_path, 5)
+    for seq, damage in ((2, b'{"ev":"EV-1","boot":1,"se'), (5, b"\xff")):
+        other = sqlite3.connect(tmp_path / "o.db", isolation_level=None)
+        other.execute("UPDATE outbox SET body = ? WHERE seq = ?", (damage, seq))
+        other.close()
+    async with delivering(box, Loopback(back_end := ReferenceBackEnd())) as events:
+        pass
+    assert {seq for _, _, seq in back_end.records} == {1, 3, 4}
+    assert {seq for _, _, seq in back_end.missing} == {2, 5}
+    assert [data["seq"] for data in data_of(events, "record_unreadable")] == [2, 5]
+    await box.close()
+
+
+async def test_why_nothing_is_delivered_is_told_once_and_so_is_the_end_of_that(tmp_path: Path) -> None:
+    box = await filled(tmp_path, 3)
+    uplink = Loopback(ReferenceBackEnd())
+    uplink.refusal = "MQTT broker refused the message: Not authorized"
+    async with delivering(box, uplink) as events:
+        while len(uplink.sizes) < 3:
+            await asyncio.sleep(0.01)
+        uplink.refusal = ""
+    assert [(event.name, event.data) for event in events] == [
+        ("waiting", {"reason": "MQTT broker refused the message: Not authorized"}),
+        ("resumed", {}),
+    ]
+    await box.close()
+
+
+def test_marks_are_bounded() -> None:
+    assert msgspec.structs.astuple(decode_marks(b'[{"boot":1,"contiguous":2,"highest":3}]')[0]) == (1, 2, 3)

@@ -1,13 +1,14 @@
 """Records on the wire."""
 
 import contextlib
+import json
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from v2g.errors import CodecError
-from v2g.telemetry.signals import CONTEXTS, SIGNALS, Record, decode_record, encode_record
+from v2g.telemetry.signals import CONTEXTS, SIGNALS, Key, Record, decode_key, decode_record, encode_record
 
 VALUES = st.sampled_from(sorted(SIGNALS)).flatmap(
     lambda n: st.tuples(st.just(n), st.floats(SIGNALS[n].minimum, SIGNALS[n].maximum))
@@ -65,6 +66,20 @@ def test_what_the_registry_does_not_know_is_refused(field: dict[str, object], me
         decode_record(encode_record(Record(**(good | field))))  # type: ignore[arg-type]
 
 
-def test_a_record_larger_than_the_bound_is_refused_unread() -> None:
+def test_a_record_larger_than_the_bound_is_refused_for_that() -> None:
     with pytest.raises(CodecError, match="65536"):
-        decode_record(b" " * 65537)
+        decode_record(b'{"ev":"a","boot":1,"seq":1}' + b" " * 65536)
+
+
+@pytest.mark.parametrize("name", ["a/b", "+", "#", "$x", "", "a" * 65, "a\n", "a b", "\u00e4"])
+def test_a_name_that_cannot_be_a_level_of_a_topic_is_no_pseudonym(name: str) -> None:
+    with pytest.raises(CodecError, match="no usable"):
+        decode_key(json.dumps({"ev": name, "boot": 1, "seq": 1}).encode())
+
+
+def test_the_key_of_a_record_of_a_later_version_can_be_read() -> None:
+    """0x2B9 says what is not known; the key says where it belongs."""
+    later = b'{"schema":"v2g-telemetry/7","ev":"EV-1","boot":3,"seq":4,"whatever":[1,{"x":null}]}'
+    assert decode_key(later) == Key("EV-1", 3, 4, "v2g-telemetry/7")
+    with pytest.raises(CodecError, match="0x2B9 UNSUPPORTED_SCHEMA_VERSION 'v2g-telemetry/7'"):
+        decode_record(later)

@@ -1,11 +1,19 @@
 """CAN for asyncio, by python-can: socketcan, slcan, udp_multicast or the in-process virtual bus, by configuration."""
 
 import asyncio
+import contextlib
+import logging
+import threading
 from collections.abc import Callable
+from typing import NoReturn
 
 import msgspec
 
 from v2g.errors import TransportError
+
+_log = logging.getLogger(__name__)
+
+OnFrame = Callable[[int, bytes], None]
 
 
 class CanConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -17,9 +25,19 @@ class CanConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class CanPort:
-    """One attachment to a bus. Received data frames go to `on_frame(id, data)` in the loop that opened the port."""
+    """One attachment to a bus. Received data frames go to `on_frame(id, data)` in the loop that opened the port.
 
-    def __init__(self, config: CanConfig, on_frame: Callable[[int, bytes], None] | None = None) -> None:
+    A thread reads, until the port is closed or the bus fails: an adapter that was pulled out would otherwise keep the
+    event loop busy with its error.
+    """
+
+    def __init__(
+        self, config: CanConfig, on_frame: OnFrame | None = None, *, loop: asyncio.AbstractEventLoop | None = None
+    ) -> None:
+        """Open it, which may take seconds with an adapter on a serial port; `loop`: where frames go, when elsewhere.
+
+        Raises TransportError.
+        """
         import can  # 80 ms to import: only a process that has a CAN bus pays
 
         self._message = can.Message
@@ -31,15 +49,45 @@ class CanPort:
                 hint="ip link set can0 up type can bitrate 500000",
             ) from None
         self._error = can.CanError
-        self._notifier: can.Notifier | None = None
+        self._loop, self._on_frame = loop or asyncio.get_running_loop(), on_frame
+        self._name = f"CAN {config.interface} {config.channel}"
+        self._closed, self._failed, self._failure = threading.Event(), asyncio.Event(), ""
+        self._reader = threading.Thread(target=self._read, name=self._name, daemon=True)
         if on_frame is not None:
-            receive = on_frame
+            self._reader.start()
 
-            def listen(message: can.Message) -> None:
-                if not message.is_error_frame and not message.is_remote_frame:
-                    receive(message.arbitration_id, bytes(message.data))
+    @classmethod
+    async def opened(cls, config: CanConfig, on_frame: OnFrame) -> "CanPort":
+        """Open a port in a thread, so that the event loop goes on meanwhile. Raises TransportError."""
+        return await asyncio.to_thread(cls, config, on_frame, loop=asyncio.get_running_loop())
 
-            self._notifier = can.Notifier(self._bus, [listen], timeout=0.2, loop=asyncio.get_running_loop())
+    def _read(self) -> None:
+        while not self._closed.is_set():
+            try:
+                message = self._bus.recv(0.2)
+            except Exception as error:  # noqa: BLE001 - each driver has errors of its own
+                self._in_loop(self._fail, str(error))
+                return
+            if message is not None and not message.is_error_frame and not message.is_remote_frame:
+                self._in_loop(self._deliver, message.arbitration_id, bytes(message.data))
+
+    def _in_loop(self, function: Callable[..., None], *arguments: object) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed: the program has ended
+            self._loop.call_soon_threadsafe(function, *arguments)
+
+    def _deliver(self, frame_id: int, data: bytes) -> None:
+        if self._on_frame is not None and not self._closed.is_set():
+            self._on_frame(frame_id, data)
+
+    def _fail(self, reason: str) -> None:
+        self._failure = f"{self._name}: {reason}"
+        _log.error("%s", self._failure)
+        self._failed.set()
+
+    async def failed(self) -> NoReturn:
+        """Wait until the bus can be read no more. Raises TransportError then."""
+        await self._failed.wait()
+        raise TransportError(self._failure, hint="is the adapter plugged in and the interface up?")
 
     def send(self, frame_id: int, data: bytes) -> None:
         """Send a data frame with an 11-bit id (29-bit above 0x7FF). Raises TransportError when the bus refuses."""
@@ -52,6 +100,8 @@ class CanPort:
 
     async def close(self) -> None:
         """Detach from the bus."""
-        if self._notifier is not None:
-            await asyncio.to_thread(self._notifier.stop)
-        self._bus.shutdown()
+        self._closed.set()
+        if self._reader.ident is not None:
+            await asyncio.to_thread(self._reader.join)
+        with contextlib.suppress(self._error, OSError):  # an adapter that is gone cannot be told
+            self._bus.shutdown()

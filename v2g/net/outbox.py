@@ -1,93 +1,221 @@
-"""A durable outbox: records wait in SQLite until somebody has acknowledged them (R97, R102).
+"""A durable outbox: records wait in SQLite until the back end has stored them (R97, R102).
 
-WAL, one transaction a call; what `put` returned from survives kill -9. Full means full: beyond `max_bytes` the oldest
-records go, and `dropped` counts them, so that the loss is visible (R103).
+A thread of its own works on the database, so nobody's event loop waits for a disk. WAL, one transaction a call; what
+`put` returned from survives kill -9. Full means full: beyond `max_bytes` the oldest records go, and `dropped` counts
+them, so that the loss is visible (R103).
 """
 
+import asyncio
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Final, TypeVar
+
+import msgspec
 
 from v2g.errors import StoreError
 
-_SCHEMA = """
+R = TypeVar("R")
+
+_SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS owner (ev TEXT PRIMARY KEY);
+CREATE TABLE IF NOT EXISTS dropped (boot INTEGER PRIMARY KEY, through INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS outbox (
     boot INTEGER NOT NULL, seq INTEGER NOT NULL, body BLOB NOT NULL, PRIMARY KEY (boot, seq)
 ) WITHOUT ROWID;
 """
+_COUNT: Final = "INSERT INTO meta VALUES ('dropped', ?) ON CONFLICT (key) DO UPDATE SET value = value + excluded.value"
+_DROPPED: Final = (
+    "INSERT INTO dropped VALUES (?, ?) ON CONFLICT (boot) DO UPDATE SET through = max(through, excluded.through)"
+)
+
+Position = tuple[int, int]
+"""(boot, seq) of a record; (0, 0) is before the first."""
+
+BEGINNING: Final[Position] = (0, 0)
+
+
+class Row(msgspec.Struct, frozen=True, array_like=True):
+    """A record that waits."""
+
+    boot: int
+    seq: int
+    body: bytes
+
+    @property
+    def position(self) -> Position:
+        """Where it stands."""
+        return self.boot, self.seq
+
+
+class Waiting(msgspec.Struct, frozen=True):
+    """What is left of a boot: records from `first` on (None: none), and the highest number that was `dropped`, or 0."""
+
+    boot: int
+    first: int | None
+    dropped: int
+
+
+class Confirmed(msgspec.Struct, frozen=True):
+    """How many records were forgotten, and how many before a position still wait."""
+
+    forgotten: int
+    before: int
 
 
 class Outbox:
-    """Records of one sender, keyed by `(boot, seq)`. Not safe for more than one process at a time."""
+    """Records of one sender, keyed by `(boot, seq)`. Not safe for more than one process at a time.
 
-    def __init__(self, path: Path, *, max_bytes: int = 1 << 30) -> None:
-        try:
-            self._db = sqlite3.connect(path, isolation_level=None)
-            self._db.execute("PRAGMA journal_mode=WAL")
-            self._db.execute("PRAGMA synchronous=FULL")
-            self._db.executescript(_SCHEMA)
-            self._db.execute("BEGIN IMMEDIATE")
-            self._db.execute("INSERT INTO meta VALUES ('boot', 1) ON CONFLICT(key) DO UPDATE SET value = value + 1")
-            self.boot: int = self._db.execute("SELECT value FROM meta WHERE key = 'boot'").fetchone()[0]
-            self._db.execute("COMMIT")
-        except sqlite3.Error as error:
-            raise StoreError(f"{path}: {error}", hint="is the folder writable and the file an outbox?") from None
-        self._max_bytes = max_bytes
-        self._bytes: int = self._db.execute("SELECT coalesce(sum(length(body)), 0) FROM outbox").fetchone()[0]
+    Every method but `open` raises StoreError when the disk refuses.
+    """
 
-    @property
-    def dropped(self) -> int:
+    def __init__(self, database: sqlite3.Connection, thread: ThreadPoolExecutor, boot: int, max_bytes: int) -> None:
+        """Called by `open`."""
+        self._db, self._thread, self._max_bytes = database, thread, max_bytes
+        self.boot: Final = boot
+        """The number of this start: later than those before it, and than those of other outboxes of the sender."""
+        self.dropped = self._one("SELECT coalesce(max(value), 0) FROM meta WHERE key = 'dropped'")
         """How many records were dropped for want of space, over the outbox's whole life."""
-        row = self._db.execute("SELECT value FROM meta WHERE key = 'dropped'").fetchone()
-        return int(row[0]) if row else 0
+        self._bytes = self._one("SELECT coalesce(sum(length(body)), 0) FROM outbox")
 
-    def put(self, seq: int, body: bytes) -> None:
-        """Store a record of this boot durably. Raises StoreError when the disk refuses."""
-        try:
-            self._db.execute("INSERT INTO outbox VALUES (?, ?, ?)", (self.boot, seq, body))
-        except sqlite3.Error as error:
-            raise StoreError(f"telemetry record {seq} could not be stored: {error}") from None
-        self._bytes += len(body)
-        while self._bytes > self._max_bytes:
-            self._drop_oldest()
+    @classmethod
+    async def open(cls, path: Path, ev: str, utc_s: int, *, max_bytes: int = 1 << 30) -> "Outbox":
+        """Open the outbox of `ev`, made when missing, and begin a boot.
 
-    def _drop_oldest(self) -> None:
-        boot, seq, size = self._db.execute(
-            "SELECT boot, seq, length(body) FROM outbox ORDER BY boot, seq LIMIT 1"
-        ).fetchone()
-        self._db.execute("BEGIN IMMEDIATE")
-        self._db.execute("DELETE FROM outbox WHERE boot = ? AND seq = ?", (boot, seq))
-        self._db.execute("INSERT INTO meta VALUES ('dropped', 1) ON CONFLICT(key) DO UPDATE SET value = value + 1")
-        self._db.execute("COMMIT")
-        self._bytes -= size
-
-    def pending(self, after: tuple[int, int] = (0, 0), limit: int = 100) -> list[tuple[int, int, bytes]]:
-        """Return up to `limit` unacknowledged records `(boot, seq, body)` after a key, oldest first."""
-        rows = self._db.execute(
-            "SELECT boot, seq, body FROM outbox WHERE (boot, seq) > (?, ?) ORDER BY boot, seq LIMIT ?", (*after, limit)
-        )
-        return list(rows)
-
-    def acknowledge(self, keys: Iterable[tuple[int, int]]) -> None:
-        """Forget records that the other side has. Unknown keys are ignored.
-
-        The disk is not told to keep that at once: a record that a power cut brings back is sent again and known there.
+        `utc_s` is the time, s since 1970: boots count on from it, so that a new outbox does not repeat the numbers of
+        one that was lost. Raises StoreError: the file cannot be used, or is another sender's.
         """
-        self._db.execute("PRAGMA synchronous=NORMAL")
+        thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="outbox")
+        try:
+            return await asyncio.get_running_loop().run_in_executor(
+                thread, _open, cls, path, ev, utc_s, max_bytes, thread
+            )
+        except BaseException:
+            thread.shutdown(wait=False)
+            raise
+
+    async def _run(self, work: Callable[[], R]) -> R:
+        def safely() -> R:
+            try:
+                with self._db:
+                    return work()
+            except sqlite3.Error as error:
+                raise StoreError(f"telemetry outbox: {error}", hint="is the disk full or the file damaged?") from None
+
+        return await asyncio.get_running_loop().run_in_executor(self._thread, safely)
+
+    def _one(self, query: str, *values: int) -> int:
+        return int(self._db.execute(query, values).fetchone()[0])
+
+    async def put(self, seq: int, body: bytes) -> int:
+        """Store a record of this boot durably; return how many older ones had to go for it. Again does no harm."""
+        return await self._run(lambda: self._put(seq, body))
+
+    def _put(self, seq: int, body: bytes) -> int:
         self._db.execute("BEGIN IMMEDIATE")
-        for key in keys:
-            row = self._db.execute(
-                "DELETE FROM outbox WHERE boot = ? AND seq = ? RETURNING length(body)", key
-            ).fetchone()
-            if row:
-                self._bytes -= row[0]
+        added = self._db.execute("INSERT OR IGNORE INTO outbox VALUES (?, ?, ?)", (self.boot, seq, body)).rowcount
+        size, gone = self._bytes + len(body) * added, 0
+        while size > self._max_bytes:
+            query = "SELECT boot, seq, length(body) FROM outbox ORDER BY boot, seq LIMIT 1"
+            boot, oldest, freed = self._db.execute(query).fetchone()
+            self._db.execute("DELETE FROM outbox WHERE boot = ? AND seq = ?", (boot, oldest))
+            self._db.execute(_DROPPED, (boot, oldest))
+            size, gone = size - freed, gone + 1
+        if gone:
+            self._db.execute(_COUNT, (gone,))
         self._db.execute("COMMIT")
-        self._db.execute("PRAGMA synchronous=FULL")
+        self._bytes = size
+        self.dropped += gone
+        return gone
 
-    def __len__(self) -> int:
-        return int(self._db.execute("SELECT count(*) FROM outbox").fetchone()[0])
+    async def pending(self, after: Position = BEGINNING, limit: int = 100, max_bytes: int = 1 << 30) -> list[Row]:
+        """Return up to `limit` records after a position, oldest first: of one boot, and no more than `max_bytes`.
 
-    def close(self) -> None:
-        """Close the database."""
-        self._db.close()
+        Each counts with one octet for what separates it from the next. The first comes however large it is.
+        """
+        return await self._run(lambda: self._pending(after, limit, max_bytes))
+
+    def _pending(self, after: Position, limit: int, max_bytes: int) -> list[Row]:
+        query = "SELECT boot, seq, body FROM outbox WHERE (boot, seq) > (?, ?) ORDER BY boot, seq LIMIT ?"
+        rows: list[Row] = []
+        size = 0
+        for found in self._db.execute(query, (*after, limit)):
+            row = Row(*found)
+            size += len(row.body) + 1
+            if rows and (row.boot != rows[0].boot or size > max_bytes):
+                break
+            rows.append(row)
+        return rows
+
+    async def waiting(self) -> list[Waiting]:
+        """Return what is left of each boot, oldest first, with those of which everything was dropped."""
+        return await self._run(self._waiting)
+
+    def _waiting(self) -> list[Waiting]:
+        first = dict(self._db.execute("SELECT boot, min(seq) FROM outbox GROUP BY boot").fetchall())
+        dropped = dict(self._db.execute("SELECT boot, through FROM dropped").fetchall())
+        return [Waiting(boot, first.get(boot), dropped.get(boot, 0)) for boot in sorted(first | dropped)]
+
+    async def confirm(self, boot: int, through: int, position: Position = BEGINNING) -> Confirmed:
+        """Forget the records of a boot up to a number, and what was dropped of them; say what still waits.
+
+        The disk is not asked to keep that at once: a record that a power cut brings back is sent again and known there.
+        """
+        return await self._run(lambda: self._confirm(boot, through, position))
+
+    def _confirm(self, boot: int, through: int, position: Position) -> Confirmed:
+        below = "boot = ? AND seq <= ?"
+        freed = self._one(f"SELECT coalesce(sum(length(body)), 0) FROM outbox WHERE {below}", boot, through)  # noqa: S608
+        self._db.execute("PRAGMA synchronous = NORMAL")
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            forgotten = self._db.execute(f"DELETE FROM outbox WHERE {below}", (boot, through)).rowcount  # noqa: S608
+            self._db.execute("DELETE FROM dropped WHERE boot = ? AND through <= ?", (boot, through))
+            self._db.execute("COMMIT")
+        finally:
+            self._db.execute("PRAGMA synchronous = FULL")
+        self._bytes -= freed
+        return Confirmed(forgotten, self._one("SELECT count(*) FROM outbox WHERE (boot, seq) <= (?, ?)", *position))
+
+    async def count(self) -> int:
+        """Return how many records wait."""
+        return await self._run(lambda: self._one("SELECT count(*) FROM outbox"))
+
+    async def close(self) -> None:
+        """Finish what is under way and close the database."""
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._db.close)
+        self._thread.shutdown()
+
+
+def _open(cls: type[Outbox], path: Path, ev: str, utc_s: int, max_bytes: int, thread: ThreadPoolExecutor) -> Outbox:
+    try:
+        path.touch(mode=0o600)
+        database = sqlite3.connect(path, isolation_level=None)
+    except (OSError, sqlite3.Error) as error:
+        raise StoreError(f"{path}: {error}", hint="is the folder writable?") from None
+    try:
+        return cls(database, thread, _begin_boot(database, path, ev, utc_s), max_bytes)
+    except sqlite3.Error as error:
+        database.close()
+        raise StoreError(f"{path}: {error}", hint="is the file an outbox, and the disk not full?") from None
+    except StoreError:
+        database.close()
+        raise
+
+
+def _begin_boot(database: sqlite3.Connection, path: Path, ev: str, utc_s: int) -> int:
+    database.execute("PRAGMA journal_mode = WAL")
+    database.execute("PRAGMA synchronous = FULL")
+    database.executescript(_SCHEMA)
+    database.execute("BEGIN IMMEDIATE")
+    database.execute("INSERT INTO owner SELECT ? WHERE NOT EXISTS (SELECT * FROM owner)", (ev,))
+    (owner,) = database.execute("SELECT ev FROM owner").fetchone()
+    if owner != ev:
+        raise StoreError(f"{path} is the outbox of {owner!r}, not of {ev!r}", hint="give each vehicle its own file")
+    (last,) = database.execute("SELECT coalesce(max(value), 0) FROM meta WHERE key = 'boot'").fetchone()
+    boot = max(int(last) + 1, utc_s)
+    database.execute("INSERT OR REPLACE INTO meta VALUES ('boot', ?)", (boot,))
+    database.execute("COMMIT")
+    return boot

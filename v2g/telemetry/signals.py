@@ -4,7 +4,11 @@ One registry for all makes (R53, R67): CAN databases differ, the names, units an
 power are positive while the battery charges, as on the ISO 15118-20 wire.
 """
 
+from collections.abc import Callable
+from typing import Annotated, Final
+
 import msgspec
+from msgspec import Meta
 
 from v2g.errors import CodecError
 
@@ -40,30 +44,49 @@ CONTEXTS = ("parked", "city", "highway", "charging", "discharging")
 """Drive-cycle contexts that tag every record (R75)."""
 
 
+EV_PATTERN: Final = r"^[A-Za-z0-9._:-]{1,64}\Z"
+"""What a vehicle's pseudonym is made of: it is a level of MQTT topics, a path segment and a common name alike."""
+
+SCHEMA: Final = "v2g-telemetry/1"
+
+MAX_RECORD_BYTES: Final = 65536
+MAX_NUMBER: Final = 2**53 - 1
+"""Largest boot, seq and utc_ms: JSON readers elsewhere hold them as doubles."""
+
+Pseudonym = Annotated[str, Meta(pattern=EV_PATTERN)]
+Number = Annotated[int, Meta(ge=1, le=MAX_NUMBER)]
+
+
 class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One telemetry message: what changed since the last one, or everything when `keyframe`.
 
-    `(ev, boot, seq)` identifies it for ever: `ev` is a pseudonym (never the VIN, R143), `boot` counts the gateway's
-    starts, `seq` its records from 1 without gaps (R98). `utc_ms` is the newest sample's time.
+    `(ev, boot, seq)` identifies it for ever: `ev` is a pseudonym (never the VIN, R143), `boot` one start of the
+    gateway, rising from start to start, `seq` its records from 1 without gaps (R98). `utc_ms` is the newest sample's
+    time.
     """
 
-    ev: str
-    boot: int
-    seq: int
-    utc_ms: int
+    ev: Pseudonym
+    boot: Number
+    seq: Number
+    utc_ms: Annotated[int, Meta(ge=0, le=MAX_NUMBER)]
     context: str
     keyframe: bool
     signals: dict[str, Value]
-    schema: str = "v2g-telemetry/1"
+    schema: str = SCHEMA
+
+
+class Key(msgspec.Struct, frozen=True):
+    """What every version of the schema has in common: whose record it is, its numbers, and its version."""
+
+    ev: Pseudonym
+    boot: Number
+    seq: Number
+    schema: Annotated[str, Meta(pattern=r"^[!-~]{1,64}\Z")] = SCHEMA
 
 
 _encoder = msgspec.json.Encoder(order="deterministic")
 _decoder = msgspec.json.Decoder(Record)
-MAX_RECORD_BYTES = 65536
-MAX_NUMBER = 2**53 - 1
-"""Largest boot, seq and utc_ms: JSON readers elsewhere hold them as doubles."""
-
-SCHEMAS = ("v2g-telemetry/1",)
+_keys = msgspec.json.Decoder(Key)
 
 
 def encode_record(record: Record) -> bytes:
@@ -71,30 +94,34 @@ def encode_record(record: Record) -> bytes:
     return _encoder.encode(record)
 
 
+def decode_key(data: bytes) -> Key:
+    """Return what identifies the record in `data`, of whatever schema version. Raises CodecError."""
+    try:
+        return _keys.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise CodecError(f"telemetry record has no usable (ev, boot, seq): {error}") from None
+
+
 def decode_record(data: bytes) -> Record:
     """Return the record in `data`.
 
-    Raises CodecError when it is no JSON record, too large, of an unknown schema version (0x2B9, R160), or holds a
-    signal that the registry does not know or a value outside its range.
+    Raises CodecError when it has no key, is too large, of an unknown schema version (0x2B9, R160), or holds a signal
+    that the registry does not know or a value outside its range.
     """
+    key = decode_key(data)
     if len(data) > MAX_RECORD_BYTES:
         raise CodecError(f"telemetry record has {len(data)} bytes, {MAX_RECORD_BYTES} are allowed")
+    decode = SCHEMAS.get(key.schema)
+    if decode is None:
+        raise CodecError(f"0x2B9 UNSUPPORTED_SCHEMA_VERSION {key.schema!r}", hint="update the schema registry")
+    return decode(data)
+
+
+def _decode_version_1(data: bytes) -> Record:
     try:
         record = _decoder.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise CodecError(f"telemetry record: {error}") from None
-    check_record(record)
-    return record
-
-
-def check_record(record: Record) -> None:
-    """Raise CodecError when a record does not follow the registry."""
-    if record.schema not in SCHEMAS:
-        raise CodecError(f"0x2B9 UNSUPPORTED_SCHEMA_VERSION {record.schema!r}", hint="update the schema registry")
-    numbers_fit = max(record.boot, record.seq, record.utc_ms) <= MAX_NUMBER
-    named = 0 < len(record.ev) <= 64 and "\0" not in record.ev
-    if not (named and record.boot >= 1 and record.seq >= 1 and record.utc_ms >= 0 and numbers_fit):
-        raise CodecError("telemetry record has no usable (ev, boot, seq)")
     if record.context not in CONTEXTS:
         raise CodecError(f"unknown context {record.context!r}")
     for name, value in record.signals.items():
@@ -103,3 +130,8 @@ def check_record(record: Record) -> None:
             raise CodecError(f"unknown signal {name!r}", hint="update the schema registry")
         if isinstance(value, str) or not signal.minimum <= value <= signal.maximum:  # NaN fails the comparison too
             raise CodecError(f"{name} = {value!r} lies outside {signal.minimum}..{signal.maximum} {signal.unit}")
+    return record
+
+
+SCHEMAS: Final[dict[str, Callable[[bytes], Record]]] = {SCHEMA: _decode_version_1}
+"""How each version is read. A later version is read into the same `Record`."""

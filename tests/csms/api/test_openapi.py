@@ -15,7 +15,7 @@ from schemathesis.checks import CHECKS
 from schemathesis.specs.openapi.definitions import OPENAPI_31_VALIDATOR
 
 from csms.api.openapi import document
-from csms.api.operations import Lazy
+from csms.api.operations import ArrayOf, Lazy
 from csms.api.routes import OPERATIONS
 from csms.config import StationEntry
 from csms.core.access import Permission
@@ -65,8 +65,11 @@ def test_every_body_has_an_example_that_would_be_taken() -> None:
         schema = {**content["schema"], "components": DOCUMENT["components"]}
         if number % 8 == 0:  # a validator takes its time to be made
             jsonschema_rs.Draft202012Validator(schema).validate(content["example"])
-        kind = each.takes.load() if isinstance(each.takes, Lazy) else each.takes
-        msgspec.json.decode(msgspec.json.encode(content["example"]), type=kind)
+        kinds = each.takes.kinds if isinstance(each.takes, ArrayOf) else (each.takes,)
+        examples = content["example"] if isinstance(each.takes, ArrayOf) else [content["example"]]
+        for kind, example in zip(kinds, examples, strict=True):
+            kind = kind.load() if isinstance(kind, Lazy) else kind
+            msgspec.json.decode(msgspec.json.encode(example), type=kind)
 
 
 @together("action", COMMANDS)

@@ -30,7 +30,6 @@ class MqttEnergyManager:
             on_message=self._received,
             on_connection=self._connection,
             will=(f"{prefix}/state", b'{"online":false}'),
-            lasting=False,
         )
         for topic in self._places:
             self._client.subscribe(topic)

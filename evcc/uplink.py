@@ -1,0 +1,148 @@
+"""Ways from a vehicle's gateway to the back end: MQTT 5 through a broker, or HTTPS."""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated, Final, Protocol
+
+import msgspec
+from msgspec import Meta
+
+from v2g.errors import CodecError, TransportError
+from v2g.net.mqtt_config import MqttConfig
+from v2g.telemetry.delivery import MAX_DELIVERY_BYTES, Mark, decode_marks, marks_topic, records_topic
+
+READY_S: Final = 5.0
+"""How long the connection to a broker is waited for before somebody hears of it."""
+
+_PACKET_REST: Final = 1024
+"""Octets of a packet beside the delivery, at most."""
+
+OnMarks = Callable[[Sequence[Mark]], None]
+
+
+class HttpConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where records go over HTTPS: `POST url`, TLS 1.3, own certificate where the back end asks for one."""
+
+    url: Annotated[str, Meta(pattern="^https://", description="the back end's /telemetry")]
+    ca: Annotated[Path, Meta(description="PEM file of the back end's root")]
+    chain: Annotated[Path | None, Meta(description="PEM file of the gateway's certificate chain")] = None
+    key: Annotated[Path | None, Meta(description="PEM file of the gateway's private key, mode 0600")] = None
+    token: Annotated[str, Meta(description="bearer token, when the back end uses one")] = ""
+
+
+class Uplink(Protocol):
+    """A way to the back end, whose answers come as marks, by the callback that the uplink was made with."""
+
+    name: str
+
+    @property
+    def max_bytes(self) -> int:
+        """The largest delivery."""
+
+    def start(self) -> None:
+        """Begin to connect."""
+
+    async def ready(self) -> None:
+        """Return when something can be sent. Raises TransportError when that takes too long."""
+
+    async def send(self, delivery: bytes) -> None:
+        """Send a delivery. Raises TransportError; it may have arrived all the same."""
+
+    async def close(self) -> None:
+        """Release the connection."""
+
+
+class MqttUplink:
+    """Deliveries as MQTT 5 messages, QoS 1; marks as messages to the vehicle."""
+
+    name = "mqtt"
+
+    def __init__(self, config: MqttConfig, prefix: str, ev: str, on_marks: OnMarks) -> None:
+        from v2g.net.mqtt import MqttClient  # 11 ms to import: only a vehicle with a broker pays
+
+        self._topic, self._on_marks = records_topic(prefix, ev), on_marks
+        self._client = MqttClient(config, client_id=ev, on_message=self._received)
+        self._client.subscribe(marks_topic(prefix, ev))
+
+    @property
+    def max_bytes(self) -> int:
+        """See Uplink: a broker may take less than we would send."""
+        return min(MAX_DELIVERY_BYTES, self._client.max_packet_bytes - _PACKET_REST)
+
+    def start(self) -> None:
+        """See Uplink."""
+        self._client.start()
+
+    async def ready(self) -> None:
+        """See Uplink."""
+        try:
+            async with asyncio.timeout(READY_S):
+                await self._client.connected.wait()
+        except TimeoutError:
+            raise TransportError(self._client.problem or "no connection to the broker") from None
+
+    async def send(self, delivery: bytes) -> None:
+        """See Uplink: returns when the broker has the message."""
+        await self.ready()
+        if not await self._client.publish(self._topic, delivery):
+            raise TransportError("no back end is connected to the broker")
+
+    def _received(self, _topic: str, payload: bytes) -> None:
+        with contextlib.suppress(CodecError):  # marks that cannot be read are asked for again
+            self._on_marks(decode_marks(payload))
+
+    async def close(self) -> None:
+        """Disconnect."""
+        await self._client.close()
+
+
+class _Answer(msgspec.Struct, frozen=True):
+    """What a gateway wants of the answer to POST /telemetry."""
+
+    high_water: tuple[Mark, ...]
+
+
+class HttpsUplink:
+    """Each delivery as a request, whose answer has the marks."""
+
+    name = "http"
+    max_bytes = MAX_DELIVERY_BYTES
+
+    def __init__(self, config: HttpConfig, on_marks: OnMarks) -> None:
+        import ssl
+
+        self._config, self._on_marks = config, on_marks
+        self._context = ssl.create_default_context(cafile=str(config.ca))
+        self._context.minimum_version = ssl.TLSVersion.TLSv1_3
+        if config.chain is not None:
+            self._context.load_cert_chain(config.chain, config.key)
+
+    def start(self) -> None:
+        """See Uplink: each request connects by itself."""
+
+    async def ready(self) -> None:
+        """See Uplink: always."""
+
+    async def send(self, delivery: bytes) -> None:
+        """See Uplink: returns when the back end has answered."""
+        self._on_marks(await asyncio.to_thread(self._post, delivery))
+
+    def _post(self, body: bytes) -> Sequence[Mark]:
+        import urllib.error
+        import urllib.request
+
+        headers = {"Content-Type": "application/json"}
+        if self._config.token:
+            headers["Authorization"] = f"Bearer {self._config.token}"
+        # the pattern of HttpConfig.url admits https only
+        request = urllib.request.Request(self._config.url, data=body, headers=headers, method="POST")  # noqa: S310
+        try:
+            with urllib.request.urlopen(request, timeout=10, context=self._context) as answer:  # noqa: S310
+                return msgspec.json.decode(answer.read(MAX_DELIVERY_BYTES), type=_Answer).high_water
+        except (OSError, urllib.error.URLError, msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise TransportError(f"{self._config.url}: {error}") from None
+
+    async def close(self) -> None:
+        """Nothing to release: connections end with each request."""

@@ -1,0 +1,85 @@
+"""A vehicle's gateway without a CAN bus, as a process: `python -m tests.telemetry.sender FILE`.
+
+It brings as many records into its outbox as the file says, over as many lives as it has, delivers them, and ends when
+the back end has everything. After each record that is in the outbox it writes a line to its ledger.
+"""
+
+import asyncio
+import contextlib
+import hashlib
+import os
+import sys
+from pathlib import Path
+
+import msgspec
+
+from evcc.gateway import Delivery
+from evcc.uplink import MqttUplink
+from v2g.net.mqtt_config import MqttConfig
+from v2g.net.outbox import Outbox
+from v2g.net.supervision import Supervisor
+from v2g.observe import Observe
+from v2g.telemetry.delivery import TOPIC_PREFIX
+from v2g.telemetry.signals import Record, encode_record
+
+
+class Order(msgspec.Struct, frozen=True):
+    """What a sender has to do: `count` records of `ev`, at most `per_s` a second; its files are in `folder`."""
+
+    ev: str
+    count: int
+    per_s: int
+    folder: Path
+    mqtt: MqttConfig
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """A line of the ledger: a record that is in the outbox, and the SHA-256 of its content."""
+
+    boot: int
+    seq: int
+    digest: str
+
+
+def ledger(folder: Path) -> list[Entry]:
+    """Return what was brought into the outbox; a line that a kill has cut is left out."""
+    path = folder / "ledger"
+    lines = path.read_text().split("\n")[:-1] if path.exists() else []
+    return [Entry(int(boot), int(seq), digest) for boot, seq, digest in (line.split() for line in lines)]
+
+
+async def send(order: Order) -> None:
+    """Do it."""
+    done = len(ledger(order.folder))
+    box = await Outbox.open(order.folder / "outbox.db", order.ev, 1)
+
+    def observe(event: Observe) -> None:
+        sys.stderr.write(f"{order.ev} {event.name} {event.data}\n")
+        sys.stderr.flush()
+
+    delivery = Delivery(order.ev, box, observe)
+    uplink = MqttUplink(order.mqtt, TOPIC_PREFIX, order.ev, delivery.on_marks)
+    uplink.start()
+    tasks = Supervisor(observe)
+    tasks.keep("delivery", lambda: delivery.run(uplink))
+    lines = os.open(order.folder / "ledger", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    for seq in range(1, order.count - done + 1):
+        signals: dict[str, float | int | str] = {"battery.soc": seq % 100, "battery.voltage": 400.0}
+        body = encode_record(Record(order.ev, box.boot, seq, seq, "charging", seq % 20 == 1, signals))
+        await box.put(seq, body)
+        os.write(lines, f"{box.boot} {seq} {hashlib.sha256(body).hexdigest()}\n".encode())
+        delivery.wake()
+        if seq % 20 == 0:
+            await asyncio.sleep(20 / order.per_s)
+    while await box.waiting():
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(delivery.drain(), 0.2)
+    await tasks.close()
+    await uplink.close()
+    await box.close()
+
+
+if __name__ == "__main__":
+    asyncio.run(
+        send(msgspec.json.decode(Path(sys.argv[1]).read_bytes(), type=Order, dec_hook=lambda kind, text: kind(text)))
+    )

@@ -1,0 +1,43 @@
+"""Telemetry without a broker: a gateway and a back end over HTTPS."""
+
+import asyncio
+from pathlib import Path
+
+from evcc.gateway import Gateway, GatewayConfig
+from evcc.uplink import HttpConfig
+from pki_tools.tree import PkiTree
+from tests.csms.conftest import Start, start
+from tests.evcc.test_gateway import data_of, send_frames, until
+from v2g.net.can import CanConfig, CanPort
+from v2g.net.clock import Clock
+from v2g.observe import Observe
+
+__all__ = ["start"]
+
+
+async def test_records_go_by_https_and_wait_while_the_back_end_is_away(
+    start: Start, pki: PkiTree, tmp_path: Path
+) -> None:
+    """R85, R98: deliveries and marks are the same as over MQTT."""
+    files = {name: pki.path(f"csms/{file}") for name, file in (("ca", "root.pem"), ("chain", "gateway/chain.pem"))}
+    key, can, events = pki.path("csms/gateway/leaf.key"), CanConfig(channel=str(tmp_path)), list[Observe]()
+    async with asyncio.timeout(60), start() as csms:
+        url = f"https://localhost:{csms.csms.ports['api']}/telemetry"
+        config = GatewayConfig(
+            ev="EV-1", outbox=tmp_path / "o.db", http=HttpConfig(url=url, key=key, **files), can=can, min_interval=0.0
+        )
+        gateway, port = await Gateway.open(config, Clock(), events.append), CanPort(can)
+        send_frames(can, port, 50, 60)
+        await csms.event("telemetry_stored")
+        await port.close()
+        await gateway.close(drain=20.0)
+    (stopped,) = data_of(events, "stopped")
+    assert stopped["stored"] > 0
+    assert stopped["waiting"] == 0
+    events.clear()
+    gateway, port = await Gateway.open(config, Clock(), events.append), CanPort(can)
+    send_frames(can, port, 70)
+    assert url in (await until(events, "waiting"))["reason"]
+    await port.close()
+    await gateway.close(drain=0.0)
+    assert data_of(events, "stopped")[0]["waiting"] > 0

@@ -1,0 +1,289 @@
+"""Brokers that are killed, back ends that are away or cannot store, gateways that die: every record, each once.
+
+Real processes and a real mosquitto; what was in an outbox is compared with what is in the database.
+"""
+
+import asyncio
+import contextlib
+import hashlib
+import random
+import resource
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from sqlalchemy import Connection, func, select
+
+from cli.demo.broker import Broker
+from csms.store import Store
+from csms.tables import telemetry, telemetry_marks, telemetry_quarantine
+from pki_tools.tree import PkiTree
+from tests.csms.databases import Cluster, running_cluster
+from tests.csms.support import make_config
+from tests.csms.test_program import write_config
+from tests.telemetry.brokers import access, source
+from tests.telemetry.sender import Order, ledger
+
+STEP_S = 0.05
+
+
+class Process:
+    """A program of ours, and what it said."""
+
+    def __init__(self, *arguments: str) -> None:
+        self._arguments = [sys.executable, *arguments]
+        self.said = ""
+        self.kills = 0
+        self.start()
+
+    def start(self) -> None:
+        """Start it, again after a kill."""
+        self.process = subprocess.Popen(self._arguments, stderr=subprocess.PIPE, text=True)
+        self._reader = threading.Thread(target=self._read, args=(self.process.stderr,), daemon=True)
+        self._reader.start()
+
+    def _read(self, pipe: Any) -> None:
+        for line in pipe:
+            self.said += line
+        pipe.close()
+
+    def kill(self) -> None:
+        """kill -9."""
+        self.process.kill()
+        self.process.wait()
+        self._reader.join()
+        self.kills += 1
+
+    @property
+    def ended(self) -> bool:
+        """Whether it has come to its end, which is a good one."""
+        code = self.process.poll()
+        assert code in (None, 0), self.said[-2000:]
+        return code == 0
+
+
+class Field:
+    """Senders, a broker, and a back end of one node or more."""
+
+    def __init__(self, folder: Path, pki: PkiTree, broker: Broker, store_url: str, nodes: int) -> None:
+        self.folder, self._pki, self.broker = folder, pki, broker
+        self._names = ["csms-ingest", *(f"csms-{number}" for number in range(2, nodes + 1))]
+        self._admit(broker)
+        key = folder / "store.key"
+        key.touch(mode=0o600)
+        key.write_text("ab" * 32)
+        self.store = Store(store_url)
+        self.nodes: list[Process] = []
+        for name in self._names:
+            place = folder / name
+            place.mkdir()
+            config = make_config(place, pki, mqtt=source(broker, pki, name), store_url=store_url, store_key=key)
+            self.nodes.append(Process("-m", "csms", "--config", str(write_config(place / "csms.yaml", config))))
+        self.senders: list[Process] = []
+        self.orders: list[Order] = []
+
+    def _admit(self, broker: Broker) -> None:
+        """Let every node do what the first may: each has a certificate of its own."""
+        acl = broker.folder / "acl"
+        rules = acl.read_text()
+        mine = rules.partition("\n\n")[0]
+        acl.write_text("".join(mine.replace("csms-ingest", name) + "\n\n" for name in self._names[1:]) + rules)
+        broker.stop()
+        self.broker = broker.again()
+
+    def add_sender(self, count: int, per_s: int) -> None:
+        """Start a vehicle's gateway."""
+        ev = f"EV-{len(self.senders) + 1}"
+        folder = self.folder / ev
+        folder.mkdir()
+        order = Order(ev, count, per_s, folder, access(self.broker, self._pki, ev))
+        (folder / "order.json").write_bytes(msgspec.json.encode(order, enc_hook=str))
+        self.orders.append(order)
+        self.senders.append(Process("-m", "tests.telemetry.sender", str(folder / "order.json")))
+
+    def stored(self) -> int:
+        """How many records are in the database."""
+        return self.store.do(lambda c: c.execute(select(func.count()).select_from(telemetry)).scalar_one())
+
+    async def progress(self, records: int) -> None:
+        """Wait until so many more are stored, or everything is."""
+        wanted = min(self.stored() + records, sum(order.count for order in self.orders))
+        await self.until(lambda: self.stored() >= wanted)
+
+    async def until(self, reached: Callable[[], bool], seconds: float = 240.0) -> None:
+        """Wait for something."""
+        deadline = time.monotonic() + seconds
+        while not reached():
+            assert time.monotonic() < deadline, self.report()
+            await asyncio.sleep(STEP_S)
+
+    def report(self) -> str:
+        """Return what everybody said last."""
+        return "\n".join(each.said[-1500:] for each in (*self.nodes, *self.senders))
+
+    async def restart_broker(self) -> None:
+        """Kill the broker; it comes back with nothing in its memory."""
+        self.broker.process.kill()
+        self.broker.process.wait()
+        await asyncio.sleep(0.3)
+        self.broker = await asyncio.to_thread(self.broker.again)
+
+    async def leave_the_back_end_away(self, seconds: float) -> None:
+        """Kill every node and start them later."""
+        for node in self.nodes:
+            node.kill()
+        await asyncio.sleep(seconds)
+        for node in self.nodes:
+            node.start()
+
+    async def kill_one_node(self) -> None:
+        """Kill a node, and start it when the others have gone on."""
+        node = random.choice(self.nodes)
+        node.kill()
+        if len(self.nodes) > 1:
+            await self.progress(100)
+        node.start()
+
+    async def kill_a_sender(self) -> None:
+        """Kill a gateway that has not ended, and start it again."""
+        alive = [each for each in self.senders if not each.ended]
+        if alive:
+            each = random.choice(alive)
+            each.kill()
+            each.start()
+
+    async def fill_the_disk(self, seconds: float, *, then_kill: bool) -> None:
+        """Let every write of the back end fail for a while, which ends by itself or with the end of every node."""
+        for node in self.nodes:
+            limit(node, 4096)
+        await asyncio.sleep(seconds)
+        if then_kill:
+            await self.leave_the_back_end_away(0.0)
+        else:
+            for node in self.nodes:
+                limit(node, resource.RLIM_INFINITY)
+
+    async def finish(self) -> None:
+        """Wait until every gateway says that the back end has everything."""
+        await self.until(lambda: all(sender.ended for sender in self.senders), 600.0)
+
+    def judge(self) -> int:
+        """Compare outboxes and database; return how many records there are."""
+        held = self.store.do(everything)
+        promised: dict[tuple[str, int, int], str] = {}
+        for order in self.orders:
+            entries = ledger(order.folder)
+            assert len(entries) == order.count
+            promised |= {(order.ev, each.boot, each.seq): each.digest for each in entries}
+        lost = promised.keys() - held.keys()
+        assert not lost, f"{len(lost)} records are lost, such as {sorted(lost)[:5]}"
+        assert {key: held[key] for key in promised} == promised
+        untold = held.keys() - promised.keys()  # a kill came between outbox and ledger
+        assert len(untold) <= sum(sender.kills for sender in self.senders)
+        marks = self.store.do(lambda c: c.execute(select(telemetry_marks)).all())
+        assert sum(mark.stored for mark in marks) == len(held)
+        assert {(mark.missing, mark.conflicts, mark.quarantined) for mark in marks} == {(0, 0, 0)}
+        assert all(mark.contiguous == mark.highest for mark in marks)
+        assert not self.store.do(lambda c: c.execute(select(telemetry_quarantine)).all())
+        return len(held)
+
+    def close(self) -> None:
+        """End everything."""
+        for each in (*self.nodes, *self.senders):
+            each.kill()
+        self.broker.stop()
+        self.store.close()
+
+
+def limit(node: Process, size: float) -> None:
+    """Let files of a process grow to so many bytes only."""
+    _, hard = resource.prlimit(node.process.pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(node.process.pid, resource.RLIMIT_FSIZE, (int(size), hard))
+
+
+def everything(connection: Connection) -> dict[tuple[str, int, int], str]:
+    """Return all records by key, with the SHA-256 of what is stored; a key that stands twice is an error."""
+    rows = connection.execute(select(telemetry)).all()
+    found = {(row.ev, row.boot, row.seq): hashlib.sha256(row.document).hexdigest() for row in rows}
+    assert len(found) == len(rows)
+    return found
+
+
+@contextlib.asynccontextmanager
+async def field(folder: Path, pki: PkiTree, broker: Broker, store_url: str, nodes: int = 1) -> AsyncIterator[Field]:
+    made = Field(folder, pki, broker, store_url, nodes)
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+async def test_every_record_is_stored_once_through_kills_absence_and_a_full_disk(
+    tmp_path: Path, pki: PkiTree, broker: Broker
+) -> None:
+    """R82, R97, R98, R99, R100: one of each misfortune, with two nodes that share the records."""
+    async with field(tmp_path, pki, broker, f"sqlite:///{tmp_path / 'csms.sqlite3'}", nodes=2) as here:
+        for _ in range(2):
+            here.add_sender(1500, per_s=300)
+        await here.progress(100)
+        await here.restart_broker()
+        await here.progress(100)
+        await here.leave_the_back_end_away(1.0)
+        await here.progress(100)
+        await here.fill_the_disk(1.0, then_kill=False)
+        assert any("messages of MQTT are not taken" in node.said for node in here.nodes)
+        await here.progress(100)
+        await here.fill_the_disk(1.0, then_kill=True)  # what the broker has been given is nowhere any more
+        await here.progress(100)
+        await here.kill_one_node()
+        await here.kill_a_sender()
+        await here.finish()
+        assert here.judge() >= 3000
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("nodes", [1, 2])
+async def test_a_hundred_thousand_records_are_stored_each_once(
+    tmp_path: Path, pki: PkiTree, broker: Broker, nodes: int
+) -> None:
+    """R82, R97 to R99: one node with SQLite on a disk that fills up; two with a PostgreSQL server that dies."""
+    chance = random.Random(seed := time.time_ns())
+    with contextlib.ExitStack() as stack:
+        cluster: Cluster | None = None
+        url = f"sqlite:///{tmp_path / 'csms.sqlite3'}"
+        if nodes > 1:
+            cluster = stack.enter_context(running_cluster(fsync=True))
+            url = cluster.url(cluster.create())
+        async with field(tmp_path, pki, broker, url, nodes) as here:
+            for _ in range(4):
+                here.add_sender(25_000, per_s=250)
+
+            async def break_the_store() -> None:
+                if cluster is None:
+                    await here.fill_the_disk(chance.uniform(0.5, 4.0), then_kill=chance.random() < 0.5)
+                else:
+                    await asyncio.to_thread(cluster.stop)
+                    await asyncio.sleep(chance.uniform(0.0, 3.0))
+                    await asyncio.to_thread(cluster.start)
+
+            misfortunes: list[Callable[[], Awaitable[None]]] = [
+                here.restart_broker,
+                lambda: here.leave_the_back_end_away(chance.uniform(0.0, 5.0)),
+                here.kill_one_node,
+                here.kill_a_sender,
+                break_the_store,
+            ]
+            count = 0
+            while not all(sender.ended for sender in here.senders):
+                await chance.choice(misfortunes)()
+                count += 1
+                await asyncio.sleep(chance.uniform(0.0, 6.0))
+            await here.finish()
+            assert here.judge() >= 100_000, f"seed {seed}"
+            sys.stderr.write(f"{here.stored()} records, {count} misfortunes, seed {seed}\n")
