@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # Tests start the programs hundreds of times; without bytecode on the disk each start compiles all of them again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test check packages unit cover long interop fuzz bench docs clean help
+.PHONY: demo test check packages unit cover long mutants interop fuzz bench docs clean help
 
 help:             ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## */\t/' | expand -t 18
@@ -34,6 +34,9 @@ cover: $(VENV)/dev ## the same tests, with the lines that none of them reaches
 
 long: $(VENV)/dev  ## what takes too long for every change: 10,000 schedules and conversations, all demo scenarios
 	$(BIN)/pytest -n 2 --dist loadgroup -m "long and not interop" $(ARGS)
+
+mutants: $(VENV)/dev ## the modules that keep energy from flowing, each changed in one place: a test has to notice
+	$(BIN)/python -m tests.mutants $(ARGS)
 
 interop: $(VENV)/dev ## every EXI message type and the independent ISO 15118 peer, at length
 	$(BIN)/pytest -m "interop" $(ARGS)

@@ -14,11 +14,12 @@ from typing import Annotated
 import msgspec
 import typer
 
-from evcc.app import Vehicle, Wires
+from evcc.app import Vehicle, Wires, safe_rating
 from evcc.config import EvccConfig, load_config
 from evcc.core.settings import ProgramStep
 from evcc.driver import Driver
 from evcc.hardware import SimulatedVehicle
+from evcc.safety import SafetyChannel
 from v2g.errors import V2GError
 from v2g.net.clock import Clock
 from v2g.net.dc_line import VehicleDcLine
@@ -71,7 +72,8 @@ async def _session(config: EvccConfig, clock: Clock, observe: EventLog) -> str:
         wires = Wires(VehicleDcLine(medium), SimulatedVehiclePilot(medium), medium)
         stack.callback(observe, Observe("link", "unplugged"))
         stack.callback(wires.pilot.unplug)
-        hardware = SimulatedVehicle(config.battery, line=wires.line, pilot=wires.pilot, clock=clock)
+        simulated = SimulatedVehicle(config.battery, line=wires.line, pilot=wires.pilot, clock=clock)
+        hardware = SafetyChannel(simulated, safe_rating(config), clock, observe)
         stack.push_async_callback(hardware.close)
         driver = Driver((), clock)
         stack.callback(driver.close)

@@ -3,19 +3,25 @@
 import asyncio
 import contextlib
 import logging
+import platform
+import shlex
+import signal
+import socket
+import ssl
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, NoReturn
 
 import msgspec
 import typer
-from rich.console import Console
+from rich.text import Text
 
 from cli import conform_report
 from cli.conform_kit import chargers_of_files, chargers_of_tree, known_tree, means_of_files, means_of_tree
-from cli.output import print_json, print_table
+from cli.output import print_json, print_table, say, say_row, terminal
 from v2g.conformance.case import Case, Result, Verdict
 from v2g.conformance.evcc_cases import FAMILIES, evcc_cases
 from v2g.conformance.known import Kit, Payer
@@ -56,6 +62,9 @@ QuickFlag = Annotated[bool, typer.Option("--quick", help="One case of each kind 
 ListFlag = Annotated[bool, typer.Option("--list", help="Show the cases and end.")]
 JsonFlag = Annotated[bool, typer.Option("--json", help="One JSON record per case, then the totals.")]
 JunitOption = Annotated[Path | None, typer.Option("--junit", metavar="FILE", help="Write JUnit XML for build servers.")]
+DeviceOption = Annotated[
+    str, typer.Option("--device", metavar="TEXT", help="What is tested, for reports: make, model, serial number.")
+]
 HtmlOption = Annotated[
     Path | None, typer.Option("--html", metavar="FOLDER", help="Write pages: the table, and each case's messages.")
 ]
@@ -87,6 +96,10 @@ def secc(
     voltage: Annotated[float, typer.Option(min=50, max=1500, help="What the vehicle asks for, V.")] = 400.0,
     current: Annotated[float, typer.Option(min=0, max=100, help="What it draws, A.")] = 5.0,
     phases: Annotated[int, typer.Option(min=1, max=3, help="Phases of a vehicle on alternating current.")] = 3,
+    without_power: Annotated[
+        bool, typer.Option("--without-power", help="The charger has no power electronics: it tells 0 V for ever.")
+    ] = False,
+    device: DeviceOption = "",
     only: OnlyOption = None,
     quick: QuickFlag = False,
     listed: ListFlag = False,
@@ -111,7 +124,7 @@ def secc(
     if listed:
         _list(cases, json=json)
         return
-    _check(profile, pay, without_tls=without_tls)
+    _check(interface, profile, pay, without_tls=without_tls)
     now = datetime.now(UTC)
     if pki is not None:
         means = means_of_tree(known_tree(pki), now)
@@ -125,14 +138,21 @@ def secc(
         family=energy,
         identities=means.identities,
         anchors=means.anchors,
-        kit=Kit(contracts=contracts, pay=pay, voltage=voltage, current=current, phases=phases),
+        kit=Kit(
+            contracts=contracts,
+            pay=pay,
+            voltage=voltage,
+            current=current,
+            phases=phases,
+            without_power=without_power,
+        ),
         sdp_port=sdp_port,
         profile=tls.PROFILES[profile],
         without_tls=without_tls,
     )
     moved = nobody if pilot is None else by_command(pilot, _warn)
     tester = SeccTester(bench, Clock(), pilot=moved, stop=None if stop is None else stop_by_command(stop, _warn))
-    _play("secc", tester, cases, junit=junit, html=html, json=json)
+    _play("secc", device, tester, cases, junit=junit, html=html, json=json)
 
 
 @app.command()
@@ -154,6 +174,7 @@ def evcc(
     pay: Annotated[
         str, typer.Option(metavar="EIM|PnC", help="What alone is offered where a case leaves it open.")
     ] = "",
+    device: DeviceOption = "",
     only: OnlyOption = None,
     quick: QuickFlag = False,
     listed: ListFlag = False,
@@ -179,7 +200,7 @@ def evcc(
     if listed:
         _list(cases, json=json)
         return
-    _check(profile, pay, without_tls=without_tls)
+    _check(interface, profile, pay, without_tls=without_tls)
     now = datetime.now(UTC)
     if pki is not None:
         tree = known_tree(pki)
@@ -201,7 +222,7 @@ def evcc(
         wait_s=wait,
     )
     tester = EvccTester(bench, Clock(), starter=Starter(start))
-    _play("evcc", tester, cases, junit=junit, html=html, json=json)
+    _play("evcc", device, tester, cases, junit=junit, html=html, json=json)
 
 
 def _chosen(device: str, cases: Iterable[Case], only: Sequence[str], *, quick: bool) -> list[Case]:
@@ -212,8 +233,13 @@ def _chosen(device: str, cases: Iterable[Case], only: Sequence[str], *, quick: b
     return found
 
 
-def _check(profile: str, pay: str, *, without_tls: bool) -> None:
+def _check(interface: str, profile: str, pay: str, *, without_tls: bool) -> None:
     """Raise ConfigError for words that are none."""
+    try:
+        socket.if_nametoindex(interface)
+    except OSError:
+        known = ", ".join(name for _, name in socket.if_nameindex())
+        raise ConfigError(f"--interface {interface}: there is no such network interface", hint=known) from None
     if profile not in tls.PROFILES or (without_tls and profile != "interop"):
         raise ConfigError(f"--profile {profile}" + (" with --without-tls" if without_tls else ""), hint="interop")
     if pay not in ("", "EIM", "PnC"):
@@ -221,6 +247,7 @@ def _check(profile: str, pay: str, *, without_tls: bool) -> None:
 
 
 def _play(
+    kind: str,
     device: str,
     tester: SeccTester | EvccTester,
     cases: Sequence[Case],
@@ -231,14 +258,34 @@ def _play(
 ) -> NoReturn:
     """Play the cases, report, and leave with the exit code; 130, as of any program, when interrupted."""
     conform_report.prepare(junit, html)
-    results, lines = asyncio.run(_run(tester, cases, _Teller(cases, json=json)))
+    about = _about(device)
+    teller = _Teller(cases, about, json=json)
+    results, lines = asyncio.run(_run(tester, cases, teller))
+    if isinstance(tester, SeccTester) and tester.device:
+        about["address"] = tester.device
     if junit is not None:
-        conform_report.write_junit(junit, device, cases, results)
+        conform_report.write_junit(junit, kind, about, cases, results)
     if html is not None:
-        conform_report.write_pages(html, device, cases, results, lines)
+        conform_report.write_pages(html, kind, about, cases, results, lines)
         if not json:
-            sys.stdout.write(f"{html / 'index.html'}\n")
+            say(f"{html / 'index.html'}")
     raise typer.Exit(exit_code(results) if len(results) == len(cases) else _INTERRUPTED)
+
+
+def _about(device: str) -> dict[str, str]:
+    """Return what a report has to say beside its results: device, time, versions, command with its options."""
+    versions = (
+        f"v2g-engine {version('v2g-engine')}",
+        f"Python {platform.python_version()}",
+        ssl.OPENSSL_VERSION,
+        platform.platform(),
+    )
+    return {
+        "device": device or "not named (--device)",
+        "date": f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC",
+        "versions": ", ".join(versions),
+        "command": shlex.join(["v2g", *sys.argv[1:]]),
+    }
 
 
 async def _run(
@@ -249,7 +296,8 @@ async def _run(
     with _quiet():
         if isinstance(tester, SeccTester) and any(case.scripts for case in cases):
             await tester.find()  # with nobody there, that is all there is to say
-        with contextlib.suppress(asyncio.CancelledError):  # Ctrl-C: what has been found is reported
+        # after Ctrl-C, too, what has been found is reported
+        with _ended_by_sigterm(), contextlib.suppress(asyncio.CancelledError):
             for case in cases:
                 tell.begins(case)
                 results.append(await tester.run(case))
@@ -257,6 +305,18 @@ async def _run(
                 tell.ended(case, results[-1])
     tell.done(results)
     return results, lines
+
+
+@contextlib.contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """Let SIGTERM do what Ctrl-C does."""
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    assert task is not None
+    loop.add_signal_handler(signal.SIGTERM, task.cancel)
+    try:
+        yield
+    finally:
+        loop.remove_signal_handler(signal.SIGTERM)
 
 
 @contextlib.contextmanager
@@ -273,9 +333,10 @@ def _quiet() -> Iterator[None]:
 class _Teller:
     """Shows how the test goes on: colours at a terminal, lines in a pipe, records with --json."""
 
-    def __init__(self, cases: Sequence[Case], *, json: bool) -> None:
+    def __init__(self, cases: Sequence[Case], about: Mapping[str, str], *, json: bool) -> None:
+        self._about = about
         self._count, self._number, self._json = len(cases), 0, json
-        self._console = Console() if sys.stdout.isatty() and not json else None
+        self._console = terminal() if sys.stdout.isatty() and not json else None
         self._status = self._console.status("") if self._console is not None else None
 
     def begins(self, case: Case) -> None:
@@ -294,11 +355,9 @@ class _Teller:
             )
         elif self._console is not None:
             colour = _COLOURS[result.verdict]
-            self._console.print(f"[{colour}]{result.verdict.value:14}[/] {case.id}  ", end="", highlight=False)
-            self._console.print(result.found, markup=False, highlight=False)
+            self._console.print(Text(f"{result.verdict.value:14}", colour), f"{case.id}  {result.found}")
         else:
-            sys.stdout.write(f"{result.verdict.value}\t{case.id}\t{result.found}\n")
-            sys.stdout.flush()
+            say_row(result.verdict.value, case.id, result.found)
 
     def done(self, results: Sequence[Result]) -> None:
         """Nothing more is run."""
@@ -306,11 +365,13 @@ class _Teller:
             self._status.stop()
         counted = totals(results)
         if self._json:
-            print_json({"totals": {verdict.value: n for verdict, n in counted.items()}, "notice": NOTICE})
+            counts = {verdict.value: n for verdict, n in counted.items()}
+            print_json({"totals": counts, "about": self._about, "notice": NOTICE})
         else:
             if len(results) < self._count:
-                sys.stdout.write(f"interrupted after {len(results)} of {self._count} cases\n")
-            sys.stdout.write(", ".join(f"{n} {verdict.value}" for verdict, n in counted.items()) + f"\n{NOTICE}\n")
+                say(f"interrupted after {len(results)} of {self._count} cases")
+            say(", ".join(f"{n} {verdict.value}" for verdict, n in counted.items()))
+            say(NOTICE)
 
 
 def _list(cases: Sequence[Case], *, json: bool) -> None:
@@ -326,4 +387,4 @@ def _list(cases: Sequence[Case], *, json: bool) -> None:
 
 
 def _warn(event: Observe) -> None:
-    sys.stderr.write(f"{event.stage}: {event.name} {event.data}\n")
+    say(f"{event.stage}: {event.name} {event.data}", err=True)

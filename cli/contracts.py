@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 import typer
 
-from cli.output import print_json, print_table
+from cli.output import print_json, print_table, say
 from v2g.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -50,11 +50,9 @@ def add(
     if json:
         print_json({"pcid": entry.pcid, "emaid": entry.emaid, "file": str(entry.file), "has_token": has_token})
         return
-    typer.echo(f"{entry.emaid} waits for {entry.pcid}: {entry.file}")
+    say(f"{entry.emaid} waits for {entry.pcid}: {entry.file}")
     if not has_token:
-        typer.echo(
-            f"     {config} has no token for {entry.emaid}: add it to [[tokens]], or it may not charge", err=True
-        )
+        say(f"     {config} has no token for {entry.emaid}: add it to [[tokens]], or it may not charge", err=True)
 
 
 @app.command("list")
@@ -94,7 +92,7 @@ def remove(
     if json:
         print_json({"pcid": pcid, "emaid": emaid, "removed": removed})
     else:
-        typer.echo(f"{removed} certificate{'s' if removed > 1 else ''} removed")
+        say(f"{removed} certificate{'s' if removed > 1 else ''} removed")
 
 
 def _load(path: Path) -> "tuple[CsmsConfig, Provisioning]":

@@ -9,9 +9,10 @@ from typing import Annotated, Any
 import typer
 
 from cli import csms_admin, csms_variables
-from cli.csms_show import JsonFlag, Limit, StationName, cell, client_of, part, show, show_one
-from cli.output import print_json, when
-from v2g.errors import ConfigError
+from cli.config_check import CheckFlag, check_config
+from cli.csms_show import JsonFlag, Limit, StationName, cell, client_of, part, refusal, show, show_one
+from cli.output import print_json, say, when
+from v2g.errors import ConfigError, OcppError
 
 app = typer.Typer(
     help="Run a back end, or work with one that runs.\n\n"
@@ -38,6 +39,7 @@ def csms(
     config: ConfigFile = None,
     events: EventsFile = None,
     script: ScriptFile = None,
+    check: CheckFlag = False,
     json: Annotated[bool, typer.Option("--json", help="With --script: the report as one JSON record.")] = False,
     url: Annotated[str | None, typer.Option(help="https://host:port of the back end's API.")] = None,
     token_file: Annotated[Path | None, typer.Option(help="File with the bearer token.")] = None,
@@ -55,6 +57,8 @@ def csms(
 
             raise typer.Exit(run_script(script, as_json=json))
         assert config is not None
+        if check:
+            check_config("csms", config)
         raise typer.Exit(_run(config, events))
     options: dict[str, Any] = {"url": url, "ca": ca, "certificate": certificate, "key": key}
     if token_file is not None:
@@ -118,7 +122,7 @@ def station(context: typer.Context, name: StationName, json: JsonFlag = False) -
         return
     for field, value in found.items():
         if field != "connectors":
-            typer.echo(f"{field.removesuffix('_ms').replace('_', ' ')}: {cell(field, value)}")
+            say(f"{field.removesuffix('_ms').replace('_', ' ')}: {cell(field, value)}")
     columns = {"EVSE": "evse_id", "connector": "connector_id", "status": "status", "since (UTC)": "changed_ms"}
     show(found["connectors"], "Connectors", columns, json=False)
 
@@ -142,23 +146,31 @@ def transactions(
         "transaction": "transaction_id",
         "EVSE": "evse_id",
         "token": "id_token",
-        "state": "charging_state",
+        "status": "status",
         "began (UTC)": "started_ms",
         "ended (UTC)": "ended_ms",
+        "W": "power_w",
+        "SoC %": "soc",
         "import Wh": "import_wh",
         "export Wh": "export_wh",
+        "cost": "price",
     }
     rows = client_of(context).pages("/transactions", limit, station_id=name, active=active)
-    show(rows if json else map(_with_energy, rows), "Transactions", columns, json=json)
+    show(rows, "Transactions", columns, json=json, told=_told)
 
 
-def _with_energy(row: dict[str, Any]) -> dict[str, Any]:
-    """Return a transaction with what flowed in it, in place of the meter's registers."""
+def _told(row: dict[str, Any]) -> dict[str, Any]:
+    """Return a transaction for people: its state, and what flowed in it in place of the meter's registers."""
+    status = row["charging_state"] or "Started"
+    if not row["active"]:  # its last charging state is of the past, and so is its power
+        status = f"Ended ({row['stopped_reason'] or row['closed_reason'] or 'Local'})"
     registers = {name: (row[f"{name}_start_wh"], row[f"{name}_wh"]) for name in ("import", "export")}
-    return row | {
+    flowed = {
         f"{name}_wh": None if None in (first, last) else Decimal(last) - Decimal(first)
         for name, (first, last) in registers.items()
     }
+    cost = None if row["cost"] is None else f"{row['cost'] / 1_000_000:.2f} {row['currency']}"
+    return row | flowed | {"status": status, "power_w": row["power_w"] if row["active"] else None, "price": cost}
 
 
 @app.command()
@@ -232,6 +244,8 @@ def send(
 ) -> None:
     """Send a request to a station and print its answer.
 
+    The exit code is 3 when it does not do what was asked, such as Rejected.
+
     Example: `v2g csms send CS-V2G-0001 Reset '{"type": "OnIdle"}'`
     """
     try:
@@ -239,7 +253,10 @@ def send(
     except ValueError as error:
         raise ConfigError(f"the payload is no JSON: {error}", hint='quote it: \'{"type": "OnIdle"}\'') from None
     path = f"/stations/{part(name)}/commands/{part(action)}"
-    show_one(client_of(context).ask("POST", path, body, timeout_s=timeout).body, json=json)
+    answer = client_of(context).ask("POST", path, body, timeout_s=timeout).body
+    show_one(answer, json=json)
+    if refused := refusal(answer):
+        raise OcppError(f"{name} answers {action} with {refused}", answer=refused)
 
 
 @app.command()
@@ -352,7 +369,7 @@ def events(
             if json:
                 print_json({"kind": kind, **event})
             else:
-                typer.echo(_line(kind, event))
+                say(_line(kind, event))
             shown += 1
             if shown == count:
                 return

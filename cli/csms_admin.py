@@ -8,7 +8,7 @@ import typer
 
 from cli.csms_client import CsmsClient
 from cli.csms_show import JsonFlag, Limit, client_of, part, show, show_one
-from cli.output import print_json
+from cli.output import print_json, say
 from v2g.errors import ConfigError, RefusedError
 
 app = typer.Typer()
@@ -35,11 +35,11 @@ def tokens(
         "group": "group",
         "until (UTC)": "until_ms",
     }
-    if json:
-        show(rows, "", columns, json=True)
-        return
-    told = ({**row, "group": row["terms"].get("group_id"), "until_ms": row["terms"].get("expires_ms")} for row in rows)
-    show(told, "Tokens", columns, json=False)
+
+    def told(row: dict[str, Any]) -> dict[str, Any]:
+        return {**row, "group": row["terms"].get("group_id"), "until_ms": row["terms"].get("expires_ms")}
+
+    show(rows, "Tokens", columns, json=json, told=told)
 
 
 @app.command()
@@ -104,7 +104,7 @@ def make_token(
     if json:
         print_json(made)
     else:
-        typer.echo(made["secret"])
+        say(made["secret"])
 
 
 @app.command()

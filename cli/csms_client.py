@@ -27,6 +27,7 @@ from v2g.net.program import read_config
 
 DEFAULT_FILE: Final = Path("~/.config/v2g-engine/csms-client.toml")
 _ANSWER_S: Final = 130.0
+_MOST_A_PAGE: Final = 1000
 _IN_A_PATH: Final = "/?&=%:@!$'()*+,;~"
 """What a path with a query may hold as it is (RFC 3986)."""
 _VARIABLES: Final = {
@@ -76,6 +77,26 @@ class Answer(msgspec.Struct, frozen=True):
     next: str | None
 
 
+class Pages:
+    """The items of a list. `cut` tells, once they were walked, whether there are more than were wanted."""
+
+    def __init__(self, client: "CsmsClient", path: str, limit: int, query: Mapping[str, Any]) -> None:
+        self._client, self._path, self._query = client, path, query
+        self.limit = limit
+        self.cut = False
+
+    def __iter__(self) -> Iterator[Any]:
+        left = self.limit
+        answer = self._client.ask("GET", self._path, limit=min(left, _MOST_A_PAGE), **self._query)
+        while True:
+            yield from answer.body[:left]
+            self.cut = len(answer.body) > left or (len(answer.body) == left and answer.next is not None)
+            left -= len(answer.body)
+            if left <= 0 or answer.next is None:
+                return
+            answer = self._client.ask("GET", answer.next)
+
+
 class CsmsClient:
     """Sends requests, one at a time. Raises ConfigError when made with files that cannot be read."""
 
@@ -116,15 +137,9 @@ class CsmsClient:
             raise _error(response, content)
         return Answer(json.loads(content) if content else None, _next(response))
 
-    def pages(self, path: str, limit: int, **query: Any) -> Iterator[Any]:
-        """Yield the items of a list, page by page, `limit` at most."""
-        answer = self.ask("GET", path, limit=min(limit, 1000), **query)
-        while True:
-            yield from answer.body[:limit]
-            limit -= len(answer.body)
-            if limit <= 0 or answer.next is None:
-                return
-            answer = self.ask("GET", answer.next)
+    def pages(self, path: str, limit: int, **query: Any) -> "Pages":
+        """Return the items of a list, asked for page by page, `limit` at most."""
+        return Pages(self, path, limit, query)
 
     def events(self, path: str, **query: Any) -> Iterator[tuple[str, Any]]:
         """Yield (kind, data) of server-sent events for as long as they come."""

@@ -2,13 +2,11 @@
 
 import asyncio
 import signal
-import sys
 from pathlib import Path
 
-from rich.console import Console
 from rich.text import Text
 
-from cli.output import print_json, print_table
+from cli.output import print_json, print_table, say, terminal
 from csms.core.script.declared import Script, read_script
 from csms.core.script.report import Report
 from csms.core.script.station import Line
@@ -37,7 +35,7 @@ def run_script(path: Path, *, as_json: bool) -> int:
 
 
 async def _run(script: Script) -> Report:
-    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    console = terminal(err=True, soft_wrap=True)
 
     def tell(at_s: float, station: str, line: Line) -> None:
         shown = Text(f"{at_s:8.3f} ", style="dim").append(f"{station} ", style="bold")
@@ -62,4 +60,4 @@ def _print(outcome: Report) -> None:
     ]
     print_table("Requests", ("station", "action", "count"), counts)
     failed = sum(not each.ok for each in outcome.checks)
-    sys.stdout.write(f"{len(outcome.checks) - failed} of {len(outcome.checks)} checks hold\n")
+    say(f"{len(outcome.checks) - failed} of {len(outcome.checks)} checks hold")

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from cli.output import print_json
+from cli.output import print_json, say
 
 BackendConfig = Annotated[Path, typer.Option("--config", help="Configuration of the back end, which says where it is.")]
 JsonFlag = Annotated[bool, typer.Option("--json", help="A JSON record.")]
@@ -56,4 +56,4 @@ def _tell(what: str, rows: int, file: Path, *, json: bool) -> None:
     if json:
         print_json({"done": what, "rows": rows, "file": str(file)})
     else:
-        typer.echo(f"{rows} rows {what}")
+        say(f"{rows} rows {what}")

@@ -15,6 +15,7 @@ from cli.exi_guess import How, Message, decode_stream, encode_text, nearest_sche
 from cli.exi_input import Notation, read_stream, read_text
 from cli.exi_text import print_explanation, print_states
 from cli.exi_types import type_named
+from cli.output import say, terminal
 from v2g.errors import ConfigError
 from v2g.exi import Dialect
 from v2g.exi.declare import Schema
@@ -97,7 +98,7 @@ def decode(
     if json:
         _print({"namespace": message.schema.uri, "fragment": fragment, **record(message)})
     else:
-        typer.echo(_text(message, to))
+        say(_text(message, to), lines=True)
 
 
 def _text(message: Message, form: Form) -> str:
@@ -148,7 +149,7 @@ def encode(
         sys.stdout.buffer.write(octets)
         sys.stdout.flush()
     else:
-        typer.echo(octets.hex() if to is Wire.hex else base64.b64encode(octets).decode("ascii"))
+        say(octets.hex() if to is Wire.hex else base64.b64encode(octets).decode("ascii"))
 
 
 @app.command()
@@ -240,12 +241,11 @@ def _states(name: str | None, schema: Schema | None, *, is_fragment: bool) -> tu
 
 def _print_source(text: str) -> None:
     if not sys.stdout.isatty():
-        typer.echo(text)
+        say(text, lines=True)
         return
-    from rich.console import Console
     from rich.syntax import Syntax
 
-    Console().print(Syntax(text, "python", background_color="default", word_wrap=True))
+    terminal().print(Syntax(text, "python", background_color="default", word_wrap=True))
 
 
 def _input_lines(given: str | None) -> Iterable[bytes]:
@@ -260,8 +260,7 @@ def _input_lines(given: str | None) -> Iterable[bytes]:
 
 def _print_lines(lines: Iterable[str]) -> None:
     for line in lines:
-        sys.stdout.write(line + "\n")
-        sys.stdout.flush()
+        say(line)
 
 
 def _print(found: object) -> None:

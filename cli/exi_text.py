@@ -4,10 +4,10 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from cli.output import say_row, terminal
 from v2g.exi.explain import Explanation, Step
 from v2g.exi.explain_states import State
 
@@ -40,7 +40,7 @@ def print_explanation(explanation: Explanation) -> None:
         kind = f", {step.value}" if _opens(step) else ""
         said.append(f"  {step.state}{kind}" if step.event else "", style="dim")
         table.add_row(Text(_place(step), style="dim"), Text(bits, style=_STYLES[step.kind]), said)
-    Console().print(table)
+    terminal().print(table)
 
 
 def _place(step: Step) -> str:
@@ -77,13 +77,12 @@ def print_states(title: str, states: Iterable[tuple[State, Sequence[str]]]) -> N
         following = after.replace(name.rpartition(".")[0], "")
         kind = "" if event == f"SE({kind})" else kind
         table.add_row(Text(shown, "bold"), Text(bits, "cyan"), code, Text(event, "green"), following, Text(kind, "dim"))
-    Console().print(table)
+    terminal().print(table)
 
 
 def _print_plain(rows: Iterable[Sequence[str]]) -> None:
     for row in rows:
-        sys.stdout.write("\t".join(row) + "\n")
-    sys.stdout.flush()
+        say_row(*row)
 
 
 def _table(title: str, *columns: str) -> Table:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.output import print_json, print_table, when
+from cli.output import print_json, print_table, say, when
 from v2g.hardware.faults import FAULTS
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def serviced(config: ConfigFile, json: JsonFlag = False) -> None:
         try:
             cleared += [(evse_id, fault) for fault in file.load()]
         except StoreError as error:
-            typer.echo(f"{error}: removed", err=True)
+            say(f"{error}: removed", err=True)
         file.remove()
     _show(cleared, json=json)
 
@@ -65,4 +65,4 @@ def _show(found: "list[tuple[str, KeptFault]]", *, json: bool) -> None:
         rows = [(evse_id, fault.word, FAULTS[fault.word].sentence, when(fault.utc_ms)) for evse_id, fault in found]
         print_table("faults that wait for service", ("EVSE", "fault", "meaning", "found"), rows)
     else:
-        typer.echo("no fault waits for service")
+        say("no fault waits for service")

@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 from typing import Final
 
 import msgspec
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.panel import Panel
 from rich.table import Table
@@ -23,6 +23,7 @@ from rich.text import Text
 from cli.demo.processes import Event, EventFile
 from cli.demo.story import tell
 from cli.live_state import STAGES, Run, fold
+from cli.output import say, terminal
 from v2g.errors import CodecError, TransportError
 
 _LOOK_S: Final = 0.1
@@ -40,7 +41,7 @@ class View:
 
     def __init__(self, *, live: bool) -> None:
         self.runs: dict[str, Run] = {}
-        self._live = Live(console=Console(), auto_refresh=False) if live else None
+        self._live = Live(console=terminal(), auto_refresh=False) if live else None
         self._start: float | None = None
 
     def __enter__(self) -> "View":
@@ -59,8 +60,7 @@ class View:
         self.runs[place] = fold(self.runs.get(place, Run()), event)
         if self._live is None:
             words = tell(event) or f"{event.name} {_plain(event)}".rstrip()
-            sys.stdout.write(f"{event.t - self._start:9.3f} {event.process:<5} {event.stage:<13} {words}\n")
-            sys.stdout.flush()
+            say(f"{event.t - self._start:9.3f} {event.process:<5} {event.stage:<13} {words}")
 
     def draw(self) -> None:
         """Show what there is."""
@@ -153,12 +153,13 @@ def panel(runs: list[Run]) -> RenderableType:
 
 
 def _panel(run: Run) -> Panel:
-    title = f"{'charger' if run.process == 'secc' else 'vehicle'} {run.evse}".rstrip()
+    title = Text(f"{'charger' if run.process == 'secc' else 'vehicle'} {run.evse}".rstrip(), "bold")
+    title.append(f" session {run.session}" if run.session else "", "not bold")
     ended = f" ended: {run.outcome} " if run.outcome else f" {run.now:.1f} s "
     return Panel(
         Group(_stages(run), _figures(run), *_notices(run)),
-        title=f"[bold]{title}[/]" + (f" session {run.session}" if run.session else ""),
-        subtitle=ended,
+        title=title,
+        subtitle=Text(ended),
         border_style="cyan" if not run.outcome else "green" if run.outcome in _GOOD else "red",
     )
 

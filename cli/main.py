@@ -14,8 +14,11 @@ import typer
 from cli import board, conform, contracts, csms, csms_store, diag, exi, hardware, pki, plc, settle, terminal
 from cli import station as station_
 from cli import trace as trace_
+from cli.config_check import CheckFlag, check_config
 from cli.demo.command import demo
+from cli.output import say
 from v2g.errors import ConfigError, V2GError
+from v2g.text import redacted
 
 app = typer.Typer(
     name="v2g",
@@ -46,7 +49,7 @@ def _print_version(wanted: bool) -> None:
     if wanted:
         from importlib.metadata import version
 
-        typer.echo(f"v2g-engine {version('v2g-engine')}")
+        say(f"v2g-engine {version('v2g-engine')}")
         raise typer.Exit
 
 
@@ -80,6 +83,7 @@ def _shown_program(name: str, what: str) -> None:
         live: Annotated[
             bool, typer.Option("--live", help="Show stages, battery, power, limits, prices; event lines in a pipe.")
         ] = False,
+        check: CheckFlag = False,
         followed: Annotated[
             Path | None, typer.Option("--follow", metavar="EVENTS", help="Show the events of a program instead.")
         ] = None,
@@ -92,6 +96,8 @@ def _shown_program(name: str, what: str) -> None:
             watch(followed)
             return
         assert config is not None
+        if check:
+            check_config(name, config)
         raise typer.Exit(run_live(_main(name), config, events) if live else _main(name)(config, events))
 
     examples = f"Examples: `v2g {name} --config {name}.toml --live`, `v2g {name} --follow {name}.events.jsonl`"
@@ -112,7 +118,9 @@ def guarded(command: Callable[[], None]) -> None:
     try:
         command()
     except V2GError as error:
-        sys.stderr.write(f"v2g: {error}\n" + (f"     {error.hint}\n" if error.hint else ""))
+        say(redacted(f"v2g: {error}"), err=True)
+        if error.hint:
+            say(f"     {error.hint}", err=True)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(130)

@@ -1,21 +1,59 @@
-"""What commands print: tables for people at a terminal, plain lines for pipes, JSON records for machines."""
+"""What commands print: tables for people at a terminal, plain lines for pipes, JSON records for machines.
 
+Everything goes through here, and nothing that a device, a vehicle or a certificate says gets to a terminal or a pipe
+as anything but text: see `v2g.text`.
+"""
+
+import re
 import sys
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 import msgspec
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 from rich.table import Table
 
+from v2g.text import printable
+
 _encode = msgspec.json.Encoder().encode
+
+_UUID: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+
+
+class _Console(Console):
+    """Takes text as it is: no markup in it, no emoji names, nothing that a terminal would obey."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        for segment in super().render(renderable, options):
+            if segment.control or segment.text.isprintable():
+                yield segment
+            else:
+                yield Segment(printable(segment.text, lines=True), segment.style)
+
+
+def terminal(*, err: bool = False, soft_wrap: bool = False) -> Console:
+    """Return what draws at a terminal, on standard output or standard error; strings have no markup."""
+    return _Console(stderr=err, soft_wrap=soft_wrap, markup=False, emoji=False, highlight=False)
+
+
+def say(text: str, *, err: bool = False, lines: bool = False) -> None:
+    """Print a line; with `lines` a text of several, which was made here."""
+    stream = sys.stderr if err else sys.stdout
+    stream.write(printable(text, lines=lines) + "\n")
+    stream.flush()
+
+
+def say_row(*cells: str) -> None:
+    """Print cells on a line, tabs between them."""
+    sys.stdout.write("\t".join(map(printable, cells)) + "\n")
+    sys.stdout.flush()
 
 
 def print_json(record: Any) -> None:
     """Print one record on a line of its own."""
-    sys.stdout.write(_encode(record).decode() + "\n")
-    sys.stdout.flush()
+    say(_encode(record).decode())
 
 
 def when(ms: int | None) -> str:
@@ -27,12 +65,13 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]
     """Print a table to a terminal, tab-separated lines to anything else."""
     if not sys.stdout.isatty():
         for row in rows:
-            sys.stdout.write("\t".join(row) + "\n")
-        sys.stdout.flush()
+            say_row(*row)
         return
     table = Table(title=title, title_justify="left", header_style="bold")
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    for row in rows:
+    shown = [tuple(map(printable, row)) for row in rows]
+    for number, column in enumerate(columns):
+        whole = any(_UUID.fullmatch(row[number]) for row in shown)  # to be copied
+        table.add_column(column, overflow="fold", no_wrap=whole, min_width=36 if whole else None)
+    for row in shown:
         table.add_row(*row)
-    Console().print(table)
+    terminal().print(table)

@@ -7,7 +7,7 @@ import msgspec
 import typer
 
 from cli import pki_ceremony, pki_export, pki_issue, pki_keys, pki_serve, pki_show
-from cli.output import print_json
+from cli.output import print_json, say
 from cli.pki_common import JsonFlag, generation_of, kind_of, now
 from v2g.errors import ConfigError
 
@@ -68,9 +68,7 @@ def make(
         print_json({"directory": str(tree.directory), "files": [str(path) for path in files]})
         return
     keys = sum(path.suffix == ".key" for path in files)
-    typer.echo(
-        f"{tree.directory}: {len(files) - keys} certificates, chains, lists and answers, {keys} private keys (0600)"
-    )
+    say(f"{tree.directory}: {len(files) - keys} certificates, chains, lists and answers, {keys} private keys (0600)")
 
 
 def _address(url: str) -> str:

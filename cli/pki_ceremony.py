@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import msgspec
 import typer
-from rich.console import Console
 
-from cli.output import print_json
+from cli.output import print_json, say, terminal
 from cli.pki_common import JsonFlag, Tree, load_sealed, new_file, now, progress, read_shares, write_out
 from v2g.errors import ConfigError, KeyAccessError
 
@@ -97,12 +96,12 @@ def split(
         files = {"sealed": str(sealed_file), "sheets": [str(sheet) for sheet in sheets], "transcript": str(transcript)}
         print_json(record | files)
         return
-    typer.echo(f"{sealed_file}: sealed key of {sealed.subject}")
+    say(f"{sealed_file}: sealed key of {sealed.subject}")
     for sheet in sheets:
-        typer.echo(f"{sheet}: print it, hand it over, delete it")
-    typer.echo(f"{trials} trial joins of {threshold} shares gave the key back")
-    typer.echo(f"{key}: removed" if remove_key else f"{key}: still there; --remove-key removes it")
-    typer.echo(f"{transcript}: transcript")
+        say(f"{sheet}: print it, hand it over, delete it")
+    say(f"{trials} trial joins of {threshold} shares gave the key back")
+    say(f"{key}: removed" if remove_key else f"{key}: still there; --remove-key removes it")
+    say(f"{transcript}: transcript")
 
 
 def _write_sheets(out: Path, texts: Sequence[str]) -> list[Path]:
@@ -120,7 +119,7 @@ def _show_sheets(texts: Sequence[str], stream: TextIO) -> None:
         stream.write(text + "\f\n")
         if sys.stdin.isatty() and stream.isatty():
             typer.prompt("Next holder: press Enter", default="", show_default=False)
-            Console().clear()
+            terminal().clear()
 
 
 def _remove(key: Path) -> None:
@@ -167,7 +166,7 @@ def check(sealed_file: SealedArgument, share: ShareFiles = None, json: JsonFlag 
         if json:
             print_json({"share": each.number, "mark": each.mark, "source": each.source, "of": sealed.shares})
         else:
-            typer.echo(f"{each.source}: share {each.number} of {sealed.shares}, mark {each.mark}, of {sealed.subject}")
+            say(f"{each.source}: share {each.number} of {sealed.shares}, mark {each.mark}, of {sealed.subject}")
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": False})
@@ -208,7 +207,7 @@ def join(
     if json:
         print_json({"key": str(out), "shares": _used(shares)})
     else:
-        typer.echo(f"{out}: key of {sealed.subject}; remove it when you are done")
+        say(f"{out}: key of {sealed.subject}; remove it when you are done")
 
 
 def _run_with(key: Path, command: Sequence[str]) -> int:
@@ -271,5 +270,5 @@ def sign(
         print_json(record | {"transcript": str(transcript)})
         return
     for file in done:
-        typer.echo(f"{directory / file}: signed")
-    typer.echo(f"{transcript}: transcript")
+        say(f"{directory / file}: signed")
+    say(f"{transcript}: transcript")

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
+from cli.output import terminal
 from v2g.errors import ConfigError, KeyAccessError
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def kind_of(word: str) -> "KeyKind | None":
     try:
         return KeyKind(word) if word else None
     except ValueError:
-        known = ", ".join(kind.value for kind in KeyKind if kind is not KeyKind.RSA)
+        known = ", ".join(kind.value for kind in KeyKind if kind not in (KeyKind.RSA, KeyKind.RSA_2048))
         raise ConfigError(f"no kind of key {word!r}", hint=f"known: {known}") from None
 
 
@@ -125,7 +125,7 @@ def read_shares(sealed: "Sealed", paths: Sequence[Path]) -> "tuple[ShareWords, .
     for number in range(1, sealed.threshold + 1):
         text = str(typer.prompt(f"Words of holder {number} of {sealed.threshold} (not shown)", hide_input=True))
         found.append(read_sheet(f"holder {number}", text.encode("ascii", "replace"), sealed))
-        Console().clear()
+        terminal().clear()
     return tuple(found)
 
 
@@ -161,5 +161,5 @@ def progress(what: str) -> Iterator[None]:
     if not sys.stderr.isatty():
         yield
         return
-    with Console(stderr=True).status(what):
+    with terminal(err=True).status(what):
         yield

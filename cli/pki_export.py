@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from cli.output import print_json
+from cli.output import print_json, say
 from cli.pki_common import JsonFlag, Tree, password, write_out
 from v2g.errors import ConfigError
 
@@ -46,7 +46,7 @@ def export(
         if json:
             print_json({"folder": str(out), "files": files})
         else:
-            typer.echo(f"{out}: {len(files)} files; start the peer with PKI_PATH={out.resolve()}/")
+            say(f"{out}: {len(files)} files; start the peer with PKI_PATH={out.resolve()}/")
         return
     if not name:
         raise ConfigError("which certificate?", hint=f"v2g pki show {directory} lists their names")
@@ -63,4 +63,4 @@ def export(
     if json:
         print_json({"file": str(out), "format": format_, "name": name, "serial": entry.serial})
     else:
-        typer.echo(f"{out}: {name} as {format_}")
+        say(f"{out}: {name} as {format_}")

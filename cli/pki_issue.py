@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.output import print_json
+from cli.output import print_json, say
 from cli.pki_common import (
     Days,
     JsonFlag,
@@ -74,7 +74,7 @@ def csr(
     if json and out is not None:
         print_json({"request": str(out), "key": key, "key_made": new is not None, "role": wanted.value})
     elif out is not None:
-        typer.echo(f"{out}: request for a {wanted.value} certificate, key in {key}{' (new)' if new else ''}")
+        say(f"{out}: request for a {wanted.value} certificate, key in {key}{' (new)' if new else ''}")
 
 
 def issue(
@@ -158,13 +158,13 @@ def _tell(directory: Path, issued: "Issued", what: str, *, json: bool, left_out:
             }
         )
         return
-    typer.echo(f"{entry.name}: {what}, {entry.role.value}, until {entry.not_after:%Y-%m-%d}, serial {entry.serial}")
+    say(f"{entry.name}: {what}, {entry.role.value}, until {entry.not_after:%Y-%m-%d}, serial {entry.serial}")
     for file in issued.files:
-        typer.echo(f"  {directory / file}")
+        say(f"  {directory / file}")
     if issued.former:
-        typer.echo(f"  the former one stays good: {directory / issued.former}")
+        say(f"  the former one stays good: {directory / issued.former}")
     for part in left_out:
-        typer.echo(f"  left out, its profile has no place for it: {part}")
+        say(f"  left out, its profile has no place for it: {part}")
 
 
 def renew(
@@ -239,11 +239,11 @@ def revoke(
             }
         )
         return
-    typer.echo(f"{entry.name}: revoked since {entry.revoked_at:%Y-%m-%d %H:%M:%S}Z, {entry.reason}")
+    say(f"{entry.name}: revoked since {entry.revoked_at:%Y-%m-%d %H:%M:%S}Z, {entry.reason}")
     for file in done.files:
-        typer.echo(f"  {directory / file}")
+        say(f"  {directory / file}")
     if done.waiting:
-        typer.echo(f"  the CRL of {done.waiting} waits for its key: v2g pki crl {directory} --sealed F --share F ...")
+        say(f"  the CRL of {done.waiting} waits for its key: v2g pki crl {directory} --sealed F --share F ...")
 
 
 def staple(
@@ -271,7 +271,7 @@ def staple(
         if json:
             print_json({"file": str(path), "leaf": leaf, "revoked": says})
         else:
-            typer.echo(f"{path}: valid for a week" + (", says revoked" if says else ""))
+            say(f"{path}: valid for a week" + (", says revoked" if says else ""))
 
 
 def crl(directory: Tree, sealed: SealedFile = None, share: Shares = None, json: JsonFlag = False) -> None:
@@ -285,4 +285,4 @@ def crl(directory: Tree, sealed: SealedFile = None, share: Shares = None, json: 
         if json:
             print_json({"file": str(directory / file)})
         else:
-            typer.echo(f"{directory / file}: renewed")
+            say(f"{directory / file}: renewed")

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from cli.output import print_json
+from cli.output import print_json, say
 from cli.pki_common import JsonFlag, kind_of
 from v2g.errors import ConfigError
 
@@ -39,7 +39,7 @@ def key(
     if json:
         print_json(data)
     else:
-        typer.echo(f"{uri}: new key for {made.algorithm.value}")
+        say(f"{uri}: new key for {made.algorithm.value}")
 
 
 def reference_of(text: str) -> "KeyReference":

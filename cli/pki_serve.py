@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from cli.output import print_json
+from cli.output import print_json, say
 from cli.pki_common import JsonFlag, Tree
 from v2g.observe import Observe
 
@@ -38,7 +38,7 @@ def serve(
             print_json({"stage": event.stage, "name": event.name, "data": event.data})
         elif event.name == "ready":
             shown = f"[{host}]" if ":" in host else host
-            sys.stdout.write(f"ready: http://{shown}:{event.data['port']} serves {directory}\n")
+            say(f"ready: http://{shown}:{event.data['port']} serves {directory}")
             sys.stdout.flush()
 
     try:

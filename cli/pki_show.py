@@ -6,11 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.text import Text
 from rich.tree import Tree as RichTree
 
-from cli.output import print_json, print_table
+from cli.output import print_json, print_table, say, say_row, terminal
 from cli.pki_common import JsonFlag, generation_of, now, role_of, when
 from v2g.errors import CertificateError, ConfigError, RevocationError
 
@@ -50,10 +49,11 @@ def _show_tree(directory: Path, *, everything: bool, json: bool) -> None:
         for line in lines:
             print_json(line)
     elif sys.stdout.isatty():
-        Console().print(_drawn(str(directory), lines))
+        terminal().print(_drawn(str(directory), lines))
     else:
         for line in lines:
-            sys.stdout.write("  " * line.depth + "\t".join(_words(line)) + "\n")
+            name, *others = _words(line)
+            say_row("  " * line.depth + name, *others)
 
 
 def _words(line: "Line") -> tuple[str, ...]:
@@ -111,7 +111,7 @@ def _show_file(file: Path, role: str, *, json: bool) -> None:
             ),
         )
     if rows and rows[0].problem:
-        typer.echo(f"{file}: not a {role} certificate: {rows[0].problem}", err=True)
+        say(f"{file}: not a {role} certificate: {rows[0].problem}", err=True)
         raise typer.Exit(4)
 
 
@@ -170,9 +170,9 @@ def _tell_refusal(file: Path, role: str, error: CertificateError | RevocationErr
         record = {"file": str(file), "role": role, "verdict": "refused", "reason": error.reason}
         print_json(record | {"message": str(error), "hint": error.hint})
         return
-    typer.echo(f"{file}: {error.reason}: {error}", err=True)
+    say(f"{file}: {error.reason}: {error}", err=True)
     if error.hint:
-        typer.echo(f"  {error.hint}", err=True)
+        say(f"  {error.hint}", err=True)
 
 
 def _revocation(found: "Finding") -> str:
@@ -185,7 +185,7 @@ def _tell_judgement(file: Path, found: "Judgement", *, json: bool) -> None:
         ends = {"not_after": found.not_after, "revocation": revocation}
         print_json({"file": str(file), "role": found.role.value, "verdict": "believed", "path": found.path, **ends})
         return
-    typer.echo(f"{file}: believed as {found.role.value} until {found.not_after:%Y-%m-%d}")
+    say(f"{file}: believed as {found.role.value} until {found.not_after:%Y-%m-%d}")
     for place, subject in enumerate(found.path):
         asked = f"  ({_revocation(found.findings[place])})" if place < len(found.findings) else "  (trusted)"
-        typer.echo(f"  {subject}{asked}")
+        say(f"  {subject}{asked}")

@@ -5,9 +5,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import typer
-
-from cli.output import print_json
+from cli.output import print_json, say_row
 from cli.plc_ip import describe_ip
 from cli.plc_source import Seen, Source, followed, frames, recorded
 from v2g.errors import ConfigError
@@ -90,7 +88,7 @@ class Printer:
             print_json({"time_ns": time_ns, kind: name, **data})
             return
         texts = " ".join(f"{key}={value}" for key, value in data.items())
-        typer.echo(f"{_clock(time_ns)}\t*\t{kind}\t{name}\t{texts}")
+        say_row(_clock(time_ns), "*", kind, name, texts)
 
     def _print(
         self, seen: Seen, source: str, destination: str, name: str, fields: dict[str, str], problem: str
@@ -110,7 +108,7 @@ class Printer:
             return
         texts = " ".join(f"{key}={value}" for key, value in fields.items())
         ending = "".join(f" ({note})" for note in (problem, seen.comment) if note)
-        typer.echo(f"{_clock(seen.time_ns)}\t{_WAYS[seen.outbound]}\t{source}\t{destination}\t{name}\t{texts}{ending}")
+        say_row(_clock(seen.time_ns), _WAYS[seen.outbound], source, destination, name, texts + ending)
 
 
 def _clock(time_ns: int) -> str:

@@ -7,12 +7,10 @@ from contextlib import nullcontext
 from pathlib import Path
 
 import msgspec
-import typer
-from rich.console import Console
 from rich.live import Live
 
 from cli import plc_html, plc_view
-from cli.output import print_json
+from cli.output import print_json, say_row, terminal
 from cli.plc_source import Seen, Source
 from v2g.errors import TransportError
 from v2g.net.plc.runner import SlacRunner
@@ -45,7 +43,7 @@ class View:
         self.report: ModemReport | None = None
         self._watched = SlacWatch()
         self._frames = 0
-        self._live = Live(console=Console(), auto_refresh=False) if live else None
+        self._live = Live(console=terminal(), auto_refresh=False) if live else None
 
     def take(self, seen: Seen) -> None:
         """Take in one frame."""
@@ -70,10 +68,10 @@ class View:
                 averages = {measured.evse: measured.average_db for measured in each.measured}
                 print_json({"matching": msgspec.to_builtins(each) | {"average_db": averages}})
         elif not sys.stdout.isatty():
-            for line in plc_view.plain(self.report, conversations):
-                typer.echo(line)
+            for row in plc_view.plain(self.report, conversations):
+                say_row(*row)
         elif self._live is None:
-            Console().print(plc_view.everything(self.report, conversations, self._frames))
+            terminal().print(plc_view.everything(self.report, conversations, self._frames))
 
     def _draw(self) -> None:
         if self._live is not None:

@@ -128,14 +128,16 @@ def everything(report: ModemReport | None, conversations: list[Conversation], fr
     return Group(*parts, Text(f"{frames} frames, {len(conversations)} matchings", style="dim"))
 
 
-def plain(report: ModemReport | None, conversations: list[Conversation]) -> list[str]:
-    """Return the same as tab-separated lines, for pipes."""
-    lines = [f"modem\t{name}\t{text}" for name, text in modem_rows(report)] if report is not None else []
+def plain(report: ModemReport | None, conversations: list[Conversation]) -> list[tuple[str, ...]]:
+    """Return the same as rows, for pipes."""
+    rows: list[tuple[str, ...]] = []
+    if report is not None:
+        rows += [("modem", name, text) for name, text in modem_rows(report)]
     for each in conversations:
         reached = " ".join(f"{stage}={after:.0f}ms" for stage, after in each.steps)
-        lines.append(f"matching\t{each.pev}\t{each.run_id}\t{each.stage}\t{reached}")
+        rows.append(("matching", each.pev, each.run_id, each.stage, reached))
         for measured in each.measured:
             word = "chosen" if measured.evse == each.chosen else "heard"
             groups = " ".join(map(str, measured.groups))
-            lines.append(f"attenuation\t{each.pev}\t{measured.evse}\t{word}\t{measured.average_db}\t{groups}")
-    return lines
+            rows.append(("attenuation", each.pev, measured.evse, word, str(measured.average_db), groups))
+    return rows

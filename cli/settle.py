@@ -1,13 +1,15 @@
 """`v2g settle`: check a settlement bundle offline, and show what it holds."""
 
 from datetime import UTC, datetime
+from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from cli.output import print_json, print_table
+from cli.output import print_json, print_table, say
 from v2g.errors import ConfigError
+from v2g.settlement.records import MOST_REACTION_MS
 
 app = typer.Typer(
     help="Prove and show what a charging session settles to.", no_args_is_help=True, rich_markup_mode="markdown"
@@ -16,6 +18,9 @@ Bundle = Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a settlem
 Roots = Annotated[
     list[Path] | None, typer.Option("--root", help="PEM file with roots of your own; otherwise those in the bundle.")
 ]
+_ANY_REACTION_MS = 3_600_000
+"""What is shown is not judged by it."""
+
 JsonFlag = Annotated[bool, typer.Option("--json", help="One JSON record per line.")]
 
 
@@ -30,8 +35,29 @@ def _anchors(roots: list[Path] | None) -> tuple[bytes, ...] | None:
         raise ConfigError(f"{error.filename}: {error.strerror}") from None
 
 
+Reaction = Annotated[
+    float,
+    typer.Option("--max-reaction", min=0, max=3600, help="Seconds of delay that the charger's power may claim."),
+]
+
+
+class Required(Enum):
+    """What has to stand behind energy that was fed back."""
+
+    NOTHING = "nothing"
+    SIGNED = "signed"
+
+
 @app.command()
-def verify(directory: Bundle, root: Roots = None, json: JsonFlag = False) -> None:
+def verify(
+    directory: Bundle,
+    root: Roots = None,
+    reaction: Reaction = MOST_REACTION_MS / 1000,
+    require: Annotated[
+        Required, typer.Option("--require", help="signed: refuse what may be fed back without signed commands.")
+    ] = Required.NOTHING,
+    json: JsonFlag = False,
+) -> None:
     """Recompute everything in a bundle: hash chain, signatures, registers, intervals, prices, certificate chains.
 
     Example: `v2g settle verify runs/TIME/secc/settlements/SESSION --root pki/v2g/root.pem --root pki/mo/root.pem`
@@ -43,13 +69,20 @@ def verify(directory: Bundle, root: Roots = None, json: JsonFlag = False) -> Non
     from v2g.settlement.bundle import verify_bundle
 
     files = read_files(directory)
-    report = verify_bundle(files, anchors=_anchors(root), now=datetime.now(UTC), confirmations=read_confirmation)
+    report = verify_bundle(
+        files,
+        anchors=_anchors(root),
+        now=datetime.now(UTC),
+        confirmations=read_confirmation,
+        most_reaction_ms=round(reaction * 1000),
+        signed_only=require is Required.SIGNED,
+    )
     if json:
         print_json({"directory": str(directory), "verified": True, "report": report})
         return
     for line in report.lines():
-        typer.echo(line)
-    typer.echo(f"{directory}: verified")
+        say(line)
+    say(f"{directory}: verified")
 
 
 @app.command()
@@ -62,7 +95,8 @@ def show(directory: Bundle, json: JsonFlag = False) -> None:
     from v2g.net.journal_file import read_files
     from v2g.settlement.bundle import verify_bundle
 
-    settlement = verify_bundle(read_files(directory), confirmations=read_confirmation).settlement
+    files = read_files(directory)
+    settlement = verify_bundle(files, confirmations=read_confirmation, most_reaction_ms=_ANY_REACTION_MS).settlement
     if json:
         for line in settlement.lines:
             print_json(line)

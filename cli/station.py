@@ -12,10 +12,10 @@ from urllib.parse import urlsplit
 
 import msgspec
 import typer
-from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from cli.output import say, terminal
 from secc.core.station.behaviour import Behaviour
 from secc.simulator import MOST_REASONS, Fleet, Simulator
 from v2g.errors import ConfigError, StoreError, TransportError
@@ -82,7 +82,7 @@ def station(
     if report is not None and not report.absolute().parent.is_dir():
         raise ConfigError(f"{report}: there is no such folder", hint="make it first")
     simulator = Simulator(fleet, _contexts(fleet, ca, certificate, key))
-    shown = Live(console=Console(stderr=True), auto_refresh=False) if live and sys.stderr.isatty() else None
+    shown = Live(console=terminal(err=True), auto_refresh=False) if live and sys.stderr.isatty() else None
     look = _told_once() if shown is None else lambda each: shown.update(table(each), refresh=True)
     with shown or contextlib.nullcontext():
         asyncio.run(_run(simulator, duration, look))
@@ -110,19 +110,19 @@ def _told_once() -> Callable[[Simulator], None]:
         for reason in simulator.tally.kept_out.keys() - told:
             if len(told) < MOST_REASONS:
                 told.add(reason)
-                sys.stderr.write(f"not let in: {reason}\n")
+                say(f"not let in: {reason}", err=True)
 
     return tell
 
 
 def _write(text: str, file: Path | None) -> None:
     if file is None:
-        typer.echo(text)
+        say(text, lines=True)
         return
     try:
         file.write_text(text + "\n")
     except OSError as error:
-        typer.echo(text)  # what was measured is not lost
+        say(text, lines=True)  # what was measured is not lost
         raise StoreError(f"{file}: {error.strerror}", hint="the report is on standard output instead") from None
 
 

@@ -4,25 +4,30 @@ import json
 from html import escape
 from typing import Any, Final
 
-from cli.trace_picture import picture
+from cli.trace_picture import opening, picture
 from v2g.iso15118.trace_read import Entry, leaves, runs, summary, times, word
 
 _STYLE: Final = """
 :root{--fg:#1a1a1a;--bg:#fff;--dim:#666;--line:#ddd;--ev:#2e7d32;--se:#00695c;--bad:#c0392b;--warn:#b26a00}
 body{font:15px/1.45 system-ui,sans-serif;margin:1.5em auto;max-width:75em;padding:0 1em;color:var(--fg);
-background:var(--bg)}h2{font-size:1.1em;margin:2em 0 .5em}svg{max-width:100%;height:auto}
+background:var(--bg)}h2{font-size:1.1em;margin:2em 0 .5em}h3{font-size:1em;
+font-weight:normal;color:var(--dim);margin:1em 0 .2em}.wide{overflow-x:auto}svg{width:100%;min-width:60em;height:auto}
 svg text{font:11px system-ui,sans-serif;fill:var(--dim)}svg .axis{stroke:var(--line)}svg .power{fill:none;
 stroke:#8e44ad;stroke-width:1.5}svg .answer{fill:var(--se)}svg .late{fill:var(--bad)}svg .limit{stroke:var(--bad);
 stroke-dasharray:4 3}svg .vehicle{stroke:var(--ev)}svg .charger{stroke:var(--se)}svg .fact{stroke:var(--dim)}
 input{font:inherit;padding:.3em .6em;width:min(30em,60%)}button{font:inherit}
-details{border-bottom:1px solid var(--line)}summary{cursor:pointer;padding:.15em 0;list-style:none;white-space:nowrap;
-overflow:hidden;text-overflow:ellipsis}summary:hover{background:color-mix(in srgb,var(--fg) 6%,transparent)}
-.n,.t,.a,.f{color:var(--dim);display:inline-block}.n{width:3em}.t{width:6em}.a{width:6em}.vehicle b{color:var(--ev)}
-.charger b{color:var(--se)}.name{display:inline-block;width:20em}.next{color:var(--warn)}
+details{border-bottom:1px solid var(--line)}summary{cursor:pointer;padding:.15em 0;list-style:none;display:flex;
+align-items:baseline}summary:hover{background:color-mix(in srgb,var(--fg) 6%,transparent)}
+.n,.t,.a,.f{color:var(--dim)}.n{flex:0 0 3em}.t,.a{flex:0 0 6em}.f{flex:1;min-width:0;overflow:hidden;
+white-space:nowrap;text-overflow:ellipsis}details[open] .f{white-space:normal}.vehicle b{color:var(--ev)}
+.charger b{color:var(--se)}.name{flex:0 0 20em}.next{flex:none;
+padding-left:.6em;color:var(--warn)}
 .FAILED,.late .a{color:var(--bad)}
 .WARNING{color:var(--warn)}ul{margin:.1em 0 .3em 1.2em;padding:0;list-style:none}li span{color:var(--dim)}
 .tree{padding:.3em 0 .8em 3em;overflow-wrap:anywhere}code{font-size:.85em}table{border-collapse:collapse}
 td,th{padding:.1em 1.2em .1em 0;text-align:right}td:first-child,th:first-child{text-align:left}
+@media (max-width:60em){summary{flex-wrap:wrap}.name{flex:1 0 14em}.f{flex:1 0 100%;white-space:normal;
+overflow-wrap:anywhere}.n{flex-basis:2.4em}.t,.a{flex-basis:5em}.next{padding-left:0}.tree{padding-left:0}}
 @media (prefers-color-scheme:dark){:root{--fg:#eee;--bg:#111;--dim:#aaa;--line:#333;--ev:#81c784;--se:#4db6ac;
 --bad:#ff6b5e;--warn:#ffb74d}}
 """
@@ -58,13 +63,16 @@ def page(title: str, found: list[Entry]) -> str:
             f"<h2>Session {escape(session)}</h2><p>Run {escape(run)}, as {escape(first.process)} saw it from "
             f"{escape(first.time)}</p>"
         )
-        parts.append(picture(conversation))
+        parts.append(f'<div class="wide">{picture(conversation)}</div>')
+        if begins := opening(conversation):
+            zoomed = picture(begins, begin_ms=begins[0].at_ms)
+            parts.append(f'<h3>The first second of messages</h3><div class="wide">{zoomed}</div>')
     parts += [
         "<h2>Messages</h2>",
         _SEARCH,
         *(_row(each) for each in found),
         "<h2>Answer times, ms</h2>",
-        _times(found),
+        f'<div class="wide">{_times(found)}</div>',
     ]
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
@@ -82,7 +90,7 @@ def _row(entry: Entry) -> str:
     fields = "  ".join(f"{label} {value}" for label, value in summary(line))
     code = line.body.get("ResponseCode", "") if isinstance(line.body, dict) else ""
     judged = str(code).partition("_")[0].upper()
-    moved = f' <span class="next">⇒ {escape(line.next)}</span>' if line.next != line.state else ""
+    moved = f'<span class="next">⇒ {escape(line.next)}</span>' if line.next != line.state else ""
     classes = " ".join(filter(None, (entry.speaker or "fact", "late" if entry.late else "")))
     searched = " ".join(
         [name, entry.speaker, line.state, line.next, line.stream, line.error]
@@ -92,7 +100,7 @@ def _row(entry: Entry) -> str:
         f'<details id="m{entry.number}" class="{classes}" data-text="{escape(searched.lower())}"><summary>'
         f'<span class="n">{entry.number}</span><span class="t">{entry.at_ms / 1000:.3f} s</span>'
         f'<span class="a">{answer}</span><span class="name"><b>{escape(entry.speaker)}</b> '
-        f'{escape(name or "unreadable")}</span> <span class="f {escape(judged)}">{escape(fields or line.error)}</span>'
+        f'{escape(name or "unreadable")}</span><span class="f {escape(judged)}">{escape(fields or line.error)}</span>'
         f"{moved}</summary>{_whole(entry)}</details>"
     )
 

@@ -11,24 +11,37 @@ _LIMIT_MS: Final = 250.0
 """What the standard grants a charger in the charge loop: the line in the picture of answer times."""
 
 
-def picture(conversation: list[Entry]) -> str:
-    """Return the picture of one conversation; a click on a mark leads to its message."""
-    length = max(conversation[-1].at_ms, 1.0)
+ZOOM_MS: Final = 1000.0
+"""The beginning that is drawn again by itself, ms: in it most is said, and in a long session it is a line wide."""
+
+
+def opening(conversation: list[Entry]) -> list[Entry]:
+    """Return the second after the first message, where that is hard to see beside all the rest; else nothing."""
+    first = next((each.at_ms for each in conversation if each.speaker), None)
+    if first is None or conversation[-1].at_ms - conversation[0].at_ms < 3 * ZOOM_MS:
+        return []
+    return [each for each in conversation if first <= each.at_ms <= first + ZOOM_MS]
+
+
+def picture(conversation: list[Entry], *, begin_ms: float = 0.0) -> str:
+    """Return the picture of one conversation, from `begin_ms` on; a click on a mark leads to its message."""
+    end_ms = max(conversation[-1].at_ms, begin_ms + 1.0)
+    length = end_ms - begin_ms
     powers = [(each, power_w) for each in conversation if (power_w := power(each)) is not None]
     height = (_POWER[1] if powers else _ANSWERS[1]) + 30
 
     def x(at_ms: float) -> float:
-        return round(_LEFT + (_RIGHT - _LEFT) * at_ms / length, 2)
+        return round(_LEFT + (_RIGHT - _LEFT) * (at_ms - begin_ms) / length, 2)
 
     size = f'viewBox="0 0 {_WIDTH} {height}" width="{_WIDTH}" height="{height}"'
     parts = [f'<svg {size} role="img" aria-label="timeline of the conversation">']
-    parts += _states(conversation, x, length)
+    parts += _states(conversation, x, end_ms)
     parts += _spoken(conversation, x)
     parts += _answers(conversation, x)
     if powers:
         parts += _powers(powers, x)
     for step in range(6):
-        at = length * step / 5
+        at = begin_ms + length * step / 5
         anchor = "end" if step == 5 else "middle"
         parts.append(f'<text x="{x(at)}" y="{height - 8}" text-anchor="{anchor}">{at / 1000:.2f} s</text>')
     return "".join(parts) + "</svg>"
@@ -52,14 +65,14 @@ def _number(value: Any) -> float:
     return float(value["Value"] * 10.0 ** value["Exponent"])
 
 
-def _states(conversation: list[Entry], x: Any, length: float) -> list[str]:
+def _states(conversation: list[Entry], x: Any, end_ms: float) -> list[str]:
     spans: list[tuple[str, float]] = []
     for each in conversation:
         if each.line.next and (not spans or spans[-1][0] != each.line.next):
             spans.append((each.line.next, each.at_ms))
     top, bottom = _STATES
     parts = [f'<text x="4" y="{bottom - 8}">state</text>']
-    for (state, since), (_, until) in zip(spans, [*spans[1:], ("", length)], strict=True):
+    for (state, since), (_, until) in zip(spans, [*spans[1:], ("", end_ms)][: len(spans)], strict=True):
         width = max(1.0, x(until) - x(since))
         hue = sum(ord(letter) * 37 for letter in state) % 360
         label = f'<text x="{x(since) + 3}" y="{bottom - 8}">{escape(state)}</text>' if width > 6.5 * len(state) else ""

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.text import Text
 from rich.tree import Tree
 
-from cli.output import print_table
+from cli.output import print_table, say, terminal
 from v2g.iso15118.trace_read import Difference, Entry, Times, beside, runs, summary, word
 
 _ARROWS: Final = {"vehicle": "→", "charger": "←", "": " "}
@@ -18,7 +18,7 @@ _NAME: Final = 32
 
 def print_conversation(found: list[Entry]) -> None:
     """Print every conversation under its heading."""
-    console = Console(highlight=False, soft_wrap=True) if sys.stdout.isatty() else None
+    console = terminal(soft_wrap=True) if sys.stdout.isatty() else None
     for run, conversation in runs(found).items():
         first = conversation[0].line
         session = next((each.line.session for each in conversation if each.line.session), "none")
@@ -56,14 +56,14 @@ def _judged(code: str) -> str:
 
 def _print(console: Console | None, text: Text) -> None:
     if console is None:
-        sys.stdout.write(text.plain.rstrip() + "\n")
+        say(text.plain.rstrip())
     else:
         console.print(text)
 
 
 def print_message(entry: Entry) -> None:
     """Print one message to its last element."""
-    console = Console(highlight=False, soft_wrap=True) if sys.stdout.isatty() else None
+    console = terminal(soft_wrap=True) if sys.stdout.isatty() else None
     line = entry.line
     _print(console, line_of(entry))
     rows = [
@@ -83,7 +83,7 @@ def print_message(entry: Entry) -> None:
         console.print(tree)
     else:
         for text in _indented(line.body, 0):
-            sys.stdout.write(text + "\n")
+            say(text)
     if line.exi:
         _print(console, Text(f"{'der' if line.stream == 'SIGNED_DISCHARGE' else 'exi':9} {line.exi}", "dim"))
 
@@ -147,7 +147,7 @@ def print_times(rows: list[Times]) -> None:
 
 def print_differences(found: list[Difference], a: str, b: str) -> None:
     """Print what distinguishes two traces."""
-    console = Console(highlight=False, soft_wrap=True) if sys.stdout.isatty() else None
+    console = terminal(soft_wrap=True) if sys.stdout.isatty() else None
     if not found:
         _print(console, Text("no difference"))
         return

@@ -17,6 +17,7 @@ from csms.certificate_status import CertificateStatus
 from csms.config import CsmsConfig, load_config
 from csms.contracts import ContractJudge
 from csms.core.authorize import Token, normalise
+from csms.core.passwords import PasswordMarks
 from csms.desk import Services
 from csms.feed import Feed
 from csms.frame_log import FrameLog
@@ -29,7 +30,7 @@ from csms.services.background import background
 from csms.services.doors import Doors
 from csms.services.last_seen import LastSeen
 from csms.store import open_store
-from csms.store_key import open_store_key
+from csms.store_key import StoreKey, open_store_key
 from csms.switchboard import Switchboard
 from v2g.errors import TransportError
 from v2g.grid.tariff import GridSignal
@@ -51,7 +52,6 @@ class Csms:
         self.journals = services.journals
         self.switchboard = services.switchboard
         self.feed = services.feed
-        self._poll_interval_s = services.config.grid.poll_interval_s
 
     def connected(self) -> frozenset[str]:
         """Return the identities of connected stations."""
@@ -60,14 +60,10 @@ class Csms:
     async def run(self, reload: asyncio.Event | None = None) -> None:
         """Work until cancelled. Whenever `reload` is set, read the grid signal's file again and clear it."""
         reload = reload or asyncio.Event()
-        watch = asyncio.create_task(self.grid.watch(self._poll_interval_s))
-        try:
-            while True:
-                await reload.wait()
-                reload.clear()
-                await self.grid.read_file(always=True)
-        finally:
-            watch.cancel()
+        while True:
+            await reload.wait()
+            reload.clear()
+            await self.grid.read_file(always=True)
 
 
 @contextlib.asynccontextmanager
@@ -92,7 +88,10 @@ async def running(config: CsmsConfig, events: Path | None = None) -> AsyncIterat
         except OSError as error:
             raise TransportError(f"cannot listen: {error}", hint="is the port taken? 0 picks a free one") from None
         renewed = [*([api.renewed] if api.renewed is not None else []), *server.renewed]
-        stack.callback(asyncio.create_task(keep_renewed(renewed)).cancel)
+        supervisor = Supervisor(observe)
+        stack.push_async_callback(supervisor.close)
+        supervisor.keep("certificates", partial(keep_renewed, renewed))
+        supervisor.keep("grid signal file", partial(services.grid.watch, config.grid.poll_interval_s))
         if config.mqtt is not None:
             from csms.subscriber import TelemetrySubscriber  # only where it is used: with an MQTT client
 
@@ -103,8 +102,6 @@ async def running(config: CsmsConfig, events: Path | None = None) -> AsyncIterat
             stack.push_async_callback(subscriber.close)
             await subscriber.start()
         await stack.enter_async_context(background(services))
-        supervisor = Supervisor(observe)
-        stack.push_async_callback(supervisor.close)
         supervisor.keep("telemetry quarantine", backend.ingest.keep_releasing)
         observe(Observe("ocpp", "ready", {"ocpp_port": ocpp_port, "api_port": api_port}))
         api.prepare()
@@ -143,18 +140,25 @@ async def open_services(
     for group in config.token_groups:
         await store.run(tokens.put_group, group)
     journals = JournalArchive(data_dir / "journals", store, clock, observe)
-    stack.callback(journals.close)
     await journals.recover()
     seen = LastSeen(store)
     stack.push_async_callback(seen.flush)
-    bus = _bus(config)
+    bus = _bus(config, store_key, observe)
     switchboard, feed = Switchboard(bus, config.ocpp.call_timeout_s), Feed(bus, clock.utc_ms)
     await bus.start()
     stack.push_async_callback(bus.close)
     stack.callback(feed.close)
     station_ca = StationCa(config, store, clock, switchboard, observe, feed)
     stack.callback(station_ca.close)
-    doors = Doors(config, store, clock, switchboard, observe, feed)
+    doors = Doors(
+        config,
+        store,
+        clock,
+        switchboard,
+        observe,
+        feed,
+        PasswordMarks(store_key.derive("passwords of stations").encode()),
+    )
     grid = GridSource(store, clock, observe, config.grid.signal_file)
     await grid.load()
     provisioning = None
@@ -184,12 +188,22 @@ async def open_services(
 
 def main(config_path: Path, events: Path | None) -> int:
     """Run a back end until SIGTERM or SIGINT; return the exit code."""
+    _allow_many_files()
     return run(
         lambda: load_config(config_path),
         lambda config: config.log_level,
         lambda config: serve(config, events),
         loop_factory=_fast_loop(),
     )
+
+
+def _allow_many_files() -> None:
+    """Let this process have as many connections as the system allows it: the usual limit ends at 1,000 stations."""
+    with contextlib.suppress(ImportError, ValueError, OSError):  # Windows has no such limit
+        import resource
+
+        _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _fast_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
@@ -223,14 +237,18 @@ def _node(config: CsmsConfig) -> str:
     return config.node or socket.gethostname()
 
 
-def _bus(config: CsmsConfig) -> Bus:
+def _bus(config: CsmsConfig, store_key: StoreKey, observe: EventLog) -> Bus:
     """Return what joins this node to others: Redis, or nothing for a back end of one node."""
     name = _node(config)
     if not config.bus_url:
         return LocalBus(name)
     from csms.redis_bus import RedisBus  # only where it is used: its import takes a while
 
-    return RedisBus(config.bus_url, f"{name}-{secrets.token_hex(4)}")
+    def skipped(why: str) -> None:
+        observe(Observe("ocpp", "bus_entry_skipped", {"reason": why}))
+
+    key = store_key.derive("bus between nodes").encode()
+    return RedisBus(config.bus_url, f"{name}-{secrets.token_hex(4)}", key, skipped=skipped)
 
 
 def _tokens(config: CsmsConfig) -> list[Token]:

@@ -10,6 +10,7 @@ import base64
 import gzip
 import hashlib
 import os
+import secrets
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -75,7 +76,7 @@ def backup(url: str, target: Path) -> int:
     name = engine.url.database or ""
     if engine.dialect.name == "sqlite" and not Path(name).exists():
         raise StoreError(f"there is no database {name}")
-    partial = target.with_name(target.name + ".part")
+    partial = target.with_name(f".{target.name}.{secrets.token_hex(8)}")
     try:
         with engine.connect().execution_options(**{READS: True}) as connection:
             if connection.dialect.name == "postgresql":
@@ -85,7 +86,7 @@ def backup(url: str, target: Path) -> int:
                 raise RefusedError(
                     f"the tables are of revision {found}, not {HEAD}", reason="revision", hint="use the same program"
                 )
-            descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
             with os.fdopen(descriptor, "wb") as file:
                 with gzip.GzipFile(fileobj=file, mode="wb", mtime=0) as packed:
                     rows = _write(connection, packed)

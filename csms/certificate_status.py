@@ -1,13 +1,14 @@
 """Asks responders and fetches lists for stations, and remembers what they said (M06, M07)."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Final
 
 from csms.config import Trust
 from csms.contracts import load_anchors
-from csms.core.certificates import FAILED, Finding, read_answer, read_list
+from csms.core.certificates import FAILED, Finding, may_ask, read_answer, read_list
 from csms.core.contracts import question_about
 from v2g.errors import CertificateError, RevocationError
 from v2g.net.clock import Clock
@@ -36,8 +37,9 @@ class CertificateStatus:
         """
         question = question_about(data, self._anchors)
         for url in self._places([data.responder_url], "OCSP"):
-            body = await self._get(url, question.request)
-            if read_answer(body, question, self._now()).status != "Failed":
+            judge = partial(read_answer, question=question)
+            body, found = await self._get(url, question.request, judge)
+            if found.status != "Failed":
                 return body
         raise RevocationError("no responder that may be asked answers", reason="refused")
 
@@ -50,9 +52,9 @@ class CertificateStatus:
         for url in self._places(urls, source):
             try:
                 if source == "OCSP":
-                    found = read_answer(await self._get(url, question.request), question, self._now())
+                    _, found = await self._get(url, question.request, partial(read_answer, question=question))
                 else:
-                    found = read_list(await self._get(url, b""), question, self._now())
+                    _, found = await self._get(url, b"", partial(read_list, question=question))
             except RevocationError:
                 continue
             if found.status != "Failed":
@@ -62,27 +64,32 @@ class CertificateStatus:
     def _places(self, urls: Sequence[str], source: str) -> list[str]:
         """Return where to ask: the configured responder before all, then what a station names, if it is allowed."""
         first = [self._config.ocsp_responder] if source == "OCSP" and self._config.ocsp_responder else []
-        return [*first, *(url for url in urls if url and url.startswith(self._config.status_urls))]
+        return [*first, *(url for url in urls if may_ask(url, self._config.status_urls))]
 
-    async def _get(self, url: str, question: bytes) -> bytes:
-        """Return an answer, at most an hour old; who asks for the same at the same time waits for one question."""
+    async def _get(self, url: str, question: bytes, judge: Callable[..., Finding]) -> tuple[bytes, Finding]:
+        """Return an answer and what it says; one that can still be believed is kept for an hour at most.
+
+        Who asks for the same at the same time waits for one question.
+        """
         key = url, question
         until, body = self._kept.get(key, (datetime.min.replace(tzinfo=UTC), b""))
-        if self._now() < until:
-            return body
+        if self._now() < until and (found := judge(body, at=self._now())).status != "Failed":
+            return body, found
         task = self._asking.get(key)
         if task is None:
             task = self._asking[key] = asyncio.get_running_loop().create_task(self._fetch(url, question))
             task.add_done_callback(lambda _: self._asking.pop(key, None))
-        return await asyncio.shield(task)
+        body = await asyncio.shield(task)
+        found = judge(body, at=self._now())
+        if found.status != "Failed":
+            if len(self._kept) >= _MAX_KEPT:
+                self._kept.clear()
+            self._kept[key] = self._now() + _KEPT, body
+        return body, found
 
     async def _fetch(self, url: str, question: bytes) -> bytes:
         timeout_s = self._config.ocsp_timeout_s
-        body = await (ask(url, question, timeout_s=timeout_s) if question else fetch_list(url, timeout_s=timeout_s))
-        if len(self._kept) >= _MAX_KEPT:
-            self._kept.clear()
-        self._kept[url, question] = self._now() + _KEPT, body
-        return body
+        return await (ask(url, question, timeout_s=timeout_s) if question else fetch_list(url, timeout_s=timeout_s))
 
     def _now(self) -> datetime:
         return datetime.fromtimestamp(self._clock.utc_ms() / 1000, UTC)

@@ -4,17 +4,20 @@ Relative paths are relative to the file's folder. Unknown keys are refused with 
 anyone but its owner may read, and so are such private keys.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 import msgspec
 
 from csms.core.access import Role
 from csms.core.authorize import Group, Terms
-from v2g.config import parse_config
+from v2g.config import Flaw, faults, parse_config
 from v2g.errors import ConfigError
 from v2g.iso15118.envelope_rules import RULES, EnvelopeRules
 from v2g.net.clock import ClockConfig
+from v2g.net.config_files import file_faults
 from v2g.net.mqtt_config import MqttConfig, TopicPrefix
 from v2g.net.program import read_config
 from v2g.pki.reference import KeyReference
@@ -22,7 +25,7 @@ from v2g.telemetry.delivery import TOPIC_PREFIX
 
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 Seconds = Annotated[float, msgspec.Meta(gt=0, le=86400)]
-Identity = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_*=+|@-][A-Za-z0-9_*=+|@.-]{0,47}$")]
+Identity = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_*=+|@-][A-Za-z0-9_*=+|@.-]{0,47}\Z")]
 """An OCPP identity (OCPP-J 3.1.1: `identifierString`), and never the start of a path to elsewhere."""
 
 
@@ -35,7 +38,7 @@ class OcppDoor(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     security_profile: Literal[1, 2, 3]
 
 
-TimeZone = Annotated[str, msgspec.Meta(max_length=64, pattern=r"^([A-Za-z][A-Za-z0-9_+/-]*)?$")]
+TimeZone = Annotated[str, msgspec.Meta(max_length=64, pattern=r"^([A-Za-z][A-Za-z0-9_+/-]*)?\Z")]
 
 
 class OcppListener(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -47,6 +50,8 @@ class OcppListener(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     `certificate` (PEM, leaf first, then its chain) and `key` (PEM, mode 0600) of the server, for profiles 2 and 3;
     `rsa_certificate` and `rsa_key`: a second one, for stations that know suites with RSA only (A00.FR.318).
     `client_roots`: PEM files of the roots under which stations' certificates are issued, for profile 3.
+    `strict_certificates`: take only those that our own profile allows (critical extensions, elliptic keys, an O); by
+    default what RFC 5280 and OCPP allow, such as RSA keys of 2048 bit.
     `organization`: what their certificates must have as O (A00.FR.404); empty does not look.
     `subprotocols`: OCPP versions in order of preference; list one to force it.
     `heartbeat_interval_s`: what BootNotification answers; `call_timeout_s`: how long a station may take to answer.
@@ -66,6 +71,7 @@ class OcppListener(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     rsa_certificate: Path | None = None
     rsa_key: Path | None = None
     client_roots: tuple[Path, ...] = ()
+    strict_certificates: bool = False
     organization: str = ""
     subprotocols: tuple[Literal["ocpp2.1", "ocpp2.0.1"], ...] = ("ocpp2.1", "ocpp2.0.1")
     heartbeat_interval_s: Annotated[int, msgspec.Meta(ge=1, le=86400)] = 300
@@ -84,7 +90,7 @@ class ApiToken(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 
     name: str
     role: Role
-    sha256: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$")]
+    sha256: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
 
 
 class ApiClient(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -129,8 +135,8 @@ class Trust(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     needed where stations send hash data without the chain. `crls`: revocation lists (PEM or DER). `revoked`: serial
     numbers in hex. `ocsp_responder`: URL that is asked whatever responder a certificate names; `ocsp_timeout_s` for its
     answer.
-    `status_urls`: beginnings of the URLs of further responders and lists, which stations may have this end ask (M06,
-    M07); by default nothing that a station names is asked.
+    `status_urls`: beginnings of the URLs of further responders and lists that contract certificates and stations name,
+    and that may be asked (C07, M06, M07); by default nothing is that they name.
     `require_ocsp`: without a responder's good word a contract certificate is not accepted.
     `profile`: `iso15118-20` (secp521r1, SHA-512) or `interop` (also P-256, SHA-256).
     """
@@ -186,7 +192,7 @@ class StationEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
     """
 
     id: Identity
-    password: Annotated[str, msgspec.Meta(pattern=r"^$|^[ -~]{16,40}$")] = ""
+    password: Annotated[str, msgspec.Meta(pattern=r"^\Z|^[ -~]{16,40}\Z")] = ""
     boot: Literal["Accepted", "Pending", "Rejected"] = "Accepted"
 
 
@@ -226,7 +232,7 @@ class Payments(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     """
 
     terminals: bool = False
-    receipt_url: Annotated[str, msgspec.Meta(pattern=r"^(|https://[^{}]*\{receipt_id\}[^{}]*)$", max_length=1900)] = ""
+    receipt_url: Annotated[str, msgspec.Meta(pattern=r"^(|https://[^{}]*\{receipt_id\}[^{}]*)\Z", max_length=1900)] = ""
 
 
 class Grid(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -314,17 +320,19 @@ class Retention(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
 class CsmsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The whole file.
 
-    `data_dir`: database, journal copies (mode 0700, made when missing). `log_level`: debug, info, warning, error.
+    `data_dir`: database, keys (mode 0700, made when missing). `log_level`: debug, info, warning, error.
     `store_url`: where the database is when not in `data_dir`, such as `postgresql://user@host/name` (a password belongs
     into `~/.pgpass`, not here).
     `store_key`: file (mode 0600, `openssl rand -hex 32`) of the key that encrypts secrets in the database, the same for
     all nodes; without it `store.key` in `data_dir`, made when missing.
     `bus_url`: the Redis server (`redis://host:6379/0`, `rediss:` for TLS) over which several back ends with one
-    PostgreSQL database act as one; none by default. `node`: what this one is called there (the host's name).
+    PostgreSQL database act as one; none by default. It needs a password (`redis://:PASSWORD@host`) unless
+    `bus_without_password` says that nobody else reaches it. `node`: what this one is called there (the host's name).
     `mqtt`: broker from which telemetry is taken as well as by HTTP; none by default.
     `unknown_stations`: what becomes of stations about which neither `stations` nor an operator says anything: `refuse`
     lists them as seen at the door, `pending` lets them in and answers their boot with Pending, `accept` takes them.
-    Passwords and certificates are asked of them all the same.
+    Certificates are asked of them all the same, and passwords: of those that `accept` takes and for whom none is set
+    here, the first that they show is kept and asked for from then on; with `onboarding_password` that has to be it.
     `retention`: when what is old is deleted; never by default.
     `provisioning`: contracts for vehicles that ask for them; none by default.
     `station_ca`: signs certificates of stations for this end; `v2g_ca`: those that they show to vehicles, and those for
@@ -333,14 +341,16 @@ class CsmsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
 
     data_dir: Path
     store_key: Path | None = None
-    store_url: Annotated[str, msgspec.Meta(pattern=r"^(|sqlite:///.+|postgresql://.+)$")] = ""
-    bus_url: Annotated[str, msgspec.Meta(pattern=r"^(|(redis|rediss|unix)://.+)$")] = ""
-    node: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9.-]{0,64}$")] = ""
+    store_url: Annotated[str, msgspec.Meta(pattern=r"^(|sqlite:///.+|postgresql://.+)\Z")] = ""
+    bus_url: Annotated[str, msgspec.Meta(pattern=r"^(|(redis|rediss|unix)://.+)\Z")] = ""
+    bus_without_password: bool = False
+    node: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9.-]{0,64}\Z")] = ""
     ocpp: OcppListener
     api: ApiListener
     trust: Trust
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     unknown_stations: Literal["refuse", "pending", "accept"] = "refuse"
+    onboarding_password: Annotated[str, msgspec.Meta(pattern=r"^(|[ -~]{16,40})\Z")] = ""
     stations: tuple[StationEntry, ...] = ()
     tokens: tuple[TokenEntry, ...] = ()
     token_groups: tuple[Group, ...] = ()
@@ -361,8 +371,20 @@ class CsmsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
 
 def load_config(path: Path) -> CsmsConfig:
     """Return the file's configuration. Raises ConfigError."""
-    text = read_config(path)
-    config = parse_config(text, CsmsConfig, name=str(path))
+    return parse_config(read_config(path), CsmsConfig, name=str(path), look=look)
+
+
+def check_config(text: str, *, name: str) -> list[ConfigError]:
+    """Return everything that is wrong with a configuration, files that it names among it."""
+    found = faults(text, CsmsConfig, name=name, look=look)
+    return found or file_faults(text, parse_config(text, CsmsConfig, name=name), name=name)
+
+
+def look(config: CsmsConfig) -> Iterator[Flaw]:
+    """Tell what in a configuration cannot be meant."""
     if not config.ocpp.subprotocols:
-        raise ConfigError(f"{path}: ocpp.subprotocols is empty", hint='["ocpp2.1", "ocpp2.0.1"] offers both')
-    return config
+        yield ("ocpp", "subprotocols"), "is empty", '["ocpp2.1", "ocpp2.0.1"] offers both'
+    bus = urlsplit(config.bus_url)
+    if bus.scheme in ("redis", "rediss") and not bus.password and not config.bus_without_password:
+        hint = "set requirepass in Redis and redis://:PASSWORD@host here, or bus_without_password = true"
+        yield ("bus_url",), "has no password: who reaches that Redis keeps the nodes from each other", hint

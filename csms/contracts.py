@@ -9,6 +9,7 @@ from cryptography import x509
 
 from csms.config import Trust
 from csms.core.authorize import Chain
+from csms.core.certificates import may_ask, read_answer
 from csms.core.contracts import Anchors, Question, Verdict, assess, conclude, is_good, questions_about
 from v2g.errors import CertificateError, ConfigError, RevocationError
 from v2g.net.clock import Clock
@@ -20,6 +21,7 @@ from v2g.pki.revocation import Evidence, Fail, RevocationPolicy, decide_revocati
 from v2g.pki.verify import VerifiedChain
 
 _MAX_CACHE = 4096
+_MAX_PLACES = 4
 _CACHE_S = 3600.0
 _CACHE_BAD_S = 60.0
 _MAX_SEEN = 65_536  # serial numbers; about 150 bytes each
@@ -32,7 +34,7 @@ class ContractJudge:
         self._config = config
         self._clock = clock
         self._anchors = load_anchors(config)
-        self._cache: dict[bytes, tuple[float, bytes]] = {}
+        self._cache: dict[tuple[str, bytes], tuple[float, bool, bytes]] = {}
         self._seen: dict[tuple[bytes, int], bytes] = {}
 
     async def judge(self, emaid: str, pem: str | None, hash_data: Sequence[OCSPRequestData]) -> Verdict:
@@ -42,9 +44,8 @@ class ContractJudge:
         if verdict.chain is not Chain.VALID:
             return verdict
         questions, answers = verdict.questions, dict[bytes, bytes | None]()
-        if self._config.ocsp_responder:
-            found = await asyncio.gather(*(self._ask(question) for question in questions))
-            answers = {question.request: answer for question, answer in zip(questions, found, strict=True)}
+        found = await asyncio.gather(*(self._ask(question) for question in questions))
+        answers = {question.request: answer for question, answer in zip(questions, found, strict=True)}
         verdict = conclude(verdict, answers, self._anchors, at, require_answer=self._config.require_ocsp)
         if verdict.chain is Chain.VALID and verdict.path is not None:
             if len(self._seen) >= _MAX_SEEN:
@@ -56,32 +57,47 @@ class ContractJudge:
         """Check a chain that is no contract's by the same lists, responder and policy. Raises RevocationError."""
         at = datetime.fromtimestamp(self._clock.utc_ms() / 1000, UTC)
         questions = questions_about(path, self._anchors)
-        answers: Sequence[bytes | None] = ()
-        if self._config.ocsp_responder:
-            answers = await asyncio.gather(*(self._ask(question) for question in questions))
+        answers = await asyncio.gather(*(self._ask(question) for question in questions))
         heard = {place: (answer,) for place, answer in enumerate(answers) if answer}
         policy = RevocationPolicy(leaf=Fail.HARD if self._config.require_ocsp else Fail.SOFT)
         evidence = Evidence(ocsp=heard, crls=self._anchors.crls)
         decide_revocation(path, evidence, at=at, policy=policy).require()
 
     async def _ask(self, question: Question) -> bytes | None:
-        """Return the responder's answer, at most an hour old, or None. Only the configured responder is asked.
+        """Return the first answer that is believed, else the last one, else None.
+
+        The configured responder is asked before those that the certificate or its station names, as far as
+        `status_urls` allows them (C07.FR.05).
+        """
+        first = [self._config.ocsp_responder] if self._config.ocsp_responder else []
+        named = [url for url in question.places if may_ask(url, self._config.status_urls)]
+        answer: bytes | None = None
+        for url in [*first, *named][:_MAX_PLACES]:
+            found = await self._ask_at(url, question)
+            answer = found or answer
+            at = datetime.fromtimestamp(self._clock.utc_ms() / 1000, UTC)
+            if found is not None and read_answer(found, question, at).status != "Failed":
+                break
+        return answer
+
+    async def _ask_at(self, url: str, question: Question) -> bytes | None:
+        """Return a responder's answer, at most an hour old, or None.
 
         The caller judges it. What does not say that a certificate is good is kept for a minute only: it may be broken,
         or forged on its way, and must not refuse a contract for longer.
         """
-        now = self._clock.monotonic()
-        until, answer = self._cache.get(question.request, (0.0, b""))
-        if now < until:
+        now, at = self._clock.monotonic(), datetime.fromtimestamp(self._clock.utc_ms() / 1000, UTC)
+        until, good, answer = self._cache.get((url, question.request), (0.0, False, b""))
+        if now < until and (not good or is_good(question, answer, at)):  # a good one may have run out meanwhile
             return answer
         try:
-            body = await ask(self._config.ocsp_responder, question.request, timeout_s=self._config.ocsp_timeout_s)
+            body = await ask(url, question.request, timeout_s=self._config.ocsp_timeout_s)
         except RevocationError:
             return None
-        good = is_good(question, body, datetime.fromtimestamp(self._clock.utc_ms() / 1000, UTC))
+        good = is_good(question, body, at)
         if len(self._cache) >= _MAX_CACHE:
             self._cache.clear()
-        self._cache[question.request] = now + (_CACHE_S if good else _CACHE_BAD_S), body
+        self._cache[url, question.request] = now + (_CACHE_S if good else _CACHE_BAD_S), good, body
         return body
 
 

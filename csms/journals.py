@@ -1,25 +1,33 @@
-"""Copies of the stations' journals: one file a session, durable before it is acknowledged, indexed in the database."""
+"""Copies of the stations' journals: in the database of all nodes, durable before they are acknowledged, settled once.
+
+Any node takes any delivery. What a node knows of a journal it keeps in memory to judge the next delivery by; the
+database says whether that is still true, for another node may have taken one since.
+"""
 
 import asyncio
+import contextlib
 from collections import OrderedDict
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
+from weakref import WeakValueDictionary
 
 import msgspec
 
 from csms.core.journals import Copy, read_delivery
 from csms.rows import records
-from csms.rows.records import JournalRow
 from csms.settlements import settle_journal
 from csms.store import Store
-from v2g.errors import RefusedError, StoreError, V2GError, VerificationError
+from v2g.errors import CodecError, RefusedError, StoreError, V2GError, VerificationError
 from v2g.net.clock import Clock
 from v2g.net.events import EventLog
 from v2g.net.journal_file import JournalFile
 from v2g.observe import Observe, Scalar
 
-_MAX_OPEN = 128
-"""Copies that are kept ready; each holds an open file."""
+_MAX_KEPT: Final = 512
+"""Copies that are kept in memory, 32 bytes a line."""
+
+_ATTEMPTS: Final = 5
+"""How often a delivery is tried when other nodes are quicker each time."""
 
 
 class Delivered(msgspec.Struct, frozen=True):
@@ -29,28 +37,19 @@ class Delivered(msgspec.Struct, frozen=True):
     head: str
 
 
-class _Open(msgspec.Struct, frozen=True):
-    copy: Copy
-    file: JournalFile
-
-
 class JournalArchive:
-    """Copies below `directory`/<station>/<session>.jsonl. The files are the truth; the database only indexes them."""
+    """Takes deliveries. `directory`: where older versions kept copies, <station>/<session>.jsonl; taken over once."""
 
     def __init__(self, directory: Path, store: Store, clock: Clock, observe: EventLog) -> None:
         self._directory = directory
         self._store = store
         self._clock = clock
         self._observe = observe
-        self._open: OrderedDict[tuple[str, str], _Open] = OrderedDict()
-        self._lock = asyncio.Lock()
-
-    def path(self, station_id: str, session_id: str) -> Path:
-        """Return where a copy lies."""
-        return self._directory / station_id / f"{session_id}.jsonl"
+        self._copies: OrderedDict[tuple[str, str], Copy] = OrderedDict()
+        self._locks: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
 
     async def deliver(self, station_id: str, data: Any) -> Delivered:
-        """Take a delivery of the station `station_id`; returning means that all its lines are durable here.
+        """Take a delivery of the station `station_id`; returning means that all its lines are durable.
 
         Raises CodecError, RefusedError and VerificationError for what is refused for good, StoreError for what may
         succeed later.
@@ -60,50 +59,72 @@ class JournalArchive:
             raise RefusedError(f"{station_id} delivers for {delivery.station_id}", reason="foreign")
         session_id = delivery.session_id
         lines = [line.removesuffix("\n").encode() for line in delivery.lines]
-        async with self._lock:
+        key = station_id, session_id
+        async with self._locks.setdefault(key, asyncio.Lock()):
             try:
-                copy, added = await asyncio.to_thread(self._take, station_id, session_id, lines)
-            except V2GError as error:
+                copy, added = await self._take(station_id, session_id, lines)
+            except (CodecError, RefusedError, VerificationError) as error:
                 await self._refuse(station_id, session_id, error)
                 raise
             if added:
-                await self._index(station_id, session_id, copy)
                 self._tell("journal_appended", station_id, session_id, lines=copy.lines, added=added)
-        if copy.ended:
-            await self._settle(station_id, session_id)
+            if copy.ended:
+                await self._settle(station_id, session_id)
         return Delivered(copy.lines, copy.head)
 
     async def recover(self) -> None:
-        """After a start: index what an earlier run wrote without indexing it, and settle what it did not settle."""
-        indexed = {
-            (row["station_id"], row["session_id"]): (row["lines"], row["ended"])
-            for row in await self._store.run(records.list_journals)
-        }
+        """After a start: take over files of older versions, and settle what an earlier run did not settle."""
         for path in sorted(self._directory.glob("*/*.jsonl")):
-            station_id, session_id = path.parent.name, path.stem
-            if indexed.get((station_id, session_id), (0, False)) == (await asyncio.to_thread(_lines, path), True):
-                continue
-            try:
-                copy = (await asyncio.to_thread(self._get, station_id, session_id)).copy
-            except V2GError as error:
-                self._tell("journal_damaged", station_id, session_id, reason=str(error)[:300])
-                continue
-            if copy.lines:
-                await self._index(station_id, session_id, copy)
+            await self._take_over(path)
         for station_id, session_id in await self._store.run(records.unsettled):
             await self._settle(station_id, session_id)
 
-    def close(self) -> None:
-        """Close all files."""
-        while self._open:
-            self._open.popitem()[1].file.close()
+    async def _take(self, station_id: str, session_id: str, lines: list[bytes]) -> tuple[Copy, int]:
+        """Return the copy with the lines in it, and how many of them were new."""
+        copy = self._copies.pop((station_id, session_id), None)
+        for _ in range(_ATTEMPTS):
+            kept = copy is not None
+            if copy is None:
+                copy = await self._read(station_id, session_id)
+            before = copy.lines
+            try:
+                fresh = await asyncio.to_thread(copy.take, lines)
+            except (RefusedError, VerificationError):
+                if not kept:
+                    raise
+                copy = None  # by what this node remembers; another one may know better
+                continue
+            row = records.JournalRow(
+                station_id=station_id, session_id=session_id, lines=copy.lines, head=copy.head, ended=copy.ended
+            )
+            if not fresh or await self._store.run(records.append_journal, row, before, fresh, self._clock.utc_ms()):
+                self._keep((station_id, session_id), copy)
+                return copy, len(fresh)
+            copy = None  # another node took a delivery since
+        raise StoreError("other nodes take lines of the same journal", hint="deliver again")
+
+    async def _read(self, station_id: str, session_id: str) -> Copy:
+        copy = Copy(station_id, session_id)
+        lines = await self._store.read(records.journal_lines, station_id, session_id)
+        if lines:
+            try:
+                await asyncio.to_thread(copy.take, [line.removesuffix(b"\n") for line in lines])
+            except V2GError as error:
+                self._tell("journal_damaged", station_id, session_id, reason=str(error)[:300])
+                raise
+        return copy
+
+    def _keep(self, key: tuple[str, str], copy: Copy) -> None:
+        self._copies[key] = copy
+        while len(self._copies) > _MAX_KEPT:
+            self._copies.popitem(last=False)
 
     async def _settle(self, station_id: str, session_id: str) -> None:
         """Store the settlement of a complete copy, unless it is there. Failure is told as an event."""
-        path = self.path(station_id, session_id)
+        lines = await self._store.read(records.journal_lines, station_id, session_id)
         try:
-            settled = await asyncio.to_thread(lambda: settle_journal(path.read_bytes(), path.name))
-        except (OSError, V2GError) as error:
+            settled = await asyncio.to_thread(settle_journal, b"".join(lines), session_id)
+        except V2GError as error:
             self._tell("settlement_failed", station_id, session_id, reason=str(error)[:300])
             return
         now_ms = self._clock.utc_ms()
@@ -113,46 +134,21 @@ class JournalArchive:
         if fresh:
             self._tell("settled", station_id, session_id, **settled.summary)
 
-    def _take(self, station_id: str, session_id: str, lines: list[bytes]) -> tuple[Copy, int]:
-        entry = self._get(station_id, session_id)
+    async def _take_over(self, path: Path) -> None:
+        """Bring a file into the database and remove it; one that does not fit stays where it is, with an event."""
+        station_id, session_id = path.parent.name, path.stem
         try:
-            fresh = entry.copy.take(lines)
-            if fresh:
-                entry.file.append(fresh)
-        except (VerificationError, StoreError):
-            self._drop(station_id, session_id)  # memory and file may differ now: read it again next time
-            raise
-        return entry.copy, len(fresh)
-
-    def _get(self, station_id: str, session_id: str) -> _Open:
-        key = station_id, session_id
-        entry = self._open.get(key)
-        if entry is None:
-            path = self.path(station_id, session_id)
-            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            file = JournalFile.open(path)
-            copy = Copy(station_id, session_id)
-            try:
-                if file.recovered:
-                    copy.take(file.recovered[:-1].split(b"\n"))
-            except V2GError:
-                file.close()
-                raise
-            entry = self._open[key] = _Open(copy, file)
-        self._open.move_to_end(key)
-        while len(self._open) > _MAX_OPEN:
-            self._open.popitem(last=False)[1].file.close()
-        return entry
-
-    def _drop(self, station_id: str, session_id: str) -> None:
-        entry = self._open.pop((station_id, session_id))
-        entry.file.close()
-
-    async def _index(self, station_id: str, session_id: str, copy: Copy) -> None:
-        row = JournalRow(
-            station_id=station_id, session_id=session_id, lines=copy.lines, head=copy.head, ended=copy.ended
-        )
-        await self._store.run(records.save_journal, row, self._clock.utc_ms())
+            lines = await asyncio.to_thread(_read_file, path)
+            if lines:
+                copy, added = await self._take(station_id, session_id, lines)
+                self._tell("journal_taken_over", station_id, session_id, lines=copy.lines, added=added)
+            path.unlink()
+        except OSError as error:
+            self._tell("journal_damaged", station_id, session_id, reason=f"{path}: {error.strerror}")
+        except V2GError as error:
+            self._tell("journal_damaged", station_id, session_id, reason=str(error)[:300])
+        with contextlib.suppress(OSError):
+            path.parent.rmdir()
 
     async def _refuse(self, station_id: str, session_id: str, error: V2GError) -> None:
         reason = error.reason if isinstance(error, RefusedError) else type(error).__name__
@@ -163,6 +159,7 @@ class JournalArchive:
         self._observe(Observe("settlement", name, {"station": station_id, "session": session_id, **data}))
 
 
-def _lines(path: Path) -> int:
-    with path.open("rb") as file:
-        return sum(1 for _ in file)
+def _read_file(path: Path) -> list[bytes]:
+    file = JournalFile.open(path)
+    file.close()
+    return file.recovered[:-1].split(b"\n") if file.recovered else []

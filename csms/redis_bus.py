@@ -8,9 +8,10 @@ missed something.
 """
 
 import asyncio
+import hmac
 import logging
 import secrets
-from collections import Counter, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, Literal
 
@@ -20,6 +21,7 @@ from redis.exceptions import RedisError
 
 from csms.bus import Bus, Claim
 from v2g.errors import TransportError
+from v2g.net.clock import wall_ns
 from v2g.ocpp.routes import Version
 
 _log = logging.getLogger(__name__)
@@ -30,6 +32,10 @@ MAX_ANNOUNCEMENTS: Final = 10_000
 _BATCH: Final = 500
 _BLOCK_MS: Final = 1000
 _START_S: Final = 10.0
+
+_MARK: Final = 32
+_FRESH_MS: Final = 60_000
+_MAX_ANSWERED: Final = 65_536
 
 _DOWN = (RedisError, OSError, TimeoutError)
 
@@ -81,28 +87,70 @@ redis.call('XADD', KEYS[3], 'MAXLEN', '~', ARGV[2], '*', 'n', ARGV[1], 'k', 'cla
 
 
 class _Letter(msgspec.Struct, frozen=True, array_like=True):
-    """What goes from one node to another: a question, its answer, or why there is none."""
+    """What goes from one node to another: a question, its answer, or why there is none; `at_ms` (UTC) is when."""
 
     kind: Literal["question", "answer", "error"]
     id: str
     sender: str
     body: bytes
+    at_ms: int
+
+
+def wall_ms() -> int:
+    """Return UTC in ms, as nodes compare it."""
+    return wall_ns() // 1_000_000
 
 
 _pack = msgspec.msgpack.Encoder().encode
 _unpack = msgspec.msgpack.Decoder(_Letter).decode
 
 
+class Seal:
+    """Marks what nodes tell each other by HMAC-SHA-256, for what it was meant: who reaches Redis has not the key."""
+
+    def __init__(self, key: bytes) -> None:
+        self._key = key
+
+    def of(self, purpose: str, data: bytes) -> bytes:
+        """Return the mark of some data."""
+        return hmac.digest(self._key, purpose.encode() + b"\0" + data, "sha256")
+
+    def put(self, purpose: str, data: bytes) -> bytes:
+        """Return data with its mark before it."""
+        return self.of(purpose, data) + data
+
+    def take(self, purpose: str, sealed: bytes) -> bytes:
+        """Return the data. Raises ValueError when they are not of a node with this key, or for another purpose."""
+        mark, data = sealed[:_MARK], sealed[_MARK:]
+        if not hmac.compare_digest(mark, self.of(purpose, data)):
+            raise ValueError("sealed with another key")
+        return data
+
+
 class RedisBus(Bus):
     """A node at the Redis server `url` (`redis://host:port/db`, `rediss:` for TLS).
 
-    `node` must be unique for each start of a process, and has no blanks. A node that is silent for `expiry_s` is held
+    `node` must be unique for each start of a process, and has no blanks. `key` is the secret of all nodes: what is not
+    sealed with it is passed over, and `skipped` told why. A node that is silent for `expiry_s` is held
     to be dead; it tells every `beat_s` that it lives. Redis may go away and come back, empty or not: claims of
     living nodes are restored, and meanwhile questions fail and stations of other nodes count as not connected.
     """
 
-    def __init__(self, url: str, node: str, *, prefix: str = "v2g", expiry_s: float = 4.0, beat_s: float = 1.0) -> None:
+    def __init__(
+        self,
+        url: str,
+        node: str,
+        key: bytes,
+        *,
+        skipped: Callable[[str], None] = lambda _why: None,
+        prefix: str = "v2g",
+        expiry_s: float = 4.0,
+        beat_s: float = 1.0,
+    ) -> None:
         super().__init__(node)
+        self._seal = Seal(key)
+        self._skipped = skipped
+        self._answered: OrderedDict[str, None] = OrderedDict()
         self._redis: Any = Redis.from_url(url, socket_connect_timeout=5.0, socket_timeout=5.0)
         self._expiry_s, self._beat_s = expiry_s, beat_s
         self._keys = [f"{prefix}:nodes", f"{prefix}:claims", f"{prefix}:stream"]
@@ -184,7 +232,7 @@ class RedisBus(Bus):
         self._questions[identifier] = node, future
         try:
             async with asyncio.timeout(timeout_s):
-                await self._send(node, _Letter("question", identifier, self.node, question))
+                await self._send(node, _Letter("question", identifier, self.node, question, wall_ms()))
                 return await future
         except TimeoutError:
             raise TransportError(f"node {node} did not answer within {timeout_s:g} s") from None
@@ -199,7 +247,7 @@ class RedisBus(Bus):
         self._something.set()
 
     async def _send(self, node: str, letter: _Letter) -> None:
-        if not await self._redis.publish(self._channel + node, _pack(letter)):
+        if not await self._redis.publish(self._channel + node, self._seal.put(f"to {node}", _pack(letter))):
             raise TransportError(f"node {node} is gone")
 
     def _change(self, kind: str, station_id: str, version: str) -> None:
@@ -227,9 +275,10 @@ class RedisBus(Bus):
     async def _bring(self, changes: list[tuple[str, str, str]], said: list[bytes]) -> None:
         async with self._redis.pipeline(transaction=False) as pipeline:
             for kind, station_id, version in changes:
-                pipeline.eval(_CHANGE, 3, *self._keys, self.node, MAX_ANNOUNCEMENTS, kind, station_id, version)
+                claim = f"{version} {self._seal.of(f'{self.node} has {station_id}', version.encode()).hex()}"
+                pipeline.eval(_CHANGE, 3, *self._keys, self.node, MAX_ANNOUNCEMENTS, kind, station_id, claim)
             for each in said:
-                entry = {"n": self.node, "k": "said", "d": each}
+                entry = {"n": self.node, "k": "said", "d": self._seal.put(f"said by {self.node}", each)}
                 pipeline.xadd(self._keys[2], entry, maxlen=MAX_ANNOUNCEMENTS, approximate=True)
             await pipeline.execute()
 
@@ -240,14 +289,17 @@ class RedisBus(Bus):
             for _stream, entries in found or ():
                 for position, entry in entries:
                     self._position = position
-                    self._take(entry)
+                    try:
+                        self._take(entry)
+                    except (KeyError, ValueError) as error:  # of a newer node, or nobody's; those behind it count
+                        self._skip("an entry", error)
 
     def _take(self, entry: dict[bytes, bytes]) -> None:
         """Take one entry of the stream."""
         node, kind = entry[b"n"].decode(), entry[b"k"]
         if kind == b"said":
             if node != self.node:
-                self.heard(entry[b"d"])
+                self.heard(self._seal.take(f"said by {node}", entry[b"d"]))
         elif kind == b"node":
             self._set_nodes(self._nodes | {node})
         elif kind == b"gone":
@@ -266,7 +318,9 @@ class RedisBus(Bus):
         if not text:
             self._claims.pop(station_id, None)
             return
-        node, _, version = text.decode().partition(" ")
+        node, version, mark = text.decode().split(" ")
+        if not hmac.compare_digest(mark, self._seal.of(f"{node} has {station_id}", version.encode()).hex()):
+            raise ValueError(f"the claim of {station_id[:48]} is sealed with another key")
         self._claims[station_id] = Claim(node, msgspec.convert(version, Version))
         if node != self.node and self._own.pop(station_id, None) is not None:
             self.moved(station_id)
@@ -286,7 +340,7 @@ class RedisBus(Bus):
         """Tell that this node lives; learn who else does. When it was held to be dead, take up its claims again."""
         arguments = [self.node, int(self._expiry_s * 1000), MAX_ANNOUNCEMENTS]
         new, nodes = await self._redis.eval(_BEAT, 3, *self._keys, *arguments)
-        self._set_nodes(frozenset(node.decode() for node in nodes))
+        self._set_nodes(frozenset(node.decode(errors="replace") for node in nodes))
         if new:
             await self._restore()
 
@@ -310,8 +364,11 @@ class RedisBus(Bus):
         self._unseen.clear()
         self._claims = {station_id: Claim(self.node, version) for station_id, version in self._own.items()}
         for station_id, text in held.items():
-            if station_id.decode() not in self._own:
-                self._hold(station_id.decode(), text)
+            try:
+                if station_id.decode() not in self._own:
+                    self._hold(station_id.decode(), text)
+            except ValueError as error:
+                self._skip("a claim", error)
 
     async def _listen(self) -> None:
         """Take letters to this node."""
@@ -326,12 +383,13 @@ class RedisBus(Bus):
 
     def _receive(self, data: bytes) -> None:
         try:
-            letter = _unpack(data)
-        except msgspec.DecodeError as error:
-            _log.warning("a letter that cannot be read: %s", error)
+            letter = _unpack(self._seal.take(f"to {self.node}", data))
+        except ValueError as error:  # msgspec's is one
+            self._skip("a letter", error)
             return
         if letter.kind == "question":
-            self._spawn(self._reply(letter))
+            if self._is_fresh(letter):
+                self._spawn(self._reply(letter))
             return
         _, future = self._questions.get(letter.id, (None, None))
         if future is None or future.done():
@@ -341,11 +399,25 @@ class RedisBus(Bus):
         else:
             future.set_exception(TransportError(letter.body.decode()))
 
+    def _is_fresh(self, letter: _Letter) -> bool:
+        """Say whether a question is new: who can write to Redis could repeat one that was asked."""
+        if abs(wall_ms() - letter.at_ms) > _FRESH_MS or letter.id in self._answered:
+            self._skip("a question", ValueError("it is old, or repeated; do the nodes' clocks differ?"))
+            return False
+        self._answered[letter.id] = None
+        while len(self._answered) > _MAX_ANSWERED:
+            self._answered.popitem(last=False)
+        return True
+
+    def _skip(self, what: str, error: Exception) -> None:
+        _log.warning("%s of the bus is passed over: %r", what, error)
+        self._skipped(f"{what}: {error!r}"[:300])
+
     async def _reply(self, letter: _Letter) -> None:
         try:
-            reply = _Letter("answer", letter.id, self.node, await self.answer(letter.body))
+            reply = _Letter("answer", letter.id, self.node, await self.answer(letter.body), wall_ms())
         except (TransportError, msgspec.DecodeError) as error:
-            reply = _Letter("error", letter.id, self.node, str(error).encode())
+            reply = _Letter("error", letter.id, self.node, str(error).encode(), wall_ms())
         try:
             await self._send(letter.sender, reply)
         except (*_DOWN, TransportError) as error:

@@ -267,7 +267,9 @@ class StationServer:
         if profile == 3:
             if not config.client_roots:
                 raise ConfigError("[ocpp]: client_roots is empty", hint="name the root of the stations' certificates")
-            judge = PeerJudge(config.client_roots, CertificateRole.STATION, services.clock)
+            judge = PeerJudge(
+                config.client_roots, CertificateRole.STATION, services.clock, strict=config.strict_certificates
+            )
         if profile == 1:
             services.observe(Observe("ocpp", "door_without_tls", {"host": door.host, "port": door.port}))
         return await serve(

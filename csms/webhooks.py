@@ -11,6 +11,7 @@ from typing import Any, Final
 import msgspec
 from sqlalchemy import Connection
 
+from csms.core.frames import hide_tokens
 from csms.core.webhooks import Reach, signature
 from csms.feed import Feed, FeedEvent
 from csms.rows import webhooks as rows
@@ -49,12 +50,15 @@ class Webhooks:
         """Note an event of this node for whoever wants it."""
         if len(self._fresh) >= rows.MAX_WAITING:
             return
-        body = ""
+        bodies: dict[bool, str] = {}
         for webhook in self._known:
             if webhook.wants(event.kind, event.station_id):
-                body = body or _encode(event).decode()
-                self._fresh.append((webhook.webhook_id, event.kind, body))
-        if body:
+                shown = webhook.shows_tokens
+                if shown not in bodies:
+                    hidden = event if shown else msgspec.structs.replace(event, data=hide_tokens(event.data))
+                    bodies[shown] = _encode(hidden).decode()
+                self._fresh.append((webhook.webhook_id, event.kind, bodies[shown]))
+        if bodies:
             self._wake.set()
 
     async def refresh(self) -> None:

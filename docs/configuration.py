@@ -3,6 +3,7 @@
 import ast
 import enum
 import inspect
+import re
 import textwrap
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -119,6 +120,9 @@ def _section(
         inner = next(_structs(field.type), None)
         info = types.type_info(field.type)
         text = _description(info) or described.get(field.name, "") or (_first_sentence(inner[0]) if inner else "")
+        unit = _unit(field.encode_name)
+        if unit and not re.search(rf"(^|[ (,]){re.escape(unit)}\b", text):
+            text = f"{text.removesuffix('.')}, {unit}" if text else f"in {unit}"
         if inner is not None and inner[0] in elsewhere:
             text += f"; see [{inner[0].__name__}](#{inner[0].__name__.lower()})"
         elif inner is not None and not _stands_at(first.get(inner[0]), path, field.encode_name):
@@ -156,6 +160,20 @@ def _attribute_docs(struct: type[msgspec.Struct]) -> dict[str, str]:
                 if isinstance(before.target, ast.Name) and isinstance(value, ast.Constant):
                     docs[before.target.id] = " ".join(str(value.value).split())
     return docs
+
+
+_UNITS: Final = {
+    "w": "W", "va": "VA", "kw": "kW", "kwh": "kWh", "mwh": "mWh", "wh": "Wh", "v": "V", "mv": "mV", "a": "A",
+    "ma": "mA",
+    "s": "s", "ms": "ms", "minutes": "minutes", "hz": "Hz", "mm": "mm", "cm": "cm", "c": "°C", "db": "dB", "ohm": "Ω",
+    "percent": "%", "permille": "‰", "bytes": "bytes", "soc": "%",
+}  # fmt: skip
+
+
+def _unit(key: str) -> str:
+    """Return the unit that the end of a key tells; keys in something per second have none of it."""
+    *before, last = key.split("_")
+    return _UNITS.get(last, "") if before and before[-1] != "per" else ""
 
 
 def _description(info: types.Type) -> str:

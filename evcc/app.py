@@ -13,21 +13,24 @@ import msgspec
 from evcc.config import ChainConfig, EvccConfig, TlsConfig, load_config
 from evcc.contracts import Contracts
 from evcc.core.ports import BatteryState
+from evcc.core.safety import Iso20Messages
 from evcc.core.session import VehicleSession
 from evcc.core.world import Resume
 from evcc.driver import Driver
 from evcc.ecu import BatteryEcu, BatterySnapshot
 from evcc.gateway import Gateway
-from evcc.hardware import BenchLine, BenchPilot, Converter, SimulatedVehicle, VehicleHardware
+from evcc.hardware import BREAK_ANYWAY_S, BenchLine, BenchPilot, Converter, SimulatedVehicle
 from evcc.hardware_ac import OnBoardCharger
 from evcc.hardware_coil import SecondaryDevice
 from evcc.hardware_drive import Driving
 from evcc.hardware_rails import RailPilot
 from evcc.pauses import Kept, PauseFile, Rest, rest_s
+from evcc.safety import SafetyChannel
 from evcc.without_words import WithoutWords
 from v2g.errors import ConfigError, TimeoutExpired, TlsError, V2GError
 from v2g.iso15118.charts import Family
 from v2g.iso15118.sdp import Security
+from v2g.iso15118.session import Fact
 from v2g.net import plain, tls
 from v2g.net.ac_line import VehicleAcLine
 from v2g.net.capture import Recorder
@@ -50,11 +53,13 @@ from v2g.net.tls_record import recorded
 from v2g.net.tls_warnings import open_key_log, tell_backend, tell_profile
 from v2g.net.trace import open_trace
 from v2g.net.udp import discover
+from v2g.net.watchdog import Watchdog
 from v2g.observe import Observe, Scalar
 from v2g.pki.credentials import load_chain
 from v2g.pki.keys import SigningKey
 from v2g.pki.profiles import Role
 from v2g.pki.revocation import Fail
+from v2g.safety import VehicleRating
 
 INTERRUPTED = 130
 """Exit code of a vehicle that was told to end (SIGINT, SIGTERM) before its session had."""
@@ -116,7 +121,9 @@ async def assemble(config: EvccConfig, clock: Clock, observe: EventLog) -> "Asyn
         wires = await _wires(config, stack)
         stack.callback(observe, Observe("link", "unplugged" if config.without_plug is None else "left"))
         stack.callback(wires.pilot.unplug)  # the last thing that happens: by then the hardware has left everything safe
-        hardware = SimulatedVehicle(
+        watchdog = Watchdog(hung_s=config.hardware.hung_s)
+        stack.callback(watchdog.close)
+        simulated = SimulatedVehicle(
             config.battery if kept is None else msgspec.structs.replace(config.battery, soc=kept.soc),
             line=wires.line,
             pilot=wires.pilot,
@@ -127,16 +134,16 @@ async def assemble(config: EvccConfig, clock: Clock, observe: EventLog) -> "Asyn
             driving=wires.driving,
         )
         if isinstance(wires.pilot, RailPilot):
-            wires.pilot.on_lost(hardware.contacts_lost)
+            wires.pilot.on_lost(simulated.contacts_lost)
+        hardware = SafetyChannel(simulated, safe_rating(config), clock, observe, watchdog=watchdog)
         stack.push_async_callback(hardware.close)
+        watchdog.start()
         if config.telemetry is not None:
             gateway = await Gateway.open(config.telemetry, clock, observe)
             stack.push_async_callback(gateway.close)
-            simulated = Supervisor(observe)
-            stack.push_async_callback(simulated.close)
-            simulated.keep(
-                "simulated battery ECU", BatteryEcu(config.telemetry.can, lambda: snapshot(hardware.battery)).run
-            )
+            ecu = Supervisor(observe)
+            stack.push_async_callback(ecu.close)
+            ecu.keep("simulated battery ECU", BatteryEcu(config.telemetry.can, lambda: snapshot(hardware.battery)).run)
         yield Vehicle(config, clock, observe, hardware, wires, driver, pauses, kept)
 
 
@@ -186,7 +193,7 @@ class Vehicle:
     config: EvccConfig
     clock: Clock
     observe: EventLog
-    hardware: VehicleHardware
+    hardware: SafetyChannel
     wires: Wires
     driver: Driver
     pauses: PauseFile | None = None
@@ -312,15 +319,16 @@ class Vehicle:
             connected_for=elapsed,
             resume=self.kept.resume_with(self.hardware.battery) if self.kept is not None else None,
         )
+        heard = self.hardware.converse(stream, Iso20Messages(self.config.session))
         runner = Runner(
             self.observe.tracer()(session),
-            wrap(stream, contracts.first_key),
+            wrap(heard, contracts.first_key),
             execute=lambda command: contracts.execute(command, self.hardware.execute),
             clock=self.clock,
             observe=self._observe,
         )
         unsubscribe = self.hardware.subscribe(runner.fact)
-        self.driver.drives(runner.fact)
+        self.driver.drives(self.telling(runner))
         self._runner = runner
         try:
             return await runner.run(), session.paused
@@ -328,6 +336,16 @@ class Vehicle:
             self._runner = None
             self.driver.drives(None)
             unsubscribe()
+            self.hardware.part()
+
+    def telling(self, runner: Runner) -> Callable[[Fact], None]:
+        """Return what tells a session, and the safety monitor beside it."""
+
+        def tell(fact: Fact) -> None:
+            self.hardware.fact(fact)
+            runner.fact(fact)
+
+        return tell
 
     def _link_down(self, reason: str) -> None:
         if self._runner is not None:
@@ -338,9 +356,20 @@ class Vehicle:
         self.observe(event)
 
 
+def safe_rating(config: EvccConfig) -> VehicleRating:
+    """Return what the safety monitor is to know of this vehicle."""
+    timing = config.timing
+    return VehicleRating(
+        sensor_s=timing.sensor_s,
+        open_s=timing.contactor_s + BREAK_ANYWAY_S + 0.25,
+        close_s=timing.contactor_s + 0.5,
+        signed=config.discharge.require_signed,
+    )
+
+
 def tls_profile(config: EvccConfig) -> tls.TlsProfile:
     """Return what is offered and demanded in the handshake."""
-    profile = tls.PROFILES[config.security_profile]
+    profile = tls.PROFILES[config.security_profile].with_curves(config.tls.curves)
     if config.tls.revocation is None:
         return profile
     return msgspec.structs.replace(profile, revocation=Fail(config.tls.revocation))

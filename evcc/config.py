@@ -28,7 +28,8 @@ from evcc.core.settings import (
 from evcc.driver import DriverStep
 from evcc.gateway import GatewayConfig
 from evcc.hardware_drive import PlaceConfig
-from v2g.config import parse_config
+from v2g.config import faults, parse_config
+from v2g.errors import ConfigError
 from v2g.iso15118.association import COUPLINGS, NOT_APPLICABLE, positioning
 from v2g.iso15118.charts import Family
 from v2g.iso15118.envelope_rules import RULES, EnvelopeRules
@@ -37,9 +38,11 @@ from v2g.iso15118.services import ENERGY_TRANSFER, ServiceId
 from v2g.iso15118.timing import Timing
 from v2g.net.capture import RecordConfig
 from v2g.net.clock import ClockConfig
+from v2g.net.config_files import file_faults
 from v2g.net.plc.link import PlcConfig
-from v2g.net.tls_endpoint import Backend
+from v2g.net.tls_endpoint import Backend, Curve
 from v2g.net.trace import LogConfig
+from v2g.net.watchdog import HUNG_S
 from v2g.pki.reference import KeyReference
 from v2g.slac.ev import EvSlacConfig
 
@@ -150,8 +153,21 @@ class TlsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     ] = False
     timeout_s: Annotated[float, Meta(gt=0, le=20, description="longest time for connecting and handshake, s")] = 4.5
     backend: Annotated[
-        Backend, Meta(description="bundled: the OpenSSL that comes along; native: the system's (keys in tokens, TPMs)")
-    ] = "bundled"
+        Backend,
+        Meta(
+            description="native: the system's OpenSSL, needed for keys in tokens and TPMs; bundled: the one that comes "
+            "along; auto: native where the system has it"
+        ),
+    ] = "auto"
+    curves: Annotated[
+        tuple[Curve, ...],
+        Meta(
+            min_length=1,
+            max_length=2,
+            description="curve sets of the handshake, the preferred one first (V2G20-2320): secp521r1 with ECDSA, x448 "
+            "with Ed448; certificates of the other set cannot be used",
+        ),
+    ] = ("secp521r1", "x448")
     key_log: Annotated[
         Path | None, Meta(description="append the secrets of every connection here, for Wireshark; never in the field")
     ] = None
@@ -192,11 +208,19 @@ class HardwareConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         ),
     ] = "simulated"
     step_s: Annotated[
-        float, Meta(gt=0, le=1, description="real seconds between two steps of the simulated battery")
+        float, Meta(gt=0, le=0.25, description="real seconds between two steps of the simulated battery")
     ] = 0.05
     contactor_delay_s: Annotated[
         float, Meta(ge=0, le=1, description="real seconds the simulated contactor takes to move")
     ] = 0.0
+    hung_s: Annotated[
+        float,
+        Meta(
+            ge=0.2,
+            le=60,
+            description="when the program does not react for so long, its watchdog opens the contactor and shows B, s",
+        ),
+    ] = HUNG_S
     place: Annotated[
         PlaceConfig, Meta(description="where a vehicle without a plug begins (WPT, DC_ACDP), and how it is driven")
     ] = PlaceConfig()
@@ -334,3 +358,8 @@ def load_config(text: str, *, name: str) -> EvccConfig:
     Raises ConfigError with line and nearest key name.
     """
     return parse_config(text, EvccConfig, name=name)
+
+
+def check_config(text: str, *, name: str) -> list[ConfigError]:
+    """Return everything that is wrong with a configuration, files that it names among it."""
+    return faults(text, EvccConfig, name=name) or file_faults(text, load_config(text, name=name), name=name)

@@ -6,7 +6,9 @@ A backend for real hardware offers the same four methods over its own CAN or I/O
 import asyncio
 import contextlib
 from collections.abc import Callable, Coroutine
-from typing import Any, Final, Protocol
+from typing import Any, Final, Literal, Protocol
+
+import msgspec
 
 from evcc.core.battery import Battery, BatteryConfig
 from evcc.core.ports import (
@@ -48,6 +50,13 @@ RESOLUTION_MA: Final = 200
 """Smaller changes are not shown on the line, as a real sensor would not: charger and battery would answer each other
 for ever."""
 
+VehicleFault = Literal[
+    "weld", "stuck_closed", "no_close", "drop", "battery_silent", "battery_insulation", "inlet_silent"
+]
+"""What can be made to go wrong. `weld` keeps the contactor from opening, `stuck_closed` has it closed whatever it is
+told, `drop` open. Of a silent sensor only the last reading is known. `battery_insulation` is what the battery reports
+as its fault."""
+
 OnFact = Callable[[Fact], None]
 
 
@@ -61,11 +70,19 @@ class VehicleHardware(Protocol):
     def subscribe(self, callback: OnFact) -> Callable[[], None]:
         """Call `callback` with every BatteryState, PresentVoltage, ContactorState and HardwareFault from now on.
 
-        Returns what ends that.
+        Battery and inlet report several times a second, whatever they have to say: who hears nothing takes them for
+        silent. Returns what ends that.
         """
 
     def execute(self, command: Command) -> Coroutine[Any, Any, Fact | None] | None:
         """Carry out a command of `evcc.core.ports`: at once (None) or by a coroutine whose outcome is a fact."""
+
+    def cut(self) -> None:
+        """Off at once, from any thread and without the event loop: pilot in B, contactor open. It stays so until the
+        contactor is told to open.
+
+        Does nothing where the hardware itself goes off when it is not spoken to.
+        """
 
     async def close(self) -> None:
         """Leave everything safe: contactor open, pilot in B."""
@@ -108,6 +125,9 @@ class Converter(Protocol):
 
     def battery_ma(self, battery_mv: int) -> int:
         """Return the current into the battery (negative out of it) at its voltage."""
+
+    def cut(self) -> None:
+        """Take and give nothing from now on; may be called from any thread, and tells nobody."""
 
 
 class BenchLine:
@@ -164,6 +184,7 @@ class SimulatedVehicle:
 
     The current is the charger's: the battery takes what flows while both contactors are closed, and says through
     the line what it would let pass. What it does not model: inrush at the contactor, ripple, cable resistance.
+    `faults` are what is wrong, looked at again with each step.
     """
 
     def __init__(
@@ -177,8 +198,11 @@ class SimulatedVehicle:
         contactor_delay_s: float = 0.0,
         on_board: Converter | None = None,
         driving: Driving | None = None,
+        faults: set[VehicleFault] | None = None,
     ) -> None:
         self._clock = clock
+        self._faults = set() if faults is None else faults
+        self._off = False
         self._on_board = on_board
         self._driving = driving or Driving()
         self._line = line
@@ -204,7 +228,10 @@ class SimulatedVehicle:
     @property
     def battery(self) -> BatteryState:
         """What the battery reports now."""
-        return self._model.state
+        state = self._model.state
+        if "battery_insulation" in self._faults:
+            return msgspec.structs.replace(state, fault="battery_insulation")
+        return state
 
     @property
     def contactor_closed(self) -> bool:
@@ -225,6 +252,10 @@ class SimulatedVehicle:
 
     def execute(self, command: Command) -> Coroutine[Any, Any, Fact | None] | None:
         """Carry out a command of `evcc.core.ports`."""
+        if isinstance(command, OpenContactor):
+            self._off = False
+        elif self._off:
+            return None
         match command:
             case SetCpState(state=state):
                 self._pilot.set_state(state)
@@ -258,6 +289,20 @@ class SimulatedVehicle:
         if self._closed:
             self._tell(PlugState(connected=False))
 
+    def cut(self) -> None:
+        """See VehicleHardware."""
+        if isinstance(self._line, BenchLine):
+            return  # there is nothing to be cut
+        self._off = True
+        if self._state is not PilotState.B:
+            self._state = PilotState.B
+            self._pilot.set_state(PilotState.B)
+        if self._on_board is not None:
+            self._on_board.cut()
+        if "weld" not in self._faults:
+            self._closed = False
+            self._line.publish(self._model.state.voltage_mv, contactor_closed=False)
+
     async def close(self) -> None:
         """Leave everything safe: contactor open, pilot in B, battery at rest."""
         self._stepper.cancel()
@@ -272,10 +317,19 @@ class SimulatedVehicle:
 
     def step(self) -> None:
         """Let the present current have flowed until now, and tell everybody what came of it."""
+        if "stuck_closed" in self._faults or "drop" in self._faults:
+            self._move(closed="stuck_closed" in self._faults)
         self._model.advance(self._clock.elapsed_ms(), self._driven_ma + self._flowing_ma())
         self._driven_ma = self._on_board.battery_ma(self._model.state.voltage_mv) if self._on_board is not None else 0
         self._publish()
-        self._tell(self._model.state)
+        if "battery_silent" not in self._faults:
+            self._tell(self.battery)
+
+    def _move(self, *, closed: bool) -> None:
+        """Move the contactor as far as it can, and let its auxiliary contact tell."""
+        if closed is not self._closed and ("no_close" if closed else "weld") not in self._faults:
+            self._closed = closed
+            self._tell(ContactorState(closed))
 
     def _flowing_ma(self) -> int:
         charger = self._charger
@@ -311,8 +365,8 @@ class SimulatedVehicle:
         inlet = PresentVoltage(state.voltage_mv if self._closed else driven, self._flowing_ma())
         if self._on_board is not None and self._on_board.present.voltage_mv:
             inlet = self._on_board.present
-        if inlet != self._inlet:
-            self._inlet = inlet
+        self._inlet = inlet
+        if "inlet_silent" not in self._faults:
             self._tell(inlet)
 
     def _tell(self, fact: Fact) -> None:
@@ -324,9 +378,11 @@ class SimulatedVehicle:
         across = abs(self._inlet.voltage_mv - self._model.state.voltage_mv)
         if not self._closed and across > MATCHED_MV:
             return HardwareFault("contactor_voltage_mismatch")
-        self._closed = True
+        if self._off:
+            return ContactorState(self._closed)
+        self._move(closed=True)
         self.step()
-        return ContactorState(closed=True)
+        return ContactorState(self._closed)
 
     async def _open_contactor(self) -> Fact:
         if abs(self._flowing_ma()) > BREAKABLE_MA:
@@ -336,9 +392,9 @@ class SimulatedVehicle:
                     await self._current_fell.wait()
         await asyncio.sleep(self._contactor_delay_s)
         self._model.advance(self._clock.elapsed_ms(), self._flowing_ma())
-        self._closed = False
+        self._move(closed=False)
         self.step()
-        return ContactorState(closed=False)
+        return ContactorState(self._closed)
 
     async def _run(self) -> None:
         while True:

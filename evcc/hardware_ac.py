@@ -72,6 +72,11 @@ class OnBoardCharger:
         through = watts * EFFICIENCY if watts > 0 else watts / EFFICIENCY
         return int(through * 1_000_000 / max(1, battery_mv))
 
+    def cut(self) -> None:
+        """See Converter."""
+        self._wanted_w = 0
+        self._line.publish(0)
+
     def _changed(self, charger: ChargerAc | None) -> None:
         live = charger is not None and charger.contactor_closed and charger.voltage_mv > 0
         voltage_mv = charger.voltage_mv if charger is not None and live else 0

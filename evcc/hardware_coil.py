@@ -46,6 +46,11 @@ class SecondaryDevice:
     def drive(self, power_w: int) -> None:
         """There is no mains to draw from."""
 
+    def cut(self) -> None:
+        """See Converter: what is drawn is told by what is shown."""
+        self._most_w = 0
+        self._show(0)
+
     def battery_ma(self, battery_mv: int) -> int:
         """Return the current into the battery at its voltage."""
         self._battery_mv = max(1, battery_mv)
@@ -71,17 +76,18 @@ class SecondaryDevice:
 
     def _act(self) -> None:
         """Take what is sent, show what that draws and where the vehicle stands, and tell what came of it."""
-        charger, driving = self._line.seen, self._driving
+        charger = self._line.seen
         share = charger.efficiency if charger is not None else 0.0
         sent_w = charger.power_w if charger is not None else 0
         received_w = min(int(sent_w * share), self._most_w)
         drawn_w = min(sent_w, round(received_w / share)) if received_w else 0
-        self._line.hold(
-            VehicleCoil(
-                driving.ahead_cm * 10, driving.aside_cm * 10, self._place.clearance_mm, drawn_w, self._device_id
-            )
-        )
+        self._show(drawn_w)
         if received_w != self._received_w:
             self._received_w = received_w
             for callback in self._callbacks:
                 callback()
+
+    def _show(self, drawn_w: int) -> None:
+        """Show where the vehicle stands, and what it draws."""
+        ahead_mm, aside_mm = self._driving.ahead_cm * 10, self._driving.aside_cm * 10
+        self._line.hold(VehicleCoil(ahead_mm, aside_mm, self._place.clearance_mm, drawn_w, self._device_id))

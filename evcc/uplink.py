@@ -12,6 +12,7 @@ from msgspec import Meta
 from v2g.errors import CodecError, TransportError
 from v2g.net.mqtt_config import MqttConfig
 from v2g.telemetry.delivery import MAX_DELIVERY_BYTES, Mark, decode_marks, marks_topic, records_topic
+from v2g.text import redacted
 
 READY_S: Final = 5.0
 """How long the connection to a broker is waited for before somebody hears of it."""
@@ -142,7 +143,7 @@ class HttpsUplink:
             with urllib.request.urlopen(request, timeout=10, context=self._context) as answer:  # noqa: S310
                 return msgspec.json.decode(answer.read(MAX_DELIVERY_BYTES), type=_Answer).high_water
         except (OSError, urllib.error.URLError, msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise TransportError(f"{self._config.url}: {error}") from None
+            raise TransportError(f"{redacted(self._config.url)}: {error}") from None
 
     async def close(self) -> None:
         """Nothing to release: connections end with each request."""

@@ -72,14 +72,17 @@ class WithoutWords:
         runner = Runner(
             session, Silence(), execute=vehicle.hardware.execute, clock=vehicle.clock, observe=vehicle.observe
         )
+        tell = vehicle.telling(runner)
+        vehicle.hardware.signal(self._pilot.duty, phases=vehicle.config.on_board_charger.phases)
         unsubscribe = vehicle.hardware.subscribe(runner.fact)
-        self._pilot.on_duty(lambda reading: runner.fact(ports.DutyRead(reading)))
-        vehicle.driver.drives(runner.fact)
+        self._pilot.on_duty(lambda reading: tell(ports.DutyRead(reading)))
+        vehicle.driver.drives(tell)
         try:
             return await runner.run()
         finally:
             vehicle.driver.drives(None)
             unsubscribe()
+            vehicle.hardware.part()
 
 
 def _outcome(talk: "asyncio.Task[str]") -> tuple[str, BaseException | None]:

@@ -36,6 +36,10 @@ CONNECTION_S: Final = 120.0
 """How long a remote start waits for its vehicle, real seconds: TxCtrlr.EVConnectionTimeOut of the device model."""
 
 
+Outcome = Coroutine[Any, Any, Fact | None] | asyncio.Future[None] | None
+"""A question, or what becomes of what is to be kept: nothing may follow without it."""
+
+
 class Backend(Protocol):
     """Carries out the commands of `secc.core.ports` that concern the back end; others do nothing."""
 
@@ -45,7 +49,7 @@ class Backend(Protocol):
     def forget_start(self) -> None:
         """Nobody may charge because of that any longer."""
 
-    def execute(self, command: Command) -> Coroutine[Any, Any, Fact | None] | None:
+    def execute(self, command: Command) -> Outcome:
         """Durably queue, or ask: see each command for its outcome."""
 
 
@@ -77,7 +81,7 @@ class StationBackend:
         """Whoever comes now has nothing to do with the last remote start."""
         self._remote_start.clear()
 
-    def execute(self, command: Command) -> Coroutine[Any, Any, Fact | None] | None:
+    def execute(self, command: Command) -> Outcome:
         """See Backend."""
         match command:
             case ports.AuthorizeContract():
@@ -90,6 +94,7 @@ class StationBackend:
                 self._remote_start.clear()
                 sample = self._sample()
                 self._station.started(session_id, emaid, evse_id=self._evse_id, sample=sample, evcc_id=evcc_id)
+                return self._station.kept
             case ports.TransactionUpdated():
                 self._station.updated(
                     command.session_id,
@@ -97,10 +102,13 @@ class StationBackend:
                     charging_state=cast(ChargingState, command.charging_state),
                     sample=self._sample(command.power_w, command.soc),
                 )
+                return self._station.kept
             case ports.TransactionEnded():
                 self._ended(command)
+                return self._station.kept
             case ports.ForgetSession(session_id=session_id, reason=reason, stopped_reason=stopped):
                 self._ended(ports.TransactionEnded(session_id, reason, stopped, None))
+                return self._station.kept
             case ports.ReportChargingNeeds():
                 return self._needs(command)
             case ports.ReportChargingPlan(steps=steps, duration_s=duration_s, dynamic=dynamic):
@@ -169,7 +177,7 @@ class NoBackend:
     def forget_start(self) -> None:
         """Nobody is there to have wanted it."""
 
-    def execute(self, command: Command) -> Coroutine[Any, Any, Fact | None] | None:
+    def execute(self, command: Command) -> Outcome:
         """See Backend."""
         match command:
             case ports.AuthorizeContract(attempt=attempt, emaid=emaid):

@@ -34,6 +34,7 @@ from v2g.net.events import EventLog
 from v2g.net.neighbours import mac_of
 from v2g.net.presence import Presence
 from v2g.net.program import keep_responsive
+from v2g.net.supervision import Supervisor
 from v2g.net.tls_record import recorded
 from v2g.observe import Observe, Scalar
 from v2g.pki.credentials import Credentials
@@ -131,16 +132,17 @@ class Charger:
             outlet.show()
         running = asyncio.create_task(station.run(), name="station")
         running.add_done_callback(self._station_ended)
-        watching = asyncio.create_task(watch.run(), name="grid") if watch is not None else None
+        supervisor = Supervisor(self.observe)
+        if watch is not None:
+            supervisor.keep("grid", watch.run)
 
         async def close() -> None:
             self.restarting.close()
-            if watching is not None:
-                await _cancelled(watching)
+            await supervisor.close()
             await station.drain(DRAIN_S)
             running.cancel()
             await asyncio.gather(running, return_exceptions=True)
-            station.close()
+            await station.close()
 
         return close
 
@@ -237,8 +239,9 @@ class Charger:
             interfaces = {name: None for outlet in self.outlets for name in outlet.config.link.interfaces}
             presence = Presence(tuple(interfaces), appear, observe=self.observe)
             stack.push_async_callback(self._leave, presence)
-            answers = asyncio.create_task(self.transport.run(), name="ocsp answers")
-            stack.push_async_callback(_cancelled, answers)
+            supervisor = Supervisor(self.observe)
+            stack.push_async_callback(supervisor.close)
+            supervisor.keep("ocsp answers", self.transport.run)
             await presence.ready()
             for outlet in self.outlets:
                 outlet.connect_wires()
@@ -361,11 +364,6 @@ def _of_evses(config: StationConfig, evses: int) -> StationConfig:
     if config.evses not in (1, evses):
         raise ConfigError(f"station.evses is {config.evses}, and there are {evses}", hint="leave station.evses out")
     return replace(config, evses=evses)
-
-
-async def _cancelled(task: "asyncio.Task[None]") -> None:
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
 
 
 def _boot_id() -> str:

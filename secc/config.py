@@ -1,5 +1,6 @@
 """Configuration of the charger program: one typed file, TOML or YAML. Relative paths are relative to its folder."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Final, Literal
@@ -8,16 +9,20 @@ import msgspec
 from msgspec import Meta
 
 from secc.core.config import SeccConfig
-from secc.hardware_parts import HardwareConfig
+from secc.hardware_parts import HardwareConfig, ignored_hardware
 from secc.station import StationConfig
-from v2g.config import parse_config
+from v2g.config import Flaw, faults, parse_config
+from v2g.errors import ConfigError
 from v2g.iso15118.charts import Family
 from v2g.net.capture import RecordConfig
 from v2g.net.clock import ClockConfig
+from v2g.net.config_files import file_faults
 from v2g.net.plc.link import PlcConfig
-from v2g.net.tls_endpoint import Backend
+from v2g.net.tls_endpoint import Backend, Curve
 from v2g.net.trace import LogConfig
+from v2g.pki.certificates import is_emaid
 from v2g.pki.reference import KeyReference
+from v2g.settlement.records import MOST_REACTION_MS
 from v2g.slac.evse import EvseSlacConfig
 
 Watts = Annotated[int, Meta(ge=0, le=10_000_000)]
@@ -126,8 +131,21 @@ class TlsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
         ),
     ] = ()
     backend: Annotated[
-        Backend, Meta(description="bundled: the OpenSSL that comes along; native: the system's (keys in tokens, TPMs)")
-    ] = "bundled"
+        Backend,
+        Meta(
+            description="native: the system's OpenSSL, needed for keys in tokens and TPMs; bundled: the one that comes "
+            "along; auto: native where the system has it"
+        ),
+    ] = "auto"
+    curves: Annotated[
+        tuple[Curve, ...],
+        Meta(
+            min_length=1,
+            max_length=2,
+            description="curve sets of the handshake, the preferred one first (V2G20-2320): secp521r1 with ECDSA, x448 "
+            "with Ed448; certificates of the other set cannot be used",
+        ),
+    ] = ("secp521r1", "x448")
     key_log: Annotated[
         Path | None, Meta(description="append the secrets of every connection here, for Wireshark; never in the field")
     ] = None
@@ -257,4 +275,25 @@ def load_config(text: str, *, name: str) -> ProgramConfig:
 
     Raises ConfigError with line and nearest key name.
     """
-    return parse_config(text, ProgramConfig, name=name)
+    return parse_config(text, ProgramConfig, name=name, look=look)
+
+
+def check_config(text: str, *, name: str) -> list[ConfigError]:
+    """Return everything that is wrong with a configuration, files that it names among it."""
+    found = faults(text, ProgramConfig, name=name, look=look)
+    return found or file_faults(text, load_config(text, name=name), name=name)
+
+
+def look(config: ProgramConfig) -> Iterator[Flaw]:
+    """Tell what in a configuration is ignored, or is not what it should be."""
+    for contract in config.site.contracts:
+        if not is_emaid(contract):
+            yield ("site", "contracts"), f"{contract!r} is no EMAID", "such as DEV2GC00000001: 14 or 15 characters"
+    longest = round(MOST_REACTION_MS * max(1.0, config.clock.scale))
+    if config.charger.reaction_ms > longest:
+        why = f"is more than {longest}, and no reader of the settlement believes that"
+        yield ("charger", "reaction_ms"), why, "how long the power electronics take to follow a lower limit, ms"
+    yield from ignored_hardware(config.hardware, ("hardware",))
+    for place, each in enumerate(config.evses):
+        if each.hardware is not None:
+            yield from ignored_hardware(each.hardware, ("evses", str(place), "hardware"))

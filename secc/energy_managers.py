@@ -9,6 +9,7 @@ from secc.core.station.evse import Fact
 from secc.energy_config import EnergyManagerConfig
 from v2g.hardware.energy_manager import EnergyManagerLink, EvseState, StationState, Word
 from v2g.net.clock import Clock
+from v2g.net.supervision import Supervisor
 from v2g.observe import Observe
 
 
@@ -52,21 +53,19 @@ class EnergyManager:
         )
         self.link = BACKENDS[config.backend](config, evses)
         self._timer: asyncio.TimerHandle | None = None
-        self._telling: asyncio.Task[None] | None = None
+        self._supervisor = Supervisor(observe)
 
     async def open(self) -> None:
         """Let the fall-back hold, and listen. Raises TransportError where nobody can be listened to."""
         self._pass_on(self._watch.begin())
         await self.link.open(self._take, self._refused)
-        self._telling = asyncio.create_task(self._tell_forever(), name="energy manager")
+        self._supervisor.keep("energy manager", self._tell_forever)
 
     async def close(self) -> None:
         """Listen no longer; what holds is kept."""
         if self._timer is not None:
             self._timer.cancel()
-        if self._telling is not None:
-            self._telling.cancel()
-            await asyncio.gather(self._telling, return_exceptions=True)
+        await self._supervisor.close()
         await self.link.close()
 
     async def _tell_forever(self) -> None:

@@ -9,7 +9,7 @@ from typing import Final
 from secc.core import ports
 from secc.core.station.profiles import Allowance
 from v2g.billing.told_prices import Told
-from v2g.grid.limits import AUTHORIZATION, OPERATOR, SITE, Limit, Setpoint, wish_limit
+from v2g.grid.limits import AUTHORIZATION, CABLE, OPERATOR, SITE, Limit, Setpoint, wish_limit
 from v2g.grid.tariff import GridSignal, Tariff, parse_grid_signal
 from v2g.iso15118.session import Fact
 
@@ -43,6 +43,7 @@ class Grid:
         self._local: Setpoint | None = None
         self._local_version = 0
         self._suspended = False
+        self._cable_w = UNLIMITED_W
         self.response = ports.GridResponse()
         """What frequency and voltage want of the power that would flow."""
 
@@ -74,8 +75,13 @@ class Grid:
 
     @property
     def limits(self) -> tuple[Limit, ...]:
-        """The newest limits of site and operator, and of who may charge."""
-        return self._now(), self._operator(), self._authorization()
+        """The newest limits of site and operator, of who may charge, and of the cable."""
+        cable = Limit(source=CABLE, charge_w=self._cable_w, discharge_w=self._cable_w)
+        return self._now(), self._operator(), self._authorization(), cable
+
+    def plugged(self, cable_w: int | None) -> None:
+        """A session begins by a cable that bears so much, W; None is one that says nothing of it."""
+        self._cable_w = UNLIMITED_W if cable_w is None else cable_w
 
     def nothing_allowed(self, *, bidirectional: bool = True) -> bool:
         """Return whether site and operator let no energy flow, in either direction or into the vehicle."""

@@ -7,6 +7,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any, Final, Protocol
 
 import msgspec
@@ -32,6 +33,7 @@ from v2g.iec61851.timing import STANDARD, PilotTiming
 from v2g.iso15118.session import Command, Fact
 from v2g.net.clock import Clock
 from v2g.net.plc.pilot import ChargerPilot
+from v2g.net.regardless import do_each
 from v2g.net.watchdog import HUNG_S
 
 _log = logging.getLogger(__name__)
@@ -231,8 +233,10 @@ class Evse(abc.ABC):
                 self._tell_interlock(lambda now: self._interlock.permit(now, allowed=False))
             case ports.EmergencyOff():
                 self._offs += 1
-                self._off()
-                self._tell_interlock(lambda now: self._interlock.ask(now, close=False))
+                try:
+                    self._off()
+                finally:  # the contactor opens also for a part that does not even take this
+                    self._tell_interlock(lambda now: self._interlock.ask(now, close=False))
             case ports.Lower(output=output):
                 self._lower(output)
             case ports.Ventilate(on=on):
@@ -268,7 +272,7 @@ class Evse(abc.ABC):
     async def close(self) -> None:
         """Leave everything safe and stop reporting."""
         self._offs += 1
-        self._off()
+        do_each((self._off,))
         self._tell_interlock(lambda now: self._interlock.permit(now, allowed=False))
         self._reporter.cancel()
         await asyncio.gather(self._reporter, return_exceptions=True)
@@ -356,16 +360,14 @@ class Evse(abc.ABC):
             self._tell(ports.ContactorState(closed, "" if closed else self._opened_by))
 
     def _drain(self) -> None:
-        """Do what the interlock wants; a part that answers at once adds to it."""
+        """Do what the interlock wants, each of it whatever another part raises; one that answers at once adds to it."""
         if self._draining:
             return
         self._draining = True
-        try:
-            while actions := self._interlock.actions():
-                for action in actions:
-                    self._carry_out(action)
-        finally:
-            self._draining = False
+        done = True
+        while actions := self._interlock.actions():
+            done &= do_each(partial(self._carry_out, action) for action in actions)
+        self._draining = False
         self._told()
         if self._timer is not None:
             self._timer.cancel()
@@ -374,6 +376,8 @@ class Evse(abc.ABC):
         if deadline is not None:
             delay = max(0.0, deadline - self._clock.monotonic())
             self._timer = self._loop.call_later(delay, self._tick)
+        if not done:
+            self.fault("charger_failed", active=True)
 
     def _carry_out(self, action: SetContactor | StopOutput | SetLatch | ShowLight | FaultChanged) -> None:
         match action:

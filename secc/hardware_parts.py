@@ -1,7 +1,7 @@
 """Puts the power hardware together from its configuration: each part by the backend that is named for it."""
 
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
@@ -20,6 +20,7 @@ from secc.hardware_wpt import INPUT_MV, WptEvse
 from secc.meter import Meter, SimulatedMeter
 from secc.meter_remote import MeterMains, RemoteMeter
 from secc.safety import SafetyChannel
+from v2g.config import Flaw
 from v2g.errors import ConfigError, TransportError
 from v2g.hardware.interfaces import Cabinet, Contactor, IsolationMonitor, PowerStage
 from v2g.hardware.modules import ModulesConfig
@@ -91,6 +92,19 @@ class HardwareConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     can: Annotated[ModulesConfig | None, Meta(description="power modules")] = None
     modbus: Annotated[ModbusConfig | None, Meta(description="meter")] = None
     watch: Annotated[WatchConfig, Meta(description="limits beyond which the hardware is at fault")] = WatchConfig()
+
+
+def ignored_hardware(config: HardwareConfig, path: tuple[str, ...]) -> Iterator[Flaw]:
+    """Yield the keys of real parts that a charger would not use: somebody believes that it does."""
+    parts = (("pilot", config.pilot, "board"), ("stage", config.stage, "can"), ("meter", config.meter, "modbus"))
+    for name, chosen, table in parts:
+        given = getattr(config, table) is not None
+        if config.backend == "bench":
+            wrong = [key for key, is_there in ((name, chosen != "simulated"), (table, given)) if is_there]
+            for key in wrong:
+                yield (*path, key), "is ignored by the bench", 'leave it out, or leave out backend = "bench"'
+        elif given and chosen != table:
+            yield (*path, table), f"is ignored while {name} is {chosen!r}", f'{name} = "{table}" uses it'
 
 
 @dataclass

@@ -29,7 +29,7 @@ from secc.visit import Visit
 from v2g.errors import ConfigError
 from v2g.hardware.faults import FAULTS
 from v2g.iec61851.pilot import PilotState
-from v2g.iso15118.session import Fact, Session
+from v2g.iso15118.session import Command, Fact, Session
 from v2g.net.capture import Recorder
 from v2g.net.clock import Clock
 from v2g.net.disk import DiskThread
@@ -254,6 +254,12 @@ class Outlet:
         task.add_done_callback(self._ended)
         return task
 
+    async def report(self, command: Command) -> None:
+        """Tell the back end, and return when that is kept. Raises StoreError."""
+        outcome = self.backend.execute(command)
+        if outcome is not None:
+            await outcome
+
     def _ended(self, task: "asyncio.Task[None]") -> None:
         self._endings.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
@@ -340,8 +346,8 @@ class Outlet:
         """Tell the running session, if there is one."""
         if self._current is not None:
             for fact in facts:
+                self.safety.fact(fact)  # first: else what the session does by a higher limit would not pass yet
                 self._current.fact(fact)
-                self.safety.fact(fact)
 
     @property
     def at_fault(self) -> bool:
@@ -359,6 +365,14 @@ class Outlet:
         charger = self.config.charger
         both = [charger.power_rating(service.family) for service in charger.services]
         return max(charge for charge, _ in both), max(discharge for _, discharge in both)
+
+    @property
+    def cable_w(self) -> int | None:
+        """What the cable in a socket-outlet bears by its coding, W; None where none is coded, or the cable is ours."""
+        if self.wires is None or self.config.hardware.kind != "ac" or not self.hardware.has_latch:
+            return None
+        rating = self.config.charger.ac_rating
+        return self.wires.pilot.proximity.max_current_a * rating.nominal_voltage_v * rating.phases or None
 
     @property
     def plug(self) -> Plug:

@@ -88,13 +88,14 @@ class Pauses:
         The next vehicle waits for the task that is returned.
         """
         kept, self.kept = self.kept, None
+        self._outlet.safety.forget_kept()
         return None if kept is None else self._outlet.later(self._close(kept, reason, stopped))
 
     async def _close(self, kept: Visit, reason: str, stopped: str) -> None:
         try:
             await self._outlet.disk.do(self._file.remove, _nothing)
             await kept.end(reason)
-            self._outlet.backend.execute(ports.ForgetSession(kept.session_id, reason, stopped))
+            await self._outlet.report(ports.ForgetSession(kept.session_id, reason, stopped))
         except StoreError as error:
             self._outlet.observe(Observe("metering", "books_failed", {"error": str(error)}))
         self._outlet.observe(Observe("session", "session_ended", {"reason": reason, "session_id": kept.session_id}))

@@ -7,6 +7,7 @@ themselves and reported as faults of the hardware.
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final, Protocol
 
 from secc.core import ports
@@ -28,6 +29,7 @@ from v2g.hardware.interfaces import (
 from v2g.iec61851.pilot import PilotState
 from v2g.iso15118.session import Command, Fact
 from v2g.net.clock import Clock
+from v2g.net.regardless import do_each
 from v2g.net.watchdog import Watchdog
 from v2g.observe import Observe
 from v2g.safety import NOTHING, ChargerMonitor, ChargerRating, Lower, Open, Output, Phase, Request, Verdict
@@ -153,11 +155,13 @@ class SafetyChannel:
     def converse(self, read: Callable[[Any, int], Request]) -> Callable[[Any, int], None]:
         """A session begins whose messages `read` understands; return what hears each of them."""
         self._basic = False
+        self._tell(self._monitor.begin)
         return lambda message, stream: self._ask(read(message, stream))
 
     def signal(self, pilot: PilotState, *, most_w: int) -> None:
         """A session without messages begins: the pilot asks (IEC 61851-1)."""
         self._basic = True
+        self._tell(self._monitor.begin)
         self._ask(Request(bears=Output(charge_w=most_w)))
         self._take_pilot(pilot)
 
@@ -178,6 +182,10 @@ class SafetyChannel:
                 self._tell(lambda now: self._monitor.signed(0, now, now))
             case ports.Journal(record=CommandAccepted(payload=payload, until_ms=until_ms)):
                 self._take_signed(payload, until_ms)
+
+    def forget_kept(self) -> None:
+        """The session that was paused will not be joined."""
+        self._monitor.forget_kept()
 
     def fact(self, fact: Fact) -> None:
         """The session is told this."""
@@ -257,8 +265,7 @@ class SafetyChannel:
 
     def _cut(self) -> None:
         """The event loop hangs, says the watchdog in its thread: take power away, and report it once it goes on."""
-        for part in self._parts:
-            part.cut()
+        do_each(part.cut for part in self._parts)
         self._loop.call_soon_threadsafe(self._hung)
 
     def _hung(self) -> None:
@@ -271,16 +278,13 @@ class SafetyChannel:
             self._carry_out(verdict)
 
     def _carry_out(self, verdict: Verdict) -> None:
+        """Do it at the drivers, each of them whatever another one raises, and tell."""
         output = verdict.output if isinstance(verdict, Lower) else NOTHING
-        for lower in self._lower:
-            lower(output)
+        do_each(partial(lower, output) for lower in self._lower)
         if isinstance(verdict, Open):
-            try:
-                self._observe(Observe("safety", "opened", {"reason": verdict.reason}))
-                self._on_fault(verdict.reason if verdict.reason in FAULTS else "rule_broken", True)  # noqa: FBT003
-            finally:  # whoever is told may have done it already, or have failed
-                for open_ in self._open:
-                    open_()
+            word = verdict.reason if verdict.reason in FAULTS else "rule_broken"
+            told = partial(self._observe, Observe("safety", "opened", {"reason": verdict.reason}))
+            do_each((told, partial(self._on_fault, word, True), *self._open))  # noqa: FBT003
         elif verdict != self._last:
             self._observe(
                 Observe(

@@ -1,14 +1,15 @@
 """The charging-station side of a SECC: what the charger tells its CSMS, and what the CSMS wants of the charger.
 
 `Station` is the interface for the rest of the program, a shell around `secc.core.station`. Telling about transactions
-returns at once: the message is on disk when the call returns and is delivered once, in order, whenever the CSMS can be
-reached.
+returns at once; the message is on the disk when `kept` is done, and is delivered once, in order, whenever the CSMS can
+be reached.
 """
 
 import asyncio
-import itertools
+import os
 import uuid
 from collections.abc import Callable, Collection, Iterable, Sequence
+from functools import partial
 from typing import Final
 
 from secc.core.station.certificate_store import RootsChanged
@@ -28,16 +29,17 @@ from secc.core.station.transactions import (
 )
 from secc.machine.charger import Premises, certificate_folder, charger_machine, configured_roots
 from secc.station_config import Hooks, StationConfig
-from secc.station_courier import Courier
-from secc.station_problems import problem_event
+from secc.station_courier import STRANGER, Courier
 from secc.station_questions import Questions
-from secc.station_runner import StationRunner
-from secc.station_settings import settings_of
+from secc.station_runner import Kept, StationRunner
+from secc.station_settings import password_of, settings_of
 from secc.station_store import StationStore
 from secc.station_tls import CsmsTls
 from secc.station_wishes import Wishes
 from v2g.errors import StoreError
 from v2g.net.clock import Clock
+from v2g.net.disk import DiskThread
+from v2g.net.supervision import Supervisor
 from v2g.observe import Observe
 from v2g.ocpp.messages.authorization import IdToken
 from v2g.ocpp.messages.availability import ConnectorStatus
@@ -77,10 +79,10 @@ class Station(Questions):
         self._entropy = entropy
         self._observe = observe
         self._hooks = hooks
-        self._event_ids = itertools.count(1)
         self._tls = CsmsTls(config.tls, certificate_folder(config), observe) if config.tls else None
         tls = self._tls
-        self._store = StationStore(config.store)
+        self._store, self._disk = StationStore(config.store), DiskThread()
+        self._supervisor = Supervisor(observe)
         drawers = self._store.drawers()
         notes = drawers.get("program", {})
         same_boot = bool(boot_id) and notes.get("boot_id", b"").decode() == boot_id
@@ -114,6 +116,7 @@ class Station(Questions):
                     premises=premises,
                     roots=configured_roots(config, premises),
                     chains=self._machine.certificates.chains(),
+                    password=password_of(config, os.environ),
                 ),
                 drawers,
                 _moment(clock),
@@ -126,6 +129,7 @@ class Station(Questions):
             observe=observe,
             context=tls.context if tls is not None else lambda _: None,
             changed=self._changed,
+            disk=self._disk,
         )
         self._core = core = self._runner.core
         sessions = core.sessions
@@ -136,8 +140,17 @@ class Station(Questions):
             core.energy_transfers.serves = hooks.serves
         core.provisioning.may_reset = lambda: hooks.on_reset is not None
         core.kernel.put("FiscalMetering#1.PublicKey", public_key_text(meter_public_key))
-        self._courier = Courier(config.identity, self._store, self._runner, clock, observe)
         self._idle = asyncio.Event()
+        self._courier = Courier(
+            config.identity,
+            self._store,
+            self._runner,
+            self._disk,
+            clock,
+            observe,
+            delivered=self._idle.set,
+            stranger=None if config.journal_copies == "always" else notes.get(STRANGER, b"").decode(),
+        )
         self._was_online = False
         core.kernel.keep_text("program", "boot_id", boot_id)
         core.kernel.keep_text("program", "running", "yes")
@@ -146,15 +159,20 @@ class Station(Questions):
     # -- life
 
     @property
+    def kept(self) -> Kept | None:
+        """What becomes of the newest change: done when it is on the disk; None when nothing has changed."""
+        return self._runner.kept
+
+    @property
     def online(self) -> asyncio.Event:
         """Set while the CSMS is connected and has accepted this station."""
         return self._runner.online
 
     async def run(self) -> None:
         """Stay connected to the CSMS until cancelled. Raises StoreError when the disk fails."""
-        others = [asyncio.create_task(self._courier.run())]
+        self._supervisor.keep("journal copies", self._courier.run)
         if self._tls is not None:
-            others.append(asyncio.create_task(self._tls.run()))
+            self._supervisor.keep("certificates", self._tls.run)
         self._machine.start()
         early, self._early = self._early, None
         for command in early or ():
@@ -164,19 +182,18 @@ class Station(Questions):
         finally:
             self._wishes.close()
             await self._machine.close()
-            for task in others:
-                task.cancel()
-            await asyncio.gather(*others, return_exceptions=True)
+            await self._supervisor.close()
 
     def restarting(self) -> None:
         """The charger is going to restart, as the CSMS wanted."""
         self._core.provisioning.restarting()
         self._runner.step(self._core.tick)
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Close the store after `run` has ended: an orderly end."""
         self._core.kernel.keep_text("program", "running", "no")
         self._runner.step(self._core.tick)
+        await self._disk.close()
         self._store.close()
 
     def recover(
@@ -221,15 +238,12 @@ class Station(Questions):
         """Wait until nothing is left to deliver, at most `timeout` s; return whether that came true."""
         try:
             async with asyncio.timeout(timeout):
-                while self._waiting():
+                while len(self._core.outbox) or await self._disk.ask(self._store.waiting):
                     self._idle.clear()
                     await self._idle.wait()
         except TimeoutError:
             return False
         return True
-
-    def _waiting(self) -> int:
-        return len(self._core.outbox) + self._store.waiting()
 
     def _changed(self) -> None:
         """Follow what has become of the core."""
@@ -342,17 +356,27 @@ class Station(Questions):
         )
 
     def journal(self, session_id: str, line: str) -> None:
-        """Queue a line of the settlement journal for the CSMS; it is on disk when this returns."""
-        self._store.add_line(session_id, line)
-        self._courier.wake()
+        """Queue a line of the settlement journal for the CSMS: one that is in the journal's own file."""
+        if self._config.journal_copies == "never":
+            return
+        self._disk.do(partial(self._store.add_line, session_id, line), self._courier.wake).add_done_callback(
+            self._heard
+        )
 
     def restate_journal(self, session_id: str, lines: Iterable[str]) -> None:
         """Queue a whole journal, after a restart: nobody knows which lines were queued before the kill.
 
         The CSMS takes each line once, however often it comes.
         """
-        self._store.replace_lines(session_id, lines)
-        self._courier.wake()
+        if self._config.journal_copies == "never":
+            return
+        queue = partial(self._store.replace_lines, session_id, tuple(lines))
+        self._disk.do(queue, self._courier.wake).add_done_callback(self._heard)
+
+    def _heard(self, kept: Kept) -> None:
+        """Note that a copy was not queued: it is once the charger has started again."""
+        if not kept.cancelled() and (error := kept.exception()) is not None:
+            self._note("not_kept", drawers="journal", reason=str(error)[:200])
 
     def transaction_id(self, reference: str) -> str | None:
         """Return the OCPP id of an open transaction."""
@@ -377,8 +401,7 @@ class Station(Questions):
 
     def problem(self, evse_id: int, word: str, *, active: bool) -> None:
         """Tell that a fault of the hardware began or ended (N07); `word` is one of `v2g.hardware.faults.FAULTS`."""
-        event = problem_event(evse_id, word, next(self._event_ids), self._clock.utc_ms(), active=active)
-        self._runner.step(lambda now: self._core.tell(event, now))
+        self._runner.step(lambda now: self._core.problem(evse_id, word, now, active=active))
 
     def _lead(self, work: Callable[[ManagedSessions], None]) -> None:
         self._runner.step(lambda now: self._core.lead(work, now))

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -21,6 +21,7 @@ from secc.terminal_config import TerminalConfig
 from v2g.billing.told_prices import Told
 from v2g.net.websocket import TlsFiles
 from v2g.ocpp.routes import Version
+from v2g.text import redacted
 
 
 class InverterConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -37,12 +38,16 @@ class StationConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     """How a station appears to its CSMS.
 
     `url` is the OCPP-J endpoint without the identity. With security profile 3 `identity` is the common name of the
-    certificate in `tls`, and the serial number in the boot notification; without `tls` only `ws:` can be used.
+    certificate in `tls`, and the serial number in the boot notification. `tls` with `ca` alone and a password is
+    profile 2, without `tls` only `ws:` can be used (profile 1).
     """
 
     url: str
-    identity: Annotated[str, Meta(pattern=r"^[A-Za-z0-9*_=+|@.-]{1,25}$")]
+    identity: Annotated[str, Meta(pattern=r"^[A-Za-z0-9*_=+|@.-]{1,25}\Z")]
     store: Path
+    password_file: Path | None = None
+    """File of mode 0600 with the password at the CSMS (BasicAuthPassword, 16 to 64 characters), until the CSMS sets
+    another one. Without it the environment's V2G_STATION_PASSWORD counts, if it is there."""
     tls: TlsFiles | None = None
     versions: tuple[Version, ...] = ("2.1", "2.0.1")
     vendor: Annotated[str, Meta(max_length=50)] = "v2g-engine"
@@ -58,6 +63,9 @@ class StationConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     authorize_timeout: Annotated[float, Meta(gt=0)] = 10.0
     installation_timeout: Annotated[float, Meta(gt=0, le=60)] = 50.0
     """How long (s) the CSMS is asked for a vehicle's contract (M01). The vehicle is told at 55 s that there is none."""
+    journal_copies: Literal["auto", "always", "never"] = "auto"
+    """Whether the CSMS gets a copy of each journal, by DataTransfer. auto: until it says that it does not know them,
+    which is remembered; always: it is asked at each connection; never: it is not asked."""
     accept_offline: bool = False
     """Whether a contract that was validated here may charge while the CSMS cannot be reached (C15)."""
     retry_minimum: Annotated[float, Meta(gt=0)] = 1.0
@@ -91,6 +99,18 @@ class StationConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     def __post_init__(self) -> None:
         """Refuse energy managers that cannot be told apart."""
         check_sources(self.energy_managers)
+        scheme = self.url.partition("://")[0].lower()
+        if scheme not in ("ws", "wss"):
+            raise ValueError(f"url {redacted(self.url)!r} is no OCPP-J endpoint: ws://host:port/path, or wss://")
+        if scheme == "wss" and self.tls is None:
+            raise ValueError("a wss: url needs [station.tls] with the roots of the CSMS (ca)")
+
+    @property
+    def security_profile(self) -> int:
+        """The security profile that follows from URL and certificates (A00)."""
+        if self.tls is None:
+            return 1
+        return 2 if self.tls.own is None else 3
 
 
 class Hooks(msgspec.Struct, frozen=True, kw_only=True):

@@ -10,11 +10,19 @@ from secc.station_runner import StationRunner
 from secc.station_store import QueuedLines, StationStore
 from v2g.errors import OcppError, TimeoutExpired, TransportError
 from v2g.net.clock import Clock
+from v2g.net.disk import DiskThread
 from v2g.observe import Observe
 from v2g.ocpp.messages.data_transfer import DataTransferRequest, DataTransferResponse
 
 LINES_PER_MESSAGE: Final = 50
 CHARACTERS_PER_MESSAGE: Final = 48_000
+
+STRANGER: Final = "journal_stranger"
+"""Under this the drawer `program` keeps the URL of the CSMS that takes no journals."""
+
+_UNKNOWN: Final = frozenset({"UnknownVendorId", "UnknownMessageId", "NotImplemented", "NotSupported"})
+_REASONS: Final = frozenset({"InvalidEntries", "JournalRefused"})
+"""Why a CSMS that knows journals rejects lines; any other rejection is that of one that does not."""
 
 
 class Courier:
@@ -25,14 +33,26 @@ class Courier:
         identity: str,
         store: StationStore,
         runner: StationRunner,
+        disk: DiskThread,
         clock: Clock,
         observe: Callable[[Observe], None],
+        delivered: Callable[[], None],
+        *,
+        stranger: str | None = None,
     ) -> None:
+        """`delivered` is called when lines wait no longer.
+
+        `stranger`: the URL of the CSMS that is known to take none, empty when none is; None asks every one again and
+        again.
+        """
+        self._stranger = stranger
         self._identity = identity
         self._store = store
         self._runner = runner
+        self._disk = disk
         self._clock = clock
         self._observe = observe
+        self._delivered = delivered
         self._wake = asyncio.Event()
         self._not_before = 0.0
         self._attempts = 0
@@ -52,7 +72,10 @@ class Courier:
             rest = self._not_before - self._clock.monotonic()
             lines = None
             if self._runner.online.is_set() and len(self._runner.core.outbox) == 0 and rest <= 0:
-                lines = self._store.next_lines(LINES_PER_MESSAGE, CHARACTERS_PER_MESSAGE)
+                lines = await self._disk.ask(lambda: self._store.next_lines(LINES_PER_MESSAGE, CHARACTERS_PER_MESSAGE))
+            if lines is not None and self._stranger == self._url:
+                await self._forget(lines)
+                continue
             if lines is not None:
                 await self._carry(lines)
                 continue
@@ -65,21 +88,28 @@ class Courier:
     async def _carry(self, lines: QueuedLines) -> None:
         """Send lines. A CSMS that rejects them is asked again later, and at last not any more: what it has refused for
         good (a fork of its copy) must not hold up the sessions that follow, and the charger's own bundle is the
-        evidence. A CSMS that does not know them is not asked until the next connection."""
+        evidence. A CSMS that does not know them is remembered and not asked again."""
         data = {"stationId": self._identity, "sessionId": lines.session_id, "lines": list(lines.lines)}
         request = DataTransferRequest(vendor_id=VENDOR, message_id="JournalEntries", data=data)
+        status, reason = "", ""
         try:
-            status = (await self._runner.call(request, DataTransferResponse)).status
+            answer = await self._runner.call(request, DataTransferResponse)
+            status, reason = answer.status, answer.status_info.reason_code if answer.status_info else ""
         except OcppError as error:
-            status = error.answer  # type: ignore[assignment]
+            status = error.answer
         except (TransportError, TimeoutExpired):
             self._not_before = self._clock.monotonic() + 1.0
             return
         if status == "Accepted":
             self._attempts = 0
-            self._store.lines_delivered(lines)
+            await self._forget(lines)
             return
-        self._note("journal_refused", status=status, lines=len(lines.lines))
+        self._note("journal_refused", status=status, reason=reason, lines=len(lines.lines))
+        if self._stranger is not None and (status in _UNKNOWN or (status == "Rejected" and reason not in _REASONS)):
+            self._stranger = self._url
+            self._runner.step(lambda now: self._runner.core.remember(STRANGER, self._url, now))
+            self._note("journal_not_wanted", status=status)
+            return
         if status != "Rejected":
             self._not_before = math.inf
             return
@@ -88,8 +118,16 @@ class Courier:
         self._not_before = self._clock.monotonic() + number("OCPPCommCtrlr.MessageAttemptInterval[TransactionEvent]")
         if self._attempts >= number("OCPPCommCtrlr.MessageAttempts[TransactionEvent]"):
             self._attempts = 0
-            self._store.lines_delivered(lines)
+            await self._forget(lines)
             self._note("journal_given_up", session_id=lines.session_id, lines=len(lines.lines))
+
+    @property
+    def _url(self) -> str:
+        return self._runner.core.networks.current()[1].ocpp_csms_url
+
+    async def _forget(self, lines: QueuedLines) -> None:
+        await self._disk.ask(lambda: self._store.lines_delivered(lines))
+        self._delivered()
 
     def _note(self, name: str, **data: Any) -> None:
         self._observe(Observe("ocpp", name, data))

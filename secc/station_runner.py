@@ -12,6 +12,7 @@ from secc.core.station.kernel import Action, Command, Connect, Disconnect, Keep,
 from secc.core.station.station import ChargingStation
 from v2g.errors import StoreError, TimeoutExpired, TlsError, TransportError, V2GError
 from v2g.net.clock import Clock
+from v2g.net.disk import DiskThread
 from v2g.net.websocket import OcppSocket, connect
 from v2g.observe import Observe
 from v2g.ocpp.messages.base import Message
@@ -33,11 +34,17 @@ class Memory(Protocol):
         """Carry out changes, all or none. Raises StoreError."""
 
 
+Kept = asyncio.Future[None]
+"""Done when what was to be kept is on the disk, or with the StoreError that kept it from that."""
+
+
 class StationRunner:
     """One running station.
 
     `command` carries out what the core wants of the hardware; `changed` is called after everything that happened, `tap`
-    with every frame (`sent` or `received`). `context` gives the TLS context for a connection, None for none.
+    with every frame (`sent` or `received`). `context` gives the TLS context for a connection, None for none. With
+    `disk` the loop does not wait for the memory: what is told of a change waits until it is kept, the hardware does
+    not.
     """
 
     def __init__(
@@ -51,6 +58,7 @@ class StationRunner:
         context: Callable[[Connect], ssl.SSLContext | None] = lambda _: None,
         changed: Callable[[], None] = lambda: None,
         tap: Callable[[str, str], None] = lambda _way, _text: None,
+        disk: DiskThread | None = None,
     ) -> None:
         self.core = core
         self._memory = memory
@@ -60,13 +68,17 @@ class StationRunner:
         self._context = context
         self._changed = changed
         self._tap = tap
-        self._outgoing: deque[str] = deque()
+        self._disk = disk
+        self.kept: Kept | None = None
+        """What becomes of the newest change."""
+        self._outgoing: deque[tuple[str, Kept | None]] = deque()
+        """Frames, each with the change that it waits for."""
         self._flush = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
         self._connection: asyncio.Task[None] | None = None
         self._connections: set[asyncio.Task[None]] = set()
         """With those that are being closed."""
-        self._last_words: dict[asyncio.Task[Any], tuple[str, ...]] = {}
+        self._last_words: dict[asyncio.Task[Any], tuple[tuple[str, Kept | None], ...]] = {}
         self._failure: asyncio.Future[None] | None = None
         self.online = asyncio.Event()
         """Set while the CSMS is connected and has accepted this station."""
@@ -96,26 +108,29 @@ class StationRunner:
                 self._timer.cancel()
             await self._close()
 
-    def step(self, work: Callable[[Moment], list[Action]]) -> None:
-        """Let the core do something now, and carry out what follows. Raises StoreError for what may not be lost."""
-        self.perform(work(self.moment))
+    def step(self, work: Callable[[Moment], list[Action]]) -> Kept | None:
+        """Let the core do something now, and carry out what follows; return what becomes of what is to be kept, None
+        when it is. Raises StoreError for what may not be lost, unless the future does."""
+        return self.perform(work(self.moment))
 
-    def perform(self, actions: list[Action]) -> None:
+    def perform(self, actions: list[Action]) -> Kept | None:
         """Carry out actions: what is to be kept first, all of it or nothing."""
-        kept = [action for action in actions if isinstance(action, Keep)]
+        changes = [action for action in actions if isinstance(action, Keep)]
         problem: StoreError | None = None
-        if kept:
+        kept = None
+        if changes and self._disk is not None and _loop_runs():
+            kept = self.kept = self._keep_beside(changes, self._disk)
+        elif changes:
             try:
-                self._memory.keep(kept)
+                self._memory.keep(changes)
             except StoreError as error:
-                problem = error
-                drawers = ",".join(sorted({each.drawer for each in kept}))
-                self._observe(Observe("ocpp", "not_kept", {"drawers": drawers, "reason": str(error)[:200]}))
+                self._note_lost(changes, error)
+                problem = error if _precious(changes) else None
         for action in actions:
             match action:
                 case Send(text=text):
                     self._tap("sent", text)
-                    self._outgoing.append(text)
+                    self._outgoing.append((text, kept))
                     self._flush.set()
                 case Connect():
                     self._open(action)
@@ -126,8 +141,36 @@ class StationRunner:
                 case Observe():
                     self._observe(action)
         self._settle()
-        if problem is not None and any(each.drawer in PRECIOUS and each.body is not None for each in kept):
+        if problem is not None:
             raise problem
+        return kept
+
+    def _keep_beside(self, changes: list[Keep], disk: DiskThread) -> Kept:
+        """Keep changes in the disk's thread; the future fails only for what is precious."""
+        problems: list[StoreError] = []
+
+        def keep() -> None:
+            try:
+                self._memory.keep(changes)
+            except StoreError as error:
+                problems.append(error)
+                if _precious(changes):
+                    raise
+
+        kept = disk.do(keep, lambda: None)
+
+        def see(kept: Kept) -> None:
+            for problem in problems:
+                self._note_lost(changes, problem)
+            if not kept.cancelled() and kept.exception() is not None:  # nothing of it may be told
+                self._outgoing = deque(each for each in self._outgoing if each[1] is not kept)
+
+        kept.add_done_callback(see)
+        return kept
+
+    def _note_lost(self, changes: list[Keep], error: StoreError) -> None:
+        drawers = ",".join(sorted({each.drawer for each in changes}))
+        self._observe(Observe("ocpp", "not_kept", {"drawers": drawers, "reason": str(error)[:200]}))
 
     def _settle(self) -> None:
         """See what has become of the core, and come back when it wants."""
@@ -153,10 +196,20 @@ class StationRunner:
     def _guarded(self, work: Callable[[Moment], list[Action]]) -> None:
         """Do a step for which nobody waits; a failing disk ends the run."""
         try:
-            self.step(work)
+            kept = self.step(work)
         except StoreError as error:
-            if self._failure is not None and not self._failure.done():
-                self._failure.set_exception(error)
+            self._fail(error)
+        else:
+            if kept is not None:
+                kept.add_done_callback(self._fail_with)
+
+    def _fail_with(self, kept: Kept) -> None:
+        if not kept.cancelled() and (error := kept.exception()) is not None:
+            self._fail(error)
+
+    def _fail(self, error: BaseException) -> None:
+        if self._failure is not None and not self._failure.done():
+            self._failure.set_exception(error)
 
     # -- the connection
 
@@ -220,7 +273,8 @@ class StationRunner:
             await asyncio.gather(sender, return_exceptions=True)
             with contextlib.suppress(TransportError, TimeoutError):
                 async with asyncio.timeout(LAST_WORDS_S):
-                    for text in self._last_words.pop(me, ()) if me is not None else ():
+                    for text, kept in self._last_words.pop(me, ()) if me is not None else ():
+                        await _settled(kept)
                         await socket.send(text)
             await socket.close()
 
@@ -228,7 +282,11 @@ class StationRunner:
         with contextlib.suppress(TransportError):
             while True:
                 while self._outgoing:
-                    await socket.send(self._outgoing.popleft())
+                    first = self._outgoing[0]
+                    await _settled(first[1])
+                    if self._outgoing and self._outgoing[0] is first:  # else nobody is to hear it any more
+                        self._outgoing.popleft()
+                        await socket.send(first[0])
                 self._flush.clear()
                 await self._flush.wait()
 
@@ -255,3 +313,21 @@ class StationRunner:
             raise answer
         assert isinstance(answer, response)
         return answer
+
+
+async def _settled(kept: Kept | None) -> None:
+    """Wait until a change is kept or lost."""
+    if kept is not None and not kept.done():
+        await asyncio.wait((kept,))
+
+
+def _loop_runs() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
+def _precious(changes: list[Keep]) -> bool:
+    return any(each.drawer in PRECIOUS and each.body is not None for each in changes)

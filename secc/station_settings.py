@@ -1,6 +1,7 @@
 """What a charging station's core is told of the charger that it is part of."""
 
 from collections.abc import Mapping
+from typing import Final
 
 from msgspec.structs import replace
 
@@ -17,6 +18,31 @@ from v2g.errors import ConfigError
 from v2g.ocpp.messages.ev_charging import DERControl
 from v2g.ocpp.messages.provisioning import BootReason
 from v2g.ocpp.messages.security import CertificateSigningUse
+from v2g.pki.keys import read_secret
+
+PASSWORD_VARIABLE: Final = "V2G_STATION_PASSWORD"  # noqa: S105 - a variable's name
+
+
+def password_of(config: StationConfig, environment: Mapping[str, str]) -> str:
+    """Return the password that the station begins with at its CSMS; empty where there is none.
+
+    Raises KeyAccessError for a file that cannot be used, ConfigError for a password that no CSMS takes.
+    """
+    if config.password_file is not None:
+        where = str(config.password_file)
+        found = read_secret(config.password_file).decode(errors="replace").removesuffix("\n")
+    else:
+        where, found = PASSWORD_VARIABLE, environment.get(PASSWORD_VARIABLE, "")
+        if not found:
+            return ""
+    if not (_LEAST <= len(found) <= _MOST and found.isprintable()):
+        what = f"a password of {len(found)} characters, or with some that cannot be printed"
+        raise ConfigError(f"{where}: {what}", hint=f"{_LEAST} to {_MOST} characters on one line, as the CSMS knows it")
+    return found
+
+
+_LEAST, _MOST = 16, 64
+"""Characters of BasicAuthPassword (A00.FR.205)."""
 
 
 def settings_of(
@@ -29,6 +55,7 @@ def settings_of(
     premises: Premises,
     roots: tuple[Stored, ...],
     chains: Mapping[CertificateSigningUse, str],
+    password: str = "",
 ) -> StationSettings:
     """Return what the core is told of this charger; an EVSE that `premises` does not know has direct current."""
     frequency = config.frequency
@@ -49,7 +76,7 @@ def settings_of(
     return StationSettings(
         identity=config.identity,
         network=first_profile(
-            config.url, security_profile=3 if config.tls else 1, message_timeout=config.message_timeout
+            config.url, security_profile=config.security_profile, message_timeout=config.message_timeout
         ),
         layout=Layout(
             evses=evses,
@@ -77,6 +104,7 @@ def settings_of(
             "OCPPCommCtrlr.RetryBackOffWaitMinimum": str(config.retry_minimum),
             "OCPPCommCtrlr.RetryBackOffRandomRange": str(config.retry_random_range),
             "OCPPCommCtrlr.MessageTimeout[Default]": f"{config.message_timeout:.0f}",
+            **({"SecurityCtrlr.BasicAuthPassword": password} if password else {}),
             **{f"EVSE#{number}.AllowReset": "false" for number in range(1, len(evses) + 1)},  # they restart together
         },
     )

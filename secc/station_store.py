@@ -39,7 +39,7 @@ class QueuedLines(msgspec.Struct, frozen=True):
 
 
 class StationStore:
-    """The file. One process may have it open at a time; errors of the disk are StoreError."""
+    """The file. One process may have it open at a time, and one thread use it; errors of the disk are StoreError."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -59,7 +59,7 @@ class StationStore:
             raise StoreError(f"{path}: {error}", hint="is another process using it?") from None
 
     def _open(self) -> None:
-        self._db = sqlite3.connect(self._path, isolation_level=None, timeout=2.0)
+        self._db = sqlite3.connect(self._path, isolation_level=None, timeout=2.0, check_same_thread=False)
         self._db.execute("PRAGMA locking_mode=EXCLUSIVE")
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=FULL")

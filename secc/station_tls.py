@@ -5,6 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from msgspec.structs import replace
+
 from secc.machine.certificates import root_file
 from v2g.errors import KeyAccessError
 from v2g.net.tls_renewal import RenewedContext, keep_renewed
@@ -21,7 +23,7 @@ class CsmsTls:
         self._files, self._roots, self._observe = files, root_file(folder, "CSMSRootCertificate"), observe
         self._watched = Watched((files.ca, self._roots))
         self._context = self._make()
-        self._renewed = [self._renewal()]
+        self._renewed = self._renewal()
 
     @property
     def roots(self) -> Path:
@@ -33,10 +35,11 @@ class CsmsTls:
         if self._watched.changed():
             try:
                 self._context = self._make()
-                self._renewed[0] = self._renewal()
+                self._renewed[:] = self._renewal()
             except KeyAccessError as error:
                 self._observe(Observe("tls", "roots_kept", {"error": str(error)}))
-        self._renewed[0].look()
+        for each in self._renewed:
+            each.look()
         return self._context
 
     async def run(self) -> None:
@@ -44,7 +47,8 @@ class CsmsTls:
         await keep_renewed(self._renewed)
 
     def _make(self) -> ssl.SSLContext:
-        return client_context(TlsFiles(ca=self.roots, chain=self._files.chain, key=self._files.key))
+        return client_context(replace(self._files, ca=self.roots))
 
-    def _renewal(self) -> RenewedContext:
-        return RenewedContext(self._context, self._files.chain, self._files.key, self._observe)
+    def _renewal(self) -> list[RenewedContext]:
+        own = self._files.own
+        return [RenewedContext(self._context, *own, self._observe)] if own is not None else []

@@ -37,7 +37,8 @@ class Transport:
     def __init__(self, config: ProgramConfig, observe: Callable[[Observe], None]) -> None:
         """Read the files. Raises V2GError for those that cannot be used."""
         self.config = config
-        tls_config, profile = config.tls, tls.PROFILES[config.security_profile]
+        tls_config = config.tls
+        profile = tls.PROFILES[config.security_profile].with_curves(tls_config.curves)
         folder = certificate_folder(config.station) if config.station is not None else None
         self.trust = TrustFiles(tls_config, folder, observe)
         tell_profile(profile, observe)

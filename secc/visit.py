@@ -48,6 +48,8 @@ class Visit:
     def conversation(self, vehicle_certificate: bytes) -> SeccSession:
         """Return the core of a session of ISO 15118-20 with a vehicle of this leaf (DER, empty without TLS)."""
         outlet, config, own = self._outlet, self._outlet.config, self._own
+        interop = config.security_profile == "interop"
+        outlet.grid.plugged(outlet.cable_w)
         return SeccSession(
             config.charger,
             trust=Trust(
@@ -55,7 +57,7 @@ class Visit:
                 mo_roots=outlet.transport.trust.of("MORootCertificate"),
                 key=own.key,
                 chain=own.chain,
-                interop=config.security_profile == "interop",
+                interop=interop,
                 oem_roots=outlet.transport.trust.of("OEMRootCertificate"),
                 crosses=outlet.transport.endpoint.crosses,
                 crls=tuple(outlet.transport.endpoint.crls()),
@@ -77,7 +79,7 @@ class Visit:
             can_plan=outlet.station is not None and outlet.station.online.is_set(),
             foreseen=outlet.grid.foreseen,
             told_prices=outlet.grid.told_prices,
-            heard=outlet.safety.converse(Iso20Requests(config.charger).read),
+            heard=outlet.safety.converse(Iso20Requests(config.charger, interop=interop).read),
         )
 
     def basic(self, way: Way) -> BasicSession:
@@ -85,6 +87,7 @@ class Visit:
         outlet = self._outlet
         assert outlet.wires is not None
         pilot = outlet.wires.pilot
+        outlet.grid.plugged(outlet.cable_w)
         outlet.safety.signal(pilot.state, most_w=outlet.config.charger.ac_rating.max_charge_power_w)
         return BasicSession(
             outlet.config.charger,
@@ -152,7 +155,7 @@ class Visit:
     async def _end_transaction(self, command: ports.TransactionEnded, settling: "asyncio.Task[None]") -> None:
         """Tell the back end with the meter's signatures, which are in the bundle."""
         await settling
-        self._outlet.backend.execute(command)
+        await self._outlet.report(command)
 
     def _rejoin(self, earlier: "Visit") -> "asyncio.Future[Fact | None]":
         """Go on with what this vehicle had left open, and read what the meter shows: nothing has flowed since."""

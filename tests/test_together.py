@@ -1,4 +1,4 @@
-"""Cases that are tried together are all tried, and those that fail are named."""
+"""Cases that are tried together are all tried, and pytest names and counts those that fail."""
 
 import pytest
 from hypothesis import given, settings
@@ -6,31 +6,31 @@ from hypothesis import strategies as st
 
 from tests.together import together
 
+pytest_plugins = ("pytester",)
 
-def run(test: object, **fixtures: object) -> None:
-    """Run a test of its own as pytest does: once for each group of cases."""
-    (mark,) = test.pytestmark  # type: ignore[attr-defined]
-    for cases in mark.args[1]:
-        test(_together=cases, **fixtures)  # type: ignore[operator]
+FILE = """
+from tests.together import together
+
+@together("number", range(6), ids=lambda number: f"number-{number}")
+def test_numbers(number):
+    assert number not in (1, 4)
+"""
 
 
-def test_every_case_is_tried_and_each_failure_is_named() -> None:
-    tried = []
+def test_every_case_is_tried_and_each_failure_is_named(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(FILE)
+    report = pytester.path / "junit.xml"
+    outcome = pytester.runpytest_subprocess("-q", "-p", "no:cacheprovider", f"--junitxml={report}")
+    text = outcome.stdout.str()
+    assert "number-1" in text
+    assert "number-4" in text
+    assert "number-2" not in text
+    assert "number-4" in report.read_text()
 
-    @together("number", range(6), ids=lambda number: f"number {number}")
-    def test(number: int) -> None:
-        tried.append(number)
-        if number == 1:
-            raise ValueError
-        if number == 4:
-            with pytest.raises(KeyError):
-                pass
 
-    with pytest.raises(BaseExceptionGroup, match="2 of 6 cases") as caught:
-        run(test)
-    assert tried == [*range(6)]
-    kinds = [(type(each), *each.__notes__) for each in caught.value.exceptions]
-    assert kinds == [(ValueError, "in the case number 1"), (pytest.fail.Exception, "in the case number 4")]
+def test_no_cases_are_a_mistake() -> None:
+    with pytest.raises(ValueError, match="no cases"):
+        together("number", [])
 
 
 @together(("left", "right"), [(1, 2), (3, 4), (5, 7)], by=lambda case: str(sum(case) % 2))

@@ -1,4 +1,4 @@
-"""Thousands of small cases in a few tests: each is tried, and all that fail are named."""
+"""Thousands of small cases in a few tests: each is a subtest, so that pytest names, counts and reports what fails."""
 
 import functools
 import inspect
@@ -19,33 +19,33 @@ def together(
 ) -> Callable[[Test], Test]:
     """Take the place of `pytest.mark.parametrize`, with one test for all cases of which `by` says the same.
 
-    What pytest and its workers do for a test takes as long as most of these cases. A case does not end at another's
-    failure: all failures come out as one group, each with the name (`ids`) of its case. Fixtures are shared by the
-    cases of a test, so what they use up has to be made anew in the test's body.
+    What pytest and its workers do for a test takes as long as most of these cases. A case that fails is reported by its
+    name (`ids`), like a test, and does not keep the others from being tried. Fixtures are shared by the cases of a
+    test, so what they use up has to be made anew in the test's body. Raises ValueError where there are no cases.
     """
     fields = (names,) if isinstance(names, str) else names
     groups: dict[str, list[Any]] = {}
     for case in cases:
         groups.setdefault(by(case), []).append(case)
+    if not groups:
+        raise ValueError("there are no cases to try")
 
     def make(test: Test) -> Test:
-        def run(_together: list[Any], **fixtures: Any) -> None:
-            failures: list[BaseException] = []
+        def run(_together: list[Any], subtests: pytest.Subtests, **fixtures: Any) -> None:
             for case in _together:
                 values = (case,) if isinstance(names, str) else case
-                try:
-                    test(**dict(zip(fields, values, strict=True)), **fixtures)
-                except (Exception, pytest.fail.Exception) as failure:  # noqa: BLE001 - raised below, with the others
-                    failure.add_note(f"in the case {ids(case)}")
-                    failures.append(failure)
-            if failures:
-                raise BaseExceptionGroup(f"{len(failures)} of {len(_together)} cases failed", failures)
+                with subtests.test(ids(case)):
+                    try:
+                        test(**dict(zip(fields, values, strict=True)), **fixtures)
+                    except (Exception, pytest.fail.Exception) as failure:
+                        failure.add_note(f"in the case {ids(case)}")  # JUnit's report has no other place for it
+                        raise
 
         functools.update_wrapper(run, test, updated=())  # what Hypothesis keeps on a test stays there
         signature = inspect.signature(test)
-        own = inspect.Parameter("_together", inspect.Parameter.KEYWORD_ONLY)
-        others = [each.replace(kind=own.kind) for name, each in signature.parameters.items() if name not in fields]
-        run.__signature__ = signature.replace(parameters=[own, *others])  # type: ignore[attr-defined]
+        own = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY) for name in ("_together", "subtests")]
+        others = [each.replace(kind=own[0].kind) for name, each in signature.parameters.items() if name not in fields]
+        run.__signature__ = signature.replace(parameters=[*own, *others])  # type: ignore[attr-defined]
         run.pytestmark = [*getattr(test, "pytestmark", [])]  # type: ignore[attr-defined]
         return pytest.mark.parametrize("_together", groups.values(), ids=list(groups))(run)
 

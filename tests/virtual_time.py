@@ -8,6 +8,9 @@ Work in threads is not waited for: whatever runs here must do without them.
 import asyncio
 import selectors
 
+TURN_S = 1e-9
+"""What a turn of the loop takes: whoever is woken a rounding error too early, and goes on waiting, is woken later."""
+
 
 class _Selector(selectors.DefaultSelector):  # type: ignore[misc, valid-type]
     """Lets the time pass instead of waiting."""
@@ -19,6 +22,7 @@ class _Selector(selectors.DefaultSelector):  # type: ignore[misc, valid-type]
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         ready = super().select(0)
         if ready or timeout == 0:
+            self.now += TURN_S
             return ready
         assert timeout is not None, "everybody waits for somebody else"
         self.now += max(0.0, timeout)

@@ -8,9 +8,9 @@ import difflib
 import enum
 import re
 import tomllib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, Final, Literal, NoReturn, TypeVar, get_args, get_origin, get_type_hints
 
 import msgspec
 
@@ -19,29 +19,170 @@ from v2g.errors import ConfigError
 T = TypeVar("T", bound=msgspec.Struct)
 
 
-def parse_config(text: str, type_: type[T], *, name: str) -> T:
+Flaw = tuple[tuple[str, ...], str, str]
+"""A key by its path, what is wrong with it, and a hint."""
+
+
+def parse_config(
+    text: str, type_: type[T], *, name: str, look: Callable[[T], Iterable[Flaw]] = lambda _config: ()
+) -> T:
     """Return `text` as a `type_`; `name` is the file name, whose ending (.toml, .yaml, .yml) tells the format.
 
     Fields of type `Path` are taken relative to the folder of `name`; so are those of a class that reads itself by
-    `from_text(text, folder)`. Raises ConfigError with `name`, line and the nearest key name.
+    `from_text(text, folder)`. `look` tells what does not fit together. Raises ConfigError with `name`, line and the
+    nearest key name: the first of `faults`.
     """
+    config, found = _read(_parse(text, name), type_, text, name, look)
+    if found:
+        raise_first(found)
+    assert config is not None
+    return config
+
+
+def faults(
+    text: str, type_: type[T], *, name: str, look: Callable[[T], Iterable[Flaw]] = lambda _config: ()
+) -> list[ConfigError]:
+    """Return everything that is wrong with a configuration, each with `name`, line and, where there is one, a hint."""
+    try:
+        return _read(_parse(text, name), type_, text, name, look)[1]
+    except ConfigError as error:
+        return [error]
+
+
+def raise_first(found: Sequence[ConfigError]) -> NoReturn:
+    """Raise the first of several faults, and say how many there are."""
+    first, others = found[0], len(found) - 1
+    if not others:
+        raise first
+    more = f"; {others} more fault{'s' if others > 1 else ''}: --check-config lists all"
+    raise ConfigError(f"{first}{more}", hint=first.hint)
+
+
+def _read(
+    tree: dict[str, Any], type_: type[T], text: str, name: str, look: Callable[[T], Iterable[Flaw]]
+) -> tuple[T | None, list[ConfigError]]:
+    """Return the configuration, None for what is none, and everything that is wrong with it."""
     folder = Path(name).parent
-    tree = _parse(text, name)
+    found = []
     for path, unknown, known in _unknown_keys(tree, type_, ()):
         shown = ".".join(key for key in (*path, unknown) if not key.isdigit())
-        raise ConfigError(
-            f"{name}:{locate(text, (*path, unknown))}: unknown key {shown!r}", hint=nearest(unknown, known)
-        )
+        where = f"{name}:{locate(text, (*path, unknown))}"
+        found.append(ConfigError(f"{where}: unknown key {shown!r}", hint=nearest(unknown, known)))
     try:
-        return msgspec.convert(tree, type_, dec_hook=lambda kind, value: _located(folder, kind, value))
+        config = msgspec.convert(tree, type_, dec_hook=lambda kind, value: _located(folder, kind, value))
+    except msgspec.ValidationError as error:  # of which there may be more than the one that it names
+        for path, why in _misfits(tree, type_, (), folder):
+            allowed = _allowed(type_, path) if "enum value" in why else []
+            found.append(
+                fault(text, name, path, reworded(why), f"one of {', '.join(map(str, allowed))}" if allowed else "")
+            )
+        return None, found or [fault(text, name, (), reworded(str(error)), "")]
+    if not found:
+        for path, least, most in upside_down(config):
+            found.append(fault(text, name, path, f"is above {most}", f"{least} is the lower of the two"))
+        found += [fault(text, name, *flaw) for flaw in look(config)]
+    return config, found
+
+
+def fault(text: str, name: str, path: tuple[str, ...], why: str, hint: str) -> ConfigError:
+    """Return what is wrong with a key, by its place in the file."""
+    shown = ".".join(key for key in path if not key.isdigit())
+    return ConfigError(f"{name}:{locate(text, path)}: {f'{shown}: ' if shown else ''}{why}", hint=hint)
+
+
+def _misfits(value: Any, type_: Any, path: tuple[str, ...], folder: Path) -> Iterator[tuple[tuple[str, ...], str]]:
+    """Yield the place of each value that its type does not allow, and why: the innermost ones only."""
+    structs = _struct_types(type_)
+    if len(structs) == 1 and get_origin(type_) is not dict:
+        inner: list[tuple[tuple[str, ...], str]] = []
+        items = [((*path, str(place)), each) for place, each in enumerate(value)] if isinstance(value, list) else []
+        for place, item in items or [(path, value)]:
+            if isinstance(item, dict):
+                inner += _misfits_of(item, structs[0], place, folder)
+        if inner:
+            yield from inner
+            return
+    try:
+        msgspec.convert(value, type_, dec_hook=lambda kind, found: _located(folder, kind, found))
     except msgspec.ValidationError as error:
-        match = re.search(r"`\$\.?([^`]*)`", str(error))
-        path = tuple(re.findall(r"\w+", match[1])) if match else ()
-        allowed = _allowed(type_, path) if "enum value" in str(error) else []
-        raise ConfigError(
-            f"{name}:{locate(text, path)}: {error}",
-            hint=f"one of {', '.join(map(str, allowed))}" if allowed else "",
-        ) from None
+        where = re.search(r" - at `(?:key in )?\$\.?([^`]*)`", str(error))
+        further = tuple(re.findall(r"\w+", where[1])) if where else ()
+        yield (*path, *further), re.sub(r" - at `[^`]*`", "", str(error))
+
+
+def _misfits_of(
+    table: dict[str, Any], type_: type[msgspec.Struct], path: tuple[str, ...], folder: Path
+) -> Iterator[tuple[tuple[str, ...], str]]:
+    hints = get_type_hints(type_, include_extras=True)
+    fine = True
+    for field in msgspec.structs.fields(type_):
+        key = field.encode_name
+        if key in table:
+            for each in _misfits(table[key], hints[field.name], (*path, key), folder):
+                fine = False
+                yield each
+    for field in msgspec.structs.fields(type_):
+        if field.required and field.encode_name not in table:
+            fine = False
+            yield path, f"Object missing required field `{field.encode_name}`"
+    known = {field.encode_name for field in msgspec.structs.fields(type_)}
+    if fine:  # what a table says as a whole
+        try:
+            told = {key: value for key, value in table.items() if key in known}
+            msgspec.convert(told, type_, dec_hook=lambda kind, found: _located(folder, kind, found))
+        except msgspec.ValidationError as error:
+            yield path, re.sub(r" - at `[^`]*`", "", str(error))
+
+
+_KINDS: Final = {
+    "int": "a whole number", "float": "a number", "str": "text", "bool": "true or false", "array": "a list",
+    "object": "a table", "null": "nothing", "bytes": "octets",
+}  # fmt: skip
+_WORDINGS: Final = (
+    (r"Object missing required field `([^`]*)`", r"the key \1 is missing"),
+    (r"Expected `(?:str|array|object)` of length >= (\d+)", r"has to have at least \1"),
+    (r"Expected `(?:str|array|object)` of length <= (\d+)", r"may have at most \1"),
+    (r"Expected `(?:int|float)` >= (\S+)", r"has to be at least \1"),
+    (r"Expected `(?:int|float)` <= (\S+)", r"has to be at most \1"),
+    (r"Expected `(?:int|float)` > (\S+)", r"has to be more than \1"),
+    (r"Expected `(?:int|float)` < (\S+)", r"has to be less than \1"),
+    (r"Expected `str` matching regex (.*)", r"does not have the form \1"),
+    (r"Invalid enum value (.*)", r"\1 is none of its words"),
+)
+
+
+def reworded(why: str) -> str:
+    """Return what a validator says in the words of those who write configurations."""
+    kinds = re.fullmatch(r"Expected `([^`]*)`, got `([^`]*)`", why)
+    if kinds is not None:
+        wanted = " or ".join(_KINDS.get(each.strip(), each.strip()) for each in kinds[1].split("|"))
+        return f"has to be {wanted}, and is {_KINDS.get(kinds[2], kinds[2])}"
+    for pattern, words in _WORDINGS:
+        if re.fullmatch(pattern, why):
+            return re.sub(pattern, words, why)
+    return why
+
+
+def upside_down(config: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], str, str]]:
+    """Yield each least value that is above its greatest: the place of the former, and both names."""
+    if isinstance(config, tuple | list):
+        for place, each in enumerate(config):
+            yield from upside_down(each, (*path, str(place)))
+    if not isinstance(config, msgspec.Struct):
+        return
+    values = {field.encode_name: getattr(config, field.name) for field in msgspec.structs.fields(config)}
+    for name, value in values.items():
+        yield from upside_down(value, (*path, name))
+        if not isinstance(value, int | float) or isinstance(value, bool):
+            continue
+        for least, most in _PAIRS:
+            other = re.sub(rf"(^|_){least}(_|\Z)", rf"\g<1>{most}\2", name)
+            highest = values.get(other)
+            if other != name and isinstance(highest, int | float) and value > highest:
+                yield (*path, name), name, other
+
+
+_PAIRS: Final = (("min", "max"), ("minimum", "maximum"), ("least", "most"), ("lowest", "highest"))
 
 
 def _located(folder: Path, kind: type, value: Any) -> Any:
@@ -118,7 +259,7 @@ def locate(text: str, path: tuple[str, ...]) -> int:
     """
     line, lines = 0, [line.split("#")[0] for line in text.splitlines()]
     for key, before in zip(path, ("", *path), strict=False):
-        pattern = re.compile(rf"(^|[\s{{,.\[\"']){re.escape(key)}[\"']?\s*([=:\].]|$)")
+        pattern = re.compile(rf"(^|[\s{{,.\[\"']){re.escape(key)}[\"']?\s*([=:\].]|\Z)")
         if key.isdigit():
             line = _item(lines, line, before, int(key))
         else:

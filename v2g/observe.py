@@ -9,6 +9,17 @@ import msgspec
 Scalar = str | int | float | bool | None
 
 
+_ROUTINE = frozenset(
+    {
+        ("loop", "flow"),
+        ("loop", "response"),
+        ("ocpp", "transaction_updated"),
+        ("settlement", "journal_appended"),
+        ("telemetry", "telemetry_stored"),
+    }
+)
+
+
 class Observe(msgspec.Struct, frozen=True):
     """Something happened.
 
@@ -21,3 +32,8 @@ class Observe(msgspec.Struct, frozen=True):
     stage: str
     name: str
     data: dict[str, Scalar] = {}
+
+    @property
+    def routine(self) -> bool:
+        """Whether it comes with every charge loop or reading: of interest to whoever looks for a fault."""
+        return (self.stage, self.name) in _ROUTINE

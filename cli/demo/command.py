@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
-from cli.output import print_json, print_table
+from cli.output import print_json, print_table, say, terminal
 from v2g.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -78,17 +78,18 @@ def _plain(summary: "Summary") -> dict[str, object]:
 def _show(summary: "Summary", *, rich: bool) -> None:
     if not rich:
         for check in summary.checks:
-            sys.stdout.write(f"{'ok  ' if check.passed else 'FAIL'} {check.name}: {check.evidence}\n")
+            say(f"{'ok  ' if check.passed else 'FAIL'} {check.name}: {check.evidence}")
         for label, text in summary.facts:
-            sys.stdout.write(f"{label}: {text}\n")
+            say(f"{label}: {text}")
         return
-    console = Console(highlight=False)
+    console = terminal()
     checks = Table(show_header=False, box=None, padding=(0, 1))
     for check in summary.checks:
-        checks.add_row("[green]✓[/]" if check.passed else "[red]✗[/]", check.name, f"[dim]{check.evidence}[/]")
+        mark = Text("✓", "green") if check.passed else Text("✗", "red")
+        checks.add_row(mark, check.name, Text(check.evidence, "dim"))
     facts = Table(show_header=False, box=None, padding=(0, 1))
     for label, text in summary.facts:
-        facts.add_row(f"[bold]{label}[/]", text)
+        facts.add_row(Text(label, "bold"), text)
     console.print()
     console.print(checks)
     console.print()

@@ -16,9 +16,6 @@ from v2g.pki.credentials import load_chain
 from v2g.settlement.bundle import verify_bundle
 from v2g.settlement.report import Report
 
-SHARING_S: Final = 0.3
-"""The vehicle that was there first lowers its power in the charge loop after the second one has come."""
-
 TOLERANCE_W: Final = 60
 """Measured power may exceed a limit by rounding of current to mA and one step of the simulated battery."""
 
@@ -56,7 +53,9 @@ class _Run:
             anchors = [der for root in ("v2g", "mo") for der in load_chain(pki.path(f"{root}/root.pem"))]
             try:
                 for bundle in self.bundles:
-                    report = verify_bundle(read_files(bundle), anchors=anchors, confirmations=read_confirmation)
+                    report = verify_bundle(
+                        read_files(bundle), anchors=anchors, confirmations=read_confirmation, most_reaction_ms=3_600_000
+                    )
                     self.reports.append(report)
             except V2GError as error:
                 self.report_error = str(error)
@@ -216,6 +215,13 @@ def _two(run: _Run) -> Iterable[Check]:
     settled = run.all("csms", "settlement", "settled")
     yield Check("the back end settled both", len(settled) == 2, f"{len(settled)} settled")
     yield _site_kept(run)
+    yield _safe(run)
+
+
+def _safe(run: _Run) -> Check:
+    """Sessions have followed every rule by themselves."""
+    said = [str(event.data.get("reason")) for event in run.events if event.stage == "safety"]
+    return Check("the safety monitors have had nothing to do", not said, " ".join(said) or "no event")
 
 
 def _site_kept(run: _Run) -> Check:
@@ -228,7 +234,7 @@ def _site_kept(run: _Run) -> Check:
             now[str(event.data["evse_id"])] = event.data["power_w"]
         elif (event.process, event.stage, event.name) == ("secc", "stop", "power_stopped"):
             now[str(event.data["evse_id"])] = 0
-        if event.t > since + SHARING_S:
+        if event.t > since:
             worst = max(worst, sum(now.values()))
     name = "together they keep the limit of the site"
     return Check(name, 0 < worst <= SITE_LIMIT_W + 2 * TOLERANCE_W, f"at most {worst} W of {SITE_LIMIT_W} W")
@@ -243,6 +249,7 @@ def _whole(run: _Run) -> Iterable[Check]:
     yield Check("offer accepted within 500 ms", bool(decided) and slowest < 500, f"slowest {slowest:.1f} ms")
     energy = run.energy_wh
     yield Check("energy flowed both ways", min(energy) > 0, f"{energy[0]:.0f} Wh in, {energy[1]:.0f} Wh out")
+    yield _safe(run)
     yield from _ended_well(run)
 
 

@@ -1,16 +1,15 @@
 """Shows events as they happen: coloured lines and a status line at a terminal, plain lines to a pipe, or JSON."""
 
-import sys
 from types import TracebackType
 from typing import Final, Self
 
 import msgspec
-from rich.console import Console
 from rich.status import Status
+from rich.text import Text
 
 from cli.demo.processes import Event
 from cli.demo.story import tell
-from cli.output import print_json
+from cli.output import print_json, say, terminal
 
 COLOURS: Final = {"evcc": "green", "evcc2": "bright_green", "secc": "cyan", "csms": "magenta", "demo": "yellow"}
 
@@ -20,7 +19,7 @@ class Timeline:
 
     def __init__(self, start: float, style: str) -> None:
         self.start, self._style = start, style
-        self._console = Console(highlight=False)
+        self._console = terminal()
         self._status: Status | None = None
 
     def __enter__(self) -> Self:
@@ -49,10 +48,12 @@ class Timeline:
         seconds = t - self.start
         if self._style == "rich":
             colour = COLOURS.get(process, "white")
-            self._console.print(f"[dim]{seconds:7.3f}[/] [{colour}]{process:<5}[/] [dim]{stage:<13}[/] {words}")
+            line = Text.assemble(
+                (f"{seconds:7.3f} ", "dim"), (f"{process:<5} ", colour), (f"{stage:<13} ", "dim"), words
+            )
+            self._console.print(line)
         elif self._style == "plain":
-            sys.stdout.write(f"{seconds:7.3f} {process:<5} {stage:<13} {words}\n")
-            sys.stdout.flush()
+            say(f"{seconds:7.3f} {process:<5} {stage:<13} {words}")
 
     def _flow(self, event: Event) -> None:
         if self._status is not None:

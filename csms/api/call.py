@@ -3,6 +3,7 @@
 import base64
 import binascii
 import hashlib
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
@@ -12,7 +13,7 @@ from sqlalchemy import Connection
 from csms.api.operations import Page
 from csms.api.parameters import Paged
 from csms.api.problems import ApiError
-from csms.core.access import Principal
+from csms.core.access import Permission, Principal, allowed
 from csms.desk import Services
 from csms.feed import FeedEvent
 from csms.history import History
@@ -33,11 +34,16 @@ encode: Final = msgspec.json.Encoder().encode
 
 
 class Streams:
-    """How many event streams are open, and how often who may read them has changed."""
+    """How many event streams are open, and whose, and how often who may read them has changed."""
 
     def __init__(self) -> None:
-        self.open = 0
+        self.by_caller: Counter[str] = Counter()
         self.changes = 0
+
+    @property
+    def open(self) -> int:
+        """How many are open."""
+        return self.by_caller.total()
 
 
 class Backend(msgspec.Struct, frozen=True, kw_only=True):
@@ -166,6 +172,16 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
         """Record something."""
         self.services.observe(Observe(stage, name, data))
 
+    def require(self, permission: Permission) -> None:
+        """Refuse (403) a caller without a permission that only what is asked for shows to be needed."""
+        if not allowed(self.principal, permission):
+            raise ApiError(
+                403,
+                f"that takes {permission.value}, which this caller has not",
+                "ask the administrator",
+                code="permission",
+            )
+
     def require_match(self, current: Any) -> None:
         """Refuse (412) when the caller wants to change another state than `current`, the answer to a GET now."""
         wanted = self.headers.get("if-match")
@@ -194,7 +210,10 @@ def read_cursor(cursor: str | None, kind: type[R]) -> R | None:
         return None
     try:
         text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
-        return msgspec.json.decode(text, type=kind)
+        position = msgspec.json.decode(text, type=kind)
+        if any(isinstance(each, int) and not -(2**63) <= each < 2**63 for each in msgspec.to_builtins(position)):
+            raise ValueError("a number that no row has")
+        return position
     except (binascii.Error, ValueError):  # msgspec's error is a ValueError
         raise ApiError(400, "the cursor is none of ours", "take it from the header Link of the page before") from None
 

@@ -10,9 +10,10 @@ from csms.api.call import Call, encode
 from csms.api.operations import Lazy, Operation, post
 from csms.api.parameters import StationId
 from csms.api.problems import ApiError, conflict, missing
-from csms.core.commands import COMMANDS
+from csms.core.commands import COMMANDS, permission_to_set
 from csms.rows import stations
 from v2g.errors import OcppError
+from v2g.ocpp.messages.provisioning import SetVariablesRequest
 from v2g.ocpp.routes import known, request_type, response_type
 from v2g.ocpp.versions import read_payload
 
@@ -43,6 +44,8 @@ async def send(call: Call, station_id: str, action: str, body: bytes, timeout_s:
         raise ApiError(
             400, f"the payload: {error}", f"see {action}Request in /openapi.json", code=error.answer
         ) from None
+    if isinstance(request, SetVariablesRequest):
+        call.require(permission_to_set(request.set_variable_data))
     answer = await call.services.switchboard.call(station_id, request, timeout_s=timeout_s)
     return encode(answer)
 

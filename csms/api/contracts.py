@@ -51,7 +51,7 @@ class OneContract(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     """Which contract."""
 
     pcid: Annotated[str, msgspec.Meta(min_length=1, max_length=20)]
-    emaid: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9]{1,20}$")]
+    emaid: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9]{1,20}\Z")]
 
 
 @get("/contracts", Permission.READ_CERTIFICATES, problems=(409,))

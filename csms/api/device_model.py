@@ -9,6 +9,7 @@ from csms.api.call import Call, page_of, shown
 from csms.api.operations import Page, get, post, put
 from csms.api.parameters import OneStation, Paged, StationId
 from csms.core.access import Permission
+from csms.core.commands import permission_to_set
 from csms.rows import device_model as rows
 from csms.services import device_model
 from v2g.ocpp.messages.network_profile import NetworkConnectionProfile, SetNetworkProfileResponse
@@ -152,6 +153,7 @@ async def read_variables(call: Call, parameters: OneStation, body: ToRead) -> tu
 )
 async def write_variables(call: Call, parameters: OneStation, body: ToWrite) -> tuple[SetVariableResult, ...]:
     """Set variables of a station (B05), in as many requests as it wants; what it takes goes into the mirror."""
+    call.require(permission_to_set(body.variables))
     return tuple(await device_model.set_variables(call.services, parameters.station_id, body.variables))
 
 

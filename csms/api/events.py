@@ -24,6 +24,9 @@ _LOOK_S: Final = 5.0
 
 _ALIVE: Final = b": still here\n\n"
 _MAX_STREAMS: Final = 200
+_MAX_OF_ONE: Final = 40
+"""Of one token or client certificate."""
+
 _TYPE: Final = "text/event-stream"
 _HEADERS: Final = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
@@ -73,10 +76,13 @@ def _stream(call: Call, chunks: AsyncIterator[bytes]) -> Stream:
     streams = call.backend.streams
     if streams.open >= _MAX_STREAMS:
         raise ApiError(503, f"{_MAX_STREAMS} streams are open", "close some", headers={"Retry-After": "10"})
+    caller = call.caller.id
+    if streams.by_caller[caller] >= _MAX_OF_ONE:
+        raise ApiError(429, f"{_MAX_OF_ONE} of your streams are open", "close some", headers={"Retry-After": "10"})
 
     async def permitted() -> AsyncIterator[bytes]:
         clock = call.services.clock
-        streams.open += 1
+        streams.by_caller[caller] += 1
         changes, looked = streams.changes, clock.monotonic()
         try:
             yield _ALIVE  # so that a client sees the stream open at once
@@ -87,7 +93,9 @@ def _stream(call: Call, chunks: AsyncIterator[bytes]) -> Stream:
                         return
                 yield chunk
         finally:
-            streams.open -= 1
+            streams.by_caller[caller] -= 1
+            if not streams.by_caller[caller]:
+                del streams.by_caller[caller]
 
     return Stream(permitted(), media_type=_TYPE, headers=_HEADERS, status_code=200)
 

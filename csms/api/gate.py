@@ -69,6 +69,8 @@ class Gate:
         transport = request.scope["state"].get("transport")
         identify = partial(self._doorkeeper.identify, authorization, transport)
         principal = await identify()
+        if principal is not None and transport is not None:
+            request.scope["state"]["leave"](transport)  # no stranger any more
         call = Call(
             backend=self._backend,
             principal=principal,
@@ -81,7 +83,7 @@ class Gate:
             identify=identify,
         )
         if operation.permission is not Permission.PUBLIC:
-            self._slow_down(f"name:{principal.name}" if principal else f"peer:{call.peer}")
+            self._slow_down(f"id:{principal.id}" if principal else f"peer:{call.peer}")
         _permit(operation, call, principal)
         return call
 
@@ -113,7 +115,7 @@ class Gate:
         """Do what was asked unless this key says that it was done: then answer as before."""
         if not 1 <= len(key) <= 255:
             raise ApiError(400, "Idempotency-Key has 1 to 255 characters")
-        caller = call.caller.name
+        caller = call.caller.id
         asked = f"{operation.method} {request.url.path}?{request.url.query}\n".encode() + body
         fingerprint = hashlib.sha256(asked).hexdigest()
         kept = await call.run(access.claim_key, caller, key, fingerprint, call.now_ms)

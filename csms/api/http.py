@@ -4,6 +4,7 @@ Loaded when somebody connects, or beside the framework after the back end is rea
 """
 
 import asyncio
+from collections.abc import Callable
 from email.utils import formatdate
 from typing import Any, Final
 
@@ -25,9 +26,13 @@ class _Connection(H11Protocol):
 
     _deadline: asyncio.TimerHandle | None = None
 
+    def __init__(self, config: Any, state: ServerState, leave: Callable[[asyncio.BaseTransport], None]) -> None:
+        super().__init__(config, state, {})
+        self._leave = leave
+
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         super().connection_made(transport)
-        self.app_state = {"transport": transport}
+        self.app_state = {"transport": transport, "leave": self._leave}
         self._expect_request()
 
     def data_received(self, data: bytes) -> None:
@@ -40,6 +45,7 @@ class _Connection(H11Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._forget_deadline()
+        self._leave(self.transport)
         super().connection_lost(exc)
 
     def _expect_request(self) -> None:
@@ -53,9 +59,10 @@ class _Connection(H11Protocol):
 
 
 class Connections:
-    """All connections; `answer` is the ASGI application behind them."""
+    """All connections; `answer` is the ASGI application behind them, `leave` counts one among strangers no more."""
 
-    def __init__(self, answer: Any) -> None:
+    def __init__(self, answer: Any, leave: Callable[[asyncio.BaseTransport], None]) -> None:
+        self._leave = leave
         self._state = ServerState()
         self._config = uvicorn.Config(
             answer,
@@ -72,7 +79,7 @@ class Connections:
 
     def new(self) -> asyncio.BaseProtocol:
         """Return what speaks with one client."""
-        return _Connection(self._config, self._state, {})
+        return _Connection(self._config, self._state, self._leave)
 
     async def close(self) -> None:
         """Finish requests under way (2 s at most) and close every connection."""

@@ -93,6 +93,8 @@ class _Schemas:
             types += [resolved(kind) for kind in (each.parameters, *takes, each.answer) if _described(kind)]
         unique = list({repr(kind): kind for kind in types}.values())
         found, components = msgspec.json.schema_components(unique, ref_template=_REF)
+        for schema in (*found, *components.values()):
+            _write_patterns(schema)
         self._by_type = dict(zip(map(repr, unique), found, strict=True))
         self.components = dict(sorted(components.items()))
 
@@ -108,6 +110,18 @@ class _Schemas:
         if "$ref" in schema:
             schema = self.components[schema["$ref"].rpartition("/")[2]]
         return schema["properties"], frozenset(schema.get("required", ()))
+
+
+def _write_patterns(schema: Any) -> None:
+    """Write regular expressions as JSON Schema has them (ECMA-262), which knows the end of a text as `$` only."""
+    if isinstance(schema, dict):
+        if isinstance(pattern := schema.get("pattern"), str):
+            schema["pattern"] = pattern.replace(r"\Z", "$")
+        for each in schema.values():
+            _write_patterns(each)
+    elif isinstance(schema, list):
+        for each in schema:
+            _write_patterns(each)
 
 
 def resolved(kind: Any) -> Any:

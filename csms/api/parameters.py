@@ -5,7 +5,12 @@ from typing import Annotated
 import msgspec
 
 StationId = Annotated[
-    str, msgspec.Meta(min_length=1, max_length=48, description="The station's OCPP identity.", examples=["CS-V2G-0001"])
+    str,
+    msgspec.Meta(
+        pattern=r"^[A-Za-z0-9*_=+|@.-]{1,48}\Z",  # OCPP-J 3.1.1, without the colon
+        description="The station's OCPP identity.",
+        examples=["CS-V2G-0001"],
+    ),
 ]
 Limit = Annotated[int, msgspec.Meta(ge=1, le=1000, description="At most so many items.")]
 Cursor = Annotated[

@@ -22,7 +22,10 @@ from v2g.ocpp.messages.security import CertificateSigningUse
 
 
 class SecurityEvent(msgspec.Struct, frozen=True, kw_only=True):
-    """A security event; `source` is `station`, or `csms` for what the back end noticed."""
+    """A security event; `source` is `station`, or `csms` for what the back end noticed.
+
+    `times`: how often it happened, `last_ms` (UTC) when for the last time if more than once.
+    """
 
     id: int
     station_id: str
@@ -31,6 +34,8 @@ class SecurityEvent(msgspec.Struct, frozen=True, kw_only=True):
     at_ms: int
     received_ms: int
     tech_info: str
+    times: int
+    last_ms: int | None
 
 
 class StationCertificate(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,6 +60,7 @@ class Newest(Paged, frozen=True, kw_only=True, forbid_unknown_fields=True):
 @get("/security-events", Permission.READ_CERTIFICATES)
 async def list_security_events(call: Call, parameters: Newest) -> Page[SecurityEvent]:
     """List security events, newest first."""
+    await call.services.doors.flush()
     return await pages(
         call,
         parameters,

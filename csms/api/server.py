@@ -5,19 +5,19 @@ import contextlib
 import importlib
 import ssl
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from csms.api.call import Backend
 from csms.api.identity import Doorkeeper
 from csms.config import ApiListener
 from v2g.errors import ConfigError
+from v2g.net.gate import Gate, Strangers
+from v2g.net.supervision import Supervisor
 from v2g.net.tls_renewal import RenewedContext
 from v2g.pki.keys import load_key
 
 if TYPE_CHECKING:
     from csms.api.http import Connections
-
-_HANDSHAKE_S: Final = 10.0
 
 
 class Api:
@@ -28,9 +28,10 @@ class Api:
         self._config = backend.services.config.api
         self._doorkeeper = Doorkeeper(self._config, backend.services)
         self._connections: Connections | None = None
+        self._strangers = Strangers()
         self._server: asyncio.Server | None = None
         self._application: asyncio.Task[Any] | None = None
-        self._work: list[asyncio.Task[None]] = []
+        self._work = Supervisor(backend.services.observe)
         self.renewed: RenewedContext | None = None
 
     async def start(self) -> int:
@@ -41,13 +42,12 @@ class Api:
         )
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(
-            self._connection,
+            lambda: Gate(self._connection, context, self._strangers),
             self._config.host,
             self._config.port,
-            ssl=context,
-            ssl_handshake_timeout=_HANDSHAKE_S,
         )
-        self._work = [loop.create_task(self._backend.history.run()), loop.create_task(self._backend.webhooks.run())]
+        self._work.keep("event history", self._backend.history.run)
+        self._work.keep("webhooks", self._backend.webhooks.run)
         port: int = self._server.sockets[0].getsockname()[1]
         return port
 
@@ -66,17 +66,17 @@ class Api:
         self._backend.history.close()
         if self._connections is not None:
             await self._connections.close()
-        for work in (self._application, *self._work):
-            if work is not None:
-                work.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await work
+        await self._work.close()
+        if self._application is not None:
+            self._application.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._application
 
     def _connection(self) -> asyncio.BaseProtocol:
         if self._connections is None:
             from csms.api.http import Connections
 
-            self._connections = Connections(self._answer)
+            self._connections = Connections(self._answer, self._strangers.leave)
         return self._connections.new()
 
     async def _load(self) -> Any:

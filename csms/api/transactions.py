@@ -70,6 +70,8 @@ class MeterValue(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 class Transaction(msgspec.Struct, frozen=True, kw_only=True):
     """A transaction. Registers are in Wh, as decimal text; null is what no event has said yet.
 
+    `power_w` (negative out of the vehicle) and `soc` (percent) are what its last readings said, `cost` (micro-units of
+    `currency`, with taxes) what it costs so far or, once it has ended, in all; null where that is not known.
     `limit` and `wanted_limit` are TransactionLimits as JSON: the station's, and an operator's. `closed_ms`: when the
     back end found out that no end will come, and `closed_reason` how.
     """
@@ -93,6 +95,10 @@ class Transaction(msgspec.Struct, frozen=True, kw_only=True):
     import_wh: str | None
     export_start_wh: str | None
     export_wh: str | None
+    power_w: str | None
+    soc: str | None
+    cost: int | None
+    currency: str | None
     tariff_id: str | None
     limit: str | None
     wanted_limit: str | None

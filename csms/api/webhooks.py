@@ -12,7 +12,7 @@ from csms.api.events import check_kinds
 from csms.api.operations import Page, Reply, delete, get, patch, post
 from csms.api.parameters import Paged
 from csms.api.problems import conflict, missing
-from csms.core.access import Permission
+from csms.core.access import Permission, allowed
 from csms.core.webhooks import check_url, make_secret
 from csms.rows import webhooks as rows
 
@@ -42,7 +42,10 @@ class ChangedWebhook(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
 
 class Webhook(msgspec.Struct, frozen=True, kw_only=True):
-    """A webhook, without its secret. `failures` in a row; at 50 it is disabled."""
+    """A webhook, without its secret. `failures` in a row; at 50 it is disabled.
+
+    `shows_tokens`: whether the numbers of cards stand in its events, which they do if whoever made it may read them.
+    """
 
     webhook_id: str
     url: str
@@ -52,6 +55,7 @@ class Webhook(msgspec.Struct, frozen=True, kw_only=True):
     failures: int
     created_ms: int
     created_by: str
+    shows_tokens: bool
 
 
 class MadeWebhook(msgspec.Struct, frozen=True, kw_only=True):
@@ -142,6 +146,7 @@ async def make_webhook(call: Call, body: NewWebhook) -> Reply[MadeWebhook]:
         failures=0,
         created_ms=call.now_ms,
         created_by=call.caller.name,
+        shows_tokens=allowed(call.principal, Permission.READ_TOKENS),
     )
 
     def write(connection: Connection, _before: Webhook | None) -> None:

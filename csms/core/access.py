@@ -115,14 +115,15 @@ ALLOWED: Final[dict[Role, frozenset[Permission]]] = {
 class Principal(msgspec.Struct, frozen=True):
     """Somebody who proved who they are.
 
-    `evs` limits whose telemetry they may handle; `*` is everybody's. `scopes` narrows what the role allows; None does
-    not.
+    `id` tells callers of one name apart: that of the token or certificate. `evs` limits whose telemetry they may
+    handle; `*` is everybody's. `scopes` narrows what the role allows; None does not.
     """
 
     name: str
     role: Role
     evs: tuple[str, ...] = ("*",)
     scopes: frozenset[Permission] | None = None
+    id: str = ""
 
 
 def permissions(principal: Principal) -> frozenset[Permission]:
@@ -162,7 +163,7 @@ def find_bearer(digest: str, known: Iterable[tuple[str, Role, str]]) -> Principa
     found: Principal | None = None
     for name, role, expected in known:
         if hmac.compare_digest(digest, expected):
-            found = Principal(name, role)
+            found = Principal(name, role, id=f"configured {expected[:32]}")
     return found
 
 
@@ -170,5 +171,5 @@ def find_certificate(common_name: str, known: Iterable[tuple[str, Role, tuple[st
     """Return who presented a client certificate of this common name. `known`: (common name, role, evs)."""
     for name, role, evs in known:
         if name == common_name:
-            return Principal(name, role, evs or (name,))
+            return Principal(name, role, evs or (name,), id=f"certificate {name}"[:128])
     return None

@@ -28,7 +28,7 @@ class Admission(msgspec.Struct, frozen=True):
 
 class Known(msgspec.Struct, frozen=True, kw_only=True):
     """What is kept about a station at the door: the decision, the least security profile that it may use, and hashes
-    of its password and of the one that it is being given ("": none).
+    of its password and of the one that it is being given ("": none). `verified`: the mark of the password that fitted.
 
     `expired_until_ms`: until when (UTC) a certificate of its that has run out is let in (A00.FR.429)."""
 
@@ -36,6 +36,7 @@ class Known(msgspec.Struct, frozen=True, kw_only=True):
     least_profile: int = 0
     password: str = ""
     next_password: str = ""
+    verified: str = ""
     expired_until_ms: int = 0
 
 

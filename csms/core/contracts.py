@@ -19,7 +19,7 @@ from v2g.errors import CertificateError, RevocationError
 from v2g.ocpp.messages.base import CertificateHashData, OCSPRequestData
 from v2g.pki.certificates import chain_from_pem
 from v2g.pki.crl import RevocationList, is_listed
-from v2g.pki.ocsp import check_ocsp
+from v2g.pki.ocsp import check_ocsp, responder_url
 from v2g.pki.profiles import Role
 from v2g.pki.revocation import Evidence, Finding, RevocationPolicy, decide_revocation
 from v2g.pki.verify import NOTHING_SEEN, Serials, VerifiedChain, verify_chain
@@ -43,11 +43,16 @@ class Anchors(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Question(msgspec.Struct, frozen=True):
-    """Ask a responder `request` (DER OCSPRequest): is `serial` of `issuer` good?"""
+    """Ask a responder `request` (DER OCSPRequest): is `serial` of `issuer` good?
+
+    `places`: URLs of responders that the certificate, or the station, names; whether they may be asked is another
+    question.
+    """
 
     request: bytes
     serial: int
     issuer: x509.Certificate
+    places: tuple[str, ...] = ()
 
 
 class Verdict(msgspec.Struct, frozen=True):
@@ -157,7 +162,9 @@ def questions_about(path: VerifiedChain, anchors: Anchors) -> tuple[Question, ..
         if _is_revoked(certificate.serial_number, issuer, anchors):
             raise RevocationError(certificate.subject.rfc4514_string(), reason="revoked")
         request = ocsp.OCSPRequestBuilder().add_certificate(certificate, issuer, hashes.SHA256()).build()
-        questions.append(Question(_der(request), certificate.serial_number, issuer))
+        questions.append(
+            Question(_der(request), certificate.serial_number, issuer, _named_at(responder_url(certificate)))
+        )
     return tuple(questions)
 
 
@@ -212,7 +219,12 @@ def question_about(data: OCSPRequestData | CertificateHashData, anchors: Anchors
     issuer = next((each for each in candidates if _is_issuer(each, request)), None)
     if issuer is None:
         raise CertificateError(f"certificate {data.serial_number} has an unknown issuer", reason="unknown_root")
-    return Question(_der(request), serial, issuer)
+    named = data.responder_url if isinstance(data, OCSPRequestData) else ""
+    return Question(_der(request), serial, issuer, _named_at(named))
+
+
+def _named_at(url: str) -> tuple[str, ...]:
+    return (url,) if url else ()
 
 
 def _is_issuer(certificate: x509.Certificate, request: ocsp.OCSPRequest) -> bool:

@@ -43,6 +43,10 @@ def wrong_path(path: str, base: str, profile: SecurityProfile) -> Fault:
     )
 
 
+SECRET: Final = frozenset({"unknown_station", "refused", "password"})
+"""What strangers must not tell apart: it would say which identities there are."""
+
+
 def unknown_station(identity: str) -> Fault:
     """Nobody has admitted this station."""
     return Fault("unknown_station", f"{identity} is not known here", "admit the station, or refuse it", 404)
@@ -87,6 +91,16 @@ def wrong_password() -> Fault:
     return Fault("password", "the password is wrong", "set the same password at the station and here", 401)
 
 
+def too_many_guesses(wait_s: float) -> Fault:
+    """Wrong passwords came from this address faster than anybody types them: this one was not looked at."""
+    return Fault(
+        "password",
+        "too many wrong passwords from this address; this one was not looked at",
+        f"look who tries; the next one is looked at in {wait_s:.0f} s",
+        429,
+    )
+
+
 def password_missing_here() -> Fault:
     """The station has no password here, so that none can be right."""
     return Fault("password", "no password is set for this station here", "set its password here", 401)
@@ -128,13 +142,13 @@ def other_serial_number(serial_number: str) -> Fault:
     )
 
 
-def bad_certificate(reason: str, detail: str) -> Fault:
+def bad_certificate(reason: str, detail: str, hint: str = "") -> Fault:
     """The certificate is not believed (A00.FR.407)."""
-    return Fault(
-        "certificate",
-        f"{reason}: {detail[:200]}",
-        "issue the station a new certificate, or name the root of its certificate in client_roots",
-    )
+    if reason in ("unknown_root", "wrong_root"):
+        hint = "name the root of its certificate in client_roots, or issue the station a certificate under one of those"
+    elif not hint:
+        hint = "issue the station a certificate without that fault"
+    return Fault("certificate", f"{reason}: {detail[:200]}", hint)
 
 
 def expired_certificate(detail: str) -> Fault:

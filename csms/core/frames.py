@@ -8,10 +8,12 @@ import msgspec
 HIDDEN: Final = "***"
 
 _SECRET: Final = re.compile(r"password|secret|identity ?key|privatekey|vpn|apn", re.IGNORECASE)
-_SECRET_KEY: Final = re.compile(r"password|secret|^key$", re.IGNORECASE)
+_SECRET_KEY: Final = re.compile(r"password|secret|^key\Z", re.IGNORECASE)
 
 
-_TOKEN: Final = re.compile(r"id_?token", re.IGNORECASE)
+_TOKEN: Final = re.compile(r"id_?token|^emaid\Z", re.IGNORECASE)
+
+_MENTIONED: Final = re.compile(r"id_?token|emaid", re.IGNORECASE)
 
 _USER: Final = re.compile(r'(://[^/@:\s"]+):[^/@\s"]+@')
 """A user and his password in an address (N01.FR.17)."""
@@ -31,7 +33,7 @@ def presentable(frame: str) -> str:
 
 def without_tokens(frame: str) -> str:
     """Return a presentable frame for those who may not read tokens: who knows a card's number can make the card."""
-    if not _TOKEN.search(frame):
+    if not _MENTIONED.search(frame):
         return frame
     try:
         return msgspec.json.encode(hide_tokens(msgspec.json.decode(frame))).decode()

@@ -18,7 +18,7 @@ from v2g.settlement.records import SessionStarted
 MAX_LINES: Final = 2000
 """Lines in one delivery at most."""
 
-SafeName = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9_.=+@*|-]{0,63}$")]
+SafeName = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9_.=+@*|-]{0,63}\Z")]
 """A name that is also safe as that of a file: no separator, no leading dot."""
 
 

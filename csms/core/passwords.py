@@ -64,25 +64,24 @@ def password_fits(password: str, kept: str) -> bool:
     return True
 
 
-class SeenPasswords:
-    """Remembers, keyed with a secret of this process, which password fitted which hash: a storm of stations that come
-    back costs one slow hash each, once."""
+class PasswordMarks:
+    """Marks of passwords that were found to fit, which cost nothing to compare: a station that comes back, also after
+    a restart, takes no slow hash. `secret` is of the store key, which is not in the database: without it, a mark says
+    nothing about its password.
+    """
 
-    def __init__(self, secret: bytes, limit: int = 65_536) -> None:
+    def __init__(self, secret: bytes) -> None:
         self._secret = secret
-        self._limit = limit
-        self._seen: dict[str, bytes] = {}
 
-    def knows(self, password: str, kept: str) -> bool:
-        """Say whether this password is known to fit."""
-        mark = self._seen.get(kept)
-        return mark is not None and hmac.compare_digest(mark, self._mark(password))
+    def mark(self, identity: str, password: str, kept: str) -> str:
+        """Return the mark of a password that fits the hash `kept`."""
+        return f"{self._of(kept)[:16]}${self._of(chr(0).join((identity, kept, password)))}"
 
-    def note(self, password: str, kept: str) -> None:
-        """Remember that a password fits."""
-        if len(self._seen) >= self._limit:
-            self._seen.clear()
-        self._seen[kept] = self._mark(password)
+    def judge(self, mark: str, identity: str, password: str, kept: str) -> bool | None:
+        """Say whether a password fits by the mark of one that does; None when there is none of this key and hash."""
+        if not mark or not hmac.compare_digest(mark.partition("$")[0], self._of(kept)[:16]):
+            return None
+        return hmac.compare_digest(mark, self.mark(identity, password, kept))
 
-    def _mark(self, password: str) -> bytes:
-        return hmac.digest(self._secret, password.encode(), "sha256")
+    def _of(self, text: str) -> str:
+        return hmac.digest(self._secret, text.encode("utf-8", "surrogatepass"), "sha256").hex()

@@ -59,6 +59,11 @@ class Needs(msgspec.Struct, frozen=True, kw_only=True):
         """Whether energy may flow back."""
         return self.requested in BIDIRECTIONAL
 
+    @property
+    def bounded(self) -> bool:
+        """Whether the vehicle has told how much it takes."""
+        return bool(self.most_w or self.most_ma)
+
 
 def needs_of(request: NotifyEVChargingNeedsRequest) -> Needs:
     """Return what a vehicle wants, from AC, DC or V2X parameters, whichever it gave (K15.FR.06, K17.FR.06)."""
@@ -133,7 +138,7 @@ def open_profile(version: Version, now_ms: int, transaction_id: str, needs: Need
 
     None for a vehicle that did not tell how much that is.
     """
-    if not needs.most_w and not needs.most_ma:
+    if not needs.bounded:
         return None
     period = ChargingSchedulePeriod(start_period=0, limit=float(needs.most_w) or needs.most_ma / 1000)
     if needs.bidirectional and version == "2.1":

@@ -35,6 +35,10 @@ class Buckets:
         self._burst = burst
         self._buckets: OrderedDict[str, Bucket] = OrderedDict()
 
+    def wait_s(self, caller: str, now: float) -> float:
+        """Return how long a request would have to wait (s), without counting one."""
+        return take(self._buckets.get(caller), now, per_s=self._per_s, burst=self._burst)[1]
+
     def take(self, caller: str, now: float) -> float:
         """Count a request; return how long to wait (s) when it is one too many, else 0."""
         bucket, wait_s = take(self._buckets.get(caller), now, per_s=self._per_s, burst=self._burst)

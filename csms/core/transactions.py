@@ -4,7 +4,7 @@ A station numbers its events (`seqNo`), repeats those it saw no answer to, and d
 therefore commutative and idempotent by number: the same set of events gives the same transaction (E01 to E13).
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import Any, Final, Literal
 
@@ -99,6 +99,8 @@ class Transaction(msgspec.Struct, frozen=True, kw_only=True):
     import_wh: Dated | None = None
     export_start_wh: Dated | None = None
     export_wh: Dated | None = None
+    power_w: Dated | None = None
+    soc: Dated | None = None
     tariff_id: Dated | None = None
     limit: Dated | None = None
     wanted_limit: str | None = None
@@ -148,12 +150,34 @@ def merge(known: Transaction | None, event: Event) -> Transaction:
         ("stopped_reason", old.stopped_reason, event.stopped_reason),
         ("import_wh", old.import_wh, _wh(imports[-1]) if imports else None),
         ("export_wh", old.export_wh, _wh(exports[-1]) if exports else None),
+        ("power_w", old.power_w, power_w(event.samples)),
+        ("soc", old.soc, _last(event.samples, "SoC")),
         ("tariff_id", old.tariff_id, event.tariff_id),
         ("limit", old.limit, event.limit),
     ):
         if value is not None and (was is None or number > was.seq_no):
             changes[name] = Dated(number, value)
     return msgspec.structs.replace(old, **changes) if changes else old
+
+
+def power_w(samples: Sequence[Sample]) -> str | None:
+    """Return the power that the newest samples tell, W, negative out of the vehicle; None where none does."""
+    taken, given = _watts(samples, "Power.Active.Import"), _watts(samples, "Power.Active.Export")
+    return None if taken is None and given is None else f"{(taken or 0) - (given or 0):.0f}"
+
+
+def _watts(samples: Sequence[Sample], measurand: str) -> Decimal | None:
+    told = [each for each in samples if each.measurand == measurand and each.location in ("", "Outlet")]
+    newest = [each for each in told if each.at_ms == max(one.at_ms for one in told)]
+    whole = [each for each in newest if not each.phase] or newest
+    return (
+        sum((Decimal(each.value) * (1000 if each.unit == "kW" else 1) for each in whole), Decimal()) if whole else None
+    )
+
+
+def _last(samples: Sequence[Sample], measurand: str) -> str | None:
+    """Return the newest value of a measurand."""
+    return max(((each.at_ms, each.value) for each in samples if each.measurand == measurand), default=(0, None))[1]
 
 
 def close(transaction: Transaction, now_ms: int, reason: ClosedReason) -> Transaction:

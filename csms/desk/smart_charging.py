@@ -47,8 +47,8 @@ async def answer_charging_needs(desk: Desk, request: NotifyEVChargingNeedsReques
     plans = (
         desk.services.grid.current is not None
         or await _is_balanced(desk, needs.evse_id)
-        or await vehicle_prices.are_there(desk.services, desk.station_id, newest, needs.evse_id)
-    )
+        or (needs.bounded and await vehicle_prices.are_there(desk.services, desk.station_id, newest, needs.evse_id))
+    )  # a profile that brings prices only has to say how much the vehicle takes (K15.FR.07)
     status = answer_needs(needs, allowed, has_signal=plans, version=desk.version)
     if status == "Accepted" and newest is None:
         desk.early_needs[needs.evse_id] = needs  # its transaction's start may still wait in a queue
@@ -71,7 +71,8 @@ async def answer_ev_schedule(desk: Desk, request: NotifyEVChargingScheduleReques
     evse_id, base_ms = small(request.evse_id), parse_time(request.time_base)
     newest = await _newest(desk, evse_id)
     held = await run(charging.profiles, desk.station_id)
-    bounds = [profile for at_evse, _, profile in held if _concerns(profile, at_evse, newest, evse_id)]
+    ours = [(at_evse, profile) for at_evse, source, profile in held if source == charging.CSO]  # K15.FR.11
+    bounds = [profile for at_evse, profile in ours if _concerns(profile, at_evse, newest, evse_id)]
     started_ms = newest.started_ms if newest is not None and newest.started_ms is not None else base_ms
     within = not exceeds(request.charging_schedule, base_ms, bounds, started_ms)
     document = msgspec.json.encode(request)

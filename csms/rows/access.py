@@ -30,7 +30,7 @@ def find_principal(connection: Connection, sha256: str, now_ms: int) -> Principa
     if row is None or row.revoked_ms is not None or (row.expires_ms is not None and row.expires_ms <= now_ms):
         return None
     scopes = None if row.scopes is None else frozenset(msgspec.json.decode(row.scopes, type=tuple[Permission, ...]))
-    return Principal(row.name, Role(row.role), tuple(msgspec.json.decode(row.evs)), scopes)
+    return Principal(row.name, Role(row.role), tuple(msgspec.json.decode(row.evs)), scopes, id=row.token_id)
 
 
 def list_tokens(connection: Connection, after: str = "", limit: int = 1000) -> list[dict[str, Any]]:

@@ -55,7 +55,7 @@ def find(connection: Connection, station_id: str) -> Known | None:
 
 def find_all(connection: Connection, station_ids: Sequence[str]) -> list[Known | None]:
     """Return what is kept about each of some stations: when a back end is back, all knock at once."""
-    names = ("station_id", "boot", "least_profile", "password", "next_password", "expired_until_ms")
+    names = ("station_id", "boot", "least_profile", "password", "next_password", "verified", "expired_until_ms")
     columns = (admissions.c[name] for name in names)
     found = {
         row.station_id: Known(
@@ -63,6 +63,7 @@ def find_all(connection: Connection, station_ids: Sequence[str]) -> list[Known |
             least_profile=row.least_profile,
             password=row.password,
             next_password=row.next_password,
+            verified=row.verified,
             expired_until_ms=row.expired_until_ms or 0,
         )
         for row in connection.execute(select(*columns).where(admissions.c.station_id.in_(set(station_ids))))
@@ -99,6 +100,11 @@ def decide(connection: Connection, station_id: str, decision: Decision, by: str,
 def set_password(connection: Connection, station_id: str, hashed: str, now_ms: int) -> None:
     """Make this the station's only password ("": none)."""
     _put(connection, station_id, password=hashed, next_password="", password_ms=now_ms)
+
+
+def note_verified(connection: Connection, station_id: str, mark: str) -> None:
+    """Keep the mark of a password that was found to be right."""
+    connection.execute(update(admissions).where(admissions.c.station_id == station_id).values(verified=mark))
 
 
 def offer_password(connection: Connection, station_id: str, hashed: str) -> None:
@@ -147,6 +153,7 @@ def list_doors(
     for row in connection.execute(query):
         entry = dict(row._mapping)
         entry["has_password"] = bool(entry.pop("password"))
+        del entry["verified"]
         entry["password_changing"] = bool(entry.pop("next_password"))
         rows.append(entry)
     return rows

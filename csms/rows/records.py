@@ -1,15 +1,18 @@
 """Journal copies, settlements and grid signals."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 from sqlalchemy import Connection, insert, select, update
+from sqlalchemy.dialects import sqlite
 
 from csms.tables import grid_signals, journals, settlements
+from csms.tables import journal_lines as journal_lines_
 
 
 class JournalRow(msgspec.Struct, frozen=True, kw_only=True):
-    """What the index knows of a journal copy: how many `lines`, the `head` hash, whether the session has `ended`."""
+    """Where a journal copy stands: how many `lines`, the `head` hash, whether the session has `ended`."""
 
     station_id: str
     session_id: str
@@ -18,23 +21,42 @@ class JournalRow(msgspec.Struct, frozen=True, kw_only=True):
     ended: bool
 
 
-def save_journal(connection: Connection, row: JournalRow, now_ms: int) -> None:
-    """Index a journal copy as it now stands in its file."""
+def append_journal(connection: Connection, row: JournalRow, before: int, added: Sequence[bytes], now_ms: int) -> bool:
+    """Add lines to a copy that has `before` of them, after which it stands as `row` says; False when it has others.
+
+    Of nodes that add at the same time one is first, and the others add nothing.
+    """
+    place = {"station_id": row.station_id, "session_id": row.session_id}
+    if before == 0:
+        _begin_journal(connection, place, now_ms)
     key = (journals.c.station_id == row.station_id) & (journals.c.session_id == row.session_id)
     columns = {"lines": row.lines, "head": row.head, "ended": row.ended, "updated_ms": now_ms}
-    if connection.execute(update(journals).where(key).values(**columns)).rowcount == 0:
-        connection.execute(insert(journals).values(station_id=row.station_id, session_id=row.session_id, **columns))
+    if connection.execute(update(journals).where(key & (journals.c.lines == before)).values(**columns)).rowcount == 0:
+        return False
+    lines = [{**place, "sequence": before + number, "line": line} for number, line in enumerate(added)]
+    connection.execute(insert(journal_lines_), lines)
+    return True
+
+
+def _begin_journal(connection: Connection, place: dict[str, str], now_ms: int) -> None:
+    make: Any = sqlite.insert
+    if connection.dialect.name == "postgresql":
+        from sqlalchemy.dialects.postgresql import insert as make  # only where that database is used
+    columns = {"lines": 0, "head": "", "ended": False, "updated_ms": now_ms}
+    connection.execute(make(journals).values(**place, **columns).on_conflict_do_nothing())
+
+
+def journal_lines(connection: Connection, station_id: str, session_id: str) -> list[bytes]:
+    """Return the lines of a copy in their order, each with its line feed."""
+    there = journal_lines_.c
+    query = select(there.line).where((there.station_id == station_id) & (there.session_id == session_id))
+    return list(connection.execute(query.order_by(there.sequence)).scalars())
 
 
 def count_refusal(connection: Connection, station_id: str, session_id: str, now_ms: int) -> None:
     """Count lines that were refused for this copy."""
     key = (journals.c.station_id == station_id) & (journals.c.session_id == session_id)
     connection.execute(update(journals).where(key).values(refused=journals.c.refused + 1, updated_ms=now_ms))
-
-
-def list_journals(connection: Connection) -> list[dict[str, Any]]:
-    """Return the index."""
-    return [dict(row._mapping) for row in connection.execute(select(journals))]
 
 
 def save_settlement(

@@ -10,9 +10,9 @@ from csms.tables.security import security_events, station_certificates
 
 def add_event(
     connection: Connection, station_id: str, source: str, kind: str, at_ms: int, received_ms: int, tech_info: str
-) -> None:
-    """Keep a security event; `source` is `station` or `csms`."""
-    connection.execute(
+) -> int:
+    """Keep a security event; return its number. `source` is `station` or `csms`."""
+    made = connection.execute(
         insert(security_events).values(
             station_id=station_id,
             source=source,
@@ -22,6 +22,15 @@ def add_event(
             tech_info=tech_info[:255],
         )
     )
+    number: int = made.inserted_primary_key[0]  # type: ignore[index]  # there is one
+    return number
+
+
+def count_event(connection: Connection, number: int, times: int, last_ms: int) -> None:
+    """Count repetitions of a security event."""
+    table = security_events
+    more = {"times": table.c.times + times, "last_ms": last_ms}
+    connection.execute(update(table).where(table.c.id == number).values(**more))
 
 
 def list_events(

@@ -10,7 +10,14 @@ from csms.core.signed_values import Judged
 from csms.core.transactions import ClosedReason, Transaction, close, complete, missing, readings, registers
 from csms.core.usage import Moment
 from csms.rows.events import lock, read_samples
-from csms.tables import meter_keys, stations, transaction_events, transaction_faults, transactions
+from csms.tables import (
+    meter_keys,
+    stations,
+    transaction_costs,
+    transaction_events,
+    transaction_faults,
+    transactions,
+)
 from v2g.ocpp.messages.transactions import TransactionLimit
 
 _decode = msgspec.json.Decoder(Transaction).decode
@@ -181,7 +188,19 @@ def list_page(
         if after is not None and after.started_ms is None:
             query = query.where(tuple_(*key) > tuple_(literal(after.station_id), literal(after.transaction_id)))
         found += connection.execute(query.order_by(*key).limit(limit - len(found))).all()
-    return [_plain(_decode(row.document)) for row in found]
+    return _with_costs(connection, [_plain(_decode(row.document)) for row in found])
+
+
+def _with_costs(connection: Connection, documents: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Put into each document what its transaction costs, null where it has no price."""
+    wanted = [(each["station_id"], each["transaction_id"]) for each in documents]
+    table = transaction_costs.c
+    query = select(table.station_id, table.transaction_id, table.incl_tax, table.currency)
+    found = connection.execute(query.where(tuple_(table.station_id, table.transaction_id).in_(wanted))).all()
+    costs = {(row.station_id, row.transaction_id): (row.incl_tax, row.currency) for row in found}
+    for each, key in zip(documents, wanted, strict=True):
+        each["cost"], each["currency"] = costs.get(key, (None, None))
+    return documents
 
 
 def _plain(transaction: Transaction) -> dict[str, Any]:
@@ -250,7 +269,7 @@ def _describe(connection: Connection, transaction: Transaction) -> dict[str, Any
         .order_by(transaction_events.c.seq_no)
     ).all()
     numbers = [event.seq_no for event in events]
-    document = _plain(transaction)
+    (document,) = _with_costs(connection, [_plain(transaction)])
     document["complete"] = complete(transaction, numbers)
     document["missing"] = missing(transaction, numbers)
     shown = ("seq_no", "kind", "trigger", "at_ms", "received_ms", "offline")

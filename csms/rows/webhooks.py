@@ -23,7 +23,10 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Webhook(msgspec.Struct, frozen=True, kw_only=True):
-    """Where events go: all, or those of some `kinds`, of one station. The store's key opens `sealed_secret`."""
+    """Where events go: all, or those of some `kinds`, of one station. The store's key opens `sealed_secret`.
+
+    `shows_tokens`: with the numbers of cards; whoever made it may read them.
+    """
 
     webhook_id: str
     url: str
@@ -34,6 +37,7 @@ class Webhook(msgspec.Struct, frozen=True, kw_only=True):
     failures: int
     created_ms: int
     created_by: str
+    shows_tokens: bool = False
 
     def wants(self, kind: str, station_id: str | None) -> bool:
         """Say whether an event goes there."""
@@ -100,6 +104,7 @@ def _webhook(row: Any) -> Webhook:
         failures=row.failures,
         created_ms=row.created_ms,
         created_by=row.created_by,
+        shows_tokens=row.shows_tokens,
     )
 
 

@@ -24,6 +24,7 @@ from csms.services.smart_charging import SmartCharging
 from csms.services.tariffs import TariffService
 from csms.services.transactions import TransactionWatch
 from v2g.errors import V2GError
+from v2g.net.supervision import Supervisor
 
 _log = logging.getLogger(__name__)
 
@@ -67,23 +68,22 @@ async def background(services: Services) -> AsyncIterator[None]:
         ("grid signal", partial(_follow_grid_signal, services)),
         ("station CA", services.station_ca.keep_renewed),
     ]
-    running = [_keep(work, name) for name, work in works]
-    # not at once: stations need a moment to come back
-    running += [_keep(partial(step, services), step.__module__, after_s=_AGAIN_S) for step in STEPS]
-    tasks = [asyncio.create_task(each) for each in running]
+    supervisor = Supervisor(services.observe)
+    for name, work in works:
+        supervisor.keep(name, partial(_repeat, work))
+    for step in STEPS:  # not at once: stations need a moment to come back
+        supervisor.keep(step.__module__, partial(_repeat, partial(step, services), after_s=_AGAIN_S))
     try:
         yield
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await supervisor.close()
 
 
-async def _keep(work: Callable[[], Awaitable[None]], name: str, after_s: float = 0.0) -> None:
-    """Run a work; when it has done its step or failed, once more a little later."""
+async def _repeat(work: Callable[[], Awaitable[None]], after_s: float = 0.0) -> None:
+    """Do a work; when it has done its step, once more a little later."""
     await asyncio.sleep(after_s)
     while True:
-        await _take(work, name)
+        await work()
         await asyncio.sleep(_AGAIN_S)
 
 

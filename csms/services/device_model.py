@@ -39,7 +39,7 @@ from v2g.ocpp.messages.provisioning import (
 )
 
 _FOLLOWS: Final = ("Accepted",)
-_SECRET: Final = re.compile("password|^key$|simpin", re.IGNORECASE)
+_SECRET: Final = re.compile(r"password|^key\Z|simpin", re.IGNORECASE)
 
 
 async def get_variables(

@@ -1,10 +1,15 @@
 """Who is let in, by what proof, and what is told to those who are not (A00, A01, A05; first-connection help)."""
 
 import asyncio
+import hmac
+import math
 import os
 import ssl
 from collections.abc import Callable
 from typing import Any, Final
+from weakref import WeakValueDictionary
+
+import msgspec
 
 from csms.config import CsmsConfig
 from csms.core import doors as faults
@@ -12,12 +17,13 @@ from csms.core.admission import Admission, Decision, Known, admit
 from csms.core.doors import Fault, SecurityProfile
 from csms.core.passwords import (
     SALT_BYTES,
-    SeenPasswords,
+    PasswordMarks,
     check_password,
     hash_password,
     new_password,
     password_fits,
 )
+from csms.core.rates import Buckets
 from csms.feed import Feed
 from csms.rows import doors, security
 from csms.rows.doors import FaultCount, Visit
@@ -36,6 +42,22 @@ _MAX_COUNTED: Final = 5000
 _HASHING: Final = 2  # slow hashes at a time: strangers must not take every thread
 
 
+_SAME_EVENT_MS: Final = 3_600_000
+_WRONG_PER_S: Final = 1.0
+_WRONG_AT_ONCE: Final = 50.0
+"""Wrong passwords from one address; of one identity from there, a tenth."""
+
+
+class _Repeated(msgspec.Struct):
+    """A security event that is repeated: its row, when it began, and how often since it was last stored."""
+
+    number: int
+    first_ms: int
+    last_ms: int
+    stored_ms: int
+    times: int = 0
+
+
 class Doors:
     """Judges opening handshakes, and is what an operator decides by."""
 
@@ -47,6 +69,7 @@ class Doors:
         switchboard: Switchboard,
         observe: Callable[[Observe], None],
         feed: Feed,
+        marks: PasswordMarks,
     ) -> None:
         self._config = config
         self._store = store
@@ -56,8 +79,12 @@ class Doors:
         self._feed = feed
         self._configured = {entry.id: entry.boot for entry in config.stations}
         self._first_passwords = {entry.id: entry.password for entry in config.stations if entry.password}
-        self._seen = SeenPasswords(os.urandom(32))
+        self._marks = marks
         self._hashing = asyncio.Semaphore(_HASHING)
+        self._first: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._wrong = Buckets(per_s=_WRONG_PER_S, burst=_WRONG_AT_ONCE)
+        self._wrong_of_one = Buckets(per_s=_WRONG_PER_S / 10, burst=_WRONG_AT_ONCE / 10)
+        self._repeated: dict[tuple[str, str, str], _Repeated] = {}
         self._counted: dict[tuple[str, str, str], FaultCount] = {}
         self._noting: set[asyncio.Task[None]] = set()
         self._let_in: dict[str, Admission] = {}
@@ -93,9 +120,28 @@ class Doors:
                 await self._forgive(shown)
                 return None
             await self._note(shown, fault)
-            return Refusal(fault.status, f"{fault.detail}: {fault.hint}" if fault.status != 401 else fault.hint)
+            if profile != 3 and fault.kind in faults.SECRET:
+                return self._refuse_stranger(shown)
+            return Refusal(fault.status, f"{fault.detail}: {fault.hint}")
 
         return welcome
+
+    def _refuse_stranger(self, shown: Handshake) -> Refusal:
+        """Answer all alike, whatever was wrong: the reason is the operator's to know."""
+        wait_s = self._throttled(shown)
+        if shown.credentials is not None:
+            now = self._clock.monotonic()
+            self._wrong.take(shown.address, now)
+            self._wrong_of_one.take(f"{shown.identity} {shown.address}", now)
+        if wait_s:
+            return Refusal(429, "too many wrong passwords", math.ceil(wait_s))
+        return Refusal(401, "not admitted: the operator of the back end can see why")
+
+    def _throttled(self, shown: Handshake) -> float:
+        """Return how long (s) no password is looked at from this address, or from there for this identity."""
+        now = self._clock.monotonic()
+        one = f"{shown.identity} {shown.address}"
+        return max(self._wrong.wait_s(shown.address, now), self._wrong_of_one.wait_s(one, now))
 
     def tls_failed(self, error: ssl.SSLError) -> None:
         """Note a TLS handshake that came to nothing; whose it was is not known."""
@@ -138,10 +184,10 @@ class Doors:
             await self._visit(shown, identity, profile)
             return faults.unknown_station(identity)
         known = known or Known()
-        if profile < known.least_profile:
-            return faults.lower_profile(profile, known.least_profile)
         if profile != 3 and (fault := await self._judge_password(shown, identity, known)):
             return fault
+        if profile < known.least_profile:
+            return faults.lower_profile(profile, known.least_profile)
         if not known.decision and identity not in self._configured:
             await self._visit(shown, identity, profile)
         if profile > known.least_profile and shown.version is not None:
@@ -168,7 +214,7 @@ class Doors:
             self._tell("station_refused", identity, reason=error.reason, detail=str(error))
             if error.reason == "expired":
                 return faults.expired_certificate(str(error))
-            return faults.bad_certificate(error.reason, str(error))
+            return faults.bad_certificate(error.reason, str(error), error.hint or "")
         return self._judge_organization(shown)
 
     def _judge_organization(self, shown: Handshake) -> Fault | None:
@@ -199,34 +245,54 @@ class Doors:
     async def _judge_password(self, shown: Handshake, identity: str, known: Known) -> Fault | None:
         assert shown.credentials is not None
         password = shown.credentials.password
-        if not known.password and identity in self._first_passwords:
-            hashed = await self._hashed(self._first_passwords[identity])
-            await self._store.run(doors.set_password, identity, hashed, self._clock.utc_ms())
-            known = Known(password=hashed)
-        if not known.password and not known.next_password:
-            return faults.password_missing_here()
-        if await self._fits(password, known.password):
-            return None
-        if known.next_password and await self._fits(password, known.next_password):
-            await self._settle(identity, known.next_password, taken=True)  # it was taken, whatever its answer was
-            return None
+        fits = self._marks.judge(known.verified, identity, password, known.password) if known.password else False
+        new = identity not in self._configured and not known.decision and self._config.unknown_stations == "accept"
+        if fits or not (known.password or known.next_password or identity in self._first_passwords or new):
+            return None if fits else faults.password_missing_here()
+        wait_s = self._throttled(shown)
+        if fits is None or known.next_password or not known.password:  # a slow hash: one at a time for each identity
+            async with self._first.setdefault(identity, asyncio.Lock()):
+                wait_s = wait_s or self._throttled(shown)
+                if not wait_s and await self._fits(identity, password, known):
+                    return None
         await self._event(identity, "FailedToAuthenticateAtCsms", "wrong password")
-        return faults.wrong_password()
+        return faults.too_many_guesses(wait_s) if wait_s else faults.wrong_password()
+
+    async def _fits(self, identity: str, password: str, known: Known) -> bool:
+        """Say whether a password is the station's, by slow hashes; what was found is kept."""
+        if not known.password and not known.next_password:
+            wanted = self._first_passwords.get(identity) or self._config.onboarding_password
+            if wanted and not hmac.compare_digest(password.encode(), wanted.encode()):
+                return False
+            try:
+                check_password(password)  # nothing is known of one that is trusted at first sight
+            except RefusedError:
+                return False
+            hashed = await self._hashed(password)
+            await self._store.run(doors.set_password, identity, hashed, self._clock.utc_ms())
+            await self._verified(identity, password, hashed)
+            return True
+        if await self._fits_hash(password, known.password):
+            await self._verified(identity, password, known.password)
+            return True
+        if await self._fits_hash(password, known.next_password):
+            await self._settle(identity, known.next_password, taken=True)  # it was taken, whatever its answer was
+            await self._verified(identity, password, known.next_password)
+            return True
+        return False
+
+    async def _verified(self, identity: str, password: str, kept: str) -> None:
+        await self._store.run(doors.note_verified, identity, self._marks.mark(identity, password, kept))
 
     async def _hashed(self, password: str, *, random: bool = False) -> str:
         async with self._hashing:
             return await asyncio.to_thread(hash_password, password, os.urandom(SALT_BYTES), random=random)
 
-    async def _fits(self, password: str, kept: str) -> bool:
+    async def _fits_hash(self, password: str, kept: str) -> bool:
         if not kept:
             return False
-        if self._seen.knows(password, kept):
-            return True
         async with self._hashing:
-            fits = await asyncio.to_thread(password_fits, password, kept)
-        if fits:
-            self._seen.note(password, kept)
-        return fits
+            return await asyncio.to_thread(password_fits, password, kept)
 
     # -- what went wrong
 
@@ -279,10 +345,30 @@ class Doors:
     async def flush(self) -> None:
         """Store what was only counted."""
         await self._flush(*self._counted)
+        for each in tuple(self._repeated.values()):
+            await self._count_event(each)
+
+    async def _count_event(self, event: "_Repeated") -> None:
+        times, event.times = event.times, 0
+        if times:
+            event.stored_ms = event.last_ms
+            await self._store.run(security.count_event, event.number, times, event.last_ms)
 
     async def _event(self, identity: str, kind: str, info: str) -> None:
+        """Keep a security event; what is repeated within an hour is counted there."""
         now_ms = self._clock.utc_ms()
-        await self._store.run(security.add_event, identity, "csms", kind, now_ms, now_ms, info)
+        key = identity, kind, info
+        before = self._repeated.get(key)
+        if before is not None and now_ms - before.first_ms < _SAME_EVENT_MS:
+            before.times, before.last_ms = before.times + 1, now_ms
+            if now_ms - before.stored_ms >= _REPEAT_MS:
+                await self._count_event(before)
+            return
+        if before is not None or len(self._repeated) >= _MAX_COUNTED:
+            await self.flush()
+            self._repeated.clear()
+        number = await self._store.run(security.add_event, identity, "csms", kind, now_ms, now_ms, info)
+        self._repeated[key] = _Repeated(number, now_ms, now_ms, now_ms)
         self._tell("security_event", identity, type=kind, tech_info=info[:255], source="csms")
 
     # -- what an operator does

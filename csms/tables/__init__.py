@@ -18,7 +18,7 @@ from csms.tables.device_model import device_variables, network_profiles
 from csms.tables.diagnostics import device_events, display_messages, event_streams, monitors, stream_values
 from csms.tables.doors import admissions, door_faults
 from csms.tables.payments import battery_swaps, data_transfers, payment_settlements, qr_codes, web_payments
-from csms.tables.records import grid_signals, journals, settlements
+from csms.tables.records import grid_signals, journal_lines, journals, settlements
 from csms.tables.requests import request_parts, station_requests
 from csms.tables.security import security_events, station_certificates
 from csms.tables.stations import connectors, stations
@@ -50,6 +50,7 @@ __all__ = [
     "event_streams",
     "grid_signals",
     "idempotency_keys",
+    "journal_lines",
     "journals",
     "local_lists",
     "metadata",

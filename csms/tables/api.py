@@ -13,6 +13,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    true,
 )
 
 from csms.tables.base import metadata, row_id
@@ -72,6 +73,7 @@ webhooks: Final = Table(
     Column("station_id", String(48)),
     Column("enabled", Boolean, nullable=False),
     Column("failures", Integer, nullable=False),
+    Column("shows_tokens", Boolean, nullable=False, server_default=true()),
     Column("created_ms", BigInteger, nullable=False),
     Column("created_by", String(128), nullable=False),
 )

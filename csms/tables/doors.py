@@ -22,6 +22,7 @@ admissions: Final = Table(
     Column("least_profile", Integer, nullable=False, default=0, server_default="0"),  # A05.FR.07
     Column("password", Text, nullable=False, default="", server_default=""),  # hashes: csms.core.passwords
     Column("next_password", Text, nullable=False, default="", server_default=""),
+    Column("verified", Text, nullable=False, default="", server_default=""),  # marks: csms.core.passwords
     Column("password_ms", BigInteger),
     Column("expired_until_ms", BigInteger),  # until when an expired certificate is let in, to be renewed (A00.FR.429)
 )

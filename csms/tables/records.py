@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from sqlalchemy import BigInteger, Boolean, Column, String, Table, Text
+from sqlalchemy import BigInteger, Boolean, Column, LargeBinary, String, Table, Text
 
 from csms.tables.base import metadata
 
@@ -16,6 +16,15 @@ journals: Final = Table(
     Column("ended", Boolean, nullable=False),
     Column("updated_ms", BigInteger, nullable=False),
     Column("refused", BigInteger, nullable=False, default=0, server_default="0"),
+)
+
+journal_lines: Final = Table(
+    "journal_lines",
+    metadata,
+    Column("station_id", String(48), primary_key=True),
+    Column("session_id", String(64), primary_key=True),
+    Column("sequence", BigInteger, primary_key=True, autoincrement=False),
+    Column("line", LargeBinary, nullable=False),
 )
 
 settlements: Final = Table(

@@ -16,6 +16,8 @@ security_events: Final = Table(
     Column("at_ms", BigInteger, nullable=False),
     Column("received_ms", BigInteger, nullable=False),
     Column("tech_info", String(255), nullable=False, default="", server_default=""),
+    Column("times", BigInteger, nullable=False, default=1, server_default="1"),
+    Column("last_ms", BigInteger),  # of the last repetition
     Index(None, "station_id", "at_ms"),
 )
 

@@ -166,8 +166,9 @@ def on_pre_charge(stage: PreCharging, request: DC_PreChargeReq, response: DC_Pre
 
 
 def matched(world: World) -> bool:
-    """Say whether the contactor may close: what was measured at the inlet counts, not what the charger tells."""
-    return abs(world.inlet.voltage_mv - world.battery.voltage_mv) <= MATCHED_MV
+    """Say whether the contactor may close: what was measured at the inlet lately counts, not what the charger tells."""
+    across_mv = abs(world.inlet.voltage_mv - world.battery.voltage_mv)
+    return world.fresh and not world.battery.fault and across_mv <= MATCHED_MV
 
 
 def on_closed(stage: ClosingContactor, world: World) -> Step:

@@ -22,7 +22,19 @@ from evcc.core.ports import (
 )
 from evcc.core.settings import SessionConfig
 from evcc.core.side_streams import SideStreams
-from evcc.core.stages import ENDING_STAGES, CheckingIn, Ending, FindingPlace, Looping, Pairing, Step
+from evcc.core.stages import (
+    CLOSING_STAGES,
+    ENDING_STAGES,
+    CheckingIn,
+    Ended,
+    Ending,
+    FindingPlace,
+    Looping,
+    Pairing,
+    Step,
+    is_powered,
+)
+from evcc.core.watch import LOOK_S, Circumstances, Watch
 from evcc.core.world import Choice
 from v2g.iso15118.charts import Family
 from v2g.iso15118.messages.common_messages import ChargingSession
@@ -30,6 +42,9 @@ from v2g.iso15118.session import Entropy, Fact
 
 PACE: Final = "pace"
 """The timer of a pause before the next request."""
+
+WATCH: Final = "watch"
+"""The timer of the next look at battery, inlet and contactor."""
 
 
 class Facts(SideStreams):
@@ -49,6 +64,8 @@ class Facts(SideStreams):
         self._replan = False
         self._limits = SetPowerLimits(0, 0)
         self._overdrawn_since: float | None = None
+        timing = config.timing
+        self._watch = Watch(sensor_s=timing.sensor_s, contactor_s=timing.contactor_s + LOOK_S)
 
     @abstractmethod
     def _apply(self, step: Step) -> None:
@@ -68,11 +85,18 @@ class Facts(SideStreams):
                 self._take_place(fact)
             case BatteryState():
                 self._battery = fact
+                self._watch.battery(fact, self._now)
                 self._check_overdraw()
+                self._look()
+                self._check_battery()
             case PresentVoltage():
                 self._inlet = fact
+                self._watch.inlet(self._now)
+                self._look()
             case ContactorState(closed=closed):
                 self._contactor_closed = closed
+                self._watch.contactor(fact)
+                self._look()
                 step = ON_FACT.get((type(self.stage), closed))
                 if step is not None and self._pending is None:
                     self._apply(step(self.stage, self._world()))
@@ -119,6 +143,37 @@ class Facts(SideStreams):
         if self._pending is None and PACE in self._timers:
             self._disarm(PACE)
             self._apply(Step(stage=self.stage))
+
+    def _look(self) -> None:
+        """Stop at once when what is measured is not what may be."""
+        if self._closed or isinstance(self.stage, Ended):
+            return
+        powered = is_powered(self.stage)
+        seen = Circumstances(
+            battery=self._battery,
+            inlet=self._inlet,
+            limits=self._limits,
+            powered=powered,
+            ending=isinstance(self.stage, ENDING_STAGES),
+        )
+        word = self._watch.look(seen, self._now)
+        if word:
+            inlet = {"inlet_mv": self._inlet.voltage_mv, "inlet_ma": self._inlet.current_ma}
+            self._fail(word, battery_mv=self._battery.voltage_mv, battery_ma=self._battery.current_ma, **inlet)
+        elif powered:
+            self._arm(WATCH, LOOK_S)
+        else:
+            self._disarm(WATCH)
+
+    def _check_battery(self) -> None:
+        """A battery with a fault is not connected; one that is connected is left in order."""
+        fault = self._battery.fault
+        if not fault or self._closed:
+            return
+        if isinstance(self.stage, CLOSING_STAGES):
+            self._fail(fault)
+        else:
+            self._wish_to_stop(Ending(fault, failed=True))
 
     def _check_overdraw(self) -> None:
         """No more may leave the vehicle than was signed, measuring error and a moment to react apart.

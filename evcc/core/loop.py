@@ -9,7 +9,7 @@ from evcc.core import ask, foresight, policy, program
 from evcc.core.market import entry_w
 from evcc.core.payment import SIGNED_ID
 from evcc.core.policy import Permit
-from evcc.core.ports import Reported, SetAcPower, SetPowerLimits
+from evcc.core.ports import Reported, SetPowerLimits
 from evcc.core.program import Progress, Wish
 from evcc.core.quantities import to_milli, to_whole
 from evcc.core.reactions import Reaction, reaction
@@ -28,7 +28,6 @@ from evcc.core.stages import (
 )
 from evcc.core.stop import stop
 from evcc.core.world import Agreement, EvseLimits, Plan, World
-from v2g.iso15118.charts import Family
 from v2g.iso15118.messages.common_messages import (
     ChargeProgress,
     ChargingSession,
@@ -157,7 +156,7 @@ def _standby(stage: Looping, world: World, *, wanted: bool) -> Step | None:
         return Step(
             stage=EnteringStandby(replace(stage, wish=program.IDLE)),
             request=request,
-            commands=(SetPowerLimits(0, 0), SetAcPower(0)) if world.family is Family.AC else (SetPowerLimits(0, 0),),
+            commands=(SetPowerLimits(0, 0),),
             discharge_w=0,
         )
     if not wanted and stage.standby is Standby.ON:
@@ -222,7 +221,7 @@ def _scheduled_w(plan: Plan, world: World, *, discharge: bool) -> int:
     """Return what the chosen tuple allows now in that direction; in Dynamic mode what the charger can do at all.
 
     The limits of loop answers do not count here: they may follow what we asked for last, and a vehicle that asked for
-    nothing because of them would never ask for more. The charger holds its limits whatever is asked (V2G20-2183).
+    nothing because of them would never ask for more. The charger holds its limits whatever is asked (V2G20-2188).
     """
     most = plan.limits.discharge_w if discharge else plan.limits.charge_w
     if plan.schedule is None:

@@ -17,7 +17,7 @@ def departure_s(world: World) -> int:
 
 
 def energy_requests(world: World, outlook: Outlook | None = None) -> tuple[int, int, int]:
-    """Return target, most and least energy to charge, Wh, with least <= target <= most (V2G20-1290).
+    """Return target, most and least energy to charge, Wh, with least <= target <= most.
 
     The target is what the driver needs, or more where a plan by prices has more come in.
     """

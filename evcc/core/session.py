@@ -12,13 +12,10 @@ from msgspec.structs import replace
 from evcc.core import ask, setup
 from evcc.core.contracts import ranked
 from evcc.core.discharge import Discharge
-from evcc.core.facts import Facts
+from evcc.core.facts import WATCH, Facts
 from evcc.core.handlers import ON_RESPONSE, ON_WAKE
 from evcc.core.loop import renegotiate
-from evcc.core.ports import (
-    BatteryState,
-    SetPowerLimits,
-)
+from evcc.core.ports import BatteryState, SetAcPower, SetPowerLimits
 from evcc.core.program import Progress
 from evcc.core.reactions import Reaction, reaction
 from evcc.core.settings import SessionConfig
@@ -30,8 +27,10 @@ from evcc.core.stages import (
     Looping,
     Stage,
     Step,
+    is_powered,
 )
 from evcc.core.stop import SAFE, stop
+from evcc.core.watch import LOOK_S
 from evcc.core.world import Choice, Contract, Provisioning, Resume, World
 from v2g.errors import CertificateError, CodecError
 from v2g.iso15118 import sequence
@@ -39,7 +38,7 @@ from v2g.iso15118.charts import SIDE_CHARTS
 from v2g.iso15118.messages.common_messages import SessionSetupReq
 from v2g.iso15118.pause import binding
 from v2g.iso15118.sequence import State
-from v2g.iso15118.session import Entropy
+from v2g.iso15118.session import Command, Entropy
 from v2g.iso15118.timing import MESSAGES, Timing
 from v2g.iso15118.v2gtp import PayloadType
 from v2g.observe import Scalar
@@ -48,6 +47,9 @@ from v2g.pki.keys import SoftwareKey
 _MESSAGE: Final = "message"
 _SETUP: Final = "communication_setup"
 _PACE: Final = "pace"
+_THEN: Final = "then"
+ON_ITS_WAY_S: Final = 0.05
+"""After so long a request has left; state C follows it within 250 ms (V2G20-847, V2G20-1617)."""
 MEASURING_S: Final = 0.05
 """What our own clock and event loop may add to a time that is noted, s."""
 
@@ -97,6 +99,8 @@ class VehicleSession(Facts):
         self._parked = False
         self._progress: Progress | None = None
         self._joined = False
+        self._then: tuple[Command, ...] = ()
+        self._ac_w = 0
 
     # -- hooks of the engine ------------------------------------------------------------------------------------
 
@@ -129,6 +133,7 @@ class VehicleSession(Facts):
             return
         self._pending = None
         self._disarm(_MESSAGE)
+        self._follow_request()
         self._note_answer(type(request).__name__)
         if reacts is Reaction.NOTE:
             self._observe("session", "warning", message=name, code=message.response_code.name)
@@ -160,6 +165,10 @@ class VehicleSession(Facts):
     def _on_timer(self, name: str) -> None:
         if name == _PACE:
             self._apply(ON_WAKE[type(self.stage)](self.stage, self._last, self._world()))
+        elif name == _THEN:
+            self._follow_request()
+        elif name == WATCH:
+            self._look()
         elif name == _MESSAGE:
             self._fail("message_timeout", request=type(self._pending).__name__)
         elif self._on_side_timer(name):
@@ -189,6 +198,7 @@ class VehicleSession(Facts):
             resume=self._resume,
             joined=self._joined,
             parked=self._parked,
+            fresh=self._watch.fresh(self._now),
             beside=frozenset(self._beside),
             family=self.family,
             price_signers=self._price_signers,
@@ -230,8 +240,6 @@ class VehicleSession(Facts):
         self._enter(step.stage)
         self._actions.extend(step.observed)
         for command in step.commands:
-            if isinstance(command, SetPowerLimits):
-                self._limits, self._overdrawn_since = command, None
             self._command(command)
         if step.discharge_w is not None:
             self._actions.extend(self._discharge.command(step.discharge_w, self._world()))
@@ -243,6 +251,9 @@ class VehicleSession(Facts):
             self._end(step.end)
         elif step.request is not None:
             self._ask(step.request)
+            if step.then:
+                self._then = step.then
+                self._arm(_THEN, ON_ITS_WAY_S)
         elif step.wait is not None:
             self._arm(_PACE, step.wait)
         if not self._closed:
@@ -250,6 +261,25 @@ class VehicleSession(Facts):
                 self._ask_beside(stream, request)
             if step.replan:
                 self._plan_anew()
+
+    def _command(self, *commands: Command) -> None:
+        """Carry out, and see to it that less is drawn as soon as less may be."""
+        for command in commands:
+            if isinstance(command, SetAcPower):
+                self._ac_w = command.power_w
+            elif isinstance(command, SetPowerLimits):
+                self._limits, self._overdrawn_since = command, None
+                within_w = max(-command.discharge_w, min(command.charge_w, self._ac_w))
+                if within_w != self._ac_w:
+                    self._command(SetAcPower(within_w))
+            self._watch.command(command, self._now)
+            super()._command(command)
+
+    def _follow_request(self) -> None:
+        """Do what had to wait for the request to leave."""
+        self._disarm(_THEN)
+        then, self._then = self._then, ()
+        self._command(*then)
 
     def _ask(self, request: Any) -> None:
         assert sequence.accepts(self.state, request, self.chart), (
@@ -269,6 +299,9 @@ class VehicleSession(Facts):
             self._time_chain(stage)
         if isinstance(self.stage, CheckingIn) and not isinstance(stage, CheckingIn):
             self._parked = True
+        if is_powered(stage) and not is_powered(self.stage):
+            self._watch.begin(self._now)
+            self._arm(WATCH, LOOK_S)
         self.stage = stage
         if isinstance(stage, Looping):
             self._progress = stage.progress
@@ -315,7 +348,6 @@ class VehicleSession(Facts):
     def _fail(self, reason: str, **data: Scalar) -> None:
         """Make the vehicle safe and close. No further request is sent (V2G20-436 to -440)."""
         self._observe("session", "failed", reason=reason, awaiting=type(self.stage).__name__, **data)
-        self._limits = SetPowerLimits(0, 0)
         self._command(*SAFE)
         self.stage = Ended()
         self._close(reason)

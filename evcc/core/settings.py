@@ -274,6 +274,15 @@ class TimingConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     contactor_s: Annotated[float, Meta(gt=0, le=10, description="longest time for the vehicle's contactor to move")] = (
         1.5
     )
+    sensor_s: Annotated[
+        float,
+        Meta(
+            ge=0.5,
+            le=10,
+            description="battery and inlet have reported within this time while voltage is asked for, and within half "
+            "of it when the contactor closes",
+        ),
+    ] = 1.0
 
 
 class SessionConfig(msgspec.Struct, frozen=True):

@@ -43,7 +43,7 @@ def on_protocol(
 
 
 def on_session(stage: SettingUp, request: SessionSetupReq, response: SessionSetupRes, world: World) -> Step:
-    """Take the session id; a joined session goes on with its old services (V2G20-1032, -2615)."""
+    """Take the session id; a joined session goes on with its old services (V2G20-1032)."""
     session_id = response.header.session_id
     if session_id == NO_SESSION:
         return fail(stage, "no_session_id")
@@ -119,5 +119,5 @@ def repeat_authorization(stage: Authorizing, request: AuthorizationReq, world: W
 
 
 def same_charger(resume: Resume, charger_leaf: bytes) -> bool:
-    """Say whether a paused session belongs to the charger with this certificate (V2G20-2613)."""
+    """Say whether a paused session belongs to the charger with this certificate (V2G20-2539)."""
     return resume.charger == binding(resume.session_id, charger_leaf)

@@ -284,12 +284,25 @@ class Ended(Stage, frozen=True):
 ENDING_STAGES = (DisconnectingDevice, CheckingOut, PowerStopping, OpeningContactor, Welding, Stopping, Ended)
 
 
+CLOSING_STAGES = (Aligning, ConnectingDevice, CableChecking, PreCharging, ClosingContactor)
+"""On the way to energy; the contactor may be about to close."""
+
+_POWERED = (*CLOSING_STAGES, Starting, Looping, Confirming, Renegotiating, EnteringStandby, PowerStopping)
+
+
+def is_powered(stage: Stage) -> bool:
+    """Say whether the vehicle has asked for voltage, or for more."""
+    if isinstance(stage, Scheduling):
+        return stage.looping is not None
+    return isinstance(stage, _POWERED) and not isinstance(stage, ConnectingDevice)
+
+
 class Step(msgspec.Struct, frozen=True, kw_only=True):
     """What follows: the next stage, and exactly one of `request`, `wait` (s), a fact to come, `end`, `failure`.
 
     `end` closes in good order, `failure` at once with everything made safe. Commands are executed before the
-    request is sent. `discharge_w` asks for a live signed command of that power before the request. `contract` is the
-    one that pays from now on, `installed` one that has come over the wire.
+    request is sent, those of `then` when it is on its way. `discharge_w` asks for a live signed command of that power
+    before the request. `contract` is the one that pays from now on, `installed` one that has come over the wire.
     """
 
     stage: Stage
@@ -300,6 +313,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     end: str = ""
     failure: str = ""
     commands: tuple[Command, ...] = ()
+    then: tuple[Command, ...] = ()
     observed: tuple[Observe, ...] = ()
     discharge_w: int | None = None
     session_id: bytes | None = None

@@ -26,7 +26,7 @@ def begin(plan: Plan, world: World) -> Step:
     """Return the step after the schedule."""
     match plan.choice.family:
         case Family.AC:  # V2G20-847: state C at most 250 ms after the request, V2G20-1617: not before
-            return replace(ask.power_start(plan, world), commands=(SetCpState(PilotState.C),))
+            return replace(ask.power_start(plan, world), then=(SetCpState(PilotState.C),))
         case Family.WPT:
             return _align(plan, world)
         case Family.ACDP:

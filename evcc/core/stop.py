@@ -21,7 +21,7 @@ from evcc.core.stages import (
 )
 from evcc.core.world import World
 from v2g.iec61851.pilot import PilotState
-from v2g.iso15118.charts import BESIDE, Family
+from v2g.iso15118.charts import BESIDE
 from v2g.iso15118.messages.acdp import ACDP_DisconnectReq, ElectricalChargingDeviceStatus
 from v2g.iso15118.messages.common_messages import (
     ChargeProgress,
@@ -57,7 +57,7 @@ def stop(stage: Stage, world: World, ending: Ending) -> Step:
         return Step(
             stage=PowerStopping(ending),
             request=request,
-            commands=(SetPowerLimits(0, 0), SetAcPower(0)) if world.family is Family.AC else (SetPowerLimits(0, 0),),
+            commands=(SetPowerLimits(0, 0),),
             discharge_w=0,
             observed=observed,
         )

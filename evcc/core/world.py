@@ -114,6 +114,8 @@ class World(msgspec.Struct, frozen=True):
     resume: Resume | None = None
     joined: bool = False
     """Whether this session is the one of `resume`, joined again."""
+    fresh: bool = True
+    """Whether battery and inlet have reported lately."""
     parked: bool = False
     """Whether the vehicle has checked in to a parking space, out of which it has to check."""
     beside: frozenset[PayloadType] = frozenset()

@@ -3,7 +3,7 @@
 Order of judgement for a contract: signature and challenge, then chain and validity, then the CSMS. A WARNING leaves
 the vehicle free to try another contract or external means; a broken signature ends the session.
 
-A challenge is used once (V2G20-697, -2110, -2608). No message could hand out another one after a WARNING, so "once" is
+A challenge is used once (V2G20-2608). No message could hand out another one after a WARNING, so "once" is
 taken as once for each contract: the same contract again, whatever it was told, has used it up.
 """
 
@@ -85,7 +85,7 @@ def authorization(request: AuthorizationReq, context: Offered | Authorizing, wor
         return _warn(context, world, code, error.reason, str(error))
     if mode.gen_challenge != context.challenge:  # V2G20-2565, -2216
         return _warn(context, world, ResponseCode.WARNING_ChallengeInvalid, "challenge")
-    if verified.der[0] in context.signed_by:  # V2G20-2110
+    if verified.der[0] in context.signed_by:  # V2G20-2608
         return _warn(context, world, ResponseCode.WARNING_ChallengeInvalid, "challenge_used")
     expires_soon = verified.leaf.not_valid_after_utc - _now(world) <= EXPIRES_SOON
     return _ask(request, context, world, Contract(verified.emaid, verified.der, expires_soon))

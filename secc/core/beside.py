@@ -44,7 +44,7 @@ def schedule_exchange(request: ScheduleExchangeReq, context: Charging | Stopping
     try:
         step = exchange.plan(request, parametrised, world)
     except Iso15118Error as error:
-        return kept(request, replace(context, beside=None), world, error)
+        return kept(replace(context, beside=None), world, error)
     needs = exchange.report(request, parametrised, world)
     return replace(step, context=replace(context, beside=step.context), commands=(needs, *step.commands))
 
@@ -58,18 +58,16 @@ def renegotiated(
     except Iso15118Error as error:
         if not isinstance(context, Charging):
             raise
-        return kept(request, context, world, error)  # the loop goes on, or the rest that was before
+        return kept(context, world, error)  # the loop goes on, or the rest that was before
 
 
-def kept(request: ScheduleExchangeReq, context: Charging, world: World, error: Iso15118Error) -> Step:
+def kept(context: Charging, world: World, error: Iso15118Error) -> Step:
     """Go on by the schedule that holds, as long as it does."""
     departure_ms = context.planned.plan.departure_ms
     if departure_ms is not None and world.utc_ms >= departure_ms:
         raise refuse(ResponseCode.FAILED_ScheduleRenegotiation, f"{error}, and the old schedule is over")
-    code = ResponseCode.WARNING_ScheduleRenegotiationFailed
     event = Observe("schedule", "renegotiation_failed", {"reason": str(error)})
-    response = refusal(request, code.value, world.header, world.config)
-    return Step(response, context, (event,), heard="ScheduleRenegotiation")
+    return Step(exchange.unchanged(context.planned, world), context, (event,), heard="ScheduleRenegotiation")
 
 
 def power_delivery(request: PowerDeliveryReq, context: Charging | Stopping, world: World) -> Step:
@@ -96,5 +94,7 @@ def power_delivery(request: PowerDeliveryReq, context: Charging | Stopping, worl
 
 def _too_late(request: Any, context: Stopping, world: World) -> Step:
     """Answer a vehicle that has asked on its main stream to stop: there is nothing to plan any more."""
+    if isinstance(request, ScheduleExchangeReq):
+        return Step(exchange.unchanged(context.planned, world), context)
     response = refusal(request, ResponseCode.WARNING_ScheduleRenegotiationFailed.value, world.header, world.config)
     return Step(response, context)

@@ -218,11 +218,12 @@ class PreCharging(msgspec.Struct, frozen=True):
 
 
 class Starting(msgspec.Struct, frozen=True):
-    """The contactors are being closed; `closed` is None until it is known."""
+    """The contactors are being closed; `closed` is None until it is known. `asked_mv` is the pre-charge's target."""
 
     planned: Planned
     since: float
     closed: bool | None = None
+    asked_mv: int = 0
 
 
 class Charging(msgspec.Struct, frozen=True):

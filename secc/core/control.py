@@ -4,6 +4,8 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, Final
 
+import msgspec
+
 from secc.core import loop, ports, wpt
 from secc.core.config import ControlMode, SeccConfig
 from secc.core.context import (
@@ -46,6 +48,12 @@ NOTICES: Final = (
 
 NOTICE_S: Final = 60.0
 """How long a vehicle may take to follow a notice; after that it is ended (Terminate) or not asked any longer."""
+
+SETTLING_S: Final = 1.0
+"""How long an offer waits for the rest of a grid signal whose limits have arrived; limits are obeyed at once."""
+
+SIGNING_S: Final = 5.0
+"""How long a pause waits for the vehicle's signature under what has flowed."""
 
 STOPPED_REASONS: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -202,12 +210,38 @@ class PowerControl(Session):
     def _notice(self) -> Notice | None:
         for name in NOTICES if self._notices else ():
             notice = self._notices.get(name)
+            ahead = self._notices.get("MeteringConfirmation") if name == "Pause" and notice is not None else None
+            if ahead is not None and ahead.ahead_until > self._now:
+                return ahead
             if notice is not None and (notice.until > self._now or name == "Terminate"):
                 return notice
         return None
 
+    def _ask_pause(self) -> None:
+        """Ask for a pause, and before for a signature under what has flowed: a vehicle that rests signs nothing."""
+        if self._is_unsigned():
+            if "MeteringConfirmation" not in self._notices:
+                self._notify("MeteringConfirmation")
+            wanted = self._notices["MeteringConfirmation"]
+            self._notices["MeteringConfirmation"] = msgspec.structs.replace(wanted, ahead_until=self._now + SIGNING_S)
+        self._notify("Pause")
+
+    def _is_unsigned(self) -> bool:
+        """Whether the vehicle can sign what the meter shows, and has not yet."""
+        context, meter = self._context, self._meter
+        if not isinstance(context, Charging) or meter is None or self._contract() is None:
+            return False
+        if not self._config.metering_confirmation:
+            return False
+        now, begin = (meter.import_mwh, meter.export_mwh), self._meter_begin
+        signed = context.confirmed
+        known = (signed.charged_energy_reading_wh, signed.bpt_discharged_energy_reading_wh or 0) if signed else (0, 0)
+        return (now[0] - begin[0]) // 1000 != known[0] or (now[1] - begin[1]) // 1000 != known[1]
+
     def _notify(self, notification: str) -> None:
-        self._notices[notification] = Notice(notification, self._now + NOTICE_S)
+        before = self._notices.get(notification)
+        ahead_until = before.ahead_until if before is not None else 0.0
+        self._notices[notification] = Notice(notification, self._now + NOTICE_S, ahead_until)
         self._asked_anew = self._asked_anew or notification == "ScheduleRenegotiation"
         self._observe("loop", "notice", notification=notification)
 
@@ -385,8 +419,10 @@ class PowerControl(Session):
             self._observe("schedule", "tariff_changed", version=tariff.version, source=tariff.source)
             if self._books_open:
                 self._perform((ports.Journal(TariffSet(tariff=tariff)),))
-        if changed or tariff is not None:
+        if tariff is not None:
             self._renew_offer()
+        elif changed:
+            self._renew_soon()
         if tariff is not None and (before is None or tariff.slots != before.slots):
             self._replan()
 
@@ -394,6 +430,16 @@ class PowerControl(Session):
         """Ask a vehicle that follows a schedule for a new choice, since what it has chosen from has changed."""
         if isinstance(self._context, Charging) and self._context.chosen is not None:
             self._notify("ScheduleRenegotiation")
+
+    def _renew_soon(self) -> None:
+        """Offer limits that have changed alone when nothing more has come for a while.
+
+        A grid signal arrives in parts: charging profiles first, at last the prices. It is one change, and one offer.
+        """
+        if self._discharge is None or not self._discharge.standing:
+            self._renew_offer()
+        elif "terms" not in self._timers:
+            self._arm("terms", SETTLING_S)
 
     def _begin_discharge(self) -> None:
         """Make the first offer, once the vehicle has selected the service and needs are known."""
@@ -411,6 +457,7 @@ class PowerControl(Session):
         One offer at a time: terms that change again before the vehicle has decided go into the next offer. Limits are
         obeyed at once whatever was offered.
         """
+        self._disarm("terms")
         discharge = self._discharge
         if discharge is None or isinstance(self._context, Stopping | Stopped | Finished):
             return

@@ -4,6 +4,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
+from secc.core.config import EvseRating
 from secc.core.context import CableChecking, Charging, Planned, PreCharging, Starting, Stopped, Stopping
 from secc.core.loop import account, apply_output
 from secc.core.ports import (
@@ -73,7 +74,7 @@ def on_cable_check(fact: CableCheckFinished, context: CableChecking) -> CableChe
 def pre_charge(request: DC_PreChargeReq, context: PreCharging, world: World) -> Step | Wait:
     """Bring the output to the vehicle's voltage. The answer may wait a little for it; it tells what is there."""
     most_mv = min(context.planned.parametrised.vehicle.max_voltage_mv, world.config.rating.max_voltage_v * 1000)
-    target_mv = max(0, to_milli(request.ev_target_voltage))
+    target_mv = wanted_mv(request, world.config.rating, interop=world.trust.interop)
     commands: tuple[StartPreCharge, ...] = ()
     if target_mv != context.target_mv:
         context = replace(context, target_mv=target_mv)
@@ -90,6 +91,13 @@ def pre_charge(request: DC_PreChargeReq, context: PreCharging, world: World) -> 
         "power", "pre_charge", {"target_mv": target_mv, "voltage_mv": world.measured.voltage_mv, "matched": matched}
     )
     return Step(response, context, (*commands, event))
+
+
+def wanted_mv(request: DC_PreChargeReq, rating: EvseRating, *, interop: bool) -> int:
+    """Return the voltage that has to be there before power; for peers on trial (`interop`), some of which name voltages
+    that no charger has, at most what this one has."""
+    target_mv = max(0, to_milli(request.ev_target_voltage))
+    return min(target_mv, rating.max_voltage_v * 1000) if interop else target_mv
 
 
 def is_matched(context: PreCharging, world: World) -> bool:
@@ -156,7 +164,8 @@ def _start(request: PowerDeliveryReq, context: PowerContext, world: World) -> St
         if world.waited:
             raise refuse(ResponseCode.FAILED, "the control pilot is not in state C")
         return Wait(context, world.config.timing.contactor)
-    starting = Starting(planned=planned, since=world.now)
+    asked_mv = context.target_mv if isinstance(context, PreCharging) else 0
+    starting = Starting(planned=planned, since=world.now, asked_mv=asked_mv)
     return Wait(starting, world.config.timing.contactor, (CloseContactors(),))
 
 
@@ -173,7 +182,8 @@ def _started(request: PowerDeliveryReq, context: Starting, world: World) -> Step
         TransactionUpdated(session_id, "ChargingStateChanged", "Charging", power_w=0, soc=vehicle.soc),
         Observe("power", "started", {"seconds": round(world.now - context.since, 4)}),
     )
-    charging = account(Charging(planned=context.planned, chosen=choose_tuple(request, context.planned, world)), world)
+    chosen = choose_tuple(request, context.planned, world)
+    charging = account(Charging(planned=context.planned, chosen=chosen, asked_mv=context.asked_mv), world)
     return Step(_delivery_response(world, tolerance_code(request, world)), charging, commands)
 
 

@@ -57,6 +57,11 @@ class SignedDischarge:
             return None
         return offer.valid_until_ms - (offer.valid_until_ms - offer.issued_at_ms) // 10
 
+    @property
+    def standing(self) -> bool:
+        """Whether an offer has been made."""
+        return self._gate.current_offer is not None
+
     def set_limits(self, limits: DischargeLimits) -> None:
         """Obey new limits at once."""
         self._gate.set_limits(limits)

@@ -114,22 +114,42 @@ def plan(request: ScheduleExchangeReq, parametrised: Parametrised, world: World)
             target_wh=None if target is None or left_s is None else to_w(target),
         )
         settled = Plan(tuples=offered_tuples(wanted, world), departure_ms=departure_ms)
-        phases = parametrised.vehicle.phases
-        answer = Scheduled_SEResControlMode(
-            schedule_tuple=tuple(schedule_tuple(each, world, phases=phases) for each in settled.tuples)
-        )
-    response = ScheduleExchangeRes(
-        header=_header(answer, world),
-        response_code=ResponseCode.OK,
-        evse_processing=Processing.Finished,
-        go_to_pause=True if world.notice is not None and world.notice.notification == "Pause" else None,
-        dynamic_se_res_control_mode=answer if isinstance(answer, Dynamic_SEResControlMode) else None,
-        scheduled_se_res_control_mode=answer if isinstance(answer, Scheduled_SEResControlMode) else None,
-    )
+        answer = _scheduled(settled, parametrised, world)
+    paused = world.notice is not None and world.notice.notification == "Pause"
+    response = replace(_response(ResponseCode.OK, answer, world), go_to_pause=True if paused else None)
     planned = Planned(parametrised=parametrised, plan=settled)
     _, why = _offer(mode, parametrised)
     refused = (Observe("schedule", "offer_refused", {"reason": why}),) if why else ()
     return Step(response, planned, (_planned_event(settled, parametrised, world), *refused))
+
+
+def unchanged(planned: Planned, world: World) -> ScheduleExchangeRes:
+    """Return the answer to a vehicle whose schedule cannot be planned anew: the one that holds, in the selected control
+    mode (V2G20-1600)."""
+    dynamic = planned.parametrised.selected.control_mode is ControlMode.DYNAMIC
+    answer: ResponseMode = (
+        Dynamic_SEResControlMode(absolute_price_schedule=planned.plan.prices)
+        if dynamic
+        else _scheduled(planned.plan, planned.parametrised, world)
+    )
+    return _response(ResponseCode.WARNING_ScheduleRenegotiationFailed, answer, world)
+
+
+def _scheduled(settled: Plan, parametrised: Parametrised, world: World) -> Scheduled_SEResControlMode:
+    phases = parametrised.vehicle.phases
+    return Scheduled_SEResControlMode(
+        schedule_tuple=tuple(schedule_tuple(each, world, phases=phases) for each in settled.tuples)
+    )
+
+
+def _response(code: ResponseCode, answer: ResponseMode, world: World) -> ScheduleExchangeRes:
+    return ScheduleExchangeRes(
+        header=_header(answer, world),
+        response_code=code,
+        evse_processing=Processing.Finished,
+        dynamic_se_res_control_mode=answer if isinstance(answer, Dynamic_SEResControlMode) else None,
+        scheduled_se_res_control_mode=answer if isinstance(answer, Scheduled_SEResControlMode) else None,
+    )
 
 
 def _planned_event(settled: Plan, parametrised: Parametrised, world: World) -> Observe:
@@ -236,7 +256,7 @@ def _offer(mode: RequestMode, parametrised: Parametrised) -> tuple[EnergyOffer |
 
 
 def _contradiction(mode: RequestMode) -> str:
-    """Return what is wrong with the needs (V2G20-1290, -1640, -2681), or nothing."""
+    """Return what is wrong with the needs (V2G20-2681), or nothing."""
     energies = [
         to_w(each)
         for each in (mode.ev_minimum_energy_request, mode.ev_target_energy_request, mode.ev_maximum_energy_request)

@@ -138,7 +138,7 @@ class Facts(SideStreams):
                 self._notify("ScheduleRenegotiation")
             case ports.PauseRequested():
                 if self._config.pause:
-                    self._notify("Pause")
+                    self._ask_pause()
             case ports.ServiceRenegotiationRequested():
                 self._reselect()
             case ports.EnergyTransferAllowed(services=services):

@@ -157,9 +157,9 @@ def _told(context: Charging, mode: RequestMode, soc: int | None) -> Charging:
         parametrised = replace(parametrised, vehicle=vehicle, heard=(mode, soc))
         context = replace(context, planned=replace(context.planned, parametrised=parametrised))
     if isinstance(mode, Scheduled_DC_CLReqControlMode):
-        return replace(
-            context, asked_ma=to_milli(mode.ev_target_current), asked_mv=max(0, to_milli(mode.ev_target_voltage))
-        )
+        asked_mv = to_milli(mode.ev_target_voltage)
+        asked_mv = max(0, asked_mv) if asked_mv else context.asked_mv  # current alone may be named (V2G20-2183)
+        return replace(context, asked_ma=to_milli(mode.ev_target_current), asked_mv=asked_mv)
     return context
 
 
@@ -285,7 +285,7 @@ def _mode(
     charge_w, discharge_w = most
     limits: dict[str, Any] = {
         "evse_maximum_charge_power": watts(charge_w),
-        "evse_minimum_charge_power": watts(min(rating.min_charge_power_w, charge_w)),
+        "evse_minimum_charge_power": watts(rating.min_charge_power_w),  # never below the first ones (V2G20-2655)
         "evse_maximum_charge_current": watts(rating.max_charge_current_a),
         "evse_maximum_voltage": watts(rating.max_voltage_v),
     }
@@ -294,7 +294,7 @@ def _mode(
         return Dynamic_DC_CLResControlMode(**limits) if dynamic else Scheduled_DC_CLResControlMode(**limits)
     limits |= {
         "evse_maximum_discharge_power": watts(sign * discharge_w),
-        "evse_minimum_discharge_power": watts(sign * min(rating.min_discharge_power_w, discharge_w)),
+        "evse_minimum_discharge_power": watts(sign * rating.min_discharge_power_w),
         "evse_maximum_discharge_current": watts(sign * rating.max_discharge_current_a),
         "evse_minimum_voltage": watts(rating.min_voltage_v),
     }

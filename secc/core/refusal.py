@@ -8,17 +8,18 @@ import msgspec
 
 from secc.core.config import SeccConfig
 from v2g.iso15118 import installation
-from v2g.iso15118.messages import ac, acdp, dc, wpt
+from v2g.iso15118.messages import ac, acdp, dc, schedules, wpt
 from v2g.iso15118.messages import app_protocol as app
 from v2g.iso15118.messages import common_messages as cm
 from v2g.iso15118.messages import wpt_positioning as place
 from v2g.iso15118.messages.common_types import MessageHeader, Processing, RationalNumber, ResponseCode
-from v2g.iso15118.messages.schedules import Dynamic_SEResControlMode
 
 MAX_SERVICES: Final = 8
 """Services that a ServiceList holds."""
 
 ZERO: Final = RationalNumber(exponent=0, value=0)
+
+_MODULES: Final = MappingProxyType({each.__name__: each for each in (ac, dc)})
 
 Fill = Callable[[Any, SeccConfig], dict[str, Any]]
 
@@ -70,29 +71,24 @@ def _service_detail(request: Any, config: SeccConfig) -> dict[str, Any]:
     }
 
 
+def _zeros(asked: Any) -> Any:
+    """Return what answers this mode of a request (V2G20-1600), with as little as the schema allows, all of it 0."""
+    module = _MODULES.get(type(asked).__module__, dc)
+    name = type(asked).__name__.replace("Req", "Res")
+    answer = getattr(module, name, dc.Scheduled_DC_CLResControlMode)  # the abstract head of all modes may come, too
+    return answer(**{each.name: ZERO for each in msgspec.structs.fields(answer) if each.required})
+
+
 def _charge_parameters(request: Any, config: SeccConfig) -> dict[str, Any]:
-    return {
-        "dc_cpd_res_energy_transfer_mode": dc.DC_CPDResEnergyTransferMode(
-            evse_maximum_charge_power=ZERO,
-            evse_minimum_charge_power=ZERO,
-            evse_maximum_charge_current=ZERO,
-            evse_minimum_charge_current=ZERO,
-            evse_maximum_voltage=ZERO,
-            evse_minimum_voltage=ZERO,
-        )
-    }
+    return {"dc_cpd_res_energy_transfer_mode": _zeros(request.dc_cpd_req_energy_transfer_mode)}
 
 
 def _ac_charge_parameters(request: Any, config: SeccConfig) -> dict[str, Any]:
-    return {
-        "ac_cpd_res_energy_transfer_mode": ac.AC_CPDResEnergyTransferMode(
-            evse_maximum_charge_power=ZERO, evse_minimum_charge_power=ZERO, evse_nominal_frequency=ZERO
-        )
-    }
+    return {"ac_cpd_res_energy_transfer_mode": _zeros(request.ac_cpd_req_energy_transfer_mode)}
 
 
 def _ac_charge_loop(request: Any, config: SeccConfig) -> dict[str, Any]:
-    return {"cl_res_control_mode": ac.Scheduled_AC_CLResControlMode()}
+    return {"cl_res_control_mode": _zeros(request.cl_req_control_mode)}
 
 
 def _positioning_setup(request: Any, config: SeccConfig) -> dict[str, Any]:
@@ -166,7 +162,17 @@ def _system_status(request: Any, config: SeccConfig) -> dict[str, Any]:
 
 
 def _schedule(request: Any, config: SeccConfig) -> dict[str, Any]:
-    return {"evse_processing": Processing.Finished, "dynamic_se_res_control_mode": Dynamic_SEResControlMode()}
+    finished = {"evse_processing": Processing.Finished}
+    if request.scheduled_se_req_control_mode is None:
+        return finished | {"dynamic_se_res_control_mode": schedules.Dynamic_SEResControlMode()}
+    entry = schedules.PowerScheduleEntry(duration=1, power=ZERO)
+    nothing = schedules.PowerSchedule(
+        time_anchor=0, power_schedule_entries=schedules.PowerScheduleEntryList(power_schedule_entry=(entry,))
+    )
+    offer = schedules.ScheduleTuple(
+        schedule_tuple_id=1, charging_schedule=schedules.ChargingSchedule(power_schedule=nothing)
+    )
+    return finished | {"scheduled_se_res_control_mode": schedules.Scheduled_SEResControlMode(schedule_tuple=(offer,))}
 
 
 def _charge_loop(request: Any, config: SeccConfig) -> dict[str, Any]:
@@ -176,7 +182,7 @@ def _charge_loop(request: Any, config: SeccConfig) -> dict[str, Any]:
         "evse_power_limit_achieved": False,
         "evse_current_limit_achieved": False,
         "evse_voltage_limit_achieved": False,
-        "cl_res_control_mode": dc.Scheduled_DC_CLResControlMode(),
+        "cl_res_control_mode": _zeros(request.cl_req_control_mode),
     }
 
 

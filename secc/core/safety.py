@@ -50,8 +50,10 @@ _KEPT: Final = frozenset(
 class Iso20Requests:
     """Reads the messages of one session, in their order."""
 
-    def __init__(self, config: SeccConfig) -> None:
+    def __init__(self, config: SeccConfig, *, interop: bool = False) -> None:
+        """With `interop` the vehicle waits for no voltage that this charger has not: see `secc.core.delivery`."""
         self._config = config
+        self._most_mv = config.rating.max_voltage_v * 1000 if interop else MOST
         self._bears = Output()
 
     def read(self, message: Any, payload_type: int) -> Request:
@@ -68,7 +70,7 @@ class Iso20Requests:
                 return Request(phase=Phase.VOLTAGE, closed_s=closed_s)
             case dc.DC_PreChargeReq():
                 target_mv = integer(message.ev_target_voltage, 3, MOST)
-                return Request(phase=Phase.VOLTAGE, closed_s=closed_s, target_mv=max(0, target_mv))
+                return Request(phase=Phase.VOLTAGE, closed_s=closed_s, target_mv=max(0, min(target_mv, self._most_mv)))
             case wpt.WPT_AlignmentCheckReq():
                 bears = self._bears.within(Output(charge_w=self._config.wpt.alignment_power_w))
                 return Request(phase=Phase.POWER, power_s=closed_s, closed_s=closed_s, bears=bears)
@@ -77,8 +79,9 @@ class Iso20Requests:
             case ac.AC_ChargeLoopReq() | dc.DC_ChargeLoopReq():
                 self._bears = _bears(message.cl_req_control_mode, self._bears)
                 return Request(power_s=alive_s, closed_s=closed_s, bears=self._bears)
-            case wpt.WPT_ChargeLoopReq():
-                return Request(power_s=alive_s, closed_s=closed_s)
+            case wpt.WPT_ChargeLoopReq(evpc_power_request=wanted):
+                bears = self._bears.within(Output(charge_w=max(0, integer(wanted, 0, MOST))))
+                return Request(power_s=alive_s, closed_s=closed_s, bears=bears)
             case ac.AC_ChargeParameterDiscoveryReq(ac_cpd_req_energy_transfer_mode=mode):
                 self._bears = _bears(mode, Output())
                 return Request(phase=Phase.IDLE, bears=self._bears)

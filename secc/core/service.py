@@ -87,7 +87,7 @@ def service_detail(request: ServiceDetailReq, context: Discovered, world: World)
 
 
 def service_selection(request: ServiceSelectionReq, context: Discovered, world: World) -> Step:
-    """Take the selection if every service of it was detailed with that parameter set (V2G20-1216)."""
+    """Take the selection if every service of it was detailed with that parameter set (V2G20-433, -467)."""
     config = world.config
     energy = request.selected_energy_transfer_service
     if energy.service_id not in ENERGY_TRANSFER:

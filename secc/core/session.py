@@ -17,7 +17,7 @@ from v2g.errors import CodecError, Iso15118Error
 from v2g.hardware.faults import FAULTS
 from v2g.iso15118 import sequence
 from v2g.iso15118.charts import BESIDE, FETCHING, SIDE_CHARTS
-from v2g.iso15118.messages.common_messages import ChargeProgress, MeteringConfirmationReq, PowerDeliveryReq
+from v2g.iso15118.messages.common_messages import ChargeProgress, PowerDeliveryReq
 from v2g.iso15118.messages.common_types import Dynamic_CLReqControlMode, Processing, ResponseCode
 from v2g.iso15118.sequence import State
 from v2g.iso15118.session import NO_SESSION
@@ -70,8 +70,7 @@ class SeccSession(Facts):
             self._on_side_request(message, PayloadType(payload_type))
             return
         self._note_request(message)
-        if not isinstance(message, MeteringConfirmationReq):  # beside the loop, whose time runs on
-            self._disarm("sequence")
+        self._disarm("sequence")
         refused = self._refused_at_once(message)
         if refused is not None:
             self._fail(message, payload_type, *refused)
@@ -174,7 +173,7 @@ class SeccSession(Facts):
         name = type(request).__name__
         if before in BESIDE and self.state not in BESIDE:
             self._sides.pop(PayloadType.SCHEDULE_RENEGOTIATION, None)
-            self._disarm("discharge", "offer", "decision")
+            self._disarm("discharge", "offer", "decision", "terms")
             if self._discharge is not None:
                 self._discharge.stop()
         if self.state is State.SERVICE_DISCOVERY:
@@ -191,8 +190,6 @@ class SeccSession(Facts):
         else:
             self._disarm("ongoing")
         self._bound_voltage()
-        if name == "MeteringConfirmationReq":
-            return
         loop_silence = timing.secc_sequence_loop + timing.secc_loop_tolerance  # V2G20-1502
         looping = name in _LOOPS and self.state is not State.STANDBY
         if name in _LOOPS:
@@ -225,7 +222,7 @@ class SeccSession(Facts):
             self._perform(() if needs is None else (needs,))
 
     def _fail(self, request: Any, payload_type: int, code: str, why: str, reason: str = "") -> None:
-        """Stop power, answer with `code` in the request's own response type, and end (V2G20-459, -460)."""
+        """Stop power, answer with `code` in the request's own response type (V2G20-736), and end."""
         self._stop_power(reason or code)
         self._observe("session", "request_failed", request=type(request).__name__, code=code, reason=why)
         self._refuse(request, payload_type, code)
@@ -284,7 +281,7 @@ class SeccSession(Facts):
                 self._command_expired()
             case "offer":
                 self._renew_offer(due=True)
-            case "decision":
+            case "decision" | "terms":
                 self._renew_offer()
             case "limits":
                 self._limits_changed("validity")

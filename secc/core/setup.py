@@ -130,7 +130,7 @@ def authorization_setup(request: AuthorizationSetupReq, context: Opened, world: 
     if not services:
         raise refuse(ResponseCode.FAILED, "Plug & Charge needs TLS, and nothing else is offered here")
     pnc = Authorization.PnC in services
-    challenge = world.entropy(16) if pnc else b""  # V2G20-697, -2108: used once
+    challenge = world.entropy(16) if pnc else b""  # V2G20-697, -2108, -2608: used once
     installable = world.config.certificate_installation and world.can_install and world.tls
     response = AuthorizationSetupRes(
         header=world.header,

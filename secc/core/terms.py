@@ -79,7 +79,7 @@ class PriceTerms(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How power ranges count."""
     power_ranges: Annotated[tuple[PowerRange, ...], Meta(max_length=7)] = ()
     description: Annotated[str, Meta(max_length=160)] = ""
-    language: Annotated[str, Meta(pattern="^[a-z]{3}$")] = "eng"
+    language: Annotated[str, Meta(pattern=r"^[a-z]{3}\Z")] = "eng"
     minimum_cost: Decimal | None = None
     maximum_cost: Decimal | None = None
     taxes: Annotated[tuple[TaxTerms, ...], Meta(max_length=10)] = ()

@@ -59,6 +59,8 @@ class Notice(msgspec.Struct, frozen=True):
 
     notification: str
     until: float
+    ahead_until: float = 0.0
+    """Until then it goes ahead of the request for a pause."""
 
 
 class Parking(msgspec.Struct, frozen=True):

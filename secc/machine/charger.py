@@ -65,8 +65,9 @@ def charger_machine(
     context = web_context(roots)
     logs = LogUploads(config.logs, folder_maker(home / "logs"), premises.sources, tell=tell, context=context)
     own = dict(premises.own)
-    if config.tls is not None:
-        own["ChargingStationCertificate"] = Own(config.tls.chain, KeyReference.of(config.tls.key))
+    if config.tls is not None and config.tls.own is not None:
+        chain, key = config.tls.own
+        own["ChargingStationCertificate"] = Own(chain, KeyReference.of(key))
     certificates = CertificateFiles(folder_maker(certificate_folder(config)), lambda: own, tell=tell, observe=observe)
     firmware: Firmware | None = None
     if config.update is not None:

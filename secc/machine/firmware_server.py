@@ -2,6 +2,7 @@
 
 import contextlib
 import shutil
+import socket
 import threading
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -10,6 +11,9 @@ from typing import Any, Final
 
 PATIENCE_S: Final = 30.0
 """How long whoever fetches may take for a piece, or to ask."""
+
+_ROOM_S: Final = 1.0
+"""How long a thread may take to end once its connection is gone."""
 
 
 class FirmwareServer(ThreadingHTTPServer):
@@ -21,6 +25,7 @@ class FirmwareServer(ThreadingHTTPServer):
         self.found: dict[str, Path] = {}
         self._fetching, self._room = fetching, threading.Semaphore(most_clients)
         self._counts: dict[str, int] = {}
+        self._silent: dict[socket.socket, None] = {}
         self._lock = threading.Lock()
         super().__init__((address, port), _Handler)
 
@@ -31,14 +36,33 @@ class FirmwareServer(ThreadingHTTPServer):
             self._fetching(checksum, count)
 
     def verify_request(self, request: Any, client_address: Any) -> bool:
-        """Let one more in if there is room; who has not asked yet has taken a place, too."""
-        return self._room.acquire(blocking=False)
+        """Let one more in if there is room; the oldest of those that have not asked yet makes some."""
+        room = self._room.acquire(blocking=False)
+        if not room:
+            with self._lock:
+                oldest = next(iter(self._silent), None)
+                if oldest is None:
+                    return False
+                del self._silent[oldest]
+                with contextlib.suppress(OSError):
+                    oldest.shutdown(socket.SHUT_RDWR)
+            if not self._room.acquire(timeout=_ROOM_S):
+                return False
+        with self._lock:
+            self._silent[request] = None
+        return True
+
+    def has_asked(self, request: Any) -> None:
+        """Note that whoever is at the other end wants something."""
+        with self._lock:
+            self._silent.pop(request, None)
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         """Give the place back."""
         try:
             super().process_request_thread(request, client_address)
         finally:
+            self.has_asked(request)
             self._room.release()
 
 
@@ -48,6 +72,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:  # http.server's name
         """Give a published file."""
+        self.server.has_asked(self.connection)
         checksum = self.path.removeprefix("/firmware/")
         file = self.server.found.get(checksum)
         if file is None:

@@ -31,13 +31,13 @@ class Cli:
         self.csms = csms
         self._folder = folder
 
-    async def __call__(self, *words: str, role: Role = Role.ADMIN) -> tuple[int, str, str]:
+    async def __call__(self, *words: str, role: Role = Role.ADMIN, at_terminal: bool = False) -> tuple[int, str, str]:
         """Run `v2g csms`; return exit code, output and errors."""
         file = self._folder / f"{role.value}.toml"
         file.touch(mode=0o600)
         url = f"https://localhost:{self.csms.csms.ports['api']}"
         file.write_text(f'url = "{url}"\ntoken = "{TOKENS[role]}"\nca = "{self.csms.pki.path("csms/root.pem")}"\n')
-        return await asyncio.to_thread(run, "csms", "--access", str(file), *words)
+        return await asyncio.to_thread(run, "csms", "--access", str(file), *words, at_terminal=at_terminal)
 
     async def records(self, *words: str, role: Role = Role.ADMIN) -> list[Any]:
         """Run it for machines; return what it printed."""
@@ -46,9 +46,16 @@ class Cli:
         return [json.loads(line) for line in output.splitlines()]
 
 
-def run(*words: str) -> tuple[int, str, str]:
+class Terminal(io.StringIO):
+    """A stream that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def run(*words: str, at_terminal: bool = False) -> tuple[int, str, str]:
     """Run `v2g` in this thread."""
-    output, errors, code = io.StringIO(), io.StringIO(), 0
+    output, errors, code = Terminal() if at_terminal else io.StringIO(), io.StringIO(), 0
     with pytest.MonkeyPatch.context() as patch, contextlib.suppress(KeyboardInterrupt):
         patch.setattr(sys, "argv", ["v2g", *words])
         patch.setattr(sys, "stdout", output)
@@ -119,6 +126,37 @@ async def test_a_day_with_a_station(cli: Cli) -> None:
     assert (entry["caller"], entry["operation"]) == ("admin", "start_transaction")
 
 
+async def test_what_a_station_says_is_text_and_nothing_else(cli: Cli) -> None:
+    """Neither markup, nor sequences that a terminal obeys, nor rows that are not there."""
+    said = {"model": "\x1b]0;mine\x07\x9b2J", "vendorName": "[/nothing] [red]", "firmwareVersion": "1\u202e\nCS-2\tyes"}
+    async with cli.csms.connect() as station:
+        await station.send(json.dumps([2, "b", "BootNotification", {"reason": "PowerUp", "chargingStation": said}]))
+        assert json.loads(await station.recv())[2]["status"] == "Accepted"
+        for words in (("stations",), ("station", STATION), ("stations", "--json"), ("station", STATION, "--json")):
+            code, output, errors = await cli(*words)
+            assert (code, errors) in ((0, ""), (0, "Connectors: none\n"))
+            assert all(line.replace("\t", "").isprintable() for line in output.splitlines()), output
+            if "--json" in words:
+                assert json.loads(output)["firmware"] == said["firmwareVersion"]
+            else:
+                assert "[/nothing] [red]" in output
+                assert r"\u001b]0;mine\u0007\u009b2J" in output
+                assert r"1\u202e\u000aCS-2\u0009yes" in output
+        assert len((await cli("stations"))[1].splitlines()) == 1
+        code, output, errors = await cli("stations", at_terminal=True)
+        assert (code, errors) == (0, "")
+        assert "[/nothi" in output  # in a narrow column
+        assert "[red]" in output
+        assert not {"\x07", "\x9b", "\u202e"} & set(output)
+        assert "\x1b]" not in output
+
+
+async def test_errors_are_lines(cli: Cli) -> None:
+    _code, _output, errors = await cli("request", "GET", "/stations/\x1b]0;mine\x07")
+    assert errors
+    assert all(line.isprintable() for line in errors.splitlines())
+
+
 WRONG = (
     (("station", "CS-404"), 5, "there is no such station\n     v2g csms stations"),
     (("send", "CS-404", "Reset", "{"), 2, "the payload is no JSON"),
@@ -176,18 +214,60 @@ async def test_transactions_are_listed_with_the_energy_that_flowed_in_them(cli: 
         for number, (kind, trigger, register) in enumerate(
             (("Started", "CablePluggedIn", 1000.5), ("Ended", "EVDeparted", 3500.75))
         ):
-            reading = {"value": register, "measurand": "Energy.Active.Import.Register"}
+            readings = [
+                {"value": register, "measurand": "Energy.Active.Import.Register"},
+                {"value": 7.5, "measurand": "Power.Active.Import", "unitOfMeasure": {"unit": "kW"}},
+                {"value": 80 + number, "measurand": "SoC", "unitOfMeasure": {"unit": "Percent"}},
+            ]
             at = f"2026-01-01T00:0{number}:00Z"
             event = {
                 "eventType": kind, "timestamp": at, "triggerReason": trigger, "seqNo": number,
-                "transactionInfo": {"transactionId": "t-1"}, "evse": {"id": 1, "connectorId": 1},
-                "meterValue": [{"timestamp": at, "sampledValue": [reading]}],
+                "transactionInfo": {"transactionId": T_1, "chargingState": "Charging"},
+                "evse": {"id": 1, "connectorId": 1},
+                "meterValue": [{"timestamp": at, "sampledValue": readings}],
             }  # fmt: skip
             await station.send(json.dumps([2, f"e-{number}", "TransactionEvent", event]))
             while json.loads(await station.recv())[1] != f"e-{number}":
                 pass
-    _code, table, errors = await cli("transactions")
-    assert table.rstrip("\n").split("\t")[-2:] == ["2500.25", ""], errors
+            _code, table, errors = await cli("transactions")
+            cells = table.rstrip("\n").split("\t")
+            power = ("Charging", "7500") if kind == "Started" else ("Ended (Local)", "")
+            assert (cells[1], cells[4], cells[7], cells[8]) == (T_1, *power, str(80 + number)), errors
+    assert cells[9:] == ["2500.25", "", ""]
+    _code, table, _errors = await cli("transactions", at_terminal=True)
+    assert T_1 in table  # in one piece, to be copied
+
+
+T_1 = "0c2a9d5e-0f3f-4d4e-8a51-2f0f7f1d9f11"
+
+
+async def test_a_list_says_when_it_is_cut_and_when_it_is_empty(cli: Cli) -> None:
+    code, output, errors = await cli("transactions")
+    assert (code, output, errors) == (0, "", "Transactions: none\n")
+    assert (await cli("transactions", "--json"))[1:] == ("", "")
+    for number in range(3):
+        await cli("allow", f"04A1B2C{number}", "--type", "ISO14443", "--group", "three")
+    for limit, more in ((2, True), (3, False), (4, False)):
+        for words in ((), ("--json",)):
+            _code, output, errors = await cli("tokens", "--group", "three", "--limit", str(limit), *words)
+            assert len(output.splitlines()) == min(limit, 3)
+            assert errors == (f"Tokens: only the first {limit}; --limit {10 * limit} shows more\n" if more else "")
+
+
+async def test_what_a_station_refuses_is_an_exit_code(cli: Cli) -> None:
+    async with cli.csms.connect() as station:
+        await boot(station)
+        for action, answered, code in (
+            ("Reset", {"status": "Rejected"}, 3),
+            ("ChangeAvailability", {"status": "Scheduled"}, 0),
+            ("ClearVariableMonitoring", {"clearMonitoringResult": [{"status": "NotFound", "id": 1}]}, 0),
+            ("ClearVariableMonitoring", {"clearMonitoringResult": [{"status": "Rejected", "id": 1}]}, 3),
+        ):
+            payload = {"Reset": {"type": "OnIdle"}, "ChangeAvailability": {"operationalStatus": "Operative"}}
+            body = json.dumps(payload.get(action, {"id": [1]}))
+            _asked, sent = await asyncio.gather(answer(station, answered), cli("send", STATION, action, body))
+            assert (sent[0], json.loads(sent[1])) == (code, answered)
+            assert (sent[2] == f"v2g: {STATION} answers {action} with Rejected\n") == (code == 3)
 
 
 async def test_who_may_not_is_told_so(cli: Cli) -> None:

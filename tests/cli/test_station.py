@@ -112,7 +112,7 @@ async def test_why_a_back_end_refuses_is_told_in_its_words_whichever_station_it_
         url = f"ws://127.0.0.1:{port}/ocpp"
         code, output, errors = await asyncio.to_thread(run, "station", "--url", url, "--count", "3")
     assert code == 7
-    assert json.loads(output)["kept_out"] == {f"{url}: HTTP status 404: STATION is not known here": 3}
+    assert json.loads(output)["kept_out"] == {f"{url}: HTTP status 404: STATION is not\\u001b known here": 3}
     assert "\x1b" not in errors
 
 

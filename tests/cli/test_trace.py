@@ -2,6 +2,7 @@
 
 import json
 import re
+import subprocess
 import time
 from html.parser import HTMLParser
 from pathlib import Path
@@ -13,12 +14,14 @@ from typer.testing import CliRunner, Result
 
 from cli.main import app
 from cli.trace_html import page
-from cli.trace_picture import picture
+from cli.trace_picture import opening, picture
 from pki_tools.tree import PkiTree
 from tests.iso15118.test_trace import Traced
+from tests.packages import missing
 from v2g.errors import CodecError, ConfigError, TransportError
 from v2g.iso15118.trace import encode_line
 from v2g.iso15118.trace_read import entries
+from v2g.net import trace
 
 
 @pytest.fixture(scope="module")
@@ -113,9 +116,40 @@ def test_the_page_holds_every_message_and_loads_nothing(traces: dict[str, Path],
     assert drawn.findall("polyline")
 
 
-def test_what_a_peer_says_is_no_markup(traces: dict[str, Path]) -> None:
-    from v2g.net import trace
+def test_the_first_second_of_a_long_session_is_drawn_by_itself(traces: dict[str, Path]) -> None:
+    found = entries(list(trace.read(traces["evcc"])))
+    first = next(each.at_ms for each in found if each.speaker)
+    assert not opening(found)  # all of it is short
+    found[-1] = msgspec.structs.replace(found[-1], at_ms=first + 60_000)
+    text = page("long", found)
+    _whole, zoomed = re.findall(r"<svg.*?</svg>", text, re.DOTALL)
+    near = [each for each in found if first <= each.at_ms <= first + 1000]
+    lines = [each for each in ElementTree.fromstring(zoomed).iter("line") if each.get("data-n")]
+    assert [each.get("data-n") for each in lines] == [str(each.number) for each in near]
+    assert float(str(lines[-1].get("x1"))) - float(str(lines[0].get("x1"))) > 900  # of 970
 
+
+@pytest.mark.parametrize("width", [1440, 400])
+def test_a_browser_shows_the_fields_of_every_row(traces: dict[str, Path], tmp_path: Path, width: int) -> None:
+    """A field that is cut is cut at its end: not so short that nothing but the dots are left."""
+    if reason := missing("chromium", program="chromium", install=False):
+        pytest.skip(reason)
+    run(traces["evcc"], "--html", tmp_path / "page.html")
+    look = """<script>const told=[...document.querySelectorAll('.f')].filter(e=>e.textContent);
+    document.title=JSON.stringify([told.length,Math.min(...told.map(e=>e.getBoundingClientRect().width)),
+    document.documentElement.scrollWidth,innerWidth])</script></body>"""
+    page_file = tmp_path / "page.html"
+    page_file.write_text(page_file.read_text().replace("</body>", look))
+    browser = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", f"--window-size={width},900", "--dump-dom"]
+    done = subprocess.run([*browser, f"--user-data-dir={tmp_path}", page_file.as_uri()], capture_output=True, text=True)
+    title = re.findall("<title>(.*?)</title>", done.stdout)[0]
+    rows, narrowest, wide, window = json.loads(title)
+    assert rows > 20
+    assert narrowest > 150
+    assert wide <= window  # nothing but the pictures goes beyond the edge, and they scroll by themselves
+
+
+def test_what_a_peer_says_is_no_markup(traces: dict[str, Path]) -> None:
     text = "<script>alert(1)</script>"
     hostile = [
         msgspec.structs.replace(each, body={text: text}, name=text, state=text, next=text)
@@ -131,6 +165,7 @@ def test_mistakes_are_errors_with_a_hint(traces: dict[str, Path], tmp_path: Path
     for arguments, error in (
         ((tmp_path / "missing",), TransportError),
         ((tmp_path / "none",), CodecError),
+        (("/dev/zero",), CodecError),
         ((traces["evcc"], "--diff"), ConfigError),
         ((traces["evcc"], "--message", 9999), ConfigError),
         ((traces["evcc"], "--run", "ffff"), ConfigError),

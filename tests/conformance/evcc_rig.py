@@ -41,7 +41,9 @@ class EvccRig:
         *,
         config: SessionConfig | None = None,
         kind: type[VehicleSession] = VehicleSession,
+        measures_pilot: bool = True,
     ) -> None:
+        self.measures_pilot = measures_pilot
         self.pki, self.family, self.kind = known(pki), family, kind
         self.config = config or settings(family)
         self.now, self.utc_ms = 100.0, time.time_ns() // 1_000_000
@@ -78,6 +80,7 @@ class _Visit(Meeting[VehicleSession, ReferenceCharger]):
 
     def _measure(self) -> None:
         now, utc_ms = self.rig.now, self.rig.utc_ms
+        self.battery.advance(utc_ms, 0)
         self.vehicle.fact(self.battery.state, now, utc_ms)
         volts = self.charger._responses.voltage
         self.vehicle.fact(ports.PresentVoltage(round(volts * 1000), 0), now, utc_ms)
@@ -87,6 +90,6 @@ class _Visit(Meeting[VehicleSession, ReferenceCharger]):
         match command:
             case ports.CloseContactor() | ports.OpenContactor():
                 return ports.ContactorState(closed=isinstance(command, ports.CloseContactor))
-            case ports.SetCpState(state=state):
+            case ports.SetCpState(state=state) if self.rig.measures_pilot:
                 self.charger.fact(PilotSeen(state), self.rig.now, self.rig.utc_ms)
         return None

@@ -69,6 +69,8 @@ class Rig:
         self.entropy = counter(1 << 40)
         self.paused: Paused | None = None
         self.delay: Callable[[bytes], float] = lambda data: WIRE_S
+        self.most_mv = 1_000_000
+        """What the charger's pre-charge comes to at most, mV."""
         self.seen: list[Seen] = []
         self.timed: Seen | None = None
 
@@ -153,7 +155,7 @@ class Connection(Meeting[ReferenceVehicle, SeccSession]):
             case ports.StartCableCheck():
                 self._post(CABLE_CHECK_S, self.charger, ports.CableCheckFinished(passed=True))
             case ports.StartPreCharge(voltage_mv=voltage_mv):
-                return ports.Measured(voltage_mv, 0)
+                return ports.Measured(min(voltage_mv, self.rig.most_mv), 0)
             case ports.SetOutput():
                 volts, milliamps = min(command.voltage_mv, 400_000), max(0, min(command.current_ma, 5_000))
                 milliamps = min(milliamps, command.charge_w * 1_000_000 // volts) if volts else 0

@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 from xml.etree import ElementTree
 
 import pytest
+from msgspec.structs import replace
 
 from cli.conform_kit import means_of_files, means_of_tree
 from pki_tools.tree import PkiTree
@@ -49,6 +50,20 @@ def test_an_open_point_fails_nobody_and_says_what_the_device_does() -> None:
     opened = Verdict.OPEN, "device answers ServiceDetailRes OK, does not close"
     assert judge(case(REFUSED, open="sources disagree"), seen) == opened
     assert judge(case(Expect(open=True)), seen) == opened
+    assert judge(case(replace(REFUSED, open=True)), seen) == opened
+
+
+def test_where_a_device_does_what_is_required_nothing_is_open() -> None:
+    seen = [Seen(**ANSWER)]  # type: ignore[arg-type]
+    passed = judge(case(REFUSED), seen)
+    assert passed[0] is Verdict.PASS
+    assert judge(case(REFUSED, open="sources disagree"), seen) == passed
+    assert judge(case(replace(REFUSED, open=True)), seen) == passed
+
+
+def test_a_fault_on_the_way_fails_whatever_the_case_is_about() -> None:
+    seen = [Seen(reached=False, at_fault=True, trouble="300 V")]
+    assert judge(case(REFUSED, open="sources disagree"), seen) == (Verdict.FAIL, "300 V")
 
 
 @pytest.mark.parametrize(
@@ -109,12 +124,12 @@ def test_junit_holds_what_anybody_may_say_and_counts_failures_alone() -> None:
         Result(case=cases[0].id, verdict=verdict, found='<&"\x00 said', seconds=0.5)
         for verdict in (Verdict.PASS, Verdict.FAIL, Verdict.OPEN)
     ]
-    root = ElementTree.fromstring(junit("v2g conform secc", cases, results))
+    root = ElementTree.fromstring(junit("v2g conform secc", {"device": "X\x1b"}, cases, results))
     assert (root.get("tests"), root.get("failures"), root.get("skipped"), root.get("time")) == ("3", "1", "1", "1.500")
     failure = root.find("testcase/failure")
     assert failure is not None
-    assert failure.get("message") == '<&"? said'
-    assert root.find("properties/property").get("value") == NOTICE  # type: ignore[union-attr]
+    assert failure.get("message") == '<&"\\u0000 said'
+    assert [each.get("value") for each in root.iter("property")] == ["X\\u001b", NOTICE]
     assert exit_code(results) == 1
     assert exit_code(results[::2]) == 0
     assert exit_code([Result(case="x", verdict=Verdict.INCONCLUSIVE, found="")]) == 3

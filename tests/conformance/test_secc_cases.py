@@ -54,9 +54,11 @@ def judged(pki: PkiTree, cases: list[Case]) -> None:
         if case.id.endswith(ABSENT):
             assert result.verdict is Verdict.NOT_APPLICABLE, result
             continue
-        assert result.verdict is (Verdict.OPEN if case.open else Verdict.PASS), result
+        wrong = False
         for script, seen in zip(case.scripts, rig.seen, strict=True):
+            wrong |= bool(complaint(script.expect, seen)) or not script.expect.judges
             assert script.expect.open or not complaint(script.expect, seen), result
+        assert result.verdict is (Verdict.OPEN if case.open and wrong else Verdict.PASS), result
 
 
 @pytest.mark.parametrize("cases", [cases for _, cases in WIRED], ids=[name for name, _ in WIRED])

@@ -216,6 +216,33 @@ def test_what_a_bench_cannot_show_is_judged_for_nobody(
     assert result.verdict is (Verdict.NOT_APPLICABLE if why else Verdict.PASS), result
 
 
+RUNS: Final = [case for case in secc_cases(Family.DC) if case.id.startswith("SECC-RUN-DC-")]
+
+
+@pytest.mark.parametrize("case", RUNS, ids=[case.id for case in RUNS])
+@pytest.mark.parametrize("without_power", [False, True])
+def test_no_vehicle_closes_its_contactor_on_another_voltage(pki: PkiTree, case: Case, without_power: bool) -> None:
+    rig = Rig(pki, Family.DC, config=EVERYTHING, kit=replace(kit_of(pki), without_power=without_power))
+    rig.most_mv = 300_000
+    result = rig.run(case)
+    assert result.verdict is Verdict.FAIL, result
+    assert "300 V after 3 s of pre-charge, 400 V were asked for" in result.found
+    asked = [request for request, _ in rig.seen[-1].times]
+    assert "DC_PreChargeReq" in asked
+    assert "PowerDeliveryReq" not in asked[asked.index("DC_PreChargeReq") :]
+
+
+@pytest.mark.parametrize("without_power", [False, True])
+def test_a_charger_without_power_electronics_is_tested_on_when_somebody_says_so(
+    pki: PkiTree, without_power: bool
+) -> None:
+    rig = Rig(pki, Family.DC, config=EVERYTHING, kit=replace(kit_of(pki), without_power=without_power))
+    rig.most_mv = 0
+    result = rig.run(RUNS[0])
+    assert ("--without-power" in result.found) == (not without_power)
+    assert ("PowerDeliveryReq was answered" in result.found) == without_power  # ours does not close on 0 V
+
+
 def test_a_charger_that_always_draws_the_same_numbers_fails_in_what_has_to_be_new(pki: PkiTree) -> None:
     rig = Rig(pki, Family.AC, config=EVERYTHING)
     rig.entropy = lambda n: b"\x07" * n

@@ -16,12 +16,16 @@ from redis.exceptions import RedisError
 from csms.bus import Bus, LocalBus, LocalHub
 from csms.redis_bus import RedisBus
 
+KEY = b"key of all nodes"
+
 
 class Buses(msgspec.Struct, frozen=True):
-    """`node(name)` returns a bus that has not started; `kill(bus)` ends one as kill -9 would."""
+    """`node(name)` returns a bus that has not started; `kill(bus)` ends one as kill -9 would; `prefix` is of keys in
+    Redis."""
 
     node: Callable[[str], Bus]
     kill: Callable[[Bus], Awaitable[None]]
+    prefix: str = ""
 
 
 def local_buses() -> Buses:
@@ -45,7 +49,10 @@ def redis_buses(url: str) -> Buses:
             redis.zadd(f"{prefix}:nodes", {bus.node: 0})
 
     # Redis counts real time, in which a busy machine may let a living node be silent for a while.
-    return Buses(lambda name: RedisBus(url, name, prefix=prefix, expiry_s=60, beat_s=0.1), kill)
+    def node(name: str) -> Bus:
+        return RedisBus(url, name, KEY, prefix=prefix, expiry_s=60, beat_s=0.1)
+
+    return Buses(node, kill, prefix)
 
 
 class RedisServer:

@@ -152,3 +152,17 @@ def test_a_database_without_tables_gets_them_and_numbers_of_rows_go_on_after_a_r
     target.do(add_events, [arrival("CS-1", "T2", n) for n in range(3)])
     assert len(target.do(everything)["transaction_events"]) == len(before) + 3
     target.close()
+
+
+def test_a_backup_follows_no_link_and_touches_nothing_beside_it(store: Store, store_url: str, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.write_text("not ours")
+    file = tmp_path / "csms.backup"
+    for trap in (file, file.with_name(file.name + ".part")):
+        trap.symlink_to(other)
+    backup(store_url, file)
+    assert other.read_text() == "not ours"
+    assert file.is_file()
+    assert not file.is_symlink()
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["csms.backup", "csms.backup.part", "other"]

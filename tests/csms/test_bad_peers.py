@@ -1,13 +1,18 @@
 """Bad certificates of charging stations and API clients: what generic TLS lets through, our own judge refuses."""
 
 import ssl
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
 import websockets
-from cryptography.hazmat.primitives import serialization
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from websockets.typing import Subprotocol
 
 from csms.config import ApiClient, StationEntry
@@ -19,7 +24,9 @@ from tests.pki.forge_chains import pem
 from v2g.errors import CertificateError
 from v2g.net.clock import Clock
 from v2g.net.peer_chain import PeerJudge
+from v2g.pki.credentials import load_chain
 from v2g.pki.profiles import Role
+from v2g.pki.verify import verify_chain
 
 STATION = "CS-V2G-0042"
 CLIENT = "DEV2GS00000000000000000000000000000042X"
@@ -135,7 +142,10 @@ async def test_the_whole_back_end_lets_none_of_them_in(
     roots = tmp_path / "all.pem"
     roots.write_bytes(pki.path("csms/root.pem").read_bytes() + b"".join(each for _, _, each in bad.values()))
     clients = (ApiClient(common_name=CLIENT, evs=("*",)),)
-    config = {"ocpp": {"client_roots": (roots,)}, "api": {"client_roots": (roots,), "clients": clients}}
+    config = {
+        "ocpp": {"client_roots": (roots,), "strict_certificates": True},
+        "api": {"client_roots": (roots,), "clients": clients},
+    }
     async with start(**config, stations=(StationEntry(id=STATION),)) as csms:
         for number, (case, files, _roots) in enumerate(bad.values(), 1):
             context = csms.context(None)
@@ -155,3 +165,75 @@ async def test_the_whole_back_end_lets_none_of_them_in(
             ):
                 assert response.status == 401
             assert (await csms.event("http_client_refused", number))["reason"] == case.reason
+
+
+Plain = Callable[..., tuple[Path, Path, Path]]
+
+
+@pytest.fixture
+def plain(tmp_path: Path) -> Plain:
+    """Make a root and a station's certificate below it as RFC 5280 allows them; return the files."""
+
+    def make(usage: x509.ObjectIdentifier | None = None) -> tuple[Path, Path, Path]:
+        root_key, key = ec.generate_private_key(ec.SECP256R1()), rsa.generate_private_key(65537, 2048)
+        names = [x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, each)]) for each in ("Operator", STATION)]
+        now = datetime.now(UTC)
+
+        def builder(subject: x509.Name, public: Any) -> x509.CertificateBuilder:
+            made = x509.CertificateBuilder(issuer_name=names[0], subject_name=subject, public_key=public)
+            made = made.serial_number(x509.random_serial_number())
+            return made.not_valid_before(now - timedelta(days=1)).not_valid_after(now + timedelta(days=9))
+
+        root = builder(names[0], root_key.public_key())
+        root = root.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=False)
+        leaf = builder(names[1], key.public_key())
+        if usage is not None:
+            leaf = leaf.add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
+        files = tmp_path / "root.pem", tmp_path / "leaf.pem", tmp_path / "leaf.key"
+        for file, each in zip(files, (root, leaf), strict=False):
+            file.write_bytes(each.sign(root_key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
+        form = serialization.PrivateFormat.PKCS8
+        files[2].write_bytes(key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption()))
+        return files
+
+    return make
+
+
+async def test_ordinary_certificates_of_stations_are_taken_unless_told_otherwise(start: Start, plain: Plain) -> None:
+    """RSA of 2048 bit, no O, no extensions: RFC 5280 and OCPP (A00.FR.506) allow them."""
+    root, leaf, key = plain()
+    for strict in (False, True):
+        config = {"client_roots": (root,), "strict_certificates": strict}
+        async with start(ocpp=config, stations=(StationEntry(id=STATION),)) as csms:
+            context = csms.context(None)
+            context.load_cert_chain(leaf, key)
+            url = f"wss://127.0.0.1:{csms.csms.ports['ocpp']}/ocpp/{STATION}"
+            connecting = websockets.connect(url, subprotocols=[Subprotocol("ocpp2.0.1")], ssl=context)
+            if not strict:
+                async with connecting:
+                    continue
+            with pytest.raises(websockets.InvalidStatus) as refused:
+                async with connecting:
+                    pass
+            words = (refused.value.response.body or b"").decode()
+            assert "an RSA key of 2048 bit" in words
+            assert "client_roots" not in words
+
+
+@pytest.mark.parametrize(
+    ("usage", "fits"),
+    [
+        (ExtendedKeyUsageOID.CLIENT_AUTH, True),
+        (ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE, True),
+        (ExtendedKeyUsageOID.SERVER_AUTH, False),
+    ],
+)
+def test_an_extended_key_usage_that_is_there_has_to_fit(plain: Plain, usage: x509.ObjectIdentifier, fits: bool) -> None:
+    files = plain(usage)
+    (root,), (leaf,) = load_chain(files[0]), load_chain(files[1])
+    if fits:
+        verify_chain(leaf, (), (root,), role=Role.API_CLIENT, at=datetime.now(UTC), interop=True)
+        return
+    with pytest.raises(CertificateError) as caught:
+        verify_chain(leaf, (), (root,), role=Role.API_CLIENT, at=datetime.now(UTC), interop=True)
+    assert caught.value.reason == "extended_key_usage"

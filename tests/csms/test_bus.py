@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from redis import Redis
 
 from csms.bus import Bus, Claim
-from tests.csms.buses import Buses, redis_buses, redis_server
+from csms.redis_bus import RedisBus
+from tests.csms.buses import KEY, Buses, redis_buses, redis_server
 from v2g.errors import TransportError
 
 
@@ -161,3 +163,59 @@ async def test_claims_and_announcements_come_back_after_redis_was_killed_and_is_
 async def test_a_node_without_redis_does_not_start(tmp_path: Path) -> None:
     with pytest.raises(TransportError, match="Redis"):
         await redis_buses(f"unix://{tmp_path}/nothing.sock").node("a").start()
+
+
+async def test_what_is_odd_forged_or_of_a_newer_node_is_passed_over(redis_url: str) -> None:
+    buses, skipped = redis_buses(redis_url), list[str]()
+    a = buses.node("a")
+    await a.start()
+    prefix = buses.prefix
+    with Redis.from_url(redis_url) as redis:
+        for entry in (
+            {"n": "z"},
+            {"k": "claim"},
+            {"n": b"\xff", "k": "claim", "s": "CS-1", "c": "z 2.1 x"},
+            {"n": "z", "k": "claim", "s": "CS-1", "c": "z 2.1"},
+            {"n": "z", "k": "claim", "s": "CS-1", "c": f"z 2.1 {'0' * 64}"},
+            {"n": "z", "k": "said", "d": b'{"kind":"made up"}'},
+        ):
+            redis.xadd(f"{prefix}:stream", entry)
+        for station_id, claim in (("CS-1", "z 9.9 x"), (b"\xff", "z"), ("CS-2", b"\xff\xfe")):
+            redis.hset(f"{prefix}:claims", station_id, claim)
+        b = RedisBus(redis_url, "b", KEY, skipped=skipped.append, prefix=prefix, expiry_s=60, beat_s=0.1)
+        await b.start()
+        assert len(skipped) == 6, "it starts, and looks twice"
+        heard: list[bytes] = []
+        a.heard = heard.append
+        b.announce(b"news")
+        b.claim("CS-3", "2.1")
+        await until(lambda: heard == [b"news"] and a.find("CS-3") == Claim("b", "2.1"))
+        assert b.stations() == {"CS-3"}
+        stranger = RedisBus(redis_url, "c", b"another key", prefix=prefix, expiry_s=60, beat_s=0.1)
+        await stranger.start()
+        asked: list[bytes] = []
+
+        async def answer(question: bytes) -> bytes:
+            asked.append(question)
+            return question
+
+        b.answer = answer
+        with pytest.raises(TransportError, match="did not answer"):
+            await stranger.ask("b", b"reset CS-3", 0.2)
+        stranger.claim("CS-3", "2.1")
+        stranger.announce(b"made up")
+        letters = redis.pubsub()
+        letters.subscribe(f"{prefix}:to:b")
+        letters.get_message(timeout=1)
+        assert await a.ask("b", b"once", 5) == b"once"
+        letter = letters.get_message(timeout=1)
+        assert letter is not None
+        redis.publish(f"{prefix}:to:b", letter["data"])  # again, word for word
+        redis.publish(f"{prefix}:to:a", letter["data"])
+        await until(lambda: any("repeated" in each for each in skipped))
+        assert asked == [b"once"]
+        assert heard == [b"news"]
+        assert a.find("CS-3") == Claim("b", "2.1")
+        letters.close()
+    for bus in (a, b, stranger):
+        await bus.close()

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 
+import msgspec
 import pytest
 from aiohttp import web
 from cryptography import x509
@@ -191,6 +192,18 @@ async def test_the_responder_is_believed_for_chain_and_hash_data(pki: PkiTree) -
         server.revoked = True
         assert await judge(config, pem_of(pki)) is Chain.REVOKED
         assert await judge(config, None, hash_data(pki, leaf_only=True)) is Chain.REVOKED
+
+
+async def test_a_responder_that_the_station_names_is_asked_where_that_is_allowed(pki: PkiTree) -> None:
+    """C07.FR.05: no responder is configured."""
+    issuers = (pki.path("contract/chain.pem"),)
+    async with responder(pki) as server:
+        server.revoked = True
+        named = [msgspec.structs.replace(each, responder_url=server.url) for each in hash_data(pki, leaf_only=True)]
+        assert await judge(trust(pki, issuers=issuers), None, named) is Chain.VALID
+        assert server.asked == 0
+        assert await judge(trust(pki, issuers=issuers, status_urls=(server.url,)), None, named) is Chain.REVOKED
+        assert server.asked == 1
 
 
 async def test_a_responder_that_does_not_answer_matters_only_where_its_word_is_required(pki: PkiTree) -> None:

@@ -11,7 +11,9 @@ from sqlalchemy import Connection
 
 from csms.config import OcppDoor
 from csms.core.admission import Admission, Known
+from csms.core.passwords import password_fits
 from csms.rows import doors as rows
+from csms.rows.security import list_events
 from pki_tools.tree import PkiTree
 from tests.certification.backend import BOOT
 from tests.certification.conftest import Start, backend, memory_dir
@@ -38,7 +40,7 @@ async def test_a_station_that_nobody_knows_is_listed_and_comes_in_once_it_is_adm
         doors = csms.services.doors
         for _ in range(3):
             status, words = await refused(port, NEW, password=PASSWORD, versions=("ocpp2.1", "ocpp2.0.1"))
-            assert (status, "not known" in words) == (404, True)
+            assert (status, "known" in words) == (401, False)
         (seen,) = await doors.entries(undecided=True)
         assert (seen["station_id"], seen["attempts"], seen["boot"]) == (NEW, 3, "")
         assert (seen["offered"], seen["security_profile"]) == ("ocpp2.1, ocpp2.0.1", 1)
@@ -50,7 +52,7 @@ async def test_a_station_that_nobody_knows_is_listed_and_comes_in_once_it_is_adm
         assert (known["decided_by"], known["has_password"]) == ("anna", True)
         assert not any("scrypt" in str(value) for value in known.values())
         assert await doors.forget(NEW)
-        assert (await refused(port, NEW, password=PASSWORD))[0] == 404
+        assert (await refused(port, NEW, password=PASSWORD))[0] == 401
 
 
 async def test_a_refused_station_is_put_out_and_stays_out(backend: Start) -> None:
@@ -61,7 +63,7 @@ async def test_a_refused_station_is_put_out_and_stays_out(backend: Start) -> Non
             await station.call("BootNotification", BOOT)
             await doors.decide(CS, "Refused", "anna")
             assert (await station.ended())[1] == "refused"
-        assert (await refused(port, CS, password=PASSWORD))[0] == 403
+        assert (await refused(port, CS, password=PASSWORD))[0] == 401
         with pytest.raises(RefusedError):
             await doors.decide("../up", "Accepted", "anna")
 
@@ -196,3 +198,108 @@ async def test_strangers_make_room_for_strangers_and_for_nobody_else(
             await store.run(rows.note_visit, visit, number)
         assert [each["station_id"] for each in await doors.entries(undecided=True)] == ["S4", "S3"]
         assert {each["station_id"] for each in await doors.entries(undecided=False)} == {"KNOWN", "CONFIGURED"}
+
+
+WRONG = "another-password-of-a-good-length"
+
+
+@pytest.fixture
+def hashes(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What slow hashes were asked about."""
+    asked: list[str] = []
+
+    def fits(password: str, kept: str) -> bool:
+        asked.append(password)
+        return password_fits(password, kept)
+
+    monkeypatch.setattr("csms.services.doors.password_fits", fits)
+    return asked
+
+
+async def test_strangers_are_answered_alike_whatever_is_wrong(backend: Start) -> None:
+    async with backend(ocpp=PLAIN) as csms, listening(csms) as (port,):
+        doors = csms.services.doors
+        await doors.set_password(CS, PASSWORD)
+        await doors.decide("CS-REFUSED", "Refused", "anna")
+        await doors.decide("CS-WITHOUT", "Accepted", "anna")
+        answers = {await refused(port, each, password=WRONG) for each in (CS, NEW, "CS-REFUSED", "CS-WITHOUT")}
+        assert len(answers) == 1
+        kinds = {each["station_id"]: each["kind"] for each in await doors.faults()}
+        assert kinds == {CS: "password", NEW: "unknown_station", "CS-REFUSED": "refused", "CS-WITHOUT": "password"}
+        for _ in range(4):
+            await refused(port, CS, password=WRONG)
+            await refused(port, NEW, password=WRONG)
+        assert await refused(port, CS, password=WRONG) == await refused(port, NEW, password=WRONG)
+
+
+async def test_a_verified_station_costs_no_slow_hash_also_after_a_restart(backend: Start, hashes: list[str]) -> None:
+    async with backend(ocpp=PLAIN) as csms, listening(csms) as (port,):
+        await csms.services.doors.set_password(CS, PASSWORD)
+        async with knocking(port, CS, password=PASSWORD):
+            pass
+        assert len(hashes) == 1
+    async with backend(ocpp=PLAIN) as csms, listening(csms) as (port,):
+        async with knocking(port, CS, password=PASSWORD):
+            pass
+        assert (await refused(port, CS, password=WRONG))[0] == 401
+        assert len(hashes) == 1, "what does not fit the mark is wrong"
+        await csms.services.doors.set_password(CS, WRONG)
+        assert (await refused(port, CS, password=PASSWORD))[0] == 401
+        async with knocking(port, CS, password=WRONG):
+            pass
+        assert hashes[1:] == [PASSWORD, WRONG]
+
+
+async def test_guesses_are_turned_away_before_they_are_hashed_and_counted_in_one_row(
+    backend: Start, hashes: list[str]
+) -> None:
+    async with backend(ocpp=PLAIN) as csms, listening(csms) as (port,):
+        doors = csms.services.doors
+        await doors.set_password(CS, PASSWORD)
+        await doors.set_password("CS-V2G-0002", PASSWORD)
+        answers = [await refused(port, CS, password=f"guess-number-{number:08d}") for number in range(30)]
+        assert [status for status, _ in answers] == [401] * 5 + [429] * 25
+        assert len(hashes) == 5
+        async with knocking(port, "CS-V2G-0002", password=PASSWORD):  # others from there come in
+            pass
+        await doors.flush()
+        (event,) = await csms.services.store.read(list_events, CS)
+        assert (event["type"], event["times"]) == ("FailedToAuthenticateAtCsms", 30)
+        assert event["last_ms"] is not None
+
+
+async def test_first_seen_stations_wait_in_turn_and_all_come_in(backend: Start) -> None:
+    names = [f"CS-{number}" for number in range(40)]
+    async with backend(ocpp=PLAIN, unknown_stations="accept") as csms, listening(csms) as (port,):
+        for name in names:
+            await csms.services.doors.set_password(name, PASSWORD)
+
+        async def come(name: str) -> None:
+            async with knocking(port, name, password=PASSWORD):
+                pass
+
+        guesses = [asyncio.create_task(refused(port, names[0], password=f"guess-number-{n:08d}")) for n in range(60)]
+        async with asyncio.timeout(60):
+            await asyncio.gather(*map(come, names[1:]))
+            assert {status for status, _ in await asyncio.gather(*guesses)} == {401, 429}
+
+
+async def test_a_station_that_is_taken_unknown_keeps_the_password_that_it_came_with(backend: Start) -> None:
+    async with backend(ocpp=PLAIN, unknown_stations="accept") as csms, listening(csms) as (port,):
+        assert (await refused(port, NEW, password="short"))[0] == 401
+        for _ in range(2):
+            async with knocking(port, NEW, password=PASSWORD) as station:
+                assert (await station.call("BootNotification", BOOT))["status"] == "Accepted"
+        assert (await refused(port, NEW, password=WRONG))[0] == 401
+        assert (await refused(port, CS, password=PASSWORD))[0] == 401, "one that is configured has to have one"
+
+
+async def test_an_onboarding_password_is_the_only_one_at_first(backend: Start) -> None:
+    config = {"ocpp": PLAIN, "unknown_stations": "accept", "onboarding_password": PASSWORD}
+    async with backend(**config) as csms, listening(csms) as (port,):
+        assert (await refused(port, NEW, password=WRONG))[0] == 401
+        for name in (NEW, "CS-NEWER"):
+            async with knocking(port, name, password=PASSWORD) as station:
+                assert (await station.call("BootNotification", BOOT))["status"] == "Accepted"
+        await csms.services.doors.set_password(NEW, WRONG)
+        assert (await refused(port, NEW, password=PASSWORD))[0] == 401

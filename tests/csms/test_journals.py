@@ -2,17 +2,26 @@
 
 import asyncio
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import select, update
 
 from csms.core.journals import Copy
+from csms.journals import JournalArchive
+from csms.rows import records
+from csms.rows.records import JournalRow
 from csms.settlements import settle_journal
+from csms.store import Store, open_store
+from csms.tables import journal_lines, journals
 from tests.csms.conftest import Start
 from tests.csms.support import STATION, Running
 from v2g.errors import CodecError, RefusedError, VerificationError
 from v2g.grid.tariff import PriceSlot, Tariff
+from v2g.net.clock import Clock
+from v2g.net.events import EventLog
 from v2g.settlement.ledger import Ledger
 from v2g.settlement.records import ContractAuthorized, LineCorrected, MeterReading, SessionStarted, TariffSet
 
@@ -71,9 +80,18 @@ async def booted(websocket: Any) -> None:
     await websocket.recv()
 
 
-def copy_of(csms: Running, session: str = SESSION) -> Path:
-    """Return where a copy lies."""
-    return Path(csms.config.data_dir) / "journals" / STATION / f"{session}.jsonl"
+def copy_of(csms: Running, session: str = SESSION) -> bytes:
+    """Return the copy of a journal."""
+    store = open_store(csms.config.store_url, csms.config.data_dir)
+    try:
+        return b"".join(store.do(records.journal_lines, STATION, session))
+    finally:
+        store.close()
+
+
+def file_of(csms: Running, session: str = SESSION) -> Path:
+    """Return where older versions kept a copy."""
+    return csms.config.data_dir / "journals" / STATION / f"{session}.jsonl"
 
 
 async def test_a_session_arrives_in_pieces_and_twice_and_is_settled_once(csms: Running) -> None:
@@ -84,8 +102,7 @@ async def test_a_session_arrives_in_pieces_and_twice_and_is_settled_once(csms: R
         assert (await transfer(websocket, delivery(lines[1:5])))["data"]["lines"] == 5
         assert (await transfer(websocket, delivery(lines)))["data"]["lines"] == len(lines)
         assert (await transfer(websocket, delivery(lines)))["status"] == "Accepted"
-    assert copy_of(csms).read_bytes() == b"".join(lines)
-    assert copy_of(csms).stat().st_mode & 0o777 == 0o600
+    assert copy_of(csms) == b"".join(lines)
     settled = csms.events("settled")
     assert len(settled) == 1
     assert (settled[0]["import_mwh"], settled[0]["export_mwh"]) == (2_000_000, 1_000_000)
@@ -119,7 +136,7 @@ async def test_a_fork_is_refused_and_leaves_the_copy_alone(csms: Running) -> Non
             answer = await transfer(websocket, delivery(fork))
             assert (answer["status"], answer["statusInfo"]["reasonCode"]) == ("Rejected", "JournalRefused")
         assert (await transfer(websocket, delivery(lines[4:])))["status"] == "Accepted"
-    assert copy_of(csms).read_bytes() == b"".join(lines)
+    assert copy_of(csms) == b"".join(lines)
     assert {each["reason"] for each in csms.events("journal_refused")} == {"fork"}
 
 
@@ -141,19 +158,50 @@ async def test_a_delivery_that_is_none_is_rejected_and_touches_nothing(csms: Run
     async with csms.connect() as websocket:
         await booted(websocket)
         assert (await transfer(websocket, data))["status"] == "Rejected"
-    files = [path for path in Path(csms.config.data_dir).rglob("*.jsonl") if path.stat().st_size]
-    assert files == []
+    assert not list(csms.config.data_dir.rglob("*.jsonl"))
+    assert copy_of(csms) == b""
 
 
-async def test_a_copy_that_was_not_indexed_or_settled_is_taken_up_at_the_next_start(start: Start) -> None:
+async def test_a_copy_that_was_not_settled_is_settled_at_the_next_start(start: Start) -> None:
     lines = journal()
     async with start() as csms:
-        path = copy_of(csms)
-    path.parent.mkdir(parents=True)
-    path.write_bytes(b"".join(lines)[:-1])  # killed before the last byte
+        store = open_store(csms.config.store_url, csms.config.data_dir)
+    copy = Copy(STATION, SESSION)
+    copy.take(stripped(lines))
+    row = JournalRow(station_id=STATION, session_id=SESSION, lines=copy.lines, head=copy.head, ended=copy.ended)
+    assert store.do(records.append_journal, row, 0, lines, T0)
+    store.close()
     async with start() as csms:
         assert len(csms.events("settled")) == 1
-    assert path.read_bytes() == b"".join(lines)
+
+
+async def test_a_file_of_an_older_version_is_taken_over_and_settled(start: Start) -> None:
+    lines = journal()
+    async with start() as csms:
+        path = file_of(csms)
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"".join(lines)[:-9])  # killed while it wrote
+    path.with_stem("empty").write_bytes(b"")
+    async with start() as csms:
+        assert copy_of(csms) == b"".join(lines[:-1])
+        assert [each.name for each in csms.config.data_dir.rglob(f"{STATION}/*")] == [f"{SESSION}.jsonl.torn"]
+        async with csms.connect() as websocket:
+            await booted(websocket)
+            assert (await transfer(websocket, delivery(lines)))["status"] == "Accepted"
+        assert len(csms.events("settled")) == 1
+    assert copy_of(csms) == b"".join(lines)
+
+
+async def test_a_file_that_was_tampered_with_is_reported_and_stays(start: Start) -> None:
+    lines = journal()
+    async with start() as csms:
+        path = file_of(csms)
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"".join(lines).replace(b'"import_mwh":2001000', b'"import_mwh":2001001'))
+    async with start() as csms:
+        assert (await csms.event("journal_damaged"))["session"] == SESSION
+        assert copy_of(csms) == b""
+    assert path.exists()
 
 
 async def test_a_copy_that_was_tampered_with_is_reported_and_takes_nothing_more(start: Start) -> None:
@@ -161,11 +209,18 @@ async def test_a_copy_that_was_tampered_with_is_reported_and_takes_nothing_more(
     async with start() as csms, csms.connect() as websocket:
         await booted(websocket)
         await transfer(websocket, delivery(lines[:5]))
-        path = copy_of(csms)
-    path.write_bytes(path.read_bytes().replace(b'"import_mwh":2001000', b'"import_mwh":2001001'))
+    store = open_store(csms.config.store_url, csms.config.data_dir)
+    there = journal_lines.c
+    changed = lines[4].replace(b'"import_mwh":2001000', b'"import_mwh":2001001')
+    assert changed != lines[4]
+    store.do(
+        lambda connection: connection.execute(update(journal_lines).where(there.sequence == 4).values(line=changed))
+    )
+    store.close()
     async with start() as csms, csms.connect() as websocket:
-        assert (await csms.event("journal_damaged"))["session"] == SESSION
+        await booted(websocket)
         assert (await transfer(websocket, delivery(lines[5:])))["status"] == "Rejected"
+        assert (await csms.event("journal_damaged"))["session"] == SESSION
 
 
 async def test_sessions_of_one_station_do_not_disturb_each_other(csms: Running) -> None:
@@ -175,7 +230,7 @@ async def test_sessions_of_one_station_do_not_disturb_each_other(csms: Running) 
         for a, b in zip(one, two, strict=True):
             await transfer(websocket, delivery([a], "aa01"))
             await transfer(websocket, delivery([b], "aa02"))
-    assert copy_of(csms, "aa01").read_bytes() == b"".join(one)
+    assert copy_of(csms, "aa01") == b"".join(one)
     assert {each["session"] for each in csms.events("settled")} == {"aa01", "aa02"}
 
 
@@ -189,8 +244,9 @@ def test_lines_with_a_hole_between_them_are_refused() -> None:
     copy = Copy(STATION, SESSION)
     copy.take(lines[:2])
     for wrong in (lines[3:], [lines[2], lines[4]], [lines[1], lines[0]]):
-        with pytest.raises(RefusedError, match="entry"):
+        with pytest.raises(RefusedError, match="entry") as refused:
             copy.take(wrong)
+        assert refused.value.reason == "gap"
     assert copy.lines == 2
     copy.take(lines[2:])
 
@@ -217,7 +273,68 @@ async def test_deliveries_at_the_same_time_are_put_in_a_row(csms: Running) -> No
     lines = journal()
     archive = csms.csms.journals
     await asyncio.gather(*(archive.deliver(STATION, delivery(lines)) for _ in range(5)))
-    assert copy_of(csms).read_bytes() == b"".join(lines)
+    assert copy_of(csms) == b"".join(lines)
     assert len(csms.events("settled")) == 1
     with pytest.raises(CodecError):
         await archive.deliver(STATION, {})
+
+
+class Nodes:
+    """Archives of several nodes, each with a store of its own on one database."""
+
+    def __init__(self, store_url: str, folder: Path, count: int) -> None:
+        self.stores = [Store(store_url) for _ in range(count)]
+        self._events = folder / "events.jsonl"
+        clock = Clock()
+        self._log = EventLog("csms", clock, self._events)
+        self.archives = [JournalArchive(folder / "none", store, clock, self._log) for store in self.stores]
+
+    def copy(self) -> bytes:
+        """Return what the database has."""
+        return b"".join(self.stores[0].do(records.journal_lines, STATION, SESSION))
+
+    def settled(self) -> int:
+        """Return how often the session was settled."""
+        return sum(json.loads(line)["name"] == "settled" for line in self._events.read_text().splitlines())
+
+    def close(self) -> None:
+        """Close all."""
+        self._log.close()
+        for store in self.stores:
+            store.close()
+
+
+@pytest.fixture
+def nodes(store_url: str, tmp_path: Path) -> Iterator[Nodes]:
+    """Two nodes on one database."""
+    found = Nodes(store_url, tmp_path, 2)
+    yield found
+    found.close()
+
+
+async def test_a_station_that_changes_nodes_goes_on_where_it_was(nodes: Nodes) -> None:
+    lines = journal()
+    for place, line in enumerate(lines):
+        delivered = await nodes.archives[place % 2].deliver(STATION, delivery([line]))
+        assert delivered.lines == place + 1
+    assert nodes.copy() == b"".join(lines)
+    assert nodes.settled() == 1
+    with pytest.raises(RefusedError, match="differs"):
+        await nodes.archives[0].deliver(STATION, delivery(journal(price=999_999)))
+
+
+async def test_of_nodes_that_take_the_same_lines_at_once_each_is_stored_once(nodes: Nodes) -> None:
+    lines = journal()
+    cuts = [lines[:3], lines[:5], lines, lines]
+    works = [archive.deliver(STATION, delivery(cut)) for archive in nodes.archives for cut in cuts]
+    await asyncio.gather(*works)
+    assert nodes.copy() == b"".join(lines)
+    assert nodes.settled() == 1
+
+
+async def test_refused_deliveries_leave_nothing_behind(nodes: Nodes) -> None:
+    for number in range(20):
+        session = f"{number:016x}"
+        with pytest.raises(RefusedError, match="next"):
+            await nodes.archives[0].deliver(STATION, delivery(journal(session)[3:], session))
+    assert nodes.stores[0].do(lambda connection: connection.execute(select(journals)).all()) == []

@@ -16,12 +16,13 @@ import websockets
 from sqlalchemy import Connection, select
 from websockets.typing import Subprotocol
 
-from csms.rows import transactions
+from csms.rows import records, transactions
 from csms.rows.events import read_samples
 from csms.store import Store
 from csms.tables import transaction_events
 from pki_tools.tree import PkiTree
 from tests.csms.killable import BackendProcess, no_survivors
+from tests.csms.test_journals import booted, delivery, journal, transfer
 from tests.kills import MANY, Progress
 from v2g.pki.keys import save_secret
 
@@ -185,3 +186,65 @@ async def test_nodes_killed_and_added_under_load_lose_nothing(
     for node in nodes:
         node.kill()
     assert check(store_url, stations) > 0
+
+
+class BookKeeper:
+    """A station that delivers the journals of its sessions line by line, at whichever node answers."""
+
+    def __init__(self, number: int, ports: list[int], sessions: int) -> None:
+        name = f"CS-{number}"
+        names = [f"{number:02x}{session:02x}" for session in range(sessions)]
+        self.books = {session: journal(session, name) for session in names}
+        self.answered = 0
+        self.name = name
+        self._ports = ports
+
+    async def run(self) -> None:
+        """Deliver all; a line that was not answered is delivered again."""
+        waiting = [(session, line) for place in range(len(journal())) for session, line in self._each(place)]
+        while waiting:
+            url = f"ws://127.0.0.1:{random.choice(self._ports)}/ocpp/{self.name}"
+            with contextlib.suppress(OSError, websockets.WebSocketException):
+                async with websockets.connect(url, subprotocols=[Subprotocol("ocpp2.1")], close_timeout=0.1) as socket:
+                    await booted(socket)
+                    while waiting:
+                        session, line = waiting[0]
+                        answer = await transfer(socket, delivery([line], session, self.name))
+                        assert answer["status"] == "Accepted", answer
+                        waiting.pop(0)
+                        self.answered += 1
+            await asyncio.sleep(0.002)
+
+    def _each(self, place: int) -> Iterator[tuple[str, bytes]]:
+        return ((session, lines[place]) for session, lines in self.books.items())
+
+
+@pytest.mark.parametrize("sessions", [2, pytest.param(10, marks=pytest.mark.long)])
+async def test_journals_are_whole_when_a_node_is_killed_in_the_middle_of_them(
+    postgresql_databases: Any, redis_url: str, tmp_path: Path, pki: PkiTree, sessions: int
+) -> None:
+    """Ten stations with sessions on two nodes that share a database; one node dies, nothing is refused or missing."""
+    store_url, root = postgresql_databases.create(), pki.path("mo/root.pem")
+    save_secret(tmp_path / "store.key", b"7" * 64)
+    start = partial(asyncio.to_thread, BackendProcess)
+    nodes = [await start(tmp_path / str(number), store_url, root, redis_url) for number in range(2)]
+    ports = [node.port for node in nodes]
+    stations = [BookKeeper(number, ports, sessions) for number in range(10)]
+    total = sum(len(lines) for station in stations for lines in station.books.values())
+    running = [asyncio.create_task(station.run()) for station in stations]
+    while sum(station.answered for station in stations) < total // 2:
+        assert not any(each.done() and each.exception() for each in running)
+        await asyncio.sleep(0.001)
+    ports.remove(nodes[0].port)
+    nodes[0].kill()
+    async with asyncio.timeout(600):
+        await asyncio.gather(*running)
+    for station in stations:
+        assert station.answered == sum(len(lines) for lines in station.books.values())
+    nodes[1].kill()
+    store = Store(store_url)
+    for station in stations:
+        for session, lines in station.books.items():
+            assert store.do(records.journal_lines, station.name, session) == lines
+            assert len(store.do(records.find_settlements, session)) == 1
+    store.close()

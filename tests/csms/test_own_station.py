@@ -101,7 +101,7 @@ async def charger(
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await task
-        station.close()
+        await station.close()
 
 
 def sample(import_wh: int, export_wh: int) -> MeterSample:

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
+from csms.rows import records
 from tests.csms.conftest import Start
 from tests.csms.support import Running, grid_signal
 from tests.csms.test_journals import booted, delivery, journal
 from v2g.errors import StoreError
-from v2g.net.journal_file import JournalFile
 
 Reply = Callable[[str, str], Any]
 
@@ -99,7 +99,7 @@ async def test_a_disk_that_refuses_a_journal_asks_the_station_to_come_again(
     async with csms.connect() as websocket:
         await booted(websocket)
         with monkeypatch.context() as patch:
-            patch.setattr(JournalFile, "append", full)
+            patch.setattr(records, "append_journal", full)
             assert (await send(websocket))[2] == "InternalError"
         assert (await send(websocket))[2]["status"] == "Accepted"
     assert len(csms.events("settled")) == 1

@@ -2,10 +2,11 @@
 
 from sqlalchemy import Connection
 
-from csms.rows import retention, stations, transactions
+from csms.rows import access, retention, stations, transactions
 from csms.rows.events import Arrival, add_events
 from csms.store import Store
 from tests.csms.rows.test_events import add_document, arrival, stored
+from tests.csms.rows.test_telemetry import kept, record, take
 
 
 def aged(transaction_id: str, heard_ms: int, kind: str) -> Arrival:
@@ -44,6 +45,28 @@ def test_old_reports_go_in_steps_and_new_ones_stay(store: Store) -> None:
     assert store.do(retention.delete_old, "reports", retention.STEP + 5) == retention.STEP
     assert store.do(retention.delete_old, "reports", retention.STEP + 5) == 5
     assert store.do(retention.delete_old, "reports", retention.STEP + 5) == 0
+
+
+def test_old_telemetry_goes_and_what_was_stored_once_is_stored_no_second_time(store: Store) -> None:
+    take(store, *(record(seq) for seq in range(1, 11)), at_ms=10)
+    take(store, *(record(seq) for seq in range(11, 16)), at_ms=2_000)
+    assert store.do(retention.delete_old, "telemetry", 1_000) == 10
+    assert store.do(retention.delete_old, "telemetry", 1_000) == 0
+    assert [seq for _, _, seq in store.do(kept)] == [*range(11, 16)]
+    assert take(store, record(3)).duplicates == 1
+
+
+def test_old_lines_of_the_audit_log_go_and_new_ones_stay(store: Store) -> None:
+    for at_ms in (10, 999, 1_000, 2_000):
+        store.do(
+            access.add_entry,
+            {
+                "at_ms": at_ms, "caller": "tests", "role": "admin", "peer": "::1", "path": "/x",
+                "operation": "x", "status": 200,
+            },
+        )  # fmt: skip
+    assert store.do(retention.delete_old, "audit", 1_000) == 2
+    assert [entry["at_ms"] for entry in store.do(lambda connection: access.list_entries(connection))] == [2_000, 1_000]
 
 
 def test_every_kind_can_be_deleted_on_an_empty_database(store: Store) -> None:

@@ -41,7 +41,7 @@ def _final(connection: Connection) -> list[str]:
 
 @pytest.mark.parametrize("own", [False, True])
 async def test_a_station_asks_what_the_plan_says(backend: Start, own: bool) -> None:
-    card = TokenEntry(id_token="CARD000000", type="ISO14443")
+    card = TokenEntry(id_token="CA4D0000", type="ISO14443")
     behaviour = Behaviour(
         arrivals_per_hour=60, energy_kwh=(0.8, 0.8), linger_minutes=(0.0, 0.0), offline_per_day=0, faults_per_day=0,
         tokens=1, plug_and_charge=0.0,
@@ -51,7 +51,7 @@ async def test_a_station_asks_what_the_plan_says(backend: Start, own: bool) -> N
         for plan in (PLAN, OWN):
             await run(tariffs.add_plan, plan, 0)
         if own:
-            await run(tariffs.assign, Scope(token_type="ISO14443", id_token="CARD000000"), OWN.id, 0)
+            await run(tariffs.assign, Scope(token_type="ISO14443", id_token="CA4D0000"), OWN.id, 0)
         password = await csms.services.doors.set_password(CS)
         fleet = Fleet(
             url=f"ws://127.0.0.1:{port}/ocpp", prefix="CS-V2G-000", evses=1, password=password, versions=("2.1",),

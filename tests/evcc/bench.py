@@ -395,6 +395,7 @@ class Bench:
         self.unanswered: list[Any] = []
         self.closed = ""
         self.obey = True
+        self.silent = False
         self.contactor_closed = False
         self._framer = Framer()
 
@@ -468,13 +469,15 @@ class Bench:
         self.receive(frame(PayloadType.SIGNED_DISCHARGE, payload))
 
     def pass_time(self, seconds: float) -> None:
-        """Let time pass; the session is woken at each of its deadlines."""
+        """Let time pass; the session is woken at each of its deadlines, and battery and inlet report before."""
         until = self.now + seconds
         while not self.closed:
             deadline = self.session.deadline()
             if deadline is None or deadline > until:
                 break
             self.now = max(self.now, deadline)
+            if not self.silent:
+                self.battery()
             self.session.tick(self.now, self.utc_ms)
             self.pump()
         self.now = max(self.now, until)

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import itertools
 import json
 import os
 import sqlite3
@@ -18,11 +19,12 @@ from evcc.gateway import Delivery, Gateway, GatewayConfig
 from pki_tools.tree import PkiTree
 from tests.telemetry.brokers import access
 from tests.telemetry.reference import ReferenceBackEnd
+from tests.virtual_time import VirtualLoop
 from v2g.errors import TransportError
 from v2g.net.can import CanConfig, CanPort
 from v2g.net.clock import Clock
 from v2g.net.mqtt_config import MqttConfig
-from v2g.net.outbox import Outbox
+from v2g.net.outbox import Outbox, Waiting
 from v2g.observe import Observe
 from v2g.telemetry.batch import Mirror
 from v2g.telemetry.delivery import decode_marks
@@ -303,6 +305,35 @@ async def test_why_nothing_is_delivered_is_told_once_and_so_is_the_end_of_that(t
         ("resumed", {}),
     ]
     await box.close()
+
+
+def test_pauses_between_attempts_grow_and_end_with_progress() -> None:
+    """Vehicles that have all lost their back end do not come back all at once, nor every second."""
+    attempts: list[float] = []
+
+    class Waits:
+        """An outbox with one record."""
+
+        async def waiting(self) -> list[Waiting]:
+            return [Waiting(1, 1, 0)]
+
+    class Refuses(Loopback):
+        async def send(self, delivery: bytes) -> None:
+            attempts.append(asyncio.get_running_loop().time())
+            raise TransportError("nobody is there")
+
+    async def deliver() -> None:
+        delivery = Delivery(EV, Waits(), lambda _: None)  # type: ignore[arg-type]
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(600):
+                await delivery.run(Refuses(ReferenceBackEnd()))
+
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        runner.run(deliver())
+    pauses = [later - earlier for earlier, later in itertools.pairwise(attempts)]
+    for pause, most in zip(pauses, [1, 2, 4, 8, 16, 32, *[60] * 100], strict=False):
+        assert most / 2 - 0.01 <= pause <= most + 0.01
+    assert len(pauses) > 10
 
 
 def test_marks_are_bounded() -> None:

@@ -271,12 +271,23 @@ def test_a_contactor_that_does_not_open_is_noticed(bench: Bench) -> None:
     assert bench.closed == "contactor_timeout"
 
 
-def test_a_contactor_that_opens_by_itself_changes_nothing_until_the_loop_stops(bench: Bench) -> None:
+def test_a_contactor_that_opens_by_itself_ends_the_session(bench: Bench) -> None:
     bench.run_to("DC_ChargeLoopReq")
+    bench.contactor_closed = False
     bench.fact(ContactorState(closed=False))
-    assert not bench.closed
-    bench.run()
-    assert bench.closed == "finished"
+    bench.assert_safe("contactor_dropped")
+
+
+def test_a_contactor_that_is_closed_when_the_session_begins_ends_it(bench: Bench) -> None:
+    bench.start()
+    bench.fact(ContactorState(closed=True))
+    bench.assert_safe("contactor_welded")
+
+
+def test_a_contactor_that_closes_by_itself_ends_the_session(bench: Bench) -> None:
+    bench.run_to("DC_CableCheckReq")
+    bench.fact(ContactorState(closed=True))
+    bench.assert_safe("contactor_welded")
 
 
 # -- answers that are well-formed but wrong --------------------------------------------------------------------------

@@ -6,6 +6,7 @@ import pytest
 from v2g.errors import ExiDecodeError, ExiEncodeError
 from v2g.exi import Dialect, decode, decode_fragment, encode, encode_fragment
 from v2g.exi.declare import AnyElement, Element
+from v2g.exi.explain import explain
 from v2g.exi.grammar import fragment
 from v2g.iso15118.messages.acdp import ACDP_DisconnectReq, ElectricalChargingDeviceStatus
 from v2g.iso15118.messages.app_protocol import AppProtocol, SupportedAppProtocolReq
@@ -24,6 +25,7 @@ from v2g.iso15118.messages.iso2 import common as iso2
 from v2g.iso15118.messages.iso2.body import Body
 from v2g.iso15118.messages.iso2.data_types import (
     ChargeService,
+    ContractSignatureEncryptedPrivateKey,
     EnergyTransferMode,
     PaymentOption,
     PaymentOptionList,
@@ -41,7 +43,7 @@ from v2g.iso15118.messages.wpt_positioning import (
     WPT_LF_TxData,
     WPT_LF_TxDataList,
 )
-from v2g.iso15118.messages.xmldsig import DigestMethod
+from v2g.iso15118.messages.xmldsig import DigestMethod, SignatureValue
 
 HEADER = MessageHeader(session_id=bytes(8), time_stamp=1)
 
@@ -65,6 +67,36 @@ def test_an_empty_string_in_either_form() -> None:
     assert ours[BEFORE_BODY:].rstrip("0") == "0" + "0" + "0000001"  # start, value of length 0 + 2
     theirs = octets(ours[:BEFORE_BODY] + "0" + "1000" + "0")
     assert decode(theirs, COMMON_MESSAGES) == message
+
+
+def test_an_empty_value_after_an_attribute_in_either_form() -> None:
+    """The octets are those that EXIficient writes for the element with its Id and nothing in it."""
+    key = ContractSignatureEncryptedPrivateKey(value=b"", id="id1")
+    theirs = bytes.fromhex("802202b4b218c7a0")
+    assert decode_fragment(theirs, ISO2) == key
+    assert decode_fragment(encode_fragment(key, ISO2), ISO2) == key
+    steps = explain(theirs, ISO2, is_fragment=True).steps
+    assert [(step.bits, step.raw) for step in steps if step.event == "EE"] == [("000", b"")]
+
+
+def test_an_empty_value_after_an_attribute_that_is_not_there_in_either_form() -> None:
+    """SignatureValue has an optional Id: three things may come at its start, the escape in two bits among them."""
+    id_x = "00" + "00000011" + f"{ord('x'):08b}"
+    cases = (("10" + "000", SignatureValue(value=b"")), (id_x + "1" + "000", SignatureValue(id="x", value=b"")))
+    for theirs, value in cases:
+        ours = bits(encode_fragment(value, XMLDSIG))
+        roots = fragment(XMLDSIG)
+        start = ours[: 8 + roots.width]
+        assert decode_fragment(octets(start + theirs + f"{roots.end:0{roots.width}b}"), XMLDSIG) == value
+        assert decode_fragment(octets(ours), XMLDSIG) == value
+
+
+@pytest.mark.parametrize("second", range(1, 8))
+def test_other_deviations_after_an_attribute_are_refused(second: int) -> None:
+    theirs = bits(bytes.fromhex("802202b4b218c7a0"))
+    assert theirs[49:53] == "1000"
+    with pytest.raises(ExiDecodeError, match="undeclared"):
+        decode_fragment(octets(theirs[:50] + f"{second:03b}" + theirs[53:]), ISO2)
 
 
 def test_a_full_list_in_either_form() -> None:

@@ -9,9 +9,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pki_tools.tree import PkiTree
-from v2g.asn1.discharge import DischargeCommand, DischargeDecision, DischargeResult, ResultStatus
+from v2g.asn1.discharge import DischargeCommand, DischargeDecision, DischargeResult, PriceSlot, ResultStatus
 from v2g.errors import RefusedError
-from v2g.grid.discharge import Accepted, Answered, Decided, Heard, Rejected
+from v2g.grid.discharge import Accepted, Answered, Decided, DischargeConfig, DischargeGate, Heard, Rejected
 from v2g.grid.gate import REMEMBERED_NONCES
 from v2g.grid.limits import discharge_limits
 from v2g.grid.signed import Party, open_signed, sign_content
@@ -183,7 +183,8 @@ def test_memory_is_bounded_and_old_nonces_stay_useless(agreed: Pair) -> None:
     """The sequence rules out what the nonce memory has forgotten."""
     first = agreed.vehicle.command(1_000, NOW)
     agreed.gate.on_message(first, NOW)
-    for _ in range(REMEMBERED_NONCES + 1):
+    assert REMEMBERED_NONCES == 256
+    for _ in range(256):
         agreed.gate.on_message(agreed.vehicle.command(1_000, NOW), NOW)
     assert len(agreed.gate._nonces) == REMEMBERED_NONCES
     assert rejected(agreed, first).reason is ResultStatus.OUT_OF_ORDER
@@ -354,3 +355,102 @@ def test_a_vehicle_that_signs_a_chargers_message_is_rejected(agreed: Pair) -> No
     offer = agreed.gate.current_offer
     assert offer is not None
     assert rejected(agreed, agreed.signed(offer)).reason is ResultStatus.MALFORMED
+
+
+def test_a_gate_of_which_nothing_was_said_is_as_strict_as_its_defaults(pair: Pair) -> None:
+    """An hour for an offer, a minute for a command, two seconds for the clocks; and no limit lets anything flow."""
+    defaults = DischargeConfig(offer_validity_ms=3_600_000, max_command_validity_ms=60_000, max_skew_ms=2_000)
+    assert DischargeConfig() == defaults
+    gate = DischargeGate(
+        session_id=SESSION_ID,
+        evse_id="DE*V2G*E0001",
+        key=pair.charger.key,
+        certificate=pair.charger.leaf,
+        signer_certificate=pair.contract.leaf,
+        entropy=bytes,
+    )
+    assert gate.limits == discharge_limits(ev_w=0, evse_w=0, site_w=0, operator_w=0)
+    assert not gate.accepted
+    assert gate.current_offer is None
+    gate.offer(TARIFF, NOW)
+    assert gate.current_offer is not None
+    assert gate.current_offer.valid_until_ms == NOW + 3_600_000
+    assert gate.current_offer.limits == gate.limits
+
+
+def test_an_offer_holds_as_long_as_its_prices(pair: Pair) -> None:
+    """The end of the last one counts."""
+    slots = tuple(PriceSlot(NOW + n * 600_000, 600_000, 300_000, 200_000) for n in range(3))
+    pair.gate.offer(Tariff(currency="EUR", slots=slots, version=1), NOW)
+    assert pair.gate.current_offer is not None
+    assert pair.gate.current_offer.valid_until_ms == NOW + 1_800_000
+
+
+def test_what_no_vehicle_has_signed_is_answered_with_sequence_0(agreed: Pair) -> None:
+    """There is none to repeat."""
+    offer = agreed.gate.offer(TARIFF, NOW)
+    for payload in (b"garbage", offer, agreed.signed(open_signed(offer, Party.of(agreed.charger.leaf)))):
+        outcome = rejected(agreed, payload)
+        assert outcome.sequence == 0
+        assert outcome.reply is not None
+        result = open_signed(outcome.reply, Party.of(agreed.charger.leaf))
+        assert isinstance(result, DischargeResult)
+        assert result.sequence == 0
+
+
+def test_a_decision_is_taken_once_with_its_time(pair: Pair) -> None:
+    """Whoever has declined cannot decline again."""
+    pair.verdict = msgspec.structs.replace(pair.verdict, accepted=False)
+    answered = pair.vehicle.on_message(pair.gate.offer(TARIFF, NOW), NOW)
+    assert isinstance(answered, Answered)
+    decided = pair.gate.on_message(answered.reply, NOW + 40)
+    assert isinstance(decided, Decided)
+    assert decided.latency_ms == 40
+    outcome = rejected(pair, answered.reply, NOW + 50)
+    assert (outcome.reason, outcome.sequence) == (ResultStatus.REPLAYED, 0)
+
+
+def test_a_command_before_any_offer_is_rejected(agreed: Pair, pair: Pair) -> None:
+    """There are no terms that it could be about."""
+    command = agreed.command(9_000, NOW)
+    fresh = Pair(agreed.charger, agreed.contract)
+    assert rejected(fresh, command).reason is ResultStatus.UNKNOWN_OFFER
+
+
+def test_a_command_out_of_order_does_not_open_the_gate_for_older_ones(agreed: Pair) -> None:
+    """The highest sequence counts, whatever came after it."""
+    for sequence, nonce in ((5, b"5" * 16), (3, b"3" * 16), (4, b"4" * 16)):
+        outcome = agreed.gate.on_message(agreed.command(9_000, NOW, sequence=sequence, nonce=nonce), NOW)
+        assert isinstance(outcome, Accepted) is (sequence == 5)
+    assert isinstance(outcome, Rejected)
+    assert outcome.reason is ResultStatus.OUT_OF_ORDER
+
+
+def test_a_command_holds_from_when_it_was_signed_and_from_when_it_came(agreed: Pair) -> None:
+    """Clocks may differ by two seconds either way."""
+    ahead = agreed.gate.on_message(agreed.command(9_000, NOW, issued_at_ms=NOW + 2_000), NOW)
+    assert isinstance(ahead, Accepted)
+    assert ahead.effective_w == 9_000
+    assert agreed.gate.expires_ms() == ahead.until_ms
+    too_far = agreed.command(9_000, NOW, issued_at_ms=NOW + 2_001)
+    assert rejected(agreed, too_far).reason is ResultStatus.NOT_YET_VALID
+    behind = agreed.command(8_000, NOW, issued_at_ms=NOW - 500, valid_until_ms=NOW + 5_000)
+    agreed.gate.on_message(behind, NOW)
+    assert [agreed.gate.allowed_w(NOW - at) for at in (501, 500, 100)] == [0, 8_000, 8_000]
+
+
+def test_a_command_that_has_ended_when_it_comes_or_before_it_begins_is_rejected(agreed: Pair) -> None:
+    """To the millisecond."""
+    late = agreed.command(9_000, NOW, valid_until_ms=NOW + 5_000)
+    assert rejected(agreed, late, NOW + 5_000).reason is ResultStatus.EXPIRED
+    empty = agreed.command(9_000, NOW, issued_at_ms=NOW + 1_000, valid_until_ms=NOW + 1_000)
+    assert rejected(agreed, empty).reason is ResultStatus.EXPIRED
+    short = agreed.command(9_000, NOW, valid_until_ms=NOW + 1)
+    assert isinstance(agreed.gate.on_message(short, NOW), Accepted)
+
+
+def test_a_limit_below_nothing_is_nothing(agreed: Pair) -> None:
+    """No discharge turns into a charge that nobody has allowed."""
+    agreed.run(9_000, NOW)
+    agreed.gate.set_limits(msgspec.structs.replace(LIMITS, ev_w=-5))
+    assert agreed.gate.allowed_w(NOW) == 0

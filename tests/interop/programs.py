@@ -129,10 +129,13 @@ secc_loop_tolerance = 4.5
 [charger.signed_discharge]
 offered = false
 required = false
+
+[hardware.simulated.stage]
+current_a_per_s = 1_000_000
 """
 """Of our charger when the peer is the vehicle: it takes the first control mode, knows neither the value-added service
-nor MeteringConfirmation, and cannot read a MeterInfo with BPT_DischargedEnergyReadingWh (it expects that name without
-its underscore)."""
+nor MeteringConfirmation, cannot read a MeterInfo with BPT_DischargedEnergyReadingWh (it expects that name without
+its underscore), and is through its ten loops before an ordinary power stage has all of its current."""
 
 
 def _program(name: str, folder: Path, namespace: str, config: str) -> Program:

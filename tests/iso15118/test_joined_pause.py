@@ -89,6 +89,17 @@ def test_a_paused_session_is_joined_and_ends_with_its_program_done_once(
     assert told["charged_wh"] == pytest.approx(battery.charged_mwh / 1000, abs=3)  # of both parts (V2G20-902)
 
 
+def test_what_has_flowed_is_signed_before_a_pause(join: Join) -> None:
+    first = join(vehicle=vehicle(CHARGE, DISCHARGE, service="DC_BPT", mode="dynamic"))
+    first.run(lambda: first.plant.battery.state.charged_mwh > 20_000)
+    tell_charger(first, se.PauseRequested())
+    first.run()
+    assert (first.evcc_reason, first.secc_reason) == ("paused", "paused")
+    (signed,) = first.charger_saw("metering", "confirmed")
+    assert signed["charged_wh"] >= first.imported_mwh() // 1000 - 200
+    assert [each["notification"] for each in first.charger_saw("loop", "notice")] == ["MeteringConfirmation", "Pause"]
+
+
 def test_another_vehicle_cannot_join(join: Join) -> None:
     first = join()
     first.run(charging(first))

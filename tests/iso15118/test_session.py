@@ -9,9 +9,12 @@ from hypothesis import strategies as st
 
 from v2g import exi
 from v2g.errors import CodecError
+from v2g.iso15118.charts import Family
 from v2g.iso15118.messages.common_messages import SessionStopRes
 from v2g.iso15118.messages.common_types import ResponseCode
-from v2g.iso15118.session import Close, Command, Fact, Send, Session
+from v2g.iso15118.messages.dc import DC_CableCheckReq
+from v2g.iso15118.messages.schemas import DC
+from v2g.iso15118.session import Close, Command, Fact, Send, Session, decode_payload
 from v2g.iso15118.v2gtp import Frame, PayloadType, frame, parse
 from v2g.observe import Observe
 
@@ -83,6 +86,33 @@ def test_however_the_stream_is_split_the_same_messages_come_out(cuts: list[int])
         role.receive(STREAM[begin:end], 0.0, 0)
     assert role.heard == HEARD
     assert next(each for each in role.actions() if isinstance(each, Observe)).name == "frame_ignored"
+
+
+def test_zero_octets_after_a_stream_are_overlooked_and_told_once() -> None:
+    """A Tesla Model Y sends one after ContractAuthenticationReq."""
+    role = Role()
+    for padding in range(1, 5):
+        role.receive(frame(PayloadType.COMMON, exi.encode(stop_response()) + bytes(padding)), 0.0, 0)
+        assert role.newest.exi == exi.encode(stop_response())
+    assert role.heard == [("SessionStopRes", 0x8002)] * 4
+    told = [each for each in role.actions() if isinstance(each, Observe)]
+    assert [(each.name, each.data) for each in told] == [
+        ("padding_ignored", {"message": "SessionStopRes", "octets": 1})
+    ]
+
+
+@pytest.mark.parametrize("rest", [bytes(5), b"\x00\x01", b"\x01", b"\x01\x00"])
+def test_anything_else_after_a_stream_breaks_the_session(rest: bytes) -> None:
+    role = Role()
+    role.receive(frame(PayloadType.COMMON, exi.encode(stop_response()) + rest), 0.0, 0)
+    assert role.heard == ["broken"]
+
+
+def test_zero_octets_after_a_stream_beside_are_overlooked() -> None:
+    """The side stream of renegotiation says not by which schema it is coded."""
+    request = exi.encode(DC_CableCheckReq(header=Role()._header()))
+    decoded = decode_payload(PayloadType.SCHEDULE_RENEGOTIATION, request + bytes(2), Family.DC)
+    assert decoded == (exi.decode(request, DC), 2)
 
 
 @given(st.binary(max_size=200))

@@ -3,10 +3,13 @@
 import asyncio
 import contextlib
 import socket
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 from typer.testing import CliRunner
@@ -92,9 +95,8 @@ async def played(pki: PkiTree, folder: Path, *only: str, wait_s: float = 20.0) -
 
 async def test_handshakes_and_a_session_of_our_vehicle(pki: PkiTree, tmp_path: Path) -> None:
     results = await played(pki, tmp_path, "TLS", "COD-DC-ServiceDiscoveryRes-FAILED", "SDP-good")
-    opened = {"EVCC-TLS-no-staple", "EVCC-TLS-version-1.2"}
     verdicts = {name: each.verdict for name, each in results.items()}
-    assert verdicts == {name: Verdict.OPEN if name in opened else Verdict.PASS for name in verdicts}, results
+    assert set(verdicts.values()) == {Verdict.PASS}, results
     assert len(verdicts) == 11
     assert "revoked" in results["EVCC-TLS-revoked"].found
     assert "expired" in results["EVCC-TLS-expired"].found
@@ -104,8 +106,8 @@ async def test_handshakes_and_a_session_of_our_vehicle(pki: PkiTree, tmp_path: P
 async def test_whole_sessions_of_our_vehicle(pki: PkiTree, tmp_path: Path) -> None:
     results = await played(pki, tmp_path, "RUN", "END", "TIM", "NOT", "SDP")
     opened = {name for name, each in results.items() if each.verdict is Verdict.OPEN}
-    assert {each.verdict for each in results.values()} == {Verdict.PASS, Verdict.OPEN}, results
-    assert opened == {case.id for case in chosen(CASES, list(results)) if case.open}
+    assert {each.verdict for each in results.values()} <= {Verdict.PASS, Verdict.OPEN}, results
+    assert opened <= {case.id for case in chosen(CASES, list(results)) if case.open}
 
 
 async def test_nobody_comes(pki: PkiTree, tmp_path: Path) -> None:
@@ -185,3 +187,23 @@ def test_a_report_that_has_no_place_is_told_before_anything_is_run(tmp_path: Pat
     done = CliRunner().invoke(app, [*words, "--junit", str(tmp_path)])
     assert "--junit names a file" in str(getattr(done.exception, "hint", ""))
     assert "EVCC-RUN" not in done.output
+
+
+def test_sigterm_leaves_a_report_of_what_was_tested_when_and_how(tmp_path: Path) -> None:
+    report, pages, port = tmp_path / "report.xml", tmp_path / "pages", free_port(socket.SOCK_DGRAM)
+    words = ["evcc", "--profile", "interop", "--without-tls", "--wait", "600", "--only", "RUN", "--device", "Car 7"]
+    words += ["--sdp-port", str(port), "--junit", str(report), "--html", str(pages)]
+    tool = (sys.executable, "-m", "cli.main", "conform", *words)
+    with subprocess.Popen(tool, stdout=subprocess.PIPE, text=True) as process:
+        while f":{port:04X} " not in Path("/proc/net/udp6").read_text():
+            assert process.poll() is None
+        process.terminate()
+        output, _ = process.communicate()
+    assert process.returncode == 130
+    assert "interrupted after 0 of" in output
+    facts = {each.get("name"): each.get("value") for each in ElementTree.parse(report).iter("property")}
+    assert facts["device"] == "Car 7"
+    assert "v2g-engine " in facts["versions"]
+    assert f"--sdp-port {port}" in facts["command"]
+    assert facts["date"].endswith(" UTC")
+    assert "Car 7" in (pages / "index.html").read_text()

@@ -37,3 +37,24 @@ def test_a_full_disk_costs_events_and_nothing_else(tmp_path: Path, full_at: int)
     assert [json.loads(line)["name"] for line in lines] == ["response"] * len(lines)
     assert torn
     assert json.loads(last)["name"] == "later"
+
+
+def test_events_are_for_their_owner_only(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    path.touch(mode=0o644)
+    log = EventLog("csms", Clock(), path)
+    log(Observe("ocpp", "authorize", {"emaid": "04AABBCCDD"}))
+    log.close()
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_the_log_tells_what_happens_and_not_every_loop(caplog: pytest.LogCaptureFixture) -> None:
+    log = EventLog("secc", Clock())
+    with caplog.at_level("INFO"):
+        log(Observe("loop", "response", {"power_w": 1}))
+        log(Observe("loop", "notice", {"notification": "Pause", "code": None}))
+    assert [record.getMessage() for record in caplog.records] == ["loop notice notification=Pause"]
+    with caplog.at_level("DEBUG"):
+        log(Observe("loop", "response", {"power_w": 1}))
+    assert caplog.records[-1].levelname == "DEBUG"
+    log.close()

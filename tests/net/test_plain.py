@@ -36,7 +36,7 @@ def test_the_other_profile_says_so_loudly(caplog: pytest.LogCaptureFixture) -> N
     ("asked", "plain_port", "told"),
     [
         (Security.TLS, None, (Security.TLS, 61000)),
-        (Security.NONE, None, (Security.TLS, 61000)),  # V2G20-2356
+        (Security.NONE, None, (Security.TLS, 61000)),  # V2G20-1238
         (Security.TLS, 62000, (Security.TLS, 61000)),  # whoever wants TLS gets it
         (Security.NONE, 62000, (Security.NONE, 62000)),
     ],

@@ -17,8 +17,8 @@ from pki_tools.tree import PkiTree
 from tests.net.tls_peer import needs_openssl, openssl, s_client, s_server
 from tests.net.tls_support import BACKENDS, echo, evcc, join, refused, secc, serving, shake, unavailable
 from v2g.errors import TlsError
-from v2g.net.tls import ISO15118_20, TlsStream, connect
-from v2g.net.tls_endpoint import Backend, open_channel
+from v2g.net.tls import INTEROP, ISO15118_20, TlsStream, connect
+from v2g.net.tls_endpoint import Backend, Curve, backend_of, open_channel
 
 LEAVES = ("secp521r1", "ed448")
 COMBINATIONS = [*product(LEAVES, ISO15118_20.groups, ISO15118_20.ciphers)]
@@ -61,6 +61,30 @@ def test_every_combination_works_in_memory_between_all_backends(
 
 
 @needs_openssl
+def test_the_default_is_the_backend_that_can_do_more_where_it_runs(tree: PkiTree) -> None:
+    """V2G20-1006: the vehicle lists its roots without being told to."""
+    expected = "bundled" if unavailable("native") else "native"
+    assert backend_of(replace(evcc(tree), backend="auto")) == expected
+
+
+@pytest.mark.usefixtures("backend")
+def test_the_curve_sets_are_turned_off_or_ordered_by_configuration(leaves: dict[str, PkiTree]) -> None:
+    """V2G20-2320."""
+    station, edwards = leaves["secp521r1"], leaves["ed448"]
+    orders: list[tuple[Curve, ...]] = [("secp521r1", "x448"), ("x448", "secp521r1")]
+    for curves in orders:
+        profile = ISO15118_20.with_curves(curves)
+        ends = open_channel(evcc(station, profile=profile)), open_channel(secc(station, profile=profile))
+        shake(*ends)
+        assert [each.group for each in ends] == [curves[0]] * 2
+    one, other = ISO15118_20.with_curves(("secp521r1",)), ISO15118_20.with_curves(("x448",))
+    assert (other.groups, other.signature_algorithms) == (("X448",), ("ed448",))
+    assert INTEROP.with_curves(("x448",)).groups == ("X448", "prime256v1")
+    client = open_channel(evcc(edwards, profile=other, anchors=station.anchors("v2g")))
+    with pytest.raises(TlsError):
+        shake(client, open_channel(secc(station, profile=one, anchors=edwards.anchors("oem"))))
+
+
 @pytest.mark.usefixtures("backend")
 @pytest.mark.parametrize(("leaf", "group", "cipher"), COMBINATIONS)
 async def test_every_combination_works_with_an_openssl_client(
@@ -192,7 +216,8 @@ async def test_a_session_of_another_server_and_its_early_data_are_refused(tree: 
 async def test_a_pre_shared_key_is_no_substitute_for_a_certificate(tree: PkiTree) -> None:
     async with serving(tree) as server:
         options = ("-tls1_3", "-groups", "secp521r1", "-psk", "00" * 32, "-psk_identity", "somebody")
-        _code, output = await openssl("s_client", "-connect", f"[::1]:{server.port}", *options, until=b"alert")
+        command = ("s_client", "-connect", f"[::1]:{server.port}", *options)
+        _code, output = await openssl(*command, until=b"alert certificate required")
         assert "alert certificate required" in output
         assert await server.failure() == "peer_certificate_missing"
         _code, output = await openssl(*s_client(server, tree, *options), send=b"echo\n", until=b"\necho\n")

@@ -93,7 +93,7 @@ async def test_openssl_with_an_expired_certificate_reads_the_right_alert(wrong: 
 
 @needs_openssl
 async def test_openssl_cannot_resume_a_session(tree: PkiTree, tmp_path: Path) -> None:
-    """Every session shows both certificates (V2G20-2677), whatever tickets the library may have sent."""
+    """Every session shows both certificates, whatever tickets the library may have sent."""
     session = str(tmp_path / "session")
     async with serving(tree) as server:
         command = s_client(server, tree, "-tls1_3", "-sess_out", session)

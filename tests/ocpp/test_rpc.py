@@ -23,7 +23,7 @@ from v2g.ocpp.messages.data_transfer import DataTransferRequest
 from v2g.ocpp.messages.event_streams import NotifyPeriodicEventStream, StreamDataElement
 from v2g.ocpp.messages.provisioning import ResetRequest, ResetResponse
 from v2g.ocpp.routes import Version
-from v2g.ocpp.rpc import MAX_FRAME, MAX_OPEN, MAX_WAITING, Action, Answered, Called, Failed, RpcPeer, Send, Told
+from v2g.ocpp.rpc import MAX_FRAME, MAX_WAITING, Action, Answered, Called, Failed, RpcPeer, Send, Told
 from v2g.ocpp.versions import without_nul
 
 HANDLES = ("Reset", "GetVariables", "DataTransfer", "SetChargingProfile")
@@ -179,6 +179,13 @@ def test_only_what_has_no_answer_is_sent_so_and_only_in_21() -> None:
     assert sent(receiver)[0][:3] == [4, "id1", "NotSupported"]
 
 
+def test_a_frame_that_is_refused_is_told_with_its_action_and_id() -> None:
+    rpc = peer()
+    rpc.receive(call("Reset", {"type": "Gently"}), 0.0)
+    (told,) = [each for each in rpc.actions() if isinstance(each, Observe) and each.name == "frame_refused"]
+    assert (told.data["action"], told.data["id"], told.data["code"]) == ("Reset", "id1", "PropertyConstraintViolation")
+
+
 def test_in_21_an_answer_that_the_peer_cannot_use_is_told_with_its_action() -> None:
     rpc = peer("2.1")
     rpc.receive(call("Reset", {"type": "Immediate"}, "mine"), 0.0)
@@ -220,6 +227,7 @@ def test_a_request_is_the_same_however_it_is_written(frame: str) -> None:
     rpc.receive(frame, 0.0)
     assert acts(rpc) == [Called("id1", "DataTransfer", DataTransferRequest(vendor_id="a", data="x"))]
     for identifier in ('a\\"', '\\"DataTransfer\\"', "a,b", "\\\\"):  # ids in which an action seems to begin
+        rpc = peer()
         rpc.receive(frame.replace('"id1"', f'"{identifier}"').replace('"\\u0069d1"', f'"{identifier}"'), 0.0)
         (called,) = acts(rpc)
         assert isinstance(called, Called)
@@ -249,12 +257,43 @@ def test_an_id_that_is_in_work_is_not_taken_twice() -> None:
     assert [type(a) for a in acts(rpc)] == [Called, Send]
 
 
-def test_requests_in_work_are_bounded() -> None:
+def test_requests_that_come_together_are_answered_in_their_order() -> None:
     rpc = peer()
-    for number in range(MAX_OPEN + 1):
+    for number in range(40):
         rpc.receive(call("Reset", {"type": "OnIdle"}, f"id{number}"), 0.0)
-    actions = acts(rpc)
-    assert [type(a) for a in actions] == [Called] * MAX_OPEN + [Send]
+    rpc.receive(call("Reset", {"type": "OnIdle"}, "id7"), 0.0)
+    first, refused = acts(rpc)
+    assert isinstance(first, Called)
+    assert isinstance(refused, Send)
+    assert json.loads(refused.text)[:3] == [4, "id7", "RpcFrameworkError"]
+    for number in range(40):
+        rpc.answer(f"id{number}", ResetResponse(status="Accepted"))
+        answer, *following = acts(rpc)
+        assert isinstance(answer, Send)
+        assert json.loads(answer.text) == [3, f"id{number}", {"status": "Accepted"}]
+        assert [each.id for each in following if isinstance(each, Called)] == [f"id{number + 1}"][: 39 - number]
+
+
+def test_what_waits_is_bounded_and_events_of_transactions_have_room_left() -> None:
+    rpc = RpcPeer("2.0.1", handles={"Reset", "TransactionEvent"}, entropy=lambda n: bytes(n))
+    event = {
+        "eventType": "Updated", "timestamp": "2026-01-01T00:00:00Z", "triggerReason": "MeterValuePeriodic",
+        "seqNo": 1, "transactionInfo": {"transactionId": "T"},
+    }  # fmt: skip
+
+    def fill(action: str, payload: object, name: str) -> int:
+        """Send until one is refused; return how many were taken."""
+        for number in range(5000):
+            rpc.receive(call(action, payload, f"{name}{number}"), 0.0)
+            if any(isinstance(each, Send) and '"GenericError"' in each.text for each in acts(rpc)):
+                return number
+        raise AssertionError("there is no bound")
+
+    assert fill("Reset", {"type": "OnIdle"}, "first") > 500
+    assert fill("TransactionEvent", event, "event") > 500
+    assert fill("Reset", {"type": "OnIdle"}, "later") == 0
+    rpc.answer("first0", ResetResponse(status="Accepted"))
+    assert [type(each) for each in acts(rpc)] == [Send, Called], "it goes on"
 
 
 def test_one_request_is_outstanding_at_a_time() -> None:

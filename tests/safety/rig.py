@@ -56,6 +56,7 @@ from v2g.net.dc_line import VehicleDcLine
 from v2g.net.medium import Medium, Room
 from v2g.net.plc.pilot import SimulatedVehiclePilot
 from v2g.net.runner import Outcome, Runner
+from v2g.net.watchdog import Watchdog
 from v2g.observe import Observe
 
 BATTERY_MV = 400_000
@@ -179,6 +180,7 @@ class Rig(Bench):
         self.signed_frames: list[bytes] = []
         self.setup, self.discharge = None, None
         self.patch = pytest.MonkeyPatch()
+        self.watchdog = Watchdog()
         self.scheduled = False
         self.selection = (SERVICES[kind], 0, kind in ("dc", "ac"))
         self.framer = Framer()
@@ -253,8 +255,8 @@ class Rig(Bench):
     def tell(self, *facts: Fact) -> None:
         """Tell session and monitor, as an EVSE does."""
         for fact in facts:
-            self.runner.fact(fact)
             self.channel.fact(fact)
+            self.runner.fact(fact)
 
     # -- the vehicle
 
@@ -348,15 +350,13 @@ class Rig(Bench):
             self.car.ac.drive(sum(each.value * 10**each.exponent for each in values if each is not None))
 
     def _take(self, data: bytes) -> None:
-        from v2g.iso15118.session import SCHEMAS, decode_renegotiation
+        from v2g.iso15118.session import decode_payload
 
         for each in self.framer.feed(data):
             if each.payload_type == PayloadType.SIGNED_DISCHARGE:
                 self.signed_frames.append(each.payload)
-            elif each.payload_type == PayloadType.SCHEDULE_RENEGOTIATION:
-                self.responses.append(decode_renegotiation(each.payload, self.session.family))
             else:
-                self.responses.append(exi.decode(each.payload, SCHEMAS[each.payload_type]))
+                self.responses.append(decode_payload(each.payload_type, each.payload, self.session.family)[0])
 
     # -- what the test looks at
 
@@ -390,8 +390,9 @@ async def rig(
     guarded: bool = True,
     config: SeccConfig | None = None,
     simulated: SimulatedEvseConfig | None = None,
+    made: "type[Rig] | None" = None,
 ) -> AsyncIterator[Rig]:
-    """Make a rig. Must run in a `tests.virtual_time.VirtualLoop`."""
+    """Make a rig, of another class where one is given. Must run in a `tests.virtual_time.VirtualLoop`."""
     room = Room()
     config = config or SeccConfig(services=tuple(EnergyService))
     config = msgspec.structs.replace(config, timing=SLOW) if config.timing == Timing() else config
@@ -414,18 +415,20 @@ async def rig(
             meter_serial="METER-0001",
             medium_folder=folder,
             name="evse",
+            watchdog=(watchdog := Watchdog()),
         )
-        made = await assembly.make()
-        stack.push_async_callback(made.evse.close)
-        if made.pilot is not None:
-            made.pilot.set_duty(5.0)
+        parts = await assembly.make()
+        stack.push_async_callback(parts.evse.close)
+        if parts.pilot is not None:
+            parts.pilot.set_duty(5.0)
         car.arrive()
         await asyncio.sleep(0.2)
-        found = Rig(pki, kind, config, made, car, clock, assembly._faults)
+        found = (made or Rig)(pki, kind, config, parts, car, clock, assembly._faults)
+        found.watchdog = watchdog
         events.extend(found.all_events)
         found.all_events = events
-        if made.pilot is not None:
-            made.pilot.on_state(lambda state: found.tell(ports.PilotChanged(state)))
+        if parts.pilot is not None:
+            parts.pilot.on_state(lambda state: found.tell(ports.PilotChanged(state)))
         yield found
         found.running.cancel()
         await asyncio.gather(found.running, return_exceptions=True)

@@ -326,6 +326,20 @@ def leaves_the_coil_on(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(delivery, "_stop", old)
 
 
+def sends_more_than_is_asked_for(patch: pytest.MonkeyPatch) -> None:
+    known = power._wireless
+    patch.setattr(power, "_wireless", lambda context, world: known(replace(context, asked_w=50_000), world))
+
+
+@case(sends_more_than_is_asked_for, "wpt")
+async def _a_vehicle_in_the_field_gets_no_more_than_it_asks_for(found: Rig) -> None:
+    await found.charge()
+    for each in range(20):
+        await found.say("WPT_ChargeLoopReq", evpc_power_request=number(0))
+        assert each < 6 or found.car.power_w < 600
+        await asyncio.sleep(0.1)
+
+
 @case(leaves_the_coil_on, "wpt")
 async def _a_stop_after_the_alignment_takes_the_field_away(found: Rig) -> None:
     await found.to(State.POWER_DELIVERY)
@@ -390,7 +404,7 @@ def standby_is_left_by_accident(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(
         beside,
         "kept",
-        lambda request, context, world, error: known(request, replace(context, standby=False), world, error),
+        lambda context, world, error: known(replace(context, standby=False), world, error),
     )
 
 

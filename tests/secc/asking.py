@@ -10,8 +10,9 @@ FOREVER = float("inf")
 
 def ask_for_everything(safety: SafetyChannel) -> None:
     """Be a vehicle that is authorised, and asks for any power in both directions as long as the test lasts."""
-    safety.command(ports.TransactionStarted("0011223344556677", ""))
-    safety.command(ports.Journal(ServiceChanged(service="DC_BPT", discharge="standard", reason="renegotiated")))
     bears = Output(charge_w=10_000_000, discharge_w=10_000_000)
     asked = Request(phase=Phase.POWER, power_s=FOREVER, closed_s=FOREVER, bears=bears)
-    safety.converse(lambda _message, _stream: asked)(None, 0)
+    hear = safety.converse(lambda _message, _stream: asked)
+    safety.command(ports.TransactionStarted("0011223344556677", ""))
+    safety.command(ports.Journal(ServiceChanged(service="DC_BPT", discharge="standard", reason="renegotiated")))
+    hear(None, 0)

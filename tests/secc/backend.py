@@ -30,6 +30,8 @@ class Backend:
         self.connections = 0
         self.certificates: list[bytes] = []
         """What stations showed in TLS (DER), connection by connection."""
+        self.authorizations: list[str] = []
+        """What stations said of themselves in HTTP, connection by connection."""
         self.point: Any = None
         self._news = asyncio.Condition()
         self._server: Any = None
@@ -89,6 +91,7 @@ class Backend:
         self.connections += 1
         if (tls := connection.transport.get_extra_info("ssl_object")) is not None:
             self.certificates.append(tls.getpeercert(binary_form=True))
+        self.authorizations.append(connection.request.headers.get("Authorization", ""))
         folder = MODULES[connection.subprotocol]
         self.point = _point(folder, self)(connection.request.path.rsplit("/", 1)[1], connection, response_timeout=60)
         with contextlib.suppress(websockets.ConnectionClosed):

@@ -31,6 +31,12 @@ def make(store: Path, port: int) -> Station:
     return station
 
 
+async def kept(station: Station) -> None:
+    """Return when what was just told is on the disk."""
+    assert station.kept is not None
+    await station.kept
+
+
 def come_and_go(store: Path, port: int, told: Connection) -> None:
     """Begin and end transactions until killed; tell the id and number of each event that is on disk."""
     asyncio.run(_come_and_go(store, port, told))
@@ -42,12 +48,15 @@ async def _come_and_go(store: Path, port: int, told: Connection) -> None:
     for length in itertools.cycle((0, 3, 11)):
         reference = os.urandom(8).hex()
         identifier = station.started(reference, "EMAID1")
+        await kept(station)
         told.send((identifier, 0))
         for number in range(1, length + 1):
             station.updated(reference, trigger="MeterValuePeriodic")
+            await kept(station)
             told.send((identifier, number))
             await asyncio.sleep(0.001)
         station.ended(reference, trigger="StopAuthorized", reason="Local")
+        await kept(station)
         told.send((identifier, length + 1))
         await asyncio.sleep(0.001)
     await run
@@ -58,11 +67,14 @@ async def main(store: str, port: str) -> None:
     station = make(Path(store), int(port))
     run = asyncio.create_task(station.run())
     reference = os.urandom(8).hex()
-    tell(f"open {station.started(reference, 'EMAID1')}")
+    transaction = station.started(reference, "EMAID1")
+    await kept(station)
+    tell(f"open {transaction}")
     for number in range(1, 1_000_000):
         sample = MeterSample(utc_ms=number, import_mwh=number, export_mwh=0)
         station.updated(reference, trigger="MeterValuePeriodic", sample=sample)
         station.journal(reference, f"{reference} {number}")
+        await kept(station)
         tell(str(number))
         await asyncio.sleep(0)
     await run

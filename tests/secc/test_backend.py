@@ -28,6 +28,8 @@ class Recorder:
         self.calls: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = []
         self._decision, self._modes = decision, modes
 
+    kept = object()
+
     def __getattr__(self, name: str) -> Any:
         def call(*arguments: Any, **named: Any) -> None:
             self.calls.append((name, arguments, named))
@@ -76,7 +78,7 @@ async def test_a_transaction_is_told_with_meter_values_and_at_its_end_with_signe
         ports.TransactionUpdated("s", "ChargingStateChanged", "Charging", 9_000, 55),
         ports.TransactionEnded("s", "vehicle", "Local", 60),
     ):
-        assert backend.execute(command) is None
+        assert backend.execute(command) is recorder.kept, "nothing follows before it is on the disk"
     (started, updated, ended) = recorder.calls
     assert started[0:2] == ("started", ("s", "E"))
     assert started[2]["sample"].import_mwh > 0

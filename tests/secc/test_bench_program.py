@@ -58,7 +58,7 @@ async def test_the_signal_file_holds_before_a_back_end_speaks(pki: PkiTree, tmp_
     (tmp_path / "grid.json").write_text(SIGNAL)
     async with made(tmp_path, pki, BENCH + '[site]\nsignal_file = "grid.json"\n') as charger:
         grid = charger.outlets[0].grid
-        site, operator, _ = grid.limits
+        site, operator, *_ = grid.limits
         assert site.charge_w == 40_000
         assert (operator.discharge_w, operator.version) == (8_000, 7)
         assert grid.tariff is not None

@@ -11,6 +11,8 @@ from secc.books import Books
 from secc.outlet import Outlet
 from tests.secc.test_bench_program import made
 from v2g.errors import StoreError
+from v2g.net.medium import Medium
+from v2g.net.plc.pilot import SimulatedVehiclePilot
 
 BENCH = '[hardware]\nbackend = "bench"\n'
 
@@ -67,3 +69,38 @@ async def test_a_second_vehicle_is_a_stranger_while_one_is_served(tmp_path: Path
         assert [event.data["reason"] for event in seen if event.name == "refused"] == ["occupied"]
         first.closed.set()
         await serving
+
+
+@pytest.mark.parametrize(
+    ("latch", "ohm", "most_w"),
+    [("true", 1_500, 13 * 3 * 230), ("true", 220, 22_000), ("true", 680, 20 * 3 * 230), ("false", 1_500, 22_000)],
+)
+async def test_a_cable_in_a_socket_outlet_is_not_asked_for_more_than_it_bears(
+    tmp_path: Path, pki: PkiTree, latch: str, ohm: int, most_w: int
+) -> None:
+    """13, 20 and 32 A, three phases (IEC 61851-1). Where the cable is the charger's own, it is rated for it."""
+    socket_outlet = f"""
+[link]
+medium = "{tmp_path / "wires"}"
+[hardware]
+kind = "ac"
+[hardware.simulated]
+latch = {latch}
+"""
+    async with made(tmp_path, pki, socket_outlet) as charger:
+        (outlet,) = charger.outlets
+        medium = await Medium.attach(tmp_path / "wires", "evcc")
+        vehicle = SimulatedVehiclePilot(medium)
+        vehicle.plug(proximity_ohm=ohm)
+        assert outlet.wires is not None
+        async with asyncio.timeout(5):
+            while not outlet.wires.pilot.state.connected:
+                await asyncio.sleep(0.01)
+        stream = SilentVehicle(outlet)
+        serving = asyncio.create_task(outlet.vehicle(stream, lambda stream: stream))  # type: ignore[arg-type]
+        while not outlet.busy:
+            await asyncio.sleep(0)
+        assert min(22_000, *(limit.charge_w for limit in outlet.grid.limits)) == most_w
+        stream.closed.set()
+        await serving
+        medium.close()

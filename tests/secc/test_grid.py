@@ -6,7 +6,7 @@ from secc.core import ports
 from secc.core.station.profiles import Allowance, Later
 from secc.grid import Grid
 from v2g.errors import CodecError
-from v2g.grid.limits import AUTHORIZATION, OPERATOR, SITE, LimitBook
+from v2g.grid.limits import AUTHORIZATION, CABLE, OPERATOR, SITE, LimitBook
 from v2g.grid.tariff import GridSignal, SignalSlot
 
 
@@ -21,6 +21,7 @@ def signal(version: int, export_w: int, import_w: int = 60_000) -> bytes:
 def watts(grid: Grid, utc_ms: int = 0) -> dict[str, tuple[int, int]]:
     bounds = {limit.source: (limit.charge_w, limit.discharge_at(utc_ms)) for limit in grid.limits}
     assert min(bounds.pop(AUTHORIZATION)) >= 100_000
+    assert min(bounds.pop(CABLE)) >= 100_000
     return bounds
 
 
@@ -51,6 +52,17 @@ def test_who_may_have_no_more_energy_is_held_until_he_goes() -> None:
         assert grid.nothing_allowed() is suspended
 
 
+def test_a_cable_bounds_what_flows_as_long_as_it_is_plugged() -> None:
+    grid = Grid(charge_w=100_000, discharge_w=50_000)
+    for cable_w, most in ((8_970, (8_970, 8_970)), (None, (100_000, 50_000))):
+        grid.plugged(cable_w)
+        book = LimitBook()
+        for limit in grid.limits:
+            book.update(limit)
+        effective = book.effective(0)
+        assert (effective.charge_w, effective.discharge_w) == most
+
+
 def test_an_older_signal_changes_nothing() -> None:
     grid = Grid(charge_w=100_000, discharge_w=0)
     grid.signal(signal(5, 20_000))
@@ -77,6 +89,25 @@ def test_charging_profiles_bound_the_site_and_give_it_back() -> None:
     grid.profiles(Allowance())
     assert watts(grid)[SITE] == (60_000, 100_000)
     assert grid.setpoint is None
+
+
+def test_vehicles_behind_one_connection_share_what_it_may_draw_and_feed_back() -> None:
+    grid, book = Grid(charge_w=100_000, discharge_w=0), LimitBook()
+    grid.stand_beside(44_000, 30_000)
+    grid.signal(signal(1, 20_000, 40_000))
+    for sharers, expected in (
+        (1, (40_000, 100_000)),
+        (2, (20_000, 10_000)),
+        (4, (10_000, 5_000)),
+        (1, (40_000, 100_000)),
+    ):
+        for fact in grid.share(sharers):
+            assert isinstance(fact, ports.LimitChanged)
+            assert book.update(fact.limit)
+        assert watts(grid)[SITE] == expected
+    grid.signal(signal(2, 30_000, 44_000))  # enough for all at once
+    grid.share(2)
+    assert watts(grid)[SITE] == (44_000, 30_000)
 
 
 def test_every_change_of_the_site_is_a_newer_version() -> None:

@@ -240,7 +240,7 @@ async def csms(request: pytest.FixtureRequest) -> AsyncIterator[Backend]:
 async def test_a_plug_that_is_not_seated_flashes_red_and_is_told_to_the_operator(
     csms: Backend, pki: PkiTree, tmp_path: Path
 ) -> None:
-    """R22: session refused, `red_flash`, Faulted."""
+    """R22: `red_flash`, Faulted; that its session is refused: tests/secc/core/test_faults.py."""
     extra = f"""[link]
 medium = "copper"
 [station]
@@ -261,14 +261,24 @@ retry_minimum = 0.02
         assert (event["tech_code"], event["actual_value"]) == ("plug_not_seated", "true")
         assert event["component"] == {"name": "Connector", "evse": {"id": 1, "connector_id": 1}}
         assert charger.outlets[0].hardware.light == "red_flash"
+        assert not charger.outlets[0].hardware.contactors_closed
         pilot.plug()  # pressed home
         await csms.wait("StatusNotification", where=lambda p: p["connector_status"] == "Occupied")
         (event,) = (await csms.wait("NotifyEvent", count=2))["event_data"]
         assert (event["tech_code"], event["cleared"]) == ("plug_not_seated", True)
+        last = event["event_id"]
         csms.seen.clear()
         vehicle.close()
         await csms.wait("StatusNotification", where=lambda p: p["connector_status"] == "Available")
         assert lights == ["occupied", "red_flash", "occupied", "available"]
+    async with made(tmp_path, pki, extra) as charger:  # after a restart
+        csms.seen.clear()
+        charger.outlets[0].connect_wires()
+        vehicle = await Medium.attach(tmp_path / "copper", "evcc")
+        SimulatedVehiclePilot(vehicle).plug(proximity_ohm=None)
+        (event,) = (await csms.wait("NotifyEvent"))["event_data"]
+        vehicle.close()
+    assert event["event_id"] > last > 1
 
 
 def told(charger: Charger) -> list[str]:

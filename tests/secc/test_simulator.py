@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import itertools
 import random
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,50 @@ async def run(csms: Backend, transactions: int, **more: Any) -> Simulator:
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
     return simulator
+
+
+LEGAL = {"ISO14443": r"([0-9A-F]{2}){4}|([0-9A-F]{2}){7}", "ISO15693": r"([0-9A-F]{2}){8}"}
+
+
+@pytest.mark.parametrize(
+    ("behaviour", "known"),
+    [
+        (Behaviour(), "CA4D0999"),
+        (Behaviour(tokens=10_001), "CA4D0000000999"),
+        (Behaviour(token_prefix="04a1b2"), "04a1b200000999"),
+        (Behaviour(token_type="ISO15693", token_prefix="E004"), "E004000000000999"),
+        (Behaviour(token_type="Central", token_prefix="FLEET-"), "FLEET-000999"),
+    ],
+)
+def test_cards_have_identifiers_of_their_type(behaviour: Behaviour, known: str) -> None:
+    assert behaviour.card(999) == known
+    assert re.fullmatch(LEGAL.get(behaviour.token_type, ".+"), known.upper())
+    assert len({behaviour.card(number) for number in range(behaviour.tokens)}) == behaviour.tokens
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"token_prefix": "CARD"},
+        {"token_prefix": "0123456789ABCDE"},
+        {"token_type": "Central", "token_prefix": "x" * 32},
+    ],
+)
+def test_identifiers_that_no_card_has_are_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(msgspec.ValidationError, match="token_prefix"):
+        msgspec.convert(wrong, Behaviour)
+
+
+async def test_what_drivers_identify_themselves_by_is_legal() -> None:
+    """A strict CSMS answers PropertyConstraintViolation to anything else, and nobody charges."""
+    async with backend() as csms:
+        await run(csms, 6, seed=1)
+    tokens = [each["id_token"] for each in csms.all("Authorize")]
+    tokens += [each["id_token"] for each in csms.all("TransactionEvent") if each.get("id_token")]
+    assert {each["type"] for each in tokens} >= {"ISO14443"}
+    for each in tokens:
+        pattern = LEGAL["ISO14443"] if each["type"] == "ISO14443" else r"DEV2GC[0-9]{8}"
+        assert re.fullmatch(pattern, each["id_token"]), each
 
 
 @pytest.mark.parametrize("version", ["2.0.1", "2.1"])

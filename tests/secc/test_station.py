@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import os
+import threading
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -104,7 +105,13 @@ class Fixture:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
-            self.station.close()
+            await self.station.close()
+
+    async def abandon(self) -> None:
+        """Let go of the store without the orderly end, once everything is kept."""
+        assert self.station.kept is not None
+        await self.station.kept
+        self.station._store.close()
 
     def observe(self, event: Observe) -> None:
         """Keep an event and let waiting tests look again, once what it tells of has happened."""
@@ -259,7 +266,7 @@ async def test_a_restart_delivers_what_waited_and_ends_what_was_open(tmp_path: P
     first = Fixture(tmp_path, 1)
     first.station.started("a", "EMAID1", sample=sample(1))
     first.station.updated("a", trigger="ChargingStateChanged", charging_state="Charging", sample=sample(7, soc=50))
-    first.station._store.close()  # without the orderly end
+    await first.abandon()
     second = Fixture(tmp_path, csms.port)
     assert second.station.recover() == ["a"]
     assert second.station.recover() == []
@@ -282,7 +289,7 @@ async def test_a_charger_goes_on_with_a_transaction_when_its_vehicle_is_back(tmp
     first = Fixture(tmp_path, 1)
     name = first.station.started("a", "EMAID1", sample=sample(1))
     first.station.updated("a", trigger="ChargingStateChanged", charging_state="Charging", sample=sample(7, soc=50))
-    first.station._store.close()  # without the orderly end
+    await first.abandon()
     second = Fixture(tmp_path, csms.port)
     assert second.station.recover(lambda _: sample(9)) == []
     assert second.station.started("b", "EMAID1", sample=sample(9)) == name
@@ -367,8 +374,9 @@ async def test_the_journal_goes_in_parcels_of_one_session(tmp_path: Path, csms: 
     assert parcels == [("a", 50), ("a", 50), ("a", 20), ("b", 1), ("b", 1)]
 
 
-async def test_a_csms_that_takes_no_journal_gets_its_transactions(tmp_path: Path, csms: Backend) -> None:
-    csms.answers["DataTransfer"] = {"status": "UnknownVendorId"}
+@pytest.mark.parametrize("status", ["UnknownVendorId", "UnknownMessageId", "Rejected"])
+async def test_a_csms_that_takes_no_journal_is_asked_once(tmp_path: Path, csms: Backend, status: str) -> None:
+    csms.answers["DataTransfer"] = {"status": status}
     fixture = Fixture(tmp_path, csms.port)
     async with fixture.running() as station:
         await station.online.wait()
@@ -376,7 +384,30 @@ async def test_a_csms_that_takes_no_journal_gets_its_transactions(tmp_path: Path
         await csms.wait("DataTransfer")
         station.started("a", "EMAID1")
         await csms.wait("TransactionEvent")
-        assert len(csms.all("DataTransfer")) == 1
+        station.journal("a", "line")
+        assert await station.drain(10)
+    again = Fixture(tmp_path, csms.port)
+    async with again.running() as station:  # after a restart
+        await csms.wait("BootNotification", 2)
+        station.journal("b", "line")
+        assert await station.drain(10)
+    assert len(csms.all("DataTransfer")) == 1
+    assert fixture.names().count("journal_not_wanted") == 1
+    csms.answers["DataTransfer"] = {"status": "Accepted"}
+    async with Fixture(tmp_path, csms.port, journal_copies="always").running() as station:
+        station.journal("c", "line")
+        assert await station.drain(10)
+    assert [each["data"]["session_id"] for each in csms.all("DataTransfer")] == ["a", "c"]
+
+
+async def test_a_csms_is_not_asked_to_take_journals_when_nobody_wants_it(tmp_path: Path, csms: Backend) -> None:
+    async with Fixture(tmp_path, csms.port, journal_copies="never").running() as station:
+        station.journal("a", "line")
+        station.restate_journal("b", ["line"])
+        station.started("a", "EMAID1")
+        assert await station.drain(10)
+    assert csms.all("TransactionEvent")
+    assert not csms.all("DataTransfer")
 
 
 async def test_a_driver_that_is_no_longer_welcome_is_stopped(tmp_path: Path, csms: Backend) -> None:
@@ -490,6 +521,33 @@ async def test_a_limit_that_cannot_be_kept_is_obeyed_all_the_same(
         await fixture.until(lambda: bool(fixture.limits))
         assert fixture.limits[0][1].charge_w == 5_000
         assert "not_kept" in [each.name for each in fixture.events]
+
+
+async def test_a_slow_disk_delays_what_is_told_and_neither_limits_nor_the_loop(
+    tmp_path: Path, csms: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fixture, released = Fixture(tmp_path, csms.port), threading.Event()
+    async with fixture.running() as station:
+        await station.online.wait()
+        known = station._store.keep
+
+        def slow(kept: Any) -> None:
+            assert released.wait(20)
+            known(kept)
+
+        monkeypatch.setattr(station._store, "keep", slow)
+        asked = asyncio.create_task(
+            csms.ask("SetChargingProfile", evse_id=0, charging_profile=profile("ChargingStationMaxProfile"))
+        )
+        await fixture.until(lambda: bool(fixture.limits))  # a loop that waits for the disk does not come as far
+        await asyncio.wait((asked,), timeout=0.2)
+        assert not asked.done()
+        station.started("a", "EMAID1", sample=sample(1))
+        assert station.kept is not None
+        assert not station.kept.done()
+        released.set()
+        assert (await asked).status == "Accepted"
+        await station.kept
 
 
 async def test_charging_profiles_become_limits_and_survive_a_restart(tmp_path: Path, csms: Backend) -> None:
@@ -739,13 +797,13 @@ async def test_an_authorization_needs_somebody_to_ask(tmp_path: Path) -> None:
     assert (await trusting.station.authorize("EMAID1", ())).decision == "accepted"
 
 
-def test_one_store_belongs_to_one_process(tmp_path: Path) -> None:
+async def test_one_store_belongs_to_one_process(tmp_path: Path) -> None:
     from v2g.errors import StoreError
 
     fixture = Fixture(tmp_path, 1)
     with pytest.raises(StoreError, match="locked"):
         Fixture(tmp_path, 1)
-    fixture.station.close()
+    await fixture.station.close()
     assert (tmp_path / "station.db").stat().st_mode & 0o077 == 0
     with pytest.raises(KeyError):
         fixture.station.updated("nobody", trigger="Trigger")
@@ -773,7 +831,7 @@ async def test_refused_states_and_heartbeats_hold_nothing_up(tmp_path: Path, csm
 
 
 async def test_journal_lines_that_are_rejected_come_again(tmp_path: Path, csms: Backend) -> None:
-    csms.answers["DataTransfer"] = {"status": "Rejected"}
+    csms.answers["DataTransfer"] = {"status": "Rejected", "status_info": {"reason_code": "JournalRefused"}}
     fixture = Fixture(tmp_path, csms.port)
     async with fixture.running() as station:
         await station.online.wait()
@@ -785,7 +843,7 @@ async def test_journal_lines_that_are_rejected_come_again(tmp_path: Path, csms: 
 
 
 async def test_a_journal_that_is_refused_for_good_does_not_hold_up_the_next(tmp_path: Path, csms: Backend) -> None:
-    csms.answers["DataTransfer"] = {"status": "Rejected"}
+    csms.answers["DataTransfer"] = {"status": "Rejected", "status_info": {"reason_code": "JournalRefused"}}
     fixture = Fixture(tmp_path, csms.port)
     async with fixture.running() as station:
         await station.online.wait()

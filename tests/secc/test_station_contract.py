@@ -53,7 +53,7 @@ async def station(pki: PkiTree, path: Path, port: int, **changes: Any) -> AsyncI
     finally:
         run.cancel()
         await asyncio.gather(run, return_exceptions=True)
-        found.close()
+        await found.close()
 
 
 def chain(pki: PkiTree) -> list[x509.Certificate]:

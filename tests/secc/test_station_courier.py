@@ -6,11 +6,20 @@ from typing import Any
 
 from secc.station_courier import Courier
 from v2g.net.clock import Clock
+from v2g.net.disk import DiskThread
 
 
 async def test_it_ends_also_when_something_wakes_it_at_that_very_moment() -> None:
     runner: Any = SimpleNamespace(online=asyncio.Event())
-    courier = Courier("CS", None, runner, Clock(), lambda _: None)  # type: ignore[arg-type]  # offline: none is read
+    courier = Courier(
+        "CS",
+        None,
+        runner,
+        DiskThread(),
+        Clock(),
+        lambda _: None,
+        delivered=lambda: None,  # type: ignore[arg-type]  # offline: none is read
+    )
     courier._not_before = Clock().monotonic() + 100  # lines wait for another attempt
     task = asyncio.create_task(courier.run())
     await asyncio.sleep(0)

@@ -43,7 +43,7 @@ async def deliver_rest(store: Path, csms: Backend) -> None:
     assert await station.drain(120)
     run.cancel()
     await asyncio.gather(run, return_exceptions=True)
-    station.close()
+    await station.close()
 
 
 @pytest.mark.parametrize("online", [False, True], ids=["offline", "while delivering"])
@@ -87,7 +87,7 @@ async def test_a_transaction_goes_on_over_kills_where_it_may(tmp_path: Path) -> 
         station = make(path, csms.port)
         names.add(station.started("last", "EMAID1"))
         station.ended("last", trigger="StopAuthorized", reason="Local")
-        station.close()
+        await station.close()
         await deliver_rest(path, csms)
     assert len(names) == 1
     events = csms.all("TransactionEvent")

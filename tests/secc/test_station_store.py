@@ -61,7 +61,7 @@ def old_file(path: Path) -> None:
     db.close()
 
 
-def test_a_memory_of_the_first_format_goes_on(tmp_path: Path) -> None:
+async def test_a_memory_of_the_first_format_goes_on(tmp_path: Path) -> None:
     path = tmp_path / "station.db"
     old_file(path)
     for _ in range(2):  # it is done once
@@ -80,7 +80,7 @@ def test_a_memory_of_the_first_format_goes_on(tmp_path: Path) -> None:
         assert set(station._store.drawers()["refused"]) == {"000000000003"}
         assert station._same_boot
         assert not core.availability.operative(1)
-        station.close()
+        await station.close()
 
 
 def test_a_memory_of_a_newer_format_is_not_touched(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import hashlib
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -30,8 +31,9 @@ from v2g.settlement.bundle import (
     write_bundle,
 )
 from v2g.settlement.canonical import canonical
-from v2g.settlement.journal import verify_lines
+from v2g.settlement.journal import Journal, verify_lines
 from v2g.settlement.ledger import Ledger
+from v2g.settlement.records import CommandAccepted, CommandRejected, SessionStarted, TermsDecided, TermsOffered
 from v2g.settlement.settle import settle
 
 from .conftest import Session, run_whole_session
@@ -169,6 +171,44 @@ def test_a_lying_charger_cannot_shorten_its_journal(finished: Session, bundle: d
         settlement__json=canonical(settle(verify_lines(b"".join(lines[:-9])))),
     )
     assert found(both, finished).where.startswith("ocmf_")
+
+
+def restarted(session: Session, files: dict[str, bytes], **changes: Any) -> dict[str, bytes]:
+    """A bundle by a charger that says something else of itself in the first entry of its journal."""
+    journal, lines = Journal(), []
+    for entry in verify_lines(files[JOURNAL]):
+        first = isinstance(entry.data, SessionStarted)
+        record = msgspec.structs.replace(entry.data, **changes) if first else entry.data
+        lines.append(journal.append(record, entry.utc_ms))
+    text = b"".join(lines)
+    return resealed(session, files, journal__jsonl=text, settlement__json=canonical(settle(verify_lines(text))))
+
+
+def test_a_lying_charger_cannot_claim_that_its_power_follows_late(finished: Session, bundle: dict[str, bytes]) -> None:
+    """With an hour of delay one command of a millisecond would allow a whole session."""
+    slow = restarted(finished, bundle, reaction_ms=3_600_000)
+    error = found(slow, finished)
+    assert error.where == f"{JOURNAL}:1"
+    assert "gives itself 3600 s to follow a command, and 10 s are believed" in str(error)
+    with pytest.raises(VerificationError, match="1 s are believed"):
+        verify_bundle(bundle, most_reaction_ms=1000)
+    assert "Power could follow a command 2 s late and stand 2 % above it" in verify_bundle(bundle).lines()
+
+
+def test_signed_commands_can_be_required(finished: Session, bundle: dict[str, bytes]) -> None:
+    """With its own key a charger can write its journal anew, as that of a session in which nothing was to be signed."""
+    verify_bundle(bundle, signed_only=True)
+    journal, lines = Journal(), []
+    for entry in verify_lines(bundle[JOURNAL]):
+        record = entry.data
+        if isinstance(record, SessionStarted):
+            record = msgspec.structs.replace(record, discharge="standard")
+        if not isinstance(record, TermsOffered | TermsDecided | CommandAccepted | CommandRejected):
+            lines.append(journal.append(record, entry.utc_ms))
+    text = b"".join(lines)
+    plain = resealed(finished, bundle, journal__jsonl=text, settlement__json=canonical(settle(verify_lines(text))))
+    with pytest.raises(VerificationError, match="signed commands are required"):
+        verify_bundle(plain, signed_only=True)
 
 
 def test_a_lying_charger_cannot_change_the_money(finished: Session, bundle: dict[str, bytes]) -> None:

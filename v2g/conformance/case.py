@@ -56,6 +56,11 @@ class Expect(msgspec.Struct, frozen=True, kw_only=True):
     """Whether a device that does not let the vehicle get to the goal fails."""
     open: bool = False
 
+    @property
+    def judges(self) -> bool:
+        """Whether there is anything that has to be seen."""
+        return self != Expect(open=self.open)
+
 
 class Ask(msgspec.Struct, frozen=True, tag=True):
     """Send a request that fits the session so far, changed as `change` says (`v2g.conformance.changes`)."""
@@ -120,7 +125,8 @@ class Visit(msgspec.Struct, frozen=True, kw_only=True):
     at: str = ""
     nth: int = 1
     twist: str = ""
-    """`code`, `other session`, `other response`, `silence`, `ongoing`, `no voltage`, `notify`, `bytes`, `close`."""
+    """`code`, `other session`, `other response`, `silence`, `ongoing`, `no voltage`, `less voltage`, `too much
+    voltage`, `too much current`, `notify`, `bytes`, `close`."""
     value: str = ""
     again: bool = False
     """Whether every later answer to that request is twisted as well."""
@@ -129,6 +135,10 @@ class Visit(msgspec.Struct, frozen=True, kw_only=True):
     expect: Expect = Expect()
     pay: str = ""
     """EIM or PnC: what is offered alone, where the case is about it."""
+    notice: str = ""
+    """What the charger wants in the third answer of the loop, so that the vehicle comes to `at`."""
+    measures_pilot: bool = False
+    """Whether somebody has to measure the control pilot."""
 
 
 class Case(msgspec.Struct, frozen=True, kw_only=True):
@@ -183,6 +193,8 @@ class Seen(msgspec.Struct, kw_only=True):
     """Where the conversation stood."""
     trouble: str = ""
     """What kept it from going on as it should."""
+    at_fault: bool = False
+    """Whether that speaks against the device, whatever the case is about."""
     absent: str = ""
     """What the device does not offer, or we do not have, so that the case cannot be put to it."""
     request: str = ""
@@ -233,23 +245,27 @@ def judge(case: Case, seen: list[Seen]) -> tuple[Verdict, str]:
     expects = [each.expect for each in case.scripts] + [each.expect for each in case.visits] or [case.expect]
     opened = any(each.open for each in expects)
     excused = bool(case.open) and not opened  # where one connection is open, the others are certain
-    told = []
+    told, agreed = [], True
     for expect, each in zip(expects, seen, strict=False):
         if each.absent:
             return Verdict.NOT_APPLICABLE, each.absent
+        if each.at_fault:
+            return Verdict.FAIL, each.trouble
         if not each.reached:
             late = _wrong_time(expect, each) if expect.timely is not None else ""
             if (late or expect.reaches) and not excused:
                 return Verdict.FAIL, late or each.trouble
             return Verdict.INCONCLUSIVE, each.trouble
-        wrong = "" if expect.open else complaint(expect, each)
-        if wrong:
+        wrong = complaint(expect, each)
+        agreed &= expect.judges and not wrong
+        if wrong and not expect.open:
             return (Verdict.OPEN, f"device {each.told}") if excused else (Verdict.FAIL, wrong)
         told.append(_took(expect, each) or each.told)
     if len(seen) < len(expects):
         return Verdict.INCONCLUSIVE, "not all connections came about"
     found = "; ".join(told)
-    return (Verdict.OPEN, f"device {found}") if opened or case.open else (Verdict.PASS, found)
+    # Where it does what is required, it does not matter who demands it.
+    return (Verdict.OPEN, f"device {found}") if (opened or case.open) and not agreed else (Verdict.PASS, found)
 
 
 def complaint(expect: Expect, seen: Seen) -> str:

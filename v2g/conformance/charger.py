@@ -9,6 +9,8 @@ from msgspec.structs import replace
 
 from v2g import exi
 from v2g.conformance.case import Seen, Visit
+from v2g.conformance.evcc_safety import EARLY_C
+from v2g.conformance.known import number, value_of
 from v2g.conformance.responses import Responses, with_code
 from v2g.errors import CodecError
 from v2g.exi.declare import schema_of
@@ -27,6 +29,9 @@ STOP_AFTER: Final = 6
 
 MOST_LOOPS: Final = 200
 """Exchanges of the loop after which a vehicle that was asked to end has not listened."""
+
+NOTICE_AT: Final = 3
+"""The exchange of the loop in which the charger wants something of the vehicle, where a visit says what."""
 
 HOLD_S: Final = 0.02
 """How long the charger takes for an answer, s."""
@@ -51,7 +56,8 @@ class ReferenceCharger(Session):
         self._responses = Responses(family, self.seen.facts, pays=pays if tls else (cm.Authorization.EIM,))
         self._counts: dict[str, int] = {}
         self._loops = 0
-        self._looping = False
+        self._looping = self._measured = False
+        self._bears = (0.0, 0.0)
         self._stimulus_at: float | None = None
         self._answered_at: float | None = None
         self._answer: tuple[Any, Any] | None = None
@@ -120,6 +126,10 @@ class ReferenceCharger(Session):
     def _on_fact(self, fact: Fact) -> None:
         if not isinstance(fact, PilotSeen):
             return
+        self._measured = True
+        early = self.family is Family.AC and not self._counts.get("PowerDeliveryReq")
+        if early and fact.state is PilotState.C:
+            self.seen.facts.append(EARLY_C)
         if self._stimulus_at is None:
             self.seen.pilot_c = fact.state is PilotState.C
         elif fact.state is PilotState.B and "shows state B" not in self.seen.facts:
@@ -148,6 +158,9 @@ class ReferenceCharger(Session):
             wanted = NO_SESSION if name == "SessionSetupReq" else self.session_id
             if request.header.session_id != wanted:
                 self.seen.facts.append(f"asks {name} with another SessionID")
+        mode = getattr(request, "dc_cpd_req_energy_transfer_mode", None)
+        if mode is not None:
+            self._bears = value_of(mode.ev_maximum_voltage), value_of(mode.ev_maximum_charge_current)
         if self._answered_at is not None:
             self.seen.times.append(("ChargeLoop" if self._looping else name, self._now - self._answered_at))
         self._note_asked(request, name)
@@ -194,7 +207,10 @@ class ReferenceCharger(Session):
             self._trouble("it does not end when it is asked to")
             return response
         self._responses.energy_wh += 1
-        if self._loops < STOP_AFTER or self._visit.twist == "notify":
+        if self._visit.notice:
+            at = self._loops == NOTICE_AT
+            return _with_status(response, EvseNotification(self._visit.notice)) if at else response
+        if self._loops < STOP_AFTER or self._visit.twist in _BY_ITSELF:
             return response
         return _with_status(response, EvseNotification.Terminate)
 
@@ -217,6 +233,13 @@ class ReferenceCharger(Session):
             case "no voltage":
                 self._responses.voltage = 0.0
                 self._say(replace(response, evse_present_voltage=replace(response.evse_present_voltage, value=0)))
+            case "less voltage":
+                self._responses.voltage -= _LESS_V
+                self._say(replace(response, evse_present_voltage=number(self._responses.voltage)))
+            case "too much voltage":
+                self._say(replace(response, evse_present_voltage=number(round(self._bears[0] * 1.2))))
+            case "too much current":
+                self._say(replace(response, evse_present_current=number(round(self._bears[1] * 2))))
             case "notify":
                 if value == "MeteringConfirmation":
                     response = self._responses.to_confirm(response)
@@ -247,6 +270,8 @@ class ReferenceCharger(Session):
     # -- the end ------------------------------------------------------------------------------------------------
 
     def _finish(self) -> None:
+        if self._visit.measures_pilot and not self._measured:
+            self.seen.absent = "nobody measures the control pilot"
         self._close("done")
 
     def _trouble(self, why: str) -> None:
@@ -257,6 +282,11 @@ class ReferenceCharger(Session):
             self.seen.absent = f"the vehicle does not speak {self.family.value}"
         self._finish()
 
+
+_BY_ITSELF: Final = ("notify", "too much voltage", "too much current")
+"""Twists that the vehicle ends the loop for, or has to."""
+
+_LESS_V: Final = 50.0
 
 _SPOILT: Final = {
     "wrong version": lambda data: b"\x02\xfd" + data[2:],

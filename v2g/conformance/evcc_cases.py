@@ -5,6 +5,7 @@ from typing import Final
 
 from v2g.conformance.case import CLOSING_S, Case, Expect, Visit
 from v2g.conformance.evcc_probes import probes
+from v2g.conformance.evcc_safety import safety
 from v2g.iso15118.charts import Family
 from v2g.iso15118.messages.common_types import ResponseCode
 from v2g.iso15118.timing import MESSAGES, Timing
@@ -63,7 +64,7 @@ def requests_of(family: Family) -> tuple[str, ...]:
 def evcc_cases(family: Family) -> tuple[Case, ...]:
     """Return every case for a vehicle that speaks this set of messages, in the order in which they are run."""
     assert family in FAMILIES
-    parts = (_whole, _timing, _failures, _strange, _silence, _ongoing, _warnings, _notices, _unreadable)
+    parts = (_whole, _timing, _failures, _strange, _silence, _ongoing, _warnings, _notices, _unreadable, safety)
     return (*probes(), *(case for part in parts for case in part(family)))
 
 
@@ -85,7 +86,7 @@ def _case(
 def _whole(family: Family) -> Iterator[Case]:
     closing = Timing().close
     for pay in ("EIM", "PnC"):
-        ids = ("V2G20-459", "V2G20-460", "V2G20-1216", *(("V2G20-2565", "V2G20-1063") if pay == "PnC" else ()))
+        ids = ("V2G20-1216", *(("V2G20-2565", "V2G20-1063") if pay == "PnC" else ()))
         expect = Expect(reaches=True, no_facts=_MISBEHAVIOUR)
         yield _case(
             family, f"RUN-{pay}", f"A whole session, {pay} on offer",
@@ -134,7 +135,7 @@ def _strange(family: Family) -> Iterator[Case]:
         if request not in ("SupportedAppProtocolReq", "SessionSetupReq"):
             yield _case(
                 family, f"SID-{answer}", f"{answer} with another SessionID",
-                "the vehicle ends the session and closes", ("V2G20-460",),
+                "the vehicle ends the session and closes", (),
                 Visit(at=request, twist="other session", expect=_ENDS),
             )  # fmt: skip
         if request != "SupportedAppProtocolReq":
@@ -216,7 +217,7 @@ def _notices(family: Family) -> Iterator[Case]:
     for notice, facts, why in rows:
         yield _case(
             family, f"NOT-{notice}", f"The charger's notice {notice} in the charge loop",
-            ", then ".join(facts), ("V2G20-459",) if not why else (),
+            ", then ".join(facts), ("V2G20-1960",) if not why else (),
             Visit(
                 at=loop, nth=3, twist="notify", value=notice, watch_s=10.0,
                 expect=Expect(facts=facts, no_facts=_MISBEHAVIOUR),

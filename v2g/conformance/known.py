@@ -42,6 +42,8 @@ class Kit(msgspec.Struct, frozen=True, kw_only=True):
     """What it draws, A: little, so that any load will do."""
     phases: int = 3
     """How many phases a vehicle on alternating current has, where the charger has as many."""
+    without_power: bool = False
+    """Whether the charger is one whose power electronics are not there: it tells 0 V for ever."""
     stops: bool = False
     """Whether somebody can end a session at the charger, as its operator does."""
 

@@ -1,12 +1,13 @@
 """Which cases are run, and what becomes of their results: totals, and JUnit's XML for build servers (pure)."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Final
 from xml.sax.saxutils import escape, quoteattr
 
 from v2g.conformance.case import Case, Result, Verdict
+from v2g.text import printable
 
 NOTICE: Final = (
     "These cases are this project's own, made of requirements as they are cited in public. They are not the test "
@@ -44,10 +45,19 @@ def exit_code(results: Sequence[Result]) -> int:
     return 0 if counted[Verdict.PASS] or counted[Verdict.OPEN] else 3
 
 
-def junit(name: str, cases: Iterable[Case], results: Iterable[Result]) -> str:
-    """Return the results as JUnit writes them; what is not judged counts as skipped."""
+def failures_first(results: Iterable[Result]) -> list[Result]:
+    """Return results in the order in which somebody wants to read them: what failed, what nobody knows, the others."""
+    order = (Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.OPEN)
+    return sorted(results, key=lambda each: order.index(each.verdict) if each.verdict in order else len(order))
+
+
+def junit(name: str, about: Mapping[str, str], cases: Iterable[Case], results: Iterable[Result]) -> str:
+    """Return the results as JUnit writes them, failures first; what is not judged counts as skipped.
+
+    `about` says what was tested when and how.
+    """
     by_id = {case.id: case for case in cases}
-    results = list(results)
+    results = failures_first(results)
     skipped = sum(each.verdict not in (Verdict.PASS, Verdict.FAIL) for each in results)
     failed = sum(each.verdict is Verdict.FAIL for each in results)
     seconds = sum(each.seconds for each in results)
@@ -55,7 +65,12 @@ def junit(name: str, cases: Iterable[Case], results: Iterable[Result]) -> str:
     lines = [
         '<?xml version="1.0" encoding="UTF-8"?>',
         f"<testsuite name={quoteattr(name)} {counts}>",
-        f"<properties><property name={quoteattr('notice')} value={quoteattr(NOTICE)}/></properties>",
+        "<properties>",
+        *(
+            f"<property name={quoteattr(each)} value={quoteattr(printable(text))}/>"
+            for each, text in {**about, "notice": NOTICE}.items()
+        ),
+        "</properties>",
     ]
     for each in results:
         case = by_id[each.case]
@@ -63,16 +78,11 @@ def junit(name: str, cases: Iterable[Case], results: Iterable[Result]) -> str:
             f"<testcase classname={quoteattr(f'{name}.{case.group}')} name={quoteattr(f'{each.case} {case.title}')} "
             f'time="{each.seconds:.3f}">'
         )
-        told = quoteattr(_printable(each.found))
+        told = quoteattr(printable(each.found))
         if each.verdict is Verdict.FAIL:
             needed = f"Required: {case.required} ({', '.join(case.requirements) or 'no public number'})"
             lines.append(f"<failure message={told}>{escape(needed)}</failure>")
         elif each.verdict is not Verdict.PASS:
-            lines.append(f"<skipped message={quoteattr(f'{each.verdict.value}: {_printable(each.found)}')}/>")
+            lines.append(f"<skipped message={quoteattr(f'{each.verdict.value}: {printable(each.found)}')}/>")
         lines.append("</testcase>")
     return "\n".join((*lines, "</testsuite>", ""))
-
-
-def _printable(text: str) -> str:
-    """Return text without what XML cannot hold; a device may say anything."""
-    return "".join(each if each.isprintable() else "?" for each in text)

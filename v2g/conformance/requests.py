@@ -43,6 +43,9 @@ DISPLAYED: Final = DisplayParameters(
 """What the vehicle shows of itself in the loop: as much as chargers are known to want."""
 
 Fields = dict[str, Any]
+NEAR_V: Final = 20.0
+"""How far the voltage of the pre-charge may be from what was asked for (IEC 61851-23), V."""
+
 _PROGRESS: Final = MappingProxyType(
     {
         Asks.START: cm.ChargeProgress.Start,
@@ -226,9 +229,13 @@ class Requests:
         }
         return dc.BPT_DC_CPDReqEnergyTransferMode(**{**fields, **discharge, **changes})
 
+    @property
+    def voltage_there(self) -> bool:
+        """Whether the charger tells the voltage that was asked for, as near as a vehicle's contactor needs it."""
+        return abs(self.known.voltage - self.kit.voltage) <= NEAR_V
+
     def _DC_PreChargeReq(self) -> Fields:
-        near = abs(self.known.voltage - self.kit.voltage) <= 20
-        done = self.known.pre_charged and (near or not self.patient)
+        done = self.known.pre_charged and (self.voltage_there or not self.patient)
         return {
             "ev_processing": Processing.Finished if done else Processing.Ongoing,
             "ev_present_voltage": number(self.known.voltage),

@@ -63,7 +63,7 @@ def _authorization(family: Family) -> Iterator[Case]:
         id=f"SECC-AUT-{family.value}-modes",
         title="The ways of authorization on offer, in two sessions",
         required="PnC comes with a challenge that is new each time, EIM alone without one",
-        requirements=("V2G20-1219", "V2G20-1220", "V2G20-697", "V2G20-2108"),
+        requirements=("V2G20-1219", "V2G20-1220", "V2G20-697", "V2G20-2608"),
         family=family,
         scripts=(fresh, fresh),
     )
@@ -73,7 +73,7 @@ def _authorization(family: Family) -> Iterator[Case]:
         pay("wrong challenge", "WARNING_ChallengeInvalid"),
     )  # fmt: skip
     yield case(
-        "challenge-reused", "The challenge of the session before", ("V2G20-697", "V2G20-2110", "V2G20-2608"),
+        "challenge-reused", "The challenge of the session before", ("V2G20-2608",),
         Script(goal=State.AUTHORIZATION, pay="PnC", expect=Expect()),
         pay("challenge of an earlier session", "WARNING_ChallengeInvalid"),
     )  # fmt: skip

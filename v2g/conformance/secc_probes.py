@@ -81,12 +81,12 @@ def probes(family: Family) -> Iterator[Case]:
     well_formed = ("address is not link-local", "port outside 49152 to 65535")
     silence = "an answer to what is no request is harmless"
     yield case("sdp:tls", "A request for TLS over TCP", "an answer: TLS over TCP, a link-local address, a port of the "
-               "dynamic range", ("V2G20-1237", "V2G20-2356"), facts=(ANSWERED, "security TLS", "transport TCP"),
+               "dynamic range", ("V2G20-1235", "V2G20-1238"), facts=(ANSWERED, "security TLS", "transport TCP"),
                no_facts=well_formed)  # fmt: skip
     yield case("sdp:repeated", "The request four times, every 250 ms", "each is answered", (),
                facts=("answers every request", "security TLS"))  # fmt: skip
     yield case("sdp:without-tls", "A request without TLS", "no offer without TLS for -20; a charger may serve -2 so",
-               ("V2G20-2356", "V2G20-1805"), "a charger that serves -2, too, may offer that without TLS",
+               ("V2G20-1238", "V2G20-1805"), "a charger that serves -2, too, may offer that without TLS",
                facts=("security TLS",))  # fmt: skip
     yield case("sdp:garbage-then-good", "Bytes that are nothing, then a request", "the request is answered", (),
                facts=(ANSWERED, "security TLS"))  # fmt: skip

@@ -42,6 +42,9 @@ STOPPING_S: Final = 3.0
 PRE_CHARGE_S: Final = 3.0
 """How long the voltage of the pre-charge is waited for, s."""
 
+DEAD_V: Final = 60.0
+"""Below this a charger without power electronics tells that it delivers nothing, V."""
+
 _CHARGING: Final = frozenset({"DC_CableCheckReq", "WPT_AlignmentCheckReq"})
 _MOST_EXCHANGES: Final = 2000
 
@@ -206,6 +209,9 @@ class ReferenceVehicle(Session):
         if why := self._prepare(hop[0]):
             self._not_here(why)
             return
+        if why := self._other_voltage(hop):
+            self._trouble(why, at_fault=True)
+            return
         wanted = self._pilot_for(*hop[:2])
         if wanted is not self._pilot:
             self._next = hop
@@ -307,6 +313,18 @@ class ReferenceVehicle(Session):
             return PilotState.C
         return self._pilot
 
+    def _other_voltage(self, hop: tuple[str, Asks, Says]) -> str:
+        """Return why a vehicle must not close its contactor on what the pre-charge has come to, or nothing."""
+        known, kit = self._known, self._kit
+        if hop[0] != "DC_PreChargeReq" or hop[2] is not Says.EV_FINISHED or not known.pre_charged:
+            return ""
+        if self._now - self._since < PRE_CHARGE_S or self._requests.voltage_there:
+            return ""
+        if kit.without_power and known.voltage < DEAD_V:
+            return ""
+        hint = " (--without-power tests one that has no power electronics)" if known.voltage < DEAD_V else ""
+        return f"{known.voltage:g} V after {PRE_CHARGE_S:g} s of pre-charge, {kit.voltage:g} V were asked for{hint}"
+
     def _show(self, state: PilotState, *, then: bool) -> None:
         self._pilot = state
         self._command(ShowPilot(state))
@@ -326,7 +344,7 @@ class ReferenceVehicle(Session):
     def _make(self, name: str, asks: Asks = Asks.ANYTHING, says: Says = Says.ANYTHING) -> Any:
         self._requests.time = self._utc_ms // 1000
         if name == "DC_PreChargeReq" and says is Says.EV_FINISHED:
-            says = Says.ANYTHING  # finished once the voltage is there, or never will be: a bench may have none
+            says = Says.ANYTHING  # finished once the voltage is there; without power electronics it never will be
             self._requests.patient = self._now - self._since < PRE_CHARGE_S
         return self._requests.make(name, asks, says)
 
@@ -354,7 +372,7 @@ class ReferenceVehicle(Session):
             self._notified_at = self._notified_at or self._now
 
     def _note_setup(self, setup: cm.AuthorizationSetupRes) -> None:
-        """Note what is said about the ways of authorization (V2G20-1219, -1220, -2108)."""
+        """Note what is said about the ways of authorization (V2G20-1219, -1220, -697)."""
         mode = setup.pnc_as_res_authorization_mode
         if (cm.Authorization.PnC in setup.authorization_services) != (mode is not None):
             self.seen.facts.append("gives the authorization mode of a way that it does not offer")
@@ -475,7 +493,8 @@ class ReferenceVehicle(Session):
         self.seen.absent = why
         self._finish()
 
-    def _trouble(self, why: str) -> None:
+    def _trouble(self, why: str, *, at_fault: bool = False) -> None:
+        self.seen.at_fault = at_fault
         self.seen.reached, self.seen.trouble = False, f"{self._script.goal.value} was not reached: {why}"
         self._finish()
 

@@ -195,29 +195,41 @@ class Reader:
 
     def string_element(self, shortest: int, longest: int | None) -> str:
         """Read the content and end of an element that holds a string, in either form of an empty one."""
-        if self._is_empty():
-            return ""
+        if self.take(1):
+            return self.empty_string(shortest, longest)
         value = self.string(shortest, longest)
         self.end()
         return value
 
     def binary_element(self, shortest: int, longest: int | None) -> bytes:
         """Read the content and end of an element that holds octets, in either form of an empty one."""
-        if self._is_empty():
-            if shortest:
-                raise Refusal(f"no octets where {_span(shortest, longest)} are allowed")
-            return b""
+        if self.take(1):
+            return self.empty_binary(shortest, longest)
         value = self.binary(shortest, longest)
         self.end()
         return value
 
-    def _is_empty(self) -> bool:
-        """Read the event before a value. An element may end at once: EXI writes that as second-level event 0 of 7."""
-        if not self.take(1):
-            return False
+    def empty_string(self, shortest: int, longest: int | None) -> str:
+        """Read the end of an element where its string may begin, after the escape to the second level."""
+        self._end_at_once()
+        if shortest:
+            raise Refusal(f"no characters where {_span(shortest, longest)} are allowed")
+        return ""
+
+    def empty_binary(self, shortest: int, longest: int | None) -> bytes:
+        """Read the end of an element where its octets may begin, after the escape to the second level."""
+        self._end_at_once()
+        if shortest:
+            raise Refusal(f"no octets where {_span(shortest, longest)} are allowed")
+        return b""
+
+    def _end_at_once(self) -> None:
+        """Read second-level event 0, the end: one of 7 where attributes may come, of 5 after the last (EXI 8.5.4.4.1).
+
+        Java codecs write it for a value of no length, where cbexigen writes the length.
+        """
         if self.take(3):
             raise Refusal("xsi:type, xsi:nil, an undeclared attribute or element, or an untyped value")
-        return True
 
     def end(self) -> None:
         """Read the end of an element, where nothing else may stand."""

@@ -41,6 +41,8 @@ class _Decoder:
         """Whether `c` holds the ordinal of the next event."""
         self.local = False
         """Whether `n` and `w` hold the state of the reader; a function that was called has left it in the reader."""
+        self.ended = False
+        """Whether the end of the element has been read."""
 
     def write(self) -> None:
         source, model = self.source, self.model
@@ -56,7 +58,7 @@ class _Decoder:
                 return
             for index, particle in enumerate(model.particles):
                 self._particle(index, particle)
-            if not self.live:
+            if not self.live and not self.ended:
                 self._zeros(1)
             self._flush()
             source.label = ""
@@ -75,6 +77,9 @@ class _Decoder:
     def _particle(self, index: int, particle: Particle) -> None:
         self.source.label = particle.events[0].qname.local
         several = len(particle.events) > 1
+        if self._may_be_empty(index):
+            self._text(index, particle.events[0])
+            return
         if not self.live:
             if self.ordinals.is_single(index):
                 self._single(index, particle)
@@ -98,6 +103,28 @@ class _Decoder:
             self._load()
         self.sure = min(sure, self.sure)
         self.live = True
+
+    def _may_be_empty(self, index: int) -> bool:
+        """Whether a particle is text of no length at least, in whose place the element may end (EXI 8.5.4.4.1)."""
+        event = self.ordinals.particles[index].events[0]
+        return event.kind is Kind.TEXT and isinstance(event.type, Simple) and event.type.kind in ("string", "binary")
+
+    def _text(self, index: int, event: Event) -> None:
+        """Read text after attributes, and the end of the element."""
+        source, simple = self.source, event.type
+        assert isinstance(simple, Simple)
+        self.ended = True
+        if not self.live:
+            self._element_value(event.field, simple)
+            return
+        self._flush()
+        self._load()
+        read = f"r.n = n; {event.field} = r.{{}}({simple.shortest}, {simple.longest})"
+        with source.block(f"if c > {self.ordinals.span(index)[1]}:"):
+            source.line(read.format(f"empty_{simple.kind}"))
+        with source.block("else:"):
+            source.line(f"{read.format(simple.kind)}; r.end()")
+        self.live, self.local, self.sure = False, False, 0
 
     def _single(self, index: int, particle: Particle) -> None:
         """Read the only event that is possible, and its value."""
@@ -310,13 +337,17 @@ class _Decoder:
     def _read_code(self, index: int, *, again: bool = False) -> None:
         """Read the code of the next event into `c` as an ordinal; `again` if the particle at `index` may repeat."""
         base, count = self.ordinals.state(index, again=again)
+        width = count.bit_length()
+        last = len(self.ordinals.particles) - 1
+        if base + count - 1 == self.ordinals.span(last)[0] and self._may_be_empty(last):
+            count += 1  # the escape to the second level, where the end may stand: in `c` like the end
         if count == 1:
             self._zeros(1)
             self.afterwards.append(f"c = {base}")
         else:
             shift = [f"c += {base}"] if base else []
             check = f"if c >= {count}: r.unforeseen(n)"
-            self._fixed(count.bit_length(), "c", *([check] if count < (1 << count.bit_length()) else []), *shift)
+            self._fixed(width, "c", *([check] if count < (1 << width) else []), *shift)
         self._flush()
         self.live = True
 

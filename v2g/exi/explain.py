@@ -17,7 +17,16 @@ from v2g.exi.cbexigen import Dialect, swapped
 from v2g.exi.codec import HEADER, decode, decode_fragment
 from v2g.exi.declare import Element, Schema
 from v2g.exi.explain_reader import Piece, Recorder
-from v2g.exi.explain_states import Production, State, grammar_of, only_text, relaxed_states, root_state, simple_states
+from v2g.exi.explain_states import (
+    Production,
+    State,
+    grammar_of,
+    only_text,
+    relaxed_states,
+    root_state,
+    simple_states,
+    text_of,
+)
 from v2g.exi.explain_values import read_value, show_length, show_value
 from v2g.exi.free import read_any
 from v2g.exi.grammar import document, fragment
@@ -29,6 +38,7 @@ __all__ = ["Explanation", "Step", "StepKind", "explain"]
 StepKind = Literal["header", "event", "length", "value", "padding", "unread"]
 
 _TEXT: Final = Simple("string")
+_ENDS_AT_ONCE: Final = "second level: ends at once"
 """Text of mixed content."""
 
 
@@ -182,7 +192,12 @@ class _Walk:
         key, count, leave = grammar.first, 0, False
         while True:
             state = grammar.state(key)
-            production = self._choose(state)
+            code = self.reader.take(state.width)
+            text = text_of(state)
+            if text is not None and code == len(state.productions):
+                self._end_at_once(state, text)
+                return
+            production = self._production(state, code)
             is_item = grammar.is_item(production, key)
             if leave and is_item:
                 raise Refusal("more items than are allowed")
@@ -240,13 +255,24 @@ class _Walk:
             first, *rest = self.reader.drain()
             self._event(before, first.value, piece=first)
             if first.value and rest:
-                self._add(rest.pop(0), "event", state=before.name, event="EE", value="second level: ends at once")
+                self._add(rest.pop(0), "event", state=before.name, event="EE", value=_ENDS_AT_ONCE)
             last = rest.pop() if rest and rest[-1].kind == "bits" else None
             self._pieces(rest, simple, value)
             if last is not None:
                 self._event(after, last.value, piece=last)
         if first.value:
             self.steps[-1] = msgspec.structs.replace(self.steps[-1], raw=value)
+
+    def _end_at_once(self, state: State, text: Simple) -> None:
+        """Walk the end of an element where its text may begin; the escape to the second level has been read."""
+        self._event(state, len(state.productions))
+        read = self.reader.empty_string if text.kind == "string" else self.reader.empty_binary
+        value: str | bytes | None = None
+        try:
+            value = read(text.shortest, text.longest)
+        finally:
+            self._add(self.reader.drain()[0], "event", state=state.name, event="EE", value=_ENDS_AT_ONCE)
+        self.steps[-1] = msgspec.structs.replace(self.steps[-1], raw=value)
 
     def _value(self, simple: Simple | type[Element] | None) -> None:
         """Read a value without events around it."""
@@ -289,7 +315,9 @@ class _Walk:
 
     def _choose(self, state: State) -> Production:
         """Read an event code and return its production; the code itself is noted by `_event`."""
-        code = self.reader.take(state.width)
+        return self._production(state, self.reader.take(state.width))
+
+    def _production(self, state: State, code: int) -> Production:
         if code >= len(state.productions):
             self._event(state, code)
             raise Refusal("an event that the schema does not foresee, or a deviation that is not supported")

@@ -29,6 +29,7 @@ __all__ = [
     "relaxed_states",
     "root_state",
     "simple_states",
+    "text_of",
 ]
 
 Key = tuple[int, int]
@@ -197,6 +198,13 @@ def only_text(model: Model) -> Simple | None:
     """Return the type of the text of an element that has neither attributes nor children, as if it were simple."""
     event = model.particles[0].events[0] if len(model.particles) == 1 and model.content is None else None
     return event.type if event is not None and event.kind is Kind.TEXT and isinstance(event.type, Simple) else None
+
+
+def text_of(state: State) -> Simple | None:
+    """Return the type of the string or octets that may begin in a state, in whose place the element may also end."""
+    event = state.productions[-1].target
+    found = event.type if event is not None and event.kind is Kind.TEXT else None
+    return found if isinstance(found, Simple) and found.kind in ("string", "binary") else None
 
 
 @cache

@@ -73,7 +73,6 @@ class _Standing(msgspec.Struct, kw_only=True):
     offer: DischargeOffer
     hash: bytes
     decision: DischargeDecision | None = None
-    withdrawn: bool = False
 
 
 class _Live(msgspec.Struct, frozen=True, kw_only=True):
@@ -198,8 +197,6 @@ class DischargeGate:
                 reason=reason or ResultStatus.UNKNOWN_OFFER, detail=detail, sequence=0, payload=payload, reply=None
             )
         standing = self._standing
-        if standing.decision is not None:
-            standing.withdrawn = True
         standing.decision = decision
         if not decision.accepted:
             self._live = None
@@ -213,9 +210,7 @@ class DischargeGate:
             return ResultStatus.UNKNOWN_OFFER, f"offer {decision.offer_id.hex()}"
         if decision.terms_hash != standing.hash:
             return ResultStatus.TERMS_MISMATCH, "the decision is about other terms"
-        if standing.decision is not None and (
-            standing.withdrawn or decision.accepted or not standing.decision.accepted
-        ):
+        if standing.decision is not None and (decision.accepted or not standing.decision.accepted):
             return ResultStatus.REPLAYED, "the offer is decided; it can only be withdrawn once"
         return None, ""
 
@@ -295,7 +290,7 @@ class DischargeGate:
 
 
 def _stands(standing: _Standing) -> bool:
-    return standing.decision is not None and standing.decision.accepted and not standing.withdrawn
+    return standing.decision is not None and standing.decision.accepted
 
 
 def _smallest(limits: DischargeLimits) -> int:

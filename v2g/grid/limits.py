@@ -20,6 +20,8 @@ SignedWatts = Annotated[int, Meta(ge=-10_000_000, le=10_000_000)]
 VEHICLE, EVSE, SITE, OPERATOR = "vehicle", "evse", "site", "operator"
 AUTHORIZATION = "authorization"
 """Source of the limit that an identifier brings which the back end no longer accepts."""
+CABLE = "cable"
+"""Source of the limit of a cable that is plugged into a socket-outlet."""
 WISH = "wish"
 """Source of the bounds that a set point puts on a schedule."""
 MOST_W = 10_000_000

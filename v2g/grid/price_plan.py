@@ -149,7 +149,7 @@ class PricePlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """
 
     id: Annotated[str, Meta(min_length=1, max_length=60)]
-    currency: Annotated[str, Meta(pattern="^[A-Z]{3}$")]
+    currency: Annotated[str, Meta(pattern=r"^[A-Z]{3}\Z")]
     zone: Annotated[str, Meta(min_length=1, max_length=64)] = "UTC"
     description: Annotated[str, Meta(max_length=1024)] = ""
     valid_from_ms: Annotated[int, Meta(ge=0, le=2**53 - 1)] | None = None

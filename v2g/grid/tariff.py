@@ -37,7 +37,7 @@ __all__ = [
 class Tariff(msgspec.Struct, frozen=True, kw_only=True):
     """A price series: `slots` ascending and without overlap; gaps are times without a price."""
 
-    currency: Annotated[str, Meta(pattern="^[A-Z]{3}$")]
+    currency: Annotated[str, Meta(pattern=r"^[A-Z]{3}\Z")]
     slots: tuple[PriceSlot, ...]
     version: Annotated[int, Meta(ge=0, le=2**32 - 1)] = 0
     source: str = ""
@@ -99,7 +99,7 @@ class GridSignal(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     version: Annotated[int, Meta(ge=0, le=2**32 - 1)]
     issued_at_ms: Annotated[int, Meta(ge=0, le=2**53 - 1)]
     source: Annotated[str, Meta(min_length=1, max_length=64)]
-    currency: Annotated[str, Meta(pattern="^[A-Z]{3}$")]
+    currency: Annotated[str, Meta(pattern=r"^[A-Z]{3}\Z")]
     slots: Annotated[tuple[SignalSlot, ...], Meta(min_length=1, max_length=3000)]
     site_import_limit_w: Annotated[int, Meta(ge=0, le=10_000_000)]
     export_limit_w: Annotated[int, Meta(ge=0, le=10_000_000)]

@@ -35,7 +35,7 @@ OFF: Final = 10_000
 """The duty cycle of an oscillator that is off, in 0.01 %."""
 
 Duty = Annotated[int, Meta(ge=0, le=OFF)]
-Word = Annotated[str, Meta(pattern="^[A-Za-z0-9_.:+-]{0,32}$")]
+Word = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.:+-]{0,32}\Z")]
 Millivolts = Annotated[int, Meta(ge=-20_000, le=20_000)]
 
 

@@ -14,7 +14,7 @@ class EnvelopeRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     other_info: Annotated[
         str,
-        Meta(pattern=r"^([0-9A-Fa-f]{2})*$", description="OtherInfo of the key derivation, hex: algorithm, 'U', 'V'"),
+        Meta(pattern=r"^([0-9A-Fa-f]{2})*\Z", description="OtherInfo of the key derivation, hex: algorithm, 'U', 'V'"),
     ] = "015556"
     key_identifier: Annotated[
         Literal["text", "bytes"],

@@ -33,7 +33,7 @@ SETUP_S: Final = 20.0
 
 
 class Security(IntEnum):
-    """Security byte. A -20 session is TLS only (V2G20-1237, V2G20-2356)."""
+    """Security byte. A -20 session is TLS only (V2G20-1235, V2G20-1238)."""
 
     TLS = 0x00
     NONE = 0x10

@@ -2,7 +2,7 @@
 
 A `State` is what the charger waits for. A request is in order when an `Edge` of its state bears its name and its
 `asks` holds; the exchange then moves along the first such edge whose `says` holds for the response. A response
-that fails (`FAILED...`) always leads to ENDED, whatever the table says (V2G20-459, -460).
+that fails (`FAILED...`) always leads to ENDED, whatever the table says.
 """
 
 from collections.abc import Iterator, Mapping

@@ -13,7 +13,7 @@ from typing import Any, Final
 import msgspec
 
 from v2g import exi
-from v2g.errors import CodecError
+from v2g.errors import CodecError, ExiDecodeError, FrameError
 from v2g.exi.declare import Schema, schema_of
 from v2g.iso15118.charts import CHARTS, Family
 from v2g.iso15118.messages.common_types import MessageHeader
@@ -48,7 +48,7 @@ SCHEMAS: Final[Mapping[int, Schema]] = MappingProxyType(
         PayloadType.PARKING_STATUS: COMMON_MESSAGES,
     }
 )
-"""V2GTP payload type -> schema that its EXI is coded with. 0x8101 carries two: see `decode_renegotiation`."""
+"""V2GTP payload type -> schema that its EXI is coded with. 0x8101 carries two: see `decode_payload`."""
 
 _PARAMETERS: Final[Mapping[Family, Schema]] = MappingProxyType(
     {Family.AC: AC, Family.DC: DC, Family.ACDP: DC, Family.WPT: WPT}
@@ -56,12 +56,35 @@ _PARAMETERS: Final[Mapping[Family, Schema]] = MappingProxyType(
 """Set of messages -> schema of its charge parameters."""
 
 
-def decode_renegotiation(payload: bytes, family: Family) -> Any:
-    """Return a message of the side stream 0x8101, whose frames do not say by which schema they are coded.
+MOST_PADDING: Final = 4
+"""Zero octets that are overlooked after the end of an EXI stream; vehicles in the field send one."""
 
-    ScheduleExchange and PowerDelivery are of CommonMessages, charge parameters of the selected kind of energy.
-    Raises ExiDecodeError.
+
+def decode_payload(payload_type: int, payload: bytes, family: Family) -> tuple[Any, int]:
+    """Return the message of a V2GTP payload, and how many zero octets follow the end of its EXI stream (0 to 4).
+
+    `family` is the set of messages that was negotiated: frames of the side stream 0x8101 do not say by which schema
+    they are coded. Raises ExiDecodeError; FrameError for a payload type that carries no EXI.
     """
+    if payload_type != PayloadType.SCHEDULE_RENEGOTIATION and payload_type not in SCHEMAS:
+        raise FrameError(f"V2GTP payload type {payload_type:#06x} carries no message")
+    try:
+        return _decode(payload_type, payload, family), 0
+    except ExiDecodeError:
+        for padding in range(1, MOST_PADDING + 1):
+            if any(payload[-padding:]):
+                break
+            try:
+                return _decode(payload_type, payload[:-padding], family), padding
+            except ExiDecodeError:
+                continue
+        raise
+
+
+def _decode(payload_type: int, payload: bytes, family: Family) -> Any:
+    if payload_type != PayloadType.SCHEDULE_RENEGOTIATION:
+        return exi.decode(payload, SCHEMAS[payload_type])
+    # ScheduleExchange and PowerDelivery are of CommonMessages, charge parameters of the selected kind of energy
     try:
         message = exi.decode(payload, COMMON_MESSAGES)
     except CodecError:
@@ -142,6 +165,7 @@ class Session(ABC):
         self._actions: list[Action] = []
         self._timers: dict[str, float] = {}
         self._closed = False
+        self._padded = False
         self._now = 0.0
         self._utc_ms = 0
         self.newest = Received()
@@ -297,16 +321,23 @@ class Session(ABC):
         if payload_type == PayloadType.SIGNED_DISCHARGE:
             self._on_discharge(payload)
             return
-        schema = SCHEMAS.get(payload_type)
-        if schema is not None:
-            self._take_message(payload, exi.decode(payload, schema), payload_type)
-        elif payload_type == PayloadType.SCHEDULE_RENEGOTIATION:
-            self._take_message(payload, decode_renegotiation(payload, self.family), payload_type)
+        if payload_type in SCHEMAS or payload_type == PayloadType.SCHEDULE_RENEGOTIATION:
+            message, padding = decode_payload(payload_type, payload, self.family)
+            if padding:
+                payload = payload[:-padding]
+                self._on_padding(message, padding)
+            self._take_message(payload, message, payload_type)
         elif payload_type >= MANUFACTURER_RANGE:
             # another maker's extension, which nobody has to know
             self._observe("session", "frame_ignored", payload_type=payload_type)
         else:
             self._on_broken(CodecError(f"V2GTP payload type {payload_type:#06x} has no place in this session"))
+
+    def _on_padding(self, message: Any, octets: int) -> None:
+        """Tell once a session that the peer's streams are longer than their messages."""
+        if not self._padded:
+            self._padded = True
+            self._observe("session", "padding_ignored", message=type(message).__name__, octets=octets)
 
     def _take_message(self, payload: bytes, message: Any, payload_type: int) -> None:
         self.newest = Received(payload, message)

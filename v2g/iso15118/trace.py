@@ -11,15 +11,13 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from v2g import exi
 from v2g.asn1.discharge import decode_content, decode_signed
-from v2g.errors import Asn1Error, CodecError, FrameError
+from v2g.errors import Asn1Error, CodecError
 from v2g.exi.declare import Element
 from v2g.exi.json import to_object
 from v2g.exi.model import model_of
 from v2g.iso15118.charts import Family
-from v2g.iso15118.messages.schemas import COMMON_MESSAGES
-from v2g.iso15118.session import SCHEMAS, decode_renegotiation
+from v2g.iso15118.session import decode_payload
 from v2g.iso15118.v2gtp import PayloadType
 
 Way = Literal["in", "out", "fact"]
@@ -106,17 +104,12 @@ def describe(payload_type: int, payload: bytes, family: Family, message: Element
 
 
 def _decode(payload_type: int, payload: bytes, family: Family) -> Any:
-    if payload_type == PayloadType.SCHEDULE_RENEGOTIATION:
-        return decode_renegotiation(payload, family)
-    schema = SCHEMAS.get(payload_type)
-    if schema is None:
-        raise FrameError(f"V2GTP payload type {payload_type:#06x} is not known here")
     try:
-        return exi.decode(payload, schema)
+        return decode_payload(payload_type, payload, family)[0]
     except CodecError:
         if payload_type != PayloadType.SAP:
             raise
-        return exi.decode(payload, COMMON_MESSAGES)  # framed as -2 era vehicles do
+        return decode_payload(PayloadType.COMMON, payload, family)[0]  # framed as -2 era vehicles do
 
 
 def _signed(payload: bytes) -> Described:

@@ -29,7 +29,7 @@ _LONGEST: Final = 48
 
 VOLATILE: Final = re.compile(
     r"(TimeStamp|Timestamp|TimeAnchor|SessionID|GenChallenge|SignatureValue|DigestValue"
-    r"|_ms|offer_id|session_id|nonce|Signer)$"
+    r"|_ms|offer_id|session_id|nonce|Signer)\Z"
 )
 """Elements that differ between any two sessions: times, random numbers, signatures."""
 

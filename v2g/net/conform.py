@@ -11,7 +11,7 @@ import msgspec
 from v2g.conformance.case import Case, Expect, Result, Script, Seen, judge
 from v2g.conformance.known import Kit, Known
 from v2g.conformance.vehicle import EndAtCharger, PilotShown, ReferenceVehicle, ShowPilot
-from v2g.errors import TransportError, V2GError
+from v2g.errors import TlsError, TransportError, V2GError
 from v2g.iec61851.pilot import PilotState
 from v2g.iso15118 import sdp
 from v2g.iso15118.charts import Family
@@ -31,6 +31,9 @@ PATIENCE_S: Final = 15.0
 """How long a charger that is still busy with the session before may take until it takes a connection, s."""
 
 _AGAIN_S: Final = 0.5
+
+DEAD_S: Final = 0.5
+"""How long a charger is looked for that was not there in the case before, s."""
 
 
 class Bench(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,13 +83,25 @@ class SeccTester:
     def __init__(self, bench: Bench, clock: Clock, *, pilot: Pilot, stop: Stop | None = None) -> None:
         self._bench, self._clock, self._pilot, self._stop = bench, clock, pilot, stop
         self._played: dict[Script, tuple[Seen, list[Line]]] = {}
+        self._silent = self._refusing = False
+        """Whether the charger was waited for in vain, to answer or to take a connection; only once it is."""
         self.lines: list[Line] = []
+        self.device = ""
+        """Where the device is that is tested."""
 
     async def find(self) -> Found:
         """Return where the charger is. Raises TimeoutExpired, TransportError."""
         bench = self._bench
         security = Security.NONE if bench.without_tls else Security.TLS
-        return await discover(bench.interface, port=bench.sdp_port, security=security, within_s=bench.setup_s)
+        within_s = min(DEAD_S, bench.setup_s) if self._silent else bench.setup_s
+        try:
+            found = await discover(bench.interface, port=bench.sdp_port, security=security, within_s=within_s)
+        except V2GError:
+            self._silent = True
+            raise
+        self._silent = False
+        self.device = f"[{found.host}]:{found.port}"
+        return found
 
     async def run(self, case: Case) -> Result:
         """Play a case and judge it."""
@@ -189,13 +204,19 @@ class SeccTester:
         while True:
             where = found or await self.find()
             try:
+                stream: Stream
                 if bench.without_tls:
-                    return await plain.connect(where.host, where.port, timeout=tls.HANDSHAKE_SECONDS)
-                return await tls.connect(where.host, where.port, self._endpoint(identity))
-            except TransportError:
-                if self._clock.monotonic() > until:
+                    stream = await plain.connect(where.host, where.port, timeout=tls.HANDSHAKE_SECONDS)
+                else:
+                    stream = await tls.connect(where.host, where.port, self._endpoint(identity))
+            except TransportError as error:
+                if self._refusing or self._clock.monotonic() > until:
+                    self._refusing = not isinstance(error, TlsError)
                     raise
                 await asyncio.sleep(_AGAIN_S)
+            else:
+                self._refusing = False
+                return stream
 
     def _endpoint(self, identity: str) -> tls.Endpoint:
         bench = self._bench

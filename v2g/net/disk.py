@@ -51,6 +51,12 @@ class DiskThread:
         self._jobs.put((work, tell, loop))
         return told
 
+    async def ask(self, work: Callable[[], Told]) -> Told:
+        """Do `work` in the thread, in its turn, and return its outcome."""
+        found: list[Told] = []
+        await self.do(lambda: found.append(work()), lambda: None)
+        return found[0]
+
     async def close(self) -> None:
         """Return when everything that was asked for is done; nothing may be asked for any more."""
         thread, self._thread = self._thread, None

@@ -1,6 +1,9 @@
 """Writes what programs observe as JSON lines, stamped with both clocks."""
 
+import contextlib
 import logging
+import os
+import stat
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
@@ -36,12 +39,15 @@ class EventLog:
         self._trace = trace
         self._clock = clock
         self._torn = False
-        self._file: BinaryIO | None = path.open("ab", buffering=0) if path else None
+        self._file: BinaryIO | None = _open_for_owner(path) if path else None
         self._held: deque[tuple[float, int, Observe]] = deque(maxlen=0 if path else MOST_HELD)
 
     def __call__(self, event: Observe) -> None:
         """Record one event."""
-        _log.info("%s %s %s", event.stage, event.name, event.data)
+        level = logging.DEBUG if event.routine else logging.INFO
+        if _log.isEnabledFor(level):
+            told = "".join(f" {key}={value}" for key, value in event.data.items() if value is not None)
+            _log.log(level, "%s %s%s", event.stage, event.name, told)
         if self._trace is not None:
             self._trace.event(event)
         if self._file is None:
@@ -83,6 +89,15 @@ class EventLog:
             self._file.close()
         if self._trace is not None:
             self._trace.close()
+
+
+def _open_for_owner(path: Path) -> BinaryIO:
+    """Open a file to append to, which only its owner may read: events name who charges."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        with contextlib.suppress(OSError):  # another's file, in which this program may write
+            os.fchmod(descriptor, 0o600)
+    return os.fdopen(descriptor, "ab", buffering=0)
 
 
 def _untraced(core: "Session") -> "Core":

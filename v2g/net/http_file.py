@@ -44,17 +44,27 @@ class Cancel:
                     self._connection.sock.shutdown(2)
 
     @contextlib.contextmanager
-    def watching(self, connection: http.client.HTTPConnection) -> Iterator[None]:
-        """Let a connection be the one that is broken off."""
+    def watching(self, connection: http.client.HTTPConnection, most_s: float) -> Iterator[None]:
+        """Let a connection be the one that is broken off, at the latest after `most_s`: a server may drip for ever."""
         with self._lock:
             self._connection = connection
+        late = threading.Timer(most_s, self._end, (connection,))
+        late.daemon = True
+        late.start()
         try:
             self.check()
             yield
         finally:
+            late.cancel()
             with self._lock:
                 self._connection = None
             connection.close()
+
+    def _end(self, connection: http.client.HTTPConnection) -> None:
+        with self._lock:
+            if self._connection is connection and connection.sock is not None:
+                with contextlib.suppress(OSError):
+                    connection.sock.shutdown(2)
 
     def check(self) -> None:
         """Raise TransferError once it has been asked for."""
@@ -100,7 +110,7 @@ def download(
     """
     where, end, cancel = _parse(url), time.monotonic() + most_s, cancel or Cancel()
     size = 0
-    with _answered("GET", where, context, cancel) as response:
+    with _answered("GET", where, context, cancel, most_s) as response:
         said = response.length
         if said is not None and said > most:
             raise TransferError(f"the file has {said} bytes, {most} are allowed", "too_large")
@@ -161,12 +171,12 @@ def _target(where: SplitResult) -> str:
 
 @contextlib.contextmanager
 def _answered(
-    method: str, where: SplitResult, context: ssl.SSLContext | None, cancel: Cancel
+    method: str, where: SplitResult, context: ssl.SSLContext | None, cancel: Cancel, most_s: float
 ) -> Iterator[http.client.HTTPResponse]:
     """Ask without a body, and give the answer if it is a good one."""
     try:
         connection = _connect(where, context)
-        with cancel.watching(connection):
+        with cancel.watching(connection, most_s):
             connection.request(method, _target(where), headers=_headers(where))
             response = connection.getresponse()
             _judge(response.status)
@@ -196,7 +206,7 @@ def _send(
         headers["Content-Disposition"] = f'form-data; name="uploadfile"; filename="{filename}"'
     try:
         connection = _connect(where, context)
-        with cancel.watching(connection), file.open("rb") as body:
+        with cancel.watching(connection, most_s), file.open("rb") as body:
             connection.putrequest(method, _target(where))
             for name, value in headers.items():
                 connection.putheader(name, value)

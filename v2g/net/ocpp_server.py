@@ -9,11 +9,12 @@ import binascii
 import re
 import ssl
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 from urllib.parse import unquote
 
 import msgspec
 
+from v2g.net.gate import Gate, Strangers, address_of
 from v2g.net.websocket import MAX_BYTES, OcppSocket
 from v2g.ocpp.routes import SUBPROTOCOLS, Version
 
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 
 IDENTITY: Final = re.compile(r"[A-Za-z0-9*_=+|@.-]{1,48}")
 """identifierString without the colon (OCPP-J 3.1.1)."""
+
+_OPENING_S: Final = 120.0
+"""How long an opening handshake may take once TLS is shaken: passwords of many who come at once are judged in turn."""
 
 
 class Secret(str):
@@ -58,10 +62,11 @@ class Handshake(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Refusal(msgspec.Struct, frozen=True):
-    """The HTTP answer to a station that is not let in: a status and a line that says why."""
+    """The HTTP answer to a station that is not let in: a status, a line that says why, and when to come again (s)."""
 
     status: int
     text: str
+    retry_after_s: int = 0
 
 
 Welcome = Callable[[Handshake], Awaitable[Refusal | None]]
@@ -99,11 +104,13 @@ async def serve(
     versions: Sequence[Version] = ("2.1", "2.0.1"),
     welcome: Welcome = welcome,
     strange: Callable[[str], None] = lambda _address: None,
+    strangers: Strangers | None = None,
     ping_interval: float | None = 20.0,
 ) -> OcppServer:
     """Listen for stations on `path/identity`; `handler` runs once for each, and its end closes the connection.
 
-    `welcome` says who is let in; `strange(address)` is told of TLS where `context` is None. Among the versions offered,
+    `welcome` says who is let in; `strange(address)` is told of TLS where `context` is None. `strangers` bounds the
+    connections that are not let in yet. Among the versions offered,
     the first of `versions` is taken; with none in common the handshake completes without a subprotocol and the
     connection closes (OCPP-J 3.2).
     """
@@ -126,14 +133,30 @@ async def serve(
         response = connection.respond(refusal.status, refusal.text + "\n")
         if refusal.status == 401:
             response.headers["WWW-Authenticate"] = 'Basic realm="OCPP", charset="UTF-8"'
+        if refusal.retry_after_s:
+            response.headers["Retry-After"] = str(refusal.retry_after_s)
         return response
 
-    class Plain(DirectConnection):
+    outside = Strangers() if strangers is None else strangers
+
+    class Counted(DirectConnection):
+        def connection_lost(self, exc: Exception | None) -> None:
+            outside.leave(self.transport)
+            super().connection_lost(exc)
+
+    class Plain(Counted):
         def data_received(self, data: bytes) -> None:
             if self.request is None and data[:1] == b"\x16":  # a TLS record: Handshake
-                peer = self.transport.get_extra_info("peername")
-                strange(str(peer[0]) if isinstance(peer, tuple) else "")
+                strange(address_of(self.transport))
             super().data_received(data)
+
+    class Door(Gate):
+        """What the library takes for the connection until that is made."""
+
+        def __init__(self, protocol: Any, server: Any, **options: Any) -> None:
+            kind = Plain if context is None else Counted
+            super().__init__(lambda: kind(protocol, server, **options), context, outside)
+            self.protocol = protocol
 
     async def run(connection: ServerConnection) -> None:
         assert connection.request is not None
@@ -143,6 +166,7 @@ async def serve(
             await connection.close(1002, f"no common version of OCPP; spoken here: {', '.join(names)}"[:123])
             return
         assert isinstance(connection, DirectConnection)
+        outside.leave(connection.transport)
         connection.forget_handshake()
         await handler(OcppSocket(connection, identity, SUBPROTOCOLS[connection.subprotocol]))
 
@@ -150,7 +174,6 @@ async def serve(
         run,
         host,
         port,
-        ssl=context,
         process_request=check,
         select_subprotocol=select,
         server_header=None,
@@ -159,7 +182,8 @@ async def serve(
         close_timeout=2.0,
         max_size=MAX_BYTES,
         backlog=4096,  # when a back end is back, all its stations are, at once
-        create_connection=Plain if context is None else DirectConnection,
+        create_connection=cast("Any", Door),
+        open_timeout=_OPENING_S,
         compression=None,
         extensions=[_deflate()],
     )
@@ -183,11 +207,10 @@ def _handshake(connection: Any, request: Any, base: str, names: Sequence[str]) -
         name.strip()[:64] for line in headers.get_all("Sec-WebSocket-Protocol") for name in line.split(",")
     )[:16]
     taken = next((SUBPROTOCOLS[name] for name in names if name in offered), None)
-    peer = connection.transport.get_extra_info("peername")
     return Handshake(
         path=request.path[:512],
         identity=identity_in(request.path, base),
-        address=str(peer[0]) if isinstance(peer, tuple) else "",
+        address=address_of(connection.transport),
         offered=offered,
         version=taken,
         credentials=read_credentials(headers.get_all("Authorization")),

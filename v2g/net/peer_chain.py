@@ -18,14 +18,18 @@ from v2g.pki.verify import VerifiedChain, verify_chain
 
 
 class PeerJudge:
-    """Judges peers of one role under the roots in some PEM files. Raises ConfigError for files that cannot be read."""
+    """Judges peers of one role under the roots in some PEM files. Raises ConfigError for files that cannot be read.
 
-    def __init__(self, roots: Sequence[Path], role: Role, clock: Clock) -> None:
+    `strict`: by the profile of the role to the letter; else by what RFC 5280 asks for.
+    """
+
+    def __init__(self, roots: Sequence[Path], role: Role, clock: Clock, *, strict: bool = True) -> None:
         try:
             self._anchors = tuple(der for path in roots for der in load_chain(Path(path)))
         except CertificateError as error:
             raise ConfigError(str(error), hint="client_roots are PEM files") from None
         self._role = role
+        self._interop = not strict
         self._clock = clock
 
     def judge(self, transport: asyncio.BaseTransport) -> VerifiedChain:
@@ -50,7 +54,7 @@ class PeerJudge:
 
     def _judge(self, transport: asyncio.BaseTransport, at: datetime) -> VerifiedChain:
         leaf, *others = shown_chain(transport) or (b"",)
-        return verify_chain(leaf, others, self._anchors, role=self._role, at=at)
+        return verify_chain(leaf, others, self._anchors, role=self._role, at=at, interop=self._interop)
 
 
 def shown_chain(transport: asyncio.BaseTransport) -> tuple[bytes, ...]:

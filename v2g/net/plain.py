@@ -1,4 +1,4 @@
-"""TCP without TLS, which ISO 15118-20 forbids (V2G20-1237, V2G20-2356), for peers that cannot do otherwise.
+"""TCP without TLS, which ISO 15118-20 forbids (V2G20-1235, V2G20-1237), for peers that cannot do otherwise.
 
 Only on purpose, only with `security_profile = "interop"`, and loudly: nobody is known, everybody can listen and change
 what is said, and so nothing is paid by contract.

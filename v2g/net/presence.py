@@ -2,11 +2,13 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection
+from functools import partial
 from ipaddress import IPv6Address
 from typing import Final, Protocol
 
 from v2g.errors import TransportError
 from v2g.net.interfaces import InterfaceWatch, Usable, has_multicast
+from v2g.net.supervision import Supervisor
 from v2g.observe import Observe
 
 _PAUSE_S: Final = 1.0
@@ -41,7 +43,9 @@ class Presence:
         self._changes = {interface: asyncio.Event() for interface in interfaces}
         self._watch = InterfaceWatch(interfaces, lambda interface, _: self._changes[interface].set())
         self._first: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._tasks = [asyncio.create_task(self._keep(interface)) for interface in interfaces]
+        self._supervisor = Supervisor(observe)
+        for interface in interfaces:
+            self._supervisor.keep(f"presence on {interface}", partial(self._keep, interface))
 
     async def ready(self) -> None:
         """Wait until one interface is served. Raises TransportError when the first that could be, cannot."""
@@ -50,9 +54,7 @@ class Presence:
     async def close(self) -> None:
         """Stop serving everywhere."""
         self._watch.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._supervisor.close()
         self._first.cancel()
 
     async def _keep(self, interface: str) -> None:

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from v2g.errors import ConfigError, V2GError
+from v2g.net.config_files import expired
+from v2g.text import printable, redacted
 
 Config = TypeVar("Config")
 
@@ -37,6 +39,8 @@ def arguments(name: str, description: str, argv: Sequence[str] | None = None) ->
 def read_config(path: Path) -> str:
     """Return the text of a configuration file. Raises ConfigError when others may read or change it (R150)."""
     try:
+        if path.is_dir():
+            raise ConfigError(f"{path} is a folder", hint="name the configuration file in it")
         mode = stat.S_IMODE(path.stat().st_mode)
         if mode & 0o077:
             raise ConfigError(f"{path} has mode {mode:04o}: others may read or change it", hint=f"chmod 600 {path}")
@@ -47,11 +51,21 @@ def read_config(path: Path) -> str:
         raise ConfigError(f"{path}: not UTF-8 text") from None
 
 
+class _Lines(logging.Formatter):
+    """Keeps a message on its line, and what peers say from being obeyed by a terminal."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the standard library's name
+        return printable(redacted(super().formatMessage(record)))
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802
+        return printable(redacted(super().formatException(ei)), lines=True)
+
+
 def start_log(level: str) -> None:
-    """Log to standard error: time, level, module, message."""
-    logging.basicConfig(
-        level=level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s", force=True
-    )
+    """Log to standard error: time, level, module, message, a line for each."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Lines("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
 
 
 def keep_responsive() -> None:
@@ -105,6 +119,8 @@ def run(
     try:
         config = load()
         start_log(level(config))
+        for each in expired(config):
+            logging.getLogger("v2g").warning("%s", each)
         keep_responsive()
         with asyncio.Runner(loop_factory=loop_factory) as runner:
             return runner.run(_until_signalled(program(config), interrupted, end or OrderlyEnd()))

@@ -184,7 +184,7 @@ def _context(endpoint: Endpoint, identity: TlsIdentity) -> SSL.Context:
         raise ValueError(f"this OpenSSL does not know the groups {profile.groups}")
     if lib.SSL_CTX_set1_sigalgs_list(context._context, ":".join(profile.signature_algorithms).encode()) != 1:
         raise ValueError(f"this OpenSSL does not know the signature algorithms {profile.signature_algorithms}")
-    # No resumption: every session shows both certificates (V2G20-2677). OpenSSL before 4.1 still sends tickets,
+    # No resumption: every session shows both certificates. OpenSSL before 4.1 still sends tickets,
     # but with the cache off they name nothing.
     context.set_options(SSL.OP_NO_TICKET | SSL.OP_CIPHER_SERVER_PREFERENCE)
     context.set_session_cache_mode(SSL.SESS_CACHE_OFF)

@@ -1,8 +1,8 @@
 """What a TLS end is, apart from any library: what it offers, whom it believes, what it shows, and the channel.
 
-Two backends make channels and pass the same tests: `bundled` (pyOpenSSL and the OpenSSL that comes with it) and
-`native` (the system's libssl). They are loaded when asked for. What each cannot do stands in
-docs/explanation/tls-backends.md.
+Two backends make channels and pass the same tests: `native` (the system's libssl) and `bundled` (pyOpenSSL and the
+OpenSSL that comes with it). They are loaded when asked for; `auto` is the native one where the system has it. What each
+cannot do stands in docs/explanation/tls-backends.md.
 """
 
 import asyncio
@@ -13,6 +13,7 @@ from typing import Final, Literal, Protocol
 
 import msgspec
 
+from v2g.errors import ConfigError
 from v2g.pki.credentials import Credentials
 from v2g.pki.crl import RevocationList
 from v2g.pki.keys import SoftwareKey
@@ -20,7 +21,8 @@ from v2g.pki.profiles import Role
 from v2g.pki.revocation import Fail
 from v2g.pki.verify import VerifiedChain
 
-Backend = Literal["bundled", "native"]
+Backend = Literal["auto", "bundled", "native"]
+Curve = Literal["secp521r1", "x448"]
 
 
 class TlsProfile(msgspec.Struct, frozen=True, kw_only=True):
@@ -32,6 +34,27 @@ class TlsProfile(msgspec.Struct, frozen=True, kw_only=True):
     signature_algorithms: tuple[str, ...]
     revocation: Fail  # what a client does when nobody says whether the server is revoked
     interop: bool  # certificates are judged by the relaxed profile
+
+    def with_curves(self, curves: Sequence[Curve]) -> "TlsProfile":
+        """Return the profile with the standard's curve sets that are named, in this order (V2G20-2320). What a profile
+        offers beside them stays behind them."""
+        sets = [_CURVES[each] for each in curves]
+        groups, algorithms = zip(*_CURVES.values(), strict=True)
+        return msgspec.structs.replace(
+            self,
+            groups=(*(each for each, _ in sets), *(each for each in self.groups if each not in groups)),
+            signature_algorithms=(
+                *(each for _, each in sets),
+                *(each for each in self.signature_algorithms if each not in algorithms),
+            ),
+        )
+
+
+_CURVES: Final[dict[Curve, tuple[str, str]]] = {
+    "secp521r1": ("secp521r1", "ecdsa_secp521r1_sha512"),
+    "x448": ("X448", "ed448"),
+}
+"""Curve set -> its group and its signature algorithm (Tables 7 and 8)."""
 
 
 ISO15118_20: Final = TlsProfile(
@@ -88,7 +111,7 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     crosses: tuple[bytes, ...] = ()
     """DER cross certificates held here, over which the peer's chain may lead to one of the anchors."""
     profile: TlsProfile = ISO15118_20
-    backend: Backend = "bundled"
+    backend: Backend = "auto"
     ask_responder: bool = False
     """On a client: an answer that is missing does not end the handshake. The caller asks the responder before it uses
     the connection (V2G20-2411)."""
@@ -164,17 +187,31 @@ class Channel(Protocol):
         """Say close_notify, where the connection still allows it."""
 
 
-BACKENDS: Final[dict[Backend, tuple[str, str]]] = {
+Opener = Literal["bundled", "native"]
+"""What `auto` comes to."""
+
+BACKENDS: Final[dict[Opener, tuple[str, str]]] = {
     "bundled": ("v2g.net.tls_channel", "open_bundled"),
     "native": ("v2g.net.tls_native", "open_native"),
 }
 """Backend name to the module and function that opens a channel."""
 
 
-def backend_of(endpoint: Endpoint) -> Backend:
+def backend_of(endpoint: Endpoint) -> Opener:
     """Return the backend that opens channels of `endpoint`: keys that never leave their store need the native one."""
-    stays = any(not isinstance(each.credentials.key, SoftwareKey) for each in endpoint.current())
-    return "native" if stays else endpoint.backend
+    if any(not isinstance(each.credentials.key, SoftwareKey) for each in endpoint.current()):
+        return "native"
+    if endpoint.backend != "auto":
+        return endpoint.backend
+    return "native" if _system_has_openssl() else "bundled"
+
+
+def _system_has_openssl() -> bool:
+    try:
+        importlib.import_module("v2g.net.openssl").load()
+    except (ConfigError, ImportError):  # no libssl, or no cffi to reach it with
+        return False
+    return True
 
 
 def open_channel(endpoint: Endpoint) -> Channel:

@@ -1,7 +1,7 @@
 """The `native` backend: TLS channels by the system's libssl, with keys from any store.
 
 It does what the bundled one cannot: it names the roots that a client believes in its ClientHello (V2G20-1006), sends
-no session tickets at all (V2G20-2677), and signs with keys that never leave a token or a TPM.
+no session tickets at all, and signs with keys that never leave a token or a TPM.
 """
 
 import functools

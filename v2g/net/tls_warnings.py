@@ -27,7 +27,7 @@ def tell_profile(profile: TlsProfile, observe: Callable[[Observe], None]) -> Non
 def tell_backend(endpoint: Endpoint, observe: Callable[[Observe], None]) -> None:
     """Tell when a key decides on the TLS backend against the configuration."""
     used = backend_of(endpoint)
-    if used == endpoint.backend:
+    if endpoint.backend in (used, "auto"):
         return
     _log.info("a key stays in its store: TLS uses the %s backend in place of %s", used, endpoint.backend)
     observe(Observe("tls", "backend", {"used": used, "configured": endpoint.backend, "because": "key_stays_in_store"}))

@@ -7,6 +7,7 @@ message is seen with the state before and after it. The cores know nothing of it
 import logging
 import os
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Protocol
 
@@ -353,6 +354,10 @@ def open_trace(config: LogConfig, process: str, clock: Clock) -> Trace | None:
     return Trace(process, clock, TraceFile(config.trace, max_mib=config.trace_max_mib))
 
 
+_MAX_LINE: Final = 64 * 2**20
+"""Longest line of a trace, octets: far more than any message."""
+
+
 def read(path: Path) -> Iterator[Line]:
     """Yield the lines of a trace. Raises TransportError when it cannot be read, CodecError with the line's number.
 
@@ -360,7 +365,9 @@ def read(path: Path) -> Iterator[Line]:
     """
     try:
         with path.open("rb") as file:
-            for number, text in enumerate(file, 1):
+            for number, text in enumerate(iter(partial(file.readline, _MAX_LINE), b""), 1):
+                if len(text) == _MAX_LINE:
+                    raise CodecError(f"{path}:{number}: a line without end", hint="is it a trace?")
                 if not text.endswith(b"\n"):
                     return
                 if not text.isspace():

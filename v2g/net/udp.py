@@ -161,7 +161,7 @@ class SdpServer:
 def tls_answer(address: IPv6Address, port: int, *, plain_port: int | None = None) -> Answer:
     """Return an `answer` for a charger that speaks TLS over TCP at `address`, `port`, whatever the vehicle asks for.
 
-    A vehicle that asked for no TLS learns from the security byte that there is nothing else (V2G20-2356), unless it
+    A vehicle that asked for no TLS learns from the security byte that there is nothing else (V2G20-1238), unless it
     is let in without TLS at `plain_port`.
     """
     secured = SdpResponse(address, port, Security.TLS, Transport.TCP)

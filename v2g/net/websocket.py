@@ -17,6 +17,7 @@ import msgspec
 from v2g.errors import KeyAccessError, TlsError, TransportError
 from v2g.ocpp.routes import SUBPROTOCOLS, Version
 from v2g.ocpp.rpc import MAX_FRAME
+from v2g.text import printable, redacted
 
 MAX_BYTES: Final = 4 * MAX_FRAME
 """Frames longer than this (bytes) end the connection with 1009; shorter ones reach `RpcPeer`, which answers them."""
@@ -30,16 +31,28 @@ SUITES: Final = (
 
 
 class TlsFiles(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """PEM files of one end: `ca` holds the trusted roots, `chain` the own certificate first, `key` its PKCS#8 key."""
+    """PEM files of one end: `ca` holds the trusted roots, `chain` the own certificate first, `key` its PKCS#8 key.
+
+    Without `chain` and `key` only the other end shows a certificate (security profile 2 of OCPP).
+    """
 
     ca: Path
-    chain: Path
-    key: Path
+    chain: Path | None = None
+    key: Path | None = None
+
+    def __post_init__(self) -> None:
+        if (self.chain is None) != (self.key is None):
+            raise ValueError("chain and key belong together: both, or neither for TLS with a password")
+
+    @property
+    def own(self) -> tuple[Path, Path] | None:
+        """The own chain and its key."""
+        return (self.chain, self.key) if self.chain is not None and self.key is not None else None
 
 
 def client_context(files: TlsFiles) -> ssl.SSLContext:
-    """Return a context that shows the station's certificate and verifies the CSMS and its host name."""
-    context = _context(ssl.PROTOCOL_TLS_CLIENT, files.chain, files.key)
+    """Return a context that verifies the CSMS and its host name, and shows the station's certificate if it has one."""
+    context = _context(ssl.PROTOCOL_TLS_CLIENT, files.own)
     _trust(context, files.ca)
     return context
 
@@ -63,7 +76,7 @@ def server_context(
     certificates are left to whoever judges it afterwards, who has to (`PeerJudge`): so a station whose certificate has
     run out can be told by name what to do, or be let in (A00.FR.429). Raises KeyAccessError.
     """
-    context = _context(ssl.PROTOCOL_TLS_SERVER, chain, key)
+    context = _context(ssl.PROTOCOL_TLS_SERVER, (chain, key))
     if second is not None:
         _show(context, *second)
     context.set_ciphers(SUITES)
@@ -77,10 +90,11 @@ def server_context(
     return context
 
 
-def _context(protocol: int, chain: Path, key: Path) -> ssl.SSLContext:
+def _context(protocol: int, own: tuple[Path, Path] | None) -> ssl.SSLContext:
     context = ssl.SSLContext(protocol)
     context.minimum_version = ssl.TLSVersion.TLSv1_2  # A00.FR.313, A00.FR.416
-    _show(context, chain, key)
+    if own is not None:
+        _show(context, *own)
     return context
 
 
@@ -187,6 +201,7 @@ async def connect(
     from websockets.exceptions import InvalidHandshake, InvalidStatus, WebSocketException
     from websockets.typing import Subprotocol
 
+    shown = redacted(url)
     names = {version: Subprotocol(name) for name, version in SUBPROTOCOLS.items()}
     headers = {} if password is None else {"Authorization": basic_authorization(identity, password)}
     try:
@@ -205,17 +220,17 @@ async def connect(
             max_size=MAX_BYTES,
         )
     except ssl.SSLCertVerificationError as error:
-        raise TlsError(f"{url}: {error.verify_message}", reason="peer_certificate") from None
+        raise TlsError(f"{shown}: {error.verify_message}", reason="peer_certificate") from None
     except ssl.SSLError as error:
-        raise TlsError(f"{url}: {error}", reason=(error.reason or "handshake").lower()) from None
+        raise TlsError(f"{shown}: {error}", reason=(error.reason or "handshake").lower()) from None
     except InvalidStatus as error:
-        said = "".join(filter(str.isprintable, (error.response.body or b"")[:_MAX_SAID].decode(errors="replace")))
-        raise TransportError(f"{url}: HTTP status {error.response.status_code}{said and f': {said}'}") from None
+        said = printable((error.response.body or b"")[:_MAX_SAID].decode(errors="replace").strip())
+        raise TransportError(f"{shown}: HTTP status {error.response.status_code}{said and f': {said}'}") from None
     except (InvalidHandshake, WebSocketException, OSError, TimeoutError, ValueError) as error:  # ValueError: the URL
-        raise TransportError(f"{url}: {str(error) or type(error).__name__}") from None
+        raise TransportError(f"{shown}: {redacted(str(error)) or type(error).__name__}") from None
     if websocket.subprotocol is None:
         await websocket.close(1002)
-        raise TransportError(f"{url}: the CSMS speaks none of OCPP {', '.join(versions)}")
+        raise TransportError(f"{shown}: the CSMS speaks none of OCPP {', '.join(versions)}")
     return OcppSocket(websocket, identity, SUBPROTOCOLS[websocket.subprotocol])
 
 

@@ -26,8 +26,12 @@ MAX_FRAME: Final = 262_144
 MAX_WAITING: Final = 256
 """Requests of ours that may wait for the one outstanding."""
 
-MAX_OPEN: Final = 16
-"""Requests of the peer that may be in work at once. One is allowed; more happen when the peer's timeout is shorter."""
+MAX_QUEUED: Final = 1_048_576
+"""Characters of the peer's requests that may wait for the one in work; one of them at a time is allowed (OCPP-J 4.1.1),
+and peers send more. Beyond half of it only those are taken that tell of transactions."""
+
+_PRECIOUS: Final = frozenset({"TransactionEvent"})
+_EACH: Final = 500  # characters that each of them counts for beside its own
 
 
 _REMEMBERED: Final = 4
@@ -118,6 +122,8 @@ class RpcPeer:
         "_max_frame",
         "_open",
         "_outstanding",
+        "_queue",
+        "_queued",
         "_timeout",
         "_waiting",
         "version",
@@ -144,6 +150,8 @@ class RpcPeer:
         self._outstanding: _Call | None = None
         self._expires = 0.0
         self._open: dict[str, str] = {}
+        self._queue: list[tuple[str, str, Message, int]] = []
+        self._queued = 0
         self._answered: tuple[tuple[str, str], ...] = ()
         self._closed = False
 
@@ -199,6 +207,14 @@ class RpcPeer:
         action = self._open.pop(identifier, None)
         if action is None or self._closed:
             return
+        self._send_answer(identifier, action, answer)
+        if self._queue:
+            identifier, action, request, size = self._queue.pop(0)
+            self._queued -= size
+            self._open[identifier] = action
+            self._actions.append(Called(identifier, action, request))
+
+    def _send_answer(self, identifier: str, action: str, answer: Message | OcppError) -> None:
         if isinstance(answer, Message):
             try:
                 payload = write_payload(answer, self.version)
@@ -209,7 +225,7 @@ class RpcPeer:
                 self._answered = (*self._answered[1 - _REMEMBERED :], (identifier, action))
                 self._actions.append(Send(f"[{CALLRESULT},{_json(identifier)},{payload.decode()}]"))
                 return
-        self._send_error(CALLERROR, identifier, answer)
+        self._send_error(CALLERROR, identifier, answer, action=action)
 
     def tick(self, now: float) -> None:
         """Give up the outstanding request when its time is over."""
@@ -225,6 +241,7 @@ class RpcPeer:
         self._outstanding = None
         self._waiting.clear()
         self._open.clear()
+        self._queue.clear()
         for call in calls:
             self._actions.append(Failed(call.id, call.request, TransportError("connection lost")))
 
@@ -242,16 +259,16 @@ class RpcPeer:
         except (msgspec.DecodeError, RecursionError, UnicodeError):
             self._receive_other(text, now)  # no CALL, or not a good one: find out which
         else:
-            self._receive_call(found, action, payload)
+            self._receive_call(found, action, payload, len(text))
 
     def _receive_good_call(self, text: str) -> bool:
         """Take a CALL about which nothing is doubtful, as nearly all are; False for any other frame."""
         head = text[:_HEAD].split('"', 4)  # [2,"id","Action",{
-        if len(head) < 5 or head[3] not in self._answers or len(self._open) >= MAX_OPEN:
+        if len(head) < 5 or head[3] not in self._answers or self._open:
             return False
         action = head[3]
         found = read_call(text, action, self.version)
-        if found is None or found[0] in self._open:
+        if found is None:
             return False
         identifier, request = found
         self._open[identifier] = action
@@ -282,17 +299,26 @@ class RpcPeer:
             error = OcppError(f"message type {kind} is not supported", answer="MessageTypeNotSupported")
             self._send_error(CALLERROR, identifier or "-1", error)
 
-    def _receive_call(self, identifier: str, action: str, payload: msgspec.Raw) -> None:
+    def _receive_call(self, identifier: str, action: str, payload: msgspec.Raw, size: int) -> None:
         if not 0 < len(identifier) <= MAX_ID:
             self._refuse(_NO_ID)
             return
         try:
             request = self._read_call(identifier, action, payload)
+            self._take(identifier, action, request, size + _EACH)
         except OcppError as error:
-            self._send_error(CALLERROR, identifier, error)
+            self._send_error(CALLERROR, identifier, error, action=action)
+
+    def _take(self, identifier: str, action: str, request: Message, size: int) -> None:
+        """Have a request answered when all before it are. Raises OcppError when too much waits."""
+        if not self._open:
+            self._open[identifier] = action
+            self._actions.append(Called(identifier, action, request))
             return
-        self._open[identifier] = action
-        self._actions.append(Called(identifier, action, request))
+        if self._queued + size > (MAX_QUEUED if action in _PRECIOUS else MAX_QUEUED // 2):
+            raise OcppError("too many requests wait to be handled", answer="GenericError")
+        self._queue.append((identifier, action, request, size))
+        self._queued += size
 
     def _receive_result_error(self, frame: list[msgspec.Raw], identifier: str | None) -> None:
         """Note that the peer could not use an answer of ours (OCPP-J 2.1, 4.2.3); nothing more can be done about it."""
@@ -309,14 +335,12 @@ class RpcPeer:
         self._send_error(CALLERROR, identifier, OcppError(reason, answer="RpcFrameworkError"))
 
     def _read_call(self, identifier: str, action: str, payload: msgspec.Raw) -> Message:
-        if identifier in self._open:
+        if identifier in self._open or any(identifier == waiting[0] for waiting in self._queue):
             raise OcppError("a request with this id is being handled", answer="RpcFrameworkError")
         if action not in self._known:
             raise OcppError(f"{action[:50]!r} is not an action of OCPP {self.version}", answer="NotImplemented")
         if action not in self._handles or action in routes.UNCONFIRMED:
             raise OcppError(f"{action} is not supported here", answer="NotSupported")
-        if len(self._open) >= MAX_OPEN:
-            raise OcppError("too many requests are being handled", answer="GenericError")
         return read_payload(without_nul(bytes(payload)), routes.request_type(action), self.version)
 
     def _receive_send(self, frame: list[msgspec.Raw]) -> None:
@@ -352,7 +376,7 @@ class RpcPeer:
             response = read_payload(without_nul(bytes(frame[2])), type_, self.version)
         except OcppError as error:
             if self.version == "2.1":
-                self._send_error(CALLRESULTERROR, call.id, error)
+                self._send_error(CALLRESULTERROR, call.id, error, action=routes.action_of(call.request))
             self._fail(call, error, now)
             return
         self._actions.append(Answered(call.id, call.request, response))
@@ -374,8 +398,9 @@ class RpcPeer:
         """Answer a frame whose message id cannot be read (OCPP-J 4.2.3)."""
         self._send_error(CALLERROR, "-1", OcppError(reason, answer="RpcFrameworkError"))
 
-    def _send_error(self, kind: int, identifier: str, error: OcppError) -> None:
-        self._observe("frame_refused", code=error.answer, reason=str(error)[:255])
+    def _send_error(self, kind: int, identifier: str, error: OcppError, *, action: str = "") -> None:
+        refused = {"action": action[:MAX_ID], "id": identifier[:MAX_ID]}
+        self._observe("frame_refused", code=error.answer, reason=str(error)[:255], **refused)
         description = str(error)[:255]
         self._actions.append(Send(f"[{kind},{_json(identifier)},{_json(error.answer)},{_json(description)},{{}}]"))
 

@@ -22,6 +22,7 @@ MAX_PEM_BYTES: Final = 64 * 1024
 
 _MAX_DER_BYTES: Final = 16 * 1024
 _MIN_RSA_BITS: Final = 4096
+_LEAST_RSA_BITS: Final = 2048
 _EMAID: Final = re.compile(r"[A-Z]{2}[A-Z0-9]{3}[A-Z0-9]{9}[A-Z0-9]?")
 
 _UNREADABLE = (
@@ -93,9 +94,22 @@ def key_kind(key: x509.Certificate | CertificatePublicKeyTypes) -> KeyKind | Non
         case ed448.Ed448PublicKey() as edwards:
             return None if has_low_order(edwards) else KeyKind.ED448
         case rsa.RSAPublicKey(key_size=size):
-            return KeyKind.RSA if size >= _MIN_RSA_BITS else None
+            return KeyKind.RSA if size >= _MIN_RSA_BITS else KeyKind.RSA_2048 if size >= _LEAST_RSA_BITS else None
         case _:
             return None
+
+
+def describe_key(key: CertificatePublicKeyTypes) -> str:
+    """Return what a key is, also one of a kind that no profile knows."""
+    match key:
+        case ec.EllipticCurvePublicKey(curve=curve):
+            return f"an elliptic key on {curve.name}"
+        case rsa.RSAPublicKey(key_size=size):
+            return f"an RSA key of {size} bit"
+        case ed448.Ed448PublicKey() as edwards if has_low_order(edwards):
+            return "an Ed448 key of low order, for which everybody can sign"
+        case _:
+            return f"a key of kind {type(key).__name__.strip('_').removesuffix('PublicKey')}"
 
 
 def common_name(certificate: x509.Certificate) -> str:
@@ -107,6 +121,11 @@ def common_name(certificate: x509.Certificate) -> str:
 def normalize_emaid(emaid: str) -> str:
     """Return an EMAID as it is compared: without separators, in upper case."""
     return emaid.replace("-", "").upper()
+
+
+def is_emaid(text: str) -> bool:
+    """Return whether a text is an EMAID: 14 characters, or 15 with a check digit; separators do not count."""
+    return text.isascii() and _EMAID.fullmatch(normalize_emaid(text)) is not None
 
 
 def emaid_of(certificate: x509.Certificate) -> str:

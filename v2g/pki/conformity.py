@@ -1,16 +1,17 @@
 """Check one certificate against the profile of its role. `interop` relaxes what peers of the -2 generation cannot do:
-secp256r1 with SHA-256 is accepted, and beside basic constraints and key usage the profile is not enforced.
+secp256r1 with SHA-256 is accepted, and beside basic constraints and usages the profile is not enforced. For the roles
+of the operator's own PKI that is what RFC 5280 asks for.
 """
 
 from typing import Final, TypeVar
 
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
-from cryptography.x509.oid import ExtensionOID
+from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
 
 from v2g.errors import CertificateError, CertificateReason
-from v2g.pki.certificates import common_name, emaid_of, key_kind
-from v2g.pki.profiles import DOMAIN, Generation, KeyKind, Presence, Profile, Role, Usage, profile_of
+from v2g.pki.certificates import common_name, describe_key, emaid_of, key_kind
+from v2g.pki.profiles import DOMAIN, Generation, Presence, Profile, Role, Usage, profile_of
 
 T = TypeVar("T", bound=x509.ExtensionType)
 
@@ -31,7 +32,6 @@ _UNDERSTOOD: Final = frozenset(
     }
 )
 _INTEROP_HASHES: Final = frozenset({"sha256", "sha384", "sha512"})
-_INTEROP_KEYS: Final = frozenset({KeyKind.SECP256R1})
 
 
 def refusal(
@@ -76,8 +76,8 @@ def check_profile(
     check_basics(certificate, profile, interop=interop)
     _check_constraints(certificate, profile, interop=interop)
     _check_usage(certificate, profile, interop=interop)
+    _check_extended_usage(certificate, profile, interop=interop)
     if not interop:
-        _check_extended_usage(certificate, profile)
         _check_extensions(certificate, profile)
         _check_revocation(certificate, profile)
     _check_subject(certificate, profile, interop=interop)
@@ -100,9 +100,11 @@ def check_basics(certificate: x509.Certificate, profile: Profile, *, interop: bo
 
 def check_key(certificate: x509.Certificate, profile: Profile, *, interop: bool) -> None:
     """Check that a key is of the profile's kinds. Raises CertificateError(wrong_curve)."""
-    kind = key_kind(certificate.public_key())
-    if kind not in (profile.key_kinds | _INTEROP_KEYS if interop else profile.key_kinds):
-        raise refusal(certificate, f"has a key of kind {kind.value if kind else 'unknown'}", "wrong_curve")
+    key = certificate.public_key()
+    kinds = profile.key_kinds | profile.interop_kinds if interop else profile.key_kinds
+    if key_kind(key) not in kinds:
+        hint = f"allowed are {', '.join(sorted(each.value for each in kinds))}"
+        raise refusal(certificate, f"has {describe_key(key)}", "wrong_curve", hint)
 
 
 def _check_form(certificate: x509.Certificate, profile: Profile) -> None:
@@ -169,15 +171,17 @@ def _usages(usage: x509.KeyUsage) -> set[Usage]:
     }
 
 
-def _check_extended_usage(certificate: x509.Certificate, profile: Profile) -> None:
+def _check_extended_usage(certificate: x509.Certificate, profile: Profile, *, interop: bool) -> None:
     extended = extension(certificate, x509.ExtendedKeyUsage)
     if extended is None:
-        if profile.extended_usage_required:
+        if profile.extended_usage_required and not interop:
             raise refusal(certificate, "lacks extended key usage", "extended_key_usage")
         return
-    if not profile.extended_usage_allowed:
+    if not profile.extended_usage_allowed and not interop:
         raise refusal(certificate, "has an extended key usage, which its profile does not", "extended_key_usage")
     wanted = profile.extended_usage
+    if interop and ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE in extended.value:
+        return
     if wanted is not None and x509.ObjectIdentifier(wanted) not in extended.value:
         raise refusal(certificate, "has an extended key usage for something else", "extended_key_usage")
 

@@ -58,7 +58,8 @@ class KeyKind(enum.Enum):
     SECP384R1 = "secp384r1"
     SECP256R1 = "secp256r1"
     ED448 = "ed448"
-    RSA = "rsa"  # of at least 4096 bit; shorter ones are of no kind
+    RSA = "rsa"  # of at least 4096 bit
+    RSA_2048 = "rsa-2048"  # of at least 2048 bit, and less than 4096; shorter ones are of no kind
 
 
 class Usage(enum.Enum):
@@ -104,6 +105,7 @@ class Profile(msgspec.Struct, frozen=True, kw_only=True):
     exact_path_length: bool = True  # False: any that leaves room for what is below
     days: int  # validity when issuing
     key_kinds: frozenset[KeyKind]
+    interop_kinds: frozenset[KeyKind] = frozenset({KeyKind.SECP256R1})  # beside them, where `interop` relaxes
     hashes: frozenset[str]  # names of hashes allowed in its signature; Ed448 hashes by itself
     max_bytes: int  # of DER
     subject_key_id_bytes: int = 20

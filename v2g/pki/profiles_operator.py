@@ -24,6 +24,9 @@ from v2g.pki.profile import (
 )
 
 _KEYS: Final = frozenset({KeyKind.SECP521R1, KeyKind.SECP384R1, KeyKind.SECP256R1, KeyKind.ED448})
+_RFC_5280: Final = _KEYS | {KeyKind.RSA, KeyKind.RSA_2048}
+"""What stations have that RFC 5280 and OCPP allow (A00.FR.506, .507): keys that resist as well as 112 bit."""
+
 _HASHES: Final = frozenset({"sha256", "sha384", "sha512"})
 _MAX_BYTES: Final = 8 * 1024
 _SUBJECT: Final = {COMMON_NAME: REQUIRED, ORGANIZATION: REQUIRED, UNIT: OPTIONAL, COUNTRY: OPTIONAL}
@@ -39,6 +42,7 @@ def _authority(days: int, path_length: int) -> Profile:
         exact_path_length=False,
         days=days,
         key_kinds=_KEYS,
+        interop_kinds=_RFC_5280,
         hashes=_HASHES,
         max_bytes=_MAX_BYTES,
     )
@@ -55,6 +59,7 @@ def _leaf(
         extended_usage_required=required,
         days=2 * 365,
         key_kinds=kinds,
+        interop_kinds=_RFC_5280,
         hashes=_HASHES,
         max_bytes=_MAX_BYTES,
         authorities=(Role.CSMS_SUB,),

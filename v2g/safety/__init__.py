@@ -4,11 +4,14 @@ sessions, are told what passes by, and can only lower and open. Pure.
 Powers W, currents mA, voltages mV, all magnitudes; times s on one monotonic clock.
 """
 
-from v2g.safety.charger import ChargerMonitor, ChargerRating, Phase, Request
-from v2g.safety.output import NOTHING, Lower, Open, Output, Verdict
+from v2g.safety.charger import ChargerMonitor, ChargerRating, Request
+from v2g.safety.output import NOTHING, Lower, Open, Output, Phase, Verdict
+from v2g.safety.vehicle import Ask, BatteryReading, VehicleMonitor, VehicleRating
 
 __all__ = [
     "NOTHING",
+    "Ask",
+    "BatteryReading",
     "ChargerMonitor",
     "ChargerRating",
     "Lower",
@@ -16,5 +19,7 @@ __all__ = [
     "Output",
     "Phase",
     "Request",
+    "VehicleMonitor",
+    "VehicleRating",
     "Verdict",
 ]

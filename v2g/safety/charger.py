@@ -10,12 +10,12 @@ A command beyond the rule does not pass. Where time, or what is told, makes the 
 to follow by itself; then the monitor does it, and says so. It never raises an output and never closes a contactor.
 """
 
-import enum
 from typing import Final, Literal
 
 import msgspec
 
-from v2g.safety.output import NOTHING, UNBOUNDED, Lower, Open, Output, Verdict
+from v2g.safety.lasting import Contact, Lasting
+from v2g.safety.output import NOTHING, UNBOUNDED, Lower, Open, Output, Phase, Verdict
 
 Discharge = Literal["none", "signed", "standard"]
 """What lets energy be fed back: nothing, a live command that the vehicle has signed, or its limits alone."""
@@ -30,19 +30,6 @@ MATCHED_MV: Final = 20_000
 MATCH_S: Final = 1.0
 """How near the output has come to the voltage that the vehicle waits for, when the vehicle asks for power; and how much
 longer it may take."""
-
-
-class Phase(enum.Enum):
-    """What the vehicle has asked for."""
-
-    IDLE = "idle"
-    """Nothing: the contactor is open."""
-    VOLTAGE = "voltage"
-    """Voltage without power: cable check and pre-charge."""
-    POWER = "power"
-    """Power within all limits: the charge loop, and with less of it the alignment of a wireless vehicle."""
-    REST = "rest"
-    """No power, while the contactor may stay closed: standby and the way out. Only from POWER."""
 
 
 class Request(msgspec.Struct, frozen=True, kw_only=True):
@@ -96,12 +83,13 @@ class _Allowed(msgspec.Struct, frozen=True):
 
     connected: bool
     output: Output
-    reason: str = ""
+    reason: str
 
 
 class ChargerMonitor:
     """Told of everything by a method each, with `now` (s, monotonic). `tick` it several times a second; `verdicts()` is
-    what to do, at once. Limits and the rest of a session are forgotten when nobody is authorised any more."""
+    what to do, at once. What belongs to a session is forgotten when nobody is authorised any more; a limit holds until
+    its source says something else."""
 
     def __init__(self, rating: ChargerRating) -> None:
         self._rating = rating
@@ -109,12 +97,12 @@ class ChargerMonitor:
         self._faults: dict[str, None] = {}
         self._verdicts: list[Verdict] = []
         self._driven = NOTHING
-        self._commanded = self._closed = False
-        self._moves_until = float("-inf")
+        self._contact = Contact(open_s=rating.open_s, close_s=rating.close_s, grace_s=rating.grace_s)
         self._voltage_mv = self._power_w = 0
-        self._since: dict[str, float] = {}
-        self._authorised = False
+        self._lasts = Lasting()
+        self._authorised = self._paused = False
         self._stop_at: float | None = None
+        self._kept_stop_at: float | None = None
         self._forget()
 
     def _forget(self) -> None:
@@ -128,13 +116,32 @@ class ChargerMonitor:
 
     # -- what is told
 
+    def begin(self, now: float) -> None:
+        """A session begins, in which nobody is authorised yet. A stop of one in which nobody was has ended with it;
+        that of one that is paused waits for the vehicle to join it."""
+        if self._authorised:  # whoever should have said that the one before is over has not
+            self.authorise(now, allowed=False)
+        if self._paused:
+            self._kept_stop_at, self._paused = self._stop_at, False
+        self._stop_at = None
+
+    def forget_kept(self) -> None:
+        """A session that was paused will not be joined."""
+        self._stop_at = None if self._paused else self._stop_at
+        self._kept_stop_at, self._paused = None, False
+
     def authorise(self, now: float, *, allowed: bool, paused: bool = False) -> None:
         """Somebody may charge from now on, or nobody any more; `paused` until the same comes back, who is then still to
         stop if he was."""
-        self._authorised = allowed
         if not allowed:
             self._forget()
             self._stop_at = self._stop_at if paused else None
+            self._paused = paused
+        elif not self._authorised:
+            self._opened = ""  # that was at the end of the session before
+            self._stop_at = self._kept_stop_at if self._stop_at is None else self._stop_at
+            self._kept_stop_at, self._paused = None, False
+        self._authorised = allowed
         self._look(now)
 
     def stop(self, now: float) -> None:
@@ -174,7 +181,7 @@ class ChargerMonitor:
             self._voltage_until = now + self._rating.voltage_s
         elif phase is Phase.POWER and before is Phase.VOLTAGE:
             self._match_until = now + MATCH_S
-            self._matched = self._near(self._target_mv)
+            self._matched = bool(self._target_mv) and self._near(self._target_mv)
         elif phase is Phase.IDLE:
             self._target_mv, self._matched = 0, True
 
@@ -218,22 +225,19 @@ class ChargerMonitor:
         """The session wants the contactor closed; return whether that passes."""
         allowed = self._allowed(now)
         if not allowed.connected:
-            self._open(allowed.reason)
-        elif not self._commanded:
-            self._commanded, self._moves_until = True, now + self._rating.close_s
+            self._open(allowed.reason, now)
+        else:
+            self._contact.close(now)
         return allowed.connected
 
     def open(self, now: float) -> None:
         """The contactor was told to open."""
-        if self._commanded:
-            self._commanded, self._moves_until = False, now + self._rating.open_s
+        self._contact.open(now)
         self._look(now)
 
     def feedback(self, now: float, *, closed: bool) -> None:
         """The contactor's auxiliary contact says this."""
-        if closed is not self._closed:
-            self._closed = closed
-            self._moves_until = now if closed is self._commanded else max(self._moves_until, now + self._rating.grace_s)
+        self._contact.feedback(now, closed=closed)
         self._look(now)
 
     def measured(self, voltage_mv: int, power_w: int, now: float) -> None:
@@ -241,8 +245,8 @@ class ChargerMonitor:
         self._voltage_mv, self._power_w = voltage_mv, power_w
         if self._target_mv and self._near(self._target_mv):
             self._matched = True
-        if self._commanded and voltage_mv > self._bears.voltage_mv * OVER_VOLTAGE_PERCENT // 100:
-            self._open("over_voltage")
+        if self._contact.commanded and voltage_mv > self._bears.voltage_mv * OVER_VOLTAGE_PERCENT // 100:
+            self._open("over_voltage", now)
         self._look(now)
 
     def tick(self, now: float) -> None:
@@ -254,7 +258,7 @@ class ChargerMonitor:
     @property
     def live(self) -> bool:
         """Whether there is anything to watch: else a tick now and then will do."""
-        return self._commanded or self._closed or self._driven != NOTHING
+        return self._contact.commanded or self._contact.closed or self._driven != NOTHING
 
     def verdicts(self) -> list[Verdict]:
         """Return what to do, in order, and forget it."""
@@ -307,19 +311,20 @@ class ChargerMonitor:
 
     def _look(self, now: float) -> None:
         """Compare what is with what may be."""
-        if self._closed is not self._commanded and now >= self._moves_until:
-            self._open("contactor_welded" if self._closed else "contactor_dropped")
+        contradiction = self._contact.contradiction(now)
+        if contradiction:
+            self._open(contradiction, now)
         allowed = self._allowed(now)
         lowered = self._driven.within(allowed.output)
-        if self._lasts("connected", self._commanded and not allowed.connected, self._rating.grace_s, now):
-            self._open(allowed.reason)
+        if self._lasts("connected", self._contact.commanded and not allowed.connected, self._rating.grace_s, now):
+            self._open(allowed.reason, now)
         elif self._lasts("driven", lowered != self._driven, self._rating.grace_s, now):
             self._driven = lowered
             self._verdicts.append(Lower(allowed.reason or "limit", lowered))
-        if self._lasts("voltage", self._commanded and self._over_voltage(), OVER_VOLTAGE_S, now):
-            self._open("over_voltage")
+        if self._lasts("voltage", self._contact.commanded and self._over_voltage(), OVER_VOLTAGE_S, now):
+            self._open("over_voltage", now)
         if self._lasts("flow", self._strays(), self._rating.flow_s, now):
-            self._open("power_not_obeyed")
+            self._open("power_not_obeyed", now)
 
     def _over_voltage(self) -> bool:
         most_mv = self._bears.voltage_mv
@@ -327,21 +332,18 @@ class ChargerMonitor:
 
     def _strays(self) -> bool:
         """Say whether more flows than was commanded, or the other way."""
-        most_w, least_w = self._driven.charge_w, self._driven.discharge_w
+        driven = self._driven
+        most_w, least_w = driven.charge_w, driven.discharge_w
+        if self._voltage_mv:  # what the current makes of it may be less
+            most_w = min(most_w, self._voltage_mv * driven.charge_ma // 1_000_000)
+            least_w = min(least_w, self._voltage_mv * driven.discharge_ma // 1_000_000)
         most_w, least_w = (each * 21 // 20 + self._rating.margin_w for each in (most_w, least_w))
         return not -least_w <= self._power_w <= most_w
 
-    def _lasts(self, what: str, wrong: bool, seconds: float, now: float) -> bool:
-        """Say whether something has been wrong for so long."""
-        if not wrong:
-            self._since.pop(what, None)
-            return False
-        return now - self._since.setdefault(what, now) >= seconds
-
-    def _open(self, reason: str) -> None:
+    def _open(self, reason: str, now: float) -> None:
         """Open for as long as this session lasts; the hardware's own faults may last longer."""
-        if self._opened and not (self._commanded or self._driven != NOTHING):
-            return
-        self._opened = self._opened or reason
-        self._commanded, self._driven = False, NOTHING
+        if self._opened:
+            return  # nothing has passed since
+        self._opened, self._driven = reason, NOTHING
+        self._contact.open(now)
         self._verdicts.append(Open(reason))

@@ -1,10 +1,24 @@
-"""What may flow, and what a monitor says when more does."""
+"""What may flow, what it was asked for, and what a monitor says when more does."""
 
+import enum
 from typing import Final
 
 import msgspec
 
 UNBOUNDED: Final = 1_000_000_000
+
+
+class Phase(enum.Enum):
+    """What the vehicle has asked for."""
+
+    IDLE = "idle"
+    """Nothing: the contactor is open."""
+    VOLTAGE = "voltage"
+    """Voltage without power: cable check and pre-charge."""
+    POWER = "power"
+    """Power within all limits: the charge loop, and with less of it the alignment of a wireless vehicle."""
+    REST = "rest"
+    """No power, while the contactor may stay closed: standby and the way out. Only from POWER."""
 
 
 class Output(msgspec.Struct, frozen=True):

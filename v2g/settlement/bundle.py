@@ -46,7 +46,7 @@ from v2g.settlement.confirmation import ReadConfirmation, check_confirmations
 from v2g.settlement.journal import Entry, verify_lines
 from v2g.settlement.pricing import Direction
 from v2g.settlement.proof import prove_discharge
-from v2g.settlement.records import ContractAuthorized, SessionStarted
+from v2g.settlement.records import MOST_REACTION_MS, ContractAuthorized, ServiceChanged, SessionStarted
 from v2g.settlement.report import Report
 from v2g.settlement.settle import Settlement, settle
 
@@ -86,7 +86,7 @@ class Seal(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     algorithm: Algorithm
     signer: str  # SHA-256 of the charger's certificate
-    signature: Annotated[str, Meta(pattern="^([0-9a-f]{2})+$")]
+    signature: Annotated[str, Meta(pattern=r"^([0-9a-f]{2})+\Z")]
 
 
 class Chains(msgspec.Struct, frozen=True, kw_only=True):
@@ -168,13 +168,19 @@ def verify_bundle(
     anchors: Sequence[bytes] | None = None,
     now: datetime | None = None,
     confirmations: ReadConfirmation | None = None,
+    most_reaction_ms: int = MOST_REACTION_MS,
+    signed_only: bool = False,
 ) -> Report:
     """Recompute everything in a bundle and return what it proves.
 
     `anchors` are the reader's own roots (DER); without them the bundle's are used and the report says so. Chains are
     judged at the start of the session; `now` (aware, UTC) only lets the report say what has expired since.
     `confirmations` reads what the vehicle signed by the plain standard (`v2g.iso15118.metering.read_confirmation`);
-    without it the report does not speak of that. Raises VerificationError whose `where` is `file` or `file:line`.
+    without it the report does not speak of that. `most_reaction_ms`: how long the charger may say that its power
+    electronics take to follow a command, since so long each command allows more. With `signed_only` nothing may have
+    been fed back by the plain standard, in which nothing is signed: the charger alone says that it was so.
+
+    Raises VerificationError whose `where` is `file` or `file:line`.
     """
     _check_names(files)
     manifest = parse_canonical(files[MANIFEST], Manifest, where=MANIFEST)
@@ -186,6 +192,7 @@ def verify_bundle(
         raise VerificationError("the manifest is about another journal", where=MANIFEST)
     started = entries[0].data
     assert isinstance(started, SessionStarted), "verify_lines sees to it"
+    _check_terms(entries, started, most_reaction_ms, signed_only=signed_only)
     roots = _chain(files, ROOTS)
     trusted = roots if anchors is None else anchors
     belief = _Belief(trusted, _moment(entries[0].utc_ms), interop=_has_small_key(charger_chain[0]))
@@ -215,8 +222,28 @@ def verify_bundle(
         roots=tuple(sorted({sha256_hex(_der(c.anchor)) for c in (charger, meter, contract) if c})),
         own_anchors=anchors is not None,
         interop=belief.interop,
+        reaction_ms=started.reaction_ms,
+        tolerance_permille=started.tolerance_permille,
         expired=_expired((charger, meter, *((contract,) if contract else ())), now),
     )
+
+
+def _check_terms(
+    entries: Sequence[Entry], started: SessionStarted, most_reaction_ms: int, *, signed_only: bool
+) -> None:
+    """Refuse what the charger says of itself, and would void the proof."""
+    if started.reaction_ms > most_reaction_ms:
+        raise VerificationError(
+            f"the charger gives itself {started.reaction_ms / 1000:g} s to follow a command, and "
+            f"{most_reaction_ms / 1000:g} s are believed",
+            where=f"{JOURNAL}:1",
+            hint="--max-reaction, where a simulated clock ran faster",
+        )
+    for number, entry in enumerate(entries, 1):
+        record = entry.data
+        if signed_only and isinstance(record, SessionStarted | ServiceChanged) and record.discharge == "standard":
+            why = "energy may be fed back by the plain standard, and signed commands are required"
+            raise VerificationError(why, where=f"{JOURNAL}:{number}", hint="the charger alone says so")
 
 
 def _check_names(files: Mapping[str, bytes]) -> None:

@@ -29,7 +29,7 @@ MAX_LINE_BYTES: Final = 1_000_000
 MAX_SESSION_MS: Final = 366 * 24 * 3600 * 1000
 """Longest session; a clock that jumps further is not believed."""
 
-Digest = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
+Digest = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
 
 
 class _Unhashed(msgspec.Struct, frozen=True, kw_only=True):

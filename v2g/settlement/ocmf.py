@@ -41,7 +41,7 @@ METHODS: Final = {
 EndReason = Literal["E", "L", "R", "A", "P"]
 """End of transaction, ended locally, ended remotely, aborted by an error, power failure (table 7)."""
 
-_Name = Annotated[str, Meta(max_length=250, pattern="^[^|]*$")]
+_Name = Annotated[str, Meta(max_length=250, pattern=r"^[^|]*\Z")]
 
 
 class MeterIdentity(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -74,7 +74,7 @@ class Reading(msgspec.Struct, frozen=True):
 
 
 class _Rd(msgspec.Struct, frozen=True, kw_only=True, rename="upper", omit_defaults=True):
-    tm: Annotated[str, Meta(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d,\d{3}[+-]\d{4} [USIR]$")]
+    tm: Annotated[str, Meta(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d,\d{3}[+-]\d{4} [USIR]\Z")]
     tx: str
     rv: Decimal
     ri: str
@@ -89,7 +89,7 @@ class _Payload(msgspec.Struct, frozen=True, kw_only=True, rename="upper", omit_d
     gi: str = ""
     gs: str = ""
     gv: str = ""
-    pg: Annotated[str, Meta(pattern=r"^[TF](0|[1-9]\d*)$")]
+    pg: Annotated[str, Meta(pattern=r"^[TF](0|[1-9]\d*)\Z")]
     mv: str = ""
     mm: str = ""
     ms: str

@@ -15,7 +15,7 @@ from v2g.grid.tariff import Tariff
 from v2g.settlement.canonical import sha256_hex
 
 Milliwatthours = Annotated[int, Meta(ge=0, le=2**63 - 1)]
-Hex = Annotated[str, Meta(pattern="^([0-9a-f]{2})*$")]
+Hex = Annotated[str, Meta(pattern=r"^([0-9a-f]{2})*\Z")]
 
 Discharge = Literal["signed", "standard", "none"]
 """What lets energy be fed back: signed commands, the plain standard, or nothing."""
@@ -26,6 +26,10 @@ MAX_REJECTED_BYTES: Final = 4096
 
 class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="kind"):
     """One thing that happened."""
+
+
+MOST_REACTION_MS: Final = 10_000
+"""What a charger is believed of the time that its power electronics take, ms, unless the reader says otherwise."""
 
 
 class SessionStarted(Record, frozen=True, kw_only=True, tag="session_started"):

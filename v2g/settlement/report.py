@@ -19,6 +19,9 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     roots: tuple[str, ...]
     own_anchors: bool
     interop: bool
+    reaction_ms: int
+    """How late power may have followed a command, and, as `tolerance_permille`, how far stood above it."""
+    tolerance_permille: int
     expired: tuple[str, ...]
 
     def lines(self) -> list[str]:
@@ -53,6 +56,10 @@ def _sentences(report: Report) -> list[str]:
         f"Every mWh of {_kwh(proof.export_mwh)} fed back was allowed by a live signed command"
         if proof.covered
         else "Discharge by the plain standard: no signed commands stand behind what was fed back",
+        (
+            f"Power could follow a command {report.reaction_ms / 1000:g} s late and stand "
+            f"{report.tolerance_permille / 10:g} % above it"
+        ),
         f"{len(s.intervals)} intervals and {len(s.lines)} lines add up to the registers",
     ]
     said += [

@@ -5,6 +5,7 @@ hardware would tell.
 """
 
 from collections.abc import Callable, Iterator
+from types import MappingProxyType
 from typing import Annotated, Final, Literal
 
 import msgspec
@@ -22,10 +23,14 @@ from secc.core.station.simulated_terminal import Share, SimulatedTerminal, Termi
 from secc.core.station.smart_charging import SetLimit
 from secc.core.station.terminal import CardPresented
 from secc.core.station.transactions import MeterSample
-from v2g.ocpp.messages.authorization import IdToken
+from v2g.ocpp.messages.authorization import IdToken, IdTokenType
 
 HOUR_MS: Final = 3_600_000
 VOLTS: Final = 400
+_HEX: Final = MappingProxyType({"ISO14443": (8, 14), "ISO15693": (16,)})
+"""Lengths of identifiers in hex (OCPP 2.0.1, IdTokenEnumType)."""
+_DIGITS: Final = 6
+_LONGEST: Final = 36
 
 
 class Behaviour(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -53,12 +58,33 @@ class Behaviour(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """Drivers who pull the cable without ending the transaction first."""
     tokens: Annotated[int, Meta(ge=1)] = 1000
     """How many cards there are; which one a driver has is a matter of chance."""
+    token_type: IdTokenType = "ISO14443"  # noqa: S105 - no secret
+    """What their identifiers are."""
+    token_prefix: Annotated[str, Meta(max_length=32)] = "CA4D"  # noqa: S105
+    """How they begin. A number follows; ISO14443 and ISO15693 are in hex, of 4 or 7 and of 8 bytes."""
     offline_per_day: Annotated[float, Meta(ge=0)] = 0.5
     offline_minutes: tuple[float, float] = (1.0, 30.0)
     faults_per_day: Annotated[float, Meta(ge=0)] = 0.1
     fault_minutes: tuple[float, float] = (1.0, 20.0)
     grid: GridPlan | None = None
     """What stations measure of the grid, and control their power by (Q08, R01); without it they measure nothing."""
+
+    def __post_init__(self) -> None:
+        if self.token_type in _HEX and not set(self.token_prefix.upper()) <= set("0123456789ABCDEF"):
+            raise ValueError(f"token_prefix {self.token_prefix!r}: identifiers of {self.token_type} are in hex")
+        longest = self.card(self.tokens - 1)
+        allowed = _HEX.get(self.token_type, (_LONGEST,))
+        if len(longest) > allowed[-1]:
+            raise ValueError(f"token_prefix: {longest} is longer than identifiers of {self.token_type} may be")
+
+    def card(self, number: int) -> str:
+        """Return the identifier of a card, one of `tokens`; those of ISO 14443 have 4 or 7 bytes in hex."""
+        digits = max(_DIGITS, len(str(self.tokens - 1)))
+        if self.token_type in _HEX:
+            least = len(self.token_prefix) + len(str(self.tokens - 1))
+            size = next((size for size in _HEX[self.token_type] if size >= least), least)
+            digits = size - len(self.token_prefix)
+        return f"{self.token_prefix}{number:0{digits}d}"
 
 
 class Battery(msgspec.Struct, kw_only=True):
@@ -345,7 +371,8 @@ class Site:
         self.sessions += 1
         bay.wanted_mwh = int(self._between(self.behaviour.energy_kwh) * 1_000_000)
         bay.vehicle_w = int(self._between(self.behaviour.vehicle_kw) * 1000)
-        bay.token = f"CARD{int(self._chance() * self.behaviour.tokens):06d}"
+        number = int(self._chance() * self.behaviour.tokens)
+        bay.token = self.behaviour.card(number)
         bay.contract = self._chance() < self.behaviour.plug_and_charge
         bay.battery = None
         if self.behaviour.bidirectional > 0 and self._chance() < self.behaviour.bidirectional:
@@ -362,7 +389,7 @@ class Site:
         else:
             yield from self._plug(bay, now_ms)
             yield (
-                Contract(evse_id=bay.number, emaid=f"DEV2G{bay.token[4:]}", locally_valid=True)
+                Contract(evse_id=bay.number, emaid=f"DEV2GC{number:08d}", locally_valid=True)
                 if bay.contract
                 else (self._identify(bay))
             )
@@ -380,7 +407,7 @@ class Site:
     def _identify(self, bay: Bay) -> Fact:
         if bay.pays:
             return CardPresented(evse_id=bay.number, card=bay.token)
-        return Token(id_token=IdToken(id_token=bay.token, type="ISO14443"), evse_id=bay.number)
+        return Token(id_token=IdToken(id_token=bay.token, type=self.behaviour.token_type), evse_id=bay.number)
 
     def _meter(self, bay: Bay, now_ms: int) -> None:
         power, passed_ms = bay.power_w, max(0, now_ms - bay.metered_ms)

@@ -17,6 +17,7 @@ from v2g.errors import OcppError, TimeoutExpired, TransportError, V2GError
 from v2g.observe import Observe
 from v2g.ocpp.messages.base import Message, StatusInfo
 from v2g.ocpp.routes import Version, action_of
+from v2g.text import redacted
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -57,7 +58,7 @@ class Connect(msgspec.Struct, frozen=True, kw_only=True):
     identity: str = ""
 
     def __repr__(self) -> str:
-        return f"Connect(slot={self.slot}, url={self.url!r}, security_profile={self.security_profile})"
+        return f"Connect(slot={self.slot}, url={redacted(self.url)!r}, security_profile={self.security_profile})"
 
 
 class Disconnect(msgspec.Struct, frozen=True):

@@ -52,6 +52,9 @@ MAX_MONITORS: Final = 200
 FASTEST_S: Final = 1.0
 ALERT_SEVERITY: Final = 3
 DAY_MS: Final = 86_400_000
+_RESERVED: Final = 100
+"""How many numbers of events are taken at once: a crash skips the rest, and writes go to the disk seldom."""
+
 _CRITERIA: Final = {
     "ThresholdMonitoring": ("UpperThreshold", "LowerThreshold"),
     "DeltaMonitoring": ("Delta", "TargetDelta", "TargetDeltaRelative"),
@@ -72,7 +75,7 @@ class Monitors:
         self._level = int(texts.get("level", "9"))
         start = dict(self._factory) if self._base != "HardWiredOnly" else {}
         self._all = start | {each.id: each for each in stored.values() if kernel.model.has(each.key)}
-        self._next_event = 1
+        self._next_event = self._reserved = int(texts.get("event", "1"))
         self.streams = EventStreams(kernel)
         self.streams.adjusted = self._stream_adjusted
         self.transaction_of: Callable[[Variable], str | None] = lambda _: None
@@ -334,7 +337,10 @@ class Monitors:
         self.send(event, ALERT_SEVERITY)
 
     def next_event(self) -> int:
-        """Return a number for an event."""
+        """Return a number for an event: higher than every one before, also than those before a restart."""
+        if self._next_event >= self._reserved:
+            self._reserved = self._next_event + _RESERVED
+            self._k.keep_text("monitoring", "event", str(self._reserved))
         self._next_event += 1
         return self._next_event - 1
 

@@ -20,6 +20,7 @@ from secc.core.station.kernel import Action, Answer, Drawers, Moment
 from secc.core.station.link import Link
 from secc.core.station.local_control import LocalControl
 from secc.core.station.managed import ManagedSessions
+from secc.core.station.problems import problem_event
 from secc.core.station.sessions import NOBODY
 from secc.core.station.settings import StationSettings
 from secc.core.station.tariffs import PROBLEM
@@ -218,6 +219,19 @@ class ChargingStation(Blocks):
     def tell(self, request: Message, moment: Moment) -> list[Action]:
         """Let the CSMS have a message, now or when it can be reached again."""
         return self._step(moment, lambda: self.outbox.add(request))
+
+    def remember(self, key: str, text: str, moment: Moment) -> list[Action]:
+        """Keep what the program around the station wants to know after a restart."""
+        return self._step(moment, lambda: self.kernel.keep_text("program", key, text))
+
+    def problem(self, evse_id: int, word: str, moment: Moment, *, active: bool) -> list[Action]:
+        """Tell that a fault of the hardware began or ended (N07); `word` is one of `v2g.hardware.faults.FAULTS`."""
+
+        def tell() -> None:
+            number = self.monitors.next_event()
+            self.outbox.add(problem_event(evse_id, word, number, self.kernel.utc_ms, active=active))
+
+        return self._step(moment, tell)
 
     def lead(self, work: Callable[[ManagedSessions], None], moment: Moment) -> list[Action]:
         """Let the charger do something with the transactions that it leads."""

@@ -385,6 +385,21 @@ async def test_tc_k_55_csms_plan_exceeds_limits(csms: Backend) -> None:
     await charge.event("Updated", "ChargingRateChanged")
 
 
+async def test_a_limit_of_somebody_else_makes_no_plan_by_our_profile_wrong(csms: Backend) -> None:
+    """K15.FR.11: the plan is held against our schedule; the station keeps the limits of an EMS by itself."""
+    charge, found = await negotiated(csms)
+    charge.station.answers["GetChargingProfiles"] = ACCEPTED
+    criterion = ChargingProfileCriterion(charging_profile_purpose="ChargingStationExternalConstraints")
+    asked = await SmartCharging(csms.services).get_profiles(charge.station.id, criterion)
+    made = {
+        **msgspec.json.decode(msgspec.json.encode(profile(csms, periods=(TemplatePeriod(start_s=0, limit=1.0),)))),
+        "chargingProfilePurpose": "ChargingStationExternalConstraints",
+    }
+    part = {"requestId": asked.request_id, "chargingLimitSource": "EMS", "chargingProfile": [made], "evseId": 0}
+    assert await charge.station.call("ReportChargingProfiles", part) == {}
+    assert await plans(charge, limit_of(found)) == "Accepted"
+
+
 async def test_tc_k_57_csms_renegotiation_by_the_vehicle(csms: Backend) -> None:
     charge, _ = await negotiated(csms)
     found = await needs_told(charge)

@@ -21,6 +21,7 @@ from tests.csms.test_provisioning import PCID, asking, provisioning
 from tests.iso15118.contracts import own_contract
 from v2g.errors import RefusedError
 from v2g.iso15118.installation import SCHEMA_VERSION
+from v2g.net.ocsp import ask
 from v2g.ocpp.routes import Version
 from v2g.pki.ocsp import ocsp_request_data
 
@@ -166,6 +167,31 @@ async def test_tc_m_24_csms_certificate_status(backend: Start, pki: PkiTree) -> 
                 told = ocsp.load_der_ocsp_response(base64.b64decode(answer["ocspResult"], validate=True))
                 assert told.certificate_status is ocsp.OCSPCertStatus.GOOD
             assert server.asked == 1  # the answer is kept
+
+
+async def test_a_responder_that_is_busy_is_asked_again(backend: Start, pki: PkiTree) -> None:
+    """What says nothing of the certificate is not kept."""
+    answers = [bytes.fromhex("30030a0103")]  # tryLater
+
+    async def give(request: web.Request) -> web.Response:
+        if answers:
+            return web.Response(body=answers.pop())
+        return web.Response(body=await ask(server.url, await request.read()))
+
+    application = web.Application()
+    application.router.add_post("/", give)
+    runner = web.AppRunner(application)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    async with responder(pki) as server:
+        url = f"http://127.0.0.1:{runner.addresses[0][1]}/"
+        trust = {"ocsp_responder": url, "issuers": (pki.path("contract/chain.pem"),)}
+        async with backend(trust=trust) as csms:
+            station = await csms.booted()
+            asked = {"ocspRequestData": {**hashes_of(pki), "responderURL": "http://ocsp.example/"}}
+            told = [(await station.call("GetCertificateStatus", asked))["status"] for _ in range(2)]
+            assert told == ["Failed", "Accepted"]
+    await runner.cleanup()
 
 
 async def test_nothing_that_a_station_names_is_asked_unless_it_is_allowed(backend: Start, pki: PkiTree) -> None:

@@ -106,6 +106,19 @@ async def test_vehicles_of_the_older_edition_get_a_sales_tariff(backend: Start, 
         assert "absolutePriceSchedule" not in schedule
 
 
+@pytest.mark.parametrize(("version", "status"), [("2.0.1", "Rejected"), ("2.1", "NoChargingProfile")])
+async def test_a_vehicle_that_tells_no_bounds_is_promised_no_profile(backend: Start, version: Any, status: str) -> None:
+    """K15.FR.07: Accepted is a promise, and there is nothing that a profile with prices alone could say."""
+    async with backend(tokens=TOKENS) as csms:
+        run = csms.services.store.run
+        await run(tariffs.add_plan, plan("city", (450_000, When())), 0)
+        await run(tariffs.assign, tariffs.Scope(), "city", 0)
+        charge = Charging(csms, await csms.booted(version=version))
+        await charge.started()
+        needs = {"evseId": 1, "chargingNeeds": {"requestedEnergyTransfer": "DC"}}
+        assert (await charge.station.call("NotifyEVChargingNeeds", needs))["status"] == status
+
+
 async def test_nobody_is_told_prices_where_that_is_not_wanted(backend: Start) -> None:
     async with backend(tokens=TOKENS, tariffs=Tariffs(vehicles_are_told="nothing")) as csms:
         run = csms.services.store.run

@@ -246,8 +246,13 @@ def test_tc_c_28_cs_listed_invalid_is_not_asked_about() -> None:
     assert not found.allowed()
 
 
-def test_tc_c_58_cs_listed_invalid_is_not_asked_about() -> None:
-    test_tc_c_28_cs_listed_invalid_is_not_asked_about()
+@pytest.mark.parametrize("status", ["Blocked", "Expired"])
+def test_tc_c_58_cs_listed_otherwise_is_not_asked_about(status: str) -> None:
+    found = listed(status, variables={"LocalAuthListCtrlr.DisablePostAuthorize": "true"})
+    found.answers["Authorize"] = says("Accepted")
+    found.present()
+    found.nothing("Authorize")
+    assert not found.allowed()
 
 
 def test_tc_c_29_cs_listed_blocked_online() -> None:
@@ -427,9 +432,9 @@ def two_charging() -> Bench:
 
 def test_tc_c_47_cs_a_master_pass_stops_all() -> None:
     found = two_charging()
-    found.present("MASTER", None)
-    for _ in (1, 2):
-        event = found.expect("TransactionEvent", triggerReason="StopAuthorized")
+    found.present("MASTER", None, chosen=(1, 2))
+    for evse in (1, 2):
+        event = found.expect("TransactionEvent", triggerReason="StopAuthorized", evse={"id": evse, "connectorId": 1})
         assert event["transactionInfo"]["stoppedReason"] == "MasterPass"
 
 
@@ -441,7 +446,13 @@ def test_tc_c_48_cs_a_master_pass_stops_those_chosen() -> None:
 
 
 def test_tc_c_49_cs_a_master_pass_without_display() -> None:
-    test_tc_c_47_cs_a_master_pass_stops_all()
+    """Where nobody can choose, all are meant (C16.FR.02)."""
+    found = two_charging()
+    found.present("MASTER", None)
+    for _ in (1, 2):
+        event = found.expect("TransactionEvent", triggerReason="StopAuthorized")
+        assert event["transactionInfo"]["stoppedReason"] == "MasterPass"
+    assert not any(found.allowed(evse) for evse in (1, 2))
 
 
 def test_tc_c_57_cs_cached_invalid_is_not_asked_about() -> None:

@@ -364,7 +364,15 @@ def test_tc_e_38_cs_vehicle_not_ready() -> None:
 
 
 def test_tc_e_39_cs_deauthorized_by_timeout() -> None:
-    test_tc_e_05_cs_cable_plugin_timeout()
+    """The driver is there in time, and goes: what was authorised runs out with the time for the next plug."""
+    found = bench("ParkingBayOccupancy", "Authorized")
+    found.bay(occupied=True)
+    found.expect("TransactionEvent", eventType="Started")
+    found.present()
+    found.expect("TransactionEvent", triggerReason="Authorized")
+    found.wait(121)
+    event = found.expect("TransactionEvent", triggerReason="EVConnectTimeout")
+    assert (event["eventType"], event["transactionInfo"]["stoppedReason"]) == ("Ended", "Timeout")
 
 
 def test_tc_e_40_cs_connection_lost_during_transaction() -> None:
@@ -488,7 +496,12 @@ def test_tc_e_52_cs_remote_authorization_disabled() -> None:
 
 
 def test_tc_e_54_cs_stop_ev_disconnected_without_words() -> None:
-    test_tc_e_20_cs_stop_ev_disconnected_at_the_vehicle()
+    """Without a pause before: the vehicle's end is all that is seen."""
+    found = charging(stop="EVConnected", variables={"TxCtrlr.StopTxOnEVSideDisconnect": "false"})
+    found.unplug(station=True)
+    event = found.expect("TransactionEvent", eventType="Ended", triggerReason="EVCommunicationLost")
+    assert event["transactionInfo"]["stoppedReason"] == "EVDisconnected"
+    assert not found.allowed()
 
 
 def test_a_power_loss_ends_the_transaction_once() -> None:

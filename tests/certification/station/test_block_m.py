@@ -230,12 +230,18 @@ def test_tc_a_11_cs_new_station_certificate() -> None:
 def test_tc_a_12_cs_new_v2g_certificate() -> None:
     found = Bench()
     key = asked(found, "SignV2GCertificate")
-    assert give(found, key.signed(), "V2GCertificate") == "Accepted"
-    assert len(installed(found, "V2GCertificateChain")) == 1
+    chain = key.signed()
+    assert give(found, chain, "V2GCertificate") == "Accepted"
+    assert UseCertificate(use="V2GCertificate", chain=chain) in found.commands
 
 
 def test_tc_m_15_cs_list_v2g_chain() -> None:
-    test_tc_a_12_cs_new_v2g_certificate()
+    found = Bench()
+    assert installed(found, "V2GCertificateChain") == "NotFound"
+    assert give(found, asked(found, "SignV2GCertificate").signed(), "V2GCertificate") == "Accepted"
+    (entry,) = installed(found, "V2GCertificateChain")
+    assert entry["certificateType"] == "V2GCertificateChain"
+    assert installed(found, "MORootCertificate") == "NotFound"
 
 
 def test_tc_a_13_cs_new_combined_certificate() -> None:

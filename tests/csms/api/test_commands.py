@@ -5,6 +5,7 @@ import asyncio
 import msgspec
 import pytest
 
+from csms.core.access import Role
 from csms.core.commands import COMMANDS
 from tests.certification.scripted import Refused
 from tests.csms.api.support import ApiClient
@@ -84,3 +85,45 @@ def test_every_action_that_a_back_end_may_send_is_a_command() -> None:
     assert set(COMMANDS) == DECLARED - BY_STATIONS
     assert known("2.0.1") <= DECLARED
     assert all(issubclass(request_type(action), msgspec.Struct) for action in COMMANDS)
+
+
+async def scoped(ask: ApiClient, name: str, *scopes: str, role: str = "operator") -> str:
+    """Make a token that may do only this; return it."""
+    made = await ask("POST", "/access/tokens", {"name": name, "role": role, "scopes": list(scopes)})
+    token: str = made.json["secret"]
+    return token
+
+
+async def test_each_action_takes_the_permission_of_its_own_route(ask: ApiClient) -> None:
+    station = await ask.backend.booted()
+    token = await scoped(ask, "commander", "command_stations")
+    here = f"/stations/{station.id}"
+
+    def variables(component: str, variable: str) -> dict[str, object]:
+        return {"component": {"name": component}, "variable": {"name": variable}, "attributeValue": "x" * 20}
+
+    password = [variables("SecurityCtrlr", "BasicAuthPassword")]
+    way = [variables("OCPPCommCtrlr", "NetworkConfigurationPriority")]
+    slot = [variables("OCPPCommCtrlr", "HeartbeatInterval"), variables("NetworkConfiguration", "BasicAuthPassword")]
+    connection = {
+        "ocppVersion": "OCPP20", "ocppInterface": "Wired0", "ocppTransport": "JSON", "messageTimeout": 30,
+        "ocppCsmsUrl": "wss://evil.example/ocpp", "securityProfile": 2,
+    }  # fmt: skip
+    for path, body in (
+        ("commands/SendLocalList", {"versionNumber": 1, "updateType": "Full"}),
+        ("commands/SetNetworkProfile", {"configurationSlot": 1, "connectionData": connection}),
+        *(("commands/SetVariables", {"setVariableData": each}) for each in (password, way, slot)),
+        *(("variables", {"variables": each}) for each in (password, way, slot)),
+    ):
+        assert (await ask("POST", f"{here}/{path}", body, token=token)).status == 403, path
+    installer = Role.INSTALLER
+    body = {"versionNumber": 1, "updateType": "Full"}
+    assert (await ask("POST", f"{here}/commands/SendLocalList", body, role=installer)).status == 403
+    assert not any(station.payloads(each) for each in ("SendLocalList", "SetNetworkProfile", "SetVariables"))
+    result = {"attributeStatus": "Accepted", "component": {"name": "OCPPCommCtrlr"}, "variable": {"name": "X"}}
+    station.answers["SetVariables"] = {"setVariableResult": [result]}
+    ordinary = {"setVariableData": [variables("OCPPCommCtrlr", "HeartbeatInterval")]}
+    assert (await ask("POST", f"{here}/commands/SetVariables", ordinary, token=token)).status == 200
+    assert (
+        await ask("POST", f"{here}/commands/SetVariables", {"setVariableData": password}, role=installer)
+    ).status == 200

@@ -53,6 +53,9 @@ async def test_an_error_is_a_problem_document_with_a_hint(ask: ApiClient) -> Non
         ("GET", "/stations?limit=0", 400),
         ("GET", "/stations?limits=5", 400),
         ("GET", "/stations?cursor=never", 400),
+        ("GET", f"/transactions?cursor={write_cursor(2**70)}", 400),
+        ("GET", f"/events?cursor={write_cursor(2**70)}", 400),
+        ("PUT", "/door/X%0A", 400),
         ("GET", "/stations/CS-404", 404),
         ("POST", "/access/tokens", 400),
     ):
@@ -189,6 +192,15 @@ async def test_the_audit_log_tells_who_changed_what_from_what_to_what(ask: ApiCl
     assert (await ask("GET", older.headers["link"].split(";")[0].strip("<>"))).json == [reset]
 
 
+async def test_the_audit_log_tells_what_may_have_happened_although_something_went_wrong(ask: ApiClient) -> None:
+    """A station may have acted, whatever became of its answer."""
+    station = await ask.backend.booted()
+    answer = await ask("POST", f"/stations/{station.id}/commands/Reset", {"type": "OnIdle"})
+    assert answer.status >= 500
+    (told,) = (await ask("GET", "/audit")).json
+    assert (told["operation"], told["status"]) == ("command_Reset", answer.status)
+
+
 async def test_other_origins_may_ask_only_where_the_configuration_names_them(backend: Start) -> None:
     mine, other = "https://console.example", "https://elsewhere.example"
     async with backend(api={"cors_origins": (mine,)}) as memory, serving(memory) as ask:
@@ -284,3 +296,15 @@ async def test_events_of_one_moment_are_on_one_page_each_and_once(ask: ApiClient
 async def test_u0000_is_no_text(ask: ApiClient, method: str, path: str, body: bytes | None) -> None:
     answer = await ask(method, path.replace("%00", "\0") if "?" not in path else path, body)
     assert (answer.status, "U+0000" in answer.json["detail"]) == (400, True), answer.json
+
+
+async def test_answers_are_kept_by_token_and_not_by_the_name_on_it(ask: ApiClient) -> None:
+    tokens = [
+        (await ask("POST", "/access/tokens", {"name": "console", "role": "admin"})).json["secret"] for _ in range(2)
+    ]
+    body = {"name": "made", "role": "viewer"}
+    first, second = [await ask("POST", "/access/tokens", body, token=token, idempotency_key="one") for token in tokens]
+    assert (first.status, second.status) == (201, 201)
+    assert first.headers["location"] != second.headers["location"]
+    again = await ask("POST", "/access/tokens", body, token=tokens[0], idempotency_key="one")
+    assert again.status == 409, "its answer held a secret"

@@ -126,6 +126,24 @@ async def test_streams_beyond_the_limit_are_refused(ask: ApiClient, monkeypatch:
         pass
 
 
+async def test_nobody_takes_all_streams(ask: ApiClient, monkeypatch: Any) -> None:
+    monkeypatch.setattr("csms.api.events._MAX_OF_ONE", 2)
+    async with Watch(ask, "/events"), Watch(ask, "/events"):
+        assert (await ask("GET", "/events")).status == 429
+        assert (await ask("GET", "/ocpp-log")).status == 429
+        async with Watch(ask, "/events", role=Role.VIEWER):
+            pass
+    async with Watch(ask, "/events"):
+        pass
+
+
+async def test_numbers_of_cards_are_shown_to_nobody_who_may_not_read_them(ask: ApiClient) -> None:
+    async with Watch(ask, "/events", role=Role.VIEWER) as viewer, Watch(ask, "/events") as admin:
+        ask.backend.services.feed.publish("authorize", "CS-1", {"emaid": "04AABBCCDD", "type": "ISO14443"})
+        assert (await admin.first("authorize")).data["data"]["emaid"] == "04AABBCCDD"
+        assert (await viewer.first("authorize")).data["data"]["emaid"] == "***"
+
+
 async def test_who_falls_behind_is_told_how_much_is_lost() -> None:
     bus = LocalBus()
     feed = Feed(bus, lambda: 1)

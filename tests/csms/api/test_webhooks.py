@@ -93,6 +93,20 @@ async def test_an_event_arrives_once_and_signed(ask: ApiClient) -> None:
         assert secret.encode() not in (await ask("GET", path)).body
 
 
+async def test_numbers_of_cards_are_told_if_whoever_made_it_may_read_them(ask: ApiClient) -> None:
+    scopes = {"name": "hooks", "role": "operator", "scopes": ["manage_webhooks"]}
+    token = (await ask("POST", "/access/tokens", scopes)).json["secret"]
+    for shown, shower in ((True, ""), (False, token)):
+        async with Receiver().running() as receiver:
+            body = {"url": receiver.url, "kinds": ["authorize"], "station_id": f"CS-{shown}"}
+            made = await ask("POST", "/webhooks", body, token=shower or None)
+            assert made.json["webhook"]["shows_tokens"] is shown
+            ask.backend.services.feed.publish("authorize", f"CS-{shown}", {"emaid": "04AABBCCDD"})
+            _headers, told = await receiver.call()
+            assert (b"04AABBCCDD" in told) is shown
+            await settled(ask, made.headers["location"], due_ms=None, error="")
+
+
 async def test_what_did_not_arrive_is_tried_again_later_and_can_be_replayed(ask: ApiClient) -> None:
     async with Receiver().running() as receiver:
         path, _secret = await make(ask, receiver)

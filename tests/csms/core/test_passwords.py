@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from csms.core.passwords import SeenPasswords, check_password, hash_password, new_password, password_fits
+from csms.core.passwords import PasswordMarks, check_password, hash_password, new_password, password_fits
 from v2g.errors import RefusedError
 
 
@@ -43,13 +43,13 @@ def test_nothing_fits_what_is_no_hash(kept: str) -> None:
     assert not password_fits("x", kept)
 
 
-def test_what_was_seen_is_known_by_the_hash_that_it_fitted() -> None:
-    seen = SeenPasswords(b"secret", limit=2)
-    assert not seen.knows("one", "hash 1")
-    seen.note("one", "hash 1")
-    assert seen.knows("one", "hash 1")
-    assert not seen.knows("two", "hash 1")
-    assert not seen.knows("one", "hash 2")
-    for number in range(2, 5):
-        seen.note("one", f"hash {number}")
-    assert not seen.knows("one", "hash 1"), "what is remembered is bounded"
+def test_a_mark_says_yes_no_or_nothing() -> None:
+    marks = PasswordMarks(b"secret")
+    mark = marks.mark("CS-1", "one", "hash 1")
+    assert marks.judge(mark, "CS-1", "one", "hash 1") is True
+    assert marks.judge(mark, "CS-1", "two", "hash 1") is False
+    assert marks.judge(mark, "CS-2", "one", "hash 1") is False
+    assert marks.judge(mark, "CS-1", "one", "hash 2") is None, "it has another password since"
+    assert marks.judge("", "CS-1", "one", "hash 1") is None
+    assert PasswordMarks(b"other").judge(mark, "CS-1", "one", "hash 1") is None, "the store key was lost"
+    assert "one" not in mark

@@ -1,5 +1,6 @@
 """How fast one caller may ask."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -27,3 +28,12 @@ def test_callers_do_not_slow_each_other_down_and_old_ones_are_forgotten() -> Non
     for number in range(rates.MAX_CALLERS):
         buckets.take(str(number), 0)
     assert buckets.take("a", 0) == 0
+
+
+def test_looking_at_a_bucket_takes_nothing_and_it_fills_again() -> None:
+    buckets = Buckets(per_s=0.1, burst=2)
+    assert [buckets.wait_s("a", 0.0) for _ in range(3)] == [0, 0, 0]
+    assert [buckets.take("a", 0.0) for _ in range(2)] == [0, 0]
+    assert buckets.wait_s("a", 0.0) == pytest.approx(10)
+    assert buckets.wait_s("a", 10.0) == 0
+    assert buckets.wait_s("b", 0.0) == 0

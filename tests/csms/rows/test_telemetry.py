@@ -203,9 +203,16 @@ def test_marks_of_before_are_taken_over(store_url: str) -> None:
     take(store, *(record(seq) for seq in (1, 2, 3, 5, 6, 9)))
 
     def older(connection: Connection) -> None:
-        connection.execute(text("DROP TABLE telemetry_quarantine"))
-        for column in ("arrived", "gaps", "quarantined", "missing"):
-            connection.execute(text(f"ALTER TABLE telemetry_marks DROP COLUMN {column}"))
+        for later in ("telemetry_quarantine", "journal_lines"):
+            connection.execute(text(f"DROP TABLE {later}"))
+        for table, column in (
+            *(("telemetry_marks", name) for name in ("arrived", "gaps", "quarantined", "missing")),
+            ("admissions", "verified"),
+            ("security_events", "times"),
+            ("security_events", "last_ms"),
+            ("webhooks", "shows_tokens"),
+        ):
+            connection.execute(text(f"ALTER TABLE {table} DROP COLUMN {column}"))
         connection.execute(text("UPDATE alembic_version SET version_num = '0015'"))
 
     store.do(older)

@@ -62,7 +62,7 @@ class Ground:
     def config(self) -> tuple[Path, CsmsConfig]:
         """Return a new folder, and a back end's configuration with its database in it."""
         folder = self._folder / str(next(self._numbers))
-        tokens = tuple(TokenEntry(id_token=f"CARD{number:06d}", type="ISO14443") for number in range(CARDS))
+        tokens = tuple(TokenEntry(id_token=f"CA4D{number:04d}", type="ISO14443") for number in range(CARDS))
         config = make_config(folder, self._pki, unknown_stations="accept", tokens=tokens)
         config.data_dir.mkdir(mode=0o700, parents=True)
         shutil.copy(self._database, config.data_dir / "csms.sqlite3")

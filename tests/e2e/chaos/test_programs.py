@@ -81,7 +81,7 @@ class Ride:
         self._behaviour.write_text(BUSY)
         store = Store(store_url)
         for number in range(CARDS):
-            store.do(tokens.put, Token("ISO14443", f"CARD{number:06d}", "Accepted"))
+            store.do(tokens.put, Token("ISO14443", f"CA4D{number:04d}", "Accepted"))
         store.close()
         memory = StationStore(self._memory)
         memory.keep(Keep("variables", name, value.encode()) for name, value in VARIABLES.items())

@@ -1,6 +1,7 @@
 """Energy managers on real wires: pymodbus at our registers, paho at a real broker."""
 
 import asyncio
+import contextlib
 import json
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -82,8 +83,16 @@ async def test_connections_are_bounded_and_nonsense_ends_one(
     monkeypatch.setattr(energy_modbus, "MOST_CONNECTIONS", 1)
     late = await asyncio.open_connection("127.0.0.1", link.port)
     async with asyncio.timeout(5):
-        assert await late[0].read() == b""
-    for _, writer in (stranger, late):
+        assert await late[0].read() == b"", "the one that is there has asked"
+    monkeypatch.setattr(energy_modbus, "MOST_CONNECTIONS", 2)
+    silent = await asyncio.open_connection("127.0.0.1", link.port)
+    another = AsyncModbusTcpClient("127.0.0.1", port=link.port)
+    await another.connect()
+    assert not (await another.read_holding_registers(0, count=1)).isError(), "who is silent makes room"
+    with contextlib.suppress(ConnectionError):
+        assert await silent[0].read() == b""
+    another.close()
+    for _, writer in (stranger, late, silent):
         writer.close()
     assert not (await client.read_holding_registers(0, count=1)).isError()
 

@@ -24,6 +24,7 @@ from v2g.pki.profiles import Role
 SECC = """
 data_dir = "data"
 [tls]
+backend = "bundled"
 chain = "{chain}"
 key = "{key}"
 v2g_roots = ["{pki}/v2g/root.pem"]
@@ -34,6 +35,7 @@ key = "{pki}/meter/leaf.key"
 """
 EVCC = """
 [tls]
+backend = "bundled"
 chain = "{chain}"
 key = "{key}"
 anchors = ["{pki}/v2g/root.pem"]

@@ -35,7 +35,7 @@ from v2g.iso15118.messages.common_types import (
     RationalNumber,
 )
 from v2g.iso15118.sequence import State
-from v2g.iso15118.session import NO_SESSION, SCHEMAS, Close, Command, Fact, Send, decode_renegotiation
+from v2g.iso15118.session import NO_SESSION, Close, Command, Fact, Send, decode_payload
 from v2g.iso15118.timing import Timing
 from v2g.iso15118.v2gtp import Framer, PayloadType, frame
 from v2g.observe import Observe
@@ -177,12 +177,7 @@ class Bench:
             if each.payload_type == PayloadType.SIGNED_DISCHARGE:
                 self.signed_frames.append(each.payload)
             else:
-                beside = each.payload_type == PayloadType.SCHEDULE_RENEGOTIATION
-                self.responses.append(
-                    decode_renegotiation(each.payload, self.session.family)
-                    if beside
-                    else exi.decode(each.payload, SCHEMAS[each.payload_type])
-                )
+                self.responses.append(decode_payload(each.payload_type, each.payload, self.session.family)[0])
                 self.payload_types.append(each.payload_type)
 
     def _measure(self, output: ports.SetOutput) -> Fact:

@@ -326,7 +326,7 @@ def test_the_same_contract_does_not_get_a_second_judgement_for_one_challenge(ask
     asking.auto[ports.AuthorizeContract] = lambda c: ports.AuthorizationDecided(c.attempt, AuthorizationStatus.ACCEPTED)
     response = asking.send(request)  # whoever has recorded it, says the same again
     assert (response.response_code.name, response.evse_processing.name) == ("WARNING_ChallengeInvalid", "Finished")
-    assert len(asking.commands(ports.AuthorizeContract)) == 1  # V2G20-2110, -2608
+    assert len(asking.commands(ports.AuthorizeContract)) == 1  # V2G20-2608
     assert not asking.commands(ports.TransactionStarted)
 
 

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from secc.core import ports
-from secc.core.config import ControlMode, SeccConfig
+from secc.core.config import ControlMode, EvseRating, SeccConfig
 from tests.secc.core.bench import Bench, number
 from tests.secc.core.conftest import MakeBench
 from v2g.iec61851.pilot import PilotState
@@ -332,7 +332,7 @@ def test_needs_that_contradict_themselves_leave_the_old_schedule_while_it_lasts(
     if over:
         bench.utc_ms += 8 * 3_600_000  # departure was in two hours
     mode = bench.ask("ScheduleExchangeReq").dynamic_se_req_control_mode
-    contradicting = msgspec.structs.replace(mode, minimum_soc=90, target_soc=20)  # V2G20-1640
+    contradicting = msgspec.structs.replace(mode, minimum_soc=90, target_soc=20)
     response = bench.send(bench.ask("ScheduleExchangeReq", dynamic_se_req_control_mode=contradicting))
     if over:
         assert response.response_code.name == "FAILED_ScheduleRenegotiation"
@@ -343,3 +343,17 @@ def test_needs_that_contradict_themselves_leave_the_old_schedule_while_it_lasts(
         assert bench.session.state is State.DC_CHARGE_LOOP
         assert bench.go("DC_ChargeLoopReq").response_code.name == "OK"
         assert bench.session._powered
+
+
+@pytest.mark.parametrize("interop", [False, True])
+def test_a_voltage_that_no_charger_has_is_reached_by_none_but_on_trial(make_bench: MakeBench, interop: bool) -> None:
+    """V2G20-2005; a known vehicle asks for 20 kV, and is to be tried all the same."""
+    rating = EvseRating(max_voltage_v=440)  # less than the vehicle bears
+    bench = make_bench(SeccConfig(rating=rating), interop=interop)
+    bench.reach(State.DC_PRE_CHARGE)
+    bench.auto[ports.StartPreCharge] = lambda _: ports.Measured(bench.config.rating.max_voltage_v * 1000, 0)
+    bench.send(bench.ask("DC_PreChargeReq", ev_target_voltage=number(20_000)))
+    bench.pass_time(0.5)
+    bench.go("PowerDeliveryReq")
+    bench.pass_time(0.5)
+    assert bench.responses[-1].response_code.name == ("OK" if interop else "FAILED_PowerDeliveryNotApplied")

@@ -18,7 +18,7 @@ from v2g.asn1.discharge import (
     encode_signed,
 )
 from v2g.grid.discharge import DischargeConfig
-from v2g.grid.limits import OPERATOR, Limit, Setpoint
+from v2g.grid.limits import OPERATOR, SITE, Limit, Setpoint
 from v2g.grid.signed import sign_content
 from v2g.iso15118.messages.common_messages import ChargeProgress
 from v2g.iso15118.sequence import State
@@ -123,12 +123,47 @@ def test_more_than_the_limits_is_clamped(agreed: Bench) -> None:
     assert agreed.command(9_000).effective_w == 3_000
 
 
+def loop_until_offered(bench: Bench) -> None:
+    """Let the vehicle loop until it has a new offer: that waits a second for the rest of a grid signal."""
+    offers = len(bench.signed_frames)
+    for _ in range(22):
+        if len(bench.signed_frames) > offers:
+            return
+        bench.pass_time(0.05)
+        bench.go("DC_ChargeLoopReq")
+    raise AssertionError
+
+
+def test_one_change_of_the_grid_is_one_offer_in_however_many_parts_it_comes(agreed: Bench) -> None:
+    """Limits by charging profiles first, half a second apart, at last the prices and the operator's limit."""
+    agreed.command(8_000)
+    offers = len(agreed.signed_frames)
+    site = Limit(source=SITE, charge_w=40_000, discharge_w=5_000, version=2)
+    agreed.fact(ports.LimitChanged(site))
+    assert output(agreed).discharge_w == 5_000  # obeyed at once
+    for _ in range(5):
+        agreed.pass_time(0.1)
+        agreed.go("DC_ChargeLoopReq")
+    agreed.fact(operator(4_000))
+    assert output(agreed).discharge_w == 4_000
+    assert len(agreed.signed_frames) == offers
+    limit = Limit(source=OPERATOR, charge_w=40_000, discharge_w=4_000, version=3)
+    agreed.fact(ports.GridChanged((limit,), make_tariff(agreed.utc_ms, version=9)))
+    assert len(agreed.signed_frames) == offers + 1
+    agreed.decide()
+    for _ in range(30):
+        agreed.pass_time(0.1)
+        agreed.go("DC_ChargeLoopReq")
+    assert len(agreed.signed_frames) == offers + 1
+
+
 def test_a_lower_limit_cuts_a_live_command_at_once_and_brings_a_new_offer(agreed: Bench) -> None:
     agreed.command(8_000)
     before, offers = len(agreed.actions), len(agreed.signed_frames)
     agreed.fact(operator(2_500))
-    kinds = [type(each.record) if isinstance(each, ports.Journal) else type(each) for each in agreed.actions[before:]]
     assert output(agreed).discharge_w == 2_500
+    loop_until_offered(agreed)
+    kinds = [type(each.record) if isinstance(each, ports.Journal) else type(each) for each in agreed.actions[before:]]
     assert kinds.index(ports.SetOutput) < kinds.index(LimitChanged) < kinds.index(TermsOffered)
     assert len(agreed.signed_frames) == offers + 1
     mode = agreed.go("DC_ChargeLoopReq").cl_res_control_mode
@@ -137,6 +172,7 @@ def test_a_lower_limit_cuts_a_live_command_at_once_and_brings_a_new_offer(agreed
 
 def test_a_limit_that_rises_is_in_the_books_before_power_rises(agreed: Bench) -> None:
     agreed.fact(operator(2_000))
+    loop_until_offered(agreed)
     agreed.decide()
     agreed.command(2_000)
     before = len(agreed.actions)
@@ -144,6 +180,7 @@ def test_a_limit_that_rises_is_in_the_books_before_power_rises(agreed: Bench) ->
     kinds = [type(each.record) if isinstance(each, ports.Journal) else type(each) for each in agreed.actions[before:]]
     assert LimitChanged in kinds
     assert output(agreed).discharge_w == 2_000  # the vehicle signed for no more
+    loop_until_offered(agreed)
     agreed.decide()
     assert agreed.command(9_000).effective_w == 9_000
 
@@ -320,10 +357,12 @@ def test_terms_that_change_before_the_decision_go_into_the_next_offer(agreed: Be
     agreed.command(8_000)
     offers = len(agreed.signed_frames)
     agreed.fact(operator(6_000))
+    loop_until_offered(agreed)
     agreed.fact(operator(2_000, version=3))
     assert output(agreed).discharge_w == 2_000
     assert len(agreed.signed_frames) == offers + 1
     agreed.decide()
+    loop_until_offered(agreed)
     assert len(agreed.signed_frames) == offers + 2
     assert newest(agreed).limits.operator_w == 2_000  # type: ignore[attr-defined]
     agreed.decide()
@@ -332,11 +371,13 @@ def test_terms_that_change_before_the_decision_go_into_the_next_offer(agreed: Be
 
 def test_a_vehicle_that_does_not_decide_holds_up_new_terms_for_half_a_second_only(agreed: Bench) -> None:
     agreed.fact(operator(6_000))
+    loop_until_offered(agreed)
     offers = len(agreed.signed_frames)
-    agreed.fact(operator(2_000, version=3))
-    agreed.pass_time(0.49)
+    limit = Limit(source=OPERATOR, charge_w=40_000, discharge_w=2_000, version=3)
+    agreed.fact(ports.GridChanged((limit,), make_tariff(agreed.utc_ms, version=9)))
+    agreed.pass_time(0.44)
     assert len(agreed.signed_frames) == offers
-    agreed.pass_time(0.02)
+    agreed.pass_time(0.07)
     assert len(agreed.signed_frames) == offers + 1
 
 

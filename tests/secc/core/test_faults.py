@@ -231,3 +231,12 @@ def test_after_a_fault_nothing_starts_power_again(bench: Bench) -> None:
     bench.raw(b"\x01\xfe\x80\x02\x00\x00\x00\x01\x80")
     assert bench.reason == "emergency_stop"
     assert not [each for each in bench.actions[before:] if isinstance(each, ports.SetOutput | ports.CloseContactors)]
+
+
+def test_a_session_at_a_plug_that_is_not_seated_is_refused_with_its_first_request(make_bench: MakeBench) -> None:
+    """R22."""
+    bench = make_bench()
+    bench.fact(ports.HardwareFault("plug_not_seated"))
+    assert bench.go("SupportedAppProtocolReq").response_code.name == "Failed_NoNegotiation"
+    assert told(bench) == "plug_not_seated"
+    assert not bench.commands(ports.StartCableCheck)

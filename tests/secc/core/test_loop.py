@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from secc.core import ports
-from secc.core.config import ControlMode, EnergyService, SeccConfig, SignedDischarge
+from secc.core.config import ControlMode, EnergyService, EvseRating, SeccConfig, SignedDischarge
 from secc.core.context import Charging
 from tests.secc.core.bench import Bench, number
 from tests.secc.core.conftest import MakeBench
@@ -181,6 +181,17 @@ def test_a_scheduled_vehicle_names_its_targets_within_limits(
     response = scheduled.send(scheduled.ask("DC_ChargeLoopReq", cl_req_control_mode=mode))
     assert output(scheduled) == expected
     assert isinstance(response.cl_res_control_mode, dc.BPT_Scheduled_DC_CLResControlMode)
+
+
+def test_a_vehicle_that_names_current_alone_is_charged_at_the_voltage_of_before(make_bench: MakeBench) -> None:
+    """V2G20-2183 to -2187: first the voltage of the pre-charge, then the last one that it has named."""
+    bench = make_bench(SeccConfig(control_modes=SCHEDULED, signed_discharge=PLAIN))
+    bench.scheduled, bench.selection = True, (6, 0, False)
+    bench.reach(State.POWER_DELIVERY).go("PowerDeliveryReq")
+    for named, expected_mv in ((0, 400_000), (420, 420_000), (0, 420_000), (-1, 0)):
+        mode = bench.loop_mode(ev_target_current=number(20), ev_target_voltage=number(named))
+        bench.send(bench.ask("DC_ChargeLoopReq", cl_req_control_mode=mode))
+        assert output(bench) == ports.SetOutput(expected_mv, 20_000, 20_000, 10_000)
 
 
 def test_a_scheduled_vehicle_may_tell_limits_too(scheduled: Bench) -> None:
@@ -449,6 +460,47 @@ def test_the_abstract_head_of_the_control_modes_is_no_control_mode(bench: Bench)
     response = bench.send(bench.ask("DC_ChargeLoopReq", cl_req_control_mode=CLReqControlMode()))
     assert response.response_code is ResponseCode.FAILED
     assert bench.reason == "FAILED"
+
+
+def test_a_higher_limit_stands_in_the_books_before_the_hardware_hears_of_it_and_a_lower_one_after(
+    looping: Bench,
+) -> None:
+    """Else a charger that is killed between both could have fed back what no record allows."""
+    for version, (watts, first, second) in enumerate(
+        ((4_000, ports.SetOutput, ports.Journal), (8_000, ports.Journal, ports.SetOutput)), 2
+    ):
+        looping.actions.clear()
+        looping.fact(site(watts, watts, version))
+        told = [type(each) for each in looping.commands() if isinstance(each, ports.SetOutput | ports.Journal)]
+        assert told == [first, second]
+
+
+@pytest.mark.parametrize("stream", [PayloadType.COMMON, PayloadType.METERING_CONFIRMATION])
+def test_a_vehicle_that_signs_slowly_on_its_main_stream_is_not_cut_off(looping: Bench, stream: PayloadType) -> None:
+    """V2G20-441: any response on the main stream begins the time anew, the loop's short one only its own. No power
+    meanwhile."""
+    looping.fact(ports.MeteringConfirmationRequested())
+    looping.go("DC_ChargeLoopReq")
+    looping.pass_time(4.0)
+    assert looping.send(looping.ask("MeteringConfirmationReq"), stream).response_code is ResponseCode.OK
+    looping.pass_time(4.0)
+    assert (output(looping).charge_w, output(looping).discharge_w) == (0, 0)
+    if stream is PayloadType.COMMON:
+        assert looping.go("DC_ChargeLoopReq").response_code is ResponseCode.OK
+        assert output(looping).charge_w
+    else:
+        assert looping.reason == "sequence_timeout"
+
+
+def test_least_powers_in_the_loop_are_never_below_the_first_ones(make_bench: MakeBench) -> None:
+    """V2G20-2655."""
+    rating = EvseRating(min_charge_power_w=1_500, min_discharge_power_w=1_000)
+    bench = make_bench(SeccConfig(rating=rating)).reach(State.DC_CHARGE_LOOP)
+    bench.fact(ports.SetpointChanged(Setpoint(power_w=0, source="csms")))
+    mode = bench.go("DC_ChargeLoopReq").cl_res_control_mode
+    assert value(mode.evse_maximum_charge_power) == 0
+    assert value(mode.evse_minimum_charge_power) == 1_500
+    assert abs(value(mode.evse_minimum_discharge_power)) == 1_000
 
 
 def test_a_confirmation_does_not_grant_a_vehicle_a_longer_silence_while_energy_flows(make_bench: MakeBench) -> None:

@@ -143,6 +143,29 @@ def test_a_pause_that_cannot_be_kept_is_refused(make_bench: Make, state: State, 
     assert not bench.commands(ports.KeepSession)
 
 
+def test_a_vehicle_that_does_not_sign_is_asked_to_pause_all_the_same(make_bench: Make) -> None:
+    bench = make_bench(vehicle_certificate=VEHICLE).reach(State.DC_CHARGE_LOOP)
+    bench.fact(ports.MeterRead(bench.utc_ms, 5_900_000, 2_000_000, "METER-0001"))
+    bench.fact(ports.PauseRequested())
+    began, notices = bench.now, []
+    while bench.now < began + 6:
+        notices.append(bench.go("DC_ChargeLoopReq").evse_status.evse_notification)
+        bench.pass_time(0.4)
+    assert notices[0] is EvseNotification.MeteringConfirmation
+    assert notices[-1] is EvseNotification.Pause
+    assert 11 <= notices.count(EvseNotification.MeteringConfirmation) <= 13
+
+
+def test_a_reading_that_is_asked_for_again_still_goes_before_the_pause(make_bench: Make) -> None:
+    """A quarter hour that ends just then asks for a signature, too."""
+    bench = make_bench(vehicle_certificate=VEHICLE).reach(State.DC_CHARGE_LOOP)
+    bench.fact(ports.MeterRead(bench.utc_ms, 5_900_000, 2_000_000, "METER-0001"))
+    bench.fact(ports.PauseRequested())
+    bench.fact(ports.MeteringConfirmationRequested())
+    told = bench.go("DC_ChargeLoopReq").evse_status.evse_notification
+    assert told is EvseNotification.MeteringConfirmation
+
+
 def test_the_charger_asks_for_a_pause_in_the_loop(make_bench: Make) -> None:
     bench = make_bench(vehicle_certificate=VEHICLE).reach(State.DC_CHARGE_LOOP)
     bench.fact(ports.PauseRequested())

@@ -66,6 +66,7 @@ def test_a_main_request_may_stand_open_meanwhile(make_bench: Make) -> None:
     assert bench.responses[-1].response_code.name == "OK"
     late = bench.send(bench.ask("ScheduleExchangeReq"), SCHEDULE)
     assert late.response_code.name == "WARNING_ScheduleRenegotiationFailed"
+    assert late.scheduled_se_res_control_mode.schedule_tuple  # V2G20-1600
     assert bench.session._sides[SCHEDULE] is State.SIDE_IDLE
     bench.fact(ports.ContactorState(closed=False))
     assert type(bench.responses[-1]).__name__ == "PowerDeliveryRes"
@@ -91,8 +92,16 @@ def test_what_cannot_be_planned_anew_goes_on_by_the_old_schedule_until_that_is_o
     renegotiate = cm.ChargeProgress.ScheduleRenegotiation
     assert bench.send(bench.ask("PowerDeliveryReq", charge_progress=renegotiate)).response_code.name == "OK"
     bench.utc_ms = departure_ms - left_s * 1000
+    offered = [each.scheduled_se_res_control_mode for each in bench.responses if hasattr(each, "go_to_pause")][-1]
     bench.scheduled = False  # needs that do not fit what was selected
-    assert bench.send(bench.ask("ScheduleExchangeReq")).response_code.name == code
+    response = bench.send(bench.ask("ScheduleExchangeReq"))
+    assert response.response_code.name == code
+    if left_s > 0:  # the old schedule, in the selected control mode (V2G20-1600)
+        tuples = response.scheduled_se_res_control_mode.schedule_tuple
+        assert [each.charging_schedule.power_schedule for each in tuples] == [
+            each.charging_schedule.power_schedule for each in offered.schedule_tuple
+        ]
+        assert response.dynamic_se_res_control_mode is None
 
 
 def test_a_conversation_that_is_not_gone_on_with_is_forgotten(make_bench: Make) -> None:

@@ -222,7 +222,7 @@ async def test_roots_are_listed_installed_and_deleted_in_the_files(pki: PkiTree,
             assert file.read_text() == new, "what was deleted does not come back with the configuration"
             assert trust.of("MORootCertificate") == load_chain(mo)
         fewer = Fixture(tmp_path, csms.port, premises=Premises(roots={"V2GRootCertificate": (v2g,)}))
-        fewer.station.close()
+        await fewer.station.close()
         assert trust.of("MORootCertificate") == (), "what is configured no longer is not believed any longer"
 
 

@@ -21,5 +21,5 @@ class EnergyMqttConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, 
     """A broker, and where its topics for this charger are."""
 
     broker: MqttConfig
-    prefix: Annotated[str, Meta(pattern=r"^[^#+\x00/][^#+\x00]{0,199}$")] = "v2g/charger"
+    prefix: Annotated[str, Meta(pattern=r"^[^#+\x00/][^#+\x00]{0,199}\Z")] = "v2g/charger"
     """What this charger's topics begin with, without a slash at the end."""

@@ -11,7 +11,7 @@ from v2g.hardware.modbus_server import ModbusConversation, ModbusRefused
 from v2g.net.hardware.energy_config import EnergyModbusConfig
 
 MOST_CONNECTIONS: Final = 8
-"""More at a time are closed at once."""
+"""One more, and the oldest of those that have asked nothing makes room; without such, the new one is closed."""
 
 IDLE_S: Final = 300.0
 """A connection without a request for so long is closed."""
@@ -25,6 +25,7 @@ class ModbusEnergyManager:
         self._registers = EnergyRegisters(evses)
         self._server: asyncio.Server | None = None
         self._connections: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
+        self._silent: dict[asyncio.Task[None], None] = {}
         self._take: Take = lambda _evse, _word: None
         self._refused: Refused = lambda _reason: None
 
@@ -72,9 +73,13 @@ class ModbusEnergyManager:
         task = asyncio.current_task()
         assert task is not None
         if len(self._connections) >= MOST_CONNECTIONS:
-            writer.close()
-            return
+            if not self._silent:
+                writer.close()
+                return
+            self._connections[next(iter(self._silent))].transport.abort()
+            del self._silent[next(iter(self._silent))]
         self._connections[task] = writer
+        self._silent[task] = None
         conversation = ModbusConversation(self._registers.read, self._write)
         try:
             while True:
@@ -82,7 +87,10 @@ class ModbusEnergyManager:
                     data = await reader.read(4096)
                     if not data:
                         break
-                    writer.writelines(conversation.receive(data))
+                    answers = list(conversation.receive(data))
+                    if answers:
+                        self._silent.pop(task, None)
+                    writer.writelines(answers)
                     await writer.drain()
         except (OSError, TimeoutError):
             pass
@@ -90,4 +98,5 @@ class ModbusEnergyManager:
             self._refused(str(error))
         finally:
             del self._connections[task]
+            self._silent.pop(task, None)
             writer.close()

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import msgspec
@@ -92,6 +93,9 @@ class ModbusMeter:
             reconnect_delay=0.1,
             reconnect_delay_max=2.0,
         )
+        if not Path(config.device).exists():
+            hint = "is the adapter plugged in, and is this its name? ls /dev/serial/by-id"
+            raise TransportError(f"the meter's port {config.device} is not there", hint=hint)
         await self._client.connect()
         self._task = asyncio.create_task(self._poll_forever(), name="meter")
         try:

@@ -11,7 +11,7 @@ class ZvtConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
 
     host: str
     port: Annotated[int, Meta(ge=1, le=65535)] = 20007
-    password: Annotated[str, Meta(pattern="^[0-9]{6}$")] = "000000"  # noqa: S105
+    password: Annotated[str, Meta(pattern=r"^[0-9]{6}\Z")] = "000000"  # noqa: S105
     """What the terminal wants of a till that registers; as they come from their makers it is this."""
     currency: Annotated[int, Meta(ge=1, le=999)] = 978
     """ISO 4217's number of the currency; 978 is the euro."""

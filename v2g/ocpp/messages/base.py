@@ -72,7 +72,7 @@ OneOrMore = Annotated[tuple[T, ...], Meta(min_length=1)]
 """A list that is left out, never empty: `()` stands for left out."""
 
 DateTime = Annotated[
-    str, Meta(pattern=r"^\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)$", max_length=35)
+    str, Meta(pattern=r"^\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d\d:\d\d)\Z", max_length=35)
 ]
 """RFC 3339 with time zone. `v2g.ocpp.times` converts to and from ms since 1970 in UTC."""
 

@@ -124,6 +124,23 @@ def test_a_memory_with_rubbish_in_it_does_not_keep_a_station_from_starting() -> 
     assert any(event.name == "memory_unreadable" for event in found.observed)
 
 
+def test_a_csms_that_answers_nothing_is_left_and_called_again() -> None:
+    """A connection over which three messages in a row went unanswered is no connection."""
+    found = Bench(evses=(SOCKET,), variables={"OCPPCommCtrlr.MessageAttemptInterval[TransactionEvent]": "0"})
+    calls = len(found.all("TransactionEvent"))
+    found.answers["TransactionEvent"] = None
+    found.plug()
+    found.present()
+    found.flow("Charging", wh=10)
+    left: list[int] = []
+    found.accepting = lambda _: bool(left.append(len(found.all("TransactionEvent")))) or True
+    for _ in range(300):
+        found.wait(1)
+        if left:
+            break
+    assert left == [calls + 3]
+
+
 def test_clock_jumps_leave_schedules_and_heartbeats_alive() -> None:
     found = Bench(evses=(SOCKET,))
     found.plug()

@@ -1,0 +1,17 @@
+"""Which webhooks are told the numbers of cards; those of before were made by people who may read them.
+
+Revision 0019.
+"""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0019"
+down_revision = "0018"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Add the column."""
+    op.add_column("webhooks", sa.Column("shows_tokens", sa.Boolean(), nullable=False, server_default=sa.true()))

@@ -1,0 +1,113 @@
+"""Which modules have mutants, which tests have to notice them, and which mutants cannot be noticed, and why."""
+
+from collections.abc import Mapping
+from typing import Final
+
+import msgspec
+
+
+class Target(msgspec.Struct, frozen=True):
+    """A module and its own tests. `cpu_s` is what these may calculate with a mutant."""
+
+    path: str
+    tests: tuple[str, ...]
+    cpu_s: float = 60.0
+
+    @property
+    def module(self) -> str:
+        """The module's name."""
+        return self.path.removesuffix(".py").replace("/", ".")
+
+
+TARGETS: Final[Mapping[str, Target]] = {
+    "charger": Target("v2g/safety/charger.py", ("tests/safety/test_charger_monitor.py",)),
+    "vehicle": Target("v2g/safety/vehicle.py", ("tests/safety/test_vehicle_monitor.py",)),
+    "output": Target("v2g/safety/output.py", ("tests/safety/test_charger_monitor.py",)),
+    "lasting": Target(
+        "v2g/safety/lasting.py", ("tests/safety/test_charger_monitor.py", "tests/safety/test_vehicle_monitor.py")
+    ),
+    "interlock": Target(
+        "v2g/hardware/interlock.py",
+        ("tests/hardware/test_interlock.py", "tests/hardware/test_interlock_details.py"),
+    ),
+    "gate": Target("v2g/grid/gate.py", ("tests/grid/test_gate.py",)),
+    "power": Target("secc/core/power.py", ("tests/secc/core/test_power.py",)),
+}
+
+_TIMER = "names one timer, in one place"
+_ENTERED = "of no weight in IDLE, and set anew when another phase is entered"
+_UNMEASURED = "a thousandth, of what no sensor has reported yet"
+_TRUTH = "is asked only for being true"
+_TWICE = "power 0 and an end in the past are two reasons for nothing, of which one is enough"
+_STANDS = "a decision that is in order has an offer"
+_MET = "whatever meets the deadline takes it away"
+_TOUCHED = "at the limit nothing is released, and to settle once more or less changes nothing"
+
+EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
+    "charger": {
+        "ChargerMonitor._forget: 0.0 -> 1.0": _ENTERED,
+        "ChargerMonitor._forget: 0.0 -> 1.0 #2": _ENTERED,
+        "ChargerMonitor._forget: 0.0 -> 1.0 #3": _ENTERED,
+        "ChargerMonitor._forget: 0.0 -> 1.0 #4": _ENTERED,
+        "ChargerMonitor._forget: self._voltage_until = 0.0 -> pass": _ENTERED,
+        "ChargerMonitor._forget: 'none' -> 'none?'": "whatever is neither signed nor standard is none",
+        "ChargerMonitor._forget: 0.0 -> 1.0 #5": _TWICE,
+        "ChargerMonitor._forget: 0 -> 1 #2": _TWICE,
+        "ChargerMonitor.discharge: 0 -> 1": _TWICE,
+        "ChargerMonitor.discharge: 0.0 -> 1.0": _TWICE,
+        "ChargerMonitor._look: 'connected' -> 'connected?'": _TIMER,
+        "ChargerMonitor._look: 'driven' -> 'driven?'": _TIMER,
+        "ChargerMonitor._look: 'voltage' -> 'voltage?'": _TIMER,
+        "ChargerMonitor._look: 'flow' -> 'flow?'": _TIMER,
+    },
+    "vehicle": {
+        "VehicleMonitor.__init__: 0 -> 1": _UNMEASURED,
+        "VehicleMonitor.__init__: 0 -> 1 #2": _UNMEASURED,
+        "VehicleMonitor.__init__: 0 -> 1 #3": _UNMEASURED,
+        "VehicleMonitor._forget: 0 -> 1": _TWICE,
+        "VehicleMonitor._look: 'joined' -> 'joined?'": _TIMER,
+        "VehicleMonitor._look: 'unasked' -> 'unasked?'": _TIMER,
+        "VehicleMonitor._look_at_flow: 'voltage' -> 'voltage?'": _TIMER,
+        "VehicleMonitor._look_at_flow: 'current' -> 'current?'": _TIMER,
+        "VehicleMonitor._look_at_flow: 'flow' -> 'flow?'": _TIMER,
+        "VehicleMonitor._look_at_wish: 'signed' -> 'signed?'": _TIMER,
+        "VehicleMonitor._look_at_wish: 'driven' -> 'driven?'": _TIMER,
+        "VehicleMonitor._look_at_wish: 'drawn' -> 'drawn?'": _TIMER,
+    },
+    "lasting": {
+        "Lasting.__call__: return False -> return None": _TRUTH,
+        "Contact.contradiction: return '' -> return None": _TRUTH,
+    },
+    "interlock": {
+        "Interlock.__init__: 0 -> 1": "of both a voltage may be touched",
+        "Interlock.output: voltage_mv < TOUCH_MV -> voltage_mv <= TOUCH_MV": _TOUCHED,
+        "Interlock.release: self._lock_wanted = False -> pass": "what is settled has it open already",
+        "Interlock.tick: self.closed and (not self.commanded) -> self.closed or not self.commanded": _MET,
+        "Interlock.tick: self.closed and (not self.commanded) -> not self.commanded": _MET,
+        "Interlock.tick: self.closed and (not self.commanded) -> self.closed": _MET,
+        "Interlock.tick: self.commanded and (not self.closed) -> self.commanded or not self.closed": _MET,
+        "Interlock.tick: self.commanded and (not self.closed) -> not self.closed": _MET,
+        "Interlock.tick: self.commanded and (not self.closed) -> self.commanded": _MET,
+        "Interlock._judge_plug: 'seated' -> 'seated?'": "whatever is not loose is seated",
+        "Interlock._settle: self._wanted and blocked -> blocked": "what is not wanted stays so",
+        "Interlock._dead: not self.commanded and (not self.closed) and (self._output_mv < TOUCH_MV) "
+        "-> not self.closed and self._output_mv < TOUCH_MV": "nobody is told to close who is not permitted",
+    },
+    "gate": {
+        "DischargeGate._on_decision: reason is not None or self._standing is None -> reason is not None": _STANDS,
+        "DischargeGate._on_decision: reason or ResultStatus.UNKNOWN_OFFER -> reason": _STANDS,
+        "DischargeGate._judge_decision: '' -> '?'": "what is in order has no detail that anybody reads",
+        "DischargeGate._judge_times: '' -> '?'": "what is in order has no detail that anybody reads",
+        "DischargeGate._judge_command: command.sequence < self._sequence -> command.sequence <= self._sequence": (
+            "the same sequence was refused as a replay before"
+        ),
+    },
+    "power": {
+        "_dynamic_powers: wish >= 0 -> wish > 0": "a wish of 0 W is nothing in either direction",
+        "_dynamic_powers: 0 -> 1 #2": "a wish of 0 W is nothing in either direction",
+        "_slewed: 0 -> 1 #4": "of an output that cannot take energy back",
+        "_slewed: True -> False": "each has two directions",
+        "_slewed: rise * LEAD_S -> rise // LEAD_S": "the lead is one second",
+    },
+}
+"""Module -> name of a mutant -> why nobody can tell it from the module."""

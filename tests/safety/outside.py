@@ -1,0 +1,159 @@
+"""Everything at a charger that is not its program, in another process: control board, power modules, and the line to
+the vehicle. Its own clock says when the contactor is open and when no current flows.
+
+The program has a serial port to the board and one to the modules, as at a real charger. So what the hardware does by
+itself when the program falls silent, happens here.
+"""
+
+import asyncio
+import contextlib
+import os
+import pty
+import struct
+import time
+import tty
+from collections.abc import Callable
+
+import msgspec
+
+from v2g.hardware.board_firmware import BoardFirmware
+from v2g.hardware.module_sim import ModuleBank
+from v2g.hardware.modules import ModulesConfig, load_database
+from v2g.hardware.simulation import Load
+from v2g.net.clock import Clock
+from v2g.net.dc_line import ChargerDcLine, VehicleDcLine
+from v2g.net.hardware.board_sim import BoardSimulator
+from v2g.net.medium import Medium
+
+STEP_S = 0.005
+"""Between two looks, s: what is measured is late by this at most."""
+
+
+class Seen(msgspec.Struct, frozen=True):
+    """What was the case from `at` on (s, CLOCK_MONOTONIC): both contactors, volts and amperes of the charger."""
+
+    at: float
+    closed: bool
+    vehicle_closed: bool
+    volts: int
+    amperes: int
+
+    @property
+    def flows(self) -> bool:
+        """Whether current is made."""
+        return self.amperes != 0
+
+    @property
+    def on(self) -> bool:
+        """Whether the charger's contactor is closed, or current is made."""
+        return self.closed or self.flows
+
+
+class Record:
+    """What was measured, in order; an entry for each change."""
+
+    def __init__(self) -> None:
+        self.seen: list[Seen] = []
+
+    @property
+    def now(self) -> Seen:
+        """What is the case."""
+        return self.seen[-1]
+
+    def note(self, *, closed: bool, vehicle_closed: bool, volts: int, amperes: int) -> None:
+        """Take what is the case now."""
+        seen = Seen(time.monotonic(), closed, vehicle_closed, volts, amperes)
+        if not self.seen or msgspec.structs.replace(seen, at=self.now.at) != self.now:
+            self.seen.append(seen)
+
+    def last(self, held: Callable[[Seen], bool], *, since: float) -> float:
+        """Return until how many seconds after a moment something held; it does not hold now."""
+        assert not held(self.now), self.now
+        after = zip(self.seen, self.seen[1:], strict=False)
+        return max((until.at - since for one, until in after if held(one) and until.at > since), default=0.0)
+
+
+class Outside(Record):
+    """The hardware of one charger. `board` and `modules` are the serial ports that the program opens."""
+
+    def __init__(self, medium: Medium, *, lost_s: float) -> None:
+        """`lost_s`: the silence after which the board lets go; `medium`: the line to the vehicle, and its pilot."""
+        super().__init__()
+        self._loop = asyncio.get_running_loop()
+        self._board = BoardSimulator(Clock(), medium, firmware=BoardFirmware(lost_s=lost_s))
+        self._bank = ModuleBank(ModulesConfig(interface="serial"), load_database(None))
+        self._line = ChargerDcLine(medium)
+        self._bus, self._slave = pty.openpty()
+        tty.setraw(self._slave)
+        os.set_blocking(self._bus, False)
+        self._read = b""
+        self.board, self.modules = self._board.device, os.ttyname(self._slave)
+        self._step()
+
+    def close(self) -> None:
+        """Take everything away."""
+        self._timer.cancel()
+        self._board.close()
+        os.close(self._bus)
+        os.close(self._slave)
+
+    def weld(self) -> None:
+        """Let the contactor stay where it is: closed."""
+        self._board.set(welded=True)
+
+    def _step(self) -> None:
+        now = time.monotonic()
+        for frame_id, data in self._frames():
+            self._bank.receive(frame_id, data, now)
+        closed, vehicle = self._board.firmware.contactor_closed, self._line.vehicle
+        self._bank.load = vehicle and Load(
+            vehicle.voltage_mv,
+            vehicle.contactor_closed and closed,
+            vehicle.max_charge_ma,
+            vehicle.max_discharge_ma,
+        )
+        for frame_id, data in self._bank.tick(now):
+            with contextlib.suppress(BlockingIOError):  # nobody reads: lost, as on a bus
+                os.write(self._bus, b"\xaa" + struct.pack("<IBI", 0, len(data), frame_id) + data + b"\xbb")
+        (unit,) = self._bank.units.values()
+        self._line.publish(unit.model.voltage_mv, unit.model.current_ma, contactor_closed=closed)
+        held = vehicle is not None and vehicle.contactor_closed
+        volts, amperes = unit.model.voltage_mv // 1000, unit.model.current_ma // 1000
+        self.note(closed=closed, vehicle_closed=held, volts=volts, amperes=amperes)
+        self._timer = self._loop.call_later(STEP_S, self._step)
+
+    def _frames(self) -> list[tuple[int, bytes]]:
+        """Return what the program has sent on the bus, framed as python-can's `serial` does it."""
+        with contextlib.suppress(BlockingIOError, OSError):
+            self._read += os.read(self._bus, 4096)
+        frames = []
+        while len(self._read) >= 10 and len(self._read) >= 11 + self._read[5]:
+            length = self._read[5]
+            (frame_id,) = struct.unpack_from("<I", self._read, 6)
+            frames.append((frame_id, self._read[10 : 10 + length]))
+            self._read = self._read[11 + length :]
+        return frames
+
+
+class Watcher(Record):
+    """Only listens: what a charger whose hardware is simulated in its own program puts on the line."""
+
+    def __init__(self, medium: Medium) -> None:
+        super().__init__()
+        self._charger, self._vehicle = VehicleDcLine(medium), ChargerDcLine(medium)
+        self._charger.on_change(lambda _: self._look())
+        self._vehicle.on_change(lambda _: self._look())
+        self._look()
+
+    def _look(self) -> None:
+        charger, vehicle = self._charger.charger, self._vehicle.vehicle
+        held = vehicle is not None and vehicle.contactor_closed
+        if charger is None:
+            self.note(closed=False, vehicle_closed=held, volts=0, amperes=0)
+        else:
+            self.note(
+                closed=charger.contactor_closed,
+                vehicle_closed=held,
+                volts=charger.voltage_mv // 1000,
+                amperes=charger.current_ma // 1000,
+            )

@@ -1,0 +1,998 @@
+"""The safety monitor of a charger by itself: each part of its rule, to the instant and to the watt."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from v2g.safety import NOTHING, ChargerMonitor, ChargerRating, Lower, Open, Output, Phase, Request, Verdict
+from v2g.safety.output import UNBOUNDED
+
+RATING = ChargerRating(charge_w=50_000, discharge_w=30_000)
+BEARS = Output(20_000, 10_000, 60_000, 40_000, 450_000)
+FULL = Output(20_000, 0, 60_000, 40_000, 450_000)
+"""What a vehicle that bears this may be charged with."""
+
+FOREVER = float("inf")
+ALL = Output(100_000, 100_000, 500_000, 500_000, 1_000_000)
+T = 100.0
+
+
+def powered(rating: ChargerRating = RATING, **changes: Any) -> ChargerMonitor:
+    """Return a monitor of a charger in the charge loop, contactor closed, at `T`; nothing flows yet."""
+    monitor = ChargerMonitor(rating)
+    monitor.authorise(T, allowed=True)
+    asked = {"phase": Phase.POWER, "power_s": FOREVER, "closed_s": FOREVER, "bears": BEARS}
+    monitor.request(Request(**{**asked, **changes}), T)
+    assert monitor.close(T)
+    monitor.feedback(T, closed=True)
+    assert monitor.verdicts() == []
+    return monitor
+
+
+def charging(rating: ChargerRating = RATING, **changes: Any) -> ChargerMonitor:
+    """Return one that drives what the vehicle bears, and that flows."""
+    monitor = powered(rating, **changes)
+    assert monitor.drive(FULL, T) == FULL
+    monitor.measured(400_000, 20_000, T)
+    assert monitor.verdicts() == []
+    return monitor
+
+
+def found(monitor: ChargerMonitor, *times: float) -> list[Verdict]:
+    """Look at these times after T, and return what is to be done at the last."""
+    for each in times[:-1]:
+        monitor.tick(T + each)
+        assert monitor.verdicts() == [], each
+    monitor.tick(T + times[-1])
+    return monitor.verdicts()
+
+
+# -- what is answered at once -----------------------------------------------------------------------------------------
+
+
+def test_nothing_passes_before_anything_was_told() -> None:
+    monitor = ChargerMonitor(RATING)
+    assert not monitor.live
+    assert monitor.drive(ALL, T) == NOTHING
+    assert monitor.verdicts() == [Lower("not_authorised", NOTHING)]
+    assert not monitor.close(T)
+    assert monitor.verdicts() == [Open("not_authorised")]
+    assert monitor.verdicts() == []  # each is said once
+
+
+def test_nothing_passes_that_was_not_asked_for() -> None:
+    monitor = ChargerMonitor(RATING)
+    monitor.authorise(T, allowed=True)
+    assert not monitor.close(T)
+    assert monitor.verdicts() == [Open("not_requested")]
+
+
+def test_what_the_vehicle_bears_is_what_passes() -> None:
+    monitor = powered()
+    assert monitor.drive(ALL, T) == FULL
+    assert monitor.verdicts() == [Lower("limit", FULL)]
+    assert monitor.drive(FULL, T) == FULL
+    less = Output(10_000, 0, 20_000, 0, 400_000)
+    assert monitor.drive(less, T) == less
+    assert monitor.verdicts() == []
+
+
+@pytest.mark.parametrize("bears", [Output(90_000, 0, 0, 0, 0), Output()])
+def test_a_charger_does_no_more_than_it_can(bears: Output) -> None:
+    monitor = powered(bears=bears)
+    monitor.discharge("standard", T)
+    monitor.request(Request(bears=Output(90_000, 90_000)), T)
+    assert monitor.drive(ALL, T) == Output(50_000, 30_000, 500_000, 500_000, 1_000_000)
+
+
+def test_a_vehicle_that_has_not_said_what_it_bears_bears_nothing() -> None:
+    monitor = powered(bears=None)
+    assert monitor.drive(ALL, T) == NOTHING
+
+
+@pytest.mark.parametrize(
+    ("tell", "charge_w", "discharge_w"),
+    [
+        (lambda monitor: monitor.limit("site", T), 20_000, 10_000),
+        (lambda monitor: monitor.limit("site", T, charge_w=7_000), 7_000, 10_000),
+        (lambda monitor: monitor.limit("site", T, discharge_w=3_000), 20_000, 3_000),
+        (lambda monitor: monitor.limit("site", T, discharge_w=3_000, from_s=T), 20_000, 3_000),
+        (lambda monitor: monitor.limit("site", T, discharge_w=3_000, from_s=T + 0.1), 20_000, 0),
+        (lambda monitor: monitor.limit("site", T, discharge_w=3_000, until_s=T + 0.1), 20_000, 3_000),
+        (lambda monitor: monitor.limit("site", T, discharge_w=3_000, until_s=T), 20_000, 0),
+        (lambda monitor: monitor.limit("site", T, charge_w=7_000, until_s=T - 5), 7_000, 0),
+        (lambda monitor: monitor.limit("site", T, charge_w=7_000, discharge_w=0, until_s=T - 5), 7_000, 0),
+    ],
+)
+def test_every_limit_binds_charge_always_and_vouches_for_discharge_in_its_time(
+    tell: Callable[[ChargerMonitor], None], charge_w: int, discharge_w: int
+) -> None:
+    monitor = powered()
+    monitor.discharge("standard", T)
+    tell(monitor)
+    passed = monitor.drive(ALL, T)
+    assert (passed.charge_w, passed.discharge_w) == (charge_w, discharge_w)
+
+
+def test_a_limit_takes_the_place_of_one_of_the_same_source() -> None:
+    monitor = powered()
+    monitor.discharge("standard", T)
+    monitor.limit("site", T, charge_w=1_000)
+    monitor.limit("operator", T, charge_w=6_000, discharge_w=2_000)
+    assert monitor.drive(ALL, T).charge_w == 1_000
+    monitor.limit("site", T, charge_w=8_000, discharge_w=4_000)
+    passed = monitor.drive(ALL, T)
+    assert (passed.charge_w, passed.discharge_w) == (6_000, 2_000)
+
+
+def test_without_a_rule_for_discharge_there_is_none() -> None:
+    monitor = powered()
+    monitor.signed(5_000, FOREVER, T)
+    assert monitor.drive(ALL, T).discharge_w == 0
+
+
+def test_a_signed_command_lets_so_much_be_fed_back_until_it_ends() -> None:
+    monitor = powered()
+    monitor.discharge("signed", T)
+    assert monitor.drive(ALL, T).discharge_w == 0
+    monitor.signed(5_000, T + 2, T)
+    assert monitor.drive(ALL, T + 1.9).discharge_w == 5_000
+    assert monitor.drive(ALL, T + 2).discharge_w == 0
+    monitor.signed(15_000, T + 4, T)
+    assert monitor.drive(ALL, T + 1.9).discharge_w == 10_000
+    monitor.discharge("signed", T)  # other services: what was signed before is void
+    assert monitor.drive(ALL, T).discharge_w == 0
+
+
+@pytest.mark.parametrize("phase", [Phase.VOLTAGE, Phase.REST])
+def test_voltage_and_rest_are_without_power(phase: Phase) -> None:
+    monitor = powered()
+    monitor.request(Request(phase=phase, closed_s=5.0), T)
+    assert monitor.drive(ALL, T) == Output(0, 0, 60_000, 40_000, 450_000)
+    assert monitor.verdicts() == [Lower(f"only_{phase.value}", Output(0, 0, 60_000, 40_000, 450_000))]
+    assert monitor.close(T)
+
+
+def test_no_contactor_stays_closed_at_rest_that_was_not_for_power() -> None:
+    monitor = ChargerMonitor(RATING)
+    monitor.authorise(T, allowed=True)
+    monitor.request(Request(phase=Phase.REST, closed_s=5.0), T)
+    assert not monitor.close(T)
+    assert monitor.verdicts() == [Open("not_requested")]
+    monitor = powered(phase=Phase.VOLTAGE)
+    monitor.request(Request(phase=Phase.REST), T)
+    assert monitor.close(T)  # and voltage without power stays what it was
+    assert monitor.drive(ALL, T).charge_w == 0
+    assert monitor.verdicts() == [Lower("only_voltage", Output(0, 0, 60_000, 40_000, 450_000))]
+
+
+def test_a_vehicle_that_is_not_ready_gets_no_power_until_it_is() -> None:
+    monitor = powered(ready=False)
+    assert monitor.drive(ALL, T).charge_w == 0
+    assert monitor.verdicts() == [Lower("not_ready", Output(0, 0, 60_000, 40_000, 450_000))]
+    monitor.request(Request(), T)
+    assert monitor.drive(ALL, T).charge_w == 0
+    monitor.request(Request(ready=True), T)
+    assert monitor.drive(ALL, T).charge_w == 20_000
+
+
+def test_a_stop_ends_power_at_once_and_for_good() -> None:
+    monitor = charging()
+    monitor.stop(T)
+    assert monitor.drive(FULL, T) == Output(0, 0, 60_000, 40_000, 450_000)
+    assert monitor.verdicts() == [Lower("stop", Output(0, 0, 60_000, 40_000, 450_000))]
+    assert monitor.close(T)  # until the session has had its time to end
+    monitor.request(Request(phase=Phase.IDLE), T)
+    monitor.request(Request(phase=Phase.POWER, power_s=9, closed_s=9), T)
+    assert monitor.drive(FULL, T).charge_w == 0
+
+
+def test_a_stop_outlives_a_pause_and_ends_with_its_session() -> None:
+    monitor = powered()
+    monitor.stop(T)
+    monitor.authorise(T, allowed=False, paused=True)
+    monitor.authorise(T, allowed=True)
+    monitor.request(Request(phase=Phase.POWER, power_s=9, closed_s=9, bears=BEARS), T)
+    assert monitor.drive(FULL, T).charge_w == 0
+    assert [each.reason for each in monitor.verdicts()] == ["stop"]
+    monitor.authorise(T, allowed=False)
+    monitor.authorise(T, allowed=True)
+    monitor.request(Request(phase=Phase.POWER, power_s=9, closed_s=9, bears=BEARS), T)
+    assert monitor.drive(FULL, T).charge_w == 20_000
+
+
+def test_a_pause_without_a_stop_leaves_none() -> None:
+    monitor = powered()
+    monitor.authorise(T, allowed=False, paused=True)
+    monitor.authorise(T, allowed=True)
+    monitor.request(Request(phase=Phase.POWER, power_s=9, closed_s=9, bears=BEARS), T)
+    assert monitor.drive(FULL, T) == FULL
+
+
+def driven(monitor: ChargerMonitor) -> int:
+    """Return what passes of all power."""
+    monitor.request(Request(phase=Phase.POWER, power_s=9, closed_s=9, bears=BEARS), T)
+    return monitor.drive(FULL, T).charge_w
+
+
+def test_a_stop_ends_with_a_session_in_which_nobody_was_authorised() -> None:
+    monitor = ChargerMonitor(RATING)
+    monitor.begin(T)
+    monitor.stop(T)
+    monitor.begin(T)
+    monitor.authorise(T, allowed=True)
+    assert driven(monitor) == FULL.charge_w
+
+
+def test_a_stop_before_anybody_is_authorised_holds_when_somebody_is() -> None:
+    monitor = ChargerMonitor(RATING)
+    monitor.begin(T)
+    monitor.stop(T)
+    monitor.authorise(T, allowed=True)
+    assert driven(monitor) == 0
+
+
+def test_whoever_was_authorised_before_is_not_when_a_session_begins() -> None:
+    monitor = charging()
+    monitor.begin(T)
+    assert found(monitor, 0.0, 0.25) == [Open("not_authorised")]
+    assert driven(monitor) == 0
+
+
+def paused_and_stopped() -> ChargerMonitor:
+    """One that pauses, and is to end before anybody knows that it does."""
+    monitor = powered()
+    monitor.authorise(T, allowed=False, paused=True)
+    monitor.stop(T)
+    return monitor
+
+
+@pytest.mark.parametrize("attempts", [1, 2])
+def test_the_stop_of_a_paused_session_waits_for_who_joins_it(attempts: int) -> None:
+    monitor = paused_and_stopped()
+    for _ in range(attempts):
+        monitor.begin(T)
+    monitor.authorise(T, allowed=True)
+    assert driven(monitor) == 0
+    monitor.authorise(T, allowed=False)
+    monitor.begin(T)
+    monitor.authorise(T, allowed=True)
+    assert driven(monitor) == FULL.charge_w
+
+
+@pytest.mark.parametrize("begun", [True, False])
+def test_the_stop_of_a_paused_session_that_nobody_joins_ends_with_it(begun: bool) -> None:
+    monitor = paused_and_stopped()
+    if begun:
+        monitor.begin(T)
+    monitor.forget_kept()
+    monitor.begin(T)
+    monitor.authorise(T, allowed=True)
+    assert driven(monitor) == FULL.charge_w
+
+
+def test_a_paused_session_that_is_forgotten_leaves_no_stop_to_whoever_comes_without_a_beginning() -> None:
+    monitor = paused_and_stopped()
+    monitor.forget_kept()
+    monitor.authorise(T, allowed=True)
+    assert driven(monitor) == FULL.charge_w
+
+
+def test_a_stop_after_a_paused_session_is_forgotten_ends_with_its_own() -> None:
+    monitor = paused_and_stopped()
+    monitor.forget_kept()
+    monitor.stop(T)
+    monitor.begin(T)
+    monitor.authorise(T, allowed=True)
+    assert driven(monitor) == FULL.charge_w
+
+
+def test_a_session_that_goes_on_keeps_its_stop_when_a_paused_one_is_forgotten() -> None:
+    monitor = powered()
+    monitor.authorise(T, allowed=False, paused=True)
+    monitor.begin(T)
+    monitor.authorise(T, allowed=True)
+    monitor.stop(T)
+    monitor.forget_kept()
+    assert driven(monitor) == 0
+
+
+def test_a_stop_is_the_own_one_of_who_finds_a_paused_session_gone() -> None:
+    monitor = powered()
+    monitor.authorise(T, allowed=False, paused=True)
+    monitor.begin(T)
+    monitor.stop(T)
+    monitor.forget_kept()
+    monitor.authorise(T, allowed=True)
+    assert driven(monitor) == 0
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_a_joined_session_has_its_earlier_stop_or_its_own(before: bool) -> None:
+    monitor = powered()
+    if before:
+        monitor.stop(T - 60)
+    monitor.authorise(T, allowed=False, paused=True)
+    monitor.begin(T)
+    if not before:
+        monitor.stop(T - 60)
+    monitor.authorise(T, allowed=True)
+    assert driven(monitor) == 0
+    monitor.verdicts()
+    assert monitor.close(T + 4.9)
+    assert not monitor.close(T + 5.0)
+
+
+def test_the_time_of_a_stop_runs_from_the_first() -> None:
+    monitor = powered()
+    monitor.stop(T)
+    monitor.stop(T + 30)
+    assert found(monitor, 64.9, 65.0, 65.24) == []
+    assert found(monitor, 65.25) == [Open("stop")]
+
+
+def test_who_is_authorised_again_is_not_to_stop() -> None:
+    monitor = powered()
+    monitor.authorise(T, allowed=True)
+    assert monitor.drive(FULL, T) == FULL
+    monitor.stop(T)
+    monitor.authorise(T, allowed=True)
+    assert monitor.drive(FULL, T).charge_w == 0
+
+
+def test_everything_of_a_session_is_forgotten_with_it() -> None:
+    monitor = powered()
+    monitor.request(Request(ready=False, target_mv=300_000), T)
+    monitor.discharge("signed", T)
+    monitor.signed(5_000, FOREVER, T)
+    monitor.authorise(T, allowed=False)
+    monitor.authorise(T, allowed=True)
+    assert not monitor.close(T)
+    assert [each.reason for each in monitor.verdicts()] == ["not_requested"]
+    monitor.feedback(T, closed=False)
+    monitor.authorise(T, allowed=False)
+    monitor.authorise(T, allowed=True)
+    monitor.request(Request(phase=Phase.POWER, power_s=9, closed_s=9), T)
+    assert monitor.drive(ALL, T) == NOTHING  # nothing is known of what the vehicle bears
+    monitor.request(Request(bears=BEARS), T)
+    assert monitor.drive(ALL, T) == FULL  # ready, and waits for no voltage; nothing is signed
+    monitor.request(Request(closed_s=9), T)
+    assert monitor.close(T)
+
+
+def test_a_session_in_which_something_was_wrong_gets_nothing_more_and_the_next_one_does() -> None:
+    monitor = charging()
+    monitor.measured(400_000, 30_000, T)
+    assert found(monitor, 0.99, 1.0) == [Open("power_not_obeyed")]
+    monitor.request(Request(phase=Phase.POWER, power_s=9, closed_s=9), T + 1)
+    assert monitor.drive(FULL, T + 1) == NOTHING
+    assert not monitor.close(T + 1)
+    assert monitor.verdicts() == [Lower("power_not_obeyed", NOTHING)]  # it was opened already
+    monitor.feedback(T + 1, closed=False)
+    monitor.measured(0, 0, T + 1)
+    monitor.authorise(T + 2, allowed=False)
+    monitor.authorise(T + 2, allowed=True)
+    monitor.request(Request(phase=Phase.POWER, power_s=9, closed_s=9, bears=BEARS), T + 2)
+    assert monitor.drive(FULL, T + 2) == FULL
+
+
+# -- faults -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_fault_forbids_everything_while_it_lasts() -> None:
+    monitor = powered()
+    monitor.fault("one", T, active=True)
+    monitor.fault("two", T, active=True)
+    assert monitor.drive(FULL, T) == NOTHING
+    assert monitor.verdicts() == [Lower("one", NOTHING)]
+    monitor.fault("one", T, active=False)
+    assert monitor.drive(FULL, T) == NOTHING
+    assert monitor.verdicts() == [Lower("two", NOTHING)]
+    monitor.fault("two", T, active=False)
+    monitor.fault("two", T, active=False)
+    assert monitor.drive(FULL, T) == FULL
+
+
+def test_a_fault_that_the_hardware_does_not_obey_opens_after_the_grace() -> None:
+    monitor = charging()
+    monitor.fault("insulation_fault", T, active=True)
+    assert monitor.verdicts() == []
+    assert found(monitor, 0.24, 0.25) == [Open("insulation_fault")]
+
+
+# -- what becomes too much --------------------------------------------------------------------------------------------
+
+BY_TELLING: dict[str, tuple[Callable[[ChargerMonitor], None], str]] = {
+    "nobody is authorised": (lambda monitor: monitor.authorise(T, allowed=False), "not_authorised"),
+    "a fault": (lambda monitor: monitor.fault("door", T, active=True), "door"),
+    "asks for nothing": (lambda monitor: monitor.request(Request(phase=Phase.IDLE), T), "not_requested"),
+    "asks for voltage, without a time": (lambda monitor: monitor.request(Request(phase=Phase.VOLTAGE), T), "silent"),
+}
+
+
+@pytest.mark.parametrize("what", ["nobody is authorised", "a fault"])
+def test_the_grace_begins_when_something_is_told(what: str) -> None:
+    monitor = charging()
+    BY_TELLING[what][0](monitor)
+    assert found(monitor, 0.25) == [Open(BY_TELLING[what][1])]
+
+
+@pytest.mark.parametrize("what", BY_TELLING)
+def test_whatever_forbids_the_contactor_opens_it_after_the_grace(what: str) -> None:
+    tell, reason = BY_TELLING[what]
+    monitor = charging()
+    tell(monitor)
+    if what.startswith("asks"):  # the session is about to answer
+        monitor.tick(T)
+    assert found(monitor, 0.1, 0.24, 0.25) == [Open(reason)]
+    assert found(monitor, 0.3, 5.0) == [] or reason in ("not_authorised",)
+
+
+LOWERED: dict[str, tuple[Callable[[ChargerMonitor], None], str, Output]] = {
+    "stop": (lambda monitor: monitor.stop(T), "stop", Output(0, 0, 60_000, 40_000, 450_000)),
+    "limit": (
+        lambda monitor: monitor.limit("site", T, charge_w=11_000),
+        "limit",
+        Output(11_000, 0, 60_000, 40_000, 450_000),
+    ),
+    "current": (
+        lambda monitor: monitor.request(Request(bears=Output(20_000, 0, 5_000, 0, 450_000)), T),
+        "limit",
+        Output(20_000, 0, 5_000, 0, 450_000),
+    ),
+    "rest": (
+        lambda monitor: monitor.request(Request(phase=Phase.REST, closed_s=9), T),
+        "only_rest",
+        Output(0, 0, 60_000, 40_000, 450_000),
+    ),
+    "not ready": (
+        lambda monitor: monitor.request(Request(ready=False), T),
+        "not_ready",
+        Output(0, 0, 60_000, 40_000, 450_000),
+    ),
+}
+
+
+@pytest.mark.parametrize("what", LOWERED)
+def test_whatever_forbids_so_much_lowers_it_after_the_grace(what: str) -> None:
+    tell, reason, output = LOWERED[what]
+    monitor = charging()
+    tell(monitor)
+    if what not in ("stop", "limit"):  # the session is about to answer
+        monitor.tick(T)
+    assert found(monitor, 0.25) == [Lower(reason, output)]
+    monitor = charging()
+    tell(monitor)
+    monitor.tick(T)
+    assert found(monitor, 0.1, 0.24, 0.25) == [Lower(reason, output)]
+    monitor.measured(400_000, min(output.charge_w, 400 * output.charge_ma // 1_000), T + 0.3)
+    assert found(monitor, 0.3, 0.5, 3.0) == []  # once
+    assert monitor.live
+
+
+def test_a_session_that_follows_in_its_grace_hears_nothing() -> None:
+    monitor = charging()
+    monitor.limit("site", T, charge_w=11_000)
+    monitor.drive(Output(11_000, 0, 60_000, 0, 450_000), T + 0.2)
+    monitor.measured(400_000, 11_000, T + 0.2)
+    assert found(monitor, 0.25, 3.0) == []
+    monitor.limit("site", T + 4, charge_w=10_000)  # the next grace begins anew
+    assert found(monitor, 4.0, 4.24) == []
+    assert [each.reason for each in found(monitor, 4.25)] == ["limit"]
+
+
+def test_a_signed_command_that_ends_takes_discharge_away() -> None:
+    monitor = powered()
+    monitor.discharge("signed", T)
+    monitor.signed(8_000, T + 2, T)
+    back = Output(0, 8_000, 0, 20_000, 450_000)
+    assert monitor.drive(back, T) == back
+    monitor.measured(400_000, -8_000, T)
+    assert found(monitor, 1.99, 2.0, 2.24) == []
+    assert found(monitor, 2.25) == [Lower("limit", Output(0, 0, 0, 20_000, 450_000))]
+
+
+def test_a_limit_that_ends_takes_discharge_away_and_a_later_one_lets_it_pass() -> None:
+    monitor = powered()
+    monitor.discharge("standard", T)
+    monitor.limit("operator", T, discharge_w=8_000, from_s=T + 1, until_s=T + 2)
+    back = Output(0, 8_000, 0, 20_000, 450_000)
+    assert monitor.drive(back, T).discharge_w == 0
+    monitor.verdicts()
+    assert monitor.drive(back, T + 1) == back
+    monitor.measured(400_000, -8_000, T + 1)
+    assert found(monitor, 1.99, 2.0, 2.24) == []
+    assert [each.reason for each in found(monitor, 2.25)] == ["limit"]
+
+
+@pytest.mark.parametrize("end", ["rule", "signature", "limit"])
+def test_the_grace_of_discharge_begins_when_something_is_told(end: str) -> None:
+    monitor = powered()
+    monitor.discharge("signed", T)
+    monitor.signed(8_000, FOREVER, T)
+    back = Output(0, 8_000, 0, 20_000, 450_000)
+    assert monitor.drive(back, T) == back
+    monitor.measured(400_000, -8_000, T)
+    if end == "rule":
+        monitor.discharge("none", T + 1)
+    elif end == "signature":
+        monitor.signed(0, FOREVER, T + 1)
+    else:
+        monitor.limit("site", T + 1, discharge_w=0)
+    assert found(monitor, 1.25) == [Lower("limit", Output(0, 0, 0, 20_000, 450_000))]
+
+
+def test_a_stop_leaves_no_discharge_either() -> None:
+    monitor = powered()
+    monitor.discharge("standard", T)
+    monitor.stop(T)
+    assert monitor.drive(ALL, T) == Output(0, 0, 60_000, 40_000, 450_000)
+
+
+def test_a_fault_is_the_reason_whatever_else_is_wrong() -> None:
+    for other in ("not authorised", "stop", "voltage", "pre-charge"):
+        monitor = pre_charging(0) if other == "pre-charge" else powered(phase=Phase.VOLTAGE)
+        monitor.fault("door", T, active=True)
+        if other == "stop":
+            monitor.stop(T)
+        elif other == "not authorised":
+            monitor.authorise(T, allowed=False)
+        assert monitor.drive(FULL, T + 200) == NOTHING
+        assert Lower("door", NOTHING) in monitor.verdicts()
+
+
+def test_a_contactor_that_outlived_its_session_does_not_cost_the_next_one() -> None:
+    monitor = charging()
+    monitor.drive(NOTHING, T)
+    monitor.authorise(T, allowed=False)
+    assert found(monitor, 0.25) == [Open("not_authorised")]
+    monitor.feedback(T + 0.3, closed=False)
+    monitor.measured(0, 0, T + 0.3)
+    monitor.authorise(T + 5, allowed=True)
+    monitor.request(Request(phase=Phase.POWER, power_s=9, closed_s=9, bears=BEARS), T + 5)
+    assert monitor.close(T + 5)
+    monitor.feedback(T + 5, closed=True)
+    monitor.measured(400_000, 30_000, T + 5)
+    assert found(monitor, 6.0) == [Open("power_not_obeyed")]
+    monitor.authorise(T + 6, allowed=True)  # said again: still the same session
+    assert not monitor.close(T + 6)
+
+
+def test_nothing_is_as_good_as_asked_for_just_after_the_clock_began() -> None:
+    monitor = ChargerMonitor(RATING)
+    monitor.authorise(0.5, allowed=True)
+    monitor.discharge("standard", 0.5)
+    monitor.limit("site", 0.5, discharge_w=3_000)
+    monitor.request(Request(phase=Phase.POWER, bears=BEARS), 0.5)
+    assert not monitor.close(0.5)
+    monitor.authorise(0.5, allowed=False)
+    monitor.authorise(0.5, allowed=True)
+    monitor.discharge("standard", 0.5)
+    monitor.request(Request(phase=Phase.POWER, bears=BEARS, closed_s=5), 0.5)
+    assert monitor.drive(ALL, 0.5) == Output(0, 0, 60_000, 40_000, 450_000)
+    monitor.request(Request(power_s=5), 0.5)
+    assert monitor.drive(ALL, 0.5).discharge_w == 3_000
+
+
+# -- time -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_loop_that_falls_silent_loses_power_and_then_the_contactor() -> None:
+    monitor = charging(power_s=1.0, closed_s=60.0)
+    monitor.tick(T + 0.99)
+    assert monitor.drive(FULL, T + 0.99) == FULL
+    assert found(monitor, 1.0, 1.24) == []
+    assert found(monitor, 1.25) == [Lower("loop_silent", Output(0, 0, 60_000, 40_000, 450_000))]
+    monitor.measured(400_000, 0, T + 1.25)
+    assert monitor.close(T + 59.9)
+    assert found(monitor, 59.99, 60.0, 60.24) == []
+    assert found(monitor, 60.25) == [Open("silent")]
+
+
+def test_each_request_counts_from_its_own_time_and_one_without_times_puts_nothing_off() -> None:
+    monitor = charging(power_s=1.0, closed_s=60.0)
+    monitor.request(Request(power_s=1.0), T + 0.5)
+    assert monitor.drive(FULL, T + 1.4) == FULL
+    monitor.request(Request(closed_s=60.0), T + 1.4)
+    assert monitor.drive(FULL, T + 1.5).charge_w == 0
+    assert [each.reason for each in monitor.verdicts()] == ["loop_silent"]
+    assert monitor.close(T + 61.3)
+    assert not monitor.close(T + 61.4)
+
+
+def test_power_asked_for_anew_is_not_older_than_its_request() -> None:
+    monitor = charging()
+    monitor.request(Request(phase=Phase.POWER), T)
+    assert not monitor.close(T)
+    assert monitor.drive(FULL, T) == NOTHING
+    monitor.request(Request(phase=Phase.POWER, closed_s=5), T)
+    assert monitor.drive(FULL, T).charge_w == 0
+
+
+def test_voltage_without_power_has_an_end_however_often_it_is_asked_for() -> None:
+    monitor = powered(phase=Phase.VOLTAGE)
+    monitor.request(Request(phase=Phase.VOLTAGE, closed_s=FOREVER), T + 100)
+    assert monitor.close(T + 149.9)
+    assert found(monitor, 150.0, 150.24) == []
+    assert found(monitor, 150.25) == [Open("voltage_for_too_long")]
+
+
+def test_voltage_may_be_asked_for_again_after_something_else() -> None:
+    monitor = powered(phase=Phase.VOLTAGE)
+    monitor.request(Request(phase=Phase.IDLE), T + 100)
+    monitor.request(Request(phase=Phase.VOLTAGE, closed_s=FOREVER), T + 100)
+    assert monitor.close(T + 249.9)
+    assert not monitor.close(T + 250)
+
+
+# -- pre-charge -------------------------------------------------------------------------------------------------------
+
+
+def pre_charging(voltage_mv: int, target_mv: int = 400_000) -> ChargerMonitor:
+    """Return one that has pre-charged to this, and is asked for power at T."""
+    monitor = powered(phase=Phase.VOLTAGE, target_mv=target_mv)
+    monitor.measured(voltage_mv, 0, T)
+    monitor.request(Request(phase=Phase.POWER, power_s=FOREVER, closed_s=FOREVER), T)
+    return monitor
+
+
+@pytest.mark.parametrize("voltage_mv", [380_000, 420_000])
+def test_power_follows_at_the_voltage_that_was_asked_for(voltage_mv: int) -> None:
+    monitor = pre_charging(voltage_mv)
+    assert monitor.drive(FULL, T + 5) == FULL
+    assert monitor.close(T + 5)
+
+
+@pytest.mark.parametrize("voltage_mv", [379_999, 420_001, 0])
+def test_none_does_at_another_one(voltage_mv: int) -> None:
+    monitor = pre_charging(voltage_mv)
+    assert monitor.drive(FULL, T) == Output(0, 0, 60_000, 40_000, 450_000)
+    assert [each.reason for each in monitor.verdicts()] == ["pre_charge_not_reached"]
+    assert monitor.close(T + 0.99)
+    assert found(monitor, 1.0, 1.24) == []
+    assert found(monitor, 1.25) == [Open("pre_charge_not_reached")]
+
+
+def test_a_voltage_that_is_reached_in_time_counts() -> None:
+    monitor = pre_charging(300_000)
+    monitor.measured(400_000, 0, T + 0.9)
+    monitor.measured(350_000, 0, T + 1.5)  # the battery holds it from then on
+    assert monitor.drive(FULL, T + 2) == FULL
+
+
+def test_one_that_was_reached_before_counts_for_its_own_target_only() -> None:
+    monitor = powered(phase=Phase.VOLTAGE, target_mv=400_000)
+    monitor.measured(400_000, 0, T)
+    monitor.request(Request(phase=Phase.POWER, power_s=FOREVER, closed_s=FOREVER), T)
+    monitor.request(Request(target_mv=400_000), T)
+    assert monitor.drive(FULL, T + 2) == FULL
+    monitor.request(Request(target_mv=300_000), T + 2)
+    assert monitor.drive(FULL, T + 2).charge_w == 0
+
+
+def test_what_was_reached_on_the_way_is_measured_again_when_power_is_asked_for() -> None:
+    monitor = powered(phase=Phase.VOLTAGE, target_mv=400_000)
+    monitor.measured(400_000, 0, T)
+    monitor.measured(100_000, 0, T)
+    monitor.request(Request(phase=Phase.POWER, power_s=FOREVER, closed_s=FOREVER), T)
+    assert monitor.drive(FULL, T).charge_w == 0
+
+
+@pytest.mark.parametrize("target_mv", [None, 0])
+def test_power_needs_a_voltage_that_was_asked_for(target_mv: int | None) -> None:
+    """After a cable check alone, or a pre-charge to nothing: nobody knows that the vehicle's voltage is there."""
+    monitor = powered(phase=Phase.VOLTAGE, target_mv=target_mv)
+    monitor.measured(0, 0, T)
+    monitor.request(Request(phase=Phase.POWER, power_s=FOREVER, closed_s=FOREVER), T)
+    assert monitor.drive(FULL, T).charge_w == 0
+    assert not monitor.close(T + 1)
+    monitor.authorise(T, allowed=False)  # and so in the next session
+    monitor.feedback(T, closed=False)
+    monitor.authorise(T, allowed=True)
+    monitor.request(Request(phase=Phase.VOLTAGE, closed_s=9, bears=BEARS), T)
+    monitor.request(Request(phase=Phase.POWER, power_s=9, closed_s=9), T)
+    assert monitor.drive(FULL, T).charge_w == 0
+
+
+def test_a_voltage_of_which_nothing_was_measured_is_none() -> None:
+    monitor = powered(phase=Phase.VOLTAGE, target_mv=20_001)
+    monitor.request(Request(phase=Phase.POWER, power_s=FOREVER, closed_s=FOREVER), T)
+    assert monitor.drive(FULL, T).charge_w == 0
+
+
+def test_what_is_measured_on_the_way_to_a_voltage_is_not_yet_that() -> None:
+    monitor = pre_charging(300_000)
+    monitor.measured(310_000, 0, T + 0.5)
+    assert monitor.drive(FULL, T + 0.5).charge_w == 0
+
+
+def test_a_battery_that_has_risen_is_no_reason_to_wait_after_a_rest() -> None:
+    monitor = pre_charging(400_000)
+    monitor.measured(440_000, 0, T)
+    monitor.request(Request(phase=Phase.REST, closed_s=9), T)
+    monitor.request(Request(phase=Phase.POWER, power_s=9, closed_s=9), T)
+    assert monitor.drive(FULL, T) == FULL
+
+
+def test_a_rest_does_not_make_a_voltage_reached() -> None:
+    monitor = pre_charging(300_000)
+    monitor.request(Request(phase=Phase.REST, closed_s=9), T)
+    monitor.request(Request(phase=Phase.POWER, power_s=9, closed_s=9), T)
+    assert monitor.drive(FULL, T).charge_w == 0
+
+
+def test_a_target_of_no_volts_is_not_reached_by_being_measured() -> None:
+    monitor = pre_charging(400_000)
+    monitor.request(Request(target_mv=0), T)
+    monitor.measured(0, 0, T)
+    assert monitor.drive(FULL, T).charge_w == 0
+
+
+def test_the_loop_asks_for_power_without_waiting_for_a_voltage_again() -> None:
+    monitor = charging(target_mv=None)
+    monitor.request(Request(phase=Phase.REST, closed_s=9), T)
+    monitor.measured(0, 0, T)
+    monitor.request(Request(phase=Phase.POWER, power_s=9, closed_s=9), T)
+    assert monitor.drive(FULL, T) == FULL
+
+
+def test_a_target_is_forgotten_when_everything_is_off() -> None:
+    monitor = pre_charging(0)
+    monitor.request(Request(phase=Phase.IDLE), T)
+    monitor.request(Request(phase=Phase.POWER, power_s=FOREVER, closed_s=FOREVER), T)
+    assert monitor.drive(FULL, T) == FULL
+    monitor = powered(phase=Phase.VOLTAGE, target_mv=400_000)
+    monitor.request(Request(phase=Phase.IDLE), T)
+    monitor.request(Request(phase=Phase.POWER, power_s=FOREVER, closed_s=FOREVER), T)
+    assert monitor.drive(FULL, T) == FULL
+    monitor = powered(phase=Phase.VOLTAGE, target_mv=400_000)
+    monitor.request(Request(phase=Phase.IDLE), T)
+    monitor.request(Request(phase=Phase.VOLTAGE, closed_s=FOREVER), T)
+    monitor.measured(0, 0, T)
+    monitor.request(Request(phase=Phase.POWER, power_s=FOREVER, closed_s=FOREVER), T)
+    assert monitor.drive(FULL, T).charge_w == 0
+    monitor = powered(phase=Phase.VOLTAGE, target_mv=400_000)
+    monitor.measured(400_000, 0, T)
+    monitor.request(Request(phase=Phase.IDLE), T)
+    monitor.request(Request(phase=Phase.VOLTAGE, closed_s=FOREVER, target_mv=400_000), T)
+    monitor.measured(0, 0, T)
+    monitor.request(Request(phase=Phase.POWER, power_s=FOREVER, closed_s=FOREVER), T)
+    assert monitor.drive(FULL, T).charge_w == 0
+
+
+# -- what flows -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("driven", "power_w"),
+    [
+        (FULL, 21_501),
+        (FULL, -501),
+        (Output(0, 8_000, 0, 20_000, 450_000), -8_901),
+        (Output(0, 8_000, 0, 20_000, 450_000), 501),
+        (NOTHING, 501),
+        (NOTHING, -501),
+        (Output(20_000, 0, 10_000, 0, 450_000), 4_701),  # 10 A at 400 V
+        (Output(0, 8_000, 0, 10_000, 450_000), -4_701),
+    ],
+)
+def test_what_flows_beyond_what_was_commanded_opens_after_its_time(driven: Output, power_w: int) -> None:
+    monitor = powered()
+    monitor.discharge("standard", T)
+    assert monitor.drive(driven, T) == driven
+    inner = power_w - 1 if power_w > 0 else power_w + 1
+    monitor.measured(400_000, inner, T)
+    assert found(monitor, 0.5, 5.0) == []
+    monitor.measured(400_000, power_w, T + 6)
+    assert found(monitor, 6.99) == []
+    assert found(monitor, 7.0) == [Open("power_not_obeyed")]
+
+
+def test_where_no_voltage_is_told_the_power_alone_counts() -> None:
+    monitor = powered()
+    driven = Output(20_000, 0, 10_000, 0, 450_000)
+    assert monitor.drive(driven, T) == driven
+    monitor.measured(0, 21_500, T)
+    assert found(monitor, 0.5, 5.0) == []
+
+
+def test_a_margin_and_a_time_are_those_of_the_charger() -> None:
+    monitor = powered(ChargerRating(charge_w=50_000, discharge_w=0, margin_w=100, flow_s=6.0))
+    monitor.drive(FULL, T)
+    monitor.measured(400_000, 21_101, T)
+    assert found(monitor, 5.9) == []
+    assert found(monitor, 6.0) == [Open("power_not_obeyed")]
+
+
+def test_what_flows_for_a_moment_only_is_borne() -> None:
+    monitor = charging()
+    monitor.measured(400_000, 30_000, T)
+    monitor.measured(400_000, 20_000, T + 0.9)
+    monitor.measured(400_000, 30_000, T + 1.0)
+    assert found(monitor, 1.9) == []
+    assert found(monitor, 2.0) == [Open("power_not_obeyed")]
+
+
+# -- voltage ----------------------------------------------------------------------------------------------------------
+
+
+def test_far_more_voltage_than_the_vehicle_bears_opens_at_once() -> None:
+    monitor = charging()
+    monitor.measured(495_000, 0, T)
+    assert monitor.verdicts() == []
+    monitor.measured(495_001, 0, T + 0.1)
+    assert monitor.verdicts() == [Open("over_voltage")]
+
+
+@pytest.mark.parametrize(("bears_mv", "most_mv"), [(450_000, 455_000), (800_000, 808_000), (500_000, 505_000)])
+def test_more_voltage_than_the_vehicle_bears_opens_after_400_ms(bears_mv: int, most_mv: int) -> None:
+    monitor = powered(bears=Output(20_000, 0, 60_000, 0, bears_mv))
+    monitor.measured(most_mv, 0, T)
+    assert found(monitor, 0.5, 5.0) == []
+    monitor.measured(most_mv + 1, 0, T + 6)
+    assert found(monitor, 6.39) == []
+    assert found(monitor, 6.4) == [Open("over_voltage")]
+
+
+def test_a_voltage_behind_an_open_contactor_is_none_of_the_vehicles() -> None:
+    monitor = ChargerMonitor(RATING)
+    monitor.authorise(T, allowed=True)
+    monitor.measured(900_000, 0, T)
+    assert found(monitor, 1.0, 5.0) == []
+
+
+# -- the contactor ----------------------------------------------------------------------------------------------------
+
+
+def test_a_contactor_that_is_closed_from_the_first_is_welded() -> None:
+    monitor = ChargerMonitor(RATING)
+    monitor.feedback(T, closed=True)
+    assert monitor.live
+    assert monitor.verdicts() == []
+    assert found(monitor, 0.24) == []
+    assert found(monitor, 0.25) == [Open("contactor_welded")]
+    assert found(monitor, 0.3) == []  # once: nothing more can be opened
+
+
+def test_a_contactor_that_does_not_open_in_time_is_welded() -> None:
+    monitor = charging()
+    monitor.drive(NOTHING, T)
+    monitor.measured(0, 0, T)
+    monitor.open(T)
+    monitor.open(T + 0.4)  # its time runs from the first
+    assert found(monitor, 0.49) == []
+    assert found(monitor, 0.5) == [Open("contactor_welded")]
+
+
+def test_a_contactor_that_opens_in_time_is_well() -> None:
+    monitor = charging()
+    monitor.drive(NOTHING, T)
+    monitor.measured(0, 0, T)
+    monitor.open(T)
+    monitor.feedback(T + 0.49, closed=False)
+    assert found(monitor, 0.5, 5.0) == []
+    assert not monitor.live
+
+
+def test_a_contactor_has_its_time_to_close() -> None:
+    monitor = ChargerMonitor(RATING)
+    monitor.authorise(T, allowed=True)
+    monitor.request(Request(phase=Phase.POWER, power_s=FOREVER, closed_s=FOREVER, bears=BEARS), T)
+    assert monitor.close(T)
+    assert monitor.live
+    assert monitor.close(T + 3)  # again is not anew
+    assert found(monitor, 3.49) == []
+    assert found(monitor, 3.5) == [Open("contactor_dropped")]
+
+
+def test_a_contactor_that_drops_by_itself_is_noticed() -> None:
+    monitor = charging()
+    monitor.feedback(T + 5, closed=False)
+    assert found(monitor, 5.24) == []
+    assert found(monitor, 5.25) == [Open("contactor_dropped")]
+    monitor = charging()
+    monitor.feedback(T + 5, closed=False)
+    monitor.feedback(T + 5.1, closed=True)
+    assert found(monitor, 5.5, 9.0) == []
+    monitor.feedback(T + 10, closed=True)  # said again
+    assert found(monitor, 11.0) == []
+
+
+def test_a_contactor_that_bounces_while_it_moves_has_its_time() -> None:
+    monitor = charging()
+    monitor.drive(NOTHING, T)
+    monitor.measured(0, 0, T)
+    monitor.open(T)
+    monitor.feedback(T + 0.1, closed=False)
+    monitor.feedback(T + 0.2, closed=True)  # it may bounce for the grace, not for longer
+    assert found(monitor, 0.44) == []
+    assert found(monitor, 0.45) == [Open("contactor_welded")]
+
+
+def test_one_that_closes_late_has_its_time_to_open_again() -> None:
+    monitor = ChargerMonitor(RATING)
+    monitor.authorise(T, allowed=True)
+    monitor.request(Request(phase=Phase.POWER, power_s=FOREVER, closed_s=FOREVER, bears=BEARS), T)
+    monitor.close(T)
+    monitor.open(T + 0.1)
+    monitor.feedback(T + 0.15, closed=True)
+    assert found(monitor, 0.59) == []
+    assert found(monitor, 0.6) == [Open("contactor_welded")]
+
+
+def test_what_is_told_of_the_contactor_is_looked_at() -> None:
+    monitor = charging()
+    monitor.drive(NOTHING, T)
+    monitor.measured(0, 0, T)
+    monitor.open(T)
+    monitor.feedback(T + 0.5, closed=True)
+    assert monitor.verdicts() == [Open("contactor_welded")]
+    monitor = charging()
+    monitor.request(Request(phase=Phase.IDLE), T)
+    monitor.open(T)
+    assert found(monitor, 0.25) == [Lower("not_requested", NOTHING)]
+
+
+def test_a_contactor_that_the_monitor_opened_has_its_time_whatever_ends_meanwhile() -> None:
+    monitor = charging()
+    monitor.drive(NOTHING, T)
+    monitor.measured(400_000, 0, T)
+    monitor.request(Request(phase=Phase.IDLE), T)
+    assert found(monitor, 0.0, 0.25) == [Open("not_requested")]
+    monitor.authorise(T + 0.3, allowed=False)
+    assert monitor.verdicts() == []
+    assert found(monitor, 0.4, 0.74) == []
+    assert found(monitor, 0.75) == [Open("contactor_welded")]
+
+
+def test_one_that_bounces_at_first_is_given_its_whole_time_to_open() -> None:
+    monitor = charging()
+    monitor.drive(NOTHING, T)
+    monitor.measured(0, 0, T)
+    monitor.open(T)
+    assert found(monitor, 0.45) == []
+    monitor = ChargerMonitor(RATING)
+    monitor.feedback(T, closed=True)
+    monitor.feedback(T, closed=True)  # the same again starts no new grace
+    monitor.feedback(T + 0.2, closed=True)
+    assert found(monitor, 0.25) == [Open("contactor_welded")]
+
+
+def test_it_says_open_again_as_long_as_something_is_commanded_that_may_not_be() -> None:
+    """A session that goes on commanding is stopped each time."""
+    monitor = charging()
+    monitor.fault("door", T, active=True)
+    monitor.tick(T)
+    assert found(monitor, 0.25) == [Open("door")]
+    monitor.open(T + 0.25)
+    monitor.feedback(T + 0.3, closed=False)
+    monitor.measured(0, 0, T + 0.3)
+    assert not monitor.close(T + 0.4)
+    assert monitor.verdicts() == []
+    assert not monitor.live
+
+
+def test_every_way_to_be_live_is_watched() -> None:
+    monitor = ChargerMonitor(RATING)
+    assert not monitor.live
+    monitor.feedback(T, closed=True)
+    assert monitor.live
+    monitor.feedback(T, closed=False)
+    assert not monitor.live
+    monitor.authorise(T, allowed=True)
+    monitor.request(Request(phase=Phase.POWER, power_s=FOREVER, closed_s=FOREVER, bears=BEARS), T)
+    monitor.drive(Output(1, 0, 1, 0, 1), T)
+    assert monitor.live
+    monitor.drive(NOTHING, T)
+    assert not monitor.live
+    monitor.close(T)
+    assert monitor.live
+
+
+def test_every_word_of_time_and_size_has_its_default() -> None:
+    assert Request() == Request(phase=None, power_s=0, closed_s=0, bears=None, ready=None, target_mv=None)
+    assert Output() == Output(0, 0, UNBOUNDED, UNBOUNDED, UNBOUNDED)
+    assert UNBOUNDED == 1_000_000_000
+    assert NOTHING == Output(0, 0, 0, 0, 0)  # noqa: SIM300 - the constant is what is looked at
+    assert [each.value for each in Phase] == ["idle", "voltage", "power", "rest"]

@@ -1,0 +1,298 @@
+"""Charger and vehicle as processes that are stopped, killed, held up, and given a slow disk while power flows.
+
+Board, power modules and line are in this process (`tests/safety/outside.py`), whose clock measures: no word of the
+programs is believed.
+"""
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import pytest
+import pytest_asyncio
+
+from cli.demo.processes import free_port
+from pki_tools.tree import PkiTree
+from tests.safety.launcher import HANG, SLOW, SLOW_DISK
+from tests.safety.outside import Outside, Record, Seen, Watcher
+from v2g.hardware.module_sim import SILENCE_S
+from v2g.net.medium import Medium
+from v2g.net.watchdog import HUNG_S
+from v2g.slac.timing import FAST
+
+pytestmark = pytest.mark.e2e
+
+ROOT: Final = Path(__file__).parents[2]
+
+LOST_S: Final = float(os.environ.get("V2G_LOST_S", "1.0"))
+"""Silence after which board and charger give each other up, s. 0.1 at a real charger; here the machine is shared."""
+
+SLACK_S: Final = 0.5
+"""What a busy machine may add, s, beside what this process itself was kept waiting."""
+
+SILENT_S: Final = 1.0 + 0.35
+"""A charger's patience in the charge loop, and the monitor's."""
+
+VEHICLE_S: Final = 0.5 + 0.85
+"""The same of a vehicle."""
+
+LOW_V: Final = 60
+DISCHARGE_S: Final = 0.7
+"""What the simulated modules' output takes to fall below it, s."""
+
+SLAC: Final = "\n".join(f"{name} = {value}" for name, value in msgspec.to_builtins(FAST).items())
+
+
+class Place:
+    """One charger, one vehicle, and what is measured between them."""
+
+    def __init__(self, folder: Path, pki: PkiTree) -> None:
+        self.folder, self._pki = folder, pki
+        self._port = free_port(socket.SOCK_DGRAM)
+        self._programs: dict[str, subprocess.Popen[bytes]] = {}
+        self._ending = contextlib.ExitStack()
+        self.line = Record()
+        self._struck = self._late = 0.0
+
+    async def charge(self, *, hardware: bool) -> None:
+        """Let power flow. With `hardware` board and modules are outside of the charger's program, and switch off by
+        themselves when they hear nothing; without, they are simulated inside of it, and nothing else switches off."""
+        medium = await Medium.attach(self.folder / "medium", "outside")
+        self._ending.callback(medium.close)
+        tables = ""
+        if hardware:
+            self.line = parts = Outside(medium, lost_s=LOST_S)
+            self._ending.callback(parts.close)
+            tables = (
+                f'pilot = "board"\nstage = "can"\n[hardware.board]\ndevice = "{parts.board}"\nlost_s = {LOST_S}\n'
+                f'[hardware.can]\ninterface = "serial"\nchannel = "{parts.modules}"\nlost_s = 2.0\n'
+            )
+        else:
+            self.line = Watcher(medium)
+        self._start("secc", self._charger(tables))
+        await self.until(lambda: self.named("secc", "ready"))
+        self._start("evcc", self._vehicle())
+        await self.until(lambda: self.line.now.amperes > 10)
+
+    def strike(self, program: str, how: signal.Signals) -> float:
+        """Let it happen; return when."""
+        self._struck, self._late = time.monotonic(), self._lateness
+        self.go_on(program, how)
+        return self._struck
+
+    def go_on(self, program: str, how: signal.Signals = signal.SIGCONT) -> None:
+        """Send a signal that is not what is measured from."""
+        self._programs[program].send_signal(how)
+
+    def weld(self) -> None:
+        """Let the contactor stay closed."""
+        assert isinstance(self.line, Outside)
+        self.line.weld()
+
+    async def ends(self, held: Callable[[Seen], bool]) -> float:
+        """Wait until something does not hold any more; return how long that took from when it happened, s."""
+        await self.until(lambda: not held(self.line.now))
+        return self.line.last(held, since=self._struck)
+
+    def allowed(self, seconds: float) -> float:
+        """Return what may have been measured for so many seconds."""
+        return seconds + SLACK_S + 2 * (self._lateness - self._late)
+
+    @property
+    def _lateness(self) -> float:
+        """For how long this process could not run so far, s: its loop does not count that (tests/patient.py)."""
+        return time.monotonic() - asyncio.get_running_loop().time()
+
+    async def until(self, holds: Callable[[], object], seconds: float = 60.0) -> None:
+        """Wait for it."""
+        deadline = time.monotonic() + seconds
+        while not holds():
+            assert time.monotonic() < deadline, f"{self.line.seen[-5:]}\n{self.logs()}"
+            await asyncio.sleep(0.01)
+
+    def named(self, program: str, name: str) -> list[dict[str, Any]]:
+        """Return what a program has reported under a name."""
+        path = self.folder / f"{program}.jsonl"
+        lines = path.read_text().splitlines(keepends=True) if path.exists() else []
+        events = [json.loads(line) for line in lines if line.endswith("\n")]
+        return [event["data"] for event in events if event["name"] == name]
+
+    def logs(self) -> str:
+        """Return the ends of what the programs have logged."""
+        return "\n".join(path.read_text()[-3000:] for path in self.folder.glob("*.log"))
+
+    async def close(self) -> None:
+        """End everything."""
+        for each in self._programs.values():
+            each.kill()
+            await asyncio.to_thread(each.wait)
+        self._ending.close()
+
+    def _start(self, name: str, text: str) -> None:
+        config = self.folder / f"{name}.toml"
+        config.touch(mode=0o600)
+        config.write_text(text)
+        events = self.folder / f"{name}.jsonl"
+        command = [sys.executable, "-m", "tests.safety.launcher", name, "--config", config, "--events", events]
+        with (self.folder / f"{name}.log").open("wb") as log:
+            self._programs[name] = subprocess.Popen(command, stdout=log, stderr=log, cwd=ROOT)
+
+    def _charger(self, hardware: str) -> str:
+        pki = self._pki
+        return f"""data_dir = "secc"
+[link]
+medium = "medium"
+[link.slac.timing]
+{SLAC}
+[sdp]
+port = {self._port}
+[tls]
+chain = "{pki.path("secc/chain.pem")}"
+key = "{pki.path("secc/leaf.key")}"
+ocsp = "{pki.path("secc/ocsp.der")}"
+v2g_roots = ["{pki.path("v2g/root.pem")}"]
+oem_roots = ["{pki.path("oem/root.pem")}"]
+mo_roots = ["{pki.path("mo/root.pem")}"]
+[meter]
+chain = "{pki.path("meter/chain.pem")}"
+key = "{pki.path("meter/leaf.key")}"
+[site]
+contracts = ["DEV2GC00000001"]
+[charger]
+services = [2]
+[hardware]
+{hardware}
+"""
+
+    def _vehicle(self) -> str:
+        pki = self._pki
+        return f"""[link]
+medium = "medium"
+[link.slac.timing]
+{SLAC}
+[sdp]
+port = {self._port}
+[tls]
+chain = "{pki.path("vehicle/chain.pem")}"
+key = "{pki.path("vehicle/leaf.key")}"
+anchors = ["{pki.path("v2g/root.pem")}"]
+[contract]
+chain = "{pki.path("contract/chain.pem")}"
+key = "{pki.path("contract/leaf.key")}"
+[services]
+energy = ["DC"]
+control_mode = ["dynamic"]
+[[program]]
+do = "charge"
+for_s = 600
+"""
+
+
+@pytest_asyncio.fixture
+async def place(tmp_path: Path, pki: PkiTree) -> AsyncIterator[Place]:
+    place = Place(tmp_path, pki)
+    yield place
+    await place.close()
+
+
+Note = Callable[[str, object], None]
+
+
+def told(note: Note, **seconds: float) -> None:
+    """Show how long it took: with `pytest -s`, and in a report."""
+    for name, value in seconds.items():
+        note(name, round(value, 3))
+    sys.stderr.write(",".join(f" {name} {value:.3f} s" for name, value in seconds.items()) + "\n")
+
+
+@pytest.mark.parametrize("how", [signal.SIGSTOP, pytest.param(signal.SIGKILL, marks=pytest.mark.long)])
+async def test_hardware_and_vehicle_let_go_of_a_charger_that_is_stopped_or_killed(
+    place: Place, how: signal.Signals, record_property: Note
+) -> None:
+    await place.charge(hardware=True)
+    struck = place.strike("secc", how)
+    off_s, vehicle_s = await place.ends(lambda each: each.on), await place.ends(lambda each: each.vehicle_closed)
+    low_s = await place.ends(lambda each: each.volts >= LOW_V)
+    told(record_property, charger=off_s, vehicle=vehicle_s, voltage=low_s)
+    assert off_s <= place.allowed(LOST_S)
+    assert vehicle_s <= place.allowed(VEHICLE_S)
+    assert low_s <= place.allowed(SILENCE_S + DISCHARGE_S)
+    if how == signal.SIGSTOP:  # it comes back, and takes nothing up again
+        place.go_on("secc")
+        await place.until(lambda: place.named("secc", "session_ended"))
+        assert place.line.last(lambda each: each.on, since=struck) == off_s
+
+
+async def test_the_boards_dead_man_opens_when_nobody_else_can(place: Place, record_property: Note) -> None:
+    await place.charge(hardware=True)
+    place.go_on("evcc", signal.SIGSTOP)  # it would show B, on which the board opens, too
+    place.strike("secc", signal.SIGSTOP)
+    off_s, low_s = await place.ends(lambda each: each.on), await place.ends(lambda each: each.volts >= LOW_V)
+    told(record_property, charger=off_s, voltage=low_s)
+    assert off_s <= place.allowed(LOST_S)
+    assert low_s <= place.allowed(SILENCE_S + DISCHARGE_S)
+
+
+@pytest.mark.long
+async def test_modules_and_vehicle_are_what_is_left_when_the_contactor_is_welded_and_the_charger_stopped(
+    place: Place, record_property: Note
+) -> None:
+    await place.charge(hardware=True)
+    place.weld()
+    place.strike("secc", signal.SIGSTOP)
+    current_s, low_s = await place.ends(lambda each: each.flows), await place.ends(lambda each: each.volts >= LOW_V)
+    told(record_property, current=current_s, voltage=low_s)
+    assert place.line.now.closed
+    assert current_s <= place.allowed(VEHICLE_S)
+    assert low_s <= place.allowed(SILENCE_S + DISCHARGE_S)
+
+
+@pytest.mark.parametrize("hardware", [pytest.param(True, marks=pytest.mark.long), False])
+async def test_power_goes_off_while_the_chargers_event_loop_hangs(
+    place: Place, hardware: bool, record_property: Note
+) -> None:
+    """By the board's dead-man where there is a board, else by the watchdog's thread."""
+    await place.charge(hardware=hardware)
+    struck = place.strike("secc", HANG)
+    off_s = await place.ends(lambda each: each.on)
+    told(record_property, charger=off_s)
+    assert off_s <= place.allowed(LOST_S if hardware else HUNG_S)
+    await place.until(lambda: place.named("secc", "session_ended"))
+    assert place.line.last(lambda each: each.on, since=struck) == off_s
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("how", [signal.SIGSTOP, signal.SIGKILL, HANG])
+async def test_a_charger_lets_go_of_a_vehicle_that_is_stopped_or_killed_or_hangs(
+    place: Place, how: signal.Signals, record_property: Note
+) -> None:
+    await place.charge(hardware=True)
+    place.strike("evcc", how)
+    off_s = await place.ends(lambda each: each.on)
+    told(record_property, charger=off_s)
+    assert off_s <= place.allowed(SILENT_S)
+    if how == HANG:  # the vehicle's own watchdog
+        vehicle_s = await place.ends(lambda each: each.vehicle_closed)
+        told(record_property, vehicle=vehicle_s)
+        assert vehicle_s <= place.allowed(HUNG_S)
+
+
+async def test_a_slow_disk_does_not_keep_the_power_on(place: Place, record_property: Note) -> None:
+    """The vehicle falls silent, and what the charger writes into its books about it takes 10 s."""
+    await place.charge(hardware=True)
+    place.go_on("secc", SLOW_DISK)
+    place.strike("evcc", signal.SIGSTOP)
+    off_s = await place.ends(lambda each: each.on)
+    told(record_property, charger=off_s)
+    assert off_s <= place.allowed(SILENT_S)
+    await place.until(lambda: SLOW in place.logs())

@@ -1,0 +1,762 @@
+"""The rule of a vehicle's safety monitor, clause by clause, with the clock in the hand."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from v2g.safety import NOTHING, Ask, BatteryReading, Lower, Open, Output, Phase, VehicleMonitor, VehicleRating
+
+BEARS = Output(charge_w=50_000, discharge_w=20_000, charge_ma=135_000, discharge_ma=60_000, voltage_mv=410_000)
+READING = BatteryReading(voltage_mv=400_000, current_ma=0, bears=BEARS)
+TICK = 0.1
+
+
+class Desk:
+    """A monitor, its time, and a vehicle whose sensors report with each tick."""
+
+    def __init__(self, **rating: Any) -> None:
+        self.monitor = VehicleMonitor(VehicleRating(**rating))
+        self.now = 100.0
+        self.reading, self.inlet = READING, (0, 0)
+        self.silent: set[str] = set()
+        self.said: list[Any] = []
+        self.alive = True
+
+    def pass_time(self, seconds: float) -> "Desk":
+        """Let time pass; somebody speaks all the while, where `alive`."""
+        for _ in range(round(seconds / TICK)):
+            self.now += TICK
+            self.report()
+            if self.alive:
+                self.monitor.ask(Ask(alive_s=1.0), self.now)
+            self.monitor.tick(self.now)
+            self.take()
+        return self
+
+    def report(self) -> None:
+        if "battery" not in self.silent:
+            self.monitor.battery(self.reading, self.now)
+        if "inlet" not in self.silent:
+            self.monitor.inlet(*self.inlet, self.now)
+        self.take()
+
+    def take(self) -> list[Any]:
+        fresh = self.monitor.verdicts()
+        self.said += fresh
+        return fresh
+
+    def opened_for(self) -> list[str]:
+        return [each.reason for each in self.said if isinstance(each, Open)]
+
+    def ask(self, phase: Phase, alive_s: float = 1.0) -> "Desk":
+        self.monitor.ask(Ask(phase=phase, alive_s=alive_s), self.now)
+        return self
+
+    def to_voltage(self) -> "Desk":
+        """Cable check and pre-charge: state C, and the voltage matches."""
+        self.report()
+        self.monitor.begin()
+        self.ask(Phase.VOLTAGE)
+        assert self.monitor.show(self.now)
+        self.inlet = (400_000, 0)
+        return self.pass_time(0.5)
+
+    def to_closed(self) -> "Desk":
+        self.to_voltage()
+        assert self.monitor.close(self.now)
+        self.monitor.feedback(self.now + 0.01, closed=True)
+        self.take()
+        assert not self.said
+        return self
+
+    def to_power(self, charge_w: int = 20_000, discharge_w: int = 0) -> "Desk":
+        self.to_closed().ask(Phase.POWER)
+        wanted = Output(charge_w, discharge_w)
+        assert self.monitor.drive(wanted, self.now) == wanted
+        self.flow(charge_w - discharge_w)
+        self.pass_time(0.5)
+        assert not self.said
+        return self
+
+    def flow(self, watts: int) -> None:
+        """Let so much flow at 400 V."""
+        ma = watts * 1_000_000 // 400_000
+        self.inlet, self.reading = (400_000, ma), replace(self.reading, current_ma=ma)
+
+
+def test_a_sound_session_is_let_alone() -> None:
+    desk = Desk().to_power().pass_time(600)
+    desk.ask(Phase.REST)
+    assert desk.monitor.drive(NOTHING, desk.now) == NOTHING
+    desk.flow(0)
+    desk.pass_time(1.0)
+    desk.monitor.rest()
+    desk.monitor.open(desk.now)
+    desk.pass_time(0.5)
+    desk.monitor.feedback(desk.now, closed=False)
+    desk.inlet = (0, 0)
+    desk.ask(Phase.IDLE).pass_time(60)
+    desk.monitor.end()
+    desk.pass_time(60)
+    assert desk.said == []
+    assert not desk.monitor.live
+
+
+# -- joining ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("phase", [None, Phase.IDLE])
+def test_nothing_is_joined_before_it_was_asked_for(phase: Phase | None) -> None:
+    for move in ("show", "close"):
+        desk = Desk()
+        desk.report()
+        desk.monitor.begin()
+        if phase is not None:
+            desk.ask(phase)
+        assert getattr(desk.monitor, move)(desk.now) is False
+        assert desk.take() == [Open("not_requested")]
+
+
+def test_nothing_is_joined_without_a_session() -> None:
+    for ended in (False, True):
+        desk = Desk()
+        if ended:
+            desk.monitor.begin()
+            desk.ask(Phase.POWER)
+            desk.monitor.end()
+        desk.ask(Phase.POWER)
+        assert not desk.monitor.show(desk.now)
+        assert desk.take() == [Open("not_requested")]
+
+
+def test_rest_is_entered_from_power_alone() -> None:
+    desk = Desk()
+    desk.monitor.begin()
+    desk.ask(Phase.REST)
+    assert not desk.monitor.show(desk.now)
+
+
+def test_a_contactor_closes_between_two_equal_voltages_alone() -> None:
+    for inlet_mv, closes in ((380_000, True), (420_000, True), (379_999, False), (420_001, False), (0, False)):
+        desk = Desk().to_voltage()
+        desk.inlet = (inlet_mv, 0)
+        desk.report()
+        assert desk.monitor.close(desk.now) is closes
+        assert desk.take() == ([] if closes else [Open("voltage_mismatch")])
+
+
+@pytest.mark.parametrize("sensor", ["battery", "inlet"])
+@pytest.mark.parametrize(("age", "closes"), [(0.4, True), (0.6, False), (1.9, False)])
+def test_a_contactor_closes_on_fresh_readings_alone(sensor: str, age: float, closes: bool) -> None:
+    desk = Desk(grace_s=5.0).to_voltage()
+    desk.silent.add(sensor)
+    desk.pass_time(age)
+    assert desk.monitor.close(desk.now) is closes
+    assert desk.take() == ([] if closes else [Open(f"{sensor}_silent")])
+
+
+def test_a_contactor_does_not_close_before_the_battery_has_reported() -> None:
+    desk = Desk()
+    desk.monitor.begin()
+    desk.ask(Phase.VOLTAGE)
+    desk.monitor.inlet(400_000, 0, desk.now)
+    assert not desk.monitor.close(desk.now)
+    assert desk.take() == [Open("battery_silent")]
+
+
+def test_a_battery_with_a_fault_is_not_connected() -> None:
+    desk = Desk().to_voltage()
+    desk.reading = replace(READING, fault="insulation")
+    desk.report()
+    assert not desk.monitor.close(desk.now)
+    assert desk.take() == [Open("battery_fault")]
+
+
+def test_what_was_opened_stays_open_until_the_next_session() -> None:
+    desk = Desk().to_closed()
+    desk.monitor.fault("isolation", desk.now)
+    desk.monitor.feedback(desk.now + 0.1, closed=False)
+    desk.pass_time(1.0)
+    assert desk.opened_for() == ["isolation"]
+    desk.ask(Phase.VOLTAGE)
+    assert not desk.monitor.close(desk.now)
+    assert not desk.monitor.show(desk.now)
+    desk.monitor.end()
+    desk.monitor.begin()
+    desk.ask(Phase.VOLTAGE)
+    desk.report()
+    desk.take()
+    assert desk.monitor.show(desk.now)
+    assert desk.monitor.close(desk.now)
+
+
+def test_what_was_opened_for_says_why_nothing_passes() -> None:
+    desk = Desk().to_power()
+    desk.monitor.draw(5_000, desk.now)
+    desk.monitor.feedback(desk.now, closed=False)
+    assert desk.opened_for() == []
+    desk.pass_time(0.4)
+    assert desk.opened_for() == ["contactor_dropped"]
+    assert not desk.monitor.live
+    assert not desk.monitor.show(desk.now)
+    assert desk.take() == []
+    assert desk.monitor.drive(Output(charge_w=1), desk.now) == NOTHING
+    assert desk.take() == [Lower("contactor_dropped", NOTHING)]
+
+
+def test_what_is_live() -> None:
+    desk = Desk().to_voltage()
+    assert desk.monitor.live
+    desk.monitor.rest()
+    assert not desk.monitor.live
+    desk.monitor.close(desk.now)
+    assert desk.monitor.live
+    desk.monitor.feedback(desk.now, closed=True)
+    desk.monitor.open(desk.now)
+    assert desk.monitor.live
+    desk.monitor.feedback(desk.now, closed=False)
+    assert not desk.monitor.live
+    desk.ask(Phase.POWER)
+    desk.monitor.drive(Output(charge_w=5), desk.now)
+    assert desk.monitor.live
+    desk.monitor.draw(5, desk.now)
+    desk.monitor.drive(NOTHING, desk.now)
+    assert desk.monitor.live
+    desk.monitor.draw(0, desk.now)
+    assert not desk.monitor.live
+
+
+def fresh(phase: Phase = Phase.VOLTAGE, alive_s: float = 1e6, **rating: Any) -> Desk:
+    """A session in that phase, whose sensors have not reported."""
+    desk = Desk(**rating)
+    desk.monitor.begin()
+    return desk.ask(phase, alive_s)
+
+
+@pytest.mark.parametrize(("after_s", "may"), [(0.75, True), (1.0, False)])
+def test_who_is_silent_for_so_long_is_not_joined(after_s: float, may: bool) -> None:
+    desk = fresh(alive_s=1.0)
+    assert desk.monitor.show(desk.now + after_s) is may
+
+
+def test_a_message_without_a_time_puts_nothing_off() -> None:
+    desk = fresh(alive_s=1.0)
+    desk.monitor.ask(Ask(phase=Phase.VOLTAGE), desk.now + 0.75)
+    assert not desk.monitor.show(desk.now + 1.0)
+
+
+def test_nothing_of_a_session_is_there_in_the_next() -> None:
+    desk = fresh(alive_s=1e6)
+    desk.monitor.begin()
+    desk.monitor.ask(Ask(phase=Phase.VOLTAGE), desk.now)
+    assert not desk.monitor.show(desk.now)
+    assert desk.take() == [Open("silent")]
+
+
+@pytest.mark.parametrize(("after_s", "may"), [(149.75, True), (150.0, False)])
+def test_voltage_is_asked_for_so_long(after_s: float, may: bool) -> None:
+    desk = fresh()
+    assert desk.monitor.show(desk.now + after_s) is may
+
+
+@pytest.mark.parametrize("by", ["stop", "fault"])
+def test_a_stop_and_a_fault_have_their_very_moment(by: str) -> None:
+    def stopped(phase: Phase) -> Desk:
+        desk = fresh(phase, voltage_s=1e6)
+        if by == "stop":
+            desk.monitor.stop(desk.now)
+        else:
+            desk.monitor.battery(replace(READING, fault="hot"), desk.now)
+        return desk
+
+    for after_s, may in ((14.75, True), (15.0, False)):
+        desk = stopped(Phase.VOLTAGE)
+        assert desk.monitor.show(desk.now + after_s) is may
+    for after_s, passes in ((4.75, 7), (5.0, 0)):
+        desk = stopped(Phase.POWER)
+        assert desk.monitor.drive(Output(charge_w=7), desk.now + after_s).charge_w == passes
+
+
+@pytest.mark.parametrize("sensor", ["battery", "inlet"])
+def test_a_reading_is_old_after_its_time_and_not_at_it(sensor: str) -> None:
+    desk = Desk().to_voltage()
+    desk.now = 200.0
+    desk.ask(Phase.VOLTAGE, 1e6)
+    desk.report()
+    desk.now = 200.5
+    desk.silent.add(sensor)
+    desk.report()
+    assert desk.monitor.close(desk.now)
+    desk.monitor.feedback(desk.now, closed=True)
+    for desk.now in (201.0, 201.25):
+        desk.report()
+        desk.monitor.tick(desk.now)
+    assert desk.opened_for() == []
+    desk.monitor.tick(201.5)
+    desk.take()
+    assert desk.opened_for() == [f"{sensor}_silent"]
+
+
+def test_a_tick_alone_finds_what_time_has_done() -> None:
+    desk = Desk().to_power()
+    desk.silent |= {"battery", "inlet"}
+    desk.pass_time(1.5)
+    assert desk.opened_for() == ["battery_silent"]
+
+
+@pytest.mark.parametrize("by", ["inlet", "battery", "feedback"])
+def test_what_is_measured_is_looked_at_at_once(by: str) -> None:
+    desk = Desk(grace_s=0.0).to_power()
+    match by:
+        case "inlet":
+            desk.monitor.inlet(460_000, 0, desk.now)
+        case "battery":
+            desk.monitor.battery(replace(READING, voltage_mv=460_000), desk.now)
+        case "feedback":
+            desk.monitor.feedback(desk.now, closed=False)
+    assert [type(each) for each in desk.monitor.verdicts()] == [Open]
+
+
+# -- silence ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_charger_that_falls_silent_is_left() -> None:
+    desk = Desk().to_power()
+    desk.alive = False
+    desk.ask(Phase.POWER, alive_s=1.0).pass_time(1.1)
+    assert desk.said == []
+    desk.pass_time(0.3)
+    assert desk.opened_for() == ["silent"]
+
+
+@pytest.mark.parametrize("sensor", ["battery", "inlet"])
+def test_a_sensor_that_falls_silent_opens(sensor: str) -> None:
+    desk = Desk().to_power()
+    desk.silent.add(sensor)
+    desk.pass_time(1.1)
+    assert desk.said == []
+    desk.pass_time(0.4)
+    assert desk.opened_for() == [f"{sensor}_silent"]
+
+
+def test_sensors_may_be_silent_while_nothing_is_joined() -> None:
+    desk = Desk()
+    desk.monitor.begin()
+    desk.silent |= {"battery", "inlet"}
+    desk.ask(Phase.VOLTAGE).pass_time(10)
+    assert desk.said == []
+
+
+def test_voltage_without_power_ends() -> None:
+    desk = Desk(voltage_s=20.0).to_voltage()
+    for _ in range(195):
+        desk.ask(Phase.VOLTAGE).pass_time(TICK)
+    assert desk.said == []
+    desk.pass_time(0.6)
+    assert desk.opened_for() == ["voltage_for_too_long"]
+
+
+# -- what flows -------------------------------------------------------------------------------------------------------
+
+
+def wrong_for(desk: Desk, most_s: float) -> float | None:
+    """Return after how long it opened, None when it did not."""
+    began = desk.now
+    while desk.now - began < most_s and not desk.opened_for():
+        desk.pass_time(TICK)
+    return desk.now - began if desk.opened_for() else None
+
+
+@pytest.mark.parametrize(
+    ("battery_ma", "inlet_ma", "opens"),
+    [
+        (146_750, 146_750, False),
+        (146_751, 0, True),
+        (0, 146_751, True),
+        (-68_000, -68_000, False),
+        (-68_001, 0, True),
+        (0, -68_001, True),
+    ],
+)
+def test_more_current_than_the_battery_bears(battery_ma: int, inlet_ma: int, opens: bool) -> None:
+    desk = Desk(flow_s=1e6).to_power()
+    desk.reading, desk.inlet = replace(READING, current_ma=battery_ma), (400_000, inlet_ma)
+    took = wrong_for(desk, 5.0)
+    assert (took is not None) is opens
+    if took is not None:
+        assert 1.2 <= took <= 1.5
+        assert desk.opened_for()[0] == "over_current"
+
+
+@pytest.mark.parametrize(
+    ("battery_mv", "inlet_mv", "took"),
+    [
+        (415_000, 415_000, None),
+        (415_001, 0, 0.4),
+        (400_000, 415_001, 0.4),
+        (451_000, 0, 0.4),
+        (451_001, 0, 0.0),
+        (400_000, 451_001, 0.0),
+    ],
+)
+def test_more_voltage_than_the_battery_bears(battery_mv: int, inlet_mv: int, took: float | None) -> None:
+    desk = Desk(flow_s=1e6).to_power()
+    desk.reading, desk.inlet = replace(READING, voltage_mv=battery_mv), (inlet_mv, 0)
+    found = wrong_for(desk, 5.0)
+    if took is None:
+        assert found is None
+    else:
+        assert found is not None
+        assert took <= found <= took + 0.25
+        assert desk.opened_for()[0] == "over_voltage"
+
+
+def test_the_inlets_voltage_does_not_matter_to_a_battery_that_is_not_connected() -> None:
+    desk = Desk().to_voltage()
+    desk.inlet = (500_000, 0)
+    desk.pass_time(5)
+    assert desk.said == []
+
+
+@pytest.mark.parametrize(
+    ("asked", "flows_w", "opens"),
+    [
+        ((20_000, 0), 21_400, False),
+        ((20_000, 0), 21_600, True),
+        ((20_000, 0), 0, False),
+        ((20_000, 0), -400, False),
+        ((20_000, 0), -600, True),
+        ((0, 10_000), -10_900, False),
+        ((0, 10_000), -11_100, True),
+        ((0, 10_000), 600, True),
+    ],
+)
+def test_more_power_than_was_asked_for_or_the_other_way(asked: tuple[int, int], flows_w: int, opens: bool) -> None:
+    desk = Desk().to_power(*asked)
+    desk.flow(flows_w)
+    took = wrong_for(desk, 5.0)
+    assert (took is not None) is opens
+    if took is not None:
+        assert 2.2 <= took <= 2.5
+        assert desk.opened_for()[0] == "power_not_obeyed"
+
+
+@pytest.mark.parametrize(("inlet_ma", "opens"), [(215_009, False), (215_010, True), (-5_000, False), (-5_010, True)])
+def test_the_margin_of_power_to_the_watt(inlet_ma: int, opens: bool) -> None:
+    desk = Desk()
+    desk.reading = replace(READING, bears=replace(BEARS, charge_ma=10**9))
+    desk.to_power()
+    desk.inlet = (100_000, inlet_ma)
+    assert (wrong_for(desk, 3.0) is not None) is opens
+
+
+@pytest.mark.parametrize(("battery_mv", "opens"), [(1_010_000, False), (1_010_001, True)])
+def test_a_percent_of_a_high_voltage_is_more_than_five_volts(battery_mv: int, opens: bool) -> None:
+    desk = Desk(flow_s=1e6).to_power()
+    bears = replace(BEARS, voltage_mv=1_000_000)
+    desk.reading, desk.inlet = replace(READING, voltage_mv=battery_mv, bears=bears), (400_000, 0)
+    assert (wrong_for(desk, 1.0) is not None) is opens
+
+
+def test_a_battery_by_itself_is_not_the_monitors() -> None:
+    desk = Desk()
+    desk.reading = replace(READING, voltage_mv=460_000, current_ma=-200_000)
+    assert desk.pass_time(5).said == []
+
+
+def test_what_is_right_again_has_not_lasted() -> None:
+    desk = Desk().to_power()
+    for _ in range(5):
+        desk.flow(30_000)
+        desk.pass_time(2.0)
+        desk.flow(20_000)
+        desk.pass_time(0.1)
+    assert desk.said == []
+
+
+# -- what is asked for ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("phase", [Phase.IDLE, Phase.VOLTAGE])
+def test_no_power_is_asked_for_outside_the_loop(phase: Phase) -> None:
+    desk = Desk().to_voltage().ask(phase)
+    assert desk.monitor.drive(Output(charge_w=1), desk.now) == NOTHING
+    (verdict,) = desk.take()
+    assert verdict == Lower("not_requested" if phase is Phase.IDLE else "only_voltage", NOTHING)
+
+
+def test_what_is_drawn_without_power_says_why() -> None:
+    desk = Desk().to_voltage()
+    assert desk.monitor.draw(5, desk.now) == 0
+    assert desk.take() == [Lower("only_voltage", NOTHING)]
+
+
+def test_what_is_drawn_follows_what_may_pass() -> None:
+    desk = Desk().to_power(11_000)
+    assert desk.monitor.draw(11_000, desk.now) == 11_000
+    assert desk.monitor.draw(12_000, desk.now) == 11_000
+    (verdict,) = desk.take()
+    assert (verdict.reason, verdict.output.charge_w) == ("limit", 11_000)
+    assert desk.monitor.draw(-1, desk.now) == 0
+    desk.take()
+    desk.said.clear()
+    desk.monitor.draw(11_000, desk.now)
+    desk.monitor.drive(NOTHING, desk.now)
+    desk.pass_time(0.2)
+    assert desk.said == []
+    desk.flow(0)
+    desk.pass_time(0.3)
+    assert desk.said == [Lower("limit", NOTHING)]
+
+
+def test_renegotiation_takes_the_wish_back_that_the_session_forgot() -> None:
+    desk = Desk().to_power()
+    desk.ask(Phase.REST).pass_time(0.2)
+    assert desk.said == []
+    desk.pass_time(0.3)
+    assert desk.said == [Lower("only_rest", NOTHING)]
+    desk.flow(0)
+    desk.pass_time(10)
+    assert len(desk.said) == 1
+
+
+def test_a_source_limits_what_is_asked_for() -> None:
+    desk = Desk().to_power(11_000)
+    desk.monitor.limit(4_000)
+    desk.pass_time(0.4)
+    (verdict,) = desk.said
+    assert (verdict.reason, verdict.output.charge_w) == ("limit", 4_000)
+    assert desk.monitor.drive(Output(charge_w=5_000), desk.now).charge_w == 4_000
+    assert desk.take()[0].reason == "limit"
+    assert desk.monitor.drive(Output(charge_w=4_000), desk.now).charge_w == 4_000
+
+
+def test_discharge_is_signed_for_where_it_has_to_be() -> None:
+    desk = Desk(signed=True).to_power(0, 10_000)
+    desk.monitor.signed(10_000, 205.0)
+    desk.ask(Phase.POWER, 1e6)
+    for now in (204.0, 205.0):
+        desk.monitor.battery(desk.reading, now)
+        desk.monitor.inlet(*desk.inlet, now)
+    desk.monitor.inlet(*desk.inlet, 205.75)
+    assert desk.take() == []
+    desk.monitor.inlet(*desk.inlet, 206.0)
+    desk.take()
+    (verdict,) = desk.said
+    assert (verdict.reason, verdict.output.discharge_w) == ("not_signed", 0)
+
+
+def test_no_more_is_discharged_than_was_signed_for() -> None:
+    desk = Desk(signed=True).to_power(0, 10_000)
+    desk.monitor.signed(6_000, desk.now + 500.0)
+    desk.pass_time(1.5)
+    (verdict,) = desk.said
+    assert (verdict.reason, verdict.output.discharge_w) == ("not_signed", 6_000)
+
+
+def test_discharge_is_not_signed_for_where_it_has_not_to_be() -> None:
+    assert Desk().to_power(0, 10_000).pass_time(60).said == []
+
+
+# -- stop and fault ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("by", ["driver", "charger", "battery"])
+def test_a_stop_and_a_battery_fault_are_followed(by: str) -> None:
+    desk = Desk().to_power()
+    match by:
+        case "driver":
+            desk.monitor.stop(desk.now)
+        case "charger":
+            desk.monitor.ask(Ask(stop=True), desk.now)
+        case "battery":
+            desk.reading = replace(desk.reading, fault="hot")
+    desk.pass_time(4.9)
+    assert desk.said == []
+    desk.pass_time(0.6)
+    reason = "battery_fault" if by == "battery" else "stop"
+    assert desk.said == [Lower(reason, NOTHING)]
+    desk.flow(0)
+    desk.reading = replace(desk.reading, fault="hot" if by == "battery" else "")
+    desk.pass_time(9.2)
+    assert len(desk.said) == 1
+    desk.pass_time(1.0)
+    assert desk.opened_for() == [reason]
+
+
+def test_a_second_stop_does_not_put_the_first_off() -> None:
+    desk = Desk().to_power()
+    desk.monitor.stop(desk.now)
+    desk.pass_time(4.0)
+    desk.monitor.stop(desk.now)
+    desk.monitor.ask(Ask(stop=True), desk.now)
+    desk.pass_time(1.5)
+    assert desk.said == [Lower("stop", NOTHING)]
+
+
+def test_a_fault_that_is_over_is_over() -> None:
+    desk = Desk().to_power()
+    desk.reading = replace(desk.reading, fault="hot")
+    desk.pass_time(3)
+    desk.reading = replace(desk.reading, fault="")
+    desk.pass_time(30)
+    assert desk.said == []
+
+
+def test_a_fault_of_the_vehicle_opens_within_the_grace() -> None:
+    desk = Desk().to_power()
+    desk.monitor.fault("isolation", desk.now)
+    desk.pass_time(0.2)
+    assert desk.opened_for() == []
+    desk.pass_time(0.2)
+    assert desk.opened_for() == ["isolation"]
+
+
+# -- the contactor ----------------------------------------------------------------------------------------------------
+
+
+def test_a_contactor_that_closes_by_itself() -> None:
+    desk = Desk().to_voltage()
+    desk.monitor.feedback(desk.now, closed=True)
+    desk.pass_time(0.2)
+    assert desk.opened_for() == []
+    desk.pass_time(0.2)
+    assert desk.opened_for() == ["contactor_welded"]
+
+
+def test_a_contactor_that_opens_by_itself() -> None:
+    desk = Desk().to_power()
+    desk.monitor.feedback(desk.now, closed=False)
+    desk.pass_time(0.4)
+    assert desk.opened_for() == ["contactor_dropped"]
+
+
+def test_a_contactor_that_does_not_close() -> None:
+    desk = Desk().to_voltage()
+    desk.monitor.close(desk.now)
+    desk.pass_time(1.9)
+    assert desk.said == []
+    desk.pass_time(0.3)
+    assert desk.opened_for() == ["contactor_dropped"]
+
+
+def test_a_contactor_that_does_not_open() -> None:
+    desk = Desk().to_closed()
+    desk.monitor.rest()
+    desk.monitor.open(desk.now)
+    desk.pass_time(2.6)
+    assert desk.said == []
+    desk.pass_time(0.3)
+    assert desk.opened_for() == ["contactor_welded"]
+
+
+def test_a_contactor_that_is_closed_before_anything_began() -> None:
+    desk = Desk()
+    desk.monitor.feedback(desk.now, closed=True)
+    desk.monitor.begin()
+    desk.pass_time(0.4)
+    assert desk.opened_for() == ["contactor_welded"]
+
+
+def test_what_is_joined_when_the_session_is_over_is_opened() -> None:
+    for leave in ("end", "idle", "idle in B"):
+        desk = Desk().to_closed()
+        if leave == "idle in B":
+            desk.monitor.rest()
+        if leave == "end":
+            desk.monitor.end()
+        else:
+            desk.ask(Phase.IDLE)
+        desk.pass_time(0.4)
+        assert desk.opened_for() == ["not_requested"]
+
+
+# -- voltage that nobody asked for ------------------------------------------------------------------------------------
+
+
+def test_voltage_that_nobody_asked_for() -> None:
+    desk = Desk()
+    desk.monitor.begin()
+    desk.ask(Phase.IDLE)
+    desk.inlet = (60_000, 0)
+    desk.pass_time(30)
+    assert desk.said == []
+    desk.inlet = (60_001, 0)
+    desk.pass_time(1.2)
+    assert desk.said == []
+    desk.pass_time(0.3)
+    assert desk.opened_for() == ["voltage_not_asked_for"]
+
+
+def test_voltage_may_be_left_for_its_time_to_the_moment() -> None:
+    desk = Desk().to_voltage()
+    desk.monitor.rest()
+    desk.now = 200.0
+    desk.report()  # the last time that anything was asked for
+    desk.ask(Phase.IDLE)
+    for now in (205.0, 206.25):
+        desk.monitor.inlet(400_000, 0, now)
+    assert desk.take() == []
+    desk.monitor.inlet(400_000, 0, 207.5)
+    assert desk.take() == [Open("voltage_not_asked_for")]
+
+
+def test_voltage_that_is_left_over_may_fall_in_its_time() -> None:
+    desk = Desk().to_voltage()
+    desk.monitor.rest()
+    desk.ask(Phase.IDLE).pass_time(6.1)
+    assert desk.said == []
+    desk.pass_time(0.4)
+    assert desk.opened_for() == ["voltage_not_asked_for"]
+
+
+# -- whatever comes ---------------------------------------------------------------------------------------------------
+
+MOVES = st.sampled_from(
+    ["begin", "end", "stop", "fault", "show", "rest", "close", "open", "closed", "opened", "tick"]
+    + [f"phase {each.value}" for each in Phase]
+    + ["drive", "draw", "limit", "signed", "battery", "inlet"]
+)
+
+
+@given(st.lists(st.tuples(MOVES, st.integers(-600_000, 600_000), st.floats(0, 2)), max_size=60))
+def test_verdicts_never_raise_and_never_close(moves: list[tuple[str, int, float]]) -> None:
+    desk, asked = Desk(signed=True), NOTHING
+    monitor = desk.monitor
+    for move, value, seconds in moves:
+        desk.now += seconds
+        match move.split():
+            case ["begin" | "end" | "rest" as name]:
+                getattr(monitor, name)()
+            case ["stop" | "show" | "close" | "open" | "tick" as name]:
+                getattr(monitor, name)(desk.now)
+            case ["fault"]:
+                monitor.fault("isolation", desk.now)
+            case ["closed" | "opened" as name]:
+                monitor.feedback(desk.now, closed=name == "closed")
+            case ["phase", name]:
+                desk.ask(Phase(name), alive_s=abs(value) / 100_000)
+            case ["drive"]:
+                asked = Output(max(0, value), max(0, -value))
+                passed = monitor.drive(asked, desk.now)
+                assert passed.within(asked) == passed
+            case ["draw"]:
+                assert abs(monitor.draw(value, desk.now)) <= abs(value)
+            case ["limit"]:
+                monitor.limit(abs(value))
+            case ["signed"]:
+                monitor.signed(abs(value), desk.now + seconds)
+            case ["battery"]:
+                monitor.battery(replace(READING, current_ma=value), desk.now)
+            case ["inlet"]:
+                monitor.inlet(abs(value), value, desk.now)
+        for verdict in monitor.verdicts():
+            if isinstance(verdict, Lower):
+                assert verdict.output.charge_w <= asked.charge_w
+                assert verdict.output.discharge_w <= asked.discharge_w
+            else:
+                assert isinstance(verdict, Open)
+                assert verdict.reason

@@ -1,0 +1,72 @@
+"""The tool behind `make mutants`: what it changes, and that what it lists as equivalent is a mutant."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from tests.mutants.operators import mutants
+from tests.mutants.targets import EQUIVALENT, TARGETS
+
+SOURCE = '''
+"""About it."""
+MOST = 3
+
+class Lock:
+    """Of a door."""
+
+    word: str = "shut"
+
+    @property
+    def free(self) -> bool:
+        """Whether it is."""
+        return not self.shut and self.at < MOST
+
+def pick(a: int, b: int = 2) -> int:
+    if a:
+        print("a word for people")
+    return min(a, b)
+'''
+
+CHANGES = {
+    "module: 3 -> 4",
+    "module: 3 -> 0",
+    "Lock: 'shut' -> 'shut?'",
+    "Lock.free: return not self.shut and self.at < MOST -> return None",
+    "Lock.free: not self.shut and self.at < MOST -> not self.shut or self.at < MOST",
+    "Lock.free: not self.shut and self.at < MOST -> not self.shut",
+    "Lock.free: not self.shut and self.at < MOST -> self.at < MOST",
+    "Lock.free: not self.shut -> self.shut",
+    "Lock.free: self.at < MOST -> self.at <= MOST",
+    "Lock.free: self.at < MOST -> self.at >= MOST",
+    "pick: 2 -> 3",
+    "pick: 2 -> 0",
+    "pick: a -> not a",
+    "pick: print('a word for people') -> pass",
+    "pick: return min(a, b) -> return None",
+    "pick: min(a, b) -> max(a, b)",
+    "pick: min(a, b) -> a",
+    "pick: min(a, b) -> b",
+}
+
+
+def test_every_kind_of_change_is_made_once() -> None:
+    found = mutants(SOURCE)
+    assert {each.name for each in found} == CHANGES
+    assert len(found) == len(CHANGES)
+    sources = {ast.unparse(each.tree) for each in found}
+    assert len(sources) == len(found)
+    assert ast.unparse(ast.parse(SOURCE)) not in sources
+
+
+def test_only_bodies_of_functions_are_changed_in_functions() -> None:
+    functions = {each.name: each.function for each in mutants(SOURCE)}
+    assert functions["module: 3 -> 4"] == functions["Lock: 'shut' -> 'shut?'"] == functions["pick: 2 -> 3"] == ""
+    assert functions["Lock.free: not self.shut -> self.shut"] == "Lock.free"
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_what_is_listed_as_equivalent_exists(name: str) -> None:
+    names = {each.name for each in mutants(Path(TARGETS[name].path).read_text())}
+    assert set(EQUIVALENT.get(name, {})) <= names
+    assert all(Path(each).exists() for each in TARGETS[name].tests)

@@ -1,0 +1,63 @@
+"""Files that a configuration names: whether they are there, and whether own certificates are valid."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from v2g.config import Flaw, fault
+from v2g.errors import ConfigError, V2GError
+from v2g.pki.certificates import load_certificate
+from v2g.pki.credentials import load_chain
+
+_OWN: Final = frozenset({"chain", "certificate", "rsa_certificate"})
+"""Keys of certificates that the program shows."""
+
+_READ: Final = frozenset(
+    {"ca", "v2g_roots", "oem_roots", "mo_roots", "client_roots", "cross_certificates", "crls", "ocsp", "password_file"}
+)
+"""Keys of other files that have to be there when it starts."""
+
+
+def file_faults(text: str, config: msgspec.Struct, *, name: str) -> list[ConfigError]:
+    """Return what is wrong with the files that a configuration names."""
+    return [fault(text, name, *each) for each in _flaws(config, ())]
+
+
+def expired(config: Any) -> list[str]:
+    """Return, in a sentence each, which own certificates are not valid now."""
+    return [f"{'.'.join(path)} {why}" for path, why, _ in _flaws(config, ()) if path[-1] in _OWN and "valid" in why]
+
+
+def _flaws(config: Any, path: tuple[str, ...]) -> Iterator[Flaw]:
+    if isinstance(config, tuple | list):
+        for place, each in enumerate(config):
+            yield from _flaws(each, (*path, str(place)))
+    if not isinstance(config, msgspec.Struct):
+        return
+    for field in msgspec.structs.fields(config):
+        key, value = field.encode_name, getattr(config, field.name)
+        where = (*path, key)
+        if key in _OWN and isinstance(value, Path):
+            yield from _certificate(value, where)
+        elif key in _READ:
+            for each in value if isinstance(value, tuple) else (value,):
+                if isinstance(each, Path) and not each.is_file():
+                    yield where, f"{each} is no file", "paths are relative to the configuration file"
+        else:
+            yield from _flaws(value, where)
+
+
+def _certificate(file: Path, where: tuple[str, ...]) -> Iterator[Flaw]:
+    try:
+        leaf = load_certificate(load_chain(file)[0])
+    except V2GError as error:
+        yield where, str(error), error.hint
+        return
+    now = datetime.now(UTC)
+    if now > leaf.not_valid_after_utc:
+        yield where, f"{file} was valid until {leaf.not_valid_after_utc:%Y-%m-%d}", "renew it: v2g pki renew"
+    elif now < leaf.not_valid_before_utc:
+        yield where, f"{file} is valid from {leaf.not_valid_before_utc:%Y-%m-%d} on", "is the clock right?"
