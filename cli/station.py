@@ -18,6 +18,7 @@ from rich.table import Table
 from cli.output import say, terminal
 from secc.core.station.behaviour import Behaviour
 from secc.simulator import MOST_REASONS, Fleet, Simulator
+from v2g import typed_json
 from v2g.errors import ConfigError, StoreError, TransportError
 from v2g.net.ocpp_server import IDENTITY
 from v2g.pki.keys import read_secret
@@ -166,7 +167,7 @@ def _context(ca: Path | None, certificate: Path | None = None, key: Path | None 
 
 def _fleet(fields: dict[str, Any]) -> Fleet:
     try:
-        fleet = msgspec.convert(fields, Fleet)
+        fleet = typed_json.convert(fields, Fleet)
     except msgspec.ValidationError as error:
         raise ConfigError(f"station: {error}", hint="v2g station --help") from None
     try:

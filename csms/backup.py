@@ -24,6 +24,7 @@ from csms.group_commit import as_store_error
 from csms.sqlite import READS
 from csms.store import HEAD, migrate, open_engine, revision_of
 from csms.tables import metadata
+from v2g import typed_json
 from v2g.errors import CodecError, RefusedError, StoreError
 
 _FORMAT: Final = "v2g-csms-backup-1"
@@ -62,7 +63,7 @@ class End(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="end"):
 
 Line = Header | TableStart | Rows | End
 
-_decoder: msgspec.json.Decoder[Line] = msgspec.json.Decoder(Line)
+_decoder: msgspec.json.Decoder[Line] = typed_json.decoder(Line)
 _encode = msgspec.json.Encoder().encode
 
 

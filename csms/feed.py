@@ -14,6 +14,7 @@ from typing import Any, Final
 import msgspec
 
 from csms.bus import Bus
+from v2g import typed_json
 
 _log = logging.getLogger(__name__)
 
@@ -148,4 +149,4 @@ class Feed:
 
 
 _encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder(FeedEvent).decode
+_decode = typed_json.decoder(FeedEvent).decode

@@ -20,6 +20,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from csms.bus import Bus, Claim
+from v2g import typed_json
 from v2g.errors import TransportError
 from v2g.net.clock import wall_ns
 from v2g.ocpp.routes import Version
@@ -321,7 +322,7 @@ class RedisBus(Bus):
         node, version, mark = text.decode().split(" ")
         if not hmac.compare_digest(mark, self._seal.of(f"{node} has {station_id}", version.encode()).hex()):
             raise ValueError(f"the claim of {station_id[:48]} is sealed with another key")
-        self._claims[station_id] = Claim(node, msgspec.convert(version, Version))
+        self._claims[station_id] = Claim(node, typed_json.convert(version, Version))
         if node != self.node and self._own.pop(station_id, None) is not None:
             self.moved(station_id)
 

@@ -11,6 +11,7 @@ from typing import Final, Literal, Protocol, TypeVar
 import msgspec
 
 from csms.bus import Bus
+from v2g import typed_json
 from v2g.errors import OcppError, RefusedError, TimeoutExpired, TransportError, V2GError
 from v2g.ocpp.messages.base import Message
 from v2g.ocpp.routes import Version, action_of, request_type, response_type
@@ -118,7 +119,7 @@ class Switchboard:
         action = action_of(request)
         question = _Question(station_id, action, msgspec.Raw(write_payload(request, claim.version)), wait_s)
         reply = await self._bus.ask(claim.node, msgspec.json.encode(question), wait_s + _ON_THE_WAY_S)
-        answer = msgspec.json.decode(reply, type=_Result | _Error)
+        answer = typed_json.decode(reply, _Result | _Error)
         if isinstance(answer, _Error):
             raise _to_error(answer, action)
         return read_payload(bytes(answer.payload), response_type(action), claim.version)
@@ -133,7 +134,7 @@ class Switchboard:
 
     async def _answer(self, question: bytes) -> bytes:
         """Answer another node."""
-        asked = msgspec.json.decode(question, type=_Question)
+        asked = typed_json.decode(question, _Question)
         try:
             line = self._lines.get(asked.station_id)
             if line is None:

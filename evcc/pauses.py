@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from evcc.core.ports import BatteryState
 from evcc.core.settings import ProgramStep
 from evcc.core.world import Resume
+from v2g import typed_json
 from v2g.errors import StoreError, TimeoutExpired
 from v2g.net.clock import Clock
 from v2g.net.journal_file import remove_file, write_files
@@ -58,7 +59,7 @@ class PauseFile:
     def load(self) -> Kept | None:
         """Return what is kept, None when nothing is."""
         try:
-            kept = msgspec.json.decode(self._path.read_bytes(), type=Kept)
+            kept = typed_json.decode(self._path.read_bytes(), Kept)
         except FileNotFoundError:
             return None
         except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:

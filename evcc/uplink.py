@@ -9,6 +9,7 @@ from typing import Annotated, Final, Protocol
 import msgspec
 from msgspec import Meta
 
+from v2g import typed_json
 from v2g.errors import CodecError, TransportError
 from v2g.net.mqtt_config import MqttConfig
 from v2g.telemetry.delivery import MAX_DELIVERY_BYTES, Mark, decode_marks, marks_topic, records_topic
@@ -141,7 +142,7 @@ class HttpsUplink:
         request = urllib.request.Request(self._config.url, data=body, headers=headers, method="POST")  # noqa: S310
         try:
             with urllib.request.urlopen(request, timeout=10, context=self._context) as answer:  # noqa: S310
-                return msgspec.json.decode(answer.read(MAX_DELIVERY_BYTES), type=_Answer).high_water
+                return typed_json.decode(answer.read(MAX_DELIVERY_BYTES), _Answer).high_water
         except (OSError, urllib.error.URLError, msgspec.DecodeError, UnicodeDecodeError) as error:
             raise TransportError(f"{redacted(self._config.url)}: {error}") from None
 

@@ -13,6 +13,7 @@ from secc.core.station.ev_needs import EvNeeds
 from secc.core.station.transactions import MeterSample, SignedReading
 from secc.meter import Meter
 from secc.station import Station
+from v2g import typed_json
 from v2g.iso15118.installation import SCHEMA_VERSION
 from v2g.iso15118.session import Command, Fact
 from v2g.net.clock import Clock
@@ -150,7 +151,7 @@ class StationBackend:
 
     async def _needs(self, command: ports.ReportChargingNeeds) -> Fact:
         needs = {**msgspec.structs.asdict(command), "control_mode": command.control_mode.lower()}
-        status = await self._station.charging_needs(msgspec.convert(needs, EvNeeds), evse_id=self._evse_id)
+        status = await self._station.charging_needs(typed_json.convert(needs, EvNeeds), evse_id=self._evse_id)
         return ports.ChargingNeedsAnswered(status)
 
     def _sample(self, power_w: int | None = None, soc: int | None = None) -> MeterSample:

@@ -9,6 +9,7 @@ from typing import Final
 
 import msgspec
 
+from v2g import typed_json
 from v2g.errors import StoreError
 from v2g.hardware.faults import FAULTS
 from v2g.net.disk import DiskThread
@@ -42,7 +43,7 @@ class FaultFile:
         not know what is wrong with it does not start."""
         hint = "check the hardware, then: v2g hardware serviced --config FILE"
         try:
-            kept = msgspec.json.decode(self._path.read_bytes(), type=_Kept)
+            kept = typed_json.decode(self._path.read_bytes(), _Kept)
         except FileNotFoundError:
             return ()
         except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:

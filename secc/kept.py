@@ -10,6 +10,7 @@ from typing import Final
 import msgspec
 
 from secc.core.context import Paused
+from v2g import typed_json
 from v2g.errors import StoreError
 from v2g.net.journal_file import remove_file, write_files
 
@@ -39,7 +40,7 @@ class KeptFile:
         Raises StoreError for a file that nobody here has written: what it belongs to is not known.
         """
         try:
-            kept = msgspec.json.decode(self._path.read_bytes(), type=_Kept)
+            kept = typed_json.decode(self._path.read_bytes(), _Kept)
         except FileNotFoundError:
             return None
         except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:

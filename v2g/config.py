@@ -14,6 +14,7 @@ from typing import Any, Final, Literal, NoReturn, TypeVar, get_args, get_origin,
 
 import msgspec
 
+from v2g import typed_json
 from v2g.errors import ConfigError
 
 T = TypeVar("T", bound=msgspec.Struct)
@@ -69,7 +70,7 @@ def _read(
         where = f"{name}:{locate(text, (*path, unknown))}"
         found.append(ConfigError(f"{where}: unknown key {shown!r}", hint=nearest(unknown, known)))
     try:
-        config = msgspec.convert(tree, type_, dec_hook=lambda kind, value: _located(folder, kind, value))
+        config = typed_json.convert(tree, type_, dec_hook=lambda kind, value: _located(folder, kind, value))
     except msgspec.ValidationError as error:  # of which there may be more than the one that it names
         for path, why in _misfits(tree, type_, (), folder):
             allowed = _allowed(type_, path) if "enum value" in why else []
@@ -103,7 +104,7 @@ def _misfits(value: Any, type_: Any, path: tuple[str, ...], folder: Path) -> Ite
             yield from inner
             return
     try:
-        msgspec.convert(value, type_, dec_hook=lambda kind, found: _located(folder, kind, found))
+        typed_json.convert(value, type_, dec_hook=lambda kind, found: _located(folder, kind, found))
     except msgspec.ValidationError as error:
         where = re.search(r" - at `(?:key in )?\$\.?([^`]*)`", str(error))
         further = tuple(re.findall(r"\w+", where[1])) if where else ()
@@ -129,7 +130,7 @@ def _misfits_of(
     if fine:  # what a table says as a whole
         try:
             told = {key: value for key, value in table.items() if key in known}
-            msgspec.convert(told, type_, dec_hook=lambda kind, found: _located(folder, kind, found))
+            typed_json.convert(told, type_, dec_hook=lambda kind, found: _located(folder, kind, found))
         except msgspec.ValidationError as error:
             yield path, re.sub(r" - at `[^`]*`", "", str(error))
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from v2g import typed_json
 from v2g.errors import TimeoutExpired, TransportError
 
 
@@ -33,7 +34,7 @@ class EventFile:
 
     path: Path
     _offset: int = 0
-    _decoder: msgspec.json.Decoder[Event] = field(default_factory=lambda: msgspec.json.Decoder(Event))
+    _decoder: msgspec.json.Decoder[Event] = field(default_factory=lambda: typed_json.decoder(Event))
 
     def read(self) -> Iterator[Event]:
         """Yield the events that were added since the last call."""

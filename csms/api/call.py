@@ -20,6 +20,7 @@ from csms.history import History
 from csms.ingest import Ingest
 from csms.rows import access
 from csms.webhooks import Webhooks
+from v2g import typed_json
 from v2g.observe import Observe, Scalar
 
 P = ParamSpec("P")
@@ -210,7 +211,7 @@ def read_cursor(cursor: str | None, kind: type[R]) -> R | None:
         return None
     try:
         text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
-        position = msgspec.json.decode(text, type=kind)
+        position = typed_json.decode(text, kind)
         if any(isinstance(each, int) and not -(2**63) <= each < 2**63 for each in msgspec.to_builtins(position)):
             raise ValueError("a number that no row has")
         return position
@@ -264,7 +265,7 @@ def page_of(found: Sequence[T], paged: Paged, key: Callable[[T], K]) -> Page[T]:
 
 def shown(found: Any, kind: type[R]) -> R:
     """Return what `csms.rows` found, dicts and lists, as the type that goes out."""
-    return msgspec.convert(_plain(found), kind)
+    return typed_json.convert(_plain(found), kind)
 
 
 def _plain(value: Any) -> Any:

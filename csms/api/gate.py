@@ -22,6 +22,7 @@ from csms.core.commands import COMMANDS
 from csms.core.frames import presentable, without_tokens
 from csms.core.rates import Buckets
 from csms.rows import access
+from v2g import typed_json
 from v2g.config import nearest
 from v2g.ocpp.versions import without_nul
 
@@ -184,7 +185,7 @@ def _parameters(kind: type[msgspec.Struct], request: HttpRequest) -> Any:
         raise ApiError(400, _NUL, "leave it out")
     single = {name: values[0] if len(values) == 1 else values for name, values in said.items()}
     try:
-        return msgspec.convert({**single, **request.path_params}, kind, strict=False)
+        return typed_json.convert({**single, **request.path_params}, kind, strict=False)
     except msgspec.ValidationError as error:
         raise ApiError(400, str(error), "look at the parameters of this request in /openapi.json") from None
 
@@ -193,7 +194,7 @@ def _decoded(body: bytes, kind: Any) -> Any:
     if without_nul(body) != body:
         raise ApiError(400, f"the body: {_NUL}", "leave it out")
     try:
-        return msgspec.json.decode(body, type=kind)
+        return typed_json.decode(body, kind)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ApiError(400, f"the body: {error}"[:300], "look at the body of this request in /openapi.json") from None
 

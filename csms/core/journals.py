@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final
 
 import msgspec
 
+from v2g import typed_json
 from v2g.errors import CodecError, RefusedError, StoreError, VerificationError
 from v2g.settlement.canonical import parse_canonical
 from v2g.settlement.journal import Entry, Journal
@@ -33,7 +34,7 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid
 def read_delivery(data: Any) -> Delivery:
     """Return the payload of a DataTransfer as a delivery. Raises CodecError."""
     try:
-        return msgspec.convert(data, Delivery)
+        return typed_json.convert(data, Delivery)
     except msgspec.ValidationError as error:
         raise CodecError(f"JournalEntries: {error}") from None
 

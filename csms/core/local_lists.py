@@ -6,6 +6,7 @@ from typing import Final
 import msgspec
 
 from csms.core.authorize import normalise
+from v2g import typed_json
 from v2g.errors import OcppError
 from v2g.ocpp.messages.authorization import IdToken
 from v2g.ocpp.messages.local_list import AuthorizationData, SendLocalListRequest, UpdateType
@@ -91,7 +92,7 @@ def _fits(entry: AuthorizationData, version: Version) -> bool:
 
 def read_entries(text: str) -> dict[Key, AuthorizationData]:
     """Return entries from JSON text."""
-    return {key_of(each.id_token): each for each in msgspec.json.decode(text, type=tuple[AuthorizationData, ...])}
+    return {key_of(each.id_token): each for each in typed_json.decode(text, tuple[AuthorizationData, ...])}
 
 
 def write_entries(entries: Entries) -> str:

@@ -8,10 +8,10 @@ from collections.abc import Iterable
 from decimal import Decimal
 from typing import Final, Literal
 
-import msgspec
 from msgspec.structs import asdict
 
 from csms.core.transactions import EXPORT_REGISTER, IMPORT_REGISTER, Sample, watt_hours
+from v2g import typed_json
 from v2g.errors import CodecError, SignatureError
 from v2g.ocpp.messages.metering import SignedMeterValue
 from v2g.settlement.ocmf import read_public_key, signed_readings
@@ -34,7 +34,7 @@ def judge_samples(samples: Iterable[Sample], key: str) -> list[Judged]:
 
 
 def _judge(sample: Sample, key: str) -> Verdict:
-    signed = msgspec.json.decode(sample.signed, type=SignedMeterValue)
+    signed = typed_json.decode(sample.signed, SignedMeterValue)
     if signed.encoding_method.upper() != "OCMF":
         return "unreadable"
     if not key:

@@ -7,6 +7,7 @@ from typing import Final
 
 import msgspec
 
+from v2g import typed_json
 from v2g.errors import CodecError
 from v2g.telemetry.delivery import MAX_BATCH, Mark, Notice
 from v2g.telemetry.signals import Key, Record, decode_key, decode_record, encode_record
@@ -79,8 +80,8 @@ def prepare(record: Record, sent: bytes | None = None) -> Prepared:
     return Prepared(record, body, hashlib.sha256(body).digest(), body if sent is None else sent)
 
 
-_elements = msgspec.json.Decoder(list[msgspec.Raw])
-_notices = msgspec.json.Decoder(Notice)
+_elements = typed_json.decoder(list[msgspec.Raw])
+_notices = typed_json.decoder(Notice)
 
 
 def read_delivery(body: bytes) -> Delivery:

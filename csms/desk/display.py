@@ -5,6 +5,7 @@ from sqlalchemy import Connection
 
 from csms.desk.base import Desk, small
 from csms.rows import diagnostics, requests
+from v2g import typed_json
 from v2g.ocpp.messages.display import (
     GetDisplayMessagesRequest,
     NotifyDisplayMessagesRequest,
@@ -40,5 +41,5 @@ def _keep(connection: Connection, station_id: str, request: NotifyDisplayMessage
 
 
 def _asked_for_all(document: str) -> bool:
-    asked = msgspec.json.decode(document, type=GetDisplayMessagesRequest)
+    asked = typed_json.decode(document, GetDisplayMessagesRequest)
     return not asked.id and asked.priority is None and asked.state is None

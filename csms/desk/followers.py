@@ -1,10 +1,9 @@
 """What else a transaction's event or a connector's status brings about: wishes of operators come true."""
 
-import msgspec
-
 from csms.core.transactions import Transaction
 from csms.desk.base import Desk, small
 from csms.rows import commands, diagnostics, stations
+from v2g import typed_json
 from v2g.ocpp.messages.payment import DIRECT_PAYMENT
 from v2g.ocpp.messages.transactions import TransactionEventRequest, TransactionLimit
 
@@ -28,7 +27,7 @@ async def follow_transaction(
             known=start is not None,
         )
         if start is not None and start["transaction_limit"] and request.event_type == "Started":
-            limit = msgspec.json.decode(start["transaction_limit"], type=TransactionLimit)
+            limit = typed_json.decode(start["transaction_limit"], TransactionLimit)
     if request.reservation_id is not None:  # H03.FR.09: the reservation has its transaction
         number, now_ms = small(request.reservation_id), desk.services.clock.utc_ms()
         used = await run(commands.save_reservation, desk.station_id, number, "Used", now_ms, info.transaction_id)

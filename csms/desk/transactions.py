@@ -16,6 +16,7 @@ from csms.rows import tariffs, tokens
 from csms.rows.device_model import list_variables
 from csms.rows.events import Arrival, add_events
 from csms.rows.transactions import limit_told
+from v2g import typed_json
 from v2g.billing.details import bill_of
 from v2g.billing.tariffs import money
 from v2g.ocpp.messages.authorization import IdToken
@@ -95,8 +96,8 @@ async def _limit(desk: Desk, transaction: Transaction, wanted: str) -> Transacti
     mirrored = await desk.services.store.read(list_variables, desk.station_id, "TxCtrlr", "SupportedLimits")
     names = next((each["value"] for each in mirrored if each["attribute"] == "Actual"), "") or ""
     told = limit_to_tell(
-        msgspec.json.decode(wanted, type=TransactionLimit),
-        msgspec.json.decode(reported, type=TransactionLimit) if reported is not None else None,
+        typed_json.decode(wanted, TransactionLimit),
+        typed_json.decode(reported, TransactionLimit) if reported is not None else None,
         [name.strip() for name in names.split(",") if name.strip()],
     )
     await desk.services.store.run(limit_told, desk.station_id, transaction.transaction_id)

@@ -7,6 +7,7 @@ from sqlalchemy import Connection, delete, insert, select, update
 
 from csms.core.access import Permission, Principal, Role
 from csms.tables import api_tokens, audit, idempotency_keys
+from v2g import typed_json
 
 KEPT_MS: Final = 24 * 3600 * 1000
 """How long an answer is kept for its idempotency key."""
@@ -29,7 +30,7 @@ def find_principal(connection: Connection, sha256: str, now_ms: int) -> Principa
     row = connection.execute(select(api_tokens).where(api_tokens.c.sha256 == sha256)).first()
     if row is None or row.revoked_ms is not None or (row.expires_ms is not None and row.expires_ms <= now_ms):
         return None
-    scopes = None if row.scopes is None else frozenset(msgspec.json.decode(row.scopes, type=tuple[Permission, ...]))
+    scopes = None if row.scopes is None else frozenset(typed_json.decode(row.scopes, tuple[Permission, ...]))
     return Principal(row.name, Role(row.role), tuple(msgspec.json.decode(row.evs)), scopes, id=row.token_id)
 
 
@@ -77,7 +78,7 @@ def claim_key(connection: Connection, caller: str, key: str, fingerprint: str, n
         row = {"caller": caller, "key": key, "fingerprint": fingerprint, "created_ms": now_ms}
         connection.execute(insert(idempotency_keys).values(**row))
         return None
-    headers = {} if found.headers is None else msgspec.json.decode(found.headers, type=dict[str, str])
+    headers = {} if found.headers is None else typed_json.decode(found.headers, dict[str, str])
     return Kept(fingerprint=found.fingerprint, status=found.status, headers=headers, body=found.body or b"")
 
 

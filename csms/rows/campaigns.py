@@ -7,6 +7,7 @@ from sqlalchemy import Connection, insert, select, update
 
 from csms.core.campaigns import CampaignPlan, CampaignState, Member
 from csms.tables import campaign_members, campaigns
+from v2g import typed_json
 
 
 class Campaign(msgspec.Struct, frozen=True, kw_only=True):
@@ -110,7 +111,7 @@ def find_attempt(connection: Connection, station_id: str, request_id: int) -> tu
 
 def _campaign(row: Any) -> Campaign:
     values = dict(row._mapping)
-    plan = msgspec.json.decode(values.pop("document"), type=CampaignPlan)
+    plan = typed_json.decode(values.pop("document"), CampaignPlan)
     return Campaign(plan=plan, **values)
 
 

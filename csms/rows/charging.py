@@ -19,6 +19,7 @@ from csms.tables import (
     profile_templates,
     sites,
 )
+from v2g import typed_json
 from v2g.ocpp.messages.charging_profiles import ChargingProfile
 from v2g.ocpp.messages.smart_charging import ChargingScheduleUpdate, NotifyChargingLimitRequest
 
@@ -88,8 +89,7 @@ def profiles(
     if transaction_id is not None:
         query = query.where(columns.transaction_id == transaction_id)
     return [
-        (row.evse_id, row.source, msgspec.json.decode(row.document, type=ChargingProfile))
-        for row in connection.execute(query)
+        (row.evse_id, row.source, typed_json.decode(row.document, ChargingProfile)) for row in connection.execute(query)
     ]
 
 
@@ -99,7 +99,7 @@ def profile(connection: Connection, station_id: str, profile_id: int) -> Chargin
     document = connection.execute(
         select(columns.document).where((columns.station_id == station_id) & (columns.profile_id == profile_id))
     ).scalar()
-    return None if document is None else msgspec.json.decode(document, type=ChargingProfile)
+    return None if document is None else typed_json.decode(document, ChargingProfile)
 
 
 def save_reported(
@@ -161,7 +161,7 @@ def _dispatched(connection: Connection, station_id: str, transaction: Transactio
     lasts_ms = (held.charging_schedule[0].duration or 0) * 1000
     if row is None or row.updated_ms + lasts_ms <= now_ms:
         return None
-    return round(msgspec.json.decode(row.document, type=ChargingScheduleUpdate).setpoint or 0)
+    return round(typed_json.decode(row.document, ChargingScheduleUpdate).setpoint or 0)
 
 
 def following(connection: Connection, now_ms: int) -> dict[tuple[str, str], int]:
@@ -217,7 +217,7 @@ def limits(connection: Connection, station_id: str) -> list[tuple[int, int, Noti
     """Return (EVSE, since UTC ms, limit) of a station."""
     query = select(charging_limits).where(charging_limits.c.station_id == station_id)
     return [
-        (row.evse_id, row.at_ms, msgspec.json.decode(row.document, type=NotifyChargingLimitRequest))
+        (row.evse_id, row.at_ms, typed_json.decode(row.document, NotifyChargingLimitRequest))
         for row in connection.execute(query.order_by(charging_limits.c.evse_id, charging_limits.c.source))
     ]
 
@@ -248,13 +248,13 @@ def save_template(connection: Connection, template: ProfileTemplate, now_ms: int
 def template(connection: Connection, name: str) -> ProfileTemplate | None:
     """Return a template by its name."""
     document = connection.execute(select(profile_templates.c.document).where(profile_templates.c.name == name)).scalar()
-    return None if document is None else msgspec.json.decode(document, type=ProfileTemplate)
+    return None if document is None else typed_json.decode(document, ProfileTemplate)
 
 
 def templates(connection: Connection) -> list[ProfileTemplate]:
     """Return every template, by name."""
     rows = connection.execute(select(profile_templates.c.document).order_by(profile_templates.c.name))
-    return [msgspec.json.decode(row.document, type=ProfileTemplate) for row in rows]
+    return [typed_json.decode(row.document, ProfileTemplate) for row in rows]
 
 
 def remove_template(connection: Connection, name: str) -> bool:
@@ -271,13 +271,13 @@ def save_site(connection: Connection, site: Site, now_ms: int) -> None:
 def site(connection: Connection, site_id: str) -> Site | None:
     """Return a site by its id."""
     document = connection.execute(select(sites.c.document).where(sites.c.site_id == site_id)).scalar()
-    return None if document is None else msgspec.json.decode(document, type=Site)
+    return None if document is None else typed_json.decode(document, Site)
 
 
 def all_sites(connection: Connection) -> list[Site]:
     """Return every site, by id."""
     rows = connection.execute(select(sites.c.document).order_by(sites.c.site_id))
-    return [msgspec.json.decode(row.document, type=Site) for row in rows]
+    return [typed_json.decode(row.document, Site) for row in rows]
 
 
 def remove_site(connection: Connection, site_id: str) -> bool:
@@ -299,7 +299,7 @@ def dynamic(connection: Connection, station_id: str, profile_id: int) -> Chargin
     document = connection.execute(
         select(columns.document).where((columns.station_id == station_id) & (columns.profile_id == profile_id))
     ).scalar()
-    return None if document is None else msgspec.json.decode(document, type=ChargingScheduleUpdate)
+    return None if document is None else typed_json.decode(document, ChargingScheduleUpdate)
 
 
 def dynamic_row(connection: Connection, station_id: str, profile_id: int) -> tuple[int, str] | None:

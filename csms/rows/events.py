@@ -19,11 +19,12 @@ from csms.tables import (
     transaction_faults,
     transactions,
 )
+from v2g import typed_json
 
 Outcome = Literal["new", "duplicate", "conflict"]
 
-_decode = msgspec.json.Decoder(Transaction).decode
-_decode_samples = msgspec.json.Decoder(tuple[Judged, ...]).decode
+_decode = typed_json.decoder(Transaction).decode
+_decode_samples = typed_json.decoder(tuple[Judged, ...]).decode
 _encode = msgspec.json.Encoder().encode
 
 

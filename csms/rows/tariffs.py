@@ -10,11 +10,12 @@ from csms.core.transactions import Dated, Transaction
 from csms.core.usage import usage_of
 from csms.rows import commands, transactions
 from csms.tables import plan_assignments, price_plans, transaction_costs, transaction_plans
+from v2g import typed_json
 from v2g.errors import RefusedError
 from v2g.grid.price_plan import PricePlan
 from v2g.settlement.costing import Bill, bill
 
-_decode = msgspec.json.Decoder(PricePlan).decode
+_decode = typed_json.decoder(PricePlan).decode
 
 
 class Scope(msgspec.Struct, frozen=True, kw_only=True):

@@ -21,6 +21,7 @@ from csms.core.telemetry import (
 )
 from csms.rows.paging import page
 from csms.tables import telemetry, telemetry_marks, telemetry_quarantine
+from v2g import typed_json
 from v2g.errors import CodecError
 from v2g.telemetry.delivery import Notice
 from v2g.telemetry.signals import decode_record
@@ -35,7 +36,7 @@ _MAKE: Final = text(
 )
 
 _json = msgspec.json.Encoder().encode
-_ranges = msgspec.json.Decoder(list[tuple[int, int]]).decode
+_ranges = typed_json.decoder(list[tuple[int, int]]).decode
 
 
 class Arrival(msgspec.Struct, frozen=True):

@@ -15,6 +15,7 @@ from csms.rows.bulk import insert_rows, upsert_rows
 from csms.tables.tariffs import transaction_costs
 from csms.tables.tokens import token_groups, token_uses, tokens
 from csms.tables.transactions import transactions
+from v2g import typed_json
 
 
 def replace_configured(connection: Connection, entries: Iterable[Token]) -> None:
@@ -124,13 +125,13 @@ def find_group(connection: Connection, group_id: str) -> Group | None:
     """Return a group."""
     query = select(token_groups.c.document).where(token_groups.c.group_id == group_id)
     document = connection.execute(query).scalar()
-    return None if document is None else msgspec.json.decode(document, type=Group)
+    return None if document is None else typed_json.decode(document, Group)
 
 
 def list_groups(connection: Connection) -> list[Group]:
     """Return every group."""
     query = select(token_groups.c.document).order_by(token_groups.c.group_id)
-    return [msgspec.json.decode(document, type=Group) for document in connection.execute(query).scalars()]
+    return [typed_json.decode(document, Group) for document in connection.execute(query).scalars()]
 
 
 def _used(connection: Connection, whose: ColumnElement[bool], allowance: Allowance, at_ms: int) -> Used:
@@ -160,7 +161,7 @@ def _uses(connection: Connection, which: ColumnElement[bool]) -> dict[tuple[str,
     for row in connection.execute(query):
         energy, cost = Decimal(row.energy_wh or 0), row.cost or 0
         if row.document is not None:
-            told = msgspec.json.decode(row.document, type=Transaction)
+            told = typed_json.decode(row.document, Transaction)
             cost = row.incl_tax or 0
             if told.import_wh is not None and told.import_start_wh is not None:
                 energy = max(Decimal(0), Decimal(told.import_wh.value) - Decimal(told.import_start_wh.value))
@@ -201,5 +202,5 @@ def _row(token: Token, source: str) -> dict[str, Any]:
 
 def _token(row: Row[Any]) -> Token:
     energy_transfer = tuple(msgspec.json.decode(row.energy_transfer))
-    terms = Terms() if row.terms == "{}" else msgspec.json.decode(row.terms, type=Terms)
+    terms = Terms() if row.terms == "{}" else typed_json.decode(row.terms, Terms)
     return Token(row.token_type, row.id_token, row.status, energy_transfer, terms)

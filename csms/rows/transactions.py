@@ -18,9 +18,10 @@ from csms.tables import (
     transaction_faults,
     transactions,
 )
+from v2g import typed_json
 from v2g.ocpp.messages.transactions import TransactionLimit
 
-_decode = msgspec.json.Decoder(Transaction).decode
+_decode = typed_json.decoder(Transaction).decode
 
 
 def save_meter_key(connection: Connection, station_id: str, evse_id: int, public_key: str, now_ms: int) -> None:
@@ -118,7 +119,7 @@ def _moments(event: Any) -> list[Moment]:
         Moment(at_ms, None, *registers([each for each in samples if each.at_ms == at_ms]))
         for at_ms in sorted({each.at_ms for each in samples})
     ]
-    state = msgspec.json.decode(event.document, type=_Stated).transaction_info.charging_state
+    state = typed_json.decode(event.document, _Stated).transaction_info.charging_state
     return [*found, Moment(event.at_ms, None if state is None else state == "Charging")]
 
 
@@ -234,7 +235,7 @@ def save_priority(connection: Connection, station_id: str, transaction_id: str, 
     if row is None:
         return False
     evse_id = _decode(row.document).evse_id or 0
-    needs = Needs(evse_id=evse_id, requested="") if row.needs is None else msgspec.json.decode(row.needs, type=Needs)
+    needs = Needs(evse_id=evse_id, requested="") if row.needs is None else typed_json.decode(row.needs, Needs)
     save_needs(connection, station_id, transaction_id, msgspec.structs.replace(needs, priority=priority))
     return True
 
@@ -248,7 +249,7 @@ def with_needs(connection: Connection, station_id: str) -> list[tuple[str, Needs
             & transactions.c.needs.is_not(None)
         )
     )
-    return [(row.transaction_id, msgspec.json.decode(row.needs, type=Needs)) for row in rows]
+    return [(row.transaction_id, typed_json.decode(row.needs, Needs)) for row in rows]
 
 
 def find(connection: Connection, transaction_id: str) -> list[dict[str, Any]]:

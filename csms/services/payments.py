@@ -1,13 +1,12 @@
 """Payments on the web (C25) and swaps of batteries (S02), both of 2.1."""
 
-import msgspec
-
 from csms.core.authorize import Where, answer_known, normalise
 from csms.desk.base import Services
 from csms.rows import payments, tokens
 from csms.services import remote_control
 from csms.services.asking import Asked, ask, call
 from csms.services.remote_control import Started
+from v2g import typed_json
 from v2g.errors import OcppError, RefusedError
 from v2g.ocpp.messages.authorization import IdToken
 from v2g.ocpp.messages.battery_swap import RequestBatterySwapRequest, RequestBatterySwapResponse
@@ -44,7 +43,7 @@ async def web_payment_paid(
     if payment is None or payment["state"] != "Started":
         raise RefusedError(f"no payment {number} is under way", reason="unknown_payment")
     if limit is None and payment["transaction_limit"]:
-        limit = msgspec.json.decode(payment["transaction_limit"], type=TransactionLimit)
+        limit = typed_json.decode(payment["transaction_limit"], TransactionLimit)
     token = IdToken(id_token=psp_ref, type=DIRECT_PAYMENT)
     save = payments.save_web_payment
     if not await services.store.run(save, number, "Paid"):  # providers tell twice: one payment, one transaction

@@ -8,6 +8,7 @@ import msgspec
 
 from csms.desk.base import Services
 from csms.rows import retention
+from v2g import typed_json
 from v2g.errors import StoreError
 
 _log = logging.getLogger(__name__)
@@ -22,7 +23,7 @@ async def let_go(services: Services, pause_s: float = _PAUSE_S) -> dict[str, int
     deleted: dict[str, int] = {}
     now_ms = services.clock.utc_ms()
     for name, days in msgspec.structs.asdict(services.config.retention).items():
-        kind: retention.Kind = msgspec.convert(name.removesuffix("_days"), retention.Kind)
+        kind: retention.Kind = typed_json.convert(name.removesuffix("_days"), retention.Kind)
         if days is None:
             continue
         while count := await services.store.run(retention.delete_old, kind, now_ms - days * _DAY_MS):

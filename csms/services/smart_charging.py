@@ -5,7 +5,6 @@ import contextlib
 from collections.abc import Collection
 from typing import Final
 
-import msgspec
 from sqlalchemy import Connection
 
 from csms.core.charging_plans import Step, add_up, dynamic_share, from_template
@@ -15,6 +14,7 @@ from csms.rows import charging, requests
 from csms.rows.device_model import list_variables
 from csms.services.asking import Asked, ask, call
 from csms.services.vehicle_prices import has_prices, with_prices
+from v2g import typed_json
 from v2g.errors import RefusedError, V2GError
 from v2g.ocpp.messages.charging_profiles import ChargingProfile, ChargingProfilePurpose, ChargingRateUnit
 from v2g.ocpp.messages.smart_charging import (
@@ -59,12 +59,10 @@ def _forget_unreported(connection: Connection, station_id: str, request_id: int)
     asked = requests.find(connection, request_id)
     if asked is None or (asked["station_id"], asked["action"]) != (station_id, "GetChargingProfiles"):
         return []
-    wanted = msgspec.json.decode(asked["document"], type=GetChargingProfilesRequest)
+    wanted = typed_json.decode(asked["document"], GetChargingProfilesRequest)
     if wanted.charging_profile not in _EVERYTHING:
         return []
-    parts = [
-        msgspec.json.decode(each, type=ReportChargingProfilesRequest) for each in requests.parts(connection, request_id)
-    ]
+    parts = [typed_json.decode(each, ReportChargingProfilesRequest) for each in requests.parts(connection, request_id)]
     reported = {profile.id for part in parts for profile in part.charging_profile}
     return charging.forget_unreported(connection, station_id, wanted.evse_id, reported, asked["created_ms"])
 

@@ -22,6 +22,7 @@ from shamir_mnemonic import MnemonicError, combine_mnemonics, generate_mnemonics
 from shamir_mnemonic.share import Share
 from shamir_mnemonic.wordlist import WORDLIST
 
+from v2g import typed_json
 from v2g.errors import ConfigError, KeyAccessError
 from v2g.pki.keys import PrivateKey
 
@@ -138,7 +139,7 @@ def read_sealed(data: bytes) -> Sealed:
     if len(data) > MAX_SEALED_BYTES:
         raise KeyAccessError(f"a sealed key has no {len(data)} bytes")
     try:
-        sealed = msgspec.json.decode(data, type=Sealed)
+        sealed = typed_json.decode(data, Sealed)
         bytes.fromhex(sealed.nonce), bytes.fromhex(sealed.fingerprint), base64.b64decode(sealed.ciphertext)
     except (msgspec.DecodeError, ValueError) as error:
         raise KeyAccessError(f"not a sealed key: {error}") from None

@@ -11,6 +11,7 @@ import msgspec
 from cryptography import x509
 
 from pki_tools.files import write_whole
+from v2g import typed_json
 from v2g.errors import ConfigError
 from v2g.pki.profiles import PROFILES, Generation, KeyKind, Role
 
@@ -138,7 +139,7 @@ def load_index(directory: Path) -> Index:
     try:
         if path.stat().st_size > _MAX_BYTES:
             raise ConfigError(f"{path} has more than {_MAX_BYTES} bytes")
-        index = msgspec.json.decode(path.read_bytes(), type=Index)
+        index = typed_json.decode(path.read_bytes(), Index)
     except FileNotFoundError:
         raise ConfigError(f"{directory} holds no PKI", hint=f"make one: v2g pki make {directory}") from None
     except OSError as error:

@@ -9,6 +9,7 @@ import msgspec
 from secc.core.station.evse import Fact
 from secc.core.station.external_limits import ExternalLimit, ExternalPeriod
 from secc.core.station.load_balancing import UpstreamLoad
+from v2g import typed_json
 from v2g.hardware.energy_manager import Word
 
 STATION: Final = 0
@@ -103,6 +104,6 @@ class EnergyManagerWatch:
             limit_w=word.limit_w,
             discharge_w=word.discharge_w,
             setpoint_w=word.setpoint_w,
-            schedule=tuple(msgspec.convert(msgspec.structs.asdict(step), ExternalPeriod) for step in word.schedule),
+            schedule=tuple(typed_json.convert(msgspec.structs.asdict(step), ExternalPeriod) for step in word.schedule),
             grid_critical=word.grid_critical,
         )

@@ -27,6 +27,7 @@ from secc.core.station.firmware import (
     Install,
 )
 from secc.machine.installer import CommandsConfig, Installer
+from v2g import typed_json
 from v2g.errors import InstallError, StoreError, TransferError
 from v2g.net.http_file import Cancel, download
 from v2g.observe import Observe
@@ -274,7 +275,7 @@ class Firmware:
     def _load(self, request_id: int) -> State | None:
         """Return the state of this update; another one's, and an unreadable one, is none."""
         try:
-            state = msgspec.json.decode((self._folder() / "update.json").read_bytes(), type=State)
+            state = typed_json.decode((self._folder() / "update.json").read_bytes(), State)
         except (OSError, msgspec.DecodeError):
             return None
         return state if state.request_id == request_id else None

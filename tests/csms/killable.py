@@ -6,8 +6,6 @@ They are forked from a server that has imported everything, so that one starts i
 import asyncio
 import contextlib
 import multiprocessing
-import os
-import signal
 from collections.abc import Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -67,8 +65,9 @@ class BackendProcess:
 
     def kill(self) -> None:
         """kill -9."""
-        assert self._process.pid is not None
-        os.kill(self._process.pid, signal.SIGKILL)
+        self._process.join(0)
+        assert self._process.exitcode is None, f"the back end has ended by itself: {self._process.exitcode}"
+        self._process.kill()
         self._process.join()
 
 

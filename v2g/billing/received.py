@@ -11,6 +11,7 @@ from typing import Final, Literal
 
 import msgspec
 
+from v2g import typed_json
 from v2g.billing.tariffs import DAYS
 from v2g.errors import OcppError, RefusedError
 from v2g.grid.price_plan import Bound, Charge, ChargeKind, PricePlan, Rate, Tax, When
@@ -66,7 +67,7 @@ def plan_of(tariff: wire.Tariff, zone: str) -> PricePlan:
             greatest=_bound(tariff.max_cost),
             **{kind: _charge(charge) for kind, charge in charges.items() if charge is not None},  # type: ignore[arg-type]
         )
-        checked = msgspec.convert(msgspec.to_builtins(plan), PricePlan)
+        checked = typed_json.convert(msgspec.to_builtins(plan), PricePlan)
         zone_of(zone)
     except (ValueError, OcppError) as error:  # msgspec.ValidationError is a ValueError
         raise _refused("invalid", f"tariff {tariff.tariff_id}: {error}") from None

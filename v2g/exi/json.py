@@ -24,6 +24,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from v2g import typed_json
 from v2g.errors import ExiEncodeError
 from v2g.exi.declare import AnyElement, Element, Schema, schema_of
 from v2g.exi.grammar import root_name, root_type_of_local
@@ -219,7 +220,7 @@ def _read_items(items: object, model: Model, path: str) -> tuple[Any, ...]:
         here = f"{path}/{name}[{index}]"
         if name == _UNDECLARED:
             try:
-                found.append(msgspec.convert(content, AnyElement))
+                found.append(typed_json.convert(content, AnyElement))
             except msgspec.ValidationError as error:
                 raise ExiEncodeError(str(error), path=here) from None
         elif name in declared:

@@ -8,6 +8,7 @@ from typing import Annotated, Self
 import msgspec
 from msgspec import Meta
 
+from v2g import typed_json
 from v2g.errors import CodecError
 
 Points = tuple[tuple[float, float], ...]
@@ -62,9 +63,9 @@ class GridTrace(msgspec.Struct, frozen=True):
         for number, line in _lines(text):
             try:
                 if line.startswith("{"):
-                    row = msgspec.json.decode(line, type=_Row)
+                    row = typed_json.decode(line, _Row)
                 else:
-                    row = msgspec.convert(
+                    row = typed_json.convert(
                         dict(zip(("s", "hz", "v", "more"), map(float, line.split(",")), strict=False)), _Row
                     )
             except (ValueError, msgspec.MsgspecError):

@@ -13,6 +13,7 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta
 
+from v2g import typed_json
 from v2g.asn1.discharge import MicroPerKwh, PriceSlot
 from v2g.errors import CodecError, RefusedError
 
@@ -128,7 +129,7 @@ def parse_grid_signal(data: bytes) -> GridSignal:
     if len(data) > MAX_SIGNAL_BYTES:
         raise CodecError(f"grid signal of {len(data)} bytes", hint=f"at most {MAX_SIGNAL_BYTES} bytes are read")
     try:
-        signal = msgspec.json.decode(data, type=GridSignal)
+        signal = typed_json.decode(data, GridSignal)
         signal.tariff()
     except (msgspec.DecodeError, ValueError) as error:
         raise CodecError(f"grid signal: {error}", hint="see docs/reference for the fields of a grid signal") from None

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from msgspec import Meta
 
+from v2g import typed_json
 from v2g.errors import FrameError
 from v2g.hardware.faults import Light
 
@@ -154,7 +155,7 @@ def decode(line: bytes) -> Line | None:
     if struct is None:
         return None
     try:
-        return Line(seq, msgspec.convert(dict(pairs), struct, strict=False))
+        return Line(seq, typed_json.convert(dict(pairs), struct, strict=False))
     except msgspec.ValidationError as error:
         raise FrameError(f"{kind}: {error}") from None
 
@@ -162,7 +163,9 @@ def decode(line: bytes) -> Line | None:
 def _temperatures(pairs: list[list[str]]) -> Temperatures:
     sensors: dict[str, Any] = {name: None if text == "none" else text for name, text in pairs}
     try:
-        converted = msgspec.convert(sensors, dict[str, Annotated[int, Meta(ge=-2_731, le=20_000)] | None], strict=False)
+        converted = typed_json.convert(
+            sensors, dict[str, Annotated[int, Meta(ge=-2_731, le=20_000)] | None], strict=False
+        )
     except msgspec.ValidationError as error:
         raise FrameError(f"TEMP: {error}") from None
     return Temperatures(converted)

@@ -10,6 +10,7 @@ from typing import Annotated, Final, Protocol
 import msgspec
 from msgspec import Meta
 
+from v2g import typed_json
 from v2g.errors import CodecError
 
 MOST_W: Final = 10_000_000
@@ -69,12 +70,12 @@ def read_word(data: bytes) -> Word:
 def word_of(said: Mapping[str, object]) -> Word:
     """Return the word with these fields. Raises CodecError."""
     try:
-        return msgspec.convert(said, Word)
+        return typed_json.convert(said, Word)
     except msgspec.MsgspecError as error:
         raise CodecError(str(error)[:200]) from None
 
 
-_DECODER: Final = msgspec.json.Decoder(Word)
+_DECODER: Final = typed_json.decoder(Word)
 
 
 class EvseState(msgspec.Struct, frozen=True, kw_only=True):

@@ -11,6 +11,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
+from v2g import typed_json
 from v2g.asn1.discharge import decode_content, decode_signed
 from v2g.errors import Asn1Error, CodecError
 from v2g.exi.declare import Element
@@ -161,6 +162,6 @@ def encode_line(line: Line) -> bytes:
 def decode_line(text: bytes) -> Line:
     """Return the line that `encode_line` wrote. Raises CodecError."""
     try:
-        return msgspec.convert(json.loads(text), Line)
+        return typed_json.convert(json.loads(text), Line)
     except (ValueError, RecursionError, msgspec.ValidationError) as error:
         raise CodecError(f"no line of a trace: {error}", hint="log.trace of secc and evcc writes traces") from None

@@ -11,6 +11,7 @@ from typing import Final, Literal, NamedTuple
 
 import msgspec
 
+from v2g import typed_json
 from v2g.errors import OcppError, RefusedError, TimeoutExpired, TransportError
 from v2g.observe import Observe
 from v2g.ocpp import routes
@@ -42,7 +43,7 @@ _HEAD: Final = 100
 
 _NO_ID: Final = "CALL has no message id of 1 to 36 characters"
 
-_decode_call = msgspec.json.Decoder(tuple[Literal[2], str, str, msgspec.Raw]).decode
+_decode_call = typed_json.decoder(tuple[Literal[2], str, str, msgspec.Raw]).decode
 
 
 class Send(msgspec.Struct, frozen=True):
@@ -277,8 +278,8 @@ class RpcPeer:
 
     def _receive_other(self, text: str, now: float) -> None:
         try:
-            frame = msgspec.json.decode(text, type=list[msgspec.Raw])
-            kind = msgspec.json.decode(frame[0], type=int)
+            frame = typed_json.decode(text, list[msgspec.Raw])
+            kind = typed_json.decode(frame[0], int)
         except (msgspec.DecodeError, RecursionError, UnicodeError, IndexError):
             self._refuse("frame is not a JSON array that begins with a message type number")
             return
@@ -414,7 +415,7 @@ _NOTHING: Final = (msgspec.Raw(b'""'),) * 2
 def _text(raw: msgspec.Raw) -> str | None:
     """Return a JSON string's content, or None for anything else."""
     try:
-        return msgspec.json.decode(raw, type=str)
+        return typed_json.decode(raw, str)
     except (msgspec.DecodeError, UnicodeError):
         return None
 

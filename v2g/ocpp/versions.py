@@ -11,6 +11,7 @@ from typing import Annotated, Any, Final, Literal, NamedTuple, TypeVar, get_args
 
 import msgspec
 
+from v2g import typed_json
 from v2g.errors import OcppError
 from v2g.ocpp.messages.base import Message
 from v2g.ocpp.routes import Version, request_type
@@ -34,7 +35,7 @@ def read_payload(payload: bytes, type_: type[M], version: Version) -> M:
     unknown property, an object that is none).
     """
     try:
-        message: M = _decoder(type_).decode(payload)
+        message: M = typed_json.decode(payload, type_)
     except msgspec.ValidationError as error:
         raise OcppError(_shorten(str(error)), answer=_code(str(error))) from None
     except (msgspec.DecodeError, RecursionError, UnicodeError) as error:
@@ -66,17 +67,12 @@ def read_call(text: str, action: str, version: Version) -> tuple[str, Message] |
 @cache
 def _call_decoder(action: str) -> msgspec.json.Decoder[Any]:
     frame: Any = tuple[Literal[2], MessageId, Literal[action], request_type(action)]  # type: ignore[misc,valid-type]
-    return msgspec.json.Decoder(frame)
+    return typed_json.decoder(frame)
 
 
 def without_nul(payload: bytes) -> bytes:
     """Return JSON without U+0000 in its texts: some firmware fills them up with it, and not every store takes it."""
     return _NUL.sub(rb"\1", payload) if b"\\u0000" in payload else payload
-
-
-@cache
-def _decoder(type_: type[M]) -> msgspec.json.Decoder[M]:
-    return msgspec.json.Decoder(type_)
 
 
 def write_payload(message: Message, version: Version) -> bytes:

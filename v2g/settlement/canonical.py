@@ -10,6 +10,7 @@ from typing import TypeVar
 
 import msgspec
 
+from v2g import typed_json
 from v2g.errors import VerificationError
 
 T = TypeVar("T")
@@ -25,7 +26,7 @@ def canonical(value: object) -> bytes:
 def parse_canonical(data: bytes, type_: type[T], *, where: str) -> T:
     """Return `data` as a `type_`. Raises VerificationError unless it is canonical JSON of exactly that type."""
     try:
-        value = msgspec.json.decode(data, type=type_)
+        value = typed_json.decode(data, type_)
     except (msgspec.DecodeError, UnicodeDecodeError, ValueError) as error:
         raise VerificationError(str(error), where=where) from None
     if canonical(value) != data:

@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from msgspec import Meta
 
+from v2g import typed_json
 from v2g.errors import CodecError, SignatureError
 from v2g.pki.keys import Algorithm, SigningKey
 from v2g.settlement.pricing import Direction
@@ -248,8 +249,8 @@ def _open(text: str, key: ec.EllipticCurvePublicKey) -> _Payload:
     if len(sections) != 3 or sections[0] != "OCMF":
         raise CodecError("not OCMF|payload|signature")
     try:
-        payload = msgspec.json.decode(sections[1].encode(), type=_Payload)
-        signature = msgspec.json.decode(sections[2].encode(), type=_Signature)
+        payload = typed_json.decode(sections[1].encode(), _Payload)
+        signature = typed_json.decode(sections[2].encode(), _Signature)
         raw = bytes.fromhex(signature.sd) if signature.se == "hex" else base64.b64decode(signature.sd, validate=True)
     except (msgspec.DecodeError, UnicodeError, ValueError) as error:
         raise CodecError(f"OCMF: {error}") from None

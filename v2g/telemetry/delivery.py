@@ -10,6 +10,7 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta
 
+from v2g import typed_json
 from v2g.errors import CodecError
 from v2g.telemetry.signals import MAX_NUMBER, Number, Pseudonym
 
@@ -45,7 +46,7 @@ class Mark(msgspec.Struct, frozen=True):
 
 
 _encoder = msgspec.json.Encoder()
-_marks = msgspec.json.Decoder(tuple[Mark, ...])
+_marks = typed_json.decoder(tuple[Mark, ...])
 
 
 def encode_notice(notice: Notice) -> bytes:

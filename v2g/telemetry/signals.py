@@ -10,6 +10,7 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta
 
+from v2g import typed_json
 from v2g.errors import CodecError
 
 Value = float | int | str
@@ -85,8 +86,8 @@ class Key(msgspec.Struct, frozen=True):
 
 
 _encoder = msgspec.json.Encoder(order="deterministic")
-_decoder = msgspec.json.Decoder(Record)
-_keys = msgspec.json.Decoder(Key)
+_decoder = typed_json.decoder(Record)
+_keys = typed_json.decoder(Key)
 
 
 def encode_record(record: Record) -> bytes:

@@ -13,6 +13,7 @@ import msgspec
 
 from secc.core.station.device_model import DeviceModel
 from secc.core.station.layout import Layout, Variable, station_variables
+from v2g import typed_json
 from v2g.errors import OcppError, TimeoutExpired, TransportError, V2GError
 from v2g.observe import Observe
 from v2g.ocpp.messages.base import Message, StatusInfo
@@ -205,7 +206,7 @@ class Kernel:
         found: dict[str, T] = {}
         for key, body in sorted(self._drawers.get(drawer, {}).items()):
             try:
-                found[key] = msgspec.json.decode(body, type=type_)
+                found[key] = typed_json.decode(body, type_)
             except msgspec.DecodeError as error:
                 self.note("memory_unreadable", drawer=drawer, key=key, reason=str(error)[:200])
                 self.forget(drawer, key)

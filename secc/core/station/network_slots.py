@@ -9,6 +9,7 @@ import msgspec
 
 from secc.core.station.kernel import Kernel, because
 from secc.core.station.layout import SLOTS, Variable, key_of
+from v2g import typed_json
 from v2g.ocpp.messages.base import StatusInfo
 from v2g.ocpp.messages.network_profile import NetworkConnectionProfile
 
@@ -61,7 +62,7 @@ class Slots:
         """Return the profile of a slot, or what is wrong with it (B09.FR.33, .34)."""
         values = {name[0].lower() + name[1:]: self._text(slot, name) or None for name in _FIELDS}
         try:
-            profile = msgspec.convert(values, NetworkConnectionProfile, strict=False)
+            profile = typed_json.convert(values, NetworkConnectionProfile, strict=False)
         except msgspec.ValidationError as error:
             return because("InvalidNetworkConf", f"slot {slot}: {error}"[:1024])
         return flaw(profile) or profile

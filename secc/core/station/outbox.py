@@ -13,6 +13,7 @@ import msgspec
 
 from secc.core.station.kernel import Answer, Kernel, is_refused, is_unreachable
 from secc.core.station.transactions import for_201
+from v2g import typed_json
 from v2g.ocpp.messages.base import Message
 from v2g.ocpp.messages.transactions import TransactionEventRequest
 from v2g.ocpp.routes import action_of, request_type
@@ -117,7 +118,7 @@ class Outbox:
     def _read(self, entry: Entry, *, offline: bool) -> Message | None:
         """Return a message in the words of the version that is spoken."""
         try:
-            request = msgspec.json.decode(entry.body, type=request_type(entry.action))
+            request = typed_json.decode(entry.body, request_type(entry.action))
         except (msgspec.DecodeError, KeyError) as error:
             self._k.note("memory_unreadable", drawer="outbox", reason=str(error)[:200])
             return None

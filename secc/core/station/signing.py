@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from secc.core.station.certificate_store import CertificateStore, hash_data, is_current, is_issued_by, parse_chain
 from secc.core.station.evse import Fact
 from secc.core.station.kernel import Answer, Command, Drawers, Handler, Kernel, because
+from v2g import typed_json
 from v2g.ocpp.messages.base import CertificateHashData, HashAlgorithm, Message
 from v2g.ocpp.messages.certificates import GetCertificateIdUse
 from v2g.ocpp.messages.security import (
@@ -67,7 +68,7 @@ def kept_chains(drawers: Drawers) -> dict[str, str]:
     found = {}
     for use, body in drawers.get("own_certificates", {}).items():
         with contextlib.suppress(msgspec.DecodeError):
-            found[use] = msgspec.json.decode(body, type=_Own).chain
+            found[use] = typed_json.decode(body, _Own).chain
     return found
 
 

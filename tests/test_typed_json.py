@@ -1,0 +1,75 @@
+"""Types are worked out by one thread at a time."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+ROOT: Final = Path(__file__).parents[1]
+
+MEETING: Final = """
+import sys, threading
+import msgspec
+from v2g import typed_json
+
+def new():
+    class Inner(msgspec.Struct):
+        a: int
+        b: "int | None" = None
+
+    class Outer(msgspec.Struct):
+        x: "int"
+        y: "str | None" = None
+        z: "dict[str, int] | None" = None
+        inner: Inner | None = None
+    return Outer
+
+sys.setswitchinterval(1e-6)
+for _ in range(200):
+    both, outer = threading.Barrier(4), new()
+    def meet():
+        both.wait()
+        assert HOW.x == 1
+    threads = [threading.Thread(target=meet) for _ in range(4)]
+    [each.start() for each in threads]
+    [each.join() for each in threads]
+"""
+JSON: Final = """b'{"x":1,"inner":{"a":2}}'"""
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        f"typed_json.decode({JSON}, outer)",
+        f"typed_json.decoder(outer).decode({JSON})",
+        "typed_json.convert({'x': 1, 'inner': {'a': 2}}, outer)",
+    ],
+)
+def test_threads_that_meet_at_a_new_type_survive(how: str) -> None:
+    """The same with msgspec itself ends by SIGSEGV, which is why this module exists."""
+    done = subprocess.run([sys.executable, "-c", MEETING.replace("HOW", how)], check=False, capture_output=True)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+def unguarded(tree: ast.AST) -> list[int]:
+    """Return the lines that let msgspec itself work out a type."""
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            name = ast.unparse(node.func)
+            typed = name == "msgspec.json.decode" and any(each.arg == "type" for each in node.keywords)
+            if typed or name in ("msgspec.json.Decoder", "msgspec.convert"):
+                found.append(node.lineno)
+    return found
+
+
+def test_programs_decode_nowhere_else() -> None:
+    folders = ("v2g", "secc", "evcc", "csms", "cli", "pki-tools")
+    files = [path for folder in folders for path in (ROOT / folder).rglob("*.py")]
+    home = ROOT / "v2g/typed_json.py"
+    assert unguarded(ast.parse(home.read_text()))
+    found: dict[Path, list[int]] = {path: unguarded(ast.parse(path.read_text())) for path in files if path != home}
+    assert {path: lines for path, lines in found.items() if lines} == {}
