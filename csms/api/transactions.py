@@ -238,7 +238,7 @@ async def close_transaction(call: Call, parameters: OneTransaction) -> Transacti
     """Close a transaction whose end will never come, with what is known of it."""
     station_id = await _station_of(call, parameters)
     watch = TransactionWatch(call.services)
-    if not await watch.close(station_id, parameters.transaction_id, by_operator=True):
+    if not await watch.close(station_id, parameters.transaction_id, "operator"):
         raise conflict("the transaction has ended already", code="ended")
     found = await call.run(rows.find, parameters.transaction_id)
     return shown(one_of(found, station_id, "transaction"), Transaction)

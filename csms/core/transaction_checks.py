@@ -21,6 +21,7 @@ FaultKind = Literal[
     "after_end",
     "started_twice",
     "ended_twice",
+    "lost",
 ]
 
 
@@ -127,3 +128,29 @@ def suspects(
         if (booted_ms is not None and booted_ms > heard) or now_ms - heard >= silent_ms:
             found.append(each.transaction_id)
     return found
+
+
+def forgotten(newer: Transaction, heard_ms: int, open_transactions: Sequence[tuple[Transaction, int]]) -> list[str]:
+    """Return the ids of the station's open transactions that are over because `newer` has begun on their EVSE.
+
+    An EVSE has one transaction at a time, so its end was lost. Each open transaction stands with when (UTC ms) it was
+    last heard of, `newer` with `heard_ms`: one that began earlier but was heard of later is a matter of a clock that
+    was set, or of a Started that arrived late, and is left to GetTransactionStatus.
+    """
+    began = newer.started_ms
+    if began is None or newer.evse_id is None:
+        return []
+    return [
+        each.transaction_id
+        for each, last_ms in open_transactions
+        if each.transaction_id != newer.transaction_id
+        and each.evse_id == newer.evse_id
+        and each.started_ms is not None
+        and each.started_ms < began
+        and last_ms <= heard_ms
+    ]
+
+
+def lost(gaps: Sequence[tuple[int, int]]) -> list[Fault]:
+    """Return what is wrong with an ended transaction whose station has nothing left to deliver, by its gaps."""
+    return [Fault("lost", first, f"{first} to {last} will not come") for first, last in gaps]

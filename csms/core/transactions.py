@@ -69,7 +69,7 @@ class Dated(msgspec.Struct, frozen=True):
     value: str
 
 
-ClosedReason = Literal["station_lost_it", "operator"]
+ClosedReason = Literal["station_lost_it", "operator", "next_began"]
 
 
 class Transaction(msgspec.Struct, frozen=True, kw_only=True):

@@ -196,6 +196,14 @@ def list_faults(
     return [dict(row._mapping) for row in connection.execute(query)]
 
 
+def any_faults(connection: Connection, places: Sequence[tuple[str, str]]) -> list[bool]:
+    """Say for each of some (station, address) whether anything is kept that was wrong there."""
+    table = door_faults.c
+    query = select(table.station_id, table.address).where(table.station_id.in_({name for name, _ in places}))
+    found = {(row.station_id, row.address) for row in connection.execute(query)}
+    return [place in found for place in places]
+
+
 def forget_faults(connection: Connection, station_id: str, address: str) -> None:
     """Forget what was wrong: the station has come in."""
     connection.execute(

@@ -7,8 +7,10 @@ from sqlalchemy import ColumnElement, Connection, delete, func, insert, literal,
 
 from csms.core.profiles import Needs
 from csms.core.signed_values import Judged
+from csms.core.transaction_checks import lost
 from csms.core.transactions import ClosedReason, Transaction, close, complete, missing, readings, registers
 from csms.core.usage import Moment
+from csms.rows.bulk import insert_rows
 from csms.rows.events import lock, read_samples
 from csms.tables import (
     meter_keys,
@@ -48,6 +50,42 @@ def open_with_heard(connection: Connection, station_id: str) -> list[tuple[Trans
     return [(_decode(row.document), row.heard_ms) for row in rows]
 
 
+def heard_of(connection: Connection, station_id: str, transaction_id: str) -> tuple[Transaction, int] | None:
+    """Return a transaction and when (UTC ms) something was last heard of it, None for one that is not known."""
+    row = connection.execute(
+        select(transactions.c.document, transactions.c.heard_ms).where(_is(station_id, transaction_id))
+    ).first()
+    return None if row is None else (_decode(row.document), row.heard_ms)
+
+
+def gaps(connection: Connection, station_id: str, transaction_id: str) -> list[tuple[int, int]]:
+    """Return the first and last seqNo of every gap in a transaction that has ended; of any other one nothing."""
+    found = _get(connection, station_id, transaction_id)
+    if found is None or found.ended_seq is None:
+        return []
+    there = transaction_events.c
+    numbers = connection.execute(
+        select(there.seq_no).where((there.station_id == station_id) & (there.transaction_id == transaction_id))
+    )
+    return missing(found, numbers.scalars())
+
+
+def note_lost(connection: Connection, station_id: str, transaction_id: str, now_ms: int) -> bool:
+    """Keep that what an ended transaction lacks will not come; False when it lacks nothing, or that is known."""
+    there = transaction_faults.c
+    known = set(
+        connection.execute(
+            select(there.seq_no).where(
+                (there.station_id == station_id) & (there.transaction_id == transaction_id) & (there.kind == "lost")
+            )
+        ).scalars()
+    )
+    new = [each for each in lost(gaps(connection, station_id, transaction_id)) if each.seq_no not in known]
+    key = {"station_id": station_id, "transaction_id": transaction_id, "found_ms": now_ms}
+    insert_rows(connection, transaction_faults, [key | msgspec.structs.asdict(each) for each in new])
+    return bool(new)
+
+
 def booted_ms(connection: Connection, station_id: str) -> int | None:
     """Return when a station last booted."""
     found: int | None = connection.execute(
@@ -64,8 +102,7 @@ def stations_with_open(connection: Connection) -> list[str]:
 
 def heard(connection: Connection, station_id: str, transaction_id: str, now_ms: int) -> None:
     """Note that a station said a transaction goes on."""
-    key = (transactions.c.station_id == station_id) & (transactions.c.transaction_id == transaction_id)
-    connection.execute(update(transactions).where(key).values(heard_ms=now_ms))
+    connection.execute(update(transactions).where(_is(station_id, transaction_id)).values(heard_ms=now_ms))
 
 
 def close_lost(
@@ -301,12 +338,13 @@ def _value(seq_no: int, sample: Judged) -> dict[str, Any]:
     return value
 
 
+def _is(station_id: str, transaction_id: str) -> ColumnElement[bool]:
+    return (transactions.c.station_id == station_id) & (transactions.c.transaction_id == transaction_id)
+
+
 def _get(connection: Connection, station_id: str, transaction_id: str) -> Transaction | None:
-    document: str | None = connection.execute(
-        select(transactions.c.document).where(
-            (transactions.c.station_id == station_id) & (transactions.c.transaction_id == transaction_id)
-        )
-    ).scalar()
+    query = select(transactions.c.document).where(_is(station_id, transaction_id))
+    document: str | None = connection.execute(query).scalar()
     return None if document is None else _decode(document)
 
 

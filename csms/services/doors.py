@@ -326,12 +326,11 @@ class Doors:
         self._counted[key] = _count(identity, address, fault, 0, now_ms, now_ms)
 
     async def _forgive(self, shown: Handshake) -> None:
-        """Forget what was wrong: the station has come in, from where it had failed before."""
+        """Forget what was wrong: the station has come in, from where it had failed before, be it at another node."""
         place = shown.identity or "", shown.address
-        past = [key for key in self._counted if key[:2] == place]
-        for key in past:
+        for key in [key for key in self._counted if key[:2] == place]:
             del self._counted[key]
-        if past:
+        if await self._store.look_up(doors.any_faults, place):
             await self._store.run(doors.forget_faults, *place)
 
     async def _flush(self, *keys: tuple[str, str, str]) -> None:

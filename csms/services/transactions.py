@@ -1,58 +1,110 @@
-"""Finds out about transactions that nobody ended: after a station's boot, and when nothing is heard of them (E14)."""
+"""Finds out about transactions that nobody ended, and about what is missing of those that ended (E14).
+
+A station is asked after its boot, when nothing is heard of a transaction for long, and when a transaction has ended
+with a gap; one that was forgotten is closed when the next begins on its EVSE.
+"""
 
 import asyncio
 import contextlib
 from typing import Final
 
-from csms.core.transaction_checks import Verdict, judge_status, suspects
+from csms.core.transaction_checks import Verdict, forgotten, judge_status, suspects
 from csms.core.transactions import ClosedReason
 from csms.desk.base import Services
+from csms.feed import FeedEvent
 from csms.rows import tariffs, transactions
-from csms.services.crowd import for_each
+from csms.services.crowd import AT_ONCE, for_each
 from v2g.errors import RefusedError, V2GError
 from v2g.ocpp.messages.transactions import GetTransactionStatusRequest, GetTransactionStatusResponse, TransactionLimit
 
 _BOOTED: Final = "boot_accepted"
+_STARTED: Final = "transaction_started"
+_ENDED: Final = "transaction_ended"
+_MAX_GAPS: Final = 10_000
 
 
 class TransactionWatch:
-    """Watches the open transactions of the stations that are connected to this node."""
+    """Watches the transactions of the stations that are connected to this node."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
+        self._gaps: dict[tuple[str, str], None] = {}
+        """Ended transactions, by station and id, whose missing events still wait in their stations' queues."""
 
     async def run(self) -> None:
-        """Ask after every boot and at every interval, for ever."""
-        interval_s = self._services.config.transactions.check_interval_s
-        with self._services.feed.subscribe({_BOOTED}) as boots:
-            while True:
-                try:
-                    async with asyncio.timeout(interval_s):
-                        boot = await anext(boots)
-                except TimeoutError:
-                    await self.sweep()
-                else:
-                    if boot.station_id in self._services.switchboard.connected_here():
-                        await self.look(boot.station_id)
+        """Look after every boot, start and end, and ask at every interval, for ever."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._sweep_for_ever())
+            places = asyncio.Semaphore(AT_ONCE)
+            with self._services.feed.subscribe({_BOOTED, _STARTED, _ENDED}) as events:
+                async for event in events:
+                    if event.station_id in self._services.switchboard.connected_here():
+                        await places.acquire()
+                        tasks.create_task(self._follow(event, places))
+
+    async def _sweep_for_ever(self) -> None:
+        while True:
+            await asyncio.sleep(self._services.config.transactions.check_interval_s)
+            await self.sweep()
+
+    async def _follow(self, event: FeedEvent, places: asyncio.Semaphore) -> None:
+        try:
+            assert event.station_id is not None
+            if event.kind == _BOOTED:
+                await self.look(event.station_id)
+            elif event.kind == _STARTED:
+                await self.began(event.station_id, event.data["transaction"])
+            else:
+                await self.ended(event.station_id, event.data["transaction"])
+        finally:
+            places.release()
 
     async def sweep(self) -> None:
-        """Look after every station that is connected here and has open transactions."""
+        """Look after every station that is connected here and has open transactions, or some with gaps."""
         here = self._services.switchboard.connected_here()
-        stations = await self._services.store.read(transactions.stations_with_open)
-        await for_each([each for each in stations if each in here], self.look)
+        stations = set(await self._services.store.read(transactions.stations_with_open))
+        stations |= {station_id for station_id, _ in self._gaps}
+        await for_each([each for each in sorted(stations) if each in here], self.look)
 
     async def look(self, station_id: str) -> None:
-        """Ask a station about its suspect transactions."""
+        """Ask a station about its suspect transactions, and about gaps that it was going to fill."""
         services = self._services
         found = await services.store.read(transactions.open_with_heard, station_id)
+        over = {each for newer, heard_ms in found for each in forgotten(newer, heard_ms, found)}
+        for transaction_id in over:
+            await self.close(station_id, transaction_id, "next_began")
         booted_ms = await services.store.read(transactions.booted_ms, station_id)
         silent_ms = round(services.config.transactions.silent_after_s * 1000)
         heard = {each.transaction_id: heard_ms for each, heard_ms in found}
-        now_ms = services.clock.utc_ms()
-        doubtful = suspects([each for each, _ in found], heard, now_ms, booted_ms=booted_ms, silent_ms=silent_ms)
+        still = [each for each, _ in found if each.transaction_id not in over]
+        doubtful = suspects(still, heard, services.clock.utc_ms(), booted_ms=booted_ms, silent_ms=silent_ms)
         for transaction_id in doubtful:
             with contextlib.suppress(V2GError):  # it cannot be asked now: the next look asks again
                 await self.ask(station_id, transaction_id)
+        for transaction_id in [named for station, named in self._gaps if station == station_id]:
+            await self.ended(station_id, transaction_id)
+
+    async def began(self, station_id: str, transaction_id: str) -> None:
+        """Close the transactions that were forgotten on the EVSE on which this one has begun."""
+        newer = await self._services.store.read(transactions.heard_of, station_id, transaction_id)
+        if newer is None:
+            return
+        found = await self._services.store.read(transactions.open_with_heard, station_id)
+        for over in forgotten(*newer, found):
+            await self.close(station_id, over, "next_began")
+
+    async def ended(self, station_id: str, transaction_id: str) -> None:
+        """Ask a station about a transaction that has ended with a gap; note what it has lost (E14)."""
+        services, key = self._services, (station_id, transaction_id)
+        if not await services.store.read(transactions.gaps, *key):
+            self._gaps.pop(key, None)
+            return
+        if len(self._gaps) < _MAX_GAPS:
+            self._gaps[key] = None
+        with contextlib.suppress(V2GError):  # it cannot be asked now: the next look asks again
+            if await self.ask(*key) != "wait":
+                self._gaps.pop(key, None)
+                await services.store.run(transactions.note_lost, *key, services.clock.utc_ms())
 
     async def ask(self, station_id: str, transaction_id: str) -> Verdict:
         """Ask a station about a transaction, and close it here when it is over. Raises V2GError: no answer."""
@@ -65,7 +117,7 @@ class TransactionWatch:
         if verdict == "ongoing":
             await services.store.run(transactions.heard, station_id, transaction_id, now_ms)
         elif verdict == "over":
-            await self.close(station_id, transaction_id)
+            await self.close(station_id, transaction_id, "station_lost_it")
         data = {"transaction": transaction_id, "verdict": verdict}
         services.tell("ocpp", "transaction_status", station_id, data)
         return verdict
@@ -81,11 +133,10 @@ class TransactionWatch:
         if not await services.store.run(transactions.want_limit, station_id, transaction_id, wanted):
             raise RefusedError(f"{transaction_id} is no open transaction", reason="unknown_transaction")
 
-    async def close(self, station_id: str, transaction_id: str, *, by_operator: bool = False) -> bool:
+    async def close(self, station_id: str, transaction_id: str, reason: ClosedReason) -> bool:
         """Close a transaction with what is known of it, and work out its cost; False when it is not open."""
         services = self._services
         now_ms = services.clock.utc_ms()
-        reason: ClosedReason = "operator" if by_operator else "station_lost_it"
         closed = await services.store.run(transactions.close_lost, station_id, transaction_id, now_ms, reason)
         if closed is None:
             return False

@@ -138,6 +138,20 @@ async def test_faults_are_counted_and_not_written_each_time(backend: Start) -> N
             assert await csms.services.doors.faults(CS) == [], "it has come in"
 
 
+async def test_what_was_wrong_before_a_restart_is_forgotten_when_the_station_comes_in(backend: Start) -> None:
+    async with backend(ocpp=PLAIN) as csms, listening(csms) as (port,):
+        for name in (CS, NEW):
+            await csms.services.doors.decide(name, "Refused", "anna")
+            await csms.services.doors.set_password(name, PASSWORD)
+            await refused(port, name, password=PASSWORD)
+    async with backend(ocpp=PLAIN) as csms, listening(csms) as (port,):
+        doors = csms.services.doors
+        assert {each["station_id"] for each in await doors.faults()} == {CS, NEW}
+        await doors.decide(CS, "Accepted", "anna")
+        async with knocking(port, CS, password=PASSWORD):
+            assert [each["station_id"] for each in await doors.faults()] == [NEW]
+
+
 async def test_who_speaks_tls_to_a_door_without_and_the_other_way_round_is_told(backend: Start, pki: PkiTree) -> None:
     doors = (OcppDoor(port=0, security_profile=2),)
     async with backend(ocpp={**PLAIN, "doors": doors}) as csms, listening(csms) as (plain, secure):

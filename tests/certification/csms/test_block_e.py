@@ -1,6 +1,7 @@
 """Functional block E, transactions: CSMS cases of OCPP 2.0.1 part 6."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -15,9 +16,13 @@ from csms.services.transactions import TransactionWatch
 from tests.certification.backend import BOOT, Backend
 from tests.certification.charging import INVALID, TOKENS, VALID, Charging, away
 from tests.certification.conftest import Start
+from tests.certification.network import knocking, listening
+from tests.certification.scripted import ScriptedStation
 from v2g.grid.price_plan import Charge, PricePlan, Rate
 from v2g.ocpp.messages.remote_control import RequestStopTransactionRequest
 from v2g.ocpp.messages.transactions import GetTransactionStatusRequest, TransactionLimit
+
+PASSWORD = "a-Password_of=32*characters+4321"
 
 
 @pytest_asyncio.fixture
@@ -298,6 +303,84 @@ async def test_a_transaction_whose_messages_wait_is_waited_for(csms: Backend) ->
     assert (await charging.stored())["active"]
     await charging.unplugged(offline=True)
     await ended(charging, "EVDisconnected")
+
+
+@contextlib.asynccontextmanager
+async def by_socket(backend: Start) -> AsyncIterator[tuple[Backend, ScriptedStation]]:
+    """A back end that does all that it does by itself, and a station that has come in by a socket and booted."""
+    async with backend(tokens=TOKENS, ocpp={"security_profile": 1, "port": 0}) as csms, listening(csms) as (port,):
+        await csms.services.doors.set_password("CS-V2G-0001", PASSWORD)
+        async with background(csms.services), knocking(port, "CS-V2G-0001", password=PASSWORD) as station:
+            assert (await station.call("BootNotification", BOOT))["status"] == "Accepted"
+            yield csms, station
+
+
+async def test_a_forgotten_transaction_is_closed_when_the_next_begins_on_its_evse(backend: Start) -> None:
+    async with by_socket(backend) as (csms, station):
+        old, beside = Charging(csms, station), Charging(csms, station, evse_id=2)
+        await old.started()
+        await beside.started()
+        new = Charging(csms, station)
+        await new.started()
+        async with asyncio.timeout(5):
+            while (await old.stored())["active"]:
+                await asyncio.sleep(0.001)
+        assert (await old.stored())["closed_reason"] == "next_began"
+        assert (await new.stored())["active"]
+        assert (await beside.stored())["active"]
+        assert not station.payloads("GetTransactionStatus")
+        await old.unplugged(offline=True)  # its end comes after all
+        await ended(old, "EVDisconnected")
+
+
+async def test_a_transaction_that_was_forgotten_before_this_back_end_ran_is_closed_unasked(csms: Backend) -> None:
+    station = await csms.booted()
+    old, new = Charging(csms, station), Charging(csms, station)
+    await old.started()
+    await new.started()
+    await TransactionWatch(csms.services).sweep()
+    assert ((await old.stored())["active"], (await new.stored())["active"]) == (False, True)
+    assert not station.payloads("GetTransactionStatus")
+
+
+async def test_a_station_is_asked_about_the_gap_in_a_transaction_that_has_ended(backend: Start) -> None:
+    async with by_socket(backend) as (csms, station):
+        charging = Charging(csms, station)
+        await charging.started()
+        charging.seq_no += 2  # 3 and 4 are lost
+        station.answers["GetTransactionStatus"] = {"ongoingIndicator": False, "messagesInQueue": False}
+        await charging.unplugged()
+        async with asyncio.timeout(5):
+            while not (found := await charging.stored())["faults"]:
+                await asyncio.sleep(0.001)
+        assert station.payloads("GetTransactionStatus") == [{"transactionId": charging.id}]
+        assert found["missing"] == [(3, 4)]
+        assert found["faults"] == [{"kind": "lost", "seq_no": 3, "detail": "3 to 4 will not come"}]
+        assert not csms.events.named("transaction_closed"), "it had ended"
+
+
+async def test_a_gap_that_waits_in_its_stations_queue_is_asked_about_until_it_is_filled(csms: Backend) -> None:
+    charging = Charging(csms, await csms.booted())
+    await charging.started()
+    charging.seq_no += 1
+    await charging.unplugged()
+    charging.station.answers["GetTransactionStatus"] = {"ongoingIndicator": False, "messagesInQueue": True}
+    watch = TransactionWatch(csms.services)
+    await watch.ended(charging.station.id, charging.id)
+    await watch.sweep()
+    assert len(charging.station.payloads("GetTransactionStatus")) == 2
+    await charging.event("Updated", "MeterValuePeriodic", seq_no=3, offline=True)
+    await watch.sweep()
+    assert len(charging.station.payloads("GetTransactionStatus")) == 2
+    assert [each["kind"] for each in (await charging.stored())["faults"]] == ["late", "clock_backwards"]
+
+
+async def test_a_whole_transaction_is_not_asked_about(csms: Backend) -> None:
+    charging = Charging(csms, await csms.booted())
+    await charging.started()
+    await charging.unplugged()
+    await TransactionWatch(csms.services).ended(charging.station.id, charging.id)
+    assert not charging.station.payloads("GetTransactionStatus")
 
 
 async def test_an_event_that_comes_after_all_opens_it_again(csms: Backend) -> None:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from csms.core.transaction_checks import faults_of, judge_status, suspects
+from csms.core.transaction_checks import faults_of, forgotten, judge_status, suspects
 from csms.core.transactions import Event, Sample, Transaction, close, merge
 from csms.core.vat import vat_number_fits
 
@@ -89,6 +89,20 @@ def test_suspect_is_what_was_not_heard_of_since_the_boot_or_for_long() -> None:
     assert suspects(open_one, {"t": 5000}, 6000, **ask) == ["t"]  # type: ignore[arg-type]
     assert suspects(open_one, {"t": 5000}, 5500, booted_ms=5100, silent_ms=1000) == ["t"]
     assert suspects(open_one, {"t": 5200}, 5500, booted_ms=5100, silent_ms=1000) == []
+
+
+def test_forgotten_is_what_began_before_on_the_same_evse() -> None:
+    def one(name: str, began_ms: int | None, evse_id: int | None = 1) -> Transaction:
+        return Transaction(
+            station_id="s", transaction_id=name, first_seq=0, last_seq=0, started_ms=began_ms, evse_id=evse_id
+        )
+
+    new = one("new", 100)
+    beside = [(one("other", 50, 2), 60), (one("nowhere", 50, None), 60), (one("unknown", None), 60), (new, 100)]
+    assert forgotten(new, 100, [(one("old", 50), 60), *beside]) == ["old"]
+    assert forgotten(new, 100, [(one("later", 150), 60)]) == [], "its Started arrived late"
+    assert forgotten(new, 100, [(one("alive", 50), 101)]) == [], "the clock was set"
+    assert forgotten(one("new", None), 100, [(one("old", 50), 60)]) == []
 
 
 def test_a_closed_transaction_goes_on_when_an_event_shows_it() -> None:
