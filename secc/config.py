@@ -18,7 +18,7 @@ from v2g.net.capture import RecordConfig
 from v2g.net.clock import ClockConfig
 from v2g.net.config_files import file_faults
 from v2g.net.plc.link import PlcConfig
-from v2g.net.tls_endpoint import Backend, Curve
+from v2g.net.tls_endpoint import Backend, Curves, KeyLog
 from v2g.net.trace import LogConfig
 from v2g.pki.certificates import is_emaid
 from v2g.pki.reference import KeyReference
@@ -130,25 +130,9 @@ class TlsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
             "when renewed"
         ),
     ] = ()
-    backend: Annotated[
-        Backend,
-        Meta(
-            description="native: the system's OpenSSL, needed for keys in tokens and TPMs; bundled: the one that comes "
-            "along; auto: native where the system has it"
-        ),
-    ] = "auto"
-    curves: Annotated[
-        tuple[Curve, ...],
-        Meta(
-            min_length=1,
-            max_length=2,
-            description="curve sets of the handshake, the preferred one first (V2G20-2320): secp521r1 with ECDSA, x448 "
-            "with Ed448; certificates of the other set cannot be used",
-        ),
-    ] = ("secp521r1", "x448")
-    key_log: Annotated[
-        Path | None, Meta(description="append the secrets of every connection here, for Wireshark; never in the field")
-    ] = None
+    backend: Backend = "auto"
+    curves: Curves = ("secp521r1", "x448")
+    key_log: KeyLog = None
 
 
 class MeterConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -6,12 +6,15 @@ cannot do stands in docs/explanation/tls-backends.md.
 """
 
 import asyncio
+import functools
 import importlib
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from typing import Final, Literal, Protocol
+from pathlib import Path
+from typing import Annotated, Final, Literal, Protocol
 
 import msgspec
+from msgspec import Meta
 
 from v2g.errors import ConfigError
 from v2g.pki.credentials import Credentials
@@ -21,8 +24,26 @@ from v2g.pki.profiles import Role
 from v2g.pki.revocation import Fail
 from v2g.pki.verify import VerifiedChain
 
-Backend = Literal["auto", "bundled", "native"]
+Backend = Annotated[
+    Literal["auto", "bundled", "native"],
+    Meta(
+        description="native: the system's OpenSSL, needed for keys in tokens and TPMs; bundled: the one that comes "
+        "along; auto: native where the system has it"
+    ),
+]
 Curve = Literal["secp521r1", "x448"]
+Curves = Annotated[
+    tuple[Curve, ...],
+    Meta(
+        min_length=1,
+        max_length=2,
+        description="curve sets of the handshake, the preferred one first (V2G20-2320): secp521r1 with ECDSA, x448 "
+        "with Ed448; certificates of the other set cannot be used",
+    ),
+]
+KeyLog = Annotated[
+    Path | None, Meta(description="append the secrets of every connection here, for Wireshark; never in the field")
+]
 
 
 class TlsProfile(msgspec.Struct, frozen=True, kw_only=True):
@@ -206,6 +227,7 @@ def backend_of(endpoint: Endpoint) -> Opener:
     return "native" if _system_has_openssl() else "bundled"
 
 
+@functools.cache  # a machine without libssl would pay 120 ms for each connection
 def _system_has_openssl() -> bool:
     try:
         importlib.import_module("v2g.net.openssl").load()
