@@ -30,343 +30,376 @@ Identity = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_*=+|@-][A-Za-z0-9_*
 
 
 class OcppDoor(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """One more address for stations, with a security profile of its own (A00.FR.006): `host`, `port`, and
-    `security_profile` as in `[ocpp]`, whose other keys hold here, too."""
+    """One more address for stations, with a security profile of its own (A00.FR.006). The other keys of `[ocpp]` hold
+    here, too."""
 
     host: str = "127.0.0.1"
+    """Address to listen at."""
     port: Port
+    """TCP port; 0 takes a free one."""
     security_profile: Literal[1, 2, 3]
+    """As in `[ocpp]`."""
 
 
 TimeZone = Annotated[str, msgspec.Meta(max_length=64, pattern=r"^([A-Za-z][A-Za-z0-9_+/-]*)?\Z")]
 
 
 class OcppListener(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Where charging stations connect: `wss://host:port/<path>/<identity>`.
-
-    `host` (127.0.0.1) and `port` (9443; 0 picks a free one, named in the event `ready`); `path` before the identity.
-    `security_profile`: 3 (client certificate), 2 (password over TLS) or 1 (password, no TLS at all: for closed networks
-    and trials only). `doors`: further addresses, one for each profile that is in use.
-    `certificate` (PEM, leaf first, then its chain) and `key` (PEM, mode 0600) of the server, for profiles 2 and 3;
-    `rsa_certificate` and `rsa_key`: a second one, for stations that know suites with RSA only (A00.FR.318).
-    `client_roots`: PEM files of the roots under which stations' certificates are issued, for profile 3.
-    `strict_certificates`: take only those that our own profile allows (critical extensions, elliptic keys, an O); by
-    default what RFC 5280 and OCPP allow, such as RSA keys of 2048 bit.
-    `organization`: what their certificates must have as O (A00.FR.404); empty does not look.
-    `subprotocols`: OCPP versions in order of preference; list one to force it.
-    `heartbeat_interval_s`: what BootNotification answers; `call_timeout_s`: how long a station may take to answer.
-    `pending_interval_s`: when a station that was not accepted may boot again.
-    `check_serial_number`: close when BootNotification names another serial number than the certificate (B01.FR.12).
-    `read_device_model`: have a station that is new, or has new firmware, report its device model after its boot.
-    `time_zone`: of stations whose site has none of its own ("Europe/Berlin"); empty leaves their clocks alone.
-    """
+    """Where charging stations connect: `wss://HOST:PORT/PATH/IDENTITY`."""
 
     host: str = "127.0.0.1"
+    """Address to listen at."""
     port: Port = 9443
+    """TCP port; 0 takes a free one, which the event `ready` names."""
     path: str = "/ocpp"
+    """Path before the identity."""
     security_profile: Literal[1, 2, 3] = 3
+    """3 (client certificate), 2 (password over TLS) or 1 (password, no TLS at all: for closed networks and trials
+    only)."""
     doors: tuple[OcppDoor, ...] = ()
+    """Further addresses, one for each profile that is in use."""
     certificate: Path | None = None
+    """PEM file of the server's certificate, then its chain; for profiles 2 and 3."""
     key: Path | None = None
+    """PEM file of its key, mode 0600."""
     rsa_certificate: Path | None = None
+    """PEM file of a second certificate, for stations that know suites with RSA only (A00.FR.318)."""
     rsa_key: Path | None = None
+    """PEM file of its key, mode 0600."""
     client_roots: tuple[Path, ...] = ()
+    """PEM files of the roots under which stations' certificates are issued, for profile 3."""
     strict_certificates: bool = False
+    """Take only certificates that our own profile allows (critical extensions, elliptic keys, an O); otherwise what RFC
+    5280 and OCPP allow, such as RSA keys of 2048 bit."""
     organization: str = ""
+    """What stations' certificates must have as O (A00.FR.404); empty does not look."""
     subprotocols: tuple[Literal["ocpp2.1", "ocpp2.0.1"], ...] = ("ocpp2.1", "ocpp2.0.1")
+    """OCPP versions in order of preference; list one to force it."""
     heartbeat_interval_s: Annotated[int, msgspec.Meta(ge=1, le=86400)] = 300
+    """Interval of heartbeats that BootNotification answers."""
     pending_interval_s: Annotated[int, msgspec.Meta(ge=1, le=86400)] = 60
+    """When a station that was not accepted may boot again."""
     call_timeout_s: Seconds = 30.0
+    """How long a station may take to answer."""
     check_serial_number: bool = True
+    """Close when BootNotification names another serial number than the certificate (B01.FR.12)."""
     read_device_model: bool = True
+    """Have a station that is new, or has new firmware, report its device model after its boot."""
     time_zone: TimeZone = ""
+    """Time zone of stations whose site has none of its own ("Europe/Berlin"); empty leaves their clocks alone."""
 
 
 class ApiToken(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A bearer token of the HTTP API: whose it is (`name`), what it may do (`role`), and `sha256` of it in hex.
+    """A bearer token of the HTTP API.
 
     Tokens are random, at least 128 bits (`openssl rand -base64 24`), so a plain hash gives nothing away.
     """
 
     name: str
+    """Whose it is, as the audit log says."""
     role: Role
+    """What it may do."""
     sha256: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
+    """SHA-256 of the token, hex."""
 
 
 class ApiClient(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A client certificate of the HTTP API: `common_name`, its `role`, and which `evs` it may report.
-
-    Empty: only the vehicle whose pseudonym is the common name. `["*"]`: all.
-    """
+    """A client certificate of the HTTP API."""
 
     common_name: str
+    """Common name of the certificate."""
     role: Role = Role.GATEWAY
+    """What it may do."""
     evs: tuple[str, ...] = ()
+    """Pseudonyms of the vehicles that it may report; empty: only the vehicle whose pseudonym is the common name;
+    `["*"]`: all."""
 
 
 class ApiListener(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The HTTPS API (TLS 1.3 only). Who is not named here is refused.
-
-    `host` (127.0.0.1), `port` (8443; 0 picks a free one), `certificate` and `key` as for OCPP.
-    `client_roots`: PEM files of roots for client certificates; empty accepts bearer tokens only.
-    `tokens`, `clients`: who may do what. `max_body_bytes`: larger requests are refused with 413.
-    `requests_per_s`, `requests_at_once`: how fast one caller may ask on and on, and how much at once; beyond it 429.
-    `cors_origins`: pages of other origins that may ask from a browser; none by default.
-    """
+    """The HTTPS API (TLS 1.3 only). Who is not named here is refused."""
 
     host: str = "127.0.0.1"
+    """Address to listen at."""
     port: Port = 8443
+    """TCP port; 0 takes a free one, which the event `ready` names."""
     certificate: Path
+    """PEM file of the server's certificate, then its chain."""
     key: Path
+    """PEM file of its key, mode 0600."""
     client_roots: tuple[Path, ...] = ()
+    """PEM files of roots for client certificates; empty accepts bearer tokens only."""
     tokens: tuple[ApiToken, ...] = ()
+    """Bearer tokens, and what they may do."""
     clients: tuple[ApiClient, ...] = ()
+    """Client certificates, and what they may do."""
     max_body_bytes: Annotated[int, msgspec.Meta(ge=1024, le=67_108_864)] = 4_194_304
+    """Larger requests are refused with 413."""
     requests_per_s: Annotated[float, msgspec.Meta(gt=0, le=100_000)] = 100.0
+    """How many requests a second one caller may make on and on; beyond it 429."""
     requests_at_once: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 1000
+    """How many requests one caller may make at once; beyond it 429."""
     cors_origins: tuple[str, ...] = ()
+    """Pages of other origins that may ask from a browser; none by default."""
 
 
 class Trust(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Whose contract certificates are believed.
-
-    `roots`: PEM files of MO and V2G roots. `cross_certificates`: PEM files of cross certificates, over which chains of
-    contracts, and of vehicles that ask for them, may lead to roots. `issuers`: PEM files of CA certificates below them,
-    needed where stations send hash data without the chain. `crls`: revocation lists (PEM or DER). `revoked`: serial
-    numbers in hex. `ocsp_responder`: URL that is asked whatever responder a certificate names; `ocsp_timeout_s` for its
-    answer.
-    `status_urls`: beginnings of the URLs of further responders and lists that contract certificates and stations name,
-    and that may be asked (C07, M06, M07); by default nothing is that they name.
-    `require_ocsp`: without a responder's good word a contract certificate is not accepted.
-    `profile`: `iso15118-20` (secp521r1, SHA-512) or `interop` (also P-256, SHA-256).
-    """
+    """Whose contract certificates are believed."""
 
     roots: tuple[Path, ...]
+    """PEM files of MO and V2G roots."""
     cross_certificates: tuple[Path, ...] = ()
+    """PEM files of cross certificates, over which chains of contracts, and of vehicles that ask for them, may lead to
+    roots."""
     issuers: tuple[Path, ...] = ()
+    """PEM files of CA certificates below the roots, needed where stations send hash data without the chain."""
     crls: tuple[Path, ...] = ()
+    """Revocation lists, PEM or DER."""
     revoked: tuple[str, ...] = ()
+    """Serial numbers of revoked certificates, hex."""
     ocsp_responder: str = ""
+    """URL of a responder that is asked whatever responder a certificate names; empty asks the one that it names, as far
+    as `status_urls` allow."""
     ocsp_timeout_s: Seconds = 5.0
+    """How long a responder's answer is waited for."""
     status_urls: tuple[Annotated[str, msgspec.Meta(pattern=r"^https?://[^/]+/")], ...] = ()
+    """Beginnings of the URLs of further responders and lists that contract certificates and stations name, and that may
+    be asked (C07, M06, M07); by default nothing is that they name."""
     require_ocsp: bool = False
+    """Without a responder's good word a contract certificate is not accepted."""
     profile: Literal["iso15118-20", "interop"] = "iso15118-20"
+    """Which certificates are believed: `iso15118-20` (secp521r1, SHA-512) or `interop` (also P-256, SHA-256)."""
 
 
 class Provisioning(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The certificate provisioning service, which gives contracts to vehicles (ISO 15118-20, OCPP M01).
-
-    `pool`: folder of the contracts with the source of the passphrase that encrypts their keys, such as
-    `file:pool?pin-source=file:pool.secret`. `chain` (PEM, leaf first) and `key` (PEM of mode 0600, or key URI) of the
-    service's own certificate. `oem_roots`: PEM files of OEM and V2G roots of vehicles.
-    `envelope`: what is open about sealed keys, for vehicles that differ.
-    """
+    """The certificate provisioning service, which gives contracts to vehicles (ISO 15118-20, OCPP M01)."""
 
     pool: KeyReference
+    """Folder of the contracts with the source of the passphrase that encrypts their keys, such as
+    `file:pool?pin-source=file:pool.secret`."""
     chain: Path
+    """PEM file of the service's own certificate, leaf first."""
     key: KeyReference
+    """Its key: PEM file of mode 0600, or key URI."""
     oem_roots: tuple[Path, ...]
+    """PEM files of OEM and V2G roots of vehicles."""
     envelope: EnvelopeRules = RULES
+    """What is open about sealed keys, for vehicles that differ."""
 
 
 class StationAuthority(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A built-in authority, which signs the certificates that stations ask for (OCPP A02, A03).
-
-    `chain` (PEM: the CA's own certificate, then those above it) and `key` (PEM of mode 0600, or a reference with the
-    source of its passphrase). `organization`: O of what it signs; the CA's own when empty. `days`: how long that lives;
-    by the certificate profile when left out. `ocsp_url`, `crl_url`: where its revocation is told.
-    """
+    """A built-in authority, which signs the certificates that stations ask for (OCPP A02, A03)."""
 
     chain: Path
+    """PEM file: the CA's own certificate, then those above it."""
     key: KeyReference
+    """Its key: PEM file of mode 0600, or a reference with the source of its passphrase."""
     organization: str = ""
+    """O of what it signs; the CA's own when empty."""
     days: Annotated[int, msgspec.Meta(ge=1, le=3650)] | None = None
+    """How long that lives, days; by the certificate profile when left out."""
     ocsp_url: str | None = None
+    """URL of the responder that tells its revocation; none names none."""
     crl_url: str | None = None
+    """URL of the list that tells its revocation; none names none."""
 
 
 class StationEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A charging station: `id` (as in URL and certificate CN) and what BootNotification answers (`boot`).
-
-    `password`: the one it has at first, for security profiles 1 and 2; used until it is given another one.
-    """
+    """A charging station."""
 
     id: Identity
+    """Identity, as in its URL and in its certificate's CN."""
     password: Annotated[str, msgspec.Meta(pattern=r"^\Z|^[ -~]{16,40}\Z")] = ""
+    """Password that it has at first, for security profiles 1 and 2; used until it is given another one."""
     boot: Literal["Accepted", "Pending", "Rejected"] = "Accepted"
+    """What BootNotification answers."""
 
 
 class TokenEntry(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Somebody who may charge: `id_token`, its `type`, its `status` (OCPP AuthorizationStatusEnumType).
-
-    `energy_transfer`: what the contract covers, in OCPP 2.1 EnergyTransferModeEnumType words; empty: any.
-    `terms`: its group, end, places, allowances, and what the driver is shown.
-    """
+    """Somebody who may charge."""
 
     id_token: Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
+    """The identifier, such as an eMAID or a card's number."""
     type: str = "eMAID"
+    """Kind of identifier (OCPP IdTokenType)."""
     status: Literal[
         "Accepted", "Blocked", "Expired", "Invalid", "NoCredit", "NotAllowedTypeEVSE", "NotAtThisLocation",
         "NotAtThisTime", "Unknown",
     ] = "Accepted"  # fmt: skip
+    """What Authorize answers (OCPP AuthorizationStatusEnumType)."""
     energy_transfer: tuple[str, ...] = ()
+    """What the contract covers, in words of OCPP 2.1's EnergyTransferModeEnumType; empty: any."""
     terms: Terms = Terms()
+    """Its group, end, places, allowances, and what the driver is shown."""
 
 
 class Vendor(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Somebody whose own messages are taken: `vendor_id` (a reversed domain name) and `message_ids` (empty: all).
+    """Somebody whose own messages are taken.
 
     What comes in DataTransfer of these is kept and shown to whoever watches; everything else is answered as unknown.
     """
 
     vendor_id: Annotated[str, msgspec.Meta(min_length=1, max_length=255)]
+    """Who it is, a reversed domain name."""
     message_ids: tuple[str, ...] = ()
+    """Messages that are taken; empty: all."""
 
 
 class Payments(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Payments at terminals and on the web (OCPP C18 to C25).
-
-    `terminals`: stations have payment terminals, and who paid there may charge; who paid on the web may without it.
-    `receipt_url`: where receipts are that this side makes, with `{receipt_id}` for the receipt's number; without it
-    stations make receipts themselves.
-    """
+    """Payments at terminals and on the web (OCPP C18 to C25)."""
 
     terminals: bool = False
+    """Stations have payment terminals, and who paid there may charge; who paid on the web may without it."""
     receipt_url: Annotated[str, msgspec.Meta(pattern=r"^(|https://[^{}]*\{receipt_id\}[^{}]*)\Z", max_length=1900)] = ""
+    """Where receipts are that this side makes, with `{receipt_id}` for the receipt's number; empty has stations make
+    receipts themselves."""
 
 
 class Grid(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The grid operator's signal: `signal_file` (JSON; read at start, on change and on SIGHUP), `poll_interval_s`.
-
-    HTTP `PUT /grid/signal` works with or without a file. `retry_interval_s`: when a station did not take a signal.
-    """
+    """The grid operator's signal. HTTP `PUT /grid/signal` works with or without a file."""
 
     signal_file: Path | None = None
+    """JSON file of the signal, read at start, on change and on SIGHUP; none reads none."""
     poll_interval_s: Seconds = 1.0
+    """How often the file is looked at."""
     retry_interval_s: Seconds = 30.0
+    """After which time a station that did not take a signal is sent it again."""
 
 
 class Transactions(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Transactions that nobody ends: after `silent_after_s` without a word the station is asked whether it goes on.
-
-    `check_interval_s`: how often the open ones are looked through; after a station's boot they are at once.
-    """
+    """Transactions that nobody ends."""
 
     silent_after_s: Annotated[float, msgspec.Meta(gt=0, le=2_678_400)] = 3600.0
+    """After this long without a word the station is asked whether a transaction goes on."""
     check_interval_s: Seconds = 60.0
+    """How often the open ones are looked through; after a station's boot they are at once."""
 
 
 class Balancing(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Sharing out of sites: anew `settle_s` after something changed, and every `interval_s` in any case.
-
-    A set-point of dispatch ends `dispatch_duration_s` after it was last kept up.
-    """
+    """Sharing out of sites."""
 
     settle_s: Seconds = 1.0
+    """What changes within this time is shared out together."""
     interval_s: Seconds = 60.0
+    """Shares are worked out anew this often in any case."""
     dispatch_duration_s: Annotated[int, msgspec.Meta(ge=1, le=86400)] = 300
+    """A set-point of dispatch ends this long after it was last kept up."""
 
 
 class Tariffs(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What charging costs: `running_cost_interval_s` is how often stations are told the cost so far (I02).
-
-    `vehicles_are_told`: what vehicles that told their needs hear with their charging profiles: `prices` in money where
-    they and the plan know it, else levels; `levels` always; `nothing`.
-    """
+    """What charging costs."""
 
     running_cost_interval_s: Seconds = 60.0
+    """How often stations are told the cost so far (I02)."""
     vehicles_are_told: Literal["prices", "levels", "nothing"] = "prices"
+    """What vehicles that told their needs hear with their charging profiles: `prices` in money where they and the plan
+    know it, else levels; `levels` always; `nothing`."""
 
 
 class MqttSource(MqttConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A broker (MQTT 5, TLS 1.3) over which vehicles deliver telemetry.
 
-    `prefix`: beginning of the topics. `stream`: publish every record that was stored at `PREFIX/stream`. `client_id`:
-    by default of this node's name and `data_dir`, the same at every start; nodes of one back end need different ones.
+    An empty `client_id` is made of this node's name and `data_dir`, the same at every start; nodes of one back end need
+    different ones.
     """
 
     prefix: TopicPrefix = TOPIC_PREFIX
+    """Beginning of the topics."""
     stream: bool = True
+    """Publish every record that was stored at `PREFIX/stream`."""
 
 
 class Webhooks(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Whom webhooks may call beside hosts of the internet: `allow` names hosts, addresses and networks.
-
-    Such as `["billing.lan", "10.20.0.0/16"]`. By default none that is private, local, or of a cloud's own services.
-    """
+    """Whom webhooks may call beside hosts of the internet."""
 
     allow: tuple[Annotated[str, msgspec.Meta(min_length=1, max_length=253)], ...] = ()
+    """Hosts, addresses and networks, such as `["billing.lan", "10.20.0.0/16"]`; by default none that is private, local,
+    or of a cloud's own services."""
 
 
 Days = Annotated[int, msgspec.Meta(ge=1, le=36500)]
 
 
 class Retention(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """How many days things are kept before they are deleted; what is not named here is kept for ever.
-
-    `transactions_days`: transactions that are over, with their events and meter values, since something was last heard
-    of them. `reports_days`: what stations reported, data transfers, values of event streams, delivered webhooks.
-    `events_days`: events of devices and of security, alarms. `telemetry_days`: records of vehicles. `audit_days`: who
-    did what through the API.
-    """
+    """How many days things are kept before they are deleted; what is not named here is kept for ever."""
 
     transactions_days: Days | None = None
+    """Transactions that are over, with their events and meter values, since something was last heard of them, days."""
     reports_days: Days | None = None
+    """What stations reported, data transfers, values of event streams, delivered webhooks, days."""
     events_days: Days | None = None
+    """Events of devices and of security, alarms, days."""
     telemetry_days: Days | None = None
+    """Records of vehicles, days."""
     audit_days: Days | None = None
+    """Who did what through the API, days."""
 
 
 class CsmsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The whole file.
-
-    `data_dir`: database, keys (mode 0700, made when missing). `log_level`: debug, info, warning, error.
-    `store_url`: where the database is when not in `data_dir`, such as `postgresql://user@host/name` (a password belongs
-    into `~/.pgpass`, not here).
-    `store_key`: file (mode 0600, `openssl rand -hex 32`) of the key that encrypts secrets in the database, the same for
-    all nodes; without it `store.key` in `data_dir`, made when missing.
-    `bus_url`: the Redis server (`redis://host:6379/0`, `rediss:` for TLS) over which several back ends with one
-    PostgreSQL database act as one; none by default. It needs a password (`redis://:PASSWORD@host`) unless
-    `bus_without_password` says that nobody else reaches it. `node`: what this one is called there (the host's name).
-    `mqtt`: broker from which telemetry is taken as well as by HTTP; none by default.
-    `unknown_stations`: what becomes of stations about which neither `stations` nor an operator says anything: `refuse`
-    lists them as seen at the door, `pending` lets them in and answers their boot with Pending, `accept` takes them.
-    Certificates are asked of them all the same, and passwords: of those that `accept` takes and for whom none is set
-    here, the first that they show is kept and asked for from then on; with `onboarding_password` that has to be it.
-    `retention`: when what is old is deleted; never by default.
-    `provisioning`: contracts for vehicles that ask for them; none by default.
-    `station_ca`: signs certificates of stations for this end; `v2g_ca`: those that they show to vehicles, and those for
-    both. Without them such requests are rejected.
-    """
+    """The whole file."""
 
     data_dir: Path
+    """Folder of database and keys, mode 0700, made when missing."""
     store_key: Path | None = None
+    """File (mode 0600, `openssl rand -hex 32`) of the key that encrypts secrets in the database, the same for all
+    nodes; without it `store.key` in `data_dir`, made when missing."""
     store_url: Annotated[str, msgspec.Meta(pattern=r"^(|sqlite:///.+|postgresql://.+)\Z")] = ""
+    """Where the database is when not in `data_dir`, such as `postgresql://user@host/name`; a password belongs into
+    `~/.pgpass`, not here."""
     bus_url: Annotated[str, msgspec.Meta(pattern=r"^(|(redis|rediss|unix)://.+)\Z")] = ""
+    """Redis server (`redis://:PASSWORD@host:6379/0`, `rediss:` for TLS) over which several back ends with one
+    PostgreSQL database act as one; empty is none."""
     bus_without_password: bool = False
+    """Take a Redis server without a password, because nobody else reaches it."""
     node: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9.-]{0,64}\Z")] = ""
+    """What this node is called on the bus; empty is the host's name."""
     ocpp: OcppListener
+    """Where charging stations connect."""
     api: ApiListener
+    """The HTTPS API."""
     trust: Trust
+    """Whose contract certificates are believed."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """Least important log line that is written."""
     unknown_stations: Literal["refuse", "pending", "accept"] = "refuse"
+    """What becomes of stations about which neither `stations` nor an operator says anything: `refuse` lists them as
+    seen at the door, `pending` lets them in and answers their boot with Pending, `accept` takes them. Certificates and
+    passwords are asked of them all the same."""
     onboarding_password: Annotated[str, msgspec.Meta(pattern=r"^(|[ -~]{16,40})\Z")] = ""
+    """The first password that `accept` takes of a station for whom none is set; empty takes the first that it shows. It
+    is kept and asked for from then on."""
     stations: tuple[StationEntry, ...] = ()
+    """Charging stations that are known."""
     tokens: tuple[TokenEntry, ...] = ()
+    """Who may charge."""
     token_groups: tuple[Group, ...] = ()
+    """Groups of those who may charge."""
     vendors: tuple[Vendor, ...] = ()
+    """Whose own messages are taken."""
     payments: Payments = Payments()
+    """Payments at terminals and on the web."""
     grid: Grid = Grid()
+    """The grid operator's signal."""
     transactions: Transactions = Transactions()
+    """Transactions that nobody ends."""
     tariffs: Tariffs = Tariffs()
+    """What charging costs."""
     balancing: Balancing = Balancing()
+    """Sharing out of sites."""
     mqtt: MqttSource | None = None
+    """Broker from which telemetry is taken as well as by HTTP; none by default."""
     provisioning: Provisioning | None = None
+    """Contracts for vehicles that ask for them; none by default."""
     station_ca: StationAuthority | None = None
+    """Signs certificates of stations for this end; without it such requests are rejected."""
     v2g_ca: StationAuthority | None = None
+    """Signs the certificates that stations show to vehicles, and those for both; without it such requests are
+    rejected."""
     webhooks: Webhooks = Webhooks()
+    """Whom webhooks may call."""
     retention: Retention = Retention()
+    """When what is old is deleted; never by default."""
     clock: ClockConfig = ClockConfig()
+    """Simulated time."""
 
 
 def load_config(path: Path) -> CsmsConfig:

@@ -122,11 +122,11 @@ def _section(
         text = _description(info) or described.get(field.name, "") or (_first_sentence(inner[0]) if inner else "")
         unit = _unit(field.encode_name)
         if unit and not re.search(rf"(^|[ (,]){re.escape(unit)}\b", text):
-            text = f"{text.removesuffix('.')}, {unit}" if text else f"in {unit}"
+            text = f"{text.removesuffix('.')}, {unit}"
         if inner is not None and inner[0] in elsewhere:
-            text += f"; see [{inner[0].__name__}](#{inner[0].__name__.lower()})"
+            text = f"{text.removesuffix('.')}; see [{inner[0].__name__}](#{inner[0].__name__.lower()})"
         elif inner is not None and not _stands_at(first.get(inner[0]), path, field.encode_name):
-            text += f"; keys as in `[{first[inner[0]]}]`"
+            text = f"{text.removesuffix('.')}; keys as in `[{first[inner[0]]}]`"
         cells = (f"`{field.encode_name}`", _type(info), _default(field, inner), text)
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return "\n".join(lines) + "\n"
@@ -171,9 +171,14 @@ _UNITS: Final = {
 
 
 def _unit(key: str) -> str:
-    """Return the unit that the end of a key tells; keys in something per second have none of it."""
+    """Return the unit that the end of a key tells: `delay_ms`, `current_a_per_s`, `ramp_w_s`."""
     *before, last = key.split("_")
-    return _UNITS.get(last, "") if before and before[-1] != "per" else ""
+    if not before or before[-1] == "utc" or last not in _UNITS:  # a moment is no time
+        return ""
+    upper = before[-2] if before[-1] == "per" else before[-1]
+    if upper in _UNITS:
+        return f"{_UNITS[upper]}/{_UNITS[last]}"
+    return "" if before[-1] == "per" else _UNITS[last]
 
 
 def _description(info: types.Type) -> str:

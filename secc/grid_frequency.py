@@ -34,6 +34,7 @@ class FrequencyConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, k
     every_s: Annotated[float, Meta(gt=0, le=1)] = 0.1
     """How often a trace is read."""
     nominal_hz: Annotated[float, Meta(ge=50, le=60)] = 50.0
+    """What the grid's frequency should be."""
     nominal_v: Annotated[float, Meta(gt=0, le=1000)] = 230.0
     """Between phase and neutral."""
 

@@ -112,8 +112,9 @@ class WatchConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     max_temperature_c: Annotated[float, Meta(ge=0, le=200)] = 90.0
     """Above it no energy flows, until 5 degrees below."""
     fan_from_c: Annotated[float, Meta(ge=0, le=200)] = 40.0
+    """The fan begins to turn at this temperature."""
     fan_full_c: Annotated[float, Meta(ge=0, le=200)] = 65.0
-    """The fan begins to turn, and turns at full speed, at these temperatures."""
+    """The fan turns at full speed at this temperature."""
     discharge_s: Annotated[float, Meta(gt=0, le=60)] = 5.0
     """An opened output is below 60 V d.c. after."""
     contactor_s: Annotated[float, Meta(gt=0, le=60)] = 3.0

@@ -39,8 +39,11 @@ class SimulatedEvseConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=Tru
     """How the simulated charger behaves. Waits are real seconds and 0 by default; ramps run in simulated time."""
 
     insulation_ohm: Annotated[int, Meta(ge=0)] = 1_000_000
+    """Insulation resistance that the isolation monitor measures."""
     cable_check_s: Seconds = 0.0
+    """How long the isolation monitor measures."""
     contactor_s: Seconds = 0.0
+    """How long the contactor takes to move."""
     contactors_stick: bool = False
     """The contactor does not close, as a dead one."""
     report_s: Annotated[float, Meta(gt=0, le=10)] = 0.25

@@ -16,51 +16,63 @@ Period = Literal["day", "week", "month", "total"]
 
 
 class Place(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A station where somebody may charge, and at which of its EVSEs; `()`: all of them."""
+    """A station where somebody may charge."""
 
     station_id: str
+    """Identity of the station."""
     evses: tuple[int, ...] = ()
+    """Its EVSEs where that holds, by number; empty: all of them."""
 
 
 class Allowance(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How much may be charged in a period (UTC; weeks begin on Monday): Wh, and cost in micro-units with taxes."""
+    """How much may be charged in a period; who has used it up is answered NoCredit."""
 
     period: Period
+    """The time that it is for, in UTC; weeks begin on Monday."""
     energy_wh: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    """Energy; none is not bounded."""
     cost: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    """Cost with taxes, in micro-units of the currency; none is not bounded."""
 
 
 class Terms(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
-    """What else holds for somebody.
-
-    `group_id`: who may stop each other's transactions (C09). `expires_ms`: from then on the answer is Expired.
-    `cache_s`: how long a station may remember an answer. `places`: where charging is allowed; `()`: everywhere.
-    `one_at_a_time`: a second transaction elsewhere is ConcurrentTx. `message` is shown to the driver (C01).
-    """
+    """What else holds for somebody."""
 
     group_id: Annotated[str, msgspec.Meta(max_length=36)] = ""
+    """Group whose members may stop each other's transactions (C09); empty: none."""
     expires_ms: int | None = None
+    """From then on the answer is Expired, ms since 1970; none: never."""
     cache_s: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    """How long a station may remember an answer; none: as long as it likes."""
     places: tuple[Place, ...] = ()
+    """Where charging is allowed; empty: everywhere."""
     allowances: tuple[Allowance, ...] = ()
+    """How much may be charged."""
     one_at_a_time: bool = False
+    """Whether a second transaction elsewhere is answered ConcurrentTx."""
     priority: Annotated[int, msgspec.Meta(ge=-9, le=9)] | None = None
+    """Priority in smart charging that stations are told (chargingPriority); none tells nothing."""
     language1: Annotated[str, msgspec.Meta(max_length=8)] = ""
+    """Language in which the driver is spoken to (RFC 5646)."""
     language2: Annotated[str, msgspec.Meta(max_length=8)] = ""
+    """The next best language (RFC 5646)."""
     message: Annotated[str, msgspec.Meta(max_length=512)] = ""
+    """What the driver is shown (C01)."""
 
 
 class Group(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
-    """Several who belong together: fleets, families. `master_pass`: they may stop everybody, and charge nowhere (C16).
-
-    A `blocked` group blocks its members; `allowances` are for all of them together.
-    """
+    """Several who belong together: fleets, families."""
 
     group_id: Annotated[str, msgspec.Meta(min_length=1, max_length=36)]
+    """Id of the group, as members name it in their terms."""
     name: Annotated[str, msgspec.Meta(max_length=100)] = ""
+    """What people call it."""
     blocked: bool = False
+    """Blocks all its members."""
     master_pass: bool = False
+    """Whether its members may stop everybody's transaction, and charge nowhere (C16)."""
     allowances: tuple[Allowance, ...] = ()
+    """How much all of them together may charge."""
 
 
 class Token(msgspec.Struct, frozen=True):

@@ -55,34 +55,51 @@ class ControlMode(enum.IntEnum):
 
 
 class EvseRating(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What the power electronics can do, W, A and V at the DC output."""
+    """What the power electronics can do at the DC output. Vehicles are told it, and limits only lower it."""
 
     max_charge_power_w: Watts = 150_000
+    """Greatest power towards the vehicle."""
     min_charge_power_w: Watts = 0
+    """Least power towards the vehicle that the charger can hold; 0 has no lower end."""
     max_charge_current_a: Amperes = 300
+    """Greatest current towards the vehicle."""
     min_charge_current_a: Amperes = 0
+    """Least current towards the vehicle."""
     max_discharge_power_w: Watts = 50_000
+    """Greatest power out of the vehicle."""
     min_discharge_power_w: Watts = 0
+    """Least power out of the vehicle that the charger can hold; 0 has no lower end."""
     max_discharge_current_a: Amperes = 125
+    """Greatest current out of the vehicle."""
     min_discharge_current_a: Amperes = 0
+    """Least current out of the vehicle."""
     max_voltage_v: Volts = 920
+    """Highest voltage at the output."""
     min_voltage_v: Volts = 150
+    """Lowest voltage at the output at which current flows."""
 
 
 class AcRating(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What an AC charge point can pass on: W of all phases together, V between phase and neutral."""
+    """What an AC charge point can pass on. Powers are those of all phases together."""
 
     phases: Literal[1, 3] = 3
+    """How many phases the socket or cable has."""
     nominal_voltage_v: Annotated[int, Meta(ge=90, le=500)] = 230
+    """Voltage of the grid between phase and neutral."""
     nominal_frequency_hz: Annotated[int, Meta(ge=40, le=70)] = 50
+    """Frequency of the grid."""
     max_charge_power_w: Watts = 22_000
+    """Greatest power towards the vehicle."""
     min_charge_power_w: Watts = 0
+    """Least power towards the vehicle that the charger can hold; 0 has no lower end."""
     max_discharge_power_w: Watts = 11_000
+    """Greatest power out of the vehicle."""
     min_discharge_power_w: Watts = 0
+    """Least power out of the vehicle that the charger can hold; 0 has no lower end."""
     max_asymmetry_w: Watts | None = None
-    """Largest difference between the powers of two phases; None says nothing about it."""
+    """Largest difference (W) between the powers of two phases; none says nothing about it."""
     ramp_w_s: Watts | None = None
-    """Steepest change of power that the vehicle is asked for, W/s; None says nothing about it."""
+    """Steepest change of power (W/s) that the vehicle is asked for; none says nothing about it."""
     three_phase_connector: Literal[2, 3] = 2
     """How the parameter Connector says three phases: implementations disagree."""
     islanding_parameter: Literal["GridCodeIslandingDetectionMethod", "DetectionMethodGridCodeIslanding"] = (
@@ -90,47 +107,67 @@ class AcRating(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     )
     """Name of the parameter that tells how islanding is detected: implementations disagree."""
     islanding_detection: Literal["active", "passive"] = "active"
+    """How islanding is detected, as AC_BPT tells vehicles: actively or passively."""
 
 
 class Neighbour(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Another charger that a vehicle may mean instead: how to reach it."""
 
     device_id: Annotated[int, Meta(ge=1, le=2**32 - 1)]
+    """Id that vehicles observe of its primary device."""
     ssid: Annotated[str, Meta(max_length=255)] | None = None
+    """Name of its wireless network (AlternativeSECC); none is not told."""
     ip_address: Annotated[str, Meta(max_length=39)] | None = None
+    """Its IPv6 or IPv4 address; none is not told."""
     port: Annotated[int, Meta(ge=1, le=65535)] | None = None
+    """Its TCP port; none is not told."""
 
 
 class WptRating(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a primary device in the ground can do: W, A, mm, Hz; methods in the order of preference."""
+    """What a primary device in the ground can do. Methods stand in the order of preference."""
 
     device_id: Annotated[int, Meta(ge=1, le=2**32 - 1)] = 1
     """What vehicles observe of this device when they pair with it."""
     neighbours: Annotated[tuple[Neighbour, ...], Meta(max_length=8)] = ()
     power_class: Literal["MF-WPT1", "MF-WPT2", "MF-WPT3", "MF-WPT4"] = "MF-WPT3"
+    """Class of the input power (PDInputPowerClass)."""
     max_power_w: Watts = 11_000
+    """Greatest power that is sent."""
     min_power_w: Watts = 0
+    """Least power that can be sent."""
     max_coil_current_a: Amperes = 75
+    """Greatest current in the coil."""
     alignment_power_w: Watts = 2_000
     """The most that is sent to find out how well a vehicle is aligned."""
     min_coil_current_a: Amperes = 0
+    """Least current in the coil."""
     max_clearance_mm: Annotated[int, Meta(ge=0, le=65535)] = 250
+    """Largest ground clearance of vehicles that can be charged."""
     min_clearance_mm: Annotated[int, Meta(ge=0, le=65535)] = 100
+    """Smallest ground clearance of vehicles that can be charged."""
     max_frequency_hz: Annotated[int, Meta(ge=1, le=10_000_000)] = 90_000
+    """Highest natural frequency of a vehicle's device that is taken."""
     min_frequency_hz: Annotated[int, Meta(ge=1, le=10_000_000)] = 79_000
+    """Lowest natural frequency of a vehicle's device that is taken."""
     natural_offset_mm: Annotated[int, Meta(ge=0, le=65535)] = 0
+    """Offset of the device's magnetic centre, which vehicles are told for fine positioning."""
     trouble_s: Annotated[float, Meta(gt=0, le=86_400)] = 300.0
     """How long power may wait for what lies on the device to go, real seconds, before the session is ended."""
     positioning: Annotated[tuple[PositioningMethod, ...], Meta(min_length=1, max_length=8)] = ("Manual",)
+    """Methods of fine positioning that can be agreed on."""
     pairing: Annotated[tuple[PairingMethod, ...], Meta(min_length=1, max_length=8)] = ("LPE", "Optical")
+    """Methods of pairing that can be agreed on."""
     alignment: Annotated[tuple[AlignmentMethod, ...], Meta(min_length=1, max_length=8)] = ("PowerCheck",)
+    """Methods of the alignment check that can be agreed on."""
 
 
 class AcdpDevice(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """An automatic connection device, such as a pantograph: the window in which it can connect, cm each way."""
+    """An automatic connection device, such as a pantograph, and the window in which it can connect."""
 
     window_x: Annotated[int, Meta(ge=0, le=32767)] = 50
+    """How far a vehicle may stand before or behind the device's place, cm."""
     window_y: Annotated[int, Meta(ge=0, le=32767)] = 30
+    """How far a vehicle may stand beside it, cm."""
     positioning_support: bool = True
     """Whether the charger measures where the vehicle stands."""
 
@@ -139,7 +176,7 @@ class ProfileRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a vehicle that follows a schedule or a target may do, and what happens when it does not (V2G20-1864)."""
 
     power_tolerance_w: Watts | None = None
-    """Band around the schedule that vehicles are asked to keep; None asks for nothing."""
+    """Band around the schedule that vehicles are asked to keep; none asks for nothing."""
     tolerance_required: bool = False
     """Whether a vehicle that does not confirm the band gets no power."""
     margin_w: Watts = 500
@@ -162,7 +199,9 @@ class ParkingSpace(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A space into which vehicles check in and out of which they check out (service ParkingStatus)."""
 
     check_in: bool = True
+    """Vehicles can check in."""
     check_out: bool = True
+    """Vehicles can check out."""
     automatic: bool = False
     """Whether vehicles are steered by a machine."""
     inside: bool = True
@@ -177,9 +216,11 @@ class SignedDischarge(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The value-added service by which a vehicle signs for every watt it gives."""
 
     offered: bool = True
+    """Offer the service to vehicles with a contract, where energy may flow back."""
     required: bool = True
     """Whether a vehicle that does not select it may only charge."""
     service_id: Annotated[int, Meta(ge=1, le=65535)] = SIGNED_DISCHARGE_SERVICE
+    """Id under which it is offered; vehicles look for the same."""
     terms: DischargeConfig = DischargeConfig()
 
 
@@ -198,12 +239,14 @@ class SeccConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The choices of one charge point."""
 
     evse_id: Annotated[str, Meta(min_length=7, max_length=255)] = "DEV2GE00001"
+    """EVSEID that vehicles are told in SessionSetupRes, and that stands in journals and events."""
     rating: EvseRating = EvseRating()
     ac_rating: AcRating = AcRating()
     """What the AC services can pass on; `rating` is that of the DC services."""
     basic: BasicConfig | None = None
-    """AC only: charge a vehicle that does not match, or whose conversation fails, by nominal duty; None does not."""
+    """AC only: charge a vehicle that does not match, or whose conversation fails, by nominal duty; none does not."""
     authorization: Annotated[tuple[Authorization, ...], Meta(min_length=1, max_length=2)] = (Authorization.PnC,)
+    """What vehicles may pay by, in the order in which it is offered: PnC (contract) and EIM (card, app, terminal)."""
     supported_providers: tuple[str, ...] = ()
     """Provider ids that are told to the vehicle; empty names none and excludes none."""
     certificate_installation: bool = False

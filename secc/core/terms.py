@@ -15,6 +15,7 @@ class PowerRange(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a kWh costs more from a power on."""
 
     from_w: Annotated[int, Meta(ge=1, le=10_000_000)]
+    """The surcharge holds from this power on."""
     surcharge: Decimal
     """Currency units per kWh beside the tariff's price."""
 
@@ -23,13 +24,17 @@ class TaxTerms(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A tax."""
 
     name: Text
+    """What vehicles are told of it."""
     rate: Decimal
     """As a factor: 0.19 is 19 %."""
     included: bool = False
     """Whether prices hold it already."""
     energy: bool = True
+    """Whether it is due on energy."""
     parking: bool = True
+    """Whether it is due on the parking fee."""
     overstay: bool = True
+    """Whether it is due on the overstay fee."""
     bounds: bool = True
     """Whether it is due on the least and the most cost, else those are the last word."""
 
@@ -43,9 +48,13 @@ class OverstayStep(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What staying costs from a time on."""
 
     fee: Decimal
+    """Amount for each `period_s`."""
     period_s: Seconds = 3600
+    """Time for which one fee is due; parts of it cost their share."""
     from_s: Annotated[int, Meta(ge=0, le=31 * 86_400)] = 0
+    """When the step begins, counted from the beginning of overstaying."""
     description: Annotated[str, Meta(max_length=160)] = ""
+    """What the vehicle's user is told of it."""
 
 
 class OverstayTerms(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -62,7 +71,9 @@ class AddedService(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Something else that the price holds, once."""
 
     name: Text
+    """What the vehicle's user is told of it."""
     fee: Decimal
+    """Amount, once a session."""
 
 
 class PriceTerms(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -79,19 +90,26 @@ class PriceTerms(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How power ranges count."""
     power_ranges: Annotated[tuple[PowerRange, ...], Meta(max_length=7)] = ()
     description: Annotated[str, Meta(max_length=160)] = ""
+    """What vehicles are told that the schedule is; empty tells nothing."""
     language: Annotated[str, Meta(pattern=r"^[a-z]{3}\Z")] = "eng"
+    """Language of the texts, three letters (ISO 639-2)."""
     minimum_cost: Decimal | None = None
+    """Least that a session costs; none has no least."""
     maximum_cost: Decimal | None = None
+    """Most that a session costs; none has no most."""
     taxes: Annotated[tuple[TaxTerms, ...], Meta(max_length=10)] = ()
     parking_fee: Decimal | None = None
+    """Amount for each `parking_period_s`; none asks for nothing."""
     parking_period_s: Seconds = 3600
+    """Time for which one parking fee is due; parts of it cost their share."""
     carbon_dioxide: Annotated[int, Meta(ge=0, le=65_535)] | None = None
     """g of CO2 per kWh."""
     renewable_percent: Annotated[int, Meta(ge=0, le=100)] | None = None
+    """Share of the energy that is renewable; none tells nothing."""
     overstay: OverstayTerms | None = None
     services: Annotated[tuple[AddedService, ...], Meta(max_length=5)] = ()
     receipt_every_s: Annotated[float, Meta(ge=0, le=86_400)] | None = 60.0
-    """How often the vehicle is told what it has cost until then, beside the meter's reading; None does not."""
+    """How often the vehicle is told what it has cost until then, beside the meter's reading; none never."""
 
     def __post_init__(self) -> None:
         """Keep ranges rising and bounds in order."""
@@ -134,8 +152,11 @@ class SeccNeeds(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a vehicle whose mobility needs come from the charger is told (MobilityNeedsMode 2)."""
 
     departure_after_s: Annotated[int, Meta(ge=60, le=0xFFFFFFFF)] | None = None
+    """When the vehicle is expected to leave, counted from the negotiation; none knows no departure."""
     minimum_soc: Annotated[int, Meta(ge=0, le=100)] | None = None
+    """State of charge to be reached as soon as possible; only together with `target_soc` (V2G20-2681)."""
     target_soc: Annotated[int, Meta(ge=0, le=100)] | None = None
+    """State of charge to be reached at departure; only together with `minimum_soc` (V2G20-2681)."""
 
     def __post_init__(self) -> None:
         """Keep both states of charge together, and in order (V2G20-2681)."""

@@ -62,6 +62,7 @@ class CommandsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
     roll_back: Argv
     """Makes the old slot start, and restarts the device."""
     timeout_s: Annotated[float, Meta(gt=0, le=86_400)] = 900.0
+    """A command that takes longer is ended and has failed."""
 
 
 class CommandInstaller:

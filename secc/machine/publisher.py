@@ -34,6 +34,7 @@ class PublishConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     address: str = "0.0.0.0"  # noqa: S104  # for others on the site
     """Where to listen."""
     port: Annotated[int, Meta(ge=0, le=65_535)] = 8180
+    """TCP port to listen at; 0 takes a free one."""
     url: str = ""
     """Where others reach it, `http://HOST:PORT`; may be left out where `address` is one."""
     folder: Path | None = None

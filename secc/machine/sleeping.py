@@ -26,6 +26,7 @@ class SleepConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     wake: Argv
     """Turns it on again; also called at the program's start."""
     timeout_s: Annotated[float, Meta(gt=0, le=600)] = 30.0
+    """A command that takes longer is ended and has failed."""
 
 
 class Sleeping:

@@ -112,6 +112,15 @@ def test_configuration_keys_exist(page: Path) -> None:
     assert not [key for key in unknown if not key.endswith((".json", ".toml"))]
 
 
+def test_every_configuration_key_says_what_it_means() -> None:
+    """More than its unit, and where its section is described."""
+    tables = [*(configuration.program(name) for name in configuration.PROGRAMS), configuration.shared()]
+    rows = [line for table in tables for line in table.splitlines() if line.startswith("| `")]
+    assert len(rows) > 500
+    meanings = [re.split(r"(?<!\\)\|", row)[-2].strip() for row in rows]
+    assert not [row for row, meaning in zip(rows, meanings, strict=True) if meaning[:1] in ("", ",", ";")]
+
+
 def test_every_page_is_in_the_index() -> None:
     index = (DOCS / "README.md").read_text()
     listed = {(DOCS / target.partition("#")[0]).resolve() for target in _LINK.findall(index)}

@@ -31,11 +31,14 @@ REMEMBERED_NONCES: Final = 256
 
 
 class DischargeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How strict the charger is. All in ms of the clock that stamps the messages."""
+    """How strict the charger is. Times are those of the clock that stamps the messages."""
 
     offer_validity_ms: Annotated[int, Meta(ge=1000)] = 3_600_000
+    """How long an offer holds; it ends earlier where the known tariff does."""
     max_command_validity_ms: Annotated[int, Meta(ge=1)] = 60_000
+    """Longest time for which one command may be valid; a longer one is refused."""
     max_skew_ms: Annotated[int, Meta(ge=0)] = 2_000
+    """How far the vehicle's clock may be ahead; a command from further in the future is refused."""
 
 
 class Decided(msgspec.Struct, frozen=True, kw_only=True):

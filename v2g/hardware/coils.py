@@ -23,6 +23,7 @@ class CoilPair(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     offset_mm: Annotated[float, Meta(gt=0, le=10_000)] = 220.0
     """Offset at which 1/e of the coupling is left."""
     nominal_clearance_mm: Annotated[float, Meta(ge=0, le=10_000)] = 150.0
+    """Ground clearance up to which coupling is best."""
     clearance_mm: Annotated[float, Meta(gt=0, le=10_000)] = 200.0
     """Further clearance at which 1/e of the coupling is left."""
     quality: Annotated[float, Meta(ge=1, le=10_000)] = 300.0

@@ -25,40 +25,60 @@ LEAST_MV: Final = 10_000
 
 
 class ModuleSignals(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """How the DBC calls what is needed; an empty name is a signal that the modules lack (heart-beat counters and
-    temperature only). `tripped` and `running` are values of `state`."""
+    """How the DBC calls what is needed. An empty name is a signal that the modules lack: heart-beat counters and
+    temperature only."""
 
     enable: str = "Enable"
+    """In `command`: whether the module works, 0 or 1."""
     voltage_limit: str = "VoltageLimit"
+    """In `command`: highest voltage, V."""
     current_setpoint: str = "CurrentSetpoint"
+    """In `command`: current, A, negative out of the vehicle."""
     command_counter: str = "Counter"
+    """In `command`: counts up, modulo 16."""
     state: str = "State"
+    """In `status`: what the module is doing, a number."""
     tripped: tuple[int, ...] = (3,)
+    """Values of `state` in which the module has switched itself off."""
     voltage: str = "Voltage"
+    """In `status`: voltage at the module, V."""
     current: str = "Current"
+    """In `status`: current of the module, A."""
     temperature: str = "Temperature"
+    """In `status`: temperature of the module, °C."""
     status_counter: str = "Counter"
+    """In `status`: changes with every frame; one that repeats is not counted as heard."""
     resistance: str = "Resistance"
+    """In `isolation`: insulation resistance, ohm."""
     resistance_counter: str = "Counter"
+    """In `isolation`: changes with every frame."""
 
 
 class ModulesConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Modules on a bus. `interface`, `channel` and `bitrate` are python-can's; `modules` are their addresses, which are
-    added to the identifiers of `command` and `status`; `isolation` names the isolation monitor's message, empty where
-    there is none. Powers and currents are those of one module."""
+    """Modules on a bus. Powers and currents are those of one module."""
 
     interface: str = "socketcan"
+    """Kind of adapter, in python-can's word."""
     channel: str = "can0"
+    """Which bus of that kind, in python-can's word."""
     bitrate: int = 500_000
+    """Speed of the bus, bit/s, where the driver sets one."""
     dbc: Path | None = None
     """DBC file; ours by default."""
     command: str = "ModuleCommand"
+    """Message that tells a module what to do; its address is added to the identifier."""
     status: str = "ModuleStatus"
+    """Message by which a module tells how it is; its address is added to the identifier."""
     isolation: str = "IsolationStatus"
+    """Message of the isolation monitor; empty where there is none."""
     modules: Annotated[tuple[Annotated[int, Meta(ge=0, le=127)], ...], Meta(min_length=1, max_length=64)] = (1,)
+    """Addresses of the modules."""
     max_current_a: Annotated[float, Meta(gt=0, le=1_000)] = 100.0
+    """Greatest current of a module."""
     max_temperature_c: Annotated[float, Meta(ge=0, le=200)] = 95.0
+    """Above it a module counts as tripped."""
     send_s: Annotated[float, Meta(gt=0, le=1)] = 0.1
+    """How often every module is told what to do."""
     lost_s: Annotated[float, Meta(gt=0, le=10)] = 0.5
     """A module that was not heard for so long does not count any more."""
     isolation_s: Annotated[float, Meta(ge=0, le=60)] = 1.0

@@ -13,11 +13,14 @@ Mechanical = Literal["Home", "Moving", "EndPosition"]
 
 
 class PantographConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Where the device is at home, how far down it reaches, and how fast it moves."""
+    """Where the device is at home, how far down it reaches, and how fast it moves. Heights are above the road."""
 
     home_mm: Millimetres = 4_600
+    """Height of the contacts at home."""
     lowest_mm: Millimetres = 3_000
+    """Height down to which the contacts reach."""
     speed_mm_per_s: Annotated[float, Meta(gt=0, le=100_000)] = 400.0
+    """Speed of the contacts, mm/s of real time."""
 
     def __post_init__(self) -> None:
         """Home is above."""

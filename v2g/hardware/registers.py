@@ -28,14 +28,18 @@ _FORMATS: Final[Mapping[Kind, str]] = MappingProxyType(
 
 
 class Register(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """One value. `address` counts from 0 as on the wire (30073 of a data sheet is 72 of table `input`); `scale` makes
-    Wh, V, A or W of it; `words` says which of its registers comes first."""
+    """One value of a meter."""
 
     address: Annotated[int, Meta(ge=0, le=65_535)]
+    """First register, counted from 0 as on the wire: 30073 of a data sheet is 72 of table `input`."""
     kind: Kind = "float32"
+    """How the value is written."""
     scale: float = 1.0
+    """Factor that makes Wh, V, A, W or Hz of it."""
     table: Literal["input", "holding"] = "input"
+    """Which table it stands in."""
     words: Literal["high_first", "low_first"] = "high_first"
+    """Which of its registers comes first."""
 
     @property
     def count(self) -> int:
@@ -54,14 +58,18 @@ class Register(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 
 
 class RegisterMap(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """One kind of meter. Energies towards and from the vehicle in Wh; voltage (V, phase to neutral), power (W, signed,
-    all phases) and the grid's frequency (Hz) where the meter has them."""
+    """One kind of meter."""
 
     import_wh: Register
+    """Energy towards the vehicle, which only grows."""
     export_wh: Register
+    """Energy from the vehicle, which only grows."""
     voltage: Register | None = None
+    """Voltage between phase and neutral, V, where the meter has it."""
     power: Register | None = None
+    """Power of all phases, signed, W, where the meter has it."""
     frequency: Register | None = None
+    """The grid's frequency, Hz, where the meter has it."""
 
 
 MAPS: Final[Mapping[str, RegisterMap]] = MappingProxyType(

@@ -46,16 +46,22 @@ Moment = Literal["start", "connected", "moving", "closed", "current"]
 
 
 class FaultStep(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """One line of a script: `fault` begins `after_s` (real s) after the first `when`, and lasts `for_s`, or for good.
-
-    `when`: the charger's start, a vehicle connected (or near), the connection device on its way, the contactor closed,
-    a current flowing."""
+    """One line of a script: `fault` begins `after_s` after the first `when`, and lasts `for_s`. Seconds are real
+    ones."""
 
     fault: SimulatedFault
+    """What goes wrong: `weld` keeps a contactor from opening, `stuck_closed` has it closed whatever it is told; the
+    others say what they are."""
     when: Moment = "start"
+    """From which moment it counts: the charger's start, a vehicle connected (or near), the connection device on its
+    way, the contactor closed, or a current flowing."""
     after_s: Annotated[float, Meta(ge=0, le=86_400)] = 0.0
+    """How long after that moment it begins."""
     for_s: Annotated[float, Meta(gt=0, le=86_400)] | None = None
+    """How long it lasts; none is for good."""
     value: float = 0.0
+    """Resistance of `isolation` (ohm), temperature of `over_temperature` (°C), step of `meter_jump` (Wh); the others
+    have none."""
 
 
 class FaultScript:
@@ -113,7 +119,9 @@ class StageConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     loses its charge through a resistor. Rates are per second of (simulated) time; 0 is at once."""
 
     voltage_v_per_s: Annotated[float, Meta(ge=0, le=1_000_000)] = 1_000.0
+    """How fast the voltage follows its set-point, V/s."""
     current_a_per_s: Annotated[float, Meta(ge=0, le=1_000_000)] = 200.0
+    """How fast the current rises, A/s."""
     discharge_tau_s: Annotated[float, Meta(ge=0, le=3_600)] = 0.25
     """Time constant of the discharge: from 920 V below 60 V in 0.7 s."""
     max_var: Annotated[int, Meta(ge=0, le=10_000_000)] = 0

@@ -20,8 +20,6 @@ class PilotTiming(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     """Oscillator off and the vehicle goes on drawing: opened under load after (sequence 10.2)."""
     duty_interval_s: Seconds = 5.0
     """Least time between two duty cycles; the oscillator may be switched off at any time."""
-    obey_duty_s: Seconds = 5.0
-    """A vehicle draws no more than a new duty cycle allows after."""
     obey_off_s: Seconds = 3.0
     """A vehicle draws nothing any more after the oscillator went off."""
     step_x1_s: Seconds = 3.0
@@ -36,9 +34,6 @@ class PilotTiming(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     """A vehicle that stays in B at nominal duty is woken by one F sequence after (A.5.3)."""
     unlock_in_f_s: Seconds = 5.0
     """The plug is released so long after F; in A and E at once."""
-    toggle_min_s: Seconds = 0.2
-    toggle_max_s: Seconds = 0.4
-    """Each B and each C of a B-C-B toggle lasts between."""
     conversation_s: Seconds = 10.0
     """Matched, and no charge loop: nominal duty after. A vehicle may need 30 s to start matching, which is another
     timer (TT_EVSE_SLAC_init)."""
@@ -48,7 +43,6 @@ STANDARD: Final = PilotTiming()
 
 FAST: Final = PilotTiming(
     duty_interval_s=0.1,
-    obey_duty_s=0.2,
     obey_off_s=0.1,
     forced_open_s=0.5,
     step_x1_s=0.1,

@@ -61,7 +61,7 @@ MESSAGES: Final[Mapping[str, MessageTiming]] = MappingProxyType(
 
 
 class Timing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The timers of a session; the defaults are the standard's. Each side uses the ones that bear its name."""
+    """The timers of a session, s; the defaults are the standard's. Each side uses the ones that bear its name."""
 
     secc_sequence: float = 60.0
     """Charger: longest silence of the vehicle after a response (V2G20-443)."""
@@ -87,7 +87,9 @@ class Timing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     evcc_communication_setup: float = 20.0
     """Vehicle: from the matched data link to SessionSetupRes."""
     evcc_cable_check: float = 40.0
+    """Vehicle: longest chain of DC_CableCheck."""
     evcc_pre_charge: float = 10.0
+    """Vehicle: longest chain of DC_PreCharge."""
     evcc_welding_detection: float = 55.0
     """Vehicle: policy, the standard gives none; before the charger has had enough of its Ongoing."""
     secc_pre_charge: float = 90.0

@@ -17,11 +17,14 @@ OnFrame = Callable[[int, bytes], None]
 
 
 class CanConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Which bus. `interface` and `channel` are python-can's words; `bitrate` (bit/s) where the driver sets one."""
+    """Which bus."""
 
     interface: str = "virtual"
+    """Kind of adapter, in python-can's word."""
     channel: str = "battery"
+    """Which bus of that kind, in python-can's word."""
     bitrate: int = 500_000
+    """Speed of the bus, bit/s, where the driver sets one."""
 
 
 class CanPort:

@@ -14,15 +14,15 @@ def wall_ns() -> int:
 
 
 class ClockConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How simulated UTC runs. The defaults are real time.
-
-    `scale` is simulated seconds per real second (1 to 10000). `origin_monotonic` (s, CLOCK_MONOTONIC, which all
-    processes of one machine share) and `origin_utc_ms` pin simulated UTC, so that programs started apart agree.
-    """
+    """How simulated UTC runs. The defaults are real time."""
 
     scale: float = 1.0
+    """Simulated seconds per real second, 1 to 10000."""
     origin_monotonic: float | None = None
+    """Moment of CLOCK_MONOTONIC, which all processes of one machine share, at which simulated UTC is `origin_utc_ms`,
+    s; none is the program's start."""
     origin_utc_ms: int | None = None
+    """Simulated UTC at that moment, ms since 1970, so that programs started apart agree; none is the real time."""
 
 
 class Clock:

@@ -31,14 +31,17 @@ SUITES: Final = (
 
 
 class TlsFiles(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """PEM files of one end: `ca` holds the trusted roots, `chain` the own certificate first, `key` its PKCS#8 key.
+    """PEM files of one end.
 
     Without `chain` and `key` only the other end shows a certificate (security profile 2 of OCPP).
     """
 
     ca: Path
+    """Roots that the other end is believed by."""
     chain: Path | None = None
+    """Own certificate first, then those that issued it."""
     key: Path | None = None
+    """Key of the own certificate, PKCS#8, mode 0600."""
 
     def __post_init__(self) -> None:
         if (self.chain is None) != (self.key is None):

@@ -54,18 +54,17 @@ _MISSES: Final = 3  # broadcast questions that only our own modem answers, until
 
 
 class ModemConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The modem behind the port.
-
-    `vendor` decides which status messages it is asked with; `auto` finds out, `other` (Vertexcom and so on) has none of
-    its own. `link_detection` says how a link is seen: `auto` asks with the maker's link status, `network_info` with
-    VS_NW_INFO (a station in our network), `network_statistics` with CM_NW_STATS (any station), `count` with a broadcast
-    that two modems answer; `none` believes that there is one, for modems that cannot be asked. `reset_after_key`
-    restarts the modem after each new key, which some firmware of the QCA7000 needs and which takes seconds.
-    """
+    """The modem behind the port."""
 
     vendor: Literal["auto", "qualcomm", "lumissil", "other"] = "auto"
+    """Maker, by which it is asked for its state: `auto` finds out, `other` (Vertexcom and so on) has no messages of its
+    own."""
     link_detection: Literal["auto", "network_info", "network_statistics", "count", "none"] = "auto"
+    """How a link is seen: `auto` by the maker's link status, `network_info` by VS_NW_INFO (a station in our network),
+    `network_statistics` by CM_NW_STATS (any station), `count` by a broadcast that two modems answer; `none` believes
+    that there is one, for modems that cannot be asked."""
     reset_after_key: bool = False
+    """Restart the modem after each new key, which some firmware of the QCA7000 needs and which takes seconds."""
 
 
 class Listener:

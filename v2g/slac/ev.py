@@ -34,16 +34,21 @@ class EvState(Enum):
 
 
 class EvSlacConfig(HostConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Average attenuation (dB) up to `signal_direct_db` is a charger found at once (EVSE_FOUND); above
-    `signal_indirect_db` there is none (EVSE_NOT_FOUND). Between the two, and where two chargers differ by less than
-    `ambiguous_db`, it is not sure which is ours (EVSE_POTENTIALLY_FOUND). Then `validation` decides: `optional` asks
-    them to count toggles of the pilot and takes the nearest of those that cannot, `required` takes none of those, `off`
-    does not ask and takes the nearest."""
+    """How a vehicle matches, by the average attenuation of each charger that it hears.
+
+    Between the two limits, and where two chargers are alike, it is not sure which is ours (EVSE_POTENTIALLY_FOUND);
+    then `validation` decides.
+    """
 
     signal_direct_db: float = EV_SIGNAL_DIRECT_DB
+    """Up to this attenuation a charger is found at once (EVSE_FOUND)."""
     signal_indirect_db: float = EV_SIGNAL_INDIRECT_DB
+    """Above this attenuation there is no charger (EVSE_NOT_FOUND)."""
     ambiguous_db: float = EV_AMBIGUOUS_DB
+    """Chargers whose attenuations differ by less cannot be told apart."""
     validation: Literal["off", "optional", "required"] = "optional"
+    """`optional` asks chargers to count toggles of the pilot and takes the nearest of those that cannot, `required`
+    takes none of those, `off` does not ask and takes the nearest."""
 
 
 _JOINED = (EvState.KEYING, EvState.JOINING, EvState.MATCHED, EvState.PAUSED, EvState.WAKING, EvState.RESUMING)

@@ -27,14 +27,16 @@ class EvseState(Enum):
 
 
 class EvseSlacConfig(HostConfig, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """`attenuation_adjustment_db` (-40..40) makes up for losses between socket and modem. `validation` is how a
-    vehicle is answered that asks to count its pilot's toggles: they are counted (`supported`), or it hears
-    `not_required` or `failure`, as from chargers that cannot. `vendor_profiles` takes attenuation also from the message
-    0xA14E that an AR7420 sends instead of CM_ATTEN_PROFILE.IND: unverified, for the laboratory."""
+    """How a charger matches."""
 
     attenuation_adjustment_db: int = 0
+    """Added to what the modem measures, for the losses between socket and modem, -40 to 40."""
     validation: ValidationPolicy = "supported"
+    """How a vehicle is answered that asks to count its pilot's toggles: they are counted (`supported`), or it hears
+    `not_required` or `failure`, as from chargers that cannot."""
     vendor_profiles: bool = False
+    """Take attenuation also from the message 0xA14E that an AR7420 sends instead of CM_ATTEN_PROFILE.IND: unverified,
+    for the laboratory."""
 
 
 _AT_REST_S = 0.5  # longer than any part of a toggle

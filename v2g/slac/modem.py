@@ -25,14 +25,14 @@ _RATE: Final = 9
 
 
 class AttenuationConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What the charger's modem measures: dB of the lowest and, rising evenly, of the highest carrier group (0..127).
-
-    `neighbours` maps vehicle addresses (aa:bb:cc:dd:ee:ff) to extra dB, for vehicles that are heard by cross-talk.
-    """
+    """What a charger's simulated modem measures of a vehicle."""
 
     low_db: int = 8
+    """Attenuation of the lowest carrier group, 0 to 127."""
     high_db: int = 16
+    """Attenuation of the highest carrier group, 0 to 127; between the two it rises evenly."""
     neighbours: dict[str, int] = {}
+    """Address of a vehicle (aa:bb:cc:dd:ee:ff) to extra dB, for vehicles that are heard by cross-talk."""
 
     def profile(self, pev_mac: bytes) -> bytes:
         """Return one byte of dB per carrier group for sounds of `pev_mac`."""

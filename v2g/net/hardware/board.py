@@ -25,13 +25,16 @@ REOPEN_S: Final = 0.5
 
 
 class BoardConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A control board. `device` is its serial port, such as /dev/ttyACM0; `proximity` how its plug is coded. `lost_s`
-    is the silence after which the board is dead: more than 0.1 s is for machines that are no charger's."""
+    """A control board."""
 
     device: Annotated[str, Meta(min_length=1)]
+    """Its serial port, such as /dev/ttyACM0."""
     baud_rate: Annotated[int, Meta(ge=1_200, le=4_000_000)] = BAUD_RATE
+    """Speed of the serial port, bit/s."""
     proximity: Coding = "type2"
+    """How its plug is coded (IEC 61851-1): `type2` by the cable's resistance, `type1` by the latch."""
     lost_s: Annotated[float, Meta(ge=0.05, le=2)] = LOST_S
+    """Silence after which the board is dead: more than 0.1 s is for machines that are no charger's."""
 
 
 class SerialBoard:

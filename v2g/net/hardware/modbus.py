@@ -25,21 +25,28 @@ START_S: Final = 5.0
 
 
 class ModbusConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A meter on a serial line. `map` names its registers (`sdm630`, `generic`), `registers` describes them instead."""
+    """A meter on a serial line."""
 
     device: Annotated[str, Meta(min_length=1)]
+    """The serial port, such as /dev/ttyUSB0."""
     baud_rate: Annotated[int, Meta(ge=300, le=1_000_000)] = 9_600
+    """Speed of the serial port, bit/s."""
     parity: Literal["N", "E", "O"] = "N"
+    """Parity of the serial port: none, even or odd."""
     stop_bits: Literal[1, 2] = 1
+    """Stop bits of the serial port."""
     unit: Annotated[int, Meta(ge=1, le=247)] = 1
     """The meter's address on the line."""
     map: str = "sdm630"
+    """Kind of meter, whose registers are known: `sdm630` or `generic`."""
     registers: RegisterMap | None = None
+    """Registers of a meter of another kind; they take the place of `map`."""
     swap: bool = False
     """The meter counts energy into the vehicle as export."""
     poll_s: Annotated[float, Meta(gt=0, le=10)] = 0.2
     """How old a reading may be while energy flows; a session ends with a fresh one."""
     timeout_s: Annotated[float, Meta(gt=0, le=10)] = 0.3
+    """How long an answer of the meter is waited for."""
     lost_s: Annotated[float, Meta(gt=0, le=60)] = 2.0
     """Without a reading for so long no energy flows."""
 

@@ -10,7 +10,9 @@ class ZvtConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     """How a ZVT terminal is reached, over TCP in a closed network: the protocol has no protection of its own."""
 
     host: str
+    """Name or address of the terminal."""
     port: Annotated[int, Meta(ge=1, le=65535)] = 20007
+    """TCP port of the terminal."""
     password: Annotated[str, Meta(pattern=r"^[0-9]{6}\Z")] = "000000"  # noqa: S105
     """What the terminal wants of a till that registers; as they come from their makers it is this."""
     currency: Annotated[int, Meta(ge=1, le=999)] = 978

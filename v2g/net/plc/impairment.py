@@ -24,18 +24,23 @@ Milliseconds = Annotated[float, Meta(ge=0, le=5000)]
 class ImpairmentConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """What happens to frames on the line, in both directions of this port; for tests of one's own or the other side.
 
-    `loss`, `duplicate`, `reorder` and `bit_error` are shares of all frames (0.2 is one in five): lost, arriving twice,
-    arriving 60 ms late, arriving with 1 to 3 flipped bits. Every frame takes `delay_ms` and up to `jitter_ms` more.
-    `seed` chooses which frames.
+    Shares are of all frames: 0.2 is one in five.
     """
 
     seed: int = 0
+    """Chooses which frames are harmed; the same seed harms the same ones."""
     loss: Share = 0.0
+    """Share of frames that are lost."""
     duplicate: Share = 0.0
+    """Share of frames that arrive twice."""
     reorder: Share = 0.0
+    """Share of frames that arrive 60 ms late."""
     bit_error: Share = 0.0
+    """Share of frames that arrive with 1 to 3 flipped bits."""
     delay_ms: Milliseconds = 0.0
+    """How long every frame takes."""
     jitter_ms: Milliseconds = 0.0
+    """Up to this much is added to it at random."""
 
     @property
     def idle(self) -> bool:

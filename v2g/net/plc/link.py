@@ -56,25 +56,27 @@ class PlcLink(Protocol):
 
 
 class PlcConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Which port, and how.
-
-    `interface` is the network interface of `raw`; `device` and `baud_rate` are the port of `serial`. `mac`
-    (aa:bb:cc:dd:ee:ff) is our address where the port has none (`loopback`, `serial`); empty draws one.
-    `simulated_modem` puts a simulated modem behind a port that has none; `loopback` always has one. `attenuation` is
-    what a charger's simulated modem measures. `tap` names a network interface to be made of this port (needs
-    CAP_NET_ADMIN), so that SDP and TLS run over a modem that has none of its own: set `link.interface` to the same
-    name. `impairment` makes the line worse on purpose.
-    """
+    """Which port, and how."""
 
     backend: Literal["loopback", "raw", "serial"] = "loopback"
+    """What the port is: simulated (`loopback`), a network interface (`raw`), or a modem on a serial line (`serial`)."""
     interface: str = ""
+    """Network interface of `raw`."""
     device: str = ""
+    """Device of `serial`, such as /dev/ttyUSB0."""
     baud_rate: int = 115200
+    """Speed of `serial`, bit/s."""
     mac: str = ""
+    """Our address (aa:bb:cc:dd:ee:ff) where the port has none (`loopback`, `serial`); empty draws one."""
     simulated_modem: bool = False
+    """Put a simulated modem behind a port that has none; `loopback` always has one."""
     attenuation: AttenuationConfig = AttenuationConfig()
+    """What a charger's simulated modem measures."""
     tap: str = ""
+    """Network interface to be made of this port (needs CAP_NET_ADMIN), so that SDP and TLS run over a modem that has
+    none of its own; set `link.interface` to the same name."""
     impairment: ImpairmentConfig = IDLE
+    """Makes the line worse on purpose."""
 
 
 Open = Callable[[PlcConfig, Medium | None], PlcLink]
