@@ -92,6 +92,20 @@ def run(
 
 
 @app.command()
+def health(context: typer.Context, json: JsonFlag = False) -> None:
+    """Tell how the back end is doing.
+
+    Example: `v2g csms health`
+    """
+    found = client_of(context).ask("GET", "/health").body
+    if json:
+        print_json(found)
+        return
+    for field, value in found.items():
+        say(f"{field.replace('_', ' ')}: {cell(field, value)}")
+
+
+@app.command()
 def stations(context: typer.Context, limit: Limit = 100, json: JsonFlag = False) -> None:
     """List stations.
 

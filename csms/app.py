@@ -129,7 +129,8 @@ async def open_services(
     config: CsmsConfig, clock: Clock, observe: EventLog, stack: contextlib.AsyncExitStack
 ) -> Services:
     """Open everything that stations share; `stack` closes it."""
-    contracts = ContractJudge(config.trust, clock)
+    certificate_status = CertificateStatus(config.trust, clock)
+    contracts = ContractJudge(config.trust, clock, certificate_status, observe)
     data_dir = config.data_dir
     store = open_store(config.store_url, data_dir)
     stack.callback(store.close)
@@ -178,7 +179,7 @@ async def open_services(
         switchboard=switchboard,
         feed=feed,
         frames=FrameLog(feed, clock),
-        certificate_status=CertificateStatus(config.trust, clock),
+        certificate_status=certificate_status,
         doors=doors,
         seen=seen,
         station_ca=station_ca,

@@ -164,8 +164,10 @@ class Trust(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     status_urls: tuple[Annotated[str, msgspec.Meta(pattern=r"^https?://[^/]+/")], ...] = ()
     """Beginnings of the URLs of further responders and lists that contract certificates and stations name, and that may
     be asked (C07, M06, M07); by default nothing is that they name."""
-    require_ocsp: bool = False
-    """Without a responder's good word a contract certificate is not accepted."""
+    revocation_unknown: Literal["refuse", "accept"] = "refuse"
+    """What becomes of certificates, of contracts and of vehicles that ask for contracts, of which neither a responder
+    nor a list of `crls` says that they are not revoked: `refuse` (C07.FR.05), or `accept`, which is told once for each
+    (`revocation_unknown`) and counted by `GET /health`. One that is known to be revoked is refused by either."""
     profile: Literal["iso15118-20", "interop"] = "iso15118-20"
     """Which certificates are believed: `iso15118-20` (secp521r1, SHA-512) or `interop` (also P-256, SHA-256)."""
 

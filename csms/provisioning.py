@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping
 from typing import Final
 
 from csms.config import Provisioning, Trust
-from csms.contracts import ContractJudge, load_roots
+from csms.contracts import ContractJudge
 from csms.pool import open_pool
+from csms.trust import load_roots
 from v2g.errors import CodecError, RevocationError
 from v2g.iso15118.installation import SCHEMA_VERSION, Service
 from v2g.iso15118.provisioning import Answer, ProvisioningService
@@ -70,7 +71,7 @@ class Provisioner:
         if isinstance(asked, Answer):
             return self._tell(asked)
         try:
-            await self._judge.check_revocation(asked.chain)
+            await self._judge.check_revocation(asked.chain, asked.pcid)
         except RevocationError as error:
             return self._tell(service.revoked(asked, error, utc_ms))
         contracts, problems = await asyncio.to_thread(self.pool.find, asked.pcid)

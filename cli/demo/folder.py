@@ -190,6 +190,7 @@ common_name = "{PSEUDONYM}"
 
 [trust]
 roots = ["pki/mo/root.pem", "pki/v2g/root.pem"]
+crls = ["pki/mo/sub2.crl", "pki/oem/sub2.crl"]
 
 [[stations]]
 id = "{STATION}"

@@ -1,5 +1,7 @@
 """Whether the back end works: for load balancers and those who watch over it."""
 
+from typing import Literal
+
 import msgspec
 
 from csms.api.call import Call
@@ -8,11 +10,17 @@ from csms.core.access import Permission
 
 
 class Health(msgspec.Struct, frozen=True, kw_only=True):
-    """How the back end is doing. `grid_signal_version` is null before the first grid signal."""
+    """How the back end is doing. `grid_signal_version` is null before the first grid signal.
+
+    `revocation_unknown`: what becomes of contracts that nobody says are not revoked, as configured;
+    `accepted_unknown`: how many of them this node has accepted since its start.
+    """
 
     status: str
     connected_stations: int
     grid_signal_version: int | None
+    revocation_unknown: Literal["refuse", "accept"]
+    accepted_unknown: int
 
 
 class Alive(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,6 +38,8 @@ async def read_health(call: Call) -> Health:
         status="ok",
         connected_stations=len(call.services.switchboard.connected()),
         grid_signal_version=signal.version if signal else None,
+        revocation_unknown=call.services.config.trust.revocation_unknown,
+        accepted_unknown=call.services.contracts.accepted_unknown,
     )
 
 

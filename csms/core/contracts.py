@@ -18,7 +18,7 @@ from csms.core.authorize import Chain, normalise
 from v2g.errors import CertificateError, RevocationError
 from v2g.ocpp.messages.base import CertificateHashData, OCSPRequestData
 from v2g.pki.certificates import chain_from_pem
-from v2g.pki.crl import RevocationList, is_listed
+from v2g.pki.crl import RevocationList, check_serial, is_listed
 from v2g.pki.ocsp import check_ocsp, responder_url
 from v2g.pki.profiles import Role
 from v2g.pki.revocation import Evidence, Finding, RevocationPolicy, decide_revocation
@@ -56,12 +56,16 @@ class Question(msgspec.Struct, frozen=True):
 
 
 class Verdict(msgspec.Struct, frozen=True):
-    """What is known, why, and, as long as it is VALID, what remains to be asked. `path` is None for hash data."""
+    """What is known, why, and, as long as it is VALID, what remains to be asked. `path` is None for hash data.
+
+    `unproven`: why nobody says that the leaf is not revoked; empty where somebody does.
+    """
 
     chain: Chain
     reason: str = ""
     questions: tuple[Question, ...] = ()
     path: VerifiedChain | None = None
+    unproven: str = ""
 
 
 def assess(
@@ -90,15 +94,16 @@ def conclude(
     anchors: Anchors,
     at: datetime,
     *,
-    require_answer: bool,
+    accept_unknown: bool,
 ) -> Verdict:
-    """Return the verdict with the responder's `answers` (DER by request; None: there was none).
+    """Return the verdict with the responder's `answers` (DER by request; None: there was none) (C07.FR.05).
 
-    `require_answer` is about the leaf, for which a revocation list may speak as well; of its CAs only bad news counts,
-    since few responders speak for them too.
+    A leaf that neither a responder nor a revocation list vouches for is VALID with `accept_unknown`, else BROKEN
+    (C07.FR.17). Of its CAs only bad news counts, since few responders speak for them too.
     """
     if verdict.chain is not Chain.VALID:
         return verdict
+    unproven = ""
     if verdict.path is not None:
         heard = {
             place: (answer,)
@@ -109,18 +114,30 @@ def conclude(
         for finding in (leaf, *authorities):
             if finding.reason == "revoked":
                 return Verdict(Chain.REVOKED, f"revoked: {finding.message}")
-        if require_answer and leaf.reason is not None:
-            return Verdict(Chain.BROKEN, f"{leaf.reason}: {leaf.message}")
-        return verdict
-    for place, question in enumerate(verdict.questions):
+        if leaf.reason is not None:
+            unproven = f"{leaf.reason}: {leaf.message}"
+    for place, question in enumerate(verdict.questions if verdict.path is None else ()):
         try:
-            check_ocsp(answers.get(question.request) or b"", _named(question.serial), question.issuer, at)
+            check_answer(question, answers.get(question.request) or b"", at)
         except RevocationError as error:
             if error.reason == "revoked":
                 return Verdict(Chain.REVOKED, f"revoked: {error}")
-            if require_answer and place == 0:
-                return Verdict(Chain.BROKEN, f"{error.reason}: {error}")
-    return verdict
+            if place == 0 and not _is_cleared(question, anchors, at):
+                unproven = f"{error.reason}: {error}"
+    if unproven and not accept_unknown:
+        return Verdict(Chain.BROKEN, unproven, unproven=unproven)
+    return msgspec.structs.replace(verdict, unproven=unproven) if unproven else verdict
+
+
+def _is_cleared(question: Question, anchors: Anchors, at: datetime) -> bool:
+    """Say whether a revocation list vouches for a certificate that is known by its number only."""
+    for crl in anchors.crls:
+        try:
+            check_serial(crl, question.serial, question.issuer, at)
+        except RevocationError:
+            continue
+        return True
+    return False
 
 
 def _findings(path: VerifiedChain, evidence: Evidence, at: datetime) -> tuple[Finding, ...]:
@@ -166,15 +183,6 @@ def questions_about(path: VerifiedChain, anchors: Anchors) -> tuple[Question, ..
             Question(_der(request), certificate.serial_number, issuer, _named_at(responder_url(certificate)))
         )
     return tuple(questions)
-
-
-def is_good(question: Question, answer: bytes, at: datetime) -> bool:
-    """Say whether a responder's answer to a question vouches for the certificate."""
-    try:
-        check_answer(question, answer, at)
-    except RevocationError:
-        return False
-    return True
 
 
 def check_answer(question: Question, answer: bytes, at: datetime) -> None:

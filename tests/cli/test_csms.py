@@ -17,7 +17,7 @@ from cli.csms_client import Access, find_access
 from cli.main import main
 from csms.core.access import Role
 from tests.csms.conftest import Start, start
-from tests.csms.support import STATION, TOKENS, Running
+from tests.csms.support import EMAID, STATION, TOKENS, Running
 from v2g.errors import ConfigError
 from v2g.telemetry import signals
 
@@ -124,6 +124,21 @@ async def test_a_day_with_a_station(cli: Cli) -> None:
         assert started[1][0]["response"] == {"status": "Rejected"}
     (entry, *_others) = await cli.records("audit")
     assert (entry["caller"], entry["operation"]) == ("admin", "start_transaction")
+
+
+async def test_health_tells_how_many_contracts_were_accepted_unproven(start: Start, tmp_path: Path) -> None:
+    async with start(trust={"crls": (), "revocation_unknown": "accept"}) as csms:
+        pem = csms.pki.path("contract/chain.pem").read_text()
+        for _ in range(2):
+            async with csms.connect() as station:
+                await boot(station)
+                asked = {"idToken": {"idToken": EMAID, "type": "eMAID"}, "certificate": pem}
+                await station.send(json.dumps([2, "a", "Authorize", asked]))
+                answer = json.loads(await station.recv())
+            assert answer[2]["certificateStatus"] == "Accepted"
+        code, output, _ = await Cli(csms, tmp_path)("health")
+    assert code == 0
+    assert output.splitlines()[-2:] == ["revocation unknown: accept", "accepted unknown: 1"]
 
 
 async def test_what_a_station_says_is_text_and_nothing_else(cli: Cli) -> None:

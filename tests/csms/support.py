@@ -5,7 +5,7 @@ import contextlib
 import hashlib
 import json
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import websockets
 from websockets.typing import Subprotocol
 
 from csms.app import Csms
+from csms.certificate_status import CertificateStatus
 from csms.config import (
     ApiClient,
     ApiListener,
@@ -27,9 +28,12 @@ from csms.config import (
     Trust,
     Webhooks,
 )
+from csms.contracts import ContractJudge
 from csms.core.access import Role
 from pki_tools.tree import PkiTree
 from v2g.grid.tariff import GridSignal, SignalSlot
+from v2g.net.clock import Clock
+from v2g.observe import Observe
 
 STATION = "CS-V2G-0001"
 EMAID = "DEV2GC00000001"
@@ -54,7 +58,10 @@ def make_config(directory: Path, pki: PkiTree, **changes: Any) -> CsmsConfig:
             clients=(ApiClient(common_name="WMIV2GENGINE0000001X", evs=("EV-1",)),),
             **server,
         ),
-        "trust": Trust(roots=(pki.path("mo/root.pem"), pki.path("v2g/root.pem"))),
+        "trust": Trust(
+            roots=(pki.path("mo/root.pem"), pki.path("v2g/root.pem")),
+            crls=(pki.path("mo/sub2.crl"), pki.path("oem/sub2.crl")),
+        ),
         "grid": Grid(poll_interval_s=0.02),
         "webhooks": Webhooks(allow=("127.0.0.1",)),
     }
@@ -150,3 +157,11 @@ def grid_signal(version: int = 1, **changes: Any) -> GridSignal:
         valid_until_ms=now + 3_600_000,
     )
     return msgspec.structs.replace(signal, **changes)
+
+
+def contract_judge(
+    config: Trust, clock: Clock | None = None, told: Callable[[Observe], None] = lambda _: None
+) -> ContractJudge:
+    """Return what judges contracts by a configuration."""
+    clock = clock or Clock()
+    return ContractJudge(config, clock, CertificateStatus(config, clock), told)

@@ -130,7 +130,13 @@ async def test_grid_signal_versions_only_rise(csms: Running) -> None:
 
 async def test_health_says_what_is_there(csms: Running) -> None:
     async with ask(csms, "GET", "/health") as response:
-        assert await response.json() == {"status": "ok", "connected_stations": 0, "grid_signal_version": None}
+        assert await response.json() == {
+            "status": "ok",
+            "connected_stations": 0,
+            "grid_signal_version": None,
+            "revocation_unknown": "refuse",
+            "accepted_unknown": 0,
+        }
 
 
 async def test_unknown_paths_and_methods_are_answered_in_json(csms: Running) -> None:

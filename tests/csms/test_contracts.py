@@ -1,6 +1,7 @@
 """Contract certificates: every answer of C07, from real chains, a real responder and a real revocation list."""
 
 import contextlib
+import socket
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -14,24 +15,26 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.x509 import ocsp
 
 from csms.config import Trust
-from csms.contracts import ContractJudge, load_anchors
 from csms.core.authorize import Chain, Known, Token, Where, answer_contract, answer_known, normalise
+from csms.trust import load_anchors
 from pki_tools.tree import Fault, PkiOptions, PkiTree, make_pki
+from tests.csms.support import contract_judge
 from v2g.errors import ConfigError
 from v2g.net.clock import Clock
+from v2g.observe import Observe
 from v2g.ocpp.messages.base import OCSPRequestData
 from v2g.pki.issue import Issuer
 from v2g.pki.keys import load_private_key
-from v2g.pki.ocsp import make_response, ocsp_request_data
+from v2g.pki.ocsp import make_response, ocsp_request_data, responder_url
 
 EMAID = "DEV2GC00000001"
 HERE = Where("CS", None, 0)
 
 
 def trust(pki: PkiTree, **changes: object) -> Trust:
-    """Trust the tree's MO and V2G roots."""
+    """Trust the tree's MO and V2G roots; what nobody says is revoked is not, unless a test says otherwise."""
     roots = (pki.path("mo/root.pem"), pki.path("v2g/root.pem"))
-    return Trust(**({"roots": roots} | changes))  # type: ignore[arg-type]
+    return Trust(**({"roots": roots, "revocation_unknown": "accept"} | changes))  # type: ignore[arg-type]
 
 
 def hash_data(pki: PkiTree, leaf_only: bool = False) -> tuple[OCSPRequestData, ...]:
@@ -52,7 +55,7 @@ def hash_data(pki: PkiTree, leaf_only: bool = False) -> tuple[OCSPRequestData, .
 
 async def judge(config: Trust, pem: str | None, data: tuple[OCSPRequestData, ...] = (), emaid: str = EMAID) -> Chain:
     """Return one verdict."""
-    return (await ContractJudge(config, Clock()).judge(emaid, pem, data)).chain
+    return (await contract_judge(config).judge(emaid, pem, data)).chain
 
 
 def pem_of(pki: PkiTree) -> str:
@@ -168,14 +171,14 @@ class Responder:
 
 
 @contextlib.asynccontextmanager
-async def responder(pki: PkiTree) -> AsyncIterator[Responder]:
-    """Run a responder."""
+async def responder(pki: PkiTree, place: socket.socket | None = None, path: str = "/") -> AsyncIterator[Responder]:
+    """Run a responder, at a port of its own or on a socket."""
     found = Responder(pki)
     application = web.Application()
-    application.router.add_post("/", found.answer)
+    application.router.add_post(path, found.answer)
     runner = web.AppRunner(application)
     await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    await (web.TCPSite(runner, "127.0.0.1", 0) if place is None else web.SockSite(runner, place)).start()
     found.url = f"http://127.0.0.1:{runner.addresses[0][1]}/"
     try:
         yield found
@@ -186,7 +189,7 @@ async def responder(pki: PkiTree) -> AsyncIterator[Responder]:
 async def test_the_responder_is_believed_for_chain_and_hash_data(pki: PkiTree) -> None:
     issuers = (pki.path("contract/chain.pem"),)
     async with responder(pki) as server:
-        config = trust(pki, issuers=issuers, ocsp_responder=server.url, require_ocsp=True)
+        config = trust(pki, issuers=issuers, ocsp_responder=server.url, revocation_unknown="refuse")
         assert await judge(config, pem_of(pki)) is Chain.VALID
         assert await judge(config, None, hash_data(pki)) is Chain.VALID
         server.revoked = True
@@ -206,19 +209,60 @@ async def test_a_responder_that_the_station_names_is_asked_where_that_is_allowed
         assert server.asked == 1
 
 
+async def test_a_responder_that_the_certificate_names_is_asked_where_that_is_allowed(tmp_path: Path) -> None:
+    """C07.FR.05: no responder is configured, and the station sent the chain; its AIA says where to ask."""
+    with socket.socket() as place:
+        place.bind(("127.0.0.1", 0))
+        base = f"http://127.0.0.1:{place.getsockname()[1]}"
+        tree = make_pki(tmp_path, now=datetime.now(UTC), options=PkiOptions(url=base))
+        named = responder_url(x509.load_der_x509_certificate(tree.chain("contract")[0]))
+        async with responder(tree, place, named.removeprefix(base)) as server:
+            for allowed, expected, asked in (((), Chain.BROKEN, 0), ((f"{base}/",), Chain.VALID, 3)):
+                config = trust(tree, status_urls=allowed, revocation_unknown="refuse")
+                assert await judge(config, pem_of(tree)) is expected
+                assert server.asked == asked, "about the contract and its CAs"
+            server.revoked = True
+            assert await judge(trust(tree, status_urls=(f"{base}/",)), pem_of(tree)) is Chain.REVOKED
+            assert await judge(trust(tree, status_urls=(f"{base}/elsewhere/",)), pem_of(tree)) is Chain.VALID
+
+
+async def test_what_nobody_says_is_revoked_is_refused_unless_it_shall_be_accepted(pki: PkiTree) -> None:
+    """C07.FR.05, C07.FR.17: by default; `accept` is told once for each contract."""
+    issuers = (pki.path("contract/chain.pem"),)
+    assert Trust(roots=()).revocation_unknown == "refuse"
+    for pem, data in ((pem_of(pki), ()), (None, hash_data(pki))):
+        refusing = contract_judge(trust(pki, issuers=issuers, revocation_unknown="refuse"))
+        verdict = await refusing.judge(EMAID, pem, data)
+        assert verdict.chain is Chain.BROKEN
+        assert "set trust.ocsp_responder" in verdict.reason
+        told: list[Observe] = []
+        accepting = contract_judge(trust(pki, issuers=issuers), told=told.append)
+        for _ in range(3):
+            assert (await accepting.judge(EMAID, pem, data)).chain is Chain.VALID
+        assert [(each.name, each.data["owner"]) for each in told] == [("revocation_unknown", EMAID)]
+        assert (accepting.accepted_unknown, refusing.accepted_unknown) == (1, 0)
+
+
+async def test_a_revocation_list_without_the_contract_vouches_for_it(pki: PkiTree) -> None:
+    config = {"issuers": (pki.path("contract/chain.pem"),), "revocation_unknown": "refuse"}
+    for pem, data in ((pem_of(pki), ()), (None, hash_data(pki))):
+        assert await judge(trust(pki, crls=(pki.path("mo/sub2.crl"),), **config), pem, data) is Chain.VALID
+        assert await judge(trust(pki, crls=(pki.path("cpo/sub2.crl"),), **config), pem, data) is Chain.BROKEN
+
+
 async def test_a_responder_that_does_not_answer_matters_only_where_its_word_is_required(pki: PkiTree) -> None:
     async with responder(pki) as server:
         server.broken = True
         for url in (server.url, "http://127.0.0.1:9/"):
             config = trust(pki, ocsp_responder=url, ocsp_timeout_s=2.0)
             assert await judge(config, pem_of(pki)) is Chain.VALID
-            required = trust(pki, ocsp_responder=url, ocsp_timeout_s=2.0, require_ocsp=True)
+            required = trust(pki, ocsp_responder=url, ocsp_timeout_s=2.0, revocation_unknown="refuse")
             assert await judge(required, pem_of(pki)) is Chain.BROKEN
 
 
 async def test_answers_are_kept_for_a_while(pki: PkiTree) -> None:
     async with responder(pki) as server:
-        judge = ContractJudge(trust(pki, ocsp_responder=server.url), Clock())
+        judge = contract_judge(trust(pki, ocsp_responder=server.url))
         for _ in range(3):
             await judge.judge(EMAID, pem_of(pki), ())
         assert server.asked == len(pki.chain("contract"))
@@ -238,7 +282,7 @@ async def test_an_answer_that_proves_nothing_is_not_kept_for_long(pki: PkiTree) 
     async with responder(pki) as server:
         server.broken = True
         clock = Later()
-        judge = ContractJudge(trust(pki, ocsp_responder=server.url, require_ocsp=True), clock)
+        judge = contract_judge(trust(pki, ocsp_responder=server.url, revocation_unknown="refuse"), clock)
         assert (await judge.judge(EMAID, pem_of(pki), ())).chain is Chain.BROKEN
         server.broken, clock.ahead_s = False, 61.0
         assert (await judge.judge(EMAID, pem_of(pki), ())).chain is Chain.VALID

@@ -23,15 +23,14 @@ from cryptography.x509 import ocsp
 
 from cli.demo.processes import free_port
 from csms.config import Trust
-from csms.contracts import ContractJudge
 from csms.core.authorize import Chain
 from pki_tools import serve
 from pki_tools.responder import MALFORMED
 from pki_tools.revocation import revoke_certificate
 from pki_tools.tree import PkiOptions, PkiTree, make_pki
+from tests.csms.support import contract_judge
 from tests.pki_tools.conftest import NOW, Openssl
 from v2g.errors import TransportError
-from v2g.net.clock import Clock
 from v2g.observe import Observe
 from v2g.pki.ocsp import check_ocsp, responder_url
 
@@ -209,19 +208,18 @@ async def test_the_back_end_that_asks_it_refuses_a_contract_once_it_is_revoked(s
     trust = Trust(
         roots=(tree.path("mo/root.pem"), tree.path("v2g/root.pem")),
         ocsp_responder=f"http://127.0.0.1:{serving.port}/mo",
-        require_ocsp=True,
     )
     pem = tree.path("contract/chain.pem").read_text()
 
     async def judged() -> Chain:
-        return (await ContractJudge(trust, Clock()).judge("DEV2GC00000001", pem, ())).chain
+        return (await contract_judge(trust).judge("DEV2GC00000001", pem, ())).chain
 
     assert await judged() is Chain.VALID
     revoke_certificate(tree.directory, name="contract", reason="key_compromise", at=NOW)
     assert await judged() is Chain.REVOKED
     revoke_certificate(tree.directory, name="mo/sub1", reason="ca_compromise", at=NOW)
     pem = tree.path("contract-2/chain.pem").read_text()
-    verdict = await ContractJudge(trust, Clock()).judge("DEV2GC00000002", pem, ())
+    verdict = await contract_judge(trust).judge("DEV2GC00000002", pem, ())
     assert verdict.chain is Chain.REVOKED
 
 
