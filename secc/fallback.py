@@ -35,6 +35,7 @@ class Fallback:
         self._failed = 0
         self._silence: asyncio.TimerHandle | None = None
         self._serving: asyncio.Task[None] | None = None
+        self._left = False  # the vehicle that is served
 
     def use(self, link: ChargerLink | None) -> None:
         """Watch this data link; None: there is none."""
@@ -55,7 +56,7 @@ class Fallback:
     def pilot_changed(self, state: PilotState) -> None:
         """A vehicle that left is forgotten; one that comes is served at once where nothing else can be tried."""
         if state is PilotState.A:
-            self._begun, self._failed = False, 0
+            self._begun, self._failed, self._left = False, 0, True
             self._quiet()
         self.consider()
 
@@ -110,8 +111,18 @@ class Fallback:
         if self._link is not None:
             self._link.hand_over()
         outlet.observe(Observe("basic", "fallback", {"reason": reason, "way": way}))
+        self._left = False
         self._serving = asyncio.create_task(self._serve(way), name="basic charging")
+        self._serving.add_done_callback(self._served)
         return True
+
+    def _served(self, task: "asyncio.Task[None]") -> None:
+        """Serve the next vehicle, which may have come while the books of the last one were being closed."""
+        if task.cancelled():
+            return
+        task.exception()  # books that could not be kept: the runner has told
+        if self._left:
+            self.consider()
 
     async def _serve(self, way: Way) -> None:
         self._outlet.pauses.forget("not_resumed", "Other")  # who paused by words and comes back without is not known

@@ -158,11 +158,11 @@ class SafetyChannel:
         self._tell(self._monitor.begin)
         return lambda message, stream: self._ask(read(message, stream))
 
-    def signal(self, pilot: PilotState, *, most_w: int) -> None:
-        """A session without messages begins: the pilot asks (IEC 61851-1)."""
+    def signal(self, pilot: PilotState, *, most_w: int, interval_s: float) -> None:
+        """A session without messages begins: the pilot asks (IEC 61851-1). `interval_s` is between two duty cycles."""
         self._basic = True
         self._tell(self._monitor.begin)
-        self._ask(Request(bears=Output(charge_w=most_w)))
+        self._ask(Request(bears=Output(charge_w=most_w), told_s=interval_s))
         self._take_pilot(pilot)
 
     def command(self, command: Command) -> None:

@@ -88,9 +88,12 @@ class Visit:
         assert outlet.wires is not None
         pilot = outlet.wires.pilot
         outlet.grid.plugged(outlet.cable_w)
-        outlet.safety.signal(pilot.state, most_w=outlet.config.charger.ac_rating.max_charge_power_w)
+        charger = outlet.config.charger
+        assert charger.basic is not None
+        interval_s = charger.basic.timing.duty_interval_s
+        outlet.safety.signal(pilot.state, most_w=charger.ac_rating.max_charge_power_w, interval_s=interval_s)
         return BasicSession(
-            outlet.config.charger,
+            charger,
             identity=self._identity,
             chain=self._own.chain,
             entropy=os.urandom,
@@ -139,7 +142,7 @@ class Visit:
                 return asyncio.ensure_future(_both(gone, resumed))
             case ports.ForgetSession(reason=reason, stopped_reason=stopped):
                 return self._outlet.pauses.forget(reason, stopped)
-            case ports.SetPilot():
+            case ports.SetPilot() | ports.LowerPilot():
                 self._set_pilot(command)
         kept = self.books.execute(command)
         if isinstance(command, ports.CloseBooks) and self.session_id:
@@ -183,10 +186,14 @@ class Visit:
             await closed
         await self._settle_beside(None)
 
-    def _set_pilot(self, command: ports.SetPilot) -> None:
+    def _set_pilot(self, command: ports.SetPilot | ports.LowerPilot) -> None:
         assert self._outlet.wires is not None
         pilot = self._outlet.wires.pilot
-        if command.forced is not None:
+        if isinstance(command, ports.LowerPilot):
+            shown = pilot.duty_percent
+            if shown is not None and command.duty_percent < shown:
+                pilot.set_duty(command.duty_percent)
+        elif command.forced is not None:
             pilot.set_error(command.forced)
         else:
             pilot.set_duty(command.duty_percent)

@@ -324,6 +324,7 @@ class BasicSession(WordlessSession):
             self._disarm("wake")
             if self._wanted:
                 self._arm("stop", STOP_S)
+                self._command(ports.SetAcOutput(0, 0))
             self._update("SuspendedEVSE")
 
     def _wake(self) -> None:

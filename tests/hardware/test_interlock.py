@@ -171,6 +171,23 @@ def test_a_loose_plug_flashes_red_and_is_forgiven_when_it_is_seated() -> None:
     assert ShowLight("red_flash") in lock.actions()
 
 
+@pytest.mark.parametrize("hidden", [E, F])
+def test_a_vehicle_that_e_or_f_hides_is_still_there(hidden: PilotState) -> None:
+    lock = charging()
+    lock.pilot(hidden, 1.0)
+    lock.feedback(1.01, closed=False)
+    assert lock.light == ("red" if hidden is E else "occupied")
+    lock.fault("emergency_stop", 1.5)
+    lock.pilot(F, 2.0)
+    assert lock.light == "red"
+    lock.fault("emergency_stop", 3.0, active=False)
+    assert lock.light == "occupied"
+    lock.pilot(A, 4.0)
+    assert lock.light == "available"
+    lock.pilot(F, 5.0)
+    assert lock.light == "available"
+
+
 def test_a_plug_that_is_pulled_out_is_no_fault() -> None:
     """Its contact opens some ms before the pilot; energy stops all the same."""
     lock = charging()

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
 
 from v2g.safety import NOTHING, ChargerMonitor, ChargerRating, Lower, Open, Output, Phase, Request, Verdict
@@ -996,3 +997,53 @@ def test_every_word_of_time_and_size_has_its_default() -> None:
     assert UNBOUNDED == 1_000_000_000
     assert NOTHING == Output(0, 0, 0, 0, 0)  # noqa: SIM300 - the constant is what is looked at
     assert [each.value for each in Phase] == ["idle", "voltage", "power", "rest"]
+
+
+# -- a vehicle that hears of less only later --------------------------------------------------------------------------
+
+
+def test_a_vehicle_that_is_told_later_has_its_time_for_less() -> None:
+    """IEC 61851-1: duty cycles follow each other after 5 s at the earliest."""
+    monitor = charging(told_s=5.0)
+    monitor.limit("site", T, charge_w=7_000)
+    assert monitor.verdicts() == []
+    monitor.request(Request(), T)  # says nothing of it
+    assert found(monitor, 5.24, 5.26) == [Lower("limit", msgspec.structs.replace(FULL, charge_w=7_000))]
+
+
+def test_none_at_all_is_told_at_once() -> None:
+    monitor = charging(told_s=5.0)
+    monitor.limit("site", T, charge_w=0)
+    assert found(monitor, 0.24, 0.26) == [Lower("limit", msgspec.structs.replace(FULL, charge_w=0))]
+
+
+def test_what_may_flow_back_is_told_later_too() -> None:
+    monitor = powered(told_s=5.0)
+    monitor.discharge("standard", T)
+    assert monitor.drive(BEARS, T) == BEARS
+    monitor.limit("site", T, charge_w=0, discharge_w=1_000)
+    assert found(monitor, 5.24, 5.26)
+
+
+def test_what_has_not_been_told_yet_passes_within_what_the_vehicle_bears() -> None:
+    monitor = powered(told_s=5.0)
+    monitor.limit("site", T, charge_w=7_000)
+    assert monitor.drive(FULL, T) == FULL
+    assert monitor.verdicts() == []
+    assert monitor.drive(ALL, T) == BEARS
+    assert monitor.verdicts() == [Lower("limit", BEARS)]
+    monitor.stop(T)
+    assert monitor.drive(FULL, T).charge_w == 0
+
+
+def test_the_next_vehicle_may_be_one_that_is_told_at_once() -> None:
+    monitor = charging(told_s=5.0)
+    monitor.drive(NOTHING, T)
+    monitor.open(T)
+    monitor.feedback(T, closed=False)
+    monitor.authorise(T, allowed=False)
+    monitor.authorise(T, allowed=True)
+    monitor.request(Request(phase=Phase.POWER, power_s=FOREVER, closed_s=FOREVER, bears=BEARS), T)
+    assert monitor.drive(FULL, T) == FULL
+    monitor.limit("site", T, charge_w=7_000)
+    assert found(monitor, 0.24, 0.26)

@@ -92,6 +92,8 @@ class Interlock:
         self._locked = self._lock_wanted = False
         self._output_mv = 0
         self._light: Light | None = None
+        self._occupied = False
+        """Whether a vehicle was there when the pilot could last tell: E and F hide it."""
         self._deadlines: dict[str, float] = {}
         self._actions: list[Action] = []
 
@@ -151,6 +153,8 @@ class Interlock:
         if self.pilot_state is None:
             return
         before, self.pilot_state = self.pilot_state, state
+        if state not in (PilotState.E, PilotState.F):
+            self._occupied = state.connected
         if state is PilotState.E:
             self._raise(fault or "pilot_shorted")
         else:
@@ -354,10 +358,8 @@ class Interlock:
         if light == "available":
             if self.closed:
                 light = "charging"
-            elif self.pilot_state is not None and self.pilot_state.connected:
+            elif self._occupied:
                 light = "occupied"
-            elif self.pilot_state is PilotState.F and self._light == "occupied":
-                light = "occupied"  # F passes, and the vehicle is still there
         if light != self._light:
             self._light = light
             self._actions.append(ShowLight(light))

@@ -37,7 +37,8 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
 
     From now on power may flow for `power_s` where the phase is POWER, and the contactor may stay closed for `closed_s`;
     0 does not put off what was said before. `bears` is what the vehicle bears, `ready` whether it is ready for energy
-    at all, `target_mv` the voltage that it waits for before it closes its own contactor.
+    at all, `target_mv` the voltage that it waits for before it closes its own contactor. `told_s` is how long it may
+    take until it can be told of a smaller output than before, of none at all at once.
     """
 
     phase: Phase | None = None
@@ -46,6 +47,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     bears: Output | None = None
     ready: bool | None = None
     target_mv: int | None = None
+    told_s: float | None = None
 
 
 class ChargerRating(msgspec.Struct, frozen=True, kw_only=True):
@@ -113,6 +115,7 @@ class ChargerMonitor:
         self._discharge: Discharge = "none"
         self._signed = (0, 0.0)
         self._opened = ""
+        self._told_s = 0.0
 
     # -- what is told
 
@@ -165,6 +168,8 @@ class ChargerMonitor:
             self._bears = request.bears
         if request.ready is not None:
             self._ready = request.ready
+        if request.told_s is not None:
+            self._told_s = request.told_s
         if request.target_mv is not None and request.target_mv != self._target_mv:
             self._target_mv, self._matched = request.target_mv, False
         if request.phase is not None and not (request.phase is Phase.REST and self._phase is not Phase.POWER):
@@ -215,7 +220,8 @@ class ChargerMonitor:
     def drive(self, output: Output, now: float) -> Output:
         """The session wants this output; return what of it passes."""
         allowed = self._allowed(now)
-        passed = output.within(allowed.output) if allowed.connected else NOTHING
+        most = self._bears if self._told_later(allowed) else allowed.output
+        passed = output.within(most) if allowed.connected else NOTHING
         self._driven = passed
         if passed != output:
             self._verdicts.append(Lower(allowed.reason or "limit", passed))
@@ -316,15 +322,20 @@ class ChargerMonitor:
             self._open(contradiction, now)
         allowed = self._allowed(now)
         lowered = self._driven.within(allowed.output)
+        told_s = self._told_s if self._told_later(allowed) else 0.0
         if self._lasts("connected", self._contact.commanded and not allowed.connected, self._rating.grace_s, now):
             self._open(allowed.reason, now)
-        elif self._lasts("driven", lowered != self._driven, self._rating.grace_s, now):
+        elif self._lasts("driven", lowered != self._driven, self._rating.grace_s + told_s, now):
             self._driven = lowered
             self._verdicts.append(Lower(allowed.reason or "limit", lowered))
         if self._lasts("voltage", self._contact.commanded and self._over_voltage(), OVER_VOLTAGE_S, now):
             self._open("over_voltage", now)
         if self._lasts("flow", self._strays(), self._rating.flow_s, now):
             self._open("power_not_obeyed", now)
+
+    def _told_later(self, allowed: _Allowed) -> bool:
+        """Say whether the vehicle hears of what is allowed, which is less than before, only later."""
+        return bool(self._told_s) and (allowed.output.charge_w > 0 or allowed.output.discharge_w > 0)
 
     def _over_voltage(self) -> bool:
         most_mv = self._bears.voltage_mv

@@ -133,6 +133,15 @@ class CloseContactors(Energising, frozen=True):
 class OpenContactors(Command, frozen=True):
     """Bring the current to zero, then open. Outcome: ContactorState."""
 
+    @property
+    def overtakes(self) -> Command:
+        """Also while the books are being written: without messages nothing else takes power away."""
+        return self
+
+    def supersedes(self, earlier: Command) -> bool:
+        """What would bring power, and still waits for the books, never comes."""
+        return isinstance(earlier, Energising)
+
 
 class EmergencyOff(Command, frozen=True):
     """No current, no voltage, contactors open, without waiting for anybody. Done at once."""
@@ -159,6 +168,21 @@ class SetPilot(Command, frozen=True):
 
     duty_percent: float | None = None
     forced: PilotState | None = None
+
+    @property
+    def overtakes(self) -> Command:
+        """Off, E and F, and a smaller current than is shown, do not wait for the books; a larger one does."""
+        return self if self.duty_percent is None else LowerPilot(self.duty_percent)
+
+    def supersedes(self, earlier: Command) -> bool:
+        """What was to be shown before, and still waits for the books, is never shown."""
+        return isinstance(earlier, SetPilot)
+
+
+class LowerPilot(Command, frozen=True):
+    """Show this duty cycle (percent, one that stands for a current) where a larger one is shown. Done at once."""
+
+    duty_percent: float
 
 
 class Ventilate(Command, frozen=True):
