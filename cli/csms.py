@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from cli import csms_admin, csms_variables
+from cli import csms_admin, csms_passwords, csms_variables
 from cli.config_check import CheckFlag, check_config
 from cli.csms_show import JsonFlag, Limit, StationName, cell, client_of, part, refusal, show, show_one
 from cli.output import print_json, say, when
@@ -25,6 +25,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
 )
 app.add_typer(csms_admin.app)
+app.add_typer(csms_passwords.app)
 app.add_typer(csms_variables.app)
 ConfigFile = Annotated[Path | None, typer.Option("--config", help="TOML or YAML configuration, mode 0600; runs it.")]
 ScriptFile = Annotated[

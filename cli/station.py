@@ -16,6 +16,7 @@ from rich.live import Live
 from rich.table import Table
 
 from cli.output import say, terminal
+from cli.passwords import read_passwords
 from secc.core.station.behaviour import Behaviour
 from secc.simulator import MOST_REASONS, Fleet, Simulator
 from v2g import typed_json
@@ -37,6 +38,9 @@ def station(
     version: Annotated[list[str] | None, typer.Option("--ocpp", help="2.1 or 2.0.1; may be repeated.")] = None,
     password: Annotated[
         str | None, typer.Option("--password", envvar="V2G_STATION_PASSWORD", help="HTTP Basic, for all of them.")
+    ] = None,
+    passwords: Annotated[
+        Path | None, typer.Option("--passwords", help="CSV of identity,password, mode 0600: each station's own.")
     ] = None,
     ca: Annotated[Path | None, typer.Option("--ca", help="PEM file of the root of wss servers.")] = None,
     certificate: Annotated[
@@ -70,6 +74,7 @@ def station(
             "prefix": prefix,
             "evses": evses,
             "password": password,
+            "passwords": {} if passwords is None else read_passwords(passwords),
             "with_certificates": certificate is not None,
             "speed": speed,
             "message_timeout_s": message_timeout,
@@ -182,6 +187,9 @@ def _fleet(fields: dict[str, Any]) -> Fleet:
             f"--prefix {fleet.prefix!r} makes no identities",
             hint="1 to 48 letters, digits or *_=+|@.- with the number (OCPP-J 3.1.1)",
         )
+    if fleet.passwords and (lacking := [each for each in fleet.identities if each not in fleet.passwords]):
+        hint = "v2g csms password --generate makes them; --count and --prefix name the stations"
+        raise ConfigError(f"--passwords has none for {lacking[0]}", hint=hint)
     return fleet
 
 

@@ -5,7 +5,7 @@ import os
 import random
 import ssl
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Protocol
 
@@ -49,6 +49,8 @@ class Fleet(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     power_kw: Annotated[float, Meta(gt=0)] = 150.0
     versions: tuple[Version, ...] = ("2.1", "2.0.1")
     password: str | None = None
+    passwords: Mapping[str, str] = {}
+    """By identity, of stations that have one of their own."""
     with_certificates: bool = False
     """Stations show certificates of their own: security profile 3."""
     speed: Annotated[float, Meta(ge=1, le=10_000)] = 1.0
@@ -209,6 +211,7 @@ class SimulatedStation:
         if grid is not None:
             able |= {"frequency", "der"}
         layout = msgspec.structs.replace(self._layout, firmware=self._machine.installer.version)
+        password = fleet.passwords.get(self.identity, fleet.password)
         settings = StationSettings(
             identity=self.identity,
             network=first_profile(
@@ -224,7 +227,7 @@ class SimulatedStation:
             inverter=_inverter(layout),
             nominal_hz=grid.nominal_hz if grid is not None else 50.0,
             nominal_v=grid.nominal_v if grid is not None else 230.0,
-            values={} if fleet.password is None else {"SecurityCtrlr.BasicAuthPassword": fleet.password},
+            values={} if password is None else {"SecurityCtrlr.BasicAuthPassword": password},
         )
         core = ChargingStation(
             settings,

@@ -7,8 +7,9 @@ import msgspec
 from csms.api.call import Call, pages
 from csms.api.operations import Page, delete, get, post, put
 from csms.api.parameters import OneStation, Paged, StationId
-from csms.api.problems import missing
+from csms.api.problems import ApiError, missing
 from csms.core.access import Permission
+from csms.core.passwords import MAX_PASSWORDS
 from csms.rows import doors as rows
 
 SecurityProfile = Literal[1, 2, 3]
@@ -70,6 +71,28 @@ class PasswordSet(msgspec.Struct, frozen=True, kw_only=True):
 
     password: str | None = None
     status: str | None = None
+
+
+class StationPassword(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A station and its password; null: a random one is made."""
+
+    station_id: StationId
+    password: Annotated[str, msgspec.Meta(min_length=16, max_length=64)] | None = None
+
+
+class NewPasswords(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Passwords of several stations. `replace`: also of those that have one; `admit`: let all of them in."""
+
+    passwords: Annotated[tuple[StationPassword, ...], msgspec.Meta(min_length=1, max_length=MAX_PASSWORDS)]
+    replace: bool = False
+    admit: bool = False
+
+
+class PasswordsSet(msgspec.Struct, frozen=True, kw_only=True):
+    """How many passwords were set, and those that were made, shown here only."""
+
+    count: int
+    made: tuple[StationPassword, ...]
 
 
 class LeastProfile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -167,6 +190,25 @@ async def set_station_password(call: Call, parameters: OneStation, body: NewPass
     return PasswordSet(password=await doors.set_password(parameters.station_id, body.password))
 
 
+@post(
+    "/door/passwords",
+    Permission.ADMIT_STATIONS,
+    confidential=True,
+    problems=(409,),
+    example={"passwords": [{"station_id": "CS-V2G-0001"}], "replace": True},
+)
+async def set_station_passwords(call: Call, body: NewPasswords) -> PasswordsSet:
+    """Set the passwords of several stations, all or none, and admit them if that is wanted."""
+    wanted = {each.station_id: each.password for each in body.passwords}
+    if len(wanted) < len(body.passwords):
+        raise ApiError(400, "a station is listed twice", "name each one once")
+    made = await call.services.doors.set_passwords(
+        wanted, replace=body.replace, admit_by=call.caller.name if body.admit else None
+    )
+    found = tuple(StationPassword(station_id=name, password=password) for name, password in made.items())
+    return PasswordsSet(count=len(wanted), made=found)
+
+
 @put("/door/{station_id}/least-profile", Permission.ADMIT_STATIONS, example={"least_profile": 2})
 async def set_least_profile(call: Call, parameters: OneStation, body: LeastProfile) -> LeastProfile:
     """Let a station use this security profile and better ones, for once also lower than it has used (A05)."""
@@ -186,6 +228,7 @@ OPERATIONS: tuple[Any, ...] = (
     decide_station,
     forget_station,
     set_station_password,
+    set_station_passwords,
     set_least_profile,
     let_expired_in,
 )

@@ -14,6 +14,9 @@ from v2g.errors import RefusedError
 
 MIN_LENGTH: Final = 16
 MAX_LENGTH: Final = 40  # A00.FR.205; 2.1 allows 64, which stations of 2.0.1 refuse
+MAX_PASSWORDS: Final = 1000
+"""Passwords that are set at once: a minute, where slow hashes are made of all of them."""
+
 SALT_BYTES: Final = 16
 _ALPHABET: Final = string.ascii_letters + string.digits
 _COST: Final = 2**14

@@ -1,6 +1,6 @@
 """Who may come in, who knocked, and what went wrong at the door."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -100,6 +100,24 @@ def decide(connection: Connection, station_id: str, decision: Decision, by: str,
 def set_password(connection: Connection, station_id: str, hashed: str, now_ms: int) -> None:
     """Make this the station's only password ("": none)."""
     _put(connection, station_id, password=hashed, next_password="", password_ms=now_ms)
+
+
+def set_passwords(
+    connection: Connection, hashed: Mapping[str, str], now_ms: int, *, replace: bool, admit_by: str | None
+) -> list[str]:
+    """Make each of these the only password of its station; admit them, if `admit_by` says who does so.
+
+    Return the stations that have a password already: if there are any, nothing is changed, unless `replace`.
+    """
+    known = zip(hashed, find_all(connection, list(hashed)), strict=True)
+    taken = [name for name, each in known if each is not None and (each.password or each.next_password)]
+    if taken and not replace:
+        return taken
+    for station_id, password in hashed.items():
+        set_password(connection, station_id, password, now_ms)
+        if admit_by is not None:
+            decide(connection, station_id, "Accepted", admit_by, now_ms)
+    return []
 
 
 def note_verified(connection: Connection, station_id: str, mark: str) -> None:

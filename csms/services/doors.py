@@ -5,7 +5,7 @@ import hmac
 import math
 import os
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 from weakref import WeakValueDictionary
 
@@ -39,6 +39,7 @@ from v2g.ocpp.messages.provisioning import SetVariableData, SetVariablesRequest,
 
 _REPEAT_MS: Final = 10_000  # the same fault is stored at most this often; it is counted meanwhile
 _MAX_COUNTED: Final = 5000
+_SHOWN: Final = 5
 _HASHING: Final = 2  # slow hashes at a time: strangers must not take every thread
 
 
@@ -427,6 +428,31 @@ class Doors:
         self._tell("password_set", station_id)
         return password
 
+    async def set_passwords(
+        self, wanted: Mapping[str, str | None], *, replace: bool = False, admit_by: str | None = None
+    ) -> dict[str, str]:
+        """Set the passwords of several stations, all or none; return those that were made, for None, by station.
+
+        `replace`: also of stations that have one. `admit_by`: who admits them all at once. Raises RefusedError:
+        `password` for one that cannot be, `has_password` for stations that have one.
+        """
+        if not replace and (configured := sorted(wanted.keys() & self._first_passwords.keys())):
+            raise _taken(configured)
+        for password in wanted.values():
+            if password is not None:
+                check_password(password)
+        chosen = {station_id: await self._chosen(password) for station_id, password in wanted.items()}
+        hashed = {station_id: kept for station_id, (_, kept) in chosen.items()}
+        now_ms = self._clock.utc_ms()
+        taken = await self._store.run(doors.set_passwords, hashed, now_ms, replace=replace, admit_by=admit_by)
+        if taken:
+            raise _taken(taken)
+        for station_id in chosen:
+            self._tell("password_set", station_id)
+            if admit_by is not None:
+                self._tell("station_decided", station_id, decision="Accepted", by=admit_by)
+        return {station_id: password for station_id, (password, _) in chosen.items() if wanted[station_id] is None}
+
     async def rotate_password(self, station_id: str, password: str | None = None) -> str:
         """Give a connected station a new password (A01); return how it answered (SetVariableStatusEnumType).
 
@@ -470,6 +496,15 @@ class Doors:
             return made, await self._hashed(made, random=True)
         check_password(password)
         return password, await self._hashed(password)
+
+
+def _taken(station_ids: Sequence[str]) -> RefusedError:
+    shown = ", ".join(station_ids[:_SHOWN]) + (", ..." if len(station_ids) > _SHOWN else "")
+    return RefusedError(
+        f"{len(station_ids)} of them have a password already: {shown}",
+        reason="has_password",
+        hint="leave them out, or replace their passwords: they come in with the new ones only",
+    )
 
 
 def _count(identity: str, address: str, fault: Fault, times: int, first_ms: int, last_ms: int) -> FaultCount:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import io
 import json
+import stat
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -12,9 +13,12 @@ from typing import Any
 import msgspec
 import pytest
 import pytest_asyncio
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cli.csms_client import Access, find_access
 from cli.main import main
+from cli.passwords import parse_passwords, read_passwords
 from csms.core.access import Role
 from tests.csms.conftest import Start, start
 from tests.csms.support import EMAID, STATION, TOKENS, Running
@@ -283,6 +287,56 @@ async def test_what_a_station_refuses_is_an_exit_code(cli: Cli) -> None:
             _asked, sent = await asyncio.gather(answer(station, answered), cli("send", STATION, action, body))
             assert (sent[0], json.loads(sent[1])) == (code, answered)
             assert (sent[2] == f"v2g: {STATION} answers {action} with Rejected\n") == (code == 3)
+
+
+PASSWORD = "a-password,of the station"
+
+
+async def test_passwords_come_from_a_file_and_go_into_one(cli: Cli, tmp_path: Path) -> None:
+    made = tmp_path / "made.csv"
+    code, output, _ = await cli("password", "--generate", str(made), "--count", "10", "CS-1", "--admit")
+    assert (code, output) == (0, f"11 passwords set, and written to {made}\n")
+    assert stat.S_IMODE(made.stat().st_mode) == 0o600
+    passwords = read_passwords(made)
+    assert [*passwords] == ["CS-1", *(f"SIM{number:02d}" for number in range(1, 11))]
+    assert all(each not in output for each in passwords.values())
+    before = made.read_bytes()
+    assert (await cli("password", "--generate", str(made), "CS-2"))[0] == 2
+    assert made.read_bytes() == before, "passwords are never overwritten"
+    other = tmp_path / "other.csv"
+    code, _, errors = await cli("password", "--generate", str(other), "CS-1", "CS-2")
+    assert (code, other.exists(), "1 of them have a password already: CS-1" in errors) == (5, False, True)
+    chosen = tmp_path / "given.csv"
+    chosen.write_text(f'identity,password\r\nCS-2,"{PASSWORD}"\r\n', newline="")
+    assert (await cli("password", "--import", str(chosen)))[0] == 4, "others may read it"
+    chosen.chmod(0o600)
+    assert await cli("password", "--import", str(chosen)) == (0, "1 passwords set\n", "")
+    decided = {each["station_id"]: each["boot"] for each in await cli.records("door")}
+    assert (decided["CS-1"], decided["CS-2"]) == ("Accepted", "")
+
+
+async def test_every_faulty_line_of_a_file_is_named_and_nothing_is_done(cli: Cli, tmp_path: Path) -> None:
+    file = tmp_path / "bad.csv"
+    file.touch(mode=0o600)
+    file.write_text(f'CS-1,"{PASSWORD}"\nCS-2,short-secret\n\nCS/3,x\nCS-4\nCS-5,"open\nCS-1,"{PASSWORD}"\n')
+    code, output, errors = await cli("password", "--import", str(file))
+    assert (code, output) == (2, "")
+    numbers = [int(line.split(":")[1]) for line in errors.splitlines() if line.startswith(str(file))]
+    assert numbers == [2, 4, 5, 6, 7]
+    assert "short-secret" not in errors
+    assert await cli.records("door") == []
+    for text in (b"", b"CS-1,\xff", b"x" * 300_000, b"identity,password\n"):
+        file.write_bytes(text)
+        assert (await cli("password", "--import", str(file)))[0] == 2
+    assert (await cli("password"))[0] == 2
+    assert (await cli("password", "--generate", str(tmp_path / "none.csv")))[0] == 2
+
+
+@given(st.text(max_size=200) | st.lists(st.sampled_from(["CS-1", ",", PASSWORD, '"', "\n", "\r", "\0"])).map("".join))
+def test_any_text_is_passwords_or_faulty_lines(text: str) -> None:
+    found, faults = parse_passwords(text)
+    assert all(15 < len(each) < 41 for each in found.values())
+    assert [number for number, _ in faults] == sorted({number for number, _ in faults})
 
 
 async def test_who_may_not_is_told_so(cli: Cli) -> None:

@@ -43,6 +43,16 @@ def test_what_cannot_be_is_said_before_anything_runs(words: tuple[str, ...], tex
     assert text in errors
 
 
+def test_stations_that_a_list_of_passwords_lacks_are_said(tmp_path: Path) -> None:
+    file = tmp_path / "passwords.csv"
+    file.touch(mode=0o600)
+    file.write_text("SIM1,a-password-of-the-station\n")
+    words = ("--url", NOBODY, "--passwords", str(file), "--duration", "0")
+    assert run("station", *words, "--count", "2")[0] == 2
+    assert "has none for SIM2" in run("station", *words, "--count", "2")[2]
+    assert run("station", *words, "--count", "1")[0] == 7, "nobody is there"
+
+
 def test_a_key_that_is_missing_or_of_another_certificate_is_said(pki: PkiTree, tmp_path: Path) -> None:
     chain = pki.path("csms/station/chain.pem")
     words = ("station", "--url", "wss://127.0.0.1:1/ocpp", "--cert", str(chain), "--key")

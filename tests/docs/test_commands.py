@@ -40,6 +40,7 @@ TOOLS = {
 
 LONG = (
     "explanation/time-and-simulation.md",
+    "how-to/bring-in-many-stations.md",
     "how-to/charge-without-a-plug.md",
     "how-to/connect-a-control-board.md",
     "how-to/export-certificates-for-peers.md",

@@ -213,8 +213,8 @@ def parse_private_key(
     return key
 
 
-def read_secret(path: Path) -> bytes:
-    """Return the content of a file that only its owner may read.
+def read_secret(path: Path, most: int = _MAX_SECRET_BYTES) -> bytes:
+    """Return the content of a file that only its owner may read, `most` bytes of it.
 
     Raises KeyAccessError when it is missing, readable by others, in a folder where anybody may exchange it, or no
     plain file. What is checked is the file that is read, even if the name is given to another one meanwhile.
@@ -229,7 +229,7 @@ def read_secret(path: Path) -> bytes:
                 raise KeyAccessError(f"{path} has mode {mode:04o}", hint=f"chmod 600 {path}")
             if folder & stat.S_IWOTH and not folder & stat.S_ISVTX:
                 raise KeyAccessError(f"everybody may exchange files in {path.parent}", hint=f"chmod o-w {path.parent}")
-            return file.read(_MAX_SECRET_BYTES)
+            return file.read(most)
     except OSError as error:
         missing = isinstance(error, FileNotFoundError)
         hint = "is that where it is? v2g pki makes keys" if missing else "may this user read it?"

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from csms.config import Provisioning
+from csms.config import Provisioning, StationEntry
 from csms.core.access import Role
 from csms.rows.events import meter_key
 from pki_tools.tree import PkiTree
@@ -22,6 +22,7 @@ from v2g.pki.reference import KeyReference
 from v2g.settlement.ocmf import printed_public_key
 
 TOKEN = {"idToken": "04A1B2C3", "type": "ISO14443"}
+CHOSEN = "a-password-of-the-station"
 HEARTBEAT = {"component": {"name": "OCPPCommCtrlr"}, "variable": {"name": "HeartbeatInterval"}}
 
 
@@ -326,6 +327,37 @@ async def test_a_station_at_the_door_is_admitted_with_a_password(backend: Start)
         assert (await ask("GET", "/door/faults")).json == []
         assert (await ask("DELETE", "/door/CS-NEW")).status == 204
         assert await admitted(memory, "CS-NEW") is None
+
+
+async def test_passwords_of_many_stations_are_set_all_or_none(backend: Start) -> None:
+    entries = (StationEntry(id="CS-1"), StationEntry(id="CS-2", password="of-the-configuration"))
+    async with backend(stations=entries) as memory, serving(memory) as ask:
+        wanted = [{"station_id": "CS-1", "password": CHOSEN}, {"station_id": "CS-NEW"}]
+        answer = await ask("POST", "/door/passwords", {"passwords": wanted, "admit": True}, role=Role.INSTALLER)
+        (made,) = answer.json["made"]
+        assert (answer.json["count"], made["station_id"], len(made["password"])) == (2, "CS-NEW", 32)
+        assert await admitted(memory, "CS-NEW") == "Accepted"
+        assert len(memory.events.named("password_set")) == 2
+        audit = (await ask("GET", "/audit")).body.decode()
+        assert "set_station_passwords" in audit
+        for secret in (CHOSEN, made["password"]):
+            assert secret not in audit + str([each.data for each in memory.events.told])
+        for taken in ("CS-1", "CS-2"):  # one has been given a password, the other is configured with one
+            again = {"passwords": [{"station_id": "CS-3"}, {"station_id": taken}]}
+            refused = await ask("POST", "/door/passwords", again)
+            assert (refused.status, refused.json["code"], taken in refused.json["detail"]) == (
+                409,
+                "has_password",
+                True,
+            )
+        visitors = (await ask("GET", "/door")).json
+        assert {each["station_id"] for each in visitors if each["has_password"]} == {"CS-1", "CS-NEW"}
+        assert (await ask("POST", "/door/passwords", {**again, "replace": True})).json["count"] == 2
+        assert (await ask("POST", "/door/passwords", {"passwords": wanted}, role=Role.VIEWER)).status == 403
+        assert (await ask("POST", "/door/passwords", {"passwords": wanted + wanted})).status == 400
+        short = {"passwords": [{"station_id": "CS-4"}, {"station_id": "CS-5", "password": "\u200b" * 16}]}
+        assert (await ask("POST", "/door/passwords", short)).status == 409
+        assert "CS-4" not in {each["station_id"] for each in (await ask("GET", "/door")).json}
 
 
 async def admitted(memory: Backend, identity: str) -> Any:
