@@ -28,6 +28,7 @@ def serve(
     from pki_tools.serve import serve as run_server
     from v2g.net.clock import Clock
     from v2g.net.events import EventLog
+    from v2g.net.growing_file import LogFiles
     from v2g.net.program import run
 
     log = EventLog("pki", Clock(), events)
@@ -42,7 +43,11 @@ def serve(
             sys.stdout.flush()
 
     try:
-        code = run(lambda: None, lambda _: "warning", lambda _: run_server(directory, host, port, observe=observe))
+        code = run(
+            lambda: None,
+            lambda _: ("warning", LogFiles()),
+            lambda _: run_server(directory, host, port, observe=observe),
+        )
     finally:
         log.close()
     raise typer.Exit(code)

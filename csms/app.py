@@ -36,6 +36,7 @@ from v2g.errors import TransportError
 from v2g.grid.tariff import GridSignal
 from v2g.net.clock import Clock
 from v2g.net.events import EventLog
+from v2g.net.growing_file import reopen_all
 from v2g.net.program import run
 from v2g.net.supervision import Supervisor
 from v2g.net.tls_renewal import keep_renewed
@@ -71,7 +72,7 @@ async def running(config: CsmsConfig, events: Path | None = None) -> AsyncIterat
     """Open the store, take up what was left, listen; afterwards finish what is under way. Raises V2GError."""
     _look_for_keys(config)
     clock = Clock(config.clock)
-    observe = EventLog("csms", clock, events)
+    observe = EventLog("csms", clock, events, files=config.log)
     async with contextlib.AsyncExitStack() as stack:
         stack.callback(observe.close)
         services = await open_services(config, clock, observe, stack)
@@ -192,8 +193,8 @@ def main(config_path: Path, events: Path | None) -> int:
     _allow_many_files()
     return run(
         lambda: load_config(config_path),
-        lambda config: config.log_level,
-        lambda config: serve(config, events),
+        lambda config: (config.log_level, config.log),
+        lambda config: serve(config, events or config.log.events),
         loop_factory=_fast_loop(),
     )
 
@@ -217,9 +218,17 @@ def _fast_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
 
 
 async def serve(config: CsmsConfig, events: Path | None) -> int:
-    """Run a CSMS until it is cancelled (SIGTERM, SIGINT). SIGHUP reads the grid signal's file again."""
+    """Run a CSMS until it is cancelled (SIGTERM, SIGINT).
+
+    SIGHUP reads the grid signal's file again, and opens those anew that it writes.
+    """
     loop, reload = asyncio.get_running_loop(), asyncio.Event()
-    loop.add_signal_handler(signal.SIGHUP, reload.set)  # before `ready` is told: without a handler SIGHUP kills
+
+    def look_again() -> None:
+        reload.set()
+        reopen_all()
+
+    loop.add_signal_handler(signal.SIGHUP, look_again)  # before `ready` is told: without a handler SIGHUP kills
     try:
         async with running(config, events) as csms:
             await csms.run(reload)

@@ -18,6 +18,7 @@ from v2g.errors import ConfigError
 from v2g.iso15118.envelope_rules import RULES, EnvelopeRules
 from v2g.net.clock import ClockConfig
 from v2g.net.config_files import file_faults
+from v2g.net.growing_file import LogFiles
 from v2g.net.mqtt_config import MqttConfig, TopicPrefix
 from v2g.net.program import read_config
 from v2g.pki.reference import KeyReference
@@ -362,6 +363,8 @@ class CsmsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_onl
     """Whose contract certificates are believed."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """Least important log line that is written."""
+    log: LogFiles = LogFiles()
+    """Files of events and log."""
     unknown_stations: Literal["refuse", "pending", "accept"] = "refuse"
     """What becomes of stations about which neither `stations` nor an operator says anything: `refuse` lists them as
     seen at the door, `pending` lets them in and answers their boot with Pending, `accept` takes them. Certificates and

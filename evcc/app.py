@@ -82,7 +82,7 @@ def main(config_path: Path, events: Path | None, *, wrap: Wrap = lambda stream, 
     end = OrderlyEnd()
     return run(
         lambda: load_config(read_config(config_path), name=str(config_path)),
-        lambda config: config.log.level,
+        lambda config: (config.log.level, config.log),
         lambda config: _run(config, events or config.log.events, wrap, end),
         interrupted=INTERRUPTED,
         end=end,
@@ -91,7 +91,7 @@ def main(config_path: Path, events: Path | None, *, wrap: Wrap = lambda stream, 
 
 async def _run(config: EvccConfig, events: Path | None, wrap: Wrap, end: OrderlyEnd) -> int:
     clock = Clock(config.clock)
-    observe = EventLog("evcc", clock, events, trace=open_trace(config.log, "evcc", clock))
+    observe = EventLog("evcc", clock, events, trace=open_trace(config.log, "evcc", clock), files=config.log)
     vehicle: Vehicle | None = None
     try:
         async with assemble(config, clock, observe) as vehicle:

@@ -35,7 +35,7 @@ def main(
     """Run a charger until SIGTERM or SIGINT; return the exit code. `again` starts the program anew (B11)."""
     code = run(
         lambda: load_config(read_config(config_path), name=str(config_path)),
-        lambda config: config.log.level,
+        lambda config: (config.log.level, config.log),
         lambda config: _run(config, events or config.log.events, wrap),
     )
     return again() if code == AGAIN else code
@@ -43,7 +43,7 @@ def main(
 
 async def _run(config: ProgramConfig, events: Path | None, wrap: Wrap) -> int:
     clock = Clock(config.clock)
-    observe = EventLog("secc", clock, events, trace=open_trace(config.log, "secc", clock))
+    observe = EventLog("secc", clock, events, trace=open_trace(config.log, "secc", clock), files=config.log)
     with contextlib.closing(observe):
         async with assemble(config, clock, observe) as charger:
             await charger.serve(wrap)

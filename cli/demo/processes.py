@@ -1,5 +1,6 @@
 """Starts the programs as processes of their own and follows what they report."""
 
+import contextlib
 import os
 import signal
 import socket
@@ -7,14 +8,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from v2g import typed_json
 from v2g.errors import TimeoutExpired, TransportError
+from v2g.net.growing_file import generations
 
 
 class Event(msgspec.Struct, frozen=True):
@@ -28,25 +30,79 @@ class Event(msgspec.Struct, frozen=True):
     data: dict[str, Any]
 
 
-@dataclass
-class EventFile:
-    """Reads a growing event file; a line that is still being written waits for its end."""
+_LOOKS: Final = 3
+"""How often a file is looked for that is being renamed: one may escape a look, not three."""
 
-    path: Path
-    _offset: int = 0
-    _decoder: msgspec.json.Decoder[Event] = field(default_factory=lambda: typed_json.decoder(Event))
+
+class EventFile:
+    """Reads a growing event file; a line that is still being written waits for its end.
+
+    A file that was full, or that others have renamed, is read to its end before the one that has its name now.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._fd = -1
+        """The file that is read: while it is open, no other one can be taken for it."""
+        self._offset = 0
+        self._decoder = typed_json.decoder(Event)
+
+    def __del__(self) -> None:
+        self._go_on(-1)
 
     def read(self) -> Iterator[Event]:
         """Yield the events that were added since the last call."""
-        if not self.path.exists():
-            return
-        with self.path.open("rb") as file:
+        if self._fd < 0:
+            with contextlib.suppress(FileNotFoundError):
+                self._fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+        while self._fd >= 0:
+            newer = self._newer()  # first: to a file behind which another one has begun nothing is added any more
+            try:
+                yield from self._rest()
+            except BaseException:  # the reader has had enough, or the line is none
+                if newer >= 0:
+                    os.close(newer)
+                raise
+            if newer < 0:
+                return
+            self._go_on(newer)
+
+    def _rest(self) -> Iterator[Event]:
+        with os.fdopen(os.dup(self._fd), "rb") as file:
+            if os.fstat(self._fd).st_size < self._offset:  # cut, and written anew
+                self._offset = 0
             file.seek(self._offset)
             for line in file:
                 if not line.endswith(b"\n"):
                     return
                 self._offset += len(line)
                 yield self._decoder.decode(line)
+
+    def _go_on(self, fd: int) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+        self._fd, self._offset = fd, 0
+
+    def _newer(self) -> int:
+        """Open the file that follows, and return it; -1 where none has begun.
+
+        Where the one that is read has been removed, that is the oldest that is left.
+        """
+        mine, newer = os.fstat(self._fd).st_ino, -1
+        for _ in range(_LOOKS):
+            if newer >= 0:
+                os.close(newer)
+            newer = -1
+            for path in generations(self.path):
+                with contextlib.suppress(FileNotFoundError):
+                    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+                    state = os.fstat(fd)
+                    fd, newer = (newer, fd) if state.st_size and state.st_ino != mine else (fd, newer)
+                    if fd >= 0:
+                        os.close(fd)
+                    if state.st_ino == mine:
+                        return newer
+        return newer
 
 
 @dataclass

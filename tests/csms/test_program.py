@@ -169,7 +169,7 @@ async def test_it_stops_in_good_order_with_a_station_connected(tmp_path: Path, p
         assert websocket.close_code == 1001
 
 
-async def test_sighup_reads_the_signal_again(tmp_path: Path, pki: PkiTree) -> None:
+async def test_sighup_reads_the_signal_again_and_goes_on_in_a_new_file_of_events(tmp_path: Path, pki: PkiTree) -> None:
     path = tmp_path / "signal.json"
     grid = {"signal_file": path, "poll_interval_s": 3600.0}
     config = write_config(tmp_path / "csms.yaml", make_config(tmp_path, pki, grid=grid))
@@ -177,7 +177,13 @@ async def test_sighup_reads_the_signal_again(tmp_path: Path, pki: PkiTree) -> No
     path.write_bytes(grid_signal(4).to_json())
     program.process.send_signal(signal.SIGHUP)
     assert (await program.event("grid_signal_received"))["version"] == 4
+    (tmp_path / "events").rename(tmp_path / "events.old")
+    program.process.send_signal(signal.SIGHUP)
+    async with asyncio.timeout(20):
+        while not (tmp_path / "events").exists():
+            await asyncio.sleep(0.01)
     assert await program.stop() == 0
+    assert "stopping" in (tmp_path / "events").read_text()
 
 
 async def run(*arguments: str) -> tuple[int, str]:

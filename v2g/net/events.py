@@ -1,17 +1,15 @@
 """Writes what programs observe as JSON lines, stamped with both clocks."""
 
-import contextlib
 import logging
-import os
-import stat
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from v2g.net.clock import Clock
+from v2g.net.growing_file import MIB, GrowingFile, LogFiles
 from v2g.observe import Observe
 
 if TYPE_CHECKING:  # a back end has no ISO 15118 session, and need not load one
@@ -29,17 +27,26 @@ class EventLog:
     """Appends one JSON object a line: `t` (s, CLOCK_MONOTONIC), `utc_ms`, `process`, `stage`, `name`, `data`.
 
     With no path it only logs, and holds the last lines for `recent`. Lines are written unbuffered, so that a killed
-    process loses none. A disk that is full costs events, never the session that they are about: unlike the books, they
-    prove nothing. What belongs to a conversation goes to its `trace`, too.
+    process loses none; how large their files grow, and how many there are, `files` says. A disk that is full costs
+    events, never the session that they are about: unlike the books, they prove nothing. What belongs to a conversation
+    goes to its `trace`, too.
     """
 
-    def __init__(self, process: str, clock: Clock, path: Path | None = None, *, trace: "Trace | None" = None) -> None:
+    def __init__(
+        self,
+        process: str,
+        clock: Clock,
+        path: Path | None = None,
+        *,
+        trace: "Trace | None" = None,
+        files: LogFiles = LogFiles(),  # noqa: B008 - it does not change
+    ) -> None:
+        """Raises TransportError for a file that cannot be written."""
         self._process = process
         self.path: Final = path
         self._trace = trace
         self._clock = clock
-        self._torn = False
-        self._file: BinaryIO | None = _open_for_owner(path) if path else None
+        self._file = GrowingFile(path, max_bytes=files.max_mib * MIB, keep=files.keep) if path else None
         self._held: deque[tuple[float, int, Observe]] = deque(maxlen=0 if path else MOST_HELD)
 
     def __call__(self, event: Observe) -> None:
@@ -53,13 +60,10 @@ class EventLog:
         if self._file is None:
             self._held.append((self._clock.monotonic(), self._clock.utc_ms(), event))
         else:
-            line = self._line(self._clock.monotonic(), self._clock.utc_ms(), event) + b"\n"
             try:
-                torn = self._file.write(b"\n" + line if self._torn else line) < len(line)
+                self._file.append(self._line(self._clock.monotonic(), self._clock.utc_ms(), event) + b"\n")
             except OSError as error:
                 _log.error("an event is lost: %s", error)
-            else:
-                self._torn = torn
 
     def _line(self, now: float, utc_ms: int, event: Observe) -> bytes:
         record: dict[str, Any] = {
@@ -89,15 +93,6 @@ class EventLog:
             self._file.close()
         if self._trace is not None:
             self._trace.close()
-
-
-def _open_for_owner(path: Path) -> BinaryIO:
-    """Open a file to append to, which only its owner may read: events name who charges."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    if stat.S_ISREG(os.fstat(descriptor).st_mode):
-        with contextlib.suppress(OSError):  # another's file, in which this program may write
-            os.fchmod(descriptor, 0o600)
-    return os.fdopen(descriptor, "ab", buffering=0)
 
 
 def _untraced(core: "Session") -> "Core":

@@ -5,6 +5,7 @@ import asyncio
 import contextlib
 import gc
 import logging
+import os
 import signal
 import stat
 import sys
@@ -14,6 +15,7 @@ from typing import Any, TypeVar
 
 from v2g.errors import ConfigError, V2GError
 from v2g.net.config_files import expired
+from v2g.net.growing_file import MIB, GrowingFile, LogFiles, reopen_all
 from v2g.text import printable, redacted
 
 Config = TypeVar("Config")
@@ -61,9 +63,33 @@ class _Lines(logging.Formatter):
         return printable(redacted(super().formatException(ei)), lines=True)
 
 
-def start_log(level: str) -> None:
-    """Log to standard error: time, level, module, message, a line for each."""
-    handler = logging.StreamHandler(sys.stderr)
+class _FileHandler(logging.Handler):
+    """Writes log lines to a file that grows; what the disk does not take goes to standard error."""
+
+    def __init__(self, file: GrowingFile) -> None:
+        super().__init__()
+        self._file = file
+
+    def emit(self, record: logging.LogRecord) -> None:
+        line = self.format(record) + "\n"
+        try:
+            self._file.append(line.encode(errors="backslashreplace"))
+        except OSError:
+            sys.stderr.write(line)
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
+def start_log(level: str, files: LogFiles = LogFiles()) -> None:  # noqa: B008 - it does not change
+    """Log to standard error, or the file that `files` names: time, level, module, message, a line for each.
+
+    Raises TransportError.
+    """
+    handler: logging.Handler = logging.StreamHandler(sys.stderr)
+    if files.file is not None:
+        handler = _FileHandler(GrowingFile(files.file, max_bytes=files.max_mib * MIB, keep=files.keep))
     handler.setFormatter(_Lines("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
 
@@ -102,15 +128,16 @@ class OrderlyEnd:
 
 def run(
     load: Callable[[], Config],
-    level: Callable[[Config], str],
+    log: Callable[[Config], tuple[str, LogFiles]],
     program: Callable[[Config], Coroutine[Any, Any, int]],
     *,
     interrupted: int = 0,
     end: OrderlyEnd | None = None,
     loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None,
 ) -> int:
-    """Load a configuration, log at its level, run the program to its end, and return its exit code.
+    """Load a configuration, log as `log` says (level, files), run the program to its end, and return its exit code.
 
+    SIGHUP opens log and event files anew, unless a terminal that goes is meant by it or a program means something else.
     SIGTERM and SIGINT cancel it, which is how a server ends; `interrupted` is the exit code then. With `end` the first
     one lets it end in good order where it can. An error of `v2g.errors` becomes one log line with its hint and the
     exit code of its kind.
@@ -118,7 +145,7 @@ def run(
     start_log("info")
     try:
         config = load()
-        start_log(level(config))
+        start_log(*log(config))
         for each in expired(config):
             logging.getLogger("v2g").warning("%s", each)
         keep_responsive()
@@ -139,6 +166,8 @@ async def _until_signalled(program: Coroutine[Any, Any, int], interrupted: int, 
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, told)
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL and not os.isatty(0):
+        loop.add_signal_handler(signal.SIGHUP, reopen_all)
     with contextlib.suppress(asyncio.CancelledError):
         return await task
     return interrupted

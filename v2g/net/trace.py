@@ -11,7 +11,6 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Protocol
 
-import msgspec
 from msgspec import Meta
 
 from v2g.errors import CodecError, FrameError, TransportError
@@ -21,10 +20,10 @@ from v2g.iso15118.session import NO_SESSION, Action, Fact, Send, Session
 from v2g.iso15118.trace import Line, Way
 from v2g.iso15118.v2gtp import DEFAULT_MAX_PAYLOAD, HEADER_SIZE, read_header
 from v2g.net.clock import Clock
+from v2g.net.growing_file import MIB, Beside, GrowingFile, LogFiles, in_a_thread
 from v2g.observe import Observe
 
 _log = logging.getLogger(__name__)
-_MIB: Final = 1024 * 1024
 
 FACTS: Final = frozenset({"link", "sdp", "tls", "session", "power", "stop", "hardware", "basic"})
 """Stages whose events stand in a trace, too: what messages do not say by themselves."""
@@ -37,58 +36,35 @@ Moment = tuple[int, float]
 """UTC (ms since 1970, possibly simulated) and CLOCK_MONOTONIC (s)."""
 
 
-class LogConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What the program writes down."""
+class LogConfig(LogFiles, frozen=True, forbid_unknown_fields=True):
+    """What the program writes down, and how much of it is kept. Files that others rename are opened anew on SIGHUP."""
 
-    events: Annotated[Path | None, Meta(description="file for one JSON line per event")] = None
-    trace: Annotated[
-        Path | None,
-        Meta(description="file for one JSON line per message, which `v2g trace` reads; a full one becomes FILE.1"),
-    ] = None
-    trace_max_mib: Annotated[int, Meta(ge=1, le=4096, description="size of a full trace, MiB")] = 64
-    level: Annotated[
-        Literal["debug", "info", "warning", "error"], Meta(description="least important log line that is written")
-    ] = "info"
+    trace: Path | None = None
+    """File for one JSON line per message, which `v2g trace` reads; full ones are kept as those of events are."""
+    trace_max_mib: Annotated[int, Meta(ge=1, le=4096)] = 64
+    """Size of a full trace, MiB."""
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    """Least important log line that is written."""
 
 
 class TraceFile:
-    """JSON lines in a file of mode 0600. One that is full becomes FILE.1; a full disk costs lines, never a session."""
+    """JSON lines in a growing file. A full disk costs lines, never a session: the trace ends then."""
 
-    def __init__(self, path: Path, *, max_mib: int) -> None:
+    def __init__(self, path: Path, *, max_mib: int, keep: int = 1, beside: Beside = in_a_thread) -> None:
         """Open the file; a line that a killed program left unfinished is ended. Raises TransportError."""
-        self._path = path
-        self._limit = max_mib * _MIB
-        try:
-            self._fd = self._open()
-            self._size = os.fstat(self._fd).st_size
-            if self._size and os.pread(self._fd, 1, self._size - 1) != b"\n":
-                os.write(self._fd, b"\n")
-        except OSError as error:
-            raise TransportError(f"{path}: {error.strerror}", hint="log.trace needs a file to write") from None
-
-    def _open(self) -> int:
-        return os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        self._file = GrowingFile(path, max_bytes=max_mib * MIB, keep=keep, beside=beside)
 
     def write(self, line: Line) -> None:
         """Append a line."""
-        if self._fd < 0:
-            return
-        text = lines.encode_line(line)
         try:
-            if self._size and self._size + len(text) > self._limit:
-                self.close()
-                self._path.replace(self._path.with_name(self._path.name + ".1"))
-                self._fd, self._size = self._open(), 0
-            self._size += os.write(self._fd, text)
+            self._file.append(lines.encode_line(line))
         except OSError as error:
-            _log.error("the trace %s ends: %s", self._path, error.strerror)
+            _log.error("the trace %s ends: %s", self._file.path, error.strerror)
             self.close()
 
     def close(self) -> None:
         """Close the file; safe to call twice."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+        self._file.close()
 
 
 class Lines(Protocol):
@@ -351,7 +327,7 @@ def open_trace(config: LogConfig, process: str, clock: Clock) -> Trace | None:
     """Return the trace that the configuration asks for, or None. Raises TransportError."""
     if config.trace is None:
         return None
-    return Trace(process, clock, TraceFile(config.trace, max_mib=config.trace_max_mib))
+    return Trace(process, clock, TraceFile(config.trace, max_mib=config.trace_max_mib, keep=config.keep))
 
 
 _MAX_LINE: Final = 64 * 2**20
