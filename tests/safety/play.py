@@ -21,6 +21,7 @@ from secc.hardware_parts import Kind
 from tests import patient
 from tests.safety.rig import Rig, rig
 from tests.safety.rule import Judge
+from tests.safety.steps import Chances, Step, script, told, walk
 from tests.secc.core.bench import AC_WAYS, ACDP_WAYS, REQUESTS, WAYS, WPT_WAYS, number
 from tests.virtual_time import VirtualLoop
 from v2g.asn1.discharge import decode_content, decode_signed
@@ -31,7 +32,6 @@ from v2g.iso15118.messages.common_types import Processing
 from v2g.iso15118.sequence import State
 from v2g.iso15118.v2gtp import PayloadType
 
-Step = Sequence[Any]
 KINDS: Final[tuple[Kind, ...]] = ("dc", "ac", "wpt", "acdp")
 LOOK_S: Final = 0.05
 
@@ -479,71 +479,31 @@ def play(pki: PkiTree, folder: Path, kind: Kind, steps: Sequence[Step], **how: b
         return runner.run(perform(pki, folder, kind, steps, **how))
 
 
-def smaller(fails: Callable[[Sequence[Step]], bool], steps: Sequence[Step], *, tries: int = 300) -> list[Step]:
-    """Return as few of the steps as still fail, leaving out ever smaller parts."""
-    found, size = list(steps), max(1, len(steps) // 2)
-    while size and tries > 0:
-        at, shrunk = 0, False
-        while at < len(found) and tries > 0:
-            rest = found[:at] + found[at + size :]
-            tries -= 1
-            if rest and fails(rest):
-                found, shrunk = rest, True
-            else:
-                at += size
-        size = size if shrunk and size == 1 else size // 2
-    return found
+def command(kind: Kind, steps: Sequence[Step], *, scheduled: bool = False) -> str:
+    """Return a command that plays the steps again."""
+    return script("tests.safety.play", (kind, "scheduled") if scheduled else (kind,), steps)
 
 
-def script(kind: Kind, steps: Sequence[Step], *, scheduled: bool = False) -> str:
-    """Return a command that does it again."""
-    mode = " scheduled" if scheduled else ""
-    return f"python -m tests.safety.play {kind}{mode} '{json.dumps([list(each) for each in steps])}'"
-
-
-_CHANCES: Final = {
-    "onward": 6,
-    "charge": 12,
-    "loop": 30,
-    "sign": 6,
-    "fit": 18,
-    "wait": 12,
-    "long": 1,
-    "say": 2,
-    "mild": 30,
-    "harsh": 5,
+_CHANCES: Final[Chances] = {
+    "onward": (6, lambda chance: [("onward",)] * chance.randint(1, 4)),
+    "charge": (12, lambda _: [("charge",), ("loop", 0.5)]),
+    "loop": (30, lambda chance: [("loop", round(chance.uniform(0.1, 2.0), 1))]),
+    "sign": (6, lambda chance: [("sign", chance.choice((3_000, 9_000))), ("loop", 0.5)]),
+    "fit": (18, lambda chance: [("fit", chance.randrange(1000))]),
+    "wait": (12, lambda chance: [("wait", chance.choice((0.05, 0.2, 0.4, 0.8, 1.2, 3.0)))]),
+    "long": (1, lambda chance: [("wait", chance.choice((8.0, 65.0)))]),
+    "say": (2, lambda chance: [chance.choice(SAID)]),
+    "mild": (30, lambda chance: [chance.choice(MILD)]),
+    "harsh": (5, lambda chance: [chance.choice(TOLD)]),
 }
 """How often what is done: mostly what lets power flow."""
 
 
-def walk(kind: Kind, seed: int, count: int) -> list[Step]:
+def wander(kind: Kind, seed: int, count: int) -> list[Step]:
     """Return random steps, of which most go on by the book, so that power flows."""
     chance = random.Random(f"{kind} {seed}")
-    steps: list[Step] = [("to", _LOOP[kind].value)] if chance.random() < 0.5 else []
-    while len(steps) < count:
-        which = chance.choices(tuple(_CHANCES), tuple(_CHANCES.values()))[0]
-        match which:
-            case "onward":
-                steps += [("onward",)] * chance.randint(1, 4)
-            case "charge":
-                steps += [("charge",), ("loop", 0.5)]
-            case "loop":
-                steps.append(("loop", round(chance.uniform(0.1, 2.0), 1)))
-            case "sign":
-                steps += [("sign", chance.choice((3_000, 9_000))), ("loop", 0.5)]
-            case "fit":
-                steps.append(("fit", chance.randrange(1000)))
-            case "wait":
-                steps.append(("wait", chance.choice((0.05, 0.2, 0.4, 0.8, 1.2, 3.0))))
-            case "long":
-                steps.append(("wait", chance.choice((8.0, 65.0))))
-            case "say":
-                steps.append(chance.choice(SAID))
-            case "mild":
-                steps.append(chance.choice(MILD))
-            case "harsh":
-                steps.append(chance.choice(TOLD))
-    return steps[:count]
+    first: list[Step] = [("to", _LOOP[kind].value)] if chance.random() < 0.5 else []
+    return walk(chance, count, _CHANCES, first=first)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -553,8 +513,7 @@ def main(arguments: Sequence[str]) -> int:
     with tempfile.TemporaryDirectory() as folder:
         pki = make_pki(Path(folder) / "pki", now=datetime.now(UTC))
         wrong = play(pki, Path(folder), kind, json.loads(text), scheduled="scheduled" in modes)  # type: ignore[arg-type]
-    sys.stdout.write("\n".join(wrong or ["nothing was wrong"]) + "\n")
-    return 1 if wrong else 0
+    return told(wrong)
 
 
 if __name__ == "__main__":

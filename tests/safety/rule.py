@@ -9,6 +9,7 @@ and nobody has asked for a stop, no more than everybody allows, and back only by
 
 from typing import Any, Final
 
+from tests.safety.steps import Since
 from v2g.grid.limits import Limit
 from v2g.hardware.faults import FAULTS
 from v2g.iso15118.messages.common_messages import ChargeProgress, ChargingSession
@@ -38,20 +39,6 @@ _LOOPS: Final = ("DC_ChargeLoopReq", "AC_ChargeLoopReq", "WPT_ChargeLoopReq")
 _VOLTAGE: Final = ("DC_CableCheckReq", "DC_PreChargeReq")
 _BESIDE: Final = ("ScheduleExchangeReq", "MeteringConfirmationReq", "VehicleCheckInReq", "VehicleCheckOutReq")
 _SIDE_STREAMS: Final = frozenset({0x8101, 0x8102, 0x8103, 0x8104})
-
-
-class Since:
-    """How long something has been wrong."""
-
-    def __init__(self) -> None:
-        self._began: dict[str, float] = {}
-
-    def over(self, what: str, wrong: bool, most_s: float, now: float) -> bool:
-        """Say whether it has been wrong for longer than it may."""
-        if not wrong:
-            self._began.pop(what, None)
-            return False
-        return now - self._began.setdefault(what, now) > most_s + 1e-6
 
 
 class Judge:

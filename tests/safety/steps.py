@@ -1,0 +1,76 @@
+"""Lists of steps that are played to a charger or a vehicle: steps are JSON, so that a list that fails can be printed,
+made smaller, and run again. What those who play them share: making a list smaller, the command that plays it once
+more, random walks, and how long something has been wrong.
+"""
+
+import json
+import random
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import pytest
+
+Step = Sequence[Any]
+Plays = Callable[[Sequence[Step]], list[str]]
+"""Plays steps, and returns what was wrong."""
+
+Chances = Mapping[str, tuple[int, Callable[[random.Random], Sequence[Step]]]]
+"""What a walk may do next: how often, and which steps that are."""
+
+
+class Since:
+    """How long something has been wrong."""
+
+    def __init__(self) -> None:
+        self._began: dict[str, float] = {}
+
+    def over(self, what: str, wrong: bool, most_s: float, now: float) -> bool:
+        """Say whether it has been wrong for longer than it may."""
+        if not wrong:
+            self._began.pop(what, None)
+            return False
+        return now - self._began.setdefault(what, now) > most_s + 1e-6
+
+
+def smaller(fails: Callable[[Sequence[Step]], bool], steps: Sequence[Step], *, tries: int = 300) -> list[Step]:
+    """Return as few of the steps as still fail, leaving out ever smaller parts."""
+    found, size = list(steps), max(1, len(steps) // 2)
+    while size and tries > 0:
+        at, shrunk = 0, False
+        while at < len(found) and tries > 0:
+            rest = found[:at] + found[at + size :]
+            tries -= 1
+            if rest and fails(rest):
+                found, shrunk = rest, True
+            else:
+                at += size
+        size = size if shrunk and size == 1 else size // 2
+    return found
+
+
+def script(module: str, words: Sequence[str], steps: Sequence[Step]) -> str:
+    """Return a command that plays the steps again."""
+    return f"python -m {module} {' '.join(words)} '{json.dumps([list(each) for each in steps])}'"
+
+
+def judged(plays: Plays, steps: Sequence[Step], command: Callable[[Sequence[Step]], str]) -> None:
+    """Play steps; where something is wrong, fail with the command of the fewest that do the same."""
+    wrong = plays(steps)
+    if wrong:
+        pytest.fail("\n".join([*wrong, command(smaller(lambda rest: bool(plays(rest)), steps))]))
+
+
+def walk(chance: random.Random, count: int, chances: Chances, *, first: Sequence[Step] = ()) -> list[Step]:
+    """Return `count` random steps."""
+    steps, names = list(first), tuple(chances)
+    weights = [weight for weight, _ in chances.values()]
+    while len(steps) < count:
+        steps += chances[chance.choices(names, weights)[0]][1](chance)
+    return steps[:count]
+
+
+def told(wrong: Sequence[str]) -> int:
+    """Print what was wrong, and return the exit code for it."""
+    sys.stdout.write("\n".join(wrong or ["nothing was wrong"]) + "\n")
+    return 1 if wrong else 0
