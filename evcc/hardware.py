@@ -211,7 +211,7 @@ class SimulatedVehicle:
         self._step_s = step_s
         self._contactor_delay_s = contactor_delay_s
         self._model = Battery(config, at_ms=clock.elapsed_ms())
-        self._closed = False
+        self._closed = self._coil = False
         self._limits = SetPowerLimits(0, 0)
         self._callbacks: list[OnFact] = []
         self._current_fell = asyncio.Event()
@@ -299,6 +299,7 @@ class SimulatedVehicle:
             self._pilot.set_state(PilotState.B)
         if self._on_board is not None:
             self._on_board.cut()
+        self._coil = False
         if "weld" not in self._faults:
             self._closed = False
             self._line.publish(self._model.state.voltage_mv, contactor_closed=False)
@@ -317,8 +318,7 @@ class SimulatedVehicle:
 
     def step(self) -> None:
         """Let the present current have flowed until now, and tell everybody what came of it."""
-        if "stuck_closed" in self._faults or "drop" in self._faults:
-            self._move(closed="stuck_closed" in self._faults)
+        self._move(closed=("stuck_closed" in self._faults) or (self._coil and "drop" not in self._faults))
         self._model.advance(self._clock.elapsed_ms(), self._driven_ma + self._flowing_ma())
         self._driven_ma = self._on_board.battery_ma(self._model.state.voltage_mv) if self._on_board is not None else 0
         self._publish()
@@ -380,7 +380,7 @@ class SimulatedVehicle:
             return HardwareFault("contactor_voltage_mismatch")
         if self._off:
             return ContactorState(self._closed)
-        self._move(closed=True)
+        self._coil = True
         self.step()
         return ContactorState(self._closed)
 
@@ -392,7 +392,7 @@ class SimulatedVehicle:
                     await self._current_fell.wait()
         await asyncio.sleep(self._contactor_delay_s)
         self._model.advance(self._clock.elapsed_ms(), self._flowing_ma())
-        self._move(closed=False)
+        self._coil = False
         self.step()
         return ContactorState(self._closed)
 

@@ -27,7 +27,7 @@ from evcc.core.stages import (
     seen,
 )
 from evcc.core.stop import stop
-from evcc.core.world import Agreement, EvseLimits, Plan, World
+from evcc.core.world import Agreement, Choice, EvseLimits, Plan, World
 from v2g.iso15118.messages.common_messages import (
     ChargeProgress,
     ChargingSession,
@@ -44,6 +44,7 @@ from v2g.iso15118.messages.common_types import (
     ChargeLoopRes,
     CLResControlMode,
     EvseNotification,
+    EVSEStatus,
     MeterInfo,
     Processing,
 )
@@ -270,15 +271,10 @@ def following(stage: Looping, response: ChargeLoopRes, world: World) -> Step:
     pause = Step(stage=stage, wait=world.config.timing.loop_pause_s)
     if response.evse_status is None:
         return pause
+    ending = wanted_end(response.evse_status, stage.plan.choice)
+    if ending is not None:
+        return stop(stage, world, ending)
     match response.evse_status.evse_notification:
-        case EvseNotification.Terminate:
-            return stop(stage, world, Ending("evse_terminated"))
-        case EvseNotification.Pause:
-            return stop(stage, world, Ending("evse_asked_to_pause", ChargingSession.Pause))
-        case EvseNotification.ServiceRenegotiation:
-            renegotiable = stage.plan.choice.renegotiable  # V2G20-1477
-            mode = ChargingSession.ServiceRenegotiation if renegotiable else ChargingSession.Terminate
-            return stop(stage, world, Ending("evse_asked_for_other_service", mode))
         case EvseNotification.ScheduleRenegotiation if world.config.services.renegotiate_beside:
             return replace(pause, replan=True)
         case EvseNotification.ScheduleRenegotiation:
@@ -292,8 +288,20 @@ def following(stage: Looping, response: ChargeLoopRes, world: World) -> Step:
         case EvseNotification.ExitStandby if stage.standby is Standby.ON:
             # the program still waits; it does so in the loop from now on
             return ask.power_start(stage.plan, world, replace(stage, standby=Standby.REFUSED))
-        case EvseNotification.ExitStandby:
-            return pause
+    return pause
+
+
+def wanted_end(status: EVSEStatus, choice: Choice) -> Ending | None:
+    """Return how the session ends by the charger's wish, None where it wants something else."""
+    match status.evse_notification:
+        case EvseNotification.Terminate:
+            return Ending("evse_terminated")
+        case EvseNotification.Pause:
+            return Ending("evse_asked_to_pause", ChargingSession.Pause)
+        case EvseNotification.ServiceRenegotiation:  # V2G20-1477
+            mode = ChargingSession.ServiceRenegotiation if choice.renegotiable else ChargingSession.Terminate
+            return Ending("evse_asked_for_other_service", mode)
+    return None
 
 
 def limits_of(plan: Plan, mode: CLResControlMode) -> EvseLimits:

@@ -31,7 +31,8 @@ REACTIONS: Final[Mapping[str, Mapping[ResponseCode, Reaction]]] = MappingProxyTy
         # Table 224: whatever is warned of here, the vehicle is not authorised
         "AuthorizationRes": MappingProxyType(dict.fromkeys(_WARNINGS, Reaction.TRY_ANOTHER)),
         "CertificateInstallationRes": MappingProxyType(dict.fromkeys(_WARNINGS, Reaction.TRY_ANOTHER)),
-        "ScheduleExchangeRes": MappingProxyType({ResponseCode.WARNING_ScheduleRenegotiationFailed: Reaction.KEEP}),
+        # whatever is warned of, the charger is back where it was (see the charts)
+        "ScheduleExchangeRes": MappingProxyType(dict.fromkeys(_WARNINGS, Reaction.KEEP)),
         "PowerDeliveryRes": MappingProxyType(
             {
                 **dict.fromkeys(_WARNINGS, Reaction.STOP),

@@ -14,7 +14,7 @@ from evcc.core.contracts import ranked
 from evcc.core.discharge import Discharge
 from evcc.core.facts import WATCH, Facts
 from evcc.core.handlers import ON_RESPONSE, ON_WAKE
-from evcc.core.loop import renegotiate
+from evcc.core.loop import renegotiate, wanted_end
 from evcc.core.ports import BatteryState, SetAcPower, SetPowerLimits
 from evcc.core.program import Progress
 from evcc.core.reactions import Reaction, reaction
@@ -35,7 +35,7 @@ from evcc.core.world import Choice, Contract, Provisioning, Resume, World
 from v2g.errors import CertificateError, CodecError
 from v2g.iso15118 import sequence
 from v2g.iso15118.charts import SIDE_CHARTS
-from v2g.iso15118.messages.common_messages import SessionSetupReq
+from v2g.iso15118.messages.common_messages import PowerDeliveryRes, SessionSetupReq
 from v2g.iso15118.pause import binding
 from v2g.iso15118.sequence import State
 from v2g.iso15118.session import Command, Entropy
@@ -142,6 +142,10 @@ class VehicleSession(Facts):
             self._fail("unexpected_response_code", message=name, code=message.response_code.name)
             return
         self.state = state
+        if isinstance(message, PowerDeliveryRes) and message.evse_status is not None and self._choice is not None:
+            ending = wanted_end(message.evse_status, self._choice)
+            if ending is not None:  # in the loop it is the loop's to follow
+                self._wish_to_stop(ending)
         self._apply(ON_RESPONSE[type(self.stage)](self.stage, request, message, self._world()))
 
     def _note_answer(self, request: str) -> None:

@@ -6,7 +6,7 @@ from msgspec.structs import replace
 
 from evcc.core import ask, ask_wpt
 from evcc.core.ports import SetCpState, SetPowerLimits
-from evcc.core.stages import Aligning, CableChecking, ConnectingDevice, Step
+from evcc.core.stages import Aligning, CableChecking, ConnectingDevice, Step, fail
 from evcc.core.world import Plan, World
 from v2g.iec61851.pilot import PilotState
 from v2g.iso15118.charts import Family
@@ -36,7 +36,9 @@ def begin(plan: Plan, world: World) -> Step:
 
 
 def begin_cable_check(plan: Plan, world: World) -> Step:
-    """Ask for the insulation test, in state C (V2G20-1418)."""
+    """Ask for the insulation test, in state C (V2G20-1418), with a contactor that is open."""
+    if world.contactor_closed:
+        return fail(CableChecking(plan), "contactor_welded")
     return Step(
         stage=CableChecking(plan),
         request=DC_CableCheckReq(header=world.header()),

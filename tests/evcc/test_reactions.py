@@ -92,9 +92,18 @@ def test_an_unusual_ok_is_an_ok(identities: Identities, stage: str, code: Respon
     assert bench.closed == "finished"
 
 
-@pytest.mark.parametrize("where", ["PowerDeliveryReq", "ScheduleExchangeReq"])
-def test_a_renegotiation_that_fails_leaves_the_old_schedule(identities: Identities, where: str) -> None:
-    """WARNING_ScheduleRenegotiationFailed: energy goes on as it was agreed."""
+@pytest.mark.parametrize(
+    ("where", "code"),
+    [
+        ("PowerDeliveryReq", ResponseCode.WARNING_ScheduleRenegotiationFailed),
+        ("ScheduleExchangeReq", ResponseCode.WARNING_ScheduleRenegotiationFailed),
+        ("ScheduleExchangeReq", ResponseCode.WARNING_WPT),
+    ],
+)
+def test_a_renegotiation_that_fails_leaves_the_old_schedule(
+    identities: Identities, where: str, code: ResponseCode
+) -> None:
+    """Energy goes on as it was agreed."""
     config = SessionConfig(
         program=(ProgramStep(do="charge", energy_wh=400),),
         services=ServiceConfig(control_mode=("scheduled",)),
@@ -103,7 +112,7 @@ def test_a_renegotiation_that_fails_leaves_the_old_schedule(identities: Identiti
     bench.run_to("DC_ChargeLoopReq")
     bench.run(lambda: bench.now > 1001)
     held = bench.session.stage.plan.schedule  # type: ignore[attr-defined]
-    bench.charger.codes[where] = ResponseCode.WARNING_ScheduleRenegotiationFailed
+    bench.charger.codes[where] = code
     bench.fact(NeedsChanged(departure_ms=T0 + 3_600_000, target_soc=90.0))
     bench.run(lambda: type(bench.requests[-1]).__name__ == where)
     bench.run(lambda: type(bench.requests[-1]).__name__ == "DC_ChargeLoopReq")

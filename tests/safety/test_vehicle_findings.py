@@ -127,7 +127,15 @@ async def _no_contactor_closes_on_an_old_reading(found: VehicleRig) -> None:
 # -- contactor feedback -----------------------------------------------------------------------------------------------
 
 
-@case(looks_at_nothing, faults=("stuck_closed",))
+def welds_are_ignored(patch: pytest.MonkeyPatch) -> None:
+    looks_at_nothing(patch)
+    known = starting.begin_cable_check
+    patch.setattr(
+        starting, "begin_cable_check", lambda plan, world: known(plan, replace(world, contactor_closed=False))
+    )
+
+
+@case(welds_are_ignored, faults=("stuck_closed",))
 async def _a_contactor_that_is_welded_before_the_cable_check(found: VehicleRig) -> None:
     await asyncio.sleep(8.0)
     assert not found.station.asked("DC_CableCheckReq")
@@ -148,6 +156,19 @@ async def _a_contactor_that_opens_by_itself(found: VehicleRig) -> None:
     await found.charge()
     found.faults.add("drop")
     await found.until(lambda: not found.shows_c and found.running.done(), 1.0)
+
+
+@case(welds_are_ignored)
+async def _a_contactor_that_closes_again_while_services_are_selected_anew(found: VehicleRig) -> None:
+    """The cable check would come before anybody can tell that it is not about to open."""
+    await found.charge()
+    found.tell(StopRequested("driver", reselect=True))
+    await found.asked("SessionStopReq")
+    found.faults.add("stuck_closed")
+    await found.until(lambda: not found.shows_c, 0.1)
+    found.ever_c = False
+    await found.until(found.running.done, 3.0)
+    assert not found.ever_c
 
 
 # -- a battery with a fault -------------------------------------------------------------------------------------------
@@ -266,6 +287,20 @@ async def _a_notice_holds_although_it_is_withdrawn(found: VehicleRig) -> None:
     await found.off(6.0, joined=True)
     await found.stays_off(5.0, joined=True)
     await found.off(11.0)
+
+
+def is_deaf_beside_the_loop(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(session, "wanted_end", lambda status, choice: None)
+
+
+@case(is_deaf_beside_the_loop, "dc", "ac")
+async def _the_end_may_come_with_the_start(found: VehicleRig) -> None:
+    """PowerDeliveryRes carries an EVSEStatus, too, and nobody repeats it."""
+    found.station.notices.append(EvseNotification.Terminate)
+    await found.asked("PowerDeliveryReq")
+    await asyncio.sleep(0.5)
+    await found.off(5.6, joined=True)
+    await found.stays_off(5.0, joined=True)
 
 
 @case(does_not_listen)

@@ -158,6 +158,14 @@ def test_a_contactor_closes_on_fresh_readings_alone(sensor: str, age: float, clo
     assert desk.take() == ([] if closes else [Open(f"{sensor}_silent")])
 
 
+def test_state_c_is_not_shown_with_a_contactor_that_has_not_opened() -> None:
+    """While it may still be moving, it is nobody's fault; a cable check has to wait all the same."""
+    desk = Desk().to_closed()
+    desk.monitor.open(desk.now)
+    assert not desk.monitor.show(desk.now)
+    assert desk.take() == [Open("contactor_welded")]
+
+
 def test_a_contactor_does_not_close_before_the_battery_has_reported() -> None:
     desk = Desk()
     desk.monitor.begin()

@@ -28,6 +28,7 @@ from evcc.core.settings import (
     ServiceConfig,
     SessionConfig,
 )
+from evcc.core.world import Contract, Resume
 from evcc.hardware import SimulatedVehicle, VehicleFault
 from evcc.hardware_ac import OnBoardCharger
 from evcc.safety import SafetyChannel
@@ -39,10 +40,10 @@ from v2g.iso15118.charts import Family
 from v2g.iso15118.messages.common_messages import Authorization, ChargeProgress, PowerDeliveryReq
 from v2g.iso15118.messages.common_types import EvseNotification, EVSEStatus
 from v2g.iso15118.session import SCHEMAS, Command, Fact
-from v2g.iso15118.v2gtp import Framer, frame
+from v2g.iso15118.v2gtp import Framer, PayloadType, frame
 from v2g.net.ac_line import ChargerAcLine, VehicleAcLine
 from v2g.net.clock import Clock, ClockConfig
-from v2g.net.dc_line import ChargerDcLine, VehicleDcLine
+from v2g.net.dc_line import ChargerDcLine, VehicleDc, VehicleDcLine
 from v2g.net.medium import Medium, Room
 from v2g.net.plc.pilot import SimulatedChargerPilot, SimulatedVehiclePilot
 from v2g.net.runner import Runner
@@ -84,6 +85,8 @@ class Station:
         self.delays: dict[str, float] = {}
         self.notices: list[EvseNotification] = []
         self.requests: list[Any] = []
+        self.driven, self.ac_mv = (0, 0), 0
+        self.leaf = b""
         self.saw_c_after: str | None = None
         self.answer: Callable[[bytes], None] = lambda _data: None
         self._framer = Framer()
@@ -100,14 +103,26 @@ class Station:
     def hear(self, data: bytes) -> None:
         """Take what the vehicle sends, and answer."""
         for each in self._framer.feed(data):
+            if each.payload_type == PayloadType.SIGNED_DISCHARGE:
+                self.hear_signed(each.payload)
+                continue
             request = exi.decode(each.payload, SCHEMAS[each.payload_type])
             self.requests.append(request)
             self._obey(request)
             response = self.twist(request, self._response(request))
             if response is not None:
-                name = type(request).__name__
-                data = frame(each.payload_type, exi.encode(response))
-                asyncio.get_running_loop().call_later(self.delays.get(name, ANSWER_S), self.answer, data)
+                self.reply(request, response, each.payload_type)
+
+    def hear_signed(self, payload: bytes) -> None:
+        """Take what the vehicle signs; this charger asked for nothing."""
+
+    def reply(self, request: Any, response: Any, payload_type: int) -> None:
+        """Send an answer in its time."""
+        self.send(frame(payload_type, exi.encode(response)), self.delays.get(type(request).__name__, ANSWER_S))
+
+    def send(self, data: bytes, seconds: float) -> None:
+        """Send this so much later."""
+        asyncio.get_running_loop().call_later(seconds, self.answer, data)
 
     def _response(self, request: Any) -> Any:
         self.responses.time = UTC_MS // 1000
@@ -143,26 +158,41 @@ class Station:
         """Drive what is asked for, or what the test wants."""
         vehicle = self.dc.vehicle
         if self.force is not None:
-            self.dc.publish(*self.force, contactor_closed=True)
+            self.driven = self.force
         elif self._target_mv:
-            ma = min(MOST_MA, vehicle.max_charge_ma) if self._powered and vehicle is not None else 0
+            ma = _wanted_ma(vehicle) if self._powered and vehicle is not None else 0
             self.responses.current = ma / 1000
-            self.dc.publish(self._target_mv, ma, contactor_closed=True)
+            self.driven = self._target_mv, ma
         else:
-            self.dc.publish(0, 0, contactor_closed=False)
-        if self.kind != "dc":
+            self.driven = 0, 0
+        if self.kind == "dc":
+            self.dc.publish(*self.driven, contactor_closed=self.driven != (0, 0))
+        else:
             closed = self.pilot.state in (PilotState.C, PilotState.D) or self.force is not None
-            self.ac.publish(MAINS_MV if closed else 0, 3, contactor_closed=closed)
+            self.ac_mv = MAINS_MV if closed else 0
+            self.ac.publish(self.ac_mv, 3, contactor_closed=closed)
+
+
+def _wanted_ma(vehicle: VehicleDc) -> int:
+    return min(MOST_MA, vehicle.max_charge_ma) or -min(MOST_MA, vehicle.max_discharge_ma)
 
 
 class VehicleRig:
     """One vehicle at one charger."""
 
     def __init__(
-        self, kind: Kind, station: Station, channel: SafetyChannel, pilot: SimulatedVehiclePilot, config: SessionConfig
+        self,
+        kind: Kind,
+        station: Station,
+        channel: SafetyChannel,
+        pilot: SimulatedVehiclePilot,
+        config: SessionConfig,
+        clock: Clock,
     ) -> None:
         self.kind, self.station, self.channel, self.pilot, self.config = kind, station, channel, pilot, config
+        self.clock = clock
         self.loop = asyncio.get_running_loop()
+        self.contracts: tuple[Contract, ...] = ()
         self.patch: Any = None
         self.faults: set[VehicleFault] = set()
         self.watchdog = Watchdog()
@@ -172,8 +202,8 @@ class VehicleRig:
         self.session: VehicleSession | BasicVehicle
         self._unsubscribe: Callable[[], None] = lambda: None
 
-    def connect(self, clock: Clock) -> None:
-        """Begin a session."""
+    def connect(self, *, resume: Resume | None = None) -> None:
+        """Begin a session, or go on with one."""
         pipe = Pipe(self.station.hear)
         self.station.answer = pipe.incoming.put_nowait
         numbers = itertools.count(1)
@@ -194,10 +224,15 @@ class VehicleRig:
             self.channel.signal(self.pilot.duty, phases=self.config.on_board_charger.phases)
         else:
             self.session = VehicleSession(
-                self.config, battery=self.channel.battery, secc_certificate=b"", entropy=entropy
+                self.config,
+                battery=self.channel.battery,
+                secc_certificate=self.station.leaf,
+                contracts=self.contracts,
+                entropy=entropy,
+                resume=resume,
             )
             stream = self.channel.converse(pipe, Iso20Messages(self.config))
-        self.runner = Runner(self.session, stream, execute=self._execute, clock=clock, observe=self.events.append)
+        self.runner = Runner(self.session, stream, execute=self._execute, clock=self.clock, observe=self.events.append)
         self._unsubscribe = self.channel.subscribe(self.runner.fact)
         if self.kind == "basic":
             self.pilot.on_duty(lambda duty: self.tell(ports.DutyRead(duty)))
@@ -239,13 +274,10 @@ class VehicleRig:
     def power_w(self) -> int:
         """What flows into the vehicle."""
         if self.kind == "dc":
-            force = self.station.dc
-            seen = force.vehicle
-            mine = self.station.force
+            seen = self.station.dc.vehicle
             if seen is None or not seen.contactor_closed:
                 return 0
-            ma = mine[1] if mine is not None else round(self.station.responses.current * 1000)
-            return seen.voltage_mv * ma // 1_000_000
+            return seen.voltage_mv * self.station.driven[1] // 1_000_000
         drawn = self.station.ac.seen
         return MAINS_MV * drawn.current_ma // 1_000_000 if drawn is not None and self.shows_c else 0
 
@@ -322,12 +354,16 @@ async def vehicle_rig(
     battery: BatteryConfig | None = None,
     faults: tuple[VehicleFault, ...] = (),
     duty: float = 40.0,
+    step_s: float = 0.05,
+    charger: type[Station] = Station,
+    made: type[VehicleRig] = VehicleRig,
 ) -> AsyncIterator[VehicleRig]:
-    """Make a rig. `duty` is the charger's duty cycle for `basic`, percent."""
+    """Make a rig, of other classes where some are given. `duty` is the charger's duty cycle for `basic`, percent;
+    `step_s` is how often battery and inlet report."""
     room = Room()
     clock = Clock(ClockConfig(origin_monotonic=asyncio.get_running_loop().time(), origin_utc_ms=UTC_MS))
     config = config or settings(kind)
-    station = Station(kind, room.attach("evse"))
+    station = charger(kind, room.attach("evse"))
     if kind == "basic":
         station.pilot.set_duty(duty)
     medium = room.attach("ev")
@@ -339,6 +375,7 @@ async def vehicle_rig(
         line=VehicleDcLine(medium),
         pilot=pilot,
         clock=clock,
+        step_s=step_s,
         on_board=on_board,
         faults=broken,
     )
@@ -348,9 +385,9 @@ async def vehicle_rig(
     channel = (SafetyChannel if guarded else Blind)(hardware, rating, clock, events.append, watchdog=watchdog)
     pilot.plug()
     await asyncio.sleep(0.2)
-    found = VehicleRig(kind, station, channel, pilot, config)
+    found = made(kind, station, channel, pilot, config, clock)
     found.events, found.faults, found.watchdog = events, broken, watchdog
-    found.connect(clock)
+    found.connect()
     try:
         yield found
     finally:

@@ -191,8 +191,9 @@ class VehicleMonitor:
         return self._drawn_w
 
     def show(self, now: float) -> bool:
-        """The session wants to show state C or D; return whether it may."""
-        why = self._why_apart(now)
+        """The session wants to show state C or D; return whether it may: not with a contactor that has not opened."""
+        left = "contactor_welded" if self._contact.closed and not self._contact.commanded else ""
+        why = self._why_apart(now) or left
         if why:
             self._open(why, now)
         else:
