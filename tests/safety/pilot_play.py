@@ -21,7 +21,8 @@ from secc.hardware import WatchConfig
 from tests import patient
 from tests.safety.outlets import CABLE_OHM, CAR_W, UTC_MS, OnRig, outlets, program
 from tests.safety.pilot_rule import PilotJudge
-from tests.safety.play import LOOK_S, SENSED_S, Step
+from tests.safety.play import LOOK_S, SENSED_S
+from tests.safety.steps import Chances, Step, script, told, walk
 from tests.virtual_time import VirtualLoop
 from v2g.grid.tariff import GridSignal, SignalSlot
 from v2g.iec61851.pilot import PilotState
@@ -323,36 +324,26 @@ def play(pki: PkiTree, folder: Path, kind: Kind, steps: Sequence[Step], *, guard
         return runner.run(perform(pki, folder, kind, steps, guarded=guarded))[0]
 
 
-def script(kind: Kind, steps: Sequence[Step]) -> str:
-    """Return a command that does it again."""
-    return f"python -m tests.safety.pilot_play {kind} '{json.dumps([list(each) for each in steps])}'"
+def command(kind: Kind, steps: Sequence[Step]) -> str:
+    """Return a command that plays the steps again."""
+    return script("tests.safety.pilot_play", (kind,), steps)
 
 
-_CHANCES: Final = {"begin": 8, "go on": 20, "mild": 40, "wait": 30, "long": 2, "harsh": 6, "anew": 4}
+_CHANCES: Final[Chances] = {
+    "begin": (8, lambda _: [("plug",), ("identify",)]),
+    "go on": (20, lambda chance: [("pilot", "C"), ("wait", round(chance.uniform(0.1, 6.0), 1))]),
+    "mild": (40, lambda chance: [chance.choice(MILD)]),
+    "wait": (30, lambda chance: [("wait", chance.choice((0.02, 0.05, 0.2, 0.5, 1.2, 3.0, 6.0)))]),
+    "long": (2, lambda chance: [("wait", chance.choice((35.0, 65.0)))]),
+    "harsh": (6, lambda chance: [chance.choice(TOLD)]),
+    "anew": (4, lambda chance: [("unplug",), ("wait", chance.choice((0.05, 0.5, 3.0))), *_CHARGING]),
+}
 """How often what is done: mostly what lets power flow."""
 
 
-def walk(kind: Kind, seed: int, count: int) -> list[Step]:
+def wander(kind: Kind, seed: int, count: int) -> list[Step]:
     """Return random steps, of which most let a vehicle charge."""
-    chance = random.Random(f"{kind} {seed}")
-    steps: list[Step] = list(_CHARGING)
-    while len(steps) < count:
-        match chance.choices(tuple(_CHANCES), tuple(_CHANCES.values()))[0]:
-            case "begin":
-                steps += [("plug",), ("identify",)]
-            case "go on":
-                steps += [("pilot", "C"), ("wait", round(chance.uniform(0.1, 6.0), 1))]
-            case "mild":
-                steps.append(chance.choice(MILD))
-            case "wait":
-                steps.append(("wait", chance.choice((0.02, 0.05, 0.2, 0.5, 1.2, 3.0, 6.0))))
-            case "long":
-                steps.append(("wait", chance.choice((35.0, 65.0))))
-            case "harsh":
-                steps.append(chance.choice(TOLD))
-            case "anew":
-                steps += [("unplug",), ("wait", chance.choice((0.05, 0.5, 3.0))), *_CHARGING]
-    return steps[:count]
+    return walk(random.Random(f"{kind} {seed}"), count, _CHANCES, first=_CHARGING)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -362,8 +353,7 @@ def main(arguments: Sequence[str]) -> int:
     with tempfile.TemporaryDirectory() as folder:
         pki = make_pki(Path(folder) / "pki", now=datetime.now(UTC))
         wrong = play(pki, Path(folder), kind, json.loads(text))  # type: ignore[arg-type]
-    sys.stdout.write("\n".join(wrong or ["nothing was wrong"]) + "\n")
-    return 1 if wrong else 0
+    return told(wrong)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,8 @@ has had its time.
 
 from typing import Final
 
-from tests.safety.rule import GRACE_S, Since
+from tests.safety.rule import GRACE_S
+from tests.safety.steps import Since
 from v2g.hardware.faults import FAULTS
 from v2g.iec61851.pilot import PilotState
 

@@ -14,8 +14,8 @@ from pki_tools.tree import PkiTree
 from secc import fallback, hardware_ac
 from secc.core import basic, ports
 from secc.safety import SafetyChannel
-from tests.safety.pilot_play import KINDS, STATES, TOLD, Kind, perform, play, script, walk
-from tests.safety.play import Step, smaller
+from tests.safety.pilot_play import KINDS, STATES, TOLD, Kind, command, perform, play, wander
+from tests.safety.steps import Step, judged
 from tests.virtual_time import VirtualLoop
 from v2g.hardware import interlock
 
@@ -45,30 +45,27 @@ def combinations() -> list[Combination]:
 COMBINATIONS = combinations()
 
 
-def judged(pki: PkiTree, folder: Path, kind: Kind, steps: Sequence[Step]) -> None:
+def tried(pki: PkiTree, folder: Path, kind: Kind, steps: Sequence[Step]) -> None:
     """Play steps; where something is wrong, fail with the fewest that do the same."""
-    wrong = play(pki, folder, kind, steps)
-    if wrong:
-        few = smaller(lambda rest: bool(play(pki, folder, kind, rest)), steps)
-        pytest.fail("\n".join([*wrong, script(kind, few)]))
+    judged(lambda some: play(pki, folder, kind, some), steps, lambda few: command(kind, few))
 
 
 @pytest.mark.parametrize("part", range(6))
 def test_some_states_with_some_of_what_can_happen(pki: PkiTree, tmp_path: Path, part: int) -> None:
     for kind, steps in COMBINATIONS[part :: PART * 6]:
-        judged(pki, tmp_path, kind, steps)
+        tried(pki, tmp_path, kind, steps)
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("part", range(PART))
 def test_every_state_with_everything_that_can_happen(pki: PkiTree, tmp_path: Path, part: int) -> None:
     for kind, steps in COMBINATIONS[part::PART]:
-        judged(pki, tmp_path, kind, steps)
+        tried(pki, tmp_path, kind, steps)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_no_walk_breaks_the_rule(pki: PkiTree, tmp_path: Path, kind: Kind) -> None:
-    judged(pki, tmp_path, kind, walk(kind, 1, WALK_STEPS))
+    tried(pki, tmp_path, kind, wander(kind, 1, WALK_STEPS))
 
 
 @pytest.mark.long
@@ -78,7 +75,7 @@ def test_no_walk_of_a_hundred_thousand_steps_breaks_the_rule(
     pki: PkiTree, tmp_path: Path, kind: Kind, part: int
 ) -> None:
     for seed in range(1000 + part * 7, 1007 + part * 7):
-        judged(pki, tmp_path, kind, walk(kind, seed, WALK_STEPS))
+        tried(pki, tmp_path, kind, wander(kind, seed, WALK_STEPS))
 
 
 def performed(pki: PkiTree, folder: Path, kind: Kind, steps: Sequence[Step]) -> float:
@@ -143,8 +140,8 @@ def test_the_judge_sees_what_is_wrong(pki: PkiTree, tmp_path: Path, monkeypatch:
 
 
 def waits_for_the_disk(patch: pytest.MonkeyPatch) -> None:
-    for command in (ports.SetPilot, ports.OpenContactors):
-        patch.setattr(command, "overtakes", None)
+    for each in (ports.SetPilot, ports.OpenContactors):
+        patch.setattr(each, "overtakes", None)
 
 
 def waits_for_the_interval(patch: pytest.MonkeyPatch) -> None:
