@@ -51,10 +51,10 @@ class Archive:
     """The folder. Everything raises StoreError when the disk does not take it."""
 
     def __init__(self, directory: Path, owner: Owner, *, clock: Clock, observe: Callable[[Observe], None]) -> None:
-        self._journals, self._settlements = directory / "journals", directory / "settlements"
+        self._journals, self.settlements = directory / "journals", directory / "settlements"
         self._directory, self._owner, self._clock, self._observe = directory, owner, clock, observe
         try:
-            for folder in (self._journals, self._settlements):
+            for folder in (self._journals, self.settlements):
                 folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         except OSError as error:
             raise StoreError(f"{directory}: {error.strerror}", hint="data_dir must be writable") from None
@@ -84,7 +84,7 @@ class Archive:
 
     def tell_finished(self, session_id: str, entries: int) -> None:
         """Tell that a bundle was made."""
-        directory = self._settlements / session_id
+        directory = self.settlements / session_id
         self._note("bundle_written", session_id=session_id, directory=str(directory), entries=entries)
 
     def make_bundle(self, session_id: str, charger: Credentials | None = None) -> int:
@@ -108,7 +108,7 @@ class Archive:
             key=charger.key,
             created_ms=self._clock.utc_ms(),
         )
-        directory = self._settlements / session_id
+        directory = self.settlements / session_id
         write_files(directory, files)
         self._path(session_id).unlink()  # the bundle holds it from here on
         contract_file.unlink()
@@ -168,7 +168,7 @@ class Archive:
 
     def signed(self, session_id: str) -> dict[Direction, str]:
         """Return the meter's signed data sets of a settled session; none of one that is not settled."""
-        directory = self._settlements / session_id
+        directory = self.settlements / session_id
         if not directory.is_dir():
             return {}
         files = read_files(directory)

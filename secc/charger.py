@@ -23,6 +23,7 @@ from secc.meter_remote import RemoteMeter
 from secc.outlet import Outlet, Wrap
 from secc.pairing import address_mac, pair
 from secc.restarting import Restarting
+from secc.retention import Retention
 from secc.station import Hooks, Station, StationConfig
 from secc.station_layout import evse_layout
 from secc.transport import Transport
@@ -185,6 +186,18 @@ class Charger:
             },
         )
 
+    def retention(self) -> Retention:
+        """Return who lets go of bundles that are old; without a back end nobody else has them."""
+        first, station = self.outlets[0], self.station
+        return Retention(
+            self.config.retention,
+            [outlet.archive.settlements for outlet in self.outlets],
+            first.bundles,
+            self.observe,
+            taken=station.journals_taken if station is not None else _nothing_taken,
+            forget=station.forget_taken if station is not None else _forget,
+        )
+
     def recover(self) -> None:
         """Settle what a killed process left, and go on with sessions that are paused."""
         for outlet in self.outlets:
@@ -242,6 +255,7 @@ class Charger:
             supervisor = Supervisor(self.observe)
             stack.push_async_callback(supervisor.close)
             supervisor.keep("ocsp answers", self.transport.run)
+            supervisor.keep("retention", self.retention().run)
             await presence.ready()
             for outlet in self.outlets:
                 outlet.connect_wires()
@@ -305,6 +319,14 @@ class Charger:
         for outlet in self.outlets:
             await outlet.settled()
             await outlet.leave()
+
+
+async def _nothing_taken() -> dict[str, int]:
+    return {}
+
+
+async def _forget(_sessions: Sequence[str]) -> None:
+    """Have nothing to forget."""
 
 
 def _energy_state(outlet: Outlet) -> "EvseState":

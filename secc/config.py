@@ -10,6 +10,7 @@ from msgspec import Meta
 
 from secc.core.config import SeccConfig
 from secc.hardware_parts import HardwareConfig, ignored_hardware
+from secc.retention import RetentionConfig
 from secc.station import StationConfig
 from v2g.config import Flaw, faults, parse_config
 from v2g.errors import ConfigError
@@ -215,6 +216,9 @@ class ProgramConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     ] = ()
     clock: Annotated[ClockConfig, Meta(description="simulated time")] = ClockConfig()
     log: Annotated[LogConfig, Meta(description="logs and events")] = LogConfig()
+    retention: Annotated[RetentionConfig, Meta(description="what is kept of sessions that have ended")] = (
+        RetentionConfig()
+    )
 
     def __post_init__(self) -> None:
         """Refuse services that the hardware cannot serve."""

@@ -373,6 +373,14 @@ class Station(Questions):
         queue = partial(self._store.replace_lines, session_id, tuple(lines))
         self._disk.do(queue, self._courier.wake).add_done_callback(self._heard)
 
+    async def journals_taken(self) -> dict[str, int]:
+        """Return how many lines of each session's journal the CSMS has accepted, from its first one without a gap."""
+        return await self._disk.ask(self._store.taken)
+
+    async def forget_taken(self, sessions: Sequence[str]) -> None:
+        """Forget that about sessions of which nothing is here any more."""
+        await self._disk.ask(partial(self._store.forget_taken, sessions))
+
     def _heard(self, kept: Kept) -> None:
         """Note that a copy was not queued: it is once the charger has started again."""
         if not kept.cancelled() and (error := kept.exception()) is not None:

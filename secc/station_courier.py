@@ -102,7 +102,7 @@ class Courier:
             return
         if status == "Accepted":
             self._attempts = 0
-            await self._forget(lines)
+            await self._forget(lines, accepted=True)
             return
         self._note("journal_refused", status=status, reason=reason, lines=len(lines.lines))
         if self._stranger is not None and (status in _UNKNOWN or (status == "Rejected" and reason not in _REASONS)):
@@ -125,8 +125,8 @@ class Courier:
     def _url(self) -> str:
         return self._runner.core.networks.current()[1].ocpp_csms_url
 
-    async def _forget(self, lines: QueuedLines) -> None:
-        await self._disk.ask(lambda: self._store.lines_delivered(lines))
+    async def _forget(self, lines: QueuedLines, *, accepted: bool = False) -> None:
+        await self._disk.ask(lambda: self._store.lines_over(lines, accepted=accepted))
         self._delivered()
 
     def _note(self, name: str, **data: Any) -> None:

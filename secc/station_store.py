@@ -16,6 +16,7 @@ import msgspec
 
 from secc import station_format1
 from secc.core.station.kernel import Keep
+from v2g import typed_json
 from v2g.errors import StoreError
 
 _log = logging.getLogger(__name__)
@@ -28,6 +29,14 @@ CREATE TABLE kept (drawer TEXT NOT NULL, key TEXT NOT NULL, body BLOB NOT NULL,
 _JOURNAL: Final = """
 CREATE TABLE journal (id INTEGER PRIMARY KEY AUTOINCREMENT, session_id TEXT NOT NULL, line TEXT NOT NULL)
 """
+
+
+_TAKEN: Final = "journal_taken"
+"""The drawer of how many lines the CSMS has accepted, by session."""
+
+
+class _Line(msgspec.Struct):
+    sequence: int
 
 
 class QueuedLines(msgspec.Struct, frozen=True):
@@ -86,9 +95,9 @@ class StationStore:
     # -- what the core keeps
 
     def drawers(self) -> dict[str, dict[str, bytes]]:
-        """Return everything that was kept."""
+        """Return everything that the core has kept."""
         found: dict[str, dict[str, bytes]] = {}
-        for drawer, key, body in self._rows("SELECT drawer, key, body FROM kept"):
+        for drawer, key, body in self._rows("SELECT drawer, key, body FROM kept WHERE drawer != ?", (_TAKEN,)):
             found.setdefault(drawer, {})[key] = body
         return found
 
@@ -97,14 +106,16 @@ class StationStore:
         kept = list(kept)
         with self._change(durable=any(each.durable for each in kept)):
             for each in kept:
-                if each.body is None:
-                    self._db.execute("DELETE FROM kept WHERE drawer = ? AND key = ?", (each.drawer, each.key))
-                else:
-                    self._db.execute(
-                        "INSERT INTO kept VALUES (?, ?, ?)"
-                        " ON CONFLICT (drawer, key) DO UPDATE SET body = excluded.body",
-                        (each.drawer, each.key, each.body),
-                    )
+                self._put(each)
+
+    def _put(self, kept: Keep) -> None:
+        if kept.body is None:
+            self._db.execute("DELETE FROM kept WHERE drawer = ? AND key = ?", (kept.drawer, kept.key))
+        else:
+            self._db.execute(
+                "INSERT INTO kept VALUES (?, ?, ?) ON CONFLICT (drawer, key) DO UPDATE SET body = excluded.body",
+                (kept.drawer, kept.key, kept.body),
+            )
 
     # -- journal copies
 
@@ -134,10 +145,29 @@ class StationStore:
             last_id = identifier
         return QueuedLines(last_id, rows[0][1], tuple(lines)) if lines else None
 
-    def lines_delivered(self, lines: QueuedLines) -> None:
-        """Forget lines that the CSMS has; lines that come back are told again and known there."""
+    def lines_over(self, lines: QueuedLines, *, accepted: bool) -> None:
+        """Forget lines that the CSMS has, or will not take; lines that come back are told again and known there."""
         with self._change(durable=False):
             self._db.execute("DELETE FROM journal WHERE id <= ?", (lines.last_id,))
+            if accepted:
+                count = self._taken(lines.session_id)
+                for line in lines.lines:
+                    count += _sequence(line) == count
+                self._put(Keep(_TAKEN, lines.session_id, str(count).encode()))
+
+    def taken(self) -> dict[str, int]:
+        """Return how many lines of each session's journal the CSMS has accepted, from its first one without a gap."""
+        return {key: int(body) for key, body in self._rows("SELECT key, body FROM kept WHERE drawer = ?", (_TAKEN,))}
+
+    def forget_taken(self, sessions: Iterable[str]) -> None:
+        """Forget what was accepted of these sessions: nobody will ask."""
+        with self._change(durable=False):
+            for session_id in sessions:
+                self._put(Keep(_TAKEN, session_id, None))
+
+    def _taken(self, session_id: str) -> int:
+        rows = self._rows("SELECT body FROM kept WHERE drawer = ? AND key = ?", (_TAKEN, session_id))
+        return int(rows[0][0]) if rows else 0
 
     def waiting(self) -> int:
         """Return how many lines wait."""
@@ -184,3 +214,11 @@ class StationStore:
             return self._db.execute(statement, parameters).fetchall()
         except sqlite3.Error as error:
             raise StoreError(f"{self._path}: {error}") from None
+
+
+def _sequence(line: str) -> int:
+    """Return the place of a journal line in its journal, -1 for what is no such line."""
+    try:
+        return typed_json.decode(line.encode(), _Line).sequence
+    except msgspec.MsgspecError:
+        return -1

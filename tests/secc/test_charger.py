@@ -1,6 +1,7 @@
 """A charger whose books cannot be kept, or whose session breaks down, does not go on as if nothing had happened."""
 
 import asyncio
+import os
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from secc.books import Books
 from secc.outlet import Outlet
 from tests.secc.test_bench_program import made
 from v2g.errors import StoreError
+from v2g.net.clock import wall_ns
 from v2g.net.medium import Medium
 from v2g.net.plc.pilot import SimulatedVehiclePilot
 
@@ -104,3 +106,15 @@ latch = {latch}
         stream.closed.set()
         await serving
         medium.close()
+
+
+async def test_a_charger_lets_go_of_bundles_as_it_is_told(tmp_path: Path, pki: PkiTree) -> None:
+    async with made(tmp_path, pki, BENCH + "[retention]\nall_days = 30\n") as charger:
+        (outlet,) = charger.outlets
+        for name, age_days in (("old", 31), ("new", 29)):
+            path = outlet.archive.settlements / name
+            path.mkdir()
+            then = wall_ns() / 1e9 - age_days * 86_400
+            os.utime(path, (then, then))
+        await charger.retention().let_go()
+        assert [path.name for path in outlet.archive.settlements.iterdir()] == ["new"]

@@ -856,6 +856,46 @@ async def test_a_journal_that_is_refused_for_good_does_not_hold_up_the_next(tmp_
         assert await station.drain(10)
 
 
+def journal_lines(*sequences: int) -> list[str]:
+    return [f'{{"sequence":{sequence}}}' for sequence in sequences]
+
+
+async def test_it_is_known_which_journals_the_csms_has_from_their_first_line_on(tmp_path: Path, csms: Backend) -> None:
+    """After a restart as well; what comes twice counts once, and what was given up is missing for good."""
+    fixture = Fixture(tmp_path, csms.port)
+    async with fixture.running() as station:
+        await station.online.wait()
+        await set_variables(csms, ("MessageAttemptInterval", "TransactionEvent", "0"))
+        for line in journal_lines(*range(120)):
+            station.journal("whole", line)
+        assert await station.drain(10)
+        csms.answers["DataTransfer"] = {"status": "Rejected", "status_info": {"reason_code": "JournalRefused"}}
+        station.journal("refused", *journal_lines(0))
+        await fixture.until(lambda: "journal_given_up" in fixture.names())
+        csms.answers["DataTransfer"] = {"status": "Accepted"}
+        for line in journal_lines(1, 2):
+            station.journal("refused", line)
+        assert await station.drain(10)
+        assert await station.journals_taken() == {"whole": 120, "refused": 0}
+    async with Fixture(tmp_path, csms.port).running() as station:
+        await csms.wait("BootNotification", 2)
+        station.restate_journal("whole", journal_lines(*range(121)))
+        assert await station.drain(10)
+        assert await station.journals_taken() == {"whole": 121, "refused": 0}
+        await station.forget_taken(["whole"])
+        assert await station.journals_taken() == {"refused": 0}
+
+
+async def test_a_csms_that_knows_no_journals_has_none(tmp_path: Path, csms: Backend) -> None:
+    csms.answers["DataTransfer"] = {"status": "UnknownVendorId"}
+    async with Fixture(tmp_path, csms.port).running() as station:
+        await station.online.wait()
+        for line in journal_lines(0, 1):
+            station.journal("a", line)
+        assert await station.drain(10)
+        assert await station.journals_taken() == {}
+
+
 async def test_after_a_long_time_offline_every_connector_is_told(tmp_path: Path, csms: Backend) -> None:
     fixture = Fixture(tmp_path, csms.port, evses=2)
     async with fixture.running() as station:

@@ -144,6 +144,22 @@ def remove_file(path: Path) -> None:
         raise StoreError(f"{path}: {error}") from None
 
 
+def remove_folder(directory: Path, going: Path) -> None:
+    """Remove a folder of plain files, under the name `going` beside it: one that bears its name is always whole.
+
+    Raises StoreError.
+    """
+    try:
+        if directory != going:
+            directory.rename(going)
+            _sync_directory(going.parent)
+        for path in going.iterdir():
+            path.unlink()
+        going.rmdir()
+    except OSError as error:
+        raise StoreError(f"{directory}: {error}") from None
+
+
 def read_files(directory: Path) -> dict[str, bytes]:
     """Return the files of a bundle by name. Raises StoreError when it is no directory of plain files."""
     try:
