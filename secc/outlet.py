@@ -167,6 +167,7 @@ class Outlet:
             self.pauses.forget(reason, "Remote")
         elif self._visit is not None and self._visit.reference == reference:
             self.tell(ports.StopRequested(reason))
+            self.pauses.forget(reason, "Remote")  # where it is on its way to be kept
 
     def end(self, reason: str, stopped: str) -> None:
         """Let whatever goes on, or rests, end in order; `stopped` is OCPP's reason for what rests."""

@@ -24,6 +24,9 @@ class Pauses:
         self._outlet = outlet
         self._file = KeptFile(outlet.config.data_dir)
         self.kept: Visit | None = None
+        self._keeping = False
+        self._unwanted: tuple[str, str] | None = None
+        """Why what is on its way to the disk is not to be kept."""
 
     def recover(self) -> None:
         """Settle what a killed process left; a session that was paused then goes on being so."""
@@ -60,8 +63,11 @@ class Pauses:
         """Keep a session that pauses; it is on the disk when the future is done, or that holds the StoreError."""
 
         def kept() -> None:
-            visit.paused, self.kept = paused, visit
+            visit.paused, self.kept, self._keeping = paused, visit, False
+            if self._unwanted is not None:
+                self.forget(*self._unwanted)
 
+        self._keeping, self._unwanted = True, None
         return self._outlet.disk.do(partial(self._file.save, paused), kept)
 
     def allow(self, services: frozenset[int]) -> None:
@@ -69,6 +75,7 @@ class Pauses:
         assert self.kept is not None
         assert self.kept.paused is not None
         self.kept.paused = replace(self.kept.paused, allowed=services)
+        self._outlet.tell(ports.KeptChanged(self.kept.paused))
         asked = self._outlet.disk.do(partial(self._file.save, self.kept.paused), _nothing)
         asked.add_done_callback(self._told)
 
@@ -88,7 +95,10 @@ class Pauses:
         The next vehicle waits for the task that is returned.
         """
         kept, self.kept = self.kept, None
+        if self._keeping:
+            self._unwanted = (reason, stopped)
         self._outlet.safety.forget_kept()
+        self._outlet.tell(ports.KeptChanged(None))
         return None if kept is None else self._outlet.later(self._close(kept, reason, stopped))
 
     async def _close(self, kept: Visit, reason: str, stopped: str) -> None:

@@ -9,6 +9,7 @@ from secc.core.context import CableChecking, Charging, Planned, PreCharging, Sta
 from secc.core.loop import account, apply_output
 from secc.core.ports import (
     CableCheckFinished,
+    CheckAlignment,
     CloseContactors,
     ContactorState,
     OpenContactors,
@@ -165,8 +166,11 @@ def _start(request: PowerDeliveryReq, context: PowerContext, world: World) -> St
             raise refuse(ResponseCode.FAILED, "the control pilot is not in state C")
         return Wait(context, world.config.timing.contactor)
     asked_mv = context.target_mv if isinstance(context, PreCharging) else 0
+    # The field of the alignment goes: until the loop asks for power, which may wait for the books, none is asked for.
+    aligned = (CheckAlignment(0, 0),) if planned.coil_ma else ()
+    planned = replace(planned, coil_ma=0, coil_w=0)
     starting = Starting(planned=planned, since=world.now, asked_mv=asked_mv)
-    return Wait(starting, world.config.timing.contactor, (CloseContactors(),))
+    return Wait(starting, world.config.timing.contactor, (*aligned, CloseContactors()))
 
 
 def _started(request: PowerDeliveryReq, context: Starting, world: World) -> Step | Wait:

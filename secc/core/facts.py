@@ -13,6 +13,7 @@ from secc.core.context import (
     Charging,
     Discovered,
     Finished,
+    Fresh,
     Installing,
     Starting,
     Stopping,
@@ -73,6 +74,8 @@ class Facts(SideStreams):
             case ports.CertificateInstalled():
                 if isinstance(context, Installing):
                     self._context = installation.on_installed(fact, context)
+            case ports.KeptChanged(paused=paused):
+                self._paused = paused if isinstance(context, Fresh) else self._paused
             case ports.InstallationAvailable(available=available):
                 self._can_install = available
             case ports.ChargingNeedsAnswered():

@@ -28,6 +28,7 @@ from secc.outlet import Outlet, Wires
 from secc.transport import Transport
 from tests.safety.rig import LIVE_MV, Blind
 from tests.trees import known
+from v2g.grid.tariff import GridSignal, SignalSlot
 from v2g.iec61851.pilot import PilotState
 from v2g.iec61851.proximity import SEATED_OHM
 from v2g.iso15118.session import Command, Fact
@@ -106,7 +107,9 @@ class Shelf(Archive):
 class Desk:
     """The back end: somebody identifies when the test wants it. See secc.backend.Backend."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, says: ports.AuthorizationStatus | None = None) -> None:
+        """`says` is answered to everybody at once."""
+        self._says = says
         self.reference = ""
         """Of the transaction that runs."""
         self._asked: asyncio.Future[ports.AuthorizationStatus] | None = None
@@ -124,11 +127,13 @@ class Desk:
                 return self._ask(attempt)
             case ports.TransactionStarted(session_id=session_id):
                 self.reference = session_id
-            case ports.TransactionEnded():
+            case ports.TransactionEnded() | ports.ForgetSession():
                 self.reference = ""
         return None
 
     async def _ask(self, attempt: int) -> Fact:
+        if self._says is not None:
+            return ports.AuthorizationDecided(attempt, self._says)
         self._asked = asyncio.get_running_loop().create_future()
         return ports.AuthorizationDecided(attempt, await self._asked)
 
@@ -225,13 +230,24 @@ def _transport(directory: Path) -> Transport:
     return Transport(program(PkiTree(directory), directory), lambda _: None)
 
 
+def credentials(pki: PkiTree) -> tuple[Transport, Owner]:
+    """Return what a charger shows, whom it believes, and what it signs with."""
+    pki = known(pki)
+    transport = _transport(pki.directory)
+    meter = Credentials(pki.chain("meter"), pki.key("meter"))
+    return transport, Owner(transport.credentials, meter, pki.anchors("v2g"))
+
+
 def program(pki: PkiTree, folder: Path, **changes: Any) -> ProgramConfig:
     """Return the configuration of a charge point for alternating current that charges by the pilot, too."""
     config = ProgramConfig(
         data_dir=folder,
         charger=SeccConfig(basic=BasicConfig(), services=(EnergyService.AC,)),
         tls=TlsConfig(
-            chain=pki.path("secc/chain.pem"), key=_key(pki, "secc/leaf.key"), v2g_roots=(pki.path("v2g/root.pem"),)
+            chain=pki.path("secc/chain.pem"),
+            key=_key(pki, "secc/leaf.key"),
+            v2g_roots=(pki.path("v2g/root.pem"),),
+            mo_roots=(pki.path("mo/root.pem"),),
         ),
         meter=MeterConfig(chain=pki.path("meter/chain.pem"), key=_key(pki, "meter/leaf.key")),
         hardware=HardwareConfig(kind="ac", simulated=SimulatedEvseConfig(report_s=0.1, contactor_s=0.04)),
@@ -244,20 +260,31 @@ def _key(pki: PkiTree, name: str) -> KeyReference:
     return KeyReference.from_text(str(pki.path(name)), pki.directory)
 
 
+def grid_signal(version: int, *, charge_w: int, discharge_w: int, for_s: int = 86_400) -> bytes:
+    """Return what the grid operator says, with prices of a day; it holds for so many seconds."""
+    hours = range(UTC_MS // 3_600_000, UTC_MS // 3_600_000 + 25)
+    slots = (
+        SignalSlot(start_ms=hour * 3_600_000, duration_s=3600, import_price=300_000, export_compensation=250_000)
+        for hour in hours
+    )
+    return GridSignal(
+        version=version, issued_at_ms=UTC_MS, source="dso", currency="EUR", slots=tuple(slots),
+        site_import_limit_w=charge_w, export_limit_w=discharge_w, valid_until_ms=UTC_MS + for_s * 1000,
+    ).to_json()  # fmt: skip
+
+
 @contextlib.asynccontextmanager
 async def outlets(
     pki: PkiTree, folder: Path, config: ProgramConfig, *, guarded: bool = True
 ) -> AsyncIterator[tuple[OnRig, ...]]:
     """Make the EVSEs of a charger, each with a vehicle that is not plugged in. Must run in a VirtualLoop."""
-    pki = known(pki)
     patch = pytest.MonkeyPatch()
     rooms: dict[str, Room] = {}
     patch.setattr(hardware_parts.Medium, "attach", lambda _folder, name: _attach(rooms.setdefault(name, Room()), name))
     if not guarded:
         patch.setattr(hardware_parts, "SafetyChannel", Blind)
     clock = Clock(ClockConfig(origin_monotonic=asyncio.get_running_loop().time(), origin_utc_ms=UTC_MS))
-    transport = _transport(pki.directory)
-    owner = Owner(transport.credentials, Credentials(pki.chain("meter"), pki.key("meter")), pki.anchors("v2g"))
+    transport, owner = credentials(pki)
     async with contextlib.AsyncExitStack() as stack:
         stack.callback(patch.undo)
         found = []

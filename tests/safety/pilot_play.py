@@ -19,12 +19,11 @@ from secc.core import ports
 from secc.core.station.profiles import Allowance
 from secc.hardware import WatchConfig
 from tests import patient
-from tests.safety.outlets import CABLE_OHM, CAR_W, UTC_MS, OnRig, outlets, program
+from tests.safety.outlets import CABLE_OHM, CAR_W, OnRig, grid_signal, outlets, program
 from tests.safety.pilot_rule import PilotJudge
 from tests.safety.play import LOOK_S, SENSED_S
 from tests.safety.steps import Chances, Step, script, told, walk
 from tests.virtual_time import VirtualLoop
-from v2g.grid.tariff import GridSignal, SignalSlot
 from v2g.iec61851.pilot import PilotState
 from v2g.slac.evse import EvseSlacConfig
 from v2g.slac.timing import FAST
@@ -178,12 +177,8 @@ class PilotPlay:
     def do_signal(self, watts: int) -> None:
         """The grid operator lets the site draw so much."""
         self._version += 1
-        slots = (SignalSlot(start_ms=UTC_MS, duration_s=3600, import_price=300_000, export_compensation=200_000),)
-        signal = GridSignal(
-            version=self._version, issued_at_ms=UTC_MS, source="dso", currency="EUR", slots=slots,
-            site_import_limit_w=watts, export_limit_w=0, valid_until_ms=UTC_MS + 3_600_000,
-        )  # fmt: skip
-        self.found.outlet.grid_changed(self.found.outlet.grid.signal(signal.to_json()))
+        signal = grid_signal(self._version, charge_w=watts, discharge_w=0)
+        self.found.outlet.grid_changed(self.found.outlet.grid.signal(signal))
         self.judge.limit("operator", watts)
 
     def do_share(self, sharers: int) -> None:

@@ -453,15 +453,24 @@ MILD: Final[tuple[Step, ...]] = (
 
 
 async def perform(
-    pki: PkiTree, folder: Path, kind: Kind, steps: Sequence[Step], *, scheduled: bool = False, guarded: bool = True
+    pki: PkiTree,
+    folder: Path,
+    kind: Kind,
+    steps: Sequence[Step],
+    *,
+    scheduled: bool = False,
+    guarded: bool = True,
+    made: Callable[..., "Play"] | None = None,
 ) -> list[str]:
-    """Play steps to a new charger, and return what was wrong. `guarded` False: one without a safety monitor."""
+    """Play steps to a new charger, and return what was wrong. `guarded` False: one without a safety monitor; `made`
+    makes the rig."""
     modes = (ControlMode.SCHEDULED,) if scheduled else (ControlMode.DYNAMIC,)
     config = SeccConfig(services=tuple(EnergyService), control_modes=modes)
-    async with rig(pki, folder, kind, config=config, made=Play, guarded=guarded) as found:
+    async with rig(pki, folder, kind, config=config, made=made or Play, guarded=guarded) as found:
         assert isinstance(found, Play)
         found.scheduled = scheduled
         found.watch()
+        await asyncio.sleep(LOOK_S)
         try:
             for step in steps:
                 await found.do(step)
@@ -473,7 +482,7 @@ async def perform(
         return found.judge.wrong
 
 
-def play(pki: PkiTree, folder: Path, kind: Kind, steps: Sequence[Step], **how: bool) -> list[str]:
+def play(pki: PkiTree, folder: Path, kind: Kind, steps: Sequence[Step], **how: Any) -> list[str]:
     """See `perform`; in simulated time."""
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         return runner.run(perform(pki, folder, kind, steps, **how))
@@ -506,13 +515,13 @@ def wander(kind: Kind, seed: int, count: int) -> list[Step]:
     return walk(chance, count, _CHANCES, first=first)
 
 
-def main(arguments: Sequence[str]) -> int:
+def main(arguments: Sequence[str], play: Callable[..., list[str]] = play) -> int:
     """Play the steps that are given, and print what was wrong."""
     kind, *modes, text = arguments
     patient.install()  # programs read the time of the loop
     with tempfile.TemporaryDirectory() as folder:
         pki = make_pki(Path(folder) / "pki", now=datetime.now(UTC))
-        wrong = play(pki, Path(folder), kind, json.loads(text), scheduled="scheduled" in modes)  # type: ignore[arg-type]
+        wrong = play(pki, Path(folder), kind, json.loads(text), **dict.fromkeys(modes, True))
     return told(wrong)
 
 

@@ -390,7 +390,7 @@ async def rig(
     guarded: bool = True,
     config: SeccConfig | None = None,
     simulated: SimulatedEvseConfig | None = None,
-    made: "type[Rig] | None" = None,
+    made: "Callable[..., Rig] | None" = None,
 ) -> AsyncIterator[Rig]:
     """Make a rig, of another class where one is given. Must run in a `tests.virtual_time.VirtualLoop`."""
     room = Room()

@@ -52,6 +52,8 @@ class Judge:
         self._limits: dict[str, Limit] = {}
         self._grid: tuple[float, float] = (float("inf"), float("inf"))
         self.wrong: list[str] = []
+        self._pausing = self._may_join = False
+        self._kept_stop: float | None = None
         self.begin()
 
     def begin(self) -> None:
@@ -69,6 +71,10 @@ class Judge:
     def over(self) -> None:
         """The connection has ended."""
         self._authorised = False
+
+    def forgotten(self) -> None:
+        """Who has paused is not to come back."""
+        self._may_join = False
 
     # -- what is told
 
@@ -96,8 +102,9 @@ class Judge:
                 for field in ("dc_cpd_req_energy_transfer_mode", "ac_cpd_req_energy_transfer_mode"):
                     self._bear(getattr(request, field, None))
                 self._say("charge", request, "evpc_max_receivable_power")
-            if name == "SessionStopReq" and request.charging_session is ChargingSession.Terminate:
-                self._authorised = False
+            if name == "SessionStopReq":
+                self._pausing = request.charging_session is ChargingSession.Pause
+                self._authorised &= request.charging_session is not ChargingSession.Terminate
 
     def _delivery(self, request: Any, now: float) -> None:
         progress = request.charge_progress
@@ -127,10 +134,18 @@ class Judge:
 
     def answered(self, response: Any) -> None:
         """The charger says this."""
-        if type(response).__name__ == "AuthorizationRes" and response.response_code.name.startswith("OK"):
+        name, code = type(response).__name__, response.response_code.name
+        if name == "AuthorizationRes" and code.startswith("OK"):
             self._authorised = self._authorised or response.evse_processing is Processing.Finished
-        if type(response).__name__ == "SessionSetupRes" and response.response_code.name.endswith("OldSessionJoined"):
-            self._authorised = True
+        elif name == "SessionStopRes" and code == "OK" and self._pausing:
+            self._may_join, self._kept_stop = True, self._stop_at
+        elif name == "SessionSetupRes" and code.startswith("OK"):
+            joined = code == "OK_OldSessionJoined"
+            self._blame(joined and not self._may_join, "a session was joined that had ended, or was to end")
+            if joined:  # who was to stop before is still to stop
+                self._authorised = True
+                self._stop_at = self._kept_stop if self._stop_at is None else self._stop_at
+            self._may_join = False
 
     def services(self, *, bidirectional: bool, signed: bool) -> None:
         """These were agreed."""

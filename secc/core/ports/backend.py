@@ -247,6 +247,13 @@ class InstallationAvailable(Fact, frozen=True):
     available: bool
 
 
+class KeptChanged(Fact, frozen=True):
+    """What a vehicle may join that has not yet said which session it means (`secc.core.context.Paused`); None is none
+    any more."""
+
+    paused: Any
+
+
 class LimitChanged(Fact, frozen=True):
     """A source (site, operator, CSMS) allows more or less than before; obeyed at once."""
 
