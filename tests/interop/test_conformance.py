@@ -15,7 +15,7 @@ import pytest
 from tests.interop.cable import EVCC_INTERFACE, SECC_INTERFACE, Cable, inside
 from tests.interop.peer import Peer
 
-pytestmark = [pytest.mark.xdist_group("cable"), pytest.mark.interop]
+pytestmark = [pytest.mark.xdist_group("cable"), pytest.mark.interop, pytest.mark.long]
 
 READY_S = 60
 TOOL = (sys.executable, "-m", "cli.main", "conform")

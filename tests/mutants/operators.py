@@ -43,7 +43,15 @@ class Mutant(msgspec.Struct, frozen=True):
     name: str
     function: str
     lines: tuple[int, int]
-    tree: ast.Module
+    module: ast.Module
+    node: ast.AST
+    new: ast.AST
+
+    @property
+    def tree(self) -> ast.Module:
+        """The module with the change."""
+        memo: dict[int, object] = {id(self.node): ast.copy_location(copy.deepcopy(self.new), self.node)}
+        return ast.fix_missing_locations(copy.deepcopy(self.module, memo))  # type: ignore[arg-type]
 
 
 class _Site(msgspec.Struct, frozen=True):
@@ -69,18 +77,13 @@ def mutants(source: str) -> list[Mutant]:
         statement = site.statement
         last = statement.body[0].lineno - 1 if hasattr(statement, "body") else statement.end_lineno
         lines = (statement.lineno, max(statement.lineno, last or 0))
-        found.append(Mutant(name, site.function, lines, _replaced(tree, site.node, site.new)))
+        found.append(Mutant(name, site.function, lines, tree, site.node, site.new))
     return found
 
 
 def _text(node: ast.AST) -> str:
     text = " ".join(ast.unparse(node).split())
     return text if len(text) <= 100 else text[:97] + "..."
-
-
-def _replaced(tree: ast.Module, node: ast.AST, new: ast.AST) -> ast.Module:
-    memo: dict[int, object] = {id(node): ast.copy_location(copy.deepcopy(new), node)}
-    return ast.fix_missing_locations(copy.deepcopy(tree, memo))  # type: ignore[arg-type]
 
 
 def _sites(body: list[ast.stmt], scope: str, function: str) -> Iterator[_Site]:

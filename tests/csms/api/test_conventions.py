@@ -195,7 +195,7 @@ async def test_the_audit_log_tells_who_changed_what_from_what_to_what(ask: ApiCl
 async def test_the_audit_log_tells_what_may_have_happened_although_something_went_wrong(ask: ApiClient) -> None:
     """A station may have acted, whatever became of its answer."""
     station = await ask.backend.booted()
-    answer = await ask("POST", f"/stations/{station.id}/commands/Reset", {"type": "OnIdle"})
+    answer = await ask("POST", f"/stations/{station.id}/commands/Reset?timeout_s=0.01", {"type": "OnIdle"})
     assert answer.status >= 500
     (told,) = (await ask("GET", "/audit")).json
     assert (told["operation"], told["status"]) == ("command_Reset", answer.status)
