@@ -63,7 +63,7 @@ def no_traceback(folder: Path) -> bool:
     return not any("Traceback" in (folder / f"{name}.log").read_text() for name in ("csms", "secc", "evcc"))
 
 
-OFTEN = {"secc-killed", "fault-emergency-stop"}
+OFTEN = {"fault-emergency-stop"}
 """One scenario of each kind is enough for every change, with those that tests below run; `make long` runs all."""
 
 

@@ -51,9 +51,9 @@ RUNS = [
 ]
 QUICK = {
     "at_our_charger": {Run("AC", "dynamic", "EIM", with_tls=False)},
-    "at_its_charger": {Run("AC_BPT", "scheduled", "PnC", with_tls=True), Run("DC", "dynamic", "EIM", with_tls=False)},
+    "at_its_charger": {Run("AC_BPT", "scheduled", "PnC", with_tls=True)},
 }
-"""With DC_BPT of test_peer_session.py each service, mode, means and role once: virtual machines are slow to start."""
+"""With DC_BPT of test_peer_session.py each current, mode, means and role once: virtual machines are slow to start."""
 
 
 def runs(place: str) -> list[object]:
