@@ -12,13 +12,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
-from sqlalchemy import Connection, Engine, create_engine, inspect, text
+from sqlalchemy import URL, Connection, Engine, create_engine, inspect, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from csms.group_commit import GroupCommit, as_store_error
 from csms.sqlite import READS, Checkpoints, sqlite_engine
-from v2g.errors import StoreError
+from v2g.errors import ConfigError, StoreError
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -46,7 +46,9 @@ class Store:
             self.engine.dispose()
             shown = self.engine.url.render_as_string(hide_password=True)
             raise StoreError(
-                f"{shown}: {error}", hint="can this user write there, and is it a CSMS database?"
+                f"{shown}: {error}",
+                hint="can this user write there, and is it a CSMS database? v2g csms migrate --user OWNER where it has "
+                "one",
             ) from error
         except BaseException:
             self.engine.dispose()
@@ -128,6 +130,29 @@ def address(url: str, data_dir: Path) -> str:
     return url or _make_file(data_dir / "csms.sqlite3")
 
 
+def as_user(url: str, user: str) -> str:
+    """Return the URL with another role of PostgreSQL, and without the password of the one before; as it is for "".
+
+    Raises ConfigError where there are no roles.
+    """
+    if not user:
+        return url
+    address = _read_url(url)
+    if address.get_backend_name() != "postgresql":
+        raise ConfigError("a database in a file has no roles", hint="leave --user out, or see store_url")
+    other = URL.create(
+        address.drivername, user, host=address.host, port=address.port, database=address.database, query=address.query
+    )
+    return other.render_as_string(hide_password=False)
+
+
+def _read_url(url: str) -> URL:
+    try:
+        return make_url(url)
+    except SQLAlchemyError as error:
+        raise StoreError(f"store_url: {error}", hint="sqlite:///FILE or postgresql://user@host/name") from None
+
+
 def _make_file(path: Path) -> str:
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -171,10 +196,7 @@ def revision_of(connection: Connection) -> str | None:
 
 def open_engine(url: str) -> Engine:
     """Return the way to the database at `url`. Raises StoreError when there can be none."""
-    try:
-        address = make_url(url)
-    except SQLAlchemyError as error:
-        raise StoreError(f"store_url: {error}", hint="sqlite:///FILE or postgresql://user@host/name") from None
+    address = _read_url(url)
     if address.get_backend_name() == "postgresql":
         options = {"prepare_threshold": 2, "connect_timeout": 10, "application_name": "v2g csms"}
         return create_engine(

@@ -79,6 +79,13 @@ def store_url(request: pytest.FixtureRequest) -> str:
     return databases.create()
 
 
+@pytest.fixture(params=["sqlite", "postgresql"])
+def owner_url(request: pytest.FixtureRequest) -> str:
+    """The same, as somebody who may change its tables."""
+    databases: Databases = request.getfixturevalue(f"{request.param}_databases")
+    return databases.create(owner=True)
+
+
 @pytest.fixture
 def store(store_url: str) -> Iterator[Store]:
     """A store on an empty database of either kind."""

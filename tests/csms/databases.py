@@ -12,8 +12,13 @@ import psycopg
 import pytest
 
 from csms.store import Store
+from tests.docs.documents import ROOT, blocks
 
 SUPERUSER = "postgres"
+OWNER, PROGRAM = "csms_owner", "csms"
+"""Roles of the documentation; its database is called as the program is."""
+
+ROLES_PAGE = ROOT / "docs" / "how-to" / "give-the-back-end-a-role-of-its-own.md"
 
 
 def find_postgres(name: str) -> str:
@@ -53,9 +58,13 @@ class Cluster:
         """Stop it; `immediate` is as after a power cut."""
         self._run("pg_ctl", "stop", "--wait", "--pgdata", "data", "--mode", mode)
 
-    def url(self, database: str) -> str:
+    def url(self, database: str, role: str = SUPERUSER) -> str:
         """Return the URL of a database."""
-        return f"postgresql://{SUPERUSER}@/{database}?host={self._folder}"
+        return f"postgresql://{role}@/{database}?host={self._folder}"
+
+    def sql(self, database: str, text: str) -> None:
+        """Do what stands in the documentation, as the superuser types it."""
+        self._run("psql", "--no-psqlrc", "-v", "ON_ERROR_STOP=1", self.url(database), text=text)
 
     def create(self, template: str = "template1") -> str:
         """Make a database; return its name."""
@@ -65,9 +74,11 @@ class Cluster:
             connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')  # type: ignore[arg-type]
         return name
 
-    def _run(self, program: str, *arguments: str) -> None:
+    def _run(self, program: str, *arguments: str, text: str = "") -> None:
         command = [*self._as_user, find_postgres(program), *arguments]
-        done = subprocess.run(command, cwd=self._folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        done = subprocess.run(
+            command, cwd=self._folder, input=text.encode(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        )
         assert done.returncode == 0, done.stderr.decode()
 
 
@@ -84,20 +95,35 @@ def running_cluster(*, fsync: bool = False) -> Iterator[Cluster]:
             cluster.stop()
 
 
+def prepare_roles(cluster: Cluster) -> None:
+    """Make the database `csms` with the roles that the documentation gives it."""
+    roles, schema, version = blocks(ROLES_PAGE.read_text(), "sql")
+    cluster.sql("postgres", roles)
+    cluster.sql(PROGRAM, schema)
+    Store(cluster.url(PROGRAM, OWNER)).close()
+    cluster.sql(PROGRAM, version)
+
+
 class Databases:
-    """Migrated databases of one kind, each made as a copy of the first."""
+    """Migrated databases of one kind, each made as a copy of the first.
+
+    With PostgreSQL programs have the role that the documentation gives them, which may work with rows and no more.
+    """
 
     def __init__(self, folder: Path, cluster: Cluster | None) -> None:
         self._folder = folder
         self._cluster = cluster
-        self._template = cluster.create() if cluster is not None else "template.sqlite3"
-        Store(cluster.url(self._template) if cluster is not None else f"sqlite:///{folder / self._template}").close()
+        self._template = PROGRAM if cluster is not None else "template.sqlite3"
+        if cluster is not None:
+            prepare_roles(cluster)
+        else:
+            Store(f"sqlite:///{folder / self._template}").close()
         self._number = 0
 
-    def create(self) -> str:
-        """Return the URL of a database that no other test has."""
+    def create(self, *, owner: bool = False) -> str:
+        """Return the URL of a database that no other test has; as its owner, who may change tables, too."""
         if self._cluster is not None:
-            return self._cluster.url(self._cluster.create(self._template))
+            return self._cluster.url(self._cluster.create(self._template), OWNER if owner else PROGRAM)
         self._number += 1
         path = self._folder / f"{self._number}.sqlite3"
         shutil.copy(self._folder / self._template, path)

@@ -38,7 +38,7 @@ def empty_url(request: pytest.FixtureRequest, store: Store) -> str:
     """An empty database of the other kind."""
     other = "sqlite" if store.engine.dialect.name == "postgresql" else "postgresql"
     databases: Databases = request.getfixturevalue(f"{other}_databases")
-    return databases.create()
+    return databases.create(owner=True)
 
 
 def test_what_is_restored_is_what_was_there_and_can_be_worked_with(
@@ -82,7 +82,7 @@ async def test_a_backup_is_of_one_moment_while_others_write(
 def test_a_damaged_backup_leaves_nothing_behind(
     sqlite_databases: Databases, postgresql_databases: Databases, tmp_path: Path
 ) -> None:
-    store_url, target = sqlite_databases.create(), postgresql_databases.create()
+    store_url, target = sqlite_databases.create(), postgresql_databases.create(owner=True)
     store = Store(store_url)
     fill(store)
     store.close()
@@ -131,7 +131,7 @@ def test_a_character_that_postgresql_has_not_is_replaced_there(
     source.do(add_document, "a\0b", 1)
     source.close()
     backup(url, tmp_path / "file")
-    target_url = postgresql_databases.create()
+    target_url = postgresql_databases.create(owner=True)
     restore(target_url, tmp_path / "file")
     target = Store(target_url)
     assert target.do(lambda c: c.execute(select(data_transfers.c.document)).scalar()) == "a\ufffdb"

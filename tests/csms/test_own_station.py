@@ -111,10 +111,15 @@ def sample(import_wh: int, export_wh: int) -> MeterSample:
 
 @pytest.mark.parametrize("versions", [("2.1",), ("2.0.1",)])
 async def test_a_whole_session_of_our_own_station(csms: Running, tmp_path: Path, versions: tuple[Version, ...]) -> None:
+    await whole_session(csms, tmp_path, versions)
+
+
+async def whole_session(csms: Running, tmp_path: Path, versions: tuple[Version, ...]) -> None:
+    """Play a session from the contract to its settlement, and expect everything to be stored."""
     await csms.csms.grid.offer(grid_signal(1), "test")
     energy, back = (Charge(rates=(Rate(price=price),)) for price in (420_000, 100_000))
     plan = PricePlan(id="city", currency="EUR", energy=energy, export=back)
-    store = open_store("", csms.config.data_dir)
+    store = open_store(csms.config.store_url, csms.config.data_dir)
     await store.run(tariffs.add_plan, plan, 0)
     await store.run(tariffs.assign, tariffs.Scope(), "city", 0)
     store.close()

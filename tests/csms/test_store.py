@@ -83,12 +83,12 @@ def test_the_file_is_wal_durable_and_the_owners_alone(tmp_path: Path) -> None:
 PRAGMAS = {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1}
 
 
-def test_a_database_of_a_newer_program_is_not_touched(store_url: str) -> None:
-    store = Store(store_url)
+def test_a_database_of_a_newer_program_is_not_touched(owner_url: str) -> None:
+    store = Store(owner_url)
     store.do(lambda connection: connection.execute(text("UPDATE alembic_version SET version_num = '9999'")))
     store.close()
     with pytest.raises(StoreError, match="migrate"):
-        Store(store_url)
+        Store(owner_url)
 
 
 def test_nodes_that_start_together_migrate_once(sqlite_databases: Databases, cluster: Cluster, tmp_path: Path) -> None:

@@ -50,6 +50,12 @@ def pages() -> list[Path]:
     return [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
+def blocks(text: str, language: str) -> list[str]:
+    """Return what stands in blocks of one language, but for those that are not to be run."""
+    found = [block for block in _FENCE.finditer(text) if block["language"] == language]
+    return [block["body"] for block in found if not (block["note"] or "").startswith("not run:")]
+
+
 def steps(text: str) -> list[Step]:
     """Return what a page asks its reader to do, in order."""
     found: list[Step] = []

@@ -197,9 +197,9 @@ def test_what_is_stored_agrees_with_the_marks(store: Store, data: st.DataObject)
         assert mark["contiguous"] <= len(stored) + len(held) + mark["missing"]
 
 
-def test_marks_of_before_are_taken_over(store_url: str) -> None:
+def test_marks_of_before_are_taken_over(owner_url: str) -> None:
     """What was stored with gaps before this version is known afterwards, and stored no second time."""
-    store = Store(store_url)
+    store = Store(owner_url)
     take(store, *(record(seq) for seq in (1, 2, 3, 5, 6, 9)))
 
     def older(connection: Connection) -> None:
