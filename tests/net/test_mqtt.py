@@ -118,8 +118,8 @@ async def test_a_message_that_is_too_large_is_neither_sent_nor_received(pki: Pki
 
 
 async def test_the_broker_of_the_demo_puts_out_whoever_sends_too_much(broker: Broker, pki: PkiTree) -> None:
-    """Asked with a client that heeds no limit. What the broker says last can be lost with the connection that it resets;
-    the client comes back and sends once more."""
+    """Asked with a client that heeds no limit. What the broker says last can be lost with the connection that it
+    resets; the client comes back and sends once more."""
     reasons: asyncio.Queue[str] = asyncio.Queue()
     loop, paths = asyncio.get_running_loop(), files(pki, "EV-1")
     client = paho.Client(CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5)
