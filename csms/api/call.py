@@ -2,9 +2,10 @@
 
 import base64
 import binascii
+import contextlib
 import hashlib
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 import msgspec
@@ -15,7 +16,7 @@ from csms.api.parameters import Paged
 from csms.api.problems import ApiError
 from csms.core.access import Permission, Principal, allowed
 from csms.desk import Services
-from csms.feed import FeedEvent
+from csms.feed import FeedEvent, Subscription
 from csms.history import History
 from csms.ingest import Ingest
 from csms.rows import access
@@ -40,11 +41,26 @@ class Streams:
     def __init__(self) -> None:
         self.by_caller: Counter[str] = Counter()
         self.changes = 0
+        self._subscriptions: set[Subscription] = set()
 
     @property
     def open(self) -> int:
         """How many are open."""
         return self.by_caller.total()
+
+    @contextlib.contextmanager
+    def reading(self, subscription: Subscription) -> Iterator[None]:
+        """Let a subscription end with the API."""
+        self._subscriptions.add(subscription)
+        try:
+            yield
+        finally:
+            self._subscriptions.discard(subscription)
+
+    def close(self) -> None:
+        """End all that read a subscription."""
+        for each in tuple(self._subscriptions):
+            each.close()
 
 
 class Backend(msgspec.Struct, frozen=True, kw_only=True):

@@ -130,7 +130,7 @@ async def _events(
 async def _frames(call: Call, station_id: str | None) -> AsyncIterator[bytes]:
     services = call.services
     shown = _whole if allowed(call.principal, Permission.READ_TOKENS) else _without_tokens
-    with services.feed.subscribe({FRAME}, station_id) as frames:
+    with services.feed.subscribe({FRAME}, station_id) as frames, call.backend.streams.reading(frames):
         services.frames.want(station_id)
         renewed = services.clock.monotonic()
         while True:

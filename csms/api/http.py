@@ -4,6 +4,7 @@ Loaded when somebody connects, or beside the framework after the back end is rea
 """
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from email.utils import formatdate
 from typing import Any, Final
@@ -14,6 +15,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
 _GRACE_S: Final = 2.0
+_ABORTED_S: Final = 0.2
 _IDLE_S: Final = 75
 _REQUEST_S: Final = 30.0
 
@@ -29,6 +31,11 @@ class _Connection(H11Protocol):
     def __init__(self, config: Any, state: ServerState, leave: Callable[[asyncio.BaseTransport], None]) -> None:
         super().__init__(config, state, {})
         self._leave = leave
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether an answer is under way."""
+        return self.cycle is not None and not self.cycle.response_complete
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         super().connection_made(transport)
@@ -64,8 +71,13 @@ class Connections:
     def __init__(self, answer: Any, leave: Callable[[asyncio.BaseTransport], None]) -> None:
         self._leave = leave
         self._state = ServerState()
+
+        async def answered(scope: Any, receive: Any, send: Any) -> None:
+            with contextlib.suppress(asyncio.CancelledError):  # by `close`: uvicorn would take it for a failure
+                await answer(scope, receive, send)
+
         self._config = uvicorn.Config(
-            answer,
+            answered,
             http=_Connection,
             ws="none",
             lifespan="off",
@@ -85,9 +97,16 @@ class Connections:
         """Finish requests under way (2 s at most) and close every connection."""
         for connection in tuple(self._state.connections):
             connection.shutdown()
-        if self._state.tasks:
-            _done, late = await asyncio.wait(tuple(self._state.tasks), timeout=_GRACE_S)
-            for task in late:
-                task.cancel()
+        if not await self._finished_within(_GRACE_S):
+            for connection in tuple(self._state.connections):
+                if isinstance(connection, _Connection) and connection.is_busy:
+                    connection.transport.abort()  # nobody reads, or nothing comes: streams end by that
+            if not await self._finished_within(_ABORTED_S):
+                for task in self._state.tasks:
+                    task.cancel()
         for connection in tuple(self._state.connections):
             connection.transport.close()
+
+    async def _finished_within(self, seconds: float) -> bool:
+        tasks = tuple(self._state.tasks)
+        return not tasks or not (await asyncio.wait(tasks, timeout=seconds))[1]

@@ -64,6 +64,7 @@ class Api:
             return
         self._server.close()
         self._backend.history.close()
+        self._backend.streams.close()
         if self._connections is not None:
             await self._connections.close()
         await self._work.close()

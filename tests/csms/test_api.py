@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import socket
 import ssl
 from collections.abc import AsyncIterator
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from csms.api.http import Connections
 from csms.core.access import Role
 from tests.csms.conftest import Start
 from tests.csms.support import TOKENS, Running, grid_signal
@@ -193,3 +195,75 @@ async def test_a_request_that_never_ends_is_cut_off(
     writer.close()
     with contextlib.suppress(OSError):
         await writer.wait_closed()
+
+
+async def opened(csms: Running, path: str, **options: Any) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Ask for a stream, and return its connection once it has begun."""
+    address = ("127.0.0.1", csms.csms.ports["api"])
+    context = csms.context(None)
+    if "sock" in options:
+        await asyncio.get_running_loop().sock_connect(options["sock"], address)
+        reader, writer = await asyncio.open_connection(**options, ssl=context, server_hostname="127.0.0.1")
+    else:
+        reader, writer = await asyncio.open_connection(*address, ssl=context, **options)
+    writer.write(f"GET {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {TOKENS[Role.ADMIN]}\r\n\r\n".encode())
+    assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200 ")
+    assert b"still here" in await reader.readuntil(b"\n\n\r\n")
+    return reader, writer
+
+
+@pytest.mark.parametrize("path", ["/events", "/ocpp-log"])
+async def test_streams_end_with_the_back_end_in_good_order_and_at_once(
+    start: Start, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, path: str
+) -> None:
+    monkeypatch.setattr("csms.api.http._GRACE_S", 3600.0)
+    async with asyncio.timeout(10):
+        async with start() as csms:
+            reader, writer = await opened(csms, path)
+        assert (await reader.read()).endswith(b"0\r\n\r\n")
+    writer.close()
+    assert not [each for each in caplog.records if each.exc_info or each.levelname == "ERROR"]
+
+
+async def test_who_reads_a_stream_too_slowly_is_cut_off_when_the_back_end_ends(
+    start: Start, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("csms.api.http._GRACE_S", 0.05)
+    with socket.socket() as narrow:
+        narrow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        narrow.settimeout(0)
+        async with asyncio.timeout(10), start() as csms:
+            _reader, writer = await opened(csms, "/events", sock=narrow, limit=1024)
+            for number in range(1000):  # more than all buffers on the way hold
+                csms.csms.feed.publish("station_connected", None, {"number": number, "text": "x" * 10_000})
+                await asyncio.sleep(0)
+        writer.transport.abort()
+    assert not [each for each in caplog.records if each.exc_info or each.levelname == "ERROR"]
+
+
+async def test_a_request_that_nothing_ends_is_broken_off_without_a_word(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("_GRACE_S", "_ABORTED_S"):
+        monkeypatch.setattr(f"csms.api.http.{name}", 0.05)
+    begun, broken = asyncio.Event(), asyncio.Event()
+
+    async def answer(_scope: object, _receive: object, _send: object) -> None:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            broken.set()
+
+    connections = Connections(answer, lambda _: None)
+    server = await asyncio.get_running_loop().create_server(connections.new, "127.0.0.1", 0)
+    _reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+    writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+    async with asyncio.timeout(10):
+        await begun.wait()
+        await connections.close()
+        await broken.wait()
+        await asyncio.sleep(0)
+    server.close()
+    writer.close()
+    assert not [each for each in caplog.records if each.exc_info or each.levelname == "ERROR"]
