@@ -1,4 +1,7 @@
-"""Brings the grid signal to one station: only the newest, profile by profile, and the whole signal at the end.
+"""Brings the grid signal to one station, only the newest: limits profile by profile, and prices at the end.
+
+Each fact has one carrier: limits are in charging profiles, prices in a DataTransfer, and so is the limit of export for
+OCPP 2.0.1, whose profiles have no word for it.
 
 Vehicles that told their needs get profiles without a signal, too, where there are prices to tell.
 """
@@ -13,7 +16,7 @@ from csms.desk import VENDOR, Services
 from csms.rows import charging, stations, transactions
 from csms.services.vehicle_prices import has_prices, with_prices
 from v2g.errors import OcppError, StoreError, V2GError
-from v2g.grid.tariff import GridSignal
+from v2g.grid.tariff import ExportSignal, GridSignal, PriceSignal
 from v2g.observe import Scalar
 from v2g.ocpp.messages.base import Message
 from v2g.ocpp.messages.data_transfer import DataTransferRequest, DataTransferResponse
@@ -40,7 +43,19 @@ class Pusher:
     While there is nothing it costs next to nothing: that is how most stations are, most of the time.
     """
 
-    __slots__ = ("_begun", "_caller", "_delivered", "_needs", "_news", "_pause", "_services", "_station_id", "_task")
+    __slots__ = (
+        "_begun",
+        "_caller",
+        "_delivered",
+        "_needs",
+        "_news",
+        "_pause",
+        "_services",
+        "_sharers",
+        "_station_id",
+        "_task",
+        "_turnover",
+    )
 
     def __init__(self, services: Services, station_id: str, caller: Caller) -> None:
         self._services = services
@@ -52,6 +67,9 @@ class Pusher:
         self._pause: asyncio.Future[None] | None = None
         self._needs: dict[str, Needs] = {}
         self._delivered: int | None = None
+        self._sharers = 1
+        """How many transactions the parts are for that the station has been told."""
+        self._turnover = False
 
     def begin(self) -> None:
         """The station may be asked from now on."""
@@ -78,6 +96,12 @@ class Pusher:
         """Bring the profile of a transaction, before anything else."""
         self._needs[transaction_id] = needs
         self.wake()
+
+    def share_anew(self) -> None:
+        """A transaction has begun or ended: others may get another part of what may flow back."""
+        if self._caller.version == "2.1" and self._delivered is not None:
+            self._turnover = True
+            self.wake()
 
     async def run(self) -> None:
         """Bring what is new, after a failure again after `grid.retry_interval_s`, until the station has everything."""
@@ -116,8 +140,13 @@ class Pusher:
                     return False
                 if self._needs.get(transaction_id) is needs:
                     del self._needs[transaction_id]
-            elif signal is None or self._delivered == signal.version:
+            elif signal is None:
                 return True
+            elif self._delivered == signal.version:
+                if not self._turnover:
+                    return True
+                if not await self._send_parts(signal):
+                    return False
             elif not await self._send_signal(signal) and signal is self._services.grid.current and not self._needs:
                 return False
 
@@ -125,10 +154,13 @@ class Pusher:
         """Send everything that follows from a signal; False when a newer one or new needs came up, or it failed."""
         now_ms = self._services.clock.utc_ms()
         version = self._caller.version
-        running = await self._services.store.run(transactions.with_needs, self._station_id)
-        requests = station_profiles(signal, version, now_ms)
+        read = self._services.store.read
+        evses = await read(stations.count_evses, self._station_id)
+        requests = station_profiles(signal, version, now_ms, evses=evses)
+        sharers = await read(transactions.count_sharers, self._station_id)
         requests += [
-            transaction_profile(signal, version, now_ms, transaction_id, needs) for transaction_id, needs in running
+            transaction_profile(signal, version, now_ms, transaction_id, needs, sharers=sharers)
+            for transaction_id, needs in await read(transactions.with_needs, self._station_id)
         ]
         taken = True
         for request in requests:
@@ -139,9 +171,24 @@ class Pusher:
             return False
         if not await self._send_prices(signal):
             return False
-        self._delivered = signal.version
+        self._delivered, self._sharers = signal.version, sharers
         await self._services.store.run(stations.save_signal_version, self._station_id, signal.version)
         self._tell("grid_signal_pushed", version=signal.version, profiles=len(requests), all_taken=taken)
+        return True
+
+    async def _send_parts(self, signal: GridSignal) -> bool:
+        """Send every vehicle that may give energy back its part, if that is another now; False when it failed."""
+        self._turnover, done = False, False
+        read = self._services.store.read
+        try:
+            sharers = await read(transactions.count_sharers, self._station_id)
+            if sharers != self._sharers:
+                for transaction_id, needs in await read(transactions.with_needs, self._station_id):
+                    if needs.bidirectional and not await self._send_transaction(signal, transaction_id, needs):
+                        return False
+            self._sharers, done = sharers, True
+        finally:
+            self._turnover |= not done
         return True
 
     def _is_outdated(self, signal: GridSignal) -> bool:
@@ -151,7 +198,8 @@ class Pusher:
         """Send the profile of a transaction; without a signal, one that brings prices, where there are any."""
         now_ms, version = self._services.clock.utc_ms(), self._caller.version
         if signal is not None:
-            request = transaction_profile(signal, version, now_ms, transaction_id, needs)
+            sharers = await self._services.store.read(transactions.count_sharers, self._station_id)
+            request = transaction_profile(signal, version, now_ms, transaction_id, needs, sharers=sharers)
             return await self._send_profile(signal.version, await self._priced(request))
         bare = open_profile(version, now_ms, transaction_id, needs)
         if bare is None:
@@ -184,7 +232,7 @@ class Pusher:
         return True
 
     async def _send_prices(self, signal: GridSignal) -> bool:
-        data = msgspec.to_builtins(signal)
+        data = msgspec.to_builtins(signal.part(ExportSignal if self._caller.version == "2.0.1" else PriceSignal))
         request = DataTransferRequest(vendor_id=VENDOR, message_id="GridSignal", data=data)
         response = await self._call(request, DataTransferResponse)
         if isinstance(response, DataTransferResponse) and response.status != "Accepted":

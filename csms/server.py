@@ -82,7 +82,7 @@ class Session:
             tap=partial(services.frames.show, self.station_id),
         )
         self._pusher = Pusher(services, self.station_id, self._connection)
-        self._desk = Desk(services, self.station_id, socket.version, self._pusher.add_needs)
+        self._desk = Desk(services, self.station_id, socket.version, self._pusher.add_needs, self._pusher.share_anew)
 
     async def run(self) -> None:
         """Serve the station until the connection ends."""

@@ -28,6 +28,7 @@ from secc.station import Hooks, Station, StationConfig
 from secc.station_layout import evse_layout
 from secc.transport import Transport
 from v2g.errors import ConfigError
+from v2g.grid.tariff import PriceSignal
 from v2g.iso15118.session import Fact
 from v2g.net.capture import RecordConfig, Recorder
 from v2g.net.clock import Clock
@@ -207,9 +208,9 @@ class Charger:
         """Return an EVSE by its number; whoever means none in particular (0) means the first."""
         return self.outlets[max(1, min(evse_id, len(self.outlets))) - 1]
 
-    def _grid_signal(self, data: bytes) -> None:
+    def _grid_signal(self, signal: PriceSignal) -> None:
         for outlet in self.outlets:
-            outlet.grid_changed(outlet.grid.signal(data))
+            outlet.grid_changed(outlet.grid.signal(signal))
 
     def _local_power(self, evse_id: int, power_w: float | None) -> None:
         outlet = self._at(evse_id)

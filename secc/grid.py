@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from typing import Final
 
 from secc.core import ports
-from secc.core.station.profiles import Allowance
+from secc.core.station.profiles import Allowance, Later
 from v2g.billing.told_prices import Told
 from v2g.grid.limits import AUTHORIZATION, CABLE, OPERATOR, SITE, Limit, Setpoint, wish_limit
-from v2g.grid.tariff import GridSignal, Tariff, parse_grid_signal
+from v2g.grid.tariff import ExportSignal, GridSignal, PriceSignal, Tariff
 from v2g.iso15118.session import Fact
 
 UNLIMITED_W: Final = 10_000_000
@@ -22,14 +22,15 @@ CSMS: Final = "csms"
 class Grid:
     """What is known now. `charge_w` is what the site may draw, `discharge_w` what it may feed back unsignalled.
 
-    Charging profiles of the back end bound the site: they share one connection among chargers. The grid signal bounds
-    both site and operator, since its figures are for the connection point. Where several EVSEs stand behind one
-    connection, each vehicle that is there gets an equal part of the site.
+    Each limit has one carrier. Charging profiles of the back end bound the site: they share one connection among
+    chargers. In OCPP 2.1 they also tell what may flow back; in 2.0.1 the grid signal does, as the operator's limit, and
+    else brings prices only. A signal from a file bounds what may be drawn, too. The signal's figures are for the
+    connection point: where several EVSEs stand behind it, each vehicle that is there gets an equal part of the site.
     """
 
     def __init__(self, *, charge_w: int, discharge_w: int) -> None:
         self._charge_w, self._discharge_w = charge_w, discharge_w
-        self._signal: GridSignal | None = None
+        self._signal: PriceSignal | None = None
         self._profiles = Allowance()
         self._site_version = 0
         self._sharers = 1
@@ -107,9 +108,8 @@ class Grid:
         self._site_version += 1
         return (*self._foresee(), ports.LimitChanged(self._now()))
 
-    def signal(self, data: bytes) -> Sequence[Fact]:
-        """Take a grid signal (JSON); return what a running session has to hear. Raises CodecError."""
-        signal = parse_grid_signal(data)
+    def signal(self, signal: PriceSignal) -> Sequence[Fact]:
+        """Take a grid signal with the limits that it has; return what a running session has to hear."""
         if self._signal is not None and signal.version < self._signal.version:
             return ()
         self._signal, self.tariff = signal, signal.tariff()
@@ -144,7 +144,7 @@ class Grid:
         """Work out what will be allowed later; return what a running session has to hear of it."""
         before = self.foreseen
         later = self._profiles.later
-        self.foreseen = tuple(self._site(each.charge_w, each.discharge_w, each.from_ms) for each in later)
+        self.foreseen = tuple(self._site(each, each.from_ms) for each in later)
         if self._profiles.setpoint_w is not None or any(each.setpoint_w is not None for each in later):
             self.foreseen += tuple(
                 wish_limit(None if each.setpoint_w is None else round(each.setpoint_w), each.from_ms) for each in later
@@ -152,37 +152,43 @@ class Grid:
         return (ports.LimitsForeseen(self.foreseen),) if self.foreseen != before else ()
 
     def _now(self) -> Limit:
-        return self._site(self._profiles.charge_w, self._profiles.discharge_w)
+        return self._site(self._profiles)
 
-    def _site(self, charge_w: float | None, discharge_w: float | None, from_ms: int = 0) -> Limit:
+    def _site(self, profiles: Allowance | Later, from_ms: int = 0) -> Limit:
         """Return the site's limit with what charging profiles allow from a time on."""
-        charge, discharge = self._charge_w, self._discharge_w
-        if self._signal is not None:
-            charge, discharge = min(charge, self._signal.site_import_limit_w), self._charge_w
-            if self._sharers > 1:
-                discharge = min(discharge, self._signal.export_limit_w)
+        charge, discharge, signal, until_ms = self._charge_w, self._discharge_w, self._signal, None
+        if isinstance(signal, GridSignal):
+            charge = min(charge, signal.site_import_limit_w)
+        if isinstance(signal, ExportSignal):
+            discharge = min(self._charge_w, signal.export_limit_w) if self._sharers > 1 else self._charge_w
         if charge < self._all_w[0]:  # else there is enough for all of them
             charge //= self._sharers
         if discharge < self._all_w[1]:
             discharge //= self._sharers
+        if profiles.export_w is not None and not isinstance(signal, ExportSignal):  # told of each EVSE by itself
+            discharge = min(self._charge_w, _watts(profiles.export_w))
+            until_ms = next((e.from_ms for e in self._profiles.later if e.from_ms > from_ms and not e.export_w), None)
         return Limit(
             source=SITE,
-            charge_w=min(charge, _watts(charge_w)),
-            discharge_w=min(discharge, _watts(discharge_w)),
+            charge_w=min(charge, _watts(profiles.charge_w)),
+            discharge_w=min(discharge, _watts(profiles.discharge_w)),
             version=0 if from_ms else self._site_version,  # what is foreseen is told anew only when it differs
             valid_from_ms=from_ms,
+            valid_until_ms=until_ms,
         )
 
     def _operator(self) -> Limit:
-        signal = self._signal
-        if signal is None:
-            return Limit(source=OPERATOR, charge_w=self._charge_w, discharge_w=self._discharge_w)
+        signal, charge_w, discharge_w, until_ms = self._signal, self._charge_w, self._charge_w, None
+        if isinstance(signal, GridSignal):
+            charge_w = signal.site_import_limit_w
+        if isinstance(signal, ExportSignal):
+            discharge_w, until_ms = signal.export_limit_w, signal.valid_until_ms
         return Limit(
             source=OPERATOR,
-            charge_w=signal.site_import_limit_w,
-            discharge_w=signal.export_limit_w,
-            version=signal.version,
-            valid_until_ms=signal.valid_until_ms,
+            charge_w=charge_w,
+            discharge_w=discharge_w,
+            version=0 if signal is None else signal.version,
+            valid_until_ms=until_ms,
         )
 
 

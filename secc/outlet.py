@@ -27,6 +27,7 @@ from secc.station import Station
 from secc.transport import Transport
 from secc.visit import Visit
 from v2g.errors import ConfigError
+from v2g.grid.tariff import parse_grid_signal
 from v2g.hardware.faults import FAULTS
 from v2g.iec61851.pilot import PilotState
 from v2g.iso15118.session import Command, Fact, Session
@@ -91,7 +92,7 @@ class Outlet:
         site = self.config.site
         self.grid = Grid(charge_w=site.charge_w, discharge_w=site.discharge_w)
         if site.signal_file is not None:
-            self.grid.signal(_read(site.signal_file))
+            self.grid.signal(parse_grid_signal(_read(site.signal_file)))
         self.station: Station | None = None
         self.backend: Backend = NoBackend(site.contracts, free=site.free)
         self.on_busy: Callable[[], None] = lambda: None

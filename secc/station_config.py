@@ -19,6 +19,7 @@ from secc.machine.publisher import PublishConfig
 from secc.machine.sleeping import SleepConfig
 from secc.terminal_config import TerminalConfig
 from v2g.billing.told_prices import Told
+from v2g.grid.tariff import PriceSignal
 from v2g.net.websocket import TlsFiles
 from v2g.ocpp.routes import Version
 from v2g.text import redacted
@@ -136,7 +137,8 @@ class Hooks(msgspec.Struct, frozen=True, kw_only=True):
     `on_limit(evse_id, allowance, version)` whenever what charging profiles allow has changed; `version` counts up.
     `on_prices(evse_id, prices)` whenever what they say of prices has. `on_profile(evse_id)`, after both, when the CSMS
     has set a profile of a transaction.
-    `on_grid_signal(json)` with a checked GridSignal. `on_stop(reference, reason)` with a `managed.StopWord`.
+    `on_grid_signal(signal)` with prices, and in OCPP 2.0.1 the limit of export.
+    `on_stop(reference, reason)` with a `managed.StopWord`.
     `on_suspend(evse_id, suspended)`: no energy may flow, while the transaction goes on. `on_start_over(evse_id)` when
     nobody may charge because of `on_start` any longer.
     `meter(evse_id)` returns what the meter shows now. `on_online(reachable)` when the CSMS has accepted this station,
@@ -151,7 +153,7 @@ class Hooks(msgspec.Struct, frozen=True, kw_only=True):
     on_limit: Callable[[int, Allowance, int], None] | None = None
     on_prices: Callable[[int, Told | None], None] | None = None
     on_profile: Callable[[int], None] | None = None
-    on_grid_signal: Callable[[bytes], None] | None = None
+    on_grid_signal: Callable[[PriceSignal], None] | None = None
     on_stop: Callable[[str, str], None] | None = None
     on_suspend: Callable[[int, bool], None] | None = None
     on_start: Callable[[int, int, str, str], None] | None = None

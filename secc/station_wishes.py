@@ -38,8 +38,8 @@ class Wishes:
                 hooks.on_prices(command.evse_id, command.prices)
             case ProfileTaken() if hooks.on_profile:
                 hooks.on_profile(command.evse_id)
-            case GridSignalReceived(data=data) if hooks.on_grid_signal:
-                hooks.on_grid_signal(data)
+            case GridSignalReceived(signal=signal) if hooks.on_grid_signal:
+                hooks.on_grid_signal(signal)
             case AllowEnergyTransfer() if hooks.on_energy_transfer:
                 if (record := self._find(command.transaction_id)) is not None:
                     hooks.on_energy_transfer(record.reference, command.modes)

@@ -123,12 +123,18 @@ def answer_needs(needs: Needs, allowed: Iterable[str], *, has_signal: bool, vers
     return "NoChargingProfile" if version == "2.1" else "Rejected"  # K19.FR.04, K15.FR.04
 
 
-def station_profiles(signal: GridSignal, version: Version, now_ms: int) -> list[SetChargingProfileRequest]:
-    """Return what a station is told whatever transactions it has: the site's limit, and in 2.1 each one's default."""
+def station_profiles(
+    signal: GridSignal, version: Version, now_ms: int, *, evses: int = 1
+) -> list[SetChargingProfileRequest]:
+    """Return what a station is told whatever transactions it has: the site's limit, and in 2.1 each one's default.
+
+    A default holds for each of the `evses` by itself, so that of what may flow back it has an equal part; a
+    ChargingStationMaxProfile cannot say it (K01.FR.114, Q02.FR.02).
+    """
     site = _profile(signal, _STATION_PROFILE, "ChargingStationMaxProfile", _charging_only(signal), now_ms)
     requests = [SetChargingProfileRequest(evse_id=0, charging_profile=site)]
     if version == "2.1":
-        default = _profile(signal, _DEFAULT_PROFILE, "TxDefaultProfile", _two_way(signal, now_ms), now_ms)
+        default = _profile(signal, _DEFAULT_PROFILE, "TxDefaultProfile", _two_way(signal, now_ms, evses), now_ms)
         requests.append(SetChargingProfileRequest(evse_id=0, charging_profile=default))
     return requests
 
@@ -201,11 +207,14 @@ def add_sales_tariff(profile: ChargingProfile, plan: PricePlan, asked: Asked) ->
 
 
 def transaction_profile(
-    signal: GridSignal, version: Version, now_ms: int, transaction_id: str, needs: Needs
+    signal: GridSignal, version: Version, now_ms: int, transaction_id: str, needs: Needs, *, sharers: int = 1
 ) -> SetChargingProfileRequest:
-    """Return the profile of a transaction whose vehicle has told its needs (K15.FR.07, K19.FR.07, Q02.FR.01)."""
+    """Return the profile of a transaction whose vehicle has told its needs (K15.FR.07, K19.FR.07, Q02.FR.01).
+
+    `sharers`: how many transactions the station has, each of which gets an equal part of what may flow back.
+    """
     two_way = needs.bidirectional and version == "2.1"
-    periods = _two_way(signal, now_ms) if two_way else _charging_only(signal)
+    periods = _two_way(signal, now_ms, sharers) if two_way else _charging_only(signal)
     duration = None
     if 0 < needs.max_periods < len(periods):  # then the default profile takes over where this one ends
         duration = periods[needs.max_periods].start_period
@@ -219,7 +228,7 @@ def _charging_only(signal: GridSignal) -> tuple[ChargingSchedulePeriod, ...]:
     return (ChargingSchedulePeriod(start_period=0, limit=float(signal.site_import_limit_w)),)
 
 
-def _two_way(signal: GridSignal, now_ms: int) -> tuple[ChargingSchedulePeriod, ...]:
+def _two_way(signal: GridSignal, now_ms: int, parts: int) -> tuple[ChargingSchedulePeriod, ...]:
     seconds_left = (signal.valid_until_ms - _start_ms(now_ms)) // 1000
     limit = float(signal.site_import_limit_w)
     if signal.valid_until_ms <= now_ms:
@@ -228,7 +237,7 @@ def _two_way(signal: GridSignal, now_ms: int) -> tuple[ChargingSchedulePeriod, .
         ChargingSchedulePeriod(
             start_period=0,
             limit=limit,
-            discharge_limit=-float(signal.export_limit_w),
+            discharge_limit=-float(signal.export_limit_w // parts),
             operation_mode="ExternalSetpoint",
         ),
         ChargingSchedulePeriod(start_period=seconds_left, limit=limit, operation_mode="ChargingOnly"),

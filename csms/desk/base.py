@@ -68,17 +68,24 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Desk:
-    """One station's requests on one connection. `on_needs(evse_id)` is called when a vehicle has told its needs."""
+    """One station's requests on one connection. `on_needs(evse_id)` is called when a vehicle has told its needs,
+    `on_turnover` when a transaction has begun or ended."""
 
-    __slots__ = ("early_needs", "on_needs", "pending", "services", "station_id", "version")
+    __slots__ = ("early_needs", "on_needs", "on_turnover", "pending", "services", "station_id", "version")
 
     def __init__(
-        self, services: Services, station_id: str, version: Version, on_needs: Callable[[str, Needs], None]
+        self,
+        services: Services,
+        station_id: str,
+        version: Version,
+        on_needs: Callable[[str, Needs], None],
+        on_turnover: Callable[[], None],
     ) -> None:
         self.services: Final = services
         self.station_id: Final = station_id
         self.version: Final = version
         self.on_needs: Final = on_needs
+        self.on_turnover: Final = on_turnover
         self.early_needs: Final[dict[int, Needs]] = {}
         self.pending: Final[dict[int, tuple[int, int]]] = {}
         """Event stream -> how many readings waited at the station, and how often in a row that had grown."""

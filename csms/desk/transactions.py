@@ -46,6 +46,8 @@ async def answer_transaction_event(desk: Desk, request: TransactionEventRequest)
         import_wh=transaction.import_wh.value if transaction.import_wh else None,
         export_wh=transaction.export_wh.value if transaction.export_wh else None,
     )
+    if outcome == "new" and event.kind != "Updated":
+        desk.on_turnover()
     if transaction.active and transaction.evse_id in desk.early_needs:
         needs = desk.early_needs.pop(transaction.evse_id)
         await take_needs(desk, transaction.transaction_id, needs)

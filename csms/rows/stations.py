@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Column, Connection, bindparam, select, update
+from sqlalchemy import Column, Connection, bindparam, func, select, update
 
 from csms.rows.bulk import insert_rows, update_rows, upsert_rows
 from csms.tables import connectors, stations
@@ -139,6 +139,13 @@ def find(connection: Connection, station_id: str) -> dict[str, Any] | None:
     if row is None:
         return None
     return {**row._mapping, "connectors": _plugs(connection, [station_id]).get(station_id, [])}
+
+
+def count_evses(connection: Connection, station_id: str) -> int:
+    """Return how many EVSEs a station has told of, at least 1."""
+    here = select(func.count(connectors.c.evse_id.distinct())).where(connectors.c.station_id == station_id)
+    told: int = connection.execute(here).scalar_one()
+    return max(1, told)
 
 
 def _plugs(connection: Connection, station_ids: Sequence[str]) -> dict[str, list[dict[str, Any]]]:

@@ -256,6 +256,13 @@ def count_active(connection: Connection) -> int:
     return connection.execute(active_ones).scalar_one()
 
 
+def count_sharers(connection: Connection, station_id: str) -> int:
+    """Return how many of a station's transactions share what it may draw and feed back, at least 1."""
+    here = (transactions.c.station_id == station_id) & transactions.c.active.is_(True)
+    active_ones: int = connection.execute(select(func.count()).select_from(transactions).where(here)).scalar_one()
+    return max(1, active_ones)
+
+
 def save_needs(connection: Connection, station_id: str, transaction_id: str, needs: Needs) -> None:
     """Note what the vehicle of a transaction said it needs."""
     connection.execute(

@@ -21,6 +21,7 @@ from tests.csms.conftest import Start
 from tests.csms.support import EMAID, STATION, Running, grid_signal
 from tests.csms.test_journals import SESSION, journal
 from v2g.grid.price_plan import Charge, PricePlan, Rate
+from v2g.grid.tariff import ExportSignal, PriceSignal
 from v2g.iso15118.prices import fraction
 from v2g.net.clock import Clock
 from v2g.net.websocket import TlsFiles
@@ -42,7 +43,7 @@ class Charger:
     def __init__(self, station: Station) -> None:
         self.station = station
         self.limits: list[Allowance] = []
-        self.signals: list[Any] = []
+        self.signals: list[PriceSignal] = []
         self.prices: list[Any] = []
         self.changed = asyncio.Event()
 
@@ -51,9 +52,9 @@ class Charger:
         self.limits.append(allowance)
         self.changed.set()
 
-    def on_signal(self, data: bytes) -> None:
+    def on_signal(self, signal: PriceSignal) -> None:
         """A new signal."""
-        self.signals.append(msgspec.json.decode(data))
+        self.signals.append(signal)
         self.changed.set()
 
     async def until(self, discharge_w: int) -> None:
@@ -88,7 +89,7 @@ async def charger(
     hooks = Hooks(
         on_limit=lambda *args: found.on_limit(*args),
         on_prices=lambda _evse_id, told: found.prices.append(told),
-        on_grid_signal=lambda data: found.on_signal(data),
+        on_grid_signal=lambda signal: found.on_signal(signal),
     )
     station = Station(config, clock=Clock(), entropy=os.urandom, observe=lambda _event: None, hooks=hooks)
     found = Charger(station)
@@ -145,7 +146,8 @@ async def whole_session(csms: Running, tmp_path: Path, versions: tuple[Version, 
         assert await station.drain(10)
         await csms.event("settled")
         await csms.event("grid_signal_pushed")
-    assert found.signals[0]["version"] == 1
+    assert type(found.signals[0]) is (PriceSignal if versions == ("2.1",) else ExportSignal)
+    assert found.signals[0].version == 1
     ended = await csms.event("transaction_ended")
     assert (ended["transaction"], ended["import_wh"], ended["export_wh"]) == (transaction, "1500", "700")
     assert csms.events("frame_refused") == []

@@ -21,6 +21,7 @@ from csms.config import StationEntry, TokenEntry
 from csms.core.access import Role
 from tests.csms.conftest import Start
 from tests.csms.support import EMAID, STATION, TOKENS, Running, grid_signal
+from v2g.grid.tariff import PriceSignal
 
 
 class Station21(ocpp.v21.ChargePoint):  # type: ignore[misc]  # published without types
@@ -275,6 +276,7 @@ async def test_2_1_gets_limits_both_ways_and_the_prices(csms: Running) -> None:
     assert (later["limit"], later["operation_mode"]) == (11000.0, "ChargingOnly")
     transfer = point.transfers[0]
     assert (transfer["vendor_id"], transfer["message_id"]) == ("org.v2g-engine", "GridSignal")
+    assert set(transfer["data"]) == set(PriceSignal.__struct_fields__), "its limits are in profiles"
     assert transfer["data"]["version"] == 7
 
 
@@ -284,7 +286,11 @@ async def test_2_0_1_gets_the_limit_it_can_express_and_the_prices(csms: Running)
         await put_signal(csms, grid_signal(7))
         await csms.event("grid_signal_pushed")
     assert [each["charging_profile_purpose"] for each in point.profiles] == ["ChargingStationMaxProfile"]
-    assert point.transfers[0]["data"]["export_limit_w"] == 5000
+    (site,) = point.profiles
+    assert site["charging_schedule"][0]["charging_schedule_period"] == [{"start_period": 0, "limit": 11000.0}]
+    (transfer,) = point.transfers
+    assert transfer["data"]["export_limit_w"] == 5000
+    assert "site_import_limit_w" not in transfer["data"], "it is in the profile"
 
 
 async def test_a_signal_waits_for_the_boot_to_be_accepted(csms: Running) -> None:
@@ -325,6 +331,38 @@ async def test_needs_are_accepted_and_answered_by_a_profile_of_the_transaction(c
         each["charging_schedule"][0]["charging_schedule_period"][0]["discharge_limit"] for each in (first, second)
     ]
     assert limits == [-5000.0, -1500.0]
+
+
+async def test_vehicles_at_one_station_share_what_may_flow_back(csms: Running) -> None:
+    """A default holds for each EVSE by itself, and a ChargingStationMaxProfile has no word for it (K01.FR.114)."""
+    await put_signal(csms, grid_signal(1))
+    async with station(csms) as point:
+        await boot(point)
+        status = {"connector_id": 1, "connector_status": "Available", "timestamp": "2030-01-01T00:00:00Z"}
+        for evse_id in (1, 2):
+            await point.call(call21.StatusNotification(evse_id=evse_id, **status), suppress=False)
+        await csms.event("grid_signal_pushed")
+        await put_signal(csms, grid_signal(2))
+        await csms.event("grid_signal_pushed", 2)
+        pushed = len(csms.events("charging_profile_set"))
+        await point.call(event("Started", 0, evse={"id": 1}), suppress=False)
+        await needs(point, "DC_BPT")
+        await csms.event("charging_profile_set", pushed + 1)
+        await point.call(event("Started", 0, evse={"id": 2}, transaction="tx-2"), suppress=False)
+        await csms.event("charging_profile_set", pushed + 2)
+        await point.call(event("Ended", 1, transaction="tx-2"), suppress=False)
+        await csms.event("charging_profile_set", pushed + 3)
+    assert [_discharge(each) for each in point.profiles if each["charging_profile_purpose"] == "TxProfile"] == [
+        -5000.0,
+        -2500.0,
+        -5000.0,
+    ]
+    assert [_discharge(e) for e in point.profiles if e["charging_profile_purpose"] == "TxDefaultProfile"][-1] == -2500.0
+    assert len(point.transfers) == 2, "prices are told once for each signal"
+
+
+def _discharge(profile: Any) -> Any:
+    return profile["charging_schedule"][0]["charging_schedule_period"][0]["discharge_limit"]
 
 
 async def test_needs_that_overtake_their_transaction_are_served_once_it_starts(csms: Running) -> None:

@@ -260,7 +260,7 @@ def _key(pki: PkiTree, name: str) -> KeyReference:
     return KeyReference.from_text(str(pki.path(name)), pki.directory)
 
 
-def grid_signal(version: int, *, charge_w: int, discharge_w: int, for_s: int = 86_400) -> bytes:
+def grid_signal(version: int, *, charge_w: int, discharge_w: int, for_s: int = 86_400) -> GridSignal:
     """Return what the grid operator says, with prices of a day; it holds for so many seconds."""
     hours = range(UTC_MS // 3_600_000, UTC_MS // 3_600_000 + 25)
     slots = (
@@ -270,7 +270,7 @@ def grid_signal(version: int, *, charge_w: int, discharge_w: int, for_s: int = 8
     return GridSignal(
         version=version, issued_at_ms=UTC_MS, source="dso", currency="EUR", slots=tuple(slots),
         site_import_limit_w=charge_w, export_limit_w=discharge_w, valid_until_ms=UTC_MS + for_s * 1000,
-    ).to_json()  # fmt: skip
+    )  # fmt: skip
 
 
 @contextlib.asynccontextmanager

@@ -1,21 +1,18 @@
 """What the charger knows of the grid between and during sessions."""
 
-import pytest
-
 from secc.core import ports
 from secc.core.station.profiles import Allowance, Later
 from secc.grid import Grid
-from v2g.errors import CodecError
 from v2g.grid.limits import AUTHORIZATION, CABLE, OPERATOR, SITE, LimitBook
-from v2g.grid.tariff import GridSignal, SignalSlot
+from v2g.grid.tariff import ExportSignal, GridSignal, PriceSignal, SignalSlot
 
 
-def signal(version: int, export_w: int, import_w: int = 60_000) -> bytes:
+def signal(version: int, export_w: int, import_w: int = 60_000) -> GridSignal:
     slots = (SignalSlot(start_ms=0, duration_s=3600, import_price=300_000, export_compensation=200_000),)
     return GridSignal(
         version=version, issued_at_ms=0, source="dso", currency="EUR", slots=slots,
         site_import_limit_w=import_w, export_limit_w=export_w, valid_until_ms=3_600_000,
-    ).to_json()  # fmt: skip
+    )  # fmt: skip
 
 
 def watts(grid: Grid, utc_ms: int = 0) -> dict[str, tuple[int, int]]:
@@ -26,7 +23,7 @@ def watts(grid: Grid, utc_ms: int = 0) -> dict[str, tuple[int, int]]:
 
 
 def test_without_a_word_nothing_may_be_fed_back() -> None:
-    assert watts(Grid(charge_w=100_000, discharge_w=0)) == {SITE: (100_000, 0), OPERATOR: (100_000, 0)}
+    assert watts(Grid(charge_w=100_000, discharge_w=0)) == {SITE: (100_000, 0), OPERATOR: (100_000, 100_000)}
 
 
 def test_a_signal_gives_limits_and_prices_in_one_fact() -> None:
@@ -70,12 +67,39 @@ def test_an_older_signal_changes_nothing() -> None:
     assert watts(grid)[OPERATOR] == (60_000, 20_000)
 
 
-def test_a_signal_that_is_none_is_refused_and_what_was_known_stays() -> None:
+def test_in_2_0_1_the_signal_says_what_may_flow_back_and_profiles_what_may_be_drawn() -> None:
     grid = Grid(charge_w=100_000, discharge_w=0)
-    grid.signal(signal(5, 20_000))
-    with pytest.raises(CodecError):
-        grid.signal(b"{}")
-    assert watts(grid)[OPERATOR] == (60_000, 20_000)
+    grid.profiles(Allowance(charge_w=60_000.0))
+    grid.signal(signal(1, 20_000).part(ExportSignal))
+    assert watts(grid) == {SITE: (60_000, 100_000), OPERATOR: (100_000, 20_000)}
+    assert watts(grid, 3_600_000)[OPERATOR] == (100_000, 0)
+
+
+def test_in_2_1_profiles_bound_both_directions_and_the_signal_brings_prices() -> None:
+    grid, book = Grid(charge_w=100_000, discharge_w=0), LimitBook()
+    later = (Later(3_600_000, 60_000.0, 0.0),)
+    for limit in grid.limits:
+        book.update(limit)
+    assert book.effective(0).discharge_w == 0
+    allowed = Allowance(charge_w=60_000.0, discharge_w=20_000.0, export_w=20_000.0, later=later)
+    (changed,) = (fact for fact in grid.profiles(allowed) if isinstance(fact, ports.LimitChanged))
+    assert book.update(changed.limit), "one change of limits is one fact"
+    assert (book.effective(0).charge_w, book.effective(0).discharge_w) == (60_000, 20_000)
+    assert watts(grid, 3_600_000)[SITE] == (60_000, 0), "where the profile ends nobody vouches for export"
+    (fact,) = grid.signal(signal(7, 1, 1).part(PriceSignal))
+    assert isinstance(fact, ports.GridChanged)
+    assert grid.tariff is not None
+    assert watts(grid) == {SITE: (60_000, 20_000), OPERATOR: (100_000, 100_000)}
+    assert {each.version for each in grid.limits if each.source == OPERATOR} == {7}
+
+
+def test_a_set_point_that_tells_no_limit_leaves_what_may_flow_back() -> None:
+    """Q03.FR.02."""
+    grid = Grid(charge_w=100_000, discharge_w=0)
+    grid.profiles(Allowance(setpoint_w=-40_000.0, export_w=20_000.0))
+    assert watts(grid)[SITE] == (100_000, 20_000)
+    grid.profiles(Allowance(setpoint_w=-40_000.0))
+    assert watts(grid)[SITE] == (100_000, 0), "nobody permits it any more"
 
 
 def test_charging_profiles_bound_the_site_and_give_it_back() -> None:

@@ -25,6 +25,7 @@ from tests.secc.backend import Backend, backend
 from tests.secc.machine.file_server import file_server
 from tests.secc.machine.test_logs import unpacked
 from v2g.errors import StoreError
+from v2g.grid.tariff import PriceSignal
 from v2g.net.clock import Clock, ClockConfig
 from v2g.observe import Observe
 
@@ -35,9 +36,6 @@ SIGNAL = {
     "source": "dso",
     "currency": "EUR",
     "slots": [{"start_ms": 0, "duration_s": 3600, "import_price": 300_000, "export_compensation": 200_000}],
-    "site_import_limit_w": 50_000,
-    "export_limit_w": 10_000,
-    "valid_until_ms": 2_000_000_000_000,
 }
 
 
@@ -48,7 +46,7 @@ class Fixture:
         self.events: list[Observe] = []
         self.news = asyncio.Event()
         self.limits: list[tuple[int, Allowance, int]] = []
-        self.signals: list[dict[str, Any]] = []
+        self.signals: list[PriceSignal] = []
         self.stops: list[tuple[str, str]] = []
         self.wishes: list[tuple[Any, ...]] = []
         self.meter: MeterSample | None = None
@@ -56,7 +54,7 @@ class Fixture:
         premises = changes.pop("premises", Premises())
         hooks = changes.pop("hooks", None) or Hooks(
             on_limit=lambda *args: self.limits.append(args),
-            on_grid_signal=lambda data: self.signals.append(json.loads(data)),
+            on_grid_signal=self.signals.append,
             on_stop=lambda *args: self.stops.append(args),
             on_start=lambda *args: self.wishes.append(("start", *args)),
             on_availability=lambda *args: self.wishes.append(("availability", *args)),
@@ -611,13 +609,15 @@ async def test_the_grid_signal_arrives_once_it_is_whole(tmp_path: Path, csms: Ba
     fixture = Fixture(tmp_path, csms.port)
     async with fixture.running() as station:
         await station.online.wait()
+        export = {"export_limit_w": 10_000, "valid_until_ms": 2_000_000_000_000}
+        signal = SIGNAL if csms.versions == ["ocpp2.1"] else SIGNAL | export
         answer = await csms.ask(
-            "DataTransfer", vendor_id="org.v2g-engine", message_id="GridSignal", data=json.dumps(SIGNAL)
+            "DataTransfer", vendor_id="org.v2g-engine", message_id="GridSignal", data=json.dumps(signal)
         )
         assert answer.status == "Accepted"
         await fixture.until(lambda: len(fixture.signals) == 1)
-        assert fixture.signals[0]["export_limit_w"] == 10_000
-        bad = json.dumps(SIGNAL | {"export_limit_w": -1})
+        assert msgspec.to_builtins(fixture.signals[0]) == signal | {"slots": tuple(SIGNAL["slots"])}
+        bad = json.dumps(signal | {"currency": "euro"})
         answer = await csms.ask("DataTransfer", vendor_id="org.v2g-engine", message_id="GridSignal", data=bad)
         assert answer.status == "Rejected"
         assert (await csms.ask("DataTransfer", vendor_id="com.other")).status == "UnknownVendorId"

@@ -8,7 +8,7 @@ where a day's price bands are laid out (`day_slots`), which is where summer time
 import itertools
 from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime, timedelta, tzinfo
-from typing import Annotated, Final
+from typing import Annotated, Final, TypeVar, overload
 
 import msgspec
 from msgspec import Meta
@@ -24,8 +24,10 @@ MAX_SIGNAL_BYTES: Final = 1_000_000
 
 __all__ = [
     "QUARTER_MS",
+    "ExportSignal",
     "GridSignal",
     "PriceBand",
+    "PriceSignal",
     "PriceSlot",
     "SignalSlot",
     "Tariff",
@@ -33,6 +35,9 @@ __all__ = [
     "local_day",
     "parse_grid_signal",
 ]
+
+
+S = TypeVar("S", bound="PriceSignal")
 
 
 class Tariff(msgspec.Struct, frozen=True, kw_only=True):
@@ -91,10 +96,10 @@ class SignalSlot(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     export_compensation: MicroPerKwh
 
 
-class GridSignal(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What the grid operator says, as JSON: prices, and how much the site may draw and feed back.
+class PriceSignal(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The prices of a grid signal, as JSON: what a station of OCPP 2.1 is told by DataTransfer.
 
-    A signal with a higher `version` replaces the former as a whole. After `valid_until_ms` no export is permitted.
+    A signal with a higher `version` replaces the former as a whole.
     """
 
     version: Annotated[int, Meta(ge=0, le=2**32 - 1)]
@@ -102,9 +107,6 @@ class GridSignal(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     source: Annotated[str, Meta(min_length=1, max_length=64)]
     currency: Annotated[str, Meta(pattern=r"^[A-Z]{3}\Z")]
     slots: Annotated[tuple[SignalSlot, ...], Meta(min_length=1, max_length=3000)]
-    site_import_limit_w: Annotated[int, Meta(ge=0, le=10_000_000)]
-    export_limit_w: Annotated[int, Meta(ge=0, le=10_000_000)]
-    valid_until_ms: Annotated[int, Meta(ge=0, le=2**53 - 1)]
 
     def tariff(self) -> Tariff:
         """Return the price series. Raises ValueError when slots overlap or do not ascend."""
@@ -124,16 +126,40 @@ class GridSignal(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         return msgspec.json.encode(self)
 
 
-def parse_grid_signal(data: bytes) -> GridSignal:
+class ExportSignal(PriceSignal, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Prices, and how much the site may feed back: for stations of OCPP 2.0.1, whose profiles have no word for it.
+
+    After `valid_until_ms` no export is permitted.
+    """
+
+    export_limit_w: Annotated[int, Meta(ge=0, le=10_000_000)]
+    valid_until_ms: Annotated[int, Meta(ge=0, le=2**53 - 1)]
+
+
+class GridSignal(ExportSignal, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the grid operator says, as JSON: prices, and how much the site may draw and feed back."""
+
+    site_import_limit_w: Annotated[int, Meta(ge=0, le=10_000_000)]
+
+    def part(self, kind: type[S]) -> S:
+        """Return the facts that a kind of signal has."""
+        return kind(**{name: getattr(self, name) for name in kind.__struct_fields__})
+
+
+@overload
+def parse_grid_signal(data: bytes) -> GridSignal: ...
+@overload
+def parse_grid_signal(data: bytes, kind: type[S]) -> S: ...
+def parse_grid_signal(data: bytes, kind: type[PriceSignal] = GridSignal) -> PriceSignal:
     """Return a signal that can be used whole. Raises CodecError naming the field (`$.slots[3].duration_s`)."""
     if len(data) > MAX_SIGNAL_BYTES:
         raise CodecError(f"grid signal of {len(data)} bytes", hint=f"at most {MAX_SIGNAL_BYTES} bytes are read")
     try:
-        signal = typed_json.decode(data, GridSignal)
+        signal = typed_json.decode(data, kind)
         signal.tariff()
     except (msgspec.DecodeError, ValueError) as error:
         raise CodecError(f"grid signal: {error}", hint="see docs/reference for the fields of a grid signal") from None
-    if signal.valid_until_ms <= signal.issued_at_ms:
+    if isinstance(signal, ExportSignal) and signal.valid_until_ms <= signal.issued_at_ms:
         raise CodecError("grid signal: valid_until_ms does not lie after issued_at_ms")
     return signal
 

@@ -6,7 +6,7 @@ import msgspec
 
 from secc.core.station.kernel import Command, Handler, Kernel, because
 from v2g.errors import CodecError
-from v2g.grid.tariff import parse_grid_signal
+from v2g.grid.tariff import ExportSignal, PriceSignal, parse_grid_signal
 from v2g.ocpp.messages.base import Message
 from v2g.ocpp.messages.data_transfer import DataTransferRequest, DataTransferResponse
 
@@ -15,9 +15,12 @@ VENDOR: Final = "org.v2g-engine"
 
 
 class GridSignalReceived(Command, frozen=True, kw_only=True):
-    """The CSMS passed on the grid operator's signal, already checked; `data` is its JSON."""
+    """The CSMS passed on what the grid operator says: prices, and from OCPP 2.0.1 also what may be fed back.
 
-    data: bytes
+    All other limits come as charging profiles.
+    """
+
+    signal: PriceSignal
 
 
 class DataTransfer:
@@ -35,8 +38,8 @@ class DataTransfer:
             return DataTransferResponse(status="UnknownMessageId")
         data = request.data.encode() if isinstance(request.data, str) else msgspec.json.encode(request.data)
         try:
-            parse_grid_signal(data)
+            signal = parse_grid_signal(data, ExportSignal if self._k.version == "2.0.1" else PriceSignal)
         except CodecError as error:
             return DataTransferResponse(status="Rejected", status_info=because("InvalidValue", str(error)[:512]))
-        self._k.do(GridSignalReceived(data=data))
+        self._k.do(GridSignalReceived(signal=signal))
         return DataTransferResponse(status="Accepted")

@@ -41,6 +41,7 @@ class Later(msgspec.Struct, frozen=True):
     charge_w: float | None
     discharge_w: float | None
     setpoint_w: float | None = None
+    export_w: float | None = None
 
 
 class Allowance(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,6 +54,9 @@ class Allowance(msgspec.Struct, frozen=True, kw_only=True):
     operation_mode: OperationMode | None = None
     asleep: bool = False
     """Whether the EVSE's electronics may be turned off (Q10)."""
+    export_w: float | None = None
+    """How much the CSMS lets flow back, W, by the first profile that tells a limit of discharge, also where another
+    one leads by a set point, which may tell none (Q03.FR.02); None where no profile tells one."""
     until_ms: int | None = None
     later: tuple[Later, ...] = ()
     """How it goes on, as far as it was asked for."""
@@ -83,6 +87,7 @@ def allowance(installed: Iterable[Installed], utc_ms: int, around: Around) -> Al
         setpoint_w=_within(wisher.setpoint_w, charge_w, discharge_w),
         operation_mode=wisher.operation_mode or own.operation_mode,
         asleep=own.asleep,
+        export_w=_export(installed, utc_ms, around),
         until_ms=min((edge for edge in changes if edge > utc_ms), default=None),
     )
 
@@ -316,5 +321,15 @@ def _within(wish: float | None, charge_w: float | None, discharge_w: float | Non
     return wish if discharge_w is None else max(wish, -discharge_w)
 
 
-def _values(found: Allowance) -> tuple[float | None, float | None, float | None]:
-    return found.charge_w, found.discharge_w, found.setpoint_w
+def _export(installed: list[Installed], utc_ms: int, around: Around) -> float | None:
+    """Return the limit of discharge of the first profile that tells one, in the order in which they lead."""
+    for purpose in _LEADING:
+        for item in _ordered(installed, purpose, around):
+            period = period_at(item, utc_ms, around)
+            if period is not None and period.discharge_limit is not None:
+                return abs(period.discharge_limit) * _per_unit((period, item), around)
+    return None
+
+
+def _values(found: Allowance) -> tuple[float | None, float | None, float | None, float | None]:
+    return found.charge_w, found.discharge_w, found.setpoint_w, found.export_w

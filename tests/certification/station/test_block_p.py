@@ -1,17 +1,22 @@
 """Certification cases of functional block P, data transfer: the station."""
 
 import json
+from typing import Any
 
+import msgspec
 import pytest
 
 from secc.core.station.data_transfer import VENDOR, GridSignalReceived
 from tests.certification.station.bench import Bench, Refused
+from v2g.ocpp.routes import Version
 
-SIGNAL = {
-    "version": 3, "issued_at_ms": 0, "source": "dso", "currency": "EUR", "site_import_limit_w": 5,
-    "export_limit_w": 4, "valid_until_ms": 9,
+Payload = dict[str, Any]
+
+PRICES = {
+    "version": 3, "issued_at_ms": 0, "source": "dso", "currency": "EUR",
     "slots": [{"start_ms": 0, "duration_s": 60, "import_price": 1, "export_compensation": 2}],
 }  # fmt: skip
+EXPORT = {**PRICES, "export_limit_w": 4, "valid_until_ms": 9}
 
 
 def test_tc_p_01_cs_unknown_vendor_and_message() -> None:
@@ -34,14 +39,17 @@ def test_tc_p_04_cs_custom_data_of_a_profile_is_received() -> None:
     assert answer["status"] == "Accepted"
 
 
-def test_a_grid_signal_may_be_an_object_or_its_text() -> None:
-    for data in (SIGNAL, json.dumps(SIGNAL)):
-        found = Bench()
+@pytest.mark.parametrize(("version", "good", "bad"), [("2.1", PRICES, EXPORT), ("2.0.1", EXPORT, PRICES)])
+def test_a_grid_signal_has_no_limit_that_a_profile_carries(version: Version, good: Payload, bad: Payload) -> None:
+    """In 2.1 all limits are in profiles; those of 2.0.1 have no word for what may flow back."""
+    for data in (good, json.dumps(good)):
+        found = Bench(version)
         assert found.ask("DataTransfer", vendorId=VENDOR, messageId="GridSignal", data=data)["status"] == "Accepted"
         (command,) = [each for each in found.commands if isinstance(each, GridSignalReceived)]
-        assert json.loads(command.data) == SIGNAL
-    for wrong in (5, [], "text", {**SIGNAL, "slots": []}, {**SIGNAL, "more": 1}):
-        found = Bench()
+        assert msgspec.to_builtins(command.signal) == {**good, "slots": tuple(good["slots"])}
+    limit = {**EXPORT, "site_import_limit_w": 5}
+    for wrong in (5, [], "text", {**good, "slots": []}, {**good, "more": 1}, bad, limit):
+        found = Bench(version)
         found.commands.clear()
         assert found.ask("DataTransfer", vendorId=VENDOR, messageId="GridSignal", data=wrong)["status"] == "Rejected"
         assert found.commands == []

@@ -4,6 +4,7 @@ import pytest
 
 from csms.core.admission import Admission, admit, serial_number_fits
 from csms.core.profiles import Needs, answer_needs, station_profiles, transaction_profile
+from csms.core.v2x import dispatch_profile
 from secc.core.station.profile_rules import Abilities, refuse
 from secc.core.station.profiles import Around, Installed, OpenTransaction, allowance
 from tests.csms.support import grid_signal
@@ -54,6 +55,22 @@ def test_a_2_1_station_ends_up_with_the_limits_of_the_signal(
         accepted(requests, "2.1"), NOW + after_ms, Around(evse_id=1, transaction=OpenTransaction("t", 1, NOW))
     )
     assert (found.charge_w, found.discharge_w) == (charge, discharge)
+
+
+def test_a_set_point_takes_no_limit_of_export_away() -> None:
+    """A dispatched transaction's profile may say no limit (Q03.FR.02); that of the one below it still holds."""
+    transaction = OpenTransaction("t", 1, NOW)
+    around = Around(evse_id=1, transaction=transaction)
+    needs = Needs(evse_id=1, requested="DC_BPT")
+    default = station_profiles(SIGNAL, "2.1", NOW, evses=2)
+    own = transaction_profile(SIGNAL, "2.1", NOW, "t", needs, sharers=1)
+    wish = dispatch_profile(1, -9_000, "CentralSetpoint", NOW, "t", duration_s=60)
+    dispatched = SetChargingProfileRequest(evse_id=1, charging_profile=wish)
+    for requests, export_w in (([*default, own], 5_000), ([*default, own, dispatched], 5_000), (default, 2_500)):
+        assert allowance(accepted(requests, "2.1"), NOW, around).export_w == export_w
+    found = allowance(accepted([*default, own, dispatched], "2.1"), NOW, around)
+    assert (found.discharge_w, found.setpoint_w) == (None, -9_000)
+    assert allowance(accepted([dispatched], "2.1"), NOW, around).export_w is None
 
 
 def test_a_2_0_1_station_ends_up_with_the_limit_of_charge() -> None:
