@@ -68,6 +68,7 @@ class PausePlay(Play):
         faults: Any,
         *,
         folder: Path,
+        number: int = 1,
     ) -> None:
         transport, owner = credentials(pki)
         self.all_events = []
@@ -82,7 +83,7 @@ class PausePlay(Play):
         place = replace(place, site=replace(place.site, charge_w=SITE_W, discharge_w=SITE_W))
         self.disk, self.desk = Disk(), Desk(says=ports.AuthorizationStatus.ACCEPTED)
         self.outlet = Outlet(
-            1, place, clock, lambda event: self.observe(event), transport, owner,
+            number, place, clock, lambda event: self.observe(event), transport, owner,
             Shelf(folder, owner, clock=clock, observe=self.all_events.append), made.meter, made.evse, made.safety,
             Wires(made.pilot) if made.pilot is not None else None, self.disk, self.disk,
         )  # fmt: skip
