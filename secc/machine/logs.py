@@ -1,15 +1,18 @@
 """Logs of the charger for its CSMS: collected from its own files into one archive, and sent there (N01).
 
-Diagnostics are a `.tar.gz` with `events.jsonl`, `trace.jsonl` (the older part, too), the settlement journals of the
-window as `journals/…`, `security.log` and `variables.json`. Of every file the newest lines that fit are taken.
+Diagnostics are a `.tar.gz` with `events.jsonl` and `trace.jsonl`, their older parts as `events.jsonl.1` and so on, the
+settlement journals of the window as `journals/…`, `security.log` and `variables.json`. Of every file the newest lines
+that fit are taken.
 """
 
 import asyncio
 import contextlib
 import gzip
 import io
+import itertools
 import re
 import ssl
+import sys
 import tarfile
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,11 +25,10 @@ from msgspec import Meta
 from secc.core.station.diagnostics import LogProgress, UploadLog
 from secc.core.station.evse import Fact
 from v2g.errors import OcppError, TransferError, TransferFailure
+from v2g.net.growing_file import MIB, generations
 from v2g.net.http_file import Cancel, upload
 from v2g.ocpp.messages.diagnostics import UploadLogStatus
 from v2g.ocpp.times import parse_time
-
-MIB: Final = 1024 * 1024
 
 _STATUS: Final[Mapping[TransferFailure, UploadLogStatus]] = {
     "denied": "PermissionDenied",
@@ -74,11 +76,7 @@ class Window:
         """Return whether a line of JSON belongs to it; one that tells no time does."""
         if self._oldest is None and self._latest is None:
             return True
-        at: int | None = None
-        if found := _UTC_MS.search(line):
-            at = int(found[1])
-        elif found := _TIME.search(line):
-            at = _ms(found[1].decode(errors="replace"))
+        at = _time_of(line)
         return at is None or self.covers(at)
 
     def covers(self, utc_ms: int) -> bool:
@@ -88,6 +86,14 @@ class Window:
     def since(self, utc_ms: int) -> bool:
         """Return whether something that was last written then may hold a line of it."""
         return self._oldest is None or utc_ms >= self._oldest
+
+
+def _time_of(line: bytes) -> int | None:
+    if found := _UTC_MS.search(line):
+        return int(found[1])
+    if found := _TIME.search(line):
+        return _ms(found[1].decode(errors="replace"))
+    return None
 
 
 def _ms(text: str | None) -> int | None:
@@ -125,12 +131,15 @@ def collect(command: UploadLog, sources: LogSources, config: LogsConfig, into: I
 def _members(sources: LogSources, window: Window, *, journals: bool) -> Iterator[tuple[str, Iterable[bytes]]]:
     """Yield what an archive may hold, the most telling first: name and lines, the newest first."""
     events = sources.events
-    lines = _backwards(events) if events is not None else reversed(list(sources.recent()))
-    yield "events.jsonl", filter(window.has, lines)
-    if sources.trace is not None:
-        older = sources.trace.with_name(sources.trace.name + ".1")
-        yield "trace.jsonl", filter(window.has, _backwards(sources.trace))
-        yield "trace.jsonl.1", filter(window.has, _backwards(older))
+    if events is None:
+        yield "events.jsonl", filter(window.has, reversed(list(sources.recent())))
+    grown = ((events, "events.jsonl"), (sources.trace, "trace.jsonl"))
+    aged = [[(each, each.name.replace(path.name, name)) for each in generations(path)] for path, name in grown if path]
+    for path, name in filter(None, itertools.chain(*itertools.zip_longest(*aged))):
+        lines = _backwards(path)
+        newest = next(lines, b"")
+        if newest and window.since(_time_of(newest) or sys.maxsize):  # of older files no more is read than this
+            yield name, filter(window.has, itertools.chain((newest,), lines))
     for folder in sources.journals if journals else ():
         for path in sorted(folder.glob("**/*.jsonl")):
             with contextlib.suppress(OSError):

@@ -104,6 +104,25 @@ def test_only_what_happened_in_the_window_is_taken(tmp_path: Path) -> None:
     assert "trace.jsonl.1" not in members
 
 
+def test_older_parts_of_the_events_are_taken_as_far_as_they_are_wanted_and_fit(tmp_path: Path) -> None:
+    found = sources(tmp_path)
+    (tmp_path / "events.jsonl").rename(tmp_path / "events.jsonl.1")
+    (tmp_path / "events.jsonl").write_text(f'{{"t":1.0,"utc_ms":{10 * DAY},"name":"event_10"}}\n')
+    (tmp_path / "events.jsonl.2").write_text(f'{{"t":1.0,"utc_ms":{DAY},"name":"before"}}\n')
+    (tmp_path / "events.jsonl.old").write_text("another's\n")
+    members = packed(command(), found)
+    assert "event_10" in members["events.jsonl"]
+    assert len(members["events.jsonl.1"].splitlines()) == 10
+    assert [name for name in members if name.startswith(("events", "trace"))] == [
+        "events.jsonl", "trace.jsonl", "events.jsonl.1", "trace.jsonl.1", "events.jsonl.2",
+    ]  # fmt: skip
+    members = packed(command(oldest="1970-01-08T00:00:00Z"), found)
+    assert [json.loads(line)["name"] for line in members["events.jsonl.1"].splitlines()] == [
+        "event_7", "event_8", "event_9",
+    ]  # fmt: skip
+    assert "events.jsonl.2" not in members
+
+
 def test_of_too_much_the_newest_lines_are_taken(tmp_path: Path) -> None:
     found = sources(tmp_path, lines=40_000)
     assert (tmp_path / "events.jsonl").stat().st_size > 1024 * 1024
