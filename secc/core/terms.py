@@ -154,9 +154,9 @@ class SeccNeeds(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     departure_after_s: Annotated[int, Meta(ge=60, le=0xFFFFFFFF)] | None = None
     """When the vehicle is expected to leave, counted from the negotiation; none knows no departure."""
     minimum_soc: Annotated[int, Meta(ge=0, le=100)] | None = None
-    """State of charge to be reached as soon as possible; only together with `target_soc` (V2G20-2681)."""
+    """MinimumSOC: charge that has to be there whatever happens; only together with `target_soc` (V2G20-2681)."""
     target_soc: Annotated[int, Meta(ge=0, le=100)] | None = None
-    """State of charge to be reached at departure; only together with `minimum_soc` (V2G20-2681)."""
+    """TargetSOC: charge that is wanted at departure; only together with `minimum_soc` (V2G20-2681)."""
 
     def __post_init__(self) -> None:
         """Keep both states of charge together, and in order (V2G20-2681)."""
