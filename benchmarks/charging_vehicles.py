@@ -23,10 +23,12 @@ from evcc.core.stages import Looping
 from evcc.core.world import Contract
 from pki_tools.tree import PkiTree
 from v2g.iso15118.session import Command, Fact
-from v2g.net import tls
 from v2g.net.clock import Clock
 from v2g.net.program import keep_responsive
 from v2g.net.runner import Runner
+from v2g.net.tls import connect
+from v2g.net.tls_endpoint import Endpoint, TlsIdentity
+from v2g.net.tls_stream import TlsStream
 from v2g.observe import Observe
 from v2g.pki.profiles import Role
 
@@ -61,7 +63,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 class Timed:
     """A stream that notes how long each answer took."""
 
-    def __init__(self, stream: tls.TlsStream, fleet: "Fleet") -> None:
+    def __init__(self, stream: TlsStream, fleet: "Fleet") -> None:
         self._stream, self._fleet = stream, fleet
         self.session: VehicleSession | None = None
         self._sent: tuple[str, float] | None = None
@@ -166,9 +168,9 @@ class Fleet:
 
     async def _vehicle(self, port: int) -> str:
         pki = self._pki
-        endpoint = tls.Endpoint(
+        endpoint = Endpoint(
             server=False,
-            identities=(tls.TlsIdentity(pki.credentials("vehicle")),),
+            identities=(TlsIdentity(pki.credentials("vehicle")),),
             anchors=pki.anchors("v2g"),
             peer_role=Role.SECC,
         )
@@ -185,7 +187,7 @@ class Fleet:
                 told.append(f"{event.data['reason']} of {event.data['request']}")
 
         async with self._gate:
-            stream = await tls.connect("::1", port, endpoint, timeout=20.0)
+            stream = await connect("::1", port, endpoint, timeout=20.0)
             timed = Timed(stream, self)
             session = timed.session = VehicleSession(
                 config,

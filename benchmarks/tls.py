@@ -22,8 +22,10 @@ import msgspec
 from benchmarks.figures import Figure, median, percentile
 from cli.demo.processes import free_port
 from pki_tools.tree import PkiTree, make_pki
-from v2g.net import tls
-from v2g.net.tls_endpoint import Backend, TlsProfile
+from v2g.net.tls import connect
+from v2g.net.tls_endpoint import ISO15118_20, Backend, Endpoint, TlsIdentity, TlsProfile
+from v2g.net.tls_server import serve
+from v2g.net.tls_stream import TlsStream
 from v2g.pki.certificates import chain_to_pem
 from v2g.pki.profiles import Role
 
@@ -92,7 +94,7 @@ def measure(*, quick: bool) -> Iterator[Figure]:
 
 
 def handshakes(
-    pki: PkiTree, times: int, *, profile: TlsProfile = tls.ISO15118_20, backend: Backend = "bundled"
+    pki: PkiTree, times: int, *, profile: TlsProfile = ISO15118_20, backend: Backend = "bundled"
 ) -> Handshakes:
     """Connect to a server of ours that often."""
     with subprocess.Popen(
@@ -103,9 +105,9 @@ def handshakes(
         assert server.stdin is not None
         assert server.stdout is not None
         port = int(server.stdout.readline())
-        endpoint = tls.Endpoint(
+        endpoint = Endpoint(
             server=False,
-            identities=(tls.TlsIdentity(pki.credentials("vehicle")),),
+            identities=(TlsIdentity(pki.credentials("vehicle")),),
             anchors=pki.anchors("v2g"),
             peer_role=Role.SECC,
             profile=profile,
@@ -125,28 +127,28 @@ def _cpu_s(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / TICKS
 
 
-async def _connect(endpoint: tls.Endpoint, port: int, times: int) -> list[float]:
+async def _connect(endpoint: Endpoint, port: int, times: int) -> list[float]:
     spans = []
     for _ in range(times):
         start = time.perf_counter()
-        stream = await tls.connect(HOST, port, endpoint)
+        stream = await connect(HOST, port, endpoint)
         await stream.close()
         spans.append((time.perf_counter() - start) * 1000)
     return spans
 
 
 async def _serve(pki: PkiTree, backend: Backend) -> None:
-    async def wait_for_close(stream: tls.TlsStream) -> None:
+    async def wait_for_close(stream: TlsStream) -> None:
         while await stream.read(1024):
             pass
 
-    server = await tls.serve(
+    server = await serve(
         HOST,
         0,
         wait_for_close,
-        tls.Endpoint(
+        Endpoint(
             server=True,
-            identities=(tls.TlsIdentity(pki.credentials("secc"), pki.staple()),),
+            identities=(TlsIdentity(pki.credentials("secc"), pki.staple()),),
             anchors=pki.anchors("v2g", "oem"),
             peer_role=Role.VEHICLE,
             backend=backend,

@@ -20,8 +20,7 @@ from v2g.iso15118 import signature
 from v2g.iso15118.messages.certificates import ContractCertificateChain, SubCertificates
 from v2g.iso15118.messages.common_messages import PnC_AReqAuthorizationMode
 from v2g.iso15118.messages.schemas import XMLDSIG
-from v2g.net import tls
-from v2g.net.tls_endpoint import Backend
+from v2g.net.tls_endpoint import ISO15118_20, Backend
 from v2g.pki.certificates import load_certificate
 from v2g.pki.issue import Issuer, Request, Subject, issue
 from v2g.pki.keys import load_private_key, verify_signature
@@ -187,7 +186,7 @@ def _handshakes(pki: PkiTree, kind: KeyKind, folder: Path, times: int, seconds: 
     name, group = GROUPS[kind]
     peer = openssl(pki, folder, seconds, group=name)
     for backend in BACKENDS:
-        profile = msgspec.structs.replace(tls.ISO15118_20, groups=(group,))
+        profile = msgspec.structs.replace(ISO15118_20, groups=(group,))
         try:
             ours = handshakes(pki, times, profile=profile, backend=backend)
         except ConfigError:  # this machine has no such library

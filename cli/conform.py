@@ -31,10 +31,10 @@ from v2g.errors import ConfigError
 from v2g.iso15118 import sdp
 from v2g.iso15118.charts import Family
 from v2g.iso15118.trace import Line
-from v2g.net import tls
 from v2g.net.clock import Clock
 from v2g.net.conform import Bench, SeccTester, by_command, nobody, stop_by_command
 from v2g.net.conform_evcc import EvccTester, Starter, VehicleBench
+from v2g.net.tls_endpoint import PROFILES
 from v2g.observe import Observe
 from v2g.pki.credentials import load_chain
 
@@ -147,7 +147,7 @@ def secc(
             without_power=without_power,
         ),
         sdp_port=sdp_port,
-        profile=tls.PROFILES[profile],
+        profile=PROFILES[profile],
         without_tls=without_tls,
     )
     moved = nobody if pilot is None else by_command(pilot, _warn)
@@ -216,7 +216,7 @@ def evcc(
         identities=identities,
         anchors=anchors,
         sdp_port=sdp_port,
-        profile=tls.PROFILES[profile],
+        profile=PROFILES[profile],
         without_tls=without_tls,
         pay=pay,
         wait_s=wait,
@@ -240,7 +240,7 @@ def _check(interface: str, profile: str, pay: str, *, without_tls: bool) -> None
     except OSError:
         known = ", ".join(name for _, name in socket.if_nameindex())
         raise ConfigError(f"--interface {interface}: there is no such network interface", hint=known) from None
-    if profile not in tls.PROFILES or (without_tls and profile != "interop"):
+    if profile not in PROFILES or (without_tls and profile != "interop"):
         raise ConfigError(f"--profile {profile}" + (" with --without-tls" if without_tls else ""), hint="interop")
     if pay not in ("", "EIM", "PnC"):
         raise ConfigError(f"--pay {pay}", hint="EIM or PnC")

@@ -31,7 +31,7 @@ from v2g.errors import ConfigError, TimeoutExpired, TlsError, V2GError
 from v2g.iso15118.charts import Family
 from v2g.iso15118.sdp import Security
 from v2g.iso15118.session import Fact
-from v2g.net import plain, tls
+from v2g.net import plain
 from v2g.net.ac_line import VehicleAcLine
 from v2g.net.capture import Recorder
 from v2g.net.clock import Clock
@@ -48,8 +48,11 @@ from v2g.net.plc.pilot import SimulatedVehiclePilot
 from v2g.net.program import OrderlyEnd, read_config, run
 from v2g.net.runner import ByteStream, Runner
 from v2g.net.supervision import Supervisor
+from v2g.net.tls import connect
 from v2g.net.tls_crls import CrlFiles
+from v2g.net.tls_endpoint import PROFILES, Endpoint, TlsIdentity, TlsProfile
 from v2g.net.tls_record import recorded
+from v2g.net.tls_stream import TlsStream
 from v2g.net.tls_warnings import open_key_log, tell_backend, tell_profile
 from v2g.net.trace import open_trace
 from v2g.net.udp import discover
@@ -67,7 +70,7 @@ INTERRUPTED = 130
 CELLS_IN_SERIES = 96
 """Of the simulated battery; only its telemetry looks at single cells."""
 
-Stream = tls.TlsStream | plain.PlainStream
+Stream = TlsStream | plain.PlainStream
 """What a charger is talked to on."""
 
 Wrap = Callable[[ByteStream, SigningKey | None], ByteStream]
@@ -222,7 +225,7 @@ class Vehicle:
             stack.push_async_callback(_cancel, talk)
             return await WithoutWords(self, basic, pilot).follow(talk)
 
-    async def _converse(self, endpoint: tls.Endpoint, recorder: Recorder | None, wrap: Wrap) -> str:
+    async def _converse(self, endpoint: Endpoint, recorder: Recorder | None, wrap: Wrap) -> str:
         """Match, connect and run one session of ISO 15118-20, in several parts where it pauses."""
         config = self.config.link
         async with contextlib.AsyncExitStack() as stack:
@@ -272,7 +275,7 @@ class Vehicle:
             hint = "is the charger running and its control pilot at 5 %?"
             raise TimeoutExpired("set-up of the data link", wait, hint=hint) from None
 
-    async def _connect(self, endpoint: tls.Endpoint) -> Stream:
+    async def _connect(self, endpoint: Endpoint) -> Stream:
         config = self.config
         # The kernel tests a new address for duplicates first.
         await wait_usable(*config.link.interfaces, timeout=config.timers.evcc_communication_setup)
@@ -288,7 +291,7 @@ class Vehicle:
         self.observe(Observe("sdp", "found", {**where, "evse_id": found.evse_id}))
         if config.sdp.without_tls:
             return await plain.connect(found.host, found.port, timeout=config.tls.timeout_s)
-        stream = await tls.connect(
+        stream = await connect(
             found.host,
             found.port,
             endpoint,
@@ -367,21 +370,21 @@ def safe_rating(config: EvccConfig) -> VehicleRating:
     )
 
 
-def tls_profile(config: EvccConfig) -> tls.TlsProfile:
+def tls_profile(config: EvccConfig) -> TlsProfile:
     """Return what is offered and demanded in the handshake."""
-    profile = tls.PROFILES[config.security_profile].with_curves(config.tls.curves)
+    profile = PROFILES[config.security_profile].with_curves(config.tls.curves)
     if config.tls.revocation is None:
         return profile
     return msgspec.structs.replace(profile, revocation=Fail(config.tls.revocation))
 
 
-def tls_endpoint(config: TlsConfig, profile: tls.TlsProfile, observe: Callable[[Observe], None]) -> tls.Endpoint:
+def tls_endpoint(config: TlsConfig, profile: TlsProfile, observe: Callable[[Observe], None]) -> Endpoint:
     """Return the vehicle's end of TLS. Raises V2GError for files that cannot be used."""
     tell_profile(profile, observe)
     chains = (ChainConfig(chain=config.chain, key=config.key), *config.other_chains)
-    endpoint = tls.Endpoint(
+    endpoint = Endpoint(
         server=False,
-        identities=tuple(tls.TlsIdentity(load_credentials(each.chain, each.key)) for each in chains),
+        identities=tuple(TlsIdentity(load_credentials(each.chain, each.key)) for each in chains),
         anchors=tuple(load_chain(path)[0] for path in config.anchors),
         peer_role=Role.SECC,
         crosses=tuple(load_chain(path)[0] for path in config.cross_certificates),

@@ -8,11 +8,14 @@ from secc.config import ProgramConfig
 from v2g.errors import TlsError
 from v2g.iso15118 import association, sdp
 from v2g.iso15118.association import Behind
-from v2g.net import plain, tls
+from v2g.net import plain
+from v2g.net.tls_endpoint import Endpoint
+from v2g.net.tls_server import TlsServer, serve
+from v2g.net.tls_stream import TlsStream
 from v2g.net.udp import SdpServer, tls_answer
 from v2g.observe import Observe, Scalar
 
-Stream = tls.TlsStream | plain.PlainStream
+Stream = TlsStream | plain.PlainStream
 """What a vehicle is talked to on."""
 
 
@@ -20,7 +23,7 @@ Stream = tls.TlsStream | plain.PlainStream
 class Listening:
     """A TLS server, the SDP server that leads to it, and a server without TLS where that is wanted."""
 
-    server: tls.TlsServer
+    server: TlsServer
     discovery: SdpServer
     plain: plain.PlainServer | None
 
@@ -58,7 +61,7 @@ async def listen(
     address: IPv6Address,
     *,
     config: ProgramConfig,
-    endpoint: tls.Endpoint,
+    endpoint: Endpoint,
     handler: Callable[[Stream], Awaitable[None]],
     observe: Callable[[Observe], None],
     evse_ids: Sequence[str],
@@ -68,7 +71,7 @@ async def listen(
     Raises TransportError when a port is taken, and as `tls.serve`.
     """
     host = f"{address}%{interface}" if address.is_link_local else str(address)
-    server = await tls.serve(
+    server = await serve(
         host,
         config.tls.port or sdp.TCP_PORTS,
         handler,

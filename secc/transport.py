@@ -9,10 +9,11 @@ from secc.config import ChainConfig, ProgramConfig
 from secc.machine.charger import certificate_folder
 from secc.trust_files import TrustFiles
 from v2g.errors import ConfigError
-from v2g.net import plain, tls
+from v2g.net import plain
 from v2g.net.keys import load_credentials
 from v2g.net.stapler import Stapler
 from v2g.net.tls_crls import CrlFiles
+from v2g.net.tls_endpoint import PROFILES, Endpoint
 from v2g.net.tls_identity import Answers, IdentityFiles, identities
 from v2g.net.tls_verdict import check_own_key
 from v2g.net.tls_warnings import open_key_log, tell_backend, tell_profile
@@ -38,7 +39,7 @@ class Transport:
         """Read the files. Raises V2GError for those that cannot be used."""
         self.config = config
         tls_config = config.tls
-        profile = tls.PROFILES[config.security_profile].with_curves(tls_config.curves)
+        profile = PROFILES[config.security_profile].with_curves(tls_config.curves)
         folder = certificate_folder(config.station) if config.station is not None else None
         self.trust = TrustFiles(tls_config, folder, observe)
         tell_profile(profile, observe)
@@ -59,7 +60,7 @@ class Transport:
             return IdentityFiles(load, files, answers=answers, observe=observe)
 
         self._files = tuple(files(chain) for chain in (first, *tls_config.other_chains))
-        self.endpoint = tls.Endpoint(
+        self.endpoint = Endpoint(
             server=True,
             identities=identities(self._files),
             anchors=lambda: self.trust.of(*VEHICLES),

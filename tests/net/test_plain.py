@@ -9,7 +9,8 @@ import pytest
 
 from v2g.errors import ConfigError, TransportError
 from v2g.iso15118.sdp import TCP_PORTS, SdpRequest, Security, Transport
-from v2g.net import plain, tls
+from v2g.net import plain
+from v2g.net.tls_endpoint import INTEROP, ISO15118_20
 from v2g.net.udp import tls_answer
 from v2g.observe import Observe
 
@@ -19,7 +20,7 @@ LOCALHOST = IPv6Address("::1")
 def test_the_standard_profile_knows_no_connections_without_tls() -> None:
     said: list[Observe] = []
     with pytest.raises(ConfigError, match="without_tls") as caught:
-        plain.permit(tls.ISO15118_20, said.append)
+        plain.permit(ISO15118_20, said.append)
     assert "interop" in caught.value.hint
     assert not said
 
@@ -27,7 +28,7 @@ def test_the_standard_profile_knows_no_connections_without_tls() -> None:
 def test_the_other_profile_says_so_loudly(caplog: pytest.LogCaptureFixture) -> None:
     said: list[Observe] = []
     with caplog.at_level(logging.WARNING):
-        plain.permit(tls.INTEROP, said.append)
+        plain.permit(INTEROP, said.append)
     assert "without TLS" in caplog.text
     assert [(event.stage, event.name) for event in said] == [("tls", "not_demanded")]
 

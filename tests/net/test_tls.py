@@ -18,8 +18,10 @@ from tests.net.tls_support import Make, echo, evcc, join, secc, serving
 from v2g.errors import TlsError, TransportError
 from v2g.iso15118.sdp import TCP_PORTS
 from v2g.net import tls_server
-from v2g.net.tls import ISO15118_20, TlsStream, connect, serve
-from v2g.net.tls_endpoint import Channel, open_channel
+from v2g.net.tls import connect
+from v2g.net.tls_endpoint import ISO15118_20, Channel, open_channel
+from v2g.net.tls_server import serve
+from v2g.net.tls_stream import TlsStream
 from v2g.pki.profiles import KeyKind, Role
 
 pytestmark = pytest.mark.usefixtures("backend")

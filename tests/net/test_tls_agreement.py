@@ -17,8 +17,9 @@ from pki_tools.tree import PkiTree
 from tests.net.tls_peer import needs_openssl, openssl, s_client, s_server
 from tests.net.tls_support import BACKENDS, echo, evcc, join, refused, secc, serving, shake, unavailable
 from v2g.errors import TlsError
-from v2g.net.tls import INTEROP, ISO15118_20, TlsStream, connect
-from v2g.net.tls_endpoint import Backend, Curve, backend_of, open_channel
+from v2g.net.tls import connect
+from v2g.net.tls_endpoint import INTEROP, ISO15118_20, Backend, Curve, backend_of, open_channel
+from v2g.net.tls_stream import TlsStream
 
 LEAVES = ("secp521r1", "ed448")
 COMBINATIONS = [*product(LEAVES, ISO15118_20.groups, ISO15118_20.ciphers)]

@@ -13,9 +13,9 @@ from pki_tools.tree import PkiTree
 from tests.net.tls_peer import needs_openssl, openssl, s_client
 from tests.net.tls_support import evcc, join, secc, serving, shake
 from v2g.errors import TlsError
-from v2g.net.tls import ISO15118_20, TlsIdentity, TlsStream
-from v2g.net.tls_endpoint import Backend, Endpoint, open_channel
+from v2g.net.tls_endpoint import ISO15118_20, Backend, Endpoint, TlsIdentity, open_channel
 from v2g.net.tls_hello import Wishes, choose
+from v2g.net.tls_stream import TlsStream
 
 pytestmark = pytest.mark.usefixtures("backend")
 

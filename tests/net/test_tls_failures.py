@@ -20,8 +20,10 @@ from tests.net.tls_peer import needs_openssl, s_server
 from tests.net.tls_support import Serving, echo, evcc, join, secc, serving
 from v2g.errors import TlsError
 from v2g.net import tls_stream
-from v2g.net.tls import HANDSHAKE_SECONDS, ISO15118_20, TlsStream, connect, serve
-from v2g.net.tls_endpoint import open_channel
+from v2g.net.tls import connect
+from v2g.net.tls_endpoint import ISO15118_20, open_channel
+from v2g.net.tls_server import serve
+from v2g.net.tls_stream import HANDSHAKE_SECONDS, TlsStream
 from v2g.pki.crl import Revoked, load_crl, make_crl
 from v2g.pki.issue import Issuer
 from v2g.pki.keys import load_private_key

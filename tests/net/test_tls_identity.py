@@ -12,9 +12,10 @@ from pki_tools.renewal import Renewal, renew_certificate
 from pki_tools.tree import PkiOptions, PkiTree, make_pki
 from tests.net.tls_support import evcc, join, secc, serving
 from v2g.errors import ConfigError, KeyAccessError, V2GError
-from v2g.net.tls import connect, serve
+from v2g.net.tls import connect
 from v2g.net.tls_crls import CrlFiles
 from v2g.net.tls_identity import IdentityFiles, identities
+from v2g.net.tls_server import serve
 from v2g.net.watched import Watched
 from v2g.observe import Observe
 from v2g.pki.credentials import load_credentials

@@ -14,7 +14,8 @@ from pki_tools.tree import Fault, PkiOptions, PkiTree, make_pki
 from tests.net.tls_peer import needs_openssl, openssl, s_client, s_server
 from tests.net.tls_support import Make, evcc, serving
 from v2g.errors import TlsError
-from v2g.net.tls import TlsStream, connect
+from v2g.net.tls import connect
+from v2g.net.tls_stream import TlsStream
 from v2g.pki.issue import Issuer
 from v2g.pki.keys import load_private_key
 from v2g.pki.ocsp import make_response

@@ -19,7 +19,7 @@ from tests.net.test_tls_hello import certificate
 from tests.net.tls_support import evcc, join, refused, secc, serving
 from v2g.errors import RevocationError
 from v2g.net import ocsp
-from v2g.net.tls import ISO15118_20
+from v2g.net.tls_endpoint import ISO15118_20
 from v2g.net.tls_hello import Entry
 from v2g.net.tls_verdict import Verdict
 from v2g.pki.issue import Issuer

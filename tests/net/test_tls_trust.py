@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from pki_tools.tree import Fault, PkiOptions, PkiTree, make_pki, refresh_staple
 from tests.net.tls_support import Make, join, refused, serving
 from v2g.errors import TlsError
-from v2g.net.tls import INTEROP
+from v2g.net.tls_endpoint import INTEROP
 from v2g.pki.credentials import Credentials
 from v2g.pki.issue import Issuer
 from v2g.pki.keys import load_private_key

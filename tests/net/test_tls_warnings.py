@@ -11,8 +11,7 @@ from pki_tools.tree import PkiTree
 from tests.net.tls_peer import needs_openssl, openssl, s_client
 from tests.net.tls_support import evcc, join, secc, serving, shake
 from v2g.errors import ConfigError
-from v2g.net.tls import INTEROP, ISO15118_20
-from v2g.net.tls_endpoint import open_channel
+from v2g.net.tls_endpoint import INTEROP, ISO15118_20, open_channel
 from v2g.net.tls_warnings import open_key_log, tell_profile
 from v2g.observe import Observe
 

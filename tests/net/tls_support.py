@@ -10,8 +10,10 @@ import pytest
 
 from pki_tools.tree import PkiOptions, PkiTree, make_pki
 from v2g.errors import ConfigError, TlsError
-from v2g.net.tls import Endpoint, TlsIdentity, TlsServer, TlsStream, connect, serve
-from v2g.net.tls_endpoint import Backend, Channel, Staple
+from v2g.net.tls import connect
+from v2g.net.tls_endpoint import Backend, Channel, Endpoint, Staple, TlsIdentity
+from v2g.net.tls_server import TlsServer, serve
+from v2g.net.tls_stream import TlsStream
 from v2g.pki.credentials import Credentials
 from v2g.pki.profiles import KeyKind, Role
 

@@ -15,7 +15,10 @@ from secc.config import ProgramConfig, load_config
 from secc.transport import Transport
 from tests.net.tls_support import ed448_pki
 from v2g.errors import ConfigError, TlsError
-from v2g.net import tls
+from v2g.net.tls import connect
+from v2g.net.tls_endpoint import ISO15118_20, Endpoint, TlsIdentity, TlsProfile
+from v2g.net.tls_server import serve
+from v2g.net.tls_stream import TlsStream
 from v2g.observe import Observe
 from v2g.pki.profiles import KeyKind, Role
 
@@ -50,9 +53,9 @@ async def test_a_vehicle_is_believed_over_a_cross_certificate_that_the_charger_h
         plain = config(tmp_path, pki, f'ocsp = "{pki.path("secc/ocsp.der")}"\n{more}')
         alone = msgspec.structs.replace(plain, tls=msgspec.structs.replace(plain.tls, oem_roots=()))
         endpoint = Transport(alone, lambda _: None).endpoint
-        server = await tls.serve("::1", 0, hang_up, endpoint, on_failure=failures.append)
+        server = await serve("::1", 0, hang_up, endpoint, on_failure=failures.append)
         try:
-            stream = await tls.connect("::1", server.port, vehicle(pki))
+            stream = await connect("::1", server.port, vehicle(pki))
             with contextlib.suppress(TlsError):
                 await stream.read(1)
             await stream.close()
@@ -61,17 +64,17 @@ async def test_a_vehicle_is_believed_over_a_cross_certificate_that_the_charger_h
         assert [each.reason for each in failures] == ([] if believed else ["unknown_ca"])
 
 
-def vehicle(tree: PkiTree, **options: Any) -> tls.Endpoint:
-    return tls.Endpoint(
+def vehicle(tree: PkiTree, **options: Any) -> Endpoint:
+    return Endpoint(
         server=False,
-        identities=(tls.TlsIdentity(tree.credentials("vehicle")),),
+        identities=(TlsIdentity(tree.credentials("vehicle")),),
         anchors=tree.anchors("v2g"),
         peer_role=Role.SECC,
         **options,
     )
 
 
-async def hang_up(_stream: tls.TlsStream) -> None:
+async def hang_up(_stream: TlsStream) -> None:
     return
 
 
@@ -87,20 +90,20 @@ ocsp = "{ed448_pki.path("secc/ocsp.der")}"
 """
     transport = Transport(config(tmp_path, pki, second), lambda _: None)
     assert [each.leaf for each in transport.credentials] == [each.chain("secc")[0] for each in (pki, ed448_pki)]
-    server = await tls.serve("::1", 0, hang_up, transport.endpoint)
+    server = await serve("::1", 0, hang_up, transport.endpoint)
     try:
-        stream = await tls.connect("::1", server.port, vehicle(pki))
+        stream = await connect("::1", server.port, vehicle(pki))
         assert stream.peer_chain == pki.chain("secc")
         await stream.close()
-        only = tls.TlsProfile(
+        only = TlsProfile(
             name="ed448 only",
-            ciphers=tls.ISO15118_20.ciphers,
-            groups=tls.ISO15118_20.groups,
+            ciphers=ISO15118_20.ciphers,
+            groups=ISO15118_20.groups,
             signature_algorithms=("ed448",),
-            revocation=tls.ISO15118_20.revocation,
+            revocation=ISO15118_20.revocation,
             interop=False,
         )
-        stream = await tls.connect("::1", server.port, vehicle(ed448_pki, profile=only))
+        stream = await connect("::1", server.port, vehicle(ed448_pki, profile=only))
         assert stream.peer_chain == ed448_pki.chain("secc")
         await stream.close()
     finally:
@@ -118,13 +121,13 @@ async def test_the_stapler_gets_its_answers_from_the_responder_that_the_certific
     responder = Server(tree.directory, observe=lambda _: None)
     await responder.start("127.0.0.1", port)
     running = asyncio.create_task(transport.run())
-    server = await tls.serve("::1", 0, hang_up, transport.endpoint)
+    server = await serve("::1", 0, hang_up, transport.endpoint)
     try:
         async with asyncio.timeout(5):
             while not events:
                 await asyncio.sleep(0.01)
         assert events[0].name == "staple_refreshed"
-        stream = await tls.connect("::1", server.port, vehicle(tree))
+        stream = await connect("::1", server.port, vehicle(tree))
         assert stream.ocsp_response
         await stream.close()
         assert list((tmp_path / "data" / "ocsp").iterdir())

@@ -18,9 +18,12 @@ from v2g.iso15118.charts import Family
 from v2g.iso15118.sdp import Security
 from v2g.iso15118.session import Command, Fact
 from v2g.iso15118.trace import Line
-from v2g.net import conform_probes, plain, tls
+from v2g.net import conform_probes, plain
 from v2g.net.clock import Clock
 from v2g.net.runner import Outcome, Runner
+from v2g.net.tls import connect
+from v2g.net.tls_endpoint import INTEROP, ISO15118_20, Endpoint, TlsIdentity, TlsProfile
+from v2g.net.tls_stream import HANDSHAKE_SECONDS, TlsStream
 from v2g.net.trace import Trace
 from v2g.net.udp import Found, discover
 from v2g.observe import Observe
@@ -45,7 +48,7 @@ class Bench(msgspec.Struct, frozen=True, kw_only=True):
     anchors: tuple[bytes, ...]
     kit: Kit = Kit()
     sdp_port: int = sdp.PORT
-    profile: tls.TlsProfile = tls.ISO15118_20
+    profile: TlsProfile = ISO15118_20
     without_tls: bool = False
     pause_s: float = 0.2
     """Between two connections."""
@@ -53,7 +56,7 @@ class Bench(msgspec.Struct, frozen=True, kw_only=True):
     """How long a charger is looked for."""
 
 
-Stream = tls.TlsStream | plain.PlainStream
+Stream = TlsStream | plain.PlainStream
 
 Pilot = Callable[[PilotState], Awaitable[None]]
 """Makes the control pilot show a state, or waits until somebody has."""
@@ -140,7 +143,7 @@ class SeccTester:
         except V2GError as error:
             return Seen(facts=["refuses the connection", str(error)])
         try:
-            assert isinstance(stream, tls.TlsStream)
+            assert isinstance(stream, TlsStream)
             facts = [stream.version, f"group {stream.group}", f"cipher {stream.cipher}"]
             if stream.ocsp_response:
                 facts.append("staples an OCSP answer")
@@ -206,9 +209,9 @@ class SeccTester:
             try:
                 stream: Stream
                 if bench.without_tls:
-                    stream = await plain.connect(where.host, where.port, timeout=tls.HANDSHAKE_SECONDS)
+                    stream = await plain.connect(where.host, where.port, timeout=HANDSHAKE_SECONDS)
                 else:
-                    stream = await tls.connect(where.host, where.port, self._endpoint(identity))
+                    stream = await connect(where.host, where.port, self._endpoint(identity))
             except TransportError as error:
                 if self._refusing or self._clock.monotonic() > until:
                     self._refusing = not isinstance(error, TlsError)
@@ -218,15 +221,15 @@ class SeccTester:
                 self._refusing = False
                 return stream
 
-    def _endpoint(self, identity: str) -> tls.Endpoint:
+    def _endpoint(self, identity: str) -> Endpoint:
         bench = self._bench
-        return tls.Endpoint(
+        return Endpoint(
             server=False,
-            identities=(tls.TlsIdentity(bench.identities[identity]),),
+            identities=(TlsIdentity(bench.identities[identity]),),
             anchors=bench.anchors,
             peer_role=Role.SECC,
             # That the charger staples nothing is a case of its own.
-            profile=msgspec.structs.replace(bench.profile, revocation=tls.INTEROP.revocation),
+            profile=msgspec.structs.replace(bench.profile, revocation=INTEROP.revocation),
         )
 
     def _execute(self, command: Command) -> Outcome | None:

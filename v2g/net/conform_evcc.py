@@ -21,10 +21,13 @@ from v2g.iso15118.charts import Family
 from v2g.iso15118.messages.common_messages import Authorization
 from v2g.iso15118.sdp import SdpRequest, SdpResponse, Security, Transport
 from v2g.iso15118.trace import Line
-from v2g.net import plain, tls
+from v2g.net import plain
 from v2g.net.clock import Clock
 from v2g.net.conform import Memory, Stream
 from v2g.net.runner import Runner
+from v2g.net.tls_endpoint import ISO15118_20, Endpoint, TlsIdentity, TlsProfile
+from v2g.net.tls_server import serve
+from v2g.net.tls_stream import HANDSHAKE_SECONDS
 from v2g.net.trace import Trace
 from v2g.net.udp import SdpServer, link_local_address
 from v2g.pki.credentials import Credentials, save_bundle
@@ -46,10 +49,10 @@ class VehicleBench(msgspec.Struct, frozen=True, kw_only=True):
 
     interface: str
     family: Family
-    identities: Mapping[str, tls.TlsIdentity]
+    identities: Mapping[str, TlsIdentity]
     anchors: tuple[bytes, ...]
     sdp_port: int = sdp.PORT
-    profile: tls.TlsProfile = tls.ISO15118_20
+    profile: TlsProfile = ISO15118_20
     without_tls: bool = False
     pay: str = ""
     """EIM or PnC: what is offered where a case leaves it open; else both."""
@@ -188,14 +191,14 @@ class EvccTester:
         profile = bench.profile
         if identity == "curve-p256":
             profile, identity = msgspec.structs.replace(profile, groups=("prime256v1",)), "secc"
-        endpoint = tls.Endpoint(
+        endpoint = Endpoint(
             server=True,
             identities=(bench.identities[identity],),
             anchors=bench.anchors,
             peer_role=Role.VEHICLE,
             profile=profile,
         )
-        server = await tls.serve(host, sdp.TCP_PORTS, talk, endpoint, on_failure=refused)  # type: ignore[arg-type]
+        server = await serve(host, sdp.TCP_PORTS, talk, endpoint, on_failure=refused)  # type: ignore[arg-type]
         try:
             yield server.port
         finally:
@@ -322,7 +325,7 @@ class EvccTester:
             said, beneath = b"", writer.transport  # start_tls puts another one above it
             came.set()
             try:
-                async with asyncio.timeout(tls.HANDSHAKE_SECONDS):
+                async with asyncio.timeout(HANDSHAKE_SECONDS):
                     await writer.start_tls(context)
                     said = await reader.read(64)
             except (OSError, TimeoutError) as error:  # ssl.SSLError is an OSError

@@ -6,33 +6,9 @@ Neither side resumes: no session is stored, no pre-shared key and no early data 
 import asyncio
 
 from v2g.errors import TlsError, TransportError
-from v2g.net.tls_endpoint import (
-    INTEROP,
-    ISO15118_20,
-    PROFILES,
-    Endpoint,
-    TlsIdentity,
-    TlsProfile,
-    open_channel,
-    record_channel,
-)
+from v2g.net.tls_endpoint import Endpoint, open_channel, record_channel
 from v2g.net.tls_revocation import ask_responders
-from v2g.net.tls_server import TlsServer, serve
 from v2g.net.tls_stream import HANDSHAKE_SECONDS, TlsStream, handshake, last_words
-
-__all__ = [
-    "HANDSHAKE_SECONDS",
-    "INTEROP",
-    "ISO15118_20",
-    "PROFILES",
-    "Endpoint",
-    "TlsIdentity",
-    "TlsProfile",
-    "TlsServer",
-    "TlsStream",
-    "connect",
-    "serve",
-]
 
 
 async def connect(host: str, port: int, endpoint: Endpoint, *, timeout: float = HANDSHAKE_SECONDS) -> TlsStream:
