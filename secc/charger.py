@@ -28,6 +28,7 @@ from secc.station import Hooks, Station, StationConfig
 from secc.station_layout import evse_layout
 from secc.transport import Transport
 from v2g.errors import ConfigError
+from v2g.grid.limits import GridResponse
 from v2g.grid.tariff import PriceSignal
 from v2g.iso15118.session import Fact
 from v2g.net.capture import RecordConfig, Recorder
@@ -218,7 +219,7 @@ class Charger:
 
     def _respond(self, respond: Respond) -> None:
         outlet = self._at(respond.evse_id)
-        response = ports.GridResponse(respond.delta_w, respond.floor_w, respond.ceiling_w, respond.ramp_percent)
+        response = GridResponse(respond.delta_w, respond.floor_w, respond.ceiling_w, respond.ramp_percent)
         outlet.tell(*outlet.grid.respond(response))
 
     def _allow_energy_transfer(self, reference: str, modes: Sequence[str]) -> None:

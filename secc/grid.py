@@ -9,7 +9,7 @@ from typing import Final
 from secc.core import ports
 from secc.core.station.profiles import Allowance, Later
 from v2g.billing.told_prices import Told
-from v2g.grid.limits import AUTHORIZATION, CABLE, OPERATOR, SITE, Limit, Setpoint, wish_limit
+from v2g.grid.limits import AUTHORIZATION, CABLE, OPERATOR, SITE, GridResponse, Limit, Setpoint, wish_limit
 from v2g.grid.tariff import ExportSignal, GridSignal, PriceSignal, Tariff
 from v2g.iso15118.session import Fact
 
@@ -45,7 +45,7 @@ class Grid:
         self._local_version = 0
         self._suspended = False
         self._cable_w = UNLIMITED_W
-        self.response = ports.GridResponse()
+        self.response = GridResponse()
         """What frequency and voltage want of the power that would flow."""
 
     @property
@@ -64,7 +64,7 @@ class Grid:
         )
         return (ports.SetpointChanged(self.setpoint),)
 
-    def respond(self, response: ports.GridResponse) -> Sequence[Fact]:
+    def respond(self, response: GridResponse) -> Sequence[Fact]:
         """Bend the power that would flow like that from now on (R01); return what a running session has to hear."""
         self.response = response
         return (ports.GridResponseChanged(response),)

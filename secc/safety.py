@@ -13,7 +13,7 @@ from typing import Any, Final, Protocol
 from secc.core import ports
 from v2g.asn1.discharge import DischargeCommand, decode_content, decode_signed
 from v2g.errors import Asn1Error
-from v2g.grid.limits import Limit
+from v2g.grid.limits import GridResponse, Limit
 from v2g.hardware.faults import FAULTS as KINDS
 from v2g.hardware.interfaces import (
     OFF,
@@ -227,7 +227,7 @@ class SafetyChannel:
             )
         )
 
-    def _take_response(self, response: ports.GridResponse) -> None:
+    def _take_response(self, response: GridResponse) -> None:
         """The grid's frequency and voltage bound the power, signed into the vehicle."""
         bounds: dict[str, int] = {}
         if response.ceiling_w is not None:

@@ -14,7 +14,7 @@ from typing import Final, Literal
 from secc.core import ports
 from secc.core.config import SeccConfig
 from secc.core.world import Identity
-from v2g.grid.limits import EVSE, Limit, LimitBook
+from v2g.grid.limits import EVSE, GridResponse, Limit, LimitBook
 from v2g.grid.tariff import Tariff
 from v2g.iec61851.duty import LEAST_A, OFF_DUTY, offer, read_duty
 from v2g.iec61851.pilot import PilotState
@@ -23,7 +23,7 @@ from v2g.iso15118.session import Entropy, Fact
 from v2g.iso15118.wordless import WordlessSession
 from v2g.settlement.records import SessionStarted, TariffSet
 
-NO_RESPONSE: Final = ports.GridResponse()
+NO_RESPONSE: Final = GridResponse()
 
 STOP_S: Final = 3.0
 """How long a vehicle may go on drawing after the oscillator went off (IEC 61851-1), before the contactor opens."""
@@ -98,7 +98,7 @@ class BasicSession(WordlessSession):
         cable_a: float = 0.0,
         ventilation: bool = False,
         time_scale: float = 1.0,
-        response: ports.GridResponse = NO_RESPONSE,
+        response: GridResponse = NO_RESPONSE,
     ) -> None:
         super().__init__(entropy=entropy)
         assert config.basic is not None

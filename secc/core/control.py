@@ -25,7 +25,7 @@ from secc.core.context import (
 )
 from secc.core.discharge import SignedDischarge
 from secc.core.world import Identity, Notice, Parking, Trust, World
-from v2g.grid.limits import EVSE, VEHICLE, WISH, Limit, LimitBook, Setpoint, choose_setpoint, wish_limit
+from v2g.grid.limits import EVSE, VEHICLE, WISH, GridResponse, Limit, LimitBook, Setpoint, choose_setpoint, wish_limit
 from v2g.grid.tariff import Tariff
 from v2g.iec61851.pilot import PilotState
 from v2g.iso15118.charts import Family
@@ -34,7 +34,7 @@ from v2g.iso15118.session import Command, Entropy, Heard, Session
 from v2g.observe import Observe
 from v2g.settlement.records import SessionStarted, TariffSet, limit_record
 
-NO_RESPONSE: Final = ports.GridResponse()
+NO_RESPONSE: Final = GridResponse()
 
 NOTICES: Final = (
     "Terminate",
@@ -106,7 +106,7 @@ class PowerControl(Session):
         can_plan: bool = False,
         foreseen: Iterable[Limit] = (),
         told_prices: AbsolutePriceSchedule | PriceLevelSchedule | None = None,
-        response: ports.GridResponse = NO_RESPONSE,
+        response: GridResponse = NO_RESPONSE,
         heard: Heard = lambda _message, _type: None,
     ) -> None:
         super().__init__(entropy=entropy, heard=heard)

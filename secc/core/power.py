@@ -4,8 +4,9 @@ from typing import Final
 
 from secc.core.config import ControlMode
 from secc.core.context import Charging, Selected, Vehicle
-from secc.core.ports import GridResponse, Output, SetAcOutput, SetOutput, SetWptOutput
+from secc.core.ports import Output, SetAcOutput, SetOutput, SetWptOutput
 from secc.core.world import World
+from v2g.grid.limits import GridResponse
 from v2g.iso15118.charts import Family
 
 

@@ -11,9 +11,9 @@ import msgspec
 
 from secc.core.config import SeccConfig
 from secc.core.context import Paused
-from secc.core.ports import Device, GridResponse, Measured, MeterRead
+from secc.core.ports import Device, Measured, MeterRead
 from v2g.errors import Iso15118Error
-from v2g.grid.limits import EffectiveLimits, Limit
+from v2g.grid.limits import EffectiveLimits, GridResponse, Limit
 from v2g.grid.tariff import Tariff
 from v2g.iec61851.pilot import PilotState
 from v2g.iso15118.charts import Family

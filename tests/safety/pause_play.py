@@ -27,7 +27,7 @@ from tests.safety.play import FAULTS, TOLD, Play
 from tests.safety.rig import Car, Pipe
 from tests.safety.steps import Step, script
 from v2g.errors import V2GError
-from v2g.grid.limits import OPERATOR, SITE, Limit
+from v2g.grid.limits import OPERATOR, SITE, GridResponse, Limit
 from v2g.iec61851.pilot import PilotState
 from v2g.iso15118.messages import common_messages as cm
 from v2g.net.clock import Clock
@@ -161,7 +161,7 @@ class PausePlay(Play):
 
     async def do_grid(self, ceiling_w: int | None, floor_w: int | None, delta_w: int = 0) -> None:
         self.judge.grid(ceiling_w, floor_w)
-        self.outlet.tell(*self.outlet.grid.respond(ports.GridResponse(delta_w, floor_w, ceiling_w)))
+        self.outlet.tell(*self.outlet.grid.respond(GridResponse(delta_w, floor_w, ceiling_w)))
 
     async def do_tariff(self) -> None:
         self._signal()

@@ -24,6 +24,7 @@ from tests.safety.pilot_rule import PilotJudge
 from tests.safety.play import LOOK_S, SENSED_S
 from tests.safety.steps import Chances, Step, script, told, walk
 from tests.virtual_time import VirtualLoop
+from v2g.grid.limits import GridResponse
 from v2g.iec61851.pilot import PilotState
 from v2g.slac.evse import EvseSlacConfig
 from v2g.slac.timing import FAST
@@ -194,7 +195,7 @@ class PilotPlay:
 
     def do_response(self, ceiling_w: int | None, delta_w: int = 0) -> None:
         """Frequency and voltage bound power; 0 is a trip (R04)."""
-        response = ports.GridResponse(delta_w, 0 if ceiling_w == 0 else None, ceiling_w)
+        response = GridResponse(delta_w, 0 if ceiling_w == 0 else None, ceiling_w)
         self.found.outlet.tell(*self.found.outlet.grid.respond(response))
         self.judge.limit("response", None if ceiling_w is None else max(0, ceiling_w))
 

@@ -25,7 +25,7 @@ from tests.safety.steps import Chances, Step, script, told, walk
 from tests.secc.core.bench import AC_WAYS, ACDP_WAYS, REQUESTS, WAYS, WPT_WAYS, number
 from tests.virtual_time import VirtualLoop
 from v2g.asn1.discharge import decode_content, decode_signed
-from v2g.grid.limits import Limit, Setpoint
+from v2g.grid.limits import GridResponse, Limit, Setpoint
 from v2g.iec61851.pilot import PilotState
 from v2g.iso15118.messages import common_messages as cm
 from v2g.iso15118.messages.common_types import Processing
@@ -255,7 +255,7 @@ class Play(Rig):
         self.tell(ports.SetpointChanged(wish))
 
     async def do_grid(self, ceiling_w: int | None, floor_w: int | None, delta_w: int = 0) -> None:
-        self.tell(ports.GridResponseChanged(ports.GridResponse(delta_w, floor_w, ceiling_w)))
+        self.tell(ports.GridResponseChanged(GridResponse(delta_w, floor_w, ceiling_w)))
 
     async def do_tariff(self) -> None:
         self.tariff = replace(self.tariff, version=self._version())

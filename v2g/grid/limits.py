@@ -202,3 +202,20 @@ def choose_setpoint(setpoints: Iterable[Setpoint], utc_ms: int) -> Setpoint | No
         s for s in setpoints if s.valid_from_ms <= utc_ms and (s.valid_until_ms is None or utc_ms < s.valid_until_ms)
     ]
     return max(live, key=lambda s: (s.priority, s.version), default=None)
+
+
+class GridResponse(msgspec.Struct, frozen=True):
+    """What the grid here wants of the power that would flow: a shift by `delta_w`, and then no less than `floor_w` and
+    no more than `ceiling_w` (signed, into the vehicle is positive; None bounds nothing), rising by no more than
+    `ramp_percent` of the rating in a second (0: at once)."""
+
+    delta_w: int = 0
+    floor_w: int | None = None
+    ceiling_w: int | None = None
+    ramp_percent: float = 0.0
+
+    def bend(self, power_w: int) -> int:
+        """Return what becomes of a power, as far as it can flow."""
+        bent = power_w + self.delta_w
+        bent = bent if self.floor_w is None else max(bent, self.floor_w)
+        return bent if self.ceiling_w is None else min(bent, self.ceiling_w)

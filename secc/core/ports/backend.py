@@ -3,10 +3,8 @@
 import enum
 from typing import Any
 
-import msgspec
-
 from v2g.grid.energy_offer import EnergyOffer
-from v2g.grid.limits import Limit, Setpoint
+from v2g.grid.limits import GridResponse, Limit, Setpoint
 from v2g.grid.tariff import Tariff
 from v2g.iso15118.messages.schedules import AbsolutePriceSchedule, PriceLevelSchedule
 from v2g.iso15118.session import Command, Fact
@@ -271,23 +269,6 @@ class SetpointChanged(Fact, frozen=True):
     """The back end wishes a power; None takes the wish back."""
 
     setpoint: Setpoint | None
-
-
-class GridResponse(msgspec.Struct, frozen=True):
-    """What the grid here wants of the power that would flow: a shift by `delta_w`, and then no less than `floor_w` and
-    no more than `ceiling_w` (signed, into the vehicle is positive; None bounds nothing), rising by no more than
-    `ramp_percent` of the rating in a second (0: at once). See `secc.core.station.der_response`."""
-
-    delta_w: int = 0
-    floor_w: int | None = None
-    ceiling_w: int | None = None
-    ramp_percent: float = 0.0
-
-    def bend(self, power_w: int) -> int:
-        """Return what becomes of a power, as far as it can flow."""
-        bent = power_w + self.delta_w
-        bent = bent if self.floor_w is None else max(bent, self.floor_w)
-        return bent if self.ceiling_w is None else min(bent, self.ceiling_w)
 
 
 class GridResponseChanged(Fact, frozen=True):

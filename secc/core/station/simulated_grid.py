@@ -8,10 +8,10 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta
 
-from secc.core.ports.backend import GridResponse
 from secc.core.station.der_response import BY_FREQUENCY, BY_VOLTAGE, Respond
 from secc.core.station.frequency import GridFrequency
 from v2g.grid.frequency_trace import GridTrace
+from v2g.grid.limits import GridResponse
 from v2g.ocpp.messages.ev_charging import DERControl
 
 NEVER_MS: Final = 2**62

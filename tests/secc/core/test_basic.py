@@ -10,7 +10,7 @@ from secc.core import ports
 from secc.core.basic import STOP_S, BasicSession, Phase, Way
 from secc.core.config import AcRating, BasicConfig, SeccConfig
 from secc.core.world import Identity
-from v2g.grid.limits import SITE, Limit
+from v2g.grid.limits import SITE, GridResponse, Limit
 from v2g.hardware.interlock import Interlock, InterlockConfig, SetContactor
 from v2g.iec61851.duty import read_duty
 from v2g.iec61851.pilot import PilotState
@@ -158,14 +158,14 @@ def test_a_lower_limit_is_a_lower_duty_and_none_at_all_is_x1() -> None:
 @pytest.mark.parametrize(
     ("response", "most_a"),
     [
-        (ports.GridResponse(ceiling_w=0), 0.0),
-        (ports.GridResponse(floor_w=-5_000, ceiling_w=-5_000), 0.0),
-        (ports.GridResponse(ceiling_w=6_900), 10.0),
-        (ports.GridResponse(delta_w=-11_040), 16.0),
-        (ports.GridResponse(delta_w=5_000), 32.0),
+        (GridResponse(ceiling_w=0), 0.0),
+        (GridResponse(floor_w=-5_000, ceiling_w=-5_000), 0.0),
+        (GridResponse(ceiling_w=6_900), 10.0),
+        (GridResponse(delta_w=-11_040), 16.0),
+        (GridResponse(delta_w=5_000), 32.0),
     ],
 )
-def test_a_response_to_the_grid_bounds_the_current(response: ports.GridResponse, most_a: float) -> None:
+def test_a_response_to_the_grid_bounds_the_current(response: GridResponse, most_a: float) -> None:
     """R04: it holds for a vehicle without words, too; more than the limits allow it never asks for."""
     desk = Desk()
     desk.charging()
@@ -175,7 +175,7 @@ def test_a_response_to_the_grid_bounds_the_current(response: ports.GridResponse,
     assert (desk.session.duty is None) is (most_a == 0)
     desk.run(STOP_S)
     assert (ports.OpenContactors() in desk.commands) is (most_a == 0)
-    desk.fact(ports.GridResponseChanged(ports.GridResponse()))
+    desk.fact(ports.GridResponseChanged(GridResponse()))
     desk.run(6)
     assert desk.session.current_a == pytest.approx(31.88, abs=0.2)
 

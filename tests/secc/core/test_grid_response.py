@@ -24,6 +24,7 @@ from tests.certification.station.test_ocpp_21 import local
 from tests.secc.core.bench import AC_BPT, DC_BPT, Bench
 from tests.secc.core.test_ac import UNSIGNED, target
 from v2g.grid.frequency_trace import FrequencyTrace, load_trace
+from v2g.grid.limits import GridResponse
 from v2g.hardware.interfaces import OFF, Demand
 from v2g.hardware.simulation import Load, StageConfig, StageModel
 from v2g.iec61851.pilot import PilotState
@@ -104,7 +105,7 @@ class Charger:
                     facts = self.grid.local(power_w)
                 case Respond():
                     response = (command.delta_w, command.floor_w, command.ceiling_w, command.ramp_percent)
-                    facts = self.grid.respond(ports.GridResponse(*response))
+                    facts = self.grid.respond(GridResponse(*response))
                 case _:
                     continue
             for fact in facts:
@@ -358,20 +359,20 @@ def test_what_the_frequency_led_to_ends_with_its_profile() -> None:
 @pytest.mark.parametrize(
     ("planned_w", "response", "limits"),
     [
-        (5_000, ports.GridResponse(-2_000), (3_000, 8_000)),
-        (5_000, ports.GridResponse(-9_000), (0, 8_000)),
-        (-5_000, ports.GridResponse(2_000), (10_000, 3_000)),
-        (-5_000, ports.GridResponse(0, -1_000), (10_000, 1_000)),
-        (None, ports.GridResponse(-2_000), (8_000, 8_000)),
-        (None, ports.GridResponse(2_000), (10_000, 6_000)),
-        (5_000, ports.GridResponse(), (10_000, 8_000)),
-        (5_000, ports.GridResponse(0, 0, 0), (0, 0)),
-        (None, ports.GridResponse(0, -2_000, 4_000), (4_000, 2_000)),
-        (5_000, ports.GridResponse(-2_000, -1_000), (3_000, 1_000)),
+        (5_000, GridResponse(-2_000), (3_000, 8_000)),
+        (5_000, GridResponse(-9_000), (0, 8_000)),
+        (-5_000, GridResponse(2_000), (10_000, 3_000)),
+        (-5_000, GridResponse(0, -1_000), (10_000, 1_000)),
+        (None, GridResponse(-2_000), (8_000, 8_000)),
+        (None, GridResponse(2_000), (10_000, 6_000)),
+        (5_000, GridResponse(), (10_000, 8_000)),
+        (5_000, GridResponse(0, 0, 0), (0, 0)),
+        (None, GridResponse(0, -2_000, 4_000), (4_000, 2_000)),
+        (5_000, GridResponse(-2_000, -1_000), (3_000, 1_000)),
     ],
 )
 def test_a_vehicle_with_a_schedule_is_left_less(
-    planned_w: int | None, response: ports.GridResponse, limits: tuple[int, int]
+    planned_w: int | None, response: GridResponse, limits: tuple[int, int]
 ) -> None:
     from secc.core.power import _bounded
 

@@ -8,10 +8,10 @@ import pytest
 from secc.core.config import AcRating, ControlMode, EnergyService, EvseRating, SeccConfig, SignedDischarge, WptRating
 from secc.core.context import Authorized, Charging, Opened, Parametrised, Plan, Planned, Selected, Vehicle
 from secc.core.offers import OfferedTuple, Span
-from secc.core.ports import Device, GridResponse, Measured, SetAcOutput, SetOutput, SetWptOutput
+from secc.core.ports import Device, Measured, SetAcOutput, SetOutput, SetWptOutput
 from secc.core.power import choose_output, discharge_ceiling
 from secc.core.world import World
-from v2g.grid.limits import EffectiveLimits
+from v2g.grid.limits import EffectiveLimits, GridResponse
 
 CONFIG = SeccConfig(
     rating=EvseRating(
