@@ -100,8 +100,9 @@ class Webhooks:
             self._couriers[webhook_id].wake.set()
 
     async def _dismiss(self, webhook_ids: Collection[str]) -> None:
-        for courier in [self._couriers.pop(each) for each in tuple(webhook_ids)]:
-            await courier.close()
+        for each in tuple(webhook_ids):
+            await self._couriers[each].close()
+            del self._couriers[each]  # not before: who is cancelled meanwhile closes it in the end
 
     async def _deliver_all(self, webhook_id: str) -> None:
         """Make every delivery that is due to a webhook."""
@@ -140,16 +141,17 @@ class _Courier:
         self.wake = asyncio.Event()
         self._deliver = deliver
         self._webhook_id = webhook_id
+        self._closed = False
         self._task = asyncio.create_task(self._run())
 
     async def close(self) -> None:
         """Stop; what was claimed is delivered by whoever looks next."""
+        self._closed = True
         self._task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._task
+        await asyncio.wait((self._task,))  # unlike awaiting the task itself, it tells whose cancellation it is
 
     async def _run(self) -> None:
-        while True:
+        while not self._closed:  # connections that are being closed may swallow the cancellation
             await self.wake.wait()
             self.wake.clear()
             with contextlib.suppress(StoreError):  # the next look wakes it again

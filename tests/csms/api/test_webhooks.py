@@ -263,6 +263,65 @@ async def test_one_that_does_not_answer_keeps_nobody_else_waiting(ask: ApiClient
         silent.answers.set()
 
 
+class Slow:
+    """Connections that close slowly, and let nobody interrupt that once."""
+
+    def __init__(self) -> None:
+        self.closing = asyncio.Event()
+        self.cancelled = asyncio.Event()
+        self.may_close = asyncio.Event()
+
+    @contextlib.asynccontextmanager
+    async def calling(self, reach: Reach) -> AsyncIterator[Any]:
+        """As that of csms.webhook_calls."""
+        async with calling(reach) as caller:
+            yield caller
+        self.closing.set()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self.may_close.wait()
+        self.cancelled.set()
+        await self.may_close.wait()
+
+
+@pytest.mark.parametrize("ends", [False, True])
+async def test_one_that_is_deleted_while_its_connections_close_holds_nothing_up(
+    csms: Backend, monkeypatch: pytest.MonkeyPatch, ends: bool
+) -> None:
+    slow = Slow()
+    async with Receiver().running() as receiver, serving(csms) as ask:
+        with monkeypatch.context() as patch:
+            patch.setattr("csms.webhook_calls.calling", slow.calling)
+            path, _secret = await make(ask, receiver)
+            csms.services.feed.publish("station_connected", "CS-V2G-0001", {})
+            await asyncio.wait_for(slow.closing.wait(), 5)
+        assert (await ask("DELETE", path)).status == 204
+        await asyncio.wait_for(slow.cancelled.wait(), 5)
+        if not ends:
+            slow.may_close.set()
+            await make(ask, receiver)
+            csms.services.feed.publish("station_connected", "CS-V2G-0001", {"n": 1})
+            await receiver.call()
+            _headers, body = await receiver.call()
+            assert json.loads(body)["data"] == {"n": 1}
+    # else the back end ends meanwhile
+
+
+@pytest.mark.parametrize("number", [1, 12])
+async def test_one_that_is_deleted_while_it_is_called_keeps_nobody_else_waiting(ask: ApiClient, number: int) -> None:
+    async with Receiver().running() as silent, Receiver().running() as quick:
+        silent.answers.clear()
+        gone, _secret = await make(ask, silent)
+        for n in range(number):
+            ask.backend.services.feed.publish("station_connected", "CS-V2G-0001", {"n": n})
+        await silent.call()
+        assert (await ask("DELETE", gone)).status == 204
+        await make(ask, quick)
+        ask.backend.services.feed.publish("station_connected", "CS-V2G-0001", {"n": 99})
+        _headers, body = await quick.call()
+        assert json.loads(body)["data"] == {"n": 99}
+        silent.answers.set()
+
+
 async def test_a_secret_is_sealed_and_can_be_renewed(ask: ApiClient) -> None:
     async with Receiver().running() as receiver:
         path, old = await make(ask, receiver)
