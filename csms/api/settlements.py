@@ -5,10 +5,11 @@ from typing import Annotated, Any
 import msgspec
 
 from csms.api.call import Call, encode, read_cursor, shown, write_cursor
-from csms.api.operations import Page, get
+from csms.api.operations import Page, Reply, get
 from csms.api.parameters import Paged
+from csms.api.problems import ApiError
 from csms.api.several import OfStation, one_of
-from csms.core.access import Permission
+from csms.core.access import Permission, allowed
 from csms.rows import records as rows
 from v2g.settlement.settle import Settlement
 
@@ -37,6 +38,28 @@ async def read_settlement(call: Call, parameters: OneSession) -> bytes:
     return encode(one_of(found, parameters.station, "settlement"))  # word for word as it was settled
 
 
+@get(
+    "/settlements/{session_id}/journal",
+    Permission.READ_TOKENS,
+    media_type="application/jsonl",
+    problems=(404, 409),
+    answer=str,
+)
+async def read_journal(call: Call, parameters: OneSession) -> Reply[bytes]:
+    """Give the back end's copy of a session's journal, a hash chain of JSON lines, as the charger has sent it.
+
+    It names whose contract it was, and can leave nothing out: so it takes `read_tokens` beside `read_settlements`. A
+    session that goes on has those lines that have arrived.
+    """
+    if not allowed(
+        call.principal, Permission.READ_SETTLEMENTS
+    ):  # all roles with the one have the other, scopes may not
+        raise ApiError(403, "a journal is part of a settlement", "it needs read_settlements, too")
+    found = await call.run(rows.find_journals, parameters.session_id)
+    lines = one_of(found, parameters.station, "journal")["lines"]
+    return Reply(content=b"".join(lines), media_type="application/jsonl")
+
+
 class WhichSettlements(Paged, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which settlements."""
 
@@ -53,4 +76,4 @@ async def list_settlements(call: Call, parameters: WhichSettlements) -> Page[Any
     return Page(items, write_cursor(items[-1]["station_id"], items[-1]["session_id"]) if more else None)
 
 
-OPERATIONS = (list_settlements, read_settlement)
+OPERATIONS = (list_settlements, read_settlement, read_journal)

@@ -53,6 +53,12 @@ def journal_lines(connection: Connection, station_id: str, session_id: str) -> l
     return list(connection.execute(query.order_by(there.sequence)).scalars())
 
 
+def find_journals(connection: Connection, session_id: str) -> list[dict[str, Any]]:
+    """Return the copies of a session's journal, one per station that uses the id, each with its head and `lines`."""
+    rows = connection.execute(select(journals).where(journals.c.session_id == session_id)).all()
+    return [{**row._mapping, "lines": journal_lines(connection, row.station_id, session_id)} for row in rows]
+
+
 def count_refusal(connection: Connection, station_id: str, session_id: str, now_ms: int) -> None:
     """Count lines that were refused for this copy."""
     key = (journals.c.station_id == station_id) & (journals.c.session_id == session_id)

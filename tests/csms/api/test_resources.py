@@ -16,12 +16,15 @@ from tests.certification.charging import Charging
 from tests.certification.conftest import Start
 from tests.certification.scripted import ScriptedStation
 from tests.csms.api.support import ApiClient, serving
+from tests.csms.test_journals import SESSION, delivery, journal
 from tests.iso15118.contracts import PCID
 from v2g.pki.keys import save_secret
 from v2g.pki.reference import KeyReference
+from v2g.settlement.journal import verify_lines
 from v2g.settlement.ocmf import printed_public_key
 
 TOKEN = {"idToken": "04A1B2C3", "type": "ISO14443"}
+SESSION_STATION = "CS-V2G-0001"
 CHOSEN = "a-password-of-the-station"
 HEARTBEAT = {"component": {"name": "OCPPCommCtrlr"}, "variable": {"name": "HeartbeatInterval"}}
 
@@ -327,6 +330,20 @@ async def test_a_station_at_the_door_is_admitted_with_a_password(backend: Start)
         assert (await ask("GET", "/door/faults")).json == []
         assert (await ask("DELETE", "/door/CS-NEW")).status == 204
         assert await admitted(memory, "CS-NEW") is None
+
+
+async def test_the_copy_of_a_journal_is_given_as_it_came_to_those_who_may_read_tokens(ask: ApiClient) -> None:
+    lines = journal()
+    await ask.backend.services.journals.deliver(SESSION_STATION, delivery(lines))
+    path = f"/settlements/{SESSION}/journal"
+    for role in (Role.ADMIN, Role.OPERATOR, Role.BILLING):
+        answer = await ask("GET", path, role=role)
+        assert (answer.status, answer.body) == (200, b"".join(lines))
+        assert verify_lines(answer.body, name=SESSION)
+    for role in (Role.VIEWER, Role.INSTALLER):
+        assert (await ask("GET", path, role=role)).status == 403
+    assert (await ask("GET", f"{path}?station=CS-404")).status == 404
+    assert (await ask("GET", "/settlements/0000/journal")).status == 404
 
 
 async def test_passwords_of_many_stations_are_set_all_or_none(backend: Start) -> None:
