@@ -335,7 +335,7 @@ class ChargerMonitor:
 
     def _told_later(self, allowed: _Allowed) -> bool:
         """Say whether the vehicle hears of what is allowed, which is less than before, only later."""
-        return bool(self._told_s) and (allowed.output.charge_w > 0 or allowed.output.discharge_w > 0)
+        return bool(self._told_s and (allowed.output.charge_w or allowed.output.discharge_w))
 
     def _over_voltage(self) -> bool:
         most_mv = self._bears.voltage_mv
