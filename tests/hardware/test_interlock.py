@@ -121,6 +121,31 @@ def test_a_contactor_that_does_not_open_within_100_ms_is_welded_until_it_is_serv
     assert lock.light == "red"
 
 
+def test_a_lock_that_opens_by_itself_is_a_fault() -> None:
+    lock = charging(latch=True)
+    lock.latch(1.0, locked=False)
+    assert not lock.commanded
+    lock.feedback(1.05, closed=False)
+    lock.latch(1.5, locked=False)
+    lock.tick(1.9)
+    assert lock.faults == ()
+    lock.tick(2.0)
+    assert lock.faults == ("latch_failed",)
+    lock.latch(2.5, locked=False)
+    assert lock.deadline() is None
+    lock.latch(3.0, locked=True)
+    assert lock.faults == ()
+
+
+def test_a_lock_that_is_back_in_time_is_none() -> None:
+    lock = charging(latch=True)
+    lock.latch(1.0, locked=False)
+    lock.feedback(1.05, closed=False)
+    lock.latch(1.5, locked=True)
+    lock.tick(9.0)
+    assert lock.faults == ()
+
+
 def test_a_contactor_that_closes_unasked_is_welded() -> None:
     lock = Interlock(InterlockConfig())
     lock.feedback(0.0, closed=True)

@@ -206,10 +206,12 @@ class Interlock:
 
     def latch(self, now: float, *, locked: bool) -> None:
         """The plug's lock says whether it is closed."""
-        self._locked = locked
+        was, self._locked = self._locked, locked
         if locked is self._lock_wanted:
             self._deadlines.pop("latch", None)
             self._end("latch_failed")
+        elif self._config.latch and locked is not was:  # it moves by itself
+            self._deadlines.setdefault("latch", now + LATCH_S)
         self._settle(now)
 
     @property
