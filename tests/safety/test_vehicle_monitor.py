@@ -161,6 +161,7 @@ def test_a_contactor_closes_on_fresh_readings_alone(sensor: str, age: float, clo
 def test_state_c_is_not_shown_with_a_contactor_that_has_not_opened() -> None:
     """While it may still be moving, it is nobody's fault; a cable check has to wait all the same."""
     desk = Desk().to_closed()
+    assert desk.monitor.show(desk.now)
     desk.monitor.open(desk.now)
     assert not desk.monitor.show(desk.now)
     assert desk.take() == [Open("contactor_welded")]
