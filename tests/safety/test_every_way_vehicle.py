@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from evcc.core import facts, session, watch
+from evcc.core.basic import BasicVehicle
 from tests.safety.steps import Step, judged
 from tests.safety.vehicle_play import (
     DONE,
@@ -109,6 +110,11 @@ def test_every_state_is_one_that_the_vehicle_comes_to(kind: Kind) -> None:
     assert reached == list(STATES[kind])
 
 
+@pytest.mark.parametrize("done", [each for each in DONE if each[0] in ("fault", "driver", "unplug", "abort", "duty")])
+def test_a_vehicle_that_obeys_the_pilot_alone(done: Step) -> None:
+    tried("basic", "dynamic", (("wait", 2.0), done, ("wait", LATER_S)))
+
+
 # -- the judge, and the monitor ---------------------------------------------------------------------------------------
 
 
@@ -135,6 +141,10 @@ def draws_on(patch: pytest.MonkeyPatch) -> None:
     looks_at_nothing(patch)
 
 
+def duty_is_ignored(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(BasicVehicle, "_take_duty", lambda self, reading: None)
+
+
 Undo = Callable[[pytest.MonkeyPatch], None]
 HARMS: dict[str, tuple[Undo, Kind, Sequence[Step], str]] = {
     "silence": (waits_for_ever, "dc", (("answer", "DC_ChargeLoopReq", "none"), ("wait", 4.0)), "silence"),
@@ -145,6 +155,13 @@ HARMS: dict[str, tuple[Undo, Kind, Sequence[Step], str]] = {
     "a silent battery": (looks_at_nothing, "ac", (("fault", "battery_silent"), ("wait", 3.0)), "battery is silent"),
     "a silent inlet": (looks_at_nothing, "dc", (("fault", "inlet_silent"), ("wait", 3.0)), "inlet is silent"),
     "a contactor that drops": (looks_at_nothing, "dc", (("fault", "drop"), ("wait", 2.0)), "opens by itself"),
+    "less by the pilot": (
+        duty_is_ignored,
+        "basic",
+        (("wait", 2.0), ("duty", 10), ("wait", 2.0)),
+        "the pilot allows 4140",
+    ),
+    "nothing by the pilot": (duty_is_ignored, "basic", (("wait", 2.0), ("duty", None), ("wait", 9.0)), "pilot allows 0"),
     "the charger's wish": (
         is_deaf_to_the_end,
         "dc",

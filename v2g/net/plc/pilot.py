@@ -216,7 +216,9 @@ class SimulatedVehiclePilot(Wire[VehicleSignal, ChargerSignal]):
         self._show(VehicleSignal(VEHICLE_OHM[PilotState.B], diode, proximity_ohm))
 
     def set_state(self, state: PilotState) -> None:
-        """Show B, C or D. Raises ValueError for another state or when unplugged."""
+        """Show B, C or D. Raises ValueError for another state, and for C and D when unplugged."""
+        if state is PilotState.B and not self.plugged:
+            return  # whoever leaves everything safe need not know that the plug is out
         if state not in VEHICLE_OHM or not self.plugged:
             raise ValueError(f"a vehicle that is {'plugged in' if self.plugged else 'unplugged'} cannot show {state}")
         self._show(msgspec.structs.replace(self._signal, resistance_ohm=VEHICLE_OHM[state]))
