@@ -1,7 +1,7 @@
-"""Starts a program of ours with two faults that a test switches on from outside; the program itself has no switch.
+"""Starts a program of ours with three faults that a test switches on from outside; the program itself has no switch.
 
 `python -m tests.safety.launcher NAME --config FILE --events FILE`: HANG holds the event loop up for HUNG_S,
-SLOW_DISK makes each write to the disk take SLOW_S from then on.
+SLOW_DISK makes each write to the disk take SLOW_S from then on, SLOW_DRIVER the next word to the power modules HUNG_S.
 """
 
 import importlib
@@ -11,16 +11,21 @@ import sys
 import time
 from typing import Final
 
+from v2g.hardware.interfaces import Demand
+from v2g.net.can import CanPort
+from v2g.net.hardware.simulated import SimulatedStage
 from v2g.net.program import arguments
 
 HANG: Final = signal.SIGHUP
 SLOW_DISK: Final = signal.SIGUSR2
 """SIGUSR1 is taken: it lets a vehicle pause."""
+SLOW_DRIVER: Final = signal.SIGALRM
 
 HUNG_S: Final = 5.0
 SLOW_S: Final = 10.0
 SLOW: Final = "a slow write begins"
-"""What is written to standard error then."""
+SLOW_CALL: Final = "a slow call begins at"
+"""What is written to standard error then, and when it is (s, CLOCK_MONOTONIC)."""
 
 
 def _hang(*_: object) -> None:
@@ -40,9 +45,30 @@ def _slow(*_: object) -> None:
         setattr(os, name, late)
 
 
+def _slow_driver(*_: object) -> None:
+    """Let one call take its time, and then do what it was called for."""
+    send, drive = CanPort.send, SimulatedStage.drive
+
+    def wait() -> None:
+        CanPort.send, SimulatedStage.drive = send, drive  # type: ignore[method-assign]
+        sys.stderr.write(f"{SLOW_CALL} {time.monotonic()}\n")
+        time.sleep(HUNG_S)
+
+    def late_send(port: CanPort, frame_id: int, data: bytes) -> None:
+        wait()
+        send(port, frame_id, data)
+
+    def late_drive(stage: SimulatedStage, demand: Demand) -> None:
+        wait()
+        drive(stage, demand)
+
+    CanPort.send, SimulatedStage.drive = late_send, late_drive  # type: ignore[method-assign]
+
+
 if __name__ == "__main__":
     program = sys.argv.pop(1)
     signal.signal(HANG, _hang)
     signal.signal(SLOW_DISK, _slow)
+    signal.signal(SLOW_DRIVER, _slow_driver)
     main = importlib.import_module(f"{program}.app").main
     sys.exit(main(*arguments(program, "A program with faults to switch on.")))

@@ -13,9 +13,11 @@ import struct
 import time
 import tty
 from collections.abc import Callable
+from typing import Literal
 
 import msgspec
 
+from v2g.hardware.board import VERSION, Hello, Line, Reader, Status, encode
 from v2g.hardware.board_firmware import BoardFirmware
 from v2g.hardware.module_sim import ModuleBank
 from v2g.hardware.modules import ModulesConfig, load_database
@@ -73,6 +75,29 @@ class Record:
         return max((until.at - since for one, until in after if held(one) and until.at > since), default=0.0)
 
 
+class Board(BoardFirmware):
+    """A board that may get stuck. `stale` "lines": it says its last line again and again; "readings": what it says of
+    itself stands still, while its lines are numbered on."""
+
+    def __init__(self, *, lost_s: float) -> None:
+        super().__init__(lost_s=lost_s)
+        self.stale: Literal["", "lines", "readings"] = ""
+        self._own, self._told = Reader(), Line(0, Hello(version=VERSION))
+
+    def output(self) -> bytes:
+        """See BoardFirmware."""
+        return b"".join(encode(self._passed(line)) for line in self._own.feed(super().output()))
+
+    def _passed(self, line: Line) -> Line:
+        if self.stale == "lines":
+            return self._told
+        if not isinstance(line.message, Status):
+            return line
+        if not self.stale:
+            self._told = line
+        return Line(line.seq, self._told.message)
+
+
 class Outside(Record):
     """The hardware of one charger. `board` and `modules` are the serial ports that the program opens."""
 
@@ -80,7 +105,8 @@ class Outside(Record):
         """`lost_s`: the silence after which the board lets go; `medium`: the line to the vehicle, and its pilot."""
         super().__init__()
         self._loop = asyncio.get_running_loop()
-        self._board = BoardSimulator(Clock(), medium, firmware=BoardFirmware(lost_s=lost_s))
+        self._firmware = Board(lost_s=lost_s)
+        self._board = BoardSimulator(Clock(), medium, firmware=self._firmware)
         self._bank = ModuleBank(ModulesConfig(interface="serial"), load_database(None))
         self._line = ChargerDcLine(medium)
         self._bus, self._slave = pty.openpty()
@@ -100,6 +126,24 @@ class Outside(Record):
     def weld(self) -> None:
         """Let the contactor stay where it is: closed."""
         self._board.set(welded=True)
+
+    def press_stop(self) -> None:
+        """Press the emergency stop."""
+        self._board.set(estop=True)
+
+    def repeat_board(self, what: Literal["lines", "readings"]) -> None:
+        """Let the board say nothing new any more; see Board."""
+        self._firmware.stale = what
+
+    def repeat_modules(self) -> None:
+        """Let every module say its last frame again and again."""
+        for unit in self._bank.units.values():
+            unit.frozen = True
+
+    def turn_sign(self) -> None:
+        """Let every module measure its current the wrong way round."""
+        for unit in self._bank.units.values():
+            unit.reversed = True
 
     def _step(self) -> None:
         now = time.monotonic()

@@ -15,7 +15,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
 import pytest
@@ -23,7 +23,7 @@ import pytest_asyncio
 
 from cli.demo.processes import free_port
 from pki_tools.tree import PkiTree
-from tests.safety.launcher import HANG, SLOW, SLOW_DISK
+from tests.safety.launcher import HANG, SLOW, SLOW_CALL, SLOW_DISK, SLOW_DRIVER
 from tests.safety.outside import Outside, Record, Seen, Watcher
 from v2g.hardware.module_sim import SILENCE_S
 from v2g.net.medium import Medium
@@ -37,6 +37,9 @@ ROOT: Final = Path(__file__).parents[2]
 LOST_S: Final = float(os.environ.get("V2G_LOST_S", "1.0"))
 """Silence after which board and charger give each other up, s. 0.1 at a real charger; here the machine is shared."""
 
+MODULES_LOST_S: Final = min(2.0, 5 * LOST_S)
+"""The same of power modules, s. 0.5 at a real charger."""
+
 SLACK_S: Final = 0.5
 """What a busy machine may add, s, beside what this process itself was kept waiting."""
 
@@ -45,6 +48,9 @@ SILENT_S: Final = 1.0 + 0.35
 
 VEHICLE_S: Final = 0.5 + 0.85
 """The same of a vehicle."""
+
+STRAYED_S: Final = 1.0
+"""How long another current, or one in the other direction, may flow than was commanded."""
 
 TRIES: Final = 20
 """How often a vehicle comes until power flows. While the charger's program is kept from running for LOST_S, its board
@@ -79,7 +85,8 @@ class Place:
             self._ending.callback(parts.close)
             tables = (
                 f'pilot = "board"\nstage = "can"\n[hardware.board]\ndevice = "{parts.board}"\nlost_s = {LOST_S}\n'
-                f'[hardware.can]\ninterface = "serial"\nchannel = "{parts.modules}"\nlost_s = 2.0\n'
+                f'[hardware.can]\ninterface = "serial"\nchannel = "{parts.modules}"\n'
+                f"lost_s = {MODULES_LOST_S}\n"
             )
         else:
             self.line = Watcher(medium)
@@ -94,19 +101,25 @@ class Place:
             pytest.fail(self.logs())
 
     def strike(self, program: str, how: signal.Signals) -> float:
-        """Let it happen; return when."""
-        self._struck, self._late = time.monotonic(), self._lateness
+        """Let a program be struck; return when."""
+        at = self.begin()
         self.go_on(program, how)
+        return at
+
+    def begin(self, at: float | None = None) -> float:
+        """Measure from now on, or from a moment (s, CLOCK_MONOTONIC) that has just been; return it."""
+        self._struck, self._late = time.monotonic() if at is None else at, self._lateness
         return self._struck
 
     def go_on(self, program: str, how: signal.Signals = signal.SIGCONT) -> None:
         """Send a signal that is not what is measured from."""
         self._programs[program].send_signal(how)
 
-    def weld(self) -> None:
-        """Let the contactor stay closed."""
+    @property
+    def hardware(self) -> Outside:
+        """What is outside of the charger's program."""
         assert isinstance(self.line, Outside)
-        self.line.weld()
+        return self.line
 
     async def ends(self, held: Callable[[Seen], bool]) -> float:
         """Wait until something does not hold any more; return how long that took from when it happened, s."""
@@ -258,7 +271,7 @@ async def test_modules_and_vehicle_are_what_is_left_when_the_contactor_is_welded
     place: Place, record_property: Note
 ) -> None:
     await place.charge(hardware=True)
-    place.weld()
+    place.hardware.weld()
     place.strike("secc", signal.SIGSTOP)
     current_s, low_s = await place.ends(lambda each: each.flows), await place.ends(lambda each: each.volts >= LOW_V)
     told(record_property, current=current_s, voltage=low_s)
@@ -306,3 +319,70 @@ async def test_a_slow_disk_does_not_keep_the_power_on(place: Place, record_prope
     told(record_property, charger=off_s)
     assert off_s <= place.allowed(SILENT_S)
     await place.until(lambda: SLOW in place.logs())
+
+
+async def test_the_output_goes_off_at_an_emergency_stop_though_the_contactor_is_stuck(
+    place: Place, record_property: Note
+) -> None:
+    await place.charge(hardware=True)
+    place.hardware.weld()
+    place.begin()
+    place.hardware.press_stop()
+    current_s = await place.ends(lambda each: each.flows)
+    told(record_property, current=current_s)
+    assert place.line.now.closed
+    assert current_s <= place.allowed(0.0)
+    await place.until(lambda: any(each["fault"] == "contactor_welded" for each in place.named("secc", "fault_began")))
+
+
+@pytest.mark.long
+async def test_power_goes_off_when_the_modules_measure_that_it_flows_the_other_way(
+    place: Place, record_property: Note
+) -> None:
+    await place.charge(hardware=True)
+    place.begin()
+    place.hardware.turn_sign()
+    off_s = await place.ends(lambda each: each.on)
+    told(record_property, charger=off_s)
+    assert off_s <= place.allowed(STRAYED_S)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("what", ["lines", "readings"])
+async def test_power_goes_off_when_the_board_says_nothing_new(
+    place: Place, what: Literal["lines", "readings"], record_property: Note
+) -> None:
+    await place.charge(hardware=True)
+    place.begin()
+    place.hardware.repeat_board(what)
+    current_s, off_s = await place.ends(lambda each: each.flows), await place.ends(lambda each: each.on)
+    told(record_property, current=current_s, charger=off_s)
+    assert current_s <= place.allowed(LOST_S)
+    assert off_s <= place.allowed(2 * LOST_S)
+
+
+@pytest.mark.long
+async def test_power_goes_off_when_the_modules_repeat_what_they_said(place: Place, record_property: Note) -> None:
+    await place.charge(hardware=True)
+    place.begin()
+    place.hardware.repeat_modules()
+    off_s = await place.ends(lambda each: each.on)
+    told(record_property, charger=off_s)
+    assert off_s <= place.allowed(MODULES_LOST_S)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("hardware", [True, False])
+async def test_power_goes_off_while_a_driver_keeps_the_charger_waiting(
+    place: Place, hardware: bool, record_property: Note
+) -> None:
+    """By the board's dead-man or the watchdog; what the driver was told before, it does not do after."""
+    await place.charge(hardware=hardware)
+    place.go_on("secc", SLOW_DRIVER)
+    await place.until(lambda: SLOW_CALL in place.logs())
+    struck = place.begin(float(place.logs().split(SLOW_CALL)[1].split()[0]))
+    off_s = await place.ends(lambda each: each.on)
+    told(record_property, charger=off_s)
+    assert off_s <= place.allowed(LOST_S if hardware else HUNG_S)
+    await place.until(lambda: place.named("secc", "session_ended"))
+    assert place.line.last(lambda each: each.on, since=struck) == off_s

@@ -16,7 +16,8 @@ SILENCE_S = 1.0
 
 
 class _Unit(msgspec.Struct):
-    """One module. `dead`: says and does nothing; `frozen`: repeats its last frame; `tripped`: no current."""
+    """One module. `dead`: says and does nothing; `frozen`: repeats its last frame; `tripped`: no current; `reversed`:
+    says that its current flows the other way."""
 
     model: StageModel
     heard: float = -1e9
@@ -24,6 +25,7 @@ class _Unit(msgspec.Struct):
     dead: bool = False
     frozen: bool = False
     tripped: bool = False
+    reversed: bool = False
     temperature_c: float = 40.0
     counter: int = 0
     last: bytes = b""
@@ -85,7 +87,7 @@ class ModuleBank:
             "State": 3 if unit.tripped else int(unit.enabled),
             "Counter": unit.counter,
             "Voltage": unit.model.voltage_mv / 1000,
-            "Current": unit.model.current_ma / 1000,
+            "Current": unit.model.current_ma / (-1000 if unit.reversed else 1000),
             "Temperature": unit.temperature_c,
         }
         return bytes(self._status.encode(values))
