@@ -103,7 +103,7 @@ def health(context: typer.Context, json: JsonFlag = False) -> None:
         print_json(found)
         return
     for field, value in found.items():
-        say(f"{field.replace('_', ' ')}: {cell(field, value)}")
+        say(f"{field.removesuffix('_ms').replace('_', ' ')}: {cell(field, value)}")
 
 
 @app.command()

@@ -39,7 +39,7 @@ from v2g.net.events import EventLog
 from v2g.net.growing_file import reopen_all
 from v2g.net.program import run
 from v2g.net.supervision import Supervisor
-from v2g.net.tls_renewal import keep_renewed
+from v2g.net.tls_renewal import Renewed, keep_renewed
 from v2g.observe import Observe
 from v2g.pki.keys import read_secret
 
@@ -88,7 +88,11 @@ async def running(config: CsmsConfig, events: Path | None = None) -> AsyncIterat
             ocpp_port, *others = await server.start()
         except OSError as error:
             raise TransportError(f"cannot listen: {error}", hint="is the port taken? 0 picks a free one") from None
-        renewed = [*([api.renewed] if api.renewed is not None else []), *server.renewed]
+        renewed: list[Renewed] = [
+            *([api.renewed] if api.renewed is not None else []),
+            *server.renewed,
+            services.certificate_status.crls,
+        ]
         supervisor = Supervisor(observe)
         stack.push_async_callback(supervisor.close)
         supervisor.keep("certificates", partial(keep_renewed, renewed))
@@ -130,7 +134,7 @@ async def open_services(
     config: CsmsConfig, clock: Clock, observe: EventLog, stack: contextlib.AsyncExitStack
 ) -> Services:
     """Open everything that stations share; `stack` closes it."""
-    certificate_status = CertificateStatus(config.trust, clock)
+    certificate_status = CertificateStatus(config.trust, clock, observe)
     contracts = ContractJudge(config.trust, clock, certificate_status, observe)
     data_dir = config.data_dir
     store = open_store(config.store_url, data_dir)

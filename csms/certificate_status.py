@@ -10,11 +10,13 @@ import msgspec
 
 from csms.config import Trust
 from csms.core.certificates import FAILED, Finding, may_ask, read_answer, read_list
-from csms.core.contracts import Question, question_about
+from csms.core.contracts import Anchors, Question, question_about
+from csms.revocation_lists import RevocationLists
 from csms.trust import load_anchors
 from v2g.errors import CertificateError, RevocationError
 from v2g.net.clock import Clock
 from v2g.net.ocsp import ask, fetch_list
+from v2g.observe import Observe
 from v2g.ocpp.messages.base import CertificateHashData, OCSPRequestData
 
 _MAX_KEPT: Final = 4096
@@ -34,13 +36,19 @@ class _Kept(msgspec.Struct, frozen=True):
 class CertificateStatus:
     """One for the whole program. Only issuers that are trusted here are asked about, at places that are allowed."""
 
-    def __init__(self, config: Trust, clock: Clock) -> None:
+    def __init__(self, config: Trust, clock: Clock, observe: Callable[[Observe], None]) -> None:
         """Raises ConfigError for files that cannot be read."""
         self._config = config
-        self.anchors: Final = load_anchors(config)
+        self._anchors = load_anchors(config)
+        self.crls: Final = RevocationLists(config.crls, clock, observe)
         self._clock = clock
         self._kept: dict[tuple[str, bytes], _Kept] = {}
         self._asking: dict[tuple[str, bytes], asyncio.Task[bytes]] = {}
+
+    @property
+    def anchors(self) -> Anchors:
+        """What is trusted now."""
+        return msgspec.structs.replace(self._anchors, crls=self.crls.current())
 
     def may_ask(self, question: Question) -> bool:
         """Say whether there is a responder that may be asked this."""

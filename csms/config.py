@@ -154,7 +154,8 @@ class Trust(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     issuers: tuple[Path, ...] = ()
     """PEM files of CA certificates below the roots, needed where stations send hash data without the chain."""
     crls: tuple[Path, ...] = ()
-    """Revocation lists, PEM or DER."""
+    """Revocation lists (PEM or DER) by which chains of contracts, and of vehicles that ask for them, are judged; read
+    anew when renewed."""
     revoked: tuple[str, ...] = ()
     """Serial numbers of revoked certificates, hex."""
     ocsp_responder: str = ""

@@ -30,7 +30,7 @@ PLACES: Final = {
     "v2g/net/runner.py": ("secc", "evcc"),
     "v2g/net/stapler.py": ("secc",),
     "v2g/net/supervision.py": ("evcc", "csms"),
-    "v2g/net/tls_crls.py": ("secc", "evcc"),
+    "v2g/net/tls_crls.py": ("secc", "evcc", "csms"),
     "v2g/net/tls_identity.py": ("secc",),
     "v2g/net/tls_renewal.py": ("secc", "csms"),
     "v2g/net/tls_warnings.py": ("secc", "evcc"),

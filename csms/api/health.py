@@ -14,6 +14,7 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
 
     `revocation_unknown`: what becomes of contracts that nobody says are not revoked, as configured;
     `accepted_unknown`: how many of them this node has accepted since its start.
+    `crls_until_ms`: when the first of this node's revocation lists runs out; null where it has none.
     """
 
     status: str
@@ -21,6 +22,7 @@ class Health(msgspec.Struct, frozen=True, kw_only=True):
     grid_signal_version: int | None
     revocation_unknown: Literal["refuse", "accept"]
     accepted_unknown: int
+    crls_until_ms: int | None
 
 
 class Alive(msgspec.Struct, frozen=True, kw_only=True):
@@ -40,6 +42,7 @@ async def read_health(call: Call) -> Health:
         grid_signal_version=signal.version if signal else None,
         revocation_unknown=call.services.config.trust.revocation_unknown,
         accepted_unknown=call.services.contracts.accepted_unknown,
+        crls_until_ms=call.services.certificate_status.crls.until_ms(),
     )
 
 

@@ -142,7 +142,7 @@ async def test_health_tells_how_many_contracts_were_accepted_unproven(start: Sta
             assert answer[2]["certificateStatus"] == "Accepted"
         code, output, _ = await Cli(csms, tmp_path)("health")
     assert code == 0
-    assert output.splitlines()[-2:] == ["revocation unknown: accept", "accepted unknown: 1"]
+    assert output.splitlines()[-3:] == ["revocation unknown: accept", "accepted unknown: 1", "crls until: "]
 
 
 async def test_what_a_station_says_is_text_and_nothing_else(cli: Cli) -> None:

@@ -164,4 +164,4 @@ def contract_judge(
 ) -> ContractJudge:
     """Return what judges contracts by a configuration."""
     clock = clock or Clock()
-    return ContractJudge(config, clock, CertificateStatus(config, clock), told)
+    return ContractJudge(config, clock, CertificateStatus(config, clock, told), told)

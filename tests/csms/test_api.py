@@ -15,6 +15,7 @@ from csms.api.http import Connections
 from csms.core.access import Role
 from tests.csms.conftest import Start
 from tests.csms.support import TOKENS, Running, grid_signal
+from v2g.pki.crl import load_crl
 from v2g.telemetry.signals import Record, encode_record
 
 
@@ -131,6 +132,8 @@ async def test_grid_signal_versions_only_rise(csms: Running) -> None:
 
 
 async def test_health_says_what_is_there(csms: Running) -> None:
+    lists = [load_crl(path.read_bytes()).crl for path in csms.config.trust.crls]
+    ends = [int(each.next_update_utc.timestamp() * 1000) for each in lists if each.next_update_utc is not None]
     async with ask(csms, "GET", "/health") as response:
         assert await response.json() == {
             "status": "ok",
@@ -138,6 +141,7 @@ async def test_health_says_what_is_there(csms: Running) -> None:
             "grid_signal_version": None,
             "revocation_unknown": "refuse",
             "accepted_unknown": 0,
+            "crls_until_ms": min(ends),
         }
 
 

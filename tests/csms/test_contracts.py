@@ -16,7 +16,6 @@ from cryptography.x509 import ocsp
 
 from csms.config import Trust
 from csms.core.authorize import Chain, Known, Token, Where, answer_contract, answer_known, normalise
-from csms.trust import load_anchors
 from pki_tools.tree import Fault, PkiOptions, PkiTree, make_pki
 from tests.csms.support import contract_judge
 from v2g.errors import ConfigError
@@ -293,11 +292,11 @@ async def test_an_answer_that_proves_nothing_is_not_kept_for_long(pki: PkiTree) 
 
 @pytest.mark.parametrize(
     "changes",
-    [{"roots": ("missing.pem",)}, {"roots": ()}, {"crls": ("missing",)}, {"revoked": ("xyz",)}],
+    [{"roots": ("missing.pem",)}, {"roots": ()}, {"crls": (Path("missing"),)}, {"revoked": ("xyz",)}],
 )
 def test_trust_that_cannot_be_loaded_is_a_configuration_error(pki: PkiTree, changes: dict[str, object]) -> None:
     with pytest.raises(ConfigError):
-        load_anchors(trust(pki, **changes))
+        contract_judge(trust(pki, **changes))
 
 
 @pytest.mark.parametrize(

@@ -3,11 +3,13 @@
 import asyncio
 import contextlib
 import functools
+import json
 import shutil
 import ssl
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -15,8 +17,9 @@ from cryptography import x509
 
 from csms import app
 from pki_tools.renewal import Renewal, renew_certificate
+from pki_tools.revocation import refresh_crls, revoke_certificate
 from pki_tools.tree import PkiTree
-from tests.csms.support import Running, make_config, provide
+from tests.csms.support import EMAID, Running, make_config, provide
 from v2g.net.tls_renewal import keep_renewed
 
 
@@ -24,9 +27,10 @@ from v2g.net.tls_renewal import keep_renewed
 async def csms(
     tmp_path: Path, pki: PkiTree, empty_database: Path, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[Running]:
-    """A CSMS with a tree of its own, whose files it looks at fifty times a second."""
+    """A CSMS with a tree of its own, whose files it looks at fifty times a second; the lists in it have expired."""
     monkeypatch.setattr(app, "keep_renewed", functools.partial(keep_renewed, interval_s=0.02))
     tree = PkiTree(Path(shutil.copytree(pki.directory, tmp_path / "pki")))
+    refresh_crls(tree.directory, at=datetime.now(UTC) - timedelta(days=8))
     config = make_config(tmp_path, tree)
     provide(empty_database, config)
     async with app.running(config, tmp_path / "events.jsonl") as running:
@@ -65,3 +69,28 @@ async def test_a_key_that_does_not_fit_is_reported_and_the_old_certificate_stays
     shutil.copyfile(csms.pki.path("csms/broker/leaf.key"), csms.pki.path("csms/server/leaf.key"))
     assert "is not the key of" in (await csms.event("credentials_kept", 2))["error"]
     assert await shown(csms, "ocpp") == before
+
+
+async def authorize(csms: Running, station: Any) -> str:
+    """Return what the back end answers about the contract's certificate."""
+    pem = csms.pki.path("contract/chain.pem").read_text()
+    asked = {"idToken": {"idToken": EMAID, "type": "eMAID"}, "certificate": pem}
+    await station.send(json.dumps([2, "a", "Authorize", asked]))
+    status: str = json.loads(await station.recv())[2]["certificateStatus"]
+    return status
+
+
+async def test_revocation_lists_that_are_renewed_are_used(csms: Running) -> None:
+    tree = csms.pki.directory
+    told = {(await csms.event("crl_expired", count))["file"] for count in (1, 2)}
+    assert told == {str(csms.pki.path(f"{each}/sub2.crl")) for each in ("mo", "oem")}
+    async with csms.connect() as station:
+        about = {"model": "M", "vendorName": "V"}
+        await station.send(json.dumps([2, "b", "BootNotification", {"reason": "PowerUp", "chargingStation": about}]))
+        await station.recv()
+        assert await authorize(csms, station) == "CertChainError"
+        refresh_crls(tree, at=datetime.now(UTC))
+        assert await authorize(csms, station) == "Accepted"
+        revoke_certificate(tree, name="contract", at=datetime.now(UTC))
+        assert await authorize(csms, station) == "CertificateRevoked"
+    assert len(csms.events("crl_expired")) == 2

@@ -207,6 +207,7 @@ def test_a_change_of_a_file_is_seen_once(tmp_path: Path) -> None:
         lambda: path.write_text("longer than before"),
         lambda: os.utime(path, (1, 1)),
         lambda: (tmp_path / "other").write_text("longer than before") and (tmp_path / "other").replace(path),
+        lambda: path.chmod(0o640),
         path.unlink,
     ):
         change()

@@ -16,8 +16,9 @@ from tests.packages import need
 from tests.pki.chains import issuer_of
 from tests.pki.forge import NOW, usage
 from v2g.errors import RevocationError
-from v2g.pki.crl import MAX_CRL_BYTES, Revoked, check_crl, load_crl, make_crl
+from v2g.pki.crl import MAX_CRL_BYTES, Revoked, check_crl, is_older, load_crl, make_crl, series_of
 from v2g.pki.issue import Issuer, Request, Subject, issue
+from v2g.pki.keys import load_private_key
 from v2g.pki.profiles import KeyKind, Role
 
 DAY = timedelta(days=1)
@@ -63,6 +64,39 @@ def test_a_list_has_its_time_and_a_revocation_has_none(pki: PkiTree) -> None:
     assert refusal(pki, crl, NOW - timedelta(minutes=6)) == "not_yet_valid"
     named = listed(pki, Revoked(pair(pki)[0].serial_number, NOW))
     assert refusal(pki, named, NOW + 400 * DAY) == "revoked"
+
+
+def test_of_two_lists_of_a_series_the_number_says_which_is_older(pki: PkiTree) -> None:
+    """RFC 5280 5.2.3; the number goes before the time, which a clock may have had wrong."""
+    held = load_crl(listed(pki, number=2))
+    for other, older in (
+        (listed(pki, number=1, at=NOW + DAY), True),
+        (listed(pki, number=3, at=NOW - DAY), False),
+        (listed(pki, number=2, at=NOW - DAY), True),
+        (listed(pki, number=2), False),
+    ):
+        assert is_older(load_crl(other), held) is older
+
+
+def test_a_series_is_of_one_issuers_key_about_the_same_certificates(pki: PkiTree, tmp_path: Path) -> None:
+    held = series_of(load_crl(listed(pki)))
+    assert series_of(load_crl(listed(pki, Revoked(1, NOW), number=2, at=NOW + DAY))) == held
+    for other in (
+        listed(pki, signer="mo/sub2"),
+        listed(pki, url="http://pki.invalid/other.crl"),
+        listed(make_pki(tmp_path, now=NOW)),
+    ):
+        assert series_of(load_crl(other)) != held
+
+
+def test_of_lists_without_a_number_the_time_says_which_is_older(pki: PkiTree) -> None:
+    key, issuer = load_private_key(pki.path("cpo/sub2.key")), pair(pki)[1]
+    first, second = (
+        x509.CertificateRevocationListBuilder(issuer.subject, at, at + DAY).sign(key, hashes.SHA512())
+        for at in (NOW, NOW + DAY)
+    )
+    former, later = (load_crl(each.public_bytes(serialization.Encoding.DER)) for each in (first, second))
+    assert (is_older(former, later), is_older(later, former)) == (True, False)
 
 
 def test_only_the_issuers_own_list_counts(pki: PkiTree, tmp_path: Path) -> None:

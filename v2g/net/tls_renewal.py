@@ -7,7 +7,7 @@ import asyncio
 import ssl
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from v2g.errors import V2GError
 from v2g.net.watched import Watched
@@ -45,9 +45,16 @@ class RenewedContext:
         self._observe(Observe("tls", "credentials_renewed", dict(data)))
 
 
-async def keep_renewed(contexts: Sequence[RenewedContext], interval_s: float = LOOK_S) -> None:
-    """Look at the files of contexts until cancelled."""
+class Renewed(Protocol):
+    """What is renewed from files."""
+
+    def look(self) -> None:
+        """Take in what was renewed."""
+
+
+async def keep_renewed(renewed: Sequence[Renewed], interval_s: float = LOOK_S) -> None:
+    """Look at files until cancelled."""
     while True:
         await asyncio.sleep(interval_s)
-        for each in contexts:
+        for each in renewed:
             each.look()

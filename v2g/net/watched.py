@@ -5,7 +5,7 @@ from pathlib import Path
 
 
 class Watched:
-    """Tells whether any of some files has been written, replaced, made or removed since it was last asked."""
+    """Tells whether any of some files has been written, replaced, made, removed or given to others since last asked."""
 
     def __init__(self, files: Sequence[Path]) -> None:
         self._files = tuple(files)
@@ -19,14 +19,14 @@ class Watched:
         self._seen = stamps
         return True
 
-    def _stamps(self) -> tuple[tuple[int, int, int], ...]:
+    def _stamps(self) -> tuple[tuple[int, ...], ...]:
         return tuple(map(_stamp, self._files))
 
 
-def _stamp(path: Path) -> tuple[int, int, int]:
-    """Return what differs when a file is written or replaced; zeroes for one that is not there."""
+def _stamp(path: Path) -> tuple[int, ...]:
+    """Return what differs when a file is written, replaced or given to others; empty for one that is not there."""
     try:
         status = path.stat()
     except OSError:
-        return 0, 0, 0
-    return status.st_mtime_ns, status.st_ino, status.st_size
+        return ()
+    return status.st_mtime_ns, status.st_ino, status.st_size, status.st_mode, status.st_uid, status.st_gid

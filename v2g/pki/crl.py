@@ -7,7 +7,7 @@ revocation back are refused as malformed: nobody here keeps the base that they b
 import warnings
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Final, NamedTuple, TypeVar
 
 import msgspec
 from cryptography import x509
@@ -24,6 +24,7 @@ from v2g.pki.ocsp import CLOCK_SKEW, SIGNATURE_HASHES
 MAX_CRL_BYTES: Final = 1024 * 1024
 """Longest list that is read: some twenty thousand entries."""
 
+_T = TypeVar("_T", bound=x509.ExtensionType)
 _KEYS: Final = (ec.EllipticCurvePublicKey, ed448.Ed448PublicKey, rsa.RSAPublicKey)
 _READ: Final = frozenset(
     {
@@ -121,6 +122,36 @@ def load_crl(data: bytes) -> RevocationList:
     return RevocationList(crl, entries)
 
 
+class Series(NamedTuple):
+    """Lists that replace one another: of one issuer's key, about the same certificates (RFC 5280 5.2.3)."""
+
+    issuer: x509.Name
+    key: bytes | None
+    scope: x509.IssuingDistributionPoint | None
+
+
+def series_of(revoked: RevocationList) -> Series:
+    """Return to which series a list belongs, by its own word."""
+    key = _said(revoked.crl, x509.AuthorityKeyIdentifier)
+    scope = _said(revoked.crl, x509.IssuingDistributionPoint)
+    return Series(revoked.crl.issuer, key.key_identifier if key is not None else None, scope)
+
+
+def is_older(revoked: RevocationList, other: RevocationList) -> bool:
+    """Say whether a list came before another one of its series: by its number, else by its time (RFC 5280 5.2.3)."""
+    one, two = (_said(each.crl, x509.CRLNumber) for each in (revoked, other))
+    if one is not None and two is not None and one != two:
+        return one.crl_number < two.crl_number
+    return revoked.crl.last_update_utc < other.crl.last_update_utc
+
+
+def _said(crl: x509.CertificateRevocationList, kind: type[_T]) -> _T | None:
+    try:
+        return crl.extensions.get_extension_for_class(kind).value
+    except x509.ExtensionNotFound:
+        return None
+
+
 def check_crl(revoked: RevocationList, certificate: x509.Certificate, issuer: x509.Certificate, at: datetime) -> None:
     """Check that a list of `issuer` does not name `certificate`; returning means that it is good at `at`.
 
@@ -168,10 +199,8 @@ def is_listed(revoked: RevocationList, serial: int, issuer: x509.Certificate) ->
 
 def _check_issuer(crl: x509.CertificateRevocationList, issuer: x509.Certificate) -> None:
     own = extension(issuer, x509.SubjectKeyIdentifier)
-    try:
-        named = crl.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value.key_identifier
-    except x509.ExtensionNotFound:
-        named = None
+    said = _said(crl, x509.AuthorityKeyIdentifier)
+    named = said.key_identifier if said is not None else None
     if crl.issuer != issuer.subject or (named is not None and own is not None and named != own.value.digest):
         raise RevocationError(f"CRL is one of {crl.issuer.rfc4514_string()!r}", reason="wrong_certificate")
     usage = extension(issuer, x509.KeyUsage)
@@ -214,9 +243,8 @@ def _read_entry(entry: x509.RevokedCertificate) -> Revoked:
 
 def _check_scope(crl: x509.CertificateRevocationList, certificate: x509.Certificate) -> None:
     """Check that the list covers `certificate`, for any reason (RFC 5280 5.2.5, 6.3.3 b)."""
-    try:
-        scope = crl.extensions.get_extension_for_class(x509.IssuingDistributionPoint).value
-    except x509.ExtensionNotFound:
+    scope = _said(crl, x509.IssuingDistributionPoint)
+    if scope is None:
         return
     other = scope.only_contains_user_certs if is_authority(certificate) else scope.only_contains_ca_certs
     if other or scope.only_contains_attribute_certs or scope.only_some_reasons:

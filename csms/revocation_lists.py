@@ -1,0 +1,47 @@
+"""The lists of `trust.crls`: read anew when their files are renewed, and told of before they run out."""
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+from v2g.net.clock import Clock
+from v2g.net.tls_crls import CrlFiles
+from v2g.observe import Observe
+from v2g.pki.crl import RevocationList
+
+_AHEAD: Final = timedelta(days=1)
+
+
+class RevocationLists:
+    """One for the whole program."""
+
+    def __init__(self, files: Sequence[Path], clock: Clock, observe: Callable[[Observe], None]) -> None:
+        """Raises ConfigError for a file that cannot be read."""
+        self._clock = clock
+        self._observe = observe
+        self._files = CrlFiles(files, observe, key="trust.crls")
+        self._told: set[tuple[Path, datetime, bool]] = set()
+
+    def current(self) -> tuple[RevocationList, ...]:
+        """Return the lists that count now."""
+        return self._files()
+
+    def until_ms(self) -> int | None:
+        """Return when the first list runs out, ms of UTC; None where there is none."""
+        ends = [int(end.timestamp() * 1000) for _, end in self._ends()]
+        return min(ends, default=None)
+
+    def look(self) -> None:
+        """Read what was renewed; tell once of each list that it runs out within a day, and once that it has."""
+        now = datetime.fromtimestamp(self._clock.utc_ms() / 1000, UTC)
+        due = {(path, end, end < now) for path, end in self._ends() if end - now <= _AHEAD}
+        for path, end, expired in sorted(due - self._told):
+            name = "crl_expired" if expired else "crl_due"
+            self._observe(Observe("tls", name, {"file": str(path), "until": f"{end:%Y-%m-%dT%H:%M:%SZ}"}))
+        self._told = due
+
+    def _ends(self) -> list[tuple[Path, datetime]]:
+        """Return files, and when their lists run out; those that do not say so prove nothing (RFC 5280 5.1.2.5)."""
+        ends = [(path, each.crl.next_update_utc) for path, each in self._files.with_files()]
+        return [(path, end) for path, end in ends if end is not None]
