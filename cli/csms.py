@@ -2,6 +2,7 @@
 
 import contextlib
 import json as json_
+import os
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,8 +12,8 @@ import typer
 from cli import csms_admin, csms_passwords, csms_variables
 from cli.config_check import CheckFlag, check_config
 from cli.csms_show import JsonFlag, Limit, StationName, cell, client_of, part, refusal, show, show_one
-from cli.output import print_json, say, when
-from v2g.errors import ConfigError, OcppError
+from cli.output import print_json, say, when, write_bytes
+from v2g.errors import ConfigError, OcppError, StoreError
 
 app = typer.Typer(
     help="Run a back end, or work with one that runs.\n\n"
@@ -200,6 +201,42 @@ def transaction(
     Example: `v2g csms transaction 5f3c --station CS-V2G-0001`
     """
     show_one(client_of(context).ask("GET", f"/transactions/{part(transaction_id)}", station=name).body, json=json)
+
+
+@app.command()
+def journal(
+    context: typer.Context,
+    session_id: Annotated[str, typer.Argument(metavar="SESSION", help="Its ISO 15118 session id.")],
+    name: Annotated[str | None, typer.Option("--station", help="Whose, where several have that id.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="New file to write, mode 0600; otherwise standard output.")
+    ] = None,
+) -> None:
+    """Give the back end's copy of a session's journal, line for line as the charger has sent it.
+
+    Example: `v2g csms journal 0A1B2C3D4E5F6071 --out journal.jsonl`
+    """
+    found = client_of(context).ask("GET", f"/settlements/{part(session_id)}/journal", station=name).body or b""
+    if out is None:
+        write_bytes(found)
+    else:
+        _write_new(out, found)
+
+
+def _write_new(path: Path, data: bytes) -> None:
+    """Write a file that is not there yet, readable by its owner alone. Raises ConfigError."""
+    try:
+        number = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    except FileExistsError:
+        raise ConfigError(f"{path} exists", hint="choose another name, or move it away") from None
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}", hint="choose a folder that this user may write") from None
+    try:
+        with os.fdopen(number, "wb") as file:
+            file.write(data)
+    except OSError as error:
+        path.unlink(missing_ok=True)
+        raise StoreError(f"{path}: {error.strerror}", hint="is the disk full?") from None
 
 
 @app.command()

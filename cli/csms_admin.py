@@ -8,7 +8,7 @@ import typer
 
 from cli.csms_client import CsmsClient
 from cli.csms_show import JsonFlag, Limit, client_of, part, show, show_one
-from cli.output import print_json, say
+from cli.output import print_json, say, write_bytes
 from v2g.errors import ConfigError, RefusedError
 
 app = typer.Typer()
@@ -140,4 +140,8 @@ def request(
         content = None if body is None else json_.loads(body)
     except ValueError as error:
         raise ConfigError(f"the body is no JSON: {error}", hint='quote it: \'{"name": "value"}\'') from None
-    show_one(client_of(context).ask(method.upper(), path, content).body, json=json)
+    found = client_of(context).ask(method.upper(), path, content).body
+    if isinstance(found, bytes):  # a route that answers in something else, such as /metrics
+        write_bytes(found)
+    else:
+        show_one(found, json=json)

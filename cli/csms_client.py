@@ -71,7 +71,7 @@ def find_access(options: Mapping[str, Any], environment: Mapping[str, str], file
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """What came back: the decoded body, and the way to the next page, if there is one."""
+    """What came back: the body, decoded where it is JSON, else its bytes; the way to the next page, if there is one."""
 
     body: Any
     next: str | None
@@ -135,7 +135,10 @@ class CsmsClient:
             content = response.read()
         if response.status >= 400:
             raise _error(response, content)
-        return Answer(json.loads(content) if content else None, _next(response))
+        if response.headers.get_content_type() != "application/json":
+            return Answer(content or None, _next(response))
+        with _read_errors():
+            return Answer(json.loads(content) if content else None, _next(response))
 
     def pages(self, path: str, limit: int, **query: Any) -> "Pages":
         """Return the items of a list, asked for page by page, `limit` at most."""
@@ -166,7 +169,7 @@ class CsmsClient:
             + quote(path if path.startswith("/") else f"/{path}", safe=_IN_A_PATH)
             + (f"?{urlencode(said)}" if said else "")
         )
-        headers = {"Accept": "application/json", "Content-Type": "application/json"}
+        headers = {"Accept": "application/json, */*;q=0.5", "Content-Type": "application/json"}
         if self._access.token:
             headers["Authorization"] = f"Bearer {self._access.token}"
         with _read_errors():

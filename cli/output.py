@@ -56,6 +56,16 @@ def print_json(record: Any) -> None:
     say(_encode(record).decode())
 
 
+def write_bytes(data: bytes) -> None:
+    """Write to standard output what others are to read as it is; a terminal gets it as text."""
+    if sys.stdout.isatty():
+        say(data.decode(errors="replace").removesuffix("\n"), lines=True)
+        return
+    sys.stdout.flush()
+    sys.stdout.buffer.write(data)
+    sys.stdout.flush()
+
+
 def when(ms: int | None) -> str:
     """Return a time (ms of UTC) for people, empty for none."""
     return "" if ms is None else f"{datetime.fromtimestamp(ms / 1000, UTC):%Y-%m-%d %H:%M:%S}"

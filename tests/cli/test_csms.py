@@ -22,7 +22,10 @@ from cli.passwords import parse_passwords, read_passwords
 from csms.core.access import Role
 from tests.csms.conftest import Start, start
 from tests.csms.support import EMAID, STATION, TOKENS, Running
+from tests.csms.test_journals import SESSION, T0, delivery, journal, started, transfer
 from v2g.errors import ConfigError
+from v2g.settlement.ledger import Ledger
+from v2g.settlement.records import SessionStarted
 from v2g.telemetry import signals
 
 __all__ = ["start"]
@@ -50,7 +53,18 @@ class Cli:
         return [json.loads(line) for line in output.splitlines()]
 
 
-class Terminal(io.StringIO):
+class Pipe(io.TextIOWrapper):
+    """A stream of text and bytes, and what was written to it."""
+
+    def __init__(self) -> None:
+        self._written = io.BytesIO()
+        super().__init__(self._written, encoding="utf-8", newline="\n", write_through=True)
+
+    def getvalue(self) -> str:
+        return self._written.getvalue().decode()
+
+
+class Terminal(Pipe):
     """A stream that says it is a terminal."""
 
     def isatty(self) -> bool:
@@ -59,7 +73,7 @@ class Terminal(io.StringIO):
 
 def run(*words: str, at_terminal: bool = False) -> tuple[int, str, str]:
     """Run `v2g` in this thread."""
-    output, errors, code = Terminal() if at_terminal else io.StringIO(), io.StringIO(), 0
+    output, errors, code = Terminal() if at_terminal else Pipe(), io.StringIO(), 0
     with pytest.MonkeyPatch.context() as patch, contextlib.suppress(KeyboardInterrupt):
         patch.setattr(sys, "argv", ["v2g", *words])
         patch.setattr(sys, "stdout", output)
@@ -143,6 +157,44 @@ async def test_health_tells_how_many_contracts_were_accepted_unproven(start: Sta
         code, output, _ = await Cli(csms, tmp_path)("health")
     assert code == 0
     assert output.splitlines()[-3:] == ["revocation unknown: accept", "accepted unknown: 1", "crls until: "]
+
+
+async def test_the_copy_of_a_journal_is_written_as_it_is_and_over_no_file(cli: Cli, tmp_path: Path) -> None:
+    lines = journal()
+    async with cli.csms.connect() as station:
+        await boot(station)
+        await transfer(station, delivery(lines))
+    whole = b"".join(lines)
+    assert await cli("journal", SESSION, role=Role.BILLING) == (0, whole.decode(), "")
+    path = tmp_path / "journal.jsonl"
+    assert await cli("journal", SESSION, "--station", STATION, "--out", str(path)) == (0, "", "")
+    assert (path.read_bytes(), stat.S_IMODE(path.stat().st_mode)) == (whole, 0o600)
+    for words, code, text in (
+        ((SESSION, "--out", str(path)), 2, "exists"),
+        ((SESSION, "--out", str(tmp_path / "no" / "where")), 2, "choose a folder"),
+        (("0000", "--out", str(tmp_path / "none")), 5, "there is no such journal"),
+        ((SESSION, "--station", "CS-404"), 5, "there is no such journal"),
+    ):
+        ended, output, errors = await cli("journal", *words)
+        assert (ended, output, text in errors) == (code, "", True), errors
+    assert path.read_bytes() == whole
+    assert not (tmp_path / "none").exists()
+    assert (await cli("journal", SESSION, role=Role.VIEWER))[0] == 4
+
+
+async def test_a_terminal_is_shown_a_journal_as_text(cli: Cli) -> None:
+    said = SessionStarted(**{**msgspec.structs.asdict(started()), "evse_id": "\u202eE"})
+    async with cli.csms.connect() as station:
+        await boot(station)
+        await transfer(station, delivery(Ledger().record(said, T0)))
+    _code, output, _errors = await cli("journal", SESSION, at_terminal=True)
+    assert (r"\u202eE" in output, "\u202e" in output) == (True, False)
+
+
+async def test_what_the_api_answers_is_printed_though_it_is_no_json(cli: Cli) -> None:
+    code, output, errors = await cli("request", "GET", "/metrics")
+    assert (code, errors) == (0, "")
+    assert "# TYPE " in output
 
 
 async def test_what_a_station_says_is_text_and_nothing_else(cli: Cli) -> None:
