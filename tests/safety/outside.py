@@ -1,10 +1,11 @@
-"""Everything at a charger that is not its program, in another process: control board, power modules, and the line to
-the vehicle. Its own clock says when the contactor is open and when no current flows.
+"""Everything at a charger that is not its program, in another process: control board, power modules or mains with a
+meter, and the line to the vehicle. Its own clock says when the contactor is open and when no current flows.
 
-The program has a serial port to the board and one to the modules, as at a real charger. So what the hardware does by
-itself when the program falls silent, happens here.
+The program has a serial port to the board and one to the modules or the meter, as at a real charger. So what the
+hardware does by itself when the program falls silent, happens here.
 """
 
+import abc
 import asyncio
 import contextlib
 import os
@@ -16,12 +17,14 @@ from collections.abc import Callable
 from typing import Literal
 
 import msgspec
+from pymodbus.framer import FramerRTU
 
 from v2g.hardware.board import VERSION, Hello, Line, Reader, Status, encode
 from v2g.hardware.board_firmware import BoardFirmware
 from v2g.hardware.module_sim import ModuleBank
 from v2g.hardware.modules import ModulesConfig, load_database
 from v2g.hardware.simulation import Load
+from v2g.net.ac_line import ChargerAcLine
 from v2g.net.clock import Clock
 from v2g.net.dc_line import ChargerDcLine, VehicleDcLine
 from v2g.net.hardware.board_sim import BoardSimulator
@@ -29,6 +32,8 @@ from v2g.net.medium import Medium
 
 STEP_S = 0.005
 """Between two looks, s: what is measured is late by this at most."""
+
+MAINS_MV = 230_000
 
 
 class Seen(msgspec.Struct, frozen=True):
@@ -98,8 +103,9 @@ class Board(BoardFirmware):
         return Line(line.seq, self._told.message)
 
 
-class Outside(Record):
-    """The hardware of one charger. `board` and `modules` are the serial ports that the program opens."""
+class Outside(Record, abc.ABC):
+    """The hardware of one charger: a control board, and what else has a serial port of its own. `board` and `port` are
+    the ports that the program opens."""
 
     def __init__(self, medium: Medium, *, lost_s: float) -> None:
         """`lost_s`: the silence after which the board lets go; `medium`: the line to the vehicle, and its pilot."""
@@ -107,20 +113,17 @@ class Outside(Record):
         self._loop = asyncio.get_running_loop()
         self._firmware = Board(lost_s=lost_s)
         self._board = BoardSimulator(Clock(), medium, firmware=self._firmware)
-        self._bank = ModuleBank(ModulesConfig(interface="serial"), load_database(None))
-        self._line = ChargerDcLine(medium)
-        self._bus, self._slave = pty.openpty()
+        self._far, self._slave = pty.openpty()
         tty.setraw(self._slave)
-        os.set_blocking(self._bus, False)
-        self._read = b""
-        self.board, self.modules = self._board.device, os.ttyname(self._slave)
-        self._step()
+        os.set_blocking(self._far, False)
+        self.board, self.port = self._board.device, os.ttyname(self._slave)
+        self._timer = self._loop.call_soon(self._run)
 
     def close(self) -> None:
         """Take everything away."""
         self._timer.cancel()
         self._board.close()
-        os.close(self._bus)
+        os.close(self._far)
         os.close(self._slave)
 
     def weld(self) -> None:
@@ -135,6 +138,39 @@ class Outside(Record):
         """Let the board say nothing new any more; see Board."""
         self._firmware.stale = what
 
+    @property
+    def closed(self) -> bool:
+        """Whether the board's contactor is closed."""
+        return self._firmware.contactor_closed
+
+    @abc.abstractmethod
+    def _step(self, now: float) -> None:
+        """Let time pass, and note what is the case."""
+
+    def _run(self) -> None:
+        self._step(time.monotonic())
+        self._timer = self._loop.call_later(STEP_S, self._run)
+
+    def _receive(self) -> bytes:
+        """Return what the program has sent to `port`."""
+        with contextlib.suppress(BlockingIOError, OSError):
+            return os.read(self._far, 4096)
+        return b""
+
+    def _send(self, data: bytes) -> None:
+        with contextlib.suppress(BlockingIOError):  # nobody reads: lost, as on a bus
+            os.write(self._far, data)
+
+
+class OutsideDc(Outside):
+    """Direct current: `port` is the bus of the power modules."""
+
+    def __init__(self, medium: Medium, *, lost_s: float) -> None:
+        super().__init__(medium, lost_s=lost_s)
+        self._bank = ModuleBank(ModulesConfig(interface="serial"), load_database(None))
+        self._line = ChargerDcLine(medium)
+        self._read = b""
+
     def repeat_modules(self) -> None:
         """Let every module say its last frame again and again."""
         for unit in self._bank.units.values():
@@ -145,11 +181,10 @@ class Outside(Record):
         for unit in self._bank.units.values():
             unit.reversed = True
 
-    def _step(self) -> None:
-        now = time.monotonic()
+    def _step(self, now: float) -> None:
         for frame_id, data in self._frames():
             self._bank.receive(frame_id, data, now)
-        closed, vehicle = self._board.firmware.contactor_closed, self._line.vehicle
+        closed, vehicle = self.closed, self._line.vehicle
         self._bank.load = vehicle and Load(
             vehicle.voltage_mv,
             vehicle.contactor_closed and closed,
@@ -157,19 +192,16 @@ class Outside(Record):
             vehicle.max_discharge_ma,
         )
         for frame_id, data in self._bank.tick(now):
-            with contextlib.suppress(BlockingIOError):  # nobody reads: lost, as on a bus
-                os.write(self._bus, b"\xaa" + struct.pack("<IBI", 0, len(data), frame_id) + data + b"\xbb")
+            self._send(b"\xaa" + struct.pack("<IBI", 0, len(data), frame_id) + data + b"\xbb")
         (unit,) = self._bank.units.values()
         self._line.publish(unit.model.voltage_mv, unit.model.current_ma, contactor_closed=closed)
         held = vehicle is not None and vehicle.contactor_closed
         volts, amperes = unit.model.voltage_mv // 1000, unit.model.current_ma // 1000
         self.note(closed=closed, vehicle_closed=held, volts=volts, amperes=amperes)
-        self._timer = self._loop.call_later(STEP_S, self._step)
 
     def _frames(self) -> list[tuple[int, bytes]]:
         """Return what the program has sent on the bus, framed as python-can's `serial` does it."""
-        with contextlib.suppress(BlockingIOError, OSError):
-            self._read += os.read(self._bus, 4096)
+        self._read += self._receive()
         frames = []
         while len(self._read) >= 10 and len(self._read) >= 11 + self._read[5]:
             length = self._read[5]
@@ -177,6 +209,42 @@ class Outside(Record):
             frames.append((frame_id, self._read[10 : 10 + length]))
             self._read = self._read[11 + length :]
         return frames
+
+
+class OutsideAc(Outside):
+    """Alternating current: mains behind the board's contactor; `port` is the line of the meter, with the register map
+    `generic`. What is drawn counts as the vehicle's contactor: nobody outside sees more of it."""
+
+    def __init__(self, medium: Medium, *, lost_s: float) -> None:
+        super().__init__(medium, lost_s=lost_s)
+        self._line = ChargerAcLine(medium)
+        self._times = 1
+        self._watts, self._joules, self._at = 0, 0.0, time.monotonic()
+
+    def draw(self, times: int) -> None:
+        """Let so many times the current flow that the vehicle believes to draw."""
+        self._times = times
+
+    def _step(self, now: float) -> None:
+        self._joules, self._at = self._joules + self._watts * (now - self._at), now
+        closed, vehicle = self.closed, self._line.seen
+        drawn_ma = vehicle.current_ma * self._times if vehicle is not None else 0
+        current_ma, voltage_mv = (drawn_ma, MAINS_MV) if closed else (0, 0)
+        self._watts = current_ma * voltage_mv // 1_000_000
+        self._line.publish(voltage_mv, 3, contactor_closed=closed)
+        self.note(closed=closed, vehicle_closed=drawn_ma != 0, volts=voltage_mv // 1000, amperes=current_ma // 1000)
+        self._answer(voltage_mv)
+
+    def _answer(self, voltage_mv: int) -> None:
+        """Answer a Modbus request; the master waits for each answer before it sends the next."""
+        request = self._receive()
+        if len(request) != 8:
+            return
+        unit, function, address, count = struct.unpack(">BBHH", request[:6])
+        table = struct.pack(">IIIi", int(self._joules / 3600), 0, voltage_mv, self._watts)
+        data = table[2 * address : 2 * (address + count)]
+        answer = struct.pack(">BBB", unit, function, len(data)) + data
+        self._send(answer + FramerRTU.compute_CRC(answer).to_bytes(2, "big"))
 
 
 class Watcher(Record):

@@ -23,9 +23,11 @@ import pytest_asyncio
 
 from cli.demo.processes import free_port
 from pki_tools.tree import PkiTree
+from secc.hardware_ac import OVERDRAW_S
 from tests.safety.launcher import HANG, SLOW, SLOW_CALL, SLOW_DISK, SLOW_DRIVER
-from tests.safety.outside import Outside, Record, Seen, Watcher
+from tests.safety.outside import Outside, OutsideAc, OutsideDc, Record, Seen, Watcher
 from v2g.hardware.module_sim import SILENCE_S
+from v2g.iso15118.services import ServiceId
 from v2g.net.medium import Medium
 from v2g.net.watchdog import HUNG_S
 from v2g.slac.timing import FAST
@@ -52,6 +54,9 @@ VEHICLE_S: Final = 0.5 + 0.85
 STRAYED_S: Final = 1.0
 """How long another current, or one in the other direction, may flow than was commanded."""
 
+METER_S: Final = 0.2
+"""How old what a meter has measured may be, s (`hardware.modbus.poll_s`)."""
+
 TRIES: Final = 20
 """How often a vehicle comes until power flows. While the charger's program is kept from running for LOST_S, its board
 gives it up, as it has to, and the session ends before that: with 0.1 s on a machine that is busy this is the rule."""
@@ -74,26 +79,41 @@ class Place:
         self.line = Record()
         self._struck = self._late = 0.0
 
-    async def charge(self, *, hardware: bool) -> None:
-        """Let power flow. With `hardware` board and modules are outside of the charger's program, and switch off by
-        themselves when they hear nothing; without, they are simulated inside of it, and nothing else switches off."""
+    async def charge(self, *, hardware: bool = True) -> None:
+        """Let direct current flow. With `hardware` board and modules are outside of the charger's program, and switch
+        off by themselves when they hear nothing; without, they are simulated inside of it, and nothing else switches
+        off."""
         medium = await Medium.attach(self.folder / "medium", "outside")
         self._ending.callback(medium.close)
         tables = ""
         if hardware:
-            self.line = parts = Outside(medium, lost_s=LOST_S)
-            self._ending.callback(parts.close)
+            self.line = parts = OutsideDc(medium, lost_s=LOST_S)
             tables = (
-                f'pilot = "board"\nstage = "can"\n[hardware.board]\ndevice = "{parts.board}"\nlost_s = {LOST_S}\n'
-                f'[hardware.can]\ninterface = "serial"\nchannel = "{parts.modules}"\n'
-                f"lost_s = {MODULES_LOST_S}\n"
+                f'stage = "can"\n{self._wired(parts)}[hardware.can]\ninterface = "serial"\n'
+                f'channel = "{parts.port}"\nlost_s = {MODULES_LOST_S}\n'
             )
         else:
             self.line = Watcher(medium)
-        self._start("secc", self._charger(tables))
+        await self._flow(tables, "DC")
+
+    async def charge_ac(self) -> None:
+        """Let alternating current flow; board, mains and meter are outside of the charger's program."""
+        medium = await Medium.attach(self.folder / "medium", "outside")
+        self._ending.callback(medium.close)
+        self.line = parts = OutsideAc(medium, lost_s=LOST_S)
+        meter = f'[hardware.modbus]\ndevice = "{parts.port}"\nmap = "generic"\n'
+        await self._flow(f'kind = "ac"\nmeter = "modbus"\n{self._wired(parts)}{meter}', "AC")
+
+    def _wired(self, parts: Outside) -> str:
+        """Let a board be there as long as this place; return its tables."""
+        self._ending.callback(parts.close)
+        return f'pilot = "board"\n[hardware.board]\ndevice = "{parts.board}"\nlost_s = {LOST_S}\n'
+
+    async def _flow(self, hardware: str, service: Literal["AC", "DC"]) -> None:
+        self._start("secc", self._charger(hardware, service))
         await self.until(lambda: self.named("secc", "ready"))
         for _ in range(TRIES):
-            vehicle = self._start("evcc", self._vehicle())
+            vehicle = self._start("evcc", self._vehicle(service))
             await self.until(lambda vehicle=vehicle: self.line.now.amperes > 10 or vehicle.poll() is not None)
             if vehicle.poll() is None:
                 break
@@ -116,9 +136,21 @@ class Place:
         self._programs[program].send_signal(how)
 
     @property
-    def hardware(self) -> Outside:
-        """What is outside of the charger's program."""
+    def board(self) -> Outside:
+        """What is outside of the charger's program, whatever the current."""
         assert isinstance(self.line, Outside)
+        return self.line
+
+    @property
+    def modules(self) -> OutsideDc:
+        """The same with direct current."""
+        assert isinstance(self.line, OutsideDc)
+        return self.line
+
+    @property
+    def mains(self) -> OutsideAc:
+        """The same with alternating current."""
+        assert isinstance(self.line, OutsideAc)
         return self.line
 
     async def ends(self, held: Callable[[Seen], bool]) -> float:
@@ -149,6 +181,10 @@ class Place:
         events = [json.loads(line) for line in lines if line.endswith("\n")]
         return [event["data"] for event in events if event["name"] == name]
 
+    def faulted(self, word: str) -> bool:
+        """Say whether the charger has reported this fault."""
+        return any(each["fault"] == word for each in self.named("secc", "fault_began"))
+
     def logs(self) -> str:
         """Return the ends of what the programs have logged."""
         return "\n".join(path.read_text()[-3000:] for path in self.folder.glob("*.log"))
@@ -170,7 +206,7 @@ class Place:
             self._programs[name] = subprocess.Popen(command, stdout=log, stderr=log, cwd=ROOT)
         return self._programs[name]
 
-    def _charger(self, hardware: str) -> str:
+    def _charger(self, hardware: str, service: Literal["AC", "DC"]) -> str:
         pki = self._pki
         return f"""data_dir = "secc"
 [link]
@@ -192,12 +228,12 @@ key = "{pki.path("meter/leaf.key")}"
 [site]
 contracts = ["DEV2GC00000001"]
 [charger]
-services = [2]
+services = [{ServiceId[service].value}]
 [hardware]
 {hardware}
 """
 
-    def _vehicle(self) -> str:
+    def _vehicle(self, service: Literal["AC", "DC"]) -> str:
         pki = self._pki
         return f"""[link]
 medium = "medium"
@@ -213,7 +249,7 @@ anchors = ["{pki.path("v2g/root.pem")}"]
 chain = "{pki.path("contract/chain.pem")}"
 key = "{pki.path("contract/leaf.key")}"
 [services]
-energy = ["DC"]
+energy = ["{service}"]
 control_mode = ["dynamic"]
 [[program]]
 do = "charge"
@@ -242,7 +278,7 @@ def told(note: Note, **seconds: float) -> None:
 async def test_hardware_and_vehicle_let_go_of_a_charger_that_is_stopped_or_killed(
     place: Place, how: signal.Signals, record_property: Note
 ) -> None:
-    await place.charge(hardware=True)
+    await place.charge()
     struck = place.strike("secc", how)
     off_s, vehicle_s = await place.ends(lambda each: each.on), await place.ends(lambda each: each.vehicle_closed)
     low_s = await place.ends(lambda each: each.volts >= LOW_V)
@@ -257,7 +293,7 @@ async def test_hardware_and_vehicle_let_go_of_a_charger_that_is_stopped_or_kille
 
 
 async def test_the_boards_dead_man_opens_when_nobody_else_can(place: Place, record_property: Note) -> None:
-    await place.charge(hardware=True)
+    await place.charge()
     place.go_on("evcc", signal.SIGSTOP)  # it would show B, on which the board opens, too
     place.strike("secc", signal.SIGSTOP)
     off_s, low_s = await place.ends(lambda each: each.on), await place.ends(lambda each: each.volts >= LOW_V)
@@ -270,8 +306,8 @@ async def test_the_boards_dead_man_opens_when_nobody_else_can(place: Place, reco
 async def test_modules_and_vehicle_are_what_is_left_when_the_contactor_is_welded_and_the_charger_stopped(
     place: Place, record_property: Note
 ) -> None:
-    await place.charge(hardware=True)
-    place.hardware.weld()
+    await place.charge()
+    place.board.weld()
     place.strike("secc", signal.SIGSTOP)
     current_s, low_s = await place.ends(lambda each: each.flows), await place.ends(lambda each: each.volts >= LOW_V)
     told(record_property, current=current_s, voltage=low_s)
@@ -299,7 +335,7 @@ async def test_power_goes_off_while_the_chargers_event_loop_hangs(
 async def test_a_charger_lets_go_of_a_vehicle_that_is_stopped_or_killed_or_hangs(
     place: Place, how: signal.Signals, record_property: Note
 ) -> None:
-    await place.charge(hardware=True)
+    await place.charge()
     place.strike("evcc", how)
     off_s = await place.ends(lambda each: each.on)
     told(record_property, charger=off_s)
@@ -312,7 +348,7 @@ async def test_a_charger_lets_go_of_a_vehicle_that_is_stopped_or_killed_or_hangs
 
 async def test_a_slow_disk_does_not_keep_the_power_on(place: Place, record_property: Note) -> None:
     """The vehicle falls silent, and what the charger writes into its books about it takes 10 s."""
-    await place.charge(hardware=True)
+    await place.charge()
     place.go_on("secc", SLOW_DISK)
     place.strike("evcc", signal.SIGSTOP)
     off_s = await place.ends(lambda each: each.on)
@@ -324,24 +360,24 @@ async def test_a_slow_disk_does_not_keep_the_power_on(place: Place, record_prope
 async def test_the_output_goes_off_at_an_emergency_stop_though_the_contactor_is_stuck(
     place: Place, record_property: Note
 ) -> None:
-    await place.charge(hardware=True)
-    place.hardware.weld()
+    await place.charge()
+    place.board.weld()
     place.begin()
-    place.hardware.press_stop()
+    place.board.press_stop()
     current_s = await place.ends(lambda each: each.flows)
     told(record_property, current=current_s)
     assert place.line.now.closed
     assert current_s <= place.allowed(0.0)
-    await place.until(lambda: any(each["fault"] == "contactor_welded" for each in place.named("secc", "fault_began")))
+    await place.until(lambda: place.faulted("contactor_welded"))
 
 
 @pytest.mark.long
 async def test_power_goes_off_when_the_modules_measure_that_it_flows_the_other_way(
     place: Place, record_property: Note
 ) -> None:
-    await place.charge(hardware=True)
+    await place.charge()
     place.begin()
-    place.hardware.turn_sign()
+    place.modules.turn_sign()
     off_s = await place.ends(lambda each: each.on)
     told(record_property, charger=off_s)
     assert off_s <= place.allowed(STRAYED_S)
@@ -352,9 +388,9 @@ async def test_power_goes_off_when_the_modules_measure_that_it_flows_the_other_w
 async def test_power_goes_off_when_the_board_says_nothing_new(
     place: Place, what: Literal["lines", "readings"], record_property: Note
 ) -> None:
-    await place.charge(hardware=True)
+    await place.charge()
     place.begin()
-    place.hardware.repeat_board(what)
+    place.board.repeat_board(what)
     current_s, off_s = await place.ends(lambda each: each.flows), await place.ends(lambda each: each.on)
     told(record_property, current=current_s, charger=off_s)
     assert current_s <= place.allowed(LOST_S)
@@ -363,9 +399,9 @@ async def test_power_goes_off_when_the_board_says_nothing_new(
 
 @pytest.mark.long
 async def test_power_goes_off_when_the_modules_repeat_what_they_said(place: Place, record_property: Note) -> None:
-    await place.charge(hardware=True)
+    await place.charge()
     place.begin()
-    place.hardware.repeat_modules()
+    place.modules.repeat_modules()
     off_s = await place.ends(lambda each: each.on)
     told(record_property, charger=off_s)
     assert off_s <= place.allowed(MODULES_LOST_S)
@@ -386,3 +422,58 @@ async def test_power_goes_off_while_a_driver_keeps_the_charger_waiting(
     assert off_s <= place.allowed(LOST_S if hardware else HUNG_S)
     await place.until(lambda: place.named("secc", "session_ended"))
     assert place.line.last(lambda each: each.on, since=struck) == off_s
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("how", [signal.SIGSTOP, signal.SIGKILL, HANG])
+async def test_alternating_current_goes_off_when_the_charger_is_stopped_or_killed_or_hangs(
+    place: Place, how: signal.Signals, record_property: Note
+) -> None:
+    await place.charge_ac()
+    struck = place.strike("secc", how)
+    off_s, vehicle_s = await place.ends(lambda each: each.on), await place.ends(lambda each: each.vehicle_closed)
+    told(record_property, charger=off_s, vehicle=vehicle_s)
+    assert off_s <= place.allowed(LOST_S)
+    assert vehicle_s <= place.allowed(VEHICLE_S)
+    if how != signal.SIGKILL:  # it comes back, and takes nothing up again
+        place.go_on("secc")
+        await place.until(lambda: place.named("secc", "session_ended"))
+        assert place.line.last(lambda each: each.on, since=struck) == off_s
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("how", [signal.SIGSTOP, signal.SIGKILL, HANG])
+async def test_alternating_current_goes_off_when_the_vehicle_is_stopped_or_killed_or_hangs(
+    place: Place, how: signal.Signals, record_property: Note
+) -> None:
+    """A vehicle that is stopped goes on drawing."""
+    await place.charge_ac()
+    place.strike("evcc", how)
+    off_s = await place.ends(lambda each: each.on)
+    told(record_property, charger=off_s)
+    assert off_s <= place.allowed(SILENT_S)
+
+
+@pytest.mark.long
+async def test_a_vehicle_that_draws_more_than_it_is_told_is_cut_off(place: Place, record_property: Note) -> None:
+    await place.charge_ac()
+    place.begin()
+    place.mains.draw(2)
+    off_s = await place.ends(lambda each: each.on)
+    told(record_property, charger=off_s)
+    assert off_s <= place.allowed(OVERDRAW_S + METER_S)
+    await place.until(lambda: place.faulted("over_current"), 5)  # and not for anything else
+
+
+@pytest.mark.long
+async def test_a_vehicle_stops_drawing_at_an_emergency_stop_though_the_contactor_is_stuck(
+    place: Place, record_property: Note
+) -> None:
+    await place.charge_ac()
+    place.board.weld()
+    place.begin()
+    place.board.press_stop()
+    current_s = await place.ends(lambda each: each.flows)
+    told(record_property, current=current_s)
+    assert place.line.now.closed
+    assert current_s <= place.allowed(VEHICLE_S)
