@@ -161,7 +161,12 @@ HARMS: dict[str, tuple[Undo, Kind, Sequence[Step], str]] = {
         (("wait", 2.0), ("duty", 10), ("wait", 2.0)),
         "the pilot allows 4140",
     ),
-    "nothing by the pilot": (duty_is_ignored, "basic", (("wait", 2.0), ("duty", None), ("wait", 9.0)), "pilot allows 0"),
+    "nothing by the pilot": (
+        duty_is_ignored,
+        "basic",
+        (("wait", 2.0), ("duty", None), ("wait", 9.0)),
+        "pilot allows 0",
+    ),
     "the charger's wish": (
         is_deaf_to_the_end,
         "dc",
