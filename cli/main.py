@@ -18,6 +18,7 @@ from cli.config_check import CheckFlag, check_config
 from cli.demo.command import demo
 from cli.output import say
 from v2g.errors import ConfigError, V2GError
+from v2g.extras import extras_named
 from v2g.text import redacted
 
 app = typer.Typer(
@@ -116,7 +117,8 @@ def main() -> None:
 def guarded(command: Callable[[], None]) -> None:
     """Run a command; what goes wrong is one line and a hint."""
     try:
-        command()
+        with extras_named():
+            command()
     except V2GError as error:
         say(redacted(f"v2g: {error}"), err=True)
         if error.hint:

@@ -5,10 +5,17 @@ import sys
 
 gc.disable()  # until everything is loaded: see v2g.net.program.keep_responsive
 
-from csms.app import main  # noqa: E402
+from v2g.errors import ConfigError  # noqa: E402
+from v2g.extras import extras_named  # noqa: E402
 from v2g.net.program import arguments  # noqa: E402
 
 if __name__ == "__main__":
+    try:
+        with extras_named():
+            from csms.app import main
+    except ConfigError as error:
+        sys.stderr.write(f"csms: {error}\n      {error.hint}\n")
+        sys.exit(error.exit_code)
     sys.exit(
         main(*arguments("csms", "Run a back end: OCPP central system, grid signals, settlement, telemetry ingest."))
     )

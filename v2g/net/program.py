@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from v2g.errors import ConfigError, V2GError
+from v2g.extras import extras_named
 from v2g.net.config_files import expired
 from v2g.net.growing_file import MIB, GrowingFile, LogFiles, reopen_all
 from v2g.text import printable, redacted
@@ -149,7 +150,7 @@ def run(
         for each in expired(config):
             logging.getLogger("v2g").warning("%s", each)
         keep_responsive()
-        with asyncio.Runner(loop_factory=loop_factory) as runner:
+        with extras_named(), asyncio.Runner(loop_factory=loop_factory) as runner:
             return runner.run(_until_signalled(program(config), interrupted, end or OrderlyEnd()))
     except V2GError as error:
         logging.getLogger("v2g").error("%s%s", error, f" ({error.hint})" if error.hint else "")

@@ -1,0 +1,57 @@
+"""What a charger installs is enough for everything but the back end, which says what it lacks."""
+
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Final
+
+import pytest
+from packaging.requirements import Requirement
+
+from v2g.extras import EXTRAS
+
+ROOT: Final = Path(__file__).parents[1]
+OPTIONAL: Final = {"uvloop"}
+"""Packages of extras that a program does without."""
+
+WITHOUT: Final = f"""
+import sys
+class Hidden:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {set(EXTRAS) | OPTIONAL}:
+            raise ModuleNotFoundError(name, name=name)
+sys.meta_path.insert(0, Hidden())
+"""
+
+
+def ran(code: str, *words: str) -> tuple[int, str]:
+    """Run code without the packages of any extra; return exit code and standard error."""
+    done = subprocess.run([sys.executable, "-c", WITHOUT + code, *words], capture_output=True, text=True, check=False)
+    return done.returncode, done.stderr
+
+
+def test_every_package_of_an_extra_is_known_with_it() -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    for extra in ("csms", "postgres"):
+        named = {Requirement(each).name for each in extras[extra]} - OPTIONAL - {"v2g-engine"}
+        assert {package for package, its in EXTRAS.items() if its == extra} == named
+
+
+def test_charger_vehicle_and_tools_need_no_extra() -> None:
+    modules = "cli.main, cli.conform, cli.station, cli.settle, secc.app, evcc.app, secc.simulator, evcc.gateway"
+    assert ran(f"import {modules}, pki_tools.tree") == (0, "")
+
+
+@pytest.mark.parametrize(
+    "code", ["import runpy; runpy.run_module('csms', run_name='__main__')", "from cli.main import main; main()"]
+)
+def test_a_back_end_without_its_extra_says_what_to_install(code: str, tmp_path: Path) -> None:
+    config = tmp_path / "csms.toml"
+    config.write_text("")
+    config.chmod(0o600)
+    words = () if "runpy" in code else ("csms",)
+    status, said = ran(code, *words, "--config", str(config))
+    assert status == 2
+    assert "pip install 'v2g-engine[csms]'" in said
+    assert "Traceback" not in said

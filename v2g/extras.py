@@ -1,0 +1,32 @@
+"""Extras of the distribution: which packages they bring, and what a person is told who lacks one."""
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from v2g.errors import ConfigError
+
+EXTRAS: Final[Mapping[str, str]] = {
+    "alembic": "csms",
+    "litestar": "csms",
+    "psycopg": "postgres",
+    "redis": "postgres",
+    "sqlalchemy": "csms",
+    "uvicorn": "csms",
+}
+"""Import package -> the extra that brings it. A charger, a vehicle and the tools need none of them."""
+
+
+@contextlib.contextmanager
+def extras_named() -> Iterator[None]:
+    """Raise ConfigError, with the extra to install, when the block imports a package that is not installed."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package not in EXTRAS:
+            raise
+        raise ConfigError(
+            f"this needs the package {package}, which is not installed",
+            hint=f"pip install 'v2g-engine[{EXTRAS[package]}]'",
+        ) from None
