@@ -87,20 +87,20 @@ class Board(BoardFirmware):
     def __init__(self, *, lost_s: float) -> None:
         super().__init__(lost_s=lost_s)
         self.stale: Literal["", "lines", "readings"] = ""
-        self._own, self._told = Reader(), Line(0, Hello(version=VERSION))
+        self._lines, self._last_status = Reader(), Line(0, Hello(version=VERSION))
 
     def output(self) -> bytes:
         """See BoardFirmware."""
-        return b"".join(encode(self._passed(line)) for line in self._own.feed(super().output()))
+        return b"".join(encode(self._passed(line)) for line in self._lines.feed(super().output()))
 
     def _passed(self, line: Line) -> Line:
         if self.stale == "lines":
-            return self._told
+            return self._last_status
         if not isinstance(line.message, Status):
             return line
         if not self.stale:
-            self._told = line
-        return Line(line.seq, self._told.message)
+            self._last_status = line
+        return Line(line.seq, self._last_status.message)
 
 
 class Outside(Record, abc.ABC):

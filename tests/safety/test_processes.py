@@ -381,20 +381,25 @@ async def test_power_goes_off_when_the_modules_measure_that_it_flows_the_other_w
     off_s = await place.ends(lambda each: each.on)
     told(record_property, charger=off_s)
     assert off_s <= place.allowed(STRAYED_S)
+    await place.until(lambda: place.faulted("power_not_obeyed"), 5)  # and not only the vehicle's doing
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("what", ["lines", "readings"])
+@pytest.mark.parametrize(
+    ("what", "why"), [("lines", f"silent for {LOST_S * 1000:.0f} ms"), ("readings", "does not obey")]
+)
 async def test_power_goes_off_when_the_board_says_nothing_new(
-    place: Place, what: Literal["lines", "readings"], record_property: Note
+    place: Place, what: Literal["lines", "readings"], why: str, record_property: Note
 ) -> None:
     await place.charge()
+    before = len(place.named("secc", "board_lost"))
     place.begin()
     place.board.repeat_board(what)
     current_s, off_s = await place.ends(lambda each: each.flows), await place.ends(lambda each: each.on)
     told(record_property, current=current_s, charger=off_s)
     assert current_s <= place.allowed(LOST_S)
     assert off_s <= place.allowed(2 * LOST_S)
+    assert place.named("secc", "board_lost")[before]["why"] == why
 
 
 @pytest.mark.long
