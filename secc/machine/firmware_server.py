@@ -13,7 +13,7 @@ PATIENCE_S: Final = 30.0
 """How long whoever fetches may take for a piece, or to ask."""
 
 _ROOM_S: Final = 1.0
-"""How long a thread may take to end once its connection is gone."""
+"""How long one more waits for a thread to end: the oldest silent one's, or one that has given all."""
 
 
 class FirmwareServer(ThreadingHTTPServer):
@@ -36,16 +36,15 @@ class FirmwareServer(ThreadingHTTPServer):
             self._fetching(checksum, count)
 
     def verify_request(self, request: Any, client_address: Any) -> bool:
-        """Let one more in if there is room; the oldest of those that have not asked yet makes some."""
+        """Let one more in if there is room soon; the oldest of those that have not asked yet makes some."""
         room = self._room.acquire(blocking=False)
         if not room:
             with self._lock:
                 oldest = next(iter(self._silent), None)
-                if oldest is None:
-                    return False
-                del self._silent[oldest]
-                with contextlib.suppress(OSError):
-                    oldest.shutdown(socket.SHUT_RDWR)
+                if oldest is not None:
+                    del self._silent[oldest]
+                    with contextlib.suppress(OSError):
+                        oldest.shutdown(socket.SHUT_RDWR)
             if not self._room.acquire(timeout=_ROOM_S):
                 return False
         with self._lock:

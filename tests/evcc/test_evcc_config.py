@@ -4,7 +4,6 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 
 from evcc.app import tls_profile
@@ -105,27 +104,6 @@ def test_a_mistake_is_named_with_its_line(text: str, said: str) -> None:
     with pytest.raises(ConfigError) as caught:
         load_config(text, name="evcc.toml")
     assert said in str(caught.value)
-
-
-def test_every_key_of_ours_is_described() -> None:
-    """The reference page is made from these descriptions; the library's own sections carry docstrings."""
-
-    def undescribed(type_: type[msgspec.Struct], path: str) -> list[str]:
-        missing: list[str] = []
-        hints = __import__("typing").get_type_hints(type_, include_extras=True)
-        for field in msgspec.structs.fields(type_):
-            metas: list[Any] = [
-                m for m in getattr(hints[field.name], "__metadata__", ()) if isinstance(m, msgspec.Meta)
-            ]
-            if not any(m.description for m in metas):
-                missing.append(f"{path}{field.name}")
-            if field.name in ("timers", "clock", "slac", "plc", "mqtt", "can"):
-                continue
-            for inner in __import__("v2g.config", fromlist=["x"])._struct_types(hints[field.name]):
-                missing += undescribed(inner, f"{path}{field.name}.")
-        return missing
-
-    assert undescribed(EvccConfig, "") == []
 
 
 @pytest.mark.parametrize(
