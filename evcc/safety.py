@@ -8,13 +8,13 @@ the session as faults.
 import asyncio
 from collections.abc import Callable, Coroutine
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from evcc.core import ports
 from evcc.core.safety import Iso20Messages, reading
 from evcc.hardware import OnFact, VehicleHardware
 from v2g import exi
-from v2g.asn1.discharge import DischargeCommand, decode_content, decode_signed
+from v2g.asn1.discharge import DischargeCommand, signed_content
 from v2g.errors import Asn1Error, CodecError
 from v2g.iec61851.duty import DutyReading
 from v2g.iec61851.pilot import PilotState
@@ -26,6 +26,8 @@ from v2g.net.runner import ByteStream
 from v2g.net.watchdog import Watchdog
 from v2g.observe import Observe, Scalar
 from v2g.safety import NOTHING, Ask, Lower, Open, Output, Phase, VehicleMonitor, VehicleRating, Verdict
+
+Said = TypeVar("Said")
 
 TICK_S: Final = 0.1
 """How often the monitor looks, whatever else happens."""
@@ -135,30 +137,21 @@ class SafetyChannel:
             case ports.SetCpState(state=PilotState.B):
                 self._monitor.rest()
             case ports.SetCpState():
-                return command if self._may(self._monitor.show) else None
+                return command if self._tell(self._monitor.show) else None
             case ports.CloseContactor():
-                return command if self._may(self._monitor.close) else None
+                return command if self._tell(self._monitor.close) else None
             case ports.OpenContactor():
                 self._tell(self._monitor.open)
         return command
 
     def _drive(self, output: Output) -> Output:
-        passed: list[Output] = []
-        self._tell(lambda now: passed.append(self._monitor.drive(output, now)))
-        return passed[0]
+        return self._tell(lambda now: self._monitor.drive(output, now))
 
     def _draw(self, power_w: int) -> int:
         if self._phases is not None:  # nobody has told how much may pass but the pilot
             self._drive(Output(charge_w=power_w) if power_w > 0 else NOTHING)
-        passed: list[int] = []
-        self._tell(lambda now: passed.append(self._monitor.draw(power_w, now)))
-        self._drawn_w = passed[0]
+        self._drawn_w = self._tell(lambda now: self._monitor.draw(power_w, now))
         return self._drawn_w
-
-    def _may(self, what: Callable[[float], bool]) -> bool:
-        allowed: list[bool] = []
-        self._tell(lambda now: allowed.append(what(now)))
-        return allowed[0]
 
     # -- inside: what is heard
 
@@ -196,12 +189,11 @@ class SafetyChannel:
 
     def _take_signed(self, payload: bytes) -> None:
         try:
-            content = decode_content(decode_signed(payload).content)
+            content = signed_content(payload)
         except Asn1Error:  # nothing is signed by what nobody can read
             return
         if isinstance(content, DischargeCommand):
-            ahead_s = (content.valid_until_ms - self._clock.utc_ms()) / 1000 / self._clock.scale
-            self._monitor.signed(content.power_w, self._clock.monotonic() + ahead_s)
+            self._monitor.signed(content.power_w, self._clock.at(content.valid_until_ms))
 
     def _take_duty(self, duty: DutyReading) -> None:
         assert self._phases is not None
@@ -236,10 +228,12 @@ class SafetyChannel:
         self._tell(lambda now: self._monitor.fault("program_hung", now))
         self._report("program_hung")
 
-    def _tell(self, what: Callable[[float], None]) -> None:
-        what(self._clock.monotonic())
+    def _tell(self, what: Callable[[float], Said]) -> Said:
+        """Return what the monitor says, after its verdicts have been carried out."""
+        said = what(self._clock.monotonic())
         for verdict in self._monitor.verdicts():
             self._carry_out(verdict)
+        return said
 
     def _carry_out(self, verdict: Verdict) -> None:
         """Do it at the hardware, each of it whatever another part raises, then tell."""

@@ -8,10 +8,10 @@ themselves and reported as faults of the hardware.
 import asyncio
 from collections.abc import Callable
 from functools import partial
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, TypeVar
 
 from secc.core import ports
-from v2g.asn1.discharge import DischargeCommand, decode_content, decode_signed
+from v2g.asn1.discharge import DischargeCommand, signed_content
 from v2g.errors import Asn1Error
 from v2g.grid.limits import GridResponse, Limit
 from v2g.hardware.faults import FAULTS as KINDS
@@ -34,6 +34,8 @@ from v2g.net.watchdog import Watchdog
 from v2g.observe import Observe
 from v2g.safety import NOTHING, ChargerMonitor, ChargerRating, Lower, Open, Output, Phase, Request, Verdict
 from v2g.settlement.records import CommandAccepted, ServiceChanged, SessionStarted, TermsDecided
+
+Said = TypeVar("Said")
 
 TICK_S: Final = 0.1
 """How often the monitor looks, whatever else happens."""
@@ -126,18 +128,14 @@ class SafetyChannel:
 
     def drive(self, output: Output) -> Output:
         """Return what of an output passes."""
-        passed: list[Output] = []
-        self._tell(lambda now: passed.append(self._monitor.drive(output, now)))
-        return passed[0]
+        return self._tell(lambda now: self._monitor.drive(output, now))
 
     def switch(self, *, closed: bool) -> bool:
         """Say whether the contactor may be told this."""
-        allowed = [not closed]
         if closed:
-            self._tell(lambda now: allowed.append(self._monitor.close(now)))
-        else:
-            self._tell(self._monitor.open)
-        return allowed[-1]
+            return self._tell(self._monitor.close)
+        self._tell(self._monitor.open)
+        return True
 
     def stand_over(self, evse: "FaultyHardware") -> None:
         """Report what the monitor finds wrong as faults of this hardware, whose faults forbid energy here, too."""
@@ -215,14 +213,14 @@ class SafetyChannel:
             self._ask(Request(phase=Phase.IDLE))
 
     def _take_limit(self, limit: Limit) -> None:
-        until_s = float("inf") if limit.valid_until_ms is None else self._at(limit.valid_until_ms)
+        until_s = float("inf") if limit.valid_until_ms is None else self._clock.at(limit.valid_until_ms)
         self._tell(
             lambda now: self._monitor.limit(
                 limit.source,
                 now,
                 charge_w=limit.charge_w,
                 discharge_w=limit.discharge_w,
-                from_s=self._at(limit.valid_from_ms),
+                from_s=self._clock.at(limit.valid_from_ms),
                 until_s=until_s,
             )
         )
@@ -238,15 +236,11 @@ class SafetyChannel:
 
     def _take_signed(self, payload: bytes, until_ms: int) -> None:
         try:
-            content = decode_content(decode_signed(payload).content)
+            content = signed_content(payload)
         except Asn1Error:  # the gate has accepted what cannot be read: nothing is signed
             return
         if isinstance(content, DischargeCommand):
-            self._tell(lambda now: self._monitor.signed(content.power_w, self._at(until_ms), now))
-
-    def _at(self, utc_ms: int) -> float:
-        """Return a time of (simulated) UTC on the monotonic clock, whatever is done to UTC afterwards."""
-        return self._clock.monotonic() + (utc_ms - self._clock.utc_ms()) / 1000 / self._clock.scale
+            self._tell(lambda now: self._monitor.signed(content.power_w, self._clock.at(until_ms), now))
 
     def _watch(self, read: Callable[[], tuple[int, int]]) -> None:
         """Let the monitor know voltage (mV) and power (W) at each look."""
@@ -272,10 +266,12 @@ class SafetyChannel:
         self._observe(Observe("safety", "opened", {"reason": "hung"}))
         self._on_fault("charger_failed", True)  # noqa: FBT003
 
-    def _tell(self, what: Callable[[float], None]) -> None:
-        what(self._clock.monotonic())
+    def _tell(self, what: Callable[[float], Said]) -> Said:
+        """Return what the monitor says, after its verdicts have been carried out."""
+        said = what(self._clock.monotonic())
         for verdict in self._monitor.verdicts():
             self._carry_out(verdict)
+        return said
 
     def _carry_out(self, verdict: Verdict) -> None:
         """Do it at the drivers, each of them whatever another one raises, and tell."""

@@ -24,7 +24,7 @@ from tests.safety.rule import Judge
 from tests.safety.steps import Chances, Step, script, told, walk
 from tests.secc.core.bench import AC_WAYS, ACDP_WAYS, REQUESTS, WAYS, WPT_WAYS, number
 from tests.virtual_time import VirtualLoop
-from v2g.asn1.discharge import decode_content, decode_signed
+from v2g.asn1.discharge import signed_content
 from v2g.grid.limits import GridResponse, Limit, Setpoint
 from v2g.iec61851.pilot import PilotState
 from v2g.iso15118.messages import common_messages as cm
@@ -277,7 +277,7 @@ class Play(Rig):
             payload = vehicle.command(power_w, self.utc_ms)
         except Exception:  # noqa: BLE001 - the vehicle's own rules forbid it
             return
-        until_ms = decode_content(decode_signed(payload).content).valid_until_ms  # type: ignore[union-attr]
+        until_ms = signed_content(payload).valid_until_ms  # type: ignore[union-attr]
         self.judge.signed(power_w, self.now + (until_ms - self.utc_ms) / 1000)
         for each in (getattr(answered, "reply", None), payload):
             if each is not None:

@@ -31,7 +31,7 @@ from tests.safety.vehicle_rig import ANSWER_S, MAINS_MV, UTC_MS, Kind, Station, 
 from tests.safety.vehicle_rule import Seen, VehicleJudge
 from tests.virtual_time import VirtualLoop
 from v2g import exi
-from v2g.asn1.discharge import DischargeCommand, PriceSlot, decode_content, decode_signed
+from v2g.asn1.discharge import DischargeCommand, PriceSlot, signed_content
 from v2g.conformance.responses import Fields, Responses
 from v2g.errors import V2GError
 from v2g.grid.discharge import Accepted, DischargeGate, Rejected
@@ -520,7 +520,7 @@ class Play(VehicleRig):
             self.judge.answered(response, stream, self.now)
 
     def _signs(self, payload: bytes) -> None:
-        content = decode_content(decode_signed(payload).content)
+        content = signed_content(payload)
         if isinstance(content, DischargeCommand):
             ahead_s = (content.valid_until_ms - self.clock.utc_ms()) / 1000
             self.judge.signed(content.power_w, self.now + ahead_s)

@@ -186,3 +186,8 @@ def encode_signed(message: SignedMessage) -> bytes:
 def decode_signed(data: bytes) -> SignedMessage:
     """Return the SignedMessage in a V2GTP payload; nothing in it is believed yet. Raises Asn1Error."""
     return der.decode(data, SignedMessage)
+
+
+def signed_content(data: bytes) -> DischargeContent:
+    """Return what a V2GTP payload signs; nothing in it is believed yet. Raises Asn1Error."""
+    return decode_content(decode_signed(data).content)

@@ -45,6 +45,10 @@ class Clock:
         integrated over time, such as energy, is integrated over these."""
         return int(monotonic() * self.scale * 1000)
 
+    def at(self, utc_ms: int) -> float:
+        """Return a time of (simulated) UTC on the monotonic clock, s, whatever is done to UTC afterwards."""
+        return self.monotonic() + (utc_ms - self.utc_ms()) / 1000 / self.scale
+
     def utc_ms(self) -> int:
         """Return milliseconds since 1970 in (possibly simulated) UTC."""
         if not self._scaled:

@@ -4,18 +4,17 @@ It counts its own wake-ups, not the time: a process that was stopped is not take
 process leaves on is for the hardware's own dead-man to take away.
 """
 
-import logging
 import threading
 from collections.abc import Callable
 from typing import Final
+
+from v2g.net.regardless import do_each
 
 WAKE_S: Final = 0.05
 """Between two looks, s."""
 
 HUNG_S: Final = 1.0
 """An event loop that has not fed the watchdog for so many seconds hangs."""
-
-_log = logging.getLogger(__name__)
 
 
 class _Watched:
@@ -61,10 +60,7 @@ class Watchdog:
         for watched in tuple(self._watched):
             watched.unfed += 1
             if watched.unfed == self._most:
-                try:
-                    watched.cut()
-                except Exception:  # noqa: BLE001 - it watches on, over the others as well
-                    _log.exception("the watchdog could not take power away")
+                do_each((watched.cut,))  # it watches on, over the others as well
 
     def _run(self) -> None:
         while not self._ending.wait(self._wake_s):

@@ -6,7 +6,7 @@ from typing import Literal
 
 import msgspec
 
-from v2g.asn1.discharge import DischargeOffer, decode_content, decode_signed
+from v2g.asn1.discharge import DischargeOffer, signed_content
 from v2g.errors import Asn1Error, VerificationError
 from v2g.settlement.intervals import Registers, Timeline, intervals_of
 from v2g.settlement.journal import Entry
@@ -141,7 +141,7 @@ def _price_book(entries: Sequence[Entry], name: str) -> PriceBook:
 def offer_in(payload: bytes, where: str) -> DischargeOffer:
     """Return the offer in a signed payload, unverified. Raises VerificationError."""
     try:
-        content = decode_content(decode_signed(payload).content)
+        content = signed_content(payload)
     except Asn1Error as error:
         raise VerificationError(str(error), where=where) from None
     if not isinstance(content, DischargeOffer):
@@ -151,7 +151,7 @@ def offer_in(payload: bytes, where: str) -> DischargeOffer:
 
 def _decided_offer(payload: bytes, offers: dict[bytes, DischargeOffer], where: str) -> DischargeOffer:
     try:
-        content = decode_content(decode_signed(payload).content)
+        content = signed_content(payload)
     except Asn1Error as error:
         raise VerificationError(str(error), where=where) from None
     offer = offers.get(getattr(content, "offer_id", b""))

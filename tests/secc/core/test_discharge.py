@@ -16,6 +16,7 @@ from v2g.asn1.discharge import (
     decode_signed,
     encode_content,
     encode_signed,
+    signed_content,
 )
 from v2g.grid.discharge import DischargeConfig
 from v2g.grid.limits import OPERATOR, SITE, Limit, Setpoint
@@ -34,7 +35,7 @@ def output(bench: Bench) -> ports.SetOutput:
 
 
 def newest(bench: Bench) -> object:
-    return decode_content(decode_signed(bench.signed_frames[-1]).content)
+    return signed_content(bench.signed_frames[-1])
 
 
 def operator(watts: int, version: int = 2, until_ms: int | None = None) -> ports.LimitChanged:
@@ -240,7 +241,7 @@ def forged(bench: Bench) -> tuple[bytes, str]:
 
 def foreign(bench: Bench) -> tuple[bytes, str]:
     assert bench.discharge is not None
-    content = decode_content(decode_signed(bench.discharge.command(8_000, bench.utc_ms)).content)
+    content = signed_content(bench.discharge.command(8_000, bench.utc_ms))
     return sign_content(content, bench.pki.key("vehicle"), b"\0" * 32), "unknown_signer"
 
 
