@@ -285,8 +285,9 @@ class SimulatedVehicle:
         return None
 
     def contacts_lost(self) -> None:
-        """The charger's contacts have left the rails: nothing has to be said of it once the circuit is open."""
-        if self._closed:
+        """The charger's contacts have left the rails: nothing has to be said of it once the vehicle is in state B and
+        its circuit open, as it is when a session has ended its power in order."""
+        if self._closed or self._state is not PilotState.B:
             self._tell(PlugState(connected=False))
 
     def cut(self) -> None:

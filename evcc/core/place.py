@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from evcc.core import ask, ask_wpt, foresight, parking
 from evcc.core.loop import following
 from evcc.core.needs import departure_s
-from evcc.core.ports import DriveIn, DroveIn, ObserveDevice, TransmitId
+from evcc.core.ports import DriveIn, DroveIn, ObserveDevice, SetPowerLimits, TransmitId
 from evcc.core.quantities import to_whole
 from evcc.core.stages import (
     Aligning,
@@ -188,13 +188,18 @@ def on_alignment(
     A charger whose coil carries no current has not tried yet: that is for the timeouts of the conversation.
     """
     if stage.aligned and response.evse_processing is Processing.Finished:
-        return ask.power_start(stage.plan, world)
+        return _start(stage, world)
     sent = to_whole(response.power_transmitted) if response.power_transmitted is not None else 0
     excited = response.supply_device_current is not None and to_whole(response.supply_device_current) > 0
     if (excited or sent > 0) and world.now >= stage.until:
         return stop(stage, world, Ending("misaligned", failed=True))
     arrives = sent > 0 and ask_wpt.received_w(world) * _ARRIVES >= sent
     return Step(stage=replace(stage, aligned=arrives), wait=world.config.timing.poll_pause_s)
+
+
+def _start(stage: Aligning, world: World) -> Step:
+    """The check is over: from here on no more may come than the loop asks for, which may be nothing."""
+    return replace(ask.power_start(stage.plan, world), commands=(SetPowerLimits(0, 0),))
 
 
 def repeat_alignment(stage: Aligning, request: WPT_AlignmentCheckReq, world: World) -> Step:

@@ -7,12 +7,13 @@ from those that come, once more. Pure.
 from typing import Any, Final
 
 from evcc.core.ports import BatteryState
+from evcc.core.quantities import to_whole
 from evcc.core.settings import SessionConfig
 from v2g.iso15118.charts import SIDE_CHARTS
 from v2g.iso15118.messages import ac, acdp, dc, wpt
 from v2g.iso15118.messages import common_messages as cm
 from v2g.iso15118.messages.common_types import EvseNotification, Processing
-from v2g.safety import Ask, BatteryReading, Output, Phase
+from v2g.safety import UNBOUNDED, Ask, BatteryReading, Output, Phase
 
 LATE_S: Final = 0.5
 """What is granted on top of the time that an answer, or the vehicle's next request, may take."""
@@ -25,7 +26,6 @@ _KEPT: Final = (
     acdp.ACDP_ConnectReq,
     ac.AC_ChargeLoopReq,
     dc.DC_ChargeLoopReq,
-    wpt.WPT_ChargeLoopReq,
 )
 """Requests that leave everything as it was."""
 
@@ -55,7 +55,9 @@ class Iso20Messages:
             case dc.DC_CableCheckReq() | dc.DC_PreChargeReq():
                 return Ask(phase=Phase.VOLTAGE, alive_s=alive_s)
             case wpt.WPT_AlignmentCheckReq():
-                return Ask(phase=Phase.POWER, alive_s=alive_s)
+                return Ask(phase=Phase.POWER, alive_s=alive_s, charge_w=UNBOUNDED)
+            case wpt.WPT_ChargeLoopReq():
+                return Ask(alive_s=alive_s, charge_w=max(0, to_whole(message.evpc_power_request)))
             case cm.PowerDeliveryReq():
                 return self._delivery(message, alive_s)
         if isinstance(message, _KEPT):

@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from evcc.core.quantities import whole
 from evcc.core.safety import Iso20Messages, reading
 from evcc.core.settings import SessionConfig
 from tests.evcc.bench import Bench, Identities
@@ -12,7 +13,7 @@ from v2g.iso15118.messages import common_messages as cm
 from v2g.iso15118.messages import wpt
 from v2g.iso15118.messages.common_types import EvseNotification, EVSEStatus, Processing, ResponseCode
 from v2g.iso15118.v2gtp import PayloadType
-from v2g.safety import Ask, Output, Phase
+from v2g.safety import UNBOUNDED, Ask, Output, Phase
 
 MAIN = PayloadType.COMMON
 
@@ -78,7 +79,22 @@ def test_a_wireless_vehicle_lets_power_pass_to_find_its_place(talk: Talk) -> Non
     request = wpt.WPT_AlignmentCheckReq(
         header=talk.header, ev_processing=Processing.Ongoing, ev_result_code=wpt.WPT_EVResult.EVResultUnknown
     )
-    assert talk.messages.sent(request, PayloadType.WPT).phase is Phase.POWER
+    asked = talk.messages.sent(request, PayloadType.WPT)
+    assert (asked.phase, asked.charge_w) == (Phase.POWER, UNBOUNDED)
+
+
+@pytest.mark.parametrize(("wanted_w", "told_w"), [(0, 0), (7_000, 7_000), (-5, 0)])
+def test_a_wireless_vehicle_tells_what_it_wants(talk: Talk, wanted_w: int, told_w: int) -> None:
+    request = wpt.WPT_ChargeLoopReq(
+        header=talk.header,
+        meter_info_requested=False,
+        evpc_power_request=whole(wanted_w),
+        evpc_power_output=whole(0),
+        evpc_charge_diagnostics=wpt.WPT_EVPCChargeDiagnostics.EVPCNoIssue,
+    )
+    asked = talk.messages.sent(request, PayloadType.WPT)
+    assert (asked.phase, asked.charge_w) == (None, told_w)
+    assert asked.alive_s == 1.0
 
 
 @pytest.mark.parametrize("progress", ["Stop", "Standby", "ScheduleRenegotiation"])

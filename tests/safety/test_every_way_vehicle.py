@@ -10,15 +10,16 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from evcc.core import facts, session, watch
+from evcc.core import ask, facts, place, ports, session, watch
 from evcc.core.basic import BasicVehicle
 from tests.safety.steps import Step, judged
+from tests.safety.vehicle_places import Kind
 from tests.safety.vehicle_play import (
     DONE,
     FOR_EVER,
     KINDS,
-    MODES,
     STATES,
+    WAYS,
     WRONGS,
     Mode,
     Play,
@@ -27,7 +28,6 @@ from tests.safety.vehicle_play import (
     play,
     wander,
 )
-from tests.safety.vehicle_rig import Kind
 from tests.virtual_time import VirtualLoop
 
 TIMERS_S = 200.0
@@ -37,17 +37,16 @@ AFTER_S, LATER_S = 8.0, 21.0
 """Until all has come of what was done; of a stop that nobody follows, the contactor after 15 s."""
 
 WALK_STEPS = 100
-PART = 200
-"""Every 200th combination is tried with every change of the program."""
+PART = 300
+"""Every 300th combination is tried with every change of the program."""
 
-WALKS = [(kind, mode) for kind in KINDS for mode in MODES]
 Combination = tuple[Kind, Mode, Sequence[Step]]
 
 
 def combinations() -> list[Combination]:
     """Return every state with everything that can be answered and done there, and silence."""
     found: list[Combination] = []
-    for kind, mode in WALKS:
+    for kind, mode in WAYS:
         for state in STATES[kind]:
             there: Step = ("to", state)
             short, long = ("wait", AFTER_S), ("wait", LATER_S)
@@ -81,15 +80,15 @@ def test_every_state_with_everything_that_can_happen(part: int) -> None:
         tried(kind, mode, steps)
 
 
-@pytest.mark.parametrize(("kind", "mode"), WALKS)
+@pytest.mark.parametrize(("kind", "mode"), WAYS)
 def test_no_walk_of_ten_thousand_steps_breaks_the_rule(kind: Kind, mode: Mode) -> None:
-    for seed in range(17):
+    for seed in range(17 if kind in ("dc", "ac") else 2):
         tried(kind, mode, wander(kind, mode, seed, WALK_STEPS))
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("part", range(50))
-@pytest.mark.parametrize(("kind", "mode"), WALKS)
+@pytest.mark.parametrize(("kind", "mode"), WAYS)
 def test_no_walk_of_a_million_steps_breaks_the_rule(kind: Kind, mode: Mode, part: int) -> None:
     for seed in range(1000 + part * 34, 1034 + part * 34):
         tried(kind, mode, wander(kind, mode, seed, WALK_STEPS))
@@ -104,7 +103,8 @@ def test_every_state_is_one_that_the_vehicle_comes_to(kind: Kind) -> None:
         async def do_note(self) -> None:
             reached.append(self.station.label)
 
-    for state, mode in zip(STATES[kind], itertools.cycle(MODES)):
+    modes = [mode for each, mode in WAYS if each == kind]
+    for state, mode in zip(STATES[kind], itertools.cycle(modes)):
         with asyncio.Runner(loop_factory=VirtualLoop) as runner:
             assert runner.run(perform(kind, mode, (("to", state), ("note",)), made=Noted)) == []
     assert reached == list(STATES[kind])
@@ -145,10 +145,37 @@ def duty_is_ignored(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(BasicVehicle, "_take_duty", lambda self, reading: None)
 
 
+def is_deaf_to_the_contacts(patch: pytest.MonkeyPatch) -> None:
+    known = facts.Facts._on_fact
+    patch.setattr(
+        facts.Facts,
+        "_on_fact",
+        lambda self, fact: None if isinstance(fact, ports.PlugState) else known(self, fact),
+    )
+
+
+def leaves_the_check_open(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(place, "_start", lambda stage, world: ask.power_start(stage.plan, world))
+
+
 Undo = Callable[[pytest.MonkeyPatch], None]
 HARMS: dict[str, tuple[Undo, Kind, Sequence[Step], str]] = {
     "silence": (waits_for_ever, "dc", (("answer", "DC_ChargeLoopReq", "none"), ("wait", 4.0)), "silence"),
     "silence of mains": (waits_for_ever, "ac", (("answer", "AC_ChargeLoopReq", "none"), ("wait", 4.0)), "silence"),
+    "silence above a coil": (
+        waits_for_ever,
+        "wpt",
+        (("wait", 7.0), ("answer", "WPT_ChargeLoopReq", "none"), ("wait", 4.0)),
+        "silence",
+    ),
+    "more through the air": (leaves_the_check_open, "wpt", (("force", 0, 70), ("wait", 4.5)), "W into it, asked for 0"),
+    "lost contacts": (is_deaf_to_the_contacts, "acdp", (("unplug",), ("wait", 3.0)), "contacts have opened"),
+    "silence below a pantograph": (
+        waits_for_ever,
+        "acdp",
+        (("answer", "DC_ChargeLoopReq", "none"), ("wait", 4.0)),
+        "silence",
+    ),
     "current": (looks_at_nothing, "dc", (("force", 0, 110), ("wait", 4.0)), "mA, it bears"),
     "voltage": (looks_at_nothing, "dc", (("force", 0, 100), ("wait", 3.0)), "mV at a battery for"),
     "what flows back": (draws_on, "dc", (("force", 0, -45), ("wait", 5.0)), "W out of it"),

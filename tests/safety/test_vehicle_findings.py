@@ -11,14 +11,15 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from evcc.core import energy, facts, loop, session, starting, watch
+from evcc.core import ask, energy, facts, loop, place, session, starting, watch
 from evcc.core.basic import BasicVehicle
 from evcc.core.battery import BatteryConfig
 from evcc.core.ports import SetAcPower, SetPowerLimits, StopRequested
 from evcc.core.settings import ProgramStep
 from evcc.core.stages import Step
 from evcc.hardware import BREAK_ANYWAY_S
-from tests.safety.vehicle_rig import Kind, VehicleRig, settings, vehicle_rig
+from tests.safety.vehicle_places import Kind
+from tests.safety.vehicle_rig import VehicleRig, settings, vehicle_rig
 from tests.virtual_time import VirtualLoop
 from v2g.iso15118.messages.common_types import EvseNotification, Processing
 from v2g.iso15118.session import Session
@@ -94,10 +95,24 @@ async def _current_out_of_the_vehicle_while_none_is_wanted(found: VehicleRig) ->
     await found.stays_off(5.0)
 
 
+def leaves_the_check_open(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(place, "_start", lambda stage, world: ask.power_start(stage.plan, world))
+
+
+@case(leaves_the_check_open, "wpt", config=settings("wpt", ProgramStep(do="wait", for_s=3600)))
+async def _more_through_the_air_than_is_asked_for(found: VehicleRig) -> None:
+    """What was let in to find the place stayed open for a vehicle that then waits."""
+    await found.asked("WPT_ChargeLoopReq", times=5)
+    found.station.force = (400_000, 30_000)
+    found.station.act()
+    await found.off(0.1)
+    await found.stays_off(5.0)
+
+
 # -- silent sensors ---------------------------------------------------------------------------------------------------
 
 
-@case(looks_at_nothing, "dc", "ac")
+@case(looks_at_nothing, "dc", "ac", "wpt", "acdp")
 async def _a_battery_that_falls_silent(found: VehicleRig) -> None:
     await found.charge()
     found.faults.add("battery_silent")
@@ -105,7 +120,7 @@ async def _a_battery_that_falls_silent(found: VehicleRig) -> None:
     await found.stays_off(5.0)
 
 
-@case(looks_at_nothing, "dc", "ac")
+@case(looks_at_nothing, "dc", "ac", "wpt", "acdp")
 async def _an_inlet_that_falls_silent(found: VehicleRig) -> None:
     await found.charge()
     found.faults.add("inlet_silent")
@@ -349,7 +364,7 @@ def test_no_way_for_a_vehicle_to_bear_it(each: Case, how: str) -> None:
             runner.run(run())
 
 
-@pytest.mark.parametrize("kind", ["dc", "ac", "basic"])
+@pytest.mark.parametrize("kind", ["dc", "ac", "wpt", "acdp", "basic"])
 def test_a_sound_vehicle_gives_the_monitor_nothing_to_say(kind: Kind) -> None:
     async def run() -> None:
         async with vehicle_rig(kind) as found:
@@ -366,7 +381,7 @@ def test_a_sound_vehicle_gives_the_monitor_nothing_to_say(kind: Kind) -> None:
         runner.run(run())
 
 
-@pytest.mark.parametrize("kind", ["dc", "ac"])
+@pytest.mark.parametrize("kind", ["dc", "ac", "wpt", "acdp"])
 def test_a_loop_that_hangs_is_cut_off_by_the_watchdog(kind: Kind) -> None:
     """Here nobody feeds the watchdog because no time passes; nothing else runs either."""
 
@@ -382,6 +397,28 @@ def test_a_loop_that_hangs_is_cut_off_by_the_watchdog(kind: Kind) -> None:
             await found.until(found.running.done, 1.0)
             assert next(each.data for each in found.named("safety", "opened")) == {"reason": "hung"}
             assert await found.running == "program_hung"
+            await found.stays_off(10.0)
+
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        runner.run(run())
+
+
+@pytest.mark.parametrize("state", ["DC_CableCheckReq", "DC_PreChargeReq", "DC_ChargeLoopReq"])
+def test_contacts_that_open_for_a_moment_end_the_session(state: str) -> None:
+    """Before the contactor was closed nobody heard of it, and power came after it, with the pilot in state B."""
+
+    async def run() -> None:
+        async with vehicle_rig("acdp") as found:
+            await found.asked(state)
+            await asyncio.sleep(0.05)
+            device = found.station.responses.pantograph
+            assert device is not None
+            device.move(connected=False)
+            await asyncio.sleep(0.1)
+            device.move(connected=True)
+            found.station.act()
+            await found.until(found.running.done, 0.5)
+            assert await found.running == "unplugged"
             await found.stays_off(10.0)
 
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:

@@ -532,6 +532,34 @@ def test_renegotiation_takes_the_wish_back_that_the_session_forgot() -> None:
     assert len(desk.said) == 1
 
 
+def test_no_more_is_let_in_than_the_charger_is_told() -> None:
+    """By 5 % and 500 W, and once the grace is over: what is let in moves before the message that tells it."""
+    desk = Desk().to_power(11_000)
+    desk.monitor.ask(Ask(charge_w=10_000), desk.now)
+    desk.pass_time(1.0)
+    assert desk.said == []
+    desk.monitor.ask(Ask(charge_w=9_999), desk.now)
+    desk.pass_time(0.2)
+    assert desk.said == []
+    desk.pass_time(0.2)
+    assert [(each.reason, each.output.charge_w) for each in desk.said] == [("not_requested", 9_999)]
+    desk.flow(9_999)
+    desk.pass_time(10)
+    assert len(desk.said) == 1
+
+
+def test_what_the_charger_was_told_ends_with_the_session() -> None:
+    desk = Desk().to_power()
+    desk.monitor.ask(Ask(charge_w=0), desk.now)
+    desk.monitor.end()
+    desk.flow(0)
+    desk.monitor.begin()
+    desk.ask(Phase.POWER)
+    desk.monitor.drive(Output(charge_w=11_000), desk.now)
+    desk.pass_time(1.0)
+    assert not [each for each in desk.said if each.reason == "not_requested"]
+
+
 def test_a_source_limits_what_is_asked_for() -> None:
     desk = Desk().to_power(11_000)
     desk.monitor.limit(4_000)

@@ -27,16 +27,18 @@ from evcc.core.settings import (
 from tests import patient
 from tests.evcc.bench import Counter, Identities
 from tests.safety.steps import Chances, Step, script, told, walk
-from tests.safety.vehicle_rig import ANSWER_S, MAINS_MV, UTC_MS, Kind, Station, VehicleRig, vehicle_rig
+from tests.safety.vehicle_places import Kind, PlaceResponses
+from tests.safety.vehicle_rig import ANSWER_S, LOOPS, MAINS_MV, UTC_MS, Station, VehicleRig, vehicle_rig
 from tests.safety.vehicle_rule import Seen, VehicleJudge
 from tests.virtual_time import VirtualLoop
 from v2g import exi
 from v2g.asn1.discharge import DischargeCommand, PriceSlot, signed_content
-from v2g.conformance.responses import Fields, Responses
+from v2g.conformance.responses import Fields
 from v2g.errors import V2GError
 from v2g.grid.discharge import Accepted, DischargeGate, Rejected
 from v2g.grid.limits import discharge_limits
 from v2g.grid.tariff import Tariff
+from v2g.iso15118.charts import SIDE_CHARTS
 from v2g.iso15118.messages import app_protocol as app
 from v2g.iso15118.messages import common_messages as cm
 from v2g.iso15118.messages import schedules as sched
@@ -51,12 +53,19 @@ from v2g.iso15118.messages.common_types import (
 from v2g.iso15118.session import NO_SESSION
 from v2g.iso15118.v2gtp import PayloadType, frame
 from v2g.net.medium import Medium
+from v2g.net.plc.pilot import SimulatedVehiclePilot
 
 Mode = Literal["dynamic", "scheduled", "signed"]
 """Control mode; `signed` is a dynamic one in which every discharge has to be signed for."""
 
-KINDS: Final[tuple[Kind, ...]] = ("dc", "ac")
+KINDS: Final[tuple[Kind, ...]] = ("dc", "ac", "wpt", "acdp")
 MODES: Final[tuple[Mode, ...]] = ("dynamic", "scheduled", "signed")
+WAYS: Final[tuple[tuple[Kind, Mode], ...]] = tuple(
+    (kind, mode)
+    for kind in KINDS
+    for mode in MODES
+    if (kind, mode) != ("wpt", "signed")  # it only goes one way
+)
 LOOK_S: Final = 0.1
 REPORTS_S: Final = 0.1
 """How often the judge looks, and battery and inlet report."""
@@ -71,6 +80,12 @@ PROGRAM: Final = (
     ProgramStep(do="wait", for_s=2),
     ProgramStep(do="charge", for_s=36_000),
 )
+ONE_WAY: Final = (
+    ProgramStep(do="wait", for_s=6),
+    ProgramStep(do="charge", for_s=3),
+    ProgramStep(do="wait", for_s=2, standby=True),
+    ProgramStep(do="charge", for_s=36_000),
+)
 BATTERY: Final = BatteryConfig(soc=60, resistance_ohm=0.5)
 
 
@@ -80,7 +95,7 @@ BATTERY: Final = BatteryConfig(soc=60, resistance_ohm=0.5)
 _TARGETS: Final = ("evse_target_active_power", "evse_target_active_power_l2", "evse_target_active_power_l3")
 
 
-class Answers(Responses):
+class Answers(PlaceResponses):
     """Those of a charger that takes discharge, signed or not, and goes on with a session that was paused."""
 
     signed = False
@@ -133,7 +148,7 @@ class Charger(Station):
 
     def __init__(self, kind: Kind, medium: Medium) -> None:
         super().__init__(kind, medium)
-        self.responses = Answers(self.responses.family, [], pays=(cm.Authorization.EIM,))
+        self.responses: PlaceResponses = Answers(kind, medium)
         self.wrongs: dict[str, tuple[str, int]] = {}
         self.heard: Callable[[Any, int], None] = lambda _request, _stream: None
         self.answers: Callable[[Any, int], None] = lambda _response, _stream: None
@@ -152,7 +167,9 @@ class Charger(Station):
         self.answer = lambda _data: None
         if isinstance(self.responses, Answers):
             self.responses.again()
-        self.act()
+        if self.responses.pantograph is not None:
+            self.responses.pantograph.move(connected=False)
+        self.rest()
 
     def _labelled(self, request: Any) -> str:
         """Return the state of the vehicle in which it sends this."""
@@ -163,7 +180,7 @@ class Charger(Station):
                 self._resting = progress is cm.ChargeProgress.Standby
                 anew = progress is cm.ChargeProgress.Start and self._looped
                 more = f" {progress.name}{' anew' if anew else ''}"
-            case "DC_PreChargeReq" | "DC_WeldingDetectionReq":
+            case "DC_PreChargeReq" | "DC_WeldingDetectionReq" | "WPT_FinePositioningReq" | "WPT_AlignmentCheckReq":
                 more = f" {request.ev_processing.name}"
             case "SessionStopReq":
                 more = f" {request.charging_session.name}"
@@ -177,18 +194,20 @@ class Charger(Station):
         return name + more
 
     def reply(self, request: Any, response: Any, payload_type: int) -> None:
-        self.label = self._labelled(request)
+        label = self._labelled(request)
+        if payload_type not in SIDE_CHARTS:
+            self.label = label
         self.heard(request, payload_type)
-        how, times = self.wrongs.get(self.label, ("", 0))
+        how, times = self.wrongs.get(label, ("", 0))
         if times == 1:
-            del self.wrongs[self.label]
+            del self.wrongs[label]
         elif times:
-            self.wrongs[self.label] = how, times - 1
+            self.wrongs[label] = how, times - 1
         for answer, seconds in WRONGS[how](response) if how else [(response, ANSWER_S)]:
             asyncio.get_running_loop().call_later(seconds, self._say, answer, response, payload_type)
         if self.gate is not None and self.label.endswith("ChargeLoopReq") and not self.wrongs:
             self._offer(self.gate)
-        if self.awaited is not None and self.awaited[0] == self.label and not self.awaited[1].done():
+        if self.awaited is not None and self.awaited[0] == label and not self.awaited[1].done():
             self.awaited[1].set_result(None)
 
     def _say(self, answer: Any, response: Any, payload_type: int) -> None:
@@ -230,6 +249,8 @@ class Charger(Station):
 
 def _stream(message: Any, otherwise: int) -> int:
     """Return the payload type that a message is sent as."""
+    if otherwise in SIDE_CHARTS:
+        return otherwise
     types = {
         "app_protocol": 0x8001,
         "common_messages": 0x8002,
@@ -374,6 +395,8 @@ WRONGS: Final[Mapping[str, Callable[[Any], Said]]] = {
     "customer": _field(evse_processing=Processing.Ongoing_WaitingForCustomerInteraction),
     "Finished": _field(evse_processing=Processing.Finished),
     "go to pause": _field(go_to_pause=True),
+    "emergency": _field(evse_emergency_shutdown=True),
+    "malfunction": _field(evse_malfunction=True),
     "other mode": _other_mode,
     "contradictory": _contradictory,
     "more": _numbers(lambda number: replace(number, exponent=min(3, number.exponent + 1))),
@@ -415,15 +438,28 @@ _DC: Final = ("DC_CableCheckReq", "DC_PreChargeReq Ongoing", "DC_PreChargeReq Fi
 _WELDING: Final = ("DC_WeldingDetectionReq Ongoing", "DC_WeldingDetectionReq Finished")
 
 
-def _chart(family: str, before: Sequence[str], after: Sequence[str]) -> tuple[str, ...]:
+_COIL: Final = (
+    "WPT_FinePositioningSetupReq",
+    "WPT_FinePositioningReq Ongoing",
+    "WPT_FinePositioningReq Finished",
+    "WPT_PairingReq",
+)
+_ALIGNMENT: Final = ("WPT_AlignmentCheckReq Ongoing", "WPT_AlignmentCheckReq Finished")
+
+
+def _chart(family: str, before: Sequence[str], after: Sequence[str], *, place: Sequence[str] = ()) -> tuple[str, ...]:
     planning = (f"{family}_ChargeParameterDiscoveryReq", "ScheduleExchangeReq")
     energy = (each.format(family) for each in _ENERGY)
-    return (*_COMMON, *planning, *before, *energy, *after, *_LEAVING, "ServiceDiscoveryReq anew")
+    return (*_COMMON, *place, *planning, *before, *energy, *after, *_LEAVING, "ServiceDiscoveryReq anew")
 
 
 STATES: Final[Mapping[str, tuple[str, ...]]] = {
     "dc": _chart("DC", _DC, _WELDING),
     "ac": _chart("AC", (), ()),
+    "wpt": _chart("WPT", _ALIGNMENT, (), place=_COIL),
+    "acdp": _chart(
+        "DC", ("ACDP_ConnectReq", *_DC), (*_WELDING, "ACDP_DisconnectReq"), place=("ACDP_VehiclePositioningReq",)
+    ),
 }
 """Each state of the vehicle's chart, by the request whose answer it waits for."""
 
@@ -439,7 +475,7 @@ class Play(VehicleRig):
     def __init__(self, kind: Kind, station: Charger, *others: Any) -> None:
         super().__init__(kind, station, *others)
         discharge = self.config.discharge
-        self.judge = judge = VehicleJudge(mains=kind != "dc", signed=discharge.require_signed)
+        self.judge = judge = VehicleJudge(mains=kind in ("ac", "basic"), signed=discharge.require_signed)
         self._identities: Identities | None = None
         self._silent: dict[str, float] = {}
         self._over = False
@@ -486,23 +522,22 @@ class Play(VehicleRig):
             self._over = True
             self.judge.parts("the session is over", self.now)
         shown = station.dc.vehicle
-        drawn = station.ac.seen.current_ma if station.ac.seen is not None and self.kind != "dc" else 0
         volts = battery.voltage_mv / 1000
-        joined = self.joined and self.kind == "dc"
-        wants_ma, gives_ma = max(0, drawn), max(0, -drawn)
-        if self.kind == "dc" and shown is not None:
-            wants_ma, gives_ma = shown.max_charge_ma, shown.max_discharge_ma
-        elif self.kind != "dc":
-            volts = MAINS_MV / 1000
-        mains = station.ac_mv if self.kind != "dc" else 0
+        if station.by_dc and shown is not None:
+            wants_w, gives_w = (int(each * volts / 1000) for each in (shown.max_charge_ma, shown.max_discharge_ma))
+        else:  # what it would take is seen by what it takes
+            drawn_ma = station.ac.seen.current_ma if station.ac.seen is not None else 0
+            drawn_w = self.power_w if self.kind == "wpt" else int(drawn_ma * MAINS_MV / 1_000_000)
+            wants_w, gives_w = max(0, drawn_w), max(0, -drawn_w)
         seen = Seen(
-            joined=joined,
+            joined=self.joined and station.by_dc,
+            touches=station.touches,
             shows_c=self.shows_c,
             stuck=bool(self.faults & {"weld", "stuck_closed"}),
-            wants_w=int(wants_ma * volts / 1000),
-            gives_w=int(gives_ma * volts / 1000),
+            wants_w=wants_w,
+            gives_w=gives_w,
             flows_w=self.power_w,
-            there_mv=station.driven[0] if self.kind == "dc" else mains,
+            there_mv=station.driven[0] if station.by_dc else station.ac_mv,
             battery_mv=battery.voltage_mv,
             battery_ma=battery.current_ma,
             bears_mv=battery.max_voltage_mv,
@@ -517,6 +552,7 @@ class Play(VehicleRig):
 
     def _answers(self, response: Any, stream: int) -> None:
         if not self.running.done():
+            self._see()
             self.judge.answered(response, stream, self.now)
 
     def _signs(self, payload: bytes) -> None:
@@ -547,7 +583,7 @@ class Play(VehicleRig):
         if state in _ANEW:
             await self._loops()
             self.station.notices.append(EvseNotification.ScheduleRenegotiation)
-        elif state == "PowerDeliveryReq Stop" or state.startswith(("DC_Welding", "SessionStopReq T")):
+        elif state.startswith(("PowerDeliveryReq Stop", "DC_Welding", "ACDP_Disconnect", "SessionStopReq T")):
             await self._loops()
             await self.do_driver("stop")
         elif state == "SessionStopReq Pause":
@@ -565,7 +601,7 @@ class Play(VehicleRig):
         self.station.awaited = None
 
     async def _loops(self) -> None:
-        await self._reached(f"{self.kind.upper()}_ChargeLoopReq")
+        await self._reached(LOOPS[self.kind])
 
     async def do_charge(self) -> None:
         """Be in the loop, in another session where this one is over."""
@@ -627,17 +663,37 @@ class Play(VehicleRig):
                 self.judge.parts("the contactor opens by itself", now)
 
     async def do_unplug(self) -> None:
-        """Pull the plug; the pilot is what tells the vehicle, and its data link."""
-        if self.pilot.plugged:
+        """Pull the plug, and the pilot is what tells the vehicle, and its data link; or lift the device off the
+        rails, and the pilot alone tells it."""
+        if self.station.responses.pantograph is not None:
+            self.station.responses.pantograph.move(connected=False)
+            self.station.act()
+        elif isinstance(self.pilot, SimulatedVehiclePilot) and self.pilot.plugged:
             self.judge.parts("the plug is out", self.now)
             self.tell(ports.PlugState(connected=False))
             await asyncio.sleep(0)
             self.pilot.unplug()
 
+    async def do_bounce(self) -> None:
+        """Lose the contacts with the rails for a moment."""
+        device = self.station.responses.pantograph
+        if device is not None and device.connected:
+            await self.do_unplug()
+            self._see()
+            await asyncio.sleep(0.3)
+            device.move(connected=True)
+            self.station.act()
+
     async def do_abort(self) -> None:
         """The link is lost."""
         self.judge.parts("the link is lost", self.now)
         self.runner.abort("link_lost")
+
+    async def do_arrives(self, share: float) -> None:
+        """Let this share of what the coil sends arrive: the vehicle stands so well, or so badly."""
+        if self.station.responses.coil is not None:
+            self.station.responses.coil.efficiency = share
+            self.station.act()
 
     async def do_duty(self, percent: float | None) -> None:
         self.station.pilot.set_duty(percent)
@@ -648,7 +704,7 @@ class Play(VehicleRig):
             await self.do_abort()
         await asyncio.wait((self.running,), timeout=10)
         await asyncio.sleep(0.5)
-        if not self.pilot.plugged:
+        if isinstance(self.pilot, SimulatedVehiclePilot) and not self.pilot.plugged:
             self.pilot.plug()
         self.station.again()
         self._see()
@@ -674,8 +730,10 @@ DONE: Final[tuple[Step, ...]] = (
     *(("driver", wish) for wish in ("stop", "pause", "reselect")),
     ("needs", 95),
     ("unplug",),
+    ("bounce",),
     ("abort",),
     ("duty", None),
+    ("arrives", 0.2),
     *(("notice", each.name) for each in EvseNotification),
     *(("say", how) for how in ("twice", "garbage", "half", "end", "another")),
 )
@@ -721,10 +779,10 @@ def wander(kind: Kind, mode: Mode, seed: int, count: int) -> list[Step]:
 
 def settings(kind: Kind, mode: Mode) -> SessionConfig:
     """Return a vehicle that charges, rests in standby, gives energy back, waits and charges for long."""
-    energy: Any = ("AC_BPT",) if kind == "ac" else ("DC_BPT",)
+    energy: Any = {"ac": ("AC_BPT",), "wpt": ("WPT",), "acdp": ("DC_ACDP_BPT",)}.get(kind, ("DC_BPT",))
     signed = mode == "signed"
     return SessionConfig(
-        program=PROGRAM,
+        program=ONE_WAY if kind == "wpt" else PROGRAM,
         services=ServiceConfig(
             energy=energy, signed_discharge=signed, control_mode=("scheduled",) if mode == "scheduled" else ("dynamic",)
         ),

@@ -1,17 +1,18 @@
 """A vehicle on a test rig in simulated time: the real session, runner, safety channel and simulated vehicle, and a
 charger that answers by the book and drives what it is asked for, unless the test has it do something else.
 
-`async with vehicle_rig("dc") as found:` in a `tests.virtual_time.VirtualLoop`; kinds are `dc`, `ac` and `basic` (the
-pilot alone). `found.charge()` reaches the charge loop with power; `found.faults` breaks the vehicle's parts;
-`found.station` is the charger: `force` what it drives whatever is asked, `twist` its answers, `requests` it has had.
-What is judged is seen at the charger's end of pilot and line: `joined`, `power_w`, `shows_c`.
+`async with vehicle_rig("dc") as found:` in a `tests.virtual_time.VirtualLoop`; kinds are `dc`, `ac`, `wpt` (above a
+coil), `acdp` (below a pantograph) and `basic` (the pilot alone). `found.charge()` reaches the charge loop with power;
+`found.faults` breaks the vehicle's parts; `found.station` is the charger: `force` what it drives whatever is asked,
+`twist` its answers, `requests` it has had. What is judged is seen at the charger's end of pilot, line and coil:
+`joined`, `power_w`, `shows_c`.
 """
 
 import asyncio
 import contextlib
 import itertools
 from collections.abc import AsyncIterator, Callable, Coroutine
-from typing import Any, Literal
+from typing import Any
 
 from msgspec.structs import replace
 
@@ -29,20 +30,24 @@ from evcc.core.settings import (
     SessionConfig,
 )
 from evcc.core.world import Contract, Resume
-from evcc.hardware import SimulatedVehicle, VehicleFault
+from evcc.hardware import BenchPilot, Converter, SimulatedVehicle, VehicleFault
 from evcc.hardware_ac import OnBoardCharger
+from evcc.hardware_coil import SecondaryDevice
+from evcc.hardware_drive import Driving, PlaceConfig
+from evcc.hardware_rails import RailPilot
 from evcc.safety import SafetyChannel
 from tests.safety.rig import ENERGY_W, Pipe
+from tests.safety.vehicle_places import CHECK_W, EFFICIENCY, MOST_W, Kind, PlaceResponses
 from v2g import exi
-from v2g.conformance.responses import Responses
 from v2g.iec61851.pilot import PilotState
-from v2g.iso15118.charts import Family
-from v2g.iso15118.messages.common_messages import Authorization, ChargeProgress, PowerDeliveryReq
+from v2g.iso15118.messages.common_messages import ChargeProgress, PowerDeliveryReq
 from v2g.iso15118.messages.common_types import EvseNotification, EVSEStatus
 from v2g.iso15118.session import SCHEMAS, Command, Fact
 from v2g.iso15118.v2gtp import Framer, PayloadType, frame
 from v2g.net.ac_line import ChargerAcLine, VehicleAcLine
 from v2g.net.clock import Clock, ClockConfig
+from v2g.net.coil_line import VehicleCoilLine
+from v2g.net.contact_line import VehicleContactLine
 from v2g.net.dc_line import ChargerDcLine, VehicleDc, VehicleDcLine
 from v2g.net.medium import Medium, Room
 from v2g.net.plc.pilot import SimulatedChargerPilot, SimulatedVehiclePilot
@@ -52,7 +57,8 @@ from v2g.net.watchdog import Watchdog
 from v2g.observe import Observe
 from v2g.safety import VehicleRating
 
-Kind = Literal["dc", "ac", "basic"]
+LOOPS = {"dc": "DC_ChargeLoopReq", "acdp": "DC_ChargeLoopReq", "ac": "AC_ChargeLoopReq", "wpt": "WPT_ChargeLoopReq"}
+PLACE = PlaceConfig(distance_cm=250)
 UTC_MS = 1_700_000_000_000
 MAINS_MV = 230_000
 MOST_MA = 30_000
@@ -78,8 +84,7 @@ class Station:
         self.kind = kind
         self.pilot = SimulatedChargerPilot(medium)
         self.dc, self.ac = ChargerDcLine(medium), ChargerAcLine(medium)
-        family = Family.AC if kind == "ac" else Family.DC
-        self.responses = Responses(family, [], pays=(Authorization.EIM,))
+        self.responses = PlaceResponses(kind, medium)
         self.force: tuple[int, int] | None = None
         self.twist: Callable[[Any, Any], Any] = lambda _request, response: response
         self.delays: dict[str, float] = {}
@@ -90,11 +95,27 @@ class Station:
         self.saw_c_after: str | None = None
         self.answer: Callable[[bytes], None] = lambda _data: None
         self._framer = Framer()
-        self._target_mv = 0
+        self._target_mv = self._wanted_w = 0
         self._powered = False
         self.pilot.on_state(self._pilot_changed)
         self.dc.on_change(lambda _: self.act())
         self.pilot.set_duty(5.0)
+
+    @property
+    def by_dc(self) -> bool:
+        """Whether energy comes by a direct current line."""
+        return self.kind in ("dc", "acdp")
+
+    @property
+    def touches(self) -> bool:
+        """Whether the line reaches the vehicle: below a pantograph, as long as its contacts are closed."""
+        device = self.responses.pantograph
+        return device is None or device.connected
+
+    def rest(self) -> None:
+        """Drive nothing until something is asked for."""
+        self._powered, self._target_mv, self._wanted_w = False, 0, 0
+        self.act()
 
     def asked(self, name: str) -> int:
         """Return how often that was asked."""
@@ -142,8 +163,17 @@ class Station:
                 self._target_mv = round(number.value * 10**number.exponent * 1000)
             case "PowerDeliveryReq":
                 self._powered = request.charge_progress is ChargeProgress.Start
+                self._wanted_w = 0
                 if request.charge_progress is ChargeProgress.Stop:
                     self._target_mv = 0
+            case "WPT_AlignmentCheckReq":
+                self._wanted_w = CHECK_W
+            case "WPT_ChargeLoopReq":
+                number = request.evpc_power_request
+                wanted_w = min(MOST_W, number.value * 10.0**number.exponent)
+                self._wanted_w = round(wanted_w / EFFICIENCY) if self._powered else 0
+            case "SessionStopReq":
+                self._wanted_w = 0
         self.act()
 
     def _pilot_changed(self, state: PilotState) -> None:
@@ -165,7 +195,12 @@ class Station:
             self.driven = self._target_mv, ma
         else:
             self.driven = 0, 0
-        if self.kind == "dc":
+        if (coil := self.responses.coil) is not None:
+            forced = self.force is not None
+            coil.send(max(0, self.driven[0] * self.driven[1] // 1_000_000) if forced else self._wanted_w)
+        elif self.by_dc:
+            if not self.touches:
+                self.driven = 0, 0
             self.dc.publish(*self.driven, contactor_closed=self.driven != (0, 0))
         else:
             closed = self.pilot.state in (PilotState.C, PilotState.D) or self.force is not None
@@ -185,7 +220,7 @@ class VehicleRig:
         kind: Kind,
         station: Station,
         channel: SafetyChannel,
-        pilot: SimulatedVehiclePilot,
+        pilot: SimulatedVehiclePilot | RailPilot | BenchPilot,
         config: SessionConfig,
         clock: Clock,
     ) -> None:
@@ -273,7 +308,9 @@ class VehicleRig:
     @property
     def power_w(self) -> int:
         """What flows into the vehicle."""
-        if self.kind == "dc":
+        if (coil := self.station.responses.coil) is not None:
+            return coil.arrives_w
+        if self.station.by_dc:
             seen = self.station.dc.vehicle
             if seen is None or not seen.contactor_closed:
                 return 0
@@ -303,7 +340,7 @@ class VehicleRig:
     async def charge(self) -> None:
         """Be in the loop, with power."""
         if self.kind != "basic":
-            await self.asked("AC_ChargeLoopReq" if self.kind == "ac" else "DC_ChargeLoopReq", times=5)
+            await self.asked(LOOPS[self.kind], times=5)
         await self.until(lambda: self.power_w > 5_000, 5.0)
 
     async def off(self, within: float, *, joined: bool = False) -> float:
@@ -336,7 +373,7 @@ class VehicleRig:
 
 def settings(kind: Kind, *steps: ProgramStep) -> SessionConfig:
     """Return a vehicle that charges, and would for long."""
-    energy: Any = ("AC",) if kind == "ac" else ("DC",)
+    energy: Any = {"ac": ("AC",), "wpt": ("WPT",), "acdp": ("DC_ACDP",)}.get(kind, ("DC",))
     return SessionConfig(
         program=steps or (ProgramStep(do="charge", for_s=3600),),
         services=ServiceConfig(energy=energy, signed_discharge=False, control_mode=("scheduled",)),
@@ -367,8 +404,17 @@ async def vehicle_rig(
     if kind == "basic":
         station.pilot.set_duty(duty)
     medium = room.attach("ev")
-    pilot = SimulatedVehiclePilot(medium)
-    on_board = OnBoardCharger(VehicleAcLine(medium), config.on_board_charger) if kind != "dc" else None
+    driving = Driving(PLACE)
+    simulated = SimulatedVehiclePilot(medium) if kind != "wpt" else BenchPilot()
+    pilot: SimulatedVehiclePilot | RailPilot | BenchPilot = simulated
+    on_board: Converter | None = None
+    if kind in ("ac", "basic"):
+        on_board = OnBoardCharger(VehicleAcLine(medium), config.on_board_charger)
+    elif kind == "wpt":
+        on_board = SecondaryDevice(VehicleCoilLine(medium), PLACE, driving)
+    elif kind == "acdp":
+        assert isinstance(simulated, SimulatedVehiclePilot)
+        pilot = RailPilot(simulated, VehicleContactLine(medium), PLACE, driving)
     broken: set[VehicleFault] = set(faults)
     hardware = SimulatedVehicle(
         battery or BatteryConfig(soc=30),
@@ -377,8 +423,11 @@ async def vehicle_rig(
         clock=clock,
         step_s=step_s,
         on_board=on_board,
+        driving=driving,
         faults=broken,
     )
+    if isinstance(pilot, RailPilot):
+        pilot.on_lost(hardware.contacts_lost)
     rating = VehicleRating(sensor_s=config.timing.sensor_s, signed=config.discharge.require_signed)
     events: list[Observe] = []
     watchdog = Watchdog()

@@ -56,13 +56,15 @@ _SIDE_STREAMS: Final = frozenset({0x8101, 0x8102, 0x8103, 0x8104})
 
 class Seen(msgspec.Struct, frozen=True, kw_only=True):
     """What is measured. `joined`: the contactor is closed; `shows_c`: the pilot says C or D; `stuck`: the contactor
-    cannot be where it is told to be. `wants_w` and `gives_w` are what the vehicle asks for or lets pass, `flows_w` what
+    cannot be where it is told to be; `touches`: the contacts of a connection device are closed, where there is one.
+    `wants_w` and `gives_w` are what the vehicle asks for or lets pass, `flows_w` what
     comes in at the inlet (negative: goes out), `there_mv` what the charger has put there. The battery's own figures are
     those of the battery, whatever it reports, in mV and mA."""
 
     joined: bool = False
     shows_c: bool = False
     stuck: bool = False
+    touches: bool = True
     wants_w: int = 0
     gives_w: int = 0
     flows_w: int = 0
@@ -104,6 +106,9 @@ class VehicleJudge:
         self._target_w: float | None = None
         self._command: tuple[int, float] = (0, float("-inf"))
         self._allows_w: float | None = None
+        self._aligned: bool | None = None
+        self._claims = False
+        self._sent = (0.0, 0)
 
     # -- what is told
 
@@ -122,6 +127,7 @@ class VehicleJudge:
         elif name == "WPT_AlignmentCheckReq":
             self._go("power", now)
             self._states = (float("inf"), 0.0)
+            self._check_alignment(request)
         elif name == "PowerDeliveryReq":
             self._delivery(request, now)
         elif loop:
@@ -135,8 +141,18 @@ class VehicleJudge:
             if self._asks == "power":
                 self._go("rest", now)
         elif request.ev_processing is Processing.Finished:
+            if self._aligned is False:
+                self.wrong.append("energy asked for where the vehicle is not aligned")
             self._go("power", now)
             self._states = (0.0, 0.0)
+
+    def _check_alignment(self, request: Any) -> None:
+        """A vehicle that says it is aligned receives at least half of what is sent."""
+        self._claims = request.ev_processing is Processing.Finished
+        told_w, arrived_w = self._sent
+        arrives_w = max(arrived_w, self._seen.flows_w)
+        if self._claims and arrives_w * 2 < told_w - 1:
+            self.wrong.append(f"it says it is aligned, {arrives_w} of {told_w:.0f} W arrive")
 
     def _go(self, asks: str, now: float) -> None:
         if asks == "nothing" and self._asks not in _IDLE:
@@ -155,6 +171,8 @@ class VehicleJudge:
     def answered(self, response: Any, stream: int, now: float) -> None:
         """This comes from the charger."""
         if stream in _SIDE_STREAMS:
+            if getattr(response, "evse_emergency_shutdown", False) or getattr(response, "evse_malfunction", False):
+                self.parts("the connection device has failed", now)
             return
         request, name, code = self._pending, type(response).__name__, response.response_code.name
         if request is None or name != type(request).__name__.removesuffix("Req") + "Res":
@@ -175,6 +193,11 @@ class VehicleJudge:
             wants = getattr(request, "charge_progress", None)
             if wants is not ChargeProgress.Stop:
                 self._go(self._before, now)
+        if name == "WPT_AlignmentCheckRes":
+            self._aligned = self._claims and response.evse_processing is Processing.Finished
+            self._sent = (_watts(response, "power_transmitted", signed=True), self._seen.flows_w)
+        elif name == "SessionStopRes":
+            self._aligned = None
         planned = name == "ScheduleExchangeRes" and response.evse_processing is Processing.Finished
         if planned and self._asks == "nothing" and not self._mains:
             self._go("soon", now)  # state C may be a moment ahead of the request
@@ -224,6 +247,8 @@ class VehicleJudge:
     def measured(self, now: float, seen: Seen) -> None:
         """There is this."""
         before, self._seen = self._seen, seen
+        if before.touches and not seen.touches and (before.joined or before.shows_c):
+            self.parts("the contacts have opened", now)
         apart = self._apart(now)
         self._edges(now, before, seen)
         lately = [(at, mv) for at, mv in self._across if at > now - FRESH_S - SEEN_S]
@@ -297,6 +322,8 @@ class VehicleJudge:
         """Return why nothing may join vehicle and charger; empty where something may."""
         if self._broken:
             return self._broken
+        if not self._seen.touches and self._asks != "soon":
+            return "the contacts are open"
         if self._asks == "nothing":
             return "it asks for nothing"
         if now > self._alive_until:

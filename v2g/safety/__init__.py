@@ -5,11 +5,12 @@ Powers W, currents mA, voltages mV, all magnitudes; times s on one monotonic clo
 """
 
 from v2g.safety.charger import ChargerMonitor, ChargerRating, Request
-from v2g.safety.output import NOTHING, Lower, Open, Output, Phase, Verdict
+from v2g.safety.output import NOTHING, UNBOUNDED, Lower, Open, Output, Phase, Verdict
 from v2g.safety.vehicle import Ask, BatteryReading, VehicleMonitor, VehicleRating
 
 __all__ = [
     "NOTHING",
+    "UNBOUNDED",
     "Ask",
     "BatteryReading",
     "ChargerMonitor",

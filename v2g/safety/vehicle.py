@@ -44,6 +44,8 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
 
     phase: Phase | None = None
     alive_s: float = 0.0
+    charge_w: int | None = None
+    """What of the vehicle's wish the charger is told, W: no more is let in from now on, but for a margin."""
     stop: bool = False
     """The charger wants the session to end."""
 
@@ -108,6 +110,7 @@ class VehicleMonitor:
         self._fault_at: float | None = None
         self._faults: dict[str, None] = {}
         self._limit_w = UNBOUNDED
+        self._told_w = UNBOUNDED
         self._signed = (0, float("-inf"))
         self._opened = ""
 
@@ -141,6 +144,8 @@ class VehicleMonitor:
             if ask.phase is not self._phase:
                 self._voltage_until = now + self._rating.voltage_s
             self._phase = ask.phase
+        if ask.charge_w is not None:
+            self._told_w = ask.charge_w
         if ask.alive_s:
             self._alive_until = now + ask.alive_s
         if ask.stop:
@@ -326,6 +331,9 @@ class VehicleMonitor:
             live_w = signed_w if now < until_s else 0
             if self._lasts("signed", self._driven.discharge_w > live_w, SIGNED_S, now):
                 self._lower("not_signed", msgspec.structs.replace(self._driven, discharge_w=live_w))
+        told_w = self._bearable(self._told_w)
+        if self._lasts("told", self._driven.charge_w > told_w, grace_s, now):
+            self._lower("not_requested", msgspec.structs.replace(self._driven, charge_w=self._told_w))
         if self._lasts("driven", self._driven.within(allowed) != self._driven, grace_s, now):
             self._lower(self._why(now) or "limit", allowed)
         if self._lasts("drawn", _clamp(self._drawn_w, self._driven) != self._drawn_w, grace_s, now):
@@ -334,10 +342,11 @@ class VehicleMonitor:
     def _strays(self) -> bool:
         """Say whether more flows at the inlet than was asked for, or the other way."""
         flows_w = self._inlet_mv * self._inlet_ma // 1_000_000
-        most_w, least_w = (
-            each * 21 // 20 + self._rating.margin_w for each in (self._driven.charge_w, self._driven.discharge_w)
-        )
-        return not -least_w <= flows_w <= most_w
+        return not -self._bearable(self._driven.discharge_w) <= flows_w <= self._bearable(self._driven.charge_w)
+
+    def _bearable(self, power_w: int) -> int:
+        """Return what a power may be that is meant to be this."""
+        return power_w * 21 // 20 + self._rating.margin_w
 
     def _age(self, sensor: str, now: float) -> float:
         return now - self._at.get(sensor, float("-inf"))
