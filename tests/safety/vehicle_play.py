@@ -627,6 +627,7 @@ class Play(VehicleRig):
         mv = self.channel.battery.voltage_mv + round(above_v * 1000)
         self.station.force = max(0, mv), round(amperes * 1000)
         self.station.act()
+        self._see()  # what a contactor closes on may be gone at the next look, by the current that then flows
 
     async def do_deaf(self) -> None:
         """Go on with what is driven now, whatever is asked for."""
@@ -657,10 +658,16 @@ class Play(VehicleRig):
                 self.judge.silent(name.removesuffix("_silent"), now if active else None)
             case "battery_insulation":
                 self.judge.fault(now if active else None)
-            case "stuck_closed" if active and not self.joined and not self.station.label.startswith("DC_PreCharge"):
+            case "stuck_closed" if active and not (self.joined or "no_close" in self.faults or self._closes_soon):
                 self.judge.parts("the contactor closes by itself", now)
-            case "drop" if active and self.joined:
+            case "drop" if active and self.joined and not self.faults & {"weld", "stuck_closed"}:
                 self.judge.parts("the contactor opens by itself", now)
+        if active and name in ("stuck_closed", "drop"):
+            await asyncio.sleep(1.5 * REPORTS_S)  # until it has moved
+
+    @property
+    def _closes_soon(self) -> bool:
+        return self.station.label.startswith("DC_PreCharge")
 
     async def do_unplug(self) -> None:
         """Pull the plug, and the pilot is what tells the vehicle, and its data link; or lift the device off the
