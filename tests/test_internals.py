@@ -21,8 +21,8 @@ SYMBOLS = (
 
 
 def requirements() -> Iterator[Requirement]:
-    document = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())
-    yield from map(Requirement, document["project"]["dependencies"])
+    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]
+    yield from map(Requirement, (*project["dependencies"], *project["optional-dependencies"]["csms"]))
 
 
 @pytest.mark.parametrize("name", INSIDE)
