@@ -8,8 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from benchmarks.figures import Figure, machine, show
-from cli.output import print_json, print_table
 from v2g.errors import ConfigError, V2GError
+from v2g_cli.output import print_json, print_table
 
 NAMES = (
     "exi", "ocpp", "telemetry", "journal", "settlement", "slac", "links", "tls", "trust", "decision", "session",

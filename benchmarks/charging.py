@@ -25,9 +25,9 @@ from benchmarks import session
 from benchmarks.charging_vehicles import Plan, Report
 from benchmarks.figures import Figure, percentile
 from benchmarks.peers import JOSEV
-from cli.demo.processes import Event, program, wait_for
 from pki_tools.tree import PkiOptions, PkiTree, make_pki
 from v2g.errors import TransportError
+from v2g_cli.demo.processes import Event, program, wait_for
 
 ABOUT = "concurrent sessions in one charger process, answer times, and a whole session beside the peer's"
 

@@ -15,20 +15,20 @@ from typing import Any
 
 import msgspec
 
-from evcc.core.battery import Battery, BatteryConfig
-from evcc.core.ports import CloseContactor, ContactorState, OpenContactor, PresentVoltage, Reported, StopRequested
-from evcc.core.session import VehicleSession
-from evcc.core.settings import DischargeConfig, ProgramStep, ServiceConfig, SessionConfig
-from evcc.core.stages import Looping
-from evcc.core.world import Contract
+from evcc.policy.battery import Battery, BatteryConfig
+from evcc.session.ports import CloseContactor, ContactorState, OpenContactor, PresentVoltage, Reported, StopRequested
+from evcc.session.session import VehicleSession
+from evcc.session.settings import DischargeConfig, ProgramStep, ServiceConfig, SessionConfig
+from evcc.session.stages import Looping
+from evcc.session.world import Contract
 from pki_tools.tree import PkiTree
+from v2g.io.runtime.clock import Clock
+from v2g.io.runtime.program import keep_responsive
+from v2g.io.runtime.runner import Runner
+from v2g.io.tls.client import connect
+from v2g.io.tls.endpoint import Endpoint, TlsIdentity
+from v2g.io.tls.stream import TlsStream
 from v2g.iso15118.session import Command, Fact
-from v2g.net.clock import Clock
-from v2g.net.program import keep_responsive
-from v2g.net.runner import Runner
-from v2g.net.tls import connect
-from v2g.net.tls_endpoint import Endpoint, TlsIdentity
-from v2g.net.tls_stream import TlsStream
 from v2g.observe import Observe
 from v2g.pki.profiles import Role
 
@@ -91,14 +91,15 @@ class Timed:
 
 
 class StillVehicle:
-    """A vehicle's hardware that does as it is told and nothing by itself: see `evcc.hardware.SimulatedVehicle`."""
+    """A vehicle's hardware that does as it is told and nothing by itself: see
+    `evcc.hardware.vehicle.SimulatedVehicle`."""
 
     def __init__(self) -> None:
         self.tell: Callable[[Fact], None] = lambda _: None
         self._inlet = PresentVoltage(0)
 
     def execute(self, command: Command) -> Coroutine[Any, Any, Fact | None] | None:
-        """Carry out a command of `evcc.core.ports`."""
+        """Carry out a command of `evcc.session.ports`."""
         match command:
             case Reported(current_ma=current_ma):
                 inlet = PresentVoltage(BATTERY.voltage_mv, current_ma)

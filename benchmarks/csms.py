@@ -25,9 +25,9 @@ import uvloop
 from benchmarks import csms_load
 from benchmarks.csms_load import BOOT, HEARTBEAT, STATUS, Load, Station
 from benchmarks.figures import Figure, percentile
-from cli.demo.processes import free_port
 from pki_tools.tree import PkiTree, make_pki
 from tests.csms.databases import running_cluster
+from v2g_cli.demo.processes import free_port
 
 ABOUT = "the back end: rates, latency, memory and starts, beside the `ocpp` library's server"
 

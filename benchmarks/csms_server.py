@@ -23,12 +23,12 @@ from websockets.typing import Subprotocol
 from csms.app import open_services
 from csms.config import ApiListener, CsmsConfig, OcppListener, Trust
 from csms.server import StationServer
-from v2g.net.clock import Clock
-from v2g.net.events import EventLog
-from v2g.net.ocpp_server import serve
-from v2g.net.program import keep_responsive
-from v2g.net.rpc_connection import RpcConnection
-from v2g.net.websocket import OcppSocket
+from v2g.io.runtime.clock import Clock
+from v2g.io.runtime.events import EventLog
+from v2g.io.runtime.program import keep_responsive
+from v2g.io.websocket.client import OcppSocket
+from v2g.io.websocket.rpc import RpcConnection
+from v2g.io.websocket.server import serve
 from v2g.ocpp.messages.availability import HeartbeatResponse
 from v2g.ocpp.messages.base import Message
 from v2g.ocpp.messages.transactions import TransactionEventResponse

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.figures import Figure, percentile
-from cli.demo.folder import RunFolder
-from cli.demo.processes import Event, EventFile, Program, free_port, program, wait_for
-from cli.demo.scenarios import find
 from v2g.errors import TimeoutExpired, TransportError
+from v2g_cli.demo.folder import RunFolder
+from v2g_cli.demo.processes import Event, EventFile, Program, free_port, program, wait_for
+from v2g_cli.demo.scenarios import find
 
 ABOUT = "offer to decision and plug-in to energy, whole sessions between three processes"
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from benchmarks.figures import Figure, median, microseconds, percentile
 from benchmarks.settlement import finished
-from v2g.net.journal_file import JournalFile
-from v2g.settlement.journal import Journal
-from v2g.settlement.records import MeterReading
+from v2g.energy.settlement.journal import Journal
+from v2g.energy.settlement.records import MeterReading
+from v2g.io.storage.journal_file import JournalFile
 
 ABOUT = "append a chained entry, in memory and durably"
 

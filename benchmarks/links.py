@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterator
 
 from benchmarks.figures import Figure, median, microseconds, percentile
 from tests.slac.conftest import Line, Station
-from v2g.net.medium import Room
-from v2g.net.pcapng import Reader, interface, packet, section
-from v2g.net.plc.datalink import ChargerLink, VehicleLink
-from v2g.net.plc.impairment import Impairment, ImpairmentConfig
-from v2g.net.plc.link import PlcConfig, open_link
-from v2g.net.plc.pilot import SimulatedChargerPilot, SimulatedVehiclePilot
+from v2g.io.capture.pcapng import Reader, interface, packet, section
+from v2g.io.plc.datalink import ChargerLink, VehicleLink
+from v2g.io.plc.impairment import Impairment, ImpairmentConfig
+from v2g.io.plc.link import PlcConfig, open_link
+from v2g.io.plc.pilot import SimulatedChargerPilot, SimulatedVehiclePilot
+from v2g.io.simulation.medium import Room
 from v2g.observe import Observe
 from v2g.slac import mme, uart
 from v2g.slac.actions import Matched

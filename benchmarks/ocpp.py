@@ -5,11 +5,11 @@ from collections.abc import Callable, Iterator
 from ocpp import messages as theirs
 
 from benchmarks.figures import Figure, median, microseconds
-from secc.core.station import transactions
-from secc.core.station.transactions import MeterSample, SignedReading, TransactionRecord
 from v2g.ocpp import rpc
 from v2g.ocpp.messages.base import Message
 from v2g.ocpp.routes import Version
+from v2g_station.blocks.transactions import transactions
+from v2g_station.blocks.transactions.transactions import MeterSample, SignedReading, TransactionRecord
 
 ABOUT = "read and write a TransactionEvent, validated"
 

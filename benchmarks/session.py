@@ -95,7 +95,7 @@ def run_own(*, quick: bool) -> Run:
     """Run `v2g demo` and read what it reports."""
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-c", "from cli.main import main; main()", "demo", "--json"]
+        command = [sys.executable, "-c", "from v2g_cli.main import main; main()", "demo", "--json"]
         command += ["--folder", str(Path(folder) / "run"), *(("--time-scale", str(QUICK_SCALE)) if quick else ())]
         done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     records: list[dict[str, Any]] = [json.loads(line) for line in done.stdout.splitlines()]

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from benchmarks.figures import Figure, median, microseconds
 from pki_tools.tree import make_pki
-from tests.settlement.conftest import Session, run_whole_session
-from v2g.settlement.bundle import JOURNAL, verify_bundle
-from v2g.settlement.journal import verify_lines
+from tests.energy.settlement.conftest import Session, run_whole_session
+from v2g.energy.settlement.bundle import JOURNAL, verify_bundle
+from v2g.energy.settlement.journal import verify_lines
 
 ABOUT = "verify a settlement bundle: signatures, chain of hashes, registers, intervals, prices"
 

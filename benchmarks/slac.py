@@ -8,10 +8,10 @@ from pathlib import Path
 
 from benchmarks.figures import Figure, median, percentile
 from v2g.iec61851.pilot import PilotState
-from v2g.net.medium import Medium
-from v2g.net.plc.datalink import ChargerLink, VehicleLink
-from v2g.net.plc.link import PlcConfig, open_link
-from v2g.net.plc.pilot import SimulatedChargerPilot, SimulatedVehiclePilot
+from v2g.io.plc.datalink import ChargerLink, VehicleLink
+from v2g.io.plc.link import PlcConfig, open_link
+from v2g.io.plc.pilot import SimulatedChargerPilot, SimulatedVehiclePilot
+from v2g.io.simulation.medium import Medium
 from v2g.observe import Observe
 from v2g.slac.ev import EvSlacConfig
 from v2g.slac.evse import EvseSlacConfig

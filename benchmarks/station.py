@@ -94,8 +94,8 @@ async def _child(port: int, count: int, seconds: float) -> dict[str, float]:
 
 
 async def _fleet(port: int, count: int, seconds: float) -> dict[str, float]:
-    from secc.core.station.behaviour import Behaviour
-    from secc.simulator import Fleet, Simulator
+    from v2g_station.simulator.behaviour import Behaviour
+    from v2g_station.simulator.fleet import Fleet, Simulator
 
     quiet = Behaviour(arrivals_per_hour=0, offline_per_day=0)
     simulator = Simulator(
@@ -125,8 +125,8 @@ async def _queue(port: int, events: int) -> tuple[float, float]:
     import os
     import tempfile
 
-    from secc.station import Hooks, MeterSample, Station, StationConfig
-    from v2g.net.clock import Clock
+    from secc.station.station import Hooks, MeterSample, Station, StationConfig
+    from v2g.io.runtime.clock import Clock
 
     with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
         config = StationConfig(url=f"ws://127.0.0.1:{port}/ocpp", identity="BENCH", store=Path(folder) / "s.sqlite3")

@@ -11,13 +11,13 @@ import msgspec
 from cantools.database.can import Database
 
 from benchmarks.figures import Figure, median, microseconds, percentile
-from csms.core.telemetry import read_delivery
-from csms.rows import telemetry as rows
-from csms.store import open_sqlite
-from evcc.ecu import BatteryEcu, BatterySnapshot, battery_dbc
+from csms.db.queries import telemetry as rows
+from csms.db.store import open_sqlite
+from csms.domain.telemetry import read_delivery
 from evcc.gateway import BATTERY_SIGNALS
-from v2g.net.can import CanConfig
-from v2g.net.outbox import Outbox
+from evcc.hardware.ecu import BatteryEcu, BatterySnapshot, battery_dbc
+from v2g.io.can import CanConfig
+from v2g.io.storage.outbox import Outbox
 from v2g.telemetry.batch import Batcher
 from v2g.telemetry.delivery import encode_delivery
 from v2g.telemetry.mapping import CanMapping

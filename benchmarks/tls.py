@@ -20,14 +20,14 @@ from typing import cast
 import msgspec
 
 from benchmarks.figures import Figure, median, percentile
-from cli.demo.processes import free_port
 from pki_tools.tree import PkiTree, make_pki
-from v2g.net.tls import connect
-from v2g.net.tls_endpoint import ISO15118_20, Backend, Endpoint, TlsIdentity, TlsProfile
-from v2g.net.tls_server import serve
-from v2g.net.tls_stream import TlsStream
+from v2g.io.tls.client import connect
+from v2g.io.tls.endpoint import ISO15118_20, Backend, Endpoint, TlsIdentity, TlsProfile
+from v2g.io.tls.server import serve
+from v2g.io.tls.stream import TlsStream
 from v2g.pki.certificates import chain_to_pem
 from v2g.pki.profiles import Role
+from v2g_cli.demo.processes import free_port
 
 ABOUT = "TLS 1.3 handshake, both sides with secp521r1 certificates, AES-256-GCM-SHA384"
 

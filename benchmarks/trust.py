@@ -16,11 +16,11 @@ from benchmarks.tls import Peer, handshakes, openssl
 from pki_tools.tree import PkiOptions, PkiTree, make_pki
 from v2g import exi
 from v2g.errors import ConfigError
+from v2g.io.tls.endpoint import ISO15118_20, Backend
 from v2g.iso15118 import signature
 from v2g.iso15118.messages.certificates import ContractCertificateChain, SubCertificates
 from v2g.iso15118.messages.common_messages import PnC_AReqAuthorizationMode
 from v2g.iso15118.messages.schemas import XMLDSIG
-from v2g.net.tls_endpoint import ISO15118_20, Backend
 from v2g.pki.certificates import load_certificate
 from v2g.pki.issue import Issuer, Request, Subject, issue
 from v2g.pki.keys import load_private_key, verify_signature

@@ -16,17 +16,17 @@ import typer
 
 from evcc.app import Vehicle, Wires, safe_rating
 from evcc.config import EvccConfig, load_config
-from evcc.core.settings import ProgramStep
 from evcc.driver import Driver
-from evcc.hardware import SimulatedVehicle
-from evcc.safety import SafetyChannel
+from evcc.hardware.safety import SafetyChannel
+from evcc.hardware.vehicle import SimulatedVehicle
+from evcc.session.settings import ProgramStep
 from v2g.errors import V2GError
-from v2g.net.clock import Clock
-from v2g.net.dc_line import VehicleDcLine
-from v2g.net.events import EventLog
-from v2g.net.medium import Medium
-from v2g.net.plc.pilot import SimulatedVehiclePilot
-from v2g.net.program import read_config, start_log
+from v2g.io.plc.pilot import SimulatedVehiclePilot
+from v2g.io.runtime.clock import Clock
+from v2g.io.runtime.events import EventLog
+from v2g.io.runtime.program import read_config, start_log
+from v2g.io.simulation.dc_line import VehicleDcLine
+from v2g.io.simulation.medium import Medium
 from v2g.observe import Observe
 
 PROGRAM = (ProgramStep(do="charge", for_s=6), ProgramStep(do="discharge", for_s=6))

@@ -3,11 +3,11 @@
 import gc
 import sys
 
-gc.disable()  # until everything is loaded: see v2g.net.program.keep_responsive
+gc.disable()  # until everything is loaded: see v2g.io.runtime.program.keep_responsive
 
 from v2g.errors import ConfigError  # noqa: E402
 from v2g.extras import extras_named  # noqa: E402
-from v2g.net.program import arguments  # noqa: E402
+from v2g.io.runtime.program import arguments  # noqa: E402
 
 if __name__ == "__main__":
     try:

@@ -12,34 +12,34 @@ from pathlib import Path
 
 from csms.api import Api
 from csms.api.call import make_backend
-from csms.bus import Bus, LocalBus
 from csms.certificate_status import CertificateStatus
+from csms.cluster.bus import Bus, LocalBus
+from csms.cluster.connections import Switchboard
+from csms.cluster.feed import Feed
 from csms.config import CsmsConfig, load_config
 from csms.contracts import ContractJudge
-from csms.core.authorize import Token, normalise
-from csms.core.passwords import PasswordMarks
-from csms.desk import Services
-from csms.feed import Feed
+from csms.db.queries import tokens
+from csms.db.store import open_store
+from csms.db.store_key import StoreKey, open_store_key
+from csms.domain.authorize import Token, normalise
+from csms.domain.passwords import PasswordMarks
 from csms.frame_log import FrameLog
-from csms.grid_source import GRID_SIGNAL, GridSource
-from csms.journals import JournalArchive
-from csms.rows import tokens
+from csms.grid.source import GRID_SIGNAL, GridSource
+from csms.ocpp import Services
 from csms.server import StationServer
 from csms.services.authority import StationCa
 from csms.services.background import background
 from csms.services.doors import Doors
 from csms.services.last_seen import LastSeen
-from csms.store import open_store
-from csms.store_key import StoreKey, open_store_key
-from csms.switchboard import Switchboard
+from csms.settlement.journals import JournalArchive
+from v2g.energy.tariff import GridSignal
 from v2g.errors import TransportError
-from v2g.grid.tariff import GridSignal
-from v2g.net.clock import Clock
-from v2g.net.events import EventLog
-from v2g.net.growing_file import reopen_all
-from v2g.net.program import run
-from v2g.net.supervision import Supervisor
-from v2g.net.tls_renewal import Renewed, keep_renewed
+from v2g.io.runtime.clock import Clock
+from v2g.io.runtime.events import EventLog
+from v2g.io.runtime.program import run
+from v2g.io.runtime.supervision import Supervisor
+from v2g.io.storage.growing_file import reopen_all
+from v2g.io.tls.renewal import Renewed, keep_renewed
 from v2g.observe import Observe
 from v2g.pki.keys import read_secret
 
@@ -98,7 +98,7 @@ async def running(config: CsmsConfig, events: Path | None = None) -> AsyncIterat
         supervisor.keep("certificates", partial(keep_renewed, renewed))
         supervisor.keep("grid signal file", partial(services.grid.watch, config.grid.poll_interval_s))
         if config.mqtt is not None:
-            from csms.subscriber import TelemetrySubscriber  # only where it is used: with an MQTT client
+            from csms.telemetry.subscriber import TelemetrySubscriber  # only where it is used: with an MQTT client
 
             group = services.store_key.derive("telemetry deliveries")
             subscriber = TelemetrySubscriber(
@@ -256,7 +256,7 @@ def _bus(config: CsmsConfig, store_key: StoreKey, observe: EventLog) -> Bus:
     name = _node(config)
     if not config.bus_url:
         return LocalBus(name)
-    from csms.redis_bus import RedisBus  # only where it is used: its import takes a while
+    from csms.cluster.redis_bus import RedisBus  # only where it is used: its import takes a while
 
     def skipped(why: str) -> None:
         observe(Observe("ocpp", "bus_entry_skipped", {"reason": why}))

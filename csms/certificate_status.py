@@ -9,13 +9,13 @@ from typing import Final
 import msgspec
 
 from csms.config import Trust
-from csms.core.certificates import FAILED, Finding, may_ask, read_answer, read_list
-from csms.core.contracts import Anchors, Question, question_about
+from csms.domain.certificates import FAILED, Finding, may_ask, read_answer, read_list
+from csms.domain.contracts import Anchors, Question, question_about
 from csms.revocation_lists import RevocationLists
 from csms.trust import load_anchors
 from v2g.errors import CertificateError, RevocationError
-from v2g.net.clock import Clock
-from v2g.net.ocsp import ask, fetch_list
+from v2g.io.runtime.clock import Clock
+from v2g.io.tls.ocsp import ask, fetch_list
 from v2g.observe import Observe
 from v2g.ocpp.messages.base import CertificateHashData, OCSPRequestData
 

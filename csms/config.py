@@ -11,16 +11,16 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from csms.core.access import Role
-from csms.core.authorize import Group, Terms
+from csms.domain.access import Role
+from csms.domain.authorize import Group, Terms
 from v2g.config import Flaw, faults, parse_config
 from v2g.errors import ConfigError
+from v2g.io.mqtt.config import MqttConfig, TopicPrefix
+from v2g.io.runtime.clock import ClockConfig
+from v2g.io.runtime.config_files import file_faults
+from v2g.io.runtime.program import read_config
+from v2g.io.storage.growing_file import LogFiles
 from v2g.iso15118.envelope_rules import RULES, EnvelopeRules
-from v2g.net.clock import ClockConfig
-from v2g.net.config_files import file_faults
-from v2g.net.growing_file import LogFiles
-from v2g.net.mqtt_config import MqttConfig, TopicPrefix
-from v2g.net.program import read_config
 from v2g.pki.reference import KeyReference
 from v2g.telemetry.delivery import TOPIC_PREFIX
 

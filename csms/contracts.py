@@ -7,9 +7,9 @@ from typing import Final
 
 from csms.certificate_status import CertificateStatus
 from csms.config import Trust
-from csms.core.authorize import Chain
-from csms.core.contracts import Verdict, assess, conclude, questions_about
-from v2g.net.clock import Clock
+from csms.domain.authorize import Chain
+from csms.domain.contracts import Verdict, assess, conclude, questions_about
+from v2g.io.runtime.clock import Clock
 from v2g.observe import Observe, Scalar
 from v2g.ocpp.messages.base import OCSPRequestData
 from v2g.pki.revocation import Evidence, Fail, RevocationPolicy, decide_revocation

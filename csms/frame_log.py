@@ -5,9 +5,9 @@ Who watches says so in the feed again and again; where nobody has said so for a 
 
 from typing import Final, Literal
 
-from csms.core.frames import presentable
-from csms.feed import Feed
-from v2g.net.clock import Clock
+from csms.cluster.feed import Feed
+from csms.domain.frames import presentable
+from v2g.io.runtime.clock import Clock
 
 FRAME: Final = "ocpp_frame"
 """Kind of the event that shows a frame: `direction` (as seen from the back end) and `text`."""

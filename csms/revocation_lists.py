@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
-from v2g.net.clock import Clock
-from v2g.net.tls_crls import CrlFiles
+from v2g.io.runtime.clock import Clock
+from v2g.io.tls.crls import CrlFiles
 from v2g.observe import Observe
 from v2g.pki.crl import RevocationList
 

@@ -1,17 +1,17 @@
-"""Runs a scripted back end: listens, and lets each station meet the script (`csms.core.script` decides)."""
+"""Runs a scripted back end: listens, and lets each station meet the script (`csms.domain.script` decides)."""
 
 import asyncio
 import os
 from collections.abc import Callable
 from typing import Final
 
-from csms.core.script.declared import Script
-from csms.core.script.report import Report, report, settled
-from csms.core.script.station import CloseNow, Line, ScriptedLine, SendText
+from csms.domain.script.declared import Script
+from csms.domain.script.report import Report, report, settled
+from csms.domain.script.station import CloseNow, Line, ScriptedLine, SendText
 from v2g.errors import TransportError
-from v2g.net.clock import Clock
-from v2g.net.ocpp_server import Handshake, Refusal, serve, welcome
-from v2g.net.websocket import OcppSocket, server_context
+from v2g.io.runtime.clock import Clock
+from v2g.io.websocket.client import OcppSocket, server_context
+from v2g.io.websocket.server import Handshake, Refusal, serve, welcome
 
 Tell = Callable[[float, str, Line], None]
 """Told of each line of the log: seconds since the start, station, line."""

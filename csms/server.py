@@ -9,18 +9,18 @@ from functools import partial
 from typing import Any, TypeVar
 
 from csms.config import OcppDoor
-from csms.core.admission import Admission, Boot, follows, serial_number_fits
-from csms.core.doors import SecurityProfile
-from csms.desk import HANDLES, QUICK, Desk, Services, answer, take_told
-from csms.push import Pusher
-from csms.rows import stations
+from csms.db.queries import stations
+from csms.domain.admission import Admission, Boot, follows, serial_number_fits
+from csms.domain.doors import SecurityProfile
+from csms.grid.push import Pusher
+from csms.ocpp import HANDLES, QUICK, Desk, Services, answer, take_told
 from csms.services.device_model import mirror_after_boot
 from v2g.errors import ConfigError, OcppError, RefusedError, V2GError
-from v2g.net.ocpp_server import OcppServer, serve, watch_handshakes
-from v2g.net.peer_chain import PeerJudge
-from v2g.net.rpc_connection import RpcConnection
-from v2g.net.tls_renewal import RenewedContext
-from v2g.net.websocket import OcppSocket, server_context
+from v2g.io.tls.peer_chain import PeerJudge
+from v2g.io.tls.renewal import RenewedContext
+from v2g.io.websocket.client import OcppSocket, server_context
+from v2g.io.websocket.rpc import RpcConnection
+from v2g.io.websocket.server import OcppServer, serve, watch_handshakes
 from v2g.observe import Observe, Scalar
 from v2g.ocpp.messages.base import Message
 from v2g.ocpp.messages.provisioning import BootNotificationRequest, BootNotificationResponse

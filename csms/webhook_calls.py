@@ -11,7 +11,7 @@ import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.resolver import ThreadedResolver
 
-from csms.core.webhooks import ALLOW_HINT, Reach, check_url
+from csms.domain.webhooks import ALLOW_HINT, Reach, check_url
 from v2g.errors import ConfigError
 
 ANSWER_S: Final = 10.0

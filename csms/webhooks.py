@@ -11,16 +11,16 @@ from typing import Any, Final
 import msgspec
 from sqlalchemy import Connection
 
-from csms.core.frames import hide_tokens
-from csms.core.webhooks import Reach, signature
-from csms.feed import Feed, FeedEvent
-from csms.rows import webhooks as rows
-from csms.rows.webhooks import Due, Webhook
-from csms.store import Store
-from csms.store_key import StoreKey, purpose
+from csms.cluster.feed import Feed, FeedEvent
+from csms.db.queries import webhooks as rows
+from csms.db.queries.webhooks import Due, Webhook
+from csms.db.store import Store
+from csms.db.store_key import StoreKey, purpose
+from csms.domain.frames import hide_tokens
+from csms.domain.webhooks import Reach, signature
 from v2g.errors import StoreError
-from v2g.net.clock import Clock
-from v2g.net.events import EventLog
+from v2g.io.runtime.clock import Clock
+from v2g.io.runtime.events import EventLog
 from v2g.observe import Observe
 
 _LOOK_S: Final = 5.0  # how long other nodes' changes of webhooks may go unnoticed

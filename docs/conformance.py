@@ -3,13 +3,13 @@
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
-from v2g.conformance.case import Case
 from v2g.iso15118.charts import Family
+from v2g_testkit.cases.case import Case
 
 
 def _cases(role: str) -> dict[Family, tuple[Case, ...]]:
-    from v2g.conformance.evcc_cases import FAMILIES, evcc_cases
-    from v2g.conformance.secc_cases import secc_cases
+    from v2g_testkit.cases.evcc_cases import FAMILIES, evcc_cases
+    from v2g_testkit.cases.secc_cases import secc_cases
 
     if role == "evcc":
         return {family: evcc_cases(family) for family in FAMILIES}

@@ -15,6 +15,7 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 
 PLACES: Final = {
     "secc": ("secc",),
+    "v2g_station": ("secc",),
     "evcc": ("evcc",),
     "csms": ("csms",),
     "pki-tools/pki_tools/serve.py": ("pki",),
@@ -22,18 +23,18 @@ PLACES: Final = {
     "v2g/slac/evse.py": ("secc",),
     "v2g/slac/evse_run.py": ("secc",),
     "v2g/slac/host.py": ("secc", "evcc"),
-    "v2g/net/plain.py": ("secc", "evcc"),
-    "v2g/net/plc/datalink.py": ("secc", "evcc"),
-    "v2g/net/plc/steady.py": ("secc", "evcc"),
-    "v2g/net/plc/tap.py": ("secc", "evcc"),
-    "v2g/net/presence.py": ("secc",),
-    "v2g/net/runner.py": ("secc", "evcc"),
-    "v2g/net/stapler.py": ("secc",),
-    "v2g/net/supervision.py": ("evcc", "csms"),
-    "v2g/net/tls_crls.py": ("secc", "evcc", "csms"),
-    "v2g/net/tls_identity.py": ("secc",),
-    "v2g/net/tls_renewal.py": ("secc", "csms"),
-    "v2g/net/tls_warnings.py": ("secc", "evcc"),
+    "v2g/io/network/plain_tcp.py": ("secc", "evcc"),
+    "v2g/io/plc/datalink.py": ("secc", "evcc"),
+    "v2g/io/plc/reconnecting.py": ("secc", "evcc"),
+    "v2g/io/plc/tap.py": ("secc", "evcc"),
+    "v2g/io/network/interface_supervisor.py": ("secc",),
+    "v2g/io/runtime/runner.py": ("secc", "evcc"),
+    "v2g/io/tls/stapler.py": ("secc",),
+    "v2g/io/runtime/supervision.py": ("evcc", "csms"),
+    "v2g/io/tls/crls.py": ("secc", "evcc", "csms"),
+    "v2g/io/tls/identity.py": ("secc",),
+    "v2g/io/tls/renewal.py": ("secc", "csms"),
+    "v2g/io/tls/warnings.py": ("secc", "evcc"),
     "v2g/iso15118/session.py": ("secc", "evcc"),
     "v2g/ocpp/rpc.py": ("secc", "csms"),
 }
@@ -42,7 +43,8 @@ PLACES: Final = {
 INHERITED: Final = {
     "v2g/slac/ev.py": {"_observe": "link"},
     "v2g/slac/evse.py": {"_observe": "link"},
-    "secc": {"note": "ocpp"},  # the kernel of the charging station's blocks
+    "secc": {"note": "ocpp"},
+    "v2g_station": {"note": "ocpp"},  # the kernel of the charging station's blocks
 }
 """Helpers that a module has from a base class or a part of its own, with the stage that they fill in."""
 

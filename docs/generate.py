@@ -124,7 +124,7 @@ def error_tree() -> str:
 def tls_reasons() -> str:
     """Return the names under which a TLS handshake fails."""
     from v2g.errors import RevocationReason
-    from v2g.net import tls_verdict as verdict
+    from v2g.io.tls import peer_verifier as verdict
 
     said: dict[str, list[str]] = defaultdict(list)
     for number, (reason, sentence) in verdict.RECEIVED.items():
@@ -138,7 +138,7 @@ def tls_reasons() -> str:
     for word in get_args(RevocationReason):
         said[f"ocsp_{word}"].append(f"revocation of the peer's certificate, by OCSP: {word.replace('_', ' ')}")
     said["crl_revoked"].append("the peer's certificate stands on a revocation list")
-    for file in sorted((ROOT / "v2g" / "net").glob("tls*.py")):
+    for file in sorted((ROOT / "v2g" / "io" / "tls").glob("*.py")):
         for reason, sentence in _raised(file):
             if sentence not in said[reason]:
                 said[reason].append(sentence)
@@ -168,7 +168,7 @@ def journal_kinds() -> str:
     """Return the kinds of journal entries with their fields."""
     import msgspec
 
-    from v2g.settlement.records import Record
+    from v2g.energy.settlement.records import Record
 
     rows = []
     for kind in Record.__subclasses__():
@@ -202,14 +202,14 @@ def telemetry_signals() -> str:
 
 def scenarios() -> str:
     """Return what `v2g demo` can show."""
-    from cli.demo.scenarios import SCENARIOS
+    from v2g_cli.demo.scenarios import SCENARIOS
 
     return table(("Scenario", "What it shows"), ((f"`{each.name}`", each.about) for each in SCENARIOS))
 
 
 def access_roles() -> str:
     """Return which role may do what over HTTP."""
-    from csms.core.access import ALLOWED
+    from csms.domain.access import ALLOWED
 
     return table(
         ("Role", "May"),
@@ -260,7 +260,7 @@ def duty_table() -> str:
 
 def door_faults() -> str:
     """Return what can be wrong with a station's attempt to connect, and what to do about it."""
-    from csms.core import doors
+    from csms.domain import doors
 
     found = [
         doors.wrong_path("/elsewhere", "/ocpp", 3),

@@ -31,7 +31,7 @@ def _found() -> Iterator[str]:
     constants = {name: text for tree in trees.values() for name, text in _constants(tree)}
     yield constants["LOST"]
     for file, tree in trees.items():
-        helpers = {"tell": 1, "publish": 0} | ({"observe": 1} if file.parent.name == "desk" else {})
+        helpers = {"tell": 1, "publish": 0} | ({"observe": 1} if file.parent.name == "ocpp" else {})
         scopes = [each for each in ast.walk(tree) if isinstance(each, ast.FunctionDef | ast.AsyncFunctionDef)]
         helpers |= {scope.name: place for scope in scopes if (place := _passed_on(scope)) is not None}
         inner = {id(node): scope for scope in scopes for node in ast.walk(scope)}

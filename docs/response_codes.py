@@ -11,13 +11,13 @@ from functools import cache
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from evcc.core.reactions import Reaction, reaction
+from evcc.policy.response_policy import Reaction, reaction
 from v2g.iso15118.messages.app_protocol import ResponseCode as ProtocolCode
 from v2g.iso15118.messages.common_types import ResponseCode
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 
-SAYERS: Final = ("secc/core", "v2g/iso15118/provisioning.py", "v2g/iso15118/installation.py")
+SAYERS: Final = ("secc/session", "v2g/iso15118/provisioning.py", "v2g/iso15118/installation.py")
 """Where response codes are said: the charger, and the back end's provisioning service whose answers it passes on."""
 
 SHOWN: Final = 2
@@ -225,7 +225,7 @@ def emitted() -> dict[str, set[str]]:
 def proofs() -> dict[str, list[str]]:
     """Return, for every code, the tests that assert it: FILE::NAME, those of the charger's core first."""
     found: dict[str, list[str]] = defaultdict(list)
-    for folder in ("secc", "iso15118", "evcc", "csms"):
+    for folder in ("secc", "station", "iso15118", "evcc", "csms"):
         for file in sorted((ROOT / "tests" / folder).rglob("test_*.py")):
             for name, codes in _asserted(ast.parse(file.read_text())):
                 for code in sorted(codes):

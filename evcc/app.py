@@ -10,53 +10,53 @@ from typing import Any
 
 import msgspec
 
+from evcc.basic_charging import WithoutWords
 from evcc.config import ChainConfig, EvccConfig, TlsConfig, load_config
 from evcc.contracts import Contracts
-from evcc.core.ports import BatteryState
-from evcc.core.safety import Iso20Messages
-from evcc.core.session import VehicleSession
-from evcc.core.world import Resume
 from evcc.driver import Driver
-from evcc.ecu import BatteryEcu, BatterySnapshot
 from evcc.gateway import Gateway
-from evcc.hardware import BREAK_ANYWAY_S, BenchLine, BenchPilot, Converter, SimulatedVehicle
-from evcc.hardware_ac import OnBoardCharger
-from evcc.hardware_coil import SecondaryDevice
-from evcc.hardware_drive import Driving
-from evcc.hardware_rails import RailPilot
+from evcc.hardware.ac import OnBoardCharger
+from evcc.hardware.coil import SecondaryDevice
+from evcc.hardware.drive import Driving
+from evcc.hardware.ecu import BatteryEcu, BatterySnapshot
+from evcc.hardware.rails import RailPilot
+from evcc.hardware.safety import SafetyChannel
+from evcc.hardware.vehicle import BREAK_ANYWAY_S, BenchLine, BenchPilot, Converter, SimulatedVehicle
 from evcc.pauses import Kept, PauseFile, Rest, rest_s
-from evcc.safety import SafetyChannel
-from evcc.without_words import WithoutWords
+from evcc.session.ports import BatteryState
+from evcc.session.safety import Iso20Messages
+from evcc.session.session import VehicleSession
+from evcc.session.world import Resume
 from v2g.errors import ConfigError, TimeoutExpired, TlsError, V2GError
+from v2g.io.capture.recorder import Recorder
+from v2g.io.capture.tls_recorder import recorded
+from v2g.io.keys import load_credentials
+from v2g.io.network import plain_tcp
+from v2g.io.network.interfaces import wait_usable
+from v2g.io.network.sdp import discover
+from v2g.io.plc.datalink import VehicleLink
+from v2g.io.plc.link import open_link
+from v2g.io.plc.pilot import SimulatedVehiclePilot
+from v2g.io.runtime.clock import Clock
+from v2g.io.runtime.events import EventLog
+from v2g.io.runtime.program import OrderlyEnd, read_config, run
+from v2g.io.runtime.runner import ByteStream, Runner
+from v2g.io.runtime.supervision import Supervisor
+from v2g.io.runtime.trace import open_trace
+from v2g.io.runtime.watchdog import Watchdog
+from v2g.io.simulation.ac_line import VehicleAcLine
+from v2g.io.simulation.coil_line import VehicleCoilLine
+from v2g.io.simulation.contact_line import VehicleContactLine
+from v2g.io.simulation.dc_line import VehicleDcLine
+from v2g.io.simulation.medium import Medium
+from v2g.io.tls.client import connect
+from v2g.io.tls.crls import CrlFiles
+from v2g.io.tls.endpoint import PROFILES, Endpoint, TlsIdentity, TlsProfile
+from v2g.io.tls.stream import TlsStream
+from v2g.io.tls.warnings import open_key_log, tell_backend, tell_profile
 from v2g.iso15118.charts import Family
 from v2g.iso15118.sdp import Security
 from v2g.iso15118.session import Fact
-from v2g.net import plain
-from v2g.net.ac_line import VehicleAcLine
-from v2g.net.capture import Recorder
-from v2g.net.clock import Clock
-from v2g.net.coil_line import VehicleCoilLine
-from v2g.net.contact_line import VehicleContactLine
-from v2g.net.dc_line import VehicleDcLine
-from v2g.net.events import EventLog
-from v2g.net.interfaces import wait_usable
-from v2g.net.keys import load_credentials
-from v2g.net.medium import Medium
-from v2g.net.plc.datalink import VehicleLink
-from v2g.net.plc.link import open_link
-from v2g.net.plc.pilot import SimulatedVehiclePilot
-from v2g.net.program import OrderlyEnd, read_config, run
-from v2g.net.runner import ByteStream, Runner
-from v2g.net.supervision import Supervisor
-from v2g.net.tls import connect
-from v2g.net.tls_crls import CrlFiles
-from v2g.net.tls_endpoint import PROFILES, Endpoint, TlsIdentity, TlsProfile
-from v2g.net.tls_record import recorded
-from v2g.net.tls_stream import TlsStream
-from v2g.net.tls_warnings import open_key_log, tell_backend, tell_profile
-from v2g.net.trace import open_trace
-from v2g.net.udp import discover
-from v2g.net.watchdog import Watchdog
 from v2g.observe import Observe, Scalar
 from v2g.pki.credentials import load_chain
 from v2g.pki.keys import SigningKey
@@ -70,7 +70,7 @@ INTERRUPTED = 130
 CELLS_IN_SERIES = 96
 """Of the simulated battery; only its telemetry looks at single cells."""
 
-Stream = TlsStream | plain.PlainStream
+Stream = TlsStream | plain_tcp.PlainStream
 """What a charger is talked to on."""
 
 Wrap = Callable[[ByteStream, SigningKey | None], ByteStream]
@@ -210,7 +210,7 @@ class Vehicle:
         """
         endpoint = tls_endpoint(self.config.tls, tls_profile(self.config), self.observe)
         if self.config.sdp.without_tls:
-            plain.permit(tls_profile(self.config), self.observe)
+            plain_tcp.permit(tls_profile(self.config), self.observe)
         config, basic, pilot = self.config.link, self.config.basic, self.wires.pilot
         async with contextlib.AsyncExitStack() as stack:
             recorder = Recorder(config.record, application="v2g evcc") if config.record is not None else None
@@ -290,7 +290,7 @@ class Vehicle:
         where: dict[str, Scalar] = {"host": found.host, "port": found.port, "tries": found.tries}
         self.observe(Observe("sdp", "found", {**where, "evse_id": found.evse_id}))
         if config.sdp.without_tls:
-            return await plain.connect(found.host, found.port, timeout=config.tls.timeout_s)
+            return await plain_tcp.connect(found.host, found.port, timeout=config.tls.timeout_s)
         stream = await connect(
             found.host,
             found.port,

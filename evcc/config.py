@@ -9,8 +9,11 @@ from typing import Annotated, Final, Literal
 import msgspec
 from msgspec import Meta
 
-from evcc.core.battery import BatteryConfig
-from evcc.core.settings import (
+from evcc.driver import DriverStep
+from evcc.gateway import GatewayConfig
+from evcc.hardware.drive import PlaceConfig
+from evcc.policy.battery import BatteryConfig
+from evcc.session.settings import (
     AuthorizationConfig,
     BasicConfig,
     DischargeConfig,
@@ -25,24 +28,21 @@ from evcc.core.settings import (
     VehicleConfig,
     WirelessConfig,
 )
-from evcc.driver import DriverStep
-from evcc.gateway import GatewayConfig
-from evcc.hardware_drive import PlaceConfig
 from v2g.config import faults, parse_config
 from v2g.errors import ConfigError
+from v2g.io.capture.recorder import RecordConfig
+from v2g.io.plc.link import PlcConfig
+from v2g.io.runtime.clock import ClockConfig
+from v2g.io.runtime.config_files import file_faults
+from v2g.io.runtime.trace import LogConfig
+from v2g.io.runtime.watchdog import HUNG_S
+from v2g.io.tls.endpoint import Backend, Curves, KeyLog
 from v2g.iso15118.association import COUPLINGS, NOT_APPLICABLE, positioning
 from v2g.iso15118.charts import Family
 from v2g.iso15118.envelope_rules import RULES, EnvelopeRules
 from v2g.iso15118.sdp_wireless import EVID_LENGTH, SdpWirelessRequest
 from v2g.iso15118.services import ENERGY_TRANSFER, ServiceId
 from v2g.iso15118.timing import Timing
-from v2g.net.capture import RecordConfig
-from v2g.net.clock import ClockConfig
-from v2g.net.config_files import file_faults
-from v2g.net.plc.link import PlcConfig
-from v2g.net.tls_endpoint import Backend, Curves, KeyLog
-from v2g.net.trace import LogConfig
-from v2g.net.watchdog import HUNG_S
 from v2g.pki.reference import KeyReference
 from v2g.slac.ev import EvSlacConfig
 

@@ -10,15 +10,15 @@ from datetime import datetime
 from pathlib import Path
 
 from evcc.config import EvccConfig, ProvisioningConfig
-from evcc.core.ports import StoreContract
-from evcc.core.world import Contract, Provisioning
+from evcc.session.ports import StoreContract
+from evcc.session.world import Contract, Provisioning
 from v2g.errors import ConfigError, StoreError, V2GError
+from v2g.io.keys import load_credentials
+from v2g.io.keys.secrets import read_pin
+from v2g.io.runtime.runner import Execute, Outcome
+from v2g.io.tls.crls import CrlFiles
 from v2g.iso15118.installation import pcid_of
 from v2g.iso15118.session import Command
-from v2g.net.keys import load_credentials
-from v2g.net.keys.secrets import read_pin
-from v2g.net.runner import Execute, Outcome
-from v2g.net.tls_crls import CrlFiles
 from v2g.observe import Observe
 from v2g.pki.certificates import load_certificate
 from v2g.pki.credentials import load_bundle, load_chain, save_bundle

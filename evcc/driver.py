@@ -8,10 +8,10 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from evcc.core.ports import NeedsChanged, StopRequested
-from evcc.core.settings import Percent
+from evcc.session.ports import NeedsChanged, StopRequested
+from evcc.session.settings import Percent
+from v2g.io.runtime.clock import Clock
 from v2g.iso15118.session import Fact
-from v2g.net.clock import Clock
 from v2g.observe import Observe
 
 Tell = Callable[[Fact], None]

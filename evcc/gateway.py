@@ -15,14 +15,14 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import Meta
 
-from evcc.ecu import battery_dbc
+from evcc.hardware.ecu import battery_dbc
 from evcc.uplink import HttpConfig, HttpsUplink, MqttUplink, OnMarks, Uplink
 from v2g.errors import CodecError, ConfigError, StoreError, TransportError
-from v2g.net.can import CanConfig, CanPort
-from v2g.net.clock import Clock
-from v2g.net.mqtt_config import MqttConfig, TopicPrefix
-from v2g.net.outbox import BEGINNING, Outbox, Row
-from v2g.net.supervision import Backoff, Supervisor
+from v2g.io.can import CanConfig, CanPort
+from v2g.io.mqtt.config import MqttConfig, TopicPrefix
+from v2g.io.runtime.clock import Clock
+from v2g.io.runtime.supervision import Backoff, Supervisor
+from v2g.io.storage.outbox import BEGINNING, Outbox, Row
 from v2g.observe import Observe, Scalar
 from v2g.telemetry.batch import Batcher
 from v2g.telemetry.delivery import MAX_BATCH, TOPIC_PREFIX, Mark, Notice, encode_delivery, encode_notice

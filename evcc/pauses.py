@@ -8,14 +8,14 @@ from typing import Final
 import msgspec
 from msgspec.structs import replace
 
-from evcc.core.ports import BatteryState
-from evcc.core.settings import ProgramStep
-from evcc.core.world import Resume
+from evcc.session.ports import BatteryState
+from evcc.session.settings import ProgramStep
+from evcc.session.world import Resume
 from v2g import typed_json
 from v2g.errors import StoreError, TimeoutExpired
-from v2g.net.clock import Clock
-from v2g.net.journal_file import remove_file, write_files
-from v2g.net.plc.datalink import VehicleLink
+from v2g.io.plc.datalink import VehicleLink
+from v2g.io.runtime.clock import Clock
+from v2g.io.storage.journal_file import remove_file, write_files
 
 _VERSION: Final = 1
 

@@ -11,7 +11,7 @@ from msgspec import Meta
 
 from v2g import typed_json
 from v2g.errors import CodecError, TransportError
-from v2g.net.mqtt_config import MqttConfig
+from v2g.io.mqtt.config import MqttConfig
 from v2g.telemetry.delivery import MAX_DELIVERY_BYTES, Mark, decode_marks, marks_topic, records_topic
 from v2g.text import redacted
 
@@ -62,7 +62,7 @@ class MqttUplink:
     name = "mqtt"
 
     def __init__(self, config: MqttConfig, prefix: str, ev: str, on_marks: OnMarks) -> None:
-        from v2g.net.mqtt import MqttClient  # 11 ms to import: only a vehicle with a broker pays
+        from v2g.io.mqtt.client import MqttClient  # 11 ms to import: only a vehicle with a broker pays
 
         self._topic, self._on_marks = records_topic(prefix, ev), on_marks
         self._client = MqttClient(config, client_id=ev, on_message=self._received)

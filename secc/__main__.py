@@ -3,10 +3,10 @@
 import gc
 import sys
 
-gc.disable()  # until everything is loaded: see v2g.net.program.keep_responsive
+gc.disable()  # until everything is loaded: see v2g.io.runtime.program.keep_responsive
 
 from secc.app import main  # noqa: E402
-from v2g.net.program import arguments  # noqa: E402
+from v2g.io.runtime.program import arguments  # noqa: E402
 
 if __name__ == "__main__":
     sys.exit(main(*arguments("secc", "Run a charger: ISO 15118-20 SECC and OCPP charging station.")))

@@ -6,22 +6,22 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
-from secc.archive import Archive, Owner
 from secc.charger import Charger, check_places
 from secc.config import ProgramConfig, load_config
-from secc.fault_file import FaultFile, FaultKeeper
-from secc.hardware_parts import Assembly
-from secc.outlet import Outlet, Wires, Wrap
-from secc.restarting import AGAIN, restart_device, start_anew
-from secc.transport import Transport, roots
+from secc.evse.archive import Archive, Owner
+from secc.evse.controller import Outlet, Wires, Wrap
+from secc.evse.restarting import AGAIN, restart_device, start_anew
+from secc.hardware.fault_file import FaultFile, FaultKeeper
+from secc.hardware.parts import Assembly
+from secc.link.transport import Transport, roots
 from v2g.errors import ConfigError
-from v2g.net.clock import Clock
-from v2g.net.disk import DiskThread, disk_threads
-from v2g.net.events import EventLog
-from v2g.net.keys import load_credentials, open_key
-from v2g.net.program import read_config, run
-from v2g.net.trace import open_trace
-from v2g.net.watchdog import Watchdog
+from v2g.io.keys import load_credentials, open_key
+from v2g.io.runtime.clock import Clock
+from v2g.io.runtime.disk import DiskThread, disk_threads
+from v2g.io.runtime.events import EventLog
+from v2g.io.runtime.program import read_config, run
+from v2g.io.runtime.trace import open_trace
+from v2g.io.runtime.watchdog import Watchdog
 from v2g.observe import Observe
 
 

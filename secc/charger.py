@@ -12,38 +12,38 @@ from typing import TYPE_CHECKING, Any
 from msgspec.structs import replace
 
 from secc.config import ProgramConfig
-from secc.core import ports
-from secc.core.station.der_response import Respond
-from secc.grid_frequency import GridWatch
-from secc.listening import Doors, Stream, listen
-from secc.machine.certificates import Own
-from secc.machine.charger import Premises
-from secc.machine.logs import LogSources
-from secc.meter_remote import RemoteMeter
-from secc.outlet import Outlet, Wrap
-from secc.pairing import address_mac, pair
-from secc.restarting import Restarting
+from secc.energy_manager.grid_frequency import GridWatch
+from secc.evse.controller import Outlet, Wrap
+from secc.evse.restarting import Restarting
+from secc.hardware.meter_remote import RemoteMeter
+from secc.link.listening import Doors, Stream, listen
+from secc.link.pairing import address_mac, pair
+from secc.link.transport import Transport
 from secc.retention import Retention
-from secc.station import Hooks, Station, StationConfig
-from secc.station_layout import evse_layout
-from secc.transport import Transport
+from secc.session import ports
+from secc.station.device import Premises
+from secc.station.layout import evse_layout
+from secc.station.station import Hooks, Station, StationConfig
+from v2g.energy.limits import GridResponse
+from v2g.energy.tariff import PriceSignal
 from v2g.errors import ConfigError
-from v2g.grid.limits import GridResponse
-from v2g.grid.tariff import PriceSignal
+from v2g.io.capture.recorder import RecordConfig, Recorder
+from v2g.io.capture.tls_recorder import recorded
+from v2g.io.network.interface_supervisor import Presence
+from v2g.io.network.neighbours import mac_of
+from v2g.io.runtime.clock import Clock
+from v2g.io.runtime.events import EventLog
+from v2g.io.runtime.program import keep_responsive
+from v2g.io.runtime.supervision import Supervisor
 from v2g.iso15118.session import Fact
-from v2g.net.capture import RecordConfig, Recorder
-from v2g.net.clock import Clock
-from v2g.net.events import EventLog
-from v2g.net.neighbours import mac_of
-from v2g.net.presence import Presence
-from v2g.net.program import keep_responsive
-from v2g.net.supervision import Supervisor
-from v2g.net.tls_record import recorded
 from v2g.observe import Observe, Scalar
 from v2g.pki.credentials import Credentials
+from v2g_station.blocks.der.response import Respond
+from v2g_station.device.certificates import Own
+from v2g_station.device.logs import LogSources
 
 if TYPE_CHECKING:
-    from secc.energy_managers import EnergyManager
+    from secc.energy_manager.managers import EnergyManager
     from v2g.hardware.energy_manager import EvseState
 
 DRAIN_S = 3.0
@@ -154,7 +154,7 @@ class Charger:
         assert self.station is not None
         assert self.config.station is not None
         for config in self.config.station.energy_managers:
-            from secc.energy_managers import EnergyManager  # only a charger with such a manager pays for it
+            from secc.energy_manager.managers import EnergyManager  # only a charger with such a manager pays for it
 
             yield EnergyManager(
                 config,

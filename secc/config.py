@@ -8,22 +8,22 @@ from typing import Annotated, Final, Literal
 import msgspec
 from msgspec import Meta
 
-from secc.core.config import SeccConfig
-from secc.hardware_parts import HardwareConfig, ignored_hardware
+from secc.hardware.parts import HardwareConfig, ignored_hardware
 from secc.retention import RetentionConfig
-from secc.station import StationConfig
+from secc.session.config import SeccConfig
+from secc.station.station import StationConfig
 from v2g.config import Flaw, faults, parse_config
+from v2g.energy.settlement.records import MOST_REACTION_MS
 from v2g.errors import ConfigError
+from v2g.io.capture.recorder import RecordConfig
+from v2g.io.plc.link import PlcConfig
+from v2g.io.runtime.clock import ClockConfig
+from v2g.io.runtime.config_files import file_faults
+from v2g.io.runtime.trace import LogConfig
+from v2g.io.tls.endpoint import Backend, Curves, KeyLog
 from v2g.iso15118.charts import Family
-from v2g.net.capture import RecordConfig
-from v2g.net.clock import ClockConfig
-from v2g.net.config_files import file_faults
-from v2g.net.plc.link import PlcConfig
-from v2g.net.tls_endpoint import Backend, Curves, KeyLog
-from v2g.net.trace import LogConfig
 from v2g.pki.certificates import is_emaid
 from v2g.pki.reference import KeyReference
-from v2g.settlement.records import MOST_REACTION_MS
 from v2g.slac.evse import EvseSlacConfig
 
 Watts = Annotated[int, Meta(ge=0, le=10_000_000)]

@@ -14,13 +14,13 @@ import msgspec
 from msgspec import Meta
 
 from v2g import typed_json
+from v2g.energy.settlement.bundle import MANIFEST, Manifest
 from v2g.errors import StoreError
-from v2g.net.clock import wall_ns
-from v2g.net.disk import DiskThread
-from v2g.net.growing_file import MIB
-from v2g.net.journal_file import remove_folder
+from v2g.io.runtime.clock import wall_ns
+from v2g.io.runtime.disk import DiskThread
+from v2g.io.storage.growing_file import MIB
+from v2g.io.storage.journal_file import remove_folder
 from v2g.observe import Observe, Scalar
-from v2g.settlement.bundle import MANIFEST, Manifest
 
 YOUNG_S: Final = 3600
 """A bundle this young stays: the end of its transaction may still be waiting for the meter's signatures in it."""

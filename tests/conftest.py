@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-from cli.demo.broker import Broker, find_mosquitto, start_broker
-from cli.demo.processes import free_port
 from pki_tools.pytest_plugin import pki
 from pki_tools.tree import PkiTree
 from tests import patient
+from v2g_cli.demo.broker import Broker, find_mosquitto, start_broker
+from v2g_cli.demo.processes import free_port
 
 __all__ = ["broker", "pki"]
 
@@ -52,7 +52,7 @@ def pytest_collection_finish() -> None:
 @pytest.fixture(scope="session")
 def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A migrated database with nothing in it."""
-    from csms.store import open_sqlite
+    from csms.db.store import open_sqlite
 
     path = tmp_path_factory.mktemp("store") / "csms.sqlite3"
     open_sqlite(path).close()

@@ -1,6 +1,6 @@
 """How often tests that are marked `long` kill a program, and how far they are.
 
-`V2G_KILLS=5000 .venv/bin/pytest -s -m long tests/secc/test_station_killed.py` kills as often and shows how it goes on.
+`V2G_KILLS=5000 .venv/bin/pytest -s -m long tests/station/test_killed.py` kills as often and shows how it goes on.
 """
 
 import os

@@ -13,7 +13,7 @@ import selectors
 import time
 import warnings
 
-from v2g.net import clock
+from v2g.io.runtime import clock
 
 
 class _Selector(selectors.DefaultSelector):  # type: ignore[misc, valid-type]

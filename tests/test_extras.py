@@ -39,12 +39,12 @@ def test_every_package_of_an_extra_is_known_with_it() -> None:
 
 
 def test_charger_vehicle_and_tools_need_no_extra() -> None:
-    tools = "cli.main, cli.conform, cli.station, cli.settle, pki_tools.tree"
-    assert ran(f"import secc.app, evcc.app, evcc.gateway, secc.simulator, {tools}") == (0, "")
+    tools = "v2g_cli.main, v2g_cli.conform, v2g_cli.station, v2g_cli.settle, pki_tools.tree"
+    assert ran(f"import secc.app, evcc.app, evcc.gateway, v2g_station.simulator.fleet, {tools}") == (0, "")
 
 
 @pytest.mark.parametrize(
-    "code", ["import runpy; runpy.run_module('csms', run_name='__main__')", "from cli.main import main; main()"]
+    "code", ["import runpy; runpy.run_module('csms', run_name='__main__')", "from v2g_cli.main import main; main()"]
 )
 def test_a_back_end_without_its_extra_says_what_to_install(code: str, tmp_path: Path) -> None:
     config = tmp_path / "csms.toml"

@@ -6,10 +6,10 @@ LATER = (
     "websockets",  # with [station]
     "OpenSSL",  # with the first connection
     "http.server",  # for firmware that is published
-    "secc.energy_managers",  # with [[station.energy_managers]]
+    "secc.energy_manager.managers",  # with [[station.energy_managers]]
     "v2g.hardware.energy_manager",
-    "secc.payment_terminal",  # with [station.terminal]
-    "secc.core.payment_terminal",
+    "v2g_station.device.payment_terminal",  # with [station.terminal]
+    "v2g_station.device.terminal_words",
     "v2g.hardware.zvt",
     "can",  # with [telemetry]
     "cantools",

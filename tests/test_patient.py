@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from v2g.net.clock import Clock
+from v2g.io.runtime.clock import Clock
 
 
 async def test_time_in_which_the_process_could_not_run_does_not_pass() -> None:

@@ -10,11 +10,11 @@ import pytest
 
 from csms.api.parameters import StationId
 from csms.config import Identity
-from csms.core.journals import SafeName
+from csms.domain.journals import SafeName
 from v2g.telemetry.signals import Pseudonym
 
 ROOT = Path(__file__).parents[1]
-_PACKAGES = ("cli", "csms", "evcc", "pki-tools", "secc", "v2g")
+_PACKAGES = ("csms", "evcc", "pki-tools", "secc", "v2g", "v2g_cli", "v2g_station", "v2g_testkit")
 _ENDS_IN_DOLLAR = re.compile(r"(?<!\\)(?:\\\\)*\$(?=\Z|[|)])")
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from v2g.net.program import start_log
+from v2g.io.runtime.program import start_log
 from v2g.text import printable
 
 

@@ -1,6 +1,6 @@
 """An event loop in which time is simulated: whoever waits is woken at once, in the order in which they would have been.
 
-Everything that reads the time from `v2g.net.clock` or from its loop goes by it (`tests.patient` has seen to the
+Everything that reads the time from `v2g.io.runtime.clock` or from its loop goes by it (`tests.patient` has seen to the
 former), so hours of programs that mostly wait take moments, and the same things happen in the same order each time.
 Work in threads is not waited for: whatever runs here must do without them.
 """

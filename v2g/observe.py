@@ -1,6 +1,6 @@
 """What a program tells the outside about its progress: one record per thing that happened.
 
-Cores return these among their actions; `v2g.net.events` stamps them with the time and writes them as JSON
+Cores return these among their actions; `v2g.io.runtime.events` stamps them with the time and writes them as JSON
 lines, from which `v2g demo` draws its timeline and conformance reports are made.
 """
 

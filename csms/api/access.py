@@ -10,8 +10,8 @@ from csms.api.call import ACCESS_CHANGED, Call, read_cursor, shown, write_cursor
 from csms.api.operations import Page, Reply, delete, get, post
 from csms.api.parameters import Paged
 from csms.api.problems import ApiError, conflict, missing
-from csms.core.access import Permission, Role, permissions
-from csms.rows import access as rows
+from csms.db.queries import access as rows
+from csms.domain.access import Permission, Role, permissions
 
 
 class NewToken(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

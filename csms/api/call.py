@@ -14,12 +14,12 @@ from sqlalchemy import Connection
 from csms.api.operations import Page
 from csms.api.parameters import Paged
 from csms.api.problems import ApiError
-from csms.core.access import Permission, Principal, allowed
-from csms.desk import Services
-from csms.feed import FeedEvent, Subscription
-from csms.history import History
-from csms.ingest import Ingest
-from csms.rows import access
+from csms.cluster.feed import FeedEvent, Subscription
+from csms.db.queries import access
+from csms.domain.access import Permission, Principal, allowed
+from csms.ocpp import Services
+from csms.services.history import History
+from csms.telemetry.ingest import Ingest
 from csms.webhooks import Webhooks
 from v2g import typed_json
 from v2g.observe import Observe, Scalar
@@ -143,7 +143,8 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
         return self.services.clock.utc_ms()
 
     async def run(self, work: Callable[Concatenate[Connection, P], R], *args: P.args, **kwargs: P.kwargs) -> R:
-        """Run a function of `csms.rows`, beside the store's writer where the route only reads. Raises StoreError."""
+        """Run a function of `csms.db.queries`, beside the store's writer where the route only reads. Raises
+        StoreError."""
         store = self.services.store
         return await (store.read if self.only_reads else store.run)(work, *args, **kwargs)
 
@@ -280,7 +281,7 @@ def page_of(found: Sequence[T], paged: Paged, key: Callable[[T], K]) -> Page[T]:
 
 
 def shown(found: Any, kind: type[R]) -> R:
-    """Return what `csms.rows` found, dicts and lists, as the type that goes out."""
+    """Return what `csms.db.queries` found, dicts and lists, as the type that goes out."""
     return typed_json.convert(_plain(found), kind)
 
 

@@ -9,9 +9,9 @@ from csms.api.call import Call, page_of
 from csms.api.operations import Page, delete, get, post, put
 from csms.api.parameters import OneStation, Paged, StationId
 from csms.api.problems import missing
-from csms.core.access import Permission
-from csms.core.charging_plans import ProfileTemplate
-from csms.rows import charging as rows
+from csms.db.queries import charging as rows
+from csms.domain.access import Permission
+from csms.domain.charging_plans import ProfileTemplate
 from csms.services.smart_charging import SmartCharging
 from v2g.ocpp.messages.charging_profiles import ChargingProfile, ChargingProfilePurpose, ChargingRateUnit
 from v2g.ocpp.messages.smart_charging import (

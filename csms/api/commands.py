@@ -10,8 +10,8 @@ from csms.api.call import Call, encode
 from csms.api.operations import Lazy, Operation, post
 from csms.api.parameters import StationId
 from csms.api.problems import ApiError, conflict, missing
-from csms.core.commands import COMMANDS, permission_to_set
-from csms.rows import stations
+from csms.db.queries import stations
+from csms.domain.commands import COMMANDS, permission_to_set
 from v2g.errors import OcppError
 from v2g.ocpp.messages.provisioning import SetVariablesRequest
 from v2g.ocpp.routes import known, request_type, response_type

@@ -9,10 +9,10 @@ from csms.api.call import Call, page_of
 from csms.api.operations import Page, Reply, delete, get, post
 from csms.api.parameters import Paged
 from csms.api.problems import ApiError, conflict, missing
-from csms.core.access import Permission
-from csms.core.authorize import CONTRACT, normalise
-from csms.pool import ContractPool, Entry
-from csms.rows import tokens
+from csms.db.pool import ContractPool, Entry
+from csms.db.queries import tokens
+from csms.domain.access import Permission
+from csms.domain.authorize import CONTRACT, normalise
 from v2g.errors import KeyAccessError
 from v2g.pki.certificates import chain_from_pem
 from v2g.pki.keys import parse_private_key

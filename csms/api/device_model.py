@@ -8,9 +8,9 @@ from sqlalchemy import Connection
 from csms.api.call import Call, page_of, shown
 from csms.api.operations import Page, get, post, put
 from csms.api.parameters import OneStation, Paged, StationId
-from csms.core.access import Permission
-from csms.core.commands import permission_to_set
-from csms.rows import device_model as rows
+from csms.db.queries import device_model as rows
+from csms.domain.access import Permission
+from csms.domain.commands import permission_to_set
 from csms.services import device_model
 from v2g.ocpp.messages.network_profile import NetworkConnectionProfile, SetNetworkProfileResponse
 from v2g.ocpp.messages.provisioning import (

@@ -7,8 +7,8 @@ import msgspec
 from csms.api.call import Call, newest_first, page_of, pages, shown
 from csms.api.operations import Page, get, post, put
 from csms.api.parameters import OneStation, Paged, StationId
-from csms.core.access import Permission
-from csms.rows import diagnostics as rows
+from csms.db.queries import diagnostics as rows
+from csms.domain.access import Permission
 from csms.services import diagnostics, monitoring
 from v2g.ocpp.messages.authorization import IdToken
 from v2g.ocpp.messages.base import CertificateHashData

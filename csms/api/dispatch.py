@@ -7,8 +7,8 @@ import msgspec
 from csms.api.call import Call, newest_first, shown
 from csms.api.operations import Page, delete, get, post
 from csms.api.parameters import OneStation, Paged, StationId
-from csms.core.access import Permission
-from csms.rows import der as rows
+from csms.db.queries import der as rows
+from csms.domain.access import Permission
 from csms.services.der import DerService
 from csms.services.dispatch import Dispatch, Dispatched
 from v2g.ocpp.messages.base import EnergyTransferMode

@@ -7,8 +7,8 @@ import msgspec
 from csms.api.call import Call, page_of, shown
 from csms.api.operations import Page, delete, get, post, put
 from csms.api.parameters import OneStation, Paged, StationId
-from csms.core.access import Permission
-from csms.rows import diagnostics as rows
+from csms.db.queries import diagnostics as rows
+from csms.domain.access import Permission
 from csms.services import display
 from v2g.ocpp.messages.display import (
     ClearDisplayMessageResponse,

@@ -8,9 +8,9 @@ from csms.api.call import Call, pages
 from csms.api.operations import Page, delete, get, post, put
 from csms.api.parameters import OneStation, Paged, StationId
 from csms.api.problems import ApiError, missing
-from csms.core.access import Permission
-from csms.core.passwords import MAX_PASSWORDS
-from csms.rows import doors as rows
+from csms.db.queries import doors as rows
+from csms.domain.access import Permission
+from csms.domain.passwords import MAX_PASSWORDS
 
 SecurityProfile = Literal[1, 2, 3]
 

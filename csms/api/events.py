@@ -10,12 +10,12 @@ from litestar.response import Stream
 from csms.api.call import Call, encode
 from csms.api.operations import get
 from csms.api.problems import ApiError
-from csms.core.access import Permission, allowed
-from csms.core.frames import hide_tokens, without_tokens
+from csms.cluster.feed import LOST, FeedEvent
+from csms.domain.access import Permission, allowed
+from csms.domain.frames import hide_tokens, without_tokens
 from csms.event_kinds import KINDS
-from csms.feed import LOST, FeedEvent
 from csms.frame_log import FRAME
-from csms.history import History
+from csms.services.history import History
 from v2g.config import nearest
 
 _ALIVE_S: Final = 15.0

@@ -9,10 +9,10 @@ from csms.api.call import Call, page_of
 from csms.api.operations import Page, Reply, get, post
 from csms.api.parameters import OneStation, Paged
 from csms.api.problems import missing
-from csms.core.access import Permission
-from csms.core.campaigns import CampaignPlan, CampaignState, Image, Member
-from csms.rows import campaigns as rows
-from csms.rows.campaigns import Campaign
+from csms.db.queries import campaigns as rows
+from csms.db.queries.campaigns import Campaign
+from csms.domain.access import Permission
+from csms.domain.campaigns import CampaignPlan, CampaignState, Image, Member
 from csms.services import campaigns, firmware
 from v2g.ocpp.messages.firmware import PublishFirmwareResponse, UnpublishFirmwareResponse, UpdateFirmwareResponse
 

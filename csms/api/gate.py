@@ -17,11 +17,11 @@ from csms.api.call import Backend, Call, Trail, encode, etag, matches
 from csms.api.identity import Doorkeeper
 from csms.api.operations import Operation, Page, Reply
 from csms.api.problems import MEDIA_TYPE, ApiError, conflict, describe, encoded
-from csms.core.access import Permission, Principal, allowed
-from csms.core.commands import COMMANDS
-from csms.core.frames import presentable, without_tokens
-from csms.core.rates import Buckets
-from csms.rows import access
+from csms.db.queries import access
+from csms.domain.access import Permission, Principal, allowed
+from csms.domain.commands import COMMANDS
+from csms.domain.frames import presentable, without_tokens
+from csms.domain.rates import Buckets
 from v2g import typed_json
 from v2g.config import nearest
 from v2g.ocpp.versions import without_nul

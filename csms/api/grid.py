@@ -5,8 +5,8 @@ import msgspec
 from csms.api.call import Call
 from csms.api.operations import get, put
 from csms.api.problems import ApiError
-from csms.core.access import Permission
-from v2g.grid.tariff import GridSignal, parse_grid_signal
+from csms.domain.access import Permission
+from v2g.energy.tariff import GridSignal, parse_grid_signal
 
 
 class InForce(msgspec.Struct, frozen=True, kw_only=True):

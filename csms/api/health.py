@@ -6,7 +6,7 @@ import msgspec
 
 from csms.api.call import Call
 from csms.api.operations import get
-from csms.core.access import Permission
+from csms.domain.access import Permission
 
 
 class Health(msgspec.Struct, frozen=True, kw_only=True):

@@ -4,11 +4,11 @@ import asyncio
 from typing import Any
 
 from csms.config import ApiListener
-from csms.core.access import Principal, bearer_digest, find_bearer, find_certificate
-from csms.desk import Services
-from csms.rows import access
+from csms.db.queries import access
+from csms.domain.access import Principal, bearer_digest, find_bearer, find_certificate
+from csms.ocpp import Services
 from v2g.errors import CertificateError
-from v2g.net.peer_chain import PeerJudge
+from v2g.io.tls.peer_chain import PeerJudge
 from v2g.observe import Observe, Scalar
 from v2g.pki.profiles import Role as CertificateRole
 

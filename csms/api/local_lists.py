@@ -8,8 +8,8 @@ from csms.api.call import Call
 from csms.api.operations import delete, get, post
 from csms.api.parameters import OneStation
 from csms.api.problems import missing
-from csms.core.access import Permission
-from csms.rows import commands as rows
+from csms.db.queries import commands as rows
+from csms.domain.access import Permission
 from csms.services import local_lists
 from v2g.ocpp.messages.local_list import SendLocalListStatus
 

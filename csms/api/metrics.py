@@ -2,8 +2,8 @@
 
 from csms.api.call import Call
 from csms.api.operations import Reply, get
-from csms.core.access import Permission
-from csms.rows import transactions
+from csms.db.queries import transactions
+from csms.domain.access import Permission
 
 _TEXT = "text/plain; version=0.0.4; charset=utf-8"
 

@@ -12,7 +12,7 @@ import msgspec
 from csms.api.examples import smallest
 from csms.api.operations import ArrayOf, Lazy, Operation, Page, Reply
 from csms.api.problems import MEDIA_TYPE, ProblemDetails
-from csms.core.access import ALLOWED, Permission
+from csms.domain.access import ALLOWED, Permission
 
 _REF: Final = "#/components/schemas/{name}"
 _ALWAYS: Final = (429, 500, 503)

@@ -14,7 +14,7 @@ from typing import Any, Final, Generic, Literal, TypeVar
 
 import msgspec
 
-from csms.core.access import Permission
+from csms.domain.access import Permission
 
 T = TypeVar("T")
 Method = Literal["GET", "POST", "PUT", "PATCH", "DELETE"]

@@ -8,8 +8,8 @@ from sqlalchemy import Connection
 from csms.api.call import Call, newest_first, pages
 from csms.api.operations import Page, get, post
 from csms.api.parameters import OneStation, Paged, StationId
-from csms.core.access import Permission
-from csms.rows import payments as rows
+from csms.db.queries import payments as rows
+from csms.domain.access import Permission
 from csms.services import payments, qr_payments
 from csms.services.qr_payments import Scan
 from v2g.ocpp.messages.authorization import IdToken

@@ -5,12 +5,12 @@ from typing import Annotated, Any
 import msgspec
 
 from csms.api.call import Call, page_of
+from csms.api.disambiguation import OfStation
 from csms.api.operations import Page, get, post
 from csms.api.parameters import OneStation, Paged, StationId
-from csms.api.several import OfStation
-from csms.core.access import Permission
-from csms.core.availability import Order
-from csms.rows import commands as rows
+from csms.db.queries import commands as rows
+from csms.domain.access import Permission
+from csms.domain.availability import Order
 from csms.services import availability, data_transfer, remote_control
 from v2g.ocpp.messages.authorization import IdToken
 from v2g.ocpp.messages.availability import OperationalStatus

@@ -8,8 +8,8 @@ from csms.api.call import Call, newest_first, shown
 from csms.api.operations import Page, get
 from csms.api.parameters import Paged
 from csms.api.problems import missing
-from csms.core.access import Permission
-from csms.rows import requests as rows
+from csms.db.queries import requests as rows
+from csms.domain.access import Permission
 
 
 class StationRequest(msgspec.Struct, frozen=True, kw_only=True):

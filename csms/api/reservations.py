@@ -8,9 +8,9 @@ from csms.api.call import Call, page_of
 from csms.api.operations import Page, delete, get, post
 from csms.api.parameters import OneStation, Paged
 from csms.api.problems import missing
-from csms.core.access import Permission
-from csms.core.reservations import Reservation
-from csms.rows import commands as rows
+from csms.db.queries import commands as rows
+from csms.domain.access import Permission
+from csms.domain.reservations import Reservation
 from csms.services import reservations as service
 from v2g.ocpp.messages.authorization import IdToken
 from v2g.ocpp.messages.reservation import CancelReservationResponse

@@ -38,7 +38,7 @@ from csms.api import (
 from csms.api.call import Call
 from csms.api.openapi import document
 from csms.api.operations import Operation, get
-from csms.core.access import Permission
+from csms.domain.access import Permission
 
 
 @get("/openapi.json", Permission.PUBLIC, answer=dict[str, Any])

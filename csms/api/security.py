@@ -7,8 +7,8 @@ import msgspec
 from csms.api.call import Call, pages
 from csms.api.operations import Page, get, post
 from csms.api.parameters import OneStation, Paged, StationId
-from csms.core.access import Permission
-from csms.rows import security as rows
+from csms.db.queries import security as rows
+from csms.domain.access import Permission
 from csms.services import certificates
 from v2g.ocpp.messages.base import CertificateHashData
 from v2g.ocpp.messages.certificates import (

@@ -11,9 +11,9 @@ from csms.api.call import Backend
 from csms.api.identity import Doorkeeper
 from csms.config import ApiListener
 from v2g.errors import ConfigError
-from v2g.net.gate import Gate, Strangers
-from v2g.net.supervision import Supervisor
-from v2g.net.tls_renewal import RenewedContext
+from v2g.io.runtime.supervision import Supervisor
+from v2g.io.tls.gate import Gate, Strangers
+from v2g.io.tls.renewal import RenewedContext
 from v2g.pki.keys import load_key
 
 if TYPE_CHECKING:

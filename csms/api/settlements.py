@@ -5,13 +5,13 @@ from typing import Annotated, Any
 import msgspec
 
 from csms.api.call import Call, encode, read_cursor, shown, write_cursor
+from csms.api.disambiguation import OfStation, one_of
 from csms.api.operations import Page, Reply, get
 from csms.api.parameters import Paged
 from csms.api.problems import ApiError
-from csms.api.several import OfStation, one_of
-from csms.core.access import Permission, allowed
-from csms.rows import records as rows
-from v2g.settlement.settle import Settlement
+from csms.db.queries import records as rows
+from csms.domain.access import Permission, allowed
+from v2g.energy.settlement.settle import Settlement
 
 
 class StoredSettlement(msgspec.Struct, frozen=True, kw_only=True):

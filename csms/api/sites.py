@@ -9,10 +9,10 @@ from csms.api.call import Call, page_of
 from csms.api.operations import Page, delete, get, post, put
 from csms.api.parameters import Paged
 from csms.api.problems import ApiError, missing
-from csms.core.access import Permission
-from csms.core.charging_plans import Step
-from csms.core.sites import Site
-from csms.rows import charging as rows
+from csms.db.queries import charging as rows
+from csms.domain.access import Permission
+from csms.domain.charging_plans import Step
+from csms.domain.sites import Site
 from csms.services.balancing import Balancer
 from csms.services.smart_charging import SmartCharging
 

@@ -6,8 +6,8 @@ from csms.api.call import Call, read_cursor, shown, write_cursor
 from csms.api.operations import Page, get
 from csms.api.parameters import OneStation, Paged
 from csms.api.problems import missing
-from csms.core.access import Permission
-from csms.rows import stations as rows
+from csms.db.queries import stations as rows
+from csms.domain.access import Permission
 
 
 class Connector(msgspec.Struct, frozen=True, kw_only=True):

@@ -9,12 +9,12 @@ from csms.api.call import Call, page_of
 from csms.api.operations import Page, Reply, delete, get, post, put
 from csms.api.parameters import OneStation, Paged
 from csms.api.problems import missing
-from csms.core.access import Permission
-from csms.core.authorize import normalise
-from csms.rows import tariffs as rows
-from csms.rows.tariffs import Scope
+from csms.db.queries import tariffs as rows
+from csms.db.queries.tariffs import Scope
+from csms.domain.access import Permission
+from csms.domain.authorize import normalise
 from csms.services.tariffs import TariffService
-from v2g.grid.price_plan import PricePlan
+from v2g.energy.price_plan import PricePlan
 from v2g.ocpp.messages.tariff_cost import ClearTariffsResponse, GetTariffsResponse
 
 PlanId = Annotated[str, msgspec.Meta(min_length=1, max_length=60, examples=["day-night"])]

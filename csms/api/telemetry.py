@@ -9,9 +9,9 @@ from csms.api.call import Call, pages
 from csms.api.operations import ArrayOf, Page, get, post
 from csms.api.parameters import Paged
 from csms.api.problems import ApiError
-from csms.core.access import Permission, may_handle
-from csms.core.telemetry import HighWater, read_delivery
-from csms.rows import telemetry as rows
+from csms.db.queries import telemetry as rows
+from csms.domain.access import Permission, may_handle
+from csms.domain.telemetry import HighWater, read_delivery
 from v2g.telemetry.delivery import Notice
 from v2g.telemetry.signals import Record
 

@@ -10,9 +10,9 @@ from csms.api.call import Call, page_of, read_cursor, write_cursor
 from csms.api.operations import Page, delete, get, post, put
 from csms.api.parameters import OneStation, Paged
 from csms.api.problems import missing
-from csms.core.access import Permission
-from csms.core.authorize import Group, Terms, Token, normalise
-from csms.rows import tokens as rows
+from csms.db.queries import tokens as rows
+from csms.domain.access import Permission
+from csms.domain.authorize import Group, Terms, Token, normalise
 from csms.services import tokens as service
 from v2g.ocpp.messages.authorization import ClearCacheStatus
 

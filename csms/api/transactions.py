@@ -5,19 +5,19 @@ from typing import Annotated, Any
 import msgspec
 
 from csms.api.call import Call, read_cursor, shown, write_cursor
+from csms.api.disambiguation import OfStation, one_of
 from csms.api.operations import Page, get, post, put
 from csms.api.parameters import OneStation, Paged
 from csms.api.problems import conflict, missing
-from csms.api.several import OfStation, one_of
-from csms.core.access import Permission
-from csms.rows import tariffs
-from csms.rows import transactions as rows
-from csms.rows.events import meter_key
-from csms.rows.transactions import Filter, Position
+from csms.db.queries import tariffs
+from csms.db.queries import transactions as rows
+from csms.db.queries.events import meter_key
+from csms.db.queries.transactions import Filter, Position
+from csms.domain.access import Permission
 from csms.services.tariffs import TariffService
 from csms.services.transactions import TransactionWatch
+from v2g.energy.settlement.ocmf import read_public_key
 from v2g.ocpp.messages.transactions import TransactionLimit
-from v2g.settlement.ocmf import read_public_key
 
 _METER_KEY = {
     "public_key": (

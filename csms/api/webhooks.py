@@ -12,9 +12,9 @@ from csms.api.events import check_kinds
 from csms.api.operations import Page, Reply, delete, get, patch, post
 from csms.api.parameters import Paged
 from csms.api.problems import conflict, missing
-from csms.core.access import Permission, allowed
-from csms.core.webhooks import check_url, make_secret
-from csms.rows import webhooks as rows
+from csms.db.queries import webhooks as rows
+from csms.domain.access import Permission, allowed
+from csms.domain.webhooks import check_url, make_secret
 
 Url = Annotated[str, msgspec.Meta(min_length=1, max_length=2000, examples=["https://billing.example/ocpp"])]
 Kinds = Annotated[

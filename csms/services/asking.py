@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Collection, Iterable
 from typing import Final, NamedTuple, TypeVar
 
-from csms.desk.base import Services
-from csms.rows import requests
+from csms.db.queries import requests
+from csms.ocpp.base import Services
 from v2g.errors import OcppError, RefusedError, V2GError
 from v2g.ocpp.messages.base import Message, StatusInfo
 from v2g.ocpp.routes import action_of

@@ -9,15 +9,15 @@ from typing import Any, Final
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from csms.cluster.connections import Switchboard
+from csms.cluster.feed import Feed
 from csms.config import CsmsConfig, StationAuthority
-from csms.core.station_ca import Authority, delivered, is_root_of, read_wish, sign
-from csms.feed import Feed
-from csms.rows import security
-from csms.store import Store
-from csms.switchboard import Switchboard
+from csms.db.queries import security
+from csms.db.store import Store
+from csms.domain.station_ca import Authority, delivered, is_root_of, read_wish, sign
 from v2g.errors import CertificateError, ConfigError, RefusedError, V2GError
-from v2g.net.clock import Clock
-from v2g.net.keys import load_credentials
+from v2g.io.keys import load_credentials
+from v2g.io.runtime.clock import Clock
 from v2g.observe import Observe, Scalar
 from v2g.ocpp.messages.base import StatusInfo
 from v2g.ocpp.messages.remote_control import TriggerMessageRequest, TriggerMessageResponse

@@ -2,9 +2,9 @@
 
 import msgspec
 
-from csms.core.availability import Order, OrderState
-from csms.desk.base import Services
-from csms.rows import commands
+from csms.db.queries import commands
+from csms.domain.availability import Order, OrderState
+from csms.ocpp.base import Services
 from csms.services.asking import call, detail_of, for_each
 from v2g.errors import RefusedError, V2GError
 from v2g.ocpp.messages.availability import (

@@ -11,8 +11,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 from typing import Final
 
-from csms.desk.base import Services
-from csms.grid_source import GRID_SIGNAL
+from csms.grid.source import GRID_SIGNAL
+from csms.ocpp.base import Services
 from csms.services import availability, campaigns, display, payments, reservations
 from csms.services.balancing import Balancer
 from csms.services.clocks import ClockKeeper
@@ -24,7 +24,7 @@ from csms.services.smart_charging import SmartCharging
 from csms.services.tariffs import TariffService
 from csms.services.transactions import TransactionWatch
 from v2g.errors import V2GError
-from v2g.net.supervision import Supervisor
+from v2g.io.runtime.supervision import Supervisor
 
 _log = logging.getLogger(__name__)
 

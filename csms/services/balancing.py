@@ -6,13 +6,13 @@ from typing import Final
 
 import msgspec
 
-from csms.core.balancing import Change, changes, share
-from csms.core.charging_plans import SHARE_PROFILE, milliampere, share_profile, waiting_profile
-from csms.core.sites import Known, Place, Site, loads_of
-from csms.desk.base import Services
-from csms.feed import Subscription
-from csms.rows import charging
-from csms.services.crowd import for_each
+from csms.cluster.feed import Subscription
+from csms.db.queries import charging
+from csms.domain.balancing import Change, changes, share
+from csms.domain.charging_plans import SHARE_PROFILE, milliampere, share_profile, waiting_profile
+from csms.domain.sites import Known, Place, Site, loads_of
+from csms.ocpp.base import Services
+from csms.services.concurrency import for_each
 from csms.services.site_state import look_at
 from csms.services.smart_charging import SmartCharging
 from v2g.errors import TimeoutExpired, TransportError, V2GError

@@ -1,11 +1,13 @@
-"""Firmware campaigns: many stations, in cohorts, halted when too many fail (`csms.core.campaigns` decides)."""
+"""Firmware campaigns: many stations, in cohorts, halted when too many fail (`csms.domain.campaigns` decides)."""
 
 import asyncio
 from collections.abc import Iterable
 
 from sqlalchemy import Connection
 
-from csms.core.campaigns import (
+from csms.db.queries import campaigns, requests
+from csms.db.queries.campaigns import Campaign
+from csms.domain.campaigns import (
     CampaignPlan,
     CampaignState,
     Member,
@@ -18,10 +20,8 @@ from csms.core.campaigns import (
     step,
     unreached,
 )
-from csms.core.firmware import check_image
-from csms.desk.base import Services
-from csms.rows import campaigns, requests
-from csms.rows.campaigns import Campaign
+from csms.domain.firmware import check_image
+from csms.ocpp.base import Services
 from csms.services import firmware
 from csms.services.asking import deliver
 from v2g.errors import OcppError, RefusedError, V2GError

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from csms.desk.base import Services
+from csms.ocpp.base import Services
 from csms.services.asking import call
 from v2g.errors import CertificateError, RefusedError
 from v2g.ocpp.messages.base import CertificateHashData

@@ -5,10 +5,10 @@ import contextlib
 from collections.abc import Collection
 from typing import Final
 
-from csms.core.clocks import CLOCK, Wish, by_name, by_offset, data_of, mirror_of
-from csms.desk.base import Services
-from csms.rows import charging
-from csms.rows.device_model import list_variables
+from csms.db.queries import charging
+from csms.db.queries.device_model import list_variables
+from csms.domain.clocks import CLOCK, Wish, by_name, by_offset, data_of, mirror_of
+from csms.ocpp.base import Services
 from csms.services.asking import for_each
 from csms.services.device_model import set_variables
 from v2g.errors import V2GError

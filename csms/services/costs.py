@@ -2,13 +2,13 @@
 
 import asyncio
 
-from csms.desk.base import Services
-from csms.rows import tariffs, transactions
-from csms.services.crowd import for_each
-from v2g.billing.tariffs import money
+from csms.db.queries import tariffs, transactions
+from csms.ocpp.base import Services
+from csms.services.concurrency import for_each
 from v2g.errors import V2GError
 from v2g.observe import Scalar
 from v2g.ocpp.messages.tariff_cost import CostUpdatedRequest
+from v2g.translate.tariffs import money
 
 
 class CostTeller:

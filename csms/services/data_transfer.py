@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from csms.desk.base import Services
+from csms.ocpp.base import Services
 from csms.services.asking import call
 from v2g.ocpp.messages.data_transfer import DataTransferRequest, DataTransferResponse
 

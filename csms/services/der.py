@@ -1,8 +1,8 @@
 """Grid support at stations: DER controls set, reported and cleared (R04)."""
 
-from csms.core.der import control_fits
-from csms.desk.base import Services
-from csms.rows import der
+from csms.db.queries import der
+from csms.domain.der import control_fits
+from csms.ocpp.base import Services
 from csms.services.asking import Asked, ask, call
 from v2g.errors import RefusedError
 from v2g.ocpp.messages.der_control import (

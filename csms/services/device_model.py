@@ -6,9 +6,9 @@ from typing import Final
 
 import msgspec
 
-from csms.core.device_model import batches, check_distinct, read_values, written_values
-from csms.desk.base import Services
-from csms.rows import device_model
+from csms.db.queries import device_model
+from csms.domain.device_model import batches, check_distinct, read_values, written_values
+from csms.ocpp.base import Services
 from csms.services.asking import Asked, ask, call
 from v2g.errors import RefusedError, V2GError
 from v2g.ocpp.messages.device_model import Component, Variable

@@ -1,6 +1,6 @@
 """Functional block N: log files, and what stations keep of customers."""
 
-from csms.desk.base import Services
+from csms.ocpp.base import Services
 from csms.services import local_lists
 from csms.services.asking import Asked, ask
 from v2g.errors import RefusedError

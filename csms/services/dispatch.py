@@ -7,15 +7,15 @@ from typing import Final
 
 import msgspec
 
-from csms.core.orders import Order
-from csms.core.profiles import Needs
-from csms.core.site_dispatch import Wish, bound
-from csms.core.v2x import DISPATCH_PROFILE, Participant, dispatch_profile, setpoint_update, split
-from csms.desk.base import Services
-from csms.feed import FeedEvent
-from csms.rows import charging, transactions
+from csms.cluster.feed import FeedEvent
+from csms.db.queries import charging, transactions
+from csms.domain.orders import Order
+from csms.domain.profiles import Needs
+from csms.domain.site_dispatch import Wish, bound
+from csms.domain.v2x import DISPATCH_PROFILE, Participant, dispatch_profile, setpoint_update, split
+from csms.ocpp.base import Services
 from csms.services.asking import UNANSWERED, call, failure
-from csms.services.crowd import for_each
+from csms.services.concurrency import for_each
 from csms.services.site_state import look_at
 from csms.services.smart_charging import SmartCharging
 from v2g.errors import RefusedError, V2GError

@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 import msgspec
 
-from csms.desk.base import Services
-from csms.rows import diagnostics
+from csms.db.queries import diagnostics
+from csms.ocpp.base import Services
 from csms.services.asking import Asked, ask, call
 from v2g.errors import RefusedError
 from v2g.ocpp.messages.display import (

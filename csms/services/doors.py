@@ -11,11 +11,16 @@ from weakref import WeakValueDictionary
 
 import msgspec
 
+from csms.cluster.connections import Switchboard
+from csms.cluster.feed import Feed
 from csms.config import CsmsConfig
-from csms.core import doors as faults
-from csms.core.admission import Admission, Decision, Known, admit
-from csms.core.doors import Fault, SecurityProfile
-from csms.core.passwords import (
+from csms.db.queries import doors, security
+from csms.db.queries.doors import FaultCount, Visit
+from csms.db.store import Store
+from csms.domain import doors as faults
+from csms.domain.admission import Admission, Decision, Known, admit
+from csms.domain.doors import Fault, SecurityProfile
+from csms.domain.passwords import (
     SALT_BYTES,
     PasswordMarks,
     check_password,
@@ -23,16 +28,11 @@ from csms.core.passwords import (
     new_password,
     password_fits,
 )
-from csms.core.rates import Buckets
-from csms.feed import Feed
-from csms.rows import doors, security
-from csms.rows.doors import FaultCount, Visit
-from csms.store import Store
-from csms.switchboard import Switchboard
+from csms.domain.rates import Buckets
 from v2g.errors import CertificateError, OcppError, RefusedError, V2GError
-from v2g.net.clock import Clock
-from v2g.net.ocpp_server import Handshake, Refusal, Welcome, peer_name
-from v2g.net.peer_chain import PeerJudge
+from v2g.io.runtime.clock import Clock
+from v2g.io.tls.peer_chain import PeerJudge
+from v2g.io.websocket.server import Handshake, Refusal, Welcome, peer_name
 from v2g.observe import Observe, Scalar
 from v2g.ocpp.messages.device_model import Component, Variable
 from v2g.ocpp.messages.provisioning import SetVariableData, SetVariablesRequest, SetVariablesResponse

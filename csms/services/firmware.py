@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from typing import Final
 
-from csms.core.campaigns import Image
-from csms.core.firmware import check_image
-from csms.desk.base import Services
+from csms.domain.campaigns import Image
+from csms.domain.firmware import check_image
+from csms.ocpp.base import Services
 from csms.services.asking import Asked, ask, call
 from v2g.ocpp.messages.firmware import (
     Firmware,

@@ -3,8 +3,8 @@
 A heartbeat says nothing that would be missed after a crash, so it need not wait for a disk.
 """
 
-from csms.rows import stations
-from csms.store import Store
+from csms.db.queries import stations
+from csms.db.store import Store
 
 
 class LastSeen:

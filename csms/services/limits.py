@@ -1,7 +1,7 @@
 """How much a station takes in one message."""
 
-from csms.desk.base import Services
-from csms.rows import device_model as rows
+from csms.db.queries import device_model as rows
+from csms.ocpp.base import Services
 from csms.services.device_model import get_variables
 from v2g.errors import OcppError
 from v2g.ocpp.messages.device_model import Component, Variable

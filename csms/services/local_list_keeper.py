@@ -3,8 +3,8 @@
 import asyncio
 from typing import Final
 
-from csms.desk.base import Services
-from csms.rows import commands
+from csms.db.queries import commands
+from csms.ocpp.base import Services
 from csms.services import local_lists
 from csms.services.asking import for_each
 from v2g.errors import V2GError

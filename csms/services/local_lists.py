@@ -3,8 +3,9 @@
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from csms.core.authorize import Where, answer_known, lasting
-from csms.core.local_lists import (
+from csms.db.queries import commands, tokens
+from csms.domain.authorize import Where, answer_known, lasting
+from csms.domain.local_lists import (
     MAX_ENTRIES,
     Entries,
     Key,
@@ -17,9 +18,8 @@ from csms.core.local_lists import (
     removal,
     write_entries,
 )
-from csms.desk.authorization import token_info
-from csms.desk.base import Services
-from csms.rows import commands, tokens
+from csms.ocpp.authorization import token_info
+from csms.ocpp.base import Services
 from csms.services.asking import call
 from csms.services.limits import items_per_message
 from v2g.ocpp.messages.authorization import IdToken

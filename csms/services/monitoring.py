@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable, Sequence
 
-from csms.desk.base import Services
-from csms.rows import diagnostics
+from csms.db.queries import diagnostics
+from csms.ocpp.base import Services
 from csms.services.asking import Asked, ask, call
 from csms.services.limits import items_per_message
 from v2g.errors import RefusedError

@@ -1,8 +1,8 @@
 """Payments on the web (C25) and swaps of batteries (S02), both of 2.1."""
 
-from csms.core.authorize import Where, answer_known, normalise
-from csms.desk.base import Services
-from csms.rows import payments, tokens
+from csms.db.queries import payments, tokens
+from csms.domain.authorize import Where, answer_known, normalise
+from csms.ocpp.base import Services
 from csms.services import remote_control
 from csms.services.asking import Asked, ask, call
 from csms.services.remote_control import Started

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 
 import msgspec
 
-from csms.core.qr_payment import Scanned, check_own_template, decode, is_valid
-from csms.desk.base import Services
-from csms.rows import payments as rows
+from csms.db.queries import payments as rows
+from csms.db.store_key import qr_purpose
+from csms.domain.qr_payment import Scanned, check_own_template, decode, is_valid
+from csms.ocpp.base import Services
 from csms.services import payments
 from csms.services.device_model import set_variables
-from csms.store_key import qr_purpose
 from v2g.errors import RefusedError
 from v2g.ocpp.messages.device_model import Component, Variable
 from v2g.ocpp.messages.provisioning import SetVariableData, SetVariableResult

@@ -2,8 +2,8 @@
 
 from typing import NamedTuple
 
-from csms.desk.base import Services
-from csms.rows import commands
+from csms.db.queries import commands
+from csms.ocpp.base import Services
 from csms.services.asking import call, failure
 from v2g.errors import RefusedError, V2GError
 from v2g.ocpp.messages.authorization import IdToken

@@ -2,9 +2,9 @@
 
 import msgspec
 
-from csms.core.reservations import Reservation, ReservationState, check, is_over
-from csms.desk.base import Services
-from csms.rows import commands
+from csms.db.queries import commands
+from csms.domain.reservations import Reservation, ReservationState, check, is_over
+from csms.ocpp.base import Services
 from csms.services.asking import call, failure
 from v2g.errors import RefusedError, V2GError
 from v2g.ocpp.messages.authorization import IdToken

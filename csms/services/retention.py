@@ -6,8 +6,8 @@ from typing import Final
 
 import msgspec
 
-from csms.desk.base import Services
-from csms.rows import retention
+from csms.db.queries import retention
+from csms.ocpp.base import Services
 from v2g import typed_json
 from v2g.errors import StoreError
 

@@ -2,9 +2,9 @@
 
 import msgspec
 
-from csms.core.sites import Known, Site
-from csms.desk.base import Services
-from csms.rows import charging
+from csms.db.queries import charging
+from csms.domain.sites import Known, Site
+from csms.ocpp.base import Services
 
 
 async def look_at(services: Services, site: Site) -> tuple[dict[str, Known], dict[str, int]]:

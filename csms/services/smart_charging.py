@@ -7,11 +7,11 @@ from typing import Final
 
 from sqlalchemy import Connection
 
-from csms.core.charging_plans import Step, add_up, dynamic_share, from_template
-from csms.core.v2x import problems
-from csms.desk.base import Services
-from csms.rows import charging, requests
-from csms.rows.device_model import list_variables
+from csms.db.queries import charging, requests
+from csms.db.queries.device_model import list_variables
+from csms.domain.charging_plans import Step, add_up, dynamic_share, from_template
+from csms.domain.v2x import problems
+from csms.ocpp.base import Services
 from csms.services.asking import Asked, ask, call
 from csms.services.vehicle_prices import has_prices, with_prices
 from v2g import typed_json

@@ -5,14 +5,13 @@ import contextlib
 from collections.abc import Sequence
 from typing import Final
 
-from csms.desk.base import Services
-from csms.rows import tariffs, transactions
-from csms.rows.tariffs import Scope
+from csms.db.queries import tariffs, transactions
+from csms.db.queries.tariffs import Scope
+from csms.ocpp.base import Services
 from csms.services.costs import CostTeller
 from csms.services.smart_charging import SmartCharging
-from v2g.billing.tariffs import to_wire
+from v2g.energy.price_plan import PricePlan
 from v2g.errors import OcppError, RefusedError, V2GError
-from v2g.grid.price_plan import PricePlan
 from v2g.ocpp.messages.tariff_cost import (
     ChangeTransactionTariffRequest,
     ChangeTransactionTariffResponse,
@@ -23,6 +22,7 @@ from v2g.ocpp.messages.tariff_cost import (
     SetDefaultTariffRequest,
     SetDefaultTariffResponse,
 )
+from v2g.translate.tariffs import to_wire
 
 _NOT_THERE: Final = frozenset({"NotSupported", "NotImplemented"})
 """What a station answers that leaves costs to the back end (I07.FR.01)."""

@@ -1,8 +1,8 @@
 """Functional block C from the operator's side: tokens, groups, blocks, stations' caches."""
 
-from csms.core.authorize import Group, Token, normalise
-from csms.desk.base import Services
-from csms.rows import tokens
+from csms.db.queries import tokens
+from csms.domain.authorize import Group, Token, normalise
+from csms.ocpp.base import Services
 from csms.services.asking import call
 from v2g.errors import V2GError
 from v2g.ocpp.messages.authorization import ClearCacheRequest, ClearCacheResponse, ClearCacheStatus

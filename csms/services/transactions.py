@@ -8,12 +8,12 @@ import asyncio
 import contextlib
 from typing import Final
 
-from csms.core.transaction_checks import Verdict, forgotten, judge_status, suspects
-from csms.core.transactions import ClosedReason
-from csms.desk.base import Services
-from csms.feed import FeedEvent
-from csms.rows import tariffs, transactions
-from csms.services.crowd import AT_ONCE, for_each
+from csms.cluster.feed import FeedEvent
+from csms.db.queries import tariffs, transactions
+from csms.domain.transaction_checks import Verdict, forgotten, judge_status, suspects
+from csms.domain.transactions import ClosedReason
+from csms.ocpp.base import Services
+from csms.services.concurrency import AT_ONCE, for_each
 from v2g.errors import RefusedError, V2GError
 from v2g.ocpp.messages.transactions import GetTransactionStatusRequest, GetTransactionStatusResponse, TransactionLimit
 

@@ -5,12 +5,12 @@ from typing import Final
 import msgspec
 from sqlalchemy import Connection
 
-from csms.core.profiles import Needs, add_prices, add_sales_tariff, asked_of
-from csms.core.transactions import Transaction, taken_wh
-from csms.desk.base import Services
-from csms.rows import tariffs, transactions
-from csms.rows.device_model import list_variables
-from v2g.grid.price_plan import PricePlan
+from csms.db.queries import tariffs, transactions
+from csms.db.queries.device_model import list_variables
+from csms.domain.profiles import Needs, add_prices, add_sales_tariff, asked_of
+from csms.domain.transactions import Transaction, taken_wh
+from csms.ocpp.base import Services
+from v2g.energy.price_plan import PricePlan
 from v2g.ocpp.messages.charging_profiles import ChargingProfile
 from v2g.ocpp.routes import Version
 from v2g.ocpp.times import parse_time

@@ -8,10 +8,10 @@ import msgspec
 from cryptography import x509
 
 from pki_tools.authority import Keys
+from pki_tools.ca_session import Wish, Workshop, opened
 from pki_tools.files import write_whole
 from pki_tools.index import Entry, entry_of
 from pki_tools.layout import SIGNERS, responder_name
-from pki_tools.workshop import Wish, Workshop, opened
 from v2g.errors import ConfigError
 from v2g.pki.issue import Subject
 from v2g.pki.profiles import COUNTRY, DOMAIN, PROFILES, KeyKind, Role

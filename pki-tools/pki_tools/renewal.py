@@ -8,11 +8,11 @@ import msgspec
 from cryptography import x509
 
 from pki_tools.authority import Keys, chain_above, cross_certificate, load_issuer, subject_of, to_pem
+from pki_tools.ca_session import Made, Wish, Workshop, opened
 from pki_tools.files import stage
 from pki_tools.index import Entry, Index, entry_of
 from pki_tools.issuing import Issued, issue_in, responder_order
 from pki_tools.layout import responder_name
-from pki_tools.workshop import Made, Wish, Workshop, opened
 from v2g.errors import ConfigError
 from v2g.pki.certificates import key_kind
 from v2g.pki.profiles import Role

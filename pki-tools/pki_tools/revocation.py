@@ -6,10 +6,10 @@ from pathlib import Path
 import msgspec
 
 from pki_tools.authority import Keys, load_issuer, sign_crl, sign_staple
+from pki_tools.ca_session import Workshop, opened
 from pki_tools.files import write_whole
 from pki_tools.index import REASONS, Entry
 from pki_tools.layout import ANSWERED
-from pki_tools.workshop import Workshop, opened
 from v2g.errors import ConfigError, KeyAccessError
 
 

@@ -8,13 +8,13 @@ from typing import Any
 
 from csms.app import open_services
 from csms.config import CsmsConfig
-from csms.desk import Services
+from csms.ocpp import Services
 from csms.server import StationServer
 from tests.certification.scripted import ScriptedStation, Wire
 from tests.csms.support import provide
-from v2g.net.clock import Clock
-from v2g.net.events import EventLog
-from v2g.net.websocket import OcppSocket
+from v2g.io.runtime.clock import Clock
+from v2g.io.runtime.events import EventLog
+from v2g.io.websocket.client import OcppSocket
 from v2g.observe import Observe
 from v2g.ocpp.messages.base import Message
 from v2g.ocpp.routes import Version

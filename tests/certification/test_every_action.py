@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from csms.core.commands import COMMANDS
-from csms.desk import HANDLES
+from csms.domain.commands import COMMANDS
+from csms.ocpp import HANDLES
 from tests.certification.backend import Backend
 from tests.certification.scripted import Payload, Refused, ScriptedStation
 from tests.ocpp.official import VERSIONS, maximal, minimal, schema, validator

@@ -1,16 +1,16 @@
 """Our station and our back end agree about payments: codes, limits, settlements, VAT numbers."""
 
-from csms.rows import payments as rows
+from csms.db.queries import payments as rows
 from csms.services import payments, qr_payments
-from secc.core.station.evse import StopButton
-from secc.core.station.terminal import VatEntered
-from secc.core.station.web_payment import PaymentWish
 from tests.certification.backend import Backend
 from tests.certification.scripted import Payload, ScriptedStation
 from tests.certification.station.bench import Bench
 from tests.certification.station.test_payment import code_of
 from tests.certification.station.test_payment_terminal import Till
 from v2g.ocpp.messages.transactions import TransactionLimit
+from v2g_station.blocks.evse import StopButton
+from v2g_station.blocks.payment.terminal import VatEntered
+from v2g_station.blocks.payment.web_payment import PaymentWish
 
 IDENTITY = "CS-V2G-0001"
 TEMPLATE = "https://pay.example/{chargingstationid}/{evse}/{totp}/{version}"

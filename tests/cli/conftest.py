@@ -7,7 +7,7 @@ from collections.abc import Callable
 import msgspec
 import pytest
 
-from cli.main import main
+from v2g_cli.main import main
 
 
 class Done(msgspec.Struct, frozen=True):

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from cli.board import obey
 from v2g.errors import ConfigError
-from v2g.net.clock import Clock
-from v2g.net.hardware.board_sim import BoardSimulator
+from v2g.io.runtime.clock import Clock
+from v2g.io.simulation.board import BoardSimulator
+from v2g_cli.board import obey
 
 
 async def test_lines_change_what_is_wired_to_the_board() -> None:

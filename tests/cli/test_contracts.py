@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from cli.main import app
 from pki_tools.tree import PkiTree
 from v2g.errors import V2GError
+from v2g_cli.main import app
 
 PCID = "WMIV2GENGINE00001X"
 

@@ -16,17 +16,17 @@ import pytest_asyncio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cli.csms_client import Access, find_access
-from cli.main import main
-from cli.passwords import parse_passwords, read_passwords
-from csms.core.access import Role
+from csms.domain.access import Role
 from tests.csms.conftest import Start, start
+from tests.csms.settlement.test_journals import SESSION, T0, delivery, journal, started, transfer
 from tests.csms.support import EMAID, STATION, TOKENS, Running
-from tests.csms.test_journals import SESSION, T0, delivery, journal, started, transfer
+from v2g.energy.settlement.ledger import Ledger
+from v2g.energy.settlement.records import SessionStarted
 from v2g.errors import ConfigError
-from v2g.settlement.ledger import Ledger
-from v2g.settlement.records import SessionStarted
 from v2g.telemetry import signals
+from v2g_cli.csms_client import Access, find_access
+from v2g_cli.main import main
+from v2g_cli.passwords import parse_passwords, read_passwords
 
 __all__ = ["start"]
 

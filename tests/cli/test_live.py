@@ -9,13 +9,13 @@ import msgspec
 import pytest
 from rich.console import Console
 
-from cli.demo.processes import Event
-from cli.live import View, panel, run_live, watch
-from cli.live_state import Run, fold
 from v2g.errors import CodecError, TransportError
-from v2g.net.clock import Clock
-from v2g.net.events import EventLog
+from v2g.io.runtime.clock import Clock
+from v2g.io.runtime.events import EventLog
 from v2g.observe import Observe
+from v2g_cli.demo.processes import Event
+from v2g_cli.live import View, panel, run_live, watch
+from v2g_cli.live_state import Run, fold
 
 SESSION: list[tuple[str, str, dict[str, Any]]] = [
     ("link", "plugged_in", {}),

@@ -7,8 +7,8 @@ import pytest
 from cryptography import x509
 from typer.testing import CliRunner, Result
 
-from cli.main import app
 from v2g.errors import CertificateError, ConfigError
+from v2g_cli.main import app
 
 runner = CliRunner()
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
-from pki_tools import sheets
+from pki_tools import share_export
 from pki_tools.tree import PkiTree, make_pki
 from tests.cli.conftest import Run
 from tests.packages import need
@@ -88,7 +88,7 @@ def test_a_key_that_is_joined_for_a_command_is_gone_when_the_command_line_is_kil
     v2g: Run, lab: PkiTree, tmp_path: Path
 ) -> None:
     papers, key = split(v2g, lab, tmp_path / "c"), tmp_path / "joined.key"
-    command = [sys.executable, "-m", "cli.main", "pki", "ceremony", "join", str(tmp_path / "c/root.sealed")]
+    command = [sys.executable, "-m", "v2g_cli.main", "pki", "ceremony", "join", str(tmp_path / "c/root.sealed")]
     command += [*shares(papers, 1, 2, 4), "--out", str(key), "--", "sh", "-c", "echo running; sleep 60"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -106,8 +106,8 @@ def test_the_key_stays_unless_asked_for_and_when_a_trial_fails(
     split(v2g, lab, tmp_path / "a")
     assert lab.path("v2g/root.key").exists()
 
-    write = sheets.write_sheet
-    monkeypatch.setattr(sheets, "write_sheet", lambda *a, **k: write(*a, **k).replace(" 7 ", " 8 "))
+    write = share_export.write_sheet
+    monkeypatch.setattr(share_export, "write_sheet", lambda *a, **k: write(*a, **k).replace(" 7 ", " 8 "))
     key = str(lab.path("v2g/root.key"))
     done = v2g("pki", "ceremony", "split", key, "--out", str(tmp_path / "b"), "--remove-key")
     assert done.code == 4

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from cli.main import app
 from pki_tools.requests import make_request
 from pki_tools.tree import PkiTree
 from tests.fuzz.mutations import mutated
@@ -15,6 +14,7 @@ from v2g.errors import V2GError
 from v2g.pki.issue import Subject
 from v2g.pki.keys import load_private_key
 from v2g.pki.profiles import Role
+from v2g_cli.main import app
 
 RUNS = 10
 runner = CliRunner()

@@ -13,10 +13,10 @@ import pytest
 
 from pki_tools.tree import PkiTree, make_pki
 from tests.cli.conftest import Run
-from tests.net.keys import stores
-from tests.net.keys.stores import PIN, SOFTHSM
+from tests.io.keys import stores
+from tests.io.keys.stores import PIN, SOFTHSM
 from tests.packages import need
-from v2g.net.keys import load_credentials
+from v2g.io.keys import load_credentials
 from v2g.pki.profiles import Role
 from v2g.pki.reference import KeyReference
 from v2g.pki.verify import verify_chain

@@ -15,10 +15,10 @@ from xml.etree import ElementTree
 import pytest
 
 from tests.cli.conftest import Run
-from tests.net.conftest import until, veth  # noqa: F401 - fixtures
-from v2g.net import capture, pcapng
-from v2g.net.medium import Channel, Medium
-from v2g.net.plc.raw import RawLink
+from tests.io.conftest import until, veth  # noqa: F401 - fixtures
+from v2g.io.capture import pcapng, recorder
+from v2g.io.plc.raw import RawLink
+from v2g.io.simulation.medium import Channel, Medium
 from v2g.slac import mme
 from v2g.slac.mme import MmeFrame
 from v2g.slac.modem import SimulatedModem
@@ -170,7 +170,7 @@ def test_the_page_is_whole_loads_nothing_and_draws_every_group(v2g: Run, recordi
 
 
 def test_the_picture_in_a_terminal_grows_with_the_attenuation() -> None:
-    from cli.plc_view import ROWS, bars
+    from v2g_cli.plc_view import ROWS, bars
 
     lines = [str(line) for line in bars(range(58), top_db=60)]
     assert len(lines) == ROWS
@@ -232,7 +232,7 @@ def test_stamps_and_links_that_make_no_sense_are_told_in_a_line(
 
 async def _command(*arguments: str) -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "cli.main", *arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        sys.executable, "-m", "v2g_cli.main", *arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
 
 
@@ -250,7 +250,7 @@ async def test_a_simulated_line_is_listened_to_and_recorded(tmp_path: Path, unti
     records = [json.loads(line) for line in output.splitlines()]
     assert [record["outbound"] for record in records] == [None] * 19
     assert records[-1]["name"] == "CM_SLAC_MATCH.CNF"
-    kept = [packet.data for packet in capture.packets(file)]
+    kept = [packet.data for packet in recorder.packets(file)]
     assert kept[:-1] == [frame for _, frame in _conversation()[:-2]]
     assert SECRET not in file.read_bytes()
     medium.close()

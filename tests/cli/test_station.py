@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 import websockets
 
-from cli.station import _contexts
 from csms.app import running
 from pki_tools.tree import PkiTree
-from secc.simulator import Fleet, Simulator
 from tests.cli.test_csms import run
 from tests.csms.support import make_config
 from tests.secc.backend import backend
+from v2g_cli.station import _contexts
+from v2g_station.simulator.fleet import Fleet, Simulator
 
 NOBODY = "ws://127.0.0.1:1/ocpp"
 WRONG = (

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from cli.demo.processes import Event
-from cli.demo.story import tell
+from v2g_cli.demo.processes import Event
+from v2g_cli.demo.story import tell
 
 
 @pytest.mark.parametrize(

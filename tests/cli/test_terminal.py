@@ -2,11 +2,11 @@
 
 import pytest
 
-from cli.terminal import obey
 from v2g.errors import ConfigError
 from v2g.hardware import zvt
 from v2g.hardware.zvt import Command
-from v2g.net.hardware.zvt_terminal import ZvtSimulator
+from v2g.io.hardware.zvt_terminal import ZvtSimulator
+from v2g_cli.terminal import obey
 
 
 async def test_cards_are_held_there_when_one_is_wanted() -> None:

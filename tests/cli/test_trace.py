@@ -12,16 +12,16 @@ import msgspec
 import pytest
 from typer.testing import CliRunner, Result
 
-from cli.main import app
-from cli.trace_html import page
-from cli.trace_picture import opening, picture
 from pki_tools.tree import PkiTree
 from tests.iso15118.test_trace import Traced
 from tests.packages import missing
 from v2g.errors import CodecError, ConfigError, TransportError
+from v2g.io.runtime import trace
 from v2g.iso15118.trace import encode_line
 from v2g.iso15118.trace_read import entries
-from v2g.net import trace
+from v2g_cli.main import app
+from v2g_cli.trace_html import page
+from v2g_cli.trace_picture import opening, picture
 
 
 @pytest.fixture(scope="module")

@@ -9,9 +9,9 @@ import pytest
 import pytest_asyncio
 
 from csms.app import running
-from csms.store import Store
+from csms.db.store import Store
 from pki_tools.tree import PkiTree
-from tests.csms.buses import Buses, local_buses, redis_buses, redis_server
+from tests.csms.cluster.buses import Buses, local_buses, redis_buses, redis_server
 from tests.csms.databases import Cluster, Databases, running_cluster
 from tests.csms.support import Running, make_config, provide
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from csms.store import Store
+from csms.db.store import Store
 from tests.docs.documents import ROOT, blocks
 
 SUPERUSER = "postgres"

@@ -13,9 +13,9 @@ from pathlib import Path
 from csms.app import open_services
 from csms.config import ApiListener, CsmsConfig, OcppListener, Trust
 from csms.server import StationServer
-from v2g.net.clock import Clock
-from v2g.net.events import EventLog
-from v2g.net.ocpp_server import serve
+from v2g.io.runtime.clock import Clock
+from v2g.io.runtime.events import EventLog
+from v2g.io.websocket.server import serve
 
 _FORKS = multiprocessing.get_context("forkserver")
 _FORKS.set_forkserver_preload([__name__])

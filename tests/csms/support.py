@@ -29,10 +29,10 @@ from csms.config import (
     Webhooks,
 )
 from csms.contracts import ContractJudge
-from csms.core.access import Role
+from csms.domain.access import Role
 from pki_tools.tree import PkiTree
-from v2g.grid.tariff import GridSignal, SignalSlot
-from v2g.net.clock import Clock
+from v2g.energy.tariff import GridSignal, SignalSlot
+from v2g.io.runtime.clock import Clock
 from v2g.observe import Observe
 
 STATION = "CS-V2G-0001"

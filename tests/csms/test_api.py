@@ -12,7 +12,7 @@ import aiohttp
 import pytest
 
 from csms.api.http import Connections
-from csms.core.access import Role
+from csms.domain.access import Role
 from tests.csms.conftest import Start
 from tests.csms.support import TOKENS, Running, grid_signal
 from v2g.pki.crl import load_crl

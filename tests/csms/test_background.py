@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from csms.core.profiles import Needs
-from csms.desk import Services
-from csms.push import Pusher
+from csms.domain.profiles import Needs
+from csms.grid.push import Pusher
+from csms.ocpp import Services
 from csms.services import background
 from tests.certification.backend import Backend
 from tests.certification.conftest import Start, backend, csms, memory_dir
@@ -98,7 +98,7 @@ async def test_a_database_that_refuses_a_moment_ends_no_push(csms: Backend, monk
     caller: Any = SimpleNamespace(version="2.0.1")
     pusher = Pusher(csms.services, CS, caller)
     await csms.services.grid.offer(grid_signal(1), "test")
-    monkeypatch.setattr("csms.rows.transactions.with_needs", full)
+    monkeypatch.setattr("csms.db.queries.transactions.with_needs", full)
     task = asyncio.create_task(pusher.run())
     async with asyncio.timeout(5):
         while not csms.events.named("grid_signal_push_failed"):

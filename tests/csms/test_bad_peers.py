@@ -22,8 +22,8 @@ from tests.pki.bad_certificates import CASES, Case, cases_for
 from tests.pki.forge import Forge, Made
 from tests.pki.forge_chains import pem
 from v2g.errors import CertificateError
-from v2g.net.clock import Clock
-from v2g.net.peer_chain import PeerJudge
+from v2g.io.runtime.clock import Clock
+from v2g.io.tls.peer_chain import PeerJudge
 from v2g.pki.credentials import load_chain
 from v2g.pki.profiles import Role
 from v2g.pki.verify import verify_chain

@@ -15,11 +15,11 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.x509 import ocsp
 
 from csms.config import Trust
-from csms.core.authorize import Chain, Known, Token, Where, answer_contract, answer_known, normalise
+from csms.domain.authorize import Chain, Known, Token, Where, answer_contract, answer_known, normalise
 from pki_tools.tree import Fault, PkiOptions, PkiTree, make_pki
 from tests.csms.support import contract_judge
 from v2g.errors import ConfigError
-from v2g.net.clock import Clock
+from v2g.io.runtime.clock import Clock
 from v2g.observe import Observe
 from v2g.ocpp.messages.base import OCSPRequestData
 from v2g.pki.issue import Issuer

@@ -16,13 +16,13 @@ import websockets
 from sqlalchemy import Connection, select
 from websockets.typing import Subprotocol
 
-from csms.rows import records, transactions
-from csms.rows.events import read_samples
-from csms.store import Store
-from csms.tables import transaction_events
+from csms.db.queries import records, transactions
+from csms.db.queries.events import read_samples
+from csms.db.store import Store
+from csms.db.tables import transaction_events
 from pki_tools.tree import PkiTree
 from tests.csms.killable import BackendProcess, no_survivors
-from tests.csms.test_journals import booted, delivery, journal, transfer
+from tests.csms.settlement.test_journals import booted, delivery, journal, transfer
 from tests.kills import MANY, Progress
 from v2g.pki.keys import save_secret
 

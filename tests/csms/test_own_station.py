@@ -12,20 +12,20 @@ import msgspec
 import pytest
 
 from csms.config import OcppListener
-from csms.rows import tariffs
-from csms.store import open_store
+from csms.db.queries import tariffs
+from csms.db.store import open_store
 from pki_tools.tree import PkiTree
-from secc.core.station.profiles import Allowance
-from secc.station import EvNeeds, Hooks, MeterSample, Station, StationConfig
+from secc.station.station import EvNeeds, Hooks, MeterSample, Station, StationConfig
 from tests.csms.conftest import Start
+from tests.csms.settlement.test_journals import SESSION, journal
 from tests.csms.support import EMAID, STATION, Running, grid_signal
-from tests.csms.test_journals import SESSION, journal
-from v2g.grid.price_plan import Charge, PricePlan, Rate
-from v2g.grid.tariff import ExportSignal, PriceSignal
+from v2g.energy.price_plan import Charge, PricePlan, Rate
+from v2g.energy.tariff import ExportSignal, PriceSignal
+from v2g.io.runtime.clock import Clock
+from v2g.io.websocket.client import TlsFiles
 from v2g.iso15118.prices import fraction
-from v2g.net.clock import Clock
-from v2g.net.websocket import TlsFiles
 from v2g.ocpp.routes import Version
+from v2g_station.blocks.smart_charging.profiles import Allowance
 
 NEEDS = EvNeeds(
     service="DC_BPT",

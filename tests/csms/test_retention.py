@@ -2,11 +2,11 @@
 
 from sqlalchemy import Connection
 
-from csms.rows import access, retention, stations, transactions
-from csms.rows.events import Arrival, add_events
-from csms.store import Store
-from tests.csms.rows.test_events import add_document, arrival, stored
-from tests.csms.rows.test_telemetry import kept, record, take
+from csms.db.queries import access, retention, stations, transactions
+from csms.db.queries.events import Arrival, add_events
+from csms.db.store import Store
+from tests.csms.db.test_events import add_document, arrival, stored
+from tests.csms.db.test_telemetry import kept, record, take
 
 
 def aged(transaction_id: str, heard_ms: int, kind: str) -> Arrival:

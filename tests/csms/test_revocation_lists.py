@@ -9,9 +9,9 @@ from cryptography import x509
 from csms.certificate_status import CertificateStatus
 from csms.config import Trust
 from csms.contracts import ContractJudge
-from csms.core.authorize import Chain
+from csms.domain.authorize import Chain
 from pki_tools.tree import PkiTree
-from v2g.net.clock import Clock
+from v2g.io.runtime.clock import Clock
 from v2g.observe import Observe
 from v2g.pki.crl import Revoked, make_crl
 from v2g.pki.issue import Issuer

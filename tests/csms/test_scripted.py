@@ -12,9 +12,9 @@ from ocpp.routing import on
 from ocpp.v201 import ChargePoint, call, call_result
 from websockets.typing import Subprotocol
 
-from csms.core.script.declared import read_script
-from csms.core.script.report import Report
-from csms.core.script.station import Line
+from csms.domain.script.declared import read_script
+from csms.domain.script.report import Report
+from csms.domain.script.station import Line
 from csms.scripted import ScriptedBackEnd
 from pki_tools.tree import PkiTree
 from v2g.errors import KeyAccessError, TransportError

@@ -8,18 +8,18 @@ import pytest
 from sqlalchemy import Connection, select
 
 from csms.config import TokenEntry
-from csms.rows import tariffs
-from csms.rows.tariffs import Scope
+from csms.db.queries import tariffs
+from csms.db.queries.tariffs import Scope
+from csms.db.tables import transaction_costs
 from csms.services.tariffs import TariffService
-from csms.tables import transaction_costs
-from secc.core.station.behaviour import Behaviour
-from secc.simulator import Fleet, Simulator
 from tests.certification.conftest import Start, backend, memory_dir
 from tests.certification.network import listening
-from v2g.billing.details import bill_of
-from v2g.grid.price_plan import Charge, PricePlan, Rate, Tax, When
+from v2g.energy.price_plan import Charge, PricePlan, Rate, Tax, When
+from v2g.energy.settlement.costing import with_taxes
 from v2g.ocpp.messages.tariff_cost import CostDetails
-from v2g.settlement.costing import with_taxes
+from v2g.translate.details import bill_of
+from v2g_station.simulator.behaviour import Behaviour
+from v2g_station.simulator.fleet import Fleet, Simulator
 
 __all__ = ["backend", "memory_dir"]
 

@@ -8,15 +8,15 @@ from xml.etree import ElementTree
 import msgspec
 import pytest
 
-from cli.demo import broker
 from csms.api.routes import OPERATIONS
-from csms.core.sites import Place, Site
+from csms.domain.sites import Place, Site
 from csms.event_kinds import KINDS
 from docs import charts, configuration, generate, kinds
 from tests.docs.documents import ROOT, File, pages, steps
 from tests.together import together
-from v2g.grid.price_plan import PricePlan, When
+from v2g.energy.price_plan import PricePlan, When
 from v2g.iso15118.sequence import State, edges
+from v2g_cli.demo import broker
 
 DOCS = ROOT / "docs"
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
@@ -139,7 +139,7 @@ def test_signed_discharge_names_every_status_and_reason() -> None:
 
 
 def test_the_grid_signal_page_names_every_field() -> None:
-    from v2g.grid.tariff import GridSignal, SignalSlot
+    from v2g.energy.tariff import GridSignal, SignalSlot
 
     page = (DOCS / "reference" / "grid-signal.md").read_text()
     names = (*GridSignal.__struct_fields__, *SignalSlot.__struct_fields__)
@@ -157,7 +157,7 @@ def test_exit_codes_are_those_of_the_errors() -> None:
 
 
 def test_the_bundle_page_names_every_file() -> None:
-    from v2g.settlement.bundle import LISTED, MANIFEST, SIGNATURE
+    from v2g.energy.settlement.bundle import LISTED, MANIFEST, SIGNATURE
 
     page = (DOCS / "reference" / "settlement-bundle.md").read_text()
     assert not [name for name in (*LISTED, MANIFEST, SIGNATURE) if f"`{name}`" not in page]

@@ -6,8 +6,8 @@ from typing import Any, get_args
 
 from docs import configuration
 from docs.service_parameters import PARAMETERS
-from secc.core.config import AcRating, EnergyService, ParkingSpace, Protocol, SeccConfig
-from secc.core.service import parameter_sets, variants
+from secc.session.config import AcRating, EnergyService, ParkingSpace, Protocol, SeccConfig
+from secc.session.service import parameter_sets, variants
 from tests.iso15118.joined import make_tariff
 from v2g.iso15118.services import ServiceId
 

@@ -13,12 +13,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from cli.demo.processes import free_port
 from pki_tools.tree import PkiTree
+from v2g.energy.settlement.bundle import verify_bundle
+from v2g.io.storage.journal_file import read_files
 from v2g.iso15118.metering import read_confirmation
-from v2g.net.journal_file import read_files
-from v2g.settlement.bundle import verify_bundle
 from v2g.slac.timing import FAST as FAST_SLAC
+from v2g_cli.demo.processes import free_port
 
 PILOT = "{ step_x1_s = 0.1, step_ef_s = 0.1, after_ef_s = 0.05, duty_interval_s = 0.2, conversation_s = 1.0 }"
 SLAC = "\n".join(
@@ -220,7 +220,7 @@ def test_the_same_with_a_control_board_and_with_its_emergency_stop(programs: Pro
     device = programs.folder / "board"
     board = subprocess.Popen(
         [
-            sys.executable, "-m", "cli.main", "board-sim",
+            sys.executable, "-m", "v2g_cli.main", "board-sim",
             "--link", str(device), "--medium", str(programs.folder / "medium"), "--lost-s", "2",
         ],
         stdin=subprocess.PIPE,

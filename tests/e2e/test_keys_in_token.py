@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from cli.demo.folder import RunFolder
 from tests.cli.conftest import Run, v2g
-from tests.net.keys import stores
-from tests.net.keys.stores import PIN, SOFTHSM
+from tests.io.keys import stores
+from tests.io.keys.stores import PIN, SOFTHSM
+from v2g_cli.demo.folder import RunFolder
 
 __all__ = ["v2g"]
 

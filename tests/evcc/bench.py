@@ -15,17 +15,17 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
-from evcc.core.battery import Battery, BatteryConfig
-from evcc.core.ports import CloseContactor, ContactorState, OpenContactor, PresentVoltage, SetPowerLimits
-from evcc.core.session import VehicleSession
-from evcc.core.settings import ProgramStep, SessionConfig
-from evcc.core.stop import SAFE
-from evcc.core.world import Contract, Provisioning, Resume
+from evcc.policy.battery import Battery, BatteryConfig
+from evcc.session.ports import CloseContactor, ContactorState, OpenContactor, PresentVoltage, SetPowerLimits
+from evcc.session.session import VehicleSession
+from evcc.session.settings import ProgramStep, SessionConfig
+from evcc.session.stop import SAFE
+from evcc.session.world import Contract, Provisioning, Resume
 from v2g import exi
 from v2g.asn1.discharge import PriceSlot
-from v2g.grid.discharge import Accepted, Decided, DischargeGate, Rejected
-from v2g.grid.limits import discharge_limits
-from v2g.grid.tariff import Tariff
+from v2g.energy.discharge import Accepted, Decided, DischargeGate, Rejected
+from v2g.energy.limits import discharge_limits
+from v2g.energy.tariff import Tariff
 from v2g.iso15118.messages import app_protocol as app
 from v2g.iso15118.messages import common_messages as cm
 from v2g.iso15118.messages import dc

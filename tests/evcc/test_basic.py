@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evcc.core import ports
-from evcc.core.basic import BasicVehicle
-from evcc.core.battery import Battery, BatteryConfig
-from evcc.core.settings import BasicConfig, OnBoardChargerConfig, ProgramStep
+from evcc.policy.battery import Battery, BatteryConfig
+from evcc.session import ports
+from evcc.session.basic import BasicVehicle
+from evcc.session.settings import BasicConfig, OnBoardChargerConfig, ProgramStep
 from v2g.iec61851.duty import DutyReading
 from v2g.iec61851.pilot import PilotState
 from v2g.iec61851.timing import STANDARD

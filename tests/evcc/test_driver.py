@@ -4,10 +4,10 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from evcc.core.ports import StopRequested
 from evcc.driver import Driver
+from evcc.session.ports import StopRequested
+from v2g.io.runtime.clock import Clock
 from v2g.iso15118.session import Fact
-from v2g.net.clock import Clock
 
 
 @pytest.fixture

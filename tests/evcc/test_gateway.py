@@ -13,22 +13,22 @@ from typing import Any
 
 import msgspec
 
-from cli.demo.broker import Broker
-from evcc.ecu import BatteryEcu, BatterySnapshot
 from evcc.gateway import Delivery, Gateway, GatewayConfig
+from evcc.hardware.ecu import BatteryEcu, BatterySnapshot
 from pki_tools.tree import PkiTree
 from tests.telemetry.brokers import access
 from tests.telemetry.reference import ReferenceBackEnd
 from tests.virtual_time import VirtualLoop
 from v2g.errors import TransportError
-from v2g.net.can import CanConfig, CanPort
-from v2g.net.clock import Clock
-from v2g.net.mqtt_config import MqttConfig
-from v2g.net.outbox import Outbox, Waiting
+from v2g.io.can import CanConfig, CanPort
+from v2g.io.mqtt.config import MqttConfig
+from v2g.io.runtime.clock import Clock
+from v2g.io.storage.outbox import Outbox, Waiting
 from v2g.observe import Observe
 from v2g.telemetry.batch import Mirror
 from v2g.telemetry.delivery import decode_marks
 from v2g.telemetry.signals import Record, decode_record, encode_record
+from v2g_cli.demo.broker import Broker
 
 EV = "EV-1"
 NOBODY = MqttConfig(host="127.0.0.1", port=1, without_tls=True)

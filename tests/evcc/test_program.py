@@ -4,12 +4,12 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evcc.core import program
-from evcc.core.battery import Battery, BatteryConfig
-from evcc.core.policy import AT_MINIMUM_SOC, COMPENSATION, Permit
-from evcc.core.ports import BatteryState
-from evcc.core.program import IDLE, Progress, Wish
-from evcc.core.settings import ProgramStep
+from evcc.policy.battery import Battery, BatteryConfig
+from evcc.policy.policy import AT_MINIMUM_SOC, COMPENSATION, Permit
+from evcc.session import program
+from evcc.session.ports import BatteryState
+from evcc.session.program import IDLE, Progress, Wish
+from evcc.session.settings import ProgramStep
 
 NOW = 1_700_000_000_000
 LATER = NOW + 100_000_000

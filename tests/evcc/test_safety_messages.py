@@ -5,9 +5,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from evcc.core.quantities import whole
-from evcc.core.safety import Iso20Messages, reading
-from evcc.core.settings import SessionConfig
+from evcc.session.quantities import whole
+from evcc.session.safety import Iso20Messages, reading
+from evcc.session.settings import SessionConfig
 from tests.evcc.bench import Bench, Identities
 from v2g.iso15118.messages import common_messages as cm
 from v2g.iso15118.messages import wpt

@@ -6,12 +6,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from evcc.core.ports import SetPowerLimits
-from evcc.core.settings import DischargeConfig, NeedsConfig, ProgramStep, ServiceConfig, SessionConfig
+from evcc.session.ports import SetPowerLimits
+from evcc.session.settings import DischargeConfig, NeedsConfig, ProgramStep, ServiceConfig, SessionConfig
 from tests.evcc.bench import T0, Bench, Identities
 from v2g.asn1.discharge import DischargeDecision, ResultStatus
-from v2g.grid.discharge import Accepted, Decided
-from v2g.grid.signed import Party, open_signed
+from v2g.energy.discharge import Accepted, Decided
+from v2g.energy.signed import Party, open_signed
 from v2g.iso15118.messages import dc
 from v2g.iso15118.v2gtp import PayloadType, frame
 

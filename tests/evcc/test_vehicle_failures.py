@@ -11,8 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from evcc.core.ports import BatteryState, ContactorState, HardwareFault, PlugState
-from evcc.core.stages import Ended
+from evcc.session.ports import BatteryState, ContactorState, HardwareFault, PlugState
+from evcc.session.stages import Ended
 from tests.evcc.bench import SHORT, Bench, Identities
 from v2g import exi
 from v2g.iso15118.messages import app_protocol as app

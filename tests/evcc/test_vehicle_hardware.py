@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from evcc import hardware as module
-from evcc.core.battery import BatteryConfig
-from evcc.core.ports import (
+from evcc.hardware import vehicle as module
+from evcc.hardware.ac import OnBoardCharger
+from evcc.hardware.vehicle import BenchLine, BenchPilot, SimulatedVehicle
+from evcc.policy.battery import BatteryConfig
+from evcc.session.ports import (
     BatteryState,
     CloseContactor,
     ContactorState,
@@ -20,14 +22,12 @@ from evcc.core.ports import (
     SetCpState,
     SetPowerLimits,
 )
-from evcc.core.settings import OnBoardChargerConfig
-from evcc.hardware import BenchLine, BenchPilot, SimulatedVehicle
-from evcc.hardware_ac import OnBoardCharger
+from evcc.session.settings import OnBoardChargerConfig
 from v2g.iec61851.pilot import PilotState
+from v2g.io.runtime.clock import Clock, ClockConfig
+from v2g.io.simulation.dc_line import ChargerDcLine, VehicleDcLine
+from v2g.io.simulation.medium import Medium
 from v2g.iso15118.session import Fact
-from v2g.net.clock import Clock, ClockConfig
-from v2g.net.dc_line import ChargerDcLine, VehicleDcLine
-from v2g.net.medium import Medium
 
 VOLTS = 370_000
 

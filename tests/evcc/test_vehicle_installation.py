@@ -8,10 +8,10 @@ import msgspec
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from evcc.core.contracts import emaid, ranked, usable
-from evcc.core.ports import StopRequested, StoreContract
-from evcc.core.settings import AuthorizationConfig, InstallationConfig, TimingConfig
-from evcc.core.world import Contract, Provisioning
+from evcc.session.contracts import emaid, ranked, usable
+from evcc.session.ports import StopRequested, StoreContract
+from evcc.session.settings import AuthorizationConfig, InstallationConfig, TimingConfig
+from evcc.session.world import Contract, Provisioning
 from pki_tools.tree import Fault, PkiOptions, PkiTree, make_pki
 from tests.evcc.bench import SHORT, T0, Bench, Identities
 from tests.iso15118.contracts import PCID, drawn, new_contract, service

@@ -3,8 +3,8 @@
 import msgspec
 import pytest
 
-from evcc.core.ports import CloseContactor, OpenContactor, SetCpState, SetPowerLimits, StopRequested
-from evcc.core.settings import (
+from evcc.session.ports import CloseContactor, OpenContactor, SetCpState, SetPowerLimits, StopRequested
+from evcc.session.settings import (
     AuthorizationConfig,
     DischargeConfig,
     NeedsConfig,
@@ -13,7 +13,7 @@ from evcc.core.settings import (
     SessionConfig,
     VehicleConfig,
 )
-from evcc.core.world import Contract
+from evcc.session.world import Contract
 from tests.evcc.bench import SHORT, T0, Bench, Identities
 from v2g.errors import CertificateError
 from v2g.iec61851.pilot import PilotState

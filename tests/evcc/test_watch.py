@@ -6,8 +6,8 @@ Each of these the vehicle once bore: it charged on at 600 A, 520 V, without a re
 import msgspec
 import pytest
 
-from evcc.core.ports import BatteryState, CloseContactor, PresentVoltage
-from evcc.core.settings import ProgramStep, SessionConfig
+from evcc.session.ports import BatteryState, CloseContactor, PresentVoltage
+from evcc.session.settings import ProgramStep, SessionConfig
 from tests.evcc.bench import Bench, Identities, number
 
 

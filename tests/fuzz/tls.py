@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from typing import Any
 
-from tests.net.test_tls_hello import certificate, certificate_request, client_hello
+from tests.io.test_tls_hello import certificate, certificate_request, client_hello
 from v2g.errors import FrameError
-from v2g.net.tls_hello import Entry, Wishes, read_certificates, read_wishes
+from v2g.io.tls.hello import Entry, Wishes, read_certificates, read_wishes
 
 
 def hello(data: bytes) -> None:

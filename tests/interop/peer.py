@@ -12,10 +12,10 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives import serialization
 
-from cli.demo.processes import EventFile, Program
 from tests import packages
 from tests.interop import cable, environments
 from tests.interop.cable import EVCC_INTERFACE, SECC_INTERFACE, Cable, inside
+from v2g_cli.demo.processes import EventFile, Program
 
 PACKAGE = "iso15118==0.28.5"
 EXTRA = ("aiofile", "marshmallow<4")  # what the package needs but does not pin or declare

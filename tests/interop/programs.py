@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cli.demo.processes import Event, EventFile, Program, wait_for
 from pki_tools.tree import PkiTree
 from tests.interop.cable import EVCC_INTERFACE, SECC_INTERFACE, Cable, inside
 from tests.interop.peer import EMAID, Peer
+from v2g_cli.demo.processes import Event, EventFile, Program, wait_for
 
 START_S = 15
 RUN_S = 90

@@ -12,9 +12,9 @@ from typing import Any
 
 import msgspec
 
-from v2g.net.plc.link import OnFrame, OnPort
-from v2g.net.plc.raw import RawLink
-from v2g.net.plc.runner import SlacRunner
+from v2g.io.plc.link import OnFrame, OnPort
+from v2g.io.plc.raw import RawLink
+from v2g.io.plc.runner import SlacRunner
 from v2g.observe import Observe
 from v2g.slac.actions import Action, Failed, Matched
 from v2g.slac.ev import EvSlac, EvSlacConfig

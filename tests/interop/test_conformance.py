@@ -18,7 +18,7 @@ from tests.interop.peer import Peer
 pytestmark = [pytest.mark.xdist_group("cable"), pytest.mark.interop, pytest.mark.long]
 
 READY_S = 60
-TOOL = (sys.executable, "-m", "cli.main", "conform")
+TOOL = (sys.executable, "-m", "v2g_cli.main", "conform")
 
 
 def verdicts(namespace: str, *words: str) -> dict[str, str]:

@@ -10,15 +10,15 @@ from typing import Any
 
 import pytest
 
-from csms.rows import device_model
+from csms.db.queries import device_model
 from csms.services import device_model as model
-from secc.core.station.behaviour import Behaviour
-from secc.simulator import Fleet, Simulator
 from tests.certification.conftest import Start, backend, memory_dir
 from tests.certification.network import listening
 from v2g.ocpp.messages.device_model import Component, Variable
 from v2g.ocpp.messages.provisioning import GetVariableData
 from v2g.ocpp.routes import Version
+from v2g_station.simulator.behaviour import Behaviour
+from v2g_station.simulator.fleet import Fleet, Simulator
 
 __all__ = ["backend", "memory_dir"]
 

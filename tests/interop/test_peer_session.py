@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from cli.demo.processes import Event, wait_for
 from pki_tools.tree import PkiTree
 from tests.interop.cable import Cable
 from tests.interop.peer import EMAID, LOOPS, Peer
@@ -28,11 +27,12 @@ from tests.interop.programs import (
     tail,
     vehicle,
 )
+from v2g.energy.settlement.bundle import verify_bundle
+from v2g.energy.settlement.report import Report
 from v2g.errors import TlsError
-from v2g.net.journal_file import read_files
+from v2g.io.storage.journal_file import read_files
 from v2g.pki.credentials import load_chain
-from v2g.settlement.bundle import verify_bundle
-from v2g.settlement.report import Report
+from v2g_cli.demo.processes import Event, wait_for
 
 pytestmark = [pytest.mark.xdist_group("cable"), pytest.mark.interop]
 

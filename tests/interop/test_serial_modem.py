@@ -17,13 +17,13 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from cli.demo.processes import EventFile, Program
 from pki_tools.tree import DEFAULTS, PkiTree
 from tests.interop.cable import inside, missing
 from tests.interop.programs import ended, named, ready, tail
-from tests.net.test_pcapng import tshark
-from v2g.net import capture
+from tests.io.test_pcapng import tshark
+from v2g.io.capture import recorder
 from v2g.slac.timing import FAST
+from v2g_cli.demo.processes import EventFile, Program
 
 pytestmark = [pytest.mark.xdist_group("cable"), pytest.mark.interop]
 
@@ -202,7 +202,7 @@ def test_a_session_over_serial_modems(namespaces: tuple[str, str], pki: PkiTree,
 
 def _judge_recording(path: Path) -> None:
     """Wireshark sees both kinds of frames on the port: management messages, and IPv6 with SDP and TLS."""
-    kinds = {packet.data[12:14] for packet in capture.packets(path)}
+    kinds = {packet.data[12:14] for packet in recorder.packets(path)}
     assert kinds == {b"\x88\xe1", b"\x86\xdd"}
     assert tshark(path, "-Y", "udp.port == 15118"), "SDP"
     assert tshark(path, "-Y", "homeplug_av.mmhdr.mmtype == 0x607c"), "CM_SLAC_MATCH.REQ"

@@ -10,21 +10,21 @@ from typing import Any
 
 import msgspec
 
-from evcc.core import ports as ev
-from evcc.core.battery import Battery, BatteryConfig
-from evcc.core.session import VehicleSession
-from evcc.core.settings import SessionConfig
-from evcc.core.world import Contract
+from evcc.policy.battery import Battery, BatteryConfig
+from evcc.session import ports as ev
+from evcc.session.session import VehicleSession
+from evcc.session.settings import SessionConfig
+from evcc.session.world import Contract
 from pki_tools.tree import PkiTree
-from secc.core import ports as se
-from secc.core.config import SeccConfig
-from secc.core.context import Paused
-from secc.core.session import SeccSession
-from secc.core.world import Identity, Trust
+from secc.session import ports as se
+from secc.session.config import SeccConfig
+from secc.session.context import Paused
+from secc.session.session import SeccSession
+from secc.session.world import Identity, Trust
 from tests.trees import known
 from v2g.asn1.discharge import PriceSlot
-from v2g.grid.limits import OPERATOR, SITE, Limit
-from v2g.grid.tariff import Tariff
+from v2g.energy.limits import OPERATOR, SITE, Limit
+from v2g.energy.tariff import Tariff
 from v2g.iec61851.pilot import PilotState
 from v2g.iso15118.charts import Family
 from v2g.iso15118.session import Close, Command, Fact, Send, Session

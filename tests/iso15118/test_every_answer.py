@@ -10,12 +10,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from evcc.core.session import VehicleSession
-from evcc.core.settings import AuthorizationConfig, ProgramStep, ServiceConfig, SessionConfig
-from evcc.core.stages import Ended
-from evcc.core.stop import SAFE
+from evcc.session.session import VehicleSession
+from evcc.session.settings import AuthorizationConfig, ProgramStep, ServiceConfig, SessionConfig
+from evcc.session.stages import Ended
+from evcc.session.stop import SAFE
 from pki_tools.tree import PkiTree
-from secc.core.config import EnergyService, ParkingSpace, SeccConfig
+from secc.session.config import EnergyService, ParkingSpace, SeccConfig
 from tests.iso15118.joined import Joined
 from tests.iso15118.test_timers import SERVICE, requests_of
 from v2g import exi

@@ -13,15 +13,15 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from evcc.core.loop import power_at
-from evcc.core.settings import AuthorizationConfig, ProgramStep, ServiceConfig, SessionConfig
+from evcc.session.loop import power_at
+from evcc.session.settings import AuthorizationConfig, ProgramStep, ServiceConfig, SessionConfig
 from pki_tools.tree import PkiTree
-from secc.core import ports as se
-from secc.core.config import AcRating, ControlMode, EnergyService, SeccConfig, SignedDischarge
+from secc.session import ports as se
+from secc.session.config import AcRating, ControlMode, EnergyService, SeccConfig, SignedDischarge
 from tests.iso15118.joined import Joined
-from tests.secc.core.bench import AC, AC_BPT, ACDP, DC, DC_BPT, WAYS, WPT, Bench, number
+from tests.secc.session.bench import AC, AC_BPT, ACDP, DC, DC_BPT, WAYS, WPT, Bench, number
 from v2g import exi
-from v2g.grid.limits import OPERATOR, SITE, Limit, Setpoint
+from v2g.energy.limits import OPERATOR, SITE, Limit, Setpoint
 from v2g.iec61851.pilot import PilotState
 from v2g.iso15118.charts import ENERGY
 from v2g.iso15118.messages import ac, dc
@@ -488,8 +488,8 @@ def value(rational: RationalNumber) -> float:
 
 def test_a_power_of_the_whole_is_not_told_once_for_each_phase() -> None:
     """EVerest/EVerest#2581: one sum was copied into all three phases."""
-    from evcc.core.ask_ac import each_phase
-    from evcc.core.settings import OnBoardChargerConfig
+    from evcc.session.ask_ac import each_phase
+    from evcc.session.settings import OnBoardChargerConfig
 
     told = each_phase("power", 9_000, OnBoardChargerConfig(phases=3))
     assert [value(each) for each in told.values()] == [3_000.0] * 3

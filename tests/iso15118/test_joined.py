@@ -12,21 +12,15 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from evcc.core import ports as ev
-from evcc.core.settings import (
-    AuthorizationConfig,
-    DischargeConfig,
-    ProgramStep,
-    ServiceConfig,
-    SessionConfig,
-)
-from evcc.core.stop import SAFE
-from evcc.core.world import Contract
+from evcc.session import ports as ev
+from evcc.session.settings import AuthorizationConfig, DischargeConfig, ProgramStep, ServiceConfig, SessionConfig
+from evcc.session.stop import SAFE
+from evcc.session.world import Contract
 from pki_tools.tree import PkiTree
-from secc.core import ports as se
-from secc.core.config import ControlMode, EnergyService, SeccConfig
+from secc.session import ports as se
+from secc.session.config import ControlMode, EnergyService, SeccConfig
 from tests.iso15118.joined import Joined, make_tariff
-from v2g.grid.limits import OPERATOR, Limit
+from v2g.energy.limits import OPERATOR, Limit
 from v2g.iso15118.messages.common_messages import Authorization
 from v2g.iso15118.session import Send
 from v2g.iso15118.v2gtp import HEADER_SIZE, PayloadType

@@ -5,12 +5,12 @@ from collections.abc import Callable
 
 import pytest
 
-from evcc.core.settings import OnBoardChargerConfig, ProgramStep, ServiceConfig, SessionConfig
+from evcc.session.settings import OnBoardChargerConfig, ProgramStep, ServiceConfig, SessionConfig
 from pki_tools.tree import PkiTree
-from secc.core import ports as se
-from secc.core.config import AcRating, ControlMode, EnergyService, SeccConfig
+from secc.session import ports as se
+from secc.session.config import AcRating, ControlMode, EnergyService, SeccConfig
 from tests.iso15118.joined import Joined
-from v2g.grid.limits import SITE, Limit
+from v2g.energy.limits import SITE, Limit
 from v2g.iso15118.charts import Family
 
 SERVICES = (EnergyService.AC_BPT, EnergyService.AC, EnergyService.DC_BPT, EnergyService.DC)

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from evcc.core.settings import AuthorizationConfig, InstallationConfig, ProgramStep, SessionConfig
-from evcc.core.world import Contract
+from evcc.session.settings import AuthorizationConfig, InstallationConfig, ProgramStep, SessionConfig
+from evcc.session.world import Contract
 from pki_tools.tree import Fault, PkiOptions, PkiTree, make_pki
-from secc.core import ports as se
-from secc.core.config import SeccConfig
-from secc.core.ports import AuthorizationStatus
+from secc.session import ports as se
+from secc.session.config import SeccConfig
+from secc.session.ports import AuthorizationStatus
 from tests.iso15118.contracts import new_contract
 from tests.iso15118.joined import Joined
 from v2g.iso15118.messages.common_messages import Authorization

@@ -6,15 +6,15 @@ from typing import Any
 
 import pytest
 
-from evcc.core import ports as ev
-from evcc.core.settings import ProgramStep, ServiceConfig, SessionConfig
+from evcc.session import ports as ev
+from evcc.session.settings import ProgramStep, ServiceConfig, SessionConfig
 from pki_tools.tree import PkiTree
-from secc.core import ports as se
-from secc.core.config import EnergyService, ParkingSpace, SeccConfig
+from secc.session import ports as se
+from secc.session.config import EnergyService, ParkingSpace, SeccConfig
 from tests.iso15118.joined import Joined
+from v2g.energy.settlement.records import MeteringConfirmed
 from v2g.iso15118.session import Send
 from v2g.iso15118.v2gtp import Framer, PayloadType
-from v2g.settlement.records import MeteringConfirmed
 
 CHARGE = ProgramStep(do="charge", energy_wh=400)
 CHARGER = SeccConfig(

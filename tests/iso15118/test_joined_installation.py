@@ -11,14 +11,14 @@ from typing import Any
 
 import pytest
 
-from evcc.core import ports as ev
-from evcc.core.contracts import emaid
-from evcc.core.session import VehicleSession
-from evcc.core.settings import InstallationConfig, ProgramStep, SessionConfig
-from evcc.core.world import Provisioning
+from evcc.session import ports as ev
+from evcc.session.contracts import emaid
+from evcc.session.session import VehicleSession
+from evcc.session.settings import InstallationConfig, ProgramStep, SessionConfig
+from evcc.session.world import Provisioning
 from pki_tools.tree import Fault, PkiOptions, PkiTree, make_pki
-from secc.core import ports as se
-from secc.core.config import SeccConfig
+from secc.session import ports as se
+from secc.session.config import SeccConfig
 from tests.iso15118.contracts import PCID, drawn, new_contract, own_contract, service
 from tests.iso15118.joined import Joined, counter
 from v2g.iso15118.installation import Contract

@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
-from evcc.core import ports as ev
-from evcc.core.settings import NeedsConfig, ProgramStep, ServiceConfig, SessionConfig
+from evcc.session import ports as ev
+from evcc.session.settings import NeedsConfig, ProgramStep, ServiceConfig, SessionConfig
 from pki_tools.tree import PkiTree
-from secc.core import ports as se
-from secc.core.config import EnergyService, SeccConfig
+from secc.session import ports as se
+from secc.session.config import EnergyService, SeccConfig
 from tests.iso15118.joined import Joined
+from v2g.energy.settlement.records import ServiceChanged
 from v2g.iso15118.services import ServiceId
-from v2g.settlement.records import ServiceChanged
 
 SERVICES = (EnergyService.AC_BPT, EnergyService.AC, EnergyService.DC_BPT, EnergyService.DC)
 CHARGE = ProgramStep(do="charge", energy_wh=200)

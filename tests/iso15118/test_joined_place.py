@@ -7,11 +7,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from evcc.core import ports as ev
-from evcc.core.settings import ProgramStep, ServiceConfig, SessionConfig, WirelessConfig
+from evcc.session import ports as ev
+from evcc.session.settings import ProgramStep, ServiceConfig, SessionConfig, WirelessConfig
 from pki_tools.tree import PkiTree
-from secc.core import ports as se
-from secc.core.config import EnergyService, Neighbour, SeccConfig, WptRating
+from secc.session import ports as se
+from secc.session.config import EnergyService, Neighbour, SeccConfig, WptRating
 from tests.iso15118.joined import AIR, Joined
 from v2g.iso15118.charts import Family
 from v2g.iso15118.wpt_methods import OBSERVED_BY_VEHICLE
@@ -141,7 +141,7 @@ def test_a_foreign_object_stops_power_and_its_removal_lets_it_go_on(join: Join) 
 
 @pytest.mark.parametrize("service", ["WPT", "DC_ACDP"])
 def test_parking_and_place_go_together(join: Join, service: str) -> None:
-    from secc.core.config import ParkingSpace
+    from secc.session.config import ParkingSpace
 
     config = SeccConfig(services=(EnergyService[service],), parking=ParkingSpace(space=1))
     joined = join(service, config=config, parking="AutoParking")

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from evcc.core.settings import (
+from evcc.session.settings import (
     DischargeConfig,
     NeedsConfig,
     PlanningConfig,
@@ -18,14 +18,14 @@ from evcc.core.settings import (
     SessionConfig,
 )
 from pki_tools.tree import PkiTree
-from secc.core import ports as se
-from secc.core.config import ControlMode, SeccConfig
-from secc.core.terms import PriceTerms, ScheduleOffer, ScheduleRules, SeccNeeds, TaxTerms
+from secc.session import ports as se
+from secc.session.config import ControlMode, SeccConfig
+from secc.session.terms import PriceTerms, ScheduleOffer, ScheduleRules, SeccNeeds, TaxTerms
 from tests.iso15118.joined import Joined
 from v2g import exi
 from v2g.asn1.discharge import PriceSlot
-from v2g.grid.limits import Setpoint
-from v2g.grid.tariff import Tariff
+from v2g.energy.limits import Setpoint
+from v2g.energy.tariff import Tariff
 from v2g.iso15118.messages.common_messages import PowerDeliveryReq, ScheduleExchangeRes
 from v2g.iso15118.messages.dc import DC_ChargeLoopReq, DC_ChargeLoopRes
 from v2g.iso15118.prices import fraction

@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
-from evcc.core import ports as ev
-from evcc.core.settings import (
+from evcc.session import ports as ev
+from evcc.session.settings import (
     AuthorizationConfig,
     DischargeConfig,
     OnBoardChargerConfig,
@@ -22,12 +22,12 @@ from evcc.core.settings import (
     SessionConfig,
 )
 from pki_tools.tree import PkiTree
-from secc.core import ports as se
-from secc.core.config import ControlMode, EnergyService, ParkingSpace, SeccConfig, SignedDischarge
-from secc.core.ports import AuthorizationStatus
+from secc.session import ports as se
+from secc.session.config import ControlMode, EnergyService, ParkingSpace, SeccConfig, SignedDischarge
+from secc.session.ports import AuthorizationStatus
 from tests.iso15118.joined import make_tariff
 from tests.iso15118.watched import Watched
-from v2g.grid.limits import OPERATOR, SITE, Setpoint
+from v2g.energy.limits import OPERATOR, SITE, Setpoint
 from v2g.hardware.faults import FAULTS
 from v2g.iec61851.pilot import PilotState
 from v2g.iso15118.charts import Family

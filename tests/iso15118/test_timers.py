@@ -10,15 +10,15 @@ from typing import Any
 import msgspec
 import pytest
 
-from evcc.core.settings import AuthorizationConfig, ProgramStep, ServiceConfig, SessionConfig
-from evcc.core.settings import TimingConfig as Pace
+from evcc.session.settings import AuthorizationConfig, ProgramStep, ServiceConfig, SessionConfig
+from evcc.session.settings import TimingConfig as Pace
 from pki_tools.tree import PkiTree
-from secc.core import ports as se
-from secc.core.config import EnergyService, SeccConfig
+from secc.session import ports as se
+from secc.session.config import EnergyService, SeccConfig
 from tests.evcc import test_vehicle_session
 from tests.iso15118 import test_joined_authorization
 from tests.iso15118.joined import Joined
-from tests.secc.core.bench import AC, AC_WAYS, ACDP, ACDP_WAYS, DC_BPT, WAYS, WPT, WPT_WAYS, Bench
+from tests.secc.session.bench import AC, AC_WAYS, ACDP, ACDP_WAYS, DC_BPT, WAYS, WPT, WPT_WAYS, Bench
 from v2g.iso15118.charts import CHARTS, LOOPS, Family
 from v2g.iso15118.messages.common_messages import Authorization
 from v2g.iso15118.messages.common_types import Processing

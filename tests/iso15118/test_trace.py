@@ -12,14 +12,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evcc.core.settings import ProgramStep, ServiceConfig, SessionConfig
-from evcc.core.world import Contract
+from evcc.session.settings import ProgramStep, ServiceConfig, SessionConfig
+from evcc.session.world import Contract
 from pki_tools.tree import PkiTree
-from secc.core.config import SeccConfig
+from secc.session.config import SeccConfig
 from tests.iso15118.joined import Joined
 from v2g import exi
 from v2g.errors import CodecError
 from v2g.exi.json import from_object
+from v2g.io.runtime.clock import Clock
+from v2g.io.runtime.trace import Trace, TracedCore, TraceFile
 from v2g.iso15118 import installation, trace
 from v2g.iso15118.charts import Family
 from v2g.iso15118.messages.common_types import MessageHeader, ResponseCode
@@ -27,8 +29,6 @@ from v2g.iso15118.session import SCHEMAS, Received, Send
 from v2g.iso15118.trace import Line
 from v2g.iso15118.trace_read import Entry, differences, entries, leaves, summary, times
 from v2g.iso15118.v2gtp import PayloadType, frame
-from v2g.net.clock import Clock
-from v2g.net.trace import Trace, TracedCore, TraceFile
 
 CHARGE = SessionConfig(program=(ProgramStep(do="charge", energy_wh=100), ProgramStep(do="discharge", energy_wh=50)))
 

@@ -7,19 +7,19 @@ told to whom and when, what the vehicle has signed, what flows, and a journal th
 from collections.abc import Callable
 from typing import Any
 
-from evcc.core import ports as ev
+from evcc.session import ports as ev
 from pki_tools.tree import PkiTree
-from secc.core import ports as se
-from secc.core.config import SeccConfig
+from secc.session import ports as se
+from secc.session.config import SeccConfig
 from tests.iso15118.joined import AIR, Joined
-from v2g.grid.limits import OPERATOR, SITE, Limit
+from v2g.energy.limits import OPERATOR, SITE, Limit
+from v2g.energy.settlement.journal import verify_lines
+from v2g.energy.settlement.ledger import Ledger
+from v2g.energy.settlement.records import SessionEnded, SessionStarted
 from v2g.hardware.faults import FAULTS
 from v2g.iso15118.charts import Family
 from v2g.iso15118.session import Command, Fact
 from v2g.observe import Observe
-from v2g.settlement.journal import verify_lines
-from v2g.settlement.ledger import Ledger
-from v2g.settlement.records import SessionEnded, SessionStarted
 
 STILL_MA = 1_000
 """Less than this is no load for a contactor."""
@@ -80,7 +80,7 @@ class Watched(Joined):
             case se.Journal(record=record):
                 self.lines += self.ledger.record(record, self.utc_ms)
             case se.RecordMeter(reason=reason, power_w=power_w, soc=soc):
-                from v2g.settlement.records import MeterReading
+                from v2g.energy.settlement.records import MeterReading
 
                 registers = {"import_mwh": reading.import_mwh, "export_mwh": reading.export_mwh}
                 self.lines += self.ledger.record(

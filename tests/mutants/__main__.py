@@ -254,7 +254,7 @@ def _options() -> list[str]:
 def _preload(target: Target) -> None:
     """Import what takes long and has nothing to do with the module, once for all mutants that are imported."""
     os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
-    for each in (*_PLUGINS, "hypothesis", "cli.demo.broker", "cli.demo.processes", "pki_tools.pytest_plugin"):
+    for each in (*_PLUGINS, "hypothesis", "v2g_cli.demo.broker", "v2g_cli.demo.processes", "pki_tools.pytest_plugin"):
         importlib.import_module(each)
     assert target.module not in sys.modules
 

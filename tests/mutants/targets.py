@@ -30,8 +30,8 @@ TARGETS: Final[Mapping[str, Target]] = {
         "v2g/hardware/interlock.py",
         ("tests/hardware/test_interlock.py", "tests/hardware/test_interlock_details.py"),
     ),
-    "gate": Target("v2g/grid/gate.py", ("tests/grid/test_gate.py",)),
-    "power": Target("secc/core/power.py", ("tests/secc/core/test_power.py",)),
+    "gate": Target("v2g/energy/discharge_gate.py", ("tests/energy/test_gate.py",)),
+    "power": Target("secc/session/power.py", ("tests/secc/session/test_power.py",)),
 }
 
 _TIMER = "names one timer, in one place"

@@ -14,7 +14,7 @@ from pki_tools.tree import PkiOptions, PkiTree, make_pki
 from tests.pki.chains import LEAVES, ROLES, ROOTS, der, issuer_of, own_contract, refusal
 from tests.pki.forge import NOW
 from v2g.errors import CERTIFICATE_REASONS, CertificateError, CertificateReason
-from v2g.net.tls_verdict import VERIFY_CODES
+from v2g.io.tls.peer_verifier import VERIFY_CODES
 from v2g.pki.issue import Issuer, Request, Subject, issue
 from v2g.pki.profiles import KeyKind, Role
 from v2g.pki.verify import verify_chain

@@ -21,9 +21,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.x509 import ocsp
 
-from cli.demo.processes import free_port
 from csms.config import Trust
-from csms.core.authorize import Chain
+from csms.domain.authorize import Chain
 from pki_tools import serve
 from pki_tools.responder import MALFORMED
 from pki_tools.revocation import revoke_certificate
@@ -33,6 +32,7 @@ from tests.pki_tools.conftest import NOW, Openssl
 from v2g.errors import TransportError
 from v2g.observe import Observe
 from v2g.pki.ocsp import check_ocsp, responder_url
+from v2g_cli.demo.processes import free_port
 
 
 def load(tree: PkiTree, leaf: str) -> list[x509.Certificate]:
@@ -230,7 +230,7 @@ class Process:
     """`v2g pki serve --json` and its event lines."""
 
     def __init__(self, directory: Path, port: int = 0) -> None:
-        command = [sys.executable, "-m", "cli.main", "pki", "serve", str(directory), "--port", str(port), "--json"]
+        command = [sys.executable, "-m", "v2g_cli.main", "pki", "serve", str(directory), "--port", str(port), "--json"]
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         assert self._process.stdout is not None
         for line in self._process.stdout:
@@ -285,7 +285,7 @@ def test_openssl_is_told_of_a_revocation_and_of_its_reason(
         [
             sys.executable,
             "-m",
-            "cli.main",
+            "v2g_cli.main",
             "pki",
             "revoke",
             str(tree.directory),
@@ -320,7 +320,7 @@ def test_it_ends_well_when_told_to_and_says_what_is_wrong_when_it_cannot_begin(t
     started = time.monotonic()
     assert running.stop(signal.SIGINT) == 0
     assert time.monotonic() - started < 10
-    command = [sys.executable, "-m", "cli.main", "pki", "serve", str(tmp_path)]
+    command = [sys.executable, "-m", "v2g_cli.main", "pki", "serve", str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=30)
     assert done.returncode == 2
     assert "holds no PKI" in done.stderr

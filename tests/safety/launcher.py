@@ -12,9 +12,9 @@ import time
 from typing import Final
 
 from v2g.hardware.interfaces import Demand
-from v2g.net.can import CanPort
-from v2g.net.hardware.simulated import SimulatedStage
-from v2g.net.program import arguments
+from v2g.io.can import CanPort
+from v2g.io.runtime.program import arguments
+from v2g.io.simulation.power import SimulatedStage
 
 HANG: Final = signal.SIGHUP
 SLOW_DISK: Final = signal.SIGUSR2

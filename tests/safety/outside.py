@@ -24,11 +24,11 @@ from v2g.hardware.board_firmware import BoardFirmware
 from v2g.hardware.module_sim import ModuleBank
 from v2g.hardware.modules import ModulesConfig, load_database
 from v2g.hardware.simulation import Load
-from v2g.net.ac_line import ChargerAcLine
-from v2g.net.clock import Clock
-from v2g.net.dc_line import ChargerDcLine, VehicleDcLine
-from v2g.net.hardware.board_sim import BoardSimulator
-from v2g.net.medium import Medium
+from v2g.io.runtime.clock import Clock
+from v2g.io.simulation.ac_line import ChargerAcLine
+from v2g.io.simulation.board import BoardSimulator
+from v2g.io.simulation.dc_line import ChargerDcLine, VehicleDcLine
+from v2g.io.simulation.medium import Medium
 
 STEP_S = 0.005
 """Between two looks, s: what is measured is late by this at most."""

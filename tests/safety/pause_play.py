@@ -1,5 +1,5 @@
-"""Plays lists of steps to a whole EVSE (`secc.outlet`) with messages: the vehicle can pause, come back and join what it
-has left, and everything else may happen in between. See `tests.safety.play`; this one's command is
+"""Plays lists of steps to a whole EVSE (`secc.evse.controller`) with messages: the vehicle can pause, come back and
+join what it has left, and everything else may happen in between. See `tests.safety.play`; this one's command is
 `python -m tests.safety.pause_play KIND '[[...], ...]'`.
 """
 
@@ -15,23 +15,23 @@ from typing import Any, Final
 from msgspec.structs import replace
 
 from pki_tools.tree import PkiTree
-from secc.core import ports
-from secc.core.config import EnergyService, SeccConfig
-from secc.core.session import SeccSession
-from secc.core.station.profiles import Allowance
-from secc.hardware_parts import Assembled, HardwareConfig, Kind
-from secc.outlet import Outlet, Wires
+from secc.evse.controller import Outlet, Wires
+from secc.hardware.parts import Assembled, HardwareConfig, Kind
+from secc.session import ports
+from secc.session.config import EnergyService, SeccConfig
+from secc.session.session import SeccSession
 from tests.safety import play as player
-from tests.safety.outlets import Desk, Disk, Shelf, credentials, grid_signal, program
+from tests.safety.controllers import Desk, Disk, Shelf, credentials, grid_signal, program
 from tests.safety.play import FAULTS, TOLD, Play
 from tests.safety.rig import Car, Pipe
 from tests.safety.steps import Step, script
+from v2g.energy.limits import OPERATOR, SITE, GridResponse, Limit
 from v2g.errors import V2GError
-from v2g.grid.limits import OPERATOR, SITE, GridResponse, Limit
 from v2g.iec61851.pilot import PilotState
+from v2g.io.runtime.clock import Clock
 from v2g.iso15118.messages import common_messages as cm
-from v2g.net.clock import Clock
 from v2g.slac.evse import EvseSlacConfig
+from v2g_station.blocks.smart_charging.profiles import Allowance
 
 SERVICES: Final[Mapping[Kind, tuple[EnergyService, ...]]] = {
     "dc": (EnergyService.DC, EnergyService.DC_BPT),

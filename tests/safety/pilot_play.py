@@ -15,19 +15,19 @@ from typing import Final, Literal
 from msgspec.structs import replace
 
 from pki_tools.tree import PkiTree, make_pki
-from secc.core import ports
-from secc.core.station.profiles import Allowance
-from secc.hardware import WatchConfig
+from secc.hardware.evse import WatchConfig
+from secc.session import ports
 from tests import patient
-from tests.safety.outlets import CABLE_OHM, CAR_W, OnRig, grid_signal, outlets, program
+from tests.safety.controllers import CABLE_OHM, CAR_W, OnRig, grid_signal, outlets, program
 from tests.safety.pilot_rule import PilotJudge
 from tests.safety.play import LOOK_S, SENSED_S
 from tests.safety.steps import Chances, Step, script, told, walk
 from tests.virtual_time import VirtualLoop
-from v2g.grid.limits import GridResponse
+from v2g.energy.limits import GridResponse
 from v2g.iec61851.pilot import PilotState
 from v2g.slac.evse import EvseSlacConfig
 from v2g.slac.timing import FAST
+from v2g_station.blocks.smart_charging.profiles import Allowance
 
 Kind = Literal["bare", "ventilated", "matching"]
 KINDS: Final[tuple[Kind, ...]] = ("bare", "ventilated", "matching")

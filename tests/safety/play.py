@@ -15,17 +15,17 @@ from typing import Any, Final
 from msgspec.structs import replace
 
 from pki_tools.tree import PkiTree, make_pki
-from secc.core import ports
-from secc.core.config import ControlMode, EnergyService, SeccConfig
-from secc.hardware_parts import Kind
+from secc.hardware.parts import Kind
+from secc.session import ports
+from secc.session.config import ControlMode, EnergyService, SeccConfig
 from tests import patient
 from tests.safety.rig import Rig, rig
 from tests.safety.rule import Judge
 from tests.safety.steps import Chances, Step, script, told, walk
-from tests.secc.core.bench import AC_WAYS, ACDP_WAYS, REQUESTS, WAYS, WPT_WAYS, number
+from tests.secc.session.bench import AC_WAYS, ACDP_WAYS, REQUESTS, WAYS, WPT_WAYS, number
 from tests.virtual_time import VirtualLoop
 from v2g.asn1.discharge import signed_content
-from v2g.grid.limits import GridResponse, Limit, Setpoint
+from v2g.energy.limits import GridResponse, Limit, Setpoint
 from v2g.iec61851.pilot import PilotState
 from v2g.iso15118.messages import common_messages as cm
 from v2g.iso15118.messages.common_types import Processing

@@ -12,19 +12,19 @@ from typing import Any
 import msgspec
 import pytest
 
-from evcc.core.settings import OnBoardChargerConfig
-from evcc.hardware_ac import OnBoardCharger
+from evcc.hardware.ac import OnBoardCharger
+from evcc.session.settings import OnBoardChargerConfig
 from pki_tools.tree import PkiTree
-from secc import hardware_parts
-from secc.core import ports
-from secc.core.config import EnergyService, SeccConfig
-from secc.core.safety import Iso20Requests
-from secc.core.session import SeccSession
-from secc.core.world import Identity, Trust
-from secc.hardware_parts import Assembled, Assembly, HardwareConfig, Kind
-from secc.hardware_simulated import SimulatedEvseConfig
-from secc.safety import SafetyChannel
-from tests.secc.core.bench import (
+from secc.hardware import parts as hardware_parts
+from secc.hardware.parts import Assembled, Assembly, HardwareConfig, Kind
+from secc.hardware.safety import SafetyChannel
+from secc.hardware.simulated import SimulatedEvseConfig
+from secc.session import ports
+from secc.session.config import EnergyService, SeccConfig
+from secc.session.safety import Iso20Requests
+from secc.session.session import SeccSession
+from secc.session.world import Identity, Trust
+from tests.secc.session.bench import (
     AC_BPT,
     AC_WAYS,
     ACDP,
@@ -40,23 +40,23 @@ from tests.secc.core.bench import (
 )
 from tests.trees import known
 from v2g import exi
-from v2g.grid.limits import OPERATOR, SITE, Limit
+from v2g.energy.limits import OPERATOR, SITE, Limit
 from v2g.iec61851.pilot import PilotState
+from v2g.io.plc.pilot import SimulatedVehiclePilot
+from v2g.io.runtime.clock import Clock, ClockConfig
+from v2g.io.runtime.runner import Outcome, Runner
+from v2g.io.runtime.watchdog import Watchdog
+from v2g.io.simulation.ac_line import VehicleAcLine
+from v2g.io.simulation.coil_line import VehicleCoil, VehicleCoilLine
+from v2g.io.simulation.contact_line import VehicleContact, VehicleContactLine
+from v2g.io.simulation.dc_line import VehicleDcLine
+from v2g.io.simulation.medium import Medium, Room
 from v2g.iso15118.messages import common_messages as cm
 from v2g.iso15118.messages.common_types import Processing
 from v2g.iso15118.sequence import State
 from v2g.iso15118.session import Command, Fact
 from v2g.iso15118.timing import Timing
 from v2g.iso15118.v2gtp import Framer, PayloadType, frame
-from v2g.net.ac_line import VehicleAcLine
-from v2g.net.clock import Clock, ClockConfig
-from v2g.net.coil_line import VehicleCoil, VehicleCoilLine
-from v2g.net.contact_line import VehicleContact, VehicleContactLine
-from v2g.net.dc_line import VehicleDcLine
-from v2g.net.medium import Medium, Room
-from v2g.net.plc.pilot import SimulatedVehiclePilot
-from v2g.net.runner import Outcome, Runner
-from v2g.net.watchdog import Watchdog
 from v2g.observe import Observe
 
 BATTERY_MV = 400_000

@@ -10,7 +10,7 @@ and nobody has asked for a stop, no more than everybody allows, and back only by
 from typing import Any, Final
 
 from tests.safety.steps import Since
-from v2g.grid.limits import Limit
+from v2g.energy.limits import Limit
 from v2g.hardware.faults import FAULTS
 from v2g.iso15118.messages.common_messages import ChargeProgress, ChargingSession
 from v2g.iso15118.messages.common_types import Processing

@@ -17,23 +17,23 @@ from typing import Any, Final, cast
 
 from pki_tools.tree import PkiTree, make_pki
 from secc.charger import Charger
-from secc.core.config import ControlMode, EnergyService, SeccConfig
-from secc.core.energy_manager import EnergyManagerWatch
-from secc.core.station.layout import ConnectorLayout, EvseLayout
-from secc.core.station.smart_charging import SetLimit
-from secc.core.station.transactions import TransactionRecord
-from secc.hardware_parts import Kind
+from secc.energy_manager.facts import EnergyManagerWatch
+from secc.hardware.parts import Kind
+from secc.session.config import ControlMode, EnergyService, SeccConfig
 from tests import patient
 from tests.certification.station.bench import Bench
-from tests.safety.outlets import UTC_MS, grid_signal
+from tests.safety.controllers import UTC_MS, grid_signal
 from tests.safety.pause_play import SITE_W, PausePlay
 from tests.safety.play import LOOK_S
 from tests.safety.rig import rig
 from tests.safety.rule import FOLLOW_S, POWER_S
 from tests.safety.steps import Chances, Since, Step, script, told, walk
 from tests.virtual_time import VirtualLoop
-from v2g.grid.limits import OPERATOR, SITE, Limit
+from v2g.energy.limits import OPERATOR, SITE, Limit
 from v2g.hardware.energy_manager import Word
+from v2g_station.blocks.smart_charging.smart_charging import SetLimit
+from v2g_station.blocks.transactions.transactions import TransactionRecord
+from v2g_station.kernel.layout import ConnectorLayout, EvseLayout
 
 TICK_S: Final = 0.1
 """How often the station looks at its clock here."""

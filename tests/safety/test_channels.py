@@ -9,22 +9,22 @@ from typing import Any, Final
 
 import pytest
 
-from evcc.core import ports as vehicle_ports
-from evcc.safety import SafetyChannel as VehicleChannel
+from evcc.hardware.safety import SafetyChannel as VehicleChannel
+from evcc.session import ports as vehicle_ports
 from pki_tools.tree import PkiTree
-from secc.core import ports
-from secc.hardware_parts import Kind
-from secc.safety import SafetyChannel
+from secc.hardware.parts import Kind
+from secc.hardware.safety import SafetyChannel
+from secc.session import ports
 from tests.safety.rig import Rig, rig
 from tests.virtual_time import VirtualLoop
 from v2g.hardware.interfaces import Demand, OnFault, StageReport
 from v2g.iec61851.pilot import PilotState
+from v2g.io.runtime.clock import Clock, ClockConfig
+from v2g.io.runtime.watchdog import Watchdog
+from v2g.io.simulation.coil import SimulatedPrimary
+from v2g.io.simulation.power import SimulatedStage
 from v2g.iso15118.messages import common_messages as cm
 from v2g.iso15118.session import Command
-from v2g.net.clock import Clock, ClockConfig
-from v2g.net.hardware.coil_sim import SimulatedPrimary
-from v2g.net.hardware.simulated import SimulatedStage
-from v2g.net.watchdog import Watchdog
 from v2g.observe import Observe
 from v2g.safety import ChargerRating, VehicleRating
 

@@ -13,14 +13,14 @@ import pytest
 from msgspec.structs import replace
 
 from pki_tools.tree import PkiTree
-from secc import hardware_dc
-from secc.core import beside, delivery, facts, loop, ports, power, session, side_streams, stop, wpt
-from secc.core.context import Planned
-from secc.hardware_parts import Kind
+from secc.hardware import dc
+from secc.hardware.parts import Kind
+from secc.session import delivery, facts, loop, ports, power, renegotiation, session, side_streams, stop, wpt
+from secc.session.context import Planned
 from tests.safety.rig import Rig, rig
-from tests.secc.core.bench import DC, number
+from tests.secc.session.bench import DC, number
 from tests.virtual_time import VirtualLoop
-from v2g.grid.limits import OPERATOR, Limit
+from v2g.energy.limits import OPERATOR, Limit
 from v2g.hardware import interlock
 from v2g.hardware.simulation import StageModel
 from v2g.iec61851.pilot import PilotState
@@ -244,7 +244,7 @@ async def _what_waits_for_the_disk_brings_no_voltage_after_an_emergency_off(foun
 
 
 def lowering_waits(patch: pytest.MonkeyPatch) -> None:
-    from secc.core.ports.hardware import Driving
+    from secc.session.ports.hardware import Driving
 
     patch.setattr(Driving, "overtakes", None)
 
@@ -264,7 +264,7 @@ async def _a_lower_limit_does_not_wait_for_the_disk(found: Rig) -> None:
 
 
 def flow_is_not_compared(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(hardware_dc.DcEvse, "_strayed", lambda self: "")
+    patch.setattr(dc.DcEvse, "_strayed", lambda self: "")
 
 
 @case(flow_is_not_compared)
@@ -372,7 +372,7 @@ async def _no_power_without_a_loop_while_schedules_are_exchanged(found: Rig) -> 
 
 
 def takes_old_limits(patch: pytest.MonkeyPatch) -> None:
-    known = beside.power_delivery
+    known = renegotiation.power_delivery
 
     def old(request: Any, context: Any, world: Any) -> Any:
         planned = getattr(context, "beside", None)
@@ -400,9 +400,9 @@ async def _a_side_stream_brings_no_older_limit_of_the_vehicle_back(found: Rig) -
 
 
 def standby_is_left_by_accident(patch: pytest.MonkeyPatch) -> None:
-    known = beside.kept
+    known = renegotiation.kept
     patch.setattr(
-        beside,
+        renegotiation,
         "kept",
         lambda context, world, error: known(replace(context, standby=False), world, error),
     )

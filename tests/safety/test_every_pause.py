@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from pki_tools.tree import PkiTree
-from secc import outlet, pauses
-from secc.core import delivery
-from secc.hardware_parts import Kind
+from secc.evse import controller, pauses
+from secc.hardware.parts import Kind
+from secc.session import delivery
 from tests.safety.pause_play import AFTER, AWAY, ENDINGS, PausePlay, command, play, wander
 from tests.safety.play import KINDS
 from tests.safety.steps import Step, judged
@@ -112,11 +112,11 @@ def keeps_who_is_to_stop(patch: pytest.MonkeyPatch) -> None:
 
 
 def says_nothing_to_who_comes(patch: pytest.MonkeyPatch) -> None:
-    def tell(self: outlet.Outlet, *facts: object) -> None:
-        known(self, *(each for each in facts if not isinstance(each, outlet.ports.KeptChanged)))  # type: ignore[arg-type]
+    def tell(self: controller.Outlet, *facts: object) -> None:
+        known(self, *(each for each in facts if not isinstance(each, controller.ports.KeptChanged)))  # type: ignore[arg-type]
 
-    known = outlet.Outlet.tell
-    patch.setattr(outlet.Outlet, "tell", tell)
+    known = controller.Outlet.tell
+    patch.setattr(controller.Outlet, "tell", tell)
 
 
 def leaves_the_field_on(patch: pytest.MonkeyPatch) -> None:

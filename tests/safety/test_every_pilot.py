@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from pki_tools.tree import PkiTree
-from secc import fallback, hardware_ac
-from secc.core import basic, ports
-from secc.safety import SafetyChannel
+from secc.energy_manager import fallback
+from secc.hardware import ac
+from secc.hardware.safety import SafetyChannel
+from secc.session import basic, ports
 from tests.safety.pilot_play import KINDS, STATES, TOLD, Kind, command, perform, play, wander
 from tests.safety.steps import Step, judged
 from tests.virtual_time import VirtualLoop
@@ -108,7 +109,7 @@ def ignores_stops(patch: pytest.MonkeyPatch) -> None:
 
 
 def lets_vehicles_draw(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(hardware_ac.AcEvse, "_watch_output", lambda self: None)
+    patch.setattr(ac.AcEvse, "_watch_output", lambda self: None)
 
 
 def overlooks_the_pilot(patch: pytest.MonkeyPatch) -> None:

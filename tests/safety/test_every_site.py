@@ -10,12 +10,12 @@ from msgspec.structs import replace
 
 from pki_tools.tree import PkiTree
 from secc.charger import Charger
-from secc.core import energy_manager
-from secc.core.station import profiles
-from secc.grid import Grid
-from secc.hardware_parts import Kind
+from secc.energy_manager import facts
+from secc.energy_manager.grid import Grid
+from secc.hardware.parts import Kind
 from tests.safety.site_play import TIMEOUT_S, SiteJudge, command, play, wander
 from tests.safety.steps import Step, judged
+from v2g_station.blocks.smart_charging import profiles
 
 SITES: list[tuple[Kind, ...]] = [("dc", "dc"), ("ac", "dc"), ("dc", "dc", "ac"), ("ac", "ac")]
 WALK_STEPS = 80
@@ -63,7 +63,7 @@ def gives_each_the_whole(patch: pytest.MonkeyPatch) -> None:
 
 
 def forgets_to_fall_back(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(energy_manager.EnergyManagerWatch, "tick", lambda self, now: ())
+    patch.setattr(facts.EnergyManagerWatch, "tick", lambda self, now: ())
 
 
 def vouches_for_ever(patch: pytest.MonkeyPatch) -> None:

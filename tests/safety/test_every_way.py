@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from pki_tools.tree import PkiTree
-from secc.core import facts, power, stop
-from secc.hardware_parts import Kind
+from secc.hardware.parts import Kind
+from secc.session import facts, power, stop
 from tests.safety.play import ALL_WAYS, KINDS, SAID, TOLD, command, play, wander
 from tests.safety.steps import Step, judged, smaller
 

@@ -10,8 +10,8 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from evcc.core import ask, facts, place, ports, session, watch
-from evcc.core.basic import BasicVehicle
+from evcc.session import ask, facts, ports, positioning, session, watch
+from evcc.session.basic import BasicVehicle
 from tests.safety.steps import Step, judged
 from tests.safety.vehicle_places import Kind
 from tests.safety.vehicle_play import (
@@ -155,7 +155,7 @@ def is_deaf_to_the_contacts(patch: pytest.MonkeyPatch) -> None:
 
 
 def leaves_the_check_open(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(place, "_start", lambda stage, world: ask.power_start(stage.plan, world))
+    patch.setattr(positioning, "_start", lambda stage, world: ask.power_start(stage.plan, world))
 
 
 Undo = Callable[[pytest.MonkeyPatch], None]

@@ -21,16 +21,16 @@ import msgspec
 import pytest
 import pytest_asyncio
 
-from cli.demo.processes import free_port
 from pki_tools.tree import PkiTree
-from secc.hardware_ac import OVERDRAW_S
+from secc.hardware.ac import OVERDRAW_S
 from tests.safety.launcher import HANG, SLOW, SLOW_CALL, SLOW_DISK, SLOW_DRIVER
 from tests.safety.outside import Outside, OutsideAc, OutsideDc, Record, Seen, Watcher
 from v2g.hardware.module_sim import SILENCE_S
+from v2g.io.runtime.watchdog import HUNG_S
+from v2g.io.simulation.medium import Medium
 from v2g.iso15118.services import ServiceId
-from v2g.net.medium import Medium
-from v2g.net.watchdog import HUNG_S
 from v2g.slac.timing import FAST
+from v2g_cli.demo.processes import free_port
 
 pytestmark = pytest.mark.e2e
 

@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from evcc.core import ask, energy, facts, loop, place, session, starting, watch
-from evcc.core.basic import BasicVehicle
-from evcc.core.battery import BatteryConfig
-from evcc.core.ports import SetAcPower, SetPowerLimits, StopRequested
-from evcc.core.settings import ProgramStep
-from evcc.core.stages import Step
-from evcc.hardware import BREAK_ANYWAY_S
+from evcc.hardware.vehicle import BREAK_ANYWAY_S
+from evcc.policy.battery import BatteryConfig
+from evcc.session import ask, energy, facts, loop, positioning, session, starting, watch
+from evcc.session.basic import BasicVehicle
+from evcc.session.ports import SetAcPower, SetPowerLimits, StopRequested
+from evcc.session.settings import ProgramStep
+from evcc.session.stages import Step
 from tests.safety.vehicle_places import Kind
 from tests.safety.vehicle_rig import VehicleRig, settings, vehicle_rig
 from tests.virtual_time import VirtualLoop
@@ -96,7 +96,7 @@ async def _current_out_of_the_vehicle_while_none_is_wanted(found: VehicleRig) ->
 
 
 def leaves_the_check_open(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(place, "_start", lambda stage, world: ask.power_start(stage.plan, world))
+    patch.setattr(positioning, "_start", lambda stage, world: ask.power_start(stage.plan, world))
 
 
 @case(leaves_the_check_open, "wpt", config=settings("wpt", ProgramStep(do="wait", for_s=3600)))

@@ -4,8 +4,9 @@ every charger gives; and what it does there: a coil that sends, a device that co
 
 from typing import Any, Final, Literal
 
-from v2g.conformance.known import number, value_of
-from v2g.conformance.responses import Fields, Responses
+from v2g.io.simulation.coil_line import ChargerCoil, ChargerCoilLine
+from v2g.io.simulation.contact_line import ChargerContact, ChargerContactLine
+from v2g.io.simulation.medium import Medium
 from v2g.iso15118.charts import Family
 from v2g.iso15118.messages import acdp, wpt
 from v2g.iso15118.messages import app_protocol as app
@@ -14,9 +15,8 @@ from v2g.iso15118.messages.common_types import Processing, ResponseCode
 from v2g.iso15118.messages.schemas import ACDP, WPT
 from v2g.iso15118.services import ServiceId
 from v2g.iso15118.wpt_methods import method_lists
-from v2g.net.coil_line import ChargerCoil, ChargerCoilLine
-from v2g.net.contact_line import ChargerContact, ChargerContactLine
-from v2g.net.medium import Medium
+from v2g_testkit.cases.known import number, value_of
+from v2g_testkit.cases.responses import Fields, Responses
 
 Kind = Literal["dc", "ac", "wpt", "acdp", "basic"]
 

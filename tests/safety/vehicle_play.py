@@ -13,9 +13,9 @@ from typing import Any, Final, Literal
 import msgspec
 from msgspec.structs import replace
 
-from evcc.core import ports
-from evcc.core.battery import BatteryConfig
-from evcc.core.settings import (
+from evcc.policy.battery import BatteryConfig
+from evcc.session import ports
+from evcc.session.settings import (
     AuthorizationConfig,
     DischargeConfig,
     NeedsConfig,
@@ -33,11 +33,12 @@ from tests.safety.vehicle_rule import Seen, VehicleJudge
 from tests.virtual_time import VirtualLoop
 from v2g import exi
 from v2g.asn1.discharge import DischargeCommand, PriceSlot, signed_content
-from v2g.conformance.responses import Fields
+from v2g.energy.discharge import Accepted, DischargeGate, Rejected
+from v2g.energy.limits import discharge_limits
+from v2g.energy.tariff import Tariff
 from v2g.errors import V2GError
-from v2g.grid.discharge import Accepted, DischargeGate, Rejected
-from v2g.grid.limits import discharge_limits
-from v2g.grid.tariff import Tariff
+from v2g.io.plc.pilot import SimulatedVehiclePilot
+from v2g.io.simulation.medium import Medium
 from v2g.iso15118.charts import SIDE_CHARTS
 from v2g.iso15118.messages import app_protocol as app
 from v2g.iso15118.messages import common_messages as cm
@@ -52,8 +53,7 @@ from v2g.iso15118.messages.common_types import (
 )
 from v2g.iso15118.session import NO_SESSION
 from v2g.iso15118.v2gtp import PayloadType, frame
-from v2g.net.medium import Medium
-from v2g.net.plc.pilot import SimulatedVehiclePilot
+from v2g_testkit.cases.responses import Fields
 
 Mode = Literal["dynamic", "scheduled", "signed"]
 """Control mode; `signed` is a dynamic one in which every discharge has to be signed for."""

@@ -16,12 +16,18 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from evcc.core import ports
-from evcc.core.basic import BasicVehicle
-from evcc.core.battery import BatteryConfig
-from evcc.core.safety import Iso20Messages
-from evcc.core.session import VehicleSession
-from evcc.core.settings import (
+from evcc.hardware.ac import OnBoardCharger
+from evcc.hardware.coil import SecondaryDevice
+from evcc.hardware.drive import Driving, PlaceConfig
+from evcc.hardware.rails import RailPilot
+from evcc.hardware.safety import SafetyChannel
+from evcc.hardware.vehicle import BenchPilot, Converter, SimulatedVehicle, VehicleFault
+from evcc.policy.battery import BatteryConfig
+from evcc.session import ports
+from evcc.session.basic import BasicVehicle
+from evcc.session.safety import Iso20Messages
+from evcc.session.session import VehicleSession
+from evcc.session.settings import (
     AuthorizationConfig,
     BasicConfig,
     DischargeConfig,
@@ -29,31 +35,25 @@ from evcc.core.settings import (
     ServiceConfig,
     SessionConfig,
 )
-from evcc.core.world import Contract, Resume
-from evcc.hardware import BenchPilot, Converter, SimulatedVehicle, VehicleFault
-from evcc.hardware_ac import OnBoardCharger
-from evcc.hardware_coil import SecondaryDevice
-from evcc.hardware_drive import Driving, PlaceConfig
-from evcc.hardware_rails import RailPilot
-from evcc.safety import SafetyChannel
+from evcc.session.world import Contract, Resume
 from tests.safety.rig import ENERGY_W, Pipe
 from tests.safety.vehicle_places import CHECK_W, EFFICIENCY, MOST_W, Kind, PlaceResponses
 from v2g import exi
 from v2g.iec61851.pilot import PilotState
+from v2g.io.plc.pilot import SimulatedChargerPilot, SimulatedVehiclePilot
+from v2g.io.runtime.clock import Clock, ClockConfig
+from v2g.io.runtime.null_stream import Silence
+from v2g.io.runtime.runner import Runner
+from v2g.io.runtime.watchdog import Watchdog
+from v2g.io.simulation.ac_line import ChargerAcLine, VehicleAcLine
+from v2g.io.simulation.coil_line import VehicleCoilLine
+from v2g.io.simulation.contact_line import VehicleContactLine
+from v2g.io.simulation.dc_line import ChargerDcLine, VehicleDc, VehicleDcLine
+from v2g.io.simulation.medium import Medium, Room
 from v2g.iso15118.messages.common_messages import ChargeProgress, PowerDeliveryReq
 from v2g.iso15118.messages.common_types import EvseNotification, EVSEStatus
 from v2g.iso15118.session import SCHEMAS, Command, Fact
 from v2g.iso15118.v2gtp import Framer, PayloadType, frame
-from v2g.net.ac_line import ChargerAcLine, VehicleAcLine
-from v2g.net.clock import Clock, ClockConfig
-from v2g.net.coil_line import VehicleCoilLine
-from v2g.net.contact_line import VehicleContactLine
-from v2g.net.dc_line import ChargerDcLine, VehicleDc, VehicleDcLine
-from v2g.net.medium import Medium, Room
-from v2g.net.plc.pilot import SimulatedChargerPilot, SimulatedVehiclePilot
-from v2g.net.runner import Runner
-from v2g.net.silence import Silence
-from v2g.net.watchdog import Watchdog
 from v2g.observe import Observe
 from v2g.safety import VehicleRating
 

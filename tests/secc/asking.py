@@ -1,9 +1,9 @@
 """A session in short, for tests of the hardware alone: what the safety monitor has to know before anything may flow."""
 
-from secc.core import ports
-from secc.safety import SafetyChannel
+from secc.hardware.safety import SafetyChannel
+from secc.session import ports
+from v2g.energy.settlement.records import ServiceChanged
 from v2g.safety import Output, Phase, Request
-from v2g.settlement.records import ServiceChanged
 
 FOREVER = float("inf")
 

@@ -11,8 +11,8 @@ import sys
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from secc.station import Hooks, MeterSample, Station, StationConfig
-from v2g.net.clock import Clock
+from secc.station.station import Hooks, MeterSample, Station, StationConfig
+from v2g.io.runtime.clock import Clock
 
 
 def tell(line: str) -> None:

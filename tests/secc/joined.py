@@ -9,31 +9,31 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from evcc.core.battery import BatteryConfig
-from evcc.core.session import VehicleSession
-from evcc.core.settings import SessionConfig
-from evcc.core.world import Contract
-from evcc.hardware import SimulatedVehicle
+from evcc.hardware.vehicle import SimulatedVehicle
+from evcc.policy.battery import BatteryConfig
+from evcc.session.session import VehicleSession
+from evcc.session.settings import SessionConfig
+from evcc.session.world import Contract
 from pki_tools.tree import PkiTree
-from secc.books import Books
-from secc.core import ports
-from secc.core.config import SeccConfig, SignedDischarge
-from secc.core.session import SeccSession
-from secc.core.world import Identity, Trust
-from secc.hardware_simulated import SimulatedEvse, SimulatedEvseConfig
-from secc.meter import SimulatedMeter
+from secc.evse.books import Books
+from secc.hardware.meter import SimulatedMeter
+from secc.hardware.simulated import SimulatedEvse, SimulatedEvseConfig
+from secc.session import ports
+from secc.session.config import SeccConfig, SignedDischarge
+from secc.session.session import SeccSession
+from secc.session.world import Identity, Trust
 from v2g.asn1.discharge import PriceSlot
-from v2g.grid.discharge import DischargeConfig
-from v2g.grid.limits import OPERATOR, SITE, Limit
-from v2g.grid.tariff import Tariff
+from v2g.energy.discharge import DischargeConfig
+from v2g.energy.limits import OPERATOR, SITE, Limit
+from v2g.energy.tariff import Tariff
+from v2g.io.plc.pilot import SimulatedChargerPilot, SimulatedVehiclePilot
+from v2g.io.runtime.clock import Clock, ClockConfig
+from v2g.io.runtime.disk import DiskThread
+from v2g.io.runtime.runner import Runner
+from v2g.io.simulation.dc_line import ChargerDcLine, VehicleDcLine
+from v2g.io.simulation.medium import Medium
+from v2g.io.storage.journal_file import JournalFile
 from v2g.iso15118.session import Command, Fact
-from v2g.net.clock import Clock, ClockConfig
-from v2g.net.dc_line import ChargerDcLine, VehicleDcLine
-from v2g.net.disk import DiskThread
-from v2g.net.journal_file import JournalFile
-from v2g.net.medium import Medium
-from v2g.net.plc.pilot import SimulatedChargerPilot, SimulatedVehiclePilot
-from v2g.net.runner import Runner
 from v2g.observe import Observe
 
 

@@ -3,12 +3,12 @@
 import random
 from typing import Any
 
-from secc.core.station.behaviour import Behaviour, Departing, Site
-from secc.core.station.layout import ConnectorLayout, EvseLayout
-from secc.core.station.simulated_grid import SimulatedGrid
-from secc.core.station.transactions import MeterSample
 from tests.certification.station.bench import Bench
 from tests.certification.station.test_block_k import transaction
+from v2g_station.blocks.transactions.transactions import MeterSample
+from v2g_station.kernel.layout import ConnectorLayout, EvseLayout
+from v2g_station.simulator.behaviour import Behaviour, Departing, Site
+from v2g_station.simulator.grid import SimulatedGrid
 
 POWER_W = 50_000
 

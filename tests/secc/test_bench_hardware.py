@@ -5,13 +5,13 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from secc.core import ports
-from secc.core.config import AcRating
-from secc.hardware_simulated import BenchAcEvse, BenchEvse, SimulatedEvseConfig
-from secc.meter import PER_MWH, SimulatedMeter
+from secc.hardware.meter import PER_MWH, SimulatedMeter
+from secc.hardware.simulated import BenchAcEvse, BenchEvse, SimulatedEvseConfig
+from secc.session import ports
+from secc.session.config import AcRating
 from v2g.hardware.simulation import StageConfig
+from v2g.io.runtime.clock import Clock
 from v2g.iso15118.session import Command, Fact
-from v2g.net.clock import Clock
 
 CHARGE = ports.SetOutput(voltage_mv=450_000, current_ma=60_000, charge_w=20_000, discharge_w=0)
 BATTERY = ports.Reported(voltage_mv=400_000, max_charge_ma=200_000, max_discharge_ma=30_000)

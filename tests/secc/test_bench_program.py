@@ -10,12 +10,12 @@ from pki_tools.tree import PkiTree
 from secc.app import assemble
 from secc.charger import Charger
 from secc.config import load_config
-from secc.hardware_simulated import BenchEvse
-from secc.visit import Visit
+from secc.evse.visit import Visit
+from secc.hardware.simulated import BenchEvse
 from v2g.errors import ConfigError
+from v2g.io.runtime.clock import Clock
+from v2g.io.runtime.events import EventLog
 from v2g.iso15118.messages.common_messages import Authorization
-from v2g.net.clock import Clock
-from v2g.net.events import EventLog
 
 SIGNAL = """{"version": 7, "issued_at_ms": 0, "source": "dso", "currency": "EUR", "site_import_limit_w": 40000,
  "export_limit_w": 8000, "valid_until_ms": 9007199254740991, "slots": [

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 
 from pki_tools.tree import PkiTree
-from secc.books import Books
-from secc.outlet import Outlet
+from secc.evse.books import Books
+from secc.evse.controller import Outlet
 from tests.secc.test_bench_program import made
 from v2g.errors import StoreError
-from v2g.net.clock import wall_ns
-from v2g.net.medium import Medium
-from v2g.net.plc.pilot import SimulatedVehiclePilot
+from v2g.io.plc.pilot import SimulatedVehiclePilot
+from v2g.io.runtime.clock import wall_ns
+from v2g.io.simulation.medium import Medium
 
 BENCH = '[hardware]\nbackend = "bench"\n'
 

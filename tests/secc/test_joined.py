@@ -5,16 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from evcc.core.settings import DischargeConfig, ProgramStep, ServiceConfig, SessionConfig
+from evcc.session.settings import DischargeConfig, ProgramStep, ServiceConfig, SessionConfig
 from pki_tools.tree import PkiTree
-from secc.core import ports
-from secc.hardware_simulated import SimulatedEvseConfig
+from secc.hardware.simulated import SimulatedEvseConfig
+from secc.session import ports
 from tests.secc.joined import Joined
-from v2g.grid.limits import OPERATOR, Limit
-from v2g.grid.signed import Party
+from v2g.energy.limits import OPERATOR, Limit
+from v2g.energy.settlement.journal import verify_lines
+from v2g.energy.settlement.proof import prove_discharge
+from v2g.energy.signed import Party
 from v2g.observe import Observe
-from v2g.settlement.journal import verify_lines
-from v2g.settlement.proof import prove_discharge
 
 SIGNED = DischargeConfig(command_validity_ms=300_000, command_renew_ms=150_000)
 BOTH_WAYS = (ProgramStep(do="charge", energy_wh=700), ProgramStep(do="discharge", energy_wh=700))

@@ -9,27 +9,27 @@ from typing import Any
 import msgspec
 import pytest
 
-from secc.core import ports
-from secc.core.config import ControlMode, EnergyService, SeccConfig, SignedDischarge
-from secc.core.energy_transfer import services_of
-from secc.core.exchange import TOLD
-from secc.core.station.energy_transfer import AllowEnergyTransfer
-from secc.core.station.ev_needs import EvNeeds, plan_schedule
-from secc.core.station.external_limits import ExternalLimit
-from secc.core.station.high_level import Needs, OfferSchedules, Plan, RenegotiateServices
-from secc.core.station.layout import EvseLayout
-from secc.core.station.local_control import SetPower
-from secc.core.station.smart_charging import ProfileTaken, SetLimit, TellPrices
-from secc.core.terms import PriceTerms
-from secc.grid import Grid
+from secc.energy_manager.grid import Grid
+from secc.session import ports
+from secc.session.config import ControlMode, EnergyService, SeccConfig, SignedDischarge
+from secc.session.energy_transfer import services_of
+from secc.session.exchange import TOLD
+from secc.session.terms import PriceTerms
 from tests.certification.station.bench import Bench as StationBench
 from tests.certification.station.test_block_k import profile, put, transaction
-from tests.secc.core.bench import Bench, number
-from tests.secc.core.conftest import make_bench  # noqa: F401  # a fixture
+from tests.secc.session.bench import Bench, number
+from tests.secc.session.conftest import make_bench  # noqa: F401  # a fixture
 from v2g.iso15118.messages import common_messages as cm
 from v2g.iso15118.messages.schedules import AbsolutePriceSchedule
 from v2g.iso15118.sequence import State
 from v2g.ocpp.times import format_time
+from v2g_station.blocks.smart_charging.energy_transfer import AllowEnergyTransfer
+from v2g_station.blocks.smart_charging.ev_needs import EvNeeds, plan_schedule
+from v2g_station.blocks.smart_charging.external_limits import ExternalLimit
+from v2g_station.blocks.smart_charging.high_level import Needs, OfferSchedules, Plan, RenegotiateServices
+from v2g_station.blocks.smart_charging.local_control import SetPower
+from v2g_station.blocks.smart_charging.smart_charging import ProfileTaken, SetLimit, TellPrices
+from v2g_station.kernel.layout import EvseLayout
 
 Make = Callable[..., Bench]
 V2X = EvseLayout(max_power_w=20_000, max_discharge_w=10_000)

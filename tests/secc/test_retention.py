@@ -12,11 +12,11 @@ import pytest
 
 from secc.retention import Bundle, Retention, RetentionConfig, choose
 from tests.virtual_time import VirtualLoop
+from v2g.energy.settlement.bundle import Manifest
 from v2g.errors import StoreError
-from v2g.net.clock import wall_ns
-from v2g.net.disk import DiskThread
+from v2g.io.runtime.clock import wall_ns
+from v2g.io.runtime.disk import DiskThread
 from v2g.observe import Observe
-from v2g.settlement.bundle import Manifest
 
 DAY_S = 86_400
 MIB = 1024 * 1024

@@ -14,14 +14,14 @@ import pytest
 from evcc.app import Vehicle
 from evcc.app import assemble as assemble_vehicle
 from evcc.config import load_config as load_vehicle
-from evcc.core.ports import ContactorState
+from evcc.session.ports import ContactorState
 from pki_tools.tree import PkiTree
 from secc.charger import Charger
 from tests.secc.joined import Pipe
 from tests.secc.test_bench_program import made
-from v2g.grid.tariff import GridSignal, SignalSlot
-from v2g.net.clock import Clock
-from v2g.net.events import EventLog
+from v2g.energy.tariff import GridSignal, SignalSlot
+from v2g.io.runtime.clock import Clock
+from v2g.io.runtime.events import EventLog
 from v2g.observe import Observe
 
 QUICK = 'medium = "medium"\n'

@@ -3,13 +3,13 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from cli.demo.broker import Broker
 from csms.config import MqttSource
 from pki_tools.issuing import Order, issue_certificate
 from pki_tools.tree import PkiTree
 from tests.packages import need
-from v2g.net.mqtt_config import MqttConfig
+from v2g.io.mqtt.config import MqttConfig
 from v2g.pki.profiles import Role
+from v2g_cli.demo.broker import Broker
 
 
 def leaf(pki: PkiTree, common_name: str) -> str:

@@ -4,10 +4,10 @@ import asyncio
 import json
 from typing import Any
 
-from cli.demo.broker import Broker
 from pki_tools.tree import PkiTree
 from tests.telemetry.brokers import access
-from v2g.net.mqtt import MqttClient
+from v2g.io.mqtt.client import MqttClient
+from v2g_cli.demo.broker import Broker
 
 PREFIX = "v2g/telemetry/vehicle"
 

@@ -15,9 +15,9 @@ import msgspec
 
 from evcc.gateway import Delivery
 from evcc.uplink import MqttUplink
-from v2g.net.mqtt_config import MqttConfig
-from v2g.net.outbox import Outbox
-from v2g.net.supervision import Supervisor
+from v2g.io.mqtt.config import MqttConfig
+from v2g.io.runtime.supervision import Supervisor
+from v2g.io.storage.outbox import Outbox
 from v2g.observe import Observe
 from v2g.telemetry.delivery import TOPIC_PREFIX
 from v2g.telemetry.signals import Record, encode_record

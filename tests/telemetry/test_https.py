@@ -8,8 +8,8 @@ from evcc.uplink import HttpConfig
 from pki_tools.tree import PkiTree
 from tests.csms.conftest import Start, start
 from tests.evcc.test_gateway import data_of, send_frames, until
-from v2g.net.can import CanConfig, CanPort
-from v2g.net.clock import Clock
+from v2g.io.can import CanConfig, CanPort
+from v2g.io.runtime.clock import Clock
 from v2g.observe import Observe
 
 __all__ = ["start"]

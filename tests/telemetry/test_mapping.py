@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evcc.ecu import battery_dbc
 from evcc.gateway import BATTERY_SIGNALS
+from evcc.hardware.ecu import battery_dbc
 from v2g.errors import ConfigError
 from v2g.telemetry.mapping import CanMapping
 from v2g.telemetry.signals import SIGNALS

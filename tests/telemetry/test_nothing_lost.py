@@ -20,15 +20,15 @@ import msgspec
 import pytest
 from sqlalchemy import Connection, func, select
 
-from cli.demo.broker import Broker
-from csms.store import Store
-from csms.tables import telemetry, telemetry_marks, telemetry_quarantine
+from csms.db.store import Store
+from csms.db.tables import telemetry, telemetry_marks, telemetry_quarantine
 from pki_tools.tree import PkiTree
 from tests.csms.databases import Cluster, running_cluster
 from tests.csms.support import make_config
 from tests.csms.test_program import write_config
 from tests.telemetry.brokers import access, source
 from tests.telemetry.sender import Order, ledger
+from v2g_cli.demo.broker import Broker
 
 STEP_S = 0.05
 

@@ -1,6 +1,7 @@
 """What both ends of an ISO 15118-20 session have in common: a core that is fed and asked, and never does I/O.
 
-A shell (`v2g.net.runner`, a test, a replayed capture) calls `start`, `receive`, `fact`, `tick` and `abort`, each with
+A shell (`v2g.io.runtime.runner`, a test, a replayed capture) calls `start`, `receive`, `fact`, `tick` and `abort`,
+each with
 `now` (s, any monotonic clock) and `utc_ms` (ms since 1970, possibly simulated), then executes what `actions()`
 returns, **in order**, and calls `tick` when `deadline()` has come. The two roles subclass `Session`.
 """

@@ -1,4 +1,5 @@
-"""The record of a conversation: one line per message, and per fact beside it, as JSON (pure; `v2g.net.trace` writes).
+"""The record of a conversation: one line per message, and per fact beside it, as JSON (pure; `v2g.io.runtime.trace`
+writes).
 
 A line is self-contained: what passed, when, which way, and where the conversation stood. Sealed contract keys are
 withheld; what the programs call secret (private keys, network keys, TLS secrets, passphrases) never gets here.

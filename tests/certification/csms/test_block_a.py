@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import NameOID
 
 from csms.config import OcppDoor, StationAuthority
-from csms.core.station_ca import Authority, read_wish, sign
+from csms.domain.station_ca import Authority, read_wish, sign
 from csms.services.device_model import upgrade_security
 from pki_tools.tree import PkiTree
 from tests.certification.backend import BOOT, Backend
@@ -24,7 +24,7 @@ from tests.certification.conftest import Start
 from tests.certification.network import knocking, listening
 from tests.certification.scripted import Refused, ScriptedStation
 from v2g.errors import TransportError
-from v2g.net.keys import load_credentials
+from v2g.io.keys import load_credentials
 from v2g.ocpp.messages.network_profile import NetworkConnectionProfile
 from v2g.pki.certificates import load_certificate
 from v2g.pki.issue import Issuer

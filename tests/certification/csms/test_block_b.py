@@ -7,8 +7,8 @@ import msgspec
 import pytest
 
 from csms.config import StationEntry
-from csms.core.charging_plans import share_profile
-from csms.rows import device_model, requests
+from csms.db.queries import device_model, requests
+from csms.domain.charging_plans import share_profile
 from csms.services import device_model as model
 from csms.services.background import background
 from csms.services.smart_charging import SmartCharging

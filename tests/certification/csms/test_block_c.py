@@ -3,8 +3,8 @@
 from typing import Any
 
 from csms.config import TokenEntry
-from csms.core.authorize import Allowance, Group, Place, Terms, Token
-from csms.rows import retention, tokens
+from csms.db.queries import retention, tokens
+from csms.domain.authorize import Allowance, Group, Place, Terms, Token
 from csms.services import local_lists
 from csms.services import tokens as service
 from pki_tools.tree import PkiTree

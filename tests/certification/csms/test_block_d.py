@@ -3,9 +3,9 @@
 import asyncio
 
 from csms.config import TokenEntry
-from csms.core.authorize import Token
-from csms.core.local_lists import key_of
-from csms.rows import tokens
+from csms.db.queries import tokens
+from csms.domain.authorize import Token
+from csms.domain.local_lists import key_of
 from csms.services import local_lists
 from csms.services import tokens as services
 from csms.services.local_list_keeper import LocalListKeeper

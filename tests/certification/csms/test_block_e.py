@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest_asyncio
 
-from csms.core.charging_plans import share_profile
-from csms.rows import tariffs, transactions
+from csms.db.queries import tariffs, transactions
+from csms.domain.charging_plans import share_profile
 from csms.services.background import background
 from csms.services.costs import CostTeller
 from csms.services.smart_charging import SmartCharging
@@ -18,7 +18,7 @@ from tests.certification.charging import INVALID, TOKENS, VALID, Charging, away
 from tests.certification.conftest import Start
 from tests.certification.network import knocking, listening
 from tests.certification.scripted import ScriptedStation
-from v2g.grid.price_plan import Charge, PricePlan, Rate
+from v2g.energy.price_plan import Charge, PricePlan, Rate
 from v2g.ocpp.messages.remote_control import RequestStopTransactionRequest
 from v2g.ocpp.messages.transactions import GetTransactionStatusRequest, TransactionLimit
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from csms.rows import commands
+from csms.db.queries import commands
 from csms.services import remote_control
 from tests.certification.backend import Backend
 from tests.certification.charging import Charging

@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from csms.core.availability import Order
-from csms.rows import commands
+from csms.db.queries import commands
+from csms.domain.availability import Order
 from csms.services import availability
 from csms.services.background import make_round
 from tests.certification.backend import Backend

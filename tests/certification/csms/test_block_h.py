@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from csms.core.reservations import GRACE_MS, Reservation
-from csms.rows import commands
+from csms.db.queries import commands
+from csms.domain.reservations import GRACE_MS, Reservation
 from csms.services import reservations
 from csms.services.background import make_round
 from tests.certification.backend import Backend

@@ -7,9 +7,9 @@ import msgspec
 import pytest
 import pytest_asyncio
 
-from csms.core.authorize import normalise
-from csms.rows import tariffs
-from csms.rows.tariffs import Scope
+from csms.db.queries import tariffs
+from csms.db.queries.tariffs import Scope
+from csms.domain.authorize import normalise
 from csms.services import reservations
 from csms.services.costs import CostTeller
 from csms.services.tariffs import TariffService
@@ -17,11 +17,11 @@ from tests.certification.backend import Backend
 from tests.certification.charging import TOKENS, VALID, Charging
 from tests.certification.conftest import Start
 from tests.certification.scripted import Refused
-from v2g.billing.details import cost_details
+from v2g.energy.price_plan import Charge, PricePlan, Rate, Tax, When
+from v2g.energy.settlement.costing import Bill
 from v2g.errors import OcppError, RefusedError
-from v2g.grid.price_plan import Charge, PricePlan, Rate, Tax, When
 from v2g.ocpp.messages.authorization import IdToken
-from v2g.settlement.costing import Bill
+from v2g.translate.details import cost_details
 
 VAT = (Tax(kind="vat", ppm=200_000),)
 DAY = PricePlan(

@@ -6,13 +6,12 @@ import pytest
 import pytest_asyncio
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from csms.rows import transactions
+from csms.db.queries import transactions
 from tests.certification.backend import Backend
 from tests.certification.charging import TOKENS, Charging
 from tests.certification.conftest import Start
 from tests.certification.scripted import Payload
-from v2g.pki.keys import SoftwareKey
-from v2g.settlement.ocmf import (
+from v2g.energy.settlement.ocmf import (
     Assignment,
     MeterIdentity,
     Reading,
@@ -20,6 +19,7 @@ from v2g.settlement.ocmf import (
     sign_session,
     signed_meter_data,
 )
+from v2g.pki.keys import SoftwareKey
 
 METER = ec.derive_private_key(0x1234, ec.SECP256R1())
 REGISTER = "Energy.Active.Import.Register"

@@ -10,10 +10,10 @@ import pytest
 import pytest_asyncio
 
 from csms.config import StationEntry
-from csms.core.balancing import Node
-from csms.core.charging_plans import ProfileTemplate, TemplatePeriod, from_template
-from csms.core.sites import Place, Site
-from csms.rows import charging, device_model, requests, transactions
+from csms.db.queries import charging, device_model, requests, transactions
+from csms.domain.balancing import Node
+from csms.domain.charging_plans import ProfileTemplate, TemplatePeriod, from_template
+from csms.domain.sites import Place, Site
 from csms.services import remote_control
 from csms.services.balancing import Balancer
 from csms.services.smart_charging import SmartCharging

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from csms.config import StationEntry
-from csms.core.campaigns import CampaignPlan, Image
-from csms.rows import campaigns as rows
+from csms.db.queries import campaigns as rows
+from csms.domain.campaigns import CampaignPlan, Image
 from csms.services import campaigns, firmware
 from csms.services.background import make_round
 from tests.certification.backend import BOOT, Backend

@@ -10,7 +10,7 @@ from aiohttp import web
 from cryptography import x509
 from cryptography.x509 import ocsp
 
-from csms.pool import ContractPool
+from csms.db.pool import ContractPool
 from csms.services import certificates as service
 from pki_tools.tree import PkiTree
 from tests.certification.backend import Backend
@@ -20,8 +20,8 @@ from tests.csms.test_contracts import responder
 from tests.csms.test_provisioning import PCID, asking, provisioning
 from tests.iso15118.contracts import own_contract
 from v2g.errors import RefusedError
+from v2g.io.tls.ocsp import ask
 from v2g.iso15118.installation import SCHEMA_VERSION
-from v2g.net.ocsp import ask
 from v2g.ocpp.routes import Version
 from v2g.pki.ocsp import ocsp_request_data
 

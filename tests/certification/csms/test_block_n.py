@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from csms.rows import diagnostics as rows
+from csms.db.queries import diagnostics as rows
 from csms.services import diagnostics, local_lists, monitoring
 from tests.certification.backend import Backend
 from tests.certification.fleet import CUSTOMER, TOKENS, VALID, Start, accepted, device_event, parts_of, request_of

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from csms.rows import diagnostics as rows
+from csms.db.queries import diagnostics as rows
 from csms.services import monitoring
 from tests.certification.backend import Backend
 from tests.certification.fleet import accepted

@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from csms.rows import diagnostics as rows
+from csms.db.queries import diagnostics as rows
 from csms.services import display
 from csms.services.background import make_round
 from tests.certification.backend import Backend

@@ -1,7 +1,7 @@
 """Functional block P, data transfer: CSMS cases of OCPP 2.0.1 part 6."""
 
 from csms.config import Vendor
-from csms.rows import payments
+from csms.db.queries import payments
 from csms.services import data_transfer
 from tests.certification.backend import Backend
 from tests.certification.fleet import Start

@@ -8,10 +8,10 @@ import pytest
 import pytest_asyncio
 
 from csms.config import Balancing, TokenEntry
-from csms.core.balancing import Node
-from csms.core.orders import Order, Orders
-from csms.core.sites import Place, Site
-from csms.rows import charging
+from csms.db.queries import charging
+from csms.domain.balancing import Node
+from csms.domain.orders import Order, Orders
+from csms.domain.sites import Place, Site
 from csms.services.balancing import Balancer
 from csms.services.dispatch import Dispatch
 from csms.services.smart_charging import SmartCharging

@@ -3,8 +3,8 @@
 import msgspec
 import pytest
 
-from csms.core.der import control_fits, reported
-from csms.rows import der, requests
+from csms.db.queries import der, requests
+from csms.domain.der import control_fits, reported
 from csms.services.der import DerService
 from tests.certification.backend import Backend
 from tests.certification.scripted import ScriptedStation

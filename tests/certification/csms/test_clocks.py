@@ -7,9 +7,9 @@ from typing import Any
 import msgspec
 
 from csms.config import Balancing
-from csms.core.balancing import Node
-from csms.core.sites import Place, Site
-from csms.rows import charging
+from csms.db.queries import charging
+from csms.domain.balancing import Node
+from csms.domain.sites import Place, Site
 from csms.services.clocks import ClockKeeper
 from tests.certification.backend import BOOT, Backend
 from tests.certification.conftest import Start

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from csms.config import Payments
-from csms.rows import payments as rows
+from csms.db.queries import payments as rows
 from csms.services import display, payments, qr_payments, remote_control
 from csms.services.background import make_round
 from tests.certification.backend import Backend

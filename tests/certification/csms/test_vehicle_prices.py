@@ -6,9 +6,9 @@ import msgspec
 import pytest
 
 from csms.config import Tariffs
-from csms.core.balancing import Node
-from csms.core.sites import Place, Site
-from csms.rows import charging, device_model, tariffs
+from csms.db.queries import charging, device_model, tariffs
+from csms.domain.balancing import Node
+from csms.domain.sites import Place, Site
 from csms.services.balancing import Balancer
 from csms.services.smart_charging import SmartCharging
 from csms.services.tariffs import TariffService
@@ -16,7 +16,7 @@ from tests.certification.backend import Backend
 from tests.certification.charging import TOKENS, Charging
 from tests.certification.conftest import Start
 from tests.certification.csms.test_block_k import ACCEPTED, NEEDS, NEEDS_20, next_profile, tx_profiles
-from v2g.grid.price_plan import Charge, PricePlan, Rate, Tax, When
+from v2g.energy.price_plan import Charge, PricePlan, Rate, Tax, When
 
 NIGHT = When(from_minute=22 * 60, to_minute=6 * 60)
 

@@ -9,18 +9,18 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from secc.core.station.evse import AllowPower, Bay, Fact, Indicate, Lock, Plug, Power, Restart, Token
-from secc.core.station.kernel import Action, Command, Connect, Disconnect, Keep, Moment, Send
-from secc.core.station.layout import ConnectorLayout, EvseLayout, Layout, TerminalLayout
-from secc.core.station.network import first_profile
-from secc.core.station.settings import StationSettings
-from secc.core.station.station import ChargingStation
-from secc.core.station.transactions import MeterSample
 from tests.ocpp.official import validator
 from v2g.observe import Observe
 from v2g.ocpp.messages.authorization import IdToken
 from v2g.ocpp.messages.provisioning import BootReason
 from v2g.ocpp.routes import Version
+from v2g_station.blocks.connection.network import first_profile
+from v2g_station.blocks.evse import AllowPower, Bay, Fact, Indicate, Lock, Plug, Power, Restart, Token
+from v2g_station.blocks.settings import StationSettings
+from v2g_station.blocks.transactions.transactions import MeterSample
+from v2g_station.kernel.kernel import Action, Command, Connect, Disconnect, Keep, Moment, Send
+from v2g_station.kernel.layout import ConnectorLayout, EvseLayout, Layout, TerminalLayout
+from v2g_station.station import ChargingStation
 
 CALL, CALLRESULT, CALLERROR, SEND = 2, 3, 4, 6
 START_MS = 1_780_000_200_000
@@ -274,7 +274,7 @@ class Bench:
 
     def read(self, evse_id: int) -> MeterSample | None:
         """Return what a meter shows; None from one that does not answer."""
-        from secc.core.station.transactions import SignedReading
+        from v2g_station.blocks.transactions.transactions import SignedReading
 
         if not self.metered:
             return None

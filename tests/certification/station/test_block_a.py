@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from pki_tools.tree import PkiTree
-from secc.core.station.kernel import Connect, Moment
-from secc.core.station.network import first_profile
-from secc.core.station.settings import StationSettings
-from secc.core.station.station import ChargingStation
-from secc.simulator import Forgetful
-from secc.station_runner import StationRunner
-from v2g.net.clock import Clock
-from v2g.net.websocket import TlsFiles, basic_authorization, client_context
+from v2g.io.runtime.clock import Clock
+from v2g.io.websocket.client import TlsFiles, basic_authorization, client_context
+from v2g_station.blocks.connection.network import first_profile
+from v2g_station.blocks.settings import StationSettings
+from v2g_station.kernel.kernel import Connect, Moment
+from v2g_station.runner import StationRunner
+from v2g_station.simulator.fleet import Forgetful
+from v2g_station.station import ChargingStation
 
 IDENTITY = "CS-V2G-0001"
 PASSWORD = "a-password-of-the-station"

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from secc.core.station.evse import Restart
 from tests.certification.station.bench import SOCKET, Bench, Refused, at
 from tests.certification.station.test_block_e import charging
+from v2g_station.blocks.evse import Restart
 
 PROFILE: dict[str, Any] = {
     "ocppVersion": "OCPP20",

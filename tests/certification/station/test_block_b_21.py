@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from secc.core.station.network import first_profile
 from tests.certification.station.bench import Bench
 from tests.certification.station.test_block_b import PROFILE, reports
 from tests.certification.station.test_block_m import install
+from v2g_station.blocks.connection.network import first_profile
 
 CONFIGURED = {
     "OcppCsmsUrl": "ws://other.example/ocpp",

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from secc.core.station.evse import Contract
 from tests.certification.station.bench import SOCKET, Bench, at
 from tests.certification.station.test_block_e import charging
+from v2g_station.blocks.evse import Contract
 
 GROUP = {"idToken": "GROUP-1", "type": "Central"}
 ONE: dict[str, Any] = {"evses": (SOCKET,)}
@@ -517,7 +517,7 @@ def test_tc_c_55_cs_contract_offline_is_not_validated() -> None:
 
 
 def test_the_cache_lets_go_of_what_is_no_use_first() -> None:
-    from secc.core.station import cache
+    from v2g_station.blocks.authorization import cache
 
     found = Bench(**ONE)
     for number in range(cache.MAX_ENTRIES + 3):

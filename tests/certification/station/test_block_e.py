@@ -126,7 +126,7 @@ def test_tc_e_10_cs_start_authorized_local() -> None:
 
 
 def test_tc_e_11_cs_start_data_signed() -> None:
-    from secc.core.station.evse import Signature
+    from v2g_station.blocks.evse import Signature
 
     found = bench("DataSigned")
     found.plug()

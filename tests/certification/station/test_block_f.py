@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from secc.core.station.evse import Lock, LockFailure, Unlocked
 from tests.certification.station.bench import Bench
 from tests.certification.station.test_block_e import charging
+from v2g_station.blocks.evse import Lock, LockFailure, Unlocked
 
 TOKEN = {"idToken": "APP-1", "type": "Central"}
 

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from secc.core.station.evse import Fault
 from tests.certification.station.bench import Bench
 from tests.certification.station.test_block_e import charging
+from v2g_station.blocks.evse import Fault
 
 EVSE: dict[str, Any] = {"evse": {"id": 1}}
 CONNECTOR: dict[str, Any] = {"evse": {"id": 1, "connectorId": 1}}

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from secc.core.station.evse import Fault
 from tests.certification.station.bench import FIXED, SOCKET, Bench, at
+from v2g_station.blocks.evse import Fault
 
 TOKEN = {"idToken": "TAG-1", "type": "ISO14443"}
 

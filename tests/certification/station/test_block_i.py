@@ -1,8 +1,8 @@
 """Certification cases of functional block I, tariff and cost: the station."""
 
-from secc.core.station.tariff_cost import ShowCost
 from tests.certification.station.bench import Bench
 from tests.certification.station.test_block_e import charging
+from v2g_station.blocks.cost.tariff_cost import ShowCost
 
 
 def shown(found: Bench) -> list[tuple[float | None, bool, str]]:

@@ -6,14 +6,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from secc.core.station.local_cost import TariffRefused
-from secc.core.station.tariff_cost import ShowCost
-from secc.core.station.tariffs import ShowTariff
-from secc.core.station.transaction_limits import DriverLimit
 from tests.certification.station.bench import FIXED, START_MS, Bench, Payload, Refused, at
 from tests.certification.station.test_block_e import bench
 from tests.certification.station.test_block_k import transaction
 from v2g.ocpp.messages.transactions import TransactionLimit
+from v2g_station.blocks.cost.local_cost import TariffRefused
+from v2g_station.blocks.cost.tariff_cost import ShowCost
+from v2g_station.blocks.cost.tariffs import ShowTariff
+from v2g_station.blocks.transactions.transaction_limits import DriverLimit
 
 HOUR = 3600
 VAT = [{"type": "vat", "tax": 20.0}]

@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from secc.core.station.smart_charging import SetLimit
 from tests.certification.station.bench import FIXED, START_MS, Bench, at
 from tests.certification.station.test_block_e import charging
+from v2g_station.blocks.smart_charging.smart_charging import SetLimit
 
 BEFORE = at(START_MS - 3_600_000)
 

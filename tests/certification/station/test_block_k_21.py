@@ -5,15 +5,15 @@ from typing import Any
 import msgspec
 import pytest
 
-from secc.core.station.evse import Indicate
-from secc.core.station.external_limits import ExternalLimit, ExternalPeriod
-from secc.core.station.high_level import Needs, Plan, Renegotiate
-from secc.core.station.priority import PriorityWish
-from secc.core.station.profile_times import delay_s
 from tests.certification.station.bench import FIXED, Bench, at
 from tests.certification.station.test_block_e import charging as charging_any
 from tests.certification.station.test_block_k import composite, limit, profile, put, transaction
 from tests.certification.station.test_high_level import NEEDS, PLAN, offers
+from v2g_station.blocks.evse import Indicate
+from v2g_station.blocks.smart_charging.external_limits import ExternalLimit, ExternalPeriod
+from v2g_station.blocks.smart_charging.high_level import Needs, Plan, Renegotiate
+from v2g_station.blocks.smart_charging.priority import PriorityWish
+from v2g_station.blocks.smart_charging.profile_times import delay_s
 
 SCHEDULED = msgspec.structs.replace(NEEDS, departure_ms=1_780_020_000_000, target_energy_wh=20_000)
 DYNAMIC = msgspec.structs.replace(SCHEDULED, control_mode="dynamic")

@@ -10,17 +10,10 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from secc.core.station.firmware import (
-    Activate,
-    CancelFirmware,
-    ConfirmInstall,
-    Download,
-    FirmwareProgress,
-    Install,
-)
 from tests.certification.station.bench import Bench, at
 from tests.certification.station.test_block_e import charging
 from tests.certification.station.test_block_m import ROOT, Authority, install, pem
+from v2g_station.blocks.firmware import Activate, CancelFirmware, ConfirmInstall, Download, FirmwareProgress, Install
 
 IMAGE = b"firmware 2"
 DIGEST = hashlib.sha256(IMAGE).digest()

@@ -10,10 +10,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
-from secc.core.station.certificate_store import RootsChanged
-from secc.core.station.signing import MakeRequest, RequestMade, UseCertificate
 from tests.certification.station.bench import START_MS, Bench
 from tests.certification.station.test_block_b import PROFILE
+from v2g_station.blocks.security.certificate_store import RootsChanged
+from v2g_station.blocks.security.signing import MakeRequest, RequestMade, UseCertificate
 
 NOW = datetime.datetime.fromtimestamp(START_MS / 1000, datetime.UTC)
 DAY = datetime.timedelta(days=1)
@@ -290,7 +290,7 @@ def test_tc_a_23_cs_asks_again() -> None:
 
 
 def test_tc_m_23_cs_the_stations_own_certificate_is_not_deleted() -> None:
-    from secc.core.station.certificate_store import hash_data
+    from v2g_station.blocks.security.certificate_store import hash_data
 
     found = Bench()
     key = asked(found)

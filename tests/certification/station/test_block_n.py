@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from secc.core.station.diagnostics import CancelUpload, LogProgress, UploadLog
-from secc.core.station.evse import Fault, LockFailure
 from tests.certification.station.bench import Bench, at
 from tests.certification.station.test_block_e import charging
+from v2g_station.blocks.diagnostics.diagnostics import CancelUpload, LogProgress, UploadLog
+from v2g_station.blocks.evse import Fault, LockFailure
 
 POWER: dict[str, Any] = {"component": {"name": "EVSE", "evse": {"id": 1}}, "variable": {"name": "Power"}}
 STATE: dict[str, Any] = {

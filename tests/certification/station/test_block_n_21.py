@@ -14,12 +14,12 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
-from secc.core.station.diagnostics import UploadLog
-from secc.machine.logs import LogsConfig, LogSources, LogUploads
 from tests.certification.station.bench import Bench, at
 from tests.certification.station.test_block_e import charging as charging_any
 from tests.certification.station.test_block_n import monitors, report
-from tests.secc.machine.file_server import FileServer, file_server
+from tests.station.device.file_server import FileServer, file_server
+from v2g_station.blocks.diagnostics.diagnostics import UploadLog
+from v2g_station.device.logs import LogsConfig, LogSources, LogUploads
 
 POWER: dict[str, Any] = {"component": {"name": "EVSE", "evse": {"id": 1}}, "variable": {"name": "Power"}}
 VOLTAGE: dict[str, Any] = {

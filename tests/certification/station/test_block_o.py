@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from secc.core.station.display import Show
-from secc.core.station.evse import Fault
 from tests.certification.station.bench import Bench, at
 from tests.certification.station.test_block_e import charging
+from v2g_station.blocks.display import Show
+from v2g_station.blocks.evse import Fault
 
 
 def message(number: int = 1, **more: Any) -> dict[str, Any]:

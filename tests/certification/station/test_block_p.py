@@ -6,9 +6,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from secc.core.station.data_transfer import VENDOR, GridSignalReceived
 from tests.certification.station.bench import Bench, Refused
 from v2g.ocpp.routes import Version
+from v2g_station.blocks.data_transfer import VENDOR, GridSignalReceived
 
 Payload = dict[str, Any]
 

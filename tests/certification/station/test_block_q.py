@@ -5,20 +5,20 @@ from typing import Any
 import msgspec
 import pytest
 
-from secc.core.station.energy_transfer import AllowEnergyTransfer
-from secc.core.station.evse import Power
-from secc.core.station.external_limits import ExternalLimit, ExternalPeriod
-from secc.core.station.frequency import GridFrequency
-from secc.core.station.high_level import Needs, Plan, Renegotiate, RenegotiateServices, VehicleKnown
-from secc.core.station.load_balancing import UpstreamLoad
-from secc.core.station.local_control import SetPower
-from secc.core.station.smart_charging import SetLimit, Sleep, SleepRefused
-from secc.core.station.transactions import MeterSample
 from tests.certification.station.bench import Bench, EvseLayout, at
 from tests.certification.station.test_block_e import charging as charging_any
 from tests.certification.station.test_block_k import limit, profile, put, transaction
 from tests.certification.station.test_high_level import NEEDS, PLAN, offers
 from v2g.ocpp.messages.provisioning import ReportBase
+from v2g_station.blocks.evse import Power
+from v2g_station.blocks.smart_charging.energy_transfer import AllowEnergyTransfer
+from v2g_station.blocks.smart_charging.external_limits import ExternalLimit, ExternalPeriod
+from v2g_station.blocks.smart_charging.frequency import GridFrequency
+from v2g_station.blocks.smart_charging.high_level import Needs, Plan, Renegotiate, RenegotiateServices, VehicleKnown
+from v2g_station.blocks.smart_charging.load_balancing import UpstreamLoad
+from v2g_station.blocks.smart_charging.local_control import SetPower
+from v2g_station.blocks.smart_charging.smart_charging import SetLimit, Sleep, SleepRefused
+from v2g_station.blocks.transactions.transactions import MeterSample
 
 V2X = EvseLayout(max_power_w=50_000, max_discharge_w=20_000)
 BOTH = msgspec.structs.replace(

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from secc.core.station.der import ApplyControls, GridEvent
 from tests.certification.station.bench import Bench, at
+from v2g_station.blocks.der.der import ApplyControls, GridEvent
 
 CONTROLS = ("FreqDroop", "FixedVar", "VoltVar", "EnterService", "Gradients", "FixedPFInject", "LimitMaxDischarge")
 

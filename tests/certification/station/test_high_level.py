@@ -3,9 +3,14 @@
 import base64
 from typing import Any
 
-from secc.core.station.certificates import ContractRequest, InstallationOutcome
-from secc.core.station.ev_needs import EvNeeds
-from secc.core.station.high_level import (
+from tests.certification.station.bench import FIXED, Bench
+from tests.certification.station.test_block_e import charging
+from tests.certification.station.test_block_k import put, transaction
+from v2g.ocpp.messages.base import OCSPRequestData
+from v2g.ocpp.messages.charging_profiles import ChargingSchedule, ChargingSchedulePeriod
+from v2g_station.blocks.security.certificates import ContractRequest, InstallationOutcome
+from v2g_station.blocks.smart_charging.ev_needs import EvNeeds
+from v2g_station.blocks.smart_charging.high_level import (
     CertificateState,
     ContractWanted,
     GiveContract,
@@ -16,11 +21,6 @@ from secc.core.station.high_level import (
     StatusWanted,
     VehicleEnds,
 )
-from tests.certification.station.bench import FIXED, Bench
-from tests.certification.station.test_block_e import charging
-from tests.certification.station.test_block_k import put, transaction
-from v2g.ocpp.messages.base import OCSPRequestData
-from v2g.ocpp.messages.charging_profiles import ChargingSchedule, ChargingSchedulePeriod
 
 NEEDS = EvNeeds(
     service="DC", control_mode="scheduled", max_charge_w=50_000, max_current_ma=125_000, max_voltage_mv=400_000

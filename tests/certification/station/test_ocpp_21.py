@@ -4,16 +4,16 @@ from typing import Any
 
 import pytest
 
-from secc.core.station.evse import Plug
-from secc.core.station.external_limits import ExternalLimit
-from secc.core.station.frequency import GridFrequency, power_at
-from secc.core.station.local_control import SetPower
-from secc.core.station.transaction_limits import DriverLimit
 from tests.certification.station.bench import Bench, EvseLayout, at
 from tests.certification.station.test_block_e import charging as charging_any
 from tests.certification.station.test_block_k import limit, profile, put, transaction
 from v2g.ocpp.messages.charging_profiles import V2XFreqWattPoint
 from v2g.ocpp.messages.transactions import TransactionLimit
+from v2g_station.blocks.evse import Plug
+from v2g_station.blocks.smart_charging.external_limits import ExternalLimit
+from v2g_station.blocks.smart_charging.frequency import GridFrequency, power_at
+from v2g_station.blocks.smart_charging.local_control import SetPower
+from v2g_station.blocks.transactions.transaction_limits import DriverLimit
 
 V2X = EvseLayout(max_power_w=50_000, max_discharge_w=20_000)
 

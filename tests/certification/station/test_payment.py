@@ -4,15 +4,15 @@ from typing import Any
 
 import pytest
 
-from csms.core.qr_payment import decode, is_valid
-from secc.core.station.tariff_cost import ShowCost
-from secc.core.station.web_payment import PaymentWish, ShowQrCode
+from csms.domain.qr_payment import decode, is_valid
 from tests.certification.station.bench import Bench, at
 from tests.certification.station.test_block_e import bench
 from tests.certification.station.test_block_i_tariffs import charge, tariff, total
 from tests.certification.station.test_block_i_tariffs import station as priced_station
 from v2g.ocpp.messages.transactions import TransactionLimit
 from v2g.ocpp.web_payment import QrCode
+from v2g_station.blocks.cost.tariff_cost import ShowCost
+from v2g_station.blocks.payment.web_payment import PaymentWish, ShowQrCode
 
 PAID = {"idToken": "psp-7", "type": "DirectPayment"}
 TEMPLATE = "https://pay.example/{chargingstationid}/{evse}/{totp}/{version}"

@@ -5,10 +5,12 @@ from typing import Any
 
 import pytest
 
-from secc.core.station.evse import StopButton
-from secc.core.station.kernel import Command
-from secc.core.station.simulated_terminal import TERMINAL, SimulatedTerminal, TerminalFaults
-from secc.core.station.terminal import (
+from tests.certification.station.bench import Bench, at
+from tests.certification.station.test_block_e import bench
+from tests.certification.station.test_block_i_tariffs import charge, tariff, total
+from v2g.ocpp.messages.transactions import TransactionLimit
+from v2g_station.blocks.evse import StopButton
+from v2g_station.blocks.payment.terminal import (
     CardPresented,
     PaymentStopped,
     SettlePayment,
@@ -16,11 +18,9 @@ from secc.core.station.terminal import (
     TerminalState,
     VatEntered,
 )
-from secc.core.station.transaction_limits import DriverLimit
-from tests.certification.station.bench import Bench, at
-from tests.certification.station.test_block_e import bench
-from tests.certification.station.test_block_i_tariffs import charge, tariff, total
-from v2g.ocpp.messages.transactions import TransactionLimit
+from v2g_station.blocks.transactions.transaction_limits import DriverLimit
+from v2g_station.kernel.kernel import Command
+from v2g_station.simulator.terminal import TERMINAL, SimulatedTerminal, TerminalFaults
 
 PSP = "psp-000001"
 PAID = {

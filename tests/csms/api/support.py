@@ -12,7 +12,7 @@ from litestar.types import ASGIApp
 from csms.api.application import application
 from csms.api.call import make_backend
 from csms.api.identity import Doorkeeper
-from csms.core.access import Role
+from csms.domain.access import Role
 from tests.certification.backend import Backend as MemoryBackend
 from tests.csms.support import TOKENS
 

@@ -10,7 +10,7 @@ import pytest
 from csms.api.call import write_cursor
 from csms.api.operations import Operation
 from csms.api.routes import OPERATIONS
-from csms.core.access import ALLOWED, Permission, Role
+from csms.domain.access import ALLOWED, Permission, Role
 from tests.certification.charging import Charging
 from tests.certification.conftest import Start
 from tests.csms.api.support import ApiClient, serving

@@ -5,13 +5,13 @@ import json
 from collections.abc import AsyncIterator
 from typing import Any
 
-from csms.bus import LocalBus
-from csms.core.access import Role
-from csms.feed import LOST, Feed, FeedEvent
+from csms.cluster.bus import LocalBus
+from csms.cluster.feed import LOST, Feed, FeedEvent
+from csms.domain.access import Role
 from csms.frame_log import FrameLog
-from csms.history import History
+from csms.services.history import History
 from tests.csms.api.support import ApiClient
-from v2g.net.clock import Clock
+from v2g.io.runtime.clock import Clock
 
 
 class Line:

@@ -18,9 +18,9 @@ from csms.api.openapi import document
 from csms.api.operations import ArrayOf, Lazy
 from csms.api.routes import OPERATIONS
 from csms.config import StationEntry
-from csms.core.access import Permission
-from csms.core.commands import COMMANDS
-from csms.store import open_sqlite
+from csms.db.store import open_sqlite
+from csms.domain.access import Permission
+from csms.domain.commands import COMMANDS
 from pki_tools.tree import PkiTree
 from tests.certification.backend import running_backend
 from tests.csms.api.support import ApiClient, serving

@@ -8,20 +8,20 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from csms.config import Provisioning, StationEntry
-from csms.core.access import Role
-from csms.rows.events import meter_key
+from csms.db.queries.events import meter_key
+from csms.domain.access import Role
 from pki_tools.tree import PkiTree
 from tests.certification.backend import Backend
 from tests.certification.charging import Charging
 from tests.certification.conftest import Start
 from tests.certification.scripted import ScriptedStation
 from tests.csms.api.support import ApiClient, serving
-from tests.csms.test_journals import SESSION, delivery, journal
+from tests.csms.settlement.test_journals import SESSION, delivery, journal
 from tests.iso15118.contracts import PCID
+from v2g.energy.settlement.journal import verify_lines
+from v2g.energy.settlement.ocmf import printed_public_key
 from v2g.pki.keys import save_secret
 from v2g.pki.reference import KeyReference
-from v2g.settlement.journal import verify_lines
-from v2g.settlement.ocmf import printed_public_key
 
 TOKEN = {"idToken": "04A1B2C3", "type": "ISO14443"}
 SESSION_STATION = "CS-V2G-0001"

@@ -15,8 +15,8 @@ import pytest
 from aiohttp import web
 from aiohttp.abc import AbstractResolver, ResolveResult
 
-from csms.core.webhooks import BACK_OFF_S, MAX_FAILURES, Reach, check_url, make_secret, next_attempt, signature
-from csms.rows import webhooks as rows
+from csms.db.queries import webhooks as rows
+from csms.domain.webhooks import BACK_OFF_S, MAX_FAILURES, Reach, check_url, make_secret, next_attempt, signature
 from csms.webhook_calls import calling
 from tests.certification.backend import Backend
 from tests.csms.api.support import ApiClient, serving
@@ -353,7 +353,7 @@ async def test_what_a_database_refuses_for_a_while_is_delivered_later(ask: ApiCl
     async with Receiver().running() as receiver:
         await make(ask, receiver)
         with monkeypatch.context() as patch:
-            patch.setattr("csms.rows.webhooks.enqueue", refuse)
+            patch.setattr("csms.db.queries.webhooks.enqueue", refuse)
             await ask.backend.booted()
             await asyncio.wait_for(refused.wait(), 5)
         _headers, body = await receiver.call()

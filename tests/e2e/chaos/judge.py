@@ -7,11 +7,11 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, select
 
-from csms.core.transactions import Transaction
-from csms.tables import transaction_costs, transaction_events, transaction_faults, transactions
-from secc.core.station.transactions import for_201
+from csms.db.tables import transaction_costs, transaction_events, transaction_faults, transactions
+from csms.domain.transactions import Transaction
 from tests.e2e.chaos.world import PRICE, Noted, World, stamp
 from v2g.ocpp.messages.transactions import TransactionEventRequest
+from v2g_station.blocks.transactions.transactions import for_201
 
 
 def judge(world: World) -> int:

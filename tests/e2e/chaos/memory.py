@@ -5,10 +5,10 @@ from pathlib import Path
 
 import msgspec
 
-from secc.core.station.kernel import Keep
-from secc.core.station.outbox import Entry
-from secc.station_store import StationStore
 from v2g.ocpp.messages.transactions import TransactionEventRequest
+from v2g_station.blocks.connection.outbox import Entry
+from v2g_station.kernel.kernel import Keep
+from v2g_station.store import StationStore
 
 
 class Death(msgspec.Struct, frozen=True):

@@ -12,11 +12,11 @@ import msgspec
 from websockets.exceptions import ConnectionClosedError
 
 from v2g.errors import TransportError
-from v2g.net.websocket import OcppSocket
+from v2g.io.websocket.client import OcppSocket
 from v2g.ocpp.routes import Version
 
 SERVER_PING_S = 20.0
-"""How often the back end's end of a connection pings, as `v2g.net.ocpp_server` has it."""
+"""How often the back end's end of a connection pings, as `v2g.io.websocket.server` has it."""
 
 Way = Literal["up", "down"]
 """To the back end, to the station."""
@@ -167,7 +167,7 @@ class Network:
         ping_interval: float | None,
         **_: Any,
     ) -> OcppSocket:
-        """Connect, as `v2g.net.websocket.connect` does."""
+        """Connect, as `v2g.io.websocket.client.connect` does."""
         there, back = self.weather.up_s, self.weather.down_s
         if "up" in self.weather.lost or there > timeout:
             await asyncio.sleep(timeout)

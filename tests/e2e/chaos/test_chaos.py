@@ -11,7 +11,6 @@ import pytest
 
 from csms.config import CsmsConfig, TokenEntry
 from pki_tools.tree import PkiTree
-from secc.core.station.behaviour import Behaviour
 from tests.certification.conftest import memory_dir
 from tests.csms.support import make_config
 from tests.e2e.chaos.faults import Fault, happen, some
@@ -20,6 +19,7 @@ from tests.e2e.chaos.world import CARDS, Setting, world
 from tests.virtual_time import VirtualLoop
 from v2g.ocpp.routes import Version
 from v2g.ocpp.times import parse_time
+from v2g_station.simulator.behaviour import Behaviour
 
 __all__ = ["memory_dir"]
 

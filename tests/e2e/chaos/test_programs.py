@@ -15,21 +15,21 @@ from typing import Final
 import pytest
 from sqlalchemy import select
 
-from csms.core.authorize import Token
-from csms.rows import tokens, transactions
-from csms.store import Store
-from csms.tables import transaction_events, transaction_faults
-from csms.tables import transactions as table
+from csms.db.queries import tokens, transactions
+from csms.db.store import Store
+from csms.db.tables import transaction_events, transaction_faults
+from csms.db.tables import transactions as table
+from csms.domain.authorize import Token
 from pki_tools.tree import PkiTree
-from secc.core.station.kernel import Keep
-from secc.simulator import METERS
-from secc.station_store import StationStore
 from tests.csms.killable import BackendProcess, no_survivors
 from tests.e2e.chaos.proxy import WAYS, Proxy
 from tests.kills import Progress
+from v2g_station.kernel.kernel import Keep
+from v2g_station.simulator.fleet import METERS
+from v2g_station.store import StationStore
 
 _FORKS: Final = multiprocessing.get_context("forkserver")
-_FORKS.set_forkserver_preload(["tests.csms.killable", "cli.main", "secc.simulator"])
+_FORKS.set_forkserver_preload(["tests.csms.killable", "v2g_cli.main", "v2g_station.simulator.fleet"])
 
 SCALE: Final = 30
 """How much faster than in the field time limits pass here: an answer may take a second, a ping comes every second."""
@@ -64,7 +64,7 @@ def _no_survivors() -> Iterator[None]:
 
 def run_v2g(arguments: list[str]) -> None:
     """Be `v2g` in a process of its own."""
-    from cli.main import main
+    from v2g_cli.main import main
 
     sys.argv = ["v2g", *arguments]
     main()

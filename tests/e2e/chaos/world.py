@@ -17,27 +17,27 @@ from sqlalchemy import Connection
 from csms import app as csms_app
 from csms.app import open_services
 from csms.config import CsmsConfig
-from csms.desk import Services
-from csms.rows import tariffs
+from csms.db.queries import tariffs
+from csms.db.store import Store
+from csms.ocpp import Services
 from csms.server import StationServer
 from csms.services.transactions import TransactionWatch
-from csms.store import Store
-from secc import station_runner
-from secc.core.station.behaviour import Behaviour
-from secc.core.station.evse import AllowPower
-from secc.core.station.kernel import Command, Keep
-from secc.simulator import REBOOT_S, Fleet, SimulatedStation, Tally
 from tests.certification.backend import Events
 from tests.e2e.chaos.memory import Death, MortalMemory
 from tests.e2e.chaos.network import Network
+from v2g.energy.price_plan import Charge, PricePlan, Rate
 from v2g.errors import StoreError
-from v2g.grid.price_plan import Charge, PricePlan, Rate
-from v2g.net import clock as clocks
-from v2g.net.clock import Clock
-from v2g.net.websocket import OcppSocket
+from v2g.io.runtime import clock as clocks
+from v2g.io.runtime.clock import Clock
+from v2g.io.websocket.client import OcppSocket
 from v2g.ocpp.messages.transactions import TransactionEventRequest
 from v2g.ocpp.routes import Version
 from v2g.ocpp.times import parse_time
+from v2g_station import runner
+from v2g_station.blocks.evse import AllowPower
+from v2g_station.kernel.kernel import Command, Keep
+from v2g_station.simulator.behaviour import Behaviour
+from v2g_station.simulator.fleet import REBOOT_S, Fleet, SimulatedStation, Tally
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -274,9 +274,9 @@ class World:
 async def world(folder: Path, config: CsmsConfig, setting: Setting) -> AsyncIterator[World]:
     """Put everything together; `config` has its database already."""
     clock, network = JumpingClock(setting.utc_ms), Network()
-    opened, connect = csms_app.open_store, station_runner.connect
+    opened, connect = csms_app.open_store, runner.connect
     csms_app.open_store = lambda url, data_dir: DirectStore(url or f"sqlite:///{data_dir / 'csms.sqlite3'}")
-    station_runner.connect = network.connect  # type: ignore[assignment]
+    runner.connect = network.connect  # type: ignore[assignment]
     back_end = BackEnd(config, JumpingClock(setting.utc_ms), network)
     try:
         await back_end.start()
@@ -294,7 +294,7 @@ async def world(folder: Path, config: CsmsConfig, setting: Setting) -> AsyncIter
             await station.close()
             await back_end.kill()
     finally:
-        csms_app.open_store, station_runner.connect = opened, connect
+        csms_app.open_store, runner.connect = opened, connect
 
 
 _PLAN: Final = PricePlan(id="flat", currency="EUR", energy=Charge(rates=(Rate(price=int(PRICE * 1_000_000)),)))

@@ -1,0 +1,179 @@
+"""Requests to stations, whichever node they are connected to.
+
+Everybody who wants something of a station asks the switchboard. A station that is connected here is called on its
+line; for one that is connected elsewhere the question goes over the bus to the switchboard there, with the same answer
+or the same error.
+"""
+
+import asyncio
+from typing import Final, Literal, Protocol, TypeVar
+
+import msgspec
+
+from csms.cluster.bus import Bus
+from v2g import typed_json
+from v2g.errors import OcppError, RefusedError, TimeoutExpired, TransportError, V2GError
+from v2g.ocpp.messages.base import Message
+from v2g.ocpp.routes import Version, action_of, request_type, response_type
+from v2g.ocpp.versions import read_payload, write_payload
+
+M = TypeVar("M", bound=Message)
+
+_ON_THE_WAY_S: Final = 5.0  # what the bus may add to the station's own time-out
+
+
+class Line(Protocol):
+    """The connection of one station."""
+
+    @property
+    def version(self) -> Version:
+        """The version of OCPP that it speaks."""
+
+    async def call(self, request: Message, response: type[M], *, timeout: float | None = None) -> M:
+        """Send a request and return the response. Raises V2GError."""
+
+    async def close(self, reason: str = "") -> None:
+        """End the connection."""
+
+
+class _Question(msgspec.Struct, frozen=True, tag="call"):
+    station_id: str
+    action: str
+    payload: msgspec.Raw
+    timeout_s: float
+
+
+class _Result(msgspec.Struct, frozen=True, tag="result"):
+    payload: msgspec.Raw
+
+
+class _Error(msgspec.Struct, frozen=True, tag="error"):
+    kind: Literal["ocpp", "refused", "timeout", "transport", "other"]
+    message: str
+    code: str = ""
+    seconds: float = 0.0
+
+
+def not_connected(station_id: str) -> RefusedError:
+    """Return the error about a station that is connected nowhere."""
+    return RefusedError(f"{station_id} is not connected", reason="not_connected", hint="try again when it is back")
+
+
+class Switchboard:
+    """The way to every station. Made before the bus starts; `default_timeout_s` is how long a station may take."""
+
+    def __init__(self, bus: Bus, default_timeout_s: float = 30.0) -> None:
+        self._bus = bus
+        self._default_timeout_s = default_timeout_s
+        self._lines: dict[str, Line] = {}
+        self._closing: set[asyncio.Task[None]] = set()
+        bus.answer = self._answer
+        bus.moved = self._moved
+
+    def plug(self, station_id: str, line: Line) -> Line | None:
+        """Note the line of a station that has connected here; return the one it had here before."""
+        older = self._lines.get(station_id)
+        self._lines[station_id] = line
+        self._bus.claim(station_id, line.version)
+        return older
+
+    def unplug(self, station_id: str, line: Line) -> None:
+        """Forget a line that has ended, unless a newer one took its place."""
+        if self._lines.get(station_id) is line:
+            del self._lines[station_id]
+            self._bus.release(station_id)
+
+    def connected(self) -> frozenset[str]:
+        """Return the identities of the stations that are connected, to whichever node."""
+        return self._bus.stations()
+
+    def connected_here(self) -> frozenset[str]:
+        """Return the identities of the stations that are connected to this node."""
+        return frozenset(self._lines)
+
+    def node_of(self, station_id: str) -> str | None:
+        """Return the name of the node that a station is connected to."""
+        claim = self._bus.find(station_id)
+        return claim.node if claim is not None else None
+
+    def version(self, station_id: str) -> Version | None:
+        """Return the version of OCPP that a connected station speaks, None for one that is not connected."""
+        claim = self._bus.find(station_id)
+        return claim.version if claim is not None else None
+
+    async def call(self, station_id: str, request: Message, *, timeout_s: float | None = None) -> Message:
+        """Send a request to a station and return its response (of the class that belongs to the request).
+
+        Raises RefusedError (`reason` is `not_connected`, or `full` when too many requests wait), OcppError (the
+        station's CALLERROR, whose code is `answer`, or a request or response that breaks its declaration),
+        TimeoutExpired (no answer within `timeout_s`), TransportError (the connection or the station's node was lost:
+        whether the station acted is not known).
+        """
+        line = self._lines.get(station_id)
+        if line is not None:
+            return await line.call(request, response_type(action_of(request)), timeout=timeout_s)
+        claim = self._bus.find(station_id)
+        if claim is None or claim.node == self._bus.node:
+            raise not_connected(station_id)
+        wait_s = self._default_timeout_s if timeout_s is None else timeout_s
+        action = action_of(request)
+        question = _Question(station_id, action, msgspec.Raw(write_payload(request, claim.version)), wait_s)
+        reply = await self._bus.ask(claim.node, msgspec.json.encode(question), wait_s + _ON_THE_WAY_S)
+        answer = typed_json.decode(reply, _Result | _Error)
+        if isinstance(answer, _Error):
+            raise _to_error(answer, action)
+        return read_payload(bytes(answer.payload), response_type(action), claim.version)
+
+    async def expect(
+        self, station_id: str, request: Message, response: type[M], *, timeout_s: float | None = None
+    ) -> M:
+        """As `call`, for those who want the type of the response known."""
+        answer = await self.call(station_id, request, timeout_s=timeout_s)
+        assert isinstance(answer, response)
+        return answer
+
+    async def _answer(self, question: bytes) -> bytes:
+        """Answer another node."""
+        asked = typed_json.decode(question, _Question)
+        try:
+            line = self._lines.get(asked.station_id)
+            if line is None:
+                raise not_connected(asked.station_id)
+            request = read_payload(bytes(asked.payload), request_type(asked.action), line.version)
+            response = await line.call(request, response_type(asked.action), timeout=asked.timeout_s)
+            return msgspec.json.encode(_Result(msgspec.Raw(write_payload(response, line.version))))
+        except V2GError as error:
+            return msgspec.json.encode(_from_error(error))
+
+    def _moved(self, station_id: str) -> None:
+        """Close the connection of a station that has since connected to another node."""
+        line = self._lines.pop(station_id, None)
+        if line is not None:
+            task = asyncio.get_running_loop().create_task(line.close("connected again"))
+            self._closing.add(task)
+            task.add_done_callback(self._closing.discard)
+
+
+def _from_error(error: V2GError) -> _Error:
+    match error:
+        case OcppError(answer=code):
+            return _Error("ocpp", str(error), code)
+        case RefusedError(reason=reason):
+            return _Error("refused", str(error), reason)
+        case TimeoutExpired(timer=timer, seconds=seconds):
+            return _Error("timeout", str(error), timer, seconds)
+        case TransportError():
+            return _Error("transport", str(error))
+    return _Error("other", str(error))
+
+
+def _to_error(error: _Error, action: str) -> V2GError:
+    match error.kind:
+        case "ocpp":
+            return OcppError(error.message, answer=error.code)
+        case "refused":
+            return RefusedError(error.message, reason=error.code)
+        case "timeout":
+            return TimeoutExpired(error.code or f"{action} answer", error.seconds)
+        case _:
+            return TransportError(error.message)

@@ -1,0 +1,152 @@
+"""What happens, live: published by whoever does it, read by event streams, webhooks and the console, on every node.
+
+Nothing here is durable or waits. A reader that is too slow loses the oldest events and is told so; what must not be
+lost is in the database, and is published after it is there.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Collection, Mapping
+from types import TracebackType
+from typing import Any, Final
+
+import msgspec
+
+from csms.cluster.bus import Bus
+from v2g import typed_json
+
+_log = logging.getLogger(__name__)
+
+MAX_QUEUED: Final = 1000
+"""Events that may wait for one reader."""
+
+LOST: Final = "feed_lost"
+"""Kind of the event that tells a reader how many (`data["count"]`) it has lost."""
+
+
+class FeedEvent(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Something that happened: a `kind` (`station_connected`, ...), the station it is about, when (UTC), and details.
+
+    `data` holds what JSON can. `node` is where it happened.
+    """
+
+    kind: str
+    station_id: str | None
+    data: Mapping[str, Any]
+    at_ms: int
+    node: str
+
+
+class Subscription:
+    """One reader's queue: an async iterator that ends after `close`; also a context manager that closes it."""
+
+    def __init__(
+        self, feed: "Feed", kinds: frozenset[str] | None, station_id: str | None, max_queued: int = MAX_QUEUED
+    ) -> None:
+        self._feed = feed
+        self._kinds = kinds
+        self._station_id = station_id
+        self._events: deque[FeedEvent] = deque(maxlen=max_queued)
+        self._lost = 0
+        self._there = asyncio.Event()
+        self._closed = False
+
+    def wants(self, kind: str, station_id: str | None) -> bool:
+        """Say whether such an event is for this reader."""
+        return (self._kinds is None or kind in self._kinds) and self._station_id in (None, station_id)
+
+    def put(self, event: FeedEvent) -> None:
+        """Queue an event; the oldest makes room."""
+        if len(self._events) == self._events.maxlen:
+            self._lost += 1
+        self._events.append(event)
+        self._there.set()
+
+    def close(self) -> None:
+        """End it, for whoever reads as well; again does no harm."""
+        self._closed = True
+        self._there.set()
+        self._feed.forget(self)
+
+    def __aiter__(self) -> "Subscription":
+        return self
+
+    async def __anext__(self) -> FeedEvent:
+        while not self._events:
+            if self._closed:
+                raise StopAsyncIteration
+            self._there.clear()
+            await self._there.wait()
+        if self._lost:
+            lost, self._lost = self._lost, 0
+            oldest = self._events[0]
+            return FeedEvent(LOST, None, {"count": lost}, oldest.at_ms, self._feed.node)
+        return self._events.popleft()
+
+    def __enter__(self) -> "Subscription":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class Feed:
+    """All that is published, on whatever node. Made before the bus starts."""
+
+    def __init__(self, bus: Bus, utc_ms: Callable[[], int]) -> None:
+        self._bus = bus
+        self._utc_ms = utc_ms
+        self._readers: dict[Subscription, None] = {}
+        bus.heard = self._heard
+
+    @property
+    def node(self) -> str:
+        """The name of this node."""
+        return self._bus.node
+
+    def publish(self, kind: str, station_id: str | None, data: Mapping[str, Any]) -> None:
+        """Tell every reader, here and on other nodes; `data` must be what msgspec can write as JSON."""
+        alone = len(self._bus.nodes()) < 2
+        if alone and not self._readers:
+            return
+        event = FeedEvent(kind, station_id, data, self._utc_ms(), self._bus.node)
+        self._put(event)
+        if not alone:
+            self._bus.announce(_encode(event))
+
+    def subscribe(
+        self, kinds: Collection[str] | None = None, station_id: str | None = None, *, max_queued: int = MAX_QUEUED
+    ) -> Subscription:
+        """Return a queue of what is published from now on, of these kinds (all) and about this station (any)."""
+        subscription = Subscription(self, None if kinds is None else frozenset(kinds), station_id, max_queued)
+        self._readers[subscription] = None
+        return subscription
+
+    def forget(self, subscription: Subscription) -> None:
+        """Tell a reader nothing more."""
+        self._readers.pop(subscription, None)
+
+    def close(self) -> None:
+        """End every subscription."""
+        for subscription in list(self._readers):
+            subscription.close()
+
+    def _put(self, event: FeedEvent) -> None:
+        for subscription in self._readers:
+            if subscription.wants(event.kind, event.station_id):
+                subscription.put(event)
+
+    def _heard(self, announcement: bytes) -> None:
+        try:
+            event = _decode(announcement)
+        except msgspec.DecodeError as error:
+            _log.warning("an event of another node cannot be read: %s", error)
+        else:
+            self._put(event)
+
+
+_encode = msgspec.json.Encoder().encode
+_decode = typed_json.decoder(FeedEvent).decode

@@ -1,0 +1,253 @@
+"""Backup and restore: one file that holds everything of one moment, whichever database it came from or goes to.
+
+The file is gzip over JSON lines: a header with the revision of the tables, then each table's name and columns followed
+by its rows, tables before those that refer to them, and at the end how many rows there were and the SHA-256 of all that
+stands before. It is read within one snapshot, while the back end works on; it is restored into an empty database, whole
+or not at all, and brought up to date afterwards. Backups are as secret as the database: mode 0600.
+"""
+
+import base64
+import gzip
+import hashlib
+import os
+import secrets
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+from sqlalchemy import Boolean, Connection, LargeBinary, Table, column, insert, select, table, text
+from sqlalchemy.exc import SQLAlchemyError
+
+from csms.db.group_commit import as_store_error
+from csms.db.sqlite import READS
+from csms.db.store import HEAD, migrate, open_engine, revision_of
+from csms.db.tables import metadata
+from v2g import typed_json
+from v2g.errors import CodecError, RefusedError, StoreError
+
+_FORMAT: Final = "v2g-csms-backup-1"
+_CHUNK: Final = 500
+_MAX_LINE: Final = 64 * 2**20
+
+
+class Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="header"):
+    """First line: what this is, and the revision of the tables."""
+
+    format: str
+    revision: str
+
+
+class TableStart(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="table"):
+    """The rows that follow are of this table, with these columns; `binary` names those in base64."""
+
+    name: str
+    columns: tuple[str, ...]
+    binary: tuple[str, ...] = ()
+    boolean: tuple[str, ...] = ()
+
+
+class Rows(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="rows"):
+    """Some rows of the table before."""
+
+    rows: tuple[tuple[Any, ...], ...]
+
+
+class End(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag="end"):
+    """Last line: the number of rows, and the SHA-256 (hex) of every line before."""
+
+    rows: int
+    sha256: str
+
+
+Line = Header | TableStart | Rows | End
+
+_decoder: msgspec.json.Decoder[Line] = typed_json.decoder(Line)
+_encode = msgspec.json.Encoder().encode
+
+
+def backup(url: str, target: Path) -> int:
+    """Write everything to the new file `target`; return the number of rows. The back end may be running.
+
+    Raises StoreError when the database cannot be read or the file not written, RefusedError when the database is of
+    another program version.
+    """
+    engine = open_engine(url)
+    name = engine.url.database or ""
+    if engine.dialect.name == "sqlite" and not Path(name).exists():
+        raise StoreError(f"there is no database {name}")
+    partial = target.with_name(f".{target.name}.{secrets.token_hex(8)}")
+    try:
+        with engine.connect().execution_options(**{READS: True}) as connection:
+            if connection.dialect.name == "postgresql":
+                connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"))
+            found = revision_of(connection)
+            if found != HEAD:
+                raise RefusedError(
+                    f"the tables are of revision {found}, not {HEAD}", reason="revision", hint="use the same program"
+                )
+            descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+            with os.fdopen(descriptor, "wb") as file:
+                with gzip.GzipFile(fileobj=file, mode="wb", mtime=0) as packed:
+                    rows = _write(connection, packed)
+                file.flush()
+                os.fsync(file.fileno())
+        partial.replace(target)
+    except SQLAlchemyError as error:
+        raise as_store_error(error) from error
+    except OSError as error:
+        raise StoreError(f"{target}: {error.strerror}", hint="choose a folder that this user may write") from error
+    finally:
+        partial.unlink(missing_ok=True)
+        engine.dispose()
+    return rows
+
+
+def restore(url: str, source: Path) -> int:
+    """Bring a backup into an empty database, made if need be; return the number of rows.
+
+    Raises CodecError when the file is no whole backup, RefusedError when the database holds anything, StoreError.
+    """
+    engine = open_engine(url)
+    try:
+        with gzip.open(source) as file:
+            header = _line(file.readline(_MAX_LINE))
+            if not isinstance(header, Header) or header.format != _FORMAT:
+                raise CodecError(f"{source}: not a backup of this program")
+            file.seek(0)
+            migrate(engine, header.revision)
+            with engine.begin() as connection:
+                _refuse_full(connection)
+                rows = _read(connection, file)
+        migrate(engine)
+    except SQLAlchemyError as error:
+        raise as_store_error(error) from error
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise CodecError(f"{source}: damaged: {error}", hint="is it whole, and from v2g csms backup?") from None
+    except OSError as error:
+        raise StoreError(f"{source}: {error.strerror}", hint="name a file of v2g csms backup") from error
+    finally:
+        engine.dispose()
+    return rows
+
+
+def _write(connection: Connection, file: gzip.GzipFile) -> int:
+    digest, rows = hashlib.sha256(), 0
+    for line in _lines(connection):
+        if isinstance(line, Rows):
+            rows += len(line.rows)
+        encoded = _encode(line) + b"\n"
+        digest.update(encoded)
+        file.write(encoded)
+    file.write(_encode(End(rows, digest.hexdigest())) + b"\n")
+    return rows
+
+
+def _lines(connection: Connection) -> Iterator[Header | TableStart | Rows]:
+    yield Header(_FORMAT, HEAD)
+    for each in metadata.sorted_tables:
+        binary = tuple(str(c.name) for c in each.columns if isinstance(c.type, LargeBinary))
+        boolean = tuple(str(c.name) for c in each.columns if isinstance(c.type, Boolean))
+        yield TableStart(str(each.name), tuple(str(c.name) for c in each.columns), binary, boolean)
+        places = [place for place, c in enumerate(each.columns) if c.name in binary]
+        found = connection.execution_options(yield_per=_CHUNK).execute(select(each))
+        for chunk in found.partitions():
+            yield Rows(tuple(_to_text(tuple(row), places) for row in chunk))
+
+
+def _to_text(row: tuple[Any, ...], binary: list[int]) -> tuple[Any, ...]:
+    if not binary:
+        return row
+    return tuple(
+        base64.b64encode(value).decode() if place in binary and value is not None else value
+        for place, value in enumerate(row)
+    )
+
+
+def _line(text_: bytes) -> Line:
+    try:
+        return _decoder.decode(text_)
+    except msgspec.DecodeError as error:
+        raise CodecError(f"not a backup: {error}") from None
+
+
+def _read(connection: Connection, file: gzip.GzipFile) -> int:
+    """Insert everything. Raises CodecError, which undoes it, when the end is missing or does not fit."""
+    digest, rows = hashlib.sha256(), 0
+    current: TableStart | None = None
+    while encoded := file.readline(_MAX_LINE):
+        line = _line(encoded)
+        match line:
+            case End():
+                if line.rows != rows or line.sha256 != digest.hexdigest():
+                    raise CodecError("the backup is damaged: its end does not fit what is before")
+                _set_counters(connection)
+                return rows
+            case TableStart():
+                if line.name not in metadata.tables:
+                    raise CodecError(f"the backup has a table {line.name[:50]!r}, which is not known")
+                current = line
+            case Rows():
+                if current is None:
+                    raise CodecError("the backup is damaged: rows before a table")
+                _insert(connection, current, line.rows)
+                rows += len(line.rows)
+        digest.update(encoded)
+    raise CodecError("the backup is cut off")
+
+
+def _insert(connection: Connection, start: TableStart, rows: tuple[tuple[Any, ...], ...]) -> None:
+    """Insert rows by the columns that the backup names, which may be those of an older program."""
+    target = table(start.name, *(column(name) for name in start.columns))
+    binary = [place for place, name in enumerate(start.columns) if name in start.binary]
+    boolean = [place for place, name in enumerate(start.columns) if name in start.boolean]
+    values = []
+    for row in rows:
+        content = list(row)
+        if len(content) != len(start.columns):
+            raise CodecError("the backup is damaged: a row has another length than its table")
+        for place in binary:
+            content[place] = base64.b64decode(content[place]) if content[place] is not None else None
+        for place in boolean:
+            content[place] = bool(content[place]) if content[place] is not None else None
+        if connection.dialect.name == "postgresql":  # which has no U+0000
+            content = [each.replace("\0", "\ufffd") if isinstance(each, str) else each for each in content]
+        values.append(dict(zip(start.columns, content, strict=True)))
+    if values:
+        connection.execute(insert(target), values)
+
+
+def _refuse_full(connection: Connection) -> None:
+    for each in metadata.sorted_tables:
+        if _has_rows(connection, each):
+            raise RefusedError(
+                f"the database is not empty: {each.name} has rows", reason="not_empty", hint="restore into a new one"
+            )
+
+
+def _has_rows(connection: Connection, each: Table) -> bool:
+    exists = text("SELECT 1 FROM sqlite_master WHERE name = :name")
+    if connection.dialect.name == "postgresql":
+        exists = text("SELECT 1 FROM pg_tables WHERE schemaname = current_schema() AND tablename = :name")
+    if connection.execute(exists, {"name": each.name}).first() is None:
+        return False  # of a newer program than the backup
+    first = next(iter(each.primary_key.columns))
+    return connection.execute(select(first).limit(1)).first() is not None
+
+
+def _set_counters(connection: Connection) -> None:
+    """Let PostgreSQL number new rows after those that were restored; SQLite does so by itself."""
+    if connection.dialect.name != "postgresql":
+        return
+    for each in metadata.sorted_tables:
+        key = each.autoincrement_column
+        if key is None:
+            continue
+        quote = connection.dialect.identifier_preparer.quote
+        name, number = quote(each.name), quote(key.name)
+        highest = f"SELECT max({number}) AS highest FROM {name}"  # noqa: S608 - our own names
+        counter = f"pg_get_serial_sequence('{each.name}', '{key.name}')"
+        if connection.execute(text("SELECT to_regclass(:name)"), {"name": each.name}).scalar() is not None:
+            last = f"SELECT setval({counter}, highest) FROM ({highest}) AS rows WHERE highest IS NOT NULL"  # noqa: S608
+            connection.execute(text(last))

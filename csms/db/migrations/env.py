@@ -1,0 +1,10 @@
+"""How Alembic reaches the database: through the connection that `csms.db.store.migrate` hands over."""
+
+from alembic import context
+
+from csms.db.tables import metadata
+
+connection = context.config.attributes["connection"]
+context.configure(connection=connection, target_metadata=metadata, render_as_batch=True)
+with context.begin_transaction():
+    context.run_migrations()

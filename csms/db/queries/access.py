@@ -1,0 +1,133 @@
+"""Tokens of the API, kept answers of idempotency keys, and the audit log."""
+
+from typing import Any, Final
+
+import msgspec
+from sqlalchemy import Connection, delete, insert, select, update
+
+from csms.db.tables import api_tokens, audit, idempotency_keys
+from csms.domain.access import Permission, Principal, Role
+from v2g import typed_json
+
+KEPT_MS: Final = 24 * 3600 * 1000
+"""How long an answer is kept for its idempotency key."""
+
+_encode = msgspec.json.Encoder().encode
+
+
+def add_token(connection: Connection, row: dict[str, Any]) -> None:
+    """Store a token's row; `scopes` and `evs` as they are in `Principal`."""
+    scopes = row["scopes"]
+    connection.execute(
+        insert(api_tokens).values(
+            **{**row, "scopes": None if scopes is None else _encode(sorted(scopes)).decode()},
+        )
+    )
+
+
+def find_principal(connection: Connection, sha256: str, now_ms: int) -> Principal | None:
+    """Return whose token has this SHA-256, unless it was revoked or is past its time."""
+    row = connection.execute(select(api_tokens).where(api_tokens.c.sha256 == sha256)).first()
+    if row is None or row.revoked_ms is not None or (row.expires_ms is not None and row.expires_ms <= now_ms):
+        return None
+    scopes = None if row.scopes is None else frozenset(typed_json.decode(row.scopes, tuple[Permission, ...]))
+    return Principal(row.name, Role(row.role), tuple(msgspec.json.decode(row.evs)), scopes, id=row.token_id)
+
+
+def list_tokens(connection: Connection, after: str = "", limit: int = 1000) -> list[dict[str, Any]]:
+    """Return tokens without what would let anybody in, by id: at most `limit` of those that come after `after`."""
+    rows = connection.execute(
+        select(api_tokens).where(api_tokens.c.token_id > after).order_by(api_tokens.c.token_id).limit(limit)
+    )
+    return [_token(row._mapping) for row in rows]
+
+
+def find_token(connection: Connection, token_id: str) -> dict[str, Any] | None:
+    """Return one token, likewise."""
+    row = connection.execute(select(api_tokens).where(api_tokens.c.token_id == token_id)).first()
+    return None if row is None else _token(row._mapping)
+
+
+def revoke_token(connection: Connection, token_id: str, now_ms: int) -> bool:
+    """Make a token useless from now on; False when there is none that is still of use."""
+    changed = update(api_tokens).where((api_tokens.c.token_id == token_id) & api_tokens.c.revoked_ms.is_(None))
+    return connection.execute(changed.values(revoked_ms=now_ms)).rowcount > 0
+
+
+def _token(row: Any) -> dict[str, Any]:
+    found = {name: value for name, value in row.items() if name != "sha256"}
+    found["scopes"] = None if row["scopes"] is None else msgspec.json.decode(row["scopes"])
+    found["evs"] = msgspec.json.decode(row["evs"])
+    return found
+
+
+class Kept(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of an idempotency key: for which request, and its answer (`status` None: there is none yet)."""
+
+    fingerprint: str
+    status: int | None
+    headers: dict[str, str]
+    body: bytes
+
+
+def claim_key(connection: Connection, caller: str, key: str, fingerprint: str, now_ms: int) -> Kept | None:
+    """Take an idempotency key for a request; return what is known of it when it is taken already."""
+    connection.execute(delete(idempotency_keys).where(idempotency_keys.c.created_ms < now_ms - KEPT_MS))
+    found = connection.execute(select(idempotency_keys).where(_key(caller, key))).first()
+    if found is None:
+        row = {"caller": caller, "key": key, "fingerprint": fingerprint, "created_ms": now_ms}
+        connection.execute(insert(idempotency_keys).values(**row))
+        return None
+    headers = {} if found.headers is None else typed_json.decode(found.headers, dict[str, str])
+    return Kept(fingerprint=found.fingerprint, status=found.status, headers=headers, body=found.body or b"")
+
+
+def keep_answer(
+    connection: Connection, caller: str, key: str, status: int, headers: dict[str, str], body: bytes
+) -> None:
+    """Keep the answer to the request that has taken the key."""
+    connection.execute(
+        update(idempotency_keys)
+        .where(_key(caller, key))
+        .values(status=status, headers=_encode(headers).decode(), body=body)
+    )
+
+
+def release_key(connection: Connection, caller: str, key: str) -> None:
+    """Let the key be used again: nothing was done."""
+    connection.execute(delete(idempotency_keys).where(_key(caller, key)))
+
+
+def _key(caller: str, key: str) -> Any:
+    return (idempotency_keys.c.caller == caller) & (idempotency_keys.c.key == key)
+
+
+def add_entry(connection: Connection, row: dict[str, Any]) -> None:
+    """Write a line of the audit log."""
+    connection.execute(insert(audit).values(**row))
+
+
+def list_entries(
+    connection: Connection,
+    *,
+    before: int | None = None,
+    limit: int = 1000,
+    caller: str | None = None,
+    operation: str | None = None,
+) -> list[dict[str, Any]]:
+    """Return lines of the audit log, newest first: at most `limit` of those older than the id `before`."""
+    wanted = select(audit).order_by(audit.c.id.desc()).limit(limit)
+    if before is not None:
+        wanted = wanted.where(audit.c.id < before)
+    if caller is not None:
+        wanted = wanted.where(audit.c.caller == caller)
+    if operation is not None:
+        wanted = wanted.where(audit.c.operation == operation)
+    documents = ("request", "before", "after")
+    return [
+        {
+            **row._mapping,
+            **{name: None if row._mapping[name] is None else msgspec.Raw(row._mapping[name]) for name in documents},
+        }
+        for row in connection.execute(wanted)
+    ]

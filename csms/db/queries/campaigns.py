@@ -1,0 +1,121 @@
+"""Firmware campaigns and their members."""
+
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, insert, select, update
+
+from csms.db.tables import campaign_members, campaigns
+from csms.domain.campaigns import CampaignPlan, CampaignState, Member
+from v2g import typed_json
+
+
+class Campaign(msgspec.Struct, frozen=True, kw_only=True):
+    """A campaign as it is stored; `reason` says why it halted or ended."""
+
+    campaign_id: int
+    name: str
+    state: CampaignState
+    reason: str
+    created_ms: int
+    updated_ms: int
+    plan: CampaignPlan
+
+
+def create(connection: Connection, name: str, plan: CampaignPlan, now_ms: int) -> int:
+    """Note a campaign without members; return its number."""
+    inserted = connection.execute(
+        insert(campaigns).values(
+            name=name, state="Running", created_ms=now_ms, updated_ms=now_ms,
+            document=msgspec.json.encode(plan).decode(),
+        )
+    ).inserted_primary_key  # fmt: skip
+    assert inserted is not None
+    number: int = inserted[0]
+    return number
+
+
+def add_members(connection: Connection, campaign_id: int, members: list[Member]) -> None:
+    """Give a new campaign its stations."""
+    rows = [{"campaign_id": campaign_id, **msgspec.structs.asdict(member)} for member in members]
+    if rows:
+        connection.execute(insert(campaign_members), rows)
+
+
+def save_state(connection: Connection, campaign_id: int, state: CampaignState, reason: str, now_ms: int) -> None:
+    """Note how a campaign stands."""
+    connection.execute(
+        update(campaigns)
+        .where(campaigns.c.campaign_id == campaign_id)
+        .values(state=state, reason=reason, updated_ms=now_ms)
+    )
+
+
+def save_member(connection: Connection, campaign_id: int, member: Member, seen_ms: int | None = None) -> None:
+    """Note how far a station is; with `seen_ms` only if nothing was noted since."""
+    values = msgspec.structs.asdict(member)
+    where = (campaign_members.c.campaign_id == campaign_id) & (
+        campaign_members.c.station_id == values.pop("station_id")
+    )
+    if seen_ms is not None:
+        where &= campaign_members.c.updated_ms == seen_ms
+    connection.execute(update(campaign_members).where(where).values(**values))
+
+
+def take(connection: Connection, campaign_id: int, station_id: str) -> Member | None:
+    """Take a waiting member, as nobody else then can; None: it does not wait."""
+    waiting = (
+        (campaign_members.c.campaign_id == campaign_id)
+        & (campaign_members.c.station_id == station_id)
+        & (campaign_members.c.state == "Waiting")
+    )
+    taken = update(campaign_members).where(waiting).values(state="Working").returning(campaign_members)
+    row = connection.execute(taken).first()
+    return _member(row) if row else None
+
+
+def find(connection: Connection, campaign_id: int) -> Campaign | None:
+    """Return a campaign, or None."""
+    row = connection.execute(select(campaigns).where(campaigns.c.campaign_id == campaign_id)).first()
+    return _campaign(row) if row else None
+
+
+def list_campaigns(connection: Connection, state: CampaignState | None = None) -> list[Campaign]:
+    """Return campaigns, the newest first."""
+    query = select(campaigns).order_by(campaigns.c.campaign_id.desc())
+    if state is not None:
+        query = query.where(campaigns.c.state == state)
+    return [_campaign(row) for row in connection.execute(query)]
+
+
+def members(connection: Connection, campaign_id: int) -> list[Member]:
+    """Return the stations of a campaign, by cohort."""
+    query = (
+        select(campaign_members)
+        .where(campaign_members.c.campaign_id == campaign_id)
+        .order_by(campaign_members.c.cohort, campaign_members.c.station_id)
+    )
+    return [_member(row) for row in connection.execute(query)]
+
+
+def find_attempt(connection: Connection, station_id: str, request_id: int) -> tuple[Campaign, Member] | None:
+    """Return the campaign and member whose attempt has that request's number, or None."""
+    where = (campaign_members.c.request_id == request_id) & (campaign_members.c.station_id == station_id)
+    row = connection.execute(select(campaign_members).where(where)).first()
+    if row is None:
+        return None
+    campaign = find(connection, row.campaign_id)
+    assert campaign is not None
+    return campaign, _member(row)
+
+
+def _campaign(row: Any) -> Campaign:
+    values = dict(row._mapping)
+    plan = typed_json.decode(values.pop("document"), CampaignPlan)
+    return Campaign(plan=plan, **values)
+
+
+def _member(row: Any) -> Member:
+    values = dict(row._mapping)
+    del values["campaign_id"]
+    return Member(**values)

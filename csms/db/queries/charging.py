@@ -1,0 +1,352 @@
+"""Charging profiles as stations hold them, limits from elsewhere, vehicles' plans, sites, templates, dynamic values."""
+
+from collections.abc import Collection, Iterable
+from typing import Any, Final
+
+import msgspec
+from sqlalchemy import Connection, Table, delete, insert, select, update
+
+from csms.db.queries import transactions
+from csms.db.tables import (
+    charging_limits,
+    charging_profiles,
+    dynamic_schedules,
+    ev_schedules,
+    profile_templates,
+    sites,
+)
+from csms.domain.charging_plans import SHARE_PROFILE, ProfileTemplate, milliampere
+from csms.domain.sites import Known, Site, external_limit_w
+from csms.domain.transactions import Transaction, taken_wh
+from csms.domain.v2x import DISPATCH_PROFILE
+from v2g import typed_json
+from v2g.ocpp.messages.charging_profiles import ChargingProfile
+from v2g.ocpp.messages.smart_charging import ChargingScheduleUpdate, NotifyChargingLimitRequest
+
+CSO = "CSO"
+"""The source of limits that this back end gives (ChargingLimitSource)."""
+
+_LONGEST_MS: Final = 86_400_000
+"""The longest that a set-point of dispatch can last (`balancing.dispatch_duration_s`)."""
+
+
+def save_profile(
+    connection: Connection, station_id: str, evse_id: int, profile: ChargingProfile, source: str, now_ms: int
+) -> None:
+    """Note a profile that a station holds; it takes the place of one with its id, or with its purpose and level.
+
+    K01.FR.05 and FR.06: same id, or same stack level and purpose on the same EVSE (and transaction).
+    """
+    columns = charging_profiles.c
+    connection.execute(
+        delete(charging_profiles).where(
+            (columns.station_id == station_id)
+            & (columns.evse_id == evse_id)
+            & (columns.purpose == profile.charging_profile_purpose)
+            & (columns.stack_level == profile.stack_level)
+            & (columns.transaction_id.is_not_distinct_from(profile.transaction_id))
+        )
+    )
+    values = {
+        "evse_id": evse_id,
+        "purpose": profile.charging_profile_purpose,
+        "stack_level": profile.stack_level,
+        "source": source,
+        "transaction_id": profile.transaction_id,
+        "updated_ms": now_ms,
+        "document": msgspec.json.encode(profile).decode(),
+    }
+    _put(connection, charging_profiles, {"station_id": station_id, "profile_id": profile.id}, values)
+
+
+def clear_profiles(
+    connection: Connection,
+    station_id: str,
+    *,
+    profile_id: int | None = None,
+    evse_id: int | None = None,
+    purpose: str | None = None,
+    stack_level: int | None = None,
+) -> int:
+    """Forget the profiles that a ClearChargingProfile took away (K10.FR.03, FR.04); return how many."""
+    columns = charging_profiles.c
+    wanted = {"profile_id": profile_id, "evse_id": evse_id, "purpose": purpose, "stack_level": stack_level}
+    key = [columns[name] == value for name, value in wanted.items() if value is not None]
+    external = columns.purpose == "ChargingStationExternalConstraints"  # K10.FR.06: not ours to clear
+    return connection.execute(
+        delete(charging_profiles).where(columns.station_id == station_id, *key, ~external)
+    ).rowcount
+
+
+def profiles(
+    connection: Connection, station_id: str, evse_id: int | None = None, transaction_id: str | None = None
+) -> list[tuple[int, str, ChargingProfile]]:
+    """Return (EVSE, source, profile) of a station, of one EVSE or transaction alone when that is named."""
+    columns = charging_profiles.c
+    query = select(charging_profiles).where(columns.station_id == station_id).order_by(columns.profile_id)
+    if evse_id is not None:
+        query = query.where(columns.evse_id == evse_id)
+    if transaction_id is not None:
+        query = query.where(columns.transaction_id == transaction_id)
+    return [
+        (row.evse_id, row.source, typed_json.decode(row.document, ChargingProfile)) for row in connection.execute(query)
+    ]
+
+
+def profile(connection: Connection, station_id: str, profile_id: int) -> ChargingProfile | None:
+    """Return a profile by its id."""
+    columns = charging_profiles.c
+    document = connection.execute(
+        select(columns.document).where((columns.station_id == station_id) & (columns.profile_id == profile_id))
+    ).scalar()
+    return None if document is None else typed_json.decode(document, ChargingProfile)
+
+
+def save_reported(
+    connection: Connection, station_id: str, evse_id: int, source: str, reported: Iterable[ChargingProfile], now_ms: int
+) -> None:
+    """Note profiles that a station reported of one EVSE and source."""
+    for each in reported:
+        save_profile(connection, station_id, evse_id, each, source, now_ms)
+
+
+class Seen(msgspec.Struct, frozen=True):
+    """What is known of a station's EVSEs, what each was last allowed (mA), and another's limit on the whole station."""
+
+    known: dict[int, Known]
+    shares: dict[int, int]
+    station_w: float | None
+
+
+def look(connection: Connection, station_id: str, now_ms: int) -> Seen:
+    """Return what balancing looks at: open transactions, vehicles' needs, others' limits, shares that were taken."""
+    external: dict[int, float] = {}
+    for evse_id, since_ms, request in limits(connection, station_id):
+        bound = external_limit_w(request, since_ms, now_ms)
+        if bound is not None:
+            external[evse_id] = min(bound, external.get(evse_id, bound))
+    wishes = dict(transactions.with_needs(connection, station_id))
+    station_w = external.get(0)
+    known: dict[int, Known] = {}
+    for each in sorted(transactions.active(connection, station_id), key=lambda found: found.started_ms or 0):
+        if each.evse_id is not None:
+            bounds = [bound for bound in (external.get(each.evse_id), station_w) if bound is not None]
+            wish = wishes.get(each.transaction_id)
+            known[each.evse_id] = Known(
+                transaction=each,
+                needs=wish,
+                taken_wh=taken_wh(each),
+                external_w=min(bounds, default=None),
+                priority=wish.priority if wish is not None else 0,
+                dispatch_w=_dispatched(connection, station_id, each, now_ms),
+            )
+    shares = {
+        evse_id: milliampere(held)
+        for evse_id, source, held in profiles(connection, station_id)
+        if held.id == SHARE_PROFILE + evse_id and evse_id > 0 and _is_of(held, known.get(evse_id))
+    }
+    return Seen(known, shares, station_w)
+
+
+def _dispatched(connection: Connection, station_id: str, transaction: Transaction, now_ms: int) -> int | None:
+    """Return the set-point (W) that a transaction follows, None for none or one whose time is over."""
+    profile_id = DISPATCH_PROFILE + (transaction.evse_id or 0)
+    held = profile(connection, station_id, profile_id)
+    if held is None or held.transaction_id != transaction.transaction_id:
+        return None
+    columns = dynamic_schedules.c
+    row = connection.execute(
+        select(dynamic_schedules).where((columns.station_id == station_id) & (columns.profile_id == profile_id))
+    ).first()
+    lasts_ms = (held.charging_schedule[0].duration or 0) * 1000
+    if row is None or row.updated_ms + lasts_ms <= now_ms:
+        return None
+    return round(typed_json.decode(row.document, ChargingScheduleUpdate).setpoint or 0)
+
+
+def following(connection: Connection, now_ms: int) -> dict[tuple[str, str], int]:
+    """Return the set-points (W) that are followed now, by station and transaction."""
+    found: dict[tuple[str, str], int] = {}
+    for station_id in dispatched_stations(connection, now_ms):
+        for each in transactions.active(connection, station_id):
+            power = None if each.evse_id is None else _dispatched(connection, station_id, each, now_ms)
+            if power is not None:
+                found[station_id, each.transaction_id] = power
+    return found
+
+
+def dispatched_stations(connection: Connection, now_ms: int) -> list[str]:
+    """Return the stations at which dynamic profiles may hold."""
+    recent = dynamic_schedules.c.updated_ms > now_ms - _LONGEST_MS
+    return list(connection.execute(select(dynamic_schedules.c.station_id).where(recent).distinct()).scalars())
+
+
+def forget_dispatch(connection: Connection, station_id: str) -> None:
+    """Forget the dynamic profiles of dispatch: the station has none any more."""
+    for evse_id, _, held in profiles(connection, station_id):
+        if held.id == DISPATCH_PROFILE + evse_id and held.charging_profile_kind == "Dynamic":
+            clear_profiles(connection, station_id, profile_id=held.id)
+            put_back(connection, station_id, held.id, None)
+
+
+def _is_of(held: ChargingProfile, about: Known | None) -> bool:
+    return (
+        about is not None
+        and about.transaction is not None
+        and (about.transaction.transaction_id == held.transaction_id)
+    )
+
+
+def save_limit(connection: Connection, station_id: str, request: NotifyChargingLimitRequest, now_ms: int) -> None:
+    """Note a limit that somebody else gave (K12)."""
+    key = {
+        "station_id": station_id,
+        "evse_id": request.evse_id or 0,
+        "source": request.charging_limit.charging_limit_source,
+    }
+    _put(connection, charging_limits, key, {"at_ms": now_ms, "document": msgspec.json.encode(request).decode()})
+
+
+def clear_limit(connection: Connection, station_id: str, evse_id: int, source: str) -> bool:
+    """Forget such a limit (K13); False when none was known."""
+    key = {"station_id": station_id, "evse_id": evse_id, "source": source}
+    return _delete(connection, charging_limits, key)
+
+
+def limits(connection: Connection, station_id: str) -> list[tuple[int, int, NotifyChargingLimitRequest]]:
+    """Return (EVSE, since UTC ms, limit) of a station."""
+    query = select(charging_limits).where(charging_limits.c.station_id == station_id)
+    return [
+        (row.evse_id, row.at_ms, typed_json.decode(row.document, NotifyChargingLimitRequest))
+        for row in connection.execute(query.order_by(charging_limits.c.evse_id, charging_limits.c.source))
+    ]
+
+
+def save_ev_schedule(
+    connection: Connection, station_id: str, evse_id: int, document: bytes, now_ms: int, *, within_limits: bool
+) -> None:
+    """Note what a vehicle plans, and whether that is allowed (K15.FR.11)."""
+    values = {"at_ms": now_ms, "within_limits": within_limits, "document": document.decode()}
+    _put(connection, ev_schedules, {"station_id": station_id, "evse_id": evse_id}, values)
+
+
+def ev_schedule(connection: Connection, station_id: str, evse_id: int) -> dict[str, Any] | None:
+    """Return what the vehicle at an EVSE plans."""
+    columns = ev_schedules.c
+    row = connection.execute(
+        select(ev_schedules).where((columns.station_id == station_id) & (columns.evse_id == evse_id))
+    ).first()
+    return None if row is None else {**row._mapping, "document": msgspec.json.decode(row.document)}
+
+
+def save_template(connection: Connection, template: ProfileTemplate, now_ms: int) -> None:
+    """Keep a template, in place of one of its name."""
+    values = {"updated_ms": now_ms, "document": msgspec.json.encode(template).decode()}
+    _put(connection, profile_templates, {"name": template.name}, values)
+
+
+def template(connection: Connection, name: str) -> ProfileTemplate | None:
+    """Return a template by its name."""
+    document = connection.execute(select(profile_templates.c.document).where(profile_templates.c.name == name)).scalar()
+    return None if document is None else typed_json.decode(document, ProfileTemplate)
+
+
+def templates(connection: Connection) -> list[ProfileTemplate]:
+    """Return every template, by name."""
+    rows = connection.execute(select(profile_templates.c.document).order_by(profile_templates.c.name))
+    return [typed_json.decode(row.document, ProfileTemplate) for row in rows]
+
+
+def remove_template(connection: Connection, name: str) -> bool:
+    """Forget a template; False when it is unknown."""
+    return _delete(connection, profile_templates, {"name": name})
+
+
+def save_site(connection: Connection, site: Site, now_ms: int) -> None:
+    """Keep a site, in place of one of its id."""
+    values = {"updated_ms": now_ms, "document": msgspec.json.encode(site).decode()}
+    _put(connection, sites, {"site_id": site.id}, values)
+
+
+def site(connection: Connection, site_id: str) -> Site | None:
+    """Return a site by its id."""
+    document = connection.execute(select(sites.c.document).where(sites.c.site_id == site_id)).scalar()
+    return None if document is None else typed_json.decode(document, Site)
+
+
+def all_sites(connection: Connection) -> list[Site]:
+    """Return every site, by id."""
+    rows = connection.execute(select(sites.c.document).order_by(sites.c.site_id))
+    return [typed_json.decode(row.document, Site) for row in rows]
+
+
+def remove_site(connection: Connection, site_id: str) -> bool:
+    """Forget a site; False when it is unknown."""
+    return _delete(connection, sites, {"site_id": site_id})
+
+
+def save_dynamic(
+    connection: Connection, station_id: str, profile_id: int, values: ChargingScheduleUpdate, now_ms: int
+) -> None:
+    """Note what a dynamic profile says from now on (K28)."""
+    row = {"updated_ms": now_ms, "document": msgspec.json.encode(values).decode()}
+    _put(connection, dynamic_schedules, {"station_id": station_id, "profile_id": profile_id}, row)
+
+
+def dynamic(connection: Connection, station_id: str, profile_id: int) -> ChargingScheduleUpdate | None:
+    """Return what a dynamic profile says."""
+    columns = dynamic_schedules.c
+    document = connection.execute(
+        select(columns.document).where((columns.station_id == station_id) & (columns.profile_id == profile_id))
+    ).scalar()
+    return None if document is None else typed_json.decode(document, ChargingScheduleUpdate)
+
+
+def dynamic_row(connection: Connection, station_id: str, profile_id: int) -> tuple[int, str] | None:
+    """Return since when (UTC ms) a dynamic profile says what it does, and that as JSON, to be put back."""
+    columns = dynamic_schedules.c
+    row = connection.execute(
+        select(dynamic_schedules).where((columns.station_id == station_id) & (columns.profile_id == profile_id))
+    ).first()
+    return None if row is None else (row.updated_ms, row.document)
+
+
+def put_back(connection: Connection, station_id: str, profile_id: int, before: tuple[int, str] | None) -> None:
+    """Let a dynamic profile say again what it said before; None: nothing."""
+    key = {"station_id": station_id, "profile_id": profile_id}
+    if before is None:
+        _delete(connection, dynamic_schedules, key)
+    else:
+        _put(connection, dynamic_schedules, key, {"updated_ms": before[0], "document": before[1]})
+
+
+def forget_unreported(
+    connection: Connection, station_id: str, evse_id: int | None, reported: Collection[int], before_ms: int
+) -> list[int]:
+    """Forget profiles of ours that a station's whole report does not have; return their ids.
+
+    `before_ms`: those that were set after it was asked for may have come too late for it.
+    """
+    columns = charging_profiles.c
+    query = select(columns.profile_id).where(
+        (columns.station_id == station_id) & (columns.source == CSO) & (columns.updated_ms < before_ms)
+    )
+    if evse_id is not None:
+        query = query.where(columns.evse_id == evse_id)
+    gone = [each for each in connection.execute(query).scalars() if each not in reported]
+    for profile_id in gone:
+        clear_profiles(connection, station_id, profile_id=profile_id)
+        put_back(connection, station_id, profile_id, None)
+    return gone
+
+
+def _put(connection: Connection, table: Table, key: dict[str, Any], values: dict[str, Any]) -> None:
+    """Write a row, in place of the one that has its key."""
+    where = [table.c[name] == value for name, value in key.items()]
+    if connection.execute(update(table).where(*where).values(**values)).rowcount == 0:
+        connection.execute(insert(table).values(**key, **values))
+
+
+def _delete(connection: Connection, table: Table, key: dict[str, Any]) -> bool:
+    where = [table.c[name] == value for name, value in key.items()]
+    return connection.execute(delete(table).where(*where)).rowcount > 0

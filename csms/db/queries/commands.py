@@ -1,0 +1,257 @@
+"""What the CSMS wants to see come true: remote starts, availability, reservations, local lists."""
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+import msgspec
+from sqlalchemy import ColumnElement, Connection, insert, select, update
+
+from csms.db.queries.stations import Status, save_connectors
+from csms.db.tables import availability_orders, connectors, local_lists, remote_starts, reservations, transactions
+from csms.domain.availability import OPEN, Order, covers, fulfilled
+from csms.domain.reservations import ACTIVE, Reservation
+from v2g.ocpp.messages.authorization import IdToken
+from v2g.ocpp.messages.availability import OperationalStatus
+from v2g.ocpp.messages.transactions import TransactionLimit
+
+# -- remote starts
+
+
+def open_start(
+    connection: Connection, station_id: str, evse_id: int | None, token: IdToken, limit: TransactionLimit | None,
+    now_ms: int,
+) -> int:  # fmt: skip
+    """Note a wish to start a transaction, with its limit if any; return its remoteStartId."""
+    return _insert(
+        connection, remote_starts, station_id=station_id, evse_id=evse_id, token_type=token.type,
+        id_token=token.id_token, requested_ms=now_ms,
+        transaction_limit=msgspec.json.encode(limit).decode() if limit is not None else None,
+    )  # fmt: skip
+
+
+def save_start_answer(connection: Connection, remote_start_id: int, answer: str, transaction_id: str | None) -> None:
+    """Note what the station answered, and the transaction that it named, if any (F01.FR.13)."""
+    values: dict[str, Any] = {"answer": answer} | ({"transaction_id": transaction_id} if transaction_id else {})
+    connection.execute(update(remote_starts).where(remote_starts.c.remote_start_id == remote_start_id).values(**values))
+
+
+def match_start(
+    connection: Connection, station_id: str, remote_start_id: int, transaction_id: str, at_ms: int
+) -> dict[str, Any] | None:
+    """Join a transaction to the wish that started it (F02.FR.05); return it. None: this station was not asked so."""
+    where = (remote_starts.c.remote_start_id == remote_start_id) & (remote_starts.c.station_id == station_id)
+    values = {"transaction_id": transaction_id, "started_ms": at_ms}
+    if connection.execute(update(remote_starts).where(where).values(**values)).rowcount == 0:
+        return None
+    return find_start(connection, remote_start_id)
+
+
+def find_start(connection: Connection, remote_start_id: int) -> dict[str, Any] | None:
+    """Return a remote start as columns, or None."""
+    row = connection.execute(select(remote_starts).where(remote_starts.c.remote_start_id == remote_start_id)).first()
+    return dict(row._mapping) if row else None
+
+
+def has_started(connection: Connection, station_id: str, token_type: str, id_token: str) -> bool:
+    """Say whether we asked a station to start a transaction for that token."""
+    where = (
+        (remote_starts.c.station_id == station_id)
+        & (remote_starts.c.token_type == token_type)
+        & (remote_starts.c.id_token == id_token)
+    )
+    return connection.execute(select(remote_starts.c.remote_start_id).where(where).limit(1)).first() is not None
+
+
+def stations_of(connection: Connection, transaction_id: str) -> list[str]:
+    """Return the stations that have a transaction of that id which has not ended."""
+    return list(
+        connection.execute(
+            select(transactions.c.station_id).where(
+                (transactions.c.transaction_id == transaction_id) & transactions.c.active
+            )
+        ).scalars()
+    )
+
+
+# -- availability
+
+
+def open_order(
+    connection: Connection, station_id: str, evse_id: int, connector_id: int, wanted: OperationalStatus,
+    not_before_ms: int, now_ms: int,
+) -> Order:  # fmt: skip
+    """Note an order, which replaces what was still to come true of the same thing."""
+    same = (
+        (availability_orders.c.station_id == station_id)
+        & (availability_orders.c.evse_id == evse_id)
+        & (availability_orders.c.connector_id == connector_id)
+        & availability_orders.c.state.in_(OPEN)
+    )
+    connection.execute(update(availability_orders).where(same).values(state="Replaced", updated_ms=now_ms))
+    values: dict[str, Any] = {
+        "station_id": station_id, "evse_id": evse_id, "connector_id": connector_id, "wanted": wanted,
+        "not_before_ms": not_before_ms, "updated_ms": now_ms,
+    }  # fmt: skip
+    return Order(order_id=_insert(connection, availability_orders, state="Planned", **values), **values)
+
+
+def save_order(connection: Connection, order_id: int, state: str, detail: str, now_ms: int) -> None:
+    """Note what became of an order."""
+    connection.execute(
+        update(availability_orders)
+        .where(availability_orders.c.order_id == order_id)
+        .values(state=state, detail=detail, updated_ms=now_ms)
+    )
+
+
+def list_orders(connection: Connection, station_id: str | None = None, *, only_open: bool = False) -> list[Order]:
+    """Return orders, oldest first."""
+    query = select(availability_orders).order_by(availability_orders.c.order_id)
+    if station_id is not None:
+        query = query.where(availability_orders.c.station_id == station_id)
+    if only_open:
+        query = query.where(availability_orders.c.state.in_(OPEN))
+    return [_read(row, Order) for row in connection.execute(query)]
+
+
+def is_order_due(connection: Connection, now_ms: int) -> bool:
+    """Say whether any planned order's time has come."""
+    due = (availability_orders.c.state == "Planned") & (availability_orders.c.not_before_ms <= now_ms)
+    return connection.execute(select(availability_orders.c.order_id).where(due).limit(1)).first() is not None
+
+
+def take_due_orders(connection: Connection, connected: Collection[str], now_ms: int) -> list[Order]:
+    """Return the planned orders whose time has come, of stations that are there; nobody else gets them."""
+    due = (
+        (availability_orders.c.state == "Planned")
+        & (availability_orders.c.not_before_ms <= now_ms)
+        & availability_orders.c.station_id.in_(tuple(connected))
+    )
+    taken = update(availability_orders).where(due).values(state="Sent").returning(availability_orders)
+    return [_read(row, Order) for row in connection.execute(taken)]
+
+
+def fulfil_orders(connection: Connection, station_id: str, evse_id: int, connector_id: int, now_ms: int) -> list[Order]:
+    """After a connector's status changed: mark the orders that have come true, and return them (G03.FR.01)."""
+    waiting = [
+        order
+        for order in list_orders(connection, station_id, only_open=True)
+        if order.state != "Planned" and covers(order, evse_id, connector_id)
+    ]
+    if not waiting:
+        return []
+    found = connection.execute(
+        select(connectors.c.evse_id, connectors.c.connector_id, connectors.c.status).where(
+            connectors.c.station_id == station_id
+        )
+    )
+    statuses = [(row.evse_id, row.connector_id, row.status) for row in found]
+    done = [order for order in waiting if fulfilled(order, statuses)]
+    for order in done:
+        save_order(connection, order.order_id, "Done", order.detail, now_ms)
+    return done
+
+
+def take_statuses(connection: Connection, told: Sequence[tuple[Status, int]]) -> list[list[Order]]:
+    """Store the status of connectors, each with when (UTC ms) it came; return the orders that came true with it."""
+    save_connectors(connection, [status for status, _ in told])
+    open_here = availability_orders.c.state.in_(OPEN) & availability_orders.c.station_id.in_(
+        {status.station_id for status, _ in told}
+    )
+    waiting = set(connection.execute(select(availability_orders.c.station_id).where(open_here)).scalars())
+    return [
+        fulfil_orders(connection, each.station_id, each.evse_id, each.connector_id, now_ms)
+        if each.station_id in waiting
+        else []
+        for each, now_ms in told
+    ]
+
+
+# -- reservations
+
+
+def open_reservation(connection: Connection, /, **values: Any) -> Reservation:
+    """Note a reservation that is about to be asked for; columns of `reservations`. Returns it with its number."""
+    values["since_ms"] = values.get("updated_ms", 0)
+    number = _insert(connection, reservations, state="Requested", **values)
+    return Reservation(reservation_id=number, **values)
+
+
+def replace_reservation(connection: Connection, /, reservation_id: int, **values: Any) -> Reservation:
+    """Give a reservation new content under its number (H01.FR.02)."""
+    where = reservations.c.reservation_id == reservation_id
+    connection.execute(update(reservations).where(where).values(state="Requested", **values))
+    (changed,) = _reservations(connection, where)
+    return changed
+
+
+def save_reservation(
+    connection: Connection, station_id: str, reservation_id: int, state: str, now_ms: int,
+    transaction_id: str | None = None, *, only_active: bool = True,
+) -> bool:  # fmt: skip
+    """Note what became of a reservation. False: that station has no such active one."""
+    where = (reservations.c.reservation_id == reservation_id) & (reservations.c.station_id == station_id)
+    if only_active:
+        where &= reservations.c.state.in_(ACTIVE)
+    values = {"state": state, "updated_ms": now_ms} | ({"transaction_id": transaction_id} if transaction_id else {})
+    return connection.execute(update(reservations).where(where).values(**values)).rowcount > 0
+
+
+def reserved_since(connection: Connection, station_id: str, transaction_id: str) -> int | None:
+    """Return when the reservation was made that a transaction used, None for one without."""
+    where = (reservations.c.station_id == station_id) & (reservations.c.transaction_id == transaction_id)
+    found: int | None = connection.execute(select(reservations.c.since_ms).where(where).limit(1)).scalar()
+    return found
+
+
+def find_reservation(connection: Connection, reservation_id: int) -> Reservation | None:
+    """Return a reservation, or None."""
+    found = _reservations(connection, reservations.c.reservation_id == reservation_id)
+    return found[0] if found else None
+
+
+def list_reservations(
+    connection: Connection, station_id: str | None = None, *, only_active: bool = False
+) -> list[Reservation]:
+    """Return reservations, oldest first."""
+    where = [] if station_id is None else [reservations.c.station_id == station_id]
+    if only_active:
+        where.append(reservations.c.state.in_(ACTIVE))
+    return _reservations(connection, *where)
+
+
+def _reservations(connection: Connection, *where: ColumnElement[bool]) -> list[Reservation]:
+    query = select(reservations).where(*where).order_by(reservations.c.reservation_id)
+    return [_read(row, Reservation) for row in connection.execute(query)]
+
+
+# -- local lists
+
+
+def find_local_list(connection: Connection, station_id: str) -> dict[str, Any] | None:
+    """Return what we believe a station's list to be, as columns, or None when none was ever sent."""
+    row = connection.execute(select(local_lists).where(local_lists.c.station_id == station_id)).first()
+    return dict(row._mapping) if row else None
+
+
+def list_local_lists(connection: Connection) -> list[str]:
+    """Return the stations that have a list from us."""
+    return list(connection.execute(select(local_lists.c.station_id).where(local_lists.c.version > 0)).scalars())
+
+
+def save_local_list(connection: Connection, /, station_id: str, **values: Any) -> None:
+    """Note a station's list; columns of `local_lists`."""
+    where = local_lists.c.station_id == station_id
+    if connection.execute(update(local_lists).where(where).values(**values)).rowcount == 0:
+        connection.execute(insert(local_lists).values(station_id=station_id, **values))
+
+
+def _insert(connection: Connection, table: Any, **values: Any) -> int:
+    inserted = connection.execute(insert(table).values(**values)).inserted_primary_key
+    assert inserted is not None
+    number: int = inserted[0]
+    return number
+
+
+def _read(row: Any, type_: type[Any]) -> Any:
+    return type_(**row._mapping)

@@ -1,0 +1,99 @@
+"""The mirror of stations' device models, and the network profiles that they were given."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, delete, select, update
+
+from csms.db.queries.bulk import upsert_rows
+from csms.db.tables.device_model import device_variables, network_profiles
+from csms.domain.device_model import Limit
+
+
+def save(connection: Connection, station_id: str, rows: Iterable[Mapping[str, Any]]) -> int:
+    """Take what a station said of its variables; return how many attributes. `rows` may know different columns."""
+    groups: dict[tuple[str, ...], dict[tuple[Any, ...], dict[str, Any]]] = {}
+    count = 0
+    for row in rows:
+        values = {"station_id": station_id, **row}
+        key = tuple(values[column.name] for column in device_variables.primary_key)
+        groups.setdefault(tuple(values), {})[key] = values  # the last word on each counts
+        count += 1
+    for group in groups.values():
+        upsert_rows(connection, device_variables, list(group.values()))
+    return count
+
+
+def notice(connection: Connection, station_id: str, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Take values that events told, of variables that are known; events alone make no model."""
+    for row in rows:
+        names = ("component", "component_instance", "evse_id", "connector_id", "variable", "variable_instance")
+        key = device_variables.c.station_id == station_id
+        for name in (*names, "attribute"):
+            key &= device_variables.c[name] == row[name]
+        values = {"value": row["value"], "value_ms": row["value_ms"]}
+        connection.execute(update(device_variables).where(key).values(**values))
+
+
+def rebooted(connection: Connection, boots: Sequence[tuple[str, int]]) -> list[bool]:
+    """Let what was set to hold after a reboot hold; return of which stations anything is known.
+
+    `boots`: stations, and when (UTC ms) they booted; what is stored at once counts as booted at once.
+    """
+    table, here = device_variables, device_variables.c.station_id.in_({station_id for station_id, _ in boots})
+    now_ms = max(at_ms for _, at_ms in boots)
+    values = {"value": table.c.after_reboot, "value_ms": now_ms, "after_reboot": None}
+    connection.execute(update(table).where(here & table.c.after_reboot.is_not(None)).values(**values))
+    known = set(connection.execute(select(table.c.station_id).where(here).distinct()).scalars())
+    return [station_id in known for station_id, _ in boots]
+
+
+def forget(connection: Connection, station_id: str) -> None:
+    """Forget a station's device model, before it is reported anew."""
+    connection.execute(delete(device_variables).where(device_variables.c.station_id == station_id))
+
+
+def list_variables(
+    connection: Connection, station_id: str, component: str | None = None, variable: str | None = None
+) -> list[dict[str, Any]]:
+    """Return the mirror of a station, or of one component or variable of it, in the order of names."""
+    table = device_variables
+    query = select(table).where(table.c.station_id == station_id).order_by(*table.primary_key)
+    if component is not None:
+        query = query.where(table.c.component == component)
+    if variable is not None:
+        query = query.where(table.c.variable == variable)
+    return [dict(row._mapping) for row in connection.execute(query)]
+
+
+def limit_of(connection: Connection, station_id: str, action: str) -> Limit:
+    """Return how much a request of this action to a station may hold, as far as it has told."""
+    table = device_variables
+    query = select(table.c.variable, table.c.value).where(
+        (table.c.station_id == station_id)
+        & (table.c.component == "DeviceDataCtrlr")
+        & (table.c.variable_instance == action)
+        & (table.c.attribute == "Actual")
+    )
+    told = {row.variable: int(row.value) for row in connection.execute(query) if (row.value or "").isdecimal()}
+    return Limit(told.get("ItemsPerMessage"), told.get("BytesPerMessage"))
+
+
+def slots_in_use(connection: Connection, station_id: str) -> frozenset[str]:
+    """Return the slots of the network configurations that a station uses, as far as it has told."""
+    (found, *_) = [*list_variables(connection, station_id, "OCPPCommCtrlr", "NetworkConfigurationPriority"), None]
+    return frozenset((found["value"] or "").replace(" ", "").split(",")) if found else frozenset()
+
+
+def save_profile(connection: Connection, station_id: str, slot: int, status: str, document: bytes, now_ms: int) -> None:
+    """Note which network profile a station was offered in a slot, and what it said; one that it took stays."""
+    columns = {"status": status, "document": document.decode(), "set_ms": now_ms}
+    upsert_rows(connection, network_profiles, [{"station_id": station_id, "slot": slot, **columns}])
+
+
+def list_profiles(connection: Connection, station_id: str) -> list[dict[str, Any]]:
+    """Return the network profiles that a station has taken."""
+    query = (
+        select(network_profiles).where(network_profiles.c.station_id == station_id).order_by(network_profiles.c.slot)
+    )
+    return [dict(row._mapping) for row in connection.execute(query)]

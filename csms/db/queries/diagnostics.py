@@ -1,0 +1,270 @@
+"""Monitors, events of device models, event streams, messages on displays."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, delete, insert, select, update
+
+from csms.db.queries.paging import page
+from csms.db.tables import device_events, display_messages, event_streams, monitors, stream_values
+from v2g.ocpp.messages.diagnostics import EventData
+from v2g.ocpp.messages.display import MessageInfo
+from v2g.ocpp.messages.event_streams import ConstantStreamData, NotifyPeriodicEventStream
+from v2g.ocpp.messages.monitoring import MonitoringData, SetMonitoringData
+from v2g.ocpp.times import parse_time
+
+# -- monitors
+
+
+def save_monitor(
+    connection: Connection, station_id: str, monitor_id: int, asked: SetMonitoringData, now_ms: int
+) -> None:
+    """Note a monitor that a station has accepted (N04)."""
+    _put_monitor(
+        connection, station_id, monitor_id, component=_text(asked.component), variable=_text(asked.variable),
+        kind=asked.type, value=asked.value, severity=asked.severity, in_transaction=asked.transaction,
+        source="CustomMonitor", updated_ms=now_ms,
+    )  # fmt: skip
+
+
+def save_reported(connection: Connection, station_id: str, reported: Iterable[MonitoringData], now_ms: int) -> None:
+    """Note monitors that a station reported (N02)."""
+    for data in reported:
+        for each in data.variable_monitoring:
+            _put_monitor(
+                connection, station_id, each.id, component=_text(data.component), variable=_text(data.variable),
+                kind=each.type, value=each.value, severity=each.severity, in_transaction=each.transaction,
+                source=each.event_notification_type or "", updated_ms=now_ms,
+            )  # fmt: skip
+
+
+def drop_monitors(connection: Connection, station_id: str, monitor_ids: Iterable[int]) -> None:
+    """Forget monitors (N06)."""
+    where = (monitors.c.station_id == station_id) & monitors.c.monitor_id.in_(tuple(monitor_ids))
+    connection.execute(delete(monitors).where(where))
+
+
+def drop_custom_monitors(connection: Connection, station_id: str) -> None:
+    """Forget what the CSMS had set: the station went back to its own monitors (N03.FR.03, .04)."""
+    where = (monitors.c.station_id == station_id) & (monitors.c.source == "CustomMonitor")
+    connection.execute(delete(monitors).where(where))
+
+
+def list_monitors(connection: Connection, station_id: str) -> list[dict[str, Any]]:
+    """Return the monitors of a station, component and variable decoded."""
+    query = select(monitors).where(monitors.c.station_id == station_id).order_by(monitors.c.monitor_id)
+    return [
+        {
+            **row._mapping,
+            "component": msgspec.json.decode(row.component),
+            "variable": msgspec.json.decode(row.variable),
+        }
+        for row in connection.execute(query)
+    ]
+
+
+def _put_monitor(connection: Connection, station_id: str, monitor_id: int, **values: Any) -> None:
+    where = (monitors.c.station_id == station_id) & (monitors.c.monitor_id == monitor_id)
+    if connection.execute(update(monitors).where(where).values(**values)).rowcount == 0:
+        connection.execute(insert(monitors).values(station_id=station_id, monitor_id=monitor_id, **values))
+
+
+# -- events
+
+
+def add_events(connection: Connection, station_id: str, events: Iterable[EventData], now_ms: int) -> None:
+    """Keep events of a device model; one without severity has that of its monitor (N07)."""
+    severities = {
+        row.monitor_id: row.severity
+        for row in connection.execute(
+            select(monitors.c.monitor_id, monitors.c.severity).where(monitors.c.station_id == station_id)
+        )
+    }
+    connection.execute(
+        insert(device_events),
+        [
+            {
+                "station_id": station_id,
+                "event_id": event.event_id,
+                "at_ms": parse_time(event.timestamp),
+                "received_ms": now_ms,
+                "trigger": event.trigger,
+                "component": event.component.name,
+                "variable": event.variable.name,
+                "monitor_id": event.variable_monitoring_id,
+                "severity": event.severity
+                if event.severity is not None
+                else severities.get(event.variable_monitoring_id),
+                "cleared": bool(event.cleared),
+                "document": _text(event),
+            }
+            for event in events
+        ],
+    )
+
+
+def list_events(
+    connection: Connection, station_id: str | None = None, limit: int = 100, before: int | None = None
+) -> list[dict[str, Any]]:
+    """Return the newest events first, documents decoded: of those below the number `before`."""
+    query = select(device_events).order_by(device_events.c.id.desc()).limit(limit)
+    if before is not None:
+        query = query.where(device_events.c.id < before)
+    if station_id is not None:
+        query = query.where(device_events.c.station_id == station_id)
+    return [{**row._mapping, "document": msgspec.json.decode(row.document)} for row in connection.execute(query)]
+
+
+# -- event streams (2.1)
+
+
+def open_stream(connection: Connection, station_id: str, data: ConstantStreamData, now_ms: int) -> None:
+    """Note a stream; one of the same number is over (N11)."""
+    where = (event_streams.c.station_id == station_id) & (event_streams.c.stream_id == data.id)
+    values = {
+        "monitor_id": data.variable_monitoring_id, "interval_s": data.params.interval, "batch": data.params.values,
+        "opened_ms": now_ms, "closed_ms": None,
+    }  # fmt: skip
+    if connection.execute(update(event_streams).where(where).values(**values)).rowcount == 0:
+        connection.execute(insert(event_streams).values(station_id=station_id, stream_id=data.id, **values))
+
+
+def close_stream(connection: Connection, station_id: str, stream_id: int, now_ms: int) -> bool:
+    """Note that a stream is over (N13). False: it was not open."""
+    where = (
+        (event_streams.c.station_id == station_id)
+        & (event_streams.c.stream_id == stream_id)
+        & event_streams.c.closed_ms.is_(None)
+    )
+    return connection.execute(update(event_streams).where(where).values(closed_ms=now_ms)).rowcount > 0
+
+
+def adjust_stream(
+    connection: Connection, station_id: str, stream_id: int, interval_s: int | None, batch: int | None
+) -> None:
+    """Note that a stream sends at another rate (N14)."""
+    where = (event_streams.c.station_id == station_id) & (event_streams.c.stream_id == stream_id)
+    connection.execute(update(event_streams).where(where).values(interval_s=interval_s, batch=batch))
+
+
+def add_stream_values(connection: Connection, station_id: str, message: NotifyPeriodicEventStream) -> int | None:
+    """Keep the readings of an open stream; return its monitor (N15.FR.03). None: no such stream, nothing is kept."""
+    monitor_id: int | None = connection.execute(
+        select(event_streams.c.monitor_id).where(
+            (event_streams.c.station_id == station_id)
+            & (event_streams.c.stream_id == message.id)
+            & event_streams.c.closed_ms.is_(None)
+        )
+    ).scalar()
+    if monitor_id is None:
+        return None
+    base_ms = parse_time(message.basetime)
+    connection.execute(
+        insert(stream_values),
+        [
+            {
+                "station_id": station_id,
+                "stream_id": message.id,
+                "monitor_id": monitor_id,
+                "at_ms": base_ms + round(each.t * 1000),
+                "value": each.v,
+            }
+            for each in message.data
+        ],
+    )
+    return monitor_id
+
+
+def list_streams(connection: Connection, station_id: str) -> list[dict[str, Any]]:
+    """Return the streams of a station."""
+    query = select(event_streams).where(event_streams.c.station_id == station_id).order_by(event_streams.c.stream_id)
+    return [dict(row._mapping) for row in connection.execute(query)]
+
+
+def list_stream_values(
+    connection: Connection, station_id: str, stream_id: int, limit: int = 1000, after: tuple[int, int] | None = None
+) -> list[dict[str, Any]]:
+    """Return the newest readings of a stream first, those `after` a time and number."""
+    where = (stream_values.c.station_id == station_id) & (stream_values.c.stream_id == stream_id)
+    query = page(select(stream_values).where(where), (stream_values.c.at_ms, stream_values.c.id), after, limit)
+    return [dict(row._mapping) for row in connection.execute(query)]
+
+
+# -- messages on displays
+
+
+def next_message_id(connection: Connection, station_id: str) -> int:
+    """Return a number that no message of the station has had."""
+    taken = connection.execute(
+        select(display_messages.c.message_id)
+        .where(display_messages.c.station_id == station_id)
+        .order_by(display_messages.c.message_id.desc())
+        .limit(1)
+    ).scalar()
+    return 1 if taken is None else taken + 1
+
+
+def save_message(connection: Connection, station_id: str, info: MessageInfo, state: str, now_ms: int) -> None:
+    """Note a message that a station shows, or refused."""
+    where = (display_messages.c.station_id == station_id) & (display_messages.c.message_id == info.id)
+    values = {
+        "state": state, "transaction_id": info.transaction_id, "updated_ms": now_ms, "document": _text(info),
+        "ends_ms": parse_time(info.end_date_time) if info.end_date_time else None,
+    }  # fmt: skip
+    if connection.execute(update(display_messages).where(where).values(**values)).rowcount == 0:
+        connection.execute(insert(display_messages).values(station_id=station_id, message_id=info.id, **values))
+
+
+def end_message(connection: Connection, station_id: str, message_id: int, state: str, now_ms: int) -> bool:
+    """Note that a message is no longer there. False: it was not."""
+    where = (
+        (display_messages.c.station_id == station_id)
+        & (display_messages.c.message_id == message_id)
+        & (display_messages.c.state == "Accepted")
+    )
+    values = {"state": state, "updated_ms": now_ms}
+    return connection.execute(update(display_messages).where(where).values(**values)).rowcount > 0
+
+
+def end_messages_of(connection: Connection, station_id: str, transaction_id: str, now_ms: int) -> int:
+    """After a transaction's end: its messages are gone (O02.FR.02). Return how many there were."""
+    where = (
+        (display_messages.c.station_id == station_id)
+        & (display_messages.c.transaction_id == transaction_id)
+        & (display_messages.c.state == "Accepted")
+    )
+    values = {"state": "Ended", "updated_ms": now_ms}
+    return connection.execute(update(display_messages).where(where).values(**values)).rowcount
+
+
+def expire_messages(connection: Connection, now_ms: int) -> int:
+    """Stations remove messages by themselves at their end (O01.FR.06): note it. Return how many."""
+    where = (display_messages.c.state == "Accepted") & (display_messages.c.ends_ms <= now_ms)
+    values = {"state": "Expired", "updated_ms": now_ms}
+    return connection.execute(update(display_messages).where(where).values(**values)).rowcount
+
+
+def keep_only_messages(connection: Connection, station_id: str, message_ids: Iterable[int], now_ms: int) -> None:
+    """After a report of all messages: what is not in it is gone."""
+    where = (
+        (display_messages.c.station_id == station_id)
+        & (display_messages.c.state == "Accepted")
+        & display_messages.c.message_id.not_in(tuple(message_ids))
+    )
+    connection.execute(update(display_messages).where(where).values(state="Gone", updated_ms=now_ms))
+
+
+def list_messages(connection: Connection, station_id: str, *, shown: bool = False) -> list[dict[str, Any]]:
+    """Return the messages of a station, documents decoded; `shown` only those that are there."""
+    query = select(display_messages).where(display_messages.c.station_id == station_id)
+    if shown:
+        query = query.where(display_messages.c.state == "Accepted")
+    return [
+        {**row._mapping, "document": msgspec.json.decode(row.document)}
+        for row in connection.execute(query.order_by(display_messages.c.message_id))
+    ]
+
+
+def _text(value: msgspec.Struct) -> str:
+    return msgspec.json.encode(value).decode()

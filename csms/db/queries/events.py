@@ -1,0 +1,242 @@
+"""Transaction events as they arrive, many at a time: the busiest path to the database."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from typing import Any, Final, Literal
+
+import msgspec
+from sqlalchemy import Connection, delete, select
+
+from csms.db.queries.bulk import insert_rows, update_rows
+from csms.db.tables import (
+    charging_profiles,
+    meter_keys,
+    meter_values,
+    transaction_events,
+    transaction_faults,
+    transactions,
+)
+from csms.domain.signed_values import Judged, judge_samples
+from csms.domain.transaction_checks import Fault, faults_of
+from csms.domain.transactions import Event, Sample, Transaction, merge
+from v2g import typed_json
+
+Outcome = Literal["new", "duplicate", "conflict"]
+
+_decode = typed_json.decoder(Transaction).decode
+_decode_samples = typed_json.decoder(tuple[Judged, ...]).decode
+_encode = msgspec.json.Encoder().encode
+
+
+class Arrival(msgspec.Struct, frozen=True):
+    """An event that has arrived: what it says, the whole message as JSON, and when it came (UTC)."""
+
+    event: Event
+    document: bytes
+    received_ms: int
+
+
+_Key = tuple[str, str]
+
+_KNOWN_SQLITE: Final = """
+WITH given (station_id, transaction_id) AS (VALUES {keys})
+SELECT t.station_id, t.transaction_id, t.document FROM given
+CROSS JOIN transactions t ON t.station_id = given.station_id AND t.transaction_id = given.transaction_id
+"""
+
+_KNOWN_POSTGRESQL: Final = """
+SELECT t.station_id, t.transaction_id, t.document
+FROM json_to_recordset(%s::json) AS given (station_id text, transaction_id text)
+JOIN transactions t ON t.station_id = given.station_id AND t.transaction_id = given.transaction_id
+"""
+
+_PORTIONS: Final = (64, 16, 4, 1)
+"""Keys in one query of SQLite, so that a few prepared statements serve groups of any size."""
+
+# Another node may have events of the same transaction at the same time, when its station has just moved.
+_LOCK_POSTGRESQL: Final = """
+SELECT pg_advisory_xact_lock(key)
+FROM (SELECT DISTINCT hashtextextended(value, 7632) AS key FROM json_array_elements_text(%s::json) ORDER BY 1) AS keys
+"""
+
+
+def add_events(connection: Connection, arrivals: Sequence[Arrival]) -> list[tuple[Outcome, Transaction]]:
+    """Store events, each once; return for each what it was and its transaction as it then stands (E01 to E13).
+
+    `conflict` is another content under a number that is taken: the first one stands.
+    """
+    lock(connection, {each.event.station_id for each in arrivals})
+    stored = _find(connection, {(each.event.station_id, each.event.transaction_id) for each in arrivals})
+    digests = _digests(connection, stored, arrivals)
+    known = dict(stored)
+    results: list[tuple[Outcome, Transaction]] = []
+    new: list[Arrival] = []
+    changed: dict[_Key, int] = {}
+    faults: list[dict[str, Any]] = []
+    for arrival in arrivals:
+        event = arrival.event
+        key = event.station_id, event.transaction_id
+        before = known.get(key)
+        digest = digests.get((*key, event.seq_no))
+        if before is not None and digest is not None:
+            if digest != event.digest:
+                fault = Fault("conflict", event.seq_no, f"another content, SHA-256 {event.digest}")
+                faults.append(_fault_row(event, fault, arrival.received_ms))
+            results.append(("duplicate" if digest == event.digest else "conflict", before))
+            continue
+        merged = known[key] = merge(before, event)
+        digests[*key, event.seq_no] = event.digest
+        changed[key] = arrival.received_ms
+        faults += [_fault_row(event, fault, arrival.received_ms) for fault in faults_of(before, event)]
+        new.append(arrival)
+        results.append(("new", merged))
+    _save_transactions(connection, stored, [(known[key], heard_ms) for key, heard_ms in changed.items()])
+    for each in new:
+        if each.event.kind == "Ended":
+            _drop_profiles(connection, each.event)
+    insert_rows(connection, transaction_events, [_event_row(connection, each) for each in new])
+    insert_rows(connection, transaction_faults, faults)
+    return results
+
+
+def _save_transactions(
+    connection: Connection, stored: Mapping[_Key, Transaction], changed: Iterable[tuple[Transaction, int]]
+) -> None:
+    """Write transactions as they are now; what most events leave as it is, they leave alone in the indices, too."""
+    made: list[dict[str, Any]] = []
+    turned: list[dict[str, Any]] = []
+    going_on: list[dict[str, Any]] = []
+    for after, heard_ms in changed:
+        row = {
+            "station_id": after.station_id,
+            "transaction_id": after.transaction_id,
+            "heard_ms": heard_ms,
+            "document": _encode(after).decode(),
+        }
+        before = stored.get((after.station_id, after.transaction_id))
+        if before is not None and _indexed(before) == _indexed(after):
+            going_on.append(row)
+        else:
+            row["active"], row["started_ms"], row["ended_ms"] = _indexed(after)
+            (made if before is None else turned).append(row)
+    insert_rows(connection, transactions, made)
+    update_rows(connection, transactions, turned)
+    update_rows(connection, transactions, going_on)
+
+
+def _indexed(transaction: Transaction) -> tuple[bool, int | None, int | None]:
+    return transaction.active, transaction.started_ms, transaction.ended_ms
+
+
+def _drop_profiles(connection: Connection, event: Event) -> None:
+    """Forget the profiles of a transaction that has ended, as its station does."""
+    held = charging_profiles.c
+    of_it = (held.station_id == event.station_id) & (held.transaction_id == event.transaction_id)
+    connection.execute(delete(charging_profiles).where(of_it))
+
+
+def add_event(connection: Connection, event: Event, document: bytes, received_ms: int) -> tuple[Outcome, Transaction]:
+    """Store one event, as `add_events` does."""
+    return add_events(connection, [Arrival(event, document, received_ms)])[0]
+
+
+def add_samples(connection: Connection, station_id: str, evse_id: int | None, samples: Sequence[Sample]) -> None:
+    """Store meter values outside transactions; what is signed is verified with the meter's key, if that is known."""
+    key = meter_key(connection, station_id, evse_id or 0) if any(each.signed for each in samples) else ""
+    place = {"station_id": station_id, "evse_id": evse_id}
+    rows = [{**place, **msgspec.structs.asdict(each)} for each in judge_samples(samples, key)]
+    insert_rows(connection, meter_values, rows)
+
+
+def meter_key(connection: Connection, station_id: str, evse_id: int) -> str:
+    """Return the public key of an EVSE's meter, or the one that holds for the whole station; "" for none."""
+    keys = {
+        row.evse_id: row.public_key
+        for row in connection.execute(select(meter_keys).where(meter_keys.c.station_id == station_id))
+    }
+    found: str = keys.get(evse_id) or keys.get(0, "")
+    return found
+
+
+def lock(connection: Connection, station_ids: Iterable[str]) -> None:
+    """Keep other nodes from changing the transactions of these stations until the commit (SQLite has no others)."""
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql(_LOCK_POSTGRESQL, (_encode(sorted(station_ids)).decode(),))
+
+
+def _find(connection: Connection, keys: Iterable[_Key]) -> dict[_Key, Transaction]:
+    """Return those of the transactions that are there."""
+    wanted = list(keys)
+    rows: list[Any] = []
+    if connection.dialect.name == "postgresql":
+        given = [{"station_id": station_id, "transaction_id": transaction_id} for station_id, transaction_id in wanted]
+        rows += connection.exec_driver_sql(_KNOWN_POSTGRESQL, (_encode(given).decode(),)).all()
+    else:
+        start = 0
+        for size in _PORTIONS:
+            while len(wanted) - start >= size:
+                names = tuple(name for key in wanted[start : start + size] for name in key)
+                rows += connection.exec_driver_sql(_known_in_sqlite(size), names).all()
+                start += size
+    return {(station_id, transaction_id): _decode(document) for station_id, transaction_id, document in rows}
+
+
+@cache
+def _known_in_sqlite(size: int) -> str:
+    return _KNOWN_SQLITE.format(keys=", ".join(["(?, ?)"] * size))
+
+
+def _digests(
+    connection: Connection, known: Mapping[_Key, Transaction], arrivals: Iterable[Arrival]
+) -> dict[tuple[str, str, int], str]:
+    """Return the digests of those events that are there already; a transaction has none outside its numbers."""
+    there = transaction_events.c
+    found: dict[tuple[str, str, int], str] = {}
+    for event in (each.event for each in arrivals):
+        key = event.station_id, event.transaction_id
+        of = known.get(key)
+        if of is not None and of.first_seq <= event.seq_no <= of.last_seq:
+            here = (there.station_id == key[0]) & (there.transaction_id == key[1]) & (there.seq_no == event.seq_no)
+            digest = connection.execute(select(there.digest).where(here)).scalar()
+            if digest is not None:
+                found[*key, event.seq_no] = digest
+    return found
+
+
+def _event_row(connection: Connection, arrival: Arrival) -> dict[str, Any]:
+    event = arrival.event
+    return {
+        "station_id": event.station_id,
+        "transaction_id": event.transaction_id,
+        "seq_no": event.seq_no,
+        "kind": event.kind,
+        "trigger": event.trigger,
+        "at_ms": event.at_ms,
+        "received_ms": arrival.received_ms,
+        "offline": event.offline,
+        "digest": event.digest,
+        "document": arrival.document.decode(),
+        "samples": _samples_of(connection, event),
+    }
+
+
+def _samples_of(connection: Connection, event: Event) -> str:
+    """Return an event's readings as JSON, those that are signed with what that is worth."""
+    samples: Sequence[Sample] = event.samples
+    if any(each.signed for each in samples):
+        samples = judge_samples(samples, meter_key(connection, event.station_id, event.evse_id or 0))
+    return _encode(samples).decode()
+
+
+def read_samples(document: str) -> tuple[Judged, ...]:
+    """Return the readings of a stored event."""
+    return _decode_samples(document)
+
+
+def _fault_row(event: Event, fault: Fault, now_ms: int) -> dict[str, Any]:
+    return {
+        "station_id": event.station_id,
+        "transaction_id": event.transaction_id,
+        "found_ms": now_ms,
+        **msgspec.structs.asdict(fault),
+    }

@@ -1,0 +1,135 @@
+"""Journal copies, settlements and grid signals."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, insert, select, update
+from sqlalchemy.dialects import sqlite
+
+from csms.db.tables import grid_signals, journals, settlements
+from csms.db.tables import journal_lines as journal_lines_
+
+
+class JournalRow(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a journal copy stands: how many `lines`, the `head` hash, whether the session has `ended`."""
+
+    station_id: str
+    session_id: str
+    lines: int
+    head: str
+    ended: bool
+
+
+def append_journal(connection: Connection, row: JournalRow, before: int, added: Sequence[bytes], now_ms: int) -> bool:
+    """Add lines to a copy that has `before` of them, after which it stands as `row` says; False when it has others.
+
+    Of nodes that add at the same time one is first, and the others add nothing.
+    """
+    place = {"station_id": row.station_id, "session_id": row.session_id}
+    if before == 0:
+        _begin_journal(connection, place, now_ms)
+    key = (journals.c.station_id == row.station_id) & (journals.c.session_id == row.session_id)
+    columns = {"lines": row.lines, "head": row.head, "ended": row.ended, "updated_ms": now_ms}
+    if connection.execute(update(journals).where(key & (journals.c.lines == before)).values(**columns)).rowcount == 0:
+        return False
+    lines = [{**place, "sequence": before + number, "line": line} for number, line in enumerate(added)]
+    connection.execute(insert(journal_lines_), lines)
+    return True
+
+
+def _begin_journal(connection: Connection, place: dict[str, str], now_ms: int) -> None:
+    make: Any = sqlite.insert
+    if connection.dialect.name == "postgresql":
+        from sqlalchemy.dialects.postgresql import insert as make  # only where that database is used
+    columns = {"lines": 0, "head": "", "ended": False, "updated_ms": now_ms}
+    connection.execute(make(journals).values(**place, **columns).on_conflict_do_nothing())
+
+
+def journal_lines(connection: Connection, station_id: str, session_id: str) -> list[bytes]:
+    """Return the lines of a copy in their order, each with its line feed."""
+    there = journal_lines_.c
+    query = select(there.line).where((there.station_id == station_id) & (there.session_id == session_id))
+    return list(connection.execute(query.order_by(there.sequence)).scalars())
+
+
+def find_journals(connection: Connection, session_id: str) -> list[dict[str, Any]]:
+    """Return the copies of a session's journal, one per station that uses the id, each with its head and `lines`."""
+    rows = connection.execute(select(journals).where(journals.c.session_id == session_id)).all()
+    return [{**row._mapping, "lines": journal_lines(connection, row.station_id, session_id)} for row in rows]
+
+
+def count_refusal(connection: Connection, station_id: str, session_id: str, now_ms: int) -> None:
+    """Count lines that were refused for this copy."""
+    key = (journals.c.station_id == station_id) & (journals.c.session_id == session_id)
+    connection.execute(update(journals).where(key).values(refused=journals.c.refused + 1, updated_ms=now_ms))
+
+
+def save_settlement(
+    connection: Connection, station_id: str, session_id: str, head: str, document: bytes, now_ms: int
+) -> bool:
+    """Store a settlement; False when the one for this very journal is there already."""
+    key = (settlements.c.station_id == station_id) & (settlements.c.session_id == session_id)
+    known = connection.execute(select(settlements.c.journal_head).where(key)).scalar()
+    if known == head:
+        return False
+    columns = {"computed_ms": now_ms, "journal_head": head, "document": document.decode()}
+    if known is None:
+        connection.execute(insert(settlements).values(station_id=station_id, session_id=session_id, **columns))
+    else:
+        connection.execute(update(settlements).where(key).values(**columns))
+    return True
+
+
+def find_settlements(connection: Connection, session_id: str) -> list[dict[str, Any]]:
+    """Return the settlements of that session, one per station that uses the id."""
+    rows = connection.execute(select(settlements).where(settlements.c.session_id == session_id))
+    return [{**row._mapping, "document": msgspec.json.decode(row.document)} for row in rows]
+
+
+def list_settlements(
+    connection: Connection, after: tuple[str, str] | None, limit: int, station_id: str | None = None
+) -> list[dict[str, Any]]:
+    """Return settlements by station and session, documents decoded: at most `limit` of those past `after`."""
+    key = settlements.c.station_id, settlements.c.session_id
+    query = select(settlements).order_by(*key).limit(limit)
+    if station_id is not None:
+        query = query.where(settlements.c.station_id == station_id)
+    if after is not None:
+        query = query.where((key[0] > after[0]) | ((key[0] == after[0]) & (key[1] > after[1])))
+    return [{**row._mapping, "document": msgspec.json.decode(row.document)} for row in connection.execute(query)]
+
+
+def unsettled(connection: Connection) -> list[tuple[str, str]]:
+    """Return (station, session) of complete journal copies whose settlement is missing or of an older journal."""
+    rows = connection.execute(
+        select(journals.c.station_id, journals.c.session_id)
+        .outerjoin(
+            settlements,
+            (settlements.c.station_id == journals.c.station_id)
+            & (settlements.c.session_id == journals.c.session_id)
+            & (settlements.c.journal_head == journals.c.head),
+        )
+        .where(journals.c.ended.is_(True) & settlements.c.session_id.is_(None))
+    )
+    return [(row.station_id, row.session_id) for row in rows]
+
+
+def save_signal(connection: Connection, version: int, document: bytes, origin: str, now_ms: int) -> bool:
+    """Keep a grid signal; False when one with that version or a higher one is there: another node was first."""
+    if connection.execute(select(grid_signals.c.version).where(grid_signals.c.version >= version).limit(1)).first():
+        return False
+    connection.execute(
+        insert(grid_signals).values(
+            version=version, received_ms=now_ms, received_from=origin, document=document.decode()
+        )
+    )
+    return True
+
+
+def newest_signal(connection: Connection) -> bytes | None:
+    """Return the grid signal with the highest version, as JSON."""
+    document: str | None = connection.execute(
+        select(grid_signals.c.document).order_by(grid_signals.c.version.desc()).limit(1)
+    ).scalar()
+    return None if document is None else document.encode()

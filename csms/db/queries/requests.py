@@ -1,0 +1,156 @@
+"""Requests whose outcome comes later: asked, answered, under way, done; and what stations sent in parts."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+from sqlalchemy import Connection, insert, select, update
+
+from csms.db.queries.bulk import update_rows
+from csms.db.tables import request_parts, station_requests
+from csms.domain.frames import presentable
+from v2g.ocpp.messages.base import Message
+from v2g.ocpp.routes import action_of
+
+
+def open_request(
+    connection: Connection, station_id: str, make: Callable[[int], Message], now_ms: int
+) -> tuple[int, Message]:
+    """Note a request, as `open_requests` does."""
+    return open_requests(connection, [Wish(station_id, make, now_ms)])[0]
+
+
+class Wish(NamedTuple):
+    """A request to a station, made from the number that it gets, and when (UTC ms)."""
+
+    station_id: str
+    make: Callable[[int], Message]
+    at_ms: int
+
+
+def open_requests(connection: Connection, wishes: Sequence[Wish]) -> list[tuple[int, Message]]:
+    """Note requests, whose numbers are only known now; return both of each. Passwords in them are not kept."""
+    new = [
+        {
+            "station_id": each.station_id,
+            "action": "",
+            "created_ms": each.at_ms,
+            "updated_ms": each.at_ms,
+            "document": "",
+        }
+        for each in wishes
+    ]
+    inserted = insert(station_requests).returning(station_requests.c.request_id, sort_by_parameter_order=True)
+    numbers = connection.execute(inserted, new).scalars().all()
+    opened = [(number, each.make(number)) for number, each in zip(numbers, wishes, strict=True)]
+    named = [
+        {
+            "request_id": number,
+            "action": action_of(request),
+            "document": presentable(msgspec.json.encode(request).decode()),
+        }
+        for number, request in opened
+    ]
+    update_rows(connection, station_requests, named)
+    return opened
+
+
+def save_answer(connection: Connection, request_id: int, answer: str, detail: str, now_ms: int, *, done: bool) -> None:
+    """Note what the station answered; `done` when nothing follows."""
+    _change(connection, request_id, answer=answer, detail=detail, updated_ms=now_ms, **_end(now_ms, done))
+
+
+def save_progress(
+    connection: Connection, station_id: str, action: str, request_id: int, progress: str, now_ms: int, *, done: bool
+) -> bool:
+    """Note how far a request is. False: no such request of that station."""
+    if not _is(connection, station_id, action, request_id):
+        return False
+    _change(connection, request_id, progress=progress, updated_ms=now_ms, **_end(now_ms, done))
+    return True
+
+
+def supersede(connection: Connection, station_id: str, action: str, request_id: int, now_ms: int) -> None:
+    """Note that earlier requests of the kind were given up for this one."""
+    earlier = (
+        (station_requests.c.station_id == station_id)
+        & (station_requests.c.action == action)
+        & (station_requests.c.request_id < request_id)
+        & station_requests.c.done_ms.is_(None)
+    )
+    connection.execute(
+        update(station_requests).where(earlier).values(progress="AcceptedCanceled", updated_ms=now_ms, done_ms=now_ms)
+    )
+
+
+def save_part(
+    connection: Connection, station_id: str, action: str, request_id: int, seq_no: int, document: str, now_ms: int,
+    *, last: bool,
+) -> bool:  # fmt: skip
+    """Keep a part of what was asked for, once. False: no such request of that station."""
+    if not _is(connection, station_id, action, request_id):
+        return False
+    key = (request_parts.c.request_id == request_id) & (request_parts.c.seq_no == seq_no)
+    if connection.execute(select(request_parts.c.seq_no).where(key)).first() is None:
+        connection.execute(
+            insert(request_parts).values(request_id=request_id, seq_no=seq_no, received_ms=now_ms, document=document)
+        )
+    _change(connection, request_id, updated_ms=now_ms, **_end(now_ms, last))
+    return True
+
+
+def count_parts(connection: Connection, request_id: int) -> int:
+    """Return how many parts are there: the number of the next one, where the message itself has none."""
+    return len(parts(connection, request_id))
+
+
+def parts(connection: Connection, request_id: int) -> list[str]:
+    """Return the parts so far, in order."""
+    return list(
+        connection.execute(
+            select(request_parts.c.document)
+            .where(request_parts.c.request_id == request_id)
+            .order_by(request_parts.c.seq_no)
+        ).scalars()
+    )
+
+
+def find(connection: Connection, request_id: int) -> dict[str, Any] | None:
+    """Return a request as columns, or None."""
+    row = connection.execute(select(station_requests).where(station_requests.c.request_id == request_id)).first()
+    return dict(row._mapping) if row else None
+
+
+def list_requests(
+    connection: Connection,
+    station_id: str | None = None,
+    action: str | None = None,
+    limit: int = 100,
+    before: int | None = None,
+) -> list[dict[str, Any]]:
+    """Return the newest requests first, of a station and an action when these are given, below the number `before`."""
+    query = select(station_requests).order_by(station_requests.c.request_id.desc()).limit(limit)
+    if before is not None:
+        query = query.where(station_requests.c.request_id < before)
+    if station_id is not None:
+        query = query.where(station_requests.c.station_id == station_id)
+    if action is not None:
+        query = query.where(station_requests.c.action == action)
+    return [dict(row._mapping) for row in connection.execute(query)]
+
+
+def _is(connection: Connection, station_id: str, action: str, request_id: int) -> bool:
+    row = connection.execute(
+        select(station_requests.c.station_id, station_requests.c.action).where(
+            station_requests.c.request_id == request_id
+        )
+    ).first()
+    return row is not None and (row.station_id, row.action) == (station_id, action)
+
+
+def _end(now_ms: int, done: bool) -> dict[str, int]:
+    return {"done_ms": now_ms} if done else {}
+
+
+def _change(connection: Connection, request_id: int, **values: object) -> None:
+    connection.execute(update(station_requests).where(station_requests.c.request_id == request_id).values(**values))

@@ -1,0 +1,102 @@
+"""What is deleted when it is old enough: a little at a time, so that nobody waits long for it."""
+
+from collections.abc import Sequence
+from typing import Final, Literal
+
+from sqlalchemy import Column, ColumnElement, Connection, Table, delete, exists, select, tuple_
+
+from csms.db.queries.tokens import settle_uses
+from csms.db.tables import (
+    audit,
+    data_transfers,
+    der_alarms,
+    device_events,
+    door_faults,
+    idempotency_keys,
+    metadata,
+    meter_values,
+    request_parts,
+    security_events,
+    station_requests,
+    stream_values,
+    telemetry,
+    telemetry_quarantine,
+    transaction_events,
+    transactions,
+    webhook_deliveries,
+)
+
+STEP: Final = 500
+"""Rows that go at once; of transactions a tenth as many, with all that belongs to them."""
+
+Kind = Literal["reports", "events", "transactions", "telemetry", "audit"]
+
+_BY_TIME: Final[dict[Kind, tuple[tuple[Table, Column[int]], ...]]] = {
+    "reports": (
+        (data_transfers, data_transfers.c.received_ms),
+        (stream_values, stream_values.c.at_ms),
+        (webhook_deliveries, webhook_deliveries.c.delivered_ms),
+        (idempotency_keys, idempotency_keys.c.created_ms),
+    ),
+    "events": (
+        (device_events, device_events.c.received_ms),
+        (security_events, security_events.c.received_ms),
+        (der_alarms, der_alarms.c.at_ms),
+        (door_faults, door_faults.c.last_ms),
+    ),
+    "telemetry": (
+        (telemetry, telemetry.c.received_ms),
+        (telemetry_quarantine, telemetry_quarantine.c.received_ms),
+    ),
+    "audit": ((audit, audit.c.at_ms),),
+    "transactions": (),
+}
+
+
+def delete_old(connection: Connection, kind: Kind, before_ms: int) -> int:
+    """Delete some of what is older than `before_ms` (UTC); return how many rows, 0 when nothing is left.
+
+    A transaction is as old as what was last heard of it, and goes once it is over, with its events and meter values.
+    """
+    if kind == "transactions":
+        outside = _delete_rows(connection, meter_values, meter_values.c.at_ms < before_ms)
+        return _delete_transactions(connection, before_ms) + outside
+    if kind == "reports":
+        deleted = _delete_rows(connection, request_parts, request_parts.c.received_ms < before_ms)
+        whole = ~exists().where(request_parts.c.request_id == station_requests.c.request_id)
+        deleted += _delete_rows(connection, station_requests, (station_requests.c.updated_ms < before_ms) & whole)
+        return deleted + sum(_delete_rows(connection, table, at < before_ms) for table, at in _BY_TIME[kind])
+    return sum(_delete_rows(connection, table, at < before_ms) for table, at in _BY_TIME[kind])
+
+
+def _delete_rows(connection: Connection, table: Table, old: ColumnElement[bool]) -> int:
+    key = list(table.primary_key.columns)
+    some = select(*key).where(old).limit(STEP)
+    chosen = key[0].in_(some) if len(key) == 1 else tuple_(*key).in_(some)
+    return connection.execute(delete(table).where(chosen)).rowcount
+
+
+def _delete_transactions(connection: Connection, before_ms: int) -> int:
+    over = transactions.c.active.is_(False) & (transactions.c.heard_ms < before_ms)
+    key = (transactions.c.station_id, transactions.c.transaction_id)
+    found = connection.execute(select(*key).where(over).limit(STEP // 10)).all()
+    if not found:
+        return 0
+    gone = [(row.station_id, row.transaction_id) for row in found]
+    settle_uses(connection, gone)
+    deleted = 0
+    for table in (*_belonging(), transactions):
+        columns = tuple_(table.c.station_id, table.c.transaction_id)
+        deleted += connection.execute(delete(table).where(columns.in_(gone))).rowcount
+    return deleted
+
+
+def _belonging() -> Sequence[Table]:
+    """Return the tables whose rows belong to one transaction: those that refer to it."""
+    referring = [
+        table
+        for table in metadata.sorted_tables
+        if any(constraint.referred_table is transactions for constraint in table.foreign_key_constraints)
+    ]
+    assert transaction_events in referring
+    return referring

@@ -1,0 +1,79 @@
+"""Security events (A04), and certificates that the built-in authority has issued (A02, A03)."""
+
+from typing import Any
+
+from sqlalchemy import Connection, func, insert, select, update
+
+from csms.db.queries.paging import page
+from csms.db.tables.security import security_events, station_certificates
+
+
+def add_event(
+    connection: Connection, station_id: str, source: str, kind: str, at_ms: int, received_ms: int, tech_info: str
+) -> int:
+    """Keep a security event; return its number. `source` is `station` or `csms`."""
+    made = connection.execute(
+        insert(security_events).values(
+            station_id=station_id,
+            source=source,
+            type=kind,
+            at_ms=at_ms,
+            received_ms=received_ms,
+            tech_info=tech_info[:255],
+        )
+    )
+    number: int = made.inserted_primary_key[0]  # type: ignore[index]  # there is one
+    return number
+
+
+def count_event(connection: Connection, number: int, times: int, last_ms: int) -> None:
+    """Count repetitions of a security event."""
+    table = security_events
+    more = {"times": table.c.times + times, "last_ms": last_ms}
+    connection.execute(update(table).where(table.c.id == number).values(**more))
+
+
+def list_events(
+    connection: Connection, station_id: str | None = None, limit: int = 100, after: tuple[int, int] | None = None
+) -> list[dict[str, Any]]:
+    """Return security events, newest first; of one station, or of all; those `after` a time and number."""
+    query = page(select(security_events), (security_events.c.at_ms, security_events.c.id), after, limit)
+    if station_id is not None:
+        query = query.where(security_events.c.station_id == station_id)
+    return [dict(row._mapping) for row in connection.execute(query)]
+
+
+def add_certificate(connection: Connection, /, **columns: Any) -> None:
+    """Keep a certificate that was issued."""
+    connection.execute(insert(station_certificates).values(**columns))
+
+
+def set_certificate_status(connection: Connection, serial: str, status: str) -> None:
+    """Note what became of a certificate."""
+    connection.execute(
+        update(station_certificates).where(station_certificates.c.serial == serial).values(status=status)
+    )
+
+
+def due(connection: Connection, before_ms: int) -> list[tuple[str, str]]:
+    """Return station and kind of certificates that were taken, run out before a time and have no newer one."""
+    table = station_certificates
+    query = (
+        select(table.c.station_id, table.c.kind)
+        .where(table.c.status == "Accepted")
+        .group_by(table.c.station_id, table.c.kind)
+        .having(func.max(table.c.until_ms) < before_ms)
+        .order_by(table.c.station_id, table.c.kind)
+    )
+    return [(row.station_id, row.kind) for row in connection.execute(query)]
+
+
+def list_certificates(
+    connection: Connection, station_id: str | None = None, limit: int = 100, after: tuple[int, str] | None = None
+) -> list[dict[str, Any]]:
+    """Return issued certificates, newest first; those `after` a time and serial number."""
+    columns = station_certificates.c
+    query = page(select(station_certificates), (columns.issued_ms, columns.serial), after, limit)
+    if station_id is not None:
+        query = query.where(station_certificates.c.station_id == station_id)
+    return [dict(row._mapping) for row in connection.execute(query)]

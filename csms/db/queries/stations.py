@@ -1,0 +1,160 @@
+"""Stations, their connectors, who may charge, and what stations report."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+from sqlalchemy import Column, Connection, bindparam, func, select, update
+
+from csms.db.queries.bulk import insert_rows, update_rows, upsert_rows
+from csms.db.tables import connectors, stations
+
+
+class Contact(NamedTuple):
+    """A station that has connected with a subprotocol, when (UTC ms)."""
+
+    station_id: str
+    protocol: str
+    at_ms: int
+
+
+class Boot(NamedTuple):
+    """What a station's BootNotification says, as columns, and when (UTC ms) it came."""
+
+    station_id: str
+    facts: Mapping[str, Any]
+    at_ms: int
+
+
+class Status(NamedTuple):
+    """A connector's status, since when (UTC ms, by the station's clock)."""
+
+    station_id: str
+    evse_id: int
+    connector_id: int
+    status: str
+    at_ms: int
+
+
+def touch(connection: Connection, station_id: str, protocol: str, now_ms: int) -> str:
+    """Note that a station is connected; return the boot status it had ("" for one that never booted)."""
+    return touch_all(connection, [Contact(station_id, protocol, now_ms)])[0]
+
+
+def touch_all(connection: Connection, contacts: Sequence[Contact]) -> list[str]:
+    """Note stations that are connected, as `touch` does: when a back end is back, all are there at once."""
+    known = _column(connection, stations.c.boot_status, contacts)
+    newest = {each.station_id: each for each in contacts}.values()
+    new = [
+        {
+            "station_id": each.station_id,
+            "first_seen_ms": each.at_ms,
+            "last_seen_ms": each.at_ms,
+            "protocol": each.protocol,
+        }
+        for each in newest
+        if each.station_id not in known
+    ]
+    again = [
+        {"station_id": each.station_id, "last_seen_ms": each.at_ms, "protocol": each.protocol}
+        for each in newest
+        if each.station_id in known
+    ]
+    insert_rows(connection, stations, new)
+    update_rows(connection, stations, again)
+    return [known.get(each.station_id, "") for each in contacts]
+
+
+def _column(connection: Connection, column: Column[str], given: Sequence[Contact | Boot]) -> dict[str, str]:
+    """Return what a column says of those of the stations that are known."""
+    query = select(stations.c.station_id, column).where(stations.c.station_id.in_({each.station_id for each in given}))
+    return {row[0]: row[1] for row in connection.execute(query)}
+
+
+def save_seen(connection: Connection, seen: Mapping[str, int]) -> None:
+    """Note when stations were last heard (UTC, ms)."""
+    here = stations.c.station_id == bindparam("known")
+    work = update(stations).where(here).values(last_seen_ms=bindparam("heard_ms"))
+    connection.execute(work, [{"known": station_id, "heard_ms": at_ms} for station_id, at_ms in sorted(seen.items())])
+
+
+def save_boot(connection: Connection, station_id: str, facts: Mapping[str, Any], now_ms: int) -> bool:
+    """Note a BootNotification; return whether the station has other firmware than before. `facts`: columns."""
+    return save_boots(connection, [Boot(station_id, facts, now_ms)])[0]
+
+
+def save_boots(connection: Connection, boots: Sequence[Boot]) -> list[bool]:
+    """Note BootNotifications, as `save_boot` does; all say the same columns."""
+    before = _column(connection, stations.c.firmware, boots)
+    newest = {each.station_id: each for each in boots}.values()
+    rows = [
+        {"station_id": each.station_id, "last_seen_ms": each.at_ms, "booted_ms": each.at_ms, **each.facts}
+        for each in newest
+    ]
+    update_rows(connection, stations, rows)
+    return [before.get(each.station_id) != each.facts.get("firmware", before.get(each.station_id)) for each in boots]
+
+
+def save_signal_version(connection: Connection, station_id: str, version: int) -> None:
+    """Note which grid signal a station has taken."""
+    connection.execute(update(stations).where(stations.c.station_id == station_id).values(signal_version=version))
+
+
+def save_connector(
+    connection: Connection, station_id: str, evse_id: int, connector_id: int, status: str, at_ms: int
+) -> None:
+    """Note a connector's status, unless a newer one is known."""
+    save_connectors(connection, [Status(station_id, evse_id, connector_id, status, at_ms)])
+
+
+def save_connectors(connection: Connection, told: Sequence[Status]) -> None:
+    """Note the status of connectors, as `save_connector` does."""
+    query = select(*connectors.primary_key, connectors.c.changed_ms).where(
+        connectors.c.station_id.in_({each.station_id for each in told})
+    )
+    changed_ms: dict[tuple[str, int, int], int] = {tuple(row[:3]): row[3] for row in connection.execute(query)}
+    newest: dict[tuple[str, int, int], dict[str, Any]] = {}
+    for each in told:
+        key = each.station_id, each.evse_id, each.connector_id
+        if changed_ms.get(key, each.at_ms) <= each.at_ms:
+            changed_ms[key] = each.at_ms
+            newest[key] = dict(zip(_CONNECTOR, each, strict=True))
+    upsert_rows(connection, connectors, list(newest.values()))
+
+
+_CONNECTOR: Final = ("station_id", "evse_id", "connector_id", "status", "changed_ms")
+
+
+def list_page(connection: Connection, after: str = "", limit: int = 1000) -> list[dict[str, Any]]:
+    """Return stations with their connectors, by identity: at most `limit` of those that come after `after`."""
+    rows = connection.execute(
+        select(stations).where(stations.c.station_id > after).order_by(stations.c.station_id).limit(limit)
+    ).all()
+    plugs = _plugs(connection, [row.station_id for row in rows])
+    return [{**row._mapping, "connectors": plugs.get(row.station_id, [])} for row in rows]
+
+
+def find(connection: Connection, station_id: str) -> dict[str, Any] | None:
+    """Return a station with its connectors."""
+    row = connection.execute(select(stations).where(stations.c.station_id == station_id)).first()
+    if row is None:
+        return None
+    return {**row._mapping, "connectors": _plugs(connection, [station_id]).get(station_id, [])}
+
+
+def count_evses(connection: Connection, station_id: str) -> int:
+    """Return how many EVSEs a station has told of, at least 1."""
+    here = select(func.count(connectors.c.evse_id.distinct())).where(connectors.c.station_id == station_id)
+    told: int = connection.execute(here).scalar_one()
+    return max(1, told)
+
+
+def _plugs(connection: Connection, station_ids: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
+    found: dict[str, list[dict[str, Any]]] = {}
+    for row in connection.execute(
+        select(connectors)
+        .where(connectors.c.station_id.in_(station_ids))
+        .order_by(connectors.c.evse_id, connectors.c.connector_id)
+    ):
+        plug = dict(row._mapping)
+        found.setdefault(plug.pop("station_id"), []).append(plug)
+    return found

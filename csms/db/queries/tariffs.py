@@ -1,0 +1,257 @@
+"""Price plans, whom they are for, which one a transaction goes by, and what it costs."""
+
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, delete, insert, or_, select, update
+
+from csms.db.queries import commands, transactions
+from csms.db.tables import plan_assignments, price_plans, transaction_costs, transaction_plans
+from csms.domain.authorize import normalise
+from csms.domain.transactions import Dated, Transaction
+from csms.domain.usage import usage_of
+from v2g import typed_json
+from v2g.energy.price_plan import PricePlan
+from v2g.energy.settlement.costing import Bill, bill
+from v2g.errors import RefusedError
+
+_decode = typed_json.decoder(PricePlan).decode
+
+
+class Scope(msgspec.Struct, frozen=True, kw_only=True):
+    """Whom a plan is for: empty and 0 mean any. `id_token` is normalised."""
+
+    station_id: str = ""
+    evse_id: int = 0
+    token_type: str = ""
+    id_token: str = ""
+
+
+def add_plan(connection: Connection, plan: PricePlan, now_ms: int) -> None:
+    """Keep a plan. Raises RefusedError (`plan_taken`): another content never comes under a known id (I08.FR.08)."""
+    document = msgspec.json.encode(plan).decode()
+    known = connection.execute(select(price_plans.c.document).where(price_plans.c.plan_id == plan.id)).scalar()
+    if known is None:
+        connection.execute(
+            insert(price_plans).values(plan_id=plan.id, currency=plan.currency, created_ms=now_ms, document=document)
+        )
+    elif known != document:
+        raise RefusedError(f"plan {plan.id} is another one", reason="plan_taken", hint="give the new one a new id")
+
+
+def plan(connection: Connection, plan_id: str) -> PricePlan | None:
+    """Return a plan by its id."""
+    document = connection.execute(select(price_plans.c.document).where(price_plans.c.plan_id == plan_id)).scalar()
+    return None if document is None else _decode(document)
+
+
+def plans(connection: Connection) -> list[PricePlan]:
+    """Return every plan, by id."""
+    rows = connection.execute(select(price_plans.c.document).order_by(price_plans.c.plan_id))
+    return [_decode(row.document) for row in rows]
+
+
+def remove_plan(connection: Connection, plan_id: str) -> bool:
+    """Forget a plan; False when it is unknown. Raises RefusedError (`plan_in_use`) for one that somebody goes by."""
+    for table in (plan_assignments, transaction_plans):
+        if connection.execute(select(table.c.plan_id).where(table.c.plan_id == plan_id).limit(1)).scalar():
+            raise RefusedError(f"plan {plan_id} is in use", reason="plan_in_use", hint="assign another one first")
+    return connection.execute(delete(price_plans).where(price_plans.c.plan_id == plan_id)).rowcount > 0
+
+
+def assign(connection: Connection, scope: Scope, plan_id: str, now_ms: int) -> None:
+    """Let a plan hold for a scope, in place of an earlier one. Raises RefusedError (`unknown_plan`)."""
+    if plan(connection, plan_id) is None:
+        raise RefusedError(f"there is no plan {plan_id}", reason="unknown_plan")
+    unassign(connection, scope)
+    connection.execute(
+        insert(plan_assignments).values(plan_id=plan_id, since_ms=now_ms, **msgspec.structs.asdict(scope))
+    )
+
+
+def unassign(connection: Connection, scope: Scope) -> bool:
+    """Let no plan hold for a scope; False when none did."""
+    key = [plan_assignments.c[name] == value for name, value in msgspec.structs.asdict(scope).items()]
+    return connection.execute(delete(plan_assignments).where(*key)).rowcount > 0
+
+
+def assignments(connection: Connection) -> list[tuple[Scope, str]]:
+    """Return every scope with its plan's id."""
+    rows = connection.execute(select(plan_assignments).order_by(*plan_assignments.primary_key))
+    return [(Scope(**{name: getattr(row, name) for name in Scope.__struct_fields__}), row.plan_id) for row in rows]
+
+
+def any_assigned(connection: Connection) -> bool:
+    """Say whether anything has a price at all."""
+    return connection.execute(select(plan_assignments.c.plan_id).limit(1)).scalar() is not None or (
+        connection.execute(select(transaction_plans.c.id).limit(1)).scalar() is not None
+    )
+
+
+def find_plan(connection: Connection, wanted: Scope) -> PricePlan | None:
+    """Return the plan that holds: the driver's before the place's, the narrower place before the wider."""
+    columns = plan_assignments.c
+    rows = connection.execute(
+        select(plan_assignments).where(
+            or_(columns.station_id == "", columns.station_id == wanted.station_id),
+            or_(columns.evse_id == 0, columns.evse_id == wanted.evse_id),
+            or_(
+                columns.token_type == "",
+                (columns.token_type == wanted.token_type) & (columns.id_token == wanted.id_token),
+            ),
+        )
+    ).all()
+    best = max(rows, key=lambda row: (row.token_type != "", row.station_id != "", row.evse_id), default=None)
+    return None if best is None else plan(connection, best.plan_id)
+
+
+def find_driver_plan(connection: Connection, wanted: Scope) -> PricePlan | None:
+    """Return the plan that a driver brings along, None for the place's own (I08.FR.01)."""
+    key = (plan_assignments.c.token_type == wanted.token_type) & (plan_assignments.c.id_token == wanted.id_token)
+    mine = (
+        connection.execute(select(plan_assignments.c.plan_id).where(key).limit(1)).scalar()
+        if wanted.token_type
+        else None
+    )
+    return find_plan(connection, wanted) if mine is not None else None
+
+
+def change_plan(connection: Connection, transaction: Transaction, new: PricePlan, now_ms: int) -> None:
+    """Let a transaction go by another plan from now on (I11). Raises RefusedError (`currency`)."""
+    running = plans_of(connection, transaction)
+    if running and running[-1][1].currency != new.currency:
+        raise RefusedError("a transaction keeps its currency", reason="currency")  # I11.FR.05
+    if running:
+        known = msgspec.structs.replace(transaction, id_token=transaction.id_token or Dated(0, ""))
+        keep_plan(connection, known, running[0][1].id)
+    _add_plan(connection, transaction, new.id, now_ms)  # I11.FR.08: what nobody priced before stays free
+
+
+def plans_of(connection: Connection, transaction: Transaction) -> list[tuple[int, PricePlan]]:
+    """Return the plans that a transaction goes by, each from when on; none when nobody priced it.
+
+    Until its driver is known it goes by what holds at the place now; then it keeps what it has (`keep_plan`).
+    """
+    rows = connection.execute(
+        select(transaction_plans.c.since_ms, price_plans.c.document)
+        .join(price_plans, price_plans.c.plan_id == transaction_plans.c.plan_id)
+        .where(
+            (transaction_plans.c.station_id == transaction.station_id)
+            & (transaction_plans.c.transaction_id == transaction.transaction_id)
+        )
+        .order_by(transaction_plans.c.id)
+    ).all()
+    if rows:
+        return [(row.since_ms, _decode(row.document)) for row in rows]
+    found = find_plan(connection, scope_of(transaction))
+    return [] if found is None else [(0, found)]
+
+
+def keep_plan(connection: Connection, transaction: Transaction, plan_id: str) -> None:
+    """Let a transaction keep the plan that it goes by from its start, once its driver is known or it has ended."""
+    key = (transaction_plans.c.station_id == transaction.station_id) & (
+        transaction_plans.c.transaction_id == transaction.transaction_id
+    )
+    settled = transaction.id_token is not None or not transaction.active
+    if settled and connection.execute(select(transaction_plans.c.id).where(key).limit(1)).scalar() is None:
+        _add_plan(connection, transaction, plan_id, 0)
+
+
+def scope_of(transaction: Transaction) -> Scope:
+    """Return the scope that a transaction is in."""
+    token, kind = transaction.id_token, transaction.token_type
+    return Scope(
+        station_id=transaction.station_id,
+        evse_id=transaction.evse_id or 0,
+        token_type=kind.value if kind else "",
+        id_token=normalise(kind.value, token.value) if token and kind else "",
+    )
+
+
+def _add_plan(connection: Connection, transaction: Transaction, plan_id: str, since_ms: int) -> None:
+    connection.execute(
+        insert(transaction_plans).values(
+            station_id=transaction.station_id,
+            transaction_id=transaction.transaction_id,
+            since_ms=since_ms,
+            plan_id=plan_id,
+        )
+    )
+
+
+def update_cost(connection: Connection, station_id: str, transaction_id: str, now_ms: int) -> Bill | None:
+    """Work out what a transaction costs until now or its end, keep it and return it; None when nobody priced it."""
+    found = work_out(connection, station_id, transaction_id, now_ms)
+    if found is not None:
+        keep_cost(connection, found, now_ms)
+    return None if found is None else found.bill
+
+
+class Worked(msgspec.Struct, frozen=True):
+    """What a transaction costs, and the plan that it began with."""
+
+    transaction: Transaction
+    plan_id: str
+    bill: Bill
+
+
+def keep_cost(connection: Connection, found: Worked, now_ms: int) -> None:
+    """Keep a cost that was worked out, and the plan that it came from."""
+    transaction = found.transaction
+    keep_plan(connection, transaction, found.plan_id)
+    key = transaction.station_id, transaction.transaction_id
+    document = msgspec.json.encode(found.bill).decode()
+    save_cost(connection, *key, found.bill, document, now_ms, final=not transaction.active, source="csms")
+
+
+def work_out(connection: Connection, station_id: str, transaction_id: str, now_ms: int) -> Worked | None:
+    """Work out what a transaction costs until now or its end; None when nobody priced it."""
+    transaction = transactions.get(connection, station_id, transaction_id)
+    if transaction is None:
+        return None
+    running = plans_of(connection, transaction)
+    moments = transactions.moments(connection, station_id, transaction_id) if running else []
+    if not moments:
+        return None
+    first, reserved_ms = running[0][1], None
+    if first.reservation_time is not None or first.reservation_fixed is not None:
+        reserved_ms = commands.reserved_since(connection, station_id, transaction_id)
+    ended = not transaction.active
+    end_ms = max(each.at_ms for each in moments) if transaction.ended_ms is None and ended else now_ms
+    found = bill(running, usage_of(transaction, moments, end_ms, reserved_ms=reserved_ms), ended=ended)
+    return Worked(transaction, first.id, found)
+
+
+def save_cost(
+    connection: Connection,
+    station_id: str,
+    transaction_id: str,
+    totals: Bill,
+    document: str,
+    now_ms: int,
+    *,
+    final: bool,
+    source: str,
+) -> None:
+    """Keep what a transaction costs, in place of what was known."""
+    values: dict[str, Any] = {
+        "currency": totals.currency,
+        "excl_tax": totals.excl_tax,
+        "incl_tax": totals.incl_tax,
+        "final": final,
+        "source": source,
+        "updated_ms": now_ms,
+        "document": document,
+    }
+    key = (transaction_costs.c.station_id == station_id) & (transaction_costs.c.transaction_id == transaction_id)
+    if connection.execute(update(transaction_costs).where(key).values(**values)).rowcount == 0:
+        connection.execute(
+            insert(transaction_costs).values(station_id=station_id, transaction_id=transaction_id, **values)
+        )
+
+
+def cost(connection: Connection, station_id: str, transaction_id: str) -> dict[str, Any] | None:
+    """Return what is known of a transaction's cost: totals in micro-units, and the document behind them."""
+    key = (transaction_costs.c.station_id == station_id) & (transaction_costs.c.transaction_id == transaction_id)
+    row = connection.execute(select(transaction_costs).where(key)).first()
+    return None if row is None else {**row._mapping, "document": msgspec.json.decode(row.document)}

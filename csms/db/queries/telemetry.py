@@ -1,0 +1,251 @@
+"""What vehicles report: stored once, what is not understood in quarantine, and how far each boot has arrived."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+import msgspec
+from sqlalchemy import Connection, Table, bindparam, delete, func, insert, select, text, tuple_, update
+
+from csms.db.queries.paging import page
+from csms.db.tables import telemetry, telemetry_marks, telemetry_quarantine
+from csms.domain.telemetry import (
+    Boot,
+    Delivery,
+    Numbers,
+    Outcome,
+    Prepared,
+    Progress,
+    RecordKey,
+    Stored,
+    judge,
+    prepare,
+    suspects,
+)
+from v2g import typed_json
+from v2g.errors import CodecError
+from v2g.telemetry.delivery import Notice
+from v2g.telemetry.signals import decode_record
+
+_CHUNK: Final = 250  # keys per query: SQLite allows 999 variables in old builds
+RELEASE_STEP: Final = 500
+"""Records in quarantine that are looked at in one transaction."""
+
+_MAKE: Final = text(
+    "INSERT INTO telemetry_marks (ev, boot, highest, contiguous, stored, duplicates, conflicts) "
+    "VALUES (:ev, :boot, 0, 0, 0, 0, 0) ON CONFLICT DO NOTHING"  # another node may be faster
+)
+
+_json = msgspec.json.Encoder().encode
+_ranges = typed_json.decoder(list[tuple[int, int]]).decode
+
+
+class Arrival(msgspec.Struct, frozen=True):
+    """A delivery, and when it came (UTC)."""
+
+    delivery: Delivery
+    at_ms: int
+
+
+class Released(msgspec.Struct, frozen=True):
+    """What came of a look at the quarantine: the `fresh` records, and where to go on (None: that was all)."""
+
+    fresh: tuple[Prepared, ...]
+    last: RecordKey | None
+
+
+def store(connection: Connection, arrivals: list[Arrival]) -> list[Outcome]:
+    """Store what is new in some deliveries."""
+    progress = _progress(connection, arrivals)
+    keys = {key for each in arrivals for key in suspects(each.delivery, progress)}
+    stored = _stored(connection, sorted(keys))
+    outcomes = [judge(each.delivery, progress, stored) for each in arrivals]
+    pairs = list(zip(arrivals, outcomes, strict=True))
+    _insert(connection, telemetry, (_row(each, arrival.at_ms) for arrival, out in pairs for each in out.fresh))
+    quarantined = (
+        {
+            **dict(zip(("ev", "boot", "seq"), each.key, strict=True)),
+            "received_ms": arrival.at_ms,
+            "schema_version": each.name.schema,
+            "reason": each.reason,
+            "digest": each.digest,
+            "document": each.sent,
+        }
+        for arrival, out in pairs
+        for each in out.quarantine
+    )
+    _insert(connection, telemetry_quarantine, quarantined)
+    _save(connection, {boot: each for boot, each in progress.items() if each.changed})
+    return outcomes
+
+
+def _row(item: Prepared, at_ms: int) -> dict[str, Any]:
+    ev, boot, seq = item.key
+    return {
+        "ev": ev,
+        "boot": boot,
+        "seq": seq,
+        "at_ms": item.record.utc_ms,
+        "received_ms": at_ms,
+        "digest": item.digest,
+        "document": item.body,
+    }
+
+
+def _insert(connection: Connection, table: Table, rows: Iterable[dict[str, Any]]) -> None:
+    found = list(rows)
+    if found:
+        connection.execute(insert(table), found)
+
+
+def _progress(connection: Connection, arrivals: Sequence[Arrival]) -> dict[Boot, Progress]:
+    """Return how far the boots of some deliveries are, and keep other nodes from going on with them meanwhile.
+
+    A boot that is only asked about is not made.
+    """
+    asked = {boot for each in arrivals for boot in each.delivery.boots}
+    told = {
+        (each.ev, each.boot) if isinstance(each, Notice) else each.key[:2]
+        for arrival in arrivals
+        for each in arrival.delivery.elements
+        if not isinstance(each, Notice) or each.missing
+    }
+    progress = _locked(connection, asked)
+    new = sorted(told - progress.keys())
+    if new:
+        connection.execute(_MAKE, [{"ev": ev, "boot": boot} for ev, boot in new])
+        progress |= _locked(connection, new)
+    return {boot: Progress() for boot in asked} | progress
+
+
+def _locked(connection: Connection, boots: Iterable[Boot]) -> dict[Boot, Progress]:
+    """Return how far boots are, of those that are known; nobody else goes on with them until this is committed."""
+    progress: dict[Boot, Progress] = {}
+    order = telemetry_marks.c.ev, telemetry_marks.c.boot
+    for some in _chunks(sorted(boots)):
+        query = select(telemetry_marks).where(tuple_(*order).in_(some)).order_by(*order).with_for_update()
+        for row in connection.execute(query):
+            progress[row.ev, row.boot] = Progress(
+                Numbers(_ranges(row.arrived)),
+                Numbers(_ranges(row.gaps)),
+                stored=row.stored,
+                duplicates=row.duplicates,
+                conflicts=row.conflicts,
+                quarantined=row.quarantined,
+            )
+    return progress
+
+
+def _stored(connection: Connection, keys: Sequence[RecordKey]) -> dict[RecordKey, Stored]:
+    found: dict[RecordKey, Stored] = {}
+    for table in (telemetry, telemetry_quarantine):
+        key = tuple_(table.c.ev, table.c.boot, table.c.seq)
+        columns = table.c.ev, table.c.boot, table.c.seq, table.c.digest
+        for some in _chunks(keys):
+            for row in connection.execute(select(*columns).where(key.in_(some))):
+                kept = Stored(row.digest, quarantined=table is telemetry_quarantine)
+                found[row.ev, row.boot, row.seq] = kept
+    return found
+
+
+def _save(connection: Connection, progress: dict[Boot, Progress]) -> None:
+    if not progress:
+        return
+    here = (telemetry_marks.c.ev == bindparam("of_ev")) & (telemetry_marks.c.boot == bindparam("of_boot"))
+    connection.execute(
+        update(telemetry_marks).where(here),
+        [
+            {
+                "of_ev": ev,
+                "of_boot": boot,
+                "highest": each.arrived.highest,
+                "contiguous": each.arrived.contiguous,
+                "arrived": _json(each.arrived.ranges).decode(),
+                "gaps": _json(each.missing.ranges).decode(),
+                "stored": each.stored,
+                "duplicates": each.duplicates,
+                "conflicts": each.conflicts,
+                "quarantined": each.quarantined,
+                "missing": len(each.missing),
+            }
+            for (ev, boot), each in sorted(progress.items())
+        ],
+    )
+
+
+def _chunks(keys: Sequence[Any]) -> Iterable[Sequence[Any]]:
+    return (keys[start : start + _CHUNK] for start in range(0, len(keys), _CHUNK))
+
+
+def marks(connection: Connection, ev: str, limit: int, after: Sequence[int] | None) -> list[dict[str, Any]]:
+    """Return how far the records of a vehicle have arrived, its latest boot first."""
+    names = "boot", "highest", "contiguous", "stored", "duplicates", "conflicts", "quarantined", "missing"
+    query = select(*(telemetry_marks.c[name] for name in names)).where(telemetry_marks.c.ev == ev)
+    return [dict(row._mapping) for row in connection.execute(page(query, (telemetry_marks.c.boot,), after, limit))]
+
+
+def vehicles(
+    connection: Connection, evs: Sequence[str] | None, limit: int, after: Sequence[str] | None
+) -> list[dict[str, Any]]:
+    """Return what has become of the records of each vehicle, by name; of some (`evs`), or of all."""
+    names = "stored", "duplicates", "conflicts", "quarantined", "missing"
+    ev = telemetry_marks.c.ev
+    query = select(
+        ev,
+        func.count().label("boots"),
+        func.max(telemetry_marks.c.boot).label("last_boot"),
+        *(func.sum(telemetry_marks.c[name]).label(name) for name in names),
+    )
+    if evs is not None:
+        query = query.where(ev.in_(evs))
+    if after is not None:
+        query = query.where(ev > after[0])
+    found = connection.execute(query.group_by(ev).order_by(ev).limit(limit))
+    return [{**row._mapping, **{name: int(row._mapping[name]) for name in names}} for row in found]
+
+
+def quarantined(
+    connection: Connection, evs: Sequence[str] | None, limit: int, after: Sequence[Any] | None
+) -> list[dict[str, Any]]:
+    """Return what is in quarantine, newest first, with what was sent as text; of some vehicles (`evs`), or of all."""
+    table = telemetry_quarantine.c
+    query = page(select(telemetry_quarantine), (table.received_ms, table.ev, table.boot, table.seq), after, limit)
+    if evs is not None:
+        query = query.where(table.ev.in_(evs))
+    rows = []
+    for row in connection.execute(query):
+        found = dict(row._mapping)
+        found.pop("digest")
+        found["document"] = found["document"].decode(errors="replace")
+        rows.append(found)
+    return rows
+
+
+def release(connection: Connection, after: RecordKey | None, at_ms: int) -> Released:
+    """Store what has been understood since it came; look at some records past `after`, and say where to go on."""
+    key = telemetry_quarantine.c.ev, telemetry_quarantine.c.boot, telemetry_quarantine.c.seq
+    query = select(telemetry_quarantine).order_by(*key).limit(RELEASE_STEP).with_for_update()
+    if after is not None:
+        query = query.where(tuple_(*key) > tuple_(*after))
+    rows = connection.execute(query).all()
+    fresh = [item for row in rows if (item := _understood(row.document)) is not None]
+    for some in _chunks([item.key for item in fresh]):
+        connection.execute(delete(telemetry_quarantine).where(tuple_(*key).in_(some)))
+    _insert(connection, telemetry, (_row(item, at_ms) for item in fresh))
+    boots: dict[Boot, int] = {}
+    for item in fresh:
+        boots[item.key[:2]] = boots.get(item.key[:2], 0) + 1
+    for (ev, boot), count in sorted(boots.items()):
+        connection.execute(
+            update(telemetry_marks)
+            .where((telemetry_marks.c.ev == ev) & (telemetry_marks.c.boot == boot))
+            .values(stored=telemetry_marks.c.stored + count, quarantined=telemetry_marks.c.quarantined - count)
+        )
+    whole = len(rows) < RELEASE_STEP
+    return Released(tuple(fresh), None if whole else (rows[-1].ev, rows[-1].boot, rows[-1].seq))
+
+
+def _understood(document: bytes) -> Prepared | None:
+    try:
+        return prepare(decode_record(document))
+    except CodecError:
+        return None

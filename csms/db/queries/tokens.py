@@ -1,0 +1,206 @@
+"""Who may charge: tokens, their groups, and what they have used."""
+
+from collections.abc import Iterable, Sequence
+from decimal import Decimal
+from itertools import islice
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, Row, delete, select, tuple_, update
+from sqlalchemy.sql import ColumnElement
+
+from csms.db.queries.bulk import insert_rows, upsert_rows
+from csms.db.tables.tariffs import transaction_costs
+from csms.db.tables.tokens import token_groups, token_uses, tokens
+from csms.db.tables.transactions import transactions
+from csms.domain.authorize import Allowance, Group, Known, Terms, Token, Used, period_start
+from csms.domain.transactions import Transaction
+from v2g import typed_json
+
+
+def replace_configured(connection: Connection, entries: Iterable[Token]) -> None:
+    """Make the configured tokens the only ones of the configuration; what operators made or changed stays."""
+    connection.execute(delete(tokens).where(tokens.c.source == "config"))
+    there = connection.execute(select(tokens.c.token_type, tokens.c.id_token))
+    changed = {(row.token_type, row.id_token) for row in there}
+    rows = [_row(token, "config") for token in entries if (token.type, token.id_token) not in changed]
+    upsert_rows(connection, tokens, rows)
+
+
+def put(connection: Connection, token: Token) -> None:
+    """Keep a token, in the place of one of the same type and identifier."""
+    upsert_rows(connection, tokens, [_row(token, "api")])
+
+
+def remove(connection: Connection, token_type: str, id_token: str) -> bool:
+    """Forget a token; False when there was none. A configured one is back at the next start."""
+    return connection.execute(delete(tokens).where(_is(token_type, id_token))).rowcount > 0
+
+
+def set_status(connection: Connection, token_type: str, id_token: str, status: str) -> bool:
+    """Block a token, or take it back; False when there is none."""
+    values = {"status": status, "source": "api"}
+    return connection.execute(update(tokens).where(_is(token_type, id_token)).values(**values)).rowcount > 0
+
+
+def find(connection: Connection, token_type: str, id_token: str) -> Token | None:
+    """Return a token by its type and normalised identifier."""
+    row = connection.execute(select(tokens).where(_is(token_type, id_token))).first()
+    return None if row is None else _token(row)
+
+
+def list_all(connection: Connection, group_id: str | None = None) -> list[Token]:
+    """Return everybody who is known, or the members of a group."""
+    query = select(tokens).order_by(tokens.c.token_type, tokens.c.id_token)
+    found = [_token(row) for row in connection.execute(query)]
+    return [token for token in found if group_id is None or token.terms.group_id == group_id]
+
+
+def list_page(
+    connection: Connection, after: tuple[str, str] | None, limit: int, group_id: str | None = None
+) -> list[Token]:
+    """Return tokens by type and identifier, or members of a group alone: at most `limit` of those past `after`."""
+    key = tokens.c.token_type, tokens.c.id_token
+    query = select(tokens).order_by(*key)
+    if after is not None:
+        query = query.where((key[0] > after[0]) | ((key[0] == after[0]) & (key[1] > after[1])))
+    if group_id is None:
+        return [_token(row) for row in connection.execute(query.limit(limit))]
+    found = (_token(row) for row in connection.execute(query))
+    return list(islice((token for token in found if token.terms.group_id == group_id), limit))
+
+
+def list_known(connection: Connection) -> list[Known]:
+    """Return everybody who is known with their groups, but not what they have used."""
+    groups = {group.group_id: group for group in list_groups(connection)}
+    return [Known(token=token, group=groups.get(token.terms.group_id)) for token in list_all(connection)]
+
+
+def look_up(
+    connection: Connection, token_type: str, id_token: str, at_ms: int, transaction: tuple[str, str] | None = None
+) -> Known | None:
+    """Return a token with all that its answer hangs on. `transaction` is the one that it is asked for, if any."""
+    token = find(connection, token_type, id_token)
+    if token is None:
+        return None
+    group = find_group(connection, token.terms.group_id) if token.terms.group_id else None
+    own = (token_uses.c.token_type == token_type) & (token_uses.c.id_token == id_token)
+    used = [(each, _used(connection, own, each, at_ms)) for each in token.terms.allowances]
+    if group is not None:
+        theirs = token_uses.c.group_id == group.group_id
+        used += [(each, _used(connection, theirs, each, at_ms)) for each in group.allowances]
+    elsewhere = token.terms.one_at_a_time and _is_charging(connection, own, transaction)
+    return Known(token=token, group=group, used=tuple(used), elsewhere=elsewhere)
+
+
+def note_use(connection: Connection, station_id: str, transaction_id: str, token: Token, at_ms: int) -> bool:
+    """Note that a transaction is a token's, the first one that it names; False when that is known already."""
+    key = (token_uses.c.station_id == station_id) & (token_uses.c.transaction_id == transaction_id)
+    if connection.execute(select(token_uses.c.since_ms).where(key)).first() is not None:
+        return False
+    row = {
+        "station_id": station_id,
+        "transaction_id": transaction_id,
+        "token_type": token.type,
+        "id_token": token.id_token,
+        "group_id": token.terms.group_id,
+        "since_ms": at_ms,
+    }
+    insert_rows(connection, token_uses, [row])
+    return True
+
+
+def put_group(connection: Connection, group: Group) -> None:
+    """Keep a group, in the place of one of the same name."""
+    document = msgspec.json.encode(group).decode()
+    upsert_rows(connection, token_groups, [{"group_id": group.group_id, "document": document}])
+
+
+def remove_group(connection: Connection, group_id: str) -> bool:
+    """Forget a group; its members stay, and still belong together. False when there was none."""
+    return connection.execute(delete(token_groups).where(token_groups.c.group_id == group_id)).rowcount > 0
+
+
+def find_group(connection: Connection, group_id: str) -> Group | None:
+    """Return a group."""
+    query = select(token_groups.c.document).where(token_groups.c.group_id == group_id)
+    document = connection.execute(query).scalar()
+    return None if document is None else typed_json.decode(document, Group)
+
+
+def list_groups(connection: Connection) -> list[Group]:
+    """Return every group."""
+    query = select(token_groups.c.document).order_by(token_groups.c.group_id)
+    return [typed_json.decode(document, Group) for document in connection.execute(query).scalars()]
+
+
+def _used(connection: Connection, whose: ColumnElement[bool], allowance: Allowance, at_ms: int) -> Used:
+    """Add up what the transactions that began in the current period of an allowance have charged so far."""
+    start = period_start(allowance.period, at_ms)
+    uses = _uses(connection, whose & (token_uses.c.since_ms >= start))
+    return Used(sum(each.energy_wh for each in uses.values()), sum(each.cost for each in uses.values()))
+
+
+def settle_uses(connection: Connection, keys: Sequence[tuple[str, str]]) -> None:
+    """Keep what transactions have used, which are about to be deleted: an allowance does not forget."""
+    chosen = tuple_(token_uses.c.station_id, token_uses.c.transaction_id).in_(keys)
+    for (station_id, transaction_id), used in _uses(connection, chosen).items():
+        key = (token_uses.c.station_id == station_id) & (token_uses.c.transaction_id == transaction_id)
+        connection.execute(update(token_uses).where(key).values(energy_wh=used.energy_wh, cost=used.cost))
+
+
+def _uses(connection: Connection, which: ColumnElement[bool]) -> dict[tuple[str, str], Used]:
+    """Return what transactions have charged so far, as they tell or as it was kept when they went."""
+    query = (
+        select(token_uses, transactions.c.document, transaction_costs.c.incl_tax)
+        .outerjoin(transactions, _same(transactions))
+        .outerjoin(transaction_costs, _same(transaction_costs))
+        .where(which)
+    )
+    found: dict[tuple[str, str], Used] = {}
+    for row in connection.execute(query):
+        energy, cost = Decimal(row.energy_wh or 0), row.cost or 0
+        if row.document is not None:
+            told = typed_json.decode(row.document, Transaction)
+            cost = row.incl_tax or 0
+            if told.import_wh is not None and told.import_start_wh is not None:
+                energy = max(Decimal(0), Decimal(told.import_wh.value) - Decimal(told.import_start_wh.value))
+        found[row.station_id, row.transaction_id] = Used(int(energy), cost)
+    return found
+
+
+def _is_charging(connection: Connection, whose: ColumnElement[bool], transaction: tuple[str, str] | None) -> bool:
+    query = (
+        select(token_uses.c.station_id, token_uses.c.transaction_id)
+        .join(transactions, _same(transactions))
+        .where(whose & transactions.c.active)
+    )
+    return any((row.station_id, row.transaction_id) != transaction for row in connection.execute(query))
+
+
+def _same(table: Any) -> ColumnElement[bool]:
+    same: ColumnElement[bool] = (table.c.station_id == token_uses.c.station_id) & (
+        table.c.transaction_id == token_uses.c.transaction_id
+    )
+    return same
+
+
+def _is(token_type: str, id_token: str) -> ColumnElement[bool]:
+    return (tokens.c.token_type == token_type) & (tokens.c.id_token == id_token)
+
+
+def _row(token: Token, source: str) -> dict[str, Any]:
+    return {
+        "token_type": token.type,
+        "id_token": token.id_token,
+        "status": token.status,
+        "energy_transfer": msgspec.json.encode(token.energy_transfer).decode(),
+        "terms": msgspec.json.encode(token.terms).decode(),
+        "source": source,
+    }
+
+
+def _token(row: Row[Any]) -> Token:
+    energy_transfer = tuple(msgspec.json.decode(row.energy_transfer))
+    terms = Terms() if row.terms == "{}" else typed_json.decode(row.terms, Terms)
+    return Token(row.token_type, row.id_token, row.status, energy_transfer, terms)

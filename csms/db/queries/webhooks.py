@@ -1,0 +1,217 @@
+"""Webhooks and what is due to them."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+import msgspec
+from sqlalchemy import Connection, delete, func, insert, select, update
+
+from csms.db.tables import webhook_deliveries as deliveries
+from csms.db.tables import webhooks
+from csms.domain.webhooks import MAX_FAILURES, next_attempt
+
+LEASE_MS: Final = 60_000
+"""How long whoever has claimed a delivery may take to make it, before another node tries."""
+
+MAX_WAITING: Final = 10_000
+"""Deliveries that wait for one webhook; what happens while there are so many is not delivered."""
+
+MAX_WEBHOOKS: Final = 200
+
+_encode = msgspec.json.Encoder().encode
+
+
+class Webhook(msgspec.Struct, frozen=True, kw_only=True):
+    """Where events go: all, or those of some `kinds`, of one station. The store's key opens `sealed_secret`.
+
+    `shows_tokens`: with the numbers of cards; whoever made it may read them.
+    """
+
+    webhook_id: str
+    url: str
+    sealed_secret: str
+    kinds: tuple[str, ...]
+    station_id: str | None
+    enabled: bool
+    failures: int
+    created_ms: int
+    created_by: str
+    shows_tokens: bool = False
+
+    def wants(self, kind: str, station_id: str | None) -> bool:
+        """Say whether an event goes there."""
+        return self.enabled and (not self.kinds or kind in self.kinds) and self.station_id in (None, station_id)
+
+
+class Due(msgspec.Struct, frozen=True, kw_only=True):
+    """A delivery to be made now."""
+
+    id: int
+    webhook: Webhook
+    body: str
+    attempts: int
+
+
+def add(connection: Connection, webhook: Webhook) -> None:
+    """Store a webhook."""
+    row = msgspec.structs.asdict(webhook)
+    connection.execute(insert(webhooks).values(**{**row, "kinds": _encode(webhook.kinds).decode()}))
+
+
+def replace(connection: Connection, webhook: Webhook) -> None:
+    """Store another state of a webhook."""
+    row = {**msgspec.structs.asdict(webhook), "kinds": _encode(webhook.kinds).decode()}
+    connection.execute(update(webhooks).where(webhooks.c.webhook_id == row.pop("webhook_id")).values(**row))
+
+
+def change_secret(connection: Connection, webhook_id: str, sealed_secret: str) -> None:
+    """Store another secret, sealed."""
+    here = webhooks.c.webhook_id == webhook_id
+    connection.execute(update(webhooks).where(here).values(sealed_secret=sealed_secret))
+
+
+def disable(connection: Connection, webhook_ids: Iterable[str]) -> None:
+    """Deliver nothing more to these until they are enabled."""
+    connection.execute(update(webhooks).where(webhooks.c.webhook_id.in_(list(webhook_ids))).values(enabled=False))
+
+
+def remove(connection: Connection, webhook_id: str) -> None:
+    """Forget a webhook and what is due to it."""
+    connection.execute(delete(deliveries).where(deliveries.c.webhook_id == webhook_id))
+    connection.execute(delete(webhooks).where(webhooks.c.webhook_id == webhook_id))
+
+
+def find(connection: Connection, webhook_id: str) -> Webhook | None:
+    """Return a webhook."""
+    row = connection.execute(select(webhooks).where(webhooks.c.webhook_id == webhook_id)).first()
+    return None if row is None else _webhook(row)
+
+
+def list_all(connection: Connection) -> list[Webhook]:
+    """Return every webhook."""
+    return [_webhook(row) for row in connection.execute(select(webhooks).order_by(webhooks.c.webhook_id))]
+
+
+def _webhook(row: Any) -> Webhook:
+    return Webhook(
+        webhook_id=row.webhook_id,
+        url=row.url,
+        sealed_secret=row.sealed_secret,
+        kinds=tuple(msgspec.json.decode(row.kinds)),
+        station_id=row.station_id,
+        enabled=row.enabled,
+        failures=row.failures,
+        created_ms=row.created_ms,
+        created_by=row.created_by,
+        shows_tokens=row.shows_tokens,
+    )
+
+
+def enqueue(connection: Connection, entries: Iterable[tuple[str, str, str]], now_ms: int) -> None:
+    """Make deliveries due: (webhook, kind, body)."""
+    rows: list[dict[str, Any]] = [
+        {
+            "webhook_id": webhook_id,
+            "kind": kind[:64],
+            "body": body,
+            "created_ms": now_ms,
+            "due_ms": now_ms,
+            "attempts": 0,
+            "error": "",
+        }
+        for webhook_id, kind, body in entries
+    ]
+    counts = connection.execute(
+        select(deliveries.c.webhook_id, func.count())
+        .where(deliveries.c.due_ms.is_not(None))
+        .group_by(deliveries.c.webhook_id)
+    )
+    waiting: Counter[str] = Counter({row[0]: row[1] for row in counts})
+    known = set(connection.execute(select(webhooks.c.webhook_id)).scalars())
+    fits = []
+    for row in rows:
+        if row["webhook_id"] in known and waiting[row["webhook_id"]] < MAX_WAITING:
+            waiting[row["webhook_id"]] += 1
+            fits.append(row)
+    if fits:
+        connection.execute(insert(deliveries), fits)
+
+
+def with_due(connection: Connection, now_ms: int) -> set[str]:
+    """Return the webhooks to which something is due."""
+    enabled = select(webhooks.c.webhook_id).where(webhooks.c.enabled)
+    wanted = select(deliveries.c.webhook_id).where(
+        (deliveries.c.due_ms <= now_ms) & deliveries.c.webhook_id.in_(enabled)
+    )
+    return set(connection.execute(wanted.distinct()).scalars())
+
+
+def claim(connection: Connection, webhook_id: str, now_ms: int, limit: int = 20) -> list[Due]:
+    """Return deliveries that are due to a webhook, so that nobody else makes them for `LEASE_MS`."""
+    webhook = find(connection, webhook_id)
+    if webhook is None or not webhook.enabled:
+        return []
+    rows = connection.execute(
+        select(deliveries)
+        .where((deliveries.c.due_ms <= now_ms) & (deliveries.c.webhook_id == webhook_id))
+        .order_by(deliveries.c.due_ms, deliveries.c.id)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    ).all()
+    if rows:
+        ids = [row.id for row in rows]
+        connection.execute(update(deliveries).where(deliveries.c.id.in_(ids)).values(due_ms=now_ms + LEASE_MS))
+    return [Due(id=row.id, webhook=webhook, body=row.body, attempts=row.attempts) for row in rows]
+
+
+def delivered(connection: Connection, due: Due, now_ms: int) -> None:
+    """Note that a delivery arrived."""
+    connection.execute(
+        update(deliveries)
+        .where(deliveries.c.id == due.id)
+        .values(due_ms=None, delivered_ms=now_ms, attempts=due.attempts + 1, error="")
+    )
+    connection.execute(update(webhooks).where(webhooks.c.webhook_id == due.webhook.webhook_id).values(failures=0))
+
+
+def failed(connection: Connection, due: Due, error: str, now_ms: int) -> bool:
+    """Note that a delivery did not arrive; return whether its webhook is disabled now."""
+    attempts = due.attempts + 1
+    connection.execute(
+        update(deliveries)
+        .where(deliveries.c.id == due.id)
+        .values(due_ms=next_attempt(attempts, now_ms), attempts=attempts, error=error[:300])
+    )
+    here = webhooks.c.webhook_id == due.webhook.webhook_id
+    connection.execute(update(webhooks).where(here).values(failures=webhooks.c.failures + 1))
+    failures = connection.execute(select(webhooks.c.failures).where(here)).scalar() or 0
+    if failures < MAX_FAILURES:
+        return False
+    connection.execute(update(webhooks).where(here).values(enabled=False))
+    return True
+
+
+def list_deliveries(
+    connection: Connection, webhook_id: str, *, before: int | None = None, limit: int = 1000
+) -> list[dict[str, Any]]:
+    """Return deliveries, newest first: at most `limit` of those with an id below `before`."""
+    wanted = select(deliveries).where(deliveries.c.webhook_id == webhook_id)
+    if before is not None:
+        wanted = wanted.where(deliveries.c.id < before)
+    rows = connection.execute(wanted.order_by(deliveries.c.id.desc()).limit(limit))
+    return [{**row._mapping, "body": msgspec.Raw(row.body)} for row in rows]
+
+
+def replay(connection: Connection, webhook_id: str, ids: Sequence[int] | None, now_ms: int) -> int:
+    """Make deliveries due again, those of `ids` or all that were given up; return how many."""
+    wanted = (deliveries.c.webhook_id == webhook_id) & deliveries.c.due_ms.is_(None)
+    wanted &= deliveries.c.delivered_ms.is_(None) if ids is None else deliveries.c.id.in_(ids)
+    return connection.execute(
+        update(deliveries).where(wanted).values(due_ms=now_ms, attempts=0, delivered_ms=None)
+    ).rowcount
+
+
+def forget_old(connection: Connection, before_ms: int) -> None:
+    """Delete deliveries that are done with and older."""
+    connection.execute(delete(deliveries).where(deliveries.c.due_ms.is_(None) & (deliveries.c.created_ms < before_ms)))

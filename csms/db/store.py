@@ -1,0 +1,210 @@
+"""The database: opened, brought up to date, and worked on in threads, so that the event loop never waits for a disk.
+
+SQLite in WAL mode with full synchronisation, or PostgreSQL: what a station or gateway was told is stored survives
+kill -9 and a power cut. A piece of work is a function of `csms.db.queries` (or any other) that takes a Connection.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any, Concatenate, Final, ParamSpec, TypeVar
+
+from sqlalchemy import URL, Connection, Engine, create_engine, inspect, text
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import SQLAlchemyError
+
+from csms.db.group_commit import GroupCommit, as_store_error
+from csms.db.sqlite import READS, Checkpoints, sqlite_engine
+from v2g.errors import ConfigError, StoreError
+
+P = ParamSpec("P")
+R = TypeVar("R")
+T = TypeVar("T")
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+HEAD = "0019"
+"""The newest revision under `migrations/versions` (a test keeps it true): knowing it spares importing Alembic."""
+
+_READERS: Final = 2
+_MIGRATING: Final = 0x7632_6763_736D  # key of the lock that a node holds while it migrates
+
+
+class Store:
+    """A database at `url` (`sqlite:///FILE`, `postgresql://...`). Opening creates or migrates it.
+
+    Raises StoreError, from every method.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.engine = open_engine(url)
+        try:
+            migrate(self.engine)
+        except SQLAlchemyError as error:
+            self.engine.dispose()
+            shown = self.engine.url.render_as_string(hide_password=True)
+            raise StoreError(
+                f"{shown}: {error}",
+                hint="can this user write there, and is it a CSMS database? v2g csms migrate --user OWNER where it has "
+                "one",
+            ) from error
+        except BaseException:
+            self.engine.dispose()
+            raise
+        self._reading = self.engine.execution_options(**{READS: True})
+        self._readers = ThreadPoolExecutor(max_workers=_READERS, thread_name_prefix="store-reader")
+        self._checkpoints = Checkpoints(self.engine) if self.engine.dialect.name == "sqlite" else None
+        self._writer = GroupCommit(self.engine)
+        self._looker = GroupCommit(self._reading)
+
+    @property
+    def waiting(self) -> int:
+        """How many works wait for the writer."""
+        return self._writer.waiting
+
+    async def run(self, work: Callable[Concatenate[Connection, P], R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run `work(connection, ...)` on the writer's thread; return its result when it is durable.
+
+        What it raises undoes it. Works share commits: one may be done twice, with the first time undone.
+        """
+        result: R = await self._writer.run(partial(_call, work, args, kwargs))
+        return result
+
+    async def gather(self, work: Callable[[Connection, list[T]], list[R]], item: T) -> R:
+        """As `run`, together with all items that are queued for the same `work`, which returns a result for each."""
+        result: R = await self._writer.gather(work, item)
+        return result
+
+    async def look_up(self, work: Callable[[Connection, list[T]], list[R]], item: T) -> R:
+        """As `gather`, for a work that only reads: beside the writer, it sees all that `run` has answered."""
+        result: R = await self._looker.gather(work, item)
+        return result
+
+    async def read(self, work: Callable[Concatenate[Connection, P], R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run `work(connection, ...)`, which only reads, beside the writer: it sees all that `run` has answered."""
+        call = partial(_do, self._reading, work, args, kwargs)
+        result: R = await asyncio.get_running_loop().run_in_executor(self._readers, call)
+        return result
+
+    def do(self, work: Callable[Concatenate[Connection, P], R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """As `run`, in the calling thread and on its own: for start-up, readers and tests."""
+        result: R = _do(self.engine, work, args, kwargs)
+        return result
+
+    def close(self) -> None:
+        """Finish what is under way, then close the database."""
+        self._writer.close()
+        self._looker.close()
+        if self._checkpoints is not None:
+            self._checkpoints.close()
+        self._readers.shutdown(wait=True)
+        self.engine.dispose()
+
+
+def _call(work: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], connection: Connection) -> Any:
+    return work(connection, *args, **kwargs)
+
+
+def _do(engine: Engine, work: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    try:
+        with engine.begin() as connection:
+            return work(connection, *args, **kwargs)
+    except SQLAlchemyError as error:
+        raise as_store_error(error) from error
+
+
+def open_sqlite(path: Path) -> Store:
+    """Return the store in the file `path`, which only its owner may read. Raises StoreError."""
+    return Store(_make_file(path))
+
+
+def open_store(url: str, data_dir: Path) -> Store:
+    """Return the store at `url`, or in `data_dir` when that is empty. Raises StoreError."""
+    return Store(address(url, data_dir))
+
+
+def address(url: str, data_dir: Path) -> str:
+    """Return where the database is: `url`, or a file in `data_dir`, made when missing. Raises StoreError."""
+    return url or _make_file(data_dir / "csms.sqlite3")
+
+
+def as_user(url: str, user: str) -> str:
+    """Return the URL with another role of PostgreSQL, and without the password of the one before; as it is for "".
+
+    Raises ConfigError where there are no roles.
+    """
+    if not user:
+        return url
+    address = _read_url(url)
+    if address.get_backend_name() != "postgresql":
+        raise ConfigError("a database in a file has no roles", hint="leave --user out, or see store_url")
+    other = URL.create(
+        address.drivername, user, host=address.host, port=address.port, database=address.database, query=address.query
+    )
+    return other.render_as_string(hide_password=False)
+
+
+def _read_url(url: str) -> URL:
+    try:
+        return make_url(url)
+    except SQLAlchemyError as error:
+        raise StoreError(f"store_url: {error}", hint="sqlite:///FILE or postgresql://user@host/name") from None
+
+
+def _make_file(path: Path) -> str:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        path.touch(mode=0o600)
+    except OSError as error:
+        raise StoreError(f"{path}: {error}", hint="choose a data_dir that this user may write") from error
+    return f"sqlite:///{path}"
+
+
+def migrate(engine: Engine, revision: str = HEAD) -> None:
+    """Bring the database to a revision, one node at a time; what is newer is refused with StoreError."""
+    with engine.connect().execution_options(**{READS: True}) as connection:
+        if revision_of(connection) == revision:
+            return
+    logging.getLogger("alembic.runtime.plugins").setLevel(logging.WARNING)  # else its import tells what it consists of
+    from alembic import command  # a fifth of a second that only a new or old database pays
+    from alembic.config import Config
+    from alembic.util import CommandError
+
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
+    try:
+        with engine.begin() as connection:  # SQLite takes its lock with the transaction
+            if connection.dialect.name == "postgresql":
+                connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATING})
+            if revision_of(connection) == revision:
+                return
+            config.attributes["connection"] = connection
+            command.upgrade(config, revision)
+    except CommandError as error:
+        raise StoreError(f"cannot migrate the database: {error}", hint="was it written by a newer version?") from error
+
+
+def revision_of(connection: Connection) -> str | None:
+    """Return the revision of a database's tables, None for one without."""
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    found: str | None = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+    return found
+
+
+def open_engine(url: str) -> Engine:
+    """Return the way to the database at `url`. Raises StoreError when there can be none."""
+    address = _read_url(url)
+    if address.get_backend_name() == "postgresql":
+        options = {"prepare_threshold": 2, "connect_timeout": 10, "application_name": "v2g csms"}
+        return create_engine(
+            address.set(drivername="postgresql+psycopg"),
+            pool_size=_READERS + 2,
+            pool_pre_ping=True,
+            connect_args=options,
+        )
+    if address.get_backend_name() != "sqlite":
+        raise StoreError(f"no store for {address.drivername!r}", hint="sqlite:///FILE or postgresql://user@host/name")
+    return sqlite_engine(address, _READERS + 3)

@@ -1,0 +1,105 @@
+"""The key that seals secrets in the database: a file beside it or elsewhere, the same for every node."""
+
+import hmac
+import secrets
+from pathlib import Path
+from typing import Final
+
+from sqlalchemy import Connection
+
+from csms.db.queries import payments, webhooks
+from csms.db.queries import sealed as rows
+from csms.db.store import Store
+from csms.domain.sealing import KEY_BYTES, NONCE_BYTES, fingerprint, is_sealed, seal, unseal
+from v2g.errors import ConfigError, StoreError
+from v2g.pki.keys import read_secret, save_secret
+
+_FILE: Final = "store.key"
+
+
+class StoreKey:
+    """Seals and opens."""
+
+    def __init__(self, key: bytes) -> None:
+        self._key = key
+        self.fingerprint: Final = fingerprint(key)
+
+    def derive(self, purpose: str) -> str:
+        """Return a secret for one purpose: 128 bits in hex, the same on every node."""
+        return hmac.new(self._key, purpose.encode(), "sha256").hexdigest()[:32]
+
+    def seal(self, secret: str, purpose: str) -> str:
+        """Return a secret as the database may keep it, for one purpose."""
+        return seal(self._key, secrets.token_bytes(NONCE_BYTES), secret, purpose)
+
+    def open(self, sealed: str, purpose: str) -> str:
+        """Return what was sealed for this purpose. Raises StoreError when another key has sealed it."""
+        return unseal(self._key, sealed, purpose)
+
+
+def load_store_key(path: Path | None, data_dir: Path) -> StoreKey:
+    """Return the key in a file; in `data_dir`, made when missing, where none is named.
+
+    Raises ConfigError, KeyAccessError.
+    """
+    if path is None:
+        _make(data_dir / _FILE)
+    place = path or data_dir / _FILE
+    try:
+        key = bytes.fromhex(read_secret(place).decode("ascii"))
+    except ValueError:
+        key = b""
+    if len(key) != KEY_BYTES:
+        raise ConfigError(f"{place} holds no key", hint="64 hexadecimal digits, as openssl rand -hex 32 writes them")
+    return StoreKey(key)
+
+
+def _make(place: Path) -> None:
+    """Make a key where there is none."""
+    if not place.exists():
+        place.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        save_secret(place, secrets.token_hex(KEY_BYTES).encode() + b"\n")
+
+
+def adopt(connection: Connection, key: StoreKey, *, alone: bool) -> list[str]:
+    """Make sure that this database is used with this key; return the webhooks that nobody can sign for any more.
+
+    Secrets of before are sealed. One of several nodes that has another key is refused with StoreError; a node that is
+    alone has lost the old key, goes on with the new one, and what only the old one opens is disabled.
+    """
+    known = rows.key_in_use(connection)
+    lost: list[str] = []
+    if known not in (None, key.fingerprint):
+        if not alone:
+            raise StoreError(
+                "another key seals the secrets in this database",
+                hint="give every node the same store_key: copy the file of the first one",
+            )
+        lost = [each.webhook_id for each in webhooks.list_all(connection) if is_sealed(each.sealed_secret)]
+        webhooks.disable(connection, lost)
+    if known != key.fingerprint:
+        rows.use_key(connection, key.fingerprint)
+    for webhook in webhooks.list_all(connection):
+        here = webhook.webhook_id
+        if not is_sealed(webhook.sealed_secret):
+            webhooks.change_secret(connection, here, key.seal(webhook.sealed_secret, purpose(here)))
+    for station_id, secret in payments.qr_secrets(connection).items():
+        if not is_sealed(secret):
+            payments.change_qr_secret(connection, station_id, key.seal(secret, qr_purpose(station_id)))
+    return lost
+
+
+def qr_purpose(station_id: str) -> str:
+    """Return what the secret of a station's QR codes is sealed for."""
+    return f"QR codes {station_id}"
+
+
+def purpose(webhook_id: str) -> str:
+    """Return what the secret of a webhook is sealed for."""
+    return f"webhook {webhook_id}"
+
+
+async def open_store_key(store: Store, path: Path | None, data_dir: Path, *, alone: bool) -> tuple[StoreKey, list[str]]:
+    """Load the key and adopt it; return it and what is lost. Raises ConfigError, StoreError."""
+    key = load_store_key(path, data_dir)
+    return key, await store.run(lambda connection: adopt(connection, key, alone=alone))

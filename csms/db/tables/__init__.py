@@ -1,0 +1,91 @@
+"""The database, declared, a module for each domain. Migrations bring an existing file here; a test compares the two."""
+
+from csms.db.tables.api import api_tokens, audit, idempotency_keys, store_keys, webhook_deliveries, webhooks
+from csms.db.tables.base import metadata
+from csms.db.tables.campaigns import campaign_members, campaigns
+from csms.db.tables.charging import (
+    charging_limits,
+    charging_profiles,
+    der_alarms,
+    der_controls,
+    dynamic_schedules,
+    ev_schedules,
+    profile_templates,
+    sites,
+)
+from csms.db.tables.commands import availability_orders, local_lists, remote_starts, reservations
+from csms.db.tables.device_model import device_variables, network_profiles
+from csms.db.tables.diagnostics import device_events, display_messages, event_streams, monitors, stream_values
+from csms.db.tables.doors import admissions, door_faults
+from csms.db.tables.payments import battery_swaps, data_transfers, payment_settlements, qr_codes, web_payments
+from csms.db.tables.records import grid_signals, journal_lines, journals, settlements
+from csms.db.tables.requests import request_parts, station_requests
+from csms.db.tables.security import security_events, station_certificates
+from csms.db.tables.stations import connectors, stations
+from csms.db.tables.tariffs import plan_assignments, price_plans, transaction_costs, transaction_plans
+from csms.db.tables.telemetry import telemetry, telemetry_marks, telemetry_quarantine
+from csms.db.tables.tokens import token_groups, token_uses, tokens
+from csms.db.tables.transactions import meter_keys, meter_values, transaction_events, transaction_faults, transactions
+
+__all__ = [
+    "admissions",
+    "api_tokens",
+    "audit",
+    "availability_orders",
+    "battery_swaps",
+    "campaign_members",
+    "campaigns",
+    "charging_limits",
+    "charging_profiles",
+    "connectors",
+    "data_transfers",
+    "der_alarms",
+    "der_controls",
+    "device_events",
+    "device_variables",
+    "display_messages",
+    "door_faults",
+    "dynamic_schedules",
+    "ev_schedules",
+    "event_streams",
+    "grid_signals",
+    "idempotency_keys",
+    "journal_lines",
+    "journals",
+    "local_lists",
+    "metadata",
+    "meter_keys",
+    "meter_values",
+    "monitors",
+    "network_profiles",
+    "payment_settlements",
+    "plan_assignments",
+    "price_plans",
+    "profile_templates",
+    "qr_codes",
+    "remote_starts",
+    "request_parts",
+    "reservations",
+    "security_events",
+    "settlements",
+    "sites",
+    "station_certificates",
+    "station_requests",
+    "stations",
+    "store_keys",
+    "stream_values",
+    "telemetry",
+    "telemetry_marks",
+    "telemetry_quarantine",
+    "token_groups",
+    "token_uses",
+    "tokens",
+    "transaction_costs",
+    "transaction_events",
+    "transaction_faults",
+    "transaction_plans",
+    "transactions",
+    "web_payments",
+    "webhook_deliveries",
+    "webhooks",
+]

@@ -1,0 +1,102 @@
+"""What the HTTP API keeps: tokens, answers for idempotency keys, the audit log, webhooks and what is due to them."""
+
+from typing import Final
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    LargeBinary,
+    String,
+    Table,
+    Text,
+    true,
+)
+
+from csms.db.tables.base import metadata, row_id
+
+api_tokens: Final = Table(
+    "api_tokens",
+    metadata,
+    Column("token_id", String(32), primary_key=True),
+    Column("name", String(128), nullable=False),
+    Column("role", String(32), nullable=False),
+    Column("scopes", Text),  # JSON; null: all that the role may
+    Column("evs", Text, nullable=False),
+    Column("sha256", String(64), nullable=False, unique=True),
+    Column("created_ms", BigInteger, nullable=False),
+    Column("created_by", String(128), nullable=False),
+    Column("expires_ms", BigInteger),
+    Column("revoked_ms", BigInteger),
+)
+
+idempotency_keys: Final = Table(
+    "idempotency_keys",
+    metadata,
+    Column("caller", String(128), primary_key=True),
+    Column("key", String(255), primary_key=True),
+    Column("fingerprint", String(64), nullable=False),
+    Column("created_ms", BigInteger, nullable=False),
+    Column("status", Integer),  # null: under way, or interrupted
+    Column("headers", Text),
+    Column("body", LargeBinary),
+    Index(None, "created_ms"),
+)
+
+audit: Final = Table(
+    "audit",
+    metadata,
+    Column("id", row_id, primary_key=True),
+    Column("at_ms", BigInteger, nullable=False),
+    Column("caller", String(128), nullable=False),
+    Column("role", String(32), nullable=False),
+    Column("peer", String(64), nullable=False),
+    Column("operation", String(64), nullable=False),
+    Column("path", String(500), nullable=False),
+    Column("status", Integer, nullable=False),
+    Column("request", Text),
+    Column("before", Text),
+    Column("after", Text),
+    Index(None, "caller", "id"),
+)
+
+webhooks: Final = Table(
+    "webhooks",
+    metadata,
+    Column("webhook_id", String(32), primary_key=True),
+    Column("url", String(2000), nullable=False),
+    Column("sealed_secret", Text, nullable=False, server_default=""),  # sealed with the store's key
+    Column("kinds", Text, nullable=False),  # JSON; empty: all
+    Column("station_id", String(48)),
+    Column("enabled", Boolean, nullable=False),
+    Column("failures", Integer, nullable=False),
+    Column("shows_tokens", Boolean, nullable=False, server_default=true()),
+    Column("created_ms", BigInteger, nullable=False),
+    Column("created_by", String(128), nullable=False),
+)
+
+store_keys: Final = Table(
+    "store_keys",
+    metadata,
+    Column("fingerprint", String(32), primary_key=True),
+)
+
+webhook_deliveries: Final = Table(
+    "webhook_deliveries",
+    metadata,
+    Column("id", row_id, primary_key=True),
+    Column("webhook_id", String(32), nullable=False),
+    Column("kind", String(64), nullable=False),
+    Column("body", Text, nullable=False),
+    Column("created_ms", BigInteger, nullable=False),
+    Column("due_ms", BigInteger),  # null: delivered, or given up
+    Column("attempts", Integer, nullable=False),
+    Column("delivered_ms", BigInteger),
+    Column("error", String(300), nullable=False),
+    ForeignKeyConstraint(["webhook_id"], ["webhooks.webhook_id"], ondelete="CASCADE"),
+    Index(None, "due_ms"),
+    Index(None, "webhook_id", "id"),
+)

@@ -1,0 +1,36 @@
+"""Firmware campaigns and how far each of their stations is."""
+
+from typing import Final
+
+from sqlalchemy import BigInteger, Column, ForeignKeyConstraint, Index, Integer, String, Table, Text
+
+from csms.db.tables.base import metadata, row_id
+
+campaigns: Final = Table(
+    "campaigns",
+    metadata,
+    Column("campaign_id", row_id, primary_key=True),
+    Column("name", String(100), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("reason", Text, nullable=False, default="", server_default=""),
+    Column("created_ms", BigInteger, nullable=False),
+    Column("updated_ms", BigInteger, nullable=False),
+    Column("document", Text, nullable=False),
+    Index(None, "state"),
+)
+
+campaign_members: Final = Table(
+    "campaign_members",
+    metadata,
+    Column("campaign_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("station_id", String(48), primary_key=True),
+    Column("cohort", Integer, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("status", String(40), nullable=False, default="", server_default=""),
+    Column("request_id", BigInteger),
+    Column("not_before_ms", BigInteger, nullable=False),
+    Column("updated_ms", BigInteger, nullable=False),
+    ForeignKeyConstraint(["campaign_id"], ["campaigns.campaign_id"]),
+    Index(None, "request_id"),
+)

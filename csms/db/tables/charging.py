@@ -1,0 +1,96 @@
+"""Smart charging: profiles at stations, limits from elsewhere, sites, templates, dynamic schedules, DER controls."""
+
+from typing import Final
+
+from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, String, Table, Text
+
+from csms.db.tables.base import metadata, row_id
+
+charging_profiles: Final = Table(
+    "charging_profiles",
+    metadata,
+    Column("station_id", String(48), primary_key=True),
+    Column("profile_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("evse_id", Integer, nullable=False),
+    Column("purpose", String(40), nullable=False),
+    Column("stack_level", Integer, nullable=False),
+    Column("source", String(20), nullable=False),
+    Column("transaction_id", String(36)),
+    Column("updated_ms", BigInteger, nullable=False),
+    Column("document", Text, nullable=False),
+)
+"""What stations hold: as they took it from here, or as they reported it."""
+
+charging_limits: Final = Table(
+    "charging_limits",
+    metadata,
+    Column("station_id", String(48), primary_key=True),
+    Column("evse_id", Integer, primary_key=True, autoincrement=False),  # 0: the whole station
+    Column("source", String(20), primary_key=True),
+    Column("at_ms", BigInteger, nullable=False),
+    Column("document", Text, nullable=False),
+)
+"""Limits that somebody else gave a station (K12, K13)."""
+
+ev_schedules: Final = Table(
+    "ev_schedules",
+    metadata,
+    Column("station_id", String(48), primary_key=True),
+    Column("evse_id", Integer, primary_key=True, autoincrement=False),
+    Column("at_ms", BigInteger, nullable=False),
+    Column("within_limits", Boolean, nullable=False),
+    Column("document", Text, nullable=False),
+)
+"""What vehicles plan (K15, K17)."""
+
+profile_templates: Final = Table(
+    "profile_templates",
+    metadata,
+    Column("name", String(60), primary_key=True),
+    Column("updated_ms", BigInteger, nullable=False),
+    Column("document", Text, nullable=False),
+)
+
+sites: Final = Table(
+    "sites",
+    metadata,
+    Column("site_id", String(60), primary_key=True),
+    Column("updated_ms", BigInteger, nullable=False),
+    Column("document", Text, nullable=False),
+)
+
+dynamic_schedules: Final = Table(
+    "dynamic_schedules",
+    metadata,
+    Column("station_id", String(48), primary_key=True),
+    Column("profile_id", BigInteger, primary_key=True, autoincrement=False),
+    Column("updated_ms", BigInteger, nullable=False),
+    Column("document", Text, nullable=False),
+)
+"""What dynamic profiles say now (K28)."""
+
+der_controls: Final = Table(
+    "der_controls",
+    metadata,
+    Column("station_id", String(48), primary_key=True),
+    Column("control_id", String(36), primary_key=True),
+    Column("control_type", String(32), nullable=False),
+    Column("is_default", Boolean, nullable=False),
+    Column("superseded", Boolean, nullable=False),
+    Column("started", Boolean, nullable=False),
+    Column("updated_ms", BigInteger, nullable=False),
+    Column("document", Text, nullable=False),
+)
+
+der_alarms: Final = Table(
+    "der_alarms",
+    metadata,
+    Column("id", row_id, primary_key=True),
+    Column("station_id", String(48), nullable=False),
+    Column("control_type", String(32), nullable=False),
+    Column("fault", String(24), nullable=False),
+    Column("ended", Boolean, nullable=False),
+    Column("at_ms", BigInteger, nullable=False),
+    Column("extra", Text, nullable=False),
+    Index(None, "station_id", "at_ms"),
+)

@@ -1,0 +1,36 @@
+"""Security events, and certificates that the built-in authority has issued."""
+
+from typing import Final
+
+from sqlalchemy import BigInteger, Column, Index, String, Table, Text
+
+from csms.db.tables.base import metadata, row_id
+
+security_events: Final = Table(
+    "security_events",
+    metadata,
+    Column("id", row_id, primary_key=True),
+    Column("station_id", String(48), nullable=False),
+    Column("source", String(8), nullable=False),  # "station", or "csms" for what this end noticed
+    Column("type", String(50), nullable=False),
+    Column("at_ms", BigInteger, nullable=False),
+    Column("received_ms", BigInteger, nullable=False),
+    Column("tech_info", String(255), nullable=False, default="", server_default=""),
+    Column("times", BigInteger, nullable=False, default=1, server_default="1"),
+    Column("last_ms", BigInteger),  # of the last repetition
+    Index(None, "station_id", "at_ms"),
+)
+
+station_certificates: Final = Table(
+    "station_certificates",
+    metadata,
+    Column("serial", String(40), primary_key=True),  # hex
+    Column("station_id", String(48), nullable=False),
+    Column("kind", String(32), nullable=False),  # CertificateSigningUseEnumType
+    Column("subject", String(255), nullable=False),
+    Column("issued_ms", BigInteger, nullable=False),
+    Column("until_ms", BigInteger, nullable=False),
+    Column("status", String(16), nullable=False),  # Issued, Accepted, Rejected, Failed, Used
+    Column("pem", Text, nullable=False),
+    Index(None, "station_id", "issued_ms"),
+)

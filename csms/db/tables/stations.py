@@ -1,0 +1,35 @@
+"""Charging stations and their connectors."""
+
+from typing import Final
+
+from sqlalchemy import BigInteger, Column, ForeignKeyConstraint, Integer, String, Table
+
+from csms.db.tables.base import metadata
+
+stations: Final = Table(
+    "stations",
+    metadata,
+    Column("station_id", String(48), primary_key=True),
+    Column("first_seen_ms", BigInteger, nullable=False),
+    Column("last_seen_ms", BigInteger, nullable=False),
+    Column("protocol", String(16), nullable=False),
+    Column("boot_status", String(16), nullable=False, default="", server_default=""),
+    Column("boot_reason", String(32), nullable=False, default="", server_default=""),
+    Column("booted_ms", BigInteger),
+    Column("vendor", String(50), nullable=False, default="", server_default=""),
+    Column("model", String(20), nullable=False, default="", server_default=""),
+    Column("serial_number", String(25), nullable=False, default="", server_default=""),
+    Column("firmware", String(50), nullable=False, default="", server_default=""),
+    Column("signal_version", BigInteger),
+)
+
+connectors: Final = Table(
+    "connectors",
+    metadata,
+    Column("station_id", String(48), primary_key=True),
+    Column("evse_id", Integer, primary_key=True, autoincrement=False),
+    Column("connector_id", Integer, primary_key=True, autoincrement=False),
+    Column("status", String(16), nullable=False),
+    Column("changed_ms", BigInteger, nullable=False),
+    ForeignKeyConstraint(["station_id"], ["stations.station_id"]),
+)

@@ -1,6 +1,0 @@
-"""Where stations' requests are worked on: one module for each functional block, one table of all of them."""
-
-from csms.desk.answers import HANDLES, QUICK, answer, take_told
-from csms.desk.base import VENDOR, Desk, Services
-
-__all__ = ["HANDLES", "QUICK", "VENDOR", "Desk", "Services", "answer", "take_told"]

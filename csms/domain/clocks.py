@@ -1,0 +1,130 @@
+"""What a station's clock has to be set to, so that it knows the local time of its site (ClockCtrlr).
+
+A station that knows time zones is told the name. One that does not is told the offset that holds now, and when which
+other one follows; it has to be told anew after that.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import msgspec
+
+from v2g.energy.settlement.pieces import zone_of
+from v2g.errors import OcppError
+from v2g.ocpp.messages.device_model import Component, Variable
+from v2g.ocpp.messages.provisioning import SetVariableData
+from v2g.ocpp.times import format_time, parse_time
+
+CLOCK: Final = "ClockCtrlr"
+
+_DAY_S: Final = 86_400
+_AHEAD_DAYS: Final = 400
+
+Values = Mapping[tuple[str, str], str]
+"""(variable, instance) of ClockCtrlr -> value."""
+
+
+class Wish(msgspec.Struct, frozen=True, kw_only=True):
+    """What holds at a station: `zone` (IANA name; empty: nobody said), and where its clock takes the time from."""
+
+    zone: str = ""
+    sources: tuple[str, ...] = ()
+
+
+class Mirror(msgspec.Struct, frozen=True):
+    """What is known of a station's clock: values, and which sources it has (none: not told)."""
+
+    values: Values
+    sources: tuple[str, ...]
+
+
+def mirror_of(rows: Iterable[Mapping[str, Any]]) -> Mirror:
+    """Return what the mirrored variables of ClockCtrlr say; what holds after a reboot counts as set."""
+    values: dict[tuple[str, str], str] = {}
+    sources: tuple[str, ...] = ()
+    for row in rows:
+        if row["attribute"] == "Actual":
+            key = row["variable"], row["variable_instance"]
+            values[key] = row["after_reboot"] if row["after_reboot"] is not None else row["value"] or ""
+            if key == ("TimeSource", ""):
+                sources = tuple(filter(None, (row["values_list"] or "").replace(" ", "").split(",")))
+    return Mirror(values, sources)
+
+
+def by_name(wish: Wish, mirror: Mirror) -> dict[tuple[str, str], str]:
+    """Return what is to be set at a station that may know time zones; nothing at one that is known not to."""
+    found: dict[tuple[str, str], str] = {}
+    if wish.zone and (not mirror.values or ("TimeZone", "") in mirror.values):
+        found["TimeZone", ""] = wish.zone
+    sources = [each for each in wish.sources if not mirror.sources or each in mirror.sources]
+    if sources:
+        found["TimeSource", ""] = ",".join(sources)
+    return _other(found, mirror)
+
+
+def by_offset(wish: Wish, mirror: Mirror, now_ms: int) -> dict[tuple[str, str], str]:
+    """Return what is to be set at a station that knows offsets only."""
+    if not wish.zone:
+        return {}
+    offset, change = transition(wish.zone, now_ms)
+    found = {("TimeOffset", ""): offset}
+    if change is not None:
+        found["TimeOffset", "NextTransition"] = change[1]
+        found["NextTimeOffsetTransitionDateTime", ""] = format_time(change[0])
+    return _other(found, mirror)
+
+
+def transition(zone: str, now_ms: int) -> tuple[str, tuple[int, str] | None]:
+    """Return the offset of a zone now, and when (UTC ms) which other one follows within a year; None for none.
+
+    Raises ValueError for a zone that there is not.
+    """
+    place, now_s = zone_of(zone), now_ms // 1000
+
+    def offset(at_s: int) -> float:
+        found = datetime.fromtimestamp(at_s, UTC).astimezone(place).utcoffset()
+        assert found is not None
+        return found.total_seconds()
+
+    first = offset(now_s)
+    for day in range(_AHEAD_DAYS):
+        early, late = now_s + day * _DAY_S, now_s + (day + 1) * _DAY_S
+        if offset(late) == first:
+            continue
+        while late - early > 1:
+            middle = (early + late) // 2
+            early, late = (middle, late) if offset(middle) == first else (early, middle)
+        return _text(first), (late * 1000, _text(offset(late)))
+    return _text(first), None
+
+
+def is_set(key: tuple[str, str], wanted: str, has: str | None) -> bool:
+    """Say whether a variable has a value already; moments are compared as such."""
+    if has is None or key[0] != "NextTimeOffsetTransitionDateTime":
+        return has == wanted
+    try:
+        return parse_time(has) == parse_time(wanted)
+    except OcppError:
+        return False
+
+
+def data_of(values: Mapping[tuple[str, str], str]) -> Sequence[SetVariableData]:
+    """Return what SetVariables has to say."""
+    return [
+        SetVariableData(
+            component=Component(name=CLOCK),
+            variable=Variable(name=name, instance=instance or None),
+            attribute_value=value,
+        )
+        for (name, instance), value in values.items()
+    ]
+
+
+def _other(wanted: dict[tuple[str, str], str], mirror: Mirror) -> dict[tuple[str, str], str]:
+    return {key: value for key, value in wanted.items() if not is_set(key, value, mirror.values.get(key))}
+
+
+def _text(seconds: float) -> str:
+    minutes = abs(int(seconds)) // 60
+    return f"{'-' if seconds < 0 else '+'}{minutes // 60:02}:{minutes % 60:02}"

@@ -1,0 +1,115 @@
+"""A back end's copy of a session's journal: takes what continues it, knows what it has, refuses the rest.
+
+A station may deliver lines again and in any cut. Equal lines are fine; a different line in a place that is taken is a
+fork: one of the two histories was made up, and neither may quietly replace the other.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from typing import Annotated, Any, Final
+
+import msgspec
+
+from v2g import typed_json
+from v2g.energy.settlement.canonical import parse_canonical
+from v2g.energy.settlement.journal import Entry, Journal
+from v2g.energy.settlement.records import SessionStarted
+from v2g.errors import CodecError, RefusedError, StoreError, VerificationError
+
+MAX_LINES: Final = 2000
+"""Lines in one delivery at most."""
+
+SafeName = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9_.=+@*|-]{0,63}\Z")]
+"""A name that is also safe as that of a file: no separator, no leading dot."""
+
+
+class Delivery(msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True):
+    """What DataTransfer JournalEntries carries: consecutive lines of one session's journal, line feeds left out."""
+
+    station_id: SafeName
+    session_id: SafeName
+    lines: Annotated[tuple[str, ...], msgspec.Meta(min_length=1, max_length=MAX_LINES)]
+
+
+def read_delivery(data: Any) -> Delivery:
+    """Return the payload of a DataTransfer as a delivery. Raises CodecError."""
+    try:
+        return typed_json.convert(data, Delivery)
+    except msgspec.ValidationError as error:
+        raise CodecError(f"JournalEntries: {error}") from None
+
+
+class Copy:
+    """The copy of one journal, in memory: enough to judge the next delivery. The file is the caller's business.
+
+    After any error but RefusedError (`fork`, `gap`, `foreign`) the copy is to be thrown away and read again.
+    """
+
+    def __init__(self, station_id: str, session_id: str) -> None:
+        self._station_id = station_id
+        self._session_id = session_id
+        self._journal = Journal()
+        self._digests: list[bytes] = []
+
+    @property
+    def lines(self) -> int:
+        """How many lines the copy has."""
+        return len(self._digests)
+
+    @property
+    def head(self) -> str:
+        """The hash of the last line, in hex; zeros before the first."""
+        return self._journal.state.head
+
+    @property
+    def ended(self) -> bool:
+        """Whether the session has ended; only corrections follow."""
+        return self._journal.state.ended
+
+    def take(self, lines: Sequence[bytes]) -> list[bytes]:
+        """Return those of `lines` that are new, proved to continue the copy, as bytes to append to its file.
+
+        Raises RefusedError (`fork`, `gap`, `foreign`) and VerificationError for a line that proves nothing; then none
+        of the delivery is taken.
+        """
+        entries = [self._parse(line, place) for place, line in enumerate(lines)]
+        known = self._count_known(entries, lines)
+        return [self._append(entry, line) for entry, line in zip(entries[known:], lines[known:], strict=True)]
+
+    def _parse(self, line: bytes, place: int) -> Entry:
+        return parse_canonical(line, Entry, where=f"{self._session_id}: delivered line {place + 1}")
+
+    def _count_known(self, entries: Sequence[Entry], lines: Sequence[bytes]) -> int:
+        known = 0
+        for place, (entry, line) in enumerate(zip(entries, lines, strict=True)):
+            if entry.sequence != entries[0].sequence + place:
+                raise RefusedError(f"entry {entry.sequence} is out of place in its delivery", reason="gap")
+            if entry.sequence < self.lines:
+                if self._digests[entry.sequence] != hashlib.sha256(line).digest():
+                    raise RefusedError(f"entry {entry.sequence} differs from the copy", reason="fork")
+                known += 1
+        if entries[0].sequence > self.lines:
+            raise RefusedError(
+                f"entry {entries[0].sequence} is delivered, entry {self.lines} is next",
+                reason="gap",
+                hint=f"deliver from entry {self.lines} on",
+            )
+        if known < len(entries) and entries[known].previous != self.head:
+            raise RefusedError(f"entry {entries[known].sequence} does not continue the copy", reason="fork")
+        return known
+
+    def _append(self, entry: Entry, line: bytes) -> bytes:
+        """Prove a line by writing it anew: only the one line that continues the journal comes out the same."""
+        where = f"{self._session_id}: entry {entry.sequence}"
+        if isinstance(entry.data, SessionStarted):
+            named = entry.data.station_id, entry.data.session_id
+            if named != (self._station_id, self._session_id):
+                raise RefusedError(f"the journal is of session {named[1]} at {named[0]}", reason="foreign")
+        try:
+            proved = self._journal.append(entry.data, entry.utc_ms)
+        except StoreError as error:
+            raise VerificationError(str(error), where=where) from None
+        if proved != line + b"\n":
+            raise VerificationError("the line does not prove itself", where=where)
+        self._digests.append(hashlib.sha256(line).digest())
+        return proved

@@ -1,0 +1,274 @@
+"""From the grid operator's signal to the charging profiles of a station (use cases K01, K15, K19, Q01, Q02).
+
+A profile's id is fixed by its purpose and EVSE, so that a newer one replaces the older (K01.FR.05). In OCPP 2.1
+vehicles that requested bidirectional transfer run in `ExternalSetpoint`: vehicle and charger agree on the power
+themselves, inside `limit` and `dischargeLimit`. Nothing but charging is allowed once a signal has run out.
+"""
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+import msgspec
+
+from v2g.energy.price_plan import PricePlan, Use
+from v2g.energy.tariff import GridSignal
+from v2g.errors import RefusedError
+from v2g.ocpp.messages.charging_profiles import ChargingProfile, ChargingSchedule, ChargingSchedulePeriod
+from v2g.ocpp.messages.ev_charging import NotifyEVChargingNeedsRequest
+from v2g.ocpp.messages.smart_charging import SetChargingProfileRequest
+from v2g.ocpp.routes import Version
+from v2g.ocpp.times import format_time, parse_time
+from v2g.translate.price_schedules import Asked, absolute_prices, price_levels, sales_tariff
+
+_STATION_PROFILE, _DEFAULT_PROFILE, _FIRST_TRANSACTION_PROFILE = 1, 2, 100
+
+_CLOCK_SLACK_MS: Final = 60_000
+"""How far a station's clock may be behind: schedules begin that long ago, so that they are in force on arrival."""
+
+_HOUR_MS: Final = 3_600_000
+_DAY_MS: Final = 24 * _HOUR_MS
+
+BIDIRECTIONAL: Final = frozenset({"AC_BPT", "AC_BPT_DER", "DC_BPT", "DC_ACDP_BPT"})
+"""Energy transfer modes in which energy may flow back."""
+
+
+class Needs(msgspec.Struct, frozen=True, kw_only=True):
+    """What a vehicle said in NotifyEVChargingNeeds. `max_periods`: the most schedule periods it can take (0: any).
+
+    `energy_wh` it wants until `departure_ms` (UTC); currents in mA on each phase, powers in W. 0 and None: not said.
+    `edition_20`: whether it speaks ISO 15118-20, which has prices in money; the older edition has levels only.
+    `priority` is raised while its driver uses priority charging (K21, K22).
+    """
+
+    evse_id: int
+    requested: str
+    max_periods: int = 0
+    energy_wh: int = 0
+    departure_ms: int | None = None
+    least_ma: int = 0
+    most_ma: int = 0
+    most_w: int = 0
+    most_discharge_w: int = 0
+    soc: int | None = None
+    dynamic: bool = False
+    edition_20: bool = False
+    priority: int = 0
+
+    @property
+    def bidirectional(self) -> bool:
+        """Whether energy may flow back."""
+        return self.requested in BIDIRECTIONAL
+
+    @property
+    def bounded(self) -> bool:
+        """Whether the vehicle has told how much it takes."""
+        return bool(self.most_w or self.most_ma)
+
+
+def needs_of(request: NotifyEVChargingNeedsRequest) -> Needs:
+    """Return what a vehicle wants, from AC, DC or V2X parameters, whichever it gave (K15.FR.06, K17.FR.06)."""
+    needs = request.charging_needs
+    alternating, direct, both = (
+        needs.ac_charging_parameters,
+        needs.dc_charging_parameters,
+        needs.v2x_charging_parameters,
+    )
+    found = Needs(
+        evse_id=request.evse_id,
+        requested=needs.requested_energy_transfer,
+        max_periods=request.max_schedule_tuples or 0,
+        departure_ms=parse_time(needs.departure_time) if needs.departure_time is not None else None,
+        dynamic=needs.control_mode == "DynamicControl",
+        edition_20=needs.control_mode is not None or both is not None,
+    )
+    if alternating is not None:
+        return msgspec.structs.replace(
+            found,
+            energy_wh=_whole(alternating.energy_amount),
+            least_ma=_whole(alternating.ev_min_current * 1000),
+            most_ma=_whole(alternating.ev_max_current * 1000),
+        )
+    if direct is not None:
+        return msgspec.structs.replace(
+            found,
+            energy_wh=_whole(direct.energy_amount or 0),
+            most_w=_whole(direct.ev_max_power or direct.ev_max_current * direct.ev_max_voltage),
+            soc=direct.state_of_charge,
+        )
+    if both is not None:
+        return msgspec.structs.replace(
+            found,
+            energy_wh=_whole(both.ev_target_energy_request or 0),
+            most_w=_whole(both.max_charge_power or 0),
+            most_discharge_w=_whole(abs(both.max_discharge_power or 0)),
+        )
+    return found
+
+
+def _whole(number: float) -> int:
+    """Return a quantity as a whole number, within what any vehicle has."""
+    return int(max(0.0, min(float(number), 1e9)))
+
+
+def answer_needs(needs: Needs, allowed: Iterable[str], *, has_signal: bool, version: Version) -> str:
+    """Return the status of NotifyEVChargingNeedsResponse. `allowed`: modes of the contract; empty means any.
+
+    A mode outside the contract is Rejected (K19.FR.15, Q01.FR.04); 2.0.1 cannot name modes beyond plain charging.
+    """
+    allowed = tuple(allowed)
+    if allowed and version == "2.1" and needs.requested not in allowed:
+        return "Rejected"
+    if has_signal:
+        return "Accepted"
+    return "NoChargingProfile" if version == "2.1" else "Rejected"  # K19.FR.04, K15.FR.04
+
+
+def station_profiles(
+    signal: GridSignal, version: Version, now_ms: int, *, evses: int = 1
+) -> list[SetChargingProfileRequest]:
+    """Return what a station is told whatever transactions it has: the site's limit, and in 2.1 each one's default.
+
+    A default holds for each of the `evses` by itself, so that of what may flow back it has an equal part; a
+    ChargingStationMaxProfile cannot say it (K01.FR.114, Q02.FR.02).
+    """
+    site = _profile(signal, _STATION_PROFILE, "ChargingStationMaxProfile", _charging_only(signal), now_ms)
+    requests = [SetChargingProfileRequest(evse_id=0, charging_profile=site)]
+    if version == "2.1":
+        default = _profile(signal, _DEFAULT_PROFILE, "TxDefaultProfile", _two_way(signal, now_ms, evses), now_ms)
+        requests.append(SetChargingProfileRequest(evse_id=0, charging_profile=default))
+    return requests
+
+
+def open_profile(version: Version, now_ms: int, transaction_id: str, needs: Needs) -> SetChargingProfileRequest | None:
+    """Return the profile of a transaction that nothing bounds, which brings prices only: as much as its vehicle takes.
+
+    None for a vehicle that did not tell how much that is.
+    """
+    if not needs.bounded:
+        return None
+    period = ChargingSchedulePeriod(start_period=0, limit=float(needs.most_w) or needs.most_ma / 1000)
+    if needs.bidirectional and version == "2.1":
+        period = msgspec.structs.replace(
+            period, discharge_limit=-float(needs.most_discharge_w), operation_mode="ExternalSetpoint"
+        )
+    profile_id = _FIRST_TRANSACTION_PROFILE + needs.evse_id
+    schedule = ChargingSchedule(
+        id=profile_id,
+        start_schedule=format_time(_start_ms(now_ms)),
+        charging_rate_unit="W" if needs.most_w else "A",
+        charging_schedule_period=(period,),
+    )
+    profile = ChargingProfile(
+        id=profile_id,
+        stack_level=0,
+        charging_profile_purpose="TxProfile",
+        charging_profile_kind="Absolute",
+        transaction_id=transaction_id,
+        charging_schedule=(schedule,),
+    )
+    return SetChargingProfileRequest(evse_id=needs.evse_id, charging_profile=profile)
+
+
+def asked_of(needs: Needs, begin_ms: int, started_ms: int, taken_wh: int, entries: int) -> Asked:
+    """Return for whom prices are told: until departure, or for a day. `entries`: the most that the station takes."""
+    until_ms = begin_ms + _DAY_MS if needs.departure_ms is None else needs.departure_ms // 1000 * 1000
+    return Asked(
+        from_ms=begin_ms,
+        until_ms=min(max(until_ms, begin_ms + _HOUR_MS), begin_ms + _DAY_MS),
+        started_ms=started_ms,
+        evse_kind="AC" if needs.requested.startswith("AC") else "DC",
+        use=Use(energy_mwh=taken_wh * 1000, power_w=needs.most_w),
+        entries=min(entries, needs.max_periods or entries),
+    )
+
+
+def add_prices(profile: ChargingProfile, plan: PricePlan, asked: Asked, *, money: bool) -> ChargingProfile:
+    """Return a profile with what its vehicle is told of prices (K15.FR.07, K18.FR.07, K19.FR.07).
+
+    `money`: a vehicle of ISO 15118-20 is told prices, unless the plan is one that only levels can be made of.
+    """
+    schedule = msgspec.structs.replace(
+        profile.charging_schedule[0], sales_tariff=None, absolute_price_schedule=None, price_level_schedule=None
+    )
+    number = abs(profile.id)
+    try:
+        told: dict[str, Any] = {"absolute_price_schedule": absolute_prices(plan, asked, number)} if money else {}
+    except RefusedError:
+        told = {}
+    told = told or {"price_level_schedule": price_levels(plan, asked, number)}
+    return msgspec.structs.replace(profile, charging_schedule=(msgspec.structs.replace(schedule, **told),))
+
+
+def add_sales_tariff(profile: ChargingProfile, plan: PricePlan, asked: Asked) -> ChargingProfile:
+    """Return a profile with price levels as vehicles of ISO 15118-2 know them (K15.FR.07)."""
+    told = sales_tariff(plan, asked, 1)
+    schedule = msgspec.structs.replace(profile.charging_schedule[0], sales_tariff=told)
+    return msgspec.structs.replace(profile, charging_schedule=(schedule,))
+
+
+def transaction_profile(
+    signal: GridSignal, version: Version, now_ms: int, transaction_id: str, needs: Needs, *, sharers: int = 1
+) -> SetChargingProfileRequest:
+    """Return the profile of a transaction whose vehicle has told its needs (K15.FR.07, K19.FR.07, Q02.FR.01).
+
+    `sharers`: how many transactions the station has, each of which gets an equal part of what may flow back.
+    """
+    two_way = needs.bidirectional and version == "2.1"
+    periods = _two_way(signal, now_ms, sharers) if two_way else _charging_only(signal)
+    duration = None
+    if 0 < needs.max_periods < len(periods):  # then the default profile takes over where this one ends
+        duration = periods[needs.max_periods].start_period
+        periods = periods[: needs.max_periods]
+    profile_id = _FIRST_TRANSACTION_PROFILE + needs.evse_id
+    profile = _profile(signal, profile_id, "TxProfile", periods, now_ms, transaction_id, duration)
+    return SetChargingProfileRequest(evse_id=needs.evse_id, charging_profile=profile)
+
+
+def _charging_only(signal: GridSignal) -> tuple[ChargingSchedulePeriod, ...]:
+    return (ChargingSchedulePeriod(start_period=0, limit=float(signal.site_import_limit_w)),)
+
+
+def _two_way(signal: GridSignal, now_ms: int, parts: int) -> tuple[ChargingSchedulePeriod, ...]:
+    seconds_left = (signal.valid_until_ms - _start_ms(now_ms)) // 1000
+    limit = float(signal.site_import_limit_w)
+    if signal.valid_until_ms <= now_ms:
+        return (ChargingSchedulePeriod(start_period=0, limit=limit, operation_mode="ChargingOnly"),)
+    return (
+        ChargingSchedulePeriod(
+            start_period=0,
+            limit=limit,
+            discharge_limit=-float(signal.export_limit_w // parts),
+            operation_mode="ExternalSetpoint",
+        ),
+        ChargingSchedulePeriod(start_period=seconds_left, limit=limit, operation_mode="ChargingOnly"),
+    )
+
+
+def _start_ms(now_ms: int) -> int:
+    return max(0, now_ms - _CLOCK_SLACK_MS) // 1000 * 1000
+
+
+def _profile(
+    signal: GridSignal,
+    profile_id: int,
+    purpose: str,
+    periods: tuple[ChargingSchedulePeriod, ...],
+    now_ms: int,
+    transaction_id: str | None = None,
+    duration: int | None = None,
+) -> ChargingProfile:
+    schedule = ChargingSchedule(
+        id=signal.version & 0x7FFFFFFF,
+        start_schedule=format_time(_start_ms(now_ms)),
+        duration=duration,
+        charging_rate_unit="W",
+        charging_schedule_period=periods,
+    )
+    return ChargingProfile(
+        id=profile_id,
+        stack_level=0,
+        charging_profile_purpose=purpose,  # type: ignore[arg-type]  # one of the literal names above
+        charging_profile_kind="Absolute",
+        transaction_id=transaction_id,
+        charging_schedule=(schedule,),
+    )

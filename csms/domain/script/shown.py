@@ -1,0 +1,15 @@
+"""Payloads as people see them: short, and without passwords."""
+
+from typing import Any, Final
+
+import msgspec
+
+from csms.domain.frames import presentable
+
+_WIDTH: Final = 160
+
+
+def short(payload: Any) -> str:
+    """Return a payload on one line, cut, with what is secret in it hidden."""
+    text = presentable(msgspec.json.encode(payload).decode())
+    return text if len(text) <= _WIDTH else text[: _WIDTH - 3] + "..."

@@ -1,0 +1,254 @@
+"""Brings the grid signal to one station, only the newest: limits profile by profile, and prices at the end.
+
+Each fact has one carrier: limits are in charging profiles, prices in a DataTransfer, and so is the limit of export for
+OCPP 2.0.1, whose profiles have no word for it.
+
+Vehicles that told their needs get profiles without a signal, too, where there are prices to tell.
+"""
+
+import asyncio
+from typing import Protocol, TypeVar
+
+import msgspec
+
+from csms.db.queries import charging, stations, transactions
+from csms.domain.profiles import Needs, open_profile, station_profiles, transaction_profile
+from csms.ocpp import VENDOR, Services
+from csms.services.vehicle_prices import has_prices, with_prices
+from v2g.energy.tariff import ExportSignal, GridSignal, PriceSignal
+from v2g.errors import OcppError, StoreError, V2GError
+from v2g.observe import Scalar
+from v2g.ocpp.messages.base import Message
+from v2g.ocpp.messages.data_transfer import DataTransferRequest, DataTransferResponse
+from v2g.ocpp.messages.smart_charging import SetChargingProfileRequest, SetChargingProfileResponse
+from v2g.ocpp.routes import Version
+
+M = TypeVar("M", bound=Message)
+
+
+class Caller(Protocol):
+    """The way to a station."""
+
+    @property
+    def version(self) -> Version:
+        """The version of OCPP that it speaks."""
+
+    async def call(self, request: Message, response: type[M], *, timeout: float | None = None) -> M:
+        """Send a request and return the response. Raises V2GError."""
+
+
+class Pusher:
+    """Works beside one connection, from `begin` to `close`, whenever there is something to bring; `wake` says so.
+
+    While there is nothing it costs next to nothing: that is how most stations are, most of the time.
+    """
+
+    __slots__ = (
+        "_begun",
+        "_caller",
+        "_delivered",
+        "_needs",
+        "_news",
+        "_pause",
+        "_services",
+        "_sharers",
+        "_station_id",
+        "_task",
+        "_turnover",
+    )
+
+    def __init__(self, services: Services, station_id: str, caller: Caller) -> None:
+        self._services = services
+        self._station_id = station_id
+        self._caller = caller
+        self._begun = False
+        self._news = False
+        self._task: asyncio.Task[None] | None = None
+        self._pause: asyncio.Future[None] | None = None
+        self._needs: dict[str, Needs] = {}
+        self._delivered: int | None = None
+        self._sharers = 1
+        """How many transactions the parts are for that the station has been told."""
+        self._turnover = False
+
+    def begin(self) -> None:
+        """The station may be asked from now on."""
+        if not self._begun:
+            self._begun = True
+            self.wake()
+
+    async def close(self) -> None:
+        """The connection has ended."""
+        self._begun = False
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    def wake(self) -> None:
+        """Look again: there may be a newer signal."""
+        self._news = True
+        if self._pause is not None and not self._pause.done():
+            self._pause.set_result(None)
+        if self._begun and self._task is None and (self._needs or self._services.grid.current is not None):
+            self._task = asyncio.get_running_loop().create_task(self.run())
+
+    def add_needs(self, transaction_id: str, needs: Needs) -> None:
+        """Bring the profile of a transaction, before anything else."""
+        self._needs[transaction_id] = needs
+        self.wake()
+
+    def share_anew(self) -> None:
+        """A transaction has begun or ended: others may get another part of what may flow back."""
+        if self._caller.version == "2.1" and self._delivered is not None:
+            self._turnover = True
+            self.wake()
+
+    async def run(self) -> None:
+        """Bring what is new, after a failure again after `grid.retry_interval_s`, until the station has everything."""
+        try:
+            done = False
+            while self._news or not done:
+                self._news = False
+                done = await self._try()
+                if not done and not self._news:
+                    await self._wait(self._services.config.grid.retry_interval_s)
+        finally:
+            self._task = None
+
+    async def _wait(self, seconds: float) -> None:
+        """Wait until somebody wakes us, but not for ever."""
+        self._pause = asyncio.get_running_loop().create_future()
+        try:
+            await asyncio.wait((self._pause,), timeout=seconds)
+        finally:
+            self._pause = None
+
+    async def _try(self) -> bool:
+        try:
+            return await self._bring()
+        except StoreError as error:
+            self._tell("grid_signal_push_failed", reason=str(error)[:200])
+            return False
+
+    async def _bring(self) -> bool:
+        """Return whether the station has everything."""
+        while True:
+            signal = self._services.grid.current
+            if self._needs:
+                transaction_id, needs = next(iter(self._needs.items()))
+                if not await self._send_transaction(signal, transaction_id, needs):
+                    return False
+                if self._needs.get(transaction_id) is needs:
+                    del self._needs[transaction_id]
+            elif signal is None:
+                return True
+            elif self._delivered == signal.version:
+                if not self._turnover:
+                    return True
+                if not await self._send_parts(signal):
+                    return False
+            elif not await self._send_signal(signal) and signal is self._services.grid.current and not self._needs:
+                return False
+
+    async def _send_signal(self, signal: GridSignal) -> bool:
+        """Send everything that follows from a signal; False when a newer one or new needs came up, or it failed."""
+        now_ms = self._services.clock.utc_ms()
+        version = self._caller.version
+        read = self._services.store.read
+        evses = await read(stations.count_evses, self._station_id)
+        requests = station_profiles(signal, version, now_ms, evses=evses)
+        sharers = await read(transactions.count_sharers, self._station_id)
+        requests += [
+            transaction_profile(signal, version, now_ms, transaction_id, needs, sharers=sharers)
+            for transaction_id, needs in await read(transactions.with_needs, self._station_id)
+        ]
+        taken = True
+        for request in requests:
+            if self._is_outdated(signal):
+                return False
+            taken = await self._send_profile(signal.version, await self._priced(request)) and taken
+        if self._is_outdated(signal):
+            return False
+        if not await self._send_prices(signal):
+            return False
+        self._delivered, self._sharers = signal.version, sharers
+        await self._services.store.run(stations.save_signal_version, self._station_id, signal.version)
+        self._tell("grid_signal_pushed", version=signal.version, profiles=len(requests), all_taken=taken)
+        return True
+
+    async def _send_parts(self, signal: GridSignal) -> bool:
+        """Send every vehicle that may give energy back its part, if that is another now; False when it failed."""
+        self._turnover, done = False, False
+        read = self._services.store.read
+        try:
+            sharers = await read(transactions.count_sharers, self._station_id)
+            if sharers != self._sharers:
+                for transaction_id, needs in await read(transactions.with_needs, self._station_id):
+                    if needs.bidirectional and not await self._send_transaction(signal, transaction_id, needs):
+                        return False
+            self._sharers, done = sharers, True
+        finally:
+            self._turnover |= not done
+        return True
+
+    def _is_outdated(self, signal: GridSignal) -> bool:
+        return bool(self._needs) or signal is not self._services.grid.current
+
+    async def _send_transaction(self, signal: GridSignal | None, transaction_id: str, needs: Needs) -> bool:
+        """Send the profile of a transaction; without a signal, one that brings prices, where there are any."""
+        now_ms, version = self._services.clock.utc_ms(), self._caller.version
+        if signal is not None:
+            sharers = await self._services.store.read(transactions.count_sharers, self._station_id)
+            request = transaction_profile(signal, version, now_ms, transaction_id, needs, sharers=sharers)
+            return await self._send_profile(signal.version, await self._priced(request))
+        bare = open_profile(version, now_ms, transaction_id, needs)
+        if bare is None:
+            return True
+        priced = await self._priced(bare)
+        return not has_prices(priced.charging_profile) or await self._send_profile(None, priced)
+
+    async def _priced(self, request: SetChargingProfileRequest) -> SetChargingProfileRequest:
+        profile = await with_prices(self._services, self._station_id, self._caller.version, request.charging_profile)
+        return msgspec.structs.replace(request, charging_profile=profile)
+
+    async def _send_profile(self, signal_version: int | None, request: SetChargingProfileRequest) -> bool:
+        """Return whether the station is done with a profile: taken, or refused for good."""
+        response = await self._call(request, SetChargingProfileResponse)
+        if not isinstance(response, SetChargingProfileResponse):
+            return response is not None
+        profile = request.charging_profile
+        if response.status == "Accepted":
+            now_ms = self._services.clock.utc_ms()
+            save = charging.save_profile
+            await self._services.store.run(save, self._station_id, request.evse_id, profile, charging.CSO, now_ms)
+        self._tell(
+            "charging_profile_set",
+            version=signal_version,
+            purpose=profile.charging_profile_purpose,
+            transaction=profile.transaction_id,
+            status=response.status,
+            reason=response.status_info.reason_code if response.status_info else "",
+        )
+        return True
+
+    async def _send_prices(self, signal: GridSignal) -> bool:
+        data = msgspec.to_builtins(signal.part(ExportSignal if self._caller.version == "2.0.1" else PriceSignal))
+        request = DataTransferRequest(vendor_id=VENDOR, message_id="GridSignal", data=data)
+        response = await self._call(request, DataTransferResponse)
+        if isinstance(response, DataTransferResponse) and response.status != "Accepted":
+            self._tell("grid_signal_not_taken", version=signal.version, status=response.status)
+        return response is not None
+
+    async def _call(self, request: Message, response: type[M]) -> M | OcppError | None:
+        """Return the response, or the CALLERROR with which a station refuses for good; None: try again later."""
+        try:
+            return await self._caller.call(request, response)
+        except OcppError as error:
+            self._tell("grid_signal_push_refused", request=type(request).__name__, reason=str(error)[:200])
+            return error
+        except V2GError as error:
+            self._tell("grid_signal_push_failed", request=type(request).__name__, reason=str(error)[:200])
+            return None
+
+    def _tell(self, name: str, **data: Scalar) -> None:
+        self._services.tell("ocpp", name, self._station_id, data)

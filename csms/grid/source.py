@@ -1,0 +1,106 @@
+"""Where the grid operator's signal comes from: the database, a watched file, or HTTP. Versions only ever rise."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from csms.db.queries import records
+from csms.db.store import Store
+from v2g.energy.tariff import MAX_SIGNAL_BYTES, GridSignal, parse_grid_signal
+from v2g.errors import CodecError, RefusedError
+from v2g.io.runtime.clock import Clock
+from v2g.io.runtime.events import EventLog
+from v2g.observe import Observe
+
+GRID_SIGNAL: Final = "grid_signal"
+"""Kind of the feed's event that tells other nodes of a new signal."""
+
+
+class GridSource:
+    """Holds the signal in force and tells `on_change` of each new one. Call `load` before anything else."""
+
+    def __init__(self, store: Store, clock: Clock, observe: EventLog, path: Path | None) -> None:
+        self._store = store
+        self._clock = clock
+        self._observe = observe
+        self._path = path
+        self._file_state: tuple[int, int, int] | None = None
+        self._lock = asyncio.Lock()
+        self.current: GridSignal | None = None
+        self.on_change: Callable[[GridSignal], None] = lambda _signal: None
+
+    async def load(self) -> None:
+        """Take up the newest stored signal, then the file's."""
+        document = await self._store.run(records.newest_signal)
+        if document is not None:
+            self.current = parse_grid_signal(document)
+        await self.read_file()
+
+    async def take_newest(self) -> None:
+        """Take up what another node has put in force. Raises StoreError."""
+        document = await self._store.read(records.newest_signal)
+        signal = parse_grid_signal(document) if document is not None else None
+        if signal is not None and (self.current is None or signal.version > self.current.version):
+            self.current = signal
+            self.on_change(signal)
+
+    async def watch(self, interval_s: float) -> None:
+        """Read the file whenever it has changed, for ever."""
+        while True:
+            await asyncio.sleep(interval_s)
+            await self.read_file()
+
+    async def read_file(self, *, always: bool = False) -> None:
+        """Read the file if it is new, or `always`. What is wrong with it is reported as an event, not raised."""
+        if self._path is None:
+            return
+        try:
+            status = self._path.stat()
+            state = status.st_mtime_ns, status.st_size, status.st_ino
+            if state == self._file_state and not always:
+                return
+            with self._path.open("rb") as file:
+                data = file.read(MAX_SIGNAL_BYTES + 1)
+        except OSError as error:
+            if self._file_state is not None:
+                self._observe(Observe("ocpp", "grid_signal_unreadable", {"reason": str(error)}))
+            self._file_state = None
+            return
+        self._file_state = state
+        try:
+            signal = parse_grid_signal(data)
+            if signal != self.current:
+                await self.offer(signal, "file")
+        except (CodecError, RefusedError) as error:
+            self._observe(Observe("ocpp", "grid_signal_refused", {"origin": "file", "reason": str(error)}))
+
+    async def offer(self, signal: GridSignal, origin: str) -> None:
+        """Put a signal in force, stored first. Raises RefusedError (`old_version`) unless its version is higher."""
+        async with self._lock:
+            if self.current is not None and signal.version <= self.current.version:
+                raise RefusedError(
+                    f"grid signal version {signal.version} is not higher than {self.current.version}",
+                    reason="old_version",
+                    hint="raise the version with every change",
+                )
+            now_ms = self._clock.utc_ms()
+            saved = await self._store.run(records.save_signal, signal.version, signal.to_json(), origin, now_ms)
+            if saved:
+                self.current = signal
+        if not saved:
+            await self.take_newest()  # another node has got it, or a newer one
+            return
+        self._observe(
+            Observe(
+                "ocpp",
+                "grid_signal_received",
+                {
+                    "version": signal.version,
+                    "origin": origin,
+                    "import_limit_w": signal.site_import_limit_w,
+                    "export_limit_w": signal.export_limit_w,
+                },
+            )
+        )
+        self.on_change(signal)

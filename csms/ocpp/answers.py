@@ -1,0 +1,101 @@
+"""Which function answers which action: the one table of what this back end takes from stations.
+
+Each block's module has `async def answer_X(desk, request)`, which returns the response, or raises OcppError for what
+becomes a CALLERROR.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final
+
+from csms.ocpp.authorization import answer_authorize
+from csms.ocpp.availability import answer_heartbeat, answer_status_notification
+from csms.ocpp.base import Desk
+from csms.ocpp.certificates import (
+    answer_certificate_chain_status,
+    answer_certificate_status,
+    answer_get_15118_ev_certificate,
+)
+from csms.ocpp.data_transfer import answer_data_transfer
+from csms.ocpp.der import answer_der_alarm, answer_der_report, answer_der_start_stop
+from csms.ocpp.device_model import answer_report
+from csms.ocpp.diagnostics import (
+    answer_customer_information,
+    answer_event,
+    answer_log_status,
+    answer_monitoring_report,
+)
+from csms.ocpp.display import answer_display_messages
+from csms.ocpp.event_streams import answer_close_stream, answer_open_stream, take
+from csms.ocpp.firmware import answer_firmware_status, answer_publish_status
+from csms.ocpp.metering import answer_meter_values
+from csms.ocpp.payments import answer_battery_swap, answer_settlement
+from csms.ocpp.reservations import answer_reservation_status
+from csms.ocpp.security import answer_security_event, answer_sign_certificate
+from csms.ocpp.smart_charging import (
+    answer_charging_limit,
+    answer_charging_needs,
+    answer_cleared_limit,
+    answer_ev_schedule,
+    answer_priority,
+    answer_profile_report,
+    answer_pull,
+)
+from csms.ocpp.tariffs import answer_vat_number_validation
+from csms.ocpp.transactions import answer_transaction_event
+from v2g.ocpp.messages.base import Message
+
+ANSWERS: Final[Mapping[str, Callable[[Desk, Any], Awaitable[Message]]]] = {
+    "Authorize": answer_authorize,
+    "BatterySwap": answer_battery_swap,
+    "ClearedChargingLimit": answer_cleared_limit,
+    "ClosePeriodicEventStream": answer_close_stream,
+    "DataTransfer": answer_data_transfer,
+    "FirmwareStatusNotification": answer_firmware_status,
+    "GetCertificateChainStatus": answer_certificate_chain_status,
+    "GetCertificateStatus": answer_certificate_status,
+    "Get15118EVCertificate": answer_get_15118_ev_certificate,
+    "LogStatusNotification": answer_log_status,
+    "MeterValues": answer_meter_values,
+    "NotifyChargingLimit": answer_charging_limit,
+    "NotifyCustomerInformation": answer_customer_information,
+    "NotifyDERAlarm": answer_der_alarm,
+    "NotifyDERStartStop": answer_der_start_stop,
+    "NotifyDisplayMessages": answer_display_messages,
+    "NotifyEVChargingNeeds": answer_charging_needs,
+    "NotifyEVChargingSchedule": answer_ev_schedule,
+    "NotifyEvent": answer_event,
+    "NotifyMonitoringReport": answer_monitoring_report,
+    "NotifyReport": answer_report,
+    "NotifyPriorityCharging": answer_priority,
+    "NotifySettlement": answer_settlement,
+    "OpenPeriodicEventStream": answer_open_stream,
+    "PublishFirmwareStatusNotification": answer_publish_status,
+    "PullDynamicScheduleUpdate": answer_pull,
+    "ReportChargingProfiles": answer_profile_report,
+    "ReportDERControl": answer_der_report,
+    "ReservationStatusUpdate": answer_reservation_status,
+    "SecurityEventNotification": answer_security_event,
+    "SignCertificate": answer_sign_certificate,
+    "StatusNotification": answer_status_notification,
+    "TransactionEvent": answer_transaction_event,
+    "VatNumberValidation": answer_vat_number_validation,
+}
+
+TAKES: Final[Mapping[str, Callable[[Desk, Message], Awaitable[None]]]] = {"NotifyPeriodicEventStream": take}
+"""What stations send without wanting an answer (2.1)."""
+
+QUICK: Final[Mapping[str, Callable[[Desk, Any], Message]]] = {"Heartbeat": answer_heartbeat}
+"""What is answered at once, without waiting for anything."""
+
+HANDLES: Final = frozenset({"BootNotification", *ANSWERS, *QUICK, *TAKES})
+"""Every action that stations may send; BootNotification is the session's own."""
+
+
+async def answer(desk: Desk, action: str, request: Message) -> Message:
+    """Return the response to a request. Raises OcppError for what becomes a CALLERROR."""
+    return await ANSWERS[action](desk, request)
+
+
+async def take_told(desk: Desk, action: str, message: Message) -> None:
+    """Take a message that is not answered. Raises V2GError."""
+    await TAKES[action](desk, message)

@@ -1,0 +1,54 @@
+"""Functional block C: who may charge."""
+
+from csms.domain.authorize import CONTRACT, Answer, Chain, answer_contract, answer_known
+from csms.ocpp.base import Desk
+from csms.ocpp.tariffs import driver_tariff
+from v2g.ocpp.messages.authorization import AuthorizeRequest, AuthorizeResponse, IdToken, IdTokenInfo
+from v2g.ocpp.messages.base import MessageContent
+from v2g.ocpp.times import format_time
+
+
+async def answer_authorize(desk: Desk, request: AuthorizeRequest) -> AuthorizeResponse:
+    """Say whether a contract or token may charge (C01, C07)."""
+    token = request.id_token
+    reason = ""
+    if token.type == CONTRACT:
+        verdict = await desk.services.contracts.judge(
+            token.id_token, request.certificate, request.iso15118_certificate_hash_data
+        )
+        reason = verdict.reason
+        known = await desk.look_up(token) if verdict.chain is Chain.VALID else None
+        answer = answer_contract(verdict.chain, known, desk.where())
+    else:
+        answer = answer_known(await desk.look_up(token), desk.where())
+    desk.observe(
+        "authorization",
+        "authorize",
+        emaid=token.id_token,
+        type=token.type,
+        result=answer.status,
+        certificate=answer.certificate_status,
+        reason=reason[:200],
+    )
+    contract = token.type == CONTRACT and desk.version == "2.1"
+    return AuthorizeResponse(
+        id_token_info=token_info(answer),
+        certificate_status=answer.certificate_status,  # type: ignore[arg-type]  # core.authorize speaks OCPP
+        allowed_energy_transfer=answer.energy_transfer if contract else (),  # type: ignore[arg-type]
+        tariff=await driver_tariff(desk, token) if answer.status == "Accepted" else None,
+    )
+
+
+def token_info(answer: Answer) -> IdTokenInfo:
+    """Return what OCPP says of an answer (C01, C09, C12)."""
+    terms, until_ms = answer.terms, answer.until_ms
+    return IdTokenInfo(
+        status=answer.status,  # type: ignore[arg-type]  # core.authorize speaks OCPP
+        cache_expiry_date_time=None if until_ms is None else format_time(until_ms),
+        charging_priority=terms.priority,
+        group_id_token=IdToken(id_token=terms.group_id, type="Central") if terms.group_id else None,
+        language1=terms.language1 or None,
+        language2=terms.language2 or None,
+        evse_id=answer.evses,
+        personal_message=MessageContent(format="UTF8", content=terms.message) if terms.message else None,
+    )

@@ -1,0 +1,134 @@
+"""What the answers to a station's requests work with: what all stations share, and one station's desk."""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from csms.certificate_status import CertificateStatus
+from csms.cluster.connections import Switchboard
+from csms.cluster.feed import Feed
+from csms.config import CsmsConfig
+from csms.contracts import ContractJudge
+from csms.db.queries import commands, tokens
+from csms.db.store import Store
+from csms.db.store_key import StoreKey
+from csms.domain.authorize import Known, Token, Where, normalise
+from csms.domain.orders import Orders
+from csms.domain.profiles import Needs
+from csms.frame_log import FrameLog
+from csms.grid.source import GridSource
+from csms.metrics import Metrics
+from csms.services.authority import StationCa
+from csms.services.doors import Doors
+from csms.services.last_seen import LastSeen
+from csms.settlement.journals import JournalArchive
+from v2g.errors import OcppError
+from v2g.io.runtime.clock import Clock
+from v2g.io.runtime.events import EventLog
+from v2g.observe import Observe, Scalar
+from v2g.ocpp.messages.authorization import IdToken
+from v2g.ocpp.messages.device_model import Component
+from v2g.ocpp.messages.payment import DIRECT_PAYMENT
+from v2g.ocpp.routes import Version
+
+if TYPE_CHECKING:  # loaded where it is configured
+    from csms.provisioning import Provisioner
+
+VENDOR: Final = "org.v2g-engine"
+_MAX_INTEGER: Final = 2**31 - 1  # OCPP integers have 32 bits (part 2, 2.1)
+
+
+class Services(msgspec.Struct, frozen=True, kw_only=True):
+    """What all stations share."""
+
+    config: CsmsConfig
+    store: Store
+    store_key: StoreKey
+    clock: Clock
+    observe: EventLog
+    grid: GridSource
+    contracts: ContractJudge
+    journals: JournalArchive
+    switchboard: Switchboard
+    feed: Feed
+    frames: FrameLog
+    certificate_status: CertificateStatus
+    doors: Doors
+    seen: LastSeen
+    station_ca: StationCa
+    provisioning: "Provisioner | None" = None
+    orders: Orders = msgspec.field(default_factory=Orders)
+    metrics: Metrics = msgspec.field(default_factory=Metrics)
+
+    def tell(self, stage: str, name: str, station_id: str, data: Mapping[str, Scalar]) -> None:
+        """Record something about a station, and show it to whoever watches."""
+        self.observe(Observe(stage, name, {"station": station_id, **data}))
+        self.feed.publish(name, station_id, data)
+
+
+class Desk:
+    """One station's requests on one connection. `on_needs(evse_id)` is called when a vehicle has told its needs,
+    `on_turnover` when a transaction has begun or ended."""
+
+    __slots__ = ("early_needs", "on_needs", "on_turnover", "pending", "services", "station_id", "version")
+
+    def __init__(
+        self,
+        services: Services,
+        station_id: str,
+        version: Version,
+        on_needs: Callable[[str, Needs], None],
+        on_turnover: Callable[[], None],
+    ) -> None:
+        self.services: Final = services
+        self.station_id: Final = station_id
+        self.version: Final = version
+        self.on_needs: Final = on_needs
+        self.on_turnover: Final = on_turnover
+        self.early_needs: Final[dict[int, Needs]] = {}
+        self.pending: Final[dict[int, tuple[int, int]]] = {}
+        """Event stream -> how many readings waited at the station, and how often in a row that had grown."""
+
+    def observe(self, stage: str, name: str, **data: Scalar) -> None:
+        """Record something about this station."""
+        self.services.tell(stage, name, self.station_id, data)
+
+    async def find(self, token: IdToken) -> Token | None:
+        """Return what is known of a token."""
+        return await self.services.store.read(tokens.find, token.type, normalise(token.type, token.id_token))
+
+    async def look_up(self, token: IdToken, transaction_id: str | None = None) -> Known | None:
+        """Return a token with all that its answer hangs on; `transaction_id`: which one it is asked for."""
+        if token.type == DIRECT_PAYMENT:
+            return await self._paid(token)
+        about = None if transaction_id is None else (self.station_id, transaction_id)
+        key = token.type, normalise(token.type, token.id_token)
+        return await self.services.store.read(tokens.look_up, *key, self.services.clock.utc_ms(), about)
+
+    async def _paid(self, token: IdToken) -> Known | None:
+        """Return who paid: at the station's terminal where it has one (C18.FR.05), or to us, who then started it."""
+        services = self.services
+        paid = services.config.payments.terminals or await services.store.read(
+            commands.has_started, self.station_id, token.type, token.id_token
+        )
+        return Known(token=Token(token.type, token.id_token, "Accepted")) if paid else None
+
+    def where(self, evse_id: int | None = None) -> Where:
+        """Return this station, or an EVSE of it, now."""
+        return Where(self.station_id, evse_id, self.services.clock.utc_ms())
+
+
+def check_places(components: Iterable[Component]) -> None:
+    """Raise OcppError for a component whose EVSE or connector does not fit an OCPP integer."""
+    for component in components:
+        if component.evse is not None:
+            small(component.evse.id)
+            small(component.evse.connector_id or 0)
+
+
+def small(number: int) -> int:
+    """Return a number that fits an OCPP integer. Raises OcppError for others."""
+    if abs(number) > _MAX_INTEGER:
+        raise OcppError(f"{number} does not fit an OCPP integer", answer="PropertyConstraintViolation")
+    return number

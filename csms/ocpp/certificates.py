@@ -1,0 +1,74 @@
+"""Functional block M: certificates of vehicles and their contracts."""
+
+import asyncio
+import base64
+
+from csms.ocpp.base import Desk
+from v2g.errors import CertificateError, RevocationError
+from v2g.ocpp.messages.base import StatusInfo
+from v2g.ocpp.messages.certificates import (
+    CertificateStatus,
+    CertificateStatusRequestInfo,
+    Get15118EVCertificateRequest,
+    Get15118EVCertificateResponse,
+    GetCertificateChainStatusRequest,
+    GetCertificateChainStatusResponse,
+    GetCertificateStatusRequest,
+    GetCertificateStatusResponse,
+)
+from v2g.ocpp.times import format_time
+
+_LONGEST = {"2.0.1": 5500, "2.1": 18_000}
+"""Characters that ocspResult may have."""
+
+_AGAIN_MS = 3_600_000
+"""When to ask again about what nobody dates."""
+
+
+async def answer_get_15118_ev_certificate(
+    desk: Desk, request: Get15118EVCertificateRequest
+) -> Get15118EVCertificateResponse:
+    """Give a vehicle its contract (M01); -20 knows no other way of updating one (M02.FR.02)."""
+    provisioning = desk.services.provisioning
+    if provisioning is None:
+        info = StatusInfo(reason_code="NotConfigured", additional_info="there is no [provisioning]")
+        return Get15118EVCertificateResponse(status="Failed", exi_response="", status_info=info)
+    return await provisioning.answer(request, desk.version)
+
+
+async def answer_certificate_status(desk: Desk, request: GetCertificateStatusRequest) -> GetCertificateStatusResponse:
+    """Ask a responder for a station (M06): its answer goes back as it is, for the station to judge, and the vehicle."""
+    try:
+        body = await desk.services.certificate_status.answer(request.ocsp_request_data)
+    except (RevocationError, CertificateError) as error:
+        return _no_status(error.reason, str(error))
+    result = base64.b64encode(body).decode()
+    if len(result) > _LONGEST[desk.version]:
+        return _no_status("TooLong", f"the answer has {len(body)} bytes")
+    return GetCertificateStatusResponse(status="Accepted", ocsp_result=result)
+
+
+def _no_status(reason: str, detail: str) -> GetCertificateStatusResponse:
+    info = StatusInfo(reason_code=reason[:20], additional_info=detail[:500])
+    return GetCertificateStatusResponse(status="Failed", status_info=info)
+
+
+async def answer_certificate_chain_status(
+    desk: Desk, request: GetCertificateChainStatusRequest
+) -> GetCertificateChainStatusResponse:
+    """Ask responders and lists for a station, and say what they say (M07, 2.1)."""
+    found = await asyncio.gather(*(_status(desk, each) for each in request.certificate_status_requests))
+    return GetCertificateChainStatusResponse(certificate_status=tuple(found))
+
+
+async def _status(desk: Desk, wanted: CertificateStatusRequestInfo) -> CertificateStatus:
+    finding = await desk.services.certificate_status.find(wanted.certificate_hash_data, wanted.source, wanted.urls)
+    until_ms = desk.services.clock.utc_ms() + _AGAIN_MS
+    if finding.until is not None:
+        until_ms = int(finding.until.timestamp() * 1000)
+    return CertificateStatus(
+        certificate_hash_data=wanted.certificate_hash_data,
+        source=wanted.source,
+        status=finding.status,
+        next_update=format_time(until_ms),
+    )

@@ -1,0 +1,43 @@
+"""Functional block P: what is agreed beyond OCPP."""
+
+from csms.db.queries import payments
+from csms.ocpp.base import VENDOR, Desk
+from v2g.errors import CodecError, OcppError, V2GError
+from v2g.ocpp.messages.base import StatusInfo
+from v2g.ocpp.messages.data_transfer import DataTransferRequest, DataTransferResponse
+
+
+async def answer_data_transfer(desk: Desk, request: DataTransferRequest) -> DataTransferResponse:
+    """Take journal entries, and what vendors who are known send; everything else is unknown here (P02.FR.06, .07)."""
+    if request.vendor_id != VENDOR:
+        return await _keep(desk, request)
+    if request.message_id != "JournalEntries":
+        return DataTransferResponse(status="UnknownMessageId")
+    try:
+        result = await desk.services.journals.deliver(desk.station_id, request.data)
+    except CodecError as error:
+        return _refusal("InvalidEntries", error)
+    except V2GError as error:
+        if error.exit_code == 8:  # storage: the station shall try again
+            raise OcppError("the journal cannot be stored now", answer="InternalError") from error
+        return _refusal("JournalRefused", error)
+    return DataTransferResponse(status="Accepted", data={"lines": result.lines, "head": result.head})
+
+
+async def _keep(desk: Desk, request: DataTransferRequest) -> DataTransferResponse:
+    vendors = {vendor.vendor_id: vendor.message_ids for vendor in desk.services.config.vendors}
+    if request.vendor_id not in vendors:
+        return DataTransferResponse(status="UnknownVendorId")
+    allowed = vendors[request.vendor_id]
+    if allowed and request.message_id not in allowed:
+        return DataTransferResponse(status="UnknownMessageId")
+    now_ms = desk.services.clock.utc_ms()
+    await desk.services.store.run(payments.add_transfer, desk.station_id, request, now_ms)
+    desk.observe("ocpp", "data_transfer", vendor=request.vendor_id, message=request.message_id)
+    return DataTransferResponse(status="Accepted")
+
+
+def _refusal(code: str, error: V2GError) -> DataTransferResponse:
+    return DataTransferResponse(
+        status="Rejected", status_info=StatusInfo(reason_code=code, additional_info=str(error)[:500])
+    )

@@ -1,0 +1,99 @@
+"""Functional block N: events, monitors, uploads of logs, what stations keep of customers."""
+
+from typing import Final
+
+import msgspec
+from sqlalchemy import Connection
+
+from csms.db.queries import diagnostics, requests
+from csms.domain.availability import statuses_of
+from csms.ocpp.base import Desk, check_places, small
+from csms.ocpp.device_model import follow_events
+from csms.ocpp.followers import take_status
+from v2g.ocpp.messages.diagnostics import (
+    LogStatusNotificationRequest,
+    LogStatusNotificationResponse,
+    NotifyCustomerInformationRequest,
+    NotifyCustomerInformationResponse,
+    NotifyEventRequest,
+    NotifyEventResponse,
+)
+from v2g.ocpp.messages.monitoring import NotifyMonitoringReportRequest, NotifyMonitoringReportResponse
+
+_UPLOADED: Final = frozenset(
+    {"BadMessage", "NotSupportedOperation", "PermissionDenied", "Uploaded", "UploadFailure", "AcceptedCanceled"}
+)
+
+
+async def answer_log_status(desk: Desk, request: LogStatusNotificationRequest) -> LogStatusNotificationResponse:
+    """Note how far an upload is (N01.FR.12)."""
+    if request.request_id is not None:
+        number, now_ms, done = small(request.request_id), desk.services.clock.utc_ms(), request.status in _UPLOADED
+        run = desk.services.store.run
+        await run(requests.save_progress, desk.station_id, "GetLog", number, request.status, now_ms, done=done)
+    desk.observe("ocpp", "log_status", request_id=request.request_id, status=request.status)
+    return LogStatusNotificationResponse()
+
+
+async def answer_event(desk: Desk, request: NotifyEventRequest) -> NotifyEventResponse:
+    """Keep events of the device model, and show them to whoever watches (N07.FR.03, N08.FR.02)."""
+    for event in request.event_data:
+        small(event.event_id)
+        small(event.variable_monitoring_id or 0)
+        small(event.severity or 0)
+    check_places(event.component for event in request.event_data)
+    now_ms = desk.services.clock.utc_ms()
+    await desk.services.store.run(diagnostics.add_events, desk.station_id, request.event_data, now_ms)
+    await follow_events(desk, request)
+    for place, status, at_ms in statuses_of(request.event_data):
+        await take_status(desk, small(place[0]), small(place[1]), status, at_ms)
+    for event in request.event_data:
+        desk.observe(
+            "ocpp",
+            "device_event",
+            component=event.component.name,
+            variable=event.variable.name,
+            value=event.actual_value[:255],
+            trigger=event.trigger,
+            monitor=event.variable_monitoring_id,
+            severity=event.severity,
+            cleared=event.cleared,
+            tech_code=event.tech_code,
+        )
+    return NotifyEventResponse()
+
+
+async def answer_monitoring_report(
+    desk: Desk, request: NotifyMonitoringReportRequest
+) -> NotifyMonitoringReportResponse:
+    """Keep a part of a report, and the monitors in it (N02.FR.02)."""
+    for data in request.monitor:
+        for each in data.variable_monitoring:
+            small(each.id)
+            small(each.severity)
+    await desk.services.store.run(_keep_monitors, desk.station_id, request, desk.services.clock.utc_ms())
+    desk.observe("ocpp", "monitoring_report", request_id=request.request_id, seq_no=request.seq_no, tbc=request.tbc)
+    return NotifyMonitoringReportResponse()
+
+
+def _keep_monitors(
+    connection: Connection, station_id: str, request: NotifyMonitoringReportRequest, now_ms: int
+) -> None:
+    number, seq_no = small(request.request_id), small(request.seq_no)
+    document = msgspec.json.encode(request.monitor).decode()
+    requests.save_part(
+        connection, station_id, "GetMonitoringReport", number, seq_no, document, now_ms, last=not request.tbc
+    )
+    diagnostics.save_reported(connection, station_id, request.monitor, now_ms)
+
+
+async def answer_customer_information(
+    desk: Desk, request: NotifyCustomerInformationRequest
+) -> NotifyCustomerInformationResponse:
+    """Keep a part of what a station knows of a customer (N09.FR.02); it is not told to those who watch."""
+    number, seq_no, now_ms = small(request.request_id), small(request.seq_no), desk.services.clock.utc_ms()
+    document, last = msgspec.json.encode(request.data).decode(), not request.tbc
+    run = desk.services.store.run
+    await run(requests.save_part, desk.station_id, "CustomerInformation", number, seq_no, document, now_ms, last=last)
+    desk.observe("ocpp", "customer_information", request_id=number, seq_no=seq_no, tbc=request.tbc)
+    return NotifyCustomerInformationResponse()

@@ -1,0 +1,63 @@
+"""Functional block L: how updates and publications of firmware go on."""
+
+from typing import Final
+
+from sqlalchemy import Connection
+
+from csms.db.queries import campaigns, requests
+from csms.domain.campaigns import Member, hear
+from csms.ocpp.base import Desk, small
+from v2g.ocpp.messages.firmware import (
+    FirmwareStatusNotificationRequest,
+    FirmwareStatusNotificationResponse,
+    PublishFirmwareStatusNotificationRequest,
+    PublishFirmwareStatusNotificationResponse,
+)
+
+_UPDATED: Final = frozenset(
+    {"Installed", "DownloadFailed", "InstallationFailed", "InstallVerificationFailed", "InvalidSignature"}
+)
+_PUBLISHED: Final = frozenset({"Published", "DownloadFailed", "InvalidChecksum", "PublishFailed"})
+
+
+async def answer_firmware_status(
+    desk: Desk, request: FirmwareStatusNotificationRequest
+) -> FirmwareStatusNotificationResponse:
+    """Note how far an update is, for whoever asked and for the campaign that it belongs to (L01.FR.25)."""
+    if request.request_id is not None:
+        number, now_ms = small(request.request_id), desk.services.clock.utc_ms()
+        await desk.services.store.run(_note, desk.station_id, number, request.status, now_ms)
+    desk.observe("ocpp", "firmware_status", request_id=request.request_id, status=request.status)
+    return FirmwareStatusNotificationResponse()
+
+
+def _note(connection: Connection, station_id: str, request_id: int, status: str, now_ms: int) -> Member | None:
+    requests.save_progress(
+        connection, station_id, "UpdateFirmware", request_id, status, now_ms, done=status in _UPDATED
+    )
+    found = campaigns.find_attempt(connection, station_id, request_id)
+    if found is None:
+        return None
+    campaign, member = found
+    after = hear(campaign.plan, member, status, now_ms)
+    if after is not member:
+        campaigns.save_member(connection, campaign.campaign_id, after)
+    return after
+
+
+async def answer_publish_status(
+    desk: Desk, request: PublishFirmwareStatusNotificationRequest
+) -> PublishFirmwareStatusNotificationResponse:
+    """Note how far a publication is, and at last where stations find it (L03)."""
+    run, now_ms = desk.services.store.run, desk.services.clock.utc_ms()
+    if request.request_id is not None:
+        number, done = small(request.request_id), request.status in _PUBLISHED
+        await run(requests.save_progress, desk.station_id, "PublishFirmware", number, request.status, now_ms, done=done)
+    desk.observe(
+        "ocpp",
+        "publish_firmware_status",
+        request_id=request.request_id,
+        status=request.status,
+        location=" ".join(request.location),
+    )
+    return PublishFirmwareStatusNotificationResponse()

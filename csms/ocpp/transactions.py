@@ -1,0 +1,153 @@
+"""Functional block E: transactions."""
+
+import hashlib
+
+import msgspec
+
+from csms.db.queries import tariffs, tokens
+from csms.db.queries.device_model import list_variables
+from csms.db.queries.events import Arrival, add_events
+from csms.db.queries.transactions import limit_told
+from csms.domain.authorize import Answer, answer_known
+from csms.domain.limits import limit_to_tell
+from csms.domain.meters import samples_of
+from csms.domain.transactions import Event, Transaction, cost_nothing
+from csms.ocpp.authorization import token_info
+from csms.ocpp.base import Desk, small
+from csms.ocpp.followers import follow_transaction
+from csms.ocpp.smart_charging import take_needs
+from v2g import typed_json
+from v2g.ocpp.messages.authorization import IdToken
+from v2g.ocpp.messages.transactions import TransactionEventRequest, TransactionEventResponse, TransactionLimit
+from v2g.ocpp.times import parse_time
+from v2g.translate.details import bill_of
+from v2g.translate.tariffs import money
+
+
+async def answer_transaction_event(desk: Desk, request: TransactionEventRequest) -> TransactionEventResponse:
+    """Store an event, once; check the token that it names (E01 to E13)."""
+    services = desk.services
+    document = msgspec.json.encode(request)
+    event = _event(desk.station_id, request, document)
+    arrival = Arrival(event, document, services.clock.utc_ms())
+    outcome, transaction = await services.store.gather(add_events, arrival)
+    if outcome != "new":
+        name = "transaction_event_duplicate" if outcome == "duplicate" else "transaction_event_conflict"
+    elif event.kind == "Updated":
+        name = "transaction_updated"
+    else:
+        name = "transaction_started" if event.kind == "Started" else "transaction_ended"
+    desk.observe(
+        "ocpp",
+        name,
+        transaction=event.transaction_id,
+        seq_no=event.seq_no,
+        trigger=event.trigger,
+        import_wh=transaction.import_wh.value if transaction.import_wh else None,
+        export_wh=transaction.export_wh.value if transaction.export_wh else None,
+    )
+    if outcome == "new" and event.kind != "Updated":
+        desk.on_turnover()
+    if transaction.active and transaction.evse_id in desk.early_needs:
+        needs = desk.early_needs.pop(transaction.evse_id)
+        await take_needs(desk, transaction.transaction_id, needs)
+    limit = await follow_transaction(desk, request, event.at_ms, transaction) if outcome == "new" else None
+    if limit is None and transaction.wanted_limit is not None and not transaction.limit_told:
+        limit = await _limit(desk, transaction, transaction.wanted_limit)
+    if event.trigger == "TxResumed":
+        desk.observe("ocpp", "transaction_resumed", transaction=event.transaction_id)
+    total = await _total_cost(desk, request, transaction)
+    if request.id_token is None:
+        return TransactionEventResponse(transaction_limit=limit, total_cost=total)
+    answer, begins = await _authorize(desk, request.id_token, request, transaction)
+    if begins and limit is None and desk.version == "2.1":
+        limit = _left(answer)
+    return TransactionEventResponse(id_token_info=token_info(answer), transaction_limit=limit, total_cost=total)
+
+
+async def _authorize(
+    desk: Desk, id_token: IdToken, request: TransactionEventRequest, transaction: Transaction
+) -> tuple[Answer, bool]:
+    """Say what the token of an event may do; note whose transaction it is, where that matters (C01, C09, C16).
+
+    Returns also whether this is the first time that it is noted.
+    """
+    starts = request.event_type != "Ended" and request.trigger_reason != "StopAuthorized"
+    known = await desk.look_up(id_token, transaction.transaction_id)
+    where = desk.where(transaction.evse_id)
+    answer = answer_known(known, where, starts=starts)
+    if known is None or not known.is_tracked or not starts or answer.status != "Accepted":
+        return answer, False
+    key = desk.station_id, transaction.transaction_id
+    return answer, await desk.services.store.run(tokens.note_use, *key, known.token, where.at_ms)
+
+
+def _left(answer: Answer) -> TransactionLimit | None:
+    """Return the limit that is left to a driver, told once (C17.FR.03)."""
+    if answer.remaining_wh is None and answer.remaining_cost is None:
+        return None
+    cost = None if answer.remaining_cost is None else money(answer.remaining_cost)
+    return TransactionLimit(max_energy=answer.remaining_wh, max_cost=cost)
+
+
+async def _limit(desk: Desk, transaction: Transaction, wanted: str) -> TransactionLimit | None:
+    """Return the limits that an operator wants, once (E16.FR.02)."""
+    if desk.version != "2.1" or not transaction.active:
+        return None
+    reported = transaction.limit.value if transaction.limit is not None else None
+    mirrored = await desk.services.store.read(list_variables, desk.station_id, "TxCtrlr", "SupportedLimits")
+    names = next((each["value"] for each in mirrored if each["attribute"] == "Actual"), "") or ""
+    told = limit_to_tell(
+        typed_json.decode(wanted, TransactionLimit),
+        typed_json.decode(reported, TransactionLimit) if reported is not None else None,
+        [name.strip() for name in names.split(",") if name.strip()],
+    )
+    await desk.services.store.run(limit_told, desk.station_id, transaction.transaction_id)
+    return told
+
+
+async def _total_cost(desk: Desk, request: TransactionEventRequest, transaction: Transaction) -> float | None:
+    """Return the cost of a transaction that has ended (I03.FR.02); keep what a station worked out itself (I12)."""
+    run, now_ms = desk.services.store.run, desk.services.clock.utc_ms()
+    key = (transaction.station_id, transaction.transaction_id)
+    if request.cost_details is not None:
+        found = bill_of(request.cost_details)
+        document = msgspec.json.encode(request.cost_details).decode()
+        final = request.event_type == "Ended"
+        await run(tariffs.save_cost, *key, found, document, now_ms, final=final, source="station")
+        return money(found.incl_tax) if final else None
+    if transaction.active:
+        return None
+    if not await desk.services.store.read(tariffs.any_assigned):
+        return 0.0 if cost_nothing(transaction) else None
+    bill = await run(tariffs.update_cost, *key, now_ms)
+    return None if bill is None else money(bill.incl_tax)  # I03.FR.04: 0 is told as well
+
+
+def _event(station_id: str, request: TransactionEventRequest, document: bytes) -> Event:
+    info, evse, token = request.transaction_info, request.evse, request.id_token
+    return Event(
+        station_id=station_id,
+        transaction_id=info.transaction_id,
+        seq_no=small(request.seq_no),
+        kind=request.event_type,
+        at_ms=parse_time(request.timestamp),
+        trigger=request.trigger_reason,
+        digest=hashlib.sha256(_online(request, document)).hexdigest(),
+        offline=request.offline,
+        evse_id=small(evse.id) if evse is not None else None,
+        connector_id=small(evse.connector_id) if evse is not None and evse.connector_id is not None else None,
+        id_token=token.id_token if token is not None else None,
+        token_type=token.type if token is not None else None,
+        charging_state=info.charging_state,
+        operation_mode=info.operation_mode,
+        stopped_reason=info.stopped_reason,
+        tariff_id=info.tariff_id,
+        limit=msgspec.json.encode(info.transaction_limit).decode() if info.transaction_limit is not None else None,
+        samples=samples_of(request.meter_value),
+    )
+
+
+def _online(request: TransactionEventRequest, document: bytes) -> bytes:
+    """Return an event as it would be told by a station that was never offline."""
+    return msgspec.json.encode(msgspec.structs.replace(request, offline=False)) if request.offline else document

@@ -1,1 +1,0 @@
-"""The SQL, as functions that take a Connection: pieces of work for `csms.store.Store.run`."""

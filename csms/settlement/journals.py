@@ -1,0 +1,165 @@
+"""Copies of the stations' journals: in the database of all nodes, durable before they are acknowledged, settled once.
+
+Any node takes any delivery. What a node knows of a journal it keeps in memory to judge the next delivery by; the
+database says whether that is still true, for another node may have taken one since.
+"""
+
+import asyncio
+import contextlib
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any, Final
+from weakref import WeakValueDictionary
+
+import msgspec
+
+from csms.db.queries import records
+from csms.db.store import Store
+from csms.domain.journals import Copy, read_delivery
+from csms.settlement.settlements import settle_journal
+from v2g.errors import CodecError, RefusedError, StoreError, V2GError, VerificationError
+from v2g.io.runtime.clock import Clock
+from v2g.io.runtime.events import EventLog
+from v2g.io.storage.journal_file import JournalFile
+from v2g.observe import Observe, Scalar
+
+_MAX_KEPT: Final = 512
+"""Copies that are kept in memory, 32 bytes a line."""
+
+_ATTEMPTS: Final = 5
+"""How often a delivery is tried when other nodes are quicker each time."""
+
+
+class Delivered(msgspec.Struct, frozen=True):
+    """Where a copy stands after a delivery: how many `lines` it has and its `head` hash."""
+
+    lines: int
+    head: str
+
+
+class JournalArchive:
+    """Takes deliveries. `directory`: where older versions kept copies, <station>/<session>.jsonl; taken over once."""
+
+    def __init__(self, directory: Path, store: Store, clock: Clock, observe: EventLog) -> None:
+        self._directory = directory
+        self._store = store
+        self._clock = clock
+        self._observe = observe
+        self._copies: OrderedDict[tuple[str, str], Copy] = OrderedDict()
+        self._locks: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
+
+    async def deliver(self, station_id: str, data: Any) -> Delivered:
+        """Take a delivery of the station `station_id`; returning means that all its lines are durable.
+
+        Raises CodecError, RefusedError and VerificationError for what is refused for good, StoreError for what may
+        succeed later.
+        """
+        delivery = read_delivery(data)
+        if delivery.station_id != station_id:
+            raise RefusedError(f"{station_id} delivers for {delivery.station_id}", reason="foreign")
+        session_id = delivery.session_id
+        lines = [line.removesuffix("\n").encode() for line in delivery.lines]
+        key = station_id, session_id
+        async with self._locks.setdefault(key, asyncio.Lock()):
+            try:
+                copy, added = await self._take(station_id, session_id, lines)
+            except (CodecError, RefusedError, VerificationError) as error:
+                await self._refuse(station_id, session_id, error)
+                raise
+            if added:
+                self._tell("journal_appended", station_id, session_id, lines=copy.lines, added=added)
+            if copy.ended:
+                await self._settle(station_id, session_id)
+        return Delivered(copy.lines, copy.head)
+
+    async def recover(self) -> None:
+        """After a start: take over files of older versions, and settle what an earlier run did not settle."""
+        for path in sorted(self._directory.glob("*/*.jsonl")):
+            await self._take_over(path)
+        for station_id, session_id in await self._store.run(records.unsettled):
+            await self._settle(station_id, session_id)
+
+    async def _take(self, station_id: str, session_id: str, lines: list[bytes]) -> tuple[Copy, int]:
+        """Return the copy with the lines in it, and how many of them were new."""
+        copy = self._copies.pop((station_id, session_id), None)
+        for _ in range(_ATTEMPTS):
+            kept = copy is not None
+            if copy is None:
+                copy = await self._read(station_id, session_id)
+            before = copy.lines
+            try:
+                fresh = await asyncio.to_thread(copy.take, lines)
+            except (RefusedError, VerificationError):
+                if not kept:
+                    raise
+                copy = None  # by what this node remembers; another one may know better
+                continue
+            row = records.JournalRow(
+                station_id=station_id, session_id=session_id, lines=copy.lines, head=copy.head, ended=copy.ended
+            )
+            if not fresh or await self._store.run(records.append_journal, row, before, fresh, self._clock.utc_ms()):
+                self._keep((station_id, session_id), copy)
+                return copy, len(fresh)
+            copy = None  # another node took a delivery since
+        raise StoreError("other nodes take lines of the same journal", hint="deliver again")
+
+    async def _read(self, station_id: str, session_id: str) -> Copy:
+        copy = Copy(station_id, session_id)
+        lines = await self._store.read(records.journal_lines, station_id, session_id)
+        if lines:
+            try:
+                await asyncio.to_thread(copy.take, [line.removesuffix(b"\n") for line in lines])
+            except V2GError as error:
+                self._tell("journal_damaged", station_id, session_id, reason=str(error)[:300])
+                raise
+        return copy
+
+    def _keep(self, key: tuple[str, str], copy: Copy) -> None:
+        self._copies[key] = copy
+        while len(self._copies) > _MAX_KEPT:
+            self._copies.popitem(last=False)
+
+    async def _settle(self, station_id: str, session_id: str) -> None:
+        """Store the settlement of a complete copy, unless it is there. Failure is told as an event."""
+        lines = await self._store.read(records.journal_lines, station_id, session_id)
+        try:
+            settled = await asyncio.to_thread(settle_journal, b"".join(lines), session_id)
+        except V2GError as error:
+            self._tell("settlement_failed", station_id, session_id, reason=str(error)[:300])
+            return
+        now_ms = self._clock.utc_ms()
+        fresh = await self._store.run(
+            records.save_settlement, station_id, session_id, settled.head, settled.document, now_ms
+        )
+        if fresh:
+            self._tell("settled", station_id, session_id, **settled.summary)
+
+    async def _take_over(self, path: Path) -> None:
+        """Bring a file into the database and remove it; one that does not fit stays where it is, with an event."""
+        station_id, session_id = path.parent.name, path.stem
+        try:
+            lines = await asyncio.to_thread(_read_file, path)
+            if lines:
+                copy, added = await self._take(station_id, session_id, lines)
+                self._tell("journal_taken_over", station_id, session_id, lines=copy.lines, added=added)
+            path.unlink()
+        except OSError as error:
+            self._tell("journal_damaged", station_id, session_id, reason=f"{path}: {error.strerror}")
+        except V2GError as error:
+            self._tell("journal_damaged", station_id, session_id, reason=str(error)[:300])
+        with contextlib.suppress(OSError):
+            path.parent.rmdir()
+
+    async def _refuse(self, station_id: str, session_id: str, error: V2GError) -> None:
+        reason = error.reason if isinstance(error, RefusedError) else type(error).__name__
+        await self._store.run(records.count_refusal, station_id, session_id, self._clock.utc_ms())
+        self._tell("journal_refused", station_id, session_id, reason=reason, detail=str(error)[:300])
+
+    def _tell(self, name: str, station_id: str, session_id: str, **data: Scalar) -> None:
+        self._observe(Observe("settlement", name, {"station": station_id, "session": session_id, **data}))
+
+
+def _read_file(path: Path) -> list[bytes]:
+    file = JournalFile.open(path)
+    file.close()
+    return file.recovered[:-1].split(b"\n") if file.recovered else []

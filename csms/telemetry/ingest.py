@@ -1,0 +1,147 @@
+"""Telemetry comes to rest here, whichever way it travelled: stored once, in any order, contradictions refused.
+
+HTTP and MQTT both call `Ingest.store`; when it returns, everything that it counts as stored or in quarantine survives a
+power cut, and the marks say so.
+"""
+
+import asyncio
+from collections.abc import Callable, Hashable, Sequence
+from typing import Final
+
+from csms.cluster.feed import Feed
+from csms.db.queries import telemetry as rows
+from csms.db.store import Store
+from csms.domain.telemetry import Delivery, Outcome
+from v2g.errors import StoreError
+from v2g.io.runtime.clock import Clock
+from v2g.io.runtime.events import EventLog
+from v2g.observe import Observe, Scalar
+
+ALARM_S: Final = 10.0
+STORED_S: Final = 0.5
+"""How often the same alarm, and that records are stored, is an event at most."""
+
+_RELEASE_S: Final = 600.0
+
+OnStored = Callable[[Sequence[bytes]], None]
+"""Called with records that were just stored, as canonical JSON."""
+
+
+class Tally:
+    """Counts what may come fast: told at once, and then no more than once in `every_s`, with what has added up."""
+
+    def __init__(self, every_s: float) -> None:
+        self._every_s = every_s
+        self._counts: dict[Hashable, int] = {}
+        self._waiting: dict[Hashable, tuple[asyncio.TimerHandle, Callable[[int], None]]] = {}
+
+    def add(self, key: Hashable, count: int, tell: Callable[[int], None]) -> None:
+        """Count something; `tell(count)` tells of it and of what is counted under the same key."""
+        if key in self._counts:
+            self._counts[key] += count
+        else:
+            self._tell(key, count, tell)
+
+    def _tell(self, key: Hashable, count: int, tell: Callable[[int], None]) -> None:
+        tell(count)
+        self._counts[key] = 0
+        timer = asyncio.get_running_loop().call_later(self._every_s, self._again, key)
+        self._waiting[key] = timer, tell
+
+    def _again(self, key: Hashable) -> None:
+        _, tell = self._waiting.pop(key)
+        if count := self._counts.pop(key):
+            self._tell(key, count, tell)
+
+    def close(self) -> None:
+        """Tell what has added up."""
+        for key, (timer, tell) in self._waiting.items():
+            timer.cancel()
+            if self._counts[key]:
+                tell(self._counts[key])
+        self._counts.clear()
+        self._waiting.clear()
+
+
+class Ingest:
+    """Takes deliveries. Safe to call from many tasks and on many nodes: each boot's records are stored in turn."""
+
+    def __init__(self, store: Store, clock: Clock, observe: EventLog, feed: Feed) -> None:
+        self._store, self._clock, self._observe, self._feed = store, clock, observe, feed
+        self._alarms, self._stored = Tally(ALARM_S), Tally(STORED_S)
+        self._listeners: list[OnStored] = []
+
+    def subscribe(self, listener: OnStored) -> None:
+        """Call `listener` with every record that is stored here from now on."""
+        self._listeners.append(listener)
+
+    async def store(self, delivery: Delivery) -> Outcome:
+        """Store what is new. Raises StoreError: nothing of it is stored, as far as is known."""
+        outcome = await self._store.gather(rows.store, rows.Arrival(delivery, self._clock.utc_ms()))
+        for ev, boot, _ in outcome.conflicts[:1]:
+            self._alarm("telemetry_conflict", ev, len(outcome.conflicts), ev=ev, boot=boot)
+        for each in outcome.quarantine[:1]:
+            ev = each.name.ev
+            self._alarm("telemetry_quarantined", ev, len(outcome.quarantine), ev=ev, reason=each.reason)
+        for ev, boot, first, last in outcome.missing:
+            self._alarm("telemetry_missing", ev, last - first + 1, ev=ev, boot=boot)
+        for ev, boot, _ in outcome.deferred[:1]:
+            self._alarm("telemetry_deferred", ev, len(outcome.deferred), ev=ev, boot=boot)
+        self._tell_stored([each.body for each in outcome.fresh])
+        return outcome
+
+    def refuse(self, sender: str, reason: str, records: int = 1) -> None:
+        """Report what is no record at all, and cannot be put into quarantine either."""
+        self._alarm("telemetry_refused", sender, records, sender=sender, reason=reason)
+
+    def refuse_foreign(self, sender: str, ev: str, records: int) -> None:
+        """Report that somebody delivers records in the name of another vehicle."""
+        self._alarm("telemetry_foreign", sender, records, sender=sender, ev=ev)
+
+    def fail(self, error: StoreError) -> None:
+        """Report that a delivery could not be stored."""
+        self._alarm("telemetry_not_stored", "", 1, reason=str(error).partition("\n")[0][:200])
+
+    async def release(self) -> int:
+        """Store what is in quarantine and has been understood since; return how many records. Raises StoreError."""
+        released, after = 0, None
+        while True:
+            found = await self._store.run(rows.release, after, self._clock.utc_ms())
+            released += len(found.fresh)
+            self._tell_stored([each.body for each in found.fresh])
+            if found.last is None:
+                break
+            after = found.last
+        if released:
+            self._observe(Observe("telemetry", "telemetry_released", {"records": released}))
+        return released
+
+    async def keep_releasing(self) -> None:
+        """Do that at once, since this may be a new version, and again now and then: other nodes may be older ones."""
+        while True:
+            await self.release()
+            await asyncio.sleep(_RELEASE_S)
+
+    def close(self) -> None:
+        """Tell what has not been told yet."""
+        self._alarms.close()
+        self._stored.close()
+
+    def _tell_stored(self, bodies: Sequence[bytes]) -> None:
+        if bodies:
+            self._stored.add("stored", len(bodies), self._observe_stored)
+            for listener in self._listeners:
+                listener(bodies)
+
+    def _observe_stored(self, records: int) -> None:
+        self._observe(Observe("telemetry", "telemetry_stored", {"records": records}))
+
+    def _alarm(self, name: str, whose: str, records: int, **facts: Scalar) -> None:
+        """Tell that something is wrong, in the log of events and in the feed, seldom: with how many records by then."""
+
+        def tell(count: int) -> None:
+            data = {**facts, "records": count}
+            self._observe(Observe("telemetry", name, data))
+            self._feed.publish(name, None, data)
+
+        self._alarms.add((name, whose), records, tell)

@@ -1,0 +1,132 @@
+"""Telemetry by MQTT: deliveries of vehicles come in, marks and the stream of what is stored go out.
+
+A message is acknowledged once its records are stored. That only paces the broker: what vehicles go by are the marks,
+and what was not stored they send again.
+"""
+
+import asyncio
+import re
+from collections import deque
+from collections.abc import Sequence
+from typing import Final
+
+from csms.config import MqttSource
+from csms.domain.telemetry import read_delivery
+from csms.telemetry.ingest import Ingest
+from v2g.errors import CodecError, StoreError, TransportError
+from v2g.io.mqtt.client import MqttClient
+from v2g.io.runtime.events import EventLog
+from v2g.io.runtime.supervision import Supervisor
+from v2g.observe import Observe
+from v2g.telemetry.delivery import Mark, encode_marks, marks_topic, records_topic, stream_topic
+from v2g.telemetry.signals import EV_PATTERN
+
+CONNECT_S: Final = 5.0
+"""How long the start waits for the broker; after that it is looked for in the background."""
+
+MARKS_S: Final = 0.5
+"""How long a mark may wait for further ones. A question is answered at once, and so is a delivery of many records."""
+
+MANY: Final = 50
+
+QUIET_S: Final = 1.0
+"""How long nothing is published to the stream after the broker has said that nobody is subscribed."""
+
+MOST_STREAMED: Final = 10_000
+"""Records that wait for a broker to take them; the oldest are left out of the stream."""
+
+
+class TelemetrySubscriber:
+    """Runs from `start` to `close`.
+
+    Several nodes share the deliveries by a group whose name is secret: a vehicle that joined it would be given some.
+    """
+
+    def __init__(self, config: MqttSource, ingest: Ingest, observe: EventLog, *, client_id: str, group: str) -> None:
+        self._config, self._ingest, self._observe = config, ingest, observe
+        self._before, self._behind = records_topic(config.prefix, "+").split("+")
+        self._client = MqttClient(config, client_id=client_id, on_message=self._take)
+        self._client.subscribe(f"$share/{group}/{records_topic(config.prefix, '+')}")
+        self._tasks = Supervisor(observe)
+        self._due: dict[str, dict[int, Mark]] = {}
+        self._stream: deque[bytes] = deque(maxlen=MOST_STREAMED)
+        self._streaming = asyncio.Event()
+        self._quiet_until = 0.0
+
+    async def start(self) -> None:
+        """Connect, waiting for the broker a little."""
+        self._tasks.keep("telemetry marks", self._publish_marks)
+        if self._config.stream:
+            self._ingest.subscribe(self._offer)
+            self._tasks.keep("telemetry stream", self._publish_stream)
+        self._client.start()
+        try:
+            async with asyncio.timeout(CONNECT_S):
+                await self._client.connected.wait()
+            self._observe(Observe("telemetry", "subscribed"))
+        except TimeoutError:
+            self._observe(Observe("telemetry", "broker_unreachable", {"reason": self._client.problem}))
+
+    async def close(self) -> None:
+        """Tell what is stored, and disconnect; what is not stored comes again."""
+        await self._tasks.close()
+        for ev in list(self._due):
+            self._answer(ev)
+        await self._client.close()
+
+    async def _take(self, topic: str, payload: bytes) -> None:
+        """Store a delivery. Raises StoreError: it is tried again."""
+        ev = topic.removeprefix(self._before).removesuffix(self._behind)
+        if not re.match(EV_PATTERN, ev):
+            self._ingest.refuse("", "the topic names no vehicle")
+            return
+        try:
+            delivery = read_delivery(payload)
+        except CodecError as error:
+            self._ingest.refuse(ev, str(error)[:200])
+            return
+        if delivery.refused:
+            self._ingest.refuse(ev, delivery.refused[0][1], len(delivery.refused))
+        if foreign := sorted({whose for whose, _ in delivery.boots} - {ev}):
+            self._ingest.refuse_foreign(ev, foreign[0], len(delivery.elements))
+            return
+        try:
+            outcome = await self._ingest.store(delivery)
+        except StoreError as error:
+            self._ingest.fail(error)
+            raise
+        self._due.setdefault(ev, {}).update({each.boot: each.mark for each in outcome.marks})
+        if delivery.asks or len(delivery.elements) >= MANY:
+            self._answer(ev)
+
+    def _answer(self, ev: str) -> None:
+        """Publish a vehicle's marks; one that is lost is asked for again."""
+        marks = self._due.pop(ev, {})
+        if marks:
+            self._client.offer(marks_topic(self._config.prefix, ev), encode_marks(marks.values()))
+
+    async def _publish_marks(self) -> None:
+        while True:
+            await asyncio.sleep(MARKS_S)
+            for ev in list(self._due):
+                self._answer(ev)
+
+    def _offer(self, bodies: Sequence[bytes]) -> None:
+        """Take records for the stream, unless nobody listens."""
+        if asyncio.get_running_loop().time() >= self._quiet_until:
+            self._stream.extend(bodies)
+            self._streaming.set()
+
+    async def _publish_stream(self) -> None:
+        topic, time = stream_topic(self._config.prefix), asyncio.get_running_loop().time
+        while True:
+            await self._streaming.wait()
+            self._streaming.clear()
+            while self._stream:
+                try:
+                    heard = await self._client.publish(topic, self._stream.popleft())
+                except TransportError:
+                    heard = False
+                if not heard:
+                    self._stream.clear()
+                    self._quiet_until = time() + QUIET_S

@@ -1,0 +1,89 @@
+"""The simulated on-board charger: alternating current from the AC line into the battery, and back."""
+
+from collections.abc import Callable
+from typing import Final
+
+from evcc.session.ports import PresentVoltage
+from evcc.session.settings import OnBoardChargerConfig
+from v2g.io.simulation.ac_line import ChargerAc, VehicleAcLine
+
+EFFICIENCY: Final = 0.93
+"""Share of the power that gets through, either way."""
+
+BENCH_MV: Final = 230_000
+"""Voltage that a bench has between phase and neutral."""
+
+
+class BenchAcLine:
+    """No AC line: mains are taken to be there while the vehicle asks for them by its pilot state (C, D)."""
+
+    def __init__(self) -> None:
+        self._callbacks: list[Callable[[ChargerAc | None], None]] = []
+        self.seen: ChargerAc | None = None
+
+    def on_change(self, callback: Callable[[ChargerAc | None], None]) -> None:
+        """Call `callback` with what is taken to be passed on from now on."""
+        self._callbacks.append(callback)
+
+    def publish(self, current_ma: int) -> None:
+        """Nobody sees what is drawn."""
+
+    def pass_on(self, *, closed: bool) -> None:
+        """Take the charge point's contactor for closed, or for open."""
+        self.seen = ChargerAc(BENCH_MV, 3, contactor_closed=closed)
+        for callback in self._callbacks:
+            callback(self.seen)
+
+
+class OnBoardCharger:
+    """Draws (or gives) the power that it is told to, while the charge point passes on a voltage.
+
+    What it does not model: power factor, ramps, single phases.
+    """
+
+    def __init__(self, line: VehicleAcLine | BenchAcLine, config: OnBoardChargerConfig) -> None:
+        self._line, self._config = line, config
+        self._wanted_w = 0
+        self._present = PresentVoltage(0)
+        self._callbacks: list[Callable[[], None]] = []
+        line.publish(0)
+        line.on_change(self._changed)
+
+    @property
+    def present(self) -> PresentVoltage:
+        """Voltage between phase and neutral, and the sum of the phases' currents, at the inlet."""
+        return self._present
+
+    def on_change(self, callback: Callable[[], None]) -> None:
+        """Call `callback` when voltage or current has changed."""
+        self._callbacks.append(callback)
+
+    def limit(self, charge_w: int) -> None:
+        """See Converter: what it is told to draw is within its limits already."""
+
+    def drive(self, power_w: int) -> None:
+        """Draw (positive) or give this power from now on, within what it can do."""
+        self._wanted_w = max(-self._config.max_discharge_w, min(self._config.max_charge_w, power_w))
+        self._changed(self._line.seen)
+
+    def battery_ma(self, battery_mv: int) -> int:
+        """Return the current into the battery (negative out of it) at its voltage."""
+        watts = self._present.voltage_mv * self._present.current_ma / 1_000_000
+        through = watts * EFFICIENCY if watts > 0 else watts / EFFICIENCY
+        return int(through * 1_000_000 / max(1, battery_mv))
+
+    def cut(self) -> None:
+        """See Converter."""
+        self._wanted_w = 0
+        self._line.publish(0)
+
+    def _changed(self, charger: ChargerAc | None) -> None:
+        live = charger is not None and charger.contactor_closed and charger.voltage_mv > 0
+        voltage_mv = charger.voltage_mv if charger is not None and live else 0
+        current_ma = self._wanted_w * 1_000_000 // voltage_mv if voltage_mv else 0
+        present = PresentVoltage(voltage_mv, current_ma)
+        if present != self._present:
+            self._present = present
+            self._line.publish(current_ma)
+            for callback in self._callbacks:
+                callback()

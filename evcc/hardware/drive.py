@@ -1,0 +1,98 @@
+"""The simulated vehicle in its space: how far it has driven, where it stands, and what it sees on its way."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Annotated, Final
+
+import msgspec
+from msgspec import Meta
+
+from evcc.session.ports import DriveIn, DroveIn
+from v2g.iso15118.wpt_methods import BY_PERSON
+
+STEP_CM: Final = 150
+"""How far the vehicle drives before it tells where it is."""
+
+SECONDS: Final = 0.1
+"""Real seconds that this takes."""
+
+Offset = Annotated[int, Meta(ge=-1_000, le=1_000)]
+
+
+class PlaceConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Where a vehicle without a plug begins, and how well it is driven."""
+
+    distance_cm: Annotated[
+        int, Meta(ge=0, le=100_000, description="how far the charging device is ahead when the session begins, cm")
+    ] = 400
+    off_x_cm: Annotated[
+        Offset, Meta(description="how far a driver stops beyond the device, cm; nothing where a signal guides")
+    ] = 0
+    off_y_cm: Annotated[
+        Offset, Meta(description="how far aside the vehicle stands, cm; driving on does not mend it")
+    ] = 0
+    clearance_mm: Annotated[int, Meta(ge=0, le=1_000, description="ground clearance of the secondary device, mm")] = 170
+    roof_mm: Annotated[
+        int, Meta(ge=500, le=10_000, description="height of the rails that a connection device comes to, mm")
+    ] = 3_400
+
+
+class Driving:
+    """Drives on in steps. With nobody to say how far it still is, one step is the whole way, unless `place` tells.
+
+    `hears` says whether the signal of a method is received that guides to the device. What it does not model:
+    steering, and a space that is taken.
+    """
+
+    def __init__(self, place: PlaceConfig | None = None) -> None:
+        self._place = place
+        self._travel_cm = 0
+        self._stopped = False
+        self._callbacks: list[Callable[[], None]] = []
+        self.moving = False
+        self.hears: Callable[[str], bool] = lambda _method: True
+
+    @property
+    def ahead_cm(self) -> int:
+        """How far the device still is ahead; negative when the vehicle has driven beyond it."""
+        return self._place.distance_cm - self._travel_cm if self._place is not None else 0
+
+    @property
+    def aside_cm(self) -> int:
+        """How far aside the device is."""
+        return self._place.off_y_cm if self._place is not None else 0
+
+    def on_move(self, callback: Callable[[], None]) -> None:
+        """Call `callback` when the vehicle has moved, begins to, or stands."""
+        self._callbacks.append(callback)
+
+    async def drive(self, command: DriveIn) -> DroveIn:
+        """Drive on, and return where the vehicle is now."""
+        if self._stopped:
+            return DroveIn(in_place=True, travel_cm=self._travel_cm)
+        self._moved(moving=True)
+        await asyncio.sleep(SECONDS)
+        in_place = self._step(command)
+        self._stopped = in_place and self._place is not None
+        self._moved(moving=not in_place)
+        return DroveIn(in_place=in_place, travel_cm=self._travel_cm)
+
+    def _step(self, command: DriveIn) -> bool:
+        """Move by one step; return whether this was the last one."""
+        ahead = command.ahead_cm
+        if ahead is None and self._place is not None:
+            guided = command.method not in ("", BY_PERSON)
+            if guided and not self.hears(command.method):
+                return False  # nobody knows where to
+            ahead = self.ahead_cm + (0 if guided else self._place.off_x_cm)
+        if ahead is None:
+            in_place = self._travel_cm > 0
+            self._travel_cm = max(self._travel_cm, STEP_CM)
+            return in_place
+        self._travel_cm += max(-STEP_CM, min(STEP_CM, ahead))
+        return abs(ahead) <= STEP_CM
+
+    def _moved(self, *, moving: bool) -> None:
+        self.moving = moving
+        for callback in self._callbacks:
+            callback()

@@ -1,0 +1,91 @@
+"""The simulated battery's control units: they put the battery's state on the CAN bus, as a car's own would.
+
+Only the simulation needs them; in a vehicle the frames come from the BMS and this module is not used.
+"""
+
+import asyncio
+from collections.abc import Callable
+from importlib import resources
+
+import msgspec
+
+from v2g.io.can import CanConfig, CanPort
+
+CONTEXT_CODES = {"parked": 0, "city": 1, "highway": 2, "charging": 3, "discharging": 4}
+
+
+class BatterySnapshot(msgspec.Struct, frozen=True):
+    """What the control units know: V, A (positive while charging), %, degC, Wh, W."""
+
+    voltage_v: float
+    current_a: float
+    soc_percent: float
+    soh_percent: float
+    temperature_min: float
+    temperature_max: float
+    coolant_temperature: float
+    cell_voltage_min: float
+    cell_voltage_max: float
+    charged_wh: int
+    discharged_wh: int
+    contactor_closed: bool
+    power_request_w: int
+    context: str
+
+
+def battery_dbc() -> str:
+    """Return the CAN database of the simulated battery."""
+    return (resources.files("evcc") / "data" / "battery.dbc").read_text()
+
+
+class BatteryEcu:
+    """Sends `snapshot()` as CAN frames `rate` times a second (1 to 100 Hz, R73) until cancelled."""
+
+    def __init__(self, config: CanConfig, snapshot: Callable[[], BatterySnapshot], *, rate: float = 10.0) -> None:
+        from cantools.database.can import Database
+
+        self._database = Database()
+        self._database.add_dbc_string(battery_dbc())
+        self._config, self._snapshot, self._period = config, snapshot, 1 / rate
+        self._alive = 0
+
+    def frames(self, state: BatterySnapshot) -> list[tuple[int, bytes]]:
+        """Return the frames `(id, data)` that say `state`; the alive counter moves on."""
+        self._alive = (self._alive + 1) % 16
+        values: dict[str, dict[str, float]] = {
+            "BMS_Pack": {
+                "PackVoltage": state.voltage_v,
+                "PackCurrent": state.current_a,
+                "StateOfCharge": state.soc_percent,
+                "StateOfHealth": state.soh_percent,
+                "AliveCounter": self._alive,
+            },
+            "BMS_Temperature": {
+                "CellTemperatureMin": state.temperature_min,
+                "CellTemperatureMax": state.temperature_max,
+                "CoolantTemperature": state.coolant_temperature,
+            },
+            "BMS_Cells": {"CellVoltageMin": state.cell_voltage_min, "CellVoltageMax": state.cell_voltage_max},
+            "BMS_Energy": {"EnergyCharged": state.charged_wh, "EnergyDischarged": state.discharged_wh},
+            "VCU_Status": {
+                "DriveCycle": CONTEXT_CODES[state.context],
+                "ContactorClosed": state.contactor_closed,
+                "PowerRequest": state.power_request_w,
+            },
+        }
+        database = self._database
+        return [
+            (database.get_message_by_name(name).frame_id, database.encode_message(name, signals))
+            for name, signals in values.items()
+        ]
+
+    async def run(self) -> None:
+        """Send until cancelled."""
+        port = CanPort(self._config)
+        try:
+            while True:
+                for frame_id, data in self.frames(self._snapshot()):
+                    port.send(frame_id, data)
+                await asyncio.sleep(self._period)
+        finally:
+            await port.close()

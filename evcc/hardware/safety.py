@@ -1,0 +1,311 @@
+"""The safety channel of a vehicle: the monitor (`v2g.safety.vehicle`) between its sessions and its hardware.
+
+It stands around the hardware before anybody gets it, so that no command reaches it past the monitor, and around the
+connection, where it hears what leaves and what comes. Verdicts are carried out at the hardware itself and reported to
+the session as faults.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from functools import partial
+from typing import Any, Final, TypeVar
+
+from evcc.hardware.vehicle import OnFact, VehicleHardware
+from evcc.session import ports
+from evcc.session.safety import Iso20Messages, reading
+from v2g import exi
+from v2g.asn1.discharge import DischargeCommand, signed_content
+from v2g.errors import Asn1Error, CodecError
+from v2g.iec61851.duty import DutyReading
+from v2g.iec61851.pilot import PilotState
+from v2g.io.runtime.clock import Clock
+from v2g.io.runtime.do_each import do_each
+from v2g.io.runtime.runner import ByteStream
+from v2g.io.runtime.watchdog import Watchdog
+from v2g.iso15118.session import SCHEMAS, Command, Fact
+from v2g.iso15118.v2gtp import Framer, PayloadType
+from v2g.observe import Observe, Scalar
+from v2g.safety import NOTHING, Ask, Lower, Open, Output, Phase, VehicleMonitor, VehicleRating, Verdict
+
+Said = TypeVar("Said")
+
+TICK_S: Final = 0.1
+"""How often the monitor looks, whatever else happens."""
+
+OBEY_OFF_S: Final = 6.0
+"""How long a vehicle that obeys the pilot alone may stay in state C after the oscillator went off (IEC 61851-1, Annex
+A: it stops drawing within 3 s)."""
+
+
+class SafetyChannel:
+    """See VehicleHardware, which it is to sessions. Everything but `cut` is called in the event loop."""
+
+    def __init__(
+        self,
+        hardware: VehicleHardware,
+        rating: VehicleRating,
+        clock: Clock,
+        observe: Callable[[Observe], None],
+        *,
+        watchdog: Watchdog | None = None,
+    ) -> None:
+        self._hardware, self._monitor = hardware, VehicleMonitor(rating)
+        self._clock, self._observe = clock, observe
+        self._loop = asyncio.get_running_loop()
+        self._callbacks: list[OnFact] = []
+        self._messages: Iso20Messages | None = None
+        self._phases: int | None = None
+        self._battery_ms = -1
+        self._inlet_mv = 0
+        self._drawn_w = self._allowed_ma = 0
+        self._last: Verdict | None = None
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._unsubscribe = hardware.subscribe(self._hear)
+        self._timer = self._loop.call_later(TICK_S, self._tick)
+        self._feed = watchdog.watch(self._cut) if watchdog is not None else lambda: None
+
+    # -- for sessions: the hardware
+
+    @property
+    def battery(self) -> ports.BatteryState:
+        """See VehicleHardware."""
+        return self._hardware.battery
+
+    def subscribe(self, callback: OnFact) -> Callable[[], None]:
+        """See VehicleHardware; verdicts come as HardwareFault."""
+        self._callbacks.append(callback)
+        unsubscribe = self._hardware.subscribe(callback)
+
+        def end() -> None:
+            self._callbacks.remove(callback)
+            unsubscribe()
+
+        return end
+
+    def execute(self, command: Command) -> Coroutine[Any, Any, Fact | None] | None:
+        """See VehicleHardware: what of it passes."""
+        passed = self._passed(command)
+        return self._hardware.execute(passed) if passed is not None else None
+
+    def cut(self) -> None:
+        """See VehicleHardware."""
+        self._hardware.cut()
+
+    async def close(self) -> None:
+        """Leave everything safe, and look no longer."""
+        self._timer.cancel()
+        self._unsubscribe()
+        await self._hardware.close()
+
+    # -- for the program: what is said, and wanted
+
+    def converse(self, stream: ByteStream, messages: Iso20Messages) -> ByteStream:
+        """A session begins on this connection whose messages `messages` understands; return the connection for it."""
+        self._messages, self._phases = messages, None
+        self._monitor.begin()
+        return _Heard(stream, self._sent, self._received)
+
+    def signal(self, duty: DutyReading, *, phases: int) -> None:
+        """A session without messages begins: the pilot's duty cycle says how much may be drawn, a phase."""
+        self._messages, self._phases = None, phases
+        self._monitor.begin()
+        self._take_duty(duty)
+
+    def part(self) -> None:
+        """The session is over."""
+        self._messages = self._phases = None
+        self._monitor.end()
+
+    def fact(self, fact: Fact) -> None:
+        """The session is told this, and not by the hardware."""
+        match fact:
+            case ports.StopRequested(reselect=False):
+                self._tell(self._monitor.stop)
+            case ports.DutyRead(reading=duty) if self._phases is not None:
+                self._take_duty(duty)
+
+    # -- inside: what passes
+
+    def _passed(self, command: Command) -> Command | None:
+        """Return what the hardware is told, None for nothing."""
+        match command:
+            case ports.SetPowerLimits(charge_w=charge_w, discharge_w=discharge_w):
+                passed = self._drive(Output(charge_w, discharge_w) if charge_w or discharge_w else NOTHING)
+                return ports.SetPowerLimits(passed.charge_w, passed.discharge_w)
+            case ports.SetAcPower(power_w=power_w):
+                return ports.SetAcPower(self._draw(power_w))
+            case ports.SetCpState(state=PilotState.B):
+                self._monitor.rest()
+            case ports.SetCpState():
+                return command if self._tell(self._monitor.show) else None
+            case ports.CloseContactor():
+                return command if self._tell(self._monitor.close) else None
+            case ports.OpenContactor():
+                self._tell(self._monitor.open)
+        return command
+
+    def _drive(self, output: Output) -> Output:
+        return self._tell(lambda now: self._monitor.drive(output, now))
+
+    def _draw(self, power_w: int) -> int:
+        if self._phases is not None:  # nobody has told how much may pass but the pilot
+            self._drive(Output(charge_w=power_w) if power_w > 0 else NOTHING)
+        self._drawn_w = self._tell(lambda now: self._monitor.draw(power_w, now))
+        return self._drawn_w
+
+    # -- inside: what is heard
+
+    def _hear(self, fact: Fact) -> None:
+        """Take what the hardware reports. A battery that reports the same moment again has not reported."""
+        match fact:
+            case ports.BatteryState(at_ms=at_ms):
+                if at_ms != self._battery_ms:
+                    self._battery_ms = at_ms
+                    self._tell(lambda now: self._monitor.battery(reading(fact), now))
+            case ports.PresentVoltage(voltage_mv=voltage_mv, current_ma=current_ma):
+                self._inlet_mv = voltage_mv
+                self._tell(lambda now: self._monitor.inlet(voltage_mv, current_ma, now))
+                if self._phases is not None:
+                    self._limit_duty()
+            case ports.ContactorState(closed=closed):
+                self._tell(lambda now: self._monitor.feedback(now, closed=closed))
+            case ports.HardwareFault(reason=reason):
+                self._tell(lambda now: self._monitor.fault(reason, now))
+            case ports.PlugState(connected=False):
+                self._tell(lambda now: self._monitor.fault("unplugged", now))
+
+    def _sent(self, payload_type: int, payload: bytes) -> None:
+        if payload_type == PayloadType.SIGNED_DISCHARGE:
+            self._take_signed(payload)
+        elif self._messages is not None and (message := _decoded(payload_type, payload)) is not None:
+            self._ask(self._messages.sent(message, payload_type))
+
+    def _received(self, payload_type: int, payload: bytes) -> None:
+        if self._messages is not None and (message := _decoded(payload_type, payload)) is not None:
+            self._ask(self._messages.received(message, payload_type))
+
+    def _ask(self, ask: Ask) -> None:
+        self._tell(lambda now: self._monitor.ask(ask, now))
+
+    def _take_signed(self, payload: bytes) -> None:
+        try:
+            content = signed_content(payload)
+        except Asn1Error:  # nothing is signed by what nobody can read
+            return
+        if isinstance(content, DischargeCommand):
+            self._monitor.signed(content.power_w, self._clock.at(content.valid_until_ms))
+
+    def _take_duty(self, duty: DutyReading) -> None:
+        assert self._phases is not None
+        if duty.meaning == "current":
+            self._ask(Ask(phase=Phase.POWER, alive_s=float("inf")))
+        else:
+            self._ask(Ask(phase=Phase.REST, alive_s=OBEY_OFF_S))
+        allowed_ma = round(duty.max_current_a * 1000) if duty.meaning == "current" else 0
+        self._allowed_ma = allowed_ma * self._phases
+        self._limit_duty()
+
+    def _limit_duty(self) -> None:
+        most_w = self._allowed_ma * self._inlet_mv // 1_000_000 + 1  # half a watt is nobody's fault
+        self._monitor.limit(most_w)
+
+    # -- inside: what is done
+
+    def _tick(self) -> None:
+        self._timer = self._loop.call_later(TICK_S, self._tick)
+        self._tell(self._monitor.tick)
+        self._feed()
+
+    def _cut(self) -> None:
+        """The event loop hangs, says the watchdog in its thread: take power away, and report it once it goes on."""
+        if not self._monitor.live:
+            return
+        do_each((self._hardware.cut,))
+        self._loop.call_soon_threadsafe(self._hung)
+
+    def _hung(self) -> None:
+        self._observe(Observe("safety", "opened", {"reason": "hung"}))
+        self._tell(lambda now: self._monitor.fault("program_hung", now))
+        self._report("program_hung")
+
+    def _tell(self, what: Callable[[float], Said]) -> Said:
+        """Return what the monitor says, after its verdicts have been carried out."""
+        said = what(self._clock.monotonic())
+        for verdict in self._monitor.verdicts():
+            self._carry_out(verdict)
+        return said
+
+    def _carry_out(self, verdict: Verdict) -> None:
+        """Do it at the hardware, each of it whatever another part raises, then tell."""
+        lowered = verdict.output if isinstance(verdict, Lower) else NOTHING
+        self._drawn_w = max(-lowered.discharge_w, min(lowered.charge_w, self._drawn_w))
+        orders: list[Command] = [
+            ports.SetPowerLimits(lowered.charge_w, lowered.discharge_w),
+            ports.SetAcPower(self._drawn_w),
+        ]
+        if isinstance(verdict, Open):
+            orders += [ports.SetCpState(PilotState.B), ports.OpenContactor()]
+        do_each(partial(self._order, command) for command in orders)
+        if isinstance(verdict, Open):
+            told = partial(self._observe, Observe("safety", "opened", {"reason": verdict.reason}))
+            do_each((told, partial(self._report, verdict.reason)))
+        elif verdict != self._last:
+            data: dict[str, Scalar] = {
+                "reason": verdict.reason,
+                "charge_w": lowered.charge_w,
+                "discharge_w": lowered.discharge_w,
+            }
+            self._observe(Observe("safety", "lowered", data))
+        self._last = verdict
+
+    def _order(self, command: Command) -> None:
+        slowly = self._hardware.execute(command)
+        if slowly is not None:
+            self._tasks.add(task := self._loop.create_task(slowly))
+            task.add_done_callback(self._tasks.discard)
+
+    def _report(self, reason: str) -> None:
+        do_each(partial(callback, ports.HardwareFault(reason)) for callback in tuple(self._callbacks))
+
+
+class _Heard:
+    """A connection whose frames are heard as they come and once they have left."""
+
+    def __init__(
+        self, stream: ByteStream, sent: Callable[[int, bytes], None], received: Callable[[int, bytes], None]
+    ) -> None:
+        self._stream = stream
+        self._ways = (Framer(), sent), (Framer(), received)
+
+    async def read(self, n: int) -> bytes:
+        """See ByteStream."""
+        data = await self._stream.read(n)
+        _hear(data, *self._ways[1])
+        return data
+
+    async def write(self, data: bytes) -> None:
+        """See ByteStream."""
+        await self._stream.write(data)
+        _hear(data, *self._ways[0])
+
+    async def close(self) -> None:
+        """See ByteStream."""
+        await self._stream.close()
+
+
+def _hear(data: bytes, framer: Framer, tell: Callable[[int, bytes], None]) -> None:
+    """Whoever sends what is no frame is heard no more, and so nothing stays on for long."""
+    try:
+        for each in framer.feed(data):
+            tell(each.payload_type, each.payload)
+    except CodecError:
+        return
+
+
+def _decoded(payload_type: int, payload: bytes) -> Any:
+    """Return the message, None for what is none, or for a side stream whose schema its frames do not tell."""
+    schema = SCHEMAS.get(payload_type)
+    try:
+        return exi.decode(payload, schema) if schema is not None else None
+    except CodecError:
+        return None

@@ -1,0 +1,418 @@
+"""The vehicle around the controller: one small interface, and a simulated vehicle that stands behind it.
+
+A backend for real hardware offers the same four methods over its own CAN or I/O; see `VehicleHardware`.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Coroutine
+from typing import Any, Final, Literal, Protocol
+
+import msgspec
+
+from evcc.hardware.ac import BenchAcLine
+from evcc.hardware.coil import SecondaryDevice
+from evcc.hardware.drive import Driving
+from evcc.policy.battery import Battery, BatteryConfig
+from evcc.session.ports import (
+    BatteryState,
+    CloseContactor,
+    ContactorState,
+    DriveIn,
+    HardwareFault,
+    ObserveDevice,
+    OpenContactor,
+    PlugState,
+    PresentVoltage,
+    Reported,
+    SetAcPower,
+    SetCpState,
+    SetPowerLimits,
+    TransmitId,
+)
+from v2g.iec61851.duty import DutyReading
+from v2g.iec61851.pilot import PilotState
+from v2g.io.runtime.clock import Clock
+from v2g.io.simulation.dc_line import ChargerDc, VehicleDc
+from v2g.iso15118.session import Command, Fact
+
+BREAKABLE_MA: Final = 5_000
+"""Current that the contactor may break without wear."""
+
+BREAK_ANYWAY_S: Final = 1.0
+"""After so long the contactor opens under any current: the charger should have been off long before."""
+
+MATCHED_MV: Final = 20_000
+"""Largest voltage across an open contactor that may be closed (ISO 15118-20 asks the charger to pre-charge)."""
+
+RESOLUTION_MV: Final = 100
+RESOLUTION_MA: Final = 200
+"""Smaller changes are not shown on the line, as a real sensor would not: charger and battery would answer each other
+for ever."""
+
+VehicleFault = Literal[
+    "weld", "stuck_closed", "no_close", "drop", "battery_silent", "battery_insulation", "inlet_silent"
+]
+"""What can be made to go wrong. `weld` keeps the contactor from opening, `stuck_closed` has it closed whatever it is
+told, `drop` open. Of a silent sensor only the last reading is known. `battery_insulation` is what the battery reports
+as its fault."""
+
+OnFact = Callable[[Fact], None]
+
+
+class VehicleHardware(Protocol):
+    """What the session needs of a vehicle. All methods are called in one event loop."""
+
+    @property
+    def battery(self) -> BatteryState:
+        """What the battery reports now."""
+
+    def subscribe(self, callback: OnFact) -> Callable[[], None]:
+        """Call `callback` with every BatteryState, PresentVoltage, ContactorState and HardwareFault from now on.
+
+        Battery and inlet report several times a second, whatever they have to say: who hears nothing takes them for
+        silent. Returns what ends that.
+        """
+
+    def execute(self, command: Command) -> Coroutine[Any, Any, Fact | None] | None:
+        """Carry out a command of `evcc.session.ports`: at once (None) or by a coroutine whose outcome is a fact."""
+
+    def cut(self) -> None:
+        """Off at once, from any thread and without the event loop: pilot in B, contactor open. It stays so until the
+        contactor is told to open.
+
+        Does nothing where the hardware itself goes off when it is not spoken to.
+        """
+
+    async def close(self) -> None:
+        """Leave everything safe: contactor open, pilot in B."""
+
+
+class PilotPort(Protocol):
+    """The vehicle's end of the control pilot."""
+
+    def set_state(self, state: PilotState) -> None:
+        """Show B or C."""
+
+
+class DcLine(Protocol):
+    """The vehicle's end of the DC line: `v2g.io.simulation.dc_line.VehicleDcLine`, or `BenchLine`."""
+
+    def on_change(self, callback: Callable[[ChargerDc | None], None]) -> None:
+        """Call `callback` with what the charger drives, None when it is gone."""
+
+    def publish(
+        self, voltage_mv: int, *, contactor_closed: bool, max_charge_ma: int = 0, max_discharge_ma: int = 0
+    ) -> None:
+        """Show the battery to the charger."""
+
+
+class Converter(Protocol):
+    """What brings energy into the battery by another way than the DC line: the on-board charger, or a coil."""
+
+    @property
+    def present(self) -> PresentVoltage:
+        """Voltage and current at its inlet, or where it has none, at its output."""
+
+    def on_change(self, callback: Callable[[], None]) -> None:
+        """Call `callback` when voltage or current has changed."""
+
+    def limit(self, charge_w: int) -> None:
+        """Let at most this power into the battery from now on."""
+
+    def drive(self, power_w: int) -> None:
+        """Draw (positive) or give this power from now on, as far as that is the vehicle's to decide."""
+
+    def battery_ma(self, battery_mv: int) -> int:
+        """Return the current into the battery (negative out of it) at its voltage."""
+
+    def cut(self) -> None:
+        """Take and give nothing from now on; may be called from any thread, and tells nobody."""
+
+
+class BenchLine:
+    """No line at all: protocol tests against a charger that has no power stage to be joined to.
+
+    Every pre-charge is taken as done, and the battery follows the current that the charger reports in its messages.
+    """
+
+    def __init__(self) -> None:
+        self._battery_mv = 0
+        self._callbacks: list[Callable[[ChargerDc | None], None]] = []
+
+    def on_change(self, callback: Callable[[ChargerDc | None], None]) -> None:
+        """Call `callback` with what the charger is believed to drive."""
+        self._callbacks.append(callback)
+
+    def publish(
+        self, voltage_mv: int, *, contactor_closed: bool, max_charge_ma: int = 0, max_discharge_ma: int = 0
+    ) -> None:
+        """Remember the battery's voltage; nobody sees the rest."""
+        self._battery_mv = voltage_mv
+
+    def report(self, current_ma: int | None) -> None:
+        """Take the current that the charger reports; None when it has switched off."""
+        charger = None if current_ma is None else ChargerDc(self._battery_mv, current_ma, contactor_closed=True)
+        for callback in self._callbacks:
+            callback(charger)
+
+
+class BenchPilot:
+    """No pilot wire either: the charger is taken to ask for digital communication, and nobody sees our state."""
+
+    duty = DutyReading("digital")
+
+    def __init__(self) -> None:
+        self.mains = BenchAcLine()
+
+    def on_duty(self, callback: Callable[[DutyReading], None]) -> None:
+        """The reading never changes."""
+
+    def plug(self) -> None:
+        """Nothing to plug in."""
+
+    def set_state(self, state: PilotState) -> None:
+        """Show it to nobody; alternating current is taken to be there in C and D."""
+        self.mains.pass_on(closed=state in (PilotState.C, PilotState.D))
+
+    def unplug(self) -> None:
+        """Nothing to unplug."""
+
+
+class SimulatedVehicle:
+    """A battery behind a contactor on the simulated DC line, stepping on the (possibly scaled) clock.
+
+    The current is the charger's: the battery takes what flows while both contactors are closed, and says through
+    the line what it would let pass. What it does not model: inrush at the contactor, ripple, cable resistance.
+    `faults` are what is wrong, looked at again with each step.
+    """
+
+    def __init__(
+        self,
+        config: BatteryConfig,
+        *,
+        line: DcLine,
+        pilot: PilotPort,
+        clock: Clock,
+        step_s: float = 0.05,
+        contactor_delay_s: float = 0.0,
+        on_board: Converter | None = None,
+        driving: Driving | None = None,
+        faults: set[VehicleFault] | None = None,
+    ) -> None:
+        self._clock = clock
+        self._faults = set() if faults is None else faults
+        self._off = False
+        self._on_board = on_board
+        self._driving = driving or Driving()
+        self._line = line
+        self._pilot = pilot
+        self._state = PilotState.B
+        self._step_s = step_s
+        self._contactor_delay_s = contactor_delay_s
+        self._model = Battery(config, at_ms=clock.elapsed_ms())
+        self._closed = self._coil = False
+        self._limits = SetPowerLimits(0, 0)
+        self._callbacks: list[OnFact] = []
+        self._current_fell = asyncio.Event()
+        self._inlet = PresentVoltage(0)
+        self._charger: ChargerDc | None = None
+        self._shown: VehicleDc | None = None
+        self._driven_ma = 0
+        line.on_change(self._charger_changed)
+        if on_board is not None:
+            on_board.on_change(self.step)
+        self._publish()
+        self._stepper = asyncio.create_task(self._run(), name="battery")
+
+    @property
+    def battery(self) -> BatteryState:
+        """What the battery reports now."""
+        state = self._model.state
+        if "battery_insulation" in self._faults:
+            return msgspec.structs.replace(state, fault="battery_insulation")
+        return state
+
+    @property
+    def contactor_closed(self) -> bool:
+        """Whether the battery is connected to the inlet."""
+        return self._closed
+
+    @property
+    def limits(self) -> SetPowerLimits:
+        """What the vehicle lets pass, W."""
+        return self._limits
+
+    def subscribe(self, callback: OnFact) -> Callable[[], None]:
+        """Call `callback` with every fact from now on, and with the present state at once."""
+        self._callbacks.append(callback)
+        for fact in (self.battery, self._inlet, ContactorState(self._closed)):
+            callback(fact)
+        return lambda: self._callbacks.remove(callback)
+
+    def execute(self, command: Command) -> Coroutine[Any, Any, Fact | None] | None:
+        """Carry out a command of `evcc.session.ports`."""
+        if isinstance(command, OpenContactor):
+            self._off = False
+        elif self._off:
+            return None
+        match command:
+            case SetCpState(state=state):
+                self._pilot.set_state(state)
+                self._state = state
+                if state is PilotState.B and isinstance(self._line, BenchLine):
+                    self._line.report(None)
+            case Reported(current_ma=current_ma) if isinstance(self._line, BenchLine):
+                self._line.report(current_ma)
+            case SetAcPower(power_w=power_w) if self._on_board is not None:
+                self._on_board.drive(power_w)
+            case SetPowerLimits():
+                self._limits = command
+                self._shown = None  # a new limit is told however small the change
+                if self._on_board is not None:
+                    self._on_board.limit(command.charge_w)
+                self.step()
+            case CloseContactor():
+                return self._close_contactor()
+            case DriveIn():
+                return self._driving.drive(command)
+            case ObserveDevice(method=method) if isinstance(self._on_board, SecondaryDevice):
+                return self._on_board.observe(method)
+            case TransmitId(device_id=device_id) if isinstance(self._on_board, SecondaryDevice):
+                self._on_board.transmit(device_id)
+            case OpenContactor():
+                return self._open_contactor()
+        return None
+
+    def contacts_lost(self) -> None:
+        """The charger's contacts have left the rails: nothing has to be said of it once the vehicle is in state B and
+        its circuit open, as it is when a session has ended its power in order."""
+        if self._closed or self._state is not PilotState.B:
+            self._tell(PlugState(connected=False))
+
+    def cut(self) -> None:
+        """See VehicleHardware."""
+        if isinstance(self._line, BenchLine):
+            return  # there is nothing to be cut
+        self._off = True
+        if self._state is not PilotState.B:
+            self._state = PilotState.B
+            self._pilot.set_state(PilotState.B)
+        if self._on_board is not None:
+            self._on_board.cut()
+        self._coil = False
+        if "weld" not in self._faults:
+            self._closed = False
+            self._line.publish(self._model.state.voltage_mv, contactor_closed=False)
+
+    async def close(self) -> None:
+        """Leave everything safe: contactor open, pilot in B, battery at rest."""
+        self._stepper.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._stepper
+        if self._on_board is not None:
+            self._on_board.drive(0)
+            self._on_board.limit(0)
+        if self._state is not PilotState.B:  # one that was never plugged in shows nothing
+            self._pilot.set_state(PilotState.B)
+        await self._open_contactor()
+
+    def step(self) -> None:
+        """Let the present current have flowed until now, and tell everybody what came of it."""
+        self._move(closed=("stuck_closed" in self._faults) or (self._coil and "drop" not in self._faults))
+        self._model.advance(self._clock.elapsed_ms(), self._driven_ma + self._flowing_ma())
+        self._driven_ma = self._on_board.battery_ma(self._model.state.voltage_mv) if self._on_board is not None else 0
+        self._publish()
+        if "battery_silent" not in self._faults:
+            self._tell(self.battery)
+
+    def _move(self, *, closed: bool) -> None:
+        """Move the contactor as far as it can, and let its auxiliary contact tell."""
+        if closed is not self._closed and ("no_close" if closed else "weld") not in self._faults:
+            self._closed = closed
+            self._tell(ContactorState(closed))
+
+    def _flowing_ma(self) -> int:
+        charger = self._charger
+        return charger.current_ma if charger is not None and charger.contactor_closed and self._closed else 0
+
+    def _charger_changed(self, charger: ChargerDc | None) -> None:
+        self._model.advance(self._clock.elapsed_ms(), self._flowing_ma())  # what flowed until this moment
+        self._charger = charger
+        self.step()
+        if abs(self._flowing_ma()) <= BREAKABLE_MA:
+            self._current_fell.set()
+        else:
+            self._current_fell.clear()
+
+    def _publish(self) -> None:
+        state = self._model.state
+        volts = max(state.voltage_mv, 1) / 1000
+        shown = VehicleDc(
+            state.voltage_mv,
+            self._closed,
+            min(state.max_charge_ma, int(self._limits.charge_w / volts * 1000)),
+            min(state.max_discharge_ma, int(self._limits.discharge_w / volts * 1000)),
+        )
+        if self._shown is None or _differs(self._shown, shown):
+            self._shown = shown
+            self._line.publish(
+                shown.voltage_mv,
+                contactor_closed=shown.contactor_closed,
+                max_charge_ma=shown.max_charge_ma,
+                max_discharge_ma=shown.max_discharge_ma,
+            )
+        driven = self._charger.voltage_mv if self._charger is not None and self._charger.contactor_closed else 0
+        inlet = PresentVoltage(state.voltage_mv if self._closed else driven, self._flowing_ma())
+        if self._on_board is not None and self._on_board.present.voltage_mv:
+            inlet = self._on_board.present
+        self._inlet = inlet
+        if "inlet_silent" not in self._faults:
+            self._tell(inlet)
+
+    def _tell(self, fact: Fact) -> None:
+        for callback in tuple(self._callbacks):
+            callback(fact)
+
+    async def _close_contactor(self) -> Fact:
+        await asyncio.sleep(self._contactor_delay_s)
+        across = abs(self._inlet.voltage_mv - self._model.state.voltage_mv)
+        if not self._closed and across > MATCHED_MV:
+            return HardwareFault("contactor_voltage_mismatch")
+        if self._off:
+            return ContactorState(self._closed)
+        self._coil = True
+        self.step()
+        return ContactorState(self._closed)
+
+    async def _open_contactor(self) -> Fact:
+        if abs(self._flowing_ma()) > BREAKABLE_MA:
+            self._current_fell.clear()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(BREAK_ANYWAY_S):
+                    await self._current_fell.wait()
+        await asyncio.sleep(self._contactor_delay_s)
+        self._model.advance(self._clock.elapsed_ms(), self._flowing_ma())
+        self._coil = False
+        self.step()
+        return ContactorState(self._closed)
+
+    async def _run(self) -> None:
+        while True:
+            await asyncio.sleep(self._step_s)
+            self.step()
+
+
+def _differs(shown: VehicleDc, now: VehicleDc) -> bool:
+    """Whether the line has to be told."""
+    return (
+        shown.contactor_closed is not now.contactor_closed
+        or abs(shown.voltage_mv - now.voltage_mv) >= RESOLUTION_MV
+        or any(
+            (before == 0) is not (after == 0) or abs(before - after) >= RESOLUTION_MA
+            for before, after in (
+                (shown.max_charge_ma, now.max_charge_ma),
+                (shown.max_discharge_ma, now.max_discharge_ma),
+            )
+        )
+    )

@@ -1,0 +1,136 @@
+"""How a plan by prices stands at this moment; in Dynamic mode also when it is made anew, and what is asked for.
+
+In Scheduled mode a plan is part of the chosen schedule, and another one needs a renegotiation. In Dynamic mode the
+charger decides on power within what the vehicle lets it: the plan is the vehicle's own, made anew whenever the charger
+gives other than was planned, terms or needs change. What the charger allows beyond what was asked of it is not known,
+so a vehicle that plans for as much as it is allowed asks for all that it can take.
+"""
+
+from typing import Final
+
+from msgspec.structs import replace
+
+from evcc.policy.offers import dynamic_market, storage
+from evcc.policy.planner import make_plan
+from evcc.policy.plans import W_MS_PER_WH, ChargePlan
+from evcc.session.program import Planned
+from evcc.session.world import Agreement, Outlook, Plan, World
+
+SHORT_PERCENT: Final = 0.1
+"""How much charge may be missing at the end of a plan, %."""
+
+TOO_LATE_MS: Final = 60_000
+"""So shortly before departure nothing is planned anew."""
+
+SOON_MS, LATER_MS = 60_000, 300_000
+"""A plan holds at least so long: when it rests on something that has changed, and when only less or more has come."""
+
+ASTRAY_PERCENT: Final = 1.0
+"""How far the battery may be from where the plan has it, %."""
+
+
+def wants_plan(world: World) -> bool:
+    """Say whether the program plans by prices at all."""
+    return any(step.do == "plan" for step in world.config.program)
+
+
+def made_of(plan: Plan) -> ChargePlan | None:
+    """Return the plan by prices, if there is one."""
+    if plan.schedule is not None:
+        return plan.schedule.plan
+    return plan.outlook.plan if plan.outlook is not None else None
+
+
+def planned(plan: Plan, world: World, *, awaits_offer: bool = False) -> Planned:
+    """Return what the plan by prices says now; without one a step `plan` charges until the target is reached.
+
+    It is not over while an offer is awaited, of which a vehicle in Dynamic mode plans anew.
+    """
+    made, needs = made_of(plan), world.config.needs
+    if made is None:
+        return Planned(over=world.battery.soc >= needs.target_soc)
+    over = world.utc_ms >= made.until_ms and not falls_short(plan, world)
+    if not made.until_ms and world.battery.soc < needs.target_soc - SHORT_PERCENT:
+        over = False  # nothing could be planned: the charger may come with something better
+    power_w = made.power_at(world.utc_ms)
+    outlook = plan.outlook
+    if outlook is not None and (awaits_offer or outlook.basis != _basis(outlook, world)):
+        over = False
+    if outlook is not None and (
+        not outlook.probed or (outlook.allowed_w is not None and power_w >= outlook.allowed_w and not over)
+    ):
+        power_w = max(power_w, world.max_charge_w)  # or nobody would see what the charger allows
+    return Planned(power_w, over=over)
+
+
+def falls_short(plan: Plan, world: World) -> bool:
+    """Say whether less has come into the battery than was planned, so that the rest has to be planned anew."""
+    made = made_of(plan)
+    if made is None or not 0 < made.until_ms <= world.utc_ms < world.departure_ms - TOO_LATE_MS:
+        return False
+    reached = 100 * made.energy_wh / world.battery.capacity_wh
+    return world.battery.soc < min(world.config.needs.target_soc, reached) - SHORT_PERCENT
+
+
+# -- Dynamic mode -------------------------------------------------------------------------------------------------
+
+
+def foresee(plan: Plan, outlook: Outlook, world: World) -> Plan:
+    """Return the plan of a vehicle whose power the charger decides on, made of what is known now."""
+    battery = storage(world)
+    made = make_plan([dynamic_market(outlook, plan.choice, plan.limits, world)], battery)
+    outlook = replace(
+        outlook, plan=made, basis=_basis(outlook, world), made_ms=world.utc_ms, energy_wh=battery.energy_wh
+    )
+    return replace(plan, outlook=outlook)
+
+
+def renewed(plan: Plan, world: World) -> Plan | None:
+    """Return the plan made anew if it is outdated, None while it holds."""
+    outlook = plan.outlook
+    if outlook is None or outlook.plan is None or world.utc_ms >= world.departure_ms - TOO_LATE_MS:
+        return None
+    age_ms = world.utc_ms - outlook.made_ms
+    if age_ms >= SOON_MS and outlook.basis != _basis(outlook, world):
+        return foresee(plan, outlook, world)
+    if age_ms >= LATER_MS and _astray(outlook, outlook.plan, world):
+        return foresee(plan, outlook, world)
+    return foresee(plan, outlook, world) if age_ms >= SOON_MS and falls_short(plan, world) else None
+
+
+def learned(plan: Plan, asked_w: int, allowed_w: int) -> Plan:
+    """Return the plan with what an answer shows of the charger, which was asked for so many W of charging.
+
+    A charger that is one exchange behind allows what it was asked for the time before: only what was asked for twice
+    counts.
+    """
+    outlook = plan.outlook
+    if outlook is None:
+        return plan
+    twice_w = min(asked_w, outlook.asked_w)
+    if asked_w != outlook.asked_w:
+        outlook = replace(outlook, asked_w=asked_w)
+    if allowed_w < twice_w:
+        outlook = replace(outlook, allowed_w=allowed_w, probed=True)
+    elif twice_w and (not outlook.probed or (outlook.allowed_w is not None and twice_w > outlook.allowed_w)):
+        outlook = replace(outlook, allowed_w=None, probed=True)
+    return plan if outlook is plan.outlook else replace(plan, outlook=outlook)
+
+
+def _basis(outlook: Outlook, world: World) -> tuple[object, ...]:
+    """Return what a plan rests on, beside prices and the battery."""
+    terms = world.terms if world.agreement is Agreement.AGREED else None
+    paid = (terms.currency, terms.compensation, terms.max_discharge_w) if terms is not None else None
+    needs = world.config.needs
+    return (needs.target_soc, needs.minimum_soc, world.departure_ms, paid, outlook.allowed_w)
+
+
+def _astray(outlook: Outlook, made: ChargePlan, world: World) -> bool:
+    """Say whether more or less is in the battery than the plan has it."""
+    moved = sum(
+        block.power_w * (min(block.end_ms, world.utc_ms) - block.start_ms)
+        for block in made.blocks
+        if block.start_ms < world.utc_ms
+    )
+    foreseen = outlook.energy_wh + moved // W_MS_PER_WH
+    return abs(storage(world).energy_wh - foreseen) * 100 > ASTRAY_PERCENT * world.battery.capacity_wh

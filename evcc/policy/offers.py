@@ -1,0 +1,237 @@
+"""What the charger offers as the planner sees it: what is allowed when, and at which price.
+
+In Scheduled mode that is a schedule tuple; in Dynamic mode there are prices of charging, the compensation that was
+agreed by signature, and the limits of the charger.
+"""
+
+import itertools
+from bisect import bisect_right
+from fractions import Fraction
+from typing import Final
+
+import msgspec
+from msgspec.structs import replace
+
+from evcc.policy.plans import Market, Slot, Storage
+from evcc.policy.policy import Terms
+from evcc.session.needs import discharge_capability_w
+from evcc.session.quantities import to_whole
+from evcc.session.world import Agreement, Choice, EvseLimits, Outlook, World
+from v2g.errors import RefusedError
+from v2g.iso15118.messages.schedules import (
+    AbsolutePriceSchedule,
+    PowerSchedule,
+    PowerScheduleEntry,
+    PriceLevelSchedule,
+    ScheduleTuple,
+)
+from v2g.iso15118.prices import Algorithm, Prices, Rule, Stack, read_prices
+from v2g.units import MICRO
+
+DYNAMIC: Final = 0
+"""What stands for the id of a tuple where there are none."""
+
+
+class _Span(msgspec.Struct, frozen=True):
+    start_ms: int
+    end_ms: int
+    value: int
+
+
+def markets(tuples: tuple[ScheduleTuple, ...], choice: Choice, limits: EvseLimits, world: World) -> tuple[Market, ...]:
+    """Return each tuple from now until departure, within what vehicle and charger can do.
+
+    Energy is given back where the driver's rules allow it at all: enough compensation in the right currency, and not
+    just before departure.
+    """
+    return tuple(_scheduled(each, choice, limits, world) for each in tuples)
+
+
+def dynamic_market(outlook: Outlook, choice: Choice, limits: EvseLimits, world: World) -> Market:
+    """Return the time from now until departure where the charger decides on power, within what it has allowed so far.
+
+    Energy is given back only where that is compensated by agreed terms, by the driver's rules.
+    """
+    now_ms, departure_ms = _bounds(world)
+    terms = world.terms if choice.bpt and world.agreement is Agreement.AGREED else None
+    allowed = limits.charge_w if outlook.allowed_w is None else min(limits.charge_w, outlook.allowed_w)
+    return _market(
+        _Offer(
+            tuple_id=DYNAMIC,
+            charge=[_Span(now_ms, departure_ms, allowed)],
+            prices=_prices(outlook.prices, now_ms),
+            levels=_levels(outlook.levels, now_ms),
+            give=[_Span(now_ms, departure_ms, terms.max_discharge_w)] if terms is not None else [],
+            paid=_compensation(terms) if terms is not None else None,
+        ),
+        choice,
+        limits,
+        world,
+    )
+
+
+def storage(world: World) -> Storage:
+    """Return the battery and what the driver needs of it. What charging loses on the way is planned for."""
+    battery, needs, config = world.battery, world.config.needs, world.config
+
+    def energy(soc: float) -> int:
+        return int(battery.capacity_wh * soc / 100)
+
+    def drawn(soc: float) -> int:
+        """Return a state of charge with what is lost on the way there; what is there already is not lost."""
+        missing = energy(soc) - present
+        return present + (int(missing * losses) if missing > 0 else missing)
+
+    present = energy(battery.soc)
+    losses = 1 + config.planning.losses_percent / 100
+    floor = config.discharge.minimum_soc
+    if config.discharge.departure_soc is not None:
+        floor = max(floor, config.discharge.departure_soc)
+    return Storage(
+        energy_wh=present,
+        capacity_wh=max(present, battery.capacity_wh),
+        target_wh=drawn(needs.target_soc),
+        minimum_wh=drawn(needs.minimum_soc),
+        reserve_wh=energy(floor),
+        wear=float(config.planning.wear),
+    )
+
+
+class _Offer(msgspec.Struct, frozen=True):
+    """Power and prices over time, in both directions."""
+
+    tuple_id: int
+    charge: list[_Span]
+    prices: Prices | None
+    levels: list[_Span]
+    give: list[_Span]
+    paid: Prices | None
+    available_wh: int | None = None
+
+
+def _scheduled(offered: ScheduleTuple, choice: Choice, limits: EvseLimits, world: World) -> Market:
+    now_ms, departure_ms = _bounds(world)
+    charging, back = offered.charging_schedule, offered.discharging_schedule if choice.bpt else None
+    available = charging.power_schedule.available_energy
+    return _market(
+        _Offer(
+            tuple_id=offered.schedule_tuple_id,
+            charge=_powers(charging.power_schedule, now_ms, departure_ms),
+            prices=_prices(charging.absolute_price_schedule, now_ms),
+            levels=_levels(charging.price_level_schedule, now_ms),
+            give=_powers(back.power_schedule, now_ms, departure_ms) if back is not None else [],
+            paid=_prices(back.absolute_price_schedule, now_ms) if back is not None else None,
+            available_wh=None if available is None else max(0, to_whole(available)),
+        ),
+        choice,
+        limits,
+        world,
+    )
+
+
+def _bounds(world: World) -> tuple[int, int]:
+    """Return now and departure in whole seconds, as schedules have them."""
+    now_ms = world.utc_ms // 1000 * 1000
+    return now_ms, max(now_ms + 1000, world.departure_ms // 1000 * 1000)
+
+
+def _market(offer: _Offer, choice: Choice, limits: EvseLimits, world: World) -> Market:
+    now_ms, departure_ms = _bounds(world)
+    charge, give, levels, prices, paid = offer.charge, offer.give, offer.levels, offer.prices, offer.paid
+    if prices is not None and prices.end_ms < departure_ms:  # what is not known yet is taken to stay as it is
+        last = replace(prices.stacks[-1], end_ms=departure_ms)
+        prices = replace(prices, stacks=(*prices.stacks[:-1], last))
+    edges = {now_ms, departure_ms, _latest_discharge_ms(world)}
+    for spans in (charge, give, levels):
+        edges |= {each.start_ms for each in spans} | {each.end_ms for each in spans}
+    for each in (prices, paid):
+        edges |= {edge for stack in (each.stacks if each else ()) for edge in (stack.start_ms, stack.end_ms)}
+    cuts = sorted(edge for edge in edges if now_ms <= edge <= departure_ms)
+    slots = tuple(
+        Slot(
+            start,
+            end,
+            max(0, min(_at(charge, start), limits.charge_w, world.max_charge_w)),
+            max(0, min(_at(give, start), limits.discharge_w, discharge_capability_w(world)))
+            if _gives(paid, start, choice, world)
+            else 0,
+        )
+        for start, end in itertools.pairwise(cuts)
+    )
+    return Market(
+        tuple_id=offer.tuple_id,
+        slots=slots,
+        charge=prices,
+        discharge=paid,
+        levels=tuple(_at(levels, slot.start_ms) for slot in slots) if levels and prices is None else (),
+        available_wh=offer.available_wh,
+    )
+
+
+def _compensation(terms: Terms) -> Prices | None:
+    """Return what the terms pay as prices: positive fees are what the vehicle receives."""
+    stacks = tuple(
+        Stack(slot.start_ms, slot.end_ms, (Rule(Fraction(0), Fraction(slot.micro_per_kwh, MICRO)),))
+        for slot in sorted(terms.compensation, key=lambda slot: slot.start_ms)
+    )
+    return Prices(Algorithm.POWER, terms.currency, stacks[0].start_ms, stacks) if stacks else None
+
+
+def _latest_discharge_ms(world: World) -> int:
+    return (world.departure_ms - world.config.discharge.departure_reserve_s * 1000) // 1000 * 1000
+
+
+def _gives(paid: Prices | None, start_ms: int, choice: Choice, world: World) -> bool:
+    """Say whether the driver's rules let the vehicle give energy back in the interval that begins here."""
+    config = world.config.discharge
+    if paid is None or not config.enabled or (choice.signed_set is None and config.require_signed):
+        return False
+    stack = paid.at(start_ms)
+    if stack is None or paid.currency != config.currency or start_ms >= _latest_discharge_ms(world):
+        return False
+    return min(rule.fee for rule in stack.rules) * MICRO >= config.minimum_compensation_micro
+
+
+def _powers(schedule: PowerSchedule, now_ms: int, until_ms: int) -> list[_Span]:
+    """Return magnitudes over time. TimeAnchor is a time of day, but chargers in the field send 0: from now on."""
+    start, spans = schedule.time_anchor * 1000 or now_ms, []
+    for entry in schedule.power_schedule_entries.power_schedule_entry:
+        end = start + entry.duration * 1000
+        spans.append(_Span(start, end, entry_w(entry)))
+        start = end
+        if start >= until_ms:
+            break
+    return spans
+
+
+def entry_w(entry: PowerScheduleEntry) -> int:
+    """Return the magnitude of an entry's power, all phases together, W."""
+    phases = (entry.power, entry.power_l2, entry.power_l3)
+    return abs(sum(to_whole(power) for power in phases if power is not None))
+
+
+def _levels(schedule: PriceLevelSchedule | None, now_ms: int) -> list[_Span]:
+    if schedule is None:
+        return []
+    start, spans = schedule.time_anchor * 1000 or now_ms, []
+    for entry in schedule.price_level_schedule_entries.price_level_schedule_entry:
+        end = start + entry.duration * 1000
+        spans.append(_Span(start, end, entry.price_level))
+        start = end
+    return spans
+
+
+def _prices(schedule: AbsolutePriceSchedule | None, now_ms: int) -> Prices | None:
+    """Return prices, None where there are none that can be understood."""
+    if schedule is None:
+        return None
+    try:
+        return read_prices(schedule, begin_ms=now_ms)
+    except RefusedError:
+        return None
+
+
+def _at(spans: list[_Span], utc_ms: int) -> int:
+    """Return the value in force, 0 outside of all spans."""
+    index = bisect_right(spans, utc_ms, key=lambda span: span.start_ms) - 1
+    return spans[index].value if index >= 0 and utc_ms < spans[index].end_ms else 0

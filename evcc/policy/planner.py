@@ -1,0 +1,104 @@
+"""When to charge and when to give back: a plan by prices that fits the battery and the time until departure.
+
+Within one schedule tuple the plan is that of a store between linear prices (`evcc.session.store`). Where prices depend
+on power, plans are made for every power range. What counts is the exact cost of each of them (`v2g.iso15118.prices`);
+charging at once at full power is always among them, so that no plan is worse.
+"""
+
+from collections.abc import Iterable, Sequence
+from fractions import Fraction
+from typing import Final
+
+from evcc.policy.plans import W_MS_PER_WH, Block, ChargePlan, Market, Storage, full_power, goal_wh, merged
+from evcc.session.store import Store
+from v2g.iso15118.prices import W_MS_PER_KWH, Algorithm, Flow, cost
+
+MOST_WORK: Final = 200_000
+"""How many slots are looked at for all plans together: bounds the time that absurd schedules can cost."""
+
+MOST_CAPS: Final = 4
+"""How many power ranges a plan is made for, the highest first."""
+
+
+def make_plan(markets: Sequence[Market], storage: Storage) -> ChargePlan:
+    """Return the best plan: first what the driver needs, as far as it can be, then the least cost, then the order."""
+    best: tuple[tuple[object, ...], ChargePlan] | None = None
+    work = MOST_WORK // (2 * sum(len(_caps(market)) for market in markets))
+    for rank, market in enumerate(markets):
+        for blocks in _candidates(market, storage, work):
+            plan = _plan(market, storage, blocks)
+            price = _relative(market, blocks) if plan.cost is None else plan.cost
+            key = (_shortfall(storage, plan), plan.cost is None, price, rank)
+            if best is None or key < best[0]:
+                best = key, plan
+    assert best is not None, "at least one market"
+    return best[1]
+
+
+def at_once(market: Market, storage: Storage) -> tuple[Block, ...]:
+    """Return charging at full power from the beginning until the target is reached."""
+    left = max(0, goal_wh(market, storage) - storage.energy_wh) * W_MS_PER_WH
+    blocks: list[Block] = []
+    for slot in market.slots:
+        taken = min(left, slot.charge_w * slot.ms)
+        left -= taken
+        blocks += full_power(slot, taken)
+    return merged(blocks)
+
+
+def total_cost(market: Market, blocks: Iterable[Block]) -> Fraction | None:
+    """Return what a profile costs, both directions together; None where a direction that is used has no price."""
+    blocks = list(blocks)
+    if market.charge is None or (market.discharge is None and any(block.power_w < 0 for block in blocks)):
+        return None
+    total = cost(market.charge, (Flow(b.start_ms, b.end_ms, max(0, b.power_w)) for b in blocks)).total
+    if market.discharge is not None:
+        total += cost(market.discharge, (Flow(b.start_ms, b.end_ms, min(0, b.power_w)) for b in blocks)).total
+    return total
+
+
+# -- candidates ---------------------------------------------------------------------------------------------------
+
+
+def _candidates(market: Market, storage: Storage, work: int) -> Iterable[tuple[Block, ...]]:
+    """Yield profiles that are worth a look: at once, and the plans below every power range."""
+    yield at_once(market, storage)
+    for cap in _caps(market):
+        yield Store(market, storage, cap).solve(work, give=False)
+        if any(slot.discharge_w for slot in market.slots):
+            yield Store(market, storage, cap).solve(work, give=True)
+
+
+def _caps(market: Market) -> list[int]:
+    """Return the powers to stay at or below: all there is, and just below the start of each power range."""
+    most = max((slot.charge_w for slot in market.slots), default=0)
+    caps = {most}
+    if market.charge is not None and market.charge.algorithm is not Algorithm.STACKED_ENERGY:
+        for stack in market.charge.stacks:
+            caps |= {int(rule.start_w) - 1 for rule in stack.rules[1:] if 1 < rule.start_w <= most}
+    return sorted(caps, reverse=True)[:MOST_CAPS]
+
+
+def _plan(market: Market, storage: Storage, blocks: tuple[Block, ...]) -> ChargePlan:
+    moved = sum(block.power_w * (block.end_ms - block.start_ms) for block in blocks)
+    return ChargePlan(
+        tuple_id=market.tuple_id,
+        blocks=blocks,
+        energy_wh=storage.energy_wh + moved // W_MS_PER_WH,
+        cost=total_cost(market, blocks),
+    )
+
+
+def _shortfall(storage: Storage, plan: ChargePlan) -> int:
+    return max(0, storage.target_wh - plan.energy_wh)
+
+
+def _relative(market: Market, blocks: tuple[Block, ...]) -> Fraction:
+    """Return what a profile costs in levels, or, where nothing is known, how late it is."""
+    total = Fraction(0)
+    for block in blocks:
+        for slot, level in zip(market.slots, market.levels or (0,) * len(market.slots), strict=True):
+            span = min(block.end_ms, slot.end_ms) - max(block.start_ms, slot.start_ms)
+            if span > 0:
+                total += Fraction(max(0, block.power_w) * span * (level + 1), W_MS_PER_KWH)
+    return total

@@ -1,0 +1,133 @@
+"""Whether, and with how much power, the vehicle gives energy back: pure decisions over terms and battery.
+
+Two questions are asked. `judge` answers an offer once, before anything flows: is there any time in which we
+would? `permit` is asked before every charge-loop request: how much, at this moment? Both name the first reason
+that forbids it.
+"""
+
+from typing import Final
+
+import msgspec
+
+from evcc.session.ports import BatteryState
+from evcc.session.settings import DischargeConfig
+
+DISABLED: Final = "disabled"
+BATTERY_FAULT: Final = "battery_fault"
+TOO_COLD: Final = "battery_too_cold"
+TOO_HOT: Final = "battery_too_hot"
+AT_MINIMUM_SOC: Final = "soc_at_minimum"
+DEPARTURE: Final = "departure_too_soon"
+COMPENSATION: Final = "compensation_too_low"
+CURRENCY: Final = "wrong_currency"
+NO_POWER: Final = "no_power_offered"
+EXPIRED: Final = "terms_expired"
+
+
+class Compensation(msgspec.Struct, frozen=True):
+    """What one kWh given back between `start_ms` and `end_ms` (excluded) brings, in micro-units."""
+
+    start_ms: int
+    end_ms: int
+    micro_per_kwh: int
+
+
+class Terms(msgspec.Struct, frozen=True):
+    """What an offer says, as far as the decision needs it. `max_discharge_w` is never negative."""
+
+    currency: str
+    compensation: tuple[Compensation, ...]
+    max_discharge_w: int
+    valid_until_ms: int
+
+
+class Permit(msgspec.Struct, frozen=True):
+    """How much may be discharged, W; `reason` is empty exactly when it is more than nothing."""
+
+    power_w: int
+    reason: str = ""
+
+
+def judge(
+    config: DischargeConfig,
+    terms: Terms,
+    battery: BatteryState,
+    *,
+    utc_ms: int,
+    departure_ms: int,
+    charges_first: bool,
+) -> Permit:
+    """Answer an offer: the most the vehicle would discharge under it, or why it refuses.
+
+    `charges_first` says that the program will charge before it discharges, so that a battery which is empty
+    now is no reason to refuse. `departure_ms` and `utc_ms` in milliseconds of UTC.
+    """
+    if reason := _battery_reason(config, battery):
+        return Permit(0, reason)
+    if terms.currency != config.currency:
+        return Permit(0, CURRENCY)
+    if utc_ms >= terms.valid_until_ms:
+        return Permit(0, EXPIRED)
+    latest = departure_ms - config.departure_reserve_s * 1000
+    if utc_ms >= latest:
+        return Permit(0, DEPARTURE)
+    if not _pays(config, terms, utc_ms, latest):
+        return Permit(0, COMPENSATION)
+    if battery.soc <= config.minimum_soc and not charges_first:
+        return Permit(0, AT_MINIMUM_SOC)
+    power = min(terms.max_discharge_w, config.max_power_w)
+    return Permit(power) if power > 0 else Permit(0, NO_POWER)
+
+
+def permit(
+    config: DischargeConfig, terms: Terms | None, battery: BatteryState, *, utc_ms: int, departure_ms: int
+) -> Permit:
+    """Say how much may be discharged at this moment. Without terms (plain standard) no price is asked for."""
+    if reason := _battery_reason(config, battery):
+        return Permit(0, reason)
+    if battery.soc <= config.minimum_soc:
+        return Permit(0, AT_MINIMUM_SOC)
+    if utc_ms + recharge_ms(config, battery) + config.departure_reserve_s * 1000 >= departure_ms:
+        return Permit(0, DEPARTURE)
+    power = min(config.max_power_w, battery.max_discharge_w)
+    if terms is not None:
+        if utc_ms >= terms.valid_until_ms:
+            return Permit(0, EXPIRED)
+        if not _pays(config, terms, utc_ms, utc_ms + 1):
+            return Permit(0, COMPENSATION)
+        power = min(power, terms.max_discharge_w)
+    return Permit(power) if power > 0 else Permit(0, NO_POWER)
+
+
+def pays_later(config: DischargeConfig, terms: Terms, *, utc_ms: int, departure_ms: int) -> bool:
+    """Say whether the terms still hold a time before departure whose compensation is high enough."""
+    return _pays(config, terms, utc_ms, min(departure_ms - config.departure_reserve_s * 1000, terms.valid_until_ms))
+
+
+def recharge_ms(config: DischargeConfig, battery: BatteryState) -> int:
+    """Return how long charging with full power takes to get the battery to what departure needs, ms."""
+    goal = config.minimum_soc if config.departure_soc is None else config.departure_soc
+    missing_wh = battery.capacity_wh * max(0.0, goal - battery.soc) / 100
+    if missing_wh == 0:
+        return 0
+    return int(missing_wh / max(1, battery.max_charge_w) * 3_600_000)
+
+
+def _battery_reason(config: DischargeConfig, battery: BatteryState) -> str:
+    if not config.enabled:
+        return DISABLED
+    if battery.fault:
+        return BATTERY_FAULT
+    if battery.temperature_c < config.minimum_temperature_c:
+        return TOO_COLD
+    if battery.temperature_c > config.maximum_temperature_c:
+        return TOO_HOT
+    return ""
+
+
+def _pays(config: DischargeConfig, terms: Terms, start_ms: int, end_ms: int) -> bool:
+    """Say whether any slot that touches [start_ms, end_ms) pays enough."""
+    least = config.minimum_compensation_micro
+    return any(
+        slot.micro_per_kwh >= least and slot.start_ms < end_ms and slot.end_ms > start_ms for slot in terms.compensation
+    )

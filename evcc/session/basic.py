@@ -1,0 +1,131 @@
+"""Charging by the control pilot alone (IEC 61851-1): the vehicle obeys the duty cycle, and shows B, C or D."""
+
+from typing import Final
+
+from evcc.session import ports
+from evcc.session.settings import BasicConfig, OnBoardChargerConfig, ProgramStep
+from v2g.iec61851.duty import DutyReading
+from v2g.iec61851.pilot import PilotState
+from v2g.iso15118.basic_charging import WordlessSession
+from v2g.iso15118.session import Entropy, Fact
+
+FULL: Final = 100.0
+
+
+class BasicVehicle(WordlessSession):
+    """One charge, from nominal duty to a battery that has what the program wants; `reason` is `finished` then."""
+
+    def __init__(
+        self,
+        config: BasicConfig,
+        on_board: OnBoardChargerConfig,
+        program: ProgramStep,
+        *,
+        duty: DutyReading,
+        battery: ports.BatteryState,
+        entropy: Entropy,
+    ) -> None:
+        super().__init__(entropy=entropy)
+        self._config, self._on_board, self._program = config, on_board, program
+        self._duty, self._battery = duty, battery
+        self._voltage_mv = 0
+        self._power_w = 0
+        self._shown = PilotState.B
+        self._charged_from_ms: int | None = None
+        self._charged_from_mwh = battery.charged_mwh
+
+    @property
+    def allowed_a(self) -> float:
+        """What the charger allows a phase, A; 0 while it allows nothing."""
+        return self._duty.max_current_a if self._duty.meaning == "current" else 0.0
+
+    def _on_start(self) -> None:
+        self._observe("basic", "started", current_a=round(self.allowed_a, 2))
+        self._follow()
+
+    def _on_fact(self, fact: Fact) -> None:
+        match fact:
+            case ports.DutyRead(reading=reading):
+                self._take_duty(reading)
+            case ports.PresentVoltage(voltage_mv=voltage_mv):
+                self._voltage_mv = voltage_mv
+                self._follow()
+            case ports.BatteryState():
+                self._battery = fact
+                self._follow()
+            case ports.StopRequested():
+                self._finish()
+            case ports.HardwareFault(reason=reason):
+                self._on_abort(reason)
+
+    def _on_timer(self, name: str) -> None:
+        match name:
+            case "ready":
+                self._show(PilotState.B)  # the oscillator went off, and the current has: B within 3 s
+            case "gone":
+                self._on_abort("pilot_lost")
+
+    def _on_abort(self, reason: str) -> None:
+        self._draw(0)
+        self._show(PilotState.B)
+        self._observe("basic", "failed", reason=reason)
+        self._close(reason)
+
+    # -- inside -------------------------------------------------------------------------------------------------
+
+    def _take_duty(self, reading: DutyReading) -> None:
+        """Obey a new duty cycle: less at once, which is within the 5 s that are allowed; off, and B soon after."""
+        self._duty = reading
+        self._observe("basic", "duty", meaning=reading.meaning, current_a=round(reading.max_current_a, 2))
+        if reading.meaning == "current":
+            self._disarm("ready", "gone")
+        elif "gone" not in self._timers:
+            self._draw(0)
+            self._arm("ready", self._config.timers.obey_off_s / 2)
+            self._arm("gone", self._config.wait_s)  # F and X1 pass; a charger that is gone does not come back
+        self._follow()
+
+    def _follow(self) -> None:
+        """Show whether energy is wanted, and draw what may be drawn."""
+        if self.closed:
+            return
+        if self._satisfied():
+            self._finish()
+        elif self.allowed_a:
+            self._show(PilotState.D if self._config.ventilation else PilotState.C)
+            self._draw(self._possible_w() if self._voltage_mv else 0)
+
+    def _finish(self) -> None:
+        self._draw(0)
+        self._show(PilotState.B)
+        self._observe("basic", "finished", soc=round(self._battery.soc, 2))
+        self._close("finished")
+
+    def _possible_w(self) -> int:
+        allowed_w = int(self.allowed_a * self._on_board.phases * self._voltage_mv / 1000)
+        most = min(allowed_w, self._on_board.max_charge_w, self._battery.max_charge_w)
+        if self._program.power_w is not None:
+            most = min(most, self._program.power_w)
+        return most if most >= self._on_board.min_charge_w else 0
+
+    def _satisfied(self) -> bool:
+        program = self._program
+        charged_wh = (self._battery.charged_mwh - self._charged_from_mwh) // 1000
+        if program.energy_wh is not None and charged_wh >= program.energy_wh:
+            return True
+        if program.for_s is not None and self._charged_from_ms is not None:
+            return self._utc_ms - self._charged_from_ms >= program.for_s * 1000
+        return self._battery.soc >= (FULL if program.until_soc is None else program.until_soc)
+
+    def _draw(self, power_w: int) -> None:
+        if power_w != self._power_w:
+            self._power_w = power_w
+            if power_w and self._charged_from_ms is None:
+                self._charged_from_ms, self._charged_from_mwh = self._utc_ms, self._battery.charged_mwh
+            self._command(ports.SetAcPower(power_w))
+            self._observe("basic", "draws", power_w=power_w)
+
+    def _show(self, state: PilotState) -> None:
+        if state is not self._shown:
+            self._shown = state
+            self._command(ports.SetCpState(state))

@@ -1,0 +1,151 @@
+"""The vehicle's plan for the session: charge, discharge and wait, one step after the other.
+
+`advance` moves the plan on by what the battery and the clock say; `wish` turns the step that is running into
+power limits. Both are pure: the progress is a value.
+"""
+
+from typing import Final
+
+import msgspec
+
+from evcc.policy.policy import AT_MINIMUM_SOC, DEPARTURE, Permit
+from evcc.session.ports import BatteryState
+from evcc.session.settings import ProgramStep
+
+
+class Progress(msgspec.Struct, frozen=True):
+    """Where the program stands: step `index` began at `since_ms` with these counters. `ended` names why it is over."""
+
+    index: int
+    since_ms: int
+    charged_mwh: int
+    discharged_mwh: int
+    ended: str = ""
+
+
+class Wish(msgspec.Struct, frozen=True):
+    """What the vehicle wants of the charger now: at most so many W in each direction; never both above 0."""
+
+    charge_w: int
+    discharge_w: int
+
+
+IDLE = Wish(0, 0)
+
+
+class Planned(msgspec.Struct, frozen=True):
+    """What a plan by prices says at this moment: power (signed W), and whether all its energy has flowed.
+
+    None where nothing is planned: then a step `plan` charges.
+    """
+
+    power_w: int | None = None
+    over: bool | None = None
+
+
+NOTHING_PLANNED: Final = Planned()
+
+
+def begin(battery: BatteryState, utc_ms: int, *, index: int = 0) -> Progress:
+    """Return the progress of a program at the start of step `index`."""
+    return Progress(index, utc_ms, battery.charged_mwh, battery.discharged_mwh)
+
+
+def advance(
+    program: tuple[ProgramStep, ...],
+    progress: Progress,
+    battery: BatteryState,
+    discharge: Permit,
+    *,
+    utc_ms: int,
+    departure_ms: int,
+    pays_later: bool,
+    planned: Planned = NOTHING_PLANNED,
+) -> Progress:
+    """Return the progress after leaving every step whose end is reached.
+
+    `discharge` is what the policy permits now and `pays_later` whether a time with enough compensation is still to
+    come: a discharge step with no `for_s` does not wait for a time that never comes.
+    """
+    if progress.ended:
+        return progress
+    if utc_ms >= departure_ms:
+        return msgspec.structs.replace(progress, ended="departure")
+    while progress.index < len(program):
+        step = program[progress.index]
+        over = (
+            planned.over
+            if step.do == "plan" and planned.over is not None
+            else _is_over(step, progress, battery, discharge, utc_ms=utc_ms, pays_later=pays_later)
+        )
+        if not over:
+            return progress
+        progress = begin(battery, utc_ms, index=progress.index + 1)
+    return msgspec.structs.replace(progress, ended="program_finished")
+
+
+def _is_over(
+    step: ProgramStep,
+    progress: Progress,
+    battery: BatteryState,
+    discharge: Permit,
+    *,
+    utc_ms: int,
+    pays_later: bool,
+) -> bool:
+    if step.for_s is not None and utc_ms - progress.since_ms >= step.for_s * 1000:
+        return True
+    if step.do == "wait":
+        return step.for_s is None  # nothing to wait for
+    if step.do in ("charge", "plan"):
+        moved = battery.charged_mwh - progress.charged_mwh
+        reached = battery.soc >= (100.0 if step.until_soc is None else step.until_soc)
+        return reached or (step.energy_wh is not None and moved >= step.energy_wh * 1000)
+    moved = battery.discharged_mwh - progress.discharged_mwh
+    if step.energy_wh is not None and moved >= step.energy_wh * 1000:
+        return True
+    if step.until_soc is not None and battery.soc <= step.until_soc:
+        return True
+    if discharge.reason in (AT_MINIMUM_SOC, DEPARTURE):
+        return True
+    return bool(discharge.reason) and step.for_s is None and not pays_later
+
+
+def wish(
+    program: tuple[ProgramStep, ...],
+    progress: Progress,
+    battery: BatteryState,
+    discharge: Permit,
+    *,
+    charge_w: int,
+    planned: Planned = NOTHING_PLANNED,
+) -> Wish:
+    """Return what the running step wants, capped by `charge_w` and by the policy's permit."""
+    if progress.ended or progress.index >= len(program) or battery.fault:
+        return IDLE
+    step = program[progress.index]
+    if step.do == "plan" and planned.power_w is not None:
+        most = step.power_w or abs(planned.power_w)
+        if planned.power_w >= 0:
+            return Wish(min(charge_w, battery.max_charge_w, planned.power_w, most), 0)
+        return Wish(0, min(discharge.power_w, battery.max_discharge_w, -planned.power_w, most))
+    if step.do in ("charge", "plan"):
+        return Wish(min(charge_w, battery.max_charge_w, step.power_w or charge_w), 0)
+    if step.do == "discharge":
+        return Wish(0, min(discharge.power_w, battery.max_discharge_w, step.power_w or discharge.power_w))
+    return IDLE
+
+
+def charges_before_discharge(program: tuple[ProgramStep, ...], progress: Progress) -> bool:
+    """Say whether the program charges, now or later, before its next discharge step."""
+    for step in program[progress.index :]:
+        if step.do == "discharge":
+            return False
+        if step.do in ("charge", "plan"):
+            return True
+    return False
+
+
+def wants_discharge(program: tuple[ProgramStep, ...], progress: Progress) -> bool:
+    """Say whether a discharge step is running or still to come."""
+    return not progress.ended and any(step.do in ("discharge", "plan") for step in program[progress.index :])

@@ -1,0 +1,227 @@
+"""A store between linear prices: energy is moved from dear times to cheap ones as long as that pays."""
+
+from fractions import Fraction
+from typing import Final
+
+import msgspec
+
+from evcc.policy.plans import W_MS_PER_WH, Block, Market, Slot, Storage, full_power, goal_wh, merged
+from v2g.iso15118.prices import Algorithm, Flow, Prices, during, fee_rate
+
+MOST_SLOTS: Final = 192
+"""How finely a day is planned: quarter hours, and as many edges again."""
+
+_WORTHWHILE: Final = 1e-9
+
+
+class Step(msgspec.Struct):
+    """A price and how much energy there is at it: ascending for charging, descending for giving back."""
+
+    price: float
+    room: int
+    used: int = 0
+
+
+class Store:
+    """A plan in the making: energy of each slot in steps of price, and the level of the battery after each slot."""
+
+    def __init__(self, market: Market, storage: Storage, cap_w: int) -> None:
+        self._market, self._storage = market, storage
+        self._slots, levels = _coarse(market)
+        self._stacked = market.charge is not None and market.charge.algorithm is Algorithm.STACKED_ENERGY
+        self._high = max(storage.capacity_wh, storage.energy_wh) * W_MS_PER_WH
+        if market.available_wh is not None:
+            self._high = min(self._high, (storage.energy_wh + market.available_wh) * W_MS_PER_WH)
+        self._charge = [self._charging(slot, cap_w, level) for slot, level in zip(self._slots, levels, strict=True)]
+        self._give: list[list[Step]] = [[] for _ in self._slots]
+        self._level = [storage.energy_wh * W_MS_PER_WH] * len(self._slots)
+        self._low = self._bounds()
+
+    def solve(self, work: int, *, give: bool) -> tuple[Block, ...]:
+        """Return the profile: needs first, then whatever pays; with `give` also by giving energy back."""
+        if give and self._market.available_wh is None:
+            self._give = [self._giving(slot) for slot in self._slots]
+        for index in range(len(self._level)):
+            self._fill(index)
+        while work > 0 and self._improve():
+            work -= len(self._level)
+        return self._blocks()
+
+    # -- prices and bounds
+
+    def _charging(self, slot: Slot, cap_w: int, level: int) -> list[Step]:
+        power = min(slot.charge_w, cap_w)
+        prices = self._market.charge
+        if prices is None:
+            return [Step(float(level), power * slot.ms)]
+        tax = 1 + sum(float(each.rate) for each in prices.taxes if each.energy and not each.included)
+        stack, *further = list(during(prices.stacks, Flow(slot.start_ms, slot.end_ms, power))) or prices.stacks[-1:]
+        fees = [float(rule.fee) * tax for rule in stack.rules]
+        if further or prices.algorithm is not Algorithm.STACKED_ENERGY or fees != sorted(fees):
+            # only the mean price of all can be linear where it changes meanwhile, or more is cheaper
+            return [Step(_mean(prices, slot, power) * tax, power * slot.ms)]
+        edges = [0, *(min(power, int(rule.start_w)) for rule in stack.rules[1:]), power]
+        return [Step(fee, (edges[i + 1] - edges[i]) * slot.ms) for i, fee in enumerate(fees)]
+
+    def _giving(self, slot: Slot) -> list[Step]:
+        prices = self._market.discharge
+        if prices is None or prices.at(slot.start_ms) is None or not slot.discharge_w:
+            return []
+        gain = _mean(prices, slot, -slot.discharge_w)
+        return [Step(gain - self._storage.wear, slot.discharge_w * slot.ms)]
+
+    def _bounds(self) -> list[int]:
+        """Return the least level after each slot: the minimum as soon as it can be, the target at the end."""
+        minimum = min(self._storage.minimum_wh * W_MS_PER_WH, self._high)
+        reach, low = self._storage.energy_wh * W_MS_PER_WH, []
+        for steps in self._charge:
+            reach = min(self._high, reach + sum(step.room for step in steps))
+            low.append(min(minimum, reach))
+        if low:
+            low[-1] = min(goal_wh(self._market, self._storage) * W_MS_PER_WH, reach)
+        return low
+
+    # -- moving energy
+
+    def _cost(self, index: int) -> tuple[float, int]:
+        """Return what another W ms into the battery costs in a slot, and how much there is at that price."""
+        given = next((step for step in reversed(self._give[index]) if step.used), None)
+        if given is not None:
+            return given.price, given.used
+        free = next((step for step in self._charge[index] if step.room > step.used), None)
+        return (free.price, free.room - free.used) if free is not None else (0.0, 0)
+
+    def _gain(self, index: int) -> tuple[float, int, bool]:
+        """Return what a W ms less brings in a slot, how much there is at that price, and whether it is given back."""
+        taken = next((step for step in reversed(self._charge[index]) if step.used), None)
+        if taken is not None:
+            return taken.price, taken.used, False
+        free = next((step for step in self._give[index] if step.room > step.used), None)
+        return (free.price, free.room - free.used, True) if free is not None else (0.0, 0, True)
+
+    def _change(self, index: int, energy: int) -> None:
+        """Move so much energy into (or, negative, out of) the battery in a slot."""
+        if energy > 0:
+            given = next((step for step in reversed(self._give[index]) if step.used), None)
+            if given is not None:
+                given.used -= energy
+            else:
+                next(step for step in self._charge[index] if step.room > step.used).used += energy
+        else:
+            taken = next((step for step in reversed(self._charge[index]) if step.used), None)
+            if taken is not None:
+                taken.used += energy
+            else:
+                next(step for step in self._give[index] if step.room > step.used).used -= energy
+        for k in range(index, len(self._level)):
+            self._level[k] += energy
+
+    def _fill(self, index: int) -> None:
+        """Charge in the cheapest slots until the least level after a slot is there."""
+        while self._level[index] < self._low[index]:
+            _, at = min((self._cost(i)[0], i) for i in range(index + 1) if self._cost(i)[1])
+            self._change(at, min(self._cost(at)[1], self._low[index] - self._level[index]))
+
+    def _improve(self) -> bool:
+        """Make the move of energy between two slots that pays most; return whether there was one."""
+        profit, buy, sell = max(self._carry(), self._borrow())
+        if profit <= _WORTHWHILE:
+            return False
+        n = len(self._level)
+        energy = min(self._cost(buy)[1] if buy < n else self._high, self._gain(sell)[1] if sell < n else self._high)
+        if buy < sell:
+            energy = min([energy, *(self._high - self._level[k] for k in range(buy, sell))])
+        else:
+            energy = min([energy, self._spare(sell), *(self._room_below(k) for k in range(sell, min(buy, n)))])
+        if buy < n:
+            self._change(buy, energy)
+        if sell < n:
+            self._change(sell, -energy)
+        return energy > 0
+
+    def _carry(self) -> tuple[float, int, int]:
+        """Return (profit, buy, sell) of the best move that charges first; sell n means that it stays in the battery."""
+        n, best = len(self._level), (0.0, 0, 0)
+        cheapest: tuple[float, int] | None = None
+        for k in range(n):
+            gain, room, giving = self._gain(k)
+            if giving and self._level[k] < self._storage.reserve_wh * W_MS_PER_WH:
+                room = 0  # what is charged before would have to stay
+            if cheapest is not None and room and gain - cheapest[0] > best[0]:
+                best = gain - cheapest[0], cheapest[1], k
+            price, left = self._cost(k)
+            if left and (cheapest is None or price < cheapest[0]):
+                cheapest = price, k
+            if self._level[k] >= self._high:
+                cheapest = None
+        if cheapest is not None and -cheapest[0] > best[0]:
+            best = -cheapest[0], cheapest[1], n
+        return best
+
+    def _borrow(self) -> tuple[float, int, int]:
+        """Return (profit, buy, sell) of the best move that sells first; buy n means that there is energy to spare."""
+        n, best = len(self._level), (0.0, 0, 0)
+        dearest: tuple[float, int] | None = None
+        for k in range(n):
+            price, left = self._cost(k)
+            if dearest is not None and left and dearest[0] - price > best[0]:
+                best = dearest[0] - price, k, dearest[1]
+            gain, room, _ = self._gain(k)
+            if room and self._spare(k) > 0 and (dearest is None or gain > dearest[0]):
+                dearest = gain, k
+            if self._room_below(k) <= 0:
+                dearest = None
+        if dearest is not None and dearest[0] > best[0]:
+            best = dearest[0], n, dearest[1]
+        return best
+
+    def _room_below(self, k: int) -> int:
+        """Return how much lower the level after a slot may be; where energy is given back the reserve stays."""
+        giving = any(step.used for step in self._give[k])
+        low = max(self._low[k], self._storage.reserve_wh * W_MS_PER_WH) if giving else self._low[k]
+        return self._level[k] - low
+
+    def _spare(self, k: int) -> int:
+        """Return how much may be taken out in a slot."""
+        if not self._gain(k)[2]:
+            return self._room_below(k)
+        return self._level[k] - max(self._low[k], self._storage.reserve_wh * W_MS_PER_WH)
+
+    # -- the profile
+
+    def _blocks(self) -> tuple[Block, ...]:
+        blocks: list[Block] = []
+        for slot, charge, give in zip(self._slots, self._charge, self._give, strict=True):
+            taken, given = sum(step.used for step in charge), sum(step.used for step in give)
+            if given:
+                blocks.append(Block(slot.start_ms, slot.end_ms, -(given // slot.ms)))
+            elif self._stacked:
+                blocks.append(Block(slot.start_ms, slot.end_ms, -(-taken // slot.ms)))
+            else:
+                most = sum(step.room for step in charge) // slot.ms
+                blocks += full_power(Slot(slot.start_ms, slot.end_ms, most), taken)
+        return merged(blocks)
+
+
+def _mean(prices: Prices, slot: Slot, power_w: int) -> float:
+    """Return what a kWh costs on average at one power all through a slot, or brings where that is negative."""
+    power, total, known = Fraction(power_w or 1), Fraction(0), 0
+    for stack in during(prices.stacks, Flow(slot.start_ms, slot.end_ms, power_w)):
+        ms = min(stack.end_ms, slot.end_ms) - max(stack.start_ms, slot.start_ms)
+        total += fee_rate(prices.algorithm, stack, power, abs(power)) * ms
+        known += ms
+    if not known:
+        return float(fee_rate(prices.algorithm, prices.stacks[-1], power, abs(power)) / power)
+    return float(total / power / known)
+
+
+def _coarse(market: Market) -> tuple[list[Slot], list[int]]:
+    """Return slots and levels to plan with: of very many, neighbours together have the least power of both."""
+    slots, levels = list(market.slots), list(market.levels or (0,) * len(market.slots))
+    while len(slots) > MOST_SLOTS:
+        pairs = [slots[k : k + 2] for k in range(0, len(slots), 2)]
+        slots = [
+            Slot(p[0].start_ms, p[-1].end_ms, min(s.charge_w for s in p), min(s.discharge_w for s in p)) for p in pairs
+        ]
+        levels = [max(levels[k : k + 2]) for k in range(0, len(levels), 2)]
+    return slots, levels

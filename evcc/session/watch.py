@@ -1,0 +1,166 @@
+"""What a vehicle watches by itself while it is joined to a charger: that its battery and inlet report, that no more
+comes than it bears and asks for, and that its contactor is where it was told to be.
+"""
+
+from typing import Final
+
+import msgspec
+
+from evcc.session.ports import (
+    BatteryState,
+    CloseContactor,
+    ContactorState,
+    OpenContactor,
+    PresentVoltage,
+    Reported,
+    SetPowerLimits,
+)
+from evcc.session.stop import SAFE_MV
+from v2g.iso15118.session import Command
+
+LOOK_S: Final = 0.25
+"""How often a session that may have energy looks, whatever it is told."""
+
+TWICE_S: Final = 0.2
+"""What is silent has to be so in two looks, so far apart: a program that was late has heard nothing either."""
+
+OVER_VOLTAGE_S: Final = 0.4
+OVER_VOLTAGE_PERCENT: Final = 110
+"""How long the battery may see more than its highest voltage, by more than 1 % (at least 5 V); above that share of it
+not at all. The times are those that IEC 61851-23 gives a charger."""
+
+OVER_CURRENT_S: Final = 1.0
+MARGIN_MA: Final = 5_000
+"""How long the battery may carry more current than it bears, by more than a twentieth and this."""
+
+FOLLOW_S: Final = 2.0
+MARGIN_W: Final = 500
+"""How long more may flow into the vehicle than it asks for, by more than a twentieth and this: one exchange, and the
+second in which a charger follows."""
+
+UNASKED_S: Final = 1.0
+LEFT_S: Final = 5.0
+"""How long there may be voltage at an inlet that has not asked for any; and how long some may be left from before."""
+
+
+class Circumstances(msgspec.Struct, frozen=True, kw_only=True):
+    """What the session knows when it looks. `powered`: voltage has been asked for, and perhaps power; `ending`: it is
+    on its way out, where a voltage that stays is for the welding detection."""
+
+    battery: BatteryState
+    inlet: PresentVoltage
+    limits: SetPowerLimits
+    powered: bool
+    ending: bool
+
+
+class Watch:
+    """Told of readings and commands; `look` returns the word of what is wrong. `sensor_s` and `contactor_s` are how
+    long a sensor may be silent, and how long a contactor may move, s."""
+
+    def __init__(self, *, sensor_s: float, contactor_s: float) -> None:
+        self._sensor_s, self._contactor_s = sensor_s, contactor_s
+        self._at: dict[str, float] = {}
+        self._since: dict[str, float] = {}
+        self._battery_ms = -1
+        self._reported = Reported(0, 0)
+        self._wanted = self._closed = self._arrived = False
+        self._opens_until = float("-inf")
+        self._powered_at = float("-inf")
+
+    # -- what it is told
+
+    def battery(self, state: BatteryState, now: float) -> None:
+        """The battery reports; the same report once more is none."""
+        if state.at_ms != self._battery_ms:
+            self._battery_ms, self._at["battery"] = state.at_ms, now
+
+    def inlet(self, now: float) -> None:
+        """The inlet's sensors report."""
+        self._at["inlet"] = now
+
+    def contactor(self, state: ContactorState) -> None:
+        """The auxiliary contact reports."""
+        self._closed = state.closed
+        self._arrived = self._wanted and (self._arrived or state.closed)
+
+    def command(self, command: Command, now: float) -> None:
+        """The session wants this."""
+        match command:
+            case CloseContactor():
+                self._wanted = True
+            case OpenContactor():
+                self._wanted = self._arrived = False
+                self._opens_until = now + self._contactor_s
+            case Reported():
+                self._reported = command
+
+    def begin(self, now: float) -> None:
+        """Voltage is asked for from now on: silence counts from here."""
+        self._at = {"battery": now, "inlet": now} | self._at
+        self._since.clear()
+
+    # -- what it finds
+
+    def fresh(self, now: float) -> bool:
+        """Say whether battery and inlet have reported so lately that a contactor may close on it."""
+        return all(now - self._at.get(each, float("-inf")) <= self._sensor_s / 2 for each in ("battery", "inlet"))
+
+    def look(self, seen: Circumstances, now: float) -> str:
+        """Return the word of what is wrong now; empty when nothing is."""
+        if seen.powered or seen.ending:
+            self._powered_at = now
+        rules = (self._contact(now), *(self._energy(seen, now) if seen.powered else (self._unasked(seen, now),)))
+        return next((word for word in rules if word), "")
+
+    def _contact(self, now: float) -> str:
+        if self._closed and not self._wanted and now >= self._opens_until:
+            return "contactor_welded"
+        return "contactor_dropped" if self._arrived and not self._closed else ""
+
+    def _unasked(self, seen: Circumstances, now: float) -> str:
+        there = seen.inlet.voltage_mv > SAFE_MV and now - self._powered_at > LEFT_S
+        return self._lasting("voltage_not_asked_for", there, UNASKED_S, now)
+
+    def _energy(self, seen: Circumstances, now: float) -> tuple[str, ...]:
+        return (
+            self._silent("battery", now),
+            self._silent("inlet", now),
+            self._voltage(seen, now),
+            self._current(seen, now),
+            self._power(seen, now),
+        )
+
+    def _silent(self, sensor: str, now: float) -> str:
+        return self._lasting(f"{sensor}_silent", now - self._at.get(sensor, now) > self._sensor_s, TWICE_S, now)
+
+    def _voltage(self, seen: Circumstances, now: float) -> str:
+        """Whatever is open, the inlet may have more."""
+        most_mv = seen.battery.max_voltage_mv
+        there_mv = seen.battery.voltage_mv
+        if self._closed:
+            there_mv = max(there_mv, seen.inlet.voltage_mv, self._reported.voltage_mv)
+        if there_mv > most_mv * OVER_VOLTAGE_PERCENT // 100:
+            return "over_voltage"
+        return self._lasting("over_voltage", there_mv > most_mv + max(5_000, most_mv // 100), OVER_VOLTAGE_S, now)
+
+    def _current(self, seen: Circumstances, now: float) -> str:
+        battery = seen.battery
+        flows = [battery.current_ma]
+        if self._closed:
+            flows += [seen.inlet.current_ma, self._reported.current_ma]
+        most, least = (each * 21 // 20 + MARGIN_MA for each in (battery.max_charge_ma, battery.max_discharge_ma))
+        beyond = max(flows) > most or min(flows) < -least
+        return self._lasting("over_current", beyond, OVER_CURRENT_S, now)
+
+    def _power(self, seen: Circumstances, now: float) -> str:
+        inlet_w = seen.inlet.voltage_mv * seen.inlet.current_ma // 1_000_000
+        beyond = inlet_w > seen.limits.charge_w * 21 // 20 + MARGIN_W
+        return self._lasting("power_not_obeyed", beyond, FOLLOW_S, now)
+
+    def _lasting(self, word: str, wrong: bool, seconds: float, now: float) -> str:
+        """Return the word once it has been wrong for so long."""
+        if not wrong:
+            self._since.pop(word, None)
+            return ""
+        return word if now - self._since.setdefault(word, now) >= seconds else ""

@@ -1,0 +1,109 @@
+"""What an energy manager wants, as facts for the charging station, and what holds when it falls silent (K11 to K14,
+K27, K29, Q05, Q06, Q09). Pure: `now` is in s on the monotonic clock."""
+
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+
+from v2g import typed_json
+from v2g.hardware.energy_manager import Word
+from v2g_station.blocks.evse import Fact
+from v2g_station.blocks.smart_charging.external_limits import ExternalLimit, ExternalPeriod
+from v2g_station.blocks.smart_charging.load_balancing import UpstreamLoad
+
+STATION: Final = 0
+
+
+class EnergyManagerWatch:
+    """One energy manager, known to the CSMS as `source`, and what it has said of each place: the station and its EVSEs.
+
+    A word holds for `timeout_s`, or for as long as it says that it may stand alone. Where one has run out, `fallback`
+    holds at its place. Until the first word, and when all of them have run out, it holds for the station as a whole;
+    where only EVSEs were spoken of, it holds at each of the others.
+    """
+
+    def __init__(self, source: str, *, evses: int, timeout_s: float, fallback: Word) -> None:
+        self._source, self._timeout_s, self._fallback = source, timeout_s, fallback
+        self._evses = range(1, evses + 1)
+        self._said: dict[int, tuple[Word, float]] = {}
+        """The newest word on each place, and until when it holds."""
+        self._silent: set[int] = set()
+        """Places whose word has run out."""
+        self._words: dict[int, Word] = {}
+        """What is in force, by EVSE (0: of the station)."""
+
+    @property
+    def due(self) -> float | None:
+        """When the next word runs out; None while there is none."""
+        return min((until for place, (_, until) in self._said.items() if place not in self._silent), default=None)
+
+    @property
+    def heard(self) -> bool:
+        """Whether it is there, at every place that it has spoken of."""
+        return bool(self._said) and not self._silent
+
+    def begin(self) -> Sequence[Fact]:
+        """Return what the station has to know at first."""
+        return self._put(STATION, self._fallback)
+
+    def take(self, evse_id: int, word: Word, now: float) -> Sequence[Fact]:
+        """Return what the station has to know because of a word."""
+        self._said[evse_id] = word, now + (word.valid_s or self._timeout_s)
+        self._silent.discard(evse_id)
+        return self._settle(evse_id)
+
+    def tick(self, now: float) -> Sequence[Fact]:
+        """Return what the station has to know because of the time."""
+        over = {place for place, (_, until) in self._said.items() if now >= until} - self._silent
+        if not over:
+            return ()
+        self._silent |= over
+        return self._settle(None)
+
+    def _settle(self, spoken: int | None) -> Sequence[Fact]:
+        """Put in force what follows from all words; the one of `spoken` even if it is the same as before."""
+        wanted = self._wanted()
+        places = sorted(wanted, reverse=wanted[STATION] != self._fallback)  # nobody is without limits in between
+        facts: list[Fact] = []
+        for place in places:
+            if place == spoken or wanted[place] != self._words.get(place, Word()):
+                facts += self._put(place, wanted[place])
+        return facts
+
+    def _wanted(self) -> dict[int, Word]:
+        """Return what holds at each place."""
+        holding = {place: word for place, (word, _) in self._said.items() if place not in self._silent}
+        if not holding:
+            return {STATION: self._fallback} | dict.fromkeys(self._evses, Word())
+        unheard = Word() if STATION in self._said else self._fallback
+        words = {place: self._fallback if place in self._silent else unheard for place in self._evses}
+        words[STATION] = self._fallback if STATION in self._silent else Word()
+        return words | holding
+
+    def _put(self, evse_id: int, word: Word) -> Sequence[Fact]:
+        before = self._words.get(evse_id, Word())
+        self._words[evse_id] = word
+        facts: list[Fact] = []
+        # a schedule counts from its first word: said again it goes on. Values are told again, should the station have
+        # been set not to listen in the meantime.
+        if not word.schedule or word.schedule != before.schedule:
+            facts.append(self._limit(evse_id, word))
+        if word.generation_w is not None or before.generation_w is not None:
+            facts.append(
+                ExternalLimit(source=self._source, evse_id=evse_id, limit_w=word.generation_w, generation=True)
+            )
+        if word.load_w is not None:
+            facts.append(UpstreamLoad(power_w=word.load_w))
+        return facts
+
+    def _limit(self, evse_id: int, word: Word) -> ExternalLimit:
+        return ExternalLimit(
+            source=self._source,
+            evse_id=evse_id,
+            limit_w=word.limit_w,
+            discharge_w=word.discharge_w,
+            setpoint_w=word.setpoint_w,
+            schedule=tuple(typed_json.convert(msgspec.structs.asdict(step), ExternalPeriod) for step in word.schedule),
+            grid_critical=word.grid_critical,
+        )

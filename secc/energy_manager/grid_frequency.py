@@ -1,0 +1,95 @@
+"""Where a charger knows the grid's frequency from: its meter, or a file that is played on the clock."""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Annotated, Final, Literal
+
+import msgspec
+from msgspec import Meta
+
+from secc.hardware.meter import Meter
+from secc.hardware.meter_remote import RemoteMeter
+from v2g.energy.frequency_trace import load_trace
+from v2g.errors import ConfigError
+from v2g.io.runtime.clock import Clock
+from v2g.observe import Observe
+from v2g_station.blocks.smart_charging.frequency import GridFrequency
+
+OnGrid = Callable[[GridFrequency], None]
+"""Takes the grid's frequency and voltage."""
+
+PLAUSIBLE: Final = 0.2
+"""A reading further from the nominal frequency than this part of it is none."""
+
+
+class FrequencyConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The grid's frequency, by which the charger makes power without a word of its CSMS: local frequency control (Q08)
+    and DER controls (R01)."""
+
+    source: Literal["meter", "trace"] = "meter"
+    """`meter`: the Modbus meter of the first EVSE; `trace`: the file below, for simulations."""
+    trace: Path | None = None
+    """Lines of `seconds,hertz`, played from the program's start on its (simulated) clock."""
+    every_s: Annotated[float, Meta(gt=0, le=1)] = 0.1
+    """How often a trace is read."""
+    nominal_hz: Annotated[float, Meta(ge=50, le=60)] = 50.0
+    """What the grid's frequency should be."""
+    nominal_v: Annotated[float, Meta(gt=0, le=1000)] = 230.0
+    """Between phase and neutral."""
+
+    def __post_init__(self) -> None:
+        """Keep source and file together."""
+        if (self.source == "trace") != (self.trace is not None):
+            raise ValueError('frequency.trace belongs to source = "trace"')
+
+
+class GridWatch:
+    """Tells what the grid does. Power goes on as if the grid were as it should be when a source falls silent; an EVSE
+    that the grid has put out stays out."""
+
+    def __init__(
+        self, config: FrequencyConfig, meters: Iterable[Meter], clock: Clock, observe: Callable[[Observe], None]
+    ) -> None:
+        """Raises ConfigError when no meter tells the frequency, CodecError for a file that is no trace."""
+        self._config, self._clock, self._observe = config, clock, observe
+        self._trace = load_trace(config.trace) if config.trace is not None else None
+        meter = next(iter(meters), None)
+        if self._trace is None and not isinstance(meter, RemoteMeter):
+            raise ConfigError(
+                "station.frequency needs a meter that tells it",
+                hint='hardware.meter = "modbus" with a register `frequency`, or source = "trace"',
+            )
+        self._meter = meter if isinstance(meter, RemoteMeter) and self._trace is None else None
+        self._began_ms = clock.elapsed_ms()
+        self._lost = False
+        self._tell: OnGrid = lambda _fact: None
+
+    def start(self, tell: OnGrid) -> None:
+        """Tell from now on."""
+        self._tell = tell
+        if self._meter is not None:
+            self._meter.on_grid(self._read)
+            self._meter.on_fault(lambda _word, active: self._silent(lost=self._lost or active))
+
+    async def run(self) -> None:
+        """Play the trace, until cancelled."""
+        while self._trace is not None:
+            self._read(self._trace.at((self._clock.elapsed_ms() - self._began_ms) / 1000), None)
+            await asyncio.sleep(self._config.every_s)
+        await asyncio.Event().wait()
+
+    def _read(self, hz: float, volt: float | None) -> None:
+        nominal = self._config.nominal_hz
+        if abs(hz - nominal) <= PLAUSIBLE * nominal:
+            self._silent(lost=False)
+            self._tell(GridFrequency(hz=hz, volt=volt))
+        else:
+            self._silent(lost=True)
+
+    def _silent(self, *, lost: bool) -> None:
+        if lost and not self._lost:
+            self._tell(GridFrequency(hz=self._config.nominal_hz, measured=False))
+        if lost is not self._lost:
+            self._lost = lost
+            self._observe(Observe("power", "frequency_lost" if lost else "frequency_back"))

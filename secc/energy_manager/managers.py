@@ -1,0 +1,103 @@
+"""Energy managers on site: what they want reaches the charging station, what the charger does reaches them."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from secc.energy_manager.config import EnergyManagerConfig
+from secc.energy_manager.facts import EnergyManagerWatch
+from v2g.hardware.energy_manager import EnergyManagerLink, EvseState, StationState, Word
+from v2g.io.runtime.clock import Clock
+from v2g.io.runtime.supervision import Supervisor
+from v2g.observe import Observe
+from v2g_station.blocks.evse import Fact
+
+
+def _mqtt(config: EnergyManagerConfig, evses: int) -> EnergyManagerLink:
+    from v2g.io.hardware.energy_mqtt import MqttEnergyManager  # only a charger with such a manager pays for it
+
+    assert config.mqtt is not None
+    return MqttEnergyManager(config.mqtt, evses)
+
+
+def _modbus(config: EnergyManagerConfig, evses: int) -> EnergyManagerLink:
+    from v2g.io.hardware.energy_modbus import ModbusEnergyManager
+
+    assert config.modbus is not None
+    return ModbusEnergyManager(config.modbus, evses)
+
+
+BACKENDS: Final[dict[str, Callable[[EnergyManagerConfig, int], EnergyManagerLink]]] = {"mqtt": _mqtt, "modbus": _modbus}
+"""Name in the configuration to what makes the way there. Another backend is one more line here, and its section."""
+
+
+class EnergyManager:
+    """One energy manager. `tell` takes facts for the station, `states` gives the state of every EVSE."""
+
+    def __init__(
+        self,
+        config: EnergyManagerConfig,
+        evses: int,
+        *,
+        clock: Clock,
+        tell: Callable[[Fact], None],
+        states: Callable[[], tuple[EvseState, ...]],
+        observe: Callable[[Observe], None],
+    ) -> None:
+        self._config, self._clock, self._tell, self._states, self._observe = config, clock, tell, states, observe
+        self._watch = EnergyManagerWatch(
+            config.source,
+            evses=evses,
+            timeout_s=config.timeout_s,
+            fallback=Word(limit_w=config.fallback_charge_w, discharge_w=config.fallback_discharge_w),
+        )
+        self.link = BACKENDS[config.backend](config, evses)
+        self._timer: asyncio.TimerHandle | None = None
+        self._supervisor = Supervisor(observe)
+
+    async def open(self) -> None:
+        """Let the fall-back hold, and listen. Raises TransportError where nobody can be listened to."""
+        self._pass_on(self._watch.begin())
+        await self.link.open(self._take, self._refused)
+        self._supervisor.keep("energy manager", self._tell_forever)
+
+    async def close(self) -> None:
+        """Listen no longer; what holds is kept."""
+        if self._timer is not None:
+            self._timer.cancel()
+        await self._supervisor.close()
+        await self.link.close()
+
+    async def _tell_forever(self) -> None:
+        while True:
+            timeout_s = round(self._config.timeout_s)
+            self.link.tell(StationState(heard=self._watch.heard, timeout_s=timeout_s, evses=self._states()))
+            await asyncio.sleep(self._config.state_s)
+
+    def _take(self, evse_id: int, word: Word) -> None:
+        was_heard = self._watch.heard
+        self._pass_on(self._watch.take(evse_id, word, self._clock.monotonic()))
+        if not was_heard:
+            self._observe(Observe("power", "energy_manager_heard", {"source": self._config.source}))
+        self._look()
+
+    def _look(self) -> None:
+        """See whether it has fallen silent, and when to look again."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = None
+        now = self._clock.monotonic()
+        facts = self._watch.tick(now)
+        if facts:
+            self._observe(Observe("power", "energy_manager_lost", {"source": self._config.source}))
+            self._pass_on(facts)
+        if (due := self._watch.due) is not None:
+            self._timer = asyncio.get_running_loop().call_later(due - now, self._look)
+
+    def _pass_on(self, facts: Sequence[Fact]) -> None:
+        for fact in facts:
+            self._tell(fact)
+
+    def _refused(self, reason: str) -> None:
+        source = self._config.source
+        self._observe(Observe("power", "energy_manager_refused", {"source": source, "reason": reason[:200]}))

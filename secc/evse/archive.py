@@ -1,0 +1,209 @@
+"""What a charger keeps of its sessions: journals while they run, settlement bundles when they have ended.
+
+`journals/<session>.jsonl` and the contract chain beside it belong to a session that runs or was cut off;
+`settlements/<session>/` is a bundle that anyone can verify (`v2g settle verify`).
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from secc.hardware.meter import Meter
+from v2g.energy.settlement.bundle import OCMF_FILES, Chains, sign_ocmf_pair, write_bundle
+from v2g.energy.settlement.canonical import sha256_hex
+from v2g.energy.settlement.journal import Entry, verify_lines
+from v2g.energy.settlement.ledger import Ledger
+from v2g.energy.settlement.ocmf import EndReason, MeterIdentity
+from v2g.energy.settlement.pricing import Direction
+from v2g.energy.settlement.records import SessionStarted
+from v2g.energy.settlement.settle import Settlement, settle
+from v2g.errors import CertificateError, StoreError, VerificationError
+from v2g.io.runtime.clock import Clock
+from v2g.io.storage.journal_file import JournalFile, read_files, write_files
+from v2g.observe import Observe, Scalar
+from v2g.pki.certificates import chain_from_pem, chain_to_pem, common_name, load_certificate
+from v2g.pki.credentials import Credentials
+from v2g.pki.keys import LeafKey, SoftwareKey
+
+CONTRACT_SUFFIX: Final = ".contract.pem"
+COUNTER: Final = "pagination"
+
+END_REASONS: Final[dict[str, EndReason]] = {"vehicle": "L", "remote": "R", "reset": "R", "aborted": "P"}
+"""Our word for a session's end -> OCMF's (table 7); anything else is an abort by an error."""
+
+
+class Owner(msgspec.Struct, frozen=True):
+    """Who signs: the charger's credentials seal bundles, the meter's sign readings. `roots` (DER) go along.
+
+    Of several `chargers`, the one that the session's vehicle was shown.
+    """
+
+    chargers: tuple[Credentials, ...]
+    meter: Credentials
+    roots: tuple[bytes, ...]
+    prices: LeafKey | None = None
+    """The key that vouches for price schedules, if somebody does."""
+
+
+class Archive:
+    """The folder. Everything raises StoreError when the disk does not take it."""
+
+    def __init__(self, directory: Path, owner: Owner, *, clock: Clock, observe: Callable[[Observe], None]) -> None:
+        self._journals, self.settlements = directory / "journals", directory / "settlements"
+        self._directory, self._owner, self._clock, self._observe = directory, owner, clock, observe
+        try:
+            for folder in (self._journals, self.settlements):
+                folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as error:
+            raise StoreError(f"{directory}: {error.strerror}", hint="data_dir must be writable") from None
+
+    @property
+    def meter_serial(self) -> str:
+        """The common name of the meter's certificate."""
+        return common_name(load_certificate(self._owner.meter.leaf))
+
+    def open_journal(self, session_id: str, contract: Sequence[bytes]) -> JournalFile:
+        """Return a new journal file; the contract chain (DER, perhaps none) is kept beside it first."""
+        chain = {f"{session_id}{CONTRACT_SUFFIX}": chain_to_pem(tuple(contract)).encode()}
+        write_files(self._journals, chain, sync_names=False)  # the journal brings the name of both to the disk
+        return JournalFile.open(self._path(session_id))
+
+    def finish(self, session_id: str, charger: Credentials | None = None) -> None:
+        """Make the settlement bundle of a session whose journal has ended, and tell.
+
+        `charger` is what the vehicle was shown, which may have been renewed since. Raises VerificationError when the
+        journal does not hold.
+        """
+        self.tell_finished(session_id, self.make_bundle(session_id, charger))
+
+    def may_leave_loop(self, charger: Credentials) -> bool:
+        """Whether `make_bundle` may run in a thread: keys in stores are asked by one thread only."""
+        return all(isinstance(each.key, SoftwareKey) for each in (charger, self._owner.meter))
+
+    def tell_finished(self, session_id: str, entries: int) -> None:
+        """Tell that a bundle was made."""
+        directory = self.settlements / session_id
+        self._note("bundle_written", session_id=session_id, directory=str(directory), entries=entries)
+
+    def make_bundle(self, session_id: str, charger: Credentials | None = None) -> int:
+        """Do as `finish` says without a word; return the number of journal entries."""
+        journal = self._path(session_id).read_bytes()
+        entries = verify_lines(journal, name=f"{session_id}.jsonl")
+        contract_file = self._journals / f"{session_id}{CONTRACT_SUFFIX}"
+        contract = chain_from_pem(contract_file.read_bytes()) if contract_file.stat().st_size else ()
+        charger = charger or self._charger(entries)
+        signed = self._sign(settle(entries))
+        files = write_bundle(
+            journal,
+            ocmf_import=signed["import"],
+            ocmf_export=signed["export"],
+            chains=Chains(
+                charger=charger.chain,
+                contract=contract,
+                meter=self._owner.meter.chain,
+                roots=self._owner.roots,
+            ),
+            key=charger.key,
+            created_ms=self._clock.utc_ms(),
+        )
+        directory = self.settlements / session_id
+        write_files(directory, files)
+        self._path(session_id).unlink()  # the bundle holds it from here on
+        contract_file.unlink()
+        return len(entries)
+
+    def reopen_journal(self, session_id: str) -> JournalFile | None:
+        """Return the journal of a session that was paused, None when there is none, or it has ended.
+
+        Raises VerificationError when its lines do not hold.
+        """
+        if not self._path(session_id).exists():
+            return None
+        file = JournalFile.open(self._path(session_id))
+        if not file.recovered or Ledger.resume(file.recovered).state.ended:
+            file.close()
+            return None
+        return file
+
+    def recover(self, meter: Meter, on_journal: Callable[[str, list[str]], None], *, keep: str = "") -> list[str]:
+        """Close and settle what a killed process left, hand out its lines (`on_journal`); return the session ids.
+
+        The session `keep` is paused: its lines are handed out, and it stays open.
+
+        A journal that does not hold is put aside as `<name>.damaged`: it is evidence, and no reason not to charge.
+        """
+        recovered = []
+        for path in sorted(self._journals.glob("*.jsonl")):
+            session_id = path.stem
+            if session_id == keep:
+                on_journal(session_id, path.read_text().splitlines(keepends=True))
+                continue
+            try:
+                self._recover_one(path, meter, on_journal)
+            except (VerificationError, CertificateError, FileNotFoundError) as error:
+                path.rename(path.with_suffix(".damaged"))
+                self._note("journal_damaged", session_id=session_id, reason=str(error))
+            else:
+                recovered.append(session_id)
+                self._note("journal_recovered", session_id=session_id)
+        return recovered
+
+    def _recover_one(self, path: Path, meter: Meter, on_journal: Callable[[str, list[str]], None]) -> None:
+        file = JournalFile.open(path)
+        if not file.recovered:  # killed before its first line: nothing has happened
+            file.close()
+            path.unlink()
+            return
+        ledger = Ledger.resume(file.recovered)
+        if not ledger.state.ended:
+            reading = meter.read(self._clock.utc_ms())
+            file.append(
+                ledger.end("aborted", reading.utc_ms, import_mwh=reading.import_mwh, export_mwh=reading.export_mwh)
+            )
+        file.close()
+        on_journal(path.stem, path.read_text().splitlines(keepends=True))
+        self.finish(path.stem)
+
+    def signed(self, session_id: str) -> dict[Direction, str]:
+        """Return the meter's signed data sets of a settled session; none of one that is not settled."""
+        directory = self.settlements / session_id
+        if not directory.is_dir():
+            return {}
+        files = read_files(directory)
+        return {direction: files[name].decode() for direction, name in OCMF_FILES.items()}
+
+    def _charger(self, entries: Sequence[Entry]) -> Credentials:
+        """Return those credentials of ours that a session that was cut off began with."""
+        shown = next((each.data.charger_certificate for each in entries if isinstance(each.data, SessionStarted)), "")
+        chargers = self._owner.chargers
+        return next((each for each in chargers if sha256_hex(each.leaf) == shown), chargers[0])
+
+    def _sign(self, settlement: Settlement) -> dict[Direction, str]:
+        identity = MeterIdentity(
+            meter_serial=self.meter_serial, gateway="v2g-engine", gateway_serial=settlement.station_id
+        )
+        return sign_ocmf_pair(
+            settlement,
+            identity=identity,
+            pagination=self._count(len(OCMF_FILES)),
+            key=self._owner.meter.key,
+            end_reason=END_REASONS.get(settlement.reason or "", "A"),
+        )
+
+    def _count(self, number: int) -> int:
+        """Return the first of `number` page numbers that this meter has never used."""
+        path = self._directory / COUNTER
+        try:
+            used = int(path.read_text()) if path.exists() else 0
+        except (OSError, ValueError) as error:
+            raise StoreError(f"{path}: {error}", hint="no page number may be used twice") from None
+        write_files(self._directory, {COUNTER: str(used + number).encode()})
+        return used + 1
+
+    def _path(self, session_id: str) -> Path:
+        return self._journals / f"{session_id}.jsonl"
+
+    def _note(self, name: str, **data: Scalar) -> None:
+        self._observe(Observe("settlement", name, data))

@@ -1,0 +1,192 @@
+"""What a session's core asks of the back end, carried out by the charging station, or without one."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any, Final, Protocol, cast
+
+import msgspec
+
+from secc.hardware.meter import Meter
+from secc.session import ports
+from secc.session.energy_transfer import services_of
+from secc.station.station import Station
+from v2g import typed_json
+from v2g.io.runtime.clock import Clock
+from v2g.iso15118.installation import SCHEMA_VERSION
+from v2g.iso15118.session import Command, Fact
+from v2g.ocpp.messages.transactions import ChargingState, Reason, TriggerReason
+from v2g.pki.certificates import normalize_emaid
+from v2g_station.blocks.security.certificates import ContractRequest
+from v2g_station.blocks.smart_charging.ev_needs import EvNeeds
+from v2g_station.blocks.transactions.transactions import MeterSample, SignedReading
+
+TRIGGERS: Final[dict[str, TriggerReason]] = {
+    "Local": "StopAuthorized",
+    "EVDisconnected": "EVCommunicationLost",
+    "Timeout": "EVCommunicationLost",
+    "Remote": "RemoteStop",
+    "ImmediateReset": "ResetCommand",
+    "EnergyLimitReached": "EnergyLimitReached",
+    "TimeLimitReached": "TimeLimitReached",
+    "SOCLimitReached": "SoCLimitReached",
+}
+"""OCPP's ReasonEnum of an ended transaction -> its TriggerReasonEnum; anything else is AbnormalCondition."""
+
+
+CONNECTION_S: Final = 120.0
+"""How long a remote start waits for its vehicle, real seconds: TxCtrlr.EVConnectionTimeOut of the device model."""
+
+
+Outcome = Coroutine[Any, Any, Fact | None] | asyncio.Future[None] | None
+"""A question, or what becomes of what is to be kept: nothing may follow without it."""
+
+
+class Backend(Protocol):
+    """Carries out the commands of `secc.session.ports` that concern the back end; others do nothing."""
+
+    def remote_start(self) -> None:
+        """The back end wants a transaction to start."""
+
+    def forget_start(self) -> None:
+        """Nobody may charge because of that any longer."""
+
+    def execute(self, command: Command) -> Outcome:
+        """Durably queue, or ask: see each command for its outcome."""
+
+
+class StationBackend:
+    """One EVSE of the OCPP charging station. `signed` returns the meter's signed data of a session that has ended."""
+
+    def __init__(
+        self,
+        station: Station,
+        evse_id: int,
+        meter: Meter,
+        clock: Clock,
+        signed: Callable[[str], tuple[SignedReading, ...]],
+    ) -> None:
+        self._station, self._meter, self._clock, self._signed = station, meter, clock, signed
+        self._evse_id = evse_id
+        self._remote_start = asyncio.Event()
+        self._remote_until = 0.0
+
+    def remote_start(self) -> None:
+        """The back end wants a transaction to start (F02): whoever waits for external identification may go on.
+
+        Or who comes next, but not for ever: later vehicles are others (EVConnectionTimeOut).
+        """
+        self._remote_until = self._clock.monotonic() + CONNECTION_S
+        self._remote_start.set()
+
+    def forget_start(self) -> None:
+        """Whoever comes now has nothing to do with the last remote start."""
+        self._remote_start.clear()
+
+    def execute(self, command: Command) -> Outcome:
+        """See Backend."""
+        match command:
+            case ports.AuthorizeContract():
+                return self._authorize(command)
+            case ports.AuthorizeExternally(attempt=attempt):
+                return self._await_remote_start(attempt)
+            case ports.InstallCertificate():
+                return self._install(command)
+            case ports.TransactionStarted(session_id=session_id, emaid=emaid, evcc_id=evcc_id):
+                self._remote_start.clear()
+                sample = self._sample()
+                self._station.started(session_id, emaid, evse_id=self._evse_id, sample=sample, evcc_id=evcc_id)
+                return self._station.kept
+            case ports.TransactionUpdated():
+                self._station.updated(
+                    command.session_id,
+                    trigger=cast(TriggerReason, command.trigger),
+                    charging_state=cast(ChargingState, command.charging_state),
+                    sample=self._sample(command.power_w, command.soc),
+                )
+                return self._station.kept
+            case ports.TransactionEnded():
+                self._ended(command)
+                return self._station.kept
+            case ports.ForgetSession(session_id=session_id, reason=reason, stopped_reason=stopped):
+                self._ended(ports.TransactionEnded(session_id, reason, stopped, None))
+                return self._station.kept
+            case ports.ReportChargingNeeds():
+                return self._needs(command)
+            case ports.ReportChargingPlan(steps=steps, duration_s=duration_s, dynamic=dynamic):
+                self._station.charging_plan(steps, duration_s, dynamic=dynamic, evse_id=self._evse_id)
+        return None
+
+    async def _authorize(self, command: ports.AuthorizeContract) -> Fact:
+        outcome = await self._station.authorize(command.emaid, command.chain, evse_id=self._evse_id)
+        modes = outcome.energy_transfer
+        services = services_of(modes) if modes else None  # Q01.FR.08: no list is no word on it
+        return ports.AuthorizationDecided(command.attempt, ports.AuthorizationStatus(outcome.decision), services)
+
+    async def _install(self, command: ports.InstallCertificate) -> Fact:
+        request = ContractRequest(
+            schema=SCHEMA_VERSION,
+            exi=command.request_exi,
+            maximum=command.maximum,
+            emaids=command.prioritized_emaids,
+        )
+        outcome = await self._station.fetch_contract(request)
+        status = ports.InstallationStatus(outcome.status)
+        return ports.CertificateInstalled(command.attempt, status, outcome.exi, outcome.remaining)
+
+    async def _await_remote_start(self, attempt: int) -> Fact:
+        if self._clock.monotonic() >= self._remote_until:
+            self._remote_start.clear()
+        await self._remote_start.wait()
+        self._remote_start.clear()
+        return ports.AuthorizationDecided(attempt, ports.AuthorizationStatus.ACCEPTED)
+
+    def _ended(self, command: ports.TransactionEnded) -> None:
+        sample = self._sample(0, command.soc)
+        self._station.ended(
+            command.session_id,
+            trigger=TRIGGERS.get(command.stopped_reason, "AbnormalCondition"),
+            reason=cast(Reason, command.stopped_reason),
+            sample=msgspec.structs.replace(sample, signed=self._signed(command.session_id)),
+        )
+
+    async def _needs(self, command: ports.ReportChargingNeeds) -> Fact:
+        needs = {**msgspec.structs.asdict(command), "control_mode": command.control_mode.lower()}
+        status = await self._station.charging_needs(typed_json.convert(needs, EvNeeds), evse_id=self._evse_id)
+        return ports.ChargingNeedsAnswered(status)
+
+    def _sample(self, power_w: int | None = None, soc: int | None = None) -> MeterSample:
+        reading = self._meter.read(self._clock.utc_ms())
+        return MeterSample(
+            utc_ms=reading.utc_ms,
+            import_mwh=reading.import_mwh,
+            export_mwh=reading.export_mwh,
+            power_w=power_w,
+            soc=soc,
+        )
+
+
+class NoBackend:
+    """A charger on its own: `contracts` (EMAIDs) may charge; with `free` so may whoever identifies externally."""
+
+    def __init__(self, contracts: tuple[str, ...], *, free: bool) -> None:
+        self._contracts = {normalize_emaid(emaid) for emaid in contracts}
+        self._free = free
+
+    def remote_start(self) -> None:
+        """Nobody is there to want that."""
+
+    def forget_start(self) -> None:
+        """Nobody is there to have wanted it."""
+
+    def execute(self, command: Command) -> Outcome:
+        """See Backend."""
+        match command:
+            case ports.AuthorizeContract(attempt=attempt, emaid=emaid):
+                return self._decide(attempt, allowed=normalize_emaid(emaid) in self._contracts)
+            case ports.AuthorizeExternally(attempt=attempt):
+                return self._decide(attempt, allowed=self._free)
+        return None
+
+    async def _decide(self, attempt: int, *, allowed: bool) -> Fact:
+        status = ports.AuthorizationStatus.ACCEPTED if allowed else ports.AuthorizationStatus.UNKNOWN
+        return ports.AuthorizationDecided(attempt, status)

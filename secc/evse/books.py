@@ -1,0 +1,181 @@
+"""Keeps the journal of one session: what the core says and what the meter shows, on disk before anything follows.
+
+Entries are made in the event loop and written by the disk's thread, in the same order. What is asked for comes as a
+future, done when the entry is on the disk: until then nothing that needs it may go on.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Final, Protocol
+
+from secc.hardware.meter import Meter
+from secc.session import ports
+from v2g.energy.settlement.ledger import Ledger
+from v2g.energy.settlement.records import AnyRecord, MeterReading, SessionStarted
+from v2g.errors import StoreError
+from v2g.io.runtime.clock import Clock
+from v2g.io.runtime.disk import DiskThread
+from v2g.iso15118.session import Command, Fact
+
+CLOSED_S: Final = 0.2
+"""How often closed books are looked at, real seconds."""
+
+
+class LineFile(Protocol):
+    """Where lines become durable: `v2g.io.storage.journal_file.JournalFile`."""
+
+    def append(self, lines: Iterable[bytes]) -> None:
+        """Write lines; they are on the disk when this returns. Raises StoreError."""
+
+    def close(self) -> None:
+        """Let go of the file."""
+
+
+class _Journal:
+    """The file of a journal, which only the disk's thread touches. One that has failed takes nothing any more."""
+
+    def __init__(self, opening: Callable[[], LineFile]) -> None:
+        self._opening: Callable[[], LineFile] | None = opening
+        self._file: LineFile | None = None
+
+    def append(self, lines: list[bytes], meter: Meter | None) -> None:
+        """Bring these lines to the disk; before readings the registers of their meter, which never fall behind."""
+        opening, self._opening = self._opening, None
+        if opening is not None:
+            self._file = opening()
+        if self._file is None:
+            raise StoreError("the journal could not be opened", hint="no energy moves that cannot be accounted for")
+        if meter is not None:
+            meter.sync()
+        self._file.append(lines)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        if self._file is not None:
+            self._file.close()
+
+
+class Books:
+    """The journal of one session, opened by its `session_started` and closed by its `session_ended`.
+
+    `open_file` is given the session id (hex) and returns the file, in the disk's thread; `on_line` gets each line once
+    it is durable, for the copy at the CSMS. Everything comes to StoreError when the disk does not take it: then no
+    power may follow.
+    """
+
+    def __init__(
+        self,
+        open_file: Callable[[str], LineFile],
+        *,
+        meter: Meter,
+        clock: Clock,
+        disk: DiskThread,
+        on_line: Callable[[bytes], None],
+    ) -> None:
+        self._open_file = open_file
+        self._meter, self._clock, self._disk, self._on_line = meter, clock, disk, on_line
+        self._ledger = Ledger()
+        self._journal: _Journal | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the session has begun and not ended."""
+        return self._journal is not None
+
+    def reopen(self, file: LineFile, data: bytes) -> None:
+        """Go on with a journal after a restart; `data` is what the file holds. Raises VerificationError."""
+        self._ledger, self._journal = Ledger.resume(data), _Journal(lambda: file)
+
+    def take_over(self, other: "Books") -> None:
+        """Go on with the journal of a session that was paused: `other` has nothing open from here on."""
+        self._ledger, self._journal = other._ledger, other._journal
+        other._journal = None
+
+    async def put_down(self) -> None:
+        """Close the file and leave the journal open: the session goes on after a restart."""
+        journal, self._journal = self._journal, None
+        if journal is not None:
+            await self._disk.do(journal.close, _nothing)
+
+    def execute(self, command: Command) -> "asyncio.Future[Fact | None] | None":
+        """Carry out Journal, RecordMeter or CloseBooks; the outcome of RecordMeter is a fact. Others do nothing."""
+        match command:
+            case ports.Journal(record=record):
+                return self.write(record)
+            case ports.RecordMeter(reason=reason, power_w=power_w, soc=soc):
+                return self.record_meter(reason, power_w=power_w, soc=soc)
+            case ports.CloseBooks(reason=reason):
+                return self.close(reason)
+        return None
+
+    def write(self, record: AnyRecord) -> "asyncio.Future[Fact | None]":
+        """Write an entry; `session_started` opens the file."""
+        if isinstance(record, SessionStarted):
+            self._journal = _Journal(partial(self._open_file, record.session_id))
+        return self._append(self._ledger.record(record, self._clock.utc_ms()), None, _nothing)
+
+    def record_meter(
+        self, reason: str, *, power_w: int | None = None, soc: int | None = None
+    ) -> "asyncio.Future[Fact | None]":
+        """Read the meter, write the reading and the intervals that it closes, and return it as a fact."""
+        reading = self._meter.read(self._clock.utc_ms())
+        fact = ports.MeterRead(reading.utc_ms, reading.import_mwh, reading.export_mwh, self._meter.serial)
+        if not self.is_open:
+            return self._disk.do(_nothing, lambda: fact)
+        self._meter.save(sync=False)
+        record = MeterReading(
+            import_mwh=reading.import_mwh, export_mwh=reading.export_mwh, reason=reason, power_w=power_w, soc=soc
+        )
+        return self._append(self._ledger.record(record, reading.utc_ms), self._meter, lambda: fact)
+
+    def close(self, reason: str) -> "asyncio.Future[Fact | None] | None":
+        """Write the last reading, the last interval and `session_ended`; harmless when nothing is open."""
+        if self._journal is None:
+            return None
+        last = self._meter.read(self._clock.utc_ms())
+        self._meter.save(sync=False)
+        lines = self._ledger.end(reason, last.utc_ms, import_mwh=last.import_mwh, export_mwh=last.export_mwh)
+        written = self._append(lines, self._meter, _nothing)
+        journal, self._journal = self._journal, None
+        self._disk.do(journal.close, _nothing).add_done_callback(_heard)  # what was written is on the disk without it
+        return written
+
+    async def close_intervals(self, on_interval: Callable[[ports.MeterRead], None]) -> None:
+        """Take a reading at each quarter hour while the books are open, and pass it on; runs until cancelled."""
+        while True:
+            boundary_ms = self._ledger.next_boundary_ms if self.is_open else None
+            if boundary_ms is None:
+                await asyncio.sleep(CLOSED_S)
+                continue
+            # an interval is closed by the first reading after its end
+            wait_ms = boundary_ms + 1 - self._clock.utc_ms()
+            await asyncio.sleep(max(0.001, wait_ms / 1000 / self._clock.scale))
+            if self.is_open and self._clock.utc_ms() > boundary_ms:
+                reading = await self.record_meter("interval")
+                assert isinstance(reading, ports.MeterRead)
+                on_interval(reading)
+
+    def _append(
+        self, lines: list[bytes], meter: Meter | None, then: Callable[[], Fact | None]
+    ) -> "asyncio.Future[Fact | None]":
+        if self._journal is None:
+            raise StoreError("the books are not open", hint="session_started comes first")
+
+        def tell() -> Fact | None:
+            for line in lines:
+                self._on_line(line)
+            return then()
+
+        return self._disk.do(partial(self._journal.append, lines, meter), tell)
+
+
+def _nothing() -> Fact | None:
+    """Do nothing, and have no outcome."""
+    return None
+
+
+def _heard(future: "asyncio.Future[Fact | None]") -> None:
+    """Hear of a failure that has no consequence."""
+    if not future.cancelled():
+        future.exception()

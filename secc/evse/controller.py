@@ -1,0 +1,452 @@
+"""One EVSE: its plug, the vehicle there, its books, and a session that waits while the vehicle pauses."""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from secc.config import ProgramConfig
+from secc.energy_manager.fallback import Fallback
+from secc.energy_manager.grid import Grid
+from secc.evse.archive import Archive, Owner
+from secc.evse.backend import Backend, NoBackend, StationBackend
+from secc.evse.idling import Idling
+from secc.evse.pauses import Pauses
+from secc.evse.visit import Visit
+from secc.hardware.evse import EvseHardware
+from secc.hardware.meter import Meter
+from secc.hardware.safety import SafetyChannel
+from secc.link.listening import Stream
+from secc.link.modem_watch import ModemWatch
+from secc.link.pairing import Plug
+from secc.link.transport import Transport
+from secc.session import ports
+from secc.session.energy_transfer import services_of
+from secc.session.session import SeccSession
+from secc.station.station import Station
+from v2g.energy.settlement.ocmf import signed_meter_data
+from v2g.energy.tariff import parse_grid_signal
+from v2g.errors import ConfigError
+from v2g.hardware.faults import FAULTS
+from v2g.iec61851.pilot import PilotState
+from v2g.io.capture.recorder import Recorder
+from v2g.io.plc.datalink import ChargerLink
+from v2g.io.plc.link import PlcLink, open_link
+from v2g.io.plc.pilot import ChargerPilot
+from v2g.io.runtime.clock import Clock
+from v2g.io.runtime.disk import DiskThread
+from v2g.io.runtime.runner import ByteStream, Core, Runner
+from v2g.io.simulation.medium import Medium
+from v2g.iso15118.session import Command, Fact, Session
+from v2g.observe import Observe, Scalar
+from v2g.ocpp.messages.availability import ConnectorStatus
+from v2g_station.blocks.transactions.transactions import MeterSample, SignedReading
+
+Wrap = Callable[[ByteStream], ByteStream]
+"""Puts something between the session and its connection; tests and scenarios use it to misbehave on purpose."""
+
+SEEN_S: Final = 5.0
+"""How long after a start a vehicle that had paused may take to be seen at the plug, real seconds."""
+
+
+@dataclass(frozen=True)
+class Wires:
+    """What joins the EVSE to a vehicle beside the network; `medium` is where simulated wires are."""
+
+    pilot: ChargerPilot
+    medium: Medium | None = None
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}", hint="see site.signal_file") from None
+
+
+@dataclass
+class Outlet:
+    """One EVSE of a charger; `number` is OCPP's, from 1. It serves one vehicle at a time."""
+
+    number: int
+    config: ProgramConfig
+    clock: Clock
+    observe: Callable[[Observe], None]
+    transport: Transport
+    owner: Owner
+    archive: Archive
+    meter: Meter
+    hardware: EvseHardware
+    safety: SafetyChannel
+    """What watches beside the session, and takes power away."""
+    wires: Wires | None
+    disk: DiskThread
+    """Writes the journals."""
+    bundles: DiskThread
+    """Makes settlement bundles, one at a time: threads that calculate keep the event loop waiting, each its turn."""
+    traced: Callable[[Session], Core] = lambda core: core
+    """Makes of a core what is run, perhaps with its messages written down."""
+
+    def __post_init__(self) -> None:
+        site = self.config.site
+        self.grid = Grid(charge_w=site.charge_w, discharge_w=site.discharge_w)
+        if site.signal_file is not None:
+            self.grid.signal(parse_grid_signal(_read(site.signal_file)))
+        self.station: Station | None = None
+        self.backend: Backend = NoBackend(site.contracts, free=site.free)
+        self.on_busy: Callable[[], None] = lambda: None
+        self.pauses = Pauses(self)
+        self._endings: set[asyncio.Task[None]] = set()
+        self._current: Runner | None = None
+        self._visit: Visit | None = None
+        self._session: Session | None = None
+        self._port: PlcLink | None = None
+        self._modem = ModemWatch(self._fault_changed)
+        self._link: ChargerLink | None = None
+        self._fallback: Fallback | None = None
+        self._idling = Idling(self)
+        self.in_service = True
+        """Whether whoever comes may use this EVSE; a session that runs, or rests, goes on to its end."""
+        self.hardware.on_fault(self._fault_changed)
+        self.hardware.on_light(lambda light: self.observe(Observe("hardware", "light", {"light": light})))
+
+    # -- the back end and the site
+
+    def connect(self, station: Station) -> None:
+        """Be one of the EVSEs of a charging station."""
+        self.station = station
+        self.backend = StationBackend(station, self.number, self.meter, self.clock, self._signed)
+        for word in self.hardware.faults:
+            station.problem(self.number, word, active=True)
+
+    def sample(self, ended: str = "") -> MeterSample:
+        """Return what the meter shows now; with its signatures under the session `ended`, if it is settled."""
+        reading, present = self.meter.read(self.clock.utc_ms()), self.hardware.present
+        return MeterSample(
+            utc_ms=reading.utc_ms,
+            import_mwh=reading.import_mwh,
+            export_mwh=reading.export_mwh,
+            power_w=None if ended else present.watts,
+            voltage_v=present.voltage_mv / 1000,
+            current_a=max(0, present.current_ma) / 1000,
+            signed=self._signed(ended) if ended else (),
+        )
+
+    @property
+    def power_w(self) -> int:
+        """What flows now, W; negative from the vehicle."""
+        return self.hardware.present.watts
+
+    def _signed(self, session_id: str) -> tuple[SignedReading, ...]:
+        return tuple(
+            SignedReading(register=direction, data=signed_meter_data(text))
+            for direction, text in self.archive.signed(session_id).items()
+        )
+
+    def grid_changed(self, facts: Sequence[Fact]) -> None:
+        """Site, operator or back end allow something else; a vehicle is asked to pause when it is nothing for long."""
+        self.tell(*facts)
+        if facts and isinstance(self._session, SeccSession) and self._session.scheduled:
+            self.tell(ports.RenegotiationRequested())
+        self._idling.look()
+
+    def serves(self, modes: Sequence[str]) -> bool:
+        """Return whether one of our services is among what the back end allows (EnergyTransferModeEnum)."""
+        return bool(services_of(modes).intersection(self.config.charger.services))
+
+    def allow_energy_transfer(self, reference: str, modes: Sequence[str]) -> None:
+        """The back end allows these modes in this transaction (Q02)."""
+        if self.kept is not None and self.kept.session_id == reference:
+            self.pauses.allow(services_of(modes))
+        elif self._visit is not None and self._visit.reference == reference:
+            self.tell(ports.EnergyTransferAllowed(services_of(modes)))
+
+    def stop(self, reference: str, reason: str) -> None:
+        """The back end wants this transaction to end, be it paused."""
+        if self.kept is not None and self.kept.session_id == reference:
+            self.pauses.forget(reason, "Remote")
+        elif self._visit is not None and self._visit.reference == reference:
+            self.tell(ports.StopRequested(reason))
+            self.pauses.forget(reason, "Remote")  # where it is on its way to be kept
+
+    def end(self, reason: str, stopped: str) -> None:
+        """Let whatever goes on, or rests, end in order; `stopped` is OCPP's reason for what rests."""
+        self.tell(ports.StopRequested(reason))
+        self.pauses.forget(reason, stopped)
+
+    def cut(self, reason: str) -> None:
+        """End the session that runs without waiting for its vehicle."""
+        if self._current is not None:
+            self._current.abort(reason)
+
+    def serve(self, operative: bool) -> None:
+        """The back end takes this EVSE in or out of service (G03)."""
+        self.in_service = operative
+        self._show_availability()
+        if self._fallback is not None and operative:
+            self._fallback.consider()
+
+    @property
+    def open(self) -> bool:
+        """Whether a vehicle may begin, or go on with what it has paused."""
+        return self.in_service or self.kept is not None
+
+    # -- the session that is paused
+
+    @property
+    def kept(self) -> Visit | None:
+        """What a vehicle that pauses has left open."""
+        return self.pauses.kept
+
+    def wake_up(self) -> None:
+        """Call the vehicle that rests, where there is a data link to call it by."""
+        if self._link is not None:
+            self._link.wake_up()
+
+    @property
+    def session(self) -> Session | None:
+        """The session that runs."""
+        return self._session
+
+    def _forget_absent(self) -> None:
+        """Without a vehicle at the plug nobody is going to join."""
+        if self.wires is not None and not self._plugged and self._current is None:
+            self.pauses.forget("unplugged", "EVDisconnected")
+
+    # -- life
+
+    def open_port(self, recorder: Recorder | None) -> None:
+        """Open the powerline port."""
+        config = self.config.link
+        if self.wires is not None and config.slac is not None:
+            medium = self.wires.medium
+            self._port = open_link(
+                config.plc, role="evse", medium=medium, observe=self._observe_link, recorder=recorder
+            )
+
+    def close_port(self) -> None:
+        """Close it."""
+        if self._port is not None:
+            self._port.close()
+
+    def connect_wires(self) -> None:
+        """Be there for vehicles from now on."""
+        wires, slac = self.wires, self.config.link.slac
+        if wires is None:
+            return
+        if self.config.charger.basic is not None:
+            self._fallback = Fallback(self, self.config.charger.basic, wires.pilot)
+        if self._port is not None and slac is not None:
+            self._link = ChargerLink(self._port, wires.pilot, slac, observe=self._observe_link)
+            self._link.on_down(self._link_down)
+            self._show_availability()
+        if self._fallback is not None:
+            self._fallback.use(self._link)
+        if self._link is None and self._fallback is None:
+            wires.pilot.set_duty(5.0)  # nobody else asks for digital communication where nothing is matched
+        wires.pilot.on_state(self._pilot_changed)
+        if self.kept is not None:
+            asyncio.get_running_loop().call_later(SEEN_S, self._forget_absent)
+
+    def later(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
+        """Do what the end of a session still brings with it; the next vehicle, and the program's end, wait for it."""
+        task = asyncio.create_task(work, name="ending")
+        self._endings.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    async def report(self, command: Command) -> None:
+        """Tell the back end, and return when that is kept. Raises StoreError."""
+        outcome = self.backend.execute(command)
+        if outcome is not None:
+            await outcome
+
+    def _ended(self, task: "asyncio.Task[None]") -> None:
+        self._endings.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.observe(Observe("metering", "books_failed", {"error": str(error)}))
+
+    async def settled(self) -> None:
+        """Wait until nothing of earlier sessions is left to do."""
+        while self._endings:
+            await asyncio.wait(self._endings)
+
+    async def abort(self, reason: str) -> None:
+        """End the running session at once."""
+        self._idling.close()
+        self.cut(reason)
+        if self._fallback is not None:
+            await self._fallback.close()
+
+    async def leave(self) -> None:
+        """Leave the data link; a session that is paused stays open on the disk."""
+        if self._link is not None:
+            self._link.close()
+        if self.kept is not None:
+            await self.kept.books.put_down()
+
+    # -- what happens at the plug
+
+    def _observe_link(self, event: Observe) -> None:
+        self._modem.saw(event)
+        if self._fallback is not None:
+            self._fallback.saw(event)
+        self.observe(event)
+
+    def _pilot_changed(self, state: PilotState) -> None:
+        self.tell(ports.PilotChanged(state))
+        if state is PilotState.A:
+            self._forget_absent()
+        self.show()
+        if self._fallback is not None:
+            self._fallback.pilot_changed(state)
+
+    def _fault_changed(self, word: str, active: bool) -> None:
+        """Write a fault of the hardware down and tell the CSMS; a session learns of it by itself."""
+        fault = FAULTS[word]
+        data: dict[str, Scalar] = {"fault": word, "component": fault.component, "stops": fault.stops}
+        self.observe(Observe("hardware", "fault_began" if active else "fault_ended", data))
+        if self.station is not None:
+            self.station.problem(self.number, word, active=active)
+        self.show()
+        self._show_availability()
+        if self._fallback is not None and not active:
+            self._fallback.consider()
+
+    def _show_availability(self) -> None:
+        """Show F while the charger is not available (IEC 61851-1), but for what only the vehicle can mend."""
+        if self._link is None or self.busy:
+            return  # a session that runs ends by itself
+        if not self.open or any(FAULTS[word].shown_by_f for word in self.hardware.faults):
+            self._link.hold()
+        else:
+            self._link.release()
+
+    def show(self) -> None:
+        """Tell the CSMS the connector's state (G01)."""
+        if self.station is not None and (status := self.status) is not None:
+            self.station.status(self.number, status)
+
+    @property
+    def status(self) -> ConnectorStatus | None:
+        """The connector's state; None while nobody can say."""
+        state = self.wires.pilot.state if self.wires is not None else PilotState.A
+        if self.at_fault:
+            return "Faulted"
+        if state.connected or (self.busy and not self._plug_needed):
+            return "Occupied"
+        return "Available" if state is PilotState.A else None  # F is our own doing and passes
+
+    def _link_down(self, reason: str) -> None:
+        if self._current is not None:
+            self._current.abort(reason)
+        elif self._fallback is not None:
+            self._fallback.link_down(reason)
+
+    def tell(self, *facts: Fact) -> None:
+        """Tell the running session, if there is one."""
+        if self._current is not None:
+            for fact in facts:
+                self.safety.fact(fact)  # first: else what the session does by a higher limit would not pass yet
+                self._current.fact(fact)
+
+    @property
+    def at_fault(self) -> bool:
+        """Whether the hardware lets no energy flow."""
+        return any(FAULTS[word].stops for word in self.hardware.faults)
+
+    @property
+    def busy(self) -> bool:
+        """Whether a vehicle is being served."""
+        return self._current is not None
+
+    @property
+    def rating(self) -> tuple[int, int]:
+        """What this EVSE can draw and feed back at most, W."""
+        charger = self.config.charger
+        both = [charger.power_rating(service.family) for service in charger.services]
+        return max(charge for charge, _ in both), max(discharge for _, discharge in both)
+
+    @property
+    def cable_w(self) -> int | None:
+        """What the cable in a socket-outlet bears by its coding, W; None where none is coded, or the cable is ours."""
+        if self.wires is None or self.config.hardware.kind != "ac" or not self.hardware.has_latch:
+            return None
+        rating = self.config.charger.ac_rating
+        return self.wires.pilot.proximity.max_current_a * rating.nominal_voltage_v * rating.phases or None
+
+    @property
+    def plug(self) -> Plug:
+        """What tells vehicles on a shared interface apart."""
+        matched = self._link.matched if self._link is not None else None
+        return Plug(self.number, matched.pev_mac if matched is not None else None, self.busy)
+
+    # -- the vehicle
+
+    async def vehicle(self, stream: Stream, wrap: Wrap) -> None:
+        """Serve a vehicle that has connected."""
+        await self.settled()
+        data = {"peer": stream.peer_name, "version": stream.version, "cipher": stream.cipher}
+        if self._current is not None or not self.open:  # one plug, one vehicle; a second connection is a stranger
+            reason = "occupied" if self._current is not None else "out_of_service"
+            self.observe(Observe("tls", "refused", {"reason": reason, **data}))
+            return
+        self.observe(Observe("tls", "accepted", {**data, "group": stream.group}))
+        visit = Visit(self, stream.own or self.transport.credentials[0])
+        reason = "broke_down"
+        try:
+            reason = await self.receive(visit, visit.conversation(stream.peer_leaf), wrap(stream))
+        finally:
+            self._after_conversation(reason)
+
+    def _after_conversation(self, reason: str) -> None:
+        """Bring the data link and the pilot to where the next attempt, or basic charging, begins."""
+        self._forget_absent()
+        if self._link is None or (self._fallback is not None and self._fallback.conversation_ended(reason)):
+            return
+        if reason == "finished" or not self._plugged or self.at_fault or not self.open:
+            self._link.terminate()
+            self._show_availability()
+        elif reason == "paused":
+            self._link.pause()
+        else:
+            self._link.restart(reason)
+
+    async def receive(self, visit: Visit, session: Session, stream: ByteStream) -> str:
+        """Run one session with its books and the hardware; return why it ended."""
+        core = self.traced(session)
+        self._current = runner = Runner(core, stream, execute=visit.execute, clock=self.clock, observe=self.observe)
+        self._visit, self._session = visit, session
+        for fact in self.grid.facts:
+            self.safety.fact(fact)
+        unsubscribe = self.hardware.subscribe(runner.fact)
+        intervals = asyncio.create_task(visit.books.close_intervals(visit.interval_closed))
+        intervals.add_done_callback(lambda task: self._books_failed(task, runner))
+        self.on_busy()
+        self.show()
+        self._idling.look()
+        try:
+            return await runner.run()
+        finally:
+            self._current = self._visit = self._session = None
+            unsubscribe()
+            intervals.cancel()
+            await asyncio.gather(intervals, return_exceptions=True)
+            self.on_busy()
+            self.show()
+
+    @property
+    def _plug_needed(self) -> bool:
+        """Whether a vehicle that is served hangs at a plug; one that came to a device is there without."""
+        return self.config.hardware.kind in ("dc", "ac")
+
+    @property
+    def _plugged(self) -> bool:
+        return self.wires is not None and self.wires.pilot.state is not PilotState.A
+
+    def _books_failed(self, task: "asyncio.Task[None]", runner: Runner) -> None:
+        """End the session when intervals cannot be closed any more: no energy moves that cannot be accounted for."""
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.observe(Observe("metering", "books_failed", {"error": str(error)}))
+            runner.abort("books_failed")

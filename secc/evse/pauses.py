@@ -1,0 +1,115 @@
+"""The paused session of an EVSE: kept over a restart, joined by its vehicle, or closed when nobody can join it."""
+
+import asyncio
+from functools import partial
+from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
+
+from secc.evse.paused_session_store import KeptFile
+from secc.evse.visit import Visit
+from secc.session import ports
+from secc.session.context import Paused
+from v2g.errors import StoreError, V2GError
+from v2g.observe import Observe
+
+if TYPE_CHECKING:
+    from secc.evse.controller import Outlet
+
+
+class Pauses:
+    """What a vehicle that pauses has left open: `kept`, None when there is nothing."""
+
+    def __init__(self, outlet: "Outlet") -> None:
+        self._outlet = outlet
+        self._file = KeptFile(outlet.config.data_dir)
+        self.kept: Visit | None = None
+        self._keeping = False
+        self._unwanted: tuple[str, str] | None = None
+        """Why what is on its way to the disk is not to be kept."""
+
+    def recover(self) -> None:
+        """Settle what a killed process left; a session that was paused then goes on being so."""
+        self.kept = self._reopen()
+        keep = self.kept.session_id if self.kept is not None else ""
+        restate = (
+            self._outlet.station.restate_journal if self._outlet.station is not None else lambda _session, _lines: None
+        )
+        self._outlet.archive.recover(self._outlet.meter, restate, keep=keep)
+        if self.kept is not None:
+            self._outlet.observe(Observe("session", "kept", {"session_id": keep}))
+
+    def _reopen(self) -> Visit | None:
+        visit = None
+        try:
+            paused = self._file.load()
+            if paused is not None and self._known(paused.session_id.hex()):
+                visit = Visit(self._outlet, self._outlet.transport.credentials[0])
+                visit = visit if visit.reopen(paused.session_id.hex()) else None
+        except V2GError as error:
+            self._outlet.observe(Observe("session", "not_kept", {"error": str(error)}))
+            visit = None
+        else:
+            if visit is not None:
+                visit.paused = paused
+        if visit is None:
+            self._file.remove()
+        return visit
+
+    def _known(self, session_id: str) -> bool:
+        return self._outlet.station is None or self._outlet.station.transaction_id(session_id) is not None
+
+    def keep(self, visit: Visit, paused: Paused) -> "asyncio.Future[None]":
+        """Keep a session that pauses; it is on the disk when the future is done, or that holds the StoreError."""
+
+        def kept() -> None:
+            visit.paused, self.kept, self._keeping = paused, visit, False
+            if self._unwanted is not None:
+                self.forget(*self._unwanted)
+
+        self._keeping, self._unwanted = True, None
+        return self._outlet.disk.do(partial(self._file.save, paused), kept)
+
+    def allow(self, services: frozenset[int]) -> None:
+        """The vehicle may use these energy services when it is back."""
+        assert self.kept is not None
+        assert self.kept.paused is not None
+        self.kept.paused = replace(self.kept.paused, allowed=services)
+        self._outlet.tell(ports.KeptChanged(self.kept.paused))
+        asked = self._outlet.disk.do(partial(self._file.save, self.kept.paused), _nothing)
+        asked.add_done_callback(self._told)
+
+    def _told(self, asked: "asyncio.Future[None]") -> None:
+        if not asked.cancelled() and (error := asked.exception()) is not None:
+            self._outlet.observe(Observe("session", "not_kept", {"error": str(error)}))
+
+    def rejoin(self) -> "tuple[Visit, asyncio.Future[None]]":
+        """The vehicle is back: return what it had left open, which is not kept any more once the future is done."""
+        assert self.kept is not None
+        kept, self.kept = self.kept, None
+        return kept, self._outlet.disk.do(self._file.remove, _nothing)
+
+    def forget(self, reason: str, stopped: str) -> "asyncio.Task[None] | None":
+        """Close what a vehicle that paused had left open: it will not be back. `stopped` is OCPP's reason.
+
+        The next vehicle waits for the task that is returned.
+        """
+        kept, self.kept = self.kept, None
+        if self._keeping:
+            self._unwanted = (reason, stopped)
+        self._outlet.safety.forget_kept()
+        self._outlet.tell(ports.KeptChanged(None))
+        return None if kept is None else self._outlet.later(self._close(kept, reason, stopped))
+
+    async def _close(self, kept: Visit, reason: str, stopped: str) -> None:
+        try:
+            await self._outlet.disk.do(self._file.remove, _nothing)
+            await kept.end(reason)
+            await self._outlet.report(ports.ForgetSession(kept.session_id, reason, stopped))
+        except StoreError as error:
+            self._outlet.observe(Observe("metering", "books_failed", {"error": str(error)}))
+        self._outlet.observe(Observe("session", "session_ended", {"reason": reason, "session_id": kept.session_id}))
+
+
+def _nothing() -> None:
+    """Have no outcome."""

@@ -1,0 +1,90 @@
+"""Starting anew because the CSMS wants it (B11 to B13): when nobody is served any more, or after ending whoever is."""
+
+import asyncio
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from secc.evse.controller import Outlet
+from secc.session import ports
+from v2g.observe import Observe
+
+WORD: Final = "reset"
+"""Why a session ends that a Reset of type Immediate ends."""
+
+GRACE_S: Final = 15.0
+"""How long vehicles may take to stop in order after a Reset of type Immediate; then their power is cut."""
+
+COMMAND_S: Final = 60.0
+"""How long the command that restarts the device may take."""
+
+AGAIN: Final = -1
+"""In place of an exit code: start this program anew."""
+
+_LOOK_S: Final = 0.5
+
+
+class Restarting:
+    """Waits until no EVSE serves anybody, then sets `due`. `expect` is called once that is certain to come."""
+
+    def __init__(self, outlets: Sequence[Outlet], observe: Callable[[Observe], None]) -> None:
+        self._outlets, self._observe = outlets, observe
+        self.due = asyncio.Event()
+        self._waiting: asyncio.Task[None] | None = None
+        self._keep = False
+
+    def ask(self, *, at_once: bool, keep: bool, expect: Callable[[], None]) -> None:
+        """Restart as soon as nobody is served; `at_once` sees to that. With `keep` what rests stays open (B13)."""
+        self._observe(Observe("ocpp", "reset", {"at_once": at_once, "keep": keep}))
+        self._keep = keep
+        if at_once:
+            for outlet in self._outlets:
+                if keep:
+                    outlet.tell(ports.StopRequested(WORD))
+                else:
+                    outlet.end(WORD, "ImmediateReset")
+            asyncio.get_running_loop().call_later(GRACE_S, self._cut)
+        if self._waiting is None:
+            self._waiting = asyncio.create_task(self._wait(expect), name="reset")
+
+    def close(self) -> None:
+        """Forget it: the program ends anyway."""
+        if self._waiting is not None:
+            self._waiting.cancel()
+
+    def _cut(self) -> None:
+        for outlet in self._outlets:
+            outlet.cut(WORD)
+
+    async def _wait(self, expect: Callable[[], None]) -> None:
+        while any(outlet.busy or (outlet.kept is not None and not self._keep) for outlet in self._outlets):
+            await asyncio.sleep(_LOOK_S)
+        for outlet in self._outlets:
+            await outlet.settled()
+        expect()
+        self.due.set()
+
+
+async def restart_device(command: Sequence[str], observe: Callable[[Observe], None]) -> int:
+    """Run what restarts the device; return the exit code of this program, or AGAIN where that is all there is to do."""
+    if not command:
+        return AGAIN
+    try:
+        process = await asyncio.create_subprocess_exec(*command, stdin=asyncio.subprocess.DEVNULL)
+        async with asyncio.timeout(COMMAND_S):
+            status = await process.wait()
+    except (OSError, TimeoutError) as error:
+        observe(Observe("ocpp", "restart_failed", {"error": str(error) or f"no end within {COMMAND_S:.0f} s"}))
+        return AGAIN
+    if status:
+        observe(Observe("ocpp", "restart_failed", {"error": f"exit code {status}"}))
+        return AGAIN
+    return 0
+
+
+def start_anew() -> int:
+    """Become a fresh start of this program, with the same arguments and process id."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606  # it is us

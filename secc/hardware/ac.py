@@ -1,0 +1,105 @@
+"""A charge point with alternating current: mains behind a contactor; the vehicle's own charger makes the power."""
+
+from collections.abc import Callable, Coroutine
+from typing import Any, Final, Protocol
+
+from secc.hardware.evse import Evse, Parts, WatchConfig
+from secc.session import ports
+from v2g.iec61851.timing import STANDARD, PilotTiming
+from v2g.io.runtime.clock import Clock
+from v2g.iso15118.session import Command, Fact
+
+OVERDRAW_S: Final = 5.0
+"""How long a vehicle may take to follow a lower limit (IEC 61851-1) before it is cut off."""
+
+
+Allow = Callable[[int, int], tuple[int, int]]
+"""Given W into and out of the vehicle, returns what of them may be let flow."""
+
+
+def anything(charge_w: int, discharge_w: int) -> tuple[int, int]:
+    """Let everything flow; see Allow."""
+    return charge_w, discharge_w
+
+
+class Mains(Protocol):
+    """What is measured behind the contactor: a simulated line, or the meter's live values."""
+
+    @property
+    def present(self) -> ports.Measured:
+        """Voltage between phase and neutral, and the sum of the phases' active currents."""
+
+    def on_change(self, callback: Callable[[], None]) -> None:
+        """Call `callback` with each new measurement."""
+
+
+class AcEvse(Evse):
+    """See EvseHardware. `allow` returns what of the W into and out of the vehicle may be let flow."""
+
+    def __init__(
+        self,
+        parts: Parts,
+        mains: Mains,
+        clock: Clock,
+        watch: WatchConfig,
+        *,
+        report_s: float,
+        most_w: int,
+        timing: PilotTiming = STANDARD,
+        allow: Allow = anything,
+    ) -> None:
+        self._mains, self._allow = mains, allow
+        self._most_w = most_w
+        self._allowed: tuple[int, int] = (0, 0)  # W into the vehicle, W out of it
+        self._over_since: float | None = None
+        super().__init__(parts, clock, watch, report_s=report_s, most_w=most_w, timing=timing)
+        mains.on_change(self._measured)
+
+    @property
+    def present(self) -> ports.Measured:
+        """Voltage and current behind the contactor."""
+        return self._mains.present
+
+    def execute(self, command: Command) -> Coroutine[Any, Any, Fact | None] | None:
+        """See EvseHardware."""
+        match command:
+            case ports.SetAcOutput(charge_w=charge_w, discharge_w=discharge_w):
+                self._allowed = self._allow(charge_w, discharge_w)
+                self._watch_output()
+                return None
+            case ports.StartCableCheck():
+                return _refused()  # nothing to check, and no direct current to promise
+        return super().execute(command)
+
+    def _off(self) -> None:
+        self._allowed = self._allow(0, 0)
+
+    def _lower(self, output: ports.Output) -> None:
+        charge_w, discharge_w = self._allowed
+        self._allowed = self._allow(min(charge_w, output.charge_w), min(discharge_w, output.discharge_w))
+        self._watch_output()
+
+    def _measured(self) -> None:
+        self._tell(self.present)
+        self._watch_output()
+
+    async def _calm(self) -> None:
+        """The vehicle's own charger has heard of it, and the contactor may open under load."""
+
+    def _watch_output(self) -> None:
+        """Cut off a vehicle that draws or gives more than it may for longer than it needs to follow."""
+        present, now = self._mains.present, self._clock.monotonic()
+        power_w = present.voltage_mv * present.current_ma // 1_000_000
+        charge_w, discharge_w = self._allowed
+        margin_w = self._most_w // 20
+        if -discharge_w - margin_w <= power_w <= charge_w + margin_w:
+            self._over_since = None
+        elif self._over_since is None:
+            self._over_since = now
+            self._loop.call_later(OVERDRAW_S, self._watch_output)
+        elif now - self._over_since >= OVERDRAW_S:
+            self.fault("over_current", active=True)
+
+
+async def _refused() -> Fact:
+    return ports.CableCheckFinished(passed=False)

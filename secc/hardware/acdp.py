@@ -1,0 +1,136 @@
+"""A charger with an automatic connection device: direct current through contacts that come to the vehicle."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from secc.hardware.dc import DcEvse
+from secc.hardware.evse import OnFact, Parts, WatchConfig
+from secc.session import ports
+from v2g.hardware.interfaces import ConnectionDevice, ContactReport, IsolationMonitor, PowerStage, StageReport
+from v2g.hardware.interlock import TOUCH_MV
+from v2g.iec61851.timing import STANDARD, PilotTiming
+from v2g.io.runtime.clock import Clock
+from v2g.iso15118.session import Command, Fact
+
+
+class AcdpEvse(DcEvse):
+    """See EvseHardware. The device moves only while there is no voltage between its contacts.
+
+    The control pilot goes through the contacts, too: a device that loses the vehicle opens the contactor.
+    """
+
+    def __init__(
+        self,
+        parts: Parts,
+        stage: PowerStage,
+        isolation: IsolationMonitor,
+        device: ConnectionDevice,
+        clock: Clock,
+        watch: WatchConfig,
+        *,
+        report_s: float,
+        most_w: int,
+        timing: PilotTiming = STANDARD,
+    ) -> None:
+        self._device = device
+        self._down = False
+        self._under_way: asyncio.TimerHandle | None = None
+        self._insulation = "Invalid"
+        self._told_device = ports.Device()
+        super().__init__(parts, stage, isolation, clock, watch, report_s=report_s, most_w=most_w, timing=timing)
+        device.on_report(self._device_changed)
+
+    def subscribe(self, callback: OnFact) -> Callable[[], None]:
+        """See EvseHardware."""
+        unsubscribe = super().subscribe(callback)
+        callback(ports.DeviceChanged(self._seen()))
+        return unsubscribe
+
+    def execute(self, command: Command) -> Coroutine[Any, Any, Fact | None] | None:
+        """See EvseHardware."""
+        if isinstance(command, ports.MoveDevice):
+            self._down = command.to_vehicle
+            self._insulation = "Invalid"
+            self._await_travel()
+            self._move()
+            return None
+        return super().execute(command)
+
+    async def close(self) -> None:
+        """Leave everything safe; the device goes home if it still can."""
+        await super().close()
+        self._down = False
+        self._move()
+        self._arrived()
+
+    @property
+    def _dead(self) -> bool:
+        return not self.contactors_closed and self.present.voltage_mv < TOUCH_MV
+
+    def _move(self) -> None:
+        """Send the device where it is wanted, once it may move; what makes it so asks again."""
+        if self._dead:
+            self._device.send(down=self._down)
+
+    def _contactor_moved(self, closed: bool) -> None:
+        super()._contactor_moved(closed)
+        self._move()
+
+    def _reported(self, report: StageReport) -> None:
+        super()._reported(report)
+        self._move()
+
+    # -- the device
+
+    def _await_travel(self) -> None:
+        self._arrived()
+        self._under_way = self._loop.call_later(self._watch.device_s, self._too_late)
+
+    def _arrived(self) -> None:
+        if self._under_way is not None:
+            self._under_way.cancel()
+            self._under_way = None
+
+    def _too_late(self) -> None:
+        """A device that is not where it was sent is stuck; one that is there and touches nothing does not help."""
+        self._under_way = None
+        report = self._device.report
+        if report.mechanical != ("EndPosition" if self._down else "Home"):
+            self.fault("device_stuck", active=True)
+        elif self._down and not report.connected:
+            self.fault("contact_missing", active=True)
+
+    def _device_changed(self, report: ContactReport) -> None:
+        if report.mechanical == ("EndPosition" if self._down else "Home"):
+            self.fault("device_stuck", active=False)
+            if report.connected or not self._down:
+                self._arrived()
+        if not self._down and report.mechanical == "Home":
+            self.fault("contact_missing", active=False)
+        if self._interlock.commanded and not report.connected:  # nothing may arc, whatever the pilot still says
+            self.fault("contact_missing", active=True)
+        self._tell_device()
+
+    def _tell_device(self) -> None:
+        seen = self._seen()
+        if seen != self._told_device:
+            self._told_device = seen
+            self._tell(ports.DeviceChanged(seen))
+
+    def _seen(self) -> ports.Device:
+        report = self._device.report
+        return ports.Device(
+            in_place=report.present and not report.moving,
+            x_cm=report.x_cm,
+            y_cm=report.y_cm,
+            mechanical=report.mechanical,
+            connected=report.connected,
+            insulation=self._insulation,
+        )
+
+    async def _cable_check(self, voltage_mv: int, offs: int) -> Fact:
+        outcome = await super()._cable_check(voltage_mv, offs)
+        self._insulation = "Safe" if outcome == ports.CableCheckFinished(passed=True) else "Fault"
+        self._tell_device()
+        return outcome

@@ -1,0 +1,200 @@
+"""A charger with direct current: a power stage behind a contactor, and an isolation monitor."""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, Final
+
+from secc.hardware.evse import Evse, Parts, WatchConfig
+from secc.session import ports
+from v2g.hardware.interfaces import OFF, Demand, IsolationMonitor, PowerStage, StageReport
+from v2g.hardware.interlock import TOUCH_MV
+from v2g.iec61851.timing import STANDARD, PilotTiming
+from v2g.io.runtime.clock import Clock
+from v2g.iso15118.session import Command, Fact
+
+BREAKABLE_MA: Final = 1_000
+"""Current that the contactor may break without wear."""
+
+CALM_S: Final = 1.0
+"""How long a stage may take to bring its current down; then the contactor opens anyway."""
+
+REACHED_MV: Final = 10_000
+REACH_S: Final = 10.0
+"""A stage brings the voltage of the cable check this near, within."""
+
+STRAYED_S: Final = 1.0
+OVER_CURRENT_MA: Final = 10_000
+LEAST_MARGIN_W: Final = 500
+"""A current that is more than a tenth and 10 A above what was demanded, or a power that is more than a twentieth and a
+fiftieth of the rating (at least 500 W) above it, or the other way, is no regulation any more when it lasts so long."""
+
+
+class DcEvse(Evse):
+    """See EvseHardware."""
+
+    def __init__(
+        self,
+        parts: Parts,
+        stage: PowerStage,
+        isolation: IsolationMonitor,
+        clock: Clock,
+        watch: WatchConfig,
+        *,
+        report_s: float,
+        most_w: int,
+        timing: PilotTiming = STANDARD,
+    ) -> None:
+        self._stage, self._isolation = stage, isolation
+        self._demand = OFF
+        self._highest_mv = 0
+        self._margin_w = max(LEAST_MARGIN_W, most_w // 50)
+        self._strayed_since: float | None = None
+        super().__init__(parts, clock, watch, report_s=report_s, most_w=most_w, timing=timing)
+        stage.on_report(self._reported)
+        stage.on_fault(self.fault)
+
+    @property
+    def present(self) -> ports.Measured:
+        """Voltage and current at the output."""
+        return ports.Measured(self._stage.present.voltage_mv, self._stage.present.current_ma)
+
+    @property
+    def max_var(self) -> int:
+        """See EvseHardware."""
+        return self._stage.max_var
+
+    def react(self, var: int) -> None:
+        """See EvseHardware."""
+        most = self._stage.max_var
+        self._stage.react(max(-most, min(most, var)))
+
+    def execute(self, command: Command) -> Coroutine[Any, Any, Fact | None] | None:
+        """See EvseHardware."""
+        match command:
+            case ports.SetOutput():
+                limit_w = command.charge_w if command.current_ma >= 0 else command.discharge_w
+                self._drive(Demand(command.voltage_mv, command.current_ma, limit_w))
+                return None
+            case ports.StartPreCharge(voltage_mv=voltage_mv):
+                self._drive(Demand(voltage_mv))
+                return None
+            case ports.StartCableCheck(voltage_mv=voltage_mv):
+                return self._cable_check(voltage_mv, self._offs)
+        return super().execute(command)
+
+    def _drive(self, demand: Demand) -> None:
+        """Pass a demand on, if the interlock has let the contactor close: nothing else authorises an output."""
+        if not self._interlock.commanded:
+            demand = OFF
+        self._highest_mv = max(self._highest_mv, demand.voltage_mv)
+        self._demand = demand
+        self._stage.drive(demand)
+
+    def _off(self) -> None:
+        self._demand = OFF
+        self._stage.drive(OFF)
+
+    def _lower(self, output: ports.Output) -> None:
+        assert isinstance(output, ports.SetOutput)
+        demand = self._demand
+        charging = demand.current_ma >= 0
+        least, most = min(0, output.current_ma), max(0, output.current_ma)
+        self._drive(
+            Demand(
+                min(demand.voltage_mv, output.voltage_mv),
+                max(least, min(most, demand.current_ma)),
+                min(demand.power_w, output.charge_w if charging else output.discharge_w),
+            )
+        )
+
+    def _reported(self, report: StageReport) -> None:
+        self._tell(self.present)
+        self._watch_output()
+        self._tell_interlock(lambda now: self._interlock.output(report.voltage_mv, now))
+
+    def _watch_output(self) -> None:
+        now, present = self._clock.monotonic(), self._stage.present
+        if not self.contactors_closed and self._demand == OFF and present.voltage_mv < TOUCH_MV:
+            self._highest_mv = 0
+            self.fault("discharge_too_slow", active=False)
+        elif self._highest_mv and present.voltage_mv > self._highest_mv * 11 // 10 + REACHED_MV:
+            self.fault("over_voltage", active=True)
+        strayed = self._strayed()
+        if not strayed:
+            self._strayed_since = None
+        elif self._strayed_since is None:
+            self._strayed_since = now
+            self._loop.call_later(STRAYED_S, self._watch_output)
+        elif now - self._strayed_since >= STRAYED_S:
+            self.fault(strayed, active=True)
+        self._watch_isolation()
+
+    def _strayed(self) -> str:
+        """Return which fault it is when what flows stays like this: it is to agree with what was demanded, in size and
+        direction. Empty when it does."""
+        demand, present = self._demand, self.present
+        if abs(present.current_ma) > abs(demand.current_ma) * 11 // 10 + OVER_CURRENT_MA:
+            return "over_current"
+        forward_w = present.watts if demand.current_ma >= 0 else -present.watts
+        within = -self._margin_w <= forward_w <= demand.power_w * 21 // 20 + self._margin_w
+        return "" if within else "power_not_obeyed"
+
+    def _watch_isolation(self) -> None:
+        """Watch the insulation while a current flows: the monitor goes on measuring in the charge loop."""
+        if self._demand.current_ma and self._stage.present.voltage_mv > TOUCH_MV:
+            ohm = self._isolation.resistance_ohm
+            self.fault("isolation_lost", active=ohm is None)
+            if ohm is not None and not self._insulated(ohm, self._stage.present.voltage_mv):
+                self.fault("isolation_low", active=True)
+
+    def _insulated(self, ohm: int, voltage_mv: int) -> bool:
+        return ohm * 1000 >= self._watch.insulation_ohm_per_v * voltage_mv
+
+    async def _cable_check(self, voltage_mv: int, offs: int) -> Fact:
+        """Close the contactor, bring the voltage, measure the insulation, and take the voltage away again."""
+        failed = ports.CableCheckFinished(passed=False)
+        state = await self._close_contactors(offs)
+        if state != ports.ContactorState(closed=True) or offs != self._offs:
+            return failed
+        self._drive(Demand(voltage_mv))
+        try:
+            async with asyncio.timeout(REACH_S):
+                await self._until(
+                    lambda: offs != self._offs or self._stage.present.voltage_mv >= voltage_mv - REACHED_MV
+                )
+        except TimeoutError:
+            return failed
+        if offs != self._offs:
+            return failed
+        ohm = await self._isolation.measure(voltage_mv)
+        if offs != self._offs:
+            return failed
+        self._drive(OFF)
+        await self._discharged()
+        passed = offs == self._offs and self.contactors_closed
+        if ohm is None or not self._insulated(ohm, voltage_mv):
+            word = "isolation_lost" if ohm is None else "isolation_low"
+            self.fault(word, active=True)
+            return failed
+        return ports.CableCheckFinished(passed=passed)
+
+    async def _calm(self) -> None:
+        try:
+            async with asyncio.timeout(CALM_S):
+                await self._until(lambda: abs(self._stage.present.current_ma) <= BREAKABLE_MA)
+        except TimeoutError:
+            return
+
+    async def _open_contactors(self, offs: int) -> Fact | None:
+        state = await super()._open_contactors(offs)
+        if not self.contactors_closed:
+            await self._discharged()
+        return state
+
+    async def _discharged(self) -> None:
+        """Wait until the output may be touched; a charge that stays is a fault."""
+        try:
+            async with asyncio.timeout(self._watch.discharge_s):
+                await self._until(lambda: self._stage.present.voltage_mv < TOUCH_MV)
+        except TimeoutError:
+            self.fault("discharge_too_slow", active=True)

@@ -1,0 +1,459 @@
+"""A charger's power hardware as one thing: parts behind small interfaces, an interlock above them, and facts for the
+session. What is common to direct and alternating current.
+"""
+
+import abc
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from functools import partial
+from typing import Annotated, Any, Final, Protocol
+
+import msgspec
+from msgspec import Meta
+
+from secc.hardware.fault_file import FaultKeeper
+from secc.hardware.meter import Meter
+from secc.session import ports
+from v2g.errors import StoreError
+from v2g.hardware.faults import FAULTS, Light
+from v2g.hardware.interfaces import Cabinet, Contactor, OnFault
+from v2g.hardware.interlock import (
+    FaultChanged,
+    Interlock,
+    InterlockConfig,
+    SetContactor,
+    SetLatch,
+    ShowLight,
+    StopOutput,
+)
+from v2g.hardware.metering import MeterGuard
+from v2g.iec61851.timing import STANDARD, PilotTiming
+from v2g.io.plc.pilot import ChargerPilot
+from v2g.io.runtime.clock import Clock
+from v2g.io.runtime.do_each import do_each
+from v2g.io.runtime.watchdog import HUNG_S
+from v2g.iso15118.session import Command, Fact
+
+_log = logging.getLogger(__name__)
+
+OnFact = Callable[[Fact], None]
+
+FAN_DEAD_S: Final = 3.0
+"""How long a fan may take to turn."""
+
+
+class EvseHardware(Protocol):
+    """What the charger needs of its power hardware. All methods are called in one event loop."""
+
+    @property
+    def present(self) -> ports.Measured:
+        """Voltage and current at the output."""
+
+    @property
+    def contactors_closed(self) -> bool:
+        """Whether the output is connected to the inlet."""
+
+    @property
+    def faults(self) -> tuple[str, ...]:
+        """Words of `v2g.hardware.faults.FAULTS` that are active, the oldest first."""
+
+    @property
+    def light(self) -> Light:
+        """What the lamp says."""
+
+    def on_fault(self, callback: OnFault) -> None:
+        """Call `callback` with each fault that begins (True) or ends."""
+
+    def on_light(self, callback: Callable[[Light], None]) -> None:
+        """Call `callback` when the lamp changes."""
+
+    def subscribe(self, callback: OnFact) -> Callable[[], None]:
+        """Call `callback` with every Measured, MeterRead, ContactorState, HardwareFault and, where there is a primary
+        or connection device, DeviceChanged from now on.
+
+        Returns what ends that; a session that is over lets go of its hardware.
+        """
+
+    def execute(self, command: Command) -> Coroutine[Any, Any, Fact | None] | None:
+        """Carry out a hardware command of `secc.session.ports`, as the command says: at once, or by a coroutine.
+
+        Outputs, Lower and EmergencyOff are done when this returns; a coroutine that an EmergencyOff overtakes neither
+        closes a contactor nor brings voltage any more. Between TransactionStarted and TransactionEnded somebody is
+        authorised, but not between KeepSession and JoinSession; without that nothing is driven. Other commands are not
+        for hardware and do nothing.
+        """
+
+    @property
+    def has_latch(self) -> bool:
+        """Whether there is a lock of the plug."""
+
+    @property
+    def max_var(self) -> int:
+        """The reactive power that it can inject or absorb at most; 0 where the power electronics makes none."""
+
+    def react(self, var: int) -> None:
+        """Make this reactive power from now on, injected is positive; as much of it as there can be."""
+
+    async def unlock(self) -> bool:
+        """Try to open the lock of the plug (F05); return whether the plug is free, which without a lock it is not by
+        us."""
+
+    async def close(self) -> None:
+        """Leave everything safe: no voltage, contactors open."""
+
+
+class WatchConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What is watched, and when it is a fault."""
+
+    insulation_ohm_per_v: Annotated[int, Meta(ge=0, le=100_000)] = 100
+    """Least insulation resistance a volt (IEC 61851-23 limit for d.c. outputs)."""
+    max_temperature_c: Annotated[float, Meta(ge=0, le=200)] = 90.0
+    """Above it no energy flows, until 5 degrees below."""
+    fan_from_c: Annotated[float, Meta(ge=0, le=200)] = 40.0
+    """The fan begins to turn at this temperature."""
+    fan_full_c: Annotated[float, Meta(ge=0, le=200)] = 65.0
+    """The fan turns at full speed at this temperature."""
+    discharge_s: Annotated[float, Meta(gt=0, le=60)] = 5.0
+    """An opened output is below 60 V d.c. after."""
+    contactor_s: Annotated[float, Meta(gt=0, le=60)] = 3.0
+    """The contactor closes within."""
+    device_s: Annotated[float, Meta(gt=0, le=50)] = 20.0
+    """An automatic connection device is where it was sent, and connected, within."""
+    hung_s: Annotated[float, Meta(ge=0.2, le=60)] = HUNG_S
+    """When the program does not react for so long, its watchdog takes power away. The first EVSE's holds for all."""
+    ventilation: bool = False
+    """Vehicles that need ventilation (state D) get energy: a fan of the room is there."""
+
+
+@dataclass
+class Parts:
+    """What the parts that every charger has are. `pilot` None: a bench without one, or a device that has none.
+
+    `service` keeps faults that wait for service over restarts; None forgets them.
+    """
+
+    contactor: Contactor
+    cabinet: Cabinet
+    meter: Meter
+    pilot: ChargerPilot | None = None
+    service: FaultKeeper | None = None
+
+
+class Evse(abc.ABC):
+    """What all kinds of chargers share: interlock, sensors, meter and those who are told. See EvseHardware."""
+
+    def __init__(
+        self,
+        parts: Parts,
+        clock: Clock,
+        watch: WatchConfig,
+        *,
+        report_s: float,
+        most_w: int,
+        timing: PilotTiming = STANDARD,
+    ) -> None:
+        self._parts, self._clock, self._watch, self._report_s = parts, clock, watch, report_s
+        self._loop = asyncio.get_running_loop()
+        self._callbacks: list[OnFact] = []
+        self._on_fault: list[OnFault] = []
+        self._on_light: list[Callable[[Light], None]] = []
+        self._changed = asyncio.Event()
+        self._timer: asyncio.TimerHandle | None = None
+        self._draining = False
+        self._offs = 0  # what began before the last EmergencyOff has no say any more
+        self._guard = MeterGuard(most_w)
+        self._fan_since: float | None = None
+        self._ventilating = False
+        self._opened_by = ""
+        self._interlock = Interlock(
+            InterlockConfig(
+                pilot=parts.pilot is not None,
+                ventilation=watch.ventilation,
+                latch=parts.cabinet.has_latch,
+                timing=msgspec.structs.replace(timing, contactor_close_s=watch.contactor_s),
+            ),
+            faults=parts.service.words if parts.service is not None else (),
+        )
+        parts.contactor.on_change(self._contactor_moved)
+        parts.cabinet.on_fault(self.fault)
+        parts.cabinet.on_latch(lambda locked: self._tell_interlock(lambda now: self._latched(now, locked)))
+        parts.meter.on_fault(self.fault)
+        if parts.pilot is not None:
+            self._watch_pilot(parts.pilot)
+        self._interlock.feedback(clock.monotonic(), closed=parts.contactor.closed)
+        self._drain()
+        self._reporter = asyncio.create_task(self._report_forever(), name="evse")
+
+    # -- for the charger and the session
+
+    @property
+    @abc.abstractmethod
+    def present(self) -> ports.Measured:
+        """Voltage and current at the output."""
+
+    @property
+    def contactors_closed(self) -> bool:
+        """Whether the output is connected to the inlet."""
+        return self._parts.contactor.closed
+
+    @property
+    def faults(self) -> tuple[str, ...]:
+        """See EvseHardware."""
+        return self._interlock.faults
+
+    @property
+    def light(self) -> Light:
+        """See EvseHardware."""
+        return self._interlock.light
+
+    def on_fault(self, callback: OnFault) -> None:
+        """See EvseHardware."""
+        self._on_fault.append(callback)
+
+    def on_light(self, callback: Callable[[Light], None]) -> None:
+        """See EvseHardware."""
+        self._on_light.append(callback)
+
+    def subscribe(self, callback: OnFact) -> Callable[[], None]:
+        """See EvseHardware; the present values are told at once."""
+        self._callbacks.append(callback)
+        callback(self.present)
+        callback(self._reading())
+        if self._interlock.serious:
+            callback(ports.HardwareFault(self._interlock.serious))
+        return lambda: self._callbacks.remove(callback)
+
+    def execute(self, command: Command) -> Coroutine[Any, Any, Fact | None] | None:
+        """See EvseHardware: what is the same for both kinds of current."""
+        match command:
+            case ports.TransactionStarted() | ports.JoinSession():
+                self._tell_interlock(lambda now: self._interlock.permit(now, allowed=True))
+            case ports.TransactionEnded() | ports.KeepSession():
+                self._tell_interlock(lambda now: self._interlock.permit(now, allowed=False))
+            case ports.EmergencyOff():
+                self._offs += 1
+                try:
+                    self._off()
+                finally:  # the contactor opens also for a part that does not even take this
+                    self._tell_interlock(lambda now: self._interlock.ask(now, close=False))
+            case ports.Lower(output=output):
+                self._lower(output)
+            case ports.Ventilate(on=on):
+                self._ventilating = on
+                self._parts.cabinet.set_fan(100 if on else 0)
+            case ports.CloseContactors():
+                return self._close_contactors(self._offs)
+            case ports.OpenContactors():
+                return self._open_contactors(self._offs)
+        return None
+
+    @property
+    def has_latch(self) -> bool:
+        """See EvseHardware."""
+        return self._parts.cabinet.has_latch
+
+    @property
+    def max_var(self) -> int:
+        """See EvseHardware."""
+        return 0
+
+    def react(self, var: int) -> None:
+        """See EvseHardware."""
+        del var  # nothing here makes any
+
+    async def unlock(self) -> bool:
+        """See EvseHardware."""
+        lock, tried = self._interlock, []
+        self._tell_interlock(lambda now: tried.append(lock.release(now)))
+        await self._until(lambda: not lock.unlocking)
+        return tried == [True] and not lock.locked
+
+    async def close(self) -> None:
+        """Leave everything safe and stop reporting."""
+        self._offs += 1
+        do_each((self._off,))
+        self._tell_interlock(lambda now: self._interlock.permit(now, allowed=False))
+        self._reporter.cancel()
+        await asyncio.gather(self._reporter, return_exceptions=True)
+        if self._timer is not None:
+            self._timer.cancel()
+        self._parts.meter.save()
+
+    # -- for a kind of current
+
+    @abc.abstractmethod
+    def _off(self) -> None:
+        """Forget every wish for an output, and take it away."""
+
+    @abc.abstractmethod
+    def _lower(self, output: ports.Output) -> None:
+        """Keep within this output from now on, as far as it is less than what is driven."""
+
+    @abc.abstractmethod
+    def _watch_output(self) -> None:
+        """Look for what is wrong with the output, at each report."""
+
+    @abc.abstractmethod
+    async def _calm(self) -> None:
+        """Bring the current to zero before the contactor opens."""
+
+    def _tell_interlock(self, what: Callable[[float], Any]) -> None:
+        what(self._clock.monotonic())
+        self._drain()
+
+    def fault(self, word: str, active: bool) -> None:
+        """A fault begins or ends; said again it changes nothing."""
+        if self._interlock.stands(word) is active:
+            return  # as at most reports
+        self._tell_interlock(lambda now: self._interlock.fault(word, now, active=active))
+
+    async def _close_contactors(self, offs: int) -> Fact:
+        lock = self._interlock
+        await self._until(lambda: lock.commanded or not self.contactors_closed or bool(lock.serious))
+        if offs == self._offs:
+            self._tell_interlock(lambda now: lock.ask(now, close=True))
+            await self._until(lambda: self.contactors_closed or not lock.commanded)
+        return ports.ContactorState(self.contactors_closed and lock.commanded)
+
+    async def _open_contactors(self, offs: int) -> Fact | None:
+        """Open; the outcome is None where somebody has closed it again meanwhile."""
+        self._off()
+        await self._calm()  # no contactor is opened under current
+        lock = self._interlock
+        if offs == self._offs:
+            self._tell_interlock(lambda now: lock.ask(now, close=False))
+        await self._until(lambda: not self.contactors_closed or lock.commanded or lock.stands("contactor_welded"))
+        await self._parts.meter.refresh()  # what flowed until now is in the registers that are read next
+        return None if lock.commanded else ports.ContactorState(self.contactors_closed)
+
+    async def _until(self, holds: Callable[[], bool]) -> None:
+        """Wait until something that the interlock or the output changes is so; the interlock bounds how long."""
+        while not holds():
+            self._changed.clear()
+            await self._changed.wait()
+
+    def _tell(self, fact: Fact) -> None:
+        for callback in tuple(self._callbacks):
+            callback(fact)
+
+    def _told(self) -> None:
+        """Something has changed that a coroutine may wait for."""
+        self._changed.set()
+
+    # -- inside
+
+    def _watch_pilot(self, pilot: ChargerPilot) -> None:
+        lock = self._interlock
+        pilot.on_proximity(lambda proximity: self._tell_interlock(lambda now: lock.plug(proximity, now)))
+        pilot.on_state(lambda state: self._tell_interlock(lambda now: lock.pilot(state, now, pilot.fault)))
+        pilot.on_oscillator(lambda on: self._tell_interlock(lambda now: lock.oscillator(now, on=on)))
+        lock.plug(pilot.proximity, self._clock.monotonic())
+        lock.pilot(pilot.state, self._clock.monotonic(), pilot.fault)
+
+    def _latched(self, now: float, locked: bool) -> None:
+        self._interlock.latch(now, locked=locked)
+
+    def _contactor_moved(self, closed: bool) -> None:
+        self._tell_interlock(lambda now: self._interlock.feedback(now, closed=closed))
+        if not closed or self._interlock.commanded:  # one that is on its way to open says so once it is
+            self._tell(ports.ContactorState(closed, "" if closed else self._opened_by))
+
+    def _drain(self) -> None:
+        """Do what the interlock wants, each of it whatever another part raises; one that answers at once adds to it."""
+        if self._draining:
+            return
+        self._draining = True
+        done = True
+        while actions := self._interlock.actions():
+            done &= do_each(partial(self._carry_out, action) for action in actions)
+        self._draining = False
+        self._told()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        deadline = self._interlock.deadline()
+        if deadline is not None:
+            delay = max(0.0, deadline - self._clock.monotonic())
+            self._timer = self._loop.call_later(delay, self._tick)
+        if not done:
+            self.fault("charger_failed", active=True)
+
+    def _carry_out(self, action: SetContactor | StopOutput | SetLatch | ShowLight | FaultChanged) -> None:
+        match action:
+            case StopOutput(reason=reason):
+                self._opened_by = "" if reason == "asked" else reason
+                self._offs += 1
+                self._off()
+            case SetContactor(closed=closed):
+                self._opened_by = "" if closed else self._opened_by
+                self._parts.contactor.set(closed=closed)
+            case SetLatch(locked=locked):
+                self._parts.cabinet.set_latch(locked=locked)
+            case ShowLight(light=light):
+                self._parts.cabinet.set_light(light)
+                for on_light in self._on_light:
+                    on_light(light)
+            case FaultChanged(word=word, active=active):
+                if active and FAULTS[word].until == "serviced" and self._parts.service is not None:
+                    self._parts.service.keep(word)
+                for on_fault in self._on_fault:
+                    on_fault(word, active)
+                if active and FAULTS[word].stops:
+                    self._tell(ports.HardwareFault(word))
+
+    def _tick(self) -> None:
+        self._timer = None
+        self._tell_interlock(self._interlock.tick)
+
+    def _reading(self) -> ports.MeterRead:
+        meter = self._parts.meter
+        reading = meter.read(self._clock.utc_ms())
+        return ports.MeterRead(reading.utc_ms, reading.import_mwh, reading.export_mwh, meter.serial)
+
+    async def _report_forever(self) -> None:
+        """Watch as long as the program runs. What fails is a fault, and is watched again."""
+        while True:
+            await asyncio.sleep(self._report_s)
+            for watch in (self._watch_meter, self._watch_temperatures, self._watch_output, self._report):
+                try:
+                    watch()
+                except StoreError:
+                    self.fault("meter_store", active=True)
+                except Exception:  # noqa: BLE001 - whatever it is, nobody watches meanwhile
+                    _log.exception("%s has failed", watch.__name__)
+                    self.fault("charger_failed", active=True)
+
+    def _report(self) -> None:
+        self._tell(self.present)
+        self._tell(self._reading())
+
+    def _watch_meter(self) -> None:
+        reading = self._reading()
+        self._parts.meter.save(sync=False)
+        power_w = self.present.watts
+        word = self._guard.check(self._clock.elapsed_ms(), reading.import_mwh, reading.export_mwh, power_w)
+        if word:
+            self.fault(word, active=True)
+        else:
+            self.fault("meter_stuck", active=False)
+
+    def _watch_temperatures(self) -> None:
+        cabinet, watch = self._parts.cabinet, self._watch
+        measured = cabinet.temperatures
+        known = [celsius for celsius in measured.values() if celsius is not None]
+        self.fault("temperature_lost", active=len(known) < len(measured))
+        hottest = max(known, default=0.0)
+        limit = watch.max_temperature_c - (5 if "over_temperature" in self.faults else 0)
+        self.fault("over_temperature", active=hottest > limit)
+        span = max(1.0, watch.fan_full_c - watch.fan_from_c)
+        percent = round(100 * min(1.0, max(0.0, (hottest - watch.fan_from_c) / span)))
+        percent = 100 if self._ventilating else percent
+        cabinet.set_fan(percent)
+        now, rpm = self._clock.monotonic(), cabinet.fan_rpm
+        if percent < 20 or rpm is None or rpm > 0:
+            self._fan_since = None
+        elif self._fan_since is None:
+            self._fan_since = now
+        self.fault("fan_failed", active=self._fan_since is not None and now - self._fan_since >= FAN_DEAD_S)

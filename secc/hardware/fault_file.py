@@ -1,0 +1,90 @@
+"""What a charger keeps of faults that wait for service: they stand over restarts, until somebody says that the hardware
+was checked (`v2g hardware serviced`).
+"""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from v2g import typed_json
+from v2g.errors import StoreError
+from v2g.hardware.faults import FAULTS
+from v2g.io.runtime.disk import DiskThread
+from v2g.io.storage.journal_file import remove_file, write_files
+from v2g.observe import Observe
+
+FILE: Final = "faults.json"
+_VERSION: Final = 1
+
+
+class KeptFault(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A fault and when it was found, ms of UTC."""
+
+    word: str
+    utc_ms: int
+
+
+class _Kept(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    version: int
+    faults: tuple[KeptFault, ...]
+
+
+class FaultFile:
+    """The file of one EVSE."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory, self._path = directory, directory / FILE
+
+    def load(self) -> tuple[KeptFault, ...]:
+        """Return what is kept, the oldest first. Raises StoreError for a file that cannot be read: a charger that does
+        not know what is wrong with it does not start."""
+        hint = "check the hardware, then: v2g hardware serviced --config FILE"
+        try:
+            kept = typed_json.decode(self._path.read_bytes(), _Kept)
+        except FileNotFoundError:
+            return ()
+        except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise StoreError(f"{self._path}: {error}", hint=hint) from None
+        if kept.version != _VERSION:
+            raise StoreError(f"{self._path} has format {kept.version}, this program reads {_VERSION}", hint=hint)
+        return tuple(fault for fault in kept.faults if fault.word in FAULTS)
+
+    def save(self, faults: tuple[KeptFault, ...]) -> None:
+        """Keep these; they are on the disk when this returns. Raises StoreError."""
+        write_files(self._directory, {FILE: msgspec.json.encode(_Kept(_VERSION, faults))}, private=True)
+
+    def remove(self) -> None:
+        """Keep nothing any more. Raises StoreError."""
+        remove_file(self._path)
+
+
+class FaultKeeper:
+    """Brings faults that wait for service to the disk, off the event loop. `faults` are those of earlier runs."""
+
+    def __init__(
+        self, file: FaultFile, disk: DiskThread, *, utc_ms: Callable[[], int], observe: Callable[[Observe], None]
+    ) -> None:
+        """Raises StoreError for a file that cannot be read."""
+        self._file, self._disk, self._utc_ms, self._observe = file, disk, utc_ms, observe
+        self._kept = file.load()
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The words of the faults that are kept."""
+        return tuple(fault.word for fault in self._kept)
+
+    def keep(self, word: str) -> None:
+        """Keep a fault, if it is not kept yet. A disk that refuses is reported: power is off all the same."""
+        if word in self.words:
+            return
+        self._kept = (*self._kept, KeptFault(word, self._utc_ms()))
+        self._disk.do(partial(self._file.save, self._kept), lambda: None).add_done_callback(
+            lambda saved: self._saved(word, saved.exception())
+        )
+
+    def _saved(self, word: str, error: BaseException | None) -> None:
+        if error is not None:
+            self._observe(Observe("hardware", "fault_not_kept", {"fault": word, "error": str(error)}))

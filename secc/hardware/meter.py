@@ -1,0 +1,183 @@
+"""Meters: what the charger needs of one, and the simulated one: two registers that only grow, and survive the process.
+
+Energy is exact: the products of mV, mA and ms are added up as integers, and a register is what of them makes whole
+mWh. A real meter stands beside the charger's computer and counts on when that fails; this one keeps its registers in
+a small file, written in place as energy flows, so that `kill -9` loses at most what flowed since the last write.
+"""
+
+import os
+import struct
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, Protocol
+
+import msgspec
+
+from v2g.errors import StoreError
+from v2g.hardware.interfaces import OnFault
+from v2g.io.simulation.power import Faults
+
+PER_MWH: Final = 3_600_000_000
+"""mV x mA x ms in one mWh."""
+
+_SLOT: Final = struct.Struct(">8sQ16s16sI")  # magic, generation, import, export, CRC-32 of what precedes
+_MAGIC: Final = b"V2GMETR1"
+
+
+class MeterReading(msgspec.Struct, frozen=True):
+    """Both registers (mWh) at a time (ms of UTC). Import is energy into the vehicle, export energy out of it."""
+
+    utc_ms: int
+    import_mwh: int
+    export_mwh: int
+
+
+class Meter(Protocol):
+    """What the charger needs of a meter."""
+
+    @property
+    def serial(self) -> str:
+        """What is printed on it, at most 32 characters."""
+
+    def read(self, utc_ms: int) -> MeterReading:
+        """Return the registers now."""
+
+    async def refresh(self) -> None:
+        """Return when what has flowed until now is in the registers that `read` returns."""
+
+    def on_fault(self, callback: OnFault) -> None:
+        """Call `callback` when the meter falls silent or is heard again (`meter_lost`)."""
+
+    def save(self, *, sync: bool = True) -> None:
+        """Bring the registers to the disk: what is read afterwards is never less. Raises StoreError."""
+
+    def sync(self) -> None:
+        """Return when what was saved survives a power cut. For any thread. Raises StoreError."""
+
+    def close(self) -> None:
+        """Let go of the meter."""
+
+
+class SimulatedMeter:
+    """Integrates voltage and current over the time that `now_ms` tells, which must not be a clock that can be set:
+    a jump of UTC is no energy. With no path the registers live in memory only.
+
+    Raises StoreError when the file cannot be used or holds no whole slot.
+    """
+
+    def __init__(self, serial: str, path: Path | None = None, *, now_ms: Callable[[], int]) -> None:
+        self.serial: Final = serial
+        self._now_ms = now_ms
+        self._import = self._export = self._generation = 0  # mV x mA x ms
+        self._voltage_mv = self._current_ma = 0
+        self._at_ms: int | None = None
+        self._faults: Faults | None = None
+        self._frozen: MeterReading | None = None
+        self._offset_mwh = 0
+        self._on_fault: list[OnFault] = []
+        self._path = path
+        self._descriptor: int | None = None
+        if path is not None:
+            self._open(path)
+
+    def flow(self, now_ms: int, voltage_mv: int, current_ma: int) -> None:
+        """Let this flow from `now_ms` on; what flowed before counts until then. Current > 0 goes into the vehicle."""
+        self._advance(now_ms)
+        self._voltage_mv, self._current_ma = voltage_mv, current_ma
+
+    def read(self, utc_ms: int) -> MeterReading:
+        """Return the registers as they are, stamped with `utc_ms`."""
+        self._advance(self._now_ms())
+        if self._frozen is not None:
+            return msgspec.structs.replace(self._frozen, utc_ms=utc_ms)
+        import_mwh, export_mwh = self._import // PER_MWH, self._export // PER_MWH
+        return MeterReading(utc_ms, max(0, import_mwh + self._offset_mwh), export_mwh)
+
+    async def refresh(self) -> None:
+        """See Meter: the registers are exact at any moment."""
+
+    def on_fault(self, callback: OnFault) -> None:
+        """See Meter."""
+        self._on_fault.append(callback)
+
+    def obey(self, faults: Faults) -> None:
+        """Let a bench falsify readings: `meter_stuck`, `meter_backward` (Wh), `meter_jump` (Wh), `meter_silent`."""
+        self._faults = faults
+        faults.on_change(self._faults_changed)
+
+    def _faults_changed(self) -> None:
+        assert self._faults is not None
+        self._frozen, self._offset_mwh = None, 0
+        stands = "meter_stuck" in self._faults or "meter_silent" in self._faults
+        frozen = self.read(0) if stands else None
+        self._frozen = frozen
+        self._offset_mwh = int(1000 * (self._faults.value("meter_jump") or 0))
+        self._offset_mwh -= int(1000 * (self._faults.value("meter_backward") or 0))
+        for callback in self._on_fault:
+            callback("meter_lost", "meter_silent" in self._faults)
+
+    def save(self, *, sync: bool = True) -> None:
+        """Write the registers in place; with `sync` they survive a power cut too. Raises StoreError."""
+        if self._descriptor is None:
+            return
+        self._generation += 1
+        body = struct.pack(
+            ">8sQ16s16s", _MAGIC, self._generation, self._import.to_bytes(16, "big"), self._export.to_bytes(16, "big")
+        )
+        slot = body + zlib.crc32(body).to_bytes(4, "big")
+        try:
+            # two slots in turn: a write that is cut off leaves the other one whole
+            os.pwrite(self._descriptor, slot, self._generation % 2 * _SLOT.size)
+        except OSError as error:
+            raise StoreError(f"{self._path}: {error}", hint="no energy moves that cannot be accounted for") from None
+        if sync:
+            self.sync()
+
+    def sync(self) -> None:
+        """See Meter."""
+        try:
+            if self._descriptor is not None:
+                os.fdatasync(self._descriptor)
+        except OSError as error:
+            raise StoreError(f"{self._path}: {error}", hint="no energy moves that cannot be accounted for") from None
+
+    def close(self) -> None:
+        """Save and let go of the file."""
+        if self._descriptor is not None:
+            self.save()
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def _advance(self, now_ms: int) -> None:
+        if self._at_ms is not None and now_ms > self._at_ms:
+            energy = self._voltage_mv * self._current_ma * (now_ms - self._at_ms)
+            if energy > 0:
+                self._import += energy
+            else:
+                self._export -= energy
+        self._at_ms = max(now_ms, self._at_ms or now_ms)
+
+    def _open(self, path: Path) -> None:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            data = os.pread(self._descriptor, 2 * _SLOT.size, 0)
+        except OSError as error:
+            raise StoreError(f"{path}: {error}") from None
+        slots = [slot for begin in (0, _SLOT.size) if (slot := _read_slot(data[begin : begin + _SLOT.size]))]
+        if slots:
+            self._generation, self._import, self._export = max(slots)
+        elif data:
+            os.close(self._descriptor)
+            self._descriptor = None
+            raise StoreError(f"{path} holds no registers", hint="a meter that lost its registers is not used again")
+
+
+def _read_slot(data: bytes) -> tuple[int, int, int] | None:
+    if len(data) != _SLOT.size:
+        return None
+    magic, generation, import_, export, checksum = _SLOT.unpack(data)
+    if magic != _MAGIC or checksum != zlib.crc32(data[:-4]):
+        return None
+    return generation, int.from_bytes(import_, "big"), int.from_bytes(export, "big")

@@ -1,0 +1,73 @@
+"""Meters that stand beside the charger's computer: what they last said, as the charger needs it."""
+
+from collections.abc import Callable
+from typing import Final
+
+from secc.hardware.meter import MeterReading
+from secc.session import ports
+from v2g.hardware.interfaces import OnFault
+from v2g.io.hardware.modbus import ModbusMeter
+
+
+class RemoteMeter:
+    """A polled meter. See Meter: a reading is at most one poll old, and fresh after `refresh`."""
+
+    def __init__(self, serial: str, meter: ModbusMeter) -> None:
+        self.serial: Final = serial
+        self._meter = meter
+
+    def read(self, utc_ms: int) -> MeterReading:
+        """See Meter."""
+        values = self._meter.values
+        return MeterReading(utc_ms, values.import_mwh, values.export_mwh)
+
+    async def refresh(self) -> None:
+        """See Meter."""
+        await self._meter.refresh()
+
+    def on_fault(self, callback: OnFault) -> None:
+        """See Meter."""
+        self._meter.on_fault(callback)
+
+    @property
+    def has_voltage(self) -> bool:
+        """Whether the meter tells the voltage."""
+        return self._meter.has_voltage
+
+    def on_grid(self, callback: Callable[[float, float | None], None]) -> None:
+        """Call `callback` with the grid's frequency (Hz), and voltage (V) if there is one, of every good reading."""
+
+        def read() -> None:
+            values = self._meter.values
+            if values.frequency_mhz is not None:
+                volt = None if values.voltage_mv is None else values.voltage_mv / 1000
+                callback(values.frequency_mhz / 1000, volt)
+
+        self._meter.on_change(read)
+
+    def save(self, *, sync: bool = True) -> None:
+        """See Meter: it keeps its registers itself."""
+
+    def sync(self) -> None:
+        """See Meter."""
+
+    def close(self) -> None:
+        """See Meter: the line is let go by whoever opened it."""
+
+
+class MeterMains:
+    """The mains behind an AC contactor, as the meter measures them. See Mains."""
+
+    def __init__(self, meter: ModbusMeter, nominal_mv: int) -> None:
+        self._meter, self._nominal_mv = meter, nominal_mv
+
+    @property
+    def present(self) -> ports.Measured:
+        """See Mains: the current is that whose product with the voltage is the power."""
+        values = self._meter.values
+        voltage_mv = values.voltage_mv or self._nominal_mv
+        return ports.Measured(voltage_mv, (values.power_w or 0) * 1_000_000 // voltage_mv)
+
+    def on_change(self, callback: Callable[[], None]) -> None:
+        """See Mains."""
+        self._meter.on_change(callback)

@@ -1,0 +1,434 @@
+"""The safety channel of one EVSE: the monitor (`v2g.safety.charger`) between its session and its drivers.
+
+Drivers are wrapped before the EVSE gets them, so that nothing reaches one past the monitor. What the session asks for,
+is told and wants is passed on from where it happens, beside the session. Verdicts are carried out at the drivers
+themselves and reported as faults of the hardware.
+"""
+
+import asyncio
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Final, Protocol, TypeVar
+
+from secc.session import ports
+from v2g.asn1.discharge import DischargeCommand, signed_content
+from v2g.energy.limits import GridResponse, Limit
+from v2g.energy.settlement.records import CommandAccepted, ServiceChanged, SessionStarted, TermsDecided
+from v2g.errors import Asn1Error
+from v2g.hardware.faults import FAULTS as KINDS
+from v2g.hardware.interfaces import (
+    OFF,
+    Contactor,
+    Cut,
+    Demand,
+    OnFault,
+    PowerStage,
+    PrimaryDevice,
+    PrimaryReport,
+    StageReport,
+)
+from v2g.iec61851.pilot import PilotState
+from v2g.io.runtime.clock import Clock
+from v2g.io.runtime.do_each import do_each
+from v2g.io.runtime.watchdog import Watchdog
+from v2g.iso15118.session import Command, Fact
+from v2g.observe import Observe
+from v2g.safety import NOTHING, ChargerMonitor, ChargerRating, Lower, Open, Output, Phase, Request, Verdict
+
+Said = TypeVar("Said")
+
+TICK_S: Final = 0.1
+"""How often the monitor looks, whatever else happens."""
+
+
+class FaultyHardware(Protocol):
+    """Where faults are kept: the hardware of an EVSE."""
+
+    @property
+    def faults(self) -> tuple[str, ...]:
+        """The words of faults that are active."""
+
+    def on_fault(self, callback: OnFault) -> None:
+        """Call `callback` with each fault that begins or ends."""
+
+    def fault(self, word: str, active: bool) -> None:
+        """A fault begins or ends."""
+
+
+FAULTS: Final = frozenset({"contactor_welded", "contactor_dropped", "over_voltage", "power_not_obeyed"})
+"""Verdicts that are faults of the hardware by themselves; any other one is `rule_broken`."""
+
+
+class SafetyChannel:
+    """Owns the monitor, its clock and the way to the drivers. Everything is called in the event loop."""
+
+    def __init__(
+        self,
+        rating: ChargerRating,
+        clock: Clock,
+        observe: Callable[[Observe], None],
+        *,
+        watchdog: Watchdog | None = None,
+    ) -> None:
+        self._monitor, self._clock, self._observe = ChargerMonitor(rating), clock, observe
+        self._loop = asyncio.get_running_loop()
+        self._lower: list[Callable[[Output], None]] = []
+        self._open: list[Callable[[], None]] = []
+        self._look: Callable[[], None] = lambda: self._tell(self._monitor.tick)
+        self._on_fault: OnFault = lambda _word, _active: None
+        self._timer = self._loop.call_later(TICK_S, self._tick)
+        self._basic = False
+        self._last: Verdict | None = None
+        self._parts: list[Cut] = []
+        self._feed = watchdog.watch(self._cut) if watchdog is not None else lambda: None
+
+    def close(self) -> None:
+        """Stop looking; the drivers are off."""
+        self._timer.cancel()
+
+    # -- drivers
+
+    def contactor(self, contactor: Contactor) -> Contactor:
+        """Return the contactor as the EVSE gets it."""
+        contactor.on_change(lambda closed: self._tell(lambda now: self._monitor.feedback(now, closed=closed)))
+        self._monitor.feedback(self._clock.monotonic(), closed=contactor.closed)
+        self._open.append(lambda: contactor.set(closed=False))
+        self._parts.insert(0, contactor)
+        return _Contactor(contactor, self)
+
+    def stage(self, stage: PowerStage) -> PowerStage:
+        """Return the power stage as the EVSE gets it."""
+        guarded = _Stage(stage, self)
+        self._parts.append(stage)
+        self._lower.append(guarded.lower)
+        self._watch(lambda: (stage.present.voltage_mv, stage.present.power_w))
+        stage.on_report(lambda _: self._look())
+        return guarded
+
+    def primary(self, device: PrimaryDevice) -> PrimaryDevice:
+        """Return the primary device as the EVSE gets it."""
+        guarded = _Primary(device, self)
+        self._parts.append(device)
+        self._lower.append(guarded.lower)
+        self._watch(lambda: (0, device.report.sent_w))
+        device.on_report(lambda _: self._look())
+        return guarded
+
+    def mains(self, watts: Callable[[], int], *, part: Cut | None = None) -> Callable[[int, int], tuple[int, int]]:
+        """Return what passes of W into and out of a vehicle on alternating current, which makes its power itself: it
+        is told them, and cut off when it does not keep to them. `watts` is what flows."""
+        self._parts += [] if part is None else [part]
+        self._watch(lambda: (0, watts()))
+
+        def allow(charge_w: int, discharge_w: int) -> tuple[int, int]:
+            passed = self.drive(Output(charge_w, discharge_w) if charge_w or discharge_w else NOTHING)
+            return passed.charge_w, passed.discharge_w
+
+        return allow
+
+    def drive(self, output: Output) -> Output:
+        """Return what of an output passes."""
+        return self._tell(lambda now: self._monitor.drive(output, now))
+
+    def switch(self, *, closed: bool) -> bool:
+        """Say whether the contactor may be told this."""
+        if closed:
+            return self._tell(self._monitor.close)
+        self._tell(self._monitor.open)
+        return True
+
+    def stand_over(self, evse: "FaultyHardware") -> None:
+        """Report what the monitor finds wrong as faults of this hardware, whose faults forbid energy here, too."""
+        self._on_fault = evse.fault
+        evse.on_fault(self._fault)
+        for word in evse.faults:
+            self._fault(word, active=True)
+
+    def _fault(self, word: str, active: bool) -> None:
+        if KINDS[word].stops:
+            self._tell(lambda now: self._monitor.fault(word, now, active=active))
+
+    # -- the session
+
+    def converse(self, read: Callable[[Any, int], Request]) -> Callable[[Any, int], None]:
+        """A session begins whose messages `read` understands; return what hears each of them."""
+        self._basic = False
+        self._tell(self._monitor.begin)
+        return lambda message, stream: self._ask(read(message, stream))
+
+    def signal(self, pilot: PilotState, *, most_w: int, interval_s: float) -> None:
+        """A session without messages begins: the pilot asks (IEC 61851-1). `interval_s` is between two duty cycles."""
+        self._basic = True
+        self._tell(self._monitor.begin)
+        self._ask(Request(bears=Output(charge_w=most_w), told_s=interval_s))
+        self._take_pilot(pilot)
+
+    def command(self, command: Command) -> None:
+        """The session wants this of books, back end or hardware."""
+        match command:
+            case ports.TransactionStarted() | ports.JoinSession():
+                self._tell(lambda now: self._monitor.authorise(now, allowed=True))
+            case ports.TransactionEnded() | ports.CloseBooks():
+                self._tell(lambda now: self._monitor.authorise(now, allowed=False))
+            case ports.KeepSession():
+                self._tell(lambda now: self._monitor.authorise(now, allowed=False, paused=True))
+            case ports.EmergencyOff():
+                self._ask(Request(phase=Phase.IDLE))
+            case ports.Journal(record=SessionStarted(discharge=rule) | ServiceChanged(discharge=rule)):
+                self._tell(lambda now: self._monitor.discharge(rule, now))
+            case ports.Journal(record=TermsDecided(accepted=False)):
+                self._tell(lambda now: self._monitor.signed(0, now, now))
+            case ports.Journal(record=CommandAccepted(payload=payload, until_ms=until_ms)):
+                self._take_signed(payload, until_ms)
+
+    def forget_kept(self) -> None:
+        """The session that was paused will not be joined."""
+        self._monitor.forget_kept()
+
+    def fact(self, fact: Fact) -> None:
+        """The session is told this."""
+        match fact:
+            case ports.LimitChanged(limit=limit):
+                self._take_limit(limit)
+            case ports.GridChanged(limits=limits):
+                for limit in limits:
+                    self._take_limit(limit)
+            case ports.GridResponseChanged(response=response):
+                self._take_response(response)
+            case ports.StopRequested():
+                self._tell(self._monitor.stop)
+            case ports.PilotChanged(state=state) if self._basic:
+                self._take_pilot(state)
+
+    # -- inside
+
+    def _ask(self, request: Request) -> None:
+        self._tell(lambda now: self._monitor.request(request, now))
+
+    def _take_pilot(self, state: PilotState) -> None:
+        forever = float("inf")
+        if state.ready:
+            self._ask(Request(phase=Phase.POWER, power_s=forever, closed_s=forever))
+        else:
+            self._ask(Request(phase=Phase.IDLE))
+
+    def _take_limit(self, limit: Limit) -> None:
+        until_s = float("inf") if limit.valid_until_ms is None else self._clock.at(limit.valid_until_ms)
+        self._tell(
+            lambda now: self._monitor.limit(
+                limit.source,
+                now,
+                charge_w=limit.charge_w,
+                discharge_w=limit.discharge_w,
+                from_s=self._clock.at(limit.valid_from_ms),
+                until_s=until_s,
+            )
+        )
+
+    def _take_response(self, response: GridResponse) -> None:
+        """The grid's frequency and voltage bound the power, signed into the vehicle."""
+        bounds: dict[str, int] = {}
+        if response.ceiling_w is not None:
+            bounds["charge_w"] = max(0, response.ceiling_w)
+        if response.floor_w is not None:
+            bounds["discharge_w"] = max(0, -response.floor_w)
+        self._tell(lambda now: self._monitor.limit("grid", now, **bounds))
+
+    def _take_signed(self, payload: bytes, until_ms: int) -> None:
+        try:
+            content = signed_content(payload)
+        except Asn1Error:  # the gate has accepted what cannot be read: nothing is signed
+            return
+        if isinstance(content, DischargeCommand):
+            self._tell(lambda now: self._monitor.signed(content.power_w, self._clock.at(until_ms), now))
+
+    def _watch(self, read: Callable[[], tuple[int, int]]) -> None:
+        """Let the monitor know voltage (mV) and power (W) at each look."""
+
+        def look() -> None:
+            voltage_mv, power_w = read()
+            self._tell(lambda now: self._monitor.measured(voltage_mv, power_w, now))
+
+        self._look = look
+        look()
+
+    def _tick(self) -> None:
+        self._timer = self._loop.call_later(TICK_S, self._tick)
+        self._look()
+        self._feed()
+
+    def _cut(self) -> None:
+        """The event loop hangs, says the watchdog in its thread: take power away, and report it once it goes on."""
+        do_each(part.cut for part in self._parts)
+        self._loop.call_soon_threadsafe(self._hung)
+
+    def _hung(self) -> None:
+        self._observe(Observe("safety", "opened", {"reason": "hung"}))
+        self._on_fault("charger_failed", True)  # noqa: FBT003
+
+    def _tell(self, what: Callable[[float], Said]) -> Said:
+        """Return what the monitor says, after its verdicts have been carried out."""
+        said = what(self._clock.monotonic())
+        for verdict in self._monitor.verdicts():
+            self._carry_out(verdict)
+        return said
+
+    def _carry_out(self, verdict: Verdict) -> None:
+        """Do it at the drivers, each of them whatever another one raises, and tell."""
+        output = verdict.output if isinstance(verdict, Lower) else NOTHING
+        do_each(partial(lower, output) for lower in self._lower)
+        if isinstance(verdict, Open):
+            word = verdict.reason if verdict.reason in FAULTS else "rule_broken"
+            told = partial(self._observe, Observe("safety", "opened", {"reason": verdict.reason}))
+            do_each((told, partial(self._on_fault, word, True), *self._open))  # noqa: FBT003
+        elif verdict != self._last:
+            self._observe(
+                Observe(
+                    "safety",
+                    "lowered",
+                    {"reason": verdict.reason, "charge_w": output.charge_w, "discharge_w": output.discharge_w},
+                )
+            )
+        self._last = verdict
+
+
+class _Contactor:
+    """A contactor that closes only when the monitor lets it."""
+
+    def __init__(self, contactor: Contactor, channel: SafetyChannel) -> None:
+        self._contactor, self._channel = contactor, channel
+
+    def cut(self) -> None:
+        """See Cut."""
+        self._contactor.cut()
+
+    @property
+    def closed(self) -> bool:
+        """See Contactor."""
+        return self._contactor.closed
+
+    def set(self, *, closed: bool) -> None:
+        """See Contactor."""
+        if self._channel.switch(closed=closed):
+            self._contactor.set(closed=closed)
+
+    def on_change(self, callback: Callable[[bool], None]) -> None:
+        """See Contactor."""
+        self._contactor.on_change(callback)
+
+
+class _Stage:
+    """A power stage that drives what the monitor lets pass."""
+
+    def __init__(self, stage: PowerStage, channel: SafetyChannel) -> None:
+        self._stage, self._channel = stage, channel
+        self._demand = OFF
+
+    def cut(self) -> None:
+        """See Cut."""
+        self._stage.cut()
+
+    @property
+    def present(self) -> StageReport:
+        """See PowerStage."""
+        return self._stage.present
+
+    @property
+    def max_var(self) -> int:
+        """See PowerStage."""
+        return self._stage.max_var
+
+    def drive(self, demand: Demand) -> None:
+        """See PowerStage."""
+        charging = demand.current_ma >= 0
+        wanted = Output(
+            charge_w=demand.power_w if charging else 0,
+            discharge_w=0 if charging else demand.power_w,
+            charge_ma=max(0, demand.current_ma),
+            discharge_ma=max(0, -demand.current_ma),
+            voltage_mv=demand.voltage_mv,
+        )
+        passed = self._channel.drive(wanted)
+        self._demand = _demand(passed, charging=charging)
+        self._stage.drive(self._demand)
+
+    def lower(self, output: Output) -> None:
+        """Drive no more than this."""
+        self._demand = _demand(output, charging=self._demand.current_ma >= 0)
+        self._stage.drive(self._demand)
+
+    def react(self, var: int) -> None:
+        """See PowerStage."""
+        self._stage.react(var)
+
+    def on_report(self, callback: Callable[[StageReport], None]) -> None:
+        """See PowerStage."""
+        self._stage.on_report(callback)
+
+    def on_fault(self, callback: OnFault) -> None:
+        """See PowerStage."""
+        self._stage.on_fault(callback)
+
+
+class _Primary:
+    """A primary device that sends what the monitor lets pass."""
+
+    def __init__(self, device: PrimaryDevice, channel: SafetyChannel) -> None:
+        self._device, self._channel = device, channel
+        self._coil_ma = 0
+
+    def cut(self) -> None:
+        """See Cut."""
+        self._device.cut()
+
+    @property
+    def report(self) -> PrimaryReport:
+        """See PrimaryDevice."""
+        return self._device.report
+
+    def find(self, method: str) -> None:
+        """See PrimaryDevice."""
+        self._device.find(method)
+
+    def pair(self, method: str, device_id: int) -> None:
+        """See PrimaryDevice."""
+        self._device.pair(method, device_id)
+
+    def excite(self, coil_ma: int, power_w: int) -> None:
+        """See PrimaryDevice."""
+        self._coil_ma = coil_ma
+        self._device.excite(coil_ma, self._passed(power_w))
+
+    def send(self, power_w: int) -> None:
+        """See PrimaryDevice."""
+        self._coil_ma = 0
+        self._device.send(self._passed(power_w))
+
+    def lower(self, output: Output) -> None:
+        """Send no more than this."""
+        if self._coil_ma and output.charge_w:
+            self._device.excite(self._coil_ma, output.charge_w)
+        else:
+            self._device.send(output.charge_w)
+
+    def rest(self) -> None:
+        """See PrimaryDevice."""
+        self._channel.drive(NOTHING)
+        self._device.rest()
+
+    def on_report(self, callback: Callable[[PrimaryReport], None]) -> None:
+        """See PrimaryDevice."""
+        self._device.on_report(callback)
+
+    def on_fault(self, callback: OnFault) -> None:
+        """See PrimaryDevice."""
+        self._device.on_fault(callback)
+
+    def _passed(self, power_w: int) -> int:
+        return self._channel.drive(Output(charge_w=power_w) if power_w else NOTHING).charge_w
+
+
+def _demand(output: Output, *, charging: bool) -> Demand:
+    if charging:
+        return Demand(output.voltage_mv, output.charge_ma, output.charge_w)
+    return Demand(output.voltage_mv, -output.discharge_ma, output.discharge_w)

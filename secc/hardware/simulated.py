@@ -1,0 +1,278 @@
+"""Chargers without hardware: on the simulated lines that join them to a vehicle's process, or on a bench."""
+
+from collections.abc import Callable, Coroutine
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+from secc.hardware.ac import AcEvse, anything
+from secc.hardware.dc import DcEvse
+from secc.hardware.evse import Parts, WatchConfig
+from secc.hardware.fault_file import FaultKeeper
+from secc.hardware.meter import SimulatedMeter
+from secc.hardware.safety import SafetyChannel
+from secc.session import ports
+from secc.session.config import AcRating, EvseRating
+from v2g.hardware.interfaces import Contactor
+from v2g.hardware.pantograph import PantographConfig
+from v2g.hardware.simulation import FaultStep, StageConfig
+from v2g.io.plc.pilot import ChargerPilot
+from v2g.io.runtime.clock import Clock
+from v2g.io.simulation.ac_line import ChargerAcLine, VehicleAc
+from v2g.io.simulation.coil import CoilConfig
+from v2g.io.simulation.dc_line import VehicleDc
+from v2g.io.simulation.power import (
+    DcLine,
+    Faults,
+    SimulatedCabinet,
+    SimulatedContactor,
+    SimulatedIsolation,
+    SimulatedStage,
+)
+from v2g.iso15118.session import Command, Fact
+
+Seconds = Annotated[float, Meta(ge=0, le=60)]
+
+
+class SimulatedEvseConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How the simulated charger behaves. Waits are real seconds and 0 by default; ramps run in simulated time."""
+
+    insulation_ohm: Annotated[int, Meta(ge=0)] = 1_000_000
+    """Insulation resistance that the isolation monitor measures."""
+    cable_check_s: Seconds = 0.0
+    """How long the isolation monitor measures."""
+    contactor_s: Seconds = 0.0
+    """How long the contactor takes to move."""
+    contactors_stick: bool = False
+    """The contactor does not close, as a dead one."""
+    report_s: Annotated[float, Meta(gt=0, le=10)] = 0.25
+    """How often voltage, current and meter are reported while nothing changes."""
+    stage: StageConfig = StageConfig()
+    latch: bool = False
+    """The plug has a lock of the charger's, as an AC socket has."""
+    coil: CoilConfig = CoilConfig()
+    """The primary device of kind `wpt`."""
+    pantograph: PantographConfig = PantographConfig()
+    """The connection device of kind `acdp`."""
+    faults: tuple[FaultStep, ...] = ()
+    """What goes wrong, and when."""
+
+
+class BenchLine:
+    """No line at all: a load at the output stands for the vehicle, and bears what the vehicle says in its messages."""
+
+    def __init__(self) -> None:
+        self._callbacks: list[Callable[[VehicleDc | None], None]] = []
+        self._load: VehicleDc | None = None
+
+    @property
+    def vehicle(self) -> VehicleDc | None:
+        """What the load shows."""
+        return self._load
+
+    def on_change(self, callback: Callable[[VehicleDc | None], None]) -> None:
+        """Call `callback` with what the load shows from now on."""
+        self._callbacks.append(callback)
+
+    def publish(self, voltage_mv: int, current_ma: int, *, contactor_closed: bool) -> None:
+        """Nobody sees what is driven."""
+
+    def connect(self, load: VehicleDc | None) -> None:
+        """Let the load show this; None takes it off."""
+        if load != self._load:
+            self._load = load
+            for callback in self._callbacks:
+                callback(load)
+
+
+class SimulatedEvse(DcEvse):
+    """A charger for direct current whose parts are all simulated, on a DC line. `bench` is what can go wrong in it."""
+
+    def __init__(
+        self,
+        line: DcLine,
+        meter: SimulatedMeter,
+        clock: Clock,
+        config: SimulatedEvseConfig | None = None,
+        *,
+        pilot: ChargerPilot | None = None,
+        watch: WatchConfig | None = None,
+        rating: EvseRating | None = None,
+        safety: SafetyChannel | None = None,
+        service: FaultKeeper | None = None,
+    ) -> None:
+        config, rating = config or SimulatedEvseConfig(), rating or EvseRating()
+        self.bench = bench = make_faults(config, clock)
+        self.contactor = SimulatedContactor(bench, config.contactor_s)
+        meter.obey(bench)
+        self._simulated = SimulatedStage(line, self.contactor, bench, clock, config.stage)
+        self._simulated.on_report(lambda report: meter.flow(clock.elapsed_ms(), report.voltage_mv, report.current_ma))
+        self.cabinet = SimulatedCabinet(bench, clock, lambda: self.present.current_ma, latch=config.latch)
+        super().__init__(
+            Parts(safety.contactor(self.contactor) if safety else self.contactor, self.cabinet, meter, pilot, service),
+            safety.stage(self._simulated) if safety else self._simulated,
+            SimulatedIsolation(bench, config.insulation_ohm, config.cable_check_s),
+            clock,
+            watch or WatchConfig(contactor_s=max(3.0, 2 * config.contactor_s)),
+            report_s=config.report_s,
+            most_w=max(rating.max_charge_power_w, rating.max_discharge_power_w),
+        )
+
+    async def close(self) -> None:
+        """Leave everything safe and stop moving."""
+        await super().close()
+        self._simulated.close()
+        self.contactor.close()
+        self.bench.close()
+
+
+class BenchEvse(SimulatedEvse):
+    """A charger on a test bench: a load at its output stands for the vehicle, and bears what that says in its messages.
+
+    So energy flows and is metered with a vehicle of any make at the other end of a network cable. The load stands at
+    the voltage of the vehicle, or of the output if that is lower.
+    """
+
+    def __init__(
+        self,
+        meter: SimulatedMeter,
+        clock: Clock,
+        config: SimulatedEvseConfig | None = None,
+        *,
+        safety: SafetyChannel | None = None,
+        service: FaultKeeper | None = None,
+    ) -> None:
+        self._line = BenchLine()
+        super().__init__(self._line, meter, clock, config, safety=safety, service=service)
+
+    def execute(self, command: Command) -> Coroutine[Any, Any, Fact | None] | None:
+        """Carry out a hardware command; anything else does nothing."""
+        match command:
+            case ports.Reported(voltage_mv=voltage_mv):
+                ceiling = self._demand.voltage_mv or voltage_mv
+                self._line.connect(
+                    VehicleDc(
+                        max(0, min(voltage_mv, ceiling)),
+                        contactor_closed=True,
+                        max_charge_ma=command.max_charge_ma,
+                        max_discharge_ma=command.max_discharge_ma,
+                    )
+                )
+            case ports.StartCableCheck() | ports.OpenContactors() | ports.EmergencyOff():
+                self._line.connect(None)
+        return super().execute(command)
+
+
+class BenchAcLine:
+    """No AC line: a vehicle that draws or gives as much as it is let stands at its end."""
+
+    def __init__(self) -> None:
+        self._callbacks: list[Callable[[VehicleAc | None], None]] = []
+        self._voltage_mv = 0
+        self.seen: VehicleAc | None = None
+
+    def on_change(self, callback: Callable[[VehicleAc | None], None]) -> None:
+        """Call `callback` with what the vehicle draws from now on."""
+        self._callbacks.append(callback)
+
+    def publish(self, voltage_mv: int, phases: int, *, contactor_closed: bool) -> None:
+        """The vehicle takes it as it comes."""
+
+    def draw(self, power_w: int, nominal_mv: int) -> None:
+        """Let the vehicle draw (positive) or give this power."""
+        self.seen = VehicleAc(power_w * 1_000_000 // nominal_mv)
+        for callback in self._callbacks:
+            callback(self.seen)
+
+
+class BenchAcEvse(AcEvse):
+    """A charge point on a test bench: the vehicle, of any make, is joined by a network cable only.
+
+    It is taken to follow its target, and where it has none, to draw all that it is let; so energy is metered.
+    """
+
+    def __init__(
+        self,
+        meter: SimulatedMeter,
+        clock: Clock,
+        config: SimulatedEvseConfig,
+        rating: AcRating,
+        *,
+        safety: SafetyChannel | None = None,
+        service: FaultKeeper | None = None,
+    ) -> None:
+        self._line, self._nominal_mv = BenchAcLine(), rating.nominal_voltage_v * 1000
+        self.bench = bench = make_faults(config, clock)
+        self.contactor = SimulatedContactor(bench, config.contactor_s)
+        meter.obey(bench)
+        mains = SimulatedMains(self._line, self.contactor, rating)
+        mains.on_change(lambda: meter.flow(clock.elapsed_ms(), mains.present.voltage_mv, mains.present.current_ma))
+        cabinet = SimulatedCabinet(bench, clock, lambda: self.present.current_ma, latch=config.latch)
+        super().__init__(
+            Parts(safety.contactor(self.contactor) if safety else self.contactor, cabinet, meter, None, service),
+            mains,
+            clock,
+            WatchConfig(contactor_s=max(3.0, 2 * config.contactor_s)),
+            report_s=config.report_s,
+            most_w=max(rating.max_charge_power_w, rating.max_discharge_power_w),
+            allow=safety.mains(lambda: mains.present.watts) if safety else anything,
+        )
+
+    def execute(self, command: Command) -> Coroutine[Any, Any, Fact | None] | None:
+        """Carry out a hardware command; anything else does nothing."""
+        outcome = super().execute(command)
+        if isinstance(command, ports.SetAcOutput):
+            wanted = command.charge_w if command.power_w is None else command.power_w
+            self._line.draw(max(-command.discharge_w, min(command.charge_w, wanted)), self._nominal_mv)
+        return outcome
+
+    async def close(self) -> None:
+        """Leave everything safe."""
+        await super().close()
+        self.contactor.close()
+        self.bench.close()
+
+
+class SimulatedMains:
+    """Mains behind a contactor on the simulated AC line; what flows is what the vehicle draws. See Mains."""
+
+    def __init__(self, line: ChargerAcLine | BenchAcLine, contactor: Contactor, rating: AcRating) -> None:
+        self._line, self._contactor, self._rating = line, contactor, rating
+        self._present = ports.Measured(0, 0)
+        self._callbacks: list[Callable[[], None]] = []
+        line.on_change(lambda _: self._act())
+        contactor.on_change(lambda _: self._act())
+        self._act()
+
+    @property
+    def present(self) -> ports.Measured:
+        """See Mains."""
+        return self._present
+
+    def cut(self) -> None:
+        """See Cut: what the line shows is that nothing is passed on."""
+        self._line.publish(0, self._rating.phases, contactor_closed=False)
+
+    def on_change(self, callback: Callable[[], None]) -> None:
+        """See Mains."""
+        self._callbacks.append(callback)
+
+    def _act(self) -> None:
+        closed, vehicle = self._contactor.closed, self._line.seen
+        voltage_mv = self._rating.nominal_voltage_v * 1000 if closed else 0
+        current_ma = vehicle.current_ma if closed and vehicle is not None else 0
+        self._line.publish(voltage_mv, self._rating.phases, contactor_closed=closed)
+        present = ports.Measured(voltage_mv, current_ma)
+        if present != self._present:
+            self._present = present
+            for callback in self._callbacks:
+                callback()
+
+
+def make_faults(config: SimulatedEvseConfig, clock: Clock) -> Faults:
+    """Return the faults of a configuration."""
+    faults = Faults(config.faults, clock)
+    if config.contactors_stick:
+        faults.set("no_close")
+    return faults

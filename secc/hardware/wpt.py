@@ -1,0 +1,170 @@
+"""A charger with a primary device in the ground: power through the air, without pilot and plug."""
+
+from collections.abc import Callable, Coroutine
+from types import MappingProxyType
+from typing import Any, Final
+
+from secc.hardware.evse import Evse, OnFact, Parts, WatchConfig
+from secc.session import ports
+from v2g.hardware.interfaces import PrimaryDevice, PrimaryReport
+from v2g.iec61851.timing import STANDARD, PilotTiming
+from v2g.io.runtime.clock import Clock
+from v2g.iso15118.session import Command, Fact
+
+INPUT_MV: Final = 400_000
+"""Voltage that the device is fed with; with the power it makes the current that is reported."""
+
+MARGIN_W: Final = 500
+OVER_S: Final = 1.0
+"""More than a tenth and 500 W above what it was told to send, for so long, is no control any more."""
+
+TROUBLES: Final = MappingProxyType({"foreign_object": "SPCFODDetected", "living_object": "SPCLOPDetected"})
+"""Faults of the device with which power waits -> how the vehicle is told (WPT_SPCChargeDiagnostics)."""
+
+
+class WptEvse(Evse):
+    """See EvseHardware. The contactor feeds the primary device; nothing leaves the ground while it is open.
+
+    Voltage and current are those of the device's input; `power_w` is what it takes.
+    """
+
+    def __init__(
+        self,
+        parts: Parts,
+        device: PrimaryDevice,
+        clock: Clock,
+        watch: WatchConfig,
+        *,
+        report_s: float,
+        most_w: int,
+        timing: PilotTiming = STANDARD,
+    ) -> None:
+        self._device = device
+        self._wanted_w: int | None = None
+        self._excited = (0, 0)  # mA and the most W, for an alignment check
+        self._troubles: dict[str, None] = {}
+        self._told_device = ports.Device()
+        self._over_since: float | None = None
+        super().__init__(parts, clock, watch, report_s=report_s, most_w=most_w, timing=timing)
+        device.on_report(self._device_changed)
+        device.on_fault(self._something_near)
+
+    @property
+    def present(self) -> ports.Measured:
+        """What the device takes from the grid."""
+        sent_w = self._device.report.sent_w
+        return ports.Measured(INPUT_MV if self.contactors_closed else 0, sent_w * 1_000_000 // INPUT_MV, sent_w)
+
+    def subscribe(self, callback: OnFact) -> Callable[[], None]:
+        """See EvseHardware."""
+        unsubscribe = super().subscribe(callback)
+        callback(ports.DeviceChanged(self._seen()))
+        return unsubscribe
+
+    def execute(self, command: Command) -> Coroutine[Any, Any, Fact | None] | None:
+        """See EvseHardware."""
+        match command:
+            case ports.StartPositioning(method=method):
+                self._device.find(method)
+            case ports.StartPairing(method=method, device_id=device_id):
+                self._device.pair(method, device_id)
+            case ports.CheckAlignment(current_ma=0):
+                self._off()
+                return None
+            case ports.CheckAlignment(current_ma=current_ma, power_w=power_w):
+                return self._check(current_ma, power_w, self._offs)
+            case ports.SetWptOutput(power_w=power_w):
+                self._wanted_w = power_w
+                self._drive()
+            case ports.StartCableCheck():
+                return _refused()  # there is no cable
+            case ports.TransactionEnded() | ports.KeepSession():
+                self._device.rest()
+        return super().execute(command)
+
+    def _off(self) -> None:
+        self._wanted_w = None
+        self._excited = (0, 0)
+        self._device.send(0)
+
+    def _lower(self, output: ports.Output) -> None:
+        assert isinstance(output, ports.SetWptOutput)
+        current_ma, power_w = self._excited
+        if power_w > output.power_w:
+            self._excite(current_ma, output.power_w)
+        if self._wanted_w is not None and self._wanted_w > output.power_w:
+            self._wanted_w = output.power_w
+            self._drive()
+
+    def _excite(self, current_ma: int, power_w: int) -> None:
+        """Drive the coil for the alignment check, if nothing is in the way."""
+        self._excited = (current_ma, power_w)
+        if power_w and not self._troubles:
+            self._device.excite(current_ma, power_w)
+        else:
+            self._device.send(0)
+
+    def _drive(self) -> None:
+        """Pass the wish on, if the interlock has let the contactor close and nothing is in the way."""
+        self._excited = (0, 0)
+        free = self._interlock.commanded and not self._troubles
+        self._device.send(self._wanted_w or 0 if free else 0)
+
+    async def _check(self, current_ma: int, power_w: int, offs: int) -> Fact | None:
+        """Feed the device and excite its coil; what it finds out comes as DeviceChanged."""
+        state = await self._close_contactors(offs)
+        if state != ports.ContactorState(closed=True) or offs != self._offs:
+            return ports.HardwareFault(self._interlock.serious or "contactor_stuck_open")
+        self._wanted_w = None
+        self._excite(current_ma, power_w)
+        return None
+
+    def _something_near(self, word: str, active: bool) -> None:
+        """Take the field away from what must not be in it, at once; the session asks for power again afterwards."""
+        if active:
+            self._troubles[word] = None
+        else:
+            self._troubles.pop(word, None)
+        self._drive()
+        self.fault(word, active=active)
+        self._tell_device()
+
+    def _device_changed(self, report: PrimaryReport) -> None:
+        self._tell(self.present)
+        self._tell_device()
+        self._watch_output()
+
+    def _tell_device(self) -> None:
+        seen = self._seen()
+        if seen != self._told_device:
+            self._told_device = seen
+            self._tell(ports.DeviceChanged(seen))
+
+    def _seen(self) -> ports.Device:
+        report = self._device.report
+        return ports.Device(
+            in_place=report.in_place,
+            observed_id=report.observed_id,
+            confirmed=report.confirmed,
+            aligned=report.aligned,
+            alignment_w=report.sent_w if report.aligned is not None else 0,
+            coil_ma=report.coil_ma,
+            trouble=next((TROUBLES[word] for word in self._troubles), ""),
+        )
+
+    async def _calm(self) -> None:
+        """The field is gone as soon as it was switched off."""
+
+    def _watch_output(self) -> None:
+        """Cut off a device that sends more than it was told, also to find out how well a vehicle is aligned."""
+        allowed_w = max(self._wanted_w or 0, self._excited[1])
+        if self._device.report.sent_w <= allowed_w * 11 // 10 + MARGIN_W:
+            self._over_since = None
+        elif self._over_since is None:
+            self._over_since = self._clock.monotonic()
+        elif self._clock.monotonic() - self._over_since >= OVER_S:
+            self.fault("over_current", active=True)
+
+
+async def _refused() -> Fact:
+    return ports.CableCheckFinished(passed=False)

@@ -1,0 +1,99 @@
+"""The charger's end of TLS, as the configuration wants it: chains and their OCSP answers, and whom it believes."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from secc.config import ChainConfig, ProgramConfig
+from secc.link.trust_files import TrustFiles
+from secc.station.device import certificate_folder
+from v2g.errors import ConfigError
+from v2g.io.keys import load_credentials
+from v2g.io.network import plain_tcp
+from v2g.io.tls.crls import CrlFiles
+from v2g.io.tls.endpoint import PROFILES, Endpoint
+from v2g.io.tls.identity import Answers, IdentityFiles, identities
+from v2g.io.tls.peer_verifier import check_own_key
+from v2g.io.tls.stapler import Stapler
+from v2g.io.tls.warnings import open_key_log, tell_backend, tell_profile
+from v2g.observe import Observe
+from v2g.ocpp.messages.certificates import InstallCertificateUse
+from v2g.pki.certificates import load_certificate
+from v2g.pki.credentials import Credentials, load_chain
+from v2g.pki.profiles import Role
+
+VEHICLES: Final[tuple[InstallCertificateUse, ...]] = ("V2GRootCertificate", "OEMRootCertificate")
+"""Roots to which the certificates of vehicles lead."""
+
+
+def roots(*files: Path) -> tuple[bytes, ...]:
+    """Return the first certificate (DER) of each PEM file."""
+    return tuple(load_chain(path)[0] for path in files)
+
+
+class Transport:
+    """Chains, roots and OCSP answers of one charger."""
+
+    def __init__(self, config: ProgramConfig, observe: Callable[[Observe], None]) -> None:
+        """Read the files. Raises V2GError for those that cannot be used."""
+        self.config = config
+        tls_config = config.tls
+        profile = PROFILES[config.security_profile].with_curves(tls_config.curves)
+        folder = certificate_folder(config.station) if config.station is not None else None
+        self.trust = TrustFiles(tls_config, folder, observe)
+        tell_profile(profile, observe)
+        if any(place.sdp.without_tls for place in config.places):
+            plain_tcp.permit(profile, observe)
+        key_log = open_key_log(tls_config.key_log, observe) if tls_config.key_log is not None else None
+        self._stapler = _stapler(config, self.trust.of(*VEHICLES), observe)
+        first = ChainConfig(chain=tls_config.chain, key=tls_config.key, ocsp=tls_config.ocsp)
+
+        def files(chain: ChainConfig) -> IdentityFiles:
+            def load() -> Credentials:
+                credentials = load_credentials(chain.chain, chain.key)
+                check_own_key(load_certificate(credentials.leaf), profile)
+                return credentials
+
+            answers = self._stapler.answer if self._stapler is not None else _answers(chain.ocsp)
+            files = (chain.chain, *([chain.key.path] if chain.key.path is not None else []))
+            return IdentityFiles(load, files, answers=answers, observe=observe)
+
+        self._files = tuple(files(chain) for chain in (first, *tls_config.other_chains))
+        self.endpoint = Endpoint(
+            server=True,
+            identities=identities(self._files),
+            anchors=lambda: self.trust.of(*VEHICLES),
+            peer_role=Role.VEHICLE,
+            crosses=roots(*tls_config.cross_certificates),
+            profile=profile,
+            backend=tls_config.backend,
+            crls=CrlFiles(tls_config.crls, observe),
+            key_log=key_log,
+        )
+        tell_backend(self.endpoint, observe)
+
+    @property
+    def credentials(self) -> tuple[Credentials, ...]:
+        """The chains in use, best first."""
+        return tuple(each.credentials for each in self.endpoint.current())
+
+    async def run(self) -> None:
+        """Keep the OCSP answers fresh, until cancelled."""
+        if self._stapler is not None:
+            await self._stapler.run(lambda: [each for files in self._files for each in files.wanted()])
+        await asyncio.Event().wait()
+
+
+def _stapler(config: ProgramConfig, anchors: tuple[bytes, ...], observe: Callable[[Observe], None]) -> Stapler | None:
+    wanted = config.tls.stapler
+    if wanted is None:
+        return None
+    if config.tls.ocsp is not None or any(each.ocsp is not None for each in config.tls.other_chains):
+        raise ConfigError("tls.stapler and tls.ocsp exclude each other", hint="leave out one of them")
+    cache = wanted.cache or config.data_dir / "ocsp"
+    return Stapler(anchors=anchors, responder=wanted.responder, cache=cache, observe=observe)
+
+
+def _answers(path: Path | None) -> Answers | None:
+    return (lambda _credentials: path.read_bytes()) if path is not None else None

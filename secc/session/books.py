@@ -1,0 +1,65 @@
+"""What goes into the journal of a session, beyond what the discharge gate says by itself."""
+
+import hashlib
+from typing import Literal
+
+from secc.session.context import Contract, Selected
+from secc.session.ports import Journal
+from secc.session.world import World
+from v2g.energy.settlement.records import (
+    AnyRecord,
+    ContractAuthorized,
+    Discharge,
+    ServiceChanged,
+    SessionStarted,
+    TariffSet,
+    VehicleDescribed,
+)
+
+
+def open_books(selected: Selected, world: World) -> tuple[Journal, ...]:
+    """Return the first entries of a session: who, where, on which terms. No energy has flowed yet."""
+    contract = selected.authorized.contract
+    records: list[AnyRecord] = [_started(selected, world)]
+    if contract is not None:
+        records.append(_authorized(contract))
+    records.append(VehicleDescribed(evcc_id=selected.authorized.opened.evcc_id))
+    if world.tariff is not None:
+        records.append(TariffSet(tariff=world.tariff))
+    return tuple(Journal(record) for record in records)
+
+
+def change_services(
+    selected: Selected, reason: Literal["renegotiated", "resumed"], world: World
+) -> tuple[Journal, ...]:
+    """Return the entry for services that hold from now on in a journal that is open already."""
+    changed = ServiceChanged(service=selected.service.name, discharge=discharge_rule(selected, world), reason=reason)
+    return (Journal(changed),)
+
+
+def discharge_rule(selected: Selected, world: World) -> Discharge:
+    """Return what lets energy be fed back."""
+    if not selected.bidirectional or (world.config.signed_discharge.required and not selected.signed_discharge):
+        return "none"
+    return "signed" if selected.signed_discharge else "standard"
+
+
+def _started(selected: Selected, world: World) -> SessionStarted:
+    import_mwh, export_mwh = world.meter_begin
+    return SessionStarted(
+        station_id=world.identity.station_id,
+        evse_id=world.config.evse_id,
+        session_id=selected.authorized.opened.session_id.hex(),
+        meter_serial=world.identity.meter_serial,
+        meter_certificate=hashlib.sha256(world.identity.meter_certificate).hexdigest(),
+        charger_certificate=hashlib.sha256(world.trust.chain[0]).hexdigest(),
+        import_mwh=import_mwh,
+        export_mwh=export_mwh,
+        discharge=discharge_rule(selected, world),
+        reaction_ms=world.config.reaction_ms,
+    )
+
+
+def _authorized(contract: Contract) -> ContractAuthorized:
+    fingerprint = hashlib.sha256(contract.chain[0]).hexdigest()
+    return ContractAuthorized(emaid=contract.emaid, contract_certificate=fingerprint, authorized_by="csms")

@@ -1,0 +1,87 @@
+"""What a charger asks of its CSMS while a vehicle waits: who may charge, which contract it gets, what it may expect."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from msgspec.structs import replace
+
+from secc.station.config import StationConfig
+from secc.station.contract_chain import describe_chain
+from v2g.errors import V2GError
+from v2g.io.runtime.clock import Clock
+from v2g.observe import Observe
+from v2g.ocpp.messages.authorization import AuthorizeResponse, IdToken
+from v2g.ocpp.messages.ev_charging import NotifyEVChargingNeedsResponse
+from v2g_station.blocks.authorization.contracts import AuthorizeOutcome, authorize_outcome, authorize_request
+from v2g_station.blocks.security.certificates import ContractRequest, InstallationOutcome
+from v2g_station.blocks.smart_charging.ev_needs import EvNeeds, needs_request
+from v2g_station.contract_installation import fetch_contract
+from v2g_station.runner import StationRunner
+
+
+class Questions:
+    """Asks over a station's connection; every question has an answer, also when nobody can be reached."""
+
+    _config: StationConfig
+    _runner: StationRunner
+    _clock: Clock
+    _observe: Callable[[Observe], None]
+
+    def _may_use(self, evse_id: int, id_token: IdToken, group: str | None) -> bool:
+        """Return whether an EVSE is in service, and free or kept for this one."""
+        raise NotImplementedError
+
+    async def authorize(self, emaid: str, chain_der: Sequence[bytes], *, evse_id: int = 1) -> AuthorizeOutcome:
+        """Ask whether a contract may charge; `chain_der` is leaf first, DER (C07).
+
+        Never raises for what the CSMS or the network does: without an answer in time the outcome is `unreachable`,
+        or `accepted` where the configuration accepts contracts offline. At an EVSE that is kept for somebody else
+        (H03), or is not in service, the outcome is `refused`.
+        """
+        token = IdToken(id_token=emaid, type="eMAID")
+        unreachable = AuthorizeOutcome(decision="unreachable")
+        if self._config.accept_offline and self._may_use(evse_id, token, None):
+            unreachable = AuthorizeOutcome(decision="accepted")
+        if not self._runner.online.is_set():
+            return unreachable
+        pem, hashes = describe_chain(chain_der)
+        request = authorize_request(emaid, pem, hashes, self._runner.version)
+        try:
+            answer = await self._runner.call(request, AuthorizeResponse, timeout=self._config.authorize_timeout)
+        except V2GError as error:
+            self._note("authorize_failed", reason=str(error)[:200])
+            return unreachable
+        outcome = authorize_outcome(answer)
+        group = answer.id_token_info.group_id_token
+        if outcome.decision == "accepted" and not self._may_use(evse_id, token, group.id_token if group else None):
+            outcome = replace(outcome, decision="refused")
+        self._note("authorized", decision=outcome.decision, status=outcome.status)
+        return outcome
+
+    async def fetch_contract(self, request: ContractRequest) -> InstallationOutcome:
+        """Ask for a contract for a vehicle (M01); never raises for what the CSMS or the network does."""
+        return await fetch_contract(
+            request,
+            self._runner,
+            self._clock,
+            patience=self._config.installation_timeout,
+            message_timeout=self._config.message_timeout,
+            observe=self._observe,
+        )
+
+    async def charging_needs(self, needs: EvNeeds, *, evse_id: int = 1) -> str:
+        """Tell what the vehicle needs (K15); return the CSMS's status, "" when it could not be asked."""
+        if not self._runner.online.is_set():
+            return ""
+        request = needs_request(evse_id, needs, self._clock.utc_ms(), self._runner.version)
+        try:
+            answer = await self._runner.call(request, NotifyEVChargingNeedsResponse)
+        except V2GError as error:
+            self._note("charging_needs_failed", reason=str(error)[:200])
+            return ""
+        if answer.status == "Rejected" and self._runner.version == "2.0.1":
+            return "NoChargingProfile"  # there it says that no schedule is to come (K15.FR.04)
+        return answer.status
+
+    def _note(self, name: str, **data: Any) -> None:
+        self._observe(Observe("ocpp", name, data))

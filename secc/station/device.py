@@ -1,0 +1,130 @@
+"""The machine of a real charger, from its configuration."""
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from secc.station.config import StationConfig
+from v2g.io.runtime.clock import Clock
+from v2g.observe import Observe
+from v2g.ocpp.messages.certificates import InstallCertificateUse
+from v2g.ocpp.messages.security import CertificateSigningUse
+from v2g.pki.reference import KeyReference
+from v2g_station.blocks.evse import Fact
+from v2g_station.blocks.security.certificate_store import Stored
+from v2g_station.device.certificates import CertificateFiles, Own, seeds
+from v2g_station.device.device import Machine, web_context
+from v2g_station.device.display import Display
+from v2g_station.device.firmware import Firmware, UpdateConfig
+from v2g_station.device.installer import CommandInstaller, FolderInstaller, Installer
+from v2g_station.device.logs import LogSources, LogUploads
+from v2g_station.device.publisher import Publisher
+from v2g_station.device.sleeping import Sleeping
+from v2g_station.kernel.layout import EvseLayout
+
+
+@dataclass(frozen=True)
+class Premises:
+    """What a station finds at the charger that it is part of."""
+
+    sources: LogSources = field(default_factory=LogSources)
+    """Where the program's logs are."""
+    evses: tuple[EvseLayout, ...] = ()
+    """What the EVSEs are, where that is known."""
+    grid_voltage: bool = True
+    """Whether the grid's voltage is measured where its frequency is."""
+    max_var: int = 0
+    """The reactive power that the power electronics of each EVSE can inject and absorb."""
+    own: Mapping[CertificateSigningUse, Own] = field(default_factory=dict)
+    """Chains that vehicles are shown, with their keys."""
+    roots: Mapping[InstallCertificateUse, tuple[Path, ...]] = field(default_factory=dict)
+    """Roots of the configuration."""
+
+
+def certificate_folder(config: StationConfig) -> Path:
+    """Return where the roots of the CSMS's making are, and keys that wait for their certificates."""
+    return config.certificates or config.store.parent / "certificates"
+
+
+def charger_machine(
+    config: StationConfig,
+    premises: Premises,
+    *,
+    clock: Clock,
+    tell: Callable[[Fact], None],
+    accepted: Callable[[], asyncio.Event],
+    observe: Callable[[Observe], None],
+    boot_id: str,
+    roots: Callable[[], tuple[Path, ...]],
+) -> Machine:
+    """Return what serves this configuration; `roots` gives the files with the roots of the CSMS."""
+    home = config.store.parent
+    context = web_context(roots)
+    logs = LogUploads(config.logs, folder_maker(home / "logs"), premises.sources, tell=tell, context=context)
+    own = dict(premises.own)
+    if config.tls is not None and config.tls.own is not None:
+        chain, key = config.tls.own
+        own["ChargingStationCertificate"] = Own(chain, KeyReference.of(key))
+    certificates = CertificateFiles(folder_maker(certificate_folder(config)), lambda: own, tell=tell, observe=observe)
+    firmware: Firmware | None = None
+    if config.update is not None:
+        firmware = Firmware(
+            config.update,
+            folder_maker(config.update.folder or home / "firmware"),
+            _installer(config.update),
+            tell=tell,
+            accepted=accepted,
+            context=context,
+            observe=observe,
+            boot_id=boot_id,
+        )
+    publisher: Publisher | None = None
+    if config.publish is not None:
+        folder = folder_maker(config.publish.folder or home / "published")
+        publisher = Publisher(config.publish, folder, tell=tell, context=context)
+    terminal = None
+    if config.terminal is not None:
+        from v2g_station.device.payment_terminal import PaymentTerminal  # only a charger with a terminal pays for it
+
+        terminal = PaymentTerminal(config.terminal, clock, tell=tell, observe=observe)
+    return Machine(
+        logs=logs,
+        firmware=firmware,
+        publisher=publisher,
+        certificates=certificates,
+        display=Display(config.display, observe),
+        sleeping=Sleeping(config.sleep, config.evses, tell, observe) if config.sleep is not None else None,
+        terminal=terminal,
+    )
+
+
+def configured_roots(config: StationConfig, premises: Premises) -> tuple[Stored, ...]:
+    """Return all roots that the configuration names. Raises V2GError."""
+    files = dict(premises.roots)
+    if config.tls is not None:
+        files["CSMSRootCertificate"] = (config.tls.ca,)
+    if config.update is not None:
+        files["ManufacturerRootCertificate"] = config.update.manufacturer_roots
+    return seeds(files)
+
+
+def folder_maker(folder: Path) -> Callable[[], Path]:
+    """Return what gives a folder, and makes it where it is not there."""
+
+    def make() -> Path:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return folder
+
+    return make
+
+
+def _installer(config: UpdateConfig) -> Installer:
+    if config.commands is not None:
+        return CommandInstaller(config.commands)
+    assert config.slots is not None
+    bench = FolderInstaller(config.slots, restart=lambda: os.kill(os.getpid(), signal.SIGTERM))
+    bench.boot()
+    return bench

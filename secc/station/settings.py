@@ -1,0 +1,150 @@
+"""What a charging station's core is told of the charger that it is part of."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from msgspec.structs import replace
+
+from secc.station.config import StationConfig
+from secc.station.device import Premises
+from v2g.errors import ConfigError
+from v2g.ocpp.messages.ev_charging import DERControl
+from v2g.ocpp.messages.provisioning import BootReason
+from v2g.ocpp.messages.security import CertificateSigningUse
+from v2g.pki.keys import read_secret
+from v2g_station.blocks.connection.network import first_profile
+from v2g_station.blocks.der.reactive import BY_VOLTAGE as VAR_BY_VOLTAGE
+from v2g_station.blocks.der.reactive import REACTIVE
+from v2g_station.blocks.der.response import BY_FREQUENCY, BY_VOLTAGE
+from v2g_station.blocks.security.certificate_store import Stored
+from v2g_station.blocks.settings import MOST_VERSION, Inverter, StationSettings
+from v2g_station.kernel.layout import EvseLayout, Layout
+
+PASSWORD_VARIABLE: Final = "V2G_STATION_PASSWORD"  # noqa: S105 - a variable's name
+
+
+def password_of(config: StationConfig, environment: Mapping[str, str]) -> str:
+    """Return the password that the station begins with at its CSMS; empty where there is none.
+
+    Raises KeyAccessError for a file that cannot be used, ConfigError for a password that no CSMS takes.
+    """
+    if config.password_file is not None:
+        where = str(config.password_file)
+        found = read_secret(config.password_file).decode(errors="replace").removesuffix("\n")
+    else:
+        where, found = PASSWORD_VARIABLE, environment.get(PASSWORD_VARIABLE, "")
+        if not found:
+            return ""
+    if not (_LEAST <= len(found) <= _MOST and found.isprintable()):
+        what = f"a password of {len(found)} characters, or with some that cannot be printed"
+        raise ConfigError(f"{where}: {what}", hint=f"{_LEAST} to {_MOST} characters on one line, as the CSMS knows it")
+    return found
+
+
+_LEAST, _MOST = 16, 64
+"""Characters of BasicAuthPassword (A00.FR.205)."""
+
+
+def settings_of(
+    config: StationConfig,
+    reason: BootReason,
+    *,
+    same_boot: bool,
+    scale: float,
+    able: frozenset[str],
+    premises: Premises,
+    roots: tuple[Stored, ...],
+    chains: Mapping[CertificateSigningUse, str],
+    password: str = "",
+) -> StationSettings:
+    """Return what the core is told of this charger; an EVSE that `premises` does not know has direct current."""
+    frequency = config.frequency
+    if frequency is not None:
+        able |= {"frequency", "der"}
+    if any(each.load for each in config.energy_managers):
+        able |= {"load"}
+    top = config.max_power_w
+    known = premises.evses or (EvseLayout(max_power_w=top, max_discharge_w=top),) * config.evses
+    evses = tuple(
+        replace(
+            each,
+            max_power_w=min(top, each.max_power_w) if each.phases else top,
+            max_discharge_w=min(top, each.max_discharge_w),
+        )
+        for each in known
+    )
+    return StationSettings(
+        identity=config.identity,
+        network=first_profile(
+            config.url, security_profile=config.security_profile, message_timeout=config.message_timeout
+        ),
+        layout=Layout(
+            evses=evses,
+            vendor=config.vendor,
+            model=config.model,
+            serial_number=config.identity,
+            firmware=running_firmware(config),
+            terminal=config.terminal.layout if config.terminal is not None else None,
+            optional=("DataCollector", *(("WebPaymentsCtrlr",) if "web_payments" in able else ())),
+        ),
+        versions=config.versions,
+        boot_reason=reason,
+        same_boot=same_boot,
+        managed=True,
+        able=able,
+        der_controls=_der_controls(premises) if frequency is not None else (),
+        inverter=_inverter(config, premises),
+        nominal_hz=frequency.nominal_hz if frequency is not None else 50.0,
+        nominal_v=frequency.nominal_v if frequency is not None else 230.0,
+        roots=roots,
+        chains=chains,
+        scale=scale,
+        message_timeout=config.message_timeout,
+        values={
+            "OCPPCommCtrlr.RetryBackOffWaitMinimum": str(config.retry_minimum),
+            "OCPPCommCtrlr.RetryBackOffRandomRange": str(config.retry_random_range),
+            "OCPPCommCtrlr.MessageTimeout[Default]": f"{config.message_timeout:.0f}",
+            **({"SecurityCtrlr.BasicAuthPassword": password} if password else {}),
+            **{f"EVSE#{number}.AllowReset": "false" for number in range(1, len(evses) + 1)},  # they restart together
+        },
+    )
+
+
+def _der_controls(premises: Premises) -> tuple[DERControl, ...]:
+    """Return the controls of block R that can be followed here: by what is measured, and by what makes the power."""
+    found: set[DERControl] = set(BY_FREQUENCY)
+    if premises.grid_voltage:
+        found.update(BY_VOLTAGE)
+    if premises.max_var:
+        found.update(REACTIVE)
+        if not premises.grid_voltage:
+            found.discard(VAR_BY_VOLTAGE)
+    return tuple(sorted(found))
+
+
+def _inverter(config: StationConfig, premises: Premises) -> Inverter:
+    plate = config.inverter
+    return Inverter(
+        manufacturer=plate.manufacturer or config.vendor,
+        model=plate.model or config.model,
+        serial_number=plate.serial_number,
+        sw_version=plate.sw_version or running_firmware(config),
+        hw_version=plate.hw_version,
+        max_var=premises.max_var,
+    )
+
+
+def running_firmware(config: StationConfig) -> str:
+    """Return the version of the firmware that runs: by a file of its own image, else as configured.
+
+    Raises ConfigError for a file that cannot be read.
+    """
+    if config.firmware_file is None:
+        return config.firmware
+    try:
+        lines = config.firmware_file.read_text().strip().splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{config.firmware_file}: {error}", hint="see station.firmware_file") from None
+    if not lines or len(lines[0]) > MOST_VERSION:
+        raise ConfigError(f"{config.firmware_file} holds no version", hint="its first line is the firmware's version")
+    return lines[0]

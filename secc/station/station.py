@@ -1,0 +1,424 @@
+"""The charging-station side of a SECC: what the charger tells its CSMS, and what the CSMS wants of the charger.
+
+`Station` is the interface for the rest of the program, a shell around `v2g_station.blocks`. Telling about transactions
+returns at once; the message is on the disk when `kept` is done, and is delivered once, in order, whenever the CSMS can
+be reached.
+"""
+
+import asyncio
+import os
+import uuid
+from collections.abc import Callable, Collection, Iterable, Sequence
+from functools import partial
+from typing import Final
+
+from secc.station.commands import Wishes
+from secc.station.config import Hooks, StationConfig
+from secc.station.csms_requests import Questions
+from secc.station.device import Premises, certificate_folder, charger_machine, configured_roots
+from secc.station.settings import password_of, settings_of
+from v2g.errors import StoreError
+from v2g.io.runtime.clock import Clock
+from v2g.io.runtime.disk import DiskThread
+from v2g.io.runtime.supervision import Supervisor
+from v2g.observe import Observe
+from v2g.ocpp.messages.authorization import IdToken
+from v2g.ocpp.messages.availability import ConnectorStatus
+from v2g.ocpp.messages.provisioning import BootReason
+from v2g.ocpp.messages.transactions import ChargingState, Reason, TriggerReason
+from v2g_station.blocks.authorization.contracts import AuthorizeOutcome
+from v2g_station.blocks.evse import Fact
+from v2g_station.blocks.security.certificate_store import RootsChanged
+from v2g_station.blocks.security.signing import kept_chains
+from v2g_station.blocks.smart_charging.ev_needs import EvNeeds, plan_schedule
+from v2g_station.blocks.smart_charging.high_level import Plan, VehicleKnown
+from v2g_station.blocks.transactions.managed import ManagedSessions
+from v2g_station.blocks.transactions.transactions import (
+    MeterSample,
+    SignedReading,
+    TransactionRecord,
+    public_key_text,
+)
+from v2g_station.journal_uploader import STRANGER, Courier
+from v2g_station.kernel.kernel import Command, Moment
+from v2g_station.runner import Kept, StationRunner
+from v2g_station.station import ChargingStation
+from v2g_station.store import StationStore
+from v2g_station.tls import CsmsTls
+
+__all__ = ["AuthorizeOutcome", "EvNeeds", "Hooks", "MeterSample", "SignedReading", "Station", "StationConfig"]
+
+PREMISES: Final = Premises()
+
+CONNECTOR: Final = 1
+"""Every EVSE has one connector."""
+
+
+class Station(Questions):
+    """One charging station. `run` must be running for anything to be delivered; everything else may come before."""
+
+    def __init__(
+        self,
+        config: StationConfig,
+        *,
+        clock: Clock,
+        entropy: Callable[[int], bytes],
+        observe: Callable[[Observe], None],
+        hooks: Hooks,
+        boot_id: str = "",
+        meter_public_key: bytes = b"",
+        premises: Premises = PREMISES,
+    ) -> None:
+        """Open the store. `boot_id` names the machine's current start (Linux: /proc/sys/kernel/random/boot_id),
+        `premises` is what the station finds at its charger.
+
+        Raises StoreError, and KeyAccessError for TLS files that cannot be used.
+        """
+        self._config = config
+        self._clock = clock
+        self._entropy = entropy
+        self._observe = observe
+        self._hooks = hooks
+        self._tls = CsmsTls(config.tls, certificate_folder(config), observe) if config.tls else None
+        tls = self._tls
+        self._store, self._disk = StationStore(config.store), DiskThread()
+        self._supervisor = Supervisor(observe)
+        drawers = self._store.drawers()
+        notes = drawers.get("program", {})
+        same_boot = bool(boot_id) and notes.get("boot_id", b"").decode() == boot_id
+        self._same_boot = same_boot
+        reason: BootReason = "PowerUp"
+        if same_boot:
+            reason = "ApplicationReset" if notes.get("running") == b"yes" else "LocalReset"
+        self._wishes = Wishes(hooks, self._find, self.fact)
+        self._early: list[Command] | None = []
+        """What the machine has to do once there is an event loop."""
+        self._machine = charger_machine(
+            config,
+            premises,
+            clock=clock,
+            tell=self.fact,
+            accepted=lambda: self.online,
+            observe=observe,
+            boot_id=boot_id,
+            roots=lambda: (tls.roots,) if tls is not None else (),
+        )
+        assert self._machine.certificates is not None
+        self._machine.certificates.settle(kept_chains(drawers))
+        self._runner = StationRunner(
+            ChargingStation(
+                settings_of(
+                    config,
+                    reason,
+                    same_boot=same_boot,
+                    scale=clock.scale,
+                    able=self._machine.able,
+                    premises=premises,
+                    roots=configured_roots(config, premises),
+                    chains=self._machine.certificates.chains(),
+                    password=password_of(config, os.environ),
+                ),
+                drawers,
+                _moment(clock),
+                entropy=entropy,
+                read=self._read,
+            ),
+            self._store,
+            clock=clock,
+            command=self._carry_out,
+            observe=observe,
+            context=tls.context if tls is not None else lambda _: None,
+            changed=self._changed,
+            disk=self._disk,
+        )
+        self._core = core = self._runner.core
+        sessions = core.sessions
+        assert isinstance(sessions, ManagedSessions)
+        self._sessions = sessions
+        core.remote_control.can_start = hooks.on_start is not None
+        if hooks.serves is not None:
+            core.energy_transfers.serves = hooks.serves
+        core.provisioning.may_reset = lambda: hooks.on_reset is not None
+        core.kernel.put("FiscalMetering#1.PublicKey", public_key_text(meter_public_key))
+        self._idle = asyncio.Event()
+        self._courier = Courier(
+            config.identity,
+            self._store,
+            self._runner,
+            self._disk,
+            clock,
+            observe,
+            delivered=self._idle.set,
+            stranger=None if config.journal_copies == "always" else notes.get(STRANGER, b"").decode(),
+        )
+        self._was_online = False
+        core.kernel.keep_text("program", "boot_id", boot_id)
+        core.kernel.keep_text("program", "running", "yes")
+        self._runner.step(core.tick)
+
+    # -- life
+
+    @property
+    def kept(self) -> Kept | None:
+        """What becomes of the newest change: done when it is on the disk; None when nothing has changed."""
+        return self._runner.kept
+
+    @property
+    def online(self) -> asyncio.Event:
+        """Set while the CSMS is connected and has accepted this station."""
+        return self._runner.online
+
+    async def run(self) -> None:
+        """Stay connected to the CSMS until cancelled. Raises StoreError when the disk fails."""
+        self._supervisor.keep("journal copies", self._courier.run)
+        if self._tls is not None:
+            self._supervisor.keep("certificates", self._tls.run)
+        self._machine.start()
+        early, self._early = self._early, None
+        for command in early or ():
+            self._machine.carry_out(command)
+        try:
+            await self._runner.run()
+        finally:
+            self._wishes.close()
+            await self._machine.close()
+            await self._supervisor.close()
+
+    def restarting(self) -> None:
+        """The charger is going to restart, as the CSMS wanted."""
+        self._core.provisioning.restarting()
+        self._runner.step(self._core.tick)
+
+    async def close(self) -> None:
+        """Close the store after `run` has ended: an orderly end."""
+        self._core.kernel.keep_text("program", "running", "no")
+        self._runner.step(self._core.tick)
+        await self._disk.close()
+        self._store.close()
+
+    def recover(
+        self,
+        samples: Callable[[TransactionRecord], MeterSample | None] = lambda _: None,
+        *,
+        keep: Collection[str] = (),
+    ) -> list[str]:
+        """End, once, each transaction that was open when the program last stopped; return their references.
+
+        Those of `keep` are of paused sessions and stay open; so do, without a session, those whose interruption was
+        not longer than TxCtrlr.ResumptionTimeout: they wait for their vehicle (E17).
+
+        `samples` gives what the meter shows now; without it the last sample stands. The reason is PowerLoss, or
+        Reboot when only the program was restarted.
+        """
+        reason: Reason = "Reboot" if self._same_boot else "PowerLoss"
+        open_on = {*keep, *self._sessions.waiting.values()}
+        ending = [record for record in self._sessions.records.values() if record.reference not in open_on]
+        latest = {record.evse_id: record.reference for record in ending}
+        for record in list(ending):
+            if latest[record.evse_id] == record.reference and (
+                self._core.resuming or self._core.resumption.in_time(record)
+            ):
+                ending.remove(record)
+                self._resume(record, samples(record))
+        for record in ending:
+            self.ended(
+                record.reference,
+                trigger="AbnormalCondition",
+                reason=reason,
+                charging_state="EVConnected",
+                sample=samples(record),
+            )
+            self._note("transaction_recovered", transaction_id=record.transaction_id, reason=reason)
+        return [record.reference for record in ending]
+
+    def _resume(self, record: TransactionRecord, sample: MeterSample | None) -> None:
+        self._runner.step(lambda now: self._core.resume(record, sample, now))
+
+    async def drain(self, timeout: float) -> bool:
+        """Wait until nothing is left to deliver, at most `timeout` s; return whether that came true."""
+        try:
+            async with asyncio.timeout(timeout):
+                while len(self._core.outbox) or await self._disk.ask(self._store.waiting):
+                    self._idle.clear()
+                    await self._idle.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    def _changed(self) -> None:
+        """Follow what has become of the core."""
+        online = self._core.kernel.online
+        if online != self._was_online:
+            self._was_online = online
+            if not online:
+                self._courier.lost()
+            if self._hooks.on_online is not None:
+                self._hooks.on_online(online)
+        self._courier.wake()
+        self._idle.set()
+
+    def _read(self, evse_id: int) -> MeterSample | None:
+        return self._hooks.meter(evse_id) if evse_id and self._hooks.meter is not None else None
+
+    def _carry_out(self, command: Command) -> None:
+        """Turn what the CSMS wants into hooks, and give the machine its part once there is an event loop."""
+        if self._wishes.carry_out(command):
+            return
+        if self._early is not None and not isinstance(command, RootsChanged):
+            self._early.append(command)
+        else:
+            self._machine.carry_out(command)
+
+    def _may_use(self, evse_id: int, id_token: IdToken, group: str | None) -> bool:
+        allowed, reservation = self._core.authorizer.usable(self._core.evses[evse_id], id_token, group)
+        self._sessions.reserve(evse_id, reservation)
+        return allowed
+
+    def _find(self, transaction_id: str) -> TransactionRecord | None:
+        return next((r for r in self._sessions.records.values() if r.transaction_id == transaction_id), None)
+
+    # -- transactions
+
+    def started(
+        self,
+        reference: str,
+        emaid: str,
+        *,
+        evse_id: int = 1,
+        trigger: TriggerReason = "Authorized",
+        sample: MeterSample | None = None,
+        id_token_type: str | None = None,
+        remote_start_id: int | None = None,
+        charging_state: ChargingState = "EVConnected",
+        evcc_id: str = "",
+    ) -> str:
+        """Open a transaction, or go on with one that waits for its vehicle (E17), and return its id.
+
+        `reference` is the caller's name for it, unique among open ones.
+        `id_token_type` is eMAID unless given; an empty `emaid` means that nobody identified himself.
+        Raises StoreError, also for a reference in use.
+        """
+        if reference in self._sessions.records:
+            raise StoreError(f"transaction {reference} is open already")
+        self._lead(lambda sessions: sessions.rejoin(evse_id, reference, emaid))
+        if reference in self._sessions.records:
+            self.updated(reference, trigger=trigger, charging_state=charging_state, sample=sample)
+            return self._sessions.records[reference].transaction_id
+        record = TransactionRecord(
+            transaction_id=_uuid(self._entropy(16)),
+            reference=reference,
+            evse_id=evse_id,
+            connector_id=CONNECTOR,
+            started_ms=self._clock.utc_ms(),
+            id_token=emaid,
+            id_token_type=(id_token_type or "eMAID") if emaid else "NoAuthorization",
+            charging_state=charging_state,
+            remote_start_id=remote_start_id,
+            evccid=evcc_id if self._sessions.both_ways() else "",
+            reservation_id=self._sessions.reserved.pop(evse_id, None),
+        )
+        self.fact(VehicleKnown(evse_id=evse_id, evccid=evcc_id, protocol="ISO 15118-20" if evcc_id else ""))
+        self._lead(lambda sessions: sessions.begin(record, trigger=trigger, sample=sample))
+        return record.transaction_id
+
+    def updated(
+        self,
+        reference: str,
+        *,
+        trigger: TriggerReason,
+        charging_state: ChargingState | None = None,
+        sample: MeterSample | None = None,
+    ) -> None:
+        """Report progress. KeyError for a reference that is not open."""
+        self._lead(lambda sessions: sessions.progress(reference, trigger, charging_state=charging_state, sample=sample))
+
+    def ended(
+        self,
+        reference: str,
+        *,
+        trigger: TriggerReason,
+        reason: Reason,
+        charging_state: ChargingState = "EVConnected",
+        begin: MeterSample | None = None,
+        sample: MeterSample | None = None,
+    ) -> None:
+        """Close a transaction, but for one that a restart is to keep (B13). `sample` is the last reading; KeyError for
+        a reference that is not open."""
+        self._lead(
+            lambda sessions: sessions.finish(
+                reference,
+                trigger=trigger,
+                reason=reason,
+                charging_state=charging_state,
+                begin=begin,
+                sample=sample,
+            )
+        )
+
+    def journal(self, session_id: str, line: str) -> None:
+        """Queue a line of the settlement journal for the CSMS: one that is in the journal's own file."""
+        if self._config.journal_copies == "never":
+            return
+        self._disk.do(partial(self._store.add_line, session_id, line), self._courier.wake).add_done_callback(
+            self._heard
+        )
+
+    def restate_journal(self, session_id: str, lines: Iterable[str]) -> None:
+        """Queue a whole journal, after a restart: nobody knows which lines were queued before the kill.
+
+        The CSMS takes each line once, however often it comes.
+        """
+        if self._config.journal_copies == "never":
+            return
+        queue = partial(self._store.replace_lines, session_id, tuple(lines))
+        self._disk.do(queue, self._courier.wake).add_done_callback(self._heard)
+
+    async def journals_taken(self) -> dict[str, int]:
+        """Return how many lines of each session's journal the CSMS has accepted, from its first one without a gap."""
+        return await self._disk.ask(self._store.taken)
+
+    async def forget_taken(self, sessions: Sequence[str]) -> None:
+        """Forget that about sessions of which nothing is here any more."""
+        await self._disk.ask(partial(self._store.forget_taken, sessions))
+
+    def _heard(self, kept: Kept) -> None:
+        """Note that a copy was not queued: it is once the charger has started again."""
+        if not kept.cancelled() and (error := kept.exception()) is not None:
+            self._note("not_kept", drawers="journal", reason=str(error)[:200])
+
+    def transaction_id(self, reference: str) -> str | None:
+        """Return the OCPP id of an open transaction."""
+        record = self._sessions.records.get(reference)
+        return record.transaction_id if record else None
+
+    # -- notices
+
+    def charging_plan(
+        self, steps: Sequence[tuple[int, int]], duration_s: int, *, dynamic: bool, evse_id: int = 1
+    ) -> None:
+        """Tell what the vehicle will draw (K16.FR.05, K18.FR.10, K19.FR.10): W from a second on, given back below 0."""
+        self.fact(Plan(evse_id=evse_id, schedule=plan_schedule(steps, duration_s), dynamic=dynamic))
+
+    def fact(self, fact: Fact) -> None:
+        """Let the station know what was measured, or wanted, outside: what follows happens before this returns."""
+        self._runner.fact(fact)
+
+    def status(self, evse_id: int, status: ConnectorStatus) -> None:
+        """Tell the state of an EVSE's connector; Unavailable wins while the CSMS has taken it out of service."""
+        self._runner.step(lambda now: self._core.show((evse_id, CONNECTOR), status, now))
+
+    def problem(self, evse_id: int, word: str, *, active: bool) -> None:
+        """Tell that a fault of the hardware began or ended (N07); `word` is one of `v2g.hardware.faults.FAULTS`."""
+        self._runner.step(lambda now: self._core.problem(evse_id, word, now, active=active))
+
+    def _lead(self, work: Callable[[ManagedSessions], None]) -> None:
+        self._runner.step(lambda now: self._core.lead(work, now))
+
+
+def _uuid(random: bytes) -> str:
+    """Return 16 random bytes as a version 4 UUID, 36 characters (E01.FR.08)."""
+    return str(uuid.UUID(bytes=random, version=4))
+
+
+def _moment(clock: Clock) -> Moment:
+    return Moment(clock.monotonic(), clock.utc_ms())

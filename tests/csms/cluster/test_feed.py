@@ -1,0 +1,83 @@
+"""The live feed: readers get what they asked for, slow ones are told what they lost, other nodes hear it too."""
+
+import asyncio
+
+import pytest
+
+from csms.cluster.bus import LocalBus
+from csms.cluster.feed import LOST, Feed, FeedEvent
+from tests.csms.cluster.buses import Buses
+
+
+def make() -> tuple[Feed, LocalBus]:
+    bus = LocalBus("a")
+    return Feed(bus, lambda: 1_000), bus
+
+
+async def test_a_reader_gets_every_event_of_the_kinds_and_the_station_that_it_asked_for() -> None:
+    feed, bus = make()
+    await bus.start()
+    with feed.subscribe() as everything, feed.subscribe({"boot"}, "CS-1") as boots:
+        for station in ("CS-1", "CS-2"):
+            feed.publish("boot", station, {"model": "m"})
+            feed.publish("status", station, {})
+        feed.close()
+        assert [(event.kind, event.station_id) async for event in everything] == [
+            ("boot", "CS-1"),
+            ("status", "CS-1"),
+            ("boot", "CS-2"),
+            ("status", "CS-2"),
+        ]
+        assert [event async for event in boots] == [FeedEvent("boot", "CS-1", {"model": "m"}, 1_000, "a")]
+
+
+async def test_a_reader_that_is_too_slow_loses_the_oldest_and_is_told_how_many() -> None:
+    feed, _ = make()
+    with feed.subscribe(max_queued=3) as reader:
+        for number in range(10):
+            feed.publish("tick", None, {"number": number})
+        feed.close()
+        told = [(event.kind, dict(event.data)) async for event in reader]
+    assert told == [(LOST, {"count": 7}), *(("tick", {"number": number}) for number in (7, 8, 9))]
+
+
+async def test_a_reader_that_waits_wakes_up_and_ends_when_closed() -> None:
+    feed, _ = make()
+    reader = feed.subscribe()
+    waiting = asyncio.create_task(anext(reader))
+    await asyncio.sleep(0)
+    feed.publish("tick", None, {})
+    assert (await waiting).kind == "tick"
+    waiting = asyncio.create_task(anext(reader))
+    await asyncio.sleep(0)
+    reader.close()
+    with pytest.raises(StopAsyncIteration):
+        await waiting
+    feed.publish("tick", None, {})  # nobody is there any more
+
+
+async def test_readers_on_other_nodes_get_the_same_event(buses: Buses) -> None:
+    here, there = buses.node("a"), buses.node("b")
+    feeds = [Feed(bus, lambda: 1_000) for bus in (here, there)]
+    await here.start()
+    await there.start()
+    async with asyncio.timeout(5):
+        while len(here.nodes()) < 2:
+            await asyncio.sleep(0.002)
+    with feeds[1].subscribe() as far, feeds[0].subscribe() as near:
+        feeds[0].publish("boot", "CS-1", {"vendor": "v"})
+        async with asyncio.timeout(5):
+            assert await anext(far) == await anext(near) == FeedEvent("boot", "CS-1", {"vendor": "v"}, 1_000, "a")
+    await here.close()
+    await there.close()
+
+
+async def test_nothing_is_built_when_nobody_reads() -> None:
+    feed, bus = make()
+    await bus.start()
+
+    def never() -> int:
+        raise AssertionError("an event was made for nobody")
+
+    Feed(bus, never).publish("boot", "CS-1", {})
+    feed.publish("boot", "CS-1", {})

@@ -1,0 +1,168 @@
+"""Backup and restore: everything of one moment, from either database into either, whole or not at all."""
+
+import asyncio
+import gzip
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, insert, select
+
+from csms.db.backup import backup, restore
+from csms.db.queries import stations, transactions
+from csms.db.queries.events import add_events
+from csms.db.store import Store
+from csms.db.tables import data_transfers, metadata, telemetry
+from tests.csms.databases import Cluster, Databases
+from tests.csms.db.test_events import add_document, arrival
+from v2g.errors import CodecError, RefusedError, StoreError
+
+
+def everything(connection: Connection) -> dict[str, list[Any]]:
+    """Every row of every table."""
+    return {table.name: sorted(map(repr, connection.execute(select(table)).all())) for table in metadata.sorted_tables}
+
+
+def fill(store: Store) -> None:
+    """Some of everything that is hard: text that needs quoting, booleans, bytes, numbers that rows get."""
+    store.do(stations.touch, "CS-1", "ocpp2.1", 1)
+    store.do(stations.save_connector, "CS-1", 1, 1, "Available", 5)
+    store.do(add_document, '{"a": "ünï\\n\\u0000"}', 7)
+    store.do(add_events, [arrival("CS-1", "T1", n, "Ended" if n == 4 else "Started", n) for n in range(5)])
+    row = {"ev": "E", "boot": 1, "seq": 2, "at_ms": 3, "received_ms": 4, "digest": b"\x00\xff", "document": b"\x80{"}
+    store.do(lambda connection: connection.execute(insert(telemetry).values(**row)))
+
+
+@pytest.fixture
+def empty_url(request: pytest.FixtureRequest, store: Store) -> str:
+    """An empty database of the other kind."""
+    other = "sqlite" if store.engine.dialect.name == "postgresql" else "postgresql"
+    databases: Databases = request.getfixturevalue(f"{other}_databases")
+    return databases.create(owner=True)
+
+
+def test_what_is_restored_is_what_was_there_and_can_be_worked_with(
+    store: Store, store_url: str, empty_url: str, tmp_path: Path
+) -> None:
+    fill(store)
+    file = tmp_path / "csms.db.backup"
+    rows = backup(store_url, file)
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert restore(empty_url, file) == rows
+    restored = Store(empty_url)
+    assert restored.do(everything) == store.do(everything)
+    restored.do(add_events, [arrival("CS-1", "T1", 9)])  # numbers go on after those that were restored
+    restored.close()
+
+
+async def test_a_backup_is_of_one_moment_while_others_write(
+    store: Store, store_url: str, empty_url: str, tmp_path: Path
+) -> None:
+    await store.run(stations.touch, "CS-1", "ocpp2.1", 1)
+    stop = asyncio.Event()
+
+    async def write() -> None:
+        number = 0
+        while not stop.is_set():
+            await store.gather(add_events, arrival("CS-1", "T1", number))
+            number += 1
+
+    writing = asyncio.create_task(write())
+    await asyncio.sleep(0.02)
+    await asyncio.to_thread(backup, store_url, tmp_path / "file")
+    stop.set()
+    await writing
+    restore(empty_url, tmp_path / "file")
+    other = Store(empty_url)
+    (found,) = other.do(transactions.find, "T1")
+    other.close()
+    assert found["last_seq"] == len(found["events"]) - 1 >= 0  # the transaction and its events go together
+
+
+def test_a_damaged_backup_leaves_nothing_behind(
+    sqlite_databases: Databases, postgresql_databases: Databases, tmp_path: Path
+) -> None:
+    store_url, target = sqlite_databases.create(), postgresql_databases.create(owner=True)
+    store = Store(store_url)
+    fill(store)
+    store.close()
+    file = tmp_path / "whole"
+    backup(store_url, file)
+    lines = gzip.decompress(file.read_bytes()).splitlines(keepends=True)
+    broken = {
+        "cut off": b"".join(lines[:-1]),
+        "end": b"".join(lines).replace(b"Available", b"Occupied!"),
+        "not a backup": b"hello\n",
+        "no table": b"".join(lines).replace(b'"name":"stations"', b'"name":"stations; DROP"'),
+    }
+    for name, content in broken.items():
+        (tmp_path / name).write_bytes(gzip.compress(content))
+    (tmp_path / "no gzip").write_bytes(b"hello")
+    (tmp_path / "half a gzip").write_bytes(file.read_bytes()[:-20])
+    for name in (*broken, "no gzip", "half a gzip"):
+        with pytest.raises(CodecError):
+            restore(target, tmp_path / name)
+    with pytest.raises(StoreError):
+        restore(target, tmp_path / "missing")
+    restore(target, file)
+
+
+def test_nothing_is_restored_over_something(sqlite_databases: Databases, tmp_path: Path) -> None:
+    store_url = sqlite_databases.create()
+    store = Store(store_url)
+    fill(store)
+    store.close()
+    backup(store_url, tmp_path / "file")
+    with pytest.raises(RefusedError, match="not empty"):
+        restore(store_url, tmp_path / "file")
+
+
+def test_a_database_that_is_not_there_is_not_made_by_a_backup(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="no database"):
+        backup(f"sqlite:///{tmp_path}/none.sqlite3", tmp_path / "file")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_character_that_postgresql_has_not_is_replaced_there(
+    sqlite_databases: Databases, postgresql_databases: Databases, tmp_path: Path
+) -> None:
+    url = sqlite_databases.create()
+    source = Store(url)
+    source.do(add_document, "a\0b", 1)
+    source.close()
+    backup(url, tmp_path / "file")
+    target_url = postgresql_databases.create(owner=True)
+    restore(target_url, tmp_path / "file")
+    target = Store(target_url)
+    assert target.do(lambda c: c.execute(select(data_transfers.c.document)).scalar()) == "a\ufffdb"
+    target.close()
+
+
+def test_a_database_without_tables_gets_them_and_numbers_of_rows_go_on_after_a_restore(
+    postgresql_databases: Databases, cluster: Cluster, tmp_path: Path
+) -> None:
+    source = Store(postgresql_databases.create())
+    fill(source)
+    source.close()
+    backup(str(source.engine.url.set(drivername="postgresql").render_as_string(hide_password=False)), tmp_path / "file")
+    url = cluster.url(cluster.create())
+    restore(url, tmp_path / "file")
+    target = Store(url)
+    before = target.do(everything)["transaction_events"]
+    target.do(add_events, [arrival("CS-1", "T2", n) for n in range(3)])
+    assert len(target.do(everything)["transaction_events"]) == len(before) + 3
+    target.close()
+
+
+def test_a_backup_follows_no_link_and_touches_nothing_beside_it(store: Store, store_url: str, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.write_text("not ours")
+    file = tmp_path / "csms.db.backup"
+    for trap in (file, file.with_name(file.name + ".part")):
+        trap.symlink_to(other)
+    backup(store_url, file)
+    assert other.read_text() == "not ours"
+    assert file.is_file()
+    assert not file.is_symlink()
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["csms.db.backup", "csms.db.backup.part", "other"]

@@ -1,0 +1,187 @@
+"""Prices, profiles, sites and DER controls in the database, the same on either kind."""
+
+import msgspec
+import pytest
+from sqlalchemy import Connection
+
+from csms.db.queries import charging, der, stations, tariffs, transactions
+from csms.db.queries.events import add_event
+from csms.db.queries.tariffs import Scope
+from csms.db.store import Store
+from csms.domain.balancing import Node
+from csms.domain.charging_plans import ProfileTemplate, TemplatePeriod, from_template, share_profile
+from csms.domain.profiles import Needs
+from csms.domain.sites import Place, Site
+from csms.domain.transactions import IMPORT_REGISTER, Event, Sample
+from v2g.energy.price_plan import Charge, PricePlan, Rate
+from v2g.errors import RefusedError
+from v2g.ocpp.messages.der_control import Gradient, NotifyDERAlarmRequest, SetDERControlRequest
+from v2g.ocpp.messages.smart_charging import ChargingLimit, ChargingScheduleUpdate, NotifyChargingLimitRequest
+from v2g.ocpp.messages.transactions import TransactionLimit
+
+START = 1_900_000_000_000
+ENERGY = Charge(rates=(Rate(price=500_000),))
+PLAN = PricePlan(id="p", currency="EUR", energy=ENERGY)
+TEMPLATE = ProfileTemplate(name="n", purpose="TxDefaultProfile", periods=(TemplatePeriod(start_s=0, limit=1),))
+
+
+def event(seq_no: int, kind: str, wh: int | None = None, state: str | None = None) -> Event:
+    at_ms = START + seq_no * 3_600_000
+    sample = Sample(at_ms=at_ms, measurand=IMPORT_REGISTER, value=str(wh), unit="Wh")
+    return Event(
+        station_id="CS",
+        transaction_id="t",
+        seq_no=seq_no,
+        kind=kind,  # type: ignore[arg-type]
+        at_ms=at_ms,
+        trigger="",
+        digest=str(seq_no),
+        evse_id=1,
+        id_token="ABC",
+        token_type="ISO14443",
+        charging_state=state,
+        samples=() if wh is None else (sample,),
+    )
+
+
+def arrive(connection: Connection, *events: Event) -> None:
+    stations.touch(connection, "CS", "ocpp2.1", 0)
+    for each in events:
+        document = (
+            b'{"transactionInfo":{"chargingState":"Charging"}}' if each.charging_state else b'{"transactionInfo":{}}'
+        )
+        add_event(connection, each, document, START)
+
+
+def test_a_plan_keeps_its_content_and_costs_follow_it(store: Store) -> None:
+    def work(connection: Connection) -> None:
+        tariffs.add_plan(connection, PLAN, 1)
+        tariffs.add_plan(connection, PLAN, 2)
+        with pytest.raises(RefusedError, match="another"):
+            tariffs.add_plan(connection, msgspec.structs.replace(PLAN, currency="USD"), 3)
+        assert not tariffs.any_assigned(connection)
+        tariffs.assign(connection, Scope(station_id="CS"), "p", 4)
+        assert tariffs.any_assigned(connection)
+        arrive(connection, event(0, "Started", 1000, "Charging"), event(1, "Updated", 5000))
+        running = tariffs.update_cost(connection, "CS", "t", START + 3_600_000)
+        assert running is not None
+        assert running.excl_tax == 2_000_000
+        dearer = PricePlan(id="q", currency="EUR", energy=Charge(rates=(Rate(price=1_000_000),)))
+        tariffs.add_plan(connection, dearer, 5)
+        transaction = transactions.get(connection, "CS", "t")
+        assert transaction is not None
+        tariffs.change_plan(connection, transaction, dearer, START + 3_600_000)
+        arrive(connection, event(2, "Ended", 6000))
+        last = tariffs.update_cost(connection, "CS", "t", START + 9_000_000)
+        assert last is not None
+        assert [(line.plan_id, line.excl_tax) for line in last.lines] == [("p", 2_000_000), ("q", 1_000_000)]
+        kept = tariffs.cost(connection, "CS", "t")
+        assert kept is not None
+        assert (kept["final"], kept["excl_tax"]) == (True, 3_000_000)
+        assert tariffs.unassign(connection, Scope(station_id="CS"))
+        with pytest.raises(RefusedError, match="in use"):
+            tariffs.remove_plan(connection, "p")  # the transaction goes by it
+
+    store.do(work)
+
+
+def test_profiles_replace_each_other_as_at_the_station(store: Store) -> None:
+    def held(connection: Connection) -> list[int]:
+        return [each.id for _, _, each in charging.profiles(connection, "CS")]
+
+    def work(connection: Connection) -> None:
+        for number in (1, 2):  # the second has the same purpose and level: K01.FR.06
+            charging.save_profile(connection, "CS", 1, from_template(TEMPLATE, number, START), "CSO", 1)
+        assert held(connection) == [2]
+        charging.save_profile(connection, "CS", 2, from_template(TEMPLATE, 3, START), "CSO", 1)
+        external = msgspec.structs.replace(
+            from_template(TEMPLATE, 4, START), charging_profile_purpose="ChargingStationExternalConstraints"
+        )
+        charging.save_profile(connection, "CS", 0, external, "EMS", 1)
+        assert charging.clear_profiles(connection, "CS", evse_id=2) == 1
+        assert charging.clear_profiles(connection, "CS") == 1
+        assert held(connection) == [4]
+        arrive(connection, event(0, "Started", 0))
+        charging.save_profile(connection, "CS", 1, share_profile(1, 9_000, 3, START, "t"), "CSO", 1)
+        request = NotifyChargingLimitRequest(charging_limit=ChargingLimit(charging_limit_source="EMS"))
+        charging.save_limit(connection, "CS", request, START)
+        transactions.save_needs(connection, "CS", "t", Needs(evse_id=1, requested="DC", most_w=5000))
+        assert transactions.save_priority(connection, "CS", "t", 2)
+        seen = charging.look(connection, "CS", START)
+        assert seen.shares == {1: 9_000}
+        assert (seen.known[1].priority, seen.known[1].external_w) == (2, None)
+        assert charging.clear_limit(connection, "CS", 0, "EMS")
+        assert not charging.clear_limit(connection, "CS", 0, "EMS")
+        arrive(connection, event(1, "Ended"))
+        assert held(connection) == [4]  # the transaction took its profiles with it
+
+    store.do(work)
+
+
+def test_sites_templates_and_dynamic_values_are_kept_by_name(store: Store) -> None:
+    site = Site(
+        id="s",
+        nodes=(Node(id="n", limits=(1, 2, 3)),),
+        places=(Place(station_id="CS", evse_id=1, node="n", most_ma=1),),
+    )
+
+    def work(connection: Connection) -> None:
+        for changed in (site, msgspec.structs.replace(site, waiting_ma=7)):
+            charging.save_site(connection, changed, 1)
+            assert charging.site(connection, "s") == changed
+        assert [each.id for each in charging.all_sites(connection)] == ["s"]
+        assert charging.remove_site(connection, "s")
+        assert charging.site(connection, "s") is None
+        charging.save_template(connection, TEMPLATE, 1)
+        assert charging.templates(connection) == [TEMPLATE]
+        assert charging.remove_template(connection, "n")
+        charging.save_dynamic(connection, "CS", 301, ChargingScheduleUpdate(setpoint=-1.0), 1)
+        assert charging.dynamic(connection, "CS", 301) == ChargingScheduleUpdate(setpoint=-1.0)
+        charging.save_ev_schedule(connection, "CS", 1, b"{}", 1, within_limits=False)
+        found = charging.ev_schedule(connection, "CS", 1)
+        assert found is not None
+        assert found["within_limits"] is False
+
+    store.do(work)
+
+
+def test_controls_are_superseded_started_and_cleared(store: Store) -> None:
+    control = SetDERControlRequest(
+        is_default=True,
+        control_id="a",
+        control_type="Gradients",
+        gradient=Gradient(priority=1, gradient=1.0, soft_gradient=1.0),
+    )
+
+    def work(connection: Connection) -> None:
+        for name in ("a", "b"):
+            der.save_control(connection, "CS", msgspec.structs.replace(control, control_id=name), 1)
+        der.supersede(connection, "CS", ("a",), 2)
+        der.start_stop(connection, "CS", "b", 3, started=True)
+        found = {each["control_id"]: (each["superseded"], each["started"]) for each in der.controls(connection, "CS")}
+        assert found == {"a": (True, False), "b": (False, True)}
+        assert der.clear_controls(connection, "CS", is_default=False, control_type=None, control_id=None) == 0
+        assert der.clear_controls(connection, "CS", is_default=True, control_type="Gradients", control_id=None) == 2
+        der.add_alarm(
+            connection, "CS", NotifyDERAlarmRequest(control_type="FreqWatt", timestamp="2030-01-01T00:00:00Z"), 5
+        )
+        assert [each["ended"] for each in der.alarms(connection, "CS")] == [False]
+
+    store.do(work)
+
+
+def test_a_wanted_limit_is_kept_until_it_was_told(store: Store) -> None:
+    def work(connection: Connection) -> None:
+        assert not transactions.want_limit(connection, "CS", "t", TransactionLimit(max_energy=1.0))
+        arrive(connection, event(0, "Started", 0))
+        assert transactions.want_limit(connection, "CS", "t", TransactionLimit(max_energy=1.0))
+        transactions.limit_told(connection, "CS", "t")
+        arrive(connection, event(1, "Updated", 1))
+        found = transactions.get(connection, "CS", "t")
+        assert found is not None
+        assert (found.wanted_limit, found.limit_told) == ('{"maxEnergy":1.0}', True)
+        assert transactions.close_lost(connection, "CS", "t", 9, "operator") is not None
+        assert transactions.close_lost(connection, "CS", "t", 9, "operator") is None
+        assert not transactions.want_limit(connection, "CS", "t", TransactionLimit(max_energy=1.0))
+
+    store.do(work)

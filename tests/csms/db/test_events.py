@@ -1,0 +1,145 @@
+"""Transaction events in the database: many at once come to the same as one after the other, on either database."""
+
+import asyncio
+import hashlib
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import Connection, func, insert, select
+
+from csms.db.queries import stations, transactions
+from csms.db.queries.bulk import insert_rows, upsert_rows
+from csms.db.queries.events import Arrival, add_event, add_events
+from csms.db.store import Store
+from csms.db.tables import data_transfers, tokens, transaction_events, transaction_faults
+from csms.domain.transactions import IMPORT_REGISTER, Event, Sample
+from tests.csms.databases import Databases
+from v2g.errors import StoreError
+
+TABLES = (transaction_events, transaction_faults)
+
+
+def arrival(station_id: str, transaction_id: str, seq_no: int, kind: str = "Updated", wh: int = 0) -> Arrival:
+    document = msgspec.json.encode([station_id, transaction_id, seq_no, kind, wh])
+    event = Event(
+        station_id=station_id,
+        transaction_id=transaction_id,
+        seq_no=seq_no,
+        kind=kind,  # type: ignore[arg-type]
+        at_ms=1_000 * seq_no,
+        trigger="MeterValuePeriodic",
+        digest=hashlib.sha256(document).hexdigest(),
+        samples=(Sample(at_ms=1_000 * seq_no, measurand=IMPORT_REGISTER, value=str(wh), unit="Wh"),),
+    )
+    return Arrival(event, document, 5_000)
+
+
+def add_document(connection: Connection, document: str, at_ms: int) -> None:
+    """Store some document that a station sent."""
+    columns = {"station_id": "CS-1", "vendor_id": "v", "message_id": "", "received_ms": at_ms, "document": document}
+    connection.execute(insert(data_transfers).values(**columns))
+
+
+def stored(connection: Connection) -> dict[str, Any]:
+    """Everything but the numbers of rows."""
+    found: dict[str, Any] = {}
+    for name in ("T1", "T2"):
+        found[name] = sorted(transactions.find(connection, name), key=lambda each: str(each["station_id"]))
+    for table in TABLES:
+        rows = [{k: v for k, v in row._mapping.items() if k != "id"} for row in connection.execute(select(table))]
+        found[table.name] = sorted(map(repr, rows))
+    return found
+
+
+ARRIVALS = st.lists(
+    st.builds(
+        arrival,
+        st.sampled_from(["CS-1", "CS-2"]),
+        st.sampled_from(["T1", "T2"]),
+        st.integers(0, 4),
+        st.sampled_from(["Started", "Updated", "Ended"]),
+        st.integers(0, 2),
+    ),
+    max_size=12,
+)
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def shared(request: pytest.FixtureRequest) -> Any:
+    """A store of either kind for many examples, which leave nothing behind."""
+    databases: Databases = request.getfixturevalue(f"{request.param}_databases")
+    store = Store(databases.create())
+    for station_id in ("CS-1", "CS-2"):
+        store.do(stations.touch, station_id, "ocpp2.1", 1)
+    yield store
+    store.close()
+
+
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(ARRIVALS)
+def test_many_events_at_once_come_to_the_same_as_each_alone(shared: Store, arrivals: list[Arrival]) -> None:
+    found = []
+    for together in (True, False):
+        with shared.engine.connect() as connection:
+            if together:
+                results = add_events(connection, arrivals)
+            else:
+                results = [add_event(connection, each.event, each.document, each.received_ms) for each in arrivals]
+            found.append((results, stored(connection)))
+            connection.rollback()
+    assert found[0] == found[1]
+
+
+def test_a_repeated_event_is_counted_once_and_a_contradiction_is_kept_out(store: Store) -> None:
+    store.do(stations.touch, "CS-1", "ocpp2.1", 1)
+    first = arrival("CS-1", "T1", 0, "Started", 100)
+    other = arrival("CS-1", "T1", 0, "Started", 999)
+    outcomes = [outcome for outcome, _ in store.do(add_events, [first, first, other])]
+    outcomes += [outcome for outcome, _ in store.do(add_events, [first, other, arrival("CS-1", "T1", 1)])]
+    assert outcomes == ["new", "duplicate", "conflict", "duplicate", "conflict", "new"]
+    assert store.do(lambda c: c.execute(select(func.count()).select_from(transaction_events)).scalar()) == 2
+    (found,) = store.do(transactions.find, "T1")
+    assert [value["value"] for value in found["meter_values"]] == ["100", "0"]
+
+
+async def test_an_event_of_an_unknown_station_does_not_harm_those_of_others(store: Store) -> None:
+    await store.run(stations.touch, "CS-1", "ocpp2.1", 1)
+    arrivals = [arrival("CS-1" if n != 7 else "nobody", "T1", n) for n in range(20)]
+    results = await asyncio.gather(*(store.gather(add_events, each) for each in arrivals), return_exceptions=True)
+    assert isinstance(results.pop(7), StoreError)
+    assert [outcome for outcome, _ in results] == ["new"] * 19  # type: ignore[misc]
+    (found,) = await store.read(transactions.find, "T1")
+    assert found["missing"] == [(7, 7)]
+
+
+async def test_two_nodes_that_get_events_of_one_transaction_lose_none(postgresql_databases: Databases) -> None:
+    """Its station moved from one to the other while the first was still at work."""
+    url = postgresql_databases.create()
+    nodes = [Store(url), Store(url)]
+    await nodes[0].run(stations.touch, "CS-1", "ocpp2.1", 1)
+    arrivals = [
+        arrival("CS-1", "T1", n, "Started" if n == 0 else "Ended" if n == 99 else "Updated", n) for n in range(100)
+    ]
+    await asyncio.gather(*(nodes[n % 2].gather(add_events, each) for n, each in enumerate(arrivals)))
+    (found,) = await nodes[0].read(transactions.find, "T1")
+    assert found["complete"]
+    assert (found["first_seq"], found["last_seq"], found["import_wh"]) == (0, 99, "99")
+    for node in nodes:
+        node.close()
+
+
+def test_rows_with_everything_that_text_may_hold_come_back_as_they_were(store: Store) -> None:
+    rows = [
+        {"token_type": "Central", "id_token": text, "status": "Accepted", "energy_transfer": "[]"}
+        for text in ("plain", 'quo"te', "back\\slash", "new\nline", "ünïcode €", "{brace}", "%s ? :x")
+    ]
+
+    def work(connection: Connection) -> set[str]:
+        insert_rows(connection, tokens, rows)
+        upsert_rows(connection, tokens, [{**row, "status": "Blocked"} for row in rows])
+        return {f"{row.id_token}:{row.status}" for row in connection.execute(select(tokens))}
+
+    assert store.do(work) == {f"{row['id_token']}:Blocked" for row in rows}

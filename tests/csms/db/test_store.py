@@ -1,0 +1,236 @@
+"""The database: migrations lead to the declared tables, work is whole or not at all, and no newer file is touched."""
+
+import asyncio
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, event, func, insert, select, text
+
+from csms.db.queries import records, stations, tokens, transactions
+from csms.db.store import HEAD, MIGRATIONS, Store, migrate, open_engine, open_sqlite
+from csms.db.tables import metadata, meter_values
+from csms.db.tables import stations as stations_table
+from csms.domain.authorize import Token
+from tests.csms.databases import Cluster, Databases
+from v2g.errors import RefusedError, StoreError
+
+
+def _known(connection: Connection) -> list[str]:
+    """Return the stations that are stored."""
+    return list(connection.execute(select(stations_table.c.station_id).order_by(stations_table.c.station_id)).scalars())
+
+
+def test_migrations_lead_to_the_declared_tables(store: Store) -> None:
+    with store.engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, metadata) == []
+        assert context.get_current_revision() == HEAD
+
+
+def test_the_newest_revision_is_the_one_that_the_store_knows() -> None:
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    assert ScriptDirectory.from_config(config).get_current_head() == HEAD
+
+
+OF_BEFORE = """
+INSERT INTO stations (station_id, first_seen_ms, last_seen_ms, protocol) VALUES ('CS-1', 1, 1, '');
+INSERT INTO transactions (station_id, transaction_id, active, document) VALUES ('CS-1', 'T', true, '%s');
+INSERT INTO transaction_events
+ (station_id, transaction_id, seq_no, kind, trigger, at_ms, received_ms, offline, digest, document) VALUES
+ ('CS-1', 'T', 4, 'Updated', '', 1, 1, false, '', ''), ('CS-1', 'T', 5, 'Updated', '', 1, 1, false, '', '');
+INSERT INTO meter_values
+ (station_id, transaction_id, seq_no, at_ms, measurand, value, unit, context, phase, location, signed) VALUES
+ ('CS-1', 'T', 4, 2000, 'Voltage', '230', 'V', '', 'L1', '', ''),
+ ('CS-1', 'T', 4, 1000, 'Voltage', '231', 'V', '', 'L2', '', ''),
+ ('CS-1', NULL, NULL, 3000, 'Voltage', '232', 'V', '', '', '', '')
+"""
+
+
+def test_readings_of_before_stand_in_their_events(cluster: Cluster, tmp_path: Path) -> None:
+    """Revision 0013: what had a row each is found with its event."""
+    known = '{"station_id":"CS-1","transaction_id":"T","first_seq":4,"last_seq":5}'
+    for url in (f"sqlite:///{tmp_path}/old.sqlite3", cluster.url(cluster.create())):
+        engine = open_engine(url)
+        migrate(engine, "0012")
+        with engine.begin() as connection:
+            for statement in OF_BEFORE.split(";"):
+                connection.exec_driver_sql(statement.replace("%s", known))
+        engine.dispose()
+        store = Store(url)
+        (found,) = store.do(transactions.find, "T")
+        shown = [(each["seq_no"], each["at_ms"], each["value"], each["phase"]) for each in found["meter_values"]]
+        assert shown == [(4, 2000, "230", "L1"), (4, 1000, "231", "L2")]
+        assert store.do(lambda connection: connection.execute(select(meter_values.c.value)).scalars().all()) == ["232"]
+        store.close()
+
+
+def test_the_file_is_wal_durable_and_the_owners_alone(tmp_path: Path) -> None:
+    store = open_sqlite(tmp_path / "data" / "csms.sqlite3")
+    with store.engine.connect() as connection:
+        pragmas = {name: connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in PRAGMAS}
+    assert pragmas == PRAGMAS
+    assert (tmp_path / "data" / "csms.sqlite3").stat().st_mode & 0o777 == 0o600
+    store.close()
+
+
+PRAGMAS = {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1}
+
+
+def test_a_database_of_a_newer_program_is_not_touched(owner_url: str) -> None:
+    store = Store(owner_url)
+    store.do(lambda connection: connection.execute(text("UPDATE alembic_version SET version_num = '9999'")))
+    store.close()
+    with pytest.raises(StoreError, match="migrate"):
+        Store(owner_url)
+
+
+def test_nodes_that_start_together_migrate_once(sqlite_databases: Databases, cluster: Cluster, tmp_path: Path) -> None:
+    for url in (f"sqlite:///{tmp_path}/new.sqlite3", cluster.url(cluster.create())):
+        with ThreadPoolExecutor(4) as nodes:
+            stores = list(nodes.map(lambda _: Store(url), range(4)))  # noqa: B023 - done before the next one
+        for store in stores:
+            assert store.do(lambda c: c.execute(text("SELECT version_num FROM alembic_version")).scalars().all()) == [
+                HEAD
+            ]
+            store.close()
+
+
+def test_a_database_that_is_not_there_is_a_store_error(tmp_path: Path) -> None:
+    for url in (f"postgresql://nobody@/none?host={tmp_path}", "oracle://", f"sqlite:///{tmp_path}/no/such/folder"):
+        with pytest.raises(StoreError):
+            Store(url)
+
+
+async def test_work_that_fails_leaves_nothing_behind(store: Store) -> None:
+    def work(connection: Connection) -> None:
+        stations.touch(connection, "CS", "ocpp2.1", 1)
+        raise RuntimeError("half way")
+
+    with pytest.raises(RuntimeError):
+        await store.run(work)
+    assert await store.run(lambda c: c.execute(select(func.count()).select_from(stations_table)).scalar()) == 0
+
+
+async def test_a_database_that_refuses_is_a_store_error(store: Store) -> None:
+    with pytest.raises(StoreError):
+        await store.run(lambda c: c.execute(insert(stations_table).values(station_id="CS")))
+
+
+async def test_works_of_one_commit_fail_and_succeed_each_alone(store: Store) -> None:
+    """While the first one holds the writer, the others gather for the next commit."""
+    started, release = threading.Event(), threading.Event()
+
+    def hold(_connection: Connection) -> None:
+        started.set()
+        assert release.wait(5)
+
+    def fail(connection: Connection, name: str) -> None:
+        stations.touch(connection, name, "ocpp2.1", 1)
+        if name == "CS-2":
+            raise RefusedError("not this one", reason="test")
+        stations.save_connector(connection, "nobody", 1, 1, "Available", 1)  # no such station
+
+    first = asyncio.create_task(store.run(hold))
+    await asyncio.to_thread(started.wait, 5)
+    works = [
+        store.run(stations.touch, "CS-1", "ocpp2.1", 1),
+        store.run(fail, "CS-2"),
+        store.run(stations.touch, "CS-3", "ocpp2.1", 1),
+        store.run(fail, "CS-4"),
+        store.run(stations.touch, "CS-3", "ocpp2.1", 2),
+    ]
+    waiting = [asyncio.create_task(work) for work in works]
+    await asyncio.sleep(0)
+    release.set()
+    await first
+    results = await asyncio.gather(*waiting, return_exceptions=True)
+    assert [results[0], results[2], results[4]] == ["", "", ""]
+    assert isinstance(results[1], RefusedError)
+    assert isinstance(results[3], StoreError)
+    assert store.do(_known) == ["CS-1", "CS-3"]
+
+
+async def test_nobody_is_answered_before_the_commit(store: Store) -> None:
+    """What a work wrote is there for others when, and not before, its caller goes on."""
+    seen: list[int] = []
+
+    @event.listens_for(store.engine, "commit")
+    def look(_connection: Connection) -> None:
+        seen.append(len(waiting) - sum(work.done() for work in waiting))
+
+    waiting = [asyncio.create_task(store.run(stations.touch, f"CS-{n}", "ocpp2.1", 1)) for n in range(50)]
+    await asyncio.gather(*waiting)
+    assert seen[0] == 50  # at the first commit nobody had been answered
+    assert len(seen) < 25  # and most shared one
+    assert len(await store.read(_known)) == 50
+
+
+async def test_items_for_one_work_are_done_together_and_answered_each(store: Store) -> None:
+    calls: list[int] = []
+
+    def work(connection: Connection, names: list[str]) -> list[str]:
+        calls.append(len(names))
+        for name in names:
+            if name == "CS-13":
+                raise RefusedError("unlucky", reason="test")
+            stations.touch(connection, name, "ocpp2.1", 1)
+        return [name.lower() for name in names]
+
+    names = [f"CS-{n}" for n in range(100)]
+    results = await asyncio.gather(*(store.gather(work, name) for name in names), return_exceptions=True)
+    assert isinstance(results.pop(13), RefusedError)
+    assert results == [name.lower() for name in names if name != "CS-13"]
+    assert max(calls) > 10
+    assert len(store.do(_known)) == 99
+
+
+async def test_the_loop_goes_on_while_the_database_works(store: Store) -> None:
+    done = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def work(_connection: Connection) -> bool:
+        loop.call_soon_threadsafe(done.set)
+        return asyncio.run_coroutine_threadsafe(asyncio.wait_for(done.wait(), 5), loop).result(5)
+
+    assert await store.run(work) is True
+
+
+async def test_who_asks_a_closed_store_is_refused(store_url: str) -> None:
+    store = Store(store_url)
+    store.close()
+    with pytest.raises(StoreError, match="closed"):
+        await store.run(_known)
+
+
+async def test_tokens_are_those_of_the_configuration_and_those_of_operators(store: Store) -> None:
+    token = Token("eMAID", "DEV2GC00000001", "Accepted", ("DC", "DC_BPT"))
+    await store.run(tokens.replace_configured, [token, Token("ISO14443", "04AA", "Blocked")])
+    assert await store.run(tokens.find, "eMAID", "DEV2GC00000001") == token
+    await store.run(tokens.replace_configured, [token])
+    assert await store.run(tokens.find, "ISO14443", "04AA") is None
+    await store.run(tokens.put, Token("ISO14443", "04BB", "Accepted"))
+    await store.run(tokens.set_status, "eMAID", "DEV2GC00000001", "Blocked")
+    await store.run(tokens.replace_configured, [token])
+    assert [each.status for each in await store.run(tokens.list_all)] == ["Accepted", "Blocked"]
+
+
+async def test_an_older_status_does_not_overwrite_a_newer_one(store: Store) -> None:
+    await store.run(stations.touch, "CS", "ocpp2.1", 1)
+    for status, at_ms in (("Occupied", 20), ("Available", 10)):
+        await store.run(stations.save_connector, "CS", 1, 1, status, at_ms)
+    assert (await store.run(stations.list_page))[0]["connectors"][0]["status"] == "Occupied"
+
+
+async def test_a_settlement_is_stored_once_for_each_journal(store: Store) -> None:
+    assert await store.run(records.save_settlement, "CS", "s", "h1", b"{}", 1)
+    assert not await store.run(records.save_settlement, "CS", "s", "h1", b"{}", 2)
+    assert await store.run(records.save_settlement, "CS", "s", "h2", b'{"a":1}', 3)
+    found = await store.run(records.find_settlements, "s")
+    assert [(each["journal_head"], each["document"]) for each in found] == [("h2", {"a": 1})]

@@ -1,0 +1,223 @@
+"""Records of vehicles in either database."""
+
+import random
+import threading
+from collections.abc import Iterator
+
+import msgspec
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import Connection, select, text
+
+from csms.db.queries import retention
+from csms.db.queries import telemetry as rows
+from csms.db.store import Store, migrate
+from csms.db.tables import telemetry, telemetry_marks, telemetry_quarantine
+from csms.domain.telemetry import Outcome, read_delivery
+from v2g.telemetry import signals
+from v2g.telemetry.delivery import Notice, encode_delivery, encode_notice
+from v2g.telemetry.signals import Record, encode_record
+
+LATER = "v2g-telemetry/2"
+
+
+def record(seq: int, soc: float = 50.0, ev: str = "EV-1", boot: int = 1) -> bytes:
+    return encode_record(Record(ev, boot, seq, 1000 + seq, "charging", False, {"battery.soc": soc}))  # noqa: FBT003
+
+
+def later(seq: int, soc: float = 50.0) -> bytes:
+    return record(seq, soc).replace(b"v2g-telemetry/1", LATER.encode())
+
+
+def take(store: Store, *elements: bytes, at_ms: int = 7) -> Outcome:
+    return store.do(rows.store, [rows.Arrival(read_delivery(encode_delivery(elements)), at_ms)])[0]
+
+
+def kept(connection: Connection) -> list[tuple[str, int, int]]:
+    key = telemetry.c.ev, telemetry.c.boot, telemetry.c.seq
+    return [tuple(row) for row in connection.execute(select(*key).order_by(*key))]
+
+
+@pytest.fixture
+def updated() -> Iterator[None]:
+    """A version that knows one more schema, for the time of a test."""
+
+    def decode(data: bytes) -> Record:
+        return msgspec.json.decode(data, type=Record)
+
+    signals.SCHEMAS[LATER] = decode
+    yield
+    del signals.SCHEMAS[LATER]
+
+
+def test_records_are_stored_in_the_order_of_their_source(store: Store) -> None:
+    """R83: with jitter of seconds, and in whatever order, what is read is in the order in which it was made."""
+    numbers = list(range(1, 301))
+    random.Random(1).shuffle(numbers)
+    for start in range(0, len(numbers), 37):
+        take(store, *(record(seq) for seq in numbers[start : start + 37]))
+    assert store.do(kept) == [("EV-1", 1, seq) for seq in range(1, 301)]
+    (mark,) = store.do(rows.marks, "EV-1", 10, None)
+    assert (mark["contiguous"], mark["highest"], mark["stored"], mark["duplicates"]) == (300, 300, 300, 0)
+
+
+def test_a_delivery_that_comes_twice_is_stored_once_and_a_contradiction_is_not(store: Store) -> None:
+    """R82, R99."""
+    assert len(take(store, record(1), record(2)).fresh) == 2
+    again = take(store, record(2), record(1, soc=99.0), record(3))
+    assert (len(again.fresh), again.duplicates, again.conflicts) == (1, 1, [("EV-1", 1, 1)])
+    assert store.do(lambda c: c.execute(select(telemetry.c.document)).scalars().all()) == [
+        record(1), record(2), record(3)
+    ]  # fmt: skip
+    (vehicle,) = store.do(rows.vehicles, None, 10, None)
+    assert {name: vehicle[name] for name in ("boots", "stored", "duplicates", "conflicts")} == {
+        "boots": 1, "stored": 3, "duplicates": 1, "conflicts": 1
+    }  # fmt: skip
+
+
+def test_many_vehicles_share_a_transaction(store: Store) -> None:
+    deliveries = [encode_delivery(record(seq, ev=f"EV-{n}") for seq in (1, 2)) for n in range(300)]
+    outcomes = store.do(rows.store, [rows.Arrival(read_delivery(each), 7) for each in (*deliveries, *deliveries)])
+    assert [len(each.fresh) for each in outcomes] == [2] * 300 + [0] * 300
+    assert {each.marks[0].contiguous for each in outcomes} == {2}
+    page = store.do(rows.vehicles, None, 200, None)
+    rest = store.do(rows.vehicles, None, 200, (page[-1]["ev"],))
+    assert len({each["ev"] for each in (*page, *rest)}) == 300
+    assert [each["ev"] for each in store.do(rows.vehicles, ("EV-7",), 10, None)] == ["EV-7"]
+
+
+def test_a_question_about_a_boot_makes_nothing(store: Store) -> None:
+    outcome = take(store, encode_notice(Notice("EV-1", 9)))
+    assert (outcome.marks[0].boot, outcome.marks[0].contiguous) == (9, 0)
+    assert store.do(rows.marks, "EV-1", 10, None) == []
+
+
+def test_what_is_given_up_is_counted(store: Store) -> None:
+    """R103."""
+    take(store, record(1), record(9))
+    take(store, encode_notice(Notice("EV-1", 1, ((2, 7),))))
+    (mark,) = store.do(rows.marks, "EV-1", 10, None)
+    assert (mark["contiguous"], mark["highest"], mark["missing"]) == (7, 9, 6)
+    take(store, record(8), record(3))
+    (mark,) = store.do(rows.marks, "EV-1", 10, None)
+    assert (mark["contiguous"], mark["missing"], mark["stored"]) == (9, 5, 4)
+
+
+@pytest.mark.usefixtures("updated")
+def test_what_is_in_quarantine_is_released_when_it_is_understood(store: Store) -> None:
+    count = rows.RELEASE_STEP + 20
+    del signals.SCHEMAS[LATER]
+    take(store, record(1), *(later(seq) for seq in range(2, count + 1)), b'{"ev":"EV-1","boot":2,"seq":1}')
+    found = store.do(rows.quarantined, None, 1000, None)
+    assert len(found) == count
+    assert found[0]["schema_version"] in (LATER, signals.SCHEMA)
+    assert {each["reason"] for each in found if each["boot"] == 1} == {f"0x2B9 UNSUPPORTED_SCHEMA_VERSION {LATER!r}"}
+    assert store.do(rows.quarantined, ("EV-2",), 10, None) == []
+    assert store.do(rows.release, None, 8).fresh == ()  # nothing is understood yet
+    again = take(store, later(2), later(3, soc=1.0))
+    assert (again.duplicates, again.conflicts) == (1, [("EV-1", 1, 3)])
+
+    signals.SCHEMAS[LATER] = lambda data: msgspec.json.decode(data, type=Record)
+    early = take(store, later(4), later(5, soc=1.0))  # understood, and in quarantine still
+    assert (early.duplicates, early.conflicts, early.fresh) == (1, [("EV-1", 1, 5)], [])
+    released, after = 0, None
+    while True:
+        step = store.do(rows.release, after, 8)
+        released, after = released + len(step.fresh), step.last
+        if after is None:
+            break
+    assert released == count - 1
+    assert store.do(kept) == [("EV-1", 1, seq) for seq in range(1, count + 1)]
+    (left,) = store.do(rows.quarantined, None, 10, None)
+    assert (left["boot"], left["document"]) == (2, '{"ev":"EV-1","boot":2,"seq":1}')
+    marks = store.do(rows.marks, "EV-1", 10, None)
+    assert [(each["boot"], each["stored"], each["quarantined"]) for each in marks] == [(2, 0, 1), (1, count, 0)]
+
+
+def test_both_kinds_of_record_go_when_they_are_old_and_do_not_come_back(store: Store) -> None:
+    take(store, record(1), later(2), at_ms=10)
+    take(store, record(3), later(4), at_ms=2000)
+    while store.do(retention.delete_old, "telemetry", 1000):
+        pass
+    assert store.do(kept) == [("EV-1", 1, 3)]
+    assert [each["seq"] for each in store.do(rows.quarantined, None, 10, None)] == [4]
+    again = take(store, record(1), later(2))
+    assert (again.duplicates, again.fresh, again.quarantine) == (2, [], [])
+
+
+def test_two_nodes_that_store_records_of_one_vehicle_at_a_time_store_each_once(store_url: str) -> None:
+    """Each has every other delivery, some have both: as after a node was away."""
+    nodes = [Store(store_url) for _ in range(2)]
+    failed: list[Exception] = []
+
+    def deliver(node: int) -> None:
+        order = random.Random(node)
+        for first in range(1, 400, 10):
+            batch = [record(seq) for seq in range(first, first + 10)]
+            if order.random() < 0.7 or node == first // 10 % 2:
+                try:
+                    take(nodes[node], *order.sample(batch, len(batch)))
+                except Exception as error:  # noqa: BLE001 - the test tells of it
+                    failed.append(error)
+
+    threads = [threading.Thread(target=deliver, args=(node,)) for node in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failed == []
+    assert nodes[0].do(kept) == [("EV-1", 1, seq) for seq in range(1, 401)]
+    (mark,) = nodes[0].do(rows.marks, "EV-1", 10, None)
+    assert (mark["contiguous"], mark["stored"]) == (400, 400)
+    for node in nodes:
+        node.close()
+
+
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_what_is_stored_agrees_with_the_marks(store: Store, data: st.DataObject) -> None:
+    def clear(connection: Connection) -> None:
+        for table in (telemetry, telemetry_marks, telemetry_quarantine):
+            connection.execute(table.delete())
+
+    store.do(clear)
+    element = st.one_of(
+        st.builds(record, st.integers(1, 12)),
+        st.builds(later, st.integers(1, 12)),
+        st.builds(lambda n: encode_notice(Notice("EV-1", 1, ((n, n + 2),))), st.integers(1, 12)),
+    )
+    for elements in data.draw(st.lists(st.lists(element, min_size=1, max_size=8), max_size=5)):
+        take(store, *elements)
+    for mark in store.do(rows.marks, "EV-1", 10, None):
+        stored = {seq for _, _, seq in store.do(kept)}
+        held = {each["seq"] for each in store.do(rows.quarantined, None, 100, None)}
+        assert stored & held == set()
+        assert (mark["stored"], mark["quarantined"]) == (len(stored), len(held))
+        assert mark["contiguous"] <= len(stored) + len(held) + mark["missing"]
+
+
+def test_marks_of_before_are_taken_over(owner_url: str) -> None:
+    """What was stored with gaps before this version is known afterwards, and stored no second time."""
+    store = Store(owner_url)
+    take(store, *(record(seq) for seq in (1, 2, 3, 5, 6, 9)))
+
+    def older(connection: Connection) -> None:
+        for later in ("telemetry_quarantine", "journal_lines"):
+            connection.execute(text(f"DROP TABLE {later}"))
+        for table, column in (
+            *(("telemetry_marks", name) for name in ("arrived", "gaps", "quarantined", "missing")),
+            ("admissions", "verified"),
+            ("security_events", "times"),
+            ("security_events", "last_ms"),
+            ("webhooks", "shows_tokens"),
+        ):
+            connection.execute(text(f"ALTER TABLE {table} DROP COLUMN {column}"))
+        connection.execute(text("UPDATE alembic_version SET version_num = '0015'"))
+
+    store.do(older)
+    migrate(store.engine)
+    again = take(store, *(record(seq) for seq in (3, 4, 5, 9)))
+    assert ([each.key[2] for each in again.fresh], again.duplicates) == ([4], 3)
+    assert (again.marks[0].contiguous, again.marks[0].highest) == (6, 9)
+    store.close()

@@ -1,0 +1,159 @@
+"""Sharing a site: never above a limit, and max-min fair, against raising the lowest load one unit at a time."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from csms.domain.balancing import PHASES, Load, Node, changes, check_tree, needed_ma, share
+
+
+@st.composite
+def sites(draw: st.DrawFn) -> tuple[list[Node], list[Load]]:
+    """A tree of few nodes with small limits, and loads on it."""
+    limit = st.integers(0, 60)
+    nodes = [Node(id="0", limits=(draw(limit), draw(limit), draw(limit)))]
+    for number in range(1, draw(st.integers(1, 4))):
+        parent = str(draw(st.integers(0, number - 1)))
+        nodes.append(Node(id=str(number), parent=parent, limits=(draw(limit), draw(limit), draw(limit))))
+    loads = [
+        Load(
+            id=f"v{number}",
+            node=draw(st.sampled_from(nodes)).id,
+            phases=draw(st.sampled_from([(0, 1, 2), (0,), (1,), (2,), (0, 2)])),
+            least=draw(st.integers(0, 8)),
+            most=draw(st.integers(0, 40)),
+            needed=draw(st.integers(0, 20)),
+            priority=draw(st.integers(0, 2)),
+            since_ms=number,
+            running=draw(st.booleans()),
+        )
+        for number in range(draw(st.integers(0, 6)))
+    ]
+    return nodes, loads
+
+
+def above(nodes: list[Node], node: str | None) -> list[str]:
+    found = []
+    while node is not None:
+        found.append(node)
+        node = next(each.parent for each in nodes if each.id == node)
+    return found
+
+
+def within(nodes: list[Node], loads: list[Load], given_: dict[str, int]) -> bool:
+    return all(
+        sum(given_[load.id] for load in loads if phase in load.phases and node.id in above(nodes, load.node))
+        <= node.limits[phase]
+        for node in nodes
+        for phase in PHASES
+    )
+
+
+def by_units(nodes: list[Node], loads: list[Load]) -> dict[str, int]:
+    """The rules in so many words: admit one by one, then raise the lowest that can be raised, one unit at a time."""
+    found = {load.id: 0 for load in loads}
+    order = sorted(loads, key=lambda each: (not each.running, -each.priority, -each.needed, each.since_ms, each.id))
+    admitted = []
+    for load in order:
+        if load.most >= load.least and within(nodes, loads, {**found, load.id: load.least}):
+            found[load.id] = load.least
+            admitted.append(load)
+    for needed in (True, False):
+        for priority in (2, 1, 0):
+            tier = [load for load in admitted if load.priority == priority]
+            while True:
+                can = [
+                    load
+                    for load in tier
+                    if found[load.id] < (min(load.needed, load.most) if needed else load.most)
+                    and within(nodes, loads, {**found, load.id: found[load.id] + 1})
+                ]
+                if not can:
+                    break
+                lowest = min(found[load.id] for load in can)
+                found[next(load.id for load in can if found[load.id] == lowest)] += 1
+    return found
+
+
+@settings(max_examples=40, deadline=None)
+@given(sites())
+def test_shares_are_those_of_raising_the_lowest_unit_by_unit(site: tuple[list[Node], list[Load]]) -> None:
+    nodes, loads = site
+    assert share(nodes, loads) == by_units(nodes, loads)
+
+
+@settings(max_examples=25, deadline=None)
+@given(sites(), st.data())
+def test_no_limit_is_ever_exceeded_and_fixed_loads_keep_what_they_have(
+    site: tuple[list[Node], list[Load]], data: st.DataObject
+) -> None:
+    nodes, loads = site
+    kept = [
+        Load(id=each.id, node=each.node, phases=each.phases, most=each.most, fixed=data.draw(st.integers(0, 30)))
+        if data.draw(st.booleans())
+        else each
+        for each in loads
+    ]
+    fixed = {each.id: each.fixed or 0 if each.fixed is not None else 0 for each in kept}
+    found = share(nodes, kept)
+    assert all(found[each.id] == each.fixed for each in kept if each.fixed is not None)
+    if within(nodes, kept, fixed):
+        assert within(nodes, kept, found)
+    for each in kept:
+        if each.fixed is None:
+            assert found[each.id] == 0 or each.least <= found[each.id] <= each.most
+
+
+def load(name: str, **more: object) -> Load:
+    return Load(**{"id": name, "node": "main", "most": 32_000, **more})  # type: ignore[arg-type]
+
+
+MAIN = [Node(id="main", limits=(40_000, 40_000, 40_000))]
+
+
+def test_equals_share_equally_and_what_one_cannot_take_goes_to_the_others() -> None:
+    assert share(MAIN, [load("a"), load("b")]) == {"a": 20_000, "b": 20_000}
+    assert share(MAIN, [load("a", most=10_000), load("b")]) == {"a": 10_000, "b": 30_000}
+
+
+def test_phases_are_looked_at_one_by_one() -> None:
+    found = share(MAIN, [load("one", phases=(0,)), load("two", phases=(1,)), load("three")])
+    assert found == {"one": 20_000, "two": 20_000, "three": 20_000}
+    found = share(MAIN, [load("one", phases=(0,)), load("other", phases=(1,), most=16_000)])
+    assert found == {"one": 32_000, "other": 16_000}
+
+
+def test_priority_and_departure_come_before_equality() -> None:
+    assert share(MAIN, [load("a", priority=1), load("b")]) == {"a": 32_000, "b": 8_000}
+    assert share(MAIN, [load("a", needed=28_000), load("b")]) == {"a": 28_000, "b": 12_000}
+
+
+def test_who_does_not_fit_waits_and_who_runs_goes_on() -> None:
+    small = [Node(id="main", limits=(10_000, 10_000, 10_000))]
+    assert share(small, [load("early", since_ms=1), load("late", since_ms=2)]) == {"early": 10_000, "late": 0}
+    assert share(small, [load("early", since_ms=1), load("late", since_ms=2, running=True)])["late"] == 10_000
+
+
+def test_a_tree_that_is_none_is_refused() -> None:
+    one = (1, 1, 1)
+    for nodes in (
+        [Node(id="a", limits=one), Node(id="a", limits=one)],
+        [Node(id="a", parent="b", limits=one)],
+        [Node(id="a", parent="b", limits=one), Node(id="b", parent="a", limits=one)],
+    ):
+        with pytest.raises(ValueError, match="node"):
+            check_tree(nodes)
+    with pytest.raises(ValueError, match="nowhere"):
+        share(MAIN, [load("a", node="elsewhere")])
+
+
+def test_the_current_needed_brings_the_energy_in_time() -> None:
+    assert needed_ma(0, 3600, 3) == 0
+    assert needed_ma(6900, 3600, 3) == 10_001
+    assert needed_ma(10**9, 0, 1) == 10_000_000
+
+
+def test_lowering_comes_before_raising_and_little_is_left_alone() -> None:
+    lower, raises = changes({"a": 20_000, "b": 6000, "gone": 5}, {"a": 16_000, "b": 6400, "c": 6000})
+    assert [(each.load, each.limit) for each in lower] == [("a", 16_000), ("gone", 0)]
+    assert [(each.load, each.limit) for each in raises] == [("c", 6000)]

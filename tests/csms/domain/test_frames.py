@@ -1,0 +1,54 @@
+"""What is shown of frames: no password or key, everything else word for word."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from csms.domain.frames import HIDDEN, presentable, without_tokens
+
+SECRET = "correct-horse-battery"
+PASSWORD = {"component": {"name": "SecurityCtrlr"}, "variable": {"name": "BasicAuthPassword"}}
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        {"setVariableData": [{**PASSWORD, "attributeValue": SECRET}]},
+        {"getVariableResult": [{**PASSWORD, "attributeStatus": "Accepted", "attributeValue": SECRET}]},
+        {"reportData": [{**PASSWORD, "variableAttribute": [{"type": "Actual", "value": SECRET}]}]},
+        {"connectionData": {"basicAuthPassword": SECRET, "ocppCsmsUrl": "wss://x"}},
+        {"connectionData": {"apn": {"apn": "internet", "apnPassword": SECRET}}},
+        {"connectionData": {"vpn": {"server": "x", "password": SECRET, "key": SECRET, "type": "IKEv2"}}},
+    ],
+)
+def test_secrets_are_hidden(payload: dict[str, Any]) -> None:
+    shown = presentable(json.dumps([2, "1", "X", payload]))
+    assert SECRET not in shown
+    assert json.loads(shown)[:3] == [2, "1", "X"]
+    assert list(json.loads(shown)[3]) == list(payload)
+
+
+@given(st.text(max_size=200))
+def test_whatever_came_is_shown_or_counted(text: str) -> None:
+    assert presentable(text) in (text, f"({len(text)} characters that are no JSON)") or HIDDEN in presentable(text)
+
+
+def test_a_frame_without_secrets_is_shown_word_for_word() -> None:
+    frame = '[2, "1",  "Heartbeat", {} ]'
+    assert presentable(frame) == frame
+
+
+def test_broken_json_that_may_hold_a_secret_is_not_shown() -> None:
+    assert presentable('[2,"1","SetVariables",{"basicAuthPassword":"x"') == "(46 characters that are no JSON)"
+
+
+def test_tokens_are_hidden_wherever_they_stand() -> None:
+    token = {"idToken": "04A1B2C3", "type": "Central", "additionalInfo": [{"additionalIdToken": "04A1", "type": "x"}]}
+    frame = json.dumps([2, "1", "X", {"idToken": token, "list": [{"groupIdToken": token}]}])
+    assert "04A1" not in without_tokens(frame)
+    assert json.loads(without_tokens(frame))[3]["list"][0]["groupIdToken"]["type"] == "Central"
+    assert without_tokens('[2, "1",  "Heartbeat", {} ]') == '[2, "1",  "Heartbeat", {} ]'
+    assert "04A1" not in without_tokens('{"idToken": "04A1')

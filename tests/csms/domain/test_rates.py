@@ -1,0 +1,39 @@
+"""How fast one caller may ask."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from csms.domain import rates
+from csms.domain.rates import Buckets
+
+
+@given(st.lists(st.floats(0, 10), max_size=200), st.floats(0.1, 100), st.integers(1, 50))
+def test_nobody_gets_more_than_the_burst_and_what_filled_since(pauses: list[float], per_s: float, burst: int) -> None:
+    buckets, now, taken = Buckets(per_s=per_s, burst=burst), 0.0, 0
+    for pause in pauses:
+        now += pause
+        wait_s = buckets.take("who", now)
+        taken += wait_s == 0
+        assert taken <= burst + now * per_s + 1e-6
+        if wait_s > 0:
+            assert wait_s <= 1 / per_s
+
+
+def test_callers_do_not_slow_each_other_down_and_old_ones_are_forgotten() -> None:
+    buckets = Buckets(per_s=1, burst=1)
+    assert buckets.take("a", 0) == 0
+    assert buckets.take("a", 0) == 1
+    assert buckets.take("b", 0) == 0
+    for number in range(rates.MAX_CALLERS):
+        buckets.take(str(number), 0)
+    assert buckets.take("a", 0) == 0
+
+
+def test_looking_at_a_bucket_takes_nothing_and_it_fills_again() -> None:
+    buckets = Buckets(per_s=0.1, burst=2)
+    assert [buckets.wait_s("a", 0.0) for _ in range(3)] == [0, 0, 0]
+    assert [buckets.take("a", 0.0) for _ in range(2)] == [0, 0]
+    assert buckets.wait_s("a", 0.0) == pytest.approx(10)
+    assert buckets.wait_s("a", 10.0) == 0
+    assert buckets.wait_s("b", 0.0) == 0

@@ -1,0 +1,73 @@
+"""What a transaction used, as its station told it."""
+
+import msgspec
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from csms.domain.transactions import Dated, Transaction
+from csms.domain.usage import Moment, usage_of
+from v2g.energy.price_plan import Charge, PricePlan, Rate, When
+from v2g.energy.settlement.costing import bill
+
+
+def transaction(start_ms: int) -> Transaction:
+    return Transaction(
+        station_id="CS",
+        transaction_id="t",
+        first_seq=0,
+        last_seq=3,
+        started_ms=start_ms,
+        import_start_wh=Dated(0, "0"),
+        export_start_wh=Dated(1, "500"),
+    )
+
+
+def test_use_runs_forward_whatever_meter_and_clock_say() -> None:
+    moments = [
+        Moment(1000, import_wh="0"),
+        Moment(61_000, charging=True, import_wh="100", export_wh="500"),
+        Moment(31_000, import_wh="90"),  # both fell
+        Moment(121_000, charging=False, import_wh="200.5", export_wh="700"),
+    ]
+    usage = usage_of(transaction(1000), moments, 200_000)
+    assert [(r.utc_ms, r.import_mwh, r.export_mwh) for r in usage.readings] == [
+        (1000, 0, 500_000),
+        (61_000, 100_000, 500_000),
+        (61_000, 100_000, 500_000),
+        (121_000, 200_500, 700_000),
+    ]
+    assert usage.charging == ((61_000, True), (121_000, False))
+
+
+def test_an_ended_transaction_lasted_as_long_as_its_station_says() -> None:
+    """Also where the station's clock is ahead of ours."""
+    ended = msgspec.structs.replace(transaction(500_000), ended_seq=3, ended_ms=800_000)
+    usage = usage_of(ended, [Moment(500_000, import_wh="0"), Moment(800_000, import_wh="50")], 600_000)
+    assert (usage.start_ms, usage.end_ms, usage.readings[-1].utc_ms) == (500_000, 800_000, 800_000)
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(-(10**15), 10**15), st.none() | st.booleans(), st.none() | st.integers(-(10**20), 10**20)
+        ),
+        min_size=1,
+        max_size=6,
+    ),
+    st.integers(-(10**15), 10**15),
+    st.none() | st.integers(-(10**15), 10**15),
+)
+def test_whatever_a_station_says_comes_to_some_cost_in_no_time(
+    said: list[tuple[int, bool | None, int | None]], start: int, end: int | None
+) -> None:
+    night = When(from_minute=1320, to_minute=360, weekdays=(5, 6), min_idle_s=60, max_energy_wh=500)
+    charge = Charge(rates=(Rate(price=1000, when=night), Rate(price=2000)))
+    plan = PricePlan(
+        id="p", currency="EUR", zone="Europe/Berlin", energy=charge, charging_time=charge, idle_time=charge
+    )
+    moments = [Moment(at, charging, None if wh is None else str(wh)) for at, charging, wh in said]
+    known = msgspec.structs.replace(transaction(start), ended_ms=end)
+    result = bill([(0, plan)], usage_of(known, moments, 2_000_000_000_000), ended=True)
+    assert result.charging_ms + result.idle_ms <= 366 * 86_400_000
+    assert result.energy_mwh >= 0

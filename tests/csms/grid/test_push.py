@@ -1,0 +1,105 @@
+"""A station that refuses, ignores or rejects a push, and a disk that does."""
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+
+from csms.db.queries import records
+from tests.csms.conftest import Start
+from tests.csms.settlement.test_journals import booted, delivery, journal
+from tests.csms.support import Running, grid_signal
+from v2g.errors import StoreError
+
+Reply = Callable[[str, str], Any]
+
+
+@contextlib.asynccontextmanager
+async def answering(csms: Running, reply: Reply) -> AsyncIterator[list[str]]:
+    """Connect a station that answers requests by `reply(id, action)` (None: not at all); yield what it was asked."""
+    asked: list[str] = []
+
+    async def listen(websocket: Any) -> None:
+        async for text in websocket:
+            kind, identifier, action, *_ = json.loads(text)
+            if kind == 2:
+                asked.append(action)
+                answer = reply(identifier, action)
+                if answer is not None:
+                    await websocket.send(json.dumps(answer))
+
+    async with csms.connect() as websocket:
+        await booted(websocket)
+        task = asyncio.create_task(listen(websocket))
+        try:
+            yield asked
+        finally:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+
+async def test_a_station_without_smart_charging_still_gets_the_prices(csms: Running) -> None:
+    def reply(identifier: str, action: str) -> Any:
+        if action == "DataTransfer":
+            return [3, identifier, {"status": "Accepted"}]
+        return [4, identifier, "NotSupported", "", {}]
+
+    async with answering(csms, reply) as asked:
+        await csms.csms.grid.offer(grid_signal(1), "test")
+        await csms.event("grid_signal_pushed")
+    assert asked == ["SetChargingProfile", "SetChargingProfile", "DataTransfer"]
+    assert len(csms.events("grid_signal_push_refused")) == 2
+
+
+async def test_a_station_that_takes_neither_profiles_nor_prices_is_told_once(csms: Running) -> None:
+    def reply(identifier: str, action: str) -> Any:
+        if action == "DataTransfer":
+            return [3, identifier, {"status": "UnknownVendorId"}]
+        return [3, identifier, {"status": "Rejected", "statusInfo": {"reasonCode": "UnsupportedPurpose"}}]
+
+    async with answering(csms, reply) as asked:
+        await csms.csms.grid.offer(grid_signal(1), "test")
+        await csms.event("grid_signal_pushed")
+        assert (await csms.event("grid_signal_not_taken"))["status"] == "UnknownVendorId"
+    assert csms.events("charging_profile_set")[0]["reason"] == "UnsupportedPurpose"
+    assert len(asked) == 3
+
+
+async def test_a_station_that_does_not_answer_is_asked_again_later(start: Start) -> None:
+    silent = True
+
+    def reply(identifier: str, action: str) -> Any:
+        return None if silent else [3, identifier, {"status": "Accepted"}]
+
+    grid = {"retry_interval_s": 0.05}
+    async with start(ocpp={"call_timeout_s": 0.05}, grid=grid) as csms, answering(csms, reply):
+        await csms.csms.grid.offer(grid_signal(1), "test")
+        await csms.event("grid_signal_push_failed")
+        silent = False
+        assert (await csms.event("grid_signal_pushed"))["version"] == 1
+
+
+async def test_a_disk_that_refuses_a_journal_asks_the_station_to_come_again(
+    csms: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = journal()
+
+    async def send(websocket: Any) -> Any:
+        payload = {"vendorId": "org.v2g-engine", "messageId": "JournalEntries", "data": delivery(lines)}
+        await websocket.send(json.dumps([2, "j", "DataTransfer", payload]))
+        return json.loads(await websocket.recv())
+
+    def full(*_: Any, **__: Any) -> None:
+        raise StoreError("no space left on device")
+
+    async with csms.connect() as websocket:
+        await booted(websocket)
+        with monkeypatch.context() as patch:
+            patch.setattr(records, "append_journal", full)
+            assert (await send(websocket))[2] == "InternalError"
+        assert (await send(websocket))[2]["status"] == "Accepted"
+    assert len(csms.events("settled")) == 1

@@ -1,0 +1,59 @@
+"""The grid operator's signal: from a file, watched; kept across restarts; never backwards."""
+
+import asyncio
+from pathlib import Path
+
+from csms.db.store import Store
+from csms.grid.source import GridSource
+from tests.csms.conftest import Start
+from tests.csms.support import grid_signal
+from v2g.io.runtime.clock import Clock
+from v2g.io.runtime.events import EventLog
+
+
+async def test_a_file_is_read_at_start_and_again_whenever_it_changes(start: Start, tmp_path: Path) -> None:
+    path = tmp_path / "signal.json"
+    path.write_bytes(grid_signal(1).to_json())
+    async with start(grid={"signal_file": path, "poll_interval_s": 0.01}) as csms:
+        assert csms.csms.grid.current == grid_signal(1, **_times(csms.csms.grid.current))
+        async with csms.watching():
+            part = tmp_path / "part"
+            part.write_bytes(grid_signal(2).to_json())
+            part.replace(path)
+            assert (await csms.event("grid_signal_received", 2))["version"] == 2
+            path.write_bytes(b"half a sig")
+            assert (await csms.event("grid_signal_refused"))["origin"] == "file"
+            path.write_bytes(grid_signal(1).to_json())
+            await csms.event("grid_signal_refused", 2)
+            path.unlink()
+            await csms.event("grid_signal_unreadable")
+        assert csms.csms.grid.current is not None
+        assert csms.csms.grid.current.version == 2
+
+
+async def test_the_newest_signal_survives_a_restart_without_its_file(start: Start) -> None:
+    async with start() as csms:
+        await csms.csms.grid.offer(grid_signal(8), "test")
+    async with start() as csms:
+        assert csms.csms.grid.current is not None
+        assert csms.csms.grid.current.version == 8
+
+
+async def test_a_signal_that_two_nodes_get_at_once_is_stored_once_and_in_force_on_both(store: Store) -> None:
+    clock = Clock()
+    nodes = [GridSource(store, clock, EventLog("csms", clock), None) for _ in range(2)]
+    told: list[int] = []
+    for node in nodes:
+        node.on_change = lambda signal: told.append(signal.version)
+    await asyncio.gather(*(node.offer(grid_signal(3), "test") for node in nodes))
+    assert [node.current.version for node in nodes if node.current] == [3, 3]
+    assert told == [3, 3]
+    await nodes[0].offer(grid_signal(5), "test")
+    await nodes[1].take_newest()
+    await nodes[1].take_newest()
+    assert nodes[1].current is not None
+    assert (nodes[1].current.version, told) == (5, [3, 3, 5, 5])
+
+
+def _times(signal: object) -> dict[str, object]:
+    return {name: getattr(signal, name) for name in ("issued_at_ms", "slots", "valid_until_ms")}

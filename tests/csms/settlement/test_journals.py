@@ -1,0 +1,340 @@
+"""Journal copies: what a station delivers is proved, kept once, survives, and is settled when the session ends."""
+
+import asyncio
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import select, update
+
+from csms.db.queries import records
+from csms.db.queries.records import JournalRow
+from csms.db.store import Store, open_store
+from csms.db.tables import journal_lines, journals
+from csms.domain.journals import Copy
+from csms.settlement.journals import JournalArchive
+from csms.settlement.settlements import settle_journal
+from tests.csms.conftest import Start
+from tests.csms.support import STATION, Running
+from v2g.energy.settlement.ledger import Ledger
+from v2g.energy.settlement.records import ContractAuthorized, LineCorrected, MeterReading, SessionStarted, TariffSet
+from v2g.energy.tariff import PriceSlot, Tariff
+from v2g.errors import CodecError, RefusedError, VerificationError
+from v2g.io.runtime.clock import Clock
+from v2g.io.runtime.events import EventLog
+
+SESSION = "0102030405060708"
+T0 = 1_900_000_800_000  # on a quarter hour
+
+
+def started(station: str = STATION, session: str = SESSION) -> SessionStarted:
+    """Return the first record of a journal."""
+    return SessionStarted(
+        station_id=station,
+        evse_id="DE*V2G*E1",
+        session_id=session,
+        meter_serial="M",
+        meter_certificate="00",
+        charger_certificate="00",
+        import_mwh=1_000,
+        export_mwh=0,
+    )
+
+
+def journal(
+    session: str = SESSION, station: str = STATION, price: int = 300_000, priced_ms: int = 7_200_000
+) -> list[bytes]:
+    """Return the lines of a whole session: 2 kWh in, 1 kWh out, over two quarters of an hour."""
+    ledger = Ledger()
+    slot = PriceSlot(start_ms=T0, duration_ms=priced_ms, import_price=price, export_compensation=200_000)
+    lines = ledger.record(started(station, session), T0)
+    lines += ledger.record(
+        ContractAuthorized(emaid="DEV2GC00000001", contract_certificate="00", authorized_by="csms"), T0
+    )
+    lines += ledger.record(TariffSet(tariff=Tariff(currency="EUR", slots=(slot,), version=1, source="dso")), T0)
+    lines += ledger.record(MeterReading(import_mwh=2_001_000, export_mwh=0), T0 + 900_000)
+    lines += ledger.record(MeterReading(import_mwh=2_001_000, export_mwh=1_000_000), T0 + 1_500_000)
+    return lines + ledger.end("vehicle", T0 + 1_600_000, import_mwh=2_001_000, export_mwh=1_000_000)
+
+
+def delivery(lines: list[bytes], session: str = SESSION, station: str = STATION) -> dict[str, Any]:
+    """Return what DataTransfer carries."""
+    return {"stationId": station, "sessionId": session, "lines": [line.decode().removesuffix("\n") for line in lines]}
+
+
+async def transfer(websocket: Any, data: Any) -> Any:
+    """Send JournalEntries; return the answer."""
+    payload = {"vendorId": "org.v2g-engine", "messageId": "JournalEntries", "data": data}
+    await websocket.send(json.dumps([2, "j", "DataTransfer", payload]))
+    while (frame := json.loads(await websocket.recv()))[0] == 2:  # the grid signal may come in between
+        pass
+    return frame[2]
+
+
+async def booted(websocket: Any) -> None:
+    """Boot."""
+    about = {"model": "M", "vendorName": "V"}
+    await websocket.send(json.dumps([2, "b", "BootNotification", {"reason": "PowerUp", "chargingStation": about}]))
+    await websocket.recv()
+
+
+def copy_of(csms: Running, session: str = SESSION) -> bytes:
+    """Return the copy of a journal."""
+    store = open_store(csms.config.store_url, csms.config.data_dir)
+    try:
+        return b"".join(store.do(records.journal_lines, STATION, session))
+    finally:
+        store.close()
+
+
+def file_of(csms: Running, session: str = SESSION) -> Path:
+    """Return where older versions kept a copy."""
+    return csms.config.data_dir / "journals" / STATION / f"{session}.jsonl"
+
+
+async def test_a_session_arrives_in_pieces_and_twice_and_is_settled_once(csms: Running) -> None:
+    lines = journal()
+    async with csms.connect() as websocket:
+        await booted(websocket)
+        assert (await transfer(websocket, delivery(lines[:3])))["data"]["lines"] == 3
+        assert (await transfer(websocket, delivery(lines[1:5])))["data"]["lines"] == 5
+        assert (await transfer(websocket, delivery(lines)))["data"]["lines"] == len(lines)
+        assert (await transfer(websocket, delivery(lines)))["status"] == "Accepted"
+    assert copy_of(csms) == b"".join(lines)
+    settled = csms.events("settled")
+    assert len(settled) == 1
+    assert (settled[0]["import_mwh"], settled[0]["export_mwh"]) == (2_000_000, 1_000_000)
+    assert settled[0]["balance"] == 2 * 300_000 - 200_000
+
+
+def test_energy_that_nobody_priced_does_not_hide_what_the_rest_came_to() -> None:
+    told = settle_journal(b"".join(journal(priced_ms=900_000)), SESSION).summary
+    assert (told["import_mwh"], told["export_mwh"]) == (2_000_000, 1_000_000)
+    assert (told["currency"], told["balance"]) == ("EUR", 2 * 300_000)
+
+
+async def test_the_settlement_can_be_fetched_and_follows_a_correction(csms: Running) -> None:
+    lines = journal()
+    async with csms.connect() as websocket:
+        await booted(websocket)
+        await transfer(websocket, delivery(lines))
+        ledger = Ledger.resume(b"".join(lines))
+        correction = LineCorrected(line=f"{T0}/import", price=100_000, reason="wrong tariff")
+        corrected = ledger.record(correction, T0 + 2_000_000)
+        assert (await transfer(websocket, delivery(corrected)))["status"] == "Accepted"
+    assert [each["balance"] for each in csms.events("settled")] == [400_000, 0]
+
+
+async def test_a_fork_is_refused_and_leaves_the_copy_alone(csms: Running) -> None:
+    lines, other = journal(), journal(price=999_999)
+    async with csms.connect() as websocket:
+        await booted(websocket)
+        await transfer(websocket, delivery(lines[:4]))
+        for fork in (other[:4], other[4:], other):
+            answer = await transfer(websocket, delivery(fork))
+            assert (answer["status"], answer["statusInfo"]["reasonCode"]) == ("Rejected", "JournalRefused")
+        assert (await transfer(websocket, delivery(lines[4:])))["status"] == "Accepted"
+    assert copy_of(csms) == b"".join(lines)
+    assert {each["reason"] for each in csms.events("journal_refused")} == {"fork"}
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        None,
+        "text",
+        {},
+        {"stationId": STATION, "sessionId": SESSION, "lines": []},
+        {"stationId": STATION, "sessionId": SESSION, "lines": ["{}"] * 2001},
+        {"stationId": STATION, "sessionId": "../../etc/passwd", "lines": ["x"]},
+        {"stationId": STATION, "sessionId": "..", "lines": ["x"]},
+        {"stationId": "CS-OTHER", "sessionId": SESSION, "lines": ["x"]},
+        {"stationId": STATION, "sessionId": SESSION, "lines": ["not a line"]},
+    ],
+)
+async def test_a_delivery_that_is_none_is_rejected_and_touches_nothing(csms: Running, data: Any) -> None:
+    async with csms.connect() as websocket:
+        await booted(websocket)
+        assert (await transfer(websocket, data))["status"] == "Rejected"
+    assert not list(csms.config.data_dir.rglob("*.jsonl"))
+    assert copy_of(csms) == b""
+
+
+async def test_a_copy_that_was_not_settled_is_settled_at_the_next_start(start: Start) -> None:
+    lines = journal()
+    async with start() as csms:
+        store = open_store(csms.config.store_url, csms.config.data_dir)
+    copy = Copy(STATION, SESSION)
+    copy.take(stripped(lines))
+    row = JournalRow(station_id=STATION, session_id=SESSION, lines=copy.lines, head=copy.head, ended=copy.ended)
+    assert store.do(records.append_journal, row, 0, lines, T0)
+    store.close()
+    async with start() as csms:
+        assert len(csms.events("settled")) == 1
+
+
+async def test_a_file_of_an_older_version_is_taken_over_and_settled(start: Start) -> None:
+    lines = journal()
+    async with start() as csms:
+        path = file_of(csms)
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"".join(lines)[:-9])  # killed while it wrote
+    path.with_stem("empty").write_bytes(b"")
+    async with start() as csms:
+        assert copy_of(csms) == b"".join(lines[:-1])
+        assert [each.name for each in csms.config.data_dir.rglob(f"{STATION}/*")] == [f"{SESSION}.jsonl.torn"]
+        async with csms.connect() as websocket:
+            await booted(websocket)
+            assert (await transfer(websocket, delivery(lines)))["status"] == "Accepted"
+        assert len(csms.events("settled")) == 1
+    assert copy_of(csms) == b"".join(lines)
+
+
+async def test_a_file_that_was_tampered_with_is_reported_and_stays(start: Start) -> None:
+    lines = journal()
+    async with start() as csms:
+        path = file_of(csms)
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"".join(lines).replace(b'"import_mwh":2001000', b'"import_mwh":2001001'))
+    async with start() as csms:
+        assert (await csms.event("journal_damaged"))["session"] == SESSION
+        assert copy_of(csms) == b""
+    assert path.exists()
+
+
+async def test_a_copy_that_was_tampered_with_is_reported_and_takes_nothing_more(start: Start) -> None:
+    lines = journal()
+    async with start() as csms, csms.connect() as websocket:
+        await booted(websocket)
+        await transfer(websocket, delivery(lines[:5]))
+    store = open_store(csms.config.store_url, csms.config.data_dir)
+    there = journal_lines.c
+    changed = lines[4].replace(b'"import_mwh":2001000', b'"import_mwh":2001001')
+    assert changed != lines[4]
+    store.do(
+        lambda connection: connection.execute(update(journal_lines).where(there.sequence == 4).values(line=changed))
+    )
+    store.close()
+    async with start() as csms, csms.connect() as websocket:
+        await booted(websocket)
+        assert (await transfer(websocket, delivery(lines[5:])))["status"] == "Rejected"
+        assert (await csms.event("journal_damaged"))["session"] == SESSION
+
+
+async def test_sessions_of_one_station_do_not_disturb_each_other(csms: Running) -> None:
+    one, two = journal("aa01"), journal("aa02")
+    async with csms.connect() as websocket:
+        await booted(websocket)
+        for a, b in zip(one, two, strict=True):
+            await transfer(websocket, delivery([a], "aa01"))
+            await transfer(websocket, delivery([b], "aa02"))
+    assert copy_of(csms, "aa01") == b"".join(one)
+    assert {each["session"] for each in csms.events("settled")} == {"aa01", "aa02"}
+
+
+def stripped(lines: list[bytes]) -> list[bytes]:
+    """Return lines without line feeds."""
+    return [line.removesuffix(b"\n") for line in lines]
+
+
+def test_lines_with_a_hole_between_them_are_refused() -> None:
+    lines = stripped(journal())
+    copy = Copy(STATION, SESSION)
+    copy.take(lines[:2])
+    for wrong in (lines[3:], [lines[2], lines[4]], [lines[1], lines[0]]):
+        with pytest.raises(RefusedError, match="entry") as refused:
+            copy.take(wrong)
+        assert refused.value.reason == "gap"
+    assert copy.lines == 2
+    copy.take(lines[2:])
+
+
+@pytest.mark.parametrize("place", [0, 3, 6])
+def test_any_changed_byte_is_refused(place: int) -> None:
+    lines = stripped(journal())
+    line = lines[place]
+    for position in range(0, len(line), 7):
+        copy = Copy(STATION, SESSION)
+        changed = line[:position] + bytes([line[position] ^ 1]) + line[position + 1 :]
+        with pytest.raises((RefusedError, VerificationError)):
+            copy.take([*lines[:place], changed])
+
+
+def test_a_journal_of_another_session_or_station_is_refused() -> None:
+    for station, session in (("CS-OTHER", SESSION), (STATION, "ff")):
+        with pytest.raises(RefusedError, match="is of session") as caught:
+            Copy(STATION, SESSION).take(stripped(journal(session, station)))
+        assert caught.value.reason == "foreign"
+
+
+async def test_deliveries_at_the_same_time_are_put_in_a_row(csms: Running) -> None:
+    lines = journal()
+    archive = csms.csms.journals
+    await asyncio.gather(*(archive.deliver(STATION, delivery(lines)) for _ in range(5)))
+    assert copy_of(csms) == b"".join(lines)
+    assert len(csms.events("settled")) == 1
+    with pytest.raises(CodecError):
+        await archive.deliver(STATION, {})
+
+
+class Nodes:
+    """Archives of several nodes, each with a store of its own on one database."""
+
+    def __init__(self, store_url: str, folder: Path, count: int) -> None:
+        self.stores = [Store(store_url) for _ in range(count)]
+        self._events = folder / "events.jsonl"
+        clock = Clock()
+        self._log = EventLog("csms", clock, self._events)
+        self.archives = [JournalArchive(folder / "none", store, clock, self._log) for store in self.stores]
+
+    def copy(self) -> bytes:
+        """Return what the database has."""
+        return b"".join(self.stores[0].do(records.journal_lines, STATION, SESSION))
+
+    def settled(self) -> int:
+        """Return how often the session was settled."""
+        return sum(json.loads(line)["name"] == "settled" for line in self._events.read_text().splitlines())
+
+    def close(self) -> None:
+        """Close all."""
+        self._log.close()
+        for store in self.stores:
+            store.close()
+
+
+@pytest.fixture
+def nodes(store_url: str, tmp_path: Path) -> Iterator[Nodes]:
+    """Two nodes on one database."""
+    found = Nodes(store_url, tmp_path, 2)
+    yield found
+    found.close()
+
+
+async def test_a_station_that_changes_nodes_goes_on_where_it_was(nodes: Nodes) -> None:
+    lines = journal()
+    for place, line in enumerate(lines):
+        delivered = await nodes.archives[place % 2].deliver(STATION, delivery([line]))
+        assert delivered.lines == place + 1
+    assert nodes.copy() == b"".join(lines)
+    assert nodes.settled() == 1
+    with pytest.raises(RefusedError, match="differs"):
+        await nodes.archives[0].deliver(STATION, delivery(journal(price=999_999)))
+
+
+async def test_of_nodes_that_take_the_same_lines_at_once_each_is_stored_once(nodes: Nodes) -> None:
+    lines = journal()
+    cuts = [lines[:3], lines[:5], lines, lines]
+    works = [archive.deliver(STATION, delivery(cut)) for archive in nodes.archives for cut in cuts]
+    await asyncio.gather(*works)
+    assert nodes.copy() == b"".join(lines)
+    assert nodes.settled() == 1
+
+
+async def test_refused_deliveries_leave_nothing_behind(nodes: Nodes) -> None:
+    for number in range(20):
+        session = f"{number:016x}"
+        with pytest.raises(RefusedError, match="next"):
+            await nodes.archives[0].deliver(STATION, delivery(journal(session)[3:], session))
+    assert nodes.stores[0].do(lambda connection: connection.execute(select(journals)).all()) == []

@@ -1,0 +1,268 @@
+"""Telemetry by MQTT: through a real broker, stored once, answered with marks, and shown as a stream."""
+
+import asyncio
+import contextlib
+import json
+import re
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from csms.db.store import Store
+from pki_tools.tree import PkiTree
+from tests.csms.conftest import Start
+from tests.csms.support import Running
+from tests.telemetry.brokers import access, mosquitto, source
+from v2g.io.mqtt.client import MqttClient
+from v2g.telemetry.delivery import Notice, encode_delivery, encode_notice
+from v2g.telemetry.signals import Record, encode_record
+from v2g_cli.demo.broker import Broker
+
+EV = "EV-1"
+RECORDS = f"v2g/telemetry/vehicle/{EV}/records"
+MARKS = f"v2g/telemetry/vehicle/{EV}/marks"
+STREAM = "v2g/telemetry/stream"
+
+
+def record(seq: int, soc: float = 50.0, ev: str = EV) -> bytes:
+    return encode_record(Record(ev, 1, seq, 1000 + seq, "charging", False, {"battery.soc": soc}))  # noqa: FBT003
+
+
+class Vehicle:
+    """A vehicle's connection, and the marks that it is sent."""
+
+    def __init__(self, client: MqttClient, marks: "asyncio.Queue[list[dict[str, int]]]") -> None:
+        self._client, self._marks = client, marks
+
+    async def deliver(self, *elements: bytes, topic: str = RECORDS) -> None:
+        await self._client.publish(topic, encode_delivery(elements))
+
+    async def reaches(self, contiguous: int) -> None:
+        """Wait for a mark."""
+        while (await self._marks.get())[-1]["contiguous"] != contiguous:
+            pass
+
+
+@contextlib.asynccontextmanager
+async def vehicle(broker: Broker, pki: PkiTree) -> AsyncIterator[Vehicle]:
+    marks: asyncio.Queue[list[dict[str, int]]] = asyncio.Queue()
+    client = MqttClient(access(broker, pki, EV), on_message=lambda _, payload: marks.put_nowait(json.loads(payload)))
+    client.subscribe(MARKS)
+    client.start()
+    async with asyncio.timeout(30):
+        await client.connected.wait()
+        yield Vehicle(client, marks)
+    await client.close()
+
+
+async def stored(csms: Running) -> list[int]:
+    """The numbers of the records in the database."""
+    store = Store(f"sqlite:///{csms.config.data_dir / 'csms.sqlite3'}")
+    found = store.do(lambda c: c.execute(text("SELECT seq FROM telemetry ORDER BY boot, seq")).scalars().all())
+    store.close()
+    return list(found)
+
+
+async def test_records_are_stored_once_whatever_comes_twice_or_is_none(
+    start: Start, broker: Broker, pki: PkiTree
+) -> None:
+    """R82, R98, R99: a question is answered at once; what is repeated, contradicts or is nonsense does no harm."""
+    async with start(mqtt=source(broker, pki)) as csms, vehicle(broker, pki) as car:
+        await csms.event("subscribed")
+        await car.deliver(encode_notice(Notice(EV, 1)))
+        await car.reaches(0)
+        await car.deliver(record(1), record(2))
+        await car.reaches(2)
+        await car.deliver(b"17", record(2), record(3), record(3, soc=99.0))
+        await car.reaches(3)
+        await car._client.publish(RECORDS, b"\xff no delivery")
+        assert (await csms.event("telemetry_refused"))["sender"] == EV
+        assert await csms.event("telemetry_conflict") == {"ev": EV, "boot": 1, "records": 1}
+        assert await stored(csms) == [1, 2, 3]
+
+
+async def test_nothing_is_acknowledged_to_a_vehicle_while_the_back_end_is_away(
+    start: Start, broker: Broker, pki: PkiTree
+) -> None:
+    async with vehicle(broker, pki) as car:
+        assert not await car._client.publish(RECORDS, encode_delivery([record(1)]))
+        async with start(mqtt=source(broker, pki)) as csms:
+            await csms.event("subscribed")
+            await car.deliver(encode_notice(Notice(EV, 1)))
+            await car.reaches(0)
+            await car.deliver(record(1))
+            await car.reaches(1)
+            assert await stored(csms) == [1]
+
+
+async def test_a_store_that_fails_delays_records_and_loses_none(start: Start, broker: Broker, pki: PkiTree) -> None:
+    """More messages fail than a broker sends unacknowledged; the same connection goes on afterwards."""
+    async with start(mqtt=source(broker, pki)) as csms, vehicle(broker, pki) as car:
+        await csms.event("subscribed")
+        other = Store(f"sqlite:///{csms.config.data_dir / 'csms.sqlite3'}")
+        full = "CREATE TRIGGER full BEFORE INSERT ON telemetry BEGIN SELECT RAISE(ABORT, 'disk full'); END"
+        other.do(lambda c: c.execute(text(full)))
+        await asyncio.gather(*(car.deliver(record(seq)) for seq in range(1, 301)))
+        assert "disk full" in (await csms.event("telemetry_not_stored"))["reason"]
+        other.do(lambda c: c.execute(text("DROP TRIGGER full")))
+        other.close()
+        await car.reaches(300)
+        assert await stored(csms) == list(range(1, 301))
+        assert len(csms.events("telemetry_not_stored")) < 5  # told now and then, not 300 times
+
+
+async def test_a_vehicle_that_publishes_as_another_is_an_alarm_and_not_believed(
+    start: Start, broker: Broker, pki: PkiTree
+) -> None:
+    async with start(mqtt=source(broker, pki)) as csms, vehicle(broker, pki) as car:
+        await csms.event("subscribed")
+        with csms.csms.feed.subscribe({"telemetry_foreign"}) as alarms:
+            await car.deliver(record(1, ev="EV-2"), record(1))
+            assert await csms.event("telemetry_foreign") == {"sender": EV, "ev": "EV-2", "records": 2}
+            assert (await anext(alarms)).data["ev"] == "EV-2"
+        assert await stored(csms) == []
+
+
+async def test_a_stranger_gets_none_of_the_records_and_puts_nobody_out(
+    start: Start, broker: Broker, pki: PkiTree
+) -> None:
+    """Neither by subscribing to everything, nor by joining a shared subscription, nor under the back end's client id,
+    nor by publishing as another vehicle."""
+    heard: list[str] = []
+    rogue = MqttClient(
+        access(broker, pki, "EV-9", client_id="csms-ingest"), on_message=lambda topic, _: heard.append(topic)
+    )
+    for topic in (
+        "#",
+        "v2g/telemetry/#",
+        RECORDS,
+        f"$share/csms/{RECORDS}",
+        "$share/csms/v2g/telemetry/vehicle/+/records",
+    ):
+        rogue.subscribe(topic)
+    async with start(mqtt=source(broker, pki, client_id="csms-ingest")) as csms, vehicle(broker, pki) as car:
+        await csms.event("subscribed")
+        rogue.start()
+        await rogue.connected.wait()
+        with pytest.raises(Exception, match="Not authorized"):
+            await rogue.publish(RECORDS, encode_delivery([record(1)]))
+        for seq in range(1, 101):
+            await car.deliver(record(seq))
+        await car.reaches(100)
+        assert await stored(csms) == list(range(1, 101))
+        assert len(csms.events("subscribed")) == 1
+        assert heard == []
+        await rogue.close()
+
+
+async def test_the_stream_can_be_watched_with_mosquitto_sub(
+    start: Start, broker: Broker, pki: PkiTree, tmp_path: Path
+) -> None:
+    """R81: every record that was stored, once and one in a message, at v2g/telemetry/stream."""
+    async with start(mqtt=source(broker, pki)) as csms, vehicle(broker, pki) as car:
+        await csms.event("subscribed")
+        command = [*mosquitto("mosquitto_sub", broker, pki, "telemetry-reader"), "-t", STREAM, "-q", "1"]
+        pipe = asyncio.subprocess.PIPE
+        reader = await asyncio.create_subprocess_exec(*command, stdout=pipe)
+        assert reader.stdout is not None
+        seen: dict[int, Any] = {}
+        first = 0
+        while not seen:  # until it has subscribed
+            first += 1
+            await car.deliver(record(first))
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(0.5):
+                    line = json.loads(await reader.stdout.readline())
+                    seen[line["seq"]] = line
+        await car.deliver(*(record(first + n) for n in range(1, 101)), record(first + 1))
+        while len(seen) < 101:
+            line = json.loads(await reader.stdout.readline())
+            assert line["seq"] not in seen
+            seen[line["seq"]] = line
+        assert list(seen)[-100:] == list(range(first + 1, first + 101))
+        assert encode_record(Record(**seen[first + 5])) == record(first + 5)
+        reader.terminate()
+        await reader.wait()
+
+
+async def test_without_readers_the_stream_costs_next_to_nothing(start: Start, broker: Broker, pki: PkiTree) -> None:
+    """The broker says that nobody is subscribed."""
+    config = broker.folder / "mosquitto.conf"
+    config.write_text(config.read_text() + "log_type all\n")
+    broker.stop()
+    telling = await asyncio.to_thread(broker.again)
+    async with start(mqtt=source(telling, pki)) as csms, vehicle(telling, pki) as car:
+        await csms.event("subscribed")
+        for first in range(1, 1000, 100):
+            await car.deliver(*(record(seq) for seq in range(first, first + 100)))
+            await car.reaches(first + 99)
+    telling.stop()
+    log = (broker.folder / "mosquitto.log").read_text()
+    assert log.count(f"'{STREAM}'") < 50
+
+
+async def test_two_nodes_share_the_deliveries_and_either_can_go(
+    start: Start, broker: Broker, pki: PkiTree, tmp_path: Path
+) -> None:
+    """Nothing waits in the session of a node that has gone."""
+    other = broker.folder / "acl"
+    other.write_text(
+        other.read_text().replace("user telemetry-reader", "user csms-2\n" + BACK_END + "\nuser telemetry-reader")
+    )
+    broker.stop()
+    running = await asyncio.to_thread(broker.again)
+    url = f"sqlite:///{tmp_path / 'shared.sqlite3'}"
+    key = tmp_path / "store.key"
+    key.touch(mode=0o600)
+    key.write_text("ab" * 32)
+    both = {"store_url": url, "store_key": key}
+    async with vehicle(running, pki) as car, start(**both, mqtt=source(running, pki), data_dir=tmp_path / "1") as one:
+        await one.event("subscribed")
+        async with start(**both, mqtt=source(running, pki, "csms-2"), data_dir=tmp_path / "2") as two:
+            await two.event("subscribed", 2)
+            for seq in range(1, 101):
+                await car.deliver(record(seq))
+            await car.reaches(100)
+        for seq in range(101, 151):
+            await car.deliver(record(seq))
+        await car.reaches(150)
+    running.stop()
+
+
+BACK_END = """topic read v2g/telemetry/vehicle/+/records
+topic write v2g/telemetry/vehicle/+/marks
+topic write v2g/telemetry/stream
+"""
+
+
+async def test_each_node_has_an_id_of_its_own_that_stays_the_same(
+    start: Start, broker: Broker, pki: PkiTree, tmp_path: Path
+) -> None:
+    """At a broker that takes the id which a client names: nodes on one machine do not put each other out."""
+    config = broker.folder / "mosquitto.conf"
+    config.write_text(config.read_text().replace("use_username_as_clientid true\n", ""))
+    broker.stop()
+    running = await asyncio.to_thread(broker.again)
+    async with start(mqtt=source(running, pki), data_dir=tmp_path / "1") as one:
+        await one.event("subscribed")
+        for times in (2, 3):
+            async with start(mqtt=source(running, pki), data_dir=tmp_path / "2") as two:
+                await two.event("subscribed", times)
+    running.stop()
+    log = (broker.folder / "mosquitto.log").read_text()
+    assert "already connected" not in log
+    ids = re.findall(r" as (csms-\S+) ", log)
+    assert len(ids) == 3
+    assert ids[0] != ids[1] == ids[2]
+
+
+async def test_a_broker_that_is_away_does_not_keep_the_back_end_from_starting(
+    start: Start, broker: Broker, pki: PkiTree
+) -> None:
+    broker.stop()
+    async with start(mqtt=source(broker, pki)) as csms:
+        assert "no connection" in (await csms.event("broker_unreachable"))["reason"]
+        assert (await csms.event("ready"))["ocpp_port"]

@@ -1,0 +1,213 @@
+"""A whole session on real keys: the charger's gate, the vehicle's half, a meter, a journal and the bundle of it."""
+
+import hashlib
+import random
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import pytest
+
+from pki_tools.tree import PkiTree
+from v2g.asn1.discharge import DecisionReason
+from v2g.energy.discharge import Answered, DischargeConfig, DischargeGate, Rejected, VehicleDischarge, Verdict
+from v2g.energy.limits import discharge_limits
+from v2g.energy.settlement import ocmf
+from v2g.energy.settlement.bundle import Chains, write_bundle
+from v2g.energy.settlement.ledger import Ledger
+from v2g.energy.settlement.records import (
+    ContractAuthorized,
+    MeterReading,
+    SessionStarted,
+    TariffSet,
+    TermsOffered,
+    VehicleDescribed,
+    limit_record,
+    record_of,
+)
+from v2g.energy.tariff import QUARTER_MS, PriceSlot, Tariff
+
+SESSION_ID = bytes.fromhex("0011223344556677")
+EVSE_ID = "DE*V2G*E0001"
+
+
+class Session:
+    """Charges, then discharges, on a clock that only this object moves."""
+
+    def __init__(self, pki: PkiTree, start_ms: int) -> None:
+        self.pki = pki
+        self.now = start_ms
+        self.start_ms = start_ms
+        numbers = random.Random(7)
+        self.entropy: Callable[[int], bytes] = numbers.randbytes
+        self.charger, self.contract = pki.credentials("secc"), pki.credentials("contract")
+        self.meter = pki.credentials("meter")
+        self.import_mwh, self.export_mwh = 1_000_000_000, 500_000_000
+        self.begin = (self.import_mwh, self.export_mwh)
+        self.ledger = Ledger()
+        self.lines: list[bytes] = []
+        self.tariff = Tariff(
+            currency="EUR",
+            slots=tuple(
+                PriceSlot(start_ms // QUARTER_MS * QUARTER_MS + i * QUARTER_MS, QUARTER_MS, 300_000 + i, 180_000 + i)
+                for i in range(12)
+            ),
+            version=3,
+            source="operator",
+        )
+        self.gate = DischargeGate(
+            session_id=SESSION_ID,
+            evse_id=EVSE_ID,
+            key=self.charger.key,
+            certificate=self.charger.leaf,
+            signer_certificate=self.contract.leaf,
+            entropy=self.entropy,
+            config=DischargeConfig(),
+        )
+        self.vehicle = VehicleDischarge(
+            session_id=SESSION_ID,
+            key=self.contract.key,
+            certificate=self.contract.leaf,
+            charger_certificate=self.charger.leaf,
+            policy=lambda offer, _: Verdict(
+                accepted=True,
+                reason=DecisionReason.ACCEPTED,
+                minimum_soc=30,
+                max_discharge_w=min(offer.limits.max_discharge_w, 10_000),
+            ),
+            entropy=self.entropy,
+        )
+
+    @property
+    def journal(self) -> bytes:
+        return b"".join(self.lines)
+
+    def record(self, record: object) -> None:
+        self.lines += self.ledger.record(record, self.now)  # type: ignore[arg-type]
+
+    def start(self, discharge: str = "signed") -> None:
+        self.record(
+            SessionStarted(
+                station_id="CS-V2G-0001",
+                evse_id=EVSE_ID,
+                session_id=SESSION_ID.hex(),
+                meter_serial="METER-0001",
+                meter_certificate=hashlib.sha256(self.meter.leaf).hexdigest(),
+                charger_certificate=hashlib.sha256(self.charger.leaf).hexdigest(),
+                import_mwh=self.import_mwh,
+                export_mwh=self.export_mwh,
+                discharge=discharge,  # type: ignore[arg-type]
+            )
+        )
+        fingerprint = hashlib.sha256(self.contract.leaf).hexdigest()
+        self.record(ContractAuthorized(emaid="DEV2GC00000001", contract_certificate=fingerprint, authorized_by="csms"))
+        self.record(VehicleDescribed(evcc_id="WMIV2GENGINE0000001X", battery_capacity_wh=60_000))
+        self.record(TariffSet(tariff=self.tariff))
+        self.set_limit(11_000)
+
+    def set_limit(self, operator_w: int) -> None:
+        limits = discharge_limits(ev_w=12_000, evse_w=22_000, site_w=30_000, operator_w=operator_w, source="operator")
+        self.gate.set_limits(limits)
+        self.record(limit_record(limits))
+
+    def offer(self) -> None:
+        payload = self.gate.offer(self.tariff, self.now)
+        self.record(TermsOffered(payload=payload))
+        answered = self.vehicle.on_message(payload, self.now)
+        assert isinstance(answered, Answered)
+        self.record(record_of(self.gate.on_message(answered.reply, self.now)))
+
+    def flow(self, power_w: int, span_ms: int, step_ms: int = 5_000) -> None:
+        """Move `power_w` (positive into the vehicle) for `span_ms`, reading the meter each step; whole steps."""
+        for _ in range(span_ms // step_ms):
+            if power_w < 0 and self.vehicle.command_due(-power_w, self.now):
+                self.send(self.vehicle.command(-power_w, self.now))
+            allowed = min(-power_w, self.gate.allowed_w(self.now)) if power_w < 0 else 0
+            self.import_mwh += max(0, power_w) * step_ms // 3600
+            self.export_mwh += allowed * step_ms // 3600
+            self.now += step_ms
+            self.read(power_w if power_w > 0 else -allowed)
+
+    def read(self, power_w: int = 0) -> None:
+        self.record(MeterReading(import_mwh=self.import_mwh, export_mwh=self.export_mwh, power_w=power_w, soc=60))
+
+    def send(self, payload: bytes) -> None:
+        outcome = self.gate.on_message(payload, self.now)
+        self.record(record_of(outcome))
+        if not isinstance(outcome, Rejected) or outcome.reply is not None:
+            self.vehicle.on_message(outcome.reply, self.now)  # type: ignore[union-attr,arg-type]
+
+    def end(self) -> None:
+        self.gate.stop()
+        self.lines += self.ledger.end("vehicle", self.now, import_mwh=self.import_mwh, export_mwh=self.export_mwh)
+
+    def data_set(self, direction: str, pagination: int) -> str:
+        index = 0 if direction == "import" else 1
+        end = (self.import_mwh, self.export_mwh)
+        return ocmf.sign_session(
+            direction,  # type: ignore[arg-type]
+            begin=ocmf.Reading(self.start_ms, self.begin[index]),
+            end=ocmf.Reading(self.now, end[index]),
+            identity=ocmf.MeterIdentity(meter_serial="METER-0001", gateway="V2G-ENGINE"),
+            assignment=ocmf.Assignment(emaid="DEV2GC00000001", evse_id=EVSE_ID),
+            pagination=pagination,
+            key=self.meter.key,
+        )
+
+    def chains(self) -> Chains:
+        return Chains(
+            charger=self.charger.chain,
+            contract=self.contract.chain,
+            meter=self.meter.chain,
+            roots=self.pki.anchors("v2g", "mo"),
+        )
+
+    def bundle(self) -> dict[str, bytes]:
+        return write_bundle(
+            self.journal,
+            ocmf_import=self.data_set("import", 1),
+            ocmf_export=self.data_set("export", 2),
+            chains=self.chains(),
+            key=self.charger.key,
+            created_ms=self.now,
+        )
+
+
+@pytest.fixture(scope="session")
+def start_ms() -> int:
+    """A minute and a bit past a quarter hour, at a time at which the certificates are valid."""
+    now = int(datetime.now(UTC).timestamp() * 1000)
+    return now // QUARTER_MS * QUARTER_MS + 67_890
+
+
+@pytest.fixture
+def session(pki: PkiTree, start_ms: int) -> Session:
+    """A session that has not begun."""
+    return Session(pki, start_ms)
+
+
+def run_whole_session(session: Session) -> Session:
+    """Twenty minutes of charging and twenty of discharging, with a forged, a replayed and an expired command."""
+    session.start()
+    session.flow(11_000, 20 * 60_000)
+    session.offer()
+    session.flow(-9_000, 10 * 60_000)
+    replayed = session.vehicle.command(9_000, session.now)
+    session.send(replayed)
+    for broken in (replayed, b"\x30\x00", replayed[:-1] + bytes([replayed[-1] ^ 1])):
+        session.record(record_of(session.gate.on_message(broken, session.now)))
+    session.set_limit(5_000)
+    session.flow(-9_000, 10 * 60_000)
+    session.end()
+    return session
+
+
+@pytest.fixture(scope="session")
+def finished(pki: PkiTree, start_ms: int) -> Session:
+    """A session that has ended."""
+    return run_whole_session(Session(pki, start_ms))
+
+
+@pytest.fixture(scope="session")
+def bundle(finished: Session) -> dict[str, bytes]:
+    """Its bundle."""
+    return finished.bundle()

@@ -1,0 +1,374 @@
+"""A bundle proves itself offline, and any edited, removed, added, reordered or exchanged byte or file is found."""
+
+import hashlib
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pki_tools.tree import PkiOptions, PkiTree, make_pki
+from tests.energy.settlement.conftest import Session, run_whole_session
+from v2g.energy.settlement import ocmf
+from v2g.energy.settlement.bundle import (
+    CHARGER_CHAIN,
+    CONTRACT_CHAIN,
+    JOURNAL,
+    LISTED,
+    MANIFEST,
+    METER_CHAIN,
+    SETTLEMENT,
+    SIGNATURE,
+    FileSum,
+    Manifest,
+    Seal,
+    sign_ocmf_pair,
+    verify_bundle,
+    write_bundle,
+)
+from v2g.energy.settlement.canonical import canonical
+from v2g.energy.settlement.journal import Journal, verify_lines
+from v2g.energy.settlement.ledger import Ledger
+from v2g.energy.settlement.records import CommandAccepted, CommandRejected, SessionStarted, TermsDecided, TermsOffered
+from v2g.energy.settlement.settle import settle
+from v2g.errors import VerificationError
+from v2g.pki.profiles import KeyKind
+
+ALL_FILES = (*LISTED, MANIFEST, SIGNATURE)
+
+
+def resealed(session: Session, files: dict[str, bytes], **changed: bytes) -> dict[str, bytes]:
+    """A bundle by a charger that lies: files changed, manifest and signature made anew with its own key."""
+    files = {**files, **{name.replace("__", "."): data for name, data in changed.items()}}
+    old = msgspec.json.decode(files[MANIFEST], type=Manifest)
+    sums = {name: FileSum(hashlib.sha256(files[name]).hexdigest(), len(files[name])) for name in LISTED}
+    lines = files[JOURNAL].splitlines()
+    manifest = canonical(
+        msgspec.structs.replace(
+            old,
+            files=sums,
+            journal_entries=len(lines),
+            journal_head=msgspec.json.decode(lines[-1])["hash"],
+        )
+    )
+    key = session.charger.key
+    seal = Seal(
+        algorithm=key.algorithm,
+        signer=hashlib.sha256(session.charger.leaf).hexdigest(),
+        signature=key.sign(manifest).hex(),
+    )
+    return {**files, MANIFEST: manifest, SIGNATURE: canonical(seal)}
+
+
+def found(files: dict[str, bytes], session: Session) -> VerificationError:
+    with pytest.raises(VerificationError) as error:
+        verify_bundle(files, anchors=session.pki.anchors("v2g", "mo"))
+    return error.value
+
+
+def test_a_bundle_proves_itself(finished: Session, bundle: dict[str, bytes]) -> None:
+    """With the reader's own roots, and without."""
+    now = datetime.now(UTC)
+    report = verify_bundle(bundle, anchors=finished.pki.anchors("v2g", "mo"), now=now)
+    assert report.own_anchors
+    assert report.discharge.covered
+    assert report.settlement.state == "closed"
+    assert (report.contract, report.meter) == ("DEV2GC00000001", "METER-0001")
+    assert report.expired == ()
+    alone = verify_bundle(bundle)
+    assert alone.settlement == report.settlement
+    said = "\n".join(alone.lines())
+    assert "Roots were taken from the bundle" in said
+    assert "Every mWh of" in said
+    assert "left to pay" in said
+    assert "Roots were taken" not in "\n".join(report.lines())
+
+
+def test_the_report_names_what_has_expired_since(bundle: dict[str, bytes]) -> None:
+    """A settlement of last year is still a settlement."""
+    report = verify_bundle(bundle, now=datetime.now(UTC) + timedelta(days=365))
+    assert any("DEV2GS" in name for name in report.expired)
+    assert any(line.startswith("Expired since") for line in report.lines())
+
+
+@given(data=st.data())
+@settings(max_examples=300, deadline=None)
+def test_any_edited_byte_of_any_file_is_found(finished: Session, bundle: dict[str, bytes], data: st.DataObject) -> None:
+    """And named by its file, unless it is the manifest that another file contradicts."""
+    name = data.draw(st.sampled_from(ALL_FILES))
+    position = data.draw(st.integers(0, len(bundle[name]) - 1))
+    value = data.draw(st.integers(0, 255))
+    if bundle[name][position] == value:
+        return
+    edited = bundle[name][:position] + bytes([value]) + bundle[name][position + 1 :]
+    error = found({**bundle, name: edited}, finished)
+    file = error.where.split(":")[0]
+    assert file == name or (name, file) in {(MANIFEST, SIGNATURE), (CHARGER_CHAIN, SIGNATURE)}
+
+
+@given(data=st.data())
+@settings(max_examples=100, deadline=None)
+def test_any_byte_added_or_taken_away_is_found(
+    finished: Session, bundle: dict[str, bytes], data: st.DataObject
+) -> None:
+    """At the end of a file too."""
+    name = data.draw(st.sampled_from(ALL_FILES))
+    position = data.draw(st.integers(0, len(bundle[name])))
+    added = bundle[name][:position] + bytes([data.draw(st.integers(0, 255))]) + bundle[name][position:]
+    found({**bundle, name: added}, finished)
+    if position < len(bundle[name]):
+        found({**bundle, name: bundle[name][:position] + bundle[name][position + 1 :]}, finished)
+    found({**bundle, name: bundle[name][:position] if position < len(bundle[name]) else b""}, finished)
+
+
+@given(data=st.data())
+@settings(max_examples=60, deadline=None)
+def test_any_line_of_the_journal_removed_repeated_or_moved_is_found(
+    finished: Session, bundle: dict[str, bytes], data: st.DataObject
+) -> None:
+    """With the line where the chain breaks; at the very end by the signed manifest."""
+    lines = bundle[JOURNAL].splitlines(keepends=True)
+    index = data.draw(st.integers(0, len(lines) - 2))
+    for edited in (
+        lines[:index] + lines[index + 1 :],
+        lines[: index + 1] + lines[index:],
+        [*lines[:index], lines[index + 1], lines[index], *lines[index + 2 :]],
+        lines[: index + 1],
+    ):
+        assert found({**bundle, JOURNAL: b"".join(edited)}, finished).where.startswith(JOURNAL)
+
+
+@pytest.mark.parametrize("name", ALL_FILES)
+def test_any_missing_or_emptied_file_is_found(finished: Session, bundle: dict[str, bytes], name: str) -> None:
+    """By its name."""
+    error = found({key: value for key, value in bundle.items() if key != name}, finished)
+    assert error.where == name
+    found({**bundle, name: b""}, finished)
+
+
+def test_a_file_too_many_and_exchanged_files_are_found(finished: Session, bundle: dict[str, bytes]) -> None:
+    """Import for export, contract for meter."""
+    assert found({**bundle, "note.txt": b"hello"}, finished).where == "note.txt"
+    swapped = {**bundle, "ocmf_import.txt": bundle["ocmf_export.txt"], "ocmf_export.txt": bundle["ocmf_import.txt"]}
+    assert found(swapped, finished).where == "ocmf_import.txt"
+    again = resealed(finished, bundle, ocmf_import__txt=bundle["ocmf_export.txt"])
+    assert "direction" in str(found(again, finished))
+
+
+def test_a_lying_charger_cannot_shorten_its_journal(finished: Session, bundle: dict[str, bytes]) -> None:
+    """Even with hashes and signature right, the meter's registers and the settlement say otherwise."""
+    lines = bundle[JOURNAL].splitlines(keepends=True)
+    shorter = b"".join(lines[:-2])
+    assert found(resealed(finished, bundle, journal__jsonl=shorter), finished).where == SETTLEMENT
+    both = resealed(
+        finished,
+        bundle,
+        journal__jsonl=b"".join(lines[:-9]),
+        settlement__json=canonical(settle(verify_lines(b"".join(lines[:-9])))),
+    )
+    assert found(both, finished).where.startswith("ocmf_")
+
+
+def restarted(session: Session, files: dict[str, bytes], **changes: Any) -> dict[str, bytes]:
+    """A bundle by a charger that says something else of itself in the first entry of its journal."""
+    journal, lines = Journal(), []
+    for entry in verify_lines(files[JOURNAL]):
+        first = isinstance(entry.data, SessionStarted)
+        record = msgspec.structs.replace(entry.data, **changes) if first else entry.data
+        lines.append(journal.append(record, entry.utc_ms))
+    text = b"".join(lines)
+    return resealed(session, files, journal__jsonl=text, settlement__json=canonical(settle(verify_lines(text))))
+
+
+def test_a_lying_charger_cannot_claim_that_its_power_follows_late(finished: Session, bundle: dict[str, bytes]) -> None:
+    """With an hour of delay one command of a millisecond would allow a whole session."""
+    slow = restarted(finished, bundle, reaction_ms=3_600_000)
+    error = found(slow, finished)
+    assert error.where == f"{JOURNAL}:1"
+    assert "gives itself 3600 s to follow a command, and 10 s are believed" in str(error)
+    with pytest.raises(VerificationError, match="1 s are believed"):
+        verify_bundle(bundle, most_reaction_ms=1000)
+    assert "Power could follow a command 2 s late and stand 2 % above it" in verify_bundle(bundle).lines()
+
+
+def test_signed_commands_can_be_required(finished: Session, bundle: dict[str, bytes]) -> None:
+    """With its own key a charger can write its journal anew, as that of a session in which nothing was to be signed."""
+    verify_bundle(bundle, signed_only=True)
+    journal, lines = Journal(), []
+    for entry in verify_lines(bundle[JOURNAL]):
+        record = entry.data
+        if isinstance(record, SessionStarted):
+            record = msgspec.structs.replace(record, discharge="standard")
+        if not isinstance(record, TermsOffered | TermsDecided | CommandAccepted | CommandRejected):
+            lines.append(journal.append(record, entry.utc_ms))
+    text = b"".join(lines)
+    plain = resealed(finished, bundle, journal__jsonl=text, settlement__json=canonical(settle(verify_lines(text))))
+    with pytest.raises(VerificationError, match="signed commands are required"):
+        verify_bundle(plain, signed_only=True)
+
+
+def test_a_lying_charger_cannot_change_the_money(finished: Session, bundle: dict[str, bytes]) -> None:
+    """The settlement is what the journal makes of it."""
+    edited = bundle[SETTLEMENT].replace(b'"reason":"vehicle"', b'"reason":"nothing"')
+    assert edited != bundle[SETTLEMENT]
+    assert found(resealed(finished, bundle, settlement__json=edited), finished).where == SETTLEMENT
+
+
+def test_data_sets_of_another_session_or_meter_are_found(
+    finished: Session, bundle: dict[str, bytes], pki: PkiTree, start_ms: int
+) -> None:
+    """The meter signed something, but not this."""
+    finished_import = finished.begin[0]
+    other = run_whole_session(Session(pki, start_ms))
+    other.begin = (finished_import - 1, other.begin[1])
+    wrong = other.data_set("import", 1).encode()
+    assert "begin register" in str(found(resealed(finished, bundle, ocmf_import__txt=wrong), finished))
+    other.begin, other.import_mwh = finished.begin, finished.import_mwh + 1
+    wrong = other.data_set("import", 1).encode()
+    assert "end register" in str(found(resealed(finished, bundle, ocmf_import__txt=wrong), finished))
+    other.import_mwh, other.now = finished.import_mwh, finished.now + 1
+    wrong = other.data_set("import", 1).encode()
+    assert found(resealed(finished, bundle, ocmf_import__txt=wrong), finished).where == "ocmf_import.txt"
+
+
+def test_certificates_that_the_journal_does_not_name_are_found(
+    finished: Session, bundle: dict[str, bytes], tmp_path: Path
+) -> None:
+    """Another contract, another meter, though both of a good family."""
+    other = make_pki(tmp_path, now=datetime.now(UTC))
+    for name, folder in ((CONTRACT_CHAIN, "contract"), (METER_CHAIN, "meter")):
+        chain = other.path(f"{folder}/chain.pem").read_bytes()
+        error = found(resealed(finished, bundle, **{name.replace(".", "__"): chain}), finished)
+        assert error.where == name
+    chain = other.path("secc/chain.pem").read_bytes()
+    assert found(resealed(finished, bundle, charger_chain__pem=chain), finished).where == SIGNATURE
+
+
+def test_chains_must_lead_to_the_readers_roots(bundle: dict[str, bytes], finished: Session, tmp_path: Path) -> None:
+    """Roots in the bundle convince nobody who has roots of their own."""
+    other = make_pki(tmp_path, now=datetime.now(UTC))
+    with pytest.raises(VerificationError, match="unknown_root"):
+        verify_bundle(bundle, anchors=other.anchors("v2g", "mo"))
+    roots = other.path("v2g/root.pem").read_bytes() + other.path("mo/root.pem").read_bytes()
+    with pytest.raises(VerificationError, match="unknown_root"):
+        verify_bundle(resealed(finished, bundle, roots__pem=roots))
+
+
+def test_certificates_are_judged_at_the_time_of_the_session(pki: PkiTree) -> None:
+    """A session of a time before the contract began is no session of that contract."""
+    early = int((datetime.now(UTC) - timedelta(days=30)).timestamp() * 1000)
+    session = run_whole_session(Session(pki, early))
+    with pytest.raises(VerificationError, match="not_yet_valid"):
+        verify_bundle(session.bundle())
+
+
+def test_a_session_beyond_any_calendar_is_refused(finished: Session, bundle: dict[str, bytes]) -> None:
+    """A time that no certificate can be judged at."""
+    from v2g.energy.settlement.journal import Journal
+
+    journal = Journal()
+    data = b"".join(journal.append(e.data, 2**53 - 1) for e in verify_lines(bundle[JOURNAL])[:1])
+    assert found(resealed(finished, bundle, journal__jsonl=data), finished).where == f"{JOURNAL}:1"
+
+
+def test_a_second_contract_and_a_foreign_emaid_are_found(finished: Session, bundle: dict[str, bytes]) -> None:
+    """One session, one bill."""
+    from v2g.energy.settlement.journal import Journal
+    from v2g.energy.settlement.records import ContractAuthorized
+
+    def rewritten(emaid: str, times: int) -> bytes:
+        journal, lines = Journal(), []
+        for entry in verify_lines(bundle[JOURNAL]):
+            record = entry.data
+            if isinstance(record, ContractAuthorized):
+                record = msgspec.structs.replace(record, emaid=emaid)
+                lines += [journal.append(record, entry.utc_ms) for _ in range(times - 1)]
+            lines.append(journal.append(record, entry.utc_ms))
+        return b"".join(lines)
+
+    twice = resealed(finished, bundle, journal__jsonl=rewritten("DEV2GC00000001", 2))
+    assert "one contract" in str(found(twice, finished))
+    other = resealed(finished, bundle, journal__jsonl=rewritten("DEV2GC00000002", 1))
+    assert "not that of DEV2GC00000002" in str(found(other, finished))
+
+
+def test_an_interop_bundle_on_smaller_keys_verifies(tmp_path: Path, start_ms: int) -> None:
+    """secp256r1 and SHA-256, where peers can do no better."""
+    tree = make_pki(tmp_path, now=datetime.now(UTC), options=PkiOptions(key_kind=KeyKind.SECP256R1))
+    session = run_whole_session(Session(tree, start_ms))
+    report = verify_bundle(session.bundle(), anchors=tree.anchors("v2g", "mo"))
+    assert report.discharge.covered
+    assert any("interoperability profile" in line for line in report.lines())
+
+
+def test_an_aborted_session_has_a_bundle_too(session: Session) -> None:
+    """Killed in the charge loop, closed after the restart with the registers that were durable."""
+    session.start()
+    session.offer()
+    session.flow(-9_000, 60_000)
+    session.ledger = Ledger.resume(session.journal)
+    session.lines += session.ledger.end("aborted", session.now + 60_000)
+    pair = sign_ocmf_pair(
+        settle(verify_lines(session.journal)),
+        identity=ocmf.MeterIdentity(meter_serial="METER-0001"),
+        pagination=41,
+        key=session.meter.key,
+        end_reason="A",
+    )
+    assert '"PG":"T42"' in pair["export"]
+    files = write_bundle(
+        session.journal,
+        ocmf_import=pair["import"],
+        ocmf_export=pair["export"],
+        chains=session.chains(),
+        key=session.charger.key,
+        created_ms=session.now,
+    )
+    report = verify_bundle(files)
+    assert (report.settlement.state, report.settlement.reason) == ("closed", "aborted")
+
+
+def test_a_session_without_a_contract_has_an_empty_chain(session: Session) -> None:
+    """And nothing may be in that file then."""
+    session.start(discharge="none")
+    first = session.lines[0]
+    from v2g.energy.settlement import ocmf
+    from v2g.energy.settlement.journal import verify_lines
+
+    started = verify_lines(first)[0].data
+    ledger = Ledger()
+    lines = ledger.record(started, session.now)
+    lines += ledger.end(
+        "vehicle", session.now + 60_000, import_mwh=session.import_mwh + 5, export_mwh=session.export_mwh
+    )
+    sets = [
+        ocmf.sign_session(
+            direction,  # type: ignore[arg-type]
+            begin=ocmf.Reading(session.now, begin),
+            end=ocmf.Reading(session.now + 60_000, end),
+            identity=ocmf.MeterIdentity(meter_serial="METER-0001"),
+            assignment=ocmf.Assignment(emaid=None, evse_id="DE*V2G*E0001"),
+            pagination=1,
+            key=session.meter.key,
+        )
+        for direction, begin, end in (
+            ("import", session.import_mwh, session.import_mwh + 5),
+            ("export", session.export_mwh, session.export_mwh),
+        )
+    ]
+    files = write_bundle(
+        b"".join(lines),
+        ocmf_import=sets[0],
+        ocmf_export=sets[1],
+        chains=msgspec.structs.replace(session.chains(), contract=()),
+        key=session.charger.key,
+        created_ms=session.now,
+    )
+    report = verify_bundle(files)
+    assert report.contract is None
+    assert files[CONTRACT_CHAIN] == b""
+    stray = resealed(session, files, contract_chain__pem=session.pki.path("contract/chain.pem").read_bytes())
+    assert found(stray, session).where == CONTRACT_CHAIN

@@ -1,0 +1,371 @@
+"""What a transaction costs: against the standard's own examples, and against counting second by second."""
+
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from zoneinfo import ZoneInfo
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from v2g.energy.price_plan import Bound, Charge, PricePlan, Rate, Tax, When
+from v2g.energy.settlement.costing import Bill, Tally, Usage, bill, extend, open_tally, total, with_taxes
+from v2g.energy.settlement.intervals import Registers
+
+BERLIN = "Europe/Berlin"
+HOUR = 3_600_000
+
+
+def at(text: str, zone: str = "UTC") -> int:
+    return int(datetime.fromisoformat(text).replace(tzinfo=ZoneInfo(zone)).timestamp() * 1000)
+
+
+def rates(*pairs: tuple[int, When], taxes: tuple[Tax, ...] = ()) -> Charge:
+    return Charge(rates=tuple(Rate(price=price, when=when) for price, when in pairs), taxes=taxes)
+
+
+def plan(**more: object) -> PricePlan:
+    return PricePlan(id="p", currency="EUR", **more)  # type: ignore[arg-type]
+
+
+def cost(found: PricePlan, usage: Usage, *, ended: bool = True) -> Bill:
+    return bill([(usage.start_ms, found)], usage, ended=ended)
+
+
+def steady(start: int, hours: float, kwh: float, *, exported: float = 0) -> Usage:
+    """A transaction that charges all the time, evenly."""
+    end = start + int(hours * HOUR)
+    readings = (Registers(start, 5_000, 7_000), Registers(end, 5_000 + int(kwh * 1e6), 7_000 + int(exported * 1e6)))
+    return Usage(start_ms=start, end_ms=end, readings=readings, charging=((start, True),))
+
+
+def test_tariff_10_of_the_standard_costs_what_the_standard_says() -> None:
+    federal, state = Tax(kind="federal", ppm=60_000), Tax(kind="state", ppm=40_000)
+    found = plan(energy=rates((250_000, When()), taxes=(federal, state)))
+    result = cost(found, steady(at("2023-04-05T14:01:02"), 1, 10))
+    assert (result.excl_tax, result.incl_tax) == (2_500_000, 2_750_000)
+    assert len(result.periods) == 1
+
+
+def test_tariff_11_of_the_standard_is_cut_by_the_clock() -> None:
+    vat = (Tax(kind="vat", ppm=100_000),)
+    found = plan(energy=rates((400_000, When(from_minute=480, to_minute=1080)), (250_000, When()), taxes=vat))
+    start = at("2023-04-05T17:24:00")
+    result = cost(found, steady(start, 1, 10))  # six tenths before 18:00
+    assert [(line.price, line.quantity) for line in result.lines] == [(400_000, 6_000_000), (250_000, 4_000_000)]
+    assert (result.excl_tax, result.incl_tax) == (3_400_000, 3_740_000)
+    assert [period.start_ms for period in result.periods] == [start, at("2023-04-05T18:00:00")]
+
+
+def test_tariff_12_of_the_standard_adds_a_fee_time_by_power_and_idle_time() -> None:
+    weekday = When(from_minute=540, to_minute=1080, min_idle_s=300, weekdays=(0, 1, 2, 3, 4))
+    found = plan(
+        fixed=rates(
+            (3_000_000, When(payment_recognition="CC")), (2_500_000, When()), taxes=(Tax(kind="vat", ppm=150_000),)
+        ),
+        charging_time=rates((1_000_000, When(max_power_w=11_000)), (2_000_000, When(min_power_w=11_000))),
+        idle_time=rates((1_000_000, weekday)),
+    )
+    start = at("2023-04-05T14:00:00")
+    readings = (
+        Registers(start, 0, 0),
+        Registers(start + HOUR, 10_500_000, 0),
+        Registers(start + 3 * HOUR // 2, 21_500_000, 0),
+        Registers(start + 2 * HOUR, 21_500_000, 0),
+    )
+    usage = Usage(
+        start_ms=start,
+        end_ms=start + 2 * HOUR,
+        readings=readings,
+        charging=((start, True), (start + 3 * HOUR // 2, False)),
+    )
+    result = cost(found, usage)
+    amounts = {(line.kind, line.price): line.excl_tax for line in result.lines}
+    assert amounts == {
+        ("fixed", 2_500_000): 2_500_000,
+        ("charging_time", 1_000_000): 60_000_000,
+        ("charging_time", 2_000_000): 60_000_000,
+        ("idle_time", 1_000_000): 25_000_000,
+    }
+    card = msgspec.structs.replace(usage, payment_recognition="CC")
+    assert cost(found, card).lines[0].excl_tax == 3_000_000
+    assert result.lines[0].incl_tax == 2_875_000  # the standard's own figure
+
+
+def test_energy_blocks_are_split_at_their_very_bound() -> None:
+    found = plan(energy=rates((100_000, When(max_energy_wh=3_000)), (300_000, When(min_energy_wh=3_000))))
+    result = cost(found, steady(at("2030-01-01T00:00:00"), 1, 10))
+    assert [(line.price, line.quantity) for line in result.lines] == [(100_000, 3_000_000), (300_000, 7_000_000)]
+
+
+def test_energy_fed_back_has_its_own_price() -> None:
+    found = plan(energy=rates((300_000, When())), export=rates((200_000, When())))
+    result = cost(found, steady(at("2030-01-01T00:00:00"), 1, 4, exported=10))
+    assert {line.kind: line.excl_tax for line in result.lines} == {"energy": 1_200_000, "export": -2_000_000}
+    assert result.excl_tax == -800_000
+
+
+def test_the_hour_that_comes_twice_is_priced_by_its_clock_time_both_times() -> None:
+    found = plan(zone=BERLIN, charging_time=rates((1_000_000, When(from_minute=120, to_minute=180))))
+    start = at("2026-10-25T00:00:00", BERLIN)
+    usage = Usage(start_ms=start, end_ms=start + 6 * HOUR, charging=((start, True),))
+    assert cost(found, usage).charging_ms == 6 * HOUR
+    assert sum(line.quantity for line in cost(found, usage).lines) == 2 * HOUR  # 02:00 to 03:00, twice
+    spring = at("2026-03-29T00:00:00", BERLIN)
+    usage = Usage(start_ms=spring, end_ms=spring + 6 * HOUR, charging=((spring, True),))
+    assert cost(found, usage).lines == ()  # that hour does not exist
+
+
+def test_holidays_have_prices_of_their_own() -> None:
+    found = plan(
+        zone=BERLIN,
+        holidays=(date(2026, 12, 25),),
+        energy=rates((100_000, When(holidays=True)), (400_000, When())),
+    )
+    start = at("2026-12-24T22:00:00", BERLIN)
+    assert [line.quantity for line in cost(found, steady(start, 4, 4)).lines] == [2_000_000, 2_000_000]
+
+
+def test_a_new_plan_holds_from_then_on_and_never_back() -> None:
+    usage = steady(at("2030-01-01T00:00:00"), 2, 8)
+    old, new = plan(energy=rates((100_000, When()))), PricePlan(id="q", currency="EUR", energy=rates((500_000, When())))
+    result = bill([(usage.start_ms, old), (usage.start_ms + HOUR, new)], usage, ended=True)
+    assert [(line.plan_id, line.excl_tax) for line in result.lines] == [("p", 400_000), ("q", 2_000_000)]
+    with pytest.raises(ValueError, match="one currency"):
+        bill([(0, old), (1, msgspec.structs.replace(new, currency="USD"))], usage, ended=True)
+
+
+def test_what_was_before_the_first_plan_is_free() -> None:
+    usage = steady(at("2030-01-01T00:00:00"), 2, 8)
+    late = plan(energy=rates((500_000, When())), fixed=rates((1_000_000, When())))
+    result = bill([(usage.start_ms + HOUR, late)], usage, ended=True)
+    assert [(line.kind, line.quantity) for line in result.lines] == [("energy", 4_000_000)]
+    assert [(period.plan_id, period.energy_mwh) for period in result.periods] == [("", 4_000_000), ("p", 4_000_000)]
+
+
+def test_the_least_cost_is_asked_for_at_the_end_and_the_greatest_at_once() -> None:
+    usage = steady(at("2030-01-01T00:00:00"), 1, 10)
+    least = plan(energy=rates((100_000, When())), least=Bound(excl_tax=2_000_000))
+    assert (cost(least, usage, ended=False).kind, cost(least, usage, ended=False).excl_tax) == ("NormalCost", 1_000_000)
+    assert (cost(least, usage).kind, cost(least, usage).excl_tax) == ("MinCost", 2_000_000)
+    vat = (Tax(kind="vat", ppm=200_000),)
+    greatest = plan(energy=rates((100_000, When()), taxes=vat), greatest=Bound(excl_tax=500_000))
+    capped = cost(greatest, usage, ended=False)
+    assert (capped.kind, capped.excl_tax, capped.incl_tax) == ("MaxCost", 500_000, 600_000)
+    assert sum(line.incl_tax for line in capped.lines) == 600_000  # the parts are frozen with the total
+    assert capped.energy_mwh == 10_000_000  # use counts on (I12.FR.40)
+
+
+def test_the_greatest_cost_freezes_what_was_reached_then() -> None:
+    vat = (Tax(kind="vat", ppm=190_000),)
+    found = plan(
+        fixed=rates((3_000_000, When()), taxes=vat),
+        energy=rates((400_000, When()), taxes=vat),
+        idle_time=rates((100_000, When())),
+        greatest=Bound(incl_tax=5_000_000),
+    )
+    start = at("2030-01-01T00:00:00")
+    result = cost(found, steady(start, 2, 40))
+    assert (result.kind, result.incl_tax) == ("MaxCost", 5_000_000)
+    assert {line.kind: line.incl_tax for line in result.lines} == {"fixed": 3_570_000, "energy": 1_430_000}
+    assert result.excl_tax == 4_201_681  # 5 / 1.19
+    tiny = msgspec.structs.replace(found, greatest=Bound(excl_tax=1_000_000))
+    assert [(line.kind, line.excl_tax) for line in cost(tiny, steady(start, 2, 40)).lines] == [("fixed", 1_000_000)]
+
+
+def test_a_least_cost_keeps_the_share_of_taxes() -> None:
+    vat = (Tax(kind="vat", ppm=200_000),)
+    found = plan(energy=rates((100_000, When()), taxes=vat), least=Bound(incl_tax=6_000_000))
+    start = at("2030-01-01T00:00:00")
+    assert (cost(found, steady(start, 1, 1)).excl_tax, cost(found, steady(start, 1, 1)).incl_tax) == (
+        5_000_000,
+        6_000_000,
+    )
+    without = msgspec.structs.replace(found, least=Bound(excl_tax=5_000_000))
+    assert cost(without, steady(start, 1, 0)).incl_tax == 5_000_000  # nothing says which taxes
+    assert cost(without, steady(start, 1, 1)).incl_tax == 6_000_000
+
+
+def test_charging_and_pausing_by_one_price_is_one_period() -> None:
+    start = at("2030-01-01T00:00:00")
+    usage = msgspec.structs.replace(
+        steady(start, 2, 10), charging=((start, True), (start + HOUR, False), (start + HOUR + 60_000, True))
+    )
+    assert len(cost(plan(energy=rates((250_000, When()))), usage).periods) == 1
+
+
+def test_a_reservation_is_paid_by_fee_and_by_time() -> None:
+    start = at("2030-01-01T12:00:00")
+    found = plan(reservation_fixed=rates((500_000, When())), reservation_time=rates((20_000, When())))
+    usage = msgspec.structs.replace(steady(start, 1, 1), reserved_ms=start - 30 * 60_000)
+    assert {line.kind: line.excl_tax for line in cost(found, usage).lines} == {
+        "reservation_fixed": 500_000,
+        "reservation_time": 600_000,
+    }
+
+
+def test_taxes_are_laid_upon_taxes() -> None:
+    taxes = (Tax(kind="energy", ppm=100_000), Tax(kind="vat", ppm=200_000, stack=1))
+    assert with_taxes(1_000_000, taxes) == 1_320_000
+
+
+# -- counted second by second, with nothing but the calendar of the standard library
+
+_STEP = 60  # s; prices change at whole minutes only
+
+
+def _applies(when: When, clock: datetime, spent: dict[str, int], holidays: tuple[date, ...]) -> bool:
+    minute, day = clock.hour * 60 + clock.minute, clock.date()
+    begin, end = when.from_minute, when.to_minute
+    if begin is not None and end is not None and end <= begin:
+        if not (minute >= begin or minute < end):
+            return False
+    elif not (begin or 0) <= minute < (end or 1440):
+        return False
+    if when.weekdays and day.weekday() not in when.weekdays:
+        return False
+    if when.holidays is not None and when.holidays != (day in holidays):
+        return False
+    pairs = (("mwh", 1000, "energy_wh"), ("time", 1, "time_s"), ("charging", 1, "charging_s"), ("idle", 1, "idle_s"))
+    for key, scale, name in pairs:
+        least: int | None
+        below: int | None
+        least, below = getattr(when, f"min_{name}"), getattr(when, f"max_{name}")
+        if (least is not None and spent[key] < least * scale) or (below is not None and spent[key] >= below * scale):
+            return False
+    return True
+
+
+def counted(found: PricePlan, start: int, minutes: list[tuple[bool, int]]) -> dict[tuple[str, int], int]:
+    """Return the quantity of each (kind, rate), minute by minute."""
+    zone, total = ZoneInfo(found.zone), {"mwh": 0, "time": 0, "charging": 0, "idle": 0}
+    quantities: dict[tuple[str, int], int] = {}
+    for index, (charging, wh) in enumerate(minutes):
+        clock = (datetime.fromtimestamp(start / 1000, UTC) + timedelta(minutes=index)).astimezone(zone)
+        parts = [("energy", wh * 1000), ("charging_time" if charging else "idle_time", _STEP * 1000)]
+        spent = {**total, "idle": 0} if charging else total
+        for kind, quantity in parts:
+            charge = getattr(found, kind)
+            for number, rate in enumerate(charge.rates if charge else ()):
+                if _applies(rate.when, clock, spent, found.holidays):
+                    quantities[kind, number] = quantities.get((kind, number), 0) + quantity
+                    break
+        total["mwh"] += wh * 1000
+        total["time"] += _STEP
+        total["charging"] += _STEP if charging else 0
+        total["idle"] = 0 if charging else total["idle"] + _STEP
+    return {key: quantity for key, quantity in quantities.items() if quantity}
+
+
+_minutes = st.none() | st.integers(0, 23).map(lambda hour: hour * 60 + 30 * (hour % 2))
+_seconds = st.none() | st.integers(1, 10).map(lambda n: n * 1800)
+_whens = st.builds(
+    When,
+    from_minute=_minutes,
+    to_minute=_minutes,
+    weekdays=st.sampled_from([(), (5, 6), (0, 1, 2, 3, 4)]),
+    holidays=st.none() | st.booleans(),
+    min_time_s=_seconds,
+    max_charging_s=_seconds,
+    min_idle_s=_seconds,
+)
+_charges = st.none() | st.lists(st.builds(Rate, price=st.integers(0, 10**6), when=_whens), min_size=1, max_size=3).map(
+    lambda found: Charge(rates=tuple(found))
+)
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    st.builds(
+        PricePlan,
+        id=st.just("p"),
+        currency=st.just("EUR"),
+        zone=st.sampled_from([BERLIN, "UTC", "America/St_Johns"]),
+        holidays=st.just((date(2026, 10, 25), date(2026, 3, 30))),
+        energy=_charges,
+        charging_time=_charges,
+        idle_time=_charges,
+    ),
+    st.sampled_from([at("2026-10-24T20:00:00"), at("2026-03-28T18:00:00"), at("2026-07-03T08:00:00")]),
+    st.lists(st.tuples(st.booleans(), st.integers(0, 300), st.integers(1, 40)), min_size=1, max_size=12),
+)
+def test_quantities_are_those_of_counting(found: PricePlan, start: int, runs: list[tuple[bool, int, int]]) -> None:
+    minutes = [(charging, wh if charging else 0) for charging, wh, length in runs for _ in range(length * 10)]
+    register, readings = 0, [Registers(start, 0, 0)]
+    states: list[tuple[int, bool]] = []
+    for index, (charging, wh) in enumerate(minutes):
+        if not states or states[-1][1] != charging:
+            states.append((start + index * 60_000, charging))
+        register += wh * 1000
+        readings.append(Registers(start + (index + 1) * 60_000, register, 0))
+    usage = Usage(
+        start_ms=start,
+        end_ms=start + len(minutes) * 60_000,
+        readings=tuple(readings),
+        charging=tuple(states),
+    )
+    result = cost(found, usage)
+    expected: dict[tuple[str, int], int] = {}
+    for (kind, number), quantity in counted(found, start, minutes).items():
+        price = getattr(found, kind).rates[number].price
+        expected[kind, price] = expected.get((kind, price), 0) + quantity
+    actual: dict[tuple[str, int], int] = {}
+    for line in result.lines:
+        actual[line.kind, line.price] = actual.get((line.kind, line.price), 0) + line.quantity
+    assert actual == expected
+    assert result.energy_mwh == register
+    units = {"energy": 1_000_000, "charging_time": 60_000, "idle_time": 60_000}
+    exact = sum((Decimal(q * price) / units[kind] for (kind, price), q in expected.items()), Decimal(0))
+    assert abs(result.excl_tax - exact) <= len(result.lines)  # each line is rounded once
+
+
+_bounds = st.none() | st.builds(
+    Bound, excl_tax=st.none() | st.integers(0, 10**7), incl_tax=st.none() | st.integers(0, 10**7)
+)
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    st.builds(
+        PricePlan,
+        id=st.just("p"),
+        currency=st.just("EUR"),
+        zone=st.sampled_from([BERLIN, "+05:30"]),
+        energy=_charges,
+        charging_time=_charges,
+        idle_time=_charges,
+        fixed=st.none() | st.just(rates((500_000, When()))),
+        least=_bounds,
+        greatest=_bounds,
+    ),
+    st.lists(st.tuples(st.booleans(), st.integers(0, 40_000), st.integers(1, 300)), min_size=1, max_size=10),
+)
+def test_a_tally_that_grows_comes_to_what_the_whole_does(found: PricePlan, runs: list[tuple[bool, int, int]]) -> None:
+    start = time = at("2026-10-24T21:00:00")
+    plans, register = [(start, found)], 0
+    tally = open_tally(plans, Usage(start_ms=start, end_ms=start), fees=True)
+    readings, states = [Registers(start, 0, 0)], []
+    for charging, wh, minutes in runs:
+        states.append((time, charging))
+        first = Registers(time, register, 0)
+        time, register = time + minutes * 60_000, register + (wh * 1000 if charging else 0)
+        readings.append(Registers(time, register, 0))
+        part = Usage(start_ms=first.utc_ms, end_ms=time, readings=(first, readings[-1]), charging=(states[-1],))
+        tally = msgspec.json.decode(msgspec.json.encode(extend(tally, plans, part)), type=Tally)  # as a store keeps it
+    usage = Usage(start_ms=start, end_ms=time, readings=tuple(readings), charging=tuple(states))
+    assert total(tally, plans, ended=True) == cost(found, usage)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 10**6), st.integers(0, 10**6)), max_size=5))
+def test_running_costs_never_fall_while_prices_are_no_gift(steps: list[tuple[int, int]]) -> None:
+    found = plan(energy=rates((123_457, When())), charging_time=rates((777, When())))
+    start, totals = at("2030-06-01T10:00:00"), []
+    readings, time, energy = [Registers(start, 0, 0)], start, 0
+    for length, wh in steps:
+        time, energy = time + length + 1, energy + wh
+        readings.append(Registers(time, energy, 0))
+        usage = Usage(start_ms=start, end_ms=time, readings=tuple(readings), charging=((start, True),))
+        totals.append(cost(found, usage, ended=False).excl_tax)
+    assert totals == sorted(totals)

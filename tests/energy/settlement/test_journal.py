@@ -1,0 +1,177 @@
+"""Any edit, removal, repetition, reordering or truncation of a journal is found and placed."""
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from v2g.energy.settlement.journal import GENESIS, MAX_LINE_BYTES, Journal, verify_lines
+from v2g.energy.settlement.records import LineCorrected, MeterReading, SessionEnded, SessionStarted
+from v2g.errors import StoreError, VerificationError
+
+START = SessionStarted(
+    station_id="CS",
+    evse_id="DE*V2G*E1",
+    session_id="00" * 8,
+    meter_serial="M",
+    meter_certificate="ab" * 32,
+    charger_certificate="cd" * 32,
+    import_mwh=1_000,
+    export_mwh=2_000,
+)
+
+
+def reading(import_mwh: int = 1_000, export_mwh: int = 2_000) -> MeterReading:
+    return MeterReading(import_mwh=import_mwh, export_mwh=export_mwh)
+
+
+def lines_of(count: int) -> list[bytes]:
+    journal = Journal()
+    return [
+        journal.append(START, 1),
+        *(journal.append(reading(1_000 + n, 2_000), n) for n in range(1, count - 1)),
+        journal.append(SessionEnded(reason="vehicle", import_mwh=9_000, export_mwh=2_000), count),
+    ]
+
+
+JOURNAL = lines_of(8)
+DATA = b"".join(JOURNAL)
+
+
+def test_lines_link_from_the_genesis_to_the_head() -> None:
+    """Each carries the hash of the one before."""
+    entries = verify_lines(DATA)
+    assert entries[0].previous == GENESIS
+    assert [e.previous for e in entries[1:]] == [e.hash for e in entries[:-1]]
+    assert [e.sequence for e in entries] == list(range(8))
+
+
+@given(position=st.integers(0, len(DATA) - 1), value=st.integers(0, 255))
+@settings(max_examples=400)
+def test_no_byte_can_be_changed(position: int, value: int) -> None:
+    """Wherever it stands, white space and line feeds included."""
+    if DATA[position] == value:
+        return
+    edited = DATA[:position] + bytes([value]) + DATA[position + 1 :]
+    with pytest.raises(VerificationError) as error:
+        verify_lines(edited)
+    assert error.value.where.startswith("journal.jsonl:")
+
+
+@given(position=st.integers(0, len(DATA)), value=st.integers(0, 255))
+@settings(max_examples=200)
+def test_no_byte_can_be_added_or_taken_away(position: int, value: int) -> None:
+    """Not even a blank."""
+    added = DATA[:position] + bytes([value]) + DATA[position:]
+    with pytest.raises(VerificationError):
+        verify_lines(added)
+    if position < len(DATA):
+        with pytest.raises(VerificationError):
+            verify_lines(DATA[:position] + DATA[position + 1 :])
+
+
+@pytest.mark.parametrize("index", range(7))
+def test_a_removed_repeated_or_moved_line_is_found_where_it_happened(index: int) -> None:
+    """`where` is the line on which the chain breaks."""
+    removed = b"".join(JOURNAL[:index] + JOURNAL[index + 1 :])
+    repeated = b"".join(JOURNAL[: index + 1] + JOURNAL[index:])
+    swapped = b"".join([*JOURNAL[:index], JOURNAL[index + 1], JOURNAL[index], *JOURNAL[index + 2 :]])
+    for data, line in ((removed, index + 1), (repeated, index + 2), (swapped, index + 1)):
+        with pytest.raises(VerificationError) as error:
+            verify_lines(data)
+        assert error.value.where == f"journal.jsonl:{line}"
+
+
+def test_an_edited_line_with_its_hash_made_right_breaks_the_next_one() -> None:
+    """Who edits one line has to rewrite all that follow, and the signed head then differs."""
+    forged = Journal()
+    first = forged.append(msgspec.structs.replace(START, import_mwh=0), 1)
+    with pytest.raises(VerificationError) as error:
+        verify_lines(first + b"".join(JOURNAL[1:]))
+    assert error.value.where == "journal.jsonl:2"
+
+
+def test_a_torn_last_line_and_an_empty_journal_are_found() -> None:
+    """Whole lines only, and at least one."""
+    with pytest.raises(VerificationError, match="torn"):
+        verify_lines(DATA[:-1])
+    with pytest.raises(VerificationError, match="empty"):
+        verify_lines(b"")
+    with pytest.raises(VerificationError):
+        verify_lines(b"\n")
+
+
+def test_a_line_is_bounded() -> None:
+    """Before it is parsed."""
+    with pytest.raises(VerificationError, match="bytes"):
+        verify_lines(b"{" + b" " * MAX_LINE_BYTES + b"\n")
+
+
+@given(data=st.binary(max_size=300))
+def test_garbage_is_no_journal(data: bytes) -> None:
+    """The one documented error."""
+    with pytest.raises(VerificationError):
+        verify_lines(data)
+    with pytest.raises(VerificationError):
+        verify_lines(data + b"\n")
+
+
+def test_a_journal_resumes_where_it_stopped() -> None:
+    """What a restarted process appends continues the chain."""
+    whole = Journal()
+    head = [whole.append(START, 1), whole.append(reading(), 2)]
+    resumed = Journal.resume(b"".join(head))
+    assert resumed.append(reading(1_500), 3) == whole.append(reading(1_500), 3)
+    assert not resumed.state.ended
+
+
+def test_time_is_held_when_the_clock_goes_back() -> None:
+    """A journal's time never runs backwards, whatever the machine's does."""
+    journal = Journal()
+    journal.append(START, 1_000)
+    line = journal.append(reading(), 400)
+    assert b'"utc_ms":1000' in line
+
+
+@pytest.mark.parametrize(
+    ("records", "said"),
+    [
+        ([reading()], "begins with session_started"),
+        ([START, START], "begins with session_started"),
+        ([START, reading(999)], "import register falls"),
+        ([START, reading(1_000, 1_999)], "export register falls"),
+        ([START, SessionEnded(reason="x", import_mwh=0, export_mwh=9_999)], "import register falls"),
+        ([START, SessionEnded(reason="x", import_mwh=1_000, export_mwh=2_000), reading()], "nothing but corrections"),
+        ([START, LineCorrected(line="a", price=1, reason="b")], "after session_ended only"),
+    ],
+)
+def test_what_could_not_be_proved_is_not_written(records: list[object], said: str) -> None:
+    """The writer is bound by the reader's rules."""
+    journal = Journal()
+    for record in records[:-1]:
+        journal.append(record, 1)  # type: ignore[arg-type]
+    with pytest.raises(StoreError, match=said):
+        journal.append(records[-1], 1)  # type: ignore[arg-type]
+
+
+def test_a_reader_refuses_what_a_lawless_writer_chained_correctly() -> None:
+    """A falling register is found even where every hash is right."""
+    from v2g.energy.settlement.journal import JournalState
+
+    class Lawless(JournalState):
+        def problem(self, record: object, utc_ms: int) -> str:
+            return ""
+
+    journal = Journal(Lawless())
+    data = journal.append(START, 1) + journal.append(reading(5_000), 2) + journal.append(reading(4_000), 3)
+    with pytest.raises(VerificationError, match="falls from 5000 to 4000") as error:
+        verify_lines(data)
+    assert error.value.where == "journal.jsonl:3"
+
+
+def test_a_clock_that_jumps_by_years_is_not_believed() -> None:
+    """So that no reader has to walk through a million quarter hours."""
+    journal = Journal()
+    journal.append(START, 0)
+    with pytest.raises(StoreError, match="a session of 367 days"):
+        journal.append(reading(), 367 * 86_400_000)

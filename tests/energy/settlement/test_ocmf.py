@@ -1,0 +1,183 @@
+"""OCMF data sets, checked by an independent library."""
+
+import json
+
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from hypothesis import given
+from hypothesis import strategies as st
+from pyocmf import OCMF
+
+from pki_tools.tree import PkiTree
+from v2g.energy.settlement import ocmf
+from v2g.errors import CodecError, SignatureError
+from v2g.pki.keys import SoftwareKey
+
+KEY = SoftwareKey(ec.derive_private_key(0x1234567890ABCDEF, ec.SECP256R1()))
+PUBLIC = KEY.public_key
+assert isinstance(PUBLIC, ec.EllipticCurvePublicKey)
+IDENTITY = ocmf.MeterIdentity(
+    meter_serial="METER-0001",
+    meter_vendor="V2G Engine",
+    gateway="V2G-ENGINE",
+    gateway_serial="CS-1",
+    gateway_version="1",
+)
+ASSIGNMENT = ocmf.Assignment(emaid="DEV2GC00000001", evse_id="DE*V2G*E0001")
+
+
+def data_set(direction: str = "import", **changed: object) -> str:
+    arguments: dict[str, object] = {
+        "begin": ocmf.Reading(1_800_000_000_123, 5),
+        "end": ocmf.Reading(1_800_003_600_000, 12_345_678, "R"),
+        "identity": IDENTITY,
+        "assignment": ASSIGNMENT,
+        "pagination": 7,
+        "key": KEY,
+    }
+    return ocmf.sign_session(direction, **(arguments | changed))  # type: ignore[arg-type]
+
+
+def spki(key: ec.EllipticCurvePublicKey) -> str:
+    der = key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    return der.hex()
+
+
+@given(
+    direction=st.sampled_from(("import", "export")),
+    begin=st.integers(0, 10**12),
+    more=st.integers(0, 10**12),
+    utc_ms=st.integers(0, 4 * 10**12),
+)
+def test_an_independent_library_reads_and_verifies_what_the_meter_signed(
+    direction: str, begin: int, more: int, utc_ms: int
+) -> None:
+    """To the mWh and the ms."""
+    text = data_set(
+        direction,
+        begin=ocmf.Reading(utc_ms, begin),
+        end=ocmf.Reading(utc_ms + 1, begin + more, "I"),
+        end_reason="R",
+    )
+    theirs = OCMF.from_string(text)
+    assert theirs.verify_signature(spki(PUBLIC))
+    first, last = theirs.payload.RD
+    assert [int(rd.RV * 10**6) for rd in (first, last)] == [begin, begin + more]
+    assert str(first.RI).startswith({"import": "1-0:1.8.0", "export": "1-0:2.8.0"}[direction])
+    assert round(first.TM.timestamp.timestamp() * 1000) == utc_ms
+    ours = ocmf.verify(text, PUBLIC)
+    assert (ours.direction, ours.begin.register_mwh, ours.end.register_mwh) == (direction, begin, begin + more)
+    assert (ours.begin.utc_ms, ours.end.utc_ms, ours.end.clock) == (utc_ms, utc_ms + 1, "I")
+    assert (ours.pagination, ours.end_reason) == ("T7", "R")
+
+
+def test_a_data_set_says_who_measured_where_and_for_whom() -> None:
+    """The fields that a transparency software shows."""
+    payload = json.loads(data_set().split("|")[1])
+    assert (payload["FV"], payload["PG"], payload["MS"]) == ("1.2", "T7", "METER-0001")
+    assert (payload["IS"], payload["IL"], payload["IT"], payload["ID"]) == (True, "SECURE", "EMAID", "DEV2GC00000001")
+    assert (payload["CT"], payload["CI"]) == ("EVSEID", "DE*V2G*E0001")
+    assert [(rd["TX"], rd["RU"], rd["RT"], rd["ST"]) for rd in payload["RD"]] == [
+        ("B", "kWh", "DC", "G"),
+        ("E", "kWh", "DC", "G"),
+    ]
+    anonymous = json.loads(data_set(assignment=ocmf.Assignment(emaid=None, evse_id="E")).split("|")[1])
+    assert (anonymous["IS"], anonymous["IL"], anonymous["IT"]) == (False, "NONE", "NONE")
+    assert ocmf.verify(data_set(assignment=ocmf.Assignment(emaid=None, evse_id="E")), PUBLIC).emaid is None
+
+
+TEXT = data_set()
+PAYLOAD_END = TEXT.index("|", 5)
+
+
+@given(position=st.integers(5, PAYLOAD_END - 1), char=st.characters(min_codepoint=32, max_codepoint=126))
+def test_no_character_of_the_payload_can_be_changed(position: int, char: str) -> None:
+    """Not even to another way of writing the same."""
+    edited = TEXT[:position] + char + TEXT[position + 1 :]
+    if edited == TEXT:
+        return
+    with pytest.raises((SignatureError, CodecError)):
+        ocmf.verify(edited, PUBLIC)
+
+
+@given(text=st.text(max_size=200) | st.text(max_size=100).map(lambda t: f"OCMF|{t}|{{}}"))
+def test_garbage_is_no_data_set(text: str) -> None:
+    """The two documented errors."""
+    with pytest.raises((SignatureError, CodecError)):
+        ocmf.verify(text, PUBLIC)
+
+
+def test_a_foreign_key_and_a_wrong_method_are_found() -> None:
+    """By the signature, and by what the data set claims of it."""
+    other = ec.generate_private_key(ec.SECP256R1()).public_key()
+    with pytest.raises(SignatureError, match="does not match"):
+        ocmf.verify(TEXT, other)
+    with pytest.raises(SignatureError, match="not the method"):
+        ocmf.verify(TEXT, ec.generate_private_key(ec.SECP384R1()).public_key())
+    with pytest.raises(SignatureError, match="secp256r1"):
+        data_set(key=SoftwareKey(ec.generate_private_key(ec.SECP521R1())))
+
+
+def test_data_sets_of_other_meters_on_other_curves_are_verified_too() -> None:
+    """Base64 and secp384r1, as the format allows."""
+    import base64
+
+    from cryptography.hazmat.primitives import hashes
+
+    key = ec.generate_private_key(ec.SECP384R1())
+    payload = TEXT.split("|")[1]
+    signature = base64.b64encode(key.sign(payload.encode(), ec.ECDSA(hashes.SHA256()))).decode()
+    section = json.dumps({"SA": "ECDSA-secp384r1-SHA256", "SE": "base64", "SD": signature})
+    assert ocmf.verify(f"OCMF|{payload}|{section}", key.public_key()).direction == "import"
+
+
+def signed(payload: str) -> str:
+    raw = KEY.sign(payload.encode())
+    from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
+
+    der = encode_dss_signature(int.from_bytes(raw[:32], "big"), int.from_bytes(raw[32:], "big"))
+    return f'OCMF|{payload}|{{"SA":"ECDSA-secp256r1-SHA256","SD":"{der.hex()}"}}'
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('"RV":0.000005', '"RV":0.0000055'),
+        ('"RV":0.000005', '"RV":1E+999999999'),
+        ('"RV":0.000005', '"RV":-0.000005'),
+        ('"RV":0.000005', '"RV":1E+12'),
+        ('"TX":"B"', '"TX":"C"'),
+        ('"TX":"E"', '"TX":"X"'),
+        ('"ST":"G"', '"ST":"F"'),
+        ('"EF":""', '"EF":"E"'),
+        ('"RU":"kWh"', '"RU":"Wh"'),
+        ('"RI":"1-0:1.8.0"', '"RI":"1-0:16.7.0"'),
+        ("2027-01-15T", "2027-13-15T"),
+    ],
+)
+def test_a_reading_that_cannot_be_settled_is_refused_though_the_meter_signed_it(old: str, new: str) -> None:
+    """Faulty, interpolated, of another register, of an impossible date or out of reach."""
+    payload = TEXT.split("|")[1]
+    assert old in payload
+    with pytest.raises(CodecError):
+        ocmf.verify(signed(payload.replace(old, new)), PUBLIC)
+
+
+def test_names_cannot_break_the_format_or_outgrow_ocpp() -> None:
+    """The separator, and the 2500 characters of signedMeterData."""
+    with pytest.raises(CodecError, match=r"'\|'"):
+        data_set(assignment=ocmf.Assignment(emaid="A|B", evse_id="E"))
+    with pytest.raises(CodecError, match="bytes"):
+        data_set(assignment=ocmf.Assignment(emaid="A", evse_id="E" * 2_000))
+    assert len(ocmf.signed_meter_data(TEXT)) <= 2_500
+
+
+def test_the_printed_key_is_written_as_the_ocpp_whitepaper_has_it(pki: PkiTree) -> None:
+    """oca:base16:asn1, in base64."""
+    import base64
+
+    key = pki.key("meter").public_key
+    assert isinstance(key, ec.EllipticCurvePublicKey)
+    assert base64.b64decode(ocmf.printed_public_key(key)).decode() == f"oca:base16:asn1:{spki(key)}"
+    assert base64.b64decode(ocmf.signed_meter_data(TEXT)).decode() == TEXT

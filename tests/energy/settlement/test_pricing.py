@@ -1,0 +1,192 @@
+"""Every mWh gets the price of its moment, rounded once; corrections reverse."""
+
+from decimal import ROUND_HALF_EVEN, Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from v2g.asn1.discharge import DischargeOffer
+from v2g.energy.limits import discharge_limits
+from v2g.energy.settlement.intervals import Registers, Timeline, intervals_of
+from v2g.energy.settlement.pricing import (
+    NO_CURRENCY,
+    UNPRICED,
+    Line,
+    PriceBook,
+    amount_of,
+    correct,
+    price_interval,
+    standing_lines,
+    totals_of,
+)
+from v2g.energy.tariff import QUARTER_MS, PriceSlot, Tariff
+
+T0 = 2_000_000 * QUARTER_MS
+
+
+def tariff(*prices: tuple[int, int], duration_ms: int = QUARTER_MS, start_ms: int = T0, version: int = 1) -> Tariff:
+    slots = tuple(PriceSlot(start_ms + i * duration_ms, duration_ms, *price) for i, price in enumerate(prices))
+    return Tariff(currency="EUR", slots=slots, version=version)
+
+
+def offer(*prices: tuple[int, int], start_ms: int = T0, valid_ms: int = QUARTER_MS) -> DischargeOffer:
+    return DischargeOffer(
+        offer_id=b"O" * 16,
+        session_id=b"S" * 8,
+        evse_id="E",
+        issued_at_ms=start_ms,
+        valid_until_ms=start_ms + valid_ms,
+        currency="EUR",
+        prices=tariff(*prices, start_ms=start_ms).slots,
+        limits=discharge_limits(ev_w=1, evse_w=1, site_w=1, operator_w=1),
+        challenge=b"C" * 16,
+    )
+
+
+def priced(readings: list[Registers], book: PriceBook) -> list[Line]:
+    timeline = Timeline(readings)
+    return [line for each in intervals_of(readings, finished=True) for line in price_interval(each, timeline, book)]
+
+
+@given(energy=st.integers(-(10**12), 10**12), price=st.integers(-(10**7), 10**7))
+def test_an_amount_is_the_exact_product_rounded_half_to_even_once(energy: int, price: int) -> None:
+    """Against decimal arithmetic."""
+    exact = Decimal(energy) * Decimal(price) / Decimal(10**6)
+    assert amount_of(energy, price) == int(exact.quantize(Decimal(1), ROUND_HALF_EVEN))
+    assert amount_of(-energy, price) == -amount_of(energy, price)
+
+
+def test_directions_have_lines_of_their_own_and_are_never_netted() -> None:
+    """A quarter hour with a kWh each way is two lines, not none."""
+    book = PriceBook()
+    book.set_tariff(tariff((300_000, 100_000)), T0)
+    lines = priced([Registers(T0, 0, 0), Registers(T0 + QUARTER_MS, 1_000_000, 1_000_000)], book)
+    assert [(line.direction, line.energy_mwh, line.amount) for line in lines] == [
+        ("import", 1_000_000, 300_000),
+        ("export", 1_000_000, 100_000),
+    ]
+    (total,) = totals_of(lines)
+    assert (total.import_cost, total.export_credit, total.balance) == (300_000, 100_000, 200_000)
+    assert (total.import_mwh, total.export_mwh) == (1_000_000, 1_000_000)
+
+
+def test_each_metered_minute_is_priced_with_the_rate_in_force() -> None:
+    """R7: fifteen prices in one quarter hour, read each minute."""
+    book = PriceBook()
+    book.set_tariff(tariff(*((100_000 * m, 0) for m in range(1, 16)), duration_ms=60_000), T0)
+    readings = [Registers(T0 + m * 60_000, m * 100_000, 0) for m in range(16)]
+    lines = priced(readings, book)
+    assert [(line.price, line.energy_mwh) for line in lines] == [(100_000 * m, 100_000) for m in range(1, 16)]
+    assert totals_of(lines)[0].import_cost == sum(10_000 * m for m in range(1, 16))
+
+
+def test_neighbours_of_one_price_are_one_line() -> None:
+    """One rounding for what costs the same."""
+    book = PriceBook()
+    book.set_tariff(tariff((5, 5), (5, 5), (6, 5), duration_ms=QUARTER_MS // 3), T0)
+    lines = priced([Registers(T0, 0, 0), Registers(T0 + QUARTER_MS, 3_000, 0)], book)
+    assert [(line.price, line.energy_mwh) for line in lines] == [(5, 2_000), (6, 1_000)]
+
+
+def test_an_accepted_offer_prices_from_its_acceptance_until_it_ends_or_is_declined() -> None:
+    """Before and after it, the tariff does."""
+    book = PriceBook()
+    book.set_tariff(tariff(*[(100, 10)] * 8), T0)
+    book.set_offer(offer((200, 20), start_ms=T0 + 1_000, valid_ms=60_000), T0 + 2_000)
+    assert book.at(T0 - 1) == UNPRICED
+    assert book.at(T0 + 1_999).import_price == 100
+    assert book.at(T0 + 2_000).export_compensation == 20
+    assert book.at(T0 + 2_000).basis == f"offer:{(b'O' * 16).hex()}"
+    assert book.at(T0 + 60_999).import_price == 200
+    assert book.at(T0 + 61_000).basis == "tariff:1"
+    book.set_offer(None, T0 + 30_000)
+    assert book.at(T0 + 30_000).import_price == 100
+
+
+def test_a_new_tariff_does_not_touch_an_accepted_offer() -> None:
+    """The offer binds; the tariff waits behind it."""
+    book = PriceBook()
+    book.set_offer(offer((200, 20)), T0)
+    book.set_tariff(tariff((900, 90), (901, 91), version=2), T0 + 10)
+    assert book.at(T0 + 10).import_price == 200
+    assert book.at(T0 + QUARTER_MS).basis == "tariff:2"
+
+
+def test_energy_that_nobody_priced_is_shown_and_costs_nothing() -> None:
+    """It is not lost, and nobody invents a price for it."""
+    (line,) = priced([Registers(T0, 0, 0), Registers(T0 + 60_000, 500, 0)], PriceBook())
+    assert (line.price, line.amount, line.currency, line.energy_mwh) == (None, 0, NO_CURRENCY, 500)
+
+
+def test_a_price_change_between_readings_splits_the_energy_between_them() -> None:
+    """By the registers at that moment, to the mWh."""
+    book = PriceBook()
+    book.set_tariff(tariff((100, 0), (200, 0), duration_ms=300_000), T0)
+    lines = priced([Registers(T0, 0, 0), Registers(T0 + 600_000, 1_001, 0)], book)
+    assert [line.energy_mwh for line in lines] == [500, 501]
+
+
+@given(
+    prices=st.lists(st.tuples(st.integers(-(10**6), 10**6), st.integers(-(10**6), 10**6)), min_size=1, max_size=30),
+    steps=st.lists(
+        st.tuples(st.integers(1, 2 * QUARTER_MS), st.integers(0, 10**8), st.integers(0, 10**8)), min_size=1, max_size=20
+    ),
+    slot_ms=st.sampled_from((60_000, 420_000, QUARTER_MS)),
+)
+def test_lines_add_up_to_the_registers_whatever_the_prices(
+    prices: list[tuple[int, int]], steps: list[tuple[int, int, int]], slot_ms: int
+) -> None:
+    """R31, R33: 0 arithmetic error in energy, and amounts that anyone can recompute."""
+    book = PriceBook()
+    book.set_tariff(tariff(*prices, duration_ms=slot_ms), T0)
+    readings = [Registers(T0, 0, 0)]
+    for span, taken, fed_back in steps:
+        last = readings[-1]
+        readings.append(Registers(last.utc_ms + span, last.import_mwh + taken, last.export_mwh + fed_back))
+    lines = priced(readings, book)
+    for direction, register in (("import", readings[-1].import_mwh), ("export", readings[-1].export_mwh)):
+        assert sum(line.energy_mwh for line in lines if line.direction == direction) == register
+    for line in lines:
+        assert line.amount == (0 if line.price is None else amount_of(line.energy_mwh, line.price))
+    assert len({line.id for line in lines}) == len(lines)
+
+
+@pytest.mark.parametrize(("rate_per_mwh", "cents"), [(30, 3), (80, 8), (20, 2), (50, 5)])
+def test_revenue_at_the_bounds_of_market_rates_is_exact_to_the_cent(rate_per_mwh: int, cents: int) -> None:
+    """R44: 30 to 80 and 20 to 50 per MWh, over one kWh."""
+    price = rate_per_mwh * 1_000  # micro-units per kWh
+    assert amount_of(1_000_000, price) == cents * 10_000
+
+
+def test_a_correction_reverses_and_enters_anew() -> None:
+    """Nothing is edited; a line can be corrected again, but only the one that stands."""
+    book = PriceBook()
+    book.set_tariff(tariff((300_000, 0)), T0)
+    lines = priced([Registers(T0, 0, 0), Registers(T0 + QUARTER_MS, 2_000_000, 0)], book)
+    wrong = lines[0].id
+    pair = correct(lines, wrong, 250_000, 9)
+    assert pair is not None
+    lines += pair
+    assert [(line.kind, line.energy_mwh, line.amount) for line in lines] == [
+        ("energy", 2_000_000, 600_000),
+        ("reversal", -2_000_000, -600_000),
+        ("replacement", 2_000_000, 500_000),
+    ]
+    assert totals_of(lines)[0].import_cost == 500_000
+    assert correct(lines, wrong, 1, 10) is None
+    assert list(standing_lines(lines)) == [pair[1].id]
+    again = correct(lines, pair[1].id, 260_000, 11)
+    assert again is not None
+    assert totals_of([*lines, *again])[0].import_cost == 520_000
+
+
+def test_currencies_are_totalled_apart() -> None:
+    """There is no exchange rate in a journal."""
+    book = PriceBook()
+    book.set_tariff(tariff((100_000, 0)), T0)
+    book.set_tariff(
+        Tariff(currency="SEK", slots=(PriceSlot(T0 + QUARTER_MS, QUARTER_MS, 900_000, 0),)), T0 + QUARTER_MS
+    )
+    lines = priced([Registers(T0, 0, 0), Registers(T0 + 2 * QUARTER_MS, 2_000_000, 0)], book)
+    assert [(t.currency, t.import_cost) for t in totals_of(lines)] == [("EUR", 100_000), ("SEK", 900_000)]

@@ -1,0 +1,369 @@
+"""No export without a live signed command, shown from the journal alone: every lie has its line."""
+
+import random
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.energy.settlement.conftest import Session
+from v2g.energy.discharge import Accepted
+from v2g.energy.settlement.journal import Journal, verify_lines
+from v2g.energy.settlement.proof import _Allowed, _Integral, prove_discharge
+from v2g.energy.settlement.records import (
+    AnyRecord,
+    CommandAccepted,
+    CommandRejected,
+    LimitChanged,
+    ServiceChanged,
+    SessionStarted,
+    TermsDecided,
+    TermsOffered,
+    record_of,
+)
+from v2g.energy.signed import Party, sign_content
+from v2g.errors import VerificationError
+
+
+def prove(session: Session, journal: bytes | None = None) -> Any:
+    return prove_discharge(
+        verify_lines(session.journal if journal is None else journal),
+        charger=Party.of(session.charger.leaf),
+        vehicle=Party.of(session.contract.leaf),
+    )
+
+
+def rewritten(session: Session, change: Callable[[int, AnyRecord], AnyRecord | None]) -> bytes:
+    """The same journal by a charger that lies and gets every hash right; None leaves an entry out."""
+    journal, lines = Journal(), []
+    for entry in verify_lines(session.journal):
+        record = change(entry.sequence, entry.data)
+        if record is not None:
+            lines.append(journal.append(record, entry.utc_ms))
+    return b"".join(lines)
+
+
+def lies(session: Session, type_: type[Any], change: Callable[[Any], AnyRecord | None], *, every: bool = False) -> str:
+    """What the verifier says when the first entry of a kind (or every one) is changed."""
+    done = []
+
+    def alter(_: int, record: AnyRecord) -> AnyRecord | None:
+        if isinstance(record, type_) and (every or not done):
+            done.append(record)
+            return change(record)
+        return record
+
+    with pytest.raises(VerificationError) as error:
+        prove(session, rewritten(session, alter))
+    assert error.value.where.startswith("journal.jsonl:")
+    return str(error.value)
+
+
+def test_an_honest_session_is_proved(finished: Session) -> None:
+    """Every mWh fed back lies under a command."""
+    proof = prove(finished)
+    assert proof.covered
+    assert (proof.offers, proof.acceptances, proof.rejections) == (1, 1, 3)
+    assert proof.commands > 100
+    assert proof.export_mwh == finished.export_mwh - finished.begin[1]
+
+
+def test_energy_without_any_command_is_found(session: Session) -> None:
+    """The meter moved, the vehicle had signed nothing."""
+    session.start()
+    session.offer()
+    session.export_mwh += 1_000
+    session.now += 60_000
+    session.read()
+    with pytest.raises(VerificationError, match="signed commands allowed 0 mWh") as error:
+        prove(session)
+    assert error.value.where == f"journal.jsonl:{len(session.lines)}"
+
+
+def test_energy_after_a_command_ended_is_found(session: Session) -> None:
+    """The command covers ten seconds and the reaction time, not the minute after it."""
+    session.start()
+    session.offer()
+    session.flow(-9_000, 10_000)
+    prove(session)
+    session.now += 60_000
+    session.export_mwh += 9_000 * 60_000 // 3600
+    session.read()
+    with pytest.raises(VerificationError, match="were fed back"):
+        prove(session)
+
+
+def test_more_power_than_was_commanded_is_found(finished: Session) -> None:
+    """Five per cent more is too much; two are the tolerance."""
+    first = finished.begin[1]
+
+    def inflate(share: int) -> Callable[[int, AnyRecord], AnyRecord | None]:
+        def change(_: int, record: AnyRecord) -> AnyRecord | None:
+            if type(record).__name__ in ("MeterReading", "SessionEnded"):
+                more = (record.export_mwh - first) * (1000 + share) // 1000  # type: ignore[union-attr]
+                return msgspec.structs.replace(record, export_mwh=first + more)  # type: ignore[type-var]
+            return record
+
+        return change
+
+    assert prove(finished, rewritten(finished, inflate(20))).covered
+    with pytest.raises(VerificationError, match="were fed back"):
+        prove(finished, rewritten(finished, inflate(50)))
+
+
+def test_energy_above_a_lowered_limit_is_found(session: Session) -> None:
+    """The operator's limit counts, whatever the command says."""
+    session.start()
+    session.offer()
+    session.flow(-9_000, 5_000)
+    session.set_limit(1_000)
+    session.now += 2_500
+    session.export_mwh += 9_000 * 2_500 // 3600
+    session.read()
+    with pytest.raises(VerificationError, match="were fed back"):
+        prove(session)
+
+
+def test_the_reaction_time_of_the_hardware_is_allowed_and_no_more(session: Session) -> None:
+    """Two seconds by what the first entry declares."""
+    session.start()
+    session.offer()
+    session.flow(-9_000, 5_000)
+    session.set_limit(0)
+    session.now += 2_000
+    session.export_mwh += 9_000 * 2_000 // 3600
+    session.read()
+    prove(session)
+    session.now += 1_000
+    session.export_mwh += 9_000 * 100 // 3600
+    session.read()
+    with pytest.raises(VerificationError, match="were fed back"):
+        prove(session)
+
+
+def test_plain_standard_discharge_is_reported_as_not_covered_and_none_as_none(session: Session) -> None:
+    """The first entry says by which rule energy was fed back."""
+    session.start(discharge="standard")
+    session.export_mwh += 1_000
+    session.now += 1_000
+    session.read()
+    assert not prove(session).covered
+
+    def forbidden(_: int, record: AnyRecord) -> AnyRecord:
+        return msgspec.structs.replace(record, discharge="none") if isinstance(record, SessionStarted) else record
+
+    with pytest.raises(VerificationError, match="nothing was allowed"):
+        prove(session, rewritten(session, forbidden))
+
+
+def test_leaving_out_what_a_command_rests_on_is_found(finished: Session) -> None:
+    """Offer, decision, or the first command itself."""
+    assert "no offer was accepted" in lies(finished, TermsDecided, lambda _: None)
+    assert "were fed back" in lies(finished, CommandAccepted, lambda _: None)
+    assert "other terms" in lies(finished, TermsOffered, lambda _: None)
+
+
+def test_entries_that_say_something_else_than_the_signed_message_are_found(finished: Session) -> None:
+    """The payload is the evidence, the entry is a label."""
+    replace = msgspec.structs.replace
+    assert "something else" in lies(finished, CommandAccepted, lambda r: replace(r, effective_w=r.effective_w + 1))
+    assert "vehicle was told" in lies(finished, CommandAccepted, lambda r: replace(r, effective_w=r.effective_w - 1))
+    assert "something else" in lies(finished, CommandAccepted, lambda r: replace(r, until_ms=r.until_ms + 1))
+    assert "something else" in lies(finished, CommandAccepted, lambda r: replace(r, sequence=r.sequence + 1))
+    assert "something else" in lies(finished, TermsDecided, lambda r: replace(r, reason="other"))
+    assert "something else" in lies(finished, TermsDecided, lambda r: replace(r, accepted=False))
+    assert "is no reason" in lies(finished, CommandRejected, lambda r: replace(r, reason="dislike"))
+    assert "vehicle was told" in lies(finished, CommandRejected, lambda r: replace(r, reason="stopped"))
+    assert "another message" in lies(finished, CommandRejected, lambda r: replace(r, sha256="00" * 32))
+    assert "smallest" in lies(finished, LimitChanged, lambda r: replace(r, max_discharge_w=r.max_discharge_w + 9_000))
+
+
+@given(data=st.data())
+@settings(deadline=None, max_examples=60)
+def test_no_bit_of_a_signed_message_can_be_changed(finished: Session, data: st.DataObject) -> None:
+    """In the journal as on the wire."""
+
+    def flip(payload: bytes) -> bytes:
+        bit = data.draw(st.integers(0, 8 * len(payload) - 1))
+        edited = bytearray(payload)
+        edited[bit // 8] ^= 1 << bit % 8
+        return bytes(edited)
+
+    type_, field = data.draw(
+        st.sampled_from(
+            [
+                (TermsOffered, "payload"),
+                (TermsDecided, "payload"),
+                (CommandAccepted, "payload"),
+                (CommandAccepted, "result"),
+                (CommandRejected, "payload"),
+                (CommandRejected, "result"),
+            ]
+        )
+    )
+    lies(finished, type_, lambda r: msgspec.structs.replace(r, **{field: flip(getattr(r, field))}))
+
+
+def test_the_same_command_accepted_twice_is_found(session: Session) -> None:
+    """A replay that the charger pretends to have believed."""
+    session.start()
+    session.offer()
+    session.flow(-9_000, 5_000)
+    accepted = next(e.data for e in verify_lines(session.journal) if isinstance(e.data, CommandAccepted))
+    session.record(accepted)
+    with pytest.raises(VerificationError, match="used before") as error:
+        prove(session)
+    assert error.value.where == f"journal.jsonl:{len(session.lines)}"
+
+
+def test_an_expired_command_accepted_late_is_found(session: Session) -> None:
+    """Judged by the time of the entry."""
+    session.start()
+    session.offer()
+    outcome = session.gate.on_message(session.vehicle.command(5_000, session.now), session.now)
+    assert isinstance(outcome, Accepted)
+    session.now += 10_000
+    session.record(record_of(outcome))
+    with pytest.raises(VerificationError, match="had expired"):
+        prove(session)
+
+
+def test_messages_in_the_wrong_entry_or_by_the_wrong_hand_are_found(session: Session) -> None:
+    """A result is no offer, and an offer by somebody else is none either."""
+    session.start()
+    session.offer()
+    session.flow(-9_000, 5_000)
+    entries = verify_lines(session.journal)
+    accepted = next(e.data for e in entries if isinstance(e.data, CommandAccepted))
+    offered = next(e.data for e in entries if isinstance(e.data, TermsOffered))
+    decided = next(e.data for e in entries if isinstance(e.data, TermsDecided))
+    for record, said in (
+        (TermsOffered(payload=accepted.result), "no offer"),
+        (TermsDecided(accepted=True, reason="accepted", payload=accepted.payload), "no decision"),
+        (msgspec.structs.replace(accepted, payload=decided.payload), "no command"),
+        (msgspec.structs.replace(accepted, payload=offered.payload), "unknown_signer"),
+        (decided, "decided before"),
+    ):
+        journal = Journal.resume(session.journal)
+        with pytest.raises(VerificationError, match=said):
+            prove(session, session.journal + journal.append(record, session.now))
+    with pytest.raises(VerificationError, match="without a contract"):
+        prove_discharge(entries, charger=Party.of(session.charger.leaf), vehicle=None)
+
+
+def test_a_message_of_another_session_is_found(session: Session) -> None:
+    """Everything signed names its session."""
+    session.start()
+    session.offer()
+    offer = session.gate.current_offer
+    assert offer is not None
+    elsewhere = sign_content(
+        msgspec.structs.replace(offer, session_id=b"another!"),
+        session.charger.key,
+        Party.of(session.charger.leaf).fingerprint,
+    )
+    session.record(TermsOffered(payload=elsewhere))
+    with pytest.raises(VerificationError, match="another session"):
+        prove(session)
+
+
+def test_a_rejected_message_too_long_to_keep_is_counted_by_its_hash(session: Session) -> None:
+    """R27: it appears once, whatever its size."""
+    session.start()
+    session.offer()
+    session.record(record_of(session.gate.on_message(b"\x00" * 5_000, session.now)))
+    last = verify_lines(session.journal)[-1].data
+    assert isinstance(last, CommandRejected)
+    assert (last.size, last.payload) == (5_000, b"")
+    assert prove(session).rejections == 1
+
+
+@given(
+    spans=st.lists(st.tuples(st.integers(0, 50), st.integers(1, 30), st.integers(0, 9)), max_size=8),
+    window=st.tuples(st.integers(0, 90), st.integers(0, 90)),
+)
+def test_the_integral_of_allowances_is_the_sum_of_the_largest_at_each_ms(
+    spans: list[tuple[int, int, int]], window: tuple[int, int]
+) -> None:
+    """Against counting one by one."""
+    allowed = [_Allowed(start, start + length, watts) for start, length, watts in spans]
+    low, high = sorted(window)
+    slow = sum(max((a.watts for a in allowed if a.start_ms <= ms < a.end_ms), default=0) for ms in range(low, high))
+    assert _Integral(allowed).between(low, high) == slow
+
+
+def feed_back(session: Session, mwh: int = 1_000) -> None:
+    session.export_mwh += mwh
+    session.now += 60_000
+    session.read()
+
+
+@pytest.mark.parametrize("reason", ["renegotiated", "resumed"])
+def test_commands_of_before_are_void_after_services_changed(session: Session, reason: Any) -> None:
+    """A charger cannot go on with what the vehicle signed for the service that it has left."""
+    session.start()
+    session.offer()
+    session.flow(-9_000, 60_000)
+    session.read()
+    session.record(ServiceChanged(service="DC_BPT", discharge="signed", reason=reason))
+    session.now += 3_000  # longer than the power electronics may take to follow
+    session.read()
+    assert prove(session).covered
+    session.now += 10_000
+    session.export_mwh += 25_000
+    session.read()
+    with pytest.raises(VerificationError, match="signed commands allowed 0 mWh"):
+        prove(session)
+
+
+def test_numbers_of_commands_begin_again_with_new_offers_after_a_pause(session: Session) -> None:
+    """The vehicle's end of signed discharge is a new one, as after a restart."""
+    session.start()
+    session.offer()
+    session.flow(-9_000, 60_000)
+    again = Session(session.pki, session.now)
+    again.ledger, again.lines = session.ledger, session.lines
+    again.import_mwh, again.export_mwh, again.tariff = session.import_mwh, session.export_mwh, session.tariff
+    again.record(ServiceChanged(service="DC_BPT", discharge="signed", reason="resumed"))
+    again.entropy = random.Random(8).randbytes
+    again.gate._entropy = again.vehicle._entropy = again.entropy
+    again.set_limit(11_000)
+    again.offer()
+    again.flow(-9_000, 60_000)
+    assert prove(again).covered
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "found"),
+    [
+        ("none", "none", "nothing was allowed"),
+        ("signed", "none", "nothing was allowed"),
+        ("none", "signed", "signed commands allowed 0 mWh"),
+        ("none", "standard", ""),
+        ("signed", "standard", ""),
+    ],
+)
+def test_each_stretch_is_judged_by_what_held_in_it(session: Session, first: str, then: Any, found: str) -> None:
+    session.start(first)
+    session.read()
+    session.record(ServiceChanged(service="DC_BPT", discharge=then, reason="renegotiated"))
+    session.read()
+    feed_back(session)
+    if found:
+        with pytest.raises(VerificationError, match=found):
+            prove(session)
+    else:
+        assert not prove(session).covered
+
+
+def test_export_on_both_sides_of_a_change_without_a_reading_is_judged_by_the_stricter_rule(session: Session) -> None:
+    """Otherwise a charger could move a change of services over energy that nothing allowed."""
+    session.start("none")
+    session.read()
+    session.record(ServiceChanged(service="DC_BPT", discharge="standard", reason="renegotiated"))
+    feed_back(session)
+    with pytest.raises(VerificationError, match="nothing was allowed"):
+        prove(session)

@@ -1,0 +1,153 @@
+"""Prices by time: no moment with two, days of 92, 96 and 100 quarter hours, signals that are whole or refused."""
+
+from datetime import UTC, date, datetime
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from v2g.energy.tariff import (
+    MAX_SIGNAL_BYTES,
+    QUARTER_MS,
+    PriceBand,
+    PriceSlot,
+    Tariff,
+    day_slots,
+    local_day,
+    parse_grid_signal,
+)
+from v2g.errors import CodecError, RefusedError
+
+BERLIN = ZoneInfo("Europe/Berlin")
+BANDS = (PriceBand(0, 100, 50), PriceBand(6 * 60, 300, 200), PriceBand(22 * 60, 120, 60))
+
+SIGNAL: dict[str, Any] = {
+    "version": 7,
+    "issued_at_ms": 1_800_000_000_000,
+    "source": "grid operator",
+    "currency": "EUR",
+    "slots": [
+        {"start_ms": 1_800_000_000_000, "duration_s": 900, "import_price": 300_000, "export_compensation": 200_000},
+        {"start_ms": 1_800_000_900_000, "duration_s": 900, "import_price": -5_000, "export_compensation": 0},
+    ],
+    "site_import_limit_w": 44_000,
+    "export_limit_w": 11_000,
+    "valid_until_ms": 1_800_003_600_000,
+}
+
+
+@pytest.mark.parametrize(
+    ("day", "quarters"), [(date(2026, 3, 29), 92), (date(2026, 6, 1), 96), (date(2026, 10, 25), 100)]
+)
+def test_a_local_day_has_92_96_or_100_quarter_hours(day: date, quarters: int) -> None:
+    """R34: the days on which summer time begins and ends."""
+    slots = day_slots(day, BERLIN, BANDS)
+    begin, end = local_day(day, BERLIN)
+    assert len(slots) == quarters
+    assert (slots[0].start_ms, slots[-1].end_ms) == (begin, end)
+    assert all(slot.start_ms % QUARTER_MS == 0 for slot in slots)
+    Tariff(currency="EUR", slots=slots)
+
+
+@pytest.mark.parametrize("day", [date(2026, 3, 29), date(2026, 10, 25), date(2026, 6, 1)])
+def test_bands_follow_the_clock_on_the_wall(day: date) -> None:
+    """The night band of the day that has 25 hours is an hour longer, of the day that has 23 an hour shorter."""
+    for slot in day_slots(day, BERLIN, BANDS):
+        clock = datetime.fromtimestamp(slot.start_ms / 1000, tz=UTC).astimezone(BERLIN)
+        expected = BANDS[0] if clock.hour < 6 else BANDS[1] if clock.hour < 22 else BANDS[2]
+        assert (slot.import_price, slot.export_compensation) == (expected.import_price, expected.export_compensation)
+
+
+def test_before_the_first_band_the_last_one_holds() -> None:
+    """As a night rate that begins at 22 o'clock does."""
+    slots = day_slots(date(2026, 6, 1), BERLIN, BANDS[1:])
+    assert slots[0].import_price == BANDS[2].import_price
+    with pytest.raises(ValueError, match="without price bands"):
+        day_slots(date(2026, 6, 1), BERLIN, ())
+
+
+def test_a_tariff_gives_no_moment_two_prices() -> None:
+    """Overlap and disorder are refused when it is made."""
+    with pytest.raises(ValueError, match="begins before"):
+        Tariff(currency="EUR", slots=(PriceSlot(0, 1_000, 1, 1), PriceSlot(999, 1_000, 2, 2)))
+    with pytest.raises(ValueError, match="no length"):
+        Tariff(currency="EUR", slots=(PriceSlot(0, 0, 1, 1),))
+
+
+@given(
+    durations=st.lists(st.integers(1, 5_000), min_size=1, max_size=20),
+    ends=st.tuples(st.floats(0, 1), st.floats(0, 1)),
+)
+def test_a_split_covers_exactly_the_span_with_the_price_of_each_moment(
+    durations: list[int], ends: tuple[float, float]
+) -> None:
+    """No ms twice, none left out."""
+    slots, start = [], 0
+    for number, duration in enumerate(durations):
+        slots.append(PriceSlot(start, duration, number, -number))
+        start += duration
+    tariff = Tariff(currency="EUR", slots=tuple(slots))
+    low, high = sorted(int(end * start) for end in ends)
+    pieces = list(tariff.split(low, high))
+    assert sum(end - begin for begin, end, _ in pieces) == high - low
+    for begin, end, slot in pieces:
+        assert tariff.price_at(begin) == tariff.price_at(end - 1) == slot
+
+
+def test_a_gap_has_no_price_and_ends_a_window() -> None:
+    """An offer never reaches over a gap."""
+    first, second, third = PriceSlot(0, 10, 1, 1), PriceSlot(10, 10, 2, 2), PriceSlot(30, 10, 3, 3)
+    tariff = Tariff(currency="EUR", slots=(first, second, third))
+    with pytest.raises(RefusedError) as refused:
+        tariff.price_at(25)
+    assert refused.value.reason == "no_price"
+    with pytest.raises(RefusedError):
+        list(tariff.split(5, 35))
+    assert tariff.window(5, 100) == (first, second)
+    assert tariff.window(5, 10) == (first,)
+    assert tariff.window(5, 11) == (first, second)
+    assert tariff.window(20, 100) == ()
+    assert tariff.window(0, 100, at_most=1) == (first,)
+
+
+def test_a_signal_survives_its_own_json_and_makes_a_tariff() -> None:
+    """The same JSON by file, by HTTP and to the station."""
+    signal = parse_grid_signal(msgspec.json.encode(SIGNAL))
+    assert parse_grid_signal(signal.to_json()) == signal
+    tariff = signal.tariff()
+    assert tariff.price_at(1_800_000_900_000).import_price == -5_000
+    assert (tariff.version, tariff.source, tariff.currency) == (7, "grid operator", "EUR")
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"currency": "euro"}, "currency"),
+        ({"export_limit_w": -1}, "export_limit_w"),
+        ({"slots": []}, "slots"),
+        ({"slots": SIGNAL["slots"][:1] * 2}, "begins before"),
+        ({"valid_until_ms": 1_800_000_000_000}, "valid_until_ms"),
+        ({"surprise": 1}, "surprise"),
+        ({"version": 1.5}, "version"),
+    ],
+)
+def test_a_signal_that_is_not_whole_is_refused_by_the_name_of_its_field(changed: dict[str, Any], said: str) -> None:
+    """What cannot be used whole is not used at all."""
+    with pytest.raises(CodecError, match=said):
+        parse_grid_signal(msgspec.json.encode(SIGNAL | changed))
+
+
+@given(data=st.binary(max_size=200))
+def test_garbage_is_no_signal(data: bytes) -> None:
+    """A value or the one documented error."""
+    with pytest.raises(CodecError):
+        parse_grid_signal(data)
+
+
+def test_a_signal_is_bounded() -> None:
+    """Before it is parsed."""
+    with pytest.raises(CodecError, match="bytes"):
+        parse_grid_signal(b" " * (MAX_SIGNAL_BYTES + 1))

@@ -1,0 +1,120 @@
+"""The discharge policy: every rule that forbids giving energy back is named, and the first one wins."""
+
+from collections.abc import Callable
+from decimal import Decimal
+
+import msgspec
+import pytest
+
+from evcc.policy import policy
+from evcc.policy.battery import Battery, BatteryConfig
+from evcc.policy.policy import Compensation, Permit, Terms
+from evcc.session.ports import BatteryState
+from evcc.session.settings import DischargeConfig
+
+NOW = 1_700_000_000_000
+HOUR = 3_600_000
+DEPARTURE = NOW + 8 * HOUR
+CONFIG = DischargeConfig(minimum_soc=40, minimum_compensation=Decimal("0.20"), max_power_w=9_000)
+TERMS = Terms(
+    currency="EUR",
+    compensation=(
+        Compensation(NOW - HOUR, NOW + HOUR, 150_000),
+        Compensation(NOW + HOUR, NOW + 2 * HOUR, 250_000),
+    ),
+    max_discharge_w=7_000,
+    valid_until_ms=NOW + 4 * HOUR,
+)
+BATTERY = Battery(BatteryConfig(soc=70.0), at_ms=NOW).state
+
+
+def at(hours: float) -> int:
+    return NOW + int(hours * HOUR)
+
+
+def judge(
+    terms: Terms = TERMS, battery: BatteryState = BATTERY, config: DischargeConfig = CONFIG, **more: object
+) -> Permit:
+    facts = {"utc_ms": NOW, "departure_ms": DEPARTURE, "charges_first": False, **more}
+    return policy.judge(config, terms, battery, **facts)  # type: ignore[arg-type]
+
+
+def changed(value: msgspec.Struct, **changes: object) -> msgspec.Struct:
+    return msgspec.structs.replace(value, **changes)
+
+
+def test_an_offer_that_pays_at_some_time_before_departure_is_accepted_up_to_both_limits() -> None:
+    assert judge() == Permit(7_000)
+    assert judge(config=changed(CONFIG, max_power_w=3_000)) == Permit(3_000)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("reason", "asked"),
+    [
+        (policy.DISABLED, lambda: judge(config=changed(CONFIG, enabled=False))),
+        (policy.BATTERY_FAULT, lambda: judge(battery=changed(BATTERY, fault="isolation"))),
+        (policy.TOO_COLD, lambda: judge(battery=changed(BATTERY, temperature_c=-0.1))),
+        (policy.TOO_HOT, lambda: judge(battery=changed(BATTERY, temperature_c=45.1))),
+        (policy.CURRENCY, lambda: judge(changed(TERMS, currency="USD"))),
+        (policy.EXPIRED, lambda: judge(utc_ms=TERMS.valid_until_ms)),
+        (policy.DEPARTURE, lambda: judge(departure_ms=at(0.25))),
+        (policy.COMPENSATION, lambda: judge(departure_ms=at(1.25))),  # the paying slot lies behind the reserve
+        (policy.COMPENSATION, lambda: judge(config=changed(CONFIG, minimum_compensation=Decimal("0.251")))),
+        (policy.AT_MINIMUM_SOC, lambda: judge(battery=changed(BATTERY, soc=40.0))),
+        (policy.NO_POWER, lambda: judge(changed(TERMS, max_discharge_w=0))),
+    ],
+)
+def test_an_offer_is_refused_with_the_reason(reason: str, asked: Callable[[], Permit]) -> None:
+    assert asked() == Permit(0, reason)
+
+
+def test_a_battery_that_will_be_charged_first_may_be_empty_when_the_offer_comes() -> None:
+    assert judge(battery=changed(BATTERY, soc=10.0), charges_first=True) == Permit(7_000)  # type: ignore[arg-type]
+
+
+def permit(
+    battery: object = BATTERY,
+    terms: object = TERMS,
+    config: object = CONFIG,
+    utc_ms: int = at(1.5),
+    until: int = DEPARTURE,
+) -> Permit:
+    return policy.permit(config, terms, battery, utc_ms=utc_ms, departure_ms=until)  # type: ignore[arg-type]
+
+
+def test_power_is_the_least_of_policy_terms_and_battery() -> None:
+    assert permit() == Permit(7_000)
+    assert permit(terms=None) == Permit(9_000)
+    assert permit(changed(BATTERY, max_discharge_w=500)) == Permit(500)
+
+
+@pytest.mark.parametrize(
+    ("reason", "asked"),
+    [
+        (policy.COMPENSATION, lambda: permit(utc_ms=at(0.5))),
+        (policy.COMPENSATION, lambda: permit(utc_ms=at(2))),
+        (policy.EXPIRED, lambda: permit(utc_ms=at(4))),
+        (policy.AT_MINIMUM_SOC, lambda: permit(changed(BATTERY, soc=40.0))),
+        (policy.TOO_HOT, lambda: permit(changed(BATTERY, temperature_c=50.0))),
+        (policy.DISABLED, lambda: permit(config=changed(CONFIG, enabled=False))),
+        (policy.NO_POWER, lambda: permit(changed(BATTERY, max_discharge_w=0))),
+        (policy.DEPARTURE, lambda: permit(until=at(1.75))),
+    ],
+)
+def test_power_is_denied_at_a_moment_with_the_reason(reason: str, asked: Callable[[], Permit]) -> None:
+    assert asked() == Permit(0, reason)
+
+
+def test_discharging_stops_while_there_is_still_time_to_recharge_for_the_journey() -> None:
+    config = changed(CONFIG, departure_soc=90.0, departure_reserve_s=0)
+    missing_wh = 60_000 * 0.20
+    needed = int(missing_wh / BATTERY.max_charge_w * HOUR)
+    assert permit(config=config, until=at(1.5) + needed + 1).power_w == 7_000
+    assert permit(config=config, until=at(1.5) + needed) == Permit(0, policy.DEPARTURE)
+    assert policy.recharge_ms(CONFIG, BATTERY) == 0
+
+
+def test_a_paying_slot_still_to_come_is_seen() -> None:
+    assert policy.pays_later(CONFIG, TERMS, utc_ms=NOW, departure_ms=DEPARTURE)
+    assert not policy.pays_later(CONFIG, TERMS, utc_ms=at(2), departure_ms=DEPARTURE)
+    assert not policy.pays_later(CONFIG, TERMS, utc_ms=NOW, departure_ms=at(1.25))

@@ -1,0 +1,86 @@
+"""Power modules over a CAN bus of python-can: the same group, with a real port and a real clock."""
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import can
+import pytest_asyncio
+
+from v2g.hardware.interfaces import Demand
+from v2g.hardware.module_sim import ModuleBank
+from v2g.hardware.modules import ModulesConfig, load_database
+from v2g.hardware.simulation import Load
+from v2g.io.hardware.modules import CanStage
+from v2g.io.runtime.clock import Clock
+
+BATTERY = Load(400_000, contactor_closed=True, max_charge_ma=200_000, max_discharge_ma=200_000)
+
+
+class Modules:
+    """Modules on the other end of the bus, told and heard by python-can alone."""
+
+    def __init__(self, config: ModulesConfig) -> None:
+        self.bank = ModuleBank(config, load_database(None))
+        self.bank.load = BATTERY
+        self.bus = can.Bus(interface=config.interface, channel=config.channel)
+        self._loop = asyncio.get_running_loop()
+        self._task = asyncio.create_task(self._run())
+
+    async def _run(self) -> None:
+        while True:
+            now = self._loop.time()
+            while (message := self.bus.recv(0)) is not None:
+                self.bank.receive(message.arbitration_id, bytes(message.data), now)
+            for frame_id, data in self.bank.tick(now):
+                self.bus.send(can.Message(arbitration_id=frame_id, data=data, is_extended_id=False))
+            await asyncio.sleep(0.02)
+
+    async def close(self) -> None:
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+        self.bus.shutdown()
+
+
+@pytest_asyncio.fixture
+async def joined() -> AsyncIterator[tuple[CanStage, Modules]]:
+    config = ModulesConfig(
+        interface="virtual", channel=uuid.uuid4().hex, modules=(1, 2), send_s=0.05, lost_s=0.25, isolation_s=0.05
+    )
+    modules, stage = Modules(config), CanStage(config, Clock())
+    yield stage, modules
+    await stage.close()
+    await modules.close()
+
+
+async def test_demand_report_loss_and_return(joined: tuple[CanStage, Modules], until: Callable[..., Any]) -> None:
+    stage, modules = joined
+    faults: list[tuple[str, bool]] = []
+    currents: list[int] = []
+    stage.on_fault(lambda word, active: faults.append((word, active)))
+    stage.on_report(lambda report: currents.append(report.current_ma))
+    stage.drive(Demand(450_000, 50_000, 100_000))
+    await until(lambda: stage.present.current_ma == 50_000)
+    assert stage.present.voltage_mv == 400_000
+    assert currents == sorted(currents)  # a ramp
+    assert await stage.measure(400_000) == 1_000_000
+    assert set(stage.temperatures) == {"module_1", "module_2"}
+    modules.bank.units[1].dead = True
+    await until(lambda: faults == [("module_lost", True)] and stage.present.current_ma == 50_000)
+    modules.bank.units[2].dead = True
+    await until(lambda: faults[-1] == ("stage_lost", True))
+    for unit in modules.bank.units.values():
+        unit.dead = False
+    await until(lambda: ("stage_lost", False) in faults)
+    await until(lambda: stage.present.current_ma == 50_000)
+
+
+async def test_a_stage_that_is_closed_leaves_its_modules_off(
+    joined: tuple[CanStage, Modules], until: Callable[..., Any]
+) -> None:
+    stage, modules = joined
+    stage.drive(Demand(450_000, 50_000, 100_000))
+    await until(lambda: modules.bank.current_ma > 0)
+    stage.drive(Demand(0))
+    await until(lambda: modules.bank.current_ma == 0)

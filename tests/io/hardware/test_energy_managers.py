@@ -1,0 +1,173 @@
+"""Energy managers on real wires: pymodbus at our registers, paho at a real broker."""
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import paho.mqtt.client as paho
+import pytest
+import pytest_asyncio
+from pymodbus.client import AsyncModbusTcpClient
+
+from v2g.errors import TransportError
+from v2g.hardware.energy_manager import EvseState, StationState, Word
+from v2g.io.hardware import energy_modbus
+from v2g.io.hardware.energy_config import EnergyModbusConfig, EnergyMqttConfig
+from v2g.io.hardware.energy_modbus import ModbusEnergyManager
+from v2g.io.hardware.energy_mqtt import MqttEnergyManager
+from v2g.io.mqtt.config import MqttConfig
+from v2g_cli.demo.broker import Broker, find_mosquitto, launch
+from v2g_cli.demo.processes import free_port
+
+STATE = StationState(heard=True, timeout_s=60, evses=(EvseState(evse=1, status="Occupied", power_w=-2_000),))
+
+
+class Heard:
+    """What the charger hears."""
+
+    def __init__(self) -> None:
+        self.words: list[tuple[int, Word]] = []
+        self.refused: list[str] = []
+
+    def take(self, evse_id: int, word: Word) -> None:
+        self.words.append((evse_id, word))
+
+
+# -- Modbus TCP
+
+
+@pytest_asyncio.fixture
+async def modbus() -> AsyncIterator[tuple[ModbusEnergyManager, Heard, AsyncModbusTcpClient]]:
+    link, heard = ModbusEnergyManager(EnergyModbusConfig(port=0), evses=1), Heard()
+    await link.open(heard.take, heard.refused.append)
+    client = AsyncModbusTcpClient("127.0.0.1", port=link.port, timeout=5, retries=0)
+    assert await client.connect()
+    yield link, heard, client
+    client.close()
+    await link.close()
+
+
+async def test_pymodbus_writes_what_it_wants_and_reads_how_things_are(
+    modbus: tuple[ModbusEnergyManager, Heard, AsyncModbusTcpClient],
+) -> None:
+    link, heard, client = modbus
+    link.tell(STATE)
+    kinds = client.DATATYPE
+    limit = client.convert_to_registers(11_000, kinds.UINT32) + client.convert_to_registers(0, kinds.UINT32)
+    assert not (await client.write_registers(2, limit)).isError()
+    assert not (await client.write_register(0, 1)).isError()
+    assert heard.words == [(0, Word(limit_w=11_000, discharge_w=0))] * 2
+    assert (await client.read_holding_registers(2, count=4)).registers == limit
+    shown = (await client.read_input_registers(100, count=20)).registers
+    assert client.convert_from_registers(shown[2:4], kinds.INT32) == -2_000
+    half = await client.write_register(2, 5)
+    assert (half.isError(), half.exception_code) == (True, 3)
+    assert (await client.read_coils(0, count=1)).exception_code == 1
+    assert heard.refused == ["register 2: Modbus exception 3"]
+
+
+async def test_connections_are_bounded_and_nonsense_ends_one(
+    modbus: tuple[ModbusEnergyManager, Heard, AsyncModbusTcpClient], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    link, heard, client = modbus
+    await client.read_holding_registers(0, count=1)
+    monkeypatch.setattr(energy_modbus, "MOST_CONNECTIONS", 2)
+    stranger = await asyncio.open_connection("127.0.0.1", link.port)
+    stranger[1].write(b"GET / HTTP/1.1\r\n")
+    async with asyncio.timeout(5):
+        assert await stranger[0].read() == b""
+    assert len(heard.refused) == 1
+    monkeypatch.setattr(energy_modbus, "MOST_CONNECTIONS", 1)
+    late = await asyncio.open_connection("127.0.0.1", link.port)
+    async with asyncio.timeout(5):
+        assert await late[0].read() == b"", "the one that is there has asked"
+    monkeypatch.setattr(energy_modbus, "MOST_CONNECTIONS", 2)
+    silent = await asyncio.open_connection("127.0.0.1", link.port)
+    another = AsyncModbusTcpClient("127.0.0.1", port=link.port)
+    await another.connect()
+    assert not (await another.read_holding_registers(0, count=1)).isError(), "who is silent makes room"
+    with contextlib.suppress(ConnectionError):
+        assert await silent[0].read() == b""
+    another.close()
+    for _, writer in (stranger, late, silent):
+        writer.close()
+    assert not (await client.read_holding_registers(0, count=1)).isError()
+
+
+async def test_an_address_that_is_not_ours_is_said_so() -> None:
+    link = ModbusEnergyManager(EnergyModbusConfig(host="192.0.2.1", port=0), evses=1)
+    with pytest.raises(TransportError, match=r"192\.0\.2\.1"):
+        await link.open(lambda _evse, _word: None, lambda _reason: None)
+
+
+# -- MQTT
+
+
+@pytest.fixture
+def plain_broker(tmp_path: Path) -> Iterator[Broker]:
+    """A mosquitto as it stands in a house: no TLS, whoever comes may speak."""
+    program = find_mosquitto()
+    if program is None:
+        pytest.skip("mosquitto is not installed (Debian package mosquitto)")
+    port = free_port()
+    (tmp_path / "mosquitto.conf").write_text(f"listener {port} 127.0.0.1\nallow_anonymous true\npersistence false\n")
+    running = launch(program, tmp_path, port)
+    yield running
+    running.stop()
+
+
+class Manager:
+    """An energy manager of another make: paho alone."""
+
+    def __init__(self, port: int) -> None:
+        self.seen: dict[str, Any] = {}
+        self.client = paho.Client(paho.CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5)
+        self.client.on_message = lambda _client, _user, each: self.seen.update({each.topic: json.loads(each.payload)})
+        self.client.on_connect = lambda client, *_: client.subscribe("site/#", 1)
+        self.client.connect("127.0.0.1", port)
+        self.client.loop_start()
+
+    def say(self, topic: str, payload: str, *, retain: bool = False) -> None:
+        self.client.publish(f"site/{topic}", payload, qos=1, retain=retain).wait_for_publish(5)
+
+    def close(self) -> None:
+        self.client.disconnect()
+        self.client.loop_stop()
+
+
+async def test_words_come_over_a_real_broker_and_the_state_is_retained(
+    plain_broker: Broker, until: Callable[..., Any], tmp_path: Path
+) -> None:
+    (tmp_path / "password").write_text("secret\n")
+    access = MqttConfig(
+        host="127.0.0.1",
+        port=plain_broker.port,
+        username="charger",
+        password_file=tmp_path / "password",
+        without_tls=True,
+    )
+    manager = Manager(plain_broker.port)
+    await asyncio.to_thread(manager.say, "set", '{"limit_w": 1}', retain=True)  # of an age that nobody knows
+    link, heard = MqttEnergyManager(EnergyMqttConfig(broker=access, prefix="site"), evses=2), Heard()
+    await link.open(heard.take, heard.refused.append)
+    link.tell(STATE)
+    await until(lambda: manager.seen.get("site/evse/1/state", {}).get("power_w") == -2_000)
+    assert manager.seen["site/evse/1/state"]["status"] == "Occupied"
+    await until(lambda: manager.seen.get("site/state") == {"online": True, "heard": True, "timeout_s": 60, "evses": 1})
+    await asyncio.to_thread(manager.say, "evse/2/set", '{"setpoint_w": -3000}')
+    await until(lambda: heard.words == [(2, Word(setpoint_w=-3_000))])
+    await asyncio.to_thread(manager.say, "evse/1/set", '{"load_w": 5}')
+    await until(lambda: manager.seen.get("site/refused", {}).get("topic") == "site/evse/1/set")
+    assert len(heard.refused) == 1
+    await link.close()
+    await until(lambda: manager.seen["site/state"] == {"online": False})
+    manager.close()
+
+
+async def test_a_password_that_cannot_be_read_is_said_so(tmp_path: Path) -> None:
+    access = MqttConfig(host="127.0.0.1", username="charger", password_file=tmp_path / "none", without_tls=True)
+    with pytest.raises(TransportError, match="none"):
+        MqttEnergyManager(EnergyMqttConfig(broker=access), evses=1)

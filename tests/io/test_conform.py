@@ -1,0 +1,195 @@
+"""The tester against our charger over real sockets: what memory cannot show, and the command with its reports."""
+
+import asyncio
+import contextlib
+import json
+import socket
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from pki_tools.tree import PkiTree
+from secc.app import assemble
+from secc.charger import Charger
+from secc.config import load_config
+from v2g.errors import TimeoutExpired
+from v2g.io.runtime.clock import Clock
+from v2g.io.runtime.events import EventLog
+from v2g.iso15118.charts import Family
+from v2g.iso15118.trace import Line
+from v2g.observe import Observe
+from v2g_cli.conform_kit import means_of_tree
+from v2g_cli.conform_report import write_pages
+from v2g_cli.demo.processes import free_port
+from v2g_cli.main import app
+from v2g_testkit.cases.case import Result, Verdict
+from v2g_testkit.cases.known import Kit, Payer
+from v2g_testkit.cases.report import chosen
+from v2g_testkit.cases.secc_cases import secc_cases
+from v2g_testkit.charger_tester import Bench, SeccTester, Stop, by_command, nobody, stop_by_command
+
+CASES = secc_cases(Family.DC)
+
+
+@contextlib.asynccontextmanager
+async def charger(folder: Path, pki: PkiTree, port: int) -> AsyncIterator[Charger]:
+    text = f"""data_dir = "data"
+[tls]
+chain = "{pki.path("secc/chain.pem")}"
+key = "{pki.path("secc/leaf.key")}"
+ocsp = "{pki.path("secc/ocsp.der")}"
+v2g_roots = ["{pki.path("v2g/root.pem")}"]
+oem_roots = ["{pki.path("oem/root.pem")}"]
+mo_roots = ["{pki.path("mo/root.pem")}"]
+[meter]
+chain = "{pki.path("meter/chain.pem")}"
+key = "{pki.path("meter/leaf.key")}"
+[hardware]
+backend = "bench"
+[sdp]
+port = {port}
+[site]
+contracts = ["DEV2GC00000001"]
+"""
+    clock = Clock()
+    log = EventLog("secc", clock)
+    async with assemble(load_config(text, name=str(folder / "secc.toml")), clock, log) as made:
+        serving = asyncio.create_task(made.serve(lambda stream: stream))
+        try:
+            yield made
+        finally:
+            serving.cancel()
+            await asyncio.gather(serving, return_exceptions=True)
+
+
+def bench_of(pki: PkiTree, port: int, *, stop: Stop | None = None, **options: object) -> SeccTester:
+    means = means_of_tree(pki, datetime.now(UTC))
+    bench = Bench(
+        interface="lo",
+        family=Family.DC,
+        identities=means.identities,
+        anchors=means.anchors,
+        kit=Kit(contracts={name: Payer(each.chain, each.key) for name, each in means.contracts.items()}),
+        sdp_port=port,
+        pause_s=0.0,
+        **options,  # type: ignore[arg-type]
+    )
+    return SeccTester(bench, Clock(), pilot=nobody, stop=stop)
+
+
+async def played(pki: PkiTree, folder: Path, *only: str) -> tuple[dict[str, Result], dict[str, list[Line]]]:
+    port = free_port(socket.SOCK_DGRAM)
+    async with charger(folder, pki, port):
+        test, results, lines = bench_of(pki, port), {}, {}
+        await test.find()
+        for case in chosen(CASES, only):
+            results[case.id] = await test.run(case)
+            lines[case.id] = test.lines
+        return results, lines
+
+
+async def test_discovery_and_handshakes_of_our_charger(pki: PkiTree, tmp_path: Path) -> None:
+    results, _ = await played(pki, tmp_path, "SDP-tls", "SDP-short", "TLS")
+    verdicts = {name: each.verdict for name, each in results.items()}
+    assert set(verdicts.values()) == {Verdict.PASS}, results
+    assert len(verdicts) == 11
+    assert "staples an OCSP answer" in results["SECC-TLS-staple"].found
+    assert results["SECC-SDP-short"].found == "does not answer"
+
+
+async def test_sessions_with_our_charger(pki: PkiTree, tmp_path: Path) -> None:
+    only = ("SAP-DC-priority", "SVC-DC-detail", "AUT-DC-expired", "GTP-DC-session_setup-byte_by_byte")
+    results, lines = await played(pki, tmp_path, *only)
+    assert {each.verdict for each in results.values()} == {Verdict.PASS}, results
+    assert len(results) == 4
+    said = [each.name for each in lines["SECC-SVC-DC-detail"] if each.way == "out"]
+    assert said[:2] == ["SupportedAppProtocolReq", "SessionSetupReq"]
+    write_pages(tmp_path, "secc", {"device": "X <1>"}, chosen(CASES, only), list(results.values()), lines)
+    index = (tmp_path / "index.html").read_text()
+    assert all(name in index for name in results)
+    assert "<dt>device</dt><dd>X &lt;1&gt;</dd>" in index
+    assert 'href="SECC-SVC-DC-detail.html"' in index
+    assert "FAILED_ServiceIDInvalid" in (tmp_path / "SECC-SVC-DC-detail.html").read_text()
+
+
+@pytest.mark.long
+async def test_whole_sessions_and_pauses_with_our_charger(pki: PkiTree, tmp_path: Path) -> None:
+    results, _ = await played(pki, tmp_path, "RUN", "TIM", "END", "SES")
+    wrong = {name: each for name, each in results.items() if each.verdict is not Verdict.PASS}
+    assert set(wrong) == {"SECC-END-DC-renegotiate"}, wrong
+
+
+async def test_a_session_is_ended_at_our_charger(pki: PkiTree, tmp_path: Path) -> None:
+    port = free_port(socket.SOCK_DGRAM)
+    async with charger(tmp_path, pki, port) as made:
+
+        async def stop() -> None:
+            made.outlets[0].end("remote", "Remote")
+
+        (case,) = chosen(CASES, ["*stop-then-services"])
+        result = await bench_of(pki, port, stop=stop).run(case)
+    assert result.verdict is Verdict.PASS, result
+
+
+async def test_nobody_there_is_told_at_once(pki: PkiTree) -> None:
+    with pytest.raises(TimeoutExpired):
+        await bench_of(pki, free_port(socket.SOCK_DGRAM), setup_s=0.2).find()
+
+
+async def test_a_charger_that_is_gone_is_waited_for_once(pki: PkiTree) -> None:
+    tester = bench_of(pki, free_port(socket.SOCK_DGRAM), setup_s=5.0)
+    results = [await tester.run(case) for case in chosen(CASES, ["SAP"])]
+    assert {each.verdict for each in results} == {Verdict.INCONCLUSIVE}
+    assert results[0].seconds >= 5.0
+    assert sum(each.seconds for each in results[1:]) < 5.0 * len(results[1:])
+    assert "no connection" in results[-1].found
+
+
+async def test_the_pilot_is_moved_by_a_program(tmp_path: Path) -> None:
+    from v2g.iec61851.pilot import PilotState
+
+    told: list[Observe] = []
+    await by_command(f"echo {{state}} >> {tmp_path / 'pilot'}", told.append)(PilotState.C)
+    assert (tmp_path / "pilot").read_text() == "C\n"
+    assert not told
+    await by_command("exit 3", told.append)(PilotState.B)
+    await stop_by_command("exit 4", told.append)()
+    assert [(each.stage, each.data["code"]) for each in told] == [("pilot", 3), ("stop", 4)]
+
+
+def run(*words: str) -> tuple[int, str]:
+    done = CliRunner().invoke(app, ["conform", "secc", *words])
+    return done.exit_code, str(done.exception) if done.exception and not done.output else done.output
+
+
+def test_the_command_lists_its_cases() -> None:
+    code, output = run("--list", "--energy", "AC", "--only", "SAP", "--json")
+    assert code == 0
+    records = [json.loads(line) for line in output.splitlines()]
+    assert {each["group"] for each in records} == {"SAP"}
+    assert len(records) == 7
+    code, output = run("--list", "--quick")
+    assert code == 0
+    assert output.splitlines()[0].startswith("SECC-SDP-tls\t")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--only", "nothing"), "no case is called nothing"),
+        ((), "no vehicle certificate to show"),
+        (("--profile", "other"), "--profile other"),
+        (("--without-tls",), "--profile iso15118-20 with --without-tls"),
+        (("--vehicle-chain", "x.pem"), "belong together"),
+        (("--pki", "nowhere"), "holds no PKI"),
+        (("--pay", "cash"), "--pay cash"),
+        (("-i", "eth7nope"), "--interface eth7nope: there is no such network interface"),
+    ],
+)
+def test_what_cannot_be_run_is_refused(words: tuple[str, ...], said: str) -> None:
+    code, output = run(*words)
+    assert code != 0
+    assert said in output

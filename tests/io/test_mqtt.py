@@ -1,0 +1,240 @@
+"""MQTT 5 against a real broker, and against one that misbehaves."""
+
+import asyncio
+import contextlib
+import ssl
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import paho.mqtt.client as paho
+import pytest
+from paho.mqtt.enums import CallbackAPIVersion
+
+from pki_tools.tree import PkiTree
+from tests.telemetry.brokers import access, files, mosquitto
+from v2g.errors import StoreError, TransportError
+from v2g.io.mqtt.client import MAX_PACKET_BYTES, MqttClient
+from v2g.io.mqtt.config import MqttConfig
+from v2g_cli.demo.broker import Broker
+
+TOPIC = "v2g/telemetry/vehicle/EV-1/records"
+
+
+@contextlib.asynccontextmanager
+async def joined(
+    broker: Broker, pki: PkiTree, on_message: Callable[[str, bytes], object]
+) -> AsyncIterator[tuple[MqttClient, MqttClient]]:
+    """A client that publishes, and one that receives."""
+    sink = MqttClient(access(broker, pki, "csms-ingest"), on_message=on_message)  # type: ignore[arg-type]
+    sink.subscribe(TOPIC)
+    sink.start()
+    source = MqttClient(access(broker, pki, "EV-1"))
+    source.start()
+    async with asyncio.timeout(20):
+        await sink.connected.wait()
+        await source.connected.wait()
+        yield sink, source
+    await source.close()
+    await sink.close()
+
+
+async def test_a_published_message_reaches_a_subscriber_and_is_acknowledged(broker: Broker, pki: PkiTree) -> None:
+    """R80, R82."""
+    received: asyncio.Queue[tuple[str, bytes]] = asyncio.Queue()
+    async with joined(broker, pki, lambda *message: received.put_nowait(message)) as (_sink, source):
+        for number in range(20):
+            assert await source.publish(TOPIC, str(number).encode())
+        assert [await received.get() for _ in range(20)] == [(TOPIC, str(number).encode()) for number in range(20)]
+
+
+async def test_that_nobody_listens_is_told_to_whoever_publishes(broker: Broker, pki: PkiTree) -> None:
+    source = MqttClient(access(broker, pki, "EV-1"))
+    source.start()
+    async with asyncio.timeout(10):
+        assert not await source.publish(TOPIC, b"into the void")
+    await source.close()
+
+
+async def test_what_could_not_be_taken_is_tried_again_over_the_same_connection(broker: Broker, pki: PkiTree) -> None:
+    """A broker delivers again after a reconnect only; until then unacknowledged messages would fill its window."""
+    received: list[bytes] = []
+    done = asyncio.Event()
+    connections: list[bool] = []
+
+    def take(_topic: str, payload: bytes) -> None:
+        received.append(payload)
+        if received.count(payload) < 2:
+            raise StoreError("disk full")
+        if len(received) == 2 * 200:
+            done.set()
+
+    sink = MqttClient(access(broker, pki, "csms-ingest"), on_message=take, on_connection=connections.append)
+    sink.subscribe(TOPIC)
+    sink.start()
+    source = MqttClient(access(broker, pki, "EV-1"))
+    source.start()
+    async with asyncio.timeout(30):
+        await sink.connected.wait()
+        await asyncio.gather(*(source.publish(TOPIC, str(number).encode()) for number in range(200)))
+        await done.wait()
+    assert connections == [True]
+    await source.close()
+    await sink.close()
+
+
+async def test_a_message_that_a_handler_chokes_on_does_not_stop_the_others(broker: Broker, pki: PkiTree) -> None:
+    received: asyncio.Queue[bytes] = asyncio.Queue()
+
+    def take(_topic: str, payload: bytes) -> None:
+        if payload == b"poison":
+            raise ZeroDivisionError
+        received.put_nowait(payload)
+
+    async with joined(broker, pki, take) as (_sink, source):
+        for _ in range(100):  # more than the broker sends before the first is acknowledged
+            await source.publish(TOPIC, b"poison")
+        await source.publish(TOPIC, b"good")
+        assert await received.get() == b"good"
+
+
+async def test_a_message_that_is_too_large_is_neither_sent_nor_received(pki: PkiTree, broker: Broker) -> None:
+    """Else six messages of 200 MiB fill the receiver's memory, whose broker takes them."""
+    config = broker.folder / "mosquitto.conf"
+    config.write_text(config.read_text().replace("max_packet_size 262144\n", ""))
+    broker.stop()
+    generous = await asyncio.to_thread(broker.again)
+    received: asyncio.Queue[bytes] = asyncio.Queue()
+    async with joined(generous, pki, lambda _, payload: received.put_nowait(payload)) as (_sink, source):
+        with pytest.raises(TransportError, match="taken"):
+            await source.publish(TOPIC, b"x" * MAX_PACKET_BYTES)
+        arguments = ["-t", TOPIC, "-q", "1", "-s"]
+        publish = [*mosquitto("mosquitto_pub", generous, pki, "EV-1"), *arguments]
+        program = await asyncio.create_subprocess_exec(*publish, stdin=asyncio.subprocess.PIPE)
+        await program.communicate(b"x" * 2 * MAX_PACKET_BYTES)  # the broker takes it
+        assert program.returncode == 0
+        await source.publish(TOPIC, b"small")
+        assert await received.get() == b"small"
+    generous.stop()
+
+
+async def test_the_broker_of_the_demo_puts_out_whoever_sends_too_much(broker: Broker, pki: PkiTree) -> None:
+    """Asked with a client that heeds no limit. What the broker says last can be lost with the connection that it
+    resets; the client comes back and sends once more."""
+    reasons: asyncio.Queue[str] = asyncio.Queue()
+    loop, paths = asyncio.get_running_loop(), files(pki, "EV-1")
+    client = paho.Client(CallbackAPIVersion.VERSION2, protocol=paho.MQTTv5)
+    client.tls_set(*(str(paths[name]) for name in ("ca", "chain", "key")))
+    client.on_connect = lambda *_: client.publish(TOPIC, b"x" * MAX_PACKET_BYTES, qos=1)
+    client.on_disconnect = lambda *facts: loop.call_soon_threadsafe(reasons.put_nowait, str(facts[3]))
+    await asyncio.to_thread(client.connect, "127.0.0.1", broker.port)
+    client.loop_start()
+    async with asyncio.timeout(30):
+        while (reason := await reasons.get()) != "Packet too large":
+            assert reason == "Unspecified error"
+    client.disconnect()
+    await asyncio.to_thread(client.loop_stop)
+
+
+async def test_a_lost_broker_fails_the_publish_and_is_found_again(pki: PkiTree, broker: Broker) -> None:
+    changes: asyncio.Queue[bool] = asyncio.Queue()
+    source = MqttClient(access(broker, pki, "EV-1"), on_connection=changes.put_nowait)
+    source.start()
+    async with asyncio.timeout(20):
+        assert await changes.get() is True
+        await asyncio.to_thread(broker.stop)
+        assert await changes.get() is False
+        assert source.problem
+        second = await asyncio.to_thread(broker.again)
+        assert await changes.get() is True
+        assert source.problem == ""
+        await source.publish(TOPIC, b"after")
+    await source.close()
+    second.stop()
+
+
+class FakeBroker:
+    """Answers CONNECT, and then sends what a test wants."""
+
+    def __init__(self, *after: bytes | None) -> None:
+        self._after = list(after)
+        self.connections = 0
+        self.pings: list[int] = []
+        self._writers: list[asyncio.StreamWriter] = []
+
+    async def start(self) -> MqttConfig:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        port: int = self._server.sockets[0].getsockname()[1]
+        return MqttConfig(host="127.0.0.1", port=port, without_tls=True, keep_alive=1)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._writers.append(writer)
+        self.connections += 1
+        await reader.read(1000)
+        writer.write(b"\x20\x03\x00\x00\x00")  # CONNACK: success, no properties
+        said = self._after.pop(0) if self._after else None
+        if said is not None:
+            writer.write(said)
+        with contextlib.suppress(asyncio.CancelledError):
+            while await reader.read(1000):  # PINGREQ is not answered
+                self.pings.append(self.connections)
+
+    async def stop(self) -> None:
+        for writer in self._writers:
+            writer.close()
+        self._server.close()
+        await self._server.wait_closed()
+
+
+async def test_a_packet_that_cannot_be_read_breaks_the_connection_and_not_the_client() -> None:
+    """A PUBLISH of no length at all ends paho's thread for good, and nobody hears of it."""
+    fake = FakeBroker(b"\x32\x00")
+    changes: asyncio.Queue[bool] = asyncio.Queue()
+    client = MqttClient(await fake.start(), on_connection=changes.put_nowait, on_message=lambda *_: None)
+    client.start()
+    async with asyncio.timeout(15):
+        assert [await changes.get() for _ in range(3)] == [True, False, True]
+    assert fake.connections == 2
+    await client.close()
+    await fake.stop()
+
+
+async def test_a_connection_that_is_dead_is_found_out_by_pings() -> None:
+    """R101: half-open TCP is found by PINGRESP that do not come."""
+    fake = FakeBroker()
+    changes: asyncio.Queue[bool] = asyncio.Queue()
+    client = MqttClient(await fake.start(), on_connection=changes.put_nowait)
+    client.start()
+    async with asyncio.timeout(15):
+        assert [await changes.get() for _ in range(3)] == [True, False, True]
+    assert 1 in fake.pings
+    await client.close()
+    await fake.stop()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # paho drops a socket whose TLS failed
+async def test_a_broker_under_a_foreign_root_is_never_talked_to(broker: Broker, pki: PkiTree) -> None:
+    stranger = MqttConfig(host="127.0.0.1", port=broker.port, ca=pki.path("v2g/root.pem"))
+    client = MqttClient(stranger)
+    client.start()
+    async with asyncio.timeout(10):
+        while not client.problem:
+            await asyncio.sleep(0.01)
+    assert not client.connected.is_set()
+    await client.close()
+
+
+async def test_the_broker_speaks_tls_1_3_only(broker: Broker, pki: PkiTree) -> None:
+    """R80."""
+    context = ssl.create_default_context(cafile=str(pki.path("csms/root.pem")))
+    context.load_cert_chain(pki.path("csms/gateway/chain.pem"), pki.path("csms/gateway/leaf.key"))
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    with pytest.raises((ssl.SSLError, ConnectionError)):
+        await asyncio.open_connection("127.0.0.1", broker.port, ssl=context)
+
+
+def test_missing_certificates_are_named(tmp_path: Path) -> None:
+    async def make() -> None:
+        MqttClient(MqttConfig(host="localhost", ca=tmp_path / "nowhere.pem"))
+
+    with pytest.raises(TransportError, match="certificates"):
+        asyncio.run(make())

@@ -1,0 +1,42 @@
+"""A serial port that cannot be opened says why, whatever goes wrong below; simulated wires take no nonsense."""
+
+import asyncio
+import termios
+from collections.abc import Callable
+
+import msgspec
+import pytest
+
+from tests.io.conftest import PtyPair
+from v2g.errors import TransportError
+from v2g.iec61851.pilot import PilotState
+from v2g.io.plc.pilot import SimulatedChargerPilot, SimulatedVehiclePilot
+from v2g.io.serial_port import SerialPort
+from v2g.io.simulation.medium import Channel, Room
+
+
+async def test_a_port_that_goes_while_it_is_opened_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The C library's error reaches us as it is: no OSError, which those who open a port again and again wait for."""
+    cable = PtyPair()
+
+    def gone(*_: object) -> None:
+        raise termios.error(5, "Input/output error")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("serial.serialposix.termios.tcflush", gone)
+        with pytest.raises(TransportError, match="Input/output error"):
+            SerialPort(cable.devices[0], 115_200, on_data=lambda _: None, on_gone=lambda: None)
+    SerialPort(cable.devices[0], 115_200, on_data=lambda _: None, on_gone=lambda: None).close()
+    cable.close()
+
+
+@pytest.mark.parametrize("nonsense", [["vehicle", -1000, True, None], ["vehicle", 1 << 60, True, 1 << 60]])
+async def test_resistances_that_nothing_has_are_not_taken(nonsense: list[object], until: Callable[..., object]) -> None:
+    room = Room()
+    charger, vehicle = room.attach("charger"), room.attach("vehicle")
+    pilot = SimulatedChargerPilot(charger)
+    vehicle.send(Channel.CP, b"\x01S" + msgspec.msgpack.encode(nonsense))
+    await asyncio.sleep(0)
+    assert pilot.state is PilotState.A
+    SimulatedVehiclePilot(vehicle).plug()
+    await until(lambda: pilot.state is PilotState.B)

@@ -1,0 +1,88 @@
+"""Tasks that fail are reported and start again."""
+
+import asyncio
+
+from tests.virtual_time import VirtualLoop
+from v2g.errors import StoreError
+from v2g.io.runtime.supervision import FIRST_PAUSE_S, LONGEST_PAUSE_S, Supervisor
+from v2g.observe import Observe
+
+
+def run_failing(fails: int, lasts_s: float = 0.0) -> tuple[list[Observe], int]:
+    """Run a task that fails so often, each time after `lasts_s`, and then waits for ever; return events and calls."""
+    events: list[Observe] = []
+    calls = 0
+
+    async def work() -> None:
+        nonlocal calls
+        calls += 1
+        if calls > fails:
+            await asyncio.Event().wait()
+        await asyncio.sleep(lasts_s)
+        raise StoreError("disk full")
+
+    async def main() -> None:
+        supervisor = Supervisor(events.append)
+        supervisor.keep("records", work)
+        await asyncio.sleep(fails * (lasts_s + LONGEST_PAUSE_S) + 1)
+        await supervisor.close()
+
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        runner.run(main())
+    return events, calls
+
+
+def test_a_task_that_fails_is_an_event_and_starts_again_after_growing_pauses() -> None:
+    events, calls = run_failing(9)
+    assert calls == 10
+    assert [(event.stage, event.name) for event in events] == [("program", "task_failed")] * 9
+    assert events[0].data == {"task": "records", "error": "StoreError: disk full", "again_s": FIRST_PAUSE_S}
+    pauses = [event.data["again_s"] for event in events]
+    assert pauses == [min(FIRST_PAUSE_S * 2**n, LONGEST_PAUSE_S) for n in range(9)]
+
+
+def test_the_pause_is_short_again_after_a_long_run() -> None:
+    events, _ = run_failing(3, lasts_s=LONGEST_PAUSE_S + 1)
+    assert [event.data["again_s"] for event in events] == [FIRST_PAUSE_S] * 3
+
+
+async def test_a_task_whose_work_was_cancelled_by_somebody_else_does_not_vanish() -> None:
+    events: list[Observe] = []
+    again = asyncio.Event()
+
+    async def work() -> None:
+        if events:
+            again.set()
+            return
+        waited: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        waited.cancel()
+        await waited
+
+    supervisor = Supervisor(events.append)
+    supervisor.keep("work", work)
+    async with asyncio.timeout(10):
+        await again.wait()
+    assert len(events) == 1
+    await supervisor.close()
+
+
+async def test_a_task_that_returns_is_done_and_closing_ends_the_others() -> None:
+    events: list[Observe] = []
+    ended = asyncio.Event()
+
+    async def once() -> None:
+        return
+
+    async def forever() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    supervisor = Supervisor(events.append)
+    supervisor.keep("once", once)
+    supervisor.keep("forever", forever)
+    await asyncio.sleep(0)
+    await supervisor.close()
+    assert ended.is_set()
+    assert events == []

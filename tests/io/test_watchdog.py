@@ -1,0 +1,66 @@
+"""A watchdog cuts what nobody feeds, once, and lets a process that was stopped go on."""
+
+import threading
+import time
+
+import pytest
+
+from v2g.io.runtime.watchdog import Watchdog
+
+
+def test_it_cuts_once_what_was_not_fed_for_so_many_wake_ups() -> None:
+    dog, cuts = Watchdog(hung_s=0.5, wake_s=0.1), []
+    feed = dog.watch(lambda: cuts.append("cut"))
+    for _ in range(4):
+        dog.look()
+    assert cuts == []
+    dog.look()
+    assert cuts == ["cut"]
+    for _ in range(20):
+        dog.look()
+    assert cuts == ["cut"]
+    feed()
+    for _ in range(5):
+        dog.look()
+    assert cuts == ["cut", "cut"], "fed again it watches again"
+
+
+def test_who_feeds_is_not_cut_and_each_is_watched_for_himself() -> None:
+    dog, cuts = Watchdog(hung_s=0.2, wake_s=0.1), []
+    feed = dog.watch(lambda: cuts.append("fed"))
+    dog.watch(lambda: cuts.append("silent"))
+    for _ in range(10):
+        feed()
+        dog.look()
+    assert cuts == ["silent"]
+
+
+def test_one_that_cannot_be_cut_does_not_keep_the_others_on(caplog: pytest.LogCaptureFixture) -> None:
+    dog, cuts = Watchdog(hung_s=0.1, wake_s=0.1), []
+
+    def broken() -> None:
+        raise OSError("gone")
+
+    dog.watch(broken)
+    dog.watch(lambda: cuts.append("cut"))
+    dog.look()
+    assert cuts == ["cut"]
+    assert "a step on the way to safety has failed" in caplog.text
+
+
+def test_its_thread_cuts_while_the_other_one_hangs() -> None:
+    dog, cut = Watchdog(hung_s=0.05, wake_s=0.01), threading.Event()
+    dog.watch(cut.set)
+    dog.start()
+    assert cut.wait(10)
+    dog.close()
+
+
+def test_a_time_in_which_nobody_ran_is_no_hang(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What counts is how often it has looked, not what the clock says: it looked once after a minute."""
+    dog, cuts = Watchdog(hung_s=0.5, wake_s=0.1), []
+    dog.watch(lambda: cuts.append("cut"))
+    dog.look()
+    monkeypatch.setattr(time, "monotonic", lambda: 1e9)
+    dog.look()
+    assert cuts == []

@@ -1,0 +1,156 @@
+"""What the charger knows of the grid between and during sessions."""
+
+from secc.energy_manager.grid import Grid
+from secc.session import ports
+from v2g.energy.limits import AUTHORIZATION, CABLE, OPERATOR, SITE, LimitBook
+from v2g.energy.tariff import ExportSignal, GridSignal, PriceSignal, SignalSlot
+from v2g_station.blocks.smart_charging.profiles import Allowance, Later
+
+
+def signal(version: int, export_w: int, import_w: int = 60_000) -> GridSignal:
+    slots = (SignalSlot(start_ms=0, duration_s=3600, import_price=300_000, export_compensation=200_000),)
+    return GridSignal(
+        version=version, issued_at_ms=0, source="dso", currency="EUR", slots=slots,
+        site_import_limit_w=import_w, export_limit_w=export_w, valid_until_ms=3_600_000,
+    )  # fmt: skip
+
+
+def watts(grid: Grid, utc_ms: int = 0) -> dict[str, tuple[int, int]]:
+    bounds = {limit.source: (limit.charge_w, limit.discharge_at(utc_ms)) for limit in grid.limits}
+    assert min(bounds.pop(AUTHORIZATION)) >= 100_000
+    assert min(bounds.pop(CABLE)) >= 100_000
+    return bounds
+
+
+def test_without_a_word_nothing_may_be_fed_back() -> None:
+    assert watts(Grid(charge_w=100_000, discharge_w=0)) == {SITE: (100_000, 0), OPERATOR: (100_000, 100_000)}
+
+
+def test_a_signal_gives_limits_and_prices_in_one_fact() -> None:
+    grid = Grid(charge_w=100_000, discharge_w=0)
+    (fact,) = grid.signal(signal(1, 20_000))
+    assert isinstance(fact, ports.GridChanged)
+    assert fact.tariff is grid.tariff
+    assert watts(grid) == {SITE: (60_000, 100_000), OPERATOR: (60_000, 20_000)}
+    assert watts(grid, 3_600_000)[OPERATOR] == (60_000, 0)  # after its validity nobody vouches for export
+
+
+def test_who_may_have_no_more_energy_is_held_until_he_goes() -> None:
+    """E05: what an invalid identifier gets is none of the site's limits."""
+    grid, book = Grid(charge_w=100_000, discharge_w=5_000), LimitBook()
+    for limit in grid.limits:
+        book.update(limit)
+    for suspended, charge_w in ((True, 0), (False, 100_000), (True, 0)):
+        (fact,) = grid.suspend(suspended)
+        assert grid.suspend(suspended) == ()
+        assert isinstance(fact, ports.LimitChanged)
+        assert book.update(fact.limit)
+        assert book.effective(0).charge_w == charge_w
+        assert grid.nothing_allowed() is suspended
+
+
+def test_a_cable_bounds_what_flows_as_long_as_it_is_plugged() -> None:
+    grid = Grid(charge_w=100_000, discharge_w=50_000)
+    for cable_w, most in ((8_970, (8_970, 8_970)), (None, (100_000, 50_000))):
+        grid.plugged(cable_w)
+        book = LimitBook()
+        for limit in grid.limits:
+            book.update(limit)
+        effective = book.effective(0)
+        assert (effective.charge_w, effective.discharge_w) == most
+
+
+def test_an_older_signal_changes_nothing() -> None:
+    grid = Grid(charge_w=100_000, discharge_w=0)
+    grid.signal(signal(5, 20_000))
+    assert grid.signal(signal(4, 90_000)) == ()
+    assert watts(grid)[OPERATOR] == (60_000, 20_000)
+
+
+def test_in_2_0_1_the_signal_says_what_may_flow_back_and_profiles_what_may_be_drawn() -> None:
+    grid = Grid(charge_w=100_000, discharge_w=0)
+    grid.profiles(Allowance(charge_w=60_000.0))
+    grid.signal(signal(1, 20_000).part(ExportSignal))
+    assert watts(grid) == {SITE: (60_000, 100_000), OPERATOR: (100_000, 20_000)}
+    assert watts(grid, 3_600_000)[OPERATOR] == (100_000, 0)
+
+
+def test_in_2_1_profiles_bound_both_directions_and_the_signal_brings_prices() -> None:
+    grid, book = Grid(charge_w=100_000, discharge_w=0), LimitBook()
+    later = (Later(3_600_000, 60_000.0, 0.0),)
+    for limit in grid.limits:
+        book.update(limit)
+    assert book.effective(0).discharge_w == 0
+    allowed = Allowance(charge_w=60_000.0, discharge_w=20_000.0, export_w=20_000.0, later=later)
+    (changed,) = (fact for fact in grid.profiles(allowed) if isinstance(fact, ports.LimitChanged))
+    assert book.update(changed.limit), "one change of limits is one fact"
+    assert (book.effective(0).charge_w, book.effective(0).discharge_w) == (60_000, 20_000)
+    assert watts(grid, 3_600_000)[SITE] == (60_000, 0), "where the profile ends nobody vouches for export"
+    (fact,) = grid.signal(signal(7, 1, 1).part(PriceSignal))
+    assert isinstance(fact, ports.GridChanged)
+    assert grid.tariff is not None
+    assert watts(grid) == {SITE: (60_000, 20_000), OPERATOR: (100_000, 100_000)}
+    assert {each.version for each in grid.limits if each.source == OPERATOR} == {7}
+
+
+def test_a_set_point_that_tells_no_limit_leaves_what_may_flow_back() -> None:
+    """Q03.FR.02."""
+    grid = Grid(charge_w=100_000, discharge_w=0)
+    grid.profiles(Allowance(setpoint_w=-40_000.0, export_w=20_000.0))
+    assert watts(grid)[SITE] == (100_000, 20_000)
+    grid.profiles(Allowance(setpoint_w=-40_000.0))
+    assert watts(grid)[SITE] == (100_000, 0), "nobody permits it any more"
+
+
+def test_charging_profiles_bound_the_site_and_give_it_back() -> None:
+    grid = Grid(charge_w=100_000, discharge_w=0)
+    grid.signal(signal(1, 20_000))
+    facts = grid.profiles(Allowance(charge_w=11_000.9, discharge_w=5_000.0, setpoint_w=-4_000.0))
+    assert watts(grid)[SITE] == (11_000, 5_000)
+    assert facts[1] == ports.SetpointChanged(grid.setpoint)
+    assert grid.setpoint is not None
+    assert grid.setpoint.power_w == -4_000
+    grid.profiles(Allowance())
+    assert watts(grid)[SITE] == (60_000, 100_000)
+    assert grid.setpoint is None
+
+
+def test_vehicles_behind_one_connection_share_what_it_may_draw_and_feed_back() -> None:
+    grid, book = Grid(charge_w=100_000, discharge_w=0), LimitBook()
+    grid.stand_beside(44_000, 30_000)
+    grid.signal(signal(1, 20_000, 40_000))
+    for sharers, expected in (
+        (1, (40_000, 100_000)),
+        (2, (20_000, 10_000)),
+        (4, (10_000, 5_000)),
+        (1, (40_000, 100_000)),
+    ):
+        for fact in grid.share(sharers):
+            assert isinstance(fact, ports.LimitChanged)
+            assert book.update(fact.limit)
+        assert watts(grid)[SITE] == expected
+    grid.signal(signal(2, 30_000, 44_000))  # enough for all at once
+    grid.share(2)
+    assert watts(grid)[SITE] == (44_000, 30_000)
+
+
+def test_every_change_of_the_site_is_a_newer_version() -> None:
+    """A limit book takes no older version, so a limit that is lifted must be newer than the one that bound."""
+    grid, book = Grid(charge_w=100_000, discharge_w=0), LimitBook()
+    for allowance in (Allowance(charge_w=7_000), Allowance(charge_w=3_000), Allowance()):
+        (changed, _) = grid.profiles(allowance)
+        assert isinstance(changed, ports.LimitChanged)
+        assert book.update(changed.limit)
+    assert book.effective(0).charge_w == 100_000
+
+
+def test_what_charging_profiles_will_allow_later_makes_limits_ahead() -> None:
+    grid = Grid(charge_w=100_000, discharge_w=0)
+    facts = grid.profiles(Allowance(charge_w=50_000, later=(Later(1_000, 7_000.5, None), Later(2_000, None, 0))))
+    assert facts[0] == ports.LimitsForeseen(grid.foreseen)
+    assert [(each.valid_from_ms, each.charge_w) for each in grid.foreseen] == [(1_000, 7_000), (2_000, 100_000)]
+    told = grid.signal(signal(1, 20_000))
+    assert told[0] == ports.LimitsForeseen(grid.foreseen)
+    assert [each.charge_w for each in grid.foreseen] == [7_000, 60_000]
+    assert not any(isinstance(fact, ports.LimitsForeseen) for fact in grid.profiles(grid._profiles))
+    assert grid.profiles(Allowance())[0] == ports.LimitsForeseen(())

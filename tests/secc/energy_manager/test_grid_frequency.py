@@ -1,0 +1,104 @@
+"""Where the charger knows the grid's frequency from."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from secc.energy_manager.grid_frequency import FrequencyConfig, GridWatch
+from secc.hardware.meter import SimulatedMeter
+from secc.hardware.meter_remote import RemoteMeter
+from v2g.errors import ConfigError
+from v2g.hardware.registers import MAPS, MeterValues, values_of
+from v2g.io.runtime.clock import Clock, ClockConfig
+from v2g.observe import Observe
+from v2g_station.blocks.smart_charging.frequency import GridFrequency
+
+
+class Polled:
+    """A Modbus meter that says what a test says."""
+
+    def __init__(self) -> None:
+        self.values = MeterValues(0, 0, 231_000, 0, 50_000)
+        self.changed: list[Any] = []
+        self.faults: list[Any] = []
+
+    def on_change(self, callback: Any) -> None:
+        self.changed.append(callback)
+
+    def on_fault(self, callback: Any) -> None:
+        self.faults.append(callback)
+
+    def reads(self, mhz: int | None) -> None:
+        self.values = MeterValues(0, 0, 231_000, 0, mhz)
+        for callback in self.changed:
+            callback()
+
+
+class Told:
+    """What the grid does, as it is told."""
+
+    def __init__(self, config: FrequencyConfig, meters: Any, clock: Clock | None = None) -> None:
+        self.grid: list[GridFrequency] = []
+        self.events: list[Observe] = []
+        self.watch = GridWatch(config, meters, clock or Clock(), self.events.append)
+        self.watch.start(self.grid.append)
+
+
+def test_every_reading_of_the_meter_is_told_at_once() -> None:
+    meter = Polled()
+    told = Told(FrequencyConfig(), [RemoteMeter("M", meter)])  # type: ignore[arg-type]
+    meter.reads(49_870)
+    meter.reads(None)
+    meter.reads(50_010)
+    assert told.grid == [GridFrequency(hz=49.87, volt=231.0), GridFrequency(hz=50.01, volt=231.0)]
+
+
+def test_a_meter_that_falls_silent_or_talks_nonsense_leaves_the_grid_as_it_should_be() -> None:
+    meter = Polled()
+    told = Told(FrequencyConfig(), [RemoteMeter("M", meter)])  # type: ignore[arg-type]
+    meter.reads(49_500)
+    for lost in (True, False):
+        meter.faults[0]("meter_lost", lost)
+    meter.reads(49_800)
+    meter.reads(0)
+    meter.reads(0)
+    meter.reads(49_900)
+    assert [(each.hz, each.volt, each.measured) for each in told.grid] == [
+        (49.5, 231.0, True), (50.0, None, False), (49.8, 231.0, True), (50.0, None, False), (49.9, 231.0, True),
+    ]  # fmt: skip
+    assert [event.name for event in told.events] == [
+        "frequency_lost", "frequency_back", "frequency_lost", "frequency_back",
+    ]  # fmt: skip
+
+
+def test_a_meter_without_a_frequency_is_refused() -> None:
+    with pytest.raises(ConfigError, match="meter"):
+        Told(FrequencyConfig(), [SimulatedMeter("M", now_ms=lambda: 0)])
+
+
+async def test_a_trace_is_played_on_the_simulated_clock(tmp_path: Path) -> None:
+    file = tmp_path / "trace.csv"
+    file.write_text("# synthetic\n0,50\n1000,49\n")
+    told = Told(FrequencyConfig(source="trace", trace=file, every_s=0.001), [], Clock(ClockConfig(scale=10_000.0)))
+    running = asyncio.create_task(told.watch.run())
+    async with asyncio.timeout(30):
+        while not told.grid or told.grid[-1].hz > 49.0:
+            await asyncio.sleep(0.001)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    seen = [each.hz for each in told.grid]
+    assert seen == sorted(seen, reverse=True)
+
+
+def test_source_and_file_belong_together() -> None:
+    with pytest.raises(msgspec.ValidationError, match="trace"):
+        msgspec.convert({"source": "trace"}, FrequencyConfig)
+
+
+def test_an_sdm630_tells_the_frequency() -> None:
+    registers = MAPS["sdm630"]
+    words = dict.fromkeys(("import_wh", "export_wh", "voltage", "power"), (0, 0)) | {"frequency": (0x4248, 0)}
+    assert values_of(registers, words).frequency_mhz == 50_000

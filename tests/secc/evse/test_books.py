@@ -1,0 +1,125 @@
+"""The books of a session: on disk before anything follows, in order, closed once."""
+
+import asyncio
+import itertools
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from secc.evse.books import Books
+from secc.hardware.meter import SimulatedMeter
+from secc.session import ports
+from v2g.energy.settlement.journal import verify_lines
+from v2g.energy.settlement.records import SessionStarted, VehicleDescribed
+from v2g.errors import StoreError
+from v2g.io.runtime.clock import Clock, ClockConfig
+from v2g.io.runtime.disk import DiskThread
+from v2g.io.storage.journal_file import JournalFile
+
+STARTED = SessionStarted(
+    station_id="CS-1",
+    evse_id="DEV2GE00001",
+    session_id="0011223344556677",
+    meter_serial="M",
+    meter_certificate="00" * 32,
+    charger_certificate="00" * 32,
+    import_mwh=0,
+    export_mwh=0,
+)
+QUARTER_MS = 900_000
+
+
+class Desk:
+    """Books in a folder, with a meter in the hand."""
+
+    def __init__(self, folder: Path, clock: Clock) -> None:
+        self.folder, self.clock = folder, clock
+        self.meter = SimulatedMeter("M", folder / "meter.bin", now_ms=clock.utc_ms)
+        self.lines: list[bytes] = []
+        self.books = Books(
+            lambda session_id: JournalFile.open(folder / f"{session_id}.jsonl"),
+            meter=self.meter,
+            clock=clock,
+            disk=DiskThread(),
+            on_line=self.copy,
+        )
+
+    def copy(self, line: bytes) -> None:
+        assert line in (self.folder / f"{STARTED.session_id}.jsonl").read_bytes()  # durable before it is copied
+        self.lines.append(line)
+
+    def kinds(self) -> list[str]:
+        return [type(entry.data).__name__ for entry in verify_lines(b"".join(self.lines))]
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Desk:
+    """Return a desk whose clock is simulated and stands at 00:14 of a day."""
+    return Desk(tmp_path, Clock(ClockConfig(scale=1.0)))
+
+
+async def test_a_session_is_written_from_its_start_to_its_end(desk: Desk) -> None:
+    commands: list[Any] = [
+        ports.Journal(STARTED),
+        ports.Journal(VehicleDescribed(evcc_id="V")),
+        ports.RecordMeter("begin", power_w=0, soc=50),
+        ports.CloseBooks("vehicle"),
+        ports.CloseBooks("vehicle"),
+        ports.EmergencyOff("not ours"),
+    ]
+    asked = [desk.books.execute(command) for command in commands]  # at once: the order is that of the asking
+    assert not desk.lines
+    outcomes = [await each if each is not None else None for each in asked]
+    assert isinstance(outcomes[2], ports.MeterRead)
+    assert outcomes[2].meter_id == "M"
+    assert [each for each in outcomes if each] == [outcomes[2]]
+    kinds = desk.kinds()
+    assert kinds[:3] == ["SessionStarted", "VehicleDescribed", "MeterReading"]
+    assert kinds[-1] == "SessionEnded"
+    assert not desk.books.is_open
+    assert b"".join(desk.lines) == (desk.folder / f"{STARTED.session_id}.jsonl").read_bytes()
+
+
+async def test_nothing_is_written_before_the_start(desk: Desk) -> None:
+    with pytest.raises(StoreError, match="session_started"):
+        desk.books.write(VehicleDescribed(evcc_id="V"))
+    reading = await desk.books.record_meter("begin")  # a reading is still a reading
+    assert isinstance(reading, ports.MeterRead)
+    assert (reading.import_mwh, desk.lines) == (0, [])
+    assert desk.books.close("never begun") is None
+
+
+async def test_the_registers_on_disk_never_fall_behind_the_journal(desk: Desk) -> None:
+    desk.books.write(STARTED)
+    desk.meter.flow(desk.clock.utc_ms() - 3_600_000, 400_000, 25_000)
+    reading = await desk.books.record_meter("stop")
+    assert isinstance(reading, ports.MeterRead)
+    assert reading.import_mwh >= 10_000_000
+    assert (
+        SimulatedMeter("M", desk.folder / "meter.bin", now_ms=desk.clock.utc_ms).read(0).import_mwh
+        == reading.import_mwh
+    )
+
+
+async def test_intervals_close_at_the_quarter_hours_of_the_clock(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, Clock(ClockConfig(scale=10_000.0)))
+    closed: list[ports.MeterRead] = []
+    closing = asyncio.create_task(desk.books.close_intervals(closed.append))
+    desk.books.write(STARTED)
+    async with asyncio.timeout(5):
+        while len(closed) < 3:
+            await asyncio.sleep(0.01)
+    ended = desk.books.close("vehicle")
+    assert ended is not None
+    await ended
+    closing.cancel()
+    entries = verify_lines(b"".join(desk.lines))
+    intervals = [entry.data for entry in entries if type(entry.data).__name__ == "IntervalClosed"]
+    assert len(intervals) >= 3
+    for before, after in itertools.pairwise(intervals):
+        assert before.end_ms == after.start_ms  # type: ignore[union-attr]
+        assert before.end_ms % QUARTER_MS == 0  # type: ignore[union-attr]
+    assert {each.utc_ms // QUARTER_MS for each in closed} == {
+        closed[0].utc_ms // QUARTER_MS + n for n in range(len(closed))
+    }

@@ -1,0 +1,312 @@
+"""A session that pauses outlives its connection and the charger's process, and is closed when nobody can join it.
+
+Vehicle and charger are whole, hardware and books and all; only TLS and the powerline are left out.
+"""
+
+import asyncio
+import os
+import stat
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+from unittest.mock import Mock
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from evcc.hardware.vehicle import BenchLine, BenchPilot, SimulatedVehicle
+from evcc.policy.battery import BatteryConfig
+from evcc.session.session import VehicleSession
+from evcc.session.settings import DischargeConfig, ProgramStep, ServiceConfig, SessionConfig
+from evcc.session.world import Contract, Resume
+from pki_tools.tree import DEFAULTS, PkiTree
+from secc.energy_manager.grid import Grid
+from secc.evse.controller import Outlet
+from secc.evse.paused_session_store import FILE, KeptFile
+from tests.secc.hardware.test_faults import until
+from tests.secc.joined import Pipe
+from tests.secc.test_bench_program import BENCH, made
+from v2g.energy.settlement.bundle import verify_bundle
+from v2g.energy.settlement.report import Report
+from v2g.errors import StoreError
+from v2g.io.plc.datalink import ChargerLink
+from v2g.io.plc.pilot import SimulatedVehiclePilot
+from v2g.io.runtime.clock import Clock, ClockConfig
+from v2g.io.runtime.runner import Runner
+from v2g.io.simulation.dc_line import VehicleDcLine
+from v2g.io.simulation.medium import Medium
+from v2g.io.storage.journal_file import read_files
+from v2g.iso15118.metering import read_confirmation
+from v2g.observe import Observe
+from v2g_station.blocks.smart_charging.profiles import Allowance, Later
+
+SCALE = 600.0
+SITE = f'[site]\ncontracts = ["{DEFAULTS.emaid}"]\n[clock]\nscale = {SCALE}\n'
+PROGRAM = (
+    ProgramStep(do="charge", energy_wh=300),
+    ProgramStep(do="wait", for_s=600, pause=True),
+    ProgramStep(do="charge", energy_wh=200),
+)
+
+
+class Connection:
+    """The charger's end of a pipe, with what TLS would know of the vehicle."""
+
+    version, cipher, group, address = "TLSv1.3", "TLS_AES_256_GCM_SHA384", "secp521r1", ""
+    peer_name = DEFAULTS.evcc_id
+
+    def __init__(self, pipe: Pipe, leaf: bytes, outlet: Outlet) -> None:
+        self.read, self.write, self.close = pipe.read, pipe.write, pipe.close
+        self.peer_leaf = leaf
+        self.own = outlet.transport.credentials[0]
+
+
+async def talk(
+    outlet: Outlet,
+    pki: PkiTree,
+    *,
+    resume: Resume | None = None,
+    leaf: bytes = b"vehicle",
+    wires: tuple[Any, Any] | None = None,
+) -> tuple[str, Resume | None]:
+    """Let a vehicle charge by its program; return how that ended, and what it takes to go on."""
+    charger_end, vehicle_end = Pipe.pair()
+    connection = Connection(charger_end, leaf, outlet)
+    clock = Clock(ClockConfig(scale=SCALE))
+    line, pilot = wires or (BenchLine(), BenchPilot())
+    hardware = SimulatedVehicle(BatteryConfig(soc=30), line=line, pilot=pilot, clock=clock)
+    session = VehicleSession(
+        SessionConfig(
+            program=PROGRAM,
+            services=ServiceConfig(energy=("DC_BPT",)),
+            discharge=DischargeConfig(enabled=False),
+        ),
+        battery=hardware.battery,
+        secc_certificate=outlet.transport.credentials[0].leaf,
+        contracts=(Contract(pki.chain("contract"), pki.key("contract")),),
+        entropy=os.urandom,
+        resume=resume,
+    )
+    runner = Runner(session, vehicle_end, execute=hardware.execute, clock=clock, observe=lambda _: None)
+    hardware.subscribe(runner.fact)
+    serving = asyncio.create_task(outlet.vehicle(connection, lambda stream: stream))  # type: ignore[arg-type]
+    try:
+        async with asyncio.timeout(20):
+            reason = await runner.run()
+            await serving
+    finally:
+        await hardware.close()
+    return reason, session.paused
+
+
+@asynccontextmanager
+async def outlet_of(folder: Path, pki: PkiTree, extra: str = BENCH) -> AsyncIterator[tuple[Outlet, list[Observe]]]:
+    """Return the EVSE of a charger that has just been started, and what it tells from then on."""
+    async with made(folder, pki, extra + SITE) as charger:
+        (outlet,) = charger.outlets
+        seen: list[Observe] = []
+        outlet.observe = seen.append
+        yield outlet, seen
+        await outlet.leave()
+
+
+def bill(folder: Path, pki: PkiTree) -> Report:
+    """Return the one settlement there is, after it was verified."""
+    (bundle,) = (folder / "data" / "settlements").iterdir()
+    anchors = [*pki.anchors("v2g"), *pki.anchors("mo")]
+    return verify_bundle(read_files(bundle), anchors=anchors, confirmations=read_confirmation)
+
+
+def charged_mwh(report: Report) -> int:
+    return report.settlement.end.import_mwh - report.settlement.begin.import_mwh
+
+
+def session_of(resume: Resume | None) -> str:
+    assert resume is not None
+    return resume.session_id.hex()
+
+
+def reasons(seen: list[Observe]) -> list[Any]:
+    return [event.data["reason"] for event in seen if event.name == "session_ended"]
+
+
+async def test_a_restart_in_the_pause_changes_nothing_on_the_bill(tmp_path: Path, pki: PkiTree) -> None:
+    async with outlet_of(tmp_path, pki) as (outlet, _):
+        reason, resume = await talk(outlet, pki)
+        assert reason == "paused"
+        assert outlet.kept is not None
+        assert not outlet.hardware._interlock._permitted  # type: ignore[attr-defined]
+        first_mwh = outlet.meter.read(0).import_mwh
+    kept = tmp_path / "data" / FILE
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o600
+    assert not list((tmp_path / "data" / "settlements").iterdir())
+    async with outlet_of(tmp_path, pki) as (outlet, seen):
+        assert outlet.kept is not None
+        reason, _ = await talk(outlet, pki, resume=resume)
+        assert reason == "finished"
+        assert "session_joined" in [event.name for event in seen]
+    assert not kept.exists()
+    assert not list((tmp_path / "data" / "journals").iterdir())
+    report = bill(tmp_path, pki)
+    assert report.settlement.reason == "vehicle"
+    assert 0 < first_mwh < charged_mwh(report)  # one bill for both parts
+
+
+async def test_another_vehicle_ends_the_pause_of_the_one_before(tmp_path: Path, pki: PkiTree) -> None:
+    async with outlet_of(tmp_path, pki) as (outlet, seen):
+        _, resume = await talk(outlet, pki)
+        first_mwh = outlet.meter.read(0).import_mwh
+        reason, again = await talk(outlet, pki, resume=resume, leaf=b"another vehicle")
+        assert reason == "paused"  # it has the same program, from its beginning
+        assert session_of(again) != session_of(resume)
+        assert reasons(seen) == ["not_resumed"]
+    report = bill(tmp_path, pki)
+    assert (report.settlement.session_id, report.settlement.reason) == (session_of(resume), "not_resumed")
+    assert charged_mwh(report) == first_mwh > 0
+
+
+async def test_the_back_end_ends_a_session_that_pauses(tmp_path: Path, pki: PkiTree) -> None:
+    async with outlet_of(tmp_path, pki) as (outlet, seen):
+        _, resume = await talk(outlet, pki)
+        outlet.stop("another session", "remote")
+        assert reasons(seen) == []
+        outlet.stop(session_of(resume), "remote")
+        await outlet.settled()
+        assert reasons(seen) == ["remote"]
+    assert bill(tmp_path, pki).settlement.reason == "remote"
+    async with outlet_of(tmp_path, pki) as (outlet, _):
+        assert outlet.kept is None
+
+
+async def test_a_vehicle_that_is_unplugged_in_the_pause_gets_its_bill_at_once(tmp_path: Path, pki: PkiTree) -> None:
+    async with outlet_of(tmp_path, pki, '[link]\nmedium = "copper"\n') as (outlet, seen):
+        outlet.connect_wires()
+        medium = await Medium.attach(tmp_path / "copper", "evcc")
+        pilot = SimulatedVehiclePilot(medium)
+        pilot.plug()
+        assert outlet.wires is not None
+        outlet.wires.pilot.set_duty(5.0)
+        await until(lambda: outlet.wires is not None and outlet.wires.pilot.state.connected)
+        reason, _ = await talk(outlet, pki, wires=(VehicleDcLine(medium), pilot))
+        assert reason == "paused"
+        assert outlet.kept is not None
+        pilot.unplug()
+        await until(lambda: outlet.kept is None)
+        medium.close()
+        await outlet.settled()
+        assert reasons(seen) == ["unplugged"]
+    assert bill(tmp_path, pki).settlement.reason == "unplugged"
+
+
+async def test_a_vehicle_that_left_while_the_charger_was_down_is_not_waited_for(
+    tmp_path: Path, pki: PkiTree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with outlet_of(tmp_path, pki) as (outlet, _):
+        await talk(outlet, pki)
+    monkeypatch.setattr("secc.evse.controller.SEEN_S", 0.05)
+    async with outlet_of(tmp_path, pki, '[link]\nmedium = "copper"\n') as (outlet, _):
+        assert outlet.kept is not None
+        outlet.connect_wires()
+        await until(lambda: outlet.kept is None)
+    assert bill(tmp_path, pki).settlement.reason == "unplugged"
+
+
+async def test_what_was_kept_and_cannot_be_read_is_closed_like_a_session_that_was_cut_off(
+    tmp_path: Path, pki: PkiTree
+) -> None:
+    async with outlet_of(tmp_path, pki) as (outlet, _):
+        await talk(outlet, pki)
+    (tmp_path / "data" / FILE).write_bytes(b'{"version":')
+    async with outlet_of(tmp_path, pki) as (outlet, _):
+        assert outlet.kept is None
+    assert bill(tmp_path, pki).settlement.reason == "aborted"
+
+
+async def test_a_journal_that_was_touched_in_the_pause_is_put_aside(tmp_path: Path, pki: PkiTree) -> None:
+    async with outlet_of(tmp_path, pki) as (outlet, _):
+        await talk(outlet, pki)
+    (journal,) = (tmp_path / "data" / "journals").glob("*.jsonl")
+    data = bytearray(journal.read_bytes())
+    data[len(data) // 2] ^= 1
+    journal.write_bytes(data)
+    async with outlet_of(tmp_path, pki) as (outlet, _):
+        assert outlet.kept is None
+    assert journal.with_suffix(".damaged").exists()
+    assert not (tmp_path / "data" / FILE).exists()
+
+
+@pytest.mark.parametrize("text", [b"", b"[]", b'{"version":2,"paused":null}', b"\xff"])
+def test_a_file_that_nobody_here_has_written_is_refused(tmp_path: Path, text: bytes) -> None:
+    (tmp_path / FILE).write_bytes(text)
+    with pytest.raises(StoreError, match=FILE):
+        KeptFile(tmp_path).load()
+
+
+def test_nothing_kept_is_no_error(tmp_path: Path) -> None:
+    file = KeptFile(tmp_path)
+    file.remove()
+    assert file.load() is None
+
+
+async def test_a_site_that_allows_nothing_for_long_asks_for_a_pause_and_wakes_the_vehicle_after_it(
+    tmp_path: Path, pki: PkiTree
+) -> None:
+    async with outlet_of(tmp_path, pki, BENCH) as (outlet, seen):
+        site = msgspec.structs.replace(outlet.config.site, pause_after_s=1)
+        outlet.config = msgspec.structs.replace(outlet.config, site=site)
+        link = outlet._link = Mock(spec=ChargerLink)  # a bench has no powerline
+        talking = asyncio.create_task(talk(outlet, pki))
+        await until(lambda: "direction" in [event.name for event in seen])
+        outlet.grid_changed(outlet.grid.profiles(Allowance(charge_w=0, discharge_w=0)))
+        reason, resume = await talking
+        assert reason == "paused"
+        notices = [event.data["notification"] for event in seen if event.name == "notice"]
+        assert "Pause" in notices
+        link.wake_up.assert_not_called()
+        outlet.grid_changed(outlet.grid.profiles(Allowance()))
+        link.wake_up.assert_called_once_with()
+        reason, _ = await talk(outlet, pki, resume=resume)
+        assert reason in ("paused", "finished")
+
+
+async def test_a_profile_that_allows_nothing_for_long_asks_for_a_pause_at_once(tmp_path: Path, pki: PkiTree) -> None:
+    """A profile of 0 W that ends soon is waited for in the charge loop."""
+    async with outlet_of(tmp_path, pki, BENCH) as (outlet, seen):
+        site = msgspec.structs.replace(outlet.config.site, pause_for_s=600)
+        outlet.config = msgspec.structs.replace(outlet.config, site=site)
+        talking = asyncio.create_task(talk(outlet, pki))
+        await until(lambda: "direction" in [event.name for event in seen])
+
+        def foretell(minutes: int) -> None:
+            later = (Later(outlet.clock.utc_ms() + minutes * 60_000, None, None),)
+            outlet.grid_changed(outlet.grid.profiles(Allowance(charge_w=0, discharge_w=0, later=later)))
+
+        def asked() -> bool:
+            return "Pause" in [event.data["notification"] for event in seen if event.name == "notice"]
+
+        foretell(9)
+        await asyncio.sleep(0.02)
+        assert not asked()
+        foretell(30)
+        await until(asked)
+        reason, _ = await talking
+        assert reason == "paused"
+
+
+@given(st.integers(0, 200_000), st.integers(0, 100_000), st.lists(st.integers(1, 150_000), min_size=2, max_size=6))
+def test_vehicles_behind_one_connection_never_get_more_than_it_has(
+    charge_w: int, discharge_w: int, ratings: list[int]
+) -> None:
+    grids = [Grid(charge_w=charge_w, discharge_w=discharge_w) for _ in ratings]
+    for busy in range(1, len(ratings) + 1):
+        for grid in grids:
+            grid.stand_beside(sum(ratings), sum(ratings))
+            grid.share(busy)
+        limits = [grid.limits[0] for grid in grids[:busy]]
+        assert sum(min(rating, each.charge_w) for rating, each in zip(ratings, limits, strict=False)) <= charge_w
+        assert sum(min(rating, each.discharge_w) for rating, each in zip(ratings, limits, strict=False)) <= discharge_w
+        if sum(ratings) <= charge_w:
+            assert all(each.charge_w == charge_w for each in limits)  # nobody is held back for nothing

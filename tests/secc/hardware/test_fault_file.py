@@ -1,0 +1,118 @@
+"""Faults that wait for service stand over restarts, and end when somebody has said that the hardware was checked."""
+
+import asyncio
+import stat
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from pki_tools.tree import PkiTree
+from secc.hardware.fault_file import FILE, FaultFile, FaultKeeper, KeptFault
+from secc.session import ports
+from tests.cli.conftest import Run, v2g  # noqa: F401 - a fixture
+from tests.secc.hardware.test_faults import until
+from tests.secc.test_bench_program import BENCH, made
+from v2g.errors import StoreError
+from v2g.io.runtime.disk import DiskThread
+from v2g.observe import Observe
+
+WELDED = BENCH + '[[hardware.simulated.faults]]\nfault = "stuck_closed"\n'
+
+
+def test_what_is_kept_is_found_again(tmp_path: Path) -> None:
+    file = FaultFile(tmp_path)
+    assert file.load() == ()
+    faults = (KeptFault("contactor_welded", 1_000), KeptFault("meter_jump", 2_000))
+    file.save(faults)
+    assert file.load() == faults
+    assert stat.S_IMODE((tmp_path / FILE).stat().st_mode) == 0o600
+    file.remove()
+    assert file.load() == ()
+    file.remove()
+
+
+@pytest.mark.parametrize("text", ["", "{", '{"version": 2, "faults": []}', '{"version": 1}', "\udcff"])
+def test_a_file_that_cannot_be_read_stops_the_charger_and_says_what_to_do(tmp_path: Path, text: str) -> None:
+    (tmp_path / FILE).write_bytes(text.encode("utf-8", "surrogateescape"))
+    with pytest.raises(StoreError) as caught:
+        FaultFile(tmp_path).load()
+    assert "v2g hardware serviced" in str(caught.value.hint)
+
+
+def test_a_word_that_this_version_does_not_know_is_left_out(tmp_path: Path) -> None:
+    FaultFile(tmp_path).save((KeptFault("flux_lost", 1), KeptFault("meter_jump", 2)))
+    assert FaultFile(tmp_path).load() == (KeptFault("meter_jump", 2),)
+
+
+async def test_each_fault_is_kept_once_off_the_event_loop(tmp_path: Path) -> None:
+    disk, events = DiskThread(), list[Observe]()
+    keeper = FaultKeeper(FaultFile(tmp_path), disk, utc_ms=lambda: 7, observe=events.append)
+    keeper.keep("contactor_welded")
+    keeper.keep("contactor_welded")
+    keeper.keep("meter_jump")
+    await disk.close()
+    assert FaultFile(tmp_path).load() == (KeptFault("contactor_welded", 7), KeptFault("meter_jump", 7))
+    assert keeper.words == ("contactor_welded", "meter_jump")
+    assert events == []
+
+
+async def test_a_disk_that_refuses_is_reported(tmp_path: Path) -> None:
+    disk, events = DiskThread(), list[Observe]()
+    keeper = FaultKeeper(FaultFile(tmp_path / "data"), disk, utc_ms=lambda: 7, observe=events.append)
+    (tmp_path / "data").write_text("no folder")
+    keeper.keep("contactor_welded")
+    await disk.close()
+    await asyncio.sleep(0)
+    assert [each.name for each in events] == ["fault_not_kept"]
+
+
+async def test_a_contactor_that_is_welded_when_the_charger_starts_is_a_fault_for_good(
+    pki: PkiTree, tmp_path: Path
+) -> None:
+    """From the first status on, over a restart after which it would look well, until somebody has checked it."""
+    async with made(tmp_path, pki, WELDED) as charger:
+        evse = charger.outlets[0].hardware
+        await until(lambda: evse.faults == ("contactor_welded",))
+    async with made(tmp_path, pki, BENCH) as charger:
+        evse = charger.outlets[0].hardware
+        assert evse.faults == ("contactor_welded",)
+        assert not evse.contactors_closed
+        evse.execute(ports.TransactionStarted("0011223344556677", ""))
+        closing = evse.execute(ports.CloseContactors())
+        assert closing is not None
+        assert await closing == ports.ContactorState(closed=False)
+    FaultFile(tmp_path / "data").remove()
+    async with made(tmp_path, pki, BENCH) as charger:
+        assert charger.outlets[0].hardware.faults == ()
+
+
+async def test_the_command_line_shows_and_clears_them(pki: PkiTree, tmp_path: Path, v2g: Run) -> None:  # noqa: F811
+    async with made(tmp_path, pki, BENCH):
+        pass
+    config = tmp_path / "secc.toml"
+    text = f"""data_dir = "data"
+[tls]
+chain = "{pki.path("secc/chain.pem")}"
+key = "{pki.path("secc/leaf.key")}"
+v2g_roots = ["{pki.path("v2g/root.pem")}"]
+mo_roots = ["{pki.path("mo/root.pem")}"]
+[meter]
+chain = "{pki.path("meter/chain.pem")}"
+key = "{pki.path("meter/leaf.key")}"
+{BENCH}"""
+    config.write_text(text)
+    config.chmod(0o600)
+    file = FaultFile(tmp_path / "data")
+    assert v2g("hardware", "faults", "--config", str(config)).output == "no fault waits for service\n"
+    file.save((KeptFault("contactor_welded", 1_790_000_000_000),))
+    shown = v2g("hardware", "faults", "--config", str(config)).output
+    assert shown == "DEV2GE00001\tcontactor_welded\tthe contactor does not open\t2026-09-21 14:13:20\n"
+    record = msgspec.json.decode(v2g("hardware", "faults", "--config", str(config), "--json").output)
+    assert record == {"evse_id": "DEV2GE00001", "fault": "contactor_welded", "utc_ms": 1_790_000_000_000}
+    assert v2g("hardware", "serviced", "--config", str(config)).output == shown
+    assert file.load() == ()
+    (tmp_path / "data" / FILE).write_text("garbage")
+    cleared = v2g("hardware", "serviced", "--config", str(config))
+    assert (cleared.code, "removed" in cleared.errors) == (0, True)
+    assert file.load() == ()

@@ -1,0 +1,209 @@
+"""A charger of parts that are not simulated by us alone: board on a serial port, modules on CAN, meter on Modbus."""
+
+import asyncio
+import contextlib
+import uuid
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from secc.hardware.parts import Assembled, Assembly, HardwareConfig
+from secc.session import ports
+from secc.session.config import SeccConfig
+from tests.io.hardware.test_can_modules import BATTERY, Modules
+from tests.io.hardware.test_modbus import Bench
+from tests.secc.asking import ask_for_everything
+from v2g.errors import ConfigError, TransportError
+from v2g.hardware.board import Hello
+from v2g.hardware.board_firmware import BoardFirmware
+from v2g.hardware.modules import ModulesConfig
+from v2g.iec61851.pilot import PilotState
+from v2g.io.hardware.board import BoardConfig
+from v2g.io.hardware.modbus import ModbusConfig
+from v2g.io.plc.pilot import SimulatedVehiclePilot
+from v2g.io.runtime.clock import Clock
+from v2g.io.simulation.board import BoardSimulator
+from v2g.io.simulation.medium import Medium
+from v2g.iso15118.session import Fact
+
+AUTHORISED = ports.TransactionStarted("0011223344556677", "DEV2GC00000001")
+
+
+def assembly(config: HardwareConfig, stack: contextlib.AsyncExitStack, folder: Path, medium: Path | None) -> Assembly:
+    return Assembly(
+        config,
+        SeccConfig(),
+        Clock(),
+        stack,
+        lambda _: None,
+        folder=folder,
+        meter_serial="M",
+        medium_folder=medium,
+        name="evse",
+    )
+
+
+class Rig:
+    """The assembled charger and what stands behind its cables."""
+
+    def __init__(
+        self, made: Assembled, modules: Modules, board: BoardSimulator, vehicle: SimulatedVehiclePilot
+    ) -> None:
+        self.made, self.modules, self.board, self.vehicle = made, modules, board, vehicle
+        self.facts: list[Fact] = []
+        made.evse.subscribe(self.facts.append)
+
+    async def until(self, holds: Callable[[], object]) -> None:
+        async with asyncio.timeout(5):
+            while not holds():
+                await asyncio.sleep(0.002)
+
+    async def charge(self) -> None:
+        assert self.made.pilot is not None
+        self.modules.bank.load = None
+        self.vehicle.plug()
+        await self.until(lambda: self.made.pilot.state is PilotState.B)
+        self.made.pilot.set_duty(5.0)
+        self.vehicle.set_state(PilotState.C)
+        await self.until(lambda: self.made.pilot.state is PilotState.C)
+        self.made.evse.execute(AUTHORISED)
+        ask_for_everything(self.made.safety)
+        await self.until(lambda: self.board.firmware.wanted.latch)
+        await asyncio.sleep(0.05)
+        check = self.made.evse.execute(ports.StartCableCheck(400_000))
+        assert check is not None
+        assert await check == ports.CableCheckFinished(passed=True)
+        self.modules.bank.load = BATTERY
+        self.made.evse.execute(ports.SetOutput(420_000, 60_000, 60_000, 0))
+        await self.until(lambda: self.made.evse.present.current_ma == 60_000)
+
+
+@pytest.fixture
+async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
+    charger, vehicle = await Medium.attach(tmp_path, "board"), await Medium.attach(tmp_path, "evcc")
+    board = BoardSimulator(Clock(), charger, firmware=BoardFirmware(lost_s=1.0))  # four in one busy loop
+    meter = Bench()
+    serving = asyncio.create_task(meter.server.serve_forever())
+    can = ModulesConfig(
+        interface="virtual", channel=uuid.uuid4().hex, modules=(1, 2), send_s=0.05, lost_s=0.5, isolation_s=0.05
+    )
+    modules = Modules(can)
+    config = HardwareConfig(
+        pilot="board",
+        stage="can",
+        meter="modbus",
+        board=BoardConfig(device=board.device, lost_s=1.0),
+        can=can,
+        modbus=ModbusConfig(device=meter.cable.devices[0], baud_rate=19_200, poll_s=0.05, timeout_s=0.1, lost_s=0.5),
+    )
+    async with contextlib.AsyncExitStack() as stack:
+        made = await assembly(config, stack, tmp_path, None).make()
+        stack.push_async_callback(made.evse.close)
+        yield Rig(made, modules, board, SimulatedVehiclePilot(vehicle))
+    await modules.close()
+    await meter.server.shutdown()
+    await asyncio.gather(serving, return_exceptions=True)
+    meter.cable.close()
+    board.close()
+    charger.close()
+    vehicle.close()
+
+
+async def test_a_charger_of_board_modules_and_meter_charges(rig: Rig) -> None:
+    await rig.charge()
+    assert rig.board.firmware.contactor_closed
+    assert rig.board.firmware.wanted.latch
+    assert rig.made.meter.read(0).import_mwh == 1_234_500_000
+    commanded = rig.made.evse.execute(ports.OpenContactors())
+    assert commanded is not None
+    opening = asyncio.ensure_future(commanded)
+    await rig.until(lambda: not rig.board.firmware.contactor_closed)
+    assert rig.modules.bank.current_ma == 0  # no contactor opens under current
+    rig.modules.bank.load = None
+    assert await opening == ports.ContactorState(closed=False)
+    assert rig.made.evse.faults == ()
+
+
+async def test_the_lock_of_the_board_opens_when_an_operator_wants_it(rig: Rig) -> None:
+    """F05: not while somebody is served; what the board's auxiliary contact says is what counts."""
+    rig.modules.bank.load = None
+    rig.vehicle.plug()
+    rig.made.evse.execute(AUTHORISED)
+    await rig.until(lambda: rig.made.evse._interlock.locked)
+    assert not await rig.made.evse.unlock()
+    rig.board.set(jammed=True)
+    rig.made.evse.execute(ports.TransactionEnded("0011223344556677", "finished", "Local", None))
+    await rig.until(lambda: not rig.board.firmware.wanted.latch)  # once the output has lost its voltage
+    unlocking = asyncio.ensure_future(rig.made.evse.unlock())
+    await asyncio.sleep(0)
+    assert not unlocking.done()
+    rig.board.set(jammed=False)
+    assert await unlocking
+
+
+@pytest.mark.parametrize(
+    ("harm", "word"),
+    [
+        (lambda rig: setattr(rig.board.firmware, "silent", True), "board_lost"),
+        (lambda rig: rig.board.set(estop=True), "emergency_stop"),
+        (lambda rig: rig.board.set(temperatures=(("plug", 99.0),)), "over_temperature"),
+        (lambda rig: [setattr(each, "dead", True) for each in rig.modules.bank.units.values()], "stage_lost"),
+        (lambda rig: setattr(rig.modules.bank, "monitor_dead", True), "isolation_lost"),
+        (lambda rig: rig.vehicle.plug(proximity_ohm=None), "plug_not_seated"),
+    ],
+    ids=["board", "estop", "hot", "modules", "monitor", "plug"],
+)
+async def test_whatever_breaks_no_current_flows_and_the_contactor_opens(
+    rig: Rig, harm: Callable[[Rig], Any], word: str
+) -> None:
+    await rig.charge()
+    harm(rig)
+    await rig.until(lambda: not rig.board.firmware.contactor_closed)
+    await rig.until(lambda: word in rig.made.evse.faults)
+    await rig.until(lambda: rig.modules.bank.current_ma == 0)
+    assert ports.HardwareFault(word) in rig.facts
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        (HardwareConfig(pilot="board"), "hardware.board is missing"),
+        (HardwareConfig(stage="can"), "hardware.can is missing"),
+        (HardwareConfig(meter="modbus"), "hardware.modbus is missing"),
+        (HardwareConfig(kind="ac", stage="can"), "has no power stage"),
+        (HardwareConfig(stage="can", can=ModulesConfig(isolation="")), "isolation is missing"),
+    ],
+)
+async def test_what_is_not_there_is_named(config: HardwareConfig, said: str, tmp_path: Path) -> None:
+    async with contextlib.AsyncExitStack() as stack:
+        with pytest.raises(ConfigError, match=said):
+            await assembly(config, stack, tmp_path, tmp_path / "copper").make()
+
+
+async def test_simulated_parts_need_their_medium(tmp_path: Path) -> None:
+    async with contextlib.AsyncExitStack() as stack:
+        with pytest.raises(ConfigError, match=r"link\.medium is missing: the control pilot"):
+            await assembly(HardwareConfig(), stack, tmp_path, None).make()
+
+
+async def test_a_board_without_a_contactor_is_refused(tmp_path: Path) -> None:
+    board = BoardSimulator(Clock(), firmware=BoardFirmware(Hello(version=1), lost_s=1.0))
+    config = HardwareConfig(pilot="board", board=BoardConfig(device=board.device, lost_s=1.0))
+    async with contextlib.AsyncExitStack() as stack:
+        with pytest.raises(ConfigError, match="has no contactor"):
+            await assembly(config, stack, tmp_path, None).make()
+    board.close()
+
+
+async def test_a_board_that_does_not_answer_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("secc.hardware.parts.BOARD_S", 0.2)
+    board = BoardSimulator(Clock())
+    board.firmware.silent = True
+    config = HardwareConfig(pilot="board", board=BoardConfig(device=board.device))
+    async with contextlib.AsyncExitStack() as stack:
+        with pytest.raises(TransportError, match="does not answer"):
+            await assembly(msgspec.structs.replace(config), stack, tmp_path, None).make()
+    board.close()

@@ -1,0 +1,365 @@
+"""Basic AC charging: every state of the pilot, every wait, and books that close; time is an argument."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from secc.session import ports
+from secc.session.basic import STOP_S, BasicSession, Phase, Way
+from secc.session.config import AcRating, BasicConfig, SeccConfig
+from secc.session.world import Identity
+from v2g.energy.limits import SITE, GridResponse, Limit
+from v2g.energy.settlement.records import SessionStarted
+from v2g.hardware.interlock import Interlock, InterlockConfig, SetContactor
+from v2g.iec61851.duty import read_duty
+from v2g.iec61851.pilot import PilotState
+from v2g.iec61851.timing import STANDARD
+from v2g.iso15118.session import Close
+
+A, B, C, D, E, F = PilotState
+ACCEPTED = ports.AuthorizationDecided(1, ports.AuthorizationStatus.ACCEPTED)
+REFUSED = ports.AuthorizationDecided(1, ports.AuthorizationStatus.UNKNOWN)
+
+
+class Desk:
+    """A session, its time, and everything that it asked for."""
+
+    def __init__(self, way: Way = "at_once", **changes: Any) -> None:
+        self.now = 0.0
+        self.commands: list[Any] = []
+        config = SeccConfig(basic=BasicConfig(max_current_a=32), ac_rating=AcRating(phases=3, nominal_voltage_v=230))
+        self.session = BasicSession(
+            config,
+            identity=Identity("CS-1", "M", b"meter"),
+            chain=(b"charger",),
+            entropy=bytes,
+            pilot=B,
+            way=way,
+            meter=ports.MeterRead(0, 1_000, 0, "M"),
+            **changes,
+        )
+        self.session.start(0.0, 0)
+        self.take()
+        self.run(0)
+
+    def take(self) -> list[Any]:
+        fresh = self.session.actions()
+        self.commands += fresh
+        return fresh
+
+    def fact(self, fact: Any) -> list[Any]:
+        self.session.fact(fact, self.now, int(self.now * 1000))
+        return self.take()
+
+    def pilot(self, state: PilotState) -> list[Any]:
+        return self.fact(ports.PilotChanged(state))
+
+    def run(self, seconds: float) -> list[Any]:
+        end, fresh = self.now + seconds, []
+        while (at := self.session.deadline()) is not None and at <= end:
+            self.now = max(self.now, at)
+            self.session.tick(self.now, int(self.now * 1000))
+            fresh += self.take()
+        self.now = end
+        return fresh
+
+    def of(self, kind: type) -> list[Any]:
+        return [each for each in self.commands if isinstance(each, kind)]
+
+    def shown(self) -> list[tuple[float | None, PilotState | None]]:
+        return [(each.duty_percent, each.forced) for each in self.of(ports.SetPilot)]
+
+    def charging(self) -> None:
+        self.fact(ACCEPTED)
+        self.run(10)
+        self.pilot(C)
+        self.fact(ports.ContactorState(closed=True))
+        assert self.session.phase is Phase.CHARGING
+
+
+def test_from_identification_to_the_closed_books() -> None:
+    desk = Desk()
+    assert desk.shown() == [(None, None)]
+    desk.run(1)
+    assert desk.session.duty is None  # nobody has identified
+    desk.fact(ACCEPTED)
+    assert read_duty(desk.session.duty or 0).max_current_a == pytest.approx(31.88, abs=0.12)  # 22 kW on three phases
+    (started,) = desk.of(ports.TransactionStarted)
+    (journal,) = desk.of(ports.Journal)
+    assert isinstance(journal.record, SessionStarted)
+    assert (journal.record.session_id, journal.record.discharge) == (started.session_id, "none")
+    fresh = desk.pilot(C)
+    assert [type(each) for each in fresh] == [ports.SetAcOutput, ports.CloseContactors]
+    fresh = desk.fact(ports.ContactorState(closed=True))
+    assert ports.RecordMeter("begin", power_w=0, soc=None) in fresh
+    fresh = desk.pilot(B)
+    assert ports.OpenContactors() in fresh
+    assert fresh.index(ports.SetAcOutput(0, 0)) < fresh.index(ports.OpenContactors())
+    desk.fact(ports.ContactorState(closed=False))
+    fresh = desk.pilot(A)
+    assert [type(e) for e in fresh if isinstance(e, ports.CloseBooks | ports.TransactionEnded | Close)] == [
+        ports.CloseBooks,
+        ports.TransactionEnded,
+        Close,
+    ]
+    assert desk.of(ports.TransactionEnded)[0].stopped_reason == "EVDisconnected"
+    states = [each.charging_state for each in desk.of(ports.TransactionUpdated)]
+    assert states == ["Charging", "SuspendedEV"]
+
+
+@pytest.mark.parametrize(
+    ("way", "shown", "after"),
+    [
+        ("at_once", [(None, None)], 0.0),
+        ("x1", [(None, None)], STANDARD.step_x1_s),
+        ("f", [(None, F), (None, None)], STANDARD.step_ef_s + STANDARD.after_ef_s),
+    ],
+)
+def test_the_way_to_nominal_duty(way: Way, shown: list[Any], after: float) -> None:
+    """V2G3-M06-05 to -08."""
+    desk = Desk(way)
+    desk.fact(ACCEPTED)
+    if after:
+        desk.run(after - 0.01)
+        assert desk.session.duty is None
+        desk.run(0.02)
+    assert desk.shown()[:-1] == shown
+    assert desk.session.duty is not None
+
+
+def test_a_lower_limit_is_a_lower_duty_and_none_at_all_is_x1() -> None:
+    desk = Desk()
+    desk.charging()
+    desk.run(10)
+    desk.fact(ports.LimitChanged(Limit(source=SITE, charge_w=11_040, discharge_w=0)))
+    assert read_duty(desk.session.duty or 0).max_current_a == pytest.approx(16, abs=0.1)
+    desk.fact(ports.LimitChanged(Limit(source=SITE, charge_w=4_140, discharge_w=0, version=1)))
+    assert read_duty(desk.session.duty or 0).max_current_a == pytest.approx(16, abs=0.1)  # not every 5 s more than once
+    desk.run(5)
+    assert read_duty(desk.session.duty or 0).max_current_a == pytest.approx(6, abs=0.1)
+    desk.fact(ports.LimitChanged(Limit(source=SITE, charge_w=4_000, discharge_w=0, version=2)))
+    assert desk.session.duty is None  # at once: off is no duty cycle
+    assert desk.session.phase is Phase.HELD
+    assert ports.OpenContactors() not in desk.commands
+    desk.run(2.9)
+    assert ports.OpenContactors() not in desk.commands
+    desk.run(0.2)
+    assert ports.OpenContactors() in desk.commands  # the vehicle went on drawing
+    desk.fact(ports.ContactorState(closed=False))
+    desk.fact(ports.LimitChanged(Limit(source=SITE, charge_w=11_040, discharge_w=0, version=3)))
+    desk.run(2.5)
+    assert len(desk.of(ports.CloseContactors)) == 2
+    desk.fact(ports.ContactorState(closed=True))
+    assert desk.session.phase is Phase.CHARGING
+
+
+@pytest.mark.parametrize(
+    ("response", "most_a"),
+    [
+        (GridResponse(ceiling_w=0), 0.0),
+        (GridResponse(floor_w=-5_000, ceiling_w=-5_000), 0.0),
+        (GridResponse(ceiling_w=6_900), 10.0),
+        (GridResponse(delta_w=-11_040), 16.0),
+        (GridResponse(delta_w=5_000), 32.0),
+    ],
+)
+def test_a_response_to_the_grid_bounds_the_current(response: GridResponse, most_a: float) -> None:
+    """R04: it holds for a vehicle without words, too; more than the limits allow it never asks for."""
+    desk = Desk()
+    desk.charging()
+    desk.run(6)
+    desk.fact(ports.GridResponseChanged(response))
+    assert desk.session.current_a == pytest.approx(most_a, abs=0.2)
+    assert (desk.session.duty is None) is (most_a == 0)
+    desk.run(STOP_S)
+    assert (ports.OpenContactors() in desk.commands) is (most_a == 0)
+    desk.fact(ports.GridResponseChanged(GridResponse()))
+    desk.run(6)
+    assert desk.session.current_a == pytest.approx(31.88, abs=0.2)
+
+
+def test_a_cable_bounds_the_current() -> None:
+    desk = Desk(cable_a=13)
+    desk.fact(ACCEPTED)
+    assert read_duty(desk.session.duty or 0).max_current_a <= 13
+
+
+@pytest.mark.parametrize("ventilation", [True, False])
+def test_state_d_gets_energy_where_there_is_ventilation(ventilation: bool) -> None:
+    desk = Desk(ventilation=ventilation)
+    desk.fact(ACCEPTED)
+    fresh = desk.pilot(D)
+    assert (ports.CloseContactors() in fresh) is ventilation
+    assert (ports.Ventilate(on=True) in fresh) is ventilation
+    fresh = desk.pilot(C)
+    assert (ports.CloseContactors() in fresh) is not ventilation
+
+
+def test_a_vehicle_that_stays_in_b_is_woken_once_by_f() -> None:
+    """A.5.3."""
+    desk = Desk()
+    desk.fact(ACCEPTED)
+    desk.run(29.9)
+    assert (None, F) not in desk.shown()
+    desk.run(0.2)
+    assert desk.shown()[-1] == (None, F)
+    desk.run(5)
+    assert desk.session.duty is not None
+    desk.run(120)
+    assert desk.shown().count((None, F)) == 1
+    assert desk.of(ports.TransactionUpdated)[-1].charging_state == "SuspendedEV"
+
+
+def test_a_remote_stop_lets_the_vehicle_stop_by_itself_first() -> None:
+    desk = Desk()
+    desk.charging()
+    desk.fact(ports.StopRequested("remote"))
+    assert desk.session.duty is None
+    assert ports.OpenContactors() not in desk.commands
+    desk.pilot(B)
+    assert ports.OpenContactors() in desk.commands
+    desk.fact(ports.ContactorState(closed=False))
+    assert desk.of(ports.TransactionEnded)[0].stopped_reason == "Remote"
+    assert not desk.session.closed
+    desk.pilot(C)
+    assert len(desk.of(ports.CloseContactors)) == 1  # it is over until the vehicle leaves
+    desk.pilot(A)
+    assert desk.session.closed
+
+
+def test_a_fault_under_current_is_shown_by_f_and_one_in_b_is_not() -> None:
+    desk = Desk()
+    desk.charging()
+    fresh = desk.fact(ports.HardwareFault("over_current"))
+    assert isinstance(fresh[1], ports.EmergencyOff)
+    assert (None, F) in desk.shown()
+    desk.run(STANDARD.fault_f_s)
+    assert desk.shown()[-1] == (None, None)
+    other = Desk()
+    other.fact(ACCEPTED)
+    other.fact(ports.HardwareFault("over_current"))
+    assert (None, F) not in other.shown()
+
+
+def test_a_contactor_that_does_not_close_is_asked_again_and_given_up() -> None:
+    desk = Desk()
+    desk.fact(ACCEPTED)
+    desk.pilot(C)
+    for _ in range(15):
+        desk.fact(ports.ContactorState(closed=False))
+        desk.run(0.25)
+    assert len(desk.of(ports.CloseContactors)) > 3
+    assert desk.session.phase is Phase.ENDED
+    assert desk.of(ports.TransactionEnded)[0].reason == "hardware_fault"
+
+
+@pytest.mark.parametrize("then", [B, A, None])
+def test_an_interlock_that_is_faster_than_its_reason_is_no_fault(then: PilotState | None) -> None:
+    """The vehicle stops, and the contactor is open before the session knows; or the plug was loose for a moment."""
+    desk = Desk()
+    desk.charging()
+    desk.fact(ports.ContactorState(closed=False))
+    assert desk.commands[-1] == ports.RecordMeter("stop", power_w=0, soc=None)
+    closes = len(desk.of(ports.CloseContactors))
+    if then is not None:
+        desk.pilot(then)
+    desk.run(1.0)
+    assert desk.of(ports.EmergencyOff) == ([ports.EmergencyOff("unplugged")] if then is A else [])
+    if then is B:
+        desk.pilot(C)
+    if then is not A:
+        assert len(desk.of(ports.CloseContactors)) == closes + 1
+        desk.fact(ports.ContactorState(closed=True))
+        assert desk.session.phase is Phase.CHARGING
+        desk.pilot(A)
+    assert [each.stopped_reason for each in desk.of(ports.TransactionEnded)] == ["EVDisconnected"]
+
+
+def test_who_is_refused_may_try_again_without_haste() -> None:
+    desk = Desk()
+    desk.fact(REFUSED)
+    desk.run(4.9)
+    assert len(desk.of(ports.AuthorizeExternally)) == 1
+    desk.run(0.2)
+    assert len(desk.of(ports.AuthorizeExternally)) == 2
+    assert desk.of(ports.TransactionStarted) == []
+
+
+Fact = st.one_of(
+    st.sampled_from(PilotState).map(ports.PilotChanged),
+    st.sampled_from((ACCEPTED, REFUSED)),
+    st.builds(
+        lambda watts, version: ports.LimitChanged(Limit(source=SITE, charge_w=watts, discharge_w=0, version=version)),
+        st.integers(0, 30_000),
+        st.integers(0, 5),
+    ),
+    st.just(ports.StopRequested("remote")),
+    st.just(ports.HardwareFault("over_temperature")),
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.sampled_from(("at_once", "x1", "f")),
+    st.booleans(),
+    st.lists(st.tuples(Fact, st.floats(0, 8)), max_size=30),
+)
+def test_no_sequence_closes_the_contactor_where_it_must_not_be(
+    way: Way, ventilation: bool, steps: list[tuple[Any, float]]
+) -> None:
+    """Session and interlock together: closed only in C (or D), authorised, at nominal duty or just after it; and every
+    transaction that was opened is closed when the vehicle has left."""
+    desk = Desk(way, ventilation=ventilation)
+    lock = Interlock(InterlockConfig(ventilation=ventilation))
+    lock.pilot(B, 0.0)
+    done = 0
+
+    def obey() -> None:
+        nonlocal done
+        while done < len(desk.commands):
+            command, done = desk.commands[done], done + 1
+            match command:
+                case ports.TransactionStarted():
+                    lock.permit(desk.now, allowed=True)
+                case ports.TransactionEnded():
+                    lock.permit(desk.now, allowed=False)
+                case ports.CloseContactors():
+                    assert desk.of(ports.TransactionStarted)
+                    assert not any(isinstance(each, ports.TransactionEnded) for each in desk.commands[:done])
+                    lock.ask(desk.now, close=True)
+                    desk.fact(ports.ContactorState(move()))
+                case ports.OpenContactors() | ports.EmergencyOff():
+                    lock.ask(desk.now, close=False)
+                    desk.fact(ports.ContactorState(move()))
+                case ports.SetPilot(duty_percent=duty):
+                    lock.oscillator(desk.now, on=duty is not None)
+
+    def move() -> bool:
+        for action in lock.actions():
+            if isinstance(action, SetContactor):
+                lock.feedback(desk.now, closed=action.closed)
+        return lock.closed
+
+    for fact, seconds in steps:
+        if isinstance(fact, ports.PilotChanged):
+            lock.pilot(fact.state, desk.now)
+            was, closed = lock.closed, move()
+            if closed is not was:
+                desk.fact(ports.ContactorState(closed))
+        desk.fact(fact)
+        obey()
+        desk.run(seconds)
+        obey()
+        if lock.closed:
+            assert lock.pilot_state in ({C, D} if ventilation else {C})
+            assert desk.session.phase in (Phase.CHARGING, Phase.HELD)
+    lock.pilot(A, desk.now)
+    move()
+    desk.pilot(A)
+    obey()
+    assert not lock.closed
+    assert desk.session.closed
+    assert len(desk.of(ports.TransactionStarted)) == len(desk.of(ports.TransactionEnded)) <= 1
+    assert len(desk.of(ports.CloseBooks)) == len(desk.of(ports.TransactionEnded))

@@ -1,0 +1,387 @@
+"""Power follows the grid's frequency in a running session while the CSMS is away (Q08, R01, R03).
+
+The station's core, what is known of the grid, and a session of ISO 15118-20 in its charge loop, joined as the charger
+joins them, and the physics of a power stage or a vehicle's charger behind. Time is turned by hand, 20 ms a step; the
+meter is polled every 200 ms. The traces say where they are from.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from secc.energy_manager.grid import Grid
+from secc.session import ports
+from secc.session.config import ControlMode, EnergyService, SeccConfig
+from tests.certification.station.bench import Bench as StationBench
+from tests.certification.station.test_block_e import charging
+from tests.certification.station.test_ocpp_21 import local
+from tests.secc.session.bench import AC_BPT, DC_BPT, Bench
+from tests.secc.session.test_ac import UNSIGNED, target
+from v2g.energy.frequency_trace import FrequencyTrace, load_trace
+from v2g.energy.limits import GridResponse
+from v2g.hardware.interfaces import OFF, Demand
+from v2g.hardware.simulation import Load, StageConfig, StageModel
+from v2g.iec61851.pilot import PilotState
+from v2g.iso15118.sequence import State
+from v2g_station.blocks.der.response import BY_FREQUENCY, BY_VOLTAGE, Respond
+from v2g_station.blocks.smart_charging.frequency import GridFrequency
+from v2g_station.blocks.smart_charging.local_control import SetPower
+from v2g_station.kernel.layout import EvseLayout
+
+Make = Callable[..., Bench]
+TRACES = Path(__file__).parents[2] / "vectors/frequency"
+RATED_W = 10_000
+STEP_S, POLL_S, LOOP_S = 0.02, 0.2, 0.24
+VEHICLE_S = 0.1
+"""How long the vehicle's own charger takes to follow a target (AC)."""
+ALLOWED = EvseLayout(max_power_w=20_000, max_discharge_w=RATED_W)
+CURVE = [(49.5, -8_000), (49.9, 0), (50.1, 0), (50.5, 8_000)]
+
+
+def on_curve(hz: float) -> float:
+    """What the curve of the profile says, worked out by hand: 20 kW a hertz outside 49.9 to 50.1."""
+    if hz < 49.9:
+        return max(-8_000.0, (hz - 49.9) * 20_000)
+    return min(8_000.0, max(0.0, hz - 50.1) * 20_000)
+
+
+class DcStage:
+    """The charger's power stage on a battery of 400 V."""
+
+    def __init__(self) -> None:
+        self._model = StageModel(StageConfig())
+
+    def drive(self, output: Any) -> None:
+        limit = output.charge_w if output.current_ma >= 0 else output.discharge_w
+        self._model.demand = Demand(output.voltage_mv, output.current_ma, limit) if output.voltage_mv else OFF
+
+    def advance(self, seconds: float) -> None:
+        self._model.advance(
+            seconds,
+            Load(400_000, contactor_closed=True, max_charge_ma=200_000, max_discharge_ma=200_000),
+            connected=True,
+        )
+
+    @property
+    def power_w(self) -> float:
+        return self._model.voltage_mv * self._model.current_ma / 1_000_000
+
+
+class Charger:
+    """All of it. `power_w` is what flows."""
+
+    def __init__(self, make: Make, station: StationBench, *, service: int) -> None:
+        services = (EnergyService.AC_BPT,) if service == AC_BPT else (EnergyService.DC_BPT,)
+        config = SeccConfig(services=services, control_modes=(ControlMode.DYNAMIC,), signed_discharge=UNSIGNED)
+        self.station, self.service = station, service
+        self.grid = Grid(charge_w=20_000, discharge_w=RATED_W)
+        self.session = make(
+            config,
+            pilot=PilotState.C if service == AC_BPT else None,
+            limits=self.grid.limits,
+            tariff=None,
+            setpoint=self.grid.setpoint,
+            response=self.grid.response,
+        )
+        self.session.selection = (service, 0, False)
+        self.session.reach(State.AC_CHARGE_LOOP if service == AC_BPT else State.DC_CHARGE_LOOP)
+        self.loops = "AC_ChargeLoopReq" if service == AC_BPT else "DC_ChargeLoopReq"
+        self.session.go(self.loops)
+        self.stage = DcStage()
+        self.targets: list[tuple[float, float]] = [(0.0, 0.0)]
+        self.seen = 0
+        self.now = 0.0
+        self.power_w = 0.0
+        self.history: list[tuple[float, float, float]] = []
+        """(time, frequency, power) of every step."""
+
+    def carry_out(self) -> None:
+        """What the station wants gets to the session, as `Charger` passes it on."""
+        for command in self.station.commands:
+            match command:
+                case SetPower(power_w=power_w):
+                    facts = self.grid.local(power_w)
+                case Respond():
+                    response = (command.delta_w, command.floor_w, command.ceiling_w, command.ramp_percent)
+                    facts = self.grid.respond(GridResponse(*response))
+                case _:
+                    continue
+            for fact in facts:
+                self.session.fact(fact)
+        self.station.commands.clear()
+
+    def play(self, trace: FrequencyTrace, seconds: float) -> None:
+        """Let the grid do that for so long."""
+        steps, polls, loops = round(seconds / STEP_S), round(POLL_S / STEP_S), round(LOOP_S / STEP_S)
+        for step in range(steps):
+            hz = trace.at(step * STEP_S)
+            self.now += STEP_S
+            self.session.pass_time(STEP_S)
+            if step % polls == polls // 2:
+                self.station.wait(POLL_S)
+                self.station.fact(GridFrequency(hz=hz, volt=230.0))
+                self.carry_out()
+            if step % loops == 0:
+                response = self.session.go(self.loops)
+                if self.service == AC_BPT:
+                    self.targets.append((self.now + VEHICLE_S, target(response.cl_res_control_mode)))
+            self._flow()
+            self.history.append((self.now, hz, self.power_w))
+
+    def _flow(self) -> None:
+        if self.service == AC_BPT:
+            self.power_w = [watts for at, watts in self.targets if at <= self.now][-1]
+            self.session.fact(ports.Measured(230_000, round(self.power_w * 1_000 / 230)))
+            return
+        outputs = self.session.commands(ports.SetOutput)
+        for output in outputs[self.seen :]:
+            self.stage.drive(output)
+        self.seen = len(outputs)
+        self.stage.advance(STEP_S)
+        self.power_w = self.stage.power_w
+
+    def follows(self, curve: Callable[[float], float], *, within_s: float = 0.5, part: float = 0.05) -> None:
+        """At every moment the power is that of a frequency of the last half second, within 5 % (of it, or 50 W)."""
+        window = round(within_s / STEP_S)
+        for number in range(window, len(self.history)):
+            at, _, power = self.history[number]
+            wanted = [curve(hz) for _, hz, _ in self.history[number - window : number + 1]]
+            margin = max(50.0, part * max(abs(each) for each in wanted))
+            assert min(wanted) - margin <= power <= max(wanted) + margin, (at, power, wanted[0], wanted[-1])
+
+
+def led_by_frequency() -> StationBench:
+    """A station whose CSMS has set a curve, and is gone."""
+    found = charging(version="2.1", evses=(ALLOWED,))
+    curve = [{"frequency": hz, "power": watts} for hz, watts in CURVE]
+    assert local(found, v2xFreqWattCurve=curve)["status"] == "Accepted"
+    found.drop()
+    found.commands.clear()
+    return found
+
+
+@pytest.mark.parametrize("service", [AC_BPT, DC_BPT], ids=["AC_BPT", "DC_BPT"])
+@pytest.mark.parametrize(
+    ("name", "seconds"),
+    [
+        ("continental-europe-2021-01-08-north-west", 45),
+        ("continental-europe-2021-01-08-south-east", 25),
+        ("synthetic-steps", 28),
+    ],
+)
+def test_power_is_that_of_the_curve_while_the_csms_is_away(
+    make_bench: Make, service: int, name: str, seconds: int
+) -> None:
+    station = led_by_frequency()
+    charger = Charger(make_bench, station, service=service)
+    charger.play(load_trace(TRACES / f"{name}.csv"), seconds)
+    assert not station.connected
+    charger.follows(on_curve)
+    assert max(abs(power) for _, _, power in charger.history) > 3_000
+    assert charger.session.session.state in (State.AC_CHARGE_LOOP, State.DC_CHARGE_LOOP)
+
+
+@pytest.mark.parametrize("service", [AC_BPT, DC_BPT], ids=["AC_BPT", "DC_BPT"])
+def test_power_starts_within_half_a_second(make_bench: Make, service: int) -> None:
+    charger = Charger(make_bench, led_by_frequency(), service=service)
+    charger.play(FrequencyTrace(((0.0, 50.0), (2.0, 50.0), (2.02, 49.5))), 4)
+    (started,) = [at for at, _, power in charger.history if power < -500][:1]
+    (reached,) = [at for at, _, power in charger.history if power < -7_600][:1]
+    assert 2.0 < started <= 2.5
+    assert reached <= 2.0 + 0.5 + 0.25  # the power stage's own ramp
+
+
+def droop(found: StationBench, **more: Any) -> str:
+    """Set a droop: from 50.2 Hz and 49.8 Hz on, all of the power over 5 % of 50 Hz."""
+    body = {
+        "priority": 0, "overFreq": 50.2, "underFreq": 49.8, "overDroop": 0.05, "underDroop": 0.05, "responseTime": 5.0,
+    } | more  # fmt: skip
+    answer = found.ask("SetDERControl", isDefault=True, controlId="D", controlType="FreqDroop", freqDroop=body)
+    return str(answer["status"])
+
+
+def with_controls(**more: Any) -> StationBench:
+    """A station that follows controls of block R."""
+    return charging(version="2.1", evses=(ALLOWED,), der_controls=(*BY_FREQUENCY, *BY_VOLTAGE), **more)
+
+
+@pytest.mark.parametrize("service", [AC_BPT, DC_BPT], ids=["AC_BPT", "DC_BPT"])
+@pytest.mark.parametrize("wish_w", [-4_000, 3_000])
+def test_a_droop_bends_the_power_that_would_flow(make_bench: Make, service: int, wish_w: int) -> None:
+    station = with_controls()
+    assert droop(station) == "Accepted"
+    station.drop()
+    charger = Charger(make_bench, station, service=service)
+    charger.session.fact(charger.grid.profiles(_wish(wish_w))[-1])
+    charger.play(FrequencyTrace(((0.0, 50.0), (1.0, 50.0))), 1)
+    charger.history.clear()
+    charger.play(load_trace(TRACES / "continental-europe-2021-01-08-south-east.csv"), 25)
+
+    def bent(hz: float) -> float:
+        return wish_w + max(0.0, hz - 50.2) / 2.5 * RATED_W
+
+    charger.follows(bent)
+    charger.play(FrequencyTrace(((0.0, 49.3), (1.0, 49.3))), 2)
+    assert charger.power_w == pytest.approx(wish_w - 2_000, rel=0.05)
+
+
+def _wish(power_w: int) -> Any:
+    from v2g_station.blocks.smart_charging.profiles import Allowance
+
+    return Allowance(setpoint_w=power_w)
+
+
+@pytest.mark.parametrize("service", [AC_BPT, DC_BPT], ids=["AC_BPT", "DC_BPT"])
+def test_a_limit_of_discharge_holds_at_once_and_until_it_is_cleared(make_bench: Make, service: int) -> None:
+    station = with_controls()
+    charger = Charger(make_bench, station, service=service)
+    charger.session.fact(charger.grid.profiles(_wish(-8_000))[-1])
+    quiet = FrequencyTrace(((0.0, 50.0),))
+    charger.play(quiet, 1)
+    assert charger.power_w == pytest.approx(-8_000, rel=0.01)
+    limit = {"priority": 1, "pctMaxDischargePower": 30.0}
+    wanted = {"isDefault": True, "controlId": "L", "controlType": "LimitMaxDischarge", "limitMaxDischarge": limit}
+    assert station.ask("SetDERControl", wanted)["status"] == "Accepted"
+    charger.carry_out()
+    charger.play(quiet, 1)
+    assert charger.power_w == pytest.approx(-3_000, rel=0.01)
+    assert station.ask("ClearDERControl", isDefault=True, controlId="L")["status"] == "Accepted"
+    charger.carry_out()
+    charger.play(quiet, 1)
+    assert charger.power_w == pytest.approx(-8_000, rel=0.01)
+
+
+@pytest.mark.parametrize("wish_w", [-8_000, 9_000])
+@pytest.mark.parametrize("service", [AC_BPT, DC_BPT], ids=["AC_BPT", "DC_BPT"])
+def test_a_trip_stops_power_in_either_direction_and_it_comes_back_slowly(
+    make_bench: Make, service: int, wish_w: int
+) -> None:
+    """R04, scenario 3; the vehicle stays connected, and the session goes on."""
+    station = with_controls()
+    curve(station, "HFMustTrip", [(51.0, 0.4)])
+    gradient = {"priority": 1, "gradient": 0.0, "softGradient": 10.0}
+    answer = station.ask("SetDERControl", isDefault=True, controlId="G", controlType="Gradients", gradient=gradient)
+    assert answer["status"] == "Accepted"
+    charger = Charger(make_bench, station, service=service)
+    charger.session.fact(charger.grid.profiles(_wish(wish_w))[-1])
+    charger.play(FrequencyTrace(((0.0, 50.0),)), 1)
+    assert charger.power_w == pytest.approx(wish_w, rel=0.01)
+    charger.play(FrequencyTrace(((0.0, 51.2),)), 1.5)
+    assert charger.power_w == 0
+    charger.play(FrequencyTrace(((0.0, 50.0),)), 5)
+    half = 0.5 * (RATED_W if wish_w < 0 else ALLOWED.max_power_w)
+    assert abs(charger.power_w) == pytest.approx(min(abs(wish_w), half), rel=0.2)
+    charger.play(FrequencyTrace(((0.0, 50.0),)), 6)
+    assert charger.power_w == pytest.approx(wish_w, rel=0.01)
+
+
+@pytest.mark.parametrize("service", [AC_BPT, DC_BPT], ids=["AC_BPT", "DC_BPT"])
+def test_power_rises_by_a_gradient_and_falls_at_once(make_bench: Make, service: int) -> None:
+    station = with_controls()
+    gradient = {"priority": 1, "gradient": 20.0, "softGradient": 0.0}
+    station.ask("SetDERControl", isDefault=True, controlId="G", controlType="Gradients", gradient=gradient)
+    charger = Charger(make_bench, station, service=service)
+    charger.carry_out()
+    rise_w = 0.2 * charger.session.session._config.power_rating(charger.session.session.family)[0]
+    quiet = FrequencyTrace(((0.0, 50.0),))
+    charger.session.fact(charger.grid.profiles(_wish(0))[-1])
+    charger.play(quiet, 2)
+    assert charger.power_w == 0
+    wish_w = min(int(2 * rise_w), 20_000)
+    charger.session.fact(charger.grid.profiles(_wish(wish_w))[-1])
+    began = len(charger.history)
+    charger.play(quiet, 4)
+    powers = [power for _, _, power in charger.history[began:]]
+    for first in range(0, len(powers) - 50, 10):
+        assert powers[first + 50] - powers[first] <= rise_w * (1 + 2 * LOOP_S) + 50, "a second apart"
+    assert powers[-1] == pytest.approx(wish_w, rel=0.01)
+    charger.session.fact(charger.grid.profiles(_wish(1_000))[-1])
+    charger.play(quiet, 0.5)
+    assert charger.power_w == pytest.approx(1_000, rel=0.01)
+
+
+def curve(station: StationBench, control: str, points: list[tuple[float, float]]) -> None:
+    """Set a default curve."""
+    body = {"priority": 0, "yUnit": "PctMaxW", "curveData": [{"x": x, "y": y} for x, y in points]}
+    answer = station.ask("SetDERControl", isDefault=True, controlId=control, controlType=control, curve=body)
+    assert answer["status"] == "Accepted"
+
+
+def responses(station: StationBench) -> list[tuple[int, int | None]]:
+    """What the station has wanted of the power."""
+    return [(each.delta_w, each.floor_w) for each in station.commands if isinstance(each, Respond)]
+
+
+def test_curves_over_frequency_and_voltage_bound_what_is_fed_back() -> None:
+    station = with_controls()
+    curve(station, "FreqWatt", [(50.2, 100.0), (51.2, 0.0)])
+    curve(station, "VoltWatt", [(106.0, 100.0), (110.0, -20.0)])
+    station.commands.clear()
+    for hz, volt in ((50.0, 230.0), (50.7, 230.0), (50.7, 253.0), (50.7, None), (50.0, 230.0)):
+        station.fact(GridFrequency(hz=hz, volt=volt))
+    assert responses(station) == [(0, -10_000), (0, -5_000), (0, 2_000), (0, -5_000), (0, -10_000)]
+
+
+def test_the_csms_hears_once_that_the_grid_leads_and_once_that_it_does_no_more() -> None:
+    station = with_controls()
+    droop(station)
+    station.clear()
+    for hz in (50.0, 50.3, 50.19, 50.3, 50.19):
+        station.fact(GridFrequency(hz=hz))
+        station.wait(1)
+    alarm = station.expect("NotifyDERAlarm", controlType="FreqDroop", gridEventFault="OverFrequency")
+    assert "alarmEnded" not in alarm
+    station.nothing("NotifyDERAlarm")
+    station.wait(10)
+    station.expect("NotifyDERAlarm", controlType="FreqDroop", alarmEnded=True)
+
+
+def test_a_dead_band_may_be_told_instead_of_a_frequency() -> None:
+    station = with_controls()
+    droop(station, overFreq=0.2, underFreq=0.2)
+    station.commands.clear()
+    station.fact(GridFrequency(hz=50.45))
+    station.fact(GridFrequency(hz=49.55))
+    assert responses(station) == [(1_000, None), (-1_000, None)]
+
+
+def test_what_the_frequency_led_to_ends_with_its_profile() -> None:
+    station = led_by_frequency()
+    station.fact(GridFrequency(hz=49.5))
+    station.back()
+    assert station.ask("ClearChargingProfile", chargingProfileCriteria={"evseId": 1})["status"] == "Accepted"
+    told = [each.power_w for each in station.commands if isinstance(each, SetPower)]
+    assert told == [-8_000, None]
+
+
+@pytest.mark.parametrize(
+    ("planned_w", "response", "limits"),
+    [
+        (5_000, GridResponse(-2_000), (3_000, 8_000)),
+        (5_000, GridResponse(-9_000), (0, 8_000)),
+        (-5_000, GridResponse(2_000), (10_000, 3_000)),
+        (-5_000, GridResponse(0, -1_000), (10_000, 1_000)),
+        (None, GridResponse(-2_000), (8_000, 8_000)),
+        (None, GridResponse(2_000), (10_000, 6_000)),
+        (5_000, GridResponse(), (10_000, 8_000)),
+        (5_000, GridResponse(0, 0, 0), (0, 0)),
+        (None, GridResponse(0, -2_000, 4_000), (4_000, 2_000)),
+        (5_000, GridResponse(-2_000, -1_000), (3_000, 1_000)),
+    ],
+)
+def test_a_vehicle_with_a_schedule_is_left_less(
+    planned_w: int | None, response: GridResponse, limits: tuple[int, int]
+) -> None:
+    from secc.session.power import _bounded
+
+    assert _bounded(10_000, 8_000, planned_w, response) == limits
+
+
+@pytest.mark.parametrize("text", ["", "# nothing", "0,50\n0,50", "1,50\n0,50", "0,5", "x,50", "0,50,3", "-1,50"])
+def test_what_is_no_trace_is_refused(text: str) -> None:
+    from v2g.errors import CodecError
+
+    with pytest.raises(CodecError):
+        FrequencyTrace.parse(text)

@@ -1,0 +1,92 @@
+"""The handshake and the opening of a session."""
+
+import pytest
+
+from secc.session.config import SeccConfig
+from secc.session.setup import new_session_id
+from tests.secc.session.bench import Bench, protocol
+from tests.secc.session.conftest import MakeBench
+from v2g.iso15118.messages.app_protocol import ResponseCode
+from v2g.iso15118.messages.common_messages import Authorization
+from v2g.iso15118.sequence import State
+
+AC = "urn:iso:std:iso:15118:-20:AC"
+OLD = "urn:iso:15118:2:2013:MsgDef"
+
+
+@pytest.mark.parametrize(
+    ("offered", "schema_id", "code"),
+    [
+        ((protocol(),), 1, "OK_SuccessfulNegotiation"),
+        ((protocol(AC, schema=1, rank=1), protocol(schema=2, rank=2)), 2, "OK_SuccessfulNegotiation"),
+        (
+            (protocol(schema=7, rank=20), protocol(schema=8, rank=3, minor=1)),
+            8,
+            "OK_SuccessfulNegotiationWithMinorDeviation",
+        ),
+        ((protocol(OLD, major=2),), None, "Failed_NoNegotiation"),
+        ((protocol(major=2),), None, "Failed_NoNegotiation"),
+    ],
+)
+def test_the_best_ranked_protocol_that_is_served_is_picked(
+    bench: Bench, offered: tuple[object, ...], schema_id: int | None, code: str
+) -> None:
+    response = bench.send(bench.ask("SupportedAppProtocolReq", app_protocol=offered))
+    assert response.schema_id == schema_id
+    assert response.response_code.name == code
+    failed = response.response_code is ResponseCode.Failed_NoNegotiation
+    assert bench.session.closed == failed
+    assert bench.session.state is (State.ENDED if failed else State.SESSION_SETUP)
+
+
+@pytest.mark.parametrize("asked", [bytes(8), b"12345678"], ids=["new", "paused"])
+def test_every_session_is_new_and_has_an_id_of_its_own(bench: Bench, asked: bytes) -> None:
+    bench.go("SupportedAppProtocolReq")
+    response = bench.send(bench.ask("SessionSetupReq", header=bench.header(session_id=asked)))
+    assert response.response_code.name == "OK_NewSessionEstablished"  # V2G20-2626
+    assert response.header.session_id not in (bytes(8), asked)
+    assert response.evse_id == bench.config.evse_id
+    assert bench.session.session_id == response.header.session_id
+
+
+def test_a_session_id_is_never_zero() -> None:
+    answers = iter((bytes(8), bytes(8), b"\1" * 8))
+    assert new_session_id(lambda n: next(answers)) == b"\1" * 8
+
+
+@pytest.mark.parametrize(
+    ("services", "challenge"),
+    [((Authorization.PnC,), True), ((Authorization.EIM, Authorization.PnC), True), ((Authorization.EIM,), False)],
+)
+def test_a_challenge_is_offered_exactly_with_plug_and_charge(
+    make_bench: MakeBench, services: tuple[Authorization, ...], challenge: bool
+) -> None:
+    bench = make_bench(SeccConfig(authorization=services, supported_providers=("DEV2G",)))
+    response = bench.go("SupportedAppProtocolReq", "SessionSetupReq", "AuthorizationSetupReq")
+    assert response.authorization_services == services
+    assert not response.certificate_installation_service
+    mode = response.pnc_as_res_authorization_mode
+    assert (mode is not None) == challenge
+    assert (response.eim_as_res_authorization_mode is None) == challenge
+    if mode is not None:
+        assert len(mode.gen_challenge) == 16
+        assert mode.supported_providers.provider_id == ("DEV2G",)
+
+
+def test_after_the_farewell_nothing_is_owed_and_the_vehicle_closes_first(bench: Bench) -> None:
+    bench.reach(State.ENDED)
+    count = len(bench.responses)
+    assert bench.send(bench.ask("SessionStopReq")) is None
+    assert not bench.reason
+    assert len(bench.responses) == count
+    bench.pass_time(4.9)
+    assert not bench.session.closed
+    bench.pass_time(0.2)
+    assert bench.reason == "finished"
+
+
+def test_a_vehicle_that_closes_after_the_farewell_has_finished(bench: Bench) -> None:
+    bench.reach(State.ENDED)
+    bench.session.receive_eof(bench.now, bench.utc_ms)
+    bench.pump()
+    assert bench.reason == "finished"

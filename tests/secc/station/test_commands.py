@@ -1,0 +1,185 @@
+"""What the CSMS wants of the charger as such happens: out of service, kept for somebody, started anew."""
+
+import asyncio
+import contextlib
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from pki_tools.tree import PkiTree
+from secc.charger import Charger
+from secc.evse import restarting
+from secc.evse.controller import Outlet
+from secc.evse.restarting import AGAIN, restart_device
+from secc.session import ports
+from tests.secc.backend import Backend, backend
+from tests.secc.station.test_station import Fixture
+from tests.secc.test_bench_program import BENCH, made
+from tests.secc.test_charger import SilentVehicle
+from v2g.iso15118.session import Fact
+from v2g.observe import Observe
+
+STATION = """[station]
+url = "ws://127.0.0.1:{port}/ocpp"
+identity = "CS-V2G-0001"
+store = "station.db"
+retry_minimum = 0.02
+retry_random_range = 0.0
+"""
+
+
+@pytest.fixture
+async def csms() -> AsyncIterator[Backend]:
+    async with backend() as found:
+        yield found
+
+
+@contextlib.asynccontextmanager
+async def online(tmp_path: Path, pki: PkiTree, csms: Backend) -> AsyncIterator[Charger]:
+    """Return a charger whose CSMS has accepted it."""
+    async with made(tmp_path, pki, BENCH + STATION.format(port=csms.port)) as charger:
+        assert charger.station is not None
+        async with asyncio.timeout(60):
+            await charger.station.online.wait()
+        yield charger
+
+
+async def arrive(outlet: Outlet, vehicle: SilentVehicle) -> "asyncio.Task[None]":
+    """Let a vehicle connect; return once it is served."""
+    task = asyncio.create_task(outlet.vehicle(vehicle, lambda stream: stream))  # type: ignore[arg-type]
+    while not outlet.busy:
+        await asyncio.sleep(0)
+    return task
+
+
+async def test_at_an_evse_out_of_service_nobody_begins(tmp_path: Path, pki: PkiTree, csms: Backend) -> None:
+    """G03.FR.03; who is there goes on (G03.FR.05), and after a restart it is still so (G03.FR.08)."""
+    seen: list[Observe] = []
+    async with online(tmp_path, pki, csms) as charger:
+        (outlet,) = charger.outlets
+        outlet.observe = seen.append
+        first = SilentVehicle(outlet)
+        serving = await arrive(outlet, first)
+        await csms.ask("ChangeAvailability", operational_status="Inoperative")
+        await csms.wait("StatusNotification", where=lambda status: status["connector_status"] == "Unavailable")
+        assert outlet.busy
+        first.closed.set()
+        await serving
+        await outlet.vehicle(SilentVehicle(outlet), lambda stream: stream)  # type: ignore[arg-type]
+    async with online(tmp_path, pki, csms) as charger:
+        (outlet,) = charger.outlets
+        outlet.observe = seen.append
+        await outlet.vehicle(SilentVehicle(outlet), lambda stream: stream)  # type: ignore[arg-type]
+        refused = [event.data["reason"] for event in seen if event.name == "refused"]
+        assert refused == ["out_of_service", "out_of_service"]
+        await csms.ask("ChangeAvailability", operational_status="Operative")
+        await csms.wait("StatusNotification", where=lambda status: status["connector_status"] == "Available")
+        second = SilentVehicle(outlet)
+        serving = await arrive(outlet, second)
+        second.closed.set()
+        await serving
+
+
+async def test_a_reset_waits_for_who_is_served_and_lets_nobody_new_begin(
+    tmp_path: Path, pki: PkiTree, csms: Backend
+) -> None:
+    """B12.FR.01, and B01: the next boot says why."""
+    async with online(tmp_path, pki, csms) as charger:
+        (outlet,) = charger.outlets
+        vehicle = SilentVehicle(outlet)
+        serving = await arrive(outlet, vehicle)
+        await csms.ask("Reset", type="OnIdle")
+        await csms.wait("StatusNotification", where=lambda status: status["connector_status"] == "Unavailable")
+        assert not outlet.in_service
+        assert not charger.restarting.due.is_set()
+        vehicle.closed.set()
+        await serving
+        async with asyncio.timeout(60):
+            await charger.restarting.due.wait()
+    async with online(tmp_path, pki, csms):
+        assert [boot["reason"] for boot in csms.all("BootNotification")] == ["PowerUp", "RemoteReset"]
+
+
+async def test_a_reset_at_once_cuts_a_vehicle_off_that_does_not_stop(
+    tmp_path: Path, pki: PkiTree, csms: Backend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """B12.FR.04."""
+    monkeypatch.setattr(restarting, "GRACE_S", 0.0)
+    async with online(tmp_path, pki, csms) as charger:
+        (outlet,) = charger.outlets
+        serving = await arrive(outlet, SilentVehicle(outlet))
+        assert (await csms.ask("Reset", type="Immediate")).status == "Accepted"
+        async with asyncio.timeout(60):
+            await serving
+            await charger.restarting.due.wait()
+
+
+async def test_a_reset_that_keeps_transactions_leaves_open_what_rests() -> None:
+    """B13: whoever runs is stopped, a session that its vehicle has paused is not closed and not waited for."""
+    facts: list[Fact] = []
+
+    async def settled() -> None:
+        pass
+
+    outlet: Any = SimpleNamespace(busy=False, kept=object(), tell=facts.append, cut=facts.append, settled=settled)
+    waiting = restarting.Restarting([outlet], lambda _: None)
+    waiting.ask(at_once=True, keep=True, expect=lambda: None)
+    async with asyncio.timeout(60):
+        await waiting.due.wait()
+    assert facts == [ports.StopRequested("reset")]
+
+
+async def test_one_evse_is_not_reset_alone(tmp_path: Path, pki: PkiTree, csms: Backend) -> None:
+    """B11.FR.09: all EVSEs are one program."""
+    async with online(tmp_path, pki, csms) as charger:
+        assert (await csms.ask("Reset", type="Immediate", evse_id=1)).status == "Rejected"
+        assert charger.outlets[0].in_service
+
+
+async def test_a_reserved_evse_is_kept_for_its_contract(tmp_path: Path, csms: Backend) -> None:
+    """H03.FR.01, .09: others are refused, whoever has reserved uses it up."""
+    fixture = Fixture(tmp_path, csms.port)
+    async with fixture.running() as station:
+        await station.online.wait()
+        expiry = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
+        token: dict[str, Any] = {"id_token": "EMAID1", "type": "eMAID"}
+        answer = await csms.ask("ReserveNow", id=5, expiry_date_time=expiry, id_token=token, evse_id=1)
+        assert answer.status == "Accepted"
+        assert (await station.authorize("EMAID2", ())).decision == "refused"
+        assert (await station.authorize("EMAID1", ())).decision == "accepted"
+        station.started("a", "EMAID1")
+        assert (await csms.wait("TransactionEvent"))["reservation_id"] == 5
+        station.ended("a", trigger="EVDeparted", reason="EVDisconnected")
+        assert (await station.authorize("EMAID2", ())).decision == "accepted"
+
+
+async def test_a_device_that_cannot_be_restarted_starts_its_program_anew() -> None:
+    told: list[Observe] = []
+    assert await restart_device((), told.append) == AGAIN
+    assert await restart_device(("true",), told.append) == 0
+    assert not told
+    assert await restart_device(("false",), told.append) == AGAIN
+    assert await restart_device(("/not/there",), told.append) == AGAIN
+    assert [event.name for event in told] == ["restart_failed", "restart_failed"]
+
+
+def test_a_program_that_starts_anew_keeps_its_arguments_and_its_process(tmp_path: Path) -> None:
+    code = """
+import os, sys, pathlib
+from secc.evse.restarting import start_anew
+told = pathlib.Path(sys.argv[1])
+with told.open("a") as file:
+    print(os.getpid(), *sys.argv[1:], file=file)
+if len(told.read_text().splitlines()) < 2:
+    start_anew()
+"""
+    told = tmp_path / "told"
+    process = subprocess.Popen([sys.executable, "-c", code, str(told), "--flag"])
+    assert process.wait() == 0
+    assert told.read_text().splitlines() == [f"{process.pid} {told} --flag"] * 2

@@ -1,0 +1,145 @@
+"""Plug and charge over security profile 3: certificates on both ends, the contract chain, signed readings."""
+
+import asyncio
+import base64
+import contextlib
+import os
+import ssl
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.x509 import ocsp
+
+from pki_tools.tree import PkiTree
+from secc.station.station import Hooks, MeterSample, SignedReading, Station, StationConfig
+from tests.secc.backend import Backend, backend
+from v2g.io.runtime.clock import Clock
+from v2g.io.websocket.client import TlsFiles
+
+EMAID = "DEV2GC00000001"
+
+
+@pytest.fixture
+async def csms(pki: PkiTree) -> AsyncIterator[Backend]:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pki.path("csms/server/chain.pem"), pki.path("csms/server/leaf.key"))
+    context.load_verify_locations(pki.path("csms/root.pem"))
+    context.verify_mode = ssl.CERT_REQUIRED
+    async with backend(context) as found:
+        yield found
+
+
+@contextlib.asynccontextmanager
+async def station(pki: PkiTree, path: Path, port: int, **changes: Any) -> AsyncIterator[Station]:
+    """Run a station with its certificate."""
+    tls = TlsFiles(
+        ca=pki.path("csms/root.pem"),
+        chain=pki.path("csms/station/chain.pem"),
+        key=pki.path("csms/station/leaf.key"),
+    )
+    config = StationConfig(
+        url=f"wss://localhost:{port}/ocpp", identity="CS-V2G-0001", store=path / "s.db", tls=tls, **changes
+    )
+    found = Station(config, clock=Clock(), entropy=os.urandom, observe=lambda _: None, hooks=Hooks())
+    run = asyncio.create_task(found.run())
+    try:
+        async with asyncio.timeout(10):
+            await found.online.wait()
+        yield found
+    finally:
+        run.cancel()
+        await asyncio.gather(run, return_exceptions=True)
+        await found.close()
+
+
+def chain(pki: PkiTree) -> list[x509.Certificate]:
+    """The contract's certificates, leaf first."""
+    return x509.load_pem_x509_certificates(pki.path("contract/chain.pem").read_bytes())
+
+
+def der(certificates: list[x509.Certificate]) -> list[bytes]:
+    """Certificates as they come from the vehicle."""
+    return [c.public_bytes(serialization.Encoding.DER) for c in certificates]
+
+
+@pytest.mark.parametrize("version", ["2.0.1", "2.1"])
+async def test_a_contract_is_shown_whole(pki: PkiTree, tmp_path: Path, csms: Backend, version: Any) -> None:
+    certificates = chain(pki)
+    async with station(pki, tmp_path, csms.port, versions=(version,)) as found:
+        outcome = await found.authorize(EMAID, der(certificates))
+    assert (outcome.decision, outcome.status, outcome.certificate_status) == ("accepted", "Accepted", "Accepted")
+    request = csms.all("Authorize")[0]
+    assert request["id_token"] == {"id_token": EMAID, "type": "eMAID"}
+    assert x509.load_pem_x509_certificates(request["certificate"].encode()) == certificates
+    hashed = request["iso15118_certificate_hash_data"]
+    assert len(hashed) == len(certificates) - 1
+    for data, certificate, issuer in zip(hashed, certificates, certificates[1:], strict=False):
+        expected = ocsp.OCSPRequestBuilder().add_certificate(certificate, issuer, hashes.SHA256()).build()
+        assert data["hash_algorithm"] == "SHA256"
+        assert bytes.fromhex(data["issuer_name_hash"]) == expected.issuer_name_hash
+        assert bytes.fromhex(data["issuer_key_hash"]) == expected.issuer_key_hash
+        assert int(data["serial_number"], 16) == certificate.serial_number
+
+
+@pytest.mark.parametrize(
+    ("token", "certificate", "decision"),
+    [
+        ("Accepted", "Accepted", "accepted"),
+        ("Accepted", None, "accepted"),
+        ("Expired", "CertificateExpired", "certificate_expired"),
+        ("Invalid", "CertificateRevoked", "certificate_revoked"),
+        ("Invalid", "CertChainError", "certificate_invalid"),
+        ("Invalid", "SignatureError", "certificate_invalid"),
+        ("Accepted", "NoCertificateAvailable", "certificate_invalid"),
+        ("Blocked", "ContractCancelled", "refused"),
+        ("Accepted", "ContractCancelled", "refused"),
+        ("Unknown", "ContractCancelled", "unknown"),
+        ("NoCredit", "Accepted", "refused"),
+    ],
+)
+async def test_what_the_csms_says_decides(
+    pki: PkiTree, tmp_path: Path, csms: Backend, token: str, certificate: str | None, decision: str
+) -> None:
+    csms.answers["Authorize"] = {"id_token_info": {"status": token}, "certificate_status": certificate}
+    async with station(pki, tmp_path, csms.port) as found:
+        assert (await found.authorize(EMAID, der(chain(pki)))).decision == decision
+
+
+async def test_no_answer_is_no_permission(pki: PkiTree, tmp_path: Path, csms: Backend) -> None:
+    csms.silent = {"Authorize"}
+    async with station(pki, tmp_path, csms.port, authorize_timeout=0.1) as found:
+        assert (await found.authorize(EMAID, der(chain(pki)))).decision == "unreachable"
+    csms.silent, csms.refuse = set(), {"Authorize": 1}
+    async with station(pki, tmp_path, csms.port) as found:
+        assert (await found.authorize(EMAID, der(chain(pki)))).decision == "unreachable"
+
+
+async def test_a_chain_that_is_none_is_left_to_the_csms_to_refuse(pki: PkiTree, tmp_path: Path, csms: Backend) -> None:
+    async with station(pki, tmp_path, csms.port) as found:
+        await found.authorize(EMAID, [b"no certificate"])
+    assert "certificate" not in csms.all("Authorize")[0]
+
+
+@pytest.mark.parametrize("version", ["2.0.1", "2.1"])
+async def test_signed_readings_travel_with_the_end(pki: PkiTree, tmp_path: Path, csms: Backend, version: Any) -> None:
+    key = x509.load_pem_x509_certificates(pki.path("meter/chain.pem").read_bytes())[0].public_key()
+    spki = key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    container = 'OCMF|{"FV":"1.0"}|{"SD":"00"}'
+    signed = tuple(SignedReading(register=r, data=container, public_key=spki) for r in ("import", "export"))
+    async with station(pki, tmp_path, csms.port, versions=(version,)) as found:
+        found.started("a", EMAID, sample=MeterSample(utc_ms=1, import_mwh=1, export_mwh=2))
+        last = MeterSample(utc_ms=2, import_mwh=5, export_mwh=7, signed=signed)
+        found.ended("a", trigger="EVDeparted", reason="EVDisconnected", sample=last)
+        assert await found.drain(10)
+    values = csms.all("TransactionEvent")[1]["meter_value"][0]["sampled_value"]
+    for value in values[:2]:
+        field = value["signed_meter_value"]
+        assert base64.b64decode(field["signed_meter_data"]).decode() == container
+        assert field["encoding_method"] == "OCMF"
+        assert field["signing_method"] == "", "OCMF names its algorithm itself"
+        assert base64.b64decode(field["public_key"]).decode() == f"oca:base16:asn1:{spki.hex()}"
+        assert value["context"] == "Transaction.End"

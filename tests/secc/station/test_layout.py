@@ -1,0 +1,96 @@
+"""What the back end is told of a charger: current, connectors, inverters, firmware."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from secc.config import load_config
+from secc.station.config import StationConfig
+from secc.station.device import Premises
+from secc.station.layout import evse_layout
+from secc.station.settings import settings_of
+from tests.certification.station.bench import Bench
+from tests.secc.test_secc_config import LEAST
+from v2g.errors import ConfigError
+from v2g_station.blocks.der.reactive import REACTIVE
+from v2g_station.blocks.der.response import BY_FREQUENCY, BY_VOLTAGE
+from v2g_station.blocks.settings import StationSettings
+from v2g_station.kernel.layout import EvseLayout
+
+
+def settings(premises: Premises, **config: Any) -> StationSettings:
+    """What the core of a charger is told."""
+    station = StationConfig(url="ws://csms", identity="CS-1", store=Path("s.db"), **config)
+    return settings_of(
+        station, "PowerUp", same_boot=False, scale=1.0, able=frozenset(), premises=premises, roots=(), chains={}
+    )
+
+
+@pytest.mark.parametrize(
+    ("more", "latch", "expected"),
+    [
+        ('[charger]\nservices = [5]\n[hardware]\nkind = "ac"\n', True, ("sType2", False, 3)),
+        ('[charger]\nservices = [5]\nac_rating = {phases = 1}\n[hardware]\nkind = "ac"\n', False, ("cType2", True, 1)),
+        ("[charger]\nservices = [6]\n", False, ("cCCS2", True, 0)),
+        ("[charger]\nservices = [6]\n", True, ("cCCS2", True, 0)),
+        ("[charger]\nservices = [9]\n", False, ("cMCS", True, 0)),
+        ('[charger]\nservices = [3]\n[hardware]\nkind = "wpt"\n', False, ("wInductive", True, 0)),
+        ('[charger]\nservices = [4]\n[hardware]\nkind = "acdp"\n', False, ("Pan", True, 0)),
+    ],
+)
+def test_connectors_and_phases_are_those_of_the_hardware(
+    more: str, latch: bool, expected: tuple[str, bool, int]
+) -> None:
+    (place,) = load_config(LEAST + more, name="secc.toml").places
+    found = evse_layout(place, rating=(11_000, 5_000), latch=latch)
+    connector = found.connectors[0]
+    assert (connector.connector_type, connector.fixed_cable, found.phases) == expected
+    assert (found.max_power_w, found.max_discharge_w) == (11_000, 5_000)
+
+
+def test_amperes_are_taken_where_the_current_alternates_and_are_those_of_its_voltage() -> None:
+    """K08.FR.07: three phases of 240 V and 10 A are 7.2 kW; the other EVSE has direct current."""
+    alternating = EvseLayout(max_power_w=22_000, phases=3, line_v=240.0)
+    told = settings(Premises(evses=(alternating, EvseLayout(max_power_w=50_000))))
+    found = Bench("2.1", evses=told.layout.evses, managed=True)
+    period = [{"startPeriod": 0, "limit": 10.0}]
+    schedule = [{"id": 1, "startSchedule": "2026-01-01T00:00:00Z", "chargingRateUnit": "A",
+                 "chargingSchedulePeriod": period}]  # fmt: skip
+    profile = {"id": 1, "stackLevel": 0, "chargingProfilePurpose": "TxDefaultProfile",
+               "chargingProfileKind": "Absolute", "chargingSchedule": schedule}  # fmt: skip
+    for evse_id, status in ((1, "Accepted"), (2, "Rejected")):
+        profile["id"] = evse_id
+        assert found.ask("SetChargingProfile", evseId=evse_id, chargingProfile=profile)["status"] == status
+    assert found.station.smart_charging.limits_of(found.station.evses[1]).charge_w == 7_200
+
+
+@pytest.mark.parametrize(
+    ("premises", "expected"),
+    [
+        (Premises(grid_voltage=False), {*BY_FREQUENCY}),
+        (Premises(), {*BY_FREQUENCY, *BY_VOLTAGE}),
+        (Premises(max_var=5_000), {*BY_FREQUENCY, *BY_VOLTAGE, *REACTIVE}),
+        (Premises(max_var=5_000, grid_voltage=False), {*BY_FREQUENCY, *REACTIVE} - {"VoltVar"}),
+    ],
+)
+def test_controls_are_supported_as_far_as_the_hardware_can_follow_them(premises: Premises, expected: set[str]) -> None:
+    from secc.energy_manager.grid_frequency import FrequencyConfig
+
+    assert settings(premises).der_controls == ()
+    assert set(settings(premises, frequency=FrequencyConfig()).der_controls) == expected
+
+
+def test_the_version_of_the_firmware_is_that_of_the_image_that_runs(tmp_path: Path) -> None:
+    file = tmp_path / "version"
+    assert settings(Premises(), firmware="1.0").layout.firmware == "1.0"
+    for version in ("2.0.1", "1.9"):
+        file.write_text(f"{version}\nbuilt on a Friday\n")
+        found = settings(Premises(), firmware="1.0", firmware_file=file)
+        assert (found.layout.firmware, found.inverter.sw_version) == (version, version)
+    for text in ("", "x" * 51):
+        file.write_text(text)
+        with pytest.raises(ConfigError, match="holds no version"):
+            settings(Premises(), firmware_file=file)
+    with pytest.raises(ConfigError):
+        settings(Premises(), firmware_file=tmp_path / "none")

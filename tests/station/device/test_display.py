@@ -1,0 +1,147 @@
+"""Messages of the CSMS at the charger's display (functional block O)."""
+
+import asyncio
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from tests.certification.station.bench import Bench
+from tests.certification.station.test_payment import TEMPLATE
+from tests.secc.backend import backend
+from tests.secc.station.test_station import Fixture, sample
+from v2g.observe import Observe
+from v2g.ocpp.messages.base import MessageContent
+from v2g.ocpp.messages.display import MessageInfo
+from v2g_station.blocks.display import Show
+from v2g_station.blocks.payment.web_payment import ShowQrCode
+from v2g_station.device.display import Display, DisplayConfig
+
+
+def message(number: int, text: str = "") -> MessageInfo:
+    content = MessageContent(format="UTF8", language="en", content=text or f"text {number}")
+    return MessageInfo(id=number, priority="NormalCycle", message=content)
+
+
+def shown(file: Path) -> Any:
+    return json.loads(file.read_text())
+
+
+async def test_messages_take_turns_and_none_is_the_chargers_own_picture(tmp_path: Path) -> None:
+    file = tmp_path / "display.json"
+    told: list[Observe] = []
+    news = asyncio.Event()
+
+    def observe(event: Observe) -> None:
+        told.append(event)
+        news.set()
+
+    display = Display(DisplayConfig(file=file, turn_s=0.001), observe)
+    display.show(Show(messages=(message(1), message(2))))
+    assert shown(file)["content"] == "text 1"
+    async with asyncio.timeout(30):
+        while len(told) < 3:
+            news.clear()
+            await news.wait()
+    assert [event.data["id"] for event in told[:3]] == [1, 2, 1]
+    display.show(Show(messages=(message(3),)))
+    assert (shown(file)["id"], shown(file)["format"], shown(file)["extra"]) == (3, "UTF8", [])
+    display.show(Show(messages=()))
+    assert shown(file) == {}
+    assert told[-1].name == "cleared"
+    await display.close()
+
+
+async def test_a_display_may_be_a_command_that_gets_the_message_and_no_shell(tmp_path: Path) -> None:
+    told: list[Observe] = []
+    code = "import sys, pathlib; pathlib.Path(sys.argv[1]).write_text(sys.stdin.read())"
+    file = tmp_path / "shown"
+    display = Display(DisplayConfig(command=(sys.executable, "-c", code, str(file))), told.append)
+    display.show(Show(messages=(message(1, "$(reboot)"),)))
+    assert display._running is not None
+    await display._running
+    assert shown(file)["content"] == "$(reboot)"
+    broken = Display(DisplayConfig(command=("false",)), told.append)
+    broken.show(Show(messages=(message(1),)))
+    assert broken._running is not None
+    await broken._running
+    assert told[-1].name == "failed"
+
+
+async def test_a_file_that_cannot_be_written_is_told_and_no_more(tmp_path: Path) -> None:
+    told: list[Observe] = []
+    Display(DisplayConfig(file=tmp_path / "none" / "display.json"), told.append).show(Show(messages=(message(1),)))
+    assert [event.name for event in told] == ["shown", "failed"]
+
+
+async def test_the_charger_shows_what_its_csms_wants_while_it_charges(tmp_path: Path) -> None:
+    file = tmp_path / "display.json"
+    async with backend() as csms:
+        fixture = Fixture(tmp_path, csms.port, display=DisplayConfig(file=file))
+        async with fixture.running() as station:
+            await fixture.until(station.online.is_set)
+            text = {"format": "UTF8", "content": "Half price until six"}
+            wanted = {"id": 7, "priority": "NormalCycle", "state": "Charging", "message": text}
+            assert (await csms.ask("SetDisplayMessage", message=wanted)).status == "Accepted"
+            assert not file.exists()
+            station.started("session-1", "DE1")
+            station.updated("session-1", trigger="ChargingStateChanged", charging_state="Charging", sample=sample(1))
+            assert shown(file)["content"] == "Half price until six"
+            station.ended("session-1", trigger="StopAuthorized", reason="Local")
+            assert shown(file) == {}
+
+
+def test_another_text_under_the_same_number_is_shown() -> None:
+    found = Bench()
+
+    def put(text: str) -> None:
+        body = {"id": 1, "priority": "NormalCycle", "message": {"format": "UTF8", "content": text}}
+        assert found.ask("SetDisplayMessage", message=body)["status"] == "Accepted"
+
+    put("one")
+    put("two")
+    texts = [each.messages[0].message.content for each in found.commands if isinstance(each, Show)]
+    assert texts == ["one", "two"]
+
+
+async def test_qr_codes_and_what_became_of_a_wish_stand_beside_the_message(tmp_path: Path) -> None:
+    """C25.FR.01: a code stands there until it is another one, or none."""
+    file = tmp_path / "display.json"
+    told: list[Observe] = []
+    display = Display(DisplayConfig(file=file, draws_qr_codes=True), told.append)
+    assert display.draws_codes
+    display.code(ShowQrCode(evse_id=2, url="https://pay/2"))
+    display.code(ShowQrCode(evse_id=1, url="https://pay/1", quality="High"))
+    display.code(ShowQrCode(evse_id=1, url="https://pay/1b", quality="High"))
+    display.show(Show(messages=(message(3),)))
+    display.notice(2, "web_payment", "")
+    assert shown(file)["content"] == "text 3"
+    assert shown(file)["notice"] == {"evse": 2, "word": "web_payment", "text": ""}
+    assert shown(file)["qr_codes"] == [
+        {"evse": 1, "url": "https://pay/1b", "quality": "High"},
+        {"evse": 2, "url": "https://pay/2", "quality": "Medium"},
+    ]
+    display.code(ShowQrCode(evse_id=1, url=None))
+    display._fade()
+    assert [each["evse"] for each in shown(file)["qr_codes"]] == [2]
+    assert "notice" not in shown(file)
+    codes = [(event.data["evse"], event.data["shown"]) for event in told if event.name == "qr_code"]
+    assert codes == [(2, True), (1, True), (1, False)], "a new password is no news"
+    await display.close()
+
+
+async def test_a_charger_whose_display_draws_codes_offers_payment_on_the_web(tmp_path: Path) -> None:
+    file = tmp_path / "display.json"
+    async with backend() as csms:
+        fixture = Fixture(tmp_path, csms.port, display=DisplayConfig(file=file, draws_qr_codes=True))
+        async with fixture.running() as station:
+            await fixture.until(station.online.is_set)
+            values = {"URLTemplate": TEMPLATE, "Enabled": "true"}
+            for name, value in values.items():
+                component, variable = {"name": "WebPaymentsCtrlr"}, {"name": name}
+                data = {"attribute_value": value, "component": component, "variable": variable}
+                answer = await csms.ask("SetVariables", set_variable_data=[data])
+                assert answer.set_variable_result[0]["attribute_status"] == "Accepted"
+            assert shown(file)["qr_codes"][0]["url"].startswith(TEMPLATE[: TEMPLATE.index("{")])
+            station.started("session-1", "DE1")
+            assert "qr_codes" not in shown(file)

@@ -1,0 +1,306 @@
+"""New firmware in the charger: every step of an update, and a kill at each of them (L01)."""
+
+import asyncio
+import itertools
+import ssl
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.certification.station.bench import Bench
+from tests.certification.station.test_block_l import IMAGE, update
+from tests.station.device.file_server import FileServer, file_server
+from v2g.errors import InstallError
+from v2g.io.runtime.clock import Clock
+from v2g_station.blocks.evse import Fact
+from v2g_station.blocks.firmware import Activate, CancelFirmware, ConfirmInstall, Download, Install
+from v2g_station.device.firmware import Firmware, UpdateConfig
+from v2g_station.device.installer import CommandInstaller, CommandsConfig, FolderInstaller
+
+WORK = (Download, Install, Activate, ConfirmInstall, CancelFirmware)
+FINAL = {"Installed", "InstallationFailed", "InstallVerificationFailed", "DownloadFailed", "InvalidSignature"}
+
+
+class Killed(BaseException):
+    """The process is gone."""
+
+
+class Slots(FolderInstaller):
+    """Slots that count every step, may fail or be killed in it, and whose new firmware may not start."""
+
+    starts = True
+    fails: tuple[str, ...] = ()
+
+    def __init__(self, folder: Path, restart: Callable[[], None], point: Callable[[], None]) -> None:
+        super().__init__(folder, restart)
+        self.point = point
+
+    def boot(self) -> Any:
+        if not self.starts:
+            (self.folder / "once").unlink(missing_ok=True)  # the boot loader has tried it, in vain
+        return super().boot()
+
+    async def _step(self, name: str, work: Any) -> None:
+        self.point()
+        if name in self.fails:
+            raise InstallError(name, verification=name == "install")
+        await work()
+        self.point()
+
+    async def install(self, image: Path) -> None:
+        work = super().install
+        await self._step("install", lambda: work(image))
+
+    async def activate(self) -> None:
+        await self._step("activate", super().activate)
+
+    async def confirm(self) -> None:
+        await self._step("confirm", super().confirm)
+
+    async def roll_back(self) -> None:
+        await self._step("roll_back", super().roll_back)
+
+
+class Device:
+    """A charger with two slots: the station's core and the machine's part, over restarts. `kill_at` counts points."""
+
+    def __init__(self, folder: Path, server: FileServer, *, kill_at: int = -1, accepts: bool = True) -> None:
+        server.files["/fw.bin"] = IMAGE
+        self.folder, self.accepts = folder, accepts
+        self.kill_at, self.points = kill_at, itertools.count()
+        self.boots = 0
+        self.waits: list[float] = []
+        self.slots = Slots(folder / "slots", lambda: None, self.point)
+        self.bench = Bench()
+        self.bench.commands.clear()
+        self.firmware = self._start()
+        assert update(self.bench, location=f"{server.url}/fw.bin", signature=None) == "Rejected"
+        self.want = lambda **more: update(self.bench, location=f"{server.url}/fw.bin", **more)
+
+    def point(self) -> None:
+        """A place where the power may fail."""
+        if next(self.points) == self.kill_at:
+            raise Killed
+
+    def _start(self) -> Firmware:
+        self.boots += 1
+        self.slots.boot()
+        accepted = asyncio.Event()
+        if self.accepts:
+            accepted.set()
+        made = Firmware(
+            UpdateConfig(slots=self.folder / "slots", confirm_s=0.001 if not self.accepts else 300.0),
+            lambda: self.folder,
+            self.slots,
+            tell=self.tell,
+            accepted=lambda: accepted,
+            context=ssl.create_default_context,
+            observe=lambda _: None,
+            boot_id=str(self.boots),
+            pause=self.pause,
+        )
+        save = made._save
+
+        def saved(*args: Any) -> None:
+            self.point()
+            save(*args)
+            self.point()
+
+        made._save = saved  # type: ignore[method-assign]
+        return made
+
+    async def pause(self, seconds: float) -> None:
+        self.waits.append(seconds)
+
+    def tell(self, fact: Fact) -> None:
+        self.point()
+        self.bench.fact(fact)
+        self.point()
+
+    def restart(self) -> None:
+        """Power fails, or the machine restarts: both parts begin anew from what they kept."""
+        self.bench.commands.clear()
+        self.firmware = self._start()
+        self.bench.power_loss()
+
+    async def live(self) -> list[str]:
+        """Let everything happen until the end; return what the CSMS has heard."""
+        for _ in range(60):
+            wanted = [each for each in self.bench.commands if isinstance(each, WORK)]
+            self.bench.commands.clear()
+            if not wanted:
+                if self.bench.station.firmware._job is None:
+                    break
+                self.restart()
+                continue
+            for each in wanted:
+                self.firmware.command(each)
+                await self.firmware.finished()
+                assert self.firmware._running is not None
+                task = self.firmware._running[0]
+                if not task.cancelled() and isinstance(task.exception(), Killed):
+                    self.restart()
+                    break
+        else:
+            raise AssertionError("the update has no end")
+        return [body["status"] for name, body in self.bench.log if name == "FirmwareStatusNotification"]
+
+    @property
+    def starts_next(self) -> bytes:
+        """The firmware that the next power-on starts."""
+        self.slots.starts = True
+        image = self.slots.folder / self.slots.boot() / "image"
+        return image.read_bytes() if image.exists() else b"old"
+
+
+@pytest.fixture
+def server() -> Iterator[FileServer]:
+    with file_server() as found:
+        yield found
+
+
+async def test_signed_firmware_is_written_tried_and_confirmed(server: FileServer, tmp_path: Path) -> None:
+    found = Device(tmp_path, server)
+    assert found.want() == "Accepted"
+    told = await found.live()
+    steps = ["Downloading", "Downloaded", "SignatureVerified", "Installing", "InstallRebooting", "Installed"]
+    assert told == steps
+    assert found.boots == 2
+    assert found.starts_next == IMAGE
+    assert not (tmp_path / "image").exists()
+
+
+async def test_a_kill_at_any_step_ends_in_what_is_true(server: FileServer, tmp_path: Path) -> None:
+    """Whatever the CSMS is told last is what the next power-on starts, and it is told once."""
+    for kill_at in itertools.count():
+        folder = tmp_path / str(kill_at)
+        folder.mkdir()
+        found = Device(folder, server, kill_at=kill_at)
+        found.want()
+        told = await found.live()
+        ended = [status for status in told if status in FINAL]
+        assert len(ended) == 1, (kill_at, told)
+        assert (ended == ["Installed"]) is (found.starts_next == IMAGE), (kill_at, told)
+        assert found.bench.station.firmware._job is None
+        if next(found.points) <= kill_at:
+            break  # there was no such point any more
+    assert kill_at > 15
+
+
+@pytest.mark.parametrize("kill_at", range(0, 26, 3))
+async def test_firmware_that_is_not_accepted_in_time_is_rolled_back(
+    server: FileServer, tmp_path: Path, kill_at: int
+) -> None:
+    found = Device(tmp_path, server, kill_at=kill_at, accepts=False)
+    found.want()
+    assert (await found.live())[-1] == "InstallationFailed"
+    assert found.starts_next == b"old"
+
+
+async def test_firmware_that_does_not_start_is_told_as_failed(server: FileServer, tmp_path: Path) -> None:
+    found = Device(tmp_path, server)
+    found.slots.starts = False
+    found.want()
+    assert (await found.live())[-2:] == ["InstallRebooting", "InstallationFailed"]
+    assert found.starts_next == b"old"
+
+
+@pytest.mark.parametrize(
+    ("step", "status"), [("install", "InstallVerificationFailed"), ("activate", "InstallationFailed")]
+)
+async def test_a_step_that_fails_is_told(server: FileServer, tmp_path: Path, step: str, status: str) -> None:
+    found = Device(tmp_path, server)
+    found.slots.fails = (step,)
+    found.want()
+    assert (await found.live())[-1] == status
+    assert found.starts_next == b"old"
+
+
+async def test_firmware_that_cannot_be_confirmed_is_rolled_back(server: FileServer, tmp_path: Path) -> None:
+    found = Device(tmp_path, server)
+    found.slots.fails = ("confirm",)
+    found.want()
+    assert (await found.live())[-1] == "InstallationFailed"
+    assert found.starts_next == b"old"
+
+
+async def test_an_image_that_was_changed_after_its_check_is_not_installed(server: FileServer, tmp_path: Path) -> None:
+    found = Device(tmp_path, server)
+    found.want(install_s=3600)
+    (wanted,) = [each for each in found.bench.commands if isinstance(each, Download)]
+    found.bench.commands.clear()
+    found.firmware.command(wanted)
+    await found.firmware.finished()
+    (tmp_path / "image").write_bytes(b"something else")
+    found.bench.wait(3601)
+    assert (await found.live())[-1] == "InstallVerificationFailed"
+    assert found.starts_next == b"old"
+
+
+async def test_an_image_that_is_not_there_is_asked_for_again(server: FileServer, tmp_path: Path) -> None:
+    found = Device(tmp_path, server)
+    server.judge = lambda *_: 503
+    update(found.bench, location=f"{server.url}/fw.bin")
+    found.bench.commands.clear()
+    found.firmware.command(Download(request_id=1, url=f"{server.url}/fw.bin", retries=2, retry_interval_s=9))
+    await found.firmware.finished()
+    assert server.asked == 3
+    assert found.waits == [9, 9]
+    assert [body["status"] for name, body in found.bench.log if name == "FirmwareStatusNotification"][-1] == (
+        "DownloadFailed"
+    )
+
+
+async def test_an_image_without_end_is_not_taken(server: FileServer, tmp_path: Path) -> None:
+    found = Device(tmp_path, server)
+    server.files["/fw.bin"] = bytes(1024 * 1024 + 1)
+    found.firmware._config = UpdateConfig(slots=tmp_path, most_mib=1)
+    found.want()
+    assert (await found.live())[-1] == "DownloadFailed"
+    assert not [path for path in tmp_path.iterdir() if "image" in path.name]
+
+
+async def test_what_a_kill_has_left_of_an_image_is_removed(server: FileServer, tmp_path: Path) -> None:
+    found = Device(tmp_path, server)
+    (tmp_path / ".image.left").write_bytes(IMAGE)
+    found.want()
+    assert (await found.live())[-1] == "Installed"
+    assert not (tmp_path / ".image.left").exists()
+
+
+def commands(**changes: Any) -> CommandInstaller:
+    """Commands of a device."""
+    nothing = ("true",)
+    steps: dict[str, Any] = dict.fromkeys(("running", "install", "activate", "confirm", "roll_back"), nothing)
+    return CommandInstaller(CommandsConfig(**(steps | changes)))
+
+
+async def test_the_devices_own_commands_get_the_image_and_no_shell(tmp_path: Path) -> None:
+    image = tmp_path / "an image; touch gone"
+    image.write_bytes(IMAGE)
+    found = commands(running=("echo", "a"), install=("cp", "{image}", str(tmp_path / "slot")))
+    assert await found.running() == "a"
+    await found.install(image)
+    assert (tmp_path / "slot").read_bytes() == IMAGE
+    await found.activate()
+
+
+async def test_a_command_that_fails_says_what_it_printed() -> None:
+    code = "import sys; print('bad checksum', file=sys.stderr); sys.exit(65)"
+    with pytest.raises(InstallError, match="bad checksum") as raised:
+        await commands(install=(sys.executable, "-c", code)).install(Path("/image"))
+    assert raised.value.verification
+    with pytest.raises(InstallError, match="/nowhere"):
+        await commands(activate=("/nowhere",)).activate()
+    with pytest.raises(InstallError, match="no name"):
+        await commands().running()
+
+
+async def test_a_command_that_hangs_is_ended() -> None:
+    began = Clock().monotonic()
+    with pytest.raises(InstallError, match="longer"):
+        await commands(activate=("sleep", "600"), timeout_s=0.05).activate()
+    assert Clock().monotonic() - began < 300

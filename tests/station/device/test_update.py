@@ -1,0 +1,80 @@
+"""An update of a charger's firmware, from its CSMS's wish to the word after the restart (L01), over real sockets."""
+
+import base64
+import os
+import signal
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import NameOID
+
+from tests.secc.backend import Backend, backend
+from tests.secc.station.test_station import Fixture
+from tests.station.device.file_server import file_server
+from v2g_station.device.firmware import UpdateConfig
+
+IMAGE = b"firmware 2"
+
+
+def certificate(name: str, key: ec.EllipticCurvePrivateKey, issuer: str, by: ec.EllipticCurvePrivateKey) -> str:
+    """Return a certificate in PEM; one that has signed itself is an authority."""
+    now = datetime.now(UTC)
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]))
+        .issuer_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, issuer)]))
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.BasicConstraints(ca=name == issuer, path_length=None), critical=True)
+    )
+    return builder.sign(by, hashes.SHA256()).public_bytes(Encoding.PEM).decode()
+
+
+async def told(csms: Backend, *statuses: str) -> None:
+    """Wait until the CSMS has heard these, in this order."""
+    await csms.wait("FirmwareStatusNotification", len(statuses))
+    assert tuple(each["status"] for each in csms.all("FirmwareStatusNotification")) == statuses
+
+
+async def test_a_charger_restarts_into_what_its_manufacturer_has_signed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manufacturer, signer = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
+    root = tmp_path / "manufacturer.pem"
+    root.write_text(certificate("Manufacturer", manufacturer, "Manufacturer", manufacturer))
+    restarts: list[int] = []
+    monkeypatch.setattr(os, "kill", lambda _pid, number: restarts.append(number))
+    update = UpdateConfig(slots=tmp_path / "slots", manufacturer_roots=(root,))
+    with file_server() as server:
+        server.files["/fw.bin"] = IMAGE
+        firmware = {
+            "location": f"{server.url}/fw.bin",
+            "retrieve_date_time": "2026-01-01T00:00:00Z",
+            "signing_certificate": certificate("Signer", signer, "Manufacturer", manufacturer),
+            "signature": base64.b64encode(signer.sign(IMAGE, ec.ECDSA(hashes.SHA256()))).decode(),
+        }
+        stranger = firmware | {"signing_certificate": certificate("Signer", signer, "Signer", signer)}
+        steps = ["Downloading", "Downloaded", "SignatureVerified", "Installing", "InstallRebooting"]
+        async with backend() as csms:
+            fixture = Fixture(tmp_path, csms.port, update=update)
+            async with fixture.running() as station:
+                await fixture.until(station.online.is_set)
+                assert (
+                    await csms.ask("UpdateFirmware", request_id=1, firmware=stranger)
+                ).status == "InvalidCertificate"
+                assert (await csms.ask("UpdateFirmware", request_id=2, firmware=firmware)).status == "Accepted"
+                await told(csms, *steps)
+                await fixture.until(lambda: restarts == [signal.SIGTERM])
+                assert await station.drain(60)  # what nobody has answered would be told again
+            again = Fixture(tmp_path, csms.port, update=update)
+            async with again.running():
+                await told(csms, *steps, "Installed")
+    assert (tmp_path / "slots" / "active").read_text() == "b"
+    assert (tmp_path / "slots" / "b" / "image").read_bytes() == IMAGE

@@ -1,0 +1,250 @@
+"""Whatever happens to the link, the CSMS and the power: each transaction arrives once, in order, from begin to end."""
+
+import itertools
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.certification.station.bench import SOCKET, Bench, Refused, at
+from v2g_station.blocks.connection.outbox import Entry
+from v2g_station.blocks.smart_charging.smart_charging import SetLimit
+
+STEPS = (
+    "plug", "unplug", "present", "flow", "suspend", "drop", "back", "wait", "long", "power", "silent", "refuse",
+    "answer", "twice",
+)  # fmt: skip
+
+
+def do(found: Bench, step: str) -> None:
+    """Let something happen."""
+    match step:
+        case "plug":
+            found.plug()
+        case "unplug":
+            found.unplug()
+        case "present":
+            found.present()
+        case "flow" if found.allowed():
+            found.flow("Charging", wh=10)
+        case "suspend" if found.allowed():
+            found.flow("SuspendedEV")
+        case "drop" if found.connected:
+            found.drop()
+        case "back":
+            found.accepting = lambda _: True
+        case "wait":
+            found.wait(7)
+        case "long":
+            found.wait(130)
+        case "power":
+            found.power_loss()
+            found.plug(vehicle=False, station=False)
+        case "silent":
+            found.answers["TransactionEvent"] = None
+        case "refuse":
+            found.answers["TransactionEvent"] = Refused("InternalError")
+        case "answer":
+            found.answers.pop("TransactionEvent", None)
+        case "twice":
+            found.plug()
+            found.plug()
+
+
+def live_through(steps: list[str]) -> Bench:
+    """Let everything happen, then let the CSMS be well and the driver leave."""
+    found = Bench(
+        evses=(SOCKET,),
+        variables={
+            "OCPPCommCtrlr.MessageAttempts[TransactionEvent]": "100",
+            "OCPPCommCtrlr.MessageAttemptInterval[TransactionEvent]": "0",
+            "AuthCtrlr.OfflineTxForUnknownIdEnabled": "true",
+            "TxCtrlr.TxStartPoint": "EVConnected",
+            "TxCtrlr.TxStopPoint": "EVConnected",
+        },
+    )
+    for step in steps:
+        do(found, step)
+    found.answers.clear()
+    found.accepting = lambda _: True
+    found.unplug()
+    for _ in range(40):
+        found.wait(30)
+        if found.connected and len(found.station.outbox) == 0:
+            break
+    return found
+
+
+def check(found: Bench) -> None:
+    """Nothing is lost, nothing out of order, nothing left open."""
+    assert len(found.station.outbox) == 0
+    assert found.drawers.get("transactions", {}) == {}
+    events: dict[str, list[dict[str, Any]]] = {}
+    for event in found.all("TransactionEvent"):
+        events.setdefault(event["transactionInfo"]["transactionId"], []).append(event)
+    for mine in events.values():
+        told = [next(group) for _, group in itertools.groupby(mine, key=lambda event: event["seqNo"])]
+        assert [event["seqNo"] for event in told] == list(range(len(told))), "in order, without a gap"
+        assert [event["eventType"] for event in told] == ["Started"] + ["Updated"] * (len(told) - 2) + ["Ended"]
+        times = [event["timestamp"] for event in told]
+        assert times == sorted(times)
+
+
+@given(st.lists(st.sampled_from(STEPS), max_size=25))
+@settings(max_examples=15, deadline=None)
+def test_every_transaction_arrives_once_and_in_order(steps: list[str]) -> None:
+    check(live_through(steps))
+
+
+@pytest.mark.long
+@given(st.lists(st.sampled_from(STEPS), max_size=80))
+@settings(max_examples=1500, deadline=None)
+def test_every_transaction_arrives_once_and_in_order_whatever_happens(steps: list[str]) -> None:
+    check(live_through(steps))
+
+
+def test_a_power_loss_between_any_two_things_that_are_kept_loses_and_repeats_nothing() -> None:
+    """The memory is cut after each step: what was told had been kept, what was kept is told."""
+    story = ["plug", "present", "flow", "wait", "suspend", "flow", "drop", "wait", "back", "long", "present", "unplug"]
+    for cut in range(len(story) + 1):
+        found = live_through([*story[:cut], "power", *story[cut:]])
+        check(found)
+        assert len(found.all("TransactionEvent")) >= 2
+
+
+def test_a_memory_with_rubbish_in_it_does_not_keep_a_station_from_starting() -> None:
+    found = Bench(power=False)
+    for drawer in ("outbox", "transactions", "cache", "local_list", "profiles", "reservations", "monitors", "network",
+                   "certificates", "display", "firmware", "operative", "security_log"):  # fmt: skip
+        found.drawers[drawer] = {"1": b"\x00rubbish", "2": b"{}"}
+    found.power_loss()
+    found.expect("BootNotification")
+    assert any(event.name == "memory_unreadable" for event in found.observed)
+
+
+def test_a_csms_that_answers_nothing_is_left_and_called_again() -> None:
+    """A connection over which three messages in a row went unanswered is no connection."""
+    found = Bench(evses=(SOCKET,), variables={"OCPPCommCtrlr.MessageAttemptInterval[TransactionEvent]": "0"})
+    calls = len(found.all("TransactionEvent"))
+    found.answers["TransactionEvent"] = None
+    found.plug()
+    found.present()
+    found.flow("Charging", wh=10)
+    left: list[int] = []
+    found.accepting = lambda _: bool(left.append(len(found.all("TransactionEvent")))) or True
+    for _ in range(300):
+        found.wait(1)
+        if left:
+            break
+    assert left == [calls + 3]
+
+
+def test_clock_jumps_leave_schedules_and_heartbeats_alive() -> None:
+    found = Bench(evses=(SOCKET,))
+    found.plug()
+    found.present()
+    found.flow()
+    for jump_ms in (3_600_000, -7_200_000, 86_400_000):
+        found.utc_ms += jump_ms
+        found.clear()
+        found.wait(61)
+        found.expect("TransactionEvent", triggerReason="MeterValuePeriodic")
+    found.unplug()
+    ended = found.expect("TransactionEvent", eventType="Ended")
+    assert ended["transactionInfo"]["timeSpentCharging"] == 183, "a clock that is set takes no time"
+
+
+def test_a_limit_of_time_goes_by_the_time_that_passes() -> None:
+    found = Bench("2.1", evses=(SOCKET,))
+    found.answers["TransactionEvent"] = {"transactionLimit": {"maxTime": 600}}
+    found.plug()
+    found.present()
+    found.flow()
+    found.utc_ms += 86_400_000
+    found.wait(500)
+    assert found.allowed()
+    found.wait(110)
+    assert not found.allowed()
+
+
+def refuse_everything(found: Bench) -> None:
+    """Let a transaction happen of which the CSMS takes nothing."""
+    found.answers["TransactionEvent"] = Refused("InternalError")
+    found.plug()
+    found.present()
+    found.unplug()
+    found.wait(600)
+
+
+def test_what_was_given_up_is_kept_although_the_program_starts_again() -> None:
+    """Keys of the queue are never used twice: what waits for whoever settles by hand is not overwritten."""
+    found = Bench(evses=(SOCKET,), variables={"OCPPCommCtrlr.MessageAttempts[TransactionEvent]": "1"})
+    given_up: set[bytes] = set()
+    for _ in range(3):
+        refuse_everything(found)
+        now = set(found.drawers["refused"].values())
+        assert given_up < now, "all from before, and more"
+        given_up = now
+        found.power_loss()
+
+
+def test_a_whole_queue_that_cannot_be_read_is_set_aside() -> None:
+    """As after a firmware that wrote it otherwise: what comes next is told, what was there is kept for a human."""
+    found = Bench(evses=(SOCKET,))
+    entry = msgspec.json.encode(Entry(action="TransactionEvent", body=b"{}", group="t"))
+    found.drawers["outbox"] = {f"{number:012d}": entry for number in range(1, 3001)}
+    found.power_loss()
+    found.plug()
+    found.present()
+    found.expect("TransactionEvent", eventType="Started")
+    assert len(found.drawers["refused"]) == 1000
+    assert found.drawers["outbox"] == {}
+
+
+def test_time_without_power_is_no_time_spent_charging() -> None:
+    found = Bench(evses=(SOCKET,))
+    found.plug()
+    found.present()
+    found.flow()
+    found.wait(600)
+    found.power_loss(away_s=8 * 3600)
+    ended = found.expect("TransactionEvent", eventType="Ended")
+    assert 540 <= ended["transactionInfo"]["timeSpentCharging"] <= 600
+
+
+@pytest.mark.parametrize("hours", [11, -5])
+def test_profiles_follow_a_clock_that_is_set(hours: int) -> None:
+    """A station without a battery for its clock learns the time after it has started: limits are those of now."""
+    found = Bench(evses=(SOCKET,))
+    begin = found.utc_ms + (10 if hours > 0 else -1) * 3_600_000
+    schedule = {"id": 1, "chargingRateUnit": "W", "startSchedule": at(begin), "chargingSchedulePeriod": [
+        {"startPeriod": 0, "limit": 5000.0}]}  # fmt: skip
+    profile = {"id": 1, "stackLevel": 0, "chargingProfilePurpose": "TxDefaultProfile",
+               "chargingProfileKind": "Absolute", "chargingSchedule": [schedule]}  # fmt: skip
+    assert found.ask("SetChargingProfile", evseId=1, chargingProfile=profile)["status"] == "Accepted"
+    found.utc_ms += hours * 3_600_000
+    found.wait(1)
+    limits = [command.allowance.charge_w for command in found.commands if isinstance(command, SetLimit)]
+    assert limits[-1] == (5000 if hours > 0 else None)
+
+
+def test_a_vehicle_that_cannot_make_up_its_mind_does_not_fill_the_memory() -> None:
+    """A week offline with a vehicle that stops and starts: updates are thinned, begin and end are kept (E04.FR.07)."""
+    found = Bench(evses=(SOCKET,), max_events=20)
+    found.plug()
+    found.present()
+    found.flow("Charging")
+    found.drop()
+    for _ in range(100):
+        found.flow("SuspendedEV")
+        found.flow("Charging")
+    found.unplug()
+    assert len(found.drawers["outbox"]) <= 20
+    found.back()
+    found.wait(60)
+    told = found.all("TransactionEvent")
+    assert [told[0]["eventType"], told[-1]["eventType"]] == ["Started", "Ended"]
+    numbers = [event["seqNo"] for event in told]
+    assert numbers == sorted(set(numbers))

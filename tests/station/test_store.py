@@ -1,0 +1,94 @@
+"""The station's memory over changes of its format: nothing that waits is lost, nothing newer is touched."""
+
+import sqlite3
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from secc.station.station import Hooks, Station, StationConfig
+from v2g.errors import StoreError
+from v2g.io.runtime.clock import Clock
+from v2g.ocpp.messages.charging_profiles import ChargingProfile, ChargingSchedule, ChargingSchedulePeriod
+from v2g_station.blocks.smart_charging.profiles import Installed
+from v2g_station.blocks.transactions import transactions
+from v2g_station.blocks.transactions.transactions import TransactionRecord
+from v2g_station.store import StationStore
+
+FORMAT_1 = """
+CREATE TABLE transactions (id TEXT PRIMARY KEY, reference TEXT NOT NULL UNIQUE, record BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE events (id INTEGER PRIMARY KEY AUTOINCREMENT, transaction_id TEXT NOT NULL, body BLOB NOT NULL,
+                     attempts INTEGER NOT NULL DEFAULT 0);
+CREATE TABLE refused (id INTEGER PRIMARY KEY, transaction_id TEXT NOT NULL, body BLOB NOT NULL, reason TEXT NOT NULL);
+CREATE TABLE journal (id INTEGER PRIMARY KEY AUTOINCREMENT, session_id TEXT NOT NULL, line TEXT NOT NULL);
+CREATE TABLE profiles (id INTEGER PRIMARY KEY, body BLOB NOT NULL);
+CREATE TABLE facts (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+PRAGMA user_version=1;
+"""
+
+PROFILE = ChargingProfile(
+    id=7,
+    stack_level=0,
+    charging_profile_purpose="TxDefaultProfile",
+    charging_profile_kind="Relative",
+    charging_schedule=(
+        ChargingSchedule(
+            id=1, charging_rate_unit="W", charging_schedule_period=(ChargingSchedulePeriod(start_period=0, limit=11.0),)
+        ),
+    ),
+)
+
+
+def old_file(path: Path) -> None:
+    """Write a memory of the first format: a transaction with two events that wait, one that was given up."""
+    record = TransactionRecord(
+        transaction_id="t-1", reference="s-1", evse_id=1, connector_id=1, started_ms=1,
+        id_token="E", id_token_type="eMAID",
+    )  # fmt: skip
+    record, started = transactions.start(record, 1, trigger="Authorized", sample=None, offline=True)
+    record, updated = transactions.update(record, 2, trigger="ChargingStateChanged", offline=True)
+    event = msgspec.json.encode
+    with sqlite3.connect(path) as db:
+        db.executescript(FORMAT_1)
+        db.execute("INSERT INTO transactions VALUES ('t-1', 's-1', ?)", (event(record),))
+        for number, request in ((8, started), (9, updated)):
+            db.execute("INSERT INTO events VALUES (?, 't-1', ?, 0)", (number, event(request)))
+        db.execute("INSERT INTO refused VALUES (3, 't-0', ?, 'InternalError')", (event(started),))
+        db.execute("INSERT INTO journal (session_id, line) VALUES ('s-1', 'line')")
+        db.execute("INSERT INTO profiles VALUES (1, ?)", (event(Installed(1, PROFILE, "2.0.1")),))
+        db.execute("INSERT INTO facts VALUES ('station.boot_id', 'boot-1')")
+        db.execute("INSERT INTO facts VALUES ('station.operative.1', 'no')")
+    db.close()
+
+
+async def test_a_memory_of_the_first_format_goes_on(tmp_path: Path) -> None:
+    path = tmp_path / "station.db"
+    old_file(path)
+    for _ in range(2):  # it is done once
+        station = Station(
+            StationConfig(url="ws://127.0.0.1:1/", identity="CS", store=path),
+            clock=Clock(), entropy=lambda n: bytes(n), observe=lambda _: None, hooks=Hooks(), boot_id="boot-1",
+        )  # fmt: skip
+        core = station._core
+        bodies = [msgspec.json.decode(body) for body in core.outbox.bodies()]
+        events = [body for body in bodies if "transactionInfo" in body]
+        assert [event["seqNo"] for event in events] == [0, 1]
+        assert station.transaction_id("s-1") == "t-1"
+        assert core.sessions.open_transactions()["s-1"].next_seq_no == 2  # type: ignore[attr-defined]
+        assert [item.profile for item in core.smart_charging.installed] == [PROFILE]
+        assert station._store.waiting() == 1
+        assert set(station._store.drawers()["refused"]) == {"000000000003"}
+        assert station._same_boot
+        assert not core.availability.operative(1)
+        await station.close()
+
+
+def test_a_memory_of_a_newer_format_is_not_touched(tmp_path: Path) -> None:
+    path = tmp_path / "station.db"
+    with sqlite3.connect(path) as db:
+        db.execute("PRAGMA user_version=99")
+    db.close()
+    with pytest.raises(StoreError, match="format 99") as raised:
+        StationStore(path)
+    assert raised.value.hint
+    assert path.exists()

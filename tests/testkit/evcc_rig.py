@@ -1,0 +1,95 @@
+"""A vehicle of ours and the reference charger joined in memory: the clock in the hand, hardware that obeys at once."""
+
+import time
+
+from evcc.policy.battery import Battery, BatteryConfig
+from evcc.session import ports
+from evcc.session.session import VehicleSession
+from evcc.session.settings import AuthorizationConfig, DischargeConfig, ProgramStep, ServiceConfig, SessionConfig
+from evcc.session.world import Contract
+from pki_tools.tree import PkiTree
+from tests.testkit.meeting import Meeting
+from tests.testkit.rig import counter
+from tests.trees import known
+from v2g.iso15118.charts import Family
+from v2g.iso15118.messages.common_messages import Authorization
+from v2g.iso15118.session import Command, Fact
+from v2g_testkit.cases.case import Case, Result, Seen, judge
+from v2g_testkit.cases.charger import PilotSeen, ReferenceCharger
+
+BOTH = (Authorization.PnC, Authorization.EIM)
+
+
+def settings(family: Family) -> SessionConfig:
+    """Return a vehicle that only charges, and would for long."""
+    energy: tuple[str, ...] = (family.value,)
+    return SessionConfig(
+        program=(ProgramStep(do="charge", for_s=3600),),
+        services=ServiceConfig(energy=energy, signed_discharge=False),  # type: ignore[arg-type]
+        authorization=AuthorizationConfig(allow_eim=True),
+        discharge=DischargeConfig(require_signed=False),
+    )
+
+
+class EvccRig:
+    """Vehicles of one kind, a new one for each visit, and the charger that tests them."""
+
+    def __init__(
+        self,
+        pki: PkiTree,
+        family: Family,
+        *,
+        config: SessionConfig | None = None,
+        kind: type[VehicleSession] = VehicleSession,
+        measures_pilot: bool = True,
+    ) -> None:
+        self.measures_pilot = measures_pilot
+        self.pki, self.family, self.kind = known(pki), family, kind
+        self.config = config or settings(family)
+        self.now, self.utc_ms = 100.0, time.time_ns() // 1_000_000
+        self.seen: list[Seen] = []
+        self.timed: Seen | None = None
+
+    def run(self, case: Case) -> Result:
+        """Play a case and judge it; `seen` is what was seen."""
+        self.seen = []
+        for visit in case.visits:
+            if case.group == "TIM" and self.timed is not None:
+                self.seen.append(self.timed)
+                continue
+            pays = {"EIM": (Authorization.EIM,), "PnC": (Authorization.PnC,), "": (Authorization.EIM,)}[visit.pay]
+            charger = ReferenceCharger(visit, self.family, entropy=counter(), pays=pays)
+            self.seen.append(_Visit(self, charger).run())
+            self.timed = self.seen[-1] if case.group == "TIM" else self.timed
+        verdict, found = judge(case, self.seen)
+        return Result(case=case.id, verdict=verdict, found=found)
+
+
+class _Visit(Meeting[VehicleSession, ReferenceCharger]):
+    def __init__(self, rig: EvccRig, charger: ReferenceCharger) -> None:
+        self.rig = rig
+        self.battery = Battery(BatteryConfig(soc=30), at_ms=rig.utc_ms)
+        vehicle = rig.kind(
+            rig.config,
+            battery=self.battery.state,
+            secc_certificate=rig.pki.chain("secc")[0],
+            contracts=(Contract(rig.pki.chain("contract"), rig.pki.key("contract")),),
+            entropy=counter(1 << 30),
+        )
+        super().__init__(rig, vehicle, charger, charger)
+
+    def _measure(self) -> None:
+        now, utc_ms = self.rig.now, self.rig.utc_ms
+        self.battery.advance(utc_ms, 0)
+        self.vehicle.fact(self.battery.state, now, utc_ms)
+        volts = self.charger._responses.voltage
+        self.vehicle.fact(ports.PresentVoltage(round(volts * 1000), 0), now, utc_ms)
+        self._settle()
+
+    def _obey_vehicle(self, command: Command) -> Fact | None:
+        match command:
+            case ports.CloseContactor() | ports.OpenContactor():
+                return ports.ContactorState(closed=isinstance(command, ports.CloseContactor))
+            case ports.SetCpState(state=state) if self.rig.measures_pilot:
+                self.charger.fact(PilotSeen(state), self.rig.now, self.rig.utc_ms)
+        return None

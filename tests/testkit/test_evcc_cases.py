@@ -1,0 +1,302 @@
+"""Our vehicle passes every case for vehicles; vehicles with one thing wrong fail in that, and in nothing else."""
+
+from itertools import groupby
+from typing import Any, Final
+
+import msgspec
+import pytest
+
+from evcc.session.ports import PresentVoltage, SetCpState
+from evcc.session.session import VehicleSession
+from evcc.session.stages import PreCharging, Step
+from pki_tools.tree import PkiTree
+from tests.testkit.evcc_rig import EvccRig
+from v2g.iec61851.pilot import PilotState
+from v2g.iso15118.charts import CHARTS, Family
+from v2g.iso15118.messages.common_messages import AuthorizationSetupRes, MeteringConfirmationReq
+from v2g.iso15118.messages.dc import DC_ChargeLoopRes
+from v2g.iso15118.session import Command, Fact
+from v2g.iso15118.timing import MESSAGES
+from v2g_testkit.cases.case import CLOSING_S, Case, Verdict, complaint
+from v2g_testkit.cases.evcc_cases import FAMILIES, evcc_cases, requests_of
+from v2g_testkit.cases.known import number
+from v2g_testkit.cases.report import chosen
+from v2g_testkit.cases.responses import with_code
+
+
+def _kind(case: Case) -> str:
+    words = case.id.split("-")
+    return "-".join(words[1:4] if words[1] == "COD" else words[1:3])
+
+
+def _groups() -> list[tuple[str, list[Case]]]:
+    cases = sorted((case for family in FAMILIES for case in evcc_cases(family) if case.visits), key=_kind)
+    return [(key, list(some)) for key, some in groupby(cases, _kind)]
+
+
+ALL: Final = _groups()
+
+
+@pytest.mark.parametrize("cases", [cases for _, cases in ALL], ids=[name for name, _ in ALL])
+def test_our_vehicle_passes(pki: PkiTree, cases: list[Case]) -> None:
+    assert cases[0].family is not None
+    rig = EvccRig(pki, cases[0].family)
+    for case in cases:
+        result = rig.run(case)
+        unjudged = not all(visit.expect.judges for visit in case.visits)
+        assert result.verdict is (Verdict.OPEN if case.open and unjudged else Verdict.PASS), result
+        for visit, seen in zip(case.visits, rig.seen, strict=True):
+            assert not complaint(visit.expect, seen), result
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.value)
+def test_ids_are_unique_and_every_request_of_the_chart_is_answered_wrongly(family: Family) -> None:
+    cases = evcc_cases(family)
+    assert len({case.id for case in cases}) == len(cases)
+    aside = {"VehicleCheckInReq", "VehicleCheckOutReq", "CertificateInstallationReq", "MeteringConfirmationReq"}
+    asked = {name for edges in CHARTS[family].values() for name in edges} - aside
+    assert asked == set(requests_of(family))
+    assert {visit.at for case in cases if case.group == "COD" for visit in case.visits} == asked
+
+
+QUICK: Final = [case for case in chosen(evcc_cases(Family.DC), quick=True) if case.visits]
+
+
+def about(*words: str) -> set[str]:
+    """Return the ids of cases that fail a vehicle, and are about this."""
+    return {case.id for case in chosen((case for case in QUICK if not case.open), words)}
+
+
+def failed(rig: EvccRig) -> set[str]:
+    """Return the ids of the cases that the vehicle fails."""
+    return {case.id for case in QUICK if rig.run(case).verdict is Verdict.FAIL}
+
+
+class TakesFailures(VehicleSession):
+    """Takes FAILED for OK."""
+
+    def _on_message(self, message: Any, payload_type: int) -> None:
+        if message.response_code.name.startswith("FAILED"):
+            message = with_code(message, "OK")
+        super()._on_message(message, payload_type)
+
+
+class AnySession(VehicleSession):
+    """Does not look at the SessionID."""
+
+    def _on_message(self, message: Any, payload_type: int) -> None:
+        if type(message).__name__ not in ("SupportedAppProtocolRes", "SessionSetupRes"):
+            header = msgspec.structs.replace(message.header, session_id=self.session_id)
+            message = msgspec.structs.replace(message, header=header)
+        super()._on_message(message, payload_type)
+
+
+class WaitsForEver(VehicleSession):
+    """Waits for an answer as long as it takes."""
+
+    def _arm(self, name: str, seconds: float) -> None:
+        if name not in ("message", "communication_setup"):
+            super()._arm(name, seconds)
+
+
+class PollsForEver(VehicleSession):
+    """Asks again as long as the charger wants."""
+
+    def _arm(self, name: str, seconds: float) -> None:
+        if name not in ("authorization", "schedule", "cable_check", "pre_charge"):
+            super()._arm(name, seconds)
+
+
+class ImpatientVehicle(VehicleSession):
+    """Gives an answer one second."""
+
+    def _arm(self, name: str, seconds: float) -> None:
+        super()._arm(name, min(seconds, 1.0) if name == "message" else seconds)
+
+
+class TakesWarnings(VehicleSession):
+    """Takes a refused authorization for one."""
+
+    def _on_message(self, message: Any, payload_type: int) -> None:
+        if message.response_code.name.startswith("WARNING"):
+            message = with_code(message, "OK")
+        super()._on_message(message, payload_type)
+
+
+class StaysInC(VehicleSession):
+    """Does not let go of the pilot."""
+
+    def _command(self, *commands: Command) -> None:
+        super()._command(*(each for each in commands if each != SetCpState(PilotState.B)))
+
+
+class SlowLoop(VehicleSession):
+    """Lets too much time pass between two requests of its loop."""
+
+    def _arm(self, name: str, seconds: float) -> None:
+        super()._arm(name, seconds + 0.4 if name == "pace" else seconds)
+
+
+class OwnChallenge(VehicleSession):
+    """Signs what it likes."""
+
+    def _on_message(self, message: Any, payload_type: int) -> None:
+        if isinstance(message, AuthorizationSetupRes) and message.pnc_as_res_authorization_mode is not None:
+            mode = msgspec.structs.replace(message.pnc_as_res_authorization_mode, gen_challenge=b"0123456789abcdef")
+            message = msgspec.structs.replace(message, pnc_as_res_authorization_mode=mode)
+        super()._on_message(message, payload_type)
+
+
+class DoesNotListen(VehicleSession):
+    """Passes over what the charger wants."""
+
+    def _on_message(self, message: Any, payload_type: int) -> None:
+        if getattr(message, "evse_status", None) is not None:
+            message = msgspec.structs.replace(message, evse_status=None)
+        super()._on_message(message, payload_type)
+
+
+class OtherReadings(VehicleSession):
+    """Confirms more energy than it was told of."""
+
+    def _on_message(self, message: Any, payload_type: int) -> None:
+        if getattr(message, "meter_info", None) is not None:
+            meter = msgspec.structs.replace(message.meter_info, charged_energy_reading_wh=10**6)
+            message = msgspec.structs.replace(message, meter_info=meter)
+        super()._on_message(message, payload_type)
+
+
+class NoReceipt(VehicleSession):
+    """Leaves the receipt out of what it confirms."""
+
+    def _on_message(self, message: Any, payload_type: int) -> None:
+        if getattr(message, "receipt", None) is not None:
+            message = msgspec.structs.replace(message, receipt=None)
+        super()._on_message(message, payload_type)
+
+
+class SignsOther(VehicleSession):
+    """Changes what it confirms after it has signed it."""
+
+    def _send(self, message: Any, payload_type: int | None = None, *, encoded: bytes = b"") -> None:
+        if isinstance(message, MeteringConfirmationReq):
+            data = msgspec.structs.replace(message.signed_metering_data, session_id=b"somebody")
+            message = msgspec.structs.replace(message, signed_metering_data=data)
+        super()._send(message, payload_type, encoded=encoded)
+
+
+class WaitsForSchedules(VehicleSession):
+    """Waits for a new schedule as long as the charger wants."""
+
+    def _arm(self, name: str, seconds: float) -> None:
+        if name != "schedule" or getattr(self.stage, "looping", None) is None:
+            super()._arm(name, seconds)
+
+
+class TakesAnyVoltage(VehicleSession):
+    """Takes a pre-charge for done that is not."""
+
+    def _on_fact(self, fact: Fact) -> None:
+        if isinstance(fact, PresentVoltage) and isinstance(self.stage, PreCharging) and fact.voltage_mv:
+            fact = PresentVoltage(self._battery.voltage_mv)
+        super()._on_fact(fact)
+
+
+class EarlyInC(VehicleSession):
+    """Shows state C before it asks for energy."""
+
+    def _apply(self, step: Step) -> None:
+        super()._apply(msgspec.structs.replace(step, commands=(*step.commands, *step.then), then=()))
+
+
+class BelievesAnything(VehicleSession):
+    """Goes on whatever the charger says that it gives."""
+
+    def _on_message(self, message: Any, payload_type: int) -> None:
+        if isinstance(message, DC_ChargeLoopRes):
+            fields = {"evse_present_voltage": number(400), "evse_present_current": number(1)}
+            message = msgspec.structs.replace(message, **fields)
+        super()._on_message(message, payload_type)
+
+
+ENERGY: Final = (
+    "*DC_CableCheck*",
+    "*DC_PreCharge*",
+    "*PowerDelivery*",
+    "*DC_ChargeLoop*",
+    "*DC_Welding*",
+    "*SessionStop*",
+)
+ENDING: Final = about("COD", "SID", "TYP", "SIL")
+
+KINDS: Final[tuple[tuple[type[VehicleSession], set[str]], ...]] = (
+    (TakesFailures, about("COD") - about("*SupportedAppProtocolRes*", "*SessionSetupRes*", "*SessionStopRes*")),
+    (AnySession, about("SID") - about("*SessionStopRes*")),
+    (WaitsForEver, about("SIL") - about("*DC_PreChargeReq")),  # whose ten seconds run on
+    (PollsForEver, about("ONG", "SAF")),
+    (WaitsForSchedules, {"EVCC-SAF-DC-renegotiation-ongoing"}),
+    (TakesAnyVoltage, {"EVCC-SAF-DC-pre-charge-other"}),
+    (ImpatientVehicle, about("SIL") - about("*DC_ChargeLoopReq")),  # which has half a second
+    (TakesWarnings, about("WRN")),
+    (StaysInC, ENDING & about(*ENERGY)),
+    (SlowLoop, {"EVCC-TIM-DC-ChargeLoop"}),
+    (OwnChallenge, {"EVCC-RUN-DC-PnC"}),
+    (DoesNotListen, about("RUN", "NOT")),
+)
+
+
+@pytest.mark.parametrize(("kind", "wrong"), KINDS, ids=[kind.__name__ for kind, _ in KINDS])
+def test_a_vehicle_with_one_thing_wrong_fails_in_it_alone(
+    pki: PkiTree, kind: type[VehicleSession], wrong: set[str]
+) -> None:
+    assert wrong
+    assert failed(EvccRig(pki, Family.DC, kind=kind)) == wrong
+
+
+def test_a_vehicle_that_is_ready_too_early_fails_in_that_alone(pki: PkiTree) -> None:
+    rig = EvccRig(pki, Family.AC, kind=EarlyInC)
+    cases = [case for case in chosen(evcc_cases(Family.AC), ["RUN", "END", "ONG", "SAF", "NOT"]) if not case.open]
+    assert {case.id for case in cases if rig.run(case).verdict is Verdict.FAIL} == {"EVCC-SAF-AC-state-c"}
+
+
+@pytest.mark.parametrize("name", ["over-voltage", "over-current"])
+def test_a_vehicle_that_bears_what_it_does_not_is_noticed(pki: PkiTree, name: str) -> None:
+    (case,) = chosen(evcc_cases(Family.DC), [f"SAF-DC-{name}"])
+    rig = EvccRig(pki, Family.DC, kind=BelievesAnything)
+    assert rig.run(case).verdict is Verdict.OPEN  # what it has to do is not public
+    assert "does not close" in complaint(case.visits[0].expect, rig.seen[0])
+
+
+def test_a_pilot_that_nobody_measures_is_not_judged(pki: PkiTree) -> None:
+    (case,) = chosen(evcc_cases(Family.AC), ["SAF-AC-state-c"])
+    rig = EvccRig(pki, Family.AC, measures_pilot=False)
+    result = rig.run(case)
+    assert result.verdict is Verdict.NOT_APPLICABLE
+    assert result.found == "nobody measures the control pilot"
+
+
+@pytest.mark.parametrize(
+    ("kind", "found"),
+    [
+        (OtherReadings, "confirms other readings than it was told"),
+        (NoReceipt, "confirms other readings than it was told"),
+        (SignsOther, "its signature is wrong"),
+        (DoesNotListen, "not seen: asks MeteringConfirmationReq"),
+    ],
+    ids=lambda each: getattr(each, "__name__", None),
+)
+def test_readings_that_are_confirmed_wrongly_are_noticed(pki: PkiTree, kind: type[VehicleSession], found: str) -> None:
+    (case,) = chosen(evcc_cases(Family.DC), ["NOT-DC-MeteringConfirmation"])
+    rig = EvccRig(pki, Family.DC, kind=kind)
+    assert rig.run(case).verdict is Verdict.OPEN  # who signs them is not public
+    assert found in complaint(case.visits[0].expect, rig.seen[0])
+    assert ("confirms readings of another session" in rig.seen[0].facts) == (kind is SignsOther)
+
+
+def test_the_time_that_is_waited_for_an_answer_is_that_of_the_message() -> None:
+    for case in chosen(evcc_cases(Family.DC), ["SIL"]):
+        (visit,) = case.visits
+        assert visit.expect.within is not None
+        least, most = visit.expect.within
+        timing = MESSAGES[visit.at]
+        assert (least, most) == (timing.performance, timing.timeout + CLOSING_S)

@@ -1,0 +1,110 @@
+"""Our charger in every case for chargers: it passes, and where a point is open it does what the case expects."""
+
+from itertools import groupby
+from typing import Final
+
+import pytest
+
+from pki_tools.tree import PkiTree
+from secc.session.config import ControlMode, EnergyService, SeccConfig
+from tests.testkit.rig import Rig, kit_of
+from v2g.iso15118.charts import CHARTS, Family
+from v2g.iso15118.messages.common_messages import Authorization
+from v2g.iso15118.sequence import State, accepts
+from v2g_testkit.cases.case import Case, Verdict, complaint
+from v2g_testkit.cases.known import Known
+from v2g_testkit.cases.requests import Requests
+from v2g_testkit.cases.secc_cases import secc_cases
+
+EVERYTHING: Final = SeccConfig(
+    services=tuple(EnergyService),
+    control_modes=(ControlMode.DYNAMIC, ControlMode.SCHEDULED),
+    authorization=(Authorization.EIM, Authorization.PnC),
+    standby=True,
+)
+LESS: Final = SeccConfig(
+    services=(EnergyService.DC,), authorization=(Authorization.EIM,), service_renegotiation=False, pause=False
+)
+ABSENT: Final = ("renegotiate", "method")
+"""Ends of the ids of cases that do not apply to a charger that offers everything."""
+
+
+def _kind(case: Case) -> str:
+    words = case.id.split("-")
+    return "-".join(words[1:4] if words[1] == "SEQ" else words[1:3])
+
+
+def _groups(*families: Family, quick: bool = False) -> list[tuple[str, list[Case]]]:
+    found = []
+    for family in families:
+        cases = sorted((case for case in secc_cases(family) if case.scripts), key=_kind)
+        found += [(key, [each for each in some if each.quick or not quick]) for key, some in groupby(cases, _kind)]
+    return [each for each in found if each[1]]
+
+
+WIRED: Final = _groups(Family.AC, Family.DC)
+OTHERS: Final = (Family.WPT, Family.ACDP)
+
+
+def judged(pki: PkiTree, cases: list[Case]) -> None:
+    assert cases[0].family is not None
+    rig = Rig(pki, cases[0].family, config=EVERYTHING)
+    for case in cases:
+        result = rig.run(case)
+        if case.id.endswith(ABSENT):
+            assert result.verdict is Verdict.NOT_APPLICABLE, result
+            continue
+        wrong = False
+        for script, seen in zip(case.scripts, rig.seen, strict=True):
+            wrong |= bool(complaint(script.expect, seen)) or not script.expect.judges
+            assert script.expect.open or not complaint(script.expect, seen), result
+        assert result.verdict is (Verdict.OPEN if case.open and wrong else Verdict.PASS), result
+
+
+@pytest.mark.parametrize("cases", [cases for _, cases in WIRED], ids=[name for name, _ in WIRED])
+def test_our_charger_passes(pki: PkiTree, cases: list[Case]) -> None:
+    judged(pki, cases)
+
+
+@pytest.mark.parametrize("family", OTHERS, ids=lambda family: family.value)
+def test_our_charger_without_a_plug_passes_some_of_each(pki: PkiTree, family: Family) -> None:
+    judged(pki, [case for _, cases in _groups(family, quick=True) for case in cases])
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("family", OTHERS, ids=lambda family: family.value)
+def test_our_charger_without_a_plug_passes(pki: PkiTree, family: Family) -> None:
+    judged(pki, [case for _, cases in _groups(family) for case in cases])
+
+
+@pytest.mark.parametrize("end", ["renegotiate", "method", "pause-same"])
+def test_a_charger_that_offers_less(pki: PkiTree, end: str) -> None:
+    (case,) = (each for each in secc_cases(Family.DC) if each.id.endswith(f"-DC-{end}"))
+    result = Rig(pki, Family.DC, config=LESS).run(case)
+    assert result.verdict is (Verdict.NOT_APPLICABLE if end.startswith("pause") else Verdict.PASS), result
+
+
+@pytest.mark.parametrize("family", Family, ids=lambda family: family.value)
+def test_ids_are_unique_and_every_state_that_can_be_reached_has_its_cases(family: Family) -> None:
+    cases = secc_cases(family)
+    ids = [case.id for case in cases]
+    assert len(ids) == len(set(ids))
+    reached = {script.goal for case in cases for script in case.scripts}
+    # those that are left hang on contracts that a back end installs
+    assert {state.name for state in CHARTS[family].keys() - reached} == {
+        "PAUSED",
+        "CERTIFICATE_INSTALLATION",
+        "CERTIFICATE_EXPIRES_SOON",
+        "CERTIFICATE_RENEWAL",
+    }
+
+
+def test_what_counts_as_out_of_order_is_out_of_order_by_the_chart(pki: PkiTree) -> None:
+    """The cases are made from names; here the requests themselves are held against the chart."""
+    made = Requests(Known(Family.DC), kit_of(pki))
+    asked = {
+        (case.scripts[0].goal, case.id.rpartition("-")[2]) for case in secc_cases(Family.DC) if case.group == "SEQ"
+    }
+    for state, name in asked:
+        assert not accepts(state, made.make(name), CHARTS[Family.DC])
+    assert (State.SESSION_STOP, "PowerDeliveryReq") in asked

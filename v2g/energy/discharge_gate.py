@@ -1,0 +1,301 @@
+"""The charger's side of signed discharge: no watt leaves the vehicle without a live command that it signed.
+
+`DischargeGate` makes offers, judges decisions and commands, and says at any time how many watts may flow. It does no
+I/O: payloads of V2GTP frames go in and out, time and entropy are arguments.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from typing import Annotated, Final
+
+import msgspec
+from msgspec import Meta
+
+from v2g.asn1.discharge import (
+    MAX_PRICES,
+    DischargeCommand,
+    DischargeDecision,
+    DischargeLimits,
+    DischargeOffer,
+    DischargeResult,
+    ResultStatus,
+)
+from v2g.energy.limits import discharge_limits
+from v2g.energy.signed import Party, open_signed, sign_content, terms_hash
+from v2g.energy.tariff import Tariff
+from v2g.errors import RefusedError
+from v2g.pki.keys import SigningKey
+
+REMEMBERED_NONCES: Final = 256
+"""Nonces kept for the replay check; the sequence, which only grows, rules out everything older."""
+
+
+class DischargeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How strict the charger is. Times are those of the clock that stamps the messages."""
+
+    offer_validity_ms: Annotated[int, Meta(ge=1000)] = 3_600_000
+    """How long an offer holds; it ends earlier where the known tariff does."""
+    max_command_validity_ms: Annotated[int, Meta(ge=1)] = 60_000
+    """Longest time for which one command may be valid; a longer one is refused."""
+    max_skew_ms: Annotated[int, Meta(ge=0)] = 2_000
+    """How far the vehicle's clock may be ahead; a command from further in the future is refused."""
+
+
+class Decided(msgspec.Struct, frozen=True, kw_only=True):
+    """The vehicle answered the current offer."""
+
+    decision: DischargeDecision
+    payload: bytes
+    latency_ms: int
+
+
+class Accepted(msgspec.Struct, frozen=True, kw_only=True):
+    """A command holds: `effective_w` may flow until `until_ms`. `reply` goes back to the vehicle."""
+
+    command: DischargeCommand
+    status: ResultStatus
+    effective_w: int
+    until_ms: int
+    payload: bytes
+    reply: bytes
+
+
+class Rejected(msgspec.Struct, frozen=True, kw_only=True):
+    """A message moved nothing. `reply` is the signed result of a command, None where a decision was judged."""
+
+    reason: ResultStatus
+    detail: str
+    sequence: int
+    payload: bytes
+    reply: bytes | None
+
+
+class _Standing(msgspec.Struct, kw_only=True):
+    """An offer and what became of it."""
+
+    offer: DischargeOffer
+    hash: bytes
+    decision: DischargeDecision | None = None
+
+
+class _Live(msgspec.Struct, frozen=True, kw_only=True):
+    power_w: int
+    from_ms: int
+    until_ms: int
+
+
+class DischargeGate:
+    """Signed discharge of one session, as the charger sees it.
+
+    `key`/`certificate` are the charger's TLS leaf (DER), `signer_certificate` the vehicle's contract leaf (DER) whose
+    chain the caller has validated; `entropy(n)` returns n random bytes. Until `set_limits` and `offer` nothing is
+    allowed.
+    """
+
+    def __init__(
+        self,
+        *,
+        session_id: bytes,
+        evse_id: str,
+        key: SigningKey,
+        certificate: bytes,
+        signer_certificate: bytes,
+        entropy: Callable[[int], bytes],
+        config: DischargeConfig | None = None,
+    ) -> None:
+        self._session_id = session_id
+        self._evse_id = evse_id
+        self._key = key
+        self._own = Party.of(certificate)
+        self._vehicle = Party.of(signer_certificate)
+        self._entropy = entropy
+        self._config = config or DischargeConfig()
+        self._limits = discharge_limits(ev_w=0, evse_w=0, site_w=0, operator_w=0)
+        self._standing: _Standing | None = None
+        self._live: _Live | None = None
+        self._sequence = 0
+        self._nonces: deque[bytes] = deque(maxlen=REMEMBERED_NONCES)
+        self._stopped = False
+
+    @property
+    def current_offer(self) -> DischargeOffer | None:
+        """The offer that commands must refer to."""
+        return self._standing.offer if self._standing else None
+
+    @property
+    def accepted(self) -> bool:
+        """Whether the vehicle accepted the current offer and did not withdraw."""
+        standing = self._standing
+        return standing is not None and _stands(standing)
+
+    @property
+    def limits(self) -> DischargeLimits:
+        """The limits in force."""
+        return self._limits
+
+    def set_limits(self, limits: DischargeLimits) -> None:
+        """Take new limits; a live command is cut down to them at once. The smallest of the four counts."""
+        self._limits = limits
+
+    def allowed_w(self, utc_ms: int) -> int:
+        """Return the W of discharge that may flow now: 0 unless a live command covers this moment."""
+        live = self._live
+        if live is None or not live.from_ms <= utc_ms < live.until_ms:
+            return 0
+        return min(live.power_w, _smallest(self._limits))
+
+    def expires_ms(self) -> int | None:
+        """Return when the live command ends, for whoever arms a timer."""
+        return self._live.until_ms if self._live else None
+
+    def stop(self) -> None:
+        """End all discharge of this session; every later command is rejected as `stopped`."""
+        self._stopped = True
+        self._live = None
+
+    def offer(self, tariff: Tariff, utc_ms: int) -> bytes:
+        """Return the payload of a new offer over the current limits; it replaces the standing one.
+
+        A live command runs on until it expires, the vehicle declines the new offer, or a command under the new offer
+        takes its place. Raises RefusedError: `no_price` when the tariff has none for this moment, `stopped`.
+        """
+        if self._stopped:
+            raise RefusedError("discharge of this session has ended", reason="stopped")
+        slots = tariff.window(utc_ms, utc_ms + self._config.offer_validity_ms, at_most=MAX_PRICES)
+        if not slots:
+            raise RefusedError(f"the tariff has no price at {utc_ms}", reason="no_price")
+        offer = DischargeOffer(
+            offer_id=self._entropy(16),
+            session_id=self._session_id,
+            evse_id=self._evse_id,
+            issued_at_ms=utc_ms,
+            valid_until_ms=min(utc_ms + self._config.offer_validity_ms, slots[-1].end_ms),
+            currency=tariff.currency,
+            prices=slots,
+            limits=self._limits,
+            challenge=self._entropy(16),
+        )
+        payload = sign_content(offer, self._key, self._own.fingerprint)
+        self._standing = _Standing(offer=offer, hash=terms_hash(payload))
+        return payload
+
+    def on_message(self, payload: bytes, utc_ms: int) -> Decided | Accepted | Rejected:
+        """Judge one payload from the vehicle: a decision or a command; anything else is rejected by name."""
+        try:
+            content = open_signed(payload, self._vehicle)
+        except RefusedError as error:
+            return self._reject(ResultStatus(error.reason), str(error), 0, payload, utc_ms)
+        match content:
+            case DischargeDecision():
+                return self._on_decision(content, payload, utc_ms)
+            case DischargeCommand():
+                return self._on_command(content, payload, utc_ms)
+        name = type(content).__name__
+        return self._reject(ResultStatus.MALFORMED, f"a vehicle sends no {name}", 0, payload, utc_ms)
+
+    def _on_decision(self, decision: DischargeDecision, payload: bytes, utc_ms: int) -> Decided | Rejected:
+        reason, detail = self._judge_decision(decision)
+        if reason is not None or self._standing is None:
+            return Rejected(
+                reason=reason or ResultStatus.UNKNOWN_OFFER, detail=detail, sequence=0, payload=payload, reply=None
+            )
+        standing = self._standing
+        standing.decision = decision
+        if not decision.accepted:
+            self._live = None
+        return Decided(decision=decision, payload=payload, latency_ms=utc_ms - standing.offer.issued_at_ms)
+
+    def _judge_decision(self, decision: DischargeDecision) -> tuple[ResultStatus | None, str]:
+        standing = self._standing
+        if decision.session_id != self._session_id:
+            return ResultStatus.WRONG_SESSION, f"session {decision.session_id.hex()}"
+        if standing is None or decision.offer_id != standing.offer.offer_id:
+            return ResultStatus.UNKNOWN_OFFER, f"offer {decision.offer_id.hex()}"
+        if decision.terms_hash != standing.hash:
+            return ResultStatus.TERMS_MISMATCH, "the decision is about other terms"
+        if standing.decision is not None and (decision.accepted or not standing.decision.accepted):
+            return ResultStatus.REPLAYED, "the offer is decided; it can only be withdrawn once"
+        return None, ""
+
+    def _on_command(self, command: DischargeCommand, payload: bytes, utc_ms: int) -> Accepted | Rejected:
+        reason, detail = self._judge_command(command, utc_ms)
+        if command.session_id == self._session_id:  # whatever else is wrong with it, it cannot be used again
+            self._sequence = max(self._sequence, command.sequence)
+            self._nonces.append(command.nonce)
+        if reason is not None:
+            return self._reject(reason, detail, command.sequence, payload, utc_ms)
+        assert self._standing is not None
+        assert self._standing.decision is not None
+        ceiling = self._standing.decision.max_discharge_w
+        self._live = _Live(
+            power_w=min(command.power_w, ceiling),
+            from_ms=min(command.issued_at_ms, utc_ms),
+            until_ms=min(command.valid_until_ms, self._standing.offer.valid_until_ms),
+        )
+        effective = self.allowed_w(utc_ms)
+        status = ResultStatus.ACCEPTED if effective == command.power_w else ResultStatus.CLAMPED
+        return Accepted(
+            command=command,
+            status=status,
+            effective_w=effective,
+            until_ms=self._live.until_ms,
+            payload=payload,
+            reply=self._result(command.sequence, status, effective, utc_ms),
+        )
+
+    def _judge_command(self, command: DischargeCommand, utc_ms: int) -> tuple[ResultStatus | None, str]:
+        """Return the first thing wrong with a command whose signature holds; None when it is to be followed."""
+        standing = self._standing
+        if command.session_id != self._session_id:
+            return ResultStatus.WRONG_SESSION, f"session {command.session_id.hex()}"
+        if self._stopped:
+            return ResultStatus.STOPPED, "discharge of this session has ended"
+        if command.nonce in self._nonces or command.sequence == self._sequence:
+            return ResultStatus.REPLAYED, f"sequence {command.sequence} was used"
+        if command.sequence < self._sequence:
+            return ResultStatus.OUT_OF_ORDER, f"sequence {command.sequence} after {self._sequence}"
+        if standing is None or command.offer_id != standing.offer.offer_id:
+            return ResultStatus.UNKNOWN_OFFER, f"offer {command.offer_id.hex()}"
+        if command.terms_hash != standing.hash:
+            return ResultStatus.TERMS_MISMATCH, "the command is about other terms"
+        if command.challenge != standing.offer.challenge:
+            return ResultStatus.WRONG_CHALLENGE, "the challenge of the offer is not repeated"
+        if not _stands(standing):
+            return ResultStatus.NOT_ACCEPTED, "the offer is not accepted"
+        return self._judge_times(command, standing.offer, utc_ms)
+
+    def _judge_times(
+        self, command: DischargeCommand, offer: DischargeOffer, utc_ms: int
+    ) -> tuple[ResultStatus | None, str]:
+        if utc_ms >= offer.valid_until_ms:
+            return ResultStatus.OFFER_EXPIRED, f"the offer ended {utc_ms - offer.valid_until_ms} ms ago"
+        if command.valid_until_ms <= utc_ms or command.valid_until_ms <= command.issued_at_ms:
+            return ResultStatus.EXPIRED, f"it ended {utc_ms - command.valid_until_ms} ms ago"
+        if command.issued_at_ms > utc_ms + self._config.max_skew_ms:
+            return ResultStatus.NOT_YET_VALID, f"it begins in {command.issued_at_ms - utc_ms} ms"
+        if command.valid_until_ms - command.issued_at_ms > self._config.max_command_validity_ms:
+            return ResultStatus.VALIDITY_TOO_LONG, f"more than {self._config.max_command_validity_ms} ms"
+        return None, ""
+
+    def _reject(self, reason: ResultStatus, detail: str, sequence: int, payload: bytes, utc_ms: int) -> Rejected:
+        reply = self._result(sequence, reason, 0, utc_ms)
+        return Rejected(reason=reason, detail=detail, sequence=sequence, payload=payload, reply=reply)
+
+    def _result(self, sequence: int, status: ResultStatus, effective_w: int, utc_ms: int) -> bytes:
+        result = DischargeResult(
+            session_id=self._session_id,
+            sequence=sequence,
+            status=status,
+            effective_w=effective_w,
+            decided_at_ms=utc_ms,
+        )
+        return sign_content(result, self._key, self._own.fingerprint)
+
+
+def _stands(standing: _Standing) -> bool:
+    return standing.decision is not None and standing.decision.accepted
+
+
+def _smallest(limits: DischargeLimits) -> int:
+    """The minimum itself, not the field that claims to be it."""
+    return max(0, min(limits.ev_w, limits.evse_w, limits.site_w, limits.operator_w))

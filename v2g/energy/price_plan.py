@@ -1,0 +1,228 @@
+"""Price plans: what a driver pays for energy, time and services, under conditions of clock, calendar and use.
+
+The rules are those of OCPP 2.1's tariffs (block I), with holidays, energy fed back, and the time zone that a plan's
+clock times are in. Prices are integer micro-units of the currency, without tax: per kWh of energy, per minute of time,
+once for a fixed fee. Of several rates that apply the first counts (I12.FR.34); clock times follow summer time
+(I12.FR.37).
+"""
+
+from collections.abc import Iterator
+from datetime import UTC, date, datetime, timedelta, tzinfo
+from typing import Annotated, Final, Literal
+
+import msgspec
+from msgspec import Meta
+
+from v2g.energy.tariff import local_day
+
+MicroPrice = Annotated[int, Meta(ge=-(10**12), le=10**12)]
+Minute = Annotated[int, Meta(ge=0, le=1439)]
+NonNegative = Annotated[int, Meta(ge=0, le=10**12)]
+
+_MINUTE_MS: Final = 60_000
+
+
+class When(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """When a rate applies: every field that is set must hold. Lower bounds are inclusive, upper ones are not.
+
+    Clock times are minutes after local midnight; a time that ends before it begins goes on past midnight, to 0 means to
+    the end of the day. `weekdays`: 0 is Monday. `holidays`: only on (True) or never on (False) the plan's holidays.
+    Energy is Wh taken from the grid since the start, power and current are those at the moment (W, A over all phases).
+    Times are s: of the whole transaction, of charging altogether, and of the pause that is under way.
+    """
+
+    from_minute: Minute | None = None
+    to_minute: Minute | None = None
+    weekdays: tuple[Annotated[int, Meta(ge=0, le=6)], ...] = ()
+    holidays: bool | None = None
+    from_day: date | None = None
+    to_day: date | None = None
+    evse_kind: Literal["AC", "DC"] | None = None
+    min_energy_wh: NonNegative | None = None
+    max_energy_wh: NonNegative | None = None
+    min_power_w: NonNegative | None = None
+    max_power_w: NonNegative | None = None
+    min_current_a: NonNegative | None = None
+    max_current_a: NonNegative | None = None
+    min_time_s: NonNegative | None = None
+    max_time_s: NonNegative | None = None
+    min_charging_s: NonNegative | None = None
+    max_charging_s: NonNegative | None = None
+    min_idle_s: NonNegative | None = None
+    max_idle_s: NonNegative | None = None
+    payment_brand: str | None = None
+    payment_recognition: str | None = None
+
+    def on_clock(self, moment: datetime, holidays: frozenset[date]) -> bool:
+        """Say whether clock and calendar allow it at a local time."""
+        day = moment.date()
+        return (
+            self._within_day(moment.hour * 60 + moment.minute)
+            and (not self.weekdays or day.weekday() in self.weekdays)
+            and (self.holidays is None or self.holidays == (day in holidays))
+            and (self.from_day is None or self.from_day <= day)
+            and (self.to_day is None or day < self.to_day)
+        )
+
+    def in_use(self, use: "Use") -> bool:
+        """Say whether what happens in the transaction allows it."""
+        return (
+            self.evse_kind in (None, use.evse_kind)
+            and _within(use.energy_mwh, self.min_energy_wh, self.max_energy_wh, 1000)
+            and _within(use.power_w, self.min_power_w, self.max_power_w, 1)
+            and _within(use.current_a, self.min_current_a, self.max_current_a, 1)
+            and _within(use.time_ms, self.min_time_s, self.max_time_s, 1000)
+            and _within(use.charging_ms, self.min_charging_s, self.max_charging_s, 1000)
+            and _within(use.idle_ms, self.min_idle_s, self.max_idle_s, 1000)
+            and self.payment_brand in (None, use.payment_brand)
+            and self.payment_recognition in (None, use.payment_recognition)
+        )
+
+    def _within_day(self, minute: int) -> bool:
+        begin, end = self.from_minute or 0, self.to_minute or 1440
+        return begin <= minute < end if begin < end else minute >= begin or minute < end
+
+
+class Use(msgspec.Struct, frozen=True, kw_only=True):
+    """What conditions look at, at one moment of a transaction: mWh and ms so far, power (W) and current (A) now."""
+
+    energy_mwh: int = 0
+    power_w: int = 0
+    current_a: int = 0
+    time_ms: int = 0
+    charging_ms: int = 0
+    idle_ms: int = 0
+    evse_kind: str | None = None
+    payment_brand: str | None = None
+    payment_recognition: str | None = None
+
+
+def _within(value: int, least: int | None, below: int | None, scale: int) -> bool:
+    return (least is None or least * scale <= value) and (below is None or value < below * scale)
+
+
+class Rate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A price (micro-units) and when it applies."""
+
+    price: MicroPrice
+    when: When = When()
+
+
+class Tax(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A tax of `ppm` parts per million; those of a higher `stack` are laid on the result of the lower (I12.FR.13)."""
+
+    kind: Annotated[str, Meta(min_length=1, max_length=20)]
+    ppm: Annotated[int, Meta(ge=0, le=10_000_000)]
+    stack: Annotated[int, Meta(ge=0, le=9)] = 0
+
+
+class Charge(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """The rates of one kind of charge, in order of preference, and the taxes on them."""
+
+    rates: Annotated[tuple[Rate, ...], Meta(min_length=1, max_length=100)]
+    taxes: Annotated[tuple[Tax, ...], Meta(max_length=5)] = ()
+
+
+class Bound(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """The least or greatest total of a transaction (micro-units), with or without taxes or both."""
+
+    excl_tax: NonNegative | None = None
+    incl_tax: NonNegative | None = None
+
+
+ChargeKind = Literal["energy", "export", "charging_time", "idle_time", "fixed", "reservation_time", "reservation_fixed"]
+KINDS: Final[tuple[ChargeKind, ...]] = (
+    "energy",
+    "export",
+    "charging_time",
+    "idle_time",
+    "fixed",
+    "reservation_time",
+    "reservation_fixed",
+)
+
+
+class PricePlan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """A whole plan. `energy` is paid by the driver, `export` to the driver, both per kWh; times are per minute.
+
+    `zone` is an IANA name ("Europe/Berlin"), `valid_from_ms` UTC. A plan's content never changes under its id.
+    """
+
+    id: Annotated[str, Meta(min_length=1, max_length=60)]
+    currency: Annotated[str, Meta(pattern=r"^[A-Z]{3}\Z")]
+    zone: Annotated[str, Meta(min_length=1, max_length=64)] = "UTC"
+    description: Annotated[str, Meta(max_length=1024)] = ""
+    valid_from_ms: Annotated[int, Meta(ge=0, le=2**53 - 1)] | None = None
+    holidays: Annotated[tuple[date, ...], Meta(max_length=500)] = ()
+    energy: Charge | None = None
+    export: Charge | None = None
+    charging_time: Charge | None = None
+    idle_time: Charge | None = None
+    fixed: Charge | None = None
+    reservation_time: Charge | None = None
+    reservation_fixed: Charge | None = None
+    least: Bound | None = None
+    greatest: Bound | None = None
+
+    def charge(self, kind: ChargeKind) -> Charge | None:
+        """Return the rates of a kind, None when it costs nothing."""
+        found: Charge | None = getattr(self, kind)
+        return found
+
+    def conditions(self) -> Iterator[When]:
+        """Yield the conditions of every rate."""
+        for kind in KINDS:
+            charge = self.charge(kind)
+            yield from (rate.when for rate in charge.rates) if charge else ()
+
+    def rate(self, kind: ChargeKind, moment: datetime, use: Use) -> int | None:
+        """Return the index of the first rate of a kind that applies at a local time, None when none does."""
+        charge = self.charge(kind)
+        holidays = frozenset(self.holidays)
+        for index, rate in enumerate(charge.rates if charge else ()):
+            if rate.when.on_clock(moment, holidays) and rate.when.in_use(use):
+                return index
+        return None
+
+    def clock_cuts(self, start_ms: int, end_ms: int, zone: tzinfo) -> set[int]:
+        """Return the moments (UTC ms) strictly between two at which clock or calendar may change a rate.
+
+        Every local midnight is one, every clock time of a condition on every day, and every jump of the clock.
+        """
+        minutes = {
+            minute for when in self.conditions() for minute in (when.from_minute, when.to_minute) if minute is not None
+        }
+        if not minutes and not any(_has_calendar(when) for when in self.conditions()):
+            return set()
+        cuts: set[int] = set()
+        day = local_time(start_ms, zone).date() - timedelta(days=1)
+        while (begin := local_day(day, zone)[0]) < end_ms:
+            _, end = local_day(day, zone)
+            cuts.add(begin)
+            cuts |= _clock_times(begin, end, minutes, zone)
+            day += timedelta(days=1)
+        return {cut for cut in cuts if start_ms < cut < end_ms}
+
+
+def local_time(utc_ms: int, zone: tzinfo) -> datetime:
+    """Return the local clock time of a moment."""
+    return datetime.fromtimestamp(utc_ms // 1000, tz=UTC).astimezone(zone)
+
+
+def _has_calendar(when: When) -> bool:
+    return bool(when.weekdays or when.from_day or when.to_day or when.holidays is not None)
+
+
+def _clock_times(begin_ms: int, end_ms: int, minutes: set[int], zone: tzinfo) -> set[int]:
+    """Return when the clock shows each of some minutes within one local day, whose clock may jump once or more."""
+    if end_ms - begin_ms == 1440 * _MINUTE_MS:
+        return {begin_ms + minute * _MINUTE_MS for minute in minutes}
+    cuts = set()
+    previous = -1
+    for at in range(begin_ms, end_ms, _MINUTE_MS):
+        clock = local_time(at, zone)
+        minute = clock.hour * 60 + clock.minute
+        if minute in minutes or minute != previous + 1:
+            cuts.add(at)
+        previous = minute
+    return cuts

@@ -1,0 +1,388 @@
+"""The settlement bundle of a session: everything that two parties in dispute need, in one directory, checked offline.
+
+====================  ==============================================================================
+journal.jsonl         the journal, line by line
+settlement.json       intervals, lines and totals: what `settle` makes of the journal, canonical
+ocmf_import.txt       the meter's signed data set for energy taken from the grid
+ocmf_export.txt       and for energy fed back
+charger_chain.pem     the charger's TLS leaf and its sub-CAs
+contract_chain.pem    the contract leaf and its sub-CAs (empty when nobody was authorised by contract)
+meter_chain.pem       the meter's leaf and its sub-CAs
+roots.pem             the roots that the chains end in
+manifest.json         SHA-256 and size of every file above, head and length of the journal, canonical
+manifest.sig          the charger's signature over manifest.json, canonical JSON
+====================  ==============================================================================
+
+The roots in the bundle let it be read alone; whoever has roots of their own passes them as `anchors`.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Annotated, Final, Literal
+
+import msgspec
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding
+from msgspec import Meta
+
+from v2g.energy.settlement import ocmf
+from v2g.energy.settlement.canonical import canonical, parse_canonical, sha256_hex
+from v2g.energy.settlement.confirmation import ReadConfirmation, check_confirmations
+from v2g.energy.settlement.journal import Entry, verify_lines
+from v2g.energy.settlement.pricing import Direction
+from v2g.energy.settlement.proof import prove_discharge
+from v2g.energy.settlement.records import MOST_REACTION_MS, ContractAuthorized, ServiceChanged, SessionStarted
+from v2g.energy.settlement.report import Report
+from v2g.energy.settlement.settle import Settlement, settle
+from v2g.energy.signed import Party
+from v2g.errors import CertificateError, CodecError, SignatureError, VerificationError
+from v2g.pki.certificates import (
+    chain_from_pem,
+    chain_to_pem,
+    common_name,
+    emaid_of,
+    key_kind,
+    load_certificate,
+    normalize_emaid,
+)
+from v2g.pki.keys import Algorithm, SigningKey, algorithm_of, verify_signature
+from v2g.pki.profiles import KeyKind, Role
+from v2g.pki.verify import VerifiedChain, verify_chain
+
+JOURNAL: Final = "journal.jsonl"
+SETTLEMENT: Final = "settlement.json"
+CHARGER_CHAIN: Final = "charger_chain.pem"
+CONTRACT_CHAIN: Final = "contract_chain.pem"
+METER_CHAIN: Final = "meter_chain.pem"
+ROOTS: Final = "roots.pem"
+OCMF_FILES: Final[dict[Direction, str]] = {"import": "ocmf_import.txt", "export": "ocmf_export.txt"}
+MANIFEST: Final = "manifest.json"
+SIGNATURE: Final = "manifest.sig"
+
+LISTED: Final = (JOURNAL, SETTLEMENT, *OCMF_FILES.values(), CHARGER_CHAIN, CONTRACT_CHAIN, METER_CHAIN, ROOTS)
+"""Files that the manifest lists; a bundle is these, manifest and signature, no more and no less."""
+
+
+class FileSum(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the manifest says of one file."""
+
+    sha256: str
+    size: int
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the charger signs."""
+
+    format: Literal["v2g-bundle/1"]
+    created_ms: int
+    files: dict[str, FileSum]
+    journal_entries: int
+    journal_head: str
+
+
+class Seal(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The detached signature: raw form in hex, over the bytes of manifest.json."""
+
+    algorithm: Algorithm
+    signer: str  # SHA-256 of the charger's certificate
+    signature: Annotated[str, Meta(pattern=r"^([0-9a-f]{2})+\Z")]
+
+
+class Chains(msgspec.Struct, frozen=True, kw_only=True):
+    """DER certificates, each chain leaf first; `contract` is empty without a contract."""
+
+    charger: Sequence[bytes]
+    contract: Sequence[bytes]
+    meter: Sequence[bytes]
+    roots: Sequence[bytes]
+
+
+def sign_ocmf_pair(
+    settlement: Settlement,
+    *,
+    identity: ocmf.MeterIdentity,
+    pagination: int,
+    key: SigningKey,
+    end_reason: ocmf.EndReason = "E",
+) -> dict[Direction, str]:
+    """Return the meter's data sets for a settled session: `pagination` for import, the next number for export.
+
+    `key` is the meter's. Raises CodecError and SignatureError as `ocmf.sign_session` does.
+    """
+    begin, end = settlement.begin, settlement.end
+    assignment = ocmf.Assignment(emaid=settlement.emaid, evse_id=settlement.evse_id)
+    registers: dict[Direction, tuple[int, int]] = {
+        "import": (begin.import_mwh, end.import_mwh),
+        "export": (begin.export_mwh, end.export_mwh),
+    }
+    return {
+        direction: ocmf.sign_session(
+            direction,
+            begin=ocmf.Reading(begin.utc_ms, first),
+            end=ocmf.Reading(end.utc_ms, last),
+            identity=identity,
+            assignment=assignment,
+            pagination=number,
+            key=key,
+            end_reason=end_reason,
+        )
+        for number, (direction, (first, last)) in enumerate(registers.items(), pagination)
+    }
+
+
+def write_bundle(
+    journal: bytes, *, ocmf_import: str, ocmf_export: str, chains: Chains, key: SigningKey, created_ms: int
+) -> dict[str, bytes]:
+    """Return the files of a bundle by name. `key` is the charger's, the one of `chains.charger[0]`.
+
+    Nothing is checked that `verify_bundle` checks, except what cannot be settled: raises VerificationError.
+    """
+    entries = verify_lines(journal)
+    files = {
+        JOURNAL: journal,
+        SETTLEMENT: canonical(settle(entries)),
+        OCMF_FILES["import"]: ocmf_import.encode(),
+        OCMF_FILES["export"]: ocmf_export.encode(),
+        CHARGER_CHAIN: chain_to_pem(chains.charger).encode(),
+        CONTRACT_CHAIN: chain_to_pem(chains.contract).encode(),
+        METER_CHAIN: chain_to_pem(chains.meter).encode(),
+        ROOTS: chain_to_pem(chains.roots).encode(),
+    }
+    manifest = canonical(
+        Manifest(
+            format="v2g-bundle/1",
+            created_ms=created_ms,
+            files={name: FileSum(sha256_hex(data), len(data)) for name, data in files.items()},
+            journal_entries=len(entries),
+            journal_head=entries[-1].hash,
+        )
+    )
+    seal = Seal(algorithm=key.algorithm, signer=sha256_hex(chains.charger[0]), signature=key.sign(manifest).hex())
+    return {**files, MANIFEST: manifest, SIGNATURE: canonical(seal)}
+
+
+def verify_bundle(
+    files: Mapping[str, bytes],
+    *,
+    anchors: Sequence[bytes] | None = None,
+    now: datetime | None = None,
+    confirmations: ReadConfirmation | None = None,
+    most_reaction_ms: int = MOST_REACTION_MS,
+    signed_only: bool = False,
+) -> Report:
+    """Recompute everything in a bundle and return what it proves.
+
+    `anchors` are the reader's own roots (DER); without them the bundle's are used and the report says so. Chains are
+    judged at the start of the session; `now` (aware, UTC) only lets the report say what has expired since.
+    `confirmations` reads what the vehicle signed by the plain standard (`v2g.iso15118.metering.read_confirmation`);
+    without it the report does not speak of that. `most_reaction_ms`: how long the charger may say that its power
+    electronics take to follow a command, since so long each command allows more. With `signed_only` nothing may have
+    been fed back by the plain standard, in which nothing is signed: the charger alone says that it was so.
+
+    Raises VerificationError whose `where` is `file` or `file:line`.
+    """
+    _check_names(files)
+    manifest = parse_canonical(files[MANIFEST], Manifest, where=MANIFEST)
+    charger_chain = _chain(files, CHARGER_CHAIN)
+    _check_seal(files, charger_chain[0])
+    _check_sums(files, manifest)
+    entries = verify_lines(files[JOURNAL], name=JOURNAL)
+    if (manifest.journal_entries, manifest.journal_head) != (len(entries), entries[-1].hash):
+        raise VerificationError("the manifest is about another journal", where=MANIFEST)
+    started = entries[0].data
+    assert isinstance(started, SessionStarted), "verify_lines sees to it"
+    _check_terms(entries, started, most_reaction_ms, signed_only=signed_only)
+    roots = _chain(files, ROOTS)
+    trusted = roots if anchors is None else anchors
+    belief = _Belief(trusted, _moment(entries[0].utc_ms), interop=_has_small_key(charger_chain[0]))
+    charger = belief.check(charger_chain, Role.SECC, CHARGER_CHAIN, started.charger_certificate)
+    meter = belief.check(_chain(files, METER_CHAIN), Role.METER, METER_CHAIN, started.meter_certificate)
+    contract = _contract(files, entries, belief)
+    settlement = settle(entries, name=JOURNAL)
+    if canonical(settlement) != files[SETTLEMENT]:
+        raise VerificationError("not what the journal settles to", where=SETTLEMENT)
+    proof = prove_discharge(
+        entries,
+        charger=Party.of(charger.der[0]),
+        vehicle=Party.of(contract.der[0]) if contract else None,
+        name=JOURNAL,
+    )
+    key = Party.of(contract.der[0]).public_key if contract else None
+    confirmed = None if confirmations is None else check_confirmations(entries, key, confirmations, name=JOURNAL)
+    for direction, name in OCMF_FILES.items():
+        _check_ocmf(files[name], direction, name, settlement, started, meter)
+    return Report(
+        settlement=settlement,
+        discharge=proof,
+        confirmations=confirmed,
+        charger=charger.subject_cn,
+        contract=contract.subject_cn if contract else None,
+        meter=meter.subject_cn,
+        roots=tuple(sorted({sha256_hex(_der(c.anchor)) for c in (charger, meter, contract) if c})),
+        own_anchors=anchors is not None,
+        interop=belief.interop,
+        reaction_ms=started.reaction_ms,
+        tolerance_permille=started.tolerance_permille,
+        expired=_expired((charger, meter, *((contract,) if contract else ())), now),
+    )
+
+
+def _check_terms(
+    entries: Sequence[Entry], started: SessionStarted, most_reaction_ms: int, *, signed_only: bool
+) -> None:
+    """Refuse what the charger says of itself, and would void the proof."""
+    if started.reaction_ms > most_reaction_ms:
+        raise VerificationError(
+            f"the charger gives itself {started.reaction_ms / 1000:g} s to follow a command, and "
+            f"{most_reaction_ms / 1000:g} s are believed",
+            where=f"{JOURNAL}:1",
+            hint="--max-reaction, where a simulated clock ran faster",
+        )
+    for number, entry in enumerate(entries, 1):
+        record = entry.data
+        if signed_only and isinstance(record, SessionStarted | ServiceChanged) and record.discharge == "standard":
+            why = "energy may be fed back by the plain standard, and signed commands are required"
+            raise VerificationError(why, where=f"{JOURNAL}:{number}", hint="the charger alone says so")
+
+
+def _check_names(files: Mapping[str, bytes]) -> None:
+    expected = {*LISTED, MANIFEST, SIGNATURE}
+    for name in sorted(expected - set(files)):
+        raise VerificationError("the file is missing", where=name)
+    for name in sorted(set(files) - expected):
+        raise VerificationError("the file does not belong to the bundle", where=name)
+
+
+def _chain(files: Mapping[str, bytes], name: str) -> tuple[bytes, ...]:
+    try:
+        return chain_from_pem(files[name])
+    except CertificateError as error:
+        raise VerificationError(str(error), where=name) from None
+
+
+def _check_seal(files: Mapping[str, bytes], certificate: bytes) -> None:
+    seal = parse_canonical(files[SIGNATURE], Seal, where=SIGNATURE)
+    try:
+        party = Party.of(certificate)
+        if seal.signer != party.fingerprint.hex() or seal.algorithm is not algorithm_of(party.public_key):
+            raise VerificationError(f"not signed by the certificate in {CHARGER_CHAIN}", where=SIGNATURE)
+        verify_signature(party.public_key, files[MANIFEST], bytes.fromhex(seal.signature))
+    except CertificateError as error:
+        raise VerificationError(str(error), where=CHARGER_CHAIN) from None
+    except SignatureError as error:
+        raise VerificationError(str(error), where=SIGNATURE, hint=f"{MANIFEST} was edited") from None
+
+
+def _check_sums(files: Mapping[str, bytes], manifest: Manifest) -> None:
+    if set(manifest.files) != set(LISTED):
+        raise VerificationError("the list of files is not that of a bundle", where=MANIFEST)
+    for name in LISTED:
+        if manifest.files[name] == FileSum(sha256_hex(files[name]), len(files[name])):
+            continue
+        if name == JOURNAL:
+            verify_lines(files[name], name=name)  # names the line, where it can
+        raise VerificationError("the file is not the one that was signed", where=name)
+
+
+class _Belief:
+    """Which roots are believed, when, and by which profile."""
+
+    def __init__(self, anchors: Sequence[bytes], at: datetime, *, interop: bool) -> None:
+        self._anchors = anchors
+        self._at = at
+        self.interop = interop
+
+    def check(self, chain: Sequence[bytes], role: Role, name: str, fingerprint: str) -> VerifiedChain:
+        """Return a chain that leads to an anchor and whose leaf is the one that the journal names."""
+        if sha256_hex(chain[0]) != fingerprint:
+            raise VerificationError("the leaf is not the one that the journal names", where=name)
+        try:
+            return verify_chain(chain[0], chain[1:], self._anchors, role=role, at=self._at, interop=self.interop)
+        except CertificateError as error:
+            raise VerificationError(f"{error.reason}: {error}", where=name) from None
+
+
+def _has_small_key(certificate: bytes) -> bool:
+    """Say whether a session was run by the interoperability profile, which its charger's key shows."""
+    try:
+        return key_kind(load_certificate(certificate)) is KeyKind.SECP256R1
+    except CertificateError as error:
+        raise VerificationError(str(error), where=CHARGER_CHAIN) from None
+
+
+def _moment(utc_ms: int) -> datetime:
+    try:
+        return datetime.fromtimestamp(utc_ms / 1000, tz=UTC)
+    except (ValueError, OverflowError):
+        raise VerificationError(f"{utc_ms} ms lie beyond any calendar", where=f"{JOURNAL}:1") from None
+
+
+def _contract(files: Mapping[str, bytes], entries: Sequence[Entry], belief: _Belief) -> VerifiedChain | None:
+    found = [(n, e.data) for n, e in enumerate(entries, 1) if isinstance(e.data, ContractAuthorized)]
+    if len(found) > 1:
+        raise VerificationError("a session has one contract", where=f"{JOURNAL}:{found[1][0]}")
+    if not found:
+        if files[CONTRACT_CHAIN]:
+            raise VerificationError("no contract was authorised", where=CONTRACT_CHAIN)
+        return None
+    number, record = found[0]
+    chain = _chain(files, CONTRACT_CHAIN)
+    contract = belief.check(chain, Role.CONTRACT, CONTRACT_CHAIN, record.contract_certificate)
+    if normalize_emaid(record.emaid) != _emaid(contract):
+        raise VerificationError(f"the contract is not that of {record.emaid}", where=f"{JOURNAL}:{number}")
+    return contract
+
+
+def _emaid(contract: VerifiedChain) -> str:
+    try:
+        return emaid_of(contract.leaf)
+    except CertificateError as error:
+        raise VerificationError(str(error), where=CONTRACT_CHAIN) from None
+
+
+def _check_ocmf(
+    data: bytes,
+    direction: Direction,
+    name: str,
+    settlement: Settlement,
+    started: SessionStarted,
+    meter: VerifiedChain,
+) -> None:
+    """Check that the meter signed what the journal says of one direction."""
+    key = meter.leaf.public_key()
+    if not isinstance(key, ec.EllipticCurvePublicKey):
+        raise VerificationError("the meter's key is on no curve", where=METER_CHAIN)
+    try:
+        said = ocmf.verify(data.decode(), key)
+    except (CodecError, SignatureError, UnicodeDecodeError) as error:
+        raise VerificationError(str(error), where=name) from None
+    begin, end = settlement.begin, settlement.end
+    registers = (begin.import_mwh, end.import_mwh) if direction == "import" else (begin.export_mwh, end.export_mwh)
+    for what, theirs, ours in (
+        ("direction", said.direction, direction),
+        ("begin register", said.begin.register_mwh, registers[0]),
+        ("end register", said.end.register_mwh, registers[1]),
+        ("begin", said.begin.utc_ms, begin.utc_ms),
+        ("end", said.end.utc_ms, end.utc_ms),
+        ("meter", said.meter_serial, started.meter_serial),
+        ("EVSE", said.evse_id, started.evse_id),
+        ("contract", said.emaid, settlement.emaid),
+    ):
+        if theirs != ours:
+            raise VerificationError(f"{what}: the meter signed {theirs}, the journal says {ours}", where=name)
+
+
+def _der(certificate: x509.Certificate) -> bytes:
+    return certificate.public_bytes(Encoding.DER)
+
+
+def _expired(chains: Sequence[VerifiedChain], now: datetime | None) -> tuple[str, ...]:
+    if now is None:
+        return ()
+    return tuple(
+        common_name(certificate)
+        for chain in chains
+        for certificate in (*chain.certificates, chain.anchor)
+        if certificate.not_valid_after_utc < now
+    )

@@ -1,0 +1,50 @@
+"""The readings that the vehicle signed by the plain standard (MeteringConfirmation), checked against the journal.
+
+What ISO 15118 messages look like is not this package's business: a reader for them is an argument.
+"""
+
+from collections.abc import Callable, Sequence
+
+from v2g.energy.settlement.journal import Entry
+from v2g.energy.settlement.ledger import readings_of
+from v2g.energy.settlement.records import MeteringConfirmed, SessionStarted
+from v2g.errors import CodecError, SignatureError, VerificationError
+from v2g.pki.keys import PublicKey
+
+ReadConfirmation = Callable[[bytes, PublicKey], tuple[bytes, int, int]]
+"""Takes what the vehicle sent and the contract's key; returns session id, Wh charged and Wh discharged of the session.
+
+Raises CodecError or SignatureError.
+"""
+
+
+def check_confirmations(
+    entries: Sequence[Entry], key: PublicKey | None, read: ReadConfirmation, *, name: str = "journal.jsonl"
+) -> int:
+    """Return how many readings the vehicle signed.
+
+    Raises VerificationError (`name:line`) for a signature that does not match, another session, or a reading that the
+    meter had not reached.
+    """
+    started = entries[0].data
+    assert isinstance(started, SessionStarted), "verify_lines sees to it"
+    readings = readings_of(entries)
+    count, before = 0, (0, 0)
+    for number, entry in enumerate(entries, 1):
+        if not isinstance(entry.data, MeteringConfirmed):
+            continue
+        where = f"{name}:{number}"
+        if key is None:
+            raise VerificationError("a reading is confirmed, and there is no contract", where=where)
+        try:
+            session_id, charged, discharged = read(entry.data.payload, key)
+        except (CodecError, SignatureError) as error:
+            raise VerificationError(f"the vehicle's confirmation: {error}", where=where) from None
+        if session_id.hex() != started.session_id:
+            raise VerificationError(f"a reading of session {session_id.hex()} is confirmed", where=where)
+        after = next((each for each in readings if each.utc_ms >= entry.utc_ms), readings[-1])
+        reached = (after.import_mwh - started.import_mwh) // 1000, (after.export_mwh - started.export_mwh) // 1000
+        if not (before[0] <= charged <= reached[0] and before[1] <= discharged <= reached[1]):
+            raise VerificationError(f"{charged} Wh in, {discharged} Wh out is not what the meter showed", where=where)
+        count, before = count + 1, (charged, discharged)
+    return count

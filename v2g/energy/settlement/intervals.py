@@ -1,0 +1,110 @@
+"""Cuts metered energy at the quarter hours of the clock (UTC), and at any other moment at which a price changes.
+
+The registers at a cut are those of the reading taken at that very ms, or lie on the line between the readings around
+it and are marked as interpolated. Neighbouring pieces share the registers at their cut, so pieces always add up to
+the registers, to the mWh.
+"""
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from typing import Literal
+
+import msgspec
+
+from v2g.energy.settlement.records import IntervalClosed
+from v2g.energy.tariff import QUARTER_MS
+
+Basis = Literal["metered", "interpolated"]
+
+
+class Registers(msgspec.Struct, frozen=True):
+    """Both registers (mWh) at a moment."""
+
+    utc_ms: int
+    import_mwh: int
+    export_mwh: int
+    basis: Basis = "metered"
+
+
+class Timeline:
+    """The registers of one session as a function of time, from its readings in order of time (at least one)."""
+
+    def __init__(self, readings: Sequence[Registers]) -> None:
+        self._readings = readings
+        self._times = [reading.utc_ms for reading in readings]
+
+    def at(self, utc_ms: int) -> Registers:
+        """Return the registers at a time from the first to the last reading; of several at one ms the last."""
+        index = bisect_right(self._times, utc_ms) - 1
+        before = self._readings[index]
+        if before.utc_ms == utc_ms:
+            return before
+        return _between(before, self._readings[index + 1], utc_ms)
+
+
+def _between(before: Registers, after: Registers, utc_ms: int) -> Registers:
+    """Return the registers on the line between two readings, rounded down to the mWh."""
+    span, part = after.utc_ms - before.utc_ms, utc_ms - before.utc_ms
+    return Registers(
+        utc_ms=utc_ms,
+        import_mwh=before.import_mwh + (after.import_mwh - before.import_mwh) * part // span,
+        export_mwh=before.export_mwh + (after.export_mwh - before.export_mwh) * part // span,
+        basis="interpolated",
+    )
+
+
+def next_quarter(utc_ms: int) -> int:
+    """Return the first quarter hour of the clock after `utc_ms`."""
+    return (utc_ms // QUARTER_MS + 1) * QUARTER_MS
+
+
+def interval(begin: Registers, end: Registers) -> IntervalClosed:
+    """Return the entry for the energy between two cuts."""
+    return IntervalClosed(
+        start_ms=begin.utc_ms,
+        end_ms=end.utc_ms,
+        import_begin_mwh=begin.import_mwh,
+        import_end_mwh=end.import_mwh,
+        export_begin_mwh=begin.export_mwh,
+        export_end_mwh=end.export_mwh,
+        begins=begin.basis,
+        ends=end.basis,
+    )
+
+
+class IntervalCloser:
+    """Closes intervals while a session runs: a quarter hour is closed by the first reading after its end."""
+
+    def __init__(self, start: Registers) -> None:
+        self._begin = start
+        self._last = start
+
+    @property
+    def next_boundary_ms(self) -> int:
+        """The quarter hour at which a reading should be taken next."""
+        return next_quarter(self._begin.utc_ms)
+
+    def add(self, reading: Registers) -> list[IntervalClosed]:
+        """Take a reading and return the intervals that it closes."""
+        closed = []
+        while (boundary := self.next_boundary_ms) < reading.utc_ms:
+            end = self._last if self._last.utc_ms == boundary else _between(self._last, reading, boundary)
+            closed.append(interval(self._begin, end))
+            self._begin = end
+        self._last = reading
+        return closed
+
+    def finish(self) -> list[IntervalClosed]:
+        """Return the last interval, up to the last reading; none when no time has passed since the one before."""
+        if self._last.utc_ms == self._begin.utc_ms:
+            return []
+        last = interval(self._begin, self._last)
+        self._begin = self._last
+        return [last]
+
+
+def intervals_of(readings: Sequence[Registers], *, finished: bool) -> list[IntervalClosed]:
+    """Return what an IntervalCloser makes of all readings of a session, with the last interval when `finished`."""
+    closer = IntervalCloser(readings[0])
+    closed = [each for reading in readings[1:] for each in closer.add(reading)]
+    return closed + closer.finish() if finished else closed

@@ -1,0 +1,107 @@
+"""The journal as the charger keeps it: readings come in, lines to make durable go out, intervals close themselves."""
+
+from collections.abc import Sequence
+from typing import Self
+
+from v2g.energy.settlement.intervals import IntervalCloser, Registers
+from v2g.energy.settlement.journal import Entry, Journal, JournalState, verify_lines
+from v2g.energy.settlement.records import AnyRecord, IntervalClosed, MeterReading, SessionEnded, SessionStarted
+from v2g.errors import StoreError, VerificationError
+
+
+class Ledger:
+    """One session's journal and its open interval.
+
+    Every method returns lines, in order, that must be durable before anything is done in their name; they are to be
+    written in one go.
+    """
+
+    def __init__(self) -> None:
+        self._journal = Journal()
+        self._closer: IntervalCloser | None = None
+        self._owed: list[IntervalClosed] = []  # closed by a reading whose process was killed before it said so
+        self._finished = False  # the last interval is closed, only session_ended is missing
+
+    @classmethod
+    def resume(cls, data: bytes) -> Self:
+        """Return the ledger that continues a journal file, after a restart. Raises VerificationError."""
+        ledger = cls()
+        entries = verify_lines(data)
+        ledger._journal = Journal.resume(data)
+        readings = readings_of(entries)
+        closer = IntervalCloser(readings[0])
+        expected = [each for reading in readings[1:] for each in closer.add(reading)]
+        written = [entry.data for entry in entries if isinstance(entry.data, IntervalClosed)]
+        if written == expected[: len(written)]:
+            ledger._owed = expected[len(written) :]
+        elif written == expected + closer.finish():
+            ledger._finished = True
+        else:
+            raise VerificationError("the intervals are not those of the readings", where="journal.jsonl:1")
+        ledger._closer = closer
+        return ledger
+
+    @property
+    def state(self) -> JournalState:
+        """Head hash, count, last registers and whether the session has ended. To be read only."""
+        return self._journal.state
+
+    @property
+    def next_boundary_ms(self) -> int | None:
+        """The quarter hour (UTC ms) at which the meter should be read next; None before the start."""
+        return self._closer.next_boundary_ms if self._closer else None
+
+    def record(self, record: AnyRecord, utc_ms: int) -> list[bytes]:
+        """Return the lines for one record: itself, and after a meter reading the intervals that it closes.
+
+        `session_ended` is written by `end`. Raises StoreError when the record contradicts the journal.
+        """
+        if isinstance(record, SessionEnded | IntervalClosed):
+            raise StoreError("intervals close themselves, and session_ended is written by end()")
+        lines = self._pay(utc_ms)
+        lines.append(self._journal.append(record, utc_ms))
+        utc_ms = self._journal.state.utc_ms
+        if isinstance(record, SessionStarted):
+            self._closer = IntervalCloser(Registers(utc_ms, record.import_mwh, record.export_mwh))
+        elif isinstance(record, MeterReading) and self._closer is not None:
+            self._owed = self._closer.add(Registers(utc_ms, record.import_mwh, record.export_mwh))
+            lines += self._pay(utc_ms)
+        return lines
+
+    def end(
+        self, reason: str, utc_ms: int, *, import_mwh: int | None = None, export_mwh: int | None = None
+    ) -> list[bytes]:
+        """Return the lines that end the session, with the registers given or else the last durable ones.
+
+        Without registers the session ends at its last entry, since nothing is known of the time after it. Raises
+        StoreError when there is no session, or it has ended.
+        """
+        state, lines = self._journal.state, []
+        if self._closer is None:
+            raise StoreError("there is no session to end")
+        if import_mwh is None and export_mwh is None:
+            utc_ms = state.utc_ms
+        if not self._finished and not state.ended:
+            reading = MeterReading(
+                import_mwh=state.import_mwh if import_mwh is None else import_mwh,
+                export_mwh=state.export_mwh if export_mwh is None else export_mwh,
+                reason="end",
+            )
+            lines = self.record(reading, utc_ms)
+            self._owed = self._closer.finish()
+            lines += self._pay(utc_ms)
+        ended = SessionEnded(reason=reason, import_mwh=state.import_mwh, export_mwh=state.export_mwh)
+        return [*lines, self._journal.append(ended, state.utc_ms)]
+
+    def _pay(self, utc_ms: int) -> list[bytes]:
+        owed, self._owed = self._owed, []
+        return [self._journal.append(each, utc_ms) for each in owed]
+
+
+def readings_of(entries: Sequence[Entry]) -> list[Registers]:
+    """Return all readings of a journal in order, the start of the session first."""
+    return [
+        Registers(entry.utc_ms, entry.data.import_mwh, entry.data.export_mwh)
+        for entry in entries
+        if isinstance(entry.data, SessionStarted | MeterReading | SessionEnded)
+    ]

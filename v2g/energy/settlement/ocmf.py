@@ -1,0 +1,318 @@
+"""Open Charge Metering Format 1.2: one signed data set for each direction of a session.
+
+`OCMF|<payload>|<signature>`, both parts JSON; ECDSA over SHA-256 of the payload's bytes exactly as they stand, DER
+in hex. OBIS codes are read at the grid connection: `1-0:1.8.0` is energy taken from the grid (import), `1-0:2.8.0`
+energy fed back (export). A data set holds a begin and an end reading of one register, in kWh with six decimals, which
+is the mWh of the register without rounding. The key is the meter's own, since the format's signature methods end at
+384 bits.
+"""
+
+import base64
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Annotated, Final, Literal
+
+import msgspec
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
+from msgspec import Meta
+
+from v2g import typed_json
+from v2g.energy.settlement.pricing import Direction
+from v2g.errors import CodecError, SignatureError
+from v2g.pki.keys import Algorithm, SigningKey
+
+OBIS: Final[dict[Direction, str]] = {"import": "1-0:1.8.0", "export": "1-0:2.8.0"}
+
+MAX_BYTES: Final = 1_875
+"""Longest data set that OCPP's signedMeterData holds: 2500 characters of base64."""
+
+METHODS: Final = {
+    "secp192r1": "ECDSA-secp192r1-SHA256",
+    "secp256k1": "ECDSA-secp256k1-SHA256",
+    "secp256r1": "ECDSA-secp256r1-SHA256",
+    "secp384r1": "ECDSA-secp384r1-SHA256",
+    "brainpoolP256r1": "ECDSA-brainpool256r1-SHA256",
+    "brainpoolP384r1": "ECDSA-brainpool384r1-SHA256",
+}
+"""Curve name -> signature method (table 22) that `verify` knows; data sets are made with secp256r1."""
+
+EndReason = Literal["E", "L", "R", "A", "P"]
+"""End of transaction, ended locally, ended remotely, aborted by an error, power failure (table 7)."""
+
+_Name = Annotated[str, Meta(max_length=250, pattern=r"^[^|]*\Z")]
+
+
+class MeterIdentity(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Who measures and who signs. `|` separates sections of the format and occurs in no name."""
+
+    meter_serial: _Name
+    meter_vendor: _Name = ""
+    meter_model: _Name = ""
+    meter_firmware: _Name = ""
+    gateway: _Name = ""
+    gateway_serial: _Name = ""
+    gateway_version: _Name = ""
+    current_type: Literal["AC", "DC"] = "DC"
+
+
+class Assignment(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Whose energy it is: the EMAID of a Plug-and-Charge contract (None: nobody assigned), at which EVSE."""
+
+    emaid: _Name | None
+    evse_id: _Name
+    flags: tuple[_Name, ...] = ("ISO15118_PNC", "OCPP_AUTH_TLS")
+
+
+class Reading(msgspec.Struct, frozen=True):
+    """A register (mWh) at a time; `clock` is the time status of table 19 (S synchronised, R relative, I, U)."""
+
+    utc_ms: int
+    register_mwh: int
+    clock: Literal["S", "R", "I", "U"] = "S"
+
+
+class _Rd(msgspec.Struct, frozen=True, kw_only=True, rename="upper", omit_defaults=True):
+    tm: Annotated[str, Meta(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d,\d{3}[+-]\d{4} [USIR]\Z")]
+    tx: str
+    rv: Decimal
+    ri: str
+    ru: str
+    rt: str | None = None
+    ef: str | None = None
+    st: str
+
+
+class _Payload(msgspec.Struct, frozen=True, kw_only=True, rename="upper", omit_defaults=True):
+    fv: str
+    gi: str = ""
+    gs: str = ""
+    gv: str = ""
+    pg: Annotated[str, Meta(pattern=r"^[TF](0|[1-9]\d*)\Z")]
+    mv: str = ""
+    mm: str = ""
+    ms: str
+    mf: str = ""
+    is_: bool = msgspec.field(name="IS")
+    il: str | None = None
+    if_: tuple[str, ...] = msgspec.field(name="IF", default=())
+    it: str
+    id: str = ""
+    ct: str | None = None
+    ci: str = ""
+    rd: Annotated[tuple[_Rd, ...], Meta(min_length=1, max_length=1000)]
+
+
+class _Signature(msgspec.Struct, frozen=True, kw_only=True, rename="upper"):
+    sa: str = METHODS["secp256r1"]
+    se: Literal["hex", "base64"] = "hex"
+    sm: Literal["application/x-der"] = "application/x-der"
+    sd: str
+
+
+class DataSet(msgspec.Struct, frozen=True, kw_only=True):
+    """What a data set says, for comparing with a journal."""
+
+    direction: Direction
+    meter_serial: str
+    emaid: str | None
+    evse_id: str
+    pagination: str
+    begin: Reading
+    end: Reading
+    end_reason: str
+
+
+_encoder = msgspec.json.Encoder(decimal_format="number")
+
+
+def sign_session(
+    direction: Direction,
+    *,
+    begin: Reading,
+    end: Reading,
+    identity: MeterIdentity,
+    assignment: Assignment,
+    pagination: int,
+    key: SigningKey,
+    end_reason: EndReason = "E",
+) -> str:
+    """Return the data set of one direction. `pagination` (1..) counts every data set that this meter signs.
+
+    `key` is a secp256r1 key. Raises CodecError when the data set does not fit OCPP or a name holds `|`; SignatureError
+    for another key.
+    """
+    if key.algorithm is not Algorithm.ECDSA_SHA256:
+        raise SignatureError("a meter signs with a secp256r1 key", hint="OCMF knows no curve of 521 bits")
+    payload = _payload(direction, begin, end, identity, assignment, pagination, end_reason)
+    text = _encoder.encode(payload)
+    if b"|" in text:
+        raise CodecError("a name in the OCMF data set holds '|'")
+    raw = key.sign(text)
+    half = len(raw) // 2
+    der = encode_dss_signature(int.from_bytes(raw[:half], "big"), int.from_bytes(raw[half:], "big"))
+    data = b"OCMF|" + text + b"|" + _encoder.encode(_Signature(sd=der.hex()))
+    if len(data) > MAX_BYTES:
+        raise CodecError(f"an OCMF data set of {len(data)} bytes; OCPP carries {MAX_BYTES}", hint="shorten the names")
+    return data.decode()
+
+
+def _payload(
+    direction: Direction,
+    begin: Reading,
+    end: Reading,
+    identity: MeterIdentity,
+    assignment: Assignment,
+    pagination: int,
+    end_reason: EndReason,
+) -> _Payload:
+    assigned = assignment.emaid is not None
+    return _Payload(
+        fv="1.2",
+        gi=identity.gateway,
+        gs=identity.gateway_serial,
+        gv=identity.gateway_version,
+        pg=f"T{pagination}",
+        mv=identity.meter_vendor,
+        mm=identity.meter_model,
+        ms=identity.meter_serial,
+        mf=identity.meter_firmware,
+        is_=assigned,
+        il="SECURE" if assigned else "NONE",
+        if_=assignment.flags if assigned else (),
+        it="EMAID" if assigned else "NONE",
+        id=assignment.emaid or "",
+        ct="EVSEID",
+        ci=assignment.evse_id,
+        rd=(_rd(direction, begin, "B", identity), _rd(direction, end, end_reason, identity)),
+    )
+
+
+def _rd(direction: Direction, reading: Reading, reason: str, identity: MeterIdentity) -> _Rd:
+    return _Rd(
+        tm=f"{_timestamp(reading.utc_ms)} {reading.clock}",
+        tx=reason,
+        rv=Decimal(reading.register_mwh).scaleb(-6),
+        ri=OBIS[direction],
+        ru="kWh",
+        rt=identity.current_type,
+        ef="",
+        st="G",
+    )
+
+
+def _timestamp(utc_ms: int) -> str:
+    seconds, ms = divmod(utc_ms, 1000)
+    return f"{datetime.fromtimestamp(seconds, tz=UTC):%Y-%m-%dT%H:%M:%S},{ms:03d}+0000"
+
+
+def verify(text: str, key: ec.EllipticCurvePublicKey) -> DataSet:
+    """Return what a data set says, having checked its signature.
+
+    Raises CodecError when it is not one transaction of one register in kWh, SignatureError when `key` did not sign it.
+    """
+    return _read(_open(text, key))
+
+
+class SignedReading(msgspec.Struct, frozen=True):
+    """One reading of a data set of any meter: `transaction` is the kind of table 7 (`B`, `E`, `C`, ...)."""
+
+    direction: Direction
+    transaction: str
+    utc_ms: int
+    register_mwh: int
+
+
+def signed_readings(text: str, key: ec.EllipticCurvePublicKey) -> tuple[SignedReading, ...]:
+    """Return the readings of energy registers in a data set, having checked its signature; others are left out.
+
+    Unlike `verify` this takes any number of readings. Raises CodecError when it is no OCMF, or not readable as such;
+    SignatureError when `key` did not sign it.
+    """
+    directions = {obis: direction for direction, obis in OBIS.items()}
+    found = []
+    for rd in _open(text, key).rd:
+        if rd.ri.partition("*")[0] in directions:
+            reading = _reading(rd)
+            found.append(
+                SignedReading(directions[rd.ri.partition("*")[0]], rd.tx, reading.utc_ms, reading.register_mwh)
+            )
+    return tuple(found)
+
+
+def _open(text: str, key: ec.EllipticCurvePublicKey) -> _Payload:
+    if len(text) > 64 * MAX_BYTES:
+        raise CodecError(f"an OCMF data set of {len(text)} characters")
+    sections = text.split("|")
+    if len(sections) != 3 or sections[0] != "OCMF":
+        raise CodecError("not OCMF|payload|signature")
+    try:
+        payload = typed_json.decode(sections[1].encode(), _Payload)
+        signature = typed_json.decode(sections[2].encode(), _Signature)
+        raw = bytes.fromhex(signature.sd) if signature.se == "hex" else base64.b64decode(signature.sd, validate=True)
+    except (msgspec.DecodeError, UnicodeError, ValueError) as error:
+        raise CodecError(f"OCMF: {error}") from None
+    if signature.sa != METHODS.get(key.curve.name):
+        raise SignatureError(f"{signature.sa} is not the method of a {key.curve.name} key")
+    try:
+        key.verify(raw, sections[1].encode(), ec.ECDSA(hashes.SHA256()))
+    except InvalidSignature:
+        raise SignatureError("the OCMF signature does not match") from None
+    return payload
+
+
+def _read(payload: _Payload) -> DataSet:
+    if len(payload.rd) != 2 or payload.rd[0].tx != "B" or payload.rd[1].tx not in "ELRAP":
+        raise CodecError("OCMF: not one begin and one end reading")
+    directions = [direction for direction, obis in OBIS.items() if obis == payload.rd[0].ri]
+    if not directions or payload.rd[1].ri != payload.rd[0].ri:
+        raise CodecError("OCMF: not two readings of one register of active energy")
+    begin, end = (_reading(rd) for rd in payload.rd)
+    return DataSet(
+        direction=directions[0],
+        meter_serial=payload.ms,
+        emaid=payload.id if payload.is_ else None,
+        evse_id=payload.ci,
+        pagination=payload.pg,
+        begin=begin,
+        end=end,
+        end_reason=payload.rd[1].tx,
+    )
+
+
+def _reading(rd: _Rd) -> Reading:
+    try:
+        moment = datetime.strptime(rd.tm[:-2], "%Y-%m-%dT%H:%M:%S,%f%z")
+    except ValueError as error:
+        raise CodecError(f"OCMF: {error}") from None
+    in_reach = rd.rv.is_finite() and 0 <= rd.rv < 10**12 and rd.rv.as_tuple().exponent in range(-6, 12)
+    if rd.ru != "kWh" or rd.st != "G" or rd.ef or not in_reach:
+        raise CodecError("OCMF: not a good reading in kWh with at most six decimals")
+    utc_ms = int(moment.replace(microsecond=0).timestamp()) * 1000 + moment.microsecond // 1000
+    return Reading(utc_ms, int(rd.rv.scaleb(6)), rd.tm[-1])  # type: ignore[arg-type] # the pattern of TM allows four letters
+
+
+def printed_public_key(key: ec.EllipticCurvePublicKey) -> str:
+    """Return a meter's public key for OCPP's `publicKey`: base64 of `oca:base16:asn1:<hex DER>`."""
+    der = key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    return base64.b64encode(b"oca:base16:asn1:" + der.hex().encode()).decode()
+
+
+def read_public_key(printed: str) -> ec.EllipticCurvePublicKey:
+    """Return the key that OCPP's `publicKey` carries. Raises CodecError for what is no such key."""
+    try:
+        text = base64.b64decode(printed, validate=True).decode("ascii")
+        der = bytes.fromhex(text.removeprefix("oca:base16:asn1:"))
+        key = serialization.load_der_public_key(der)
+    except (ValueError, UnicodeError, UnsupportedAlgorithm) as error:
+        raise CodecError(f"no public key of a meter: {error}") from None
+    if not isinstance(key, ec.EllipticCurvePublicKey):
+        raise CodecError("no public key of a meter: not an elliptic curve")
+    return key
+
+
+def signed_meter_data(text: str) -> str:
+    """Return a data set for OCPP's `signedMeterData` (base64); `encodingMethod` is `OCMF`, `signingMethod` empty."""
+    return base64.b64encode(text.encode()).decode()

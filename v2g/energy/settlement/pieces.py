@@ -1,0 +1,218 @@
+"""Cuts a transaction wherever one of its prices may change (block I of OCPP 2.1).
+
+That is at readings, when charging begins or pauses, by clock and calendar, and where energy or time passes a bound;
+energy at a bound is split to the mWh. Within a piece each kind of charge has one rate.
+"""
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from datetime import datetime, tzinfo
+from itertools import pairwise
+from typing import Final, Literal
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from v2g.energy.price_plan import PricePlan, Use
+from v2g.energy.settlement.intervals import Registers, Timeline
+
+_HOUR_MS: Final = 3_600_000
+
+
+class Usage(msgspec.Struct, frozen=True, kw_only=True):
+    """What happened in a transaction, up to `end_ms`. Times are UTC ms, in order.
+
+    `readings`: both registers (mWh), never falling. `charging`: from when on energy flowed or paused. `currents`: from
+    when on how many A flowed over all phases. `reserved_ms`: when the EVSE was reserved for it, if it was.
+    """
+
+    start_ms: int
+    end_ms: int
+    readings: tuple[Registers, ...] = ()
+    charging: tuple[tuple[int, bool], ...] = ()
+    currents: tuple[tuple[int, int], ...] = ()
+    reserved_ms: int | None = None
+    evse_kind: Literal["AC", "DC"] | None = None
+    payment_brand: str | None = None
+    payment_recognition: str | None = None
+
+
+class Progress(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How far a transaction has come: what the conditions of its rest need to know of what was before.
+
+    `first_mwh` is the import register from which energy counts. `idle_ms` is the length of the pause under way.
+    """
+
+    start_ms: int
+    last: Registers
+    first_mwh: int
+    charged_ms: int = 0
+    idle_ms: int = 0
+
+
+class Piece(msgspec.Struct, frozen=True):
+    """A part of a transaction within which no rate changes."""
+
+    begin: Registers
+    end: Registers
+    charging: bool
+    use: Use
+
+    @property
+    def length_ms(self) -> int:
+        """How long it lasted."""
+        return self.end.utc_ms - self.begin.utc_ms
+
+    @property
+    def energy_mwh(self) -> int:
+        """What was taken in it."""
+        return self.end.import_mwh - self.begin.import_mwh
+
+    @property
+    def export_mwh(self) -> int:
+        """What was given back in it."""
+        return self.end.export_mwh - self.begin.export_mwh
+
+
+def zone_of(name: str) -> tzinfo:
+    """Return a time zone by its IANA name or its fixed offset (`+01:00`). Raises ValueError for what is neither."""
+    if name[:1] in ("+", "-"):
+        return _fixed(name)
+    try:
+        return ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        raise ValueError(f"there is no time zone {name!r}") from None
+
+
+def _fixed(name: str) -> tzinfo:
+    found = datetime.fromisoformat(f"2000-01-01T00:00:00{name}").tzinfo  # ValueError for no offset
+    assert found is not None
+    return found
+
+
+def begin(usage: Usage) -> Progress:
+    """Return where a transaction begins."""
+    first = _bounded(usage)[0]
+    return Progress(start_ms=usage.start_ms, last=first, first_mwh=first.import_mwh)
+
+
+def cut(
+    plans: Sequence[tuple[int, PricePlan]], zones: Sequence[tzinfo], usage: Usage, before: Progress
+) -> tuple[list[Piece], Progress]:
+    """Return what happened since `before`, in pieces within which no rate can change, and how far that goes."""
+    points = _points(plans, zones, usage, before)
+    powers = _powers(_bounded(usage))
+    charging_since = [at for at, _ in usage.charging]
+    current_since = [at for at, _ in usage.currents]
+    pieces = []
+    charged, idle = before.charged_ms, before.idle_ms
+    for first, end in pairwise(points):
+        charging = _state(charging_since, usage.charging, first.utc_ms)
+        length = end.utc_ms - first.utc_ms
+        use = facts(
+            usage,
+            energy_mwh=first.import_mwh - before.first_mwh,
+            power_w=_state(*powers, first.utc_ms),
+            current_a=_state(current_since, usage.currents, first.utc_ms),
+            time_ms=first.utc_ms - before.start_ms,
+            charging_ms=charged,
+            idle_ms=0 if charging else idle,
+        )
+        pieces.append(Piece(first, end, bool(charging), use))
+        charged, idle = (charged + length, 0) if charging else (charged, idle + length)
+    after = msgspec.structs.replace(before, last=points[-1], charged_ms=charged, idle_ms=idle)
+    return pieces, after
+
+
+def facts(usage: Usage, **more: int) -> Use:
+    """Return what conditions look at, with what holds for the whole transaction."""
+    return Use(
+        evse_kind=usage.evse_kind,
+        payment_brand=usage.payment_brand,
+        payment_recognition=usage.payment_recognition,
+        **more,
+    )
+
+
+def _powers(readings: Sequence[Registers]) -> tuple[list[int], list[tuple[int, int]]]:
+    """Return from when on which power (W) flowed: the mean between readings."""
+    powers = [
+        (first.utc_ms, (end.import_mwh - first.import_mwh) * _HOUR_MS // (1000 * (end.utc_ms - first.utc_ms)))
+        for first, end in pairwise(readings)
+        if end.utc_ms > first.utc_ms
+    ]
+    return [at for at, _ in powers], powers
+
+
+def _state(since: Sequence[int], states: Sequence[tuple[int, int]], at: int) -> int:
+    index = bisect_right(since, at) - 1
+    return int(states[index][1]) if index >= 0 else 0
+
+
+def _points(
+    plans: Sequence[tuple[int, PricePlan]], zones: Sequence[tzinfo], usage: Usage, before: Progress
+) -> list[Registers]:
+    """Return the registers at the beginning, the end, and every cut between."""
+    readings = _split_energy(_bounded(usage), before.first_mwh, _bounds(plans, "energy_wh", 1000))
+    timeline = Timeline(readings)
+    cuts = {since for since, _ in plans} | {at for at, _ in usage.charging} | {at for at, _ in usage.currents}
+    cuts |= {before.start_ms + bound for bound in _bounds(plans, "time_s", 1000)}
+    cuts |= _run_cuts(usage, before, _bounds(plans, "charging_s", 1000), _bounds(plans, "idle_s", 1000))
+    for (_, plan), zone in zip(plans, zones, strict=True):
+        cuts |= plan.clock_cuts(usage.start_ms, usage.end_ms, zone)
+    known = {reading.utc_ms for reading in readings}
+    more = [timeline.at(cut) for cut in cuts if usage.start_ms < cut < usage.end_ms and cut not in known]
+    return sorted([*readings, *more], key=lambda point: (point.utc_ms, point.import_mwh, point.export_mwh))
+
+
+def _bounded(usage: Usage) -> list[Registers]:
+    """Return the readings within the transaction, with one at its start and one at its end."""
+    inside = [reading for reading in usage.readings if usage.start_ms <= reading.utc_ms <= usage.end_ms]
+    if not inside:
+        return [Registers(usage.start_ms, 0, 0), Registers(usage.end_ms, 0, 0)]
+    first, last = inside[0], inside[-1]
+    if first.utc_ms > usage.start_ms:
+        inside.insert(0, Registers(usage.start_ms, first.import_mwh, first.export_mwh, "interpolated"))
+    if last.utc_ms < usage.end_ms or len(inside) == 1:
+        inside.append(Registers(usage.end_ms, last.import_mwh, last.export_mwh, "interpolated"))
+    return inside
+
+
+def _split_energy(readings: list[Registers], first: int, bounds: set[int]) -> list[Registers]:
+    """Put a reading where the energy taken since the register `first` reaches each bound (mWh), at that very mWh."""
+    if not bounds:
+        return readings
+    split = [readings[0]]
+    for before, after in pairwise(readings):
+        flow = after.import_mwh - before.import_mwh
+        for bound in sorted(first + each for each in bounds):
+            if before.import_mwh < bound < after.import_mwh:
+                part = bound - before.import_mwh
+                at = before.utc_ms + (after.utc_ms - before.utc_ms) * part // flow
+                exported = before.export_mwh + (after.export_mwh - before.export_mwh) * part // flow
+                split.append(Registers(at, bound, exported, "interpolated"))
+        split.append(after)
+    return split
+
+
+def _run_cuts(usage: Usage, before: Progress, charging: set[int], idle: set[int]) -> set[int]:
+    """Return when charging altogether, and each pause by itself, has lasted as long as a bound (ms)."""
+    cuts = set()
+    charged, paused = before.charged_ms, before.idle_ms
+    runs = [(usage.start_ms, False), *usage.charging, (usage.end_ms, False)]
+    for (first, flows), (end, _) in pairwise(runs):
+        length = end - first
+        if flows:
+            cuts |= {first + bound - charged for bound in charging if charged < bound < charged + length}
+            charged, paused = charged + length, 0
+        else:
+            cuts |= {first + bound - paused for bound in idle if paused < bound < paused + length}
+            paused += length
+    return cuts
+
+
+def _bounds(plans: Sequence[tuple[int, PricePlan]], name: str, scale: int) -> set[int]:
+    """Return every bound of one quantity, in its small unit."""
+    conditions = [when for _, plan in plans for when in plan.conditions()]
+    values = [getattr(when, f"{side}_{name}") for when in conditions for side in ("min", "max")]
+    return {value * scale for value in values if value}

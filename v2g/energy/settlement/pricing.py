@@ -1,0 +1,242 @@
+"""Prices metered energy: one line for each interval, direction and price, rounded once.
+
+In force at a moment are the prices of the newest offer that the vehicle accepted, while that offer is valid; before,
+after and without one, those of the tariff that was set last. An offer takes effect with the entry that records its
+acceptance. Energy at a change of price is split by the registers at that moment, like at a quarter hour.
+"""
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Sequence
+from typing import Literal
+
+import msgspec
+
+from v2g.asn1.discharge import DischargeOffer, PriceSlot
+from v2g.energy.settlement.intervals import Registers, Timeline
+from v2g.energy.settlement.records import IntervalClosed
+from v2g.energy.tariff import Tariff
+from v2g.units import MWH_PER_KWH
+
+Direction = Literal["import", "export"]
+
+NO_CURRENCY = "XXX"
+"""ISO 4217's code for no currency: energy that nobody priced."""
+
+
+class Line(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One priced amount. `price` is micro-units per kWh (None: nobody priced it), `amount` micro-units.
+
+    An import amount is owed by the vehicle, an export amount owed to it; either turns round where a price is
+    negative. `basis` names the terms (`offer:<id>` or `tariff:<version>`). A `reversal` carries the negative of the
+    line that it takes back, named in `corrects`.
+    """
+
+    id: str
+    kind: Literal["energy", "reversal", "replacement"]
+    direction: Direction
+    start_ms: int
+    end_ms: int
+    energy_mwh: int
+    price: int | None
+    currency: str
+    amount: int
+    basis: str
+    corrects: str | None = None
+
+
+class Price(msgspec.Struct, frozen=True):
+    """What holds for a while: both prices and where they come from."""
+
+    import_price: int | None
+    export_compensation: int | None
+    currency: str
+    basis: str
+
+
+UNPRICED = Price(None, None, NO_CURRENCY, "none")
+
+
+class PriceBook:
+    """Prices as a function of time, from tariffs and accepted offers as they came into force, in order of time."""
+
+    def __init__(self) -> None:
+        self._tariff: Tariff | None = None
+        self._offer: DischargeOffer | None = None
+        self._since: list[int] = []
+        self._regimes: list[tuple[Tariff | None, DischargeOffer | None]] = []
+
+    def set_tariff(self, tariff: Tariff, utc_ms: int) -> None:
+        """Let a tariff hold from now on where no accepted offer does."""
+        self._tariff = tariff
+        self._turn(utc_ms)
+
+    def set_offer(self, offer: DischargeOffer | None, utc_ms: int) -> None:
+        """Let an accepted offer hold from now on; None when the vehicle declined the newest one."""
+        self._offer = offer
+        self._turn(utc_ms)
+
+    def cuts(self, start_ms: int, end_ms: int) -> set[int]:
+        """Return the moments strictly between two times at which a price may change."""
+        found = set()
+        first = max(0, bisect_right(self._since, start_ms) - 1)
+        for index in range(first, bisect_left(self._since, end_ms)):
+            begin = max(start_ms, self._since[index])
+            end = min([end_ms, *self._since[index + 1 : index + 2]])
+            tariff, offer = self._regimes[index]
+            found |= {begin, *_edges(tariff.slots if tariff else (), begin, end)}
+            if offer is not None:
+                found |= {offer.valid_until_ms, *_edges(offer.prices, begin, end)}
+        return {cut for cut in found if start_ms < cut < end_ms}
+
+    def at(self, utc_ms: int) -> Price:
+        """Return the price in force at a moment."""
+        index = bisect_right(self._since, utc_ms) - 1
+        if index < 0:
+            return UNPRICED
+        tariff, offer = self._regimes[index]
+        if offer is not None and utc_ms < offer.valid_until_ms:
+            slot = _slot_at(offer.prices, utc_ms)
+            if slot is not None:
+                return _price(slot, offer.currency, f"offer:{offer.offer_id.hex()}")
+        slot = _slot_at(tariff.slots, utc_ms) if tariff is not None else None
+        if tariff is None or slot is None:
+            return UNPRICED
+        return _price(slot, tariff.currency, f"tariff:{tariff.version}")
+
+    def _turn(self, utc_ms: int) -> None:
+        if self._since and self._since[-1] == utc_ms:
+            self._regimes[-1] = (self._tariff, self._offer)
+            return
+        self._since.append(utc_ms)
+        self._regimes.append((self._tariff, self._offer))
+
+
+def _slot_at(slots: Sequence[PriceSlot], utc_ms: int) -> PriceSlot | None:
+    index = bisect_right(slots, utc_ms, key=lambda slot: slot.start_ms) - 1
+    return slots[index] if index >= 0 and utc_ms < slots[index].end_ms else None
+
+
+def _edges(slots: Sequence[PriceSlot], start_ms: int, end_ms: int) -> Iterator[int]:
+    """Yield where slots begin and end between two times."""
+    index = bisect_left(slots, start_ms, key=lambda slot: slot.end_ms)
+    while index < len(slots) and slots[index].start_ms < end_ms:
+        yield slots[index].start_ms
+        yield slots[index].end_ms
+        index += 1
+
+
+def _price(slot: PriceSlot, currency: str, basis: str) -> Price:
+    return Price(slot.import_price, slot.export_compensation, currency, basis)
+
+
+def amount_of(quantity: int, price: int, per: int = MWH_PER_KWH) -> int:
+    """Return a quantity (mWh) times micro-units per `per` (kWh) of it, rounded half to even: a line's only rounding."""
+    whole, rest = divmod(quantity * price, per)
+    twice = 2 * rest
+    return whole + (twice > per or (twice == per and whole % 2 == 1))
+
+
+class _Piece(msgspec.Struct, frozen=True):
+    begin: Registers
+    end: Registers
+    price: Price
+
+
+def price_interval(interval: IntervalClosed, timeline: Timeline, book: PriceBook) -> list[Line]:
+    """Return the lines of one interval: none for a direction in which nothing flowed."""
+    begin = Registers(interval.start_ms, interval.import_begin_mwh, interval.export_begin_mwh)
+    end = Registers(interval.end_ms, interval.import_end_mwh, interval.export_end_mwh)
+    inner = [timeline.at(cut) for cut in sorted(book.cuts(interval.start_ms, interval.end_ms))]
+    pieces: list[_Piece] = []
+    for before, after in zip([begin, *inner], [*inner, end], strict=True):
+        price = book.at(before.utc_ms)
+        if pieces and pieces[-1].price == price:
+            pieces[-1] = _Piece(pieces[-1].begin, after, price)
+        else:
+            pieces.append(_Piece(before, after, price))
+    return [line for piece in pieces for line in (_line("import", piece), _line("export", piece)) if line]
+
+
+def _line(direction: Direction, piece: _Piece) -> Line | None:
+    begin, end, price = piece.begin, piece.end, piece.price
+    if direction == "import":
+        energy, rate = end.import_mwh - begin.import_mwh, price.import_price
+    else:
+        energy, rate = end.export_mwh - begin.export_mwh, price.export_compensation
+    if energy == 0:
+        return None
+    return Line(
+        id=f"{begin.utc_ms}/{direction}",
+        kind="energy",
+        direction=direction,
+        start_ms=begin.utc_ms,
+        end_ms=end.utc_ms,
+        energy_mwh=energy,
+        price=rate,
+        currency=price.currency,
+        amount=0 if rate is None else amount_of(energy, rate),
+        basis=price.basis,
+    )
+
+
+def correct(lines: Sequence[Line], line_id: str, price: int, number: int) -> tuple[Line, Line] | None:
+    """Return the reversal of a line that still stands and its replacement at `price`; None when none does."""
+    standing = standing_lines(lines)
+    old = standing.get(line_id)
+    if old is None:
+        return None
+    reversal = msgspec.structs.replace(
+        old,
+        id=f"{old.id}/reversal-{number}",
+        kind="reversal",
+        energy_mwh=-old.energy_mwh,
+        amount=-old.amount,
+        corrects=old.id,
+    )
+    replacement = msgspec.structs.replace(
+        old,
+        id=f"{old.id}/replacement-{number}",
+        kind="replacement",
+        price=price,
+        amount=amount_of(old.energy_mwh, price),
+        corrects=old.id,
+    )
+    return reversal, replacement
+
+
+def standing_lines(lines: Sequence[Line]) -> dict[str, Line]:
+    """Return the lines that no reversal has taken back, by id."""
+    reversed_ids = {line.corrects for line in lines if line.kind == "reversal"}
+    return {line.id: line for line in lines if line.kind != "reversal" and line.id not in reversed_ids}
+
+
+class Total(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Sums of one currency: energy each way (mWh), cost and credit (micro-units), and what is left to pay."""
+
+    currency: str
+    import_mwh: int
+    export_mwh: int
+    import_cost: int
+    export_credit: int
+    balance: int
+
+
+def totals_of(lines: Sequence[Line]) -> tuple[Total, ...]:
+    """Return one total for each currency. Money is balanced; energy is not."""
+    totals = []
+    for currency in sorted({line.currency for line in lines}):
+        mine = [line for line in lines if line.currency == currency]
+        imports = [line for line in mine if line.direction == "import"]
+        exports = [line for line in mine if line.direction == "export"]
+        cost, credit = sum(line.amount for line in imports), sum(line.amount for line in exports)
+        totals.append(
+            Total(
+                currency=currency,
+                import_mwh=sum(line.energy_mwh for line in imports),
+                export_mwh=sum(line.energy_mwh for line in exports),
+                import_cost=cost,
+                export_credit=credit,
+                balance=cost - credit,
+            )
+        )
+    return tuple(totals)

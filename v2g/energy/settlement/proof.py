@@ -1,0 +1,296 @@
+"""Proves from a journal, with two certificates, that no energy was fed back without a live signed command.
+
+Every signed message in the journal is opened again and judged by the rules of `v2g.energy.discharge_gate`, with the
+entry's time as the time of judgement; then the energy between any two readings is compared with what the live commands
+allowed.
+"""
+
+import heapq
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+import msgspec
+
+from v2g.asn1.discharge import (
+    DischargeCommand,
+    DischargeDecision,
+    DischargeOffer,
+    DischargeResult,
+    ResultStatus,
+)
+from v2g.energy.settlement.canonical import sha256_hex
+from v2g.energy.settlement.intervals import Registers
+from v2g.energy.settlement.journal import Entry
+from v2g.energy.settlement.ledger import readings_of
+from v2g.energy.settlement.records import (
+    CommandAccepted,
+    CommandRejected,
+    Discharge,
+    LimitChanged,
+    ServiceChanged,
+    SessionStarted,
+    TermsDecided,
+    TermsOffered,
+)
+from v2g.energy.signed import Party, open_signed, terms_hash
+from v2g.errors import RefusedError, VerificationError
+
+_PERMILLE_W_MS = 3_600_000
+"""One mWh is 3600 W·ms; energies are compared in thousandths of W·ms, so that the tolerance stays an integer."""
+
+
+_STRICTEST_FIRST: Final[tuple[Discharge, ...]] = ("none", "signed", "standard")
+
+
+class DischargeProof(msgspec.Struct, frozen=True, kw_only=True):
+    """What was found: counts of signed messages, and the export that commands account for."""
+
+    offers: int
+    acceptances: int
+    commands: int
+    rejections: int
+    export_mwh: int
+    covered: bool
+
+
+class _Allowed(msgspec.Struct, frozen=True):
+    start_ms: int
+    end_ms: int
+    watts: int
+
+
+class _Standing(msgspec.Struct, kw_only=True):
+    offer: DischargeOffer
+    hash: bytes
+    decision: DischargeDecision | None = None
+
+
+class _Judge:
+    """Walks the journal once, in order."""
+
+    def __init__(self, session_id: bytes, charger: Party, vehicle: Party | None, name: str) -> None:
+        self._session_id = session_id
+        self._charger = charger
+        self._vehicle = vehicle
+        self._name = name
+        self._standing: _Standing | None = None
+        self._sequence = 0
+        self._nonces: set[bytes] = set()
+        self._live: tuple[int, int] | None = None  # (W, until ms)
+        self._cap: int | None = None
+        self._since = 0
+        self.allowed: list[_Allowed] = []
+        self.counts = dict.fromkeys(("offers", "acceptances", "commands", "rejections"), 0)
+
+    def take(self, number: int, entry: Entry) -> None:
+        where = f"{self._name}:{number}"
+        match entry.data:
+            case TermsOffered(payload=payload):
+                self._offered(payload, where)
+            case TermsDecided():
+                self._decided(entry.data, entry.utc_ms, where)
+            case CommandAccepted():
+                self._accepted(entry.data, entry.utc_ms, where)
+            case CommandRejected():
+                self._rejected(entry.data, where)
+            case ServiceChanged():
+                self._turn(entry.utc_ms, None)
+                self._standing, self._sequence = None, 0
+            case LimitChanged(max_discharge_w=watts):
+                if watts > min(entry.data.ev_w, entry.data.evse_w, entry.data.site_w, entry.data.operator_w):
+                    raise VerificationError("the limit is higher than the smallest of the four", where=where)
+                self._turn(entry.utc_ms, self._live)
+                self._cap = watts
+
+    def finish(self, utc_ms: int) -> None:
+        self._turn(utc_ms, None)
+
+    def _turn(self, utc_ms: int, live: tuple[int, int] | None) -> None:
+        """Write down what was allowed until now, and what is from now on."""
+        if self._live is not None:
+            watts, until = self._live
+            end = min(until, utc_ms)
+            if end > self._since:
+                self.allowed.append(_Allowed(self._since, end, watts if self._cap is None else min(watts, self._cap)))
+        self._live, self._since = live, utc_ms
+
+    def _open(self, payload: bytes, party: Party | None, where: str) -> object:
+        if party is None:
+            raise VerificationError("a message of a vehicle without a contract", where=where)
+        try:
+            content = open_signed(payload, party)
+        except RefusedError as error:
+            raise VerificationError(f"{error.reason}: {error}", where=where) from None
+        if content.session_id != self._session_id:
+            raise VerificationError("the message belongs to another session", where=where)
+        return content
+
+    def _offered(self, payload: bytes, where: str) -> None:
+        offer = self._open(payload, self._charger, where)
+        if not isinstance(offer, DischargeOffer):
+            raise VerificationError("no offer", where=where)
+        limits = offer.limits
+        if limits.max_discharge_w > min(limits.ev_w, limits.evse_w, limits.site_w, limits.operator_w):
+            raise VerificationError("the offer is higher than the smallest of its limits", where=where)
+        self._standing = _Standing(offer=offer, hash=terms_hash(payload))
+        self.counts["offers"] += 1
+
+    def _decided(self, record: TermsDecided, utc_ms: int, where: str) -> None:
+        decision = self._open(record.payload, self._vehicle, where)
+        standing = self._standing
+        if not isinstance(decision, DischargeDecision):
+            raise VerificationError("no decision", where=where)
+        if standing is None or (decision.offer_id, decision.terms_hash) != (standing.offer.offer_id, standing.hash):
+            raise VerificationError("the decision is about other terms", where=where)
+        if (decision.accepted, decision.reason.value) != (record.accepted, record.reason):
+            raise VerificationError("the entry says something else than the decision", where=where)
+        if decision.accepted and standing.decision is not None:
+            raise VerificationError("the offer was decided before", where=where)
+        standing.decision = decision
+        if decision.accepted:
+            self.counts["acceptances"] += 1
+        else:
+            self._turn(utc_ms, None)
+
+    def _accepted(self, record: CommandAccepted, utc_ms: int, where: str) -> None:
+        command = self._open(record.payload, self._vehicle, where)
+        if not isinstance(command, DischargeCommand):
+            raise VerificationError("no command", where=where)
+        wrong = self._wrong_with(command, utc_ms)
+        if wrong or self._standing is None or self._standing.decision is None:
+            raise VerificationError(f"the command should have been rejected: {wrong}", where=where)
+        ceiling = min(command.power_w, self._standing.decision.max_discharge_w)
+        until = min(command.valid_until_ms, self._standing.offer.valid_until_ms)
+        if (record.sequence, record.until_ms) != (command.sequence, until) or record.effective_w > ceiling:
+            raise VerificationError("the entry says something else than the command", where=where)
+        status = ResultStatus.ACCEPTED if record.effective_w == command.power_w else ResultStatus.CLAMPED
+        self._check_result(record.result, record.sequence, (status, record.effective_w), where)
+        self._sequence = command.sequence
+        self._nonces.add(command.nonce)
+        self._turn(utc_ms, (ceiling, until))
+        self.counts["commands"] += 1
+
+    def _wrong_with(self, command: DischargeCommand, utc_ms: int) -> str:
+        standing = self._standing
+        if standing is None or standing.decision is None or not standing.decision.accepted:
+            return "no offer was accepted"
+        if (command.offer_id, command.terms_hash) != (standing.offer.offer_id, standing.hash):
+            return "it is about other terms"
+        if command.challenge != standing.offer.challenge:
+            return "it does not repeat the challenge"
+        if command.sequence <= self._sequence or command.nonce in self._nonces:
+            return "it was used before"
+        if not utc_ms < min(command.valid_until_ms, standing.offer.valid_until_ms):
+            return "it had expired"
+        return ""
+
+    def _rejected(self, record: CommandRejected, where: str) -> None:
+        if record.payload and (record.size, record.sha256) != (len(record.payload), sha256_hex(record.payload)):
+            raise VerificationError("the entry is about another message", where=where)
+        if record.result is not None:
+            try:
+                status = ResultStatus(record.reason)
+            except ValueError:
+                raise VerificationError(f"{record.reason} is no reason", where=where) from None
+            self._check_result(record.result, record.sequence, (status, 0), where)
+        self.counts["rejections"] += 1
+
+    def _check_result(self, payload: bytes, sequence: int, said: tuple[ResultStatus, int], where: str) -> None:
+        result = self._open(payload, self._charger, where)
+        if not isinstance(result, DischargeResult) or result.sequence != sequence:
+            raise VerificationError("no result of this command", where=where)
+        if (result.status, result.effective_w) != said:
+            raise VerificationError("the vehicle was told something else than the journal says", where=where)
+
+
+def prove_discharge(
+    entries: Sequence[Entry], *, charger: Party, vehicle: Party | None, name: str = "journal.jsonl"
+) -> DischargeProof:
+    """Return what the signed messages of a journal prove. `vehicle` is the contract certificate's holder.
+
+    Raises VerificationError, `where` being `name:line`, for any message that is not what its entry says, and for
+    energy fed back beyond what live commands allowed.
+    """
+    started = entries[0].data
+    assert isinstance(started, SessionStarted), "verify_lines sees to it"
+    judge = _Judge(bytes.fromhex(started.session_id), charger, vehicle, name)
+    for number, entry in enumerate(entries, 1):
+        judge.take(number, entry)
+    judge.finish(entries[-1].utc_ms)
+    readings = readings_of(entries)
+    export = readings[-1].export_mwh - readings[0].export_mwh
+    _check_energy(entries, judge.allowed, started, name)
+    modes = {started.discharge} | {each.data.discharge for each in entries if isinstance(each.data, ServiceChanged)}
+    return DischargeProof(**judge.counts, export_mwh=export, covered="signed" in modes and "standard" not in modes)
+
+
+def _exports(entries: Sequence[Entry]) -> Iterator[tuple[int, Registers, Registers, Discharge]]:
+    """Yield each pair of neighbouring readings between which energy was fed back, with the strictest mode between them.
+
+    Before them stands the number of the later entry.
+    """
+    modes: set[Discharge] = set()
+    mode: Discharge = "none"
+    before: Registers | None = None
+    for number, entry in enumerate(entries, 1):
+        if isinstance(entry.data, SessionStarted | ServiceChanged):
+            mode = entry.data.discharge
+            modes.add(mode)
+        for reading in readings_of([entry]):
+            if before is not None and reading.export_mwh > before.export_mwh:
+                yield number, before, reading, min(modes, key=_STRICTEST_FIRST.index)
+            before, modes = reading, {mode}
+
+
+def _check_energy(entries: Sequence[Entry], allowed: list[_Allowed], started: SessionStarted, name: str) -> None:
+    """Compare the export between neighbouring readings with the integral of the power allowed between them.
+
+    Nothing may be fed back where nothing allows it; by the plain standard nothing is claimed. An allowance counts
+    `reaction_ms` longer than it was given; `tolerance_permille` and one mWh for each reading's rounding are added.
+    """
+    energy = _Integral([_Allowed(a.start_ms, a.end_ms + started.reaction_ms, a.watts) for a in allowed])
+    for number, before, after, mode in _exports(entries):
+        fed_back = after.export_mwh - before.export_mwh
+        if mode == "none":
+            raise VerificationError(f"{fed_back} mWh were fed back where nothing was allowed", where=f"{name}:{number}")
+        if mode == "standard":
+            continue
+        limit = energy.between(before.utc_ms, after.utc_ms) * (1000 + started.tolerance_permille)
+        if (fed_back - 2) * _PERMILLE_W_MS > limit:
+            raise VerificationError(
+                f"{fed_back} mWh were fed back where signed commands allowed {limit // _PERMILLE_W_MS} mWh",
+                where=f"{name}:{number}",
+            )
+
+
+class _Integral:
+    """W·ms of overlapping allowances, of which at any moment the largest counts."""
+
+    def __init__(self, allowed: list[_Allowed]) -> None:
+        self._times: list[int] = []
+        self._watts: list[int] = []
+        self._sums: list[int] = []
+        edges = sorted({edge for a in allowed for edge in (a.start_ms, a.end_ms)})
+        waiting = sorted(allowed, key=lambda a: a.start_ms)
+        heap: list[tuple[int, int]] = []  # (-W, end)
+        position = total = 0
+        for index, edge in enumerate(edges):
+            while position < len(waiting) and waiting[position].start_ms <= edge:
+                heapq.heappush(heap, (-waiting[position].watts, waiting[position].end_ms))
+                position += 1
+            while heap and heap[0][1] <= edge:
+                heapq.heappop(heap)
+            if index:
+                total += self._watts[-1] * (edge - edges[index - 1])
+            self._times.append(edge)
+            self._watts.append(-heap[0][0] if heap else 0)
+            self._sums.append(total)
+
+    def between(self, start_ms: int, end_ms: int) -> int:
+        """Return the W·ms from one time to another."""
+        return self._until(end_ms) - self._until(start_ms)
+
+    def _until(self, utc_ms: int) -> int:
+        index = bisect_right(self._times, utc_ms) - 1
+        return 0 if index < 0 else self._sums[index] + self._watts[index] * (utc_ms - self._times[index])

@@ -1,0 +1,77 @@
+"""What a verified bundle proves, for people."""
+
+import msgspec
+
+from v2g.energy.settlement.proof import DischargeProof
+from v2g.energy.settlement.settle import Settlement
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    """What was proved. `lines()` is for people."""
+
+    settlement: Settlement
+    discharge: DischargeProof
+    confirmations: int | None
+    """How many readings the vehicle signed by the plain standard; None when nobody looked."""
+    charger: str
+    contract: str | None
+    meter: str
+    roots: tuple[str, ...]
+    own_anchors: bool
+    interop: bool
+    reaction_ms: int
+    """How late power may have followed a command, and, as `tolerance_permille`, how far stood above it."""
+    tolerance_permille: int
+    expired: tuple[str, ...]
+
+    def lines(self) -> list[str]:
+        """Return the report, a sentence a line."""
+        return _sentences(self)
+
+
+def _kwh(mwh: int) -> str:
+    return f"{mwh // 1_000_000}.{mwh % 1_000_000:06d} kWh"
+
+
+def _money(micro: int, currency: str) -> str:
+    sign, size = ("-" if micro < 0 else ""), abs(micro)
+    return f"{sign}{size // 1_000_000}.{size % 1_000_000:06d} {currency}"
+
+
+def _sentences(report: Report) -> list[str]:
+    s, proof = report.settlement, report.discharge
+    said = [
+        f"Session {s.session_id} at {s.evse_id} of {s.station_id}: {s.state}"
+        + (f", ended by {s.reason}" if s.reason else ""),
+        f"Journal: {s.journal_entries} entries, unbroken, head {s.journal_head}",
+        f"Charger {report.charger}, meter {report.meter}, contract {report.contract or 'none'}: chains hold",
+        (
+            f"Meter signed both directions: import {_kwh(s.end.import_mwh - s.begin.import_mwh)}, "
+            f"export {_kwh(s.end.export_mwh - s.begin.export_mwh)}"
+        ),
+        (
+            f"Signed messages: {proof.offers} offers, {proof.acceptances} acceptances, {proof.commands} commands "
+            f"followed, {proof.rejections} messages rejected"
+        ),
+        f"Every mWh of {_kwh(proof.export_mwh)} fed back was allowed by a live signed command"
+        if proof.covered
+        else "Discharge by the plain standard: no signed commands stand behind what was fed back",
+        (
+            f"Power could follow a command {report.reaction_ms / 1000:g} s late and stand "
+            f"{report.tolerance_permille / 10:g} % above it"
+        ),
+        f"{len(s.intervals)} intervals and {len(s.lines)} lines add up to the registers",
+    ]
+    said += [
+        f"Total: import {_kwh(t.import_mwh)} costs {_money(t.import_cost, t.currency)}, export {_kwh(t.export_mwh)} "
+        f"earns {_money(t.export_credit, t.currency)}, left to pay {_money(t.balance, t.currency)}"
+        for t in s.totals
+    ]
+    if report.confirmations:
+        said.insert(5, f"The vehicle signed {report.confirmations} meter readings by the plain standard")
+    if report.interop:
+        said.append("Certificates were judged by the interoperability profile (secp256r1, SHA-256), not that of -20")
+    said += [f"Expired since: {name}" for name in report.expired]
+    if not report.own_anchors:
+        said.append("Roots were taken from the bundle; compare them with your own: " + ", ".join(report.roots))
+    return said

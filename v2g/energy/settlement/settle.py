@@ -1,0 +1,192 @@
+"""The settlement of a session, recomputed from its journal alone."""
+
+import itertools
+from collections.abc import Sequence
+from typing import Literal
+
+import msgspec
+
+from v2g.asn1.discharge import DischargeOffer, signed_content
+from v2g.energy.settlement.intervals import Registers, Timeline, intervals_of
+from v2g.energy.settlement.journal import Entry
+from v2g.energy.settlement.ledger import readings_of
+from v2g.energy.settlement.pricing import Line, PriceBook, Total, correct, price_interval, totals_of
+from v2g.energy.settlement.records import (
+    ContractAuthorized,
+    IntervalClosed,
+    LineCorrected,
+    SessionEnded,
+    SessionStarted,
+    TariffSet,
+    TermsDecided,
+    TermsOffered,
+    VehicleDescribed,
+)
+from v2g.errors import Asn1Error, VerificationError
+
+FORMAT = "v2g-settlement/1"
+
+
+class Times(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How the plugged time was spent, in ms: the three add up to it. A span counts by what its readings show."""
+
+    charging_ms: int
+    discharging_ms: int
+    idle_ms: int
+
+
+class BatteryUse(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the session asked of the battery; cycles in millionths, None where the capacity is not known.
+
+    `throughput_mwh` counts both directions; `full_cycles` is throughput over twice the capacity, `v2g_cycles` export
+    over capacity, the figure that battery warranties count.
+    """
+
+    capacity_wh: int | None
+    throughput_mwh: int
+    full_cycles: int | None
+    v2g_cycles: int | None
+
+
+class Settlement(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Everything that an invoice is made from. `state` is `open` while the journal has no session_ended."""
+
+    format: Literal["v2g-settlement/1"]
+    state: Literal["open", "closed"]
+    station_id: str
+    evse_id: str
+    session_id: str
+    emaid: str | None
+    begin: Registers
+    end: Registers
+    reason: str | None
+    intervals: tuple[IntervalClosed, ...]
+    lines: tuple[Line, ...]
+    totals: tuple[Total, ...]
+    battery: BatteryUse
+    times: Times
+    journal_entries: int
+    journal_head: str
+
+
+def settle(entries: Sequence[Entry], *, name: str = "journal.jsonl") -> Settlement:
+    """Return the settlement of verified journal entries.
+
+    Raises VerificationError when the intervals in the journal are not those that its readings make, an offer in it
+    cannot be read, or a correction names no standing line. Signatures are the business of
+    `v2g.energy.settlement.proof`.
+    """
+    started = entries[0].data
+    assert isinstance(started, SessionStarted), "verify_lines sees to it"
+    ended = next((entry.data for entry in entries if isinstance(entry.data, SessionEnded)), None)
+    readings = readings_of(entries)
+    intervals = _check_intervals(entries, readings, name, finished=ended is not None)
+    timeline, book = Timeline(readings), _price_book(entries, name)
+    lines = [line for each in intervals for line in price_interval(each, timeline, book)]
+    _apply_corrections(lines, entries, name)
+    authorized = next((entry.data for entry in entries if isinstance(entry.data, ContractAuthorized)), None)
+    return Settlement(
+        format="v2g-settlement/1",
+        state="closed" if ended else "open",
+        station_id=started.station_id,
+        evse_id=started.evse_id,
+        session_id=started.session_id,
+        emaid=authorized.emaid if authorized else None,
+        begin=readings[0],
+        end=readings[-1],
+        reason=ended.reason if ended else None,
+        intervals=tuple(intervals),
+        lines=tuple(lines),
+        totals=totals_of(lines),
+        battery=_battery_use(entries, readings),
+        times=_times(readings),
+        journal_entries=len(entries),
+        journal_head=entries[-1].hash,
+    )
+
+
+def _check_intervals(
+    entries: Sequence[Entry], readings: list[Registers], name: str, *, finished: bool
+) -> list[IntervalClosed]:
+    """Return the intervals that the readings make, having compared those in the journal with them."""
+    written = [(number, e.data) for number, e in enumerate(entries, 1) if isinstance(e.data, IntervalClosed)]
+    expected = intervals_of(readings, finished=finished)
+    if not finished and len(written) > len(expected):  # killed between the last interval and session_ended
+        expected = intervals_of(readings, finished=True)
+    for index, (number, record) in enumerate(written):
+        if index >= len(expected) or record != expected[index]:
+            raise VerificationError("the interval is not the one that the readings make", where=f"{name}:{number}")
+    if finished and len(written) < len(expected):
+        missing = expected[len(written)]
+        raise VerificationError(f"the interval from {missing.start_ms} is missing", where=f"{name}:{len(entries)}")
+    return expected
+
+
+def _price_book(entries: Sequence[Entry], name: str) -> PriceBook:
+    book = PriceBook()
+    offers: dict[bytes, DischargeOffer] = {}
+    for number, entry in enumerate(entries, 1):
+        match entry.data:
+            case TariffSet(tariff=tariff):
+                book.set_tariff(tariff, entry.utc_ms)
+            case TermsOffered(payload=payload):
+                offer = offer_in(payload, f"{name}:{number}")
+                offers[offer.offer_id] = offer
+            case TermsDecided(accepted=False):
+                book.set_offer(None, entry.utc_ms)
+            case TermsDecided(payload=payload):
+                book.set_offer(_decided_offer(payload, offers, f"{name}:{number}"), entry.utc_ms)
+    return book
+
+
+def offer_in(payload: bytes, where: str) -> DischargeOffer:
+    """Return the offer in a signed payload, unverified. Raises VerificationError."""
+    try:
+        content = signed_content(payload)
+    except Asn1Error as error:
+        raise VerificationError(str(error), where=where) from None
+    if not isinstance(content, DischargeOffer):
+        raise VerificationError(f"{type(content).__name__} instead of an offer", where=where)
+    return content
+
+
+def _decided_offer(payload: bytes, offers: dict[bytes, DischargeOffer], where: str) -> DischargeOffer:
+    try:
+        content = signed_content(payload)
+    except Asn1Error as error:
+        raise VerificationError(str(error), where=where) from None
+    offer = offers.get(getattr(content, "offer_id", b""))
+    if offer is None:
+        raise VerificationError("the decision is about no offer in this journal", where=where)
+    return offer
+
+
+def _apply_corrections(lines: list[Line], entries: Sequence[Entry], name: str) -> None:
+    for number, entry in enumerate(entries, 1):
+        if isinstance(entry.data, LineCorrected):
+            pair = correct(lines, entry.data.line, entry.data.price, entry.sequence)
+            if pair is None:
+                raise VerificationError(f"no standing line is called {entry.data.line}", where=f"{name}:{number}")
+            lines += pair
+
+
+def _battery_use(entries: Sequence[Entry], readings: list[Registers]) -> BatteryUse:
+    vehicle = next((e.data for e in reversed(entries) if isinstance(e.data, VehicleDescribed)), None)
+    capacity = vehicle.battery_capacity_wh if vehicle else None
+    export = readings[-1].export_mwh - readings[0].export_mwh
+    throughput = export + readings[-1].import_mwh - readings[0].import_mwh
+    return BatteryUse(
+        capacity_wh=capacity,
+        throughput_mwh=throughput,
+        full_cycles=throughput * 1000 // (2 * capacity) if capacity else None,  # millionths: mWh * 10^6 / (Wh * 10^3)
+        v2g_cycles=export * 1000 // capacity if capacity else None,
+    )
+
+
+def _times(readings: list[Registers]) -> Times:
+    spent = {"charging": 0, "discharging": 0, "idle": 0}
+    for before, after in itertools.pairwise(readings):
+        taken, fed_back = after.import_mwh - before.import_mwh, after.export_mwh - before.export_mwh
+        kind = "idle" if taken == fed_back == 0 else "charging" if taken >= fed_back else "discharging"
+        spent[kind] += after.utc_ms - before.utc_ms
+    return Times(charging_ms=spent["charging"], discharging_ms=spent["discharging"], idle_ms=spent["idle"])

@@ -1,0 +1,232 @@
+"""The vehicle's side of signed discharge: decide on offers, sign commands, renew them before they end.
+
+`VehicleDischarge` does no I/O: payloads of V2GTP frames go in and out, time and entropy are arguments.
+"""
+
+import itertools
+from collections.abc import Callable
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from v2g.asn1.discharge import (
+    DecisionReason,
+    DischargeCommand,
+    DischargeDecision,
+    DischargeOffer,
+    DischargeResult,
+    ResultStatus,
+)
+from v2g.energy.signed import Party, open_signed, sign_content, terms_hash
+from v2g.errors import RefusedError
+from v2g.pki.keys import SigningKey
+
+
+class VehicleDischargeConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How the vehicle commands. In ms of the clock that stamps the messages.
+
+    A command is renewed when `renew_before_ms` of its `command_validity_ms` are left.
+    """
+
+    command_validity_ms: Annotated[int, Meta(ge=1)] = 10_000
+    renew_before_ms: Annotated[int, Meta(ge=0)] = 4_000
+    max_skew_ms: Annotated[int, Meta(ge=0)] = 2_000
+
+
+class Verdict(msgspec.Struct, frozen=True, kw_only=True):
+    """What the owner's policy says to an offer; `minimum_soc` in %, `max_discharge_w` what it will not exceed."""
+
+    accepted: bool
+    reason: DecisionReason
+    minimum_soc: int = 0
+    max_discharge_w: int = 0
+
+
+Policy = Callable[[DischargeOffer, int], Verdict]
+"""(offer, utc_ms) -> Verdict; asked only about offers that are genuine and whole."""
+
+
+class Answered(msgspec.Struct, frozen=True, kw_only=True):
+    """An offer was decided; `reply` goes back to the charger."""
+
+    offer: DischargeOffer
+    decision: DischargeDecision
+    payload: bytes
+    reply: bytes
+
+
+class Heard(msgspec.Struct, frozen=True, kw_only=True):
+    """The charger judged a command; `command` is None when it judged none of ours (sequence 0 or unknown)."""
+
+    result: DischargeResult
+    command: DischargeCommand | None
+    payload: bytes
+
+
+class _Terms(msgspec.Struct, frozen=True, kw_only=True):
+    offer: DischargeOffer
+    hash: bytes
+    decision: DischargeDecision
+
+
+class VehicleDischarge:
+    """Signed discharge of one session, as the vehicle sees it.
+
+    `key`/`certificate` are the contract leaf (DER), `charger_certificate` the leaf (DER) that the charger showed in
+    TLS; `policy` decides on offers; `entropy(n)` returns n random bytes.
+    """
+
+    def __init__(
+        self,
+        *,
+        session_id: bytes,
+        key: SigningKey,
+        certificate: bytes,
+        charger_certificate: bytes,
+        policy: Policy,
+        entropy: Callable[[int], bytes],
+        config: VehicleDischargeConfig | None = None,
+    ) -> None:
+        self._session_id = session_id
+        self._key = key
+        self._own = Party.of(certificate)
+        self._charger = Party.of(charger_certificate)
+        self._policy = policy
+        self._entropy = entropy
+        self._config = config or VehicleDischargeConfig()
+        self._terms: _Terms | None = None
+        self._last: DischargeCommand | None = None
+        self._result: DischargeResult | None = None
+        self._sequence = 0
+
+    @property
+    def accepted(self) -> bool:
+        """Whether an offer stands that this vehicle accepted."""
+        return self._terms is not None and self._terms.decision.accepted
+
+    @property
+    def offer(self) -> DischargeOffer | None:
+        """The newest offer, accepted or not."""
+        return self._terms.offer if self._terms else None
+
+    @property
+    def last_command(self) -> DischargeCommand | None:
+        """The newest command that was signed."""
+        return self._last
+
+    def effective_w(self, utc_ms: int) -> int:
+        """Return the W that the charger agreed to for the newest command, 0 when it ended or was not agreed to."""
+        command, result = self._last, self._result
+        if command is None or result is None or result.sequence != command.sequence:
+            return 0
+        live = utc_ms < command.valid_until_ms
+        return result.effective_w if live and result.status in (ResultStatus.ACCEPTED, ResultStatus.CLAMPED) else 0
+
+    def on_message(self, payload: bytes, utc_ms: int) -> Answered | Heard:
+        """Take an offer or a result from the charger.
+
+        Raises RefusedError (`malformed`, `unknown_signer`, `bad_signature`, `wrong_session`) for a message that is
+        not the charger's; nothing has changed then.
+        """
+        content = open_signed(payload, self._charger)
+        if content.session_id != self._session_id:
+            raise RefusedError(f"session {content.session_id.hex()}", reason=ResultStatus.WRONG_SESSION.value)
+        match content:
+            case DischargeOffer():
+                return self._on_offer(content, payload, utc_ms)
+            case DischargeResult():
+                return self._on_result(content, payload)
+        raise RefusedError(f"a charger sends no {type(content).__name__}", reason=ResultStatus.MALFORMED.value)
+
+    def withdraw(self, reason: DecisionReason, utc_ms: int) -> bytes | None:
+        """Return the payload that takes an acceptance back, None when nothing is accepted. No command follows it."""
+        if self._terms is None or not self._terms.decision.accepted:
+            return None
+        verdict = Verdict(accepted=False, reason=reason, minimum_soc=self._terms.decision.minimum_soc)
+        return self._decide(self._terms.offer, self._terms.hash, verdict, utc_ms)[1]
+
+    def command_due(self, power_w: int, utc_ms: int) -> bool:
+        """Say whether `power_w` W needs a new command: none is live, the power changed, or the end is near."""
+        if not self.accepted or self._terms is None:
+            return False
+        last = self._last
+        if last is None or last.offer_id != self._terms.offer.offer_id:
+            return power_w > 0
+        if power_w == 0 and last.power_w == 0:
+            return False
+        limit = min(self._terms.offer.limits.max_discharge_w, self._terms.decision.max_discharge_w)
+        if min(power_w, limit) != last.power_w:
+            return True
+        ends = last.valid_until_ms
+        if ends == self._terms.offer.valid_until_ms:
+            return False  # it cannot be renewed beyond the offer
+        return utc_ms >= ends - self._config.renew_before_ms
+
+    def command(self, power_w: int, utc_ms: int) -> bytes:
+        """Return the payload that asks for `power_w` W (cut down to what was agreed) from now on.
+
+        Raises RefusedError: `not_accepted` without accepted terms, `offer_expired` after their end.
+        """
+        terms = self._terms
+        if terms is None or not terms.decision.accepted:
+            raise RefusedError("no offer is accepted", reason=ResultStatus.NOT_ACCEPTED.value)
+        if utc_ms >= terms.offer.valid_until_ms:
+            raise RefusedError("the offer has ended", reason=ResultStatus.OFFER_EXPIRED.value)
+        self._sequence += 1
+        command = DischargeCommand(
+            session_id=self._session_id,
+            offer_id=terms.offer.offer_id,
+            terms_hash=terms.hash,
+            challenge=terms.offer.challenge,
+            sequence=self._sequence,
+            nonce=self._entropy(16),
+            power_w=max(0, min(power_w, terms.offer.limits.max_discharge_w, terms.decision.max_discharge_w)),
+            issued_at_ms=utc_ms,
+            valid_until_ms=min(utc_ms + self._config.command_validity_ms, terms.offer.valid_until_ms),
+        )
+        self._last = command
+        return sign_content(command, self._key, self._own.fingerprint)
+
+    def _on_offer(self, offer: DischargeOffer, payload: bytes, utc_ms: int) -> Answered:
+        wrong = self._wrong_with(offer, utc_ms)
+        verdict = Verdict(accepted=False, reason=DecisionReason.TERMS_INVALID) if wrong else self._policy(offer, utc_ms)
+        decision, reply = self._decide(offer, terms_hash(payload), verdict, utc_ms)
+        return Answered(offer=offer, decision=decision, payload=payload, reply=reply)
+
+    def _wrong_with(self, offer: DischargeOffer, utc_ms: int) -> str:
+        limits, prices = offer.limits, offer.prices
+        if limits.max_discharge_w > min(limits.ev_w, limits.evse_w, limits.site_w, limits.operator_w):
+            return "more power is offered than the limits allow"
+        if not utc_ms - self._config.max_skew_ms < offer.valid_until_ms:
+            return "it has ended"
+        if offer.issued_at_ms > utc_ms + self._config.max_skew_ms:
+            return "it comes from the future"
+        if any(after.start_ms != before.end_ms for before, after in itertools.pairwise(prices)):
+            return "its prices overlap or leave a gap"
+        if prices[0].start_ms > offer.issued_at_ms or prices[-1].end_ms < offer.valid_until_ms:
+            return "its prices do not cover its time"
+        return ""
+
+    def _decide(
+        self, offer: DischargeOffer, hash_: bytes, verdict: Verdict, utc_ms: int
+    ) -> tuple[DischargeDecision, bytes]:
+        decision = DischargeDecision(
+            offer_id=offer.offer_id,
+            session_id=self._session_id,
+            terms_hash=hash_,
+            accepted=verdict.accepted,
+            reason=verdict.reason,
+            decided_at_ms=utc_ms,
+            minimum_soc=verdict.minimum_soc,
+            max_discharge_w=verdict.max_discharge_w if verdict.accepted else 0,
+        )
+        reply = sign_content(decision, self._key, self._own.fingerprint)
+        self._terms = _Terms(offer=offer, hash=hash_, decision=decision)
+        return decision, reply
+
+    def _on_result(self, result: DischargeResult, payload: bytes) -> Heard:
+        command = self._last if self._last is not None and self._last.sequence == result.sequence else None
+        if command is not None:
+            self._result = result
+        return Heard(result=result, command=command, payload=payload)

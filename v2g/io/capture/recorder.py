@@ -1,0 +1,144 @@
+"""Recording what crosses a port or a connection into a pcapng file, and reading it back.
+
+A recording is made on purpose and readable by its owner only. Network keys (NMK) are blanked in it, and TLS secrets
+are left out, unless the configuration asks for them.
+"""
+
+import fcntl
+import logging
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Annotated, Final
+
+import msgspec
+from msgspec import Meta
+
+from v2g.errors import FrameError, TransportError
+from v2g.io.capture import pcapng
+from v2g.io.capture.pcapng import Packet, Record, Secrets
+from v2g.io.runtime.clock import wall_ns
+
+_log = logging.getLogger(__name__)
+_CHUNK: Final = 64 * 1024
+_MIB: Final = 1024 * 1024
+
+
+class RecordConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A recording that Wireshark opens: HomePlug frames of the powerline port and the TLS connection."""
+
+    file: Annotated[Path, Meta(description="pcapng file; what is recorded later is added, a full one becomes FILE.1")]
+    network_keys: Annotated[bool, Meta(description="keep network keys (NMK) in recorded frames; else blanked")] = False
+    max_mib: Annotated[int, Meta(ge=1, le=4096, description="size of a full file, MiB")] = 64
+
+
+class Recorder:
+    """One file. A disk that is full ends the recording, never the program."""
+
+    def __init__(self, config: RecordConfig, *, application: str, now_ns: Callable[[], int] = wall_ns) -> None:
+        """Open the file, mode 0600. A block that a killed program left unfinished is cut off.
+
+        Raises TransportError when the file cannot be written, is something else or another program's recording.
+        """
+        self.network_keys = config.network_keys
+        self.has_connections = False
+        """Whether TCP connections are recorded by whoever has them, and not by the port that carries them."""
+        self._path = config.file
+        self._limit = config.max_mib * _MIB
+        self._application = application
+        self._now_ns = now_ns
+        self._interfaces: list[bytes] = []
+        self._fd = self._open()
+        self._write(pcapng.section(application))
+
+    def interface(self, name: str, description: str) -> int:
+        """Announce where packets will be seen; return its number for `packet`."""
+        self._interfaces.append(pcapng.interface(name, description))
+        self._write(self._interfaces[-1])
+        return len(self._interfaces) - 1
+
+    def packet(self, number: int, frame: bytes, *, outbound: bool | None = None, comment: str = "") -> None:
+        """Record an Ethernet frame seen on interface `number` now."""
+        self._write(pcapng.packet(number, self._now_ns(), frame, outbound=outbound, comment=comment))
+
+    def secrets(self, lines: bytes) -> None:
+        """Record lines of a TLS key log, before the packets that they decrypt."""
+        self._write(pcapng.secrets(lines))
+
+    def close(self) -> None:
+        """Close the file; safe to call twice."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def _open(self) -> int:
+        try:
+            fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise TransportError(
+                f"{self._path}: {error.strerror}", hint="the recording needs a file that can be written"
+            ) from None
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._size = _whole(fd, self._path)
+            os.ftruncate(fd, self._size)
+        except BlockingIOError:
+            os.close(fd)
+            raise TransportError(f"{self._path}: another program records there", hint="give each its own") from None
+        except BaseException:
+            os.close(fd)
+            raise
+        return fd
+
+    def _write(self, block: bytes) -> None:
+        if self._fd < 0:
+            return
+        try:
+            if self._size + len(block) > self._limit and self._size:
+                self._start_anew()
+            os.write(self._fd, block)
+            self._size += len(block)
+        except OSError as error:
+            _log.error("recording to %s ends: %s", self._path, error.strerror)
+            self.close()
+
+    def _start_anew(self) -> None:
+        os.close(self._fd)
+        self._fd = -1
+        self._path.replace(self._path.with_name(self._path.name + ".1"))
+        self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        beginning = pcapng.section(self._application) + b"".join(self._interfaces)
+        self._size = os.write(self._fd, beginning)
+
+
+def _whole(fd: int, path: Path) -> int:
+    """Return how many bytes of the file are whole blocks. Raises TransportError when it is no capture of ours."""
+    reader = pcapng.Reader()
+    try:
+        while data := os.read(fd, _CHUNK):
+            reader.feed(data)
+    except FrameError as error:
+        raise TransportError(f"{path} is in the way: {error}", hint="name another file for the recording") from None
+    return reader.whole
+
+
+def read(path: Path) -> Iterator[Record]:
+    """Yield the records of a capture. Raises TransportError when it cannot be read, FrameError when it is no pcapng.
+
+    A last block that is unfinished is passed over: the program that wrote it was killed, or is still writing.
+    """
+    reader = pcapng.Reader()
+    try:
+        with path.open("rb") as file:
+            while data := file.read(_CHUNK):
+                yield from reader.feed(data)
+    except OSError as error:
+        raise TransportError(f"{path}: {error.strerror}", hint="name a pcapng file") from None
+
+
+def packets(path: Path) -> Iterator[Packet]:
+    """Yield the packets of a capture; see `read`."""
+    return (record for record in read(path) if isinstance(record, Packet))
+
+
+__all__ = ["Packet", "RecordConfig", "Recorder", "Secrets", "packets", "read"]

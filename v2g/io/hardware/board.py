@@ -1,0 +1,322 @@
+"""A control board on a serial port: the charger's end of the control pilot, its contactor, lock, lamp and sensors."""
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from typing import Annotated, Final
+
+import msgspec
+from msgspec import Meta
+
+from v2g.errors import TransportError
+from v2g.hardware.board import BAUD_RATE, LOST_S, OFF, Set, Status, Temperatures
+from v2g.hardware.board_host import BoardDown, BoardHost, BoardUp
+from v2g.hardware.faults import Light
+from v2g.hardware.interfaces import OnFault
+from v2g.iec61851.duty import read_duty
+from v2g.iec61851.pilot import PilotFault, PilotState, read_levels
+from v2g.iec61851.proximity import Coding, Proximity, read_proximity
+from v2g.io.runtime.clock import Clock
+from v2g.io.serial_port import SerialPort
+from v2g.observe import Observe, Scalar
+
+REOPEN_S: Final = 0.5
+"""Between two tries to open a port that is gone."""
+
+
+class BoardConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A control board."""
+
+    device: Annotated[str, Meta(min_length=1)]
+    """Its serial port, such as /dev/ttyACM0."""
+    baud_rate: Annotated[int, Meta(ge=1_200, le=4_000_000)] = BAUD_RATE
+    """Speed of the serial port, bit/s."""
+    proximity: Coding = "type2"
+    """How its plug is coded (IEC 61851-1): `type2` by the cable's resistance, `type1` by the latch."""
+    lost_s: Annotated[float, Meta(ge=0.05, le=2)] = LOST_S
+    """Silence after which the board is dead: more than 0.1 s is for machines that are no charger's."""
+
+
+class SerialBoard:
+    """One board, behind the interfaces ChargerPilot, Contactor and Cabinet. A board that is lost shows F, an open
+    contactor and the fault `board_lost`; it comes back by itself, in the safe state."""
+
+    def __init__(self, config: BoardConfig, clock: Clock, observe: Callable[[Observe], None]) -> None:
+        """Open the port. Raises TransportError when it is missing or in use; later it may come and go."""
+        self._config, self._clock, self._observe_to = config, clock, observe
+        self._loop = asyncio.get_running_loop()
+        self._host = BoardHost(config.lost_s)
+        self._status: Status | None = None
+        self._state, self._fault, self._proximity = PilotState.F, "", Proximity("open")
+        self._temperatures: dict[str, float | None] = {}
+        self._down = "board_lost"
+        self._estop = False
+        self._on_state: list[Callable[[PilotState], None]] = []
+        self._on_proximity: list[Callable[[Proximity], None]] = []
+        self._on_oscillator: list[Callable[[bool], None]] = []
+        self._on_contactor: list[Callable[[bool], None]] = []
+        self._on_latch: list[Callable[[bool], None]] = []
+        self._on_fault: list[OnFault] = []
+        self._came = asyncio.Event()
+        self._timer: asyncio.TimerHandle | None = None
+        self._closed = False
+        self._port: SerialPort | None = self._open()
+        self._tick()
+
+    async def ready(self, seconds: float) -> bool:
+        """Wait until the board has answered and told its status; return whether it did within `seconds`."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._came.wait()
+        return self._came.is_set()
+
+    def close(self) -> None:
+        """Leave the board in its safe state and let go of the port."""
+        self._want(Set())
+        self._closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._port is not None:
+            self._port.close()
+
+    # -- the control pilot: ChargerPilot
+
+    @property
+    def state(self) -> PilotState:
+        """See ChargerPilot."""
+        return self._state
+
+    @property
+    def fault(self) -> PilotFault:
+        """See ChargerPilot."""
+        return self._fault  # type: ignore[return-value] # only ever one of these words
+
+    @property
+    def proximity(self) -> Proximity:
+        """See ChargerPilot."""
+        return self._proximity
+
+    @property
+    def duty_percent(self) -> float | None:
+        """See ChargerPilot."""
+        duty = self._host.wanted.duty
+        return None if duty == OFF else duty / 100
+
+    def on_state(self, callback: Callable[[PilotState], None]) -> None:
+        """See ChargerPilot."""
+        self._on_state.append(callback)
+
+    def on_proximity(self, callback: Callable[[Proximity], None]) -> None:
+        """See ChargerPilot."""
+        self._on_proximity.append(callback)
+
+    def on_oscillator(self, callback: Callable[[bool], None]) -> None:
+        """See ChargerPilot."""
+        self._on_oscillator.append(callback)
+
+    def set_duty(self, percent: float | None) -> None:
+        """See ChargerPilot. Raises ValueError outside 0..100."""
+        if percent is not None:
+            read_duty(percent)
+        before = self._host.wanted.duty != OFF
+        duty = OFF if percent is None else int(percent * 100 + 1e-6)
+        self._change(duty=duty, pilot="run")
+        if (duty != OFF) is not before:
+            for callback in self._on_oscillator:
+                callback(duty != OFF)
+
+    def set_error(self, state: PilotState) -> None:
+        """See ChargerPilot. Raises ValueError for another state."""
+        if state not in (PilotState.E, PilotState.F):
+            raise ValueError(f"{state} is not a fault that a charger shows")
+        self._change(duty=OFF, pilot=state.value)
+
+    # -- the contactor: Contactor
+
+    @property
+    def has_contactor(self) -> bool:
+        """Whether the board switches a contactor."""
+        return self._host.hello is not None and self._host.hello.contactor
+
+    @property
+    def contactor(self) -> "BoardContactor":
+        """The board's contactor."""
+        return BoardContactor(self)
+
+    # -- the rest: Cabinet
+
+    @property
+    def has_latch(self) -> bool:
+        """See Cabinet."""
+        return self._host.hello is not None and self._host.hello.latch
+
+    @property
+    def temperatures(self) -> dict[str, float | None]:
+        """See Cabinet."""
+        return dict(self._temperatures)
+
+    @property
+    def fan_rpm(self) -> int | None:
+        """See Cabinet."""
+        if self._host.hello is None or not self._host.hello.fan or self._status is None:
+            return None
+        return self._status.fan
+
+    def set_light(self, light: Light) -> None:
+        """See Cabinet."""
+        self._change(light=light)
+
+    def set_latch(self, *, locked: bool) -> None:
+        """See Cabinet."""
+        self._change(latch=locked)
+
+    def set_fan(self, percent: int) -> None:
+        """See Cabinet."""
+        self._change(fan=percent)
+
+    def on_latch(self, callback: Callable[[bool], None]) -> None:
+        """See Cabinet."""
+        self._on_latch.append(callback)
+
+    def on_fault(self, callback: OnFault) -> None:
+        """See Cabinet; what is wrong now is told at once."""
+        self._on_fault.append(callback)
+        if self._down:
+            callback(self._down, True)  # noqa: FBT003
+        if self._estop:
+            callback("emergency_stop", True)  # noqa: FBT003
+
+    # -- inside
+
+    def _change(self, **changes: object) -> None:
+        self._want(msgspec.structs.replace(self._host.wanted, **changes))
+
+    def _want(self, wanted: Set) -> None:
+        self._host.want(wanted, self._clock.monotonic())
+        self._exchange()
+
+    def _open(self) -> SerialPort:
+        return SerialPort(
+            self._config.device, self._config.baud_rate, on_data=self._received, on_gone=self._gone, backlog=4096
+        )
+
+    def _received(self, data: bytes) -> None:
+        self._host.receive(data, self._clock.monotonic())
+        self._exchange()
+
+    def _gone(self) -> None:
+        self._port = None
+        self._host.lost("the port is gone", self._clock.monotonic())
+        self._exchange()
+        if not self._closed:
+            self._loop.call_later(REOPEN_S, self._reopen)
+
+    def _reopen(self) -> None:
+        if self._closed or self._port is not None:
+            return
+        try:
+            self._port = self._open()
+        except TransportError:
+            self._loop.call_later(REOPEN_S, self._reopen)
+
+    def _tick(self) -> None:
+        """Let the host act. What came in while the loop was busy is read first: it was not the board that was late."""
+        self._timer = None
+        if self._port is not None:
+            self._port.read_now()
+        self._host.tick(self._clock.monotonic())
+        self._exchange()
+
+    def _exchange(self) -> None:
+        """Send what the host wants to send, tell what happened, and come back in time."""
+        for event in self._host.events():
+            match event:
+                case BoardUp(hello=hello):
+                    self._down = ""
+                    self._note("board_found", board=hello.board, serial=hello.serial, firmware=hello.firmware)
+                case BoardDown(fault=fault, why=why):
+                    self._lost(fault, why)
+                case Status():
+                    self._take(event)
+                case Temperatures():
+                    self._temperatures = {n: None if t is None else t / 10 for n, t in event.sensors.items()}
+        data = self._host.output()
+        if self._port is not None and data:
+            with contextlib.suppress(TransportError):
+                self._port.write(data)
+        if self._timer is not None:
+            self._timer.cancel()
+        if not self._closed:
+            delay = max(0.0, self._host.deadline() - self._clock.monotonic())
+            self._timer = self._loop.call_later(delay, self._tick)
+
+    def _lost(self, fault: str, why: str) -> None:
+        self._down, self._status = fault, None
+        self._came.clear()
+        self._note("board_lost", fault=fault, why=why, missed=self._host.missed, broken=self._host.broken)
+        self._tell_fault(fault, active=True)
+        self._tell_contactor(closed=False)
+        self._tell_state(PilotState.F, "")
+
+    def _take(self, status: Status) -> None:
+        before, self._status = self._status, status
+        if before is None:
+            self._came.set()
+            for word in ("board_lost", "board_incompatible"):
+                self._tell_fault(word, active=False)
+        if status.estop is not self._estop:
+            self._estop = status.estop
+            self._tell_fault("emergency_stop", active=status.estop)
+        proximity = read_proximity(status.pp, self._config.proximity)
+        if proximity != self._proximity:
+            self._proximity = proximity
+            for on_proximity in self._on_proximity:
+                on_proximity(proximity)
+        state = PilotState(status.cp)
+        fault = read_levels(status.high, status.low).fault if state is PilotState.E else ""
+        self._tell_state(state, fault)
+        if before is None or before.contactor is not status.contactor:
+            self._tell_contactor(closed=status.contactor)
+        if before is None or before.latch is not status.latch:
+            for on_latch in self._on_latch:
+                on_latch(status.latch)
+
+    def _tell_state(self, state: PilotState, fault: PilotFault) -> None:
+        before, self._state, self._fault = self._state, state, fault
+        if state is not before:
+            for callback in self._on_state:
+                callback(state)
+
+    def _tell_contactor(self, *, closed: bool) -> None:
+        for callback in self._on_contactor:
+            callback(closed)
+
+    def _tell_fault(self, word: str, *, active: bool) -> None:
+        for callback in self._on_fault:
+            callback(word, active)
+
+    def _note(self, name: str, **data: Scalar) -> None:
+        self._observe_to(Observe("hardware", name, data))
+
+
+class BoardContactor:
+    """The contactor of a board. See Contactor."""
+
+    def __init__(self, board: SerialBoard) -> None:
+        self._board = board
+
+    @property
+    def closed(self) -> bool:
+        """See Contactor; a board that is lost has opened it."""
+        return self._board._status is not None and self._board._status.contactor
+
+    def cut(self) -> None:
+        """See Cut: a board that is not spoken to for `lost_s` opens by itself."""
+
+    def set(self, *, closed: bool) -> None:
+        """See Contactor."""
+        self._board._change(contactor=closed)
+
+    def on_change(self, callback: Callable[[bool], None]) -> None:
+        """See Contactor."""
+        self._board._on_contactor.append(callback)

@@ -1,0 +1,102 @@
+"""An energy manager that writes and reads the charger's registers over Modbus TCP."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Final
+
+from v2g.errors import FrameError, TransportError
+from v2g.hardware.energy_manager import Refused, StationState, Take
+from v2g.hardware.energy_registers import EnergyRegisters
+from v2g.hardware.modbus_server import ModbusConversation, ModbusRefused
+from v2g.io.hardware.energy_config import EnergyModbusConfig
+
+MOST_CONNECTIONS: Final = 8
+"""One more, and the oldest of those that have asked nothing makes room; without such, the new one is closed."""
+
+IDLE_S: Final = 300.0
+"""A connection without a request for so long is closed."""
+
+
+class ModbusEnergyManager:
+    """See EnergyManagerLink."""
+
+    def __init__(self, config: EnergyModbusConfig, evses: int) -> None:
+        self._config = config
+        self._registers = EnergyRegisters(evses)
+        self._server: asyncio.Server | None = None
+        self._connections: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
+        self._silent: dict[asyncio.Task[None], None] = {}
+        self._take: Take = lambda _evse, _word: None
+        self._refused: Refused = lambda _reason: None
+
+    @property
+    def port(self) -> int:
+        """Where it listens."""
+        assert self._server is not None
+        port: int = self._server.sockets[0].getsockname()[1]
+        return port
+
+    async def open(self, take: Take, refused: Refused) -> None:
+        """See EnergyManagerLink."""
+        self._take, self._refused = take, refused
+        host, port = self._config.host, self._config.port
+        try:
+            self._server = await asyncio.start_server(self._serve, host, port)
+        except OSError as error:
+            raise TransportError(
+                f"Modbus TCP at {host}, port {port}: {error.strerror or error}",
+                hint="host must be an address of this machine; ports below 1024 need the right to use them",
+            ) from None
+
+    def tell(self, state: StationState) -> None:
+        """See EnergyManagerLink."""
+        self._registers.tell(state)
+
+    async def close(self) -> None:
+        """See EnergyManagerLink."""
+        if self._server is not None:
+            self._server.close()
+        for writer in self._connections.values():
+            writer.transport.abort()
+        await asyncio.gather(*self._connections, return_exceptions=True)
+
+    def _write(self, address: int, values: Sequence[int]) -> None:
+        try:
+            wanted = self._registers.write(address, values)
+        except ModbusRefused as refused:
+            self._refused(f"register {address}: {refused}")
+            raise
+        for place, word in wanted:
+            self._take(place, word)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        if len(self._connections) >= MOST_CONNECTIONS:
+            if not self._silent:
+                writer.close()
+                return
+            self._connections[next(iter(self._silent))].transport.abort()
+            del self._silent[next(iter(self._silent))]
+        self._connections[task] = writer
+        self._silent[task] = None
+        conversation = ModbusConversation(self._registers.read, self._write)
+        try:
+            while True:
+                async with asyncio.timeout(IDLE_S):
+                    data = await reader.read(4096)
+                    if not data:
+                        break
+                    answers = list(conversation.receive(data))
+                    if answers:
+                        self._silent.pop(task, None)
+                    writer.writelines(answers)
+                    await writer.drain()
+        except (OSError, TimeoutError):
+            pass
+        except FrameError as error:
+            self._refused(str(error))
+        finally:
+            del self._connections[task]
+            self._silent.pop(task, None)
+            writer.close()

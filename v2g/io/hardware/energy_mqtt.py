@@ -1,0 +1,103 @@
+"""An energy manager that is reached over an MQTT 5 broker.
+
+What it wants comes at `PREFIX/set` and `PREFIX/evse/N/set`, as JSON; the charger's state is retained at `PREFIX/state`
+and `PREFIX/evse/N/state`. What was refused stands at `PREFIX/refused`.
+"""
+
+import asyncio
+from typing import Any, Final
+
+import msgspec
+
+from v2g.errors import CodecError, TransportError
+from v2g.hardware.energy_manager import Refused, StationState, Take, read_word
+from v2g.io.hardware.energy_config import EnergyMqttConfig
+from v2g.io.mqtt.client import MqttClient
+
+MOST_REFUSALS: Final = 16
+"""So many refusals wait for the broker; more are not told."""
+
+
+class MqttEnergyManager:
+    """See EnergyManagerLink. Only what is published while the charger is connected counts: a word that was retained, or
+    waited at the broker, is of an age that nobody knows."""
+
+    def __init__(self, config: EnergyMqttConfig, evses: int) -> None:
+        self._prefix = prefix = config.prefix
+        self._places = {f"{prefix}/set": 0, **{f"{prefix}/evse/{n}/set": n for n in range(1, evses + 1)}}
+        self._client = MqttClient(
+            config.broker,
+            on_message=self._received,
+            on_connection=self._connection,
+            will=(f"{prefix}/state", b'{"online":false}'),
+        )
+        for topic in self._places:
+            self._client.subscribe(topic)
+        self._state: StationState | None = None
+        self._told: dict[str, bytes] = {}
+        self._refusals: list[bytes] = []
+        self._news = asyncio.Event()
+        self._telling: asyncio.Task[None] | None = None
+        self._take: Take = lambda _evse, _word: None
+        self._refused: Refused = lambda _reason: None
+
+    async def open(self, take: Take, refused: Refused) -> None:
+        """See EnergyManagerLink: the broker is connected to whenever it can be reached."""
+        self._take, self._refused = take, refused
+        self._client.start()
+        self._telling = asyncio.create_task(self._tell_forever(), name="energy manager")
+
+    def tell(self, state: StationState) -> None:
+        """See EnergyManagerLink."""
+        self._state = state
+        self._news.set()
+
+    async def close(self) -> None:
+        """See EnergyManagerLink: the charger says that it goes."""
+        if self._telling is not None:
+            self._telling.cancel()
+            await asyncio.gather(self._telling, return_exceptions=True)
+            await self._client.close(last=(f"{self._prefix}/state", b'{"online":false}'))
+
+    def _received(self, topic: str, payload: bytes) -> None:
+        if (place := self._places.get(topic)) is None:
+            return
+        try:
+            word = read_word(payload)
+            if place and word.load_w is not None:
+                raise CodecError("load_w is of the station")
+        except CodecError as error:
+            self._refused(f"{topic}: {error}")
+            if len(self._refusals) < MOST_REFUSALS:
+                self._refusals.append(msgspec.json.encode({"topic": topic, "reason": str(error)}))
+                self._news.set()
+        else:
+            self._take(place, word)
+
+    def _connection(self, connected: bool) -> None:
+        if connected:
+            self._told.clear()  # a broker may have forgotten
+            self._news.set()
+
+    async def _tell_forever(self) -> None:
+        while True:
+            await self._news.wait()
+            self._news.clear()
+            try:
+                while self._refusals:
+                    await self._client.publish(f"{self._prefix}/refused", self._refusals[0])
+                    self._refusals.pop(0)
+                for topic, payload in self._texts().items():
+                    if self._told.get(topic) != payload:
+                        await self._client.publish(topic, payload, retain=True)
+                        self._told[topic] = payload
+            except TransportError:
+                continue  # told anew with the next connection
+
+    def _texts(self) -> dict[str, bytes]:
+        if self._state is None:
+            return {}
+        shown: dict[str, Any] = msgspec.structs.asdict(self._state)
+        evses = shown.pop("evses")
+        texts = {f"{self._prefix}/evse/{each.evse}/state": msgspec.json.encode(each) for each in evses}
+        return {**texts, f"{self._prefix}/state": msgspec.json.encode({**shown, "evses": len(evses)})}

@@ -1,0 +1,120 @@
+"""Power modules on a CAN bus, by python-can: `v2g.hardware.modules` with a port and a clock."""
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+
+from v2g.errors import TransportError
+from v2g.hardware.interfaces import OFF, Demand, OnFault, StageReport
+from v2g.hardware.modules import ModuleGroup, ModulesConfig, load_database
+from v2g.io.can import CanConfig, CanPort
+from v2g.io.runtime.clock import Clock
+
+LEAST_WAIT_S = 0.001
+
+
+class CanStage:
+    """Modules in parallel behind the interface PowerStage, and their isolation monitor behind IsolationMonitor."""
+
+    def __init__(self, config: ModulesConfig, clock: Clock) -> None:
+        """Attach to the bus. Raises ConfigError for a DBC that lacks something, TransportError for a bus that is not
+        there."""
+        self._clock, self._loop = clock, asyncio.get_running_loop()
+        self._group = ModuleGroup(config, load_database(config.dbc), clock.monotonic())
+        self._group.tick(clock.monotonic())
+        self._off = self._group.frames()
+        self._grace_s, self._isolation_s = config.lost_s, config.isolation_s
+        self._started = clock.monotonic()
+        self._told = StageReport(0, 0)
+        self._on_report: list[Callable[[StageReport], None]] = []
+        self._on_fault: list[OnFault] = []
+        self._timer: asyncio.TimerHandle | None = None
+        self._closed = False
+        self._port = CanPort(
+            CanConfig(interface=config.interface, channel=config.channel, bitrate=config.bitrate), self._received
+        )
+        self._tick()
+
+    @property
+    def present(self) -> StageReport:
+        """See PowerStage."""
+        return self._group.report
+
+    @property
+    def temperatures(self) -> dict[str, float | None]:
+        """Degrees C of each module."""
+        return self._group.temperatures
+
+    @property
+    def resistance_ohm(self) -> int | None:
+        """See IsolationMonitor."""
+        return self._group.resistance_ohm(self._clock.monotonic())
+
+    async def measure(self, voltage_mv: int) -> int | None:
+        """See IsolationMonitor: it measures all the time; what it says after its own time is of this voltage."""
+        await asyncio.sleep(self._isolation_s)
+        return self.resistance_ohm
+
+    @property
+    def max_var(self) -> int:
+        """See PowerStage: the modules' messages know no reactive power."""
+        return 0
+
+    def react(self, var: int) -> None:
+        """See PowerStage."""
+
+    def cut(self) -> None:
+        """See Cut: modules that are not spoken to go off by themselves, those that would not are told."""
+        for frame_id, data in self._off:
+            with contextlib.suppress(TransportError):
+                self._port.send(frame_id, data)
+
+    def drive(self, demand: Demand) -> None:
+        """See PowerStage."""
+        self._group.drive(demand, self._clock.monotonic())
+        self._exchange()
+
+    def on_report(self, callback: Callable[[StageReport], None]) -> None:
+        """See PowerStage."""
+        self._on_report.append(callback)
+
+    def on_fault(self, callback: OnFault) -> None:
+        """See PowerStage."""
+        self._on_fault.append(callback)
+
+    async def close(self) -> None:
+        """Switch the modules off and leave the bus."""
+        self.drive(OFF)
+        self._closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+        await self._port.close()
+
+    # -- inside
+
+    def _received(self, frame_id: int, data: bytes) -> None:
+        if not self._closed and self._group.receive(frame_id, data, self._clock.monotonic()):
+            self._exchange()
+
+    def _tick(self) -> None:
+        self._timer = None
+        self._group.tick(self._clock.monotonic())
+        self._exchange()
+
+    def _exchange(self) -> None:
+        """Send what is to be sent, tell what has changed, and come back in time."""
+        for frame_id, data in self._group.frames():
+            with contextlib.suppress(TransportError):  # a bus that refuses is silent, and silence is a fault
+                self._port.send(frame_id, data)
+        if self._clock.monotonic() - self._started >= self._grace_s:  # until then modules are still being heard
+            for word, active in self._group.faults():
+                for on_fault in self._on_fault:
+                    on_fault(word, active)
+        report = self._group.report
+        if report != self._told:
+            self._told = report
+            for on_report in self._on_report:
+                on_report(report)
+        if self._timer is None and not self._closed:
+            delay = max(LEAST_WAIT_S, self._group.deadline() - self._clock.monotonic())
+            self._timer = self._loop.call_later(delay, self._tick)

@@ -1,0 +1,103 @@
+"""The registry of key stores, and what all of their keys have in common.
+
+A store that takes the private half to another place (a token, a TPM) gives out a `StoredKey`; files give out a
+`SoftwareKey`. Both sign and agree; only the latter can be taken out.
+"""
+
+import importlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, Protocol
+
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from v2g.errors import KeyAccessError
+from v2g.io.keys.secrets import read_pin
+from v2g.pki.certificates import load_certificate
+from v2g.pki.credentials import Credentials, load_chain
+from v2g.pki.keys import LeafKey, load_key, read_secret
+from v2g.pki.reference import KeyReference, Scheme
+
+_TPM_FILE: Final = b"-----BEGIN TSS2 PRIVATE KEY-----"
+
+
+class StoredKey(LeafKey, Protocol):
+    """A key whose private half never leaves its store."""
+
+    reference: KeyReference
+
+    def close(self) -> None:
+        """Let go of the store. A closed key cannot be used any more; closing twice does nothing."""
+
+
+STORES: Final[dict[Scheme, tuple[str, str]]] = {
+    "file": ("v2g.io.keys.stores", "open_file"),
+    "pkcs11": ("v2g.io.keys.pkcs11", "open_pkcs11"),
+    "handle": ("v2g.io.keys.tpm", "open_tpm"),
+}
+"""Scheme of a reference to the module and function that opens such a key; loaded when asked for."""
+
+
+def open_key(reference: KeyReference) -> LeafKey:
+    """Return the key that `reference` names.
+
+    Raises KeyAccessError when it cannot be used, with what to do, SignatureError for a curve that ISO 15118 does not
+    know, and ConfigError when this machine lacks the library of the store.
+    """
+    module, function = STORES[reference.scheme]
+    opener: Callable[[KeyReference], LeafKey] = getattr(importlib.import_module(module), function)
+    return opener(reference)
+
+
+def open_file(reference: KeyReference) -> LeafKey:
+    """Return the key in a PEM file; a TPM's own key file is handed to the TPM."""
+    assert reference.path is not None
+    if is_tpm_file(reference):
+        opener: Callable[[KeyReference], LeafKey] = importlib.import_module("v2g.io.keys.tpm").open_tpm
+        return opener(reference)
+    return load_key(reference.path, read_pin(reference.pin))
+
+
+def load_credentials(chain_path: Path, reference: KeyReference) -> Credentials:
+    """Return a chain together with its key.
+
+    Raises CertificateError(malformed) for a bad chain file, and as `open_key`; KeyAccessError also for a key that is
+    not the leaf's.
+    """
+    for _ in range(2):  # a renewal may come between chain and key: then the second look finds both new
+        chain = load_chain(chain_path)
+        key = open_key_of(reference, load_certificate(chain[0]).public_key())
+        if load_certificate(chain[0]).public_key() == key.public_key:
+            return Credentials(chain, key)
+    raise KeyAccessError(f"{reference} is not the key of {chain_path}", hint="check that both are of one leaf")
+
+
+def open_key_of(reference: KeyReference, public: object) -> LeafKey:
+    """Return the key that `reference` names; in a token, whichever of those that have followed it has this public half.
+
+    Raises as `open_key`.
+    """
+    if reference.scheme != "pkcs11":
+        return open_key(reference)
+    opener: Callable[[KeyReference, object], LeafKey] = importlib.import_module("v2g.io.keys.pkcs11").open_fitting
+    return opener(reference, public)
+
+
+def is_tpm_file(reference: KeyReference) -> bool:
+    """Return whether a reference is to a TPM's own key file."""
+    try:
+        return reference.path is not None and read_secret(reference.path).lstrip().startswith(_TPM_FILE)
+    except KeyAccessError:
+        return False
+
+
+def same_curve(key: LeafKey, peer: object) -> ec.EllipticCurvePublicKey:
+    """Return `peer` for an agreement inside a token or TPM, which have no X448 for an Ed448 key.
+
+    Raises KeyAccessError.
+    """
+    if not isinstance(peer, ec.EllipticCurvePublicKey):
+        raise KeyAccessError(
+            f"{key} cannot agree by X448", hint="for contract installation keep an Ed448 key in a file"
+        )
+    return peer

@@ -1,0 +1,319 @@
+"""MQTT 5 for asyncio, over TLS 1.3 unless the configuration says otherwise, by paho-mqtt (R80, R82).
+
+paho runs its own network thread; everything the caller sees happens in the event loop. Connecting and reconnecting
+with back-off are paho's; publishing before the connection stands waits until it does.
+
+No connection leaves anything behind at the broker: the session ends with it, so that no message waits for a reader who
+has gone. What must arrive is confirmed by whoever has stored it, and sent again otherwise.
+"""
+
+import asyncio
+import contextlib
+import logging
+import ssl
+import threading
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+import paho.mqtt.client as paho
+from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+from paho.mqtt.subscribeoptions import SubscribeOptions
+
+from v2g.errors import TransportError, V2GError
+from v2g.io.mqtt.config import MqttConfig
+from v2g.io.runtime.supervision import Backoff
+
+_log = logging.getLogger(__name__)
+
+RECEIVE_MAXIMUM: Final = 64
+"""Messages that a broker may have sent before the first of them is acknowledged."""
+
+MAX_PACKET_BYTES: Final = 262_144
+"""Larger packets are not sent, and a broker is asked not to send them (Maximum Packet Size)."""
+
+_HEADERS: Final = 64
+"""Octets of a PUBLISH beside topic and payload, at most: all that we send have no properties."""
+
+_NO_MATCHING_SUBSCRIBERS: Final = 0x10
+_BROKEN_PAUSE_S: Final = 1.0
+
+
+class _Client(paho.Client):
+    """paho's client with a network thread that outlives packets which paho cannot read."""
+
+    def __init__(self, client_id: str, broken: Callable[[Exception], None], *, manual_ack: bool) -> None:
+        super().__init__(CallbackAPIVersion.VERSION2, client_id=client_id, protocol=paho.MQTTv5, manual_ack=manual_ack)
+        self._broken = broken
+        self._ending = threading.Event()
+
+    def end(self) -> None:
+        """Disconnect, and wait for the network thread."""
+        self._ending.set()
+        self.disconnect()
+        self.loop_stop()
+
+    def forget_callbacks(self) -> None:
+        """Refer to nobody any more: paho closes its last sockets once nothing refers to it either."""
+        self.on_connect = self.on_connect_fail = self.on_disconnect = None
+        self.on_publish = self.on_subscribe = self.on_message = None
+        self._broken = lambda _error: None
+
+    def loop_forever(self, timeout: float = 1.0, retry_first_connection: bool = False) -> MQTTErrorCode:
+        """Run until `disconnect`; paho's thread calls this."""
+        while True:
+            try:
+                return super().loop_forever(timeout, retry_first_connection)
+            except Exception as error:  # noqa: BLE001 - paho raises whatever its reading of a packet raises
+                self._broken(error)
+            if self._ending.wait(_BROKEN_PAUSE_S):
+                return MQTTErrorCode.MQTT_ERR_CONN_LOST
+            with contextlib.suppress(Exception):  # the next round tells of it
+                self.reconnect()
+
+
+class MqttClient:
+    """One connection. `on_message(topic, payload)` is called in the loop, and returns None or something to await.
+
+    A message is acknowledged when it has returned and what it returned is done. After a V2GError it is called again
+    with the same message, after growing pauses, until it succeeds: a broker does not deliver twice over one connection.
+    Any other exception is logged, and the message dropped. At most 64 messages are being worked on at a time.
+
+    `will` is a topic and what the broker retains there when the connection is lost. `client_id` takes the place of an
+    empty one in `config`.
+    """
+
+    def __init__(
+        self,
+        config: MqttConfig,
+        *,
+        client_id: str = "",
+        on_message: Callable[[str, bytes], Awaitable[None] | None] | None = None,
+        on_connection: Callable[[bool], None] | None = None,
+        will: tuple[str, bytes] | None = None,
+    ) -> None:
+        """Raises TransportError for files that cannot be read."""
+        self._config = config
+        self._loop = asyncio.get_running_loop()
+        self._on_message, self._on_connection = on_message, on_connection
+        self._waiting: dict[int, asyncio.Future[bool]] = {}
+        self._subscriptions: list[str] = []
+        self._handling: set[asyncio.Task[None]] = set()
+        self._slots = threading.Semaphore(RECEIVE_MAXIMUM)
+        self._connection = 0
+        self._closed = False
+        self._problem = self._failing = ""
+        self.connected = asyncio.Event()
+        self.max_packet_bytes = MAX_PACKET_BYTES
+        """The largest packet that the broker takes, as far as it has said so."""
+        self._client = client = _Client(config.client_id or client_id, self._broken, manual_ack=on_message is not None)
+        client.on_connect = self._connected
+        client.on_connect_fail = self._not_connected
+        client.on_disconnect = self._disconnected
+        client.on_publish = self._published
+        client.on_subscribe = self._subscribed
+        client.on_message = self._received
+        client.reconnect_delay_set(min_delay=1, max_delay=30)
+        if not config.without_tls:
+            client.tls_set_context(_tls_context(config))
+        if config.username is not None:
+            client.username_pw_set(config.username, _password(config))
+        if will is not None:
+            client.will_set(*will, qos=1, retain=True)
+
+    @property
+    def problem(self) -> str:
+        """What keeps the connection from standing; empty while it stands or nothing is known."""
+        return self._problem
+
+    def start(self) -> None:
+        """Begin connecting; returns at once.
+
+        `connected` is set whenever the broker has accepted us and, where there is a subscription, that too.
+        """
+        properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+        properties.SessionExpiryInterval = 0
+        properties.MaximumPacketSize = MAX_PACKET_BYTES
+        properties.ReceiveMaximum = RECEIVE_MAXIMUM
+        self._client.connect_async(
+            self._config.host,
+            self._config.port,
+            keepalive=self._config.keep_alive,
+            clean_start=True,
+            properties=properties,
+        )
+        self._client.loop_start()
+
+    def subscribe(self, topic: str) -> None:
+        """Subscribe with QoS 1 at every connect; to be called before `start`. What was retained does not come."""
+        self._subscriptions.append(topic)
+
+    async def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> bool:
+        """Publish with QoS 1 and return when the broker has acknowledged: whether anybody is subscribed.
+
+        A broker that does not say so counts as one with subscribers. Raises TransportError when the message is too
+        large or refused, or the connection is lost before it is acknowledged; it may have arrived all the same.
+        """
+        await self.connected.wait()
+        self._check_size(topic, payload)
+        done: asyncio.Future[bool] = self._loop.create_future()
+        info = self._client.publish(topic, payload, qos=1, retain=retain)
+        if info.rc != paho.MQTT_ERR_SUCCESS:
+            raise TransportError(f"MQTT publish refused: {paho.error_string(info.rc)}")
+        self._waiting[info.mid] = done
+        return await done
+
+    def offer(self, topic: str, payload: bytes) -> None:
+        """Publish with QoS 0: it arrives unless the connection is lost. Raises TransportError when it is too large."""
+        self._check_size(topic, payload)
+        self._client.publish(topic, payload, qos=0)
+
+    def _check_size(self, topic: str, payload: bytes) -> None:
+        size = len(payload) + len(topic.encode()) + _HEADERS
+        if size > self.max_packet_bytes:
+            raise TransportError(f"MQTT message of {size} bytes; {self.max_packet_bytes} are taken")
+
+    async def close(self, *, last: tuple[str, bytes] | None = None) -> None:
+        """Disconnect and wait for paho's thread; `last` is a topic and what is retained there from now on."""
+        self._closed = True
+        tasks = list(self._handling)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if last is not None and self.connected.is_set():
+            self._client.publish(*last, qos=1, retain=True)
+        await asyncio.to_thread(self._client.end)
+        self._client.forget_callbacks()
+        self._on_message = self._on_connection = None  # nor does anything else keep paho's sockets from being closed
+
+    # paho's thread calls these; each hands over to the loop.
+
+    def _connected(self, client: paho.Client, _user: Any, _flags: Any, reason: ReasonCode, properties: Any) -> None:
+        self._connection += 1
+        if reason.is_failure:
+            self._call(self._set_problem, f"the broker refuses the connection: {reason}")
+            return
+        size = getattr(properties, "MaximumPacketSize", MAX_PACKET_BYTES)
+        self._call(setattr, self, "max_packet_bytes", min(size, MAX_PACKET_BYTES))
+        if self._subscriptions:
+            options = SubscribeOptions(qos=1, retainHandling=SubscribeOptions.RETAIN_DO_NOT_SEND)
+            client.subscribe([(topic, options) for topic in self._subscriptions])
+        else:
+            self._call(self._set_connected, True)  # noqa: FBT003
+
+    def _not_connected(self, _client: Any, _user: Any) -> None:
+        self._call(self._set_problem, f"no connection to {self._config.host}:{self._config.port}")
+
+    def _subscribed(self, _client: Any, _user: Any, _mid: int, reasons: list[ReasonCode], _properties: Any) -> None:
+        refused = [str(reason) for reason in reasons if reason.is_failure]
+        if refused:
+            self._call(self._set_problem, f"the broker refuses the subscription: {refused[0]}")
+        else:
+            self._call(self._set_connected, True)  # noqa: FBT003
+
+    def _disconnected(self, _client: Any, _user: Any, _flags: Any, reason: ReasonCode, _properties: Any) -> None:
+        self._call(self._set_connected, False)  # noqa: FBT003
+        self._call(self._set_problem, f"the connection was lost: {reason}")
+
+    def _broken(self, error: Exception) -> None:
+        self._call(self._set_connected, False)  # noqa: FBT003
+        self._call(self._set_problem, f"the connection broke down: {type(error).__name__}: {error}")
+
+    def _published(self, _client: Any, _user: Any, mid: int, reason: ReasonCode, _properties: Any) -> None:
+        self._call(self._settle, mid, reason)
+
+    def _received(self, client: paho.Client, _user: Any, message: paho.MQTTMessage) -> None:
+        if message.qos > 0 or self._slots.acquire(blocking=False):  # of QoS 0 more can come than was asked for
+            self._call(self._deliver, client, message, self._connection)
+
+    def _call(self, function: Callable[..., None], *arguments: Any) -> None:
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(function, *arguments)
+
+    # These run in the loop.
+
+    def _set_problem(self, problem: str) -> None:
+        if problem != self._problem and not self._closed:
+            _log.warning("MQTT: %s", problem)
+        self._problem = problem
+
+    def _set_connected(self, connected: bool) -> None:
+        if connected == self.connected.is_set():  # paho may tell twice that a connection is lost
+            return
+        if connected:
+            self._problem = ""
+            self.connected.set()
+        else:
+            self.connected.clear()
+            for waiting in self._waiting.values():
+                if not waiting.done():
+                    waiting.set_exception(TransportError("MQTT connection lost before the acknowledgement"))
+            self._waiting.clear()
+        if self._on_connection is not None:
+            self._on_connection(connected)
+
+    def _settle(self, mid: int, reason: ReasonCode) -> None:
+        waiting = self._waiting.pop(mid, None)
+        if waiting is None or waiting.done():
+            return
+        if reason.is_failure:
+            waiting.set_exception(TransportError(f"MQTT broker refused the message: {reason}"))
+        else:
+            waiting.set_result(reason.value != _NO_MATCHING_SUBSCRIBERS)
+
+    def _set_failing(self, reason: str) -> None:
+        if reason and not self._failing:
+            _log.warning("messages of MQTT are not taken, and tried again: %s", reason)
+        self._failing = reason
+
+    def _deliver(self, client: paho.Client, message: paho.MQTTMessage, connection: int) -> None:
+        task = asyncio.ensure_future(self._handle(client, message, connection))
+        self._handling.add(task)
+        task.add_done_callback(self._handling.discard)
+        if message.qos == 0:
+            task.add_done_callback(lambda _done: self._slots.release())
+
+    async def _handle(self, client: paho.Client, message: paho.MQTTMessage, connection: int) -> None:
+        """Have a message taken, however long that takes, and acknowledge it."""
+        assert self._on_message is not None
+        backoff = Backoff()
+        while True:
+            try:
+                taken = self._on_message(message.topic, bytes(message.payload))
+                if taken is not None:
+                    await taken
+                self._set_failing("")
+                break
+            except V2GError as error:
+                self._set_failing(str(error))
+            except Exception:  # noqa: BLE001 - one message's nonsense must not keep the others
+                _log.exception("a message of %s is dropped", message.topic)
+                break
+            await asyncio.sleep(backoff.pause_s())
+        if connection == self._connection:  # in another one its number may be another message's
+            client.ack(message.mid, message.qos)
+
+
+def _password(config: MqttConfig) -> str | None:
+    if config.password_file is None:
+        return None
+    try:
+        return config.password_file.read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise TransportError(f"MQTT password in {config.password_file}: {error}") from None
+
+
+def _tls_context(config: MqttConfig) -> ssl.SSLContext:
+    """TLS 1.3 only, peer verified, own certificate when there is one."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    try:
+        if config.ca is not None:
+            context.load_verify_locations(config.ca)
+        if config.chain is not None:
+            context.load_cert_chain(config.chain, config.key)
+    except OSError as error:
+        raise TransportError(f"MQTT certificates: {error}") from None
+    return context

@@ -1,0 +1,144 @@
+"""TCP without TLS, which ISO 15118-20 forbids (V2G20-1235, V2G20-1237), for peers that cannot do otherwise.
+
+Only on purpose, only with `security_profile = "interop"`, and loudly: nobody is known, everybody can listen and change
+what is said, and so nothing is paid by contract.
+"""
+
+import asyncio
+import contextlib
+import logging
+import secrets
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from v2g.errors import ConfigError, TransportError
+from v2g.io.tls.endpoint import TlsProfile
+from v2g.observe import Observe
+from v2g.pki.credentials import Credentials
+
+MAX_CONNECTIONS: Final = 8
+"""Connections at once; one more is closed at once. A charger serves one vehicle at each EVSE."""
+
+_CLOSE_SECONDS: Final = 1.0
+_log = logging.getLogger(__name__)
+
+
+def permit(profile: TlsProfile, observe: Callable[[Observe], None]) -> None:
+    """Warn that connections without TLS are made. Raises ConfigError for a profile that does not take them."""
+    if not profile.interop:
+        raise ConfigError(
+            f"sdp.without_tls: {profile.name} knows no connections without TLS",
+            hint='in a laboratory, security_profile = "interop" does',
+        )
+    _log.warning("sdp.without_tls: vehicle and charger may talk without TLS; everybody can read and change it")
+    observe(Observe("tls", "not_demanded", {"profile": profile.name}))
+
+
+class PlainStream:
+    """A TCP connection with a peer that nobody knows. One reader and one writer at a time."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader, self._writer = reader, writer
+        self.own: Credentials | None = None
+        """No chain was shown, by neither side."""
+        self.peer_leaf = b""
+        self.peer_name = ""
+        self.version = self.cipher = self.group = "none"
+        peer: tuple[str, ...] | None = writer.get_extra_info("peername")
+        self.address = str(peer[0]) if peer else ""
+
+    async def read(self, n: int) -> bytes:
+        """Return 1 to `n` bytes, or b"" at the end. Raises TransportError."""
+        try:
+            return await self._reader.read(n)
+        except OSError as error:
+            raise TransportError(f"connection lost: {error}") from None
+
+    async def write(self, data: bytes) -> None:
+        """Send everything. Raises TransportError."""
+        try:
+            self._writer.write(data)
+            await self._writer.drain()
+        except OSError as error:
+            raise TransportError(f"connection lost: {error}") from None
+
+    async def close(self) -> None:
+        """Close; never longer than a second, harmless when already closed."""
+        try:
+            async with asyncio.timeout(_CLOSE_SECONDS):
+                self._writer.close()
+                await self._writer.wait_closed()
+        except (OSError, TimeoutError):
+            self._writer.transport.abort()
+
+
+class PlainServer:
+    """A listening server; made by `serve`."""
+
+    def __init__(self, handler: Callable[[PlainStream], Awaitable[None]]) -> None:
+        self._handler = handler
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._server: asyncio.Server | None = None
+
+    @property
+    def port(self) -> int:
+        """The TCP port that is listened on."""
+        assert self._server is not None
+        return int(self._server.sockets[0].getsockname()[1])
+
+    async def listen(self, host: str, ports: range) -> None:
+        """Take the first free port of `ports`, from a random one on. Raises TransportError."""
+        first = secrets.randbelow(len(ports))
+        for port in (*ports[first:], *ports[:first]):
+            with contextlib.suppress(OSError):
+                self._server = await asyncio.start_server(self._accept, host, port)
+                return
+        raise TransportError(f"{host} has no free port from {ports[0]} to {ports[-1]}")
+
+    async def close(self) -> None:
+        """Stop listening and end all connections."""
+        assert self._server is not None
+        self._server.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._server.wait_closed()
+
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if len(self._tasks) >= MAX_CONNECTIONS:
+            writer.transport.abort()
+            return
+        task = asyncio.create_task(self._serve_one(PlainStream(reader, writer)))
+        self._tasks.add(task)
+        task.add_done_callback(lambda _: writer.transport.abort())
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            context = {"message": "connection handler failed", "exception": task.exception(), "task": task}
+            task.get_loop().call_exception_handler(context)
+
+    async def _serve_one(self, stream: PlainStream) -> None:
+        try:
+            await self._handler(stream)
+        finally:
+            await stream.close()
+
+
+async def serve(host: str, ports: range, handler: Callable[[PlainStream], Awaitable[None]]) -> PlainServer:
+    """Listen at a free one of `ports` and run `handler` for every client. Raises TransportError."""
+    server = PlainServer(handler)
+    await server.listen(host, ports)
+    return server
+
+
+async def connect(host: str, port: int, *, timeout: float) -> PlainStream:
+    """Connect within `timeout` s. Raises TransportError."""
+    try:
+        async with asyncio.timeout(timeout):
+            return PlainStream(*await asyncio.open_connection(host, port))
+    except TimeoutError:
+        raise TransportError(f"cannot reach {host} port {port} in {timeout:g} s") from None
+    except OSError as error:
+        raise TransportError(f"cannot reach {host} port {port}: {error.strerror or error}") from None

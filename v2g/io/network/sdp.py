@@ -1,0 +1,322 @@
+"""SDP over UDP: the charger's server and the vehicle's search (ISO 15118-20, clause 7.10.1).
+
+On a real interface the request goes by multicast to ff02::1 there. The loopback interface has no multicast: there
+it goes by unicast to ::1, and a port of their own keeps runs on one machine apart.
+"""
+
+import asyncio
+import contextlib
+import socket
+import struct
+from collections.abc import Callable, Sequence
+from ipaddress import IPv6Address
+from typing import Final
+
+import msgspec
+
+from v2g.errors import FrameError, TimeoutExpired, TransportError
+from v2g.io.network.interfaces import has_multicast, usable
+from v2g.iso15118 import sdp, sdp_wireless, v2gtp
+from v2g.iso15118.association import Behind, associate, belongs
+from v2g.iso15118.sdp import SdpRequest, SdpResponse, Security, Transport
+from v2g.iso15118.sdp_limit import SdpLimiter, SdpLimits
+from v2g.iso15118.sdp_wireless import Diagnosis, SdpWirelessRequest, SdpWirelessResponse
+
+LOOPBACK: Final = "lo"
+FLOOD_S: Final = 10.0
+"""Seconds between two words about a flood."""
+
+_MAX_DATAGRAM = 2048
+_READ_BATCH = 64
+
+
+class Found(msgspec.Struct, frozen=True):
+    """A charger's answer: `host` ready to connect to (with `%interface` when link-local), TCP `port`.
+
+    `evse_id` is the place that the vehicle was found to stand at, by wireless SDP only.
+    """
+
+    host: str
+    port: int
+    response: SdpResponse
+    tries: int
+    evse_id: str = ""
+
+
+Answer = Callable[[SdpRequest], SdpResponse | None]
+
+
+def link_local_address(interface: str) -> IPv6Address:
+    """Return the address to announce on `interface`: link-local, or ::1 on the loopback interface.
+
+    Raises TransportError when the interface has none that can be used yet: see `v2g.io.network.interfaces.wait_usable`.
+    """
+    has_multicast(interface)
+    found = usable(interface)
+    if found is None:
+        raise TransportError(f"{interface} has no IPv6 link-local address", hint=f"ip link set {interface} up")
+    return found.address
+
+
+class SdpServer:
+    """Answers vehicles' requests.
+
+    `requests` counts those answered, `limited` those of a flood, `ignored` every other datagram: other versions,
+    lengths and payload types, other transports, garbage.
+    """
+
+    def __init__(
+        self,
+        interface: str,
+        answer: Answer,
+        *,
+        port: int = sdp.PORT,
+        wireless: Behind | None = None,
+        limits: SdpLimits | None = None,
+        on_flood: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        """Listen on UDP `port` (0 draws one) of `interface`, in the running loop.
+
+        `answer` returns what to say to a request, or None for nothing. Requests of wireless SDP are answered where
+        `wireless` says what is here. `on_flood` is called with the address of a
+        sender that is not answered any more, once in FLOOD_S.
+
+        Raises TransportError when the port is taken or the interface missing.
+        """
+        self._answer, self._wireless = answer, wireless
+        self._loop = asyncio.get_running_loop()
+        self._limiter = SdpLimiter(limits)
+        self._on_flood = on_flood
+        self._flood_told = float("-inf")
+        self.requests = 0
+        self.limited = 0
+        self.ignored = 0
+        self._socket = _udp_socket()
+        try:
+            if has_multicast(interface):
+                self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                index = socket.if_nametoindex(interface)
+                self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, interface.encode())
+                self._socket.bind(("::", port))
+                group = sdp.MULTICAST.packed + struct.pack("@I", index)
+                self._socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_JOIN_GROUP, group)
+            else:
+                with contextlib.suppress(PermissionError):  # then it shares the port with no other interface's server
+                    self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, interface.encode())
+                self._socket.bind(("::1", port))
+        except OSError as error:
+            self._socket.close()
+            raise TransportError(
+                f"SDP cannot listen on UDP port {port} of {interface}: {error.strerror}",
+                hint="another SECC runs there; give each its own SDP port",
+            ) from None
+        except TransportError:
+            self._socket.close()
+            raise
+        self.port: int = self._socket.getsockname()[1]
+        self._loop.add_reader(self._socket, self._readable)
+
+    def close(self) -> None:
+        """Stop answering; safe to call twice."""
+        if self._socket.fileno() >= 0:
+            self._loop.remove_reader(self._socket)
+            self._socket.close()
+
+    def _readable(self) -> None:
+        for _ in range(_READ_BATCH):  # then the loop serves others
+            if self._socket.fileno() < 0:
+                return
+            try:
+                datagram, sender = self._socket.recvfrom(_MAX_DATAGRAM)
+            except OSError:
+                return
+            self._received(datagram, sender)
+
+    def _received(self, datagram: bytes, sender: tuple[str, int, int, int]) -> None:
+        try:
+            response = self._reply(datagram)
+        except FrameError:
+            response = None
+        if response is None:
+            self.ignored += 1
+        elif not self._limiter.allow(sender[0], self._loop.time()):
+            self.limited += 1
+            if self._loop.time() - self._flood_told > FLOOD_S:
+                self._flood_told = self._loop.time()
+                self._on_flood(sender[0])
+        else:
+            self.requests += 1
+            with contextlib.suppress(OSError):  # a vehicle that is gone asks again or never
+                self._socket.sendto(response, sender)
+
+    def _reply(self, datagram: bytes) -> bytes | None:
+        """Return the answer to a request of either form. Raises FrameError for what is none."""
+        if self._wireless is not None and _is(datagram, v2gtp.PayloadType.SDP_WIRELESS_REQ):
+            placed = associate(sdp_wireless.decode_request(datagram), self._wireless)
+            return None if placed is None else sdp_wireless.encode_response(placed)
+        response = self._answer(sdp.decode_request(datagram))
+        return None if response is None else sdp.encode_response(response)
+
+
+def tls_answer(address: IPv6Address, port: int, *, plain_port: int | None = None) -> Answer:
+    """Return an `answer` for a charger that speaks TLS over TCP at `address`, `port`, whatever the vehicle asks for.
+
+    A vehicle that asked for no TLS learns from the security byte that there is nothing else (V2G20-1238), unless it
+    is let in without TLS at `plain_port`.
+    """
+    secured = SdpResponse(address, port, Security.TLS, Transport.TCP)
+    plain = SdpResponse(address, plain_port, Security.NONE, Transport.TCP) if plain_port is not None else secured
+
+    def answer(request: SdpRequest) -> SdpResponse | None:
+        if request.transport is not Transport.TCP:
+            return None
+        return plain if request.security is Security.NONE else secured
+
+    return answer
+
+
+async def discover(
+    *interfaces: str,
+    port: int = sdp.PORT,
+    security: Security = Security.TLS,
+    wireless: SdpWirelessRequest | None = None,
+    retry_s: float = sdp.RETRY_S,
+    max_tries: int = sdp.MAX_TRIES,
+    within_s: float = sdp.SETUP_S,
+) -> Found:
+    """Ask on all `interfaces` until a charger with the wanted security answers: every `retry_s`, at most `max_tries`
+    times and `within_s`. With `wireless` that request is put, and an answer counts once the vehicle's place is known
+    or left to the session.
+
+    Garbage and answers with another security are ignored; an interface that vanishes is asked again when it is back.
+    Raises TimeoutExpired when nobody usable answered, saying what did answer; TransportError when an interface is
+    missing from the beginning.
+    """
+    loop = asyncio.get_running_loop()
+    search = _Search(interfaces, port, security, wireless)
+    deadline = loop.time() + within_s
+    try:
+        for search.tries in range(1, max_tries + 1):
+            search.ask()
+            pause = min(retry_s, deadline - loop.time())
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    return await asyncio.shield(search.found)
+            if loop.time() >= deadline:
+                break
+    finally:
+        search.close()
+    raise TimeoutExpired("SDP", min(retry_s * max_tries, within_s), hint=search.hint())
+
+
+class _Search:
+    """Asks on several interfaces, and keeps what has come in so far."""
+
+    def __init__(
+        self, interfaces: Sequence[str], port: int, security: Security, wireless: SdpWirelessRequest | None
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self.found: asyncio.Future[Found] = self._loop.create_future()
+        self.tries = 0
+        self._port = port
+        self._security = security
+        self._wireless = None if wireless is None else msgspec.structs.replace(wireless, security=security)
+        self._garbage = 0
+        self._elsewhere: SdpWirelessResponse | None = None
+        self._other: SdpResponse | None = None
+        # On loopback there is no multicast; a name that is no interface is told at once.
+        self._real = {interface: has_multicast(interface) for interface in interfaces}
+        self._sockets: dict[str, tuple[int, socket.socket]] = {}
+
+    def ask(self) -> None:
+        """Send the request once on every interface that is there."""
+        plain = SdpRequest(self._security)
+        wireless = self._wireless
+        request = sdp.encode_request(plain) if wireless is None else sdp_wireless.encode_request(wireless)
+        for interface, real in self._real.items():
+            # Not there (any more), no address or no route yet, nobody at ::1 yet: the next try may do.
+            with contextlib.suppress(OSError):
+                index = socket.if_nametoindex(interface)
+                target = (str(sdp.MULTICAST), self._port, 0, index) if real else ("::1", self._port, 0, 0)
+                self._socket(interface, index, real=real).sendto(request, target)
+
+    def close(self) -> None:
+        """Stop listening."""
+        for interface in list(self._sockets):
+            self._drop(interface)
+
+    def _socket(self, interface: str, index: int, *, real: bool) -> socket.socket:
+        """Return the socket of an interface; one that was deleted and made again gets a new one."""
+        known = self._sockets.get(interface)
+        if known is not None and known[0] == index:
+            return known[1]
+        self._drop(interface)
+        sock = _udp_socket()
+        if real:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_IF, index)
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_HOPS, 1)
+        self._sockets[interface] = (index, sock)
+        self._loop.add_reader(sock, self._readable, interface, sock)
+        return sock
+
+    def _drop(self, interface: str) -> None:
+        _, sock = self._sockets.pop(interface, (0, None))
+        if sock is not None:
+            self._loop.remove_reader(sock)
+            sock.close()
+
+    def _readable(self, interface: str, sock: socket.socket) -> None:
+        try:
+            datagram = sock.recv(_MAX_DATAGRAM)
+        except OSError:  # such as the port being unreachable at ::1
+            return
+        try:
+            response, evse_id = self._understand(datagram)
+        except FrameError:
+            self._garbage += 1
+            return
+        if response is None:
+            return
+        if response.security is not self._security or response.transport is not Transport.TCP:
+            self._other = response
+        elif not self.found.done():
+            host = str(response.address) + (f"%{interface}" if response.address.is_link_local else "")
+            self.found.set_result(Found(host, response.port, response, self.tries, evse_id))
+
+    def _understand(self, datagram: bytes) -> tuple[SdpResponse | None, str]:
+        """Return an answer and the EVSE in it; None for one that leads nowhere (yet). Raises FrameError."""
+        if self._wireless is None:
+            return sdp.decode_response(datagram), ""
+        placed = sdp_wireless.decode_response(datagram)
+        if not belongs(self._wireless, placed):
+            self._elsewhere = placed
+            return None, ""
+        return SdpResponse(placed.address, placed.port, placed.security, placed.transport), placed.evseid
+
+    def hint(self) -> str:
+        """Say what was heard instead."""
+        if self._other is not None:
+            return (
+                f"a charger answered that it speaks {self._other.security.name} over {self._other.transport.name} only"
+            )
+        if self._elsewhere is not None:
+            return _NOWHERE[self._elsewhere.diagnosis]
+        if self._garbage:
+            return f"{self._garbage} datagrams came that are no SDP answers"
+        return "is the charger running, on this interface and SDP port, and the powerline matched?"
+
+
+_NOWHERE: Final = {
+    Diagnosis.ONGOING: "a charger answered that it has not found out yet where the vehicle stands",
+    Diagnosis.FINISHED: "a charger answered for another EVSE than the one that was asked for",
+    Diagnosis.FINISHED_WITHOUT_EVSEID: "a charger answered that does not say whether it has the EVSE asked for",
+    Diagnosis.ERROR: "a charger answered that it has nothing that the vehicle can couple with",
+}
+
+
+def _is(datagram: bytes, payload_type: v2gtp.PayloadType) -> bool:
+    return datagram[2:4] == payload_type.to_bytes(2, "big")
+
+
+def _udp_socket() -> socket.socket:
+    return socket.socket(socket.AF_INET6, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)

@@ -1,0 +1,369 @@
+"""The data link of both roles: control pilot and matching together, from plug-in to D-LINK_READY and back.
+
+What triggers matching, what an unplugged cable, a state E or F, or a lost link does, is ISO 15118-3's coupling of
+IEC 61851-1 with SLAC; it is the same for simulated and real ports.
+"""
+
+import asyncio
+import contextlib
+import secrets
+from collections import deque
+from collections.abc import Callable
+
+from v2g.errors import SlacError
+from v2g.iec61851.duty import HLC_DUTY, DutyReading
+from v2g.iec61851.pilot import PilotState
+from v2g.iec61851.proximity import Proximity
+from v2g.iec61851.toggles import toggles
+from v2g.io.plc.link import PlcLink
+from v2g.io.plc.pilot import ChargerPilot, VehiclePilot
+from v2g.io.plc.pilot_steps import PilotSteps, start_over
+from v2g.io.plc.runner import SlacRunner
+from v2g.observe import Observe, Scalar
+from v2g.slac.actions import (
+    FAILURES,
+    Action,
+    Failed,
+    LinkLost,
+    Matched,
+    OscillatorOff,
+    OscillatorOn,
+    RestartPilot,
+    Send,
+    TogglePilot,
+)
+from v2g.slac.ev import EvSlac, EvSlacConfig
+from v2g.slac.evse import EvseSlac, EvseSlacConfig
+from v2g.slac.host import Entropy
+
+PilotAction = RestartPilot | TogglePilot | OscillatorOff | OscillatorOn
+"""What cores ask of the control pilot."""
+
+OnObserve = Callable[[Observe], None]
+OnReady = Callable[[Matched], None]
+OnDown = Callable[[str], None]
+
+
+class _DataLink:
+    """What both roles share: who is told, and waiting."""
+
+    def __init__(self, observe: OnObserve) -> None:
+        self.matched: Matched | None = None
+        self._observe_to = observe
+        self._on_ready: list[OnReady] = []
+        self._on_down: list[OnDown] = []
+        self._waiting: set[asyncio.Future[Matched]] = set()
+
+    def on_ready(self, callback: OnReady) -> None:
+        """Call `callback` when the link is up (D-LINK_READY, established)."""
+        self._on_ready.append(callback)
+
+    def on_down(self, callback: OnDown) -> None:
+        """Call `callback` with a stable word when the link went down or will not come up: `unplugged`, `link_lost`,
+        `port_lost`, `pilot_lost`, `pilot_fault`, `plug_not_seated`, or one of `v2g.slac.actions.FAILURES`."""
+        self._on_down.append(callback)
+
+    async def ready(self) -> Matched:
+        """Wait until the link is up. Raises SlacError when matching fails for good."""
+        if self.matched is not None:
+            return self.matched
+        future: asyncio.Future[Matched] = asyncio.get_running_loop().create_future()
+        self._waiting.add(future)
+        try:
+            return await future
+        finally:
+            self._waiting.discard(future)
+
+    def _observe(self, name: str, **data: Scalar) -> None:
+        self._observe_to(Observe("link", name, data))
+
+    def _act(self, action: Action) -> None:
+        """Do what a core asks for: what both roles do alike here, what moves the pilot by each role's own means."""
+        match action:
+            case Observe():
+                self._observe_to(action)
+            case Matched():
+                self._up(action)
+            case LinkLost():
+                self._down("link_lost")
+            case Failed():
+                self._down(action.reason, failed=True)
+            case Send():
+                raise AssertionError("frames are the runner's")
+            case _:
+                self._move_pilot(action)
+
+    def _move_pilot(self, action: PilotAction) -> None:
+        raise NotImplementedError
+
+    def _up(self, matched: Matched) -> None:
+        self.matched = matched
+        self._observe(
+            "matched",
+            evse=matched.evse_mac.hex(":"),
+            pev=matched.pev_mac.hex(":"),
+            nid=matched.nid.hex(),
+            attenuation_db=matched.attenuation_db,
+        )
+        for future in self._waiting:
+            if not future.done():
+                future.set_result(matched)
+        for callback in self._on_ready:
+            callback(matched)
+
+    def _down(self, reason: str, *, failed: bool = False) -> None:
+        self.matched = None
+        self._observe("down", reason=reason)
+        if failed:
+            hint = "is the other side on this powerline? events of stage `link` say what was heard"
+            error = SlacError(FAILURES[reason], answer="Unmatched", hint=hint)
+            for future in self._waiting:
+                if not future.done():
+                    future.set_exception(error)
+        for callback in self._on_down:
+            callback(reason)
+
+
+class ChargerLink(_DataLink):
+    """The charger's data link: listens from the start, and matches each vehicle that comes."""
+
+    def __init__(
+        self,
+        link: PlcLink,
+        pilot: ChargerPilot,
+        config: EvseSlacConfig,
+        *,
+        observe: OnObserve,
+        entropy: Entropy = secrets.token_bytes,
+    ) -> None:
+        super().__init__(observe)
+        self._pilot = pilot
+        self._config = config
+        self._core = EvseSlac(config, mac=link.mac, entropy=entropy)
+        self._runner = SlacRunner(self._core, link, self._act)
+        self._steps = PilotSteps(pilot, self._stepped)
+        self._engaged = False
+        self._ended = False  # terminated or faulty: the vehicle must leave before it may start again
+        self._held = False  # the charger is not available, and shows F
+        self._core.prepare(self._runner.now())
+        self._runner.drain()
+        link.on_port(self._on_port)
+        pilot.on_proximity(self._on_proximity)
+        pilot.on_state(self._on_state)
+        self._on_state(pilot.state)
+
+    def terminate(self) -> None:
+        """The session ended normally (D-LINK_TERMINATE): oscillator off, leave the network, new key.
+
+        The next matching needs the plug out and in, or `restart`.
+        """
+        self._leave()
+        self._ended = self._pilot.state.connected
+        self._pilot.set_duty(None)
+
+    def restart(self, reason: str) -> None:
+        """The session failed (D-LINK_ERROR): leave, then X1, F and 5 % again so that the vehicle may start over."""
+        self.matched = None
+        self._core.error(reason, self._runner.now())
+        self._runner.drain()
+
+    def pause(self) -> None:
+        """The session pauses (D-LINK_PAUSE): oscillator off, the network stays. A B-C-B toggle of the vehicle or
+        `wake_up` ends that."""
+        self._core.pause(self._runner.now())
+        self._runner.drain()
+
+    def wake_up(self) -> None:
+        """Go on after a pause: oscillator on again."""
+        self._core.wake_up(self._runner.now())
+        self._runner.drain()
+
+    def hand_over(self) -> None:
+        """Leave the pilot to somebody else (basic charging) until the vehicle has gone: no matching meanwhile."""
+        self._leave()
+        self._ended = True
+
+    def hold(self) -> None:
+        """The charger is not available: show F until `release`."""
+        if not self._held:
+            self._held = True
+            self._leave()
+            self._pilot.set_error(PilotState.F)
+
+    def release(self) -> None:
+        """The charger is available again; a vehicle that is there may start."""
+        if self._held:
+            self._held = self._ended = False
+            self._pilot.set_duty(None)
+            self._on_state(self._pilot.state)
+
+    def close(self) -> None:
+        """Leave the network and stop; the port and the pilot stay open."""
+        self._leave()
+        self._runner.close()
+
+    def _on_state(self, state: PilotState) -> None:
+        if self._steps.running or self._held:
+            return  # our own X1 and F; what the wire says then is read at their end
+        if state.connected:
+            if self._engaged:
+                self._core.pilot(state, self._runner.now())
+                self._runner.drain()
+            elif not self._ended:
+                self._plugged_in(self._pilot.proximity)
+            return
+        self._ended = state is not PilotState.A and (self._engaged or self._ended)
+        if self._engaged:
+            self._leave()
+            self._pilot.set_duty(None)
+            self._down("unplugged" if state is PilotState.A else "pilot_fault")
+
+    def _on_port(self, present: bool) -> None:
+        """A modem that is pulled out takes the link with it, at once; one that is back has forgotten its key."""
+        if present:
+            self._core.prepare(self._runner.now())
+            self._runner.drain()
+        elif self.matched is not None:
+            self._down("port_lost")
+            self.restart("port_lost")
+
+    def _plugged_in(self, proximity: Proximity) -> None:
+        """Begin only with a plug that is seated: arcs and half-open latches start with one that is not."""
+        self._observe("plugged_in", proximity=proximity.state)
+        if proximity.state != "seated":
+            self._down("plug_not_seated")
+            return
+        self._engaged = True
+        self._core.connect(self._runner.now())
+        self._core.pilot(self._pilot.state, self._runner.now())
+        self._runner.drain()
+        self._pilot.set_duty(HLC_DUTY)
+
+    def _on_proximity(self, proximity: Proximity) -> None:
+        if not self._pilot.state.connected or self._held:
+            return
+        if self._engaged and proximity.state != "seated":
+            self._leave()
+            self._pilot.set_duty(None)
+            self._down("plug_not_seated")
+        elif not self._engaged and not self._ended and proximity.state == "seated":
+            self._plugged_in(proximity)
+
+    def _leave(self) -> None:
+        self._steps.cancel()
+        self._engaged = False
+        self.matched = None
+        self._core.disconnect(self._runner.now())
+        self._runner.drain()
+
+    def _move_pilot(self, action: PilotAction) -> None:
+        match action:
+            case RestartPilot():
+                self._observe("pilot_restart", reason=action.reason)
+                self._steps.play(start_over(self._config.timing.step_x1_s, self._config.timing.step_ef_s))
+            case OscillatorOff():
+                self._pilot.set_duty(None)
+            case OscillatorOn():
+                self._pilot.set_duty(HLC_DUTY)
+            case TogglePilot():
+                raise AssertionError(f"a charger's core does not ask for {action}")
+
+    def _stepped(self) -> None:
+        """The vehicle may have left behind the F that hid it."""
+        self._on_state(self._pilot.state)
+
+
+class VehicleLink(_DataLink):
+    """The vehicle's data link: matches whenever the pilot asks for digital communication."""
+
+    def __init__(
+        self,
+        link: PlcLink,
+        pilot: VehiclePilot,
+        config: EvSlacConfig,
+        *,
+        observe: OnObserve,
+        entropy: Entropy = secrets.token_bytes,
+    ) -> None:
+        super().__init__(observe)
+        self._pilot = pilot
+        self._core = EvSlac(config, mac=link.mac, entropy=entropy)
+        self._runner = SlacRunner(self._core, link, self._act)
+        self._loop = asyncio.get_running_loop()
+        self._toggling: asyncio.TimerHandle | None = None
+        self._engaged = False
+        link.on_port(self._on_port)
+        pilot.on_duty(self._on_duty)
+        self._on_duty(pilot.duty)
+
+    def terminate(self) -> None:
+        """The session ended normally (D-LINK_TERMINATE): leave the network."""
+        self._leave()
+
+    def pause(self) -> None:
+        """The session pauses (D-LINK_PAUSE): stay in the network until `wake_up`, or until 5 % comes again."""
+        self._core.pause(self._runner.now())
+        self._runner.drain()
+
+    def wake_up(self) -> None:
+        """Go on after a pause: toggle the pilot, so that the charger switches its oscillator on."""
+        self._core.wake_up(self._runner.now())
+        self._runner.drain()
+
+    def close(self) -> None:
+        """Leave the network and stop; the port and the pilot stay open."""
+        self._leave()
+        self._runner.close()
+
+    def _on_port(self, present: bool) -> None:
+        """A modem that is pulled out takes the link with it, at once; matching starts over when it is back."""
+        if present:
+            self._on_duty(self._pilot.duty)
+        elif self._engaged:
+            was_up = self.matched is not None
+            self._leave()
+            if was_up:
+                self._down("port_lost")
+
+    def _on_duty(self, duty: DutyReading) -> None:
+        """Start at 5 %, leave at E, F or an absent charger; other changes do not stop a matching (V2G3-M06-15)."""
+        if duty.meaning == "digital" and self._engaged:
+            self._core.resume(self._runner.now())
+            self._runner.drain()
+        elif duty.meaning == "digital":
+            self._engaged = True
+            self._observe("pilot_digital")
+            self._core.start(self._runner.now())
+            self._runner.drain()
+        elif duty.meaning == "no_charging" and self._engaged:
+            self._leave()
+            self._down("pilot_lost")
+
+    def _leave(self) -> None:
+        self._stop_toggling()
+        self._engaged = False
+        self.matched = None
+        self._core.leave(self._runner.now())
+        self._runner.drain()
+
+    def _move_pilot(self, action: PilotAction) -> None:
+        match action:
+            case TogglePilot(count=count, state_s=state_s):
+                self._observe("pilot_toggled", count=count)
+                self._toggle(deque([(PilotState.B, state_s), *toggles(count, state_s)]))
+            case _:
+                raise AssertionError(f"a vehicle's core does not ask for {action}")
+
+    def _toggle(self, states: "deque[tuple[PilotState, float]]") -> None:
+        self._toggling = None
+        if states:
+            state, seconds = states.popleft()
+            self._pilot.set_state(state)
+            self._toggling = self._loop.call_later(seconds, self._toggle, states)
+
+    def _stop_toggling(self) -> None:
+        if self._toggling is not None:
+            self._toggling.cancel()
+            self._toggling = None
+            with contextlib.suppress(ValueError):  # unplugged in mid-toggle
+                self._pilot.set_state(PilotState.B)

@@ -1,0 +1,75 @@
+"""The powerline between stations of one process or one machine: Ethernet frames over the medium."""
+
+from typing import Final
+
+from v2g.errors import ConfigError
+from v2g.io.plc.link import OnFrame, OnPort, PlcConfig, PlcLink, own_mac
+from v2g.io.simulation.medium import Channel, Medium
+from v2g.slac.modem import Measures
+
+_STATIONS: Final = 256  # addresses whose way to us is remembered
+
+
+class LoopbackLink:
+    """A PlcLink on the medium. As on copper, every station in hearing range gets every frame; addresses are for the
+    modem to check."""
+
+    def __init__(self, medium: Medium, mac: bytes) -> None:
+        self._medium = medium
+        self._mac = mac
+        self._callback: OnFrame | None = None
+        self._heard: dict[bytes, int] = {}
+        medium.subscribe(Channel.PLC, self._received)
+
+    @property
+    def mac(self) -> bytes:
+        """Our address."""
+        return self._mac
+
+    def on_frame(self, callback: OnFrame) -> None:
+        """See PlcLink."""
+        self._callback = callback
+
+    def on_port(self, callback: OnPort) -> None:
+        """See PlcLink. A medium does not vanish."""
+
+    def send(self, frame: bytes) -> None:
+        """See PlcLink."""
+        self._medium.send(Channel.PLC, frame)
+
+    def close(self) -> None:
+        """Stop listening. The medium belongs to whoever attached it."""
+        self._callback = None
+
+    def extra_db(self, mac: bytes) -> int:
+        """Return what the medium adds to the attenuation of frames from `mac`, dB."""
+        return self._heard.get(mac, 0)
+
+    def _received(self, peer: str, frame: bytes) -> None:
+        db = self._medium.attenuation_db(peer)
+        if self._callback is None or db is None:
+            return
+        source = frame[6:12]
+        if source in self._heard or len(self._heard) < _STATIONS:
+            self._heard[source] = db
+        self._callback(frame)
+
+
+class MeasuresAcross:
+    """What a charger's modem measures on a medium where some are farther away than others."""
+
+    def __init__(self, link: LoopbackLink, near: Measures) -> None:
+        self._link = link
+        self._near = near
+
+    def profile(self, pev_mac: bytes) -> bytes:
+        """See Measures."""
+        extra = self._link.extra_db(pev_mac)
+        return bytes(min(255, db + extra) for db in self._near.profile(pev_mac))
+
+
+def open_loopback(config: PlcConfig, medium: Medium | None) -> PlcLink:
+    """Open the loopback port on `medium`."""
+    if medium is None:
+        raise ConfigError("the loopback powerline needs a medium", hint="set the folder of the simulated medium")
+    return LoopbackLink(medium, own_mac(config))

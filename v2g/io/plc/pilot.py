@@ -1,0 +1,250 @@
+"""Control pilot ports of charger and vehicle, and the simulated pilot wire between two processes.
+
+The simulation carries what real ends do to the wire (oscillator and faults one way; resistance, diode and
+proximity contact the other), and each end reads levels as its hardware would, by `v2g.iec61851`. What it does not
+model: rise times, noise and the bounce of contacts.
+"""
+
+from collections.abc import Callable
+from typing import Annotated, Literal, Protocol
+
+import msgspec
+from msgspec import Meta
+
+from v2g.iec61851.duty import DutyReading, read_duty
+from v2g.iec61851.pilot import (
+    VEHICLE_OHM,
+    PilotFault,
+    PilotReading,
+    PilotState,
+    pilot_high_mv,
+    pilot_low_mv,
+    read_levels,
+)
+from v2g.iec61851.proximity import SEATED_OHM, Proximity, read_proximity
+from v2g.io.simulation.medium import Channel, Medium
+from v2g.io.simulation.wire import Wire
+
+
+class ChargerPilot(Protocol):
+    """The charger's end of the control pilot."""
+
+    @property
+    def state(self) -> PilotState:
+        """The state that the wire has now."""
+
+    @property
+    def fault(self) -> PilotFault:
+        """Why the state is E, where that is known."""
+
+    @property
+    def proximity(self) -> Proximity:
+        """What the plug's proximity contact says."""
+
+    @property
+    def duty_percent(self) -> float | None:
+        """The duty cycle set, None while the oscillator is off."""
+
+    def on_state(self, callback: Callable[[PilotState], None]) -> None:
+        """Call `callback` with each new state."""
+
+    def on_proximity(self, callback: Callable[[Proximity], None]) -> None:
+        """Call `callback` with each change of the proximity contact."""
+
+    def on_oscillator(self, callback: Callable[[bool], None]) -> None:
+        """Call `callback` when the oscillator is switched on or off."""
+
+    def set_duty(self, percent: float | None) -> None:
+        """Run the oscillator at `percent` (0..100), or switch it off with None (X1); ends a fault."""
+
+    def set_error(self, state: PilotState) -> None:
+        """Force E or F."""
+
+
+class VehiclePilot(Protocol):
+    """The vehicle's end of the control pilot."""
+
+    @property
+    def duty(self) -> DutyReading:
+        """What the charger says now; `no_charging` when unplugged, faulty or absent."""
+
+    def on_duty(self, callback: Callable[[DutyReading], None]) -> None:
+        """Call `callback` with each new reading."""
+
+    def set_state(self, state: PilotState) -> None:
+        """Show B, C or D."""
+
+    def unplug(self) -> None:
+        """Let go of the wire."""
+
+
+Ohm = Annotated[int, Meta(ge=0, le=10_000_000)]
+
+
+class ChargerSignal(msgspec.Struct, frozen=True, tag="charger", array_like=True, forbid_unknown_fields=True):
+    """What the charger does to the wire: duty cycle in percent or None (constant level), or a forced `E` or `F`."""
+
+    duty_percent: float | None = None
+    fault: Literal["E", "F"] | None = None
+
+
+class VehicleSignal(msgspec.Struct, frozen=True, tag="vehicle", array_like=True, forbid_unknown_fields=True):
+    """What the vehicle does to the wire: resistance (ohm, None is unplugged), diode, proximity contact (ohm)."""
+
+    resistance_ohm: Ohm | None = None
+    diode: bool = True
+    proximity_ohm: Ohm | None = None
+
+
+class SimulatedChargerPilot(Wire[ChargerSignal, VehicleSignal]):
+    """The charger's end over the medium; see ChargerPilot."""
+
+    def __init__(self, medium: Medium, *, connector: int = 1) -> None:
+        self._signal = ChargerSignal()
+        self._state = PilotState.A
+        self._fault: PilotFault = ""
+        self._proximity = Proximity("open")
+        self._on_state: list[Callable[[PilotState], None]] = []
+        self._on_oscillator: list[Callable[[bool], None]] = []
+        self._on_proximity: list[Callable[[Proximity], None]] = []
+        super().__init__(medium, Channel.CP, VehicleSignal, connector=connector)
+        self.on_change(lambda _: self._read())
+        self.hold(self._signal)
+
+    @property
+    def state(self) -> PilotState:
+        """The state that the levels mean; the last one while they lie between two."""
+        return self._state
+
+    @property
+    def fault(self) -> PilotFault:
+        """Why the state is E."""
+        return self._fault
+
+    @property
+    def proximity(self) -> Proximity:
+        """What the plug's proximity contact says; `open` while nothing is plugged in."""
+        return self._proximity
+
+    @property
+    def duty_percent(self) -> float | None:
+        """The duty cycle set, None while the oscillator is off."""
+        return self._signal.duty_percent
+
+    def on_state(self, callback: Callable[[PilotState], None]) -> None:
+        """Call `callback` with each new state."""
+        self._on_state.append(callback)
+
+    def on_proximity(self, callback: Callable[[Proximity], None]) -> None:
+        """Call `callback` with each change of the proximity contact; before `on_state` when both change."""
+        self._on_proximity.append(callback)
+
+    def on_oscillator(self, callback: Callable[[bool], None]) -> None:
+        """Call `callback` when the oscillator is switched on or off."""
+        self._on_oscillator.append(callback)
+
+    def set_duty(self, percent: float | None) -> None:
+        """Run the oscillator at `percent` or switch it off. Raises ValueError outside 0..100."""
+        if percent is not None:
+            read_duty(percent)
+        self._drive(ChargerSignal(percent))
+
+    def set_error(self, state: PilotState) -> None:
+        """Force E or F. Raises ValueError for another state."""
+        if state not in (PilotState.E, PilotState.F):
+            raise ValueError(f"{state} is not a fault that a charger shows")
+        self._drive(ChargerSignal(fault="E" if state is PilotState.E else "F"))
+
+    def _drive(self, signal: ChargerSignal) -> None:
+        before, self._signal = self._signal.duty_percent is not None, signal
+        self.hold(signal)
+        on = signal.duty_percent is not None
+        if on is not before:
+            for callback in self._on_oscillator:
+                callback(on)
+        self._read()
+
+    def _read(self) -> None:
+        seen = self.seen or VehicleSignal()
+        old_proximity, old_state = self._proximity, self._state
+        self._proximity = read_proximity(seen.proximity_ohm)
+        reading = self._levels(seen)
+        if reading.state is not None:
+            self._state, self._fault = reading.state, reading.fault
+        if self._proximity != old_proximity:
+            for on_proximity in self._on_proximity:
+                on_proximity(self._proximity)
+        if self._state is not old_state:
+            for on_state in self._on_state:
+                on_state(self._state)
+
+    def _levels(self, seen: VehicleSignal) -> PilotReading:
+        if self._signal.fault is not None:
+            return PilotReading(PilotState(self._signal.fault))
+        resistance = seen.resistance_ohm
+        high = pilot_high_mv(resistance, diode=seen.diode)
+        low = None if self._signal.duty_percent is None else pilot_low_mv(resistance, diode=seen.diode)
+        return read_levels(high, low)
+
+
+class SimulatedVehiclePilot(Wire[VehicleSignal, ChargerSignal]):
+    """The vehicle's end over the medium; see VehiclePilot."""
+
+    def __init__(self, medium: Medium, *, connector: int = 1) -> None:
+        self._signal = VehicleSignal()
+        self._duty = DutyReading("no_charging")
+        self._on_duty: list[Callable[[DutyReading], None]] = []
+        super().__init__(medium, Channel.CP, ChargerSignal, connector=connector)
+        self.on_change(lambda _: self._read())
+
+    @property
+    def duty(self) -> DutyReading:
+        """What the charger says; `no_charging` when unplugged, faulty or absent."""
+        return self._duty
+
+    @property
+    def plugged(self) -> bool:
+        """Whether the plug is in."""
+        return self._signal.resistance_ohm is not None
+
+    def on_duty(self, callback: Callable[[DutyReading], None]) -> None:
+        """Call `callback` with each new reading."""
+        self._on_duty.append(callback)
+
+    def plug(self, *, proximity_ohm: int | None = SEATED_OHM, diode: bool = True) -> None:
+        """Put the plug in and show B. `proximity_ohm` None is a plug that is not seated."""
+        self._show(VehicleSignal(VEHICLE_OHM[PilotState.B], diode, proximity_ohm))
+
+    def set_state(self, state: PilotState) -> None:
+        """Show B, C or D. Raises ValueError for another state, and for C and D when unplugged."""
+        if state is PilotState.B and not self.plugged:
+            return  # whoever leaves everything safe need not know that the plug is out
+        if state not in VEHICLE_OHM or not self.plugged:
+            raise ValueError(f"a vehicle that is {'plugged in' if self.plugged else 'unplugged'} cannot show {state}")
+        self._show(msgspec.structs.replace(self._signal, resistance_ohm=VEHICLE_OHM[state]))
+
+    def unplug(self) -> None:
+        """Pull the plug."""
+        self._show(VehicleSignal())
+
+    def _show(self, signal: VehicleSignal) -> None:
+        self._signal = signal
+        self.hold(signal)
+        self._read()
+
+    def _read(self) -> None:
+        seen = self.seen
+        duty = DutyReading("no_charging")
+        if seen is not None and seen.fault is None and self.plugged:
+            duty = _read_duty(100.0 if seen.duty_percent is None else seen.duty_percent)
+        if duty != self._duty:
+            self._duty = duty
+            for callback in self._on_duty:
+                callback(duty)
+
+
+def _read_duty(percent: float) -> DutyReading:
+    try:
+        return read_duty(percent)
+    except ValueError:  # the far end is another program
+        return DutyReading("error")

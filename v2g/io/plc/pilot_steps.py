@@ -1,0 +1,60 @@
+"""What a charger shows on the pilot, one thing after the other: restarts, wake-ups and the way to basic charging."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from v2g.iec61851.duty import HLC_DUTY
+from v2g.iec61851.pilot import PilotState
+from v2g.io.plc.pilot import ChargerPilot
+
+
+class Show(msgspec.Struct, frozen=True):
+    """Show a duty cycle (percent, None is X1) or force E or F, for so many seconds."""
+
+    duty: float | None
+    seconds: float = 0.0
+    forced: PilotState | None = None
+
+
+def start_over(step_x1_s: float, step_ef_s: float) -> tuple[Show, ...]:
+    """X1, then F, then 5 % again: the vehicle starts over (V2G3-M07-04 to -12)."""
+    return (Show(None, step_x1_s), Show(None, step_ef_s, PilotState.F), Show(HLC_DUTY))
+
+
+class PilotSteps:
+    """Plays steps on a pilot. Meanwhile the wire's states are our own doing; what stands there at the end is told."""
+
+    def __init__(self, pilot: ChargerPilot, on_end: Callable[[], None]) -> None:
+        self._pilot, self._on_end = pilot, on_end
+        self._loop = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def running(self) -> bool:
+        """Whether steps are being played."""
+        return self._timer is not None
+
+    def play(self, steps: Sequence[Show]) -> None:
+        """Begin, in place of whatever is played now; the last step stays."""
+        self.cancel()
+        self._play(list(steps))
+
+    def cancel(self) -> None:
+        """Stop where it stands."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _play(self, steps: list[Show]) -> None:
+        step, *rest = steps
+        # armed first: what the pilot tells within is our own doing, too
+        self._timer = self._loop.call_later(step.seconds, self._play, rest) if rest else self._timer
+        if step.forced is not None:
+            self._pilot.set_error(step.forced)
+        else:
+            self._pilot.set_duty(step.duty)
+        if not rest:
+            self._timer = None
+            self._on_end()

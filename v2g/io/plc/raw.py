@@ -1,0 +1,103 @@
+"""The powerline behind a network interface: AF_PACKET, EtherType 0x88E1. CAP_NET_RAW is all that it needs."""
+
+import asyncio
+import errno
+import os
+import socket
+
+from v2g.errors import ConfigError, TransportError
+from v2g.io.plc.link import ETHERTYPE, OnFrame, OnPort, PlcConfig, PlcLink
+from v2g.io.simulation.medium import Medium
+
+_MAX_FRAME = 1518
+_READ_BATCH = 64
+_PACKET_OUTGOING = 4  # linux/if_packet.h
+_ETH_P_ALL = 3  # linux/if_ether.h
+
+
+class RawLink:
+    """A PlcLink on one interface.
+
+    With `overhear`, frames that this machine sends are received, too: for watching another program's port.
+    """
+
+    def __init__(self, interface: str, *, overhear: bool = False) -> None:
+        """Open the interface. Raises TransportError when it is missing, down, or the right to use it is."""
+        self._interface = interface
+        self._overhear = overhear
+        self._callback: OnFrame | None = None
+        self._on_port: OnPort | None = None
+        self._loop = asyncio.get_running_loop()
+        try:
+            self._socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW | socket.SOCK_NONBLOCK, 0)
+        except PermissionError:
+            raise TransportError(
+                f"raw frames on {interface} are not permitted",
+                hint="run as root, or grant CAP_NET_RAW (systemd: AmbientCapabilities=CAP_NET_RAW)",
+            ) from None
+        try:
+            # Only a socket for all EtherTypes is given what this machine sends.
+            self._socket.bind((interface, _ETH_P_ALL if overhear else ETHERTYPE))
+            self._mac: bytes = self._socket.getsockname()[4]
+            down = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        except OSError as error:
+            self._socket.close()
+            raise TransportError(f"{interface}: {error.strerror}", hint="`ip link` lists the interfaces") from None
+        if down:
+            self._socket.close()
+            raise TransportError(f"{interface}: {os.strerror(down)}", hint=f"ip link set {interface} up")
+        self._loop.add_reader(self._socket, self._readable)
+
+    @property
+    def mac(self) -> bytes:
+        """Address of the interface."""
+        return self._mac
+
+    def on_frame(self, callback: OnFrame) -> None:
+        """See PlcLink."""
+        self._callback = callback
+
+    def on_port(self, callback: OnPort) -> None:
+        """See PlcLink. An interface that is set down is gone, too: its modem may lose its power with it."""
+        self._on_port = callback
+
+    def send(self, frame: bytes) -> None:
+        """See PlcLink."""
+        try:
+            self._socket.send(frame)
+        except (BlockingIOError, InterruptedError):
+            return  # the interface's queue is full: lost, as on the line
+        except OSError as error:
+            if error.errno == errno.ENOBUFS:
+                return  # the same
+            raise TransportError(f"{self._interface}: {error.strerror}") from None
+
+    def close(self) -> None:
+        """See PlcLink."""
+        if self._socket.fileno() >= 0:
+            self._loop.remove_reader(self._socket)
+            self._socket.close()
+
+    def _readable(self) -> None:
+        for _ in range(_READ_BATCH):
+            if self._socket.fileno() < 0:
+                return
+            try:
+                frame, address = self._socket.recvfrom(_MAX_FRAME)
+            except (BlockingIOError, InterruptedError):
+                return
+            except OSError:  # deleted or set down
+                self.close()
+                if self._on_port is not None:
+                    self._on_port(False)  # noqa: FBT003
+                return
+            ours = address[2] == _PACKET_OUTGOING
+            if self._callback is not None and (not ours or self._overhear) and address[1] == ETHERTYPE:
+                self._callback(frame)
+
+
+def open_raw(config: PlcConfig, _medium: Medium | None) -> PlcLink:
+    """Open `config.interface`."""
+    if not config.interface:
+        raise ConfigError("the raw powerline needs an interface", hint="set `interface`, such as eth1")
+    return RawLink(config.interface)

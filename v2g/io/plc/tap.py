@@ -1,0 +1,128 @@
+"""A network interface made of a powerline port: IPv6 of a modem that the kernel knows nothing of.
+
+HomePlug frames stay with the program; everything else goes between the port and a TAP device, so that SDP, TCP and
+TLS run over a serial modem as over any other interface. The device is the program's own and vanishes with it, unless
+the administrator made it beforehand (`ip tuntap add dev plc0 mode tap user v2g`), which spares the program
+CAP_NET_ADMIN.
+"""
+
+import asyncio
+import fcntl
+import os
+import socket
+import struct
+from collections.abc import Callable
+from typing import Final
+
+from v2g.errors import ConfigError, TransportError
+from v2g.io.plc.link import ETHERTYPE, PlcLink
+from v2g.io.plc.wrapped import WrappedLink
+from v2g.observe import Observe
+
+_DEVICE: Final = "/dev/net/tun"
+_TUNSETIFF, _TAP, _NO_HEADER = 0x400454CA, 0x0002, 0x1000  # linux/if_tun.h
+_GET_FLAGS, _SET_FLAGS, _GET_MAC, _SET_MAC = 0x8913, 0x8914, 0x8927, 0x8924  # linux/sockios.h
+_UP: Final = 1
+_ETHER: Final = 1  # ARPHRD_ETHER
+_MAX_NAME: Final = 15
+_MAX_FRAME: Final = 1518
+_READ_BATCH: Final = 64
+_PAUSE_S: Final = 1.0
+_HOMEPLUG: Final = ETHERTYPE.to_bytes(2, "big")
+
+
+class TapLink(WrappedLink):
+    """A PlcLink whose other frames are a network interface's: only HomePlug frames arrive here."""
+
+    def __init__(self, link: PlcLink, name: str, *, observe: Callable[[Observe], None]) -> None:
+        """Make or take over the interface `name`, with the port's address. Raises ConfigError, TransportError."""
+        if not 0 < len(os.fsencode(name)) <= _MAX_NAME or "/" in name or name in (".", ".."):
+            raise ConfigError(f"{name!r} is no name for an interface", hint="up to 15 characters, such as plc0")
+        super().__init__(link)
+        self._name = name
+        self._observe = observe
+        self._loop = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None
+        self._fd = -1
+        self._open()
+        link.on_frame(self._received)
+
+    def close(self) -> None:
+        """See PlcLink. The interface goes with it."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._close()
+        super().close()
+
+    def _open(self) -> None:
+        try:
+            self._fd = os.open(_DEVICE, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+        except OSError as error:
+            raise TransportError(
+                f"{_DEVICE}: {error.strerror}", hint="load the kernel's tun module and let this user open the device"
+            ) from None
+        try:
+            fcntl.ioctl(self._fd, _TUNSETIFF, _request(self._name, struct.pack("H", _TAP | _NO_HEADER)))
+            self._bring_up()
+        except OSError as error:
+            os.close(self._fd)
+            self._fd = -1
+            raise TransportError(
+                f"interface {self._name}: {error.strerror}",
+                hint="grant CAP_NET_ADMIN, or make it before: ip tuntap add dev NAME mode tap user USER",
+            ) from None
+        self._loop.add_reader(self._fd, self._readable)
+
+    def _bring_up(self) -> None:
+        """Give the interface the port's address and set it up, where somebody else has not done so already."""
+        with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as any_:
+            address = struct.pack("H6s", _ETHER, self.mac)
+            if fcntl.ioctl(any_, _GET_MAC, _request(self._name))[16:24] != address:
+                fcntl.ioctl(any_, _SET_MAC, _request(self._name, address))
+            (flags,) = struct.unpack_from("H", fcntl.ioctl(any_, _GET_FLAGS, _request(self._name)), 16)
+            if not flags & _UP:
+                fcntl.ioctl(any_, _SET_FLAGS, _request(self._name, struct.pack("H", flags | _UP)))
+
+    def _received(self, frame: bytes) -> None:
+        if frame[12:14] == _HOMEPLUG:
+            self._pass_on(frame)
+        elif self._fd >= 0:
+            try:
+                os.write(self._fd, frame)
+            except OSError:  # set down by somebody, or its queue is full: lost, as on a line
+                return
+
+    def _readable(self) -> None:
+        for _ in range(_READ_BATCH):
+            if self._fd < 0:
+                return
+            try:
+                frame = os.read(self._fd, _MAX_FRAME)
+            except (BlockingIOError, InterruptedError):
+                return
+            except OSError as error:  # deleted
+                self._close()
+                self._observe(Observe("link", "tap_lost", {"interface": self._name, "error": error.strerror}))
+                self._timer = self._loop.call_later(_PAUSE_S, self._try)
+                return
+            if frame[12:14] != _HOMEPLUG:
+                self._link.send(frame)
+
+    def _try(self) -> None:
+        try:
+            self._open()
+        except TransportError:
+            self._timer = self._loop.call_later(_PAUSE_S, self._try)
+            return
+        self._observe(Observe("link", "tap_back", {"interface": self._name}))
+
+    def _close(self) -> None:
+        if self._fd >= 0:
+            self._loop.remove_reader(self._fd)
+            os.close(self._fd)
+            self._fd = -1
+
+
+def _request(name: str, value: bytes = b"") -> bytes:
+    """Return a struct ifreq."""
+    return os.fsencode(name).ljust(16, b"\0") + value.ljust(24, b"\0")

@@ -1,0 +1,99 @@
+"""Writes what programs observe as JSON lines, stamped with both clocks."""
+
+import logging
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from v2g.io.runtime.clock import Clock
+from v2g.io.storage.growing_file import MIB, GrowingFile, LogFiles
+from v2g.observe import Observe
+
+if TYPE_CHECKING:  # a back end has no ISO 15118 session, and need not load one
+    from v2g.io.runtime.runner import Core
+    from v2g.io.runtime.trace import Trace
+    from v2g.iso15118.session import Session
+
+_encode = msgspec.json.Encoder(order="deterministic").encode
+_log = logging.getLogger(__name__)
+
+MOST_HELD: Final = 2000
+
+
+class EventLog:
+    """Appends one JSON object a line: `t` (s, CLOCK_MONOTONIC), `utc_ms`, `process`, `stage`, `name`, `data`.
+
+    With no path it only logs, and holds the last lines for `recent`. Lines are written unbuffered, so that a killed
+    process loses none; how large their files grow, and how many there are, `files` says. A disk that is full costs
+    events, never the session that they are about: unlike the books, they prove nothing. What belongs to a conversation
+    goes to its `trace`, too.
+    """
+
+    def __init__(
+        self,
+        process: str,
+        clock: Clock,
+        path: Path | None = None,
+        *,
+        trace: "Trace | None" = None,
+        files: LogFiles = LogFiles(),  # noqa: B008 - it does not change
+    ) -> None:
+        """Raises TransportError for a file that cannot be written."""
+        self._process = process
+        self.path: Final = path
+        self._trace = trace
+        self._clock = clock
+        self._file = GrowingFile(path, max_bytes=files.max_mib * MIB, keep=files.keep) if path else None
+        self._held: deque[tuple[float, int, Observe]] = deque(maxlen=0 if path else MOST_HELD)
+
+    def __call__(self, event: Observe) -> None:
+        """Record one event."""
+        level = logging.DEBUG if event.routine else logging.INFO
+        if _log.isEnabledFor(level):
+            told = "".join(f" {key}={value}" for key, value in event.data.items() if value is not None)
+            _log.log(level, "%s %s%s", event.stage, event.name, told)
+        if self._trace is not None:
+            self._trace.event(event)
+        if self._file is None:
+            self._held.append((self._clock.monotonic(), self._clock.utc_ms(), event))
+        else:
+            try:
+                self._file.append(self._line(self._clock.monotonic(), self._clock.utc_ms(), event) + b"\n")
+            except OSError as error:
+                _log.error("an event is lost: %s", error)
+
+    def _line(self, now: float, utc_ms: int, event: Observe) -> bytes:
+        record: dict[str, Any] = {
+            "t": now,
+            "utc_ms": utc_ms,
+            "process": self._process,
+            "stage": event.stage,
+            "name": event.name,
+            "data": event.data,
+        }
+        return _encode(record)
+
+    def recent(self) -> list[bytes]:
+        """Return the last lines, oldest first, where they go to no file."""
+        return [self._line(*held) for held in list(self._held)]
+
+    def tracer(self, evse_id: str = "") -> "Callable[[Session], Core]":
+        """Return what makes of a core something that a runner takes, with its messages written down if so wanted.
+
+        `evse_id` names one of several EVSEs, in whose events it stands.
+        """
+        return _untraced if self._trace is None else self._trace.place(evse_id).traced
+
+    def close(self) -> None:
+        """Close the files."""
+        if self._file is not None:
+            self._file.close()
+        if self._trace is not None:
+            self._trace.close()
+
+
+def _untraced(core: "Session") -> "Core":
+    return core

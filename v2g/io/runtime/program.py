@@ -1,0 +1,174 @@
+"""What the programs have in common: arguments, configuration file, log, signals and exit codes."""
+
+import argparse
+import asyncio
+import contextlib
+import gc
+import logging
+import os
+import signal
+import stat
+import sys
+from collections.abc import Callable, Coroutine, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from v2g.errors import ConfigError, V2GError
+from v2g.extras import extras_named
+from v2g.io.runtime.config_files import expired
+from v2g.io.storage.growing_file import MIB, GrowingFile, LogFiles, reopen_all
+from v2g.text import printable, redacted
+
+Config = TypeVar("Config")
+
+EXIT_CODES = """exit codes: 0 done, 1 failure, 2 configuration, 3 protocol, 4 trust, 5 refused, 6 timeout, 7 transport,
+8 storage, 130 interrupted"""
+
+
+def arguments(name: str, description: str, argv: Sequence[str] | None = None) -> tuple[Path, Path | None]:
+    """Return `(config, events)` of a program's command line; `--help` and mistakes end the process."""
+    parser = argparse.ArgumentParser(
+        prog=f"python -m {name}",
+        description=description,
+        epilog=f"example: python -m {name} --config /etc/v2g-engine/{name}.toml\n\n{EXIT_CODES}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--config", type=Path, required=True, help="TOML or YAML file of mode 0600")
+    parser.add_argument("--events", type=Path, help="append one JSON line per event to this file")
+    options = parser.parse_args(argv)
+    return options.config, options.events
+
+
+def read_config(path: Path) -> str:
+    """Return the text of a configuration file. Raises ConfigError when others may read or change it (R150)."""
+    try:
+        if path.is_dir():
+            raise ConfigError(f"{path} is a folder", hint="name the configuration file in it")
+        mode = stat.S_IMODE(path.stat().st_mode)
+        if mode & 0o077:
+            raise ConfigError(f"{path} has mode {mode:04o}: others may read or change it", hint=f"chmod 600 {path}")
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}", hint="--help shows an example") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path}: not UTF-8 text") from None
+
+
+class _Lines(logging.Formatter):
+    """Keeps a message on its line, and what peers say from being obeyed by a terminal."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the standard library's name
+        return printable(redacted(super().formatMessage(record)))
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802
+        return printable(redacted(super().formatException(ei)), lines=True)
+
+
+class _FileHandler(logging.Handler):
+    """Writes log lines to a file that grows; what the disk does not take goes to standard error."""
+
+    def __init__(self, file: GrowingFile) -> None:
+        super().__init__()
+        self._file = file
+
+    def emit(self, record: logging.LogRecord) -> None:
+        line = self.format(record) + "\n"
+        try:
+            self._file.append(line.encode(errors="backslashreplace"))
+        except OSError:
+            sys.stderr.write(line)
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+
+def start_log(level: str, files: LogFiles = LogFiles()) -> None:  # noqa: B008 - it does not change
+    """Log to standard error, or the file that `files` names: time, level, module, message, a line for each.
+
+    Raises TransportError.
+    """
+    handler: logging.Handler = logging.StreamHandler(sys.stderr)
+    if files.file is not None:
+        handler = _FileHandler(GrowingFile(files.file, max_bytes=files.max_mib * MIB, keep=files.keep))
+    handler.setFormatter(_Lines("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+
+
+def keep_responsive() -> None:
+    """Let nothing hold the event loop up for long, where everything that stays is there now.
+
+    The collector of cycles looks at no more than what is made from now on, and seldom: with many vehicles it would
+    take longer than a vehicle waits. A thread that calculates gives way after a millisecond.
+    """
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 20)
+    gc.enable()  # a program that starts has it off, since nothing that is loaded goes away again
+    sys.setswitchinterval(0.001)
+
+
+class OrderlyEnd:
+    """What the first SIGTERM or SIGINT does in a program that ends in good order; the second one cuts it off."""
+
+    def __init__(self) -> None:
+        self._begin: Callable[[], bool] = lambda: False
+        self.asked = False
+        """Whether the program was told to end."""
+
+    def by(self, begin: Callable[[], bool]) -> None:
+        """Call `begin` then: it returns whether an orderly end has begun; else there is nothing to end in order."""
+        self._begin = begin
+
+    def ask(self) -> bool:
+        """Begin to end; return False when the program has to be cut off."""
+        if self.asked:
+            return False
+        self.asked = True
+        return self._begin()
+
+
+def run(
+    load: Callable[[], Config],
+    log: Callable[[Config], tuple[str, LogFiles]],
+    program: Callable[[Config], Coroutine[Any, Any, int]],
+    *,
+    interrupted: int = 0,
+    end: OrderlyEnd | None = None,
+    loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None,
+) -> int:
+    """Load a configuration, log as `log` says (level, files), run the program to its end, and return its exit code.
+
+    SIGHUP opens log and event files anew, unless a terminal that goes is meant by it or a program means something else.
+    SIGTERM and SIGINT cancel it, which is how a server ends; `interrupted` is the exit code then. With `end` the first
+    one lets it end in good order where it can. An error of `v2g.errors` becomes one log line with its hint and the
+    exit code of its kind.
+    """
+    start_log("info")
+    try:
+        config = load()
+        start_log(*log(config))
+        for each in expired(config):
+            logging.getLogger("v2g").warning("%s", each)
+        keep_responsive()
+        with extras_named(), asyncio.Runner(loop_factory=loop_factory) as runner:
+            return runner.run(_until_signalled(program(config), interrupted, end or OrderlyEnd()))
+    except V2GError as error:
+        logging.getLogger("v2g").error("%s%s", error, f" ({error.hint})" if error.hint else "")
+        return error.exit_code
+
+
+async def _until_signalled(program: Coroutine[Any, Any, int], interrupted: int, end: OrderlyEnd) -> int:
+    task = asyncio.create_task(program)
+    loop = asyncio.get_running_loop()
+
+    def told() -> None:
+        if not end.ask():
+            task.cancel()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, told)
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL and not os.isatty(0):
+        loop.add_signal_handler(signal.SIGHUP, reopen_all)
+    with contextlib.suppress(asyncio.CancelledError):
+        return await task
+    return interrupted

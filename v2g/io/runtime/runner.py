@@ -1,0 +1,364 @@
+"""Runs a sans-I/O session on a byte stream: the only place where a protocol core meets asyncio.
+
+The runner feeds what it reads, executes the actions in order, arms one timer, and lets slow commands run as tasks
+whose outcomes return as facts. Where an action has to be on the disk before the next one, that one waits, and the
+event loop goes on with other sessions. It knows no message and no role.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Coroutine
+from functools import partial
+from typing import Any, Final, Protocol
+
+from v2g.errors import StoreError, TransportError, V2GError
+from v2g.io.runtime.clock import Clock
+from v2g.iso15118.session import Action, Close, Command, Fact, Send
+from v2g.observe import Observe, Scalar
+
+READ_SIZE = 16 * 1024
+LINGER = 3.0
+"""Seconds that commands given before Close (contactors, journal) may still take, and the last words to the peer."""
+
+MAX_HELD: Final = 10.0
+"""Seconds that an action may take before the next one; a disk that needs longer is as good as none, and power stops."""
+
+MAX_UNSENT: Final = 1024 * 1024
+"""Bytes that may wait for a peer that asks and does not read the answers."""
+
+_log = logging.getLogger(__name__)
+
+Outcome = Coroutine[Any, Any, Fact | None] | asyncio.Future[Any]
+Execute = Callable[[Command], Outcome | None]
+"""Carries a command out: at once and returning None; beside what follows, by a coroutine; or before what follows, by a
+future. The outcome of either is a fact or None.
+
+What must be true before the next action is done at once (a lowered limit at the hardware) or by a future (a journal
+entry on disk).
+"""
+
+
+class Core(Protocol):
+    """What is run: a `v2g.iso15118.session.Session`, or something around one that behaves like it."""
+
+    @property
+    def closed(self) -> bool:
+        """Whether Close is among the actions given out or waiting."""
+
+    @property
+    def reason(self) -> str:
+        """Why it ended, or empty."""
+
+    def start(self, now: float, utc_ms: int) -> None:
+        """Begin."""
+
+    def receive(self, data: bytes, now: float, utc_ms: int) -> None:
+        """Take plaintext of the connection, split in any way."""
+
+    def receive_eof(self, now: float, utc_ms: int) -> None:
+        """The peer closed, or the link is gone."""
+
+    def fact(self, fact: Fact, now: float, utc_ms: int) -> None:
+        """Take an outcome or a change of the world."""
+
+    def tick(self, now: float, utc_ms: int) -> None:
+        """Let every timer expire that is due."""
+
+    def abort(self, reason: str, now: float, utc_ms: int) -> None:
+        """End at once and safely."""
+
+    def deadline(self) -> float | None:
+        """Return when `tick` has to be called, or None."""
+
+    def actions(self) -> list[Action]:
+        """Return what to do, in order, and forget it."""
+
+
+class ByteStream(Protocol):
+    """What a session runs on: `v2g.io.tls.client.TlsStream`, a TCP connection, one half of a pair in tests."""
+
+    async def read(self, n: int) -> bytes:
+        """Return up to `n` bytes, b"" at the end. Raises TransportError."""
+
+    async def write(self, data: bytes) -> None:
+        """Send everything. Raises TransportError."""
+
+    async def close(self) -> None:
+        """Close in good order; harmless when already closed."""
+
+
+class Runner:
+    """One session on one stream. `fact` and `abort` may be called from anywhere in the event loop."""
+
+    def __init__(
+        self,
+        session: Core,
+        stream: ByteStream,
+        *,
+        execute: Execute,
+        clock: Clock,
+        observe: Callable[[Observe], None],
+    ) -> None:
+        self._session = session
+        self._stream = stream
+        self._execute = execute
+        self._clock = clock
+        self._observe = observe
+        self._out = bytearray()
+        self._wake = asyncio.Event()
+        self._timer: asyncio.TimerHandle | None = None
+        self._tasks: set[asyncio.Future[Any]] = set()
+        self._failure: BaseException | None = None
+        self._steps: deque[Callable[[float, int], None]] = deque()
+        self._stepping = False
+        self._actions: deque[Action] = deque()
+        self._held: asyncio.Future[Any] | None = None
+        self._armed = 0.0
+        self._patience: asyncio.Timeout | None = None
+
+    async def run(self) -> str:
+        """Run to the end; return the reason of Close. Raises what broke here, not the peer, with all stopped safely."""
+        reader = asyncio.create_task(self._read())
+        try:
+            self._feed(self._session.start)
+            await self._write()
+        except asyncio.CancelledError:
+            self.abort("cancelled")
+            raise
+        except Exception as error:  # noqa: BLE001 - a stream that fails in a way that it never promised
+            self._broke(error)
+        finally:
+            while self._held is not None:  # which ends by itself after MAX_HELD
+                await asyncio.wait((self._held,), timeout=LINGER)
+            if self._timer is not None:
+                self._timer.cancel()
+            reader.cancel()
+            if self._tasks:
+                await asyncio.wait(self._tasks, timeout=LINGER)
+            for task in self._tasks:
+                if isinstance(task, asyncio.Task):  # any other future is of work that others have begun
+                    task.cancel()
+            await asyncio.gather(reader, return_exceptions=True)
+            await self._close_stream()
+        if self._failure is not None:
+            raise self._failure
+        return self._session.reason
+
+    def fact(self, fact: Fact) -> None:
+        """Tell the session something."""
+        self._feed(lambda now, utc_ms: self._session.fact(fact, now, utc_ms))
+
+    def abort(self, reason: str) -> None:
+        """End the session at once and safely; `reason` is a stable word."""
+        self._feed(lambda now, utc_ms: self._session.abort(reason, now, utc_ms))
+
+    async def _read(self) -> None:
+        data = b"?"
+        while data and not self._session.closed:
+            try:
+                data = await self._stream.read(READ_SIZE)
+            except TransportError as error:
+                self._observe(Observe("session", "link_lost", {"error": str(error)}))
+                data = b""
+            except Exception as error:  # noqa: BLE001 - nobody hears the peer any more, so power stops
+                self._broke(error)
+                return
+            self._feed(partial(self._session.receive, data) if data else self._session.receive_eof)
+
+    async def _write(self) -> None:
+        try:
+            async with asyncio.timeout(None) as self._patience:
+                while not self._over or self._out:
+                    await self._wake.wait()
+                    self._wake.clear()
+                    data = bytes(self._out)
+                    self._out.clear()
+                    if data:
+                        await self._say(data)
+        except TimeoutError:
+            self._observe(Observe("session", "link_lost", {"error": "the peer does not read"}))
+        finally:
+            self._patience = None
+
+    async def _say(self, data: bytes) -> None:
+        try:
+            await self._stream.write(data)
+        except TransportError as error:
+            self._observe(Observe("session", "link_lost", {"error": str(error)}))
+            self._feed(self._session.receive_eof)
+
+    @property
+    def _over(self) -> bool:
+        """Whether nothing is left to do but to send what is still to be sent."""
+        return self._failure is not None or (self._session.closed and self._held is None and not self._actions)
+
+    def _end(self) -> None:
+        """Wake the writer; what it still has to say to a peer that does not read is not said forever."""
+        self._wake.set()
+        if self._over and self._patience is not None and self._patience.when() is None:
+            self._patience.reschedule(asyncio.get_running_loop().time() + LINGER)
+
+    def _feed(self, step: Callable[[float, int], None]) -> None:
+        """Take one step and execute its actions; a step asked for meanwhile follows it, so that order is kept."""
+        self._steps.append(step)
+        if self._stepping:
+            return
+        self._stepping = True
+        while self._steps:
+            try:
+                self._steps.popleft()(self._clock.monotonic(), self._clock.utc_ms())
+                self._perform()
+            except Exception as error:  # noqa: BLE001 - whatever broke, the power has to stop first
+                self._broke(error)
+        self._stepping = False
+        self._arm()
+
+    def _perform(self) -> None:
+        self._actions.extend(self._session.actions())
+        while self._actions and self._held is None:
+            match action := self._actions.popleft():
+                case Send():
+                    self._out += action.data
+                case Observe():
+                    self._observe(action)
+                case Command():
+                    self._carry_out(action, self._done)
+                case Close():
+                    pass
+        if self._actions:
+            self._overtake()
+        if len(self._out) > MAX_UNSENT and not self._session.closed:
+            self._steps.append(partial(self._session.abort, "not_reading"))
+        if self._out or self._session.closed:
+            self._end()
+
+    def _overtake(self) -> None:
+        """Do at once what lowers power, of all that waits; what that supersedes is not done any more."""
+        waiting: list[Action] = []
+        for action in self._actions:
+            if isinstance(action, Command) and action.overtakes is not None:
+                waiting = [each for each in waiting if not (isinstance(each, Command) and action.supersedes(each))]
+            waiting.append(action)
+        self._actions = deque(each for each in waiting if _urgent(each) is not each)
+        for each in waiting:
+            if (command := _urgent(each)) is not None:
+                self._carry_out(command, self._done)
+
+    def _carry_out(self, command: Command, done: Callable[["asyncio.Future[Any]"], None]) -> None:
+        outcome = self._execute(command)
+        if outcome is None:
+            return
+        if asyncio.isfuture(outcome) and done == self._done:
+            self._hold(outcome)
+            return
+        task = asyncio.ensure_future(outcome)
+        self._tasks.add(task)
+        task.add_done_callback(done)
+
+    def _hold(self, outcome: "asyncio.Future[Any]") -> None:
+        """Let what follows wait for this outcome."""
+        self._held = outcome
+        limit = asyncio.get_running_loop().call_later(MAX_HELD, self._overdue, outcome)
+
+        def release(held: "asyncio.Future[Any]") -> None:
+            limit.cancel()
+            error = StoreError("it was never written") if held.cancelled() else held.exception()
+            if self._held is not held:
+                return
+            self._held = None
+            if error is not None:
+                self._broke(error)
+                self._arm()
+            elif (fact := held.result()) is not None:
+                self.fact(fact)
+            else:
+                self._feed(_go_on)
+
+        outcome.add_done_callback(release)
+
+    def _overdue(self, outcome: "asyncio.Future[Any]") -> None:
+        if self._held is outcome:
+            self._broke(StoreError(f"the disk has not answered for {MAX_HELD:.0f} s"))
+            self._arm()
+
+    def _done(self, task: "asyncio.Future[Any]") -> None:
+        self._tasks.discard(task)
+        if task.cancelled():
+            return
+        error = task.exception()
+        if error is not None:
+            self._broke(error)
+            self._arm()
+        elif (fact := task.result()) is not None:
+            self.fact(fact)
+
+    def _broke(self, error: BaseException) -> None:
+        """Stop everything after a defect or a failed command: what can still be executed is executed."""
+        self._failure, self._held = self._failure or error, None
+        reason = "command_failed" if isinstance(error, V2GError) else "internal_error"
+        # What failed may have stood before the commands that make safe, in a session that is over by now.
+        actions = [each for each in self._actions if isinstance(each, Command) and each.always]
+        self._actions.clear()
+        try:
+            self._session.abort(reason, self._clock.monotonic(), self._clock.utc_ms())
+        except Exception:  # noqa: BLE001 - what it has asked for until then is still done
+            _log.exception("the session cannot even abort")
+        for action in (*actions, *self._session.actions()):
+            try:
+                if isinstance(action, Command):
+                    self._carry_out(action, self._done_though_broken)
+                elif isinstance(action, Observe):
+                    self._observe(action)
+            except Exception as again:  # noqa: BLE001 - one failed safety command must not keep the next from running
+                self._tell_broken({"error": f"{type(again).__name__}: {again}"})
+        self._tell_broken({"reason": reason, "error": f"{type(error).__name__}: {error}"})
+        self._end()
+
+    def _done_though_broken(self, task: "asyncio.Future[Any]") -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._tell_broken({"error": f"{type(error).__name__}: {error}"})
+
+    def _tell_broken(self, data: dict[str, Scalar]) -> None:
+        """Tell what broke, unless telling is what broke."""
+        try:
+            self._observe(Observe("session", "broke_down", data))
+        except Exception:  # noqa: BLE001 - a full disk must not keep power on
+            _log.exception("cannot record %s", data)
+
+    def _arm(self) -> None:
+        """Have the timer ring in time; one that rings too early, since the deadline was put off, sets the next."""
+        deadline = self._session.deadline()
+        if self._timer is not None:
+            if deadline is not None and self._armed <= deadline:
+                return
+            self._timer.cancel()
+            self._timer = None
+        if deadline is not None:
+            self._armed = deadline
+            delay = deadline - self._clock.monotonic()
+            self._timer = asyncio.get_running_loop().call_later(max(0.0, delay), self._ring)
+
+    def _ring(self) -> None:
+        self._timer = None
+        deadline = self._session.deadline()
+        if deadline is not None and deadline <= self._clock.monotonic():
+            self._feed(self._session.tick)
+        else:
+            self._arm()
+
+    async def _close_stream(self) -> None:
+        try:
+            await self._stream.close()
+        except TransportError as error:
+            self._observe(Observe("session", "close_failed", {"error": str(error)}))
+
+
+def _urgent(action: Action) -> Command | None:
+    """Return what of an action does not wait for the disk."""
+    return action.overtakes if isinstance(action, Command) else None
+
+
+def _go_on(_now: float, _utc_ms: int) -> None:
+    """Take no step, but execute what has waited."""

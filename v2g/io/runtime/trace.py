@@ -1,0 +1,359 @@
+"""Writing down a conversation while it is held, and reading it back.
+
+`Trace` stands between a runner and its core: bytes go through it unchanged, cut where one frame ends, so that each
+message is seen with the state before and after it. The cores know nothing of it.
+"""
+
+import logging
+import os
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, Protocol
+
+from msgspec import Meta
+
+from v2g.errors import CodecError, FrameError, TransportError
+from v2g.io.runtime.clock import Clock
+from v2g.io.storage.growing_file import MIB, Beside, GrowingFile, LogFiles, in_a_thread
+from v2g.iso15118 import trace as lines
+from v2g.iso15118.sequence import State
+from v2g.iso15118.session import NO_SESSION, Action, Fact, Send, Session
+from v2g.iso15118.trace import Line, Way
+from v2g.iso15118.v2gtp import DEFAULT_MAX_PAYLOAD, HEADER_SIZE, read_header
+from v2g.observe import Observe
+
+_log = logging.getLogger(__name__)
+
+FACTS: Final = frozenset({"link", "sdp", "tls", "session", "power", "stop", "hardware", "basic"})
+"""Stages whose events stand in a trace, too: what messages do not say by themselves."""
+
+_ARRIVALS: Final = frozenset({"plugged_in", "pilot_digital", "matching_started", "accepted"})
+"""Events that belong to the conversation that comes, once one is over."""
+
+
+Moment = tuple[int, float]
+"""UTC (ms since 1970, possibly simulated) and CLOCK_MONOTONIC (s)."""
+
+
+class LogConfig(LogFiles, frozen=True, forbid_unknown_fields=True):
+    """What the program writes down, and how much of it is kept. Files that others rename are opened anew on SIGHUP."""
+
+    trace: Path | None = None
+    """File for one JSON line per message, which `v2g trace` reads; full ones are kept as those of events are."""
+    trace_max_mib: Annotated[int, Meta(ge=1, le=4096)] = 64
+    """Size of a full trace, MiB."""
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    """Least important log line that is written."""
+
+
+class TraceFile:
+    """JSON lines in a growing file. A full disk costs lines, never a session: the trace ends then."""
+
+    def __init__(self, path: Path, *, max_mib: int, keep: int = 1, beside: Beside = in_a_thread) -> None:
+        """Open the file; a line that a killed program left unfinished is ended. Raises TransportError."""
+        self._file = GrowingFile(path, max_bytes=max_mib * MIB, keep=keep, beside=beside)
+
+    def write(self, line: Line) -> None:
+        """Append a line."""
+        try:
+            self._file.append(lines.encode_line(line))
+        except OSError as error:
+            _log.error("the trace %s ends: %s", self._file.path, error.strerror)
+            self.close()
+
+    def close(self) -> None:
+        """Close the file; safe to call twice."""
+        self._file.close()
+
+
+class Lines(Protocol):
+    """Where lines go: a `TraceFile`, or the memory of a tester."""
+
+    def write(self, line: Line) -> None:
+        """Take a line."""
+
+    def close(self) -> None:
+        """Take no more."""
+
+
+class Trace:
+    """Everything that one process says and hears, conversation by conversation.
+
+    A program with several EVSEs holds several at a time: each EVSE is a place, whose id stands in its events.
+    """
+
+    def __init__(self, process: str, clock: Clock, file: Lines, *, process_run: str = "") -> None:
+        """`process_run` names this run of the process; made up when empty."""
+        self._process = process
+        self._clock = clock
+        self._file = file
+        self._process_run = process_run or os.urandom(4).hex()
+        self._places: dict[str, Place] = {}
+        self._count = 0
+
+    def place(self, evse_id: str = "") -> "Place":
+        """Return one of several EVSEs; the empty one stands for the whole program."""
+        if evse_id not in self._places:
+            self._places[evse_id] = Place(self, evse_id)
+        return self._places[evse_id]
+
+    def event(self, event: Observe) -> None:
+        """Write an event down if messages do not say it."""
+        if event.stage in FACTS:
+            told = str(event.data.get("evse_id", ""))
+            self.place(told if told in self._places else "").event(event)
+
+    def now(self) -> Moment:
+        """Return the time."""
+        return self._clock.utc_ms(), self._clock.monotonic()
+
+    def next_run(self) -> str:
+        """Return the name of the conversation that begins."""
+        self._count += 1
+        return f"{self._process_run}.{self._count}"
+
+    def write(self, at: Moment, way: Way, name: str, **fields: Any) -> None:
+        """Write a line; `fields` are those of Line."""
+        time, mono_ms = lines.rfc3339(at[0]), round(at[1] * 1000, 3)
+        self._file.write(Line(time=time, mono_ms=mono_ms, process=self._process, way=way, name=name, **fields))
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+class Place:
+    """Where vehicles are talked to, one after the other."""
+
+    def __init__(self, trace: Trace, evse_id: str) -> None:
+        self._trace = trace
+        self._evse_id = evse_id
+        self._run = ""
+        self._over = False
+        self._session = ""
+
+    def traced(self, core: Session) -> "TracedCore":
+        """Return `core` as a runner takes it, with its messages written down."""
+        self._begin()
+        return TracedCore(core, self)
+
+    def event(self, event: Observe) -> None:
+        """Write an event down."""
+        if event.name in _ARRIVALS:
+            self._begin()
+        self._write(self.now(), "fact", event.name, stage=event.stage, body=event.data)
+
+    def now(self) -> Moment:
+        """Return the time."""
+        return self._trace.now()
+
+    def message(
+        self,
+        at: Moment,
+        way: Way,
+        payload_type: int,
+        payload: bytes,
+        message: Any,
+        core: Session,
+        states: tuple[State, State],
+    ) -> None:
+        """Write a message down; `states` are those before and after the step that it belongs to.
+
+        `message` is what the payload says, None where that is not known yet.
+        """
+        if core.session_id != NO_SESSION:
+            self._session = core.session_id.hex()
+        told = lines.describe(payload_type, payload, core.family, message)
+        before, after = states
+        # An exchange moves with its response: a request finds the state that it leaves.
+        if not told.name.endswith("Res"):
+            before = after = before if way == "in" else after
+        self._write(
+            at,
+            way,
+            told.name,
+            stream=lines.stream_name(payload_type),
+            state=before.value,
+            next=after.value,
+            body=told.body,
+            exi="" if told.withheld else payload.hex(),
+            withheld=told.withheld,
+            error=told.error,
+        )
+
+    def broken(self, at: Moment, data: bytes, error: CodecError, core: Session) -> None:
+        """Write down bytes that are no frame."""
+        self._write(at, "in", "", state=core.state.value, next=core.state.value, exi=data.hex(), error=str(error))
+
+    def ended(self) -> None:
+        """Note that the conversation is over: what comes belongs to the next one, once somebody arrives."""
+        self._over = True
+
+    def _begin(self) -> None:
+        if self._over:
+            self._run, self._over, self._session = "", False, ""
+
+    def _write(self, at: Moment, way: Way, name: str, **fields: Any) -> None:
+        self._run = self._run or self._trace.next_run()
+        self._trace.write(at, way, name, run=self._run, session=self._session, evse=self._evse_id, **fields)
+
+
+class TracedCore:
+    """A core whose messages are written down; see `v2g.io.runtime.runner.Core`."""
+
+    def __init__(self, core: Session, place: Place) -> None:
+        self._core = core
+        self._place = place
+        self._frame = bytearray()
+        self._lost = False
+        self._actions: list[Action] = []
+
+    @property
+    def closed(self) -> bool:
+        """See Session."""
+        return self._core.closed
+
+    @property
+    def reason(self) -> str:
+        """See Session."""
+        return self._core.reason
+
+    def deadline(self) -> float | None:
+        """See Session."""
+        return self._core.deadline()
+
+    def start(self, now: float, utc_ms: int) -> None:
+        """See Session."""
+        before = self._state
+        self._core.start(now, utc_ms)
+        self._look(before)
+
+    def receive(self, data: bytes, now: float, utc_ms: int) -> None:
+        """See Session. Frames that came together are fed one by one, which a core may not tell apart."""
+        while data:
+            size = len(data) if self._lost else self._missing()
+            piece, data = data[:size], data[size:]
+            before, at = self._state, self._place.now()
+            self._core.receive(piece, now, utc_ms)
+            self._note(piece, before, at)
+            self._look(before)
+
+    def receive_eof(self, now: float, utc_ms: int) -> None:
+        """See Session."""
+        before = self._state
+        self._core.receive_eof(now, utc_ms)
+        self._look(before)
+
+    def fact(self, fact: Fact, now: float, utc_ms: int) -> None:
+        """See Session."""
+        before = self._state
+        self._core.fact(fact, now, utc_ms)
+        self._look(before)
+
+    def tick(self, now: float, utc_ms: int) -> None:
+        """See Session."""
+        before = self._state
+        self._core.tick(now, utc_ms)
+        self._look(before)
+
+    def abort(self, reason: str, now: float, utc_ms: int) -> None:
+        """See Session."""
+        before = self._state
+        self._core.abort(reason, now, utc_ms)
+        self._look(before)
+
+    def actions(self) -> list[Action]:
+        """See Session."""
+        self._look(self._state)
+        actions, self._actions = self._actions, []
+        return actions
+
+    @property
+    def _state(self) -> State:
+        """Where the conversation stands; a core that fails closes where it is."""
+        over = self._core.closed and self._core.state is not State.PAUSED
+        return State.ENDED if over else self._core.state
+
+    def _missing(self) -> int:
+        """Return how many bytes the frame that is coming lacks, or its header: never 0."""
+        if len(self._frame) < HEADER_SIZE:
+            return HEADER_SIZE - len(self._frame)
+        return HEADER_SIZE + self._header()[1] - len(self._frame)
+
+    def _header(self) -> tuple[int, int]:
+        return read_header(self._frame, max_payload=DEFAULT_MAX_PAYLOAD)
+
+    def _note(self, piece: bytes, before: State, at: Moment) -> None:
+        """Take a piece; write the message down when it is whole. One without payload is whole with its header."""
+        if self._lost:
+            return
+        self._frame += piece
+        if len(self._frame) < HEADER_SIZE:
+            return
+        try:
+            payload_type, length = self._header()
+        except FrameError as error:
+            self._place.broken(at, bytes(self._frame), error, self._core)
+            self._lost = True
+            return
+        if len(self._frame) == HEADER_SIZE + length:
+            payload = bytes(self._frame[HEADER_SIZE:])
+            self._frame.clear()
+            newest = self._core.newest
+            message = newest.message if newest.exi == payload else None
+            self._place.message(at, "in", payload_type, payload, message, self._core, (before, self._state))
+
+    def _look(self, before: State) -> None:
+        """Take the core's actions and write down what it sends."""
+        for action in self._core.actions():
+            self._actions.append(action)
+            if isinstance(action, Send):
+                payload_type = int.from_bytes(action.data[2:4], "big")
+                self._place.message(
+                    self._place.now(),
+                    "out",
+                    payload_type,
+                    action.data[HEADER_SIZE:],
+                    action.message,
+                    self._core,
+                    (before, self._state),
+                )
+        if self._core.closed:
+            self._place.ended()
+
+
+def open_trace(config: LogConfig, process: str, clock: Clock) -> Trace | None:
+    """Return the trace that the configuration asks for, or None. Raises TransportError."""
+    if config.trace is None:
+        return None
+    return Trace(process, clock, TraceFile(config.trace, max_mib=config.trace_max_mib, keep=config.keep))
+
+
+_MAX_LINE: Final = 64 * 2**20
+"""Longest line of a trace, octets: far more than any message."""
+
+
+def read(path: Path) -> Iterator[Line]:
+    """Yield the lines of a trace. Raises TransportError when it cannot be read, CodecError with the line's number.
+
+    A last line that is unfinished is passed over: the program that wrote it was killed, or is still writing.
+    """
+    try:
+        with path.open("rb") as file:
+            for number, text in enumerate(iter(partial(file.readline, _MAX_LINE), b""), 1):
+                if len(text) == _MAX_LINE:
+                    raise CodecError(f"{path}:{number}: a line without end", hint="is it a trace?")
+                if not text.endswith(b"\n"):
+                    return
+                if not text.isspace():
+                    yield _line(path, number, text)
+    except OSError as error:
+        raise TransportError(f"{path}: {error.strerror}", hint="name a trace, as log.trace writes it") from None
+
+
+def _line(path: Path, number: int, text: bytes) -> Line:
+    try:
+        return lines.decode_line(text)
+    except CodecError as error:
+        raise CodecError(f"{path}:{number}: {error}", hint=error.hint) from None

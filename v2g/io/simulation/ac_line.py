@@ -1,0 +1,47 @@
+"""The simulated AC line between a charge point's contactor and a vehicle's on-board charger.
+
+The charge point's end tells what it passes on, the vehicle's end what it draws. Units are integer mV between phase and
+neutral, and mA summed over the phases; current is positive from charge point to vehicle. What it does not model:
+frequency, reactive power, single phases' currents.
+"""
+
+import msgspec
+
+from v2g.io.simulation.medium import Channel, Medium
+from v2g.io.simulation.wire import Wire
+
+
+class ChargerAc(msgspec.Struct, frozen=True, tag="charger", array_like=True, forbid_unknown_fields=True):
+    """What the charge point passes on: voltage (mV), phases, and whether its contactor is closed."""
+
+    voltage_mv: int
+    phases: int
+    contactor_closed: bool
+
+
+class VehicleAc(msgspec.Struct, frozen=True, tag="vehicle", array_like=True, forbid_unknown_fields=True):
+    """What the vehicle draws (mA, all phases together, negative when it gives)."""
+
+    current_ma: int
+
+
+class ChargerAcLine(Wire[ChargerAc, VehicleAc]):
+    """The charge point's end: `publish` what it passes on; `seen` is the vehicle's last VehicleAc or None."""
+
+    def __init__(self, medium: Medium, *, connector: int = 1) -> None:
+        super().__init__(medium, Channel.AC, VehicleAc, connector=connector)
+
+    def publish(self, voltage_mv: int, phases: int, *, contactor_closed: bool) -> None:
+        """Pass this on from now on."""
+        self.hold(ChargerAc(voltage_mv, phases, contactor_closed))
+
+
+class VehicleAcLine(Wire[VehicleAc, ChargerAc]):
+    """The vehicle's end: `publish` what is drawn; `seen` is the charge point's last ChargerAc or None."""
+
+    def __init__(self, medium: Medium, *, connector: int = 1) -> None:
+        super().__init__(medium, Channel.AC, ChargerAc, connector=connector)
+
+    def publish(self, current_ma: int) -> None:
+        """Draw this from now on."""
+        self.hold(VehicleAc(current_ma))

@@ -1,0 +1,88 @@
+"""The simulated connection device: the model of `v2g.hardware.pantograph`, moved by the clock above a roof."""
+
+import asyncio
+from collections.abc import Callable
+
+from v2g.hardware.interfaces import ContactReport
+from v2g.hardware.pantograph import Pantograph, PantographConfig
+from v2g.io.runtime.clock import Clock
+from v2g.io.simulation.contact_line import ChargerContact, ChargerContactLine, VehicleContact
+from v2g.io.simulation.power import Faults
+
+STEP_S = 0.02
+"""Real seconds between two steps of a device that moves."""
+
+
+class SimulatedConnection:
+    """See ConnectionDevice. `window` is how far a vehicle may stand from its place, cm along and across."""
+
+    def __init__(
+        self,
+        line: ChargerContactLine,
+        faults: Faults,
+        clock: Clock,
+        config: PantographConfig,
+        *,
+        window: tuple[int, int],
+    ) -> None:
+        self._line, self._faults, self._clock, self._window = line, faults, clock, window
+        self._loop = asyncio.get_running_loop()
+        self._model = Pantograph(config)
+        self._at = clock.monotonic()
+        self._timer: asyncio.TimerHandle | None = None
+        self._report = ContactReport()
+        self._on_report: list[Callable[[ContactReport], None]] = []
+        line.on_change(self._vehicle_changed)
+        faults.on_change(self._act)
+        self._act()
+
+    @property
+    def report(self) -> ContactReport:
+        """See ConnectionDevice."""
+        return self._report
+
+    def send(self, *, down: bool) -> None:
+        """See ConnectionDevice."""
+        self._act()  # until now it stood still, or went the other way
+        self._model.send(down=down)
+        self._act()
+
+    def on_report(self, callback: Callable[[ContactReport], None]) -> None:
+        """See ConnectionDevice."""
+        self._on_report.append(callback)
+
+    def close(self) -> None:
+        """Stop moving."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _vehicle_changed(self, vehicle: VehicleContact | None) -> None:
+        if vehicle is not None:
+            self._faults.note("connected")
+        self._act()
+
+    def _act(self) -> None:
+        """Bring the model to this moment, show what came of it, and come back while it moves."""
+        now, model, vehicle = self._clock.monotonic(), self._model, self._line.seen
+        seconds, self._at = now - self._at, now
+        model.jammed, model.worn = "device_jammed" in self._faults, "contacts_worn" in self._faults
+        below = vehicle is not None and abs(vehicle.x_cm) <= self._window[0] and abs(vehicle.y_cm) <= self._window[1]
+        model.advance(seconds, vehicle.roof_mm if vehicle is not None and below else None)
+        self.close()
+        if model.moving:
+            self._faults.note("moving")
+            self._timer = self._loop.call_later(STEP_S, self._act)
+        self._line.hold(ChargerContact(model.height_mm, model.connected))
+        report = ContactReport(
+            mechanical=model.mechanical,
+            connected=model.connected,
+            present=vehicle is not None,
+            moving=vehicle is not None and vehicle.moving,
+            x_cm=vehicle.x_cm if vehicle is not None else 0,
+            y_cm=vehicle.y_cm if vehicle is not None else 0,
+        )
+        if report != self._report:
+            self._report = report
+            for callback in self._on_report:
+                callback(report)

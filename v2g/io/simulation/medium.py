@@ -1,0 +1,184 @@
+"""The simulated copper between chargers and vehicles: what is sent on a channel reaches all others on it.
+
+Two kinds: separate processes are joined through a folder (`Medium.attach`, v2g.io.simulation.medium_folder), stations
+of one process through a Room. What neither models: noise, collisions and propagation time (v2g.io.plc.impaired puts
+them on); datagrams between living peers arrive whole and in order.
+"""
+
+import asyncio
+from collections.abc import Callable
+from enum import IntEnum
+from pathlib import Path
+from typing import Annotated, Final
+
+import msgspec
+from msgspec import Meta
+
+from v2g.errors import TransportError
+
+MAX_PAYLOAD: Final = 16 * 1024
+"""Bytes of one datagram; an Ethernet frame has 1518."""
+
+
+class Channel(IntEnum):
+    """What the datagram is: one byte in front of it."""
+
+    PLC = 1
+    CP = 2
+    DC = 3
+    AC = 4
+    COIL = 5
+    CONTACT = 6
+
+
+OnDatagram = Callable[[str, bytes], None]
+"""Called with the sender's name and the payload."""
+
+OnPeer = Callable[[str, bool], None]
+"""Called with a peer's name, and True when it came or False when it left, closed or died."""
+
+Decibel = Annotated[int, Meta(ge=0, le=127)]
+
+
+class Pair(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Two stations, by their names on the medium, and the dB that their powerline signals lose on the way."""
+
+    stations: tuple[str, str]
+    db: Decibel
+
+
+class Neighbourhood(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How well the stations of a medium hear each other on the powerline, `stations.toml` in the medium's folder.
+
+    `other_db` holds for pairs that are not named; 0 is the own cable. From `inaudible_db` on nothing is heard.
+    Chargers measure these dB on top of what `attenuation` says of their modem.
+    """
+
+    pair: tuple[Pair, ...] = ()
+    other_db: Decibel = 0
+    inaudible_db: Decibel = 100
+
+    def between(self, one: str, other: str) -> int:
+        """Return the dB between two stations."""
+        return next((pair.db for pair in self.pair if set(pair.stations) == {one, other}), self.other_db)
+
+
+class Medium:
+    """One attachment, called `name`."""
+
+    def __init__(self, name: str, neighbourhood: Neighbourhood) -> None:
+        self.name = name
+        self._neighbourhood = neighbourhood
+        self._subscribers: dict[Channel, list[OnDatagram]] = {channel: [] for channel in Channel}
+        self._on_peer: list[OnPeer] = []
+
+    @classmethod
+    async def attach(cls, directory: Path, name: str) -> "Medium":
+        """Join the folder `directory` (made, mode 0700, if missing) as `name` ([A-Za-z0-9_-], at most 32 characters).
+
+        A socket that a killed process left under the same name is taken over. Raises TransportError when a living
+        process already has the name, or when the folder cannot be used; ConfigError for its `stations.toml`.
+        """
+        from v2g.io.simulation.medium_folder import FolderMedium  # one of two kinds of Medium
+
+        return await FolderMedium.attach(directory, name)
+
+    @property
+    def peers(self) -> frozenset[str]:
+        """Names of the others."""
+        raise NotImplementedError
+
+    def subscribe(self, channel: Channel, callback: OnDatagram) -> None:
+        """Call `callback` for each datagram of `channel` from others."""
+        self._subscribers[channel].append(callback)
+
+    def on_peer(self, callback: OnPeer) -> None:
+        """Call `callback` when a peer comes or goes. It is not called for those already in `peers`."""
+        self._on_peer.append(callback)
+
+    def attenuation_db(self, peer: str) -> int | None:
+        """Return what powerline signals of `peer` lose on the way to us, dB, or None when we cannot hear them."""
+        db = self._neighbourhood.between(self.name, peer)
+        return db if db < self._neighbourhood.inaudible_db else None
+
+    def send(self, channel: Channel, payload: bytes, *, to: str | None = None) -> None:
+        """Send `payload` (at most 16 KiB) to all others, or to the one named `to`.
+
+        What a peer does not read in time is dropped, as on a congested line. Raises TransportError when closed or
+        when the payload is too long.
+        """
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Leave and tell the others. Safe to call twice."""
+        raise NotImplementedError
+
+    def _deliver(self, peer: str, channel: Channel, payload: bytes) -> None:
+        for callback in self._subscribers[channel]:
+            callback(peer, payload)
+
+    def _tell(self, peer: str, *, present: bool) -> None:
+        for callback in self._on_peer:
+            callback(peer, present)
+
+
+class Room:
+    """Joins stations of one process; what they send arrives in the next round of the event loop."""
+
+    def __init__(self, neighbourhood: Neighbourhood | None = None) -> None:
+        self.neighbourhood = neighbourhood or Neighbourhood()
+        self.stations: dict[str, RoomMedium] = {}
+
+    def attach(self, name: str) -> Medium:
+        """Join as `name`. Raises TransportError when the name is taken."""
+        if name in self.stations:
+            raise TransportError(f"another station is called {name!r}", hint="use another name")
+        station = self.stations[name] = RoomMedium(self, name)
+        for other in self.stations.values():
+            if other is not station:
+                other.tell(name, present=True)
+        return station
+
+
+class RoomMedium(Medium):
+    """One attachment to a Room."""
+
+    def __init__(self, room: Room, name: str) -> None:
+        super().__init__(name, room.neighbourhood)
+        self._room = room
+        self._loop = asyncio.get_running_loop()
+
+    @property
+    def peers(self) -> frozenset[str]:
+        """See Medium."""
+        return frozenset(self._room.stations) - {self.name}
+
+    @property
+    def _attached(self) -> bool:
+        return self._room.stations.get(self.name) is self
+
+    def send(self, channel: Channel, payload: bytes, *, to: str | None = None) -> None:
+        """See Medium."""
+        if not self._attached:
+            raise TransportError(f"{self.name} has left the room")
+        if len(payload) > MAX_PAYLOAD:
+            raise TransportError(f"{len(payload)} bytes do not fit a datagram of {MAX_PAYLOAD}")
+        for name, station in self._room.stations.items():
+            if station is not self and to in (None, name):
+                self._loop.call_soon(station.take, self.name, channel, payload)
+
+    def close(self) -> None:
+        """See Medium."""
+        if self._attached:
+            del self._room.stations[self.name]
+            for other in self._room.stations.values():
+                other.tell(self.name, present=False)
+
+    def take(self, peer: str, channel: Channel, payload: bytes) -> None:
+        """Take a datagram of `peer`; one that comes after our or the peer's end is lost."""
+        if self._attached and peer in self._room.stations:
+            self._deliver(peer, channel, payload)
+
+    def tell(self, peer: str, *, present: bool) -> None:
+        """Hear, in the loop's next round, that a peer came or went; not when we have left by then."""
+        self._loop.call_soon(lambda: self._tell(peer, present=present) if self._attached else None)

@@ -1,0 +1,358 @@
+"""Simulated power hardware: the models of `v2g.hardware.simulation`, moved by the clock and the simulated DC line.
+
+Every fault of a script, or of a test by `Bench.fault`, acts where the real one would: a welded contactor does not open,
+a tripped stage gives no current. Nobody above is told more than a real part would tell.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Protocol
+
+from v2g.hardware.faults import Light
+from v2g.hardware.interfaces import OFF, Contactor, Demand, OnFault, StageReport
+from v2g.hardware.simulation import (
+    FaultScript,
+    FaultStep,
+    Load,
+    Moment,
+    SimulatedFault,
+    StageConfig,
+    StageModel,
+    ThermalModel,
+)
+from v2g.io.runtime.clock import Clock
+from v2g.io.simulation.dc_line import VehicleDc
+
+STEP_S = 0.01
+"""Real seconds between two steps of a model that moves."""
+
+
+class Faults:
+    """What is wrong now; parts ask, and are told when it changes."""
+
+    def __init__(self, script: tuple[FaultStep, ...], clock: Clock) -> None:
+        self._clock = clock
+        self._loop = asyncio.get_running_loop()
+        self._script = FaultScript(script, clock.monotonic())
+        self._values: dict[SimulatedFault, float] = {}
+        self._callbacks: list[Callable[[], None]] = []
+        self._timer: asyncio.TimerHandle | None = None
+        self._run()
+
+    def value(self, fault: SimulatedFault) -> float | None:
+        """Return the value of an active fault (0 where it has none), None for one that is not there."""
+        return self._values.get(fault)
+
+    def __contains__(self, fault: SimulatedFault) -> bool:
+        return fault in self._values
+
+    def set(self, fault: SimulatedFault, *, active: bool = True, value: float = 0.0) -> None:
+        """Let something go wrong, or be well again."""
+        if active:
+            self._values[fault] = value
+        else:
+            self._values.pop(fault, None)
+        for callback in self._callbacks:
+            callback()
+
+    def on_change(self, callback: Callable[[], None]) -> None:
+        """Call `callback` when anything begins or ends."""
+        self._callbacks.append(callback)
+
+    def note(self, moment: Moment) -> None:
+        """Tell the script what happened."""
+        self._script.note(moment, self._clock.monotonic())
+        self._run()
+
+    def close(self) -> None:
+        """Stop the script."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _run(self) -> None:
+        now = self._clock.monotonic()
+        for step, active in self._script.changes(now):
+            self.set(step.fault, active=active, value=step.value)
+        self.close()
+        at = self._script.deadline(now)
+        if at is not None:
+            self._timer = self._loop.call_later(at - now + 0.001, self._run)
+
+
+class SimulatedContactor:
+    """A contactor that takes `delay_s` (real seconds; 0 is at once). See Contactor."""
+
+    def __init__(self, faults: Faults, delay_s: float = 0.0) -> None:
+        self._faults, self._delay_s = faults, delay_s
+        self._loop = asyncio.get_running_loop()
+        self._commanded = self._dropped = self._cut = False
+        self._closed = "stuck_closed" in faults
+        self._timer: asyncio.TimerHandle | None = None
+        self._callbacks: list[Callable[[bool], None]] = []
+        faults.on_change(self._faults_changed)
+
+    @property
+    def closed(self) -> bool:
+        """See Contactor."""
+        return self._closed and not self._cut
+
+    def cut(self) -> None:
+        """See Cut."""
+        self._cut = True
+
+    def set(self, *, closed: bool) -> None:
+        """See Contactor."""
+        self._commanded, self._dropped, self._cut = closed, self._dropped and closed, self._cut and closed
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._delay_s:
+            self._timer = self._loop.call_later(self._delay_s, self._move)
+        else:
+            self._move()
+
+    def on_change(self, callback: Callable[[bool], None]) -> None:
+        """See Contactor."""
+        self._callbacks.append(callback)
+
+    def close(self) -> None:
+        """Stop moving."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _faults_changed(self) -> None:
+        if "drop" in self._faults and self._closed:
+            self._dropped = True
+        self._move()
+
+    def _move(self) -> None:
+        closed = (self._commanded and not self._dropped) or "stuck_closed" in self._faults
+        if closed is self._closed:
+            return
+        if ("weld" in self._faults and not closed) or ("no_close" in self._faults and closed):
+            return
+        self._closed = closed
+        if closed:
+            self._faults.note("closed")
+        for callback in self._callbacks:
+            callback(closed)
+
+
+class DcLine(Protocol):
+    """The charger's end of the DC line: `v2g.io.simulation.dc_line.ChargerDcLine`, or a bench's load."""
+
+    @property
+    def vehicle(self) -> VehicleDc | None:
+        """What the vehicle shows; None when none is there."""
+
+    def on_change(self, callback: Callable[[VehicleDc | None], None]) -> None:
+        """Call `callback` with what the vehicle shows from now on, None when it has let go."""
+
+    def publish(self, voltage_mv: int, current_ma: int, *, contactor_closed: bool) -> None:
+        """Show the vehicle what is driven."""
+
+
+class SimulatedStage:
+    """A converter on the simulated DC line. See PowerStage; every change of what flows is reported as it happens."""
+
+    def __init__(self, line: DcLine, contactor: Contactor, faults: Faults, clock: Clock, config: StageConfig) -> None:
+        self._line, self._contactor, self._faults, self._clock = line, contactor, faults, clock
+        self._loop = asyncio.get_running_loop()
+        self._model = StageModel(config)
+        self._at_ms = clock.elapsed_ms()
+        self._present = StageReport(0, 0)
+        self._var = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._acting = False
+        self._on_report: list[Callable[[StageReport], None]] = []
+        self._on_fault: list[OnFault] = []
+        self._told: set[str] = set()
+        line.on_change(self._vehicle_changed)
+        contactor.on_change(lambda _: self._act())
+        faults.on_change(self._faults_changed)
+        self._act()
+
+    @property
+    def present(self) -> StageReport:
+        """See PowerStage."""
+        return self._present
+
+    @property
+    def max_var(self) -> int:
+        """See PowerStage."""
+        return self._model.max_var
+
+    @property
+    def var(self) -> int:
+        """The reactive power that is made; none while the stage has tripped."""
+        return 0 if self._model.tripped else self._var
+
+    def react(self, var: int) -> None:
+        """See PowerStage."""
+        self._var = var
+
+    def cut(self) -> None:
+        """See Cut: what the line shows is that nothing is driven."""
+        self._model.demand = OFF
+        self._line.publish(0, 0, contactor_closed=False)
+
+    def drive(self, demand: Demand) -> None:
+        """See PowerStage."""
+        if demand != self._model.demand:
+            self._model.demand = demand
+            self._act()
+
+    def on_report(self, callback: Callable[[StageReport], None]) -> None:
+        """See PowerStage."""
+        self._on_report.append(callback)
+
+    def on_fault(self, callback: OnFault) -> None:
+        """See PowerStage."""
+        self._on_fault.append(callback)
+
+    def close(self) -> None:
+        """Stop moving: whatever charge is left, is gone."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._model.demand = OFF
+        self._act(last=True)
+
+    def _vehicle_changed(self, vehicle: VehicleDc | None) -> None:
+        if vehicle is not None:
+            self._faults.note("connected")
+        self._act()
+
+    def _faults_changed(self) -> None:
+        model, faults = self._model, self._faults
+        model.tripped = "stage_trip" in faults or "stage_silent" in faults
+        model.overshoots, model.keeps_voltage = "over_voltage" in faults, "slow_discharge" in faults
+        self._act()
+        for word, active in (("stage_tripped", "stage_trip" in faults), ("stage_lost", "stage_silent" in faults)):
+            if active is not (word in self._told):
+                self._told.symmetric_difference_update((word,))
+                for callback in self._on_fault:
+                    callback(word, active)
+
+    def _act(self, *, last: bool = False) -> None:
+        """Bring the model to this moment, show what came of it, and come back while it moves."""
+        if self._acting:
+            return  # what the callbacks below change is taken up by the loop
+        self._acting = True
+        try:
+            while self._step():
+                pass
+        finally:
+            self._acting = False
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._model.moving and not last:
+            self._timer = self._loop.call_later(STEP_S, self._act)
+
+    def _step(self) -> bool:
+        """Take one step; return whether what came of it has moved something that needs another."""
+        now_ms = self._clock.elapsed_ms()
+        seconds, self._at_ms = max(0, now_ms - self._at_ms) / 1000, now_ms
+        vehicle, closed, demand = self._line.vehicle, self._contactor.closed, self._model.demand
+        load = None
+        if vehicle is not None:
+            load = Load(vehicle.voltage_mv, vehicle.contactor_closed, vehicle.max_charge_ma, vehicle.max_discharge_ma)
+        connected = closed and load is not None and load.contactor_closed
+        self._model.advance(seconds, load, connected=connected)
+        report = StageReport(self._model.voltage_mv, self._model.current_ma)
+        self._line.publish(report.voltage_mv, report.current_ma, contactor_closed=closed)
+        if report.current_ma:
+            self._faults.note("current")
+        if report != self._present:
+            self._present = report
+            for callback in self._on_report:
+                callback(report)
+        return (vehicle, closed, demand) != (self._line.vehicle, self._contactor.closed, self._model.demand)
+
+
+class SimulatedIsolation:
+    """A monitor that finds `resistance_ohm`. See IsolationMonitor."""
+
+    def __init__(self, faults: Faults, resistance_ohm: int, check_s: float = 0.0) -> None:
+        self._faults, self._resistance_ohm, self._check_s = faults, resistance_ohm, check_s
+
+    @property
+    def resistance_ohm(self) -> int | None:
+        """See IsolationMonitor."""
+        if "isolation_monitor" in self._faults:
+            return None
+        low = self._faults.value("isolation")
+        return self._resistance_ohm if low is None else int(low)
+
+    async def measure(self, voltage_mv: int) -> int | None:
+        """See IsolationMonitor."""
+        await asyncio.sleep(self._check_s)
+        return self.resistance_ohm
+
+
+class SimulatedCabinet:
+    """Lamp, lock, emergency stop, fan and two temperatures, one of which the current heats. See Cabinet."""
+
+    def __init__(self, faults: Faults, clock: Clock, current_ma: Callable[[], int], *, latch: bool = False) -> None:
+        self._faults, self._clock, self._current_ma, self._latch = faults, clock, current_ma, latch
+        self._plug = ThermalModel()
+        self._at_ms = clock.elapsed_ms()
+        self._fan = 0
+        self.light: Light = "available"
+        self.locked = False
+        self._on_latch: list[Callable[[bool], None]] = []
+        self._on_fault: list[OnFault] = []
+        self._stopped = False
+        faults.on_change(self._faults_changed)
+
+    @property
+    def has_latch(self) -> bool:
+        """See Cabinet."""
+        return self._latch
+
+    @property
+    def temperatures(self) -> dict[str, float | None]:
+        """See Cabinet."""
+        now_ms = self._clock.elapsed_ms()
+        self._plug.advance(max(0, now_ms - self._at_ms) / 1000, self._current_ma(), self._fan)
+        self._at_ms = now_ms
+        hot = self._faults.value("over_temperature")
+        plug: float | None = round(self._plug.celsius, 1) if hot is None else hot
+        return {"plug": None if "sensor_lost" in self._faults else plug, "cabinet": 30.0}
+
+    @property
+    def fan_rpm(self) -> int | None:
+        """See Cabinet."""
+        return 0 if "fan_dead" in self._faults else self._fan * 30
+
+    def set_light(self, light: Light) -> None:
+        """See Cabinet."""
+        self.light = light
+
+    def set_latch(self, *, locked: bool) -> None:
+        """See Cabinet."""
+        if "latch_jammed" in self._faults or locked is self.locked:
+            return
+        self.locked = locked
+        for callback in self._on_latch:
+            callback(locked)
+
+    def set_fan(self, percent: int) -> None:
+        """See Cabinet."""
+        self._fan = percent
+
+    def on_latch(self, callback: Callable[[bool], None]) -> None:
+        """See Cabinet."""
+        self._on_latch.append(callback)
+
+    def on_fault(self, callback: OnFault) -> None:
+        """See Cabinet."""
+        self._on_fault.append(callback)
+
+    def _faults_changed(self) -> None:
+        stopped = "estop" in self._faults
+        if stopped is not self._stopped:
+            self._stopped = stopped
+            for callback in self._on_fault:
+                callback("emergency_stop", stopped)

@@ -1,0 +1,45 @@
+"""TLS 1.3 of ISO 15118-20 as asyncio streams: both sides show certificates, and every failure has a name.
+
+Neither side resumes: no session is stored, no pre-shared key and no early data are accepted.
+"""
+
+import asyncio
+
+from v2g.errors import TlsError, TransportError
+from v2g.io.tls.endpoint import Endpoint, open_channel, record_channel
+from v2g.io.tls.revocation import ask_responders
+from v2g.io.tls.stream import HANDSHAKE_SECONDS, TlsStream, handshake, last_words
+
+
+async def connect(host: str, port: int, endpoint: Endpoint, *, timeout: float = HANDSHAKE_SECONDS) -> TlsStream:
+    """Connect to a TLS server that `endpoint` believes, showing one of its chains.
+
+    `timeout` is in seconds and covers connecting and handshake. Raises TransportError when there is no TCP
+    connection, TlsError with its reason when there is no common ground or no trust, and as `open_channel`. Asking
+    responders (`endpoint.ask_responder`) takes at most RESPONDER_SECONDS more.
+    """
+    assert not endpoint.server
+    channel = open_channel(endpoint)
+    until = asyncio.get_running_loop().time() + timeout
+    try:
+        async with asyncio.timeout_at(until):
+            reader, writer = await asyncio.open_connection(host, port)
+    except TimeoutError:
+        raise TransportError(f"cannot reach {host} port {port} in {timeout:g} s") from None
+    except OSError as error:
+        raise TransportError(f"cannot reach {host} port {port}: {error.strerror or error}") from None
+    try:
+        stream = await handshake(record_channel(endpoint, channel, writer), reader, writer, until=until)
+    except TlsError:
+        await last_words(reader, writer)
+        raise
+    except BaseException:
+        writer.transport.abort()
+        raise
+    if endpoint.ask_responder:
+        try:
+            await ask_responders(stream, endpoint)
+        except TlsError:
+            await stream.close()
+            raise
+    return stream

@@ -1,0 +1,252 @@
+"""What a TLS end is, apart from any library: what it offers, whom it believes, what it shows, and the channel.
+
+Two backends make channels and pass the same tests: `native` (the system's libssl) and `bundled` (pyOpenSSL and the
+OpenSSL that comes with it). They are loaded when asked for; `auto` is the native one where the system has it. What each
+cannot do stands in docs/explanation/tls-backends.md.
+"""
+
+import asyncio
+import functools
+import importlib
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Final, Literal, Protocol
+
+import msgspec
+from msgspec import Meta
+
+from v2g.errors import ConfigError
+from v2g.pki.credentials import Credentials
+from v2g.pki.crl import RevocationList
+from v2g.pki.keys import SoftwareKey
+from v2g.pki.profiles import Role
+from v2g.pki.revocation import Fail
+from v2g.pki.verify import VerifiedChain
+
+Backend = Annotated[
+    Literal["auto", "bundled", "native"],
+    Meta(
+        description="native: the system's OpenSSL, needed for keys in tokens and TPMs; bundled: the one that comes "
+        "along; auto: native where the system has it"
+    ),
+]
+Curve = Literal["secp521r1", "x448"]
+Curves = Annotated[
+    tuple[Curve, ...],
+    Meta(
+        min_length=1,
+        max_length=2,
+        description="curve sets of the handshake, the preferred one first (V2G20-2320): secp521r1 with ECDSA, x448 "
+        "with Ed448; certificates of the other set cannot be used",
+    ),
+]
+KeyLog = Annotated[
+    Path | None, Meta(description="append the secrets of every connection here, for Wireshark; never in the field")
+]
+
+
+class TlsProfile(msgspec.Struct, frozen=True, kw_only=True):
+    """What is offered and accepted, each list in order of preference, by the names that OpenSSL uses."""
+
+    name: str
+    ciphers: tuple[str, ...]
+    groups: tuple[str, ...]
+    signature_algorithms: tuple[str, ...]
+    revocation: Fail  # what a client does when nobody says whether the server is revoked
+    interop: bool  # certificates are judged by the relaxed profile
+
+    def with_curves(self, curves: Sequence[Curve]) -> "TlsProfile":
+        """Return the profile with the standard's curve sets that are named, in this order (V2G20-2320). What a profile
+        offers beside them stays behind them."""
+        sets = [_CURVES[each] for each in curves]
+        groups, algorithms = zip(*_CURVES.values(), strict=True)
+        return msgspec.structs.replace(
+            self,
+            groups=(*(each for each, _ in sets), *(each for each in self.groups if each not in groups)),
+            signature_algorithms=(
+                *(each for _, each in sets),
+                *(each for each in self.signature_algorithms if each not in algorithms),
+            ),
+        )
+
+
+_CURVES: Final[dict[Curve, tuple[str, str]]] = {
+    "secp521r1": ("secp521r1", "ecdsa_secp521r1_sha512"),
+    "x448": ("X448", "ed448"),
+}
+"""Curve set -> its group and its signature algorithm (Tables 7 and 8)."""
+
+
+ISO15118_20: Final = TlsProfile(
+    name="iso15118-20",
+    ciphers=("TLS_AES_256_GCM_SHA384", "TLS_CHACHA20_POLY1305_SHA256"),  # Table 6, V2G20-2458, -2459
+    groups=("secp521r1", "X448"),  # Table 7, V2G20-2460, -2461
+    signature_algorithms=("ecdsa_secp521r1_sha512", "ed448"),  # Table 8, V2G20-1667, -1668
+    revocation=Fail.HARD,  # V2G20-1240, -2388, -2409
+    interop=False,
+)
+
+INTEROP: Final = TlsProfile(
+    name="interop",
+    ciphers=(*ISO15118_20.ciphers, "TLS_AES_128_GCM_SHA256"),
+    groups=(*ISO15118_20.groups, "prime256v1"),
+    signature_algorithms=(*ISO15118_20.signature_algorithms, "ecdsa_secp256r1_sha256"),
+    revocation=Fail.SOFT,
+    interop=True,
+)
+"""For peers that speak -20 with the certificates and curves of -2."""
+
+PROFILES: Final = {profile.name: profile for profile in (ISO15118_20, INTEROP)}
+
+Staple = bytes | Callable[[], bytes] | None
+"""A server's DER OCSP answer, or where to get the current one (b"" for none), as it is renewed every week."""
+
+
+class TlsIdentity(msgspec.Struct, frozen=True):
+    """One chain that we can show, with its key and, on a server, its OCSP answer."""
+
+    credentials: Credentials
+    staple: Staple = None
+
+    def answer(self) -> bytes:
+        """Return the OCSP answer to staple, or b"". Raises OSError when it cannot be read."""
+        return (self.staple() if callable(self.staple) else self.staple) or b""
+
+
+def utc_now() -> datetime:
+    """Return the current time, by which certificates are judged unless the caller has another clock."""
+    return datetime.now(UTC)
+
+
+class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
+    """Who we are and whom we believe, for one or many connections."""
+
+    server: bool
+    identities: tuple[TlsIdentity, ...] | Callable[[], tuple[TlsIdentity, ...]]
+    """What we can show, best first; a callable is asked at every handshake, so that renewed chains come into use."""
+    anchors: tuple[bytes, ...] | Callable[[], tuple[bytes, ...]]
+    """DER roots that the peer's chain may end in; also the certificate_authorities that we send. A callable is asked
+    at every handshake."""
+    peer_role: Role
+    crosses: tuple[bytes, ...] = ()
+    """DER cross certificates held here, over which the peer's chain may lead to one of the anchors."""
+    profile: TlsProfile = ISO15118_20
+    backend: Backend = "auto"
+    ask_responder: bool = False
+    """On a client: an answer that is missing does not end the handshake. The caller asks the responder before it uses
+    the connection (V2G20-2411)."""
+    crls: Callable[[], Sequence[RevocationList]] = tuple
+    """Returns the revocation lists by which the peer's chain is judged, too."""
+    key_log: Callable[[bytes], None] | None = None
+    """Takes each line of the NSS key log: whoever reads it can read the connection."""
+    record: "Callable[[Channel, asyncio.StreamWriter], Channel] | None" = None
+    """Puts a recorder around the channel of each new connection: see v2g.io.capture.tls_recorder."""
+    now: Callable[[], datetime] = utc_now
+
+    def trusted(self) -> tuple[bytes, ...]:
+        """Return the roots that are believed now."""
+        return self.anchors() if callable(self.anchors) else self.anchors
+
+    def current(self) -> tuple[TlsIdentity, ...]:
+        """Return what we can show now."""
+        return self.identities() if callable(self.identities) else self.identities
+
+
+class Channel(Protocol):
+    """One connection in memory. `feed` what arrived, `take` what must be sent; both around every other call.
+
+    TLS 1.3 only, peer's certificate always demanded, no resumption, no early data. A backend passes what the peer
+    says to `v2g.io.tls.peer_verifier.Verdict`, which judges the chain and names failures, and lets
+    `v2g.io.tls.hello.choose` choose among our chains.
+    """
+
+    @property
+    def peer(self) -> VerifiedChain | None:
+        """The peer's chain once it is believed; never None after `handshake` returned True."""
+
+    @property
+    def ocsp_responses(self) -> tuple[bytes, ...]:
+        """The stapled answer that was checked for each certificate of the peer (client), or b"" where none was."""
+
+    @property
+    def unproven(self) -> str:
+        """Why the server's revocation state is not known although the handshake went on: a RevocationReason, or ""."""
+
+    @property
+    def shown(self) -> Credentials:
+        """The chain that we showed, or would show first."""
+
+    @property
+    def cipher(self) -> str:
+        """The negotiated cipher suite."""
+
+    @property
+    def group(self) -> str:
+        """The negotiated group, in lower case: secp521r1, x448, secp256r1."""
+
+    @property
+    def version(self) -> str:
+        """The negotiated protocol version: TLSv1.3."""
+
+    def handshake(self) -> bool:
+        """Go as far as the received bytes allow; True when complete. Raises TlsError."""
+
+    def feed(self, data: bytes) -> None:
+        """Take in bytes from the network."""
+
+    def take(self) -> bytes:
+        """Return the bytes to send, possibly none; also the alert after a TlsError."""
+
+    def read(self, n: int) -> bytes | None:
+        """Return up to `n` bytes; b"" after the peer's close_notify; None when more must be fed. Raises TlsError."""
+
+    def write(self, data: bytes) -> None:
+        """Encrypt `data`. Raises TlsError."""
+
+    def shutdown(self) -> None:
+        """Say close_notify, where the connection still allows it."""
+
+
+Opener = Literal["bundled", "native"]
+"""What `auto` comes to."""
+
+BACKENDS: Final[dict[Opener, tuple[str, str]]] = {
+    "bundled": ("v2g.io.tls.bundled", "open_bundled"),
+    "native": ("v2g.io.tls.native", "open_native"),
+}
+"""Backend name to the module and function that opens a channel."""
+
+
+def backend_of(endpoint: Endpoint) -> Opener:
+    """Return the backend that opens channels of `endpoint`: keys that never leave their store need the native one."""
+    if any(not isinstance(each.credentials.key, SoftwareKey) for each in endpoint.current()):
+        return "native"
+    if endpoint.backend != "auto":
+        return endpoint.backend
+    return "native" if _system_has_openssl() else "bundled"
+
+
+@functools.cache  # a machine without libssl would pay 120 ms for each connection
+def _system_has_openssl() -> bool:
+    try:
+        importlib.import_module("v2g.io.tls.openssl").load()
+    except (ConfigError, ImportError):  # no libssl, or no cffi to reach it with
+        return False
+    return True
+
+
+def open_channel(endpoint: Endpoint) -> Channel:
+    """Return a new connection of `endpoint`, before its first byte.
+
+    Raises TlsError(own_certificate_unsuitable) when the profile has no signature algorithm for one of our keys,
+    KeyAccessError when the backend cannot use a key, and ConfigError when this machine lacks the backend.
+    """
+    module, function = BACKENDS[backend_of(endpoint)]
+    opener: Callable[[Endpoint], Channel] = getattr(importlib.import_module(module), function)
+    return opener(endpoint)
+
+
+def record_channel(endpoint: Endpoint, channel: Channel, writer: asyncio.StreamWriter) -> Channel:
+    """Return `channel`, within a recorder if `endpoint` wants one."""
+    return channel if endpoint.record is None else endpoint.record(channel, writer)

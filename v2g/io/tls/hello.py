@@ -1,0 +1,185 @@
+"""What a peer says about certificates in the handshake, and which of our chains fits: bytes in, choice out.
+
+A vehicle says in ClientHello whose certificates it would believe (V2G20-1006), a charger in CertificateRequest
+(V2G20-2400, -2401); both show theirs in Certificate, with an OCSP answer beside each (V2G20-2388). The TLS library
+reassembles and decrypts the messages; this reads what matters in them, bounded and without state.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Final, TypeVar
+
+import msgspec
+
+from v2g.errors import FrameError
+from v2g.io.tls.endpoint import TlsIdentity
+from v2g.pki.certificates import key_kind, load_certificate
+from v2g.pki.profiles import KeyKind
+
+T = TypeVar("T")
+
+CLIENT_HELLO: Final = 1
+CERTIFICATE: Final = 11
+CERTIFICATE_REQUEST: Final = 13
+"""Handshake message types (RFC 8446, 4) that are read here."""
+
+MAX_MESSAGE_BYTES: Final = 128 * 1024
+MAX_AUTHORITIES: Final = 256
+MAX_CERTIFICATES: Final = 16
+"""Most names, and certificates, that a message may list."""
+
+_STATUS_REQUEST: Final = 5
+_SIGNATURE_ALGORITHMS: Final = 13
+_CERTIFICATE_AUTHORITIES: Final = 47
+_SCHEMES: Final = {KeyKind.SECP521R1: 0x0603, KeyKind.ED448: 0x0808, KeyKind.SECP256R1: 0x0403}
+"""SignatureScheme (RFC 8446, 4.2.3) that each kind of key signs with."""
+
+
+class Wishes(msgspec.Struct, frozen=True):
+    """What a peer believes. An empty tuple stands for no wish."""
+
+    authorities: tuple[bytes, ...] = ()
+    """DER names of roots, as certificate_authorities lists them."""
+    signature_algorithms: tuple[int, ...] = ()
+    """SignatureScheme codes, best first."""
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """One certificate that a peer shows (CertificateEntry)."""
+
+    der: bytes
+    staple: bytes = b""
+    """The OCSP answer beside it, DER, or b""."""
+
+
+def read_wishes(message: bytes) -> Wishes:
+    """Return what a whole handshake message, ClientHello or CertificateRequest with its 4-byte header, asks for.
+
+    Raises FrameError for any other message and for one that is malformed.
+    """
+    kind, body = _open(message)
+    if kind == CLIENT_HELLO:
+        body.take(2 + 32)  # legacy_version, random
+        body.vector(1)  # legacy_session_id
+        body.vector(2)  # cipher_suites
+        body.vector(1)  # legacy_compression_methods
+    elif kind == CERTIFICATE_REQUEST:
+        body.vector(1)  # certificate_request_context
+    else:
+        raise FrameError(f"handshake message of type {kind}")
+    extensions = _extensions(body) if body.left else {}  # TLS 1.2 clients may have none
+    body.end()
+    authorities = _list(extensions.get(_CERTIFICATE_AUTHORITIES), MAX_AUTHORITIES, lambda names: names.vector(2))
+    algorithms = _list(extensions.get(_SIGNATURE_ALGORITHMS), MAX_MESSAGE_BYTES, lambda codes: codes.number(2))
+    return Wishes(authorities, algorithms)
+
+
+def read_certificates(message: bytes) -> tuple[Entry, ...]:
+    """Return what a whole Certificate message of TLS 1.3, with its 4-byte header, shows, in its order.
+
+    Raises FrameError for any other message and for one that is malformed.
+    """
+    kind, body = _open(message)
+    if kind != CERTIFICATE:
+        raise FrameError(f"handshake message of type {kind}")
+    body.vector(1)  # certificate_request_context
+    shown = _Reader(body.vector(3))
+    body.end()
+    entries: list[Entry] = []
+    while shown.left:
+        if len(entries) == MAX_CERTIFICATES:
+            raise FrameError(f"more than {MAX_CERTIFICATES} certificates")
+        der = shown.vector(3)
+        status = _extensions(shown).get(_STATUS_REQUEST)
+        entries.append(Entry(der, _ocsp_response(status) if status is not None else b""))
+    return tuple(entries)
+
+
+def choose(identities: Sequence[TlsIdentity], wishes: Wishes) -> TlsIdentity:
+    """Return the first of `identities` (at least one) that the peer can verify and believes.
+
+    Without certificate_authorities the choice is free (V2G20-2378): the first whose signature the peer takes. When
+    nothing fits, the first is shown all the same, so that both sides hear what is wrong.
+    """
+    usable = [each for each in identities if _signs_with(each, wishes.signature_algorithms)] or list(identities)
+    believed = [each for each in usable if _stands_under(each, wishes.authorities)]  # V2G20-1007, -2379
+    return (believed or usable)[0]
+
+
+def _signs_with(identity: TlsIdentity, algorithms: Sequence[int]) -> bool:
+    kind = key_kind(load_certificate(identity.credentials.leaf))
+    return not algorithms or (kind is not None and _SCHEMES.get(kind) in algorithms)
+
+
+def _stands_under(identity: TlsIdentity, authorities: Sequence[bytes]) -> bool:
+    return any(load_certificate(each).issuer.public_bytes() in authorities for each in identity.credentials.chain)
+
+
+def _open(message: bytes) -> "tuple[int, _Reader]":
+    """Return the type of a handshake message and its body."""
+    if len(message) > MAX_MESSAGE_BYTES:
+        raise FrameError(f"handshake message of {len(message)} bytes")
+    reader = _Reader(message)
+    kind, body = reader.number(1), reader.vector(3)
+    reader.end()
+    return kind, _Reader(body)
+
+
+def _extensions(reader: "_Reader") -> dict[int, "_Reader"]:
+    extensions = _Reader(reader.vector(2))
+    found: dict[int, _Reader] = {}
+    while extensions.left:
+        number = extensions.number(2)
+        found[number] = _Reader(extensions.vector(2))
+    return found
+
+
+def _list(value: "_Reader | None", most: int, item: "Callable[[_Reader], T]") -> tuple[T, ...]:
+    """Return the items of a list with a length of two bytes in front of it, which fills an extension."""
+    if value is None:
+        return ()
+    items = _Reader(value.vector(2))
+    value.end()
+    found: list[T] = []
+    while items.left:
+        if len(found) == most:
+            raise FrameError(f"a list of more than {most} items")
+        found.append(item(items))
+    return tuple(found)
+
+
+def _ocsp_response(status: "_Reader") -> bytes:
+    """Return the answer in a CertificateStatus (RFC 6066, 8); b"" for a kind that is not OCSP."""
+    if status.number(1) != 1:
+        return b""
+    response = status.vector(3)
+    status.end()
+    return response
+
+
+class _Reader:
+    """Reads big-endian numbers and length-prefixed vectors off a message."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self._at = 0
+
+    @property
+    def left(self) -> int:
+        return len(self._data) - self._at
+
+    def take(self, size: int) -> bytes:
+        if size > self.left:
+            raise FrameError(f"handshake message ends {size - self.left} bytes early")
+        self._at += size
+        return self._data[self._at - size : self._at]
+
+    def number(self, size: int) -> int:
+        return int.from_bytes(self.take(size), "big")
+
+    def vector(self, size: int) -> bytes:
+        """Return what a length of `size` bytes is in front of."""
+        return self.take(self.number(size))
+
+    def end(self) -> None:
+        if self.left:
+            raise FrameError(f"handshake message has {self.left} bytes too many")

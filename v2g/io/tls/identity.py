@@ -1,0 +1,115 @@
+"""A chain in files that may be renewed while the program runs: new handshakes show the new chain once it is whole.
+
+Renewal writes several files, one after the other, and the responder may know the new certificate a little later. As
+long as the new chain is not fit to be shown, the old one is.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from pathlib import Path
+
+from v2g.errors import RevocationError, V2GError
+from v2g.io.runtime.file_watch import Watched
+from v2g.io.tls.endpoint import TlsIdentity, utc_now
+from v2g.observe import Observe
+from v2g.pki.certificates import common_name, load_certificate
+from v2g.pki.credentials import Credentials
+from v2g.pki.ocsp import check_ocsp
+
+Answers = Callable[[Credentials], bytes]
+"""Returns the OCSP answer to staple for a chain, or b"". Raises OSError when it cannot be read."""
+
+_log = logging.getLogger(__name__)
+
+
+class IdentityFiles:
+    """One chain of a charger, its key and its OCSP answers."""
+
+    def __init__(
+        self,
+        load: Callable[[], Credentials],
+        files: Sequence[Path],
+        *,
+        answers: Answers | None = None,
+        observe: Callable[[Observe], None],
+        now: Callable[[], datetime] = utc_now,
+    ) -> None:
+        """`load` reads the chain and its key, and is called again when one of `files` has changed.
+
+        It raises V2GError for what cannot be used: here, and later, when the old chain then stays in use.
+        """
+        self._load = load
+        self._answers = answers
+        self._observe = observe
+        self._now = now
+        self._watched = Watched(files)
+        self._shown = load()
+        self._next: Credentials | None = None
+        self._told = ""
+
+    def current(self) -> TlsIdentity:
+        """Return the chain to show now."""
+        self._look()
+        shown, answers = self._shown, self._answers
+        return TlsIdentity(shown, (lambda: answers(shown)) if answers is not None else None)
+
+    def wanted(self) -> tuple[Credentials, ...]:
+        """Return the chains that need OCSP answers: the one in use, and the one that may follow it."""
+        self._look()
+        return (self._shown,) if self._next is None else (self._shown, self._next)
+
+    def _look(self) -> None:
+        """Take the new chain into use if there is one and it is fit."""
+        if self._watched.changed():
+            try:
+                loaded = self._load()
+            except V2GError as error:
+                self._next = None
+                self._keep(str(error))
+                return
+            self._next = loaded if loaded.chain != self._shown.chain else None
+        if self._next is None:
+            return
+        unfit = self._unfit(self._next)
+        if unfit:
+            self._keep(unfit)
+            return
+        self._shown, self._next, self._told = self._next, None, ""
+        leaf = load_certificate(self._shown.leaf)
+        data = {"certificate": common_name(leaf), "until": f"{leaf.not_valid_after_utc:%Y-%m-%dT%H:%M:%SZ}"}
+        self._observe(Observe("tls", "credentials_renewed", dict(data)))
+
+    def _unfit(self, credentials: Credentials) -> str:
+        """Return why a new chain should not be shown yet, or ""."""
+        leaf, now = load_certificate(credentials.leaf), self._now()
+        if not leaf.not_valid_before_utc <= now <= leaf.not_valid_after_utc:
+            return f"the new certificate is valid from {leaf.not_valid_before_utc} to {leaf.not_valid_after_utc}"
+        if self._answered(self._shown) and not self._answered(credentials):
+            return "there is no OCSP answer for the new certificate yet"
+        return ""
+
+    def _answered(self, credentials: Credentials) -> bool:
+        """Return whether a vehicle would go on with this chain and its OCSP answer."""
+        leaf = load_certificate(credentials.leaf)
+        if self._answers is None or len(credentials.chain) < 2 or leaf.not_valid_after_utc < self._now():
+            return False
+        try:
+            check_ocsp(self._answers(credentials), leaf, load_certificate(credentials.chain[1]), self._now())
+        except (OSError, RevocationError):
+            return False
+        return True
+
+    def _keep(self, why: str) -> None:
+        """Tell once that the old chain stays in use."""
+        if why == self._told:
+            return
+        self._told = why
+        _log.warning("the old certificate stays in use: %s", why)
+        data = {"certificate": common_name(load_certificate(self._shown.leaf)), "error": why}
+        self._observe(Observe("tls", "credentials_kept", dict(data)))
+
+
+def identities(files: Sequence[IdentityFiles]) -> Callable[[], tuple[TlsIdentity, ...]]:
+    """Return what an Endpoint asks for the chains to show now."""
+    return lambda: tuple(each.current() for each in files)

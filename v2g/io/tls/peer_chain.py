@@ -1,0 +1,68 @@
+"""Judge the peer of a TLS connection by our own profiles, once the standard library's `ssl` has let it in.
+
+Generic TLS knows roots, dates and signatures. Keys, subjects and usages are the profile's business.
+"""
+
+import asyncio
+import ssl
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from v2g.errors import CertificateError, ConfigError
+from v2g.io.runtime.clock import Clock
+from v2g.pki.certificates import load_certificate
+from v2g.pki.credentials import load_chain
+from v2g.pki.profiles import Role
+from v2g.pki.verify import VerifiedChain, verify_chain
+
+
+class PeerJudge:
+    """Judges peers of one role under the roots in some PEM files. Raises ConfigError for files that cannot be read.
+
+    `strict`: by the profile of the role to the letter; else by what RFC 5280 asks for.
+    """
+
+    def __init__(self, roots: Sequence[Path], role: Role, clock: Clock, *, strict: bool = True) -> None:
+        try:
+            self._anchors = tuple(der for path in roots for der in load_chain(Path(path)))
+        except CertificateError as error:
+            raise ConfigError(str(error), hint="client_roots are PEM files") from None
+        self._role = role
+        self._interop = not strict
+        self._clock = clock
+
+    def judge(self, transport: asyncio.BaseTransport) -> VerifiedChain:
+        """Return the peer's chain. Raises CertificateError."""
+        return self._judge(transport, self._now)
+
+    def judge_expired(self, transport: asyncio.BaseTransport) -> VerifiedChain:
+        """Return the chain of a peer whose own certificate has run out, and was good until then.
+
+        Raises CertificateError for anything else that is wrong: who has issued it has to be valid now.
+        """
+        leaf = shown_chain(transport)[0]
+        last = load_certificate(leaf).not_valid_after_utc
+        found = self._judge(transport, min(last, self._now))
+        if any(self._now > each.not_valid_after_utc for each in (*found.certificates[1:], found.anchor)):
+            raise CertificateError("who has issued the certificate has expired as well", reason="expired")
+        return found
+
+    @property
+    def _now(self) -> datetime:
+        return datetime.fromtimestamp(self._clock.utc_ms() / 1000, UTC)
+
+    def _judge(self, transport: asyncio.BaseTransport, at: datetime) -> VerifiedChain:
+        leaf, *others = shown_chain(transport) or (b"",)
+        return verify_chain(leaf, others, self._anchors, role=self._role, at=at, interop=self._interop)
+
+
+def shown_chain(transport: asyncio.BaseTransport) -> tuple[bytes, ...]:
+    """Return the certificates that a peer showed, DER, leaf first; none without TLS or certificate."""
+    connection = transport.get_extra_info("ssl_object")
+    if connection is None:
+        return ()
+    if hasattr(connection, "get_unverified_chain"):  # Python 3.13
+        return tuple(connection.get_unverified_chain())
+    shown = connection._sslobj.get_unverified_chain()  # older ones have it in the C object only
+    return tuple(ssl.PEM_cert_to_DER_cert(each.public_bytes()) for each in shown or ())

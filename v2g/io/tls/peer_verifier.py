@@ -1,0 +1,256 @@
+"""What we think of a peer in the handshake, and the name of every way in which a handshake fails.
+
+The judgement is ours, not the TLS library's: generic judgement would refuse the extensions that Annex B of
+ISO 15118-20 marks critical and accept keys that -20 forbids. Every backend asks a `Verdict`.
+"""
+
+import contextlib
+from collections.abc import Sequence
+from typing import Final
+
+from cryptography import x509
+from cryptography.x509 import ocsp
+
+from v2g.errors import CertificateError, CertificateReason, FrameError, TlsError
+from v2g.io.tls.endpoint import Endpoint, TlsIdentity, TlsProfile
+from v2g.io.tls.hello import (
+    CERTIFICATE,
+    CERTIFICATE_REQUEST,
+    CLIENT_HELLO,
+    Entry,
+    Wishes,
+    read_certificates,
+    read_wishes,
+)
+from v2g.pki.certificates import key_kind
+from v2g.pki.conformity import label
+from v2g.pki.credentials import Credentials
+from v2g.pki.revocation import Evidence, Fail, RevocationPolicy, decide_revocation
+from v2g.pki.verify import VerifiedChain, verify_chain
+
+RECEIVED: Final = {
+    40: ("handshake_refused", "the peer shares none of our ciphers, groups or signature algorithms"),
+    42: ("own_certificate_refused", "the peer finds our certificate bad"),
+    43: ("own_certificate_refused", "the peer does not support our certificate"),
+    44: ("own_certificate_revoked", "the peer says that our certificate is revoked"),
+    45: ("own_certificate_expired", "the peer says that our certificate has expired"),
+    46: ("own_certificate_refused", "the peer refuses our certificate"),
+    48: ("own_certificate_unknown_ca", "the peer does not know the root of our certificate"),
+    51: ("decrypt_error", "the peer could not verify a signature of ours"),
+    70: ("protocol_version", "the peer does not speak TLS 1.3"),
+    71: ("no_common_cipher", "the peer finds our ciphers too weak"),
+    113: ("own_ocsp_refused", "the peer refuses our OCSP answer"),
+    116: ("own_certificate_missing", "the peer wants a certificate"),
+}
+"""Alerts that the peer sends about us (RFC 8446 6.2), by number."""
+
+FOUND: Final = (
+    ("no shared cipher", "no_common_cipher", "the peer offers none of our ciphers"),
+    ("no suitable key share", "no_common_group", "the peer offers none of our groups"),
+    ("no suitable groups", "no_common_group", "the peer offers none of our groups"),
+    ("bad key share", "no_common_group", "the peer chose a group that we did not offer"),
+    ("no suitable signature algorithm", "no_common_signature_algorithm", "the peer accepts no signature of our key"),
+    ("no shared signature algorithms", "no_common_signature_algorithm", "the peer offers no algorithm of ours"),
+    ("wrong signature type", "no_common_signature_algorithm", "the peer signs with an algorithm that we refuse"),
+    ("unsupported protocol", "protocol_version", "the peer does not speak TLS 1.3"),
+    ("wrong version number", "not_tls", "the peer does not speak TLS"),
+    ("http request", "not_tls", "the peer speaks HTTP"),
+    ("peer did not return a certificate", "peer_certificate_missing", "the peer has no certificate"),
+)
+"""What OpenSSL calls the failures that it finds by itself, and what we call them."""
+
+VERIFY_OK: Final = 0
+VERIFY_REVOKED: Final = 23
+
+VERIFY_CODES: Final[dict[CertificateReason, int]] = {
+    "expired": 10,  # certificate_expired
+    "not_yet_valid": 9,  # bad_certificate
+    "unknown_root": 20,  # unknown_ca
+    "wrong_root": 20,
+    "bad_signature": 7,  # decrypt_error
+    "malformed": 28,  # bad_certificate
+    "chain_too_long": 22,  # unknown_ca
+    "chain_out_of_order": 28,
+    "serial_reuse": 28,
+    # All others speak of what stands in the certificate: unsupported_certificate.
+    "not_a_ca": 26,
+    "path_length": 26,
+    "name_constraints": 26,
+    "unknown_critical_extension": 26,
+    "wrong_curve": 26,
+    "weak_hash": 26,
+    "key_usage": 26,
+    "extended_key_usage": 26,
+    "bad_profile": 26,
+    "wrong_domain": 26,
+    "wrong_subject": 26,
+}
+"""X.509 verify codes that make OpenSSL send the alert that tells the peer what is wrong with its certificate."""
+
+
+class Verdict:
+    """What one handshake found out about the peer."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self.peer: VerifiedChain | None = None
+        self.ocsp_responses: tuple[bytes, ...] = ()
+        self.unproven = ""
+        self.wishes = Wishes()
+        """What the peer said about our certificates."""
+        self.alert: int | None = None
+        """The fatal alert that the peer sent; the backend sets it."""
+        self._endpoint = endpoint
+        self._shown: tuple[Entry, ...] = ()
+        self._refusal: TlsError | None = None
+
+    def hear(self, message: bytes) -> None:
+        """Take in a whole handshake message of the peer, with its header; those that do not matter are ignored.
+
+        Backends pass all of them, as soon as they are complete and decrypted.
+        """
+        kind = message[0] if message else None
+        if kind == CERTIFICATE:
+            try:
+                self._shown = read_certificates(message)
+            except FrameError as error:
+                self._refusal = TlsError(str(error), reason="peer_certificate_malformed")
+        elif kind == (CLIENT_HELLO if self._endpoint.server else CERTIFICATE_REQUEST):
+            # What cannot be read is no wish; the library refuses it, too.
+            with contextlib.suppress(FrameError):
+                self.wishes = read_wishes(message)
+
+    def judge(self) -> int:
+        """Return the X.509 verify code for the chain that the peer showed; 0 lets the handshake go on.
+
+        Whom we believe is in `peer`, and only then. Of a server, only what is revoked is refused here for it, since
+        only here the alert can say so. Other faults of OCSP answers have an alert of their own, for which the library
+        asks `staples_good`.
+        """
+        endpoint = self._endpoint
+        if not self._shown:
+            return VERIFY_CODES["malformed"]
+        leaf, *others = self._shown
+        try:
+            peer = verify_chain(
+                leaf.der,
+                [each.der for each in others],
+                endpoint.trusted(),
+                role=endpoint.peer_role,
+                at=endpoint.now(),
+                interop=endpoint.profile.interop,
+                crosses=endpoint.crosses,
+            )
+        except CertificateError as error:
+            reason = "unknown_ca" if error.reason == "unknown_root" else f"peer_certificate_{error.reason}"
+            self._refusal = TlsError(str(error), reason=reason, hint=error.hint)
+            return VERIFY_CODES[error.reason]
+        return self._judge_revocation(peer)
+
+    def staples_good(self) -> bool:
+        """Return whether what is known of the server's revocation lets the handshake go on, after `judge`."""
+        return self.peer is not None
+
+    def _judge_revocation(self, peer: VerifiedChain) -> int:
+        """Judge by the OCSP answer beside each certificate of a server (V2G20-2388) and by revocation lists.
+
+        Of the CAs nobody has to say anything: hardly any library can staple an answer for them. Of clients, none is
+        asked for (V2G20-2407).
+        """
+        endpoint = self._endpoint
+        staples = {each.der: each.staple for each in reversed(self._shown)}  # some peers show the leaf twice
+        heard = [b"" if endpoint.server else staples.get(der, b"") for der in peer.der]  # a cross is not shown
+        answers = {place: (answer,) for place, answer in enumerate(heard) if answer}
+        lenient = endpoint.server or endpoint.ask_responder
+        revocation = decide_revocation(
+            peer,
+            Evidence(ocsp=answers, crls=endpoint.crls()),
+            at=endpoint.now(),
+            policy=RevocationPolicy(leaf=Fail.SOFT if lenient else endpoint.profile.revocation),
+        )
+        if (refusal := revocation.refusal) is not None:
+            sentence = f"{label(refusal.certificate)}: {refusal.message}"
+            self._refusal = TlsError(sentence, reason=f"{refusal.source or 'ocsp'}_{refusal.reason}")
+            return VERIFY_REVOKED if refusal.reason == "revoked" or endpoint.server else VERIFY_OK
+        self.peer = peer
+        if not endpoint.server:
+            found = revocation.findings
+            self.unproven = found[0].reason or ""
+            self.ocsp_responses = tuple(
+                answers[place][0] if each.reason is None and each.source == "ocsp" else b""
+                for place, each in enumerate(found)
+            )
+        return VERIFY_OK
+
+    def name(self, details: Sequence[str], shown: TlsIdentity) -> TlsError:
+        """Return what happened under a name that a person can act on.
+
+        `details` are the reasons in OpenSSL's error queue, `shown` is what we showed the peer.
+        """
+        if self._refusal is not None:
+            return self._refusal
+        offered = self._endpoint.profile
+        hint = f"offered: {', '.join((*offered.ciphers, *offered.groups, *offered.signature_algorithms))}"
+        if self.alert is not None:
+            unknown = (f"alert_{self.alert}", f"the peer sent TLS alert {self.alert}")
+            reason, sentence = RECEIVED.get(self.alert, unknown)
+            if reason == "own_ocsp_refused" and _says_revoked(shown):
+                reason, sentence = RECEIVED[44]
+            return TlsError(sentence, reason=reason, hint=hint)
+        text = "; ".join(details)
+        for words, reason, sentence in FOUND:
+            if words in text:
+                return TlsError(sentence, reason=reason, hint=hint)
+        return TlsError(f"TLS failed: {text}", reason="tls_failed", hint=hint)
+
+
+class JudgedChannel:
+    """What the channels of all backends know of their peer, and of themselves: see `v2g.io.tls.endpoint.Channel`."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
+        self._verdict = Verdict(endpoint)
+        self._identities = endpoint.current()
+        self._shown = self._identities[0]
+
+    @property
+    def peer(self) -> VerifiedChain | None:
+        """The peer's chain once it is believed."""
+        return self._verdict.peer
+
+    @property
+    def ocsp_responses(self) -> tuple[bytes, ...]:
+        """The stapled answer that was checked for each certificate of the peer, or b""."""
+        return self._verdict.ocsp_responses
+
+    @property
+    def unproven(self) -> str:
+        """Why the server's revocation state is not known, or ""."""
+        return self._verdict.unproven
+
+    @property
+    def shown(self) -> Credentials:
+        """The chain that we showed."""
+        return self._shown.credentials
+
+
+def check_own_key(leaf: x509.Certificate, profile: TlsProfile) -> None:
+    """Refuse a certificate that the profile has no signature algorithm for. OpenSSL would blame the peer.
+
+    Raises TlsError(own_certificate_unsuitable).
+    """
+    kind = key_kind(leaf)
+    if kind is None or not any(kind.value in algorithm for algorithm in profile.signature_algorithms):
+        raise TlsError(
+            f"our own certificate's key is {kind.value if kind else 'unknown'}, which {profile.name} does not allow",
+            reason="own_certificate_unsuitable",
+            hint="certificates of -2 need security_profile: interop",
+        )
+
+
+def _says_revoked(identity: TlsIdentity) -> bool:
+    """Return whether our own OCSP answer says that our certificate is revoked."""
+    try:
+        response = ocsp.load_der_ocsp_response(identity.answer())
+        return any(each.certificate_status is ocsp.OCSPCertStatus.REVOKED for each in response.responses)
+    except (OSError, ValueError):
+        return False

@@ -1,0 +1,60 @@
+"""Own certificates of `ssl` contexts that are renewed while the program runs: later handshakes show the new one.
+
+For connections that ISO 15118 does not rule: OCPP at both ends, and the HTTP API. Open connections stay as they are.
+"""
+
+import asyncio
+import ssl
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final, Protocol
+
+from v2g.errors import V2GError
+from v2g.io.runtime.file_watch import Watched
+from v2g.observe import Observe
+from v2g.pki.certificates import common_name, load_certificate
+from v2g.pki.credentials import load_credentials
+
+LOOK_S: Final = 5.0
+"""How often files are looked at. Certificates overlap by days."""
+
+
+class RenewedContext:
+    """A context, and the files of its chain and key; both PEM."""
+
+    def __init__(self, context: ssl.SSLContext, chain: Path, key: Path, observe: Callable[[Observe], None]) -> None:
+        self._context = context
+        self._chain = chain
+        self._key = key
+        self._observe = observe
+        self._watched = Watched((chain, key))
+
+    def look(self) -> None:
+        """Take a renewed certificate into the context; one that does not fit its key, or is out, is reported only."""
+        if not self._watched.changed():
+            return
+        try:
+            leaf = load_certificate(load_credentials(self._chain, self._key).leaf)
+            # A context that fails half way has lost its key: try with one that nobody needs.
+            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(self._chain, self._key)
+            self._context.load_cert_chain(self._chain, self._key)
+        except (V2GError, OSError) as error:  # ssl.SSLError is one
+            self._observe(Observe("tls", "credentials_kept", {"certificate": str(self._chain), "error": str(error)}))
+            return
+        data = {"certificate": common_name(leaf), "until": f"{leaf.not_valid_after_utc:%Y-%m-%dT%H:%M:%SZ}"}
+        self._observe(Observe("tls", "credentials_renewed", dict(data)))
+
+
+class Renewed(Protocol):
+    """What is renewed from files."""
+
+    def look(self) -> None:
+        """Take in what was renewed."""
+
+
+async def keep_renewed(renewed: Sequence[Renewed], interval_s: float = LOOK_S) -> None:
+    """Look at files until cancelled."""
+    while True:
+        await asyncio.sleep(interval_s)
+        for each in renewed:
+            each.look()

@@ -1,0 +1,146 @@
+"""A listening TLS server that strangers cannot keep busy."""
+
+import asyncio
+import errno
+import logging
+import secrets
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
+
+from v2g.errors import TlsError, TransportError, V2GError
+from v2g.io.tls.endpoint import Endpoint, open_channel, record_channel
+from v2g.io.tls.stream import HANDSHAKE_SECONDS, TlsStream, handshake, last_words
+
+MAX_HANDSHAKES: Final = 32
+"""How many connections may be without a finished handshake. One more, and the oldest of the address that has most of
+them makes room: an honest vehicle is quick and has one."""
+
+Handler = Callable[[TlsStream], Awaitable[None]]
+_log = logging.getLogger(__name__)
+
+
+class TlsServer:
+    """A listening server; made by `serve`."""
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        handler: Handler,
+        on_failure: Callable[[TlsError], None] | None,
+        timeout: float,
+    ) -> None:
+        self._endpoint = endpoint
+        self._handler = handler
+        self._on_failure = on_failure
+        self._timeout = timeout
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._handshakes: dict[asyncio.Task[None], str] = {}  # to the peer's address, in the order in which they began
+        self._server: asyncio.Server | None = None
+
+    @property
+    def port(self) -> int:
+        """The TCP port that is listened on."""
+        assert self._server is not None
+        return int(self._server.sockets[0].getsockname()[1])
+
+    async def close(self) -> None:
+        """Stop listening and end all connections."""
+        assert self._server is not None
+        self._server.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._server.wait_closed()
+        await asyncio.sleep(0)  # aborted transports close their sockets in the next round of the loop
+
+    async def listen(self, host: str, ports: range) -> None:
+        """Take the first free port of `ports`, from a random one on. Raises TransportError."""
+        first = secrets.randbelow(len(ports))
+        for port in (*ports[first:], *ports[:first]):
+            try:
+                self._server = await asyncio.start_server(self._accept, host, port)
+            except OSError as error:
+                if error.errno == errno.EADDRINUSE and len(ports) > 1:
+                    continue
+                raise TransportError(f"cannot listen on {host} port {port}: {error.strerror or error}") from None
+            return
+        raise TransportError(f"{host} has no free port from {ports[0]} to {ports[-1]}")
+
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.create_task(self._serve_one(reader, writer))
+        self._tasks.add(task)
+        self._handshakes[task] = _address(writer)
+        if len(self._handshakes) > MAX_HANDSHAKES:
+            self._make_room()
+        # However the task ends, even cancelled before its first step, the socket must not stay open.
+        task.add_done_callback(lambda _: writer.transport.abort())
+        task.add_done_callback(self._done)
+
+    def _make_room(self) -> None:
+        busiest, _count = Counter(self._handshakes.values()).most_common(1)[0]
+        oldest = next(task for task, address in self._handshakes.items() if address == busiest)
+        del self._handshakes[oldest]
+        oldest.cancel()
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        self._handshakes.pop(task, None)
+        if not task.cancelled() and task.exception() is not None:
+            context = {"message": "TLS connection handler failed", "exception": task.exception(), "task": task}
+            task.get_loop().call_exception_handler(context)
+
+    async def _serve_one(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        until = asyncio.get_running_loop().time() + self._timeout
+        try:
+            channel = record_channel(self._endpoint, _open(self._endpoint), writer)
+            stream = await handshake(channel, reader, writer, until=until)
+        except TlsError as error:
+            _log.warning("TLS handshake with %s: %s: %s", _address(writer), error.reason, error)
+            if self._on_failure is not None:
+                self._on_failure(error)
+            await last_words(reader, writer)
+            return
+        task = asyncio.current_task()
+        assert task is not None
+        self._handshakes.pop(task, None)
+        try:
+            await self._handler(stream)
+        finally:
+            await stream.close()
+
+
+def _address(writer: asyncio.StreamWriter) -> str:
+    peer: tuple[Any, ...] | None = writer.get_extra_info("peername")  # None once the peer is gone
+    return str(peer[0]) if peer else "a peer that is gone"
+
+
+def _open(endpoint: Endpoint) -> Any:
+    """Return a channel; what is wrong with our own credentials costs this connection, not the server."""
+    try:
+        return open_channel(endpoint)
+    except TlsError:
+        raise
+    except V2GError as error:
+        raise TlsError(f"our own credentials: {error}", reason="own_credentials_unusable", hint=error.hint) from None
+
+
+async def serve(
+    host: str,
+    port: int | range,
+    handler: Handler,
+    endpoint: Endpoint,
+    *,
+    timeout: float = HANDSHAKE_SECONDS,
+    on_failure: Callable[[TlsError], None] | None = None,
+) -> TlsServer:
+    """Listen and run `handler` for every client that `endpoint` believes.
+
+    `port` 0 is any free one, a range is a random free one of its ports. A handshake that fails or takes more than
+    `timeout` s goes to `on_failure` and the log. Raises TransportError when the port is taken, and as `open_channel`.
+    """
+    assert endpoint.server
+    open_channel(endpoint)  # unusable credentials are found now, not at the first client
+    server = TlsServer(endpoint, handler, on_failure, timeout)
+    await server.listen(host, port if isinstance(port, range) else range(port, port + 1))
+    return server

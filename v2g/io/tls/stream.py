@@ -1,0 +1,177 @@
+"""A TLS channel on an asyncio connection: the handshake against the clock, then bytes."""
+
+import asyncio
+import contextlib
+from typing import Final
+
+from v2g.errors import TlsError, TransportError
+from v2g.io.tls.endpoint import Channel
+from v2g.pki.credentials import Credentials
+from v2g.pki.verify import VerifiedChain
+
+HANDSHAKE_SECONDS: Final = 4.5
+"""How long a peer may take from TCP connection to finished handshake: every failure has its name within 5 s."""
+
+CLOSED_HINT: Final = "some peers close without a word when they share none of our groups: see security_profile"
+SILENT_HINT: Final = "is there a TLS 1.3 peer at the other end?"
+
+_CLOSE_SECONDS: Final = 1.0
+_LAST_WORDS_SECONDS: Final = 0.4
+_CHUNK: Final = 64 * 1024
+
+
+class TlsStream:
+    """A connection after its handshake. One reader and one writer at a time."""
+
+    def __init__(self, channel: Channel, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        assert channel.peer is not None
+        self._channel = channel
+        self._reader = reader
+        self._writer = writer
+        self._closed = False
+        self.peer: VerifiedChain = channel.peer
+        """The peer's chain, verified for the role that was asked for."""
+        self.peer_chain: tuple[bytes, ...] = channel.peer.der
+        """The same as DER, leaf first, without the root."""
+        self.own: Credentials = channel.shown
+        """The chain that we showed."""
+        self.cipher: str = channel.cipher
+        self.group: str = channel.group
+        self.version: str = channel.version
+        self.ocsp_responses: tuple[bytes, ...] = channel.ocsp_responses
+        """The answer that was checked for each certificate of `peer_chain` (client side), or b"" where none was."""
+        self.unproven: str = channel.unproven
+        """Why the server's revocation state is not known (client side), or ""."""
+
+    @property
+    def address(self) -> str:
+        """The peer's IP address, with its interface where it is link-local; empty once it is gone."""
+        peer = self._writer.get_extra_info("peername")
+        return str(peer[0]) if peer else ""
+
+    @property
+    def peer_name(self) -> str:
+        """The common name of the peer's certificate."""
+        return self.peer.subject_cn
+
+    @property
+    def peer_leaf(self) -> bytes:
+        """The peer's certificate, DER."""
+        return self.peer_chain[0]
+
+    @property
+    def ocsp_response(self) -> bytes:
+        """The answer that was checked for the server's own certificate, or b""."""
+        return self.ocsp_responses[0] if self.ocsp_responses else b""
+
+    async def read(self, n: int) -> bytes:
+        """Return 1 to `n` bytes, or b"" once the peer has closed with close_notify.
+
+        Raises TlsError with reason `truncated` for an end without close_notify, or with the reason for which the
+        peer refused us: in TLS 1.3 a client learns of the refusal of its certificate only here.
+        """
+        while True:
+            data = self._channel.read(n)
+            self._send()
+            if data is not None:
+                return data
+            try:
+                received = await self._reader.read(_CHUNK)
+            except OSError as error:
+                raise TransportError(f"connection lost: {error}") from None
+            if not received:
+                if self._closed:
+                    return b""
+                raise TlsError("the connection ended without close_notify", reason="truncated")
+            self._channel.feed(received)
+
+    async def write(self, data: bytes) -> None:
+        """Send everything. Raises TransportError."""
+        self._channel.write(data)
+        self._send()
+        try:
+            await self._writer.drain()
+        except OSError as error:
+            raise TransportError(f"connection lost: {error}") from None
+
+    async def close(self) -> None:
+        """Say close_notify and close; never longer than a second, harmless when already closed."""
+        if self._closed:
+            return
+        self._closed = True
+        self._channel.shutdown()
+        self._send()
+        try:
+            async with asyncio.timeout(_CLOSE_SECONDS):
+                self._writer.close()
+                await self._writer.wait_closed()
+        except (OSError, TimeoutError):
+            self._writer.transport.abort()
+
+    def _send(self) -> None:
+        data = self._channel.take()
+        if data and not self._writer.is_closing():
+            self._writer.write(data)
+
+
+async def handshake(
+    channel: Channel, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, until: float
+) -> TlsStream:
+    """Return the connection after its handshake, at the latest at `until` (s, of the loop's clock).
+
+    Raises TlsError with the cause, after the peer was told by its alert; the caller closes the connection. However
+    many bytes a peer sends, and however slowly, the time does not get longer.
+    """
+    began = asyncio.get_running_loop().time()
+    received = sent = 0
+    try:
+        async with asyncio.timeout_at(until):
+            while True:
+                try:
+                    done = channel.handshake()
+                finally:
+                    answer = channel.take()  # also the alert that says why
+                    sent += len(answer)
+                    writer.write(answer)
+                if done:
+                    return TlsStream(channel, reader, writer)
+                data = await _receive(reader)
+                received += len(data)
+                channel.feed(data)
+    except TimeoutError:
+        raise _stalled(until - began, received, sent) from None
+
+
+async def _receive(reader: asyncio.StreamReader) -> bytes:
+    try:
+        data = await reader.read(_CHUNK)
+    except OSError as error:
+        raise TlsError(
+            f"the connection was lost in the handshake: {error}", reason="closed", hint=CLOSED_HINT
+        ) from None
+    if not data:
+        raise TlsError("the peer closed the connection in the handshake", reason="closed", hint=CLOSED_HINT)
+    return data
+
+
+def _stalled(seconds: float, received: int, sent: int) -> TlsError:
+    """Return the name of a handshake whose time is up: what had happened until then."""
+    if not received:
+        what = "accepted the connection and sent nothing" if sent else "connected and sent nothing"
+        return TlsError(f"the peer {what} for {seconds:.1f} s", reason="peer_silent", hint=SILENT_HINT)
+    where = (
+        f"after {received} bytes of its own and {sent} of ours" if sent else f"{received} bytes into its first message"
+    )
+    return TlsError(f"the peer did not go on {where} within {seconds:.1f} s", reason="peer_stalled", hint=SILENT_HINT)
+
+
+async def last_words(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Close so that the peer gets our alert: closing with unread data would reset the connection and lose it."""
+    try:
+        with contextlib.suppress(OSError, TimeoutError):
+            async with asyncio.timeout(_LAST_WORDS_SECONDS):
+                writer.write_eof()
+                while await reader.read(_CHUNK):
+                    pass
+    finally:
+        writer.close()

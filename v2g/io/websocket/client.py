@@ -1,0 +1,246 @@
+"""OCPP over WebSocket and TLS for asyncio (OCPP 2.0.1 part 2 A00, part 4 chapter 3).
+
+`connect`, and `serve` of `v2g.io.websocket.server`, give an `OcppSocket`, which carries text frames of one station on
+one version of OCPP; `v2g.io.websocket.rpc` runs calls on it. The websockets library is imported when first needed.
+"""
+
+import base64
+import ssl
+import stat
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final, Protocol
+from urllib.parse import quote
+
+import msgspec
+
+from v2g.errors import KeyAccessError, TlsError, TransportError
+from v2g.ocpp.routes import SUBPROTOCOLS, Version
+from v2g.ocpp.rpc import MAX_FRAME
+from v2g.text import printable, redacted
+
+MAX_BYTES: Final = 4 * MAX_FRAME
+"""Frames longer than this (bytes) end the connection with 1009; shorter ones reach `RpcPeer`, which answers them."""
+
+SUITES: Final = (
+    "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-ECDSA-CHACHA20-POLY1305:"
+    "ECDHE-RSA-AES128-GCM-SHA256:ECDHE-RSA-AES256-GCM-SHA384:ECDHE-RSA-CHACHA20-POLY1305:"
+    "AES128-GCM-SHA256:AES256-GCM-SHA384"
+)
+"""TLS 1.2 suites of the CSMS: the four of A00.FR.318 (RSA last, for lack of forward secrecy), ECDHE beside them."""
+
+
+class TlsFiles(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """PEM files of one end.
+
+    Without `chain` and `key` only the other end shows a certificate (security profile 2 of OCPP).
+    """
+
+    ca: Path
+    """Roots that the other end is believed by."""
+    chain: Path | None = None
+    """Own certificate first, then those that issued it."""
+    key: Path | None = None
+    """Key of the own certificate, PKCS#8, mode 0600."""
+
+    def __post_init__(self) -> None:
+        if (self.chain is None) != (self.key is None):
+            raise ValueError("chain and key belong together: both, or neither for TLS with a password")
+
+    @property
+    def own(self) -> tuple[Path, Path] | None:
+        """The own chain and its key."""
+        return (self.chain, self.key) if self.chain is not None and self.key is not None else None
+
+
+def client_context(files: TlsFiles) -> ssl.SSLContext:
+    """Return a context that verifies the CSMS and its host name, and shows the station's certificate if it has one."""
+    context = _context(ssl.PROTOCOL_TLS_CLIENT, files.own)
+    _trust(context, files.ca)
+    return context
+
+
+_NO_CHECK_TIME: Final = 0x200000
+"""OpenSSL's X509_V_FLAG_NO_CHECK_TIME, for which `ssl` has no name."""
+
+
+def server_context(
+    chain: Path,
+    key: Path,
+    roots: Sequence[Path] = (),
+    *,
+    second: tuple[Path, Path] | None = None,
+    check_dates: bool = True,
+) -> ssl.SSLContext:
+    """Return the context of a CSMS: TLS 1.2 or newer, the suites of A00.FR.318, no compression (A00.FR.321).
+
+    With `roots` it requires and verifies a certificate of the client (security profile 3), without it asks for none
+    (profile 2). `second`: chain and key of the other kind, elliptic or RSA. Without `check_dates` those of the client's
+    certificates are left to whoever judges it afterwards, who has to (`PeerJudge`): so a station whose certificate has
+    run out can be told by name what to do, or be let in (A00.FR.429). Raises KeyAccessError.
+    """
+    context = _context(ssl.PROTOCOL_TLS_SERVER, (chain, key))
+    if second is not None:
+        _show(context, *second)
+    context.set_ciphers(SUITES)
+    context.options |= ssl.OP_NO_COMPRESSION
+    context.num_tickets = 0
+    for root in roots:
+        _trust(context, root)
+        context.verify_mode = ssl.CERT_REQUIRED
+    if not check_dates:
+        context.verify_flags = ssl.VerifyFlags(context.verify_flags | _NO_CHECK_TIME)
+    return context
+
+
+def _context(protocol: int, own: tuple[Path, Path] | None) -> ssl.SSLContext:
+    context = ssl.SSLContext(protocol)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2  # A00.FR.313, A00.FR.416
+    if own is not None:
+        _show(context, *own)
+    return context
+
+
+def _show(context: ssl.SSLContext, chain: Path, key: Path) -> None:
+    try:
+        mode = stat.S_IMODE(key.stat().st_mode)
+        if mode & 0o077:
+            raise KeyAccessError(f"{key} has mode {mode:04o}", hint=f"chmod 600 {key}")
+        context.load_cert_chain(chain, key)
+    except (OSError, ssl.SSLError) as error:
+        raise KeyAccessError(f"{chain} and {key} are not usable: {error}") from None
+
+
+def _trust(context: ssl.SSLContext, root: Path) -> None:
+    try:
+        context.load_verify_locations(root)
+    except (OSError, ssl.SSLError) as error:
+        raise KeyAccessError(f"{root} is not usable: {error}", hint="roots are PEM files") from None
+
+
+class _WebSocket(Protocol):
+    """The part of a websockets connection that is used here."""
+
+    async def send(self, message: str) -> None: ...
+    async def recv(self) -> str | bytes: ...
+    async def close(self, code: int = 1000, reason: str = "") -> None: ...
+
+
+class Direct(Protocol):
+    """A connection that hands over frames as they arrive: `v2g.io.websocket.direct`."""
+
+    on_text: Callable[[str], None] | None
+
+    def send_now(self, text: str) -> bool:
+        """Send a frame at once, if that is possible."""
+
+    def read_one(self) -> None:
+        """Note that a frame was read in the ordinary way."""
+
+
+class OcppSocket:
+    """Text frames of the station `identity` on OCPP `version`."""
+
+    __slots__ = ("_direct", "_websocket", "identity", "version")
+
+    def __init__(self, websocket: _WebSocket, identity: str, version: Version) -> None:
+        self._websocket = websocket
+        # asked for by a name: isinstance of a Protocol takes a quarter of a millisecond
+        self._direct: Direct | None = websocket if hasattr(websocket, "send_now") else None  # type: ignore[assignment]
+        self.identity: Final = identity
+        self.version: Final = version
+
+    def listen(self, take: Callable[[str], None]) -> None:
+        """Have frames handed to `take` as soon as they arrive, where the connection can; `receive` gives the others."""
+        if self._direct is not None:
+            self._direct.on_text = take
+
+    def send_now(self, text: str) -> bool:
+        """Send one frame at once; False when only `send` can say whether that works."""
+        return self._direct is not None and self._direct.send_now(text)
+
+    async def send(self, text: str) -> None:
+        """Send one frame. Raises TransportError when the connection is gone."""
+        from websockets.exceptions import WebSocketException
+
+        try:
+            await self._websocket.send(text)
+        except (WebSocketException, OSError) as error:
+            raise TransportError(f"{self.identity}: {error}") from None
+
+    async def receive(self) -> str:
+        """Return the next frame; a binary one, which OCPP has not, comes as "". Raises TransportError at the end."""
+        from websockets.exceptions import WebSocketException
+
+        try:
+            frame = await self._websocket.recv()
+        except (WebSocketException, OSError) as error:
+            raise TransportError(f"{self.identity}: {error}") from None
+        if self._direct is not None:
+            self._direct.read_one()
+        return frame if isinstance(frame, str) else ""
+
+    async def close(self, reason: str = "", *, code: int = 1000) -> None:
+        """Close in good order; harmless when already closed. `reason` has at most 123 bytes."""
+        await self._websocket.close(code, reason)
+
+
+async def connect(
+    url: str,
+    identity: str,
+    *,
+    context: ssl.SSLContext | None,
+    versions: Sequence[Version] = ("2.1", "2.0.1"),
+    timeout: float = 10.0,
+    ping_interval: float | None = 20.0,
+    password: str | None = None,
+) -> OcppSocket:
+    """Connect a station to the CSMS endpoint `url`, to which `/identity` is added (OCPP-J 3.1.1).
+
+    `versions` are offered in this order. `context` is None for `ws:` only. `password` is for HTTP Basic authentication
+    (A00.FR.203). Raises TlsError or TransportError.
+    """
+    from websockets.asyncio.client import connect as open_websocket
+    from websockets.exceptions import InvalidHandshake, InvalidStatus, WebSocketException
+    from websockets.typing import Subprotocol
+
+    shown = redacted(url)
+    names = {version: Subprotocol(name) for name, version in SUBPROTOCOLS.items()}
+    headers = {} if password is None else {"Authorization": basic_authorization(identity, password)}
+    try:
+        websocket = await open_websocket(
+            f"{url.rstrip('/')}/{quote(identity, safe='')}",
+            ssl=context,
+            subprotocols=[names[version] for version in versions],
+            compression=None,
+            user_agent_header=None,
+            additional_headers=headers,
+            proxy=None,
+            open_timeout=timeout,
+            ping_interval=ping_interval,
+            ping_timeout=ping_interval,
+            close_timeout=2.0,
+            max_size=MAX_BYTES,
+        )
+    except ssl.SSLCertVerificationError as error:
+        raise TlsError(f"{shown}: {error.verify_message}", reason="peer_certificate") from None
+    except ssl.SSLError as error:
+        raise TlsError(f"{shown}: {error}", reason=(error.reason or "handshake").lower()) from None
+    except InvalidStatus as error:
+        said = printable((error.response.body or b"")[:_MAX_SAID].decode(errors="replace").strip())
+        raise TransportError(f"{shown}: HTTP status {error.response.status_code}{said and f': {said}'}") from None
+    except (InvalidHandshake, WebSocketException, OSError, TimeoutError, ValueError) as error:  # ValueError: the URL
+        raise TransportError(f"{shown}: {redacted(str(error)) or type(error).__name__}") from None
+    if websocket.subprotocol is None:
+        await websocket.close(1002)
+        raise TransportError(f"{shown}: the CSMS speaks none of OCPP {', '.join(versions)}")
+    return OcppSocket(websocket, identity, SUBPROTOCOLS[websocket.subprotocol])
+
+
+_MAX_SAID: Final = 120
+"""Bytes of a refusal's body that are told; it comes from anywhere."""
+
+
+def basic_authorization(identity: str, password: str) -> str:
+    """Return the header by which a station shows its password (A00.FR.203 to .205)."""
+    return "Basic " + base64.b64encode(f"{identity}:{password}".encode()).decode()

@@ -1,0 +1,239 @@
+"""Remote procedure calls of OCPP on a socket: runs a pure `v2g.ocpp.rpc.RpcPeer` in asyncio."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, Literal, TypeVar
+
+from v2g.errors import OcppError, TransportError, V2GError
+from v2g.io.runtime.clock import Clock
+from v2g.io.websocket.client import OcppSocket
+from v2g.observe import Observe
+from v2g.ocpp.messages.base import Message
+from v2g.ocpp.routes import Version
+from v2g.ocpp.rpc import Answered, Called, Failed, RpcPeer, Send, Told
+
+M = TypeVar("M", bound=Message)
+
+_log = logging.getLogger(__name__)
+
+MAX_TOLD: Final = 256
+"""Messages without answers that may be in work at once: nothing else slows down a peer that sends them."""
+
+
+class RpcConnection:
+    """Runs an RpcPeer on a socket.
+
+    `handle(action, request)` answers the peer's requests, several at a time if need be; it returns the response or
+    raises OcppError, whose `answer` becomes the CALLERROR. Anything else it raises is logged and answered with
+    InternalError. `quick(action, request)` is asked before: it answers what needs no waiting, or returns None.
+    `told(action, message)` takes what the peer sends without wanting an answer (2.1); what it raises is
+    logged, and messages are dropped while too many are in work. `tap` is shown every frame.
+    """
+
+    __slots__ = (
+        "_armed",
+        "_calls",
+        "_clock",
+        "_handle",
+        "_handlers",
+        "_observe",
+        "_out",
+        "_peer",
+        "_quick",
+        "_tap",
+        "_timer",
+        "_told",
+        "_writing",
+        "socket",
+    )
+
+    def __init__(
+        self,
+        socket: OcppSocket,
+        peer: RpcPeer,
+        *,
+        handle: Callable[[str, Message], Awaitable[Message]],
+        clock: Clock,
+        observe: Callable[[Observe], None],
+        told: Callable[[str, Message], Awaitable[None]] | None = None,
+        quick: Callable[[str, Message], Message | None] = lambda _action, _request: None,
+        tap: Callable[[Literal["received", "sent"], str], None] = lambda _direction, _text: None,
+    ) -> None:
+        self.socket: Final = socket
+        self._tap = tap
+        self._peer = peer
+        self._handle = handle
+        self._quick = quick
+        self._told = told
+        self._clock = clock
+        self._observe = observe
+        self._out: list[str] = []
+        self._writing: asyncio.Lock | None = None  # made when a frame has to wait, which few do
+        self._calls: dict[str, asyncio.Future[Message]] = {}
+        self._handlers: set[asyncio.Task[None]] = set()
+        self._timer: asyncio.TimerHandle | None = None
+        self._armed: float | None = None
+
+    @property
+    def version(self) -> Version:
+        """The version of OCPP that is spoken."""
+        return self._peer.version
+
+    async def call(self, request: Message, response: type[M], *, timeout: float | None = None) -> M:
+        """Send a request and return its response.
+
+        Raises OcppError for a CALLERROR, an answer that breaks its schema, or a request that breaks its own;
+        TimeoutExpired; TransportError when the connection ends first; RefusedError when it is closed or too much
+        waits.
+        """
+        identifier = self._peer.call(request, self._clock.monotonic(), timeout=timeout)
+        future = self._calls[identifier] = asyncio.get_running_loop().create_future()
+        try:
+            self._step()
+            await self._flush()
+            answer = await future
+        finally:
+            self._calls.pop(identifier, None)
+        assert isinstance(answer, response)
+        return answer
+
+    async def run(self) -> None:
+        """Read until the connection ends, whoever ends it; then every open call fails."""
+        self.socket.listen(self._receive)
+        try:
+            while True:
+                self._receive(await self.socket.receive())
+                await self._flush()
+        except TransportError as error:
+            _log.info("%s", error)
+        finally:
+            if self._timer:
+                self._timer.cancel()
+            self._peer.close(self._clock.monotonic())
+            self._step()
+            for task in self._handlers:
+                task.cancel()
+
+    async def close(self, reason: str = "") -> None:
+        """End the connection; `run` then returns."""
+        await self.socket.close(reason)
+
+    def _receive(self, text: str) -> None:
+        self._tap("received", text)
+        self._peer.receive(text, self._clock.monotonic())
+        self._step()
+        if self._out and not self._is_writing():
+            self._spawn(self._flush())
+
+    def _step(self) -> None:
+        while actions := self._peer.actions():  # a quick answer makes another one
+            for action in actions:
+                match action:
+                    case Called():
+                        self._start(action)
+                    case Send():
+                        self._send(action.text)
+                    case Told():
+                        self._tell(action)
+                    case Answered(id=identifier, response=response):
+                        if (future := self._calls.get(identifier)) and not future.done():
+                            future.set_result(response)
+                    case Failed(id=identifier, error=error):
+                        if (future := self._calls.get(identifier)) and not future.done():
+                            future.set_exception(error)
+                    case Observe():
+                        self._observe(action)
+        self._arm()
+
+    def _is_writing(self) -> bool:
+        return self._writing is not None and self._writing.locked()
+
+    def _send(self, text: str) -> None:
+        """Send at once if nothing waits before and the peer can take it."""
+        if not self._out and not self._is_writing() and self.socket.send_now(text):
+            self._tap("sent", text)
+        else:
+            self._out.append(text)
+
+    def _arm(self) -> None:
+        deadline = self._peer.deadline()
+        if deadline == self._armed:
+            return
+        self._armed = deadline
+        if self._timer:
+            self._timer.cancel()
+            self._timer = None
+        if deadline is not None:
+            delay = max(0.0, deadline - self._clock.monotonic())
+            self._timer = asyncio.get_running_loop().call_later(delay, self._tick)
+
+    def _tick(self) -> None:
+        self._armed = None
+        self._peer.tick(self._clock.monotonic())
+        self._step()
+        self._spawn(self._flush())
+
+    def _start(self, called: Called) -> None:
+        try:
+            quick = self._quick(called.action, called.request)
+        except OcppError as error:
+            self._peer.answer(called.id, error)
+            return
+        if quick is not None:
+            self._peer.answer(called.id, quick)
+            return
+
+        async def work() -> None:
+            answer: Message | OcppError = OcppError("the request could not be handled", answer="InternalError")
+            try:
+                answer = await self._handle(called.action, called.request)
+            except OcppError as error:
+                answer = error
+            except V2GError as error:
+                answer = OcppError(str(error), answer="InternalError")
+                _log.warning("%s: %s", called.action, error)
+            finally:
+                self._peer.answer(called.id, answer)
+                self._step()
+                await self._flush()
+
+        self._spawn(work())
+
+    def _tell(self, told: Told) -> None:
+        if self._told is None or len(self._handlers) >= MAX_TOLD:
+            self._observe(Observe("ocpp", "send_dropped", {"action": told.action}))
+            return
+        handler = self._told
+
+        async def work() -> None:
+            try:
+                await handler(told.action, told.message)
+            except V2GError as error:
+                _log.warning("%s: %s", told.action, error)
+
+        self._spawn(work())
+
+    def _spawn(self, work: Any) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._handlers.add(task)
+        task.add_done_callback(self._finished)
+
+    def _finished(self, task: "asyncio.Task[None]") -> None:
+        self._handlers.discard(task)
+        if not task.cancelled() and (error := task.exception()):
+            _log.error("a request could not be handled", exc_info=error)
+
+    async def _flush(self) -> None:
+        if not self._out:
+            return
+        if self._writing is None:
+            self._writing = asyncio.Lock()
+        async with self._writing:
+            while self._out:
+                text = self._out.pop(0)
+                self._tap("sent", text)
+                try:
+                    await self.socket.send(text)
+                except TransportError:
+                    return  # `run` sees the end as well, and fails what is open

@@ -1,0 +1,262 @@
+"""The CSMS end of OCPP over WebSocket: listens at one door, which has one security profile (OCPP 2.0.1 part 2 A00).
+
+What a station shows in its opening handshake is a `Handshake`; who listens says whether that is enough.
+"""
+
+import asyncio
+import base64
+import binascii
+import re
+import ssl
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING, Any, Final, cast
+from urllib.parse import unquote
+
+import msgspec
+
+from v2g.io.tls.gate import Gate, Strangers, address_of
+from v2g.io.websocket.client import MAX_BYTES, OcppSocket
+from v2g.ocpp.routes import SUBPROTOCOLS, Version
+
+if TYPE_CHECKING:
+    from websockets.extensions import ServerExtensionFactory
+
+IDENTITY: Final = re.compile(r"[A-Za-z0-9*_=+|@.-]{1,48}")
+"""identifierString without the colon (OCPP-J 3.1.1)."""
+
+_OPENING_S: Final = 120.0
+"""How long an opening handshake may take once TLS is shaken: passwords of many who come at once are judged in turn."""
+
+
+class Secret(str):
+    """A text that does not show itself."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "Secret(...)"
+
+
+class Credentials(msgspec.Struct, frozen=True):
+    """User name and password of HTTP basic authentication."""
+
+    username: str
+    password: Secret
+
+
+class Handshake(msgspec.Struct, frozen=True, kw_only=True):
+    """What a station shows before it is let in.
+
+    `identity`: what its URL names, None where that is no identity. `offered`: WebSocket subprotocols. `version`: the
+    one that will be spoken, None when there is none in common. `credentials`: None without (readable) basic
+    authentication. `transport`: where a certificate is looked up.
+    """
+
+    path: str
+    identity: str | None
+    address: str
+    offered: tuple[str, ...]
+    version: Version | None
+    credentials: Credentials | None
+    transport: asyncio.BaseTransport
+
+
+class Refusal(msgspec.Struct, frozen=True):
+    """The HTTP answer to a station that is not let in: a status, a line that says why, and when to come again (s)."""
+
+    status: int
+    text: str
+    retry_after_s: int = 0
+
+
+Welcome = Callable[[Handshake], Awaitable[Refusal | None]]
+
+
+async def welcome(handshake: Handshake) -> Refusal | None:
+    """Let in every identity, if a certificate that is shown names it, too."""
+    if handshake.identity is None:
+        return Refusal(404, "no such charging station")
+    if handshake.transport.get_extra_info("ssl_object") and peer_name(handshake.transport) != handshake.identity:
+        return Refusal(403, "the certificate names another charging station")
+    return None
+
+
+class OcppServer:
+    """A listening CSMS endpoint; `port` is the one in use."""
+
+    def __init__(self, server: Any, port: int) -> None:
+        self._server = server
+        self.port: Final = port
+
+    async def close(self) -> None:
+        """Stop listening and close every connection with 1001."""
+        self._server.close()
+        await self._server.wait_closed()
+
+
+async def serve(
+    host: str,
+    port: int,
+    handler: Callable[[OcppSocket], Awaitable[None]],
+    *,
+    context: ssl.SSLContext | None,
+    path: str = "/ocpp",
+    versions: Sequence[Version] = ("2.1", "2.0.1"),
+    welcome: Welcome = welcome,
+    strange: Callable[[str], None] = lambda _address: None,
+    strangers: Strangers | None = None,
+    ping_interval: float | None = 20.0,
+) -> OcppServer:
+    """Listen for stations on `path/identity`; `handler` runs once for each, and its end closes the connection.
+
+    `welcome` says who is let in; `strange(address)` is told of TLS where `context` is None. `strangers` bounds the
+    connections that are not let in yet. Among the versions offered,
+    the first of `versions` is taken; with none in common the handshake completes without a subprotocol and the
+    connection closes (OCPP-J 3.2).
+    """
+    from websockets.asyncio.server import ServerConnection
+    from websockets.asyncio.server import serve as listen
+    from websockets.typing import Subprotocol
+
+    from v2g.io.websocket.direct import DirectConnection
+
+    names = [Subprotocol(name) for version in versions for name, v in SUBPROTOCOLS.items() if v == version]
+
+    def select(_: ServerConnection, offered: Sequence[Subprotocol]) -> Subprotocol | None:
+        return next((name for name in names if name in offered), None)
+
+    async def check(connection: ServerConnection, request: Any) -> Any:
+        shown = _handshake(connection, request, path, names)
+        refusal = await welcome(shown)
+        if refusal is None:
+            return None
+        response = connection.respond(refusal.status, refusal.text + "\n")
+        if refusal.status == 401:
+            response.headers["WWW-Authenticate"] = 'Basic realm="OCPP", charset="UTF-8"'
+        if refusal.retry_after_s:
+            response.headers["Retry-After"] = str(refusal.retry_after_s)
+        return response
+
+    outside = Strangers() if strangers is None else strangers
+
+    class Counted(DirectConnection):
+        def connection_lost(self, exc: Exception | None) -> None:
+            outside.leave(self.transport)
+            super().connection_lost(exc)
+
+    class Plain(Counted):
+        def data_received(self, data: bytes) -> None:
+            if self.request is None and data[:1] == b"\x16":  # a TLS record: Handshake
+                strange(address_of(self.transport))
+            super().data_received(data)
+
+    class Door(Gate):
+        """What the library takes for the connection until that is made."""
+
+        def __init__(self, protocol: Any, server: Any, **options: Any) -> None:
+            kind = Plain if context is None else Counted
+            super().__init__(lambda: kind(protocol, server, **options), context, outside)
+            self.protocol = protocol
+
+    async def run(connection: ServerConnection) -> None:
+        assert connection.request is not None
+        identity = identity_in(connection.request.path, path)
+        assert identity is not None
+        if connection.subprotocol is None:
+            await connection.close(1002, f"no common version of OCPP; spoken here: {', '.join(names)}"[:123])
+            return
+        assert isinstance(connection, DirectConnection)
+        outside.leave(connection.transport)
+        connection.forget_handshake()
+        await handler(OcppSocket(connection, identity, SUBPROTOCOLS[connection.subprotocol]))
+
+    server = await listen(
+        run,
+        host,
+        port,
+        process_request=check,
+        select_subprotocol=select,
+        server_header=None,
+        ping_interval=ping_interval,
+        ping_timeout=ping_interval,
+        close_timeout=2.0,
+        max_size=MAX_BYTES,
+        backlog=4096,  # when a back end is back, all its stations are, at once
+        create_connection=cast("Any", Door),
+        open_timeout=_OPENING_S,
+        compression=None,
+        extensions=[_deflate()],
+    )
+    return OcppServer(server, next(iter(server.sockets)).getsockname()[1])
+
+
+def _deflate() -> "ServerExtensionFactory":
+    """Return the compression that stations may ask for (RFC 7692; OCPP-J 3.4: a CSMS has it).
+
+    Without context takeover: a window kept for each direction would cost 300 KiB a connection. `max_size` bounds what
+    a small frame can become.
+    """
+    from websockets.extensions.permessage_deflate import ServerPerMessageDeflateFactory
+
+    return ServerPerMessageDeflateFactory(server_no_context_takeover=True, client_no_context_takeover=True)
+
+
+def _handshake(connection: Any, request: Any, base: str, names: Sequence[str]) -> Handshake:
+    headers = request.headers
+    offered = tuple(
+        name.strip()[:64] for line in headers.get_all("Sec-WebSocket-Protocol") for name in line.split(",")
+    )[:16]
+    taken = next((SUBPROTOCOLS[name] for name in names if name in offered), None)
+    return Handshake(
+        path=request.path[:512],
+        identity=identity_in(request.path, base),
+        address=address_of(connection.transport),
+        offered=offered,
+        version=taken,
+        credentials=read_credentials(headers.get_all("Authorization")),
+        transport=connection.transport,
+    )
+
+
+def read_credentials(lines: Sequence[str]) -> Credentials | None:
+    """Return what the header lines `Authorization` hold, None for none, several or anything but `Basic` (RFC 7617)."""
+    if len(lines) != 1:
+        return None
+    scheme, _, encoded = lines[0].strip().partition(" ")
+    if scheme.lower() != "basic":
+        return None
+    try:
+        username, colon, password = base64.b64decode(encoded.strip(), validate=True).decode().partition(":")
+    except (binascii.Error, UnicodeDecodeError):
+        return None
+    return Credentials(username, Secret(password)) if colon else None
+
+
+def identity_in(path: str, base: str) -> str | None:
+    """Return the station identity that a request path below `base` names, or None."""
+    rest = path.partition("?")[0].removeprefix(base.rstrip("/") + "/")
+    identity = unquote(rest)
+    return identity if rest != path and IDENTITY.fullmatch(identity) else None
+
+
+def peer_name(transport: asyncio.BaseTransport) -> str | None:
+    """Return the common name of the certificate that a peer showed, None without one or with several."""
+    certificate = transport.get_extra_info("peercert") or {}
+    names = [value for group in certificate.get("subject", ()) for key, value in group if key == "commonName"]
+    return names[0] if len(names) == 1 else None
+
+
+def watch_handshakes(context: ssl.SSLContext, failed: Callable[[ssl.SSLError], None]) -> None:
+    """Tell `failed` of every TLS handshake on `context` that comes to nothing; asyncio keeps that to itself."""
+
+    class Watched(ssl.SSLObject):
+        def do_handshake(self) -> None:
+            try:
+                super().do_handshake()
+            except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+                raise
+            except ssl.SSLError as error:
+                failed(error)
+                raise
+
+    context.sslobject_class = Watched

@@ -1,0 +1,117 @@
+"""Bills as OCPP 2.1 writes the cost of a transaction (CostDetails, I12), both ways."""
+
+from collections.abc import Iterator, Mapping
+from decimal import ROUND_HALF_UP, Decimal
+from types import MappingProxyType
+from typing import Final
+
+from v2g.energy.price_plan import ChargeKind
+from v2g.energy.settlement.costing import Bill, Line
+from v2g.errors import OcppError
+from v2g.ocpp.messages import tariff_cost as wire
+from v2g.ocpp.times import format_time
+from v2g.translate.tariffs import money, taxes
+from v2g.units import MICRO
+
+_LARGEST: Final = 1e12
+
+_WHOLE: Final = "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF"
+_THOUSANDTHS: Final = "BHD IQD JOD KWD LYD OMR TND"
+_DIGITS: Final[Mapping[str, int]] = MappingProxyType(
+    dict.fromkeys(_WHOLE.split(), 0) | dict.fromkeys(_THOUSANDTHS.split(), 3)
+)
+"""Decimal digits of currencies that have not two (ISO 4217)."""
+
+
+def bill_of(details: wire.CostDetails) -> Bill:
+    """Return the totals of a cost that a station worked out: where it names none with taxes, those without."""
+    total, used = details.total_cost, details.total_usage
+    excl = total.total.excl_tax if total.total.excl_tax is not None else total.total.incl_tax
+    incl = total.total.incl_tax if total.total.incl_tax is not None else excl
+    return Bill(
+        currency=total.currency,
+        kind=total.type_of_cost,
+        excl_tax=_micro(excl or 0),
+        incl_tax=_micro(incl or 0),
+        energy_mwh=_micro(used.energy) // 1000,
+        charging_ms=used.charging_time * 1000,
+        idle_ms=used.idle_time * 1000,
+        reserved_ms=(used.reservation_time or 0) * 1000,
+    )
+
+
+def _micro(amount: float) -> int:
+    """Return an amount in micro-units. Raises OcppError for more than any store holds."""
+    if not abs(amount) < _LARGEST:
+        raise OcppError(f"a cost of {amount}", answer="PropertyConstraintViolation")
+    return int((Decimal(repr(amount)) * MICRO).to_integral_value())
+
+
+def payable(amount: Decimal, currency: str) -> Decimal:
+    """Return an amount as it can be paid: rounded half up to the currency's smallest unit (ISO 4217)."""
+    return amount.quantize(Decimal(1).scaleb(-_DIGITS.get(currency, 2)), rounding=ROUND_HALF_UP)
+
+
+def cost_details(bill: Bill, *, periods: bool = True) -> wire.CostDetails:
+    """Return a bill as OCPP 2.1 writes costs (I12); a running cost has no periods (I12.FR.02)."""
+    prices = {} if bill.kind == "MinCost" else {kind: _price(bill, kind) for kind in _KINDS}
+    fixed = wire.Price(excl_tax=money(bill.excl_tax), incl_tax=money(bill.incl_tax)) if bill.kind == "MinCost" else None
+    total = wire.TotalCost(
+        currency=bill.currency,
+        type_of_cost=bill.kind,
+        fixed=fixed or prices.get("fixed"),
+        energy=prices.get("energy"),
+        charging_time=prices.get("charging_time"),
+        idle_time=prices.get("idle_time"),
+        reservation_time=prices.get("reservation_time"),
+        reservation_fixed=prices.get("reservation_fixed"),
+        total=wire.TotalPrice(excl_tax=money(bill.excl_tax), incl_tax=money(bill.incl_tax)),
+    )
+    usage = wire.TotalUsage(
+        energy=float(Decimal(bill.energy_mwh).scaleb(-3)),
+        charging_time=bill.charging_ms // 1000,
+        idle_time=bill.idle_ms // 1000,
+        reservation_time=bill.reserved_ms // 1000 or None,
+    )
+    found = tuple(_periods(bill)) if periods else ()
+    return wire.CostDetails(charging_periods=found, total_cost=total, total_usage=usage)
+
+
+_KINDS: Final[tuple[ChargeKind, ...]] = (
+    "fixed",
+    "energy",
+    "charging_time",
+    "idle_time",
+    "reservation_time",
+    "reservation_fixed",
+)
+
+
+def _price(bill: Bill, kind: ChargeKind) -> wire.Price | None:
+    kinds = ("energy", "export") if kind == "energy" else (kind,)  # OCPP has no other place for what is fed back
+    lines: list[Line] = [line for line in bill.lines if line.kind in kinds]
+    if not lines:
+        return None
+    return wire.Price(
+        excl_tax=money(sum(line.excl_tax for line in lines)),
+        incl_tax=money(sum(line.incl_tax for line in lines)),
+        tax_rates=taxes(lines[0].taxes),
+    )
+
+
+def _periods(bill: Bill) -> Iterator[wire.ChargingPeriod]:
+    for period in bill.periods:
+        volumes = (
+            ("Energy", float(Decimal(period.energy_mwh).scaleb(-3))),
+            ("ChargingTime", period.charging_ms / 1000),
+            ("IdleTIme", period.idle_ms / 1000),  # the schema's own spelling
+            ("MinPower", float(period.min_power_w)),
+            ("MaxPower", float(period.max_power_w)),
+            ("MinCurrent", float(period.min_current_a)),
+            ("MaxCurrent", float(period.max_current_a)),
+        )
+        yield wire.ChargingPeriod(
+            tariff_id=period.plan_id or None,
+            start_period=format_time(period.start_ms),
+            dimensions=tuple(wire.CostDimension(type=kind, volume=volume) for kind, volume in volumes if volume),  # type: ignore[arg-type]
+        )

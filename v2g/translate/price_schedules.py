@@ -1,0 +1,349 @@
+"""Price plans as vehicles are told them: price schedules and sales tariffs of ISO 15118, in OCPP's words (K15 to K19).
+
+A schedule of absolute prices is made only of a plan that it can say exactly: what depends on the energy taken so far,
+on the current or on how was paid has no place in it, nor has a fee for the time of charging alone. Price levels rank
+the times of any plan. Fees are rounded down and compensations up to what 16 bits can hold, as `rounded` does.
+"""
+
+import itertools
+from collections.abc import Iterable, Iterator
+from datetime import datetime, tzinfo
+from fractions import Fraction
+from typing import Final
+
+import msgspec
+from msgspec.structs import replace
+
+from v2g.energy.price_plan import Charge, ChargeKind, PricePlan, Tax, Use, When, local_time
+from v2g.energy.settlement.pieces import zone_of
+from v2g.errors import RefusedError
+from v2g.iso15118.price_rules import PRICE_ALGORITHM, rounded
+from v2g.ocpp.messages import price_schedules as wire
+from v2g.ocpp.times import format_time
+from v2g.units import MICRO
+
+MOST_LEVELS: Final = 100
+"""Entries that OCPP lets a schedule of price levels have."""
+
+_MOST_RULES: Final = 8
+_MOST_OVERSTAY: Final = 5
+_PPM: Final = 1_000_000
+_BACK_W: Final = -1
+"""From which power on a rule is about energy fed back (PriceRuleType: a negative start counts downwards)."""
+_IN_USE: Final = frozenset(When.__struct_fields__) - {
+    "from_minute", "to_minute", "weekdays", "holidays", "from_day", "to_day", "evse_kind",
+}  # fmt: skip
+"""Conditions beyond clock, calendar and place."""
+_TIMES: Final = frozenset({"min_time_s", "max_time_s"})
+_POWERS: Final = frozenset({"min_power_w", "max_power_w"})
+_PAUSES: Final = frozenset({"min_idle_s", "max_idle_s"})
+
+
+class Asked(msgspec.Struct, frozen=True, kw_only=True):
+    """For whom prices are told, and for which time (UTC ms, both in whole seconds).
+
+    `started_ms`: when the transaction began. `use`: how far it is, for ranking by levels. `entries`: the most that the
+    schedule may have.
+    """
+
+    from_ms: int
+    until_ms: int
+    started_ms: int
+    evse_kind: str | None = None
+    use: Use = Use()
+    entries: int = 1024
+
+
+class _Piece(msgspec.Struct, frozen=True):
+    """What holds for some seconds: what energy costs by power (W, from 0), is paid for, and a minute costs; micro."""
+
+    seconds: int
+    fees: tuple[tuple[int, int], ...]
+    back: int | None
+    minute: int
+
+
+def absolute_prices(plan: PricePlan, asked: Asked, schedule_id: int) -> wire.AbsolutePriceSchedule:
+    """Return the plan's prices in money.
+
+    Raises RefusedError (`not_told`) for a plan that such a schedule cannot say.
+    """
+    _check(plan)
+    pieces = _merged(_pieces(plan, asked), asked.entries)
+    least, greatest, bounded_net = _bounds(plan, asked)
+    return wire.AbsolutePriceSchedule(
+        time_anchor=format_time(asked.from_ms),
+        price_schedule_id=schedule_id,
+        price_schedule_description=plan.description[:160] or None,
+        currency=plan.currency,
+        language="eng",
+        price_algorithm=f"{PRICE_ALGORITHM}1-Power",
+        minimum_cost=least,
+        maximum_cost=greatest,
+        price_rule_stacks=tuple(
+            wire.PriceRuleStack(duration=each.seconds, price_rule=tuple(_rules(plan, each))) for each in pieces
+        ),
+        tax_rules=tuple(_tax_rules(plan, bounds=bounded_net)),
+        overstay_rule_list=_overstay(plan, asked),
+        additional_selected_services=_fees(plan, asked),
+    )
+
+
+def price_levels(plan: PricePlan, asked: Asked, schedule_id: int) -> wire.PriceLevelSchedule:
+    """Return the times ranked by what a kWh costs; 0 is the cheapest. The highest power that `asked.use` has counts."""
+    ranked = _ranked(plan, asked, min(asked.entries, MOST_LEVELS))
+    return wire.PriceLevelSchedule(
+        time_anchor=format_time(asked.from_ms),
+        price_schedule_id=schedule_id,
+        price_schedule_description=plan.description[:32] or None,
+        number_of_price_levels=1 + max(level for _, level in ranked),
+        price_level_schedule_entries=tuple(
+            wire.PriceLevelScheduleEntry(duration=seconds, price_level=level) for seconds, level in ranked
+        ),
+    )
+
+
+def sales_tariff(plan: PricePlan, asked: Asked, tariff_id: int) -> wire.SalesTariff:
+    """Return the times ranked, as vehicles of ISO 15118-2 are told; 1 is the cheapest. Times count from `from_ms`."""
+    ranked = _ranked(plan, asked, min(asked.entries, 1024))
+    starts = itertools.accumulate((seconds for seconds, _ in ranked), initial=0)
+    return wire.SalesTariff(
+        id=tariff_id,
+        sales_tariff_description=plan.description[:32] or None,
+        num_e_price_levels=1 + max(level for _, level in ranked),
+        sales_tariff_entry=tuple(
+            wire.SalesTariffEntry(
+                relative_time_interval=wire.RelativeTimeInterval(start=start, duration=seconds),
+                e_price_level=level + 1,
+            )
+            for start, (seconds, level) in zip(starts, ranked, strict=False)
+        ),
+    )
+
+
+# -- over time --------------------------------------------------------------------------------------------------------
+
+
+def _cuts(plan: PricePlan, asked: Asked, zone: tzinfo) -> list[int]:
+    """Return the moments between which nothing changes but by what the vehicle does."""
+    times = {asked.started_ms + edge * 1000 for when in plan.conditions() for edge in _edges(when, _TIMES)}
+    inside = {each for each in times if asked.from_ms < each < asked.until_ms}
+    clock = plan.clock_cuts(asked.from_ms, asked.until_ms, zone)
+    return sorted(clock | inside | {asked.from_ms, asked.until_ms})
+
+
+def _price(plan: PricePlan, kind: ChargeKind, moment: datetime, use: Use) -> int | None:
+    charge, index = plan.charge(kind), plan.rate(kind, moment, use)
+    return None if charge is None or index is None else charge.rates[index].price
+
+
+def _pieces(plan: PricePlan, asked: Asked) -> Iterator[_Piece]:
+    zone = zone_of(plan.zone)
+    energy = plan.energy.rates if plan.energy else ()
+    steps = sorted({0} | {edge for rate in energy for edge in _edges(rate.when, _POWERS)})
+    for begin_ms, end_ms in itertools.pairwise(_cuts(plan, asked, zone)):
+        moment = local_time(begin_ms, zone)
+        use = Use(time_ms=max(0, begin_ms - asked.started_ms), evse_kind=asked.evse_kind)
+        fees: list[tuple[int, int]] = []
+        for power in steps:
+            fee = _price(plan, "energy", moment, replace(use, power_w=power)) or 0
+            if not fees or fees[-1][1] != fee:
+                fees.append((power, fee))
+        minute = _price(plan, "idle_time", moment, use) or 0 if _is_parking(plan) else 0
+        yield _Piece((end_ms - begin_ms) // 1000, tuple(fees), _price(plan, "export", moment, use), minute)
+
+
+def _merged(pieces: Iterable[_Piece], most: int) -> list[_Piece]:
+    """Return pieces with equal neighbours joined, the first so many of them."""
+    found: list[_Piece] = []
+    for piece in pieces:
+        if found and replace(found[-1], seconds=0) == replace(piece, seconds=0):
+            found[-1] = replace(piece, seconds=found[-1].seconds + piece.seconds)
+        elif len(found) == most:
+            break
+        elif piece.seconds:
+            found.append(piece)
+    return found
+
+
+def _ranked(plan: PricePlan, asked: Asked, most: int) -> list[tuple[int, int]]:
+    """Return (seconds, rank) of what a kWh costs over time, with the use so far."""
+    zone = zone_of(plan.zone)
+    found: list[tuple[int, int]] = []
+    for begin_ms, end_ms in itertools.pairwise(_cuts(plan, asked, zone)):
+        use = replace(asked.use, time_ms=max(0, begin_ms - asked.started_ms), evse_kind=asked.evse_kind)
+        price = _price(plan, "energy", local_time(begin_ms, zone), use) or 0
+        seconds = (end_ms - begin_ms) // 1000
+        if found and found[-1][1] == price:
+            found[-1] = found[-1][0] + seconds, price
+        elif len(found) == most:
+            break
+        elif seconds:
+            found.append((seconds, price))
+    ranks = sorted({price for _, price in found})
+    return [(seconds, ranks.index(price)) for seconds, price in found]
+
+
+# -- what can be said -------------------------------------------------------------------------------------------------
+
+
+def _check(plan: PricePlan) -> None:
+    """Raise RefusedError for a plan that absolute prices cannot say."""
+    _only(plan.energy, _TIMES | _POWERS, "energy")
+    _only(plan.export, _TIMES, "energy fed back")
+    if plan.charging_time is not None and not _is_parking(plan):
+        raise _not_told("a price for the time of charging alone")
+    if _is_parking(plan):
+        _only(plan.idle_time, _TIMES, "time")
+    else:
+        _only(plan.idle_time, _PAUSES, "pauses", clock=False)
+    for charge in (plan.energy, plan.export):
+        edges = {edge for rate in (charge.rates if charge else ()) for edge in _edges(rate.when, _POWERS)}
+        if len(edges | {0}) + (plan.export is not None) > _MOST_RULES:
+            raise _not_told("so many ranges of power")
+
+
+def _only(charge: Charge | None, known: frozenset[str], what: str, *, clock: bool = True) -> None:
+    for when in (rate.when for rate in (charge.rates if charge else ())):
+        if any(getattr(when, name) is not None for name in _IN_USE - known):
+            raise _not_told(f"such conditions of {what}")
+        bare = When(evse_kind=when.evse_kind, **{name: getattr(when, name) for name in known})
+        if not clock and when != bare:
+            raise _not_told(f"clock times for {what}")
+
+
+def _is_parking(plan: PricePlan) -> bool:
+    """Say whether time costs the same whether or not energy flows."""
+    return plan.charging_time is not None and plan.charging_time == plan.idle_time
+
+
+def _not_told(what: str) -> RefusedError:
+    return RefusedError(f"a price schedule has no place for {what}", reason="not_told")
+
+
+def _edges(when: When, names: Iterable[str]) -> Iterator[int]:
+    for name in names:
+        if (edge := getattr(when, name)) is not None:
+            yield edge
+
+
+# -- parts of a schedule ----------------------------------------------------------------------------------------------
+
+
+def _rules(plan: PricePlan, piece: _Piece) -> Iterator[wire.PriceRule]:
+    for power, fee in piece.fees:
+        yield wire.PriceRule(
+            energy_fee=_money(Fraction(fee, MICRO)),
+            power_range_start=_money(Fraction(power)),
+            parking_fee=_money(Fraction(piece.minute, MICRO)) if piece.minute else None,
+            parking_fee_period=60 if piece.minute else None,
+        )
+    if piece.back is not None:
+        paid = Fraction(piece.back, MICRO) * _with_taxes(plan.export)
+        up = _money(-paid)  # rounded in favour of who is paid
+        yield wire.PriceRule(
+            energy_fee=wire.RationalNumber(exponent=up.exponent, value=-up.value),
+            power_range_start=_money(Fraction(_BACK_W)),
+        )
+
+
+def _tax_rules(plan: PricePlan, *, bounds: bool) -> Iterator[wire.TaxRule]:
+    """Yield the taxes on energy and on time, laid on prices without them."""
+    of_energy = plan.energy.taxes if plan.energy else ()
+    of_time = plan.idle_time.taxes if plan.idle_time else ()
+    groups = [(of_energy, True, plan.idle_time is None or of_time == of_energy)]
+    if not groups[0][2]:
+        groups.append((of_time, False, True))
+    numbers = itertools.count(1)
+    for taxes, energy, time in groups:
+        for name, rate in _effective(taxes):
+            told = _money(rate)
+            if Fraction(told.value) * Fraction(10) ** told.exponent != rate:
+                raise _not_told("a tax rate of so many digits")
+            yield wire.TaxRule(
+                tax_rule_id=next(numbers),
+                tax_rule_name=name,
+                tax_rate=told,
+                tax_included_in_price=False,
+                applies_to_energy_fee=energy,
+                applies_to_parking_fee=time,
+                applies_to_overstay_fee=time,
+                applies_to_minimum_maximum_cost=bounds,
+            )
+
+
+def _effective(taxes: Iterable[Tax]) -> Iterator[tuple[str, Fraction]]:
+    """Yield taxes as shares of the price without any: those of a higher stack are laid on what is below (I12.FR.13)."""
+    below = Fraction(1)
+    for _, level in itertools.groupby(sorted(taxes, key=lambda tax: tax.stack), key=lambda tax: tax.stack):
+        here = [(tax.kind, below * Fraction(tax.ppm, _PPM)) for tax in level]
+        yield from here
+        below += sum((rate for _, rate in here), Fraction(0))
+
+
+def _with_taxes(charge: Charge | None) -> Fraction:
+    return 1 + sum((rate for _, rate in _effective(charge.taxes if charge else ())), Fraction(0))
+
+
+def _bounds(plan: PricePlan, asked: Asked) -> tuple[wire.RationalNumber | None, wire.RationalNumber | None, bool]:
+    """Return least and greatest cost, and whether they are without taxes."""
+    both = [each for each in (plan.least, plan.greatest) if each is not None]
+    if not both:
+        return None, None, True
+    if _fees(plan, asked):
+        raise _not_told("a fixed fee within a least or greatest cost")
+    net = all(each.excl_tax is not None for each in both)
+    if not net and any(each.incl_tax is None for each in both):
+        raise _not_told("a least cost with taxes beside a greatest one without")
+    if plan.energy and plan.idle_time and plan.energy.taxes != plan.idle_time.taxes:
+        raise _not_told("a least or greatest cost under several taxes")
+    least, greatest = (
+        None if each is None else _money(Fraction((each.excl_tax if net else each.incl_tax) or 0, MICRO))
+        for each in (plan.least, plan.greatest)
+    )
+    return least, greatest, net
+
+
+def _overstay(plan: PricePlan, asked: Asked) -> wire.OverstayRuleList | None:
+    """Return what pauses cost, by how long one has lasted."""
+    if plan.idle_time is None or _is_parking(plan):
+        return None
+    edges = sorted({0} | {edge for rate in plan.idle_time.rates for edge in _edges(rate.when, _PAUSES)})
+    moment = local_time(asked.from_ms, zone_of(plan.zone))
+    steps: list[tuple[int, int]] = []
+    for edge in edges:
+        price = _price(plan, "idle_time", moment, Use(idle_ms=edge * 1000, evse_kind=asked.evse_kind)) or 0
+        if price != (steps[-1][1] if steps else 0):
+            steps.append((edge, price))
+    if not steps:
+        return None
+    if len(steps) > _MOST_OVERSTAY:
+        raise _not_told("so many steps of what pauses cost")
+    first = steps[0][0]
+    return wire.OverstayRuleList(
+        overstay_time_threshold=first,
+        overstay_power_threshold=_money(Fraction(0)),
+        overstay_rule=tuple(
+            wire.OverstayRule(
+                start_time=start - first, overstay_fee=_money(Fraction(price, MICRO)), overstay_fee_period=60
+            )
+            for start, price in steps
+        ),
+    )
+
+
+def _fees(plan: PricePlan, asked: Asked) -> tuple[wire.AdditionalSelectedServices, ...]:
+    """Return the fixed fee, with its taxes: what stands beside prices is outside of tax rules."""
+    if plan.fixed is None:
+        return ()
+    moment = local_time(asked.started_ms, zone_of(plan.zone))
+    price = _price(plan, "fixed", moment, Use(evse_kind=asked.evse_kind))
+    if not price:
+        return ()
+    fee = _money(Fraction(price, MICRO) * _with_taxes(plan.fixed))
+    return (wire.AdditionalSelectedServices(service_name=plan.description[:80] or "fee", service_fee=fee),)
+
+
+def _money(value: Fraction) -> wire.RationalNumber:
+    number, exponent = rounded(value)
+    return wire.RationalNumber(exponent=exponent, value=number)

@@ -1,0 +1,88 @@
+"""`v2g board-sim`: a control board on a pseudo-terminal, for a charger that is set up for a real one."""
+
+import asyncio
+import contextlib
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+
+from v2g.errors import ConfigError
+from v2g.hardware.board import LOST_S
+from v2g.hardware.board_firmware import BoardFirmware
+from v2g.iec61851.pilot import VEHICLE_OHM, PilotState
+from v2g.io.runtime.clock import Clock
+from v2g.io.simulation.board import BoardSimulator
+from v2g.io.simulation.medium import Medium
+from v2g_cli.typed import obey_until_stopped
+
+HELP: Final = (
+    "estop|weld|dead|jammed on|off, plug B|C|D|off, cable OHM|off, temperature NAME CELSIUS|off, silent on|off"
+)
+
+
+def board_sim(
+    link: Annotated[Path | None, typer.Option(help="Path that shall lead to the board's terminal.")] = None,
+    medium: Annotated[
+        Path | None, typer.Option(help="Folder of simulated wires: a vehicle there is plugged in.")
+    ] = None,
+    name: Annotated[str, typer.Option(help="The board's name in that folder.")] = "board",
+    lost_s: Annotated[
+        float, typer.Option(min=0.05, max=2, help="Silence of the controller after which the board lets go, s.")
+    ] = LOST_S,
+) -> None:
+    """Run a simulated control board until it is stopped.
+
+    Examples: `v2g board-sim --link board`, `v2g board-sim --link board --medium runs/TIME/medium`
+
+    Lines on standard input change what is wired to it; the first line of output names them.
+    """
+    asyncio.run(_run(link, medium, name, lost_s))
+
+
+async def _run(link: Path | None, folder: Path | None, name: str, lost_s: float) -> None:
+    with contextlib.ExitStack() as stack:
+        medium = await Medium.attach(folder, name) if folder is not None else None
+        if medium is not None:
+            stack.callback(medium.close)
+        board = BoardSimulator(Clock(), medium, firmware=BoardFirmware(lost_s=lost_s))
+        stack.callback(board.close)
+        if link is not None:
+            board.link(link)
+            stack.callback(link.unlink, missing_ok=True)
+        await obey_until_stopped(f"board on {link or board.device}", HELP, lambda line: obey(board, line))
+
+
+def obey(board: BoardSimulator, line: str) -> None:
+    """Carry out one line. Raises ConfigError for one that is no command."""
+    match line.split():
+        case []:
+            return
+        case ["silent", ("on" | "off") as word]:
+            board.firmware.silent = word == "on"
+        case [("estop" | "weld" | "dead" | "jammed") as what, ("on" | "off") as word]:
+            board.set(**{"welded" if what == "weld" else what: word == "on"})
+        case ["plug", "off"]:
+            board.set(resistance_ohm=None, proximity_ohm=None)
+        case ["plug", ("B" | "C" | "D") as state]:
+            seated = board.firmware.inputs.proximity_ohm or 220
+            board.set(resistance_ohm=VEHICLE_OHM[PilotState(state)], proximity_ohm=seated)
+        case ["cable", "off"]:
+            board.set(proximity_ohm=None)
+        case ["cable", ohm] if ohm.isdigit():
+            board.set(proximity_ohm=int(ohm))
+        case ["temperature", sensor, value]:
+            board.set(temperatures=_temperatures(board, sensor, value))
+        case _:
+            raise ConfigError(f"{line.strip()!r} is no command", hint=HELP)
+
+
+def _temperatures(board: BoardSimulator, sensor: str, value: str) -> tuple[tuple[str, Any], ...]:
+    try:
+        celsius = None if value == "off" else float(value)
+    except ValueError:
+        raise ConfigError(f"{value!r} is no temperature", hint=HELP) from None
+    known = dict(board.firmware.inputs.temperatures)
+    if sensor not in known:
+        raise ConfigError(f"there is no sensor {sensor!r}", hint=f"one of {', '.join(known)}")
+    return tuple({**known, sensor: celsius}.items())

@@ -1,0 +1,29 @@
+"""`--check-config`: everything that is wrong with a configuration, at once."""
+
+from importlib import import_module
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import typer
+
+from v2g.io.runtime.program import read_config
+from v2g_cli.output import say
+
+CheckFlag = Annotated[
+    bool, typer.Option("--check-config", help="List everything that is wrong with the configuration, and end.")
+]
+
+
+def check_config(program: str, path: Path) -> NoReturn:
+    """List the faults of a program's configuration, each with its line and a hint; exit code 2 when there are any.
+
+    Raises ConfigError for a file that cannot be read.
+    """
+    found = import_module(f"{program}.config").check_config(read_config(path), name=str(path))
+    for each in found:
+        say(str(each))
+        if each.hint:
+            say(f"     {each.hint}")
+    if not found:
+        say(f"{path}: nothing is wrong with it")
+    raise typer.Exit(2 if found else 0)

@@ -1,0 +1,390 @@
+"""`v2g conform`: tests a charger's SECC, or a vehicle's EVCC, of any make over the link, case by case."""
+
+import asyncio
+import contextlib
+import logging
+import platform
+import shlex
+import signal
+import socket
+import ssl
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated, NoReturn
+
+import msgspec
+import typer
+from rich.text import Text
+
+from v2g.errors import ConfigError
+from v2g.io.runtime.clock import Clock
+from v2g.io.tls.endpoint import PROFILES
+from v2g.iso15118 import sdp
+from v2g.iso15118.charts import Family
+from v2g.iso15118.trace import Line
+from v2g.observe import Observe
+from v2g.pki.credentials import load_chain
+from v2g_cli import conform_report
+from v2g_cli.conform_kit import chargers_of_files, chargers_of_tree, known_tree, means_of_files, means_of_tree
+from v2g_cli.output import print_json, print_table, say, say_row, terminal
+from v2g_testkit.cases.case import Case, Result, Verdict
+from v2g_testkit.cases.evcc_cases import FAMILIES, evcc_cases
+from v2g_testkit.cases.known import Kit, Payer
+from v2g_testkit.cases.report import NOTICE, chosen, exit_code, totals
+from v2g_testkit.cases.secc_cases import secc_cases
+from v2g_testkit.charger_tester import Bench, SeccTester, by_command, nobody, stop_by_command
+from v2g_testkit.vehicle_tester import EvccTester, Starter, VehicleBench
+
+app = typer.Typer(no_args_is_help=True, help="Test a charger or a vehicle of any make, case by case.")
+
+_INTERRUPTED = 130
+
+_COLOURS = {
+    Verdict.PASS: "green",
+    Verdict.FAIL: "bold red",
+    Verdict.INCONCLUSIVE: "yellow",
+    Verdict.OPEN: "cyan",
+    Verdict.NOT_APPLICABLE: "dim",
+}
+
+InterfaceOption = Annotated[
+    str, typer.Option("--interface", "-i", help="Network interface of the link; lo on one machine.")
+]
+EnergyOption = Annotated[Family, typer.Option("--energy", help="Set of messages that the device is tested in.")]
+OnlyOption = Annotated[
+    list[str] | None,
+    typer.Option("--only", metavar="ID", help="Cases with these words in their id; * for anything; repeatable."),
+]
+QuickFlag = Annotated[bool, typer.Option("--quick", help="One case of each kind instead of all.")]
+ListFlag = Annotated[bool, typer.Option("--list", help="Show the cases and end.")]
+JsonFlag = Annotated[bool, typer.Option("--json", help="One JSON record per case, then the totals.")]
+JunitOption = Annotated[Path | None, typer.Option("--junit", metavar="FILE", help="Write JUnit XML for build servers.")]
+DeviceOption = Annotated[
+    str, typer.Option("--device", metavar="TEXT", help="What is tested, for reports: make, model, serial number.")
+]
+HtmlOption = Annotated[
+    Path | None, typer.Option("--html", metavar="FOLDER", help="Write pages: the table, and each case's messages.")
+]
+PkiOption = Annotated[
+    Path | None, typer.Option("--pki", metavar="FOLDER", help="Tree of v2g pki make, whose roots the device trusts.")
+]
+
+
+@app.command()
+def secc(
+    interface: InterfaceOption = "lo",
+    energy: EnergyOption = Family.DC,
+    pki: PkiOption = None,
+    vehicle_chain: Annotated[Path | None, typer.Option(help="PEM chain that the vehicle shows in TLS.")] = None,
+    vehicle_key: Annotated[Path | None, typer.Option(help="Its key, mode 0600.")] = None,
+    root: Annotated[list[Path] | None, typer.Option(help="V2G root (PEM) of the charger's chain; repeatable.")] = None,
+    contract_chain: Annotated[Path | None, typer.Option(help="PEM chain of a contract.")] = None,
+    contract_key: Annotated[Path | None, typer.Option(help="Its key, mode 0600.")] = None,
+    sdp_port: Annotated[int, typer.Option(help="UDP port of SDP.")] = sdp.PORT,
+    profile: Annotated[str, typer.Option(help="iso15118-20, or interop for peers with P-256.")] = "iso15118-20",
+    without_tls: Annotated[bool, typer.Option("--without-tls", help="With interop: talk over plain TCP.")] = False,
+    pilot: Annotated[
+        str | None, typer.Option(metavar="COMMAND", help="Program that moves the control pilot; {state} is B or C.")
+    ] = None,
+    stop: Annotated[
+        str | None, typer.Option(metavar="COMMAND", help="Program that ends the session at the charger.")
+    ] = None,
+    pay: Annotated[str, typer.Option(metavar="EIM|PnC", help="How is paid where a case leaves it open.")] = "",
+    voltage: Annotated[float, typer.Option(min=50, max=1500, help="What the vehicle asks for, V.")] = 400.0,
+    current: Annotated[float, typer.Option(min=0, max=100, help="What it draws, A.")] = 5.0,
+    phases: Annotated[int, typer.Option(min=1, max=3, help="Phases of a vehicle on alternating current.")] = 3,
+    without_power: Annotated[
+        bool, typer.Option("--without-power", help="The charger has no power electronics: it tells 0 V for ever.")
+    ] = False,
+    device: DeviceOption = "",
+    only: OnlyOption = None,
+    quick: QuickFlag = False,
+    listed: ListFlag = False,
+    json: JsonFlag = False,
+    junit: JunitOption = None,
+    html: HtmlOption = None,
+) -> None:
+    """Test a charger: the reference vehicle reaches each state, does what a case wants, and judges the answer.
+
+    Exit code 1 when a case failed, 3 when none could be judged. Open points fail nobody. This is no certificate, and
+    not the test suite of ISO 15118-21.
+
+    Examples:
+
+    - `v2g conform secc --list --energy AC`
+    - `v2g conform secc -i eth0 --pki certs/lab --quick`
+    - `v2g conform secc -i eth0 --pki certs/lab --only SEQ --only AUT --html report --junit report.xml`
+    - `v2g conform secc -i eth0 --pki certs/lab --pilot 'set-pilot {state}' --voltage 380`
+    - `v2g conform secc -i eth0 --profile interop --vehicle-chain v.pem --vehicle-key v.key --root root.pem`
+    """
+    cases = _chosen("secc", secc_cases(energy), only or (), quick=quick)
+    if listed:
+        _list(cases, json=json)
+        return
+    _check(interface, profile, pay, without_tls=without_tls)
+    now = datetime.now(UTC)
+    if pki is not None:
+        means = means_of_tree(known_tree(pki), now)
+    else:
+        means = means_of_files((vehicle_chain, vehicle_key), root or [], (contract_chain, contract_key), now)
+    if not without_tls and not means.identities:
+        raise ConfigError("no vehicle certificate to show", hint="--pki, or --vehicle-chain and --vehicle-key")
+    contracts = {name: Payer(each.chain, each.key) for name, each in means.contracts.items()}
+    bench = Bench(
+        interface=interface,
+        family=energy,
+        identities=means.identities,
+        anchors=means.anchors,
+        kit=Kit(
+            contracts=contracts,
+            pay=pay,
+            voltage=voltage,
+            current=current,
+            phases=phases,
+            without_power=without_power,
+        ),
+        sdp_port=sdp_port,
+        profile=PROFILES[profile],
+        without_tls=without_tls,
+    )
+    moved = nobody if pilot is None else by_command(pilot, _warn)
+    tester = SeccTester(bench, Clock(), pilot=moved, stop=None if stop is None else stop_by_command(stop, _warn))
+    _play("secc", device, tester, cases, junit=junit, html=html, json=json)
+
+
+@app.command()
+def evcc(
+    interface: InterfaceOption = "lo",
+    energy: EnergyOption = Family.DC,
+    pki: PkiOption = None,
+    charger_chain: Annotated[Path | None, typer.Option(help="PEM chain that the charger shows in TLS.")] = None,
+    charger_key: Annotated[Path | None, typer.Option(help="Its key, mode 0600.")] = None,
+    ocsp: Annotated[Path | None, typer.Option(help="OCSP answer (DER) to staple.")] = None,
+    root: Annotated[list[Path] | None, typer.Option(help="Root (PEM) of the vehicle's chain; repeatable.")] = None,
+    start: Annotated[
+        str | None, typer.Option(metavar="COMMAND", help="Program that makes the vehicle come; run for each case.")
+    ] = None,
+    wait: Annotated[float, typer.Option(min=1, max=3600, help="Seconds that a vehicle may take to come.")] = 120.0,
+    sdp_port: Annotated[int, typer.Option(help="UDP port of SDP.")] = sdp.PORT,
+    profile: Annotated[str, typer.Option(help="iso15118-20, or interop for peers with P-256.")] = "iso15118-20",
+    without_tls: Annotated[bool, typer.Option("--without-tls", help="With interop: talk over plain TCP.")] = False,
+    pay: Annotated[
+        str, typer.Option(metavar="EIM|PnC", help="What alone is offered where a case leaves it open.")
+    ] = "",
+    device: DeviceOption = "",
+    only: OnlyOption = None,
+    quick: QuickFlag = False,
+    listed: ListFlag = False,
+    json: JsonFlag = False,
+    junit: JunitOption = None,
+    html: HtmlOption = None,
+) -> None:
+    """Test a vehicle: the reference charger answers by the book, but for one answer, and looks what happens next.
+
+    The vehicle has to come once for each case: let --start plug it in, or let it come again by itself. Exit code 1
+    when a case failed, 3 when none could be judged. Open points fail nobody. This is no certificate, and not the test
+    suite of ISO 15118-21.
+
+    Examples:
+
+    - `v2g conform evcc --list --energy AC`
+    - `v2g conform evcc -i eth0 --pki certs/lab --quick --start 'plug-relay on; sleep 20; plug-relay off'`
+    - `v2g conform evcc --pki pki --start 'v2g evcc --config evcc.toml' --only COD --html report`
+    """
+    if energy not in FAMILIES:
+        raise ConfigError(f"--energy {energy.value}: the reference charger speaks AC and DC", hint="--energy DC")
+    cases = _chosen("evcc", evcc_cases(energy), only or (), quick=quick)
+    if listed:
+        _list(cases, json=json)
+        return
+    _check(interface, profile, pay, without_tls=without_tls)
+    now = datetime.now(UTC)
+    if pki is not None:
+        tree = known_tree(pki)
+        identities, anchors = chargers_of_tree(tree, now), tree.anchors("oem", "v2g")
+    else:
+        identities = chargers_of_files((charger_chain, charger_key), ocsp, now)
+        anchors = tuple(load_chain(each)[0] for each in root or [])
+    if not without_tls and not identities:
+        raise ConfigError("no charger's certificate to show", hint="--pki, or --charger-chain and --charger-key")
+    bench = VehicleBench(
+        interface=interface,
+        family=energy,
+        identities=identities,
+        anchors=anchors,
+        sdp_port=sdp_port,
+        profile=PROFILES[profile],
+        without_tls=without_tls,
+        pay=pay,
+        wait_s=wait,
+    )
+    tester = EvccTester(bench, Clock(), starter=Starter(start))
+    _play("evcc", device, tester, cases, junit=junit, html=html, json=json)
+
+
+def _chosen(device: str, cases: Iterable[Case], only: Sequence[str], *, quick: bool) -> list[Case]:
+    """Return the cases that are wanted. Raises ConfigError where there are none."""
+    found = chosen(cases, only, quick=quick)
+    if not found:
+        raise ConfigError(f"no case is called {' or '.join(only)}", hint=f"v2g conform {device} --list")
+    return found
+
+
+def _check(interface: str, profile: str, pay: str, *, without_tls: bool) -> None:
+    """Raise ConfigError for words that are none."""
+    try:
+        socket.if_nametoindex(interface)
+    except OSError:
+        known = ", ".join(name for _, name in socket.if_nameindex())
+        raise ConfigError(f"--interface {interface}: there is no such network interface", hint=known) from None
+    if profile not in PROFILES or (without_tls and profile != "interop"):
+        raise ConfigError(f"--profile {profile}" + (" with --without-tls" if without_tls else ""), hint="interop")
+    if pay not in ("", "EIM", "PnC"):
+        raise ConfigError(f"--pay {pay}", hint="EIM or PnC")
+
+
+def _play(
+    kind: str,
+    device: str,
+    tester: SeccTester | EvccTester,
+    cases: Sequence[Case],
+    *,
+    junit: Path | None,
+    html: Path | None,
+    json: bool,
+) -> NoReturn:
+    """Play the cases, report, and leave with the exit code; 130, as of any program, when interrupted."""
+    conform_report.prepare(junit, html)
+    about = _about(device)
+    teller = _Teller(cases, about, json=json)
+    results, lines = asyncio.run(_run(tester, cases, teller))
+    if isinstance(tester, SeccTester) and tester.device:
+        about["address"] = tester.device
+    if junit is not None:
+        conform_report.write_junit(junit, kind, about, cases, results)
+    if html is not None:
+        conform_report.write_pages(html, kind, about, cases, results, lines)
+        if not json:
+            say(f"{html / 'index.html'}")
+    raise typer.Exit(exit_code(results) if len(results) == len(cases) else _INTERRUPTED)
+
+
+def _about(device: str) -> dict[str, str]:
+    """Return what a report has to say beside its results: device, time, versions, command with its options."""
+    versions = (
+        f"v2g-engine {version('v2g-engine')}",
+        f"Python {platform.python_version()}",
+        ssl.OPENSSL_VERSION,
+        platform.platform(),
+    )
+    return {
+        "device": device or "not named (--device)",
+        "date": f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC",
+        "versions": ", ".join(versions),
+        "command": shlex.join(["v2g", *sys.argv[1:]]),
+    }
+
+
+async def _run(
+    tester: SeccTester | EvccTester, cases: Sequence[Case], tell: "_Teller"
+) -> tuple[list[Result], dict[str, list[Line]]]:
+    results: list[Result] = []
+    lines: dict[str, list[Line]] = {}
+    with _quiet():
+        if isinstance(tester, SeccTester) and any(case.scripts for case in cases):
+            await tester.find()  # with nobody there, that is all there is to say
+        # after Ctrl-C, too, what has been found is reported
+        with _ended_by_sigterm(), contextlib.suppress(asyncio.CancelledError):
+            for case in cases:
+                tell.begins(case)
+                results.append(await tester.run(case))
+                lines[case.id] = tester.lines
+                tell.ended(case, results[-1])
+    tell.done(results)
+    return results, lines
+
+
+@contextlib.contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """Let SIGTERM do what Ctrl-C does."""
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    assert task is not None
+    loop.add_signal_handler(signal.SIGTERM, task.cancel)
+    try:
+        yield
+    finally:
+        loop.remove_signal_handler(signal.SIGTERM)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Let nothing be logged below an error: handshakes that fail are what is tested."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(before)
+
+
+class _Teller:
+    """Shows how the test goes on: colours at a terminal, lines in a pipe, records with --json."""
+
+    def __init__(self, cases: Sequence[Case], about: Mapping[str, str], *, json: bool) -> None:
+        self._about = about
+        self._count, self._number, self._json = len(cases), 0, json
+        self._console = terminal() if sys.stdout.isatty() and not json else None
+        self._status = self._console.status("") if self._console is not None else None
+
+    def begins(self, case: Case) -> None:
+        """A case begins."""
+        self._number += 1
+        if self._status is not None:
+            self._status.update(f"{self._number} of {self._count}  {case.id}  {case.title}")
+            self._status.start()
+
+    def ended(self, case: Case, result: Result) -> None:
+        """A case came to this."""
+        if self._json:
+            print_json(
+                {"title": case.title, "required": case.required, "requirements": case.requirements}
+                | msgspec.to_builtins(result)
+            )
+        elif self._console is not None:
+            colour = _COLOURS[result.verdict]
+            self._console.print(Text(f"{result.verdict.value:14}", colour), f"{case.id}  {result.found}")
+        else:
+            say_row(result.verdict.value, case.id, result.found)
+
+    def done(self, results: Sequence[Result]) -> None:
+        """Nothing more is run."""
+        if self._status is not None:
+            self._status.stop()
+        counted = totals(results)
+        if self._json:
+            counts = {verdict.value: n for verdict, n in counted.items()}
+            print_json({"totals": counts, "about": self._about, "notice": NOTICE})
+        else:
+            if len(results) < self._count:
+                say(f"interrupted after {len(results)} of {self._count} cases")
+            say(", ".join(f"{n} {verdict.value}" for verdict, n in counted.items()))
+            say(NOTICE)
+
+
+def _list(cases: Sequence[Case], *, json: bool) -> None:
+    if json:
+        for case in cases:
+            print_json({**msgspec.to_builtins(case), "group": case.group})
+        return
+    print_table(
+        "Cases",
+        ("Case", "What is done", "Required", "Requirements", "Open"),
+        ((case.id, case.title, case.required, " ".join(case.requirements), case.open) for case in cases),
+    )
+
+
+def _warn(event: Observe) -> None:
+    say(f"{event.stage}: {event.name} {event.data}", err=True)

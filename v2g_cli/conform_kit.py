@@ -1,0 +1,101 @@
+"""What a tester shows to a device: of a PKI tree, which can make wrong certificates, too, or of single files."""
+
+from datetime import datetime
+from pathlib import Path
+
+import msgspec
+
+from pki_tools.authority import sign_staple
+from pki_tools.tree import PkiTree
+from v2g.errors import ConfigError, KeyAccessError
+from v2g.io.tls.endpoint import TlsIdentity
+from v2g.pki.certificates import load_certificate
+from v2g.pki.credentials import Credentials, load_chain, load_credentials
+from v2g.pki.keys import PrivateKey, load_private_key
+from v2g.pki.profiles import Role
+from v2g_testkit.cases.identities import variants
+
+Files = tuple[Path | None, Path | None]
+"""Chain and key."""
+
+
+class Means(msgspec.Struct, frozen=True, kw_only=True):
+    """Vehicle certificates and contracts by name (`vehicle`, `good`: the right ones), and roots of chargers."""
+
+    identities: dict[str, Credentials] = {}
+    contracts: dict[str, Credentials] = {}
+    anchors: tuple[bytes, ...] = ()
+
+
+def known_tree(folder: Path) -> PkiTree:
+    """Return the tree in a folder. Raises ConfigError when there is none."""
+    return PkiTree.load(folder)
+
+
+def means_of_tree(tree: PkiTree, now: datetime) -> Means:
+    """Return everything that a tree of `v2g pki make` gives. Raises V2GError."""
+    vehicle = variants(tree.credentials("vehicle"), Role.VEHICLE, now, _key(tree.path("oem/sub2.key")))
+    contract = variants(tree.credentials("contract"), Role.CONTRACT, now, _key(tree.path("mo/sub2.key")))
+    return Means(identities=_identities(vehicle), contracts=contract, anchors=tree.anchors("v2g"))
+
+
+def chargers_of_tree(tree: PkiTree, now: datetime) -> dict[str, TlsIdentity]:
+    """Return what a charger shows to a vehicle, by name (`secc`: the right one), with OCSP answers. Raises V2GError."""
+    found = variants(tree.credentials("secc"), Role.SECC, now, _key(tree.path("cpo/sub2.key")))
+    index = tree.index()
+    entry, at = index.find("secc"), now.replace(microsecond=0)
+
+    def staple(credentials: Credentials, *, revoked: bool = False) -> bytes:
+        serial = load_certificate(credentials.leaf).serial_number
+        about = msgspec.structs.replace(entry, serial=f"{serial:x}")
+        return sign_staple(tree.directory, index, about, at=at, revoked=revoked)
+
+    good = found.pop("good")
+    shown = {name: TlsIdentity(each, staple(each)) for name, each in found.items()}
+    return shown | {
+        "secc": TlsIdentity(good, staple(good)),
+        "revoked": TlsIdentity(good, staple(good, revoked=True)),
+        "no-staple": TlsIdentity(good),
+    }
+
+
+def chargers_of_files(charger: Files, ocsp: Path | None, now: datetime) -> dict[str, TlsIdentity]:
+    """Return the same of single files; `ocsp` is a DER OCSP answer. Raises V2GError."""
+    loaded = _loaded(charger, "--charger")
+    if loaded is None:
+        return {}
+    found = variants(loaded, Role.SECC, now, None)
+    answer = ocsp.read_bytes() if ocsp is not None else None
+    shown = {"secc": TlsIdentity(found["good"], answer), "unknown-root": TlsIdentity(found["unknown-root"], answer)}
+    return shown | ({"no-staple": TlsIdentity(found["good"])} if ocsp is not None else {})
+
+
+def means_of_files(vehicle: Files, roots: list[Path], contract: Files, now: datetime) -> Means:
+    """Return what single files give: no certificates that only their CA could make. Raises V2GError."""
+    shown, paid = _loaded(vehicle, "--vehicle"), _loaded(contract, "--contract")
+    return Means(
+        identities=_identities(variants(shown, Role.VEHICLE, now, None)) if shown is not None else {},
+        contracts=variants(paid, Role.CONTRACT, now, None) if paid is not None else {},
+        anchors=tuple(load_chain(each)[0] for each in roots),
+    )
+
+
+def _identities(found: dict[str, Credentials]) -> dict[str, Credentials]:
+    """Return vehicle certificates by the names that cases have for them; another vehicle is one with other days."""
+    named = {"vehicle": found["good"], **{name: each for name, each in found.items() if name != "good"}}
+    return named | ({"other-vehicle": found["expires-soon"]} if "expires-soon" in found else {})
+
+
+def _loaded(files: Files, option: str) -> Credentials | None:
+    chain, key = files
+    if (chain is None) != (key is None):
+        raise ConfigError(f"{option}-chain and {option}-key belong together", hint="name both, or neither")
+    return load_credentials(chain, key) if chain is not None and key is not None else None
+
+
+def _key(path: Path) -> PrivateKey | None:
+    """Return a CA's key where the tree still has it."""
+    try:
+        return load_private_key(path)
+    except KeyAccessError:
+        return None

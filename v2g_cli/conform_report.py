@@ -1,0 +1,113 @@
+"""Reports of a conformance test: JUnit XML, and pages with every case and the messages of its sessions."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+from pathlib import Path
+from typing import Final
+
+from v2g.errors import StoreError
+from v2g.iso15118.trace import Line
+from v2g.iso15118.trace_read import entries
+from v2g.text import printable
+from v2g_cli import trace_html
+from v2g_testkit.cases.case import Case, Result, Verdict
+from v2g_testkit.cases.report import NOTICE, failures_first, junit, totals
+
+_STYLE: Final = """
+:root{--fg:#1a1a1a;--bg:#fff;--dim:#666;--line:#ddd;--pass:#2e7d32;--fail:#c0392b;--open:#00695c;--warn:#b26a00}
+body{font:15px/1.45 system-ui,sans-serif;margin:1.5em auto;max-width:85em;padding:0 1em;color:var(--fg);
+background:var(--bg)}table{border-collapse:collapse;width:100%}td,th{padding:.25em .8em .25em 0;text-align:left;
+vertical-align:top;border-bottom:1px solid var(--line)}.pass{color:var(--pass)}.fail{color:var(--fail);
+font-weight:bold}.open{color:var(--open)}.inconclusive{color:var(--warn)}.not{color:var(--dim)}
+small{color:var(--dim)}td:first-child{white-space:nowrap}td:nth-child(2){overflow-wrap:anywhere;min-width:12em}
+dl{display:grid;grid-template-columns:max-content 1fr;gap:.1em 1em}dt{color:var(--dim)}dd{margin:0;
+overflow-wrap:anywhere}.wide{overflow-x:auto}
+@media (prefers-color-scheme:dark){:root{--fg:#eee;--bg:#111;--dim:#aaa;--line:#333;--pass:#81c784;--fail:#ff6b5e;
+--open:#4db6ac;--warn:#ffb74d}}
+"""
+
+
+def write_junit(
+    file: Path, device: str, about: Mapping[str, str], cases: Iterable[Case], results: Iterable[Result]
+) -> None:
+    """Write JUnit's XML. Raises StoreError."""
+    _write(file, junit(f"v2g conform {device}", about, cases, results))
+
+
+def prepare(junit_file: Path | None, pages: Path | None) -> None:
+    """Make the folders of the reports, before anything is run in vain. Raises StoreError."""
+    if junit_file is not None:
+        _make(junit_file.parent, "--junit names a file")
+        if junit_file.is_dir():
+            raise StoreError(f"{junit_file}: is a folder", hint="--junit names a file")
+    if pages is not None:
+        _make(pages, "--html names a folder")
+
+
+def _make(folder: Path, hint: str) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(f"{folder}: {error.strerror}", hint=hint) from None
+
+
+def write_pages(
+    folder: Path,
+    device: str,
+    about: Mapping[str, str],
+    cases: Sequence[Case],
+    results: Sequence[Result],
+    lines: dict[str, list[Line]],
+) -> None:
+    """Write the table, failures first, and a page for each case in which messages were exchanged. Raises StoreError.
+
+    `about` says what was tested when and how.
+    """
+    by_id = {case.id: case for case in cases}
+    for each in results:
+        if lines.get(each.case):
+            title = f"{each.case}: {by_id[each.case].title}"
+            _write(folder / f"{each.case}.html", trace_html.page(title, entries(lines[each.case])))
+    _write(folder / "index.html", _index(device, about, by_id, results, lines))
+
+
+def _index(
+    device: str,
+    about: Mapping[str, str],
+    cases: dict[str, Case],
+    results: Sequence[Result],
+    lines: dict[str, list[Line]],
+) -> str:
+    title = f"Conformance test of a {device.upper()}"
+    counted = ", ".join(f"{n} {verdict.value}" for verdict, n in totals(results).items())
+    rows = "\n".join(
+        _row(cases[each.case], each, linked=bool(lines.get(each.case))) for each in failures_first(results)
+    )
+    facts = "".join(f"<dt>{escape(name)}</dt><dd>{escape(printable(text))}</dd>" for name, text in about.items())
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width,initial-scale=1">'
+        f"<title>{escape(title)}</title><style>{_STYLE}</style></head>\n<body>\n<h1>{escape(title)}</h1>"
+        f"<dl>{facts}</dl><p>{escape(counted)}</p><p>{escape(NOTICE)}</p>\n<div class=wide><table>"
+        f"<tr><th>Verdict</th><th>Case</th><th>Required</th>"
+        f"<th>Seen</th></tr>\n{rows}\n</table></div></body></html>\n"
+    )
+
+
+def _row(case: Case, result: Result, *, linked: bool) -> str:
+    name = escape(case.id)
+    shown = f'<a href="{name}.html">{name}</a>' if linked else name
+    ids = f" <small>{escape(', '.join(case.requirements))}</small>" if case.requirements else ""
+    why = f"<br><small>open: {escape(case.open)}</small>" if case.open and result.verdict is Verdict.OPEN else ""
+    return (
+        f'<tr><td class="{result.verdict.value.partition(" ")[0]}">{result.verdict.value}</td>'
+        f"<td>{shown}<br>{escape(case.title)}</td><td>{escape(case.required)}{ids}</td>"
+        f"<td>{escape(result.found)}{why}</td></tr>"
+    )
+
+
+def _write(file: Path, text: str) -> None:
+    try:
+        file.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise StoreError(f"{file}: {error.strerror}", hint="the report goes there") from None

@@ -1,0 +1,104 @@
+"""`v2g contracts`: which contracts wait in the back end's pool for which vehicle."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import msgspec
+import typer
+
+from v2g.errors import ConfigError
+from v2g_cli.output import print_json, print_table, say
+
+if TYPE_CHECKING:
+    from csms.config import CsmsConfig, Provisioning
+
+app = typer.Typer(
+    help="Fill the contract pool of a back end, from which vehicles fetch their contracts.",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+)
+ConfigFile = Annotated[Path, typer.Option("--config", help="The back end's configuration, with [provisioning].")]
+JsonFlag = Annotated[bool, typer.Option("--json", help="One JSON record per line.")]
+Pcid = Annotated[str, typer.Option(help="The vehicle: CN of its provisioning certificate.")]
+
+
+@app.command()
+def add(
+    config: ConfigFile,
+    pcid: Pcid,
+    chain: Annotated[Path, typer.Option(help="Contract certificate and its sub-CAs, PEM.")],
+    key: Annotated[Path, typer.Option(help="Its private key, PEM, mode 0600; it is encrypted in the pool.")],
+    json: JsonFlag = False,
+) -> None:
+    """Put a contract into the pool; it can be fetched at once, without a restart.
+
+    Example: `v2g contracts add --config csms.toml --pcid WMIV2GENGINE00001X --chain contract/chain.pem
+    --key contract/leaf.key`
+
+    The EMAID has to stand among the back end's tokens, or nobody may charge with the contract.
+    """
+    from csms.db.pool import open_pool
+    from csms.domain.authorize import CONTRACT, normalise
+    from v2g.pki.credentials import load_credentials
+
+    settings, own = _load(config)
+    credentials = load_credentials(chain, key)
+    interop = settings.trust.profile == "interop"
+    entry = open_pool(own.pool).add(pcid, credentials.chain, credentials.private_key, interop=interop)
+    known = {normalise(each.type, each.id_token) for each in settings.tokens if each.type == CONTRACT}
+    has_token = normalise(CONTRACT, entry.emaid) in known
+    if json:
+        print_json({"pcid": entry.pcid, "emaid": entry.emaid, "file": str(entry.file), "has_token": has_token})
+        return
+    say(f"{entry.emaid} waits for {entry.pcid}: {entry.file}")
+    if not has_token:
+        say(f"     {config} has no token for {entry.emaid}: add it to [[tokens]], or it may not charge", err=True)
+
+
+@app.command("list")
+def list_(config: ConfigFile, json: JsonFlag = False) -> None:
+    """Show what is in the pool, until when it holds, and what cannot be delivered.
+
+    Example: `v2g contracts list --config csms.toml`
+    """
+    from csms.db.pool import open_pool
+
+    entries = list(open_pool(_load(config)[1].pool).entries())
+    if json:
+        for entry in entries:
+            print_json({**msgspec.structs.asdict(entry), "file": str(entry.file)})
+        return
+    rows = (
+        (each.pcid, each.emaid, f"{each.not_after:%Y-%m-%d}" if each.not_after else "", each.problem)
+        for each in entries
+    )
+    print_table("Contracts", ("vehicle", "contract", "until", "problem"), rows)
+
+
+@app.command()
+def remove(
+    config: ConfigFile, pcid: Pcid, emaid: Annotated[str, typer.Option(help="The contract.")], json: JsonFlag = False
+) -> None:
+    """Take a contract out of the pool. A vehicle that has fetched it keeps it: revoke the certificate, too.
+
+    Example: `v2g contracts remove --config csms.toml --pcid WMIV2GENGINE00001X --emaid DEV2GC00000001`
+    """
+    from csms.db.pool import open_pool
+    from v2g.pki.certificates import normalize_emaid
+
+    removed = open_pool(_load(config)[1].pool).remove(pcid, normalize_emaid(emaid))
+    if not removed:
+        raise ConfigError(f"the pool has no contract {emaid} for {pcid}", hint="v2g contracts list shows what it has")
+    if json:
+        print_json({"pcid": pcid, "emaid": emaid, "removed": removed})
+    else:
+        say(f"{removed} certificate{'s' if removed > 1 else ''} removed")
+
+
+def _load(path: Path) -> "tuple[CsmsConfig, Provisioning]":
+    from csms.config import load_config
+
+    config = load_config(path)
+    if config.provisioning is None:
+        raise ConfigError(f"{path} has no [provisioning]", hint="name pool, chain, key and oem_roots there")
+    return config, config.provisioning

@@ -1,0 +1,436 @@
+"""`v2g csms`: runs a back end, and does the daily things with one that runs."""
+
+import contextlib
+import json as json_
+import os
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from v2g.errors import ConfigError, OcppError, StoreError
+from v2g_cli import csms_admin, csms_passwords, csms_variables
+from v2g_cli.config_check import CheckFlag, check_config
+from v2g_cli.csms_show import JsonFlag, Limit, StationName, cell, client_of, part, refusal, show, show_one
+from v2g_cli.output import print_json, say, when, write_bytes
+
+app = typer.Typer(
+    help="Run a back end, or work with one that runs.\n\n"
+    "Examples: `v2g csms --config csms.toml`, `v2g csms --script reject.yaml`, "
+    "`v2g csms --url https://127.0.0.1:8443 --ca root.pem stations`\n\n"
+    "Where the back end is and who asks may also stand in `V2G_CSMS_URL`, `V2G_CSMS_TOKEN`, `V2G_CSMS_CA`, or in "
+    "`~/.config/v2g-engine/csms-client.toml` (`url`, `token`, `ca`; mode 0600).",
+    no_args_is_help=True,
+    invoke_without_command=True,
+    rich_markup_mode="markdown",
+)
+app.add_typer(csms_admin.app)
+app.add_typer(csms_passwords.app)
+app.add_typer(csms_variables.app)
+ConfigFile = Annotated[Path | None, typer.Option("--config", help="TOML or YAML configuration, mode 0600; runs it.")]
+ScriptFile = Annotated[
+    Path | None, typer.Option("--script", help="TOML or YAML script: a back end that answers and asks as it says.")
+]
+EventsFile = Annotated[Path | None, typer.Option("--events", help="File for one JSON line per event.")]
+
+
+@app.callback()
+def csms(
+    context: typer.Context,
+    config: ConfigFile = None,
+    events: EventsFile = None,
+    script: ScriptFile = None,
+    check: CheckFlag = False,
+    json: Annotated[bool, typer.Option("--json", help="With --script: the report as one JSON record.")] = False,
+    url: Annotated[str | None, typer.Option(help="https://host:port of the back end's API.")] = None,
+    token_file: Annotated[Path | None, typer.Option(help="File with the bearer token.")] = None,
+    ca: Annotated[Path | None, typer.Option(help="PEM file of the root of the back end's certificate.")] = None,
+    certificate: Annotated[Path | None, typer.Option(help="PEM file of a client certificate.")] = None,
+    key: Annotated[Path | None, typer.Option(help="PEM file of its key.")] = None,
+    access: Annotated[Path | None, typer.Option(help="TOML file with url, token, ca.")] = None,
+) -> None:
+    """Run a back end, or work with one that runs."""
+    if context.invoked_subcommand is None:
+        if (config is None) == (script is None):
+            raise ConfigError("either --config, --script or a command", hint="v2g csms --help shows them")
+        if script is not None:
+            from v2g_cli.csms_script import run_script
+
+            raise typer.Exit(run_script(script, as_json=json))
+        assert config is not None
+        if check:
+            check_config("csms", config)
+        raise typer.Exit(_run(config, events))
+    options: dict[str, Any] = {"url": url, "ca": ca, "certificate": certificate, "key": key}
+    if token_file is not None:
+        options["token"] = _read(token_file)
+    context.obj = (options, access)
+
+
+def _read(file: Path) -> str:
+    try:
+        return file.read_text().strip()
+    except OSError as error:
+        raise ConfigError(f"{file}: {error.strerror}", hint="--token-file names a file with the token alone") from None
+
+
+def _run(config: Path, events: Path | None) -> int:
+    from csms.app import main
+
+    return main(config, events)
+
+
+@app.command()
+def run(
+    config: Annotated[Path, typer.Option("--config", help="TOML or YAML configuration, mode 0600.")],
+    events: EventsFile = None,
+) -> None:
+    """Run a back end: OCPP central system, grid signals, settlement, telemetry ingest.
+
+    Example: `v2g csms run --config /etc/v2g-engine/csms.toml`
+    """
+    raise typer.Exit(_run(config, events))
+
+
+@app.command()
+def health(context: typer.Context, json: JsonFlag = False) -> None:
+    """Tell how the back end is doing.
+
+    Example: `v2g csms health`
+    """
+    found = client_of(context).ask("GET", "/health").body
+    if json:
+        print_json(found)
+        return
+    for field, value in found.items():
+        say(f"{field.removesuffix('_ms').replace('_', ' ')}: {cell(field, value)}")
+
+
+@app.command()
+def stations(context: typer.Context, limit: Limit = 100, json: JsonFlag = False) -> None:
+    """List stations.
+
+    Example: `v2g csms stations`
+    """
+    columns = {
+        "station": "station_id",
+        "connected": "connected",
+        "protocol": "protocol",
+        "boot": "boot_status",
+        "vendor": "vendor",
+        "model": "model",
+        "firmware": "firmware",
+        "last seen (UTC)": "last_seen_ms",
+    }
+    show(client_of(context).pages("/stations", limit), "Stations", columns, json=json)
+
+
+@app.command()
+def station(context: typer.Context, name: StationName, json: JsonFlag = False) -> None:
+    """Tell what is known of a station.
+
+    Example: `v2g csms station CS-V2G-0001`
+    """
+    found = client_of(context).ask("GET", f"/stations/{part(name)}").body
+    if json:
+        print_json(found)
+        return
+    for field, value in found.items():
+        if field != "connectors":
+            say(f"{field.removesuffix('_ms').replace('_', ' ')}: {cell(field, value)}")
+    columns = {"EVSE": "evse_id", "connector": "connector_id", "status": "status", "since (UTC)": "changed_ms"}
+    show(found["connectors"], "Connectors", columns, json=False)
+
+
+@app.command()
+def transactions(
+    context: typer.Context,
+    name: Annotated[str | None, typer.Option("--station", help="Only at this station.")] = None,
+    active: Annotated[
+        bool | None, typer.Option("--active/--ended", help="Only those that have not, or have, ended.")
+    ] = None,
+    limit: Limit = 50,
+    json: JsonFlag = False,
+) -> None:
+    """List transactions, newest first.
+
+    Example: `v2g csms transactions --active`
+    """
+    columns = {
+        "station": "station_id",
+        "transaction": "transaction_id",
+        "EVSE": "evse_id",
+        "token": "id_token",
+        "status": "status",
+        "began (UTC)": "started_ms",
+        "ended (UTC)": "ended_ms",
+        "W": "power_w",
+        "SoC %": "soc",
+        "import Wh": "import_wh",
+        "export Wh": "export_wh",
+        "cost": "price",
+    }
+    rows = client_of(context).pages("/transactions", limit, station_id=name, active=active)
+    show(rows, "Transactions", columns, json=json, told=_told)
+
+
+def _told(row: dict[str, Any]) -> dict[str, Any]:
+    """Return a transaction for people: its state, and what flowed in it in place of the meter's registers."""
+    status = row["charging_state"] or "Started"
+    if not row["active"]:  # its last charging state is of the past, and so is its power
+        status = f"Ended ({row['stopped_reason'] or row['closed_reason'] or 'Local'})"
+    registers = {name: (row[f"{name}_start_wh"], row[f"{name}_wh"]) for name in ("import", "export")}
+    flowed = {
+        f"{name}_wh": None if None in (first, last) else Decimal(last) - Decimal(first)
+        for name, (first, last) in registers.items()
+    }
+    cost = None if row["cost"] is None else f"{row['cost'] / 1_000_000:.2f} {row['currency']}"
+    return row | flowed | {"status": status, "power_w": row["power_w"] if row["active"] else None, "price": cost}
+
+
+@app.command()
+def transaction(
+    context: typer.Context,
+    transaction_id: Annotated[str, typer.Argument(metavar="TRANSACTION", help="A station's transactionId.")],
+    name: Annotated[str | None, typer.Option("--station", help="Whose, where several have that id.")] = None,
+    json: JsonFlag = False,
+) -> None:
+    """Tell everything about a transaction: events, gaps, meter values.
+
+    Example: `v2g csms transaction 5f3c --station CS-V2G-0001`
+    """
+    show_one(client_of(context).ask("GET", f"/transactions/{part(transaction_id)}", station=name).body, json=json)
+
+
+@app.command()
+def journal(
+    context: typer.Context,
+    session_id: Annotated[str, typer.Argument(metavar="SESSION", help="Its ISO 15118 session id.")],
+    name: Annotated[str | None, typer.Option("--station", help="Whose, where several have that id.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="New file to write, mode 0600; otherwise standard output.")
+    ] = None,
+) -> None:
+    """Give the back end's copy of a session's journal, line for line as the charger has sent it.
+
+    Example: `v2g csms journal 0A1B2C3D4E5F6071 --out journal.jsonl`
+    """
+    found = client_of(context).ask("GET", f"/settlements/{part(session_id)}/journal", station=name).body or b""
+    if out is None:
+        write_bytes(found)
+    else:
+        _write_new(out, found)
+
+
+def _write_new(path: Path, data: bytes) -> None:
+    """Write a file that is not there yet, readable by its owner alone. Raises ConfigError."""
+    try:
+        number = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    except FileExistsError:
+        raise ConfigError(f"{path} exists", hint="choose another name, or move it away") from None
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}", hint="choose a folder that this user may write") from None
+    try:
+        with os.fdopen(number, "wb") as file:
+            file.write(data)
+    except OSError as error:
+        path.unlink(missing_ok=True)
+        raise StoreError(f"{path}: {error.strerror}", hint="is the disk full?") from None
+
+
+@app.command()
+def telemetry(context: typer.Context, limit: Limit = 100, json: JsonFlag = False) -> None:
+    """List vehicles that deliver telemetry, and what became of their records.
+
+    Example: `v2g csms telemetry`
+    """
+    columns = {
+        "vehicle": "ev",
+        "boots": "boots",
+        "stored": "stored",
+        "duplicates": "duplicates",
+        "conflicts": "conflicts",
+        "quarantined": "quarantined",
+        "missing": "missing",
+    }
+    show(client_of(context).pages("/telemetry", limit), "Telemetry", columns, json=json)
+
+
+@app.command()
+def quarantine(
+    context: typer.Context,
+    release: Annotated[
+        bool, typer.Option("--release", help="Store what is understood now; that also happens by itself.")
+    ] = False,
+    limit: Limit = 100,
+    json: JsonFlag = False,
+) -> None:
+    """List telemetry records that are not understood, newest first, or store those that are by now.
+
+    Examples: `v2g csms quarantine`, `v2g csms quarantine --release`
+    """
+    client = client_of(context)
+    if release:
+        show_one(client.ask("POST", "/telemetry-quarantine/release").body, json=json)
+        return
+    columns = {
+        "vehicle": "ev",
+        "boot": "boot",
+        "record": "seq",
+        "schema": "schema_version",
+        "received (UTC)": "received_ms",
+        "why": "reason",
+    }
+    show(client.pages("/telemetry-quarantine", limit), "Quarantine", columns, json=json)
+
+
+@app.command()
+def send(
+    context: typer.Context,
+    name: StationName,
+    action: Annotated[str, typer.Argument(metavar="ACTION", help="OCPP action, such as GetVariables.")],
+    payload: Annotated[str, typer.Argument(metavar="JSON", help="Its payload.")] = "{}",
+    timeout: Annotated[float, typer.Option("--timeout", help="How long the station may take, s.")] = 30.0,
+    json: JsonFlag = False,
+) -> None:
+    """Send a request to a station and print its answer.
+
+    The exit code is 3 when it does not do what was asked, such as Rejected.
+
+    Example: `v2g csms send CS-V2G-0001 Reset '{"type": "OnIdle"}'`
+    """
+    try:
+        body = json_.loads(payload)
+    except ValueError as error:
+        raise ConfigError(f"the payload is no JSON: {error}", hint='quote it: \'{"type": "OnIdle"}\'') from None
+    path = f"/stations/{part(name)}/commands/{part(action)}"
+    answer = client_of(context).ask("POST", path, body, timeout_s=timeout).body
+    show_one(answer, json=json)
+    if refused := refusal(answer):
+        raise OcppError(f"{name} answers {action} with {refused}", answer=refused)
+
+
+@app.command()
+def door(
+    context: typer.Context,
+    undecided: Annotated[bool, typer.Option("--undecided", help="Only those about whom nobody has decided.")] = False,
+    json: JsonFlag = False,
+) -> None:
+    """List who may come in, who knocked, and what is wrong with those that cannot.
+
+    Example: `v2g csms door`
+    """
+    client = client_of(context)
+    visitors = client.ask("GET", "/door", undecided=True if undecided else None).body
+    faults = client.ask("GET", "/door/faults").body
+    if json:
+        for row in (*visitors, *faults):
+            print_json(row)
+        return
+    columns = {
+        "station": "station_id",
+        "decided": "boot",
+        "by": "decided_by",
+        "profile": "security_profile",
+        "offers": "offered",
+        "address": "address",
+        "last seen (UTC)": "last_seen_ms",
+    }
+    show(visitors, "At the door", columns, json=False)
+    columns = {"station": "station_id", "times": "times", "last (UTC)": "last_ms", "what": "detail", "do": "hint"}
+    show(faults, "What went wrong", columns, json=False)
+
+
+@app.command()
+def admit(
+    context: typer.Context,
+    name: StationName,
+    refuse: Annotated[bool, typer.Option("--refuse", help="Keep it out instead.")] = False,
+    pending: Annotated[bool, typer.Option("--pending", help="Let it in, but not charge yet.")] = False,
+    expired_for: Annotated[
+        int | None,
+        typer.Option("--expired-for", help="Let it in for so many days to renew a certificate that has run out."),
+    ] = None,
+    json: JsonFlag = False,
+) -> None:
+    """Admit a station.
+
+    Examples: `v2g csms admit CS-V2G-0001`, `v2g csms admit CS-V2G-0001 --expired-for 7`
+    """
+    if refuse + pending + (expired_for is not None) > 1:
+        raise ConfigError("one of --refuse, --pending, --expired-for", hint="v2g csms admit --help")
+    if expired_for is not None:
+        path = f"/door/{part(name)}/expired-certificate"
+        show_one(client_of(context).ask("PUT", path, {"days": expired_for}).body, json=json)
+        return
+    decision = "Refused" if refuse else "Pending" if pending else "Accepted"
+    show_one(client_of(context).ask("PUT", f"/door/{part(name)}", {"decision": decision}).body, json=json)
+
+
+@app.command()
+def start(
+    context: typer.Context,
+    name: StationName,
+    id_token: Annotated[str, typer.Argument(metavar="TOKEN", help="For whom.")],
+    kind: Annotated[str, typer.Option("--type", help="Its type, such as ISO14443, eMAID, Central.")] = "Central",
+    evse: Annotated[int | None, typer.Option("--evse", help="At which EVSE.")] = None,
+    json: JsonFlag = False,
+) -> None:
+    """Ask a station to start a transaction.
+
+    Example: `v2g csms start CS-V2G-0001 04A1B2C3 --type ISO14443 --evse 1`
+    """
+    body: dict[str, Any] = {"id_token": {"idToken": id_token, "type": kind}}
+    if evse is not None:
+        body["evse_id"] = evse
+    show_one(client_of(context).ask("POST", f"/stations/{part(name)}/transactions", body).body, json=json)
+
+
+@app.command()
+def stop(
+    context: typer.Context,
+    transaction_id: Annotated[str, typer.Argument(metavar="TRANSACTION", help="A station's transactionId.")],
+    json: JsonFlag = False,
+) -> None:
+    """Ask the station of a transaction to stop it.
+
+    Example: `v2g csms stop 5f3c`
+    """
+    show_one(client_of(context).ask("POST", f"/transactions/{part(transaction_id)}/stop").body, json=json)
+
+
+@app.command()
+def events(
+    context: typer.Context,
+    kinds: Annotated[list[str] | None, typer.Argument(metavar="[KIND]...", help="Only these kinds.")] = None,
+    name: Annotated[str | None, typer.Option("--station", help="Only of this station.")] = None,
+    frames: Annotated[bool, typer.Option("--ocpp", help="Show OCPP frames instead.")] = False,
+    count: Annotated[int | None, typer.Option("--count", min=1, help="End after so many.")] = None,
+    json: JsonFlag = False,
+) -> None:
+    """Show what happens, until interrupted.
+
+    Examples: `v2g csms events transaction_started transaction_ended`, `v2g csms events --ocpp --station CS-V2G-0001`
+    """
+    client, shown = client_of(context), 0
+    path = "/ocpp-log" if frames else "/events"
+    query = {"station_id": name} | ({"kinds": ",".join(kinds)} if kinds and not frames else {})
+    with contextlib.suppress(BrokenPipeError):
+        for kind, event in client.events(path, **query):
+            if json:
+                print_json({"kind": kind, **event})
+            else:
+                say(_line(kind, event))
+            shown += 1
+            if shown == count:
+                return
+
+
+def _line(kind: str, event: dict[str, Any]) -> str:
+    data = event["data"]
+    if kind == "ocpp_frame":
+        arrow = "→" if data["direction"] == "sent" else "←"
+        return f"{when(event['at_ms'])} {event['station_id']} {arrow} {data['text']}"
+    told = " ".join(f"{name}={value}" for name, value in data.items())
+    return f"{when(event['at_ms'])} {event['station_id'] or '-'} {kind} {told}"

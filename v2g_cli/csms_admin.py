@@ -1,0 +1,147 @@
+"""`v2g csms`: who may charge, who may ask, who changed what, and anything else of the API."""
+
+import json as json_
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any
+
+import typer
+
+from v2g.errors import ConfigError, RefusedError
+from v2g_cli.csms_client import CsmsClient
+from v2g_cli.csms_show import JsonFlag, Limit, client_of, part, show, show_one
+from v2g_cli.output import print_json, say, write_bytes
+
+app = typer.Typer()
+TokenName = Annotated[str, typer.Argument(metavar="TOKEN", help="Its identifier.")]
+TokenType = Annotated[str, typer.Option("--type", help="Its type, such as ISO14443, eMAID, Central.")]
+
+
+@app.command()
+def tokens(
+    context: typer.Context,
+    group: Annotated[str | None, typer.Option("--group", help="Only members of this group.")] = None,
+    limit: Limit = 100,
+    json: JsonFlag = False,
+) -> None:
+    """List who may charge.
+
+    Example: `v2g csms tokens --group fleet-7`
+    """
+    rows = client_of(context).pages("/tokens", limit, group_id=group)
+    columns = {
+        "type": "token_type",
+        "token": "id_token",
+        "status": "status",
+        "group": "group",
+        "until (UTC)": "until_ms",
+    }
+
+    def told(row: dict[str, Any]) -> dict[str, Any]:
+        return {**row, "group": row["terms"].get("group_id"), "until_ms": row["terms"].get("expires_ms")}
+
+    show(rows, "Tokens", columns, json=json, told=told)
+
+
+@app.command()
+def allow(
+    context: typer.Context,
+    token: TokenName,
+    kind: TokenType = "Central",
+    group: Annotated[str | None, typer.Option("--group", help="In which group.")] = None,
+    until: Annotated[str | None, typer.Option("--until", help="Not after this day or time (ISO 8601, UTC).")] = None,
+    block: Annotated[bool, typer.Option("--block", help="Block it instead.")] = False,
+    json: JsonFlag = False,
+) -> None:
+    """Let somebody charge, or no more. Terms that are known and not named stay as they are.
+
+    Examples: `v2g csms allow 04A1B2C3 --type ISO14443 --until 2027-01-01`,
+    `v2g csms allow 04A1B2C3 --type ISO14443 --block`
+    """
+    client, path = client_of(context), f"/tokens/{part(kind)}/{part(token)}"
+    if block:
+        show_one(client.ask("PUT", f"{path}/status", {"status": "Blocked"}).body, json=json)
+        return
+    terms = {"group_id": group, "expires_ms": None if until is None else _moment(until)}
+    known = _known(client, path)
+    known["terms"] = known.get("terms", {}) | {name: value for name, value in terms.items() if value is not None}
+    show_one(client.ask("PUT", path, known | {"status": "Accepted"}).body, json=json)
+
+
+def _known(client: CsmsClient, path: str) -> dict[str, Any]:
+    """Return what is known of a token and can be said again, nothing of a new one."""
+    try:
+        found = client.ask("GET", path).body
+    except RefusedError as error:
+        if error.reason != "404":
+            raise
+        return {}
+    return {name: found[name] for name in ("terms", "energy_transfer")}
+
+
+def _moment(text: str) -> int:
+    """Return a day or time as ms of UTC; a day is over at its end."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise ConfigError(f"{text!r} is no day and no time", hint="such as 2027-01-31 or 2027-01-31T18:00") from None
+    if len(text) == len("2027-01-31"):
+        moment += timedelta(days=1)
+    return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
+
+
+@app.command("token")
+def make_token(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Whose it is.")],
+    role: Annotated[str, typer.Option("--role", help="What they may do, such as viewer or operator.")] = "viewer",
+    json: JsonFlag = False,
+) -> None:
+    """Make a bearer token of the API; it is shown once.
+
+    Example: `v2g csms token console --role viewer`
+    """
+    made = client_of(context).ask("POST", "/access/tokens", {"name": name, "role": role}).body
+    if json:
+        print_json(made)
+    else:
+        say(made["secret"])
+
+
+@app.command()
+def audit(context: typer.Context, limit: Limit = 50, json: JsonFlag = False) -> None:
+    """Tell who changed what, newest first.
+
+    Example: `v2g csms audit --limit 10`
+    """
+    columns = {
+        "when (UTC)": "at_ms",
+        "who": "caller",
+        "what": "operation",
+        "path": "path",
+        "status": "status",
+        "with": "request",
+    }
+    show(client_of(context).pages("/audit", limit), "Audit log", columns, json=json)
+
+
+@app.command()
+def request(
+    context: typer.Context,
+    method: Annotated[str, typer.Argument(metavar="METHOD", help="GET, POST, PUT, PATCH or DELETE.")],
+    path: Annotated[str, typer.Argument(metavar="PATH", help="Path of the API, such as /openapi.json.")],
+    body: Annotated[str | None, typer.Argument(metavar="[JSON]", help="What it carries.")] = None,
+    json: JsonFlag = False,
+) -> None:
+    """Ask anything of the API.
+
+    Example: `v2g csms request GET /campaigns`
+    """
+    try:
+        content = None if body is None else json_.loads(body)
+    except ValueError as error:
+        raise ConfigError(f"the body is no JSON: {error}", hint='quote it: \'{"name": "value"}\'') from None
+    found = client_of(context).ask(method.upper(), path, content).body
+    if isinstance(found, bytes):  # a route that answers in something else, such as /metrics
+        write_bytes(found)
+    else:
+        show_one(found, json=json)

@@ -1,0 +1,224 @@
+"""Asks a back end's HTTP API: where it is and who asks come from options, the environment, or a file."""
+
+import contextlib
+import json
+import os
+import ssl
+from collections.abc import Iterator, Mapping
+from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import quote, urlencode, urlsplit
+
+import msgspec
+
+from v2g.config import parse_config
+from v2g.errors import (
+    ConfigError,
+    OcppError,
+    RefusedError,
+    StoreError,
+    TimeoutExpired,
+    TransportError,
+    TrustError,
+    V2GError,
+)
+from v2g.io.runtime.program import read_config
+
+DEFAULT_FILE: Final = Path("~/.config/v2g-engine/csms-client.toml")
+_ANSWER_S: Final = 130.0
+_MOST_A_PAGE: Final = 1000
+_IN_A_PATH: Final = "/?&=%:@!$'()*+,;~"
+"""What a path with a query may hold as it is (RFC 3986)."""
+_VARIABLES: Final = {
+    "url": "V2G_CSMS_URL",
+    "token": "V2G_CSMS_TOKEN",
+    "ca": "V2G_CSMS_CA",
+    "certificate": "V2G_CSMS_CERTIFICATE",
+    "key": "V2G_CSMS_KEY",
+}
+
+
+class Access(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where the API is, and what is shown there.
+
+    `url` (`https://host:port`), `token` of the caller, `ca` (PEM) that the server's certificate must lead to,
+    `certificate` and `key` (PEM) of the caller where a certificate stands for the token.
+    """
+
+    url: str = ""
+    token: str = ""
+    ca: Path | None = None
+    certificate: Path | None = None
+    key: Path | None = None
+
+
+def find_access(options: Mapping[str, Any], environment: Mapping[str, str], file: Path | None = None) -> Access:
+    """Return what options say, else the environment, else the file. Raises ConfigError: nothing says where."""
+    path = (file or DEFAULT_FILE).expanduser()
+    found = Access()
+    if file is not None or path.exists():
+        found = parse_config(read_config(path), Access, name=str(path))
+    said = {name: environment[variable] for name, variable in _VARIABLES.items() if environment.get(variable)}
+    said |= {name: value for name, value in options.items() if value is not None}
+    access = msgspec.structs.replace(
+        found, **{name: Path(value) if name in ("ca", "certificate", "key") else value for name, value in said.items()}
+    )
+    if not access.url:
+        hint = f"use --url, {_VARIABLES['url']}, or url in {DEFAULT_FILE}"
+        raise ConfigError("where is the back end?", hint=hint)
+    return access
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """What came back: the body, decoded where it is JSON, else its bytes; the way to the next page, if there is one."""
+
+    body: Any
+    next: str | None
+
+
+class Pages:
+    """The items of a list. `cut` tells, once they were walked, whether there are more than were wanted."""
+
+    def __init__(self, client: "CsmsClient", path: str, limit: int, query: Mapping[str, Any]) -> None:
+        self._client, self._path, self._query = client, path, query
+        self.limit = limit
+        self.cut = False
+
+    def __iter__(self) -> Iterator[Any]:
+        left = self.limit
+        answer = self._client.ask("GET", self._path, limit=min(left, _MOST_A_PAGE), **self._query)
+        while True:
+            yield from answer.body[:left]
+            self.cut = len(answer.body) > left or (len(answer.body) == left and answer.next is not None)
+            left -= len(answer.body)
+            if left <= 0 or answer.next is None:
+                return
+            answer = self._client.ask("GET", answer.next)
+
+
+class CsmsClient:
+    """Sends requests, one at a time. Raises ConfigError when made with files that cannot be read."""
+
+    def __init__(self, access: Access) -> None:
+        self._access = access
+        if not (access.token.isascii() and access.token.isprintable()):
+            raise ConfigError("the token has characters that no token has", hint="is it one line, as it was shown?")
+        try:
+            parts = urlsplit(access.url if "//" in access.url else f"https://{access.url}")
+            if parts.scheme not in ("https", "http") or not parts.hostname:
+                raise ValueError("https://host:8443")
+            self._base = parts.path.rstrip("/")
+            self._connection = self._connect(parts.scheme, parts.hostname, parts.port)
+        except (ValueError, HTTPException) as error:
+            raise ConfigError(f"{access.url!r} is no URL of a back end", hint=str(error)) from None
+
+    def _connect(self, scheme: str, host: str, port: int | None) -> HTTPConnection:
+        if scheme == "http":
+            return HTTPConnection(host, port or 80, timeout=_ANSWER_S)
+        try:
+            context = ssl.create_default_context(cafile=str(self._access.ca) if self._access.ca else None)
+            if self._access.certificate is not None:
+                context.load_cert_chain(self._access.certificate, self._access.key)
+        except OSError as error:  # ssl.SSLError is one
+            raise ConfigError(f"certificates: {error}", hint="ca, certificate and key are PEM files") from None
+        return HTTPSConnection(host, port or 443, timeout=_ANSWER_S, context=context)
+
+    def close(self) -> None:
+        """End the connection."""
+        self._connection.close()
+
+    def ask(self, method: str, path: str, body: Any = None, **query: Any) -> Answer:
+        """Return the answer to a request. Raises the V2GError that fits what went wrong."""
+        response = self._send(method, path, body, query)
+        with _read_errors():
+            content = response.read()
+        if response.status >= 400:
+            raise _error(response, content)
+        if response.headers.get_content_type() != "application/json":
+            return Answer(content or None, _next(response))
+        with _read_errors():
+            return Answer(json.loads(content) if content else None, _next(response))
+
+    def pages(self, path: str, limit: int, **query: Any) -> "Pages":
+        """Return the items of a list, asked for page by page, `limit` at most."""
+        return Pages(self, path, limit, query)
+
+    def events(self, path: str, **query: Any) -> Iterator[tuple[str, Any]]:
+        """Yield (kind, data) of server-sent events for as long as they come."""
+        response = self._send("GET", path, None, query)
+        if response.status >= 400:
+            raise _error(response, response.read())
+        kind = ""
+        with _read_errors(), contextlib.closing(response):
+            for raw in response:
+                line = raw.decode().rstrip("\n")
+                if line.startswith("event: "):
+                    kind = line.removeprefix("event: ")
+                elif line.startswith("data: "):
+                    yield kind, json.loads(line.removeprefix("data: "))
+
+    def _send(self, method: str, path: str, body: Any, query: Mapping[str, Any]) -> HTTPResponse:
+        said = {
+            name: str(value).lower() if isinstance(value, bool) else value
+            for name, value in query.items()
+            if value is not None
+        }
+        target = (
+            self._base
+            + quote(path if path.startswith("/") else f"/{path}", safe=_IN_A_PATH)
+            + (f"?{urlencode(said)}" if said else "")
+        )
+        headers = {"Accept": "application/json, */*;q=0.5", "Content-Type": "application/json"}
+        if self._access.token:
+            headers["Authorization"] = f"Bearer {self._access.token}"
+        with _read_errors():
+            self._connection.request(method, target, None if body is None else json.dumps(body), headers)
+            return self._connection.getresponse()
+
+
+@contextlib.contextmanager
+def _read_errors() -> Iterator[None]:
+    try:
+        yield
+    except TimeoutError:
+        raise TimeoutExpired("answer", _ANSWER_S, hint="is the back end busy?") from None
+    except ssl.SSLCertVerificationError as error:
+        raise TrustError(
+            f"the back end: {error.verify_message}", hint="--ca names the root of its certificate"
+        ) from None
+    except (OSError, HTTPException) as error:
+        raise TransportError(f"the back end: {error}", hint="is it running, and is --url right?") from None
+    except ValueError as error:
+        raise TransportError(f"the back end answered something else: {error}") from None
+
+
+def _next(response: HTTPResponse) -> str | None:
+    link = response.headers.get("Link", "")
+    return link[1 : link.index(">")] if link.startswith("<") and 'rel="next"' in link else None
+
+
+def _error(response: HTTPResponse, content: bytes) -> V2GError:
+    """Return what a problem document (RFC 9457) tells, as the error with the fitting exit code."""
+    try:
+        problem = json.loads(content)
+        text, hint, code = problem.get("detail") or problem["title"], problem.get("hint", ""), problem.get("code", "")
+    except (ValueError, KeyError, AttributeError):
+        text, hint, code = f"HTTP status {response.status}", "", ""
+    match response.status:
+        case 400 | 413:
+            return ConfigError(text, hint=hint)
+        case 401 | 403:
+            return TrustError(text, hint=hint)
+        case 501 | 502:
+            return OcppError(text, answer=code or "GenericError", hint=hint)
+        case 503:
+            return StoreError(text, hint=hint)
+        case 504:
+            return TimeoutExpired("the station's answer", 0, hint=hint or text)
+    return RefusedError(text, reason=code or str(response.status), hint=hint)
+
+
+def access_from(options: Mapping[str, Any], file: Path | None) -> Access:
+    """Return what to use, by the environment of this process."""
+    return find_access(options, os.environ, file)

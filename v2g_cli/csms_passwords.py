@@ -1,0 +1,62 @@
+"""`v2g csms password`: passwords of stations, one or many."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from csms.domain.passwords import MAX_PASSWORDS
+from v2g.errors import ConfigError
+from v2g_cli.csms_show import client_of
+from v2g_cli.output import say
+from v2g_cli.passwords import PasswordFile, read_passwords
+
+app = typer.Typer()
+
+
+@app.command()
+def password(
+    context: typer.Context,
+    names: Annotated[list[str] | None, typer.Argument(metavar="[STATION]...", help="Identities of stations.")] = None,
+    file: Annotated[Path | None, typer.Option("--import", help="CSV of identity,password to set, mode 0600.")] = None,
+    generate: Annotated[
+        Path | None, typer.Option("--generate", help="New file, CSV of mode 0600, for random passwords.")
+    ] = None,
+    count: Annotated[
+        int, typer.Option("--count", min=0, max=MAX_PASSWORDS, help="For so many stations, named as by v2g station.")
+    ] = 0,
+    prefix: Annotated[str, typer.Option("--prefix", help="What their names begin with.")] = "SIM",
+    replace: Annotated[bool, typer.Option("--replace", help="Also of stations that have a password.")] = False,
+    admit: Annotated[bool, typer.Option("--admit", help="Admit these stations, too.")] = False,
+) -> None:
+    """Set passwords of stations, all or none: from a file, or random ones, written once into a new file.
+
+    Examples: `v2g csms password --generate passwords.csv --count 20 --admit`,
+    `v2g csms password --generate new.csv CS-1 CS-2 --replace`, `v2g csms password --import passwords.csv`
+    """
+    stations = [*(names or ()), *(f"{prefix}{number:0{len(str(count))}d}" for number in range(1, count + 1))]
+    if (file is None) == (generate is None):
+        raise ConfigError("either --import or --generate", hint="v2g csms password --help shows examples")
+    body: dict[str, Any] = {"replace": replace, "admit": admit}
+    client = client_of(context)
+    if file is not None:
+        if stations:
+            raise ConfigError("--import names the stations itself", hint="leave them out")
+        body["passwords"] = [
+            {"station_id": identity, "password": each} for identity, each in read_passwords(file).items()
+        ]
+        answer = client.ask("POST", "/door/passwords", body).body
+        say(f"{answer['count']} passwords set")
+        return
+    assert generate is not None
+    if not stations:
+        raise ConfigError("for which stations?", hint="name them, or use --count and --prefix")
+    body["passwords"] = [{"station_id": identity} for identity in stations]
+    made = PasswordFile(generate)
+    try:
+        answer = client.ask("POST", "/door/passwords", body).body
+    except BaseException:
+        made.discard()
+        raise
+    made.write({each["station_id"]: each["password"] for each in answer["made"]})
+    say(f"{answer['count']} passwords set, and written to {generate}")

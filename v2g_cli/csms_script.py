@@ -1,0 +1,63 @@
+"""`v2g csms --script`: a back end that answers as a script says, with a live log and a report."""
+
+import asyncio
+import signal
+from pathlib import Path
+
+from rich.text import Text
+
+from csms.domain.script.declared import Script, read_script
+from csms.domain.script.report import Report
+from csms.domain.script.station import Line
+from csms.scripted import ScriptedBackEnd
+from v2g.errors import ConfigError
+from v2g_cli.output import print_json, print_table, say, terminal
+
+_STYLES = {"<": "cyan", ">": "green", ".": "dim", "!": "bold red"}
+_ARROWS = {"<": "<-", ">": "->", ".": "--", "!": "!!"}
+
+
+def run_script(path: Path, *, as_json: bool) -> int:
+    """Run a script to its end, or to Ctrl-C; return 0 when everything was as it says, 1 otherwise."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}", hint="a script is a TOML or YAML file") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path}: not UTF-8 text") from None
+    script = read_script(text, str(path))
+    outcome = asyncio.run(_run(script))
+    if as_json:
+        print_json({"ok": outcome.ok, "checks": outcome.checks, "requests": outcome.requests})
+    else:
+        _print(outcome)
+    return 0 if outcome.ok else 1
+
+
+async def _run(script: Script) -> Report:
+    console = terminal(err=True, soft_wrap=True)
+
+    def tell(at_s: float, station: str, line: Line) -> None:
+        shown = Text(f"{at_s:8.3f} ", style="dim").append(f"{station} ", style="bold")
+        console.print(shown.append(f"{_ARROWS[line.mark]} {line.text}", style=_STYLES[line.mark]))
+
+    def ready(port: int) -> None:
+        scheme = "wss" if script.certificate else "ws"
+        console.print(f"stations connect to {scheme}://{script.host}:{port}{script.path}/IDENTITY; Ctrl-C ends")
+
+    back_end = ScriptedBackEnd(script, tell, ready)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, back_end.stop)
+    return await back_end.run()
+
+
+def _print(outcome: Report) -> None:
+    rows = [("ok" if each.ok else "FAILED", each.station, each.what, each.detail) for each in outcome.checks]
+    print_table("Checks", ("", "station", "what", "detail"), rows)
+    counts = [
+        (station, action, str(count)) for station, all_ in outcome.requests.items() for action, count in all_.items()
+    ]
+    print_table("Requests", ("station", "action", "count"), counts)
+    failed = sum(not each.ok for each in outcome.checks)
+    say(f"{len(outcome.checks) - failed} of {len(outcome.checks)} checks hold")

@@ -1,0 +1,100 @@
+"""What the commands of `v2g csms` have in common: the client, and how records are shown."""
+
+import json as json_
+from collections.abc import Callable, Iterable
+from typing import Annotated, Any, Final
+from urllib.parse import quote
+
+import typer
+
+from v2g_cli.csms_client import CsmsClient, Pages, access_from
+from v2g_cli.output import print_json, print_table, say, when
+
+JsonFlag = Annotated[bool, typer.Option("--json", help="One JSON record per line.")]
+Limit = Annotated[int, typer.Option("--limit", min=1, help="At most so many.")]
+StationName = Annotated[str, typer.Argument(metavar="STATION", help="Identity of a station.")]
+
+
+def part(name: str) -> str:
+    """Return a name as a part of a path."""
+    return quote(name, safe="")
+
+
+def client_of(context: typer.Context) -> CsmsClient:
+    """Return what asks, as the options of the group say; it is closed when the command ends."""
+    client = CsmsClient(access_from(*context.obj))
+    context.call_on_close(client.close)
+    return client
+
+
+def show(
+    rows: Iterable[Any],
+    title: str,
+    columns: dict[str, str],
+    *,
+    json: bool,
+    told: Callable[[Any], Any] = lambda row: row,
+) -> None:
+    """Print rows; `columns`: heading -> field, whose name tells when it is a time.
+
+    `told` makes of a row what people are shown. That there are none, or more, is said on standard error.
+    """
+    if json:
+        for row in rows:
+            print_json(row)
+    else:
+        shown = [tuple(cell(field, each.get(field)) for field in columns.values()) for each in map(told, rows)]
+        if shown:
+            print_table(title, tuple(columns), shown)
+        else:
+            say(f"{title}: none", err=True)
+    if isinstance(rows, Pages) and rows.cut:
+        say(f"{title}: only the first {rows.limit}; --limit {10 * rows.limit} shows more", err=True)
+
+
+def cell(field: str, value: Any) -> str:
+    """Return a value for people; the field's name tells when it is a time."""
+    if field.endswith("_ms"):
+        return when(value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "" if value is None else str(value)
+
+
+def show_one(record: Any, *, json: bool) -> None:
+    """Print one record: a line of JSON for machines, indented for people."""
+    if json:
+        print_json(record)
+    elif record is not None:
+        say(json_.dumps(record, indent=2, ensure_ascii=False), lines=True)
+
+
+def refusal(answer: Any) -> str:
+    """Return the first status in a station's answer that says that something was not done; empty where there is none.
+
+    Lists of results, such as those of SetVariables, have a status each.
+    """
+    if isinstance(answer, list):
+        return next(filter(None, map(refusal, answer)), "")
+    if not isinstance(answer, dict):
+        return ""
+    for name, value in answer.items():
+        if isinstance(value, str) and name.lower().endswith("status") and value not in _DONE:
+            return value
+    return next(filter(None, (refusal(each) for each in answer.values() if isinstance(each, list))), "")
+
+
+_DONE: Final = frozenset(
+    {
+        "Accepted",
+        "AcceptedCanceled",
+        "EmptyResultSet",
+        "NoProfiles",
+        "NotFound",
+        "RebootRequired",
+        "Scheduled",
+        "Unlocked",
+        "Unpublished",
+    }
+)
+"""Statuses of OCPP with which a station has done, or will do, what was asked, or has nothing of it."""

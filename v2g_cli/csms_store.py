@@ -1,0 +1,81 @@
+"""`v2g csms migrate`, `backup` and `restore`: the back end's tables, and its database as one file."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from v2g_cli.output import print_json, say
+
+BackendConfig = Annotated[Path, typer.Option("--config", help="Configuration of the back end, which says where it is.")]
+User = Annotated[
+    str, typer.Option("--user", metavar="ROLE", help="PostgreSQL role to work as, in place of the one in `store_url`.")
+]
+JsonFlag = Annotated[bool, typer.Option("--json", help="A JSON record.")]
+
+
+def migrate(config: BackendConfig, user: User = "", json: JsonFlag = False) -> None:
+    """Make the tables of a back end, or bring them up to date; it does so at its start, where its role may.
+
+    Example: `v2g csms migrate --config csms.toml --user csms_owner`
+    """
+    from csms.db.store import HEAD, Store
+
+    Store(_address(config, user)).close()
+    if json:
+        print_json({"done": "migrated", "revision": HEAD})
+    else:
+        say(f"{HEAD}: the tables are up to date")
+
+
+def backup(
+    config: BackendConfig,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="File to write, mode 0600.")],
+    json: JsonFlag = False,
+) -> None:
+    """Write everything that the database holds to a file, while the back end may be running.
+
+    Journal copies and keys in `data_dir` are files of their own. Example:
+    `v2g csms backup --config csms.toml csms.db.backup`
+    """
+    from csms.db import backup as work
+
+    _tell("written", work.backup(_address(config), file), file, json=json)
+
+
+def restore(
+    config: BackendConfig,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A file of `v2g csms backup`.")],
+    user: User = "",
+    json: JsonFlag = False,
+) -> None:
+    """Bring a backup into the database of a configuration, which has to be empty; SQLite or PostgreSQL, either way.
+
+    Example: `v2g csms restore --config csms.toml csms.db.backup`
+    """
+    from csms.db import backup as work
+
+    _tell("restored", work.restore(_address(config, user), file), file, json=json)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to those of `v2g csms`."""
+    app.command()(migrate)
+    app.command()(backup)
+    app.command()(restore)
+
+
+def _address(config: Path, user: str = "") -> str:
+    """Return where the database is, and as whom it is worked on. Raises ConfigError and StoreError."""
+    from csms.config import load_config
+    from csms.db.store import address, as_user
+
+    loaded = load_config(config)
+    return as_user(address(loaded.store_url, loaded.data_dir), user)
+
+
+def _tell(what: str, rows: int, file: Path, *, json: bool) -> None:
+    if json:
+        print_json({"done": what, "rows": rows, "file": str(file)})
+    else:
+        say(f"{rows} rows {what}")

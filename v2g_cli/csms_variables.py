@@ -1,0 +1,73 @@
+"""`v2g csms`: how stations are set, by the variables of their device models (B05 to B07)."""
+
+import re
+from typing import Annotated, Any, Final
+
+import typer
+
+from v2g.errors import ConfigError, OcppError
+from v2g_cli.csms_show import JsonFlag, Limit, StationName, client_of, part, show, show_one
+
+app = typer.Typer()
+_NAME: Final = re.compile(
+    r"(?P<component>[^.\[\]#]+)(#(?P<evse>[0-9]+))?\.(?P<variable>[^.\[\]]+)(\[(?P<instance>.+)\])?"
+)
+_SET: Final = ("Accepted", "RebootRequired")
+
+
+@app.command()
+def variables(
+    context: typer.Context,
+    name: StationName,
+    component: Annotated[str | None, typer.Argument(metavar="[COMPONENT]", help="Only of this component.")] = None,
+    limit: Limit = 1000,
+    json: JsonFlag = False,
+) -> None:
+    """List what a station's variables were when it last told them.
+
+    Example: `v2g csms variables CS-V2G-0001 ClockCtrlr`
+    """
+    columns = {
+        "component": "component",
+        "EVSE": "evse_id",
+        "variable": "variable",
+        "instance": "variable_instance",
+        "attribute": "attribute",
+        "value": "value",
+        "unit": "unit",
+        "may": "mutability",
+        "after a reboot": "after_reboot",
+        "told (UTC)": "value_ms",
+    }
+    rows = client_of(context).pages(f"/stations/{part(name)}/variables", limit, component=component)
+    show(rows, "Variables", columns, json=json)
+
+
+@app.command("set")
+def set_variable(
+    context: typer.Context,
+    name: StationName,
+    variable: Annotated[
+        str, typer.Argument(metavar="VARIABLE", help="Such as OCPPCommCtrlr.HeartbeatInterval, EVSE#1.Power[Max].")
+    ],
+    value: Annotated[str, typer.Argument(metavar="VALUE", help="What it is to be.")],
+    json: JsonFlag = False,
+) -> None:
+    """Set a variable of a station and print its answer.
+
+    Example: `v2g csms set CS-V2G-0001 OCPPCommCtrlr.HeartbeatInterval 600`
+    """
+    found = _NAME.fullmatch(variable)
+    if found is None:
+        raise ConfigError(
+            f"{variable!r} names no variable", hint="COMPONENT.VARIABLE, COMPONENT#EVSE.VARIABLE[INSTANCE]"
+        )
+    component: dict[str, Any] = {"name": found["component"]}
+    if found["evse"]:
+        component["evse"] = {"id": int(found["evse"])}
+    which = {"name": found["variable"]} | ({"instance": found["instance"]} if found["instance"] else {})
+    wanted = {"component": component, "variable": which, "attributeValue": value}
+    (result,) = client_of(context).ask("POST", f"/stations/{part(name)}/variables", {"variables": [wanted]}).body
+    show_one(result, json=json)
+    if result["attributeStatus"] not in _SET:
+        raise OcppError(f"the station answered {result['attributeStatus']}", answer=result["attributeStatus"])

@@ -1,0 +1,96 @@
+"""`v2g demo`."""
+
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from v2g.errors import ConfigError
+from v2g_cli.output import print_json, print_table, say, terminal
+
+if TYPE_CHECKING:
+    from v2g_cli.demo.summary import Summary
+
+
+def demo(
+    scenario: Annotated[str, typer.Option(help="What to show; --list names all.")] = "discharge",
+    time_scale: Annotated[
+        float, typer.Option(min=1, max=2000, help="Simulated seconds per second, for battery and settlement intervals.")
+    ] = 300.0,
+    folder: Annotated[Path | None, typer.Option(help="Folder of the run; default: runs/TIME.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="One JSON record per event, and one for the summary.")] = False,
+    list_: Annotated[bool, typer.Option("--list", help="List the scenarios and end.")] = False,
+) -> None:
+    """Run a whole session across three processes (csms, secc, evcc) and show what happens.
+
+    Examples: `v2g demo`, `v2g demo --scenario forged-command`, `v2g demo --json | tail -1`
+
+    Exit code 0 only if everything that the scenario promises really happened, 1 otherwise.
+    """
+    from v2g_cli.demo.scenarios import SCENARIOS, find
+
+    if list_:
+        if json:
+            for each in SCENARIOS:
+                print_json({"name": each.name, "about": each.about})
+        else:
+            print_table("Scenarios", ("name", "shows"), ((each.name, each.about) for each in SCENARIOS))
+        return
+    chosen = find(scenario)
+    if chosen is None:
+        raise ConfigError(f"no scenario {scenario!r}", hint="v2g demo --list names them")
+
+    from v2g_cli.demo.conductor import Conductor
+    from v2g_cli.demo.folder import RunFolder
+    from v2g_cli.demo.summary import summarise
+    from v2g_cli.demo.timeline import Timeline
+
+    path = folder or Path("runs") / f"{datetime.now(UTC):%Y%m%d-%H%M%S-%f}"
+    if path.exists():
+        raise ConfigError(f"{path} exists already", hint="name a new folder")
+    run = RunFolder(path.resolve(), chosen, time_scale)
+    run.prepare()
+    style = "json" if json else "rich" if sys.stdout.isatty() else "plain"
+    with Timeline(time.monotonic(), style) as timeline:
+        conductor = Conductor(run, timeline)
+        timeline.say(time.monotonic(), "demo", "run", chosen.about)
+        conductor.play()
+    summary = summarise(conductor)
+    if json:
+        print_json({"record": "summary", **_plain(summary)})
+    else:
+        _show(summary, rich=style == "rich")
+    raise typer.Exit(0 if summary.passed else 1)
+
+
+def _plain(summary: "Summary") -> dict[str, object]:
+    import msgspec
+
+    plain: dict[str, object] = msgspec.to_builtins(summary)
+    return plain
+
+
+def _show(summary: "Summary", *, rich: bool) -> None:
+    if not rich:
+        for check in summary.checks:
+            say(f"{'ok  ' if check.passed else 'FAIL'} {check.name}: {check.evidence}")
+        for label, text in summary.facts:
+            say(f"{label}: {text}")
+        return
+    console = terminal()
+    checks = Table(show_header=False, box=None, padding=(0, 1))
+    for check in summary.checks:
+        mark = Text("✓", "green") if check.passed else Text("✗", "red")
+        checks.add_row(mark, check.name, Text(check.evidence, "dim"))
+    facts = Table(show_header=False, box=None, padding=(0, 1))
+    for label, text in summary.facts:
+        facts.add_row(Text(label, "bold"), text)
+    console.print()
+    console.print(checks)
+    console.print()
+    console.print(facts)

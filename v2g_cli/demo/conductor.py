@@ -1,0 +1,308 @@
+"""Runs one scenario: starts what it needs, plays the grid operator and fate, and stops everything in good order."""
+
+import contextlib
+import signal
+import socket
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from v2g.errors import TimeoutExpired, TransportError
+from v2g_cli.demo.broker import Broker, find_mosquitto, start_broker
+from v2g_cli.demo.folder import LOWERED_LIMIT_W, SITE_LIMIT_W, STATION, RunFolder
+from v2g_cli.demo.operator import Operator
+from v2g_cli.demo.processes import Event, Program, free_port, program, wait_for
+from v2g_cli.demo.scenario import Scenario
+from v2g_cli.demo.timeline import Timeline
+
+START_S: Final = 30.0
+SESSION_S: Final = 90.0
+SETTLE_S: Final = 20.0
+POLL_S: Final = 0.02
+LOOPS_BEFORE_FATE: Final = 4
+AWAY_S: Final = 2.0
+FREEZE_S: Final = 8.0
+
+
+class Conductor:
+    """One run in one folder. `events` holds everything that was reported, in the order in which it was read."""
+
+    def __init__(self, folder: RunFolder, timeline: Timeline) -> None:
+        self.folder, self.timeline = folder, timeline
+        self.scenario: Scenario = folder.scenario
+        self.events: list[Event] = []
+        self.programs: dict[str, Program] = {}
+        self.broker: Broker | None = None
+        self.transport = "http"
+        self._ports = {"ocpp": 0, "api": 0, "sdp": 0, "sdp2": 0}
+        self.telemetry_stored = 0
+        """How many telemetry records the back end has stored, as it says at the end."""
+        self.struck_at: float | None = None
+        """When fate cut a line, s of CLOCK_MONOTONIC."""
+        self._shown = 0
+        self._discharging = self._loops = 0
+        self._fate: list[Callable[[], bool]] = []
+
+    def play(self) -> None:
+        """Run the scenario to its end. Raises V2GError when a program cannot be started or does not end."""
+        try:
+            self._start_broker()
+            self._start_csms()
+            self._start_secc()
+            self._choose_fate()
+            self._start_evcc()
+            self._follow_session()
+            self._follow_settlement()
+        finally:
+            for name in ("evcc2", "evcc", "secc", "csms"):
+                if name in self.programs:
+                    self.programs[name].stop()
+            if self.broker is not None:
+                self.broker.stop()
+            self._read()
+
+    # -- programs
+
+    def _start_broker(self) -> None:
+        mosquitto = find_mosquitto() if self.scenario.broker else None
+        if mosquitto is None:
+            why = "no mosquitto here" if self.scenario.broker else "no broker wanted"
+            self.say("telemetry", f"{why}: telemetry goes over HTTPS")
+            return
+        pki = self.folder.pki
+        self.broker = start_broker(
+            mosquitto,
+            self.folder.path / "broker",
+            free_port(),
+            ca=pki.path("csms/root.pem"),
+            chain=pki.path("csms/broker/chain.pem"),
+            key=pki.path("csms/broker/leaf.key"),
+        )
+        self.folder.mqtt_port = self.broker.port
+        self.transport = "mqtt"
+        self.say("telemetry", f"mosquitto listens on port {self.broker.port}, TLS 1.3")
+
+    def _start_csms(self) -> None:
+        config = self.folder.csms_config(ocpp_port=self._ports["ocpp"], api_port=self._ports["api"])
+        ready = self._start(program("csms", self.folder.path, config), "ocpp", "ready")
+        self._ports.update(ocpp=ready.data["ocpp_port"], api=ready.data["api_port"])
+
+    def _start_secc(self) -> None:
+        for name in ("sdp", "sdp2"):
+            self._ports[name] = self._ports[name] or free_port(socket.SOCK_DGRAM)
+        sdp_ports = (self._ports["sdp"], self._ports["sdp2"])
+        config = self.folder.secc_config(ocpp_port=self._ports["ocpp"], sdp_ports=sdp_ports)
+        self._start(self._program("secc", config, self.scenario.secc_fault), "session", "ready")
+
+    def _start_evcc(self) -> None:
+        config = self.folder.evcc_config(sdp_port=self._ports["sdp"], api_port=self._ports["api"])
+        evcc = self.programs["evcc"] = self._program("evcc", config, self.scenario.evcc_fault)
+        evcc.start()
+        if self.scenario.two_evses:
+            config = self.folder.second_evcc_config(sdp_port=self._ports["sdp2"])
+            second = self.programs["evcc2"] = program("evcc2", self.folder.path, config, module="evcc")
+            second.start()
+
+    def _program(self, name: str, config: Path, fault: object) -> Program:
+        if fault is None:
+            return program(name, self.folder.path, config)
+        value = getattr(fault, "value", "")
+        return program(name, self.folder.path, config, module="v2g_cli.demo.faults", arguments=(name, value))
+
+    def _start(self, new: Program, stage: str, name: str) -> Event:
+        known = self.programs.get(new.name)
+        if known is not None:  # restarted: its files go on where they were
+            new.events = known.events
+            new.cpu_s, new.rss_mib = known.cpu_s, known.rss_mib
+        self.programs[new.name] = new
+        new.start()
+        event = wait_for(new, stage, name, self.events, seconds=START_S)
+        self._show()
+        return event
+
+    # -- following
+
+    def say(self, stage: str, words: str) -> None:
+        """Show what the demo itself does."""
+        self.timeline.say(time.monotonic(), "demo", stage, words)
+
+    def _read(self) -> list[Event]:
+        fresh = [
+            msgspec.structs.replace(event, process=each.name)
+            for each in self.programs.values()
+            for event in each.events.read()
+        ]
+        self.events += sorted(fresh, key=lambda event: event.t)
+        return self._show()
+
+    def _show(self) -> list[Event]:
+        fresh = self.events[self._shown :]
+        self._shown = len(self.events)
+        for event in fresh:
+            self.timeline.show(event)
+        return fresh
+
+    def _follow_session(self) -> None:
+        deadline = time.monotonic() + SESSION_S
+        evcc = self.programs["evcc"]
+        while True:
+            ended = all(each.poll() is not None for name, each in self.programs.items() if name.startswith("evcc"))
+            for event in self._read():
+                if (event.process, event.stage, event.name) == ("evcc", "loop", "flow"):
+                    self._loops += 1
+                    self._discharging += event.data.get("power_w", 0) < 0
+            self._fate = [fate for fate in self._fate if not fate()]
+            if ended:
+                return
+            if time.monotonic() > deadline:
+                raise TimeoutExpired("demo session", SESSION_S, hint=f"see {evcc.log}")
+            time.sleep(POLL_S)
+
+    def _follow_settlement(self) -> None:
+        """Wait until the back end has settled what was opened, and ask how much telemetry it has."""
+        for fate in self._fate:
+            fate()
+        deadline = time.monotonic() + SETTLE_S
+        while time.monotonic() < deadline and not self._complete():
+            self._read()
+            time.sleep(POLL_S)
+        with contextlib.suppress(TransportError):
+            self.telemetry_stored = self._operator.telemetry_stored()
+
+    def _complete(self) -> bool:
+        names = {(e.process, e.name) for e in self.events}
+        bundles = sum((e.process, e.name) == ("secc", "bundle_written") for e in self.events)
+        settled = sum((e.process, e.name) == ("csms", "settled") for e in self.events) >= bundles
+        ended = ("csms", "transaction_ended") in names or ("csms", "transaction_started") not in names
+        return settled and ended
+
+    # -- the grid operator and fate; each returns whether it is done
+
+    def _choose_fate(self) -> None:
+        if self.scenario.lower_limit:
+            self._fate.append(self._lower_limit)
+        if self.scenario.withdraw_v2g:
+            self._fate.append(self._withdraw)
+        if self.scenario.rest_by_csms:
+            self._fate.append(self._rest)
+        if self.scenario.csms_away:
+            self._fate += [self._kill_csms]
+        if self.scenario.kill_secc:
+            self._fate.append(self._kill_secc)
+        if self.scenario.kill_paused_secc:
+            self._fate.append(self._kill_paused_secc)
+        if self.scenario.freeze_evcc:
+            self._fate.append(self._freeze_evcc)
+        if self.scenario.cut_powerline:
+            self._fate.append(self._cut_powerline)
+        if self.scenario.interrupt_evcc:
+            self._fate.append(self._interrupt_evcc)
+
+    @property
+    def _operator(self) -> Operator:
+        return Operator(self._ports["api"], self.folder.pki.path("csms/root.pem"), self.folder.token)
+
+    def _transaction(self) -> str:
+        started = next(e for e in self.events if (e.process, e.name) == ("csms", "transaction_started"))
+        return str(started.data["transaction"])
+
+    def _withdraw(self) -> bool:
+        if self._discharging < LOOPS_BEFORE_FATE:
+            return False
+        self.say("operator", "the back end does not allow the vehicle to give energy back any more")
+        self._operator.allow(STATION, self._transaction(), "DC")
+        return True
+
+    def _rest(self) -> bool:
+        if self._loops < LOOPS_BEFORE_FATE:
+            return False
+        self.say("operator", "the back end's charging profile allows nothing for half an hour")
+        self._operator.rest(STATION, self._transaction(), self.folder.utc_ms(), SITE_LIMIT_W)
+        return True
+
+    def _lower_limit(self) -> bool:
+        if self._discharging < LOOPS_BEFORE_FATE:
+            return False
+        self.say("grid", f"the grid operator lowers the export limit to {LOWERED_LIMIT_W / 1000:.0f} kW")
+        self._operator.put_signal(self.folder.signal(2, LOWERED_LIMIT_W).to_json())
+        return True
+
+    def _kill_csms(self) -> bool:
+        if self._loops < LOOPS_BEFORE_FATE:
+            return False
+        self.say("fate", "the back end is killed with -9")
+        self.programs["csms"].stop(signal.SIGKILL)
+        back = time.monotonic() + AWAY_S
+        self._fate.append(lambda: self._revive_csms(back))
+        return True
+
+    def _revive_csms(self, back: float) -> bool:
+        if time.monotonic() < back and self.programs["evcc"].poll() is None:
+            return False
+        self.say("fate", "the back end starts again")
+        self._start_csms()
+        return True
+
+    def _freeze_evcc(self) -> bool:
+        if self._loops < LOOPS_BEFORE_FATE:
+            return False
+        self.say("fate", "the vehicle's computer freezes")
+        self._signal("evcc", signal.SIGSTOP)
+        thaw = time.monotonic() + FREEZE_S
+        self._fate.append(lambda: self._thaw_evcc(thaw))
+        return True
+
+    def _thaw_evcc(self, thaw: float) -> bool:
+        seen = any(e.name == "timeout" and e.process == "secc" for e in self.events)
+        if not seen and time.monotonic() < thaw:
+            return False
+        self.say("fate", "the vehicle's computer goes on")
+        self._signal("evcc", signal.SIGCONT)
+        return True
+
+    def _cut_powerline(self) -> bool:
+        if self._loops < LOOPS_BEFORE_FATE:
+            return False
+        self.struck_at = time.monotonic()
+        self.say("fate", "the powerline is cut")
+        self.folder.cut_powerline()
+        return True
+
+    def _interrupt_evcc(self) -> bool:
+        if self._loops < LOOPS_BEFORE_FATE:
+            return False
+        self.say("fate", "Ctrl-C at the vehicle")
+        self._signal("evcc", signal.SIGINT)
+        return True
+
+    def _signal(self, name: str, number: signal.Signals) -> None:
+        process = self.programs[name].process
+        if process is not None:
+            process.send_signal(number)
+
+    def _kill_secc(self) -> bool:
+        if self._discharging < LOOPS_BEFORE_FATE:
+            return False
+        self.say("fate", "the charger is killed with -9 while power flows back")
+        self.programs["secc"].stop(signal.SIGKILL)
+        self._fate.append(self._revive_secc)
+        return True
+
+    def _kill_paused_secc(self) -> bool:
+        if not any((e.process, e.name) == ("evcc", "resting") for e in self.events):
+            return False
+        self.say("fate", "the charger is killed with -9 while the vehicle rests, and starts again")
+        self.programs["secc"].stop(signal.SIGKILL)
+        self._start_secc()
+        return True
+
+    def _revive_secc(self) -> bool:
+        if self.programs["evcc"].poll() is None:
+            return False
+        self.say("fate", "the charger starts again")
+        with contextlib.suppress(TimeoutExpired):
+            self._start_secc()
+        return True

@@ -1,0 +1,138 @@
+"""Which events a person is shown, and in which words. Everything else stays in the event files."""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from v2g_cli.demo.processes import Event
+
+Data = dict[str, Any]
+Words = Callable[[Data], str]
+
+
+def _kw(watts: float) -> str:
+    return f"{watts / 1000:.1f} kW"
+
+
+def _words(text: str) -> Words:
+    return lambda data: text.format_map(data)
+
+
+STORY: Final[dict[tuple[str, str, str], Words]] = {
+    ("csms", "ocpp", "ready"): _words("back end listens: OCPP on port {ocpp_port}, HTTPS on port {api_port}"),
+    ("csms", "ocpp", "grid_signal_received"): lambda d: (
+        f"grid signal {d['version']} from {d['origin']}: export up to {_kw(d['export_limit_w'])}"
+    ),
+    ("secc", "ocpp", "csms_connected"): _words("station speaks OCPP {version}"),
+    ("secc", "session", "link_lost"): _words("connection lost: {error}"),
+    ("evcc", "session", "link_lost"): _words("connection lost: {error}"),
+    ("secc", "ocpp", "csms_online"): _words("charging station accepted by the back end"),
+    ("secc", "session", "ready"): _words("charger waits: SDP on UDP port {sdp_port}, TLS on port {tls_port}"),
+    ("secc", "ocpp", "csms_disconnected"): _words("back end away: {reason}"),
+    ("evcc", "link", "plugged_in"): _words("vehicle plugged in"),
+    ("evcc", "link", "arrived"): _words("vehicle is near the device, and drives on"),
+    ("evcc", "place", "methods"): _words("finds its place by {positioning}, pairs by {pairing}, aligns by {alignment}"),
+    ("evcc", "place", "found"): _words("stands in its place"),
+    ("evcc", "place", "paired"): _words("paired by {method}"),
+    ("secc", "acdp", "connected"): _words("connection device down, contacts closed after {seconds} s"),
+    ("secc", "acdp", "disconnected"): _words("connection device home after {seconds} s"),
+    ("secc", "power", "device_trouble"): _words("the primary device sends nothing: {trouble}"),
+    ("secc", "hardware", "fault_began"): _words("fault: {fault}"),
+    ("secc", "link", "down"): _words("data link down: {reason}"),
+    ("evcc", "link", "pilot_digital"): _words("control pilot at 5 %: digital communication wanted"),
+    ("evcc", "link", "matched"): _words("powerline matched by SLAC, {attenuation_db} dB, network {nid}"),
+    ("evcc", "sdp", "found"): _words("charger found by SDP at port {port}"),
+    ("evcc", "tls", "connected"): _words("{version} with {peer}: {cipher}, {group}, OCSP {ocsp}"),
+    ("secc", "tls", "accepted"): _words("vehicle {peer} accepted on {version}, {group}"),
+    ("secc", "tls", "refused"): _words("TLS refused: {reason}"),
+    ("evcc", "tls", "refused"): _words("TLS refused: {reason}"),
+    ("secc", "session", "protocol_negotiated"): _words("{protocol} negotiated"),
+    ("secc", "session", "session_started"): _words("session {session_id} opened"),
+    ("evcc", "installation", "requested"): _words("asks for a contract for {pcid}"),
+    ("csms", "provisioning", "answered"): _words("provisioning for {pcid}: {code} {emaid}, {remaining} remain"),
+    ("secc", "installation", "answered"): _words("contract passed on, {bytes} bytes in {seconds} s"),
+    ("secc", "installation", "refused"): _words("no contract: {code} ({reason})"),
+    ("evcc", "installation", "installed"): _words("contract {emaid} believed and opened, {remaining} remain"),
+    ("evcc", "installation", "stored"): _words("contract {emaid} stored"),
+    ("evcc", "installation", "rejected"): _words("contract not believed: {reason}"),
+    ("evcc", "installation", "refused"): _words("no contract: {code}"),
+    ("evcc", "authorization", "selected"): _words("identifies by {service}"),
+    ("csms", "authorization", "authorize"): _words("contract {emaid}: {result}"),
+    ("secc", "authorization", "authorized"): _words("authorised in {seconds} s"),
+    ("secc", "authorization", "refused"): _words("authorisation refused: {code} ({reason})"),
+    ("evcc", "authorization", "denied"): _words("not authorised: {code}"),
+    ("evcc", "service", "selected"): _words("selected {service}, {control_mode}, signed discharge {signed_discharge}"),
+    ("evcc", "parameters", "exchanged"): lambda d: (
+        f"limits: charger {_kw(d['evse_charge_w'])} / {_kw(d['evse_discharge_w'])}, "
+        f"vehicle {_kw(d['ev_charge_w'])} / {_kw(d['ev_discharge_w'])}, battery {d['soc']:.0f} %"
+    ),
+    ("evcc", "schedule", "agreed"): _words("schedule agreed, {control_mode}"),
+    ("secc", "offer", "offered"): lambda d: (
+        f"offers {_kw(d['max_discharge_w'])} (vehicle {_kw(d['ev_w'])}, charger {_kw(d['evse_w'])}, "
+        f"site {_kw(d['site_w'])}, operator {_kw(d['operator_w'])}), "
+        f"buys at {d['export_compensation'] / 1e6:.2f}, sells at {d['import_price'] / 1e6:.2f} {d['currency']}/kWh"
+    ),
+    ("evcc", "offer", "decided"): lambda d: (
+        f"{'accepts' if d['accepted'] else 'refuses'} the offer in {d['decision_ms']:.1f} ms ({d['reason']})"
+    ),
+    ("secc", "power", "cable_check_passed"): _words("cable check passed"),
+    ("evcc", "power", "connected"): lambda d: f"pre-charged to {d['inlet_mv'] / 1000:.1f} V, contactor closed",
+    ("secc", "power", "started"): _words("power delivery started"),
+    ("evcc", "power", "wish"): lambda d: (
+        f"{d['do']}: {_kw(d['charge_w'] if d['do'] == 'charge' else d['discharge_w'])}"
+        + (f", held back: {d['held_back']}" if d.get("held_back") else "")
+    ),
+    ("secc", "offer", "command_accepted"): lambda d: (
+        f"discharge command {d['sequence']} accepted: {_kw(d['effective_w'])} for {d['valid_ms'] / 60000:.0f} min"
+    ),
+    ("secc", "offer", "command_rejected"): _words("discharge command rejected: {reason}"),
+    ("secc", "offer", "command_expired"): _words("discharge command expired: power back to zero"),
+    ("secc", "power", "limit_changed"): lambda d: (
+        f"limit of {d['source']}: {_kw(d['charge_w'])} in, {_kw(d['discharge_w'])} out ({d['binding']} binds)"
+    ),
+    ("secc", "metering", "interval_closed"): lambda d: (
+        f"quarter hour closed, registers {d['import_mwh'] / 1e6:.3f} kWh in, {d['export_mwh'] / 1e6:.3f} kWh out"
+    ),
+    ("secc", "metering", "confirmed"): lambda d: (
+        f"vehicle signed the meter reading: {d['charged_wh']} Wh in, {d.get('discharged_wh') or 0} Wh out"
+    ),
+    ("secc", "power", "emergency_off"): _words("power off: {reason}"),
+    ("secc", "session", "timeout"): _words("{timer} ran out"),
+    ("secc", "session", "request_failed"): _words("{request} answered with {code}"),
+    ("evcc", "session", "failed"): _words("session failed: {reason}"),
+    ("secc", "session", "session_paused"): _words("session {session_id} paused, books and transaction stay open"),
+    ("secc", "session", "session_joined"): _words("session {session_id} joined again"),
+    ("secc", "session", "kept"): _words("session {session_id} is still paused after a restart"),
+    ("evcc", "session", "resting"): lambda d: (
+        "rests" + (f" for {d['seconds']:.1f} s" if d.get("seconds") is not None else " until somebody wakes it")
+    ),
+    ("evcc", "session", "going_on"): _words("goes on, woken by {woken_by}"),
+    ("secc", "power", "standby"): _words("standby: connected, no energy"),
+    ("secc", "power", "standby_left"): _words("standby is over"),
+    ("evcc", "stop", "stopping"): _words("stops: {cause}"),
+    ("secc", "stop", "power_stopped"): _words("power stopped"),
+    ("secc", "stop", "welding_detection"): lambda d: f"welding detection at {d['voltage_mv'] / 1000:.1f} V",
+    ("evcc", "session", "ended"): lambda d: f"session ended ({d['reason']}), battery {d['soc']:.0f} %",
+    ("secc", "settlement", "bundle_written"): _words("settlement bundle written"),
+    ("secc", "ocpp", "transaction_recovered"): _words("open transaction closed after a restart: {reason}"),
+    ("secc", "settlement", "journal_recovered"): _words("journal of session {session_id} verified and closed"),
+    ("csms", "settlement", "settled"): _words("settled session {session}"),
+    ("evcc", "telemetry", "started"): _words("telemetry by {transport}"),
+    ("evcc", "telemetry", "stopped"): _words("telemetry: {stored} records stored by the back end, {waiting} wait"),
+}
+"""(process, stage, name) -> the sentence. A missing field shows as a question mark rather than as an error."""
+
+
+class _Lenient(dict[str, Any]):
+    def __missing__(self, key: str) -> str:
+        return "?"
+
+
+def tell(event: Event) -> str | None:
+    """Return what a person reads about an event, or None when it is not part of the story."""
+    words = STORY.get((event.process, event.stage, event.name))
+    if words is None:
+        return None
+    try:
+        return words(_Lenient(event.data))
+    except (TypeError, ValueError, KeyError):
+        return f"{event.name} {event.data}"

@@ -1,0 +1,406 @@
+"""Judges a run by what really happened, and says so in figures."""
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+import msgspec
+
+from v2g.energy.settlement.bundle import verify_bundle
+from v2g.energy.settlement.report import Report
+from v2g.errors import V2GError
+from v2g.io.storage.journal_file import read_files
+from v2g.iso15118.metering import read_confirmation
+from v2g.pki.credentials import load_chain
+from v2g_cli.demo.conductor import Conductor
+from v2g_cli.demo.folder import COMMAND_MS, EMAID, EVCC_ID, LOWERED_LIMIT_W, SITE_LIMIT_W
+from v2g_cli.demo.processes import Event
+from v2g_cli.demo.tables import SECOND_EVCC_ID
+
+TOLERANCE_W: Final = 60
+"""Measured power may exceed a limit by rounding of current to mA and one step of the simulated battery."""
+
+
+class Check(msgspec.Struct, frozen=True):
+    """One thing that had to happen, whether it did, and by which evidence."""
+
+    name: str
+    passed: bool
+    evidence: str
+
+
+class Summary(msgspec.Struct, frozen=True, kw_only=True):
+    """What a run came to. `facts` are (label, text) for people, `figures` the same for machines."""
+
+    scenario: str
+    folder: str
+    passed: bool
+    checks: tuple[Check, ...]
+    facts: tuple[tuple[str, str], ...]
+    figures: dict[str, Any]
+
+
+class _Run:
+    """The events of a run, by name, and the settlement bundles that it left."""
+
+    def __init__(self, conductor: Conductor) -> None:
+        self.conductor = conductor
+        self.events = sorted(conductor.events, key=lambda event: event.t)
+        self.bundles = sorted((conductor.folder.path / "secc").glob("**/settlements/*"))
+        self.reports: list[Report] = []
+        self.report_error = "no bundle was written"
+        if self.bundles:
+            pki = conductor.folder.pki
+            anchors = [der for root in ("v2g", "mo") for der in load_chain(pki.path(f"{root}/root.pem"))]
+            try:
+                for bundle in self.bundles:
+                    report = verify_bundle(
+                        read_files(bundle), anchors=anchors, confirmations=read_confirmation, most_reaction_ms=3_600_000
+                    )
+                    self.reports.append(report)
+            except V2GError as error:
+                self.report_error = str(error)
+        self.report = self.reports[-1] if self.reports else None
+
+    def all(self, process: str, stage: str, name: str) -> list[Event]:
+        return [e for e in self.events if (e.process, e.stage, e.name) == (process, stage, name)]
+
+    def first(self, process: str, stage: str, name: str) -> Event | None:
+        return next(iter(self.all(process, stage, name)), None)
+
+    def last(self, process: str, stage: str, name: str) -> Event | None:
+        return next(reversed(self.all(process, stage, name)), None)
+
+    @property
+    def energy_wh(self) -> tuple[float, float]:
+        """Import and export by the journal, Wh."""
+        if self.report is None:
+            return 0.0, 0.0
+        begin, end = self.report.settlement.begin, self.report.settlement.end
+        return (end.import_mwh - begin.import_mwh) / 1000, (end.export_mwh - begin.export_mwh) / 1000
+
+
+def summarise(conductor: Conductor) -> Summary:
+    """Return the verdict on a run that has ended."""
+    run = _Run(conductor)
+    scenario = conductor.scenario
+    checks = [*_seen(run), *_by_ending(run)]
+    if scenario.lower_limit:
+        checks.append(_limit_obeyed(run))
+    if scenario.trades:
+        checks.append(_traded(run))
+    if scenario.off_within_s is not None:
+        checks.append(_off_in_time(run, scenario.off_within_s))
+    return Summary(
+        scenario=scenario.name,
+        folder=str(conductor.folder.path),
+        passed=all(check.passed for check in checks),
+        checks=tuple(checks),
+        facts=tuple(_facts(run)),
+        figures=_figures(run),
+    )
+
+
+def _seen(run: _Run) -> Iterable[Check]:
+    """Check the events that the scenario promises."""
+    for process, stage, name, fields in run.conductor.scenario.sees:
+        found = [
+            e
+            for e in run.all(process, stage, name)
+            if all(str(e.data.get(key)) == want for key, want in fields.items())
+        ]
+        wanted = f"{process} {stage} {name} {' '.join(fields.values())}".strip()
+        evidence = (
+            f"{len(found)} times" if found else f"not among {[e.data for e in run.all(process, stage, name)][:3]}"
+        )
+        yield Check(wanted, bool(found), evidence)
+
+
+def _by_ending(run: _Run) -> Iterable[Check]:
+    match run.conductor.scenario.ending:
+        case "whole":
+            yield from _whole(run)
+        case "charged":
+            yield from _charged(run)
+        case "two":
+            yield from _two(run)
+        case "no_session":
+            power = run.first("secc", "power", "started")
+            yield Check("no power flowed", power is None and run.energy_wh == (0, 0), f"{run.energy_wh} Wh")
+            evcc = run.conductor.programs["evcc"]
+            yield Check("the vehicle ended by itself and said so", (evcc.exit_code or 0) > 0, f"exit {evcc.exit_code}")
+        case "no_export":
+            yield from _no_export(run)
+        case "stopped":
+            yield from _stopped(run)
+        case "interrupted":
+            yield from _interrupted(run)
+        case "refused":
+            yield from _refused(run)
+
+
+def _settled(run: _Run) -> Iterable[Check]:
+    yield Check(
+        "the settlement bundle verifies",
+        run.report is not None,
+        run.report_error if run.report is None else f"{run.report.settlement.journal_entries} journal entries",
+    )
+    settled = run.last("csms", "settlement", "settled")
+    yield Check(
+        "the back end settled its own copy of the journal", settled is not None, "" if settled is None else "yes"
+    )
+    if run.report is not None and settled is not None and "balance" in settled.data:
+        balance = sum(total.balance for total in run.report.settlement.totals)
+        yield Check("both come to the same balance", settled.data["balance"] == balance, f"{balance} micro-units")
+
+
+def _transactions(run: _Run) -> Iterable[Check]:
+    started = run.all("csms", "ocpp", "transaction_started")
+    ended = run.all("csms", "ocpp", "transaction_ended")
+    yield Check(
+        "one transaction, begun once and ended once",
+        (len(started), len(ended)) == (1, 1),
+        f"{len(started)} begun, {len(ended)} ended",
+    )
+
+
+MATCHED: Final = ("powerline matched by SLAC", "evcc", "link", "matched")
+CHARGED: Final = (
+    ("charger found by SDP", "evcc", "sdp", "found"),
+    ("TLS 1.3 on both sides", "evcc", "tls", "connected"),
+    ("contract authorised by the back end", "csms", "authorization", "authorize"),
+    ("meter reading signed by the vehicle", "secc", "metering", "confirmed"),
+)
+GIVEN: Final = (
+    ("offer made by the charger", "secc", "offer", "offered"),
+    ("signed discharge command accepted", "secc", "offer", "command_accepted"),
+)
+
+
+def _happened(run: _Run, *wanted: tuple[str, str, str, str]) -> Iterable[Check]:
+    for words, process, stage, name in wanted:
+        event = run.first(process, stage, name)
+        yield Check(
+            words, event is not None, "" if event is None else f"at {event.t - run.conductor.timeline.start:.2f} s"
+        )
+
+
+def _link(run: _Run) -> tuple[tuple[str, str, str, str], ...]:
+    return (MATCHED,) if run.conductor.scenario.plug else ()
+
+
+def _charged(run: _Run) -> Iterable[Check]:
+    yield from _happened(run, *_link(run), *CHARGED)
+    energy = run.energy_wh
+    yield Check("energy flowed into the vehicle only", energy[0] > 0 == energy[1], f"{energy[0]:.0f} Wh in")
+    yield from _ended_well(run)
+
+
+def _two(run: _Run) -> Iterable[Check]:
+    """Each vehicle has its EVSE, its transaction and its bill, and together they keep the limit of the site."""
+    flows = {name: run.all(name, "loop", "flow") for name in ("evcc", "evcc2")}
+    both = [e for e in flows["evcc"] if flows["evcc2"] and flows["evcc2"][0].t < e.t < flows["evcc2"][-1].t]
+    yield Check("both charged at the same time", len(both) > 5, f"{len(both)} charge loops side by side")
+    for name, each in run.conductor.programs.items():
+        if name.startswith("evcc"):
+            yield Check(f"{name} ended in good order", each.exit_code == 0, f"exit code {each.exit_code}")
+    begun = run.all("secc", "session", "session_started")
+    places = sorted({(str(e.data["evse_id"]), str(e.data["evcc_id"])) for e in begun})
+    wanted = [("DEV2GE00001*1", EVCC_ID), ("DEV2GE00001*2", SECOND_EVCC_ID)]
+    yield Check("each vehicle at its own EVSE", places == wanted, " ".join("/".join(each) for each in places))
+    started, ended = (run.all("csms", "ocpp", f"transaction_{each}") for each in ("started", "ended"))
+    yield Check("two transactions", (len(started), len(ended)) == (2, 2), f"{len(started)} begun, {len(ended)} ended")
+    energy = [(r.settlement.evse_id, r.settlement.end.import_mwh - r.settlement.begin.import_mwh) for r in run.reports]
+    paid = len({evse for evse, mwh in energy if mwh > 0}) == len(energy) == 2
+    yield Check("two settlement bundles verify", paid, f"{energy} mWh {run.report_error if not run.reports else ''}")
+    settled = run.all("csms", "settlement", "settled")
+    yield Check("the back end settled both", len(settled) == 2, f"{len(settled)} settled")
+    yield _site_kept(run)
+    yield _safe(run)
+
+
+def _safe(run: _Run) -> Check:
+    """Sessions have followed every rule by themselves."""
+    said = [str(event.data.get("reason")) for event in run.events if event.stage == "safety"]
+    return Check("the safety monitors have had nothing to do", not said, " ".join(said) or "no event")
+
+
+def _site_kept(run: _Run) -> Check:
+    """Every moment the sum of what both EVSEs let through stays within what the site may draw."""
+    now: dict[str, int] = {}
+    worst = 0
+    since = max(e.t for e in run.all("secc", "power", "started"))
+    for event in run.events:
+        if (event.process, event.stage, event.name) == ("secc", "loop", "response"):
+            now[str(event.data["evse_id"])] = event.data["power_w"]
+        elif (event.process, event.stage, event.name) == ("secc", "stop", "power_stopped"):
+            now[str(event.data["evse_id"])] = 0
+        if event.t > since:
+            worst = max(worst, sum(now.values()))
+    name = "together they keep the limit of the site"
+    return Check(name, 0 < worst <= SITE_LIMIT_W + 2 * TOLERANCE_W, f"at most {worst} W of {SITE_LIMIT_W} W")
+
+
+def _whole(run: _Run) -> Iterable[Check]:
+    yield from _happened(run, *_link(run), *CHARGED, *GIVEN)
+    if run.first("secc", "power", "cable_check_passed") is not None:  # direct current
+        yield from _happened(run, ("welding detection", "secc", "stop", "welding_detection"))
+    decided = [e for e in run.all("evcc", "offer", "decided") if e.data["accepted"]]
+    slowest = max((e.data["decision_ms"] for e in decided), default=0)
+    yield Check("offer accepted within 500 ms", bool(decided) and slowest < 500, f"slowest {slowest:.1f} ms")
+    energy = run.energy_wh
+    yield Check("energy flowed both ways", min(energy) > 0, f"{energy[0]:.0f} Wh in, {energy[1]:.0f} Wh out")
+    yield _safe(run)
+    yield from _ended_well(run)
+
+
+def _ended_well(run: _Run) -> Iterable[Check]:
+    intervals = len(run.report.settlement.intervals) if run.report else 0
+    yield Check("at least two settlement intervals", intervals >= 2, f"{intervals} intervals")
+    evcc = run.conductor.programs["evcc"]
+    yield Check("the session ended in good order", evcc.exit_code == 0, f"vehicle's exit code {evcc.exit_code}")
+    yield from _transactions(run)
+    yield from _settled(run)
+    stopped = run.last("evcc", "telemetry", "stopped")
+    told, waiting = (stopped.data["stored"], stopped.data["waiting"]) if stopped else (0, 0)
+    stored = run.conductor.telemetry_stored
+    words = f"{told} confirmed, {waiting} wait, {stored} stored"
+    yield Check("telemetry stored as confirmed", 0 < told == stored and not waiting, words)
+
+
+def _traded(run: _Run) -> Check:
+    """What a kilowatt-hour cost on average is less than what one has earned."""
+    totals = run.report.settlement.totals if run.report else ()
+    for total in totals:
+        if total.import_mwh and total.export_mwh:
+            paid, earned = total.import_cost / total.import_mwh, total.export_credit / total.export_mwh
+            words = f"bought at {paid:.3f}, sold at {earned:.3f} {total.currency}/kWh"
+            return Check("energy bought cheaper than sold", paid < earned, words)
+    return Check("energy bought cheaper than sold", passed=False, evidence="nothing was bought and sold")
+
+
+def _no_export(run: _Run) -> Iterable[Check]:
+    energy = run.energy_wh
+    accepted = run.all("secc", "offer", "command_accepted")
+    # what commands that were accepted allow, W times their validity; 1 % for the meter's steps
+    allowed = sum(e.data["effective_w"] * e.data["valid_ms"] / 3_600_000 for e in accepted) * 1.01
+    rejected = len(run.all("secc", "offer", "command_rejected"))
+    yield Check(
+        "nothing was fed back beyond what accepted commands allow",
+        energy[1] <= allowed,
+        f"{energy[1]:.1f} Wh out, {allowed:.1f} Wh allowed by {len(accepted)} commands, {rejected} rejected",
+    )
+    yield Check("charging was not disturbed", energy[0] > 0, f"{energy[0]:.0f} Wh in")
+    yield from _settled(run)
+
+
+def _stopped(run: _Run) -> Iterable[Check]:
+    flows = run.all("evcc", "loop", "flow")
+    yield Check("power flowed before", any(e.data["power_w"] for e in flows), f"{len(flows)} charge loops")
+    evcc = run.conductor.programs["evcc"]
+    yield Check("the vehicle stopped by itself and said so", (evcc.exit_code or 0) > 0, f"exit {evcc.exit_code}")
+    yield from _transactions(run)
+    yield from _settled(run)
+
+
+def _interrupted(run: _Run) -> Iterable[Check]:
+    """Ended before the program was over, but by words, with every book closed."""
+    flows = run.all("evcc", "loop", "flow")
+    yield Check("power flowed before", any(e.data["power_w"] for e in flows), f"{len(flows)} charge loops")
+    yield from _happened(run, ("power stopped by PowerDelivery", "secc", "stop", "power_stopped"))
+    yield Check("nothing was cut off", run.first("secc", "power", "emergency_off") is None, "no emergency off")
+    yield from _transactions(run)
+    yield from _settled(run)
+
+
+def _refused(run: _Run) -> Iterable[Check]:
+    """Authorised, but no energy to speak of: less than a check of the alignment takes."""
+    yield from _happened(run, ("contract authorised by the back end", "csms", "authorization", "authorize"))
+    yield Check("no power was delivered", run.first("secc", "power", "started") is None, f"{run.energy_wh} Wh")
+    evcc = run.conductor.programs["evcc"]
+    yield Check("the vehicle ended by itself and said so", (evcc.exit_code or 0) > 0, f"exit {evcc.exit_code}")
+    yield from _transactions(run)
+
+
+def _off_in_time(run: _Run, seconds: float) -> Check:
+    """Power is off soon enough after fate has struck, or else after the vehicle has found its connection gone."""
+    gone, off = run.first("evcc", "session", "failed"), run.first("secc", "power", "emergency_off")
+    struck = run.conductor.struck_at or (gone.t if gone is not None else None)
+    took = off.t - struck if off is not None and struck is not None else None
+    name = f"power off within {seconds:g} s"
+    return Check(name, took is not None and took <= seconds, "never" if took is None else f"{took:.2f} s")
+
+
+def _limit_obeyed(run: _Run) -> Check:
+    """After the lowered limit has arrived, the very next charge loop keeps it.
+
+    With alternating current that loop tells the vehicle, whose own charger makes the power, and the one after keeps it.
+    """
+    changed = [e for e in run.all("secc", "power", "limit_changed") if e.data["discharge_w"] == LOWERED_LIMIT_W]
+    if not changed:
+        return Check("lowered export limit obeyed in the next charge loop", passed=False, evidence="it never arrived")
+    after = [e for e in run.all("secc", "loop", "response") if e.t > changed[0].t and e.data["power_w"] < 0]
+    if run.first("secc", "power", "cable_check_passed") is None:
+        after = after[1:]
+    before = [e for e in run.all("secc", "loop", "response") if e.t < changed[0].t and e.data["power_w"] < 0]
+    worst = min((e.data["power_w"] for e in after), default=0)
+    return Check(
+        "lowered export limit obeyed in the next charge loop",
+        bool(after) and bool(before) and worst >= -(LOWERED_LIMIT_W + TOLERANCE_W),
+        f"{before[-1].data['power_w'] if before else 0} W before, at most {worst} W in {len(after)} loops after",
+    )
+
+
+def _facts(run: _Run) -> Iterable[tuple[str, str]]:
+    tls = run.first("evcc", "tls", "connected")
+    if tls is not None:
+        yield "TLS", f"{tls.data['version']}, {tls.data['cipher']}, {tls.data['group']}, OCSP {tls.data['ocsp']}"
+        yield "authenticated", f"charger {tls.data['peer']}, vehicle {EVCC_ID}, contract {EMAID}"
+    decided = run.all("evcc", "offer", "decided")
+    if decided:
+        times = ", ".join(
+            f"{e.data['decision_ms']:.1f} ms {'yes' if e.data['accepted'] else 'no'}" for e in decided[:6]
+        )
+        yield "offers decided", times
+    plugged, power = run.first("evcc", "link", "plugged_in"), run.first("secc", "power", "started")
+    if plugged is not None and power is not None:
+        yield "plug-in to power", f"{power.t - plugged.t:.3f} s"
+    if run.report is not None:
+        settlement = run.report.settlement
+        yield "energy", f"{run.energy_wh[0] / 1000:.3f} kWh in, {run.energy_wh[1] / 1000:.3f} kWh out"
+        prices = sorted({line.price for line in settlement.lines if line.price is not None})
+        currency = settlement.lines[0].currency if settlement.lines else ""
+        yield "prices", ", ".join(f"{price / 1e6:.2f}" for price in prices) + f" {currency}/kWh"
+        for total in settlement.totals:
+            words = f"{len(settlement.lines)} lines in {len(settlement.intervals)} intervals: "
+            words += f"costs {total.import_cost / 1e6:.2f}, earns {total.export_credit / 1e6:.2f}, "
+            yield "settlement", words + f"to pay {total.balance / 1e6:.2f} {total.currency}"
+        yield "verified", "every signature, register, interval and price of the bundle"
+    else:
+        yield "not settled", run.report_error
+    stopped = run.last("evcc", "telemetry", "stopped")
+    if stopped is not None:
+        yield (
+            "telemetry",
+            f"{run.conductor.telemetry_stored} records stored, by {run.conductor.transport}",
+        )
+    for name, each in run.conductor.programs.items():
+        yield name, f"{each.cpu_s:.2f} s CPU, {each.rss_mib:.0f} MiB peak"
+    yield "files", str(run.conductor.folder.path)
+
+
+def _figures(run: _Run) -> dict[str, Any]:
+    plugged, power = run.first("evcc", "link", "plugged_in"), run.first("secc", "power", "started")
+    return {
+        "plug_in_to_power_s": None if plugged is None or power is None else round(power.t - plugged.t, 4),
+        "decision_ms": [e.data["decision_ms"] for e in run.all("evcc", "offer", "decided")],
+        "import_wh": run.energy_wh[0],
+        "export_wh": run.energy_wh[1],
+        "command_validity_ms": COMMAND_MS,
+        "telemetry_stored": run.conductor.telemetry_stored,
+        "transport": run.conductor.transport,
+        "bundle": str(run.bundles[-1]) if run.bundles else None,
+        "programs": {
+            name: {"cpu_s": round(each.cpu_s, 3), "rss_mib": round(each.rss_mib, 1), "exit_code": each.exit_code}
+            for name, each in run.conductor.programs.items()
+        },
+    }

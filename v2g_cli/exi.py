@@ -1,0 +1,268 @@
+"""`v2g exi`: read, write and explain EXI messages of ISO 15118-20, ISO 15118-2, DIN 70121 and the handshake."""
+
+import base64
+import json as json_
+import sys
+from collections.abc import Iterable
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from v2g.errors import ConfigError
+from v2g.exi import Dialect
+from v2g.exi.declare import Schema
+from v2g.exi.explain_states import State, grammar_of, relaxed_names, relaxed_states, root_state
+from v2g_cli.exi_batch import decode_lines, encode_lines, record
+from v2g_cli.exi_guess import How, Message, decode_stream, encode_text, nearest_schema, schema_named
+from v2g_cli.exi_input import Notation, read_stream, read_text
+from v2g_cli.exi_text import print_explanation, print_states
+from v2g_cli.exi_types import type_named
+from v2g_cli.output import say, terminal
+
+app = typer.Typer(
+    help="Read, write and explain EXI messages.",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+)
+
+
+class Form(Enum):
+    """How a message is written for people and programs."""
+
+    xml = "xml"
+    json = "json"
+    python = "python"
+
+
+class Wire(Enum):
+    """How octets are printed."""
+
+    hex = "hex"
+    base64 = "base64"
+    binary = "binary"
+
+
+Octets = Annotated[
+    str | None,
+    typer.Argument(metavar="EXI", help="Hexadecimal, base64 or a file's name; otherwise standard input."),
+]
+Namespace = Annotated[
+    str | None,
+    typer.Option("--namespace", "-n", help="URI, prefix (cm) or last part (CommonMessages); guessed by default."),
+]
+Fragment = Annotated[bool, typer.Option("--fragment", help="An EXI fragment, as signatures hash it.")]
+Peer = Annotated[Dialect, typer.Option("--dialect", help="cbexigen: as libcbv2g and EVerest code some messages.")]
+From = Annotated[Notation, typer.Option("--from", help="Notation of the octets.")]
+Lines = Annotated[bool, typer.Option("--jsonl", help="Batch: one JSON object per line in and out.")]
+JsonFlag = Annotated[bool, typer.Option("--json", help="One JSON record per line.")]
+
+
+def _schema(name: str | None) -> Schema | None:
+    return schema_named(name) if name else None
+
+
+def _how(namespace: str | None, dialect: Dialect, *, is_fragment: bool) -> How:
+    return How(_schema(namespace), is_fragment, dialect)
+
+
+@app.command()
+def decode(
+    exi: Octets = None,
+    namespace: Namespace = None,
+    fragment: Fragment = False,
+    dialect: Peer = Dialect.EXI,
+    notation: From = Notation.auto,
+    to: Annotated[Form, typer.Option("--to", help="What to print.")] = Form.xml,
+    jsonl: Lines = False,
+    json: JsonFlag = False,
+) -> None:
+    """Decode a message and print it as XML, JSON or Python.
+
+    A V2GTP header in front is taken off, and narrows the guess. Where several namespaces fit, the error names them.
+
+    Examples:
+
+    - `v2g exi decode 808c0455e6f7...`
+    - `v2g exi decode message.exi --to json`
+    - `v2g exi decode --fragment --namespace xmldsig 808112b4...`
+    - `v2g exi decode --jsonl < in.jsonl > out.jsonl`: reads lines `{"namespace", "fragment", "exi_hex"}`, writes
+      `{"message", "xml", "json"}`, or `{"error"}` for a line that cannot be decoded; the exit code is 0 all the same
+    """
+    how = _how(namespace, dialect, is_fragment=fragment)
+    if jsonl:
+        _print_lines(decode_lines(_input_lines(exi), how))
+        return
+    message = decode_stream(read_stream(exi, notation), how)
+    if json:
+        _print({"namespace": message.schema.uri, "fragment": fragment, **record(message)})
+    else:
+        say(_text(message, to), lines=True)
+
+
+def _text(message: Message, form: Form) -> str:
+    from v2g.exi.json import to_object
+    from v2g.exi.python import to_python
+    from v2g.exi.xml import to_xml
+
+    if form is Form.python:
+        return to_python(message.element)
+    if form is Form.xml:
+        return to_xml(message.element, schema=message.schema, name=message.clark)
+    found = to_object(message.element, schema=message.schema, name=message.clark)
+    return json_.dumps(found, ensure_ascii=False, indent=2 if sys.stdout.isatty() else None)
+
+
+@app.command()
+def encode(
+    message: Annotated[
+        str | None,
+        typer.Argument(metavar="MESSAGE", help="XML, JSON, Python or a file's name; otherwise standard input."),
+    ] = None,
+    namespace: Namespace = None,
+    fragment: Fragment = False,
+    dialect: Peer = Dialect.EXI,
+    to: Annotated[Wire, typer.Option("--to", help="How to print the octets.")] = Wire.hex,
+    jsonl: Lines = False,
+    json: JsonFlag = False,
+) -> None:
+    """Encode a message given as XML, JSON or Python, in any form that `decode` prints.
+
+    Examples:
+
+    - `v2g exi encode message.xml`
+    - `v2g exi decode 808c0455e6f7... --to json | v2g exi encode`
+    - `v2g exi encode message.json --to binary > message.exi`
+    - `v2g exi encode --jsonl < in.jsonl > out.jsonl`: reads lines `{"namespace", "fragment", "xml"}` (or `"json"`, or
+      `"python"`), writes `{"exi_hex"}`, or `{"error"}`; the exit code is 0 all the same
+    """
+    how = _how(namespace, dialect, is_fragment=fragment)
+    if jsonl:
+        _print_lines(encode_lines(_input_lines(message), how))
+        return
+    encoded = encode_text(read_text(message), how)
+    octets, about = encoded.octets, encoded.message
+    if json:
+        _print({"namespace": about.schema.uri, "fragment": fragment, "message": about.name, "exi_hex": octets.hex()})
+    elif to is Wire.binary:
+        sys.stdout.buffer.write(octets)
+        sys.stdout.flush()
+    else:
+        say(octets.hex() if to is Wire.hex else base64.b64encode(octets).decode("ascii"))
+
+
+@app.command()
+def explain(
+    exi: Octets = None,
+    namespace: Namespace = None,
+    fragment: Fragment = False,
+    dialect: Peer = Dialect.EXI,
+    notation: From = Notation.auto,
+    html: Annotated[Path | None, typer.Option("--html", help="Write a page to this file instead.")] = None,
+    json: JsonFlag = False,
+) -> None:
+    """Say of every bit which grammar state it was read in, and which event code or value it is.
+
+    Positions are octet.bit. A stream that is not valid is explained up to where it breaks; the exit code is 3 then.
+
+    Examples: `v2g exi explain 808c0455e6f7...`, `v2g exi explain message.exi --html message.html`
+    """
+    from v2g.exi.explain import explain as explain_
+    from v2g.exi.explain_html import to_html
+
+    stream = read_stream(exi, notation)
+    how = _how(namespace, dialect, is_fragment=fragment)
+    schema = how.schema or nearest_schema(stream, how)
+    explanation = explain_(stream.octets, schema, is_fragment=fragment, dialect=dialect)
+    if html is not None:
+        try:
+            html.write_text(to_html(explanation), "utf-8")
+        except OSError as error:
+            raise ConfigError(f"{html}: {error.strerror}") from None
+    if json:
+        for step in explanation.steps:
+            found = {name: getattr(step, name) for name in step.__struct_fields__ if name not in ("raw", "choices")}
+            _print({key: value for key, value in found.items() if value not in ("", None)})
+    elif html is None:
+        print_explanation(explanation)
+    if explanation.error is not None:
+        raise explanation.error
+
+
+@app.command()
+def grammar(
+    name: Annotated[
+        str | None, typer.Argument(help="Element or type; without it, how streams of the namespace begin.")
+    ] = None,
+    namespace: Namespace = None,
+    fragment: Fragment = False,
+    source: Annotated[bool, typer.Option("--source", help="Print the generated Python of its codec instead.")] = False,
+    json: JsonFlag = False,
+) -> None:
+    """Show the states of a type: the events that each allows, their codes, and the state after each.
+
+    `T.3` is the state before the fourth element in schema order, `T.3+` the same place when that element may occur
+    again, `T.3!` when it must. One code more than a state has productions escapes to deviations from the schema.
+
+    Examples: `v2g exi grammar DC_ChargeLoopReq`, `v2g exi grammar DC_ChargeLoopReq --source`, `v2g exi grammar -n dc`
+    """
+    from v2g.exi.explain_source import readable_source
+
+    schema = _schema(namespace)
+    if source and name is not None:
+        _print_source(readable_source(type_named(name, schema)))
+        return
+    title, found = _states(name, schema, is_fragment=fragment)
+    if not json:
+        print_states(title, found)
+        return
+    for state, following in found:
+        events = [
+            {"code": each.code, "event": each.event, "type": each.type, "then": then}
+            for each, then in zip(state.productions, following, strict=True)
+        ]
+        _print({"state": state.name, "bits": state.width, "productions": events})
+
+
+def _states(name: str | None, schema: Schema | None, *, is_fragment: bool) -> tuple[str, list[tuple[State, list[str]]]]:
+    """Return a title, and states with the names of those after each production."""
+    if name is None and schema is None:
+        raise ConfigError("neither a name nor a namespace", hint="v2g exi grammar DC_ChargeLoopReq, or -n dc")
+    if name is not None and not (schema and is_fragment and name in relaxed_names(schema)):
+        kind = type_named(name, schema)
+        of = grammar_of(kind)
+        states = [(state, [of.then(each) for each in state.productions]) for _, state in of.states()]
+        return f"{kind.__name__} ({kind.__module__})", states
+    assert schema is not None
+    begin = (root_state(schema, is_fragment=is_fragment),) if name is None else relaxed_states(schema, name)
+    return schema.uri, [(state, [""] * len(state.productions)) for state in begin]
+
+
+def _print_source(text: str) -> None:
+    if not sys.stdout.isatty():
+        say(text, lines=True)
+        return
+    from rich.syntax import Syntax
+
+    terminal().print(Syntax(text, "python", background_color="default", word_wrap=True))
+
+
+def _input_lines(given: str | None) -> Iterable[bytes]:
+    """Return the lines of a file, or of standard input as they come."""
+    if given in (None, "-"):
+        return sys.stdin.buffer
+    try:
+        return Path(str(given)).open("rb")
+    except OSError as error:
+        raise ConfigError(f"{given}: {error.strerror}") from None
+
+
+def _print_lines(lines: Iterable[str]) -> None:
+    for line in lines:
+        say(line)
+
+
+def _print(found: object) -> None:
+    """Print a record; the standard library writes integers of any length."""
+    _print_lines([json_.dumps(found, ensure_ascii=False)])

@@ -1,0 +1,200 @@
+"""Which grammar a stream or a message is in: as named, or by trying those that there are."""
+
+import re
+from collections.abc import Sequence
+from functools import cache
+from typing import TypeVar
+from xml.etree import ElementTree
+
+import msgspec
+
+from v2g.errors import ConfigError, ExiDecodeError, ExiEncodeError, ExiError
+from v2g.exi import Dialect, decode, decode_fragment, encode, encode_fragment
+from v2g.exi.cbexigen import swapped
+from v2g.exi.declare import Element, Schema, schema_of
+from v2g.exi.grammar import document, fragment, root_name
+from v2g.exi.json import from_json
+from v2g.exi.model import QName
+from v2g.exi.python import from_python
+from v2g.exi.xml import from_xml
+from v2g.iso15118.messages.schemas import NAMESPACES
+from v2g_cli.exi_input import Stream
+
+__all__ = ["Encoded", "How", "Message", "decode_stream", "encode_text", "nearest_schema", "schema_named", "schemas"]
+
+_T = TypeVar("_T")
+
+
+class How(msgspec.Struct, frozen=True):
+    """What is known about a stream."""
+
+    schema: Schema | None = None
+    """Its grammar; None: to be guessed."""
+    is_fragment: bool = False
+    dialect: Dialect = Dialect.EXI
+
+
+class Message(msgspec.Struct, frozen=True):
+    """An element with the grammar that it is read or written in."""
+
+    element: Element
+    schema: Schema
+    root: QName
+
+    @property
+    def clark(self) -> str:
+        """Name of the root element in Clark notation, which is never ambiguous."""
+        return f"{{{self.root.uri}}}{self.root.local}"
+
+    @property
+    def name(self) -> str:
+        """Name of the message: of the root element, or of what the body holds where every root has the same name."""
+        body = getattr(self.element, "body", None)
+        content = getattr(body, "body_element", None)
+        return type(content).__name__ if content is not None else self.root.local
+
+
+class Encoded(msgspec.Struct, frozen=True):
+    """A message and its stream."""
+
+    message: Message
+    octets: bytes
+
+
+def schemas() -> list[Schema]:
+    """Return all grammars that streams can be in."""
+    return list(NAMESPACES.values())
+
+
+def schema_named(name: str) -> Schema:
+    """Return the grammar of a namespace, given whole, by its prefix (`cm`) or its last part (`CommonMessages`)."""
+    if name in NAMESPACES:
+        return NAMESPACES[name]
+    wanted = name.lower()
+    found = [each for each in schemas() if wanted == each.prefix]
+    found = found or [each for each in schemas() if wanted == re.split("[:/]", each.uri.rstrip("#"))[-1].lower()]
+    if len(found) == 1:
+        return found[0]
+    known = ", ".join(f"{each.prefix} ({each.uri})" for each in found or schemas())
+    raise ConfigError(f"{'several namespaces are' if found else 'no namespace is'} {name!r}", hint=f"known: {known}")
+
+
+def decode_stream(stream: Stream, how: How) -> Message:
+    """Decode in the given grammar, or in the only one that fits. Raises ExiError or ConfigError."""
+    if how.schema is not None:
+        return _decode(stream, how.schema, how)
+    found, errors = _try(stream, how)
+    if found:
+        return _only([(each.schema, each) for each in found], "the stream")
+    kind = "document" if how.is_fragment else "fragment"
+    other = How(None, not how.is_fragment, how.dialect)
+    others = [each.schema.prefix for each in _try(stream, other)[0]]
+    nearest, error = max(errors, key=lambda each: each[1].bit_position)
+    hint = f"as a {kind} it fits {' and '.join(others)}" if others else "--namespace tells why one does not fit"
+    raise ExiError(f"no namespace fits; the nearest is {nearest.prefix} ({nearest.uri}): {error}", hint=hint)
+
+
+def nearest_schema(stream: Stream, how: How) -> Schema:
+    """Return the grammar in which most of a stream can be read. Raises ConfigError when several are as near."""
+    found, errors = _try(stream, how)
+    if found:
+        return _only([(each.schema, each.schema) for each in found], "the stream")
+    furthest = max(error.bit_position for _, error in errors)
+    near = [(schema, schema) for schema, error in errors if error.bit_position == furthest]
+    return _only(near, "no namespace fits; as much of the stream")
+
+
+def _try(stream: Stream, how: How) -> tuple[list[Message], list[tuple[Schema, ExiDecodeError]]]:
+    """Decode in every grammar that the payload type allows; return what fits best, and why the others do not."""
+    found: list[Message] = []
+    errors: list[tuple[Schema, ExiDecodeError]] = []
+    allowed = [each for each in schemas() if stream.payload_type in (None, each.payload_type)]
+    for schema in allowed or schemas():
+        try:
+            found.append(_decode(stream, schema, how))
+        except ExiDecodeError as error:
+            errors.append((schema, error))
+    own = [each for each in found if each.root.uri in _own(each.schema)]
+    return own or found, errors
+
+
+def _decode(stream: Stream, schema: Schema, how: How) -> Message:
+    read = decode_fragment if how.is_fragment else decode
+    element = read(stream.octets, schema, dialect=how.dialect)
+    roots = fragment(schema) if how.is_fragment else document(schema)
+    begin = int.from_bytes(stream.octets[1:4].ljust(3, b"\0"))  # event codes have at most 9 bits
+    root = roots.names[begin >> 24 - roots.width]
+    return Message(element, schema, root if how.is_fragment or how.dialect is Dialect.EXI else swapped(root))
+
+
+def _own(schema: Schema) -> set[str]:
+    """Return the namespaces that only this grammar knows, and that of the grammar itself."""
+    others = {each.uri for other in schemas() if other is not schema for each in other.closure()}
+    return {each.uri for each in schema.closure()} - others | {schema.uri}
+
+
+def _only(found: Sequence[tuple[Schema, _T]], what: str) -> _T:
+    if len(found) > 1:
+        names = " and ".join(f"{schema.prefix} ({schema.uri})" for schema, _ in found)
+        raise ConfigError(f"{what} fits {names}", hint=f"say which one it is: --namespace {found[0][0].prefix}")
+    return found[0][1]
+
+
+def encode_text(text: str, how: How) -> Encoded:
+    """Encode XML, JSON or Python in the given grammar, or in the only one that it fits. Raises as `decode_stream`."""
+    if how.schema is not None:
+        return _encode(text, how.schema, how)
+    name = _root_name(text)
+    candidates = [each for each in schemas() if name is None or name in _names(each)]
+    if not candidates:
+        raise ExiError(f"no namespace declares {name}")
+    found: list[Encoded] = []
+    errors: list[ExiError] = []
+    for each in candidates:
+        try:
+            found.append(_encode(text, each, how))
+        except ExiEncodeError as error:
+            errors.append(error)
+    own = [each for each in found if each.message.root.uri in _own(each.message.schema)]
+    if found:
+        return _only([(each.message.schema, each) for each in own or found], "the message")
+    raise max(errors, key=lambda error: error.path.count("/"))
+
+
+def _root_name(text: str) -> str | None:
+    """Return the name of the outermost element or class, if the text has the looks of XML, JSON or Python."""
+    forms = (
+        r"^\s*(?:<\?[^>]*\?>\s*)?<(?:[^\s<>/?:]+:)?([^\s<>/?:]+)(?=[\s/>])",
+        r"^\s*\{\s*\"([^\"]*)\"",
+        r"(?:^|\n)(\w+)\(",
+    )
+    return next((match[1] for form in forms if (match := re.search(form, text))), None)
+
+
+@cache
+def _names(schema: Schema) -> frozenset[str]:
+    """Return the names of all elements and types of a schema and its imports."""
+    types = {kind.__name__ for each in schema.closure() for kind in each.types()}
+    return frozenset(types | {name.local for name in fragment(schema).names})
+
+
+def _encode(text: str, schema: Schema, how: How) -> Encoded:
+    element, name = _parse(text, schema)
+    message = Message(element, schema, root_name(type(element), schema, name))
+    if how.is_fragment:
+        return Encoded(message, encode_fragment(element, schema, name=message.clark, dialect=how.dialect))
+    if schema_of(type(element)) is not schema:
+        why = f"{message.root.local} is no document of {schema.uri}"
+        raise ExiEncodeError(why, hint="--fragment encodes any element")
+    return Encoded(message, encode(element, dialect=how.dialect))
+
+
+def _parse(text: str, schema: Schema) -> tuple[Element, str | None]:
+    """Return the element that some text describes, and the name that it gives to the root."""
+    begin = text.lstrip()[:1]
+    if begin == "<":
+        element = from_xml(text, schema)
+        return element, ElementTree.fromstring(text).tag  # noqa: S314 - the line before refuses document types
+    if begin == "{":
+        return from_json(text, schema), _root_name(text)
+    return from_python(text, [schema]), None

@@ -1,0 +1,213 @@
+"""Shows a charger or vehicle live: a panel at a terminal, a line for each event in a pipe.
+
+It reads the file of events that the program writes, so that it shows a program of this process, of another one, or one
+that has long ended.
+"""
+
+import logging
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Final
+
+import msgspec
+from rich.console import Group, RenderableType
+from rich.live import Live
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from v2g.errors import CodecError, TransportError
+from v2g_cli.demo.processes import Event, EventFile
+from v2g_cli.demo.story import tell
+from v2g_cli.live_state import STAGES, Run, fold
+from v2g_cli.output import say, terminal
+
+_LOOK_S: Final = 0.1
+_BAR: Final = 40
+_MANY: Final = 6
+"""EVSEs of one charger that are shown."""
+
+
+_GOOD: Final = frozenset({"finished", "paused", "session_paused", "vehicle"})
+"""Reasons of an end in good order, as vehicle and charger name them."""
+
+
+class View:
+    """What has been seen so far, one run for each EVSE."""
+
+    def __init__(self, *, live: bool) -> None:
+        self.runs: dict[str, Run] = {}
+        self._live = Live(console=terminal(), auto_refresh=False) if live else None
+        self._start: float | None = None
+
+    def __enter__(self) -> "View":
+        if self._live is not None:
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def take(self, event: Event) -> None:
+        """Take an event in; print it where there is no terminal."""
+        self._start = event.t if self._start is None else self._start
+        place = _place(event, self.runs)
+        self.runs[place] = fold(self.runs.get(place, Run()), event)
+        if self._live is None:
+            words = tell(event) or f"{event.name} {_plain(event)}".rstrip()
+            say(f"{event.t - self._start:9.3f} {event.process:<5} {event.stage:<13} {words}")
+
+    def draw(self) -> None:
+        """Show what there is."""
+        if self._live is not None:
+            self._live.update(panel(self.shown), refresh=True)
+
+    @property
+    def shown(self) -> list[Run]:
+        """The runs; what a charger with several EVSEs says of itself is left out."""
+        return [run for place, run in self.runs.items() if place or len(self.runs) == 1]
+
+
+def _place(event: Event, known: dict[str, Run]) -> str:
+    """Return the EVSE of an event: a charger with several puts its id into each of their events.
+
+    One that has only one tells its id when a session begins, and nowhere else.
+    """
+    evse = event.data.get("evse_id")
+    if event.process != "secc" or not isinstance(evse, str) or (event.stage == "session" and evse not in known):
+        return ""
+    return evse
+
+
+def _plain(event: Event) -> str:
+    return " ".join(f"{name}={value}" for name, value in event.data.items())
+
+
+def _follow(events: EventFile, view: View, wait: Callable[[], bool]) -> None:
+    """Show a file of events as it grows, until `wait` says that it is complete and all of it has been read."""
+    complete = False
+    while not complete:
+        complete = wait()
+        for event in events.read():
+            view.take(event)
+        view.draw()
+
+
+def watch(path: Path) -> None:
+    """Follow somebody else's events; in a pipe, show what the file holds. Raises TransportError when there is none."""
+    if not path.exists():
+        raise TransportError(f"{path}: No such file", hint="--events of the program names it")
+    terminal = sys.stdout.isatty()
+    try:
+        with View(live=terminal) as view:
+            _follow(EventFile(path), view, _pause if terminal else lambda: True)
+    except msgspec.DecodeError as error:
+        raise CodecError(f"{path}: no events: {error}", hint="--events of the program names its file") from None
+
+
+def _pause() -> bool:
+    time.sleep(_LOOK_S)
+    return False
+
+
+def run_live(main: Callable[[Path, Path | None], int], config: Path, events: Path | None) -> int:
+    """Run a program of this process and show it; return its exit code.
+
+    At a terminal its log is left out but for warnings, since the panel tells the same.
+    """
+    terminal = sys.stdout.isatty()
+    with TemporaryDirectory(prefix="v2g-live-") as folder, View(live=terminal) as view:
+        path = events or Path(folder) / "events.jsonl"
+        new = _since_now(path)
+        over = threading.Event()
+        shown = threading.Thread(target=_follow, args=(new, view, lambda: over.wait(_LOOK_S)), name="live view")
+        if terminal:
+            logging.disable(logging.INFO)
+        shown.start()
+        try:
+            return main(config, path)
+        finally:
+            over.set()
+            shown.join()
+
+
+def _since_now(path: Path) -> EventFile:
+    events = EventFile(path)
+    for _ in events.read():  # what an earlier run has left
+        pass
+    return events
+
+
+# -- the panel ----------------------------------------------------------------------------------------------------
+
+
+def panel(runs: list[Run]) -> RenderableType:
+    """Return the picture of what has been seen."""
+    shown = runs[:_MANY]
+    return Group(*(_panel(each) for each in shown)) if shown else Panel("waiting for events", title="v2g")
+
+
+def _panel(run: Run) -> Panel:
+    title = Text(f"{'charger' if run.process == 'secc' else 'vehicle'} {run.evse}".rstrip(), "bold")
+    title.append(f" session {run.session}" if run.session else "", "not bold")
+    ended = f" ended: {run.outcome} " if run.outcome else f" {run.now:.1f} s "
+    return Panel(
+        Group(_stages(run), _figures(run), *_notices(run)),
+        title=title,
+        subtitle=Text(ended),
+        border_style="cyan" if not run.outcome else "green" if run.outcome in _GOOD else "red",
+    )
+
+
+def _stages(run: Run) -> Text:
+    text = Text()
+    for name in STAGES:
+        here = name == run.stage and not run.outcome
+        mark, style = ("▶", "bold yellow") if here else ("✓", "green") if name in run.done else ("·", "dim")
+        text.append(f"{mark}{name} ", style)
+    return text
+
+
+def _figures(run: Run) -> Table:
+    table = Table(show_header=False, box=None, padding=(0, 1))
+    figures = run.figures
+    rows: list[tuple[str, str | Text]] = [("peer", run.peer), ("service", run.service), ("schedule", run.schedule)]
+    if "soc" in figures:
+        rows.append(("battery", _bar(figures["soc"] / 100, f"{figures['soc']:.1f} %")))
+    if "power_w" in figures:
+        power = figures["power_w"]
+        limit = figures.get("charge_limit_w" if power >= 0 else "discharge_limit_w", 0) or abs(power) or 1
+        told = f"{power / 1000:+.2f} kW"
+        if "voltage_mv" in figures:
+            told += f", {figures['voltage_mv'] / 1000:.1f} V, {figures.get('current_ma', 0) / 1000:+.1f} A"
+        rows.append(("power", _bar(abs(power) / limit, told, "green" if power >= 0 else "magenta")))
+    if "charge_limit_w" in figures:
+        back = figures.get("discharge_limit_w", 0) / 1000
+        rows.append(("limits", f"{figures['charge_limit_w'] / 1000:.1f} kW in, {back:.1f} kW out"))
+    if "charged_wh" in figures:
+        out = figures.get("discharged_wh", 0) / 1000
+        rows.append(("meter", f"{figures['charged_wh'] / 1000:.3f} kWh in, {out:.3f} kWh out"))
+    prices = [
+        f"{word} {figures[name] / 1e6:.2f} {run.currency}/kWh"
+        for name, word in (("import_price", "sells at"), ("export_price", "buys at"))
+        if name in figures
+    ]
+    rows.append(("price", ", ".join(prices)))
+    for label, value in rows:
+        if value:
+            table.add_row(Text(label, "dim"), value)
+    return table
+
+
+def _bar(share: float, words: str, colour: str = "green") -> Text:
+    full = round(_BAR * min(1.0, max(0.0, share)))
+    return Text.assemble(("█" * full, colour), ("░" * (_BAR - full), "dim"), f" {words}")
+
+
+def _notices(run: Run) -> list[Text]:
+    return [Text(f"{at:8.2f}  {words}", "red" if trouble else "dim") for at, words, trouble in run.notices]

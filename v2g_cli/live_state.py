@@ -1,0 +1,128 @@
+"""What a run has come to, folded from its events alone: a running program and a file of events give the same view."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+from msgspec.structs import replace
+
+from v2g_cli.demo.processes import Event
+from v2g_cli.demo.story import tell
+
+STAGES: Final = (
+    "link", "sdp", "tls", "session", "authorization", "service", "parameters", "schedule", "power", "loop", "stop",
+)  # fmt: skip
+"""Stages of a session in their order."""
+
+_NOTICES: Final = 6
+_TROUBLE: Final = frozenset({"failed", "broke_down", "emergency_off", "fault_began", "refused", "request_failed"})
+_ENDS: Final = frozenset({"ended", "session_ended", "session_paused", "failed"})
+_BEGINS: Final = frozenset({"plugged_in", "matching_started", "accepted", "session_started"})
+
+_FIGURES: Final[Mapping[tuple[str, str], Mapping[str, str]]] = {
+    ("loop", "flow"): {
+        "power_w": "power_w", "voltage_mv": "voltage_mv", "current_ma": "current_ma", "soc": "soc",
+        "evse_charge_w": "charge_limit_w", "evse_discharge_w": "discharge_limit_w",
+        "charged_wh": "charged_wh", "discharged_wh": "discharged_wh",
+    },
+    ("loop", "response"): {
+        "power_w": "power_w", "voltage_mv": "voltage_mv", "current_ma": "current_ma", "soc": "soc",
+        "charge_limit_w": "charge_limit_w", "discharge_limit_w": "discharge_limit_w",
+    },
+    ("parameters", "exchanged"): {
+        "evse_charge_w": "charge_limit_w", "evse_discharge_w": "discharge_limit_w", "soc": "soc",
+    },
+    ("parameters", "limits"): {"station_charge_w": "charge_limit_w", "station_discharge_w": "discharge_limit_w"},
+    ("power", "limit_changed"): {"charge_w": "charge_limit_w", "discharge_w": "discharge_limit_w"},
+    ("power", "wish"): {"charge_w": "wish_charge_w", "discharge_w": "wish_discharge_w", "soc": "soc"},
+    ("metering", "reading"): {"charged_wh": "charged_wh", "discharged_wh": "discharged_wh"},
+    ("metering", "confirmed"): {"charged_wh": "charged_wh", "discharged_wh": "discharged_wh"},
+    ("offer", "offered"): {"import_price": "import_price", "export_compensation": "export_price"},
+    ("offer", "received"): {"best_compensation": "export_price"},
+    ("session", "ended"): {"soc": "soc"},
+}  # fmt: skip
+"""(stage, name) of an event -> its field -> the figure that it tells."""
+
+
+class Run(msgspec.Struct, frozen=True):
+    """One session as far as it has come. `done` are the stages that were seen, `outcome` why it is over, or empty."""
+
+    process: str = ""
+    evse: str = ""
+    session: str = ""
+    peer: str = ""
+    service: str = ""
+    schedule: str = ""
+    since: float | None = None
+    now: float = 0.0
+    stage: str = ""
+    done: frozenset[str] = frozenset()
+    figures: Mapping[str, float] = {}
+    currency: str = ""
+    notices: tuple[tuple[float, str, bool], ...] = ()
+    """(seconds since the begin, words, whether it is trouble), newest last."""
+    outcome: str = ""
+
+
+def fold(run: Run, event: Event) -> Run:
+    """Return the run after an event. Arrivals begin a new one."""
+    data = event.data
+    if run.outcome and event.name in _BEGINS:
+        run = Run(evse=run.evse)
+    since = event.t if run.since is None else run.since
+    run = replace(run, process=event.process, since=since, now=event.t - since)
+    if event.stage in STAGES:
+        run = replace(run, stage=event.stage, done=run.done | {event.stage})
+    told = _FIGURES.get((event.stage, event.name), {})
+    figures = {name: data[field] for field, name in told.items() if isinstance(data.get(field), int | float)}
+    if figures:
+        run = replace(run, figures={**run.figures, **figures})
+    run = _with_names(run, event, data)
+    if event.name in _ENDS and event.stage == "session":
+        run = replace(run, outcome=str(data.get("reason", event.name)))
+    words = _words(event)
+    if words:
+        notice = (run.now, words, event.name in _TROUBLE)
+        run = replace(run, notices=(*run.notices, notice)[-_NOTICES:])
+    return run
+
+
+def _with_names(run: Run, event: Event, data: Mapping[str, Any]) -> Run:
+    match event.stage, event.name:
+        case "tls", "connected" | "accepted":
+            return replace(run, peer=f"{data.get('peer', '')}, {data.get('version', '')} {data.get('group', '')}")
+        case "session", "established" | "joined" | "session_started" | "session_joined":
+            return replace(run, session=str(data.get("session_id", "")), evse=str(data.get("evse_id", "")))
+        case "service", "selected":
+            signed = ", signed discharge" if data.get("signed_discharge") else ""
+            return replace(run, service=f"{data.get('service')} {data.get('control_mode')}{signed}")
+        case "schedule", "agreed" | "planned":
+            return replace(run, schedule=_schedule(run.schedule, data))
+        case "offer", "offered" | "received":
+            return replace(run, currency=str(data.get("currency", "")))
+    return run
+
+
+def _schedule(known: str, data: Mapping[str, Any]) -> str:
+    parts = {
+        "control_mode": "{}",
+        "tuple_id": "tuple {}",
+        "departure_s": "departure in {} s",
+        "energy_wh": "{} Wh",
+        "cost": "cost {}",
+    }
+    told = [text.format(data[key]) for key, text in parts.items() if data.get(key) not in (None, "")]
+    return ", ".join(told) or known
+
+
+def _words(event: Event) -> str:
+    """Return what a person is told about an event, beside the figures that are shown anyway."""
+    if (event.stage, event.name) == ("loop", "notice"):
+        return f"asks the vehicle for {event.data.get('notification')}"
+    if (event.stage, event.name) in (("loop", "warning"), ("session", "warning")):
+        return f"warning {event.data.get('code')}"
+    if (event.stage, event.name) == ("display", "shown"):
+        return f"display: {event.data.get('content')}"
+    if (event.stage, event.name) == ("hardware", "fault_began"):
+        return f"fault {event.data.get('fault')} of {event.data.get('component')}"
+    return tell(event) or ""

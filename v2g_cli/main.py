@@ -1,0 +1,132 @@
+"""The `v2g` command.
+
+Every error of `v2g.errors` ends as one line and a hint on standard error, with the exit code of its kind; nothing ends
+as a traceback.
+"""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from v2g.errors import ConfigError, V2GError
+from v2g.extras import extras_named
+from v2g.text import redacted
+from v2g_cli import board, conform, contracts, csms, csms_store, diag, exi, hardware, pki, plc, settle, terminal
+from v2g_cli import station as station_
+from v2g_cli import trace as trace_
+from v2g_cli.config_check import CheckFlag, check_config
+from v2g_cli.demo.command import demo
+from v2g_cli.output import say
+
+app = typer.Typer(
+    name="v2g",
+    help="Plug and charge, discharge, settle: an ISO 15118-20 charger and vehicle, an OCPP back end, and their tools.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+)
+app.command()(demo)
+app.command("board-sim")(board.board_sim)
+app.command("terminal-sim")(terminal.terminal_sim)
+app.command("trace")(trace_.trace)
+app.command("station")(station_.station)
+app.add_typer(diag.app, name="diag")
+app.add_typer(conform.app, name="conform")
+app.add_typer(contracts.app, name="contracts")
+csms_store.register(csms.app)
+app.add_typer(csms.app, name="csms")
+app.add_typer(exi.app, name="exi")
+app.add_typer(hardware.app, name="hardware")
+app.add_typer(pki.app, name="pki")
+app.add_typer(plc.app, name="plc")
+app.add_typer(settle.app, name="settle")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        say(f"v2g-engine {version('v2g-engine')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and end.")
+    ] = False,
+) -> None:
+    pass
+
+
+EventsFile = Annotated[Path | None, typer.Option("--events", help="File for one JSON line per event.")]
+
+
+def _main(name: str) -> Callable[[Path, Path | None], int]:
+    from importlib import import_module
+
+    main_: Callable[[Path, Path | None], int] = import_module(f"{name}.app").main
+    return main_
+
+
+def _shown_program(name: str, what: str) -> None:
+    """Add a sub-command that runs a program which can be watched, or watches one that runs already."""
+
+    def run(
+        config: Annotated[
+            Path | None, typer.Option("--config", help="TOML or YAML configuration, mode 0600; runs the program.")
+        ] = None,
+        events: EventsFile = None,
+        live: Annotated[
+            bool, typer.Option("--live", help="Show stages, battery, power, limits, prices; event lines in a pipe.")
+        ] = False,
+        check: CheckFlag = False,
+        followed: Annotated[
+            Path | None, typer.Option("--follow", metavar="EVENTS", help="Show the events of a program instead.")
+        ] = None,
+    ) -> None:
+        from v2g_cli.live import run_live, watch
+
+        if (config is None) == (followed is None):
+            raise ConfigError("either --config or --follow", hint=f"v2g {name} --help shows examples")
+        if followed is not None:
+            watch(followed)
+            return
+        assert config is not None
+        if check:
+            check_config(name, config)
+        raise typer.Exit(run_live(_main(name), config, events) if live else _main(name)(config, events))
+
+    examples = f"Examples: `v2g {name} --config {name}.toml --live`, `v2g {name} --follow {name}.events.jsonl`"
+    app.command(name, help=f"{what}\n\n{examples}")(run)
+
+
+_shown_program("secc", "Run a charger: ISO 15118-20 SECC and OCPP charging station.")
+_shown_program("evcc", "Run a vehicle: one ISO 15118-20 session, then exit.")
+
+
+def main() -> None:
+    """Entry point of the `v2g` command."""
+    guarded(app)
+
+
+def guarded(command: Callable[[], None]) -> None:
+    """Run a command; what goes wrong is one line and a hint."""
+    try:
+        with extras_named():
+            command()
+    except V2GError as error:
+        say(redacted(f"v2g: {error}"), err=True)
+        if error.hint:
+            say(f"     {error.hint}", err=True)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,274 @@
+"""`v2g pki ceremony`: root keys in the hands of several people, none of whom can use them alone."""
+
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
+
+import msgspec
+import typer
+
+from v2g.errors import ConfigError, KeyAccessError
+from v2g_cli.output import print_json, say, terminal
+from v2g_cli.pki_common import JsonFlag, Tree, load_sealed, new_file, now, progress, read_shares, write_out
+
+if TYPE_CHECKING:
+    from pki_tools.ceremony import Sealed, ShareWords
+
+app = typer.Typer(
+    help="Split a root key into shares (SLIP-39), join it, and sign with it: any k of n holders, never fewer.",
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+)
+SealedArgument = Annotated[Path, typer.Argument(metavar="SEALED", help="Sealed key, made by `split`.")]
+ShareFiles = Annotated[list[Path] | None, typer.Option("--share", help="Sheet of a share; repeatable, else typed.")]
+Present = Annotated[list[str] | None, typer.Option("--present", help="Who is there, for the transcript; repeatable.")]
+
+
+@app.command()
+def split(
+    key: Annotated[Path, typer.Argument(metavar="ROOT.key", help="Private key of a root; ROOT.pem lies beside it.")],
+    threshold: Annotated[int, typer.Option(min=2, max=16, help="Shares that are needed.")] = 3,
+    shares: Annotated[int, typer.Option(min=2, max=16, help="Shares that are made.")] = 5,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for sheets, sealed key and transcript.")] = Path(
+        "ceremony"
+    ),
+    holder: Annotated[list[str] | None, typer.Option("--holder", help="Who keeps a share, in order.")] = None,
+    present: Present = None,
+    print_: Annotated[bool, typer.Option("--print", help="Show the sheets here and write no share to disk.")] = False,
+    remove_key: Annotated[
+        bool, typer.Option("--remove-key", help="Remove ROOT.key once every trial join has succeeded.")
+    ] = False,
+    json: JsonFlag = False,
+) -> None:
+    """Seal a root's key and split what opens it; join it again on trial before anything is removed.
+
+    Example: `v2g pki ceremony split certs/lab/v2g/root.key --threshold 3 --shares 5 --out ceremony --holder Ada`
+
+    Writes `root.sealed`, one sheet for each holder (mode 0600; print them and delete the files) and a transcript.
+    """
+    from pki_tools.authority import load_pem
+    from pki_tools.ceremony import split as split_key
+    from pki_tools.ceremony import try_all
+    from pki_tools.share_export import read_sheet, write_sheet
+    from v2g.pki.keys import load_private_key
+
+    holders = [*(holder or ())]
+    if len(holders) > shares:
+        raise ConfigError(f"{len(holders)} holders for {shares} shares")
+    private, certificate = load_private_key(key), load_pem(key.with_suffix(".pem"))
+    if certificate.subject != certificate.issuer:
+        raise ConfigError(f"{key.with_suffix('.pem')} is no root", hint="only root keys are shared")
+    sealed, made = split_key(private, certificate, threshold=threshold, shares=shares, entropy=secrets.token_bytes)
+    holders += [""] * (shares - len(holders))
+    sealed_file = out / f"{key.stem}.sealed"
+    new_file(sealed_file)
+    out.mkdir(parents=True, exist_ok=True, mode=0o700)
+    write_out(sealed_file, msgspec.json.format(msgspec.json.encode(sealed), indent=1) + b"\n")
+    texts = [write_sheet(sealed, share, name, at=now()) for share, name in zip(made, holders, strict=True)]
+    sheets = [] if print_ else _write_sheets(out, texts)
+    if print_:
+        _show_sheets(texts, sys.stderr if json else sys.stdout)
+    with progress("joining the shares on trial"):
+        # What is joined is what was written: a sheet that cannot be read again is worth nothing.
+        written = load_sealed(sealed_file)
+        again = tuple(read_sheet("a sheet", text.encode(), written) for text in texts)
+        trials = try_all(written, read_shares(written, sheets) if sheets else again, private.public_key())
+    if remove_key:
+        _remove(key)
+    record = {
+        "what": "split",
+        "threshold": threshold,
+        "shares": [
+            {"number": share.number, "holder": name or None, "mark": share.mark}
+            for share, name in zip(made, holders, strict=True)
+        ],
+        "trial_joins": trials,
+        "key_removed": remove_key,
+    }
+    transcript = _transcript(out, sealed, record, present)
+    if json:
+        files = {"sealed": str(sealed_file), "sheets": [str(sheet) for sheet in sheets], "transcript": str(transcript)}
+        print_json(record | files)
+        return
+    say(f"{sealed_file}: sealed key of {sealed.subject}")
+    for sheet in sheets:
+        say(f"{sheet}: print it, hand it over, delete it")
+    say(f"{trials} trial joins of {threshold} shares gave the key back")
+    say(f"{key}: removed" if remove_key else f"{key}: still there; --remove-key removes it")
+    say(f"{transcript}: transcript")
+
+
+def _write_sheets(out: Path, texts: Sequence[str]) -> list[Path]:
+    paths = [out / f"share-{number}-of-{len(texts)}.txt" for number in range(1, len(texts) + 1)]
+    for path in paths:
+        new_file(path)
+    for path, text in zip(paths, texts, strict=True):
+        write_out(path, text.encode(), mode=0o600)
+    return paths
+
+
+def _show_sheets(texts: Sequence[str], stream: TextIO) -> None:
+    """Show the sheets, at a terminal one holder after the other."""
+    for text in texts:
+        stream.write(text + "\f\n")
+        if sys.stdin.isatty() and stream.isatty():
+            typer.prompt("Next holder: press Enter", default="", show_default=False)
+            terminal().clear()
+
+
+def _remove(key: Path) -> None:
+    """Overwrite a key file once and unlink it, and the link that led to it. Flash memory may keep a copy."""
+    target = key.resolve()
+    try:
+        with target.open("r+b", buffering=0) as file:
+            file.write(b"\0" * target.stat().st_size)
+            os.fsync(file.fileno())
+        target.unlink()
+        if key.is_symlink():
+            key.unlink()
+    except OSError as error:
+        raise KeyAccessError(f"{key}: {error.strerror}: remove it yourself") from None
+
+
+def _transcript(folder: Path, sealed: "Sealed", record: dict[str, Any], present: Sequence[str] | None) -> Path:
+    """Write what was done, when, by whom and with which shares: nothing in it is secret."""
+    at = now()
+    path = folder / f"transcript-{record['what']}-{at:%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}.json"
+    root = {"subject": sealed.subject, "sha256": sealed.fingerprint, "set": sealed.identifier}
+    data = {"at": at, "user": _user(), "present": list(present or ()), "root": root} | record
+    write_out(path, msgspec.json.format(msgspec.json.encode(data), indent=1) + b"\n")
+    return path
+
+
+def _user() -> str:
+    import getpass
+
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())
+
+
+@app.command()
+def check(sealed_file: SealedArgument, share: ShareFiles = None, json: JsonFlag = False) -> None:
+    """Check that sheets can be read and belong to a sealed key, without joining them.
+
+    Example: `v2g pki ceremony check ceremony/root.sealed --share ceremony/share-2-of-5.txt`
+    """
+    sealed = load_sealed(sealed_file)
+    for each in read_shares(sealed, share or ()):
+        if json:
+            print_json({"share": each.number, "mark": each.mark, "source": each.source, "of": sealed.shares})
+        else:
+            say(f"{each.source}: share {each.number} of {sealed.shares}, mark {each.mark}, of {sealed.subject}")
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": False})
+def join(
+    context: typer.Context,
+    sealed_file: SealedArgument,
+    share: ShareFiles = None,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Key file to write, mode 0600; must be new.")] = Path(
+        "root.key"
+    ),
+    present: Present = None,
+    json: JsonFlag = False,
+) -> None:
+    """Join shares to a key file; with a command after `--`, run that and remove the file again, whatever happens.
+
+    Example: `v2g pki ceremony join ceremony/root.sealed --share A --share B --share C --out certs/lab/v2g/root.key
+    -- v2g pki renew certs/lab cpo/sub1`
+
+    The exit code is the command's.
+    """
+    from pki_tools.ceremony import join as join_key
+    from v2g.pki.keys import save_key
+
+    sealed = load_sealed(sealed_file)
+    new_file(out)
+    shares = read_shares(sealed, share or ())
+    key = join_key(sealed, shares)
+    _transcript(sealed_file.parent, sealed, {"what": "join", "shares": _used(shares), "command": context.args}, present)
+    program = shutil.which(context.args[0]) if context.args else ""
+    if program is None:
+        raise ConfigError(f"{context.args[0]}: no such command")
+    try:
+        save_key(out, key)
+    except OSError as error:
+        raise ConfigError(f"{out}: {error.strerror}") from None
+    if program:
+        raise typer.Exit(_run_with(out, [program, *context.args[1:]]))
+    if json:
+        print_json({"key": str(out), "shares": _used(shares)})
+    else:
+        say(f"{out}: key of {sealed.subject}; remove it when you are done")
+
+
+def _run_with(key: Path, command: Sequence[str]) -> int:
+    """Run a command that may use a key file, and return its code; remove the file, also when we are told to end."""
+
+    def end(number: int, _frame: object) -> None:
+        raise SystemExit(128 + number)
+
+    before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        code = subprocess.run(command, check=False).returncode
+    finally:
+        _remove(key)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    return code if code >= 0 else 128 - code
+
+
+def _used(shares: "Sequence[ShareWords]") -> list[dict[str, Any]]:
+    return [{"number": each.number, "mark": each.mark} for each in shares]
+
+
+@app.command()
+def sign(
+    directory: Tree,
+    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Certificates to renew.")] = None,
+    sealed_file: Annotated[Path, typer.Option("--sealed", help="Sealed key of the root that signs.")] = Path(
+        "root.sealed"
+    ),
+    share: ShareFiles = None,
+    days: Annotated[int | None, typer.Option(min=1, help="Days of validity; otherwise the profile's.")] = None,
+    present: Present = None,
+    json: JsonFlag = False,
+) -> None:
+    """Renew what a root signs, and its CRL, with a key that is joined in memory and never written.
+
+    Examples: `v2g pki ceremony sign certs/lab cpo/sub1 --sealed root.sealed --share A --share B --share C`; without a
+    NAME only the CRL is signed.
+
+    `v2g pki issue`, `renew`, `revoke` and `crl` take `--sealed` and `--share` as well.
+    """
+    from cryptography import x509
+
+    from pki_tools.ceremony import join as join_key
+    from pki_tools.renewal import Renewal, renew_certificate
+    from pki_tools.revocation import refresh_crls
+
+    sealed = load_sealed(sealed_file)
+    shares = read_shares(sealed, share or ())
+    key = join_key(sealed, shares)
+    keys = {x509.SubjectKeyIdentifier.from_public_key(key.public_key()).digest.hex(): key}
+    done: list[str] = []
+    for name in names or ():
+        for each in renew_certificate(directory, name, Renewal(days=days), at=now(), keys=keys):
+            done += each.files
+    done += refresh_crls(directory, at=now(), keys=keys, only=frozenset(keys))
+    record = {"what": "sign", "shares": _used(shares), "files": done}
+    transcript = _transcript(sealed_file.parent, sealed, record, present)
+    if json:
+        print_json(record | {"transcript": str(transcript)})
+        return
+    for file in done:
+        say(f"{directory / file}: signed")
+    say(f"{transcript}: transcript")

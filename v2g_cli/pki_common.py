@@ -1,0 +1,165 @@
+"""What the commands of `v2g pki` share: options, words for roles and keys, passwords, shares, progress."""
+
+import contextlib
+import os
+import stat
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from v2g.errors import ConfigError, KeyAccessError
+from v2g_cli.output import terminal
+
+if TYPE_CHECKING:
+    from pki_tools.ceremony import Sealed, ShareWords
+    from v2g.pki.keys import PrivateKey
+    from v2g.pki.profiles import Generation, KeyKind, Role
+
+JsonFlag = Annotated[bool, typer.Option("--json", help="One JSON record per line.")]
+Tree = Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a PKI made by `v2g pki make`.")]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="A certificate of the tree, as `v2g pki show DIR` calls it.")]
+Out = Annotated[Path | None, typer.Option("--out", "-o", help="File to write; otherwise standard output.")]
+Days = Annotated[int | None, typer.Option(min=1, help="Days of validity; otherwise the profile's.")]
+SealedFile = Annotated[Path | None, typer.Option("--sealed", help="Sealed root key, where the tree has none.")]
+Shares = Annotated[list[Path] | None, typer.Option("--share", help="Share of the sealed key; repeatable.")]
+
+
+def now() -> datetime:
+    """Return the time, aware."""
+    return datetime.now(UTC)
+
+
+def when(text: str) -> datetime:
+    """Return a time given as ISO 8601, UTC where it names no zone. Raises ConfigError."""
+    try:
+        time = datetime.fromisoformat(text)
+        return (time if time.tzinfo else time.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise ConfigError(f"{text!r} is no time", hint="such as 2026-11-20T12:00:00Z or 2026-11-20") from None
+
+
+def role_of(word: str) -> "Role":
+    """Return a role by its word. Raises ConfigError."""
+    from v2g.pki.profiles import Role
+
+    try:
+        return Role(word.replace("-", "_"))
+    except ValueError:
+        raise ConfigError(f"no role {word!r}", hint=f"known: {', '.join(r.value for r in Role)}") from None
+
+
+def kind_of(word: str) -> "KeyKind | None":
+    """Return a kind of key by its word, None for none. Raises ConfigError."""
+    from v2g.pki.profiles import KeyKind
+
+    try:
+        return KeyKind(word) if word else None
+    except ValueError:
+        known = ", ".join(kind.value for kind in KeyKind if kind not in (KeyKind.RSA, KeyKind.RSA_2048))
+        raise ConfigError(f"no kind of key {word!r}", hint=f"known: {known}") from None
+
+
+def generation_of(word: str) -> "Generation":
+    """Return by whose profiles certificates are made or judged. Raises ConfigError."""
+    from v2g.pki.profiles import Generation
+
+    try:
+        return Generation(word)
+    except ValueError:
+        raise ConfigError(f"no generation {word!r}", hint="iso15118-20 or iso15118-2") from None
+
+
+def write_out(out: Path | None, data: bytes, *, mode: int = 0o644) -> None:
+    """Write to a file, whole, or to standard output."""
+    from pki_tools.files import write_whole
+
+    if out is None:
+        sys.stdout.buffer.write(data)
+        sys.stdout.flush()
+    else:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(out, data, mode=mode)
+
+
+def new_file(path: Path) -> None:
+    """Check that nothing is overwritten. Raises ConfigError."""
+    if path.exists():
+        raise ConfigError(f"{path} exists", hint="choose another name, or move it away")
+
+
+def password(env: str, file: Path | None) -> bytes:
+    """Return a password: from an environment variable, a file of mode 0600, or asked for twice at a terminal.
+
+    Raises ConfigError, KeyAccessError. It is never an argument, which everybody on the machine could read.
+    """
+    if env:
+        if not os.environ.get(env):
+            raise ConfigError(f"the environment variable {env} is not set")
+        return os.environ[env].encode()
+    if file is not None:
+        try:
+            if stat.S_IMODE(file.stat().st_mode) & 0o077:
+                raise KeyAccessError(f"{file} may be read by others", hint=f"chmod 600 {file}")
+            return file.read_bytes().split(b"\n")[0].rstrip(b"\r")
+        except OSError as error:
+            raise ConfigError(f"{file}: {error.strerror}") from None
+    if not sys.stdin.isatty():
+        raise ConfigError("a password is needed", hint="--password-env VARIABLE or --password-file FILE")
+    return str(typer.prompt("Password", hide_input=True, confirmation_prompt=True)).encode()
+
+
+def read_shares(sealed: "Sealed", paths: Sequence[Path]) -> "tuple[ShareWords, ...]":
+    """Return shares from files, or, without any, typed at a terminal. Raises KeyAccessError, ConfigError."""
+    from pki_tools.judge import read_file
+    from pki_tools.share_export import MAX_BYTES, read_sheet
+
+    if paths:
+        return tuple(read_sheet(str(path), read_file(path, MAX_BYTES), sealed) for path in paths)
+    if not sys.stdin.isatty():
+        raise ConfigError("shares are needed", hint=f"--share FILE, {sealed.threshold} times")
+    found = []
+    for number in range(1, sealed.threshold + 1):
+        text = str(typer.prompt(f"Words of holder {number} of {sealed.threshold} (not shown)", hide_input=True))
+        found.append(read_sheet(f"holder {number}", text.encode("ascii", "replace"), sealed))
+        terminal().clear()
+    return tuple(found)
+
+
+def keys_of(sealed_file: Path | None, shares: Sequence[Path] | None) -> "Mapping[str, PrivateKey]":
+    """Return the root key that shares open, by its key identifier, or nothing. Raises KeyAccessError, ConfigError."""
+    from cryptography import x509
+
+    from pki_tools.ceremony import join
+
+    if sealed_file is None:
+        if shares:
+            raise ConfigError("shares of what?", hint="--sealed FILE")
+        return {}
+    sealed = load_sealed(sealed_file)
+    key = join(sealed, read_shares(sealed, shares or ()))
+    return {x509.SubjectKeyIdentifier.from_public_key(key.public_key()).digest.hex(): key}
+
+
+def load_sealed(path: Path) -> "Sealed":
+    """Return the sealed key in a file. Raises KeyAccessError, ConfigError."""
+    from pki_tools.ceremony import MAX_SEALED_BYTES, read_sealed
+    from pki_tools.judge import read_file
+
+    try:
+        return read_sealed(read_file(path, MAX_SEALED_BYTES))
+    except KeyAccessError as error:
+        raise KeyAccessError(f"{path}: {error}", hint=error.hint) from None
+
+
+@contextlib.contextmanager
+def progress(what: str) -> Iterator[None]:
+    """Show at a terminal that something takes a while; nothing anywhere else."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    with terminal(err=True).status(what):
+        yield

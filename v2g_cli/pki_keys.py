@@ -1,0 +1,86 @@
+"""`v2g pki key`: keys made where they stay, and what other commands of `v2g pki` need of them."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from v2g.errors import ConfigError
+from v2g_cli.output import print_json, say
+from v2g_cli.pki_common import JsonFlag, kind_of
+
+if TYPE_CHECKING:
+    from v2g.io.keys import StoredKey
+    from v2g.pki.keys import LeafKey
+    from v2g.pki.reference import KeyReference
+
+
+def key(
+    uri: Annotated[
+        str,
+        typer.Argument(
+            metavar="KEY", help="PEM file to write, or pkcs11:token=...;object=...?pin-source=... for a token."
+        ),
+    ],
+    key_kind: Annotated[str, typer.Option(help="secp521r1, ed448, or secp256r1 for meters.")] = "secp521r1",
+    tpm: Annotated[bool, typer.Option("--tpm", help="The file is to hold a key that only this TPM can use.")] = False,
+    json: JsonFlag = False,
+) -> None:
+    """Make a private key in a file, a PKCS#11 token or a TPM; in the latter two it can never be taken out.
+
+    Examples:
+
+    `v2g pki key "pkcs11:token=car;object=vehicle?pin-source=file:pin"`
+
+    `v2g pki key --tpm "file:vehicle.tss?pin-source=file:pin"`
+    """
+    made = make_key(reference_of(uri), key_kind, tpm=tpm)
+    data = {"key": uri, "algorithm": made.algorithm.value, "public_key": _public(made)}
+    if json:
+        print_json(data)
+    else:
+        say(f"{uri}: new key for {made.algorithm.value}")
+
+
+def reference_of(text: str) -> "KeyReference":
+    """Return where a key is, as a person typed it. Raises ConfigError."""
+    from v2g.pki.reference import KeyReference
+
+    try:
+        return KeyReference.from_text(text, Path())
+    except ValueError as error:
+        raise ConfigError(f"{text!r}: {error}") from None
+
+
+def make_key(reference: "KeyReference", kind: str, *, tpm: bool = False) -> "LeafKey | StoredKey":
+    """Make a key. Raises ConfigError, KeyAccessError."""
+    from pki_tools.authority import new_key
+    from v2g.io.keys import read_pin
+    from v2g.pki.keys import SoftwareKey, algorithm_of, save_key
+    from v2g.pki.profiles import Role
+
+    wanted = kind_of(kind)
+    if wanted is None:
+        raise ConfigError("no kind of key", hint="--key-kind secp521r1")
+    sample = new_key(wanted, Role.VEHICLE)
+    if reference.scheme == "pkcs11":
+        from v2g.io.keys.pkcs11 import make_pkcs11
+
+        return make_pkcs11(reference, algorithm_of(sample))
+    if tpm or reference.path is None:
+        from v2g.io.keys.tpm import make_tpm
+
+        return make_tpm(reference, algorithm_of(sample))
+    if reference.path.exists():
+        raise ConfigError(f"{reference.path} exists", hint="choose another name, or move it away")
+    try:
+        save_key(reference.path, sample, read_pin(reference.pin))
+    except OSError as error:
+        raise ConfigError(f"{reference.path}: {error.strerror}") from None
+    return SoftwareKey(sample)
+
+
+def _public(made: "LeafKey") -> str:
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+    return made.public_key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()

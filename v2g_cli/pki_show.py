@@ -1,0 +1,191 @@
+"""`v2g pki show` and `verify`: what a tree or a file holds, and whether it is believed."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.text import Text
+from rich.tree import Tree as RichTree
+
+from v2g.errors import CertificateError, ConfigError, RevocationError
+from v2g_cli.output import print_json, print_table, say, say_row, terminal
+from v2g_cli.pki_common import JsonFlag, generation_of, now, role_of, when
+
+if TYPE_CHECKING:
+    from pki_tools.judge import Judgement
+    from pki_tools.overview import Line
+    from v2g.pki.revocation import Finding
+
+_COLOURS = {"valid": "green", "due": "yellow", "replaced": "cyan", "not_yet_valid": "yellow"}
+
+
+def show(
+    file: Annotated[Path, typer.Argument(metavar="DIR|FILE", help="Folder of a PKI, or PEM chain or DER certificate.")],
+    role: Annotated[str, typer.Option(help="Judge the first certificate by this role's profile.")] = "",
+    everything: Annotated[bool, typer.Option("--all", help="Also what was replaced and has ended.")] = False,
+    json: JsonFlag = False,
+) -> None:
+    """Show a tree with every certificate below its issuer, or what a certificate file holds.
+
+    Examples: `v2g pki show certs/lab`, `v2g pki show certs/lab/secc/chain.pem --role secc`
+
+    Of a file: names, validity, keys, and which profiles it keeps; exit code 4 when --role is given and the first
+    certificate does not keep that profile. Of a tree: days left, what is due for renewal, what is revoked.
+    """
+    if file.is_dir():
+        _show_tree(file, everything=everything, json=json)
+    else:
+        _show_file(file, role, json=json)
+
+
+def _show_tree(directory: Path, *, everything: bool, json: bool) -> None:
+    from pki_tools.index import load_index
+    from pki_tools.overview import overview
+
+    lines = overview(directory, load_index(directory), at=now(), everything=everything)
+    if json:
+        for line in lines:
+            print_json(line)
+    elif sys.stdout.isatty():
+        terminal().print(_drawn(str(directory), lines))
+    else:
+        for line in lines:
+            name, *others = _words(line)
+            say_row("  " * line.depth + name, *others)
+
+
+def _words(line: "Line") -> tuple[str, ...]:
+    """Return name, common name, end and state of a certificate, and what lies beside it."""
+    end = f"until {line.not_after:%Y-%m-%d}, {line.days} days" if line.days >= 0 else f"ended {line.not_after:%Y-%m-%d}"
+    state = line.state.replace("_", " ")
+    if line.revoked_at is not None:
+        state += f" {line.revoked_at:%Y-%m-%d} ({line.reason or 'unspecified'})"
+    beside = []
+    if not line.key:
+        beside.append("key elsewhere")
+    for word, until in (("CRL", line.crl_until), ("OCSP answer", line.ocsp_until)):
+        if until is not None:
+            beside.append(f"{word} {'until' if until >= now() else 'ran out'} {until:%Y-%m-%d}")
+    return line.name, line.common_name, end, state, *beside
+
+
+def _drawn(title: str, lines: "Sequence[Line]") -> RichTree:
+    root = RichTree(Text(title, style="bold"))
+    branches = [root]
+    for line in lines:
+        name, common_name, end, state, *beside = _words(line)
+        colour = _COLOURS.get(line.state, "red")
+        text = Text.assemble((name, "bold"), f"  {common_name}  ", (f"{end}  {state}", colour))
+        if beside:
+            text.append("  " + ", ".join(beside), "red" if any("ran out" in each for each in beside) else "dim")
+        del branches[line.depth + 1 :]
+        branches.append(branches[line.depth].add(text))
+    return root
+
+
+def _show_file(file: Path, role: str, *, json: bool) -> None:
+    from pki_tools.judge import read_file
+    from pki_tools.show import describe
+
+    wanted = role_of(role) if role else None
+    rows = describe(read_file(file), at=now(), role=wanted)
+    if json:
+        for row in rows:
+            print_json(row)
+    else:
+        print_table(
+            str(file),
+            ("subject", "issuer", "valid", "key", "bytes", "keeps the profile of"),
+            (
+                (
+                    row.subject,
+                    row.issuer,
+                    f"{row.not_before:%Y-%m-%d} to {row.not_after:%Y-%m-%d} ({row.state})",
+                    f"{row.key}, {row.signature}",
+                    str(row.size),
+                    ", ".join(r.value for r in row.fits) or "none",
+                )
+                for row in rows
+            ),
+        )
+    if rows and rows[0].problem:
+        say(f"{file}: not a {role} certificate: {rows[0].problem}", err=True)
+        raise typer.Exit(4)
+
+
+def verify(
+    file: Annotated[Path, typer.Argument(help="Chain, leaf first: PEM, or one DER certificate.")],
+    role: Annotated[str, typer.Option(help="What the leaf must be: secc, vehicle, contract, ...")],
+    root: Annotated[list[Path] | None, typer.Option("--root", help="Trusted root, PEM or DER; repeatable.")] = None,
+    tree: Annotated[Path | None, typer.Option("--tree", help="Trust the roots of this PKI, and ask its CRLs.")] = None,
+    cross: Annotated[list[Path] | None, typer.Option("--cross", help="Cross certificate; repeatable.")] = None,
+    ocsp: Annotated[Path | None, typer.Option("--ocsp", help="OCSP answer (DER) about the leaf.")] = None,
+    crl: Annotated[list[Path] | None, typer.Option("--crl", help="Revocation list, PEM or DER; repeatable.")] = None,
+    at: Annotated[str, typer.Option("--at", help="Judge as of then (ISO 8601); otherwise now.")] = "",
+    interop: Annotated[bool, typer.Option("--interop", help="Allow what peers of the -2 generation do.")] = False,
+    generation: Annotated[str, typer.Option(help="Profiles of iso15118-20 or iso15118-2.")] = "iso15118-20",
+    json: JsonFlag = False,
+) -> None:
+    """Say whether a chain is believed for a role, and, if not, which rule broke.
+
+    Examples: `v2g pki verify secc/chain.pem --role secc --root v2g/root.pem --ocsp secc/ocsp.der`,
+    `v2g pki verify certs/lab/contract/chain.pem --role contract --tree certs/lab`
+
+    Exit code 4 when it is not: the message begins with the rule's word (`expired`, `unknown_root`, `revoked`, ...).
+    """
+    from pki_tools.index import load_index
+    from pki_tools.judge import Case, judge, read_certificates, read_file, read_lists, tree_anchors, tree_lists
+
+    wanted, profiles = role_of(role), generation_of(generation)
+    anchors = [der for path in root or () for der in read_certificates(path)]
+    lists = list(read_lists(crl or ()))
+    if tree is not None:
+        index = load_index(tree)
+        anchors += tree_anchors(tree, index)
+        lists += tree_lists(tree, index)
+    if not anchors:
+        raise ConfigError("no root to trust", hint="--root FILE or --tree DIR")
+    try:
+        case = Case(
+            chain=read_certificates(file),
+            anchors=anchors,
+            role=wanted,
+            crosses=[der for path in cross or () for der in read_certificates(path)],
+            ocsp=read_file(ocsp) if ocsp else None,
+            crls=lists,
+            interop=interop,
+            generation=profiles,
+        )
+        found = judge(case, at=when(at) if at else now())
+    except (CertificateError, RevocationError) as error:
+        _tell_refusal(file, wanted.value, error, json=json)
+        raise typer.Exit(4) from None
+    _tell_judgement(file, found, json=json)
+
+
+def _tell_refusal(file: Path, role: str, error: CertificateError | RevocationError, *, json: bool) -> None:
+    if json:
+        record = {"file": str(file), "role": role, "verdict": "refused", "reason": error.reason}
+        print_json(record | {"message": str(error), "hint": error.hint})
+        return
+    say(f"{file}: {error.reason}: {error}", err=True)
+    if error.hint:
+        say(f"  {error.hint}", err=True)
+
+
+def _revocation(found: "Finding") -> str:
+    return f"revocation, {found.source}: {found.reason or 'good'}" if found.source else "revocation not checked"
+
+
+def _tell_judgement(file: Path, found: "Judgement", *, json: bool) -> None:
+    revocation = [f"{each.source or 'nobody'}: {each.reason or 'good'}" for each in found.findings]
+    if json:
+        ends = {"not_after": found.not_after, "revocation": revocation}
+        print_json({"file": str(file), "role": found.role.value, "verdict": "believed", "path": found.path, **ends})
+        return
+    say(f"{file}: believed as {found.role.value} until {found.not_after:%Y-%m-%d}")
+    for place, subject in enumerate(found.path):
+        asked = f"  ({_revocation(found.findings[place])})" if place < len(found.findings) else "  (trusted)"
+        say(f"  {subject}{asked}")

@@ -1,0 +1,116 @@
+"""Frames as lines: live ones, recorded ones, and the answers of a charger of ours to recorded ones."""
+
+import secrets
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from v2g.errors import ConfigError
+from v2g.io.capture.recorder import RecordConfig, Recorder
+from v2g.io.plc.recorded import without_keys
+from v2g.observe import Observe
+from v2g.slac.actions import Send
+from v2g.slac.describe import describe
+from v2g.slac.evse import EvseSlac, EvseSlacConfig
+from v2g.slac.replay import replay
+from v2g_cli.output import print_json, say_row
+from v2g_cli.plc_ip import describe_ip
+from v2g_cli.plc_source import Seen, Source, followed, frames, recorded
+
+_WAYS = {True: ">", False: "<", None: "-"}
+
+
+async def listen_to(
+    source: Source, printer: "Printer", *, seconds: float | None, count: int | None, record: Path | None
+) -> None:
+    """Print, and perhaps record, what is heard."""
+    recorder = Recorder(RecordConfig(file=record), application="v2g plc listen") if record else None
+    number = recorder.interface(source.name, "powerline port, listened to") if recorder else 0
+    left = count
+    try:
+        async for seen in frames(source, seconds=seconds):
+            printer.frame(seen)
+            if recorder is not None:
+                recorder.packet(number, without_keys(seen.data), outbound=seen.outbound)
+            if left is not None and (left := left - 1) <= 0:
+                return
+    finally:
+        if recorder is not None:
+            recorder.close()
+
+
+async def follow_file(file: Path, printer: "Printer") -> None:
+    """Print the frames of a recording, and those that are added to it."""
+    async for seen in followed(file):
+        printer.frame(seen)
+
+
+def into_charger(file: Path, printer: "Printer") -> None:
+    """Play the vehicle's frames to a charger of ours whose modem always takes the key."""
+    seen = list(recorded(file))
+    heard = [each for each in seen if each.outbound is False and each.data[12:14] == b"\x88\xe1"]
+    hosts = {each.data[6:12] for each in seen if each.outbound}
+    if not heard or len(hosts) != 1:
+        raise ConfigError(f"{file} is no recording of one charger's port", hint="record it with link.record")
+    start = heard[0].time_ns
+    core = EvseSlac(EvseSlacConfig(), mac=hosts.pop(), entropy=secrets.token_bytes)
+    core.prepare(0.0)
+    core.connect(0.0)
+    for at, action in replay(core, [((each.time_ns - start) / 1e9, each.data) for each in heard]):
+        time_ns = start + int(at * 1e9)
+        if isinstance(action, Send):
+            printer.frame(Seen(time_ns=time_ns, port="replay", data=action.frame, outbound=True))
+        elif isinstance(action, Observe):
+            printer.line(time_ns, "event", action.name, dict(action.data))
+        else:
+            printer.line(time_ns, "event", type(action).__name__, {})
+
+
+class Printer:
+    """Writes frames as lines: time, way, port, addresses, message, fields."""
+
+    def __init__(self, *, keys: bool, json: bool) -> None:
+        self._keys = keys
+        self._json = json
+
+    def frame(self, seen: Seen) -> None:
+        """Print one frame."""
+        if seen.data[12:14] != b"\x88\xe1":
+            ip = describe_ip(seen.data)
+            self._print(seen, ip.source, ip.destination, ip.name, dict(ip.fields), "")
+            return
+        told = describe(seen.data, secrets=self._keys)
+        self._print(seen, told.source, told.destination, told.name, dict(told.fields), told.problem)
+
+    def line(self, time_ns: int, kind: str, name: str, data: dict[str, Any]) -> None:
+        """Print something that is no frame."""
+        if self._json:
+            print_json({"time_ns": time_ns, kind: name, **data})
+            return
+        texts = " ".join(f"{key}={value}" for key, value in data.items())
+        say_row(_clock(time_ns), "*", kind, name, texts)
+
+    def _print(
+        self, seen: Seen, source: str, destination: str, name: str, fields: dict[str, str], problem: str
+    ) -> None:
+        if self._json:
+            record: dict[str, Any] = {
+                "time_ns": seen.time_ns,
+                "port": seen.port,
+                "outbound": seen.outbound,
+                "source": source,
+                "destination": destination,
+                "name": name,
+                "fields": fields,
+            }
+            notes = (("problem", problem), ("comment", seen.comment))
+            print_json(record | {key: note for key, note in notes if note})
+            return
+        texts = " ".join(f"{key}={value}" for key, value in fields.items())
+        ending = "".join(f" ({note})" for note in (problem, seen.comment) if note)
+        say_row(_clock(seen.time_ns), _WAYS[seen.outbound], source, destination, name, texts + ending)
+
+
+def _clock(time_ns: int) -> str:
+    """Return the time of day (UTC) with microseconds."""
+    return f"{datetime.fromtimestamp(time_ns // 1_000_000_000, UTC):%H:%M:%S}.{time_ns // 1000 % 1_000_000:06}"

@@ -1,0 +1,153 @@
+"""Where frames come from: a port that is listened to, or a recording."""
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import msgspec
+
+from v2g.errors import ConfigError, FrameError, TransportError
+from v2g.io.capture import recorder
+from v2g.io.capture.pcapng import ETHERNET, Packet
+from v2g.io.plc.link import PlcConfig, PlcLink
+from v2g.io.runtime.clock import wall_ns
+
+_ECHO_S = 0.2
+
+
+class Seen(msgspec.Struct, frozen=True, kw_only=True):
+    """One frame, when and where. `outbound` is from the host whose port it is; None when it is not known."""
+
+    time_ns: int
+    port: str
+    data: bytes
+    outbound: bool | None = None
+    comment: str = ""
+
+
+class Source(msgspec.Struct, frozen=True):
+    """A port to listen to, by the options of the command line; exactly one of them is given."""
+
+    interface: str | None = None
+    device: str | None = None
+    medium: Path | None = None
+    baud_rate: int = 115200
+
+    def __post_init__(self) -> None:
+        given = [each for each in (self.interface, self.device, self.medium) if each is not None]
+        if len(given) != 1:
+            raise ConfigError("name one port", hint="--interface eth1, --device /dev/ttyUSB0 or --medium FOLDER")
+
+    @property
+    def name(self) -> str:
+        """What the port is called."""
+        return self.interface or self.device or str(self.medium)
+
+    @contextlib.asynccontextmanager
+    async def open(self) -> AsyncIterator[PlcLink]:
+        """Open the port for listening. Raises TransportError."""
+        if self.interface is not None:
+            from v2g.io.plc.raw import RawLink
+
+            link: PlcLink = RawLink(self.interface, overhear=True)
+        elif self.device is not None:
+            from v2g.io.plc.serial import open_serial
+
+            link = open_serial(PlcConfig(device=self.device, baud_rate=self.baud_rate), None)
+        else:
+            async with _listening(self.medium) as link:
+                yield link
+            return
+        try:
+            yield link
+        finally:
+            link.close()
+
+    def heard(self, link: PlcLink, data: bytes) -> Seen:
+        """Return what was heard just now."""
+        ours = None if self.medium is not None else data[6:12] == link.mac
+        return Seen(time_ns=wall_ns(), port=self.name, data=data, outbound=ours)
+
+
+@contextlib.asynccontextmanager
+async def _listening(folder: Path | None) -> AsyncIterator[PlcLink]:
+    """Join a simulated line as one who only listens."""
+    import os
+
+    from v2g.io.plc.loopback import open_loopback
+    from v2g.io.simulation.medium import Medium
+
+    assert folder is not None
+    if not folder.is_dir():
+        raise TransportError(f"{folder} is no folder", hint="a running demo has RUN/medium")
+    medium = await Medium.attach(folder, f"listener-{os.getpid()}")
+    try:
+        yield open_loopback(PlcConfig(), medium)
+    finally:
+        medium.close()
+
+
+async def frames(source: Source, *, seconds: float | None = None) -> AsyncIterator[Seen]:
+    """Yield what is heard, until `seconds` are over, the port is gone, or SIGINT or SIGTERM comes."""
+    queue: asyncio.Queue[Seen | None] = asyncio.Queue()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, queue.put_nowait, None)
+    if seconds is not None:
+        loop.call_later(seconds, queue.put_nowait, None)
+    async with source.open() as link:
+        link.on_frame(lambda data: queue.put_nowait(source.heard(link, data)))
+        link.on_port(lambda present: None if present else queue.put_nowait(None))
+        while (seen := await queue.get()) is not None:
+            yield seen
+
+
+def recorded(path: Path) -> Iterator[Seen]:
+    """Yield the frames of a capture. Raises TransportError, FrameError."""
+    return map(_seen, recorder.packets(path))
+
+
+async def followed(path: Path, *, seconds: float | None = None) -> AsyncIterator[Seen]:
+    """Yield the frames of a capture, and those that are added to it."""
+    from v2g.io.capture.pcapng import Reader
+
+    loop, reader = asyncio.get_running_loop(), Reader()
+    stopped = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stopped.set)
+    if seconds is not None:
+        loop.call_later(seconds, stopped.set)
+    try:
+        file = path.open("rb")
+    except OSError as error:
+        raise TransportError(f"{path}: {error.strerror}", hint="name a pcapng file") from None
+    with file:
+        while True:
+            data = file.read(65536)
+            for record in reader.feed(data):
+                if isinstance(record, Packet):
+                    yield _seen(record)
+            if stopped.is_set():
+                return
+            if not data:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(stopped.wait(), _ECHO_S)
+
+
+def _seen(packet: Packet) -> Seen:
+    """Return a captured frame. Raises FrameError for what is no Ethernet frame."""
+    if packet.interface.link_type != ETHERNET:
+        raise FrameError(
+            f"the packets of {packet.interface.name or 'this capture'} are no Ethernet frames "
+            f"(link type {packet.interface.link_type})",
+            hint="capture on the modem's interface, not on `any`",
+        )
+    return Seen(
+        time_ns=packet.time_ns,
+        port=packet.interface.name,
+        data=packet.data,
+        outbound=packet.outbound,
+        comment=packet.comment,
+    )

@@ -1,0 +1,117 @@
+"""`v2g settle`: check a settlement bundle offline, and show what it holds."""
+
+from datetime import UTC, datetime
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from v2g.energy.settlement.records import MOST_REACTION_MS
+from v2g.errors import ConfigError
+from v2g_cli.output import print_json, print_table, say
+
+app = typer.Typer(
+    help="Prove and show what a charging session settles to.", no_args_is_help=True, rich_markup_mode="markdown"
+)
+Bundle = Annotated[Path, typer.Argument(metavar="DIR", help="Folder of a settlement bundle.")]
+Roots = Annotated[
+    list[Path] | None, typer.Option("--root", help="PEM file with roots of your own; otherwise those in the bundle.")
+]
+_ANY_REACTION_MS = 3_600_000
+"""What is shown is not judged by it."""
+
+JsonFlag = Annotated[bool, typer.Option("--json", help="One JSON record per line.")]
+
+
+def _anchors(roots: list[Path] | None) -> tuple[bytes, ...] | None:
+    from v2g.pki.credentials import load_chain
+
+    if not roots:
+        return None
+    try:
+        return tuple(der for root in roots for der in load_chain(root))
+    except OSError as error:
+        raise ConfigError(f"{error.filename}: {error.strerror}") from None
+
+
+Reaction = Annotated[
+    float,
+    typer.Option("--max-reaction", min=0, max=3600, help="Seconds of delay that the charger's power may claim."),
+]
+
+
+class Required(Enum):
+    """What has to stand behind energy that was fed back."""
+
+    NOTHING = "nothing"
+    SIGNED = "signed"
+
+
+@app.command()
+def verify(
+    directory: Bundle,
+    root: Roots = None,
+    reaction: Reaction = MOST_REACTION_MS / 1000,
+    require: Annotated[
+        Required, typer.Option("--require", help="signed: refuse what may be fed back without signed commands.")
+    ] = Required.NOTHING,
+    json: JsonFlag = False,
+) -> None:
+    """Recompute everything in a bundle: hash chain, signatures, registers, intervals, prices, certificate chains.
+
+    Example: `v2g settle verify runs/TIME/secc/settlements/SESSION --root pki/v2g/root.pem --root pki/mo/root.pem`
+
+    Exit code 9 when anything does not hold; the message names file and line.
+    """
+    from v2g.energy.settlement.bundle import verify_bundle
+    from v2g.io.storage.journal_file import read_files
+    from v2g.iso15118.metering import read_confirmation
+
+    files = read_files(directory)
+    report = verify_bundle(
+        files,
+        anchors=_anchors(root),
+        now=datetime.now(UTC),
+        confirmations=read_confirmation,
+        most_reaction_ms=round(reaction * 1000),
+        signed_only=require is Required.SIGNED,
+    )
+    if json:
+        print_json({"directory": str(directory), "verified": True, "report": report})
+        return
+    for line in report.lines():
+        say(line)
+    say(f"{directory}: verified")
+
+
+@app.command()
+def show(directory: Bundle, json: JsonFlag = False) -> None:
+    """Show intervals and priced lines of a bundle; it is verified first.
+
+    Example: `v2g settle show runs/TIME/secc/settlements/SESSION`
+    """
+    from v2g.energy.settlement.bundle import verify_bundle
+    from v2g.io.storage.journal_file import read_files
+    from v2g.iso15118.metering import read_confirmation
+
+    files = read_files(directory)
+    settlement = verify_bundle(files, confirmations=read_confirmation, most_reaction_ms=_ANY_REACTION_MS).settlement
+    if json:
+        for line in settlement.lines:
+            print_json(line)
+        return
+    print_table(
+        f"Session {settlement.session_id}",
+        ("interval (UTC)", "direction", "kWh", "price per kWh", "amount"),
+        (
+            (
+                f"{datetime.fromtimestamp(line.start_ms / 1000, UTC):%Y-%m-%d %H:%M:%S}",
+                line.direction,
+                f"{line.energy_mwh / 1e6:.6f}",
+                "none" if line.price is None else f"{line.price / 1e6:.6f}",
+                f"{line.amount / 1e6:.6f} {line.currency}",
+            )
+            for line in settlement.lines
+        ),
+    )

@@ -1,0 +1,227 @@
+"""`v2g station`: simulated charging stations against any OCPP back end."""
+
+import asyncio
+import contextlib
+import signal
+import ssl
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+import msgspec
+import typer
+from rich.live import Live
+from rich.table import Table
+
+from v2g import typed_json
+from v2g.errors import ConfigError, StoreError, TransportError
+from v2g.io.websocket.server import IDENTITY
+from v2g.pki.keys import read_secret
+from v2g_cli.output import say, terminal
+from v2g_cli.passwords import read_passwords
+from v2g_station.simulator.behaviour import Behaviour
+from v2g_station.simulator.fleet import MOST_REASONS, Fleet, Simulator
+
+ROWS = 20
+"""Stations that the table shows."""
+
+
+def station(
+    url: Annotated[
+        str, typer.Option("--url", help="OCPP-J endpoint without the identity: ws://host:port/ocpp, or wss.")
+    ],
+    count: Annotated[int, typer.Option("--count", min=1, max=10_000, help="How many stations.")] = 1,
+    prefix: Annotated[str, typer.Option("--prefix", help="Identities are the prefix and a number.")] = "SIM",
+    evses: Annotated[int, typer.Option("--evses", min=1, max=64, help="EVSEs of each.")] = 2,
+    version: Annotated[list[str] | None, typer.Option("--ocpp", help="2.1 or 2.0.1; may be repeated.")] = None,
+    password: Annotated[
+        str | None, typer.Option("--password", envvar="V2G_STATION_PASSWORD", help="HTTP Basic, for all of them.")
+    ] = None,
+    passwords: Annotated[
+        Path | None, typer.Option("--passwords", help="CSV of identity,password, mode 0600: each station's own.")
+    ] = None,
+    ca: Annotated[Path | None, typer.Option("--ca", help="PEM file of the root of wss servers.")] = None,
+    certificate: Annotated[
+        str | None,
+        typer.Option("--cert", help="PEM file of a station's certificate, its chain after it; {identity} differs."),
+    ] = None,
+    key: Annotated[
+        str | None, typer.Option("--key", help="PEM file of its key, mode 0600; {identity} differs.")
+    ] = None,
+    speed: Annotated[float, typer.Option("--speed", min=1, max=10_000, help="Simulated seconds per second.")] = 1.0,
+    duration: Annotated[float | None, typer.Option("--duration", min=0, help="Seconds; else until Ctrl-C.")] = None,
+    behaviour: Annotated[
+        Path | None, typer.Option("--behaviour", help="TOML: arrivals, vehicles, offline spells, faults.")
+    ] = None,
+    message_timeout: Annotated[
+        int, typer.Option("--message-timeout", min=1, max=3600, help="Seconds that an answer may take.")
+    ] = 30,
+    seed: Annotated[int, typer.Option("--seed", help="The same seed, the same drivers.")] = 0,
+    store: Annotated[Path | None, typer.Option("--store", help="Folder of the stations' memories.")] = None,
+    report: Annotated[Path | None, typer.Option("--report", help="File for the report, JSON.")] = None,
+    live: Annotated[bool, typer.Option("--live/--no-live", help="Show a table while it runs.")] = True,
+) -> None:
+    """Simulate charging stations: the charger's own OCPP code over simulated drivers, vehicles and hardware.
+
+    Example: `v2g station --url ws://127.0.0.1:9000/ocpp --count 100 --speed 60 --duration 60 --report report.json`
+    """
+    fleet = _fleet(
+        {
+            "url": url,
+            "count": count,
+            "prefix": prefix,
+            "evses": evses,
+            "password": password,
+            "passwords": {} if passwords is None else read_passwords(passwords),
+            "with_certificates": certificate is not None,
+            "speed": speed,
+            "message_timeout_s": message_timeout,
+            "seed": seed,
+            "store": store,
+            "ca": ca,
+            "behaviour": _behaviour(behaviour),
+        }
+        | ({"versions": tuple(version)} if version else {})
+    )
+    if report is not None and not report.absolute().parent.is_dir():
+        raise ConfigError(f"{report}: there is no such folder", hint="make it first")
+    simulator = Simulator(fleet, _contexts(fleet, ca, certificate, key))
+    shown = Live(console=terminal(err=True), auto_refresh=False) if live and sys.stderr.isatty() else None
+    look = _told_once() if shown is None else lambda each: shown.update(table(each), refresh=True)
+    with shown or contextlib.nullcontext():
+        asyncio.run(_run(simulator, duration, look))
+    _write(msgspec.json.format(msgspec.json.encode(simulator.report()), indent=2).decode(), report)
+    if not simulator.tally.boot_s:
+        ((reason, _times),) = simulator.tally.kept_out.most_common(1) or [("the back end has not answered yet", 1)]
+        raise TransportError(f"no station got in: {reason}", hint="is it running, is --url right, are they admitted?")
+
+
+async def _run(simulator: Simulator, duration: float | None, look: Callable[[Simulator], None]) -> None:
+    """Run until the time is over, SIGINT or SIGTERM."""
+    running = asyncio.create_task(simulator.run(duration, look))
+    with contextlib.suppress(ValueError, RuntimeError):  # signals come to the main thread only
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, running.cancel)
+    with contextlib.suppress(asyncio.CancelledError):
+        await running
+
+
+def _told_once() -> Callable[[Simulator], None]:
+    """Return what tells, on standard error, each reason that keeps stations out when it comes first."""
+    told: set[str] = set()
+
+    def tell(simulator: Simulator) -> None:
+        for reason in simulator.tally.kept_out.keys() - told:
+            if len(told) < MOST_REASONS:
+                told.add(reason)
+                say(f"not let in: {reason}", err=True)
+
+    return tell
+
+
+def _write(text: str, file: Path | None) -> None:
+    if file is None:
+        say(text, lines=True)
+        return
+    try:
+        file.write_text(text + "\n")
+    except OSError as error:
+        say(text, lines=True)  # what was measured is not lost
+        raise StoreError(f"{file}: {error.strerror}", hint="the report is on standard output instead") from None
+
+
+def _contexts(
+    fleet: Fleet, ca: Path | None, certificate: str | None, key: str | None
+) -> Callable[[str], ssl.SSLContext | None]:
+    """Return what gives each station its side of TLS. Raises ConfigError, KeyAccessError for any that there is not."""
+    if (certificate is None) != (key is None):
+        raise ConfigError("--cert and --key belong together", hint="name both, or neither")
+    if not fleet.url.startswith("wss:"):
+        if certificate is not None:
+            raise ConfigError("--cert needs TLS", hint="wss://host:port/ocpp")
+        return lambda _: None
+    if certificate is None or key is None:
+        shared = _context(ca)
+        return lambda _: shared
+    if fleet.count > 1 and "{identity}" not in certificate:
+        hint = "--cert 'certs/{identity}/chain.pem'"
+        raise ConfigError("each station has a certificate of its own, whose common name it is", hint=hint)
+    made = {
+        identity: _context(ca, *(Path(each.replace("{identity}", identity)) for each in (certificate, key)))
+        for identity in fleet.identities
+    }
+    return made.__getitem__
+
+
+def _context(ca: Path | None, certificate: Path | None = None, key: Path | None = None) -> ssl.SSLContext:
+    try:
+        context = ssl.create_default_context(cafile=ca)
+    except OSError as error:  # ssl.SSLError is one
+        raise ConfigError(f"--ca: {error}", hint="it is a PEM file") from None
+    if certificate is not None and key is not None:
+        read_secret(key)
+        try:
+            context.load_cert_chain(certificate, key)
+        except OSError as error:
+            hint = "a PEM file, the station's certificate first, and the key that belongs to it"
+            raise ConfigError(f"--cert {certificate}: {error}", hint=hint) from None
+    return context
+
+
+def _fleet(fields: dict[str, Any]) -> Fleet:
+    try:
+        fleet = typed_json.convert(fields, Fleet)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"station: {error}", hint="v2g station --help") from None
+    try:
+        parts = urlsplit(fleet.url)
+        usable = parts.scheme in ("ws", "wss") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable:
+        raise ConfigError(f"{fleet.url!r} is no URL of a back end", hint="ws://host:port/ocpp, or wss://")
+    if not IDENTITY.fullmatch(f"{fleet.prefix}{fleet.count}"):
+        raise ConfigError(
+            f"--prefix {fleet.prefix!r} makes no identities",
+            hint="1 to 48 letters, digits or *_=+|@.- with the number (OCPP-J 3.1.1)",
+        )
+    if fleet.passwords and (lacking := [each for each in fleet.identities if each not in fleet.passwords]):
+        hint = "v2g csms password --generate makes them; --count and --prefix name the stations"
+        raise ConfigError(f"--passwords has none for {lacking[0]}", hint=hint)
+    return fleet
+
+
+def _behaviour(path: Path | None) -> Behaviour:
+    if path is None:
+        return Behaviour()
+    try:
+        return msgspec.toml.decode(path.read_bytes(), type=Behaviour)
+    except (OSError, msgspec.DecodeError) as error:
+        raise ConfigError(f"{path}: {error}", hint="docs/how-to/simulate-stations.md lists the keys") from None
+
+
+def table(simulator: Simulator) -> Table:
+    """Return what the stations do now."""
+    summary = simulator.report()
+    title = (
+        f"{summary['online']} of {summary['stations']} online · {summary['charging']} charging · "
+        f"{summary['power_kw']} kW · {summary['energy_kwh']} kWh · {summary['export_kwh']} kWh back · "
+        f"{summary['frames_sent']} frames sent · "
+        f"{summary['waiting']} messages wait · {summary['call_errors']} errors"
+    )
+    kept_out = next((f"not let in: {reason}" for reason in summary["kept_out"]), None)
+    found = Table("Station", "Link", "EVSEs", "Power", "Energy", "Back", "Waiting", title=title, caption=kept_out)
+    for each in simulator.stations[:ROWS]:
+        bays = each.site.bays.values()
+        found.add_row(
+            each.identity,
+            "online" if each.runner.online.is_set() else "offline",
+            " ".join(bay.phase for bay in bays),
+            f"{sum(bay.power_w for bay in bays) / 1000:.1f} kW",
+            f"{sum(bay.import_mwh for bay in bays) / 1_000_000:.2f} kWh",
+            f"{sum(bay.export_mwh for bay in bays) / 1_000_000:.2f} kWh",
+            str(len(each.runner.core.outbox)),
+        )
+    return found

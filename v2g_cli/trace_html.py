@@ -1,0 +1,153 @@
+"""A conversation as one HTML file that loads nothing: message trees, times, search, and a picture of the whole."""
+
+import json
+from html import escape
+from typing import Any, Final
+
+from v2g.iso15118.trace_read import Entry, leaves, runs, summary, times, word
+from v2g_cli.trace_picture import opening, picture
+
+_STYLE: Final = """
+:root{--fg:#1a1a1a;--bg:#fff;--dim:#666;--line:#ddd;--ev:#2e7d32;--se:#00695c;--bad:#c0392b;--warn:#b26a00}
+body{font:15px/1.45 system-ui,sans-serif;margin:1.5em auto;max-width:75em;padding:0 1em;color:var(--fg);
+background:var(--bg)}h2{font-size:1.1em;margin:2em 0 .5em}h3{font-size:1em;
+font-weight:normal;color:var(--dim);margin:1em 0 .2em}.wide{overflow-x:auto}svg{width:100%;min-width:60em;height:auto}
+svg text{font:11px system-ui,sans-serif;fill:var(--dim)}svg .axis{stroke:var(--line)}svg .power{fill:none;
+stroke:#8e44ad;stroke-width:1.5}svg .answer{fill:var(--se)}svg .late{fill:var(--bad)}svg .limit{stroke:var(--bad);
+stroke-dasharray:4 3}svg .vehicle{stroke:var(--ev)}svg .charger{stroke:var(--se)}svg .fact{stroke:var(--dim)}
+input{font:inherit;padding:.3em .6em;width:min(30em,60%)}button{font:inherit}
+details{border-bottom:1px solid var(--line)}summary{cursor:pointer;padding:.15em 0;list-style:none;display:flex;
+align-items:baseline}summary:hover{background:color-mix(in srgb,var(--fg) 6%,transparent)}
+.n,.t,.a,.f{color:var(--dim)}.n{flex:0 0 3em}.t,.a{flex:0 0 6em}.f{flex:1;min-width:0;overflow:hidden;
+white-space:nowrap;text-overflow:ellipsis}details[open] .f{white-space:normal}.vehicle b{color:var(--ev)}
+.charger b{color:var(--se)}.name{flex:0 0 20em}.next{flex:none;
+padding-left:.6em;color:var(--warn)}
+.FAILED,.late .a{color:var(--bad)}
+.WARNING{color:var(--warn)}ul{margin:.1em 0 .3em 1.2em;padding:0;list-style:none}li span{color:var(--dim)}
+.tree{padding:.3em 0 .8em 3em;overflow-wrap:anywhere}code{font-size:.85em}table{border-collapse:collapse}
+td,th{padding:.1em 1.2em .1em 0;text-align:right}td:first-child,th:first-child{text-align:left}
+@media (max-width:60em){summary{flex-wrap:wrap}.name{flex:1 0 14em}.f{flex:1 0 100%;white-space:normal;
+overflow-wrap:anywhere}.n{flex-basis:2.4em}.t,.a{flex-basis:5em}.next{padding-left:0}.tree{padding-left:0}}
+@media (prefers-color-scheme:dark){:root{--fg:#eee;--bg:#111;--dim:#aaa;--line:#333;--ev:#81c784;--se:#4db6ac;
+--bad:#ff6b5e;--warn:#ffb74d}}
+"""
+
+_SCRIPT: Final = """
+const box=document.querySelector('#search'),count=document.querySelector('#count');
+const rows=[...document.querySelectorAll('details')];
+function look(){const words=box.value.toLowerCase().split(/\\s+/).filter(Boolean);let n=0;
+for(const row of rows){const found=words.every(w=>row.dataset.text.includes(w));row.hidden=!found;n+=found}
+count.textContent=words.length?n+' of '+rows.length:''}
+box.addEventListener('input',look);
+document.querySelector('#all').addEventListener('click',()=>{const shown=rows.filter(r=>!r.hidden);
+const open=!shown.every(r=>r.open);for(const r of shown)r.open=open});
+for(const mark of document.querySelectorAll('svg [data-n]'))mark.addEventListener('click',()=>{
+const row=document.querySelector('#m'+mark.dataset.n);row.hidden=false;row.open=true;
+row.scrollIntoView({block:'center'})});
+"""
+
+
+_SEARCH: Final = (
+    '<p><input id="search" type="search" placeholder="Search: names, fields, values, states" '
+    'aria-label="Search messages"> <button id="all">open or close all</button> <span id="count"></span></p>'
+)
+
+
+def page(title: str, found: list[Entry]) -> str:
+    """Return the page."""
+    parts = [f"<h1>{escape(title)}</h1>"]
+    for run, conversation in runs(found).items():
+        first = conversation[0].line
+        session = next((each.line.session for each in conversation if each.line.session), "none")
+        parts.append(
+            f"<h2>Session {escape(session)}</h2><p>Run {escape(run)}, as {escape(first.process)} saw it from "
+            f"{escape(first.time)}</p>"
+        )
+        parts.append(f'<div class="wide">{picture(conversation)}</div>')
+        if begins := opening(conversation):
+            zoomed = picture(begins, begin_ms=begins[0].at_ms)
+            parts.append(f'<h3>The first second of messages</h3><div class="wide">{zoomed}</div>')
+    parts += [
+        "<h2>Messages</h2>",
+        _SEARCH,
+        *(_row(each) for each in found),
+        "<h2>Answer times, ms</h2>",
+        f'<div class="wide">{_times(found)}</div>',
+    ]
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width,initial-scale=1">'
+        f"<title>{escape(title)}</title><style>{_STYLE}</style></head>\n<body>\n"
+        + "\n".join(parts)
+        + f"\n<script>{_SCRIPT}</script></body></html>\n"
+    )
+
+
+def _row(entry: Entry) -> str:
+    line = entry.line
+    answer = "" if entry.answer_ms is None else f"{entry.answer_ms:.1f} ms"
+    name = line.name if entry.speaker else f"{line.stage} {line.name}"
+    fields = "  ".join(f"{label} {value}" for label, value in summary(line))
+    code = line.body.get("ResponseCode", "") if isinstance(line.body, dict) else ""
+    judged = str(code).partition("_")[0].upper()
+    moved = f'<span class="next">⇒ {escape(line.next)}</span>' if line.next != line.state else ""
+    classes = " ".join(filter(None, (entry.speaker or "fact", "late" if entry.late else "")))
+    searched = " ".join(
+        [name, entry.speaker, line.state, line.next, line.stream, line.error]
+        + [f"{path} {word(value)}" for path, value in leaves(line.body)]
+    )
+    return (
+        f'<details id="m{entry.number}" class="{classes}" data-text="{escape(searched.lower())}"><summary>'
+        f'<span class="n">{entry.number}</span><span class="t">{entry.at_ms / 1000:.3f} s</span>'
+        f'<span class="a">{answer}</span><span class="name"><b>{escape(entry.speaker)}</b> '
+        f'{escape(name or "unreadable")}</span><span class="f {escape(judged)}">{escape(fields or line.error)}</span>'
+        f"{moved}</summary>{_whole(entry)}</details>"
+    )
+
+
+def _whole(entry: Entry) -> str:
+    line = entry.line
+    facts = [line.time, line.stream, f"state {line.state}" if line.state else "", f"run {line.run}", line.error]
+    facts += [f"withheld: {', '.join(line.withheld)}"] if line.withheld else []
+    octets = f"<p><code>{escape(line.exi)}</code></p>" if line.exi else ""
+    told = escape(", ".join(filter(None, facts)))
+    return f'<div class="tree"><p>{told}</p>{_tree(line.body)}{octets}</div>'
+
+
+def _tree(value: Any) -> str:
+    if isinstance(value, dict) and value.keys() != {"Exponent", "Value"}:
+        children = value.items()
+    elif isinstance(value, list):
+        children = ((f"[{at}]", each) for at, each in enumerate(value))  # type: ignore[assignment]
+    else:
+        return ""
+    items = "".join(
+        f"<li><span>{escape(str(label))}</span> {_leaf(each)}{_tree(each)}</li>" for label, each in children
+    )
+    return f"<ul>{items}</ul>"
+
+
+def _leaf(value: Any) -> str:
+    if isinstance(value, dict):
+        number = value.keys() == {"Exponent", "Value"}
+        return escape(word(value["Value"] * 10.0 ** value["Exponent"])) if number else ""
+    if isinstance(value, list):
+        return ""
+    return escape(json.dumps(value, ensure_ascii=False) if isinstance(value, str) else word(value))
+
+
+def _times(found: list[Entry]) -> str:
+    heads = ("message", "count", "median", "p99", "longest", "within", "timeout", "late")
+    rows = [
+        (
+            each.message,
+            str(each.count),
+            *("" if v is None else f"{v:.1f}" for v in (each.median, each.p99, each.longest)),
+            *("" if v is None else f"{v:.0f}" for v in (each.performance, each.timeout)),
+            str(each.late),
+        )
+        for each in times(found)
+    ]
+    head = "".join(f"<th>{each}</th>" for each in heads)
+    body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"

@@ -1,0 +1,144 @@
+"""All functional blocks of a station on one kernel, and the one table of what they answer."""
+
+from collections.abc import Callable
+
+from v2g_station.blocks.authorization.authorization import Authorizer
+from v2g_station.blocks.authorization.cache import Cache
+from v2g_station.blocks.authorization.local_list import LocalList
+from v2g_station.blocks.availability import Availability
+from v2g_station.blocks.connection.network import NetworkProfiles
+from v2g_station.blocks.connection.outbox import Outbox
+from v2g_station.blocks.cost.local_cost import LocalCosts
+from v2g_station.blocks.cost.tariff_cost import TariffCost
+from v2g_station.blocks.cost.tariffs import Tariffs
+from v2g_station.blocks.data_transfer import DataTransfer
+from v2g_station.blocks.der.der import DerControls
+from v2g_station.blocks.der.reactive import DerReactive
+from v2g_station.blocks.der.response import DerResponse
+from v2g_station.blocks.diagnostics.data_collector import DataCollector
+from v2g_station.blocks.diagnostics.diagnostics import Diagnostics
+from v2g_station.blocks.diagnostics.monitor import factory_monitors
+from v2g_station.blocks.diagnostics.monitoring import Monitors
+from v2g_station.blocks.display import Display
+from v2g_station.blocks.evse import Connector, Evse
+from v2g_station.blocks.firmware import FirmwareUpdates
+from v2g_station.blocks.payment.payment import Payments
+from v2g_station.blocks.payment.web_payment import WebPayments
+from v2g_station.blocks.provisioning import Provisioning
+from v2g_station.blocks.publishing import Publishing
+from v2g_station.blocks.remote_control import RemoteControl
+from v2g_station.blocks.reservation import Reservations
+from v2g_station.blocks.security.certificate_store import CertificateStore
+from v2g_station.blocks.security.signing import Signing
+from v2g_station.blocks.settings import NEEDS, StationSettings, with_der
+from v2g_station.blocks.smart_charging.dynamic_profiles import DynamicProfiles
+from v2g_station.blocks.smart_charging.energy_transfer import EnergyTransfers
+from v2g_station.blocks.smart_charging.external_limits import ExternalLimits
+from v2g_station.blocks.smart_charging.frequency import FrequencyResponse
+from v2g_station.blocks.smart_charging.high_level import HighLevel
+from v2g_station.blocks.smart_charging.load_balancing import LoadBalancing
+from v2g_station.blocks.smart_charging.priority import PriorityCharging
+from v2g_station.blocks.smart_charging.smart_charging import SmartCharging
+from v2g_station.blocks.transactions.managed import ManagedSessions
+from v2g_station.blocks.transactions.metering import Metering
+from v2g_station.blocks.transactions.resumption import Resumption
+from v2g_station.blocks.transactions.sessions import Sessions
+from v2g_station.blocks.transactions.transaction_limits import TransactionLimits
+from v2g_station.blocks.transactions.transactions import MeterSample
+from v2g_station.kernel.kernel import Drawers, Handler, Kernel, Moment
+
+
+class Blocks:
+    """The blocks. `read` gives what the meter of an EVSE shows now (0: the main meter), None when there is none."""
+
+    def __init__(
+        self,
+        settings: StationSettings,
+        drawers: Drawers,
+        moment: Moment,
+        *,
+        entropy: Callable[[int], bytes],
+        read: Callable[[int], MeterSample | None],
+    ) -> None:
+        self.kernel = kernel = Kernel(
+            with_der(settings), drawers, moment, entropy, scale=settings.scale, values=settings.values
+        )
+        self.settings = settings
+        self.evses = {
+            number: Evse(
+                number=number,
+                connectors=[
+                    Connector(number=position, fixed_cable=connector.fixed_cable, station_end=connector.fixed_cable)
+                    for position, connector in enumerate(evse.connectors, 1)
+                ],
+            )
+            for number, evse in enumerate(settings.layout.evses, 1)
+        }
+        self.networks = NetworkProfiles(kernel, settings.network, settings.identity)
+        self.outbox = Outbox(kernel, limit=settings.max_events)
+        self.sessions = (ManagedSessions if settings.managed else Sessions)(kernel, self.outbox, self.evses, read)
+        self.resumption = Resumption(kernel, self.evses, self.sessions)
+        self.availability = Availability(kernel, self.evses)
+        self.cache = Cache(kernel)
+        self.local_list = LocalList(kernel)
+        self.authorizer = Authorizer(kernel, self.evses, self.sessions, self.cache, self.local_list)
+        self.reservations = Reservations(kernel, self.evses, self.availability)
+        self.smart_charging = SmartCharging(kernel, self.evses, self.sessions)
+        self.remote_control = RemoteControl(
+            kernel, self.evses, self.sessions, self.authorizer, managed=settings.managed
+        )
+        self.provisioning = Provisioning(kernel, self.evses, self.sessions, self.resumption, managed=settings.managed)
+        self.metering = Metering(kernel, self.evses, self.sessions, self.outbox, read)
+        self.tariff_cost = TariffCost(kernel, self.sessions)
+        self.tariffs = Tariffs(kernel, self.evses, self.sessions, self.cache)
+        self.local_costs = LocalCosts(kernel, self.evses, self.sessions, self.tariffs, read, managed=settings.managed)
+        self.energy_transfers = EnergyTransfers(kernel, self.sessions)
+        self.data_transfer = DataTransfer(kernel)
+        self.monitors = Monitors(kernel, self.outbox, factory=factory_monitors(kernel.model))
+        self.data_collector = DataCollector(kernel, self.evses, read)
+        self.diagnostics = Diagnostics(kernel, self.outbox, self.evses, self.monitors, self.cache, self.local_list)
+        self.diagnostics.collected = self.data_collector.log
+        self.certificates = CertificateStore(kernel, settings.roots)
+        self.signing = Signing(kernel, self.certificates, settings.chains)
+        self.firmware = FirmwareUpdates(kernel, self.certificates)
+        self.publishing = Publishing(kernel, self.outbox)
+        self.display = Display(kernel, self.evses)
+        self.der = DerControls(
+            kernel, self.outbox, settings.der_controls, inverter=settings.inverter, nominal_v=settings.nominal_v
+        )
+        self.der_response = DerResponse(
+            kernel, self.evses, self.der, nominal_hz=settings.nominal_hz, nominal_v=settings.nominal_v
+        )
+        self.der_reactive = DerReactive(
+            kernel, self.evses, self.der, read, nominal_v=settings.nominal_v, max_var=settings.inverter.max_var
+        )
+        self.der_reactive.out = self.der_response.out
+        self.der_response.on_follow.append(self.der_reactive.follow)
+        self.high_level = HighLevel(kernel, self.evses, self.sessions, self.smart_charging, self.outbox)
+        self.external_limits = ExternalLimits(kernel, self.evses, self.sessions, self.smart_charging)
+        self.dynamic_profiles = DynamicProfiles(kernel, self.smart_charging)
+        self.frequency = FrequencyResponse(kernel, self.evses, self.smart_charging)
+        self.load_balancing = LoadBalancing(kernel, self.evses, self.smart_charging, read)
+        self.priority = PriorityCharging(kernel, self.evses, self.sessions, self.smart_charging, self.outbox)
+        self.transaction_limits = TransactionLimits(kernel, self.evses, self.sessions, read)
+        self.web_payments = WebPayments(kernel, self.evses)
+        self.payments = Payments(
+            kernel, self.evses, self.sessions, self.authorizer, self.transaction_limits, self.outbox
+        )
+        self.table = self._gather()
+
+    def _gather(self) -> dict[str, Handler]:
+        """The one table of answers: action -> function of its block."""
+        blocks = (
+            self.networks, self.sessions, self.availability, self.cache, self.local_list, self.reservations,
+            self.smart_charging, self.remote_control, self.provisioning, self.tariff_cost, self.tariffs,
+            self.energy_transfers, self.data_transfer, self.monitors, self.diagnostics, self.certificates,
+            self.signing, self.firmware, self.publishing, self.display, self.dynamic_profiles, self.frequency, self.der,
+            self.web_payments, self.priority,
+        )  # fmt: skip
+        found = {action: handler for block in blocks for action, handler in block.answers.items()}
+        for ability, actions in NEEDS.items():
+            if ability not in self.settings.able:
+                for action in actions:
+                    del found[action]
+        return found

@@ -1,0 +1,371 @@
+"""Who may charge, and who may end it (functional block C): asked of the CSMS, known from the list or the cache."""
+
+from collections.abc import Callable, Mapping
+from typing import Literal, NamedTuple
+
+from v2g.ocpp.messages.authorization import AuthorizeRequest, AuthorizeResponse, IdToken
+from v2g.ocpp.messages.base import Message, OCSPRequestData
+from v2g.ocpp.messages.transactions import TransactionEventRequest, TransactionEventResponse, TransactionLimit
+from v2g_station.blocks.authorization.cache import Cache, Known
+from v2g_station.blocks.authorization.local_list import LocalList
+from v2g_station.blocks.evse import Authorization, Contract, Evse, Indicate, StopButton, Token
+from v2g_station.blocks.transactions.sessions import NOBODY, Sessions
+from v2g_station.kernel.kernel import Answer, Kernel
+
+Source = Literal["csms", "cache", "list", "offline", "remote", "terminal", "none"]
+Usable = Callable[[Evse, IdToken, str | None], tuple[bool, int | None]]
+"""Whether an EVSE may be used by somebody of a group: yes or no, and the reservation that he has."""
+
+
+class Verdict(NamedTuple):
+    """What was found out about an identifier."""
+
+    accepted: bool
+    group: str | None = None
+    source: Source = "csms"
+    evse_ids: tuple[int, ...] = ()
+    language: str | None = None
+    limit: TransactionLimit | None = None
+    message: str = ""
+
+
+REFUSED = Verdict(accepted=False)
+
+
+class Authorizer:
+    """Decides for all EVSEs."""
+
+    def __init__(
+        self, kernel: Kernel, evses: Mapping[int, Evse], sessions: Sessions, cache: Cache, local_list: LocalList
+    ) -> None:
+        self._k = kernel
+        self._evses = evses
+        self._sessions = sessions
+        self._cache = cache
+        self._list = local_list
+        self.usable: Usable = lambda _evse, _token, _group: (True, None)
+        self._floating: Authorization | None = None
+
+    # -- somebody is there
+
+    def token(self, fact: Token) -> None:
+        """Somebody identifies himself: to end what he began, or to begin."""
+        if fact.evse_id is not None:
+            chosen = self._evses.get(fact.evse_id)
+            candidates = [chosen] if chosen is not None else []
+        else:
+            candidates = list(self._evses.values())
+        running = [evse for evse in candidates if evse.authorization is not None]
+        for evse in running:
+            if evse.authorization is not None and same(evse.authorization.id_token, fact.id_token):
+                self._stop(evse, fact.id_token)  # E07.FR.01
+                return
+        if self._release_cable(candidates, fact.id_token):
+            return
+        if running and not any(self._begins(evse) for evse in candidates):
+            self._other_token(fact, running)
+            return
+        self._begin(fact, candidates)
+
+    def stop_button(self, fact: StopButton) -> None:
+        """The driver ends without identifying himself (E07.FR.04)."""
+        evse = self._evses[fact.evse_id]
+        if evse.authorization is not None:
+            self._sessions.end_authorization(evse, "StopAuthorized", "Local")
+
+    def plugged(self, evse: Evse) -> None:
+        """Give an EVSE to whoever has identified himself and was waited for."""
+        if evse.plugged is None or evse.authorization is not None:
+            return
+        found = self._floating
+        if found is not None and self.usable(evse, found.id_token, found.group)[0]:
+            self._floating = None
+            self._k.cancel("authorization.floating")
+            self._grant(
+                evse,
+                found.id_token,
+                Verdict(
+                    accepted=True, group=found.group, source=found.source, evse_ids=found.evse_ids, limit=found.limit
+                ),
+            )
+        elif not self._k.model.flag("AuthCtrlr.Enabled") and self.usable(evse, NOBODY, None)[0]:
+            self._grant(evse, NOBODY, Verdict(accepted=True, source="none"))  # C02: nobody need identify himself
+
+    def _begins(self, evse: Evse) -> bool:
+        return evse.authorization is None
+
+    def _release_cable(self, candidates: list[Evse], id_token: IdToken) -> bool:
+        """Unlock a cable that was kept for its owner (E05.FR.11, E09.FR.03, E10.FR.01)."""
+        for evse in candidates:
+            kept = evse.authorization is None and any(connector.locked for connector in evse.connectors)
+            if kept and evse.owner is not None and same(evse.owner, id_token):
+                self._sessions.unlock(evse)
+                return True
+        return False
+
+    def _stop(self, evse: Evse, id_token: IdToken) -> None:
+        self._sessions.end_authorization(evse, "StopAuthorized", "Local", id_token)
+
+    def _other_token(self, fact: Token, running: list[Evse]) -> None:
+        """A different identifier while a transaction runs: of the same group, a master pass, or nobody (C09, C16)."""
+        known = self._known(fact.id_token)
+        if known is not None and known.status == "Accepted" and known.group is not None:
+            self._end_by_group(fact, running, known.group)  # C09.FR.04, .07
+            return
+        if not self._k.online:
+            self._show(fact.evse_id, "rejected")
+            return
+
+        def answered(answer: Answer) -> None:
+            if isinstance(answer, AuthorizeResponse):
+                self._cache.learn(fact.id_token, answer.id_token_info, authorized=True)
+                info = answer.id_token_info
+                if info.status == "Accepted" and info.group_id_token is not None:  # C09.FR.11
+                    self._end_by_group(fact, running, info.group_id_token.id_token)
+                    return
+            self._show(fact.evse_id, "rejected")
+
+        self._k.call(AuthorizeRequest(id_token=fact.id_token), answered)  # C09.FR.05
+
+    def _end_by_group(self, fact: Token, running: list[Evse], group: str) -> None:
+        if group == self._master():
+            self._master_pass(fact)
+            return
+        for evse in running:
+            if evse.authorization is not None and evse.authorization.group == group:
+                self._stop(evse, fact.id_token)
+                return
+        self._show(fact.evse_id, "rejected")
+
+    def _master_pass(self, fact: Token) -> None:
+        """End transactions for whoever holds the master pass (C16)."""
+        for evse in list(self._evses.values()):
+            if evse.authorization is not None and (not fact.chosen or evse.number in fact.chosen):
+                self._sessions.end_authorization(evse, "StopAuthorized", "MasterPass", fact.id_token)
+
+    def _master(self) -> str:
+        return self._k.model.text("AuthCtrlr.MasterPassGroupId") or "\0"
+
+    # -- beginning
+
+    def _begin(self, fact: Token, candidates: list[Evse]) -> None:
+        evse = self._place(candidates) if fact.evse_id is None else candidates[0] if candidates else None
+        if evse is None and not any(each.free for each in candidates):
+            self._show(fact.evse_id, "no_evse")
+            return
+        if evse is not None:
+            if evse.asking is not None:
+                return
+            evse.asking = fact.id_token
+
+        def decided(verdict: Verdict) -> None:
+            if evse is not None:
+                evse.asking = None
+                self._decide(evse, fact.id_token, verdict)
+            else:
+                self._float(fact.id_token, verdict)
+
+        self.judge(fact.id_token, decided)
+
+    def _place(self, candidates: list[Evse]) -> Evse | None:
+        """Return the EVSE that somebody at a common reader means: where a vehicle waits, or the only one."""
+        open_ = [evse for evse in candidates if evse.authorization is None]
+        waiting = [evse for evse in open_ if evse.plugged is not None]
+        if waiting:
+            return waiting[0]
+        return open_[0] if len(open_) == 1 else None
+
+    def _float(self, id_token: IdToken, verdict: Verdict) -> None:
+        """Remember who identified himself until he plugs in somewhere."""
+        if not verdict.accepted or verdict.group == self._master():
+            self._show(None, "rejected")
+            return
+        self._floating = Authorization(
+            id_token=id_token,
+            group=verdict.group,
+            source=verdict.source,
+            evse_ids=verdict.evse_ids,
+            limit=verdict.limit,
+        )
+        self._show(None, "plug_in")
+        timeout = self._k.model.number("TxCtrlr.EVConnectionTimeOut")
+        self._k.after("authorization.floating", timeout, self._unfloat)
+
+    def _unfloat(self) -> None:
+        self._floating = None
+        self._show(None, "timeout")
+
+    def _decide(self, evse: Evse, id_token: IdToken, verdict: Verdict) -> None:
+        if verdict.accepted and verdict.group == self._master():
+            self._master_pass(Token(id_token=id_token, evse_id=None))  # C12.FR.09, C16.FR.03
+            return
+        allowed, _ = self.usable(evse, id_token, verdict.group)
+        elsewhere = bool(verdict.evse_ids) and evse.number not in verdict.evse_ids
+        if not verdict.accepted or elsewhere or not allowed or evse.authorization is not None:
+            self._show(evse.number, "rejected")
+            return
+        self._grant(evse, id_token, verdict)
+
+    def _grant(self, evse: Evse, id_token: IdToken, verdict: Verdict) -> None:
+        _, reservation = self.usable(evse, id_token, verdict.group)
+        found = Authorization(
+            id_token=id_token,
+            group=verdict.group,
+            source=verdict.source,
+            reservation_id=reservation,
+            evse_ids=verdict.evse_ids,
+            language=verdict.language,
+            limit=verdict.limit,
+            message=verdict.message,
+        )
+        self._show(evse.number, "accepted")
+        self._sessions.authorize(evse, found)
+
+    # -- payments
+
+    def admit(self, evse_id: int | None, id_token: IdToken, verdict: Verdict) -> None:
+        """Let somebody charge, or not, of whom it was found out elsewhere; without an EVSE where he plugs in."""
+        evse = self._evses.get(evse_id) if evse_id is not None else self._place(list(self._evses.values()))
+        if evse is not None:
+            self._decide(evse, id_token, verdict)
+        else:
+            self._float(id_token, verdict)
+
+    def holder(self, id_token: IdToken) -> Evse | None:
+        """Return the EVSE at which somebody may charge."""
+        found = (e for e in self._evses.values() if e.authorization and same(e.authorization.id_token, id_token))
+        return next(found, None)
+
+    def awaits(self, id_token: IdToken) -> bool:
+        """Return whether somebody may charge where he plugs in."""
+        return self._floating is not None and same(self._floating.id_token, id_token)
+
+    def let_go(self, id_token: IdToken) -> None:
+        """Somebody no longer wants to charge (E07)."""
+        evse = self.holder(id_token)
+        if evse is not None and evse.authorization is not None:
+            self._stop(evse, evse.authorization.id_token)
+        elif self.awaits(id_token):
+            self._k.cancel("authorization.floating")
+            self._floating = None
+
+    # -- finding out
+
+    def _known(self, id_token: IdToken) -> Known | None:
+        """Return what is known here; the list comes before the cache (C13.FR.01, C14.FR.01)."""
+        return self._list.find(id_token) or self._cache.find(id_token)
+
+    def judge(self, id_token: IdToken, then: Callable[[Verdict], None]) -> None:
+        """Find out whether somebody may charge."""
+        model = self._k.model
+        if self._k.registration != "Accepted" and not model.flag("TxCtrlr.TxBeforeAcceptedEnabled"):
+            then(REFUSED)  # B02, B03: no transactions before the CSMS has accepted the station
+            return
+        listed = self._list.find(id_token)
+        found = listed or self._cache.find(id_token)
+        source: Source = "list" if listed is not None else "cache"
+        if not self._k.online:
+            then(self._offline(id_token, found, source))
+            return
+        if found is not None and model.flag("AuthCtrlr.LocalPreAuthorize"):
+            if found.status == "Accepted":  # C12.FR.02, C14.FR.02, .04
+                then(Verdict(accepted=True, group=found.group, source=source, evse_ids=found.evse_ids))
+                return
+            controller = "LocalAuthListCtrlr" if listed is not None else "AuthCacheCtrlr"
+            if model.flag(f"{controller}.DisablePostAuthorize"):
+                then(REFUSED)
+                return
+        if model.flag("AuthCtrlr.DisableRemoteAuthorization"):
+            local = found is not None and found.status == "Accepted"
+            then(Verdict(local, found.group if found else None, source) if local else REFUSED)
+            return
+
+        self.ask(id_token, then, lambda: self._offline(id_token, found, source))
+
+    def ask(
+        self, id_token: IdToken, then: Callable[[Verdict], None], away: Callable[[], Verdict] = lambda: REFUSED
+    ) -> None:
+        """Have the CSMS say whether somebody may charge (C01, C18.FR.04); `away` judges when it cannot be reached."""
+
+        def answered(answer: Answer) -> None:
+            if isinstance(answer, AuthorizeResponse):
+                info = answer.id_token_info
+                self._cache.learn(id_token, info, authorized=True)  # C10.FR.04
+                group = info.group_id_token.id_token if info.group_id_token else None
+                message = info.personal_message.content if info.personal_message else ""
+                fine = info.status == "Accepted"
+                then(Verdict(fine, group, "csms", info.evse_id, info.language1, message=message))
+            elif not isinstance(answer, Message) and not self._k.online:
+                then(away())
+            else:
+                then(REFUSED)
+
+        self._k.call(AuthorizeRequest(id_token=id_token), answered)
+
+    def _offline(self, id_token: IdToken, found: Known | None, source: Source) -> Verdict:
+        """Decide without the CSMS (C13, C15)."""
+        model = self._k.model
+        if found is not None and model.flag("AuthCtrlr.LocalAuthorizeOffline"):
+            return Verdict(found.status == "Accepted", found.group, source, found.evse_ids)
+        unknown = found is None and model.flag("AuthCtrlr.OfflineTxForUnknownIdEnabled")
+        return Verdict(accepted=unknown and id_token.type != "NoAuthorization", source="offline")  # C15.FR.08
+
+    # -- plug and charge
+
+    def contract(self, fact: Contract, hashes: tuple[OCSPRequestData, ...] = ()) -> None:
+        """A vehicle shows its contract (C07)."""
+        evse = self._evses[fact.evse_id]
+        model = self._k.model
+        token = IdToken(id_token=fact.emaid, type="eMAID")
+        if evse.authorization is not None or not model.flag("ISO15118Ctrlr.PnCEnabled"):
+            self._show(evse.number, "rejected")
+            return
+        if not self._k.online:
+            offline = model.flag("ISO15118Ctrlr.ContractValidationOffline") and fact.locally_valid is True
+            known = self._offline(token, self._known(token), "cache") if offline else REFUSED  # C07.FR.08 to .12
+            self._decide(evse, token, known)
+            return
+        central = fact.locally_valid is None and model.flag("ISO15118Ctrlr.CentralContractValidationAllowed")
+        if fact.locally_valid is False or (fact.locally_valid is None and not central):
+            self._show(evse.number, "rejected")  # C07.FR.06
+            return
+        longest = 5500 if self._k.version == "2.0.1" else 10_000
+        request = AuthorizeRequest(
+            id_token=token,
+            certificate=fact.chain_pem if central and 0 < len(fact.chain_pem) <= longest else None,
+            iso15118_certificate_hash_data=hashes[:4],
+        )
+
+        def answered(answer: Answer) -> None:
+            verdict = REFUSED
+            if isinstance(answer, AuthorizeResponse):
+                self._cache.learn(token, answer.id_token_info, authorized=True)
+                fine = answer.id_token_info.status == "Accepted" and answer.certificate_status in (None, "Accepted")
+                group = answer.id_token_info.group_id_token
+                verdict = Verdict(fine, group.id_token if group else None)
+            self._decide(evse, token, verdict)
+
+        self._k.call(request, answered)
+
+    # -- what the CSMS says later
+
+    def event_answered(self, request: Message, answer: Answer) -> None:
+        """Take what the CSMS says of the identifier of a transaction event (C10.FR.05, E05)."""
+        if not isinstance(request, TransactionEventRequest) or not isinstance(answer, TransactionEventResponse):
+            return
+        info = answer.id_token_info
+        if info is None:
+            return
+        evse = self._sessions.find(request.transaction_info.transaction_id)
+        if request.id_token is not None:
+            self._cache.learn(request.id_token, info)
+        if evse is not None and info.status != "Accepted":
+            self._sessions.invalid(evse)
+
+    def _show(self, evse_id: int | None, word: str) -> None:
+        self._k.do(Indicate(evse_id=evse_id, word=word))
+
+
+def same(one: IdToken, two: IdToken) -> bool:
+    """Return whether two identifiers are the same; letters count alike in capitals and not."""
+    return one.type == two.type and one.id_token.lower() == two.id_token.lower()

@@ -1,0 +1,166 @@
+"""The authorization cache: what the CSMS said of identifiers, for when it need not or cannot be asked (C10 to C12)."""
+
+import hashlib
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+
+from v2g.errors import OcppError
+from v2g.ocpp.messages.authorization import (
+    AuthorizationStatus,
+    ClearCacheRequest,
+    ClearCacheResponse,
+    IdToken,
+    IdTokenInfo,
+)
+from v2g.ocpp.messages.base import Message
+from v2g.ocpp.messages.payment import DIRECT_PAYMENT
+from v2g.ocpp.messages.tariff_cost import Tariff
+from v2g.ocpp.times import parse_time
+from v2g_station.kernel.kernel import Handler, Kernel, because
+
+MAX_ENTRIES: Final = 1000
+ENTRY_BYTES: Final = 256
+"""What an entry takes in the store, about."""
+
+TARIFF_BYTES: Final = 1024
+"""What a driver's tariff adds to that, about."""
+
+
+class DriverTariff(msgspec.Struct, frozen=True, kw_only=True):
+    """The tariff that a driver brought along (I08); without one the CSMS works out what he pays (CentralCost)."""
+
+    id_token: str
+    tariff: Tariff | None = None
+
+
+_ONCE: Final = frozenset({"NoAuthorization", DIRECT_PAYMENT})
+"""Types of identifiers that say nothing about the next time."""
+
+
+class Known(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of an identifier. `expires_ms` is the CSMS's word, None for AuthCacheCtrlr.LifeTime."""
+
+    status: AuthorizationStatus
+    group: str | None = None
+    expires_ms: int | None = None
+    evse_ids: tuple[int, ...] = ()
+    language: str | None = None
+    driver: DriverTariff | None = None
+    stored_ms: int = 0
+    used_ms: int = 0
+    uses: int = 0
+
+
+def name_of(id_token: IdToken) -> str:
+    """Return the name under which an identifier is kept: a hash, for it is personal (C10.FR.12). Case-insensitive."""
+    return hashlib.sha256(f"{id_token.type}\0{id_token.id_token.lower()}".encode()).hexdigest()[:40]
+
+
+def known(info: IdTokenInfo, utc_ms: int) -> Known:
+    """Return what an IdTokenInfo says."""
+    expires = None
+    if info.cache_expiry_date_time is not None:
+        try:
+            expires = parse_time(info.cache_expiry_date_time)
+        except OcppError:
+            expires = utc_ms  # a time that is none allows nothing
+    return Known(
+        status=info.status,
+        group=info.group_id_token.id_token if info.group_id_token else None,
+        expires_ms=expires,
+        evse_ids=info.evse_id,
+        language=info.language1,
+        stored_ms=utc_ms,
+        used_ms=utc_ms,
+    )
+
+
+class Cache:
+    """The cache of one station."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self._k = kernel
+        self._entries = kernel.stored("cache", Known)
+        self.tariff_of: Callable[[IdToken], DriverTariff | None] = lambda _: None
+        """The tariff that has come with an authorization."""
+        self.answers: dict[str, Handler] = {"ClearCache": self._clear}
+        self._measure()
+
+    @property
+    def enabled(self) -> bool:
+        """Whether it is used at all (C10.FR.11)."""
+        return self._k.model.flag("AuthCacheCtrlr.Enabled")
+
+    def find(self, id_token: IdToken) -> Known | None:
+        """Return what is known of an identifier; what has expired is forgotten (C10.FR.08, .10, .13)."""
+        if not self.enabled:
+            return None
+        name = name_of(id_token)
+        found = self._entries.get(name)
+        if found is None:
+            return None
+        lifetime = self._k.model.number("AuthCacheCtrlr.LifeTime")
+        expires = found.expires_ms
+        if expires is None and lifetime > 0:
+            expires = found.used_ms + int(lifetime * 1000)
+        if expires is not None and self._k.utc_ms >= expires:
+            self._forget(name)
+            return None
+        self._entries[name] = msgspec.structs.replace(found, used_ms=self._k.utc_ms, uses=found.uses + 1)
+        return self._entries[name]
+
+    def learn(self, id_token: IdToken, info: IdTokenInfo, *, authorized: bool = False) -> None:
+        """Take what the CSMS says of an identifier (C10.FR.01, .04, .05); if it was asked to authorize it, with the
+        driver's tariff (I08.FR.05)."""
+        if not self.enabled or id_token.type in _ONCE:
+            return
+        name, new = name_of(id_token), known(info, self._k.utc_ms)
+        old = self._entries.get(name)
+        uses = old.uses if old else 0
+        driver = self.tariff_of(id_token) if authorized else old.driver if old else None
+        self._entries[name] = new = msgspec.structs.replace(new, uses=uses, driver=driver)
+        if old is None or msgspec.structs.replace(old, stored_ms=0, used_ms=0, uses=0) != msgspec.structs.replace(
+            new, stored_ms=0, used_ms=0, uses=0
+        ):
+            self._k.keep("cache", name, new, durable=False)  # losing it costs a question
+        while len(self._entries) > MAX_ENTRIES:
+            self._forget(self._victim(name))
+        self._measure()
+
+    def forget(self, id_token: IdToken) -> bool:
+        """Forget an identifier; return whether it was known (N09, N10)."""
+        name = name_of(id_token)
+        if name not in self._entries:
+            return False
+        self._forget(name)
+        return True
+
+    def _victim(self, new: str) -> str:
+        """Return which entry goes: those that are no use first, then by policy (C10.FR.07)."""
+        policy = self._k.model.text("AuthCacheCtrlr.Policy")
+
+        def rank(item: tuple[str, Known]) -> tuple[bool, int]:
+            entry = item[1]
+            age = {"LFU": entry.uses, "FIFO": entry.stored_ms}.get(policy, entry.used_ms)
+            return entry.status == "Accepted", age
+
+        return min(((name, entry) for name, entry in self._entries.items() if name != new), key=rank)[0]
+
+    def _forget(self, name: str) -> None:
+        del self._entries[name]
+        self._k.forget("cache", name, durable=False)
+        self._measure()
+
+    def _measure(self) -> None:
+        tariffs = sum(entry.driver is not None for entry in self._entries.values())
+        self._k.put("AuthCacheCtrlr.Storage", str(len(self._entries) * ENTRY_BYTES + tariffs * TARIFF_BYTES))
+
+    def _clear(self, _: ClearCacheRequest) -> Message:
+        """C11."""
+        if not self.enabled:
+            return ClearCacheResponse(status="Rejected", status_info=because("NotEnabled"))  # C11.FR.04
+        for name in list(self._entries):
+            self._forget(name)
+        return ClearCacheResponse(status="Accepted")

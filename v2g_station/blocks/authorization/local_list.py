@@ -1,0 +1,104 @@
+"""The local authorization list: identifiers that the CSMS has sent ahead (functional block D)."""
+
+from typing import Final
+
+import msgspec
+
+from v2g.errors import OcppError
+from v2g.ocpp.messages.authorization import IdToken
+from v2g.ocpp.messages.base import Message
+from v2g.ocpp.messages.local_list import (
+    AuthorizationData,
+    GetLocalListVersionRequest,
+    GetLocalListVersionResponse,
+    SendLocalListRequest,
+    SendLocalListResponse,
+)
+from v2g_station.blocks.authorization.cache import Known, known, name_of
+from v2g_station.kernel.kernel import Handler, Kernel, because
+
+MAX_ENTRIES: Final = 1000
+ITEMS_PER_MESSAGE: Final = 100
+_VERSION: Final = "list_version"
+
+
+class _Version(msgspec.Struct, frozen=True):
+    number: int
+
+
+class LocalList:
+    """The list of one station."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self._k = kernel
+        self._entries = kernel.stored("local_list", Known)
+        stored = kernel.stored(_VERSION, _Version)
+        self.version = stored["list"].number if "list" in stored else 0
+        self.answers: dict[str, Handler] = {
+            "SendLocalList": self._send,
+            "GetLocalListVersion": self._get_version,
+        }
+        self._measure()
+
+    @property
+    def enabled(self) -> bool:
+        """Whether it is used at all (D01.FR.13)."""
+        return self._k.model.flag("LocalAuthListCtrlr.Enabled")
+
+    def find(self, id_token: IdToken) -> Known | None:
+        """Return an identifier's entry; one that has expired counts as none (C14.FR.05)."""
+        found = self._entries.get(name_of(id_token)) if self.enabled else None
+        if found is not None and found.expires_ms is not None and self._k.utc_ms >= found.expires_ms:
+            return None
+        return found
+
+    def _get_version(self, _: GetLocalListVersionRequest) -> Message:
+        """D02."""
+        return GetLocalListVersionResponse(version_number=self.version if self.enabled else 0)
+
+    def _send(self, request: SendLocalListRequest) -> Message:
+        """D01."""
+        items = request.local_authorization_list
+        if not self.enabled:
+            return SendLocalListResponse(status="Failed", status_info=because("NotEnabled"))
+        if len(items) > ITEMS_PER_MESSAGE:
+            raise OcppError(f"{len(items)} items, at most {ITEMS_PER_MESSAGE}", answer="OccurrenceConstraintViolation")
+        if request.version_number <= 0:
+            return SendLocalListResponse(status="Failed", status_info=because("InvalidValue", "version 0 is no list"))
+        full = request.update_type == "Full"
+        if not full and request.version_number <= self.version:  # D01.FR.19
+            return SendLocalListResponse(status="VersionMismatch")
+        names = [name_of(item.id_token) for item in items]
+        if len(set(names)) != len(names):  # D01.FR.06
+            return SendLocalListResponse(status="Failed", status_info=because("InvalidValue", "an identifier twice"))
+        if full and any(item.id_token_info is None for item in items):
+            return SendLocalListResponse(status="Failed", status_info=because("MissingParam", "idTokenInfo"))
+        if len({*([] if full else self._entries), *names}) > MAX_ENTRIES:
+            return SendLocalListResponse(status="Failed", status_info=because("TooManyElements"))
+        self._change(items, full=full)
+        self.version = request.version_number
+        self._k.keep(_VERSION, "list", _Version(self.version))
+        self._measure()
+        return SendLocalListResponse(status="Accepted")
+
+    def _change(self, items: tuple[AuthorizationData, ...], *, full: bool) -> None:
+        """Replace the list or change it (D01.FR.04, .15 to .17)."""
+        names = {name_of(item.id_token) for item in items}
+        for name in [name for name in self._entries if full and name not in names]:
+            self._drop(name)
+        for item in items:
+            name = name_of(item.id_token)
+            if item.id_token_info is None:
+                if name in self._entries:
+                    self._drop(name)
+                continue
+            self._entries[name] = entry = known(item.id_token_info, self._k.utc_ms)
+            self._k.keep("local_list", name, entry)
+
+    def _drop(self, name: str) -> None:
+        del self._entries[name]
+        self._k.forget("local_list", name)
+
+    def _measure(self) -> None:
+        self._k.put("LocalAuthListCtrlr.Entries", str(len(self._entries)))
+        self._k.put("LocalAuthListCtrlr.Storage", str(len(self._entries) * 256))

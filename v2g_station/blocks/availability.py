@@ -1,0 +1,228 @@
+"""What state connectors are in, who is told, and who may take them out of service (functional block G, B04)."""
+
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+import msgspec
+
+from v2g.ocpp.messages.availability import (
+    ChangeAvailabilityRequest,
+    ChangeAvailabilityResponse,
+    ConnectorStatus,
+    StatusNotificationRequest,
+)
+from v2g.ocpp.messages.base import Message
+from v2g.ocpp.times import format_time
+from v2g_station.blocks.evse import Connector, Evse, Fault, LockFailure
+from v2g_station.kernel.kernel import Answer, Command, Handler, Kernel, because, is_refused
+
+Place = tuple[int, int]
+
+
+class Close(Protocol):
+    """Lets nobody new begin, or no longer keeps them from it."""
+
+    def __call__(self, *, closed: bool) -> None:
+        """Do so."""
+
+
+class _Operative(msgspec.Struct, frozen=True):
+    yes: bool
+
+
+class Serve(Command, frozen=True, kw_only=True):
+    """An EVSE may be used by whoever comes, or no longer: by the CSMS, or because firmware is to be installed.
+
+    A transaction that runs goes on to its end. Every EVSE is in service until told otherwise.
+    """
+
+    evse_id: int
+    operative: bool
+
+
+class Availability:
+    """States of all connectors. `reserved` says whether a connector is kept for somebody."""
+
+    def __init__(self, kernel: Kernel, evses: Mapping[int, Evse]) -> None:
+        self._k = kernel
+        self._evses = evses
+        self._inoperative = {key for key, value in kernel.stored("operative", _Operative).items() if not value.yes}
+        self._told: dict[Place, ConnectorStatus] = {}
+        self._told_before: dict[Place, ConnectorStatus] = {}
+        """What the CSMS heard before the connection was lost."""
+        self._untold: dict[Place, None] = {}
+        self._closed_to_new: set[int] = set()
+        self._sending: Place | None = None
+        self.station_faults: set[str] = set()
+        self._closed_for: set[str] = set()
+        self.reserved: Callable[[Evse], bool] = lambda _: False
+        self.on_change: list[Callable[[int], None]] = []
+        """Told of an EVSE whose state changed."""
+        self.pump_now: Callable[[], None] = lambda: None
+        self._shown: dict[Place, ConnectorStatus] = {}
+        """States that a charger tells of itself."""
+        self.answers: dict[str, Handler] = {"ChangeAvailability": self._change}
+
+    # -- states
+
+    @property
+    def closed(self) -> bool:
+        """Whether nobody new may begin, for whatever reason."""
+        return bool(self._closed_for)
+
+    def close(self, why: str, *, closed: bool) -> None:
+        """Let nobody new begin because of this, or no longer: firmware that is to be installed (L01.FR.07), a restart
+        that waits for the last to leave. What closes for one reason stays closed when another one ends."""
+        (self._closed_for.add if closed else self._closed_for.discard)(why)
+        self.refresh()
+
+    def operative(self, evse_id: int = 0, connector_id: int = 0) -> bool:
+        """Return whether a place and what is above it are in service; that survives restarts (G03.FR.08)."""
+        return not {"0.0", f"{evse_id}.0", f"{evse_id}.{connector_id}"} & self._inoperative
+
+    def status(self, evse: Evse, connector: Connector) -> ConnectorStatus:
+        """Return a connector's state."""
+        if (out := self._out(evse, connector)) is not None:
+            return out if self._shown.get((evse.number, connector.number)) != "Faulted" else "Faulted"
+        if (shown := self._shown.get((evse.number, connector.number))) is not None:
+            return shown
+        if connector.occupied and not (self.reserved(evse) and evse.authorization is None):  # G03.FR.09
+            return "Occupied"
+        return "Reserved" if self.reserved(evse) else "Available"
+
+    def _out(self, evse: Evse, connector: Connector) -> ConnectorStatus | None:
+        """Return why nobody can use a connector, or None."""
+        if self.station_faults or evse.faults or connector.faults:
+            return "Faulted"
+        if evse.record is not None or self.operative(evse.number, connector.number):
+            return "Unavailable" if self.closed and evse.record is None else None
+        return "Unavailable"
+
+    def usable(self, evse: Evse) -> bool:
+        """Return whether somebody may begin on an EVSE."""
+        return any(self._out(evse, connector) is None for connector in evse.connectors)
+
+    def evse_status(self, evse: Evse) -> ConnectorStatus:
+        """Return an EVSE's state: that of its connectors, the used one first."""
+        states = [self.status(evse, connector) for connector in evse.connectors]
+        order: tuple[ConnectorStatus, ...] = ("Occupied", "Reserved", "Available", "Unavailable", "Faulted")
+        return next(state for state in order if state in states)
+
+    def refresh(self) -> None:
+        """Find out what has changed, and tell it."""
+        states: list[ConnectorStatus] = []
+        for evse in self._evses.values():
+            changed = False
+            for connector in evse.connectors:
+                place = (evse.number, connector.number)
+                state = self.status(evse, connector)
+                changed = changed or self._told.get(place) != state
+                if self._told.get(place) != state:
+                    self._told[place] = state
+                    self._untold[place] = None
+                    self._k.put(f"Connector#{place[0]}.{place[1]}.AvailabilityState", state)
+            states.append(self.evse_status(evse))
+            self._k.put(f"EVSE#{evse.number}.AvailabilityState", states[-1])
+            self._serve(evse)
+            if changed:
+                for told in self.on_change:
+                    told(evse.number)
+        order: tuple[ConnectorStatus, ...] = ("Available", "Reserved", "Occupied", "Unavailable", "Faulted")
+        overall = next((state for state in order if state in states), "Available")
+        self._k.put("ChargingStation.AvailabilityState", overall)
+        if self._untold:
+            self.pump_now()
+
+    def _serve(self, evse: Evse) -> None:
+        """Tell the hardware whether somebody new may come."""
+        open_ = not self.closed and any(self.operative(evse.number, each.number) for each in evse.connectors)
+        if open_ == (evse.number in self._closed_to_new):
+            (self._closed_to_new.discard if open_ else self._closed_to_new.add)(evse.number)
+            self._k.do(Serve(evse_id=evse.number, operative=open_))
+
+    def show(self, place: Place, status: ConnectorStatus) -> None:
+        """Let a connector be in a state that the charger knows, unless it is out of service."""
+        self._shown[place] = status
+        self.refresh()
+
+    def fault(self, fact: Fault) -> None:
+        """A fault begins or ends."""
+        evse = self._evses.get(fact.evse_id)
+        connector = evse.connector(fact.connector_id) if evse is not None and fact.connector_id else None
+        faults = connector.faults if connector else evse.faults if evse else self.station_faults
+        if not fact.stops:
+            return
+        if fact.active:
+            faults.add(fact.word)
+        else:
+            faults.discard(fact.word)
+        self.refresh()
+
+    def lock_failure(self, fact: LockFailure) -> None:
+        """A connector could not be locked: no energy, and the CSMS hears of it (G05)."""
+        key = f"ConnectorPlugRetentionLock#{fact.evse_id}.{fact.connector_id}.Problem"
+        self._k.put(key, "true")
+
+    # -- telling
+
+    def registered(self, offline_s: float) -> None:
+        """After a long time offline all connectors are told, after a short one those that changed (B04)."""
+        if offline_s > self._k.model.number("OCPPCommCtrlr.OfflineThreshold"):
+            self._untold.update(dict.fromkeys(self._told))
+        else:
+            changed = {place: None for place, state in self._told.items() if self._told_before.get(place) != state}
+            self._untold = changed
+        self._told_before = {}
+
+    def lost(self) -> None:
+        """Remember what the CSMS has heard."""
+        if not self._told_before:
+            self._told_before = {p: s for p, s in self._told.items() if p not in self._untold and p != self._sending}
+        self._sending = None
+
+    def pump(self) -> bool:
+        """Tell the next state."""
+        if self._sending is not None:
+            return True
+        if not self._untold:
+            return False
+        place = next(iter(self._untold))
+        del self._untold[place]
+        self._sending = place
+        self.tell(place, self._answered)
+        return True
+
+    def tell(self, place: Place, then: Callable[[Answer], None] | None = None) -> None:
+        """Tell the state of a connector."""
+        request = StatusNotificationRequest(
+            timestamp=format_time(self._k.utc_ms // 1000 * 1000),
+            connector_status=self._told[place],
+            evse_id=place[0],
+            connector_id=place[1],
+        )
+        self._k.call(request, then, always=True)
+
+    def _answered(self, answer: Answer) -> None:
+        if is_refused(answer):
+            self._k.note("status_refused", reason=str(answer)[:200])
+        self._sending = None
+
+    # -- in and out of service
+
+    def _change(self, request: ChangeAvailabilityRequest) -> Message:
+        """G03, G04."""
+        evse_id = request.evse.id if request.evse else 0
+        connector_id = (request.evse.connector_id or 0) if request.evse else 0
+        evse = self._evses.get(evse_id)
+        if evse_id and (evse is None or (connector_id and evse.connector(connector_id) is None)):
+            return ChangeAvailabilityResponse(status="Rejected", status_info=because("UnknownEvse"))
+        key = f"{evse_id}.{connector_id}"
+        operative = request.operational_status == "Operative"
+        chosen = [evse] if evse is not None else list(self._evses.values())
+        already = (key not in self._inoperative) == operative
+        self._k.keep("operative", key, _Operative(operative))
+        (self._inoperative.discard if operative else self._inoperative.add)(key)
+        self._k.after("availability", 0, self.refresh)
+        if already or operative or all(each.record is None for each in chosen):
+            return ChangeAvailabilityResponse(status="Accepted")  # G03.FR.03, G04.FR.04
+        return ChangeAvailabilityResponse(status="Scheduled")  # G03.FR.05, G04.FR.06

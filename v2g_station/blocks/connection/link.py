@@ -1,0 +1,396 @@
+"""How a station keeps its connection: connect, register, beat, deliver what waits, connect again (B01-B04, B10, G02).
+
+Order on a new connection: BootNotification unless the CSMS knows this boot, states of connectors that it has not heard,
+then what waits in the outbox.
+"""
+
+from collections.abc import Callable
+from typing import Final, Protocol
+
+import msgspec
+
+from v2g.errors import OcppError, RefusedError, TimeoutExpired, TransportError
+from v2g.observe import Observe
+from v2g.ocpp.messages.availability import HeartbeatRequest, HeartbeatResponse
+from v2g.ocpp.messages.base import Message
+from v2g.ocpp.messages.network_profile import NetworkConnectionProfile
+from v2g.ocpp.messages.provisioning import (
+    BootNotificationRequest,
+    BootNotificationResponse,
+    BootReason,
+    ChargingStation,
+)
+from v2g.ocpp.routes import Version
+from v2g.ocpp.rpc import Answered, Called, Failed, RpcPeer
+from v2g.ocpp.rpc import Send as RpcSend
+from v2g.ocpp.times import parse_time
+from v2g_station.kernel.kernel import Answer, Connect, Deferred, Disconnect, Kernel, Send, Then
+
+BOOT_WAIT: Final = 30.0
+"""Seconds between boot notifications when the CSMS leaves the interval to the station (B02.FR.07, B03.FR.05)."""
+
+CONNECT_TIMEOUT: Final = 10.0
+MAX_UNANSWERED: Final = 3
+"""Requests in a row without an answer, or anything else, after which a connection counts as dead."""
+
+
+class BackOff(msgspec.Struct, frozen=True, kw_only=True):
+    """How long to wait before reconnecting, all in s (OCPP-J 5.3): `minimum` doubles `repeats` times."""
+
+    minimum: float = 1.0
+    random_range: float = 2.0
+    repeats: int = 5
+
+    def wait(self, failures: int, entropy: Callable[[int], bytes]) -> float:
+        """Return the wait before attempt `failures` + 1 of reconnecting, `failures` >= 0."""
+        share = int.from_bytes(entropy(4), "big") / 2**32
+        return self.minimum * float(2 ** min(failures, self.repeats)) + self.random_range * share
+
+
+class Outlet(Protocol):
+    """Who has something to send on its own once the CSMS listens."""
+
+    def pump(self) -> bool:
+        """Send the next thing; return whether something was sent or is under way."""
+
+    def lost(self) -> None:
+        """The connection is gone."""
+
+
+class Networks(Protocol):
+    """Which network profile is in use (B09, B10)."""
+
+    def current(self) -> tuple[int, NetworkConnectionProfile]:
+        """Return the slot and profile to connect with."""
+
+    def identity(self) -> str:
+        """Return who the station is at that CSMS."""
+
+    def password(self) -> str | None:
+        """Return its password there."""
+
+    def failed(self) -> None:
+        """An attempt to connect failed."""
+
+    def succeeded(self) -> None:
+        """The CSMS has accepted the station over the current profile."""
+
+
+class Link:
+    """The connection of one station."""
+
+    def __init__(
+        self,
+        kernel: Kernel,
+        networks: Networks,
+        *,
+        versions: tuple[Version, ...],
+        handles: frozenset[str],
+        answer: Callable[[Message], Message],
+        boot_reason: BootReason,
+        message_timeout: float | None = None,
+    ) -> None:
+        self._k = kernel
+        self._networks = networks
+        self._versions = versions
+        self._handles = handles
+        self._answer = answer
+        self.boot_reason = boot_reason
+        self._tls_told = ""
+        self.on_tls_failure: Callable[[str], None] = lambda _: None
+        self._timeout = message_timeout
+        self.outlets: list[Outlet] = []
+        self.amend: Callable[[Message, Answer], Answer] = lambda _request, answer: answer
+        """Sees every answer first; what it returns is what the station goes by."""
+        self.on_registered: list[Callable[[], None]] = []
+        self.on_lost: list[Callable[[], None]] = []
+        self._peer: RpcPeer | None = None
+        self._then: dict[str, Then] = {}
+        self._failures = 0
+        self._booted_slot: int | None = None
+        """The slot whose CSMS has accepted this boot."""
+        self._unanswered = 0
+        self._last_sent = 0.0
+        self._stopped = False
+        self.offline_since = kernel.now
+        kernel.call = self.call
+        kernel.tell = self.tell
+
+    # -- connecting
+
+    def start(self) -> None:
+        """Connect, and keep connected."""
+        self._stopped = False
+        self._connect()
+
+    def stop(self) -> None:
+        """Be no longer connected."""
+        self._stopped = True
+        self._k.cancel("link.connect")
+        if self._peer is not None:
+            self._k.do(Disconnect())
+            self.closed("stopped")
+
+    def _connect(self) -> None:
+        slot, profile = self._networks.current()
+        model = self._k.model
+        self._k.do(
+            Connect(
+                slot=slot,
+                url=profile.ocpp_csms_url,
+                versions=self._versions,
+                security_profile=profile.security_profile,
+                timeout_s=CONNECT_TIMEOUT,
+                ping_interval_s=model.number("OCPPCommCtrlr.WebSocketPingInterval"),
+                password=self._networks.password(),
+                identity=self._networks.identity(),
+            )
+        )
+
+    def opened(self, version: Version) -> None:
+        """The connection stands."""
+        slot, profile = self._networks.current()
+        self._k.note("csms_connected", version=version, slot=slot)
+        self._k.version = version
+        self._tls_told = ""
+        self._unanswered = 0
+        self._k.reachable = True
+        timeout = (
+            self._timeout or profile.message_timeout or self._k.model.number("OCPPCommCtrlr.MessageTimeout[Default]")
+        )
+        self._peer = RpcPeer(version, handles=self._handles, entropy=self._k.entropy, timeout=float(timeout))
+        if self._k.registration == "Accepted" and slot == self._booted_slot:
+            self._registered()  # the CSMS knows this boot (OCPP-J 5.3)
+        else:
+            if self._k.registration == "Accepted":  # by another CSMS, perhaps (B10.FR.10)
+                self._k.registration = "Unknown"
+            self.boot()
+
+    def failed(self, reason: str, tls: str = "") -> None:
+        """The connection could not be made; `tls` is what TLS found wrong, in the words of TlsError."""
+        if tls and tls != self._tls_told:  # A00.FR.316: told once, however often it happens
+            self._tls_told = tls
+            self.on_tls_failure(tls)
+        self._k.note("csms_unreachable", reason=reason[:200], attempt=self._failures + 1)
+        self._networks.failed()
+        self._again()
+
+    def closed(self, reason: str) -> None:
+        """The connection is gone."""
+        if self._peer is None:
+            return
+        self._k.note("csms_disconnected", reason=reason[:200])
+        if self._k.online:
+            self.offline_since = self._k.now
+        self._k.reachable = False
+        peer, self._peer = self._peer, None
+        peer.close(self._k.now)
+        self._drain(peer)
+        self._k.cancel("link.boot")
+        self._k.cancel("link.heartbeat")
+        for outlet in self.outlets:
+            outlet.lost()
+        for lost in self.on_lost:
+            lost()
+        if not self._stopped:
+            self._again()
+
+    def reconnect(self) -> None:
+        """Close the connection and make a new one at once, as after a change of security or network (B10)."""
+        self._failures = 0
+        self._k.cancel("link.connect")
+        if self._peer is not None:
+            self._k.do(Disconnect())
+            self.closed("reconnecting")
+        self._k.cancel("link.connect")
+        self._connect()
+
+    def _again(self) -> None:
+        number = self._k.model.number
+        policy = BackOff(
+            minimum=number("OCPPCommCtrlr.RetryBackOffWaitMinimum"),
+            random_range=number("OCPPCommCtrlr.RetryBackOffRandomRange"),
+            repeats=int(number("OCPPCommCtrlr.RetryBackOffRepeatTimes")),
+        )
+        self._k.after("link.connect", policy.wait(self._failures, self._k.entropy), self._connect)
+        self._failures += 1
+
+    # -- registering
+
+    def boot(self) -> None:
+        """Send a boot notification (B01)."""
+        layout = self._k.layout
+        request = BootNotificationRequest(
+            reason=self.boot_reason,
+            charging_station=ChargingStation(
+                serial_number=layout.serial_number,
+                model=layout.model,
+                vendor_name=layout.vendor,
+                firmware_version=layout.firmware,
+            ),
+        )
+        self._k.cancel("link.boot")
+        self.call(request, self._booted, always=True)
+
+    def _booted(self, answer: Answer) -> None:
+        if not isinstance(answer, BootNotificationResponse):
+            if self._peer is not None:  # a CALLERROR or no answer: try again as if Pending
+                self._k.note("boot_refused", reason=str(answer)[:200])
+                self._k.after("link.boot", BOOT_WAIT, self.boot)
+            return
+        self._k.note("boot", status=answer.status, interval=answer.interval)
+        self._k.registration = answer.status
+        self._compare_clocks(answer.current_time)
+        if answer.status == "Accepted":
+            if answer.interval > 0:
+                self._k.model.put("OCPPCommCtrlr.HeartbeatInterval", str(answer.interval), durable=True)  # B01.FR.02
+            self._registered(first=True)
+            return
+        wait = float(answer.interval) if answer.interval > 0 else BOOT_WAIT
+        self._k.after("link.boot", wait, self.boot)  # B02.FR.06, B03.FR.04
+
+    def _registered(self, *, first: bool = False) -> None:
+        self._failures = 0
+        self._booted_slot = self._networks.current()[0]
+        self._networks.succeeded()
+        if first:
+            self.offline_since = float("-inf")  # all states are told (B01.FR.05)
+        for registered in self.on_registered:
+            registered()
+        self._k.note("csms_online")
+        self._beat()
+        self.pump()
+
+    def _compare_clocks(self, current_time: str) -> None:
+        """Compare clocks. They are set by the operating system, which has better means than OCPP."""
+        try:
+            offset = parse_time(current_time) - self._k.utc_ms
+        except OcppError:
+            return
+        self._k.note("clock_compared", offset_ms=offset)
+
+    def _beat(self) -> None:
+        """Send a heartbeat whenever nothing else was sent for an interval (G02)."""
+        interval = max(1.0, self._k.model.number("OCPPCommCtrlr.HeartbeatInterval"))
+        rest = self._last_sent + interval - self._k.now
+        if rest <= 0:
+            self.call(HeartbeatRequest(), self._beaten)
+            rest = interval
+        self._k.after("link.heartbeat", rest, self._beat)
+
+    def interval_changed(self) -> None:
+        """Beat by a new interval from now on."""
+        if self._k.online:
+            self._beat()
+
+    def _beaten(self, answer: Answer) -> None:
+        if isinstance(answer, HeartbeatResponse):
+            self._compare_clocks(answer.current_time)
+
+    # -- talking
+
+    def call(self, request: Message, then: Then | None = None, *, always: bool = False) -> None:
+        """Send a request. `then` gets the answer or the error; without registration only what is `always` passes."""
+        then = then or _ignore
+        if self._peer is None or not (always or self._k.online):
+            then(TransportError("the CSMS is not connected"))
+            return
+        try:
+            identifier = self._peer.call(request, self._k.now)
+        except (OcppError, RefusedError) as error:
+            self._k.note("not_sent", action=type(request).__name__, reason=str(error)[:200])
+            then(error)
+            return
+        self._last_sent = self._k.now
+        self._then[identifier] = lambda answer: then(self.amend(request, answer))
+        self._drain(self._peer)
+
+    def tell(self, message: Message) -> None:
+        """Send a message that nobody answers (OCPP-J 2.1, 4.2.4); one that this version has not goes nowhere."""
+        if self._peer is None or not self._k.online:
+            return
+        try:
+            self._peer.tell(message)
+        except OcppError as error:
+            self._k.note("not_sent", action=type(message).__name__, reason=str(error)[:200])
+            return
+        self._last_sent = self._k.now
+        self._drain(self._peer)
+
+    def receive(self, text: str) -> None:
+        """Take a frame of the CSMS."""
+        if self._peer is None:
+            return
+        self._unanswered = 0
+        self._peer.receive(text, self._k.now)
+        self._drain(self._peer)
+        self.pump()
+
+    def tick(self) -> None:
+        """Give up what took too long."""
+        if self._peer is not None:
+            self._peer.tick(self._k.now)
+            self._drain(self._peer)
+            if self._unanswered >= MAX_UNANSWERED:
+                self._k.do(Disconnect())
+                self.closed("nothing is answered")
+            self.pump()
+
+    def deadline(self) -> float | None:
+        """Return when `tick` is due."""
+        return self._peer.deadline() if self._peer is not None else None
+
+    def pump(self) -> None:
+        """Let the outlets send, in order, while nothing is outstanding."""
+        while self._peer is not None and self._k.online and self._peer.idle:
+            if not any(outlet.pump() for outlet in self.outlets):
+                return
+
+    def _drain(self, peer: RpcPeer) -> None:
+        while actions := peer.actions():
+            for action in actions:
+                match action:
+                    case RpcSend(text=text):
+                        self._k.do(Send(text))
+                    case Called():
+                        self._serve(peer, action)
+                    case Answered(id=identifier, response=response):
+                        self._then.pop(identifier, _ignore)(response)
+                    case Failed(id=identifier, error=error):
+                        self._unanswered += isinstance(error, TimeoutExpired)
+                        self._then.pop(identifier, _ignore)(error)
+                        self._forgotten(error)
+                    case Observe():
+                        self._k.actions.append(action)
+
+    def _serve(self, peer: RpcPeer, called: Called) -> None:
+        try:
+            answer: Message | OcppError = self._answer(called.request)
+        except OcppError as error:
+            answer = error
+        if isinstance(answer, Deferred):
+            answer.sinks.append(lambda message: self._reply(peer, called, message))
+            return
+        self._reply(peer, called, answer)
+
+    def _reply(self, peer: RpcPeer, called: Called, answer: Message | OcppError) -> None:
+        status = answer.answer if isinstance(answer, OcppError) else str(getattr(answer, "status", ""))
+        self._k.note("csms_request", action=called.action, status=status)
+        peer.answer(called.id, answer)
+        for action in peer.actions():
+            if isinstance(action, RpcSend):
+                self._k.do(Send(action.text))
+            elif isinstance(action, Observe):
+                self._k.actions.append(action)
+
+    def _forgotten(self, error: Exception) -> None:
+        """Register anew when the CSMS says that it does not know this station (B01.FR.10)."""
+        if isinstance(error, OcppError) and error.answer == "SecurityError" and self._k.registration == "Accepted":
+            self._k.note("registration_forgotten")
+            self._k.registration = "Unknown"
+            self._k.cancel("link.heartbeat")
+            self.boot()
+
+
+def _ignore(_: Answer) -> None:
+    return

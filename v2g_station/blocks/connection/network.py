@@ -1,0 +1,198 @@
+"""Which network profile is used: which CSMS is called first, and which comes next when it does not answer (B10, A05).
+
+What the CSMS writes into the slots, by SetNetworkProfile or by SetVariables, is judged here (B09).
+"""
+
+from collections.abc import Callable
+from typing import Final
+
+from v2g.ocpp.messages.base import Message, StatusInfo
+from v2g.ocpp.messages.network_profile import (
+    NetworkConnectionProfile,
+    SetNetworkProfileRequest,
+    SetNetworkProfileResponse,
+)
+from v2g.ocpp.messages.provisioning import SetVariableStatus
+from v2g_station.blocks.connection.network_slots import COMPONENT, IDENTITY, Slots, flaw, slot_of
+from v2g_station.kernel.kernel import Handler, Kernel, because
+from v2g_station.kernel.layout import SLOTS, Variable
+
+_PRIORITY: Final = "OCPPCommCtrlr.NetworkConfigurationPriority"
+_IDENTITY: Final = "SecurityCtrlr.Identity"
+_PASSWORD: Final = "SecurityCtrlr.BasicAuthPassword"  # noqa: S105  # a variable's name
+_DOWNGRADE: Final = "SecurityCtrlr.AllowSecurityProfileDowngrade"
+
+Verdict = StatusInfo | SetVariableStatus | None
+
+
+class NetworkProfiles:
+    """The profiles. `has_certificate` says whether a kind of certificate is installed that a security profile needs."""
+
+    def __init__(self, kernel: Kernel, first: NetworkConnectionProfile, identity: str = "") -> None:
+        self._k = kernel
+        texts = kernel.stored_text("network_state")
+        self._level = int(texts.get("security", "0"))
+        """The security profile that worked last."""
+        self._slots = Slots(kernel, first, lowest=self._level)
+        self._successful = int(texts.get("successful", "1"))
+        if self._successful not in self._slots.configured():
+            self._successful = 1
+        self._identity = kernel.stored_text("variables").get(_IDENTITY, identity)
+        self._attempts = 0
+        self._fallen_back = False
+        self._order = self._priority()
+        self._index = 0
+        self.has_certificate: Callable[[str], bool] = lambda _: True
+        self.security_event: Callable[[str, str], None] = lambda _type, _info: None
+        self.answers: dict[str, Handler] = {"SetNetworkProfile": self._set}
+        model = kernel.model
+        model.checks[_PRIORITY.lower()] = self._check_priority
+        model.checks[_IDENTITY.lower()] = _check_identity
+        model.after[_IDENTITY.lower()] = self._identity_set
+        model.live[_IDENTITY.lower()] = self.identity
+        model.component_checks[COMPONENT] = self._check_variable
+        model.component_after[COMPONENT] = lambda variable: self._slots.keep(slot_of(variable))
+        self._show()
+
+    def _priority(self) -> tuple[int, ...]:
+        wanted = [int(part) for part in self._k.model.members(_PRIORITY) if part.isdecimal()]
+        usable = self._slots.configured()
+        return tuple(slot for slot in wanted if slot in usable) or usable[:1] or (1,)
+
+    # -- for the link
+
+    def current(self) -> tuple[int, NetworkConnectionProfile]:
+        """Return the slot and profile to connect with."""
+        slot = self._successful if self._fallen_back else self._order[self._index]
+        return slot, self._slots.profile(slot)
+
+    def identity(self) -> str:
+        """Return who the station is at the CSMS of the current profile (B09.FR.28)."""
+        return self.current()[1].identity or self._identity
+
+    def password(self) -> str | None:
+        """Return the password at the CSMS of the current profile."""
+        return self.current()[1].basic_auth_password or self._k.model.text(_PASSWORD) or None
+
+    def failed(self) -> None:
+        """Count an attempt; after enough of them comes the next entry, at last the one that worked (B10.FR.03, .07)."""
+        self._attempts += 1
+        if self._fallen_back or self._attempts < self._k.model.number("OCPPCommCtrlr.NetworkProfileConnectionAttempts"):
+            return
+        self._attempts = 0
+        self._index += 1
+        if self._index >= len(self._order):
+            self._index = 0
+            self._fallen_back = self._successful not in self._order or len(self._order) > 1
+        self._k.note("network_profile", slot=self.current()[0])
+        self._show()
+
+    def succeeded(self) -> None:
+        """The CSMS has accepted the station over the current profile."""
+        slot, profile = self.current()
+        self._attempts = 0
+        if slot != self._successful:
+            self._successful = slot
+            self._k.keep_text("network_state", "successful", str(slot))
+        self._secured(profile.security_profile)
+        self._show()
+
+    def _secured(self, level: int) -> None:
+        """A security profile has worked: when it is a higher one, lower ones are gone for good (A05.FR.05, .06)."""
+        if 0 < self._level < level:
+            self.security_event("ReconfigurationOfSecurityParameters", f"security profile {level}")
+            for slot in self._slots.configured():
+                if self._slots.profile(slot).security_profile < level:
+                    self._slots.remove(slot)
+            rest = [str(slot) for slot in self._order if slot in self._slots.configured()]
+            self._k.model.put(_PRIORITY, ",".join(rest), durable=True)
+            self._order, self._index = self._priority(), 0
+            self._fallen_back = self._successful not in self._order
+        if level != self._level:
+            self._level = level
+            self._k.keep_text("network_state", "security", str(level))
+        self._k.put("SecurityCtrlr.SecurityProfile", str(level))
+
+    def _show(self) -> None:
+        slot, profile = self.current()
+        self._k.put("OCPPCommCtrlr.ActiveNetworkProfile", str(slot))
+        if self._k.model.number("SecurityCtrlr.SecurityProfile") < 1 or not self._k.reachable:
+            self._k.put("SecurityCtrlr.SecurityProfile", str(profile.security_profile))
+
+    # -- for the CSMS
+
+    def password_set(self) -> None:
+        """SecurityCtrlr.BasicAuthPassword counts from now on, no longer the active profile's own (B09.FR.27)."""
+        self._slots.clear(self.current()[0], "BasicAuthPassword")
+
+    def _identity_set(self, value: str) -> None:
+        """B09.FR.26."""
+        self._identity = value
+        self._slots.clear(self.current()[0], "Identity")
+
+    def _too_low(self, level: int) -> bool:
+        """Return whether a security profile may not be gone back to (A05.FR.08 to .10, B09.FR.04, .31, .32, .35)."""
+        active = self._k.model.number("SecurityCtrlr.SecurityProfile")
+        return level < active and (level < 2 or not self._k.model.flag(_DOWNGRADE))
+
+    def _set(self, request: SetNetworkProfileRequest) -> Message:
+        """B09."""
+        profile, slot = request.connection_data, request.configuration_slot
+        why: StatusInfo | None
+        if slot not in SLOTS:  # B09.FR.05
+            why = because("InvalidConfSlot", f"slots {SLOTS[0]} to {SLOTS[-1]}")
+        elif self._too_low(profile.security_profile):  # B09.FR.04
+            why = because("NoSecurityDowngrade")
+        else:
+            why = flaw(profile)
+        if why is not None:
+            return SetNetworkProfileResponse(status="Rejected", status_info=why)  # B09.FR.02
+        self._slots.put(slot, profile)
+        return SetNetworkProfileResponse(status="Accepted")
+
+    def _check_variable(self, variable: Variable, value: str) -> Verdict:
+        """Judge a value of NetworkConfiguration: never of a slot that may be used any moment (B09.FR.22 to .25)."""
+        if str(slot_of(variable)) in self._k.model.members(_PRIORITY):
+            return because("ActiveNetworkConf")
+        match variable.name:
+            case "SecurityProfile" if self._too_low(int(value)):
+                return because("NoSecurityDowngrade")
+            case "OcppCsmsUrl" if value and not value.startswith(("ws://", "wss://")):
+                return because("InvalidURL")
+            case "Identity" if value and not IDENTITY.fullmatch(value):
+                return because("InvalidValue")
+        return None
+
+    def _check_priority(self, value: str) -> Verdict:
+        """Judge a new order of slots (B10.FR.01, .02, A05.FR.02 to .04, B09.FR.20, .33, .34)."""
+        if not value:
+            return because("InvalidConfSlot")
+        for slot in map(int, value.split(",")):
+            profile = self._slots.get(slot)
+            if isinstance(profile, StatusInfo):
+                return profile
+            level = profile.security_profile
+            if level >= 2 and not self.has_certificate("CSMSRootCertificate"):
+                return because("MissingCertificate", "CSMSRootCertificate")
+            if level >= 3 and not self.has_certificate("ChargingStationCertificate"):
+                return because("MissingCertificate", "ChargingStationCertificate")
+            if self._too_low(level):
+                return because("NoSecurityDowngrade")
+        return None if self._k.version == "2.1" else "RebootRequired"
+
+
+def _check_identity(value: str) -> Verdict:
+    """Judge an identity; a new one is used from the next start on."""
+    return "RebootRequired" if IDENTITY.fullmatch(value) else because("InvalidValue")
+
+
+def first_profile(url: str, *, security_profile: int, message_timeout: float) -> NetworkConnectionProfile:
+    """Return slot 1 as the station's own configuration has it."""
+    return NetworkConnectionProfile(
+        ocpp_version="OCPP20",
+        ocpp_interface="Wired0",
+        ocpp_transport="JSON",
+        message_timeout=max(1, round(message_timeout)),
+        ocpp_csms_url=url,
+        security_profile=security_profile,
+    )

@@ -1,0 +1,196 @@
+"""What must reach the CSMS although it cannot be reached now: one durable queue, in order, bounded (E04, E11-E13, A04).
+
+Each message is on disk before anything is told of it and leaves the disk when the CSMS has answered. Room is made by
+the standard's rule: every second periodic reading goes first, what begins and ends transactions never does (E04.FR.08).
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from typing import Final, Literal
+
+import msgspec
+
+from v2g import typed_json
+from v2g.ocpp.messages.base import Message
+from v2g.ocpp.messages.transactions import TransactionEventRequest
+from v2g.ocpp.routes import action_of, request_type
+from v2g.ocpp.versions import without_21
+from v2g_station.blocks.transactions.transactions import for_201
+from v2g_station.kernel.kernel import Answer, Kernel, is_refused, is_unreachable
+
+MAX_EVENTS: Final = 20_000
+"""Messages that are kept: two EVSEs that report every minute for a week."""
+
+MAX_REFUSED: Final = 1000
+OTHER_ATTEMPTS: Final = 3
+"""How often something other than a transaction event is offered to a CSMS that does not answer it."""
+
+Kind = Literal["event", "other"]
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True):
+    """A message that waits. `group` is its transaction; `spare` says that it is a reading, which may be dropped,
+    `updated` that it neither begins nor ends a transaction."""
+
+    action: str
+    body: bytes
+    group: str = ""
+    spare: bool = False
+    updated: bool = False
+    attempts: int = 0
+
+
+class Refused(msgspec.Struct, frozen=True, kw_only=True):
+    """A message that was given up, and what the CSMS said last."""
+
+    entry: Entry
+    reason: str
+
+
+class Outbox:
+    """The queue. `on_answer` sees what the CSMS says to each message."""
+
+    def __init__(self, kernel: Kernel, *, limit: int = MAX_EVENTS) -> None:
+        self._k = kernel
+        self._limit = limit
+        self._entries: dict[str, Entry] = dict(sorted(kernel.stored("outbox", Entry).items()))
+        self._refused = list(kernel.stored("refused", Refused))
+        self._next = int(max((*self._entries, *self._refused), default="0")) + 1  # a key is never used twice
+        self._old = max(self._entries, default="")
+        """Last key that has seen the CSMS out of reach."""
+        self._sending: str | None = None
+        self._not_before = 0.0
+        self.on_answer: list[Callable[[Message, Answer], None]] = []
+        self.on_queued: list[Callable[[Message], None]] = []
+        self.on_added: Callable[[], None] = lambda: None
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def bodies(self) -> Iterator[bytes]:
+        """Give what waits, oldest first, as JSON."""
+        return (entry.body for entry in self._entries.values())
+
+    def waiting(self) -> Mapping[str, int]:
+        """Return how many messages wait, by transaction."""
+        return Counter(entry.group for entry in self._entries.values() if entry.group)
+
+    def add(self, request: Message, *, group: str = "", spare: bool = False) -> None:
+        """Put a message at the end. It is stored with what was kept before it in this step."""
+        key = f"{self._next:012d}"
+        self._next += 1
+        body = msgspec.json.encode(request)
+        updated = isinstance(request, TransactionEventRequest) and request.event_type == "Updated"
+        entry = Entry(action=action_of(request), body=body, group=group, spare=spare, updated=updated)
+        self._entries[key] = entry
+        self._k.keep("outbox", key, entry)
+        if len(self._entries) > self._limit:
+            self._thin()
+        if not self._k.online:
+            self._old = key
+        for told in self.on_queued:
+            told(request)
+
+    def pump(self) -> bool:
+        """Send the oldest message; return whether one is under way."""
+        if self._sending is not None:
+            return True
+        if self._k.now < self._not_before:
+            return False
+        while self._entries:
+            key, entry = next(iter(self._entries.items()))
+            request = self._read(entry, offline=key <= self._old)
+            if request is None:
+                self._set_aside(key, entry, "unreadable")
+                continue
+            self._sending = key
+            self._k.call(request, partial(self._answered, key, request))
+            return True
+        return False
+
+    def lost(self) -> None:
+        """Whatever waits now is told as having happened offline (E11.FR.07)."""
+        self._sending = None
+        self._not_before = 0.0
+        self._old = max(self._entries, default=self._old)
+
+    def _read(self, entry: Entry, *, offline: bool) -> Message | None:
+        """Return a message in the words of the version that is spoken."""
+        try:
+            request = typed_json.decode(entry.body, request_type(entry.action))
+        except (msgspec.DecodeError, KeyError) as error:
+            self._k.note("memory_unreadable", drawer="outbox", reason=str(error)[:200])
+            return None
+        if isinstance(request, TransactionEventRequest):
+            if offline:
+                request = msgspec.structs.replace(request, offline=True)
+            return for_201(request) if self._k.version == "2.0.1" else request
+        return without_21(request) if self._k.version == "2.0.1" else request
+
+    def _answered(self, key: str, request: Message, answer: Answer) -> None:
+        if self._sending != key:
+            return  # the connection went first
+        self._sending = None
+        if not isinstance(answer, Message):
+            if is_unreachable(answer) and not self._k.reachable:
+                return
+            if is_refused(answer) and getattr(answer, "answer", "") == "SecurityError":
+                return
+            if self._failed(key, answer):
+                return
+        else:
+            self._drop(key)
+        for told in self.on_answer:
+            told(request, answer)
+
+    def _failed(self, key: str, answer: Answer) -> bool:
+        """Count a failure of the CSMS to process a message; return whether it is tried again (E13)."""
+        entry = self._entries[key]
+        event = entry.action == "TransactionEvent"
+        number = self._k.model.number
+        allowed = int(number("OCPPCommCtrlr.MessageAttempts[TransactionEvent]")) if event else OTHER_ATTEMPTS
+        attempts = entry.attempts + 1
+        if attempts >= allowed or (not event and is_refused(answer)):
+            self._k.note("event_given_up", action=entry.action, attempts=attempts, reason=str(answer)[:200])
+            self._set_aside(key, entry, str(answer))  # E13.FR.04
+            return False
+        self._entries[key] = entry = msgspec.structs.replace(entry, attempts=attempts)
+        self._k.keep("outbox", key, entry)
+        interval = number("OCPPCommCtrlr.MessageAttemptInterval[TransactionEvent]") * attempts  # E13.FR.03
+        self._not_before = self._k.now + interval
+        self._k.after("outbox.retry", interval, self.on_added)
+        self._k.note("event_refused", action=entry.action, attempts=attempts, reason=str(answer)[:200])
+        return True
+
+    def _set_aside(self, key: str, entry: Entry, reason: str) -> None:
+        """Give a transaction event up for delivery; it stays on disk for whoever settles by hand."""
+        if entry.action == "TransactionEvent":
+            self._refused.append(key)
+            self._k.keep("refused", key, Refused(entry=entry, reason=reason[:500]))
+            while len(self._refused) > MAX_REFUSED:
+                self._k.forget("refused", self._refused.pop(0), durable=False)
+        self._drop(key)
+
+    def _drop(self, key: str) -> None:
+        del self._entries[key]
+        self._k.forget("outbox", key, durable=False)  # one that comes back is told again, and known there
+
+    def _thin(self) -> None:
+        """Make room: every second reading of the transaction that has most of them, else the oldest message of no
+        transaction, else every second other update (E04.FR.07, .08)."""
+        keys = [key for key in self._entries if key != self._sending]
+        readings = [key for key in keys if self._entries[key].spare]
+        others = [key for key in keys if not self._entries[key].group]
+        updates = [key for key in keys if self._entries[key].updated]
+        dropped = self._every_second(readings) or others[:1] or self._every_second(updates)
+        for key in dropped:
+            self._drop(key)
+        if dropped:
+            self._k.note("outbox_dropped", count=len(dropped))
+
+    def _every_second(self, keys: list[str]) -> list[str]:
+        """Return every second of these, of the transaction that has most of them."""
+        groups = Counter(self._entries[key].group for key in keys)
+        most = max(groups, key=groups.__getitem__, default=None)
+        return [key for key in keys if self._entries[key].group == most][0::2]

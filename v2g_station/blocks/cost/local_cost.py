@@ -1,0 +1,300 @@
+"""What transactions cost by the tariffs of the station: worked out here, shown, and told with their events (I12, 2.1).
+
+Each event of a transaction passes through `event`: the first one after somebody was authorized gives it its tariff,
+all bring its cost up to date, some carry it. In between the meter is looked at, every `Interval[Tariff]` seconds. The
+tally is kept with the event, in one step, so that a power cut loses neither.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Final, Literal
+
+import msgspec
+
+from v2g.energy.price_plan import PricePlan
+from v2g.errors import RefusedError
+from v2g.ocpp.messages.authorization import IdToken
+from v2g.ocpp.messages.tariff_cost import CostDetails, Tariff
+from v2g.ocpp.messages.transactions import TransactionEventRequest
+from v2g.translate.tariffs import money
+from v2g_station.blocks.cost.priced import Priced, State, Terms, priced_from_now
+from v2g_station.blocks.cost.tariff_cost import ShowCost
+from v2g_station.blocks.cost.tariffs import PROBLEM, InUse, ShowTariff, Tariffs, description
+from v2g_station.blocks.evse import Evse, Fact
+from v2g_station.blocks.transactions.sessions import Sessions
+from v2g_station.blocks.transactions.transactions import MeterSample, TransactionRecord
+from v2g_station.kernel.kernel import Kernel, Moment
+
+LOOK_S: Final = 5.0
+"""How often meters are looked at when it shall be as often as possible (I12.FR.32)."""
+
+_SLACK_S: Final = 0.05
+"""Lets another event that is due at the same time carry the running cost (I12.FR.03)."""
+
+
+class TariffRefused(Fact, frozen=True, kw_only=True):
+    """The driver does not accept the tariff that he was shown (I07.FR.30, .31, I08.FR.20, .21)."""
+
+    evse_id: int
+
+
+class LocalCosts:
+    """Prices the transactions of one station. `read` gives what an EVSE's meter shows; where the charger leads the
+    transactions (`managed`) it tells with each event. `reserved` gives when a reservation was made."""
+
+    def __init__(
+        self,
+        kernel: Kernel,
+        evses: Mapping[int, Evse],
+        sessions: Sessions,
+        tariffs: Tariffs,
+        read: Callable[[int], MeterSample | None],
+        *,
+        managed: bool = False,
+    ) -> None:
+        self._k = kernel
+        self._evses = evses
+        self._sessions = sessions
+        self._tariffs = tariffs
+        self._read = read
+        self._managed = managed
+        self.on_cost: list[Callable[[Evse, float], None]] = []
+        self.reserved: Callable[[int | None], int | None] = lambda _: None
+        states = kernel.stored("costs", State)
+        self._all = {
+            name: Priced(name, terms, msgspec.structs.replace(states[name], charging=False), scale=kernel.scale)
+            for name, terms in kernel.stored("terms", Terms).items()
+            if name in states
+        }
+        sessions.enrich = self.event
+        sessions.on_ended.append(self._ended)
+        tariffs.in_use = self.in_use
+        tariffs.change = self.change
+
+    def start(self) -> None:
+        """Forget what belongs to no transaction, and go on with the others."""
+        for name in list(self._all):
+            evse = self._sessions.find(name)
+            if evse is None:
+                self._forget(name)
+            else:
+                self._plan(evse, name)
+
+    # -- questions
+
+    def in_use(self) -> dict[str, InUse]:
+        """Return which tariff each transaction goes by, by its id."""
+        return {
+            name: InUse(
+                evse_id=each.terms.evse_id,
+                id_token=each.terms.id_token.id_token,
+                tariff_id=each.terms.plan.id,
+                currency=each.terms.plan.currency,
+                own=each.terms.own,
+            )
+            for name, each in self._all.items()
+        }
+
+    def cost(self, evse: Evse) -> float | None:
+        """Return what the transaction of an EVSE costs by now, with taxes; None where that is not known here."""
+        found = self._all.get(evse.record.transaction_id) if evse.record is not None else None
+        if found is None or found.failure() or not self._tariffs.enabled:
+            return None
+        self._advance(evse, found, self._look_at(evse))
+        return money(found.bill().incl_tax)
+
+    # -- events
+
+    def event(self, evse: Evse, record: TransactionRecord, request: TransactionEventRequest) -> TransactionEventRequest:
+        """Return an event of a transaction with its tariff or cost, where it has to carry them."""
+        name, ended = record.transaction_id, request.event_type == "Ended"
+        found = self._all.get(name)
+        sample = record.last_sample if self._managed else self._read(evse.number)
+        info = request.transaction_info
+        if found is not None:
+            self._advance(evse, found, sample)
+        elif not ended and (found := self._begin(evse, record, sample)) is not None:
+            info = msgspec.structs.replace(info, tariff_id=found.terms.plan.id)  # I07.FR.32, I08.FR.22
+        if found is None:
+            return request
+        if request.trigger_reason == "TariffChanged":
+            info = msgspec.structs.replace(info, tariff_id=found.terms.plan.id)  # I11.FR.07
+        found.flows(charging=record.charging_state == "Charging")
+        details = self._details(found, request)
+        if details is not None:
+            found.told = self._k.now
+        if ended:
+            self._show(evse, found, final=True)
+            self._forget(name)
+        else:
+            self._k.keep("costs", name, found.state)
+            self._plan(evse, name)
+        return msgspec.structs.replace(request, transaction_info=info, cost_details=details)
+
+    def _begin(self, evse: Evse, record: TransactionRecord, sample: MeterSample | None) -> Priced | None:
+        """Give a transaction its tariff: the driver's own, else the default one (I07.FR.14, I08.FR.04)."""
+        id_token = self._who(evse, record)
+        if id_token is None or not self._tariffs.enabled or self._k.version == "2.0.1":
+            return None
+        driver = self._tariffs.driver(id_token)
+        tariff = driver.tariff if driver is not None else self._tariffs.default(evse.number)
+        if tariff is None:
+            return None
+        try:
+            plan = self._tariffs.plan(tariff)
+        except RefusedError as error:  # the clock's zone has changed since it was taken
+            self._tariffs.problem(error.reason)
+            return None
+        self._show_tariff(evse, tariff)
+        return self._price(evse, record, id_token, plan, sample, own=driver is not None, fees=True)
+
+    def _price(
+        self,
+        evse: Evse,
+        record: TransactionRecord,
+        id_token: IdToken,
+        plan: PricePlan,
+        sample: MeterSample | None,
+        *,
+        own: bool,
+        fees: bool,
+    ) -> Priced:
+        """Price a transaction from now on."""
+        kind: Literal["AC", "DC"] = "AC" if self._k.layout.evses[evse.number - 1].phases else "DC"
+        plans = ((self._k.utc_ms, plan),)
+        found = priced_from_now(
+            record,
+            Terms(evse_id=evse.number, id_token=id_token, own=own, plans=plans, evse_kind=kind),
+            self._moment,
+            sample,
+            self._amperes(evse, sample),
+            reserved_ms=self.reserved(record.reservation_id),
+            fees=fees,
+            scale=self._k.scale,
+        )
+        self._all[found.name] = found
+        self._k.keep("terms", found.name, found.terms)
+        self._k.keep("costs", found.name, found.state)
+        return found
+
+    @property
+    def _moment(self) -> Moment:
+        return Moment(self._k.now, self._k.utc_ms)
+
+    def _show_tariff(self, evse: Evse, tariff: Tariff) -> None:
+        text = description(tariff, evse.authorization.language if evse.authorization is not None else None)
+        self._k.do(ShowTariff(evse_id=evse.number, tariff_id=tariff.tariff_id, text=text))
+
+    def _who(self, evse: Evse, record: TransactionRecord) -> IdToken | None:
+        """Return who pays, None while nobody was authorized."""
+        if self._managed:
+            return IdToken(id_token=record.id_token, type=record.id_token_type) if record.authorized else None
+        return evse.authorization.id_token if evse.authorization is not None else None
+
+    def _details(self, found: Priced, request: TransactionEventRequest) -> CostDetails | None:
+        """Return the cost that an event has to carry (I12.FR.01, .02)."""
+        model = self._k.model
+        ended = request.event_type == "Ended"
+        due = request.event_type == "Started" or request.trigger_reason == "RunningCost"
+        due = due or self._k.now - found.told >= model.number("TariffCostCtrlr.Interval[Cost]")
+        if not self._tariffs.enabled or not (ended or (due and model.flag("TariffCostCtrlr.Enabled[RunningCost]"))):
+            return None
+        if not found.failure():
+            if ended:
+                self._tariffs.problem("")  # I12.FR.43
+        elif not model.flag(PROBLEM):
+            self._tariffs.problem("InternalError")  # I12.FR.18
+        return found.details(ended=ended)
+
+    def _forget(self, name: str) -> None:
+        self._all.pop(name, None)
+        self._k.forget("terms", name)
+        self._k.forget("costs", name)
+        for timer in ("look", "tell"):
+            self._k.cancel(f"cost.{timer}.{name}")
+
+    def _ended(self, evse: Evse, record: TransactionRecord) -> None:
+        del evse
+        self._tariffs.let_go(IdToken(id_token=record.id_token, type=record.id_token_type))
+
+    # -- another tariff, or none
+
+    def change(self, name: str, tariff: Tariff, plan: PricePlan) -> None:
+        """Let a transaction go by another tariff from this moment on (I11.FR.07, .08)."""
+        evse = self._sessions.find(name)
+        if evse is None or evse.record is None:
+            return
+        record, found, sample = evse.record, self._all.get(name), self._look_at(evse)
+        if found is None:  # what was before costs nothing, nor do the fees
+            id_token = self._who(evse, record) or IdToken(id_token=record.id_token, type=record.id_token_type)
+            self._price(evse, record, id_token, plan, sample, own=True, fees=False)
+        else:
+            self._advance(evse, found, sample)
+            found.change(plan)
+            self._k.keep("terms", name, found.terms)
+        self._show_tariff(evse, tariff)
+        self._sessions.update(evse, "TariffChanged")
+
+    def refused(self, fact: TariffRefused) -> None:
+        """The driver does not accept the tariff: no tariff, no cost, no energy."""
+        evse = self._evses[fact.evse_id]
+        if evse.authorization is None and not self._managed:
+            return
+        if evse.record is not None:
+            self._forget(evse.record.transaction_id)
+        self._sessions.end_authorization(evse, "TariffNotAccepted", "DeAuthorized")
+
+    # -- time and meter
+
+    def _plan(self, evse: Evse, name: str) -> None:
+        """Look again soon, and tell the running cost when that is due."""
+        number = self._k.model.number
+        if not self._k.planned(f"cost.look.{name}"):
+            interval = number("TariffCostCtrlr.Interval[Tariff]") or LOOK_S
+            self._k.after(f"cost.look.{name}", interval, lambda: self._look(evse, name))
+        found = self._all[name]
+        rest = found.told + number("TariffCostCtrlr.Interval[Cost]") - self._k.now
+        self._k.after(f"cost.tell.{name}", max(0.0, rest) + _SLACK_S, lambda: self._tell(evse, name))
+
+    def _look(self, evse: Evse, name: str) -> None:
+        found = self._all.get(name)
+        if found is not None:
+            self._advance(evse, found, self._look_at(evse))
+            self._show(evse, found)
+            self._plan(evse, name)
+
+    def _tell(self, evse: Evse, name: str) -> None:
+        """Send an event for the cost alone (I12.FR.03), where that reaches somebody who can read it."""
+        found = self._all.get(name)
+        if found is None:
+            return
+        wanted = self._tariffs.enabled and self._k.model.flag("TariffCostCtrlr.Enabled[RunningCost]")
+        if wanted and self._k.online and self._k.version != "2.0.1":
+            self._sessions.update(evse, "RunningCost")
+        else:
+            found.told = self._k.now
+            self._plan(evse, name)
+
+    def _look_at(self, evse: Evse) -> MeterSample | None:
+        """Return what the meter shows; nobody knows whose energy it is while several are at one EVSE."""
+        if sum(each.terms.evse_id == evse.number for each in self._all.values()) > 1:
+            return None
+        return self._read(evse.number)
+
+    def _advance(self, evse: Evse, found: Priced, sample: MeterSample | None) -> None:
+        if found.advance(self._moment, sample, self._amperes(evse, sample)):
+            self._k.keep("terms", found.name, found.terms)
+
+    def _amperes(self, evse: Evse, sample: MeterSample | None) -> int:
+        """Return the current over all phases in whole A."""
+        phases = self._k.layout.evses[evse.number - 1].phases
+        each = sample.current_a if sample is not None and sample.current_a is not None else 0.0
+        return int(each * ((evse.phases or phases) if phases else 1))
+
+    def _show(self, evse: Evse, found: Priced, *, final: bool = False) -> None:
+        """Let the driver see what it costs, whenever that has changed."""
+        cost = found.bill(ended=final).incl_tax
+        if self._tariffs.enabled and not found.failure() and (final or cost != found.shown):
+            found.shown = cost
+            for told in self.on_cost:
+                told(evse, money(cost))
+            self._k.do(ShowCost(evse_id=evse.number, transaction_id=found.name, total=money(cost), final=final))

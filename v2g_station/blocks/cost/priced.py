@@ -1,0 +1,202 @@
+"""One transaction that a station prices: its tariffs, and how readings and time move its tally (I12)."""
+
+from typing import Final, Literal
+
+import msgspec
+
+from v2g.energy.price_plan import PricePlan
+from v2g.energy.settlement.costing import Bill, Tally, Usage, extend, open_tally, total
+from v2g.energy.settlement.intervals import Registers
+from v2g.ocpp.messages.authorization import IdToken
+from v2g.ocpp.messages.tariff_cost import CostDetails
+from v2g.translate.details import cost_details
+from v2g_station.blocks.transactions.transactions import MeterSample, TransactionRecord
+from v2g_station.kernel.kernel import CLOCK_SET_MS, Moment
+
+MAX_PERIODS: Final = 200
+"""Charging periods that a transaction is told in at most; its cost does not depend on them."""
+
+NO_READING: Final = "the meter could not be read"
+
+_replace = msgspec.structs.replace
+
+
+class Terms(msgspec.Struct, frozen=True, kw_only=True):
+    """By what a transaction is priced: from when on (UTC ms) by which plan, and what conditions ask of it.
+
+    `own` says that the tariff is not a default one.
+    """
+
+    evse_id: int
+    id_token: IdToken
+    own: bool
+    plans: tuple[tuple[int, PricePlan], ...]
+    evse_kind: Literal["AC", "DC"]
+
+    @property
+    def plan(self) -> PricePlan:
+        """The plan that holds now."""
+        return self.plans[-1][1]
+
+    def usage(self, start_ms: int, end_ms: int) -> Usage:
+        """Return a stretch of the transaction in which nothing is known to have happened."""
+        return Usage(
+            start_ms=start_ms,
+            end_ms=end_ms,
+            evse_kind=self.evse_kind,
+            payment_brand=self._paid_by("PaymentBrand"),
+            payment_recognition=self._paid_by("PaymentRecognition"),
+        )
+
+    def _paid_by(self, what: str) -> str | None:
+        """Return what is known of an ad hoc payment (part 2, 2.96)."""
+        return next((each.additional_id_token for each in self.id_token.additional_info if each.type == what), None)
+
+
+class State(msgspec.Struct, frozen=True, kw_only=True):
+    """How far a transaction is priced, and what has held since then."""
+
+    tally: Tally
+    charging: bool = False
+    current_a: int = 0
+    metered: bool = True
+    """Whether there was a reading to begin with."""
+
+    failure: str = ""
+
+
+class Priced:
+    """A transaction with its tariff. `told` is when its cost was told last, `shown` what was shown last (micro-units).
+
+    `scale` is seconds of UTC per second of the monotonic clock.
+    """
+
+    def __init__(self, name: str, terms: Terms, state: State, *, scale: float, moment: Moment | None = None) -> None:
+        self.name: Final = name
+        self.terms = terms
+        self.state = state
+        self.told = 0.0
+        self.shown: int | None = None
+        self._scale = scale
+        self._now = moment.now if moment is not None else None
+        """When the state was brought up to date, None for one that comes from the store."""
+
+    def change(self, plan: PricePlan) -> None:
+        """Go by another plan from now on, and never back (I11.FR.08)."""
+        plans = (*self.terms.plans, (self.state.tally.progress.last.utc_ms, plan))
+        self.terms = _replace(self.terms, plans=plans, own=True)
+
+    def flows(self, *, charging: bool) -> None:
+        """Let energy flow from now on, or not."""
+        self.state = _replace(self.state, charging=charging)
+
+    def advance(self, moment: Moment, sample: MeterSample | None, current_a: int) -> bool:
+        """Bring the tally up to now; return whether the clock was set meanwhile, which changes the terms.
+
+        When nobody has looked since the program began, what was delivered is priced as it last was, and the time is
+        neither charging nor idle (`transactions.interrupted`).
+        """
+        dark = self._now is None
+        moved = self._follow_clock(moment)
+        self._now = moment.now
+        if sample is not None and not self.state.metered:
+            self._first_reading(sample)
+        last = self.state.tally.progress.last
+        now = last.utc_ms if dark else max(last.utc_ms, moment.utc_ms)
+        here = Registers(
+            now,
+            max(last.import_mwh, sample.import_mwh) if sample is not None else last.import_mwh,
+            max(last.export_mwh, sample.export_mwh) if sample is not None else last.export_mwh,
+        )
+        if here != last:
+            self._extend(last, here)
+        if dark:
+            self._stand_at(_replace(here, utc_ms=max(now, moment.utc_ms)))
+        self.state = _replace(self.state, current_a=current_a)
+        return moved
+
+    def _stand_at(self, here: Registers) -> None:
+        """Go on from here, whatever was before."""
+        tally = self.state.tally
+        self.state = _replace(self.state, tally=_replace(tally, progress=_replace(tally.progress, last=here)))
+
+    def _extend(self, last: Registers, here: Registers) -> None:
+        usage = _replace(
+            self.terms.usage(last.utc_ms, here.utc_ms),
+            readings=(last, here),
+            charging=((last.utc_ms, self.state.charging),),
+            currents=((last.utc_ms, self.state.current_a),),
+        )
+        try:
+            tally = extend(self.state.tally, self.terms.plans, usage, most_periods=MAX_PERIODS)
+        except (ValueError, OverflowError, OSError) as error:  # a clock beyond the calendar, a zone that is gone
+            self.state = _replace(self.state, failure=str(error)[:200])
+        else:
+            self.state = _replace(self.state, tally=tally)
+
+    def _first_reading(self, sample: MeterSample) -> None:
+        """Let energy count from here on: there was no reading before."""
+        progress = self.state.tally.progress
+        last = Registers(progress.last.utc_ms, sample.import_mwh, sample.export_mwh)
+        progress = _replace(progress, last=last, first_mwh=sample.import_mwh)
+        self.state = _replace(self.state, metered=True, tally=_replace(self.state.tally, progress=progress))
+
+    def _follow_clock(self, moment: Moment) -> bool:
+        """Move with the time of day when that was set, so that a jump of the clock takes no time."""
+        if self._now is None:
+            return False
+        progress = self.state.tally.progress
+        passed_ms = round((moment.now - self._now) * 1000 * self._scale)
+        jump_ms = moment.utc_ms - progress.last.utc_ms - passed_ms
+        if abs(jump_ms) < CLOCK_SET_MS * max(1.0, self._scale):
+            return False
+        last = _replace(progress.last, utc_ms=progress.last.utc_ms + jump_ms)
+        progress = _replace(progress, start_ms=progress.start_ms + jump_ms, last=last)
+        self.state = _replace(self.state, tally=_replace(self.state.tally, progress=progress))
+        self.terms = _replace(self.terms, plans=tuple((since + jump_ms, plan) for since, plan in self.terms.plans))
+        return True
+
+    # -- what it comes to
+
+    def bill(self, *, ended: bool = False) -> Bill:
+        """Return what the transaction costs by its last reading."""
+        return total(self.state.tally, self.terms.plans, ended=ended)
+
+    def failure(self) -> str:
+        """Return why the cost cannot be worked out, "" where it can."""
+        unmetered = not self.state.metered and any(plan.energy is not None for _, plan in self.terms.plans)
+        return self.state.failure or (NO_READING if unmetered else "")
+
+    def details(self, *, ended: bool) -> CostDetails:
+        """Return the cost as an event carries it; a running one without periods (I12.FR.02, .14)."""
+        details, failure = cost_details(self.bill(ended=ended), periods=ended), self.failure()
+        return _replace(details, failure_to_calculate=True, failure_reason=failure) if failure else details
+
+
+def priced_from_now(
+    record: TransactionRecord,
+    terms: Terms,
+    moment: Moment,
+    sample: MeterSample | None,
+    current_a: int,
+    *,
+    reserved_ms: int | None,
+    fees: bool,
+    scale: float,
+) -> Priced:
+    """Price a transaction from now on, by the one plan of its terms; what was before is free.
+
+    Its `fees` are asked for once, by the clock at the transaction's start (I12.FR.06, .30).
+    """
+    begun_ms = min(record.started_ms, moment.utc_ms)
+    usage = _replace(terms.usage(begun_ms, begun_ms), reserved_ms=reserved_ms)
+    tally = open_tally(terms.plans, usage, fees=fees)
+    here = Registers(moment.utc_ms, sample.import_mwh if sample else 0, sample.export_mwh if sample else 0)
+    progress = _replace(tally.progress, last=here, first_mwh=here.import_mwh)
+    state = State(
+        tally=_replace(tally, progress=progress),
+        charging=record.charging_state == "Charging",
+        metered=sample is not None,
+        current_a=current_a,
+    )
+    return Priced(record.transaction_id, terms, state, scale=scale, moment=moment)

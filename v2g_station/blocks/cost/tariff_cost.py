@@ -1,0 +1,64 @@
+"""What a station is told of costs, and shows (functional block I)."""
+
+from collections.abc import Callable
+
+from v2g.ocpp.messages.base import Message
+from v2g.ocpp.messages.tariff_cost import CostUpdatedRequest, CostUpdatedResponse
+from v2g.ocpp.messages.transactions import TransactionEventRequest, TransactionEventResponse
+from v2g_station.blocks.evse import Evse
+from v2g_station.blocks.transactions.sessions import Sessions
+from v2g_station.kernel.kernel import Answer, Command, Handler, Kernel
+
+
+class ShowCost(Command, frozen=True, kw_only=True):
+    """Show a driver what his transaction costs so far, or in all. `total` is in the tariff's currency."""
+
+    evse_id: int | None
+    transaction_id: str
+    total: float | None
+    final: bool = False
+    text: str = ""
+
+
+class TariffCost:
+    """Costs of one station."""
+
+    def __init__(self, kernel: Kernel, sessions: Sessions) -> None:
+        self._k = kernel
+        self._sessions = sessions
+        self.on_cost: list[Callable[[Evse, float], None]] = []
+        self.local: Callable[[Evse], float | None] = lambda _: None
+        """What a transaction costs by a tariff of the station: then the CSMS's figures do not count (E16.FR.16)."""
+        self.answers: dict[str, Handler] = {"CostUpdated": self._updated}
+
+    def _updated(self, request: CostUpdatedRequest) -> Message:
+        """I02."""
+        evse = self._sessions.find(request.transaction_id)
+        if evse is not None and self.local(evse) is None and self._k.model.flag("TariffCostCtrlr.Enabled[Cost]"):
+            self._k.do(ShowCost(evse_id=evse.number, transaction_id=request.transaction_id, total=request.total_cost))
+            for told in self.on_cost:
+                told(evse, request.total_cost)
+        return CostUpdatedResponse()
+
+    def event_answered(self, request: Message, answer: Answer) -> None:
+        """Show the cost that comes with the answer to an event (I02.FR.01, I03, I05)."""
+        if not isinstance(request, TransactionEventRequest) or not isinstance(answer, TransactionEventResponse):
+            return
+        final = request.event_type == "Ended"
+        text = answer.updated_personal_message.content if answer.updated_personal_message else ""
+        total = answer.total_cost
+        evse = self._sessions.find(request.transaction_info.transaction_id)
+        if request.cost_details is not None or (evse is not None and self.local(evse) is not None):
+            total, final = None, False  # shown already, as it was worked out here
+        elif total is None and final and self._k.model.flag("TariffCostCtrlr.Enabled[Cost]"):
+            text = text or self._k.model.text("TariffCostCtrlr.TotalCostFallbackMessage")  # I05.FR.02
+        if total is not None or text:
+            self._k.do(
+                ShowCost(
+                    evse_id=request.evse.id if request.evse else None,
+                    transaction_id=request.transaction_info.transaction_id,
+                    total=total,
+                    final=final,
+                    text=text,
+                )
+            )

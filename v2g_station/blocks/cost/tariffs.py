@@ -1,0 +1,402 @@
+"""Which tariffs a station holds: defaults of its EVSEs and those of drivers, set, told and cleared (I07 to I11, 2.1).
+
+What a transaction costs by them is worked out in `local_cost`.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final
+
+import msgspec
+
+from v2g.energy.price_plan import PricePlan
+from v2g.energy.settlement.pieces import zone_of
+from v2g.errors import OcppError, RefusedError
+from v2g.ocpp.messages.authorization import AuthorizeRequest, AuthorizeResponse, IdToken
+from v2g.ocpp.messages.base import Message, StatusInfo
+from v2g.ocpp.messages.tariff_cost import (
+    ChangeTransactionTariffRequest,
+    ChangeTransactionTariffResponse,
+    ClearTariffsRequest,
+    ClearTariffsResponse,
+    ClearTariffsResult,
+    GetTariffsRequest,
+    GetTariffsResponse,
+    SetDefaultTariffRequest,
+    SetDefaultTariffResponse,
+    Tariff,
+    TariffAssignment,
+    TariffSetStatus,
+)
+from v2g.ocpp.times import parse_time
+from v2g.translate.received import plan_of
+from v2g.translate.tariffs import elements, has_conditions
+from v2g_station.blocks.authorization.cache import Cache, DriverTariff, name_of
+from v2g_station.blocks.evse import Evse
+from v2g_station.blocks.transactions.sessions import Sessions
+from v2g_station.kernel.kernel import Answer, Command, Handler, Kernel, because
+
+MAX_DEFAULTS: Final = 100
+MAX_DRIVERS: Final = 100
+AFTER_S: Final = 1.0
+_CONTROLLER: Final = "TariffCostCtrlr"
+PROBLEM: Final = f"{_CONTROLLER}.Problem"
+
+
+class ShowTariff(Command, frozen=True, kw_only=True):
+    """Show a tariff at an EVSE: its default one, or that of who charges there (I07.FR.14). `text` is for people.
+    Without `tariff_id` there are words alone, or nothing any longer."""
+
+    evse_id: int
+    tariff_id: str
+    text: str
+
+
+class Default(msgspec.Struct, frozen=True, kw_only=True):
+    """A default tariff and the EVSEs at which it is installed. `number` counts installations."""
+
+    number: int
+    evse_ids: tuple[int, ...]
+    tariff: Tariff
+
+    @property
+    def from_ms(self) -> int | None:
+        """From when on it holds, None for at once."""
+        return None if self.tariff.valid_from is None else parse_time(self.tariff.valid_from)
+
+    def holds(self, utc_ms: int) -> bool:
+        """Return whether it may be used (I07.FR.19)."""
+        return self.from_ms is None or self.from_ms <= utc_ms
+
+    @property
+    def rank(self) -> tuple[bool, int, int]:
+        """Of two that hold, the greater has replaced the other (I07.FR.20 to .23)."""
+        return self.from_ms is not None, self.from_ms or 0, self.number
+
+
+class InUse(msgspec.Struct, frozen=True, kw_only=True):
+    """A tariff by which a transaction goes. `own` says that it is not a default one."""
+
+    evse_id: int
+    id_token: str
+    tariff_id: str
+    currency: str
+    own: bool
+
+
+class Tariffs:
+    """The tariffs of one station.
+
+    `in_use` gives what transactions go by, by their id; `change` lets one go by another tariff from now on.
+    `alert` tells that TariffCostCtrlr.Problem has changed, with the reason.
+    """
+
+    def __init__(self, kernel: Kernel, evses: Mapping[int, Evse], sessions: Sessions, cache: Cache) -> None:
+        self._k = kernel
+        self._evses = evses
+        self._sessions = sessions
+        self._cache = cache
+        self._defaults = {each.tariff.tariff_id: each for each in kernel.stored("tariffs", Default).values()}
+        self._drivers: dict[str, DriverTariff] = {}
+        self._shown: dict[int, str] = {}
+        self.in_use: Callable[[], Mapping[str, InUse]] = dict
+        self.change: Callable[[str, Tariff, PricePlan], None] = lambda _transaction, _tariff, _plan: None
+        self.alert: Callable[[str, str], None] = lambda _value, _why: None
+        self.answers: dict[str, Handler] = {
+            "SetDefaultTariff": self._set_default,
+            "GetTariffs": self._get,
+            "ClearTariffs": self._clear,
+            "ChangeTransactionTariff": self._change,
+        }
+        cache.tariff_of = lambda id_token: self._drivers.get(name_of(id_token))
+        kernel.model.checks |= {f"clockctrlr.{name}": _check_zone for name in ("timezone", "timeoffset")}
+
+    def start(self) -> None:
+        """Look after what was installed before the last restart (I07.FR.13)."""
+        self._settle()
+        self._k.on_clock_set.append(lambda _: self._settle())
+
+    # -- for the cost of transactions
+
+    @property
+    def enabled(self) -> bool:
+        """Whether transactions are priced here: tariffs and local cost calculation are both on."""
+        flag = self._k.model.flag
+        return flag(f"{_CONTROLLER}.Enabled[Tariff]") and flag(f"{_CONTROLLER}.Enabled[Cost]")
+
+    def default(self, evse_id: int) -> Tariff | None:
+        """Return the default tariff that holds at an EVSE."""
+        self._settle()
+        here = [d for d in self._defaults.values() if evse_id in d.evse_ids and d.holds(self._k.utc_ms)]
+        return here[0].tariff if here else None
+
+    def driver(self, id_token: IdToken) -> DriverTariff | None:
+        """Return what is known of a driver's own tariff (I08.FR.04, .05)."""
+        found = self._drivers.get(name_of(id_token))
+        if found is None and (known := self._cache.find(id_token)) is not None:
+            found = known.driver
+        return found
+
+    def plan(self, tariff: Tariff) -> PricePlan:
+        """Return a tariff as what prices transactions, in local time (I07.FR.17). Raises RefusedError."""
+        model = self._k.model
+        zone = model.text("ClockCtrlr.TimeZone") or model.text("ClockCtrlr.TimeOffset") or "UTC"
+        return plan_of(tariff, zone)
+
+    def let_go(self, id_token: IdToken) -> None:
+        """Forget a driver's tariff unless it is in use elsewhere (I08.FR.06, .07)."""
+        name = name_of(id_token)
+        if name not in self._drivers:
+            return
+        waiting = [evse.authorization.id_token for evse in self._evses.values() if evse.authorization is not None]
+        used = any(use.own and use.id_token == id_token.id_token for use in self.in_use().values())
+        if used or any(name_of(each) == name for each in waiting):
+            self._wait(id_token)
+            return
+        del self._drivers[name]
+        self._k.cancel(f"tariff.driver.{name}")
+
+    def problem(self, why: str) -> None:
+        """Tell that a tariff cannot be worked with (I08.FR.30, .37, I12.FR.18), or, without a reason, that one can."""
+        value = "true" if why else "false"
+        if why or self._k.model.text(PROBLEM) != value:
+            self._k.put(PROBLEM, value)
+            self.alert(value, why)
+
+    def offer(self, evse: Evse) -> None:
+        """Show somebody who was just authorized what he will pay (I01, I04), unless a transaction has shown it."""
+        found, model = evse.authorization, self._k.model
+        if found is None or (evse.record is not None and evse.record.transaction_id in self.in_use()):
+            return
+        tariff = None
+        if self.enabled:
+            driver = self.driver(found.id_token)
+            tariff = driver.tariff if driver is not None else self.default(evse.number)
+        if tariff is not None:
+            text = found.message or description(tariff, found.language)
+            self._k.do(ShowTariff(evse_id=evse.number, tariff_id=tariff.tariff_id, text=text))
+            return
+        offline = f"{_CONTROLLER}.OfflineTariffFallbackMessage"
+        text = found.message or (model.text(offline) if not self._k.online and model.has(offline) else "")
+        text = text or model.text(f"{_CONTROLLER}.TariffFallbackMessage")  # I04.FR.01
+        if text:
+            self._k.do(ShowTariff(evse_id=evse.number, tariff_id="", text=text))
+
+    # -- drivers
+
+    def authorized(self, request: Message, answer: Answer) -> Answer:
+        """Take the tariff that comes with an authorization; return the answer as the station is to obey it (I08)."""
+        if not isinstance(request, AuthorizeRequest) or not isinstance(answer, AuthorizeResponse):
+            return answer
+        name, id_token = name_of(request.id_token), request.id_token
+        self._drivers.pop(name, None)
+        if answer.tariff is None or answer.id_token_info.status != "Accepted" or not self.enabled:
+            return answer
+        tariff = msgspec.structs.replace(answer.tariff, valid_from=None)  # I08.FR.10
+        status, info = self._refuse(tariff)
+        if status == "Accepted":
+            self._remember(id_token, DriverTariff(id_token=id_token.id_token, tariff=tariff))
+            self.problem("")  # I08.FR.35
+            return answer
+        self._k.note("driver_tariff_refused", tariff_id=tariff.tariff_id, status=status)
+        self.problem(info.reason_code if info is not None else status)
+        match self._k.model.text(f"{_CONTROLLER}.HandleFailedTariff[Tariff]"):
+            case "UseDefaultTariff":  # I08.FR.32
+                return answer
+            case "CentralCost":  # I08.FR.33
+                self._remember(id_token, DriverTariff(id_token=id_token.id_token))
+                return answer
+        refused = msgspec.structs.replace(answer.id_token_info, status="Invalid")  # I08.FR.31
+        return msgspec.structs.replace(answer, id_token_info=refused)
+
+    def _remember(self, id_token: IdToken, found: DriverTariff) -> None:
+        name = name_of(id_token)
+        self._drivers[name] = found
+        while len(self._drivers) > MAX_DRIVERS:
+            del self._drivers[next(iter(self._drivers))]
+        self._wait(id_token)
+
+    def _wait(self, id_token: IdToken) -> None:
+        """Look at it again when nobody can wait to plug in any longer (I08.FR.07)."""
+        timeout = self._k.model.number("TxCtrlr.EVConnectionTimeOut")
+        if timeout > 0:
+            self._k.after(f"tariff.driver.{name_of(id_token)}", timeout + AFTER_S, lambda: self.let_go(id_token))
+
+    # -- what a tariff must be
+
+    def _refuse(self, tariff: Tariff) -> tuple[TariffSetStatus, StatusInfo | None]:
+        """Return Accepted, or why a tariff cannot be worked with (I07.FR.02, .03, .05)."""
+        model = self._k.model
+        if elements(tariff) > model.number(f"{_CONTROLLER}.MaxElements[Tariff]"):
+            return "TooManyElements", None
+        if has_conditions(tariff) and not model.flag(f"{_CONTROLLER}.ConditionsSupported[Tariff]"):
+            return "ConditionNotSupported", None
+        try:
+            self.plan(tariff)
+        except RefusedError as error:
+            text = str(error)
+            if error.reason == "condition":
+                return "ConditionNotSupported", because("UnsupportedParam", text)
+            return "Rejected", because("InvalidValue", text)
+        return "Accepted", None
+
+    def _need(self, *, cost: bool = False) -> None:
+        """Raise NotSupported while the capability is off (I07.FR.01, I11.FR.01)."""
+        if not self._k.model.flag(f"{_CONTROLLER}.Enabled[Tariff]") or (cost and not self.enabled):
+            raise OcppError("tariffs are not enabled: TariffCostCtrlr.Enabled", answer="NotSupported")
+
+    # -- default tariffs
+
+    def _set_default(self, request: SetDefaultTariffRequest) -> Message:
+        """I07."""
+        self._need()
+        tariff = request.tariff
+        if request.evse_id and request.evse_id not in self._evses:
+            return SetDefaultTariffResponse(status="Rejected", status_info=because("UnknownEvse"))
+        status, info = self._refuse(tariff)
+        if status == "Accepted" and tariff.tariff_id in self._defaults:
+            status = "DuplicateTariffId"
+        if status == "Accepted" and len(self._defaults) >= MAX_DEFAULTS:
+            status, info = "Rejected", because("OutOfMemory")
+        if status == "Accepted":
+            self._install(tariff, (request.evse_id,) if request.evse_id else tuple(self._evses))
+        return SetDefaultTariffResponse(status=status, status_info=info)
+
+    def _install(self, tariff: Tariff, evse_ids: tuple[int, ...]) -> None:
+        number = max((each.number for each in self._defaults.values()), default=0) + 1
+        new = Default(number=number, evse_ids=evse_ids, tariff=tariff)
+        if new.from_ms is None:  # I07.FR.22
+            for old in [each for each in self._defaults.values() if each.holds(self._k.utc_ms)]:
+                self._withdraw(old, evse_ids)
+        self._defaults[tariff.tariff_id] = new
+        self._k.keep("tariffs", tariff.tariff_id, new)
+        self._settle()
+
+    def _withdraw(self, old: Default, evse_ids: Iterable[int]) -> None:
+        """Take a default tariff from EVSEs; who charges by it goes on so (I07.FR.24, I10.FR.07)."""
+        left = tuple(evse_id for evse_id in old.evse_ids if evse_id not in evse_ids)
+        name = old.tariff.tariff_id
+        if left == old.evse_ids:
+            return
+        if not left:
+            del self._defaults[name]
+            self._k.forget("tariffs", name)
+            return
+        self._defaults[name] = msgspec.structs.replace(old, evse_ids=left)
+        self._k.keep("tariffs", name, self._defaults[name])
+
+    def _settle(self) -> None:
+        """Let tariffs that hold now replace what was before them, and wait for the next."""
+        now = self._k.utc_ms
+        for evse_id in self._evses:
+            here = [d for d in self._defaults.values() if evse_id in d.evse_ids and d.holds(now)]
+            newest = max(here, key=lambda each: each.rank, default=None)
+            for old in here:
+                if old is not newest:
+                    self._withdraw(old, (evse_id,))
+            self._show(evse_id, None if newest is None else newest.tariff)
+        coming = [d.from_ms for d in self._defaults.values() if d.from_ms is not None and d.from_ms > now]
+        if coming:
+            self._k.at_utc("tariffs", min(coming), self._settle)
+        else:
+            self._k.cancel("tariffs")
+
+    def _show(self, evse_id: int, tariff: Tariff | None) -> None:
+        """Let an EVSE show what charging costs there, once it changes."""
+        name = "" if tariff is None else tariff.tariff_id
+        if self._shown.get(evse_id, "") != name:
+            self._shown[evse_id] = name
+            text = "" if tariff is None else description(tariff)
+            self._k.do(ShowTariff(evse_id=evse_id, tariff_id=name, text=text))
+
+    def _clear(self, request: ClearTariffsRequest) -> Message:
+        """I10: default tariffs only."""
+        self._need()
+        evse_ids = (request.evse_id,) if request.evse_id else tuple(self._evses)
+        meant = [
+            each
+            for each in self._defaults.values()
+            if (not request.tariff_ids or each.tariff.tariff_id in request.tariff_ids)
+            and set(evse_ids) & set(each.evse_ids)
+        ]
+        for each in meant:
+            self._withdraw(each, evse_ids)
+        self._settle()
+        results = tuple(ClearTariffsResult(status="Accepted", tariff_id=each.tariff.tariff_id) for each in meant)
+        return ClearTariffsResponse(
+            clear_tariffs_result=results or (ClearTariffsResult(status="NoTariff"),)  # I10.FR.06
+        )
+
+    # -- questions, and transactions
+
+    def _get(self, request: GetTariffsRequest) -> Message:
+        """I09."""
+        self._need()
+        if request.evse_id and request.evse_id not in self._evses:
+            return GetTariffsResponse(status="Rejected", status_info=because("UnknownEvse"))
+        self._settle()
+        found = [
+            TariffAssignment(
+                tariff_id=each.tariff.tariff_id,
+                tariff_kind="DefaultTariff",
+                valid_from=each.tariff.valid_from,
+                evse_ids=each.evse_ids,
+            )
+            for each in self._defaults.values()
+        ] + self._own()
+        found = [each for each in found if not request.evse_id or request.evse_id in each.evse_ids]
+        return GetTariffsResponse(status="Accepted" if found else "NoTariff", tariff_assignments=tuple(found))
+
+    def _own(self) -> list[TariffAssignment]:
+        """Return drivers' tariffs, with their drivers and with where they charge (I09.FR.05, .06)."""
+        tokens: dict[str, dict[str, None]] = {}
+        places: dict[str, dict[int, None]] = {}
+        for each in self._drivers.values():
+            if each.tariff is not None:
+                tokens.setdefault(each.tariff.tariff_id, {})[each.id_token] = None
+        for use in self.in_use().values():
+            if use.own:
+                tokens.setdefault(use.tariff_id, {})[use.id_token] = None
+                places.setdefault(use.tariff_id, {})[use.evse_id] = None
+        return [
+            TariffAssignment(
+                tariff_id=name,
+                tariff_kind="DriverTariff",
+                evse_ids=tuple(places.get(name, ())),
+                id_tokens=tuple(each for each in drivers if each),
+            )
+            for name, drivers in tokens.items()
+        ]
+
+    def _change(self, request: ChangeTransactionTariffRequest) -> Message:
+        """I11."""
+        self._need(cost=True)
+        tariff, identifier = msgspec.structs.replace(request.tariff, valid_from=None), request.transaction_id
+        status, info = self._refuse(tariff)
+        if status in ("TooManyElements", "ConditionNotSupported"):
+            return ChangeTransactionTariffResponse(status=status, status_info=info)
+        if self._sessions.find(identifier) is None:
+            return ChangeTransactionTariffResponse(status="TxNotFound")
+        if status != "Accepted":
+            return ChangeTransactionTariffResponse(status="Rejected", status_info=info)
+        use = self.in_use().get(identifier)
+        if use is not None and use.currency != tariff.currency:
+            return ChangeTransactionTariffResponse(status="NoCurrencyChange")
+        plan = self.plan(tariff)
+        self._k.after(f"tariff.change.{identifier}", 0, lambda: self.change(identifier, tariff, plan))  # I11.FR.07
+        return ChangeTransactionTariffResponse(status="Accepted")
+
+
+def description(tariff: Tariff, language: str | None = None) -> str:
+    """Return what people are told of a tariff, in their language where it has it, else in its first."""
+    texts = tariff.description
+    mine = [each for each in texts if language and each.language and each.language[:2] == language[:2]]
+    return next((each.content for each in (*mine, *texts)), "")
+
+
+def _check_zone(text: str) -> StatusInfo | None:
+    """Refuse a time zone that nobody knows: tariffs could no longer be worked out."""
+    try:
+        zone_of(text or "UTC")
+    except ValueError:
+        return because("InvalidValue", text)
+    return None

@@ -1,0 +1,343 @@
+"""Controls of a distributed energy resource: held, scheduled, put out of force by better ones, reported (R04, R02).
+
+What is in force leaves as one command whenever it changes; the hardware, or the vehicle's inverter, obeys it.
+"""
+
+import math
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any, Final
+
+import msgspec
+
+from v2g.ocpp.messages.base import Message
+from v2g.ocpp.messages.der_control import (
+    ClearDERControlRequest,
+    ClearDERControlResponse,
+    DERCurveGet,
+    EnterServiceGet,
+    FixedPFGet,
+    FixedVarGet,
+    FreqDroopGet,
+    GetDERControlRequest,
+    GetDERControlResponse,
+    GradientGet,
+    GridEventFault,
+    LimitMaxDischargeGet,
+    NotifyDERAlarmRequest,
+    NotifyDERStartStopRequest,
+    ReportDERControlRequest,
+    SetDERControlRequest,
+    SetDERControlResponse,
+)
+from v2g.ocpp.messages.ev_charging import DERControl
+from v2g.ocpp.times import format_time, parse_time
+from v2g_station.blocks.connection.outbox import Outbox
+from v2g_station.blocks.der.ride_through import points_of
+from v2g_station.blocks.der.trips import CURVES
+from v2g_station.blocks.evse import Fact
+from v2g_station.blocks.settings import Inverter
+from v2g_station.kernel.kernel import Command, Handler, Kernel, because
+
+PER_MESSAGE: Final = 20
+MAX_CONTROLS: Final = 100
+MEMBERS: Final[dict[str, str]] = {
+    "EnterService": "enter_service",
+    "FixedPFAbsorb": "fixed_pf_absorb",
+    "FixedPFInject": "fixed_pf_inject",
+    "FixedVar": "fixed_var",
+    "FreqDroop": "freq_droop",
+    "Gradients": "gradient",
+    "LimitMaxDischarge": "limit_max_discharge",
+}
+"""Control type -> the member that holds it; all others are curves."""
+
+
+class ApplyControls(Command, frozen=True, kw_only=True):
+    """These controls are in force now, one of a type, and no other."""
+
+    controls: tuple[SetDERControlRequest, ...]
+
+
+class GridEvent(Fact, frozen=True, kw_only=True):
+    """A control acts because of the grid, or no longer."""
+
+    control_type: DERControl
+    fault: GridEventFault | None = None
+    ended: bool = False
+
+
+class Held(msgspec.Struct, frozen=True, kw_only=True):
+    """A control as it was set. Times in ms; `start` and `end` are None for a default one."""
+
+    request: SetDERControlRequest
+    start: int | None = None
+    end: int | None = None
+    superseded: bool = False
+    started: bool = False
+
+    @property
+    def body(self) -> Any:
+        """What the control says."""
+        return getattr(self.request, MEMBERS.get(self.request.control_type, "curve"))
+
+    @property
+    def priority(self) -> int:
+        """A lower number wins."""
+        return int(self.body.priority)
+
+
+class DerControls:
+    """The controls of one station, which follows these types."""
+
+    def __init__(
+        self,
+        kernel: Kernel,
+        outbox: Outbox,
+        supported: tuple[DERControl, ...],
+        *,
+        inverter: Inverter,
+        nominal_v: float,
+    ) -> None:
+        self._k = kernel
+        self._outbox = outbox
+        self._supported = supported
+        self._all = {held.request.control_id: held for held in kernel.stored("der", Held).values()}
+        self._applied: tuple[str, ...] = ()
+        self.on_applied: list[Callable[[ApplyControls], None]] = []
+        self._describe(inverter, nominal_v)
+        self.answers: dict[str, Handler] = {
+            "SetDERControl": self._set,
+            "GetDERControl": self._get,
+            "ClearDERControl": self._clear,
+        }
+
+    def _describe(self, inverter: Inverter, nominal_v: float) -> None:
+        """Say what the inverters can do (R01.FR.01, .02), and what is done for those of vehicles (R03.FR.03)."""
+        modes = ",".join(self._supported)
+        for number, evse in enumerate(self._k.layout.evses, 1):
+            if evse.phases:
+                self._k.put(f"ACDERCtrlr#{number}.ModesSupported", modes)
+                continue
+            inject_w, absorb_w, var = evse.max_discharge_w, evse.max_power_w, inverter.max_var
+            factor = f"{inject_w / (math.hypot(inject_w, var) or 1):.3f}" if var else "1"
+            plate = {
+                "ModesSupported": modes,
+                "Enabled": str(bool(self._supported)).lower(),
+                "MaxW": inject_w,
+                "OverExcitedW": inject_w,
+                "OverExcitedPF": factor,
+                "UnderExcitedW": inject_w,
+                "UnderExcitedPF": factor,
+                "MaxVA": round(math.hypot(inject_w, var)),
+                "MaxVar": var,
+                "MaxVarNeg": var,
+                "MaxChargeRateW": absorb_w,
+                "MaxChargeRateVA": round(math.hypot(absorb_w, var)),
+                "VNom": f"{nominal_v:g}",
+                "InverterManufacturer": inverter.manufacturer,
+                "InverterModel": inverter.model,
+                "InverterSerialNumber": inverter.serial_number,
+                "InverterSwVersion": inverter.sw_version,
+                "InverterHwVersion": inverter.hw_version,
+                "ReactiveSusceptance": 0,
+            }
+            for name, value in plate.items():
+                self._k.put(f"DCDERCtrlr#{number}.{name}", str(value))
+
+    # -- the CSMS
+
+    def _set(self, request: SetDERControlRequest) -> Message:
+        """R04.FR.01 to .08."""
+        if request.control_type not in self._supported:
+            return SetDERControlResponse(status="NotSupported")
+        new, why = Held(request=request), _wrong(request)
+        if why:
+            return SetDERControlResponse(status="Rejected", status_info=because("InvalidValue", why))
+        if request.control_id not in self._all and len(self._all) >= MAX_CONTROLS:
+            return SetDERControlResponse(status="Rejected", status_info=because("TooManyElements"))
+        start = getattr(new.body, "start_time", None)
+        if start is not None:
+            begin = parse_time(start)
+            new = msgspec.structs.replace(new, start=begin, end=begin + int(new.body.duration * 1000))
+        superseded = self._supersede(new)
+        worse = any(self._is_rival(old, new) and old.priority < new.priority for old in self._all.values())
+        self._keep(msgspec.structs.replace(new, superseded=worse))
+        self._k.after("der", 0, self.refresh)
+        return SetDERControlResponse(status="Accepted", superseded_ids=tuple(superseded))
+
+    def _supersede(self, new: Held) -> list[str]:
+        """Put out of force what the new control outranks; return which."""
+        coming = new.start is not None and new.start > self._k.utc_ms
+        beaten = [
+            old
+            for old in self._all.values()
+            if self._is_rival(old, new) and new.priority <= old.priority and not old.superseded
+            if not (coming and old.started)  # it goes on until the new one starts (R04.FR.07)
+        ]
+        for old in beaten:
+            self._keep(msgspec.structs.replace(old, superseded=True))
+        return [old.request.control_id for old in beaten]
+
+    def _is_rival(self, old: Held, new: Held) -> bool:
+        """Return whether two controls are for the same: of one type, both default, or scheduled for the same time."""
+        one, two = old.request, new.request
+        if one.control_id == two.control_id or one.control_type != two.control_type or one.is_default != two.is_default:
+            return False
+        if old.start is None or old.end is None or new.start is None or new.end is None:
+            return True
+        return old.start < new.end and new.start < old.end
+
+    def _matching(self, *, default: bool | None, type_: str | None, control_id: str | None) -> list[Held]:
+        return [
+            held
+            for held in self._all.values()
+            if default in (None, held.request.is_default)
+            and type_ in (None, held.request.control_type)
+            and control_id in (None, held.request.control_id)
+        ]
+
+    def _get(self, request: GetDERControlRequest) -> Message:
+        """R04.FR.30 to .36."""
+        if request.control_type is not None and request.control_type not in self._supported:
+            return GetDERControlResponse(status="NotSupported")
+        found = self._matching(default=request.is_default, type_=request.control_type, control_id=request.control_id)
+        if not found:
+            return GetDERControlResponse(status="NotFound")
+        parts = [found[i : i + PER_MESSAGE] for i in range(0, len(found), PER_MESSAGE)]
+        for number, part in enumerate(parts):
+            report = _report(part, request.request_id, tbc=number + 1 < len(parts))
+            self._k.after(f"der.{request.request_id}.{number:03d}", 0, partial(self._k.call, report))
+        return GetDERControlResponse(status="Accepted")
+
+    def _clear(self, request: ClearDERControlRequest) -> Message:
+        """R04.FR.41 to .45."""
+        if request.control_type is not None and request.control_type not in self._supported:
+            return ClearDERControlResponse(status="NotSupported")
+        found = self._matching(default=request.is_default, type_=request.control_type, control_id=request.control_id)
+        named = request.control_type is not None or request.control_id is not None
+        if not found and named:
+            return ClearDERControlResponse(status="NotFound")
+        for held in found:
+            self._drop(held)
+        self._k.after("der", 0, self.refresh)
+        return ClearDERControlResponse(status="Accepted")
+
+    # -- what is in force
+
+    def refresh(self) -> None:
+        """Start and end scheduled controls, apply what is in force, and come back when that changes."""
+        now = self._k.utc_ms
+        for control_id in list(self._all):
+            held = self._all[control_id]  # which an earlier one may have put out of force
+            if held.end is not None and held.end <= now:  # R04.FR.10, .22
+                self._drop(held)
+                if held.started and not held.superseded:
+                    self._tell(held, started=False)
+            elif held.start is not None and held.start <= now and not held.superseded and not held.started:
+                held = msgspec.structs.replace(held, started=True)
+                self._keep(held)
+                self._tell(held, started=True, superseded=self._supersede(held))  # R04.FR.20, .21
+        force = self._in_force()
+        if tuple(held.request.control_id for held in force) != self._applied:
+            self._applied = tuple(held.request.control_id for held in force)
+            command = ApplyControls(controls=tuple(held.request for held in force))
+            self._k.do(command)
+            for told in self.on_applied:
+                told(command)
+        edges = [
+            edge for held in self._all.values() for edge in (held.start, held.end) if edge is not None and edge > now
+        ]
+        self._k.cancel("der")
+        if edges:
+            self._k.at_utc("der", min(edges), self.refresh)
+
+    def _in_force(self) -> list[Held]:
+        """Return one control of each type: the scheduled one that runs, else the default (R04.FR.09, .11)."""
+        best: dict[str, Held] = {}
+        can = self._supported
+        ready = [held for held in self._all.values() if not held.superseded and held.request.control_type in can]
+        for held in sorted(ready, key=lambda held: (held.start is None, held.priority)):
+            if held.start is None or held.start <= self._k.utc_ms:
+                best.setdefault(held.request.control_type, held)
+        return [best[type_] for type_ in sorted(best)]
+
+    def _tell(self, held: Held, *, started: bool, superseded: Iterable[str] = ()) -> None:
+        self._outbox.add(
+            NotifyDERStartStopRequest(
+                control_id=held.request.control_id,
+                started=started,
+                timestamp=format_time(self._k.utc_ms),
+                superseded_ids=tuple(superseded),
+            )
+        )
+
+    def grid_event(self, fact: GridEvent) -> None:
+        """Tell that a control acts because of the grid (R02)."""
+        self._outbox.add(
+            NotifyDERAlarmRequest(
+                control_type=fact.control_type,
+                grid_event_fault=fact.fault,
+                alarm_ended=fact.ended or None,
+                timestamp=format_time(self._k.utc_ms),
+            )
+        )
+
+    def _keep(self, held: Held) -> None:
+        self._all[held.request.control_id] = held
+        self._k.keep("der", held.request.control_id, held)
+
+    def _drop(self, held: Held) -> None:
+        del self._all[held.request.control_id]
+        self._k.forget("der", held.request.control_id)
+
+
+_BODIES: Final = (*MEMBERS.values(), "curve")
+
+
+def _wrong(request: SetDERControlRequest) -> str:
+    """Return what is wrong with a control, empty for nothing (R04.FR.13, .15, .17)."""
+    member = MEMBERS.get(request.control_type, "curve")
+    if [each for each in _BODIES if getattr(request, each) is not None] != [member]:
+        return f"{request.control_type} wants {member} alone"
+    body = getattr(request, member)
+    start, duration = getattr(body, "start_time", None), getattr(body, "duration", None)
+    if request.is_default != (start is None) or (start is None) != (duration is None):
+        return "startTime and duration belong to a scheduled control"
+    if request.limit_max_discharge is not None and request.limit_max_discharge.power_monitoring_must_trip is not None:
+        return "no monitoring of power"
+    if request.control_type in CURVES and any(seconds < 0 for _, seconds in points_of(body)):
+        return "no time is below 0"
+    return ""
+
+
+def _report(part: list[Held], request_id: int, *, tbc: bool) -> ReportDERControlRequest:
+    """Return controls as a report has them: each kind in its own list."""
+    lists: dict[str, list[Any]] = {}
+    for held in part:
+        request, body = held.request, held.body
+        member = MEMBERS.get(request.control_type, "curve")
+        place: dict[str, Any] = {
+            "id": request.control_id,
+            "is_default": request.is_default,
+            "is_superseded": held.superseded,
+        }
+        entry: Any
+        match member:
+            case "enter_service":
+                entry = EnterServiceGet(enter_service=body, id=request.control_id)
+            case "gradient":
+                entry = GradientGet(gradient=body, id=request.control_id)
+            case "fixed_pf_absorb" | "fixed_pf_inject":
+                entry = FixedPFGet(fixed_pf=body, **place)
+            case "fixed_var":
+                entry = FixedVarGet(fixed_var=body, **place)
+            case "freq_droop":
+                entry = FreqDroopGet(freq_droop=body, **place)
+            case "limit_max_discharge":
+                entry = LimitMaxDischargeGet(limit_max_discharge=body, **place)
+            case _:
+                entry = DERCurveGet(curve=body, curve_type=request.control_type, **place)
+        lists.setdefault(member, []).append(entry)
+    found: dict[str, Any] = {name: tuple(entries) for name, entries in lists.items()}
+    return ReportDERControlRequest(request_id=request_id, tbc=tbc, **found)

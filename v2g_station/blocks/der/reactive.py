@@ -1,0 +1,172 @@
+"""What controls of block R mean for the reactive power of an inverter in the charger (R04, scenario 4).
+
+Only where the power electronics makes any: `max_var` says how much. Injecting (over-excited) is positive, as for active
+power that leaves the vehicle. Of several controls in force the one with the best priority counts, since an inverter has
+one mode of reactive power at a time (IEEE 1547-2018, 5.3).
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Final
+
+import msgspec
+
+from v2g.ocpp.messages.der_control import DERCurve, DERUnit, FixedPF, SetDERControlRequest
+from v2g.ocpp.messages.ev_charging import DERControl
+from v2g_station.blocks.der.curves import curve_at
+from v2g_station.blocks.der.der import ApplyControls, DerControls
+from v2g_station.blocks.evse import Evse
+from v2g_station.blocks.smart_charging.frequency import GridFrequency
+from v2g_station.blocks.transactions.transactions import MeterSample
+from v2g_station.kernel.kernel import Command, Kernel
+
+REACTIVE: Final[tuple[DERControl, ...]] = (
+    "FixedPFAbsorb",
+    "FixedPFInject",
+    "FixedVar",
+    "VoltVar",
+    "WattPF",
+    "WattVar",
+)
+"""Controls of the reactive power."""
+
+BY_VOLTAGE: Final[DERControl] = "VoltVar"
+
+V_REF_S: Final = 300.0
+"""How slowly the reference of a VoltVar curve follows the voltage where nobody has said (IEEE 1547-2018, 5.3.3)."""
+
+
+class React(Command, frozen=True, kw_only=True):
+    """Let the inverter of an EVSE make this reactive power; injected is positive."""
+
+    evse_id: int
+    var: int
+
+
+class Rating(msgspec.Struct, frozen=True, kw_only=True):
+    """What an inverter is rated for: W into the grid and out of it, and var."""
+
+    inject_w: int
+    absorb_w: int
+    max_var: int
+
+
+def var_by_factor(power_w: float, factor: float, *, inject: bool) -> float:
+    """Return the reactive power beside an active one at a power factor (above 0, at most 1)."""
+    size = abs(power_w) * math.tan(math.acos(min(1.0, max(0.01, abs(factor)))))
+    return size if inject else -size
+
+
+def part_of(percent: float, unit: DERUnit, rating: Rating) -> float:
+    """Return percent of what a unit names, var; everything that could be made is available."""
+    whole = max(rating.inject_w, rating.absorb_w) if unit == "PctMaxW" else rating.max_var
+    return percent / 100 * whole
+
+
+class DerReactive:
+    """Follows the controls of reactive power at all EVSEs. `read` gives what flows at an EVSE, `out` says which of them
+    have ceased to energize."""
+
+    def __init__(
+        self,
+        kernel: Kernel,
+        evses: Mapping[int, Evse],
+        der: DerControls,
+        read: Callable[[int], MeterSample | None],
+        *,
+        nominal_v: float,
+        max_var: int,
+    ) -> None:
+        self._k, self._evses, self._read = kernel, evses, read
+        self._nominal_v, self._max_var = nominal_v, max_var
+        self._control: SetDERControlRequest | None = None
+        self._absorbing: SetDERControlRequest | None = None
+        self._volt: float | None = None
+        self._reference: float | None = None
+        self._seen = kernel.now
+        self._told: dict[int, int] = {}
+        self.out: Callable[[int], bool] = lambda _: False
+        der.on_applied.append(self._applied)
+
+    def measured(self, fact: GridFrequency) -> None:
+        """Act on what was measured: the voltage here, and the power at each EVSE."""
+        if fact.volt is not None:
+            self._volt = fact.volt / self._nominal_v * 100
+            self._follow_reference()
+        self.follow()
+
+    def _applied(self, command: ApplyControls) -> None:
+        found = [each for each in command.controls if each.control_type in REACTIVE]
+        found.sort(key=lambda each: (_priority(each), each.control_type))
+        best = found[0] if found else None
+        pair = {"FixedPFAbsorb": "FixedPFInject", "FixedPFInject": "FixedPFAbsorb"}
+        other = pair.get(best.control_type) if best is not None else None
+        self._control = best
+        self._absorbing = next((each for each in found if each.control_type == other), None)
+        self._reference = None
+        self.follow()
+
+    def _follow_reference(self) -> None:
+        """Let the reference of a VoltVar curve follow the voltage where that is wanted."""
+        now, seconds = self._k.now, (self._k.now - self._seen) * self._k.scale
+        self._seen = now
+        curve = self._control.curve if self._control is not None else None
+        params = curve.reactive_power_params if curve is not None else None
+        if params is None or not params.autonomous_v_ref_enable or self._volt is None:
+            self._reference = None
+            return
+        constant = params.autonomous_v_ref_time_constant or V_REF_S
+        before = 100.0 if self._reference is None else self._reference
+        self._reference = before + (self._volt - before) * (1 - math.exp(-seconds / constant))
+
+    def follow(self) -> None:
+        """Work out anew what each inverter makes."""
+        for number in self._evses if self._max_var else ():
+            most = self._max_var
+            var = max(-most, min(most, round(self._of(number))))
+            if var != self._told.get(number, 0):
+                self._told[number] = var
+                self._k.do(React(evse_id=number, var=var))
+
+    def _of(self, number: int) -> float:
+        layout = self._k.layout.evses[number - 1]
+        control, sample = self._control, self._read(number)
+        key = f"DCDERCtrlr#{number}.Enabled"
+        if control is None or self.out(number) or (self._k.model.has(key) and not self._k.model.flag(key)):
+            return 0.0
+        rating = Rating(inject_w=layout.max_discharge_w, absorb_w=layout.max_power_w, max_var=self._max_var)
+        inject_w = -(sample.power_w or 0) if sample is not None else 0
+        fixed = self._fixed_factor(inject_w)
+        if fixed is not None:
+            return var_by_factor(inject_w, fixed.displacement, inject=not fixed.excitation)
+        if control.fixed_var is not None:
+            return part_of(control.fixed_var.setpoint, control.fixed_var.unit, rating)
+        return 0.0 if control.curve is None else self._by_curve(control.control_type, control.curve, inject_w, rating)
+
+    def _fixed_factor(self, inject_w: float) -> FixedPF | None:
+        """Return the power factor for this direction; one that flows nowhere has none."""
+        for control in (self._control, self._absorbing):
+            if control is not None and inject_w > 0 and control.fixed_pf_inject is not None:
+                return control.fixed_pf_inject
+            if control is not None and inject_w < 0 and control.fixed_pf_absorb is not None:
+                return control.fixed_pf_absorb
+        return None
+
+    def _by_curve(self, control_type: DERControl, curve: DERCurve, inject_w: float, rating: Rating) -> float:
+        if control_type == BY_VOLTAGE:
+            if self._volt is None:
+                return 0.0
+            params = curve.reactive_power_params
+            given = params.v_ref if params is not None and params.v_ref else 100.0
+            reference = given if self._reference is None else self._reference
+            return part_of(curve_at(curve, self._volt / reference * 100), curve.y_unit, rating)
+        percent = inject_w / (rating.inject_w if inject_w >= 0 else rating.absorb_w or 1) * 100 if inject_w else 0.0
+        y = curve_at(curve, percent)
+        if control_type == "WattPF":  # absorbing is positive (part 2, 2.36)
+            return var_by_factor(inject_w, y, inject=y < 0)
+        return part_of(y, curve.y_unit, rating)
+
+
+def _priority(control: SetDERControlRequest) -> int:
+    bodies = (control.curve, control.fixed_pf_absorb, control.fixed_pf_inject, control.fixed_var)
+    return next((body.priority for body in bodies if body is not None), 0)

@@ -1,0 +1,224 @@
+"""What controls of block R mean for the active power at an EVSE, by the grid's frequency and voltage here (R01, R03).
+
+Followed at once and without the CSMS, faster than any open loop response time that a control names. Powers are signed
+as everywhere: into the vehicle is positive.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final
+
+from v2g.ocpp.messages.der_control import FreqDroop, GridEventFault, SetDERControlRequest
+from v2g.ocpp.messages.ev_charging import DERControl
+from v2g_station.blocks.der.curves import curve_at
+from v2g_station.blocks.der.der import ApplyControls, DerControls, GridEvent
+from v2g_station.blocks.der.trips import Acting, Trips
+from v2g_station.blocks.evse import Evse
+from v2g_station.blocks.smart_charging.frequency import GridFrequency
+from v2g_station.kernel.kernel import Command, Kernel
+
+BY_FREQUENCY: Final[tuple[DERControl, ...]] = (
+    "EnterService",
+    "FreqDroop",
+    "FreqWatt",
+    "Gradients",
+    "HFMayTrip",
+    "HFMustTrip",
+    "LFMustTrip",
+    "LimitMaxDischarge",
+)
+"""Controls that a charger follows by the power alone, whatever makes it, by the grid's frequency (R03.FR.03)."""
+
+BY_VOLTAGE: Final[tuple[DERControl, ...]] = (
+    "HVMayTrip",
+    "HVMomCess",
+    "HVMustTrip",
+    "LVMayTrip",
+    "LVMomCess",
+    "LVMustTrip",
+    "VoltWatt",
+)
+"""Those that the grid's voltage has to be measured for, besides."""
+
+QUIET_S: Final = 10.0
+"""An event of the grid is over when no control has acted for so long: a frequency at the edge is one event."""
+
+_FAULTS: Final[Mapping[tuple[str, bool], GridEventFault]] = {
+    ("hz", True): "OverFrequency",
+    ("hz", False): "UnderFrequency",
+    ("v", True): "OverVoltage",
+    ("v", False): "UnderVoltage",
+}
+
+
+class Respond(Command, frozen=True, kw_only=True):
+    """Shift the power that would flow at an EVSE by `delta_w`, and then let it not be less than `floor_w`: so much
+    may leave the vehicle at most, or (above 0) has to go into it; nor more than `ceiling_w` into it. None bounds
+    nothing. Power rises by at most `ramp_percent` of the rated power in a second; 0 is at once."""
+
+    evse_id: int
+    delta_w: int = 0
+    floor_w: int | None = None
+    ceiling_w: int | None = None
+    ramp_percent: float = 0.0
+
+
+def droop_w(droop: FreqDroop, hz: float, *, nominal_hz: float, rated_w: float) -> float:
+    """Return the shift of a frequency droop (IEEE 1547-2018 5.7.2.3.4), W.
+
+    A droop of 0.05 is all of the rated power over 5 % of the nominal frequency. A start below half the nominal
+    frequency counts as a dead band around it: OCPP has one word for both, see docs/reference/open-points.md.
+    """
+    over, under = droop.over_freq, droop.under_freq
+    over = over if over > nominal_hz / 2 else nominal_hz + over
+    under = under if under > nominal_hz / 2 else nominal_hz - under
+    if hz > over and droop.over_droop > 0:
+        return (hz - over) / (nominal_hz * droop.over_droop) * rated_w
+    if hz < under and droop.under_droop > 0:
+        return (hz - under) / (nominal_hz * droop.under_droop) * rated_w
+    return 0.0
+
+
+class DerResponse:
+    """Follows the controls in force at all EVSEs of a station. Nominal values are the grid's."""
+
+    def __init__(
+        self, kernel: Kernel, evses: Mapping[int, Evse], der: DerControls, *, nominal_hz: float, nominal_v: float
+    ) -> None:
+        self._k, self._evses, self._der = kernel, evses, der
+        self._nominal_hz, self._nominal_v = nominal_hz, nominal_v
+        self._controls: tuple[SetDERControlRequest, ...] = ()
+        self._grid: GridFrequency | None = None
+        self._told: dict[int, Respond] = {}
+        self._acting: Acting | None = None
+        self._trips = Trips(evses, lambda: int.from_bytes(kernel.entropy(4), "big") / 2**32)
+        self._starting = True
+        self.on_follow: list[Callable[[], None]] = []
+        """Told whenever something may have ceased or come back."""
+        der.on_applied.append(self._applied)
+        for number in evses:
+            kernel.model.after[f"dcderctrlr#{number}.enabled"] = lambda _: self._follow()
+
+    def out(self, evse_id: int) -> bool:
+        """Return whether an EVSE has ceased to energize."""
+        return self._trips.services[evse_id].out
+
+    @property
+    def _now(self) -> float:
+        """Seconds of the grid's time."""
+        return self._k.now * self._k.scale
+
+    def start(self) -> None:
+        """From now on controls that come do not find a station that has just started."""
+        self._starting = False
+
+    def measured(self, fact: GridFrequency) -> None:
+        """Act on what was measured at once."""
+        self._grid = fact
+        values = {"hz": fact.hz} if fact.measured else {}  # nobody enters service at a grid that nobody sees
+        if fact.volt is not None:
+            values["v"] = fact.volt / self._nominal_v * 100
+        self._trips.measured(values, self._now)
+        self._follow()
+
+    def _applied(self, command: ApplyControls) -> None:
+        self._controls = command.controls
+        self._trips.apply(command.controls, self._now, starting=self._starting)
+        self._follow()
+
+    def _look(self) -> None:
+        self._trips.look(self._now)
+        self._follow()
+
+    def _follow(self) -> None:
+        for number in self._evses:
+            respond = self._of(number)
+            if respond != self._told.get(number, Respond(evse_id=number)):
+                self._told[number] = respond
+                self._k.do(respond)
+        for told in self.on_follow:
+            told()
+        self._alarm(next(iter(self._events()), None))
+        due = self._trips.due(self._now)
+        self._k.cancel("der.trips")
+        if due is not None:
+            self._k.after("der.trips", (due - self._now) / self._k.scale, self._look)
+
+    def _of(self, number: int) -> Respond:
+        layout = self._k.layout.evses[number - 1]
+        key = f"DCDERCtrlr#{number}.Enabled"
+        if self._k.model.has(key) and not self._k.model.flag(key):
+            return Respond(evse_id=number)
+        rated_w, share = layout.max_discharge_w, self._trips.services[number].share(self._now)
+        if share == 0.0:
+            return Respond(evse_id=number, floor_w=0, ceiling_w=0)
+        delta, floors, ramp = 0.0, list[float](), 0.0
+        for control in self._controls:
+            if control.freq_droop is not None and self._grid is not None:
+                delta += droop_w(control.freq_droop, self._grid.hz, nominal_hz=self._nominal_hz, rated_w=rated_w)
+            if control.gradient is not None:
+                ramp = control.gradient.gradient
+            percent = self._ceiling(control)
+            if percent is not None:
+                floors.append(-percent / 100 * rated_w)
+        if share < 1.0:
+            floors.append(-share * rated_w)
+        return Respond(
+            evse_id=number,
+            delta_w=round(delta),
+            floor_w=round(max(floors)) if floors else None,
+            ceiling_w=int(share * layout.max_power_w) if share < 1.0 else None,
+            ramp_percent=ramp,
+        )
+
+    def _ceiling(self, control: SetDERControlRequest) -> float | None:
+        """Return what may leave the vehicle by a control, percent of the rated discharge power."""
+        if control.limit_max_discharge is not None:
+            return control.limit_max_discharge.pct_max_discharge_power
+        x = self._x(control)
+        return None if control.curve is None or x is None else curve_at(control.curve, x)
+
+    def _x(self, control: SetDERControlRequest) -> float | None:
+        """Return where on its curve of power a control is: Hz, or percent of the nominal voltage."""
+        grid = self._grid
+        if grid is None:
+            return None
+        if control.control_type == "FreqWatt":
+            return grid.hz
+        if control.control_type == "VoltWatt" and grid.volt is not None:
+            return grid.volt / self._nominal_v * 100
+        return None
+
+    # -- what the CSMS hears of it (R05)
+
+    def _events(self) -> Iterable[Acting]:
+        """Give the controls that change the power now, the gravest first."""
+        if self._trips.acting is not None:
+            yield self._trips.acting
+        for control in self._controls:
+            x, nominal = self._x(control), 100.0 if control.control_type == "VoltWatt" else self._nominal_hz
+            if control.freq_droop is not None and self._grid is not None:
+                shift = droop_w(control.freq_droop, self._grid.hz, nominal_hz=self._nominal_hz, rated_w=1.0)
+                if shift:
+                    yield Acting("FreqDroop", _FAULTS["hz", shift > 0])
+            elif (
+                control.curve is not None
+                and x is not None
+                and curve_at(control.curve, x) < curve_at(control.curve, nominal)
+            ):
+                yield Acting(control.control_type, _FAULTS["v" if nominal == 100.0 else "hz", x > nominal])
+
+    def _alarm(self, acting: Acting | None) -> None:
+        """There is one alarm at a time: another control takes it over, and it ends with the last (R05.FR.01 to .04)."""
+        if acting is None:
+            if self._acting is not None and not self._k.planned("der.quiet"):
+                self._k.after("der.quiet", QUIET_S, self._end)
+            return
+        self._k.cancel("der.quiet")
+        if acting != self._acting:
+            self._acting = acting
+            self._der.grid_event(GridEvent(control_type=acting.control_type, fault=acting.fault))
+
+    def _end(self) -> None:
+        acting, self._acting = self._acting, None
+        if acting is not None:
+            self._der.grid_event(GridEvent(control_type=acting.control_type, fault=acting.fault, ended=True))

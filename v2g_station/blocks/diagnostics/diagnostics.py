@@ -1,0 +1,265 @@
+"""Logs for the CSMS, security events, and what is kept of customers (N01, N09, N10, A04)."""
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+import msgspec
+
+from v2g.ocpp.messages.authorization import IdToken
+from v2g.ocpp.messages.base import EVSE, Message
+from v2g.ocpp.messages.device_model import Component, Variable
+from v2g.ocpp.messages.diagnostics import (
+    CustomerInformationRequest,
+    CustomerInformationResponse,
+    EventData,
+    GetLogRequest,
+    GetLogResponse,
+    LogStatusNotificationRequest,
+    LogType,
+    NotifyCustomerInformationRequest,
+    UploadLogStatus,
+)
+from v2g.ocpp.messages.provisioning import ReportData
+from v2g.ocpp.messages.security import SecurityEventNotificationRequest
+from v2g.ocpp.times import format_time, parse_time
+from v2g_station.blocks.authorization.cache import Cache
+from v2g_station.blocks.authorization.local_list import LocalList
+from v2g_station.blocks.connection.outbox import Outbox
+from v2g_station.blocks.diagnostics.monitoring import Monitors
+from v2g_station.blocks.evse import Evse, Fact, Fault
+from v2g_station.kernel.kernel import Command, Handler, Kernel, because
+
+SCHEMES: Final = ("http://", "https://")
+MAX_SECURITY_LOG: Final = 500
+LOG_DRAWER: Final = "log_upload"
+CRITICAL: Final = frozenset({
+    "FirmwareUpdated", "SettingSystemTime", "StartupOfTheDevice", "ResetOrReboot", "SecurityLogWasCleared",
+    "MemoryExhaustion", "TamperDetectionActivated", "InvalidFirmwareSignature", "InvalidFirmwareSigningCertificate",
+    "InvalidCsmsCertificate", "InvalidChargingStationCertificate", "InvalidTLSVersion", "InvalidTLSCipherSuite",
+    "MaintenanceLoginAccepted", "MaintenanceLoginFailed",
+})  # fmt: skip
+"""Security events that the CSMS is told of (appendix 1); others stand in the log only."""
+
+
+class UploadLog(Command, frozen=True, kw_only=True):
+    """Upload a log; `LogProgress` follows. `lines` is the security log, `variables` the device model for diagnostics;
+    `retries` is None when the CSMS leaves them to the station."""
+
+    request_id: int
+    log_type: LogType
+    url: str
+    filename: str
+    oldest: str | None
+    latest: str | None
+    retries: int | None
+    retry_interval_s: int
+    lines: tuple[str, ...] = ()
+    variables: tuple[ReportData, ...] = ()
+
+
+class CancelUpload(Command, frozen=True, kw_only=True):
+    """Stop an upload."""
+
+    request_id: int
+
+
+class LogProgress(Fact, frozen=True, kw_only=True):
+    """How an upload goes; `Uploaded` and failures end it."""
+
+    request_id: int
+    status: UploadLogStatus
+    redirected: bool = False
+    """Whether it failed because the server wanted it elsewhere."""
+
+
+class _LogEntry(msgspec.Struct, frozen=True, kw_only=True):
+    utc_ms: int
+    type: str
+    info: str = ""
+
+
+class Diagnostics:
+    """Serves the CSMS."""
+
+    def __init__(
+        self,
+        kernel: Kernel,
+        outbox: Outbox,
+        evses: Mapping[int, Evse],
+        monitors: Monitors,
+        cache: Cache,
+        local_list: LocalList,
+    ) -> None:
+        self._k = kernel
+        self._outbox = outbox
+        self._evses = evses
+        self._monitors = monitors
+        self._cache = cache
+        self._list = local_list
+        self.collected: Callable[[str | None, str | None], tuple[str, ...] | None] = lambda _oldest, _latest: None
+        self._uploading: int | None = None
+        lost = kernel.stored_text(LOG_DRAWER).get("request_id", "")
+        self._lost = int(lost) if lost.isdecimal() else None
+        """The upload that was under way when the program last stopped."""
+        self._log = kernel.stored("security_log", _LogEntry)
+        self._next = int(max(self._log, default="0")) + 1
+        self.answers: dict[str, Handler] = {
+            "GetLog": self._get_log,
+            "CustomerInformation": self._customer,
+        }
+
+    def start(self) -> None:
+        """Tell of an upload that the last end of the program has cut off (N01.FR.10)."""
+        if self._lost is not None:
+            self._tell("UploadFailure", self._lost)
+            self._k.forget(LOG_DRAWER, "request_id")
+
+    # -- security events
+
+    def security_event(self, type_: str, info: str = "") -> None:
+        """Write a security event down, and tell it if it is critical (A04)."""
+        key = f"{self._next:09d}"
+        self._next += 1
+        self._log[key] = entry = _LogEntry(utc_ms=self._k.utc_ms, type=type_, info=info[:255])
+        self._k.keep("security_log", key, entry)
+        while len(self._log) > MAX_SECURITY_LOG:
+            oldest = next(iter(self._log))
+            del self._log[oldest]
+            self._k.forget("security_log", oldest, durable=False)
+        if type_ in CRITICAL:
+            self._outbox.add(
+                SecurityEventNotificationRequest(
+                    type=type_, timestamp=format_time(self._k.utc_ms), tech_info=info[:255] or None
+                )
+            )
+
+    # -- logs
+
+    def _get_log(self, request: GetLogRequest) -> Message:
+        """N01."""
+        url = request.log.remote_location
+        if not url.startswith(SCHEMES):
+            return GetLogResponse(status="Rejected", status_info=because("InvalidURL"))
+        lines = self._lines(request)
+        if lines is None:
+            return GetLogResponse(status="Rejected", status_info=because("NotEnabled"))  # N01.FR.05
+        cancelled = self._uploading
+        if cancelled is not None:
+            self._k.do(CancelUpload(request_id=cancelled))
+            self._k.after("log.cancelled", 0, lambda: self._tell("AcceptedCanceled", cancelled))  # N01.FR.20
+        self._uploading = request.request_id
+        self._k.keep_text(LOG_DRAWER, "request_id", str(request.request_id))
+        identity = self._k.model.text("SecurityCtrlr.Identity")
+        diagnostics = request.log_type == "DiagnosticsLog"
+        filename = f"{identity}-{request.log_type}-{request.request_id}.{'tar.gz' if diagnostics else 'log'}"
+        command = UploadLog(
+            request_id=request.request_id,
+            log_type=request.log_type,
+            url=url,
+            filename=filename,
+            oldest=request.log.oldest_timestamp,
+            latest=request.log.latest_timestamp,
+            retries=request.retries,
+            retry_interval_s=60 if request.retry_interval is None else request.retry_interval,
+            lines=lines,
+            variables=self._k.model.report("FullInventory", self._k.version) if diagnostics else (),
+        )
+        self._k.after("log.start", 0, lambda: self._k.do(command))
+        return GetLogResponse(status="AcceptedCanceled" if cancelled is not None else "Accepted", filename=filename)
+
+    def _lines(self, request: GetLogRequest) -> tuple[str, ...] | None:
+        """Return what stands in the log, None for one that there is not."""
+        oldest, latest = request.log.oldest_timestamp, request.log.latest_timestamp
+        if request.log_type == "DataCollectorLog":
+            return self.collected(oldest, latest)
+        begin = parse_time(oldest) if oldest else 0
+        end = parse_time(latest) if latest else self._k.utc_ms
+        return tuple(
+            f"{format_time(entry.utc_ms)} {entry.type} {entry.info}".rstrip()
+            for entry in self._log.values()
+            if begin <= entry.utc_ms <= end
+        )
+
+    def progress(self, fact: LogProgress) -> None:
+        """An upload goes on or ends."""
+        if fact.request_id != self._uploading:
+            return
+        self._tell(fact.status, fact.request_id, redirected=fact.redirected)
+        if fact.status != "Uploading":
+            self._uploading = None
+            self._k.forget(LOG_DRAWER, "request_id")
+
+    def trigger(self, _: EVSE | None) -> None:
+        """Tell how the upload goes because the CSMS wants it (F06.FR.14, .15)."""
+        self._tell("Idle" if self._uploading is None else "Uploading", self._uploading)
+
+    def _tell(self, status: UploadLogStatus, request_id: int | None, *, redirected: bool = False) -> None:
+        why = because("RedirectNotAllowed") if redirected else None  # N01.FR.30
+        message = LogStatusNotificationRequest(status=status, request_id=request_id, status_info=why)
+        if status in ("Idle", "Uploading"):
+            self._k.call(message, always=True)
+        else:
+            self._outbox.add(message)  # an end is told, be it later
+
+    # -- faults of the hardware
+
+    def fault(self, fact: Fault) -> None:
+        """Tell that a fault began or ended (N07)."""
+        place = None
+        if fact.evse_id:
+            place = EVSE(id=fact.evse_id, connector_id=fact.connector_id)
+        event = EventData(
+            event_id=self._monitors.next_event(),
+            timestamp=format_time(self._k.utc_ms),
+            trigger="Alerting" if fact.stops else "Delta",
+            actual_value="true" if fact.active else "false",
+            tech_code=fact.word[:50],
+            tech_info=fact.info[:500] or None,
+            cleared=not fact.active,
+            component=Component(name=fact.component, evse=place),
+            event_notification_type="HardWiredNotification",
+            variable=Variable(name="Problem"),
+        )
+        self._monitors.send(event, 2 if fact.stops else 5)
+
+    # -- customers
+
+    def _customer(self, request: CustomerInformationRequest) -> Message:
+        """N09, N10."""
+        named = [request.customer_certificate, request.id_token, request.customer_identifier]
+        if sum(name is not None for name in named) != 1 or not (request.report or request.clear):
+            return CustomerInformationResponse(status="Invalid", status_info=because("InvalidValue"))
+        data = self._kept_of(request.id_token) if request.id_token is not None else []
+        if request.clear and request.id_token is not None:
+            self._cache.forget(request.id_token)
+        if request.report or request.clear:  # N09.FR.05, N10.FR.02: an empty report too
+            text = "\n".join(data) if request.report else ""
+            parts = [text[i : i + 512] for i in range(0, len(text), 512)] or [""]
+            self._k.after("customer", 0, lambda: self._send_customer(request.request_id, parts))
+        return CustomerInformationResponse(status="Accepted")
+
+    def _kept_of(self, id_token: IdToken) -> list[str]:
+        """Return what is kept of an identifier, for people to read."""
+        found = []
+        if (known := self._cache.find(id_token)) is not None:
+            found.append(f"authorization cache: {known.status}, last used {format_time(known.used_ms)}")
+        if (entry := self._list.find(id_token)) is not None:
+            found.append(f"local authorization list: {entry.status}")
+        found += [
+            f"transaction {evse.record.transaction_id} since {format_time(evse.record.started_ms)}"
+            for evse in self._evses.values()
+            if evse.record is not None and evse.record.id_token.lower() == id_token.id_token.lower()
+        ]
+        return found
+
+    def _send_customer(self, request_id: int, parts: list[str]) -> None:
+        for number, part in enumerate(parts):
+            self._k.call(
+                NotifyCustomerInformationRequest(
+                    data=part,
+                    tbc=number + 1 < len(parts),
+                    seq_no=number,
+                    generated_at=format_time(self._k.utc_ms),
+                    request_id=request_id,
+                )
+            )

@@ -1,0 +1,190 @@
+"""Periodic event streams: what periodic monitors measure, in messages that nobody answers (N11 to N15, 2.1).
+
+A stream belongs to a monitor and has its id. It is opened anew after each start, for the CSMS may have forgotten it.
+Values wait while the CSMS cannot be reached; the oldest go when there are too many.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from typing import Final
+
+import msgspec
+
+from v2g.ocpp.messages.base import Message
+from v2g.ocpp.messages.event_streams import (
+    AdjustPeriodicEventStreamRequest,
+    AdjustPeriodicEventStreamResponse,
+    ClosePeriodicEventStreamRequest,
+    ConstantStreamData,
+    GetPeriodicEventStreamRequest,
+    GetPeriodicEventStreamResponse,
+    NotifyPeriodicEventStream,
+    OpenPeriodicEventStreamRequest,
+    OpenPeriodicEventStreamResponse,
+    PeriodicEventStreamParams,
+    StreamDataElement,
+)
+from v2g.ocpp.times import format_time
+from v2g_station.kernel.kernel import Answer, Handler, Kernel, because
+
+MAX_WAITING: Final = 1000
+"""Values of one stream that wait for the CSMS."""
+
+VALUES_PER_MESSAGE: Final = 100
+"""Values in one message of a stream that has no bound of its own."""
+
+
+class _Stream(msgspec.Struct, kw_only=True):
+    params: PeriodicEventStreamParams
+    open: bool = False
+    asked: bool = False
+    """Whether the CSMS has yet to say whether it wants it."""
+    values: deque[tuple[int, str]] = msgspec.field(default_factory=lambda: deque(maxlen=MAX_WAITING))
+
+
+class EventStreams:
+    """The streams of one station. `adjusted` keeps what the CSMS changes."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self._k = kernel
+        self._streams: dict[int, _Stream] = {}
+        self.adjusted: Callable[[int, PeriodicEventStreamParams], None] = lambda _id, _params: None
+        self.answers: dict[str, Handler] = {
+            "AdjustPeriodicEventStream": self._adjust,
+            "GetPeriodicEventStream": self._get,
+        }
+
+    # -- what monitors want
+
+    def assign(self, monitor_id: int, params: PeriodicEventStreamParams | None) -> None:
+        """Let a monitor have a stream, or none (N11.FR.01, N13.FR.06)."""
+        if monitor_id in self._streams:
+            self.close(monitor_id)
+        if params is not None:
+            self._streams[monitor_id] = _Stream(params=params)
+            self._k.after(f"stream.open.{monitor_id}", 0, partial(self._open, monitor_id))  # after its answer
+
+    def close(self, monitor_id: int) -> None:
+        """End a stream: all that waits is told first (N13.FR.01, .03, .04)."""
+        stream = self._streams.get(monitor_id)
+        if stream is None:
+            return
+        if stream.open:
+            self._flush(monitor_id, whole=True)
+            self._k.after(
+                f"stream.close.{monitor_id}", 0, lambda: self._k.call(ClosePeriodicEventStreamRequest(id=monitor_id))
+            )
+        del self._streams[monitor_id]
+        self._k.cancel(f"stream.{monitor_id}")
+
+    def take(self, monitor_id: int, text: str) -> bool:
+        """Take a value; False for a monitor without an open stream, which tells it as an event."""
+        stream = self._streams.get(monitor_id)
+        if stream is None or not stream.open:
+            return False
+        stream.values.append((self._k.utc_ms, text))
+        if stream.params.values and len(stream.values) >= stream.params.values:  # N15.FR.08
+            self._flush(monitor_id)
+        return True
+
+    # -- opening
+
+    def registered(self) -> None:
+        """The CSMS listens: open what is not open yet, and tell what has waited."""
+        for monitor_id, stream in list(self._streams.items()):
+            if stream.open:
+                self._flush(monitor_id)
+            else:
+                self._open(monitor_id)
+
+    def forgotten(self) -> None:
+        """The CSMS has to be told of all streams again: it has accepted another start of the station."""
+        for stream in self._streams.values():
+            stream.open = False
+
+    def _open(self, monitor_id: int) -> None:
+        """N11.FR.02."""
+        stream = self._streams.get(monitor_id)
+        used = sum(each.open or each.asked for each in self._streams.values())
+        most = self._k.model.number("MonitoringCtrlr.MaxPeriodicEventStreams")
+        if stream is None or stream.open or stream.asked or used >= most:
+            return
+        stream.asked = True
+        data = ConstantStreamData(id=monitor_id, params=stream.params, variable_monitoring_id=monitor_id)
+        self._k.call(
+            OpenPeriodicEventStreamRequest(constant_stream_data=data), partial(self._opened, stream, monitor_id)
+        )
+
+    def _opened(self, stream: _Stream, monitor_id: int, answer: Answer) -> None:
+        """Use the stream if the CSMS wants it (N11.FR.06, .07)."""
+        stream.asked = False
+        if not isinstance(answer, OpenPeriodicEventStreamResponse) or answer.status != "Accepted":
+            return
+        if self._streams.get(monitor_id) is stream:
+            stream.open = True
+            self._plan(monitor_id)
+        elif monitor_id not in self._streams:  # nobody wants it any more
+            self._k.call(ClosePeriodicEventStreamRequest(id=monitor_id))
+
+    # -- telling
+
+    def _plan(self, monitor_id: int) -> None:
+        interval = self._streams[monitor_id].params.interval
+        if interval:
+            self._k.after(f"stream.{monitor_id}", interval, partial(self._due, monitor_id))
+        else:
+            self._k.cancel(f"stream.{monitor_id}")
+
+    def _due(self, monitor_id: int) -> None:
+        self._flush(monitor_id, whole=not self._streams[monitor_id].params.values)
+        self._plan(monitor_id)
+
+    def _flush(self, monitor_id: int, *, whole: bool = False) -> None:
+        """Tell what waits, no more than the stream's `values` at a time (N15.FR.04, .06, .07, .09)."""
+        stream = self._streams[monitor_id]
+        most = stream.params.values or VALUES_PER_MESSAGE
+        while stream.values and self._k.online:
+            part = [stream.values.popleft() for _ in range(min(most, len(stream.values)))]
+            base = part[0][0]
+            self._k.tell(
+                NotifyPeriodicEventStream(
+                    id=monitor_id,
+                    basetime=format_time(base),
+                    pending=len(stream.values),
+                    data=tuple(StreamDataElement(t=(at - base) / 1000, v=text) for at, text in part),
+                )
+            )
+            if not whole and len(stream.values) < most:
+                return
+
+    # -- the CSMS
+
+    def _adjust(self, request: AdjustPeriodicEventStreamRequest) -> Message:
+        """N14."""
+        stream, params = self._streams.get(request.id), request.params
+        if stream is None:
+            return AdjustPeriodicEventStreamResponse(status="Rejected", status_info=because("NotFound"))
+        if not usable(params):
+            return AdjustPeriodicEventStreamResponse(status="Rejected", status_info=because("InvalidValue"))
+        stream.params = params
+        self.adjusted(request.id, params)
+        if stream.open:
+            self._plan(request.id)
+        return AdjustPeriodicEventStreamResponse(status="Accepted")
+
+    def _get(self, _: GetPeriodicEventStreamRequest) -> Message:
+        """N12."""
+        return GetPeriodicEventStreamResponse(
+            constant_stream_data=tuple(
+                ConstantStreamData(id=number, params=stream.params, variable_monitoring_id=number)
+                for number, stream in self._streams.items()
+                if stream.open
+            )
+        )
+
+
+def usable(params: PeriodicEventStreamParams) -> bool:
+    """Return whether a stream with these parameters ever tells anything (N11.FR.09), and not more than it may hold."""
+    values = params.values or 0
+    return bool(params.interval or values) and values <= MAX_WAITING

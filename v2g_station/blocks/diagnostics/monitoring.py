@@ -1,0 +1,377 @@
+"""Monitors of variables and the events that they make (N02 to N08)."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Final
+
+import msgspec
+
+from v2g.errors import OcppError
+from v2g.ocpp.messages.base import Message
+from v2g.ocpp.messages.diagnostics import EventData, EventTrigger, NotifyEventRequest
+from v2g.ocpp.messages.event_streams import PeriodicEventStreamParams
+from v2g.ocpp.messages.monitoring import (
+    ClearMonitoringResult,
+    ClearMonitoringStatus,
+    ClearVariableMonitoringRequest,
+    ClearVariableMonitoringResponse,
+    GetMonitoringReportRequest,
+    GetMonitoringReportResponse,
+    MonitoringBase,
+    MonitoringData,
+    NotifyMonitoringReportRequest,
+    SetMonitoringBaseRequest,
+    SetMonitoringBaseResponse,
+    SetMonitoringData,
+    SetMonitoringLevelRequest,
+    SetMonitoringLevelResponse,
+    SetMonitoringResult,
+    SetMonitoringStatus,
+    SetVariableMonitoringRequest,
+    SetVariableMonitoringResponse,
+    VariableMonitoring,
+)
+from v2g.ocpp.times import format_time
+from v2g_station.blocks.connection.outbox import Outbox
+from v2g_station.blocks.diagnostics.event_streams import EventStreams, usable
+from v2g_station.blocks.diagnostics.monitor import (
+    NUMERIC,
+    TARGET,
+    Monitoring,
+    differs,
+    exceeds,
+    in_range,
+    names_of,
+    shown,
+)
+from v2g_station.kernel.kernel import Handler, Kernel, because
+from v2g_station.kernel.layout import Variable
+
+ITEMS_PER_MESSAGE: Final = 50
+MAX_MONITORS: Final = 200
+FASTEST_S: Final = 1.0
+ALERT_SEVERITY: Final = 3
+DAY_MS: Final = 86_400_000
+_RESERVED: Final = 100
+"""How many numbers of events are taken at once: a crash skips the rest, and writes go to the disk seldom."""
+
+_CRITERIA: Final = {
+    "ThresholdMonitoring": ("UpperThreshold", "LowerThreshold"),
+    "DeltaMonitoring": ("Delta", "TargetDelta", "TargetDeltaRelative"),
+    "PeriodicMonitoring": ("Periodic", "PeriodicClockAligned"),
+}
+
+
+class Monitors:
+    """The monitors of one station."""
+
+    def __init__(self, kernel: Kernel, outbox: Outbox, *, factory: tuple[Monitoring, ...] = ()) -> None:
+        self._k = kernel
+        self._outbox = outbox
+        self._factory = {each.id: each for each in factory}
+        stored = kernel.stored("monitors", Monitoring)
+        texts = kernel.stored_text("monitoring")
+        self._base: MonitoringBase = next((b for b in _BASES if b == texts.get("base")), "All")
+        self._level = int(texts.get("level", "9"))
+        start = dict(self._factory) if self._base != "HardWiredOnly" else {}
+        self._all = start | {each.id: each for each in stored.values() if kernel.model.has(each.key)}
+        self._next_event = self._reserved = int(texts.get("event", "1"))
+        self.streams = EventStreams(kernel)
+        self.streams.adjusted = self._stream_adjusted
+        self.transaction_of: Callable[[Variable], str | None] = lambda _: None
+        self.answers: dict[str, Handler] = self.streams.answers | {
+            "SetVariableMonitoring": self._set,
+            "ClearVariableMonitoring": self._clear,
+            "SetMonitoringBase": self._set_base,
+            "SetMonitoringLevel": self._set_level,
+            "GetMonitoringReport": self._report,
+        }
+        kernel.watch(self._changed)
+        self._show()
+
+    def start(self) -> None:
+        """Look at everything once: values may have come back while the power was off (N07.FR.14)."""
+        for monitor in list(self._all.values()):
+            self._plan(monitor)
+            if monitor.stream is not None:
+                self.streams.assign(monitor.id, monitor.stream)
+            variable = self._variable(monitor)
+            self._judge(monitor, variable, self._k.model.text(variable.key))
+
+    # -- the CSMS
+
+    def _set(self, request: SetVariableMonitoringRequest) -> Message:
+        """N04."""
+        if len(request.set_monitoring_data) > ITEMS_PER_MESSAGE:
+            raise OcppError("too many monitors at once", answer="OccurrenceConstraintViolation")
+        return SetVariableMonitoringResponse(
+            set_monitoring_result=tuple(self._set_one(wanted) for wanted in request.set_monitoring_data)
+        )
+
+    def _set_one(self, wanted: SetMonitoringData) -> SetMonitoringResult:
+        variable = self._k.model.find(wanted.component, wanted.variable, self._k.version)
+        status, why = self._refuse(wanted, variable)
+        identifier: int | None = None
+        if status == "Accepted" and not isinstance(variable, str):
+            identifier = wanted.id if wanted.id is not None else max(self._all, default=0) + 1
+            text = self._k.model.text(variable.key)
+            monitor = Monitoring(
+                id=identifier, key=variable.key, type=wanted.type, value=wanted.value, severity=wanted.severity,
+                transaction=wanted.transaction, last=text,
+                exceeded=wanted.id is not None and self._all[wanted.id].exceeded,
+                stream=wanted.periodic_event_stream,
+            )  # fmt: skip
+            self._keep(monitor)
+            self.streams.assign(identifier, monitor.stream)
+            self._plan(monitor)
+            self._k.after(f"monitor.look.{identifier}", 0, partial(self._look, identifier))  # N07.FR.11
+        return SetMonitoringResult(
+            id=identifier,
+            status=status,
+            status_info=because(why) if why else None,
+            type=wanted.type,
+            component=wanted.component,
+            variable=wanted.variable,
+            severity=wanted.severity,
+        )
+
+    def _refuse(self, wanted: SetMonitoringData, variable: Variable | str) -> tuple[SetMonitoringStatus, str]:
+        """Return whether a monitor can be set, or why not."""
+        if isinstance(variable, str):
+            return ("UnknownComponent" if variable == "component" else "UnknownVariable"), ""
+        threshold, aimed = wanted.type in ("UpperThreshold", "LowerThreshold"), wanted.type in TARGET
+        numeric = variable.data_type in NUMERIC
+        if (threshold and not numeric) or (aimed and not (numeric and "Target" in variable.attributes)):
+            return "UnsupportedMonitorType", ""  # N04.FR.05
+        stream = wanted.periodic_event_stream
+        if stream is not None and not (wanted.type.startswith("Periodic") and usable(stream)):
+            return "Rejected", "InvalidValue"  # N11.FR.09; what a stream holds counts as Periodic (N15.FR.03)
+        if threshold and not in_range(variable, wanted.value):
+            return "Rejected", "ValueOutOfRange"  # N04.FR.06
+        if not threshold and wanted.value < 0:
+            return "Rejected", "ValuePositiveOnly"  # N04.FR.14
+        if wanted.type.startswith("Periodic") and wanted.value < FASTEST_S:
+            return "Rejected", "ValueTooLow"
+        if not 0 <= wanted.severity <= 9:
+            return "Rejected", "InvalidValue"
+        if wanted.id is not None:
+            old = self._all.get(wanted.id)
+            if old is None or old.key != variable.key or old.kind == "HardWiredMonitor":
+                return "Rejected", "InvalidValue"  # N04.FR.13, .16, .18
+        elif len(self._all) >= MAX_MONITORS:
+            return "Rejected", "TooManyElements"
+        for other in self._all.values():
+            same = (other.key, other.type, other.severity) == (variable.key, wanted.type, wanted.severity)
+            if same and other.id != wanted.id:
+                return "Duplicate", ""  # N04.FR.10
+        return "Accepted", ""
+
+    def _clear(self, request: ClearVariableMonitoringRequest) -> Message:
+        """N06."""
+        results = []
+        for identifier in request.id:
+            monitor = self._all.get(identifier)
+            status: ClearMonitoringStatus = "Accepted"
+            if monitor is None:
+                status = "NotFound"
+            elif monitor.kind == "HardWiredMonitor":
+                status = "Rejected"
+            else:
+                self._drop(identifier)
+            results.append(ClearMonitoringResult(status=status, id=identifier))
+        return ClearVariableMonitoringResponse(clear_monitoring_result=tuple(results))
+
+    def _set_base(self, request: SetMonitoringBaseRequest) -> Message:
+        """N03."""
+        self._base = request.monitoring_base
+        self._k.keep_text("monitoring", "base", self._base)
+        if self._base != "All":
+            for identifier in list(self._all):
+                self._drop(identifier)
+        if self._base != "HardWiredOnly":
+            for identifier, monitor in self._factory.items():
+                self._all.setdefault(identifier, monitor)
+                self._plan(self._all[identifier])
+        self._show()
+        return SetMonitoringBaseResponse(status="Accepted")
+
+    def _set_level(self, request: SetMonitoringLevelRequest) -> Message:
+        """N05."""
+        if not 0 <= request.severity <= 9:
+            return SetMonitoringLevelResponse(status="Rejected")
+        self._level = request.severity
+        self._k.keep_text("monitoring", "level", str(request.severity))
+        self._show()
+        return SetMonitoringLevelResponse(status="Accepted")
+
+    def _report(self, request: GetMonitoringReportRequest) -> Message:
+        """N02."""
+        wanted = [(item.component, item.variable) for item in request.component_variable]
+        keys = {variable.key for variable in self._k.model.chosen(wanted, self._k.version)}
+        types = {kind for criterion in request.monitoring_criteria for kind in _CRITERIA[criterion]}
+        found = [m for m in self._all.values() if m.key in keys and (not types or m.type in types)]
+        if not found:
+            return GetMonitoringReportResponse(status="EmptyResultSet")
+        data = tuple(
+            self._described(key, [m for m in found if m.key == key]) for key in dict.fromkeys(m.key for m in found)
+        )
+        parts = [data[i : i + ITEMS_PER_MESSAGE] for i in range(0, len(data), ITEMS_PER_MESSAGE)]
+        for number, part in enumerate(parts):
+            report = NotifyMonitoringReportRequest(
+                request_id=request.request_id,
+                monitor=part,
+                tbc=number + 1 < len(parts),
+                seq_no=number,
+                generated_at=format_time(self._k.utc_ms),
+            )
+            self._k.after(f"monitors.{request.request_id}.{number:03d}", 0, partial(self._k.call, report, always=True))
+        return GetMonitoringReportResponse(status="Accepted")
+
+    def _described(self, key: str, monitors: list[Monitoring]) -> MonitoringData:
+        component, name = names_of(self._variable(monitors[0]))
+        new = self._k.version == "2.1"
+        return MonitoringData(
+            component=component,
+            variable=name,
+            variable_monitoring=tuple(
+                VariableMonitoring(
+                    id=m.id, transaction=m.transaction, value=m.value, type=m.type, severity=m.severity,
+                    event_notification_type=m.kind if new else None,
+                )
+                for m in monitors
+            ),
+        )  # fmt: skip
+
+    # -- events
+
+    def _changed(self, variable: Variable, old: str, new: str) -> None:
+        del old
+        for monitor in [each for each in self._all.values() if each.key == variable.key]:
+            self._judge(monitor, variable, new)
+
+    def _look(self, identifier: int) -> None:
+        monitor = self._all.get(identifier)
+        if monitor is not None:
+            variable = self._variable(monitor)
+            self._judge(monitor, variable, self._k.model.text(variable.key))
+
+    def _judge(self, monitor: Monitoring, variable: Variable, text: str) -> None:
+        """See whether a value makes an event (N07.FR.02, .16 to .19)."""
+        if monitor.type in ("UpperThreshold", "LowerThreshold") or monitor.type in TARGET:
+            aim = self._k.model.target(variable) if monitor.type in TARGET else ""
+            exceeded = exceeds(monitor, text, aim)
+            if exceeded != monitor.exceeded:
+                self._keep(msgspec.structs.replace(monitor, exceeded=exceeded))
+                self._tell(monitor, variable, text, "Alerting", cleared=not exceeded)
+        elif monitor.type == "Delta" and differs(monitor, variable, text):
+            self._keep(msgspec.structs.replace(monitor, last=text))
+            self._tell(monitor, variable, text, "Delta")
+
+    def _plan(self, monitor: Monitoring) -> None:
+        name = f"monitor.{monitor.id}"
+        self._k.cancel(name)
+        if monitor.type == "Periodic":
+            self._k.after(name, monitor.value, partial(self._period, monitor.id))
+        elif monitor.type == "PeriodicClockAligned":
+            step = int(monitor.value * 1000)
+            self._k.after(name, (step - self._k.utc_ms % DAY_MS % step) / 1000, partial(self._period, monitor.id))
+
+    def _period(self, identifier: int) -> None:
+        """N08."""
+        monitor = self._all.get(identifier)
+        if monitor is not None:
+            variable = self._variable(monitor)
+            text = self._k.model.text(variable.key)
+            if not self._wanted(monitor) or not self.streams.take(monitor.id, shown(variable, text)):
+                self._tell(monitor, variable, text, "Periodic")
+            self._plan(monitor)
+
+    def _wanted(self, monitor: Monitoring) -> bool:
+        """Return whether anybody wants to hear of it (N05.FR.03, N07.FR.15)."""
+        return monitor.severity <= self._level and self._k.model.flag("MonitoringCtrlr.Enabled")
+
+    def _tell(
+        self, monitor: Monitoring, variable: Variable, text: str, trigger: EventTrigger, *, cleared: bool = False
+    ) -> None:
+        if not self._wanted(monitor):
+            return
+        component, name = names_of(variable)
+        event = EventData(
+            event_id=self.next_event(),
+            timestamp=format_time(self._k.utc_ms),
+            trigger=trigger,
+            actual_value=shown(variable, text),
+            cleared=cleared or None,
+            transaction_id=self.transaction_of(variable) if monitor.transaction else None,
+            component=component,
+            variable=name,
+            variable_monitoring_id=monitor.id,
+            event_notification_type=monitor.kind,
+            severity=monitor.severity,
+        )
+        self.send(event, monitor.severity)
+
+    def send(self, event: EventData, severity: int) -> None:
+        """Tell an event; offline only what is severe enough waits (N07.FR.04)."""
+        request = NotifyEventRequest(generated_at=event.timestamp, seq_no=0, event_data=(event,))
+        if self._k.online or severity <= self._k.model.number("MonitoringCtrlr.OfflineQueuingSeverity"):
+            self._outbox.add(request)
+
+    def alert(self, key: str, text: str, why: str) -> None:
+        """Tell that a variable has changed, unless somebody watches it who is told already (hard-wired, N07)."""
+        if self._k.model.flag("MonitoringCtrlr.Enabled") and any(
+            each.key == key and each.type == "Delta" and each.severity <= self._level for each in self._all.values()
+        ):
+            return
+        component, name = names_of(self._k.model.variable(key))
+        event = EventData(
+            event_id=self.next_event(),
+            timestamp=format_time(self._k.utc_ms),
+            trigger="Alerting",
+            actual_value=text,
+            tech_code=why[:50] or None,
+            component=component,
+            variable=name,
+            event_notification_type="HardWiredNotification",
+        )
+        self.send(event, ALERT_SEVERITY)
+
+    def next_event(self) -> int:
+        """Return a number for an event: higher than every one before, also than those before a restart."""
+        if self._next_event >= self._reserved:
+            self._reserved = self._next_event + _RESERVED
+            self._k.keep_text("monitoring", "event", str(self._reserved))
+        self._next_event += 1
+        return self._next_event - 1
+
+    # -- keeping
+
+    def _variable(self, monitor: Monitoring) -> Variable:
+        return self._k.model.variable(monitor.key)
+
+    def _keep(self, monitor: Monitoring) -> None:
+        self._all[monitor.id] = monitor
+        self._k.keep("monitors", str(monitor.id), monitor, durable=monitor.kind == "CustomMonitor")
+
+    def _stream_adjusted(self, identifier: int, params: PeriodicEventStreamParams) -> None:
+        self._keep(msgspec.structs.replace(self._all[identifier], stream=params))
+
+    def _drop(self, identifier: int) -> None:
+        if self._all[identifier].kind != "HardWiredMonitor":
+            del self._all[identifier]
+            self.streams.close(identifier)
+            self._k.forget("monitors", str(identifier))
+            self._k.cancel(f"monitor.{identifier}")
+
+    def _show(self) -> None:
+        for name in ("MonitoringBase", "ActiveMonitoringBase"):
+            self._k.put(f"MonitoringCtrlr.{name}", self._base)
+        for name in ("MonitoringLevel", "ActiveMonitoringLevel"):
+            self._k.put(f"MonitoringCtrlr.{name}", str(self._level))
+
+
+_BASES: Final[tuple[MonitoringBase, ...]] = (
+    "All",
+    "FactoryDefault",
+    "HardWiredOnly",
+)

@@ -1,0 +1,169 @@
+"""Messages on the display: which are stored, and which is shown now (functional block O)."""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Final
+
+from v2g.errors import OcppError
+from v2g.ocpp.messages.base import Message
+from v2g.ocpp.messages.display import (
+    ClearDisplayMessageRequest,
+    ClearDisplayMessageResponse,
+    DisplayMessageStatus,
+    GetDisplayMessagesRequest,
+    GetDisplayMessagesResponse,
+    MessageInfo,
+    MessageState,
+    NotifyDisplayMessagesRequest,
+    SetDisplayMessageRequest,
+    SetDisplayMessageResponse,
+)
+from v2g.ocpp.times import parse_time
+from v2g_station.blocks.evse import Evse
+from v2g_station.kernel.kernel import Command, Handler, Kernel
+
+MAX_MESSAGES: Final = 50
+PER_MESSAGE: Final = 20
+_RANK: Final[Mapping[str, int]] = {"AlwaysFront": 0, "InFront": 1, "NormalCycle": 2}
+
+
+class Show(Command, frozen=True, kw_only=True):
+    """Show these messages: the first, or in turn those of the same priority; none is the station's own picture."""
+
+    messages: tuple[MessageInfo, ...]
+
+
+class Display:
+    """The messages of one station."""
+
+    def __init__(self, kernel: Kernel, evses: Mapping[int, Evse]) -> None:
+        self._k = kernel
+        self._evses = evses
+        self._all = {info.id: info for info in kernel.stored("display", MessageInfo).values()}
+        self._shown: tuple[MessageInfo, ...] = ()
+        self.state: Callable[[], MessageState] = lambda: "Idle"
+        self.answers: dict[str, Handler] = {
+            "SetDisplayMessage": self._set,
+            "GetDisplayMessages": self._get,
+            "ClearDisplayMessage": self._clear,
+        }
+        self._measure()
+
+    # -- the CSMS
+
+    def _set(self, request: SetDisplayMessageRequest) -> Message:
+        """O01, O02, O06."""
+        info = request.message
+        status = self._refuse(info)
+        if status != "Accepted":
+            return SetDisplayMessageResponse(status=status)
+        if info.priority == "AlwaysFront":  # O01.FR.12: only one can be in front always
+            for other in [m.id for m in self._all.values() if m.priority == "AlwaysFront" and m.id != info.id]:
+                self._drop(other)
+        self._all[info.id] = info
+        self._k.keep("display", str(info.id), info)
+        self._measure()
+        self._k.after("display", 0, self.refresh)
+        return SetDisplayMessageResponse(status="Accepted")
+
+    def _refuse(self, info: MessageInfo) -> DisplayMessageStatus:
+        model = self._k.model
+        for text in (info.start_date_time, info.end_date_time):
+            if text is not None:
+                parse_time(text)
+        if not model.flag("DisplayMessageCtrlr.Enabled"):
+            return "Rejected"
+        if info.priority not in model.members("DisplayMessageCtrlr.SupportedPriorities"):
+            return "NotSupportedPriority"
+        if info.message.format not in model.members("DisplayMessageCtrlr.SupportedFormats"):
+            return "NotSupportedMessageFormat"
+        if info.state is not None and info.state not in model.members("DisplayMessageCtrlr.SupportedStates"):
+            return "NotSupportedState"
+        if info.transaction_id is not None and not self._runs(info.transaction_id):
+            return "UnknownTransaction"  # O02.FR.01
+        return "Accepted" if info.id in self._all or len(self._all) < MAX_MESSAGES else "Rejected"
+
+    def _runs(self, transaction_id: str) -> bool:
+        return any(e.record is not None and e.record.transaction_id == transaction_id for e in self._evses.values())
+
+    def _get(self, request: GetDisplayMessagesRequest) -> Message:
+        """O03, O04."""
+        found = [
+            info
+            for info in self._all.values()
+            if (not request.id or info.id in request.id)
+            and request.priority in (None, info.priority)
+            and request.state in (None, info.state)
+        ]
+        if not found:
+            return GetDisplayMessagesResponse(status="Unknown")
+        parts = [found[i : i + PER_MESSAGE] for i in range(0, len(found), PER_MESSAGE)]
+        for number, part in enumerate(parts):
+            report = NotifyDisplayMessagesRequest(
+                request_id=request.request_id, message_info=tuple(part), tbc=number + 1 < len(parts)
+            )
+            self._k.after(f"display.{request.request_id}.{number:03d}", 0, partial(self._k.call, report))
+        return GetDisplayMessagesResponse(status="Accepted")
+
+    def _clear(self, request: ClearDisplayMessageRequest) -> Message:
+        """O05."""
+        if request.id not in self._all:
+            return ClearDisplayMessageResponse(status="Unknown")
+        self._drop(request.id)
+        self._k.after("display", 0, self.refresh)
+        return ClearDisplayMessageResponse(status="Accepted")
+
+    # -- what is shown
+
+    def refresh(self) -> None:
+        """Find out what is to be shown now, forget what is over, and come back when that changes."""
+        if not self._all and not self._shown:
+            return
+        edges = [self._k.utc_ms + 86_400_000]
+        showing: list[MessageInfo] = []
+        state = self.state()
+        for info in list(self._all.values()):
+            begin, end = _window(info)
+            if end is not None and end <= self._k.utc_ms:
+                self._drop(info.id)  # O01.FR.06
+                continue
+            edges += [edge for edge in (begin, end) if edge is not None and edge > self._k.utc_ms]
+            if (begin is None or begin <= self._k.utc_ms) and info.state in (None, state):
+                showing.append(info)
+        best = min((_RANK[info.priority] for info in showing), default=0)
+        chosen = tuple(info for info in showing if _RANK[info.priority] == best)
+        spoken = [
+            e.authorization.language for e in self._evses.values() if e.authorization and e.authorization.language
+        ]
+        readable = tuple(info for info in chosen if info.message.language in spoken)
+        chosen = readable or chosen  # O01.FR.08: in the driver's language where there is one
+        if chosen != self._shown:
+            self._shown = chosen
+            self._k.do(Show(messages=chosen))
+        self._k.cancel("display")
+        if self._all:
+            self._k.at_utc("display", min(edges), self.refresh)
+
+    def transaction_ended(self, transaction_id: str) -> None:
+        """Forget the messages of a transaction (O02.FR.02)."""
+        for info in [each for each in self._all.values() if each.transaction_id == transaction_id]:
+            self._drop(info.id)
+        self.refresh()
+
+    def _drop(self, number: int) -> None:
+        del self._all[number]
+        self._k.forget("display", str(number))
+        self._measure()
+
+    def _measure(self) -> None:
+        self._k.put("DisplayMessageCtrlr.DisplayMessages", str(len(self._all)))
+
+
+def _window(info: MessageInfo) -> tuple[int | None, int | None]:
+    """Return from when and until when a message is shown, ms since 1970."""
+    try:
+        begin = parse_time(info.start_date_time) if info.start_date_time else None
+        end = parse_time(info.end_date_time) if info.end_date_time else None
+    except OcppError:
+        return None, None
+    return begin, end

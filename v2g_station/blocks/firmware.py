@@ -1,0 +1,275 @@
+"""Firmware: fetched, its signature checked, installed in the other of two slots, or given up (L01, L02).
+
+The hardware's part is downloading, writing the slot that is not running, starting it, and going back when the new
+firmware does not come up; it tells how that goes by `FirmwareProgress`.
+"""
+
+import base64
+import binascii
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa, utils
+
+from v2g.ocpp.messages.base import EVSE, Message
+from v2g.ocpp.messages.firmware import (
+    FirmwareStatus,
+    FirmwareStatusNotificationRequest,
+    UpdateFirmwareRequest,
+    UpdateFirmwareResponse,
+)
+from v2g.ocpp.times import parse_time
+from v2g_station.blocks.availability import Close
+from v2g_station.blocks.evse import Fact
+from v2g_station.blocks.security.certificate_store import CertificateStore, parse_chain
+from v2g_station.kernel.kernel import Command, Handler, Kernel, because
+
+SCHEMES: Final = ("http://", "https://")
+ENDED: Final = frozenset(
+    {"Idle", "DownloadFailed", "InvalidSignature", "InstallVerificationFailed", "InstallationFailed", "Installed"}
+)
+
+
+class Download(Command, frozen=True, kw_only=True):
+    """Fetch firmware into the slot that is not running; `FirmwareProgress` follows."""
+
+    request_id: int
+    url: str
+    retries: int | None
+    retry_interval_s: int
+
+
+class Install(Command, frozen=True, kw_only=True):
+    """Write what was fetched, and has this SHA-256, into the slot that is not running; `InstallRebooting` follows."""
+
+    request_id: int
+    digest: bytes
+
+
+class Activate(Command, frozen=True, kw_only=True):
+    """Restart into the slot that was written."""
+
+    request_id: int
+
+
+class ConfirmInstall(Command, frozen=True, kw_only=True):
+    """The station has started in the midst of an update: `Installed`, or what else is true, follows."""
+
+    request_id: int
+
+
+class CancelFirmware(Command, frozen=True, kw_only=True):
+    """Give up what is under way; the running slot stays."""
+
+    request_id: int
+
+
+class FirmwareProgress(Fact, frozen=True, kw_only=True):
+    """How it goes. `digest` is the SHA-256 of what was fetched, with `Downloaded`."""
+
+    status: FirmwareStatus
+    digest: bytes = b""
+
+
+class Job(msgspec.Struct, frozen=True, kw_only=True):
+    """An update under way."""
+
+    request_id: int
+    url: str
+    status: FirmwareStatus
+    install_ms: int
+    certificate: str = ""
+    signature: str = ""
+    retries: int | None = None
+    retry_interval_s: int = 60
+    digest: str = ""
+    """SHA-256 (hexadecimal) of the image whose signature is good."""
+
+
+class FirmwareUpdates:
+    """Serves the CSMS. `busy` says whether a transaction runs; `close` keeps new ones from starting."""
+
+    def __init__(self, kernel: Kernel, store: CertificateStore) -> None:
+        self._k = kernel
+        self._store = store
+        stored = kernel.stored("firmware", Job)
+        self._job: Job | None = stored.get("job")
+        self._written = False
+        """Whether the other slot is ready to be started."""
+        self.busy: Callable[[], bool] = lambda: False
+        self.close: Close = lambda *, closed: None
+        self.security_event: Callable[[str, str], None] = lambda _type, _info: None
+        self.tell: Callable[[Message], None] = lambda _: None
+        self.answers: dict[str, Handler] = {"UpdateFirmware": self._update}
+
+    def start(self) -> None:
+        """Go on after a restart: into the new firmware, or because the power failed on the way."""
+        job = self._job
+        if job is None:
+            return
+        if job.status == "Installing":
+            self._install()
+        elif job.status == "InstallRebooting":
+            self._k.do(ConfirmInstall(request_id=job.request_id))
+        elif job.status in ("SignatureVerified", "InstallScheduled") and job.digest:
+            self._schedule_install()
+        else:
+            self._download()
+
+    # -- the CSMS
+
+    def _update(self, request: UpdateFirmwareRequest) -> Message:
+        """L01."""
+        firmware = request.firmware
+        if not firmware.location.startswith(SCHEMES):
+            return UpdateFirmwareResponse(status="Rejected", status_info=because("InvalidURL"))
+        chain = parse_chain(firmware.signing_certificate or "")
+        if not chain or not firmware.signature:  # L01.FR.11, L02: unsigned firmware is not taken here
+            return UpdateFirmwareResponse(status="Rejected", status_info=because("MissingParam", "signature"))
+        if not self._store.believed(chain, "ManufacturerRootCertificate"):
+            self.security_event("InvalidFirmwareSigningCertificate", firmware.location)  # L01.FR.02
+            return UpdateFirmwareResponse(status="InvalidCertificate")
+        cancelled = self._job
+        if cancelled is not None:
+            if cancelled.status in ("Installing", "InstallRebooting"):
+                return UpdateFirmwareResponse(status="Rejected", status_info=because("FwUpdateInProgress"))
+            self._k.do(CancelFirmware(request_id=cancelled.request_id))  # L01.FR.24
+        retrieve = parse_time(firmware.retrieve_date_time)
+        self._keep(
+            Job(
+                request_id=request.request_id,
+                url=firmware.location,
+                status="DownloadScheduled",
+                install_ms=parse_time(firmware.install_date_time) if firmware.install_date_time else 0,
+                certificate=firmware.signing_certificate or "",
+                signature=firmware.signature,
+                retries=request.retries,
+                retry_interval_s=60 if request.retry_interval is None else request.retry_interval,
+            )
+        )
+        if retrieve > self._k.utc_ms:
+            self._k.after("firmware.tell", 0, lambda: self._set("DownloadScheduled"))  # L01.FR.13
+            self._k.at_utc("firmware", retrieve, self._download)
+        else:
+            self._k.after("firmware", 0, self._download)
+        return UpdateFirmwareResponse(status="Accepted" if cancelled is None else "AcceptedCanceled")
+
+    def trigger(self, _: EVSE | None) -> None:
+        """Tell how it goes because the CSMS wants it (F06.FR.16)."""
+        job = self._job
+        status: FirmwareStatus = "Idle" if job is None else job.status
+        self._k.call(
+            FirmwareStatusNotificationRequest(status=status, request_id=job.request_id if job else None), always=True
+        )
+
+    # -- what happens
+
+    def progress(self, fact: FirmwareProgress) -> None:
+        """The hardware tells how it goes."""
+        if self._job is None:
+            return
+        if fact.status == "InstallRebooting":
+            self._written = True
+            self._activate()
+            return
+        self._set(fact.status)
+        if fact.status == "Downloaded":
+            self._check(fact.digest)
+        elif fact.status == "Installed":
+            self.security_event("FirmwareUpdated", "")
+
+    def idle(self) -> None:
+        """A transaction has ended: what waited for it can go on (L01.FR.06)."""
+        if self._job is not None and self._job.status in ("SignatureVerified", "InstallScheduled"):
+            self._schedule_install()
+        self._activate()
+
+    def _activate(self) -> None:
+        """Start what was written, once no transaction runs (L01.FR.15, .33)."""
+        if self._job is not None and self._written and not self.busy():
+            self._written = False
+            self._set("InstallRebooting")
+            self._k.do(Activate(request_id=self._job.request_id))
+
+    def _download(self) -> None:
+        job = self._job
+        if job is not None:
+            self._set("Downloading")
+            self._k.do(
+                Download(
+                    request_id=job.request_id, url=job.url, retries=job.retries, retry_interval_s=job.retry_interval_s
+                )
+            )
+
+    def _check(self, digest: bytes) -> None:
+        """Check the signature over what was fetched (L01.FR.03, .04)."""
+        job = self._job
+        assert job is not None
+        if not _is_signed(digest, job.signature, job.certificate):
+            self._set("InvalidSignature")
+            self.security_event("InvalidFirmwareSignature", f"request {job.request_id}")  # the URL may hold a password
+            return
+        self._keep(msgspec.structs.replace(job, digest=digest.hex()))
+        self._set("SignatureVerified")
+        self._schedule_install()
+
+    def _schedule_install(self) -> None:
+        job = self._job
+        if job is None:
+            return
+        if job.install_ms > self._k.utc_ms:
+            if job.status != "InstallScheduled":
+                self._set("InstallScheduled")  # L01.FR.16
+            self._k.at_utc("firmware", job.install_ms, self._schedule_install)
+            return
+        self.close(closed=not self._k.model.flag("ChargingStation.AllowNewSessionsPendingFirmwareUpdate"))
+        if self.busy():
+            if job.status != "InstallScheduled":
+                self._set("InstallScheduled")
+            return  # L01.FR.06: once no transaction runs
+        self._set("Installing")
+        self._install()
+
+    def _install(self) -> None:
+        """Let the slot that is not running be written; nobody begins until that has ended."""
+        assert self._job is not None
+        self.close(closed=True)
+        self._k.do(Install(request_id=self._job.request_id, digest=bytes.fromhex(self._job.digest)))
+
+    def _set(self, status: FirmwareStatus) -> None:
+        job = self._job
+        if job is None:
+            return
+        self.tell(FirmwareStatusNotificationRequest(status=status, request_id=job.request_id))
+        if status in ENDED:
+            self._job, self._written = None, False
+            self._k.forget("firmware", "job")
+            self._k.cancel("firmware")
+            self.close(closed=False)
+        else:
+            self._keep(msgspec.structs.replace(job, status=status))
+
+    def _keep(self, job: Job) -> None:
+        self._job = job
+        self._k.keep("firmware", "job", job)
+
+
+def _is_signed(digest: bytes, signature: str, certificate: str) -> bool:
+    """Return whether a signature (base64) over a SHA-256 digest is by the key of a certificate."""
+    chain = parse_chain(certificate)
+    try:
+        raw = base64.b64decode(signature, validate=True)
+        key = chain[0].public_key()
+        prehashed = utils.Prehashed(hashes.SHA256())
+        if isinstance(key, ec.EllipticCurvePublicKey):
+            key.verify(raw, digest, ec.ECDSA(prehashed))
+        elif isinstance(key, rsa.RSAPublicKey):
+            key.verify(raw, digest, padding.PSS(padding.MGF1(hashes.SHA256()), padding.PSS.DIGEST_LENGTH), prehashed)
+        else:
+            return False
+    except (InvalidSignature, binascii.Error, ValueError, IndexError):
+        return False
+    return True

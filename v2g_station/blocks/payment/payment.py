@@ -1,0 +1,351 @@
+"""Payments at the terminal of a station: from the card to the end of the transaction (C18 to C23, 2.1).
+
+The provider's reference of a payment is the identifier of its transaction, the amount reserved the transaction's limit.
+"""
+
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+from functools import partial
+from typing import Final
+
+import msgspec
+
+from v2g.ocpp.messages.base import Message
+from v2g.ocpp.messages.payment import (
+    Address,
+    VatNumberValidationRequest,
+    VatNumberValidationResponse,
+)
+from v2g.ocpp.messages.transactions import TransactionEventRequest, TransactionEventResponse, TransactionLimit
+from v2g.translate.details import payable
+from v2g_station.blocks.authorization.authorization import Authorizer, Verdict
+from v2g_station.blocks.connection.outbox import Outbox
+from v2g_station.blocks.evse import Evse, Indicate
+from v2g_station.blocks.payment.settlement import ANSWER_S, Payment, Settlements
+from v2g_station.blocks.payment.terminal import (
+    AuthorizationIncreased,
+    AuthorizeCard,
+    CardAuthorized,
+    CardPresented,
+    CardRefused,
+    IncreaseAuthorization,
+    PaymentReleased,
+    PaymentSettled,
+    PaymentStopped,
+    TerminalState,
+    VatEntered,
+)
+from v2g_station.blocks.transactions.sessions import Sessions
+from v2g_station.blocks.transactions.transaction_limits import TransactionLimits
+from v2g_station.kernel.kernel import Answer, Kernel
+
+VAT_S: Final = 60.0
+"""How long a VAT number is kept without a payment."""
+
+
+class Vat(msgspec.Struct, frozen=True):
+    """A VAT number that the CSMS found good, and whose it is."""
+
+    number: str
+    company: Address | None
+
+
+class Payments:
+    """All payments at the terminal of one station."""
+
+    def __init__(
+        self,
+        kernel: Kernel,
+        evses: Mapping[int, Evse],
+        sessions: Sessions,
+        authorizer: Authorizer,
+        limits: TransactionLimits,
+        outbox: Outbox,
+    ) -> None:
+        self._k = kernel
+        self._evses = evses
+        self._sessions = sessions
+        self._authorizer = authorizer
+        self._limits = limits
+        self._book = Settlements(kernel, outbox)
+        self._reading: dict[int, Decimal] = {}
+        """EVSEs (0: any) at which a card is read -> the amount that is asked for."""
+        self._increases: dict[str, Decimal] = {}
+        """Payments of which more is asked for -> how much in all."""
+        self._declined: set[str] = set()
+        self._costs: dict[str, Decimal] = {}
+        self._vat: dict[int, Vat] = {}
+        self.usable: Callable[[Evse], bool] = lambda _evse: True
+        """Whether a driver could begin at an EVSE now."""
+        limits.on_cost.append(self.cost)
+        outbox.on_queued.append(self._queued)
+        outbox.on_answer.append(self._answered)
+
+    @property
+    def _enabled(self) -> bool:
+        model = self._k.model
+        return self._k.version == "2.1" and model.has("PaymentCtrlr.Enabled") and model.flag("PaymentCtrlr.Enabled")
+
+    def _show(self, evse_id: int | None, word: str) -> None:
+        self._k.do(Indicate(evse_id=evse_id, word=word))
+
+    # -- the terminal tells
+
+    def take(self, fact: object) -> bool:
+        """Take a fact if it is the terminal's; return whether it was."""
+        match fact:
+            case CardPresented():
+                self._presented(fact)
+            case CardAuthorized():
+                self._authorized(fact)
+            case CardRefused():
+                self._read(fact.evse_id)
+                self._show(fact.evse_id, "rejected")
+            case AuthorizationIncreased():
+                self._increased(fact)
+            case PaymentStopped():
+                if (payment := self._book.all.get(fact.psp_ref)) is not None:
+                    self._stop(payment)
+            case PaymentSettled():
+                self._book.settled(fact)
+            case PaymentReleased():
+                self._book.released(fact)
+            case VatEntered():
+                self._vat_entered(fact)
+            case TerminalState():
+                self._k.put("PaymentCtrlr.Connected", str(fact.connected).lower())
+                self._k.put("PaymentCtrlr.Problem", str(fact.problem).lower())
+            case _:
+                return False
+        return True
+
+    def _presented(self, fact: CardPresented) -> None:
+        """Have the card authorized, unless it ends what it began (C18.FR.01, .02)."""
+        mine = [p for p in self._book.all.values() if fact.card and p.card == fact.card and _open(p)]
+        running = next((p for p in mine if fact.evse_id in (None, p.evse_id)), None)
+        if running is not None:
+            self._stop(running)
+            return
+        if not self._can_begin(fact.evse_id):
+            self._show(fact.evse_id, "rejected")
+            return
+        if (fact.evse_id or 0) in self._reading:
+            return
+        amount = self._number("AuthorizationAmount") or Decimal(0)
+        self._reading[fact.evse_id or 0] = amount
+        self._k.after(f"payment.card.{fact.evse_id or 0}", ANSWER_S, partial(self._unread, fact.evse_id))
+        self._k.do(AuthorizeCard(evse_id=fact.evse_id, card=fact.card, amount=amount))
+
+    def _stop(self, payment: Payment) -> None:
+        """The driver no longer wants to charge, or does not wait for the CSMS (C19, C20)."""
+        if payment.phase == "asked":
+            self._book.cancel(payment, notify=True)
+        else:
+            self._authorizer.let_go(payment.id_token)
+
+    def _can_begin(self, evse_id: int | None) -> bool:
+        model = self._k.model
+        if not self._enabled or model.flag("PaymentCtrlr.Problem"):
+            return False
+        if self._k.registration != "Accepted" and not model.flag("TxCtrlr.TxBeforeAcceptedEnabled"):
+            return False
+        if model.flag("PaymentCtrlr.AuthorizeDirectPayment") and not self._k.online:
+            return False  # nobody could approve it
+        chosen = [evse for evse in self._evses.values() if evse_id in (None, evse.number)]
+        return any(
+            evse.authorization is None and evse.asking is None and self.usable(evse) and not self._is_paid_for(evse)
+            for evse in chosen
+        )
+
+    def _is_paid_for(self, evse: Evse) -> bool:
+        return evse.record is not None and bool(self._book.of(evse.record.transaction_id))
+
+    def _read(self, evse_id: int | None) -> Decimal | None:
+        self._k.cancel(f"payment.card.{evse_id or 0}")
+        return self._reading.pop(evse_id or 0, None)
+
+    def _unread(self, evse_id: int | None) -> None:
+        self._read(evse_id)
+        self._show(evse_id, "rejected")
+
+    def _authorized(self, fact: CardAuthorized) -> None:
+        """The money is reserved: authorize the driver, or ask the CSMS whether to (C18.FR.03, .04)."""
+        if fact.psp_ref in self._book.all:
+            return
+        amount = self._read(fact.evse_id)
+        wanted = self._k.model.members("PaymentCtrlr.PaymentDetails") if self._enabled else ()
+        vat = self._vat.pop(fact.evse_id or 0, None)
+        payment = self._book.change(
+            Payment(
+                psp_ref=fact.psp_ref,
+                evse_id=fact.evse_id,
+                amount=amount or Decimal(0),
+                card=fact.card,
+                details=tuple((name, value) for name, value in fact.details if name in wanted and name != "PspRef"),
+                phase="authorized",
+                vat_number=vat.number if vat else "",
+                vat_company=vat.company if vat else None,
+            )
+        )
+        if amount is None:  # nobody waits for it any longer
+            self._book.cancel(payment, notify=False)
+        elif self._k.model.flag("PaymentCtrlr.AuthorizeDirectPayment"):
+            payment = self._book.change(payment, phase="asked")
+            self._authorizer.ask(payment.id_token, partial(self._judged, payment.psp_ref))
+        else:
+            self._admit(payment, Verdict(accepted=True, source="terminal"))
+
+    def _judged(self, psp_ref: str, verdict: Verdict) -> None:
+        """The CSMS has said whether the driver may charge (C18.FR.05, .07)."""
+        payment = self._book.all.get(psp_ref)
+        if payment is not None and payment.phase == "asked":
+            self._admit(self._book.change(payment, phase="authorized", known=verdict.accepted), verdict)
+
+    def _admit(self, payment: Payment, verdict: Verdict) -> None:
+        limit = TransactionLimit(max_cost=float(payment.amount))  # C18.FR.06
+        self._authorizer.admit(payment.evse_id, payment.id_token, verdict._replace(limit=limit))
+
+    def _increased(self, fact: AuthorizationIncreased) -> None:
+        """More is reserved, so that the transaction may cost more (C23.FR.02)."""
+        payment, amount = self._book.all.get(fact.psp_ref), self._increases.pop(fact.psp_ref, None)
+        self._k.cancel(f"payment.more.{fact.psp_ref}")
+        if payment is None or amount is None or payment.transaction_id is None or payment.phase != "authorized":
+            return
+        if not fact.approved:
+            self._declined.add(payment.psp_ref)
+            return
+        payment = self._book.change(payment, amount=amount)
+        evse = self._sessions.find(payment.transaction_id or "")
+        if evse is not None:
+            self._limits.extend(evse, float(amount))
+            self._look_at_cost(evse, payment)
+
+    # -- what it costs
+
+    def cost(self, evse: Evse, total: float) -> None:
+        """What a transaction costs so far: have more reserved before it is used up (C23.FR.01)."""
+        for payment in self._book.of(evse.record.transaction_id)[:1] if evse.record is not None else []:
+            self._costs[payment.psp_ref] = Decimal(str(total))
+            self._look_at_cost(evse, payment)
+
+    def _look_at_cost(self, evse: Evse, payment: Payment) -> None:
+        more, threshold = self._number("IncrementalAuthorizationAmount"), self._threshold(payment)
+        asked = payment.psp_ref in self._increases or payment.psp_ref in self._declined
+        if not more or asked or payment.phase != "authorized":
+            return
+        if self._costs.get(payment.psp_ref, Decimal(0)) > payment.amount - threshold:
+            self._increases[payment.psp_ref] = payment.amount + more
+            self._k.after(f"payment.more.{payment.psp_ref}", 0, partial(self._ask_for_more, payment.psp_ref))
+
+    def _ask_for_more(self, psp_ref: str) -> None:
+        """Have more reserved, unless the cost was that of the end."""
+        payment, amount = self._book.all.get(psp_ref), self._increases.get(psp_ref)
+        if payment is None or amount is None or payment.phase != "authorized":
+            self._increases.pop(psp_ref, None)
+            return
+        self._k.after(f"payment.more.{psp_ref}", ANSWER_S, partial(self._unanswered, psp_ref))
+        self._k.do(IncreaseAuthorization(psp_ref=psp_ref, amount=amount))
+
+    def _unanswered(self, psp_ref: str) -> None:
+        self._increases.pop(psp_ref, None)
+
+    def _threshold(self, payment: Payment) -> Decimal:
+        """Return IncrementalAuthorizationThreshold, a fifth of what is reserved where there is none."""
+        given = self._number("IncrementalAuthorizationThreshold")
+        return payment.amount / 5 if given is None else given
+
+    def _number(self, name: str) -> Decimal | None:
+        text = self._k.model.text(f"PaymentCtrlr.{name}") if self._k.model.has(f"PaymentCtrlr.{name}") else ""
+        return Decimal(text) if text else None
+
+    # -- transactions
+
+    def look(self) -> None:
+        """See which payments have their transactions, and which nobody charges for any longer (C19.FR.01)."""
+        for gone in [ref for ref in (*self._costs, *self._increases, *self._declined) if ref not in self._book.all]:
+            self._costs.pop(gone, None)
+            self._increases.pop(gone, None)
+            self._declined.discard(gone)
+        for payment in [p for p in self._book.all.values() if p.phase == "authorized" and p.transaction_id is None]:
+            evse = self._authorizer.holder(payment.id_token)
+            if evse is not None and evse.record is not None:
+                self._book.change(payment, transaction_id=evse.record.transaction_id, evse_id=evse.number, known=True)
+            elif evse is None and not self._authorizer.awaits(payment.id_token):
+                self._book.cancel(payment, notify=payment.known)  # C19.FR.02
+
+    def _queued(self, request: Message) -> None:
+        """A transaction has ended: its cost is in the event, or will be in the answer (C21)."""
+        if not isinstance(request, TransactionEventRequest) or request.event_type != "Ended":
+            return
+        found = self._book.of(request.transaction_info.transaction_id)
+        for other in found[1:]:  # one pays
+            self._book.cancel(other, notify=True)
+        for payment in found[:1]:
+            ended = self._book.change(payment, phase="ended")
+            details = request.cost_details
+            if details is not None and not details.failure_to_calculate:
+                total = details.total_cost.total
+                cost = total.excl_tax if total.incl_tax is None else total.incl_tax
+                self._book.finish(ended, payable(Decimal(str(cost)), details.total_cost.currency))
+
+    def _answered(self, request: Message, answer: Answer) -> None:
+        if isinstance(request, TransactionEventRequest) and request.event_type == "Ended":
+            told = answer.total_cost if isinstance(answer, TransactionEventResponse) else None
+            for payment in self._book.of(request.transaction_info.transaction_id):
+                if payment.phase == "ended":
+                    cost = self._costs.get(payment.psp_ref) if told is None else Decimal(str(told))
+                    self._book.finish(payment, cost)
+
+    # -- VAT numbers
+
+    def _vat_entered(self, fact: VatEntered) -> None:
+        """Have a VAT number looked at before it stands on a receipt (C18.FR.08)."""
+        number = fact.number.strip()
+        if not self._enabled or fact.evse_id not in self._evses or not 0 < len(number) <= 20:
+            self._show(fact.evse_id, "vat_rejected")
+            return
+        payment = self._paying_at(fact.evse_id)
+
+        def answered(answer: Answer) -> None:
+            if not isinstance(answer, VatNumberValidationResponse):
+                self._show(fact.evse_id, "vat_unknown")
+            elif answer.status == "Accepted":
+                self._vat_found(fact.evse_id, payment, Vat(number, answer.company))
+                self._show(fact.evse_id, "vat_accepted")
+            else:
+                self._show(fact.evse_id, "vat_rejected")
+
+        self._k.call(VatNumberValidationRequest(vat_number=number, evse_id=fact.evse_id), answered)
+
+    def _paying_at(self, evse_id: int) -> Payment | None:
+        """Return the payment at an EVSE that is not settled yet."""
+        found = (p for p in self._book.all.values() if p.evse_id == evse_id and (_open(p) or p.phase == "ended"))
+        return next(found, None)
+
+    def _vat_found(self, evse_id: int, asked: Payment | None, vat: Vat) -> None:
+        """Keep a VAT number for the payment for which it was entered, or for whoever pays there next."""
+        payment = self._paying_at(evse_id)
+        if payment is not None and (asked is None or asked.psp_ref == payment.psp_ref):
+            self._book.change(payment, vat_number=vat.number, vat_company=vat.company)
+        elif asked is None:
+            self._vat[evse_id] = vat
+            self._k.after(f"payment.vat.{evse_id}", VAT_S, partial(self._vat_forgotten, evse_id))
+
+    def _vat_forgotten(self, evse_id: int) -> None:
+        self._vat.pop(evse_id, None)
+
+    # -- after a restart
+
+    def start(self) -> None:
+        """Bring to an end what was under way when the program stopped, once transactions were looked after."""
+        self._book.start()
+        for payment in list(self._book.all.values()):
+            lost = payment.phase == "authorized" and payment.transaction_id is not None
+            if lost and self._sessions.find(payment.transaction_id or "") is None:
+                self._book.finish(payment, None)  # its record could not be read
+        self.look()
+
+
+def _open(payment: Payment) -> bool:
+    """Return whether somebody charges, or will."""
+    return payment.phase in ("asked", "authorized")

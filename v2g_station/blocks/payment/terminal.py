@@ -1,0 +1,135 @@
+"""A payment terminal: what it tells the station, and what it is told to do. It talks to its provider by itself.
+
+`psp_ref` is the provider's reference of a payment. Each command is repeated until its answer comes, also over a restart
+of the station: a terminal carries out the same command for the same payment once, and answers it again.
+"""
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Literal
+
+import msgspec
+
+from v2g.ocpp.messages.payment import Address
+from v2g_station.blocks.evse import Fact
+from v2g_station.kernel.kernel import Command
+
+# -- facts
+
+
+class CardPresented(Fact, frozen=True, kw_only=True):
+    """Somebody holds a payment card to the terminal, at an EVSE or at one that serves all.
+
+    `card` recognises the card until it is gone: a hash of the terminal's own, never a number.
+    """
+
+    evse_id: int | None = None
+    card: str = ""
+
+
+class CardAuthorized(Fact, frozen=True, kw_only=True):
+    """The provider has reserved the amount (C18). `details` are types and values of appendix 6.2, such as CardBin."""
+
+    evse_id: int | None
+    psp_ref: str
+    card: str = ""
+    details: tuple[tuple[str, str], ...] = ()
+
+
+class CardRefused(Fact, frozen=True, kw_only=True):
+    """The provider has not, or could not be reached."""
+
+    evse_id: int | None
+    reason: str = ""
+
+
+class AuthorizationIncreased(Fact, frozen=True, kw_only=True):
+    """Whether the provider has reserved more, as it was asked (C23)."""
+
+    psp_ref: str
+    approved: bool
+
+
+class PaymentStopped(Fact, frozen=True, kw_only=True):
+    """The driver ends or cancels at the terminal what he pays for (C19, C20)."""
+
+    psp_ref: str
+
+
+class PaymentSettled(Fact, frozen=True, kw_only=True):
+    """What became of a settlement (C21, C22). `info` tells why it did not; receipts are those of the terminal."""
+
+    psp_ref: str
+    status: Literal["Settled", "Rejected", "Failed"]
+    info: str = ""
+    receipt_id: str = ""
+    receipt_url: str = ""
+
+
+class PaymentReleased(Fact, frozen=True, kw_only=True):
+    """Whether the amount could be released and the payment canceled (C19, C20)."""
+
+    psp_ref: str
+    done: bool = True
+
+
+class VatEntered(Fact, frozen=True, kw_only=True):
+    """A driver enters the VAT number for his receipt (C18.FR.08)."""
+
+    evse_id: int
+    number: str
+
+
+class TerminalState(Fact, frozen=True, kw_only=True):
+    """Whether the terminal reaches its provider, and whether it is broken."""
+
+    connected: bool = True
+    problem: bool = False
+
+
+# -- commands
+
+
+class AuthorizeCard(Command, frozen=True, kw_only=True):
+    """Have the provider reserve this amount on the card that is there (C18.FR.01, .02).
+
+    `CardAuthorized` or `CardRefused` follows.
+    """
+
+    evse_id: int | None
+    card: str
+    amount: Decimal
+
+
+class IncreaseAuthorization(Command, frozen=True, kw_only=True):
+    """Have `amount` reserved in all, which is more than before (C23.FR.01); `AuthorizationIncreased` follows."""
+
+    psp_ref: str
+    amount: Decimal
+
+
+class SettlePayment(Command, frozen=True, kw_only=True):
+    """Take this amount and release the rest (C21.FR.01); `PaymentSettled` follows.
+
+    `merchant` (Id, TaxId, Name, Address, City) and the VAT number's holder are for the terminal's receipt.
+    """
+
+    psp_ref: str
+    amount: Decimal
+    merchant: Mapping[str, str] = msgspec.field(default_factory=dict)
+    vat_number: str = ""
+    vat_company: Address | None = None
+
+
+class CancelPayment(Command, frozen=True, kw_only=True):
+    """Release the amount and cancel the payment (C19.FR.01, C20.FR.04); `PaymentReleased` follows."""
+
+    psp_ref: str
+
+
+class ShowReceipt(Command, frozen=True, kw_only=True):
+    """Show where the receipt is (C21)."""
+
+    evse_id: int | None
+    url: str
+    receipt_id: str = ""

@@ -1,0 +1,167 @@
+"""QR codes that lead to a payment on the web, and EVSEs that wait for one (C25, 2.1)."""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Final
+
+from v2g.errors import RefusedError
+from v2g.ocpp.messages.authorization import IdToken
+from v2g.ocpp.messages.base import Message, StatusInfo
+from v2g.ocpp.messages.payment import (
+    DIRECT_PAYMENT,
+    NotifyWebPaymentStartedRequest,
+    NotifyWebPaymentStartedResponse,
+)
+from v2g.ocpp.messages.transactions import TransactionLimit
+from v2g.ocpp.web_payment import LIMITS, QrCode, address, check_template
+from v2g_station.blocks.evse import Evse, Fact, Indicate
+from v2g_station.kernel.kernel import Command, Handler, Kernel, because
+
+WISH_S: Final = 300.0
+"""How long what a driver chose is kept without a payment."""
+
+SECRET_BYTES: Final = 24
+_PREFIX: Final = "WebPaymentsCtrlr."
+
+
+class ShowQrCode(Command, frozen=True, kw_only=True):
+    """Show this address as a QR code, at an EVSE or for the whole station (0); None takes it away.
+
+    `quality` is that of its error correction: Low, Medium, Quartile or High.
+    """
+
+    evse_id: int
+    url: str | None
+    quality: str = "Medium"
+
+
+class PaymentWish(Fact, frozen=True, kw_only=True):
+    """A driver chooses limits of energy, time or cost before he scans a code (C25.FR.03); without any he has not.
+
+    EVSE 0 is the code of the whole station.
+    """
+
+    evse_id: int
+    limit: TransactionLimit
+
+
+class WebPayments:
+    """What one station knows of payments on the web."""
+
+    def __init__(self, kernel: Kernel, evses: Mapping[int, Evse]) -> None:
+        self._k = kernel
+        self._evses = evses
+        self._wishes: dict[int, TransactionLimit] = {}
+        self._shown: dict[int, str] = {}
+        self.usable: Callable[[Evse], bool] = lambda _evse: True
+        """Whether a driver could begin at an EVSE now."""
+        self.answers: dict[str, Handler] = {"NotifyWebPaymentStarted": self._payment_started}
+        kernel.model.checks["webpaymentsctrlr.urltemplate"] = _judge_template
+        if kernel.model.has(_PREFIX + "SharedSecret") and not kernel.model.text(_PREFIX + "SharedSecret"):
+            secret = kernel.entropy(SECRET_BYTES).hex()  # of its own at first boot: nobody can guess what is shown
+            kernel.model.put(_PREFIX + "SharedSecret", secret, durable=True)
+
+    # -- the driver
+
+    def wish(self, fact: PaymentWish) -> None:
+        """Put what a driver chose into the code, and keep it for his transaction (C25.FR.04 to .06)."""
+        if fact.evse_id not in (0, *self._evses) or self.is_paying(fact.evse_id):
+            return
+        known = self._k.model.members(_PREFIX + "URLParameters") if self._k.model.has(_PREFIX + "URLParameters") else ()
+        limit = TransactionLimit(**{field: getattr(fact.limit, field) for n, field in LIMITS.items() if n in known})
+        if limit == TransactionLimit():
+            self._wishes.pop(fact.evse_id, None)
+            return
+        self._wishes[fact.evse_id] = limit
+        self._k.after(f"payment.wish.{fact.evse_id}", WISH_S, partial(self._forget, fact.evse_id))
+
+    def limit_of(self, evse_id: int, id_token: IdToken) -> TransactionLimit | None:
+        """Return what was chosen by whoever has paid on the web and is started now, and be done with it."""
+        limit = self._wishes.pop(evse_id, None) or self._wishes.pop(0, None)
+        return limit if id_token.type == DIRECT_PAYMENT else None
+
+    def _forget(self, evse_id: int) -> None:
+        self._wishes.pop(evse_id, None)
+
+    # -- the CSMS
+
+    def is_paying(self, evse_id: int) -> bool:
+        """Return whether somebody pays for an EVSE on the web now."""
+        return self._k.planned(f"payment.web.{evse_id}")
+
+    def _payment_started(self, request: NotifyWebPaymentStartedRequest) -> Message:
+        """Keep an EVSE for whoever pays for it, all of them where none is named (C25.FR.21, .22, .27)."""
+        for number in self._evses if request.evse_id == 0 else [request.evse_id]:
+            if number in self._evses and self._evses[number].authorization is None:
+                self._k.after(f"payment.web.{number}", request.timeout, partial(self._over, number))
+                self._k.cancel(f"payment.wish.{number}")
+                self._k.do(Indicate(evse_id=number, word="web_payment"))
+        return NotifyWebPaymentStartedResponse()
+
+    def start_requested(self, evse_id: int | None) -> None:
+        """The CSMS starts a transaction: whoever was waited for has paid, or somebody else goes first (C25.FR.22)."""
+        for number in self._evses if evse_id is None else [evse_id]:
+            self._k.cancel(f"payment.web.{number}")
+            if number in self._wishes:  # should the start be refused
+                self._k.after(f"payment.wish.{number}", WISH_S, partial(self._forget, number))
+
+    def _over(self, evse_id: int) -> None:
+        self._forget(evse_id)
+        self._k.do(Indicate(evse_id=evse_id, word="timeout"))
+
+    # -- what is shown
+
+    def look(self) -> None:
+        """Show the codes of now, and come back when their passwords change (C25.FR.01)."""
+        for number in [n for n in self._wishes if n and self._evses[n].authorization is not None]:
+            self._forget(number)  # somebody else was faster
+        wanted = self._codes() if self._k.model.has(_PREFIX + "URLTemplate") else {}
+        quality = self._k.model.text(_PREFIX + "QRCodeQuality") if wanted else "Medium"
+        for number in sorted(self._shown.keys() | wanted.keys()):
+            url = wanted.get(number)
+            if url != self._shown.get(number):
+                self._k.do(ShowQrCode(evse_id=number, url=url, quality=quality))
+        self._shown = wanted
+
+    def _codes(self) -> dict[int, str]:
+        model = self._k.model
+        template, secret = model.text(_PREFIX + "URLTemplate"), model.text(_PREFIX + "SharedSecret")
+        self._k.cancel("payment.codes")
+        if not (model.flag(_PREFIX + "Enabled") and template and secret and self._k.version == "2.1"):
+            return {}
+        code = QrCode(
+            template=template,
+            shared_secret=secret,
+            validity_s=int(model.number(_PREFIX + "ValidityTime")),
+            length=int(model.number(_PREFIX + "Length")),
+        )
+        interval_ms = code.validity_s * 1000
+        self._k.at_utc("payment.codes", (self._k.utc_ms // interval_ms + 1) * interval_ms, lambda: None)
+        free = [
+            evse
+            for evse in self._evses.values()
+            if evse.authorization is None and not self.is_paying(evse.number) and self.usable(evse)
+        ]
+        each = "{evse}" in template or "{roamingevseid}" in template or len(self._evses) == 1
+        numbers = {evse.number if each else 0: evse for evse in free}
+        return {
+            number: address(code, self._places(evse), self._k.utc_ms, self._wishes.get(number))
+            for number, evse in numbers.items()
+        }
+
+    def _places(self, evse: Evse) -> dict[str, str]:
+        model = self._k.model
+        return {
+            "chargingstationid": model.text("SecurityCtrlr.Identity"),  # C25.FR.51
+            "evse": str(evse.number),
+            "roamingevseid": model.text(f"WebPaymentsCtrlr#{evse.number}.RoamingEvseId"),
+        }
+
+
+def _judge_template(value: str) -> StatusInfo | None:
+    """Refuse a template from which no code can be made (C25.FR.50)."""
+    try:
+        check_template(value)
+    except RefusedError as error:
+        return because("InvalidValue", str(error)[:200])
+    return None

@@ -1,0 +1,210 @@
+"""Variables, reports and restarts (functional block B)."""
+
+from collections.abc import Callable, Mapping
+from typing import Literal
+
+from v2g.errors import OcppError
+from v2g.ocpp.messages.base import Message
+from v2g.ocpp.messages.provisioning import (
+    GetBaseReportRequest,
+    GetBaseReportResponse,
+    GetReportRequest,
+    GetReportResponse,
+    GetVariablesRequest,
+    GetVariablesResponse,
+    NotifyReportRequest,
+    ReportData,
+    ResetRequest,
+    ResetResponse,
+    SetVariablesRequest,
+    SetVariablesResponse,
+)
+from v2g.ocpp.times import format_time
+from v2g_station.blocks.availability import Close
+from v2g_station.blocks.evse import Evse, Restart
+from v2g_station.blocks.transactions.resumption import Resumption
+from v2g_station.blocks.transactions.sessions import Sessions
+from v2g_station.kernel.device_model import ITEMS_PER_MESSAGE
+from v2g_station.kernel.kernel import Answer, Handler, Kernel, because
+
+RESET_PATIENCE = 30.0
+"""Seconds that a restart waits for the last transaction events to be delivered (B12.FR.05)."""
+
+
+class Provisioning:
+    """Serves the CSMS. `drained` says whether nothing waits to be told."""
+
+    def __init__(
+        self,
+        kernel: Kernel,
+        evses: Mapping[int, Evse],
+        sessions: Sessions,
+        resumption: Resumption,
+        *,
+        managed: bool = False,
+    ) -> None:
+        self._k = kernel
+        self._evses = evses
+        self._sessions = sessions
+        self._resumption = resumption
+        self.keeping = False
+        """Whether the restart that is awaited lets transactions go on (B13)."""
+        self._managed = managed
+        self.drained: Callable[[], bool] = lambda: True
+        self.may_reset: Callable[[], bool] = lambda: True
+        self.close: Close = lambda *, closed: None
+        """Lets nobody new begin."""
+        self.resetting: int | Literal["no"] | None = "no"
+        """The EVSE whose restart is awaited, None for the station's."""
+        self.answers: dict[str, Handler] = {
+            "GetVariables": self._get,
+            "SetVariables": self._set,
+            "GetBaseReport": self._base_report,
+            "GetReport": self._report,
+            "Reset": self._reset,
+        }
+
+    # -- variables
+
+    def _get(self, request: GetVariablesRequest) -> Message:
+        """B06."""
+        wanted = request.get_variable_data
+        _limit(len(wanted))
+        model, version = self._k.model, self._k.version
+        return GetVariablesResponse(get_variable_result=tuple(model.get(item, version) for item in wanted))
+
+    def _set(self, request: SetVariablesRequest) -> Message:
+        """B05."""
+        wanted = request.set_variable_data
+        _limit(len(wanted))
+        model, version = self._k.model, self._k.version
+        return SetVariablesResponse(set_variable_result=tuple(model.set(item, version) for item in wanted))
+
+    # -- reports
+
+    def _base_report(self, request: GetBaseReportRequest) -> Message:
+        """B07."""
+        data = self._k.model.report(request.report_base, self._k.version)
+        if not data:
+            return GetBaseReportResponse(status="EmptyResultSet")
+        self._send_report(request.request_id, data)
+        return GetBaseReportResponse(status="Accepted")
+
+    def _report(self, request: GetReportRequest) -> Message:
+        """B08."""
+        wanted = [(item.component, item.variable) for item in request.component_variable]
+        _limit(len(wanted))
+        data = self._k.model.select(wanted, request.component_criteria, self._k.version)
+        if not data:
+            return GetReportResponse(status="EmptyResultSet")  # B08.FR.15
+        self._send_report(request.request_id, data)
+        return GetReportResponse(status="Accepted")
+
+    def _send_report(self, request_id: int, data: tuple[ReportData, ...]) -> None:
+        parts = [data[i : i + ITEMS_PER_MESSAGE] for i in range(0, len(data), ITEMS_PER_MESSAGE)]
+        now = format_time(self._k.utc_ms)
+        requests = [
+            NotifyReportRequest(
+                request_id=request_id, generated_at=now, report_data=part, seq_no=i, tbc=i + 1 < len(parts)
+            )
+            for i, part in enumerate(parts)
+        ]
+        self._k.after(f"report.{request_id}", 0, lambda: self._send_parts(requests))
+
+    def _send_parts(self, requests: list[NotifyReportRequest]) -> None:
+        """Send a report, part by part; while Pending too, for the CSMS has asked for it (B02.FR.02)."""
+        if not requests:
+            return
+
+        def answered(answer: Answer) -> None:
+            if isinstance(answer, Message):
+                self._send_parts(requests[1:])
+
+        self._k.call(requests[0], answered, always=True)
+
+    # -- restarts
+
+    def _reset(self, request: ResetRequest) -> Message:
+        """B11, B12, B13."""
+        if not self.may_reset():
+            return ResetResponse(status="Rejected", status_info=because("NotEnabled"))  # B11.FR.06
+        if request.type == "ImmediateAndResume" and not self._resumption.possible:  # B13.FR.01
+            return ResetResponse(status="Rejected", status_info=because("UnsupportedParam"))
+        evse_id = request.evse_id or None
+        if evse_id is not None and evse_id not in self._evses:
+            return ResetResponse(status="Rejected", status_info=because("UnknownEvse"))
+        if evse_id is not None and not self._k.model.flag(f"EVSE#{evse_id}.AllowReset"):
+            return ResetResponse(status="Rejected", status_info=because("NotEnabled"))  # B11.FR.09, B12.FR.09
+        busy = [evse for evse in self._concerned(evse_id) if evse.record is not None]
+        self.keeping = bool(busy) and request.type == "ImmediateAndResume"
+        if self._managed:
+            at_once = request.type != "OnIdle"
+            self.close(closed=True)
+            self._k.after("reset.begin", 0, lambda: self._leave(evse_id, at_once=at_once))
+            return ResetResponse(status="Scheduled" if busy and not at_once else "Accepted")
+        self.resetting = evse_id
+        if busy and request.type == "OnIdle":
+            return ResetResponse(status="Scheduled")  # B12.FR.01
+        self._k.after("reset.begin", 0, lambda: (self._hold_all if self.keeping else self._end_all)(evse_id))
+        return ResetResponse(status="Accepted")
+
+    def _leave(self, evse_id: int | None, *, at_once: bool) -> None:
+        """Let a charger that leads its transactions restart; it ends or interrupts them itself."""
+        for evse in self._concerned(evse_id) if self.keeping else ():
+            self._sessions.update(evse, "ResetCommand")  # B13.FR.04
+        self._k.do(Restart(evse_id=evse_id, at_once=at_once, keep=self.keeping))
+
+    def restarting(self) -> None:
+        """The charger restarts as it was told: the next boot says so (B01.FR.01), and whether transactions go on."""
+        self._k.keep_text("boot", "reason", "RemoteReset")
+        if self.keeping:
+            self._k.keep_text("boot", "resume", "yes")
+
+    def _concerned(self, evse_id: int | None) -> list[Evse]:
+        return [evse for evse in self._evses.values() if evse_id in (None, evse.number)]
+
+    def _end_all(self, evse_id: int | None) -> None:
+        """End transactions before a restart at once (B12.FR.04, .08)."""
+        for evse in self._concerned(evse_id):
+            self._sessions.end(evse, "ResetCommand", reason="ImmediateReset")
+        self._k.after("reset.patience", RESET_PATIENCE, lambda: self._restart(evse_id))
+        self.idle()
+
+    def _hold_all(self, evse_id: int | None) -> None:
+        """Interrupt transactions, which go on after the restart (B13.FR.04, .10, .20)."""
+        for evse in self._concerned(evse_id):
+            if evse.record is not None:
+                self._sessions.update(evse, "ResetCommand")
+                self._resumption.hold(evse)
+        self._k.after("reset.patience", RESET_PATIENCE, lambda: self._restart(evse_id))
+        self.idle()
+
+    def idle(self) -> None:
+        """Restart now, if that was waited for and nothing stands in its way."""
+        if self.resetting == "no":
+            return
+        if not self.keeping and any(evse.record is not None for evse in self._concerned(self.resetting)):
+            return
+        if self.drained() or not self._k.online:
+            self._restart(self.resetting)
+        elif not self._k.planned("reset.patience"):
+            place = self.resetting
+            self._k.after("reset.patience", RESET_PATIENCE, lambda: self._restart(place))
+
+    def _restart(self, evse_id: int | None) -> None:
+        if self.resetting == "no":
+            return
+        self.resetting = "no"
+        self._k.cancel("reset.patience")
+        if evse_id is None:
+            self.restarting()
+        self._k.do(Restart(evse_id=evse_id))
+        for evse in self._concerned(evse_id):
+            if evse.resuming:
+                self._resumption.expect(evse, delayed=False)
+        self.keeping = False
+
+
+def _limit(items: int) -> None:
+    if items > ITEMS_PER_MESSAGE:  # B05.FR.11, B06.FR.16, B08.FR.17
+        raise OcppError(f"{items} items, at most {ITEMS_PER_MESSAGE}", answer="OccurrenceConstraintViolation")

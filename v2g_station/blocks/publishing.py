@@ -1,0 +1,185 @@
+"""Firmware that the station offers to others of its site, as a local controller does (L03, L04).
+
+A file is known by its MD5 checksum, which finds it and protects from accidents only: whoever installs it checks the
+manufacturer's signature (L01). What was published is published again after a restart.
+"""
+
+import re
+from typing import Final
+
+import msgspec
+
+from v2g.ocpp.messages.base import EVSE, Message
+from v2g.ocpp.messages.firmware import (
+    PublishFirmwareRequest,
+    PublishFirmwareResponse,
+    PublishFirmwareStatus,
+    PublishFirmwareStatusNotificationRequest,
+    UnpublishFirmwareRequest,
+    UnpublishFirmwareResponse,
+)
+from v2g_station.blocks.connection.outbox import Outbox
+from v2g_station.blocks.evse import Fact
+from v2g_station.blocks.firmware import SCHEMES
+from v2g_station.kernel.kernel import Command, Handler, Kernel, because
+
+DRAWER: Final = "published"
+MOST: Final = 4
+"""Files that are published at once."""
+
+_CHECKSUM: Final = re.compile(r"[0-9a-fA-F]{32}")
+_FAILED: Final = frozenset({"DownloadFailed", "InvalidChecksum", "PublishFailed"})
+
+
+class Publish(Command, frozen=True, kw_only=True):
+    """Fetch a file unless it is there, check it, and offer it; `PublishProgress` follows."""
+
+    request_id: int
+    url: str
+    checksum: str
+    retries: int | None
+    retry_interval_s: int
+
+
+class Unpublish(Command, frozen=True, kw_only=True):
+    """Offer a file no longer, and forget it."""
+
+    checksum: str
+
+
+class PublishProgress(Fact, frozen=True, kw_only=True):
+    """How it goes; `locations` are where others find the file, with `Published`."""
+
+    checksum: str
+    status: PublishFirmwareStatus
+    locations: tuple[str, ...] = ()
+
+
+class Fetched(Fact, frozen=True, kw_only=True):
+    """How many others are fetching a published file at this moment."""
+
+    checksum: str
+    count: int
+
+
+class Publication(msgspec.Struct, frozen=True, kw_only=True):
+    """A file that is or is to be published."""
+
+    request_id: int
+    url: str
+    checksum: str
+    status: PublishFirmwareStatus = "DownloadScheduled"
+    retries: int | None = None
+    retry_interval_s: int = 60
+
+
+class Publishing:
+    """Serves the CSMS."""
+
+    def __init__(self, kernel: Kernel, outbox: Outbox) -> None:
+        self._k = kernel
+        self._outbox = outbox
+        self._files = {each.checksum: each for each in kernel.stored(DRAWER, Publication).values()}
+        self._fetching: dict[str, int] = {}
+        self._last: PublishFirmwareStatusNotificationRequest | None = None
+        self._silent: set[str] = set()
+        """Files of which the CSMS knows that they are published."""
+        self.answers: dict[str, Handler] = {"PublishFirmware": self._publish, "UnpublishFirmware": self._unpublish}
+
+    def start(self) -> None:
+        """Go on after a restart; what was published already is not told again."""
+        for each in self._files.values():
+            if each.status == "Published":
+                self._silent.add(each.checksum)
+            self._begin(each)
+
+    # -- the CSMS
+
+    def _publish(self, request: PublishFirmwareRequest) -> Message:
+        """L03."""
+        checksum = request.checksum.lower()
+        why = None
+        if not request.location.startswith(SCHEMES):
+            why = because("InvalidURL")
+        elif not _CHECKSUM.fullmatch(checksum):
+            why = because("InvalidValue", "checksum is an MD5 in hexadecimal digits")
+        elif any(each.status != "Published" for each in self._files.values()):
+            why = because("FwUpdateInProgress", "one is being published")
+        elif checksum not in self._files and len(self._files) >= MOST:
+            why = because("TooManyElements", f"{MOST} are published")
+        if why is not None:
+            return PublishFirmwareResponse(status="Rejected", status_info=why)
+        wanted = Publication(
+            request_id=request.request_id,
+            url=request.location,
+            checksum=checksum,
+            retries=request.retries,
+            retry_interval_s=60 if request.retry_interval is None else request.retry_interval,
+        )
+        self._silent.discard(checksum)
+        self._keep(wanted)
+        self._k.after("publish", 0, lambda: self._begin(wanted))
+        return PublishFirmwareResponse(status="Accepted")
+
+    def _unpublish(self, request: UnpublishFirmwareRequest) -> Message:
+        """L04."""
+        checksum = request.checksum.lower()
+        found = self._files.get(checksum)
+        if found is None:
+            return UnpublishFirmwareResponse(status="NoFirmware")  # L04.FR.03
+        if found.status != "Published" or self._fetching.get(checksum):
+            return UnpublishFirmwareResponse(status="DownloadOngoing")  # L04.FR.04
+        self._forget(checksum)
+        self._k.do(Unpublish(checksum=checksum))
+        return UnpublishFirmwareResponse(status="Unpublished")  # L04.FR.02
+
+    def trigger(self, _: EVSE | None) -> None:
+        """Tell the last status because the CSMS wants it, Idle once it was Published (L03.FR.10, .11)."""
+        last = self._last
+        if last is None or last.status == "Published":
+            last = PublishFirmwareStatusNotificationRequest(status="Idle")
+        self._k.call(last, always=True)
+
+    # -- what happens
+
+    def _begin(self, wanted: Publication) -> None:
+        self._k.do(
+            Publish(
+                request_id=wanted.request_id,
+                url=wanted.url,
+                checksum=wanted.checksum,
+                retries=wanted.retries,
+                retry_interval_s=wanted.retry_interval_s,
+            )
+        )
+
+    def progress(self, fact: PublishProgress) -> None:
+        """The shell tells how it goes (L03.FR.01, .06 to .09)."""
+        found = self._files.get(fact.checksum)
+        if found is None:
+            return
+        known = fact.checksum in self._silent
+        if fact.status in _FAILED:
+            self._silent.discard(fact.checksum)
+            self._forget(fact.checksum)
+        elif not known:
+            self._keep(msgspec.structs.replace(found, status=fact.status))
+        if not known or fact.status in _FAILED:
+            self._last = PublishFirmwareStatusNotificationRequest(
+                status=fact.status, location=fact.locations, request_id=found.request_id
+            )
+            self._outbox.add(self._last)
+
+    def fetched(self, fact: Fetched) -> None:
+        """Others begin or cease to fetch a file."""
+        self._fetching[fact.checksum] = fact.count
+        if not fact.count:
+            del self._fetching[fact.checksum]
+
+    def _keep(self, found: Publication) -> None:
+        self._files[found.checksum] = found
+        self._k.keep(DRAWER, found.checksum, found)
+
+    def _forget(self, checksum: str) -> None:
+        del self._files[checksum]
+        self._k.forget(DRAWER, checksum)

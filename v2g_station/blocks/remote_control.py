@@ -1,0 +1,206 @@
+"""What the CSMS asks of a station at once: start, stop, unlock, trigger (functional block F)."""
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from v2g.ocpp.messages.authorization import IdToken
+from v2g.ocpp.messages.base import EVSE, Message, StatusInfo
+from v2g.ocpp.messages.charging_profiles import ChargingProfile
+from v2g.ocpp.messages.remote_control import (
+    RequestStartTransactionRequest,
+    RequestStartTransactionResponse,
+    RequestStopTransactionRequest,
+    RequestStopTransactionResponse,
+    TriggerMessageRequest,
+    TriggerMessageResponse,
+    UnlockConnectorRequest,
+    UnlockConnectorResponse,
+)
+from v2g.ocpp.messages.transactions import TransactionLimit
+from v2g_station.blocks.authorization.authorization import Authorizer, Verdict
+from v2g_station.blocks.evse import Authorization, Evse, Lock, LockFailure, Unlocked
+from v2g_station.blocks.transactions.sessions import Sessions
+from v2g_station.kernel.kernel import Deferred, Handler, Kernel, because
+
+UNLOCK_TIMEOUT: Final = 10.0
+
+
+class RemoteControl:
+    """Serves the CSMS. `triggers` maps a message's name to what sends it, after the response went out."""
+
+    def __init__(
+        self,
+        kernel: Kernel,
+        evses: Mapping[int, Evse],
+        sessions: Sessions,
+        authorizer: Authorizer,
+        *,
+        managed: bool = False,
+    ) -> None:
+        self._managed = managed
+        self.can_start = True
+        """Whether drivers can be authorized otherwise than by their vehicle."""
+        self._k = kernel
+        self._evses = evses
+        self._sessions = sessions
+        self._authorizer = authorizer
+        self._unlocking: dict[tuple[int, int], Deferred] = {}
+        self.refuse_profile: Callable[[ChargingProfile, int], StatusInfo | None] = lambda _profile, _evse: None
+        self.take_profile: Callable[[ChargingProfile, int], None] = lambda _profile, _evse: None
+        self.on_start: list[Callable[[int | None], None]] = []
+        """Told that the CSMS wants to start at an EVSE, or at any."""
+        self.limit_of: Callable[[int, IdToken], TransactionLimit | None] = lambda _evse, _token: None
+        """What a driver has chosen for himself before he was started."""
+        self.triggers: dict[str, Callable[[EVSE | None], None]] = {}
+        self.custom_triggers: dict[str, Callable[[EVSE | None], None]] = {}
+        """Further messages that the CSMS can have sent, by the name in CustomTriggers (2.1)."""
+        self.trigger_refused: dict[str, Callable[[EVSE | None], bool]] = {}
+        self.answers: dict[str, Handler] = {
+            "RequestStartTransaction": self._start,
+            "RequestStopTransaction": self._stop,
+            "TriggerMessage": self._trigger,
+            "UnlockConnector": self._unlock,
+        }
+
+    # -- start and stop
+
+    def _start(self, request: RequestStartTransactionRequest) -> Message:
+        """F01, F02."""
+        for told in self.on_start:
+            told(request.evse_id)
+        evse, refused = self._startable(request)
+        profile = request.charging_profile
+        smart = self._k.model.flag("SmartChargingCtrlr.Enabled")
+        if refused is None and evse is not None and profile is not None and smart:
+            if profile.charging_profile_purpose != "TxProfile" or profile.transaction_id is not None:
+                refused = because("InvalidProfile", "a TxProfile without transactionId is expected")  # F01.FR.09, .11
+            else:
+                refused = self.refuse_profile(profile, evse.number)  # F01.FR.26
+        if refused is not None or evse is None:
+            return RequestStartTransactionResponse(status="Rejected", status_info=refused)
+        if profile is not None and smart:
+            self.take_profile(profile, evse.number)  # F01.FR.10
+        found = Authorization(
+            id_token=request.id_token,
+            group=request.group_id_token.id_token if request.group_id_token else None,
+            remote_start_id=request.remote_start_id,
+            source="remote",
+        )
+        self._k.after("remote.start", 0, lambda: self._begin(evse, found))
+        return RequestStartTransactionResponse(
+            status="Accepted", transaction_id=evse.record.transaction_id if evse.record else None
+        )  # F01.FR.13
+
+    def _startable(self, request: RequestStartTransactionRequest) -> tuple[Evse | None, StatusInfo | None]:
+        """Return the EVSE that can start, or why none can (F01.FR.20 to .24)."""
+        if self._k.registration != "Accepted":
+            return None, because("CSNotAccepted")  # B02.FR.05
+        group = request.group_id_token.id_token if request.group_id_token else None
+        if not self.can_start:
+            return None, because("NotEnabled", "this station authorises by contract certificate")
+        chosen = [e for e in self._evses.values() if request.evse_id in (None, e.number)]
+        if not chosen:
+            return None, because("UnknownEvse")
+        free = [e for e in chosen if self._is_free(e) and self._authorizer.usable(e, request.id_token, group)[0]]
+        plugged = [e for e in free if e.plugged is not None]
+        evse = next(iter(plugged or free), None)
+        return evse, None if evse is not None else because("TxInProgress", "no free EVSE")
+
+    def _is_free(self, evse: Evse) -> bool:
+        return evse.authorization is None and not (self._managed and evse.record is not None)
+
+    def _begin(self, evse: Evse, found: Authorization) -> None:
+        if evse.authorization is not None:
+            return
+        _, reservation = self._authorizer.usable(evse, found.id_token, found.group)
+
+        def decided(verdict: Verdict) -> None:
+            if not verdict.accepted:
+                self._k.note("remote_start_refused", evse_id=evse.number)
+                return
+            granted = Authorization(
+                id_token=found.id_token,
+                group=verdict.group or found.group,
+                remote_start_id=found.remote_start_id,
+                reservation_id=reservation,
+                source="remote",
+                limit=self.limit_of(evse.number, found.id_token),
+            )
+            self._sessions.authorize(evse, granted, "RemoteStart")  # F01.FR.19
+
+        free_of_doubt = found.id_token.type == "NoAuthorization"
+        if self._k.model.flag("AuthCtrlr.AuthorizeRemoteStart") and not (free_of_doubt or self._managed):
+            self._authorizer.judge(found.id_token, decided)  # F01.FR.01
+        else:
+            decided(Verdict(accepted=True))  # F01.FR.02
+
+    def _stop(self, request: RequestStopTransactionRequest) -> Message:
+        """F03."""
+        evse = self._sessions.find(request.transaction_id)
+        if self._k.registration != "Accepted" or evse is None:
+            info = because("CSNotAccepted" if self._k.registration != "Accepted" else "TxNotFound")
+            return RequestStopTransactionResponse(status="Rejected", status_info=info)
+        self._k.after(
+            "remote.stop", 0, lambda: self._sessions.end_authorization(evse, "RemoteStop", "Remote")
+        )  # F03.FR.02, .03
+        return RequestStopTransactionResponse(status="Accepted")
+
+    # -- unlock
+
+    def _unlock(self, request: UnlockConnectorRequest) -> Message:
+        """F05."""
+        evse = self._evses.get(request.evse_id)
+        connector = evse.connector(request.connector_id) if evse is not None else None
+        if evse is None or connector is None:
+            return UnlockConnectorResponse(status="UnknownConnector")
+        if evse.record is not None and (self._managed or evse.authorization is not None):
+            return UnlockConnectorResponse(status="OngoingAuthorizedTransaction")  # F05.FR.02
+        if connector.fixed_cable and not self._managed:
+            return UnlockConnectorResponse(status="UnlockFailed", status_info=because("FixedCable"))
+        place = (evse.number, connector.number)
+        self._unlocking[place] = deferred = Deferred()
+        self._k.do(Lock(evse_id=place[0], connector_id=place[1], locked=False))
+        self._k.after(f"unlock.{place}", UNLOCK_TIMEOUT, lambda: self._unlocked(place, fine=False))
+        return deferred
+
+    def unlocked(self, fact: Unlocked) -> None:
+        """The hardware has unlocked a connector."""
+        evse = self._evses.get(fact.evse_id)
+        connector = evse.connector(fact.connector_id) if evse else None
+        if connector is not None:
+            connector.locked = False
+            self._k.put(f"ConnectorPlugRetentionLock#{fact.evse_id}.{fact.connector_id}.Problem", "false")
+        self._unlocked((fact.evse_id, fact.connector_id), fine=True)
+
+    def lock_failed(self, fact: LockFailure) -> None:
+        """The hardware could not unlock a connector."""
+        self._unlocked((fact.evse_id, fact.connector_id), fine=False)
+
+    def _unlocked(self, place: tuple[int, int], *, fine: bool) -> None:
+        deferred = self._unlocking.pop(place, None)
+        self._k.cancel(f"unlock.{place}")
+        if deferred is not None:
+            deferred.resolve(UnlockConnectorResponse(status="Unlocked" if fine else "UnlockFailed"))
+
+    # -- trigger
+
+    def _trigger(self, request: TriggerMessageRequest) -> Message:
+        """F06."""
+        message: str = request.requested_message
+        send = self.triggers.get(message)
+        if message == "CustomTrigger":
+            message = request.custom_trigger or ""
+            send = self.custom_triggers.get(message)
+        if send is None:
+            return TriggerMessageResponse(status="NotImplemented")  # F06.FR.08, F06.FR.19
+        evse = request.evse
+        if evse is not None and evse.id != 0 and evse.id not in self._evses and message in _PER_EVSE:
+            return TriggerMessageResponse(status="Rejected", status_info=because("UnknownEvse"))
+        refused = self.trigger_refused.get(message)
+        if refused is not None and refused(evse):
+            return TriggerMessageResponse(status="Rejected")
+        self._k.after(f"trigger.{message}", 0, lambda: send(evse))  # F06.FR.04, .18
+        return TriggerMessageResponse(status="Accepted")
+
+
+_PER_EVSE: Final = frozenset({"MeterValues", "StatusNotification", "TransactionEvent", "NotifyChargingLimit"})

@@ -1,0 +1,188 @@
+"""Who an EVSE is kept for (functional block H)."""
+
+from collections.abc import Callable, Mapping
+
+import msgspec
+
+from v2g.ocpp.messages.authorization import IdToken
+from v2g.ocpp.messages.base import Message
+from v2g.ocpp.messages.reservation import (
+    CancelReservationRequest,
+    CancelReservationResponse,
+    ReservationStatusUpdateRequest,
+    ReservationUpdateStatus,
+    ReserveNowRequest,
+    ReserveNowResponse,
+    ReserveNowStatus,
+)
+from v2g.ocpp.times import parse_time
+from v2g_station.blocks.availability import Availability
+from v2g_station.blocks.evse import Evse
+from v2g_station.kernel.kernel import Handler, Kernel, because
+
+
+class Reservation(msgspec.Struct, frozen=True, kw_only=True):
+    """One reservation; `evse_id` of None for any EVSE, or any with this connector."""
+
+    id: int
+    expires_ms: int
+    id_token: IdToken
+    group: str | None = None
+    evse_id: int | None = None
+    connector_type: str | None = None
+    made_ms: int | None = None
+
+
+class Reservations:
+    """All reservations of a station."""
+
+    def __init__(self, kernel: Kernel, evses: Mapping[int, Evse], availability: Availability) -> None:
+        self._k = kernel
+        self._evses = evses
+        self._availability = availability
+        self._all = {item.id: item for item in kernel.stored("reservations", Reservation).values()}
+        self.answers: dict[str, Handler] = {"ReserveNow": self._reserve, "CancelReservation": self._cancel}
+        self.tell: Callable[[Message], None] = lambda _: None
+        availability.reserved = self.is_reserved
+        availability.on_change.append(self._evse_changed)
+
+    def start(self) -> None:
+        """Look after what was reserved before the last restart (B11)."""
+        for item in list(self._all.values()):
+            self._watch(item)
+
+    # -- who may
+
+    def usable(self, evse: Evse, id_token: IdToken, group: str | None) -> tuple[bool, int | None]:
+        """Return whether somebody may use an EVSE, and by which reservation (H03)."""
+        if not self._availability.usable(evse):
+            return False, None
+        own = next((item for item in self._all.values() if self._is_for(item, evse, id_token, group)), None)
+        if own is not None:
+            return True, own.id
+        return not self.is_reserved(evse), None
+
+    def made_ms(self, reservation_id: int | None) -> int | None:
+        """Return when something was reserved (I12.FR.07), None for what is not reserved."""
+        found = self._all.get(reservation_id) if reservation_id is not None else None
+        return found.made_ms if found is not None else None
+
+    def used(self, evse: Evse) -> None:
+        """A reservation has been used (H03.FR.09): by an authorization, or by a transaction that the charger leads."""
+        by = evse.authorization or evse.record
+        self._forget(by.reservation_id if by is not None else None)
+
+    def is_reserved(self, evse: Evse) -> bool:
+        """Return whether an EVSE is kept for somebody: itself, or as one of the last (H01.FR.07, .20, .24)."""
+        if any(item.evse_id == evse.number for item in self._all.values()):
+            return True
+        if evse.authorization is not None or not self._availability.usable(evse):
+            return False
+        for kind in {item.connector_type for item in self._all.values() if item.evse_id is None}:
+            waiting = sum(1 for item in self._all.values() if item.evse_id is None and item.connector_type == kind)
+            free = [each for each in self._evses.values() if self._could_serve(each, kind)]
+            if evse in free and len(free) <= waiting:
+                return True
+        return False
+
+    def _could_serve(self, evse: Evse, kind: str | None) -> bool:
+        taken = any(item.evse_id == evse.number for item in self._all.values())
+        return not taken and evse.free and self._availability.usable(evse) and self._has(evse, kind)
+
+    def _has(self, evse: Evse, kind: str | None) -> bool:
+        layout = self._k.layout.evses[evse.number - 1]
+        return kind is None or any(connector.connector_type == kind for connector in layout.connectors)
+
+    def _is_for(self, item: Reservation, evse: Evse, id_token: IdToken, group: str | None) -> bool:
+        place = item.evse_id == evse.number or (item.evse_id is None and self._has(evse, item.connector_type))
+        person = item.id_token.type == id_token.type and item.id_token.id_token.lower() == id_token.id_token.lower()
+        return place and (person or (item.group is not None and item.group == group))
+
+    # -- the CSMS
+
+    def _reserve(self, request: ReserveNowRequest) -> Message:
+        """H01."""
+        expires = parse_time(request.expiry_date_time)
+        model = self._k.model
+        if not model.flag("ReservationCtrlr.Enabled"):  # H01.FR.01
+            return ReserveNowResponse(status="Rejected", status_info=because("NotEnabled"))
+        if expires <= self._k.utc_ms:
+            return ReserveNowResponse(status="Rejected", status_info=because("InvalidValue", "in the past"))
+        if request.evse_id is None and not model.flag("ReservationCtrlr.NonEvseSpecific"):  # H01.FR.19
+            return ReserveNowResponse(status="Rejected", status_info=because("NotEnabled"))
+        if request.evse_id is not None and request.evse_id not in self._evses:
+            return ReserveNowResponse(status="Rejected", status_info=because("UnknownEvse"))
+        old = self._all.pop(request.id, None)  # H01.FR.02
+        status = self._possible(request)
+        if status != "Accepted":
+            if old is not None:
+                self._all[old.id] = old
+            return ReserveNowResponse(status=status)
+        group = request.group_id_token.id_token if request.group_id_token else None
+        item = Reservation(
+            id=request.id,
+            expires_ms=expires,
+            id_token=request.id_token,
+            group=group,
+            evse_id=request.evse_id or None,
+            connector_type=request.connector_type,
+            made_ms=self._k.utc_ms,
+        )
+        self._all[item.id] = item
+        self._k.keep("reservations", str(item.id), item)
+        self._watch(item)
+        self._k.after("availability", 0, self._availability.refresh)
+        return ReserveNowResponse(status="Accepted")
+
+    def _possible(self, request: ReserveNowRequest) -> ReserveNowStatus:
+        """Return whether an EVSE can be kept, or why not (H01.FR.11, .12, .14)."""
+        if request.evse_id:
+            targets = [self._evses[request.evse_id]]
+        else:
+            targets = [evse for evse in self._evses.values() if self._has(evse, request.connector_type)]
+        if not targets:
+            return "Rejected"
+        states = {self._availability.evse_status(evse) for evse in targets}
+        free = [evse for evse in targets if self._availability.evse_status(evse) == "Available" and evse.free]
+        others = sum(1 for item in self._all.values() if item.evse_id is None) if request.evse_id is None else 0
+        if len(free) > others:
+            return "Accepted"
+        if states == {"Faulted"}:
+            return "Faulted"
+        if states == {"Unavailable"}:
+            return "Unavailable"
+        return "Occupied"
+
+    def _cancel(self, request: CancelReservationRequest) -> Message:
+        """H02."""
+        if request.reservation_id not in self._all:
+            return CancelReservationResponse(status="Rejected", status_info=because("InvalidValue"))
+        self._k.after("reservation.cancel", 0, lambda: self._forget(request.reservation_id))
+        return CancelReservationResponse(status="Accepted")
+
+    # -- ends
+
+    def _watch(self, item: Reservation) -> None:
+        self._k.at_utc(f"reservation.{item.id}", item.expires_ms, lambda: self._expire(item.id))
+
+    def _expire(self, reservation_id: int) -> None:
+        if reservation_id in self._all:
+            self._end(reservation_id, "Expired")  # H04.FR.01
+
+    def _evse_changed(self, evse_id: int) -> None:
+        """A reserved EVSE that fails or goes out of service cannot be kept (H01.FR.16, .17)."""
+        evse = self._evses[evse_id]
+        if self._availability.evse_status(evse) in ("Faulted", "Unavailable"):
+            for item in [item for item in self._all.values() if item.evse_id == evse_id]:
+                self._end(item.id, "Removed")
+
+    def _end(self, reservation_id: int, status: ReservationUpdateStatus) -> None:
+        self.tell(ReservationStatusUpdateRequest(reservation_id=reservation_id, reservation_update_status=status))
+        self._forget(reservation_id)
+
+    def _forget(self, reservation_id: int | None) -> None:
+        if reservation_id is None or self._all.pop(reservation_id, None) is None:
+            return
+        self._k.forget("reservations", str(reservation_id))
+        self._k.cancel(f"reservation.{reservation_id}")
+        self._availability.refresh()

@@ -1,0 +1,274 @@
+"""Root certificates that a station believes: installed, listed and deleted by the CSMS (M03 to M05)."""
+
+import itertools
+from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
+from typing import Final
+
+import msgspec
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes
+from cryptography.x509 import ocsp
+
+from v2g.ocpp.messages.base import CertificateHashData, HashAlgorithm, Message, StatusInfo
+from v2g.ocpp.messages.certificates import (
+    CertificateHashDataChain,
+    DeleteCertificateRequest,
+    DeleteCertificateResponse,
+    GetCertificateIdUse,
+    GetInstalledCertificateIdsRequest,
+    GetInstalledCertificateIdsResponse,
+    InstallCertificateRequest,
+    InstallCertificateResponse,
+    InstallCertificateUse,
+)
+from v2g_station.kernel.kernel import Command, Handler, Kernel, because
+
+ROOTS: Final[tuple[InstallCertificateUse, ...]] = (
+    "CSMSRootCertificate",
+    "V2GRootCertificate",
+    "MORootCertificate",
+    "OEMRootCertificate",
+    "ManufacturerRootCertificate",
+)
+MAX_CERTIFICATES: Final = 50
+_HASHES: Final[Mapping[str, hashes.HashAlgorithm]] = MappingProxyType(
+    {"SHA256": hashes.SHA256(), "SHA384": hashes.SHA384(), "SHA512": hashes.SHA512()}
+)
+
+
+class Stored(msgspec.Struct, frozen=True, kw_only=True):
+    """A certificate, or a chain leaf first, PEM; and what it is for."""
+
+    use: GetCertificateIdUse
+    pem: str
+
+
+class RootsChanged(Command, frozen=True, kw_only=True):
+    """The roots of a kind are these now, PEM."""
+
+    use: InstallCertificateUse
+    pem: tuple[str, ...]
+
+
+def parse_chain(pem: str) -> list[x509.Certificate]:
+    """Return the certificates of a PEM text; none for what is no such text."""
+    try:
+        return x509.load_pem_x509_certificates(pem.encode())
+    except (ValueError, UnicodeError):
+        return []
+
+
+def hash_data(
+    certificate: x509.Certificate, issuer: x509.Certificate | None, algorithm: HashAlgorithm = "SHA256"
+) -> CertificateHashData:
+    """Return the name of a certificate by its hashes; one without a known issuer counts as its own (M03.FR.03)."""
+    request = ocsp.OCSPRequestBuilder().add_certificate(certificate, issuer or certificate, _HASHES[algorithm]).build()
+    return CertificateHashData(
+        hash_algorithm=algorithm,
+        issuer_name_hash=request.issuer_name_hash.hex(),
+        issuer_key_hash=request.issuer_key_hash.hex(),
+        serial_number=f"{certificate.serial_number:x}",
+    )
+
+
+def is_issued_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
+    """Return whether one certificate has signed another."""
+    try:
+        certificate.verify_directly_issued_by(issuer)
+    except (ValueError, TypeError, InvalidSignature):
+        return False
+    return True
+
+
+def is_current(certificate: x509.Certificate, utc_ms: int) -> bool:
+    """Return whether a certificate is valid at a time."""
+    now = utc_ms / 1000
+    return certificate.not_valid_before_utc.timestamp() <= now <= certificate.not_valid_after_utc.timestamp()
+
+
+class CertificateStore:
+    """The roots of one station, and the V2G chain that it shows vehicles."""
+
+    def __init__(self, kernel: Kernel, seeds: Iterable[Stored] = ()) -> None:
+        """`seeds` are the roots of the configuration: each is taken once, may be deleted by the CSMS for good, and goes
+        when it is no longer configured."""
+        self._k = kernel
+        self._all = kernel.stored("certificates", Stored)
+        self._sow({_name_of(item): item for item in seeds})
+        self.own_hashes: Callable[[HashAlgorithm], Iterable[CertificateHashData]] = lambda _: ()
+        """Gives the names of the station's own certificate towards the CSMS; `Signing` knows it."""
+        self.answers: dict[str, Handler] = {
+            "InstallCertificate": self._install,
+            "DeleteCertificate": self._delete,
+            "GetInstalledCertificateIds": self._list,
+        }
+        self._measure()
+
+    def _sow(self, seeds: Mapping[str, Stored]) -> None:
+        known = self._k.stored_text("seeded_certificates")
+        self._uses = {name.partition(".")[0] for name in (*known, *seeds)}
+        for name in seeds.keys() - known.keys():
+            self._k.keep_text("seeded_certificates", name, "")
+            self._hold(seeds[name])
+        gone = known.keys() - seeds.keys()
+        for name in gone:
+            self._k.forget("seeded_certificates", name)
+        for key in [key for key, item in self._all.items() if gone and _name_of(item) in gone]:
+            del self._all[key]
+            self._k.forget("certificates", key)
+
+    def start(self) -> None:
+        """Tell the hardware what is believed: a kill may have come between a change and its files."""
+        for use in ROOTS:
+            if use in self._uses or self.of(use):
+                self._tell(use)
+
+    def of(self, use: GetCertificateIdUse) -> list[x509.Certificate]:
+        """Return the certificates of a kind, leaves first."""
+        return [each for item in self._all.values() if item.use == use for each in parse_chain(item.pem)]
+
+    def has(self, use: str) -> bool:
+        """Return whether there is a valid certificate of a kind."""
+        return any(
+            is_current(certificate, self._k.utc_ms)
+            for item in self._all.values()
+            if item.use == use
+            for certificate in parse_chain(item.pem)[:1]
+        )
+
+    def believed(self, chain: list[x509.Certificate], use: GetCertificateIdUse) -> bool:
+        """Return whether a chain, leaf first, leads to a root of a kind, all of it valid now."""
+        if not chain or not all(is_current(each, self._k.utc_ms) for each in chain):
+            return False
+        if not all(is_issued_by(one, two) for one, two in itertools.pairwise(chain)):
+            return False
+        return any(is_issued_by(chain[-1], root) or chain[-1] == root for root in self.of(use))
+
+    def keep_chain(self, pem: str) -> None:
+        """Keep the V2G chain that the station shows vehicles, in place of the one before."""
+        for key in [key for key, item in self._all.items() if item.use == "V2GCertificateChain"]:
+            self._forget(key)
+        self._keep(Stored(use="V2GCertificateChain", pem=pem))
+
+    # -- the CSMS
+
+    def _install(self, request: InstallCertificateRequest) -> Message:
+        """M05."""
+        chain = parse_chain(request.certificate)
+        refused = self._refuse(chain, request.certificate_type)
+        if refused is not None:
+            return InstallCertificateResponse(status="Rejected", status_info=refused)
+        self._keep(Stored(use=request.certificate_type, pem=request.certificate))
+        self._tell(request.certificate_type)
+        return InstallCertificateResponse(status="Accepted")
+
+    def _refuse(self, chain: list[x509.Certificate], use: InstallCertificateUse) -> StatusInfo | None:
+        """Return why a root is not installed, or None."""
+        if len(chain) != 1:
+            return because("InvalidCertificate", "one certificate in PEM is expected")
+        certificate = chain[0]
+        if not is_current(certificate, self._k.utc_ms):
+            return because("InvalidCertificate", "not valid now")
+        try:
+            authority = certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+        except (x509.ExtensionNotFound, ValueError):
+            authority = False
+        if not authority:
+            return because("InvalidCertificate", "not a certification authority")
+        if len(self._all) >= MAX_CERTIFICATES:
+            return because("OutOfStorage")
+        if use == "CSMSRootCertificate" and self._k.model.flag("SecurityCtrlr.AdditionalRootCertificateCheck"):
+            old = self.of(use)
+            if old and not any(is_issued_by(certificate, each) for each in old):
+                return because("InvalidCertificate", "not signed by the root before it")  # M05.FR.10, .11
+        return None
+
+    def _delete(self, request: DeleteCertificateRequest) -> Message:
+        """M04."""
+        wanted = request.certificate_hash_data
+        for key, item in list(self._all.items()):
+            if _same(_hashes_of(item, wanted.hash_algorithm)[0], wanted):
+                if self._is_needed(item):
+                    return DeleteCertificateResponse(status="Failed", status_info=because("NotEnabled", "the last one"))
+                self._forget(key)
+                if item.use != "V2GCertificateChain":
+                    self._tell(item.use)
+                return DeleteCertificateResponse(status="Accepted")
+        if self._is_own(wanted):
+            return DeleteCertificateResponse(status="Failed", status_info=because("NotEnabled"))  # M04.FR.06
+        return DeleteCertificateResponse(status="NotFound")
+
+    def _is_needed(self, item: Stored) -> bool:
+        """Return whether the CSMS could not be believed any more (M04.FR.03)."""
+        secure = self._k.model.number("SecurityCtrlr.SecurityProfile") > 1
+        return secure and item.use == "CSMSRootCertificate" and len(self.of(item.use)) == 1
+
+    def _is_own(self, wanted: CertificateHashData) -> bool:
+        return any(_same(each, wanted) for each in self.own_hashes(wanted.hash_algorithm))
+
+    def _list(self, request: GetInstalledCertificateIdsRequest) -> Message:
+        """M03."""
+        wanted = request.certificate_type
+        found = []
+        for item in self._all.values():
+            told = item.use != "OEMRootCertificate" or self._k.version != "2.0.1"  # which has no word for it
+            if told and (not wanted or item.use in wanted):
+                names = _hashes_of(item, "SHA256")
+                found.append(
+                    CertificateHashDataChain(
+                        certificate_type=item.use,
+                        certificate_hash_data=names[0],
+                        child_certificate_hash_data=tuple(names[1:5]),
+                    )
+                )
+        if not found:
+            return GetInstalledCertificateIdsResponse(status="NotFound")
+        return GetInstalledCertificateIdsResponse(status="Accepted", certificate_hash_data_chain=tuple(found))
+
+    # -- keeping
+
+    def _keep(self, item: Stored) -> None:
+        self._hold(item)
+        self._measure()
+
+    def _hold(self, item: Stored) -> None:
+        """Store a certificate in place of itself (M05.FR.17); serial numbers of different issuers may be the same."""
+        first = parse_chain(item.pem)[0]
+        name = hash_data(first, None)
+        same = (k for k, each in self._all.items() if each.use == item.use and parse_chain(each.pem)[0] == first)
+        key = next(same, f"{name.serial_number}.{name.issuer_key_hash[:16]}.{item.use}")
+        self._all[key] = item
+        self._k.keep("certificates", key, item)
+
+    def _forget(self, key: str) -> None:
+        del self._all[key]
+        self._k.forget("certificates", key)
+        self._measure()
+
+    def _tell(self, use: InstallCertificateUse) -> None:
+        self._k.do(RootsChanged(use=use, pem=tuple(item.pem for item in self._all.values() if item.use == use)))
+
+    def _measure(self) -> None:
+        self._k.put("SecurityCtrlr.CertificateEntries", str(len(self._all)))
+
+
+def _name_of(item: Stored) -> str:
+    """Return a certificate's name among the seeds."""
+    chain = parse_chain(item.pem)
+    return f"{item.use}.{chain[0].fingerprint(hashes.SHA256()).hex() if chain else ''}"
+
+
+def _hashes_of(item: Stored, algorithm: HashAlgorithm) -> list[CertificateHashData]:
+    chain = parse_chain(item.pem)
+    issuers = [*chain[1:], None]
+    return [hash_data(one, issuer, algorithm) for one, issuer in zip(chain, issuers, strict=True)]
+
+
+def _same(one: CertificateHashData, two: CertificateHashData) -> bool:
+    return (
+        one.issuer_name_hash.lower() == two.issuer_name_hash.lower()
+        and one.issuer_key_hash.lower() == two.issuer_key_hash.lower()
+        and one.serial_number.lower().lstrip("0") == two.serial_number.lower().lstrip("0")
+    )

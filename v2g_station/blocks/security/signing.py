@@ -1,0 +1,210 @@
+"""The station's own certificates and password: asked for, signed, taken into use (A01 to A03)."""
+
+import contextlib
+import itertools
+from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
+from typing import Final
+
+import msgspec
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from v2g import typed_json
+from v2g.ocpp.messages.base import CertificateHashData, HashAlgorithm, Message
+from v2g.ocpp.messages.certificates import GetCertificateIdUse
+from v2g.ocpp.messages.security import (
+    CertificateSignedRequest,
+    CertificateSignedResponse,
+    CertificateSigningUse,
+    SignCertificateRequest,
+    SignCertificateResponse,
+)
+from v2g_station.blocks.evse import Fact
+from v2g_station.blocks.security.certificate_store import (
+    CertificateStore,
+    hash_data,
+    is_current,
+    is_issued_by,
+    parse_chain,
+)
+from v2g_station.kernel.kernel import Answer, Command, Drawers, Handler, Kernel, because
+
+COMBINED: Final = "SignCombinedCertificate"
+
+
+class MakeRequest(Command, frozen=True, kw_only=True):
+    """Make a key that never leaves the station and a PKCS#10 request for it; `RequestMade` follows."""
+
+    use: CertificateSigningUse
+    common_name: str
+    organization: str
+
+
+class RequestMade(Fact, frozen=True, kw_only=True):
+    """A PKCS#10 request, PEM."""
+
+    use: CertificateSigningUse
+    csr: str
+
+
+class UseCertificate(Command, frozen=True, kw_only=True):
+    """Take a signed chain (PEM, leaf first) into use with the key that was made for it."""
+
+    use: CertificateSigningUse
+    chain: str
+
+
+class CertificateTaken(Fact, frozen=True, kw_only=True):
+    """What `UseCertificate` has wanted is done, as far as it could be."""
+
+    use: CertificateSigningUse
+
+
+TAKE_S: Final = 10.0
+"""How long the files of a new certificate are waited for, before the connection is made anew."""
+
+
+class _Own(msgspec.Struct, frozen=True, kw_only=True):
+    chain: str
+
+
+def kept_chains(drawers: Drawers) -> dict[str, str]:
+    """Return the chains that a station had taken when its program last stopped, PEM by use."""
+    found = {}
+    for use, body in drawers.get("own_certificates", {}).items():
+        with contextlib.suppress(msgspec.DecodeError):
+            found[use] = typed_json.decode(body, _Own).chain
+    return found
+
+
+class Signing:
+    """Serves the CSMS."""
+
+    def __init__(
+        self, kernel: Kernel, store: CertificateStore, shown: Mapping[CertificateSigningUse, str] = MappingProxyType({})
+    ) -> None:
+        """`shown` are the chains in use, PEM: files may have been renewed by hand."""
+        self._k = kernel
+        self._store = store
+        self._own: dict[str, str] = {
+            use: item.chain for use, item in kernel.stored("own_certificates", _Own).items()
+        } | dict(shown)
+        self._waiting: dict[CertificateSigningUse, str] = {}
+        """What was asked for and has not come: use -> request, PEM."""
+        self._tries: dict[CertificateSigningUse, int] = {}
+        self.security_event: Callable[[str, str], None] = lambda _type, _info: None
+        self.reconnect: Callable[[], None] = lambda: None
+        self.answers: dict[str, Handler] = {"CertificateSigned": self._signed}
+        store.own_hashes = self._hashes
+
+    def has(self, use: str) -> bool:
+        """Return whether there is a certificate of the station's own of a kind."""
+        return use in self._own
+
+    def _hashes(self, algorithm: HashAlgorithm) -> Iterable[CertificateHashData]:
+        chain = parse_chain(self._own.get("ChargingStationCertificate", ""))
+        for number, certificate in enumerate(chain[:1]):
+            yield hash_data(certificate, chain[number + 1] if len(chain) > 1 else None, algorithm)
+
+    # -- asking
+
+    def ask(self, use: CertificateSigningUse) -> None:
+        """Want a new certificate (A02, A03)."""
+        self._tries[use] = 0
+        model = self._k.model
+        self._k.do(
+            MakeRequest(
+                use=use,
+                common_name=model.text("SecurityCtrlr.Identity"),
+                organization=model.text("SecurityCtrlr.OrganizationName"),
+            )
+        )
+
+    def request_made(self, fact: RequestMade) -> None:
+        """The key is there: ask for its certificate."""
+        self._waiting[fact.use] = fact.csr
+        self._send(fact.use)
+
+    def _send(self, use: CertificateSigningUse) -> None:
+        csr = self._waiting.get(use)
+        if csr is None:
+            return
+
+        def answered(answer: Answer) -> None:
+            accepted = isinstance(answer, SignCertificateResponse) and answer.status == "Accepted"
+            if isinstance(answer, SignCertificateResponse) and not accepted:
+                self._waiting.pop(use, None)
+                self._k.cancel(f"signing.{use}")
+                self._k.note("certificate_refused", use=use)
+
+        self._k.call(SignCertificateRequest(csr=csr, certificate_type=use), answered, always=True)
+        tries = self._tries.get(use, 0)
+        if tries < self._k.model.number("SecurityCtrlr.CertSigningRepeatTimes"):  # A02.FR.17 to .19
+            wait = self._k.model.number("SecurityCtrlr.CertSigningWaitMinimum") * 2**tries
+            self._tries[use] = tries + 1
+            self._k.after(f"signing.{use}", wait, lambda: self._send(use))
+
+    # -- receiving
+
+    def _signed(self, request: CertificateSignedRequest) -> Message:
+        """A02: a chain that does not fit the key, is not valid or not believed is refused."""
+        use: CertificateSigningUse = request.certificate_type or "ChargingStationCertificate"
+        why = self._refuse(request.certificate_chain, use)
+        if why:
+            self.security_event("InvalidChargingStationCertificate", why)  # A02.FR.07
+            return CertificateSignedResponse(status="Rejected", status_info=because("InvalidCertificate", why))
+        self._waiting.pop(use, None)
+        self._k.cancel(f"signing.{use}")
+        self._own[use] = request.certificate_chain
+        self._k.keep("own_certificates", use, _Own(chain=request.certificate_chain))
+        self._k.do(UseCertificate(use=use, chain=request.certificate_chain))
+        if use == "ChargingStationCertificate":
+            self.security_event("ReconfigurationOfSecurityParameters", "new certificate")
+            self._k.after("signing.reconnect", TAKE_S, self._reconnect)  # A02.FR.08
+        else:
+            self._store.keep_chain(request.certificate_chain)
+        return CertificateSignedResponse(status="Accepted")
+
+    def taken(self, fact: CertificateTaken) -> None:
+        """The charger has the certificate where it uses it: so does the next connection."""
+        if fact.use == "ChargingStationCertificate" and self._k.planned("signing.reconnect"):
+            self._k.after("signing.reconnect", 0, self._reconnect)
+
+    def _reconnect(self) -> None:
+        if self._k.model.number("SecurityCtrlr.SecurityProfile") == 3:
+            self.reconnect()
+
+    def _refuse(self, pem: str, use: CertificateSigningUse) -> str:
+        """Return why a chain is not taken into use, or nothing."""
+        chain = parse_chain(pem)
+        csr = self._waiting.get(use)
+        if not chain:
+            return "not a PEM chain"
+        if len(pem) > self._k.model.number("SecurityCtrlr.MaxCertificateChainSize"):
+            return "longer than MaxCertificateChainSize"  # A02.FR.16
+        if csr is None or _key(x509.load_pem_x509_csr(csr.encode()).public_key()) != _key(chain[0].public_key()):
+            return "not for a key of this station"
+        if not is_current(chain[0], self._k.utc_ms):
+            return "not valid now"
+        root: GetCertificateIdUse = (
+            "CSMSRootCertificate" if use == "ChargingStationCertificate" else "V2GRootCertificate"
+        )
+        known = self._store.of(root)
+        if known and not self._store.believed(chain, root) and not self._continues(chain, use):
+            return "not signed by a root that is believed"
+        return ""
+
+    def _continues(self, chain: list[x509.Certificate], use: str) -> bool:
+        """Return whether a chain comes from the authority that the one in use is from: it need not be the CSMS's."""
+        old = parse_chain(self._own.get(use, ""))
+        if not old or not all(is_current(each, self._k.utc_ms) for each in chain):
+            return False
+        if not all(is_issued_by(one, two) for one, two in itertools.pairwise(chain)):
+            return False
+        return any(chain[-1] == each or is_issued_by(chain[-1], each) for each in old[1:])
+
+
+def _key(key: object) -> bytes:
+    found: bytes = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)  # type: ignore[attr-defined]
+    return found

@@ -1,0 +1,113 @@
+"""What a station is told of itself, and which actions mean something only with the hardware for them."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+import msgspec
+
+from v2g.ocpp.messages.ev_charging import DERControl
+from v2g.ocpp.messages.network_profile import NetworkConnectionProfile
+from v2g.ocpp.messages.provisioning import BootReason
+from v2g.ocpp.messages.security import CertificateSigningUse
+from v2g.ocpp.routes import Version
+from v2g_station.blocks.connection.outbox import MAX_EVENTS
+from v2g_station.blocks.security.certificate_store import Stored
+from v2g_station.kernel.layout import Layout
+
+
+class Inverter(msgspec.Struct, frozen=True, kw_only=True):
+    """The nameplate of the inverters in a station (R01.FR.01). `max_var` is what each can inject and absorb, 0 where
+    they make no reactive power."""
+
+    manufacturer: str = ""
+    model: str = ""
+    serial_number: str = ""
+    sw_version: str = ""
+    hw_version: str = ""
+    max_var: int = 0
+
+
+MOST_VERSION: Final = 50
+"""Characters of a firmware's version (BootNotification)."""
+
+
+class StationSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What a station is told of itself. `boot_reason` is why the program started, `same_boot` whether the machine did
+    not; `network` is slot 1."""
+
+    identity: str
+    network: NetworkConnectionProfile
+    layout: Layout = Layout()
+    versions: tuple[Version, ...] = ("2.1", "2.0.1")
+    boot_reason: BootReason = "PowerUp"
+    same_boot: bool = False
+    max_events: int = MAX_EVENTS
+    managed: bool = False
+    """Whether the charger leads the transactions, see `managed`."""
+
+    scale: float = 1.0
+    """Seconds of UTC per second of the monotonic clock."""
+
+    message_timeout: float | None = None
+    """Seconds that an answer may take, None for what the network profile says."""
+
+    able: frozenset[str] = frozenset(
+        {"logs", "firmware", "certificates", "display", "frequency", "load", "sleep", "der", "web_payments"}
+    )
+    """What hardware and shell can do; actions and operation modes that need more are refused. `frequency` and `load`:
+    the grid's frequency and the building's load are measured; `sleep`: an EVSE's electronics can be turned off."""
+
+    der_controls: tuple[DERControl, ...] = ()
+    """Controls of block R that inverter or vehicle follow."""
+
+    inverter: Inverter = Inverter()
+
+    roots: tuple[Stored, ...] = ()
+    """Roots that the charger was delivered or configured with."""
+
+    chains: Mapping[CertificateSigningUse, str] = msgspec.field(default_factory=dict)
+    """Chains of its own that it shows now, PEM."""
+
+    nominal_hz: float = 50.0
+    nominal_v: float = 230.0
+    """The grid's frequency, and voltage between phase and neutral."""
+
+    values: Mapping[str, str] = msgspec.field(default_factory=dict)
+    """Values of variables until the CSMS sets them."""
+
+
+def with_der(settings: StationSettings) -> Layout:
+    """Return the layout with the controllers of inverters that follow DER controls (R01.FR.01, R03.FR.03)."""
+    layout = settings.layout
+    if not settings.der_controls or "der" not in settings.able:
+        return layout
+    direct = {not evse.phases for evse in layout.evses}
+    controllers = [name for name, kind in (("DCDERCtrlr", True), ("ACDERCtrlr", False)) if kind in direct]
+    return msgspec.structs.replace(layout, optional=(*layout.optional, *controllers))
+
+
+NEEDS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
+    {
+        "logs": ("GetLog",),
+        "firmware": ("UpdateFirmware",),
+        "publish": ("PublishFirmware", "UnpublishFirmware"),
+        "certificates": (
+            "InstallCertificate", "DeleteCertificate", "GetInstalledCertificateIds", "CertificateSigned",
+        ),
+        "frequency": ("AFRRSignal",),
+        "der": ("SetDERControl", "GetDERControl", "ClearDERControl"),
+        "display": ("SetDisplayMessage", "GetDisplayMessages", "ClearDisplayMessage"),
+        "web_payments": ("NotifyWebPaymentStarted",),
+    }
+)  # fmt: skip
+"""Actions that mean something only if the hardware or its shell can do its part."""
+
+TRIGGERS: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
+    {
+        "logs": ("LogStatusNotification",),
+        "firmware": ("FirmwareStatusNotification",),
+        "publish": ("PublishFirmwareStatusNotification",),
+        "certificates": ("SignChargingStationCertificate", "SignV2GCertificate", "SignCombinedCertificate"),
+    }
+)

@@ -1,0 +1,197 @@
+"""What a vehicle needs, as OCPP has it (K15)."""
+
+from collections.abc import Sequence
+from typing import Final, Literal
+
+import msgspec
+
+from v2g.energy.energy_offer import EnergyOffer
+from v2g.ocpp.messages.base import EnergyTransferMode
+from v2g.ocpp.messages.charging_profiles import ChargingSchedule, ChargingSchedulePeriod
+from v2g.ocpp.messages.ev_charging import (
+    ACChargingParameters,
+    ChargingNeeds,
+    DCChargingParameters,
+    EVAbsolutePriceSchedule,
+    EVAbsolutePriceScheduleEntry,
+    EVEnergyOffer,
+    EVPowerSchedule,
+    EVPowerScheduleEntry,
+    EVPriceRule,
+    NotifyEVChargingNeedsRequest,
+    V2XChargingParameters,
+)
+from v2g.ocpp.routes import Version
+from v2g.ocpp.times import format_time
+from v2g.units import MICRO
+
+DEPARTURE_MS: Final = 60_000
+"""Departures within a minute are the same: vehicles tell how much time is left."""
+
+Service = Literal["AC", "DC", "WPT", "DC_ACDP", "AC_BPT", "DC_BPT", "DC_ACDP_BPT", "MCS", "MCS_BPT"]
+"""Energy services of ISO 15118-20."""
+
+
+class EvNeeds(msgspec.Struct, frozen=True, kw_only=True):
+    """What a vehicle wants and can do; None where it did not say.
+
+    `service` is ISO 15118-20's name. Power in W of all phases (discharge as magnitude), current mA of one, voltage mV
+    (alternating current: between phase and neutral), energy Wh, times UTC.
+    """
+
+    service: Service
+    control_mode: Literal["scheduled", "dynamic"]
+    max_charge_w: int
+    max_discharge_w: int = 0
+    max_current_ma: int
+    max_voltage_mv: int
+    departure_ms: int | None = None
+    soc: int | None = None
+    target_soc: int | None = None
+    target_energy_wh: int | None = None
+    max_energy_wh: int | None = None
+    min_energy_wh: int | None = None
+    needs_by_secc: bool = False
+    """Whether departure and states of charge are the charger's to say (MobilityNeedsMode 2)."""
+    offer: EnergyOffer | None = None
+    """Energy that the vehicle offers to give back, and its price."""
+    available: tuple[Service, ...] = ()
+    """Services that the vehicle could select here."""
+    max_points: int | None = None
+    """The most entries of a schedule, of power or of prices, that it can take."""
+
+    def go_on_from(self, before: "EvNeeds") -> bool:
+        """Return whether these are the needs of before, as they are after some charging (K16.FR.09, K20.FR.01)."""
+        if (self.service, self.control_mode) != (before.service, before.control_mode):
+            return False
+        pairs = (
+            (before.target_energy_wh, self.target_energy_wh),
+            (before.max_energy_wh, self.max_energy_wh),
+            (before.min_energy_wh, self.min_energy_wh),
+        )
+        if any((old is None) != (new is None) or (old or 0) < (new or 0) for old, new in pairs):
+            return False
+        if before.departure_ms is None or self.departure_ms is None:
+            return before.departure_ms is self.departure_ms
+        return abs(before.departure_ms - self.departure_ms) < DEPARTURE_MS
+
+
+def needs_request(evse_id: int, needs: EvNeeds, utc_ms: int, version: Version) -> NotifyEVChargingNeedsRequest:
+    """Return what a vehicle needs as OCPP has it (K15). OCPP 2.0.1 has no word for discharge, nor for what else than
+    plain AC and DC there is: it is told the plain one."""
+    departure = None if needs.departure_ms is None else format_time(needs.departure_ms // 1000 * 1000)
+    if version == "2.0.1":
+        ac = needs.service in ("AC", "AC_BPT")
+        return NotifyEVChargingNeedsRequest(
+            evse_id=evse_id,
+            max_schedule_tuples=needs.max_points,
+            charging_needs=ChargingNeeds(
+                requested_energy_transfer=_phases(needs) if ac else "DC",
+                departure_time=departure,
+                ac_charging_parameters=_ac_parameters(needs) if ac else None,
+                dc_charging_parameters=None if ac else _dc_parameters(needs),
+            ),
+        )
+    return NotifyEVChargingNeedsRequest(
+        evse_id=evse_id,
+        max_schedule_tuples=needs.max_points,
+        timestamp=format_time(utc_ms),
+        charging_needs=ChargingNeeds(
+            requested_energy_transfer=_transfer(needs.service, needs),
+            available_energy_transfer=tuple(dict.fromkeys(_transfer(each, needs) for each in needs.available)),
+            departure_time=departure,
+            control_mode="DynamicControl" if needs.control_mode == "dynamic" else "ScheduledControl",
+            mobility_needs_mode="EVCC_SECC" if needs.needs_by_secc else "EVCC",
+            ev_energy_offer=None if needs.offer is None else _offer(needs.offer),
+            v2x_charging_parameters=V2XChargingParameters(
+                max_charge_power=needs.max_charge_w,
+                max_discharge_power=needs.max_discharge_w if needs.service.endswith("BPT") else None,
+                max_charge_current=needs.max_current_ma / 1000,
+                max_voltage=needs.max_voltage_mv / 1000,
+                ev_target_energy_request=needs.target_energy_wh,
+                ev_max_energy_request=needs.max_energy_wh,
+                ev_min_energy_request=needs.min_energy_wh,
+                target_soc=needs.target_soc,
+            ),
+        ),
+    )
+
+
+def plan_schedule(steps: Sequence[tuple[int, int]], duration_s: int) -> ChargingSchedule:
+    """Return a vehicle's plan as OCPP has it: what it gives back is no limit above 0 and a limit of discharge."""
+    return ChargingSchedule(
+        id=1,
+        duration=duration_s,
+        charging_rate_unit="W",
+        charging_schedule_period=tuple(
+            ChargingSchedulePeriod(
+                start_period=start, limit=float(max(0, watts)), discharge_limit=float(watts) if watts < 0 else None
+            )
+            for start, watts in steps
+        ),
+    )
+
+
+def _offer(offer: EnergyOffer) -> EVEnergyOffer:
+    """Return an offer as OCPP 2.1 has it: power that is given back is negative."""
+    return EVEnergyOffer(
+        ev_power_schedule=EVPowerSchedule(
+            time_anchor=format_time(offer.power_from_s * 1000),
+            ev_power_schedule_entries=tuple(
+                EVPowerScheduleEntry(duration=each.duration_s, power=-each.power_w) for each in offer.powers
+            ),
+        ),
+        ev_absolute_price_schedule=EVAbsolutePriceSchedule(
+            time_anchor=format_time(offer.price_from_s * 1000),
+            currency=offer.currency,
+            price_algorithm=offer.algorithm,
+            ev_absolute_price_schedule_entries=tuple(
+                EVAbsolutePriceScheduleEntry(
+                    duration=each.duration_s,
+                    ev_price_rule=tuple(
+                        EVPriceRule(energy_fee=rule.micro_per_kwh / MICRO, power_range_start=rule.from_w)
+                        for rule in each.rules
+                    ),
+                )
+                for each in offer.prices
+            ),
+        ),
+    )
+
+
+def _transfer(service: Service, needs: EvNeeds) -> EnergyTransferMode:
+    """Return OCPP 2.1's word for a service; megawatt charging is direct current there."""
+    match service:
+        case "AC":
+            return _phases(needs)
+        case "MCS":
+            return "DC"
+        case "MCS_BPT":
+            return "DC_BPT"
+        case _:
+            return service
+
+
+def _phases(needs: EvNeeds) -> Literal["AC_single_phase", "AC_three_phase"]:
+    """Say how many phases a vehicle draws on: what one cannot carry needs three."""
+    one_w = needs.max_voltage_mv * needs.max_current_ma / 1_000_000
+    return "AC_three_phase" if needs.max_charge_w > 1.5 * one_w else "AC_single_phase"
+
+
+def _ac_parameters(needs: EvNeeds) -> ACChargingParameters:
+    return ACChargingParameters(
+        energy_amount=needs.target_energy_wh or 0,
+        ev_min_current=0,
+        ev_max_current=needs.max_current_ma // 1000,
+        ev_max_voltage=needs.max_voltage_mv // 1000,
+    )
+
+
+def _dc_parameters(needs: EvNeeds) -> DCChargingParameters:
+    return DCChargingParameters(
+        ev_max_current=needs.max_current_ma // 1000,
+        ev_max_voltage=needs.max_voltage_mv // 1000,
+        ev_max_power=needs.max_charge_w,
+        energy_amount=needs.target_energy_wh,
+        state_of_charge=needs.soc,
+    )

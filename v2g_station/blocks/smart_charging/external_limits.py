@@ -1,0 +1,328 @@
+"""Limits, set points and local generation from elsewhere than the CSMS: an energy manager, the grid operator (K11 to
+K13, K27, K29, Q05, Q06)."""
+
+from collections.abc import Mapping
+from typing import Annotated, Final
+
+import msgspec
+from msgspec import Meta
+
+from v2g.errors import TransportError
+from v2g.ocpp.messages.base import EVSE, Message, OperationMode
+from v2g.ocpp.messages.charging_profiles import ChargingProfile, ChargingSchedule, ChargingSchedulePeriod
+from v2g.ocpp.messages.smart_charging import ChargingLimit, ClearedChargingLimitRequest, NotifyChargingLimitRequest
+from v2g.ocpp.times import format_time
+from v2g_station.blocks.evse import Evse, Fact
+from v2g_station.blocks.smart_charging.profile_times import period_at
+from v2g_station.blocks.smart_charging.profiles import Installed
+from v2g_station.blocks.smart_charging.smart_charging import SmartCharging
+from v2g_station.blocks.transactions.sessions import Sessions
+from v2g_station.kernel.kernel import Answer, Kernel
+
+SOURCES: Final = ("EMS", "Other", "SO")
+
+Watts = Annotated[float, Meta(ge=0)]
+
+
+class ExternalPeriod(msgspec.Struct, frozen=True, kw_only=True):
+    """What an external system wants from `start_s` (s from when it says so) on. Discharge as magnitude; the set point
+    is signed. None for no word on it."""
+
+    start_s: Annotated[int, Meta(ge=0)] = 0
+    limit_w: Watts | None = None
+    discharge_w: Watts | None = None
+    setpoint_w: float | None = None
+
+    @property
+    def silent(self) -> bool:
+        """Whether nothing is said."""
+        return self.limit_w is None and self.discharge_w is None and self.setpoint_w is None
+
+
+class ExternalLimit(Fact, frozen=True, kw_only=True):
+    """An external system wants something of the station, or of one EVSE: values for now, or a schedule.
+
+    With neither what it has wanted ends. `generation` says that the limit is power that is made here and comes on top
+    (K27). `lasts_s` is how long values hold without new ones.
+    """
+
+    source: str
+    limit_w: Watts | None = None
+    discharge_w: Watts | None = None
+    setpoint_w: float | None = None
+    schedule: tuple[ExternalPeriod, ...] = ()
+    lasts_s: Annotated[int, Meta(ge=1)] | None = None
+    generation: bool = False
+    evse_id: int = 0
+    grid_critical: bool | None = None
+
+    @property
+    def periods(self) -> tuple[ExternalPeriod, ...]:
+        """What it wants, as periods."""
+        one = ExternalPeriod(limit_w=self.limit_w, discharge_w=self.discharge_w, setpoint_w=self.setpoint_w)
+        return self.schedule or (() if one.silent else (one,))
+
+
+Values = tuple[float | None, float | None, float | None]
+"""Limit, limit of discharge and set point."""
+_NOTHING: Final[Values] = (None, None, None)
+
+
+class ExternalLimits:
+    """Makes profiles of what external systems want and tells the CSMS of them."""
+
+    def __init__(
+        self, kernel: Kernel, evses: Mapping[int, Evse], sessions: Sessions, smart_charging: SmartCharging
+    ) -> None:
+        self._k = kernel
+        self._evses = evses
+        self._sessions = sessions
+        self._smart = smart_charging
+        self._told: dict[int, Values] = {}
+        """What the CSMS was told last, by profile."""
+        self._critical: dict[int, bool | None] = {}
+        self._now: dict[int, ExternalPeriod] = {}
+        """What was last wanted of EVSEs (0: of all), for profiles of the CSMS that leave it to others."""
+        self._left: dict[int, Installed] = {}
+        """Such profiles as the CSMS left them, by number."""
+        self._filling = False
+        self._untold: dict[int, Message] = {}
+        """What the CSMS could not be told of limits, by number: the last word on each."""
+        smart_charging.on_installed.append(self._installed)
+
+    def take(self, fact: ExternalLimit) -> None:
+        """An external system speaks."""
+        model = self._k.model
+        if fact.source not in SOURCES or not model.flag("SmartChargingCtrlr.ExternalControlSignalsEnabled"):
+            return
+        if fact.generation and self._k.version == "2.0.1":
+            return  # there is no word for it
+        number = _number(fact)
+        if not fact.generation:
+            self._give_back(fact)
+        if not fact.periods:
+            self._now.pop(fact.evse_id, None)
+            self._end(fact, number)
+        elif not fact.generation and self._fill(fact):
+            return
+        elif fact.generation or not model.flag("SmartChargingCtrlr.ExternalConstraintsProfileDisallowed"):
+            self._put(fact, number)  # else: K11.FR.07, Q06.FR.08
+
+    # -- profiles of its own
+
+    def _put(self, fact: ExternalLimit, number: int) -> None:
+        """K29.FR.04 to .06, Q06.FR.01 to .07, K27.FR.01."""
+        dynamic = self._k.version == "2.1" and not fact.schedule
+        profile = ChargingProfile(
+            id=number,
+            stack_level=0,
+            charging_profile_purpose="LocalGeneration" if fact.generation else "ChargingStationExternalConstraints",
+            charging_profile_kind="Dynamic" if dynamic else "Absolute",
+            dyn_update_time=format_time(self._k.utc_ms) if dynamic else None,
+            charging_schedule=(
+                ChargingSchedule(
+                    id=abs(number),
+                    charging_rate_unit="W",
+                    start_schedule=None if dynamic else format_time(self._k.utc_ms // 1000 * 1000),
+                    duration=fact.lasts_s,
+                    charging_schedule_period=tuple(self._period(each) for each in fact.periods),
+                ),
+            ),
+        )
+        item = Installed(fact.evse_id, profile, self._k.version, fact.source)
+        before = self._told.pop(number, None)
+        self._critical[number] = fact.grid_critical
+        self._smart.put(item)
+        if fact.schedule or before is None or self._is_news(before, self._values(item)):
+            self._notify(item)
+        else:
+            self._told[number] = before
+
+    def _period(self, wanted: ExternalPeriod) -> ChargingSchedulePeriod:
+        mode: OperationMode | None = None
+        if self._k.version == "2.1":
+            mode = "ExternalLimits" if wanted.setpoint_w is None else "ExternalSetpoint"
+        return ChargingSchedulePeriod(
+            start_period=wanted.start_s,
+            limit=wanted.limit_w,
+            discharge_limit=None if wanted.discharge_w is None else -wanted.discharge_w,
+            setpoint=wanted.setpoint_w,
+            operation_mode=mode,
+        )
+
+    def _end(self, fact: ExternalLimit, number: int) -> None:
+        """K13."""
+        if not any(item.profile.id == number for item in self._smart.installed):
+            return
+        self._told.pop(number, None)
+        self._critical.pop(number, None)
+        self._smart.remove(number)
+        self._call(number, ClearedChargingLimitRequest(charging_limit_source=fact.source, evse_id=fact.evse_id))
+        self._tell_transactions(fact.evse_id)
+
+    # -- profiles of the CSMS that leave values to others
+
+    def _fill(self, fact: ExternalLimit) -> bool:
+        """Put values into profiles of the CSMS that wait for them; return whether all are bound by them, that need no
+        other profile (K29.FR.03, Q05)."""
+        wanted = fact.periods[0]
+        self._now[fact.evse_id] = wanted
+        waiting = [
+            item
+            for item in self._smart.installed
+            if _waits(item, wanted) and (item.evse_id == fact.evse_id or 0 in (fact.evse_id, item.evse_id))
+        ]
+        for item in waiting:
+            filled = self._put_filled(item, wanted)
+            if self._is_news(self._told.get(item.profile.id, _NOTHING), self._values(filled)):
+                self._notify(msgspec.structs.replace(filled, source=fact.source))
+        places = {item.evse_id for item in waiting}
+        return bool(places & {0, fact.evse_id}) or places >= self._evses.keys()
+
+    def _put_filled(self, item: Installed, wanted: ExternalPeriod) -> Installed:
+        """Put values into a profile as the CSMS left it: a word takes the place of the one before."""
+        left = self._left.setdefault(item.profile.id, item)
+        filled = self._filled(left, wanted)
+        if filled != item:
+            self._filling = True
+            self._smart.put(filled)
+            self._filling = False
+        return filled
+
+    def _give_back(self, fact: ExternalLimit) -> None:
+        """Leave profiles of the CSMS as it left them where the external system has no word on their values any more."""
+        wanted = fact.periods[0] if fact.periods else ExternalPeriod()
+        installed = {item.profile.id for item in self._smart.installed}
+        for number, left in list(self._left.items()):
+            if number not in installed:
+                del self._left[number]
+            elif not _waits(left, wanted) and (left.evse_id == fact.evse_id or 0 in (fact.evse_id, left.evse_id)):
+                del self._left[number]
+                self._told.pop(number, None)
+                self._now.pop(fact.evse_id, None)
+                self._smart.put(left)
+
+    def _filled(self, item: Installed, wanted: ExternalPeriod) -> Installed:
+        """Q05.FR.01, .02, .05, .06."""
+        new = self._period(wanted)
+        schedule = item.profile.charging_schedule[0]
+        periods = tuple(_fill_in(period, new) for period in schedule.charging_schedule_period)
+        schedule = msgspec.structs.replace(schedule, charging_schedule_period=periods)
+        profile = msgspec.structs.replace(item.profile, charging_schedule=(schedule,))
+        if profile.charging_profile_kind == "Dynamic":
+            profile = msgspec.structs.replace(profile, dyn_update_time=format_time(self._k.utc_ms))
+        return msgspec.structs.replace(item, profile=profile)
+
+    def _installed(self, item: Installed) -> None:
+        """Fill a profile that comes after the values."""
+        if self._filling:
+            return
+        self._left.pop(item.profile.id, None)
+        wanted = self._now.get(item.evse_id) or self._now.get(0)
+        if wanted is not None and _waits(item, wanted):
+            self._put_filled(item, wanted)
+
+    # -- telling
+
+    def triggered(self, place: EVSE | None) -> None:
+        """Tell the limits of now because the CSMS wants it (F06.FR.18)."""
+        for item in self._at(place):
+            self._request(item)
+
+    def none_at(self, place: EVSE | None) -> bool:
+        """Return whether there is nothing to tell."""
+        return not self._at(place)
+
+    def _at(self, place: EVSE | None) -> list[Installed]:
+        number = place.id if place is not None else 0
+        return [item for item in self._smart.installed if item.source in SOURCES and number in (0, item.evse_id)]
+
+    def changed(self) -> None:
+        """Tell what has become of local generation as its schedule goes on (K27.FR.03)."""
+        for item in self._smart.installed:
+            generated = item.profile.charging_profile_purpose == "LocalGeneration" and item.source != "CSO"
+            before = self._told.get(item.profile.id)
+            if generated and before is not None and self._is_news(before, self._values(item)):
+                self._notify(item)
+
+    def _values(self, item: Installed) -> Values:
+        """Return what a profile says now."""
+        period = period_at(item, self._k.utc_ms, self._smart.where.at(item.evse_id))
+        return _NOTHING if period is None else (period.limit, period.discharge_limit, period.setpoint)
+
+    def _is_news(self, before: Values, values: Values) -> bool:
+        """Return whether a change is worth telling (K11.FR.02, K12.FR.02, Q06.FR.11)."""
+        percent = self._k.model.number("SmartChargingCtrlr.LimitChangeSignificance")
+        for old, new in zip(before, values, strict=True):
+            if (old is None) != (new is None):
+                return True
+            if old is not None and new is not None and abs(new - old) * 100 > percent * abs(old):
+                return True
+        return False
+
+    def _notify(self, item: Installed) -> None:
+        self._told[item.profile.id] = self._values(item)
+        self._request(item)
+        self._tell_transactions(item.evse_id)
+
+    def _request(self, item: Installed) -> None:
+        number, profile, values = item.profile.id, item.profile, self._values(item)
+        both_ways = values[1] is not None or values[2] is not None
+        with_schedule = self._k.model.flag("SmartChargingCtrlr.NotifyChargingLimitWithSchedules")  # K11.FR.03
+        self._call(
+            number,
+            NotifyChargingLimitRequest(
+                charging_schedule=profile.charging_schedule if with_schedule or both_ways else (),  # Q06.FR.10, .11
+                evse_id=item.evse_id,
+                charging_limit=ChargingLimit(
+                    charging_limit_source=item.source,
+                    is_grid_critical=self._critical.get(number),
+                    is_local_generation=True if profile.charging_profile_purpose == "LocalGeneration" else None,
+                ),
+            ),
+        )
+
+    def _call(self, number: int, request: Message) -> None:
+        """Tell the CSMS, now or when it can be reached again (K11.FR.02, K12.FR.02, K13.FR.02)."""
+        self._untold.pop(number, None)
+
+        def answered(answer: Answer) -> None:
+            if isinstance(answer, TransportError):
+                self._untold.setdefault(number, request)
+
+        self._k.call(request, answered)
+
+    def registered(self) -> None:
+        """The CSMS can be reached again: tell what it has not heard."""
+        for number, request in list(self._untold.items()):
+            self._call(number, request)
+
+    def _tell_transactions(self, evse_id: int) -> None:
+        """K11.FR.04, K13.FR.03."""
+        for evse in self._evses.values():
+            if evse.record is not None and evse_id in (0, evse.number):
+                self._sessions.update(evse, "ChargingRateChanged")
+
+
+def _number(fact: ExternalLimit) -> int:
+    """Return the id of an external system's profile: negative, one of each source, place and kind (K11.FR.06)."""
+    slots = len(SOURCES) * 2
+    return -1 - SOURCES.index(fact.source) - len(SOURCES) * fact.generation - slots * fact.evse_id
+
+
+def _waits(item: Installed, wanted: ExternalPeriod) -> bool:
+    """Return whether a profile of the CSMS leaves to an external system what that has a word on."""
+    modes = set()
+    if wanted.limit_w is not None or wanted.discharge_w is not None:
+        modes.add("ExternalLimits")
+    if wanted.setpoint_w is not None:
+        modes.add("ExternalSetpoint")
+    periods = item.profile.charging_schedule[0].charging_schedule_period
+    return item.source == "CSO" and any(period.operation_mode in modes for period in periods)
+
+
+def _fill_in(period: ChargingSchedulePeriod, new: ChargingSchedulePeriod) -> ChargingSchedulePeriod:
+    """Return a period with the values of an external system, of those that it may say; on others it is silent."""
+    names = {"ExternalLimits": ("limit", "discharge_limit"), "ExternalSetpoint": ("setpoint",)}
+    said = {name: getattr(new, name) for name in names.get(period.operation_mode or "", ())}
+    return msgspec.structs.replace(period, **{name: value for name, value in said.items() if value is not None})

@@ -1,0 +1,113 @@
+"""Power that follows the grid's frequency here, whether or not the CSMS can be reached (Q08)."""
+
+import itertools
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Final
+
+import msgspec
+from msgspec import Meta
+
+from v2g.ocpp.messages.base import Message
+from v2g.ocpp.messages.bidirectional import AFRRSignalRequest, AFRRSignalResponse
+from v2g.ocpp.messages.charging_profiles import V2XFreqWattPoint
+from v2g.ocpp.times import parse_time
+from v2g_station.blocks.evse import Evse, Fact
+from v2g_station.blocks.smart_charging.local_control import LocalControl
+from v2g_station.blocks.smart_charging.smart_charging import SmartCharging
+from v2g_station.kernel.kernel import Handler, Kernel, because
+
+THRESHOLD: Final = "V2XChargingCtrlr.LocalFrequencyUpdateThreshold"
+
+
+class GridFrequency(Fact, frozen=True, kw_only=True):
+    """The grid's frequency as it was measured, and the voltage between phase and neutral where it was, too.
+
+    Without `measured` nobody knows: then `hz` is the nominal one, by which power is not changed.
+    """
+
+    hz: Annotated[float, Meta(ge=0)]
+    volt: float | None = None
+    measured: bool = True
+
+
+class _Last(msgspec.Struct, frozen=True):
+    hz: float
+    signal_w: float
+
+
+def power_at(curve: Iterable[V2XFreqWattPoint], hz: float) -> float:
+    """Return the power of a frequency-watt curve, W: straight lines between its points, level beyond them."""
+    points = sorted(((point.frequency, point.power) for point in curve), key=lambda point: point[0])
+    if hz <= points[0][0]:
+        return points[0][1]
+    for (f1, p1), (f2, p2) in itertools.pairwise(points):
+        if hz <= f2:
+            return p1 if f2 == f1 else p1 + (p2 - p1) * (hz - f1) / (f2 - f1)
+    return points[-1][1]
+
+
+class FrequencyResponse(LocalControl):
+    """Local control by frequency at all EVSEs of a station."""
+
+    mode = "LocalFrequency"
+
+    def __init__(self, kernel: Kernel, evses: Mapping[int, Evse], smart_charging: SmartCharging) -> None:
+        super().__init__(kernel, evses, smart_charging)
+        self._hz: float | None = None
+        self._signal: dict[int, float] = {}
+        self._last: dict[int, _Last] = {}
+        self.answers: dict[str, Handler] = {"AFRRSignal": self._afrr}
+
+    @property
+    def hertz(self) -> float | None:
+        """What was last measured."""
+        return self._hz
+
+    def measured(self, fact: GridFrequency) -> None:
+        """Act on a frequency at once: nothing else is waited for."""
+        self._hz = fact.hz
+        for evse in self._evses.values():
+            signal, last = self._signal.get(evse.number, 0.0), self._last.get(evse.number)
+            threshold_hz = max(self._k.model.number(THRESHOLD) / 1000, 1e-6)
+            near = last is not None and last.signal_w == signal and round(abs(fact.hz - last.hz), 6) < threshold_hz
+            if not near and self.period(evse) is not None:
+                self.follow(evse)
+
+    def leave(self, evse: Evse) -> None:
+        """Forget what held in this mode."""
+        self._last.pop(evse.number, None)
+        self._signal.pop(evse.number, None)
+        super().leave(evse)
+
+    def follow(self, evse: Evse) -> None:
+        """Q08.FR.06, .07: baseline and curve at the measured frequency, within what everything else allows."""
+        period = self.period(evse)
+        if period is None or self._hz is None:
+            return
+        signal = self._signal.get(evse.number, 0.0)
+        self._last[evse.number] = _Last(self._hz, signal)
+        self.want(evse, (period.v2x_baseline or 0.0) + power_at(period.v2x_freq_watt_curve, self._hz) + signal)
+
+    def _afrr(self, request: AFRRSignalRequest) -> Message:
+        """Q08.FR.10, .11: a signal of the operator shifts the set point at its time."""
+        found = [
+            (evse, period)
+            for evse in self._evses.values()
+            if (period := self.period(evse)) is not None and period.v2x_signal_watt_curve
+        ]
+        if not found:
+            return AFRRSignalResponse(status="Rejected", status_info=because("NoSignalWattCurve"))
+        at = parse_time(request.timestamp)
+        self._k.at_utc("afrr", at, lambda: self._shift(request.signal))
+        return AFRRSignalResponse(status="Accepted")
+
+    def _shift(self, signal: int) -> None:
+        for evse in self._evses.values():
+            period = self.period(evse)
+            if period is not None and period.v2x_signal_watt_curve:
+                curve = tuple(
+                    V2XFreqWattPoint(frequency=float(point.signal), power=point.power)
+                    for point in period.v2x_signal_watt_curve
+                )
+                self._signal[evse.number] = power_at(curve, float(signal))
+                self.follow(evse)

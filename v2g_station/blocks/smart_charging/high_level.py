@@ -1,0 +1,296 @@
+"""What a vehicle says over ISO 15118: needs, plans, contracts, its end (E15, K15 to K17, M01, M02, M06)."""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Final, Literal
+
+from v2g.ocpp.messages.base import OCSPRequestData
+from v2g.ocpp.messages.certificates import (
+    Get15118EVCertificateResponse,
+    GetCertificateStatusRequest,
+    GetCertificateStatusResponse,
+)
+from v2g.ocpp.messages.charging_profiles import ChargingSchedule
+from v2g.ocpp.messages.ev_charging import (
+    NotifyEVChargingNeedsResponse,
+    NotifyEVChargingScheduleRequest,
+    NotifyEVChargingScheduleResponse,
+)
+from v2g.ocpp.times import format_time
+from v2g.ocpp.versions import without_21
+from v2g_station.blocks.connection.outbox import Outbox
+from v2g_station.blocks.evse import Evse, Fact
+from v2g_station.blocks.security.certificates import ContractRequest, InstallationOutcome, installation_outcome
+from v2g_station.blocks.smart_charging.ev_needs import EvNeeds, Service, needs_request
+from v2g_station.blocks.smart_charging.profiles import Installed
+from v2g_station.blocks.smart_charging.smart_charging import SmartCharging
+from v2g_station.blocks.transactions.sessions import Sessions
+from v2g_station.kernel.kernel import Answer, Command, Kernel
+
+SCHEDULE_PATIENCE: Final = 60.0
+"""Seconds that a vehicle's schedule is waited for (K15.FR.08)."""
+
+Found = Literal["profile", "default"]
+
+
+class Needs(Fact, frozen=True, kw_only=True):
+    """A vehicle says what it needs."""
+
+    evse_id: int
+    needs: EvNeeds
+
+
+class Plan(Fact, frozen=True, kw_only=True):
+    """A vehicle says what it will draw; `schedule` is from now on. `selected_id` is the id of the charging schedule
+    that it has chosen, if it is one of a charging profile's."""
+
+    evse_id: int
+    schedule: ChargingSchedule
+    selected_id: int | None = None
+    dynamic: bool = False
+    """Whether it will be made to follow the CSMS's schedule instead."""
+
+
+class VehicleKnown(Fact, frozen=True, kw_only=True):
+    """A vehicle says who it is (EVCCID), in the protocol that was agreed on; empty when it is gone."""
+
+    evse_id: int
+    evccid: str
+    protocol: str = ""
+
+
+class ContractWanted(Fact, frozen=True, kw_only=True):
+    """A vehicle wants a contract, or a newer one."""
+
+    evse_id: int
+    request: ContractRequest
+    update: bool = False
+
+
+class StatusWanted(Fact, frozen=True, kw_only=True):
+    """The charger needs to know whether a certificate is revoked."""
+
+    data: OCSPRequestData
+
+
+class VehicleEnds(Fact, frozen=True, kw_only=True):
+    """A vehicle has ended its session (SessionStopReq, Terminate)."""
+
+    evse_id: int
+
+
+class OfferSchedules(Command, frozen=True, kw_only=True):
+    """Offer the vehicle what charging profiles allow now: from a profile made for it, or the station's default."""
+
+    evse_id: int
+    found: Found
+
+
+class Renegotiate(Command, frozen=True, kw_only=True):
+    """Have the vehicle agree on schedules anew (K16.FR.02)."""
+
+    evse_id: int
+
+
+class RenegotiateServices(Command, frozen=True, kw_only=True):
+    """The CSMS does not want this transfer of energy: have the vehicle select another service (Q01.FR.05)."""
+
+    evse_id: int
+    refused: Service
+
+
+class GiveContract(Command, frozen=True, kw_only=True):
+    """Pass on what the CSMS has for the vehicle."""
+
+    evse_id: int
+    outcome: InstallationOutcome
+
+
+class CertificateState(Command, frozen=True, kw_only=True):
+    """The OCSP answer about a certificate, DER in base64, None when there is none."""
+
+    serial_number: str
+    ocsp: str | None
+
+
+class HighLevel:
+    """The conversation with vehicles, as far as the CSMS has a part in it."""
+
+    def __init__(
+        self,
+        kernel: Kernel,
+        evses: Mapping[int, Evse],
+        sessions: Sessions,
+        smart_charging: SmartCharging,
+        outbox: Outbox,
+    ) -> None:
+        self._k = kernel
+        self._evses = evses
+        self._sessions = sessions
+        self._smart = smart_charging
+        self._outbox = outbox
+        self._waiting: set[int] = set()
+        self._talking: dict[int, EvNeeds] = {}
+        """What vehicles need that can be asked to agree anew, by EVSE."""
+        self._asked: set[int] = set()
+        """EVSEs whose vehicle was asked to do so, and has not yet."""
+        smart_charging.on_installed.append(self.profile_installed)
+        sessions.on_ended.append(lambda evse, _: self._forget(evse.number))
+
+    def _forget(self, evse_id: int) -> None:
+        self._waiting.discard(evse_id)
+        self._talking.pop(evse_id, None)
+        self._asked.discard(evse_id)
+        self._k.cancel(f"needs.{evse_id}")
+        self.vehicle(VehicleKnown(evse_id=evse_id, evccid=""))
+
+    # -- schedules
+
+    def vehicle(self, fact: VehicleKnown) -> None:
+        """Q01.FR.36."""
+        evse = self._evses[fact.evse_id]
+        evse.evccid = fact.evccid
+        self._k.put(f"ConnectedEV#{fact.evse_id}.VehicleID", fact.evccid)
+        self._k.put(f"ConnectedEV#{fact.evse_id}.ProtocolAgreed", fact.protocol)
+
+    def needs(self, fact: Needs) -> None:
+        """K15.FR.01, K17.FR.01, K18.FR.01, K19.FR.01, K20.FR.01."""
+        evse_id, before = fact.evse_id, self._talking.get(fact.evse_id)
+        self._talking[evse_id] = fact.needs
+        self._waiting.add(evse_id)
+        if evse_id in self._asked:
+            self._asked.discard(evse_id)
+            if before is not None and fact.needs.go_on_from(before):  # K16.FR.09: the CSMS knows, and has decided
+                self._offer(evse_id, "profile")
+                return
+        request = needs_request(evse_id, fact.needs, self._k.utc_ms, self._k.version)
+        if not self._k.online:
+            if self._k.version == "2.1":  # K17.FR.17, K18.FR.21, K20.FR.05: with the time, once it can be told
+                self._outbox.add(request)
+            self._offer(evse_id, "default")  # K15.FR.15
+            return
+
+        def answered(answer: Answer) -> None:
+            status = answer.status if isinstance(answer, NotifyEVChargingNeedsResponse) else "NoChargingProfile"
+            if status == "Rejected" and self._k.version == "2.1":
+                self._refused(evse_id, fact.needs.service)
+            elif status in ("Rejected", "NoChargingProfile"):  # K18.FR.04
+                self._offer(evse_id, "default")
+            elif evse_id in self._waiting:
+                self._k.after(f"needs.{evse_id}", SCHEDULE_PATIENCE, partial(self._offer, evse_id, "default"))
+
+        self._k.call(request, answered)
+
+    def _refused(self, evse_id: int, service: Service) -> None:
+        """The CSMS does not want this transfer of energy (Q01.FR.05, .06, K18.FR.23, K19.FR.16)."""
+        self._waiting.discard(evse_id)
+        if self._k.model.flag("ISO15118Ctrlr.ServiceRenegotiationSupport"):
+            self._k.do(RenegotiateServices(evse_id=evse_id, refused=service))
+        else:
+            self._sessions.end(self._evses[evse_id], "AbnormalCondition", reason="ReqEnergyTransferRejected")
+
+    def profile_installed(self, item: Installed) -> None:
+        """A profile for a vehicle's transaction is what it has waited for, or a reason to agree anew (K15, K16).
+
+        In dynamic mode nothing is agreed on: the vehicle hears of new limits in the loop (Q03).
+        """
+        needs = self._talking.get(item.evse_id)
+        if item.profile.charging_profile_purpose != "TxProfile" or needs is None:
+            return
+        if item.evse_id in self._waiting:
+            self._offer(item.evse_id, "profile")
+            return
+        if needs.control_mode == "scheduled":
+            self._asked.add(item.evse_id)
+            self._k.do(Renegotiate(evse_id=item.evse_id))
+        evse = self._evses[item.evse_id]
+        if evse.power == "Charging" and item.profile.charging_profile_kind != "Dynamic":
+            self._sessions.update(evse, "ChargingRateChanged")
+
+    def _offer(self, evse_id: int, found: Found) -> None:
+        if evse_id in self._waiting:
+            self._waiting.discard(evse_id)
+            self._k.cancel(f"needs.{evse_id}")
+            self._k.do(OfferSchedules(evse_id=evse_id, found=found))
+
+    def plan(self, fact: Plan) -> None:
+        """K15.FR.10, K16.FR.14, K18.FR.10: a plan that the CSMS does not like makes it send another profile."""
+        schedule, selected = fact.schedule, fact.selected_id
+        needs = self._talking.get(fact.evse_id)
+        leader = self._smart.leading(self._evses[fact.evse_id])
+        offered = None if leader is None else leader.profile.charging_schedule[0]
+        if fact.dynamic or (needs is not None and needs.control_mode == "dynamic"):
+            if offered is None:
+                return
+            schedule, selected = offered, offered.id  # K19.FR.10: the vehicle will be made to follow
+        elif selected is None and offered is not None:
+            selected = offered.id
+        if self._k.version == "2.0.1":
+            schedule = without_21(schedule)
+        request = NotifyEVChargingScheduleRequest(
+            time_base=format_time(self._k.utc_ms // 1000 * 1000),
+            charging_schedule=schedule,
+            evse_id=fact.evse_id,
+            selected_charging_schedule_id=selected if self._k.version == "2.1" else None,
+        )
+
+        def answered(answer: Answer) -> None:
+            if isinstance(answer, NotifyEVChargingScheduleResponse) and answer.status == "Rejected":
+                self._k.note("plan_refused", evse_id=fact.evse_id)
+
+        self._k.call(request, answered)
+
+    # -- the end
+
+    def ends(self, fact: VehicleEnds) -> None:
+        """E15."""
+        evse = self._evses[fact.evse_id]
+        if evse.record is not None:
+            evse.power = "EVConnected"
+            self._sessions.end_authorization(evse, "StopAuthorized", "StoppedByEV")
+
+    # -- contracts and certificates
+
+    def contract(self, fact: ContractWanted) -> None:
+        """M01, M02."""
+
+        def give(outcome: InstallationOutcome) -> None:
+            self._k.do(GiveContract(evse_id=fact.evse_id, outcome=outcome))
+
+        if not self._k.model.flag("ISO15118Ctrlr.ContractCertificateInstallationEnabled"):
+            give(InstallationOutcome(status="failed"))
+            return
+
+        def answered(answer: Answer) -> None:
+            if isinstance(answer, Get15118EVCertificateResponse):
+                give(installation_outcome(answer))
+            else:
+                give(InstallationOutcome(status="failed" if self._k.online else "unreachable"))
+
+        self._k.call(fact.request.message(self._k.version, update=fact.update), answered)
+
+    def status(self, fact: StatusWanted) -> None:
+        """M06."""
+
+        def answered(answer: Answer) -> None:
+            good = isinstance(answer, GetCertificateStatusResponse) and answer.status == "Accepted"
+            result = answer.ocsp_result if good and isinstance(answer, GetCertificateStatusResponse) else None
+            self._k.do(CertificateState(serial_number=fact.data.serial_number, ocsp=result))
+
+        self._k.call(GetCertificateStatusRequest(ocsp_request_data=fact.data), answered)
+
+    def take(self, fact: Fact) -> bool:
+        """Take a fact if it is about vehicles' words; return whether it was."""
+        table: Mapping[type[Fact], Callable[..., None]] = {
+            VehicleKnown: self.vehicle,
+            Needs: self.needs,
+            Plan: self.plan,
+            ContractWanted: self.contract,
+            StatusWanted: self.status,
+            VehicleEnds: self.ends,
+        }
+        work = table.get(type(fact))
+        if work is None or getattr(fact, "evse_id", 1) not in self._evses:
+            return False
+        work(fact)
+        return True

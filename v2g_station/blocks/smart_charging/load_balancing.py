@@ -1,0 +1,70 @@
+"""Power that keeps the load of a building between two thresholds, whether or not the CSMS can be reached (Q09)."""
+
+from collections.abc import Callable, Mapping
+
+from v2g_station.blocks.evse import Evse, Fact
+from v2g_station.blocks.smart_charging.local_control import LocalControl
+from v2g_station.blocks.smart_charging.smart_charging import SmartCharging
+from v2g_station.blocks.transactions.transactions import MeterSample
+from v2g_station.kernel.kernel import Kernel
+
+
+class UpstreamLoad(Fact, frozen=True, kw_only=True):
+    """What the meter at the grid connection shows, W; positive is drawn from the grid. The vehicles are part of it."""
+
+    power_w: float
+
+
+class LoadBalancing(LocalControl):
+    """Local load balancing at all EVSEs of a station whose profiles ask for it: they share the work."""
+
+    mode = "LocalLoadBalancing"
+
+    def __init__(
+        self,
+        kernel: Kernel,
+        evses: Mapping[int, Evse],
+        smart_charging: SmartCharging,
+        read: Callable[[int], MeterSample | None],
+    ) -> None:
+        super().__init__(kernel, evses, smart_charging)
+        self.read = read
+
+    def measured(self, fact: UpstreamLoad) -> None:
+        """Q09.FR.03, .04: what is over (or under) the threshold is parted among the vehicles."""
+        followers = [evse for evse in self._evses.values() if self.period(evse) is not None]
+        delta = self._delta(fact.power_w + sum(map(self._to_come, followers)))
+        for evse in followers:
+            self.want(evse, self._base(evse) + delta / len(followers))
+
+    def follow(self, evse: Evse) -> None:
+        """Stay within limits that have changed (Q09.FR.05)."""
+        if self.power(evse) is not None:
+            self.want(evse, self._base(evse))
+
+    def _delta(self, load_w: float) -> float:
+        """Return by how much the set point has to change."""
+        upper, lower, upper_offset, lower_offset = (
+            self._k.model.number(f"V2XChargingCtrlr.LocalLoadBalancing[{name}]")
+            for name in ("UpperThreshold", "LowerThreshold", "UpperOffset", "LowerOffset")
+        )
+        if load_w > upper:
+            return upper + upper_offset - load_w
+        return lower + lower_offset - load_w if load_w < lower else 0.0
+
+    def _base(self, evse: Evse) -> float:
+        """Return the set point that holds: what flows, while there is none yet."""
+        power = self.power(evse)
+        return power if power is not None else self._flowing(evse) or 0.0
+
+    def _to_come(self, evse: Evse) -> float:
+        """Return how much of the last set point the vehicle has yet to follow, W: asking twice for it would overshoot.
+
+        A vehicle that cannot follow makes up for nothing, so that the set point does not run away.
+        """
+        flowing, power = self._flowing(evse), self.power(evse)
+        return 0.0 if flowing is None or power is None else power - flowing
+
+    def _flowing(self, evse: Evse) -> float | None:
+        sample = self.read(evse.number)
+        return None if sample is None or sample.power_w is None else float(sample.power_w)

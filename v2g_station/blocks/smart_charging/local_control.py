@@ -1,0 +1,68 @@
+"""Power that the station works out for itself, from what is measured here (Q08, Q09)."""
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+from v2g.ocpp.messages.base import OperationMode
+from v2g.ocpp.messages.charging_profiles import ChargingSchedulePeriod
+from v2g_station.blocks.evse import Evse
+from v2g_station.blocks.smart_charging.smart_charging import SmartCharging
+from v2g_station.kernel.kernel import Command, Kernel
+
+
+class SetPower(Command, frozen=True, kw_only=True):
+    """Let this power flow now, W; discharging is negative. None leaves it to charging profiles again."""
+
+    evse_id: int
+    power_w: float | None
+
+
+class LocalControl:
+    """Base of what controls EVSEs in one operation mode."""
+
+    mode: ClassVar[OperationMode]
+
+    def __init__(self, kernel: Kernel, evses: Mapping[int, Evse], smart_charging: SmartCharging) -> None:
+        self._k = kernel
+        self._evses = evses
+        self._smart = smart_charging
+        self._power: dict[int, float] = {}
+
+    def changed(self) -> None:
+        """Charging profiles allow something else now."""
+        for evse in self._evses.values():
+            if self.period(evse) is None:
+                self.leave(evse)
+            else:
+                self.follow(evse)
+
+    def follow(self, evse: Evse) -> None:
+        """Work out anew what an EVSE in this mode does."""
+        raise NotImplementedError
+
+    def leave(self, evse: Evse) -> None:
+        """An EVSE is not in this mode, or no longer."""
+        if self._power.pop(evse.number, None) is not None:
+            self._k.do(SetPower(evse_id=evse.number, power_w=None))
+
+    def power(self, evse: Evse) -> float | None:
+        """Return the set point that holds at an EVSE."""
+        return self._power.get(evse.number)
+
+    def period(self, evse: Evse) -> ChargingSchedulePeriod | None:
+        """Return the period in force at an EVSE, if it is of this mode and energy may flow to somebody."""
+        period = self._smart.period_in_force(evse)
+        here = period is not None and period.operation_mode == self.mode
+        return period if here and evse.record is not None else None
+
+    def want(self, evse: Evse, wanted: float) -> None:
+        """Let power flow, within what everything else allows."""
+        layout = self._k.layout.evses[evse.number - 1]
+        allowed = self._smart.limits_of(evse)
+        most = layout.max_power_w if allowed.charge_w is None else min(layout.max_power_w, allowed.charge_w)
+        back = layout.max_discharge_w
+        least = back if allowed.discharge_w is None else min(back, allowed.discharge_w)
+        power = max(-float(least), min(float(most), wanted))
+        if self._power.get(evse.number) != power:
+            self._power[evse.number] = power
+            self._k.do(SetPower(evse_id=evse.number, power_w=power))

@@ -1,0 +1,65 @@
+"""Priority charging: a driver wants as much as there is, now (K21, K22)."""
+
+from collections.abc import Mapping
+
+from v2g.ocpp.messages.base import Message
+from v2g.ocpp.messages.smart_charging import (
+    NotifyPriorityChargingRequest,
+    UsePriorityChargingRequest,
+    UsePriorityChargingResponse,
+)
+from v2g_station.blocks.connection.outbox import Outbox
+from v2g_station.blocks.evse import Evse, Fact, Indicate
+from v2g_station.blocks.smart_charging import profiles
+from v2g_station.blocks.smart_charging.smart_charging import SmartCharging
+from v2g_station.blocks.transactions.sessions import Sessions
+from v2g_station.kernel.kernel import Handler, Kernel, because
+
+
+class PriorityWish(Fact, frozen=True, kw_only=True):
+    """A driver wants priority for his transaction, or no longer, by a button or at the display."""
+
+    evse_id: int
+    active: bool
+
+
+class PriorityCharging:
+    """Priority of one station's transactions."""
+
+    def __init__(
+        self,
+        kernel: Kernel,
+        evses: Mapping[int, Evse],
+        sessions: Sessions,
+        smart_charging: SmartCharging,
+        outbox: Outbox,
+    ) -> None:
+        self._k = kernel
+        self._evses = evses
+        self._sessions = sessions
+        self._smart = smart_charging
+        self._outbox = outbox
+        self.answers: dict[str, Handler] = {"UsePriorityCharging": self._use}
+
+    def _use(self, request: UsePriorityChargingRequest) -> Message:
+        """K21."""
+        evse = self._sessions.find(request.transaction_id)
+        if evse is None:
+            return UsePriorityChargingResponse(status="Rejected", status_info=because("TxNotFound"))
+        if request.activate and not profiles.has_priority(self._smart.installed, evse.number):
+            return UsePriorityChargingResponse(status="NoProfile", status_info=because("NotFound"))
+        self._set(request.transaction_id, active=request.activate)
+        return UsePriorityChargingResponse(status="Accepted")
+
+    def wish(self, fact: PriorityWish) -> None:
+        """K22."""
+        evse = self._evses[fact.evse_id]
+        if evse.record is None or (fact.active and not profiles.has_priority(self._smart.installed, evse.number)):
+            self._k.do(Indicate(evse_id=evse.number, word="no_priority_charging"))  # K22.FR.01
+            return
+        self._set(evse.record.transaction_id, active=fact.active)
+
+    def _set(self, transaction_id: str, *, active: bool) -> None:
+        """Tell of a change once it holds; what happens offline is told later (K21.FR.05, .08, K22.FR.03, .05)."""
+        if self._smart.where.set_priority(transaction_id, active=active):
+            self._outbox.add(NotifyPriorityChargingRequest(transaction_id=transaction_id, activated=active))

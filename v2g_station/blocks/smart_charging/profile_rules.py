@@ -1,0 +1,267 @@
+"""Which charging profiles a station takes (K01, K28, Q01 to Q10), and which of them a request means (K09, K10)."""
+
+from collections.abc import Collection, Iterable
+from typing import Final
+
+import msgspec
+
+from v2g.errors import RefusedError
+from v2g.ocpp.messages.base import OperationMode, StatusInfo
+from v2g.ocpp.messages.charging_profiles import (
+    ChargingProfile,
+    ChargingProfilePurpose,
+    ChargingRateUnit,
+    ChargingSchedule,
+    ChargingSchedulePeriod,
+)
+from v2g.ocpp.messages.smart_charging import ChargingProfileCriterion, ClearChargingProfile
+from v2g.ocpp.routes import Version
+from v2g.translate.csms_prices import told_prices
+from v2g_station.blocks.smart_charging.profile_times import Installed, OpenTransaction, at, window
+from v2g_station.kernel.local_time import naive
+
+MAX_STACK_LEVEL: Final = 99
+MAX_PROFILES: Final = 100
+
+MODES: Final[tuple[OperationMode, ...]] = (
+    "Idle",
+    "ChargingOnly",
+    "CentralSetpoint",
+    "CentralFrequency",
+    "ExternalSetpoint",
+    "ExternalLimits",
+)
+"""Operation modes of OCPP 2.1 that every station follows; control by what is measured locally needs hardware."""
+
+FOREIGN: Final[tuple[ChargingProfilePurpose, ...]] = ("ChargingStationExternalConstraints", "LocalGeneration")
+"""Purposes that are not the CSMS's to clear (K10.FR.08, .09)."""
+
+_MODES_OF: Final[dict[ChargingProfilePurpose, frozenset[OperationMode]]] = {
+    "PriorityCharging": frozenset({"ChargingOnly"}),  # K01.FR.111
+    "ChargingStationMaxProfile": frozenset({"ChargingOnly"}),
+    "LocalGeneration": frozenset({"ChargingOnly", "ExternalLimits"}),  # K01.FR.113
+}
+
+_PHASES_APART: Final = (
+    "limit_l2", "limit_l3", "discharge_limit_l2", "discharge_limit_l3",
+    "setpoint_l2", "setpoint_l3", "setpoint_reactive_l2", "setpoint_reactive_l3",
+)  # fmt: skip
+
+
+class Abilities(msgspec.Struct, frozen=True, kw_only=True):
+    """What a station can do with profiles, and what it holds."""
+
+    evses: int
+    """How many there are."""
+    modes: Collection[OperationMode] = MODES
+    units: tuple[ChargingRateUnit, ...] = ("W",)
+    direct_current: Collection[int] = ()
+    """EVSEs that have no current per phase."""
+    thresholds: bool = True
+    """Whether thresholds and offsets of local load balancing are set (Q09.FR.02)."""
+    foreign_id: int | None = None
+    """The greatest id that profiles of external systems can have, if the CSMS set one (MaxExternalConstraintsId)."""
+
+
+def refuse(
+    profile: ChargingProfile,
+    evse_id: int,
+    *,
+    version: Version,
+    able: Abilities,
+    installed: Iterable[Installed],
+    transactions: Iterable[OpenTransaction],
+) -> StatusInfo | None:
+    """Return why a profile is not acceptable, or None. Raises OcppError when a time in it is none."""
+    installed = list(installed)
+    if not 0 <= evse_id <= able.evses:
+        return _because("UnknownEvse", f"there are {able.evses} EVSEs")
+    if profile.charging_profile_purpose == "ChargingStationExternalConstraints":
+        return _because("InvalidProfile", "external constraints do not come from the CSMS (K01.FR.22)")
+    if any(each.profile.id == profile.id and each.source != "CSO" for each in installed):
+        return _because("InvalidProfileId", "this is a profile of an external system (K01.FR.05)")
+    if version == "2.1" and able.foreign_id is not None and profile.id <= able.foreign_id:
+        return _because("InvalidProfileId", f"ids begin above {able.foreign_id} (K01.FR.81)")
+    if not 0 <= profile.stack_level <= MAX_STACK_LEVEL:
+        return _because("InvalidStackLevel", f"at most {MAX_STACK_LEVEL}")
+    window(profile)
+    return (
+        _refuse_unsupported(profile)
+        or _refuse_target(profile, evse_id, transactions)
+        or next(filter(None, (_refuse_schedule(profile, s, evse_id, able) for s in profile.charging_schedule)), None)
+        or (_refuse_modes(profile, able) if version == "2.1" else None)
+        or _refuse_duplicate(profile, evse_id, installed)
+    )
+
+
+def replace(installed: Iterable[Installed], new: Installed) -> tuple[Installed, ...]:
+    """Return the profiles with `new` in place of the one with its id (K01.FR.05)."""
+    return (*(old for old in installed if old.profile.id != new.profile.id), new)
+
+
+def matches_clearing(item: Installed, profile_id: int | None, criteria: ClearChargingProfile | None) -> bool:
+    """Return whether ClearChargingProfile means a profile: by its id, or by all criteria that are given (K10)."""
+    if item.profile.charging_profile_purpose in FOREIGN:
+        return False
+    if profile_id is not None:
+        return item.profile.id == profile_id
+    return criteria is None or (
+        criteria.evse_id in (None, item.evse_id)
+        and criteria.charging_profile_purpose in (None, item.profile.charging_profile_purpose)
+        and criteria.stack_level in (None, item.profile.stack_level)
+    )
+
+
+def matches_report(item: Installed, evse_id: int | None, criterion: ChargingProfileCriterion) -> bool:
+    """Return whether GetChargingProfiles asks for a profile (K09)."""
+    if evse_id is not None and item.evse_id != evse_id:
+        return False
+    if criterion.charging_profile_id:
+        return item.profile.id in criterion.charging_profile_id
+    return (
+        criterion.charging_profile_purpose in (None, item.profile.charging_profile_purpose)
+        and criterion.stack_level in (None, item.profile.stack_level)
+        and (not criterion.charging_limit_source or item.source in criterion.charging_limit_source)
+    )
+
+
+def _because(code: str, text: str) -> StatusInfo:
+    return StatusInfo(reason_code=code, additional_info=text)
+
+
+def _refuse_unsupported(profile: ChargingProfile) -> StatusInfo | None:
+    """Refuse fields where they mean nothing."""
+    kind, purpose = profile.charging_profile_kind, profile.charging_profile_purpose
+    if kind != "Dynamic" and (profile.dyn_update_interval or profile.dyn_update_time):
+        return _because("InvalidProfile", "only Dynamic profiles are updated (K01.FR.122, K28.FR.04)")
+    if profile.dyn_update_time:
+        at(profile.dyn_update_time)
+    for schedule in profile.charging_schedule:
+        if schedule.randomized_delay and purpose not in ("TxProfile", "TxDefaultProfile"):
+            return _because("InvalidSchedule", "randomizedDelay is for Tx(Default)Profiles (K01.FR.95)")
+        if purpose == "PriorityCharging" and schedule.duration is not None:
+            return _because("InvalidSchedule", "PriorityCharging has no duration (K01.FR.70)")
+        for period in schedule.charging_schedule_period:
+            if period.evse_sleep and period.operation_mode != "Idle":
+                return _because("InvalidSchedule", "only an idle EVSE may sleep (K01.FR.126)")
+            if any(getattr(period, name) is not None for name in _PHASES_APART):
+                return _because("PhaseConflict", "vehicles here have no limits of single phases (K01.FR.144, V2X.10)")
+    return None
+
+
+def _refuse_target(
+    profile: ChargingProfile, evse_id: int, transactions: Iterable[OpenTransaction]
+) -> StatusInfo | None:
+    match profile.charging_profile_purpose:
+        case "TxProfile":
+            if evse_id == 0:
+                return _because("InvalidValue", "a TxProfile belongs to an EVSE (K01.FR.16)")
+            if profile.transaction_id is None:
+                return _because("MissingParam", "a TxProfile names its transaction (K01.FR.03)")
+            if not any(t.transaction_id == profile.transaction_id and t.evse_id == evse_id for t in transactions):
+                return _because("TxNotFound", "no such transaction on this EVSE (K01.FR.09, K01.FR.33)")
+        case "ChargingStationMaxProfile":
+            if evse_id != 0:
+                return _because("InvalidValue", "a ChargingStationMaxProfile belongs to EVSE 0")
+            if profile.charging_profile_kind == "Relative":
+                return _because("InvalidProfile", "a ChargingStationMaxProfile is not Relative (K01.FR.38)")
+    return None
+
+
+def _refuse_schedule(
+    profile: ChargingProfile, schedule: ChargingSchedule, evse_id: int, able: Abilities
+) -> StatusInfo | None:
+    kind = profile.charging_profile_kind
+    starts = [period.start_period for period in schedule.charging_schedule_period]
+    if schedule.start_schedule is not None:
+        (naive if schedule.use_local_time else at)(schedule.start_schedule)
+    try:
+        told_prices(schedule, 0)
+    except RefusedError as error:
+        return _because("InvalidSchedule", str(error))
+    unit = schedule.charging_rate_unit
+    if unit not in able.units or (unit == "A" and evse_id in able.direct_current):
+        return _because("UnsupportedRateUnit", f"{unit} is not supported here (K01.FR.26)")
+    if kind in ("Absolute", "Recurring") and schedule.start_schedule is None:
+        return _because("InvalidSchedule", f"{kind} needs startSchedule (K01.FR.40)")
+    if kind == "Relative" and schedule.start_schedule is not None:
+        return _because("InvalidSchedule", "Relative has no startSchedule (K01.FR.41)")
+    if kind == "Recurring" and profile.recurrency_kind is None:
+        return _because("InvalidProfile", "Recurring needs recurrencyKind")
+    if starts[0] != 0 or starts != sorted(set(starts)):
+        return _because("InvalidSchedule", "periods begin at 0 and ascend (K01.FR.31, K01.FR.35)")
+    if kind == "Dynamic" and (len(starts) > 1 or len(profile.charging_schedule) > 1):
+        return _because("InvalidSchedule", "Dynamic has one period (K28.FR.01)")
+    return None
+
+
+def _refuse_modes(profile: ChargingProfile, able: Abilities) -> StatusInfo | None:
+    """Judge periods of OCPP 2.1 by their operation mode."""
+    purpose = profile.charging_profile_purpose
+    modes = _MODES_OF.get(purpose)
+    for schedule in profile.charging_schedule:
+        for period in schedule.charging_schedule_period:
+            if modes is not None and (period.operation_mode or "ChargingOnly") not in modes:
+                return _because("InvalidOperationMode", f"not in a {purpose} profile (K01.FR.114)")
+            refused = _refuse_mode(period, able)
+            if refused is None and period.operation_mode == "LocalFrequency" and schedule.charging_rate_unit != "W":
+                refused = _because("InvalidSchedule", "frequency curves are in W (Q08.FR.05)")
+            if refused is not None:
+                text = f"{refused.additional_info}; schedule {schedule.id}, startPeriod {period.start_period}"
+                return _because(refused.reason_code, text)
+    return None
+
+
+def _refuse_mode(period: ChargingSchedulePeriod, able: Abilities) -> StatusInfo | None:
+    mode = period.operation_mode or "ChargingOnly"
+    limited = period.limit is not None or period.discharge_limit is not None
+    if mode not in able.modes:
+        code = "UnsupportedParam" if mode == "LocalLoadBalancing" else "InvalidOperationMode"  # Q09.FR.01, K01.FR.115
+        return _because(code, f"operation mode {mode} is not supported")
+    if mode == "LocalFrequency":
+        if limited or period.setpoint is not None or period.setpoint_reactive is not None:
+            return _because("InvalidSchedule", "LocalFrequency has neither limits nor set points (Q08.FR.04)")
+        if len(period.v2x_freq_watt_curve) < 2 or period.v2x_baseline is None:
+            return _because("NoFreqWattCurve", "LocalFrequency needs v2xBaseline and v2xFreqWattCurve (Q08.FR.03)")
+    if mode == "LocalLoadBalancing" and not able.thresholds:
+        return _because("MissingDevModelInfo", "LocalLoadBalancing needs its thresholds and offsets (Q09.FR.02)")
+    if mode == "Idle" and (limited or period.setpoint is not None or period.setpoint_reactive is not None):
+        return _because("InvalidSchedule", "Idle has neither limits nor set point (Q10.FR.02)")
+    if mode == "ChargingOnly" and (period.discharge_limit is not None or period.setpoint is not None):
+        return _because("InvalidSchedule", "ChargingOnly has neither dischargeLimit nor setpoint (Q02.FR.02)")
+    if mode == "ChargingOnly" and period.limit is None:
+        return _because("InvalidSchedule", "ChargingOnly needs a limit")
+    if mode in ("CentralSetpoint", "CentralFrequency") and period.setpoint is None:
+        return _because("InvalidSchedule", f"{mode} needs a setpoint")
+    return _refuse_range(period)
+
+
+def _refuse_range(period: ChargingSchedulePeriod) -> StatusInfo | None:
+    """Refuse a set point outside of its own limits (V2X.05)."""
+    wish, most, least = period.setpoint, period.limit, period.discharge_limit
+    if wish is not None and ((most is not None and wish > most) or (least is not None and wish < least)):
+        return _because("InvalidSchedule", "the setpoint is not between dischargeLimit and limit (V2X.05)")
+    return None
+
+
+def _refuse_duplicate(profile: ChargingProfile, evse_id: int, installed: list[Installed]) -> StatusInfo | None:
+    """Refuse a second profile of the same purpose, level and place (K01.FR.06, .39, .52, .53)."""
+    others = [item for item in installed if item.profile.id != profile.id and item.source == "CSO"]
+    if len(others) >= MAX_PROFILES:
+        return _because("TooManyElements", f"at most {MAX_PROFILES} profiles")
+    for other in others:
+        same_place = other.evse_id == evse_id or 0 in (other.evse_id, evse_id)
+        if (
+            same_place
+            and not other.ended
+            and other.profile.charging_profile_purpose == profile.charging_profile_purpose
+            and other.profile.stack_level == profile.stack_level
+            and other.profile.transaction_id == profile.transaction_id
+            and _overlap(window(other.profile), window(profile))
+        ):
+            return _because("DuplicateProfile", f"profile {other.profile.id} has this purpose and stack level")
+    return None
+
+
+def _overlap(one: tuple[float, float], two: tuple[float, float]) -> bool:
+    return one[0] < two[1] and two[0] < one[1]

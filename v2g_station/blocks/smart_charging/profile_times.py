@@ -1,0 +1,185 @@
+"""When a charging profile holds, and which of its periods (functional blocks K and Q): validity, kinds, local time,
+random delays, time spent offline."""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from types import MappingProxyType
+from typing import Final
+
+import msgspec
+
+from v2g.ocpp.messages.charging_profiles import ChargingProfile, ChargingSchedule, ChargingSchedulePeriod
+from v2g.ocpp.routes import Version
+from v2g.ocpp.times import parse_time
+from v2g_station.kernel.local_time import ZULU, LocalTime, naive
+
+_RECURRENCE: Final[Mapping[str, int]] = MappingProxyType({"Daily": 86_400_000, "Weekly": 7 * 86_400_000})
+_FOR_EVER: Final = float("inf")
+
+
+class Installed(msgspec.Struct, frozen=True):
+    """A profile as it was set: on which EVSE (0 is the station) and by which version of OCPP."""
+
+    evse_id: int
+    profile: ChargingProfile
+    version: Version
+    source: str = "CSO"
+    """Who set it, in OCPP's words."""
+    ended: bool = False
+    """Whether it was offline for too long and is not to come back (invalidAfterOfflineDuration)."""
+
+
+class OpenTransaction(msgspec.Struct, frozen=True):
+    """What profiles need to know about a transaction."""
+
+    transaction_id: str
+    evse_id: int
+    started_ms: int
+    priority: bool = False
+    """Whether it charges with priority (K21, K22)."""
+    soc: int | None = None
+    """The vehicle's state of charge, percent, as far as it is known."""
+
+
+class Around(msgspec.Struct, frozen=True, kw_only=True):
+    """Where profiles are looked at: an EVSE with its transaction, and what else they depend on."""
+
+    evse_id: int
+    transaction: OpenTransaction | None = None
+    sharers: int = 1
+    """How many transactions run: what is set for the whole station is for all of them together."""
+    offline_since_ms: int | None = None
+    """Since when the CSMS cannot be reached."""
+    local: LocalTime = ZULU
+    volts: float = 230.0
+    """Between phase and neutral: what a limit in A is converted with."""
+    phases: int = 3
+    """On how many the EVSE draws."""
+    csms_first: bool = False
+    """Whether a set point of the CSMS goes before one of an external system (SetpointPriority)."""
+
+
+@lru_cache(maxsize=1024)
+def at(text: str) -> int:
+    """Return a time in ms; the same ones are looked at over and over. Raises OcppError."""
+    return parse_time(text)
+
+
+def window(profile: ChargingProfile) -> tuple[float, float]:
+    """Return the validity in ms, open ends infinite (K01.FR.10, .36, .37)."""
+    start = at(profile.valid_from) if profile.valid_from else -_FOR_EVER
+    return start, at(profile.valid_to) if profile.valid_to else _FOR_EVER
+
+
+def offline_end(item: Installed, around: Around) -> int | None:
+    """Return when a profile loses its validity for want of the CSMS, if it does (K01.FR.101, .103)."""
+    longest = item.profile.max_offline_duration
+    return None if longest is None or around.offline_since_ms is None else around.offline_since_ms + longest * 1000
+
+
+def period_at(item: Installed, utc_ms: int, around: Around) -> ChargingSchedulePeriod | None:
+    """Return the period of a profile that is in force, if it covers the time (K01.FR.11, .12, .30, .36, .37)."""
+    start, end = window(item.profile)
+    limit = offline_end(item, around)
+    if item.ended or not start <= utc_ms < end or (limit is not None and utc_ms >= limit):
+        return None
+    schedule, since = item.profile.charging_schedule[0], _since(item.profile, utc_ms, around)
+    if since is None or since < 0:
+        return None
+    if schedule.duration is not None and since >= schedule.duration * 1000:
+        return None
+    starts = _starts(item.profile, around.transaction)
+    # what would begin after its successor never does (K01.FR.97): the last one that has begun holds
+    begun = [p for p, begin in zip(schedule.charging_schedule_period, starts, strict=True) if begin <= since]
+    return begun[-1] if begun else None
+
+
+def begun_ms(item: Installed, utc_ms: int, around: Around) -> int:
+    """Return when the schedule that concerns a time began."""
+    return utc_ms - (_since(item.profile, utc_ms, around) or 0)
+
+
+def edges(item: Installed, utc_ms: int, around: Around) -> Iterable[int]:
+    """Return times at which a profile's word may change."""
+    profile, schedule = item.profile, item.profile.charging_schedule[0]
+    yield from (int(edge) for edge in window(profile) if abs(edge) != _FOR_EVER)
+    limit = offline_end(item, around)
+    if limit is not None:
+        yield limit
+    since = _since(profile, utc_ms, around)
+    if since is None:
+        return
+    origin = utc_ms - since
+    marks = _starts(profile, around.transaction)
+    if schedule.duration is not None:
+        marks = (*marks, schedule.duration * 1000)
+    if profile.charging_profile_kind == "Recurring":
+        marks = (*marks, _RECURRENCE[profile.recurrency_kind or "Daily"])
+    yield from (origin + mark for mark in marks)
+    if _is_local(profile):
+        again = around.local.look_again_ms(utc_ms)
+        if again is not None:
+            yield again
+
+
+def is_over(item: Installed, utc_ms: int, around: Around) -> bool:
+    """Return whether a profile has held and does not any longer, unless something is heard of the CSMS."""
+    limit = offline_end(item, around)
+    if item.ended or utc_ms >= window(item.profile)[1] or (limit is not None and utc_ms >= limit):
+        return True
+    since, duration = _since(item.profile, utc_ms, around), item.profile.charging_schedule[0].duration
+    recurring = item.profile.charging_profile_kind == "Recurring"
+    return since is not None and duration is not None and not recurring and since >= duration * 1000
+
+
+def _is_local(profile: ChargingProfile) -> bool:
+    schedule = profile.charging_schedule[0]
+    return bool(schedule.use_local_time) and schedule.start_schedule is not None
+
+
+def _since(profile: ChargingProfile, utc_ms: int, around: Around) -> int | None:
+    """Return how long (ms) the schedule that concerns `utc_ms` has run, None when it has no beginning.
+
+    With useLocalTime that is counted on a wall clock, so that it skips or repeats what daylight saving time does
+    (K01.FR.90, .91).
+    """
+    schedule = profile.charging_schedule[0]
+    match profile.charging_profile_kind:
+        case "Relative":
+            return utc_ms - around.transaction.started_ms if around.transaction else None
+        case "Dynamic":  # counts from its last update (K28.FR.13, K29.FR.07, Q05.FR.07)
+            return utc_ms - at(profile.dyn_update_time) if profile.dyn_update_time else utc_ms
+        case kind:
+            text = schedule.start_schedule or ""
+            ahead = around.local.offset_ms(utc_ms) if _is_local(profile) else 0
+            since = utc_ms + ahead - (naive if _is_local(profile) else at)(text)
+            if kind == "Recurring" and since >= 0:  # K01.FR.40: not before it starts
+                since %= _RECURRENCE[profile.recurrency_kind or "Daily"]
+            return since
+
+
+def _starts(profile: ChargingProfile, transaction: OpenTransaction | None) -> tuple[int, ...]:
+    """Return when periods begin, ms after the schedule, each but the first after its own delay (K01.FR.92, .94)."""
+    schedule = profile.charging_schedule[0]
+    if not schedule.randomized_delay or transaction is None:  # K08.FR.06
+        return _plain(schedule)
+    most, name = schedule.randomized_delay, transaction.transaction_id
+    return tuple(
+        start + (delay_s(name, profile.id, number, most) * 1000 if start else 0)
+        for number, start in enumerate(_plain(schedule))
+    )
+
+
+def _plain(schedule: ChargingSchedule) -> tuple[int, ...]:
+    return tuple(period.start_period * 1000 for period in schedule.charging_schedule_period)
+
+
+@lru_cache(maxsize=4096)
+def delay_s(transaction_id: str, profile_id: int, number: int, most: int) -> int:
+    """Return the delay (s) of a period, 0 to `most`, the same for a whole transaction (K01.FR.93).
+
+    It is drawn from the transaction's identifier, which is random: it need not be kept over a restart.
+    """
+    drawn = hashlib.sha256(f"{transaction_id}/{profile_id}/{number}".encode()).digest()
+    return int.from_bytes(drawn[:8], "big") % (most + 1)

@@ -1,0 +1,335 @@
+"""What charging profiles allow at a time, on an EVSE and of a whole station (functional blocks K and Q).
+
+Profiles of one purpose are ordered by stack level. Purposes are then combined by the smallest limit, where a TxProfile
+stands in for the TxDefaultProfile, and PriorityCharging for both; what is generated locally comes on top. Limits in A
+become W at once, by the EVSE's voltage and phases.
+"""
+
+from collections.abc import Iterable
+from typing import Final
+
+import msgspec
+
+from v2g.ocpp.messages.base import OperationMode
+from v2g.ocpp.messages.charging_profiles import ChargingProfilePurpose, ChargingRateUnit, ChargingSchedulePeriod
+from v2g.ocpp.messages.smart_charging import CompositeSchedule
+from v2g.ocpp.routes import Version
+from v2g.ocpp.times import format_time
+from v2g.translate.csms_prices import Told, told_prices
+from v2g_station.blocks.smart_charging.profile_times import (
+    Around,
+    Installed,
+    OpenTransaction,
+    begun_ms,
+    edges,
+    is_over,
+    offline_end,
+    period_at,
+)
+
+MAX_PERIODS: Final = 1024
+DAY_MS: Final = 86_400_000
+__all__ = [
+    "Allowance", "Around", "Installed", "Later", "OpenTransaction", "allowance", "composite", "foreseen", "offline_end",
+]  # fmt: skip
+
+
+class Later(msgspec.Struct, frozen=True):
+    """What profiles will allow, and wish, from a time on, W as in Allowance."""
+
+    from_ms: int
+    charge_w: float | None
+    discharge_w: float | None
+    setpoint_w: float | None = None
+    export_w: float | None = None
+
+
+class Allowance(msgspec.Struct, frozen=True, kw_only=True):
+    """What profiles allow: W of charge and of discharge (both positive, None for no word on it), a set point
+    (signed W) and the mode. `until_ms` is when this may change without a new profile, None for never."""
+
+    charge_w: float | None = None
+    discharge_w: float | None = None
+    setpoint_w: float | None = None
+    operation_mode: OperationMode | None = None
+    asleep: bool = False
+    """Whether the EVSE's electronics may be turned off (Q10)."""
+    export_w: float | None = None
+    """How much the CSMS lets flow back, W, by the first profile that tells a limit of discharge, also where another
+    one leads by a set point, which may tell none (Q03.FR.02); None where no profile tells one."""
+    until_ms: int | None = None
+    later: tuple[Later, ...] = ()
+    """How it goes on, as far as it was asked for."""
+
+
+_LEADING: Final[tuple[ChargingProfilePurpose, ...]] = ("TxProfile", "TxDefaultProfile")
+"""Purposes that lead an EVSE, first to last."""
+
+Found = tuple[ChargingSchedulePeriod, Installed]
+
+
+def allowance(installed: Iterable[Installed], utc_ms: int, around: Around) -> Allowance:
+    """Return what all profiles together allow on an EVSE at a time (K08.FR.04, .08)."""
+    installed = list(installed)
+    leader = _leader(installed, utc_ms, around)
+    own = _limits(leader, around) if leader else _without(installed, utc_ms, around)
+    external = _shared(installed, "ChargingStationExternalConstraints", utc_ms, around)  # K11.FR.01, K12.FR.01
+    chosen = [own, *_shared(installed, "ChargingStationMaxProfile", utc_ms, around), *external]
+    charge_w = min((a.charge_w for a in chosen if a.charge_w is not None), default=None)
+    discharge_w = min((a.discharge_w for a in chosen if a.discharge_w is not None), default=None)
+    if charge_w is not None:  # K08.FR.04, K27
+        charge_w += sum(each.charge_w or 0 for each in _shared(installed, "LocalGeneration", utc_ms, around))
+    wisher = _wisher(own, external, around)
+    changes = (edge for item in installed for edge in edges(item, utc_ms, around))
+    return Allowance(
+        charge_w=charge_w,
+        discharge_w=discharge_w,
+        setpoint_w=_within(wisher.setpoint_w, charge_w, discharge_w),
+        operation_mode=wisher.operation_mode or own.operation_mode,
+        asleep=own.asleep,
+        export_w=_export(installed, utc_ms, around),
+        until_ms=min((edge for edge in changes if edge > utc_ms), default=None),
+    )
+
+
+def foreseen(installed: Iterable[Installed], utc_ms: int, around: Around) -> Allowance:
+    """Return what all profiles together allow on an EVSE at a time, and how that goes on for a day."""
+    installed = list(installed)
+    now = last = found = allowance(installed, utc_ms, around)
+    later: list[Later] = []
+    while found.until_ms is not None and found.until_ms < utc_ms + DAY_MS and len(later) < MAX_PERIODS:
+        since = found.until_ms
+        found = allowance(installed, since, around)
+        if _values(found) != _values(last):
+            later.append(Later(since, *_values(found)))
+            last = found
+    return msgspec.structs.replace(now, later=tuple(later))
+
+
+def composite(
+    installed: Iterable[Installed],
+    utc_ms: int,
+    duration_s: int,
+    around: Around,
+    *,
+    max_w: int,
+    version: Version = "2.0.1",
+    unit: ChargingRateUnit = "W",
+) -> CompositeSchedule:
+    """Return the limits over the next `duration_s` (K08); `max_w` where no profile limits. OCPP 2.1 also has set
+    points and limits of discharge, where profiles have them."""
+    installed = list(installed)
+    periods: list[ChargingSchedulePeriod] = []
+    at, end = utc_ms, utc_ms + duration_s * 1000
+    per_unit = 1.0 if unit == "W" else around.volts * around.phases
+    while len(periods) < MAX_PERIODS:
+        now = allowance(installed, at, around)
+        period = _composed(now, (at - utc_ms) // 1000, max_w, per_unit, version)
+        if periods and periods[-1].start_period == period.start_period:
+            periods.pop()  # two changes within a second: the schedule knows seconds, the last one holds
+        if not periods or msgspec.structs.replace(periods[-1], start_period=period.start_period) != period:
+            periods.append(period)
+        if now.until_ms is None or now.until_ms >= end:
+            break
+        at = now.until_ms
+    return CompositeSchedule(
+        evse_id=around.evse_id,
+        duration=duration_s,
+        schedule_start=format_time(utc_ms),
+        charging_rate_unit=unit,
+        charging_schedule_period=tuple(periods),
+    )
+
+
+def _composed(now: Allowance, start_s: int, max_w: int, per_unit: float, version: Version) -> ChargingSchedulePeriod:
+    """Return a period of a composite schedule."""
+    limit = min(max_w, now.charge_w if now.charge_w is not None else max_w) / per_unit
+    period = ChargingSchedulePeriod(start_period=start_s, limit=limit)
+    if version == "2.0.1":
+        return period
+    return msgspec.structs.replace(
+        period,
+        discharge_limit=-now.discharge_w / per_unit if now.discharge_w else None,
+        setpoint=None if now.setpoint_w is None else now.setpoint_w / per_unit,
+        operation_mode=now.operation_mode,
+    )
+
+
+def in_force(installed: Iterable[Installed], utc_ms: int, around: Around) -> ChargingSchedulePeriod | None:
+    """Return the period that leads an EVSE."""
+    found = _leader(list(installed), utc_ms, around)
+    return found[0] if found else None
+
+
+def leading(installed: Iterable[Installed], utc_ms: int, around: Around) -> Installed | None:
+    """Return the profile that leads an EVSE."""
+    found = _leader(list(installed), utc_ms, around)
+    return found[1] if found else None
+
+
+def prices(installed: Iterable[Installed], utc_ms: int, around: Around) -> Told | None:
+    """Return what profiles say of prices on an EVSE: the first with a price schedule, in the order in which they lead.
+
+    One that leads by its limits need not have prices: those of the transaction's other profiles hold on.
+    """
+    installed = list(installed)
+    for purpose in _LEADING:
+        for item in _ordered(installed, purpose, around):
+            if period_at(item, utc_ms, around) is not None:
+                found = told_prices(item.profile.charging_schedule[0], begun_ms(item, utc_ms, around))
+                if found is not None:
+                    return found
+    return None
+
+
+def has_priority(installed: Iterable[Installed], evse_id: int) -> bool:
+    """Return whether there is a PriorityCharging profile for an EVSE (K21.FR.01, .03)."""
+    return any(
+        item.profile.charging_profile_purpose == "PriorityCharging" and item.evse_id in (0, evse_id)
+        for item in installed
+    )
+
+
+def _leader(installed: list[Installed], utc_ms: int, around: Around) -> Found | None:
+    """Return the period that leads: PriorityCharging if that was asked for, else TxProfile, else TxDefaultProfile."""
+    order = _LEADING
+    if around.transaction is not None and around.transaction.priority:
+        order = ("PriorityCharging", *order)  # K21.FR.04, K22.FR.02
+    return next(filter(None, (_best(installed, purpose, utc_ms, around) for purpose in order)), None)
+
+
+def _best(installed: list[Installed], purpose: ChargingProfilePurpose, utc_ms: int, around: Around) -> Found | None:
+    """Return the period in force of the highest stack level that has one (K01.FR.17)."""
+    for item in _ordered(installed, purpose, around):
+        period = period_at(item, utc_ms, around)
+        if period is not None:
+            return period, item
+    return None
+
+
+def _ordered(installed: list[Installed], purpose: ChargingProfilePurpose, around: Around) -> list[Installed]:
+    """Return the profiles of a purpose that concern a place, highest stack level first."""
+    candidates = [item for item in installed if _concerns(item, purpose, around)]
+    return sorted(candidates, key=lambda item: -item.profile.stack_level)
+
+
+def _concerns(item: Installed, purpose: ChargingProfilePurpose, around: Around) -> bool:
+    """Return whether a profile is of a purpose, and for this EVSE and transaction."""
+    if item.profile.charging_profile_purpose != purpose or item.evse_id not in (0, around.evse_id):
+        return False
+    transaction = around.transaction
+    return purpose != "TxProfile" or (
+        transaction is not None and item.profile.transaction_id == transaction.transaction_id
+    )
+
+
+def _shared(
+    installed: list[Installed], purpose: ChargingProfilePurpose, utc_ms: int, around: Around
+) -> list[Allowance]:
+    """Return what the profiles in force of a purpose allow, those of an EVSE first: a part of it where one is for the
+    whole station. Each external system has a say of its own, for an EVSE and for the station."""
+    voices: dict[tuple[str, int], list[Installed]] = {}
+    for item in sorted(installed, key=lambda item: -item.evse_id):
+        if item.profile.charging_profile_purpose == purpose:
+            place = 0 if item.source == "CSO" else item.evse_id
+            voices.setdefault((item.source, place), []).append(item)
+    found = []
+    for items in voices.values():
+        best = _best(items, purpose, utc_ms, around)
+        if best is not None:
+            whole = _limits(best, around)
+            found.append(whole if best[1].evse_id or around.sharers == 1 else _part(whole, around.sharers))
+    return found
+
+
+def _part(whole: Allowance, sharers: int) -> Allowance:
+    """Return an equal part."""
+
+    def part(watts: float | None) -> float | None:
+        return None if watts is None else watts / sharers
+
+    return msgspec.structs.replace(
+        whole, charge_w=part(whole.charge_w), discharge_w=part(whole.discharge_w), setpoint_w=part(whole.setpoint_w)
+    )
+
+
+def _without(installed: list[Installed], utc_ms: int, around: Around) -> Allowance:
+    """Return what is allowed where nothing leads: everything, but once a profile for both directions is over without
+    another to fall back to, only charging (Q11)."""
+    over = (
+        item
+        for purpose in ("TxProfile", "TxDefaultProfile")
+        for item in installed
+        if _concerns(item, purpose, around) and _goes_both_ways(item) and is_over(item, utc_ms, around)
+    )
+    return Allowance(discharge_w=0, operation_mode="ChargingOnly") if any(over) else Allowance()
+
+
+def _goes_both_ways(item: Installed) -> bool:
+    periods = (period for schedule in item.profile.charging_schedule for period in schedule.charging_schedule_period)
+    return item.version == "2.1" and any((p.operation_mode or "ChargingOnly") != "ChargingOnly" for p in periods)
+
+
+def _wisher(own: Allowance, external: list[Allowance], around: Around) -> Allowance:
+    """Return whose set point counts where several have one (Q06.FR.20 to .22)."""
+    others = [each for each in external if each.setpoint_w is not None]
+    if own.operation_mode == "Idle" or not others:
+        return own
+    return own if around.csms_first and own.setpoint_w is not None else others[0]
+
+
+def _limits(found: Found, around: Around) -> Allowance:
+    """Return what a period says. OCPP 2.0.1 is silent on discharge; in 2.1 a missing mode means ChargingOnly."""
+    period, item = found
+    mode = period.operation_mode or ("ChargingOnly" if item.version == "2.1" else None)
+    if mode == "Idle":
+        asleep = bool(period.evse_sleep)
+        return Allowance(charge_w=0, discharge_w=0, setpoint_w=0, operation_mode=mode, asleep=asleep)
+    unit = _per_unit(found, around)
+    charge = None if period.limit is None else max(0.0, period.limit) * unit
+    beyond = item.profile.charging_schedule[0].limit_at_soc
+    soc = around.transaction.soc if around.transaction is not None else None
+    if beyond is not None and soc is not None and soc >= beyond.soc:  # K01.FR.100; a set point is within limits
+        charge = beyond.limit * unit if charge is None else min(charge, beyond.limit * unit)
+    discharge = None if period.discharge_limit is None else abs(period.discharge_limit) * unit
+    setpoint = None if period.setpoint is None else period.setpoint * unit
+    match item.profile.charging_profile_purpose:
+        case "ChargingStationExternalConstraints":
+            told = mode if setpoint is not None else None
+            return Allowance(charge_w=charge, discharge_w=discharge, setpoint_w=setpoint, operation_mode=told)
+        case "ChargingStationMaxProfile" | "LocalGeneration":
+            return Allowance(charge_w=charge, discharge_w=discharge)
+    if mode == "ChargingOnly":
+        discharge = 0
+    return Allowance(charge_w=charge, discharge_w=discharge, setpoint_w=setpoint, operation_mode=mode)
+
+
+def _per_unit(found: Found, around: Around) -> float:
+    """Return how many W one of the schedule's unit is (K01.FR.45, .49 to .51): A are of each phase."""
+    period, item = found
+    if item.profile.charging_schedule[0].charging_rate_unit == "W":
+        return 1.0
+    return around.volts * min(period.number_phases or 3, around.phases)
+
+
+def _within(wish: float | None, charge_w: float | None, discharge_w: float | None) -> float | None:
+    """Return a set point within the limits (V2X.03, V2X.04)."""
+    if wish is None:
+        return None
+    if charge_w is not None:
+        wish = min(wish, charge_w)
+    return wish if discharge_w is None else max(wish, -discharge_w)
+
+
+def _export(installed: list[Installed], utc_ms: int, around: Around) -> float | None:
+    """Return the limit of discharge of the first profile that tells one, in the order in which they lead."""
+    for purpose in _LEADING:
+        for item in _ordered(installed, purpose, around):
+            period = period_at(item, utc_ms, around)
+            if period is not None and period.discharge_limit is not None:
+                return abs(period.discharge_limit) * _per_unit((period, item), around)
+    return None
+
+
+def _values(found: Allowance) -> tuple[float | None, float | None, float | None, float | None]:
+    return found.charge_w, found.discharge_w, found.setpoint_w, found.export_w

@@ -1,0 +1,348 @@
+"""Charging profiles: taken, kept, reported, and what they allow now (functional block K)."""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Final
+
+import msgspec
+
+from v2g.ocpp.messages.base import Message, OperationMode, StatusInfo
+from v2g.ocpp.messages.charging_profiles import ChargingProfile, ChargingSchedulePeriod
+from v2g.ocpp.messages.smart_charging import (
+    ClearChargingProfileRequest,
+    ClearChargingProfileResponse,
+    GetChargingProfilesRequest,
+    GetChargingProfilesResponse,
+    GetCompositeScheduleRequest,
+    GetCompositeScheduleResponse,
+    ReportChargingProfilesRequest,
+    SetChargingProfileRequest,
+    SetChargingProfileResponse,
+)
+from v2g.ocpp.times import format_time
+from v2g.translate.csms_prices import Told
+from v2g_station.blocks.evse import Evse, Fact
+from v2g_station.blocks.smart_charging import profile_rules, profiles
+from v2g_station.blocks.smart_charging.profiles import Allowance, Installed, OpenTransaction
+from v2g_station.blocks.smart_charging.surroundings import Surroundings
+from v2g_station.blocks.transactions.sessions import Sessions
+from v2g_station.blocks.transactions.transactions import TransactionRecord
+from v2g_station.kernel.kernel import Command, Handler, Kernel, because
+from v2g_station.kernel.layout import EvseLayout
+
+_BALANCING: Final = tuple(
+    f"V2XChargingCtrlr.LocalLoadBalancing[{name}]"
+    for name in ("UpperThreshold", "LowerThreshold", "UpperOffset", "LowerOffset")
+)
+
+
+class SetLimit(Command, frozen=True, kw_only=True):
+    """What charging profiles allow on an EVSE has changed; `version` counts up."""
+
+    evse_id: int
+    allowance: Allowance
+    version: int
+
+
+class TellPrices(Command, frozen=True, kw_only=True):
+    """What charging profiles say of prices on an EVSE has changed; it comes before the limits of the same profile."""
+
+    evse_id: int
+    prices: Told | None
+
+
+class ProfileTaken(Command, frozen=True, kw_only=True):
+    """A profile of the transaction on an EVSE is in place, and what follows from it has been told."""
+
+    evse_id: int
+
+
+class Sleep(Command, frozen=True, kw_only=True):
+    """Turn the electronics of an EVSE off until it is to do something again (Q10.FR.03), or on."""
+
+    evse_id: int
+    asleep: bool
+
+
+class SleepRefused(Fact, frozen=True, kw_only=True):
+    """The electronics of an EVSE could not be turned off (Q10.FR.05)."""
+
+    evse_id: int
+
+
+class SmartCharging:
+    """Profiles of one station; `where` says what they are looked at with."""
+
+    def __init__(self, kernel: Kernel, evses: Mapping[int, Evse], sessions: Sessions) -> None:
+        self._k = kernel
+        self._evses = evses
+        self._sessions = sessions
+        self._installed = tuple(kernel.stored("profiles", Installed).values())
+        self._coming: dict[int, ChargingProfile] = {}
+        """Profiles of remote starts, until the transaction begins."""
+        self._limits: dict[int, Allowance] = {}
+        self._prices: dict[int, Told] = {}
+        self._version = 0
+        self.where = Surroundings(kernel, evses, self.limits_changed)
+        self.modes: tuple[OperationMode, ...] = profile_rules.MODES
+        self.on_installed: list[Callable[[Installed], None]] = []
+        self.on_limits: list[Callable[[], None]] = []
+        self.answers: dict[str, Handler] = {
+            "SetChargingProfile": self._set,
+            "ClearChargingProfile": self._clear,
+            "GetChargingProfiles": self._get,
+            "GetCompositeSchedule": self._composite,
+        }
+        sessions.on_started.append(self._started)
+        sessions.on_ended.append(self._ended)
+        sessions.on_power.append(lambda _: self._remeasured(uses=self._in_amperes))
+        sessions.on_sample.append(lambda _: self._remeasured(uses=self._by_soc))
+        kernel.on_clock_set.append(lambda _: self.limits_changed())
+        self._measure()
+
+    @property
+    def installed(self) -> tuple[Installed, ...]:
+        """All profiles."""
+        return self._installed
+
+    # -- the CSMS
+
+    def refuse(self, profile: ChargingProfile, evse_id: int, *, remote: bool = False) -> StatusInfo | None:
+        """Return why a profile is not acceptable, or None. One of a remote start has no transaction yet."""
+        transactions = self.where.open()
+        if remote:
+            transactions = (*transactions, OpenTransaction("", evse_id, self._k.utc_ms))
+            profile = msgspec.structs.replace(profile, transaction_id="")
+        return profile_rules.refuse(
+            profile,
+            evse_id,
+            version=self._k.version,
+            able=self._abilities(),
+            installed=self._installed,
+            transactions=transactions,
+        )
+
+    def _abilities(self) -> profile_rules.Abilities:
+        text = self._k.model.text
+        thresholds = [text(key) for key in _BALANCING]
+        foreign = text("SmartChargingCtrlr.MaxExternalConstraintsId")
+        return profile_rules.Abilities(
+            evses=len(self._evses),
+            modes=self.modes,
+            units=self.where.units,
+            direct_current=[n for n, evse in enumerate(self._k.layout.evses, 1) if not evse.phases],
+            thresholds=all(thresholds) and float(thresholds[0]) > float(thresholds[1]),
+            foreign_id=int(foreign) if foreign else None,
+        )
+
+    def take_remote(self, profile: ChargingProfile, evse_id: int) -> None:
+        """Keep the profile of a remote start for the transaction that follows (F01.FR.10)."""
+        self._coming[evse_id] = profile
+
+    def install(self, profile: ChargingProfile, evse_id: int) -> None:
+        """Put a profile in place."""
+        if profile.charging_profile_kind == "Dynamic" and profile.dyn_update_time is None:
+            now = format_time(self._k.utc_ms)
+            profile = msgspec.structs.replace(profile, dyn_update_time=now)  # K28.FR.05
+        self.put(Installed(evse_id, profile, self._k.version))
+
+    def put(self, item: Installed) -> None:
+        """Put a profile in place, whoever it is from."""
+        self._keep(profile_rules.replace(self._installed, item))
+        for told in self.on_installed:
+            told(item)
+        if item.profile.charging_profile_purpose == "TxProfile":
+            self._k.do(ProfileTaken(evse_id=item.evse_id))
+
+    def remove(self, profile_id: int) -> None:
+        """Take a profile away."""
+        self._keep(tuple(item for item in self._installed if item.profile.id != profile_id))
+
+    def period_in_force(self, evse: Evse) -> ChargingSchedulePeriod | None:
+        """Return the period that leads an EVSE now."""
+        return profiles.in_force(self._installed, self._k.utc_ms, self.where.at(evse.number))
+
+    def mode_of(self, evse: Evse) -> OperationMode | None:
+        """Return the operation mode in which a transaction of an EVSE is now, None for no word on it."""
+        return profiles.allowance(self._installed, self._k.utc_ms, self.where.at(evse.number)).operation_mode
+
+    def leading(self, evse: Evse) -> Installed | None:
+        """Return the profile that leads an EVSE now."""
+        return profiles.leading(self._installed, self._k.utc_ms, self.where.at(evse.number))
+
+    def limits_of(self, evse: Evse) -> Allowance:
+        """Return what was last found to be allowed on an EVSE."""
+        return self._limits.get(evse.number, Allowance())
+
+    def _set(self, request: SetChargingProfileRequest) -> Message:
+        """K01."""
+        if not self._k.model.flag("SmartChargingCtrlr.Enabled"):
+            return SetChargingProfileResponse(status="Rejected", status_info=because("NotEnabled"))
+        refused = self.refuse(request.charging_profile, request.evse_id)
+        if refused is not None:
+            return SetChargingProfileResponse(status="Rejected", status_info=refused)
+        self.install(request.charging_profile, request.evse_id)
+        return SetChargingProfileResponse(status="Accepted")
+
+    def _clear(self, request: ClearChargingProfileRequest) -> Message:
+        """K10."""
+        profile_id, criteria = request.charging_profile_id, request.charging_profile_criteria
+        kept = tuple(i for i in self._installed if not profile_rules.matches_clearing(i, profile_id, criteria))
+        if len(kept) == len(self._installed):
+            return ClearChargingProfileResponse(status="Unknown")
+        self._keep(kept)
+        return ClearChargingProfileResponse(status="Accepted")
+
+    def _get(self, request: GetChargingProfilesRequest) -> Message:
+        """K09: ReportChargingProfiles for each EVSE that holds some, by where they come from."""
+        wanted = request.charging_profile
+        found = [item for item in self._installed if profile_rules.matches_report(item, request.evse_id, wanted)]
+        if not found:
+            return GetChargingProfilesResponse(status="NoProfiles")
+        places = sorted({(item.evse_id, item.source) for item in found})
+        for number, (evse_id, source) in enumerate(places):
+            report = ReportChargingProfilesRequest(
+                request_id=request.request_id,
+                charging_limit_source=source,
+                charging_profile=tuple(
+                    item.profile for item in found if (item.evse_id, item.source) == (evse_id, source)
+                ),
+                tbc=number + 1 < len(places),
+                evse_id=evse_id,
+            )
+            self._k.after(f"profiles.{request.request_id}.{number:03d}", 0, partial(self._k.call, report))
+        return GetChargingProfilesResponse(status="Accepted")
+
+    def _composite(self, request: GetCompositeScheduleRequest) -> Message:
+        """K08."""
+        if request.evse_id not in self._evses and request.evse_id != 0:
+            return GetCompositeScheduleResponse(status="Rejected", status_info=because("UnknownEvse"))
+        direct = not any(each.phases for each in self._layouts(request.evse_id))
+        unit = request.charging_rate_unit or "W"
+        if unit not in self.where.units or (unit == "A" and direct):  # K08.FR.07
+            info = because("UnsupportedRateUnit", f"{unit} is not supported here")
+            return GetCompositeScheduleResponse(status="Rejected", status_info=info)
+        schedule = profiles.composite(
+            self._installed,
+            self._k.utc_ms // 1000 * 1000,
+            max(0, request.duration),
+            self.where.at(request.evse_id, sharers=1),
+            max_w=sum(each.max_power_w for each in self._layouts(request.evse_id)),
+            version=self._k.version,
+            unit=unit,
+        )
+        return GetCompositeScheduleResponse(status="Accepted", schedule=schedule)
+
+    def _layouts(self, evse_id: int) -> tuple[EvseLayout, ...]:
+        layouts = self._k.layout.evses
+        return (layouts[evse_id - 1],) if evse_id else layouts
+
+    # -- what follows
+
+    def _started(self, evse: Evse) -> None:
+        profile = self._coming.pop(evse.number, None)
+        if profile is not None and evse.record is not None:
+            mine = msgspec.structs.replace(profile, transaction_id=evse.record.transaction_id)
+            self.install(mine, evse.number)
+        else:
+            self.limits_changed()
+
+    def _ended(self, evse: Evse, record: TransactionRecord) -> None:
+        """A TxProfile ends with its transaction, and so does priority."""
+        self.where.forget(record.transaction_id)
+        self._sleep(evse, asleep=False)
+        self._keep(tuple(i for i in self._installed if i.profile.transaction_id != record.transaction_id))
+
+    def _keep(self, kept: tuple[Installed, ...]) -> None:
+        old = {str(item.profile.id): item for item in self._installed}
+        new = {str(item.profile.id): item for item in kept}
+        for key in old.keys() - new.keys():
+            self._k.forget("profiles", key)
+        for key, item in new.items():
+            if old.get(key) != item and item.source == "CSO":  # K01.FR.27: external systems speak again
+                durable = item.profile.charging_profile_kind != "Dynamic"  # new values by the second wear a disk out
+                self._k.keep("profiles", key, item, durable=durable)
+        self._installed = kept
+        self._measure()
+        self.limits_changed()
+
+    def _measure(self) -> None:
+        self._k.put("SmartChargingCtrlr.Entries[ChargingProfiles]", str(len(self._installed)))
+
+    @property
+    def _in_amperes(self) -> bool:
+        return any(item.profile.charging_schedule[0].charging_rate_unit == "A" for item in self._installed)
+
+    @property
+    def _by_soc(self) -> bool:
+        return any(item.profile.charging_schedule[0].limit_at_soc is not None for item in self._installed)
+
+    def _remeasured(self, *, uses: bool) -> None:
+        """Look again if a profile goes by what was measured."""
+        if uses:
+            self.limits_changed()
+
+    def _end_offline(self) -> None:
+        """Let nothing come back that was to be valid no more after so long without the CSMS (K01.FR.102)."""
+        around = self.where.at(0)
+        for item in self._installed:
+            limit = profiles.offline_end(item, around)
+            over = limit is not None and self._k.utc_ms >= limit and item.profile.invalid_after_offline_duration
+            if over and not item.ended:
+                ended = msgspec.structs.replace(item, ended=True)
+                self._installed = profile_rules.replace(self._installed, ended)
+                self._k.keep("profiles", str(item.profile.id), ended)
+
+    def limits_changed(self) -> None:
+        """Work out anew what profiles allow, tell what is different, and come back when that may change."""
+        self._end_offline()
+        until: list[int] = []
+        for number, evse in self._evses.items():
+            self._tell_prices(number)
+            found = profiles.foreseen(self._installed, self._k.utc_ms, self.where.at(number))
+            if found.until_ms is not None:
+                until.append(found.until_ms)
+            before = self._limits.get(number, Allowance())
+            if msgspec.structs.replace(found, until_ms=None) != msgspec.structs.replace(before, until_ms=None):
+                self._limits[number] = found
+                self._version += 1
+                self._k.note("limits", evse_id=number, charge_w=found.charge_w, discharge_w=found.discharge_w)
+                self._k.do(SetLimit(evse_id=number, allowance=found, version=self._version))
+            self._enter(evse, found)
+        for told in self.on_limits:
+            told()
+        self._k.cancel("limits")
+        if until:
+            self._k.at_utc("limits", min(until), self.limits_changed)
+
+    def _tell_prices(self, number: int) -> None:
+        found = profiles.prices(self._installed, self._k.utc_ms, self.where.at(number))
+        if found == self._prices.get(number):
+            return
+        if found is None:
+            del self._prices[number]
+        else:
+            self._prices[number] = found
+        self._k.do(TellPrices(evse_id=number, prices=found))
+
+    def _enter(self, evse: Evse, found: Allowance) -> None:
+        """Tell the CSMS when a transaction goes on in another operation mode (K01.FR.110)."""
+        record = evse.record
+        if record is None:
+            return
+        asleep = found.asleep and self._k.model.flag("SmartChargingCtrlr.SupportsEvseSleep")  # Q10.FR.03, .05
+        self._sleep(evse, asleep=asleep)
+        mode = found.operation_mode or ("ChargingOnly" if record.operation_mode else None)
+        if mode is not None and mode != (record.operation_mode or "ChargingOnly"):
+            self._sessions.enter_mode(evse, mode)
+
+    def _sleep(self, evse: Evse, *, asleep: bool) -> None:
+        if asleep != evse.asleep:
+            evse.asleep = asleep
+            self._k.do(Sleep(evse_id=evse.number, asleep=asleep))
+
+    def sleep_refused(self, fact: SleepRefused) -> None:
+        """An EVSE stays awake: events do not say that it sleeps."""
+        evse = self._evses.get(fact.evse_id)
+        if evse is not None:
+            evse.asleep = False

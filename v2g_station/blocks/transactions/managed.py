@@ -1,0 +1,447 @@
+"""Transactions that the charger leads: its ISO 15118 sessions say when they begin and end, the CSMS may wish.
+
+The records are kept by `reference`, the charger's own name for a transaction. Wishes of the CSMS leave as commands.
+
+An ISO 15118 session does not outlive a crash or a power loss, its transaction may (E17): it waits for the vehicle,
+whose next session goes on with it if the same contract pays.
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final, Literal
+
+import msgspec
+
+from v2g.ocpp.messages.authorization import IdToken
+from v2g.ocpp.messages.availability import ConnectorStatus
+from v2g.ocpp.messages.base import OperationMode
+from v2g.ocpp.messages.metering import MeterValue
+from v2g.ocpp.messages.transactions import (
+    ChargingState,
+    Reason,
+    TransactionEventRequest,
+    TransactionLimit,
+    TriggerReason,
+)
+from v2g_station.blocks.evse import Authorization, Evse
+from v2g_station.blocks.transactions import transactions
+from v2g_station.blocks.transactions.sessions import Sessions
+from v2g_station.blocks.transactions.transactions import MeterSample, Step, TransactionRecord
+from v2g_station.kernel.kernel import Command
+
+HARDWARE_S: Final = 15.0
+"""How long the charger may take to find out whether a vehicle is there."""
+
+LOOK_S: Final = 1.0
+"""How often the energy is looked at that an identifier may have which the CSMS no longer accepts."""
+
+MAY_CHARGE_ON: Final = "TxCtrlr.AllowEnergyTransferResumption"
+
+_STARTED: Final = "SampledDataCtrlr.TxStartedMeasurands"
+_UPDATED: Final = "SampledDataCtrlr.TxUpdatedMeasurands"
+_ENDED: Final = "SampledDataCtrlr.TxEndedMeasurands"
+
+
+StopWord = Literal["remote", "deauthorized", "cost_limit", "energy_limit", "time_limit", "soc_limit"]
+
+LIMITS: Final[Mapping[TriggerReason, StopWord]] = MappingProxyType(
+    {
+        "CostLimitReached": "cost_limit",
+        "EnergyLimitReached": "energy_limit",
+        "TimeLimitReached": "time_limit",
+        "SoCLimitReached": "soc_limit",
+    }
+)
+
+
+class StopWish(Command, frozen=True, kw_only=True):
+    """The CSMS, a limit, or whoever pays wants a transaction ended."""
+
+    reference: str
+    word: StopWord
+
+
+class StartWish(Command, frozen=True, kw_only=True):
+    """The CSMS, or whoever pays at the terminal, wants whoever is at the EVSE to charge under `id_token`."""
+
+    evse_id: int
+    remote_start_id: int
+    id_token: IdToken
+
+
+class SuspendEnergy(Command, frozen=True, kw_only=True):
+    """No energy may flow at the EVSE for the transaction that runs, or it may again; the transaction goes on."""
+
+    evse_id: int
+    suspended: bool
+
+
+class StartOver(Command, frozen=True, kw_only=True):
+    """Nobody may charge because of the last StartWish any longer."""
+
+    evse_id: int
+
+
+class ManagedSessions(Sessions):
+    """Keeps what the charger tells of its transactions."""
+
+    records: dict[str, TransactionRecord]
+    waiting: dict[int, str]
+    """EVSE -> reference of the transaction that was interrupted there and waits for its vehicle."""
+    reserved: dict[int, int]
+    """EVSE -> reservation of whoever was authorized there last, until his transaction starts."""
+    _shown: dict[int, ConnectorStatus]
+
+    def load(self) -> None:
+        """Take up what was open when the program last stopped."""
+        self.records, self.waiting, self.reserved, self._shown = {}, {}, {}, {}
+        found = self._k.stored("managed", TransactionRecord)
+        for record in sorted(found.values(), key=lambda record: record.started_ms):
+            self._hold(transactions.interrupted(record))
+
+    def _commit(self, step: Step) -> None:
+        """Keep a transaction's new state and queue its event, in one step."""
+        record, request = step
+        bound: TransactionLimit | None = None
+        if request.event_type == "Started":
+            record, request, bound = self._granted(record, request)
+        if request.event_type == "Ended":
+            self._evses[record.evse_id].authorization = None
+            self._release(record)
+            self._k.forget("managed", record.reference)
+        else:
+            self.keep(self._evses[record.evse_id], record)
+        spare = request.event_type == "Updated" and request.trigger_reason in ("MeterValuePeriodic", "RunningCost")
+        evse = self._evses[record.evse_id]
+        self._outbox.add(self.enrich(evse, record, request), group=record.transaction_id, spare=spare)
+        if request.event_type == "Started":
+            for begun in self.on_started:
+                begun(evse)
+            if bound is not None:
+                for told in self.on_bound:
+                    told(evse, bound)
+        elif request.event_type == "Ended":
+            self._resume_energy(evse)
+            for ended in self.on_ended:
+                ended(evse, record)
+        elif request.meter_value:
+            for measured in self.on_sample:
+                measured(evse)
+
+    def _granted(
+        self, record: TransactionRecord, request: TransactionEventRequest
+    ) -> tuple[TransactionRecord, TransactionEventRequest, TransactionLimit | None]:
+        """Let a transaction for which nobody identified himself be that of whoever may charge there (F02, C18, C25)."""
+        evse, replace = self._evses[record.evse_id], msgspec.structs.replace
+        found = evse.authorization
+        self._k.cancel(f"granted.{evse.number}")
+        if found is None or record.id_token:
+            evse.authorization = None
+            return record, request, None
+        remote = found.remote_start_id
+        record = replace(
+            record,
+            id_token=found.id_token.id_token,
+            id_token_type=found.id_token.type,
+            remote_start_id=remote,
+            group=found.group,
+        )
+        request = replace(
+            request,
+            trigger_reason=request.trigger_reason if remote is None else "RemoteStart",
+            id_token=transactions.with_vehicle(found.id_token, record.evccid),
+            transaction_info=replace(request.transaction_info, remote_start_id=remote, transaction_limit=found.limit),
+        )
+        return record, request, found.limit
+
+    # -- after an interruption
+
+    def wait_for_vehicle(self, record: TransactionRecord, sample: MeterSample | None) -> None:
+        """Let a transaction go on that an interruption has cut off, without energy until its vehicle is back (E17)."""
+        self.waiting[record.evse_id] = record.reference
+        self.progress(record.reference, "TxResumed", charging_state="EVConnected", sample=sample)
+        self._k.note("transaction_resumed", transaction_id=record.transaction_id)
+        self._k.after(f"vehicle.{record.evse_id}", HARDWARE_S, lambda: self._look(record.evse_id))
+
+    def shown(self, evse_id: int, status: ConnectorStatus) -> None:
+        """The charger shows this state of an EVSE's connector: a vehicle that is gone ends what waits for it."""
+        self._shown[evse_id] = status
+        if not self._k.planned(f"vehicle.{evse_id}"):
+            self._look(evse_id)
+
+    def _look(self, evse_id: int) -> None:
+        """E17.FR.17."""
+        reference = self.waiting.get(evse_id)
+        if reference is not None and self._shown.get(evse_id) == "Available":
+            self._end_waiting(reference, "EVCommunicationLost", "EVDisconnected")
+
+    def rejoin(self, evse_id: int, reference: str, id_token: str) -> None:
+        """A session begins: it goes on with what waits there if it is paid by the same contract, else that ends.
+
+        A session that nobody identified himself for may be anybody's.
+        """
+        old = self.waiting.get(evse_id)
+        if old is None:
+            return
+        record = self.records[old]
+        if not (id_token and id_token == record.id_token and self._k.model.flag(MAY_CHARGE_ON)):
+            self._end_waiting(old, "EVCommunicationLost", "EVDisconnected")
+            return
+        self._stop_waiting(evse_id)
+        self._release(record)
+        self._k.forget("managed", old)
+        evse = self._evses[evse_id]
+        self.keep(evse, msgspec.structs.replace(record, reference=reference))
+        self._look_at_energy(evse)  # a restart has forgotten what an invalid identifier may still have
+
+    def _stop_waiting(self, evse_id: int) -> None:
+        del self.waiting[evse_id]
+        self._k.cancel(f"vehicle.{evse_id}")
+
+    def _end_waiting(self, reference: str, trigger: TriggerReason, reason: Reason) -> None:
+        record = self.records[reference]
+        self._stop_waiting(record.evse_id)
+        self.finish(record.reference, trigger=trigger, reason=reason, sample=self._read(record.evse_id))
+
+    def _stop(self, record: TransactionRecord, word: StopWord) -> None:
+        """Let the charger end a transaction; one that waits has no session that could."""
+        if record.reference not in self.waiting.values():
+            self._k.do(StopWish(reference=record.reference, word=word))
+        elif word == "deauthorized":
+            self._end_waiting(record.reference, "Deauthorized", "DeAuthorized")
+        else:
+            self._end_waiting(record.reference, "RemoteStop", "Remote")
+
+    def _hold(self, record: TransactionRecord) -> None:
+        self.records[record.reference] = record
+        self._evses[record.evse_id].record = record
+
+    def _release(self, record: TransactionRecord) -> None:
+        self.records.pop(record.reference, None)
+        others = [each for each in self.records.values() if each.evse_id == record.evse_id]
+        self._evses[record.evse_id].record = others[-1] if others else None
+
+    # -- what the charger tells
+
+    def begin(self, record: TransactionRecord, *, trigger: TriggerReason, sample: MeterSample | None) -> None:
+        """Open a transaction."""
+        evse = self._evses[record.evse_id]
+        record = msgspec.structs.replace(record, operation_mode=self.mode(evse))
+        step = transactions.start(
+            record,
+            self._k.utc_ms,
+            trigger=trigger,
+            sample=self._completed(evse, sample),
+            offline=not self._k.online,
+            measurands=self._measurands(record, _STARTED),
+        )
+        self._commit(step)
+
+    def progress(
+        self,
+        reference: str,
+        trigger: TriggerReason,
+        *,
+        charging_state: ChargingState | None = None,
+        operation_mode: OperationMode | None = None,
+        sample: MeterSample | None = None,
+        limit: TransactionLimit | None = None,
+    ) -> None:
+        """Report progress. KeyError for a reference that is not open."""
+        record = self.records[reference]
+        evse = self._evses[record.evse_id]
+        told = record if operation_mode is None else msgspec.structs.replace(record, operation_mode=operation_mode)
+        variable = "AlignedDataCtrlr.Measurands" if trigger == "MeterValueClock" else _UPDATED
+        record, request = transactions.update(
+            record,
+            self._k.utc_ms,
+            trigger=trigger,
+            charging_state=charging_state,
+            operation_mode=operation_mode,
+            sample=self._completed(evse, sample),
+            offline=not self._k.online,
+            asleep=evse.asleep,
+            measurands=self._measurands(told, variable),
+        )
+        if limit is not None:
+            info = msgspec.structs.replace(request.transaction_info, transaction_limit=limit)
+            request = msgspec.structs.replace(request, transaction_info=info)
+        self._commit((record, request))
+
+    def finish(
+        self,
+        reference: str,
+        *,
+        trigger: TriggerReason,
+        reason: Reason,
+        charging_state: ChargingState = "EVConnected",
+        begin: MeterSample | None = None,
+        sample: MeterSample | None = None,
+    ) -> None:
+        """Close a transaction, but for one that a restart is to keep (B13); see `transactions.end`. KeyError for a
+        reference that is not open."""
+        record = self.records[reference]
+        evse = self._evses[record.evse_id]
+        if trigger == "ResetCommand" and self.keeping():
+            self._interrupt(evse, record, sample)
+            return
+        step = transactions.end(
+            record,
+            self._k.utc_ms,
+            trigger=trigger,
+            reason=reason,
+            charging_state=charging_state,
+            begin=self._completed(evse, begin),
+            sample=self._completed(evse, sample),
+            offline=not self._k.online,
+            measurands=self._measurands(record, _ENDED),
+        )
+        self._commit(step)
+
+    def _interrupt(self, evse: Evse, record: TransactionRecord, sample: MeterSample | None) -> None:
+        """The session is over and its transaction is not: it stands as it is until after the restart."""
+        record = transactions.turn(record, self._k.utc_ms, "EVConnected")
+        last = record.last_sample if sample is None else msgspec.structs.replace(sample, signed=())
+        self.keep(evse, msgspec.structs.replace(record, last_sample=last, seen_ms=self._k.utc_ms))
+
+    def _measurands(self, record: TransactionRecord, variable: str) -> frozenset[str]:
+        """Return what is to be told of a sample (J02, Q01.FR.33 to .35)."""
+        enabled = self._k.model.flag(f"{variable.partition('.')[0]}.Enabled")
+        return frozenset(self.wanted(record, variable) if enabled else ())
+
+    def _completed(self, evse: Evse, sample: MeterSample | None) -> MeterSample | None:
+        """Return a sample with what only the station knows, and without signatures that nobody wants (J02.FR.21)."""
+        if sample is None:
+            return None
+        signed = sample.signed if self._k.model.flag("SampledDataCtrlr.SignReadings") else ()
+        hertz = self.hertz() if sample.frequency_hz is None else sample.frequency_hz
+        return msgspec.structs.replace(sample, setpoint_w=self.setpoint(evse), frequency_hz=hertz, signed=signed)
+
+    def enter_mode(self, evse: Evse, mode: OperationMode) -> None:
+        """The transaction goes on in another operation mode (K01.FR.110)."""
+        if evse.record is not None:
+            reference = evse.record.reference
+            self.progress(reference, "OperationModeChanged", operation_mode=mode, sample=self._read(evse.number))
+
+    def clock_set(self, by_ms: int) -> None:
+        """See Sessions."""
+        for record in list(self.records.values()):
+            self.keep(self._evses[record.evse_id], transactions.moved(record, by_ms))
+
+    # -- what the CSMS and the station's own blocks want
+
+    def keep(self, evse: Evse, record: TransactionRecord) -> None:
+        """Let a transaction be in this state, and keep it."""
+        del evse
+        self._hold(record)
+        self._k.keep("managed", record.reference, record)
+
+    def find(self, transaction_id: str) -> Evse | None:
+        """Return the EVSE of an open transaction, and let it be the one that is meant there."""
+        record = next((each for each in self.records.values() if each.transaction_id == transaction_id), None)
+        if record is None:
+            return None
+        evse = self._evses[record.evse_id]
+        evse.record = record
+        return evse
+
+    def authorize(self, evse: Evse, found: Authorization, trigger: TriggerReason = "Authorized") -> None:
+        """Let whoever comes charge, for as long as a vehicle may take (EVConnectionTimeOut)."""
+        del trigger
+        self.reserve(evse.number, found.reservation_id)
+        evse.authorization = found
+        wish = StartWish(evse_id=evse.number, remote_start_id=found.remote_start_id or 0, id_token=found.id_token)
+        self._k.do(wish)
+        timeout = self._k.model.number("TxCtrlr.EVConnectionTimeOut")
+        if timeout > 0:
+            self._k.after(f"granted.{evse.number}", timeout, lambda: self._take_back(evse))
+
+    def _take_back(self, evse: Evse) -> None:
+        """Nobody has come, or nobody is to come any longer."""
+        evse.authorization = None
+        self._k.cancel(f"granted.{evse.number}")
+        self._k.do(StartOver(evse_id=evse.number))
+
+    def reserve(self, evse_id: int, reservation_id: int | None) -> None:
+        """Whoever was authorized at an EVSE has this reservation, or none."""
+        self.reserved.pop(evse_id, None)
+        if reservation_id is not None:
+            self.reserved[evse_id] = reservation_id
+
+    def end_authorization(
+        self, evse: Evse, trigger: TriggerReason, reason: Reason, id_token: IdToken | None = None
+    ) -> None:
+        """Pass a remote stop on."""
+        del trigger, reason, id_token
+        if evse.record is not None:
+            self._stop(evse.record, "remote")
+        elif evse.authorization is not None:
+            self._take_back(evse)
+
+    def limit_reached(self, evse: Evse, trigger: TriggerReason, reason: Reason) -> None:
+        """A limit ends the transaction: its session can no longer be used (E16.FR.05, .06)."""
+        del reason
+        if evse.record is not None:
+            self.update(evse, trigger)
+            self._stop(evse.record, LIMITS.get(trigger, "remote"))
+
+    def invalid(self, evse: Evse) -> None:
+        """The CSMS no longer accepts the identifier (E05, C15.FR.04)."""
+        record = evse.record
+        if record is None or record.stop_mwh is not None:
+            return
+        self._k.note("deauthorized", transaction_id=record.transaction_id)
+        if self._k.model.flag("TxCtrlr.StopTxOnInvalidId"):
+            self._stop(record, "deauthorized")
+            return
+        sample = self._read(evse.number)
+        allowed_mwh = int(self._k.model.number("TxCtrlr.MaxEnergyOnInvalidId")) * 1000
+        stop_mwh = (sample.import_mwh if sample is not None else 0) + allowed_mwh
+        self.keep(evse, msgspec.structs.replace(record, stop_mwh=stop_mwh))
+        self._look_at_energy(evse)
+
+    def _look_at_energy(self, evse: Evse) -> None:
+        """Stop energy where an invalid identifier has had what it may have (E05.FR.02, .03); looked at until then."""
+        record, sample = evse.record, self._read(evse.number)
+        if record is None or record.stop_mwh is None:
+            return
+        if sample is not None and sample.import_mwh < record.stop_mwh:
+            self._k.after(f"invalid.{evse.number}", LOOK_S, lambda: self._look_at_energy(evse))
+            return
+        self._k.do(SuspendEnergy(evse_id=evse.number, suspended=True))
+        self.progress(record.reference, "ChargingStateChanged", charging_state="SuspendedEVSE", sample=sample)
+
+    def _resume_energy(self, evse: Evse) -> None:
+        """Whoever comes next is not to blame for an identifier that was invalid."""
+        self._k.cancel(f"invalid.{evse.number}")
+        self._k.do(SuspendEnergy(evse_id=evse.number, suspended=False))
+
+    def end(
+        self, evse: Evse, trigger: TriggerReason, *, reason: Reason | None = None, id_token: IdToken | None = None
+    ) -> None:
+        """The charger ends its transactions itself."""
+
+    def update(
+        self,
+        evse: Evse,
+        trigger: TriggerReason,
+        *,
+        samples: tuple[MeterValue, ...] = (),
+        id_token: IdToken | None = None,
+        limit: TransactionLimit | None = None,
+    ) -> None:
+        """Report what the meter shows because time or the CSMS wants it.
+
+        One that is about to be ended may be open beside the newest, which alone the energy is of.
+        """
+        del samples, id_token
+        here = [each for each in self.records.values() if each.evse_id == evse.number]
+        newest = max((each.started_ms for each in here), default=0)
+        for record in here:
+            sample = self._read(evse.number) if record.started_ms == newest else None
+            if sample is not None or limit is not None or trigger == "ResetCommand":
+                self.progress(record.reference, trigger, sample=sample, limit=limit)
+
+    def open_transactions(self) -> Mapping[str, TransactionRecord]:
+        """Return the open transactions by reference."""
+        return dict(self.records)

@@ -1,0 +1,131 @@
+"""When meters are read and told: sampled in transactions, aligned to the clock, on demand (functional block J)."""
+
+from collections.abc import Callable, Mapping
+
+from v2g.ocpp.messages.base import EVSE
+from v2g.ocpp.messages.metering import MeterValuesRequest, ReadingContext
+from v2g_station.blocks.connection.outbox import Outbox
+from v2g_station.blocks.evse import Evse
+from v2g_station.blocks.transactions.sessions import Sessions
+from v2g_station.blocks.transactions.transactions import MeterSample, meter_value
+from v2g_station.kernel.kernel import Kernel
+
+DAY_MS = 86_400_000
+
+
+class Metering:
+    """The readings of one station. `read` gives what the meter of an EVSE shows now, 0 for the main meter."""
+
+    def __init__(
+        self,
+        kernel: Kernel,
+        evses: Mapping[int, Evse],
+        sessions: Sessions,
+        outbox: Outbox,
+        read: Callable[[int], MeterSample | None],
+    ) -> None:
+        self._k = kernel
+        self._evses = evses
+        self._sessions = sessions
+        self._outbox = outbox
+        self._read = read
+        after = kernel.model.after
+        after["sampleddatactrlr.txupdatedinterval"] = lambda _: self._again()
+        after["sampleddatactrlr.txendedinterval"] = lambda _: self._again()
+        after["aligneddatactrlr.interval"] = lambda _: self.align()
+        after["aligneddatactrlr.txendedinterval"] = lambda _: self.align()
+        sessions.on_started.append(self._started)
+        kernel.on_clock_set.append(lambda _: self.align())
+
+    # -- in transactions
+
+    def resumed(self, evse: Evse) -> None:
+        """Go on after an interruption."""
+        self._started(evse)
+        self._sessions.metered(evse, self._read(evse.number))
+
+    def _started(self, evse: Evse) -> None:
+        for name in ("TxUpdatedInterval", "TxEndedInterval"):
+            self._plan(evse, name)
+
+    def _again(self) -> None:
+        for evse in self._evses.values():
+            if evse.record is not None:
+                self._started(evse)
+
+    def _plan(self, evse: Evse, name: str) -> None:
+        interval = self._k.model.number(f"SampledDataCtrlr.{name}")
+        key = f"meter.{evse.number}.{name}"
+        self._k.cancel(key)
+        if interval > 0 and evse.record is not None:
+            self._k.after(key, interval, lambda: self._sample(evse, name))
+
+    def _sample(self, evse: Evse, name: str) -> None:
+        """J02.FR.11; what is collected for the end goes into the Ended event."""
+        if evse.record is None:
+            return
+        variable = f"SampledDataCtrlr.{name.removesuffix('Interval')}Measurands"
+        value = self._sessions.reading(evse, "Sample.Periodic", variable)
+        if value is not None and self._sessions.wanted(evse.record, variable):
+            if name == "TxEndedInterval":
+                self._sessions.collect(evse, value)
+            else:
+                self._sessions.update(evse, "MeterValuePeriodic", samples=(value,))
+        self._sessions.metered(evse, self._read(evse.number))
+        self._plan(evse, name)
+
+    # -- by the clock
+
+    def align(self) -> None:
+        """Plan the next reading by the clock, counted from midnight (J01)."""
+        for name in ("Interval", "TxEndedInterval"):
+            interval_ms = int(self._k.model.number(f"AlignedDataCtrlr.{name}") * 1000)
+            key = f"aligned.{name}"
+            self._k.cancel(key)
+            if interval_ms > 0 and self._k.model.flag("AlignedDataCtrlr.Enabled"):
+                today = self._k.utc_ms % DAY_MS
+                rest = min(interval_ms - today % interval_ms, DAY_MS - today)
+                work = self._aligned if name == "Interval" else self._aligned_ended
+                self._k.after(key, rest / 1000, work)
+
+    def _aligned(self) -> None:
+        """Tell what meters show; EVSEs with a transaction tell it there (J01.FR.14, .19, .20, .22)."""
+        model = self._k.model
+        idle_only = model.flag("AlignedDataCtrlr.SendDuringIdle")
+        busy = any(evse.record is not None for evse in self._evses.values())
+        for number in (0, *self._evses):
+            evse = self._evses.get(number)
+            if evse is not None and evse.record is not None:
+                value = self._sessions.reading(evse, "Sample.Clock", "AlignedDataCtrlr.Measurands")
+                if value is not None and not idle_only:
+                    self._sessions.update(evse, "MeterValueClock", samples=(value,))
+            elif not (idle_only and busy):
+                self._tell(number, "Sample.Clock")
+        self.align()
+
+    def _aligned_ended(self) -> None:
+        for evse in self._evses.values():
+            if evse.record is not None and self._k.model.members("AlignedDataCtrlr.TxEndedMeasurands"):
+                value = self._sessions.reading(evse, "Sample.Clock", "AlignedDataCtrlr.TxEndedMeasurands")
+                if value is not None:
+                    self._sessions.collect(evse, value)
+        self.align()
+
+    def _tell(self, number: int, context: ReadingContext, *, always: bool = False) -> None:
+        sample = self._read(number)
+        measurands = frozenset(self._k.model.members("AlignedDataCtrlr.Measurands"))
+        if sample is None or not measurands:
+            return
+        signed = self._k.model.flag("AlignedDataCtrlr.SignReadings")  # J01.FR.21
+        value = meter_value(sample, context, measurands, signed=signed)
+        request = MeterValuesRequest(evse_id=number, meter_value=(value,))
+        if not self._k.online and self._k.model.flag("OCPPCommCtrlr.QueueAllMessages"):
+            self._outbox.add(request)
+        else:
+            self._k.call(request, always=always)
+
+    def trigger(self, place: EVSE | None) -> None:
+        """Tell what meters show because the CSMS wants it (F06.FR.06)."""
+        numbers = [place.id] if place is not None and place.id else list(self._evses)
+        for number in numbers:
+            self._tell(number, "Trigger", always=True)

@@ -1,0 +1,210 @@
+"""Transactions that an interruption does not end: a commanded restart, a crash, a power loss (B13, E17, 2.1).
+
+What was open when the program last stopped is taken up when it can be resumed, else it is ended. A transaction that
+is taken up waits until the hardware has told how its cable is plugged; no energy flows before that.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+import msgspec
+
+from v2g.ocpp.messages.authorization import IdToken
+from v2g.ocpp.messages.transactions import ChargingState, Reason, TriggerReason
+from v2g_station.blocks.evse import AllowPower, Authorization, Connector, Evse, Fact, Plug
+from v2g_station.blocks.transactions import transactions
+from v2g_station.blocks.transactions.managed import HARDWARE_S, MAY_CHARGE_ON
+from v2g_station.blocks.transactions.sessions import Sessions
+from v2g_station.blocks.transactions.transactions import TransactionRecord, meter_value
+from v2g_station.kernel.kernel import Kernel
+
+TIMEOUT: Final = "TxCtrlr.ResumptionTimeout"
+ALIVE_S: Final = 60.0
+"""How often, at the least, an open transaction is stamped, so that the length of an interruption can be told."""
+
+
+class Restarted(Fact, frozen=True, kw_only=True):
+    """An EVSE has restarted, as commanded."""
+
+    evse_id: int
+
+
+class Resumption:
+    """Takes transactions up. `on_resumed` is called for each one that goes on."""
+
+    def __init__(self, kernel: Kernel, evses: Mapping[int, Evse], sessions: Sessions) -> None:
+        self._k = kernel
+        self._evses = evses
+        self._sessions = sessions
+        self._was: dict[int, ChargingState] = {}
+        """The charging states before the interruption, of EVSEs whose hardware is waited for."""
+        self._delayed: set[int] = set()
+        """Those of them that an accident has interrupted: energy comes back at a random time (E17.FR.18)."""
+        self.on_resumed: list[Callable[[Evse], None]] = []
+        kernel.model.after[TIMEOUT.lower()] = lambda _: self.stamp()
+        sessions.on_started.append(lambda _: self.stamp())
+
+    @property
+    def possible(self) -> bool:
+        """Whether transactions are resumed at all (B13.FR.01)."""
+        return self._k.model.number(TIMEOUT) > 0
+
+    # -- how long an interruption was
+
+    def stamp(self) -> None:
+        """Write down that open transactions are alive, where nothing else was written of them lately (E17.FR.02)."""
+        period = min(ALIVE_S, max(5.0, self._k.model.number(TIMEOUT) / 4))
+        self._k.cancel("transactions.alive")
+        running = [evse for evse in self._evses.values() if evse.record is not None]
+        if not self.possible or not running:
+            return
+        for evse in running:
+            if evse.record is not None and self._k.utc_ms - evse.record.seen_ms >= period * 1000:
+                self._sessions.keep(evse, msgspec.structs.replace(evse.record, seen_ms=self._k.utc_ms))
+        self._k.after("transactions.alive", period, self.stamp)
+
+    def in_time(self, record: TransactionRecord) -> bool:
+        """Return whether an interruption was short enough (E17.FR.10, .20). A clock that stands before it tells
+        nothing of its length."""
+        away_ms = self._k.utc_ms - record.seen_ms
+        return self.possible and 0 <= away_ms <= self._k.model.number(TIMEOUT) * 1000
+
+    # -- after a restart
+
+    def restore(self, reason: Reason, trigger: TriggerReason, *, commanded: bool) -> None:
+        """Take up or end what was open when the program last stopped. `commanded`: a restart that was to keep it."""
+        for number in self._evses:
+            self._k.do(AllowPower(evse_id=number, allowed=False))  # after a crash it may flow still
+        for key, record in self._k.stored("transactions", TransactionRecord).items():
+            evse = self._evses.get(int(key))
+            if evse is None:
+                self._k.forget("transactions", key)
+                continue
+            found = transactions.interrupted(record)
+            evse.record, evse.begun, evse.token_told = found, True, True
+            if commanded or self.in_time(record):
+                self._take_up(evse, found)
+                self.expect(evse, delayed=not commanded)
+            else:
+                self._k.note("transaction_recovered", transaction_id=record.transaction_id, reason=reason)
+                self._sessions.end(evse, trigger, reason=reason)
+
+    def _take_up(self, evse: Evse, record: TransactionRecord) -> None:
+        """Let an EVSE be as it was, as far as that is known, but for energy."""
+        if record.authorized:
+            token = IdToken(id_token=record.id_token, type=record.id_token_type)
+            evse.owner = token
+            evse.authorization = Authorization(
+                id_token=token,
+                group=record.group,
+                remote_start_id=record.remote_start_id,
+                reservation_id=record.reservation_id,
+            )
+        evse.power = "EVConnected" if record.charging_state == "Idle" else record.charging_state
+        evse.limit_mwh = record.stop_mwh
+        evse.begun = record.begin is not None
+        measurands = self._k.model.members("SampledDataCtrlr.TxEndedMeasurands")
+        if record.begin is not None and measurands:
+            evse.ended_values = [meter_value(record.begin, "Transaction.Begin", frozenset(measurands))]
+        stops = self._k.model.members("TxCtrlr.TxStopPoint")
+        evse.bay, evse.signed = "ParkingBayOccupancy" in stops, "DataSigned" in stops  # until told otherwise
+        evse.last_state = record.charging_state
+
+    # -- waiting for the hardware
+
+    def hold(self, evse: Evse) -> None:
+        """Stop energy for a restart that keeps the transaction, and let the cable go (B13.FR.10, .20)."""
+        self._was[evse.number] = evse.charging_state()
+        evse.resuming = True
+        self._k.do(AllowPower(evse_id=evse.number, allowed=False))
+        self._sessions.unlock(evse)
+
+    def expect(self, evse: Evse, *, delayed: bool) -> None:
+        """Go on once the hardware has told of the cable."""
+        if evse.record is not None:
+            self._was.setdefault(evse.number, evse.record.charging_state)
+            evse.resuming = True
+            if delayed:
+                self._delayed.add(evse.number)
+            self._k.after(f"tx.{evse.number}.resume", HARDWARE_S, lambda: self._resume(evse))
+
+    def plugged(self, fact: Plug) -> None:
+        """The hardware tells of a cable at an EVSE that waits."""
+        evse = self._evses[fact.evse_id]
+        connector = evse.connector(fact.connector_id)
+        if connector is None:
+            return
+        connector.station_end, connector.vehicle_end = fact.station, fact.vehicle
+        if evse.record is None or self._k.planned(f"tx.{evse.number}.resume"):
+            mine = evse.record is None or evse.record.connector_id == connector.number
+            if mine or fact.vehicle:
+                self._resume(evse)
+
+    def restarted(self, fact: Restarted) -> None:
+        """An EVSE is back (B13.FR.12)."""
+        evse = self._evses[fact.evse_id]
+        if evse.resuming:
+            self._resume(evse)
+
+    # -- going on
+
+    def _resume(self, evse: Evse) -> None:
+        was = self._was.pop(evse.number, "EVConnected")
+        delayed = evse.number in self._delayed
+        self._delayed.discard(evse.number)
+        self._k.cancel(f"tx.{evse.number}.resume")
+        evse.resuming = False
+        if evse.record is None:
+            return
+        connector = evse.plugged
+        if connector is None:
+            if not self._without_vehicle(evse, was):
+                return
+        else:
+            self._with_vehicle(evse, connector, was, delayed=delayed)
+        self._k.note("transaction_resumed", transaction_id=evse.record.transaction_id)
+        value = self._sessions.reading(evse, "Other", "SampledDataCtrlr.TxUpdatedMeasurands")
+        self._sessions.update(evse, "TxResumed", samples=() if value is None else (value,))  # E17.FR.14, B13.FR.30
+        for told in self.on_resumed:
+            told(evse)
+        self.stamp()
+
+    def _with_vehicle(self, evse: Evse, connector: Connector, was: ChargingState, *, delayed: bool) -> None:
+        """Go on in the state from before, without energy where that may not come back by itself (E17.FR.11 to .13)."""
+        may = self._k.model.flag(MAY_CHARGE_ON)
+        self._sessions.lock(evse, connector)  # B13.FR.22
+        evse.power = "EVConnected" if was == "Idle" else was
+        if not may and was in ("Charging", "SuspendedEV"):
+            evse.power = "SuspendedEVSE"  # E17.FR.12, B13.FR.14, .25
+        if not may or evse.authorization is None:
+            return
+        wait = self._random_wait() if delayed and was == "Charging" else 0.0
+        if wait > 0:
+            evse.power = "SuspendedEVSE"
+            self._k.after(f"tx.{evse.number}.flow", wait, lambda: self._let_flow(evse))
+        else:
+            self._k.do(AllowPower(evse_id=evse.number, allowed=True))
+
+    def _without_vehicle(self, evse: Evse, was: ChargingState) -> bool:
+        """The vehicle has gone meanwhile: the transaction ends if that ends it; return whether it goes on (E17.FR.16,
+        .17)."""
+        model = self._k.model
+        evse.power = "EVConnected"
+        if was != "Idle":
+            gone = {"EVConnected", "PowerPathClosed"} | ({"EnergyTransfer"} if was == "Charging" else set())
+            if model.flag("TxCtrlr.StopTxOnEVSideDisconnect"):
+                gone.add("Authorized")
+                evse.authorization = None
+            if gone & set(model.members("TxCtrlr.TxStopPoint")):
+                self._sessions.end(evse, "EVCommunicationLost", reason="EVDisconnected")
+                return False
+        self._sessions.await_vehicle(evse)
+        return True
+
+    def _random_wait(self) -> float:
+        share = int.from_bytes(self._k.entropy(4), "big") / 2**32
+        return share * self._k.model.number("TxCtrlr.EnergyTransferResumptionRandomRange")
+
+    def _let_flow(self, evse: Evse) -> None:
+        if evse.record is not None and evse.authorization is not None and evse.plugged is not None:
+            self._k.do(AllowPower(evse_id=evse.number, allowed=True))

@@ -1,0 +1,331 @@
+"""From cable to receipt: when a transaction starts, what is told of it, and when it ends (functional block E).
+
+Conditions of an EVSE (`Evse.conditions`) change by facts. A transaction starts when a condition of TxStartPoint comes
+to hold and ends when one of TxStopPoint no longer does; what else happens to it is an update.
+"""
+
+import uuid
+from collections.abc import Callable, Mapping
+from typing import Final
+
+import msgspec
+
+from v2g.ocpp.messages.authorization import IdToken
+from v2g.ocpp.messages.base import Message, OperationMode
+from v2g.ocpp.messages.metering import MeterValue
+from v2g.ocpp.messages.transactions import (
+    GetTransactionStatusRequest,
+    GetTransactionStatusResponse,
+    Reason,
+    TransactionLimit,
+    TriggerReason,
+)
+from v2g_station.blocks.connection.outbox import Outbox
+from v2g_station.blocks.evse import AllowPower, Authorization, Bay, Connector, Evse, Lock, Plug, Power, Signature
+from v2g_station.blocks.transactions import transactions
+from v2g_station.blocks.transactions.transaction_events import TransactionEvents
+from v2g_station.blocks.transactions.transactions import MeterSample, TransactionRecord
+from v2g_station.kernel.kernel import Handler, Kernel
+
+NOBODY: Final = IdToken(id_token="", type="NoAuthorization")
+
+
+class Sessions(TransactionEvents):
+    """Transactions of all EVSEs. `read` gives what an EVSE's meter shows now."""
+
+    def __init__(
+        self, kernel: Kernel, outbox: Outbox, evses: Mapping[int, Evse], read: Callable[[int], MeterSample | None]
+    ) -> None:
+        super().__init__(kernel, outbox, read)
+        self._evses = evses
+        self.on_started: list[Callable[[Evse], None]] = []
+        self.on_ended: list[Callable[[Evse, TransactionRecord], None]] = []
+        self.on_power: list[Callable[[Evse], None]] = []
+        self.on_authorized: list[Callable[[Evse], None]] = []
+        self.keeping: Callable[[], bool] = lambda: False
+        """Whether a restart is coming that transactions outlive."""
+        self.mode: Callable[[Evse], OperationMode | None] = lambda _: None
+        """In which operation mode the transaction of an EVSE is."""
+        self.answers: dict[str, Handler] = {"GetTransactionStatus": self._status}
+        kernel.on_clock_set.append(self.clock_set)
+
+    # -- what happens
+
+    def plug(self, fact: Plug) -> None:
+        """A cable was plugged in or pulled (E02, E09, E10)."""
+        evse = self._evses[fact.evse_id]
+        connector = evse.connector(fact.connector_id)
+        if connector is None:
+            return
+        before, connected = evse.conditions(), evse.plugged is not None
+        connector.station_end = fact.station
+        connector.vehicle_end = fact.vehicle
+        if (evse.plugged is not None) == connected:
+            return
+        if not connected:
+            self._plugged_in(evse, connector)
+            self.changed(evse, before, "CablePluggedIn")
+        else:
+            self._pulled(evse, connector)
+            self.changed(evse, before, "EVCommunicationLost")
+            if evse.record is None:
+                evse.authorization = None
+
+    def _plugged_in(self, evse: Evse, connector: Connector) -> None:
+        self._k.cancel(f"tx.{evse.number}.connect")
+        if evse.record is not None and evse.record.connector_id != connector.number:
+            evse.record = msgspec.structs.replace(evse.record, connector_id=connector.number)
+        if evse.authorization is not None:
+            self._let_flow(evse)
+
+    def _pulled(self, evse: Evse, connector: Connector) -> None:
+        evse.power = "EVConnected"
+        self._k.do(AllowPower(evse_id=evse.number, allowed=False))
+        evse.reason = evse.reason or "EVDisconnected"
+        if self._k.model.flag("TxCtrlr.StopTxOnEVSideDisconnect"):  # E09.FR.01
+            evse.authorization = None
+            if self._k.model.flag("OCPPCommCtrlr.UnlockOnEVSideDisconnect"):  # E09.FR.02, .03
+                self.unlock(evse)
+        elif evse.record is not None and connector.fixed_cable and evse.authorization is not None:  # E10.FR.02
+            self.await_vehicle(evse)
+
+    def bay(self, fact: Bay) -> None:
+        """A vehicle came to or left the parking bay."""
+        evse = self._evses[fact.evse_id]
+        before = evse.conditions()
+        evse.bay = fact.occupied
+        if not fact.occupied and evse.plugged is None and evse.record is not None:
+            evse.reason = "Local" if evse.reason in (None, "EVDisconnected") else evse.reason
+        if evse.conditions() != before:
+            self.changed(evse, before, "EVDetected" if fact.occupied else "EVDeparted")
+
+    def power(self, fact: Power) -> None:
+        """Energy begins or ceases to flow."""
+        evse = self._evses[fact.evse_id]
+        if evse.resuming or (fact.state == evse.power and fact.phases == evse.phases):
+            return
+        before = evse.conditions()
+        evse.power, evse.phases = fact.state, fact.phases
+        if fact.state == "SuspendedEV" and "EnergyTransfer" in self._stop_points() and evse.record is not None:
+            evse.reason = evse.reason or "StoppedByEV"
+            evse.power = "EVConnected"
+        for told in self.on_power:
+            told(evse)
+        self.changed(evse, before, "ChargingStateChanged")
+
+    def signature(self, fact: Signature) -> None:
+        """The meter begins or ceases to sign."""
+        evse = self._evses[fact.evse_id]
+        before = evse.conditions()
+        evse.signed = fact.available
+        if evse.conditions() != before:
+            self.changed(evse, before, "SignedDataReceived")
+
+    def clock_set(self, by_ms: int) -> None:
+        """The time of day was set: what is remembered of transactions moves with it, so that this takes no time."""
+        for evse in self._evses.values():
+            if evse.record is not None:
+                self.keep(evse, transactions.moved(evse.record, by_ms))
+
+    # -- authorization
+
+    def authorize(self, evse: Evse, found: Authorization, trigger: TriggerReason = "Authorized") -> None:
+        """Somebody may charge here."""
+        before = evse.conditions()
+        evse.authorization, evse.owner = found, found.id_token
+        evse.reason = None
+        evse.token_told = False
+        evse.limit_mwh = None
+        if evse.plugged is not None:
+            self._let_flow(evse)
+        else:
+            self.await_vehicle(evse)
+        self.changed(evse, before, trigger)
+        for told in self.on_authorized:
+            told(evse)
+
+    def end_authorization(
+        self, evse: Evse, trigger: TriggerReason, reason: Reason, id_token: IdToken | None = None
+    ) -> None:
+        """Nobody may charge here any longer: the driver, the CSMS or a timeout ended it (E05 to E07, F03)."""
+        before = evse.conditions()
+        evse.authorization = None
+        evse.reason = reason
+        self._k.cancel(f"tx.{evse.number}.connect")
+        self._k.do(AllowPower(evse_id=evse.number, allowed=False))
+        if "EnergyTransfer" in self._stop_points():
+            evse.power = "EVConnected"
+        self.changed(evse, before, trigger, id_token=id_token)
+        if reason != "DeAuthorized":  # E05.FR.11
+            self.unlock(evse)
+
+    def invalid(self, evse: Evse) -> None:
+        """The CSMS no longer accepts the identifier (E05)."""
+        model = self._k.model
+        if evse.record is None or evse.authorization is None or evse.limit_mwh is not None:
+            return
+        self._k.note("deauthorized", transaction_id=evse.record.transaction_id)
+        if model.flag("TxCtrlr.StopTxOnInvalidId"):
+            self.end_authorization(evse, "Deauthorized", "DeAuthorized")  # E05.FR.09, .10
+            return
+        sample = self._read(evse.number)
+        allowed_mwh = int(model.number("TxCtrlr.MaxEnergyOnInvalidId")) * 1000
+        evse.limit_mwh = (sample.import_mwh if sample else 0) + allowed_mwh
+        self.keep(evse, msgspec.structs.replace(evse.record, stop_mwh=evse.limit_mwh))
+        self.metered(evse, sample)
+
+    def metered(self, evse: Evse, sample: MeterSample | None) -> None:
+        """Stop energy where an invalid identifier has had what it may have (E05.FR.02, .03)."""
+        if evse.limit_mwh is not None and (sample is None or sample.import_mwh >= evse.limit_mwh):
+            self.suspend(evse)
+
+    def enter_mode(self, evse: Evse, mode: OperationMode) -> None:
+        """The transaction goes on in another operation mode (K01.FR.110)."""
+        if evse.record is not None:
+            evse.record = msgspec.structs.replace(evse.record, operation_mode=mode)
+            self.update(evse, "OperationModeChanged")
+
+    def limit_reached(self, evse: Evse, trigger: TriggerReason, reason: Reason) -> None:
+        """A limit of the transaction is reached: no more energy, and its end where that ends it (E16.FR.05, .06)."""
+        if "EnergyTransfer" in self._stop_points():
+            self.end(evse, trigger, reason=reason)
+            return
+        self._k.do(AllowPower(evse_id=evse.number, allowed=False))
+        if evse.plugged is not None:
+            evse.power = "SuspendedEVSE"
+        self.update(evse, trigger)
+
+    def suspend(self, evse: Evse) -> None:
+        """Let no energy flow, and tell so."""
+        self._k.do(AllowPower(evse_id=evse.number, allowed=False))
+        if evse.power in ("Charging", "SuspendedEV"):
+            self.power(Power(evse_id=evse.number, state="SuspendedEVSE"))
+
+    def await_vehicle(self, evse: Evse) -> None:
+        """Give a vehicle some time to come."""
+        timeout = self._k.model.number("TxCtrlr.EVConnectionTimeOut")
+        if timeout > 0:
+            self._k.after(f"tx.{evse.number}.connect", timeout, lambda: self._not_plugged(evse))
+
+    def _not_plugged(self, evse: Evse) -> None:
+        """Nobody plugged in, in time (E03.FR.05, .15)."""
+        if evse.plugged is None and evse.authorization is not None:
+            self.end_authorization(evse, "EVConnectTimeout", "Timeout")
+
+    def _let_flow(self, evse: Evse) -> None:
+        if (connector := evse.plugged) is not None:
+            self.lock(evse, connector)
+        self._k.do(AllowPower(evse_id=evse.number, allowed=True))
+
+    def lock(self, evse: Evse, connector: Connector) -> None:
+        """Hold a cable that does not hang on the station."""
+        if not connector.fixed_cable:
+            connector.locked = True
+            self._k.do(Lock(evse_id=evse.number, connector_id=connector.number, locked=True))
+
+    def unlock(self, evse: Evse) -> None:
+        """Release cables that do not hang on the station (E06.FR.10)."""
+        for connector in evse.connectors:
+            if not connector.fixed_cable and connector.locked:
+                connector.locked = False
+                self._k.do(Lock(evse_id=evse.number, connector_id=connector.number, locked=False))
+
+    # -- events
+
+    def changed(
+        self, evse: Evse, before: frozenset[str], trigger: TriggerReason, *, id_token: IdToken | None = None
+    ) -> None:
+        """Tell what a change of conditions means for a transaction."""
+        after = evse.conditions()
+        if evse.record is None:
+            if (after - before) & set(self._k.model.members("TxCtrlr.TxStartPoint")):
+                self._start(evse, trigger)
+        elif (before - after) & set(self._stop_points()):
+            self.end(evse, trigger, id_token=id_token)
+        elif trigger != "ChargingStateChanged" or evse.charging_state() != evse.last_state:
+            self.update(evse, trigger, id_token=id_token)
+
+    def _stop_points(self) -> tuple[str, ...]:
+        return self._k.model.members("TxCtrlr.TxStopPoint")
+
+    def _start(self, evse: Evse, trigger: TriggerReason) -> None:
+        found = evse.authorization
+        connector = evse.plugged or evse.connectors[0]
+        token = found.id_token if found else NOBODY
+        record = TransactionRecord(
+            transaction_id=str(uuid.UUID(bytes=self._k.entropy(16), version=4)),  # E01.FR.08
+            reference="",
+            evse_id=evse.number,
+            connector_id=connector.number,
+            started_ms=self._k.utc_ms,
+            id_token=token.id_token,
+            id_token_type=token.type,
+            remote_start_id=found.remote_start_id if found else None,
+            reservation_id=found.reservation_id if found else None,
+            group=found.group if found else None,
+        )
+        evse.record, evse.reason, evse.begun, evse.ended_values = record, None, False, []
+        evse.record = msgspec.structs.replace(record, operation_mode=self.mode(evse))
+        self.event(evse, "Started", trigger, samples=self.first_reading(evse))
+        for told in self.on_started:
+            told(evse)
+
+    def update(
+        self,
+        evse: Evse,
+        trigger: TriggerReason,
+        *,
+        samples: tuple[MeterValue, ...] = (),
+        id_token: IdToken | None = None,
+        limit: TransactionLimit | None = None,
+    ) -> None:
+        """Tell of progress."""
+        if evse.record is None:
+            return
+        if not evse.begun and evse.power == "Charging":
+            samples = self.first_reading(evse) + samples  # E03.FR.11
+        self.event(evse, "Updated", trigger, samples=samples, id_token=id_token, limit=limit)
+
+    def end(
+        self, evse: Evse, trigger: TriggerReason, *, reason: Reason | None = None, id_token: IdToken | None = None
+    ) -> None:
+        """End the transaction of an EVSE."""
+        record = evse.record
+        if record is None:
+            return
+        self._k.cancel(f"tx.{evse.number}.connect")
+        samples = tuple(evse.ended_values) + self.last_reading(evse)
+        if evse.authorization is not None:
+            self._k.do(AllowPower(evse_id=evse.number, allowed=False))
+        if evse.power != "EVConnected":
+            evse.power = "EVConnected"
+        why = reason or evse.reason or "Local"
+        self.event(evse, "Ended", trigger, samples=samples, id_token=id_token, reason=why)
+        evse.record = evse.authorization = evse.limit_mwh = None
+        evse.ended_values = []
+        self._k.forget("transactions", str(evse.number))
+        if why != "DeAuthorized":
+            self.unlock(evse)
+        for told in self.on_ended:
+            told(evse, record)
+
+    def triggered(self, evse: Evse) -> None:
+        """Tell of a transaction because the CSMS wants it (F06)."""
+        value = self.reading(evse, "Trigger", "SampledDataCtrlr.TxUpdatedMeasurands")
+        self.update(evse, "Trigger", samples=() if value is None else (value,))
+
+    # -- questions
+
+    def find(self, transaction_id: str) -> Evse | None:
+        """Return the EVSE of an open transaction."""
+        return next((e for e in self._evses.values() if e.record and e.record.transaction_id == transaction_id), None)
+
+    def _status(self, request: GetTransactionStatusRequest) -> Message:
+        """E14."""
+        waiting = self._outbox.waiting()
+        if request.transaction_id is None:
+            return GetTransactionStatusResponse(messages_in_queue=bool(waiting))  # E14.FR.06 to .08
+        return GetTransactionStatusResponse(
+            ongoing_indicator=self.find(request.transaction_id) is not None,
+            messages_in_queue=waiting.get(request.transaction_id, 0) > 0,
+        )

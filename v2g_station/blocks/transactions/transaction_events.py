@@ -1,0 +1,167 @@
+"""What is told of a transaction: its events with their sequence numbers, and the readings in them (E01, J02)."""
+
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+
+from v2g.ocpp.messages.authorization import IdToken
+from v2g.ocpp.messages.metering import MeterValue, ReadingContext
+from v2g.ocpp.messages.transactions import (
+    Reason,
+    TransactionEventRequest,
+    TransactionEventType,
+    TransactionLimit,
+    TriggerReason,
+)
+from v2g_station.blocks.connection.outbox import Outbox
+from v2g_station.blocks.evse import Evse
+from v2g_station.blocks.transactions import transactions
+from v2g_station.blocks.transactions.transactions import MeterSample, TransactionRecord, meter_value
+from v2g_station.kernel.kernel import Kernel
+
+MAX_ENDED_VALUES: Final = 200
+
+
+class TransactionEvents:
+    """Writes events and takes readings. `read` gives what an EVSE's meter shows now."""
+
+    def __init__(self, kernel: Kernel, outbox: Outbox, read: Callable[[int], MeterSample | None]) -> None:
+        self._k = kernel
+        self._outbox = outbox
+        self._read = read
+        self.on_sample: list[Callable[[Evse], None]] = []
+        self.setpoint: Callable[[Evse], float | None] = lambda _: None
+        """What power is wished for at an EVSE now, W."""
+        self.hertz: Callable[[], float | None] = lambda: None
+        """The grid's frequency, where it is measured."""
+
+        self.on_bound: list[Callable[[Evse, TransactionLimit], None]] = []
+        """Told of what a payment allows, once the transaction has it."""
+        self.enrich: Callable[[Evse, TransactionRecord, TransactionEventRequest], TransactionEventRequest] = (
+            lambda _evse, _record, request: request
+        )
+        """Adds to an event what others know, before it is kept."""
+
+    def event(
+        self,
+        evse: Evse,
+        kind: TransactionEventType,
+        trigger: TriggerReason,
+        *,
+        samples: tuple[MeterValue, ...] = (),
+        id_token: IdToken | None = None,
+        reason: Reason | None = None,
+        limit: TransactionLimit | None = None,
+    ) -> None:
+        """Store the next event of a transaction together with its state, in one step."""
+        record = evse.record
+        if record is None:
+            return
+        found = evse.authorization
+        bound: TransactionLimit | None = None
+        if id_token is None and found is not None and not evse.token_told:
+            id_token = found.id_token  # E01.FR.10, E03.FR.01
+            evse.token_told = True
+            bound = found.limit
+            limit = bound or limit
+            record = msgspec.structs.replace(
+                record,
+                id_token=found.id_token.id_token,
+                id_token_type=found.id_token.type,
+                remote_start_id=found.remote_start_id,
+                reservation_id=found.reservation_id,
+                group=found.group,
+            )
+        if id_token is not None and self.both_ways():
+            id_token = transactions.with_vehicle(id_token, evse.evccid)
+        state = evse.charging_state()
+        record = transactions.turn(record, self._k.utc_ms, state)
+        record = msgspec.structs.replace(record, authorized=found is not None)
+        record, request = transactions.event(
+            record,
+            kind,
+            self._k.utc_ms,
+            trigger=trigger,
+            samples=samples,
+            offline=not self._k.online,
+            id_token=id_token,
+            reason=reason,
+            phases=evse.phases if state == "Charging" else None,
+            reservation_id=record.reservation_id if id_token is not None else None,
+            limit=limit,
+            asleep=evse.asleep,
+        )
+        evse.record, evse.last_state = record, state
+        self._k.put(f"EVSE#{evse.number}.ActiveTransactionId", "" if kind == "Ended" else record.transaction_id)
+        self._k.put(f"EVSE#{evse.number}.ChargingState", state)
+        if kind != "Ended":
+            self.keep(evse, record)
+        spare = kind == "Updated" and trigger in ("MeterValuePeriodic", "MeterValueClock", "RunningCost")
+        self._outbox.add(self.enrich(evse, record, request), group=record.transaction_id, spare=spare)
+        if bound is not None and kind != "Ended":
+            for told in self.on_bound:
+                told(evse, bound)
+
+    def keep(self, evse: Evse, record: TransactionRecord) -> None:
+        """Let a transaction be in this state, and keep it."""
+        evse.record = record
+        self._k.keep("transactions", str(evse.number), record)
+
+    def both_ways(self) -> bool:
+        """Return whether energy could flow back, by ISO 15118-20 (Q01.FR.02)."""
+        flag = self._k.model.flag
+        return self._k.version == "2.1" and flag("ISO15118Ctrlr.Enabled") and flag("V2XChargingCtrlr.Enabled")
+
+    # -- readings
+
+    def reading(self, evse: Evse, context: ReadingContext, variable: str) -> MeterValue | None:
+        """Return what the meter shows of the measurands that a variable names."""
+        sample = self._read(evse.number)
+        model = self._k.model
+        if sample is None or not model.flag("SampledDataCtrlr.Enabled"):
+            return None
+        if evse.record is not None:
+            self._k.put(f"EVSE#{evse.number}.Power", str(max(0, sample.power_w or 0)))
+            evse.record = msgspec.structs.replace(evse.record, last_sample=msgspec.structs.replace(sample, signed=()))
+            for told in self.on_sample:
+                told(evse)
+        controller = variable.partition(".")[0]
+        sample = msgspec.structs.replace(sample, setpoint_w=self.setpoint(evse))
+        measurands = frozenset(self.wanted(evse.record, variable))
+        return meter_value(sample, context, measurands, signed=model.flag(f"{controller}.SignReadings"))
+
+    def wanted(self, record: TransactionRecord | None, variable: str) -> tuple[str, ...]:
+        """Return the measurands that a variable names, and those of the operation mode (Q01.FR.33 to .35)."""
+        model, (controller, _, name) = self._k.model, variable.partition(".")
+        mode = record.operation_mode if record is not None else None
+        more = f"V2XChargingCtrlr.{name}[{mode}]"
+        known = controller == "SampledDataCtrlr" and mode is not None and model.has(more)
+        return (*model.members(variable), *(model.members(more) if known else ()))
+
+    def collect(self, evse: Evse, value: MeterValue) -> None:
+        """Keep a reading for the Ended event; intermediate ones go first (J02.FR.20)."""
+        evse.ended_values.append(value)
+        if len(evse.ended_values) > MAX_ENDED_VALUES:
+            del evse.ended_values[1:-1:2]
+
+    def first_reading(self, evse: Evse) -> tuple[MeterValue, ...]:
+        """Return what the meter shows as energy may begin to flow."""
+        value = self.reading(evse, "Transaction.Begin", "SampledDataCtrlr.TxStartedMeasurands")
+        if value is None:
+            return ()
+        evse.begun = True
+        if evse.record is not None:
+            evse.record = msgspec.structs.replace(evse.record, begin=evse.record.last_sample)
+        if self.wanted(evse.record, "SampledDataCtrlr.TxEndedMeasurands"):
+            begin = self.reading(evse, "Transaction.Begin", "SampledDataCtrlr.TxEndedMeasurands")
+            if begin is not None:
+                self.collect(evse, begin)
+        return (value,) if self.wanted(evse.record, "SampledDataCtrlr.TxStartedMeasurands") else ()
+
+    def last_reading(self, evse: Evse) -> tuple[MeterValue, ...]:
+        """Return what the meter shows at the end."""
+        if not self.wanted(evse.record, "SampledDataCtrlr.TxEndedMeasurands"):
+            return ()
+        value = self.reading(evse, "Transaction.End", "SampledDataCtrlr.TxEndedMeasurands")
+        return () if value is None else (value,)

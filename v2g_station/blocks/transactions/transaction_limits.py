@@ -1,0 +1,218 @@
+"""Limits of cost, energy, time and state of charge that CSMS or driver set for one transaction (E16, 2.1)."""
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+import msgspec
+
+from v2g.ocpp.messages.base import Message
+from v2g.ocpp.messages.transactions import (
+    Reason,
+    TransactionEventRequest,
+    TransactionEventResponse,
+    TransactionLimit,
+    TriggerReason,
+)
+from v2g_station.blocks.evse import AllowPower, Evse, Fact
+from v2g_station.blocks.transactions.sessions import Sessions
+from v2g_station.blocks.transactions.transactions import MeterSample, TransactionRecord
+from v2g_station.kernel.kernel import Answer, Kernel
+
+LOOK_S: Final = 5.0
+"""How often energy and state of charge are compared with their limits."""
+
+_WORDS: Final[Mapping[str, tuple[str, TriggerReason, Reason]]] = {
+    "max_cost": ("Cost", "CostLimitReached", "Other"),
+    "max_energy": ("Energy", "EnergyLimitReached", "EnergyLimitReached"),
+    "max_time": ("Time", "TimeLimitReached", "TimeLimitReached"),
+    "max_soc": ("SoC", "SoCLimitReached", "SOCLimitReached"),
+}
+
+
+class DriverLimit(Fact, frozen=True, kw_only=True):
+    """The driver limits his transaction."""
+
+    evse_id: int
+    limit: TransactionLimit
+
+
+class TransactionLimits:
+    """Watches the limits of all transactions. `read` gives what an EVSE's meter shows."""
+
+    def __init__(
+        self,
+        kernel: Kernel,
+        evses: Mapping[int, Evse],
+        sessions: Sessions,
+        read: Callable[[int], MeterSample | None],
+    ) -> None:
+        self._k = kernel
+        self._evses = evses
+        self._sessions = sessions
+        self._read = read
+        self._limits: dict[int, TransactionLimit] = {}
+        self._by_csms: dict[int, TransactionLimit] = {}
+        self._bounds: dict[int, TransactionLimit] = {}
+        """What payments allow: nobody's limits go beyond."""
+        self._begin: dict[int, int] = {}
+        self._costs: dict[int, float] = {}
+        self._reached: set[int] = set()
+        self.on_cost: list[Callable[[Evse, float], None]] = []
+        self.local_cost: Callable[[Evse], float | None] = lambda _: None
+        """What a transaction costs by a tariff of the station, which counts before what the CSMS tells (E16.FR.16)."""
+        sessions.on_bound.append(self._bind)
+        sessions.on_started.append(self._started)
+        sessions.on_ended.append(self._ended)
+
+    def driver(self, fact: DriverLimit) -> None:
+        """The driver sets limits: never above those of the CSMS (E16.FR.01, .04)."""
+        evse = self._evses[fact.evse_id]
+        if evse.record is None:
+            return
+        ours = _least(self._supported(fact.limit), self._by_csms.get(evse.number))
+        ours = _least(ours, self._bounds.get(evse.number))
+        self._set(evse, _over(self._limits.get(evse.number), ours))
+
+    def extend(self, evse: Evse, max_cost: float) -> None:
+        """A payment allows more: so may the transaction, as far as the CSMS wants (C23.FR.02)."""
+        self._bounds[evse.number] = _over(self._bounds.get(evse.number), TransactionLimit(max_cost=max_cost))
+        self.driver(DriverLimit(evse_id=evse.number, limit=TransactionLimit(max_cost=max_cost)))
+        self._keep(evse)
+
+    def _bind(self, evse: Evse, bound: TransactionLimit) -> None:
+        self._bounds[evse.number] = bound
+        self._limits[evse.number] = _over(self._limits.get(evse.number), bound)
+        self._keep(evse)
+        self._k.after(f"limits.{evse.number}", 0, lambda: self._look(evse))  # the event goes first
+
+    def event_answered(self, request: Message, answer: Answer) -> None:
+        """The CSMS sets limits, or tells what the transaction costs (E16.FR.03, .15)."""
+        if not isinstance(request, TransactionEventRequest) or not isinstance(answer, TransactionEventResponse):
+            return
+        evse = self._sessions.find(request.transaction_info.transaction_id)
+        if evse is None:
+            return
+        if answer.transaction_limit is not None:
+            wanted = self._supported(answer.transaction_limit)
+            known = self._by_csms.get(evse.number)
+            self._by_csms[evse.number] = _over(known, wanted)
+            if wanted != TransactionLimit():
+                ours = _over(self._limits.get(evse.number), _least(wanted, self._bounds.get(evse.number)))
+                self._set(evse, ours, confirm=self._by_csms[evse.number] != known)
+        if answer.total_cost is not None:
+            self.cost(evse, answer.total_cost)
+
+    def cost(self, evse: Evse, total: float) -> None:
+        """What the transaction costs so far."""
+        self._costs[evse.number] = total
+        for told in self.on_cost:
+            told(evse, total)
+        self._look(evse)
+
+    def _supported(self, limit: TransactionLimit) -> TransactionLimit:
+        """Return what of a limit is watched here (E16.FR.13)."""
+        known = self._k.model.members("TxCtrlr.SupportedLimits")
+        drop = {name: None for name, (word, _, _) in _WORDS.items() if word not in known}
+        return msgspec.structs.replace(limit, **drop)
+
+    def _set(self, evse: Evse, limit: TransactionLimit, *, confirm: bool = False) -> None:
+        """Let these be the limits, and tell them: where they are new, or the CSMS waits for it (E16.FR.03)."""
+        if limit == self._limits.get(evse.number) and not confirm:
+            return
+        self._limits[evse.number] = limit
+        self._keep(evse)
+        self._sessions.update(evse, "LimitSet", limit=limit)
+        if evse.number in self._reached and self._exceeded(evse) is None:
+            self._reached.discard(evse.number)
+            self._k.do(AllowPower(evse_id=evse.number, allowed=True))  # E16.FR.14
+        self._look(evse)
+
+    def _started(self, evse: Evse) -> None:
+        sample = self._read(evse.number)
+        self._begin[evse.number] = sample.import_mwh if sample is not None else 0
+
+    def _keep(self, evse: Evse) -> None:
+        if evse.record is not None:
+            number = evse.number
+            record = msgspec.structs.replace(
+                evse.record,
+                limit=self._limits.get(number),
+                limit_by_csms=self._by_csms.get(number),
+                limit_of_payment=self._bounds.get(number),
+            )
+            self._sessions.keep(evse, record)
+
+    def resumed(self, evse: Evse) -> None:
+        """Watch the limits of a transaction from before an interruption (E17)."""
+        record = evse.record
+        if record is None:
+            return
+        for limits, limit in (
+            (self._limits, record.limit),
+            (self._by_csms, record.limit_by_csms),
+            (self._bounds, record.limit_of_payment),
+        ):
+            if limit is not None:
+                limits[evse.number] = limit
+        begin = record.begin or record.last_sample
+        self._begin.setdefault(evse.number, begin.import_mwh if begin is not None else 0)
+        self._look(evse)
+
+    def _ended(self, evse: Evse, _: TransactionRecord) -> None:
+        for kept in (self._limits, self._by_csms, self._bounds, self._begin, self._costs):
+            kept.pop(evse.number, None)
+        self._reached.discard(evse.number)
+        self._k.cancel(f"limits.{evse.number}")
+
+    def _look(self, evse: Evse) -> None:
+        """Compare, and come back while there is something to compare (E16.FR.05, .06, .09, .10)."""
+        name = f"limits.{evse.number}"
+        self._k.cancel(name)
+        if evse.number not in self._limits or evse.record is None or evse.number in self._reached:
+            return
+        found = self._exceeded(evse)
+        if found is None:
+            self._k.after(name, LOOK_S, lambda: self._look(evse))
+            return
+        self._reached.add(evse.number)
+        _, trigger, reason = _WORDS[found]
+        self._sessions.limit_reached(evse, trigger, reason)
+
+    def _exceeded(self, evse: Evse) -> str | None:
+        limit, record = self._limits[evse.number], evse.record
+        if record is None:
+            return None
+        sample = self._read(evse.number)
+        energy = (sample.import_mwh - self._begin.get(evse.number, 0)) / 1000 if sample is not None else 0.0
+        local = self.local_cost(evse)
+        values: dict[str, float | None] = {
+            "max_cost": self._costs.get(evse.number) if local is None else local,
+            "max_energy": energy,
+            "max_time": (self._k.utc_ms - record.started_ms) / 1000,
+            "max_soc": sample.soc if sample is not None else None,
+        }
+        for name, value in values.items():
+            bound = getattr(limit, name)
+            if bound is not None and value is not None and value >= bound:
+                return name
+        return None
+
+
+def _over(old: TransactionLimit | None, new: TransactionLimit) -> TransactionLimit:
+    """Return limits with new ones in place of old ones: what is set can be changed, not unset (E16.FR.17)."""
+    if old is None:
+        return new
+    fields = {name: getattr(new, name) for name in _WORDS if getattr(new, name) is not None}
+    return msgspec.structs.replace(old, **fields)
+
+
+def _least(one: TransactionLimit, two: TransactionLimit | None) -> TransactionLimit:
+    """Return the smaller of each limit that the first one sets."""
+    if two is None:
+        return one
+    fields = {
+        name: min(mine, theirs)
+        for name in _WORDS
+        if (mine := getattr(one, name)) is not None and (theirs := getattr(two, name)) is not None
+    }
+    return msgspec.structs.replace(one, **fields)

@@ -1,0 +1,243 @@
+"""The charger's certificates as files: roots that it believes, and its own chains, whose keys never leave it (A02, M).
+
+The CSMS's wishes are kept by the core; these files follow. Every change is one rename, so that a kill leaves the old
+file or the new one; a new chain and its key are two files, and what a kill leaves between them the next start brings to
+its end. Nothing here is asked for twice: whoever uses a file looks whether it has changed.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import NameOID
+
+from v2g.errors import V2GError
+from v2g.io.runtime.disk import DiskThread
+from v2g.observe import Observe
+from v2g.ocpp.messages.certificates import InstallCertificateUse
+from v2g.ocpp.messages.security import CertificateSigningUse
+from v2g.pki.keys import PrivateKey, PublicKey, save_secret
+from v2g.pki.reference import KeyReference
+from v2g_station.blocks.evse import Fact
+from v2g_station.blocks.security.certificate_store import RootsChanged, Stored
+from v2g_station.blocks.security.signing import CertificateTaken, MakeRequest, RequestMade, UseCertificate
+from v2g_station.device.own_keys import NewKeys, new_keys
+
+RETIRE_S: Final = 86_400.0
+"""How long a key in a token outlives its certificate: sessions that began with it go on with it."""
+
+
+@dataclass(frozen=True)
+class Own:
+    """Where a chain of the charger's own is, PEM, and its key."""
+
+    chain: Path
+    key: KeyReference
+
+
+def root_file(folder: Path, use: str) -> Path:
+    """Return where the roots of a kind stand, as the CSMS wants them; not there before a station has run."""
+    return folder / f"{use}.pem"
+
+
+class CertificateFiles:
+    """The files of one station. `own` names the chains that can be asked for anew. What takes its time, keys and what
+    must be on the disk, is done in a thread, in order."""
+
+    def __init__(
+        self,
+        folder: Callable[[], Path],
+        own: Callable[[], Mapping[CertificateSigningUse, Own]],
+        *,
+        tell: Callable[[Fact], None],
+        observe: Callable[[Observe], None],
+    ) -> None:
+        self._folder, self._own, self._tell, self._observe = folder, own, tell, observe
+        self._thread = DiskThread()
+        self._retiring: list[asyncio.TimerHandle] = []
+
+    async def close(self) -> None:
+        """Bring what was asked for to its end."""
+        for timer in self._retiring:
+            timer.cancel()
+        await self._thread.close()
+
+    # -- before the core begins
+
+    def settle(self, kept: Mapping[str, str]) -> None:
+        """Finish what a kill has cut off; `kept` has the chains that the core has taken, PEM by use."""
+        for use, own in self._own().items():
+            with contextlib.suppress(OSError, ValueError, V2GError):
+                if self._coming(use).exists():
+                    self._take(use)
+                elif use in kept and self._waits(use, kept[use]):
+                    self._use(use, kept[use])
+                if (keys := self._keys(use)) is not None:
+                    keys.retire(_public(own.chain))
+
+    def chains(self) -> dict[CertificateSigningUse, str]:
+        """Return the chains in use, PEM; what cannot be read is left out."""
+        found: dict[CertificateSigningUse, str] = {}
+        for use, own in self._own().items():
+            with contextlib.suppress(OSError, UnicodeDecodeError):
+                found[use] = own.chain.read_text()
+        return found
+
+    # -- what the core wants
+
+    def request(self, command: MakeRequest) -> None:
+        """Make a key and a request for it, of the kind and for the subject of the chain in use."""
+        own, keys = self._own().get(command.use), self._keys(command.use)
+        if own is None or keys is None:
+            self._note("request_refused", use=command.use)
+            return
+        made: list[str] = []
+
+        def make() -> None:
+            leaf = _leaf(own.chain)
+            key = keys.make(leaf.public_key() if leaf is not None else None)  # type: ignore[arg-type]
+            subject = leaf.subject if leaf is not None else _subject(command)
+            csr = x509.CertificateSigningRequestBuilder().subject_name(subject).sign(key, _digest_for(key))
+            made.append(csr.public_bytes(Encoding.PEM).decode())
+
+        def tell() -> None:
+            self._tell(RequestMade(use=command.use, csr=made[0]))
+
+        self._begin("request_failed", command.use, make, tell)
+
+    def use(self, command: UseCertificate) -> None:
+        """Let a signed chain and the key that was made for it be the ones in use."""
+        taken: list[bool] = []
+
+        def take() -> None:
+            if command.use in self._own() and self._waits(command.use, command.chain):
+                self._use(command.use, command.chain)
+                taken.append(True)
+
+        def tell() -> None:
+            if taken:
+                self._note("taken", use=command.use)
+                if self._own()[command.use].key.scheme == "pkcs11":
+                    loop = asyncio.get_running_loop()
+                    self._retiring.append(loop.call_later(RETIRE_S, self._retire, command.use))
+            self._tell(CertificateTaken(use=command.use))
+
+        self._begin("not_taken", command.use, take, tell)
+
+    def _retire(self, use: CertificateSigningUse) -> None:
+        """Delete the key that a renewed one has followed."""
+        keys, own = self._keys(use), self._own()[use]
+        if keys is not None:
+            self._begin("key_kept", use, lambda: keys.retire(_public(own.chain)), lambda: None)
+
+    def _begin(self, failure: str, use: str, work: Callable[[], None], then: Callable[[], None]) -> None:
+        """Do something in the thread; what fails is said."""
+
+        def told(future: "asyncio.Future[None]") -> None:
+            error = None if future.cancelled() else future.exception()
+            if isinstance(error, OSError | ValueError | V2GError):
+                self._note(failure, use=use, error=str(error)[:200])
+            elif error is not None:
+                raise error
+
+        self._thread.do(work, then).add_done_callback(told)
+
+    def roots(self, command: RootsChanged) -> None:
+        """Believe these roots, and no others, for this use."""
+        file = root_file(self._folder(), command.use)
+        text = "".join(pem if pem.endswith("\n") else pem + "\n" for pem in command.pem).encode()
+        try:
+            if not file.exists() or file.read_bytes() != text:
+                save_secret(file, text)
+                self._note("roots", use=command.use, count=len(command.pem))
+        except OSError as error:
+            self._note("not_taken", use=command.use, error=str(error)[:200])
+
+    # -- two files in one step
+
+    def _use(self, use: CertificateSigningUse, chain: str) -> None:
+        save_secret(self._coming(use), chain.encode())  # from here on the next start finishes it
+        self._take(use)
+
+    def _take(self, use: CertificateSigningUse) -> None:
+        """Put key and chain where they are used; may be done again at any point."""
+        own, coming, keys = self._own()[use], self._coming(use), self._keys(use)
+        chain = coming.read_text()
+        if keys is not None and self._waits(use, chain):
+            keys.take()
+            save_secret(own.chain, chain.encode())
+        coming.unlink()
+        if keys is not None:
+            keys.done()
+
+    def _keys(self, use: CertificateSigningUse) -> NewKeys | None:
+        own = self._own().get(use)
+        if own is None:
+            return None
+        # looked up as it is called: save_secret is what a kill may come upon
+        return new_keys(
+            own.key,
+            self._pending(use),
+            save=lambda path, data: save_secret(path, data),
+            in_use=lambda: _public(own.chain),
+        )
+
+    def _waits(self, use: CertificateSigningUse, chain: str) -> bool:
+        """Return whether a key has been made for a chain's leaf."""
+        keys = self._keys(use)
+        public = x509.load_pem_x509_certificates(chain.encode())[0].public_key()
+        return keys is not None and keys.waits(public)  # type: ignore[arg-type]
+
+    def _pending(self, use: str) -> Path:
+        return self._folder() / f"{use}.new.key"
+
+    def _coming(self, use: str) -> Path:
+        return self._folder() / f"{use}.new.pem"
+
+    def _note(self, name: str, **data: str | int) -> None:
+        self._observe(Observe("ocpp", f"certificate_{name}", dict(data)))
+
+
+def seeds(files: Mapping[InstallCertificateUse, tuple[Path, ...]]) -> tuple[Stored, ...]:
+    """Return the roots that the configuration names, each by itself. Raises V2GError for files that hold none."""
+    from v2g.pki.credentials import load_chain
+
+    found = []
+    for use, paths in files.items():
+        for path in paths:
+            for der in load_chain(path):
+                pem = x509.load_der_x509_certificate(der).public_bytes(Encoding.PEM).decode()
+                found.append(Stored(use=use, pem=pem))
+    return tuple(found)
+
+
+def _leaf(chain: Path) -> x509.Certificate | None:
+    try:
+        return x509.load_pem_x509_certificates(chain.read_bytes())[0]
+    except (OSError, ValueError):
+        return None
+
+
+def _public(chain: Path) -> PublicKey | None:
+    leaf = _leaf(chain)
+    return leaf.public_key() if leaf is not None else None  # type: ignore[return-value]
+
+
+def _digest_for(key: PrivateKey) -> hashes.SHA256 | hashes.SHA512 | None:
+    if not isinstance(key, ec.EllipticCurvePrivateKey):
+        return None
+    return hashes.SHA512() if key.curve.key_size > 256 else hashes.SHA256()
+
+
+def _subject(command: MakeRequest) -> x509.Name:
+    names = [x509.NameAttribute(NameOID.COMMON_NAME, command.common_name)]
+    if command.organization:
+        names.append(x509.NameAttribute(NameOID.ORGANIZATION_NAME, command.organization))
+    return x509.Name(names)

@@ -1,0 +1,120 @@
+"""What the core of a station wants of the computer it runs on: one mechanism for the charger and the simulator."""
+
+import ssl
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from v2g_station.blocks.diagnostics.diagnostics import CancelUpload, UploadLog
+from v2g_station.blocks.display import Show
+from v2g_station.blocks.evse import Indicate
+from v2g_station.blocks.firmware import Activate, CancelFirmware, ConfirmInstall, Download, Install
+from v2g_station.blocks.payment.terminal import ShowReceipt
+from v2g_station.blocks.payment.web_payment import ShowQrCode
+from v2g_station.blocks.publishing import Publish, Unpublish
+from v2g_station.blocks.security.certificate_store import RootsChanged
+from v2g_station.blocks.security.signing import MakeRequest, UseCertificate
+from v2g_station.blocks.smart_charging.smart_charging import Sleep
+from v2g_station.device.certificates import CertificateFiles
+from v2g_station.device.display import Display
+from v2g_station.device.firmware import Firmware
+from v2g_station.device.logs import LogUploads
+from v2g_station.device.publisher import Publisher
+from v2g_station.device.sleeping import Sleeping
+from v2g_station.kernel.kernel import Command
+
+if TYPE_CHECKING:
+    from v2g_station.device.payment_terminal import PaymentTerminal
+
+
+@dataclass
+class Machine:
+    """The parts that there are. What a part cannot do, the station must not be `able` to do."""
+
+    logs: LogUploads | None = None
+    firmware: Firmware | None = None
+    publisher: Publisher | None = None
+    certificates: CertificateFiles | None = None
+    display: Display | None = None
+    sleeping: Sleeping | None = None
+    terminal: "PaymentTerminal | None" = None
+
+    @property
+    def able(self) -> frozenset[str]:
+        """What of `StationSettings.able` this is."""
+        parts = {
+            "logs": self.logs,
+            "firmware": self.firmware,
+            "publish": self.publisher,
+            "certificates": self.certificates,
+            "display": self.display,
+            "sleep": self.sleeping,
+        }
+        able = frozenset(name for name, part in parts.items() if part is not None)
+        return able | {"web_payments"} if self.display is not None and self.display.draws_codes else able
+
+    def start(self) -> None:
+        """Be there from now on, in an event loop."""
+        if self.terminal is not None:
+            self.terminal.start()
+        if self.sleeping is not None:
+            self.sleeping.start()
+
+    def carry_out(self, command: Command) -> bool:
+        """Begin what is wanted; False for what is none of this machine's business."""
+        match command:
+            case UploadLog() if self.logs is not None:
+                self.logs.start(command)
+            case CancelUpload() if self.logs is not None:
+                self.logs.cancel(command.request_id)
+            case Download() | Install() | Activate() | ConfirmInstall() | CancelFirmware() if self.firmware is not None:
+                self.firmware.command(command)
+            case Publish() | Unpublish() if self.publisher is not None:
+                self.publisher.command(command)
+            case RootsChanged() if self.certificates is not None:
+                self.certificates.roots(command)
+            case MakeRequest() if self.certificates is not None:
+                self.certificates.request(command)
+            case UseCertificate() if self.certificates is not None:
+                self.certificates.use(command)
+            case Sleep() if self.sleeping is not None:
+                self.sleeping.want(command)
+            case Show() if self.display is not None:
+                self.display.show(command)
+            case ShowQrCode() if self.display is not None:
+                self.display.code(command)
+            case Indicate() if self.display is not None:
+                self.display.notice(command.evse_id, command.word, command.text)
+            case ShowReceipt() if self.display is not None:
+                self.display.notice(command.evse_id, "receipt", command.url)
+            case _:
+                return self.terminal is not None and self.terminal.carry_out(command)
+        return True
+
+    async def close(self) -> None:
+        """Break off what is under way."""
+        parts = (
+            self.logs,
+            self.firmware,
+            self.publisher,
+            self.certificates,
+            self.display,
+            self.terminal,
+            self.sleeping,
+        )
+        for part in parts:
+            if part is not None:
+                await part.close()
+
+
+def web_context(roots: Callable[[], Iterable[Path]]) -> Callable[[], ssl.SSLContext]:
+    """Return what makes a context for file servers: the system's roots and those of the CSMS (N01.FR.15, .16)."""
+
+    def make() -> ssl.SSLContext:
+        context = ssl.create_default_context()
+        for path in roots():
+            context.load_verify_locations(path)
+        return context
+
+    return make

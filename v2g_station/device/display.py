@@ -1,0 +1,182 @@
+"""What people at the charger are to see: messages of the CSMS (functional block O), QR codes for payment (C25), what
+became of their wishes. Told as events, and given to a display.
+
+Which messages are shown now, by priority, state, time and language, is the core's choice; those of the same priority
+take turns here.
+"""
+
+import asyncio
+import contextlib
+import itertools
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import msgspec
+from msgspec import Meta
+
+from v2g.observe import Observe
+from v2g.ocpp.messages.display import MessageInfo
+from v2g_station.blocks.display import Show
+from v2g_station.blocks.payment.web_payment import ShowQrCode
+from v2g_station.device.installer import Argv
+
+COMMAND_S: Final = 10.0
+"""How long a display's command may take."""
+
+NOTICE_S: Final = 20.0
+"""How long a driver is shown what became of his wish."""
+
+
+class DisplayConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Where messages for people go, beside events and the live view: as one JSON object with `id`, `priority`,
+    `format`, `language`, `content` and `extra` (the same in other words), or without these for none; `qr_codes` to be
+    drawn, and a `notice` for a driver, where there are any."""
+
+    file: Path | None = None
+    """Replaced whenever another message is to be read."""
+    command: Argv | None = None
+    """Run whenever another message is to be read; the object is its standard input."""
+    draws_qr_codes: bool = False
+    """It draws the codes of `qr_codes`: drivers may pay on the web (C25)."""
+    turn_s: Annotated[float, Meta(gt=0, le=3600)] = 10.0
+    """How long each of several messages is shown."""
+
+
+class Display:
+    """Shows messages; `observe` is told of each that is shown from now on."""
+
+    def __init__(self, config: DisplayConfig, observe: Callable[[Observe], None]) -> None:
+        self._config, self._observe = config, observe
+        self._turn: asyncio.TimerHandle | None = None
+        self._order: itertools.cycle[MessageInfo] = itertools.cycle(())
+        self._shown: dict[str, Any] = {}
+        self._codes: dict[int, dict[str, Any]] = {}
+        self._notice: dict[str, Any] | None = None
+        self._fading: asyncio.TimerHandle | None = None
+        self._waiting: bytes | None = None
+        self._running: asyncio.Task[None] | None = None
+
+    def show(self, command: Show) -> None:
+        """Show these in turn from now on; none is the charger's own picture."""
+        if self._turn is not None:
+            self._turn.cancel()
+            self._turn = None
+        self._order = itertools.cycle(command.messages)
+        if command.messages:
+            self._next(many=len(command.messages) > 1)
+        else:
+            self._observe(Observe("display", "cleared"))
+            self._shown = {}
+            self._put()
+
+    @property
+    def draws_codes(self) -> bool:
+        """Whether drivers see QR codes."""
+        return self._config.draws_qr_codes
+
+    def code(self, command: ShowQrCode) -> None:
+        """Draw a QR code, or take it away; EVSE 0 is the whole station."""
+        known = self._codes.pop(command.evse_id, None) is not None
+        if command.url is not None:
+            code = {"evse": command.evse_id, "url": command.url, "quality": command.quality}
+            self._codes[command.evse_id] = code
+        if known is not (command.url is not None):  # its password changes all the time
+            self._observe(Observe("display", "qr_code", {"evse": command.evse_id, "shown": not known}))
+        self._put()
+
+    def notice(self, evse_id: int | None, word: str, text: str) -> None:
+        """Let a driver see for a while what became of his wish."""
+        self._observe(Observe("display", "notice", {"evse": evse_id or 0, "word": word, "text": text[:255]}))
+        self._notice = {"evse": evse_id or 0, "word": word, "text": text}
+        if self._fading is not None:
+            self._fading.cancel()
+        self._fading = asyncio.get_running_loop().call_later(NOTICE_S, self._fade)
+        self._put()
+
+    def _fade(self) -> None:
+        self._notice = None
+        self._put()
+
+    async def close(self) -> None:
+        """Change nothing any more."""
+        for timer in (self._turn, self._fading):
+            if timer is not None:
+                timer.cancel()
+        if self._running is not None:
+            self._running.cancel()
+            await asyncio.gather(self._running, return_exceptions=True)
+
+    def _next(self, *, many: bool) -> None:
+        info = next(self._order)
+        text = info.message
+        self._observe(
+            Observe(
+                "display",
+                "shown",
+                {
+                    "id": info.id,
+                    "priority": info.priority,
+                    "language": text.language or "",
+                    "content": text.content[:255],
+                },
+            )
+        )
+        self._shown = {
+            "id": info.id,
+            "priority": info.priority,
+            "format": text.format,
+            "language": text.language,
+            "content": text.content,
+            "extra": [
+                {"format": each.format, "language": each.language, "content": each.content}
+                for each in info.message_extra
+            ],
+        }
+        self._put()
+        if many:
+            self._turn = asyncio.get_running_loop().call_later(self._config.turn_s, lambda: self._next(many=True))
+
+    def _put(self) -> None:
+        shown = dict(self._shown)
+        if self._codes:
+            shown["qr_codes"] = [self._codes[number] for number in sorted(self._codes)]
+        if self._notice is not None:
+            shown["notice"] = self._notice
+        data = msgspec.json.encode(shown) + b"\n"
+        if (file := self._config.file) is not None:
+            part = file.with_name(f".{file.name}.part")
+            try:
+                part.write_bytes(data)
+                part.replace(file)
+            except OSError as error:
+                self._observe(Observe("display", "failed", {"error": str(error)[:200]}))
+        if self._config.command is not None:
+            self._waiting = data  # a display that is slow gets the newest next
+            if self._running is None or self._running.done():
+                self._running = asyncio.get_running_loop().create_task(self._run(self._config.command))
+
+    async def _run(self, argv: tuple[str, ...]) -> None:
+        while self._waiting is not None:
+            data, self._waiting = self._waiting, None
+            try:
+                await _give(argv, data)
+            except (OSError, TimeoutError) as error:
+                words = str(error) or f"{argv[0]} takes longer than {COMMAND_S:g} s"
+                self._observe(Observe("display", "failed", {"error": words[:200]}))
+
+
+async def _give(argv: tuple[str, ...], data: bytes) -> None:
+    pipe, none = asyncio.subprocess.PIPE, asyncio.subprocess.DEVNULL
+    process = await asyncio.create_subprocess_exec(*argv, stdin=pipe, stdout=none, stderr=none, start_new_session=True)
+    try:
+        async with asyncio.timeout(COMMAND_S):
+            await process.communicate(data)
+    finally:
+        if process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, 9)
+            await process.wait()
+    if process.returncode:
+        raise OSError(f"{argv[0]} ended with {process.returncode}")

@@ -1,0 +1,276 @@
+"""Logs of the charger for its CSMS: collected from its own files into one archive, and sent there (N01).
+
+Diagnostics are a `.tar.gz` with `events.jsonl` and `trace.jsonl`, their older parts as `events.jsonl.1` and so on, the
+settlement journals of the window as `journals/…`, `security.log` and `variables.json`. Of every file the newest lines
+that fit are taken.
+"""
+
+import asyncio
+import contextlib
+import gzip
+import io
+import itertools
+import re
+import ssl
+import sys
+import tarfile
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Annotated, Final
+
+import msgspec
+from msgspec import Meta
+
+from v2g.errors import OcppError, TransferError, TransferFailure
+from v2g.io.http.files import Cancel, upload
+from v2g.io.storage.growing_file import MIB, generations
+from v2g.ocpp.messages.diagnostics import UploadLogStatus
+from v2g.ocpp.times import parse_time
+from v2g_station.blocks.diagnostics.diagnostics import LogProgress, UploadLog
+from v2g_station.blocks.evse import Fact
+
+_STATUS: Final[Mapping[TransferFailure, UploadLogStatus]] = {
+    "denied": "PermissionDenied",
+    "unsupported": "NotSupportedOperation",
+    "refused": "BadMessage",
+}
+"""What the CSMS is told of a failure; anything else is UploadFailure."""
+
+_UTC_MS: Final = re.compile(rb'"utc_ms":\s*(\d+)')
+_TIME: Final = re.compile(rb'"time":\s*"([^"]+)"')
+
+
+class LogsConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What the charger gives its CSMS as logs (N01). HTTPS servers are believed by the CSMS's roots and the
+    system's."""
+
+    most_mib: Annotated[int, Meta(ge=1, le=1024)] = 16
+    """What an archive may hold before it is compressed, MiB; the newest lines win."""
+    journals: bool = True
+    """Put the settlement journals of the window into diagnostics, too."""
+    timeout_s: Annotated[float, Meta(gt=0, le=86_400)] = 3600.0
+    """How long an attempt to send an archive may take."""
+    default_retries: Annotated[int, Meta(ge=0, le=100)] = 3
+    """Further attempts when the CSMS says nothing of retries."""
+
+
+@dataclass(frozen=True)
+class LogSources:
+    """What the machine has written. `recent` gives event lines that stand in no file."""
+
+    events: Path | None = None
+    trace: Path | None = None
+    journals: Sequence[Path] = field(default=())
+    """Folders of settlement journals."""
+    recent: Callable[[], Iterable[bytes]] = tuple
+
+
+class Window:
+    """The time that was asked for; open at either end without a word."""
+
+    def __init__(self, oldest: str | None, latest: str | None) -> None:
+        self._oldest, self._latest = _ms(oldest), _ms(latest)
+
+    def has(self, line: bytes) -> bool:
+        """Return whether a line of JSON belongs to it; one that tells no time does."""
+        if self._oldest is None and self._latest is None:
+            return True
+        at = _time_of(line)
+        return at is None or self.covers(at)
+
+    def covers(self, utc_ms: int) -> bool:
+        """Return whether a time is in it."""
+        return (self._oldest is None or self._oldest <= utc_ms) and (self._latest is None or utc_ms <= self._latest)
+
+    def since(self, utc_ms: int) -> bool:
+        """Return whether something that was last written then may hold a line of it."""
+        return self._oldest is None or utc_ms >= self._oldest
+
+
+def _time_of(line: bytes) -> int | None:
+    if found := _UTC_MS.search(line):
+        return int(found[1])
+    if found := _TIME.search(line):
+        return _ms(found[1].decode(errors="replace"))
+    return None
+
+
+def _ms(text: str | None) -> int | None:
+    if not text:
+        return None
+    try:
+        return parse_time(text)
+    except OcppError:
+        return None
+
+
+def collect(command: UploadLog, sources: LogSources, config: LogsConfig, into: IO[bytes]) -> None:
+    """Write what was asked for. Raises OSError."""
+    security = "".join(f"{line}\n" for line in command.lines).encode()
+    if command.log_type != "DiagnosticsLog":
+        into.write(security)
+        return
+    window, room = Window(command.oldest, command.latest), config.most_mib * MIB
+    # the archive's own stamps are those of what it holds: the same logs make the same archive
+    with (
+        gzip.GzipFile(fileobj=into, mode="wb", mtime=0) as packed,
+        tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as archive,
+    ):
+        _add(archive, "security.log", security)
+        variables = msgspec.json.encode(command.variables, order="deterministic")
+        _add(archive, "variables.json", msgspec.json.format(variables, indent=1))
+        room = max(0, room - len(security) - len(variables))
+        for name, lines in _members(sources, window, journals=config.journals):
+            taken = _newest(lines, room)
+            room -= len(taken)
+            if taken:
+                _add(archive, name, taken)
+
+
+def _members(sources: LogSources, window: Window, *, journals: bool) -> Iterator[tuple[str, Iterable[bytes]]]:
+    """Yield what an archive may hold, the most telling first: name and lines, the newest first."""
+    events = sources.events
+    if events is None:
+        yield "events.jsonl", filter(window.has, reversed(list(sources.recent())))
+    grown = ((events, "events.jsonl"), (sources.trace, "trace.jsonl"))
+    aged = [[(each, each.name.replace(path.name, name)) for each in generations(path)] for path, name in grown if path]
+    for path, name in filter(None, itertools.chain(*itertools.zip_longest(*aged))):
+        lines = _backwards(path)
+        newest = next(lines, b"")
+        if newest and window.since(_time_of(newest) or sys.maxsize):  # of older files no more is read than this
+            yield name, filter(window.has, itertools.chain((newest,), lines))
+    for folder in sources.journals if journals else ():
+        for path in sorted(folder.glob("**/*.jsonl")):
+            with contextlib.suppress(OSError):
+                if path not in (events, sources.trace) and window.since(int(path.stat().st_mtime * 1000)):
+                    yield f"journals/{path.relative_to(folder)}", _backwards(path)
+
+
+def _newest(lines: Iterable[bytes], room: int) -> bytes:
+    """Return the newest lines that fit, in the order in which they were written."""
+    taken: list[bytes] = []
+    for line in lines:
+        room -= len(line) + 1
+        if room < 0:
+            break
+        taken.append(line + b"\n")
+    return b"".join(reversed(taken))
+
+
+def _backwards(path: Path, piece: int = 256 * 1024) -> Iterator[bytes]:
+    """Yield the lines of a file from its end; none for one that is not there."""
+    try:
+        with path.open("rb") as file:
+            at, rest = file.seek(0, io.SEEK_END), b""
+            while at:
+                size = min(piece, at)
+                at -= size
+                file.seek(at)
+                first, *lines = (file.read(size) + rest).split(b"\n")
+                yield from filter(None, reversed(lines))
+                rest = first
+            if rest:
+                yield rest
+    except OSError:
+        return
+
+
+def _add(archive: tarfile.TarFile, name: str, data: bytes) -> None:
+    member = tarfile.TarInfo(name)
+    member.size, member.mode = len(data), 0o600
+    archive.addfile(member, io.BytesIO(data))
+
+
+class LogUploads:
+    """Carries out what the core wants: one upload at a time. `tell` takes its progress."""
+
+    def __init__(
+        self,
+        config: LogsConfig,
+        folder: Callable[[], Path],
+        sources: LogSources,
+        *,
+        tell: Callable[[Fact], None],
+        context: Callable[[], ssl.SSLContext],
+        pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._config, self._folder, self._sources = config, folder, sources
+        self._tell, self._context, self._pause = tell, context, pause
+        self._running: tuple[int, asyncio.Task[None], Cancel] | None = None
+
+    def start(self, command: UploadLog) -> None:
+        """Send a log; what was under way has been given up."""
+        self.cancel()
+        cancel = Cancel()
+        task = asyncio.get_running_loop().create_task(self._carry(command, cancel), name="log upload")
+        self._running = command.request_id, task, cancel
+
+    def cancel(self, request_id: int | None = None) -> None:
+        """Give up what is under way, or just this one."""
+        if self._running is not None and request_id in (None, self._running[0]):
+            _, task, cancel = self._running
+            cancel.cancel()
+            task.cancel()
+            self._running = None
+
+    async def finished(self) -> None:
+        """Return when nothing is under way."""
+        if self._running is not None:
+            await asyncio.wait([self._running[1]])
+
+    async def close(self) -> None:
+        """Give up, and wait for the end of it."""
+        running = self._running
+        self.cancel()
+        if running is not None:
+            await asyncio.gather(running[1], return_exceptions=True)
+
+    async def _carry(self, command: UploadLog, cancel: Cancel) -> None:
+        self._say(command, "Uploading")
+        file = self._folder() / command.filename
+        try:
+            await asyncio.to_thread(self._pack, command, file)
+            await self._send(command, file, cancel)
+        except OSError:
+            self._say(command, "UploadFailure")
+        finally:
+            with contextlib.suppress(OSError):
+                file.unlink(missing_ok=True)
+
+    def _pack(self, command: UploadLog, file: Path) -> None:
+        file.unlink(missing_ok=True)
+        file.touch(mode=0o600)
+        with file.open("wb") as into:
+            collect(command, self._sources, self._config, into)
+
+    async def _send(self, command: UploadLog, file: Path, cancel: Cancel) -> None:
+        """Try as often as was asked for (N01.FR.10); what would end the same way again is not tried again."""
+        attempts = 1 + (self._config.default_retries if command.retries is None else command.retries)
+        status: UploadLogStatus = "UploadFailure"
+        redirected = False
+        for attempt in range(attempts):
+            if attempt:
+                await self._pause(command.retry_interval_s)
+            try:
+                await asyncio.to_thread(
+                    upload,
+                    command.url,
+                    file,
+                    command.filename,
+                    context=self._context() if command.url.startswith("https:") else None,
+                    cancel=cancel,
+                    most_s=self._config.timeout_s,
+                )
+            except TransferError as error:
+                status = _STATUS.get(error.failure, "UploadFailure")
+                redirected = error.failure == "redirect"
+                if error.lasting:
+                    break
+            else:
+                self._say(command, "Uploaded")
+                return
+        self._say(command, status, redirected=redirected)
+
+    def _say(self, command: UploadLog, status: UploadLogStatus, *, redirected: bool = False) -> None:
+        self._tell(LogProgress(request_id=command.request_id, status=status, redirected=redirected))

@@ -1,0 +1,159 @@
+"""Keys that wait for their certificates, beside those in use: in files, a TPM's key files, or a PKCS#11 token (A02).
+
+In a token a new key is another object, with a running number behind the label. Which one is in use follows from the
+chain's leaf alone, so that one rename of the chain's file changes both.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from cryptography.hazmat.primitives.asymmetric import ec, ed448
+
+from v2g.errors import KeyAccessError, V2GError
+from v2g.io.keys.foreign import as_private_key
+from v2g.io.keys.stores import is_tpm_file, open_key
+from v2g.pki.keys import Algorithm, PrivateKey, PublicKey, algorithm_of, load_key, private_pem
+from v2g.pki.reference import KeyReference
+
+Save = Callable[[Path, bytes], None]
+
+
+class NewKeys(Protocol):
+    """Where the key of one chain is, and the one that follows it. Everything raises OSError or V2GError."""
+
+    def make(self, like: PublicKey | None) -> PrivateKey:
+        """Make a key of the kind of `like`, in place of one that waits."""
+
+    def waits(self, public: PublicKey) -> bool:
+        """Return whether this key has been made and can be taken."""
+
+    def take(self) -> None:
+        """Bring the key that waits to where it is used; may be done again."""
+
+    def done(self) -> None:
+        """Let nothing wait any more."""
+
+    def retire(self, public: PublicKey | None) -> None:
+        """Delete keys that the one in use, which has this public half, has followed."""
+
+
+@dataclass(frozen=True)
+class FileKeys:
+    """A file, PEM; the new key waits in `pending`."""
+
+    key: Path
+    pending: Path
+    save: Save
+
+    def make(self, like: PublicKey | None) -> PrivateKey:
+        """See NewKeys; P-256 where there is nothing to be like (A00.FR.514)."""
+        key: PrivateKey
+        if isinstance(like, ed448.Ed448PublicKey):
+            key = ed448.Ed448PrivateKey.generate()
+        else:
+            curve = like.curve if isinstance(like, ec.EllipticCurvePublicKey) else ec.SECP256R1()
+            key = ec.generate_private_key(curve)
+        self.save(self.pending, private_pem(key))
+        return key
+
+    def waits(self, public: PublicKey) -> bool:
+        """See NewKeys."""
+        try:
+            return self._public() == public
+        except V2GError:
+            return False
+
+    def _public(self) -> PublicKey:
+        return load_key(self.pending).public_key
+
+    def take(self) -> None:
+        """See NewKeys."""
+        self.save(self.key, self.pending.read_bytes())
+
+    def done(self) -> None:
+        """See NewKeys."""
+        self.pending.unlink(missing_ok=True)
+
+    def retire(self, public: PublicKey | None) -> None:
+        """See NewKeys: a file is replaced as the new key is taken."""
+
+
+@dataclass(frozen=True)
+class TpmKeys(FileKeys):
+    """A TPM's key file, which that TPM alone can use."""
+
+    reference: KeyReference
+
+    def make(self, like: PublicKey | None) -> PrivateKey:
+        """See NewKeys."""
+        from v2g.io.keys.tpm import make_tpm
+
+        self.pending.unlink(missing_ok=True)
+        algorithm = algorithm_of(like) if like is not None else Algorithm.ECDSA_SHA256
+        return as_private_key(make_tpm(self.reference.at(self.pending), algorithm))
+
+    def _public(self) -> PublicKey:
+        return open_key(self.reference.at(self.pending)).public_key
+
+
+@dataclass(frozen=True)
+class TokenKeys:
+    """Objects of a PKCS#11 token with labels that run on; the label of one that waits is in `pending`."""
+
+    reference: KeyReference
+    pending: Path
+    save: Save
+    in_use: Callable[[], PublicKey | None]
+
+    def make(self, like: PublicKey | None) -> PrivateKey:
+        """See NewKeys; P-521, that of ISO 15118-20, where there is nothing to be like."""
+        from v2g.io.keys.pkcs11 import make_successor
+
+        self.done()
+        self.retire(self.in_use())
+        algorithm = algorithm_of(like) if like is not None else Algorithm.ECDSA_SHA512
+        key = make_successor(self.reference, algorithm)
+        self.save(self.pending, key.reference.pkcs11["object"])
+        return as_private_key(key)
+
+    def waits(self, public: PublicKey) -> bool:
+        """See NewKeys."""
+        try:
+            key = open_key(self.reference.called(self.pending.read_bytes()))
+        except (OSError, KeyAccessError):
+            return False
+        return key.public_key == public
+
+    def take(self) -> None:
+        """See NewKeys: the chain says which key is in use."""
+
+    def done(self) -> None:
+        """See NewKeys."""
+        self.pending.unlink(missing_ok=True)
+
+    def retire(self, public: PublicKey | None) -> None:
+        """See NewKeys. One that waits stays, and so do all where none fits the chain."""
+        from v2g.io.keys.pkcs11 import delete_pkcs11, numbered
+
+        waiting = self.pending.read_bytes() if self.pending.exists() else b""
+        found = [(each, open_key(each).public_key) for each in numbered(self.reference)]
+        if public is None or public not in [key for _, key in found]:
+            return
+        for each, key in found:
+            if key != public and each.pkcs11["object"] != waiting:
+                delete_pkcs11(each)
+
+
+def new_keys(
+    reference: KeyReference, pending: Path, *, save: Save, in_use: Callable[[], PublicKey | None]
+) -> NewKeys | None:
+    """Return how this key is renewed, None for one that cannot be: a persistent handle, an encrypted file."""
+    if reference.scheme == "pkcs11":
+        return TokenKeys(reference, pending, save, in_use) if "object" in reference.pkcs11 else None
+    if reference.path is None:
+        return None
+    if is_tpm_file(reference):
+        return TpmKeys(reference.path, pending, save, reference)
+    return FileKeys(reference.path, pending, save) if reference.pin is None else None

@@ -1,0 +1,86 @@
+"""The charger's payment terminal (C18 to C22): between the charging station and the network."""
+
+import asyncio
+import os
+from collections.abc import Callable
+from typing import Final
+
+from v2g.hardware.zvt_till import Ended, Job, ReadCard, Register, Reserve
+from v2g.io.hardware.zvt_terminal import ZvtTerminal
+from v2g.io.runtime.clock import Clock
+from v2g.observe import Observe
+from v2g_station.blocks.evse import Fact
+from v2g_station.device.terminal_config import TerminalConfig
+from v2g_station.device.terminal_words import TerminalDesk
+from v2g_station.kernel.kernel import Command
+
+READ_REST_S: Final = 1.0
+"""How long at most a card that was refused is not read again."""
+
+
+class PaymentTerminal:
+    """One terminal; `tell` takes what the station has to know of it."""
+
+    def __init__(
+        self,
+        config: TerminalConfig,
+        clock: Clock,
+        *,
+        tell: Callable[[Fact], None],
+        observe: Callable[[Observe], None],
+    ) -> None:
+        self._clock, self._tell, self._observe, self._rest_s = clock, tell, observe, config.rest_s
+        self._desk = TerminalDesk(evse_id=config.evse, digits=config.currency_digits, secret=os.urandom(16))
+        self._terminal = ZvtTerminal(config.zvt, clock, told=self._ended, idle=self._idle)
+        self._connected: bool | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._reading: asyncio.TimerHandle | None = None
+        self._rest_until = 0.0
+
+    def start(self) -> None:
+        """Stay connected from now on."""
+        self._task = asyncio.get_running_loop().create_task(self._terminal.run(), name="payment terminal")
+
+    async def close(self) -> None:
+        """Let go of the terminal."""
+        if self._reading is not None:
+            self._reading.cancel()
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    def carry_out(self, command: Command) -> bool:
+        """Begin what the station wants; False for what is not of a terminal."""
+        found = self._desk.job(command)
+        if found is None:
+            return False
+        if isinstance(found, Job):
+            self._terminal.do(found)
+        else:
+            asyncio.get_running_loop().call_soon(self._tell, found)
+        return True
+
+    def _ended(self, ended: Ended) -> None:
+        if isinstance(ended.job, Register):
+            self._seen(connected=ended.done)
+        elif ended.done or isinstance(ended.job, Reserve):
+            rest_s = self._rest_s if isinstance(ended.job, Reserve) else min(self._rest_s, READ_REST_S)
+            self._rest_until = self._clock.monotonic() + rest_s
+        for fact in self._desk.facts(ended, self._clock.utc_ms()):
+            asyncio.get_running_loop().call_soon(self._tell, fact)
+
+    def _seen(self, *, connected: bool) -> None:
+        if connected is not self._connected:
+            self._connected = connected
+            self._observe(Observe("hardware", "terminal_ready" if connected else "terminal_lost"))
+
+    def _idle(self) -> None:
+        """Wait for the next card, once what follows from the last one has been said."""
+        if self._reading is None:
+            rest = max(0.0, self._rest_until - self._clock.monotonic())
+            self._reading = asyncio.get_running_loop().call_later(rest, self._read)
+
+    def _read(self) -> None:
+        self._reading = None
+        if self._terminal.idle:
+            self._terminal.do(ReadCard())

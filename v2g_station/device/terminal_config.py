@@ -1,0 +1,45 @@
+"""How a payment terminal at the charger is configured."""
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from v2g.io.hardware.zvt_config import ZvtConfig
+from v2g_station.kernel.layout import TerminalLayout
+
+
+class TerminalConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A payment terminal at the charger, and what the CSMS is told of it (PaymentCtrlr)."""
+
+    backend: Literal["zvt"] = "zvt"
+    """Protocol of the terminal."""
+    zvt: ZvtConfig
+    """How a terminal with ZVT is reached."""
+    evse: Annotated[int, Meta(ge=1, le=64)] | None = None
+    """The only EVSE that it serves; none serves all."""
+    currency_digits: Annotated[int, Meta(ge=0, le=4)] = 2
+    """How many digits of an amount stand behind the point."""
+    rest_s: Annotated[float, Meta(ge=0, le=120)] = 10.0
+    """How long after a payment no card is read: one that has paid, and is still there, would end what it began."""
+    terminal_id: Annotated[str, Meta(max_length=50)] = ""
+    """Id of the terminal at its provider."""
+    provider: Annotated[str, Meta(max_length=50)] = ""
+    """The payment service provider."""
+    vendor: Annotated[str, Meta(max_length=50)] = ""
+    """Who makes the terminal."""
+    model: Annotated[str, Meta(max_length=50)] = ""
+    """Its model."""
+
+    @property
+    def layout(self) -> TerminalLayout:
+        """What the station knows of it."""
+        from v2g_station.device.terminal_words import DETAILS  # only a charger with a terminal pays for it
+
+        return TerminalLayout(
+            details=DETAILS,
+            terminal_id=self.terminal_id,
+            provider=self.provider,
+            vendor=self.vendor,
+            model=self.model,
+        )

@@ -1,0 +1,158 @@
+"""A ZVT terminal as the charging station knows terminals (C18 to C22): its words in the terminal's, and back. Pure.
+
+The reference of a payment holds all that the terminal has to be told to end it, so that nothing else has to be kept:
+the terminal's number, the receipt's number, what was reserved, and when (ms), which makes it unique.
+"""
+
+import hashlib
+import hmac
+import re
+from collections.abc import Iterator
+from decimal import ROUND_HALF_UP, Decimal
+from typing import Final
+
+from v2g.errors import FrameError
+from v2g.hardware import zvt
+from v2g.hardware.zvt_till import Ended, Job, ReadCard, Register, Release, Reserve, Settle
+from v2g_station.blocks.evse import Fact
+from v2g_station.blocks.payment.terminal import (
+    AuthorizationIncreased,
+    AuthorizeCard,
+    CancelPayment,
+    CardAuthorized,
+    CardPresented,
+    CardRefused,
+    IncreaseAuthorization,
+    PaymentReleased,
+    PaymentSettled,
+    SettlePayment,
+    TerminalState,
+)
+from v2g_station.kernel.kernel import Command
+
+DETAILS: Final = (
+    "SessionRef", "PaymentBrand", "ReadingMethod", "CardBin", "CardLast4Digits", "CardExpiryDate",
+)  # fmt: skip
+"""What a terminal tells of a payment, as far as it does (appendix 6.2)."""
+
+READING: Final = {0: "Magstripe", 1: "Contact", 2: "Contactless"}
+"""Object 1F12 of a status, to the way a card was read (ReadingMethod)."""
+
+BRANDS: Final = {
+    5: "Girocard", 6: "Mastercard", 8: "AMEX", 10: "Visa", 11: "Visa", 12: "Diners", 13: "VPay", 14: "JCB",
+}  # fmt: skip
+"""Type of a card in a status (field 8A), to its PaymentBrand; others go by their names."""
+
+_REFERENCE: Final = re.compile(r"(\d{8})-([0-9A-F]{4})-(\d{1,12})-(\d{1,15})")
+_TECHNOLOGY: Final = 0x1F12
+
+
+class TerminalDesk:
+    """Stands between a station and its terminal. `secret` hides what tells cards apart, `digits` are those of the
+    currency's smallest unit; without `evse_id` the terminal serves all EVSEs."""
+
+    def __init__(self, *, evse_id: int | None, digits: int, secret: bytes) -> None:
+        self._evse_id, self._digits, self._secret = evse_id, digits, secret
+        self._asking: tuple[int | None, str] | None = None
+        """EVSE and card of the reservation that is under way."""
+        self._ending: dict[Job, str] = {}
+        """References of payments that are being settled or released."""
+
+    def job(self, command: Command) -> Job | Fact | None:
+        """Return what the terminal is to do, or what follows at once; None for what is not of it."""
+        match command:
+            case AuthorizeCard():
+                self._asking = command.evse_id, command.card
+                return Reserve(self._units(command.amount))
+            case IncreaseAuthorization(psp_ref=psp_ref):
+                return AuthorizationIncreased(psp_ref=psp_ref, approved=False)  # ZVT has no word for it
+            case SettlePayment(psp_ref=psp_ref, amount=amount):
+                if (found := _REFERENCE.fullmatch(psp_ref)) is None:
+                    return PaymentSettled(psp_ref=psp_ref, status="Failed", info="unknown payment")
+                reserved = int(found[3])
+                return self._end(Settle(found[2], reserved, min(reserved, self._units(amount))), psp_ref)
+            case CancelPayment(psp_ref=psp_ref):
+                if (found := _REFERENCE.fullmatch(psp_ref)) is None:
+                    return PaymentReleased(psp_ref=psp_ref, done=False)
+                return self._end(Release(found[2]), psp_ref)
+        return None
+
+    def _end(self, job: Job, psp_ref: str) -> Job:
+        self._ending[job] = psp_ref
+        return job
+
+    def facts(self, ended: Ended, utc_ms: int) -> Iterator[Fact]:
+        """Give what the station has to know of a job that has ended."""
+        job = ended.job
+        match job:
+            case Register():
+                yield TerminalState(connected=ended.done, problem=not ended.done)
+            case ReadCard() if ended.done:
+                yield CardPresented(evse_id=self._evse_id, card=self._card(ended.fields))
+            case Reserve():
+                yield self._reserved(job, ended, utc_ms)
+            case Settle() if job in self._ending:
+                yield self._settled(self._ending.pop(job), job, ended)
+            case Release() if job in self._ending:
+                yield PaymentReleased(psp_ref=self._ending.pop(job), done=ended.done)
+
+    def _reserved(self, job: Reserve, ended: Ended, utc_ms: int) -> Fact:
+        evse_id, card = self._asking or (self._evse_id, "")
+        self._asking = None
+        receipt = ended.fields.get(zvt.RECEIPT, b"")
+        if not ended.done or not receipt:
+            return CardRefused(evse_id=evse_id, reason=_reason(ended))
+        tid = ended.fields.get(zvt.TERMINAL_ID, bytes(4)).hex()
+        tid = tid if tid.isdecimal() else "0" * 8
+        return CardAuthorized(
+            evse_id=evse_id,
+            psp_ref=f"{tid}-{receipt.hex().upper()}-{job.amount}-{utc_ms}",
+            card=card,
+            details=tuple(_details(ended.fields)),
+        )
+
+    def _settled(self, psp_ref: str, job: Settle, ended: Ended) -> Fact:
+        if not ended.done:
+            refused = ended.code is not None
+            return PaymentSettled(psp_ref=psp_ref, status="Rejected" if refused else "Failed", info=_reason(ended))
+        info = ""
+        if job.amount == job.reserved:
+            info = "all that was reserved"
+        return PaymentSettled(psp_ref=psp_ref, status="Settled", info=info, receipt_id=job.receipt)
+
+    def _card(self, fields: dict[int, bytes]) -> str:
+        """Return what recognises a card while this program runs, and says nothing of it; empty where nothing does."""
+        seen = b"".join(fields.get(each, b"") for each in (zvt.PAN, zvt.EXPIRY, zvt.SEQUENCE, zvt.CARD_NAME, zvt.TLV))
+        if zvt.PAN not in fields and zvt.TLV not in fields:
+            return ""
+        return hmac.new(self._secret, seen, hashlib.sha256).hexdigest()[:32]
+
+    def _units(self, amount: Decimal) -> int:
+        return int((amount * 10**self._digits).to_integral_value(ROUND_HALF_UP))
+
+
+def _reason(ended: Ended) -> str:
+    return "no answer" if ended.code is None else f"result code {ended.code:02X}"
+
+
+def _details(fields: dict[int, bytes]) -> Iterator[tuple[str, str]]:
+    """Give what OCPP has a type for."""
+    if trace := fields.get(zvt.TRACE):
+        yield "SessionRef", trace.hex()
+    kind, name = fields.get(zvt.CARD_TYPE, b"\0")[0], fields.get(zvt.CARD_NAME, b"").rstrip(b"\0").decode("cp437")
+    if brand := BRANDS.get(kind, name):
+        yield "PaymentBrand", brand
+    try:
+        technology = zvt.objects(fields.get(zvt.TLV, b"")).get(_TECHNOLOGY, b"")
+    except FrameError:
+        technology = b""
+    if technology and technology[0] in READING:
+        yield "ReadingMethod", READING[technology[0]]
+    digits = fields.get(zvt.PAN, b"").hex().rstrip("f")
+    if digits[:6].isdecimal() and len(digits) >= 12:
+        yield "CardBin", digits[:6]
+    if len(digits) >= 12 and digits[-4:].isdecimal():
+        yield "CardLast4Digits", digits[-4:]
+    expiry = fields.get(zvt.EXPIRY, b"").hex()
+    if expiry.isdecimal() and "01" <= expiry[2:] <= "12":
+        yield "CardExpiryDate", f"20{expiry[:2]}/{expiry[2:]}"

@@ -1,0 +1,133 @@
+"""Carries journal lines to the CSMS: parcels of one session, in order, after the transaction events (P02)."""
+
+import asyncio
+import math
+from collections.abc import Callable
+from typing import Any, Final
+
+from v2g.errors import OcppError, TimeoutExpired, TransportError
+from v2g.io.runtime.clock import Clock
+from v2g.io.runtime.disk import DiskThread
+from v2g.observe import Observe
+from v2g.ocpp.messages.data_transfer import DataTransferRequest, DataTransferResponse
+from v2g_station.blocks.data_transfer import VENDOR
+from v2g_station.runner import StationRunner
+from v2g_station.store import QueuedLines, StationStore
+
+LINES_PER_MESSAGE: Final = 50
+CHARACTERS_PER_MESSAGE: Final = 48_000
+
+STRANGER: Final = "journal_stranger"
+"""Under this the drawer `program` keeps the URL of the CSMS that takes no journals."""
+
+_UNKNOWN: Final = frozenset({"UnknownVendorId", "UnknownMessageId", "NotImplemented", "NotSupported"})
+_REASONS: Final = frozenset({"InvalidEntries", "JournalRefused"})
+"""Why a CSMS that knows journals rejects lines; any other rejection is that of one that does not."""
+
+
+class Courier:
+    """The carrier of one station."""
+
+    def __init__(
+        self,
+        identity: str,
+        store: StationStore,
+        runner: StationRunner,
+        disk: DiskThread,
+        clock: Clock,
+        observe: Callable[[Observe], None],
+        delivered: Callable[[], None],
+        *,
+        stranger: str | None = None,
+    ) -> None:
+        """`delivered` is called when lines wait no longer.
+
+        `stranger`: the URL of the CSMS that is known to take none, empty when none is; None asks every one again and
+        again.
+        """
+        self._stranger = stranger
+        self._identity = identity
+        self._store = store
+        self._runner = runner
+        self._disk = disk
+        self._clock = clock
+        self._observe = observe
+        self._delivered = delivered
+        self._wake = asyncio.Event()
+        self._not_before = 0.0
+        self._attempts = 0
+
+    def wake(self) -> None:
+        """Look again whether something can go."""
+        self._wake.set()
+
+    def lost(self) -> None:
+        """The connection is gone: what the CSMS did not know it may know next time."""
+        self._not_before = 0.0
+
+    async def run(self) -> None:
+        """Carry lines until cancelled."""
+        while True:
+            self._wake.clear()
+            rest = self._not_before - self._clock.monotonic()
+            lines = None
+            if self._runner.online.is_set() and len(self._runner.core.outbox) == 0 and rest <= 0:
+                lines = await self._disk.ask(lambda: self._store.next_lines(LINES_PER_MESSAGE, CHARACTERS_PER_MESSAGE))
+            if lines is not None and self._stranger == self._url:
+                await self._forget(lines)
+                continue
+            if lines is not None:
+                await self._carry(lines)
+                continue
+            try:
+                async with asyncio.timeout(rest if 0 < rest < math.inf else None):
+                    await self._wake.wait()
+            except TimeoutError:
+                continue
+
+    async def _carry(self, lines: QueuedLines) -> None:
+        """Send lines. A CSMS that rejects them is asked again later, and at last not any more: what it has refused for
+        good (a fork of its copy) must not hold up the sessions that follow, and the charger's own bundle is the
+        evidence. A CSMS that does not know them is remembered and not asked again."""
+        data = {"stationId": self._identity, "sessionId": lines.session_id, "lines": list(lines.lines)}
+        request = DataTransferRequest(vendor_id=VENDOR, message_id="JournalEntries", data=data)
+        status, reason = "", ""
+        try:
+            answer = await self._runner.call(request, DataTransferResponse)
+            status, reason = answer.status, answer.status_info.reason_code if answer.status_info else ""
+        except OcppError as error:
+            status = error.answer
+        except (TransportError, TimeoutExpired):
+            self._not_before = self._clock.monotonic() + 1.0
+            return
+        if status == "Accepted":
+            self._attempts = 0
+            await self._forget(lines, accepted=True)
+            return
+        self._note("journal_refused", status=status, reason=reason, lines=len(lines.lines))
+        if self._stranger is not None and (status in _UNKNOWN or (status == "Rejected" and reason not in _REASONS)):
+            self._stranger = self._url
+            self._runner.step(lambda now: self._runner.core.remember(STRANGER, self._url, now))
+            self._note("journal_not_wanted", status=status)
+            return
+        if status != "Rejected":
+            self._not_before = math.inf
+            return
+        number = self._runner.core.kernel.model.number
+        self._attempts += 1
+        self._not_before = self._clock.monotonic() + number("OCPPCommCtrlr.MessageAttemptInterval[TransactionEvent]")
+        if self._attempts >= number("OCPPCommCtrlr.MessageAttempts[TransactionEvent]"):
+            self._attempts = 0
+            await self._forget(lines)
+            self._note("journal_given_up", session_id=lines.session_id, lines=len(lines.lines))
+
+    @property
+    def _url(self) -> str:
+        return self._runner.core.networks.current()[1].ocpp_csms_url
+
+    async def _forget(self, lines: QueuedLines, *, accepted: bool = False) -> None:
+        await self._disk.ask(lambda: self._store.lines_over(lines, accepted=accepted))
+        self._delivered()
+
+    def _note(self, name: str, **data: Any) -> None:
+        self._observe(Observe("ocpp", name, data))

@@ -1,0 +1,333 @@
+"""Runs a station's core: its connection, its clock and its memory. The charger and the simulator run the same."""
+
+import asyncio
+import contextlib
+import ssl
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Any, Protocol, TypeVar
+
+from v2g.errors import StoreError, TimeoutExpired, TlsError, TransportError, V2GError
+from v2g.io.runtime.clock import Clock
+from v2g.io.runtime.disk import DiskThread
+from v2g.io.websocket.client import OcppSocket, connect
+from v2g.observe import Observe
+from v2g.ocpp.messages.base import Message
+from v2g.ocpp.routes import Version
+from v2g_station.blocks.evse import Fact
+from v2g_station.kernel.kernel import Action, Command, Connect, Disconnect, Keep, Moment, Send
+from v2g_station.station import ChargingStation
+
+M = TypeVar("M", bound=Message)
+
+LAST_WORDS_S = 2.0
+"""How long a connection that is closed may take for what was said before."""
+
+PRECIOUS = frozenset({"outbox", "transactions", "managed"})
+"""Drawers without which nothing may be told."""
+
+
+class Memory(Protocol):
+    """Where a station keeps what must survive."""
+
+    def keep(self, kept: Iterable[Keep]) -> None:
+        """Carry out changes, all or none. Raises StoreError."""
+
+
+Kept = asyncio.Future[None]
+"""Done when what was to be kept is on the disk, or with the StoreError that kept it from that."""
+
+
+class StationRunner:
+    """One running station.
+
+    `command` carries out what the core wants of the hardware; `changed` is called after everything that happened, `tap`
+    with every frame (`sent` or `received`). `context` gives the TLS context for a connection, None for none. With
+    `disk` the loop does not wait for the memory: what is told of a change waits until it is kept, the hardware does
+    not.
+    """
+
+    def __init__(
+        self,
+        core: ChargingStation,
+        memory: Memory,
+        *,
+        clock: Clock,
+        command: Callable[[Command], None],
+        observe: Callable[[Observe], None],
+        context: Callable[[Connect], ssl.SSLContext | None] = lambda _: None,
+        changed: Callable[[], None] = lambda: None,
+        tap: Callable[[str, str], None] = lambda _way, _text: None,
+        disk: DiskThread | None = None,
+    ) -> None:
+        self.core = core
+        self._memory = memory
+        self._clock = clock
+        self._command = command
+        self._observe = observe
+        self._context = context
+        self._changed = changed
+        self._tap = tap
+        self._disk = disk
+        self.kept: Kept | None = None
+        """What becomes of the newest change."""
+        self._outgoing: deque[tuple[str, Kept | None]] = deque()
+        """Frames, each with the change that it waits for."""
+        self._flush = asyncio.Event()
+        self._timer: asyncio.TimerHandle | None = None
+        self._connection: asyncio.Task[None] | None = None
+        self._connections: set[asyncio.Task[None]] = set()
+        """With those that are being closed."""
+        self._last_words: dict[asyncio.Task[Any], tuple[tuple[str, Kept | None], ...]] = {}
+        self._failure: asyncio.Future[None] | None = None
+        self.online = asyncio.Event()
+        """Set while the CSMS is connected and has accepted this station."""
+
+    @property
+    def moment(self) -> Moment:
+        """Now."""
+        return Moment(self._clock.monotonic(), self._clock.utc_ms())
+
+    @property
+    def version(self) -> Version:
+        """The version that is spoken, or would be offered first."""
+        return self.core.version
+
+    # -- life
+
+    async def run(self) -> None:
+        """Stay connected until cancelled. Raises StoreError when the disk fails."""
+        self._failure = asyncio.get_running_loop().create_future()
+        try:
+            self.step(self.core.start)
+            await self._failure
+        finally:
+            with contextlib.suppress(StoreError):
+                self.step(self.core.stop)
+            if self._timer is not None:
+                self._timer.cancel()
+            await self._close()
+
+    def step(self, work: Callable[[Moment], list[Action]]) -> Kept | None:
+        """Let the core do something now, and carry out what follows; return what becomes of what is to be kept, None
+        when it is. Raises StoreError for what may not be lost, unless the future does."""
+        return self.perform(work(self.moment))
+
+    def perform(self, actions: list[Action]) -> Kept | None:
+        """Carry out actions: what is to be kept first, all of it or nothing."""
+        changes = [action for action in actions if isinstance(action, Keep)]
+        problem: StoreError | None = None
+        kept = None
+        if changes and self._disk is not None and _loop_runs():
+            kept = self.kept = self._keep_beside(changes, self._disk)
+        elif changes:
+            try:
+                self._memory.keep(changes)
+            except StoreError as error:
+                self._note_lost(changes, error)
+                problem = error if _precious(changes) else None
+        for action in actions:
+            match action:
+                case Send(text=text):
+                    self._tap("sent", text)
+                    self._outgoing.append((text, kept))
+                    self._flush.set()
+                case Connect():
+                    self._open(action)
+                case Disconnect():
+                    self._drop()
+                case Command():
+                    self._command(action)  # a full disk is no reason to exceed a limit
+                case Observe():
+                    self._observe(action)
+        self._settle()
+        if problem is not None:
+            raise problem
+        return kept
+
+    def _keep_beside(self, changes: list[Keep], disk: DiskThread) -> Kept:
+        """Keep changes in the disk's thread; the future fails only for what is precious."""
+        problems: list[StoreError] = []
+
+        def keep() -> None:
+            try:
+                self._memory.keep(changes)
+            except StoreError as error:
+                problems.append(error)
+                if _precious(changes):
+                    raise
+
+        kept = disk.do(keep, lambda: None)
+
+        def see(kept: Kept) -> None:
+            for problem in problems:
+                self._note_lost(changes, problem)
+            if not kept.cancelled() and kept.exception() is not None:  # nothing of it may be told
+                self._outgoing = deque(each for each in self._outgoing if each[1] is not kept)
+
+        kept.add_done_callback(see)
+        return kept
+
+    def _note_lost(self, changes: list[Keep], error: StoreError) -> None:
+        drawers = ",".join(sorted({each.drawer for each in changes}))
+        self._observe(Observe("ocpp", "not_kept", {"drawers": drawers, "reason": str(error)[:200]}))
+
+    def _settle(self) -> None:
+        """See what has become of the core, and come back when it wants."""
+        if self.core.kernel.online != self.online.is_set():
+            (self.online.set if self.core.kernel.online else self.online.clear)()
+        self._changed()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        due = self.core.deadline()
+        if due is None or self._failure is None or self._failure.done():
+            return
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(max(0.0, min(due - self._clock.monotonic(), 86_400.0)), self._tick)
+
+    def fact(self, fact: Fact) -> None:
+        """Let the core take what hardware or machine tells; a failing disk ends the run."""
+        self._guarded(lambda moment: self.core.handle(fact, moment))
+
+    def _tick(self) -> None:
+        self._guarded(self.core.tick)
+
+    def _guarded(self, work: Callable[[Moment], list[Action]]) -> None:
+        """Do a step for which nobody waits; a failing disk ends the run."""
+        try:
+            kept = self.step(work)
+        except StoreError as error:
+            self._fail(error)
+        else:
+            if kept is not None:
+                kept.add_done_callback(self._fail_with)
+
+    def _fail_with(self, kept: Kept) -> None:
+        if not kept.cancelled() and (error := kept.exception()) is not None:
+            self._fail(error)
+
+    def _fail(self, error: BaseException) -> None:
+        if self._failure is not None and not self._failure.done():
+            self._failure.set_exception(error)
+
+    # -- the connection
+
+    def _open(self, wanted: Connect) -> None:
+        self._drop()
+        if self._failure is not None:
+            self._connection = asyncio.get_running_loop().create_task(self._use(wanted))
+            self._connections.add(self._connection)
+            self._connection.add_done_callback(self._forget)
+
+    def _drop(self) -> None:
+        """End the connection, but for what was said before: an answer by which the station changes its connection."""
+        connection, rest = self._connection, tuple(self._outgoing)
+        self._connection = None
+        self._outgoing.clear()
+        if connection is None:
+            return
+        self._last_words[connection] = rest
+        if connection is not asyncio.current_task():
+            connection.cancel()
+
+    def _forget(self, connection: "asyncio.Task[None]") -> None:
+        self._connections.discard(connection)
+        self._last_words.pop(connection, None)
+
+    async def _close(self) -> None:
+        self._drop()
+        await asyncio.gather(*self._connections, return_exceptions=True)
+
+    async def _use(self, wanted: Connect) -> None:
+        """Connect, and pass frames both ways until the connection ends."""
+        me = asyncio.current_task()
+        try:
+            socket = await connect(
+                wanted.url,
+                wanted.identity,
+                context=self._context(wanted),
+                versions=wanted.versions,
+                timeout=wanted.timeout_s,
+                ping_interval=wanted.ping_interval_s or None,
+                password=wanted.password,
+            )
+        except V2GError as error:
+            reason, tls = str(error), error.reason if isinstance(error, TlsError) else ""
+            self._guarded(lambda moment: self.core.failed(reason, moment, tls=tls))
+            return
+        sender = asyncio.get_running_loop().create_task(self._send(socket))
+        try:
+            self._guarded(lambda moment: self.core.opened(socket.version, moment))
+            while self._connection is me:  # else the core has wanted another one
+                text = await socket.receive()
+                self._tap("received", text)
+                self._guarded(lambda moment, text=text: self.core.receive(text, moment))  # type: ignore[misc]
+        except TransportError as error:
+            reason = str(error)
+            if self._connection is me:
+                self._connection = None
+                self._guarded(lambda moment: self.core.closed(reason, moment))
+        finally:
+            sender.cancel()
+            await asyncio.gather(sender, return_exceptions=True)
+            with contextlib.suppress(TransportError, TimeoutError):
+                async with asyncio.timeout(LAST_WORDS_S):
+                    for text, kept in self._last_words.pop(me, ()) if me is not None else ():
+                        await _settled(kept)
+                        await socket.send(text)
+            await socket.close()
+
+    async def _send(self, socket: OcppSocket) -> None:
+        with contextlib.suppress(TransportError):
+            while True:
+                while self._outgoing:
+                    first = self._outgoing[0]
+                    await _settled(first[1])
+                    if self._outgoing and self._outgoing[0] is first:  # else nobody is to hear it any more
+                        self._outgoing.popleft()
+                        await socket.send(first[0])
+                self._flush.clear()
+                await self._flush.wait()
+
+    # -- questions
+
+    async def call(self, request: Message, response: type[M], *, timeout: float | None = None) -> M:
+        """Send a request of any kind; return the answer.
+
+        Raises OcppError (CALLERROR), TimeoutExpired, TransportError without a connection, RefusedError.
+        """
+        answered: asyncio.Future[Message | V2GError] = asyncio.get_running_loop().create_future()
+
+        def told(answer: Message | V2GError) -> None:
+            if not answered.done():
+                answered.set_result(answer)
+
+        self.step(lambda moment: self.core.call(request, told, moment))
+        try:
+            async with asyncio.timeout(timeout):
+                answer: Any = await answered
+        except TimeoutError:
+            raise TimeoutExpired(f"{type(request).__name__} answer", timeout or 0.0) from None
+        if isinstance(answer, V2GError):
+            raise answer
+        assert isinstance(answer, response)
+        return answer
+
+
+async def _settled(kept: Kept | None) -> None:
+    """Wait until a change is kept or lost."""
+    if kept is not None and not kept.done():
+        await asyncio.wait((kept,))
+
+
+def _loop_runs() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
+
+
+def _precious(changes: list[Keep]) -> bool:
+    return any(each.drawer in PRECIOUS and each.body is not None for each in changes)

@@ -1,0 +1,447 @@
+"""Simulated drivers, vehicles and hardware at one station: when they come, what they do, how energy flows.
+
+Pure: `chance()` gives numbers from 0 to 1, times are ms of a clock that is never set. `advance` returns the facts that
+hardware would tell.
+"""
+
+from collections.abc import Callable, Iterator
+from types import MappingProxyType
+from typing import Annotated, Final, Literal
+
+import msgspec
+from msgspec import Meta
+
+from v2g.ocpp.messages.authorization import IdToken, IdTokenType
+from v2g_station.blocks.der.response import Respond
+from v2g_station.blocks.evse import AllowPower, Contract, Fact, Fault, Lock, Plug, Power, Restart, Token, Unlocked
+from v2g_station.blocks.payment.terminal import CardPresented
+from v2g_station.blocks.smart_charging.ev_needs import EvNeeds
+from v2g_station.blocks.smart_charging.high_level import Needs
+from v2g_station.blocks.smart_charging.local_control import SetPower
+from v2g_station.blocks.smart_charging.smart_charging import SetLimit
+from v2g_station.blocks.transactions.resumption import Restarted
+from v2g_station.blocks.transactions.transactions import MeterSample
+from v2g_station.kernel.kernel import Command
+from v2g_station.simulator.grid import NEVER_MS, GridControl, GridPlan, SimulatedGrid
+from v2g_station.simulator.terminal import Share, SimulatedTerminal, TerminalFaults
+
+HOUR_MS: Final = 3_600_000
+VOLTS: Final = 400
+_HEX: Final = MappingProxyType({"ISO14443": (8, 14), "ISO15693": (16,)})
+"""Lengths of identifiers in hex (OCPP 2.0.1, IdTokenEnumType)."""
+_DIGITS: Final = 6
+_LONGEST: Final = 36
+
+
+class Behaviour(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What happens at a station. Times in minutes, energy in kWh, power in kW; ranges are (least, most)."""
+
+    arrivals_per_hour: Annotated[float, Meta(ge=0, le=3600)] = 1.0
+    """Of each EVSE that is free."""
+    energy_kwh: tuple[float, float] = (5.0, 40.0)
+    vehicle_kw: tuple[float, float] = (7.0, 120.0)
+    bidirectional: Share = 0.0
+    """Vehicles that tell their needs with energy to give back (DC_BPT of ISO 15118-20) and follow set points."""
+    battery_kwh: tuple[float, float] = (40.0, 100.0)
+    """Of those vehicles; they come half full, more or less, and give back down to a fifth."""
+    stay_hours: tuple[float, float] = (2.0, 10.0)
+    """How long they stay, which they say as their departure."""
+    linger_minutes: tuple[float, float] = (0.0, 30.0)
+    """How long a vehicle stays once it has its energy."""
+    authorize_first: Share = 0.3
+    """Drivers who identify themselves before they plug in."""
+    plug_and_charge: Share = 0.1
+    card_payments: Share = 0.0
+    """Drivers without a card of the operator, who pay at the station's terminal; none where nobody does."""
+    terminal: TerminalFaults = TerminalFaults()
+    unplug_without_stop: Share = 0.3
+    """Drivers who pull the cable without ending the transaction first."""
+    tokens: Annotated[int, Meta(ge=1)] = 1000
+    """How many cards there are; which one a driver has is a matter of chance."""
+    token_type: IdTokenType = "ISO14443"  # noqa: S105 - no secret
+    """What their identifiers are."""
+    token_prefix: Annotated[str, Meta(max_length=32)] = "CA4D"  # noqa: S105
+    """How they begin. A number follows; ISO14443 and ISO15693 are in hex, of 4 or 7 and of 8 bytes."""
+    offline_per_day: Annotated[float, Meta(ge=0)] = 0.5
+    offline_minutes: tuple[float, float] = (1.0, 30.0)
+    faults_per_day: Annotated[float, Meta(ge=0)] = 0.1
+    fault_minutes: tuple[float, float] = (1.0, 20.0)
+    grid: GridPlan | None = None
+    """What stations measure of the grid, and control their power by (Q08, R01); without it they measure nothing."""
+
+    def __post_init__(self) -> None:
+        if self.token_type in _HEX and not set(self.token_prefix.upper()) <= set("0123456789ABCDEF"):
+            raise ValueError(f"token_prefix {self.token_prefix!r}: identifiers of {self.token_type} are in hex")
+        longest = self.card(self.tokens - 1)
+        allowed = _HEX.get(self.token_type, (_LONGEST,))
+        if len(longest) > allowed[-1]:
+            raise ValueError(f"token_prefix: {longest} is longer than identifiers of {self.token_type} may be")
+
+    def card(self, number: int) -> str:
+        """Return the identifier of a card, one of `tokens`; those of ISO 14443 have 4 or 7 bytes in hex."""
+        digits = max(_DIGITS, len(str(self.tokens - 1)))
+        if self.token_type in _HEX:
+            least = len(self.token_prefix) + len(str(self.tokens - 1))
+            size = next((size for size in _HEX[self.token_type] if size >= least), least)
+            digits = size - len(self.token_prefix)
+        return f"{self.token_prefix}{number:0{digits}d}"
+
+
+class Battery(msgspec.Struct, kw_only=True):
+    """The battery of a vehicle that gives energy back, mWh."""
+
+    capacity_mwh: int
+    energy_mwh: int
+
+    @property
+    def least_mwh(self) -> int:
+        """What it keeps for driving."""
+        return self.capacity_mwh // 5
+
+    @property
+    def soc(self) -> int:
+        """Return the state of charge, percent."""
+        return max(0, min(100, self.energy_mwh * 100 // self.capacity_mwh))
+
+    def takes(self, power_w: float) -> bool:
+        """Return whether power can flow into it, or out of it below 0."""
+        return self.energy_mwh < self.capacity_mwh if power_w >= 0 else self.energy_mwh > self.least_mwh
+
+    def rest_mwh(self, power_w: float) -> int:
+        """Return how much can still flow that way."""
+        return max(0, self.capacity_mwh - self.energy_mwh if power_w >= 0 else self.energy_mwh - self.least_mwh)
+
+
+Phase = Literal["free", "identified", "plugged", "charging", "full", "ended", "faulted"]
+
+
+class Bay(msgspec.Struct, kw_only=True):
+    """One simulated EVSE and the vehicle at it."""
+
+    number: int
+    max_w: int
+    due_ms: int
+    phase: Phase = "free"
+    wanted_mwh: int = 0
+    vehicle_w: int = 0
+    import_mwh: int = 0
+    export_mwh: int = 0
+    allowed: bool = False
+    limit_w: float | None = None
+    token: str = ""
+    contract: bool = False
+    pays: bool = False
+    """Whether the driver pays at the terminal."""
+    metered_ms: int = 0
+    battery: Battery | None = None
+    """Of a vehicle that gives energy back."""
+    leaves_ms: int = 0
+    discharge_limit_w: float | None = None
+    setpoint_w: float | None = None
+    """What is wished for, signed; without it a vehicle charges."""
+    grid: GridControl
+
+    @property
+    def power_w(self) -> int:
+        """What flows now; below 0 out of the vehicle."""
+        if self.phase != "charging" or not self.allowed:
+            return 0
+        most = self._most(self.limit_w)
+        least = 0.0 if self.battery is None else -self._most(self.discharge_limit_w)
+        wish = self.setpoint_w if self.grid.local_w is None else self.grid.local_w
+        wish = max(least, min(most, most if wish is None else wish))
+        power = int(self.grid.slewed(max(least, min(most, self.grid.response.bend(int(wish))))))
+        return power if self.battery is None or self.battery.takes(power) else 0
+
+    def _most(self, limit_w: float | None) -> float:
+        return max(0.0, min(self.max_w, self.vehicle_w, self.max_w if limit_w is None else limit_w))
+
+
+class Departing(Fact, frozen=True, kw_only=True):
+    """A vehicle tells what it needs, and that it leaves in `in_ms`: `dated` makes it `Needs`."""
+
+    evse_id: int
+    needs: EvNeeds
+    in_ms: int
+
+    def dated(self, utc_ms: int) -> Needs:
+        """Return what the station is told at a time of day."""
+        needs = msgspec.structs.replace(self.needs, departure_ms=utc_ms + self.in_ms)
+        return Needs(evse_id=self.evse_id, needs=needs)
+
+
+def needs_of(bay: Bay) -> EvNeeds:
+    """Return what a vehicle needs that can give energy back, but for its departure."""
+    assert bay.battery is not None
+    watts = min(bay.max_w, bay.vehicle_w)
+    return EvNeeds(
+        service="DC_BPT",
+        control_mode="dynamic",
+        max_charge_w=watts,
+        max_discharge_w=watts,
+        max_current_ma=watts * 1000 // VOLTS,
+        max_voltage_mv=VOLTS * 1000,
+        soc=bay.battery.soc,
+        target_soc=80,
+        target_energy_wh=bay.battery.rest_mwh(1) // 1000,
+        max_energy_wh=bay.battery.rest_mwh(1) // 1000,
+        min_energy_wh=-(bay.battery.rest_mwh(-1) // 1000),
+        available=("DC", "DC_BPT"),
+    )
+
+
+class Site:
+    """Everything at one station. `powers` are the most that each EVSE gives (W); `name` is the terminal's own."""
+
+    def __init__(
+        self,
+        behaviour: Behaviour,
+        powers: tuple[int, ...],
+        now_ms: int,
+        chance: Callable[[], float],
+        name: str = "sim",
+        grid: SimulatedGrid | None = None,
+    ) -> None:
+        self.behaviour = behaviour
+        self._chance = chance
+        self.terminal = SimulatedTerminal(chance, behaviour.terminal, name=name)
+        self.bays = {
+            number: Bay(
+                number=number,
+                max_w=power,
+                due_ms=now_ms + self._arrival(),
+                metered_ms=now_ms,
+                grid=GridControl(rated_w=power),
+            )
+            for number, power in enumerate(powers, 1)
+        }
+        self.sessions = 0
+        self.refused = 0
+        self.grid = grid
+        self._measures_ms = NEVER_MS if grid is None else now_ms
+
+    # -- for the station
+
+    def read(self, evse_id: int, now_ms: int) -> MeterSample | None:
+        """Return what a meter shows; 0 is the main meter."""
+        bays = [self.bays[evse_id]] if evse_id in self.bays else list(self.bays.values())
+        for bay in bays:
+            self._meter(bay, now_ms)
+        return MeterSample(
+            utc_ms=now_ms,
+            import_mwh=sum(bay.import_mwh for bay in bays),
+            export_mwh=sum(bay.export_mwh for bay in bays),
+            soc=bays[0].battery.soc if evse_id in self.bays and bays[0].battery is not None else None,
+            power_w=sum(bay.power_w for bay in bays),
+            voltage_v=float(VOLTS),
+            frequency_hz=None if self.grid is None else self.grid.at(now_ms).hz,
+        )
+
+    def set_meter(self, evse_id: int, import_mwh: int, export_mwh: int) -> None:
+        """Let a meter go on from what it showed once; of an EVSE that is no more there is none."""
+        if (bay := self.bays.get(evse_id)) is not None:
+            bay.import_mwh, bay.export_mwh = import_mwh, export_mwh
+
+    def command(self, command: Command, now_ms: int) -> Iterator[Fact]:
+        """Do what the station wants of its hardware; give the facts that follow at once."""
+        match command:
+            case AllowPower(evse_id=evse_id, allowed=allowed):
+                yield from self._allow(self.bays[evse_id], now_ms, allowed=allowed)
+            case SetLimit(evse_id=evse_id, allowance=allowance):
+                bay = self.bays[evse_id]
+                self._meter(bay, now_ms)
+                bay.limit_w, bay.discharge_limit_w = allowance.charge_w, allowance.discharge_w
+                bay.setpoint_w = allowance.setpoint_w
+                yield from self._flowing(bay, now_ms)
+            case SetPower(evse_id=evse_id) | Respond(evse_id=evse_id):
+                yield from self._follow(self.bays[evse_id], command, now_ms)
+            case Lock(evse_id=evse_id, connector_id=connector_id, locked=False):
+                yield Unlocked(evse_id=evse_id, connector_id=connector_id)
+            case Restart(evse_id=int(evse_id)):
+                yield Restarted(evse_id=evse_id)
+            case _:
+                yield from self.terminal.command(command)
+
+    def plugs(self) -> Iterator[Fact]:
+        """Tell how all cables are plugged, as hardware does once its station has started."""
+        for bay in self.bays.values():
+            yield Plug(evse_id=bay.number, vehicle=bay.phase in ("plugged", "charging", "full", "ended"))
+
+    def started(self, now_ms: int) -> Iterator[Fact]:
+        """Tell what hardware tells to a station that has started, of which nothing is known yet."""
+        for bay in self.bays.values():
+            self._meter(bay, now_ms)
+            bay.grid = GridControl(rated_w=bay.max_w)
+        yield from self.plugs()
+        if self.grid is not None:
+            yield self.grid.at(now_ms)
+
+    def _follow(self, bay: Bay, command: SetPower | Respond, now_ms: int) -> Iterator[Fact]:
+        """Do what the grid wants of an EVSE."""
+        self._meter(bay, now_ms)
+        match command:
+            case SetPower(power_w=power_w):
+                bay.grid.local_w = power_w
+            case Respond():
+                bay.grid.respond(command, bay.power_w)
+                self._measures_ms = min(self._measures_ms, now_ms + 1)
+        yield from self._flowing(bay, now_ms)
+
+    def _allow(self, bay: Bay, now_ms: int, *, allowed: bool) -> Iterator[Fact]:
+        self._meter(bay, now_ms)
+        bay.allowed = allowed
+        if allowed and (bay.phase == "plugged" or (bay.phase == "ended" and bay.wanted_mwh > 0)):
+            bay.phase = "charging"
+            yield from self._flowing(bay, now_ms)
+            yield from self._needs(bay, now_ms)
+        elif not allowed and bay.phase in ("charging", "full"):
+            bay.phase = "ended"
+            bay.due_ms = now_ms + self._minutes((0.0, 1.0))
+            yield Power(evse_id=bay.number, state="EVConnected")
+
+    def _needs(self, bay: Bay, now_ms: int) -> Iterator[Fact]:
+        """Tell what a vehicle needs that can give energy back."""
+        if bay.battery is not None:
+            yield Departing(evse_id=bay.number, needs=needs_of(bay), in_ms=max(0, bay.leaves_ms - now_ms))
+
+    def _flowing(self, bay: Bay, now_ms: int) -> Iterator[Fact]:
+        if bay.phase != "charging" or not bay.allowed:
+            return
+        power = bay.power_w
+        rest_mwh = max(0, bay.wanted_mwh) if bay.battery is None else bay.battery.rest_mwh(power)
+        bay.due_ms = now_ms + (int(rest_mwh * 3600 / abs(power)) + 1 if power else HOUR_MS)
+        if bay.battery is not None:
+            bay.due_ms = max(now_ms, min(bay.due_ms, bay.leaves_ms))
+        yield Power(evse_id=bay.number, state="Charging" if power else "SuspendedEVSE")
+
+    # -- time
+
+    def due(self) -> int:
+        """Return when something happens next."""
+        return min(self._measures_ms, *(bay.due_ms for bay in self.bays.values()))
+
+    def advance(self, now_ms: int) -> Iterator[Fact]:
+        """Let everything happen that is due."""
+        if self.grid is not None and self._measures_ms <= now_ms:
+            yield from self._measure(self.grid, now_ms)
+        for bay in self.bays.values():
+            if bay.due_ms <= now_ms:
+                yield from self._next(bay, now_ms)
+
+    def _measure(self, grid: SimulatedGrid, now_ms: int) -> Iterator[Fact]:
+        """Look at the grid; power that rises by a gradient has risen since."""
+        rising = [bay for bay in self.bays.values() if bay.grid.reach_w is not None]
+        self._measures_ms = grid.next(now_ms, rising=bool(rising))
+        yield grid.at(now_ms)
+        for bay in rising:
+            self._meter(bay, now_ms)
+            yield from self._flowing(bay, now_ms)
+
+    def _next(self, bay: Bay, now_ms: int) -> Iterator[Fact]:
+        self._meter(bay, now_ms)
+        match bay.phase:
+            case "free":
+                yield from self._arrive(bay, now_ms)
+            case "identified":
+                yield from self._plug(bay, now_ms)
+            case "plugged":  # nobody let it charge
+                self.refused += 1
+                yield from self._leave(bay, now_ms)
+            case "charging" if bay.battery is not None and now_ms < bay.leaves_ms:
+                yield from self._flowing(bay, now_ms)  # full or empty: it waits for another wish
+            case "charging":
+                bay.phase = "full"
+                bay.due_ms = now_ms + self._minutes(self.behaviour.linger_minutes)
+                yield Power(evse_id=bay.number, state="SuspendedEV")
+            case "full" if self._chance() >= self.behaviour.unplug_without_stop and not bay.contract:
+                bay.due_ms = now_ms + 60_000
+                yield self._identify(bay)
+            case "full" | "ended":
+                yield from self._leave(bay, now_ms)
+            case "faulted":
+                bay.phase, bay.due_ms = "free", now_ms + self._arrival()
+                yield Fault(evse_id=bay.number, word="simulated", active=False)
+
+    def _arrive(self, bay: Bay, now_ms: int) -> Iterator[Fact]:
+        faults = self.behaviour.faults_per_day / 24 / max(self.behaviour.arrivals_per_hour, 0.01)
+        if self._chance() < faults:
+            bay.phase, bay.due_ms = "faulted", now_ms + self._minutes(self.behaviour.fault_minutes)
+            yield Fault(evse_id=bay.number, word="simulated", active=True)
+            return
+        self.sessions += 1
+        bay.wanted_mwh = int(self._between(self.behaviour.energy_kwh) * 1_000_000)
+        bay.vehicle_w = int(self._between(self.behaviour.vehicle_kw) * 1000)
+        number = int(self._chance() * self.behaviour.tokens)
+        bay.token = self.behaviour.card(number)
+        bay.contract = self._chance() < self.behaviour.plug_and_charge
+        bay.battery = None
+        if self.behaviour.bidirectional > 0 and self._chance() < self.behaviour.bidirectional:
+            capacity = int(self._between(self.behaviour.battery_kwh) * 1_000_000)
+            bay.battery = Battery(capacity_mwh=capacity, energy_mwh=int(capacity * self._between((0.3, 0.7))))
+            bay.leaves_ms = now_ms + int(self._between(self.behaviour.stay_hours) * HOUR_MS)
+            bay.wanted_mwh = bay.battery.rest_mwh(1)
+        bay.pays = (
+            not bay.contract and self.behaviour.card_payments > 0 and self._chance() < self.behaviour.card_payments
+        )
+        if not bay.contract and self._chance() < self.behaviour.authorize_first:
+            bay.phase, bay.due_ms = "identified", now_ms + 5_000
+            yield self._identify(bay)
+        else:
+            yield from self._plug(bay, now_ms)
+            yield (
+                Contract(evse_id=bay.number, emaid=f"DEV2GC{number:08d}", locally_valid=True)
+                if bay.contract
+                else (self._identify(bay))
+            )
+
+    def _plug(self, bay: Bay, now_ms: int) -> Iterator[Fact]:
+        bay.phase, bay.due_ms = "plugged", now_ms + 180_000
+        yield Plug(evse_id=bay.number, vehicle=True)
+        if bay.allowed:
+            yield from self._allow(bay, now_ms, allowed=True)
+
+    def _leave(self, bay: Bay, now_ms: int) -> Iterator[Fact]:
+        bay.phase, bay.due_ms, bay.contract = "free", now_ms + self._arrival(), False
+        yield Plug(evse_id=bay.number, vehicle=False)
+
+    def _identify(self, bay: Bay) -> Fact:
+        if bay.pays:
+            return CardPresented(evse_id=bay.number, card=bay.token)
+        return Token(id_token=IdToken(id_token=bay.token, type=self.behaviour.token_type), evse_id=bay.number)
+
+    def _meter(self, bay: Bay, now_ms: int) -> None:
+        power, passed_ms = bay.power_w, max(0, now_ms - bay.metered_ms)
+        energy = abs(power) * passed_ms // 3600
+        bay.metered_ms = now_ms
+        if bay.battery is not None:
+            energy = min(energy, bay.battery.rest_mwh(power))
+            bay.battery.energy_mwh += energy if power >= 0 else -energy
+        if power >= 0:
+            bay.import_mwh += energy
+            bay.wanted_mwh -= energy
+        else:
+            bay.export_mwh += energy
+        bay.grid.rise(power, passed_ms)
+
+    def _arrival(self) -> int:
+        """Return when the next vehicle comes (ms): anything up to twice the mean."""
+        if self.behaviour.arrivals_per_hour <= 0:
+            return 10**12
+        return int(2 * self._chance() * HOUR_MS / self.behaviour.arrivals_per_hour)
+
+    def _minutes(self, span: tuple[float, float]) -> int:
+        return int(self._between(span) * 60_000)
+
+    def _between(self, span: tuple[float, float]) -> float:
+        low, high = span
+        return low + (high - low) * self._chance()
+
+    def offline_in(self) -> int | None:
+        """Return in how many ms the link fails next, None for never."""
+        if self.behaviour.offline_per_day <= 0:
+            return None
+        return int(2 * self._chance() * 24 * HOUR_MS / self.behaviour.offline_per_day)
+
+    def offline_for(self) -> int:
+        """Return for how many ms it does."""
+        return self._minutes(self.behaviour.offline_minutes)

@@ -1,0 +1,455 @@
+"""Simulated charging stations, any number of them: the charger's own core and runner over simulated hardware."""
+
+import asyncio
+import os
+import random
+import ssl
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Final, Protocol
+
+import msgspec
+from msgspec import Meta
+
+from v2g.energy.frequency_trace import load_grid_trace
+from v2g.io.runtime.clock import Clock, ClockConfig
+from v2g.observe import Observe
+from v2g.ocpp.messages.provisioning import BootReason
+from v2g.ocpp.routes import Version
+from v2g_station.blocks.connection.network import first_profile
+from v2g_station.blocks.evse import Fact, Restart
+from v2g_station.blocks.payment.web_payment import ShowQrCode
+from v2g_station.blocks.settings import Inverter, StationSettings
+from v2g_station.blocks.transactions.transactions import MeterSample
+from v2g_station.kernel.kernel import Command, Connect, Keep, Moment
+from v2g_station.kernel.layout import ConnectorLayout, EvseLayout, Layout
+from v2g_station.runner import Memory, StationRunner
+from v2g_station.simulator.behaviour import Behaviour, Departing, Site
+from v2g_station.simulator.device import SimulatedMachine
+from v2g_station.simulator.grid import SimulatedGrid
+from v2g_station.simulator.terminal import TERMINAL
+from v2g_station.station import ChargingStation
+from v2g_station.store import StationStore
+
+REBOOT_S: Final = 2.0
+METERS: Final = "simulated_meters"
+MOST_REASONS: Final = 20
+MOST_STATIONS: Final = 20
+"""Of how many stations the report tells what they show."""
+
+
+class Fleet(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which stations are simulated, and against what. `speed` is simulated seconds per second."""
+
+    url: str
+    count: Annotated[int, Meta(ge=1, le=10_000)] = 1
+    prefix: str = "SIM"
+    evses: Annotated[int, Meta(ge=1, le=64)] = 2
+    power_kw: Annotated[float, Meta(gt=0)] = 150.0
+    versions: tuple[Version, ...] = ("2.1", "2.0.1")
+    password: str | None = None
+    passwords: Mapping[str, str] = {}
+    """By identity, of stations that have one of their own."""
+    with_certificates: bool = False
+    """Stations show certificates of their own: security profile 3."""
+    speed: Annotated[float, Meta(ge=1, le=10_000)] = 1.0
+    ramp_per_s: Annotated[float, Meta(gt=0)] = 50.0
+    """How many stations connect in a second at first."""
+    message_timeout_s: Annotated[int, Meta(ge=1, le=3600)] = 30
+    """How long answers may take."""
+    seed: int = 0
+    store: Path | None = None
+    """Folder of the stations' memories; without it they forget when the simulator ends."""
+    ca: Path | None = None
+    """PEM file of the root of servers of logs and firmware."""
+    behaviour: Behaviour = Behaviour()
+
+    @property
+    def security_profile(self) -> int:
+        """The security profile that follows from URL and certificates (A00)."""
+        if not self.url.startswith("wss:"):
+            return 1
+        return 3 if self.with_certificates else 2
+
+    @property
+    def identities(self) -> tuple[str, ...]:
+        """What the stations are called."""
+        width = len(str(self.count))
+        return tuple(f"{self.prefix}{number:0{width}d}" for number in range(1, self.count + 1))
+
+
+class LongMemory(Memory, Protocol):
+    """A memory that outlives the restarts of its station."""
+
+    def drawers(self) -> dict[str, dict[str, bytes]]:
+        """Return everything that was kept, as a program that starts finds it."""
+
+    def close(self) -> None:
+        """Let go of it."""
+
+
+class Forgetful:
+    """A memory that lasts as long as the process, over restarts of a simulated station."""
+
+    def __init__(self) -> None:
+        self._drawers: dict[str, dict[str, bytes]] = {}
+        self.commits = 0
+
+    def drawers(self) -> dict[str, dict[str, bytes]]:
+        """Return everything that was kept."""
+        return {drawer: dict(entries) for drawer, entries in self._drawers.items()}
+
+    def keep(self, kept: Iterable[Keep]) -> None:
+        """Carry out changes."""
+        durable = False
+        for each in kept:
+            durable = durable or each.durable
+            drawer = self._drawers.setdefault(each.drawer, {})
+            if each.body is None:
+                drawer.pop(each.key, None)
+            else:
+                drawer[each.key] = each.body
+        self.commits += durable
+
+    def close(self) -> None:
+        """There is nothing to close."""
+
+
+class MeterMemory:
+    """A memory in which meters go on from what they have shown: with all that is kept, their registers are."""
+
+    def __init__(self, memory: LongMemory, site: Site) -> None:
+        self._memory = memory
+        self._site = site
+        self._told: dict[int, bytes] = {}
+        for key, body in memory.drawers().get(METERS, {}).items():
+            site.set_meter(int(key), *map(int, body.split()))
+
+    def keep(self, kept: Iterable[Keep]) -> None:
+        """Carry out changes."""
+        shown = {bay.number: b"%d %d" % (bay.import_mwh, bay.export_mwh) for bay in self._site.bays.values()}
+        turned = [number for number, body in shown.items() if self._told.get(number) != body]
+        self._memory.keep([*kept, *(Keep(METERS, str(each), shown[each], durable=False) for each in turned)])
+        self._told = shown
+
+
+class Tally(msgspec.Struct, kw_only=True):
+    """What all stations have done; `sent` and `received` count frames."""
+
+    sent: int = 0
+    received: int = 0
+    events: Counter[str] = msgspec.field(default_factory=Counter)
+    kept_out: Counter[str] = msgspec.field(default_factory=Counter)
+    """Why stations were not let in, and how often; STATION stands for their identities."""
+    boot_s: list[float] = msgspec.field(default_factory=list)
+
+
+class SimulatedStation:
+    """One station, its drivers and its vehicles.
+
+    `memory` takes the place of what the fleet says about it. Drivers, vehicles and meters go by the time that passes,
+    whatever the station's clock shows.
+    """
+
+    def __init__(
+        self,
+        identity: str,
+        fleet: Fleet,
+        tally: Tally,
+        clock: Clock,
+        context: ssl.SSLContext | None,
+        memory: LongMemory | None = None,
+        grid: SimulatedGrid | None = None,
+    ) -> None:
+        self.identity = identity
+        self._fleet = fleet
+        self._tally = tally
+        self._clock = clock
+        self._context = context
+        self._random = random.Random(f"{fleet.seed}/{identity}")  # noqa: S311  # behaviour, not secrets
+        powers = (int(fleet.power_kw * 1000),) * fleet.evses
+        name = f"{identity}{clock.utc_ms()}"
+        self.site = Site(fleet.behaviour, powers, clock.elapsed_ms(), self._random.random, name, grid)
+        self._memory: LongMemory = memory or (
+            Forgetful() if fleet.store is None else StationStore(fleet.store / f"{identity}.sqlite3")
+        )
+        self._kept_by: Memory = self._memory if fleet.store is None else MeterMemory(self._memory, self.site)
+        self._layout = Layout(
+            evses=(
+                EvseLayout(
+                    connectors=(ConnectorLayout(),),
+                    max_power_w=powers[0],
+                    max_discharge_w=powers[0] if fleet.behaviour.bidirectional > 0 else 0,
+                ),
+            )
+            * fleet.evses,
+            model="Simulated",
+            serial_number=identity,
+            optional=("WebPaymentsCtrlr", "DataCollector"),
+            terminal=TERMINAL if fleet.behaviour.card_payments > 0 else None,
+        )
+        self._facts: list[Fact] = []
+        self._restart: asyncio.Event = asyncio.Event()
+        self._machine = SimulatedMachine(
+            identity,
+            fleet.store,
+            tell=self._tell,
+            accepted=lambda: self.runner.online,
+            restart=self._restart.set,
+            observe=self._observe,
+            ca=fleet.ca,
+        )
+        self._known = asyncio.Event()
+        """Set once the CSMS has let the station in: drivers come to no other."""
+        self.codes: dict[int, str | None] = {}
+        """What each EVSE shows as a QR code for payment; 0 is the station."""
+        self.runner = self._make("PowerUp")
+
+    def _make(self, reason: BootReason) -> StationRunner:
+        fleet, grid, able = self._fleet, self._fleet.behaviour.grid, {"sleep", "web_payments"}
+        if grid is not None:
+            able |= {"frequency", "der"}
+        layout = msgspec.structs.replace(self._layout, firmware=self._machine.installer.version)
+        password = fleet.passwords.get(self.identity, fleet.password)
+        settings = StationSettings(
+            identity=self.identity,
+            network=first_profile(
+                fleet.url, security_profile=fleet.security_profile, message_timeout=fleet.message_timeout_s
+            ),
+            layout=layout,
+            versions=fleet.versions,
+            boot_reason=reason,
+            same_boot=reason != "PowerUp",
+            scale=self._clock.scale,
+            able=self._machine.parts.able | able,
+            der_controls=grid.controls if grid is not None else (),
+            inverter=_inverter(layout),
+            nominal_hz=grid.nominal_hz if grid is not None else 50.0,
+            nominal_v=grid.nominal_v if grid is not None else 230.0,
+            values={} if password is None else {"SecurityCtrlr.BasicAuthPassword": password},
+        )
+        core = ChargingStation(
+            settings,
+            self._memory.drawers(),
+            Moment(self._clock.monotonic(), self._clock.utc_ms()),
+            entropy=os.urandom,
+            read=self._read,
+        )
+        return StationRunner(
+            core,
+            self._kept_by,
+            clock=self._clock,
+            command=self._command,
+            observe=self._observe,
+            context=self._tls,
+            tap=self._tap,
+        )
+
+    def _read(self, evse_id: int) -> MeterSample | None:
+        sample = self.site.read(evse_id, self._clock.elapsed_ms())
+        return None if sample is None else msgspec.structs.replace(sample, utc_ms=self._clock.utc_ms())
+
+    def _tls(self, wanted: Connect) -> ssl.SSLContext | None:
+        return self._context if wanted.url.startswith("wss:") else None
+
+    # -- life
+
+    async def run(self) -> None:
+        """Live until cancelled, over restarts."""
+        while True:
+            await self.live()
+            await asyncio.sleep(REBOOT_S)
+            self.start_again("RemoteReset")
+
+    def start_again(self, reason: BootReason) -> None:
+        """Start the program anew, from what its memory holds; it has ended before."""
+        self._machine.installer.boot()
+        self._facts.clear()
+        self.runner = self._make(reason)
+
+    async def live(self) -> None:
+        """Live until the program is to restart, or cancelled."""
+        self._restart.clear()
+        for fact in self.site.started(self._clock.elapsed_ms()):
+            self._tell(fact)
+        tasks = [asyncio.create_task(each) for each in (self.runner.run(), self._note_boot(), self._pass_time())]
+        try:
+            await self._restart.wait()
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def close(self) -> None:
+        """Let go of the memory."""
+        await self._machine.close()
+        self._memory.close()
+
+    async def _note_boot(self) -> None:
+        began = self._clock.monotonic()
+        await self.runner.online.wait()
+        self._tally.boot_s.append(self._clock.monotonic() - began)
+        self._known.set()
+
+    async def _pass_time(self) -> None:
+        """Let drivers come, once the station has been let in, and the link fail now and then."""
+        await self._known.wait()
+        next_gap = self.site.offline_in()
+        gap_at = None if next_gap is None else self._clock.elapsed_ms() + next_gap
+        while True:
+            if gap_at is not None and self._clock.elapsed_ms() >= gap_at:
+                await self._be_offline()
+                next_gap = self.site.offline_in()
+                gap_at = None if next_gap is None else self._clock.elapsed_ms() + next_gap
+            await self._advance(gap_at)
+
+    async def _be_offline(self) -> None:
+        """The link fails; drivers do not care."""
+        self._tally.events["offline_spells"] += 1
+        self.runner.step(self.runner.core.stop)
+        until = self._clock.elapsed_ms() + self.site.offline_for()
+        while self._clock.elapsed_ms() < until:
+            await self._advance(until)
+        self.runner.step(self.runner.core.start)
+
+    async def _advance(self, until: int | None) -> None:
+        """Let happen what is due, and wait for what is next, or until then."""
+        now = self._clock.elapsed_ms()
+        for fact in list(self.site.advance(now)):
+            self._tell(fact)
+        wake = self.site.due() if until is None else min(self.site.due(), until)
+        await asyncio.sleep(max(0.005, min((wake - self._clock.elapsed_ms()) / 1000 / self._clock.scale, 3600.0)))
+
+    def _tell(self, fact: Fact) -> None:
+        """Tell the station, and what follows at once from what it wants; never one fact within another."""
+        self._facts.append(fact.dated(self._clock.utc_ms()) if isinstance(fact, Departing) else fact)
+        if len(self._facts) > 1:
+            return
+        while self._facts:
+            first = self._facts[0]
+            self.runner.step(lambda moment, first=first: self.runner.core.handle(first, moment))  # type: ignore[misc]
+            self._facts.pop(0)
+
+    # -- hardware
+
+    def _command(self, command: Command) -> None:
+        for fact in self.site.command(command, self._clock.elapsed_ms()):
+            asyncio.get_running_loop().call_soon(self._tell, fact)
+        match command:
+            case Restart(evse_id=None):
+                self._tally.events["restarts"] += 1
+                self._restart.set()
+            case ShowQrCode(evse_id=evse_id, url=url):
+                self.codes[evse_id] = url
+            case _:
+                self._machine.parts.carry_out(command)
+
+    # -- seeing
+
+    def _observe(self, event: Observe) -> None:
+        self._tally.events[event.name] += 1
+        match event.name:
+            case "csms_unreachable" | "boot_refused":
+                self._tally.kept_out[str(event.data["reason"]).replace(self.identity, "STATION")] += 1
+            case "boot" if event.data["status"] != "Accepted":
+                self._tally.kept_out[f"boot: {event.data['status']}"] += 1
+
+    def _tap(self, way: str, text: str) -> None:
+        if way == "sent":
+            self._tally.sent += 1
+            if text.startswith("[2,"):
+                self._tally.events[f"call {text[4:120].split(chr(34), 3)[2]}"] += 1
+        else:
+            self._tally.received += 1
+            if text.startswith("[4,"):
+                self._tally.events["call_errors"] += 1
+
+
+def _inverter(layout: Layout) -> Inverter:
+    """Return the nameplate of inverters that are the station's own make."""
+    return Inverter(
+        manufacturer=layout.vendor,
+        model=layout.model,
+        serial_number=layout.serial_number or "",
+        sw_version=layout.firmware,
+    )
+
+
+class Simulator:
+    """All stations."""
+
+    def __init__(self, fleet: Fleet, contexts: Callable[[str], ssl.SSLContext | None] = lambda _: None) -> None:
+        """Make them; `contexts` returns the TLS context of a station, by its identity.
+
+        Raises CodecError for a file that is no trace of the grid.
+        """
+        self.fleet = fleet
+        self.tally = Tally()
+        self._ended: dict[str, Any] | None = None
+        self._clock = Clock(ClockConfig(scale=fleet.speed))
+        plan = fleet.behaviour.grid
+        trace = load_grid_trace(Path(plan.trace)) if plan is not None and plan.trace is not None else None
+        grid = SimulatedGrid(plan, trace, self._clock.elapsed_ms()) if plan is not None else None
+        self.stations = [
+            SimulatedStation(identity, fleet, self.tally, self._clock, contexts(identity), grid=grid)
+            for identity in fleet.identities
+        ]
+
+    async def run(self, duration_s: float | None, look: Callable[["Simulator"], None] = lambda _: None) -> None:
+        """Run for some time, or until cancelled; `look` is called every second."""
+        tasks: list[asyncio.Task[None]] = []
+        try:
+            async with asyncio.timeout(duration_s):
+                for station in self.stations:
+                    tasks.append(asyncio.create_task(station.run()))
+                    await asyncio.sleep(1 / self.fleet.ramp_per_s)
+                    if len(tasks) % max(1, int(self.fleet.ramp_per_s)) == 0:
+                        look(self)
+                while True:
+                    look(self)
+                    await asyncio.sleep(1.0)
+        except TimeoutError:
+            pass
+        finally:
+            self._ended = self.report()  # as they were, not as they are when told to stop
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            for station in self.stations:
+                await station.close()
+
+    def report(self) -> dict[str, Any]:
+        """Return what happened until now, or until the end, as JSON can carry it."""
+        if self._ended is not None:
+            return self._ended
+        bays = [bay for station in self.stations for bay in station.site.bays.values()]
+        boots = sorted(self.tally.boot_s)
+        events = self.tally.events
+        return {
+            "stations": len(self.stations),
+            "online": sum(station.runner.online.is_set() for station in self.stations),
+            "charging": sum(bay.phase == "charging" for bay in bays),
+            "power_kw": round(sum(bay.power_w for bay in bays) / 1000, 1),
+            "discharging": sum(bay.power_w < 0 for bay in bays),
+            "energy_kwh": round(sum(bay.import_mwh for bay in bays) / 1_000_000, 3),
+            "export_kwh": round(sum(bay.export_mwh for bay in bays) / 1_000_000, 3),
+            "sessions": sum(station.site.sessions for station in self.stations),
+            "refused": sum(station.site.refused for station in self.stations),
+            "waiting": sum(len(station.runner.core.outbox) for station in self.stations),
+            "frames_sent": self.tally.sent,
+            "frames_received": self.tally.received,
+            "call_errors": events["call_errors"],
+            "given_up": events["event_given_up"],
+            "boot_to_accepted_s": {
+                "median": round(boots[len(boots) // 2], 3) if boots else None,
+                "most": round(boots[-1], 3) if boots else None,
+            },
+            "qr_codes": {
+                each.identity: {str(evse_id): url for evse_id, url in each.codes.items() if url}
+                for each in self.stations[:MOST_STATIONS]
+                if any(each.codes.values())
+            },
+            "kept_out": dict(self.tally.kept_out.most_common(MOST_REASONS)),
+            "calls": {name[5:]: count for name, count in sorted(events.items()) if name.startswith("call ")},
+        }

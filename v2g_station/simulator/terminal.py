@@ -1,0 +1,122 @@
+"""A simulated payment terminal with its provider, and what goes wrong there.
+
+Pure: `chance()` gives numbers from 0 to 1.
+"""
+
+from collections.abc import Callable, Iterator
+from decimal import Decimal
+from typing import Annotated, Final, Literal
+
+import msgspec
+from msgspec import Meta
+
+from v2g_station.blocks.evse import Fact
+from v2g_station.blocks.payment.terminal import (
+    AuthorizationIncreased,
+    AuthorizeCard,
+    CancelPayment,
+    CardAuthorized,
+    CardRefused,
+    IncreaseAuthorization,
+    PaymentReleased,
+    PaymentSettled,
+    SettlePayment,
+)
+from v2g_station.kernel.kernel import Command
+from v2g_station.kernel.layout import TerminalLayout
+
+Share = Annotated[float, Meta(ge=0, le=1)]
+
+DETAILS: Final = (
+    ("SessionRef", "S-17"),
+    ("PaymentBrand", "Visa"),
+    ("ReadingMethod", "Contactless"),
+    ("CardBin", "411111"),
+    ("CardLast4Digits", "1111"),
+    ("CardExpiryDate", "2030/12"),
+)
+TERMINAL: Final = TerminalLayout(
+    details=tuple(name for name, _ in DETAILS),
+    incremental=True,
+    terminal_id="T-1",
+    provider="Simulated",
+    vendor="v2g-engine",
+    model="Simulated",
+)
+
+
+class TerminalFaults(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What goes wrong at a payment terminal, as shares of what it is told to do."""
+
+    declined: Share = 0.02
+    """Cards, and increases of what is reserved, that the provider declines."""
+    rejected: Share = 0.0
+    """Settlements that the provider rejects."""
+    unreachable: Share = 0.01
+    """How often the provider cannot be reached."""
+    silent: Share = 0.0
+    """Commands that the terminal never answers."""
+
+
+class Reservation(msgspec.Struct, kw_only=True):
+    """What the provider knows of a payment."""
+
+    amount: Decimal
+    state: Literal["reserved", "taken", "released"] = "reserved"
+    taken: Decimal = Decimal(0)
+
+
+class SimulatedTerminal:
+    """A terminal and its provider; `reserved` holds all payments by their references."""
+
+    def __init__(self, chance: Callable[[], float], faults: TerminalFaults, *, name: str = "psp") -> None:
+        self._chance = chance
+        self.faults = faults
+        self._name = name
+        self.reserved: dict[str, Reservation] = {}
+
+    def command(self, command: Command) -> Iterator[Fact]:
+        """Do what the station wants; give the facts that follow."""
+        if not isinstance(command, AuthorizeCard | IncreaseAuthorization | SettlePayment | CancelPayment):
+            return
+        if self._happens(self.faults.silent):
+            return
+        reached = not self._happens(self.faults.unreachable)
+        match command:
+            case AuthorizeCard():
+                yield self._authorize(command, reached=reached)
+            case IncreaseAuthorization(psp_ref=psp_ref, amount=amount):
+                fine = reached and psp_ref in self.reserved and not self._happens(self.faults.declined)
+                if fine:
+                    self.reserved[psp_ref].amount = amount
+                yield AuthorizationIncreased(psp_ref=psp_ref, approved=fine)
+            case SettlePayment():
+                yield self._settle(command, reached=reached)
+            case CancelPayment(psp_ref=psp_ref):
+                if reached and psp_ref in self.reserved:
+                    self.reserved[psp_ref].state = "released"
+                yield PaymentReleased(psp_ref=psp_ref, done=reached)
+
+    def _authorize(self, command: AuthorizeCard, *, reached: bool) -> Fact:
+        if not reached or self._happens(self.faults.declined):
+            return CardRefused(evse_id=command.evse_id, reason="declined" if reached else "no answer")
+        psp_ref = f"{self._name}-{len(self.reserved) + 1:06d}"
+        self.reserved[psp_ref] = Reservation(amount=command.amount)
+        return CardAuthorized(evse_id=command.evse_id, psp_ref=psp_ref, card=command.card, details=DETAILS)
+
+    def _settle(self, command: SettlePayment, *, reached: bool) -> Fact:
+        found = self.reserved.get(command.psp_ref)
+        if found is None:
+            return PaymentSettled(psp_ref=command.psp_ref, status="Failed", info="unknown payment")
+        if found.state == "reserved":
+            if not reached:
+                return PaymentSettled(psp_ref=command.psp_ref, status="Failed", info="no answer")
+            if self._happens(self.faults.rejected):
+                return PaymentSettled(psp_ref=command.psp_ref, status="Rejected", info="declined")
+            found.state, found.taken = "taken", command.amount
+        receipt = f"R-{command.psp_ref}"
+        url = f"https://receipts.example/{receipt}"
+        return PaymentSettled(psp_ref=command.psp_ref, status="Settled", receipt_id=receipt, receipt_url=url)
+
+    def _happens(self, share: float) -> bool:
+        return share > 0 and self._chance() < share

@@ -1,0 +1,400 @@
+"""A charging station: all functional blocks on one kernel, and the one door for frames, facts and time.
+
+Every call takes the `Moment` and returns the actions that follow, in order. `deadline` says when to call `tick`.
+"""
+
+from collections.abc import Callable
+from functools import partial
+
+from v2g.errors import OcppError
+from v2g.ocpp.messages.authorization import IdToken
+from v2g.ocpp.messages.availability import ConnectorStatus
+from v2g.ocpp.messages.base import Message
+from v2g.ocpp.messages.display import MessageState
+from v2g.ocpp.messages.provisioning import BootReason
+from v2g.ocpp.messages.transactions import Reason
+from v2g.ocpp.routes import Version, action_of
+from v2g.ocpp.times import format_time
+from v2g_station.assembly import Blocks
+from v2g_station.blocks.connection.link import Link
+from v2g_station.blocks.cost.tariffs import PROBLEM
+from v2g_station.blocks.diagnostics.problems import problem_event
+from v2g_station.blocks.evse import Evse, Fact, Fault, LockFailure, Plug
+from v2g_station.blocks.settings import StationSettings
+from v2g_station.blocks.smart_charging.frequency import GridFrequency
+from v2g_station.blocks.smart_charging.local_control import LocalControl
+from v2g_station.blocks.transactions.managed import ManagedSessions
+from v2g_station.blocks.transactions.sessions import NOBODY
+from v2g_station.blocks.transactions.transactions import MeterSample, TransactionRecord
+from v2g_station.fact_routing import takers
+from v2g_station.kernel.kernel import Action, Answer, Drawers, Moment
+from v2g_station.triggers import join_triggers
+
+
+class ChargingStation(Blocks):
+    """One station. `read` gives what the meter of an EVSE shows now (0: the main meter), None when there is none."""
+
+    def __init__(
+        self,
+        settings: StationSettings,
+        drawers: Drawers,
+        moment: Moment,
+        *,
+        entropy: Callable[[int], bytes],
+        read: Callable[[int], MeterSample | None],
+    ) -> None:
+        super().__init__(settings, drawers, moment, entropy=entropy, read=read)
+        kernel = self.kernel
+        self.link = Link(
+            kernel,
+            self.networks,
+            versions=settings.versions,
+            handles=frozenset(self.table),
+            answer=self._answer,
+            boot_reason=self._boot_reason(),
+            message_timeout=settings.message_timeout,
+        )
+        self._takers = takers(self)
+        self._join()
+        self._restore()
+
+    # -- putting together
+
+    def _join(self) -> None:
+        """Tell blocks of each other."""
+        kernel, link = self.kernel, self.link
+        link.outlets += [self.availability, self.outbox]
+        link.on_registered.append(self._registered)
+        self.outbox.on_added = link.pump
+        self.outbox.on_answer += [self.authorizer.event_answered, self.tariff_cost.event_answered]
+        self.outbox.on_answer.append(lambda _request, _answer: self.provisioning.idle())
+        self.availability.pump_now = link.pump
+        self._join_payments()
+        self.reservations.tell = self.outbox.add
+        for block in (self.networks, self.signing, self.firmware):
+            block.security_event = self.diagnostics.security_event
+        self.networks.has_certificate = lambda use: self.certificates.has(use) or self.signing.has(use)
+        self.signing.reconnect = link.reconnect
+        link.on_tls_failure = self._tls_failed
+        self.firmware.tell = self.outbox.add
+        self.outbox.on_answer.append(self.transaction_limits.event_answered)
+        self.tariff_cost.on_cost.append(self.transaction_limits.cost)
+        self.tariff_cost.local = self.transaction_limits.local_cost = self.local_costs.cost
+        self.local_costs.reserved = self.reservations.made_ms
+        self.local_costs.on_cost = self.transaction_limits.on_cost
+        self.tariffs.alert = lambda value, why: self.monitors.alert(PROBLEM, value, why)
+        link.amend = self.tariffs.authorized
+        self._join_control()
+        self.firmware.busy = lambda: any(evse.record is not None for evse in self.evses.values())
+        self.firmware.close = partial(self.availability.close, "firmware")
+        self.provisioning.close = partial(self.availability.close, "reset")
+        self.display.state = self._display_state
+        self.sessions.on_started.append(self.reservations.used)
+        self.resumption.on_resumed += [self.metering.resumed, self.transaction_limits.resumed]
+        self.sessions.on_authorized += [self.reservations.used, self.tariffs.offer]
+        self.sessions.on_ended.append(self._transaction_ended)
+        self.provisioning.drained = lambda: len(self.outbox) == 0
+        self.sessions.keeping = lambda: self.provisioning.keeping
+        self.remote_control.refuse_profile = lambda p, evse: self.smart_charging.refuse(p, evse, remote=True)
+        self.remote_control.take_profile = self.smart_charging.take_remote
+        join_triggers(self, link)
+        kernel.model.live["clockctrlr.datetime"] = lambda: format_time(kernel.utc_ms)
+        if "display" not in self.settings.able:
+            kernel.put("DisplayMessageCtrlr.Available", "false")
+        kernel.model.after["securityctrlr.basicauthpassword"] = self._password_changed
+        for interval in ("HeartbeatInterval", "WebSocketPingInterval"):
+            kernel.model.after[f"ocppcommctrlr.{interval.lower()}"] = lambda _: link.interval_changed()
+
+    def _join_control(self) -> None:
+        """Let what is measured here control power, and profiles know what they depend on."""
+        smart, able = self.smart_charging, self.settings.able
+        local: dict[str, LocalControl] = {"frequency": self.frequency, "load": self.load_balancing}
+        for ability, control in local.items():
+            if ability in able:
+                smart.modes = (*smart.modes, control.mode)
+                smart.on_limits.append(control.changed)
+        smart.on_limits.append(self.external_limits.changed)
+        smart.where.offline_since_ms = self._offline_since_ms
+        self.link.on_lost.append(smart.limits_changed)
+        self.sessions.mode, self.sessions.setpoint = smart.mode_of, self._setpoint
+        self.sessions.hertz = lambda: self.frequency.hertz
+        self.kernel.put("V2XChargingCtrlr.SupportedOperationModes", ",".join(smart.modes))
+        self.kernel.put("SmartChargingCtrlr.SupportsEvseSleep", str("sleep" in able).lower())
+
+    def _join_payments(self) -> None:
+        """Let nobody take what somebody else pays for, and let payments bound what they are for."""
+        self.authorizer.usable = self._usable
+        self.web_payments.usable = self.payments.usable = self._may_begin
+        self.remote_control.on_start.append(self.web_payments.start_requested)
+        self.remote_control.limit_of = self.web_payments.limit_of
+
+    def _restore(self) -> None:
+        """Take up what was before the last restart."""
+        self.reservations.start()
+        self.availability.refresh()
+        if isinstance(self.sessions, ManagedSessions):
+            self.sessions.load()
+        if self._boot_text == "RemoteReset":
+            self.resumption.restore("ImmediateReset", "ResetCommand", commanded=self.resuming)
+        else:
+            reason: Reason = "Reboot" if self.settings.same_boot else "PowerLoss"
+            self.resumption.restore(reason, "AbnormalCondition", commanded=False)
+        self.tariffs.start()
+        self.local_costs.start()
+        self.metering.align()
+        self.monitors.start()
+        self.data_collector.start()
+        self.diagnostics.start()
+        self.certificates.start()
+        self.firmware.start()
+        self.publishing.start()
+        self.dynamic_profiles.start()
+        self.der.refresh()
+        self.der_response.start()
+        self.display.refresh()
+        self._restarted()
+        self.smart_charging.limits_changed()
+        self.payments.start()
+        self.kernel.started()
+
+    def _boot_reason(self) -> BootReason:
+        kept = self.kernel.stored_text("boot")
+        self._boot_text = kept.get("reason", "")
+        self.resuming = "resume" in kept
+        """Whether the station has restarted in a way that transactions outlive (B13)."""
+        for key in kept:
+            self.kernel.forget("boot", key)
+        known: tuple[BootReason, ...] = ("RemoteReset", "FirmwareUpdate", "ScheduledReset")
+        return next((reason for reason in known if reason == self._boot_text), self.settings.boot_reason)
+
+    # -- the door
+
+    def start(self, moment: Moment) -> list[Action]:
+        """Begin to connect."""
+        return self._step(moment, self.link.start)
+
+    def stop(self, moment: Moment) -> list[Action]:
+        """Be no longer connected."""
+        return self._step(moment, self.link.stop)
+
+    def opened(self, version: Version, moment: Moment) -> list[Action]:
+        """The connection stands."""
+        return self._step(moment, lambda: self.link.opened(version))
+
+    def failed(self, reason: str, moment: Moment, *, tls: str = "") -> list[Action]:
+        """The connection could not be made; `tls` is what TLS found wrong, in the words of TlsError."""
+        return self._step(moment, lambda: self.link.failed(reason, tls))
+
+    def closed(self, reason: str, moment: Moment) -> list[Action]:
+        """The connection is gone."""
+        return self._step(moment, lambda: self.link.closed(reason))
+
+    def receive(self, text: str, moment: Moment) -> list[Action]:
+        """Take a frame of the CSMS."""
+        return self._step(moment, lambda: self.link.receive(text))
+
+    def tick(self, moment: Moment) -> list[Action]:
+        """Do what is due."""
+        return self._step(moment, lambda: None)
+
+    def handle(self, fact: Fact, moment: Moment) -> list[Action]:
+        """Take what the hardware tells."""
+        return self._step(moment, lambda: self._take(fact))
+
+    @property
+    def version(self) -> Version:
+        """The version that is spoken, or would be offered first."""
+        return self.kernel.version if self.kernel.reachable else self.settings.versions[0]
+
+    def call(self, request: Message, then: Callable[[Answer], None], moment: Moment) -> list[Action]:
+        """Send a request of the charger's own; `then` gets the answer or the error, at once without a connection."""
+        return self._step(moment, lambda: self.kernel.call(request, then))
+
+    def tell(self, request: Message, moment: Moment) -> list[Action]:
+        """Let the CSMS have a message, now or when it can be reached again."""
+        return self._step(moment, lambda: self.outbox.add(request))
+
+    def remember(self, key: str, text: str, moment: Moment) -> list[Action]:
+        """Keep what the program around the station wants to know after a restart."""
+        return self._step(moment, lambda: self.kernel.keep_text("program", key, text))
+
+    def problem(self, evse_id: int, word: str, moment: Moment, *, active: bool) -> list[Action]:
+        """Tell that a fault of the hardware began or ended (N07); `word` is one of `v2g.hardware.faults.FAULTS`."""
+
+        def tell() -> None:
+            number = self.monitors.next_event()
+            self.outbox.add(problem_event(evse_id, word, number, self.kernel.utc_ms, active=active))
+
+        return self._step(moment, tell)
+
+    def lead(self, work: Callable[[ManagedSessions], None], moment: Moment) -> list[Action]:
+        """Let the charger do something with the transactions that it leads."""
+        assert isinstance(self.sessions, ManagedSessions)
+        sessions = self.sessions
+        return self._step(moment, lambda: work(sessions))
+
+    def resume(self, record: TransactionRecord, sample: MeterSample | None, moment: Moment) -> list[Action]:
+        """Let a transaction that the charger leads go on after an interruption; `sample` is what the meter shows."""
+        return self._step(moment, lambda: self._resume(record, sample))
+
+    def _resume(self, record: TransactionRecord, sample: MeterSample | None) -> None:
+        assert isinstance(self.sessions, ManagedSessions)
+        self.sessions.wait_for_vehicle(record, sample)
+        for told in self.resumption.on_resumed:
+            told(self.evses[record.evse_id])
+        self.resumption.stamp()
+
+    def show(self, place: tuple[int, int], status: ConnectorStatus, moment: Moment) -> list[Action]:
+        """Let a connector be in a state that the charger knows."""
+        return self._step(moment, lambda: self._show(place, status))
+
+    def _show(self, place: tuple[int, int], status: ConnectorStatus) -> None:
+        self.availability.show(place, status)
+        if isinstance(self.sessions, ManagedSessions):
+            self.sessions.shown(place[0], status)
+
+    def deadline(self) -> float | None:
+        """Return when `tick` is due, on the clock of `now`, or None."""
+        due = [when for when in (self.kernel.deadline(), self.link.deadline()) if when is not None]
+        return min(due, default=None)
+
+    def _step(self, moment: Moment, work: Callable[[], None]) -> list[Action]:
+        self.kernel.at(moment)
+        self.link.tick()
+        self.kernel.run_timers()
+        work()
+        self.payments.look()
+        self.link.pump()
+        while (due := self.kernel.deadline()) is not None and due <= self.kernel.now:
+            self.kernel.run_timers()
+            self.payments.look()
+            self.link.pump()
+        self.display.refresh()
+        self.web_payments.look()
+        actions, self.kernel.actions = self.kernel.actions, []
+        return actions
+
+    # -- what happens
+
+    def _answer(self, request: Message) -> Message:
+        if self.kernel.registration == "Rejected":
+            raise OcppError("the CSMS has not accepted this station", answer="SecurityError")  # B03.FR.08
+        return self.table[action_of(request)](request)
+
+    def _take(self, fact: Fact) -> None:
+        if (taker := self._takers.get(type(fact))) is not None:
+            taker(fact)
+        else:
+            self._take_wider(fact)
+        self.availability.refresh()
+
+    def _take_wider(self, fact: Fact) -> None:
+        """Take what concerns several blocks."""
+        match fact:
+            case Plug():
+                if fact.evse_id in self.evses:
+                    self._plugged(fact)
+            case Fault():
+                self._fault(fact)
+            case GridFrequency():
+                self.frequency.measured(fact)
+                self.der_response.measured(fact)
+                self.der_reactive.measured(fact)
+            case LockFailure():
+                self.availability.lock_failure(fact)
+                self.remote_control.lock_failed(fact)
+                if not fact.unlocking:
+                    self.sessions.suspend(self.evses[fact.evse_id])  # G05.FR.01
+            case _:
+                if not self.payments.take(fact):
+                    self.high_level.take(fact)
+
+    def _plugged(self, fact: Plug) -> None:
+        """Status first, then the transaction event; ends are set in both, which is why they are looked at before."""
+        evse = self.evses[fact.evse_id]
+        connector = evse.connector(fact.connector_id)
+        if connector is not None:
+            ends = connector.station_end, connector.vehicle_end
+            connector.station_end, connector.vehicle_end = fact.station, fact.vehicle
+            self.availability.refresh()
+            connector.station_end, connector.vehicle_end = ends
+        if evse.resuming:
+            self.resumption.plugged(fact)
+        else:
+            self.sessions.plug(fact)
+        self.authorizer.plugged(evse)
+
+    def _fault(self, fact: Fault) -> None:
+        """A fault that stops energy ends the transaction (E06.FR.16)."""
+        self.availability.fault(fact)
+        self.diagnostics.fault(fact)
+        if fact.active and fact.stops:
+            for evse in self.evses.values():
+                if fact.evse_id in (0, evse.number) and evse.record is not None:
+                    self.sessions.end(evse, "AbnormalCondition", reason="Other")
+
+    def _usable(self, evse: Evse, id_token: IdToken, group: str | None) -> tuple[bool, int | None]:
+        """Return whether somebody may use an EVSE, and by which reservation (H03, C25.FR.22)."""
+        allowed, reservation = self.reservations.usable(evse, id_token, group)
+        return allowed and not self.web_payments.is_paying(evse.number), reservation
+
+    def _may_begin(self, evse: Evse) -> bool:
+        """Return whether somebody new could charge at an EVSE, whom only his payment identifies."""
+        led = self.settings.managed and evse.record is not None
+        return not led and self._usable(evse, NOBODY, None)[0]
+
+    def _registered(self) -> None:
+        if self.link.offline_since == float("-inf"):
+            self.monitors.streams.forgotten()
+        self.availability.registered(self.kernel.now - self.link.offline_since)
+        self.monitors.streams.registered()
+        self.smart_charging.limits_changed()
+        self.external_limits.registered()
+
+    def _setpoint(self, evse: Evse) -> float | None:
+        """Return the power that is wished for at an EVSE: by local control, else by charging profiles."""
+        local = (control.power(evse) for control in (self.frequency, self.load_balancing))
+        return next((power for power in local if power is not None), self.smart_charging.limits_of(evse).setpoint_w)
+
+    def _offline_since_ms(self) -> int | None:
+        """Return since when the CSMS is out of reach; time does not run backwards when the clock is set."""
+        away = self.kernel.now - self.link.offline_since
+        if self.kernel.online or away == float("inf"):
+            return None
+        return self.kernel.utc_ms - round(away * 1000 * self.kernel.scale)
+
+    def _transaction_ended(self, _evse: Evse, record: TransactionRecord) -> None:
+        self.availability.refresh()
+        self.provisioning.idle()
+        self.firmware.idle()
+        self.display.transaction_ended(record.transaction_id)
+
+    def _password_changed(self, _: str) -> None:
+        self.kernel.note("password_changed")  # A01.FR.11, .12: that, not what
+        self.networks.password_set()
+        self.kernel.after("password", 0, self.link.reconnect)
+
+    def _restarted(self) -> None:
+        """Write down that the station has started (A04)."""
+        how = "ResetOrReboot" if self._boot_text or self.settings.same_boot else "StartupOfTheDevice"
+        self.diagnostics.security_event(how, self.link.boot_reason)
+
+    def _tls_failed(self, word: str) -> None:
+        """A00.FR.310, .316: the CSMS's certificate or its TLS is not what it has to be."""
+        version = any(part in word for part in ("version", "protocol"))
+        type_ = "InvalidTLSVersion" if version else "InvalidCsmsCertificate"
+        self.diagnostics.security_event(type_, word)
+
+    def _display_state(self) -> MessageState:
+        """Return the state of the station by which messages are chosen."""
+        states = {self.availability.evse_status(evse) for evse in self.evses.values()}
+        if any(self._charges(evse) for evse in self.evses.values()):
+            return "Charging"
+        if states == {"Faulted"}:
+            return "Faulted"
+        return "Unavailable" if states <= {"Unavailable", "Faulted"} else "Idle"
+
+    def _charges(self, evse: Evse) -> bool:
+        """Return whether energy flows; where the charger leads, its transaction tells."""
+        led = self.settings.managed and evse.record is not None and evse.record.charging_state == "Charging"
+        return led or evse.power == "Charging"

@@ -1,0 +1,224 @@
+"""What a charging station must not forget, in one SQLite file: what the core keeps, and journal lines that wait.
+
+Every change is one committed transaction, so that a kill at any moment loses nothing that was reported as stored and
+repeats no sequence number. The disk is told to keep it, except where a power cut only brings back what is told twice.
+A file that has become unreadable is set aside, and the station begins with an empty one rather than not at all.
+"""
+
+import contextlib
+import logging
+import sqlite3
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from v2g import typed_json
+from v2g.errors import StoreError
+from v2g_station import store_migration
+from v2g_station.kernel.kernel import Keep
+
+_log = logging.getLogger(__name__)
+
+_VERSION: Final = 2
+_KEPT: Final = """
+CREATE TABLE kept (drawer TEXT NOT NULL, key TEXT NOT NULL, body BLOB NOT NULL,
+                   PRIMARY KEY (drawer, key)) WITHOUT ROWID
+"""
+_JOURNAL: Final = """
+CREATE TABLE journal (id INTEGER PRIMARY KEY AUTOINCREMENT, session_id TEXT NOT NULL, line TEXT NOT NULL)
+"""
+
+
+_TAKEN: Final = "journal_taken"
+"""The drawer of how many lines the CSMS has accepted, by session."""
+
+
+class _Line(msgspec.Struct):
+    sequence: int
+
+
+class QueuedLines(msgspec.Struct, frozen=True):
+    """Consecutive journal lines of one session that wait; `last_id` is the last line's."""
+
+    last_id: int
+    session_id: str
+    lines: tuple[str, ...]
+
+
+class StationStore:
+    """The file. One process may have it open at a time, and one thread use it; errors of the disk are StoreError."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.commits = 0
+        """How many changes were forced to the disk."""
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch(mode=0o600)
+            try:
+                self._open()
+            except sqlite3.DatabaseError as error:
+                if isinstance(error, sqlite3.OperationalError):
+                    raise
+                self._set_aside(error)
+                self._open()
+        except (sqlite3.Error, OSError) as error:
+            raise StoreError(f"{path}: {error}", hint="is another process using it?") from None
+
+    def _open(self) -> None:
+        self._db = sqlite3.connect(self._path, isolation_level=None, timeout=2.0, check_same_thread=False)
+        self._db.execute("PRAGMA locking_mode=EXCLUSIVE")
+        self._db.execute("PRAGMA journal_mode=WAL")
+        self._db.execute("PRAGMA synchronous=FULL")
+        (verdict,) = self._db.execute("PRAGMA quick_check(1)").fetchone()
+        if verdict != "ok":
+            raise sqlite3.DatabaseError(verdict)
+        with self._change():
+            self._prepare()
+
+    def _set_aside(self, error: Exception) -> None:
+        """Keep an unreadable file for whoever may read it yet, and begin anew."""
+        self._db.close()
+        number = next(n for n in range(1, 10_000) if not self._path.with_suffix(f".broken-{n}").exists())
+        _log.error("%s is unreadable (%s) and was set aside as .broken-%d", self._path, error, number)
+        self._path.rename(self._path.with_suffix(f".broken-{number}"))
+        for suffix in ("-wal", "-shm"):
+            self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
+        self._path.touch(mode=0o600)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._db.close()
+
+    # -- what the core keeps
+
+    def drawers(self) -> dict[str, dict[str, bytes]]:
+        """Return everything that the core has kept."""
+        found: dict[str, dict[str, bytes]] = {}
+        for drawer, key, body in self._rows("SELECT drawer, key, body FROM kept WHERE drawer != ?", (_TAKEN,)):
+            found.setdefault(drawer, {})[key] = body
+        return found
+
+    def keep(self, kept: Iterable[Keep]) -> None:
+        """Carry out changes, all or none."""
+        kept = list(kept)
+        with self._change(durable=any(each.durable for each in kept)):
+            for each in kept:
+                self._put(each)
+
+    def _put(self, kept: Keep) -> None:
+        if kept.body is None:
+            self._db.execute("DELETE FROM kept WHERE drawer = ? AND key = ?", (kept.drawer, kept.key))
+        else:
+            self._db.execute(
+                "INSERT INTO kept VALUES (?, ?, ?) ON CONFLICT (drawer, key) DO UPDATE SET body = excluded.body",
+                (kept.drawer, kept.key, kept.body),
+            )
+
+    # -- journal copies
+
+    def add_line(self, session_id: str, line: str) -> None:
+        """Queue a line that the journal's own file already holds; after a power cut the whole journal is restated."""
+        with self._change(durable=False):
+            self._db.execute("INSERT INTO journal (session_id, line) VALUES (?, ?)", (session_id, line))
+
+    def replace_lines(self, session_id: str, lines: Iterable[str]) -> None:
+        """Queue a whole journal in place of what still waits of it."""
+        with self._change():
+            self._db.execute("DELETE FROM journal WHERE session_id = ?", (session_id,))
+            self._db.executemany(
+                "INSERT INTO journal (session_id, line) VALUES (?, ?)", ((session_id, line) for line in lines)
+            )
+
+    def next_lines(self, limit: int, max_characters: int) -> QueuedLines | None:
+        """Return the lines that have waited longest: of one session, at most `limit`, at least one."""
+        rows = self._rows("SELECT id, session_id, line FROM journal ORDER BY id LIMIT ?", (limit,))
+        lines: list[str] = []
+        last_id = size = 0
+        for identifier, session_id, line in rows:
+            size += len(line)
+            if lines and (session_id != rows[0][1] or size > max_characters):
+                break
+            lines.append(line)
+            last_id = identifier
+        return QueuedLines(last_id, rows[0][1], tuple(lines)) if lines else None
+
+    def lines_over(self, lines: QueuedLines, *, accepted: bool) -> None:
+        """Forget lines that the CSMS has, or will not take; lines that come back are told again and known there."""
+        with self._change(durable=False):
+            self._db.execute("DELETE FROM journal WHERE id <= ?", (lines.last_id,))
+            if accepted:
+                count = self._taken(lines.session_id)
+                for line in lines.lines:
+                    count += _sequence(line) == count
+                self._put(Keep(_TAKEN, lines.session_id, str(count).encode()))
+
+    def taken(self) -> dict[str, int]:
+        """Return how many lines of each session's journal the CSMS has accepted, from its first one without a gap."""
+        return {key: int(body) for key, body in self._rows("SELECT key, body FROM kept WHERE drawer = ?", (_TAKEN,))}
+
+    def forget_taken(self, sessions: Iterable[str]) -> None:
+        """Forget what was accepted of these sessions: nobody will ask."""
+        with self._change(durable=False):
+            for session_id in sessions:
+                self._put(Keep(_TAKEN, session_id, None))
+
+    def _taken(self, session_id: str) -> int:
+        rows = self._rows("SELECT body FROM kept WHERE drawer = ? AND key = ?", (_TAKEN, session_id))
+        return int(rows[0][0]) if rows else 0
+
+    def waiting(self) -> int:
+        """Return how many lines wait."""
+        count: int = self._rows("SELECT COUNT(*) FROM journal")[0][0]
+        return count
+
+    def _prepare(self) -> None:
+        (version,) = self._db.execute("PRAGMA user_version").fetchone()
+        if version == _VERSION:
+            return
+        if version > _VERSION:
+            raise StoreError(
+                f"{self._path} has format {version}, this program reads {_VERSION}",
+                hint="a newer program wrote it: install that one, or move the file away once its queue is delivered",
+            )
+        self._db.execute(_KEPT)
+        if version == 0:
+            self._db.execute(_JOURNAL)
+        else:
+            self._db.executemany("INSERT INTO kept VALUES (?, ?, ?)", list(store_migration.kept(self._db)))
+            store_migration.drop(self._db)
+            _log.info("%s was brought from format %d to %d", self._path, version, _VERSION)
+        self._db.execute(f"PRAGMA user_version={_VERSION}")
+
+    @contextlib.contextmanager
+    def _change(self, *, durable: bool = True) -> Iterator[None]:
+        """Commit what happens inside. Without `durable` it survives a kill, and a power cut may undo it."""
+        try:
+            self._db.execute(f"PRAGMA synchronous={'FULL' if durable else 'NORMAL'}")
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+            except BaseException:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                raise
+            self._db.execute("COMMIT")
+            self.commits += durable
+        except sqlite3.OperationalError as error:
+            raise StoreError(f"{self._path}: {error}") from None
+
+    def _rows(self, statement: str, parameters: tuple[object, ...] = ()) -> list[tuple[Any, ...]]:
+        try:
+            return self._db.execute(statement, parameters).fetchall()
+        except sqlite3.Error as error:
+            raise StoreError(f"{self._path}: {error}") from None
+
+
+def _sequence(line: str) -> int:
+    """Return the place of a journal line in its journal, -1 for what is no such line."""
+    try:
+        return typed_json.decode(line.encode(), _Line).sequence
+    except msgspec.MsgspecError:
+        return -1

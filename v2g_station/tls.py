@@ -1,0 +1,54 @@
+"""TLS towards the CSMS, with files that are renewed by hand or by the CSMS itself: the next connection uses them."""
+
+import ssl
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from msgspec.structs import replace
+
+from v2g.errors import KeyAccessError
+from v2g.io.runtime.file_watch import Watched
+from v2g.io.tls.renewal import RenewedContext, keep_renewed
+from v2g.io.websocket.client import TlsFiles, client_context
+from v2g.observe import Observe
+from v2g_station.device.certificates import root_file
+
+
+class CsmsTls:
+    """Gives a context for each connection. Roots are the file of the CSMS's making where there is one, else `ca`."""
+
+    def __init__(self, files: TlsFiles, folder: Path, observe: Callable[[Observe], None]) -> None:
+        """Raises KeyAccessError for files that cannot be used."""
+        self._files, self._roots, self._observe = files, root_file(folder, "CSMSRootCertificate"), observe
+        self._watched = Watched((files.ca, self._roots))
+        self._context = self._make()
+        self._renewed = self._renewal()
+
+    @property
+    def roots(self) -> Path:
+        """The file with the roots of the CSMS."""
+        return self._roots if self._roots.exists() and self._roots.stat().st_size else self._files.ca
+
+    def context(self, _wanted: Any = None) -> ssl.SSLContext:
+        """Return the context for a new connection; what cannot be used leaves the one before."""
+        if self._watched.changed():
+            try:
+                self._context = self._make()
+                self._renewed[:] = self._renewal()
+            except KeyAccessError as error:
+                self._observe(Observe("tls", "roots_kept", {"error": str(error)}))
+        for each in self._renewed:
+            each.look()
+        return self._context
+
+    async def run(self) -> None:
+        """Look for renewed files until cancelled, so that a mistake is told before the next connection."""
+        await keep_renewed(self._renewed)
+
+    def _make(self) -> ssl.SSLContext:
+        return client_context(replace(self._files, ca=self.roots))
+
+    def _renewal(self) -> list[RenewedContext]:
+        own = self._files.own
+        return [RenewedContext(self._context, *own, self._observe)] if own is not None else []

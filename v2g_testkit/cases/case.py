@@ -1,0 +1,337 @@
+"""What a case of the conformance test is, what was seen of a device in it, and how that is judged (pure).
+
+A case is data: scripts for one or more connections, each with what is expected at its end. A tester plays a script
+against a device (`v2g_testkit.cases.vehicle`, `v2g_testkit.cases.charger`) and leaves `Seen`; `judge` says what it is.
+The ids are ours; nothing here is the test suite of ISO 15118-21.
+"""
+
+import fnmatch
+from enum import Enum
+from fnmatch import fnmatchcase
+from typing import Final
+
+import msgspec
+
+from v2g.iso15118.charts import Family
+from v2g.iso15118.sequence import Asks, State
+
+MEASURING_S: Final = 0.05
+"""What the network and our own event loop may add to a time that is judged, s."""
+
+CLOSING_S: Final = 10.0
+"""How long a device that has to end its session is given until it closes: that is not public but for the ordinary
+end, s."""
+
+
+class Verdict(Enum):
+    """What a case came to. Only `FAIL` speaks against the device."""
+
+    PASS = "pass"  # noqa: S105 - a verdict
+    FAIL = "fail"
+    INCONCLUSIVE = "inconclusive"
+    OPEN = "open"
+    NOT_APPLICABLE = "not applicable"
+
+
+class Expect(msgspec.Struct, frozen=True, kw_only=True):
+    """What has to be seen. What is None or empty is not judged; with `open` nothing is, it is only told."""
+
+    codes: tuple[str, ...] = ()
+    """Names of response codes, with * for any end; the response has to be the one of the request."""
+    answered: bool | None = None
+    """Whether there has to be an answer at all."""
+    closes: bool | None = None
+    """Whether the device has to close the connection by itself, or must not."""
+    within: tuple[float, float] | None = None
+    """Seconds from the stimulus between which the device has to close."""
+    timely: tuple[str, float] | None = None
+    """Request whose answers may take at most so many seconds."""
+    facts: tuple[str, ...] = ()
+    """Facts that must have been noted (see `Seen.facts`)."""
+    no_facts: tuple[str, ...] = ()
+    """Facts that must not have been noted."""
+    state_b: bool = False
+    """Whether a vehicle that had shown state C has to show B again, where somebody measures it."""
+    reaches: bool = False
+    """Whether a device that does not let the vehicle get to the goal fails."""
+    open: bool = False
+
+    @property
+    def judges(self) -> bool:
+        """Whether there is anything that has to be seen."""
+        return self != Expect(open=self.open)
+
+
+class Ask(msgspec.Struct, frozen=True, tag=True):
+    """Send a request that fits the session so far, changed as `change` says (`v2g_testkit.cases.changes`)."""
+
+    request: str
+    change: str = ""
+
+
+class Malformed(msgspec.Struct, frozen=True, tag=True):
+    """Send the request that is in order as other bytes (`v2g_testkit.cases.malformed`)."""
+
+    form: str
+
+
+class Silence(msgspec.Struct, frozen=True, tag=True):
+    """Say nothing for at most `seconds`."""
+
+    seconds: float
+
+
+class Nothing(msgspec.Struct, frozen=True, tag=True):
+    """Nothing more: what came before is what counts."""
+
+
+Do = Ask | Malformed | Silence | Nothing
+
+
+class Detour(msgspec.Struct, frozen=True, kw_only=True):
+    """What a vehicle does on its way to the goal of a script, once, where it has come to `at`."""
+
+    at: State
+    request: str = ""
+    """What it asks there; empty: the operator ends the session at the charger, and the vehicle waits for the notice."""
+    asks: Asks = Asks.ANYTHING
+    change: str = ""
+    before_s: float = 0.0
+    """How long the charge loop runs before, s."""
+    rest_s: float = 0.0
+    """How long it says nothing afterwards, or loops on in spite of a notice, s."""
+
+
+class Script(msgspec.Struct, frozen=True, kw_only=True):
+    """One connection with a charger: reach `goal` in order, then `do`, then look what comes."""
+
+    goal: State
+    do: Do = Nothing()
+    detour: Detour | None = None
+    expect: Expect = Expect()
+    identity: str = "vehicle"
+    """Which certificate the vehicle shows in TLS."""
+    pay: str = ""
+    """EIM or PnC, where the case is about it."""
+    bidirectional: bool | None = None
+    scheduled: bool | None = None
+    resume: bool = False
+    """Whether the session of the script before is to be joined."""
+
+
+class Visit(msgspec.Struct, frozen=True, kw_only=True):
+    """One connection of a vehicle: the answer to the `nth` request `at` is twisted; or none, and it is watched."""
+
+    at: str = ""
+    nth: int = 1
+    twist: str = ""
+    """`code`, `other session`, `other response`, `silence`, `ongoing`, `no voltage`, `less voltage`, `too much
+    voltage`, `too much current`, `notify`, `bytes`, `close`."""
+    value: str = ""
+    again: bool = False
+    """Whether every later answer to that request is twisted as well."""
+    watch_s: float = CLOSING_S
+    """How long the vehicle is watched afterwards."""
+    expect: Expect = Expect()
+    pay: str = ""
+    """EIM or PnC: what is offered alone, where the case is about it."""
+    notice: str = ""
+    """What the charger wants in the third answer of the loop, so that the vehicle comes to `at`."""
+    measures_pilot: bool = False
+    """Whether somebody has to measure the control pilot."""
+
+
+class Case(msgspec.Struct, frozen=True, kw_only=True):
+    """One point of the test."""
+
+    id: str
+    title: str
+    required: str
+    """What is required, in our words."""
+    requirements: tuple[str, ...] = ()
+    """Numbers by which the requirement is cited in public."""
+    open: str = ""
+    """Why nobody can be failed by it; where a script is open by itself, by that script."""
+    family: Family | None = None
+    quick: bool = True
+    """Whether it belongs to the selection that `--quick` runs."""
+    scripts: tuple[Script, ...] = ()
+    visits: tuple[Visit, ...] = ()
+    """The same for a vehicle."""
+    probe: str = ""
+    """What is done instead of scripts, where no session comes about (SDP, TLS)."""
+    expect: Expect = Expect()
+    """What a probe has to see."""
+
+    @property
+    def group(self) -> str:
+        """The second word of the id: SDP, TLS, SAP, SEQ, ..."""
+        return self.id.split("-")[1]
+
+
+def probe_case(
+    device: str, name: str, title: str, required: str, ids: tuple[str, ...], why: str = "", **expect: object
+) -> Case:
+    """Return the case of a probe, called `group:form`, with a device (SECC or EVCC); `expect` are fields of Expect."""
+    group, _, form = name.partition(":")
+    return Case(
+        id=f"{device}-{group.upper()}-{form}",
+        title=title,
+        required=required,
+        requirements=ids,
+        open=why,
+        probe=name,
+        expect=Expect(**expect),  # type: ignore[arg-type]
+    )
+
+
+class Seen(msgspec.Struct, kw_only=True):
+    """What was seen of a device on one connection, or by one probe."""
+
+    reached: bool = True
+    state: str = ""
+    """Where the conversation stood."""
+    trouble: str = ""
+    """What kept it from going on as it should."""
+    at_fault: bool = False
+    """Whether that speaks against the device, whatever the case is about."""
+    absent: str = ""
+    """What the device does not offer, or we do not have, so that the case cannot be put to it."""
+    request: str = ""
+    answer: str = ""
+    """Name of the message that came back."""
+    code: str = ""
+    answer_s: float | None = None
+    closed_s: float | None = None
+    """Seconds from the stimulus (or its answer) until the device closed; None when it did not."""
+    times: list[tuple[str, float]] = []
+    """Every request that was answered, with the seconds that it took."""
+    pilot_c: bool = False
+    """Whether the control pilot was seen in state C before."""
+    facts: list[str] = []
+    """What else was noted, in stable words."""
+
+    @property
+    def told(self) -> str:
+        """What the device did, in a sentence."""
+        parts = []
+        if self.answer:
+            code = f" {self.code}" if self.code else ""
+            parts.append(f"answers {self.answer}{code}")
+        elif self.request:
+            parts.append("does not answer")
+        if self.closed_s is not None:
+            parts.append(f"closes after {self.closed_s:.1f} s")
+        elif self.request:
+            parts.append("does not close")
+        parts += self.facts
+        if not parts and self.times:
+            name, longest = max(self.times, key=lambda each: each[1])
+            parts.append(f"answers all {len(self.times)} requests, {name} slowest with {longest:.3f} s")
+        return ", ".join(parts) or self.trouble or "waits"
+
+
+class Result(msgspec.Struct, frozen=True, kw_only=True):
+    """What a case came to, and in a sentence why."""
+
+    case: str
+    verdict: Verdict
+    found: str
+    seconds: float = 0.0
+
+
+def judge(case: Case, seen: list[Seen]) -> tuple[Verdict, str]:
+    """Return what a case came to. `seen` has one entry for each script that was played, or one for a probe."""
+    expects = [each.expect for each in case.scripts] + [each.expect for each in case.visits] or [case.expect]
+    opened = any(each.open for each in expects)
+    excused = bool(case.open) and not opened  # where one connection is open, the others are certain
+    told, agreed = [], True
+    for expect, each in zip(expects, seen, strict=False):
+        if each.absent:
+            return Verdict.NOT_APPLICABLE, each.absent
+        if each.at_fault:
+            return Verdict.FAIL, each.trouble
+        if not each.reached:
+            late = _wrong_time(expect, each) if expect.timely is not None else ""
+            if (late or expect.reaches) and not excused:
+                return Verdict.FAIL, late or each.trouble
+            return Verdict.INCONCLUSIVE, each.trouble
+        wrong = complaint(expect, each)
+        agreed &= expect.judges and not wrong
+        if wrong and not expect.open:
+            return (Verdict.OPEN, f"device {each.told}") if excused else (Verdict.FAIL, wrong)
+        told.append(_took(expect, each) or each.told)
+    if len(seen) < len(expects):
+        return Verdict.INCONCLUSIVE, "not all connections came about"
+    found = "; ".join(told)
+    # Where it does what is required, it does not matter who demands it.
+    return (Verdict.OPEN, f"device {found}") if (opened or case.open) and not agreed else (Verdict.PASS, found)
+
+
+def complaint(expect: Expect, seen: Seen) -> str:
+    """Return what is wrong with what was seen, or nothing."""
+    for look in (_wrong_answer, _wrong_end, _wrong_time, _wrong_facts):
+        if wrong := look(expect, seen):
+            return wrong
+    return ""
+
+
+def _wrong_answer(expect: Expect, seen: Seen) -> str:
+    if expect.answered is False and seen.answer:
+        return f"answers {seen.answer} {seen.code}".rstrip() + ", and nothing was to be answered"
+    if not expect.codes and not expect.answered:
+        return ""
+    if not seen.answer:
+        how = "closes" if seen.closed_s is not None else "stays silent"
+        return f"does not answer {seen.request}, but {how}"
+    if seen.answer != seen.request.removesuffix("Req") + "Res":
+        return f"answers {seen.request} with {seen.answer}"
+    if expect.codes and not any(fnmatchcase(seen.code, each) for each in expect.codes):
+        return f"answers {seen.code}, expected {' or '.join(expect.codes)}"
+    return ""
+
+
+def _wrong_end(expect: Expect, seen: Seen) -> str:
+    if expect.closes is True and seen.closed_s is None:
+        return f"answers {seen.code or 'nothing'}, but does not close within {CLOSING_S:g} s"
+    if expect.closes is False and seen.closed_s is not None:
+        return f"closes after {seen.closed_s:.1f} s, and was to go on"
+    if expect.within is not None:
+        least, most = expect.within
+        if seen.closed_s is None:
+            return f"does not end within {most:g} s"
+        if not least - MEASURING_S <= seen.closed_s <= most + MEASURING_S:
+            return f"ends after {seen.closed_s:.2f} s, expected {least:g} to {most:g} s"
+    return ""
+
+
+def _longest(request: str, seen: Seen) -> float | None:
+    return max((seconds for name, seconds in seen.times if name == request), default=None)
+
+
+def _took(expect: Expect, seen: Seen) -> str:
+    """Return how long the answers took that are looked at, or nothing."""
+    longest = _longest(expect.timely[0], seen) if expect.timely is not None else None
+    return f"{expect.timely[0]} took {longest:.3f} s" if expect.timely and longest is not None else ""
+
+
+def _wrong_time(expect: Expect, seen: Seen) -> str:
+    if expect.timely is None:
+        return ""
+    request, most = expect.timely
+    longest = _longest(request, seen)
+    if longest is None:
+        return "" if not seen.reached else f"{request} was not asked"
+    return f"{request} took {longest:.3f} s, allowed are {most:g} s" if longest > most + MEASURING_S else ""
+
+
+def _wrong_facts(expect: Expect, seen: Seen) -> str:
+    for each in expect.facts:
+        if not fnmatch.filter(seen.facts, each):
+            return f"not seen: {each}" + (f" ({', '.join(seen.facts)})" if seen.facts else "")
+    for each in expect.no_facts:
+        if found := fnmatch.filter(seen.facts, each):
+            return ", ".join(seen.facts if each == "asks on" else found)
+    if expect.state_b and seen.pilot_c and "shows state B" not in seen.facts:
+        return "does not show state B"
+    return ""

@@ -1,0 +1,263 @@
+"""What a request is changed in to be wrong, by name: each breaks one rule and no other."""
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any, Final
+
+from msgspec.structs import replace
+
+from v2g.errors import RefusedError
+from v2g.iso15118.charts import Family
+from v2g.iso15118.messages import app_protocol as app
+from v2g.iso15118.messages import common_messages as cm
+from v2g.iso15118.messages.common_types import Processing, RationalNumber
+from v2g.iso15118.messages.xmldsig import SignatureValue
+from v2g.iso15118.session import NO_SESSION
+from v2g_testkit.cases.known import number, value_of
+from v2g_testkit.cases.requests import NAMESPACES, Requests, protocol
+
+Change = Callable[[Any, Requests], Any]
+_STRANGER: Final = b"somebody"
+_UNKNOWN_ID: Final = 4711
+"""A service id that nobody has, and a ParameterSetID, too."""
+
+
+def _absent(why: str) -> RefusedError:
+    """Return what says that a case cannot be put to this device."""
+    return RefusedError(why, reason="not_offered")
+
+
+def _other_session(request: Any, made: Requests) -> Any:
+    return replace(request, header=replace(request.header, session_id=_STRANGER))
+
+
+def _new_session(request: Any, made: Requests) -> Any:
+    return replace(request, header=replace(request.header, session_id=NO_SESSION))
+
+
+# -- the handshake ------------------------------------------------------------------------------------------------
+
+
+def _protocols(*entries: app.AppProtocol) -> app.SupportedAppProtocolReq:
+    return app.SupportedAppProtocolReq(app_protocol=entries)
+
+
+def _unknown_protocol(request: Any, made: Requests) -> Any:
+    return _protocols(protocol("urn:iso:std:iso:15118:-99:DC"))
+
+
+def _other_major(request: Any, made: Requests) -> Any:
+    return _protocols(protocol(NAMESPACES[made.known.family], major=99))
+
+
+def _other_minor(request: Any, made: Requests) -> Any:
+    return _protocols(protocol(NAMESPACES[made.known.family], minor=99))
+
+
+def _unknown_first(request: Any, made: Requests) -> Any:
+    own = protocol(NAMESPACES[made.known.family], schema=7, rank=2)
+    return _protocols(protocol("urn:iso:std:iso:15118:-99:DC", schema=3), own)
+
+
+def _best_rank_last(request: Any, made: Requests) -> Any:
+    """The same protocol twice: the order in the list must not count, the priority must."""
+    name = NAMESPACES[made.known.family]
+    return _protocols(protocol(name, schema=3, rank=20), protocol(name, schema=7, rank=1))
+
+
+def _twenty(request: Any, made: Requests) -> Any:
+    others = (protocol(f"urn:example:protocol:{n}", schema=n, rank=n + 1) for n in range(1, 20))
+    return _protocols(*others, protocol(NAMESPACES[made.known.family], schema=7, rank=1))
+
+
+# -- authorization ------------------------------------------------------------------------------------------------
+
+
+def _signed(request: Any, made: Requests, challenge: bytes) -> Any:
+    mode = made.contract_mode(challenge)
+    return replace(request, header=made.header(mode), pnc_a_req_authorization_mode=mode)
+
+
+def _wrong_challenge(request: Any, made: Requests) -> Any:
+    own = made.known.challenge
+    return _signed(request, made, bytes((own[0] ^ 0xFF,)) + own[1:])
+
+
+def _old_challenge(request: Any, made: Requests) -> Any:
+    earlier = [each for each in made.known.earlier_challenges if each != made.known.challenge]
+    if not earlier:
+        raise _absent("no earlier session has had another challenge")
+    return _signed(request, made, earlier[-1])
+
+
+def _broken_signature(request: Any, made: Requests) -> Any:
+    signature = request.header.signature
+    value = signature.signature_value.value
+    broken = replace(signature, signature_value=SignatureValue(value=value[:-1] + bytes((value[-1] ^ 1,))))
+    return replace(request, header=replace(request.header, signature=broken))
+
+
+def _no_signature(request: Any, made: Requests) -> Any:
+    return replace(request, header=replace(request.header, signature=None))
+
+
+def _method_not_offered(request: Any, made: Requests) -> Any:
+    setup = made.known.setup
+    if setup is None or len(setup.authorization_services) > 1:
+        raise _absent("the charger offers both ways of authorization")
+    if cm.Authorization.EIM in setup.authorization_services:
+        made.payer = made.kit.contracts.get("good")
+        if made.payer is None:
+            raise _absent("only a contract could ask for what is not offered, and there is none")
+        mode = made.contract_mode(bytes(16))
+        return cm.AuthorizationReq(
+            header=made.header(mode),
+            selected_authorization_service=cm.Authorization.PnC,
+            pnc_a_req_authorization_mode=mode,
+        )
+    return cm.AuthorizationReq(
+        header=made.header(),
+        selected_authorization_service=cm.Authorization.EIM,
+        eim_a_req_authorization_mode=cm.EIM_AReqAuthorizationMode(),
+    )
+
+
+# -- services and parameters --------------------------------------------------------------------------------------
+
+
+def _unknown_service(request: Any, made: Requests) -> Any:
+    return replace(request, service_id=_UNKNOWN_ID)
+
+
+def _select(request: Any, service: int, parameter_set: int) -> Any:
+    chosen = cm.SelectedService(service_id=service, parameter_set_id=parameter_set)
+    return replace(request, selected_energy_transfer_service=chosen)
+
+
+def _unknown_selection(request: Any, made: Requests) -> Any:
+    return _select(request, _UNKNOWN_ID, 0)
+
+
+def _unknown_set(request: Any, made: Requests) -> Any:
+    return _select(request, made.known.service, _UNKNOWN_ID)
+
+
+def _unknown_added(request: Any, made: Requests) -> Any:
+    added = (cm.SelectedService(service_id=_UNKNOWN_ID, parameter_set_id=0),)
+    return replace(request, selected_vas_list=cm.SelectedServiceList(selected_service=added))
+
+
+def _other_direction(request: Any, made: Requests) -> Any:
+    """Limits of a vehicle that feeds back where that was not selected, and the other way round."""
+    other = not made.known.bidirectional
+    if made.known.family is Family.AC:
+        return replace(request, ac_cpd_req_energy_transfer_mode=made.ac_mode(bidirectional=other))
+    return replace(request, dc_cpd_req_energy_transfer_mode=made.dc_mode(bidirectional=other))
+
+
+def _least_above_most(request: Any, made: Requests) -> Any:
+    both = made.known.bidirectional
+    if made.known.family is Family.AC:
+        return replace(request, ac_cpd_req_energy_transfer_mode=made.ac_mode(bidirectional=both, most=100, least=200))
+    mode = made.dc_mode(bidirectional=both, ev_minimum_charge_power=number(30_000))
+    return replace(request, dc_cpd_req_energy_transfer_mode=mode)
+
+
+def _voltage_out_of_reach(request: Any, made: Requests) -> Any:
+    """No voltage that the charger has suits the vehicle."""
+    mode = made.dc_mode(
+        bidirectional=made.known.bidirectional,
+        ev_maximum_voltage=RationalNumber(exponent=3, value=32),
+        ev_minimum_voltage=RationalNumber(exponent=3, value=31),
+    )
+    return replace(request, dc_cpd_req_energy_transfer_mode=mode)
+
+
+def _other_control_mode(request: Any, made: Requests) -> Any:
+    known = made.known
+    known.scheduled = not known.scheduled
+    try:
+        return made.make("ScheduleExchangeReq")
+    finally:
+        known.scheduled = not known.scheduled
+
+
+def _other_loop_mode(request: Any, made: Requests) -> Any:
+    known = made.known
+    known.scheduled = not known.scheduled
+    try:
+        return made.make(type(request).__name__)
+    finally:
+        known.scheduled = not known.scheduled
+
+
+def _unknown_tuple(request: Any, made: Requests) -> Any:
+    return replace(request, ev_power_profile=made.profile(tuple_id=max(made.tuple_ids(), default=0) + 1))
+
+
+def _profile_above(request: Any, made: Requests) -> Any:
+    if not made.tuple_ids():
+        raise _absent("the charger has offered no schedules")
+    return replace(request, ev_power_profile=made.profile(scale=3.0))
+
+
+def _no_voltage(request: Any, made: Requests) -> Any:
+    return replace(request, ev_target_voltage=number(0), ev_processing=Processing.Finished)
+
+
+def _voltage_above_all(request: Any, made: Requests) -> Any:
+    mode = made.known.parameters.dc_cpd_res_energy_transfer_mode
+    target = number(value_of(mode.evse_maximum_voltage) + 100)
+    return replace(request, ev_target_voltage=target, ev_processing=Processing.Finished)
+
+
+def _pause(request: Any, made: Requests) -> Any:
+    return replace(request, charging_session=cm.ChargingSession.Pause)
+
+
+def _renegotiate_services(request: Any, made: Requests) -> Any:
+    discovery = made.known.discovery
+    if discovery is None or discovery.service_renegotiation_supported:
+        raise _absent("the charger lets services be renegotiated")
+    return _services_anew(request, made)
+
+
+def _services_anew(request: Any, made: Requests) -> Any:
+    return replace(request, charging_session=cm.ChargingSession.ServiceRenegotiation)
+
+
+CHANGES: Final[Mapping[str, Change]] = MappingProxyType(
+    {
+        "": lambda request, made: request,
+        "other session": _other_session,
+        "new session": _new_session,
+        "unknown protocol": _unknown_protocol,
+        "other major version": _other_major,
+        "other minor version": _other_minor,
+        "unknown protocol first": _unknown_first,
+        "best priority last": _best_rank_last,
+        "twenty protocols": _twenty,
+        "wrong challenge": _wrong_challenge,
+        "challenge of an earlier session": _old_challenge,
+        "broken signature": _broken_signature,
+        "no signature": _no_signature,
+        "method not offered": _method_not_offered,
+        "unknown service": _unknown_service,
+        "unknown selection": _unknown_selection,
+        "unknown parameter set": _unknown_set,
+        "unknown added service": _unknown_added,
+        "other direction": _other_direction,
+        "least above most": _least_above_most,
+        "voltage out of reach": _voltage_out_of_reach,
+        "other control mode": _other_control_mode,
+        "other loop mode": _other_loop_mode,
+        "unknown schedule": _unknown_tuple,
+        "profile above the schedule": _profile_above,
+        "no voltage": _no_voltage,
+        "voltage above all": _voltage_above_all,
+        "pause": _pause,
+        "renegotiate services": _renegotiate_services,
+        "services anew": _services_anew,
+    }
+)
+"""Name of a change -> what it makes of a request. One that cannot be made here raises RefusedError, which says why."""

@@ -1,0 +1,248 @@
+"""What a vehicle is tested in, made of the sequence charts, the timers and the response codes; AC and DC."""
+
+from collections.abc import Iterator
+from typing import Final
+
+from v2g.iso15118.charts import Family
+from v2g.iso15118.messages.common_types import ResponseCode
+from v2g.iso15118.timing import MESSAGES, Timing
+from v2g_testkit.cases.case import CLOSING_S, Case, Expect, Visit
+from v2g_testkit.cases.evcc_probes import probes
+from v2g_testkit.cases.evcc_safety import safety
+
+FAMILIES: Final = (Family.AC, Family.DC)
+"""Sets of messages that the reference charger speaks."""
+
+_COMMON: Final = (
+    "SupportedAppProtocolReq",
+    "SessionSetupReq",
+    "AuthorizationSetupReq",
+    "AuthorizationReq",
+    "ServiceDiscoveryReq",
+    "ServiceDetailReq",
+    "ServiceSelectionReq",
+)
+_PLANNED: Final = ("ChargeParameterDiscoveryReq", "ScheduleExchangeReq")
+
+_MISBEHAVIOUR: Final = (
+    "out of order*",
+    "asks * with another SessionID",
+    "sends *",
+    "selects *",
+    "asks about service *",
+    "states *",
+    "signs another challenge",
+    "its signature is wrong*",
+    "confirms *",
+)
+"""Facts that no vehicle may give cause for."""
+
+_ENDS: Final = Expect(closes=True, no_facts=("asks on", *_MISBEHAVIOUR), state_b=True)
+"""The vehicle ends the session: at most it still stops it in words (V2G20-436 to -440)."""
+
+_NOTICED: Final = "how a vehicle follows this notice, and how soon, is not public in full"
+_SIGNER: Final = "who signs readings, and how soon, is not public"
+_UNREADABLE: Final = "what a vehicle does about bytes that cannot be read is not public"
+
+
+def requests_of(family: Family) -> tuple[str, ...]:
+    """Return the requests of a whole session, in order."""
+    name = family.value
+    on_the_way = ("DC_CableCheckReq", "DC_PreChargeReq") if family is Family.DC else ()
+    return (
+        *_COMMON,
+        f"{name}_{_PLANNED[0]}",
+        _PLANNED[1],
+        *on_the_way,
+        "PowerDeliveryReq",
+        f"{name}_ChargeLoopReq",
+        *(("DC_WeldingDetectionReq",) if family is Family.DC else ()),
+        "SessionStopReq",
+    )
+
+
+def evcc_cases(family: Family) -> tuple[Case, ...]:
+    """Return every case for a vehicle that speaks this set of messages, in the order in which they are run."""
+    assert family in FAMILIES
+    parts = (_whole, _timing, _failures, _strange, _silence, _ongoing, _warnings, _notices, _unreadable, safety)
+    return (*probes(), *(case for part in parts for case in part(family)))
+
+
+def _case(
+    family: Family, name: str, title: str, required: str, ids: tuple[str, ...], visit: Visit, **more: object
+) -> Case:
+    group, _, rest = name.partition("-")
+    return Case(
+        id=f"EVCC-{group}-{family.value}-{rest}",
+        title=title,
+        required=required,
+        requirements=ids,
+        family=family,
+        visits=(visit,),
+        **more,  # type: ignore[arg-type]
+    )
+
+
+def _whole(family: Family) -> Iterator[Case]:
+    closing = Timing().close
+    for pay in ("EIM", "PnC"):
+        ids = ("V2G20-1216", *(("V2G20-2565", "V2G20-1063") if pay == "PnC" else ()))
+        expect = Expect(reaches=True, no_facts=_MISBEHAVIOUR)
+        yield _case(
+            family, f"RUN-{pay}", f"A whole session, {pay} on offer",
+            "requests in order, of this session, for what was offered; it ends when the charger asks for it",
+            ids, Visit(expect=expect, pay=pay),
+        )  # fmt: skip
+    yield _case(
+        family, "END-close", "After SessionStopRes", f"the vehicle closes first, within {closing:g} s",
+        ("V2G20-1633", "V2G20-1643"), Visit(expect=Expect(closes=True, within=(0.0, closing))),
+        open="how soon a vehicle closes is not public, only how long a charger waits for it",
+    )  # fmt: skip
+
+
+def _timing(family: Family) -> Iterator[Case]:
+    timing = Timing()
+    rows: list[tuple[str, float, tuple[str, ...]]] = [
+        ("ChargeLoop", timing.evcc_loop_performance, ("V2G20-1499", "V2G20-1501"))
+    ]
+    rows += [(name, timing.evcc_sequence_performance, ()) for name in requests_of(family)[1:]]
+    for request, most, ids in rows:
+        if request.endswith("ChargeLoopReq"):
+            continue
+        yield _case(
+            family, f"TIM-{request}", f"How soon {request} follows the answer before it", f"within {most:g} s",
+            ids or ("Tables 215 to 218",), Visit(expect=Expect(timely=(request, most))),
+        )  # fmt: skip
+
+
+def _failures(family: Family) -> Iterator[Case]:
+    """Every FAILED code in every response: the vehicle ends the session."""
+    codes = [each.name for each in ResponseCode if each.name.startswith("FAILED")]
+    for request in requests_of(family):
+        for code in codes if request != "SupportedAppProtocolReq" else ("Failed_NoNegotiation",):
+            last = request == "SessionStopReq"  # nothing is left to be asked
+            yield _case(
+                family, f"COD-{request[:-3]}Res-{code}", f"{request[:-3]}Res with {code}",
+                "the vehicle ends the session and closes", ("V2G20-436", "V2G20-440"),
+                Visit(at=request, twist="code", value=code, expect=_ENDS),
+                quick=code in ("FAILED", "Failed_NoNegotiation") or (last and code == "FAILED_PauseNotAllowed"),
+            )  # fmt: skip
+
+
+def _strange(family: Family) -> Iterator[Case]:
+    for request in requests_of(family):
+        answer = f"{request[:-3]}Res"
+        if request not in ("SupportedAppProtocolReq", "SessionSetupReq"):
+            yield _case(
+                family, f"SID-{answer}", f"{answer} with another SessionID",
+                "the vehicle ends the session and closes", (),
+                Visit(at=request, twist="other session", expect=_ENDS),
+            )  # fmt: skip
+        if request != "SupportedAppProtocolReq":
+            yield _case(
+                family, f"TYP-{answer}", f"The answer to another request instead of {answer}",
+                "the vehicle ends the session and closes", (), Visit(at=request, twist="other response", expect=_ENDS),
+            )  # fmt: skip
+
+
+def _silence(family: Family) -> Iterator[Case]:
+    for request in requests_of(family):
+        timing = MESSAGES[request]
+        most = timing.timeout + CLOSING_S
+        yield _case(
+            family, f"SIL-{request}", f"{request} is not answered",
+            f"the vehicle waits {timing.performance:g} s at least, ends after {timing.timeout:g} s, and then closes",
+            ("V2G20-436", "V2G20-440"),
+            Visit(
+                at=request, twist="silence", watch_s=most + 1.0,
+                expect=Expect(within=(timing.performance, most), no_facts=("asks on",), state_b=True),
+            ),
+        )  # fmt: skip
+
+
+def _ongoing(family: Family) -> Iterator[Case]:
+    timing = Timing()
+    ends = timing.ongoing + CLOSING_S
+    rows = [
+        ("AuthorizationReq", timing.ongoing_performance, ends),
+        ("ScheduleExchangeReq", timing.ongoing_performance, ends),
+    ]
+    if family is Family.DC:
+        rows.append(("DC_CableCheckReq", 0.0, timing.evcc_cable_check + CLOSING_S))
+    for request, least, most in rows:
+        yield _case(
+            family, f"ONG-{request}", f"{request} is answered Ongoing for ever",
+            f"the vehicle gives up, not before {least:g} s and at {most - CLOSING_S:g} s", ("Tables 215 to 218",),
+            Visit(
+                at=request, twist="ongoing", value="Ongoing", again=True, watch_s=most + 1.0,
+                expect=Expect(within=(least, most), no_facts=_MISBEHAVIOUR),
+            ),
+        )  # fmt: skip
+    if family is Family.DC:
+        most = timing.evcc_pre_charge + CLOSING_S
+        yield _case(
+            family, "ONG-DC_PreChargeReq", "The voltage of the pre-charge never comes",
+            f"the vehicle gives up at {timing.evcc_pre_charge:g} s", ("Tables 215 to 218",),
+            Visit(
+                at="DC_PreChargeReq", twist="no voltage", again=True, watch_s=most + 1.0,
+                expect=Expect(within=(0.0, most), no_facts=("asks PowerDeliveryReq Start", *_MISBEHAVIOUR)),
+            ),
+        )  # fmt: skip
+
+
+def _warnings(family: Family) -> Iterator[Case]:
+    for code in [each.name for each in ResponseCode if each.name.startswith("WARNING")]:
+        about = code.startswith(("WARNING_Certificate", "WARNING_Auth", "WARNING_Ch", "WARNING_EIM", "WARNING_eMSP"))
+        if not about and code != "WARNING_GeneralPnCAuthorizationError":
+            continue
+        yield _case(
+            family, f"WRN-{code}", f"AuthorizationRes with {code}", "the vehicle does not take itself for authorised",
+            ("V2G20-2226", "V2G20-1978"),
+            Visit(
+                at="AuthorizationReq", twist="code", value=code, again=True, watch_s=10.0,
+                expect=Expect(no_facts=("asks ServiceDiscoveryReq", *_MISBEHAVIOUR)),
+            ),
+            quick=code == "WARNING_EIMAuthorizationFailure",
+        )  # fmt: skip
+
+
+def _notices(family: Family) -> Iterator[Case]:
+    loop = f"{family.value}_ChargeLoopReq"
+    rows = (
+        ("Terminate", ("asks PowerDeliveryReq Stop", "stops the session: Terminate"), ""),
+        ("Pause", ("asks PowerDeliveryReq Stop", "stops the session: Pause"), _NOTICED),
+        ("ScheduleRenegotiation", ("asks PowerDeliveryReq ScheduleRenegotiation",), _NOTICED),
+        ("ServiceRenegotiation", ("asks PowerDeliveryReq Stop", "stops the session: ServiceRenegotiation"), _NOTICED),
+    )
+    for notice, facts, why in rows:
+        yield _case(
+            family, f"NOT-{notice}", f"The charger's notice {notice} in the charge loop",
+            ", then ".join(facts), ("V2G20-1960",) if not why else (),
+            Visit(
+                at=loop, nth=3, twist="notify", value=notice, watch_s=10.0,
+                expect=Expect(facts=facts, no_facts=_MISBEHAVIOUR),
+            ),
+            open=why,
+        )  # fmt: skip
+    yield _case(
+        family, "NOT-MeteringConfirmation", "The charger's notice MeteringConfirmation, with a reading and a receipt",
+        "MeteringConfirmationReq with both as they were told, signed with the contract's key; the loop goes on",
+        ("V2G20-1083",),
+        Visit(
+            at=loop, nth=3, twist="notify", value="MeteringConfirmation", watch_s=10.0, pay="PnC",
+            expect=Expect(closes=False, facts=("asks MeteringConfirmationReq",), no_facts=_MISBEHAVIOUR),
+        ),
+        open=_SIGNER,
+    )  # fmt: skip
+
+
+def _unreadable(family: Family) -> Iterator[Case]:
+    for request in ("SessionSetupReq", "ServiceDiscoveryReq", f"{family.value}_ChargeLoopReq"):
+        for form in ("wrong version", "EXI of no message", "reserved payload type"):
+            yield _case(
+                family, f"GTP-{request[:-3]}Res-{form.replace(' ', '_')}",
+                f"V2GTP: {form} instead of {request[:-3]}Res",
+                "the vehicle ends the session", ("clause 8.6",),
+                Visit(at=request, twist="bytes", value=form, expect=Expect(closes=True)),
+                open=_UNREADABLE, quick=request == "ServiceDiscoveryReq",
+            )  # fmt: skip

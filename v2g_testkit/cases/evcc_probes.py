@@ -1,0 +1,60 @@
+"""What a vehicle is tested in before a session comes about: SDP and TLS."""
+
+from collections.abc import Iterator
+from functools import partial
+from itertools import pairwise
+from typing import Final
+
+from v2g.iso15118 import sdp
+from v2g_testkit.cases.case import Case, probe_case
+
+CONNECTS: Final = "connects"
+STAYS_AWAY: Final = "does not connect"
+TALKS: Final = "begins to talk"
+REFUSES: Final = "refuses the connection"
+ASKS_AGAIN: Final = "asks again every 250 ms"
+
+SDP: Final = ("good", "unanswered", "no-tls", "garbage", "port-0")
+"""SDP probes: what the charger says to each request."""
+
+TLS: Final = ("good", "unknown-root", "expired", "not-yet-valid", "revoked", "no-staple", "version-1.2", "curve-p256")
+"""TLS probes: what the charger shows."""
+
+_TOLERANCE_S: Final = 0.1
+
+
+def request_facts(times: list[float]) -> list[str]:
+    """Return what the times (s) of SDP requests say that were not answered."""
+    gaps = [b - a for a, b in pairwise(times)]
+    if not times:
+        return ["asks nothing"]
+    even = bool(gaps) and all(abs(gap - sdp.RETRY_S) <= _TOLERANCE_S for gap in gaps)
+    return [ASKS_AGAIN] if even else [f"asks {len(times)} times, after {', '.join(f'{gap:.2f}' for gap in gaps[:5])} s"]
+
+
+def probes() -> Iterator[Case]:
+    """Return the cases before a session; they are the same for every set of messages."""
+
+    case = partial(probe_case, "EVCC")
+
+    yield case("sdp:good", "An SDP answer by the book", "the vehicle connects", (), facts=(CONNECTS,))
+    yield case("sdp:unanswered", "Eight requests are not answered", "the request again, every 250 ms", (),
+               "how exactly the 250 ms are kept is not public", facts=(ASKS_AGAIN,))  # fmt: skip
+    yield case("sdp:no-tls", "An answer that offers no TLS", "no connection without TLS", ("V2G20-1237",),
+               facts=(STAYS_AWAY,))  # fmt: skip
+    yield case("sdp:garbage", "Bytes that are no answer, then one", "the vehicle connects", (), facts=(CONNECTS,))
+    yield case("sdp:port-0", "An answer with port 0, then a good one", "the vehicle connects", (),
+               "what follows an answer that cannot be used is not public", facts=(CONNECTS,))  # fmt: skip
+    yield case("tls:good", "A handshake by the book", "the vehicle begins to talk", ("V2G20-1264",),
+               facts=(TALKS, "TLSv1.3"))  # fmt: skip
+    for form, title, ids, why in (
+        ("unknown-root", "A charger's certificate under a root that nobody knows", ("V2G20-1007",), ""),
+        ("expired", "A charger's certificate that has expired", (), ""),
+        ("not-yet-valid", "A charger's certificate that is not valid yet", (), ""),
+        ("revoked", "A stapled OCSP answer that says revoked", ("V2G20-2409", "V2G20-2413"), ""),
+        ("no-staple", "No stapled OCSP answer", ("V2G20-1240", "V2G20-2411"), "a vehicle may ask by itself"),
+        ("version-1.2", "TLS 1.2 only", ("V2G20-1237", "V2G20-1264"), "a vehicle that speaks -2 may go on with that"),
+        ("curve-p256", "Key exchange on secp256r1 only", ("V2G20-2460",), ""),
+    ):
+        yield case(f"tls:{form}", title, "the vehicle refuses the connection", ids, why, facts=(REFUSES,),
+                   no_facts=(TALKS,))  # fmt: skip

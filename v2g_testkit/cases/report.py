@@ -1,0 +1,88 @@
+"""Which cases are run, and what becomes of their results: totals, and JUnit's XML for build servers (pure)."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from fnmatch import fnmatchcase
+from typing import Final
+from xml.sax.saxutils import escape, quoteattr
+
+from v2g.text import printable
+from v2g_testkit.cases.case import Case, Result, Verdict
+
+NOTICE: Final = (
+    "These cases are this project's own, made of requirements as they are cited in public. They are not the test "
+    "suite of ISO 15118-21, and a pass is no certificate."
+)
+"""What stands in every report."""
+
+
+def chosen(cases: Iterable[Case], only: Sequence[str] = (), *, quick: bool = False) -> list[Case]:
+    """Return the cases whose id has one of `only` among its words, or matches it where it has a *.
+
+    With `quick` only those are left that stand for many.
+    """
+
+    def wanted(case: Case) -> bool:
+        return not only or any(
+            fnmatchcase(case.id.lower(), each.lower()) if "*" in each else f"-{each}-".lower() in f"-{case.id}-".lower()
+            for each in only
+        )
+
+    return [case for case in cases if wanted(case) and (case.quick or not quick)]
+
+
+def totals(results: Iterable[Result]) -> dict[Verdict, int]:
+    """Return how many results there are of each verdict."""
+    counted = Counter(each.verdict for each in results)
+    return {verdict: counted[verdict] for verdict in Verdict}
+
+
+def exit_code(results: Sequence[Result]) -> int:
+    """Return 0 when nothing failed, 1 when something did, 3 when nothing could be judged at all."""
+    counted = totals(results)
+    if counted[Verdict.FAIL]:
+        return 1
+    return 0 if counted[Verdict.PASS] or counted[Verdict.OPEN] else 3
+
+
+def failures_first(results: Iterable[Result]) -> list[Result]:
+    """Return results in the order in which somebody wants to read them: what failed, what nobody knows, the others."""
+    order = (Verdict.FAIL, Verdict.INCONCLUSIVE, Verdict.OPEN)
+    return sorted(results, key=lambda each: order.index(each.verdict) if each.verdict in order else len(order))
+
+
+def junit(name: str, about: Mapping[str, str], cases: Iterable[Case], results: Iterable[Result]) -> str:
+    """Return the results as JUnit writes them, failures first; what is not judged counts as skipped.
+
+    `about` says what was tested when and how.
+    """
+    by_id = {case.id: case for case in cases}
+    results = failures_first(results)
+    skipped = sum(each.verdict not in (Verdict.PASS, Verdict.FAIL) for each in results)
+    failed = sum(each.verdict is Verdict.FAIL for each in results)
+    seconds = sum(each.seconds for each in results)
+    counts = f'tests="{len(results)}" failures="{failed}" errors="0" skipped="{skipped}" time="{seconds:.3f}"'
+    lines = [
+        '<?xml version="1.0" encoding="UTF-8"?>',
+        f"<testsuite name={quoteattr(name)} {counts}>",
+        "<properties>",
+        *(
+            f"<property name={quoteattr(each)} value={quoteattr(printable(text))}/>"
+            for each, text in {**about, "notice": NOTICE}.items()
+        ),
+        "</properties>",
+    ]
+    for each in results:
+        case = by_id[each.case]
+        lines.append(
+            f"<testcase classname={quoteattr(f'{name}.{case.group}')} name={quoteattr(f'{each.case} {case.title}')} "
+            f'time="{each.seconds:.3f}">'
+        )
+        told = quoteattr(printable(each.found))
+        if each.verdict is Verdict.FAIL:
+            needed = f"Required: {case.required} ({', '.join(case.requirements) or 'no public number'})"
+            lines.append(f"<failure message={told}>{escape(needed)}</failure>")
+        elif each.verdict is not Verdict.PASS:
+            lines.append(f"<skipped message={quoteattr(f'{each.verdict.value}: {printable(each.found)}')}/>")
+        lines.append("</testcase>")
+    return "\n".join((*lines, "</testsuite>", ""))

@@ -1,0 +1,323 @@
+"""Responses of a charger that keeps to the rules, to a vehicle on direct or alternating current."""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from msgspec.structs import replace
+
+from v2g.errors import SignatureError
+from v2g.exi.declare import Element
+from v2g.iso15118 import signature
+from v2g.iso15118.charts import Family
+from v2g.iso15118.messages import ac, dc
+from v2g.iso15118.messages import app_protocol as app
+from v2g.iso15118.messages import common_messages as cm
+from v2g.iso15118.messages import schedules as sched
+from v2g.iso15118.messages.common_types import (
+    DetailedCost,
+    MessageHeader,
+    MeterInfo,
+    Processing,
+    Receipt,
+    ResponseCode,
+)
+from v2g.iso15118.messages.schemas import AC, DC
+from v2g.iso15118.services import ServiceId
+from v2g.iso15118.session import NO_SESSION
+from v2g.pki.certificates import load_certificate
+from v2g.pki.keys import PublicKey
+from v2g_testkit.cases.known import number, value_of
+
+Fields = dict[str, Any]
+
+_SERVICES: Final = {
+    Family.AC: (ServiceId.AC, ServiceId.AC_BPT),
+    Family.DC: (ServiceId.DC, ServiceId.DC_BPT),
+}
+_NAMESPACES: Final = {Family.AC: AC.uri, Family.DC: DC.uri}
+_POWER_W: Final = 11_000
+_DYNAMIC, _SCHEDULED = 2, 1
+
+
+class Responses:
+    """Makes responses, and remembers what the vehicle has said. `facts` takes what is wrong with that."""
+
+    def __init__(self, family: Family, facts: list[str], *, pays: tuple[cm.Authorization, ...]) -> None:
+        self.family, self.facts, self.pays = family, facts, pays
+        self.session_id, self.challenge, self.time = NO_SESSION, bytes(16), 0
+        self.agreed = False
+        self.service, self.scheduled = 0, False
+        self.voltage = self.current = 0.0
+        self.energy_wh = 0
+        self._contract: PublicKey | None = None
+        self._meter: tuple[MeterInfo, Receipt] | None = None
+        self._polled: set[str] = set()
+
+    def make(self, request: Any) -> Any:
+        """Return the response to a request. Raises KeyError for one that this charger has none for."""
+        if isinstance(request, app.SupportedAppProtocolReq):
+            return self._protocol(request)
+        name = type(request).__name__
+        maker: Callable[[Any], Fields] | None = getattr(self, f"_{name}", None)
+        if maker is None:
+            raise KeyError(name)
+        kind = _RESPONSES[name.removesuffix("Req") + "Res"]
+        return kind(**{"header": self.header(), "response_code": ResponseCode.OK, **maker(request)})
+
+    def header(self) -> MessageHeader:
+        """Return a header of this session."""
+        return MessageHeader(session_id=self.session_id, time_stamp=self.time)
+
+    def _protocol(self, request: app.SupportedAppProtocolReq) -> app.SupportedAppProtocolRes:
+        wanted = [each for each in request.app_protocol if each.protocol_namespace == _NAMESPACES[self.family]]
+        self.agreed = bool(wanted)
+        if not wanted:
+            return app.SupportedAppProtocolRes(response_code=app.ResponseCode.Failed_NoNegotiation)
+        best = min(wanted, key=lambda each: each.priority)
+        return app.SupportedAppProtocolRes(
+            response_code=app.ResponseCode.OK_SuccessfulNegotiation, schema_id=best.schema_id
+        )
+
+    def _ongoing_once(self, name: str) -> Processing:
+        """Return Ongoing the first time, so that a vehicle has to ask twice."""
+        if name in self._polled:
+            return Processing.Finished
+        self._polled.add(name)
+        return Processing.Ongoing
+
+    # -- common messages ----------------------------------------------------------------------------------------
+
+    def _SessionSetupReq(self, request: Any) -> Fields:
+        return {"evse_id": "DEV2GCONFORM1", "response_code": ResponseCode.OK_NewSessionEstablished}
+
+    def _AuthorizationSetupReq(self, request: Any) -> Fields:
+        pnc = cm.Authorization.PnC in self.pays
+        return {
+            "authorization_services": self.pays,
+            "certificate_installation_service": False,
+            "pnc_as_res_authorization_mode": cm.PnC_ASResAuthorizationMode(gen_challenge=self.challenge)
+            if pnc
+            else None,
+            "eim_as_res_authorization_mode": None if pnc else cm.EIM_ASResAuthorizationMode(),
+        }
+
+    def _AuthorizationReq(self, request: cm.AuthorizationReq) -> Fields:
+        if request.selected_authorization_service not in self.pays:
+            self.facts.append("selects a way of authorization that is not offered")
+        mode = request.pnc_a_req_authorization_mode
+        if mode is not None:
+            if mode.gen_challenge != self.challenge:
+                self.facts.append("signs another challenge")
+            leaf = load_certificate(mode.contract_certificate_chain.certificate)
+            self._contract = leaf.public_key()  # type: ignore[assignment]
+            self._check_signature(request, mode)
+        return {"evse_processing": self._ongoing_once("AuthorizationReq")}
+
+    def _check_signature(self, request: Any, signed: Element) -> None:
+        """Note a signature over `signed` that the contract's key has not made."""
+        assert self._contract is not None
+        try:
+            signature.verify(request.header.signature, signed, self._contract, allowed=signature.INTEROP)
+        except SignatureError as error:
+            self.facts.append(f"its signature is wrong: {error}")
+
+    def _ServiceDiscoveryReq(self, request: Any) -> Fields:
+        services = tuple(cm.Service(service_id=each, free_service=True) for each in _SERVICES[self.family])
+        return {
+            "service_renegotiation_supported": True,
+            "energy_transfer_service_list": cm.ServiceList(service=services),
+        }
+
+    def _ServiceDetailReq(self, request: cm.ServiceDetailReq) -> Fields:
+        if request.service_id not in _SERVICES[self.family]:
+            self.facts.append(f"asks about service {request.service_id}, which is not offered")
+        sets = tuple(self._set(request.service_id, mode) for mode in (_DYNAMIC, _SCHEDULED))
+        return {
+            "service_id": request.service_id,
+            "service_parameter_list": cm.ServiceParameterList(parameter_set=sets),
+        }
+
+    def _set(self, service: int, mode: int) -> cm.ParameterSet:
+        values = {"ControlMode": mode, "MobilityNeedsMode": 1, "Pricing": 0}
+        values |= {"Connector": 2} if self.family is Family.DC else {"Connector": 2, "EVSENominalVoltage": 230}
+        if service == _SERVICES[self.family][1]:
+            values |= {"BPTChannel": 1, "GeneratorMode": 1}
+            values |= {"GridCodeIslandingDetectionMethod": 1} if self.family is Family.AC else {}
+        parameters = tuple(cm.Parameter(name=name, int_value=value) for name, value in values.items())
+        return cm.ParameterSet(parameter_set_id=mode, parameter=parameters)
+
+    def _ServiceSelectionReq(self, request: cm.ServiceSelectionReq) -> Fields:
+        chosen = request.selected_energy_transfer_service
+        if chosen.service_id not in _SERVICES[self.family] or chosen.parameter_set_id not in (_DYNAMIC, _SCHEDULED):
+            self.facts.append("selects what was not offered")
+        self.service, self.scheduled = chosen.service_id, chosen.parameter_set_id == _SCHEDULED
+        return {}
+
+    def _ScheduleExchangeReq(self, request: cm.ScheduleExchangeReq) -> Fields:
+        if (request.scheduled_se_req_control_mode is not None) != self.scheduled:
+            self.facts.append("states its needs in another control mode than it has selected")
+        processing = {"evse_processing": self._ongoing_once("ScheduleExchangeReq")}
+        if not self.scheduled:
+            return processing | {"dynamic_se_res_control_mode": sched.Dynamic_SEResControlMode()}
+        entry = sched.PowerScheduleEntry(duration=86_400, power=number(_POWER_W))
+        schedule = sched.PowerSchedule(
+            time_anchor=self.time,
+            power_schedule_entries=sched.PowerScheduleEntryList(power_schedule_entry=(entry,)),
+        )
+        levels = sched.PriceLevelSchedule(
+            time_anchor=self.time,
+            price_schedule_id=1,
+            number_of_price_levels=1,
+            price_level_schedule_entries=sched.PriceLevelScheduleEntryList(
+                price_level_schedule_entry=(sched.PriceLevelScheduleEntry(duration=86_400, price_level=0),)
+            ),
+        )
+        charging = sched.ChargingSchedule(power_schedule=schedule, price_level_schedule=levels)
+        one = sched.ScheduleTuple(schedule_tuple_id=1, charging_schedule=charging)
+        mode = sched.Scheduled_SEResControlMode(schedule_tuple=(one,))
+        return processing | {"scheduled_se_res_control_mode": mode}
+
+    def _PowerDeliveryReq(self, request: cm.PowerDeliveryReq) -> Fields:
+        if request.charge_progress is cm.ChargeProgress.Stop:
+            self.voltage = self.current = 0.0
+        return {}
+
+    def to_confirm(self, response: Any) -> Any:
+        """Return a response of the loop with a receipt, which the vehicle is to confirm with its readings."""
+        free = DetailedCost(amount=number(0), cost_per_unit=number(0))  # as the service is
+        receipt = Receipt(time_anchor=self.time, energy_costs=free)
+        self._meter = response.meter_info, receipt
+        return replace(response, receipt=receipt)
+
+    def _MeteringConfirmationReq(self, request: cm.MeteringConfirmationReq) -> Fields:
+        data = request.signed_metering_data
+        if self._contract is None:
+            self.facts.append("confirms readings without a contract")
+            return {}
+        self._check_signature(request, data)
+        if data.session_id != self.session_id:
+            self.facts.append("confirms readings of another session")
+        if (data.meter_info, data.receipt) != self._meter:
+            self.facts.append("confirms other readings than it was told")
+        if (data.scheduled_smdt_control_mode is not None) != self.scheduled:
+            self.facts.append("confirms readings in another control mode than it has selected")
+        return {}
+
+    def _SessionStopReq(self, request: Any) -> Fields:
+        return {}
+
+    # -- direct current -----------------------------------------------------------------------------------------
+
+    def _DC_ChargeParameterDiscoveryReq(self, request: dc.DC_ChargeParameterDiscoveryReq) -> Fields:
+        charge = {
+            "evse_maximum_charge_power": number(_POWER_W),
+            "evse_minimum_charge_power": number(0),
+            "evse_maximum_charge_current": number(30),
+            "evse_minimum_charge_current": number(0),
+            "evse_maximum_voltage": number(1000),
+            "evse_minimum_voltage": number(150),
+        }
+        asked = request.dc_cpd_req_energy_transfer_mode
+        both = isinstance(asked, dc.BPT_DC_CPDReqEnergyTransferMode)
+        self._check_direction(both=both)
+        if not both:
+            return {"dc_cpd_res_energy_transfer_mode": dc.DC_CPDResEnergyTransferMode(**charge)}
+        discharge = {
+            "evse_maximum_discharge_power": number(_POWER_W),
+            "evse_minimum_discharge_power": number(0),
+            "evse_maximum_discharge_current": number(30),
+            "evse_minimum_discharge_current": number(0),
+        }
+        return {"dc_cpd_res_energy_transfer_mode": dc.BPT_DC_CPDResEnergyTransferMode(**charge, **discharge)}
+
+    def _check_direction(self, *, both: bool) -> None:
+        if both != (self.service == _SERVICES[self.family][1]):
+            self.facts.append("states limits of another direction than it has selected")
+
+    def _DC_CableCheckReq(self, request: Any) -> Fields:
+        return {"evse_processing": self._ongoing_once("DC_CableCheckReq")}
+
+    def _DC_PreChargeReq(self, request: dc.DC_PreChargeReq) -> Fields:
+        self.voltage = value_of(request.ev_target_voltage)
+        return {"evse_present_voltage": number(self.voltage)}
+
+    def _DC_ChargeLoopReq(self, request: dc.DC_ChargeLoopReq) -> Fields:
+        return {
+            "meter_info": MeterInfo(meter_id="CONFORM", charged_energy_reading_wh=self.energy_wh),
+            "evse_present_current": number(self.current),
+            "evse_present_voltage": number(self.voltage),
+            "evse_power_limit_achieved": False,
+            "evse_current_limit_achieved": False,
+            "evse_voltage_limit_achieved": False,
+            "cl_res_control_mode": self._dc_mode(request.cl_req_control_mode),
+        }
+
+    def _dc_mode(self, asked: Any) -> Any:
+        charge: Fields = {
+            "evse_maximum_charge_power": number(_POWER_W),
+            "evse_minimum_charge_power": number(0),
+            "evse_maximum_charge_current": number(30),
+            "evse_maximum_voltage": number(1000),
+        }
+        discharge: Fields = {
+            "evse_maximum_discharge_power": number(_POWER_W),
+            "evse_minimum_discharge_power": number(0),
+            "evse_maximum_discharge_current": number(30),
+            "evse_minimum_voltage": number(150),
+        }
+        match asked:
+            case dc.BPT_Dynamic_DC_CLReqControlMode():
+                return dc.BPT_Dynamic_DC_CLResControlMode(**charge, **discharge)
+            case dc.Dynamic_DC_CLReqControlMode():
+                return dc.Dynamic_DC_CLResControlMode(**charge)
+            case dc.BPT_Scheduled_DC_CLReqControlMode():
+                return dc.BPT_Scheduled_DC_CLResControlMode(**discharge)
+        return dc.Scheduled_DC_CLResControlMode()
+
+    def _DC_WeldingDetectionReq(self, request: Any) -> Fields:
+        return {"evse_present_voltage": number(self.voltage)}
+
+    # -- alternating current ------------------------------------------------------------------------------------
+
+    def _AC_ChargeParameterDiscoveryReq(self, request: ac.AC_ChargeParameterDiscoveryReq) -> Fields:
+        charge: Fields = {
+            **_phases("evse_maximum_charge_power", _POWER_W / 3),
+            **_phases("evse_minimum_charge_power", 0),
+            "evse_nominal_frequency": number(50),
+        }
+        both = isinstance(request.ac_cpd_req_energy_transfer_mode, ac.BPT_AC_CPDReqEnergyTransferMode)
+        self._check_direction(both=both)
+        if not both:
+            return {"ac_cpd_res_energy_transfer_mode": ac.AC_CPDResEnergyTransferMode(**charge)}
+        discharge = _phases("evse_maximum_discharge_power", _POWER_W / 3) | _phases("evse_minimum_discharge_power", 0)
+        return {"ac_cpd_res_energy_transfer_mode": ac.BPT_AC_CPDResEnergyTransferMode(**charge, **discharge)}
+
+    def _AC_ChargeLoopReq(self, request: ac.AC_ChargeLoopReq) -> Fields:
+        target = _phases("evse_target_active_power", 1_000)
+        match request.cl_req_control_mode:
+            case ac.BPT_Dynamic_AC_CLReqControlMode():
+                mode: Any = ac.BPT_Dynamic_AC_CLResControlMode(**target)
+            case ac.Dynamic_AC_CLReqControlMode():
+                mode = ac.Dynamic_AC_CLResControlMode(**target)
+            case ac.BPT_Scheduled_AC_CLReqControlMode():
+                mode = ac.BPT_Scheduled_AC_CLResControlMode()
+            case _:
+                mode = ac.Scheduled_AC_CLResControlMode()
+        meter = MeterInfo(meter_id="CONFORM", charged_energy_reading_wh=self.energy_wh)
+        return {"meter_info": meter, "cl_res_control_mode": mode}
+
+
+_RESPONSES: Final = {
+    each.__name__: each for module in (cm, ac, dc) for each in module.ELEMENTS.values() if each.__name__.endswith("Res")
+}
+
+
+def _phases(name: str, watts: float) -> Fields:
+    return {name + phase: number(watts) for phase in ("", "_l2", "_l3")}
+
+
+def with_code(response: Any, code: str) -> Any:
+    """Return a response with another code."""
+    if isinstance(response, app.SupportedAppProtocolRes):
+        return app.SupportedAppProtocolRes(response_code=app.ResponseCode(code))
+    return replace(response, response_code=ResponseCode(code))

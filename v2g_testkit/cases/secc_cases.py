@@ -1,0 +1,333 @@
+"""What a charger is tested in, made of the sequence charts, the performance times and the response codes.
+
+Cases about what requests say are in `secc_contents`, those before a session in `secc_probes`, those about power that
+flows on in `secc_safety`.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from v2g.iso15118.charts import CHARTS, LOOPS, Family
+from v2g.iso15118.sequence import Asks, Edges, State
+from v2g.iso15118.timing import MESSAGES, Timing
+from v2g_testkit.cases.case import Ask, Case, Expect, Malformed, Nothing, Script, Silence
+from v2g_testkit.cases.malformed import FORMS
+from v2g_testkit.cases.requests import REQUESTS
+from v2g_testkit.cases.routes import RESTING, reachable
+from v2g_testkit.cases.secc_contents import ENERGY, ask, contents, loop_of
+from v2g_testkit.cases.secc_probes import probes
+from v2g_testkit.cases.secc_safety import safety
+
+_CHART_OPEN: Final = "the order of these messages follows from their schema alone"
+_ORDER_OPEN: Final = "sources disagree on where this message may come"
+_BEGUN: Final = "what a charger says before a message set is negotiated is not public"
+_UNREADABLE: Final = "what answers bytes that cannot be read is not public; that the charger serves the next is certain"
+
+_OK: Final = ("OK*",)
+_FAMILY_SPECIFIC: Final = ("AC_", "DC_", "WPT_", "ACDP_")
+_DEBATED: Final = frozenset(
+    {"VehicleCheckInReq", "VehicleCheckOutReq", "MeteringConfirmationReq", "SupportedAppProtocolReq"}
+)
+
+
+def secc_cases(family: Family) -> tuple[Case, ...]:
+    """Return every case for a charger that speaks this set of messages, in the order in which they are run."""
+    parts = (probes, _handshake, _sessions, _whole, _timing, contents, safety, _endings)
+    found = [case for part in parts for case in part(family)]
+    found += [*_sequence(family), *_other_session(family), *_silence(family), *_malformed(family)]
+    return tuple(found)
+
+
+# -- order --------------------------------------------------------------------------------------------------------
+
+
+def _sequence(family: Family) -> Iterator[Case]:
+    """Every request that is out of order in every state: FAILED_SequenceError, and the end."""
+    chart = CHARTS[family]
+    for state in reachable(chart):
+        if state in (State.PAUSED, State.ENDED):
+            continue
+        for n, request in enumerate(_out_of_order(chart[state], family)):
+            # The handshake has a word of its own.
+            code = "Failed_NoNegotiation" if request == "SupportedAppProtocolReq" else "FAILED_SequenceError"
+            refused = Expect(codes=(code,), closes=True)
+            yield Case(
+                id=f"SECC-SEQ-{family.value}-{state.value}-{request}",
+                title=f"{request} while the charger waits in {state.value}",
+                required=f"{request[:-3]}Res with {code}, then the end of the session",
+                requirements=("V2G20-459",),
+                open=_why_open(family, state, request),
+                family=family,
+                quick=n == 0,
+                scripts=(Script(goal=state, do=Ask(request), expect=refused),),
+            )
+
+
+def _out_of_order(ways: Mapping[str, Edges], family: Family) -> Iterator[str]:
+    others = tuple(each for each in _FAMILY_SPECIFIC if not each.startswith(family.value))
+    others = ("AC_", "WPT_") if family is Family.ACDP else others
+    for request in sorted(REQUESTS, key=_prominence):
+        if request.startswith(others) or request in ("CertificateInstallationReq", "ACDP_SystemStatusReq"):
+            continue
+        edges = ways.get(request, ())
+        if not edges or (request == "PowerDeliveryReq" and not any(each.asks is Asks.START for each in edges)):
+            yield request
+
+
+def _prominence(request: str) -> tuple[bool, bool, str]:
+    """Sort the requests about which there is no doubt first, those that ask for energy before all."""
+    return (request in _DEBATED, request != "PowerDeliveryReq", request)
+
+
+def _why_open(family: Family, state: State, request: str) -> str:
+    if family not in ENERGY or state in RESTING:
+        return _CHART_OPEN
+    if state is State.SUPPORTED_APP_PROTOCOL:
+        return _BEGUN
+    # There are chargers that are in the loop before the vehicle has its last answer to PowerDeliveryReq(Start).
+    again = request == "PowerDeliveryReq" and state in LOOPS
+    return _ORDER_OPEN if again or request in _DEBATED else ""
+
+
+def _other_session(family: Family) -> Iterator[Case]:
+    """A request of a session that is not this one, wherever there is a session."""
+    chart = CHARTS[family]
+    for n, state in enumerate(reachable(chart)):
+        if state in (State.SUPPORTED_APP_PROTOCOL, State.SESSION_SETUP, State.PAUSED, State.ENDED):
+            continue
+        request = next(name for name in chart[state])
+        yield Case(
+            id=f"SECC-SID-{family.value}-{state.value}",
+            title=f"{request} with another SessionID in {state.value}",
+            required=f"{request[:-3]}Res with FAILED_UnknownSession, then the end of the session",
+            requirements=("V2G20-460",),
+            open="" if family in ENERGY and state not in RESTING else _CHART_OPEN,
+            family=family,
+            quick=n % 5 == 2,
+            scripts=(ask(state, request, "other session", codes=("FAILED_UnknownSession",), closes=True),),
+        )
+
+
+# -- the handshake and the session --------------------------------------------------------------------------------
+
+
+def _handshake(family: Family) -> Iterator[Case]:
+    def case(name: str, title: str, required: str, ids: tuple[str, ...], change: str, expect: Expect) -> Case:
+        script = Script(goal=State.SUPPORTED_APP_PROTOCOL, do=Ask("SupportedAppProtocolReq", change), expect=expect)
+        return Case(
+            id=f"SECC-SAP-{family.value}-{name}",
+            title=title,
+            required=required,
+            requirements=ids,
+            family=family,
+            scripts=(script,),
+        )
+
+    agreed = ("OK_SuccessfulNegotiation",)
+    none = Expect(codes=("Failed_NoNegotiation",))
+    seventh = Expect(codes=agreed, facts=("SchemaID 7",))
+    yield case("known", "A protocol that the charger speaks", "agreed on", ("V2G20-169",), "", Expect(codes=agreed))
+    yield case(
+        "unknown",
+        "Only a protocol that nobody speaks",
+        "Failed_NoNegotiation",
+        ("V2G20-169",),
+        "unknown protocol",
+        none,
+    )
+    yield case(
+        "major", "A major version that is not the charger's", "Failed_NoNegotiation", ("V2G20-149",),
+        "other major version", none,
+    )  # fmt: skip
+    yield case(
+        "minor", "A minor version that is not the charger's",
+        "OK_SuccessfulNegotiationWithMinorDeviation", ("V2G20-149",), "other minor version",
+        Expect(codes=("OK_SuccessfulNegotiationWithMinorDeviation",)),
+    )  # fmt: skip
+    yield case(
+        "unknown-first", "A protocol that nobody speaks before one that the charger does", "the SchemaID of the latter",
+        ("V2G20-169",), "unknown protocol first", seventh,
+    )  # fmt: skip
+    yield case(
+        "priority", "The best priority stands last in the list", "the SchemaID with the best priority",
+        ("V2G20-167", "V2G20-169"), "best priority last", seventh,
+    )  # fmt: skip
+    yield case(
+        "twenty", "Twenty protocols, one of which the charger speaks", "the SchemaID of that one",
+        ("V2G20-167",), "twenty protocols", seventh,
+    )  # fmt: skip
+
+
+def _sessions(family: Family) -> Iterator[Case]:
+    new = Expect(
+        codes=("OK_NewSessionEstablished",),
+        no_facts=("gives a SessionID of zeros", "gives a SessionID that it has given before"),
+    )
+    setup = Script(goal=State.SESSION_SETUP, do=Ask("SessionSetupReq"), expect=new)
+    yield Case(
+        id=f"SECC-SES-{family.value}-new",
+        title="Two new sessions, one after the other",
+        required="OK_NewSessionEstablished with a SessionID that is not zero, each time another",
+        requirements=("V2G20-2106", "V2G20-2621"),
+        family=family,
+        scripts=(setup, setup),
+    )
+    yield Case(
+        id=f"SECC-SES-{family.value}-stranger",
+        title="A SessionID that the charger has never given",
+        required="OK_NewSessionEstablished with a SessionID of the charger's own",
+        requirements=("V2G20-2626", "V2G20-2627"),
+        family=family,
+        scripts=(Script(goal=State.SESSION_SETUP, do=Ask("SessionSetupReq", "other session"), expect=new),),
+    )
+
+
+def _whole(family: Family) -> Iterator[Case]:
+    """Whole sessions by the book, in each control mode and direction."""
+    for scheduled in (False, True):
+        for bidirectional in (False, True):
+            if bidirectional and family is Family.WPT:
+                continue
+            mode = "scheduled" if scheduled else "dynamic"
+            ways = f"{mode}{'-bpt' if bidirectional else ''}"
+            yield Case(
+                id=f"SECC-RUN-{family.value}-{ways}",
+                title=f"A whole session, {mode}{', in both directions' if bidirectional else ''}",
+                required="every request is answered OK in its own response, to the end",
+                requirements=("V2G20-2656", "V2G20-1600"),
+                open="" if family in ENERGY else _CHART_OPEN,
+                family=family,
+                quick=not bidirectional,
+                scripts=(
+                    Script(
+                        goal=State.ENDED,
+                        expect=Expect(reaches=True, no_facts=("answers with another SessionID",)),
+                        scheduled=scheduled,
+                        bidirectional=bidirectional,
+                    ),
+                ),
+            )
+
+
+def _timing(family: Family) -> Iterator[Case]:
+    """The performance time of each response of a whole session (Tables 215 to 218)."""
+    for request in _of_a_session(family):
+        most = MESSAGES[request].performance
+        yield Case(
+            id=f"SECC-TIM-{family.value}-{request}",
+            title=f"How soon {request} is answered",
+            required=f"within {most:g} s",
+            requirements=("Tables 215 to 218",),
+            open="" if family in ENERGY else _CHART_OPEN,
+            family=family,
+            scripts=(Script(goal=State.ENDED, expect=Expect(timely=(request, most))),),
+        )
+
+
+def _of_a_session(family: Family) -> Iterator[str]:
+    """Return the requests of a whole session by the book, in the order of the chart."""
+    seen: set[str] = set()
+    for state in reachable(CHARTS[family]):
+        for request in CHARTS[family][state]:
+            if request not in seen and request in MESSAGES and request not in _ASIDE:
+                seen.add(request)
+                yield request
+
+
+_ASIDE: Final = frozenset(
+    {"VehicleCheckInReq", "VehicleCheckOutReq", "CertificateInstallationReq", "MeteringConfirmationReq"}
+)
+
+
+def _silence(family: Family) -> Iterator[Case]:
+    """A vehicle that says nothing any more: the charger ends by itself, and not too early."""
+    timing = Timing()
+    for n, state in enumerate(reachable(CHARTS[family])):
+        if state in (State.PAUSED, State.ENDED):
+            continue
+        looping = state in LOOPS
+        least = timing.secc_sequence_loop if looping else timing.secc_sequence
+        # Chargers in the field allow 60 s in the loop, too: there only the end is certain.
+        span = (least, timing.secc_sequence + 1.0) if looping else (least, least + 1.0)
+        yield Case(
+            id=f"SECC-SIL-{family.value}-{state.value}",
+            title=f"The vehicle falls silent in {state.value}",
+            required=f"the charger ends the session by itself, not before {least:g} s"
+            + (" (when exactly is disputed)" if looping else ""),
+            requirements=("V2G20-441", "V2G20-443", *(("V2G20-1500", "V2G20-1502") if looping else ())),
+            open="" if family in ENERGY and state not in RESTING else _CHART_OPEN,
+            family=family,
+            quick=n == 2 or looping,
+            scripts=(Script(goal=state, do=Silence(span[1] + 1.0), expect=Expect(within=span)),),
+        )
+
+
+def _malformed(family: Family) -> Iterator[Case]:
+    """Bytes that are no message. Whatever becomes of them, the charger serves the next vehicle."""
+    alive = Script(goal=State.SESSION_SETUP, expect=Expect(reaches=True))
+    places = (State.SESSION_SETUP, State.SERVICE_DISCOVERY, loop_of(family))
+    for n, state in enumerate(places):
+        for form in FORMS:
+            cut = form in ("byte by byte", "cut within the header")
+            expect = Expect(codes=_OK, closes=False) if cut else Expect(open=True)
+            yield Case(
+                id=f"SECC-GTP-{family.value}-{state.value}-{form.replace(' ', '_').replace(chr(39), '')}",
+                title=f"V2GTP: {form}, in {state.value}",
+                required="the request is answered, however the network cuts it" if cut else "the next session begins",
+                requirements=() if cut else ("clause 8.6",),
+                open="" if cut else _UNREADABLE,
+                family=family,
+                quick=n == 1,
+                scripts=(Script(goal=state, do=Malformed(form), expect=expect), alive),
+            )
+
+
+# -- the end -------------------------------------------------------------------------------------------------------
+
+
+def _endings(family: Family) -> Iterator[Case]:
+    open_ = "" if family in ENERGY else _CHART_OPEN
+    yield Case(
+        id=f"SECC-END-{family.value}-terminate",
+        title="The vehicle does not close after SessionStopRes",
+        required="the charger closes by itself within 5 s",
+        requirements=("V2G20-1633", "V2G20-1643"),
+        open=open_,
+        family=family,
+        scripts=(
+            Script(goal=State.ENDED, do=Nothing(), expect=Expect(closes=True, within=(0.0, Timing().close + 1.0))),
+        ),
+    )
+    yield Case(
+        id=f"SECC-END-{family.value}-renegotiate",
+        title="Services are to be renegotiated where that is not supported",
+        required="FAILED_NoServiceRenegotiationSupported, then the end of the session",
+        requirements=("V2G20-1477",),
+        open=open_,
+        family=family,
+        scripts=(
+            ask(
+                State.SESSION_STOP, "SessionStopReq", "renegotiate services",
+                codes=("FAILED_NoServiceRenegotiationSupported",), closes=True,
+            ),
+        ),
+    )  # fmt: skip
+    pause = ask(State.SESSION_STOP, "SessionStopReq", "pause", codes=("OK", "FAILED_PauseNotAllowed"))
+    for name, identity, codes, ids in (
+        ("pause-same", "vehicle", ("OK_OldSessionJoined",), ("V2G20-2545", "V2G20-1032")),
+        ("pause-other", "other-vehicle", ("OK_NewSessionEstablished",), ("V2G20-2545", "V2G20-2626", "V2G20-2627")),
+    ):
+        again = Script(
+            goal=State.SESSION_SETUP, do=Ask("SessionSetupReq"), expect=Expect(codes=codes), identity=identity,
+            resume=True,
+        )  # fmt: skip
+        which = "the same" if identity == "vehicle" else "another"
+        yield Case(
+            id=f"SECC-END-{family.value}-{name}",
+            title=f"A session is paused, and resumed with {which} certificate",
+            required=codes[0],
+            requirements=ids,
+            open=open_,
+            family=family,
+            scripts=(pause, again),
+        )

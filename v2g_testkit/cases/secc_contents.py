@@ -1,0 +1,188 @@
+"""What a charger is tested in about what requests say: authorization, services, parameters."""
+
+from collections.abc import Iterator
+from typing import Final
+
+from v2g.iso15118.charts import CHARTS, LOOPS, Family
+from v2g.iso15118.sequence import State
+from v2g_testkit.cases.case import Ask, Case, Expect, Script
+
+ENERGY: Final = (Family.AC, Family.DC)
+"""Sets of messages whose order is certain."""
+
+_REFUSED: Final = ("FAILED*",)
+
+
+def contents(family: Family) -> Iterator[Case]:
+    """Return the cases in which one request in order says something wrong."""
+    for part in (_authorization, _services, _parameters):
+        yield from part(family)
+
+
+def ask(goal: State, request: str, change: str = "", **expect: object) -> Script:
+    """Return a script that ends with one request; `expect` are the fields of Expect."""
+    return Script(goal=goal, do=Ask(request, change), expect=Expect(**expect))  # type: ignore[arg-type]
+
+
+def loop_of(family: Family) -> State:
+    """Return the state of the charge loop."""
+    return next(state for state in CHARTS[family] if state in LOOPS)
+
+
+def _authorization(family: Family) -> Iterator[Case]:
+    def case(
+        name: str, title: str, ids: tuple[str, ...], script: Script, *more: Script, why: str = "", quick: bool = True
+    ) -> Case:
+        codes = " or ".join((more[-1] if more else script).expect.codes)
+        return Case(
+            id=f"SECC-AUT-{family.value}-{name}",
+            title=title,
+            required=codes,
+            requirements=ids,
+            open=why,
+            family=family,
+            quick=quick,
+            scripts=(script, *more),
+        )
+
+    def pay(change: str, *codes: str, contract: str = "good", closes: bool | None = None) -> Script:
+        return Script(
+            goal=State.AUTHORIZATION,
+            do=Ask("AuthorizationReq", change),
+            expect=Expect(codes=codes, closes=closes),
+            pay=f"PnC {contract}",
+        )
+
+    clean = (
+        "gives the authorization mode of a way that it does not offer",
+        "gives a challenge that it has given before",
+        "gives a challenge of zeros",
+    )
+    fresh = Script(goal=State.AUTHORIZATION, expect=Expect(reaches=True, no_facts=clean))
+    yield Case(
+        id=f"SECC-AUT-{family.value}-modes",
+        title="The ways of authorization on offer, in two sessions",
+        required="PnC comes with a challenge that is new each time, EIM alone without one",
+        requirements=("V2G20-1219", "V2G20-1220", "V2G20-697", "V2G20-2608"),
+        family=family,
+        scripts=(fresh, fresh),
+    )
+    yield case("contract", "A contract that is good", (), pay("", "OK*"))
+    yield case(
+        "challenge", "A challenge that is not the charger's", ("V2G20-2565", "V2G20-2216"),
+        pay("wrong challenge", "WARNING_ChallengeInvalid"),
+    )  # fmt: skip
+    yield case(
+        "challenge-reused", "The challenge of the session before", ("V2G20-2608",),
+        Script(goal=State.AUTHORIZATION, pay="PnC", expect=Expect()),
+        pay("challenge of an earlier session", "WARNING_ChallengeInvalid"),
+    )  # fmt: skip
+    for change in ("broken signature", "no signature"):
+        yield case(
+            change.replace(" ", "-"), f"A contract with {change}", ("V2G20-461",),
+            pay(change, "FAILED_SignatureError", closes=True),
+        )  # fmt: skip
+    for contract, codes, ids in (
+        ("expired", ("WARNING_CertificateExpired",), ()),
+        ("not-yet-valid", ("WARNING_CertificateNotYetValid",), ()),
+        ("expires-soon", ("OK_CertificateExpiresSoon",), ("V2G20-2218",)),
+    ):
+        yield case(
+            contract, f"A contract that is {contract.replace('-', ' ')}", ids, pay("", *codes, contract=contract)
+        )
+    yield case(
+        "unknown-root", "A contract under a root that nobody knows", (),
+        pay("", "WARNING_eMSPUnknown", "WARNING_CertificateValidationError", contract="unknown-root"),
+        why="a charger may leave roots that it does not know to its back end",
+    )  # fmt: skip
+    yield case(
+        "forged", "A contract that its CA has not signed", (),
+        pay("", "WARNING_CertificateValidationError", "WARNING_eMSPUnknown", "FAILED*", contract="forged"),
+    )  # fmt: skip
+    yield case(
+        "method", "A way of authorization that is not offered", ("V2G20-2209", "V2G20-2226"),
+        ask(State.AUTHORIZATION, "AuthorizationReq", "method not offered",
+             codes=("WARNING_AuthorizationSelectionInvalid",)),
+    )  # fmt: skip
+
+
+def _services(family: Family) -> Iterator[Case]:
+    rows = (
+        ("detail", "ServiceDetailReq for a service that is not offered", State.SERVICE_DETAIL, "ServiceDetailReq",
+         "unknown service", ("FAILED_ServiceIDInvalid",), ("V2G20-425", "V2G20-464")),
+        ("selection", "An energy service that is not offered", State.SERVICE_SELECTION, "ServiceSelectionReq",
+         "unknown selection", ("FAILED_ServiceSelectionInvalid", "FAILED_NoEnergyTransferServiceSelected"),
+         ("V2G20-433", "V2G20-467", "V2G20-1618")),
+        ("set", "A parameter set that is not offered", State.SERVICE_SELECTION, "ServiceSelectionReq",
+         "unknown parameter set", ("FAILED_ServiceSelectionInvalid",), ("V2G20-433", "V2G20-467")),
+        ("added", "A value-added service that is not offered", State.SERVICE_SELECTION, "ServiceSelectionReq",
+         "unknown added service", ("FAILED_ServiceSelectionInvalid",), ("V2G20-433", "V2G20-467")),
+    )  # fmt: skip
+    for name, title, goal, request, change, codes, ids in rows:
+        yield Case(
+            id=f"SECC-SVC-{family.value}-{name}",
+            title=title,
+            required=f"{' or '.join(codes)}, then the end of the session",
+            requirements=ids,
+            family=family,
+            scripts=(ask(goal, request, change, codes=codes, closes=True),),
+        )
+
+
+def _parameters(family: Family) -> Iterator[Case]:
+    if family not in ENERGY:
+        return
+    parameters = next(state for state in CHARTS[family] if state.name == f"{family.value}_CHARGE_PARAMETER_DISCOVERY")
+    asked = f"{family.value}_ChargeParameterDiscoveryReq"
+    wrong = ("FAILED_WrongChargeParameter",)
+    number = ("V2G20-1619",) if family is Family.AC else ("V2G20-2272",)
+
+    def case(name: str, title: str, ids: tuple[str, ...], why: str = "", **script: object) -> Case:
+        made = Script(**script)  # type: ignore[arg-type]
+        return Case(
+            id=f"SECC-PAR-{family.value}-{name}",
+            title=title,
+            required=f"{' or '.join(made.expect.codes)}, then the end of the session",
+            requirements=ids,
+            open=why,
+            family=family,
+            scripts=(made,),
+        )
+
+    for bidirectional in (False, True):
+        yield case(
+            f"direction{'-bpt' if bidirectional else ''}",
+            f"Limits of a vehicle that {'only charges' if bidirectional else 'feeds back'}, and the other service",
+            number, goal=parameters, do=Ask(asked, "other direction"), bidirectional=bidirectional,
+            expect=Expect(codes=wrong, closes=True),
+        )  # fmt: skip
+    why = "which limits are impossible is not public in full"
+    changes = {"least": "least above most"} | ({"voltage": "voltage out of reach"} if family is Family.DC else {})
+    for name, change in changes.items():
+        yield case(
+            name, f"Limits that are impossible: {change}", number, why, goal=parameters, do=Ask(asked, change),
+            expect=Expect(codes=wrong, closes=True),
+        )  # fmt: skip
+    for scheduled in (False, True):
+        mode = "scheduled" if scheduled else "dynamic"
+        other = "dynamic" if scheduled else "scheduled"
+        yield case(
+            f"needs-{mode}", f"Needs of the {other} mode, and the {mode} one selected", ("V2G20-1600",),
+            goal=State.SCHEDULE_EXCHANGE, do=Ask("ScheduleExchangeReq", "other control mode"), scheduled=scheduled,
+            expect=Expect(codes=_REFUSED, closes=True),
+        )  # fmt: skip
+        yield case(
+            f"loop-{mode}", f"A loop of the {other} mode, and the {mode} one selected", ("V2G20-1600",),
+            goal=loop_of(family), do=Ask(f"{family.value}_ChargeLoopReq", "other loop mode"), scheduled=scheduled,
+            expect=Expect(codes=_REFUSED, closes=True),
+        )  # fmt: skip
+    yield case(
+        "schedule", "A schedule that was not offered", (), goal=State.POWER_DELIVERY, scheduled=True,
+        do=Ask("PowerDeliveryReq", "unknown schedule"),
+        expect=Expect(codes=("FAILED_ScheduleSelectionInvalid",), closes=True),
+    )  # fmt: skip
+    yield case(
+        "profile", "A power profile above the schedule", ("V2G20-1864",), "when a profile is too much is not public",
+        goal=State.POWER_DELIVERY, scheduled=True, do=Ask("PowerDeliveryReq", "profile above the schedule"),
+        expect=Expect(codes=("FAILED_EVPowerProfileInvalid", "FAILED_EVPowerProfileViolation"), closes=True),
+    )  # fmt: skip

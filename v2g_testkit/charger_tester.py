@@ -1,0 +1,276 @@
+"""Plays the cases of `v2g_testkit.cases` against a charger on the link: SDP, TLS, and sessions."""
+
+import asyncio
+import contextlib
+import os
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from typing import Any, Final
+
+import msgspec
+
+from v2g.errors import TlsError, TransportError, V2GError
+from v2g.iec61851.pilot import PilotState
+from v2g.io.network import plain_tcp
+from v2g.io.network.sdp import Found, discover
+from v2g.io.runtime.clock import Clock
+from v2g.io.runtime.runner import Outcome, Runner
+from v2g.io.runtime.trace import Trace
+from v2g.io.tls.client import connect
+from v2g.io.tls.endpoint import INTEROP, ISO15118_20, Endpoint, TlsIdentity, TlsProfile
+from v2g.io.tls.stream import HANDSHAKE_SECONDS, TlsStream
+from v2g.iso15118 import sdp
+from v2g.iso15118.charts import Family
+from v2g.iso15118.sdp import Security
+from v2g.iso15118.session import Command, Fact
+from v2g.iso15118.trace import Line
+from v2g.observe import Observe
+from v2g.pki.credentials import Credentials
+from v2g.pki.profiles import Role
+from v2g_testkit import sdp_and_tls_probes
+from v2g_testkit.cases.case import Case, Expect, Result, Script, Seen, judge
+from v2g_testkit.cases.known import Kit, Known
+from v2g_testkit.cases.vehicle import EndAtCharger, PilotShown, ReferenceVehicle, ShowPilot
+
+PATIENCE_S: Final = 15.0
+"""How long a charger that is still busy with the session before may take until it takes a connection, s."""
+
+_AGAIN_S: Final = 0.5
+
+DEAD_S: Final = 0.5
+"""How long a charger is looked for that was not there in the case before, s."""
+
+
+class Bench(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the charger is, and what a vehicle has to show it. `identities` are TLS certificates by name."""
+
+    interface: str
+    family: Family
+    identities: Mapping[str, Credentials]
+    anchors: tuple[bytes, ...]
+    kit: Kit = Kit()
+    sdp_port: int = sdp.PORT
+    profile: TlsProfile = ISO15118_20
+    without_tls: bool = False
+    pause_s: float = 0.2
+    """Between two connections."""
+    setup_s: float = sdp.SETUP_S
+    """How long a charger is looked for."""
+
+
+Stream = TlsStream | plain_tcp.PlainStream
+
+Pilot = Callable[[PilotState], Awaitable[None]]
+"""Makes the control pilot show a state, or waits until somebody has."""
+
+
+Stop = Callable[[], Coroutine[Any, Any, None]]
+"""Ends the session at the charger, as its operator does."""
+
+
+class Memory:
+    """Lines of a conversation."""
+
+    def __init__(self) -> None:
+        self.lines: list[Line] = []
+
+    def write(self, line: Line) -> None:
+        """See `v2g.io.runtime.trace.Lines`."""
+        self.lines.append(line)
+
+    def close(self) -> None:
+        """See `v2g.io.runtime.trace.Lines`."""
+
+
+class SeccTester:
+    """Plays cases, one after the other; `lines` are the messages of the newest."""
+
+    def __init__(self, bench: Bench, clock: Clock, *, pilot: Pilot, stop: Stop | None = None) -> None:
+        self._bench, self._clock, self._pilot, self._stop = bench, clock, pilot, stop
+        self._played: dict[Script, tuple[Seen, list[Line]]] = {}
+        self._silent = self._refusing = False
+        """Whether the charger was waited for in vain, to answer or to take a connection; only once it is."""
+        self.lines: list[Line] = []
+        self.device = ""
+        """Where the device is that is tested."""
+
+    async def find(self) -> Found:
+        """Return where the charger is. Raises TimeoutExpired, TransportError."""
+        bench = self._bench
+        security = Security.NONE if bench.without_tls else Security.TLS
+        within_s = min(DEAD_S, bench.setup_s) if self._silent else bench.setup_s
+        try:
+            found = await discover(bench.interface, port=bench.sdp_port, security=security, within_s=within_s)
+        except V2GError:
+            self._silent = True
+            raise
+        self._silent = False
+        self.device = f"[{found.host}]:{found.port}"
+        return found
+
+    async def run(self, case: Case) -> Result:
+        """Play a case and judge it."""
+        began, self.lines = self._clock.monotonic(), []
+        seen = [await self._probe(case)] if case.probe else await self._scripts(case)
+        verdict, found = judge(case, seen)
+        seconds = round(self._clock.monotonic() - began, 3)
+        return Result(case=case.id, verdict=verdict, found=found, seconds=seconds)
+
+    async def _probe(self, case: Case) -> Seen:
+        kind, _, form = case.probe.partition(":")
+        bench = self._bench
+        if kind == "sdp":
+            return Seen(facts=await sdp_and_tls_probes.ask_sdp(bench.interface, bench.sdp_port, form))
+        if bench.without_tls:
+            return Seen(absent="the charger is tested without TLS")
+        name = {"expired-vehicle": "expired", "unknown-vehicle": "unknown-root"}.get(form, "vehicle")
+        own = bench.identities.get(name)
+        if own is None:
+            return Seen(absent=f"there is no vehicle certificate {name!r} to show")
+        try:
+            found = await self.find()
+            if form in ("good", "staple"):
+                return await self._handshake(found)
+            interop = bench.profile.interop
+            facts = await sdp_and_tls_probes.shake(found.host, found.port, form, own, bench.family, interop=interop)
+            return Seen(facts=facts)
+        except V2GError as error:
+            return Seen(reached=False, trouble=str(error))
+
+    async def _handshake(self, found: Found) -> Seen:
+        """Connect by the book, agree on the protocol, and tell what the connection is."""
+        bench = self._bench
+        try:
+            stream = await self._connect("vehicle", found)
+        except V2GError as error:
+            return Seen(facts=["refuses the connection", str(error)])
+        try:
+            assert isinstance(stream, TlsStream)
+            facts = [stream.version, f"group {stream.group}", f"cipher {stream.cipher}"]
+            if stream.ocsp_response:
+                facts.append("staples an OCSP answer")
+            return Seen(facts=[*facts, *await sdp_and_tls_probes.negotiate(stream, bench.family)])
+        finally:
+            await stream.close()
+
+    async def _scripts(self, case: Case) -> list[Seen]:
+        memory, seen = Known(self._bench.family), []
+        for script in case.scripts:
+            # A whole session is judged in many ways, and played once.
+            alike = msgspec.structs.replace(script, expect=Expect(closes=script.expect.closes))
+            if len(case.scripts) == 1 and alike in self._played:
+                each, lines = self._played[alike]
+            else:
+                each, lines = await self._play(script, memory)
+                if len(case.scripts) == 1:
+                    self._played[alike] = each, lines
+            self.lines += lines
+            seen.append(each)
+            if each.absent or not each.reached:
+                break
+        return seen
+
+    async def _play(self, script: Script, memory: Known) -> tuple[Seen, list[Line]]:
+        lines = Memory()
+        if script.identity not in self._bench.identities and not self._bench.without_tls:
+            return Seen(absent=f"there is no vehicle certificate {script.identity!r} to show"), lines.lines
+        until = self._clock.monotonic() + PATIENCE_S
+        while True:
+            try:
+                stream = await self._connect(script.identity)
+            except V2GError as error:
+                return Seen(reached=False, trouble=f"no connection: {error}"), lines.lines
+            seen = await self._converse(script, memory, stream, lines)
+            # One that closes without a word is often still busy with the session before.
+            if seen.times or seen.answer or seen.absent or self._clock.monotonic() > until:
+                return seen, lines.lines
+            lines.lines.clear()
+            await asyncio.sleep(_AGAIN_S)
+
+    async def _converse(self, script: Script, memory: Known, stream: Stream, lines: Memory) -> Seen:
+        kit = msgspec.structs.replace(self._bench.kit, stops=self._stop is not None)
+        core = ReferenceVehicle(script, kit, memory, entropy=os.urandom)
+        place = Trace("evcc", self._clock, lines).place()
+        runner = Runner(
+            place.traced(core),
+            stream,
+            execute=self._execute,
+            clock=self._clock,
+            observe=lambda event: place.event(event) if event.stage == "session" else None,
+        )
+        await runner.run()
+        await asyncio.sleep(self._bench.pause_s)
+        return core.seen
+
+    async def _connect(self, identity: str, found: Found | None = None) -> Stream:
+        """Return a connection; a charger that still sees to the session before is asked again. Raises V2GError."""
+        bench = self._bench
+        until = self._clock.monotonic() + PATIENCE_S
+        while True:
+            where = found or await self.find()
+            try:
+                stream: Stream
+                if bench.without_tls:
+                    stream = await plain_tcp.connect(where.host, where.port, timeout=HANDSHAKE_SECONDS)
+                else:
+                    stream = await connect(where.host, where.port, self._endpoint(identity))
+            except TransportError as error:
+                if self._refusing or self._clock.monotonic() > until:
+                    self._refusing = not isinstance(error, TlsError)
+                    raise
+                await asyncio.sleep(_AGAIN_S)
+            else:
+                self._refusing = False
+                return stream
+
+    def _endpoint(self, identity: str) -> Endpoint:
+        bench = self._bench
+        return Endpoint(
+            server=False,
+            identities=(TlsIdentity(bench.identities[identity]),),
+            anchors=bench.anchors,
+            peer_role=Role.SECC,
+            # That the charger staples nothing is a case of its own.
+            profile=msgspec.structs.replace(bench.profile, revocation=INTEROP.revocation),
+        )
+
+    def _execute(self, command: Command) -> Outcome | None:
+        match command:
+            case ShowPilot(state=state):
+                return self._show(state)
+            case EndAtCharger() if self._stop is not None:
+                return self._stop()
+        return None
+
+    async def _show(self, state: PilotState) -> Fact | None:
+        await self._pilot(state)
+        return PilotShown()
+
+
+async def nobody(state: PilotState) -> None:
+    """Leave the pilot to whoever operates the bench, or to a charger that believes what it is told."""
+
+
+def by_command(template: str, observe: Callable[[Observe], None]) -> Pilot:
+    """Return a pilot that a program moves: `template` is its command line, in which {state} becomes B or C."""
+
+    async def show(state: PilotState) -> None:
+        await _run(template.replace("{state}", state.name), "pilot", observe)
+
+    return show
+
+
+def stop_by_command(command: str, observe: Callable[[Observe], None]) -> Stop:
+    """Return what ends a session at the charger by a program."""
+
+    async def stop() -> None:
+        await _run(command, "stop", observe)
+
+    return stop
+
+
+async def _run(command: str, stage: str, observe: Callable[[Observe], None]) -> None:
+    process = await asyncio.create_subprocess_shell(command)
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(10):
+            if code := await process.wait():
+                observe(Observe(stage, "command_failed", {"command": command, "code": code}))

@@ -1,0 +1,355 @@
+"""Plays the cases of `v2g_testkit.cases` against a vehicle on the link: SDP, TLS, and sessions, a visit for each."""
+
+import asyncio
+import contextlib
+import os
+import signal
+import ssl
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from v2g.errors import TlsError
+from v2g.io.network import plain_tcp
+from v2g.io.network.sdp import SdpServer, link_local_address
+from v2g.io.runtime.clock import Clock
+from v2g.io.runtime.runner import Runner
+from v2g.io.runtime.trace import Trace
+from v2g.io.tls.endpoint import ISO15118_20, Endpoint, TlsIdentity, TlsProfile
+from v2g.io.tls.server import serve
+from v2g.io.tls.stream import HANDSHAKE_SECONDS
+from v2g.iso15118 import sdp
+from v2g.iso15118.charts import Family
+from v2g.iso15118.messages.common_messages import Authorization
+from v2g.iso15118.sdp import SdpRequest, SdpResponse, Security, Transport
+from v2g.iso15118.trace import Line
+from v2g.pki.credentials import Credentials, save_bundle
+from v2g.pki.profiles import Role
+from v2g_testkit.cases.case import Case, Expect, Result, Seen, Visit, judge
+from v2g_testkit.cases.charger import ReferenceCharger
+from v2g_testkit.cases.evcc_probes import CONNECTS, REFUSES, STAYS_AWAY, TALKS, request_facts
+from v2g_testkit.charger_tester import Memory, Stream
+
+UNANSWERED: Final = 8
+"""SDP requests that are not answered in the probe of that name."""
+
+STAY_S: Final = 4.0
+"""How long a vehicle is watched that is not to connect, s."""
+
+_END_S: Final = 5.0
+_PORT: Final = slice(24, 26)
+"""Where the port stands in an SDP response with its header."""
+
+
+class VehicleBench(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the vehicle comes to, and what the charger shows it. `identities` are TLS certificates by name."""
+
+    interface: str
+    family: Family
+    identities: Mapping[str, TlsIdentity]
+    anchors: tuple[bytes, ...]
+    sdp_port: int = sdp.PORT
+    profile: TlsProfile = ISO15118_20
+    without_tls: bool = False
+    pay: str = ""
+    """EIM or PnC: what is offered where a case leaves it open; else both."""
+    wait_s: float = 120.0
+    """How long a vehicle may take to come."""
+
+
+class _SpoiltServer(SdpServer):
+    """Says these bytes first, whatever is asked, and answers then."""
+
+    spoilt: tuple[bytes, ...] = ()
+
+    def _reply(self, datagram: bytes) -> bytes | None:
+        reply = super()._reply(datagram)
+        if reply is None or not self.spoilt:
+            return reply
+        first, *rest = self.spoilt
+        self.spoilt = tuple(rest)
+        return first
+
+
+class Starter:
+    """Sets a vehicle going by a program, one for each visit; without one, somebody else does."""
+
+    def __init__(self, command: str | None) -> None:
+        self._command = command
+
+    @contextlib.asynccontextmanager
+    async def going(self) -> AsyncIterator[None]:
+        """Run the program for as long as a case takes; it gets some seconds to end by itself."""
+        if self._command is None:
+            yield
+            return
+        process = await asyncio.create_subprocess_shell(self._command, start_new_session=True)
+        try:
+            yield
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_END_S):
+                    await process.wait()
+        finally:
+            if process.returncode is None:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGTERM)
+                await process.wait()
+
+
+class EvccTester:
+    """Plays cases, one after the other; `lines` are the messages of the newest."""
+
+    def __init__(self, bench: VehicleBench, clock: Clock, *, starter: Starter) -> None:
+        self._bench, self._clock, self._starter = bench, clock, starter
+        self._played: dict[Visit, tuple[Seen, list[Line]]] = {}
+        self.lines: list[Line] = []
+
+    async def run(self, case: Case) -> Result:
+        """Play a case and judge it. Raises TransportError when the port of SDP is taken."""
+        began, self.lines = self._clock.monotonic(), []
+        if case.probe:
+            kind, _, form = case.probe.partition(":")
+            seen = [await (self._discovery(form) if kind == "sdp" else self._handshake(form))]
+        else:
+            seen = [await self._visit(visit) for visit in case.visits]
+        verdict, found = judge(case, seen)
+        seconds = round(self._clock.monotonic() - began, 3)
+        return Result(case=case.id, verdict=verdict, found=found, seconds=seconds)
+
+    # -- sessions -----------------------------------------------------------------------------------------------
+
+    async def _visit(self, visit: Visit) -> Seen:
+        alike = msgspec.structs.replace(visit, expect=Expect())
+        if not visit.at and alike in self._played:
+            seen, self.lines = self._played[alike]
+            return seen
+        seen = await self._meet(visit, "secc")
+        if not visit.at:
+            self._played[alike] = seen, self.lines
+        return seen
+
+    async def _meet(self, visit: Visit, identity: str) -> Seen:
+        bench, lines = self._bench, Memory()
+        pays = {"EIM": (Authorization.EIM,), "PnC": (Authorization.PnC,)}.get(
+            visit.pay or bench.pay, (Authorization.PnC, Authorization.EIM)
+        )
+        if bench.without_tls and visit.pay == "PnC":
+            return Seen(absent="nothing is paid by contract without TLS")
+        found: asyncio.Future[Seen] = asyncio.get_running_loop().create_future()
+        came = asyncio.Event()
+
+        async def talk(stream: Stream) -> None:
+            came.set()
+            core = ReferenceCharger(visit, bench.family, entropy=os.urandom, pays=pays, tls=not bench.without_tls)
+            place = Trace("secc", self._clock, lines).place()
+            runner = Runner(
+                place.traced(core),
+                stream,
+                execute=lambda command: None,
+                clock=self._clock,
+                observe=lambda event: place.event(event) if event.stage == "session" else None,
+            )
+            await runner.run()
+            if not found.done():
+                found.set_result(core.seen)
+
+        def refused(error: TlsError) -> None:
+            if not found.done() and error.reason != "peer_silent":
+                came.set()
+                found.set_result(Seen(facts=[REFUSES, str(error)], reached=False, trouble=f"TLS failed: {error}"))
+
+        async with self._listening(talk, refused, identity) as port, self._answering(self._book(port)):
+            seen = await self._patiently(came, found)
+        self.lines = lines.lines
+        return seen
+
+    async def _patiently(self, came: asyncio.Event, found: "asyncio.Future[Seen]") -> Seen:
+        """Wait for a vehicle to come, then for what it does, whose time the core has in its hand."""
+        async with self._starter.going():
+            try:
+                async with asyncio.timeout(self._bench.wait_s):
+                    await came.wait()
+            except TimeoutError:
+                return Seen(reached=False, trouble=f"no vehicle has come in {self._bench.wait_s:g} s")
+            return await found
+
+    @contextlib.asynccontextmanager
+    async def _listening(
+        self, talk: "Callable[[Stream], object]", refused: Callable[[TlsError], None], identity: str
+    ) -> AsyncIterator[int]:
+        bench, host = self._bench, self._host()
+        if bench.without_tls:
+            plain_server = await plain_tcp.serve(host, sdp.TCP_PORTS, talk)  # type: ignore[arg-type]
+            try:
+                yield plain_server.port
+            finally:
+                await plain_server.close()
+            return
+        profile = bench.profile
+        if identity == "curve-p256":
+            profile, identity = msgspec.structs.replace(profile, groups=("prime256v1",)), "secc"
+        endpoint = Endpoint(
+            server=True,
+            identities=(bench.identities[identity],),
+            anchors=bench.anchors,
+            peer_role=Role.VEHICLE,
+            profile=profile,
+        )
+        server = await serve(host, sdp.TCP_PORTS, talk, endpoint, on_failure=refused)  # type: ignore[arg-type]
+        try:
+            yield server.port
+        finally:
+            await server.close()
+
+    def _host(self) -> str:
+        address = link_local_address(self._bench.interface)
+        return str(address) + (f"%{self._bench.interface}" if address.is_link_local else "")
+
+    @contextlib.asynccontextmanager
+    async def _answering(
+        self, answer: Callable[[SdpRequest], SdpResponse | None], spoilt: tuple[bytes, ...] = ()
+    ) -> AsyncIterator[None]:
+        server = _SpoiltServer(self._bench.interface, answer, port=self._bench.sdp_port)
+        server.spoilt = spoilt
+        try:
+            yield
+        finally:
+            server.close()
+
+    def _book(self, port: int) -> Callable[[SdpRequest], SdpResponse | None]:
+        """Return answers by the book."""
+        security = Security.NONE if self._bench.without_tls else Security.TLS
+        response = SdpResponse(link_local_address(self._bench.interface), port, security, Transport.TCP)
+        return lambda request: response
+
+    # -- before a session ---------------------------------------------------------------------------------------
+
+    async def _discovery(self, form: str) -> Seen:
+        """Answer SDP requests as the form says, and see whether the vehicle connects."""
+        asked: list[float] = []
+        came = asyncio.Event()
+
+        async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            came.set()
+            writer.transport.abort()
+
+        enough = asyncio.Event()
+
+        async with self._raw(connected) as port:
+            good = self._book(port)
+            answer = self._answers(form, good, asked, enough)
+            async with self._answering(answer, _bytes(form, good)), self._starter.going():
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(self._bench.wait_s):
+                        await (enough if form in ("unanswered", "no-tls") else came).wait()
+                if form == "no-tls" and asked:
+                    with contextlib.suppress(TimeoutError):
+                        async with asyncio.timeout(STAY_S):
+                            await came.wait()
+        if not asked:
+            return Seen(reached=False, trouble=f"no vehicle has asked in {self._bench.wait_s:g} s")
+        if form == "unanswered":
+            return Seen(facts=request_facts(asked[:UNANSWERED]))
+        return Seen(facts=[CONNECTS if came.is_set() else STAYS_AWAY])
+
+    def _answers(
+        self,
+        form: str,
+        good: Callable[[SdpRequest], SdpResponse | None],
+        asked: list[float],
+        enough: asyncio.Event,
+    ) -> Callable[[SdpRequest], SdpResponse | None]:
+        """Return the answers of a probe; `asked` takes the time of each request, `enough` tells that all was said."""
+        loop = asyncio.get_running_loop()
+
+        def answer(request: SdpRequest) -> SdpResponse | None:
+            asked.append(loop.time())
+            response = good(request)
+            assert response is not None
+            if form == "no-tls":
+                enough.set()
+                return msgspec.structs.replace(response, security=Security.NONE)
+            if form == "unanswered":
+                if len(asked) >= UNANSWERED:
+                    enough.set()
+                return None
+            return response
+
+        return answer
+
+    @contextlib.asynccontextmanager
+    async def _raw(
+        self, handler: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+    ) -> AsyncIterator[int]:
+        """Listen without TLS; give the port."""
+        server = await asyncio.start_server(handler, self._host(), 0)
+        try:
+            yield int(server.sockets[0].getsockname()[1])
+        finally:
+            server.close()
+            await server.wait_closed()
+            await asyncio.sleep(0)  # aborted transports close their sockets in the next round of the loop
+
+    async def _handshake(self, form: str) -> Seen:
+        """Show the vehicle what the form says, and see whether it begins to talk."""
+        bench = self._bench
+        if bench.without_tls:
+            return Seen(absent="the vehicle is tested without TLS")
+        if form == "version-1.2":
+            return await self._older()
+        identity = "secc" if form == "good" else form
+        if identity not in bench.identities and form != "curve-p256":
+            return Seen(absent=f"there is no charger's certificate {form!r} to show")
+        talked = Visit(at="SupportedAppProtocolReq", twist="close")
+        seen = await self._meet(talked, identity)
+        if seen.reached:
+            return Seen(facts=[TALKS, "TLSv1.3"])
+        return Seen(facts=seen.facts) if REFUSES in seen.facts else seen
+
+    async def _older(self) -> Seen:
+        """Speak TLS 1.2 only."""
+        own: Credentials = self._bench.identities["secc"].credentials
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.maximum_version = ssl.TLSVersion.TLSv1_2
+        with tempfile.TemporaryDirectory() as folder:
+            bundle = Path(folder) / "own.pem"
+            save_bundle(bundle, own.chain, own.private_key)
+            context.load_cert_chain(bundle)
+        found: asyncio.Future[Seen] = asyncio.get_running_loop().create_future()
+        came = asyncio.Event()
+
+        async def raw(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            said, beneath = b"", writer.transport  # start_tls puts another one above it
+            came.set()
+            try:
+                async with asyncio.timeout(HANDSHAKE_SECONDS):
+                    await writer.start_tls(context)
+                    said = await reader.read(64)
+            except (OSError, TimeoutError) as error:  # ssl.SSLError is an OSError
+                reason = getattr(error, "reason", None) or type(error).__name__
+            else:
+                reason = "closes"
+            if not found.done():
+                facts = [TALKS, "TLSv1.2"] if said else [REFUSES, str(reason).lower().replace("_", " ")]
+                found.set_result(Seen(facts=facts))
+            writer.transport.abort()
+            beneath.abort()
+
+        async with self._raw(raw) as port, self._answering(self._book(port)):
+            return await self._patiently(came, found)
+
+
+def _bytes(form: str, good: Callable[[SdpRequest], SdpResponse | None]) -> tuple[bytes, ...]:
+    """Return what is said before an answer by the book."""
+    response = good(SdpRequest())
+    assert response is not None
+    whole = bytearray(sdp.encode_response(response))
+    if form == "garbage":
+        return (b"\xff" * 28, bytes(whole[:-1]), b"\x02\xfd" + bytes(whole[2:]))
+    if form == "port-0":
+        whole[_PORT] = b"\x00\x00"
+        return (bytes(whole),)
+    return ()
