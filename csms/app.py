@@ -14,7 +14,7 @@ from csms.api import Api
 from csms.api.call import make_backend
 from csms.certificate_status import CertificateStatus
 from csms.cluster.bus import Bus, LocalBus
-from csms.cluster.connections import Switchboard
+from csms.cluster.connections import ConnectionRegistry
 from csms.cluster.feed import Feed
 from csms.config import CsmsConfig, load_config
 from csms.contracts import ContractJudge
@@ -31,7 +31,7 @@ from csms.services.authority import StationCa
 from csms.services.background import background
 from csms.services.doors import Doors
 from csms.services.last_seen import LastSeen
-from csms.settlement.journals import JournalArchive
+from csms.settlement.journals import JournalStore
 from v2g.energy.tariff import GridSignal
 from v2g.errors import TransportError
 from v2g.io.runtime.clock import Clock
@@ -51,12 +51,12 @@ class Csms:
         self.ports = ports
         self.grid = services.grid
         self.journals = services.journals
-        self.switchboard = services.switchboard
+        self.connections = services.connections
         self.feed = services.feed
 
     def connected(self) -> frozenset[str]:
         """Return the identities of connected stations."""
-        return self.switchboard.connected()
+        return self.connections.connected()
 
     async def run(self, reload: asyncio.Event | None = None) -> None:
         """Work until cancelled. Whenever `reload` is set, read the grid signal's file again and clear it."""
@@ -145,22 +145,22 @@ async def open_services(
     await store.run(tokens.replace_configured, _tokens(config))
     for group in config.token_groups:
         await store.run(tokens.put_group, group)
-    journals = JournalArchive(data_dir / "journals", store, clock, observe)
+    journals = JournalStore(data_dir / "journals", store, clock, observe)
     await journals.recover()
     seen = LastSeen(store)
     stack.push_async_callback(seen.flush)
     bus = _bus(config, store_key, observe)
-    switchboard, feed = Switchboard(bus, config.ocpp.call_timeout_s), Feed(bus, clock.utc_ms)
+    connections, feed = ConnectionRegistry(bus, config.ocpp.call_timeout_s), Feed(bus, clock.utc_ms)
     await bus.start()
     stack.push_async_callback(bus.close)
     stack.callback(feed.close)
-    station_ca = StationCa(config, store, clock, switchboard, observe, feed)
+    station_ca = StationCa(config, store, clock, connections, observe, feed)
     stack.callback(station_ca.close)
     doors = Doors(
         config,
         store,
         clock,
-        switchboard,
+        connections,
         observe,
         feed,
         PasswordMarks(store_key.derive("passwords of stations").encode()),
@@ -181,7 +181,7 @@ async def open_services(
         grid=grid,
         contracts=contracts,
         journals=journals,
-        switchboard=switchboard,
+        connections=connections,
         feed=feed,
         frames=FrameLog(feed, clock),
         certificate_status=certificate_status,

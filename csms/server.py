@@ -13,7 +13,7 @@ from csms.db.queries import stations
 from csms.domain.admission import Admission, Boot, follows, serial_number_fits
 from csms.domain.doors import SecurityProfile
 from csms.grid.push import Pusher
-from csms.ocpp import HANDLES, QUICK, Desk, Services, answer, take_told
+from csms.ocpp import HANDLES, QUICK, HandlerContext, Services, answer, take_told
 from csms.services.device_model import mirror_after_boot
 from v2g.errors import ConfigError, OcppError, RefusedError, V2GError
 from v2g.io.tls.peer_chain import PeerJudge
@@ -51,7 +51,7 @@ class Session:
         "_after_boot",
         "_answered",
         "_connection",
-        "_desk",
+        "_context",
         "_profile",
         "_pusher",
         "_services",
@@ -82,7 +82,9 @@ class Session:
             tap=partial(services.frames.show, self.station_id),
         )
         self._pusher = Pusher(services, self.station_id, self._connection)
-        self._desk = Desk(services, self.station_id, socket.version, self._pusher.add_needs, self._pusher.share_anew)
+        self._context = HandlerContext(
+            services, self.station_id, socket.version, self._pusher.add_needs, self._pusher.share_anew
+        )
 
     async def run(self) -> None:
         """Serve the station until the connection ends."""
@@ -160,7 +162,7 @@ class Session:
             return None
         self._admit(action)
         self._services.metrics.received.add(0.0, action=action)
-        return quick(self._desk, request)
+        return quick(self._context, request)
 
     def _admit(self, action: str) -> None:
         """Let in what may come once a station has been accepted. Raises OcppError."""
@@ -175,13 +177,13 @@ class Session:
         clock, received = self._services.clock, self._services.metrics.received
         begun = clock.monotonic()
         try:
-            return await answer(self._desk, action, request)
+            return await answer(self._context, action, request)
         finally:
             received.add(clock.monotonic() - begun, action=action)
 
     async def _take(self, action: str, message: Message) -> None:
         if self._accepted:
-            await take_told(self._desk, action, message)
+            await take_told(self._context, action, message)
 
     async def _boot(self, request: BootNotificationRequest) -> BootNotificationResponse:
         services, station = self._services, request.charging_station
@@ -322,8 +324,8 @@ class StationServer:
             await socket.close("not admitted", code=1008)
             return
         session = Session(self._services, socket, admission, profile)
-        switchboard = self._services.switchboard
-        older = switchboard.plug(socket.identity, session)
+        connections = self._services.connections
+        older = connections.register(socket.identity, session)
         self._sessions[session] = None
         try:
             if older is not None:  # the station came back before its dead connection was noticed
@@ -331,7 +333,7 @@ class StationServer:
             await session.run()
         finally:
             del self._sessions[session]
-            switchboard.unplug(socket.identity, session)
+            connections.unregister(socket.identity, session)
 
     async def _follow_decisions(self) -> None:
         """Let what operators decide take effect on stations that are connected here, whichever node they asked."""

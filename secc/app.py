@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from secc.charger import Charger, check_places
 from secc.config import ProgramConfig, load_config
 from secc.evse.archive import Archive, Owner
-from secc.evse.controller import Outlet, Wires, Wrap
+from secc.evse.controller import EvseController, Wires, Wrap
 from secc.evse.restarting import AGAIN, restart_device, start_anew
 from secc.hardware.fault_file import FaultFile, FaultKeeper
 from secc.hardware.parts import Assembly
@@ -59,16 +59,16 @@ async def assemble(config: ProgramConfig, clock: Clock, observe: EventLog) -> As
         disks = disk_threads(len(config.places))
         watchdog = Watchdog(hung_s=config.places[0].hardware.watch.hung_s)
         stack.callback(watchdog.close)
-        outlets = tuple(
+        controllers = tuple(
             [
-                await _outlet(number, place, clock, observe, transport, (disk, bundles), watchdog, stack)
+                await _controller(number, place, clock, observe, transport, (disk, bundles), watchdog, stack)
                 for number, (place, disk) in enumerate(zip(config.places, disks, strict=True), 1)
             ]
         )
         for thread in {*disks, bundles}:
             stack.push_async_callback(thread.close)
         watchdog.start()
-        charger = Charger(config, clock, observe, transport, outlets)
+        charger = Charger(config, clock, observe, transport, controllers)
         if config.station is not None:
             stack.push_async_callback(charger.connect_station())
             for manager in charger.energy_managers():
@@ -76,13 +76,13 @@ async def assemble(config: ProgramConfig, clock: Clock, observe: EventLog) -> As
                 await manager.open()
         else:
             charger.recover()
-        for outlet in outlets:
-            stack.push_async_callback(outlet.settled)
-            stack.push_async_callback(outlet.hardware.close)
+        for controller in controllers:
+            stack.push_async_callback(controller.settled)
+            stack.push_async_callback(controller.hardware.close)
         yield charger
 
 
-async def _outlet(
+async def _controller(
     number: int,
     config: ProgramConfig,
     clock: Clock,
@@ -91,7 +91,7 @@ async def _outlet(
     threads: tuple[DiskThread, DiskThread],
     watchdog: Watchdog,
     stack: contextlib.AsyncExitStack,
-) -> Outlet:
+) -> EvseController:
     """Build one EVSE; `config` is its own. What several tell is told apart by `evse_id`."""
 
     def observe(event: Observe) -> None:
@@ -125,7 +125,7 @@ async def _outlet(
     ).make()
     wires = Wires(made.pilot, made.medium) if made.pilot is not None else None
     traced = log.tracer("" if told is log else config.charger.evse_id)
-    return Outlet(
+    return EvseController(
         number,
         config,
         clock,

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from secc.config import ProgramConfig
 from secc.energy_manager.grid_frequency import GridWatch
-from secc.evse.controller import Outlet, Wrap
+from secc.evse.controller import EvseController, Wrap
 from secc.evse.restarting import Restarting
 from secc.hardware.meter_remote import RemoteMeter
 from secc.link.listening import Doors, Stream, listen
@@ -58,28 +58,28 @@ class Charger:
     clock: Clock
     observe: EventLog
     transport: Transport
-    outlets: tuple[Outlet, ...]
+    controllers: tuple[EvseController, ...]
 
     def __post_init__(self) -> None:
         self.station: Station | None = None
-        self.restarting = Restarting(self.outlets, self.observe)
+        self.restarting = Restarting(self.controllers, self.observe)
         self._recorders: dict[RecordConfig, Recorder] = {}
-        if len(self.outlets) > 1:
-            ratings = [outlet.rating for outlet in self.outlets]
-            for outlet in self.outlets:
-                outlet.on_busy = self._share
-                outlet.grid.stand_beside(*(sum(each) for each in zip(*ratings, strict=True)))
+        if len(self.controllers) > 1:
+            ratings = [controller.rating for controller in self.controllers]
+            for controller in self.controllers:
+                controller.on_busy = self._share
+                controller.grid.stand_beside(*(sum(each) for each in zip(*ratings, strict=True)))
 
     def tell(self, *facts: Fact) -> None:
         """Tell every session that is running."""
-        for outlet in self.outlets:
-            outlet.tell(*facts)
+        for controller in self.controllers:
+            controller.tell(*facts)
 
     def _share(self) -> None:
         """Part the site among the vehicles that are there."""
-        sharers = max(1, sum(outlet.busy for outlet in self.outlets))
-        for outlet in self.outlets:
-            outlet.grid_changed(outlet.grid.share(sharers))
+        sharers = max(1, sum(controller.busy for controller in self.controllers))
+        for controller in self.controllers:
+            controller.grid_changed(controller.grid.share(sharers))
 
     # -- the back end
 
@@ -87,7 +87,7 @@ class Charger:
         """Start the charging station, close what a killed process left, and return what ends it in good order."""
         assert self.config.station is not None
         self.station = station = Station(
-            _of_evses(self.config.station, len(self.outlets)),
+            _of_evses(self.config.station, len(self.controllers)),
             clock=self.clock,
             entropy=os.urandom,
             observe=self.observe,
@@ -116,23 +116,23 @@ class Charger:
                 on_reactive=lambda evse, var: self._at(evse).hardware.react(var),
             ),
             boot_id=_boot_id(),
-            meter_public_key=_public_key(self.outlets[0].owner.meter),
+            meter_public_key=_public_key(self.controllers[0].owner.meter),
             premises=self._premises(),
         )
         watch = None
         if self.config.station.frequency is not None:
-            meters = [outlet.meter for outlet in self.outlets]
+            meters = [controller.meter for controller in self.controllers]
             watch = GridWatch(self.config.station.frequency, meters, self.clock, self.observe)
             watch.start(station.fact)
-        for outlet in self.outlets:
-            outlet.connect(station)
+        for controller in self.controllers:
+            controller.connect(station)
         self.recover()
         station.recover(
             lambda record: self._at(record.evse_id).sample(record.reference),
-            keep={outlet.kept.session_id for outlet in self.outlets if outlet.kept is not None},
+            keep={controller.kept.session_id for controller in self.controllers if controller.kept is not None},
         )
-        for outlet in self.outlets:
-            outlet.show()
+        for controller in self.controllers:
+            controller.show()
         running = asyncio.create_task(station.run(), name="station")
         running.add_done_callback(self._station_ended)
         supervisor = Supervisor(self.observe)
@@ -158,28 +158,28 @@ class Charger:
 
             yield EnergyManager(
                 config,
-                len(self.outlets),
+                len(self.controllers),
                 clock=self.clock,
                 tell=self.station.fact,
-                states=lambda: tuple(map(_energy_state, self.outlets)),
+                states=lambda: tuple(map(_energy_state, self.controllers)),
                 observe=self.observe,
             )
 
     def _premises(self) -> Premises:
-        config, meter = self.config, self.outlets[0].meter
+        config, meter = self.config, self.controllers[0].meter
         return Premises(
             sources=LogSources(
                 events=self.observe.path,
                 trace=config.log.trace,
-                journals=tuple(outlet.config.data_dir / "journals" for outlet in self.outlets),
+                journals=tuple(controller.config.data_dir / "journals" for controller in self.controllers),
                 recent=self.observe.recent,
             ),
             evses=tuple(
-                evse_layout(outlet.config, rating=outlet.rating, latch=outlet.hardware.has_latch)
-                for outlet in self.outlets
+                evse_layout(controller.config, rating=controller.rating, latch=controller.hardware.has_latch)
+                for controller in self.controllers
             ),
             grid_voltage=isinstance(meter, RemoteMeter) and meter.has_voltage,
-            max_var=min(outlet.hardware.max_var for outlet in self.outlets),
+            max_var=min(controller.hardware.max_var for controller in self.controllers),
             own={"V2GCertificate": Own(config.tls.chain, config.tls.key)},
             roots={
                 "V2GRootCertificate": config.tls.v2g_roots,
@@ -190,10 +190,10 @@ class Charger:
 
     def retention(self) -> Retention:
         """Return who lets go of bundles that are old; without a back end nobody else has them."""
-        first, station = self.outlets[0], self.station
+        first, station = self.controllers[0], self.station
         return Retention(
             self.config.retention,
-            [outlet.archive.settlements for outlet in self.outlets],
+            [controller.archive.settlements for controller in self.controllers],
             first.bundles,
             self.observe,
             taken=station.journals_taken if station is not None else _nothing_taken,
@@ -202,33 +202,33 @@ class Charger:
 
     def recover(self) -> None:
         """Settle what a killed process left, and go on with sessions that are paused."""
-        for outlet in self.outlets:
-            outlet.pauses.recover()
+        for controller in self.controllers:
+            controller.pauses.recover()
 
-    def _at(self, evse_id: int) -> Outlet:
+    def _at(self, evse_id: int) -> EvseController:
         """Return an EVSE by its number; whoever means none in particular (0) means the first."""
-        return self.outlets[max(1, min(evse_id, len(self.outlets))) - 1]
+        return self.controllers[max(1, min(evse_id, len(self.controllers))) - 1]
 
     def _grid_signal(self, signal: PriceSignal) -> None:
-        for outlet in self.outlets:
-            outlet.grid_changed(outlet.grid.signal(signal))
+        for controller in self.controllers:
+            controller.grid_changed(controller.grid.signal(signal))
 
     def _local_power(self, evse_id: int, power_w: float | None) -> None:
-        outlet = self._at(evse_id)
-        outlet.tell(*outlet.grid.local(power_w))
+        controller = self._at(evse_id)
+        controller.tell(*controller.grid.local(power_w))
 
     def _respond(self, respond: Respond) -> None:
-        outlet = self._at(respond.evse_id)
+        controller = self._at(respond.evse_id)
         response = GridResponse(respond.delta_w, respond.floor_w, respond.ceiling_w, respond.ramp_percent)
-        outlet.tell(*outlet.grid.respond(response))
+        controller.tell(*controller.grid.respond(response))
 
     def _allow_energy_transfer(self, reference: str, modes: Sequence[str]) -> None:
-        for outlet in self.outlets:
-            outlet.allow_energy_transfer(reference, modes)
+        for controller in self.controllers:
+            controller.allow_energy_transfer(reference, modes)
 
     def _stop(self, reference: str, reason: str) -> None:
-        for outlet in self.outlets:
-            outlet.stop(reference, reason)
+        for controller in self.controllers:
+            controller.stop(reference, reason)
 
     def _station_ended(self, task: "asyncio.Task[None]") -> None:
         if not task.cancelled() and (error := task.exception()) is not None:
@@ -240,9 +240,9 @@ class Charger:
     async def serve(self, wrap: Wrap) -> None:
         """Serve vehicles at every EVSE, one after the other at each, until cancelled or told to restart."""
         async with contextlib.AsyncExitStack() as stack:
-            for outlet in self.outlets:  # first: with link.plc.tap they make the interfaces
-                outlet.open_port(self._recorder(outlet, stack))
-                stack.callback(outlet.close_port)
+            for controller in self.controllers:  # first: with link.plc.tap they make the interfaces
+                controller.open_port(self._recorder(controller, stack))
+                stack.callback(controller.close_port)
             heard: asyncio.Future[dict[str, Scalar]] = asyncio.get_running_loop().create_future()
 
             async def appear(interface: str, address: IPv6Address) -> Doors:
@@ -251,7 +251,7 @@ class Charger:
                     heard.set_result(doors.ports)
                 return doors
 
-            interfaces = {name: None for outlet in self.outlets for name in outlet.config.link.interfaces}
+            interfaces = {name: None for controller in self.controllers for name in controller.config.link.interfaces}
             presence = Presence(tuple(interfaces), appear, observe=self.observe)
             stack.push_async_callback(self._leave, presence)
             supervisor = Supervisor(self.observe)
@@ -259,8 +259,8 @@ class Charger:
             supervisor.keep("ocsp answers", self.transport.run)
             supervisor.keep("retention", self.retention().run)
             await presence.ready()
-            for outlet in self.outlets:
-                outlet.connect_wires()
+            for controller in self.controllers:
+                controller.connect_wires()
             if self.station is not None:
                 await self.station.online.wait()
             keep_responsive()
@@ -271,7 +271,7 @@ class Charger:
         """Listen on an interface for all EVSEs there: at one port for those that share their SDP port."""
         doors = Doors()
         try:
-            for shared in _doors([each for each in self.outlets if interface in each.config.link.interfaces]):
+            for shared in _doors([each for each in self.controllers if interface in each.config.link.interfaces]):
                 first = shared[0].config
                 recorder = self._recorders.get(first.link.record) if first.link.record is not None else None
                 endpoint = self.transport.endpoint
@@ -291,21 +291,21 @@ class Charger:
             raise
         return doors
 
-    async def _vehicle(self, stream: Stream, outlets: Sequence[Outlet], wrap: Wrap) -> None:
+    async def _vehicle(self, stream: Stream, controllers: Sequence[EvseController], wrap: Wrap) -> None:
         """Serve a vehicle at the EVSE where it stands."""
         mac = None
-        if len(outlets) > 1:
+        if len(controllers) > 1:
             mac = mac_of(stream.address) or address_mac(stream.address)
-        found = pair([outlet.plug for outlet in outlets], mac)
+        found = pair([controller.plug for controller in controllers], mac)
         if isinstance(found, str):
             data: dict[str, Scalar] = {"reason": found, "peer": stream.peer_name}
             self.observe(Observe("tls", "refused", {**data, "version": stream.version, "cipher": stream.cipher}))
             return
         await self._at(found).vehicle(stream, wrap)
 
-    def _recorder(self, outlet: Outlet, stack: contextlib.AsyncExitStack) -> Recorder | None:
+    def _recorder(self, controller: EvseController, stack: contextlib.AsyncExitStack) -> Recorder | None:
         """Return what records this EVSE; those with the same file share it."""
-        config = outlet.config.link.record
+        config = controller.config.link.record
         if config is None:
             return None
         if config not in self._recorders:
@@ -315,12 +315,12 @@ class Charger:
 
     async def _leave(self, presence: Presence) -> None:
         """End the running sessions, then all connections, then the data links."""
-        for outlet in self.outlets:
-            await outlet.abort("shut_down")
+        for controller in self.controllers:
+            await controller.abort("shut_down")
         await presence.close()
-        for outlet in self.outlets:
-            await outlet.settled()
-            await outlet.leave()
+        for controller in self.controllers:
+            await controller.settled()
+            await controller.leave()
 
 
 async def _nothing_taken() -> dict[str, int]:
@@ -331,32 +331,32 @@ async def _forget(_sessions: Sequence[str]) -> None:
     """Have nothing to forget."""
 
 
-def _energy_state(outlet: Outlet) -> "EvseState":
+def _energy_state(controller: EvseController) -> "EvseState":
     """Return what an energy manager is told of an EVSE."""
     from v2g.hardware.energy_manager import EvseState
 
-    reading = outlet.meter.read(0)
-    charge, discharge = outlet.rating
-    wish = outlet.grid.setpoint
+    reading = controller.meter.read(0)
+    charge, discharge = controller.rating
+    wish = controller.grid.setpoint
     return EvseState(
-        evse=outlet.number,
-        status="Unavailable" if not outlet.in_service else outlet.status or "Unavailable",
-        charging=outlet.hardware.contactors_closed,
-        power_w=outlet.power_w,
+        evse=controller.number,
+        status="Unavailable" if not controller.in_service else controller.status or "Unavailable",
+        charging=controller.hardware.contactors_closed,
+        power_w=controller.power_w,
         import_wh=reading.import_mwh // 1000,
         export_wh=reading.export_mwh // 1000,
-        charge_limit_w=min(charge, *(limit.charge_w for limit in outlet.grid.limits)),
-        discharge_limit_w=min(discharge, *(limit.discharge_w for limit in outlet.grid.limits)),
+        charge_limit_w=min(charge, *(limit.charge_w for limit in controller.grid.limits)),
+        discharge_limit_w=min(discharge, *(limit.discharge_w for limit in controller.grid.limits)),
         setpoint_w=None if wish is None else wish.power_w,
     )
 
 
-def _doors(outlets: Sequence[Outlet]) -> list[list[Outlet]]:
+def _doors(controllers: Sequence[EvseController]) -> list[list[EvseController]]:
     """Group the EVSEs of an interface by the SDP port at which they are found; 0 is one of its own each."""
-    doors: dict[tuple[int, int], list[Outlet]] = {}
-    for outlet in outlets:
-        port = outlet.config.sdp.port
-        doors.setdefault((port, 0 if port else outlet.number), []).append(outlet)
+    doors: dict[tuple[int, int], list[EvseController]] = {}
+    for controller in controllers:
+        port = controller.config.sdp.port
+        doors.setdefault((port, 0 if port else controller.number), []).append(controller)
     return list(doors.values())
 
 

@@ -25,7 +25,7 @@ _REASONS: Final = frozenset({"InvalidEntries", "JournalRefused"})
 """Why a CSMS that knows journals rejects lines; any other rejection is that of one that does not."""
 
 
-class Courier:
+class JournalUploader:
     """The carrier of one station."""
 
     def __init__(

@@ -11,7 +11,7 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 
 from csms.api.call import Backend
 from csms.api.gate import Answer, Gate, answer_error
-from csms.api.identity import Doorkeeper
+from csms.api.identity import Authenticator
 from csms.api.operations import Operation
 from csms.api.routes import OPERATIONS
 
@@ -22,7 +22,7 @@ class _Application(Litestar):
         return plugins  # those for pydantic and attrs import them wherever they are installed: 0.15 s, for nothing
 
 
-def application(backend: Backend, doorkeeper: Doorkeeper) -> ASGIApp:
+def application(backend: Backend, doorkeeper: Authenticator) -> ASGIApp:
     """Return the application. Whatever is no declared operation is answered with 404 or 405."""
     gate, config = Gate(backend, doorkeeper), backend.services.config.api
     routes = _routes(config.max_body_bytes, config.cors_origins)

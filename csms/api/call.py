@@ -102,7 +102,7 @@ def make_backend(services: Services) -> Backend:
     )
 
 
-class Trail:
+class AuditContext:
     """Whether the audit log tells of a request already."""
 
     def __init__(self) -> None:
@@ -123,7 +123,7 @@ class Call(msgspec.Struct, frozen=True, kw_only=True):
     headers: Mapping[str, str]
     request: str | None = None
     only_reads: bool = False
-    trail: Trail
+    trail: AuditContext
     identify: Callable[[], Awaitable[Principal | None]]
 
     @property

@@ -29,9 +29,9 @@ async def send(call: Call, station_id: str, action: str, body: bytes, timeout_s:
     """Send a request to a station; return its response as JSON.
 
     Raises ApiError for a station that is not there or a payload that breaks the action's schema, V2GError as
-    `Switchboard.call`.
+    `ConnectionRegistry.call`.
     """
-    version = call.services.switchboard.version(station_id)
+    version = call.services.connections.version(station_id)
     if version is None:
         if await call.run(stations.find, station_id) is None:
             raise missing("station")
@@ -46,7 +46,7 @@ async def send(call: Call, station_id: str, action: str, body: bytes, timeout_s:
         ) from None
     if isinstance(request, SetVariablesRequest):
         call.require(permission_to_set(request.set_variable_data))
-    answer = await call.services.switchboard.call(station_id, request, timeout_s=timeout_s)
+    answer = await call.services.connections.call(station_id, request, timeout_s=timeout_s)
     return encode(answer)
 
 

@@ -13,8 +13,8 @@ import msgspec
 from litestar import Request, Response
 from litestar.exceptions import HTTPException
 
-from csms.api.call import Backend, Call, Trail, encode, etag, matches
-from csms.api.identity import Doorkeeper
+from csms.api.call import AuditContext, Backend, Call, encode, etag, matches
+from csms.api.identity import Authenticator
 from csms.api.operations import Operation, Page, Reply
 from csms.api.problems import MEDIA_TYPE, ApiError, conflict, describe, encoded
 from csms.db.queries import access
@@ -38,7 +38,7 @@ Answer = Response[Any]
 class Gate:
     """Identifies, permits, decodes, calls, encodes; whatever goes wrong becomes a problem document."""
 
-    def __init__(self, backend: Backend, doorkeeper: Doorkeeper) -> None:
+    def __init__(self, backend: Backend, doorkeeper: Authenticator) -> None:
         config = backend.services.config.api
         self._backend = backend
         self._doorkeeper = doorkeeper
@@ -80,7 +80,7 @@ class Gate:
             path=request.url.path,
             headers=request.headers,
             only_reads=not operation.changes,
-            trail=Trail(),
+            trail=AuditContext(),
             identify=identify,
         )
         if operation.permission is not Permission.PUBLIC:

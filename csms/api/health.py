@@ -38,7 +38,7 @@ async def read_health(call: Call) -> Health:
     signal = call.services.grid.current
     return Health(
         status="ok",
-        connected_stations=len(call.services.switchboard.connected()),
+        connected_stations=len(call.services.connections.connected()),
         grid_signal_version=signal.version if signal else None,
         revocation_unknown=call.services.config.trust.revocation_unknown,
         accepted_unknown=call.services.contracts.accepted_unknown,

@@ -13,7 +13,7 @@ from v2g.observe import Observe, Scalar
 from v2g.pki.profiles import Role as CertificateRole
 
 
-class Doorkeeper:
+class Authenticator:
     """Finds out who asks. Raises ConfigError when made with roots that cannot be read."""
 
     def __init__(self, config: ApiListener, services: Services) -> None:

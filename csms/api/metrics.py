@@ -13,7 +13,7 @@ async def read_metrics(call: Call) -> Reply[bytes]:
     """Tell figures in the text format of Prometheus."""
     services = call.services
     gauges = {
-        "v2g_stations_connected": ("Stations that are connected.", len(services.switchboard.connected())),
+        "v2g_stations_connected": ("Stations that are connected.", len(services.connections.connected())),
         "v2g_transactions_active": (
             "Transactions that have not ended.",
             await call.run(transactions.count_active),

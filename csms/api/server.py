@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from csms.api.call import Backend
-from csms.api.identity import Doorkeeper
+from csms.api.identity import Authenticator
 from csms.config import ApiListener
 from v2g.errors import ConfigError
 from v2g.io.runtime.supervision import Supervisor
@@ -26,7 +26,7 @@ class Api:
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
         self._config = backend.services.config.api
-        self._doorkeeper = Doorkeeper(self._config, backend.services)
+        self._doorkeeper = Authenticator(self._config, backend.services)
         self._connections: Connections | None = None
         self._strangers = Strangers()
         self._server: asyncio.Server | None = None

@@ -43,7 +43,7 @@ async def list_stations(call: Call, parameters: Paged) -> Page[Station]:
     """List the stations that ever connected, by identity."""
     after = read_cursor(parameters.cursor, tuple[str])
     found = await call.run(rows.list_page, after[0] if after else "", parameters.limit + 1)
-    connected = call.services.switchboard.connected()
+    connected = call.services.connections.connected()
     items = shown(
         [{**row, "connected": row["station_id"] in connected} for row in found[: parameters.limit]], tuple[Station, ...]
     )
@@ -56,7 +56,7 @@ async def read_station(call: Call, parameters: OneStation) -> Station:
     row = await call.run(rows.find, parameters.station_id)
     if row is None:
         raise missing("station")
-    connected = parameters.station_id in call.services.switchboard.connected()
+    connected = parameters.station_id in call.services.connections.connected()
     return shown({**row, "connected": connected}, Station)
 
 

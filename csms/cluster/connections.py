@@ -59,7 +59,7 @@ def not_connected(station_id: str) -> RefusedError:
     return RefusedError(f"{station_id} is not connected", reason="not_connected", hint="try again when it is back")
 
 
-class Switchboard:
+class ConnectionRegistry:
     """The way to every station. Made before the bus starts; `default_timeout_s` is how long a station may take."""
 
     def __init__(self, bus: Bus, default_timeout_s: float = 30.0) -> None:
@@ -70,14 +70,14 @@ class Switchboard:
         bus.answer = self._answer
         bus.moved = self._moved
 
-    def plug(self, station_id: str, line: Line) -> Line | None:
+    def register(self, station_id: str, line: Line) -> Line | None:
         """Note the line of a station that has connected here; return the one it had here before."""
         older = self._lines.get(station_id)
         self._lines[station_id] = line
         self._bus.claim(station_id, line.version)
         return older
 
-    def unplug(self, station_id: str, line: Line) -> None:
+    def unregister(self, station_id: str, line: Line) -> None:
         """Forget a line that has ended, unless a newer one took its place."""
         if self._lines.get(station_id) is line:
             del self._lines[station_id]

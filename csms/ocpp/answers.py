@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from csms.ocpp.authorization import answer_authorize
 from csms.ocpp.availability import answer_heartbeat, answer_status_notification
-from csms.ocpp.base import Desk
+from csms.ocpp.base import HandlerContext
 from csms.ocpp.certificates import (
     answer_certificate_chain_status,
     answer_certificate_status,
@@ -44,7 +44,7 @@ from csms.ocpp.tariffs import answer_vat_number_validation
 from csms.ocpp.transactions import answer_transaction_event
 from v2g.ocpp.messages.base import Message
 
-ANSWERS: Final[Mapping[str, Callable[[Desk, Any], Awaitable[Message]]]] = {
+ANSWERS: Final[Mapping[str, Callable[[HandlerContext, Any], Awaitable[Message]]]] = {
     "Authorize": answer_authorize,
     "BatterySwap": answer_battery_swap,
     "ClearedChargingLimit": answer_cleared_limit,
@@ -81,21 +81,21 @@ ANSWERS: Final[Mapping[str, Callable[[Desk, Any], Awaitable[Message]]]] = {
     "VatNumberValidation": answer_vat_number_validation,
 }
 
-TAKES: Final[Mapping[str, Callable[[Desk, Message], Awaitable[None]]]] = {"NotifyPeriodicEventStream": take}
+TAKES: Final[Mapping[str, Callable[[HandlerContext, Message], Awaitable[None]]]] = {"NotifyPeriodicEventStream": take}
 """What stations send without wanting an answer (2.1)."""
 
-QUICK: Final[Mapping[str, Callable[[Desk, Any], Message]]] = {"Heartbeat": answer_heartbeat}
+QUICK: Final[Mapping[str, Callable[[HandlerContext, Any], Message]]] = {"Heartbeat": answer_heartbeat}
 """What is answered at once, without waiting for anything."""
 
 HANDLES: Final = frozenset({"BootNotification", *ANSWERS, *QUICK, *TAKES})
 """Every action that stations may send; BootNotification is the session's own."""
 
 
-async def answer(desk: Desk, action: str, request: Message) -> Message:
+async def answer(context: HandlerContext, action: str, request: Message) -> Message:
     """Return the response to a request. Raises OcppError for what becomes a CALLERROR."""
-    return await ANSWERS[action](desk, request)
+    return await ANSWERS[action](context, request)
 
 
-async def take_told(desk: Desk, action: str, message: Message) -> None:
+async def take_told(context: HandlerContext, action: str, message: Message) -> None:
     """Take a message that is not answered. Raises V2GError."""
-    await TAKES[action](desk, message)
+    await TAKES[action](context, message)

@@ -1,27 +1,27 @@
 """Functional block C: who may charge."""
 
 from csms.domain.authorize import CONTRACT, Answer, Chain, answer_contract, answer_known
-from csms.ocpp.base import Desk
+from csms.ocpp.base import HandlerContext
 from csms.ocpp.tariffs import driver_tariff
 from v2g.ocpp.messages.authorization import AuthorizeRequest, AuthorizeResponse, IdToken, IdTokenInfo
 from v2g.ocpp.messages.base import MessageContent
 from v2g.ocpp.times import format_time
 
 
-async def answer_authorize(desk: Desk, request: AuthorizeRequest) -> AuthorizeResponse:
+async def answer_authorize(context: HandlerContext, request: AuthorizeRequest) -> AuthorizeResponse:
     """Say whether a contract or token may charge (C01, C07)."""
     token = request.id_token
     reason = ""
     if token.type == CONTRACT:
-        verdict = await desk.services.contracts.judge(
+        verdict = await context.services.contracts.judge(
             token.id_token, request.certificate, request.iso15118_certificate_hash_data
         )
         reason = verdict.reason
-        known = await desk.look_up(token) if verdict.chain is Chain.VALID else None
-        answer = answer_contract(verdict.chain, known, desk.where())
+        known = await context.look_up(token) if verdict.chain is Chain.VALID else None
+        answer = answer_contract(verdict.chain, known, context.where())
     else:
-        answer = answer_known(await desk.look_up(token), desk.where())
-    desk.observe(
+        answer = answer_known(await context.look_up(token), context.where())
+    context.observe(
         "authorization",
         "authorize",
         emaid=token.id_token,
@@ -30,12 +30,12 @@ async def answer_authorize(desk: Desk, request: AuthorizeRequest) -> AuthorizeRe
         certificate=answer.certificate_status,
         reason=reason[:200],
     )
-    contract = token.type == CONTRACT and desk.version == "2.1"
+    contract = token.type == CONTRACT and context.version == "2.1"
     return AuthorizeResponse(
         id_token_info=token_info(answer),
         certificate_status=answer.certificate_status,  # type: ignore[arg-type]  # core.authorize speaks OCPP
         allowed_energy_transfer=answer.energy_transfer if contract else (),  # type: ignore[arg-type]
-        tariff=await driver_tariff(desk, token) if answer.status == "Accepted" else None,
+        tariff=await driver_tariff(context, token) if answer.status == "Accepted" else None,
     )
 
 

@@ -1,6 +1,6 @@
 """Functional blocks B and G: whether stations are there, and their connectors' status."""
 
-from csms.ocpp.base import Desk, small
+from csms.ocpp.base import HandlerContext, small
 from csms.ocpp.followers import take_status
 from v2g.ocpp.messages.availability import (
     HeartbeatRequest,
@@ -11,15 +11,17 @@ from v2g.ocpp.messages.availability import (
 from v2g.ocpp.times import format_time, parse_time
 
 
-def answer_heartbeat(desk: Desk, _request: HeartbeatRequest) -> HeartbeatResponse:
+def answer_heartbeat(context: HandlerContext, _request: HeartbeatRequest) -> HeartbeatResponse:
     """Tell the time (G02)."""
-    now_ms = desk.services.clock.utc_ms()
-    desk.services.seen.note(desk.station_id, now_ms)
+    now_ms = context.services.clock.utc_ms()
+    context.services.seen.note(context.station_id, now_ms)
     return HeartbeatResponse(current_time=format_time(now_ms))
 
 
-async def answer_status_notification(desk: Desk, request: StatusNotificationRequest) -> StatusNotificationResponse:
+async def answer_status_notification(
+    context: HandlerContext, request: StatusNotificationRequest
+) -> StatusNotificationResponse:
     """Note a connector's status (G01)."""
     at_ms = parse_time(request.timestamp)
-    await take_status(desk, small(request.evse_id), small(request.connector_id), request.connector_status, at_ms)
+    await take_status(context, small(request.evse_id), small(request.connector_id), request.connector_status, at_ms)
     return StatusNotificationResponse()

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from csms.certificate_status import CertificateStatus
-from csms.cluster.connections import Switchboard
+from csms.cluster.connections import ConnectionRegistry
 from csms.cluster.feed import Feed
 from csms.config import CsmsConfig
 from csms.contracts import ContractJudge
@@ -22,7 +22,7 @@ from csms.metrics import Metrics
 from csms.services.authority import StationCa
 from csms.services.doors import Doors
 from csms.services.last_seen import LastSeen
-from csms.settlement.journals import JournalArchive
+from csms.settlement.journals import JournalStore
 from v2g.errors import OcppError
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.events import EventLog
@@ -49,8 +49,8 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
     observe: EventLog
     grid: GridSource
     contracts: ContractJudge
-    journals: JournalArchive
-    switchboard: Switchboard
+    journals: JournalStore
+    connections: ConnectionRegistry
     feed: Feed
     frames: FrameLog
     certificate_status: CertificateStatus
@@ -67,7 +67,7 @@ class Services(msgspec.Struct, frozen=True, kw_only=True):
         self.feed.publish(name, station_id, data)
 
 
-class Desk:
+class HandlerContext:
     """One station's requests on one connection. `on_needs(evse_id)` is called when a vehicle has told its needs,
     `on_turnover` when a transaction has begun or ended."""
 

@@ -3,7 +3,7 @@
 import asyncio
 import base64
 
-from csms.ocpp.base import Desk
+from csms.ocpp.base import HandlerContext
 from v2g.errors import CertificateError, RevocationError
 from v2g.ocpp.messages.base import StatusInfo
 from v2g.ocpp.messages.certificates import (
@@ -26,24 +26,26 @@ _AGAIN_MS = 3_600_000
 
 
 async def answer_get_15118_ev_certificate(
-    desk: Desk, request: Get15118EVCertificateRequest
+    context: HandlerContext, request: Get15118EVCertificateRequest
 ) -> Get15118EVCertificateResponse:
     """Give a vehicle its contract (M01); -20 knows no other way of updating one (M02.FR.02)."""
-    provisioning = desk.services.provisioning
+    provisioning = context.services.provisioning
     if provisioning is None:
         info = StatusInfo(reason_code="NotConfigured", additional_info="there is no [provisioning]")
         return Get15118EVCertificateResponse(status="Failed", exi_response="", status_info=info)
-    return await provisioning.answer(request, desk.version)
+    return await provisioning.answer(request, context.version)
 
 
-async def answer_certificate_status(desk: Desk, request: GetCertificateStatusRequest) -> GetCertificateStatusResponse:
+async def answer_certificate_status(
+    context: HandlerContext, request: GetCertificateStatusRequest
+) -> GetCertificateStatusResponse:
     """Ask a responder for a station (M06): its answer goes back as it is, for the station to judge, and the vehicle."""
     try:
-        body = await desk.services.certificate_status.answer(request.ocsp_request_data)
+        body = await context.services.certificate_status.answer(request.ocsp_request_data)
     except (RevocationError, CertificateError) as error:
         return _no_status(error.reason, str(error))
     result = base64.b64encode(body).decode()
-    if len(result) > _LONGEST[desk.version]:
+    if len(result) > _LONGEST[context.version]:
         return _no_status("TooLong", f"the answer has {len(body)} bytes")
     return GetCertificateStatusResponse(status="Accepted", ocsp_result=result)
 
@@ -54,16 +56,16 @@ def _no_status(reason: str, detail: str) -> GetCertificateStatusResponse:
 
 
 async def answer_certificate_chain_status(
-    desk: Desk, request: GetCertificateChainStatusRequest
+    context: HandlerContext, request: GetCertificateChainStatusRequest
 ) -> GetCertificateChainStatusResponse:
     """Ask responders and lists for a station, and say what they say (M07, 2.1)."""
-    found = await asyncio.gather(*(_status(desk, each) for each in request.certificate_status_requests))
+    found = await asyncio.gather(*(_status(context, each) for each in request.certificate_status_requests))
     return GetCertificateChainStatusResponse(certificate_status=tuple(found))
 
 
-async def _status(desk: Desk, wanted: CertificateStatusRequestInfo) -> CertificateStatus:
-    finding = await desk.services.certificate_status.find(wanted.certificate_hash_data, wanted.source, wanted.urls)
-    until_ms = desk.services.clock.utc_ms() + _AGAIN_MS
+async def _status(context: HandlerContext, wanted: CertificateStatusRequestInfo) -> CertificateStatus:
+    finding = await context.services.certificate_status.find(wanted.certificate_hash_data, wanted.source, wanted.urls)
+    until_ms = context.services.clock.utc_ms() + _AGAIN_MS
     if finding.until is not None:
         until_ms = int(finding.until.timestamp() * 1000)
     return CertificateStatus(

@@ -1,20 +1,20 @@
 """Functional block P: what is agreed beyond OCPP."""
 
 from csms.db.queries import payments
-from csms.ocpp.base import VENDOR, Desk
+from csms.ocpp.base import VENDOR, HandlerContext
 from v2g.errors import CodecError, OcppError, V2GError
 from v2g.ocpp.messages.base import StatusInfo
 from v2g.ocpp.messages.data_transfer import DataTransferRequest, DataTransferResponse
 
 
-async def answer_data_transfer(desk: Desk, request: DataTransferRequest) -> DataTransferResponse:
+async def answer_data_transfer(context: HandlerContext, request: DataTransferRequest) -> DataTransferResponse:
     """Take journal entries, and what vendors who are known send; everything else is unknown here (P02.FR.06, .07)."""
     if request.vendor_id != VENDOR:
-        return await _keep(desk, request)
+        return await _keep(context, request)
     if request.message_id != "JournalEntries":
         return DataTransferResponse(status="UnknownMessageId")
     try:
-        result = await desk.services.journals.deliver(desk.station_id, request.data)
+        result = await context.services.journals.deliver(context.station_id, request.data)
     except CodecError as error:
         return _refusal("InvalidEntries", error)
     except V2GError as error:
@@ -24,16 +24,16 @@ async def answer_data_transfer(desk: Desk, request: DataTransferRequest) -> Data
     return DataTransferResponse(status="Accepted", data={"lines": result.lines, "head": result.head})
 
 
-async def _keep(desk: Desk, request: DataTransferRequest) -> DataTransferResponse:
-    vendors = {vendor.vendor_id: vendor.message_ids for vendor in desk.services.config.vendors}
+async def _keep(context: HandlerContext, request: DataTransferRequest) -> DataTransferResponse:
+    vendors = {vendor.vendor_id: vendor.message_ids for vendor in context.services.config.vendors}
     if request.vendor_id not in vendors:
         return DataTransferResponse(status="UnknownVendorId")
     allowed = vendors[request.vendor_id]
     if allowed and request.message_id not in allowed:
         return DataTransferResponse(status="UnknownMessageId")
-    now_ms = desk.services.clock.utc_ms()
-    await desk.services.store.run(payments.add_transfer, desk.station_id, request, now_ms)
-    desk.observe("ocpp", "data_transfer", vendor=request.vendor_id, message=request.message_id)
+    now_ms = context.services.clock.utc_ms()
+    await context.services.store.run(payments.add_transfer, context.station_id, request, now_ms)
+    context.observe("ocpp", "data_transfer", vendor=request.vendor_id, message=request.message_id)
     return DataTransferResponse(status="Accepted")
 
 

@@ -4,7 +4,7 @@ import msgspec
 
 from csms.db.queries import der, requests
 from csms.domain.der import reported
-from csms.ocpp.base import Desk, small
+from csms.ocpp.base import HandlerContext, small
 from v2g.ocpp.messages.der_control import (
     NotifyDERAlarmRequest,
     NotifyDERAlarmResponse,
@@ -16,25 +16,25 @@ from v2g.ocpp.messages.der_control import (
 from v2g.ocpp.times import parse_time
 
 
-async def answer_der_report(desk: Desk, request: ReportDERControlRequest) -> ReportDERControlResponse:
+async def answer_der_report(context: HandlerContext, request: ReportDERControlRequest) -> ReportDERControlResponse:
     """Note the controls of a report (R04.FR.31, FR.32)."""
-    run, now_ms = desk.services.store.run, desk.services.clock.utc_ms()
+    run, now_ms = context.services.store.run, context.services.clock.utc_ms()
     for control, superseded in reported(request):
-        await run(der.save_control, desk.station_id, control, now_ms, superseded=superseded)
+        await run(der.save_control, context.station_id, control, now_ms, superseded=superseded)
     request_id = small(request.request_id)
     part = await run(requests.count_parts, request_id)
     document = msgspec.json.encode(request).decode()
-    about = (desk.station_id, "GetDERControl", request_id, part, document, now_ms)
+    about = (context.station_id, "GetDERControl", request_id, part, document, now_ms)
     await run(requests.save_part, *about, last=not request.tbc)
-    desk.observe("ocpp", "der_report", request=request_id, tbc=request.tbc)
+    context.observe("ocpp", "der_report", request=request_id, tbc=request.tbc)
     return ReportDERControlResponse()
 
 
-async def answer_der_alarm(desk: Desk, request: NotifyDERAlarmRequest) -> NotifyDERAlarmResponse:
+async def answer_der_alarm(context: HandlerContext, request: NotifyDERAlarmRequest) -> NotifyDERAlarmResponse:
     """Keep an alarm (R05)."""
     at_ms = parse_time(request.timestamp)
-    await desk.services.store.run(der.add_alarm, desk.station_id, request, at_ms)
-    desk.observe(
+    await context.services.store.run(der.add_alarm, context.station_id, request, at_ms)
+    context.observe(
         "ocpp",
         "der_alarm",
         control=request.control_type,
@@ -44,10 +44,12 @@ async def answer_der_alarm(desk: Desk, request: NotifyDERAlarmRequest) -> Notify
     return NotifyDERAlarmResponse()
 
 
-async def answer_der_start_stop(desk: Desk, request: NotifyDERStartStopRequest) -> NotifyDERStartStopResponse:
+async def answer_der_start_stop(
+    context: HandlerContext, request: NotifyDERStartStopRequest
+) -> NotifyDERStartStopResponse:
     """Note that a scheduled control came into force or is over (R04.FR.20 to FR.22)."""
-    run, now_ms = desk.services.store.run, desk.services.clock.utc_ms()
-    await run(der.start_stop, desk.station_id, request.control_id, now_ms, started=request.started)
-    await run(der.supersede, desk.station_id, request.superseded_ids, now_ms)
-    desk.observe("ocpp", "der_start_stop", control=request.control_id, started=request.started)
+    run, now_ms = context.services.store.run, context.services.clock.utc_ms()
+    await run(der.start_stop, context.station_id, request.control_id, now_ms, started=request.started)
+    await run(der.supersede, context.station_id, request.superseded_ids, now_ms)
+    context.observe("ocpp", "der_start_stop", control=request.control_id, started=request.started)
     return NotifyDERStartStopResponse()

@@ -5,31 +5,31 @@ from sqlalchemy import Connection
 
 from csms.db.queries import device_model, requests
 from csms.domain.device_model import noticed, reported
-from csms.ocpp.base import Desk, check_places, small
+from csms.ocpp.base import HandlerContext, check_places, small
 from v2g.ocpp.messages.diagnostics import NotifyEventRequest
 from v2g.ocpp.messages.provisioning import NotifyReportRequest, NotifyReportResponse
 
 
-async def answer_report(desk: Desk, request: NotifyReportRequest) -> NotifyReportResponse:
+async def answer_report(context: HandlerContext, request: NotifyReportRequest) -> NotifyReportResponse:
     """Take a part of a report into the mirror, and keep it with the request that asked for it (B07.FR.10, B08)."""
-    number, now_ms = small(request.request_id), desk.services.clock.utc_ms()
+    number, now_ms = small(request.request_id), context.services.clock.utc_ms()
     check_places(entry.component for entry in request.report_data)
     document = msgspec.json.encode(request).decode()
     rows = list(reported(request.report_data, now_ms))
 
     def save(connection: Connection) -> tuple[bool, bool]:
-        device_model.save(connection, desk.station_id, rows)
+        device_model.save(connection, context.station_id, rows)
         known = any(
             requests.save_part(
-                connection, desk.station_id, action, number, small(request.seq_no), document, now_ms,
+                connection, context.station_id, action, number, small(request.seq_no), document, now_ms,
                 last=not request.tbc,
             )
             for action in ("GetBaseReport", "GetReport")
         )  # fmt: skip
         return known, request.tbc or not known or requests.count_parts(connection, number) > request.seq_no
 
-    known, complete = await desk.services.store.run(save)
-    desk.observe(
+    known, complete = await context.services.store.run(save)
+    context.observe(
         "ocpp",
         "device_report",
         request_id=number,
@@ -42,7 +42,7 @@ async def answer_report(desk: Desk, request: NotifyReportRequest) -> NotifyRepor
     return NotifyReportResponse()
 
 
-async def follow_events(desk: Desk, request: NotifyEventRequest) -> None:
+async def follow_events(context: HandlerContext, request: NotifyEventRequest) -> None:
     """After events were stored: the mirror holds what they tell (N07)."""
-    rows = list(noticed(request.event_data, desk.services.clock.utc_ms()))
-    await desk.services.store.run(device_model.notice, desk.station_id, rows)
+    rows = list(noticed(request.event_data, context.services.clock.utc_ms()))
+    await context.services.store.run(device_model.notice, context.station_id, rows)

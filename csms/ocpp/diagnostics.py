@@ -7,7 +7,7 @@ from sqlalchemy import Connection
 
 from csms.db.queries import diagnostics, requests
 from csms.domain.availability import statuses_of
-from csms.ocpp.base import Desk, check_places, small
+from csms.ocpp.base import HandlerContext, check_places, small
 from csms.ocpp.device_model import follow_events
 from csms.ocpp.followers import take_status
 from v2g.ocpp.messages.diagnostics import (
@@ -25,30 +25,32 @@ _UPLOADED: Final = frozenset(
 )
 
 
-async def answer_log_status(desk: Desk, request: LogStatusNotificationRequest) -> LogStatusNotificationResponse:
+async def answer_log_status(
+    context: HandlerContext, request: LogStatusNotificationRequest
+) -> LogStatusNotificationResponse:
     """Note how far an upload is (N01.FR.12)."""
     if request.request_id is not None:
-        number, now_ms, done = small(request.request_id), desk.services.clock.utc_ms(), request.status in _UPLOADED
-        run = desk.services.store.run
-        await run(requests.save_progress, desk.station_id, "GetLog", number, request.status, now_ms, done=done)
-    desk.observe("ocpp", "log_status", request_id=request.request_id, status=request.status)
+        number, now_ms, done = small(request.request_id), context.services.clock.utc_ms(), request.status in _UPLOADED
+        run = context.services.store.run
+        await run(requests.save_progress, context.station_id, "GetLog", number, request.status, now_ms, done=done)
+    context.observe("ocpp", "log_status", request_id=request.request_id, status=request.status)
     return LogStatusNotificationResponse()
 
 
-async def answer_event(desk: Desk, request: NotifyEventRequest) -> NotifyEventResponse:
+async def answer_event(context: HandlerContext, request: NotifyEventRequest) -> NotifyEventResponse:
     """Keep events of the device model, and show them to whoever watches (N07.FR.03, N08.FR.02)."""
     for event in request.event_data:
         small(event.event_id)
         small(event.variable_monitoring_id or 0)
         small(event.severity or 0)
     check_places(event.component for event in request.event_data)
-    now_ms = desk.services.clock.utc_ms()
-    await desk.services.store.run(diagnostics.add_events, desk.station_id, request.event_data, now_ms)
-    await follow_events(desk, request)
+    now_ms = context.services.clock.utc_ms()
+    await context.services.store.run(diagnostics.add_events, context.station_id, request.event_data, now_ms)
+    await follow_events(context, request)
     for place, status, at_ms in statuses_of(request.event_data):
-        await take_status(desk, small(place[0]), small(place[1]), status, at_ms)
+        await take_status(context, small(place[0]), small(place[1]), status, at_ms)
     for event in request.event_data:
-        desk.observe(
+        context.observe(
             "ocpp",
             "device_event",
             component=event.component.name,
@@ -64,15 +66,15 @@ async def answer_event(desk: Desk, request: NotifyEventRequest) -> NotifyEventRe
 
 
 async def answer_monitoring_report(
-    desk: Desk, request: NotifyMonitoringReportRequest
+    context: HandlerContext, request: NotifyMonitoringReportRequest
 ) -> NotifyMonitoringReportResponse:
     """Keep a part of a report, and the monitors in it (N02.FR.02)."""
     for data in request.monitor:
         for each in data.variable_monitoring:
             small(each.id)
             small(each.severity)
-    await desk.services.store.run(_keep_monitors, desk.station_id, request, desk.services.clock.utc_ms())
-    desk.observe("ocpp", "monitoring_report", request_id=request.request_id, seq_no=request.seq_no, tbc=request.tbc)
+    await context.services.store.run(_keep_monitors, context.station_id, request, context.services.clock.utc_ms())
+    context.observe("ocpp", "monitoring_report", request_id=request.request_id, seq_no=request.seq_no, tbc=request.tbc)
     return NotifyMonitoringReportResponse()
 
 
@@ -88,12 +90,14 @@ def _keep_monitors(
 
 
 async def answer_customer_information(
-    desk: Desk, request: NotifyCustomerInformationRequest
+    context: HandlerContext, request: NotifyCustomerInformationRequest
 ) -> NotifyCustomerInformationResponse:
     """Keep a part of what a station knows of a customer (N09.FR.02); it is not told to those who watch."""
-    number, seq_no, now_ms = small(request.request_id), small(request.seq_no), desk.services.clock.utc_ms()
+    number, seq_no, now_ms = small(request.request_id), small(request.seq_no), context.services.clock.utc_ms()
     document, last = msgspec.json.encode(request.data).decode(), not request.tbc
-    run = desk.services.store.run
-    await run(requests.save_part, desk.station_id, "CustomerInformation", number, seq_no, document, now_ms, last=last)
-    desk.observe("ocpp", "customer_information", request_id=number, seq_no=seq_no, tbc=request.tbc)
+    run = context.services.store.run
+    await run(
+        requests.save_part, context.station_id, "CustomerInformation", number, seq_no, document, now_ms, last=last
+    )
+    context.observe("ocpp", "customer_information", request_id=number, seq_no=seq_no, tbc=request.tbc)
     return NotifyCustomerInformationResponse()

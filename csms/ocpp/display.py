@@ -4,7 +4,7 @@ import msgspec
 from sqlalchemy import Connection
 
 from csms.db.queries import diagnostics, requests
-from csms.ocpp.base import Desk, small
+from csms.ocpp.base import HandlerContext, small
 from v2g import typed_json
 from v2g.ocpp.messages.display import (
     GetDisplayMessagesRequest,
@@ -13,12 +13,14 @@ from v2g.ocpp.messages.display import (
 )
 
 
-async def answer_display_messages(desk: Desk, request: NotifyDisplayMessagesRequest) -> NotifyDisplayMessagesResponse:
+async def answer_display_messages(
+    context: HandlerContext, request: NotifyDisplayMessagesRequest
+) -> NotifyDisplayMessagesResponse:
     """Keep a part of a report; after the last part of all messages, what was not in it is gone (O03.FR.05, O04)."""
     for info in request.message_info:
         small(info.id)
-    await desk.services.store.run(_keep, desk.station_id, request, desk.services.clock.utc_ms())
-    desk.observe(
+    await context.services.store.run(_keep, context.station_id, request, context.services.clock.utc_ms())
+    context.observe(
         "ocpp", "display_messages", request_id=request.request_id, messages=len(request.message_info), tbc=request.tbc
     )
     return NotifyDisplayMessagesResponse()

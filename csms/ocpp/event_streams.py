@@ -3,7 +3,7 @@
 from typing import Final
 
 from csms.db.queries import diagnostics
-from csms.ocpp.base import Desk, small
+from csms.ocpp.base import HandlerContext, small
 from v2g.errors import OcppError
 from v2g.ocpp.messages.base import Message
 from v2g.ocpp.messages.event_streams import (
@@ -18,34 +18,40 @@ _LONGEST_S: Final = 1e10
 _BEHIND: Final = 3  # so often in a row more readings wait than before
 
 
-async def answer_open_stream(desk: Desk, request: OpenPeriodicEventStreamRequest) -> OpenPeriodicEventStreamResponse:
+async def answer_open_stream(
+    context: HandlerContext, request: OpenPeriodicEventStreamRequest
+) -> OpenPeriodicEventStreamResponse:
     """Take a stream (N11.FR.04, .06)."""
     data = request.constant_stream_data
     for number in (data.id, data.variable_monitoring_id, data.params.interval or 0, data.params.values or 0):
         small(number)
-    await desk.services.store.run(diagnostics.open_stream, desk.station_id, data, desk.services.clock.utc_ms())
-    desk.observe("ocpp", "event_stream_opened", stream=data.id, monitor=data.variable_monitoring_id)
+    await context.services.store.run(diagnostics.open_stream, context.station_id, data, context.services.clock.utc_ms())
+    context.observe("ocpp", "event_stream_opened", stream=data.id, monitor=data.variable_monitoring_id)
     return OpenPeriodicEventStreamResponse(status="Accepted")
 
 
-async def answer_close_stream(desk: Desk, request: ClosePeriodicEventStreamRequest) -> ClosePeriodicEventStreamResponse:
+async def answer_close_stream(
+    context: HandlerContext, request: ClosePeriodicEventStreamRequest
+) -> ClosePeriodicEventStreamResponse:
     """End a stream (N13.FR.02)."""
     number = small(request.id)
-    await desk.services.store.run(diagnostics.close_stream, desk.station_id, number, desk.services.clock.utc_ms())
-    desk.observe("ocpp", "event_stream_closed", stream=number)
+    await context.services.store.run(
+        diagnostics.close_stream, context.station_id, number, context.services.clock.utc_ms()
+    )
+    context.observe("ocpp", "event_stream_closed", stream=number)
     return ClosePeriodicEventStreamResponse()
 
 
-async def take(desk: Desk, message: Message) -> None:
+async def take(context: HandlerContext, message: Message) -> None:
     """Keep the readings of an open stream (N15.FR.03)."""
     assert isinstance(message, NotifyPeriodicEventStream)
     small(message.id)
     if any(abs(each.t) > _LONGEST_S for each in message.data):
         raise OcppError("a reading is centuries away from its message", answer="PropertyConstraintViolation")
-    monitor = await desk.services.store.run(diagnostics.add_stream_values, desk.station_id, message)
+    monitor = await context.services.store.run(diagnostics.add_stream_values, context.station_id, message)
     if monitor is not None:
-        _watch_pending(desk, message)
-    desk.observe(
+        _watch_pending(context, message)
+    context.observe(
         "ocpp",
         "event_stream",
         stream=message.id,
@@ -57,10 +63,10 @@ async def take(desk: Desk, message: Message) -> None:
     )
 
 
-def _watch_pending(desk: Desk, message: NotifyPeriodicEventStream) -> None:
+def _watch_pending(context: HandlerContext, message: NotifyPeriodicEventStream) -> None:
     """Tell when a station falls behind with a stream, so that somebody adjusts it (N15.FR.05)."""
-    before, grown = desk.pending.get(message.id, (0, 0))
+    before, grown = context.pending.get(message.id, (0, 0))
     grown = grown + 1 if message.pending > before else 0
-    desk.pending[message.id] = message.pending, grown
+    context.pending[message.id] = message.pending, grown
     if grown >= _BEHIND:
-        desk.observe("ocpp", "event_stream_behind", stream=message.id, pending=message.pending)
+        context.observe("ocpp", "event_stream_behind", stream=message.id, pending=message.pending)

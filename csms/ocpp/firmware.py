@@ -6,7 +6,7 @@ from sqlalchemy import Connection
 
 from csms.db.queries import campaigns, requests
 from csms.domain.campaigns import Member, hear
-from csms.ocpp.base import Desk, small
+from csms.ocpp.base import HandlerContext, small
 from v2g.ocpp.messages.firmware import (
     FirmwareStatusNotificationRequest,
     FirmwareStatusNotificationResponse,
@@ -21,13 +21,13 @@ _PUBLISHED: Final = frozenset({"Published", "DownloadFailed", "InvalidChecksum",
 
 
 async def answer_firmware_status(
-    desk: Desk, request: FirmwareStatusNotificationRequest
+    context: HandlerContext, request: FirmwareStatusNotificationRequest
 ) -> FirmwareStatusNotificationResponse:
     """Note how far an update is, for whoever asked and for the campaign that it belongs to (L01.FR.25)."""
     if request.request_id is not None:
-        number, now_ms = small(request.request_id), desk.services.clock.utc_ms()
-        await desk.services.store.run(_note, desk.station_id, number, request.status, now_ms)
-    desk.observe("ocpp", "firmware_status", request_id=request.request_id, status=request.status)
+        number, now_ms = small(request.request_id), context.services.clock.utc_ms()
+        await context.services.store.run(_note, context.station_id, number, request.status, now_ms)
+    context.observe("ocpp", "firmware_status", request_id=request.request_id, status=request.status)
     return FirmwareStatusNotificationResponse()
 
 
@@ -46,14 +46,16 @@ def _note(connection: Connection, station_id: str, request_id: int, status: str,
 
 
 async def answer_publish_status(
-    desk: Desk, request: PublishFirmwareStatusNotificationRequest
+    context: HandlerContext, request: PublishFirmwareStatusNotificationRequest
 ) -> PublishFirmwareStatusNotificationResponse:
     """Note how far a publication is, and at last where stations find it (L03)."""
-    run, now_ms = desk.services.store.run, desk.services.clock.utc_ms()
+    run, now_ms = context.services.store.run, context.services.clock.utc_ms()
     if request.request_id is not None:
         number, done = small(request.request_id), request.status in _PUBLISHED
-        await run(requests.save_progress, desk.station_id, "PublishFirmware", number, request.status, now_ms, done=done)
-    desk.observe(
+        await run(
+            requests.save_progress, context.station_id, "PublishFirmware", number, request.status, now_ms, done=done
+        )
+    context.observe(
         "ocpp",
         "publish_firmware_status",
         request_id=request.request_id,

@@ -3,16 +3,16 @@
 import hashlib
 
 from csms.db.queries import payments
-from csms.ocpp.base import Desk, small
+from csms.ocpp.base import HandlerContext, small
 from v2g.ocpp.messages.battery_swap import BatterySwapRequest, BatterySwapResponse
 from v2g.ocpp.messages.payment import NotifySettlementRequest, NotifySettlementResponse
 
 
-async def answer_settlement(desk: Desk, request: NotifySettlementRequest) -> NotifySettlementResponse:
+async def answer_settlement(context: HandlerContext, request: NotifySettlementRequest) -> NotifySettlementResponse:
     """Keep a settlement, once (C20.FR.05, C21.FR.02, C22.FR.01, .02); tell where its receipt is when that is ours."""
-    now_ms = desk.services.clock.utc_ms()
-    new = await desk.services.store.run(payments.add_settlement, desk.station_id, request, now_ms)
-    desk.observe(
+    now_ms = context.services.clock.utc_ms()
+    new = await context.services.store.run(payments.add_settlement, context.station_id, request, now_ms)
+    context.observe(
         "ocpp",
         "payment_settled" if new else "payment_settled_again",
         transaction=request.transaction_id,
@@ -20,22 +20,22 @@ async def answer_settlement(desk: Desk, request: NotifySettlementRequest) -> Not
         status=request.status,
         amount=request.settlement_amount,
     )
-    template = desk.services.config.payments.receipt_url
+    template = context.services.config.payments.receipt_url
     if not template or request.status != "Settled" or request.receipt_id or request.receipt_url:
         return NotifySettlementResponse()
     # C21.FR.03; not after a settlement that was refused or failed (C22)
-    key = f"{desk.station_id}/{request.psp_ref}/{request.settlement_time}"
+    key = f"{context.station_id}/{request.psp_ref}/{request.settlement_time}"
     receipt_id = hashlib.sha256(key.encode()).hexdigest()[:32]
     return NotifySettlementResponse(receipt_id=receipt_id, receipt_url=template.replace("{receipt_id}", receipt_id))
 
 
-async def answer_battery_swap(desk: Desk, request: BatterySwapRequest) -> BatterySwapResponse:
+async def answer_battery_swap(context: HandlerContext, request: BatterySwapRequest) -> BatterySwapResponse:
     """Keep an event of a swap; it cannot be refused (S01.FR.06, S03)."""
     small(request.request_id)
     for battery in request.battery_data:
         small(battery.evse_id)
-    await desk.services.store.run(payments.add_swap, desk.station_id, request, desk.services.clock.utc_ms())
-    desk.observe(
+    await context.services.store.run(payments.add_swap, context.station_id, request, context.services.clock.utc_ms())
+    context.observe(
         "ocpp",
         "battery_swap",
         request_id=request.request_id,

@@ -8,7 +8,7 @@ from csms.domain.charging_plans import exceeds
 from csms.domain.profiles import Needs, answer_needs, needs_of
 from csms.domain.sites import external_limit_w
 from csms.domain.transactions import Transaction
-from csms.ocpp.base import Desk, small
+from csms.ocpp.base import HandlerContext, small
 from csms.services import smart_charging, vehicle_prices
 from v2g.ocpp.messages.authorization import IdToken
 from v2g.ocpp.messages.base import StatusInfo
@@ -34,67 +34,76 @@ from v2g.ocpp.messages.smart_charging import (
 from v2g.ocpp.times import parse_time
 
 
-async def answer_charging_needs(desk: Desk, request: NotifyEVChargingNeedsRequest) -> NotifyEVChargingNeedsResponse:
+async def answer_charging_needs(
+    context: HandlerContext, request: NotifyEVChargingNeedsRequest
+) -> NotifyEVChargingNeedsResponse:
     """Say whether a profile will come; it follows this answer (K15, K19, Q01)."""
     small(request.evse_id)
     needs = needs_of(request)
-    newest = await _newest(desk, needs.evse_id)
+    newest = await _newest(context, needs.evse_id)
     allowed: tuple[str, ...] = ()
     if newest is not None and newest.id_token is not None:
         token_type = newest.token_type.value if newest.token_type else CONTRACT
-        known = await desk.find(IdToken(id_token=newest.id_token.value, type=token_type))
+        known = await context.find(IdToken(id_token=newest.id_token.value, type=token_type))
         allowed = known.energy_transfer if known is not None else ()
     plans = (
-        desk.services.grid.current is not None
-        or await _is_balanced(desk, needs.evse_id)
-        or (needs.bounded and await vehicle_prices.are_there(desk.services, desk.station_id, newest, needs.evse_id))
+        context.services.grid.current is not None
+        or await _is_balanced(context, needs.evse_id)
+        or (
+            needs.bounded
+            and await vehicle_prices.are_there(context.services, context.station_id, newest, needs.evse_id)
+        )
     )  # a profile that brings prices only has to say how much the vehicle takes (K15.FR.07)
-    status = answer_needs(needs, allowed, has_signal=plans, version=desk.version)
+    status = answer_needs(needs, allowed, has_signal=plans, version=context.version)
     if status == "Accepted" and newest is None:
-        desk.early_needs[needs.evse_id] = needs  # its transaction's start may still wait in a queue
+        context.early_needs[needs.evse_id] = needs  # its transaction's start may still wait in a queue
         status = "Processing"
     elif newest is not None and status != "Rejected":
-        await take_needs(desk, newest.transaction_id, needs)
-    desk.observe("ocpp", "charging_needs", evse=needs.evse_id, requested=needs.requested, status=status)
+        await take_needs(context, newest.transaction_id, needs)
+    context.observe("ocpp", "charging_needs", evse=needs.evse_id, requested=needs.requested, status=status)
     return NotifyEVChargingNeedsResponse(status=status)  # type: ignore[arg-type]  # core.profiles speaks OCPP
 
 
-async def take_needs(desk: Desk, transaction_id: str, needs: Needs) -> None:
+async def take_needs(context: HandlerContext, transaction_id: str, needs: Needs) -> None:
     """Keep what a transaction's vehicle wants, and have its profile brought."""
-    await desk.services.store.run(transactions.save_needs, desk.station_id, transaction_id, needs)
-    desk.on_needs(transaction_id, needs)
+    await context.services.store.run(transactions.save_needs, context.station_id, transaction_id, needs)
+    context.on_needs(transaction_id, needs)
 
 
-async def answer_ev_schedule(desk: Desk, request: NotifyEVChargingScheduleRequest) -> NotifyEVChargingScheduleResponse:
+async def answer_ev_schedule(
+    context: HandlerContext, request: NotifyEVChargingScheduleRequest
+) -> NotifyEVChargingScheduleResponse:
     """Compare a vehicle's plan with what it was allowed; one that exceeds it gets a new profile (K15.FR.11 to 13)."""
-    run, now_ms = desk.services.store.run, desk.services.clock.utc_ms()
+    run, now_ms = context.services.store.run, context.services.clock.utc_ms()
     evse_id, base_ms = small(request.evse_id), parse_time(request.time_base)
-    newest = await _newest(desk, evse_id)
-    held = await run(charging.profiles, desk.station_id)
+    newest = await _newest(context, evse_id)
+    held = await run(charging.profiles, context.station_id)
     ours = [(at_evse, profile) for at_evse, source, profile in held if source == charging.CSO]  # K15.FR.11
     bounds = [profile for at_evse, profile in ours if _concerns(profile, at_evse, newest, evse_id)]
     started_ms = newest.started_ms if newest is not None and newest.started_ms is not None else base_ms
     within = not exceeds(request.charging_schedule, base_ms, bounds, started_ms)
     document = msgspec.json.encode(request)
-    await run(charging.save_ev_schedule, desk.station_id, evse_id, document, now_ms, within_limits=within)
-    desk.observe("ocpp", "ev_schedule", evse=evse_id, within_limits=within)
+    await run(charging.save_ev_schedule, context.station_id, evse_id, document, now_ms, within_limits=within)
+    context.observe("ocpp", "ev_schedule", evse=evse_id, within_limits=within)
     if within:
         return NotifyEVChargingScheduleResponse(status="Accepted")
     if newest is not None:  # K15.FR.13, K16: the profile is sent again, which makes the station renegotiate
-        wishes = dict(await run(transactions.with_needs, desk.station_id))
+        wishes = dict(await run(transactions.with_needs, context.station_id))
         if newest.transaction_id in wishes:
-            desk.on_needs(newest.transaction_id, wishes[newest.transaction_id])
+            context.on_needs(newest.transaction_id, wishes[newest.transaction_id])
     info = StatusInfo(reason_code="InvalidSchedule", additional_info="the plan exceeds the charging profile")
     return NotifyEVChargingScheduleResponse(status="Rejected", status_info=info)
 
 
-async def answer_charging_limit(desk: Desk, request: NotifyChargingLimitRequest) -> NotifyChargingLimitResponse:
+async def answer_charging_limit(
+    context: HandlerContext, request: NotifyChargingLimitRequest
+) -> NotifyChargingLimitResponse:
     """Note a limit that somebody else gave the station (K12)."""
-    evse_id, now_ms = small(request.evse_id or 0), desk.services.clock.utc_ms()
+    evse_id, now_ms = small(request.evse_id or 0), context.services.clock.utc_ms()
     external_limit_w(request, now_ms, now_ms)  # a schedule that nobody can read is refused here
-    await desk.services.store.run(charging.save_limit, desk.station_id, request, now_ms)
+    await context.services.store.run(charging.save_limit, context.station_id, request, now_ms)
     limit = request.charging_limit
-    desk.observe(
+    context.observe(
         "ocpp",
         "charging_limit",
         evse=evse_id,
@@ -104,62 +113,70 @@ async def answer_charging_limit(desk: Desk, request: NotifyChargingLimitRequest)
     return NotifyChargingLimitResponse()
 
 
-async def answer_cleared_limit(desk: Desk, request: ClearedChargingLimitRequest) -> ClearedChargingLimitResponse:
+async def answer_cleared_limit(
+    context: HandlerContext, request: ClearedChargingLimitRequest
+) -> ClearedChargingLimitResponse:
     """Forget such a limit (K13)."""
     evse_id, source = small(request.evse_id or 0), request.charging_limit_source
-    known = await desk.services.store.run(charging.clear_limit, desk.station_id, evse_id, source)
-    desk.observe("ocpp", "charging_limit_cleared", evse=evse_id, source=source, known=known)
+    known = await context.services.store.run(charging.clear_limit, context.station_id, evse_id, source)
+    context.observe("ocpp", "charging_limit_cleared", evse=evse_id, source=source, known=known)
     return ClearedChargingLimitResponse()
 
 
-async def answer_profile_report(desk: Desk, request: ReportChargingProfilesRequest) -> ReportChargingProfilesResponse:
+async def answer_profile_report(
+    context: HandlerContext, request: ReportChargingProfilesRequest
+) -> ReportChargingProfilesResponse:
     """Note the profiles that a station holds (K09)."""
-    run, now_ms = desk.services.store.run, desk.services.clock.utc_ms()
+    run, now_ms = context.services.store.run, context.services.clock.utc_ms()
     request_id, evse_id = small(request.request_id), small(request.evse_id)
     source, held = request.charging_limit_source, request.charging_profile
     for profile in held:
         small(profile.id)
         small(profile.stack_level)
-    await run(charging.save_reported, desk.station_id, evse_id, source, held, now_ms)
+    await run(charging.save_reported, context.station_id, evse_id, source, held, now_ms)
     part = await run(requests.count_parts, request_id)
     document = msgspec.json.encode(request).decode()
-    about = (desk.station_id, "GetChargingProfiles", request_id, part, document, now_ms)
+    about = (context.station_id, "GetChargingProfiles", request_id, part, document, now_ms)
     await run(requests.save_part, *about, last=not request.tbc)
-    desk.observe("ocpp", "profile_report", request=request_id, evse=evse_id, profiles=len(held), tbc=request.tbc)
+    context.observe("ocpp", "profile_report", request=request_id, evse=evse_id, profiles=len(held), tbc=request.tbc)
     if not request.tbc:
-        await smart_charging.after_report(desk.services, desk.station_id, request_id)
+        await smart_charging.after_report(context.services, context.station_id, request_id)
     return ReportChargingProfilesResponse()
 
 
-async def answer_pull(desk: Desk, request: PullDynamicScheduleUpdateRequest) -> PullDynamicScheduleUpdateResponse:
+async def answer_pull(
+    context: HandlerContext, request: PullDynamicScheduleUpdateRequest
+) -> PullDynamicScheduleUpdateResponse:
     """Say what a dynamic profile says now (K28.FR.07, FR.12)."""
-    values = await desk.services.store.read(charging.dynamic, desk.station_id, small(request.charging_profile_id))
+    values = await context.services.store.read(charging.dynamic, context.station_id, small(request.charging_profile_id))
     if values is None:
         info = StatusInfo(reason_code="InvalidProfile")
         return PullDynamicScheduleUpdateResponse(status="Rejected", status_info=info)
     return PullDynamicScheduleUpdateResponse(status="Accepted", schedule_update=values)
 
 
-async def answer_priority(desk: Desk, request: NotifyPriorityChargingRequest) -> NotifyPriorityChargingResponse:
+async def answer_priority(
+    context: HandlerContext, request: NotifyPriorityChargingRequest
+) -> NotifyPriorityChargingResponse:
     """Let a transaction go before others, or no longer (K21.FR.09, K22.FR.06)."""
     priority = 1 if request.activated else 0
-    run, transaction_id = desk.services.store.run, request.transaction_id
-    known = await run(transactions.save_priority, desk.station_id, transaction_id, priority)
-    desk.observe("ocpp", "priority_charging", transaction=transaction_id, activated=request.activated, known=known)
+    run, transaction_id = context.services.store.run, request.transaction_id
+    known = await run(transactions.save_priority, context.station_id, transaction_id, priority)
+    context.observe("ocpp", "priority_charging", transaction=transaction_id, activated=request.activated, known=known)
     return NotifyPriorityChargingResponse()
 
 
-async def _newest(desk: Desk, evse_id: int) -> Transaction | None:
+async def _newest(context: HandlerContext, evse_id: int) -> Transaction | None:
     """Return the newest open transaction at an EVSE."""
-    running = await desk.services.store.read(transactions.active, desk.station_id)
+    running = await context.services.store.read(transactions.active, context.station_id)
     here = [each for each in running if each.evse_id == evse_id]
     return max(here, key=lambda each: each.started_ms or 0, default=None)
 
 
-async def _is_balanced(desk: Desk, evse_id: int) -> bool:
+async def _is_balanced(context: HandlerContext, evse_id: int) -> bool:
     """Say whether an EVSE belongs to a site, whose balancing will bring a profile."""
-    here = (desk.station_id, evse_id)
-    sites = await desk.services.store.read(charging.all_sites)
+    here = (context.station_id, evse_id)
+    sites = await context.services.store.read(charging.all_sites)
     return any((place.station_id, place.evse_id) == here for site in sites for place in site.places)
 
 

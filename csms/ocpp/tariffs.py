@@ -4,7 +4,7 @@ from csms.db.queries import tariffs
 from csms.db.queries.tariffs import Scope
 from csms.domain.authorize import normalise
 from csms.domain.vat import vat_number_fits
-from csms.ocpp.base import Desk
+from csms.ocpp.base import HandlerContext
 from v2g.errors import RefusedError
 from v2g.ocpp.messages.authorization import IdToken
 from v2g.ocpp.messages.base import StatusInfo
@@ -13,22 +13,24 @@ from v2g.ocpp.messages.tariff_cost import Tariff
 from v2g.translate.tariffs import to_wire
 
 
-async def driver_tariff(desk: Desk, token: IdToken) -> Tariff | None:
+async def driver_tariff(context: HandlerContext, token: IdToken) -> Tariff | None:
     """Return the tariff that a driver brings along, for a station of 2.1 (I08.FR.01); None when there is none."""
-    if desk.version != "2.1":
+    if context.version != "2.1":
         return None
-    scope = Scope(station_id=desk.station_id, token_type=token.type, id_token=normalise(token.type, token.id_token))
-    plan = await desk.services.store.read(tariffs.find_driver_plan, scope)
+    scope = Scope(station_id=context.station_id, token_type=token.type, id_token=normalise(token.type, token.id_token))
+    plan = await context.services.store.read(tariffs.find_driver_plan, scope)
     try:
         return None if plan is None else to_wire(plan, driver=True)
     except RefusedError:
         return None  # then the cost is worked out here
 
 
-async def answer_vat_number_validation(desk: Desk, request: VatNumberValidationRequest) -> VatNumberValidationResponse:
+async def answer_vat_number_validation(
+    context: HandlerContext, request: VatNumberValidationRequest
+) -> VatNumberValidationResponse:
     """Say whether a VAT number has the form that its country gives it (C18.FR.09, FR.10)."""
     fits = vat_number_fits(request.vat_number)
-    desk.observe("ocpp", "vat_number", fits=fits, evse=request.evse_id)
+    context.observe("ocpp", "vat_number", fits=fits, evse=request.evse_id)
     return VatNumberValidationResponse(
         vat_number=request.vat_number,
         evse_id=request.evse_id,

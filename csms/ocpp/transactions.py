@@ -13,7 +13,7 @@ from csms.domain.limits import limit_to_tell
 from csms.domain.meters import samples_of
 from csms.domain.transactions import Event, Transaction, cost_nothing
 from csms.ocpp.authorization import token_info
-from csms.ocpp.base import Desk, small
+from csms.ocpp.base import HandlerContext, small
 from csms.ocpp.followers import follow_transaction
 from csms.ocpp.smart_charging import take_needs
 from v2g import typed_json
@@ -24,11 +24,13 @@ from v2g.translate.details import bill_of
 from v2g.translate.tariffs import money
 
 
-async def answer_transaction_event(desk: Desk, request: TransactionEventRequest) -> TransactionEventResponse:
+async def answer_transaction_event(
+    context: HandlerContext, request: TransactionEventRequest
+) -> TransactionEventResponse:
     """Store an event, once; check the token that it names (E01 to E13)."""
-    services = desk.services
+    services = context.services
     document = msgspec.json.encode(request)
-    event = _event(desk.station_id, request, document)
+    event = _event(context.station_id, request, document)
     arrival = Arrival(event, document, services.clock.utc_ms())
     outcome, transaction = await services.store.gather(add_events, arrival)
     if outcome != "new":
@@ -37,7 +39,7 @@ async def answer_transaction_event(desk: Desk, request: TransactionEventRequest)
         name = "transaction_updated"
     else:
         name = "transaction_started" if event.kind == "Started" else "transaction_ended"
-    desk.observe(
+    context.observe(
         "ocpp",
         name,
         transaction=event.transaction_id,
@@ -47,39 +49,39 @@ async def answer_transaction_event(desk: Desk, request: TransactionEventRequest)
         export_wh=transaction.export_wh.value if transaction.export_wh else None,
     )
     if outcome == "new" and event.kind != "Updated":
-        desk.on_turnover()
-    if transaction.active and transaction.evse_id in desk.early_needs:
-        needs = desk.early_needs.pop(transaction.evse_id)
-        await take_needs(desk, transaction.transaction_id, needs)
-    limit = await follow_transaction(desk, request, event.at_ms, transaction) if outcome == "new" else None
+        context.on_turnover()
+    if transaction.active and transaction.evse_id in context.early_needs:
+        needs = context.early_needs.pop(transaction.evse_id)
+        await take_needs(context, transaction.transaction_id, needs)
+    limit = await follow_transaction(context, request, event.at_ms, transaction) if outcome == "new" else None
     if limit is None and transaction.wanted_limit is not None and not transaction.limit_told:
-        limit = await _limit(desk, transaction, transaction.wanted_limit)
+        limit = await _limit(context, transaction, transaction.wanted_limit)
     if event.trigger == "TxResumed":
-        desk.observe("ocpp", "transaction_resumed", transaction=event.transaction_id)
-    total = await _total_cost(desk, request, transaction)
+        context.observe("ocpp", "transaction_resumed", transaction=event.transaction_id)
+    total = await _total_cost(context, request, transaction)
     if request.id_token is None:
         return TransactionEventResponse(transaction_limit=limit, total_cost=total)
-    answer, begins = await _authorize(desk, request.id_token, request, transaction)
-    if begins and limit is None and desk.version == "2.1":
+    answer, begins = await _authorize(context, request.id_token, request, transaction)
+    if begins and limit is None and context.version == "2.1":
         limit = _left(answer)
     return TransactionEventResponse(id_token_info=token_info(answer), transaction_limit=limit, total_cost=total)
 
 
 async def _authorize(
-    desk: Desk, id_token: IdToken, request: TransactionEventRequest, transaction: Transaction
+    context: HandlerContext, id_token: IdToken, request: TransactionEventRequest, transaction: Transaction
 ) -> tuple[Answer, bool]:
     """Say what the token of an event may do; note whose transaction it is, where that matters (C01, C09, C16).
 
     Returns also whether this is the first time that it is noted.
     """
     starts = request.event_type != "Ended" and request.trigger_reason != "StopAuthorized"
-    known = await desk.look_up(id_token, transaction.transaction_id)
-    where = desk.where(transaction.evse_id)
+    known = await context.look_up(id_token, transaction.transaction_id)
+    where = context.where(transaction.evse_id)
     answer = answer_known(known, where, starts=starts)
     if known is None or not known.is_tracked or not starts or answer.status != "Accepted":
         return answer, False
-    key = desk.station_id, transaction.transaction_id
-    return answer, await desk.services.store.run(tokens.note_use, *key, known.token, where.at_ms)
+    key = context.station_id, transaction.transaction_id
+    return answer, await context.services.store.run(tokens.note_use, *key, known.token, where.at_ms)
 
 
 def _left(answer: Answer) -> TransactionLimit | None:
@@ -90,25 +92,27 @@ def _left(answer: Answer) -> TransactionLimit | None:
     return TransactionLimit(max_energy=answer.remaining_wh, max_cost=cost)
 
 
-async def _limit(desk: Desk, transaction: Transaction, wanted: str) -> TransactionLimit | None:
+async def _limit(context: HandlerContext, transaction: Transaction, wanted: str) -> TransactionLimit | None:
     """Return the limits that an operator wants, once (E16.FR.02)."""
-    if desk.version != "2.1" or not transaction.active:
+    if context.version != "2.1" or not transaction.active:
         return None
     reported = transaction.limit.value if transaction.limit is not None else None
-    mirrored = await desk.services.store.read(list_variables, desk.station_id, "TxCtrlr", "SupportedLimits")
+    mirrored = await context.services.store.read(list_variables, context.station_id, "TxCtrlr", "SupportedLimits")
     names = next((each["value"] for each in mirrored if each["attribute"] == "Actual"), "") or ""
     told = limit_to_tell(
         typed_json.decode(wanted, TransactionLimit),
         typed_json.decode(reported, TransactionLimit) if reported is not None else None,
         [name.strip() for name in names.split(",") if name.strip()],
     )
-    await desk.services.store.run(limit_told, desk.station_id, transaction.transaction_id)
+    await context.services.store.run(limit_told, context.station_id, transaction.transaction_id)
     return told
 
 
-async def _total_cost(desk: Desk, request: TransactionEventRequest, transaction: Transaction) -> float | None:
+async def _total_cost(
+    context: HandlerContext, request: TransactionEventRequest, transaction: Transaction
+) -> float | None:
     """Return the cost of a transaction that has ended (I03.FR.02); keep what a station worked out itself (I12)."""
-    run, now_ms = desk.services.store.run, desk.services.clock.utc_ms()
+    run, now_ms = context.services.store.run, context.services.clock.utc_ms()
     key = (transaction.station_id, transaction.transaction_id)
     if request.cost_details is not None:
         found = bill_of(request.cost_details)
@@ -118,7 +122,7 @@ async def _total_cost(desk: Desk, request: TransactionEventRequest, transaction:
         return money(found.incl_tax) if final else None
     if transaction.active:
         return None
-    if not await desk.services.store.read(tariffs.any_assigned):
+    if not await context.services.store.read(tariffs.any_assigned):
         return 0.0 if cost_nothing(transaction) else None
     bill = await run(tariffs.update_cost, *key, now_ms)
     return None if bill is None else money(bill.incl_tax)  # I03.FR.04: 0 is told as well

@@ -33,9 +33,9 @@ class Asked(NamedTuple):
 
 
 async def call(services: Services, station_id: str, request: Message, response: type[M]) -> M:
-    """Send a request and return the station's answer. Raises V2GError as `Switchboard.call` does."""
+    """Send a request and return the station's answer. Raises V2GError as `ConnectionRegistry.call` does."""
     try:
-        answer = await services.switchboard.expect(station_id, request, response)
+        answer = await services.connections.expect(station_id, request, response)
     except V2GError as error:
         _tell(services, station_id, request, failure(error), str(error))
         raise
@@ -48,7 +48,7 @@ async def ask(
 ) -> Asked:
     """Send a request that has a `requestId`; more follows after an answer whose status is one of `follows`.
 
-    `make` is given the number. Raises V2GError as `Switchboard.call` does; the request is noted all the same.
+    `make` is given the number. Raises V2GError as `ConnectionRegistry.call` does; the request is noted all the same.
     """
     now_ms = services.clock.utc_ms()
     request_id, request = await services.store.gather(requests.open_requests, requests.Wish(station_id, make, now_ms))

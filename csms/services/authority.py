@@ -9,7 +9,7 @@ from typing import Any, Final
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from csms.cluster.connections import Switchboard
+from csms.cluster.connections import ConnectionRegistry
 from csms.cluster.feed import Feed
 from csms.config import CsmsConfig, StationAuthority
 from csms.db.queries import security
@@ -54,7 +54,7 @@ class StationCa:
         config: CsmsConfig,
         store: Store,
         clock: Clock,
-        switchboard: Switchboard,
+        connections: ConnectionRegistry,
         observe: Callable[[Observe], None],
         feed: Feed,
     ) -> None:
@@ -66,7 +66,7 @@ class StationCa:
         )
         self._store = store
         self._clock = clock
-        self._switchboard = switchboard
+        self._connections = connections
         self._observe = observe
         self._feed = feed
         self._under_way: dict[tuple[str, str], asyncio.Task[None]] = {}
@@ -74,10 +74,10 @@ class StationCa:
     async def renew(self, station_id: str, kind: CertificateSigningUse | None) -> str:
         """Have a station ask for a new certificate (A02); None: one for this end and for vehicles.
 
-        Return what it says to that (TriggerMessageStatusEnumType). Raises V2GError as `Switchboard.call` does.
+        Return what it says to that (TriggerMessageStatusEnumType). Raises V2GError as `ConnectionRegistry.call` does.
         """
         trigger = TriggerMessageRequest(requested_message=_TRIGGERS[kind])  # type: ignore[arg-type]
-        return (await self._switchboard.expect(station_id, trigger, TriggerMessageResponse)).status
+        return (await self._connections.expect(station_id, trigger, TriggerMessageResponse)).status
 
     async def renew_expired(self, station_id: str) -> None:
         """Have a station that was let in with a certificate that has run out ask for a new one (A00.FR.429, A02)."""
@@ -100,7 +100,7 @@ class StationCa:
         """
         told = 0
         for station_id, kind in await self._store.read(security.due, self._clock.utc_ms() + _SOON_MS):
-            if station_id not in self._switchboard.connected_here():
+            if station_id not in self._connections.connected_here():
                 continue
             try:
                 status = await self.renew(station_id, None if kind == COMBINED else kind)  # type: ignore[arg-type]
@@ -177,7 +177,7 @@ class StationCa:
             request_id=request.request_id,
         )
         try:
-            status: str = (await self._switchboard.expect(station_id, signed, CertificateSignedResponse)).status
+            status: str = (await self._connections.expect(station_id, signed, CertificateSignedResponse)).status
             detail = ""
         except V2GError as error:
             status, detail = "Failed", str(error)[:200]

@@ -27,7 +27,7 @@ async def change(
 
     Returns the order as the station answered it: Accepted, Scheduled (after the running transaction) or Rejected; as
     Planned when its time is still to come. It is Done once the connectors' status says so. Raises V2GError as
-    `Switchboard.call` does when it is for now; the order has Failed then.
+    `ConnectionRegistry.call` does when it is for now; the order has Failed then.
     """
     now_ms = services.clock.utc_ms()
     due_ms = now_ms if at_ms is None else at_ms
@@ -37,7 +37,7 @@ async def change(
 
 async def send_due(services: Services) -> None:
     """Send the planned orders whose time has come; those for stations that are away wait until they are back."""
-    connected, now_ms = services.switchboard.connected(), services.clock.utc_ms()
+    connected, now_ms = services.connections.connected(), services.clock.utc_ms()
     if not await services.store.read(commands.is_order_due, now_ms):
         return
     due: dict[str, list[Order]] = {}

@@ -45,7 +45,7 @@ class Balancer:
     async def _run_until_changed(self, stirs: Subscription) -> None:
         """Balance as long as the sites are the same. What happens within `settle_s` is looked at together."""
         config = self._services.config.balancing
-        for station_id in self._services.switchboard.connected_here():
+        for station_id in self._services.connections.connected_here():
             await self.prepare(station_id, again=False)
         await self.balance_all()
         while True:
@@ -143,7 +143,7 @@ class Balancer:
 
     def _leads(self, site: Site) -> bool:
         """Say whether this node is the one that balances a site: its first connected station is here."""
-        switchboard = self._services.switchboard
-        connected = switchboard.connected()
+        connections = self._services.connections
+        connected = connections.connected()
         first = next((place.station_id for place in site.places if place.station_id in connected), None)
-        return first is not None and first in switchboard.connected_here()
+        return first is not None and first in connections.connected_here()

@@ -85,7 +85,7 @@ async def cancel(services: Services, campaign_id: int) -> None:
 async def advance(services: Services) -> None:
     """Take every running campaign a step further."""
     for campaign in await services.store.read(campaigns.list_campaigns, "Running"):
-        connected, now_ms = services.switchboard.connected(), services.clock.utc_ms()
+        connected, now_ms = services.connections.connected(), services.clock.utc_ms()
         found, given_up = await services.store.read(_decide, campaign, connected, now_ms)
         if found.state != "Running" or given_up:
             await services.store.run(_note, campaign, found, given_up, now_ms)

@@ -24,7 +24,7 @@ async def install(
     services: Services, station_id: str, use: InstallCertificateUse, pem: str
 ) -> InstallCertificateResponse:
     """Have a station trust a root (M05). Raises RefusedError (`certificate`) for text that is not one certificate of a
-    CA, V2GError as `Switchboard.call` does."""
+    CA, V2GError as `ConnectionRegistry.call` does."""
     try:
         (der,) = chain_from_pem(pem.encode())
         certificate = load_certificate(der)

@@ -30,7 +30,7 @@ class ClockKeeper:
         """Keep clocks, for ever."""
         services = self._services
         with services.feed.subscribe({_BOOTED, _CHANGED}) as news:
-            await self.set_all(services.switchboard.connected_here())
+            await self.set_all(services.connections.connected_here())
             while True:
                 stations: set[str] | None = None
                 with contextlib.suppress(TimeoutError):
@@ -41,7 +41,7 @@ class ClockKeeper:
                         while True:  # what happens soon after is looked at together
                             stations = _with(stations, event.kind, event.station_id)
                             event = await anext(news)
-                here = services.switchboard.connected_here()
+                here = services.connections.connected_here()
                 await self.set_all(here if stations is None else here & stations)
 
     async def set_all(self, stations: Collection[str]) -> None:

@@ -29,7 +29,7 @@ class CostTeller:
         services = self._services
         if not await services.store.read(tariffs.any_assigned):
             return
-        here = services.switchboard.connected_here()
+        here = services.connections.connected_here()
         stations = [each for each in await services.store.read(transactions.stations_with_open) if each in here]
         running = {key for keys in await for_each(stations, self._tell_station) for key in keys}
         self._told = {key: told for key, told in self._told.items() if key in running}
@@ -59,7 +59,7 @@ class CostTeller:
         await services.store.run(tariffs.keep_cost, found, now_ms)
         request = CostUpdatedRequest(total_cost=money(bill.incl_tax), transaction_id=transaction_id)
         try:
-            await services.switchboard.call(station_id, request)  # I02.FR.01
+            await services.connections.call(station_id, request)  # I02.FR.01
         except V2GError as error:
             data = {"transaction": transaction_id, "reason": str(error)[:200]}
             services.tell("ocpp", "cost_not_told", station_id, data)

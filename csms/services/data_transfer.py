@@ -10,6 +10,7 @@ from v2g.ocpp.messages.data_transfer import DataTransferRequest, DataTransferRes
 async def send(
     services: Services, station_id: str, vendor_id: str, message_id: str | None = None, data: Any = None
 ) -> DataTransferResponse:
-    """Send a vendor's message; `data` is what JSON can hold (P01). Raises V2GError as `Switchboard.call` does."""
+    """Send a vendor's message; `data` is what JSON can hold (P01). Raises V2GError as `ConnectionRegistry.call`
+    does."""
     request = DataTransferRequest(message_id=message_id, data=data, vendor_id=vendor_id)
     return await call(services, station_id, request, DataTransferResponse)

@@ -47,7 +47,7 @@ async def get_variables(
 ) -> list[GetVariableResult]:
     """Read variables, in as many requests as the station wants (B06.FR.05); what could be read goes into the mirror.
 
-    Raises V2GError as `Switchboard.call` does; what was read before stays in the mirror.
+    Raises V2GError as `ConnectionRegistry.call` does; what was read before stays in the mirror.
     """
     limit = await services.store.run(device_model.limit_of, station_id, "GetVariables")
     results: list[GetVariableResult] = []
@@ -66,7 +66,7 @@ async def set_variables(
     """Write variables, in as many requests as the station wants (B05.FR.11); what it took goes into the mirror.
 
     Raises RefusedError when one is named twice (`duplicate`) or belongs to a network configuration in use (`in_use`),
-    and V2GError as `Switchboard.call` does.
+    and V2GError as `ConnectionRegistry.call` does.
     """
     check_distinct(data)
     in_use = await services.store.read(device_model.slots_in_use, station_id)
@@ -113,14 +113,14 @@ async def read_report(
 async def reset(
     services: Services, station_id: str, kind: ResetType = "OnIdle", evse_id: int | None = None
 ) -> ResetResponse:
-    """Have a station, or one EVSE of it, restart (B11, B12). Raises V2GError as `Switchboard.call` does."""
+    """Have a station, or one EVSE of it, restart (B11, B12). Raises V2GError as `ConnectionRegistry.call` does."""
     return await call(services, station_id, ResetRequest(type=kind, evse_id=evse_id), ResetResponse)
 
 
 async def set_network_profile(
     services: Services, station_id: str, slot: int, profile: NetworkConnectionProfile
 ) -> SetNetworkProfileResponse:
-    """Give a station a way to a CSMS (B09). Raises V2GError as `Switchboard.call` does."""
+    """Give a station a way to a CSMS (B09). Raises V2GError as `ConnectionRegistry.call` does."""
     request = SetNetworkProfileRequest(configuration_slot=slot, connection_data=profile)
     answer = await call(services, station_id, request, SetNetworkProfileResponse)
     if answer.status == "Accepted":

@@ -28,7 +28,8 @@ async def get_log(
     retries: int | None = None,
     retry_interval_s: int | None = None,
 ) -> Asked:
-    """Have a log uploaded (N01); LogStatusNotification tells how that goes. Raises V2GError as `Switchboard.call`."""
+    """Have a log uploaded (N01); LogStatusNotification tells how that goes. Raises V2GError as
+    `ConnectionRegistry.call`."""
     log = LogParameters(
         remote_location=remote_location,
         oldest_timestamp=None if oldest_ms is None else format_time(oldest_ms),
@@ -58,7 +59,7 @@ async def customer_information(
     """Have what a station keeps of a customer reported, cleared, or both (N09, N10); a report comes in parts.
 
     A customer who is cleared also leaves the local authorization list (N10.FR.02). Raises RefusedError unless one of
-    `id_token`, `certificate` and `identifier` says who it is, and V2GError as `Switchboard.call` does.
+    `id_token`, `certificate` and `identifier` says who it is, and V2GError as `ConnectionRegistry.call` does.
     """
     if sum(each is not None for each in (id_token, certificate, identifier)) != 1:  # N09.FR.04, N10.FR.08
         raise RefusedError("a customer is named by one of token, certificate and identifier", reason="customer")

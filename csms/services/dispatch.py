@@ -121,7 +121,7 @@ class Dispatch:
             return
         dispatched = await services.store.read(charging.dispatched_stations, services.clock.utc_ms())
         for station_id in dispatched:
-            if station_id in booted and station_id in services.switchboard.connected_here():
+            if station_id in booted and station_id in services.connections.connected_here():
                 await services.store.run(charging.forget_dispatch, station_id)
 
     async def _carry_out(self, order: Order, *, keep_up: bool) -> list[Dispatched]:
@@ -187,9 +187,9 @@ class Dispatch:
     async def _vehicles(self, stations: Collection[str] | None) -> list[_Vehicle]:
         services = self._services
         found = []
-        for station_id in sorted(services.switchboard.connected()):
+        for station_id in sorted(services.connections.connected()):
             chosen = stations is None or station_id in stations
-            if chosen and services.switchboard.version(station_id) == "2.1":
+            if chosen and services.connections.version(station_id) == "2.1":
                 running = await services.store.read(transactions.with_needs, station_id)
                 found += [_Vehicle(station_id, transaction_id, needs) for transaction_id, needs in running]
         return found

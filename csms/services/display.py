@@ -34,7 +34,7 @@ async def show(services: Services, station_id: str, info: MessageInfo, *, replac
     """Show a message (O01), during a transaction when it names one (O02), or in place of another (O06).
 
     The message gets its number here; `replaces` is that of the message whose place it takes. Raises RefusedError for a
-    message that would be over already, V2GError as `Switchboard.call` does.
+    message that would be over already, V2GError as `ConnectionRegistry.call` does.
     """
     run, now_ms = services.store.run, services.clock.utc_ms()
     if info.end_date_time is not None and parse_time(info.end_date_time) <= now_ms:

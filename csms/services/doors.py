@@ -11,7 +11,7 @@ from weakref import WeakValueDictionary
 
 import msgspec
 
-from csms.cluster.connections import Switchboard
+from csms.cluster.connections import ConnectionRegistry
 from csms.cluster.feed import Feed
 from csms.config import CsmsConfig
 from csms.db.queries import doors, security
@@ -67,7 +67,7 @@ class Doors:
         config: CsmsConfig,
         store: Store,
         clock: Clock,
-        switchboard: Switchboard,
+        connections: ConnectionRegistry,
         observe: Callable[[Observe], None],
         feed: Feed,
         marks: PasswordMarks,
@@ -75,7 +75,7 @@ class Doors:
         self._config = config
         self._store = store
         self._clock = clock
-        self._switchboard = switchboard
+        self._connections = connections
         self._observe = observe
         self._feed = feed
         self._configured = {entry.id: entry.boot for entry in config.stations}
@@ -467,7 +467,7 @@ class Doors:
             variable=Variable(name="BasicAuthPassword"),
         )
         try:
-            answer = await self._switchboard.expect(
+            answer = await self._connections.expect(
                 station_id, SetVariablesRequest(set_variable_data=(data,)), SetVariablesResponse
             )
         except (OcppError, RefusedError):

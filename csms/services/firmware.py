@@ -34,7 +34,7 @@ async def update(
 ) -> Asked:
     """Have firmware fetched (now) and installed (L01, L02). Its progress is noted under the number returned.
 
-    Raises RefusedError for an image that no station would take, V2GError as `Switchboard.call` does.
+    Raises RefusedError for an image that no station would take, V2GError as `ConnectionRegistry.call` does.
     """
     check_image(image, services.clock.utc_ms())
     make = update_request(

@@ -15,7 +15,7 @@ async def items_per_message(
 ) -> int:
     """Return a component's ItemsPerMessage as the mirror has it, else ask; `default` where there is no such variable.
 
-    Raises V2GError as `Switchboard.call` does, but for a CALLERROR.
+    Raises V2GError as `ConnectionRegistry.call` does, but for a CALLERROR.
     """
     mirrored = await services.store.run(rows.list_variables, station_id, component, _NAME)
     for each in mirrored:

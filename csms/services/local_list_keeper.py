@@ -52,7 +52,7 @@ class LocalListKeeper:
             everybody, booted = self._tokens_changed, self._booted
             self._tokens_changed, self._booted = False, set()
             with_list = frozenset(await self._services.store.read(commands.list_local_lists))
-            here = self._services.switchboard.connected_here() & with_list
+            here = self._services.connections.connected_here() & with_list
             await for_each(sorted(here if everybody else here & booted), self._synchronise)
 
     async def _synchronise(self, station_id: str) -> None:

@@ -136,7 +136,7 @@ async def _wanted(services: Services, station_id: str) -> Entries:
         )
         for each in known
     )
-    return entries_of(data, services.switchboard.version(station_id) or "2.0.1")
+    return entries_of(data, services.connections.version(station_id) or "2.0.1")
 
 
 async def _held(services: Services, station_id: str) -> dict[Key, AuthorizationData]:

@@ -42,7 +42,7 @@ async def set_monitors(
 ) -> list[SetMonitoringResult]:
     """Set monitors, `limit` in a message, or as many as the station takes (N04, N04.FR.09); return how each went.
 
-    Raises RefusedError for a stream without rate (N11.FR.09), V2GError as `Switchboard.call` does.
+    Raises RefusedError for a stream without rate (N11.FR.09), V2GError as `ConnectionRegistry.call` does.
     """
     for each in wanted:
         stream = each.periodic_event_stream

@@ -37,7 +37,7 @@ async def web_payment_paid(
 ) -> Started:
     """Start the transaction that was paid for (C25.FR.23): the payment's reference is the token, type DirectPayment.
 
-    Raises RefusedError for a payment that is over or unknown, V2GError as `Switchboard.call` does.
+    Raises RefusedError for a payment that is over or unknown, V2GError as `ConnectionRegistry.call` does.
     """
     payment = await services.store.run(payments.find_web_payment, number)
     if payment is None or payment["state"] != "Started":
@@ -68,7 +68,7 @@ async def expire(services: Services) -> None:
 async def request_battery_swap(services: Services, station_id: str, id_token: IdToken) -> Asked:
     """Have a swap begun for somebody who may (S02.FR.03); its events name the number returned.
 
-    Raises RefusedError for a token that is not accepted, V2GError as `Switchboard.call` does.
+    Raises RefusedError for a token that is not accepted, V2GError as `ConnectionRegistry.call` does.
     """
     key = id_token.type, normalise(id_token.type, id_token.id_token)
     now_ms = services.clock.utc_ms()

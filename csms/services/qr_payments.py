@@ -31,7 +31,7 @@ async def configure(
 ) -> Sequence[SetVariableResult]:
     """Have a station show QR codes with a new secret (C25.FR.01); kept when it took every variable.
 
-    Raises RefusedError for a template that cannot be, V2GError as `Switchboard.call` does.
+    Raises RefusedError for a template that cannot be, V2GError as `ConnectionRegistry.call` does.
     """
     check_own_template(template)
     code = QrCode(template=template, shared_secret=secrets.token_urlsafe(32), validity_s=validity_s, length=length)
@@ -66,7 +66,7 @@ async def scan(services: Services, station_id: str, url: str, timeout_s: int = 3
 
     The station is told that a payment has begun (C25.FR.21). Raises RefusedError for an address that is wrong or old
     (C25.FR.08), or when somebody else pays for that EVSE already, StoreError when the key of the store was lost, and
-    V2GError as `Switchboard.call` does.
+    V2GError as `ConnectionRegistry.call` does.
     """
     code = await services.store.run(rows.find_qr_code, station_id)
     if code is None:

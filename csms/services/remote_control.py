@@ -42,7 +42,7 @@ async def start(
 ) -> Started:
     """Ask for a transaction (F01, F02); `limit` goes to the station when the transaction begins (F07, 2.1).
 
-    Raises RefusedError for a profile that cannot go along, and V2GError as `Switchboard.call` does.
+    Raises RefusedError for a profile that cannot go along, and V2GError as `ConnectionRegistry.call` does.
     """
     if charging_profile is not None:
         _check_profile(charging_profile)

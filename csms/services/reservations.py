@@ -31,7 +31,7 @@ async def reserve(
     """Reserve an EVSE, any EVSE with a type of connector, or any EVSE (H01 S1 to S3); return it as answered.
 
     `replaces`: the number of an active reservation that takes this content (H01.FR.02). Raises RefusedError for one
-    that cannot be, and V2GError as `Switchboard.call` does.
+    that cannot be, and V2GError as `ConnectionRegistry.call` does.
     """
     run, now_ms = services.store.run, services.clock.utc_ms()
     active = await run(commands.list_reservations, station_id, only_active=True)
@@ -68,7 +68,7 @@ async def reserve(
 async def cancel(services: Services, reservation_id: int) -> CancelReservationResponse:
     """Cancel a reservation (H02); one that the station does not know is Removed.
 
-    Raises RefusedError for no active reservation, and V2GError as `Switchboard.call` does.
+    Raises RefusedError for no active reservation, and V2GError as `ConnectionRegistry.call` does.
     """
     reservation = await services.store.run(commands.find_reservation, reservation_id)
     if reservation is None:

@@ -9,7 +9,7 @@ from csms.ocpp.base import Services
 
 async def look_at(services: Services, site: Site) -> tuple[dict[str, Known], dict[str, int]]:
     """Return what is known of a site's EVSEs, and what each was last allowed (mA)."""
-    connected = services.switchboard.connected()
+    connected = services.connections.connected()
     known: dict[str, Known] = {}
     given: dict[str, int] = {}
     for station_id in sorted({place.station_id for place in site.places}):

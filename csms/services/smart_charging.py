@@ -79,7 +79,7 @@ class SmartCharging:
         with services.feed.subscribe({_RESUMED}) as resumed:
             async with asyncio.TaskGroup() as group:
                 async for event in resumed:
-                    if event.station_id in services.switchboard.connected_here():
+                    if event.station_id in services.connections.connected_here():
                         group.create_task(self._try_restore(event.station_id, str(event.data["transaction"])))
 
     async def _try_restore(self, station_id: str, transaction_id: str) -> None:
@@ -110,7 +110,7 @@ class SmartCharging:
             raise RefusedError(f"the station keeps id {profile.id} for others", reason="reserved_id")
         for problem in problems(profile):
             raise RefusedError(f"profile {profile.id}: {problem}", reason="bad_profile")
-        if services.switchboard.version(station_id) == "2.0.1":
+        if services.connections.version(station_id) == "2.0.1":
             profile = without_21(profile)
         request = SetChargingProfileRequest(evse_id=evse_id, charging_profile=profile)
         response = await call(services, station_id, request, SetChargingProfileResponse)
@@ -121,7 +121,7 @@ class SmartCharging:
 
     async def set_priced(self, station_id: str, evse_id: int, profile: ChargingProfile) -> SetChargingProfileResponse:
         """Set a profile of a transaction with the prices that its vehicle is told."""
-        version = self._services.switchboard.version(station_id)
+        version = self._services.connections.version(station_id)
         return await self.set_profile(
             station_id, evse_id, await with_prices(self._services, station_id, version, profile)
         )
@@ -191,7 +191,7 @@ class SmartCharging:
         site = await services.store.read(charging.site, site_id)
         if site is None:
             raise RefusedError(f"there is no site {site_id}", reason="unknown_site")
-        connected = services.switchboard.connected()
+        connected = services.connections.connected()
         schedules = []
         for place in site.places:
             if place.station_id in connected:
@@ -257,7 +257,7 @@ class SmartCharging:
     async def _takes_dynamic(self, station_id: str) -> bool:
         """Say whether a station takes dynamic profiles, under either name that OCPP 2.1 gives the variable."""
         services = self._services
-        if services.switchboard.version(station_id) != "2.1":
+        if services.connections.version(station_id) != "2.1":
             return False
         for variable, instance in (("SupportsDynamicProfiles", ""), ("SupportsFeature", "DynamicProfiles")):
             found = await services.store.read(list_variables, station_id, "SmartChargingCtrlr", variable)

@@ -41,7 +41,7 @@ class TariffService:
         with services.feed.subscribe({"boot_accepted"}) as boots:
             async with asyncio.TaskGroup() as group:
                 async for boot in boots:
-                    if boot.station_id in services.switchboard.connected_here():
+                    if boot.station_id in services.connections.connected_here():
                         group.create_task(self.install_assigned(boot.station_id))
 
     async def set_default(self, station_id: str, evse_id: int, plan_id: str) -> str:
@@ -58,11 +58,11 @@ class TariffService:
     async def install(self, station_id: str, evse_id: int, plan: PricePlan) -> str:
         """Give a station its default tariff; return its status, or `Central`. Raises what the switchboard raises."""
         services = self._services
-        if services.switchboard.version(station_id) == "2.0.1":
+        if services.connections.version(station_id) == "2.0.1":
             return "Central"
         try:
             request = SetDefaultTariffRequest(evse_id=evse_id, tariff=to_wire(plan))
-            response = await services.switchboard.expect(station_id, request, SetDefaultTariffResponse)
+            response = await services.connections.expect(station_id, request, SetDefaultTariffResponse)
         except OcppError as error:
             if error.answer not in _NOT_THERE:
                 raise
@@ -93,7 +93,7 @@ class TariffService:
     async def get(self, station_id: str, evse_id: int = 0) -> GetTariffsResponse:
         """Ask a station which tariffs it has (I09)."""
         request = GetTariffsRequest(evse_id=evse_id)
-        return await self._services.switchboard.expect(station_id, request, GetTariffsResponse)
+        return await self._services.connections.expect(station_id, request, GetTariffsResponse)
 
     async def clear(
         self, station_id: str, evse_id: int | None = None, tariff_ids: Sequence[str] = ()
@@ -101,7 +101,7 @@ class TariffService:
         """Clear a station's default tariffs (I10); what holds here for the station is let go with them."""
         services = self._services
         request = ClearTariffsRequest(evse_id=evse_id, tariff_ids=tuple(tariff_ids))
-        response = await services.switchboard.expect(station_id, request, ClearTariffsResponse)
+        response = await services.connections.expect(station_id, request, ClearTariffsResponse)
         for scope, plan_id in await services.store.read(tariffs.assignments):
             named = not tariff_ids or plan_id in tariff_ids
             placed = evse_id is None or scope.evse_id == evse_id
@@ -122,7 +122,7 @@ class TariffService:
         status = "Central"
         if transaction.tariff_id is not None:  # the station works out its cost itself
             request = ChangeTransactionTariffRequest(tariff=to_wire(plan, driver=True), transaction_id=transaction_id)
-            response = await services.switchboard.expect(station_id, request, ChangeTransactionTariffResponse)
+            response = await services.connections.expect(station_id, request, ChangeTransactionTariffResponse)
             status = response.status
         if status in ("Accepted", "Central"):
             await services.store.run(tariffs.change_plan, transaction, plan, services.clock.utc_ms())

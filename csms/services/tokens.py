@@ -42,14 +42,14 @@ async def put_group(services: Services, group: Group) -> None:
 
 
 async def clear_cache(services: Services, station_id: str) -> ClearCacheStatus:
-    """Have a station forget what it remembers of tokens (C11). Raises V2GError as `Switchboard.call` does."""
+    """Have a station forget what it remembers of tokens (C11). Raises V2GError as `ConnectionRegistry.call` does."""
     return (await call(services, station_id, ClearCacheRequest(), ClearCacheResponse)).status
 
 
 async def clear_caches(services: Services) -> dict[str, str]:
     """Have every connected station forget; return what each said, or why it could not be asked."""
     found: dict[str, str] = {}
-    for station_id in sorted(services.switchboard.connected()):
+    for station_id in sorted(services.connections.connected()):
         try:
             found[station_id] = await clear_cache(services, station_id)
         except V2GError as error:

@@ -38,7 +38,7 @@ class TransactionWatch:
             places = asyncio.Semaphore(AT_ONCE)
             with self._services.feed.subscribe({_BOOTED, _STARTED, _ENDED}) as events:
                 async for event in events:
-                    if event.station_id in self._services.switchboard.connected_here():
+                    if event.station_id in self._services.connections.connected_here():
                         await places.acquire()
                         tasks.create_task(self._follow(event, places))
 
@@ -61,7 +61,7 @@ class TransactionWatch:
 
     async def sweep(self) -> None:
         """Look after every station that is connected here and has open transactions, or some with gaps."""
-        here = self._services.switchboard.connected_here()
+        here = self._services.connections.connected_here()
         stations = set(await self._services.store.read(transactions.stations_with_open))
         stations |= {station_id for station_id, _ in self._gaps}
         await for_each([each for each in sorted(stations) if each in here], self.look)
@@ -109,7 +109,7 @@ class TransactionWatch:
     async def ask(self, station_id: str, transaction_id: str) -> Verdict:
         """Ask a station about a transaction, and close it here when it is over. Raises V2GError: no answer."""
         services = self._services
-        response = await services.switchboard.expect(
+        response = await services.connections.expect(
             station_id, GetTransactionStatusRequest(transaction_id=transaction_id), GetTransactionStatusResponse
         )
         verdict = judge_status(ongoing=response.ongoing_indicator, messages_in_queue=response.messages_in_queue)
@@ -128,7 +128,7 @@ class TransactionWatch:
         Raises RefusedError: `unknown_transaction` for one that is not open, `no_limits` for a station of 2.0.1.
         """
         services = self._services
-        if services.switchboard.version(station_id) == "2.0.1":
+        if services.connections.version(station_id) == "2.0.1":
             raise RefusedError(f"{station_id} speaks OCPP 2.0.1, which knows no limits", reason="no_limits")
         if not await services.store.run(transactions.want_limit, station_id, transaction_id, wanted):
             raise RefusedError(f"{transaction_id} is no open transaction", reason="unknown_transaction")

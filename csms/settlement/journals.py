@@ -37,7 +37,7 @@ class Delivered(msgspec.Struct, frozen=True):
     head: str
 
 
-class JournalArchive:
+class JournalStore:
     """Takes deliveries. `directory`: where older versions kept copies, <station>/<session>.jsonl; taken over once."""
 
     def __init__(self, directory: Path, store: Store, clock: Clock, observe: EventLog) -> None:

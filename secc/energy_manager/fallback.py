@@ -14,7 +14,7 @@ from v2g.observe import Observe
 from v2g.slac.actions import FAILURES, Matched
 
 if TYPE_CHECKING:
-    from secc.evse.controller import Outlet
+    from secc.evse.controller import EvseController
 
 ORDERLY: Final = frozenset({"finished", "paused", "unplugged", "shut_down", "cancelled"})
 """Ends of a conversation after which nothing has to be made up for."""
@@ -27,8 +27,8 @@ class Fallback:
     vehicle has left.
     """
 
-    def __init__(self, outlet: "Outlet", config: BasicConfig, pilot: ChargerPilot) -> None:
-        self._outlet, self._config, self._pilot = outlet, config, pilot
+    def __init__(self, controller: "EvseController", config: BasicConfig, pilot: ChargerPilot) -> None:
+        self._controller, self._config, self._pilot = controller, config, pilot
         self._loop = asyncio.get_running_loop()
         self._link: ChargerLink | None = None
         self._begun = False  # the vehicle has started to match
@@ -101,16 +101,16 @@ class Fallback:
 
     def _begin(self, way: Way, reason: str) -> bool:
         """Begin, unless somebody is served, nobody is there, or hardware or back end forbid it."""
-        outlet = self._outlet
-        busy = outlet.busy or (self._serving is not None and not self._serving.done())
+        controller = self._controller
+        busy = controller.busy or (self._serving is not None and not self._serving.done())
         if busy or not self._pilot.state.connected or self._pilot.proximity.state != "seated":
             return False
-        if outlet.at_fault or not outlet.open:
+        if controller.at_fault or not controller.open:
             return False
         self._quiet()
         if self._link is not None:
             self._link.hand_over()
-        outlet.observe(Observe("basic", "fallback", {"reason": reason, "way": way}))
+        controller.observe(Observe("basic", "fallback", {"reason": reason, "way": way}))
         self._left = False
         self._serving = asyncio.create_task(self._serve(way), name="basic charging")
         self._serving.add_done_callback(self._served)
@@ -125,6 +125,8 @@ class Fallback:
             self.consider()
 
     async def _serve(self, way: Way) -> None:
-        self._outlet.pauses.forget("not_resumed", "Other")  # who paused by words and comes back without is not known
-        visit = Visit(self._outlet, self._outlet.transport.credentials[0])
-        await self._outlet.receive(visit, visit.basic(way), Silence())
+        self._controller.pauses.forget(
+            "not_resumed", "Other"
+        )  # who paused by words and comes back without is not known
+        visit = Visit(self._controller, self._controller.transport.credentials[0])
+        await self._controller.receive(visit, visit.basic(way), Silence())

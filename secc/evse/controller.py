@@ -66,7 +66,7 @@ def _read(path: Path) -> bytes:
 
 
 @dataclass
-class Outlet:
+class EvseController:
     """One EVSE of a charger; `number` is OCPP's, from 1. It serves one vehicle at a time."""
 
     number: int

@@ -7,14 +7,14 @@ from secc.session import ports
 from secc.session.session import SeccSession
 
 if TYPE_CHECKING:
-    from secc.evse.controller import Outlet
+    from secc.evse.controller import EvseController
 
 
 class Idling:
     """Watches what site and operator allow at one EVSE."""
 
-    def __init__(self, outlet: "Outlet") -> None:
-        self._outlet = outlet
+    def __init__(self, controller: "EvseController") -> None:
+        self._controller = controller
         self._timer: asyncio.TimerHandle | None = None
 
     def look(self) -> None:
@@ -22,18 +22,18 @@ class Idling:
 
         A vehicle that rests is woken when something is.
         """
-        outlet = self._outlet
-        if not outlet.grid.nothing_allowed(bidirectional=self._bidirectional):
+        controller = self._controller
+        if not controller.grid.nothing_allowed(bidirectional=self._bidirectional):
             self.close()
-            if outlet.kept is not None:
-                outlet.wake_up()
+            if controller.kept is not None:
+                controller.wake_up()
             return
         patience = self._patience()
         if patience == 0.0:
             self.close()  # it waits already, and longer
         if patience is not None and self._timer is None:
             loop = asyncio.get_running_loop()
-            self._timer = loop.call_later(patience / outlet.clock.scale, self._ask)
+            self._timer = loop.call_later(patience / controller.clock.scale, self._ask)
 
     def close(self) -> None:
         """Ask nobody."""
@@ -44,20 +44,20 @@ class Idling:
     @property
     def _bidirectional(self) -> bool:
         """Whether the vehicle that is there, or rests, could give energy back; unknown counts as yes."""
-        session, kept = self._outlet.session, self._outlet.kept
+        session, kept = self._controller.session, self._controller.kept
         if isinstance(session, SeccSession):
             return session.bidirectional
         return kept is None or kept.paused is None or kept.paused.service.bidirectional
 
     def _patience(self) -> float | None:
         """Return how long a vehicle may wait for energy before it is asked to pause, s; None for ever."""
-        outlet = self._outlet
-        site, until_ms = outlet.config.site, outlet.grid.nothing_until_ms
+        controller = self._controller
+        site, until_ms = controller.config.site, controller.grid.nothing_until_ms
         if site.pause_for_s is None or until_ms is None:
             return site.pause_after_s
-        long = until_ms - outlet.clock.utc_ms() >= site.pause_for_s * 1000
+        long = until_ms - controller.clock.utc_ms() >= site.pause_for_s * 1000
         return 0.0 if long else site.pause_after_s
 
     def _ask(self) -> None:
         self._timer = None
-        self._outlet.tell(ports.PauseRequested())
+        self._controller.tell(ports.PauseRequested())

@@ -14,15 +14,15 @@ from v2g.errors import StoreError, V2GError
 from v2g.observe import Observe
 
 if TYPE_CHECKING:
-    from secc.evse.controller import Outlet
+    from secc.evse.controller import EvseController
 
 
 class Pauses:
     """What a vehicle that pauses has left open: `kept`, None when there is nothing."""
 
-    def __init__(self, outlet: "Outlet") -> None:
-        self._outlet = outlet
-        self._file = KeptFile(outlet.config.data_dir)
+    def __init__(self, controller: "EvseController") -> None:
+        self._controller = controller
+        self._file = KeptFile(controller.config.data_dir)
         self.kept: Visit | None = None
         self._keeping = False
         self._unwanted: tuple[str, str] | None = None
@@ -33,21 +33,23 @@ class Pauses:
         self.kept = self._reopen()
         keep = self.kept.session_id if self.kept is not None else ""
         restate = (
-            self._outlet.station.restate_journal if self._outlet.station is not None else lambda _session, _lines: None
+            self._controller.station.restate_journal
+            if self._controller.station is not None
+            else lambda _session, _lines: None
         )
-        self._outlet.archive.recover(self._outlet.meter, restate, keep=keep)
+        self._controller.archive.recover(self._controller.meter, restate, keep=keep)
         if self.kept is not None:
-            self._outlet.observe(Observe("session", "kept", {"session_id": keep}))
+            self._controller.observe(Observe("session", "kept", {"session_id": keep}))
 
     def _reopen(self) -> Visit | None:
         visit = None
         try:
             paused = self._file.load()
             if paused is not None and self._known(paused.session_id.hex()):
-                visit = Visit(self._outlet, self._outlet.transport.credentials[0])
+                visit = Visit(self._controller, self._controller.transport.credentials[0])
                 visit = visit if visit.reopen(paused.session_id.hex()) else None
         except V2GError as error:
-            self._outlet.observe(Observe("session", "not_kept", {"error": str(error)}))
+            self._controller.observe(Observe("session", "not_kept", {"error": str(error)}))
             visit = None
         else:
             if visit is not None:
@@ -57,7 +59,7 @@ class Pauses:
         return visit
 
     def _known(self, session_id: str) -> bool:
-        return self._outlet.station is None or self._outlet.station.transaction_id(session_id) is not None
+        return self._controller.station is None or self._controller.station.transaction_id(session_id) is not None
 
     def keep(self, visit: Visit, paused: Paused) -> "asyncio.Future[None]":
         """Keep a session that pauses; it is on the disk when the future is done, or that holds the StoreError."""
@@ -68,26 +70,26 @@ class Pauses:
                 self.forget(*self._unwanted)
 
         self._keeping, self._unwanted = True, None
-        return self._outlet.disk.do(partial(self._file.save, paused), kept)
+        return self._controller.disk.do(partial(self._file.save, paused), kept)
 
     def allow(self, services: frozenset[int]) -> None:
         """The vehicle may use these energy services when it is back."""
         assert self.kept is not None
         assert self.kept.paused is not None
         self.kept.paused = replace(self.kept.paused, allowed=services)
-        self._outlet.tell(ports.KeptChanged(self.kept.paused))
-        asked = self._outlet.disk.do(partial(self._file.save, self.kept.paused), _nothing)
+        self._controller.tell(ports.KeptChanged(self.kept.paused))
+        asked = self._controller.disk.do(partial(self._file.save, self.kept.paused), _nothing)
         asked.add_done_callback(self._told)
 
     def _told(self, asked: "asyncio.Future[None]") -> None:
         if not asked.cancelled() and (error := asked.exception()) is not None:
-            self._outlet.observe(Observe("session", "not_kept", {"error": str(error)}))
+            self._controller.observe(Observe("session", "not_kept", {"error": str(error)}))
 
     def rejoin(self) -> "tuple[Visit, asyncio.Future[None]]":
         """The vehicle is back: return what it had left open, which is not kept any more once the future is done."""
         assert self.kept is not None
         kept, self.kept = self.kept, None
-        return kept, self._outlet.disk.do(self._file.remove, _nothing)
+        return kept, self._controller.disk.do(self._file.remove, _nothing)
 
     def forget(self, reason: str, stopped: str) -> "asyncio.Task[None] | None":
         """Close what a vehicle that paused had left open: it will not be back. `stopped` is OCPP's reason.
@@ -97,18 +99,18 @@ class Pauses:
         kept, self.kept = self.kept, None
         if self._keeping:
             self._unwanted = (reason, stopped)
-        self._outlet.safety.forget_kept()
-        self._outlet.tell(ports.KeptChanged(None))
-        return None if kept is None else self._outlet.later(self._close(kept, reason, stopped))
+        self._controller.safety.forget_kept()
+        self._controller.tell(ports.KeptChanged(None))
+        return None if kept is None else self._controller.later(self._close(kept, reason, stopped))
 
     async def _close(self, kept: Visit, reason: str, stopped: str) -> None:
         try:
-            await self._outlet.disk.do(self._file.remove, _nothing)
+            await self._controller.disk.do(self._file.remove, _nothing)
             await kept.end(reason)
-            await self._outlet.report(ports.ForgetSession(kept.session_id, reason, stopped))
+            await self._controller.report(ports.ForgetSession(kept.session_id, reason, stopped))
         except StoreError as error:
-            self._outlet.observe(Observe("metering", "books_failed", {"error": str(error)}))
-        self._outlet.observe(Observe("session", "session_ended", {"reason": reason, "session_id": kept.session_id}))
+            self._controller.observe(Observe("metering", "books_failed", {"error": str(error)}))
+        self._controller.observe(Observe("session", "session_ended", {"reason": reason, "session_id": kept.session_id}))
 
 
 def _nothing() -> None:

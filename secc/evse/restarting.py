@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from secc.evse.controller import Outlet
+from secc.evse.controller import EvseController
 from secc.session import ports
 from v2g.observe import Observe
 
@@ -28,8 +28,8 @@ _LOOK_S: Final = 0.5
 class Restarting:
     """Waits until no EVSE serves anybody, then sets `due`. `expect` is called once that is certain to come."""
 
-    def __init__(self, outlets: Sequence[Outlet], observe: Callable[[Observe], None]) -> None:
-        self._outlets, self._observe = outlets, observe
+    def __init__(self, controllers: Sequence[EvseController], observe: Callable[[Observe], None]) -> None:
+        self._controllers, self._observe = controllers, observe
         self.due = asyncio.Event()
         self._waiting: asyncio.Task[None] | None = None
         self._keep = False
@@ -39,11 +39,11 @@ class Restarting:
         self._observe(Observe("ocpp", "reset", {"at_once": at_once, "keep": keep}))
         self._keep = keep
         if at_once:
-            for outlet in self._outlets:
+            for controller in self._controllers:
                 if keep:
-                    outlet.tell(ports.StopRequested(WORD))
+                    controller.tell(ports.StopRequested(WORD))
                 else:
-                    outlet.end(WORD, "ImmediateReset")
+                    controller.end(WORD, "ImmediateReset")
             asyncio.get_running_loop().call_later(GRACE_S, self._cut)
         if self._waiting is None:
             self._waiting = asyncio.create_task(self._wait(expect), name="reset")
@@ -54,14 +54,16 @@ class Restarting:
             self._waiting.cancel()
 
     def _cut(self) -> None:
-        for outlet in self._outlets:
-            outlet.cut(WORD)
+        for controller in self._controllers:
+            controller.cut(WORD)
 
     async def _wait(self, expect: Callable[[], None]) -> None:
-        while any(outlet.busy or (outlet.kept is not None and not self._keep) for outlet in self._outlets):
+        while any(
+            controller.busy or (controller.kept is not None and not self._keep) for controller in self._controllers
+        ):
             await asyncio.sleep(_LOOK_S)
-        for outlet in self._outlets:
-            await outlet.settled()
+        for controller in self._controllers:
+            await controller.settled()
         expect()
         self.due.set()
 

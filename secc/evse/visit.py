@@ -19,15 +19,15 @@ from v2g.observe import Observe
 from v2g.pki.credentials import Credentials
 
 if TYPE_CHECKING:
-    from secc.evse.controller import Outlet
+    from secc.evse.controller import EvseController
 
 
 class Visit:
     """One vehicle at the plug: its books, the cores that may serve it, and who carries out what these ask for."""
 
-    def __init__(self, outlet: "Outlet", own: Credentials) -> None:
+    def __init__(self, controller: "EvseController", own: Credentials) -> None:
         """`own` is the chain that this vehicle was shown: what it gets signed is signed by its key."""
-        self._outlet = outlet
+        self._controller = controller
         self._own = own
         self._contract: tuple[bytes, ...] = ()
         self.session_id = ""
@@ -38,60 +38,62 @@ class Visit:
         self.paused: Paused | None = None
         """Why this one is kept."""
         self.books = Books(
-            lambda session_id: outlet.archive.open_journal(session_id, self._contract),
-            meter=outlet.meter,
-            clock=outlet.clock,
-            disk=outlet.disk,
+            lambda session_id: controller.archive.open_journal(session_id, self._contract),
+            meter=controller.meter,
+            clock=controller.clock,
+            disk=controller.disk,
             on_line=self._line,
         )
 
     def conversation(self, vehicle_certificate: bytes) -> SeccSession:
         """Return the core of a session of ISO 15118-20 with a vehicle of this leaf (DER, empty without TLS)."""
-        outlet, config, own = self._outlet, self._outlet.config, self._own
+        controller, config, own = self._controller, self._controller.config, self._own
         interop = config.security_profile == "interop"
-        outlet.grid.plugged(outlet.cable_w)
+        controller.grid.plugged(controller.cable_w)
         return SeccSession(
             config.charger,
             trust=Trust(
-                v2g_roots=outlet.transport.trust.of("V2GRootCertificate"),
-                mo_roots=outlet.transport.trust.of("MORootCertificate"),
+                v2g_roots=controller.transport.trust.of("V2GRootCertificate"),
+                mo_roots=controller.transport.trust.of("MORootCertificate"),
                 key=own.key,
                 chain=own.chain,
                 interop=interop,
-                oem_roots=outlet.transport.trust.of("OEMRootCertificate"),
-                crosses=outlet.transport.endpoint.crosses,
-                crls=tuple(outlet.transport.endpoint.crls()),
-                price_key=outlet.owner.prices,
+                oem_roots=controller.transport.trust.of("OEMRootCertificate"),
+                crosses=controller.transport.endpoint.crosses,
+                crls=tuple(controller.transport.endpoint.crls()),
+                price_key=controller.owner.prices,
             ),
             identity=self._identity,
             entropy=os.urandom,
-            limits=outlet.grid.limits,
-            tariff=outlet.grid.tariff,
-            setpoint=outlet.grid.setpoint,
-            response=outlet.grid.response,
+            limits=controller.grid.limits,
+            tariff=controller.grid.tariff,
+            setpoint=controller.grid.setpoint,
+            response=controller.grid.response,
             meter=self._reading(),
-            pilot=outlet.wires.pilot.state if outlet.wires is not None and config.link.slac is not None else None,
-            time_scale=outlet.clock.scale,
-            paused=outlet.kept.paused if outlet.kept is not None else None,
+            pilot=controller.wires.pilot.state
+            if controller.wires is not None and config.link.slac is not None
+            else None,
+            time_scale=controller.clock.scale,
+            paused=controller.kept.paused if controller.kept is not None else None,
             vehicle_certificate=vehicle_certificate,
             tls=bool(vehicle_certificate),
-            can_install=outlet.station is not None and outlet.station.online.is_set(),
-            can_plan=outlet.station is not None and outlet.station.online.is_set(),
-            foreseen=outlet.grid.foreseen,
-            told_prices=outlet.grid.told_prices,
-            heard=outlet.safety.converse(Iso20Requests(config.charger, interop=interop).read),
+            can_install=controller.station is not None and controller.station.online.is_set(),
+            can_plan=controller.station is not None and controller.station.online.is_set(),
+            foreseen=controller.grid.foreseen,
+            told_prices=controller.grid.told_prices,
+            heard=controller.safety.converse(Iso20Requests(config.charger, interop=interop).read),
         )
 
     def basic(self, way: Way) -> BasicSession:
         """Return the core that charges by nominal duty, which comes `way`."""
-        outlet = self._outlet
-        assert outlet.wires is not None
-        pilot = outlet.wires.pilot
-        outlet.grid.plugged(outlet.cable_w)
-        charger = outlet.config.charger
+        controller = self._controller
+        assert controller.wires is not None
+        pilot = controller.wires.pilot
+        controller.grid.plugged(controller.cable_w)
+        charger = controller.config.charger
         assert charger.basic is not None
         interval_s = charger.basic.timing.duty_interval_s
-        outlet.safety.signal(pilot.state, most_w=charger.ac_rating.max_charge_power_w, interval_s=interval_s)
+        controller.safety.signal(pilot.state, most_w=charger.ac_rating.max_charge_power_w, interval_s=interval_s)
         return BasicSession(
             charger,
             identity=self._identity,
@@ -99,66 +101,66 @@ class Visit:
             entropy=os.urandom,
             pilot=pilot.state,
             way=way,
-            limits=outlet.grid.limits,
-            tariff=outlet.grid.tariff,
+            limits=controller.grid.limits,
+            tariff=controller.grid.tariff,
             meter=self._reading(),
             cable_a=pilot.proximity.max_current_a,
-            ventilation=outlet.config.hardware.watch.ventilation,
-            response=outlet.grid.response,
-            time_scale=outlet.clock.scale,
+            ventilation=controller.config.hardware.watch.ventilation,
+            response=controller.grid.response,
+            time_scale=controller.clock.scale,
         )
 
     @property
     def _identity(self) -> Identity:
-        config, outlet = self._outlet.config, self._outlet
+        config, controller = self._controller.config, self._controller
         return Identity(
             station_id=config.station.identity if config.station else config.charger.evse_id,
-            meter_serial=outlet.meter.serial,
-            meter_certificate=outlet.owner.meter.leaf,
+            meter_serial=controller.meter.serial,
+            meter_certificate=controller.owner.meter.leaf,
         )
 
     def _reading(self) -> ports.MeterRead:
-        meter = self._outlet.meter
-        reading = meter.read(self._outlet.clock.utc_ms())
+        meter = self._controller.meter
+        reading = meter.read(self._controller.clock.utc_ms())
         return ports.MeterRead(reading.utc_ms, reading.import_mwh, reading.export_mwh, meter.serial)
 
     def execute(self, command: Command) -> Outcome | None:
         """Carry out a command. What the books are to keep is a future: nothing may happen without it."""
-        self._outlet.safety.command(command)
+        self._controller.safety.command(command)
         match command:
             case ports.AuthorizeContract(chain=chain):
                 self._contract = chain
             case ports.TransactionStarted(session_id=session_id):
                 self.reference = session_id
             case ports.KeepSession(paused=paused):
-                self._outlet.hardware.execute(command)  # from here on nobody is authorised
-                return self._outlet.pauses.keep(self, paused)
+                self._controller.hardware.execute(command)  # from here on nobody is authorised
+                return self._controller.pauses.keep(self, paused)
             case ports.Journal(record=SessionStarted(session_id=session_id)):
                 self.session_id = session_id
             case ports.JoinSession():
-                earlier, gone = self._outlet.pauses.rejoin()
+                earlier, gone = self._controller.pauses.rejoin()
                 resumed = self._rejoin(earlier)
-                self._outlet.hardware.execute(command)  # which lets power flow again; who asks for it waits
+                self._controller.hardware.execute(command)  # which lets power flow again; who asks for it waits
                 return asyncio.ensure_future(_both(gone, resumed))
             case ports.ForgetSession(reason=reason, stopped_reason=stopped):
-                return self._outlet.pauses.forget(reason, stopped)
+                return self._controller.pauses.forget(reason, stopped)
             case ports.SetPilot() | ports.LowerPilot():
                 self._set_pilot(command)
         kept = self.books.execute(command)
         if isinstance(command, ports.CloseBooks) and self.session_id:
-            self._settling = self._outlet.later(self._settle_beside(kept))
+            self._settling = self._controller.later(self._settle_beside(kept))
         if kept is not None:
             return kept
-        outcome = self._outlet.hardware.execute(command)
+        outcome = self._controller.hardware.execute(command)
         if isinstance(command, ports.TransactionEnded) and self._settling is not None:
-            self._outlet.later(self._end_transaction(command, self._settling))
+            self._controller.later(self._end_transaction(command, self._settling))
             return outcome
-        return outcome or self._outlet.backend.execute(command)
+        return outcome or self._controller.backend.execute(command)
 
     async def _end_transaction(self, command: ports.TransactionEnded, settling: "asyncio.Task[None]") -> None:
         """Tell the back end with the meter's signatures, which are in the bundle."""
         await settling
-        await self._outlet.report(command)
+        await self._controller.report(command)
 
     def _rejoin(self, earlier: "Visit") -> "asyncio.Future[Fact | None]":
         """Go on with what this vehicle had left open, and read what the meter shows: nothing has flowed since."""
@@ -172,7 +174,7 @@ class Visit:
 
         Raises StoreError and VerificationError for one that cannot be used.
         """
-        file = self._outlet.archive.reopen_journal(session_id)
+        file = self._controller.archive.reopen_journal(session_id)
         if file is None:
             return False
         self.session_id = self.reference = session_id
@@ -187,8 +189,8 @@ class Visit:
         await self._settle_beside(None)
 
     def _set_pilot(self, command: ports.SetPilot | ports.LowerPilot) -> None:
-        assert self._outlet.wires is not None
-        pilot = self._outlet.wires.pilot
+        assert self._controller.wires is not None
+        pilot = self._controller.wires.pilot
         if isinstance(command, ports.LowerPilot):
             shown = pilot.duty_percent
             if shown is not None and command.duty_percent < shown:
@@ -200,48 +202,50 @@ class Visit:
 
     def interval_closed(self, reading: ports.MeterRead) -> None:
         """A quarter hour is over: the vehicle is asked to sign what the meter shows."""
-        self._outlet.observe(
+        self._controller.observe(
             Observe(
                 "metering",
                 "interval_closed",
                 {"import_mwh": reading.import_mwh, "export_mwh": reading.export_mwh, "utc_ms": reading.utc_ms},
             )
         )
-        self._outlet.tell(reading, ports.MeteringConfirmationRequested())
+        self._controller.tell(reading, ports.MeteringConfirmationRequested())
 
     async def _settle_beside(self, closed: "asyncio.Future[Fact | None] | None") -> None:
         """Make the bundle while other vehicles are served: it is signatures, and a dozen files on the disk.
 
         `closed` is done when the journal is whole. Where it was not, the journal stays for the next start.
         """
-        archive = self._outlet.archive
+        archive = self._controller.archive
         try:
             if closed is not None:
                 await closed
         except V2GError as error:
-            self._outlet.observe(Observe("settlement", "bundle_failed", {"error": str(error)}))
+            self._controller.observe(Observe("settlement", "bundle_failed", {"error": str(error)}))
             return
         if not archive.may_leave_loop(self._own):
             self._settle()
             return
         try:
             made: list[int] = []
-            await self._outlet.bundles.do(lambda: made.append(archive.make_bundle(self.session_id, self._own)), list)
+            await self._controller.bundles.do(
+                lambda: made.append(archive.make_bundle(self.session_id, self._own)), list
+            )
         except V2GError as error:
-            self._outlet.observe(Observe("settlement", "bundle_failed", {"error": str(error)}))
+            self._controller.observe(Observe("settlement", "bundle_failed", {"error": str(error)}))
         else:
             archive.tell_finished(self.session_id, *made)
 
     def _settle(self) -> None:
         """Make the bundle; what is wrong with it is told, and the journal stays for the next start."""
         try:
-            self._outlet.archive.finish(self.session_id, self._own)
+            self._controller.archive.finish(self.session_id, self._own)
         except V2GError as error:
-            self._outlet.observe(Observe("settlement", "bundle_failed", {"error": str(error)}))
+            self._controller.observe(Observe("settlement", "bundle_failed", {"error": str(error)}))
 
     def _line(self, line: bytes) -> None:
-        if self._outlet.station is not None:
-            self._outlet.station.journal(self.session_id, line.decode())
+        if self._controller.station is not None:
+            self._controller.station.journal(self.session_id, line.decode())
 
 
 async def _both(first: "asyncio.Future[None]", then: "asyncio.Future[Fact | None]") -> Fact | None:

@@ -14,12 +14,17 @@ from v2g_station.blocks.evse import Fact, Lock, LockFailure, Restart, Unlocked
 from v2g_station.blocks.smart_charging.energy_transfer import AllowEnergyTransfer
 from v2g_station.blocks.smart_charging.local_control import SetPower
 from v2g_station.blocks.smart_charging.smart_charging import ProfileTaken, SetLimit, TellPrices
-from v2g_station.blocks.transactions.managed import StartOver, StartWish, StopWish, SuspendEnergy
+from v2g_station.blocks.transactions.managed import (
+    RemoteStartExpired,
+    RemoteStartRequested,
+    RemoteStopRequested,
+    SuspendEnergy,
+)
 from v2g_station.blocks.transactions.transactions import TransactionRecord
 from v2g_station.kernel.kernel import Command
 
 
-class Wishes:
+class CommandDispatcher:
     """`find` gives an open transaction by its OCPP id, `tell` takes what follows at once."""
 
     def __init__(
@@ -43,13 +48,13 @@ class Wishes:
             case AllowEnergyTransfer() if hooks.on_energy_transfer:
                 if (record := self._find(command.transaction_id)) is not None:
                     hooks.on_energy_transfer(record.reference, command.modes)
-            case StopWish(reference=reference, word=word) if hooks.on_stop:
+            case RemoteStopRequested(reference=reference, word=word) if hooks.on_stop:
                 hooks.on_stop(reference, word)
             case SuspendEnergy(evse_id=evse_id, suspended=suspended) if hooks.on_suspend:
                 hooks.on_suspend(evse_id, suspended)
-            case StartWish(id_token=token) if hooks.on_start:
+            case RemoteStartRequested(id_token=token) if hooks.on_start:
                 hooks.on_start(command.evse_id, command.remote_start_id, token.id_token, token.type)
-            case StartOver(evse_id=evse_id) if hooks.on_start_over:
+            case RemoteStartExpired(evse_id=evse_id) if hooks.on_start_over:
                 hooks.on_start_over(evse_id)
             case Restart(evse_id=place, at_once=at_once, keep=keep) if hooks.on_reset:
                 hooks.on_reset(place, at_once, keep)

@@ -19,7 +19,7 @@ from v2g_station.contract_installation import fetch_contract
 from v2g_station.runner import StationRunner
 
 
-class Questions:
+class CsmsRequests:
     """Asks over a station's connection; every question has an answer, also when nobody can be reached."""
 
     _config: StationConfig

@@ -12,9 +12,9 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import partial
 from typing import Final
 
-from secc.station.commands import Wishes
+from secc.station.commands import CommandDispatcher
 from secc.station.config import Hooks, StationConfig
-from secc.station.csms_requests import Questions
+from secc.station.csms_requests import CsmsRequests
 from secc.station.device import Premises, certificate_folder, charger_machine, configured_roots
 from secc.station.settings import password_of, settings_of
 from v2g.errors import StoreError
@@ -39,7 +39,7 @@ from v2g_station.blocks.transactions.transactions import (
     TransactionRecord,
     public_key_text,
 )
-from v2g_station.journal_uploader import STRANGER, Courier
+from v2g_station.journal_uploader import STRANGER, JournalUploader
 from v2g_station.kernel.kernel import Command, Moment
 from v2g_station.runner import Kept, StationRunner
 from v2g_station.station import ChargingStation
@@ -54,7 +54,7 @@ CONNECTOR: Final = 1
 """Every EVSE has one connector."""
 
 
-class Station(Questions):
+class Station(CsmsRequests):
     """One charging station. `run` must be running for anything to be delivered; everything else may come before."""
 
     def __init__(
@@ -90,7 +90,7 @@ class Station(Questions):
         reason: BootReason = "PowerUp"
         if same_boot:
             reason = "ApplicationReset" if notes.get("running") == b"yes" else "LocalReset"
-        self._wishes = Wishes(hooks, self._find, self.fact)
+        self._wishes = CommandDispatcher(hooks, self._find, self.fact)
         self._early: list[Command] | None = []
         """What the machine has to do once there is an event loop."""
         self._machine = charger_machine(
@@ -141,7 +141,7 @@ class Station(Questions):
         core.provisioning.may_reset = lambda: hooks.on_reset is not None
         core.kernel.put("FiscalMetering#1.PublicKey", public_key_text(meter_public_key))
         self._idle = asyncio.Event()
-        self._courier = Courier(
+        self._uploader = JournalUploader(
             config.identity,
             self._store,
             self._runner,
@@ -170,7 +170,7 @@ class Station(Questions):
 
     async def run(self) -> None:
         """Stay connected to the CSMS until cancelled. Raises StoreError when the disk fails."""
-        self._supervisor.keep("journal copies", self._courier.run)
+        self._supervisor.keep("journal copies", self._uploader.run)
         if self._tls is not None:
             self._supervisor.keep("certificates", self._tls.run)
         self._machine.start()
@@ -251,10 +251,10 @@ class Station(Questions):
         if online != self._was_online:
             self._was_online = online
             if not online:
-                self._courier.lost()
+                self._uploader.lost()
             if self._hooks.on_online is not None:
                 self._hooks.on_online(online)
-        self._courier.wake()
+        self._uploader.wake()
         self._idle.set()
 
     def _read(self, evse_id: int) -> MeterSample | None:
@@ -359,7 +359,7 @@ class Station(Questions):
         """Queue a line of the settlement journal for the CSMS: one that is in the journal's own file."""
         if self._config.journal_copies == "never":
             return
-        self._disk.do(partial(self._store.add_line, session_id, line), self._courier.wake).add_done_callback(
+        self._disk.do(partial(self._store.add_line, session_id, line), self._uploader.wake).add_done_callback(
             self._heard
         )
 
@@ -371,7 +371,7 @@ class Station(Questions):
         if self._config.journal_copies == "never":
             return
         queue = partial(self._store.replace_lines, session_id, tuple(lines))
-        self._disk.do(queue, self._courier.wake).add_done_callback(self._heard)
+        self._disk.do(queue, self._uploader.wake).add_done_callback(self._heard)
 
     async def journals_taken(self) -> dict[str, int]:
         """Return how many lines of each session's journal the CSMS has accepted, from its first one without a gap."""

@@ -72,7 +72,7 @@ class Backend:
         session = asyncio.create_task(self.server.serve(OcppSocket(wire, identity, version)))
         station = ScriptedStation(wire, identity, version)
         self._sessions[station] = session
-        while identity not in self.services.switchboard.connected() and not session.done():
+        while identity not in self.services.connections.connected() and not session.done():
             await asyncio.sleep(0)
         return station
 
@@ -86,7 +86,7 @@ class Backend:
 
     async def call(self, station: ScriptedStation, request: Message) -> Any:
         """Send a request from the back end; return the station's answer. Raises V2GError."""
-        return await self.services.switchboard.call(station.id, request)
+        return await self.services.connections.call(station.id, request)
 
     async def close(self) -> None:
         """Disconnect every station; fails for frames that should not have been sent."""

@@ -19,7 +19,7 @@ _numbers = itertools.count(1)
 async def away(csms: Backend, station: ScriptedStation) -> None:
     """Let a station lose its connection."""
     await station.disconnect()
-    while station.id in csms.services.switchboard.connected():
+    while station.id in csms.services.connections.connected():
         await asyncio.sleep(0)
 
 

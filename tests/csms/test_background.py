@@ -60,7 +60,7 @@ async def test_who_is_refused_is_put_out_also_after_a_decision_that_could_not_be
     monkeypatch.setattr(doors, "admission", read)
     await doors.decide(second.id, "Refused", "tests")
     async with asyncio.timeout(5):
-        while csms.services.switchboard.connected():
+        while csms.services.connections.connected():
             await asyncio.sleep(0)
 
 
@@ -113,5 +113,5 @@ async def test_who_is_forgotten_is_put_out(backend: Start) -> None:
         await csms.booted(CS)
         assert await csms.services.doors.forget(CS)
         async with asyncio.timeout(5):
-            while csms.services.switchboard.connected():
+            while csms.services.connections.connected():
                 await asyncio.sleep(0)

@@ -60,7 +60,7 @@ async def test_a_station_asks_what_the_plan_says(backend: Start, own: bool) -> N
         simulator = asyncio.create_task(Simulator(fleet).run(None))
         try:
             async with asyncio.timeout(30):
-                while CS not in csms.services.switchboard.connected():
+                while CS not in csms.services.connections.connected():
                     await asyncio.sleep(0.01)
                 while await service.set_default(CS, 0, PLAN.id) not in ("Accepted", "DuplicateTariffId"):
                     await asyncio.sleep(0.01)

@@ -127,7 +127,7 @@ async def test_a_session_is_ended_at_our_charger(pki: PkiTree, tmp_path: Path) -
     async with charger(tmp_path, pki, port) as made:
 
         async def stop() -> None:
-            made.outlets[0].end("remote", "Remote")
+            made.controllers[0].end("remote", "Remote")
 
         (case,) = chosen(CASES, ["*stop-then-services"])
         result = await bench_of(pki, port, stop=stop).run(case)

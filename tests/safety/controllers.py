@@ -19,7 +19,7 @@ from evcc.session.settings import OnBoardChargerConfig
 from pki_tools.tree import PkiTree
 from secc.config import MeterConfig, ProgramConfig, SiteConfig, TlsConfig
 from secc.evse.archive import Archive, Owner
-from secc.evse.controller import Outlet, Wires
+from secc.evse.controller import EvseController, Wires
 from secc.hardware import parts
 from secc.hardware.parts import Assembly, HardwareConfig
 from secc.hardware.simulated import SimulatedEvseConfig
@@ -216,8 +216,8 @@ class PilotCar:
 class OnRig:
     """One EVSE, its vehicle, and what it told."""
 
-    def __init__(self, outlet: Outlet, car: PilotCar, desk: Desk, disk: Disk, faults: Any) -> None:
-        self.outlet, self.car, self.desk, self.disk, self.faults = outlet, car, desk, disk, faults
+    def __init__(self, controller: EvseController, car: PilotCar, desk: Desk, disk: Disk, faults: Any) -> None:
+        self.controller, self.car, self.desk, self.disk, self.faults = controller, car, desk, disk, faults
         self.events: list[Observe] = []
 
     def named(self, stage: str, name: str = "") -> list[Observe]:
@@ -274,7 +274,7 @@ def grid_signal(version: int, *, charge_w: int, discharge_w: int, for_s: int = 8
 
 
 @contextlib.asynccontextmanager
-async def outlets(
+async def controllers(
     pki: PkiTree, folder: Path, config: ProgramConfig, *, guarded: bool = True
 ) -> AsyncIterator[tuple[OnRig, ...]]:
     """Make the EVSEs of a charger, each with a vehicle that is not plugged in. Must run in a VirtualLoop."""
@@ -320,19 +320,19 @@ async def _one(
     stack.push_async_callback(made.evse.close)
     assert made.pilot is not None
     archive = Shelf(config.data_dir, owner, clock=clock, observe=events.append)
-    outlet = Outlet(
+    controller = EvseController(
         number, config, clock, events.append, transport, owner, archive, made.meter, made.evse, made.safety,
         Wires(made.pilot, made.medium), disk, disk,
     )  # fmt: skip
     desk = Desk()
-    outlet.backend = desk
+    controller.backend = desk
     car = PilotCar(rooms[config.link.name].attach("evcc"))
-    outlet.open_port(None)
-    stack.callback(outlet.close_port)
-    outlet.connect_wires()
-    stack.push_async_callback(outlet.settled)
-    stack.push_async_callback(outlet.abort, "shut_down")
-    on_rig = OnRig(outlet, car, desk, disk, assembly._faults)
+    controller.open_port(None)
+    stack.callback(controller.close_port)
+    controller.connect_wires()
+    stack.push_async_callback(controller.settled)
+    stack.push_async_callback(controller.abort, "shut_down")
+    on_rig = OnRig(controller, car, desk, disk, assembly._faults)
     on_rig.events = events
     return on_rig
 

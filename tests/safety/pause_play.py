@@ -15,7 +15,7 @@ from typing import Any, Final
 from msgspec.structs import replace
 
 from pki_tools.tree import PkiTree
-from secc.evse.controller import Outlet, Wires
+from secc.evse.controller import EvseController, Wires
 from secc.hardware.parts import Assembled, HardwareConfig, Kind
 from secc.session import ports
 from secc.session.config import EnergyService, SeccConfig
@@ -82,13 +82,13 @@ class PausePlay(Play):
             place = replace(place, link=replace(place.link, slac=EvseSlacConfig()))
         place = replace(place, site=replace(place.site, charge_w=SITE_W, discharge_w=SITE_W))
         self.disk, self.desk = Disk(), Desk(says=ports.AuthorizationStatus.ACCEPTED)
-        self.outlet = Outlet(
+        self.controller = EvseController(
             number, place, clock, lambda event: self.observe(event), transport, owner,
             Shelf(folder, owner, clock=clock, observe=self.all_events.append), made.meter, made.evse, made.safety,
             Wires(made.pilot) if made.pilot is not None else None, self.disk, self.disk,
         )  # fmt: skip
-        self.outlet.backend = self.desk
-        self.outlet.connect_wires()
+        self.controller.backend = self.desk
+        self.controller.connect_wires()
         self._wish: float | None = None
         self._allowed = {SITE: (SITE_W, SITE_W), OPERATOR: (SITE_W, BACK_W)}
         self._known: SeccSession | None = None
@@ -109,19 +109,19 @@ class PausePlay(Play):
         self._unsubscribe = lambda: None
 
     async def _serve(self, stream: Any) -> None:
-        await self.outlet.vehicle(stream, lambda known: known)
+        await self.controller.vehicle(stream, lambda known: known)
 
     @property
     def session(self) -> Any:  # type: ignore[override]
         """The core that runs, or ran last."""
-        if isinstance(self.outlet.session, SeccSession):
-            self._known = self.outlet.session
+        if isinstance(self.controller.session, SeccSession):
+            self._known = self.controller.session
         return self._known
 
     @property
     def runner(self) -> Any:  # type: ignore[override]
         """Who ends it."""
-        return SimpleNamespace(abort=self.outlet.cut)
+        return SimpleNamespace(abort=self.controller.cut)
 
     def _seen(self) -> None:
         self._known = self.session
@@ -136,17 +136,17 @@ class PausePlay(Play):
             if hasattr(self, "judge"):
                 self._hear(fact)
             if not isinstance(fact, ports.PilotChanged):
-                self.outlet.tell(fact)
+                self.controller.tell(fact)
 
     def _signal(self) -> None:
         charge_w, discharge_w = self._allowed[OPERATOR]
         signal = grid_signal(self._version(), charge_w=charge_w, discharge_w=discharge_w)
-        self.outlet.grid_changed(self.outlet.grid.signal(signal))
+        self.controller.grid_changed(self.controller.grid.signal(signal))
 
     def _profile(self) -> None:
         charge_w, discharge_w = self._allowed[SITE]
         allowance = Allowance(charge_w=charge_w, discharge_w=discharge_w, setpoint_w=self._wish)
-        self.outlet.grid_changed(self.outlet.grid.profiles(allowance))
+        self.controller.grid_changed(self.controller.grid.profiles(allowance))
 
     # -- steps
 
@@ -161,7 +161,7 @@ class PausePlay(Play):
 
     async def do_grid(self, ceiling_w: int | None, floor_w: int | None, delta_w: int = 0) -> None:
         self.judge.grid(ceiling_w, floor_w)
-        self.outlet.tell(*self.outlet.grid.respond(GridResponse(delta_w, floor_w, ceiling_w)))
+        self.controller.tell(*self.controller.grid.respond(GridResponse(delta_w, floor_w, ceiling_w)))
 
     async def do_tariff(self) -> None:
         self._signal()
@@ -173,29 +173,29 @@ class PausePlay(Play):
     async def do_stop(self, reason: str = "deauthorized") -> None:
         """Whoever is there is to end, or has paused."""
         self._seen()
-        kept, reference = self.outlet.kept, self.desk.reference
+        kept, reference = self.controller.kept, self.desk.reference
         if kept is not None:
             self._forgotten()
-            self.outlet.stop(kept.session_id, reason)
-        elif reference and self.outlet.busy:
+            self.controller.stop(kept.session_id, reason)
+        elif reference and self.controller.busy:
             self.judge.stop(self.now)
-            self.outlet.stop(reference, reason)
+            self.controller.stop(reference, reason)
 
     async def do_end(self, reason: str = "reset") -> None:
         """Everything is to end: what runs, and what has paused."""
-        if self.outlet.busy:
+        if self.controller.busy:
             self.judge.stop(self.now)
         self._forgotten()
-        self.outlet.end(reason, "ImmediateReset")
+        self.controller.end(reason, "ImmediateReset")
 
     async def do_suspend(self, suspended: bool) -> None:
         """The identifier has turned out to be invalid, or is valid again (E05)."""
         most_w = 0 if suspended else 10 * SITE_W
         self.judge.limit(Limit(source="authorization", charge_w=most_w, discharge_w=most_w))
-        self.outlet.grid_changed(self.outlet.grid.suspend(suspended))
+        self.controller.grid_changed(self.controller.grid.suspend(suspended))
 
     async def do_serve(self, operative: bool) -> None:
-        self.outlet.serve(operative)
+        self.controller.serve(operative)
 
     async def do_disk(self, seconds: float) -> None:
         self.disk.seconds = seconds
@@ -204,7 +204,7 @@ class PausePlay(Play):
         await super().do_unplug()
         if self.kind in ("dc", "ac"):
             await asyncio.sleep(0.01)
-            if not self.outlet.busy:
+            if not self.controller.busy:
                 self._forgotten()
 
     async def do_pause(self) -> None:
@@ -244,7 +244,7 @@ class PausePlay(Play):
     async def do_again(self) -> None:
         """Another connection, by the same vehicle, when the last one is over; at once where it lives on."""
         if not self.running.done():
-            self.outlet.cut("gone")
+            self.controller.cut("gone")
         await asyncio.wait([self.running], timeout=14)
         await asyncio.sleep(0.3)
         if self.kind in ("dc", "ac"):
@@ -267,7 +267,7 @@ class PausePlay(Play):
         self.connect()
         for _ in range(100):
             await asyncio.sleep(0.1)
-            if self.outlet.busy or self.running.done():
+            if self.controller.busy or self.running.done():
                 break
         self._known = self.session or before
         self._agreed()

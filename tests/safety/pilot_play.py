@@ -18,7 +18,7 @@ from pki_tools.tree import PkiTree, make_pki
 from secc.hardware.evse import WatchConfig
 from secc.session import ports
 from tests import patient
-from tests.safety.controllers import CABLE_OHM, CAR_W, OnRig, grid_signal, outlets, program
+from tests.safety.controllers import CABLE_OHM, CAR_W, OnRig, controllers, grid_signal, program
 from tests.safety.pilot_rule import PilotJudge
 from tests.safety.play import LOOK_S, SENSED_S
 from tests.safety.steps import Chances, Step, script, told, walk
@@ -93,7 +93,7 @@ class PilotPlay:
     async def do_served(self) -> None:
         """Wait until the vehicle is served, and nominal duty may come."""
         for _ in range(600):
-            if self.found.outlet.busy or self.found.car.state is None:
+            if self.found.controller.busy or self.found.car.state is None:
                 break
             await asyncio.sleep(0.1)
         await asyncio.sleep(_BEGIN_S)
@@ -152,51 +152,51 @@ class PilotPlay:
     def do_stop(self, reason: str) -> None:
         """The back end stops the transaction that runs."""
         reference = self.found.desk.reference
-        self.found.outlet.stop(reference, reason)
+        self.found.controller.stop(reference, reason)
         if reference:
             self.judge.stop()
 
     def do_end(self, reason: str) -> None:
         """Whoever is there is to end."""
-        if self.found.outlet.busy:
+        if self.found.controller.busy:
             self.judge.stop()
-        self.found.outlet.end(reason, "ImmediateReset")
+        self.found.controller.end(reason, "ImmediateReset")
 
     def do_cut(self, reason: str) -> None:
-        if self.found.outlet.busy:
+        if self.found.controller.busy:
             self.judge.over()
-        self.found.outlet.cut(reason)
+        self.found.controller.cut(reason)
 
     def do_serve(self, operative: bool) -> None:
-        self.found.outlet.serve(operative)
+        self.found.controller.serve(operative)
 
     def do_profile(self, charge_w: float | None, setpoint_w: float | None = None) -> None:
-        outlet = self.found.outlet
-        outlet.grid_changed(outlet.grid.profiles(Allowance(charge_w=charge_w, setpoint_w=setpoint_w)))
+        controller = self.found.controller
+        controller.grid_changed(controller.grid.profiles(Allowance(charge_w=charge_w, setpoint_w=setpoint_w)))
         self.judge.limit("profile", charge_w)
 
     def do_signal(self, watts: int) -> None:
         """The grid operator lets the site draw so much."""
         self._version += 1
         signal = grid_signal(self._version, charge_w=watts, discharge_w=0)
-        self.found.outlet.grid_changed(self.found.outlet.grid.signal(signal))
+        self.found.controller.grid_changed(self.found.controller.grid.signal(signal))
         self.judge.limit("operator", watts)
 
     def do_share(self, sharers: int) -> None:
         """So many vehicles are at a site of 22 kW."""
-        self.found.outlet.grid.stand_beside(10 * CAR_W, 10 * CAR_W)
-        self.found.outlet.grid_changed(self.found.outlet.grid.share(sharers))
+        self.found.controller.grid.stand_beside(10 * CAR_W, 10 * CAR_W)
+        self.found.controller.grid_changed(self.found.controller.grid.share(sharers))
         self.judge.limit("site", CAR_W // sharers)
 
     def do_suspend(self, suspended: bool) -> None:
         """The identifier has turned out to be invalid, or is valid again (E05)."""
-        self.found.outlet.grid_changed(self.found.outlet.grid.suspend(suspended))
+        self.found.controller.grid_changed(self.found.controller.grid.suspend(suspended))
         self.judge.limit("authorization", 0 if suspended else None)
 
     def do_response(self, ceiling_w: int | None, delta_w: int = 0) -> None:
         """Frequency and voltage bound power; 0 is a trip (R04)."""
         response = GridResponse(delta_w, 0 if ceiling_w == 0 else None, ceiling_w)
-        self.found.outlet.tell(*self.found.outlet.grid.respond(response))
+        self.found.controller.tell(*self.found.controller.grid.respond(response))
         self.judge.limit("response", None if ceiling_w is None else max(0, ceiling_w))
 
     # -- hardware
@@ -212,10 +212,10 @@ class PilotPlay:
 
     def do_report(self, reason: str = "stage_tripped") -> None:
         """The session is told of a fault that nobody else knows."""
-        if self.found.outlet.busy:
+        if self.found.controller.busy:
             self.judge.stop()
             self.judge.over()
-        self.found.outlet.tell(ports.HardwareFault(reason))
+        self.found.controller.tell(ports.HardwareFault(reason))
 
 
 _BEGIN_S: Final = 5.0
@@ -299,7 +299,7 @@ async def perform(
         config = replace(config, hardware=replace(config.hardware, watch=WatchConfig(ventilation=True)))
     elif kind == "matching":
         config = replace(config, link=replace(config.link, slac=EvseSlacConfig(timing=SOON)))
-    async with outlets(pki, folder, config, guarded=guarded) as (found,):
+    async with controllers(pki, folder, config, guarded=guarded) as (found,):
         played = PilotPlay(found, kind)
         try:
             for step in steps:

@@ -82,10 +82,10 @@ class Site:
         self.plays = plays
         self.judge = SiteJudge(evses=len(plays), mains=any(each.kind == "ac" for each in plays))
         self.loop = asyncio.get_running_loop()
-        outlets = tuple(each.outlet for each in plays)
+        controllers = tuple(each.controller for each in plays)
         first = plays[0]
         self.charger = Charger(
-            first.outlet.config, first.clock, cast(Any, lambda _: None), first.outlet.transport, outlets
+            first.controller.config, first.clock, cast(Any, lambda _: None), first.controller.transport, controllers
         )
         layout = EvseLayout(connectors=(ConnectorLayout(),), max_power_w=150_000, max_discharge_w=50_000)
         self._station = Bench("2.1", evses=(layout,) * len(plays), managed=True)
@@ -109,8 +109,8 @@ class Site:
         fresh, self._done = self._station.commands[self._done :], len(self._station.commands)
         for command in fresh:
             if isinstance(command, SetLimit):
-                outlet = self.plays[command.evse_id - 1].outlet
-                outlet.grid_changed(outlet.grid.profiles(command.allowance))
+                controller = self.plays[command.evse_id - 1].controller
+                controller.grid_changed(controller.grid.profiles(command.allowance))
 
     async def _look(self) -> None:
         ticked = self.loop.time()
@@ -195,7 +195,7 @@ class Site:
         signal = grid_signal(self._version, charge_w=charge_w, discharge_w=discharge_w, for_s=for_s)
         for each in self.plays:
             each.judge.limit(Limit(source=OPERATOR, charge_w=charge_w, discharge_w=discharge_w))
-            each.outlet.grid_changed(each.outlet.grid.signal(signal))
+            each.controller.grid_changed(each.controller.grid.signal(signal))
 
     def _over(self, version: int, charge_w: int) -> None:
         if version == self._version:

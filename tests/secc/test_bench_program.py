@@ -49,15 +49,15 @@ BENCH = '[hardware]\nbackend = "bench"\n'
 
 async def test_a_bench_needs_no_wires(pki: PkiTree, tmp_path: Path) -> None:
     async with made(tmp_path, pki, BENCH) as charger:
-        (outlet,) = charger.outlets
-        assert outlet.wires is None
-        assert isinstance(outlet.hardware, BenchEvse)
+        (controller,) = charger.controllers
+        assert controller.wires is None
+        assert isinstance(controller.hardware, BenchEvse)
 
 
 async def test_the_signal_file_holds_before_a_back_end_speaks(pki: PkiTree, tmp_path: Path) -> None:
     (tmp_path / "grid.json").write_text(SIGNAL)
     async with made(tmp_path, pki, BENCH + '[site]\nsignal_file = "grid.json"\n') as charger:
-        grid = charger.outlets[0].grid
+        grid = charger.controllers[0].grid
         site, operator, *_ = grid.limits
         assert site.charge_w == 40_000
         assert (operator.discharge_w, operator.version) == (8_000, 7)
@@ -84,8 +84,8 @@ async def test_who_has_shown_no_certificate_has_no_tls_and_is_offered_no_plug_an
     pki: PkiTree, tmp_path: Path, certificate: bytes, *, tls: bool
 ) -> None:
     async with made(tmp_path, pki, BENCH) as charger:
-        (outlet,) = charger.outlets
-        session = Visit(outlet, outlet.transport.credentials[0]).conversation(certificate)
+        (controller,) = charger.controllers
+        session = Visit(controller, controller.transport.credentials[0]).conversation(certificate)
         session.start(0.0, 0)
         offered = session._world(waited=False).authorization
     assert (Authorization.PnC in offered) is tls

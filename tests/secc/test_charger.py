@@ -9,7 +9,7 @@ import pytest
 
 from pki_tools.tree import PkiTree
 from secc.evse.books import Books
-from secc.evse.controller import Outlet
+from secc.evse.controller import EvseController
 from tests.secc.test_bench_program import made
 from v2g.errors import StoreError
 from v2g.io.plc.pilot import SimulatedVehiclePilot
@@ -26,8 +26,8 @@ class SilentVehicle:
     peer_name = "WMIV2GENGINE0000001X"
     peer_leaf = b"vehicle"
 
-    def __init__(self, outlet: Outlet) -> None:
-        self.own = outlet.owner.chargers[0]
+    def __init__(self, controller: EvseController) -> None:
+        self.own = controller.owner.chargers[0]
         self.closed = asyncio.Event()
 
     async def read(self, _n: int) -> bytes:
@@ -50,24 +50,24 @@ async def test_intervals_that_cannot_be_closed_end_the_session(
     monkeypatch.setattr(Books, "close_intervals", full_disk)
     async with made(tmp_path, pki, BENCH) as charger:
         seen: list[str] = []
-        (outlet,) = charger.outlets
-        outlet.observe = lambda event: seen.append(event.name)
+        (controller,) = charger.controllers
+        controller.observe = lambda event: seen.append(event.name)
         async with asyncio.timeout(5):
-            await outlet.vehicle(SilentVehicle(outlet), lambda stream: stream)  # type: ignore[arg-type]
+            await controller.vehicle(SilentVehicle(controller), lambda stream: stream)  # type: ignore[arg-type]
     assert "books_failed" in seen
 
 
 async def test_a_second_vehicle_is_a_stranger_while_one_is_served(tmp_path: Path, pki: PkiTree) -> None:
     async with made(tmp_path, pki, BENCH) as charger:
         seen: list[Any] = []
-        (outlet,) = charger.outlets
-        outlet.observe = seen.append
-        first = SilentVehicle(outlet)
-        serving = asyncio.create_task(outlet.vehicle(first, lambda stream: stream))  # type: ignore[arg-type]
-        while not outlet.busy:
+        (controller,) = charger.controllers
+        controller.observe = seen.append
+        first = SilentVehicle(controller)
+        serving = asyncio.create_task(controller.vehicle(first, lambda stream: stream))  # type: ignore[arg-type]
+        while not controller.busy:
             await asyncio.sleep(0)
         async with asyncio.timeout(5):
-            await outlet.vehicle(SilentVehicle(outlet), lambda stream: stream)  # type: ignore[arg-type]
+            await controller.vehicle(SilentVehicle(controller), lambda stream: stream)  # type: ignore[arg-type]
         assert [event.data["reason"] for event in seen if event.name == "refused"] == ["occupied"]
         first.closed.set()
         await serving
@@ -90,19 +90,19 @@ kind = "ac"
 latch = {latch}
 """
     async with made(tmp_path, pki, socket_outlet) as charger:
-        (outlet,) = charger.outlets
+        (controller,) = charger.controllers
         medium = await Medium.attach(tmp_path / "wires", "evcc")
         vehicle = SimulatedVehiclePilot(medium)
         vehicle.plug(proximity_ohm=ohm)
-        assert outlet.wires is not None
+        assert controller.wires is not None
         async with asyncio.timeout(5):
-            while not outlet.wires.pilot.state.connected:
+            while not controller.wires.pilot.state.connected:
                 await asyncio.sleep(0.01)
-        stream = SilentVehicle(outlet)
-        serving = asyncio.create_task(outlet.vehicle(stream, lambda stream: stream))  # type: ignore[arg-type]
-        while not outlet.busy:
+        stream = SilentVehicle(controller)
+        serving = asyncio.create_task(controller.vehicle(stream, lambda stream: stream))  # type: ignore[arg-type]
+        while not controller.busy:
             await asyncio.sleep(0)
-        assert min(22_000, *(limit.charge_w for limit in outlet.grid.limits)) == most_w
+        assert min(22_000, *(limit.charge_w for limit in controller.grid.limits)) == most_w
         stream.closed.set()
         await serving
         medium.close()
@@ -110,11 +110,11 @@ latch = {latch}
 
 async def test_a_charger_lets_go_of_bundles_as_it_is_told(tmp_path: Path, pki: PkiTree) -> None:
     async with made(tmp_path, pki, BENCH + "[retention]\nall_days = 30\n") as charger:
-        (outlet,) = charger.outlets
+        (controller,) = charger.controllers
         for name, age_days in (("old", 31), ("new", 29)):
-            path = outlet.archive.settlements / name
+            path = controller.archive.settlements / name
             path.mkdir()
             then = wall_ns() / 1e9 - age_days * 86_400
             os.utime(path, (then, then))
         await charger.retention().let_go()
-        assert [path.name for path in outlet.archive.settlements.iterdir()] == ["new"]
+        assert [path.name for path in controller.archive.settlements.iterdir()] == ["new"]

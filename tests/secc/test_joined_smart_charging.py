@@ -73,7 +73,7 @@ class Charger:
         self.station.fact(Plan(evse_id=1, schedule=schedule, dynamic=command.dynamic))
 
     def carry_out(self) -> None:
-        """What the station wants gets to the session, as `Charger` and `Outlet` pass it on."""
+        """What the station wants gets to the session, as `Charger` and `EvseController` pass it on."""
         wanted, self.station.commands[:] = list(self.station.commands), []
         for command in wanted:
             facts: Any = ()

@@ -46,11 +46,11 @@ class Stand:
     """Both programs' insides, and what they observed."""
 
     def __init__(self, charger: Charger, vehicle: Vehicle, pki: PkiTree) -> None:
-        (self.outlet,) = charger.outlets
+        (self.controller,) = charger.controllers
         self.charger, self.vehicle, self._pki = charger, vehicle, pki
         self.seen: list[tuple[str, Observe]] = []
         self.on_event: Callable[[str, Observe], None] = lambda side, event: None
-        self.outlet.observe = Recorder("secc", self, vehicle.observe)
+        self.controller.observe = Recorder("secc", self, vehicle.observe)
         vehicle.observe = Recorder("evcc", self, vehicle.observe)  # type: ignore[assignment]
 
     def named(self, side: str, stage: str, name: str) -> list[dict[str, Any]]:
@@ -64,20 +64,20 @@ class Stand:
         """Drive in, run one session and return how the vehicle found that it ended."""
         mine, theirs = Pipe.pair()
         for end, role in ((mine, "vehicle"), (theirs, "secc")):
-            end.peer_leaf, end.own, end.address = self._pki.chain(role)[0], self.outlet.owner.chargers[0], ""  # type: ignore[attr-defined]
+            end.peer_leaf, end.own, end.address = self._pki.chain(role)[0], self.controller.owner.chargers[0], ""  # type: ignore[attr-defined]
             end.peer_name = end.version = end.cipher = end.group = ""  # type: ignore[attr-defined]
         self.vehicle.wires.pilot.plug()
         async with asyncio.timeout(20):
             _, (reason, _) = await asyncio.gather(
-                self.outlet.vehicle(mine, lambda stream: stream),  # type: ignore[arg-type]
+                self.controller.vehicle(mine, lambda stream: stream),  # type: ignore[arg-type]
                 self.vehicle._session(theirs, 0.0, lambda stream, _key: stream),  # type: ignore[arg-type]
             )
-            await self.outlet.settled()
+            await self.controller.settled()
         return reason
 
     def energy_wh(self) -> tuple[float, float, float, float]:
         """Import and export by the charger's meter, and what went into and out of the battery."""
-        reading, battery = self.outlet.meter.read(0), self.vehicle.hardware.battery
+        reading, battery = self.controller.meter.read(0), self.vehicle.hardware.battery
         both = (reading.import_mwh, reading.export_mwh, battery.charged_mwh, battery.discharged_mwh)
         return tuple(each / 1000 for each in both)  # type: ignore[return-value]
 
@@ -131,8 +131,8 @@ clock_skew_ms = 60000
     clock = Clock(config.clock)
     (folder / "grid.json").write_bytes(signal(clock.utc_ms()).to_json())
     async with made(folder, pki, pipe + SITE + secc + signed, clock=clock) as charger:
-        for outlet in charger.outlets:
-            outlet.connect_wires()
+        for controller in charger.controllers:
+            controller.connect_wires()
         async with assemble_vehicle(config, clock, EventLog("evcc", clock)) as vehicle:
             yield Stand(charger, vehicle, pki)
 
@@ -172,7 +172,7 @@ async def test_a_vehicle_finds_its_coil_pairs_and_is_charged_through_the_air(
         assert both.named("evcc", "place", "paired")[0]["method"] == pairing
         observed = both.named("secc", "wpt", "pairing")[-1]["observed"]
         assert observed == (77 if pairing in ("LPE", "Optical") else None)
-        assert not both.outlet.hardware.contactors_closed  # type: ignore[attr-defined]
+        assert not both.controller.hardware.contactors_closed  # type: ignore[attr-defined]
     assert both.ended == "vehicle"
 
 
@@ -182,7 +182,7 @@ async def test_above_another_coil_nothing_is_paired_and_the_vehicle_is_told_wher
 ) -> None:
     neighbour = '[charger.wpt]\ndevice_id = 9\n[[charger.wpt.neighbours]]\ndevice_id = 77\nssid = "bay-77"\n'
     async with stand(tmp_path, pki, WPT.format(charger=neighbour, hardware=""), charge("WPT")) as both:
-        device = both.outlet.hardware._device  # type: ignore[attr-defined]
+        device = both.controller.hardware._device  # type: ignore[attr-defined]
         pair = device.pair
         device.pair = lambda method, _own: pair(method, 77)  # the vehicle stands above the next bay's coil
         assert await both.run() == "other_charger"
@@ -205,7 +205,7 @@ async def test_a_vehicle_that_stands_beside_its_coil_gets_no_power_and_both_know
             assert both.named("secc", "stop", "session_stop")[0]["code"] == "misaligned"
         assert not both.named("secc", "power", "started")
         assert both.vehicle.hardware.battery.charged_mwh < 1_000  # the check itself sends next to nothing
-        assert not both.outlet.hardware.contactors_closed  # type: ignore[attr-defined]
+        assert not both.controller.hardware.contactors_closed  # type: ignore[attr-defined]
 
 
 @pytest.mark.long
@@ -218,7 +218,7 @@ async def test_metal_on_the_coil_stops_power_at_once_and_the_session_goes_on_wit
 
         def look(side: str, event: Observe) -> None:
             if event.name in ("fault_began", "fault_ended"):
-                power.append(both.outlet.hardware._device.report.sent_w)  # type: ignore[attr-defined]
+                power.append(both.controller.hardware._device.report.sent_w)  # type: ignore[attr-defined]
 
         both.on_event = look
         assert await both.run() == "finished"
@@ -238,7 +238,7 @@ async def test_metal_that_stays_on_the_coil_ends_the_session_by_its_name(pki: Pk
         assert await both.run() == "finished"  # in good order: the charger asked for it
         assert both.named("evcc", "stop", "stopping")[0]["cause"] == "evse_terminated"
         assert both.ended == "foreign_object"
-        assert not both.outlet.hardware.contactors_closed  # type: ignore[attr-defined]
+        assert not both.controller.hardware.contactors_closed  # type: ignore[attr-defined]
 
 
 # -- below a pantograph -------------------------------------------------------------------------------------------
@@ -259,7 +259,7 @@ async def test_a_pantograph_comes_connects_lets_energy_flow_and_goes_home(
         order = [e.name for where, e in both.seen if where == "secc" and e.stage in ("acdp", "power", "stop")]
         wanted = ["position", "connected", "cable_check_passed", "started", "power_stopped", "disconnected"]
         assert [name for name in dict.fromkeys(order) if name in wanted] == wanted
-        assert both.outlet.hardware._device.report.mechanical == "Home"  # type: ignore[attr-defined]
+        assert both.controller.hardware._device.report.mechanical == "Home"  # type: ignore[attr-defined]
         assert not both.vehicle.wires.pilot._pilot.plugged  # type: ignore[union-attr]
 
 
@@ -269,7 +269,7 @@ async def test_a_vehicle_outside_the_contact_window_is_not_connected(pki: PkiTre
     async with stand(tmp_path, pki, ACDP.format(charger="", hardware=FAST_ARM), aside + charge("DC_ACDP")) as both:
         assert await both.run() == "out_of_place"
         assert both.named("secc", "acdp", "position")[-1]["y_cm"] == 60
-        assert both.outlet.hardware._device.report.mechanical == "Home"  # type: ignore[attr-defined]
+        assert both.controller.hardware._device.report.mechanical == "Home"  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize(
@@ -298,7 +298,7 @@ async def test_a_roof_that_is_too_low_is_not_reached(pki: PkiTree, tmp_path: Pat
         assert await both.run() == "FAILED"
         assert both.ended == "contact_missing"
         async with asyncio.timeout(5):
-            while both.outlet.hardware.faults:  # at home again it is well
+            while both.controller.hardware.faults:  # at home again it is well
                 await asyncio.sleep(0.01)
 
 
@@ -307,13 +307,13 @@ async def test_contacts_that_leave_the_rails_under_power_open_the_circuit_first(
 
         def lift(side: str, event: Observe) -> None:
             if side == "secc" and event.name == "response" and event.data["power_w"] > 1_000:
-                device = both.outlet.hardware._device  # type: ignore[attr-defined]
+                device = both.controller.hardware._device  # type: ignore[attr-defined]
                 asyncio.get_running_loop().call_soon(lambda: device.send(down=False))
 
         both.on_event = lift
         assert await both.run() in ("unplugged", "FAILED", "secc_vanished")
         assert both.ended in ("contact_missing", "unplugged", "device_disconnected")
-        assert not both.outlet.hardware.contactors_closed  # type: ignore[attr-defined]
+        assert not both.controller.hardware.contactors_closed  # type: ignore[attr-defined]
         now: list[Any] = []
         both.vehicle.hardware.subscribe(now.append)()  # which tells what is, at once
         assert ContactorState(closed=False) in now

@@ -5,7 +5,7 @@ import pytest
 from tests.certification.station.bench import FIXED, Bench
 from tests.certification.station.test_block_c import says
 from tests.station.test_managed_resumption import begin, lead
-from v2g_station.blocks.transactions.managed import StopWish, SuspendEnergy
+from v2g_station.blocks.transactions.managed import RemoteStopRequested, SuspendEnergy
 
 
 def invalid(*, stop: bool, max_wh: int, **variables: str) -> Bench:
@@ -19,7 +19,7 @@ def invalid(*, stop: bool, max_wh: int, **variables: str) -> Bench:
 
 def wishes(found: Bench) -> list[object]:
     """What the charger was asked for."""
-    return [each for each in found.commands if isinstance(each, StopWish | SuspendEnergy)]
+    return [each for each in found.commands if isinstance(each, RemoteStopRequested | SuspendEnergy)]
 
 
 OFF, ON = SuspendEnergy(evse_id=1, suspended=True), SuspendEnergy(evse_id=1, suspended=False)
@@ -27,7 +27,7 @@ OFF, ON = SuspendEnergy(evse_id=1, suspended=True), SuspendEnergy(evse_id=1, sus
 
 def test_it_is_stopped() -> None:
     """E05.FR.01."""
-    assert wishes(invalid(stop=True, max_wh=10_000)) == [StopWish(reference="a", word="deauthorized")]
+    assert wishes(invalid(stop=True, max_wh=10_000)) == [RemoteStopRequested(reference="a", word="deauthorized")]
 
 
 def test_or_suspended_at_once() -> None:

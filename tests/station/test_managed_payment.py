@@ -11,7 +11,7 @@ from tests.certification.station.test_payment import code_of, start, web
 from tests.certification.station.test_payment_terminal import PAID, Till
 from tests.station.test_managed_resumption import begin, lead, records
 from v2g.ocpp.messages.transactions import TransactionLimit
-from v2g_station.blocks.transactions.managed import StartOver, StartWish, StopWish
+from v2g_station.blocks.transactions.managed import RemoteStartExpired, RemoteStartRequested, RemoteStopRequested
 
 LED: dict[str, Any] = {"evses": (FIXED,), "managed": True}
 
@@ -34,7 +34,7 @@ def test_a_transaction_of_a_remote_start_says_whose_it_is() -> None:
     """F02.FR.01, E01.FR.10: identifier and remoteStartId, as the CSMS gave them."""
     found = Bench("2.1", **LED)
     start(found)
-    assert last(found, StartWish).remote_start_id == 7
+    assert last(found, RemoteStartRequested).remote_start_id == 7
     assert found.ask("RequestStartTransaction", {"idToken": PAID_ON_WEB, "remoteStartId": 8})["status"] == "Rejected"
     begin(found, "a", emaid="")
     event = found.expect("TransactionEvent", eventType="Started", triggerReason="RemoteStart", idToken=PAID_ON_WEB)
@@ -60,9 +60,9 @@ def test_a_remote_start_is_over_when_nobody_comes() -> None:
     found = Bench("2.1", variables={"TxCtrlr.EVConnectionTimeOut": "50"}, **LED)
     start(found)
     found.wait(49)
-    assert last(found, StartOver) is None
+    assert last(found, RemoteStartExpired) is None
     found.wait(2)
-    assert last(found, StartOver) == StartOver(evse_id=1)
+    assert last(found, RemoteStartExpired) == RemoteStartExpired(evse_id=1)
     start(found)
 
 
@@ -90,11 +90,11 @@ def test_what_the_csms_limits_ends_the_session(limit: dict[str, float], word: st
     told = found.expect("TransactionEvent", triggerReason="LimitSet")
     assert told["transactionInfo"]["transactionLimit"] == limit
     found.wait(30)
-    assert last(found, StopWish) is None
+    assert last(found, RemoteStopRequested) is None
     found.meter_mwh[1] += 200_000
     found.ask("CostUpdated", totalCost=5.5, transactionId="tx-a")
     found.wait(61)
-    assert StopWish(reference="a", word=word) in found.commands  # type: ignore[arg-type]
+    assert RemoteStopRequested(reference="a", word=word) in found.commands  # type: ignore[arg-type]
 
 
 def test_a_card_pays_for_a_session() -> None:
@@ -102,7 +102,7 @@ def test_a_card_pays_for_a_session() -> None:
     till = Till(cost=12.0)
     found = till.open(**LED)
     till.present(found)
-    assert last(found, StartWish).id_token.id_token == PAID["idToken"]
+    assert last(found, RemoteStartRequested).id_token.id_token == PAID["idToken"]
     begin(found, "a", emaid="")
     event = found.expect("TransactionEvent", eventType="Started", idToken=PAID)
     assert event["transactionInfo"]["transactionLimit"] == {"maxCost": 50.0}, "C18.FR.06"
@@ -127,7 +127,7 @@ def test_a_card_of_which_nobody_makes_use_is_not_charged() -> None:
                 begin(found, "a")
             case "card":
                 till.present(found)
-                assert last(found, StartOver) is not None
+                assert last(found, RemoteStartExpired) is not None
         till.serve(found)
         assert till.state() == "released", way
 
@@ -137,4 +137,4 @@ def test_a_limit_of_zero_is_no_limit_that_nobody_set() -> None:
     begin(found, "a")
     found.wait(600)
     assert found.station.transaction_limits._limits.get(1, TransactionLimit()) == TransactionLimit()
-    assert last(found, StopWish) is None
+    assert last(found, RemoteStopRequested) is None

@@ -7,7 +7,7 @@ import pytest
 from tests.certification.station.bench import FIXED, Bench
 from v2g.ocpp.messages.availability import ConnectorStatus
 from v2g_station.blocks.evse import Restart
-from v2g_station.blocks.transactions.managed import ManagedSessions, StopWish
+from v2g_station.blocks.transactions.managed import ManagedSessions, RemoteStopRequested
 from v2g_station.blocks.transactions.transactions import TransactionRecord
 
 
@@ -131,7 +131,7 @@ def test_the_csms_ends_what_waits_for_no_session_could() -> None:
     assert found.ask("RequestStopTransaction", transactionId="tx-a")["status"] == "Accepted"
     found.wait(1)
     assert ended(found) == ("RemoteStop", "Remote")
-    assert not any(isinstance(command, StopWish) for command in found.commands)
+    assert not any(isinstance(command, RemoteStopRequested) for command in found.commands)
 
 
 def test_one_that_was_away_for_too_long_is_not_resumed() -> None:

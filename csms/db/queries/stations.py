@@ -155,6 +155,6 @@ def _plugs(connection: Connection, station_ids: Sequence[str]) -> dict[str, list
         .where(connectors.c.station_id.in_(station_ids))
         .order_by(connectors.c.evse_id, connectors.c.connector_id)
     ):
-        plug = dict(row._mapping)
-        found.setdefault(plug.pop("station_id"), []).append(plug)
+        register = dict(row._mapping)
+        found.setdefault(register.pop("station_id"), []).append(register)
     return found

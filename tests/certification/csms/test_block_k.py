@@ -609,7 +609,7 @@ async def test_a_station_that_is_away_keeps_what_it_was_allowed(csms: Backend) -
     balancer = Balancer(csms.services)
     await balancer.balance_all()
     await second.station.disconnect()
-    while second.station.id in csms.services.switchboard.connected():
+    while second.station.id in csms.services.connections.connected():
         await asyncio.sleep(0)
     await balancer.balance_all()
     assert shares(first) == [20.0]

@@ -299,7 +299,7 @@ async def test_a_set_point_that_an_earlier_one_contradicts_is_put_back_and_made_
     # a station that is gone goes on with what it was told
     await second.station.disconnect()
     async with asyncio.timeout(5):
-        while second.station.id in csms.services.switchboard.connected():
+        while second.station.id in csms.services.connections.connected():
             await asyncio.sleep(0)
     (told_alone,) = await Dispatch(csms.services).set_point(1_000)
     assert told_alone.setpoint_w == 3_000

@@ -11,7 +11,7 @@ from litestar.types import ASGIApp
 
 from csms.api.application import application
 from csms.api.call import make_backend
-from csms.api.identity import Doorkeeper
+from csms.api.identity import Authenticator
 from csms.domain.access import Role
 from tests.certification.backend import Backend as MemoryBackend
 from tests.csms.support import TOKENS
@@ -115,7 +115,7 @@ async def serving(backend: MemoryBackend) -> AsyncIterator[ApiClient]:
     api = make_backend(services)
     work = [asyncio.create_task(api.history.run()), asyncio.create_task(api.webhooks.run())]
     await asyncio.sleep(0)
-    yield ApiClient(application(api, Doorkeeper(services.config.api, services)), backend)
+    yield ApiClient(application(api, Authenticator(services.config.api, services)), backend)
     api.history.close()
     for each in work:
         each.cancel()

@@ -32,7 +32,7 @@ async def test_a_station_may_say_no_and_that_is_its_answer(ask: ApiClient) -> No
 async def test_a_station_that_is_not_connected_is_a_conflict_and_an_unknown_one_not_found(ask: ApiClient) -> None:
     station = await ask.backend.booted()
     await station.disconnect()
-    while station.id in ask.backend.services.switchboard.connected():
+    while station.id in ask.backend.services.connections.connected():
         await asyncio.sleep(0)  # a request in memory alone would let nobody else run
     answer = await ask("POST", f"/stations/{station.id}/commands/ClearCache")
     assert (answer.status, answer.json["code"]) == (409, "not_connected")

@@ -8,7 +8,7 @@ import pytest
 import pytest_asyncio
 
 from csms.cluster.bus import Bus
-from csms.cluster.connections import Switchboard
+from csms.cluster.connections import ConnectionRegistry
 from tests.csms.cluster.buses import Buses
 from v2g.errors import OcppError, RefusedError, TimeoutExpired, TransportError, V2GError
 from v2g.ocpp.messages.availability import ChangeAvailabilityRequest, ChangeAvailabilityResponse
@@ -46,11 +46,11 @@ class Nodes:
     def __init__(self, buses: Buses) -> None:
         self.buses = buses
         self.bus: dict[str, Bus] = {name: buses.node(name) for name in ("a", "b")}
-        self.a, self.b = (Switchboard(bus, 1.0) for bus in self.bus.values())
+        self.a, self.b = (ConnectionRegistry(bus, 1.0) for bus in self.bus.values())
 
     async def plugged(self, line: StationLine) -> StationLine:
         """Connect a station to node b, and wait until node a knows."""
-        self.b.plug("CS-1", line)
+        self.b.register("CS-1", line)
         async with asyncio.timeout(5):
             while self.a.version("CS-1") is None:
                 await asyncio.sleep(0.002)
@@ -89,9 +89,9 @@ async def test_a_station_answers_whichever_node_asks(nodes: Nodes) -> None:
 )
 async def test_the_stations_error_is_the_same_from_every_node(nodes: Nodes, error: V2GError) -> None:
     await nodes.plugged(StationLine(error))
-    for switchboard in (nodes.a, nodes.b):
+    for connections in (nodes.a, nodes.b):
         with pytest.raises(type(error)) as caught:
-            await switchboard.call("CS-1", REQUEST)
+            await connections.call("CS-1", REQUEST)
         assert str(caught.value) == str(error)
         if isinstance(error, OcppError):
             assert isinstance(caught.value, OcppError)
@@ -125,21 +125,21 @@ async def test_the_death_of_the_stations_node_fails_the_call(nodes: Nodes) -> No
 
 async def test_a_station_that_moved_is_cut_off_at_its_old_node(nodes: Nodes) -> None:
     old, new = await nodes.plugged(StationLine()), StationLine()
-    nodes.a.plug("CS-1", new)
+    nodes.a.register("CS-1", new)
     async with asyncio.timeout(5):
         while not old.closed:
             await asyncio.sleep(0.002)
-    nodes.b.unplug("CS-1", old)
+    nodes.b.unregister("CS-1", old)
     assert await nodes.b.call("CS-1", REQUEST) == RESPONSE
     assert [len(line.asked) for line in (old, new)] == [0, 1]
 
 
 async def test_a_newer_connection_to_the_same_node_takes_the_place_of_the_older(nodes: Nodes) -> None:
     old, new = StationLine(), StationLine()
-    assert nodes.a.plug("CS-1", old) is None
-    assert nodes.a.plug("CS-1", new) is old
-    nodes.a.unplug("CS-1", old)
+    assert nodes.a.register("CS-1", old) is None
+    assert nodes.a.register("CS-1", new) is old
+    nodes.a.unregister("CS-1", old)
     assert await nodes.a.call("CS-1", REQUEST) == RESPONSE
     assert new.asked
-    nodes.a.unplug("CS-1", new)
+    nodes.a.unregister("CS-1", new)
     assert nodes.a.connected() == frozenset()

@@ -14,7 +14,7 @@ from csms.db.queries.records import JournalRow
 from csms.db.store import Store, open_store
 from csms.db.tables import journal_lines, journals
 from csms.domain.journals import Copy
-from csms.settlement.journals import JournalArchive
+from csms.settlement.journals import JournalStore
 from csms.settlement.settlements import settle_journal
 from tests.csms.conftest import Start
 from tests.csms.support import STATION, Running
@@ -287,7 +287,7 @@ class Nodes:
         self._events = folder / "events.jsonl"
         clock = Clock()
         self._log = EventLog("csms", clock, self._events)
-        self.archives = [JournalArchive(folder / "none", store, clock, self._log) for store in self.stores]
+        self.archives = [JournalStore(folder / "none", store, clock, self._log) for store in self.stores]
 
     def copy(self) -> bytes:
         """Return what the database has."""

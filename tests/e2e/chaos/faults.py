@@ -74,5 +74,5 @@ async def happen(world: World, fault: Fault) -> None:
         case "reset":
             request = ResetRequest(type="Immediate" if which % 2 else "OnIdle")
             with contextlib.suppress(V2GError):
-                await world.back_end.services.switchboard.call("CS-1", request, timeout_s=40)
+                await world.back_end.services.connections.call("CS-1", request, timeout_s=40)
     await asyncio.sleep(fault.rest_s)

@@ -10,7 +10,7 @@ from pymodbus.client import AsyncModbusTcpClient
 import secc.charger
 from pki_tools.tree import PkiTree
 from secc.energy_manager.config import EnergyManagerConfig
-from secc.evse.controller import Outlet
+from secc.evse.controller import EvseController
 from secc.station.config import StationConfig
 from tests.secc.test_bench_program import BENCH, made
 from v2g.io.hardware.energy_modbus import ModbusEnergyManager
@@ -30,8 +30,10 @@ modbus = { port = 0 }
 """
 
 
-def allowed(outlet: Outlet) -> tuple[int, int]:
-    return min(each.charge_w for each in outlet.grid.limits), min(each.discharge_w for each in outlet.grid.limits)
+def allowed(controller: EvseController) -> tuple[int, int]:
+    return min(each.charge_w for each in controller.grid.limits), min(
+        each.discharge_w for each in controller.grid.limits
+    )
 
 
 async def test_registers_bound_the_charger_and_silence_brings_the_fall_back(
@@ -48,16 +50,16 @@ async def test_registers_bound_the_charger_and_silence_brings_the_fall_back(
     monkeypatch.setattr(secc.charger, "DRAIN_S", 0.0)
     site = "[site]\ndischarge_w = 9000\n"
     async with made(tmp_path, pki, BENCH + site + STATION) as charger, asyncio.timeout(10):
-        (outlet,) = charger.outlets
-        assert allowed(outlet) == (4_200, 0), "before its first word"
+        (controller,) = charger.controllers
+        assert allowed(controller) == (4_200, 0), "before its first word"
         client = AsyncModbusTcpClient("127.0.0.1", port=links[0].port)
         await client.connect()
         await client.write_registers(2, [0, 8_000, 0, 5_000])
-        assert allowed(outlet) == (8_000, 5_000)
-        while allowed(outlet) != (4_200, 0):
+        assert allowed(controller) == (8_000, 5_000)
+        while allowed(controller) != (4_200, 0):
             await asyncio.sleep(0.01)
         await client.write_registers(1, [60, 0, 7_000])
-        assert allowed(outlet) == (7_000, 5_000)
+        assert allowed(controller) == (7_000, 5_000)
         shown = [0] * 20
         while shown[12:16] != [0, 7_000, 0, 5_000]:
             shown = (await client.read_input_registers(100, count=20)).registers

@@ -24,7 +24,7 @@ from evcc.session.settings import DischargeConfig, ProgramStep, ServiceConfig, S
 from evcc.session.world import Contract, Resume
 from pki_tools.tree import DEFAULTS, PkiTree
 from secc.energy_manager.grid import Grid
-from secc.evse.controller import Outlet
+from secc.evse.controller import EvseController
 from secc.evse.paused_session_store import FILE, KeptFile
 from tests.secc.hardware.test_faults import until
 from tests.secc.joined import Pipe
@@ -58,14 +58,14 @@ class Connection:
     version, cipher, group, address = "TLSv1.3", "TLS_AES_256_GCM_SHA384", "secp521r1", ""
     peer_name = DEFAULTS.evcc_id
 
-    def __init__(self, pipe: Pipe, leaf: bytes, outlet: Outlet) -> None:
+    def __init__(self, pipe: Pipe, leaf: bytes, controller: EvseController) -> None:
         self.read, self.write, self.close = pipe.read, pipe.write, pipe.close
         self.peer_leaf = leaf
-        self.own = outlet.transport.credentials[0]
+        self.own = controller.transport.credentials[0]
 
 
 async def talk(
-    outlet: Outlet,
+    controller: EvseController,
     pki: PkiTree,
     *,
     resume: Resume | None = None,
@@ -74,7 +74,7 @@ async def talk(
 ) -> tuple[str, Resume | None]:
     """Let a vehicle charge by its program; return how that ended, and what it takes to go on."""
     charger_end, vehicle_end = Pipe.pair()
-    connection = Connection(charger_end, leaf, outlet)
+    connection = Connection(charger_end, leaf, controller)
     clock = Clock(ClockConfig(scale=SCALE))
     line, pilot = wires or (BenchLine(), BenchPilot())
     hardware = SimulatedVehicle(BatteryConfig(soc=30), line=line, pilot=pilot, clock=clock)
@@ -85,14 +85,14 @@ async def talk(
             discharge=DischargeConfig(enabled=False),
         ),
         battery=hardware.battery,
-        secc_certificate=outlet.transport.credentials[0].leaf,
+        secc_certificate=controller.transport.credentials[0].leaf,
         contracts=(Contract(pki.chain("contract"), pki.key("contract")),),
         entropy=os.urandom,
         resume=resume,
     )
     runner = Runner(session, vehicle_end, execute=hardware.execute, clock=clock, observe=lambda _: None)
     hardware.subscribe(runner.fact)
-    serving = asyncio.create_task(outlet.vehicle(connection, lambda stream: stream))  # type: ignore[arg-type]
+    serving = asyncio.create_task(controller.vehicle(connection, lambda stream: stream))  # type: ignore[arg-type]
     try:
         async with asyncio.timeout(20):
             reason = await runner.run()
@@ -103,14 +103,16 @@ async def talk(
 
 
 @asynccontextmanager
-async def outlet_of(folder: Path, pki: PkiTree, extra: str = BENCH) -> AsyncIterator[tuple[Outlet, list[Observe]]]:
+async def outlet_of(
+    folder: Path, pki: PkiTree, extra: str = BENCH
+) -> AsyncIterator[tuple[EvseController, list[Observe]]]:
     """Return the EVSE of a charger that has just been started, and what it tells from then on."""
     async with made(folder, pki, extra + SITE) as charger:
-        (outlet,) = charger.outlets
+        (controller,) = charger.controllers
         seen: list[Observe] = []
-        outlet.observe = seen.append
-        yield outlet, seen
-        await outlet.leave()
+        controller.observe = seen.append
+        yield controller, seen
+        await controller.leave()
 
 
 def bill(folder: Path, pki: PkiTree) -> Report:
@@ -134,18 +136,18 @@ def reasons(seen: list[Observe]) -> list[Any]:
 
 
 async def test_a_restart_in_the_pause_changes_nothing_on_the_bill(tmp_path: Path, pki: PkiTree) -> None:
-    async with outlet_of(tmp_path, pki) as (outlet, _):
-        reason, resume = await talk(outlet, pki)
+    async with outlet_of(tmp_path, pki) as (controller, _):
+        reason, resume = await talk(controller, pki)
         assert reason == "paused"
-        assert outlet.kept is not None
-        assert not outlet.hardware._interlock._permitted  # type: ignore[attr-defined]
-        first_mwh = outlet.meter.read(0).import_mwh
+        assert controller.kept is not None
+        assert not controller.hardware._interlock._permitted  # type: ignore[attr-defined]
+        first_mwh = controller.meter.read(0).import_mwh
     kept = tmp_path / "data" / FILE
     assert stat.S_IMODE(kept.stat().st_mode) == 0o600
     assert not list((tmp_path / "data" / "settlements").iterdir())
-    async with outlet_of(tmp_path, pki) as (outlet, seen):
-        assert outlet.kept is not None
-        reason, _ = await talk(outlet, pki, resume=resume)
+    async with outlet_of(tmp_path, pki) as (controller, seen):
+        assert controller.kept is not None
+        reason, _ = await talk(controller, pki, resume=resume)
         assert reason == "finished"
         assert "session_joined" in [event.name for event in seen]
     assert not kept.exists()
@@ -156,10 +158,10 @@ async def test_a_restart_in_the_pause_changes_nothing_on_the_bill(tmp_path: Path
 
 
 async def test_another_vehicle_ends_the_pause_of_the_one_before(tmp_path: Path, pki: PkiTree) -> None:
-    async with outlet_of(tmp_path, pki) as (outlet, seen):
-        _, resume = await talk(outlet, pki)
-        first_mwh = outlet.meter.read(0).import_mwh
-        reason, again = await talk(outlet, pki, resume=resume, leaf=b"another vehicle")
+    async with outlet_of(tmp_path, pki) as (controller, seen):
+        _, resume = await talk(controller, pki)
+        first_mwh = controller.meter.read(0).import_mwh
+        reason, again = await talk(controller, pki, resume=resume, leaf=b"another vehicle")
         assert reason == "paused"  # it has the same program, from its beginning
         assert session_of(again) != session_of(resume)
         assert reasons(seen) == ["not_resumed"]
@@ -169,34 +171,34 @@ async def test_another_vehicle_ends_the_pause_of_the_one_before(tmp_path: Path, 
 
 
 async def test_the_back_end_ends_a_session_that_pauses(tmp_path: Path, pki: PkiTree) -> None:
-    async with outlet_of(tmp_path, pki) as (outlet, seen):
-        _, resume = await talk(outlet, pki)
-        outlet.stop("another session", "remote")
+    async with outlet_of(tmp_path, pki) as (controller, seen):
+        _, resume = await talk(controller, pki)
+        controller.stop("another session", "remote")
         assert reasons(seen) == []
-        outlet.stop(session_of(resume), "remote")
-        await outlet.settled()
+        controller.stop(session_of(resume), "remote")
+        await controller.settled()
         assert reasons(seen) == ["remote"]
     assert bill(tmp_path, pki).settlement.reason == "remote"
-    async with outlet_of(tmp_path, pki) as (outlet, _):
-        assert outlet.kept is None
+    async with outlet_of(tmp_path, pki) as (controller, _):
+        assert controller.kept is None
 
 
 async def test_a_vehicle_that_is_unplugged_in_the_pause_gets_its_bill_at_once(tmp_path: Path, pki: PkiTree) -> None:
-    async with outlet_of(tmp_path, pki, '[link]\nmedium = "copper"\n') as (outlet, seen):
-        outlet.connect_wires()
+    async with outlet_of(tmp_path, pki, '[link]\nmedium = "copper"\n') as (controller, seen):
+        controller.connect_wires()
         medium = await Medium.attach(tmp_path / "copper", "evcc")
         pilot = SimulatedVehiclePilot(medium)
         pilot.plug()
-        assert outlet.wires is not None
-        outlet.wires.pilot.set_duty(5.0)
-        await until(lambda: outlet.wires is not None and outlet.wires.pilot.state.connected)
-        reason, _ = await talk(outlet, pki, wires=(VehicleDcLine(medium), pilot))
+        assert controller.wires is not None
+        controller.wires.pilot.set_duty(5.0)
+        await until(lambda: controller.wires is not None and controller.wires.pilot.state.connected)
+        reason, _ = await talk(controller, pki, wires=(VehicleDcLine(medium), pilot))
         assert reason == "paused"
-        assert outlet.kept is not None
+        assert controller.kept is not None
         pilot.unplug()
-        await until(lambda: outlet.kept is None)
+        await until(lambda: controller.kept is None)
         medium.close()
-        await outlet.settled()
+        await controller.settled()
         assert reasons(seen) == ["unplugged"]
     assert bill(tmp_path, pki).settlement.reason == "unplugged"
 
@@ -204,36 +206,36 @@ async def test_a_vehicle_that_is_unplugged_in_the_pause_gets_its_bill_at_once(tm
 async def test_a_vehicle_that_left_while_the_charger_was_down_is_not_waited_for(
     tmp_path: Path, pki: PkiTree, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with outlet_of(tmp_path, pki) as (outlet, _):
-        await talk(outlet, pki)
+    async with outlet_of(tmp_path, pki) as (controller, _):
+        await talk(controller, pki)
     monkeypatch.setattr("secc.evse.controller.SEEN_S", 0.05)
-    async with outlet_of(tmp_path, pki, '[link]\nmedium = "copper"\n') as (outlet, _):
-        assert outlet.kept is not None
-        outlet.connect_wires()
-        await until(lambda: outlet.kept is None)
+    async with outlet_of(tmp_path, pki, '[link]\nmedium = "copper"\n') as (controller, _):
+        assert controller.kept is not None
+        controller.connect_wires()
+        await until(lambda: controller.kept is None)
     assert bill(tmp_path, pki).settlement.reason == "unplugged"
 
 
 async def test_what_was_kept_and_cannot_be_read_is_closed_like_a_session_that_was_cut_off(
     tmp_path: Path, pki: PkiTree
 ) -> None:
-    async with outlet_of(tmp_path, pki) as (outlet, _):
-        await talk(outlet, pki)
+    async with outlet_of(tmp_path, pki) as (controller, _):
+        await talk(controller, pki)
     (tmp_path / "data" / FILE).write_bytes(b'{"version":')
-    async with outlet_of(tmp_path, pki) as (outlet, _):
-        assert outlet.kept is None
+    async with outlet_of(tmp_path, pki) as (controller, _):
+        assert controller.kept is None
     assert bill(tmp_path, pki).settlement.reason == "aborted"
 
 
 async def test_a_journal_that_was_touched_in_the_pause_is_put_aside(tmp_path: Path, pki: PkiTree) -> None:
-    async with outlet_of(tmp_path, pki) as (outlet, _):
-        await talk(outlet, pki)
+    async with outlet_of(tmp_path, pki) as (controller, _):
+        await talk(controller, pki)
     (journal,) = (tmp_path / "data" / "journals").glob("*.jsonl")
     data = bytearray(journal.read_bytes())
     data[len(data) // 2] ^= 1
     journal.write_bytes(data)
-    async with outlet_of(tmp_path, pki) as (outlet, _):
-        assert outlet.kept is None
+    async with outlet_of(tmp_path, pki) as (controller, _):
+        assert controller.kept is None
     assert journal.with_suffix(".damaged").exists()
     assert not (tmp_path / "data" / FILE).exists()
 
@@ -254,35 +256,35 @@ def test_nothing_kept_is_no_error(tmp_path: Path) -> None:
 async def test_a_site_that_allows_nothing_for_long_asks_for_a_pause_and_wakes_the_vehicle_after_it(
     tmp_path: Path, pki: PkiTree
 ) -> None:
-    async with outlet_of(tmp_path, pki, BENCH) as (outlet, seen):
-        site = msgspec.structs.replace(outlet.config.site, pause_after_s=1)
-        outlet.config = msgspec.structs.replace(outlet.config, site=site)
-        link = outlet._link = Mock(spec=ChargerLink)  # a bench has no powerline
-        talking = asyncio.create_task(talk(outlet, pki))
+    async with outlet_of(tmp_path, pki, BENCH) as (controller, seen):
+        site = msgspec.structs.replace(controller.config.site, pause_after_s=1)
+        controller.config = msgspec.structs.replace(controller.config, site=site)
+        link = controller._link = Mock(spec=ChargerLink)  # a bench has no powerline
+        talking = asyncio.create_task(talk(controller, pki))
         await until(lambda: "direction" in [event.name for event in seen])
-        outlet.grid_changed(outlet.grid.profiles(Allowance(charge_w=0, discharge_w=0)))
+        controller.grid_changed(controller.grid.profiles(Allowance(charge_w=0, discharge_w=0)))
         reason, resume = await talking
         assert reason == "paused"
         notices = [event.data["notification"] for event in seen if event.name == "notice"]
         assert "Pause" in notices
         link.wake_up.assert_not_called()
-        outlet.grid_changed(outlet.grid.profiles(Allowance()))
+        controller.grid_changed(controller.grid.profiles(Allowance()))
         link.wake_up.assert_called_once_with()
-        reason, _ = await talk(outlet, pki, resume=resume)
+        reason, _ = await talk(controller, pki, resume=resume)
         assert reason in ("paused", "finished")
 
 
 async def test_a_profile_that_allows_nothing_for_long_asks_for_a_pause_at_once(tmp_path: Path, pki: PkiTree) -> None:
     """A profile of 0 W that ends soon is waited for in the charge loop."""
-    async with outlet_of(tmp_path, pki, BENCH) as (outlet, seen):
-        site = msgspec.structs.replace(outlet.config.site, pause_for_s=600)
-        outlet.config = msgspec.structs.replace(outlet.config, site=site)
-        talking = asyncio.create_task(talk(outlet, pki))
+    async with outlet_of(tmp_path, pki, BENCH) as (controller, seen):
+        site = msgspec.structs.replace(controller.config.site, pause_for_s=600)
+        controller.config = msgspec.structs.replace(controller.config, site=site)
+        talking = asyncio.create_task(talk(controller, pki))
         await until(lambda: "direction" in [event.name for event in seen])
 
         def foretell(minutes: int) -> None:
-            later = (Later(outlet.clock.utc_ms() + minutes * 60_000, None, None),)
-            outlet.grid_changed(outlet.grid.profiles(Allowance(charge_w=0, discharge_w=0, later=later)))
+            later = (Later(controller.clock.utc_ms() + minutes * 60_000, None, None),)
+            controller.grid_changed(controller.grid.profiles(Allowance(charge_w=0, discharge_w=0, later=later)))
 
         def asked() -> bool:
             return "Pause" in [event.data["notification"] for event in seen if event.name == "notice"]

@@ -72,10 +72,10 @@ async def test_a_contactor_that_is_welded_when_the_charger_starts_is_a_fault_for
 ) -> None:
     """From the first status on, over a restart after which it would look well, until somebody has checked it."""
     async with made(tmp_path, pki, WELDED) as charger:
-        evse = charger.outlets[0].hardware
+        evse = charger.controllers[0].hardware
         await until(lambda: evse.faults == ("contactor_welded",))
     async with made(tmp_path, pki, BENCH) as charger:
-        evse = charger.outlets[0].hardware
+        evse = charger.controllers[0].hardware
         assert evse.faults == ("contactor_welded",)
         assert not evse.contactors_closed
         evse.execute(ports.TransactionStarted("0011223344556677", ""))
@@ -84,7 +84,7 @@ async def test_a_contactor_that_is_welded_when_the_charger_starts_is_a_fault_for
         assert await closing == ports.ContactorState(closed=False)
     FaultFile(tmp_path / "data").remove()
     async with made(tmp_path, pki, BENCH) as charger:
-        assert charger.outlets[0].hardware.faults == ()
+        assert charger.controllers[0].hardware.faults == ()
 
 
 async def test_the_command_line_shows_and_clears_them(pki: PkiTree, tmp_path: Path, v2g: Run) -> None:  # noqa: F811

@@ -251,7 +251,7 @@ retry_minimum = 0.02
 """
     async with made(tmp_path, pki, extra) as charger:
         lights = told(charger)
-        charger.outlets[0].connect_wires()
+        charger.controllers[0].connect_wires()
         vehicle = await Medium.attach(tmp_path / "copper", "evcc")
         pilot = SimulatedVehiclePilot(vehicle)
         pilot.plug(proximity_ohm=None)
@@ -260,8 +260,8 @@ retry_minimum = 0.02
         (event,) = notice["event_data"]
         assert (event["tech_code"], event["actual_value"]) == ("plug_not_seated", "true")
         assert event["component"] == {"name": "Connector", "evse": {"id": 1, "connector_id": 1}}
-        assert charger.outlets[0].hardware.light == "red_flash"
-        assert not charger.outlets[0].hardware.contactors_closed
+        assert charger.controllers[0].hardware.light == "red_flash"
+        assert not charger.controllers[0].hardware.contactors_closed
         pilot.plug()  # pressed home
         await csms.wait("StatusNotification", where=lambda p: p["connector_status"] == "Occupied")
         (event,) = (await csms.wait("NotifyEvent", count=2))["event_data"]
@@ -273,7 +273,7 @@ retry_minimum = 0.02
         assert lights == ["occupied", "red_flash", "occupied", "available"]
     async with made(tmp_path, pki, extra) as charger:  # after a restart
         csms.seen.clear()
-        charger.outlets[0].connect_wires()
+        charger.controllers[0].connect_wires()
         vehicle = await Medium.attach(tmp_path / "copper", "evcc")
         SimulatedVehiclePilot(vehicle).plug(proximity_ohm=None)
         (event,) = (await csms.wait("NotifyEvent"))["event_data"]
@@ -284,5 +284,5 @@ retry_minimum = 0.02
 def told(charger: Charger) -> list[str]:
     """Return a list that fills with what the lamp says."""
     lights: list[str] = []
-    charger.outlets[0].hardware.on_light(lights.append)
+    charger.controllers[0].hardware.on_light(lights.append)
     return lights

@@ -15,7 +15,7 @@ import pytest
 from pki_tools.tree import PkiTree
 from secc.charger import Charger
 from secc.evse import restarting
-from secc.evse.controller import Outlet
+from secc.evse.controller import EvseController
 from secc.evse.restarting import AGAIN, restart_device
 from secc.session import ports
 from tests.secc.backend import Backend, backend
@@ -50,10 +50,10 @@ async def online(tmp_path: Path, pki: PkiTree, csms: Backend) -> AsyncIterator[C
         yield charger
 
 
-async def arrive(outlet: Outlet, vehicle: SilentVehicle) -> "asyncio.Task[None]":
+async def arrive(controller: EvseController, vehicle: SilentVehicle) -> "asyncio.Task[None]":
     """Let a vehicle connect; return once it is served."""
-    task = asyncio.create_task(outlet.vehicle(vehicle, lambda stream: stream))  # type: ignore[arg-type]
-    while not outlet.busy:
+    task = asyncio.create_task(controller.vehicle(vehicle, lambda stream: stream))  # type: ignore[arg-type]
+    while not controller.busy:
         await asyncio.sleep(0)
     return task
 
@@ -62,26 +62,26 @@ async def test_at_an_evse_out_of_service_nobody_begins(tmp_path: Path, pki: PkiT
     """G03.FR.03; who is there goes on (G03.FR.05), and after a restart it is still so (G03.FR.08)."""
     seen: list[Observe] = []
     async with online(tmp_path, pki, csms) as charger:
-        (outlet,) = charger.outlets
-        outlet.observe = seen.append
-        first = SilentVehicle(outlet)
-        serving = await arrive(outlet, first)
+        (controller,) = charger.controllers
+        controller.observe = seen.append
+        first = SilentVehicle(controller)
+        serving = await arrive(controller, first)
         await csms.ask("ChangeAvailability", operational_status="Inoperative")
         await csms.wait("StatusNotification", where=lambda status: status["connector_status"] == "Unavailable")
-        assert outlet.busy
+        assert controller.busy
         first.closed.set()
         await serving
-        await outlet.vehicle(SilentVehicle(outlet), lambda stream: stream)  # type: ignore[arg-type]
+        await controller.vehicle(SilentVehicle(controller), lambda stream: stream)  # type: ignore[arg-type]
     async with online(tmp_path, pki, csms) as charger:
-        (outlet,) = charger.outlets
-        outlet.observe = seen.append
-        await outlet.vehicle(SilentVehicle(outlet), lambda stream: stream)  # type: ignore[arg-type]
+        (controller,) = charger.controllers
+        controller.observe = seen.append
+        await controller.vehicle(SilentVehicle(controller), lambda stream: stream)  # type: ignore[arg-type]
         refused = [event.data["reason"] for event in seen if event.name == "refused"]
         assert refused == ["out_of_service", "out_of_service"]
         await csms.ask("ChangeAvailability", operational_status="Operative")
         await csms.wait("StatusNotification", where=lambda status: status["connector_status"] == "Available")
-        second = SilentVehicle(outlet)
-        serving = await arrive(outlet, second)
+        second = SilentVehicle(controller)
+        serving = await arrive(controller, second)
         second.closed.set()
         await serving
 
@@ -91,12 +91,12 @@ async def test_a_reset_waits_for_who_is_served_and_lets_nobody_new_begin(
 ) -> None:
     """B12.FR.01, and B01: the next boot says why."""
     async with online(tmp_path, pki, csms) as charger:
-        (outlet,) = charger.outlets
-        vehicle = SilentVehicle(outlet)
-        serving = await arrive(outlet, vehicle)
+        (controller,) = charger.controllers
+        vehicle = SilentVehicle(controller)
+        serving = await arrive(controller, vehicle)
         await csms.ask("Reset", type="OnIdle")
         await csms.wait("StatusNotification", where=lambda status: status["connector_status"] == "Unavailable")
-        assert not outlet.in_service
+        assert not controller.in_service
         assert not charger.restarting.due.is_set()
         vehicle.closed.set()
         await serving
@@ -112,8 +112,8 @@ async def test_a_reset_at_once_cuts_a_vehicle_off_that_does_not_stop(
     """B12.FR.04."""
     monkeypatch.setattr(restarting, "GRACE_S", 0.0)
     async with online(tmp_path, pki, csms) as charger:
-        (outlet,) = charger.outlets
-        serving = await arrive(outlet, SilentVehicle(outlet))
+        (controller,) = charger.controllers
+        serving = await arrive(controller, SilentVehicle(controller))
         assert (await csms.ask("Reset", type="Immediate")).status == "Accepted"
         async with asyncio.timeout(60):
             await serving
@@ -127,8 +127,8 @@ async def test_a_reset_that_keeps_transactions_leaves_open_what_rests() -> None:
     async def settled() -> None:
         pass
 
-    outlet: Any = SimpleNamespace(busy=False, kept=object(), tell=facts.append, cut=facts.append, settled=settled)
-    waiting = restarting.Restarting([outlet], lambda _: None)
+    controller: Any = SimpleNamespace(busy=False, kept=object(), tell=facts.append, cut=facts.append, settled=settled)
+    waiting = restarting.Restarting([controller], lambda _: None)
     waiting.ask(at_once=True, keep=True, expect=lambda: None)
     async with asyncio.timeout(60):
         await waiting.due.wait()
@@ -139,7 +139,7 @@ async def test_one_evse_is_not_reset_alone(tmp_path: Path, pki: PkiTree, csms: B
     """B11.FR.09: all EVSEs are one program."""
     async with online(tmp_path, pki, csms) as charger:
         assert (await csms.ask("Reset", type="Immediate", evse_id=1)).status == "Rejected"
-        assert charger.outlets[0].in_service
+        assert charger.controllers[0].in_service
 
 
 async def test_a_reserved_evse_is_kept_for_its_contract(tmp_path: Path, csms: Backend) -> None:

@@ -54,14 +54,14 @@ LIMITS: Final[Mapping[TriggerReason, StopWord]] = MappingProxyType(
 )
 
 
-class StopWish(Command, frozen=True, kw_only=True):
+class RemoteStopRequested(Command, frozen=True, kw_only=True):
     """The CSMS, a limit, or whoever pays wants a transaction ended."""
 
     reference: str
     word: StopWord
 
 
-class StartWish(Command, frozen=True, kw_only=True):
+class RemoteStartRequested(Command, frozen=True, kw_only=True):
     """The CSMS, or whoever pays at the terminal, wants whoever is at the EVSE to charge under `id_token`."""
 
     evse_id: int
@@ -76,7 +76,7 @@ class SuspendEnergy(Command, frozen=True, kw_only=True):
     suspended: bool
 
 
-class StartOver(Command, frozen=True, kw_only=True):
+class RemoteStartExpired(Command, frozen=True, kw_only=True):
     """Nobody may charge because of the last StartWish any longer."""
 
     evse_id: int
@@ -206,7 +206,7 @@ class ManagedSessions(Sessions):
     def _stop(self, record: TransactionRecord, word: StopWord) -> None:
         """Let the charger end a transaction; one that waits has no session that could."""
         if record.reference not in self.waiting.values():
-            self._k.do(StopWish(reference=record.reference, word=word))
+            self._k.do(RemoteStopRequested(reference=record.reference, word=word))
         elif word == "deauthorized":
             self._end_waiting(record.reference, "Deauthorized", "DeAuthorized")
         else:
@@ -350,7 +350,9 @@ class ManagedSessions(Sessions):
         del trigger
         self.reserve(evse.number, found.reservation_id)
         evse.authorization = found
-        wish = StartWish(evse_id=evse.number, remote_start_id=found.remote_start_id or 0, id_token=found.id_token)
+        wish = RemoteStartRequested(
+            evse_id=evse.number, remote_start_id=found.remote_start_id or 0, id_token=found.id_token
+        )
         self._k.do(wish)
         timeout = self._k.model.number("TxCtrlr.EVConnectionTimeOut")
         if timeout > 0:
@@ -360,7 +362,7 @@ class ManagedSessions(Sessions):
         """Nobody has come, or nobody is to come any longer."""
         evse.authorization = None
         self._k.cancel(f"granted.{evse.number}")
-        self._k.do(StartOver(evse_id=evse.number))
+        self._k.do(RemoteStartExpired(evse_id=evse.number))
 
     def reserve(self, evse_id: int, reservation_id: int | None) -> None:
         """Whoever was authorized at an EVSE has this reservation, or none."""
