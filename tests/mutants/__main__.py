@@ -263,7 +263,7 @@ def try_out(name: str, *, at_once: int, only: str = "") -> bool:
     """Try all mutants of a module; return whether none survives that is not known to be equivalent."""
     target = TARGETS[name]
     found = [each for each in mutants(Path(target.path).read_text()) if only in each.name]
-    known = EQUIVALENT.get(name, {})
+    known = EQUIVALENT.get(name, {}).keys() & {each.name for each in found}
     began = time.monotonic()
     pool = Pool(at_once, name, len(found))
     _preload(target)

@@ -71,6 +71,7 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
         "VehicleMonitor._look_at_flow: 'current' -> 'current?'": _TIMER,
         "VehicleMonitor._look_at_flow: 'flow' -> 'flow?'": _TIMER,
         "VehicleMonitor._look_at_wish: 'signed' -> 'signed?'": _TIMER,
+        "VehicleMonitor._look_at_wish: 'told' -> 'told?'": _TIMER,
         "VehicleMonitor._look_at_wish: 'driven' -> 'driven?'": _TIMER,
         "VehicleMonitor._look_at_wish: 'drawn' -> 'drawn?'": _TIMER,
     },
