@@ -650,6 +650,7 @@ class Play(VehicleRig):
     async def do_fault(self, name: str, active: bool = True) -> None:
         if active is (name in self.faults):
             return
+        self._see()
         (self.faults.add if active else self.faults.discard)(name)  # type: ignore[arg-type]
         self._see()
         now = self.now

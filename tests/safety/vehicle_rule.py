@@ -262,8 +262,11 @@ class VehicleJudge:
         quiet = apart or self._powerless(now)
         wants = max(seen.wants_w, seen.gives_w) > 0
         self._blame(now, "wants", wants and bool(quiet), look_s, f"{seen.wants_w}, {seen.gives_w} W wanted: {quiet}")
-        self._flow(now, seen, quiet)
-        self._battery(now, seen)
+        bears = seen
+        if seen.joined and seen.stuck and seen.done:  # what flows then is the charger's to end, or a fuse's
+            bears = msgspec.structs.replace(seen, flows_w=0, battery_mv=0, battery_ma=0)
+        self._flow(now, bears, quiet)
+        self._battery(now, bears)
         idle = self._asks in _IDLE and now - self._idle_since > LEFT_S
         there = seen.there_mv > SAFE_MV and idle and not seen.done
         self._blame(now, "unasked", there, UNASKED_S + look_s, f"{seen.there_mv} mV that nobody asked for")
