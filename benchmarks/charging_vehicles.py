@@ -35,6 +35,9 @@ from v2g.pki.profiles import Role
 TOGETHER = 4
 """Handshakes at a time: plugs are put in one after the other."""
 
+REPORT_S = 0.5
+"""Between two reports of a vehicle's battery and inlet."""
+
 BATTERY = Battery(BatteryConfig(capacity_wh=1_000_000, soc=20), at_ms=0).state
 """Every vehicle's: it never changes, for what is measured is the charger."""
 
@@ -91,7 +94,7 @@ class Timed:
 
 
 class StillVehicle:
-    """A vehicle's hardware that does as it is told and nothing by itself: see
+    """A vehicle's hardware that does as it is told, and reports without end that nothing changes: see
     `evcc.hardware.vehicle.SimulatedVehicle`."""
 
     def __init__(self) -> None:
@@ -109,9 +112,17 @@ class StillVehicle:
             case CloseContactor():
                 return _moved(closed=True)
             case OpenContactor():
-                self.tell(PresentVoltage(0))
+                self._inlet = PresentVoltage(0)
+                self.tell(self._inlet)
                 return _moved(closed=False)
         return None
+
+    async def report(self, clock: Clock) -> None:
+        """Report battery and inlet, which a vehicle's session waits for."""
+        while True:
+            self.tell(msgspec.structs.replace(BATTERY, at_ms=clock.elapsed_ms()))
+            self.tell(self._inlet)
+            await asyncio.sleep(REPORT_S)
 
 
 async def _moved(*, closed: bool) -> Fact:
@@ -204,6 +215,8 @@ class Fleet:
             self._looping.append(session)
             self._runners.append(runner)
             running = asyncio.create_task(runner.run())
+            reporting = asyncio.create_task(hardware.report(self._clock))
+            running.add_done_callback(lambda _: reporting.cancel())
             while not isinstance(session.stage, Looping) and not running.done():
                 await asyncio.sleep(0.01)
         word = await running
