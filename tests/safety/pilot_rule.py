@@ -90,15 +90,14 @@ class PilotJudge:
         over = self._since.over
         allowed = self.allowed_w
         why = self._broken
-        if not stuck:
-            self._blame(
-                over("wire", closed and self._wire_forbids, OPEN_S, now), f"closed: the wire shows {self._shows}"
-            )
-            self._blame(over("fault", closed and bool(why), FAULT_S, now), f"closed: {why}")
-            self._blame(over("off", closed and not shown_w, OFF_S, now), "closed: nothing is shown")
-            self._blame(over("ended", closed and not allowed, OFF_S, now), "closed: nothing is allowed")
-            strays = power_w > shown_w * 1.05 + MARGIN_W or power_w < -MARGIN_W
-            self._blame(over("strays", strays, FOLLOW_S, now), f"{power_w} W flow, {shown_w:.0f} W are shown")
+        free = not stuck  # who could not be cut off has all the time again once it can be: no clock stands meanwhile
+        wire, ended = closed and self._wire_forbids, closed and not allowed
+        strays = power_w > shown_w * 1.05 + MARGIN_W or power_w < -MARGIN_W
+        self._blame(over("wire", free and wire, OPEN_S, now), f"closed: the wire shows {self._shows}")
+        self._blame(over("fault", free and closed and bool(why), FAULT_S, now), f"closed: {why}")
+        self._blame(over("off", free and closed and not shown_w, OFF_S, now), "closed: nothing is shown")
+        self._blame(over("ended", free and ended, OFF_S, now), "closed: nothing is allowed")
+        self._blame(over("strays", free and strays, FOLLOW_S, now), f"{power_w} W flow, {shown_w:.0f} W are shown")
         self._blame(
             over("shown", shown_w > allowed + 1, INTERVAL_S, now), f"{shown_w:.0f} W shown, {allowed:.0f} allowed"
         )

@@ -213,3 +213,14 @@ def test_a_vehicle_that_comes_while_the_books_are_closed_is_charged(
     assert performed(pki, tmp_path, "bare", NEXT) > 60
     forgets_who_waits(monkeypatch)
     assert performed(pki, tmp_path, "bare", NEXT) < 40
+
+
+def test_a_contactor_that_can_open_again_has_its_time_anew(pki: PkiTree, tmp_path: Path) -> None:
+    """The judge once counted the time before it was stuck, and gave a sound vehicle none to follow."""
+    steps: Sequence[Step] = (
+        *STATES["offered"],
+        *(("draw", 22_000, True, 4.9), ("pilot", "C"), ("wait", 6.0), ("profile", 5_000), ("wait", 0.5)),
+        *(("fault", "stuck_closed"), ("wait", 4.5), ("fault", "stuck_closed", False), ("profile", 3_000)),
+        ("wait", 6.0),
+    )
+    assert play(pki, tmp_path, "bare", steps) == []
