@@ -150,6 +150,8 @@ def test_a_new_offer_makes_a_command_due(agreed: Pair) -> None:
     agreed.run(9_000, NOW)
     agreed.agree(NOW + 1)
     assert agreed.vehicle.command_due(9_000, NOW + 1)
+    assert agreed.vehicle.command_due(0, NOW + 1)  # what was signed before may live on
+    assert not agreed.vehicle.command_due(0, NOW + 10_000)
 
 
 def test_results_are_matched_to_the_newest_command(agreed: Pair) -> None:

@@ -151,8 +151,11 @@ class VehicleDischarge:
         if not self.accepted or self._terms is None:
             return False
         last = self._last
-        if last is None or last.offer_id != self._terms.offer.offer_id:
+        if last is None:
             return power_w > 0
+        if last.offer_id != self._terms.offer.offer_id:
+            # nothing is asked for anew, too, while an earlier command may live: the charger may have rejected the 0 W
+            return power_w > 0 or utc_ms < last.valid_until_ms
         if power_w == 0 and last.power_w == 0:
             return False
         limit = min(self._terms.offer.limits.max_discharge_w, self._terms.decision.max_discharge_w)
