@@ -11,9 +11,15 @@ from functools import partial
 from typing import Any, Final, Protocol, TypeVar
 
 from secc.session import ports
-from v2g.asn1.discharge import DischargeCommand, signed_content
+from v2g.asn1.discharge import DischargeCommand, ResultStatus, signed_content
 from v2g.energy.limits import GridResponse, Limit
-from v2g.energy.settlement.records import CommandAccepted, ServiceChanged, SessionStarted, TermsDecided
+from v2g.energy.settlement.records import (
+    CommandAccepted,
+    CommandRejected,
+    ServiceChanged,
+    SessionStarted,
+    TermsDecided,
+)
 from v2g.errors import Asn1Error
 from v2g.hardware.faults import FAULTS as KINDS
 from v2g.hardware.interfaces import (
@@ -39,6 +45,17 @@ Said = TypeVar("Said")
 
 TICK_S: Final = 0.1
 """How often the monitor looks, whatever else happens."""
+
+
+_NEWEST: Final = frozenset(
+    each.value
+    for each in (
+        ResultStatus.UNKNOWN_OFFER, ResultStatus.TERMS_MISMATCH, ResultStatus.WRONG_CHALLENGE,
+        ResultStatus.NOT_ACCEPTED, ResultStatus.OFFER_EXPIRED, ResultStatus.EXPIRED, ResultStatus.NOT_YET_VALID,
+        ResultStatus.VALIDITY_TOO_LONG,
+    )
+)  # fmt: skip
+"""Why a command is not followed though the vehicle has signed it for this session, after every one before."""
 
 
 class FaultyHardware(Protocol):
@@ -180,6 +197,8 @@ class SafetyChannel:
                 self._tell(lambda now: self._monitor.signed(0, now, now))
             case ports.Journal(record=CommandAccepted(payload=payload, until_ms=until_ms)):
                 self._take_signed(payload, until_ms)
+            case ports.Journal(record=CommandRejected(reason=reason, payload=payload)) if reason in _NEWEST:
+                self._take_refused(payload)
 
     def forget_kept(self) -> None:
         """The session that was paused will not be joined."""
@@ -241,6 +260,15 @@ class SafetyChannel:
             return
         if isinstance(content, DischargeCommand):
             self._tell(lambda now: self._monitor.signed(content.power_w, self._clock.at(until_ms), now))
+
+    def _take_refused(self, payload: bytes) -> None:
+        try:
+            content = signed_content(payload)
+        except Asn1Error:  # too long to be kept, which no command is
+            return
+        if isinstance(content, DischargeCommand):
+            until_s = self._clock.at(content.valid_until_ms)
+            self._tell(lambda now: self._monitor.signed_less(content.power_w, until_s, now))
 
     def _watch(self, read: Callable[[], tuple[int, int]]) -> None:
         """Let the monitor know voltage (mV) and power (W) at each look."""

@@ -226,6 +226,41 @@ def test_a_new_offer_leaves_the_live_command_to_its_end_but_no_later_one_under_t
     assert agreed.run(7_000, NOW + 5).effective_w == 7_000
 
 
+@pytest.mark.parametrize(
+    ("changed", "reason"),
+    [
+        ({}, ResultStatus.UNKNOWN_OFFER),
+        ({"valid_until_ms": NOW + 5_000}, ResultStatus.UNKNOWN_OFFER),
+        ({"session_id": b"another!"}, ResultStatus.WRONG_SESSION),
+        ({"sequence": 1}, ResultStatus.REPLAYED),
+    ],
+)
+def test_a_newer_command_under_old_terms_can_only_lower(
+    agreed: Pair, changed: dict[str, object], reason: ResultStatus
+) -> None:
+    """It crosses a new offer on the wire: who asks for less gets no more, and no longer; an old one moves nothing."""
+    agreed.run(9_000, NOW)
+    fewer, more = agreed.command(4_000, NOW, **changed), agreed.command(11_000, NOW)
+    agreed.gate.offer(TARIFF, NOW + 1)
+    outcome = agreed.gate.on_message(fewer, NOW + 2)
+    assert isinstance(outcome, Rejected)
+    assert outcome.reason is reason
+    newest = reason is ResultStatus.UNKNOWN_OFFER
+    until_ms = NOW + (5_000 if "valid_until_ms" in changed else 10_000)
+    assert agreed.gate.allowed_w(NOW + 2) == (4_000 if newest else 9_000)
+    assert agreed.gate.expires_ms() == until_ms
+    assert rejected(agreed, more, NOW + 3).reason is ResultStatus.UNKNOWN_OFFER
+    assert agreed.gate.expires_ms() == until_ms
+
+
+def test_a_command_under_terms_that_are_gone_begins_nothing(agreed: Pair) -> None:
+    """There is nothing that it could lower."""
+    command = agreed.vehicle.command(4_000, NOW)
+    agreed.gate.offer(TARIFF, NOW)
+    assert rejected(agreed, command).reason is ResultStatus.UNKNOWN_OFFER
+    assert agreed.gate.allowed_w(NOW) == 0
+
+
 def test_declining_a_new_offer_ends_the_power_at_once(agreed: Pair) -> None:
     """A no is a no, whatever was signed before."""
     agreed.run(9_000, NOW)
@@ -331,7 +366,8 @@ def test_every_command_is_answered_by_a_signed_result_of_its_sequence(agreed: Pa
     charger = Party.of(agreed.charger.leaf)
     accepted = agreed.run(9_000, NOW)
     good = open_signed(accepted.reply, charger)
-    refusal = rejected(agreed, agreed.command(9_000, NOW, valid_until_ms=NOW))
+    refusal = agreed.gate.on_message(agreed.command(9_000, NOW, valid_until_ms=NOW), NOW)
+    assert isinstance(refusal, Rejected)
     assert refusal.reply is not None
     bad = open_signed(refusal.reply, charger)
     assert isinstance(good, DischargeResult)

@@ -99,7 +99,7 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
         "DischargeGate._on_decision: reason or ResultStatus.UNKNOWN_OFFER -> reason": _STANDS,
         "DischargeGate._judge_decision: '' -> '?'": "what is in order has no detail that anybody reads",
         "DischargeGate._judge_times: '' -> '?'": "what is in order has no detail that anybody reads",
-        "DischargeGate._judge_command: command.sequence < self._sequence -> command.sequence <= self._sequence": (
+        "DischargeGate._judge_order: command.sequence < self._sequence -> command.sequence <= self._sequence": (
             "the same sequence was refused as a replay before"
         ),
     },

@@ -20,6 +20,7 @@ from secc.session.context import Planned
 from tests.safety.rig import Rig, rig
 from tests.secc.session.bench import DC, number
 from tests.virtual_time import VirtualLoop
+from v2g.energy import discharge_gate
 from v2g.energy.limits import OPERATOR, Limit
 from v2g.hardware import interlock
 from v2g.hardware.simulation import StageModel
@@ -27,7 +28,7 @@ from v2g.iec61851.pilot import PilotState
 from v2g.iso15118.messages import common_messages as cm
 from v2g.iso15118.messages.common_types import Processing
 from v2g.iso15118.sequence import State
-from v2g.iso15118.v2gtp import PayloadType
+from v2g.iso15118.v2gtp import PayloadType, frame
 
 Scenario = Callable[[Rig], Coroutine[Any, Any, None]]
 Undo = Callable[[pytest.MonkeyPatch], None]
@@ -543,6 +544,25 @@ async def _nothing_leaves_the_vehicle_without_a_live_command(found: Rig) -> None
     assert found.car.power_w > -600
     await found.go_on(2.0)
     assert found.car.power_w > -600
+
+
+def the_newest_word_is_ignored(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(discharge_gate.DischargeGate, "_lower", lambda self, command: None)
+
+
+@case(the_newest_word_is_ignored)
+async def _a_vehicle_that_asks_for_less_while_an_offer_is_on_its_way_gives_no_more(found: Rig) -> None:
+    await found.charge()
+    await found.signed_offer(9_000)
+    await found.go_on(1.0)
+    assert found.car.power_w < -8_000
+    assert found.discharge is not None
+    found.tell(ports.TariffChanged(replace(found.tariff, version=found.tariff.version + 1)))
+    command = found.discharge.command(4_000, found.utc_ms)
+    found.pipe.incoming.put_nowait(frame(PayloadType.SIGNED_DISCHARGE, command))
+    await found.go_on(1.0)
+    assert found.named("offer", "command_rejected")
+    assert -4_550 < found.car.power_w < -3_000
 
 
 @pytest.mark.parametrize("each", CASES, ids=lambda each: each.name)

@@ -146,6 +146,20 @@ def test_a_signed_command_lets_so_much_be_fed_back_until_it_ends() -> None:
     assert monitor.drive(ALL, T).discharge_w == 0
 
 
+def test_a_newer_command_that_is_not_followed_lowers_and_shortens_what_is_signed() -> None:
+    monitor = powered()
+    monitor.discharge("signed", T)
+    monitor.signed_less(4_000, T + 9, T)
+    assert monitor.drive(ALL, T).discharge_w == 0
+    monitor.signed(5_000, T + 2, T)
+    monitor.signed_less(9_000, T + 9, T)
+    assert monitor.drive(ALL, T + 1.9).discharge_w == 5_000
+    assert monitor.drive(ALL, T + 2).discharge_w == 0
+    monitor.signed_less(4_000, T + 1, T)
+    assert monitor.drive(ALL, T + 0.9).discharge_w == 4_000
+    assert monitor.drive(ALL, T + 1).discharge_w == 0
+
+
 @pytest.mark.parametrize("phase", [Phase.VOLTAGE, Phase.REST])
 def test_voltage_and_rest_are_without_power(phase: Phase) -> None:
     monitor = powered()

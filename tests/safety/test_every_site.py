@@ -15,6 +15,8 @@ from secc.energy_manager.grid import Grid
 from secc.hardware.parts import Kind
 from tests.safety.site_play import TIMEOUT_S, SiteJudge, command, play, wander
 from tests.safety.steps import Step, judged
+from v2g.energy.discharge_gate import DischargeGate
+from v2g.safety import ChargerMonitor
 from v2g_station.blocks.smart_charging import profiles
 
 SITES: list[tuple[Kind, ...]] = [("dc", "dc"), ("ac", "dc"), ("dc", "dc", "ac"), ("ac", "ac")]
@@ -49,6 +51,22 @@ def test_what_is_judged_charges_and_feeds_back(pki: PkiTree, tmp_path: Path, mon
     assert play(pki, tmp_path, ("dc", "dc"), (*BOTH, *BACK)) == []
     assert [20_000, 20_000] in seen
     assert [-4_000, -4_000] in seen
+
+
+# -- what the judge has found -----------------------------------------------------------------------------------------
+
+
+def test_who_signs_for_less_while_offers_change_feeds_back_no_more(
+    pki: PkiTree, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of two signals at once, the second one's offer crosses the command under the first one's."""
+    signal: Step = (0, "signal", 40_000, 10_000)
+    steps = (BOTH[0], (2, "charge"), (2, "sign", 9_000), signal, signal, (2, "sign", 4_000), ("all", "loop", 3.0))
+    assert play(pki, tmp_path, ("dc", "dc"), steps) == []
+    monkeypatch.setattr(DischargeGate, "_lower", lambda self, command: None)
+    assert play(pki, tmp_path, ("dc", "dc"), steps) == []  # the monitor holds
+    monkeypatch.setattr(ChargerMonitor, "signed_less", lambda self, power_w, until_s, now: None)
+    assert "4000 allowed" in play(pki, tmp_path, ("dc", "dc"), steps)[0]
 
 
 # -- the judge sees what is wrong -------------------------------------------------------------------------------------

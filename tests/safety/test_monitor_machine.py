@@ -165,6 +165,12 @@ class AnyOrder(RuleBasedStateMachine):
         self.signed = (power_w, self.now + seconds)
         self.obey()
 
+    @rule(power_w=WATTS, seconds=st.sampled_from((0.5, 30.0)))
+    def sign_what_is_not_followed(self, power_w: int, seconds: float) -> None:
+        self.monitor.signed_less(power_w, self.now + seconds, self.now)
+        self.signed = (min(self.signed[0], power_w), min(self.signed[1], self.now + seconds))
+        self.obey()
+
     @rule(charge_w=WATTS, discharge_w=WATTS)
     def drive(self, charge_w: int, discharge_w: int) -> None:
         wanted = Output(charge_w, discharge_w, 50_000, 30_000, 400_000)

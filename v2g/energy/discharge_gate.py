@@ -10,6 +10,7 @@ from typing import Annotated, Final
 
 import msgspec
 from msgspec import Meta
+from msgspec.structs import replace
 
 from v2g.asn1.discharge import (
     MAX_PRICES,
@@ -157,7 +158,8 @@ class DischargeGate:
         """Return the payload of a new offer over the current limits; it replaces the standing one.
 
         A live command runs on until it expires, the vehicle declines the new offer, or a command under the new offer
-        takes its place. Raises RefusedError: `no_price` when the tariff has none for this moment, `stopped`.
+        takes its place; a command under the old one can still lower it. Raises RefusedError: `no_price` when the tariff
+        has none for this moment, `stopped`.
         """
         if self._stopped:
             raise RefusedError("discharge of this session has ended", reason="stopped")
@@ -218,7 +220,10 @@ class DischargeGate:
         return None, ""
 
     def _on_command(self, command: DischargeCommand, payload: bytes, utc_ms: int) -> Accepted | Rejected:
-        reason, detail = self._judge_command(command, utc_ms)
+        reason, detail = self._judge_order(command)
+        if reason is None:
+            self._lower(command)
+            reason, detail = self._judge_terms(command, utc_ms)
         if command.session_id == self._session_id:  # whatever else is wrong with it, it cannot be used again
             self._sequence = max(self._sequence, command.sequence)
             self._nonces.append(command.nonce)
@@ -243,9 +248,21 @@ class DischargeGate:
             reply=self._result(command.sequence, status, effective, utc_ms),
         )
 
-    def _judge_command(self, command: DischargeCommand, utc_ms: int) -> tuple[ResultStatus | None, str]:
-        """Return the first thing wrong with a command whose signature holds; None when it is to be followed."""
-        standing = self._standing
+    def _lower(self, command: DischargeCommand) -> None:
+        """Let the live command give no more, and no longer, than the vehicle's newest word, whatever its terms are.
+
+        A command that crosses a new offer on the wire is rejected, and the one before it lives on; but who asks for
+        less, or for nothing, gets no more than that.
+        """
+        if (live := self._live) is not None:
+            self._live = replace(
+                live,
+                power_w=min(live.power_w, command.power_w),
+                until_ms=min(live.until_ms, command.valid_until_ms),
+            )
+
+    def _judge_order(self, command: DischargeCommand) -> tuple[ResultStatus | None, str]:
+        """Return why a command whose signature holds is not the session's newest word, None when it is."""
         if command.session_id != self._session_id:
             return ResultStatus.WRONG_SESSION, f"session {command.session_id.hex()}"
         if self._stopped:
@@ -254,6 +271,11 @@ class DischargeGate:
             return ResultStatus.REPLAYED, f"sequence {command.sequence} was used"
         if command.sequence < self._sequence:
             return ResultStatus.OUT_OF_ORDER, f"sequence {command.sequence} after {self._sequence}"
+        return None, ""
+
+    def _judge_terms(self, command: DischargeCommand, utc_ms: int) -> tuple[ResultStatus | None, str]:
+        """Return the first thing wrong with the newest command; None when it is to be followed."""
+        standing = self._standing
         if standing is None or command.offer_id != standing.offer.offer_id:
             return ResultStatus.UNKNOWN_OFFER, f"offer {command.offer_id.hex()}"
         if command.terms_hash != standing.hash:

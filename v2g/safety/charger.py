@@ -217,6 +217,11 @@ class ChargerMonitor:
         self._signed = (power_w, until_s)
         self._look(now)
 
+    def signed_less(self, power_w: int, until_s: float, now: float) -> None:
+        """The vehicle's newest word, which is not followed: no more than it, and no longer, is what it wants now."""
+        before_w, before_s = self._signed
+        self.signed(min(before_w, power_w), min(before_s, until_s), now)
+
     def drive(self, output: Output, now: float) -> Output:
         """The session wants this output; return what of it passes."""
         allowed = self._allowed(now)
