@@ -98,6 +98,7 @@ EQUIVALENT: Final[Mapping[str, Mapping[str, str]]] = {
         "DischargeGate._on_decision: reason is not None or self._standing is None -> reason is not None": _STANDS,
         "DischargeGate._on_decision: reason or ResultStatus.UNKNOWN_OFFER -> reason": _STANDS,
         "DischargeGate._judge_decision: '' -> '?'": "what is in order has no detail that anybody reads",
+        "DischargeGate._judge_order: '' -> '?'": "what is in order has no detail that anybody reads",
         "DischargeGate._judge_times: '' -> '?'": "what is in order has no detail that anybody reads",
         "DischargeGate._judge_order: command.sequence < self._sequence -> command.sequence <= self._sequence": (
             "the same sequence was refused as a replay before"
