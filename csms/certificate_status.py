@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 from functools import partial
 from typing import Final
 
@@ -119,7 +118,7 @@ class CertificateStatus:
         key, now = (url, question), self._clock.monotonic()
         kept = self._kept.get(key)
         if kept is not None and now < kept.until:
-            found = judge(kept.body, at=self._now())
+            found = judge(kept.body, at=self._clock.now())
             if found.status != "Failed" or (also_failed and not kept.believed):
                 return kept.body, found
         task = self._asking.get(key)
@@ -127,7 +126,7 @@ class CertificateStatus:
             task = self._asking[key] = asyncio.get_running_loop().create_task(self._fetch(url, question))
             task.add_done_callback(lambda _: self._asking.pop(key, None))
         body = await asyncio.shield(task)
-        found = judge(body, at=self._now())
+        found = judge(body, at=self._clock.now())
         believed = found.status != "Failed"
         if len(self._kept) >= _MAX_KEPT:
             self._kept.clear()
@@ -137,6 +136,3 @@ class CertificateStatus:
     async def _fetch(self, url: str, question: bytes) -> bytes:
         timeout_s = self._config.ocsp_timeout_s
         return await (ask(url, question, timeout_s=timeout_s) if question else fetch_list(url, timeout_s=timeout_s))
-
-    def _now(self) -> datetime:
-        return datetime.fromtimestamp(self._clock.utc_ms() / 1000, UTC)

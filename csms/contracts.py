@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 from typing import Final
 
 from csms.certificate_status import CertificateStatus
@@ -38,7 +37,7 @@ class ContractJudge:
 
     async def judge(self, emaid: str, pem: str | None, hash_data: Sequence[OCSPRequestData]) -> Verdict:
         """Return the verdict on what a station sent for `emaid`. Never raises."""
-        at, anchors = self._now(), self._status.anchors
+        at, anchors = self._clock.now(), self._status.anchors
         verdict = assess(emaid, pem, hash_data, anchors, at, seen=self._seen)
         if verdict.chain is not Chain.VALID:
             return verdict
@@ -62,7 +61,7 @@ class ContractJudge:
 
         `owner` names in events whose it is.
         """
-        at, anchors = self._now(), self._status.anchors
+        at, anchors = self._clock.now(), self._status.anchors
         questions = questions_about(path, anchors)
         answers = await asyncio.gather(*(self._status.ask(question) for question in questions))
         heard = {place: (answer,) for place, answer in enumerate(answers) if answer}
@@ -84,6 +83,3 @@ class ContractJudge:
         self.accepted_unknown += 1
         data: dict[str, Scalar] = {"owner": owner, "serial": f"{key[1]:x}", "reason": reason[:200]}
         self._observe(Observe("authorization", "revocation_unknown", data))
-
-    def _now(self) -> datetime:
-        return datetime.fromtimestamp(self._clock.utc_ms() / 1000, UTC)

@@ -1,7 +1,7 @@
 """The lists of `trust.crls`: read anew when their files are renewed, and told of before they run out."""
 
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
@@ -34,7 +34,7 @@ class RevocationLists:
 
     def look(self) -> None:
         """Read what was renewed; tell once of each list that it runs out within a day, and once that it has."""
-        now = datetime.fromtimestamp(self._clock.utc_ms() / 1000, UTC)
+        now = self._clock.now()
         due = {(path, end, end < now) for path, end in self._ends() if end - now <= _AHEAD}
         for path, end, expired in sorted(due - self._told):
             name = "crl_expired" if expired else "crl_due"

@@ -8,7 +8,7 @@ import difflib
 import enum
 import re
 import tomllib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal, NoReturn, TypeVar, get_args, get_origin, get_type_hints
 
@@ -164,23 +164,30 @@ def reworded(why: str) -> str:
     return why
 
 
-def upside_down(config: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], str, str]]:
-    """Yield each least value that is above its greatest: the place of the former, and both names."""
+def values_in(config: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any, Mapping[str, Any]]]:
+    """Yield each key of a configuration, sections included: its place, its value, and the values of its section."""
     if isinstance(config, tuple | list):
         for place, each in enumerate(config):
-            yield from upside_down(each, (*path, str(place)))
+            yield from values_in(each, (*path, str(place)))
     if not isinstance(config, msgspec.Struct):
         return
-    values = {field.encode_name: getattr(config, field.name) for field in msgspec.structs.fields(config)}
-    for name, value in values.items():
-        yield from upside_down(value, (*path, name))
+    section = {field.encode_name: getattr(config, field.name) for field in msgspec.structs.fields(config)}
+    for name, value in section.items():
+        yield (*path, name), value, section
+        yield from values_in(value, (*path, name))
+
+
+def upside_down(config: Any) -> Iterator[tuple[tuple[str, ...], str, str]]:
+    """Yield each least value that is above its greatest: the place of the former, and both names."""
+    for path, value, section in values_in(config):
         if not isinstance(value, int | float) or isinstance(value, bool):
             continue
+        name = path[-1]
         for least, most in _PAIRS:
             other = re.sub(rf"(^|_){least}(_|\Z)", rf"\g<1>{most}\2", name)
-            highest = values.get(other)
+            highest = section.get(other)
             if other != name and isinstance(highest, int | float) and value > highest:
-                yield (*path, name), name, other
+                yield path, name, other
 
 
 _PAIRS: Final = (("min", "max"), ("minimum", "maximum"), ("least", "most"), ("lowest", "highest"))

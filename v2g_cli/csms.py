@@ -3,6 +3,7 @@
 import contextlib
 import json as json_
 import os
+from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,7 +14,7 @@ from v2g.errors import ConfigError, OcppError, StoreError
 from v2g_cli import csms_admin, csms_passwords, csms_variables
 from v2g_cli.config_check import CheckFlag, check_config
 from v2g_cli.csms_show import JsonFlag, Limit, StationName, cell, client_of, part, refusal, show, show_one
-from v2g_cli.output import print_json, say, when, write_bytes
+from v2g_cli.output import open_new, print_json, say, when, write_bytes
 
 app = typer.Typer(
     help="Run a back end, or work with one that runs.\n\n"
@@ -103,6 +104,11 @@ def health(context: typer.Context, json: JsonFlag = False) -> None:
     if json:
         print_json(found)
         return
+    _say_fields(found)
+
+
+def _say_fields(found: Mapping[str, Any]) -> None:
+    """Print a line for each field, with its name and value as people read them."""
     for field, value in found.items():
         say(f"{field.removesuffix('_ms').replace('_', ' ')}: {cell(field, value)}")
 
@@ -136,9 +142,7 @@ def station(context: typer.Context, name: StationName, json: JsonFlag = False) -
     if json:
         print_json(found)
         return
-    for field, value in found.items():
-        if field != "connectors":
-            say(f"{field.removesuffix('_ms').replace('_', ' ')}: {cell(field, value)}")
+    _say_fields({field: value for field, value in found.items() if field != "connectors"})
     columns = {"EVSE": "evse_id", "connector": "connector_id", "status": "status", "since (UTC)": "changed_ms"}
     show(found["connectors"], "Connectors", columns, json=False)
 
@@ -225,12 +229,7 @@ def journal(
 
 def _write_new(path: Path, data: bytes) -> None:
     """Write a file that is not there yet, readable by its owner alone. Raises ConfigError."""
-    try:
-        number = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    except FileExistsError:
-        raise ConfigError(f"{path} exists", hint="choose another name, or move it away") from None
-    except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror}", hint="choose a folder that this user may write") from None
+    number = open_new(path, hint="choose another name, or move it away")
     try:
         with os.fdopen(number, "wb") as file:
             file.write(data)

@@ -4,10 +4,12 @@ Everything goes through here, and nothing that a device, a vehicle or a certific
 as anything but text: see `v2g.text`.
 """
 
+import os
 import re
 import sys
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Final
 
 import msgspec
@@ -15,6 +17,7 @@ from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 from rich.table import Table
 
+from v2g.errors import ConfigError
 from v2g.text import printable
 
 _encode = msgspec.json.Encoder().encode
@@ -85,3 +88,16 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]
     for row in shown:
         table.add_row(*row)
     terminal().print(table)
+
+
+def open_new(path: Path, *, hint: str) -> int:
+    """Open a file to write that is not there yet, readable by its owner alone; return its descriptor.
+
+    Raises ConfigError, with `hint` where the file exists.
+    """
+    try:
+        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    except FileExistsError:
+        raise ConfigError(f"{path} exists", hint=hint) from None
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}", hint="choose a folder that this user may write") from None

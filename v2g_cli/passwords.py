@@ -11,7 +11,7 @@ from csms.domain.passwords import MAX_LENGTH, MAX_PASSWORDS, MIN_LENGTH, check_p
 from v2g.errors import ConfigError, RefusedError, StoreError
 from v2g.io.websocket.server import IDENTITY
 from v2g.pki.keys import read_secret
-from v2g_cli.output import say
+from v2g_cli.output import open_new, say
 
 _HEADER: Final = ("identity", "password")
 _MOST_BYTES: Final = 256 * MAX_PASSWORDS
@@ -88,12 +88,7 @@ class PasswordFile:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        try:
-            self._number = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        except FileExistsError:
-            raise ConfigError(f"{path} exists", hint="choose another name: passwords are never overwritten") from None
-        except OSError as error:
-            raise ConfigError(f"{path}: {error.strerror}", hint="choose a folder that this user may write") from None
+        self._number = open_new(path, hint="choose another name: passwords are never overwritten")
 
     def write(self, passwords: Mapping[str, str]) -> None:
         """Write the passwords and have them on the disk. Raises StoreError."""

@@ -10,7 +10,7 @@ from csms.api.parameters import OneStation, Paged, StationId
 from csms.api.problems import ApiError, missing
 from csms.db.queries import doors as rows
 from csms.domain.access import Permission
-from csms.domain.passwords import MAX_PASSWORDS
+from csms.domain.passwords import MAX_LENGTH, MAX_PASSWORDS, MIN_LENGTH
 
 SecurityProfile = Literal[1, 2, 3]
 
@@ -53,6 +53,9 @@ class DoorFault(msgspec.Struct, frozen=True, kw_only=True):
     times: int
 
 
+Password = Annotated[str, msgspec.Meta(min_length=MIN_LENGTH, max_length=MAX_LENGTH)]
+
+
 class Decision(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a station's boot is answered, or `Refused`: it does not come in at all."""
 
@@ -62,7 +65,7 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 class NewPassword(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The password; null: a random one is made. `rotate`: the station, which is connected, is given it (A01)."""
 
-    password: Annotated[str, msgspec.Meta(min_length=16, max_length=64)] | None = None
+    password: Password | None = None
     rotate: bool = False
 
 
@@ -77,7 +80,7 @@ class StationPassword(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     """A station and its password; null: a random one is made."""
 
     station_id: StationId
-    password: Annotated[str, msgspec.Meta(min_length=16, max_length=64)] | None = None
+    password: Password | None = None
 
 
 class NewPasswords(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

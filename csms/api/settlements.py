@@ -8,9 +8,8 @@ from csms.api.call import Call, encode, read_cursor, shown, write_cursor
 from csms.api.disambiguation import OfStation, one_of
 from csms.api.operations import Page, Reply, get
 from csms.api.parameters import Paged
-from csms.api.problems import ApiError
 from csms.db.queries import records as rows
-from csms.domain.access import Permission, allowed
+from csms.domain.access import Permission
 from v2g.energy.settlement.settle import Settlement
 
 
@@ -51,10 +50,7 @@ async def read_journal(call: Call, parameters: OneSession) -> Reply[bytes]:
     It names whose contract it was, and can leave nothing out: so it takes `read_tokens` beside `read_settlements`. A
     session that goes on has those lines that have arrived.
     """
-    if not allowed(
-        call.principal, Permission.READ_SETTLEMENTS
-    ):  # all roles with the one have the other, scopes may not
-        raise ApiError(403, "a journal is part of a settlement", "it needs read_settlements, too")
+    call.require(Permission.READ_SETTLEMENTS)  # all roles with the one permission have the other, scopes may not
     found = await call.run(rows.find_journals, parameters.session_id)
     lines = one_of(found, parameters.station, "journal")["lines"]
     return Reply(content=b"".join(lines), media_type="application/jsonl")

@@ -3,7 +3,6 @@
 import asyncio
 import os
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Any, Final
 
 from cryptography import x509
@@ -127,7 +126,7 @@ class StationCa:
             info = StatusInfo(reason_code=error.reason[:20], additional_info=f"{error}; {error.hint}"[:500])
             return SignCertificateResponse(status="Rejected", status_info=info)
         serial = int.from_bytes(os.urandom(16), "big") | 1 << 120  # positive, and of constant length
-        at = datetime.fromtimestamp(self._clock.utc_ms() / 1000, UTC)
+        at = self._clock.now()
 
         async def work() -> None:
             certificate = await asyncio.to_thread(sign, wish, authority, serial, at)

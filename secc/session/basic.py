@@ -14,7 +14,7 @@ from typing import Final, Literal
 from secc.session import ports
 from secc.session.config import SeccConfig
 from secc.session.world import Identity
-from v2g.energy.limits import EVSE, GridResponse, Limit, LimitBook
+from v2g.energy.limits import EVSE, NO_RESPONSE, GridResponse, Limit, LimitBook
 from v2g.energy.settlement.records import SessionStarted, TariffSet
 from v2g.energy.tariff import Tariff
 from v2g.iec61851.duty import LEAST_A, OFF_DUTY, offer, read_duty
@@ -22,8 +22,6 @@ from v2g.iec61851.pilot import PilotState
 from v2g.iec61851.timing import PilotTiming
 from v2g.iso15118.basic_charging import WordlessSession
 from v2g.iso15118.session import Entropy, Fact
-
-NO_RESPONSE: Final = GridResponse()
 
 STOP_S: Final = 3.0
 """How long a vehicle may go on drawing after the oscillator went off (IEC 61851-1), before the contactor opens."""

@@ -27,6 +27,7 @@ from secc.session.discharge import SignedDischarge
 from secc.session.world import Identity, Notice, Parking, Trust, World
 from v2g.energy.limits import (
     EVSE,
+    NO_RESPONSE,
     VEHICLE,
     WISH,
     GridResponse,
@@ -43,8 +44,6 @@ from v2g.iso15118.charts import Family
 from v2g.iso15118.messages.schedules import AbsolutePriceSchedule, PriceLevelSchedule
 from v2g.iso15118.session import Command, Entropy, Heard, Session
 from v2g.observe import Observe
-
-NO_RESPONSE: Final = GridResponse()
 
 NOTICES: Final = (
     "Terminate",

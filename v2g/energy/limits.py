@@ -7,7 +7,7 @@ replaces a newer one, whatever order messages arrive in.
 
 import itertools
 from collections.abc import Iterable
-from typing import Annotated
+from typing import Annotated, Final
 
 import msgspec
 from msgspec import Meta
@@ -219,3 +219,7 @@ class GridResponse(msgspec.Struct, frozen=True):
         bent = power_w + self.delta_w
         bent = bent if self.floor_w is None else max(bent, self.floor_w)
         return bent if self.ceiling_w is None else min(bent, self.ceiling_w)
+
+
+NO_RESPONSE: Final = GridResponse()
+"""The grid is as it should be."""

@@ -1,6 +1,7 @@
 """The one place that reads the machine's clocks."""
 
 import time
+from datetime import UTC, datetime
 
 import msgspec
 
@@ -48,6 +49,10 @@ class Clock:
     def at(self, utc_ms: int) -> float:
         """Return a time of (simulated) UTC on the monotonic clock, s, whatever is done to UTC afterwards."""
         return self.monotonic() + (utc_ms - self.utc_ms()) / 1000 / self.scale
+
+    def now(self) -> datetime:
+        """Return (possibly simulated) UTC."""
+        return datetime.fromtimestamp(self.utc_ms() / 1000, UTC)
 
     def utc_ms(self) -> int:
         """Return milliseconds since 1970 in (possibly simulated) UTC."""

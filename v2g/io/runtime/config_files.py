@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
-from v2g.config import Flaw, fault
+from v2g.config import Flaw, fault, values_in
 from v2g.errors import ConfigError, V2GError
 from v2g.pki.certificates import load_certificate
 from v2g.pki.credentials import load_chain
@@ -23,31 +23,22 @@ _READ: Final = frozenset(
 
 def file_faults(text: str, config: msgspec.Struct, *, name: str) -> list[ConfigError]:
     """Return what is wrong with the files that a configuration names."""
-    return [fault(text, name, *each) for each in _flaws(config, ())]
+    return [fault(text, name, *each) for each in _flaws(config)]
 
 
 def expired(config: Any) -> list[str]:
     """Return, in a sentence each, which own certificates are not valid now."""
-    return [f"{'.'.join(path)} {why}" for path, why, _ in _flaws(config, ()) if path[-1] in _OWN and "valid" in why]
+    return [f"{'.'.join(path)} {why}" for path, why, _ in _flaws(config) if path[-1] in _OWN and "valid" in why]
 
 
-def _flaws(config: Any, path: tuple[str, ...]) -> Iterator[Flaw]:
-    if isinstance(config, tuple | list):
-        for place, each in enumerate(config):
-            yield from _flaws(each, (*path, str(place)))
-    if not isinstance(config, msgspec.Struct):
-        return
-    for field in msgspec.structs.fields(config):
-        key, value = field.encode_name, getattr(config, field.name)
-        where = (*path, key)
-        if key in _OWN and isinstance(value, Path):
+def _flaws(config: Any) -> Iterator[Flaw]:
+    for where, value, _ in values_in(config):
+        if where[-1] in _OWN and isinstance(value, Path):
             yield from _certificate(value, where)
-        elif key in _READ:
+        elif where[-1] in _READ:
             for each in value if isinstance(value, tuple) else (value,):
                 if isinstance(each, Path) and not each.is_file():
                     yield where, f"{each} is no file", "paths are relative to the configuration file"
-        else:
-            yield from _flaws(value, where)
 
 
 def _certificate(file: Path, where: tuple[str, ...]) -> Iterator[Flaw]:

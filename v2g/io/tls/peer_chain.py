@@ -6,7 +6,7 @@ Generic TLS knows roots, dates and signatures. Keys, subjects and usages are the
 import asyncio
 import ssl
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 
 from v2g.errors import CertificateError, ConfigError
@@ -34,7 +34,7 @@ class PeerJudge:
 
     def judge(self, transport: asyncio.BaseTransport) -> VerifiedChain:
         """Return the peer's chain. Raises CertificateError."""
-        return self._judge(transport, self._now)
+        return self._judge(transport, self._clock.now())
 
     def judge_expired(self, transport: asyncio.BaseTransport) -> VerifiedChain:
         """Return the chain of a peer whose own certificate has run out, and was good until then.
@@ -43,14 +43,10 @@ class PeerJudge:
         """
         leaf = shown_chain(transport)[0]
         last = load_certificate(leaf).not_valid_after_utc
-        found = self._judge(transport, min(last, self._now))
-        if any(self._now > each.not_valid_after_utc for each in (*found.certificates[1:], found.anchor)):
+        found = self._judge(transport, min(last, self._clock.now()))
+        if any(self._clock.now() > each.not_valid_after_utc for each in (*found.certificates[1:], found.anchor)):
             raise CertificateError("who has issued the certificate has expired as well", reason="expired")
         return found
-
-    @property
-    def _now(self) -> datetime:
-        return datetime.fromtimestamp(self._clock.utc_ms() / 1000, UTC)
 
     def _judge(self, transport: asyncio.BaseTransport, at: datetime) -> VerifiedChain:
         leaf, *others = shown_chain(transport) or (b"",)
