@@ -28,7 +28,7 @@ from v2g.io.runtime.runner import Runner
 from v2g.io.tls.client import connect
 from v2g.io.tls.endpoint import Endpoint, TlsIdentity
 from v2g.io.tls.stream import TlsStream
-from v2g.iso15118.session import Command, Fact
+from v2g.iso15118.engine.session import Command, Fact
 from v2g.observe import Observe
 from v2g.pki.profiles import Role
 

@@ -15,7 +15,7 @@ import msgspec
 from benchmarks.figures import Figure, digits, median, microseconds
 from benchmarks.peers import JOSEV, codec_python, environment
 from v2g.exi import decode, encode
-from v2g.iso15118.messages.schemas import NAMESPACES
+from v2g.iso15118.select import NAMESPACES
 
 ABOUT = "decode and encode of typical ISO 15118-20 messages, and what the first use costs"
 
@@ -36,7 +36,7 @@ TYPICAL = (
 START_UP = """
 import sys, time
 from v2g.exi import decode, encode
-from v2g.iso15118.messages.schemas import NAMESPACES
+from v2g.iso15118.select import NAMESPACES
 for line in sys.stdin:
     uri, octets = line.split()
     encode(decode(bytes.fromhex(octets), NAMESPACES[uri]))

@@ -17,10 +17,11 @@ from pki_tools.tree import PkiOptions, PkiTree, make_pki
 from v2g import exi
 from v2g.errors import ConfigError
 from v2g.io.tls.endpoint import ISO15118_20, Backend
-from v2g.iso15118 import signature
-from v2g.iso15118.messages.certificates import ContractCertificateChain, SubCertificates
-from v2g.iso15118.messages.common_messages import PnC_AReqAuthorizationMode
-from v2g.iso15118.messages.schemas import XMLDSIG
+from v2g.iso15118.d20.messages.certificates import ContractCertificateChain, SubCertificates
+from v2g.iso15118.d20.messages.common_messages import PnC_AReqAuthorizationMode
+from v2g.iso15118.d20.schemas import COMMON_MESSAGES
+from v2g.iso15118.engine import signature
+from v2g.iso15118.engine.schemas import XMLDSIG
 from v2g.pki.certificates import load_certificate
 from v2g.pki.issue import Issuer, Request, Subject, issue
 from v2g.pki.keys import load_private_key, verify_signature
@@ -161,13 +162,15 @@ def _signature(pki: PkiTree, kind: KeyKind, calls: int) -> Figure:
             certificate=chain[0], sub_certificates=SubCertificates(certificate=chain[1:])
         ),
     )
-    signed = signature.sign(mode, key)
+    signed = signature.sign(mode, key, schema=COMMON_MESSAGES)
     octets, value = exi.encode_fragment(signed.signed_info, XMLDSIG), signed.signature_value.value
     curve = partial(verify_signature, key.public_key, octets, value)
     whole, alone = [], []
     for _ in range(4):  # in turns, since machines change their speed
         alone += microseconds(curve, calls=calls // 4 + 1)
-        whole += microseconds(partial(signature.verify, signed, mode, key.public_key), calls=calls // 4 + 1)
+        whole += microseconds(
+            partial(signature.verify, signed, mode, key.public_key, schema=COMMON_MESSAGES), calls=calls // 4 + 1
+        )
     return Figure(
         name="trust",
         figure=f"PnC signature beyond its curve, {kind.value}, p50",

@@ -20,7 +20,7 @@ from v2g.io.runtime.clock import ClockConfig
 from v2g.io.runtime.config_files import file_faults
 from v2g.io.runtime.program import read_config
 from v2g.io.storage.growing_file import LogFiles
-from v2g.iso15118.envelope_rules import RULES, EnvelopeRules
+from v2g.iso15118.d20.envelope_rules import RULES, EnvelopeRules
 from v2g.pki.reference import KeyReference
 from v2g.telemetry.delivery import TOPIC_PREFIX
 

@@ -13,8 +13,8 @@ from csms.trust import load_roots
 from v2g.errors import CodecError, RevocationError
 from v2g.io.keys import load_credentials
 from v2g.io.runtime.clock import Clock
-from v2g.iso15118.installation import SCHEMA_VERSION, Service
-from v2g.iso15118.provisioning import Answer, ProvisioningService
+from v2g.iso15118.d20.installation import SCHEMA_VERSION, Service
+from v2g.iso15118.d20.provisioning import Answer, ProvisioningService
 from v2g.observe import Observe, Scalar
 from v2g.ocpp.messages.base import StatusInfo
 from v2g.ocpp.messages.certificates import Get15118EVCertificateRequest, Get15118EVCertificateResponse

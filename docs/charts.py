@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from html import escape
 from typing import Final, NamedTuple
 
-from v2g.iso15118.sequence import Asks, Chart, Says, State
+from v2g.iso15118.engine.sequence import Asks, Chart, Says, State
 
 _LEFT, _HEAD, _ROW, _GAP, _LANE, _TOP = 20, 24, 17, 16, 13, 20
 _LETTER: Final = 6.4

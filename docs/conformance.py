@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
-from v2g.iso15118.charts import Family
+from v2g.iso15118.d20.charts import Family
 from v2g_testkit.cases.case import Case
 
 

@@ -35,7 +35,7 @@ PLACES: Final = {
     "v2g/io/tls/identity.py": ("secc",),
     "v2g/io/tls/renewal.py": ("secc", "csms"),
     "v2g/io/tls/warnings.py": ("secc", "evcc"),
-    "v2g/iso15118/session.py": ("secc", "evcc"),
+    "v2g/iso15118/engine/session.py": ("secc", "evcc"),
     "v2g/ocpp/rpc.py": ("secc", "csms"),
 }
 """Where events are made, and which programs write them."""

@@ -30,8 +30,8 @@ from docs import (  # noqa: E402
 )
 
 if TYPE_CHECKING:
-    from v2g.iso15118.sequence import Chart
-    from v2g.iso15118.v2gtp import PayloadType
+    from v2g.iso15118.engine.sequence import Chart
+    from v2g.iso15118.engine.v2gtp import PayloadType
 
 _BLOCK: Final = re.compile(
     r"(?P<open><!-- generated: (?P<name>[\w-]+)(?P<arguments>[^>]*?) -->\n)"
@@ -49,15 +49,15 @@ def table(header: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
 
 def _chart(name: str) -> "Chart":
     """Return the chart of a set of messages (AC, DC, WPT, ACDP) or of a side stream."""
-    from v2g.iso15118.charts import CHARTS, SIDE_CHARTS, Family
-    from v2g.iso15118.v2gtp import PayloadType
+    from v2g.iso15118.d20.charts import CHARTS, SIDE_CHARTS, Family
+    from v2g.iso15118.engine.v2gtp import PayloadType
 
     return CHARTS[Family[name]] if name in Family.__members__ else SIDE_CHARTS[PayloadType[name]]
 
 
 def sequence_table(name: str) -> str:
     """Return every edge of a sequence chart."""
-    from v2g.iso15118.sequence import Asks, Says, edges
+    from v2g.iso15118.engine.sequence import Asks, Says, edges
 
     return table(
         ("The charger waits in", "Request", "when the request asks for", "and the exchange says", "then waits in"),
@@ -81,8 +81,8 @@ def sequence_picture(name: str) -> str:
 
 def pictures() -> Iterator[tuple[Path, str]]:
     """Yield every picture of the documentation: its file, and what it has to hold."""
-    from v2g.iso15118.charts import Family
-    from v2g.iso15118.v2gtp import PayloadType
+    from v2g.iso15118.d20.charts import Family
+    from v2g.iso15118.engine.v2gtp import PayloadType
 
     names = [each.name for each in Family]
     names += [each.name for each in PayloadType if each in _side_charts()]
@@ -92,14 +92,14 @@ def pictures() -> Iterator[tuple[Path, str]]:
 
 
 def _side_charts() -> "Mapping[PayloadType, Chart]":
-    from v2g.iso15118.charts import SIDE_CHARTS
+    from v2g.iso15118.d20.charts import SIDE_CHARTS
 
     return SIDE_CHARTS
 
 
 def timing_table() -> str:
     """Return how long each request may wait for its answer."""
-    from v2g.iso15118.timing import MESSAGES
+    from v2g.iso15118.d20.timing import MESSAGES
 
     return table(
         ("Request", "The vehicle waits at most, s", "The charger answers within, s"),

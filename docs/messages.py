@@ -10,25 +10,29 @@ from v2g.exi.declare import Content, Element, Schema, Wildcard, schema_of
 from v2g.exi.explain_states import describe
 from v2g.exi.grammar import document
 from v2g.exi.model import Event, Kind, Model, Particle, Simple, leaves, model_of
-from v2g.iso15118.messages import schemas as known
+from v2g.iso15118.d2 import schemas as d2
+from v2g.iso15118.d20 import schemas as d20
+from v2g.iso15118.din import schemas as din
+from v2g.iso15118.engine import schemas as engine
+from v2g.iso15118.select import NAMESPACES
 
 PAGES: Final = {
-    "handshake": ("The handshake", (known.APP_PROTOCOL,)),
-    "common-messages": ("ISO 15118-20 common messages", (known.COMMON_MESSAGES,)),
-    "common-types": ("ISO 15118-20 common types", (known.COMMON_TYPES,)),
-    "ac": ("ISO 15118-20 alternating current", (known.AC,)),
-    "ac-der-iec": ("ISO 15118-20 Amendment 1 (draft): AC, grid support by IEC", (known.AC_DER_IEC,)),
-    "ac-der-sae": ("ISO 15118-20 Amendment 1 (draft): AC, grid support by SAE", (known.AC_DER_SAE,)),
-    "dc": ("ISO 15118-20 direct current", (known.DC,)),
-    "wpt": ("ISO 15118-20 wireless power transfer", (known.WPT,)),
-    "acdp": ("ISO 15118-20 automated connection devices", (known.ACDP,)),
-    "iso15118-2": ("ISO 15118-2:2013", (known.ISO2, known.ISO2_HEADER, known.ISO2_BODY, known.ISO2_DATA_TYPES)),
-    "din70121": ("DIN 70121:2012", (known.DIN, known.DIN_HEADER, known.DIN_BODY, known.DIN_DATA_TYPES)),
-    "xml-signature": ("XML Signature", (known.XMLDSIG,)),
+    "handshake": ("The handshake", (engine.APP_PROTOCOL,)),
+    "common-messages": ("ISO 15118-20 common messages", (d20.COMMON_MESSAGES,)),
+    "common-types": ("ISO 15118-20 common types", (d20.COMMON_TYPES,)),
+    "ac": ("ISO 15118-20 alternating current", (d20.AC,)),
+    "ac-der-iec": ("ISO 15118-20 Amendment 1 (draft): AC, grid support by IEC", (d20.AC_DER_IEC,)),
+    "ac-der-sae": ("ISO 15118-20 Amendment 1 (draft): AC, grid support by SAE", (d20.AC_DER_SAE,)),
+    "dc": ("ISO 15118-20 direct current", (d20.DC,)),
+    "wpt": ("ISO 15118-20 wireless power transfer", (d20.WPT,)),
+    "acdp": ("ISO 15118-20 automated connection devices", (d20.ACDP,)),
+    "iso15118-2": ("ISO 15118-2:2013", (d2.ISO2, d2.ISO2_HEADER, d2.ISO2_BODY, d2.ISO2_DATA_TYPES)),
+    "din70121": ("DIN 70121:2012", (din.DIN, din.DIN_HEADER, din.DIN_BODY, din.DIN_DATA_TYPES)),
+    "xml-signature": ("XML Signature", (engine.XMLDSIG,)),
 }
 """Name of a page in docs/reference/messages -> its title and the namespaces that it shows."""
 
-_MODERN: Final = {each.uri for each in (known.COMMON_TYPES, known.COMMON_MESSAGES, known.AC, known.DC)}
+_MODERN: Final = {each.uri for each in (d20.COMMON_TYPES, d20.COMMON_MESSAGES, d20.AC, d20.DC)}
 
 _RATIONAL: Final = (
     (r"PowerRampLimitation$", "W/s"),
@@ -74,7 +78,7 @@ def message_pages() -> str:
     for page, (title, shown) in PAGES.items():
         kinds = [kind for schema in shown for kind in schema.types()]
         count = sum(_is_message(kind) for kind in kinds)
-        prefix = f"`{shown[0].prefix}`" if shown[0].uri in known.NAMESPACES else ""
+        prefix = f"`{shown[0].prefix}`" if shown[0].uri in NAMESPACES else ""
         payload = f"`{shown[0].payload_type:#06x}`" if shown[0].payload_type else ""
         rows.append((f"[{title}](messages/{page}.md)", prefix, payload, str(count), str(len(kinds))))
     return _table(("Page", "`--namespace`", "V2GTP payload type", "Messages", "Types"), rows)
@@ -84,7 +88,7 @@ def _namespaces(shown: Iterable[Schema]) -> str:
     rows = []
     for schema in shown:
         payload = f"`{schema.payload_type:#06x}`" if schema.payload_type else ""
-        codes = str(document(schema).width) if schema.uri in known.NAMESPACES else ""
+        codes = str(document(schema).width) if schema.uri in NAMESPACES else ""
         rows.append((f"`{schema.uri}`", f"`{schema.prefix}`", payload, codes))
     return _table(("Namespace", "Prefix here", "V2GTP payload type", "Bits of a document's first event code"), rows)
 

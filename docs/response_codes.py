@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from evcc.policy.response_policy import Reaction, reaction
-from v2g.iso15118.messages.app_protocol import ResponseCode as ProtocolCode
-from v2g.iso15118.messages.common_types import ResponseCode
+from v2g.iso15118.d20.messages.common_types import ResponseCode
+from v2g.iso15118.engine.app_protocol import ResponseCode as ProtocolCode
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 
-SAYERS: Final = ("secc/session", "v2g/iso15118/provisioning.py", "v2g/iso15118/installation.py")
+SAYERS: Final = ("secc/session", "v2g/iso15118/d20/provisioning.py", "v2g/iso15118/d20/installation.py")
 """Where response codes are said: the charger, and the back end's provisioning service whose answers it passes on."""
 
 SHOWN: Final = 2

@@ -54,9 +54,9 @@ from v2g.io.tls.crls import CrlFiles
 from v2g.io.tls.endpoint import PROFILES, Endpoint, TlsIdentity, TlsProfile
 from v2g.io.tls.stream import TlsStream
 from v2g.io.tls.warnings import open_key_log, tell_backend, tell_profile
-from v2g.iso15118.charts import Family
-from v2g.iso15118.sdp import Security
-from v2g.iso15118.session import Fact
+from v2g.iso15118.d20.charts import Family
+from v2g.iso15118.engine.sdp import Security
+from v2g.iso15118.engine.session import Fact
 from v2g.observe import Observe, Scalar
 from v2g.pki.credentials import load_chain
 from v2g.pki.keys import SigningKey

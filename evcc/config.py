@@ -37,12 +37,12 @@ from v2g.io.runtime.config_files import file_faults
 from v2g.io.runtime.trace import LogConfig
 from v2g.io.runtime.watchdog import HUNG_S
 from v2g.io.tls.endpoint import Backend, Curves, KeyLog
-from v2g.iso15118.association import COUPLINGS, NOT_APPLICABLE, positioning
-from v2g.iso15118.charts import Family
-from v2g.iso15118.envelope_rules import RULES, EnvelopeRules
-from v2g.iso15118.sdp_wireless import EVID_LENGTH, SdpWirelessRequest
-from v2g.iso15118.services import ENERGY_TRANSFER, ServiceId
-from v2g.iso15118.timing import Timing
+from v2g.iso15118.d20.association import COUPLINGS, NOT_APPLICABLE, positioning
+from v2g.iso15118.d20.charts import Family
+from v2g.iso15118.d20.envelope_rules import RULES, EnvelopeRules
+from v2g.iso15118.d20.sdp_wireless import EVID_LENGTH, SdpWirelessRequest
+from v2g.iso15118.d20.services import ENERGY_TRANSFER, ServiceId
+from v2g.iso15118.d20.timing import Timing
 from v2g.pki.reference import KeyReference
 from v2g.slac.ev import EvSlacConfig
 

@@ -11,7 +11,7 @@ from msgspec import Meta
 from evcc.session.ports import NeedsChanged, StopRequested
 from evcc.session.settings import Percent
 from v2g.io.runtime.clock import Clock
-from v2g.iso15118.session import Fact
+from v2g.iso15118.engine.session import Fact
 from v2g.observe import Observe
 
 Tell = Callable[[Fact], None]

@@ -35,7 +35,7 @@ from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.events import EventLog
 from v2g.io.runtime.program import keep_responsive
 from v2g.io.runtime.supervision import Supervisor
-from v2g.iso15118.session import Fact
+from v2g.iso15118.engine.session import Fact
 from v2g.observe import Observe, Scalar
 from v2g.pki.credentials import Credentials
 from v2g_station.blocks.der.response import Respond

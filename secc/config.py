@@ -21,7 +21,7 @@ from v2g.io.runtime.clock import ClockConfig
 from v2g.io.runtime.config_files import file_faults
 from v2g.io.runtime.trace import LogConfig
 from v2g.io.tls.endpoint import Backend, Curves, KeyLog
-from v2g.iso15118.charts import Family
+from v2g.iso15118.d20.charts import Family
 from v2g.pki.certificates import is_emaid
 from v2g.pki.reference import KeyReference
 from v2g.slac.evse import EvseSlacConfig

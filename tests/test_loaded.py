@@ -14,10 +14,10 @@ LATER = (
     "can",  # with [telemetry]
     "cantools",
     "paho",  # with [telemetry.mqtt]
-    "v2g.iso15118.messages.ac_der_iec",  # no session speaks these
-    "v2g.iso15118.messages.ac_der_sae",
-    "v2g.iso15118.messages.iso2",
-    "v2g.iso15118.messages.din",
+    "v2g.iso15118.d20.messages.ac_der_iec",  # no session speaks these
+    "v2g.iso15118.d20.messages.ac_der_sae",
+    "v2g.iso15118.d2.messages",
+    "v2g.iso15118.din.messages",
     "asn1tools",
 )
 

@@ -22,8 +22,8 @@ from rich.text import Text
 from v2g.errors import ConfigError
 from v2g.io.runtime.clock import Clock
 from v2g.io.tls.endpoint import PROFILES
-from v2g.iso15118 import sdp
-from v2g.iso15118.charts import Family
+from v2g.iso15118.d20.charts import Family
+from v2g.iso15118.engine import sdp
 from v2g.iso15118.trace import Line
 from v2g.observe import Observe
 from v2g.pki.credentials import load_chain

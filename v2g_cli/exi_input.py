@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 
 from v2g.errors import ConfigError, ExiDecodeError, FrameError
-from v2g.iso15118.v2gtp import DEFAULT_MAX_PAYLOAD, HEADER_SIZE, VERSION, read_header
+from v2g.iso15118.engine.v2gtp import DEFAULT_MAX_PAYLOAD, HEADER_SIZE, VERSION, read_header
 
 __all__ = ["Notation", "Stream", "read_stream", "read_text", "stream_of"]
 

@@ -49,7 +49,7 @@ def _udp(source: str, destination: str, payload: bytes) -> IpDescription:
 
 
 def _sdp(datagram: bytes) -> tuple[str, tuple[tuple[str, str], ...]] | None:
-    from v2g.iso15118 import sdp
+    from v2g.iso15118.engine import sdp
 
     try:
         request = sdp.decode_request(datagram)

@@ -66,7 +66,7 @@ def verify(
     """
     from v2g.energy.settlement.bundle import verify_bundle
     from v2g.io.storage.journal_file import read_files
-    from v2g.iso15118.metering import read_confirmation
+    from v2g.iso15118.d20.metering import read_confirmation
 
     files = read_files(directory)
     report = verify_bundle(
@@ -93,7 +93,7 @@ def show(directory: Bundle, json: JsonFlag = False) -> None:
     """
     from v2g.energy.settlement.bundle import verify_bundle
     from v2g.io.storage.journal_file import read_files
-    from v2g.iso15118.metering import read_confirmation
+    from v2g.iso15118.d20.metering import read_confirmation
 
     files = read_files(directory)
     settlement = verify_bundle(files, confirmations=read_confirmation, most_reaction_ms=_ANY_REACTION_MS).settlement

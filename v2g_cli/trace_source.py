@@ -1,6 +1,7 @@
 """Where conversations are read from: traces of ours, and recordings that hold the secrets of their connections."""
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -9,10 +10,11 @@ from v2g.io.capture import pcapng, recorder
 from v2g.io.capture.tls_decryption import OpenedConnection, key_log
 from v2g.io.runtime import trace
 from v2g.iso15118 import trace as lines
-from v2g.iso15118.charts import Family
+from v2g.iso15118.d20.charts import Family
+from v2g.iso15118.d20.session import decode_payload
+from v2g.iso15118.engine.v2gtp import Framer
 from v2g.iso15118.trace import Line, Way
 from v2g.iso15118.trace_read import Entry, entries
-from v2g.iso15118.v2gtp import Framer
 
 _SECTION: Final = b"\x0a\x0d\x0d\x0a"
 """How pcapng begins."""
@@ -57,7 +59,7 @@ class _Conversation:
     def _line(self, way: Way, payload_type: int, payload: bytes, time_ns: int) -> Line:
         stream = lines.stream_name(payload_type)
         self._family = _FAMILIES.get(stream, self._family)
-        told = lines.describe(payload_type, payload, self._family)
+        told = lines.describe(payload_type, payload, partial(decode_payload, family=self._family))
         header = told.body.get("Header") if isinstance(told.body, dict) else None
         if isinstance(header, dict) and int(header["SessionID"], 16):
             self._session = header["SessionID"].lower()

@@ -18,10 +18,10 @@ from v2g.io.runtime.trace import Trace
 from v2g.io.tls.client import connect
 from v2g.io.tls.endpoint import INTEROP, ISO15118_20, Endpoint, TlsIdentity, TlsProfile
 from v2g.io.tls.stream import HANDSHAKE_SECONDS, TlsStream
-from v2g.iso15118 import sdp
-from v2g.iso15118.charts import Family
-from v2g.iso15118.sdp import Security
-from v2g.iso15118.session import Command, Fact
+from v2g.iso15118.d20.charts import Family
+from v2g.iso15118.engine import sdp
+from v2g.iso15118.engine.sdp import Security
+from v2g.iso15118.engine.session import Command, Fact
 from v2g.iso15118.trace import Line
 from v2g.observe import Observe
 from v2g.pki.credentials import Credentials

@@ -15,11 +15,11 @@ from typing import Any, Final, Protocol
 from v2g import exi
 from v2g.errors import CodecError, TransportError
 from v2g.io.network.interfaces import has_multicast
-from v2g.iso15118 import sdp
-from v2g.iso15118.charts import Family
-from v2g.iso15118.messages.app_protocol import SupportedAppProtocolReq
-from v2g.iso15118.messages.schemas import APP_PROTOCOL
-from v2g.iso15118.v2gtp import Framer, PayloadType, frame
+from v2g.iso15118.d20.charts import Family
+from v2g.iso15118.engine import sdp
+from v2g.iso15118.engine.app_protocol import SupportedAppProtocolReq
+from v2g.iso15118.engine.schemas import APP_PROTOCOL
+from v2g.iso15118.engine.v2gtp import Framer, PayloadType, frame
 from v2g.pki.credentials import Credentials, save_bundle
 from v2g_testkit.cases.requests import NAMESPACES, protocol
 from v2g_testkit.cases.secc_probes import DATAGRAMS, REFUSES, TALKS, sdp_facts

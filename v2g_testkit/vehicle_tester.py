@@ -21,10 +21,10 @@ from v2g.io.runtime.trace import Trace
 from v2g.io.tls.endpoint import ISO15118_20, Endpoint, TlsIdentity, TlsProfile
 from v2g.io.tls.server import serve
 from v2g.io.tls.stream import HANDSHAKE_SECONDS
-from v2g.iso15118 import sdp
-from v2g.iso15118.charts import Family
-from v2g.iso15118.messages.common_messages import Authorization
-from v2g.iso15118.sdp import SdpRequest, SdpResponse, Security, Transport
+from v2g.iso15118.d20.charts import Family
+from v2g.iso15118.d20.messages.common_messages import Authorization
+from v2g.iso15118.engine import sdp
+from v2g.iso15118.engine.sdp import SdpRequest, SdpResponse, Security, Transport
 from v2g.iso15118.trace import Line
 from v2g.pki.credentials import Credentials, save_bundle
 from v2g.pki.profiles import Role

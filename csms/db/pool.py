@@ -14,7 +14,7 @@ import msgspec
 
 from v2g.errors import CertificateError, ConfigError, KeyAccessError, StoreError, V2GError
 from v2g.io.keys.secrets import read_pin
-from v2g.iso15118.installation import Contract, read_pcid
+from v2g.iso15118.d20.installation import Contract, read_pcid
 from v2g.pki.certificates import emaid_of, load_certificate
 from v2g.pki.credentials import load_bundle, save_bundle
 from v2g.pki.keys import PrivateKey

@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from evcc.session.ports import DriveIn, DroveIn
-from v2g.iso15118.wpt_methods import BY_PERSON
+from v2g.iso15118.d20.wpt_methods import BY_PERSON
 
 STEP_CM: Final = 150
 """How far the vehicle drives before it tells where it is."""

@@ -22,8 +22,9 @@ from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.do_each import do_each
 from v2g.io.runtime.runner import ByteStream
 from v2g.io.runtime.watchdog import Watchdog
-from v2g.iso15118.session import SCHEMAS, Command, Fact
-from v2g.iso15118.v2gtp import Framer, PayloadType
+from v2g.iso15118.d20.session import SCHEMAS
+from v2g.iso15118.engine.session import Command, Fact
+from v2g.iso15118.engine.v2gtp import Framer, PayloadType
 from v2g.observe import Observe, Scalar
 from v2g.safety import NOTHING, Ask, Lower, Open, Output, Phase, VehicleMonitor, VehicleRating, Verdict
 

@@ -34,7 +34,7 @@ from v2g.iec61851.duty import DutyReading
 from v2g.iec61851.pilot import PilotState
 from v2g.io.runtime.clock import Clock
 from v2g.io.simulation.dc_line import ChargerDc, VehicleDc
-from v2g.iso15118.session import Command, Fact
+from v2g.iso15118.engine.session import Command, Fact
 
 BREAKABLE_MA: Final = 5_000
 """Current that the contactor may break without wear."""

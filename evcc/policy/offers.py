@@ -18,14 +18,14 @@ from evcc.session.needs import discharge_capability_w
 from evcc.session.quantities import to_whole
 from evcc.session.world import Agreement, Choice, EvseLimits, Outlook, World
 from v2g.errors import RefusedError
-from v2g.iso15118.messages.schedules import (
+from v2g.iso15118.d20.messages.schedules import (
     AbsolutePriceSchedule,
     PowerSchedule,
     PowerScheduleEntry,
     PriceLevelSchedule,
     ScheduleTuple,
 )
-from v2g.iso15118.prices import Algorithm, Prices, Rule, Stack, read_prices
+from v2g.iso15118.d20.prices import Algorithm, Prices, Rule, Stack, read_prices
 from v2g.units import MICRO
 
 DYNAMIC: Final = 0

@@ -1,8 +1,8 @@
 """When to charge and when to give back: a plan by prices that fits the battery and the time until departure.
 
 Within one schedule tuple the plan is that of a store between linear prices (`evcc.session.store`). Where prices depend
-on power, plans are made for every power range. What counts is the exact cost of each of them (`v2g.iso15118.prices`);
-charging at once at full power is always among them, so that no plan is worse.
+on power, plans are made for every power range. What counts is the exact cost of each of them
+(`v2g.iso15118.d20.prices`); charging at once at full power is always among them, so that no plan is worse.
 """
 
 from collections.abc import Iterable, Sequence
@@ -11,7 +11,7 @@ from typing import Final
 
 from evcc.policy.plans import W_MS_PER_WH, Block, ChargePlan, Market, Storage, full_power, goal_wh, merged
 from evcc.session.store import Store
-from v2g.iso15118.prices import W_MS_PER_KWH, Algorithm, Flow, cost
+from v2g.iso15118.d20.prices import W_MS_PER_KWH, Algorithm, Flow, cost
 
 MOST_WORK: Final = 200_000
 """How many slots are looked at for all plans together: bounds the time that absurd schedules can cost."""

@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from v2g.iso15118.prices import Prices
+from v2g.iso15118.d20.prices import Prices
 
 W_MS_PER_WH: Final = 3_600_000
 

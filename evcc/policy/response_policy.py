@@ -10,7 +10,7 @@ from functools import cache
 from types import MappingProxyType
 from typing import Any, Final
 
-from v2g.iso15118.messages.common_types import ResponseCode
+from v2g.iso15118.d20.messages.common_types import ResponseCode
 
 
 class Reaction(enum.Enum):

@@ -14,7 +14,7 @@ from evcc.session.ports import SetAcPower
 from evcc.session.quantities import to_whole
 from evcc.session.stages import Looping, Parametrizing, Step, fail, seen
 from evcc.session.world import EvseLimits, World
-from v2g.iso15118.messages.ac import (
+from v2g.iso15118.d20.messages.ac import (
     AC_ChargeLoopReq,
     AC_ChargeLoopRes,
     AC_ChargeParameterDiscoveryReq,
@@ -25,7 +25,7 @@ from v2g.iso15118.messages.ac import (
     Dynamic_AC_CLResControlMode,
     Scheduled_AC_CLResControlMode,
 )
-from v2g.iso15118.messages.common_types import RationalNumber
+from v2g.iso15118.d20.messages.common_types import RationalNumber
 
 _RESPONSES: Final[Mapping[tuple[bool, bool], type]] = MappingProxyType(
     {

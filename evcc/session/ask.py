@@ -32,9 +32,8 @@ from evcc.session.stages import (
 )
 from evcc.session.world import Choice, EvseLimits, Plan, World
 from v2g.exi.declare import Schema
-from v2g.iso15118.charts import Family
-from v2g.iso15118.messages.app_protocol import AppProtocol, SupportedAppProtocolReq
-from v2g.iso15118.messages.common_messages import (
+from v2g.iso15118.d20.charts import Family
+from v2g.iso15118.d20.messages.common_messages import (
     ChargeProgress,
     EvCheckOutStatus,
     PowerDeliveryReq,
@@ -42,8 +41,8 @@ from v2g.iso15118.messages.common_messages import (
     ServiceDiscoveryReq,
     VehicleCheckOutReq,
 )
-from v2g.iso15118.messages.common_types import ChargeLoopReq, ChargeParameterDiscoveryReq, Processing
-from v2g.iso15118.messages.dc import (
+from v2g.iso15118.d20.messages.common_types import ChargeLoopReq, ChargeParameterDiscoveryReq, Processing
+from v2g.iso15118.d20.messages.dc import (
     BPT_DC_CPDReqEnergyTransferMode,
     BPT_Dynamic_DC_CLReqControlMode,
     BPT_Scheduled_DC_CLReqControlMode,
@@ -53,12 +52,13 @@ from v2g.iso15118.messages.dc import (
     Dynamic_DC_CLReqControlMode,
     Scheduled_DC_CLReqControlMode,
 )
-from v2g.iso15118.messages.schedules import (
+from v2g.iso15118.d20.messages.schedules import (
     Dynamic_SEReqControlMode,
     Scheduled_SEReqControlMode,
 )
-from v2g.iso15118.messages.schemas import AC, ACDP, DC, WPT
-from v2g.iso15118.services import ENERGY_TRANSFER, ServiceId
+from v2g.iso15118.d20.schemas import AC, ACDP, DC, WPT
+from v2g.iso15118.d20.services import ENERGY_TRANSFER, ServiceId
+from v2g.iso15118.engine.app_protocol import AppProtocol, SupportedAppProtocolReq
 
 MOST_POINTS: Final = 1024
 """Schedule entries that the vehicle can take."""

@@ -14,7 +14,7 @@ from evcc.session.program import Wish
 from evcc.session.quantities import whole
 from evcc.session.settings import OnBoardChargerConfig
 from evcc.session.world import Choice, Plan, World
-from v2g.iso15118.messages.ac import (
+from v2g.iso15118.d20.messages.ac import (
     AC_ChargeLoopReq,
     AC_ChargeParameterDiscoveryReq,
     AC_CPDReqEnergyTransferMode,
@@ -24,7 +24,7 @@ from v2g.iso15118.messages.ac import (
     Dynamic_AC_CLReqControlMode,
     Scheduled_AC_CLReqControlMode,
 )
-from v2g.iso15118.messages.common_types import RationalNumber
+from v2g.iso15118.d20.messages.common_types import RationalNumber
 
 PHASES: Final = ("", "_l2", "_l3")
 """Suffixes of the values of each phase."""

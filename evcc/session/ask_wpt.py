@@ -4,8 +4,8 @@ from evcc.session.needs import display
 from evcc.session.program import Wish
 from evcc.session.quantities import whole
 from evcc.session.world import World
-from v2g.iso15118.messages.common_types import Processing
-from v2g.iso15118.messages.wpt import (
+from v2g.iso15118.d20.messages.common_types import Processing
+from v2g.iso15118.d20.messages.wpt import (
     WPT_AlignmentCheckReq,
     WPT_ChargeLoopReq,
     WPT_ChargeParameterDiscoveryReq,
@@ -15,7 +15,7 @@ from v2g.iso15118.messages.wpt import (
     WPT_FinePositioningSetupReq,
     WPT_PairingReq,
 )
-from v2g.iso15118.wpt_methods import MethodLists, method_lists
+from v2g.iso15118.d20.wpt_methods import MethodLists, method_lists
 
 
 def methods(world: World) -> MethodLists:

@@ -6,8 +6,8 @@ from evcc.session import ports
 from evcc.session.settings import BasicConfig, OnBoardChargerConfig, ProgramStep
 from v2g.iec61851.duty import DutyReading
 from v2g.iec61851.pilot import PilotState
-from v2g.iso15118.basic_charging import WordlessSession
-from v2g.iso15118.session import Entropy, Fact
+from v2g.iso15118.engine.basic_charging import WordlessSession
+from v2g.iso15118.engine.session import Entropy, Fact
 
 FULL: Final = 100.0
 

@@ -14,7 +14,7 @@ from evcc.session.world import Agreement, Contract, World
 from v2g.asn1.discharge import DecisionReason, DischargeOffer, ResultStatus
 from v2g.energy.discharge import Answered, VehicleDischarge, VehicleDischargeConfig, Verdict
 from v2g.errors import RefusedError
-from v2g.iso15118.session import Entropy
+from v2g.iso15118.engine.session import Entropy
 from v2g.observe import Observe
 
 _REASONS: Final = MappingProxyType(

@@ -24,15 +24,15 @@ from evcc.session.stages import (
 from evcc.session.starting import begin
 from evcc.session.stop import stop
 from evcc.session.world import EvseLimits, World
-from v2g.iso15118.messages.common_messages import (
+from v2g.iso15118.d20.messages.common_messages import (
     ChargingSession,
     PowerDeliveryReq,
     PowerDeliveryRes,
     ScheduleExchangeReq,
     ScheduleExchangeRes,
 )
-from v2g.iso15118.messages.common_types import Processing
-from v2g.iso15118.messages.dc import (
+from v2g.iso15118.d20.messages.common_types import Processing
+from v2g.iso15118.d20.messages.dc import (
     BPT_DC_CPDResEnergyTransferMode,
     DC_CableCheckReq,
     DC_CableCheckRes,

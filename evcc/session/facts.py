@@ -36,9 +36,9 @@ from evcc.session.stages import (
 )
 from evcc.session.watch import LOOK_S, Circumstances, Watch
 from evcc.session.world import Choice
-from v2g.iso15118.charts import Family
-from v2g.iso15118.messages.common_messages import ChargingSession
-from v2g.iso15118.session import Entropy, Fact
+from v2g.iso15118.d20.charts import Family
+from v2g.iso15118.d20.messages.common_messages import ChargingSession
+from v2g.iso15118.engine.session import Entropy, Fact
 
 PACE: Final = "pace"
 """The timer of a pause before the next request."""

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from evcc.session import ac, energy, installation, loop, parking, positioning, services, setup, stages, stop
 from evcc.session.world import World
-from v2g.iso15118.charts import Family
+from v2g.iso15118.d20.charts import Family
 
 OnResponse = Callable[[Any, Any, Any, World], stages.Step]
 """(stage, request, response, world) -> Step."""

@@ -17,14 +17,14 @@ from evcc.session.stages import Ending, FetchingContracts, Stage, Step, seen
 from evcc.session.stop import stop
 from evcc.session.world import Contract, Provisioning, World
 from v2g.errors import CertificateError, EnvelopeError, KeyAccessError, RevocationError, TrustError
-from v2g.iso15118.installation import Contract as OpenedContract
-from v2g.iso15118.installation import Wish, make_request, open_contract, verify_service
-from v2g.iso15118.messages.common_messages import (
+from v2g.iso15118.d20.installation import Contract as OpenedContract
+from v2g.iso15118.d20.installation import Wish, make_request, open_contract, verify_service
+from v2g.iso15118.d20.messages.common_messages import (
     AuthorizationSetupRes,
     CertificateInstallationReq,
     CertificateInstallationRes,
 )
-from v2g.iso15118.messages.common_types import Processing, ResponseCode
+from v2g.iso15118.d20.messages.common_types import Processing, ResponseCode
 from v2g.observe import Observe
 from v2g.pki.keys import SoftwareKey
 

@@ -29,7 +29,7 @@ from evcc.session.stages import (
 )
 from evcc.session.stop import stop
 from evcc.session.world import Agreement, Choice, EvseLimits, Plan, World
-from v2g.iso15118.messages.common_messages import (
+from v2g.iso15118.d20.messages.common_messages import (
     ChargeProgress,
     ChargingSession,
     Dynamic_SMDTControlMode,
@@ -40,7 +40,7 @@ from v2g.iso15118.messages.common_messages import (
     Scheduled_SMDTControlMode,
     SignedMeteringData,
 )
-from v2g.iso15118.messages.common_types import (
+from v2g.iso15118.d20.messages.common_types import (
     ChargeLoopReq,
     ChargeLoopRes,
     CLResControlMode,
@@ -49,7 +49,7 @@ from v2g.iso15118.messages.common_types import (
     MeterInfo,
     Processing,
 )
-from v2g.iso15118.messages.dc import (
+from v2g.iso15118.d20.messages.dc import (
     BPT_Dynamic_DC_CLResControlMode,
     BPT_Scheduled_DC_CLResControlMode,
     DC_ChargeLoopReq,
@@ -57,9 +57,10 @@ from v2g.iso15118.messages.dc import (
     Dynamic_DC_CLResControlMode,
     Scheduled_DC_CLResControlMode,
 )
-from v2g.iso15118.messages.schedules import PowerSchedule
-from v2g.iso15118.signature import sign
-from v2g.iso15118.v2gtp import PayloadType
+from v2g.iso15118.d20.messages.schedules import PowerSchedule
+from v2g.iso15118.d20.schemas import COMMON_MESSAGES
+from v2g.iso15118.engine.signature import sign
+from v2g.iso15118.engine.v2gtp import PayloadType
 from v2g.observe import Observe
 
 NOT_BIDIRECTIONAL: Final = "not_bidirectional"
@@ -336,7 +337,9 @@ def _confirm(stage: Looping, meter: MeterInfo, response: ChargeLoopRes, world: W
         if schedule is not None
         else None,
     )
-    request = MeteringConfirmationReq(header=world.header(sign(data, world.contract.key)), signed_metering_data=data)
+    request = MeteringConfirmationReq(
+        header=world.header(sign(data, world.contract.key, schema=COMMON_MESSAGES)), signed_metering_data=data
+    )
     if not world.config.services.confirm_beside:
         return Step(stage=Confirming(stage), request=request)
     beside = ((PayloadType.METERING_CONFIRMATION, request),)

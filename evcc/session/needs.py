@@ -6,7 +6,7 @@ from evcc.policy import policy
 from evcc.session.program import Wish
 from evcc.session.quantities import whole
 from evcc.session.world import Agreement, Outlook, Plan, World
-from v2g.iso15118.messages.common_types import DisplayParameters
+from v2g.iso15118.d20.messages.common_types import DisplayParameters
 
 _U32: Final = 0xFFFF_FFFF
 

@@ -9,7 +9,7 @@ from evcc.session.ports import DriveIn, DroveIn
 from evcc.session.stages import CheckingIn, CheckingOut, Step, seen
 from evcc.session.stop import session_stop
 from evcc.session.world import Choice, World
-from v2g.iso15118.messages.common_messages import (
+from v2g.iso15118.d20.messages.common_messages import (
     EvCheckInStatus,
     EvCheckOutStatus,
     EvseCheckOutStatus,

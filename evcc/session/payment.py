@@ -6,15 +6,16 @@ from evcc.session.contracts import ranked
 from evcc.session.stages import Authorizing, Ending, Stage, Step, seen
 from evcc.session.stop import stop
 from evcc.session.world import Contract, World
-from v2g.iso15118.messages.certificates import ContractCertificateChain, SubCertificates
-from v2g.iso15118.messages.common_messages import (
+from v2g.iso15118.d20.messages.certificates import ContractCertificateChain, SubCertificates
+from v2g.iso15118.d20.messages.common_messages import (
     Authorization,
     AuthorizationReq,
     AuthorizationSetupRes,
     EIM_AReqAuthorizationMode,
     PnC_AReqAuthorizationMode,
 )
-from v2g.iso15118.signature import sign
+from v2g.iso15118.d20.schemas import COMMON_MESSAGES
+from v2g.iso15118.engine.signature import sign
 
 SIGNED_ID = "id1"
 """Id of the element that a request's header signs; there is never more than one in a message."""
@@ -77,7 +78,7 @@ def _plug_and_charge(stage: Authorizing, world: World, contract: Contract) -> St
         ),
     )
     request = AuthorizationReq(
-        header=world.header(sign(mode, contract.key)),
+        header=world.header(sign(mode, contract.key, schema=COMMON_MESSAGES)),
         selected_authorization_service=Authorization.PnC,
         pnc_a_req_authorization_mode=mode,
     )

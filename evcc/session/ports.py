@@ -6,7 +6,7 @@ battery has a negative current. Voltages mV, currents mA, power W, all integers.
 
 from v2g.iec61851.duty import DutyReading
 from v2g.iec61851.pilot import PilotState
-from v2g.iso15118.session import Command, Fact
+from v2g.iso15118.engine.session import Command, Fact
 from v2g.pki.keys import PrivateKey
 
 # --- commands: what the core wants done ---

@@ -25,8 +25,8 @@ from evcc.session.stages import (
 from evcc.session.starting import begin_cable_check
 from evcc.session.stop import leave_place, stop
 from evcc.session.world import Choice, EvseLimits, World
-from v2g.iso15118.charts import Family
-from v2g.iso15118.messages.acdp import (
+from v2g.iso15118.d20.charts import Family
+from v2g.iso15118.d20.messages.acdp import (
     ACDP_ConnectReq,
     ACDP_ConnectRes,
     ACDP_DisconnectReq,
@@ -34,8 +34,8 @@ from v2g.iso15118.messages.acdp import (
     ACDP_VehiclePositioningReq,
     ACDP_VehiclePositioningRes,
 )
-from v2g.iso15118.messages.common_types import Processing, ResponseCode
-from v2g.iso15118.messages.wpt import (
+from v2g.iso15118.d20.messages.common_types import Processing, ResponseCode
+from v2g.iso15118.d20.messages.wpt import (
     WPT_AlignmentCheckReq,
     WPT_AlignmentCheckRes,
     WPT_ChargeLoopReq,
@@ -47,7 +47,7 @@ from v2g.iso15118.messages.wpt import (
     WPT_PairingReq,
     WPT_PairingRes,
 )
-from v2g.iso15118.wpt_methods import OBSERVED_BY_DEVICE, OBSERVED_BY_VEHICLE, MethodLists, agree
+from v2g.iso15118.d20.wpt_methods import OBSERVED_BY_DEVICE, OBSERVED_BY_VEHICLE, MethodLists, agree
 
 _ARRIVES: Final = 2
 """A vehicle is aligned when at least one part in so many of the power that is sent arrives."""

@@ -4,8 +4,8 @@ from evcc.policy.offers import entry_w
 from evcc.session.needs import departure_s, discharge_capability_w
 from evcc.session.quantities import whole
 from evcc.session.world import Choice, Plan, Schedule, World
-from v2g.iso15118.messages.common_types import RationalNumber
-from v2g.iso15118.messages.schedules import (
+from v2g.iso15118.d20.messages.common_types import RationalNumber
+from v2g.iso15118.d20.messages.schedules import (
     Dynamic_EVPPTControlMode,
     EVAbsolutePriceSchedule,
     EVEnergyOffer,
@@ -21,7 +21,7 @@ from v2g.iso15118.messages.schedules import (
     PowerToleranceAcceptance,
     Scheduled_EVPPTControlMode,
 )
-from v2g.iso15118.prices import Algorithm
+from v2g.iso15118.d20.prices import Algorithm
 from v2g.units import to_rational
 
 

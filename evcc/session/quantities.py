@@ -2,8 +2,8 @@
 
 from typing import Final
 
-from v2g.iso15118.messages.common_types import RationalNumber
-from v2g.iso15118.quantities import integer, rational
+from v2g.iso15118.d20.messages.common_types import RationalNumber
+from v2g.iso15118.d20.quantities import integer, rational
 
 BOUND: Final = 10**9
 """Largest magnitude that is taken from outside, in the small unit."""

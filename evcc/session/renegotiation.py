@@ -11,16 +11,16 @@ from evcc.session import ask
 from evcc.session.schedule import agree
 from evcc.session.stages import Looping, seen
 from evcc.session.world import Plan, World
-from v2g.iso15118.messages.acdp import ACDP_SystemStatusRes
-from v2g.iso15118.messages.common_messages import (
+from v2g.iso15118.d20.messages.acdp import ACDP_SystemStatusRes
+from v2g.iso15118.d20.messages.common_messages import (
     MeteringConfirmationReq,
     PowerDeliveryReq,
     PowerDeliveryRes,
     ScheduleExchangeReq,
     ScheduleExchangeRes,
 )
-from v2g.iso15118.messages.common_types import Processing
-from v2g.iso15118.v2gtp import PayloadType
+from v2g.iso15118.d20.messages.common_types import Processing
+from v2g.iso15118.engine.v2gtp import PayloadType
 from v2g.observe import Observe
 
 

@@ -9,10 +9,10 @@ from typing import Any, Final
 from evcc.session.ports import BatteryState
 from evcc.session.quantities import to_whole
 from evcc.session.settings import SessionConfig
-from v2g.iso15118.charts import SIDE_CHARTS
-from v2g.iso15118.messages import ac, acdp, dc, wpt
-from v2g.iso15118.messages import common_messages as cm
-from v2g.iso15118.messages.common_types import EvseNotification, Processing
+from v2g.iso15118.d20.charts import SIDE_CHARTS
+from v2g.iso15118.d20.messages import ac, acdp, dc, wpt
+from v2g.iso15118.d20.messages import common_messages as cm
+from v2g.iso15118.d20.messages.common_types import EvseNotification, Processing
 from v2g.safety import UNBOUNDED, Ask, BatteryReading, Output, Phase
 
 LATE_S: Final = 0.5

@@ -12,9 +12,10 @@ from evcc.session.ports import NeedsChanged
 from evcc.session.stages import seen
 from evcc.session.world import Choice, Outlook, Plan, Schedule, World
 from v2g.errors import SignatureError
-from v2g.iso15118 import signature
-from v2g.iso15118.messages.common_messages import ScheduleExchangeRes
-from v2g.iso15118.messages.schedules import AbsolutePriceSchedule, PriceLevelSchedule, ScheduleTuple
+from v2g.iso15118.d20.messages.common_messages import ScheduleExchangeRes
+from v2g.iso15118.d20.messages.schedules import AbsolutePriceSchedule, PriceLevelSchedule, ScheduleTuple
+from v2g.iso15118.d20.schemas import COMMON_MESSAGES
+from v2g.iso15118.engine import signature
 from v2g.observe import Observe
 from v2g.pki.certificates import load_certificate
 from v2g.pki.keys import PublicKey
@@ -141,7 +142,7 @@ def _believe(
     known = _signers(world)
     for key in known:
         try:
-            signature.verify(made, prices, key, allowed=allowed)
+            signature.verify(made, prices, key, allowed=allowed, schema=COMMON_MESSAGES)
         except SignatureError:
             continue
         return True, ""

@@ -12,7 +12,7 @@ from evcc.session.settings import ServiceConfig
 from evcc.session.stages import Detailing, Discovering, Ending, Selecting, Step, fail, seen
 from evcc.session.stop import stop
 from evcc.session.world import Choice, World
-from v2g.iso15118.messages.common_messages import (
+from v2g.iso15118.d20.messages.common_messages import (
     ParameterSet,
     SelectedService,
     SelectedServiceList,
@@ -23,8 +23,8 @@ from v2g.iso15118.messages.common_messages import (
     ServiceSelectionReq,
     ServiceSelectionRes,
 )
-from v2g.iso15118.services import ENERGY_TRANSFER, ServiceId
-from v2g.iso15118.v2gtp import PayloadType
+from v2g.iso15118.d20.services import ENERGY_TRANSFER, ServiceId
+from v2g.iso15118.engine.v2gtp import PayloadType
 
 _NEEDS: Final[Mapping[str, int]] = MappingProxyType({"evcc": 1, "secc": 2})
 _PRICINGS: Final = (1, 2, 0)

@@ -24,14 +24,14 @@ from evcc.session.stop import SAFE, stop
 from evcc.session.watch import LOOK_S
 from evcc.session.world import Choice, Contract, Provisioning, Resume, World
 from v2g.errors import CertificateError, CodecError
-from v2g.iso15118 import sequence
-from v2g.iso15118.charts import SIDE_CHARTS
-from v2g.iso15118.messages.common_messages import PowerDeliveryRes, SessionSetupReq
-from v2g.iso15118.pause import binding
-from v2g.iso15118.sequence import State
-from v2g.iso15118.session import Command, Entropy
-from v2g.iso15118.timing import MESSAGES, Timing
-from v2g.iso15118.v2gtp import PayloadType
+from v2g.iso15118.d20.charts import SIDE_CHARTS
+from v2g.iso15118.d20.messages.common_messages import PowerDeliveryRes, SessionSetupReq
+from v2g.iso15118.d20.timing import MESSAGES, Timing
+from v2g.iso15118.engine import sequence
+from v2g.iso15118.engine.pause import binding
+from v2g.iso15118.engine.sequence import State
+from v2g.iso15118.engine.session import Command, Entropy
+from v2g.iso15118.engine.v2gtp import PayloadType
 from v2g.observe import Scalar
 from v2g.pki.keys import SoftwareKey
 

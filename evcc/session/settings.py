@@ -11,8 +11,8 @@ import msgspec
 from msgspec import Meta
 
 from v2g.iec61851.timing import PilotTiming
-from v2g.iso15118.timing import Timing
-from v2g.iso15118.wpt_methods import AlignmentMethod, PairingMethod, PositioningMethod
+from v2g.iso15118.d20.timing import Timing
+from v2g.iso15118.d20.wpt_methods import AlignmentMethod, PairingMethod, PositioningMethod
 from v2g.units import MICRO
 
 Percent = Annotated[float, Meta(ge=0, le=100)]

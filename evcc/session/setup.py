@@ -8,8 +8,7 @@ from evcc.session.payment import another, pay
 from evcc.session.stages import AskingAuthorization, Authorizing, Ending, Negotiating, SettingUp, Step, fail, seen
 from evcc.session.stop import stop
 from evcc.session.world import Resume, World
-from v2g.iso15118.messages.app_protocol import SupportedAppProtocolReq, SupportedAppProtocolRes
-from v2g.iso15118.messages.common_messages import (
+from v2g.iso15118.d20.messages.common_messages import (
     Authorization,
     AuthorizationReq,
     AuthorizationRes,
@@ -18,9 +17,10 @@ from v2g.iso15118.messages.common_messages import (
     SessionSetupReq,
     SessionSetupRes,
 )
-from v2g.iso15118.messages.common_types import Processing, ResponseCode
-from v2g.iso15118.pause import binding
-from v2g.iso15118.session import NO_SESSION
+from v2g.iso15118.d20.messages.common_types import Processing, ResponseCode
+from v2g.iso15118.engine.app_protocol import SupportedAppProtocolReq, SupportedAppProtocolRes
+from v2g.iso15118.engine.pause import binding
+from v2g.iso15118.engine.session import NO_SESSION
 
 
 def on_protocol(

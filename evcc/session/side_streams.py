@@ -10,15 +10,16 @@ from evcc.session.renegotiation import ANSWERS, Turn, plan_anew
 from evcc.session.settings import SessionConfig
 from evcc.session.stages import Looping, Stage
 from evcc.session.world import Plan, World
-from v2g.iso15118.session import Entropy, Session
-from v2g.iso15118.v2gtp import PayloadType
+from v2g.iso15118.d20.session import Session20
+from v2g.iso15118.engine.session import Entropy
+from v2g.iso15118.engine.v2gtp import PayloadType
 from v2g.observe import Scalar
 
 _BESIDE: Final = "beside:"
 _AGAIN: Final = "again:"
 
 
-class SideStreams(Session):
+class SideStreams(Session20):
     """See `VehicleSession`, which leads the main stream."""
 
     stage: Stage

@@ -12,11 +12,11 @@ import msgspec
 from evcc.session.ports import NeedsChanged, StoreContract
 from evcc.session.program import IDLE, Progress, Wish
 from evcc.session.world import Choice, Contract, Plan
-from v2g.iso15118.charts import Family
-from v2g.iso15118.messages.common_messages import AuthorizationSetupRes, ChargingSession
-from v2g.iso15118.messages.common_types import MeterInfo
-from v2g.iso15118.session import Command
-from v2g.iso15118.v2gtp import PayloadType
+from v2g.iso15118.d20.charts import Family
+from v2g.iso15118.d20.messages.common_messages import AuthorizationSetupRes, ChargingSession
+from v2g.iso15118.d20.messages.common_types import MeterInfo
+from v2g.iso15118.engine.session import Command
+from v2g.iso15118.engine.v2gtp import PayloadType
 from v2g.observe import Observe, Scalar
 
 

@@ -9,15 +9,15 @@ from evcc.session.ports import SetCpState, SetPowerLimits
 from evcc.session.stages import Aligning, CableChecking, ConnectingDevice, Step, fail
 from evcc.session.world import Plan, World
 from v2g.iec61851.pilot import PilotState
-from v2g.iso15118.charts import Family
-from v2g.iso15118.messages.acdp import (
+from v2g.iso15118.d20.charts import Family
+from v2g.iso15118.d20.messages.acdp import (
     ACDP_ConnectReq,
     ACDP_SystemStatusReq,
     ElectricalChargingDeviceStatus,
     EVTechnicalStatus,
 )
-from v2g.iso15118.messages.dc import DC_CableCheckReq
-from v2g.iso15118.v2gtp import PayloadType
+from v2g.iso15118.d20.messages.dc import DC_CableCheckReq
+from v2g.iso15118.engine.v2gtp import PayloadType
 
 _STATE_B: Final = ElectricalChargingDeviceStatus.State_B
 

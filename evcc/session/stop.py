@@ -21,9 +21,9 @@ from evcc.session.stages import (
 )
 from evcc.session.world import World
 from v2g.iec61851.pilot import PilotState
-from v2g.iso15118.charts import BESIDE
-from v2g.iso15118.messages.acdp import ACDP_DisconnectReq, ElectricalChargingDeviceStatus
-from v2g.iso15118.messages.common_messages import (
+from v2g.iso15118.d20.charts import BESIDE
+from v2g.iso15118.d20.messages.acdp import ACDP_DisconnectReq, ElectricalChargingDeviceStatus
+from v2g.iso15118.d20.messages.common_messages import (
     ChargeProgress,
     ChargingSession,
     PowerDeliveryReq,
@@ -31,10 +31,10 @@ from v2g.iso15118.messages.common_messages import (
     SessionStopReq,
     SessionStopRes,
 )
-from v2g.iso15118.messages.common_types import Processing
-from v2g.iso15118.messages.dc import DC_WeldingDetectionReq, DC_WeldingDetectionRes
-from v2g.iso15118.sequence import State
-from v2g.iso15118.session import Command
+from v2g.iso15118.d20.messages.common_types import Processing
+from v2g.iso15118.d20.messages.dc import DC_WeldingDetectionReq, DC_WeldingDetectionRes
+from v2g.iso15118.engine.sequence import State
+from v2g.iso15118.engine.session import Command
 from v2g.observe import Observe
 
 SAFE_MV = 60_000

@@ -6,7 +6,7 @@ from typing import Final
 import msgspec
 
 from evcc.policy.plans import W_MS_PER_WH, Block, Market, Slot, Storage, full_power, goal_wh, merged
-from v2g.iso15118.prices import Algorithm, Flow, Prices, during, fee_rate
+from v2g.iso15118.d20.prices import Algorithm, Flow, Prices, during, fee_rate
 
 MOST_SLOTS: Final = 192
 """How finely a day is planned: quarter hours, and as many edges again."""

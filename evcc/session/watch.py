@@ -16,7 +16,7 @@ from evcc.session.ports import (
     SetPowerLimits,
 )
 from evcc.session.stop import SAFE_MV
-from v2g.iso15118.session import Command
+from v2g.iso15118.engine.session import Command
 
 LOOK_S: Final = 0.25
 """How often a session that may have energy looks, whatever it is told."""

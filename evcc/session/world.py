@@ -10,14 +10,14 @@ from evcc.policy.policy import Terms
 from evcc.session.ports import BatteryState, PresentVoltage
 from evcc.session.program import Progress
 from evcc.session.settings import SessionConfig
-from v2g.iso15118.charts import Family
-from v2g.iso15118.envelope_rules import RULES, EnvelopeRules
-from v2g.iso15118.messages.common_types import MessageHeader
-from v2g.iso15118.messages.schedules import AbsolutePriceSchedule, PowerSchedule, PriceLevelSchedule
-from v2g.iso15118.messages.xmldsig import Signature
-from v2g.iso15118.sequence import State
-from v2g.iso15118.services import ENERGY_TRANSFER, ServiceId
-from v2g.iso15118.v2gtp import PayloadType
+from v2g.iso15118.d20.charts import Family
+from v2g.iso15118.d20.envelope_rules import RULES, EnvelopeRules
+from v2g.iso15118.d20.messages.common_types import MessageHeader
+from v2g.iso15118.d20.messages.schedules import AbsolutePriceSchedule, PowerSchedule, PriceLevelSchedule
+from v2g.iso15118.d20.services import ENERGY_TRANSFER, ServiceId
+from v2g.iso15118.engine.sequence import State
+from v2g.iso15118.engine.v2gtp import PayloadType
+from v2g.iso15118.engine.xmldsig import Signature
 from v2g.pki.crl import RevocationList
 from v2g.pki.keys import LeafKey, SigningKey
 

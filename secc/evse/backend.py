@@ -12,8 +12,8 @@ from secc.session.energy_transfer import services_of
 from secc.station.station import Station
 from v2g import typed_json
 from v2g.io.runtime.clock import Clock
-from v2g.iso15118.installation import SCHEMA_VERSION
-from v2g.iso15118.session import Command, Fact
+from v2g.iso15118.d20.installation import SCHEMA_VERSION
+from v2g.iso15118.engine.session import Command, Fact
 from v2g.ocpp.messages.transactions import ChargingState, Reason, TriggerReason
 from v2g.pki.certificates import normalize_emaid
 from v2g_station.blocks.security.certificates import ContractRequest

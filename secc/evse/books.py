@@ -16,7 +16,7 @@ from v2g.energy.settlement.records import AnyRecord, MeterReading, SessionStarte
 from v2g.errors import StoreError
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.disk import DiskThread
-from v2g.iso15118.session import Command, Fact
+from v2g.iso15118.engine.session import Command, Fact
 
 CLOSED_S: Final = 0.2
 """How often closed books are looked at, real seconds."""

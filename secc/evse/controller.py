@@ -38,7 +38,7 @@ from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.disk import DiskThread
 from v2g.io.runtime.runner import ByteStream, Core, Runner
 from v2g.io.simulation.medium import Medium
-from v2g.iso15118.session import Command, Fact, Session
+from v2g.iso15118.engine.session import Command, Fact, Session
 from v2g.observe import Observe, Scalar
 from v2g.ocpp.messages.availability import ConnectorStatus
 from v2g_station.blocks.transactions.transactions import MeterSample, SignedReading

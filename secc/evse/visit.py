@@ -14,7 +14,7 @@ from secc.session.world import Identity, Trust
 from v2g.energy.settlement.records import SessionStarted
 from v2g.errors import V2GError
 from v2g.io.runtime.runner import Outcome
-from v2g.iso15118.session import Command, Fact
+from v2g.iso15118.engine.session import Command, Fact
 from v2g.observe import Observe
 from v2g.pki.credentials import Credentials
 

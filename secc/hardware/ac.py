@@ -7,7 +7,7 @@ from secc.hardware.evse import Evse, Parts, WatchConfig
 from secc.session import ports
 from v2g.iec61851.timing import STANDARD, PilotTiming
 from v2g.io.runtime.clock import Clock
-from v2g.iso15118.session import Command, Fact
+from v2g.iso15118.engine.session import Command, Fact
 
 OVERDRAW_S: Final = 5.0
 """How long a vehicle may take to follow a lower limit (IEC 61851-1) before it is cut off."""

@@ -11,7 +11,7 @@ from v2g.hardware.interfaces import ConnectionDevice, ContactReport, IsolationMo
 from v2g.hardware.interlock import TOUCH_MV
 from v2g.iec61851.timing import STANDARD, PilotTiming
 from v2g.io.runtime.clock import Clock
-from v2g.iso15118.session import Command, Fact
+from v2g.iso15118.engine.session import Command, Fact
 
 
 class AcdpEvse(DcEvse):

@@ -10,7 +10,7 @@ from v2g.hardware.interfaces import OFF, Demand, IsolationMonitor, PowerStage, S
 from v2g.hardware.interlock import TOUCH_MV
 from v2g.iec61851.timing import STANDARD, PilotTiming
 from v2g.io.runtime.clock import Clock
-from v2g.iso15118.session import Command, Fact
+from v2g.iso15118.engine.session import Command, Fact
 
 BREAKABLE_MA: Final = 1_000
 """Current that the contactor may break without wear."""

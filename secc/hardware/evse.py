@@ -34,7 +34,7 @@ from v2g.io.plc.pilot import ChargerPilot
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.do_each import do_each
 from v2g.io.runtime.watchdog import HUNG_S
-from v2g.iso15118.session import Command, Fact
+from v2g.iso15118.engine.session import Command, Fact
 
 _log = logging.getLogger(__name__)
 

@@ -37,7 +37,7 @@ from v2g.io.simulation.contact_line import ChargerContactLine
 from v2g.io.simulation.dc_line import ChargerDcLine
 from v2g.io.simulation.medium import Medium
 from v2g.io.simulation.power import SimulatedCabinet, SimulatedContactor, SimulatedIsolation, SimulatedStage
-from v2g.iso15118.charts import Family
+from v2g.iso15118.d20.charts import Family
 from v2g.observe import Observe
 from v2g.safety import ChargerRating
 

@@ -37,7 +37,7 @@ from v2g.iec61851.pilot import PilotState
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.do_each import do_each
 from v2g.io.runtime.watchdog import Watchdog
-from v2g.iso15118.session import Command, Fact
+from v2g.iso15118.engine.session import Command, Fact
 from v2g.observe import Observe
 from v2g.safety import NOTHING, ChargerMonitor, ChargerRating, Lower, Open, Output, Phase, Request, Verdict
 

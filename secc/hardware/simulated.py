@@ -30,7 +30,7 @@ from v2g.io.simulation.power import (
     SimulatedIsolation,
     SimulatedStage,
 )
-from v2g.iso15118.session import Command, Fact
+from v2g.iso15118.engine.session import Command, Fact
 
 Seconds = Annotated[float, Meta(ge=0, le=60)]
 

@@ -9,7 +9,7 @@ from secc.session import ports
 from v2g.hardware.interfaces import PrimaryDevice, PrimaryReport
 from v2g.iec61851.timing import STANDARD, PilotTiming
 from v2g.io.runtime.clock import Clock
-from v2g.iso15118.session import Command, Fact
+from v2g.iso15118.engine.session import Command, Fact
 
 INPUT_MV: Final = 400_000
 """Voltage that the device is fed with; with the power it makes the current that is reported."""

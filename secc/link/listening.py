@@ -11,8 +11,9 @@ from v2g.io.network.sdp import SdpServer, tls_answer
 from v2g.io.tls.endpoint import Endpoint
 from v2g.io.tls.server import TlsServer, serve
 from v2g.io.tls.stream import TlsStream
-from v2g.iso15118 import association, sdp
-from v2g.iso15118.association import Behind
+from v2g.iso15118.d20 import association
+from v2g.iso15118.d20.association import Behind
+from v2g.iso15118.engine import sdp
 from v2g.observe import Observe, Scalar
 
 Stream = TlsStream | plain.PlainStream

@@ -13,7 +13,7 @@ from secc.session.parameters import discharge_sign, limits_event
 from secc.session.ports import SetAcOutput
 from secc.session.quantities import to_w, watts
 from secc.session.world import Step, World, refuse
-from v2g.iso15118.messages.ac import (
+from v2g.iso15118.d20.messages.ac import (
     AC_ChargeLoopReq,
     AC_ChargeLoopRes,
     AC_ChargeParameterDiscoveryReq,
@@ -31,7 +31,7 @@ from v2g.iso15118.messages.ac import (
     Scheduled_AC_CLReqControlMode,
     Scheduled_AC_CLResControlMode,
 )
-from v2g.iso15118.messages.common_types import MeterInfo, RationalNumber, ResponseCode
+from v2g.iso15118.d20.messages.common_types import MeterInfo, RationalNumber, ResponseCode
 
 PHASES: Final = ("", "_l2", "_l3")
 """Suffixes of the values of each phase."""

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from secc.session.context import Connecting, Disconnecting, Planned, Selected, Stopped
 from secc.session.ports import Device, MoveDevice, StartPositioning
 from secc.session.world import Step, Wait, World, refuse
-from v2g.iso15118.messages.acdp import (
+from v2g.iso15118.d20.messages.acdp import (
     ACDP_ConnectReq,
     ACDP_ConnectRes,
     ACDP_DisconnectReq,
@@ -24,7 +24,7 @@ from v2g.iso15118.messages.acdp import (
     IsolationStatus,
     MechanicalChargingDeviceStatus,
 )
-from v2g.iso15118.messages.common_types import Processing, ResponseCode
+from v2g.iso15118.d20.messages.common_types import Processing, ResponseCode
 from v2g.observe import Observe
 
 _METHOD: Final = "acdp"

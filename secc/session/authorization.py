@@ -22,15 +22,16 @@ from secc.session.ports import (
 )
 from secc.session.world import Step, Wait, World, refuse
 from v2g.errors import CertificateError, RevocationError, SignatureError
-from v2g.iso15118 import signature
-from v2g.iso15118.messages.common_messages import (
+from v2g.iso15118.d20.messages.common_messages import (
     Authorization,
     AuthorizationReq,
     AuthorizationRes,
     PnC_AReqAuthorizationMode,
 )
-from v2g.iso15118.messages.common_types import Processing, ResponseCode
-from v2g.iso15118.session import Command
+from v2g.iso15118.d20.messages.common_types import Processing, ResponseCode
+from v2g.iso15118.d20.schemas import COMMON_MESSAGES
+from v2g.iso15118.engine import signature
+from v2g.iso15118.engine.session import Command
 from v2g.observe import Observe
 from v2g.pki.certificates import load_certificate
 from v2g.pki.profiles import Role
@@ -116,6 +117,7 @@ def _verify(
             mode,
             key,  # type: ignore[arg-type] # any other kind of key is refused there
             allowed=signature.INTEROP if interop else signature.STANDARD,
+            schema=COMMON_MESSAGES,
         )
     except SignatureError as error:
         raise refuse(ResponseCode.FAILED_SignatureError, str(error)) from None

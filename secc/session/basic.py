@@ -20,8 +20,8 @@ from v2g.energy.tariff import Tariff
 from v2g.iec61851.duty import LEAST_A, OFF_DUTY, offer, read_duty
 from v2g.iec61851.pilot import PilotState
 from v2g.iec61851.timing import PilotTiming
-from v2g.iso15118.basic_charging import WordlessSession
-from v2g.iso15118.session import Entropy, Fact
+from v2g.iso15118.engine.basic_charging import WordlessSession
+from v2g.iso15118.engine.session import Entropy, Fact
 
 STOP_S: Final = 3.0
 """How long a vehicle may go on drawing after the oscillator went off (IEC 61851-1), before the contactor opens."""

@@ -9,11 +9,11 @@ from msgspec import Meta
 from secc.session.terms import PriceTerms, ScheduleRules, SeccNeeds
 from v2g.energy.discharge import DischargeConfig
 from v2g.iec61851.timing import PilotTiming
-from v2g.iso15118.charts import Family
-from v2g.iso15118.messages.common_messages import Authorization
-from v2g.iso15118.services import ENERGY_TRANSFER, ServiceId
-from v2g.iso15118.timing import Timing
-from v2g.iso15118.wpt_methods import AlignmentMethod, PairingMethod, PositioningMethod
+from v2g.iso15118.d20.charts import Family
+from v2g.iso15118.d20.messages.common_messages import Authorization
+from v2g.iso15118.d20.services import ENERGY_TRANSFER, ServiceId
+from v2g.iso15118.d20.timing import Timing
+from v2g.iso15118.d20.wpt_methods import AlignmentMethod, PairingMethod, PositioningMethod
 
 Watts = Annotated[int, Meta(ge=0, le=10_000_000)]
 Volts = Annotated[int, Meta(ge=0, le=3000)]

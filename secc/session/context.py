@@ -8,9 +8,9 @@ from secc.session.config import ControlMode, EnergyService
 from secc.session.offers import OfferedTuple
 from secc.session.ports import AuthorizationStatus, CertificateInstalled, Output
 from secc.session.receipts import Running
-from v2g.iso15118.charts import Family
-from v2g.iso15118.messages.common_types import MeterInfo
-from v2g.iso15118.messages.schedules import AbsolutePriceSchedule
+from v2g.iso15118.d20.charts import Family
+from v2g.iso15118.d20.messages.common_types import MeterInfo
+from v2g.iso15118.d20.messages.schedules import AbsolutePriceSchedule
 
 
 class Fresh(msgspec.Struct, frozen=True):

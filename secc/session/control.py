@@ -40,9 +40,10 @@ from v2g.energy.limits import (
 from v2g.energy.settlement.records import SessionStarted, TariffSet, limit_record
 from v2g.energy.tariff import Tariff
 from v2g.iec61851.pilot import PilotState
-from v2g.iso15118.charts import Family
-from v2g.iso15118.messages.schedules import AbsolutePriceSchedule, PriceLevelSchedule
-from v2g.iso15118.session import Command, Entropy, Heard, Session
+from v2g.iso15118.d20.charts import Family
+from v2g.iso15118.d20.messages.schedules import AbsolutePriceSchedule, PriceLevelSchedule
+from v2g.iso15118.d20.session import Session20
+from v2g.iso15118.engine.session import Command, Entropy, Heard
 from v2g.observe import Observe
 
 NOTICES: Final = (
@@ -89,7 +90,7 @@ STOPPED_REASONS: Final[Mapping[str, str]] = MappingProxyType(
 """Our word for why a session ended -> OCPP's ReasonEnum; anything else is Other."""
 
 
-class PowerControl(Session):
+class PowerControl(Session20):
     """See `SeccSession`, which adds requests and facts."""
 
     _doomed = ""

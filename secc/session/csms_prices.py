@@ -7,8 +7,8 @@ from typing import TypeVar
 
 from msgspec.structs import replace
 
-from v2g.iso15118.messages.common_types import RationalNumber
-from v2g.iso15118.messages.schedules import (
+from v2g.iso15118.d20.messages.common_types import RationalNumber
+from v2g.iso15118.d20.messages.schedules import (
     AbsolutePriceSchedule,
     PriceLevelSchedule,
     PriceLevelScheduleEntry,
@@ -17,7 +17,7 @@ from v2g.iso15118.messages.schedules import (
     PriceRuleStack,
     PriceRuleStackList,
 )
-from v2g.iso15118.prices import amount, fraction
+from v2g.iso15118.d20.prices import amount, fraction
 from v2g.units import MICRO
 
 Entry = TypeVar("Entry", PriceRuleStack, PriceLevelScheduleEntry)

@@ -22,10 +22,10 @@ from secc.session.profile import choose_tuple
 from secc.session.quantities import milli, to_milli
 from secc.session.world import Step, Wait, World, refuse
 from v2g.iec61851.pilot import PilotState
-from v2g.iso15118.charts import Family
-from v2g.iso15118.messages.common_messages import ChargeProgress, PowerDeliveryReq, PowerDeliveryRes
-from v2g.iso15118.messages.common_types import Processing, ResponseCode
-from v2g.iso15118.messages.dc import (
+from v2g.iso15118.d20.charts import Family
+from v2g.iso15118.d20.messages.common_messages import ChargeProgress, PowerDeliveryReq, PowerDeliveryRes
+from v2g.iso15118.d20.messages.common_types import Processing, ResponseCode
+from v2g.iso15118.d20.messages.dc import (
     DC_CableCheckReq,
     DC_CableCheckRes,
     DC_PreChargeReq,
@@ -33,8 +33,8 @@ from v2g.iso15118.messages.dc import (
     DC_WeldingDetectionReq,
     DC_WeldingDetectionRes,
 )
-from v2g.iso15118.messages.schedules import PowerToleranceAcceptance
-from v2g.iso15118.session import Command
+from v2g.iso15118.d20.messages.schedules import PowerToleranceAcceptance
+from v2g.iso15118.engine.session import Command
 from v2g.observe import Observe
 
 MATCHED_MV: Final = 20_000

@@ -9,7 +9,7 @@ from v2g.asn1.discharge import DischargeLimits
 from v2g.energy.discharge import Accepted, Decided, DischargeGate, Rejected
 from v2g.energy.settlement.records import TermsOffered, record_of
 from v2g.errors import RefusedError
-from v2g.iso15118.session import Command
+from v2g.iso15118.engine.session import Command
 from v2g.observe import Observe, Scalar
 
 Commands = list[Command | Observe]

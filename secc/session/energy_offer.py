@@ -3,8 +3,8 @@
 from secc.session.context import Vehicle
 from secc.session.quantities import scaled, to_w
 from v2g.energy.energy_offer import AskedPrice, AskedPrices, EnergyOffer, OfferedPower
-from v2g.iso15118.messages.schedules import EVEnergyOffer
-from v2g.iso15118.prices import Algorithm
+from v2g.iso15118.d20.messages.schedules import EVEnergyOffer
+from v2g.iso15118.d20.prices import Algorithm
 
 
 def read_offer(offer: EVEnergyOffer) -> EnergyOffer:

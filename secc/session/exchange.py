@@ -12,21 +12,20 @@ from secc.session.quantities import to_w
 from secc.session.schedules import Request, entry_powers, offered_tuples, schedule_tuple
 from secc.session.world import Step, Wait, World, refuse
 from v2g.energy.energy_offer import EnergyOffer
-from v2g.iso15118 import signature
-from v2g.iso15118.messages.common_messages import (
+from v2g.iso15118.d20.messages.common_messages import (
     ChargeProgress,
     PowerDeliveryReq,
     ScheduleExchangeReq,
     ScheduleExchangeRes,
 )
-from v2g.iso15118.messages.common_types import (
+from v2g.iso15118.d20.messages.common_types import (
     Dynamic_CLReqControlMode,
     MessageHeader,
     Processing,
     RationalNumber,
     ResponseCode,
 )
-from v2g.iso15118.messages.schedules import (
+from v2g.iso15118.d20.messages.schedules import (
     AbsolutePriceSchedule,
     Dynamic_SEReqControlMode,
     Dynamic_SEResControlMode,
@@ -34,6 +33,8 @@ from v2g.iso15118.messages.schedules import (
     Scheduled_SEReqControlMode,
     Scheduled_SEResControlMode,
 )
+from v2g.iso15118.d20.schemas import COMMON_MESSAGES
+from v2g.iso15118.engine import signature
 from v2g.observe import Observe
 
 RequestMode = Dynamic_SEReqControlMode | Scheduled_SEReqControlMode
@@ -223,7 +224,7 @@ def _header(answer: ResponseMode, world: World) -> MessageHeader:
     signed = [each for each in schedules if each is not None]
     if key is None or not signed:
         return world.header
-    return replace(world.header, signature=signature.sign(signed, key))
+    return replace(world.header, signature=signature.sign(signed, key, schema=COMMON_MESSAGES))
 
 
 def _ongoing(request: ScheduleExchangeReq, context: Awaiting, world: World) -> Step:

@@ -21,8 +21,8 @@ from secc.session.context import (
 from secc.session.control import NOTICE_S
 from secc.session.side_streams import SideStreams
 from v2g.iec61851.pilot import PilotState
-from v2g.iso15118.charts import Family
-from v2g.iso15118.session import Fact
+from v2g.iso15118.d20.charts import Family
+from v2g.iso15118.engine.session import Fact
 
 OVER_VOLTAGE: Final = 110
 """Percent of the vehicle's highest voltage above which the output is switched off at once."""

@@ -14,11 +14,11 @@ from secc.session.ports import CertificateInstalled, InstallationStatus, Install
 from secc.session.world import Step, Wait, World, refuse
 from v2g import exi
 from v2g.errors import CertificateError, CodecError, SignatureError
-from v2g.iso15118.installation import check_request_signature, refusal, verify_provisioning_chain
-from v2g.iso15118.messages.common_messages import CertificateInstallationReq, CertificateInstallationRes
-from v2g.iso15118.messages.common_types import Processing, ResponseCode
-from v2g.iso15118.messages.schemas import COMMON_MESSAGES
-from v2g.iso15118.provisioning import BY_REASON
+from v2g.iso15118.d20.installation import check_request_signature, refusal, verify_provisioning_chain
+from v2g.iso15118.d20.messages.common_messages import CertificateInstallationReq, CertificateInstallationRes
+from v2g.iso15118.d20.messages.common_types import Processing, ResponseCode
+from v2g.iso15118.d20.provisioning import BY_REASON
+from v2g.iso15118.d20.schemas import COMMON_MESSAGES
 from v2g.observe import Observe
 
 _FOR_OTHERS: Final = frozenset({"unknown_root", "wrong_root"})

@@ -18,9 +18,8 @@ from secc.session.world import Step, World, refuse
 from v2g import exi
 from v2g.energy.settlement.records import MeteringConfirmed
 from v2g.errors import SignatureError
-from v2g.iso15118 import signature
-from v2g.iso15118.messages.common_messages import MeteringConfirmationReq, MeteringConfirmationRes
-from v2g.iso15118.messages.common_types import (
+from v2g.iso15118.d20.messages.common_messages import MeteringConfirmationReq, MeteringConfirmationRes
+from v2g.iso15118.d20.messages.common_types import (
     ChargeLoopReq,
     Dynamic_CLReqControlMode,
     EvseNotification,
@@ -29,7 +28,7 @@ from v2g.iso15118.messages.common_types import (
     Receipt,
     ResponseCode,
 )
-from v2g.iso15118.messages.dc import (
+from v2g.iso15118.d20.messages.dc import (
     BPT_Dynamic_DC_CLReqControlMode,
     BPT_Dynamic_DC_CLResControlMode,
     BPT_Scheduled_DC_CLReqControlMode,
@@ -41,7 +40,9 @@ from v2g.iso15118.messages.dc import (
     Scheduled_DC_CLReqControlMode,
     Scheduled_DC_CLResControlMode,
 )
-from v2g.iso15118.session import Command
+from v2g.iso15118.d20.schemas import COMMON_MESSAGES
+from v2g.iso15118.engine import signature
+from v2g.iso15118.engine.session import Command
 from v2g.observe import Observe, Scalar
 from v2g.pki.certificates import load_certificate
 
@@ -123,6 +124,7 @@ def metering_confirmation(request: MeteringConfirmationReq, context: Charging | 
             data,
             load_certificate(contract.chain[0]).public_key(),  # type: ignore[arg-type] # judged with the chain
             allowed=signature.INTEROP if interop else signature.STANDARD,
+            schema=COMMON_MESSAGES,
         )
     except SignatureError as error:
         raise refuse(ResponseCode.FAILED_SignatureError, str(error)) from None

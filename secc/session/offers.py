@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
-from v2g.iso15118.messages.schedules import AbsolutePriceSchedule, PriceLevelSchedule
+from v2g.iso15118.d20.messages.schedules import AbsolutePriceSchedule, PriceLevelSchedule
 
 
 class Span(msgspec.Struct, frozen=True):

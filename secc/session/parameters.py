@@ -6,8 +6,8 @@ from secc.session.config import EvseRating
 from secc.session.context import Parametrised, Selected, Vehicle
 from secc.session.quantities import to_milli, to_w, watts
 from secc.session.world import Step, World, refuse
-from v2g.iso15118.messages.common_types import ResponseCode
-from v2g.iso15118.messages.dc import (
+from v2g.iso15118.d20.messages.common_types import ResponseCode
+from v2g.iso15118.d20.messages.dc import (
     BPT_DC_CPDReqEnergyTransferMode,
     BPT_DC_CPDResEnergyTransferMode,
     DC_ChargeParameterDiscoveryReq,

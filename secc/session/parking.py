@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from secc.session.context import selected_of
 from secc.session.world import Step, World, refuse
-from v2g.iso15118.messages.common_messages import (
+from v2g.iso15118.d20.messages.common_messages import (
     EvCheckInStatus,
     EvCheckOutStatus,
     EvseCheckOutStatus,
@@ -19,8 +19,8 @@ from v2g.iso15118.messages.common_messages import (
     VehicleCheckOutReq,
     VehicleCheckOutRes,
 )
-from v2g.iso15118.messages.common_types import ResponseCode
-from v2g.iso15118.services import ServiceId
+from v2g.iso15118.d20.messages.common_types import ResponseCode
+from v2g.iso15118.d20.services import ServiceId
 from v2g.observe import Observe
 
 _IN: Final = tuple(EvCheckInStatus)

@@ -7,7 +7,7 @@ from secc.session.context import Charging, Selected, Vehicle
 from secc.session.ports import Output, SetAcOutput, SetOutput, SetWptOutput
 from secc.session.world import World
 from v2g.energy.limits import GridResponse
-from v2g.iso15118.charts import Family
+from v2g.iso15118.d20.charts import Family
 
 
 def choose_output(context: Charging, world: World) -> Output:

@@ -15,8 +15,8 @@ from secc.session.quantities import watts
 from secc.session.terms import OverstayTerms, PriceTerms
 from secc.session.world import World
 from v2g.asn1.discharge import PriceSlot
-from v2g.iso15118.messages.common_types import RationalNumber
-from v2g.iso15118.messages.schedules import (
+from v2g.iso15118.d20.messages.common_types import RationalNumber
+from v2g.iso15118.d20.messages.schedules import (
     AbsolutePriceSchedule,
     AdditionalService,
     AdditionalServiceList,
@@ -31,8 +31,8 @@ from v2g.iso15118.messages.schedules import (
     TaxRule,
     TaxRuleList,
 )
-from v2g.iso15118.price_rules import PRICE_ALGORITHM
-from v2g.iso15118.prices import amount
+from v2g.iso15118.d20.price_rules import PRICE_ALGORITHM
+from v2g.iso15118.d20.prices import amount
 from v2g.units import MICRO
 
 DAY_S: Final = 86_400

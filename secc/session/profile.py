@@ -8,9 +8,9 @@ from secc.session.offers import OfferedTuple, Span
 from secc.session.schedules import PHASES, entry_powers
 from secc.session.world import World, refuse
 from v2g.errors import Iso15118Error
-from v2g.iso15118.messages.common_messages import PowerDeliveryReq
-from v2g.iso15118.messages.common_types import ResponseCode
-from v2g.iso15118.messages.schedules import EVPowerProfile
+from v2g.iso15118.d20.messages.common_messages import PowerDeliveryReq
+from v2g.iso15118.d20.messages.common_types import ResponseCode
+from v2g.iso15118.d20.messages.schedules import EVPowerProfile
 
 W_MS_PER_WH = 3_600_000
 

@@ -2,8 +2,8 @@
 
 from typing import Final
 
-from v2g.iso15118.messages.common_types import RationalNumber
-from v2g.iso15118.quantities import integer, rational
+from v2g.iso15118.d20.messages.common_types import RationalNumber
+from v2g.iso15118.d20.quantities import integer, rational
 
 MOST: Final = 10_000_000
 """Largest magnitude that is taken from outside: 10 MW, 10 kV, 10 kA (mV, mA, W)."""

@@ -7,9 +7,9 @@ import msgspec
 from msgspec.structs import replace
 
 from v2g.errors import RefusedError
-from v2g.iso15118.messages.common_types import DetailedCost, DetailedTax, Receipt
-from v2g.iso15118.messages.schedules import AbsolutePriceSchedule, PriceLevelSchedule
-from v2g.iso15118.prices import ZERO, Account, Cost, Flow, Prices, add, amount, read_prices, settle
+from v2g.iso15118.d20.messages.common_types import DetailedCost, DetailedTax, Receipt
+from v2g.iso15118.d20.messages.schedules import AbsolutePriceSchedule, PriceLevelSchedule
+from v2g.iso15118.d20.prices import ZERO, Account, Cost, Flow, Prices, add, amount, read_prices, settle
 
 STEP_MS: Final = 1000
 """How much time has to pass before another piece of energy is added; its mean power counts for power ranges."""

@@ -7,12 +7,12 @@ from typing import Any, Final
 import msgspec
 
 from secc.session.config import SeccConfig
-from v2g.iso15118 import installation
-from v2g.iso15118.messages import ac, acdp, dc, schedules, wpt
-from v2g.iso15118.messages import app_protocol as app
-from v2g.iso15118.messages import common_messages as cm
-from v2g.iso15118.messages import wpt_positioning as place
-from v2g.iso15118.messages.common_types import MessageHeader, Processing, RationalNumber, ResponseCode
+from v2g.iso15118.d20 import installation
+from v2g.iso15118.d20.messages import ac, acdp, dc, schedules, wpt
+from v2g.iso15118.d20.messages import common_messages as cm
+from v2g.iso15118.d20.messages import wpt_positioning as place
+from v2g.iso15118.d20.messages.common_types import MessageHeader, Processing, RationalNumber, ResponseCode
+from v2g.iso15118.engine import app_protocol as app
 
 MAX_SERVICES: Final = 8
 """Services that a ServiceList holds."""

@@ -16,9 +16,9 @@ from secc.session.profile import choose_tuple
 from secc.session.refusal import refusal
 from secc.session.world import Step, Wait, World, refuse
 from v2g.errors import Iso15118Error
-from v2g.iso15118.charts import Family
-from v2g.iso15118.messages.common_messages import PowerDeliveryReq, PowerDeliveryRes, ScheduleExchangeReq
-from v2g.iso15118.messages.common_types import Processing, ResponseCode
+from v2g.iso15118.d20.charts import Family
+from v2g.iso15118.d20.messages.common_messages import PowerDeliveryReq, PowerDeliveryRes, ScheduleExchangeReq
+from v2g.iso15118.d20.messages.common_types import Processing, ResponseCode
 from v2g.observe import Observe
 
 _BY_FAMILY: Final[Mapping[Family, Any]] = MappingProxyType(

@@ -12,11 +12,11 @@ import msgspec
 from msgspec.structs import replace
 
 from secc.session.config import SeccConfig
-from v2g.iso15118.charts import SIDE_CHARTS
-from v2g.iso15118.messages import ac, acdp, dc, wpt
-from v2g.iso15118.messages import common_messages as cm
-from v2g.iso15118.messages.common_types import Dynamic_CLReqControlMode, Processing
-from v2g.iso15118.quantities import integer
+from v2g.iso15118.d20.charts import SIDE_CHARTS
+from v2g.iso15118.d20.messages import ac, acdp, dc, wpt
+from v2g.iso15118.d20.messages import common_messages as cm
+from v2g.iso15118.d20.messages.common_types import Dynamic_CLReqControlMode, Processing
+from v2g.iso15118.d20.quantities import integer
 from v2g.safety import Output, Phase, Request
 
 MOST: Final = 1_000_000_000

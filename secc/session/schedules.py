@@ -12,8 +12,8 @@ from secc.session.quantities import to_w, watts
 from secc.session.terms import ScheduleOffer
 from secc.session.world import World
 from v2g.energy.limits import VEHICLE, limits_over
-from v2g.iso15118.messages.common_types import RationalNumber
-from v2g.iso15118.messages.schedules import (
+from v2g.iso15118.d20.messages.common_types import RationalNumber
+from v2g.iso15118.d20.messages.schedules import (
     AbsolutePriceSchedule,
     ChargingSchedule,
     PowerSchedule,

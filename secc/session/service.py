@@ -10,8 +10,8 @@ from secc.session.context import Authorized, Discovered, Selected, Variant
 from secc.session.energy_transfer import offered
 from secc.session.pricing import pricings
 from secc.session.world import Step, World, refuse
-from v2g.iso15118.charts import Family
-from v2g.iso15118.messages.common_messages import (
+from v2g.iso15118.d20.charts import Family
+from v2g.iso15118.d20.messages.common_messages import (
     Parameter,
     ParameterSet,
     Service,
@@ -24,9 +24,9 @@ from v2g.iso15118.messages.common_messages import (
     ServiceSelectionReq,
     ServiceSelectionRes,
 )
-from v2g.iso15118.messages.common_types import ResponseCode
-from v2g.iso15118.services import ENERGY_TRANSFER, ServiceId
-from v2g.iso15118.v2gtp import PayloadType
+from v2g.iso15118.d20.messages.common_types import ResponseCode
+from v2g.iso15118.d20.services import ENERGY_TRANSFER, ServiceId
+from v2g.iso15118.engine.v2gtp import PayloadType
 from v2g.observe import Observe
 
 SIGNED_DISCHARGE_VERSION: Final = 1

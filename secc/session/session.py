@@ -1,6 +1,6 @@
 """The charge point's side of a session: requests to handlers, facts to contexts, and power that stops before words.
 
-`SeccSession` is driven as `v2g.iso15118.session` says. It serves one session on one connection and then is over.
+`SeccSession` is driven as `v2g.iso15118.engine.session` says. It serves one session on one connection and then is over.
 """
 
 from typing import Any, Final
@@ -15,14 +15,14 @@ from secc.session.refusal import is_request, refusal
 from secc.session.world import Step
 from v2g.errors import CodecError, Iso15118Error
 from v2g.hardware.faults import FAULTS
-from v2g.iso15118 import sequence
-from v2g.iso15118.charts import BESIDE, FETCHING, SIDE_CHARTS
-from v2g.iso15118.messages.common_messages import ChargeProgress, PowerDeliveryReq
-from v2g.iso15118.messages.common_types import Dynamic_CLReqControlMode, Processing, ResponseCode
-from v2g.iso15118.sequence import State
-from v2g.iso15118.session import NO_SESSION
-from v2g.iso15118.timing import MESSAGES
-from v2g.iso15118.v2gtp import PayloadType
+from v2g.iso15118.d20.charts import BESIDE, FETCHING, SIDE_CHARTS
+from v2g.iso15118.d20.messages.common_messages import ChargeProgress, PowerDeliveryReq
+from v2g.iso15118.d20.messages.common_types import Dynamic_CLReqControlMode, Processing, ResponseCode
+from v2g.iso15118.d20.timing import MESSAGES
+from v2g.iso15118.engine import sequence
+from v2g.iso15118.engine.sequence import State
+from v2g.iso15118.engine.session import NO_SESSION
+from v2g.iso15118.engine.v2gtp import PayloadType
 
 MEASURING_S: Final = 0.05
 """What our own clock and event loop may add to a time that is noted, s."""

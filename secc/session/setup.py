@@ -12,9 +12,8 @@ from secc.session.config import SeccConfig
 from secc.session.context import Fresh, Offered, Opened, Paused
 from secc.session.ports import ForgetSession, JoinSession
 from secc.session.world import Step, World, refuse
-from v2g.iso15118.charts import Family
-from v2g.iso15118.messages import app_protocol as app
-from v2g.iso15118.messages.common_messages import (
+from v2g.iso15118.d20.charts import Family
+from v2g.iso15118.d20.messages.common_messages import (
     Authorization,
     AuthorizationSetupReq,
     AuthorizationSetupRes,
@@ -24,10 +23,11 @@ from v2g.iso15118.messages.common_messages import (
     SessionSetupRes,
     SupportedProvidersList,
 )
-from v2g.iso15118.messages.common_types import MessageHeader, ResponseCode
-from v2g.iso15118.messages.schemas import AC, ACDP, DC, WPT
-from v2g.iso15118.pause import binding
-from v2g.iso15118.session import NO_SESSION, Command, Entropy
+from v2g.iso15118.d20.messages.common_types import MessageHeader, ResponseCode
+from v2g.iso15118.d20.schemas import AC, ACDP, DC, WPT
+from v2g.iso15118.engine import app_protocol as app
+from v2g.iso15118.engine.pause import binding
+from v2g.iso15118.engine.session import NO_SESSION, Command, Entropy
 from v2g.observe import Observe, Scalar
 
 VERSION: Final = (1, 0)

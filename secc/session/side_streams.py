@@ -16,11 +16,11 @@ from secc.session.context import Charging
 from secc.session.control import PowerControl
 from secc.session.world import Handler, Step
 from v2g.errors import Iso15118Error
-from v2g.iso15118 import sequence
-from v2g.iso15118.charts import SIDE_CHARTS, side_stream_runs
-from v2g.iso15118.messages.common_types import Processing
-from v2g.iso15118.sequence import State
-from v2g.iso15118.v2gtp import PayloadType
+from v2g.iso15118.d20.charts import SIDE_CHARTS, side_stream_runs
+from v2g.iso15118.d20.messages.common_types import Processing
+from v2g.iso15118.engine import sequence
+from v2g.iso15118.engine.sequence import State
+from v2g.iso15118.engine.v2gtp import PayloadType
 
 SIDE_HANDLERS: Final[Mapping[int, Mapping[str, Handler]]] = MappingProxyType(
     {

@@ -3,10 +3,10 @@
 from secc.session.context import Authorized, Finished, Paused, Selected, authorized_of, selected_of
 from secc.session.ports import EmergencyOff, KeepSession, RecordMeter, TransactionUpdated
 from secc.session.world import Step, World, refuse
-from v2g.iso15118.messages.common_messages import ChargingSession, SessionStopReq, SessionStopRes
-from v2g.iso15118.messages.common_types import ResponseCode
-from v2g.iso15118.pause import binding
-from v2g.iso15118.session import Command
+from v2g.iso15118.d20.messages.common_messages import ChargingSession, SessionStopReq, SessionStopRes
+from v2g.iso15118.d20.messages.common_types import ResponseCode
+from v2g.iso15118.engine.pause import binding
+from v2g.iso15118.engine.session import Command
 from v2g.observe import Observe
 
 

@@ -16,11 +16,11 @@ from v2g.energy.limits import EffectiveLimits, GridResponse, Limit
 from v2g.energy.tariff import Tariff
 from v2g.errors import Iso15118Error
 from v2g.iec61851.pilot import PilotState
-from v2g.iso15118.charts import Family
-from v2g.iso15118.messages.common_messages import Authorization, EvCheckInStatus, EvCheckOutStatus
-from v2g.iso15118.messages.common_types import MessageHeader, ResponseCode
-from v2g.iso15118.messages.schedules import AbsolutePriceSchedule, PriceLevelSchedule
-from v2g.iso15118.session import Command, Entropy
+from v2g.iso15118.d20.charts import Family
+from v2g.iso15118.d20.messages.common_messages import Authorization, EvCheckInStatus, EvCheckOutStatus
+from v2g.iso15118.d20.messages.common_types import MessageHeader, ResponseCode
+from v2g.iso15118.d20.messages.schedules import AbsolutePriceSchedule, PriceLevelSchedule
+from v2g.iso15118.engine.session import Command, Entropy
 from v2g.observe import Observe
 from v2g.pki.crl import RevocationList
 from v2g.pki.keys import SigningKey

@@ -14,8 +14,8 @@ from secc.session.parameters import limits_event
 from secc.session.ports import CheckAlignment, RecordMeter, SetWptOutput, StartPairing, StartPositioning
 from secc.session.quantities import milli, to_milli, to_w, watts
 from secc.session.world import Step, Wait, World, refuse
-from v2g.iso15118.messages.common_types import Processing, ResponseCode
-from v2g.iso15118.messages.wpt import (
+from v2g.iso15118.d20.messages.common_types import Processing, ResponseCode
+from v2g.iso15118.d20.messages.wpt import (
     WPT_AlignmentCheckReq,
     WPT_AlignmentCheckRes,
     WPT_ChargeLoopReq,
@@ -33,9 +33,8 @@ from v2g.iso15118.messages.wpt import (
     WPT_PowerClass,
     WPT_SPCChargeDiagnostics,
 )
-from v2g.iso15118.messages.wpt_positioning import AlternativeSECC, AlternativeSECCList
-from v2g.iso15118.session import Command
-from v2g.iso15118.wpt_methods import (
+from v2g.iso15118.d20.messages.wpt_positioning import AlternativeSECC, AlternativeSECCList
+from v2g.iso15118.d20.wpt_methods import (
     BY_PERSON,
     OBSERVED_BY_DEVICE,
     OBSERVED_BY_VEHICLE,
@@ -43,6 +42,7 @@ from v2g.iso15118.wpt_methods import (
     agree,
     method_lists,
 )
+from v2g.iso15118.engine.session import Command
 from v2g.observe import Observe
 
 TROUBLES: Final = MappingProxyType(

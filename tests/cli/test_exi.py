@@ -14,7 +14,7 @@ from tests.exi import official
 from tests.exi.vectors import Vector, load
 from v2g.exi import decode, decode_fragment
 from v2g.exi.python import to_python
-from v2g.iso15118.messages.schemas import NAMESPACES
+from v2g.iso15118.select import NAMESPACES
 
 LOOP = "8034041a545fe2d74e6f70892c6ffd706200a184020c0502c8101404080a10"
 """DC_ChargeLoopReq of a session between two other implementations."""

@@ -11,7 +11,7 @@ LATER = (
     "psycopg",  # with PostgreSQL
     "sqlalchemy.dialects.postgresql",
     "v2g.exi",  # with [provisioning]: messages of ISO 15118
-    "v2g.iso15118.messages",
+    "v2g.iso15118.d20.messages",
     "lxml",
     "rich",
     "typer",

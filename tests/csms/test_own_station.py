@@ -23,7 +23,7 @@ from v2g.energy.price_plan import Charge, PricePlan, Rate
 from v2g.energy.tariff import ExportSignal, PriceSignal
 from v2g.io.runtime.clock import Clock
 from v2g.io.websocket.client import TlsFiles
-from v2g.iso15118.prices import fraction
+from v2g.iso15118.d20.prices import fraction
 from v2g.ocpp.routes import Version
 from v2g_station.blocks.smart_charging.profiles import Allowance
 

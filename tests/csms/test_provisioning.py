@@ -22,10 +22,10 @@ from tests.csms.support import Running
 from tests.csms.test_station import boot, station
 from tests.iso15118.contracts import NOW, PCID, new_contract, own_contract
 from v2g import exi
-from v2g.iso15118.installation import SCHEMA_VERSION, Contract, Wish, make_request, open_contract, verify_service
-from v2g.iso15118.messages.common_messages import CertificateInstallationReq, CertificateInstallationRes
-from v2g.iso15118.messages.common_types import MessageHeader
-from v2g.iso15118.messages.schemas import COMMON_MESSAGES
+from v2g.iso15118.d20.installation import SCHEMA_VERSION, Contract, Wish, make_request, open_contract, verify_service
+from v2g.iso15118.d20.messages.common_messages import CertificateInstallationReq, CertificateInstallationRes
+from v2g.iso15118.d20.messages.common_types import MessageHeader
+from v2g.iso15118.d20.schemas import COMMON_MESSAGES
 from v2g.pki.certificates import load_certificate
 from v2g.pki.reference import KeyReference
 

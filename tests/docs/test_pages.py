@@ -15,7 +15,7 @@ from docs import charts, configuration, generate, kinds
 from tests.docs.documents import ROOT, File, pages, steps
 from tests.together import together
 from v2g.energy.price_plan import PricePlan, When
-from v2g.iso15118.sequence import State, edges
+from v2g.iso15118.engine.sequence import State, edges
 from v2g_cli.demo import broker
 
 DOCS = ROOT / "docs"

@@ -8,9 +8,9 @@ import msgspec
 
 from tests.docs.documents import ROOT
 from v2g.exi.json import from_json
-from v2g.iso15118.messages.schedules import AbsolutePriceSchedule
-from v2g.iso15118.messages.schemas import COMMON_MESSAGES
-from v2g.iso15118.prices import Algorithm, Flow, cost, read_prices
+from v2g.iso15118.d20.messages.schedules import AbsolutePriceSchedule
+from v2g.iso15118.d20.prices import Algorithm, Flow, cost, read_prices
+from v2g.iso15118.d20.schemas import COMMON_MESSAGES
 
 PAGE = (ROOT / "docs/reference/prices.md").read_text()
 

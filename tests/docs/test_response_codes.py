@@ -5,10 +5,10 @@ import pytest
 from docs import response_codes
 from docs.response_codes import USES, emitted, proofs
 from tests.docs.documents import ROOT
-from v2g.iso15118.messages import ac, acdp, dc, wpt
-from v2g.iso15118.messages import common_messages as cm
-from v2g.iso15118.messages.app_protocol import ResponseCode as ProtocolCode
-from v2g.iso15118.messages.common_types import ResponseCode
+from v2g.iso15118.d20.messages import ac, acdp, dc, wpt
+from v2g.iso15118.d20.messages import common_messages as cm
+from v2g.iso15118.d20.messages.common_types import ResponseCode
+from v2g.iso15118.engine.app_protocol import ResponseCode as ProtocolCode
 
 RESPONSES = {
     each.__name__

@@ -9,7 +9,7 @@ from docs.service_parameters import PARAMETERS
 from secc.session.config import AcRating, EnergyService, ParkingSpace, Protocol, SeccConfig
 from secc.session.service import parameter_sets, variants
 from tests.iso15118.joined import make_tariff
-from v2g.iso15118.services import ServiceId
+from v2g.iso15118.d20.services import ServiceId
 
 KNOWN = {(each.name, service): each for each in PARAMETERS for service in each.services}
 

@@ -26,11 +26,10 @@ from v2g.asn1.discharge import PriceSlot
 from v2g.energy.discharge import Accepted, Decided, DischargeGate, Rejected
 from v2g.energy.limits import discharge_limits
 from v2g.energy.tariff import Tariff
-from v2g.iso15118.messages import app_protocol as app
-from v2g.iso15118.messages import common_messages as cm
-from v2g.iso15118.messages import dc
-from v2g.iso15118.messages import schedules as sched
-from v2g.iso15118.messages.common_types import (
+from v2g.iso15118.d20.messages import common_messages as cm
+from v2g.iso15118.d20.messages import dc
+from v2g.iso15118.d20.messages import schedules as sched
+from v2g.iso15118.d20.messages.common_types import (
     EvseNotification,
     EVSEStatus,
     MessageHeader,
@@ -39,9 +38,11 @@ from v2g.iso15118.messages.common_types import (
     RationalNumber,
     ResponseCode,
 )
-from v2g.iso15118.messages.schemas import APP_PROTOCOL, COMMON_MESSAGES, DC
-from v2g.iso15118.session import Close, Command, Fact, Send
-from v2g.iso15118.v2gtp import Framer, PayloadType, frame
+from v2g.iso15118.d20.schemas import COMMON_MESSAGES, DC
+from v2g.iso15118.engine import app_protocol as app
+from v2g.iso15118.engine.schemas import APP_PROTOCOL
+from v2g.iso15118.engine.session import Close, Command, Fact, Send
+from v2g.iso15118.engine.v2gtp import Framer, PayloadType, frame
 from v2g.observe import Observe
 from v2g.pki.keys import SoftwareKey
 

@@ -7,7 +7,7 @@ import pytest
 from evcc.driver import Driver
 from evcc.session.ports import StopRequested
 from v2g.io.runtime.clock import Clock
-from v2g.iso15118.session import Fact
+from v2g.iso15118.engine.session import Fact
 
 
 @pytest.fixture

@@ -9,10 +9,10 @@ from evcc.session.quantities import whole
 from evcc.session.safety import Iso20Messages, reading
 from evcc.session.settings import SessionConfig
 from tests.evcc.bench import Bench, Identities
-from v2g.iso15118.messages import common_messages as cm
-from v2g.iso15118.messages import wpt
-from v2g.iso15118.messages.common_types import EvseNotification, EVSEStatus, Processing, ResponseCode
-from v2g.iso15118.v2gtp import PayloadType
+from v2g.iso15118.d20.messages import common_messages as cm
+from v2g.iso15118.d20.messages import wpt
+from v2g.iso15118.d20.messages.common_types import EvseNotification, EVSEStatus, Processing, ResponseCode
+from v2g.iso15118.engine.v2gtp import PayloadType
 from v2g.safety import UNBOUNDED, Ask, Output, Phase
 
 MAIN = PayloadType.COMMON

@@ -12,8 +12,8 @@ from tests.evcc.bench import T0, Bench, Identities
 from v2g.asn1.discharge import DischargeDecision, ResultStatus
 from v2g.energy.discharge import Accepted, Decided
 from v2g.energy.signed import Party, open_signed
-from v2g.iso15118.messages import dc
-from v2g.iso15118.v2gtp import PayloadType, frame
+from v2g.iso15118.d20.messages import dc
+from v2g.iso15118.engine.v2gtp import PayloadType, frame
 
 DISCHARGE = SessionConfig(program=(ProgramStep(do="discharge", energy_wh=200),))
 

@@ -15,11 +15,11 @@ from evcc.session.ports import BatteryState, ContactorState, HardwareFault, Plug
 from evcc.session.stages import Ended
 from tests.evcc.bench import SHORT, Bench, Identities
 from v2g import exi
-from v2g.iso15118.messages import app_protocol as app
-from v2g.iso15118.messages.common_messages import ChargingSession
-from v2g.iso15118.messages.common_types import EvseNotification, ResponseCode
-from v2g.iso15118.timing import MESSAGES
-from v2g.iso15118.v2gtp import PayloadType, frame
+from v2g.iso15118.d20.messages.common_messages import ChargingSession
+from v2g.iso15118.d20.messages.common_types import EvseNotification, ResponseCode
+from v2g.iso15118.d20.timing import MESSAGES
+from v2g.iso15118.engine import app_protocol as app
+from v2g.iso15118.engine.v2gtp import PayloadType, frame
 
 _ELSEWHERE = ("AC_", "WPT_", "ACDP_", "VehicleCheck", "CertificateInstallation")
 STAGES = [name for name in MESSAGES if not name.startswith(_ELSEWHERE)]
@@ -348,7 +348,7 @@ def test_a_schedule_in_the_other_control_mode(identities: Identities) -> None:
 
 
 def test_a_loop_answer_in_the_other_control_mode(bench: Bench) -> None:
-    from v2g.iso15118.messages.dc import Scheduled_DC_CLResControlMode
+    from v2g.iso15118.d20.messages.dc import Scheduled_DC_CLResControlMode
 
     bench.run_to("DC_ChargeLoopReq")
     altered(bench, cl_res_control_mode=Scheduled_DC_CLResControlMode())

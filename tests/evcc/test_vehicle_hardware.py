@@ -27,7 +27,7 @@ from v2g.iec61851.pilot import PilotState
 from v2g.io.runtime.clock import Clock, ClockConfig
 from v2g.io.simulation.dc_line import ChargerDcLine, VehicleDcLine
 from v2g.io.simulation.medium import Medium
-from v2g.iso15118.session import Fact
+from v2g.iso15118.engine.session import Fact
 
 VOLTS = 370_000
 

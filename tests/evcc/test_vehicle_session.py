@@ -17,12 +17,13 @@ from evcc.session.world import Contract
 from tests.evcc.bench import SHORT, T0, Bench, Identities
 from v2g.errors import CertificateError
 from v2g.iec61851.pilot import PilotState
-from v2g.iso15118.charts import CHARTS, Family
-from v2g.iso15118.messages import common_messages as cm
-from v2g.iso15118.messages import dc
-from v2g.iso15118.messages.common_types import EvseNotification, Processing, RationalNumber, ResponseCode
-from v2g.iso15118.signature import verify
-from v2g.iso15118.v2gtp import PayloadType
+from v2g.iso15118.d20.charts import CHARTS, Family
+from v2g.iso15118.d20.messages import common_messages as cm
+from v2g.iso15118.d20.messages import dc
+from v2g.iso15118.d20.messages.common_types import EvseNotification, Processing, RationalNumber, ResponseCode
+from v2g.iso15118.d20.schemas import COMMON_MESSAGES
+from v2g.iso15118.engine.signature import verify
+from v2g.iso15118.engine.v2gtp import PayloadType
 
 CHARGE = ProgramStep(do="charge", energy_wh=100)
 
@@ -111,7 +112,7 @@ def test_the_contract_key_signs_the_challenge_and_the_chain(bench: Bench, identi
     assert mode.gen_challenge == b"c" * 16
     assert mode.contract_certificate_chain.certificate == identities.contract.chain[0]
     assert mode.contract_certificate_chain.sub_certificates.certificate == identities.contract.chain[1:]
-    verify(request.header.signature, mode, identities.contract.key.public_key)
+    verify(request.header.signature, mode, identities.contract.key.public_key, schema=COMMON_MESSAGES)
 
 
 def test_an_authorization_that_takes_time_is_asked_again_with_nothing_changed_but_the_time(bench: Bench) -> None:
@@ -393,7 +394,7 @@ def test_meter_readings_are_confirmed_by_the_contract_key_on_their_own_stream(
     data = request.signed_metering_data
     assert data.meter_info.charged_energy_reading_wh == 1234
     assert data.session_id == bench.session.session_id
-    verify(request.header.signature, data, identities.contract.key.public_key)
+    verify(request.header.signature, data, identities.contract.key.public_key, schema=COMMON_MESSAGES)
     bench.run_to("DC_ChargeLoopReq")
     assert bench.seen("metering", "confirmed")
 

@@ -15,7 +15,10 @@ from v2g.exi.declare import AnyElement, Element, Schema
 from v2g.exi.free import states_of
 from v2g.exi.grammar import document, fragment
 from v2g.exi.model import Event, Model, Particle, QName, Simple, model_of
-from v2g.iso15118.messages.schemas import COMMON_MESSAGES, DIN, ISO2, XMLDSIG
+from v2g.iso15118.d2.schemas import ISO2
+from v2g.iso15118.d20.schemas import COMMON_MESSAGES
+from v2g.iso15118.din.schemas import DIN
+from v2g.iso15118.engine.schemas import XMLDSIG
 
 SIGNED = {
     XMLDSIG: ("SignedInfo",),

@@ -11,17 +11,10 @@ from typing import Any
 from tests import packages
 from tests.exi import official
 from v2g.exi.declare import Schema
-from v2g.iso15118.messages.schemas import (
-    AC,
-    ACDP,
-    APP_PROTOCOL,
-    COMMON_MESSAGES,
-    DC,
-    DIN,
-    ISO2,
-    WPT,
-    XMLDSIG,
-)
+from v2g.iso15118.d2.schemas import ISO2
+from v2g.iso15118.d20.schemas import AC, ACDP, COMMON_MESSAGES, DC, WPT
+from v2g.iso15118.din.schemas import DIN
+from v2g.iso15118.engine.schemas import APP_PROTOCOL, XMLDSIG
 
 FILES = {
     APP_PROTOCOL: official.APP_PROTOCOL,

@@ -15,9 +15,10 @@ from v2g.exi.json import from_json, to_json
 from v2g.exi.model import QName, model_of, qname_of
 from v2g.exi.python import from_python, to_python
 from v2g.exi.xml import from_xml
-from v2g.iso15118.messages import ac, ac_der_iec, ac_der_sae
-from v2g.iso15118.messages.schemas import AC, AC_DER_IEC, AC_DER_SAE, NAMESPACES
-from v2g.iso15118.v2gtp import PayloadType
+from v2g.iso15118.d20.messages import ac, ac_der_iec, ac_der_sae
+from v2g.iso15118.d20.schemas import AC, AC_DER_IEC, AC_DER_SAE
+from v2g.iso15118.engine.v2gtp import PayloadType
+from v2g.iso15118.select import NAMESPACES
 
 MESSAGES = (
     *("AC_ChargeLoopReq", "AC_ChargeLoopRes"),

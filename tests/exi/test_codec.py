@@ -18,12 +18,15 @@ from v2g.exi.grammar import document, fragment
 from v2g.exi.json import from_json, to_json
 from v2g.exi.model import Kind, QName, Simple, model_of
 from v2g.exi.xml import from_xml
-from v2g.iso15118.messages.common_messages import Parameter
-from v2g.iso15118.messages.common_types import RationalNumber
-from v2g.iso15118.messages.iso2.data_types import EMAID, PhysicalValue, UnitSymbol
-from v2g.iso15118.messages.schedules import PowerSchedule, PowerScheduleEntry, PowerScheduleEntryList
-from v2g.iso15118.messages.schemas import APP_PROTOCOL, COMMON_MESSAGES, DC, ISO2, NAMESPACES, XMLDSIG
-from v2g.iso15118.messages.xmldsig import MgmtData
+from v2g.iso15118.d2.messages.data_types import EMAID, PhysicalValue, UnitSymbol
+from v2g.iso15118.d2.schemas import ISO2
+from v2g.iso15118.d20.messages.common_messages import Parameter
+from v2g.iso15118.d20.messages.common_types import RationalNumber
+from v2g.iso15118.d20.messages.schedules import PowerSchedule, PowerScheduleEntry, PowerScheduleEntryList
+from v2g.iso15118.d20.schemas import COMMON_MESSAGES, DC
+from v2g.iso15118.engine.schemas import APP_PROTOCOL, XMLDSIG
+from v2g.iso15118.engine.xmldsig import MgmtData
+from v2g.iso15118.select import NAMESPACES
 
 SCHEMAS = tuple(NAMESPACES.values())
 

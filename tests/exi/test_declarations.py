@@ -10,24 +10,10 @@ from tests.exi.xsd import XS, Complex, Files, Value
 from v2g.exi.declare import Alt, Content, Element, Many, Maybe, Schema, Seq, Wildcard
 from v2g.exi.grammar import document, fragment
 from v2g.exi.model import Kind, Particle, Simple, model_of, qname_of, simple_of
-from v2g.iso15118.messages.schemas import (
-    AC,
-    ACDP,
-    APP_PROTOCOL,
-    COMMON_MESSAGES,
-    COMMON_TYPES,
-    DC,
-    DIN,
-    DIN_BODY,
-    DIN_DATA_TYPES,
-    DIN_HEADER,
-    ISO2,
-    ISO2_BODY,
-    ISO2_DATA_TYPES,
-    ISO2_HEADER,
-    WPT,
-    XMLDSIG,
-)
+from v2g.iso15118.d2.schemas import ISO2, ISO2_BODY, ISO2_DATA_TYPES, ISO2_HEADER
+from v2g.iso15118.d20.schemas import AC, ACDP, COMMON_MESSAGES, COMMON_TYPES, DC, WPT
+from v2g.iso15118.din.schemas import DIN, DIN_BODY, DIN_DATA_TYPES, DIN_HEADER
+from v2g.iso15118.engine.schemas import APP_PROTOCOL, XMLDSIG
 
 FILES = {
     APP_PROTOCOL: official.APP_PROTOCOL,

@@ -16,11 +16,12 @@ from v2g.exi import Dialect, decode, decode_fragment, encode, encode_fragment
 from v2g.exi.declare import AnyElement, Element, Schema
 from v2g.exi.explain import Explanation, explain
 from v2g.exi.model import QName, model_of
-from v2g.iso15118.messages.acdp import ACDP_DisconnectReq, ElectricalChargingDeviceStatus
-from v2g.iso15118.messages.common_messages import ServiceDiscoveryReq, ServiceIDList
-from v2g.iso15118.messages.common_types import MessageHeader
-from v2g.iso15118.messages.iso2.data_types import EMAID
-from v2g.iso15118.messages.schemas import ACDP, COMMON_MESSAGES, ISO2
+from v2g.iso15118.d2.messages.data_types import EMAID
+from v2g.iso15118.d2.schemas import ISO2
+from v2g.iso15118.d20.messages.acdp import ACDP_DisconnectReq, ElectricalChargingDeviceStatus
+from v2g.iso15118.d20.messages.common_messages import ServiceDiscoveryReq, ServiceIDList
+from v2g.iso15118.d20.messages.common_types import MessageHeader
+from v2g.iso15118.d20.schemas import ACDP, COMMON_MESSAGES
 
 
 def bits_of(octets: bytes) -> str:

@@ -16,7 +16,7 @@ from v2g.exi.explain_source import readable_source
 from v2g.exi.explain_states import grammar_of
 from v2g.exi.model import model_of
 from v2g.exi.source import Source
-from v2g.iso15118.messages.schemas import NAMESPACES
+from v2g.iso15118.select import NAMESPACES
 
 
 def types() -> list[type[Element]]:

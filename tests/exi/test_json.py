@@ -11,7 +11,8 @@ from tests.together import together
 from v2g.errors import ExiEncodeError
 from v2g.exi.json import from_json, from_object, to_object
 from v2g.exi.model import model_of
-from v2g.iso15118.messages.schemas import COMMON_MESSAGES, DC, NAMESPACES
+from v2g.iso15118.d20.schemas import COMMON_MESSAGES, DC
+from v2g.iso15118.select import NAMESPACES
 
 WITH_JSON = [each for each in VECTORS if each.json]
 

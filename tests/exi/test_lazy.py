@@ -8,20 +8,25 @@ import pytest
 LOADED = """
 import sys
 from v2g.exi import decode, encode
-from v2g.iso15118.messages.schemas import NAMESPACES
+from v2g.iso15118.select import NAMESPACES
 uri, octets = sys.stdin.read().split()
 encode(decode(bytes.fromhex(octets), NAMESPACES[uri]))
-print(*sorted(name.removeprefix("v2g.iso15118.messages.") for name in sys.modules if ".messages." in name))
+declarations = [name for name, each in sys.modules.items() if ".messages." in name or hasattr(each, "ELEMENTS")]
+print(*sorted(name.removeprefix("v2g.iso15118.") for name in declarations))
 """
 
 DIN = (
-    *("din", "din.base", "din.charging", "din.common", "din.data_types", "din.header", "din.message"),
-    *("din.parameters", "din.tariffs", "schemas", "xmldsig"),
+    *(f"din.messages.{name}" for name in ("base", "charging", "common", "data_types", "header", "message")),
+    *("din.messages.parameters", "din.messages.tariffs", "engine.xmldsig"),
 )
 
 USED = [
-    ("urn:iso:std:iso:15118:-20:DC", "802c0400000000000000000012", ("common_types", "dc", "schemas", "xmldsig")),
-    ("urn:iso:15118:2:2010:AppProtocol", "804080", ("app_protocol", "schemas")),
+    (
+        "urn:iso:std:iso:15118:-20:DC",
+        "802c0400000000000000000012",
+        ("d20.messages.common_types", "d20.messages.dc", "engine.xmldsig"),
+    ),
+    ("urn:iso:15118:2:2010:AppProtocol", "804080", ("engine.app_protocol",)),
     ("urn:din:70121:2012:MsgDef", "809a02000000000000000011f0", DIN),
 ]
 
@@ -45,7 +50,7 @@ def test_charger_and_vehicle_load_no_other_edition_and_make_no_codec_before_its_
     """Declarations of -20 cost milliseconds; grammars and codecs are what takes time and memory."""
     done = subprocess.run([sys.executable, "-c", CORES], capture_output=True, text=True, check=True)
     grammars, *modules = done.stdout.split()
-    loaded = {name.split(".")[3] for name in modules if name.startswith("v2g.iso15118.messages.")}
-    assert "dc" in loaded
-    assert loaded & {"iso2", "din", "ac_der_iec", "ac_der_sae"} == set()
+    loaded = {name.removeprefix("v2g.iso15118.") for name in modules if name.startswith("v2g.iso15118.")}
+    assert "d20.messages.dc" in loaded
+    assert loaded & {"d2.messages", "din.messages", "d20.messages.ac_der_iec", "d20.messages.ac_der_sae"} == set()
     assert grammars == "0"

@@ -17,7 +17,7 @@ from tests.exi.peer import FILES, PeerCodec
 from tests.exi.strategies import UNSPACED, Wishes
 from v2g.exi.declare import Element, Schema
 from v2g.exi.model import model_of
-from v2g.iso15118.messages.schemas import COMMON_MESSAGES
+from v2g.iso15118.d20.schemas import COMMON_MESSAGES
 
 pytestmark = pytest.mark.xdist_group("peer_codec")  # one Java for all of them
 

@@ -8,22 +8,9 @@ from v2g.exi import Dialect, decode, decode_fragment, encode, encode_fragment
 from v2g.exi.declare import AnyElement, Element
 from v2g.exi.explain import explain
 from v2g.exi.grammar import fragment
-from v2g.iso15118.messages.acdp import ACDP_DisconnectReq, ElectricalChargingDeviceStatus
-from v2g.iso15118.messages.app_protocol import AppProtocol, SupportedAppProtocolReq
-from v2g.iso15118.messages.certificates import ContractCertificateChain, SubCertificates
-from v2g.iso15118.messages.common_messages import (
-    Authorization,
-    AuthorizationReq,
-    PnC_AReqAuthorizationMode,
-    ServiceDiscoveryReq,
-    ServiceIDList,
-    SessionSetupReq,
-)
-from v2g.iso15118.messages.common_types import MessageHeader, Processing, RationalNumber
-from v2g.iso15118.messages.common_types import ResponseCode as CommonResponseCode
-from v2g.iso15118.messages.iso2 import common as iso2
-from v2g.iso15118.messages.iso2.body import Body
-from v2g.iso15118.messages.iso2.data_types import (
+from v2g.iso15118.d2.messages import common as iso2
+from v2g.iso15118.d2.messages.body import Body
+from v2g.iso15118.d2.messages.data_types import (
     ChargeService,
     ContractSignatureEncryptedPrivateKey,
     EnergyTransferMode,
@@ -33,17 +20,32 @@ from v2g.iso15118.messages.iso2.data_types import (
     ServiceCategory,
     SupportedEnergyTransferMode,
 )
-from v2g.iso15118.messages.iso2.header import MessageHeader as Iso2Header
-from v2g.iso15118.messages.iso2.message import V2G_Message
-from v2g.iso15118.messages.schemas import ACDP, COMMON_MESSAGES, ISO2, XMLDSIG
-from v2g.iso15118.messages.wpt import WPT_FinePositioningRes
-from v2g.iso15118.messages.wpt_positioning import (
+from v2g.iso15118.d2.messages.header import MessageHeader as Iso2Header
+from v2g.iso15118.d2.messages.message import V2G_Message
+from v2g.iso15118.d2.schemas import ISO2
+from v2g.iso15118.d20.messages.acdp import ACDP_DisconnectReq, ElectricalChargingDeviceStatus
+from v2g.iso15118.d20.messages.certificates import ContractCertificateChain, SubCertificates
+from v2g.iso15118.d20.messages.common_messages import (
+    Authorization,
+    AuthorizationReq,
+    PnC_AReqAuthorizationMode,
+    ServiceDiscoveryReq,
+    ServiceIDList,
+    SessionSetupReq,
+)
+from v2g.iso15118.d20.messages.common_types import MessageHeader, Processing, RationalNumber
+from v2g.iso15118.d20.messages.common_types import ResponseCode as CommonResponseCode
+from v2g.iso15118.d20.messages.wpt import WPT_FinePositioningRes
+from v2g.iso15118.d20.messages.wpt_positioning import (
     WPT_LF_DataPackage,
     WPT_LF_DataPackageList,
     WPT_LF_TxData,
     WPT_LF_TxDataList,
 )
-from v2g.iso15118.messages.xmldsig import DigestMethod, SignatureValue
+from v2g.iso15118.d20.schemas import ACDP, COMMON_MESSAGES
+from v2g.iso15118.engine.app_protocol import AppProtocol, SupportedAppProtocolReq
+from v2g.iso15118.engine.schemas import XMLDSIG
+from v2g.iso15118.engine.xmldsig import DigestMethod, SignatureValue
 
 HEADER = MessageHeader(session_id=bytes(8), time_stamp=1)
 

@@ -16,7 +16,7 @@ from v2g.errors import ExiEncodeError
 from v2g.exi.declare import Element, Schema
 from v2g.exi.model import QName
 from v2g.exi.python import from_python, to_python
-from v2g.iso15118.messages.schemas import DC
+from v2g.iso15118.d20.schemas import DC
 
 
 def run(text: str) -> Any:
@@ -64,7 +64,7 @@ def test_any_text_is_read_or_refused(text: str) -> None:
         ("1", "int where a message is expected"),
         ("import os\nRationalNumber(exponent=1, value=1)", "line 1: only classes of the declarations"),
         ("from os import path\nRationalNumber(exponent=1, value=1)", "line 1: only classes of the declarations"),
-        ("from v2g.iso15118.messages.dc import Nothing\nNothing()", "declares no Nothing"),
+        ("from v2g.iso15118.d20.messages.dc import Nothing\nNothing()", "declares no Nothing"),
         ("Nothing()", "Nothing is declared nowhere"),
         ("RationalNumber(exponent=1)", "line 1: RationalNumber: Missing required argument 'value'"),
         ("RationalNumber(exponent=1,\n value=print(1))", "line 2: print is declared nowhere"),

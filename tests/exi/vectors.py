@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from v2g.iso15118.messages.schemas import NAMESPACES
+from v2g.iso15118.select import NAMESPACES
 
 FOLDER = Path(__file__).resolve().parents[1] / "vectors" / "exi"
 

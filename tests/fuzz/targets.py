@@ -13,7 +13,7 @@ from v2g.exi.declare import Element, Schema, schema_of
 from v2g.exi.grammar import fragment
 from v2g.exi.json import from_json, to_json
 from v2g.exi.xml import from_xml, to_xml
-from v2g.iso15118.messages.schemas import NAMESPACES
+from v2g.iso15118.select import NAMESPACES
 
 SCHEMAS = tuple(NAMESPACES.values())
 KINDS = tuple((schema, is_fragment) for schema in SCHEMAS for is_fragment in (False, True))

@@ -12,8 +12,8 @@ from tests.fuzz.exi import attempt
 from tests.fuzz.mutations import mutated
 from tests.fuzz.targets import KINDS, TARGETS, any_stream, seeds, stream, text
 from v2g.exi import encode_fragment
-from v2g.iso15118.messages.schemas import XMLDSIG
-from v2g.iso15118.messages.xmldsig import Object
+from v2g.iso15118.engine.schemas import XMLDSIG
+from v2g.iso15118.engine.xmldsig import Object
 
 INPUTS = 1200
 

@@ -21,9 +21,8 @@ from msgspec.structs import replace
 from tests.iso15118.contracts import drawn
 from v2g import exi
 from v2g.errors import CertificateError, CodecError, EnvelopeError, RevocationError, SignatureError, TrustError
-from v2g.iso15118 import signature
-from v2g.iso15118.envelope import Envelope, seal, unseal
-from v2g.iso15118.installation import (
+from v2g.iso15118.d20.envelope import Envelope, seal, unseal
+from v2g.iso15118.d20.installation import (
     Contract,
     Service,
     Wish,
@@ -33,11 +32,12 @@ from v2g.iso15118.installation import (
     open_contract,
     verify_service,
 )
-from v2g.iso15118.messages.certificates import EcdhCurve
-from v2g.iso15118.messages.common_messages import CertificateInstallationReq, CertificateInstallationRes
-from v2g.iso15118.messages.common_types import MessageHeader
-from v2g.iso15118.messages.schemas import COMMON_MESSAGES
-from v2g.iso15118.provisioning import Answer, ProvisioningService
+from v2g.iso15118.d20.messages.certificates import EcdhCurve
+from v2g.iso15118.d20.messages.common_messages import CertificateInstallationReq, CertificateInstallationRes
+from v2g.iso15118.d20.messages.common_types import MessageHeader
+from v2g.iso15118.d20.provisioning import Answer, ProvisioningService
+from v2g.iso15118.d20.schemas import COMMON_MESSAGES
+from v2g.iso15118.engine import signature
 from v2g.pki.certificates import chain_from_pem, chain_to_pem
 from v2g.pki.crl import Revoked, check_crl, load_crl, make_crl
 from v2g.pki.csr import load_csr, requested_key
@@ -365,9 +365,9 @@ def _signed_anew(body: bytes) -> bytes:
     with contextlib.suppress(CodecError, SignatureError):
         message: Any = exi.decode(body, COMMON_MESSAGES)
         if isinstance(message, CertificateInstallationReq):
-            made = signature.sign(message.oem_provisioning_certificate_chain, _vehicle())
+            made = signature.sign(message.oem_provisioning_certificate_chain, _vehicle(), schema=COMMON_MESSAGES)
         elif isinstance(message, CertificateInstallationRes):
-            made = signature.sign(message.signed_installation_data, _service().key)
+            made = signature.sign(message.signed_installation_data, _service().key, schema=COMMON_MESSAGES)
         else:
             return body
         return exi.encode(replace(message, header=replace(message.header, signature=made)))

@@ -18,7 +18,7 @@ from secc.config import load_config
 from v2g.errors import TimeoutExpired
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.events import EventLog
-from v2g.iso15118.charts import Family
+from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.trace import Line
 from v2g.observe import Observe
 from v2g_cli.conform_kit import means_of_tree

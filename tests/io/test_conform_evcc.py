@@ -19,7 +19,7 @@ from evcc.config import load_config
 from pki_tools.tree import PkiTree
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.events import EventLog
-from v2g.iso15118.charts import Family
+from v2g.iso15118.d20.charts import Family
 from v2g_cli.conform_kit import chargers_of_files, chargers_of_tree
 from v2g_cli.demo.processes import free_port
 from v2g_cli.main import app

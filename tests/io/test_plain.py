@@ -11,7 +11,7 @@ from v2g.errors import ConfigError, TransportError
 from v2g.io.network import plain_tcp
 from v2g.io.network.sdp import tls_answer
 from v2g.io.tls.endpoint import INTEROP, ISO15118_20
-from v2g.iso15118.sdp import TCP_PORTS, SdpRequest, Security, Transport
+from v2g.iso15118.engine.sdp import TCP_PORTS, SdpRequest, Security, Transport
 from v2g.observe import Observe
 
 LOCALHOST = IPv6Address("::1")

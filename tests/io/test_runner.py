@@ -10,8 +10,9 @@ from v2g.errors import CodecError, StoreError, TransportError
 from v2g.io.runtime import runner
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.runner import Runner
-from v2g.iso15118.session import Command, Fact, Session
-from v2g.iso15118.v2gtp import frame
+from v2g.iso15118.d20.session import Session20
+from v2g.iso15118.engine.session import Command, Fact
+from v2g.iso15118.engine.v2gtp import frame
 from v2g.observe import Observe
 
 
@@ -49,7 +50,7 @@ class Stream:
             raise TransportError("gone")
 
 
-class Script(Session):
+class Script(Session20):
     """A session whose moves are given by the test: word heard -> actions."""
 
     def __init__(self, **moves: Any) -> None:

@@ -21,7 +21,7 @@ from v2g.io.tls.client import connect
 from v2g.io.tls.endpoint import ISO15118_20, Channel, open_channel
 from v2g.io.tls.server import serve
 from v2g.io.tls.stream import TlsStream
-from v2g.iso15118.sdp import TCP_PORTS
+from v2g.iso15118.engine.sdp import TCP_PORTS
 from v2g.pki.profiles import KeyKind, Role
 
 pytestmark = pytest.mark.usefixtures("backend")

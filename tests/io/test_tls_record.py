@@ -12,7 +12,7 @@ from v2g.io.capture import recorder as capture
 from v2g.io.capture.recorder import RecordConfig, Recorder, Secrets
 from v2g.io.capture.tls_recorder import recorded
 from v2g.io.tls.client import connect
-from v2g.iso15118 import v2gtp
+from v2g.iso15118.engine import v2gtp
 
 MESSAGE = v2gtp.frame(
     v2gtp.PayloadType.SAP, bytes.fromhex("8000dbab9371d3234b71d1b981899189d191818991d26b9b3a232b30020000040040")

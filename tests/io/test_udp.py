@@ -12,10 +12,11 @@ from msgspec.structs import replace
 
 from v2g.errors import TimeoutExpired, TransportError
 from v2g.io.network.sdp import LOOPBACK, SdpServer, discover, has_multicast, link_local_address, tls_answer
-from v2g.iso15118 import sdp, sdp_wireless
-from v2g.iso15118.association import Behind
-from v2g.iso15118.sdp import SdpRequest, SdpResponse, Security, Transport
-from v2g.iso15118.sdp_wireless import Diagnosis, Positioning, SdpWirelessRequest, SdpWirelessResponse
+from v2g.iso15118.d20 import sdp_wireless
+from v2g.iso15118.d20.association import Behind
+from v2g.iso15118.d20.sdp_wireless import Diagnosis, Positioning, SdpWirelessRequest, SdpWirelessResponse
+from v2g.iso15118.engine import sdp
+from v2g.iso15118.engine.sdp import SdpRequest, SdpResponse, Security, Transport
 
 _LOCALHOST = IPv6Address("::1")
 

@@ -26,8 +26,8 @@ from v2g.asn1.discharge import PriceSlot
 from v2g.energy.limits import OPERATOR, SITE, Limit
 from v2g.energy.tariff import Tariff
 from v2g.iec61851.pilot import PilotState
-from v2g.iso15118.charts import Family
-from v2g.iso15118.session import Close, Command, Fact, Send, Session
+from v2g.iso15118.d20.charts import Family
+from v2g.iso15118.engine.session import Close, Command, Fact, Send, Session
 from v2g.observe import Observe
 
 STEP_S = 0.05

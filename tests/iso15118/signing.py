@@ -9,8 +9,10 @@ from tests.exi.instances import draw, signed
 from tests.exi.strategies import UNSPACED, Wishes
 from v2g import exi
 from v2g.exi.declare import Schema
-from v2g.iso15118.messages.schemas import COMMON_MESSAGES, ISO2, XMLDSIG
-from v2g.iso15118.messages.xmldsig import Signature, SignatureValue, SignedInfo
+from v2g.iso15118.d2.schemas import ISO2
+from v2g.iso15118.d20.schemas import COMMON_MESSAGES
+from v2g.iso15118.engine.schemas import XMLDSIG
+from v2g.iso15118.engine.xmldsig import Signature, SignatureValue, SignedInfo
 from v2g.pki.keys import SoftwareKey
 
 P521: Final = SoftwareKey(ec.generate_private_key(ec.SECP521R1()))

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from v2g.iso15118.association import Behind, associate, belongs, positioning
-from v2g.iso15118.sdp import Security, Transport
-from v2g.iso15118.sdp_wireless import Diagnosis, Positioning, SdpWirelessRequest, SdpWirelessResponse
+from v2g.iso15118.d20.association import Behind, associate, belongs, positioning
+from v2g.iso15118.d20.sdp_wireless import Diagnosis, Positioning, SdpWirelessRequest, SdpWirelessResponse
+from v2g.iso15118.engine.sdp import Security, Transport
 
 HERE = IPv6Address("fe80::1")
 ONE = Behind(("DEV2GE00001",), frozenset({0x10}), HERE, 61000)

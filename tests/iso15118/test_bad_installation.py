@@ -11,7 +11,7 @@ from tests.pki.bad_certificates import Case, cases_for
 from tests.pki.forge import NOW, Forge, Made
 from v2g import exi
 from v2g.errors import CertificateError, ExiEncodeError
-from v2g.iso15118.installation import (
+from v2g.iso15118.d20.installation import (
     Wish,
     installation_data,
     make_request,
@@ -19,13 +19,13 @@ from v2g.iso15118.installation import (
     open_contract,
     verify_service,
 )
-from v2g.iso15118.messages.certificates import (
+from v2g.iso15118.d20.messages.certificates import (
     CertificateChain,
     ContractCertificateChain,
     SubCertificates,
 )
-from v2g.iso15118.messages.common_types import MessageHeader
-from v2g.iso15118.provisioning import Answer, ProvisioningService
+from v2g.iso15118.d20.messages.common_types import MessageHeader
+from v2g.iso15118.d20.provisioning import Answer, ProvisioningService
 from v2g.pki.certificates import key_kind
 from v2g.pki.keys import SoftwareKey
 from v2g.pki.profiles import KeyKind, Role

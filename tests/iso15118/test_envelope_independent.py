@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from tests.iso15118 import independent_envelope as independent
 from v2g.errors import EnvelopeError
-from v2g.iso15118.envelope import Entropy, Envelope, additional_data, derive_key, seal, unseal
-from v2g.iso15118.messages.certificates import EcdhCurve
+from v2g.iso15118.d20.envelope import Entropy, Envelope, additional_data, derive_key, seal, unseal
+from v2g.iso15118.d20.messages.certificates import EcdhCurve
 from v2g.pki.keys import PrivateKey, SoftwareKey, x448_of, x448_public_of
 
 CURVE: Final = ec.SECP521R1()

@@ -20,11 +20,12 @@ from tests.iso15118.joined import Joined
 from tests.iso15118.test_timers import SERVICE, requests_of
 from v2g import exi
 from v2g.exi.declare import schema_of
-from v2g.iso15118.charts import Family
-from v2g.iso15118.messages.common_messages import Authorization
-from v2g.iso15118.messages.common_types import ResponseCode
-from v2g.iso15118.session import SCHEMAS, Close, Send
-from v2g.iso15118.v2gtp import Framer, PayloadType, frame
+from v2g.iso15118.d20.charts import Family
+from v2g.iso15118.d20.messages.common_messages import Authorization
+from v2g.iso15118.d20.messages.common_types import ResponseCode
+from v2g.iso15118.d20.session import SCHEMAS
+from v2g.iso15118.engine.session import Close, Send
+from v2g.iso15118.engine.v2gtp import Framer, PayloadType, frame
 
 EVERYTHING = tuple(EnergyService)
 STAGES = [

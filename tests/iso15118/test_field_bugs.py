@@ -23,14 +23,14 @@ from tests.secc.session.bench import AC, AC_BPT, ACDP, DC, DC_BPT, WAYS, WPT, Be
 from v2g import exi
 from v2g.energy.limits import OPERATOR, SITE, Limit, Setpoint
 from v2g.iec61851.pilot import PilotState
-from v2g.iso15118.charts import ENERGY
-from v2g.iso15118.messages import ac, dc
-from v2g.iso15118.messages.common_messages import Authorization
-from v2g.iso15118.messages.common_types import Processing, RationalNumber
-from v2g.iso15118.messages.schedules import PowerSchedule, PowerScheduleEntry, PowerScheduleEntryList
-from v2g.iso15118.sequence import State
-from v2g.iso15118.session import Send
-from v2g.iso15118.v2gtp import frame
+from v2g.iso15118.d20.charts import ENERGY
+from v2g.iso15118.d20.messages import ac, dc
+from v2g.iso15118.d20.messages.common_messages import Authorization
+from v2g.iso15118.d20.messages.common_types import Processing, RationalNumber
+from v2g.iso15118.d20.messages.schedules import PowerSchedule, PowerScheduleEntry, PowerScheduleEntryList
+from v2g.iso15118.engine.sequence import State
+from v2g.iso15118.engine.session import Send
+from v2g.iso15118.engine.v2gtp import frame
 
 replace = msgspec.structs.replace
 EVERYTHING = tuple(EnergyService)

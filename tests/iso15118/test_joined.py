@@ -21,9 +21,9 @@ from secc.session import ports as se
 from secc.session.config import ControlMode, EnergyService, SeccConfig
 from tests.iso15118.joined import Joined, make_tariff
 from v2g.energy.limits import OPERATOR, Limit
-from v2g.iso15118.messages.common_messages import Authorization
-from v2g.iso15118.session import Send
-from v2g.iso15118.v2gtp import HEADER_SIZE, PayloadType
+from v2g.iso15118.d20.messages.common_messages import Authorization
+from v2g.iso15118.engine.session import Send
+from v2g.iso15118.engine.v2gtp import HEADER_SIZE, PayloadType
 
 CHARGE = ProgramStep(do="charge", energy_wh=200)
 DISCHARGE = ProgramStep(do="discharge", energy_wh=300)

@@ -11,7 +11,7 @@ from secc.session import ports as se
 from secc.session.config import AcRating, ControlMode, EnergyService, SeccConfig
 from tests.iso15118.joined import Joined
 from v2g.energy.limits import SITE, Limit
-from v2g.iso15118.charts import Family
+from v2g.iso15118.d20.charts import Family
 
 SERVICES = (EnergyService.AC_BPT, EnergyService.AC, EnergyService.DC_BPT, EnergyService.DC)
 CHARGE = ProgramStep(do="charge", energy_wh=200)

@@ -16,8 +16,8 @@ from secc.session.config import SeccConfig
 from secc.session.ports import AuthorizationStatus
 from tests.iso15118.contracts import new_contract
 from tests.iso15118.joined import Joined
-from v2g.iso15118.messages.common_messages import Authorization
-from v2g.iso15118.session import Command, Fact
+from v2g.iso15118.d20.messages.common_messages import Authorization
+from v2g.iso15118.engine.session import Command, Fact
 from v2g.pki.keys import SoftwareKey
 
 CHARGE = (ProgramStep(do="charge", energy_wh=50),)

@@ -13,8 +13,8 @@ from secc.session import ports as se
 from secc.session.config import EnergyService, ParkingSpace, SeccConfig
 from tests.iso15118.joined import Joined
 from v2g.energy.settlement.records import MeteringConfirmed
-from v2g.iso15118.session import Send
-from v2g.iso15118.v2gtp import Framer, PayloadType
+from v2g.iso15118.engine.session import Send
+from v2g.iso15118.engine.v2gtp import Framer, PayloadType
 
 CHARGE = ProgramStep(do="charge", energy_wh=400)
 CHARGER = SeccConfig(

@@ -21,10 +21,10 @@ from secc.session import ports as se
 from secc.session.config import SeccConfig
 from tests.iso15118.contracts import PCID, drawn, new_contract, own_contract, service
 from tests.iso15118.joined import Joined, counter
-from v2g.iso15118.installation import Contract
-from v2g.iso15118.provisioning import Answer, ProvisioningService
-from v2g.iso15118.session import Command, Fact, Send
-from v2g.iso15118.timing import Timing
+from v2g.iso15118.d20.installation import Contract
+from v2g.iso15118.d20.provisioning import Answer, ProvisioningService
+from v2g.iso15118.d20.timing import Timing
+from v2g.iso15118.engine.session import Command, Fact, Send
 from v2g.pki.profiles import KeyKind
 
 SHORT = SessionConfig(program=(ProgramStep(do="charge", energy_wh=50), ProgramStep(do="discharge", energy_wh=50)))

@@ -13,7 +13,7 @@ from secc.session import ports as se
 from secc.session.config import EnergyService, SeccConfig
 from tests.iso15118.joined import Joined
 from v2g.energy.settlement.records import ServiceChanged
-from v2g.iso15118.services import ServiceId
+from v2g.iso15118.d20.services import ServiceId
 
 SERVICES = (EnergyService.AC_BPT, EnergyService.AC, EnergyService.DC_BPT, EnergyService.DC)
 CHARGE = ProgramStep(do="charge", energy_wh=200)

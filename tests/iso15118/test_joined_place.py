@@ -13,8 +13,8 @@ from pki_tools.tree import PkiTree
 from secc.session import ports as se
 from secc.session.config import EnergyService, Neighbour, SeccConfig, WptRating
 from tests.iso15118.joined import AIR, Joined
-from v2g.iso15118.charts import Family
-from v2g.iso15118.wpt_methods import OBSERVED_BY_VEHICLE
+from v2g.iso15118.d20.charts import Family
+from v2g.iso15118.d20.wpt_methods import OBSERVED_BY_VEHICLE
 
 CHARGE = ProgramStep(do="charge", energy_wh=200)
 DISCHARGE = ProgramStep(do="discharge", energy_wh=100)

@@ -26,11 +26,12 @@ from v2g import exi
 from v2g.asn1.discharge import PriceSlot
 from v2g.energy.limits import Setpoint
 from v2g.energy.tariff import Tariff
-from v2g.iso15118.messages.common_messages import PowerDeliveryReq, ScheduleExchangeRes
-from v2g.iso15118.messages.dc import DC_ChargeLoopReq, DC_ChargeLoopRes
-from v2g.iso15118.prices import fraction
-from v2g.iso15118.session import SCHEMAS, Send
-from v2g.iso15118.v2gtp import Framer, PayloadType, frame
+from v2g.iso15118.d20.messages.common_messages import PowerDeliveryReq, ScheduleExchangeRes
+from v2g.iso15118.d20.messages.dc import DC_ChargeLoopReq, DC_ChargeLoopRes
+from v2g.iso15118.d20.prices import fraction
+from v2g.iso15118.d20.session import SCHEMAS
+from v2g.iso15118.engine.session import Send
+from v2g.iso15118.engine.v2gtp import Framer, PayloadType, frame
 from v2g.pki.keys import load_key
 
 Join = Callable[..., Joined]

@@ -8,10 +8,11 @@ from hypothesis import strategies as st
 from pki_tools.tree import PkiTree
 from v2g import exi
 from v2g.errors import CodecError, SignatureError
-from v2g.iso15118 import signature
-from v2g.iso15118.messages import common_messages as cm
-from v2g.iso15118.messages.common_types import MessageHeader, MeterInfo
-from v2g.iso15118.metering import read_confirmation
+from v2g.iso15118.d20.messages import common_messages as cm
+from v2g.iso15118.d20.messages.common_types import MessageHeader, MeterInfo
+from v2g.iso15118.d20.metering import read_confirmation
+from v2g.iso15118.d20.schemas import COMMON_MESSAGES
+from v2g.iso15118.engine import signature
 
 SESSION = bytes(range(8))
 
@@ -23,7 +24,9 @@ def confirmation(pki: PkiTree, signed_as: int = 1_200, told: int = 1_200) -> byt
         id="id1", session_id=SESSION, meter_info=info, dynamic_smdt_control_mode=cm.Dynamic_SMDTControlMode()
     )
     header = MessageHeader(
-        session_id=SESSION, time_stamp=1_800_000_000, signature=signature.sign(data, pki.key("contract"))
+        session_id=SESSION,
+        time_stamp=1_800_000_000,
+        signature=signature.sign(data, pki.key("contract"), schema=COMMON_MESSAGES),
     )
     said = msgspec.structs.replace(data, meter_info=msgspec.structs.replace(info, charged_energy_reading_wh=told))
     return exi.encode(cm.MeteringConfirmationReq(header=header, signed_metering_data=said))

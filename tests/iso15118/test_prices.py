@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from v2g import exi
 from v2g.errors import RefusedError
-from v2g.iso15118.messages.common_messages import ScheduleExchangeRes
-from v2g.iso15118.messages.common_types import MessageHeader, Processing, RationalNumber, ResponseCode
-from v2g.iso15118.messages.schedules import (
+from v2g.iso15118.d20.messages.common_messages import ScheduleExchangeRes
+from v2g.iso15118.d20.messages.common_types import MessageHeader, Processing, RationalNumber, ResponseCode
+from v2g.iso15118.d20.messages.schedules import (
     AbsolutePriceSchedule,
     AdditionalService,
     AdditionalServiceList,
@@ -24,8 +24,8 @@ from v2g.iso15118.messages.schedules import (
     TaxRule,
     TaxRuleList,
 )
-from v2g.iso15118.messages.schemas import COMMON_MESSAGES
-from v2g.iso15118.prices import Account, Algorithm, Flow, add, amount, cost, fraction, read_prices, settle
+from v2g.iso15118.d20.prices import Account, Algorithm, Flow, add, amount, cost, fraction, read_prices, settle
+from v2g.iso15118.d20.schemas import COMMON_MESSAGES
 
 T0 = 1_700_000_000
 """Where schedules begin, s."""

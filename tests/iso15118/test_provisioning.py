@@ -13,7 +13,7 @@ from pki_tools.tree import Fault, PkiOptions, PkiTree, make_pki
 from tests.iso15118.contracts import NOW, PCID, drawn, new_contract, new_key, own_contract, service
 from v2g import exi
 from v2g.errors import CertificateError, CodecError, EnvelopeError, RevocationError, SignatureError
-from v2g.iso15118.installation import (
+from v2g.iso15118.d20.installation import (
     Contract,
     Wish,
     installation_data,
@@ -24,10 +24,10 @@ from v2g.iso15118.installation import (
     refusal,
     verify_service,
 )
-from v2g.iso15118.messages.common_messages import CertificateInstallationReq, CertificateInstallationRes
-from v2g.iso15118.messages.common_types import MessageHeader, ResponseCode
-from v2g.iso15118.messages.schemas import COMMON_MESSAGES
-from v2g.iso15118.provisioning import MOST_SESSIONS, PATIENCE_MS, Answer, Asked, ProvisioningService
+from v2g.iso15118.d20.messages.common_messages import CertificateInstallationReq, CertificateInstallationRes
+from v2g.iso15118.d20.messages.common_types import MessageHeader, ResponseCode
+from v2g.iso15118.d20.provisioning import MOST_SESSIONS, PATIENCE_MS, Answer, Asked, ProvisioningService
+from v2g.iso15118.d20.schemas import COMMON_MESSAGES
 from v2g.pki.certificates import load_certificate
 from v2g.pki.credentials import load_chain
 from v2g.pki.keys import SoftwareKey, load_private_key

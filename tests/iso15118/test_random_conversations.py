@@ -30,9 +30,9 @@ from tests.iso15118.watched import Watched
 from v2g.energy.limits import OPERATOR, SITE, Setpoint
 from v2g.hardware.faults import FAULTS
 from v2g.iec61851.pilot import PilotState
-from v2g.iso15118.charts import Family
-from v2g.iso15118.messages.common_messages import Authorization
-from v2g.iso15118.session import Command, Fact
+from v2g.iso15118.d20.charts import Family
+from v2g.iso15118.d20.messages.common_messages import Authorization
+from v2g.iso15118.engine.session import Command, Fact
 
 STEPS = st.one_of(
     st.builds(ProgramStep, do=st.just("charge"), energy_wh=st.integers(1, 80), for_s=st.just(300)),

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from v2g.errors import FrameError
-from v2g.iso15118 import sdp
-from v2g.iso15118.sdp import SdpRequest, SdpResponse, Security, Transport
+from v2g.iso15118.engine import sdp
+from v2g.iso15118.engine.sdp import SdpRequest, SdpResponse, Security, Transport
 
 
 def test_request_for_tls_over_tcp_is_ten_bytes() -> None:

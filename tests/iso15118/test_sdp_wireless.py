@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from v2g.errors import FrameError
-from v2g.iso15118 import sdp, sdp_wireless
-from v2g.iso15118.sdp_wireless import Diagnosis, Positioning, SdpWirelessRequest, SdpWirelessResponse
+from v2g.iso15118.d20 import sdp_wireless
+from v2g.iso15118.d20.sdp_wireless import Diagnosis, Positioning, SdpWirelessRequest, SdpWirelessResponse
+from v2g.iso15118.engine import sdp
 
 _texts = st.text(st.characters(min_codepoint=33, max_codepoint=126), max_size=20)
 

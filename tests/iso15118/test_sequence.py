@@ -6,13 +6,13 @@ from typing import Any
 import pytest
 
 from tests.together import together
-from v2g.iso15118.charts import BESIDE, CHARTS, ENERGY, REQUESTS, SIDE_CHARTS, Family, side_stream_runs
-from v2g.iso15118.messages import ac, acdp, dc, wpt
-from v2g.iso15118.messages import app_protocol as app
-from v2g.iso15118.messages import common_messages as cm
-from v2g.iso15118.messages.common_types import Processing, ResponseCode
-from v2g.iso15118.sequence import Asks, Chart, Says, State, accepts, advance, edges, is_failed
-from v2g.iso15118.v2gtp import PayloadType
+from v2g.iso15118.d20.charts import BESIDE, CHARTS, ENERGY, REQUESTS, SIDE_CHARTS, Family, side_stream_runs
+from v2g.iso15118.d20.messages import ac, acdp, dc, wpt
+from v2g.iso15118.d20.messages import common_messages as cm
+from v2g.iso15118.d20.messages.common_types import Processing, ResponseCode
+from v2g.iso15118.engine import app_protocol as app
+from v2g.iso15118.engine.sequence import Asks, Chart, Says, State, accepts, advance, edges, is_failed
+from v2g.iso15118.engine.v2gtp import PayloadType
 
 DECLARED = {each.__name__ for module in (cm, ac, dc, wpt, acdp, app) for each in module.ELEMENTS.values()}
 SIDE_STATES = {State.SIDE_IDLE, State.SIDE_SCHEDULE_EXCHANGE, State.SIDE_POWER_DELIVERY}

@@ -9,13 +9,14 @@ from hypothesis import strategies as st
 
 from v2g import exi
 from v2g.errors import CodecError
-from v2g.iso15118.charts import Family
-from v2g.iso15118.messages.common_messages import SessionStopRes
-from v2g.iso15118.messages.common_types import ResponseCode
-from v2g.iso15118.messages.dc import DC_CableCheckReq
-from v2g.iso15118.messages.schemas import DC
-from v2g.iso15118.session import Close, Command, Fact, Send, Session, decode_payload
-from v2g.iso15118.v2gtp import Frame, PayloadType, frame, parse
+from v2g.iso15118.d20.charts import Family
+from v2g.iso15118.d20.messages.common_messages import SessionStopRes
+from v2g.iso15118.d20.messages.common_types import ResponseCode
+from v2g.iso15118.d20.messages.dc import DC_CableCheckReq
+from v2g.iso15118.d20.schemas import DC
+from v2g.iso15118.d20.session import Session20, decode_payload
+from v2g.iso15118.engine.session import Close, Command, Fact, Send
+from v2g.iso15118.engine.v2gtp import Frame, PayloadType, frame, parse
 from v2g.observe import Observe
 
 
@@ -27,7 +28,7 @@ class Wish(Command, frozen=True):
     word: str
 
 
-class Role(Session):
+class Role(Session20):
     """Writes down what it is asked."""
 
     def __init__(self) -> None:

@@ -1,6 +1,7 @@
 """A header signature covers its element and nothing else, made and read in every way that peers use."""
 
 import hashlib
+from functools import partial
 
 import msgspec
 import pytest
@@ -12,10 +13,13 @@ from hypothesis import strategies as st
 
 from v2g import exi
 from v2g.errors import SignatureError
-from v2g.iso15118.messages.certificates import ContractCertificateChain, SubCertificates
-from v2g.iso15118.messages.common_messages import PnC_AReqAuthorizationMode
-from v2g.iso15118.messages.schemas import COMMON_MESSAGES, XMLDSIG
-from v2g.iso15118.messages.xmldsig import (
+from v2g.iso15118.d20.messages.certificates import ContractCertificateChain, SubCertificates
+from v2g.iso15118.d20.messages.common_messages import PnC_AReqAuthorizationMode
+from v2g.iso15118.d20.schemas import COMMON_MESSAGES
+from v2g.iso15118.engine import signature as signatures
+from v2g.iso15118.engine.schemas import XMLDSIG
+from v2g.iso15118.engine.signature import INTEROP
+from v2g.iso15118.engine.xmldsig import (
     KeyInfo,
     KeyName,
     Object,
@@ -25,8 +29,9 @@ from v2g.iso15118.messages.xmldsig import (
     Transform,
     Transforms,
 )
-from v2g.iso15118.signature import INTEROP, sign, verify
 from v2g.pki.keys import SoftwareKey
+
+sign, verify = (partial(each, schema=COMMON_MESSAGES) for each in (signatures.sign, signatures.verify))
 
 P521 = SoftwareKey(ec.generate_private_key(ec.SECP521R1()))
 P256 = SoftwareKey(ec.generate_private_key(ec.SECP256R1()))

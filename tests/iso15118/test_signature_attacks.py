@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 import pytest
@@ -23,9 +24,13 @@ from tests.iso15118.signing import (
 from v2g import exi
 from v2g.errors import SignatureError
 from v2g.exi.declare import Element, Schema
-from v2g.iso15118.messages.certificates import SubCertificates
-from v2g.iso15118.messages.schemas import AC, COMMON_MESSAGES, DC, ISO2, XMLDSIG
-from v2g.iso15118.messages.xmldsig import (
+from v2g.iso15118.d2.schemas import ISO2
+from v2g.iso15118.d20.messages.certificates import SubCertificates
+from v2g.iso15118.d20.schemas import AC, COMMON_MESSAGES, DC
+from v2g.iso15118.engine import signature as signatures
+from v2g.iso15118.engine.schemas import XMLDSIG
+from v2g.iso15118.engine.signature import CANONICAL_EXI, INTEROP
+from v2g.iso15118.engine.xmldsig import (
     HMACOutputLength,
     KeyInfo,
     KeyName,
@@ -36,8 +41,9 @@ from v2g.iso15118.messages.xmldsig import (
     Transforms,
     XPath,
 )
-from v2g.iso15118.signature import CANONICAL_EXI, INTEROP, sign, verify
 from v2g.pki.keys import SoftwareKey
+
+sign, verify = (partial(each, schema=COMMON_MESSAGES) for each in (signatures.sign, signatures.verify))
 
 KEYS: Final = pytest.mark.parametrize("key", [P521, ED448], ids=lambda key: key.algorithm.value)
 EVERY: Final = pytest.mark.parametrize("element", ELEMENTS.values(), ids=list(ELEMENTS))

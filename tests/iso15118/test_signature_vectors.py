@@ -4,6 +4,7 @@ import base64
 import hashlib
 import shutil
 import subprocess
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,11 +19,17 @@ from tests.iso15118.signing import ED448, ELEMENTS, ELEMENTS_2, NAMES_2, P256, P
 from v2g import exi
 from v2g.errors import SignatureError
 from v2g.exi.declare import Element, Schema
-from v2g.iso15118.messages.iso2.common import AuthorizationReq
-from v2g.iso15118.messages.schemas import COMMON_MESSAGES, DIN, ISO2, XMLDSIG
-from v2g.iso15118.messages.xmldsig import Signature
-from v2g.iso15118.signature import EDITION_2, sign, verify
+from v2g.iso15118.d2.messages.common import AuthorizationReq
+from v2g.iso15118.d2.schemas import ISO2
+from v2g.iso15118.d20.schemas import COMMON_MESSAGES
+from v2g.iso15118.din.schemas import DIN
+from v2g.iso15118.engine import signature as signatures
+from v2g.iso15118.engine.schemas import XMLDSIG
+from v2g.iso15118.engine.signature import EDITION_2
+from v2g.iso15118.engine.xmldsig import Signature
 from v2g.pki.keys import Algorithm, SoftwareKey
+
+sign, verify = (partial(each, schema=COMMON_MESSAGES) for each in (signatures.sign, signatures.verify))
 
 # ISO 15118-2:2014, Annex J.2: an AuthorizationReq, its SignedInfo, and the key that signed it
 J_ELEMENT: Final = AuthorizationReq(gen_challenge=b"Some Random Data", id="ID1")

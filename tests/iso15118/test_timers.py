@@ -1,6 +1,6 @@
 """Every timer of both roles, for every set of messages, with the clock in the hand: nothing here sleeps.
 
-Times are those of `v2g.iso15118.timing`, which is data; a timer that nobody tests fails the last test.
+Times are those of `v2g.iso15118.d20.timing`, which is data; a timer that nobody tests fails the last test.
 """
 
 import time
@@ -19,13 +19,13 @@ from tests.evcc import test_vehicle_session
 from tests.iso15118 import test_joined_authorization
 from tests.iso15118.joined import Joined
 from tests.secc.session.bench import AC, AC_WAYS, ACDP, ACDP_WAYS, DC_BPT, WAYS, WPT, WPT_WAYS, Bench
-from v2g.iso15118.charts import CHARTS, LOOPS, Family
-from v2g.iso15118.messages.common_messages import Authorization
-from v2g.iso15118.messages.common_types import Processing
-from v2g.iso15118.sequence import State
-from v2g.iso15118.session import Command, Fact
-from v2g.iso15118.timing import MESSAGES, Timing
-from v2g.iso15118.v2gtp import Framer
+from v2g.iso15118.d20.charts import CHARTS, LOOPS, Family
+from v2g.iso15118.d20.messages.common_messages import Authorization
+from v2g.iso15118.d20.messages.common_types import Processing
+from v2g.iso15118.d20.timing import MESSAGES, Timing
+from v2g.iso15118.engine.sequence import State
+from v2g.iso15118.engine.session import Command, Fact
+from v2g.iso15118.engine.v2gtp import Framer
 
 replace = msgspec.structs.replace
 STANDARD = Timing()
@@ -132,7 +132,7 @@ def test_contactor_one_that_does_not_move_is_told_within_the_performance_time(
     loop = {Family.AC: State.AC_CHARGE_LOOP, Family.WPT: State.WPT_CHARGE_LOOP}.get(family, State.DC_CHARGE_LOOP)
     bench = charger(family).reach(State.POWER_DELIVERY if closing else loop)
     del bench.auto[se.CloseContactors if closing else se.OpenContactors]
-    from v2g.iso15118.messages.common_messages import ChargeProgress
+    from v2g.iso15118.d20.messages.common_messages import ChargeProgress
 
     progress = ChargeProgress.Start if closing else ChargeProgress.Stop
     assert bench.send(bench.ask("PowerDeliveryReq", charge_progress=progress)) is None
@@ -370,7 +370,7 @@ def test_pre_charge_voltage_does_not_wait_for_ever(charger: Callable[..., Bench]
     """A vehicle that goes on asking for something else than energy: it may stand by only once it has come that far."""
     bench = charger(family).reach(State.POWER_DELIVERY)
     began = bench.now
-    from v2g.iso15118.messages.common_messages import ChargeProgress
+    from v2g.iso15118.d20.messages.common_messages import ChargeProgress
 
     while not bench.reason:
         response = bench.send(bench.ask("PowerDeliveryReq", charge_progress=ChargeProgress.Standby))

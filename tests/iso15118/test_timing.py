@@ -1,7 +1,7 @@
 """Timing knows every message of the chart."""
 
-from v2g.iso15118.charts import REQUESTS, SIDE_CHARTS
-from v2g.iso15118.timing import MESSAGES, Timing
+from v2g.iso15118.d20.charts import REQUESTS, SIDE_CHARTS
+from v2g.iso15118.d20.timing import MESSAGES, Timing
 
 
 def test_every_request_has_a_timeout_and_the_charger_is_quicker_than_it() -> None:

@@ -1,5 +1,6 @@
 """A trace says what passed, when and in which state, and nothing that is secret."""
 
+import functools
 import itertools
 import re
 import time
@@ -22,15 +23,19 @@ from v2g.errors import CodecError
 from v2g.exi.json import from_object
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.trace import Trace, TracedCore, TraceFile
-from v2g.iso15118 import installation, trace
-from v2g.iso15118.charts import Family
-from v2g.iso15118.messages.common_types import MessageHeader, ResponseCode
-from v2g.iso15118.session import SCHEMAS, Received, Send
+from v2g.iso15118 import trace
+from v2g.iso15118.d20 import installation
+from v2g.iso15118.d20.charts import Family
+from v2g.iso15118.d20.messages.common_types import MessageHeader, ResponseCode
+from v2g.iso15118.d20.session import SCHEMAS, decode_payload
+from v2g.iso15118.engine.session import Received, Send
+from v2g.iso15118.engine.v2gtp import PayloadType, frame
 from v2g.iso15118.trace import Line
 from v2g.iso15118.trace_read import Entry, differences, entries, leaves, summary, times
-from v2g.iso15118.v2gtp import PayloadType, frame
 
 CHARGE = SessionConfig(program=(ProgramStep(do="charge", energy_wh=100), ProgramStep(do="discharge", energy_wh=50)))
+
+DECODE = functools.partial(decode_payload, family=Family.DC)
 
 
 class HandClock(Clock):
@@ -187,7 +192,7 @@ def test_a_line_says_what_its_bytes_say(traced: Traced) -> None:
     ]
     assert len(lines) > 20
     for each in lines:
-        told = trace.describe(PayloadType[each.stream], bytes.fromhex(each.exi), Family.DC)
+        told = trace.describe(PayloadType[each.stream], bytes.fromhex(each.exi), DECODE)
         assert (each.name, each.body) == (told.name, told.body)
 
 
@@ -197,10 +202,11 @@ def test_frames_split_and_glued_in_any_way_give_the_same_lines(traced: Traced, c
     class Core:
         """Everything that a traced core may ask of its core."""
 
-        closed, reason, session_id, family = False, "", b"12345678", Family.DC
+        closed, reason, session_id = False, "", b"12345678"
+        decode = staticmethod(DECODE)
 
         def __init__(self) -> None:
-            from v2g.iso15118.sequence import State
+            from v2g.iso15118.engine.sequence import State
 
             self.state, self.heard, self.newest = State.DC_CHARGE_LOOP, b"", Received()
 
@@ -225,7 +231,7 @@ def test_frames_split_and_glued_in_any_way_give_the_same_lines(traced: Traced, c
 @given(payload_type=st.sampled_from([*PayloadType, 0xBEEF]), payload=st.binary(max_size=80))
 @settings(max_examples=200, deadline=None)
 def test_whatever_arrives_is_described_or_said_to_be_unreadable(payload_type: int, payload: bytes) -> None:
-    told = trace.describe(payload_type, payload, Family.DC)
+    told = trace.describe(payload_type, payload, DECODE)
     assert bool(told.name) != bool(told.error)
 
 
@@ -244,7 +250,7 @@ def test_bytes_that_are_no_frame_are_kept_with_the_reason(traced: Traced, pki: P
 def test_sealed_contract_keys_are_withheld(pki: PkiTree) -> None:
     header = MessageHeader(session_id=b"12345678", time_stamp=1)
     payload = exi.encode(installation.refusal(header, ResponseCode.OK))  # it has room for a key as any answer has
-    told = trace.describe(PayloadType.COMMON, payload, Family.DC)
+    told = trace.describe(PayloadType.COMMON, payload, DECODE)
     assert told.name == "CertificateInstallationRes"
     assert [each.rpartition("/")[2] for each in told.withheld] == ["SECP521_EncryptedPrivateKey"]
     assert not [path for path, _ in leaves(told.body) if "EncryptedPrivateKey" in path]
@@ -363,7 +369,7 @@ def test_a_line_holds_integers_of_any_length() -> None:
 
 def test_a_frame_without_payload_is_a_message_of_its_own() -> None:
     assert frame(0x8002, b"")[8:] == b""
-    assert trace.describe(0x8002, b"", Family.DC).error
+    assert trace.describe(0x8002, b"", DECODE).error
 
 
 def test_a_path_is_a_file_of_its_owner_only(tmp_path: Path) -> None:

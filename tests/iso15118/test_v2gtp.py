@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from v2g.errors import FrameError
-from v2g.iso15118 import v2gtp
-from v2g.iso15118.v2gtp import Frame, Framer, PayloadType
+from v2g.iso15118.engine import v2gtp
+from v2g.iso15118.engine.v2gtp import Frame, Framer, PayloadType
 
 frames = st.lists(st.builds(Frame, st.integers(0, 0xFFFF), st.binary(max_size=40)), max_size=5)
 

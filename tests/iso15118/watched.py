@@ -17,8 +17,8 @@ from v2g.energy.settlement.journal import verify_lines
 from v2g.energy.settlement.ledger import Ledger
 from v2g.energy.settlement.records import SessionEnded, SessionStarted
 from v2g.hardware.faults import FAULTS
-from v2g.iso15118.charts import Family
-from v2g.iso15118.session import Command, Fact
+from v2g.iso15118.d20.charts import Family
+from v2g.iso15118.engine.session import Command, Fact
 from v2g.observe import Observe
 
 STILL_MA = 1_000

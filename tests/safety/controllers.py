@@ -36,7 +36,7 @@ from v2g.io.runtime.clock import Clock, ClockConfig
 from v2g.io.runtime.disk import DiskThread
 from v2g.io.simulation.ac_line import VehicleAcLine
 from v2g.io.simulation.medium import Medium, Room
-from v2g.iso15118.session import Command, Fact
+from v2g.iso15118.engine.session import Command, Fact
 from v2g.observe import Observe
 from v2g.pki.credentials import Credentials
 from v2g.pki.reference import KeyReference

@@ -29,7 +29,7 @@ from v2g.energy.limits import OPERATOR, SITE, GridResponse, Limit
 from v2g.errors import V2GError
 from v2g.iec61851.pilot import PilotState
 from v2g.io.runtime.clock import Clock
-from v2g.iso15118.messages import common_messages as cm
+from v2g.iso15118.d20.messages import common_messages as cm
 from v2g.slac.evse import EvseSlacConfig
 from v2g_station.blocks.smart_charging.profiles import Allowance
 

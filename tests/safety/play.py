@@ -27,10 +27,10 @@ from tests.virtual_time import VirtualLoop
 from v2g.asn1.discharge import signed_content
 from v2g.energy.limits import GridResponse, Limit, Setpoint
 from v2g.iec61851.pilot import PilotState
-from v2g.iso15118.messages import common_messages as cm
-from v2g.iso15118.messages.common_types import Processing
-from v2g.iso15118.sequence import State
-from v2g.iso15118.v2gtp import PayloadType
+from v2g.iso15118.d20.messages import common_messages as cm
+from v2g.iso15118.d20.messages.common_types import Processing
+from v2g.iso15118.engine.sequence import State
+from v2g.iso15118.engine.v2gtp import PayloadType
 
 KINDS: Final[tuple[Kind, ...]] = ("dc", "ac", "wpt", "acdp")
 LOOK_S: Final = 0.05
@@ -323,7 +323,7 @@ class Play(Rig):
 
 
 def _framed(payload: bytes) -> bytes:
-    from v2g.iso15118.v2gtp import frame
+    from v2g.iso15118.engine.v2gtp import frame
 
     return frame(PayloadType.SIGNED_DISCHARGE, payload)
 

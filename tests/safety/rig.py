@@ -51,12 +51,12 @@ from v2g.io.simulation.coil_line import VehicleCoil, VehicleCoilLine
 from v2g.io.simulation.contact_line import VehicleContact, VehicleContactLine
 from v2g.io.simulation.dc_line import VehicleDcLine
 from v2g.io.simulation.medium import Medium, Room
-from v2g.iso15118.messages import common_messages as cm
-from v2g.iso15118.messages.common_types import Processing
-from v2g.iso15118.sequence import State
-from v2g.iso15118.session import Command, Fact
-from v2g.iso15118.timing import Timing
-from v2g.iso15118.v2gtp import Framer, PayloadType, frame
+from v2g.iso15118.d20.messages import common_messages as cm
+from v2g.iso15118.d20.messages.common_types import Processing
+from v2g.iso15118.d20.timing import Timing
+from v2g.iso15118.engine.sequence import State
+from v2g.iso15118.engine.session import Command, Fact
+from v2g.iso15118.engine.v2gtp import Framer, PayloadType, frame
 from v2g.observe import Observe
 
 BATTERY_MV = 400_000
@@ -350,7 +350,7 @@ class Rig(Bench):
             self.car.ac.drive(sum(each.value * 10**each.exponent for each in values if each is not None))
 
     def _take(self, data: bytes) -> None:
-        from v2g.iso15118.session import decode_payload
+        from v2g.iso15118.d20.session import decode_payload
 
         for each in self.framer.feed(data):
             if each.payload_type == PayloadType.SIGNED_DISCHARGE:

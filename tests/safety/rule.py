@@ -12,8 +12,8 @@ from typing import Any, Final
 from tests.safety.steps import Since
 from v2g.energy.limits import Limit
 from v2g.hardware.faults import FAULTS
-from v2g.iso15118.messages.common_messages import ChargeProgress, ChargingSession
-from v2g.iso15118.messages.common_types import Processing
+from v2g.iso15118.d20.messages.common_messages import ChargeProgress, ChargingSession
+from v2g.iso15118.d20.messages.common_types import Processing
 
 LOOP_S: Final = 1.0
 """A charge loop is alive for so long after a request."""

@@ -23,8 +23,8 @@ from v2g.io.runtime.clock import Clock, ClockConfig
 from v2g.io.runtime.watchdog import Watchdog
 from v2g.io.simulation.coil import SimulatedPrimary
 from v2g.io.simulation.power import SimulatedStage
-from v2g.iso15118.messages import common_messages as cm
-from v2g.iso15118.session import Command
+from v2g.iso15118.d20.messages import common_messages as cm
+from v2g.iso15118.engine.session import Command
 from v2g.observe import Observe
 from v2g.safety import ChargerRating, VehicleRating
 

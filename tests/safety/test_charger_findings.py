@@ -25,10 +25,10 @@ from v2g.energy.limits import OPERATOR, Limit
 from v2g.hardware import interlock
 from v2g.hardware.simulation import StageModel
 from v2g.iec61851.pilot import PilotState
-from v2g.iso15118.messages import common_messages as cm
-from v2g.iso15118.messages.common_types import Processing
-from v2g.iso15118.sequence import State
-from v2g.iso15118.v2gtp import PayloadType, frame
+from v2g.iso15118.d20.messages import common_messages as cm
+from v2g.iso15118.d20.messages.common_types import Processing
+from v2g.iso15118.engine.sequence import State
+from v2g.iso15118.engine.v2gtp import PayloadType, frame
 
 Scenario = Callable[[Rig], Coroutine[Any, Any, None]]
 Undo = Callable[[pytest.MonkeyPatch], None]

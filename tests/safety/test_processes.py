@@ -28,7 +28,7 @@ from tests.safety.outside import Outside, OutsideAc, OutsideDc, Record, Seen, Wa
 from v2g.hardware.module_sim import SILENCE_S
 from v2g.io.runtime.watchdog import HUNG_S
 from v2g.io.simulation.medium import Medium
-from v2g.iso15118.services import ServiceId
+from v2g.iso15118.d20.services import ServiceId
 from v2g.slac.timing import FAST
 from v2g_cli.demo.processes import free_port
 

@@ -21,8 +21,8 @@ from evcc.session.stages import Step
 from tests.safety.vehicle_places import Kind
 from tests.safety.vehicle_rig import VehicleRig, settings, vehicle_rig
 from tests.virtual_time import VirtualLoop
-from v2g.iso15118.messages.common_types import EvseNotification, Processing
-from v2g.iso15118.session import Session
+from v2g.iso15118.d20.messages.common_types import EvseNotification, Processing
+from v2g.iso15118.engine.session import Session
 
 Scenario = Callable[[VehicleRig], Coroutine[Any, Any, None]]
 Undo = Callable[[pytest.MonkeyPatch], None]

@@ -7,14 +7,14 @@ from typing import Any, Final, Literal
 from v2g.io.simulation.coil_line import ChargerCoil, ChargerCoilLine
 from v2g.io.simulation.contact_line import ChargerContact, ChargerContactLine
 from v2g.io.simulation.medium import Medium
-from v2g.iso15118.charts import Family
-from v2g.iso15118.messages import acdp, wpt
-from v2g.iso15118.messages import app_protocol as app
-from v2g.iso15118.messages import common_messages as cm
-from v2g.iso15118.messages.common_types import Processing, ResponseCode
-from v2g.iso15118.messages.schemas import ACDP, WPT
-from v2g.iso15118.services import ServiceId
-from v2g.iso15118.wpt_methods import method_lists
+from v2g.iso15118.d20.charts import Family
+from v2g.iso15118.d20.messages import acdp, wpt
+from v2g.iso15118.d20.messages import common_messages as cm
+from v2g.iso15118.d20.messages.common_types import Processing, ResponseCode
+from v2g.iso15118.d20.schemas import ACDP, WPT
+from v2g.iso15118.d20.services import ServiceId
+from v2g.iso15118.d20.wpt_methods import method_lists
+from v2g.iso15118.engine import app_protocol as app
 from v2g_testkit.cases.known import number, value_of
 from v2g_testkit.cases.responses import Fields, Responses
 

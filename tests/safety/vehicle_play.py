@@ -39,11 +39,10 @@ from v2g.energy.tariff import Tariff
 from v2g.errors import V2GError
 from v2g.io.plc.pilot import SimulatedVehiclePilot
 from v2g.io.simulation.medium import Medium
-from v2g.iso15118.charts import SIDE_CHARTS
-from v2g.iso15118.messages import app_protocol as app
-from v2g.iso15118.messages import common_messages as cm
-from v2g.iso15118.messages import schedules as sched
-from v2g.iso15118.messages.common_types import (
+from v2g.iso15118.d20.charts import SIDE_CHARTS
+from v2g.iso15118.d20.messages import common_messages as cm
+from v2g.iso15118.d20.messages import schedules as sched
+from v2g.iso15118.d20.messages.common_types import (
     EvseNotification,
     EVSEStatus,
     MessageHeader,
@@ -51,8 +50,9 @@ from v2g.iso15118.messages.common_types import (
     RationalNumber,
     ResponseCode,
 )
-from v2g.iso15118.session import NO_SESSION
-from v2g.iso15118.v2gtp import PayloadType, frame
+from v2g.iso15118.engine import app_protocol as app
+from v2g.iso15118.engine.session import NO_SESSION
+from v2g.iso15118.engine.v2gtp import PayloadType, frame
 from v2g_testkit.cases.responses import Fields
 
 Mode = Literal["dynamic", "scheduled", "signed"]

@@ -50,10 +50,11 @@ from v2g.io.simulation.coil_line import VehicleCoilLine
 from v2g.io.simulation.contact_line import VehicleContactLine
 from v2g.io.simulation.dc_line import ChargerDcLine, VehicleDc, VehicleDcLine
 from v2g.io.simulation.medium import Medium, Room
-from v2g.iso15118.messages.common_messages import ChargeProgress, PowerDeliveryReq
-from v2g.iso15118.messages.common_types import EvseNotification, EVSEStatus
-from v2g.iso15118.session import SCHEMAS, Command, Fact
-from v2g.iso15118.v2gtp import Framer, PayloadType, frame
+from v2g.iso15118.d20.messages.common_messages import ChargeProgress, PowerDeliveryReq
+from v2g.iso15118.d20.messages.common_types import EvseNotification, EVSEStatus
+from v2g.iso15118.d20.session import SCHEMAS
+from v2g.iso15118.engine.session import Command, Fact
+from v2g.iso15118.engine.v2gtp import Framer, PayloadType, frame
 from v2g.observe import Observe
 from v2g.safety import VehicleRating
 

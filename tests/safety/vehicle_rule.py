@@ -13,8 +13,8 @@ from typing import Any, Final
 import msgspec
 
 from tests.safety.steps import Since
-from v2g.iso15118.messages.common_messages import ChargeProgress
-from v2g.iso15118.messages.common_types import EvseNotification, Processing
+from v2g.iso15118.d20.messages.common_messages import ChargeProgress
+from v2g.iso15118.d20.messages.common_types import EvseNotification, Processing
 
 LOOP_S, SLOW_S, ANSWER_S = 0.5, 5.0, 2.0
 """How long an answer may take: in the loop, to what takes its time, and else."""

@@ -33,7 +33,7 @@ from v2g.io.runtime.runner import Runner
 from v2g.io.simulation.dc_line import ChargerDcLine, VehicleDcLine
 from v2g.io.simulation.medium import Medium
 from v2g.io.storage.journal_file import JournalFile
-from v2g.iso15118.session import Command, Fact
+from v2g.iso15118.engine.session import Command, Fact
 from v2g.observe import Observe
 
 

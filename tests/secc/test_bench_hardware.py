@@ -11,7 +11,7 @@ from secc.session import ports
 from secc.session.config import AcRating
 from v2g.hardware.simulation import StageConfig
 from v2g.io.runtime.clock import Clock
-from v2g.iso15118.session import Command, Fact
+from v2g.iso15118.engine.session import Command, Fact
 
 CHARGE = ports.SetOutput(voltage_mv=450_000, current_ma=60_000, charge_w=20_000, discharge_w=0)
 BATTERY = ports.Reported(voltage_mv=400_000, max_charge_ma=200_000, max_discharge_ma=30_000)

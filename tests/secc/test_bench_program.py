@@ -15,7 +15,7 @@ from secc.hardware.simulated import BenchEvse
 from v2g.errors import ConfigError
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.events import EventLog
-from v2g.iso15118.messages.common_messages import Authorization
+from v2g.iso15118.d20.messages.common_messages import Authorization
 
 SIGNAL = """{"version": 7, "issued_at_ms": 0, "source": "dso", "currency": "EUR", "site_import_limit_w": 40000,
  "export_limit_w": 8000, "valid_until_ms": 9007199254740991, "slots": [

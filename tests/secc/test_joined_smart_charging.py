@@ -19,9 +19,9 @@ from tests.certification.station.bench import Bench as StationBench
 from tests.certification.station.test_block_k import profile, put, transaction
 from tests.secc.session.bench import Bench, number
 from tests.secc.session.conftest import make_bench  # noqa: F401  # a fixture
-from v2g.iso15118.messages import common_messages as cm
-from v2g.iso15118.messages.schedules import AbsolutePriceSchedule
-from v2g.iso15118.sequence import State
+from v2g.iso15118.d20.messages import common_messages as cm
+from v2g.iso15118.d20.messages.schedules import AbsolutePriceSchedule
+from v2g.iso15118.engine.sequence import State
 from v2g.ocpp.times import format_time
 from v2g_station.blocks.smart_charging.energy_transfer import AllowEnergyTransfer
 from v2g_station.blocks.smart_charging.ev_needs import EvNeeds, plan_schedule

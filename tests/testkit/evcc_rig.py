@@ -11,9 +11,9 @@ from pki_tools.tree import PkiTree
 from tests.testkit.meeting import Meeting
 from tests.testkit.rig import counter
 from tests.trees import known
-from v2g.iso15118.charts import Family
-from v2g.iso15118.messages.common_messages import Authorization
-from v2g.iso15118.session import Command, Fact
+from v2g.iso15118.d20.charts import Family
+from v2g.iso15118.d20.messages.common_messages import Authorization
+from v2g.iso15118.engine.session import Command, Fact
 from v2g_testkit.cases.case import Case, Result, Seen, judge
 from v2g_testkit.cases.charger import PilotSeen, ReferenceCharger
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Generic, Protocol, TypeVar
 
-from v2g.iso15118.session import Close, Command, Fact, Send, Session
+from v2g.iso15118.engine.session import Close, Command, Fact, Send, Session
 from v2g_testkit.cases.case import Seen
 from v2g_testkit.cases.charger import ReferenceCharger
 from v2g_testkit.cases.vehicle import ReferenceVehicle

@@ -12,11 +12,11 @@ from evcc.session.stages import PreCharging, Step
 from pki_tools.tree import PkiTree
 from tests.testkit.evcc_rig import EvccRig
 from v2g.iec61851.pilot import PilotState
-from v2g.iso15118.charts import CHARTS, Family
-from v2g.iso15118.messages.common_messages import AuthorizationSetupRes, MeteringConfirmationReq
-from v2g.iso15118.messages.dc import DC_ChargeLoopRes
-from v2g.iso15118.session import Command, Fact
-from v2g.iso15118.timing import MESSAGES
+from v2g.iso15118.d20.charts import CHARTS, Family
+from v2g.iso15118.d20.messages.common_messages import AuthorizationSetupRes, MeteringConfirmationReq
+from v2g.iso15118.d20.messages.dc import DC_ChargeLoopRes
+from v2g.iso15118.d20.timing import MESSAGES
+from v2g.iso15118.engine.session import Command, Fact
 from v2g_testkit.cases.case import CLOSING_S, Case, Verdict, complaint
 from v2g_testkit.cases.evcc_cases import FAMILIES, evcc_cases, requests_of
 from v2g_testkit.cases.known import number

@@ -8,9 +8,9 @@ from msgspec.structs import replace
 
 from pki_tools.tree import PkiTree
 from v2g.errors import CertificateError
-from v2g.iso15118.charts import Family
-from v2g.iso15118.sdp import SdpResponse, Security, encode_response
-from v2g.iso15118.sequence import State
+from v2g.iso15118.d20.charts import Family
+from v2g.iso15118.engine.sdp import SdpResponse, Security, encode_response
+from v2g.iso15118.engine.sequence import State
 from v2g.pki.profiles import Role
 from v2g.pki.verify import verify_chain
 from v2g_cli.conform_kit import means_of_files, means_of_tree

@@ -8,9 +8,9 @@ import pytest
 from pki_tools.tree import PkiTree
 from secc.session.config import ControlMode, EnergyService, SeccConfig
 from tests.testkit.rig import Rig, kit_of
-from v2g.iso15118.charts import CHARTS, Family
-from v2g.iso15118.messages.common_messages import Authorization
-from v2g.iso15118.sequence import State, accepts
+from v2g.iso15118.d20.charts import CHARTS, Family
+from v2g.iso15118.d20.messages.common_messages import Authorization
+from v2g.iso15118.engine.sequence import State, accepts
 from v2g_testkit.cases.case import Case, Verdict, complaint
 from v2g_testkit.cases.known import Known
 from v2g_testkit.cases.requests import Requests

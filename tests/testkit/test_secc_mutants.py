@@ -22,10 +22,10 @@ from tests.testkit.rig import WIRE_S, Rig, kit_of
 from tests.testkit.test_secc_cases import EVERYTHING
 from v2g import exi
 from v2g.errors import CodecError
-from v2g.iso15118.charts import Family
-from v2g.iso15118.messages.common_types import ResponseCode
-from v2g.iso15118.session import SCHEMAS
-from v2g.iso15118.timing import Timing
+from v2g.iso15118.d20.charts import Family
+from v2g.iso15118.d20.messages.common_types import ResponseCode
+from v2g.iso15118.d20.session import SCHEMAS
+from v2g.iso15118.d20.timing import Timing
 from v2g_testkit.cases.case import Case, Verdict, complaint
 from v2g_testkit.cases.report import chosen
 from v2g_testkit.cases.secc_cases import secc_cases
@@ -100,7 +100,7 @@ class OtherType(SeccSession):
 
     def _send(self, message: Any, payload_type: int | None = None, *, encoded: bytes = b"") -> None:
         if type(message).__name__ == "ServiceSelectionRes" and message.response_code is not ResponseCode.OK:
-            from v2g.iso15118.messages.common_messages import SessionStopRes
+            from v2g.iso15118.d20.messages.common_messages import SessionStopRes
 
             message = SessionStopRes(header=message.header, response_code=message.response_code)
         super()._send(message, payload_type, encoded=encoded)

@@ -15,8 +15,8 @@ from v2g.energy.settlement.costing import bill
 from v2g.energy.settlement.intervals import Registers
 from v2g.energy.settlement.pieces import Usage
 from v2g.errors import RefusedError
-from v2g.iso15118.messages.schedules import AbsolutePriceSchedule, PriceLevelSchedule
-from v2g.iso15118.prices import Flow, cost, read_prices
+from v2g.iso15118.d20.messages.schedules import AbsolutePriceSchedule, PriceLevelSchedule
+from v2g.iso15118.d20.prices import Flow, cost, read_prices
 from v2g.ocpp.messages import price_schedules as wire
 from v2g.ocpp.messages.charging_profiles import ChargingSchedule, ChargingSchedulePeriod
 from v2g.translate.csms_prices import told_prices

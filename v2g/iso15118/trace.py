@@ -6,6 +6,7 @@ withheld; what the programs call secret (private keys, network keys, TLS secrets
 """
 
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any, Final, Literal
@@ -18,9 +19,7 @@ from v2g.errors import Asn1Error, CodecError
 from v2g.exi.declare import Element
 from v2g.exi.json import to_object
 from v2g.exi.model import model_of
-from v2g.iso15118.charts import Family
-from v2g.iso15118.session import decode_payload
-from v2g.iso15118.v2gtp import PayloadType
+from v2g.iso15118.engine.v2gtp import PayloadType
 
 Way = Literal["in", "out", "fact"]
 
@@ -86,15 +85,19 @@ def stream_name(payload_type: int) -> str:
         return f"{payload_type:#06x}"
 
 
-def describe(payload_type: int, payload: bytes, family: Family, message: Element | None = None) -> Described:
-    """Return what a V2GTP payload says; `family` is the set of messages that was negotiated. Never raises.
+Decode = Callable[[int, bytes], tuple[Any, int]]
+"""Returns the message of a V2GTP payload and its padding: `Session.decode`."""
+
+
+def describe(payload_type: int, payload: bytes, decode: Decode, message: Element | None = None) -> Described:
+    """Return what a V2GTP payload says; `decode` is that of the session. Never raises.
 
     `message` is what the payload was decoded to, or made of, where somebody has done that already.
     """
     try:
         if payload_type == PayloadType.SIGNED_DISCHARGE:
             return _signed(payload)
-        message = message or _decode(payload_type, payload, family)
+        message = message or _decode(payload_type, payload, decode)
     except (CodecError, Asn1Error) as error:
         return Described("", error=str(error))
     ((name, body),) = to_object(message).items()
@@ -105,13 +108,13 @@ def describe(payload_type: int, payload: bytes, family: Family, message: Element
     return Described(type(message).__name__, body, tuple(withheld))
 
 
-def _decode(payload_type: int, payload: bytes, family: Family) -> Any:
+def _decode(payload_type: int, payload: bytes, decode: Decode) -> Any:
     try:
-        return decode_payload(payload_type, payload, family)[0]
+        return decode(payload_type, payload)[0]
     except CodecError:
         if payload_type != PayloadType.SAP:
             raise
-        return decode_payload(PayloadType.COMMON, payload, family)[0]  # framed as -2 era vehicles do
+        return decode(PayloadType.COMMON, payload)[0]  # framed as -2 era vehicles do
 
 
 def _signed(payload: bytes) -> Described:

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
-from v2g.iso15118.timing import MESSAGES, Timing
+from v2g.iso15118.d20.timing import MESSAGES, Timing
 from v2g.iso15118.trace import Line
 
 VEHICLE, CHARGER = "vehicle", "charger"

@@ -10,9 +10,9 @@ from fractions import Fraction
 from typing import Final
 
 from v2g.errors import RefusedError
-from v2g.iso15118.messages import schedules as iso
-from v2g.iso15118.messages.common_types import RationalNumber
-from v2g.iso15118.prices import amount
+from v2g.iso15118.d20.messages import schedules as iso
+from v2g.iso15118.d20.messages.common_types import RationalNumber
+from v2g.iso15118.d20.prices import amount
 from v2g.ocpp.messages import price_schedules as wire
 from v2g.ocpp.messages.charging_profiles import ChargingSchedule
 from v2g.ocpp.times import parse_time

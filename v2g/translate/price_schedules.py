@@ -17,7 +17,7 @@ from msgspec.structs import replace
 from v2g.energy.price_plan import Charge, ChargeKind, PricePlan, Tax, Use, When, local_time
 from v2g.energy.settlement.pieces import zone_of
 from v2g.errors import RefusedError
-from v2g.iso15118.price_rules import PRICE_ALGORITHM, rounded
+from v2g.iso15118.d20.price_rules import PRICE_ALGORITHM, rounded
 from v2g.ocpp.messages import price_schedules as wire
 from v2g.ocpp.times import format_time
 from v2g.units import MICRO

@@ -25,10 +25,11 @@ from v2g.asn1.discharge import (
 )
 from v2g.errors import Asn1Error
 from v2g.io.runtime.runner import ByteStream
-from v2g.iso15118.messages import APP_PROTOCOL, COMMON_MESSAGES, DC
-from v2g.iso15118.messages.common_messages import AuthorizationReq, ServiceSelectionReq
-from v2g.iso15118.messages.dc import DC_CableCheckReq, DC_ChargeLoopReq, DC_ChargeLoopRes
-from v2g.iso15118.v2gtp import Frame, Framer, PayloadType, frame
+from v2g.iso15118.d20.messages.common_messages import AuthorizationReq, ServiceSelectionReq
+from v2g.iso15118.d20.messages.dc import DC_CableCheckReq, DC_ChargeLoopReq, DC_ChargeLoopRes
+from v2g.iso15118.d20.schemas import COMMON_MESSAGES, DC
+from v2g.iso15118.engine.schemas import APP_PROTOCOL
+from v2g.iso15118.engine.v2gtp import Frame, Framer, PayloadType, frame
 from v2g.pki.keys import SigningKey, SoftwareKey
 
 _NAMESPACES = {PayloadType.SAP: APP_PROTOCOL, PayloadType.COMMON: COMMON_MESSAGES, PayloadType.DC: DC}

@@ -12,8 +12,8 @@ from typing import Final
 
 import msgspec
 
-from v2g.iso15118.charts import Family
-from v2g.iso15118.sequence import Asks, State
+from v2g.iso15118.d20.charts import Family
+from v2g.iso15118.engine.sequence import Asks, State
 
 MEASURING_S: Final = 0.05
 """What the network and our own event loop may add to a time that is judged, s."""

@@ -7,12 +7,12 @@ from typing import Any, Final
 from msgspec.structs import replace
 
 from v2g.errors import RefusedError
-from v2g.iso15118.charts import Family
-from v2g.iso15118.messages import app_protocol as app
-from v2g.iso15118.messages import common_messages as cm
-from v2g.iso15118.messages.common_types import Processing, RationalNumber
-from v2g.iso15118.messages.xmldsig import SignatureValue
-from v2g.iso15118.session import NO_SESSION
+from v2g.iso15118.d20.charts import Family
+from v2g.iso15118.d20.messages import common_messages as cm
+from v2g.iso15118.d20.messages.common_types import Processing, RationalNumber
+from v2g.iso15118.engine import app_protocol as app
+from v2g.iso15118.engine.session import NO_SESSION
+from v2g.iso15118.engine.xmldsig import SignatureValue
 from v2g_testkit.cases.known import number, value_of
 from v2g_testkit.cases.requests import NAMESPACES, Requests, protocol
 

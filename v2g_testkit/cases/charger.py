@@ -1,6 +1,7 @@
 """The reference charger of the test: it answers by the book, but for one answer, and looks what the vehicle does next.
 
-It is a core without I/O (`v2g.iso15118.session`): a shell runs it on a connection, and finds what was seen in `seen`.
+It is a core without I/O (`v2g.iso15118.engine.session`): a shell runs it on a connection, and finds what was
+seen in `seen`.
 """
 
 from typing import Any, Final
@@ -11,14 +12,15 @@ from v2g import exi
 from v2g.errors import CodecError
 from v2g.exi.declare import schema_of
 from v2g.iec61851.pilot import PilotState
-from v2g.iso15118 import sequence
-from v2g.iso15118.charts import CHARTS, SIDE_CHARTS, Family
-from v2g.iso15118.messages import common_messages as cm
-from v2g.iso15118.messages.common_types import EvseNotification, EVSEStatus, Processing
-from v2g.iso15118.sequence import State
-from v2g.iso15118.session import NO_SESSION, Entropy, Fact, Send, Session
-from v2g.iso15118.timing import Timing
-from v2g.iso15118.v2gtp import frame
+from v2g.iso15118.d20.charts import CHARTS, SIDE_CHARTS, Family
+from v2g.iso15118.d20.messages import common_messages as cm
+from v2g.iso15118.d20.messages.common_types import EvseNotification, EVSEStatus, Processing
+from v2g.iso15118.d20.session import Session20
+from v2g.iso15118.d20.timing import Timing
+from v2g.iso15118.engine import sequence
+from v2g.iso15118.engine.sequence import State
+from v2g.iso15118.engine.session import NO_SESSION, Entropy, Fact, Send
+from v2g.iso15118.engine.v2gtp import frame
 from v2g_testkit.cases.case import Seen, Visit
 from v2g_testkit.cases.evcc_safety import EARLY_C
 from v2g_testkit.cases.known import number, value_of
@@ -43,7 +45,7 @@ class PilotSeen(Fact, frozen=True):
     state: PilotState
 
 
-class ReferenceCharger(Session):
+class ReferenceCharger(Session20):
     """Plays one visit of a vehicle."""
 
     def __init__(

@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from typing import Final
 
-from v2g.iso15118.charts import Family
-from v2g.iso15118.messages.common_types import ResponseCode
-from v2g.iso15118.timing import MESSAGES, Timing
+from v2g.iso15118.d20.charts import Family
+from v2g.iso15118.d20.messages.common_types import ResponseCode
+from v2g.iso15118.d20.timing import MESSAGES, Timing
 from v2g_testkit.cases.case import CLOSING_S, Case, Expect, Visit
 from v2g_testkit.cases.evcc_probes import probes
 from v2g_testkit.cases.evcc_safety import safety

@@ -5,7 +5,7 @@ from functools import partial
 from itertools import pairwise
 from typing import Final
 
-from v2g.iso15118 import sdp
+from v2g.iso15118.engine import sdp
 from v2g_testkit.cases.case import Case, probe_case
 
 CONNECTS: Final = "connects"

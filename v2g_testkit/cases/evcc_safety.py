@@ -5,8 +5,8 @@ pilot tell. A notice that is withdrawn is among the other notices (NOT): each is
 from collections.abc import Iterator
 from typing import Final
 
-from v2g.iso15118.charts import Family
-from v2g.iso15118.timing import Timing
+from v2g.iso15118.d20.charts import Family
+from v2g.iso15118.d20.timing import Timing
 from v2g_testkit.cases.case import CLOSING_S, Case, Expect, Visit
 
 EARLY_C: Final = "shows state C before it asks for energy"

@@ -4,11 +4,11 @@ from typing import Any, Final
 
 import msgspec
 
-from v2g.iso15118.charts import Family
-from v2g.iso15118.messages import common_messages as cm
-from v2g.iso15118.messages.common_types import MeterInfo, RationalNumber
-from v2g.iso15118.services import ENERGY_TRANSFER, ServiceId
-from v2g.iso15118.session import NO_SESSION
+from v2g.iso15118.d20.charts import Family
+from v2g.iso15118.d20.messages import common_messages as cm
+from v2g.iso15118.d20.messages.common_types import MeterInfo, RationalNumber
+from v2g.iso15118.d20.services import ENERGY_TRANSFER, ServiceId
+from v2g.iso15118.engine.session import NO_SESSION
 from v2g.pki.keys import SigningKey
 
 DYNAMIC: Final = 2

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Final
 
-from v2g.iso15118.v2gtp import HEADER_SIZE, VERSION
+from v2g.iso15118.engine.v2gtp import HEADER_SIZE, VERSION
 
 Pieces = tuple[bytes, ...]
 Form = Callable[[bytes], Pieces]

@@ -4,17 +4,23 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, Final
 
-from v2g.iso15118 import signature
-from v2g.iso15118.charts import Family
-from v2g.iso15118.messages import ac, acdp, dc, wpt
-from v2g.iso15118.messages import app_protocol as app
-from v2g.iso15118.messages import common_messages as cm
-from v2g.iso15118.messages import schedules as sched
-from v2g.iso15118.messages import wpt_positioning as place
-from v2g.iso15118.messages.certificates import ContractCertificateChain, SubCertificates
-from v2g.iso15118.messages.common_types import DisplayParameters, MessageHeader, MeterInfo, Processing, RationalNumber
-from v2g.iso15118.messages.schemas import AC, ACDP, DC, WPT
-from v2g.iso15118.sequence import Asks, Says
+from v2g.iso15118.d20.charts import Family
+from v2g.iso15118.d20.messages import ac, acdp, dc, wpt
+from v2g.iso15118.d20.messages import common_messages as cm
+from v2g.iso15118.d20.messages import schedules as sched
+from v2g.iso15118.d20.messages import wpt_positioning as place
+from v2g.iso15118.d20.messages.certificates import ContractCertificateChain, SubCertificates
+from v2g.iso15118.d20.messages.common_types import (
+    DisplayParameters,
+    MessageHeader,
+    MeterInfo,
+    Processing,
+    RationalNumber,
+)
+from v2g.iso15118.d20.schemas import AC, ACDP, COMMON_MESSAGES, DC, WPT
+from v2g.iso15118.engine import app_protocol as app
+from v2g.iso15118.engine import signature
+from v2g.iso15118.engine.sequence import Asks, Says
 from v2g_testkit.cases.known import Kit, Known, Payer, number, value_of
 
 NAMESPACES: Final[Mapping[Family, str]] = MappingProxyType(
@@ -92,7 +98,11 @@ class Requests:
 
     def header(self, element: Any = None) -> MessageHeader:
         """Return a header of this session, signed over an element where there is one and a contract."""
-        signed = signature.sign(element, self.payer.key) if element is not None and self.payer is not None else None
+        signed = (
+            signature.sign(element, self.payer.key, schema=COMMON_MESSAGES)
+            if element is not None and self.payer is not None
+            else None
+        )
         return MessageHeader(session_id=self.known.session_id, time_stamp=self.time, signature=signed)
 
     # -- common messages ----------------------------------------------------------------------------------------

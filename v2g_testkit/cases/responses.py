@@ -7,13 +7,11 @@ from msgspec.structs import replace
 
 from v2g.errors import SignatureError
 from v2g.exi.declare import Element
-from v2g.iso15118 import signature
-from v2g.iso15118.charts import Family
-from v2g.iso15118.messages import ac, dc
-from v2g.iso15118.messages import app_protocol as app
-from v2g.iso15118.messages import common_messages as cm
-from v2g.iso15118.messages import schedules as sched
-from v2g.iso15118.messages.common_types import (
+from v2g.iso15118.d20.charts import Family
+from v2g.iso15118.d20.messages import ac, dc
+from v2g.iso15118.d20.messages import common_messages as cm
+from v2g.iso15118.d20.messages import schedules as sched
+from v2g.iso15118.d20.messages.common_types import (
     DetailedCost,
     MessageHeader,
     MeterInfo,
@@ -21,9 +19,11 @@ from v2g.iso15118.messages.common_types import (
     Receipt,
     ResponseCode,
 )
-from v2g.iso15118.messages.schemas import AC, DC
-from v2g.iso15118.services import ServiceId
-from v2g.iso15118.session import NO_SESSION
+from v2g.iso15118.d20.schemas import AC, COMMON_MESSAGES, DC
+from v2g.iso15118.d20.services import ServiceId
+from v2g.iso15118.engine import app_protocol as app
+from v2g.iso15118.engine import signature
+from v2g.iso15118.engine.session import NO_SESSION
 from v2g.pki.certificates import load_certificate
 from v2g.pki.keys import PublicKey
 from v2g_testkit.cases.known import number, value_of
@@ -117,7 +117,9 @@ class Responses:
         """Note a signature over `signed` that the contract's key has not made."""
         assert self._contract is not None
         try:
-            signature.verify(request.header.signature, signed, self._contract, allowed=signature.INTEROP)
+            signature.verify(
+                request.header.signature, signed, self._contract, allowed=signature.INTEROP, schema=COMMON_MESSAGES
+            )
         except SignatureError as error:
             self.facts.append(f"its signature is wrong: {error}")
 

@@ -4,8 +4,8 @@ from collections import deque
 from collections.abc import Iterator
 from typing import Final
 
-from v2g.iso15118.charts import BESIDE
-from v2g.iso15118.sequence import Asks, Chart, Edge, Says, State
+from v2g.iso15118.d20.charts import BESIDE
+from v2g.iso15118.engine.sequence import Asks, Chart, Edge, Says, State
 
 Hop = tuple[str, Edge]
 """Name of a request, and the way on that is hoped for."""

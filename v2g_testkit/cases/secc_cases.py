@@ -7,9 +7,9 @@ flows on in `secc_safety`.
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from v2g.iso15118.charts import CHARTS, LOOPS, Family
-from v2g.iso15118.sequence import Asks, Edges, State
-from v2g.iso15118.timing import MESSAGES, Timing
+from v2g.iso15118.d20.charts import CHARTS, LOOPS, Family
+from v2g.iso15118.d20.timing import MESSAGES, Timing
+from v2g.iso15118.engine.sequence import Asks, Edges, State
 from v2g_testkit.cases.case import Ask, Case, Expect, Malformed, Nothing, Script, Silence
 from v2g_testkit.cases.malformed import FORMS
 from v2g_testkit.cases.requests import REQUESTS

@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from typing import Final
 
-from v2g.iso15118.charts import CHARTS, LOOPS, Family
-from v2g.iso15118.sequence import State
+from v2g.iso15118.d20.charts import CHARTS, LOOPS, Family
+from v2g.iso15118.engine.sequence import State
 from v2g_testkit.cases.case import Ask, Case, Expect, Script
 
 ENERGY: Final = (Family.AC, Family.DC)

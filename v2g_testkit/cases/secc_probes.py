@@ -6,10 +6,10 @@ from types import MappingProxyType
 from typing import Final
 
 from v2g.errors import FrameError
-from v2g.iso15118 import sdp
-from v2g.iso15118.charts import Family
-from v2g.iso15118.sdp import SdpRequest, Security, Transport
-from v2g.iso15118.v2gtp import PayloadType, frame
+from v2g.iso15118.d20.charts import Family
+from v2g.iso15118.engine import sdp
+from v2g.iso15118.engine.sdp import SdpRequest, Security, Transport
+from v2g.iso15118.engine.v2gtp import PayloadType, frame
 from v2g_testkit.cases.case import Case, probe_case
 
 _GOOD: Final = sdp.encode_request(SdpRequest())

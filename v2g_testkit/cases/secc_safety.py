@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from typing import Final
 
-from v2g.iso15118.charts import BESIDE, CHARTS, Family
-from v2g.iso15118.sequence import Asks, State
+from v2g.iso15118.d20.charts import BESIDE, CHARTS, Family
+from v2g.iso15118.engine.sequence import Asks, State
 from v2g_testkit.cases.case import Ask, Case, Detour, Expect, Script
 from v2g_testkit.cases.routes import RESTING, reachable
 from v2g_testkit.cases.secc_contents import ENERGY, loop_of

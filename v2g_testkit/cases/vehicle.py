@@ -1,6 +1,7 @@
 """The reference vehicle of the test: it goes by the book to where a case begins, then does what the case wants.
 
-It is a core without I/O (`v2g.iso15118.session`): a shell runs it on a connection, and finds what was seen in `seen`.
+It is a core without I/O (`v2g.iso15118.engine.session`): a shell runs it on a connection, and finds what was
+seen in `seen`.
 """
 
 from typing import Any, Final
@@ -9,14 +10,15 @@ from v2g import exi
 from v2g.errors import CodecError, RefusedError
 from v2g.exi.declare import schema_of
 from v2g.iec61851.pilot import PilotState
-from v2g.iso15118 import sequence
-from v2g.iso15118.charts import LOOPS
-from v2g.iso15118.messages import common_messages as cm
-from v2g.iso15118.messages.common_types import EvseNotification
-from v2g.iso15118.sequence import Asks, Says, State
-from v2g.iso15118.session import Command, Entropy, Fact, Send, Session
-from v2g.iso15118.timing import MESSAGES, Timing
-from v2g.iso15118.v2gtp import frame
+from v2g.iso15118.d20.charts import LOOPS
+from v2g.iso15118.d20.messages import common_messages as cm
+from v2g.iso15118.d20.messages.common_types import EvseNotification
+from v2g.iso15118.d20.session import Session20
+from v2g.iso15118.d20.timing import MESSAGES, Timing
+from v2g.iso15118.engine import sequence
+from v2g.iso15118.engine.sequence import Asks, Says, State
+from v2g.iso15118.engine.session import Command, Entropy, Fact, Send
+from v2g.iso15118.engine.v2gtp import frame
 from v2g_testkit.cases.case import CLOSING_S, Ask, Detour, Malformed, Nothing, Script, Seen, Silence
 from v2g_testkit.cases.changes import CHANGES
 from v2g_testkit.cases.known import Kit, Known
@@ -63,7 +65,7 @@ class EndAtCharger(Command, frozen=True):
     """Somebody is to end the session at the charger, as its operator does."""
 
 
-class ReferenceVehicle(Session):
+class ReferenceVehicle(Session20):
     """Plays one script against a charger. `known` is the memory of the connections before it in the same case."""
 
     def __init__(self, script: Script, kit: Kit, known: Known, *, entropy: Entropy) -> None:

@@ -7,8 +7,8 @@ from v2g.energy.energy_offer import EnergyOffer
 from v2g.energy.limits import GridResponse, Limit, Setpoint
 from v2g.energy.settlement.records import AnyRecord
 from v2g.energy.tariff import Tariff
-from v2g.iso15118.messages.schedules import AbsolutePriceSchedule, PriceLevelSchedule
-from v2g.iso15118.session import Command, Fact
+from v2g.iso15118.d20.messages.schedules import AbsolutePriceSchedule, PriceLevelSchedule
+from v2g.iso15118.engine.session import Command, Fact
 
 
 class AuthorizeContract(Command, frozen=True):

@@ -3,7 +3,7 @@
 import msgspec
 
 from v2g.iec61851.pilot import PilotState
-from v2g.iso15118.session import Command, Fact
+from v2g.iso15118.engine.session import Command, Fact
 
 
 class Energising(Command, frozen=True):

@@ -21,11 +21,11 @@ from evcc.session.settings import (
 )
 from evcc.session.stages import Looping
 from evcc.session.world import Agreement, Choice, EvseLimits, Outlook, Plan, World
-from v2g.iso15118.messages.dc import DC_ChargeLoopReq
-from v2g.iso15118.messages.schedules import AbsolutePriceSchedule, PriceRule, PriceRuleStack, PriceRuleStackList
-from v2g.iso15118.prices import Algorithm
-from v2g.iso15118.quantities import rational
-from v2g.iso15118.sequence import State
+from v2g.iso15118.d20.messages.dc import DC_ChargeLoopReq
+from v2g.iso15118.d20.messages.schedules import AbsolutePriceSchedule, PriceRule, PriceRuleStack, PriceRuleStackList
+from v2g.iso15118.d20.prices import Algorithm
+from v2g.iso15118.d20.quantities import rational
+from v2g.iso15118.engine.sequence import State
 
 NOW = 1_800_000_000_000
 HOUR = 3_600_000

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from evcc.policy.planner import at_once, make_plan, total_cost
 from evcc.policy.plans import Block, Market, Slot, Storage
-from v2g.iso15118.prices import Algorithm, Overstay, Prices, Rule, Stack
+from v2g.iso15118.d20.prices import Algorithm, Overstay, Prices, Rule, Stack
 
 HOUR = 3_600_000
 

@@ -13,9 +13,9 @@ from evcc.session.settings import ProgramStep, ServiceConfig, SessionConfig
 from tests.evcc.bench import T0, Bench, Identities
 from tests.evcc.test_vehicle_failures import STAGES, reach
 from tests.together import together
-from v2g.iso15118.messages import ac, acdp, dc, wpt
-from v2g.iso15118.messages import common_messages as cm
-from v2g.iso15118.messages.common_types import ResponseCode
+from v2g.iso15118.d20.messages import ac, acdp, dc, wpt
+from v2g.iso15118.d20.messages import common_messages as cm
+from v2g.iso15118.d20.messages.common_types import ResponseCode
 
 replace = msgspec.structs.replace
 RESPONSES = sorted(

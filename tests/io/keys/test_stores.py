@@ -22,9 +22,10 @@ from v2g.errors import KeyAccessError, SignatureError, TlsError
 from v2g.io.keys import load_credentials, open_key
 from v2g.io.tls.endpoint import open_channel
 from v2g.io.tls.native import NativeChannel
-from v2g.iso15118.envelope import seal, unseal
-from v2g.iso15118.messages import common_messages as cm
-from v2g.iso15118.signature import verify
+from v2g.iso15118.d20.envelope import seal, unseal
+from v2g.iso15118.d20.messages import common_messages as cm
+from v2g.iso15118.d20.schemas import COMMON_MESSAGES
+from v2g.iso15118.engine.signature import verify
 from v2g.pki.certificates import chain_to_pem
 from v2g.pki.credentials import Credentials
 from v2g.pki.issue import Request, Subject, issue
@@ -135,7 +136,7 @@ class TestUse:
         assert mode.contract_certificate_chain.certificate == chain[0]
         public = x509.load_der_x509_certificate(chain[0]).public_key()
         assert isinstance(public, ec.EllipticCurvePublicKey)
-        verify(request.header.signature, mode, public)
+        verify(request.header.signature, mode, public, schema=COMMON_MESSAGES)
 
     def test_a_provisioning_key_opens_the_envelope_of_a_contract_key(self, store: Store, pki: PkiTree) -> None:
         provisioning = opened(store)

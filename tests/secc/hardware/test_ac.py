@@ -19,7 +19,7 @@ from v2g.io.plc.pilot import SimulatedVehiclePilot
 from v2g.io.runtime.clock import Clock
 from v2g.io.simulation.ac_line import VehicleAcLine
 from v2g.io.simulation.medium import Medium
-from v2g.iso15118.session import Fact
+from v2g.iso15118.engine.session import Fact
 
 
 class Stand:

@@ -16,7 +16,7 @@ from v2g.hardware.simulation import StageConfig
 from v2g.io.runtime.clock import Clock, ClockConfig
 from v2g.io.simulation.dc_line import ChargerDc, ChargerDcLine, VehicleDcLine
 from v2g.io.simulation.medium import Medium
-from v2g.iso15118.session import Fact
+from v2g.iso15118.engine.session import Fact
 
 AUTHORISED = ports.TransactionStarted("0011223344556677", "DEV2GC00000001")
 QUICK = WatchConfig(contactor_s=0.1, discharge_s=0.2)

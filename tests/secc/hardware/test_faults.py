@@ -25,7 +25,7 @@ from v2g.io.plc.pilot import SimulatedChargerPilot, SimulatedVehiclePilot
 from v2g.io.runtime.clock import Clock
 from v2g.io.simulation.dc_line import ChargerDcLine, VehicleDcLine
 from v2g.io.simulation.medium import Medium
-from v2g.iso15118.session import Fact
+from v2g.iso15118.engine.session import Fact
 
 AT_ONCE = StageConfig(voltage_v_per_s=0, current_a_per_s=0, discharge_tau_s=0)
 AUTHORISED = ports.TransactionStarted("0011223344556677", "DEV2GC00000001")

@@ -27,7 +27,7 @@ from v2g.io.plc.pilot import SimulatedVehiclePilot
 from v2g.io.runtime.clock import Clock
 from v2g.io.simulation.board import BoardSimulator
 from v2g.io.simulation.medium import Medium
-from v2g.iso15118.session import Fact
+from v2g.iso15118.engine.session import Fact
 
 AUTHORISED = ports.TransactionStarted("0011223344556677", "DEV2GC00000001")
 

@@ -20,24 +20,27 @@ from v2g.asn1.discharge import DecisionReason, PriceSlot
 from v2g.energy.discharge import VehicleDischarge, Verdict
 from v2g.energy.limits import OPERATOR, SITE, Limit
 from v2g.energy.tariff import Tariff
-from v2g.iso15118 import installation, signature
-from v2g.iso15118.messages import ac, acdp, dc, wpt
-from v2g.iso15118.messages import app_protocol as app
-from v2g.iso15118.messages import common_messages as cm
-from v2g.iso15118.messages import schedules as sched
-from v2g.iso15118.messages import wpt_positioning as place
-from v2g.iso15118.messages.certificates import ContractCertificateChain, SubCertificates
-from v2g.iso15118.messages.common_types import (
+from v2g.iso15118.d20 import installation
+from v2g.iso15118.d20.messages import ac, acdp, dc, wpt
+from v2g.iso15118.d20.messages import common_messages as cm
+from v2g.iso15118.d20.messages import schedules as sched
+from v2g.iso15118.d20.messages import wpt_positioning as place
+from v2g.iso15118.d20.messages.certificates import ContractCertificateChain, SubCertificates
+from v2g.iso15118.d20.messages.common_types import (
     DisplayParameters,
     MessageHeader,
     MeterInfo,
     Processing,
     RationalNumber,
 )
-from v2g.iso15118.sequence import State
-from v2g.iso15118.session import NO_SESSION, Close, Command, Fact, Send, decode_payload
-from v2g.iso15118.timing import Timing
-from v2g.iso15118.v2gtp import Framer, PayloadType, frame
+from v2g.iso15118.d20.schemas import COMMON_MESSAGES
+from v2g.iso15118.d20.session import decode_payload
+from v2g.iso15118.d20.timing import Timing
+from v2g.iso15118.engine import app_protocol as app
+from v2g.iso15118.engine import signature
+from v2g.iso15118.engine.sequence import State
+from v2g.iso15118.engine.session import NO_SESSION, Close, Command, Fact, Send
+from v2g.iso15118.engine.v2gtp import Framer, PayloadType, frame
 from v2g.observe import Observe
 
 DC_NAMESPACE = "urn:iso:std:iso:15118:-20:DC"
@@ -280,7 +283,9 @@ class Bench:
         return self
 
     def sign(self, element: Any, key: str = "contract", **options: Any) -> MessageHeader:
-        return self.header(signature=signature.sign(element, self.pki.key(key), **options))
+        return self.header(
+            signature=signature.sign(element, self.pki.key(key), **{"schema": COMMON_MESSAGES} | options)
+        )
 
     def pnc_mode(self, leaf: str = "contract", pki: PkiTree | None = None) -> cm.PnC_AReqAuthorizationMode:
         chain = (pki or self.pki).chain(leaf)

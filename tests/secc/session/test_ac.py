@@ -24,12 +24,12 @@ from tests.secc.session.bench import (
 from tests.together import together
 from v2g.energy.limits import OPERATOR, SITE, Limit, Setpoint
 from v2g.iec61851.pilot import PilotState
-from v2g.iso15118.charts import Family
-from v2g.iso15118.messages import app_protocol as app
-from v2g.iso15118.messages import common_messages as cm
-from v2g.iso15118.messages.common_types import RationalNumber
-from v2g.iso15118.messages.schedules import PowerToleranceAcceptance
-from v2g.iso15118.sequence import State, accepts
+from v2g.iso15118.d20.charts import Family
+from v2g.iso15118.d20.messages import common_messages as cm
+from v2g.iso15118.d20.messages.common_types import RationalNumber
+from v2g.iso15118.d20.messages.schedules import PowerToleranceAcceptance
+from v2g.iso15118.engine import app_protocol as app
+from v2g.iso15118.engine.sequence import State, accepts
 
 SERVICES = (EnergyService.AC_BPT, EnergyService.AC, EnergyService.DC_BPT, EnergyService.DC)
 LIVE = [state for state in AC_WAYS if state is not State.ENDED]

@@ -14,12 +14,12 @@ from secc.session.ports import AuthorizationStatus
 from tests.pki.chains import issuer_of
 from tests.secc.session.bench import Bench
 from tests.secc.session.conftest import MakeBench
-from v2g.iso15118.messages.certificates import SubCertificates
-from v2g.iso15118.messages.common_messages import Authorization, EIM_AReqAuthorizationMode
-from v2g.iso15118.messages.common_types import Processing
-from v2g.iso15118.messages.schemas import COMMON_MESSAGES
-from v2g.iso15118.messages.xmldsig import SignatureValue
-from v2g.iso15118.sequence import State
+from v2g.iso15118.d20.messages.certificates import SubCertificates
+from v2g.iso15118.d20.messages.common_messages import Authorization, EIM_AReqAuthorizationMode
+from v2g.iso15118.d20.messages.common_types import Processing
+from v2g.iso15118.d20.schemas import COMMON_MESSAGES
+from v2g.iso15118.engine.sequence import State
+from v2g.iso15118.engine.xmldsig import SignatureValue
 from v2g.pki.certificates import load_certificate
 from v2g.pki.credentials import load_chain
 from v2g.pki.crl import Revoked, load_crl, make_crl

@@ -11,7 +11,7 @@ from tests.pki.bad_certificates import Case, cases_for
 from tests.pki.forge import NOW, Forge, Made
 from tests.secc.session.bench import Bench
 from v2g.errors import ExiEncodeError
-from v2g.iso15118.sequence import State
+from v2g.iso15118.engine.sequence import State
 from v2g.pki.certificates import key_kind
 from v2g.pki.keys import SoftwareKey
 from v2g.pki.profiles import KeyKind, Role

@@ -16,7 +16,7 @@ from v2g.hardware.interlock import Interlock, InterlockConfig, SetContactor
 from v2g.iec61851.duty import read_duty
 from v2g.iec61851.pilot import PilotState
 from v2g.iec61851.timing import STANDARD
-from v2g.iso15118.session import Close
+from v2g.iso15118.engine.session import Close
 
 A, B, C, D, E, F = PilotState
 ACCEPTED = ports.AuthorizationDecided(1, ports.AuthorizationStatus.ACCEPTED)

@@ -10,10 +10,10 @@ from secc.session.config import ControlMode, EvseRating, SeccConfig
 from tests.secc.session.bench import Bench, number
 from tests.secc.session.conftest import MakeBench
 from v2g.iec61851.pilot import PilotState
-from v2g.iso15118.messages.common_messages import ChargeProgress
-from v2g.iso15118.messages.common_types import Processing
-from v2g.iso15118.sequence import State
-from v2g.iso15118.session import Send
+from v2g.iso15118.d20.messages.common_messages import ChargeProgress
+from v2g.iso15118.d20.messages.common_types import Processing
+from v2g.iso15118.engine.sequence import State
+from v2g.iso15118.engine.session import Send
 from v2g.units import from_rational
 
 SCHEDULED = SeccConfig(control_modes=(ControlMode.SCHEDULED,))

@@ -22,9 +22,9 @@ from v2g.energy.discharge import DischargeConfig
 from v2g.energy.limits import OPERATOR, SITE, Limit, Setpoint
 from v2g.energy.settlement.records import CommandAccepted, CommandRejected, LimitChanged, TermsDecided, TermsOffered
 from v2g.energy.signed import sign_content
-from v2g.iso15118.messages.common_messages import ChargeProgress
-from v2g.iso15118.sequence import State
-from v2g.iso15118.session import Send
+from v2g.iso15118.d20.messages.common_messages import ChargeProgress
+from v2g.iso15118.engine.sequence import State
+from v2g.iso15118.engine.session import Send
 from v2g.units import from_rational
 
 replace = msgspec.structs.replace

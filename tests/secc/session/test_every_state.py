@@ -8,9 +8,9 @@ from tests.secc.session.bench import REQUESTS, WAYS, Bench
 from tests.secc.session.conftest import MakeBench
 from tests.together import together
 from v2g.iec61851.pilot import PilotState
-from v2g.iso15118.messages.app_protocol import SupportedAppProtocolReq
-from v2g.iso15118.sequence import State, accepts
-from v2g.iso15118.session import Close, Send
+from v2g.iso15118.engine.app_protocol import SupportedAppProtocolReq
+from v2g.iso15118.engine.sequence import State, accepts
+from v2g.iso15118.engine.session import Close, Send
 
 LIVE = [state for state in WAYS if state is not State.ENDED]
 POWERED = [state for state in LIVE if "DC_CableCheckReq" in WAYS[state] or "cable_check_ongoing" in WAYS[state]]

@@ -13,10 +13,10 @@ from tests.secc.session.bench import AC, AC_BPT, AC_WAYS, DC, DC_BPT, WAYS, Benc
 from tests.secc.session.conftest import MakeBench
 from v2g.hardware.faults import FAULTS
 from v2g.iec61851.pilot import PilotState
-from v2g.iso15118.messages.common_messages import ChargeProgress
-from v2g.iso15118.messages.common_types import ResponseCode
-from v2g.iso15118.sequence import State
-from v2g.iso15118.session import Send
+from v2g.iso15118.d20.messages.common_messages import ChargeProgress
+from v2g.iso15118.d20.messages.common_types import ResponseCode
+from v2g.iso15118.engine.sequence import State
+from v2g.iso15118.engine.session import Send
 from v2g.ocpp.messages.transactions import Reason
 
 LIVE = [state for state in WAYS if state is not State.ENDED]
@@ -114,7 +114,7 @@ def test_a_fault_while_the_vehicle_waits_is_its_answer(
     del bench.auto[waiting]
     changes: dict[str, Any] = {}
     if request_name == "DC_PreChargeReq":
-        from v2g.iso15118.messages.common_types import Processing
+        from v2g.iso15118.d20.messages.common_types import Processing
 
         changes["ev_processing"] = Processing.Ongoing
     assert bench.send(bench.ask(request_name, **changes)) is None

@@ -24,7 +24,7 @@ from v2g.energy.limits import GridResponse
 from v2g.hardware.interfaces import OFF, Demand
 from v2g.hardware.simulation import Load, StageConfig, StageModel
 from v2g.iec61851.pilot import PilotState
-from v2g.iso15118.sequence import State
+from v2g.iso15118.engine.sequence import State
 from v2g_station.blocks.der.response import BY_FREQUENCY, BY_VOLTAGE, Respond
 from v2g_station.blocks.smart_charging.frequency import GridFrequency
 from v2g_station.blocks.smart_charging.local_control import SetPower

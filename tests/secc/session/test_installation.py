@@ -16,14 +16,14 @@ from tests.iso15118.contracts import NOW, drawn, own_contract, service
 from tests.secc.session.bench import Bench
 from tests.secc.session.conftest import MakeBench
 from v2g import exi
-from v2g.iso15118.installation import Wish, installation_data, make_request, make_response, refusal
-from v2g.iso15118.messages.certificates import EMAIDList
-from v2g.iso15118.messages.common_messages import CertificateInstallationReq, CertificateInstallationRes
-from v2g.iso15118.messages.common_types import MessageHeader, Processing, ResponseCode
-from v2g.iso15118.messages.schemas import COMMON_MESSAGES
-from v2g.iso15118.sequence import State
-from v2g.iso15118.session import Send
-from v2g.iso15118.v2gtp import PayloadType
+from v2g.iso15118.d20.installation import Wish, installation_data, make_request, make_response, refusal
+from v2g.iso15118.d20.messages.certificates import EMAIDList
+from v2g.iso15118.d20.messages.common_messages import CertificateInstallationReq, CertificateInstallationRes
+from v2g.iso15118.d20.messages.common_types import MessageHeader, Processing, ResponseCode
+from v2g.iso15118.d20.schemas import COMMON_MESSAGES
+from v2g.iso15118.engine.sequence import State
+from v2g.iso15118.engine.session import Send
+from v2g.iso15118.engine.v2gtp import PayloadType
 from v2g.pki.profiles import KeyKind
 
 OFFERING = SeccConfig(certificate_installation=True)

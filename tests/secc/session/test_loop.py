@@ -15,17 +15,17 @@ from tests.secc.session.bench import Bench, number
 from tests.secc.session.conftest import MakeBench
 from v2g.energy.limits import OPERATOR, SITE, Limit, Setpoint
 from v2g.energy.settlement.records import MeteringConfirmed
-from v2g.iso15118.messages import dc
-from v2g.iso15118.messages.common_messages import (
+from v2g.iso15118.d20.messages import dc
+from v2g.iso15118.d20.messages.common_messages import (
     Authorization,
     ChargeProgress,
     ChargingSession,
     Scheduled_SMDTControlMode,
 )
-from v2g.iso15118.messages.common_types import CLReqControlMode, MeterInfo, ResponseCode
-from v2g.iso15118.sequence import State
-from v2g.iso15118.session import Send
-from v2g.iso15118.v2gtp import PayloadType
+from v2g.iso15118.d20.messages.common_types import CLReqControlMode, MeterInfo, ResponseCode
+from v2g.iso15118.engine.sequence import State
+from v2g.iso15118.engine.session import Send
+from v2g.iso15118.engine.v2gtp import PayloadType
 from v2g.units import from_rational
 
 replace = msgspec.structs.replace

@@ -13,10 +13,10 @@ from secc.session.config import ControlMode, SeccConfig
 from secc.session.quantities import MOST, milli, rational, scaled, to_milli, to_w, watts
 from tests.secc.session.bench import Bench, number
 from tests.secc.session.conftest import MakeBench
-from v2g.iso15118.messages import dc
-from v2g.iso15118.messages import schedules as sched
-from v2g.iso15118.messages.common_types import RationalNumber
-from v2g.iso15118.sequence import State
+from v2g.iso15118.d20.messages import dc
+from v2g.iso15118.d20.messages import schedules as sched
+from v2g.iso15118.d20.messages.common_types import RationalNumber
+from v2g.iso15118.engine.sequence import State
 from v2g.units import from_rational
 
 replace = msgspec.structs.replace

@@ -12,10 +12,10 @@ from secc.session.context import Paused
 from tests.secc.session.bench import AC, AC_BPT, DC, Bench
 from v2g.energy.limits import Setpoint
 from v2g.energy.settlement.records import ServiceChanged
-from v2g.iso15118.messages import common_messages as cm
-from v2g.iso15118.messages.common_types import EvseNotification
-from v2g.iso15118.pause import binding
-from v2g.iso15118.sequence import State
+from v2g.iso15118.d20.messages import common_messages as cm
+from v2g.iso15118.d20.messages.common_types import EvseNotification
+from v2g.iso15118.engine.pause import binding
+from v2g.iso15118.engine.sequence import State
 
 Make = Callable[..., Bench]
 VEHICLE = b"the vehicle's leaf"

@@ -7,8 +7,8 @@ from secc.session.refusal import refusal
 from tests.secc.session.bench import AC_BPT, DC_BPT
 from tests.secc.session.conftest import MakeBench
 from v2g import exi
-from v2g.iso15118.session import SCHEMAS
-from v2g.iso15118.v2gtp import PayloadType
+from v2g.iso15118.d20.session import SCHEMAS
+from v2g.iso15118.engine.v2gtp import PayloadType
 
 DC, AC = 2, 1
 

@@ -30,11 +30,11 @@ from v2g.asn1.discharge import PriceSlot
 from v2g.energy.limits import OPERATOR, SITE, Limit
 from v2g.energy.tariff import Tariff
 from v2g.iec61851.pilot import PilotState
-from v2g.iso15118.messages import common_messages as cm
-from v2g.iso15118.messages import schedules as sched
-from v2g.iso15118.messages.common_types import RationalNumber
-from v2g.iso15118.prices import Flow, cost, fraction, read_prices
-from v2g.iso15118.sequence import State
+from v2g.iso15118.d20.messages import common_messages as cm
+from v2g.iso15118.d20.messages import schedules as sched
+from v2g.iso15118.d20.messages.common_types import RationalNumber
+from v2g.iso15118.d20.prices import Flow, cost, fraction, read_prices
+from v2g.iso15118.engine.sequence import State
 
 replace = msgspec.structs.replace
 SCHEDULED = SeccConfig(control_modes=(ControlMode.SCHEDULED,))

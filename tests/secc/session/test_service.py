@@ -8,8 +8,8 @@ from secc.session.config import ControlMode, EnergyService, SeccConfig, SignedDi
 from secc.session.ports import Journal
 from tests.secc.session.bench import SIGNED, Bench
 from tests.secc.session.conftest import MakeBench
-from v2g.iso15118.messages import common_messages as cm
-from v2g.iso15118.sequence import State
+from v2g.iso15118.d20.messages import common_messages as cm
+from v2g.iso15118.engine.sequence import State
 
 
 def ids(services: Any) -> list[int]:

@@ -6,9 +6,9 @@ from secc.session.config import SeccConfig
 from secc.session.setup import new_session_id
 from tests.secc.session.bench import Bench, protocol
 from tests.secc.session.conftest import MakeBench
-from v2g.iso15118.messages.app_protocol import ResponseCode
-from v2g.iso15118.messages.common_messages import Authorization
-from v2g.iso15118.sequence import State
+from v2g.iso15118.d20.messages.common_messages import Authorization
+from v2g.iso15118.engine.app_protocol import ResponseCode
+from v2g.iso15118.engine.sequence import State
 
 AC = "urn:iso:std:iso:15118:-20:AC"
 OLD = "urn:iso:15118:2:2013:MsgDef"

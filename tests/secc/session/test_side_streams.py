@@ -11,11 +11,11 @@ from secc.session.config import ControlMode, EnergyService, ParkingSpace, SeccCo
 from tests.secc.session.bench import AC_BPT, DC_BPT, Bench
 from v2g import exi
 from v2g.errors import CodecError
-from v2g.iso15118.charts import SIDE_CHARTS
-from v2g.iso15118.messages import common_messages as cm
-from v2g.iso15118.messages.common_types import Processing
-from v2g.iso15118.sequence import State
-from v2g.iso15118.v2gtp import PayloadType, frame
+from v2g.iso15118.d20.charts import SIDE_CHARTS
+from v2g.iso15118.d20.messages import common_messages as cm
+from v2g.iso15118.d20.messages.common_types import Processing
+from v2g.iso15118.engine.sequence import State
+from v2g.iso15118.engine.v2gtp import PayloadType, frame
 
 Make = Callable[..., Bench]
 SCHEDULE, PARKING = PayloadType.SCHEDULE_RENEGOTIATION, PayloadType.PARKING_STATUS

@@ -12,12 +12,12 @@ from secc.session.handlers import HANDLERS
 from tests.secc.session.bench import ACDP, ACDP_BPT, ACDP_WAYS, MCS, MCS_BPT, REQUESTS, WPT, WPT_WAYS, Bench, number
 from v2g.energy.limits import SITE, Limit
 from v2g.iec61851.pilot import PilotState
-from v2g.iso15118.messages import acdp, wpt
-from v2g.iso15118.messages import wpt_positioning as place
-from v2g.iso15118.messages.common_messages import Authorization
-from v2g.iso15118.messages.common_types import Processing
-from v2g.iso15118.sequence import State, accepts
-from v2g.iso15118.v2gtp import PayloadType
+from v2g.iso15118.d20.messages import acdp, wpt
+from v2g.iso15118.d20.messages import wpt_positioning as place
+from v2g.iso15118.d20.messages.common_messages import Authorization
+from v2g.iso15118.d20.messages.common_types import Processing
+from v2g.iso15118.engine.sequence import State, accepts
+from v2g.iso15118.engine.v2gtp import PayloadType
 
 Make = Callable[..., Bench]
 WIRELESS = [state for state in WPT_WAYS if state is not State.ENDED]

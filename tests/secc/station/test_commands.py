@@ -22,7 +22,7 @@ from tests.secc.backend import Backend, backend
 from tests.secc.station.test_station import Fixture
 from tests.secc.test_bench_program import BENCH, made
 from tests.secc.test_charger import SilentVehicle
-from v2g.iso15118.session import Fact
+from v2g.iso15118.engine.session import Fact
 from v2g.observe import Observe
 
 STATION = """[station]

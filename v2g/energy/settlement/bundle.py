@@ -175,7 +175,7 @@ def verify_bundle(
 
     `anchors` are the reader's own roots (DER); without them the bundle's are used and the report says so. Chains are
     judged at the start of the session; `now` (aware, UTC) only lets the report say what has expired since.
-    `confirmations` reads what the vehicle signed by the plain standard (`v2g.iso15118.metering.read_confirmation`);
+    `confirmations` reads what the vehicle signed by the plain standard (`v2g.iso15118.d20.metering.read_confirmation`);
     without it the report does not speak of that. `most_reaction_ms`: how long the charger may say that its power
     electronics take to follow a command, since so long each command allows more. With `signed_only` nothing may have
     been fed back by the plain standard, in which nothing is signed: the charger alone says that it was so.

@@ -16,11 +16,12 @@ import msgspec
 
 from v2g.errors import FrameError, TimeoutExpired, TransportError
 from v2g.io.network.interfaces import has_multicast, usable
-from v2g.iso15118 import sdp, sdp_wireless, v2gtp
-from v2g.iso15118.association import Behind, associate, belongs
-from v2g.iso15118.sdp import SdpRequest, SdpResponse, Security, Transport
-from v2g.iso15118.sdp_limit import SdpLimiter, SdpLimits
-from v2g.iso15118.sdp_wireless import Diagnosis, SdpWirelessRequest, SdpWirelessResponse
+from v2g.iso15118.d20 import sdp_wireless
+from v2g.iso15118.d20.association import Behind, associate, belongs
+from v2g.iso15118.d20.sdp_wireless import Diagnosis, SdpWirelessRequest, SdpWirelessResponse
+from v2g.iso15118.engine import sdp, v2gtp
+from v2g.iso15118.engine.sdp import SdpRequest, SdpResponse, Security, Transport
+from v2g.iso15118.engine.sdp_limit import SdpLimiter, SdpLimits
 
 LOOPBACK: Final = "lo"
 FLOOD_S: Final = 10.0

@@ -15,7 +15,7 @@ from v2g.observe import Observe
 if TYPE_CHECKING:  # a back end has no ISO 15118 session, and need not load one
     from v2g.io.runtime.runner import Core
     from v2g.io.runtime.trace import Trace
-    from v2g.iso15118.session import Session
+    from v2g.iso15118.engine.session import Session
 
 _encode = msgspec.json.Encoder(order="deterministic").encode
 _log = logging.getLogger(__name__)

@@ -14,7 +14,7 @@ from typing import Any, Final, Protocol
 
 from v2g.errors import StoreError, TransportError, V2GError
 from v2g.io.runtime.clock import Clock
-from v2g.iso15118.session import Action, Close, Command, Fact, Send
+from v2g.iso15118.engine.session import Action, Close, Command, Fact, Send
 from v2g.observe import Observe, Scalar
 
 READ_SIZE = 16 * 1024
@@ -40,7 +40,7 @@ entry on disk).
 
 
 class Core(Protocol):
-    """What is run: a `v2g.iso15118.session.Session`, or something around one that behaves like it."""
+    """What is run: a `v2g.iso15118.engine.session.Session`, or something around one that behaves like it."""
 
     @property
     def closed(self) -> bool:

@@ -17,10 +17,10 @@ from v2g.errors import CodecError, FrameError, TransportError
 from v2g.io.runtime.clock import Clock
 from v2g.io.storage.growing_file import MIB, Beside, GrowingFile, LogFiles, in_a_thread
 from v2g.iso15118 import trace as lines
-from v2g.iso15118.sequence import State
-from v2g.iso15118.session import NO_SESSION, Action, Fact, Send, Session
+from v2g.iso15118.engine.sequence import State
+from v2g.iso15118.engine.session import NO_SESSION, Action, Fact, Send, Session
+from v2g.iso15118.engine.v2gtp import DEFAULT_MAX_PAYLOAD, HEADER_SIZE, read_header
 from v2g.iso15118.trace import Line, Way
-from v2g.iso15118.v2gtp import DEFAULT_MAX_PAYLOAD, HEADER_SIZE, read_header
 from v2g.observe import Observe
 
 _log = logging.getLogger(__name__)
@@ -164,7 +164,7 @@ class Place:
         """
         if core.session_id != NO_SESSION:
             self._session = core.session_id.hex()
-        told = lines.describe(payload_type, payload, core.family, message)
+        told = lines.describe(payload_type, payload, core.decode, message)
         before, after = states
         # An exchange moves with its response: a request finds the state that it leaves.
         if not told.name.endswith("Res"):

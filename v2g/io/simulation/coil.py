@@ -13,7 +13,7 @@ from v2g.hardware.interfaces import Contactor, OnFault, PrimaryReport
 from v2g.hardware.simulation import SimulatedFault
 from v2g.io.simulation.coil_line import ChargerCoil, ChargerCoilLine, VehicleCoil
 from v2g.io.simulation.power import Faults
-from v2g.iso15118.wpt_methods import OBSERVED_BY_DEVICE
+from v2g.iso15118.d20.wpt_methods import OBSERVED_BY_DEVICE
 
 _OBJECTS: Final[tuple[SimulatedFault, ...]] = ("foreign_object", "living_object")
 _BY_PERSON: Final = "External confirmation"

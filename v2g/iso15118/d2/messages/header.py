@@ -1,0 +1,23 @@
+"""ISO 15118-2:2013 message header."""
+
+from typing import Annotated, Final
+
+from msgspec import field
+
+from v2g.exi.declare import Element, Ref
+from v2g.iso15118.d2.messages.data_types import Notification, SessionID
+from v2g.iso15118.d2.schemas import ISO2_HEADER
+from v2g.iso15118.engine.xmldsig import Signature
+
+SCHEMA: Final = ISO2_HEADER
+
+
+class MessageHeader(Element, frozen=True, kw_only=True):
+    """Session, a fault in the message before, and the signature of a signed element."""
+
+    session_id: SessionID = field(name="SessionID")
+    notification: Notification | None = field(name="Notification", default=None)
+    signature: Annotated[Signature | None, Ref(Signature)] = field(name="Signature", default=None)
+
+
+ELEMENTS: Final[dict[str, type[Element]]] = {}

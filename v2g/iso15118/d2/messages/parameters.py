@@ -1,0 +1,208 @@
+"""ISO 15118-2:2013 data types: status, limits and needs of vehicles and chargers."""
+
+from enum import Enum
+from typing import Annotated, ClassVar, Final, TypeAlias
+
+from msgspec import Meta, field
+
+from v2g.exi.declare import Element, UnsignedInt, UnsignedShort
+from v2g.iso15118.d2.messages.data_types import PercentValue, PhysicalValue
+from v2g.iso15118.d2.schemas import ISO2_DATA_TYPES
+
+SCHEMA: Final = ISO2_DATA_TYPES
+
+MaxNumPhases: TypeAlias = Annotated[int, Meta(ge=1, le=3)]
+
+
+class EVSENotification(Enum):
+    """What the charger asks the vehicle to do next (EVSENotificationType)."""
+
+    None_ = "None"
+    StopCharging = "StopCharging"
+    ReNegotiation = "ReNegotiation"
+
+
+class DC_EVSEStatusCode(Enum):
+    """State of a DC charger (DC_EVSEStatusCodeType)."""
+
+    EVSE_NotReady = "EVSE_NotReady"
+    EVSE_Ready = "EVSE_Ready"
+    EVSE_Shutdown = "EVSE_Shutdown"
+    EVSE_UtilityInterruptEvent = "EVSE_UtilityInterruptEvent"
+    EVSE_IsolationMonitoringActive = "EVSE_IsolationMonitoringActive"
+    EVSE_EmergencyShutdown = "EVSE_EmergencyShutdown"
+    EVSE_Malfunction = "EVSE_Malfunction"
+    Reserved_8 = "Reserved_8"
+    Reserved_9 = "Reserved_9"
+    Reserved_A = "Reserved_A"
+    Reserved_B = "Reserved_B"
+    Reserved_C = "Reserved_C"
+
+
+class IsolationLevel(Enum):
+    """Insulation of the charger's output (isolationLevelType)."""
+
+    Invalid = "Invalid"
+    Valid = "Valid"
+    Warning = "Warning"
+    Fault = "Fault"
+    No_IMD = "No_IMD"
+
+
+class DC_EVErrorCode(Enum):
+    """What is wrong in the vehicle (DC_EVErrorCodeType)."""
+
+    NO_ERROR = "NO_ERROR"
+    FAILED_RESSTemperatureInhibit = "FAILED_RESSTemperatureInhibit"
+    FAILED_EVShiftPosition = "FAILED_EVShiftPosition"
+    FAILED_ChargerConnectorLockFault = "FAILED_ChargerConnectorLockFault"
+    FAILED_EVRESSMalfunction = "FAILED_EVRESSMalfunction"
+    FAILED_ChargingCurrentdifferential = "FAILED_ChargingCurrentdifferential"
+    FAILED_ChargingVoltageOutOfRange = "FAILED_ChargingVoltageOutOfRange"
+    Reserved_A = "Reserved_A"
+    Reserved_B = "Reserved_B"
+    Reserved_C = "Reserved_C"
+    FAILED_ChargingSystemIncompatibility = "FAILED_ChargingSystemIncompatibility"
+    NoData = "NoData"
+
+
+class EVSEStatus(Element, frozen=True, kw_only=True, tag=True):
+    """What the charger wants, and within how many seconds; head of the status of AC and DC chargers."""
+
+    abstract: ClassVar[bool] = True
+    notification_max_delay: UnsignedShort = field(name="NotificationMaxDelay")
+    evse_notification: EVSENotification = field(name="EVSENotification")
+
+
+class AC_EVSEStatus(EVSEStatus, frozen=True, kw_only=True, tag=True):
+    """Status of an AC charger, with its residual current device."""
+
+    rcd: bool = field(name="RCD")
+
+
+class EVStatus(Element, frozen=True, kw_only=True):
+    """Head of the status of vehicles; no message uses it."""
+
+    abstract: ClassVar[bool] = True
+
+
+class DC_EVSEStatus(EVSEStatus, frozen=True, kw_only=True, tag=True):
+    """Status of a DC charger."""
+
+    evse_isolation_status: IsolationLevel | None = field(name="EVSEIsolationStatus", default=None)
+    evse_status_code: DC_EVSEStatusCode = field(name="EVSEStatusCode")
+
+
+class DC_EVStatus(EVStatus, frozen=True, kw_only=True):
+    """Readiness, fault and state of charge (%) of a vehicle."""
+
+    ev_ready: bool = field(name="EVReady")
+    ev_error_code: DC_EVErrorCode = field(name="EVErrorCode")
+    ev_ress_soc: PercentValue = field(name="EVRESSSOC")
+
+
+class EVChargeParameter(Element, frozen=True, kw_only=True, tag=True):
+    """Departure in s from now; head of the needs of AC and DC vehicles."""
+
+    abstract: ClassVar[bool] = True
+    departure_time: UnsignedInt | None = field(name="DepartureTime", default=None)
+
+
+class AC_EVChargeParameter(EVChargeParameter, frozen=True, kw_only=True, tag=True):
+    """Energy in Wh, voltage in V and currents in A of an AC vehicle."""
+
+    e_amount: PhysicalValue = field(name="EAmount")
+    ev_max_voltage: PhysicalValue = field(name="EVMaxVoltage")
+    ev_max_current: PhysicalValue = field(name="EVMaxCurrent")
+    ev_min_current: PhysicalValue = field(name="EVMinCurrent")
+
+
+class DC_EVChargeParameter(EVChargeParameter, frozen=True, kw_only=True, tag=True):
+    """Limits of current, power and voltage, and energies of a DC vehicle."""
+
+    dc_ev_status: DC_EVStatus = field(name="DC_EVStatus")
+    ev_maximum_current_limit: PhysicalValue = field(name="EVMaximumCurrentLimit")
+    ev_maximum_power_limit: PhysicalValue | None = field(name="EVMaximumPowerLimit", default=None)
+    ev_maximum_voltage_limit: PhysicalValue = field(name="EVMaximumVoltageLimit")
+    ev_energy_capacity: PhysicalValue | None = field(name="EVEnergyCapacity", default=None)
+    ev_energy_request: PhysicalValue | None = field(name="EVEnergyRequest", default=None)
+    full_soc: PercentValue | None = field(name="FullSOC", default=None)
+    bulk_soc: PercentValue | None = field(name="BulkSOC", default=None)
+
+
+class EVSEChargeParameter(Element, frozen=True, kw_only=True, tag=True):
+    """Head of the limits of AC and DC chargers."""
+
+    abstract: ClassVar[bool] = True
+
+
+class AC_EVSEChargeParameter(EVSEChargeParameter, frozen=True, kw_only=True, tag=True):
+    """Voltage in V and current in A of an AC charger."""
+
+    ac_evse_status: AC_EVSEStatus = field(name="AC_EVSEStatus")
+    evse_nominal_voltage: PhysicalValue = field(name="EVSENominalVoltage")
+    evse_max_current: PhysicalValue = field(name="EVSEMaxCurrent")
+
+
+class DC_EVSEChargeParameter(EVSEChargeParameter, frozen=True, kw_only=True, tag=True):
+    """Limits of current, power and voltage of a DC charger."""
+
+    dc_evse_status: DC_EVSEStatus = field(name="DC_EVSEStatus")
+    evse_maximum_current_limit: PhysicalValue = field(name="EVSEMaximumCurrentLimit")
+    evse_maximum_power_limit: PhysicalValue = field(name="EVSEMaximumPowerLimit")
+    evse_maximum_voltage_limit: PhysicalValue = field(name="EVSEMaximumVoltageLimit")
+    evse_minimum_current_limit: PhysicalValue = field(name="EVSEMinimumCurrentLimit")
+    evse_minimum_voltage_limit: PhysicalValue = field(name="EVSEMinimumVoltageLimit")
+    evse_current_regulation_tolerance: PhysicalValue | None = field(name="EVSECurrentRegulationTolerance", default=None)
+    evse_peak_current_ripple: PhysicalValue = field(name="EVSEPeakCurrentRipple")
+    evse_energy_to_be_delivered: PhysicalValue | None = field(name="EVSEEnergyToBeDelivered", default=None)
+
+
+class EVPowerDeliveryParameter(Element, frozen=True, kw_only=True, tag=True):
+    """Head of what a vehicle adds when power is switched; only the DC one exists."""
+
+    abstract: ClassVar[bool] = True
+
+
+class DC_EVPowerDeliveryParameter(EVPowerDeliveryParameter, frozen=True, kw_only=True, tag=True):
+    """Status of a DC vehicle when power is switched."""
+
+    dc_ev_status: DC_EVStatus = field(name="DC_EVStatus")
+    bulk_charging_complete: bool | None = field(name="BulkChargingComplete", default=None)
+    charging_complete: bool = field(name="ChargingComplete")
+
+
+class ProfileEntry(Element, frozen=True, kw_only=True):
+    """Power in W from a start in s."""
+
+    charging_profile_entry_start: UnsignedInt = field(name="ChargingProfileEntryStart")
+    charging_profile_entry_max_power: PhysicalValue = field(name="ChargingProfileEntryMaxPower")
+    charging_profile_entry_max_number_of_phases_in_use: MaxNumPhases | None = field(
+        name="ChargingProfileEntryMaxNumberOfPhasesInUse", default=None
+    )
+
+
+class ChargingProfile(Element, frozen=True, kw_only=True):
+    """Power that the vehicle will take over time."""
+
+    profile_entry: Annotated[tuple[ProfileEntry, ...], Meta(min_length=1, max_length=24)] = field(name="ProfileEntry")
+
+
+ELEMENTS: Final = {
+    each.__name__: each
+    for each in (
+        EVSEStatus,
+        AC_EVSEStatus,
+        EVStatus,
+        DC_EVSEStatus,
+        DC_EVStatus,
+        EVChargeParameter,
+        AC_EVChargeParameter,
+        DC_EVChargeParameter,
+        EVSEChargeParameter,
+        AC_EVSEChargeParameter,
+        DC_EVSEChargeParameter,
+        EVPowerDeliveryParameter,
+        DC_EVPowerDeliveryParameter,
+    )
+}

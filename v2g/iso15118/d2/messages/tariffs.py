@@ -1,0 +1,128 @@
+"""ISO 15118-2:2013 data types: power and prices over time."""
+
+from enum import Enum
+from typing import Annotated, ClassVar, Final, TypeAlias
+
+from msgspec import Meta, field
+
+from v2g.exi.declare import ATTRIBUTE, Element, Ref, UnsignedByte, UnsignedInt
+from v2g.iso15118.d2.messages.data_types import SAID, PhysicalValue, UnitMultiplier
+from v2g.iso15118.d2.schemas import ISO2_DATA_TYPES
+
+SCHEMA: Final = ISO2_DATA_TYPES
+
+TariffDescription: TypeAlias = Annotated[str, Meta(max_length=32)]
+
+
+class CostKind(Enum):
+    """What a cost counts (costKindType)."""
+
+    relativePricePercentage = "relativePricePercentage"
+    RenewableGenerationPercentage = "RenewableGenerationPercentage"
+    CarbonDioxideEmission = "CarbonDioxideEmission"
+
+
+class SASchedules(Element, frozen=True, kw_only=True, tag=True):
+    """Head of the lists of schedules; only SAScheduleList can stand for it."""
+
+    abstract: ClassVar[bool] = True
+
+
+class TimeInterval(Element, frozen=True, kw_only=True, tag=True):
+    """Head of the intervals; only RelativeTimeInterval can stand for it (type IntervalType)."""
+
+    abstract: ClassVar[bool] = True
+
+
+class RelativeTimeInterval(TimeInterval, frozen=True, kw_only=True, tag=True):
+    """An interval in s from now; the last one has a duration."""
+
+    start: Annotated[int, Meta(ge=0, le=16777214)] = field(name="start")
+    duration: Annotated[int, Meta(ge=0, le=86400)] | None = field(name="duration", default=None)
+
+
+class Entry(Element, frozen=True, kw_only=True):
+    """Base of the entries of schedules."""
+
+    abstract: ClassVar[bool] = True
+    time_interval: Annotated[TimeInterval | RelativeTimeInterval, Ref(TimeInterval)] = field(name="TimeInterval")
+
+
+class PMaxScheduleEntry(Entry, frozen=True, kw_only=True):
+    """The most power in an interval, in W."""
+
+    p_max: PhysicalValue = field(name="PMax")
+
+
+class PMaxSchedule(Element, frozen=True, kw_only=True):
+    """Limits of power over time."""
+
+    p_max_schedule_entry: Annotated[
+        tuple[PMaxScheduleEntry, ...], Meta(min_length=1, max_length=1024), Ref(PMaxScheduleEntry)
+    ] = field(name="PMaxScheduleEntry")
+
+
+class Cost(Element, frozen=True, kw_only=True):
+    """An amount in units of its kind, times 10^amountMultiplier."""
+
+    cost_kind: CostKind = field(name="costKind")
+    amount: UnsignedInt = field(name="amount")
+    amount_multiplier: UnitMultiplier | None = field(name="amountMultiplier", default=None)
+
+
+class ConsumptionCost(Element, frozen=True, kw_only=True):
+    """Costs from a power on."""
+
+    start_value: PhysicalValue = field(name="startValue")
+    cost: Annotated[tuple[Cost, ...], Meta(min_length=1, max_length=3)] = field(name="Cost")
+
+
+class SalesTariffEntry(Entry, frozen=True, kw_only=True):
+    """Price level and costs of an interval."""
+
+    e_price_level: UnsignedByte | None = field(name="EPriceLevel", default=None)
+    consumption_cost: Annotated[tuple[ConsumptionCost, ...], Meta(max_length=3)] = field(
+        name="ConsumptionCost", default=()
+    )
+
+
+class SalesTariff(Element, frozen=True, kw_only=True):
+    """Prices over time; signed by the energy provider where it has an Id."""
+
+    sales_tariff_id: SAID = field(name="SalesTariffID")
+    sales_tariff_description: TariffDescription | None = field(name="SalesTariffDescription", default=None)
+    num_e_price_levels: UnsignedByte | None = field(name="NumEPriceLevels", default=None)
+    sales_tariff_entry: Annotated[
+        tuple[SalesTariffEntry, ...], Meta(min_length=1, max_length=1024), Ref(SalesTariffEntry)
+    ] = field(name="SalesTariffEntry")
+    id: Annotated[str | None, ATTRIBUTE] = field(name="Id", default=None)
+
+
+class SAScheduleTuple(Element, frozen=True, kw_only=True):
+    """Power over time, and prices over time."""
+
+    sa_schedule_tuple_id: SAID = field(name="SAScheduleTupleID")
+    p_max_schedule: PMaxSchedule = field(name="PMaxSchedule")
+    sales_tariff: SalesTariff | None = field(name="SalesTariff", default=None)
+
+
+class SAScheduleList(SASchedules, frozen=True, kw_only=True, tag=True):
+    """Up to three schedules to choose from."""
+
+    sa_schedule_tuple: Annotated[tuple[SAScheduleTuple, ...], Meta(min_length=1, max_length=3)] = field(
+        name="SAScheduleTuple"
+    )
+
+
+ELEMENTS: Final = {
+    each.__name__: each
+    for each in (
+        SASchedules,
+        SAScheduleList,
+        Entry,
+        SalesTariffEntry,
+        PMaxScheduleEntry,
+        TimeInterval,
+        RelativeTimeInterval,
+    )
+}

@@ -1,0 +1,324 @@
+"""CertificateInstallation of ISO 15118-20: requests and responses, made and believed (clause 8.3.5.3).
+
+The vehicle signs its provisioning chain and asks; a certificate provisioning service (CPS) answers with one contract
+certificate, whose private key is sealed for the vehicle (`v2g.iso15118.d20.envelope`), and signs both. The
+charger between them passes the messages on as they are.
+"""
+
+import re
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final
+
+import msgspec
+from cryptography import x509
+
+from v2g.errors import CertificateError, EnvelopeError
+from v2g.iso15118.d20.envelope import Entropy, Envelope, seal, unseal
+from v2g.iso15118.d20.envelope_rules import RULES, EnvelopeRules
+from v2g.iso15118.d20.messages.certificates import (
+    CertificateChain,
+    ContractCertificateChain,
+    EcdhCurve,
+    EMAIDList,
+    SignedCertificateChain,
+    SignedInstallationData,
+    SubCertificates,
+)
+from v2g.iso15118.d20.messages.common_messages import CertificateInstallationReq, CertificateInstallationRes
+from v2g.iso15118.d20.messages.common_types import ListOfRootCertificateIDs, MessageHeader, Processing, ResponseCode
+from v2g.iso15118.d20.schemas import COMMON_MESSAGES
+from v2g.iso15118.engine import signature
+from v2g.iso15118.engine.xmldsig import X509IssuerSerial
+from v2g.pki.certificates import common_name, emaid_of, load_certificate
+from v2g.pki.crl import RevocationList
+from v2g.pki.keys import AgreementKey, PrivateKey, PublicKey, SigningKey
+from v2g.pki.profiles import Role
+from v2g.pki.revocation import refuse_revoked
+from v2g.pki.verify import VerifiedChain, check_profile, verify_chain
+
+SCHEMA_VERSION: Final = COMMON_MESSAGES.uri
+"""What OCPP calls the schema version of these messages."""
+
+SIGNED_ID: Final = "id1"
+"""Id of the signed element; there is one in a message."""
+
+MOST_ROOTS: Final = 20
+MOST_EMAIDS: Final = 8
+"""Entries that the lists of a request hold."""
+
+_PCID: Final = re.compile(r"[A-Z0-9]{17,18}")
+
+
+class Contract(msgspec.Struct, frozen=True):
+    """A contract to install: its certificate and sub-CAs (DER, leaf first, no root) and its private key."""
+
+    chain: tuple[bytes, ...]
+    key: PrivateKey
+
+    @property
+    def emaid(self) -> str:
+        """The normalised EMAID. Raises CertificateError(wrong_subject) when the certificate names none."""
+        return emaid_of(load_certificate(self.chain[0]))
+
+    def __repr__(self) -> str:
+        """Return a form without the key."""
+        return f"Contract({len(self.chain)} certificates)"
+
+
+# -- the request --------------------------------------------------------------------------------------------------
+
+
+class Wish(msgspec.Struct, frozen=True, kw_only=True):
+    """What a vehicle asks for: how many contracts it has room for, and which it wants first.
+
+    `roots` (DER) are the V2G and MO roots that it knows, at least one.
+    """
+
+    roots: tuple[bytes, ...]
+    maximum: int
+    emaids: tuple[str, ...] = ()
+
+
+def make_request(
+    header: MessageHeader, chain: Sequence[bytes], key: SigningKey, wish: Wish
+) -> CertificateInstallationReq:
+    """Return the signed request of the vehicle whose provisioning chain (DER, leaf first) and key these are.
+
+    The signature covers the chain (V2G20-1548). Raises ExiEncodeError.
+    """
+    leaf, *subs = chain
+    signed = SignedCertificateChain(certificate=leaf, sub_certificates=_subs(subs), id=SIGNED_ID)
+    return CertificateInstallationReq(
+        header=msgspec.structs.replace(header, signature=signature.sign(signed, key, schema=COMMON_MESSAGES)),
+        oem_provisioning_certificate_chain=signed,
+        list_of_root_certificate_ids=ListOfRootCertificateIDs(
+            root_certificate_id=tuple(_root_id(root) for root in wish.roots[:MOST_ROOTS])
+        ),
+        maximum_contract_certificate_chains=wish.maximum,
+        prioritized_emaids=EMAIDList(emaid=wish.emaids[:MOST_EMAIDS]) if wish.emaids else None,
+    )
+
+
+def check_request_signature(request: CertificateInstallationReq, *, interop: bool = False) -> None:
+    """Check that the provisioning key signed the chain that it came with (V2G20-461, -1548).
+
+    Raises SignatureError; CertificateError(malformed) when there is no certificate to check with.
+    """
+    chain = request.oem_provisioning_certificate_chain
+    _check_signature(request.header, chain, load_certificate(chain.certificate), interop=interop)
+
+
+def verify_provisioning_chain(
+    chain: SignedCertificateChain,
+    roots: Sequence[bytes],
+    *,
+    at: datetime,
+    interop: bool = False,
+    crosses: Sequence[bytes] = (),
+) -> VerifiedChain:
+    """Return the provisioning chain of a request, believed under one of `roots`: OEM or V2G (V2G20-2333).
+
+    `crosses` are cross certificates held here. Raises CertificateError; wrong_subject when its CN is no PCID.
+    """
+    verified = verify_chain(
+        chain.certificate,
+        subs_of(chain),
+        roots,
+        role=Role.OEM_PROVISIONING,
+        at=at,
+        interop=interop,
+        crosses=crosses,
+    )
+    pcid_of(verified.leaf)
+    return verified
+
+
+def pcid_of(provisioning: x509.Certificate) -> str:
+    """Return the PCID of a provisioning certificate, as it authenticates a contract key (Annex C.2).
+
+    Raises CertificateError(wrong_subject).
+    """
+    return read_pcid(common_name(provisioning))
+
+
+def read_pcid(text: str) -> str:
+    """Return a PCID without separators, in upper case. Raises CertificateError(wrong_subject) for what is none."""
+    pcid = text.replace("-", "").upper()
+    if not text.isascii() or not _PCID.fullmatch(pcid):  # a letter outside ASCII may have a capital inside
+        raise CertificateError(f"{text!r} is not a PCID", reason="wrong_subject", hint="17 or 18 letters and digits")
+    return pcid
+
+
+# -- the response -------------------------------------------------------------------------------------------------
+
+
+class Service(msgspec.Struct, frozen=True):
+    """A certificate provisioning service: its chain (DER, leaf first, no root) and the key that signs."""
+
+    chain: tuple[bytes, ...]
+    key: SigningKey
+
+
+def make_response(
+    header: MessageHeader, service: Service, data: SignedInstallationData, *, remaining: int
+) -> CertificateInstallationRes:
+    """Return the response that delivers `data`, signed by the service; `remaining` contracts are still to come."""
+    leaf, *subs = service.chain
+    return CertificateInstallationRes(
+        header=msgspec.structs.replace(header, signature=signature.sign(data, service.key, schema=COMMON_MESSAGES)),
+        response_code=ResponseCode.OK,
+        evse_processing=Processing.Finished,
+        cps_certificate_chain=CertificateChain(certificate=leaf, sub_certificates=_subs(subs)),
+        signed_installation_data=data,
+        remaining_contract_certificate_chains=remaining,
+    )
+
+
+def installation_data(
+    contract: Contract, recipient: PublicKey, pcid: str, entropy: Entropy, *, rules: EnvelopeRules = RULES
+) -> SignedInstallationData:
+    """Return a contract with its private key sealed for the provisioning key `recipient`. Raises EnvelopeError."""
+    leaf, *subs = contract.chain
+    envelope = seal(contract.key, recipient, contract=load_certificate(leaf), pcid=pcid, entropy=entropy, rules=rules)
+    secp521 = envelope.holds is EcdhCurve.SECP521
+    return SignedInstallationData(
+        id=SIGNED_ID,
+        contract_certificate_chain=ContractCertificateChain(
+            certificate=leaf, sub_certificates=SubCertificates(certificate=tuple(subs))
+        ),
+        ecdh_curve=envelope.curve,
+        dh_public_key=envelope.public_key,
+        secp521_encrypted_private_key=envelope.encrypted if secp521 else None,
+        x448_encrypted_private_key=None if secp521 else envelope.encrypted,
+    )
+
+
+def refusal(
+    header: MessageHeader, code: ResponseCode, *, processing: Processing = Processing.Finished
+) -> CertificateInstallationRes:
+    """Return a response without a contract: a refusal, or Ongoing (V2G20-736, -2202).
+
+    What the schema insists on is there, and empty or zero.
+    """
+    return CertificateInstallationRes(
+        header=header,
+        response_code=code,
+        evse_processing=processing,
+        cps_certificate_chain=CertificateChain(certificate=b""),
+        signed_installation_data=SignedInstallationData(
+            id=SIGNED_ID,
+            contract_certificate_chain=ContractCertificateChain(
+                certificate=b"", sub_certificates=SubCertificates(certificate=(b"",))
+            ),
+            ecdh_curve=EcdhCurve.SECP521,
+            dh_public_key=bytes(133),
+            secp521_encrypted_private_key=bytes(94),
+        ),
+        remaining_contract_certificate_chains=0,
+    )
+
+
+def verify_service(
+    response: CertificateInstallationRes,
+    roots: Sequence[bytes],
+    *,
+    at: datetime,
+    interop: bool = False,
+    crls: Sequence[RevocationList] = (),
+    crosses: Sequence[bytes] = (),
+) -> VerifiedChain:
+    """Return the chain of the service that signed the response, believed under one of the V2G `roots`.
+
+    `crosses` are cross certificates held here. Raises CertificateError; RevocationError when `crls` say that it is
+    revoked; SignatureError when the service did not sign SignedInstallationData.
+    """
+    chain = response.cps_certificate_chain
+    verified = verify_chain(
+        chain.certificate, subs_of(chain), roots, role=Role.CPS, at=at, interop=interop, crosses=crosses
+    )
+    refuse_revoked(verified, crls, at=at)
+    _check_signature(response.header, response.signed_installation_data, verified.leaf, interop=interop)
+    return verified
+
+
+def open_contract(
+    data: SignedInstallationData,
+    key: AgreementKey,
+    pcid: str,
+    *,
+    roots: Sequence[bytes] = (),
+    at: datetime,
+    interop: bool = False,
+    rules: EnvelopeRules = RULES,
+    crls: Sequence[RevocationList] = (),
+    crosses: Sequence[bytes] = (),
+) -> Contract:
+    """Return the contract in `data`, opened with the provisioning key of the vehicle called `pcid`.
+
+    `roots` are the MO and V2G roots that the contract has to lead to, perhaps over `crosses` held here, and `crls` may
+    say that it is revoked; a vehicle that knows no roots checks the contract certificate by itself. Raises
+    CertificateError, RevocationError and EnvelopeError.
+    """
+    chain = data.contract_certificate_chain
+    leaf = load_certificate(chain.certificate)
+    if roots:
+        verified = verify_chain(
+            chain.certificate, subs_of(chain), roots, role=Role.CONTRACT, at=at, interop=interop, crosses=crosses
+        )
+        refuse_revoked(verified, crls, at=at)
+    else:
+        _check_unanchored(leaf, at, interop=interop)
+    opened = unseal(_envelope(data), key, contract=leaf, pcid=pcid, rules=rules)
+    return Contract((chain.certificate, *subs_of(chain)), opened)
+
+
+def subs_of(chain: SignedCertificateChain | CertificateChain | ContractCertificateChain) -> tuple[bytes, ...]:
+    """Return the sub-CA certificates that came along with a leaf."""
+    return chain.sub_certificates.certificate if chain.sub_certificates is not None else ()
+
+
+# -- inside -------------------------------------------------------------------------------------------------------
+
+
+def _check_unanchored(leaf: x509.Certificate, at: datetime, *, interop: bool) -> None:
+    check_profile(leaf, Role.CONTRACT, interop=interop)
+    if at > leaf.not_valid_after_utc:
+        raise CertificateError("the contract certificate has expired", reason="expired")
+
+
+def _envelope(data: SignedInstallationData) -> Envelope:
+    if data.secp521_encrypted_private_key is not None:
+        sealed, holds = data.secp521_encrypted_private_key, EcdhCurve.SECP521
+    elif data.x448_encrypted_private_key is not None:
+        sealed, holds = data.x448_encrypted_private_key, EcdhCurve.X448
+    else:
+        raise EnvelopeError(
+            "the contract key is sealed for a TPM (TPM_EncryptedPrivateKey), whose layout is not public",
+            reason="not_supported",
+            hint="ask the provisioning service for SECP521_EncryptedPrivateKey or X448_EncryptedPrivateKey",
+        )
+    return Envelope(data.ecdh_curve, data.dh_public_key, holds, sealed)
+
+
+def _check_signature(
+    header: MessageHeader,
+    element: SignedCertificateChain | SignedInstallationData,
+    signer: x509.Certificate,
+    *,
+    interop: bool,
+) -> None:
+    allowed = signature.INTEROP if interop else signature.STANDARD
+    key = signer.public_key()
+    signature.verify(header.signature, element, key, allowed=allowed, schema=COMMON_MESSAGES)  # type: ignore[arg-type] # refuses other kinds
+
+
+def _subs(subs: Sequence[bytes]) -> SubCertificates | None:
+    return SubCertificates(certificate=tuple(subs)) if subs else None
+
+
+def _root_id(root: bytes) -> X509IssuerSerial:
+    certificate = load_certificate(root)
+    return X509IssuerSerial(
+        x509_issuer_name=certificate.issuer.rfc4514_string(), x509_serial_number=certificate.serial_number
+    )

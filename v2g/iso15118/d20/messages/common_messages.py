@@ -1,0 +1,462 @@
+"""ISO 15118-20 CommonMessages: the messages of every session, in the order in which a session uses them.
+
+Certificates are in v2g.iso15118.d20.messages.certificates; schedules, prices and the control modes of ScheduleExchange
+and PowerDelivery in v2g.iso15118.d20.messages.schedules.
+"""
+
+from enum import Enum
+from typing import Annotated, Final, TypeAlias
+
+from msgspec import Meta, field
+
+from v2g.exi.declare import ATTRIBUTE, Byte, Choice, Element, Int, Short, UnsignedByte, UnsignedLong, UnsignedShort
+from v2g.iso15118.d20.messages.certificates import (
+    CertificateChain,
+    ContractCertificateChain,
+    EMAIDList,
+    SignedCertificateChain,
+    SignedInstallationData,
+)
+from v2g.iso15118.d20.messages.common_types import (
+    Description,
+    EVSEStatus,
+    Identifier,
+    ListOfRootCertificateIDs,
+    MeterInfo,
+    Name,
+    NumericID,
+    Processing,
+    RationalNumber,
+    Receipt,
+    SessionID,
+    V2GRequest,
+    V2GResponse,
+)
+from v2g.iso15118.d20.messages.schedules import (
+    Dynamic_SEReqControlMode,
+    Dynamic_SEResControlMode,
+    EVPowerProfile,
+    Scheduled_SEReqControlMode,
+    Scheduled_SEResControlMode,
+)
+from v2g.iso15118.d20.schemas import COMMON_MESSAGES
+
+SCHEMA: Final = COMMON_MESSAGES
+
+GenChallenge: TypeAlias = Annotated[bytes, Meta(min_length=16, max_length=16)]
+ServiceID: TypeAlias = UnsignedShort
+MaxSupportingPointsScheduleTuple: TypeAlias = Annotated[int, Meta(ge=12, le=1024)]
+
+
+class SessionSetupReq(V2GRequest, frozen=True, kw_only=True):
+    """The vehicle opens a session (SessionID all zero) or joins a paused one."""
+
+    evcc_id: Identifier = field(name="EVCCID")
+
+
+class SessionSetupRes(V2GResponse, frozen=True, kw_only=True):
+    """The charger names itself and the session."""
+
+    evse_id: Identifier = field(name="EVSEID")
+
+
+class Authorization(Enum):
+    """How the vehicle is authorised: external means or Plug & Charge (authorizationType)."""
+
+    EIM = "EIM"
+    PnC = "PnC"
+
+
+class SupportedProvidersList(Element, frozen=True, kw_only=True):
+    """Mobility operators whose contracts the charger accepts."""
+
+    provider_id: Annotated[tuple[Name, ...], Meta(min_length=1, max_length=128)] = field(name="ProviderID")
+
+
+class PnC_ASResAuthorizationMode(Element, frozen=True, kw_only=True):
+    """A challenge of 16 octets that the vehicle must sign."""
+
+    gen_challenge: GenChallenge = field(name="GenChallenge")
+    supported_providers: SupportedProvidersList | None = field(name="SupportedProviders", default=None)
+
+
+class EIM_ASResAuthorizationMode(Element, frozen=True, kw_only=True):
+    """External identification needs no data."""
+
+
+class AuthorizationSetupReq(V2GRequest, frozen=True, kw_only=True):
+    """The vehicle asks how it may be authorised."""
+
+
+class AuthorizationSetupRes(V2GResponse, frozen=True, kw_only=True):
+    """Ways to be authorised, and whether contracts can be installed."""
+
+    authorization_services: Annotated[tuple[Authorization, ...], Meta(min_length=1, max_length=2)] = field(
+        name="AuthorizationServices"
+    )
+    certificate_installation_service: bool = field(name="CertificateInstallationService")
+    eim_as_res_authorization_mode: Annotated[EIM_ASResAuthorizationMode | None, Choice("authorization_mode")] = field(
+        name="EIM_ASResAuthorizationMode", default=None
+    )
+    pnc_as_res_authorization_mode: Annotated[PnC_ASResAuthorizationMode | None, Choice("authorization_mode")] = field(
+        name="PnC_ASResAuthorizationMode", default=None
+    )
+
+
+class PnC_AReqAuthorizationMode(Element, frozen=True, kw_only=True):
+    """The challenge and the contract chain; the element that the contract key signs."""
+
+    gen_challenge: GenChallenge = field(name="GenChallenge")
+    contract_certificate_chain: ContractCertificateChain = field(name="ContractCertificateChain")
+    id: Annotated[str, ATTRIBUTE] = field(name="Id")
+
+
+class EIM_AReqAuthorizationMode(Element, frozen=True, kw_only=True):
+    """External identification needs no data."""
+
+
+class AuthorizationReq(V2GRequest, frozen=True, kw_only=True):
+    """The vehicle chooses a way and, for Plug & Charge, proves its contract."""
+
+    selected_authorization_service: Authorization = field(name="SelectedAuthorizationService")
+    eim_a_req_authorization_mode: Annotated[EIM_AReqAuthorizationMode | None, Choice("authorization_mode")] = field(
+        name="EIM_AReqAuthorizationMode", default=None
+    )
+    pnc_a_req_authorization_mode: Annotated[PnC_AReqAuthorizationMode | None, Choice("authorization_mode")] = field(
+        name="PnC_AReqAuthorizationMode", default=None
+    )
+
+
+class AuthorizationRes(V2GResponse, frozen=True, kw_only=True):
+    """Whether the vehicle is authorised; Ongoing while the operator is asked."""
+
+    evse_processing: Processing = field(name="EVSEProcessing")
+
+
+class ServiceIDList(Element, frozen=True, kw_only=True):
+    """Services that the vehicle supports."""
+
+    service_id: Annotated[tuple[ServiceID, ...], Meta(min_length=1, max_length=16)] = field(name="ServiceID")
+
+
+class Service(Element, frozen=True, kw_only=True):
+    """A service and whether it is free of charge."""
+
+    service_id: ServiceID = field(name="ServiceID")
+    free_service: bool = field(name="FreeService")
+
+
+class ServiceList(Element, frozen=True, kw_only=True):
+    """Services on offer."""
+
+    service: Annotated[tuple[Service, ...], Meta(min_length=1, max_length=8)] = field(name="Service")
+
+
+class SelectedService(Element, frozen=True, kw_only=True):
+    """A service with one of its parameter sets."""
+
+    service_id: ServiceID = field(name="ServiceID")
+    parameter_set_id: ServiceID = field(name="ParameterSetID")
+
+
+class SelectedServiceList(Element, frozen=True, kw_only=True):
+    """Value-added services that the vehicle wants."""
+
+    selected_service: Annotated[tuple[SelectedService, ...], Meta(min_length=1, max_length=16)] = field(
+        name="SelectedService"
+    )
+
+
+class Parameter(Element, frozen=True, kw_only=True):
+    """A named value of one of six types."""
+
+    bool_value: Annotated[bool | None, Choice("value")] = field(name="boolValue", default=None)
+    byte_value: Annotated[Byte | None, Choice("value")] = field(name="byteValue", default=None)
+    short_value: Annotated[Short | None, Choice("value")] = field(name="shortValue", default=None)
+    int_value: Annotated[Int | None, Choice("value")] = field(name="intValue", default=None)
+    rational_number: Annotated[RationalNumber | None, Choice("value")] = field(name="rationalNumber", default=None)
+    finite_string: Annotated[Name | None, Choice("value")] = field(name="finiteString", default=None)
+    name: Annotated[Name, ATTRIBUTE] = field(name="Name")
+
+
+class ParameterSet(Element, frozen=True, kw_only=True):
+    """One variant of a service."""
+
+    parameter_set_id: ServiceID = field(name="ParameterSetID")
+    parameter: Annotated[tuple[Parameter, ...], Meta(min_length=1, max_length=32)] = field(name="Parameter")
+
+
+class ServiceParameterList(Element, frozen=True, kw_only=True):
+    """All variants of a service."""
+
+    parameter_set: Annotated[tuple[ParameterSet, ...], Meta(min_length=1, max_length=32)] = field(name="ParameterSet")
+
+
+class ServiceDiscoveryReq(V2GRequest, frozen=True, kw_only=True):
+    """The vehicle asks what is on offer."""
+
+    supported_service_ids: ServiceIDList | None = field(name="SupportedServiceIDs", default=None)
+
+
+class ServiceDiscoveryRes(V2GResponse, frozen=True, kw_only=True):
+    """Energy transfer services and value-added services."""
+
+    service_renegotiation_supported: bool = field(name="ServiceRenegotiationSupported")
+    energy_transfer_service_list: ServiceList = field(name="EnergyTransferServiceList")
+    vas_list: ServiceList | None = field(name="VASList", default=None)
+
+
+class ServiceDetailReq(V2GRequest, frozen=True, kw_only=True):
+    """The vehicle asks about one service."""
+
+    service_id: ServiceID = field(name="ServiceID")
+
+
+class ServiceDetailRes(V2GResponse, frozen=True, kw_only=True):
+    """The variants of that service."""
+
+    service_id: ServiceID = field(name="ServiceID")
+    service_parameter_list: ServiceParameterList = field(name="ServiceParameterList")
+
+
+class ServiceSelectionReq(V2GRequest, frozen=True, kw_only=True):
+    """The vehicle selects one energy transfer service and any number of value-added ones."""
+
+    selected_energy_transfer_service: SelectedService = field(name="SelectedEnergyTransferService")
+    selected_vas_list: SelectedServiceList | None = field(name="SelectedVASList", default=None)
+
+
+class ServiceSelectionRes(V2GResponse, frozen=True, kw_only=True):
+    """Whether the selection is accepted."""
+
+
+class ScheduleExchangeReq(V2GRequest, frozen=True, kw_only=True):
+    """The vehicle states its needs; repeated until the charger has finished planning."""
+
+    maximum_supporting_points: MaxSupportingPointsScheduleTuple = field(name="MaximumSupportingPoints")
+    dynamic_se_req_control_mode: Annotated[Dynamic_SEReqControlMode | None, Choice("control_mode")] = field(
+        name="Dynamic_SEReqControlMode", default=None
+    )
+    scheduled_se_req_control_mode: Annotated[Scheduled_SEReqControlMode | None, Choice("control_mode")] = field(
+        name="Scheduled_SEReqControlMode", default=None
+    )
+
+
+class ScheduleExchangeRes(V2GResponse, frozen=True, kw_only=True):
+    """Schedules or goals; with GoToPause the vehicle may sleep meanwhile."""
+
+    evse_processing: Processing = field(name="EVSEProcessing")
+    go_to_pause: bool | None = field(name="GoToPause", default=None)
+    dynamic_se_res_control_mode: Annotated[Dynamic_SEResControlMode | None, Choice("control_mode")] = field(
+        name="Dynamic_SEResControlMode", default=None
+    )
+    scheduled_se_res_control_mode: Annotated[Scheduled_SEResControlMode | None, Choice("control_mode")] = field(
+        name="Scheduled_SEResControlMode", default=None
+    )
+
+
+class ChargeProgress(Enum):
+    """What the vehicle wants to do with power (chargeProgressType)."""
+
+    Start = "Start"
+    Stop = "Stop"
+    Standby = "Standby"
+    ScheduleRenegotiation = "ScheduleRenegotiation"
+
+
+class ChannelSelection(Enum):
+    """Direction of energy (channelSelectionType)."""
+
+    Charge = "Charge"
+    Discharge = "Discharge"
+
+
+class PowerDeliveryReq(V2GRequest, frozen=True, kw_only=True):
+    """The vehicle starts, stops or suspends the transfer of energy."""
+
+    ev_processing: Processing = field(name="EVProcessing")
+    charge_progress: ChargeProgress = field(name="ChargeProgress")
+    ev_power_profile: EVPowerProfile | None = field(name="EVPowerProfile", default=None)
+    bpt_channel_selection: ChannelSelection | None = field(name="BPT_ChannelSelection", default=None)
+
+
+class PowerDeliveryRes(V2GResponse, frozen=True, kw_only=True):
+    """Whether the charger follows."""
+
+    evse_status: EVSEStatus | None = field(name="EVSEStatus", default=None)
+
+
+class Scheduled_SMDTControlMode(Element, frozen=True, kw_only=True):
+    """The schedule that was in force."""
+
+    selected_schedule_tuple_id: NumericID = field(name="SelectedScheduleTupleID")
+
+
+class Dynamic_SMDTControlMode(Element, frozen=True, kw_only=True):
+    """No schedule was in force."""
+
+
+class SignedMeteringData(Element, frozen=True, kw_only=True):
+    """Readings that the vehicle signs with its contract key."""
+
+    session_id: SessionID = field(name="SessionID")
+    meter_info: MeterInfo = field(name="MeterInfo")
+    receipt: Receipt | None = field(name="Receipt", default=None)
+    dynamic_smdt_control_mode: Annotated[Dynamic_SMDTControlMode | None, Choice("control_mode")] = field(
+        name="Dynamic_SMDTControlMode", default=None
+    )
+    scheduled_smdt_control_mode: Annotated[Scheduled_SMDTControlMode | None, Choice("control_mode")] = field(
+        name="Scheduled_SMDTControlMode", default=None
+    )
+    id: Annotated[str, ATTRIBUTE] = field(name="Id")
+
+
+class MeteringConfirmationReq(V2GRequest, frozen=True, kw_only=True):
+    """The vehicle confirms meter readings by its signature."""
+
+    signed_metering_data: SignedMeteringData = field(name="SignedMeteringData")
+
+
+class MeteringConfirmationRes(V2GResponse, frozen=True, kw_only=True):
+    """Whether the confirmation is accepted."""
+
+
+class ChargingSession(Enum):
+    """How a session ends (chargingSessionType)."""
+
+    Pause = "Pause"
+    Terminate = "Terminate"
+    ServiceRenegotiation = "ServiceRenegotiation"
+
+
+class SessionStopReq(V2GRequest, frozen=True, kw_only=True):
+    """The vehicle ends or pauses the session."""
+
+    charging_session: ChargingSession = field(name="ChargingSession")
+    ev_termination_code: Name | None = field(name="EVTerminationCode", default=None)
+    ev_termination_explanation: Description | None = field(name="EVTerminationExplanation", default=None)
+
+
+class SessionStopRes(V2GResponse, frozen=True, kw_only=True):
+    """The charger agrees."""
+
+
+class CertificateInstallationReq(V2GRequest, frozen=True, kw_only=True):
+    """The vehicle asks for its contract certificates; signed with the provisioning key."""
+
+    oem_provisioning_certificate_chain: SignedCertificateChain = field(name="OEMProvisioningCertificateChain")
+    list_of_root_certificate_ids: ListOfRootCertificateIDs = field(name="ListOfRootCertificateIDs")
+    maximum_contract_certificate_chains: UnsignedByte = field(name="MaximumContractCertificateChains")
+    prioritized_emaids: EMAIDList | None = field(name="PrioritizedEMAIDs", default=None)
+
+
+class CertificateInstallationRes(V2GResponse, frozen=True, kw_only=True):
+    """One contract certificate; the number that remains tells whether to ask again."""
+
+    evse_processing: Processing = field(name="EVSEProcessing")
+    cps_certificate_chain: CertificateChain = field(name="CPSCertificateChain")
+    signed_installation_data: SignedInstallationData = field(name="SignedInstallationData")
+    remaining_contract_certificate_chains: UnsignedByte = field(name="RemainingContractCertificateChains")
+
+
+class EvCheckInStatus(Enum):
+    """Progress of driving in (evCheckInStatusType)."""
+
+    CheckIn = "CheckIn"
+    Processing = "Processing"
+    Completed = "Completed"
+
+
+class EvCheckOutStatus(Enum):
+    """Progress of driving out (evCheckOutStatusType)."""
+
+    CheckOut = "CheckOut"
+    Processing = "Processing"
+    Completed = "Completed"
+
+
+class EvseCheckOutStatus(Enum):
+    """Whether the vehicle may drive out (evseCheckOutStatusType)."""
+
+    Scheduled = "Scheduled"
+    Completed = "Completed"
+
+
+class ParkingMethod(Enum):
+    """Who steers (parkingMethodType)."""
+
+    AutoParking = "AutoParking"
+    MVGuideManual = "MVGuideManual"
+    Manual = "Manual"
+
+
+class TargetPosition(Element, frozen=True, kw_only=True):
+    """Where the vehicle should stand; declared by the schema, used by no message."""
+
+    target_offset_x: UnsignedShort = field(name="TargetOffsetX")
+    target_offset_y: UnsignedShort = field(name="TargetOffsetY")
+
+
+class VehicleCheckInReq(V2GRequest, frozen=True, kw_only=True):
+    """The vehicle reports its place while it drives in."""
+
+    ev_check_in_status: EvCheckInStatus = field(name="EVCheckInStatus")
+    parking_method: ParkingMethod = field(name="ParkingMethod")
+    vehicle_frame: Short | None = field(name="VehicleFrame", default=None)
+    device_offset: Short | None = field(name="DeviceOffset", default=None)
+    vehicle_travel: Short | None = field(name="VehicleTravel", default=None)
+
+
+class VehicleCheckInRes(V2GResponse, frozen=True, kw_only=True):
+    """Where the vehicle should go."""
+
+    parking_space: Short | None = field(name="ParkingSpace", default=None)
+    device_location: Short | None = field(name="DeviceLocation", default=None)
+    target_distance: Short | None = field(name="TargetDistance", default=None)
+
+
+class VehicleCheckOutReq(V2GRequest, frozen=True, kw_only=True):
+    """The vehicle wants to leave at a time (s since 1970 in UTC)."""
+
+    ev_check_out_status: EvCheckOutStatus = field(name="EVCheckOutStatus")
+    check_out_time: UnsignedLong = field(name="CheckOutTime")
+
+
+class VehicleCheckOutRes(V2GResponse, frozen=True, kw_only=True):
+    """When it may."""
+
+    evse_check_out_status: EvseCheckOutStatus = field(name="EVSECheckOutStatus")
+
+
+ELEMENTS: Final = {
+    each.__name__: each
+    for each in (
+        SessionSetupReq,
+        SessionSetupRes,
+        AuthorizationSetupReq,
+        AuthorizationSetupRes,
+        AuthorizationReq,
+        AuthorizationRes,
+        ServiceDiscoveryReq,
+        ServiceDiscoveryRes,
+        ServiceDetailReq,
+        ServiceDetailRes,
+        ServiceSelectionReq,
+        ServiceSelectionRes,
+        ScheduleExchangeReq,
+        ScheduleExchangeRes,
+        PowerDeliveryReq,
+        PowerDeliveryRes,
+        MeteringConfirmationReq,
+        MeteringConfirmationRes,
+        SessionStopReq,
+        SessionStopRes,
+        CertificateInstallationReq,
+        CertificateInstallationRes,
+        VehicleCheckInReq,
+        VehicleCheckInRes,
+        VehicleCheckOutReq,
+        VehicleCheckOutRes,
+        SignedMeteringData,
+    )
+}

@@ -1,0 +1,275 @@
+"""ISO 15118-20 CommonTypes: header, common quantities, metering and the bases that messages extend."""
+
+from enum import Enum
+from typing import Annotated, ClassVar, Final, TypeAlias
+
+from msgspec import Meta, field
+
+from v2g.exi.declare import HEX, Byte, Element, Ref, Short, UnsignedInt, UnsignedLong, UnsignedShort
+from v2g.iso15118.d20.schemas import COMMON_TYPES
+from v2g.iso15118.engine.xmldsig import Signature, X509IssuerSerial
+
+SCHEMA: Final = COMMON_TYPES
+
+NumericID: TypeAlias = Annotated[int, Meta(ge=1, le=2**32 - 1)]
+SessionID: TypeAlias = Annotated[bytes, Meta(min_length=8, max_length=8), HEX]
+PercentValue: TypeAlias = Annotated[int, Meta(ge=0, le=100)]
+Identifier: TypeAlias = Annotated[str, Meta(max_length=255)]
+Name: TypeAlias = Annotated[str, Meta(max_length=80)]
+Description: TypeAlias = Annotated[str, Meta(max_length=160)]
+MeterID: TypeAlias = Annotated[str, Meta(max_length=32)]
+MeterSignature: TypeAlias = Annotated[bytes, Meta(max_length=64)]
+
+
+class Processing(Enum):
+    """Whether a step that takes time is done (processingType)."""
+
+    Finished = "Finished"
+    Ongoing = "Ongoing"
+    Ongoing_WaitingForCustomerInteraction = "Ongoing_WaitingForCustomerInteraction"
+
+
+class EvseNotification(Enum):
+    """What the charger asks the vehicle to do next (evseNotificationType)."""
+
+    Pause = "Pause"
+    ExitStandby = "ExitStandby"
+    Terminate = "Terminate"
+    ScheduleRenegotiation = "ScheduleRenegotiation"
+    ServiceRenegotiation = "ServiceRenegotiation"
+    MeteringConfirmation = "MeteringConfirmation"
+
+
+class ResponseCode(Enum):
+    """The outcome that a response reports (responseCodeType)."""
+
+    OK = "OK"
+    OK_CertificateExpiresSoon = "OK_CertificateExpiresSoon"
+    OK_NewSessionEstablished = "OK_NewSessionEstablished"
+    OK_OldSessionJoined = "OK_OldSessionJoined"
+    OK_PowerToleranceConfirmed = "OK_PowerToleranceConfirmed"
+    WARNING_AuthorizationSelectionInvalid = "WARNING_AuthorizationSelectionInvalid"
+    WARNING_CertificateExpired = "WARNING_CertificateExpired"
+    WARNING_CertificateNotYetValid = "WARNING_CertificateNotYetValid"
+    WARNING_CertificateRevoked = "WARNING_CertificateRevoked"
+    WARNING_CertificateValidationError = "WARNING_CertificateValidationError"
+    WARNING_ChallengeInvalid = "WARNING_ChallengeInvalid"
+    WARNING_EIMAuthorizationFailure = "WARNING_EIMAuthorizationFailure"
+    WARNING_eMSPUnknown = "WARNING_eMSPUnknown"
+    WARNING_EVPowerProfileViolation = "WARNING_EVPowerProfileViolation"
+    WARNING_GeneralPnCAuthorizationError = "WARNING_GeneralPnCAuthorizationError"
+    WARNING_NoCertificateAvailable = "WARNING_NoCertificateAvailable"
+    WARNING_NoContractMatchingPCIDFound = "WARNING_NoContractMatchingPCIDFound"
+    WARNING_PowerToleranceNotConfirmed = "WARNING_PowerToleranceNotConfirmed"
+    WARNING_ScheduleRenegotiationFailed = "WARNING_ScheduleRenegotiationFailed"
+    WARNING_StandbyNotAllowed = "WARNING_StandbyNotAllowed"
+    WARNING_WPT = "WARNING_WPT"
+    FAILED = "FAILED"
+    FAILED_AssociationError = "FAILED_AssociationError"
+    FAILED_ContactorError = "FAILED_ContactorError"
+    FAILED_EVPowerProfileInvalid = "FAILED_EVPowerProfileInvalid"
+    FAILED_EVPowerProfileViolation = "FAILED_EVPowerProfileViolation"
+    FAILED_MeteringSignatureNotValid = "FAILED_MeteringSignatureNotValid"
+    FAILED_NoEnergyTransferServiceSelected = "FAILED_NoEnergyTransferServiceSelected"
+    FAILED_NoServiceRenegotiationSupported = "FAILED_NoServiceRenegotiationSupported"
+    FAILED_PauseNotAllowed = "FAILED_PauseNotAllowed"
+    FAILED_PowerDeliveryNotApplied = "FAILED_PowerDeliveryNotApplied"
+    FAILED_PowerToleranceNotConfirmed = "FAILED_PowerToleranceNotConfirmed"
+    FAILED_ScheduleRenegotiation = "FAILED_ScheduleRenegotiation"
+    FAILED_ScheduleSelectionInvalid = "FAILED_ScheduleSelectionInvalid"
+    FAILED_SequenceError = "FAILED_SequenceError"
+    FAILED_ServiceIDInvalid = "FAILED_ServiceIDInvalid"
+    FAILED_ServiceSelectionInvalid = "FAILED_ServiceSelectionInvalid"
+    FAILED_SignatureError = "FAILED_SignatureError"
+    FAILED_UnknownSession = "FAILED_UnknownSession"
+    FAILED_WrongChargeParameter = "FAILED_WrongChargeParameter"
+
+
+class RationalNumber(Element, frozen=True, kw_only=True):
+    """The number Value x 10^Exponent, in the SI unit of its element."""
+
+    exponent: Byte = field(name="Exponent")
+    value: Short = field(name="Value")
+
+
+class DisplayParameters(Element, frozen=True, kw_only=True):
+    """What a display may show about the battery: states of charge in %, times in s, capacity in Wh."""
+
+    present_soc: PercentValue | None = field(name="PresentSOC", default=None)
+    minimum_soc: PercentValue | None = field(name="MinimumSOC", default=None)
+    target_soc: PercentValue | None = field(name="TargetSOC", default=None)
+    maximum_soc: PercentValue | None = field(name="MaximumSOC", default=None)
+    remaining_time_to_minimum_soc: UnsignedInt | None = field(name="RemainingTimeToMinimumSOC", default=None)
+    remaining_time_to_target_soc: UnsignedInt | None = field(name="RemainingTimeToTargetSOC", default=None)
+    remaining_time_to_maximum_soc: UnsignedInt | None = field(name="RemainingTimeToMaximumSOC", default=None)
+    charging_complete: bool | None = field(name="ChargingComplete", default=None)
+    battery_energy_capacity: RationalNumber | None = field(name="BatteryEnergyCapacity", default=None)
+    inlet_hot: bool | None = field(name="InletHot", default=None)
+
+
+class EVSEStatus(Element, frozen=True, kw_only=True):
+    """What the charger wants, and within how many seconds."""
+
+    notification_max_delay: UnsignedShort = field(name="NotificationMaxDelay")
+    evse_notification: EvseNotification = field(name="EVSENotification")
+
+
+class MeterInfo(Element, frozen=True, kw_only=True):
+    """Readings of the meter: energy in Wh, reactive energy in VARh, time in s since 1970 in UTC."""
+
+    meter_id: MeterID = field(name="MeterID")
+    charged_energy_reading_wh: UnsignedLong = field(name="ChargedEnergyReadingWh")
+    bpt_discharged_energy_reading_wh: UnsignedLong | None = field(name="BPT_DischargedEnergyReadingWh", default=None)
+    capacitive_energy_reading_varh: UnsignedLong | None = field(name="CapacitiveEnergyReadingVARh", default=None)
+    bpt_inductive_energy_reading_varh: UnsignedLong | None = field(name="BPT_InductiveEnergyReadingVARh", default=None)
+    meter_signature: MeterSignature | None = field(name="MeterSignature", default=None)
+    meter_status: Short | None = field(name="MeterStatus", default=None)
+    meter_timestamp: UnsignedLong | None = field(name="MeterTimestamp", default=None)
+
+
+class DetailedCost(Element, frozen=True, kw_only=True):
+    """An amount of money and the price per unit that led to it."""
+
+    amount: RationalNumber = field(name="Amount")
+    cost_per_unit: RationalNumber = field(name="CostPerUnit")
+
+
+class DetailedTax(Element, frozen=True, kw_only=True):
+    """The amount due to one tax rule."""
+
+    tax_rule_id: NumericID = field(name="TaxRuleID")
+    amount: RationalNumber = field(name="Amount")
+
+
+class Receipt(Element, frozen=True, kw_only=True):
+    """Costs so far, in the currency of the price schedule; TimeAnchor in s since 1970 in UTC."""
+
+    time_anchor: UnsignedLong = field(name="TimeAnchor")
+    energy_costs: DetailedCost | None = field(name="EnergyCosts", default=None)
+    occupancy_costs: DetailedCost | None = field(name="OccupancyCosts", default=None)
+    additional_services_costs: DetailedCost | None = field(name="AdditionalServicesCosts", default=None)
+    overstay_costs: DetailedCost | None = field(name="OverstayCosts", default=None)
+    tax_costs: Annotated[tuple[DetailedTax, ...], Meta(max_length=10)] = field(name="TaxCosts", default=())
+
+
+class ListOfRootCertificateIDs(Element, frozen=True, kw_only=True):
+    """Root certificates that the vehicle trusts, by issuer and serial number."""
+
+    root_certificate_id: Annotated[tuple[X509IssuerSerial, ...], Meta(min_length=1, max_length=20)] = field(
+        name="RootCertificateID"
+    )
+
+
+class MessageHeader(Element, frozen=True, kw_only=True):
+    """Session, time (s since 1970 in UTC) and, where the message carries a signed element, its signature."""
+
+    session_id: SessionID = field(name="SessionID")
+    time_stamp: UnsignedLong = field(name="TimeStamp")
+    signature: Annotated[Signature | None, Ref(Signature)] = field(name="Signature", default=None)
+
+
+class V2GMessage(Element, frozen=True, kw_only=True):
+    """What every message begins with."""
+
+    abstract: ClassVar[bool] = True
+    header: MessageHeader = field(name="Header")
+
+
+class V2GRequest(V2GMessage, frozen=True, kw_only=True):
+    """A message of the vehicle."""
+
+    abstract: ClassVar[bool] = True
+
+
+class V2GResponse(V2GMessage, frozen=True, kw_only=True):
+    """A message of the charger."""
+
+    abstract: ClassVar[bool] = True
+    response_code: ResponseCode = field(name="ResponseCode")
+
+
+class ChargeParameterDiscoveryReq(V2GRequest, frozen=True, kw_only=True):
+    """Head of the charge parameter discovery requests."""
+
+    abstract: ClassVar[bool] = True
+
+
+class ChargeParameterDiscoveryRes(V2GResponse, frozen=True, kw_only=True):
+    """Head of the charge parameter discovery responses."""
+
+    abstract: ClassVar[bool] = True
+
+
+class ChargeLoopReq(V2GRequest, frozen=True, kw_only=True):
+    """What the charge loop requests of all energy transfer modes have in common."""
+
+    abstract: ClassVar[bool] = True
+    display_parameters: DisplayParameters | None = field(name="DisplayParameters", default=None)
+    meter_info_requested: bool = field(name="MeterInfoRequested")
+
+
+class ChargeLoopRes(V2GResponse, frozen=True, kw_only=True):
+    """What the charge loop responses of all energy transfer modes have in common."""
+
+    abstract: ClassVar[bool] = True
+    evse_status: EVSEStatus | None = field(name="EVSEStatus", default=None)
+    meter_info: MeterInfo | None = field(name="MeterInfo", default=None)
+    receipt: Receipt | None = field(name="Receipt", default=None)
+
+
+class CLReqControlMode(Element, frozen=True, kw_only=True, tag=True):
+    """Head of the control modes of charge loop requests.
+
+    No valid message holds the head itself, but it has an event code and other codecs let it pass. It decodes, so that
+    the peer can be told what is wrong.
+    """
+
+    abstract: ClassVar[bool] = True
+
+
+class CLResControlMode(Element, frozen=True, kw_only=True, tag=True):
+    """Head of the control modes of charge loop responses.
+
+    No valid message holds the head itself, but it has an event code and other codecs let it pass. It decodes, so that
+    the peer can be told what is wrong.
+    """
+
+    abstract: ClassVar[bool] = True
+
+
+class Scheduled_CLReqControlMode(CLReqControlMode, frozen=True, kw_only=True):
+    """The vehicle follows a schedule; energy requests in Wh."""
+
+    abstract: ClassVar[bool] = True
+    ev_target_energy_request: RationalNumber | None = field(name="EVTargetEnergyRequest", default=None)
+    ev_maximum_energy_request: RationalNumber | None = field(name="EVMaximumEnergyRequest", default=None)
+    ev_minimum_energy_request: RationalNumber | None = field(name="EVMinimumEnergyRequest", default=None)
+
+
+class Scheduled_CLResControlMode(CLResControlMode, frozen=True, kw_only=True):
+    """The charger follows a schedule."""
+
+    abstract: ClassVar[bool] = True
+
+
+class Dynamic_CLReqControlMode(CLReqControlMode, frozen=True, kw_only=True):
+    """The charger decides; the vehicle states its needs: departure in s from now, energies in Wh."""
+
+    abstract: ClassVar[bool] = True
+    departure_time: UnsignedInt | None = field(name="DepartureTime", default=None)
+    ev_target_energy_request: RationalNumber = field(name="EVTargetEnergyRequest")
+    ev_maximum_energy_request: RationalNumber = field(name="EVMaximumEnergyRequest")
+    ev_minimum_energy_request: RationalNumber = field(name="EVMinimumEnergyRequest")
+
+
+class Dynamic_CLResControlMode(CLResControlMode, frozen=True, kw_only=True):
+    """The charger decides; it repeats the goals that it works towards."""
+
+    abstract: ClassVar[bool] = True
+    departure_time: UnsignedInt | None = field(name="DepartureTime", default=None)
+    minimum_soc: PercentValue | None = field(name="MinimumSOC", default=None)
+    target_soc: PercentValue | None = field(name="TargetSOC", default=None)
+    ack_max_delay: UnsignedShort | None = field(name="AckMaxDelay", default=None)
+
+
+ELEMENTS: Final = {each.__name__: each for each in (CLReqControlMode, CLResControlMode)}

@@ -1,0 +1,262 @@
+"""ISO 15118-20 DC messages, in one and in both directions (BPT).
+
+Field names follow the schema. Powers, currents and voltages are unsigned limits or targets; only EVSEPresentCurrent
+is signed, positive from charger to vehicle (V2G20-1034).
+"""
+
+from typing import Annotated, Final
+
+from msgspec import field
+
+from v2g.exi.declare import Element, Ref
+from v2g.iso15118.d20.messages.common_types import (
+    ChargeLoopReq,
+    ChargeLoopRes,
+    ChargeParameterDiscoveryReq,
+    ChargeParameterDiscoveryRes,
+    CLReqControlMode,
+    CLResControlMode,
+    Dynamic_CLReqControlMode,
+    Dynamic_CLResControlMode,
+    PercentValue,
+    Processing,
+    RationalNumber,
+    Scheduled_CLReqControlMode,
+    Scheduled_CLResControlMode,
+    V2GRequest,
+    V2GResponse,
+)
+from v2g.iso15118.d20.schemas import DC
+
+SCHEMA: Final = DC
+
+
+class DC_CPDReqEnergyTransferMode(Element, frozen=True, kw_only=True, tag=True):
+    """What the vehicle can take: power in W, current in A, voltage in V, state of charge in %."""
+
+    ev_maximum_charge_power: RationalNumber = field(name="EVMaximumChargePower")
+    ev_minimum_charge_power: RationalNumber = field(name="EVMinimumChargePower")
+    ev_maximum_charge_current: RationalNumber = field(name="EVMaximumChargeCurrent")
+    ev_minimum_charge_current: RationalNumber = field(name="EVMinimumChargeCurrent")
+    ev_maximum_voltage: RationalNumber = field(name="EVMaximumVoltage")
+    ev_minimum_voltage: RationalNumber = field(name="EVMinimumVoltage")
+    target_soc: PercentValue | None = field(name="TargetSOC", default=None)
+
+
+class BPT_DC_CPDReqEnergyTransferMode(DC_CPDReqEnergyTransferMode, frozen=True, kw_only=True, tag=True):
+    """What the vehicle can take and give back."""
+
+    ev_maximum_discharge_power: RationalNumber = field(name="EVMaximumDischargePower")
+    ev_minimum_discharge_power: RationalNumber = field(name="EVMinimumDischargePower")
+    ev_maximum_discharge_current: RationalNumber = field(name="EVMaximumDischargeCurrent")
+    ev_minimum_discharge_current: RationalNumber = field(name="EVMinimumDischargeCurrent")
+
+
+class DC_ChargeParameterDiscoveryReq(ChargeParameterDiscoveryReq, frozen=True, kw_only=True):
+    """The vehicle tells the limits of its battery."""
+
+    dc_cpd_req_energy_transfer_mode: Annotated[
+        DC_CPDReqEnergyTransferMode | BPT_DC_CPDReqEnergyTransferMode, Ref(DC_CPDReqEnergyTransferMode)
+    ] = field(name="DC_CPDReqEnergyTransferMode")
+
+
+class DC_CPDResEnergyTransferMode(Element, frozen=True, kw_only=True, tag=True):
+    """What the charger can deliver: power in W, current in A, voltage in V, ramp in W/s."""
+
+    evse_maximum_charge_power: RationalNumber = field(name="EVSEMaximumChargePower")
+    evse_minimum_charge_power: RationalNumber = field(name="EVSEMinimumChargePower")
+    evse_maximum_charge_current: RationalNumber = field(name="EVSEMaximumChargeCurrent")
+    evse_minimum_charge_current: RationalNumber = field(name="EVSEMinimumChargeCurrent")
+    evse_maximum_voltage: RationalNumber = field(name="EVSEMaximumVoltage")
+    evse_minimum_voltage: RationalNumber = field(name="EVSEMinimumVoltage")
+    evse_power_ramp_limitation: RationalNumber | None = field(name="EVSEPowerRampLimitation", default=None)
+
+
+class BPT_DC_CPDResEnergyTransferMode(DC_CPDResEnergyTransferMode, frozen=True, kw_only=True, tag=True):
+    """What the charger can deliver and take back."""
+
+    evse_maximum_discharge_power: RationalNumber = field(name="EVSEMaximumDischargePower")
+    evse_minimum_discharge_power: RationalNumber = field(name="EVSEMinimumDischargePower")
+    evse_maximum_discharge_current: RationalNumber = field(name="EVSEMaximumDischargeCurrent")
+    evse_minimum_discharge_current: RationalNumber = field(name="EVSEMinimumDischargeCurrent")
+
+
+class DC_ChargeParameterDiscoveryRes(ChargeParameterDiscoveryRes, frozen=True, kw_only=True):
+    """The charger tells its limits."""
+
+    dc_cpd_res_energy_transfer_mode: Annotated[
+        DC_CPDResEnergyTransferMode | BPT_DC_CPDResEnergyTransferMode, Ref(DC_CPDResEnergyTransferMode)
+    ] = field(name="DC_CPDResEnergyTransferMode")
+
+
+class DC_CableCheckReq(V2GRequest, frozen=True, kw_only=True):
+    """The vehicle asks for the insulation test of the cable; repeated until it is done."""
+
+
+class DC_CableCheckRes(V2GResponse, frozen=True, kw_only=True):
+    """Whether the insulation test is done."""
+
+    evse_processing: Processing = field(name="EVSEProcessing")
+
+
+class DC_PreChargeReq(V2GRequest, frozen=True, kw_only=True):
+    """The vehicle asks for a voltage near that of its battery, so that its contactor may close."""
+
+    ev_processing: Processing = field(name="EVProcessing")
+    ev_present_voltage: RationalNumber = field(name="EVPresentVoltage")
+    ev_target_voltage: RationalNumber = field(name="EVTargetVoltage")
+
+
+class DC_PreChargeRes(V2GResponse, frozen=True, kw_only=True):
+    """The voltage at the charger's output."""
+
+    evse_present_voltage: RationalNumber = field(name="EVSEPresentVoltage")
+
+
+class Scheduled_DC_CLReqControlMode(Scheduled_CLReqControlMode, frozen=True, kw_only=True, tag=True):
+    """Targets of a vehicle that follows a schedule: A, V and W."""
+
+    ev_target_current: RationalNumber = field(name="EVTargetCurrent")
+    ev_target_voltage: RationalNumber = field(name="EVTargetVoltage")
+    ev_maximum_charge_power: RationalNumber | None = field(name="EVMaximumChargePower", default=None)
+    ev_minimum_charge_power: RationalNumber | None = field(name="EVMinimumChargePower", default=None)
+    ev_maximum_charge_current: RationalNumber | None = field(name="EVMaximumChargeCurrent", default=None)
+    ev_maximum_voltage: RationalNumber | None = field(name="EVMaximumVoltage", default=None)
+    ev_minimum_voltage: RationalNumber | None = field(name="EVMinimumVoltage", default=None)
+
+
+class BPT_Scheduled_DC_CLReqControlMode(Scheduled_DC_CLReqControlMode, frozen=True, kw_only=True, tag=True):
+    """Targets of a vehicle that follows a schedule, with limits for discharging."""
+
+    ev_maximum_discharge_power: RationalNumber | None = field(name="EVMaximumDischargePower", default=None)
+    ev_minimum_discharge_power: RationalNumber | None = field(name="EVMinimumDischargePower", default=None)
+    ev_maximum_discharge_current: RationalNumber | None = field(name="EVMaximumDischargeCurrent", default=None)
+
+
+class Dynamic_DC_CLReqControlMode(Dynamic_CLReqControlMode, frozen=True, kw_only=True, tag=True):
+    """Limits within which the charger decides: W, A and V."""
+
+    ev_maximum_charge_power: RationalNumber = field(name="EVMaximumChargePower")
+    ev_minimum_charge_power: RationalNumber = field(name="EVMinimumChargePower")
+    ev_maximum_charge_current: RationalNumber = field(name="EVMaximumChargeCurrent")
+    ev_maximum_voltage: RationalNumber = field(name="EVMaximumVoltage")
+    ev_minimum_voltage: RationalNumber = field(name="EVMinimumVoltage")
+
+
+class BPT_Dynamic_DC_CLReqControlMode(Dynamic_DC_CLReqControlMode, frozen=True, kw_only=True, tag=True):
+    """Limits within which the charger decides in both directions; V2X energies in Wh."""
+
+    ev_maximum_discharge_power: RationalNumber = field(name="EVMaximumDischargePower")
+    ev_minimum_discharge_power: RationalNumber = field(name="EVMinimumDischargePower")
+    ev_maximum_discharge_current: RationalNumber = field(name="EVMaximumDischargeCurrent")
+    ev_maximum_v2x_energy_request: RationalNumber | None = field(name="EVMaximumV2XEnergyRequest", default=None)
+    ev_minimum_v2x_energy_request: RationalNumber | None = field(name="EVMinimumV2XEnergyRequest", default=None)
+
+
+class DC_ChargeLoopReq(ChargeLoopReq, frozen=True, kw_only=True):
+    """The vehicle's targets or limits; repeated as long as energy flows."""
+
+    ev_present_voltage: RationalNumber = field(name="EVPresentVoltage")
+    cl_req_control_mode: Annotated[
+        CLReqControlMode
+        | BPT_Dynamic_DC_CLReqControlMode
+        | BPT_Scheduled_DC_CLReqControlMode
+        | Dynamic_DC_CLReqControlMode
+        | Scheduled_DC_CLReqControlMode,
+        Ref(CLReqControlMode),
+    ] = field(name="CLReqControlMode")
+
+
+class Scheduled_DC_CLResControlMode(Scheduled_CLResControlMode, frozen=True, kw_only=True, tag=True):
+    """Limits of a charger that follows a schedule: W, A and V."""
+
+    evse_maximum_charge_power: RationalNumber | None = field(name="EVSEMaximumChargePower", default=None)
+    evse_minimum_charge_power: RationalNumber | None = field(name="EVSEMinimumChargePower", default=None)
+    evse_maximum_charge_current: RationalNumber | None = field(name="EVSEMaximumChargeCurrent", default=None)
+    evse_maximum_voltage: RationalNumber | None = field(name="EVSEMaximumVoltage", default=None)
+
+
+class BPT_Scheduled_DC_CLResControlMode(Scheduled_DC_CLResControlMode, frozen=True, kw_only=True, tag=True):
+    """Limits of a charger that follows a schedule, with limits for discharging."""
+
+    evse_maximum_discharge_power: RationalNumber | None = field(name="EVSEMaximumDischargePower", default=None)
+    evse_minimum_discharge_power: RationalNumber | None = field(name="EVSEMinimumDischargePower", default=None)
+    evse_maximum_discharge_current: RationalNumber | None = field(name="EVSEMaximumDischargeCurrent", default=None)
+    evse_minimum_voltage: RationalNumber | None = field(name="EVSEMinimumVoltage", default=None)
+
+
+class Dynamic_DC_CLResControlMode(Dynamic_CLResControlMode, frozen=True, kw_only=True, tag=True):
+    """Limits of a charger that decides: W, A and V."""
+
+    evse_maximum_charge_power: RationalNumber = field(name="EVSEMaximumChargePower")
+    evse_minimum_charge_power: RationalNumber = field(name="EVSEMinimumChargePower")
+    evse_maximum_charge_current: RationalNumber = field(name="EVSEMaximumChargeCurrent")
+    evse_maximum_voltage: RationalNumber = field(name="EVSEMaximumVoltage")
+
+
+class BPT_Dynamic_DC_CLResControlMode(Dynamic_DC_CLResControlMode, frozen=True, kw_only=True, tag=True):
+    """Limits of a charger that decides, with limits for discharging."""
+
+    evse_maximum_discharge_power: RationalNumber = field(name="EVSEMaximumDischargePower")
+    evse_minimum_discharge_power: RationalNumber = field(name="EVSEMinimumDischargePower")
+    evse_maximum_discharge_current: RationalNumber = field(name="EVSEMaximumDischargeCurrent")
+    evse_minimum_voltage: RationalNumber = field(name="EVSEMinimumVoltage")
+
+
+class DC_ChargeLoopRes(ChargeLoopRes, frozen=True, kw_only=True):
+    """What flows now (A and V, positive towards the vehicle), which limit is reached, and the meter."""
+
+    evse_present_current: RationalNumber = field(name="EVSEPresentCurrent")
+    evse_present_voltage: RationalNumber = field(name="EVSEPresentVoltage")
+    evse_power_limit_achieved: bool = field(name="EVSEPowerLimitAchieved")
+    evse_current_limit_achieved: bool = field(name="EVSECurrentLimitAchieved")
+    evse_voltage_limit_achieved: bool = field(name="EVSEVoltageLimitAchieved")
+    cl_res_control_mode: Annotated[
+        CLResControlMode
+        | BPT_Dynamic_DC_CLResControlMode
+        | BPT_Scheduled_DC_CLResControlMode
+        | Dynamic_DC_CLResControlMode
+        | Scheduled_DC_CLResControlMode,
+        Ref(CLResControlMode),
+    ] = field(name="CLResControlMode")
+
+
+class DC_WeldingDetectionReq(V2GRequest, frozen=True, kw_only=True):
+    """The vehicle checks that its contactors have opened; repeated until it is satisfied."""
+
+    ev_processing: Processing = field(name="EVProcessing")
+
+
+class DC_WeldingDetectionRes(V2GResponse, frozen=True, kw_only=True):
+    """The voltage at the charger's output."""
+
+    evse_present_voltage: RationalNumber = field(name="EVSEPresentVoltage")
+
+
+ELEMENTS: Final = {
+    each.__name__: each
+    for each in (
+        DC_CPDReqEnergyTransferMode,
+        BPT_DC_CPDReqEnergyTransferMode,
+        DC_ChargeParameterDiscoveryReq,
+        DC_CPDResEnergyTransferMode,
+        BPT_DC_CPDResEnergyTransferMode,
+        DC_ChargeParameterDiscoveryRes,
+        DC_CableCheckReq,
+        DC_CableCheckRes,
+        DC_PreChargeReq,
+        DC_PreChargeRes,
+        Scheduled_DC_CLReqControlMode,
+        BPT_Scheduled_DC_CLReqControlMode,
+        Dynamic_DC_CLReqControlMode,
+        BPT_Dynamic_DC_CLReqControlMode,
+        DC_ChargeLoopReq,
+        Scheduled_DC_CLResControlMode,
+        BPT_Scheduled_DC_CLResControlMode,
+        Dynamic_DC_CLResControlMode,
+        BPT_Dynamic_DC_CLResControlMode,
+        DC_ChargeLoopRes,
+        DC_WeldingDetectionReq,
+        DC_WeldingDetectionRes,
+    )
+}

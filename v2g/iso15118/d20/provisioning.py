@@ -1,0 +1,234 @@
+"""The certificate provisioning service: takes a CertificateInstallationReq, answers with the response for the vehicle.
+
+Pure: who calls it looks contracts up by PCID, establishes revocation, and gives time and entropy. It remembers, for a
+few minutes, which contracts a session is still to be given, and no keys.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from types import MappingProxyType
+from typing import Final, cast
+
+import msgspec
+from cryptography.hazmat.primitives.asymmetric import ed448
+
+from v2g import exi
+from v2g.errors import CertificateError, CodecError, RevocationError, SignatureError, TrustError
+from v2g.iso15118.d20.envelope import Entropy
+from v2g.iso15118.d20.envelope_rules import RULES, EnvelopeRules
+from v2g.iso15118.d20.installation import (
+    Contract,
+    Service,
+    check_request_signature,
+    installation_data,
+    make_response,
+    pcid_of,
+    refusal,
+    verify_provisioning_chain,
+)
+from v2g.iso15118.d20.messages.common_messages import CertificateInstallationReq, CertificateInstallationRes
+from v2g.iso15118.d20.messages.common_types import MessageHeader, ResponseCode
+from v2g.iso15118.d20.schemas import COMMON_MESSAGES
+from v2g.pki.certificates import load_certificate, normalize_emaid
+from v2g.pki.keys import PublicKey
+from v2g.pki.profiles import Role
+from v2g.pki.verify import VerifiedChain, verify_chain
+
+PATIENCE_MS: Final = 300_000
+"""How long a session that was given one of several contracts may take to ask for the next."""
+
+MOST_SESSIONS: Final = 4096
+"""Sessions that are remembered; beyond it the oldest starts over."""
+
+MOST_BYTES: Final = 17_000 // 4 * 3
+"""Bytes of a response that OCPP 2.1 takes in base64."""
+
+BY_REASON: Final[Mapping[str, ResponseCode]] = MappingProxyType(
+    {
+        "expired": ResponseCode.WARNING_CertificateExpired,  # V2G20-2203
+        "not_yet_valid": ResponseCode.WARNING_CertificateNotYetValid,  # V2G20-2204
+    }
+)
+"""CertificateError.reason of a provisioning chain -> what the vehicle is told; any other is a validation error."""
+
+
+class Asked(msgspec.Struct, frozen=True):
+    """A request whose signature and chain held. Revocation of `chain` is still open."""
+
+    request: CertificateInstallationReq
+    chain: VerifiedChain
+    pcid: str
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """What goes back: the encoded response, the number of contracts still to come, and why, for logs."""
+
+    code: ResponseCode
+    exi: bytes
+    remaining: int = 0
+    pcid: str = ""
+    emaid: str = ""
+    reason: str = ""
+
+
+class _Delivery(msgspec.Struct, frozen=True):
+    """The EMAIDs that a session is still to be given, and until when."""
+
+    waiting: tuple[str, ...]
+    until_ms: int
+
+
+class ProvisioningService:
+    """One service. `oem_roots` are those of vehicles, `mo_roots` those of contracts (V2G roots are both), all DER.
+
+    `crosses` are cross certificates held here, over which chains may lead to them.
+    """
+
+    def __init__(
+        self,
+        service: Service,
+        *,
+        oem_roots: Sequence[bytes],
+        mo_roots: Sequence[bytes],
+        interop: bool = False,
+        rules: EnvelopeRules = RULES,
+        crosses: Sequence[bytes] = (),
+    ) -> None:
+        self._service = service
+        self._oem_roots, self._mo_roots = tuple(oem_roots), tuple(mo_roots)
+        self._interop, self._rules, self._crosses = interop, rules, tuple(crosses)
+        self._deliveries: dict[tuple[bytes, str], _Delivery] = {}
+
+    def read(self, exi_request: bytes, utc_ms: int) -> Asked | Answer:
+        """Return the request if its signature and chain hold, else the refusal.
+
+        Raises CodecError for bytes that are no CertificateInstallationReq: there is nobody to answer.
+        """
+        request = exi.decode(exi_request, COMMON_MESSAGES)
+        if not isinstance(request, CertificateInstallationReq):
+            raise CodecError(f"{type(request).__name__} is no CertificateInstallationReq")
+        try:
+            check_request_signature(request, interop=self._interop)
+            chain = verify_provisioning_chain(
+                request.oem_provisioning_certificate_chain,
+                self._oem_roots,
+                at=_at(utc_ms),
+                interop=self._interop,
+                crosses=self._crosses,
+            )
+        except SignatureError as error:
+            return self._refuse(request, ResponseCode.FAILED_SignatureError, utc_ms, str(error))  # V2G20-461
+        except CertificateError as error:
+            code = BY_REASON.get(error.reason, ResponseCode.WARNING_CertificateValidationError)
+            return self._refuse(request, code, utc_ms, f"{error.reason}: {error}")
+        return Asked(request, chain, pcid_of(chain.leaf))
+
+    def revoked(self, asked: Asked, error: RevocationError, utc_ms: int) -> Answer:
+        """Return the refusal of a vehicle whose provisioning chain is revoked, or not known to be good."""
+        bad = error.reason == "revoked"
+        code = ResponseCode.WARNING_CertificateRevoked if bad else ResponseCode.WARNING_CertificateValidationError
+        return self._refuse(asked.request, code, utc_ms, str(error), asked.pcid)
+
+    def answer(
+        self,
+        asked: Asked,
+        contracts: Sequence[Contract],
+        utc_ms: int,
+        entropy: Entropy,
+        *,
+        most_bytes: int = MOST_BYTES,
+    ) -> Answer:
+        """Return the response with the next of `contracts`, all those of the vehicle's PCID.
+
+        The vehicle's wishes count when a session begins: the preferred EMAIDs first, no more than it has room for.
+        A response of more than `most_bytes`, which the way back does not take, becomes a refusal.
+        """
+        request = asked.request
+        if not contracts:
+            code = ResponseCode.WARNING_NoContractMatchingPCIDFound
+            return self._refuse(request, code, utc_ms, "the pool has no contract for this PCID", asked.pcid)
+        usable, why = self._usable(asked, contracts, _at(utc_ms))
+        waiting = self._waiting(asked, usable, utc_ms)
+        if not waiting:
+            unknown = why == "unknown_root" or why == "wrong_root"
+            code = ResponseCode.WARNING_eMSPUnknown if unknown else ResponseCode.WARNING_NoCertificateAvailable
+            return self._refuse(request, code, utc_ms, why or "the vehicle has no room", asked.pcid)
+        emaid, *others = waiting
+        try:
+            recipient = cast(PublicKey, asked.chain.leaf.public_key())  # the profile allows no other kind
+            data = installation_data(usable[emaid], recipient, asked.pcid, entropy, rules=self._rules)
+        except TrustError as error:
+            code = ResponseCode.WARNING_NoCertificateAvailable
+            return self._refuse(request, code, utc_ms, str(error), asked.pcid)
+        response = make_response(_header(request, utc_ms), self._service, data, remaining=len(others))
+        encoded = exi.encode(response)
+        if len(encoded) > most_bytes:
+            code, why = ResponseCode.WARNING_NoCertificateAvailable, f"{len(encoded)} bytes, at most {most_bytes} fit"
+            return self._refuse(request, code, utc_ms, why, asked.pcid)
+        self._remember(asked, tuple(others), utc_ms)
+        return Answer(code=response.response_code, exi=encoded, remaining=len(others), pcid=asked.pcid, emaid=emaid)
+
+    def _usable(self, asked: Asked, contracts: Sequence[Contract], at: datetime) -> tuple[dict[str, Contract], str]:
+        """Return by EMAID the newest contracts that this vehicle can use, and why the last of the others is not."""
+        edwards = isinstance(asked.chain.leaf.public_key(), ed448.Ed448PublicKey)
+        found: dict[str, Contract] = {}
+        why = ""
+        for contract in sorted(contracts, key=lambda each: load_certificate(each.chain[0]).not_valid_after_utc):
+            if isinstance(contract.key, ed448.Ed448PrivateKey) is not edwards:
+                why = "wrong_curve"
+                continue
+            leaf, *subs = contract.chain
+            try:
+                verified = verify_chain(
+                    leaf,
+                    subs,
+                    self._mo_roots,
+                    role=Role.CONTRACT,
+                    at=at,
+                    interop=self._interop,
+                    crosses=self._crosses,
+                )
+            except CertificateError as error:
+                why = error.reason
+                continue
+            found[verified.emaid] = contract
+        return found, why
+
+    def _waiting(self, asked: Asked, usable: Mapping[str, Contract], utc_ms: int) -> tuple[str, ...]:
+        """Return the EMAIDs that the session is still to be given, the next one first."""
+        room = asked.request.maximum_contract_certificate_chains
+        delivery = self._deliveries.get(_session(asked))
+        if delivery is not None and utc_ms <= delivery.until_ms:
+            waiting = tuple(emaid for emaid in delivery.waiting if emaid in usable)
+            if waiting:
+                return waiting[:room]
+        wished = asked.request.prioritized_emaids.emaid if asked.request.prioritized_emaids else ()
+        order = [normalize_emaid(emaid) for emaid in wished]
+        ranked = sorted(usable, key=lambda emaid: (order.index(emaid) if emaid in order else len(order), emaid))
+        return tuple(ranked[:room])
+
+    def _remember(self, asked: Asked, others: tuple[str, ...], utc_ms: int) -> None:
+        self._deliveries.pop(_session(asked), None)
+        if others:
+            while len(self._deliveries) >= MOST_SESSIONS:
+                del self._deliveries[next(iter(self._deliveries))]
+            self._deliveries[_session(asked)] = _Delivery(others, utc_ms + PATIENCE_MS)
+
+    def _refuse(
+        self, request: CertificateInstallationReq, code: ResponseCode, utc_ms: int, reason: str, pcid: str = ""
+    ) -> Answer:
+        response: CertificateInstallationRes = refusal(_header(request, utc_ms), code)
+        return Answer(code=code, exi=exi.encode(response), pcid=pcid, reason=reason)
+
+
+def _header(request: CertificateInstallationReq, utc_ms: int) -> MessageHeader:
+    """Return a header of the vehicle's own session: charger and vehicle believe no other."""
+    return MessageHeader(session_id=request.header.session_id, time_stamp=utc_ms // 1000)
+
+
+def _session(asked: Asked) -> tuple[bytes, str]:
+    return asked.request.header.session_id, asked.pcid
+
+
+def _at(utc_ms: int) -> datetime:
+    return datetime.fromtimestamp(utc_ms / 1000, UTC)

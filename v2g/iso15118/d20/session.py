@@ -1,0 +1,88 @@
+"""What both ends of an ISO 15118-20 session have in common beside the engine: schemas, chart and header.
+
+The two roles subclass `Session20`.
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, Final
+
+from v2g import exi
+from v2g.errors import CodecError, FrameError
+from v2g.exi.declare import Schema
+from v2g.iso15118.d20.charts import CHARTS, Family
+from v2g.iso15118.d20.messages.common_types import MessageHeader
+from v2g.iso15118.d20.schemas import AC, ACDP, COMMON_MESSAGES, DC, WPT
+from v2g.iso15118.engine.schemas import APP_PROTOCOL
+from v2g.iso15118.engine.sequence import Chart
+from v2g.iso15118.engine.session import Entropy, Heard, Session, decode_padded
+from v2g.iso15118.engine.v2gtp import DEFAULT_MAX_PAYLOAD, PayloadType
+from v2g.iso15118.engine.xmldsig import Signature
+
+SCHEMAS: Final[Mapping[int, Schema]] = MappingProxyType(
+    {
+        PayloadType.SAP: APP_PROTOCOL,
+        PayloadType.COMMON: COMMON_MESSAGES,
+        PayloadType.AC: AC,
+        PayloadType.DC: DC,
+        PayloadType.WPT: WPT,
+        PayloadType.ACDP: ACDP,
+        PayloadType.METERING_CONFIRMATION: COMMON_MESSAGES,
+        PayloadType.ACDP_SYSTEM_STATUS: ACDP,
+        PayloadType.PARKING_STATUS: COMMON_MESSAGES,
+    }
+)
+"""V2GTP payload type -> schema that its EXI is coded with. 0x8101 carries two: see `decode_payload`."""
+
+_PARAMETERS: Final[Mapping[Family, Schema]] = MappingProxyType(
+    {Family.AC: AC, Family.DC: DC, Family.ACDP: DC, Family.WPT: WPT}
+)
+"""Set of messages -> schema of its charge parameters."""
+
+
+def decode_payload(payload_type: int, payload: bytes, family: Family) -> tuple[Any, int]:
+    """Return the message of a V2GTP payload, and how many zero octets follow the end of its EXI stream (0 to 4).
+
+    `family` is the set of messages that was negotiated: frames of the side stream 0x8101 do not say by which schema
+    they are coded. Raises ExiDecodeError; FrameError for a payload type that carries no EXI.
+    """
+    if payload_type == PayloadType.SCHEDULE_RENEGOTIATION:
+        return decode_padded(lambda octets: _decode_beside(octets, family), payload)
+    schema = SCHEMAS.get(payload_type)
+    if schema is None:
+        raise FrameError(f"V2GTP payload type {payload_type:#06x} carries no message")
+    return decode_padded(lambda octets: exi.decode(octets, schema), payload)
+
+
+def _decode_beside(payload: bytes, family: Family) -> Any:
+    # ScheduleExchange and PowerDelivery are of CommonMessages, charge parameters of the selected kind of energy
+    try:
+        message = exi.decode(payload, COMMON_MESSAGES)
+    except CodecError:
+        return exi.decode(payload, _PARAMETERS[family])
+    if type(message).__name__.startswith(("ScheduleExchange", "PowerDelivery")):
+        return message
+    return exi.decode(payload, _PARAMETERS[family])
+
+
+class Session20(Session):
+    """`family` is the set of messages that was negotiated (DC until then; the charts begin alike)."""
+
+    def __init__(
+        self, *, entropy: Entropy, max_payload: int = DEFAULT_MAX_PAYLOAD, heard: Heard = lambda _message, _type: None
+    ) -> None:
+        super().__init__(entropy=entropy, max_payload=max_payload, heard=heard)
+        self.family = Family.DC
+
+    @property
+    def chart(self) -> Chart:
+        """The sequence chart of what was negotiated."""
+        return CHARTS[self.family]
+
+    def decode(self, payload_type: int, payload: bytes) -> tuple[Any, int]:
+        """Return the message of a V2GTP payload: see `decode_payload`."""
+        return decode_payload(payload_type, payload, self.family)
+
+    def _header(self, signature: Signature | None = None) -> MessageHeader:
+        """Return a header with this session's id and the time in whole seconds."""
+        return MessageHeader(session_id=self.session_id, time_stamp=self._utc_ms // 1000, signature=signature)

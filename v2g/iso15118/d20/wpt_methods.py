@@ -1,0 +1,84 @@
+"""How a wireless vehicle finds its place, pairs and checks its alignment: the methods, and which one is agreed.
+
+The charger's preference decides; which side observes the other while they pair follows from the method.
+"""
+
+from collections.abc import Sequence
+from typing import Final, Literal
+
+import msgspec
+
+from v2g.iso15118.d20.messages.wpt_positioning import (
+    WPT_AlignmentCheckMethod,
+    WPT_AlignmentCheckMethodList,
+    WPT_FinePositioningMethod,
+    WPT_FinePositioningMethodList,
+    WPT_PairingMethod,
+    WPT_PairingMethodList,
+)
+
+PositioningMethod = Literal["Manual", "LF_TxEV", "LF_TxPrimaryDevice", "LPE", "Proprietary"]
+PairingMethod = Literal["External confirmation", "LPE", "LF_TxEV", "LF_TxPrimaryDevice", "Optical", "Proprietary"]
+AlignmentMethod = Literal["PowerCheck", "LPE", "Proprietary"]
+
+OBSERVED_BY_VEHICLE: Final = frozenset({"LPE", "Optical", "LF_TxPrimaryDevice", "Proprietary"})
+"""Methods of pairing in which the vehicle observes the device and tells its id."""
+
+OBSERVED_BY_DEVICE: Final = "LF_TxEV"
+"""The method of pairing in which the device observes the vehicle and tells its id."""
+
+BY_PERSON: Final = "Manual"
+"""The method of positioning in which driver or vehicle knows best."""
+
+
+class MethodLists(msgspec.Struct, frozen=True):
+    """What one side knows, as it is told to the other."""
+
+    positioning: WPT_FinePositioningMethodList
+    pairing: WPT_PairingMethodList
+    alignment: WPT_AlignmentCheckMethodList
+
+
+class Methods(msgspec.Struct, frozen=True):
+    """What is agreed, by the names of the schema; None where nothing is in common."""
+
+    positioning: str | None
+    pairing: str | None
+    alignment: str | None
+
+    @property
+    def missing(self) -> str:
+        """What nothing was found for, or empty."""
+        return next((name for name in self.__struct_fields__ if getattr(self, name) is None), "")
+
+
+def method_lists(positioning: Sequence[str], pairing: Sequence[str], alignment: Sequence[str]) -> MethodLists:
+    """Return methods as the messages carry them, in the same order. Raises ValueError for an unknown name."""
+    return MethodLists(
+        WPT_FinePositioningMethodList(
+            wpt_fine_positioning_method=tuple(WPT_FinePositioningMethod(each) for each in positioning)
+        ),
+        WPT_PairingMethodList(wpt_pairing_method=tuple(WPT_PairingMethod(each) for each in pairing)),
+        WPT_AlignmentCheckMethodList(
+            wpt_alignment_check_method=tuple(WPT_AlignmentCheckMethod(each) for each in alignment)
+        ),
+    )
+
+
+def agree(charger: MethodLists, vehicle: MethodLists) -> Methods:
+    """Return the first of the charger's methods that the vehicle knows as well, of each kind."""
+    return Methods(
+        _common(
+            charger.positioning.wpt_fine_positioning_method,
+            vehicle.positioning.wpt_fine_positioning_method,
+        ),
+        _common(charger.pairing.wpt_pairing_method, vehicle.pairing.wpt_pairing_method),
+        _common(charger.alignment.wpt_alignment_check_method, vehicle.alignment.wpt_alignment_check_method),
+    )
+
+
+_AnyMethod = WPT_FinePositioningMethod | WPT_PairingMethod | WPT_AlignmentCheckMethod
+
+
+def _common(charger: Sequence[_AnyMethod], vehicle: Sequence[_AnyMethod]) -> str | None:
+    return next((each.value for each in charger if each in vehicle), None)

@@ -1,0 +1,17 @@
+"""DIN 70121:2012: what the messages extend."""
+
+from typing import ClassVar, Final
+
+from v2g.exi.declare import Element
+from v2g.iso15118.din.schemas import DIN
+
+SCHEMA: Final = DIN
+
+
+class BodyElement(Element, frozen=True, kw_only=True, tag=True):
+    """Head of everything that a body can hold (type BodyBaseType)."""
+
+    abstract: ClassVar[bool] = True
+
+
+ELEMENTS: Final = {"BodyElement": BodyElement}

@@ -1,0 +1,263 @@
+"""DIN 70121:2012 data types: values, services, certificates and the meter."""
+
+from enum import Enum
+from typing import Annotated, Final, TypeAlias
+
+from msgspec import Meta, field
+
+from v2g.exi.declare import ATTRIBUTE, HEX, Byte, Choice, Element, Int, Long, Short, UnsignedShort
+from v2g.iso15118.din.schemas import DIN_DATA_TYPES
+
+SCHEMA: Final = DIN_DATA_TYPES
+
+MeterStatus: TypeAlias = Short
+PMax: TypeAlias = Short
+PercentValue: TypeAlias = Annotated[int, Meta(ge=0, le=100)]
+FaultMsg: TypeAlias = Annotated[str, Meta(max_length=64)]
+ServiceName: TypeAlias = Annotated[str, Meta(max_length=32)]
+ServiceScope: TypeAlias = Annotated[str, Meta(max_length=32)]
+GenChallenge: TypeAlias = str
+Certificate: TypeAlias = Annotated[bytes, Meta(max_length=1200)]
+RootCertificateID: TypeAlias = Annotated[str, Meta(max_length=40)]
+DhParams: TypeAlias = Annotated[bytes, Meta(max_length=256)]
+PrivateKey: TypeAlias = Annotated[bytes, Meta(max_length=128)]
+SigMeterReading: TypeAlias = Annotated[bytes, Meta(max_length=32)]
+SessionID: TypeAlias = Annotated[bytes, Meta(max_length=8), HEX]
+EvccID: TypeAlias = Annotated[bytes, Meta(max_length=8), HEX]
+EvseID: TypeAlias = Annotated[bytes, Meta(max_length=32), HEX]
+ServiceID: TypeAlias = UnsignedShort
+ContractID: TypeAlias = Annotated[str, Meta(max_length=24)]
+MeterID: TypeAlias = Annotated[str, Meta(max_length=32)]
+SAID: TypeAlias = Short
+UnitMultiplier: TypeAlias = Annotated[int, Meta(ge=-3, le=3)]
+
+
+class ValueType(Enum):
+    """Which of the six types a value has (valueType)."""
+
+    bool = "bool"
+    byte = "byte"
+    short = "short"
+    int = "int"
+    physicalValue = "physicalValue"
+    string = "string"
+
+
+class EVSEProcessing(Enum):
+    """Whether a step that takes time is done (EVSEProcessingType)."""
+
+    Finished = "Finished"
+    Ongoing = "Ongoing"
+
+
+class ServiceCategory(Enum):
+    """What kind of service it is (serviceCategoryType)."""
+
+    EVCharging = "EVCharging"
+    Internet = "Internet"
+    ContractCertificate = "ContractCertificate"
+    OtherCustom = "OtherCustom"
+
+
+class EVSESupportedEnergyTransferType(Enum):
+    """Current and connectors on offer (EVSESupportedEnergyTransferType)."""
+
+    AC_single_phase_core = "AC_single_phase_core"
+    AC_three_phase_core = "AC_three_phase_core"
+    DC_core = "DC_core"
+    DC_extended = "DC_extended"
+    DC_combo_core = "DC_combo_core"
+    DC_dual = "DC_dual"
+    AC_core1p_DC_extended = "AC_core1p_DC_extended"
+    AC_single_DC_core = "AC_single_DC_core"
+    AC_single_phase_three_phase_core_DC_extended = "AC_single_phase_three_phase_core_DC_extended"
+    AC_core3p_DC_extended = "AC_core3p_DC_extended"
+
+
+class EVRequestedEnergyTransferType(Enum):
+    """Current and connector that the vehicle wants (EVRequestedEnergyTransferType)."""
+
+    AC_single_phase_core = "AC_single_phase_core"
+    AC_three_phase_core = "AC_three_phase_core"
+    DC_core = "DC_core"
+    DC_extended = "DC_extended"
+    DC_combo_core = "DC_combo_core"
+    DC_unique = "DC_unique"
+
+
+class PaymentOption(Enum):
+    """Who pays: a contract, or something outside the protocol (paymentOptionType)."""
+
+    Contract = "Contract"
+    ExternalPayment = "ExternalPayment"
+
+
+class FaultCode(Enum):
+    """What went wrong with a message (faultCodeType)."""
+
+    ParsingError = "ParsingError"
+    NoTLSRootCertificatAvailable = "NoTLSRootCertificatAvailable"
+    UnknownError = "UnknownError"
+
+
+class ResponseCode(Enum):
+    """The outcome that a response reports (responseCodeType)."""
+
+    OK = "OK"
+    OK_NewSessionEstablished = "OK_NewSessionEstablished"
+    OK_OldSessionJoined = "OK_OldSessionJoined"
+    OK_CertificateExpiresSoon = "OK_CertificateExpiresSoon"
+    FAILED = "FAILED"
+    FAILED_SequenceError = "FAILED_SequenceError"
+    FAILED_ServiceIDInvalid = "FAILED_ServiceIDInvalid"
+    FAILED_UnknownSession = "FAILED_UnknownSession"
+    FAILED_ServiceSelectionInvalid = "FAILED_ServiceSelectionInvalid"
+    FAILED_PaymentSelectionInvalid = "FAILED_PaymentSelectionInvalid"
+    FAILED_CertificateExpired = "FAILED_CertificateExpired"
+    FAILED_SignatureError = "FAILED_SignatureError"
+    FAILED_NoCertificateAvailable = "FAILED_NoCertificateAvailable"
+    FAILED_CertChainError = "FAILED_CertChainError"
+    FAILED_ChallengeInvalid = "FAILED_ChallengeInvalid"
+    FAILED_ContractCanceled = "FAILED_ContractCanceled"
+    FAILED_WrongChargeParameter = "FAILED_WrongChargeParameter"
+    FAILED_PowerDeliveryNotApplied = "FAILED_PowerDeliveryNotApplied"
+    FAILED_TariffSelectionInvalid = "FAILED_TariffSelectionInvalid"
+    FAILED_ChargingProfileInvalid = "FAILED_ChargingProfileInvalid"
+    FAILED_EVSEPresentVoltageToLow = "FAILED_EVSEPresentVoltageToLow"
+    FAILED_MeteringSignatureNotValid = "FAILED_MeteringSignatureNotValid"
+    FAILED_WrongEnergyTransferType = "FAILED_WrongEnergyTransferType"
+
+
+class UnitSymbol(Enum):
+    """Unit of a physical value (unitSymbolType)."""
+
+    h = "h"
+    m = "m"
+    s = "s"
+    A = "A"
+    Ah = "Ah"
+    V = "V"
+    VA = "VA"
+    W = "W"
+    W_per_s = "W/s"
+    Wh = "Wh"
+
+
+class ServiceTag(Element, frozen=True, kw_only=True):
+    """What a service is called."""
+
+    service_id: ServiceID = field(name="ServiceID")
+    service_name: ServiceName | None = field(name="ServiceName", default=None)
+    service_category: ServiceCategory = field(name="ServiceCategory")
+    service_scope: ServiceScope | None = field(name="ServiceScope", default=None)
+
+
+class Service(Element, frozen=True, kw_only=True):
+    """A service by its tag, and whether it is free of charge."""
+
+    service_tag: ServiceTag = field(name="ServiceTag")
+    free_service: bool = field(name="FreeService")
+
+
+class ServiceTagList(Element, frozen=True, kw_only=True):
+    """Value-added services on offer."""
+
+    service: Annotated[tuple[Service, ...], Meta(min_length=1)] = field(name="Service")
+
+
+class SelectedService(Element, frozen=True, kw_only=True):
+    """A service with one of its parameter sets."""
+
+    service_id: ServiceID = field(name="ServiceID")
+    parameter_set_id: Short | None = field(name="ParameterSetID", default=None)
+
+
+class SelectedServiceList(Element, frozen=True, kw_only=True):
+    """Services that the vehicle wants."""
+
+    selected_service: Annotated[tuple[SelectedService, ...], Meta(min_length=1)] = field(name="SelectedService")
+
+
+class PhysicalValue(Element, frozen=True, kw_only=True):
+    """The number Value x 10^Multiplier, with its unit if that is not plain."""
+
+    multiplier: UnitMultiplier = field(name="Multiplier")
+    unit: UnitSymbol | None = field(name="Unit", default=None)
+    value: Short = field(name="Value")
+
+
+class Parameter(Element, frozen=True, kw_only=True):
+    """A named value of one of six types."""
+
+    bool_value: Annotated[bool | None, Choice("value")] = field(name="boolValue", default=None)
+    byte_value: Annotated[Byte | None, Choice("value")] = field(name="byteValue", default=None)
+    short_value: Annotated[Short | None, Choice("value")] = field(name="shortValue", default=None)
+    int_value: Annotated[Int | None, Choice("value")] = field(name="intValue", default=None)
+    physical_value: Annotated[PhysicalValue | None, Choice("value")] = field(name="physicalValue", default=None)
+    string_value: Annotated[str | None, Choice("value")] = field(name="stringValue", default=None)
+    name: Annotated[str, ATTRIBUTE] = field(name="Name")
+    value_type: Annotated[ValueType, ATTRIBUTE] = field(name="ValueType")
+
+
+class ParameterSet(Element, frozen=True, kw_only=True):
+    """One variant of a service."""
+
+    parameter_set_id: Short = field(name="ParameterSetID")
+    parameter: Annotated[tuple[Parameter, ...], Meta(min_length=1)] = field(name="Parameter")
+
+
+class ServiceParameterList(Element, frozen=True, kw_only=True):
+    """All variants of a service."""
+
+    parameter_set: Annotated[tuple[ParameterSet, ...], Meta(min_length=1)] = field(name="ParameterSet")
+
+
+class ServiceCharge(Service, frozen=True, kw_only=True):
+    """The service of charging with its energy transfer type."""
+
+    energy_transfer_type: EVSESupportedEnergyTransferType = field(name="EnergyTransferType")
+
+
+class SubCertificates(Element, frozen=True, kw_only=True):
+    """Intermediate certificates in DER."""
+
+    certificate: Annotated[tuple[Certificate, ...], Meta(min_length=1)] = field(name="Certificate")
+
+
+class CertificateChain(Element, frozen=True, kw_only=True):
+    """A leaf in DER and what links it to its root."""
+
+    certificate: Certificate = field(name="Certificate")
+    sub_certificates: SubCertificates | None = field(name="SubCertificates", default=None)
+
+
+class ListOfRootCertificateIDs(Element, frozen=True, kw_only=True):
+    """Root certificates that the vehicle trusts."""
+
+    root_certificate_id: Annotated[tuple[RootCertificateID, ...], Meta(min_length=1)] = field(name="RootCertificateID")
+
+
+class MeterInfo(Element, frozen=True, kw_only=True):
+    """Reading of the meter with its unit; TMeter in s since 1970 in UTC."""
+
+    meter_id: MeterID = field(name="MeterID")
+    meter_reading: PhysicalValue | None = field(name="MeterReading", default=None)
+    sig_meter_reading: SigMeterReading | None = field(name="SigMeterReading", default=None)
+    meter_status: MeterStatus | None = field(name="MeterStatus", default=None)
+    t_meter: Long | None = field(name="TMeter", default=None)
+
+
+class Notification(Element, frozen=True, kw_only=True):
+    """A fault that the sender has found in a message."""
+
+    fault_code: FaultCode = field(name="FaultCode")
+    fault_msg: FaultMsg | None = field(name="FaultMsg", default=None)
+
+
+class PaymentOptions(Element, frozen=True, kw_only=True):
+    """Ways to pay."""
+
+    payment_option: Annotated[tuple[PaymentOption, ...], Meta(min_length=1)] = field(name="PaymentOption")
+
+
+ELEMENTS: Final = {"ServiceCharge": ServiceCharge}

@@ -1,0 +1,51 @@
+"""The handshake before any session: the vehicle lists the protocols that it speaks, the charger picks one."""
+
+from enum import Enum
+from typing import Annotated, Final, TypeAlias
+
+from msgspec import Meta, field
+
+from v2g.exi.declare import Element, UnsignedByte, UnsignedInt
+from v2g.iso15118.engine.schemas import APP_PROTOCOL
+
+SCHEMA: Final = APP_PROTOCOL
+
+ProtocolNamespace: TypeAlias = Annotated[str, Meta(max_length=100)]
+Priority: TypeAlias = Annotated[int, Meta(ge=1, le=20)]
+
+
+class ResponseCode(Enum):
+    """Whether a protocol was found that both sides speak (responseCodeType)."""
+
+    OK_SuccessfulNegotiation = "OK_SuccessfulNegotiation"
+    OK_SuccessfulNegotiationWithMinorDeviation = "OK_SuccessfulNegotiationWithMinorDeviation"
+    Failed_NoNegotiation = "Failed_NoNegotiation"
+
+
+class AppProtocol(Element, frozen=True, kw_only=True):
+    """A protocol by its namespace and version; 1 is the highest priority."""
+
+    protocol_namespace: ProtocolNamespace = field(name="ProtocolNamespace")
+    version_number_major: UnsignedInt = field(name="VersionNumberMajor")
+    version_number_minor: UnsignedInt = field(name="VersionNumberMinor")
+    schema_id: UnsignedByte = field(name="SchemaID")
+    priority: Priority = field(name="Priority")
+
+
+class SupportedAppProtocolReq(Element, frozen=True, kw_only=True):
+    """The protocols that the vehicle speaks."""
+
+    app_protocol: Annotated[tuple[AppProtocol, ...], Meta(min_length=1, max_length=20)] = field(name="AppProtocol")
+
+
+class SupportedAppProtocolRes(Element, frozen=True, kw_only=True):
+    """The protocol that the charger picked, by the vehicle's SchemaID."""
+
+    response_code: ResponseCode = field(name="ResponseCode")
+    schema_id: UnsignedByte | None = field(name="SchemaID", default=None)
+
+
+ELEMENTS: Final = {
+    "supportedAppProtocolReq": SupportedAppProtocolReq,
+    "supportedAppProtocolRes": SupportedAppProtocolRes,
+}

@@ -1,0 +1,161 @@
+"""How a sequence chart is read; the charts themselves are data in `v2g.iso15118.d20.charts`.
+
+A `State` is what the charger waits for. A request is in order when an `Edge` of its state bears its name and its
+`asks` holds; the exchange then moves along the first such edge whose `says` holds for the response. A response
+that fails (`FAILED...`) always leads to ENDED, whatever the table says.
+"""
+
+from collections.abc import Iterator, Mapping
+from enum import Enum
+from typing import Any, Final
+
+import msgspec
+
+
+class State(Enum):
+    """What the charger waits for, by the message that normally comes."""
+
+    SUPPORTED_APP_PROTOCOL = "supported_app_protocol"
+    SESSION_SETUP = "session_setup"
+    AUTHORIZATION_SETUP = "authorization_setup"
+    AUTHORIZATION = "authorization"
+    CERTIFICATE_INSTALLATION = "certificate_installation"
+    CERTIFICATE_EXPIRES_SOON = "certificate_expires_soon"
+    CERTIFICATE_RENEWAL = "certificate_renewal"
+    SERVICE_DISCOVERY = "service_discovery"
+    SERVICE_DETAIL = "service_detail"
+    SERVICE_SELECTION = "service_selection"
+    AC_CHARGE_PARAMETER_DISCOVERY = "ac_charge_parameter_discovery"
+    DC_CHARGE_PARAMETER_DISCOVERY = "dc_charge_parameter_discovery"
+    WPT_FINE_POSITIONING_SETUP = "wpt_fine_positioning_setup"
+    WPT_FINE_POSITIONING = "wpt_fine_positioning"
+    WPT_PAIRING = "wpt_pairing"
+    WPT_CHARGE_PARAMETER_DISCOVERY = "wpt_charge_parameter_discovery"
+    WPT_ALIGNMENT_CHECK = "wpt_alignment_check"
+    ACDP_VEHICLE_POSITIONING = "acdp_vehicle_positioning"
+    ACDP_CONNECT = "acdp_connect"
+    ACDP_DISCONNECT = "acdp_disconnect"
+    SCHEDULE_EXCHANGE = "schedule_exchange"
+    DC_CABLE_CHECK = "dc_cable_check"
+    DC_CABLE_CHECK_ONGOING = "dc_cable_check_ongoing"
+    DC_PRE_CHARGE = "dc_pre_charge"
+    DC_PRE_CHARGE_ONGOING = "dc_pre_charge_ongoing"
+    POWER_DELIVERY = "power_delivery"
+    AC_CHARGE_LOOP = "ac_charge_loop"
+    DC_CHARGE_LOOP = "dc_charge_loop"
+    WPT_CHARGE_LOOP = "wpt_charge_loop"
+    STANDBY = "standby"
+    STANDBY_RENEGOTIATION = "standby_renegotiation"
+    SCHEDULE_RENEGOTIATION = "schedule_renegotiation"
+    POWER_DELIVERY_RENEGOTIATED = "power_delivery_renegotiated"
+    DC_WELDING_DETECTION = "dc_welding_detection"
+    SESSION_STOP = "session_stop"
+    PAUSED = "paused"
+    ENDED = "ended"
+    SIDE_IDLE = "side_idle"
+    SIDE_SCHEDULE_EXCHANGE = "side_schedule_exchange"
+    SIDE_POWER_DELIVERY = "side_power_delivery"
+
+
+class Asks(Enum):
+    """What a request asks for, where its name alone does not settle the order."""
+
+    ANYTHING = "anything"
+    START = "ChargeProgress Start"
+    STOP = "ChargeProgress Stop"
+    STANDBY = "ChargeProgress Standby"
+    RENEGOTIATION = "ChargeProgress ScheduleRenegotiation"
+    TERMINATE = "ChargingSession Terminate"
+    PAUSE = "ChargingSession Pause"
+    SERVICE_RENEGOTIATION = "ChargingSession ServiceRenegotiation"
+
+
+class Says(Enum):
+    """What decides the way after an exchange: the response, or the vehicle's own EVProcessing."""
+
+    ANYTHING = "any OK or WARNING"
+    NEGOTIATED = "OK_SuccessfulNegotiation..."
+    NEW_SESSION = "OK_NewSessionEstablished"
+    OLD_SESSION = "OK_OldSessionJoined"
+    ONGOING = "EVSEProcessing Ongoing"
+    WARNING = "WARNING"
+    EXPIRES_SOON = "OK_CertificateExpiresSoon"
+    FINISHED = "EVSEProcessing Finished"
+    MORE = "EVSEProcessing Finished, contracts remain"
+    EV_ONGOING = "EVProcessing Ongoing"
+    EV_FINISHED = "EVProcessing Finished"
+
+
+class Edge(msgspec.Struct, frozen=True):
+    """One way out of a state: taken when the request asks and the exchange says so."""
+
+    to: State
+    asks: Asks = Asks.ANYTHING
+    says: Says = Says.ANYTHING
+
+
+Edges = tuple[Edge, ...]
+Chart = Mapping[State, Mapping[str, Edges]]
+
+
+def accepts(state: State, request: Any, chart: Chart) -> bool:
+    """Return whether `request` (a message Struct) is in order in `state` (V2G20-459)."""
+    return any(_asks(edge.asks, request) for edge in chart[state].get(type(request).__name__, ()))
+
+
+def advance(state: State, request: Any, response: Any, chart: Chart) -> State:
+    """Return the state after `request` was answered with `response`; ENDED after a failure or out of order."""
+    if is_failed(response):
+        return State.ENDED
+    for edge in chart[state].get(type(request).__name__, ()):
+        if _asks(edge.asks, request) and _says(edge.says, request, response):
+            return edge.to
+    return State.ENDED
+
+
+def is_failed(response: Any) -> bool:
+    """Return whether a response ends the session: FAILED... of -20, Failed... of SupportedAppProtocolRes."""
+    code: str = response.response_code._name_  # `name` is a method of Enum, and this is asked three times a message
+    return code.startswith(("FAILED", "Failed"))
+
+
+def edges(chart: Chart) -> Iterator[tuple[State, str, Edge]]:
+    """Yield every edge with its state and request name, for diagrams and tests."""
+    for state, by_request in chart.items():
+        for name, ways in by_request.items():
+            for edge in ways:
+                yield state, name, edge
+
+
+def _asks(asks: Asks, request: Any) -> bool:
+    if asks is Asks.ANYTHING:
+        return True
+    wish = request.charge_progress if asks in _PROGRESS else request.charging_session
+    return bool(asks.value.endswith(f" {wish.name}"))
+
+
+_PROGRESS: Final = frozenset({Asks.START, Asks.STOP, Asks.STANDBY, Asks.RENEGOTIATION})
+
+
+def _says(says: Says, request: Any, response: Any) -> bool:
+    if says is Says.ANYTHING:
+        return True
+    code: str = response.response_code.name
+    match says:
+        case Says.NEGOTIATED:
+            return code.startswith("OK_SuccessfulNegotiation")
+        case Says.NEW_SESSION | Says.OLD_SESSION | Says.EXPIRES_SOON:
+            return bool(code == says.value)
+        case Says.WARNING:
+            return code.startswith("WARNING")
+        case Says.ONGOING | Says.FINISHED:
+            return _is(response.evse_processing, says)
+        case Says.MORE:
+            return _is(response.evse_processing, Says.FINISHED) and response.remaining_contract_certificate_chains > 0
+        case Says.EV_ONGOING | Says.EV_FINISHED:
+            return _is(request.ev_processing, says)
+
+
+def _is(processing: Any, says: Says) -> bool:
+    """Compare with `... Ongoing` or `... Finished`; Ongoing_WaitingForCustomerInteraction is Ongoing too."""
+    return bool(says.value.endswith(f" {processing.name.partition('_')[0]}"))

@@ -1,0 +1,303 @@
+"""What both ends of a session have in common, whatever the edition: a core that is fed and asked, and never does I/O.
+
+A shell (`v2g.io.runtime.runner`, a test, a replayed capture) calls `start`, `receive`, `fact`, `tick` and `abort`,
+each with `now` (s, any monotonic clock) and `utc_ms` (ms since 1970, possibly simulated), then executes what
+`actions()` returns, **in order**, and calls `tick` when `deadline()` has come. An edition says how its messages are
+decoded (`v2g.iso15118.d20.session`), and its two roles what is answered.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any, Final
+
+import msgspec
+
+from v2g import exi
+from v2g.errors import CodecError, ExiDecodeError, FrameError
+from v2g.exi.declare import schema_of
+from v2g.iso15118.engine.sequence import State
+from v2g.iso15118.engine.v2gtp import DEFAULT_MAX_PAYLOAD, Framer, PayloadType, frame
+from v2g.observe import Observe, Scalar
+
+Entropy = Callable[[int], bytes]
+"""Returns so many unpredictable bytes (`os.urandom` in production)."""
+
+Heard = Callable[[Any, int], None]
+"""Called with a message Struct of the peer and its V2GTP payload type."""
+
+NO_SESSION: Final = bytes(8)
+"""The SessionID of a vehicle that wants a new session."""
+
+MANUFACTURER_RANGE: Final = 0xA000
+"""First V2GTP payload type that manufacturers may use."""
+
+MOST_PADDING: Final = 4
+"""Zero octets that are overlooked after the end of an EXI stream; vehicles in the field send one."""
+
+
+def decode_padded(decode: Callable[[bytes], Any], payload: bytes) -> tuple[Any, int]:
+    """Return what `decode` makes of a payload, and how many zero octets follow the end of its EXI stream (0 to 4).
+
+    Raises ExiDecodeError.
+    """
+    try:
+        return decode(payload), 0
+    except ExiDecodeError:
+        for padding in range(1, MOST_PADDING + 1):
+            if any(payload[-padding:]):
+                break
+            try:
+                return decode(payload[:-padding]), padding
+            except ExiDecodeError:
+                continue
+        raise
+
+
+class Command(msgspec.Struct, frozen=True):
+    """Base of what a core wants done by its shell: at once, slowly, or before what follows. May come to a Fact."""
+
+    @property
+    def always(self) -> bool:
+        """Whether it makes safe or closes the books, and so is done even when an action before it has failed."""
+        return False
+
+    @property
+    def overtakes(self) -> "Command | None":
+        """What of it makes less power flow, and so does not wait for what is on its way to the disk; None: nothing.
+
+        That is carried out at once. A command that is itself returned is done then; any other comes in its turn, too.
+        """
+        return None
+
+    def supersedes(self, earlier: "Command") -> bool:
+        """Whether `earlier`, which still waits for the disk, must not happen any more once this has overtaken it."""
+        return False
+
+
+class Fact(msgspec.Struct, frozen=True):
+    """Base of what a shell tells a core: an outcome of a Command, or something that changed in the world."""
+
+
+class Send(msgspec.Struct, frozen=True):
+    """Bytes for the peer; `message` is what they say, for whoever writes that down, None where it is no EXI."""
+
+    data: bytes
+    message: Any = None
+
+
+class Received(msgspec.Struct, frozen=True):
+    """The newest message of the peer and the EXI that it was decoded from."""
+
+    exi: bytes = b""
+    message: Any = None
+
+
+class Close(msgspec.Struct, frozen=True):
+    """The last action: everything before it is executed, then the connection is closed.
+
+    `reason` is a stable word: `finished`, `paused`, `sequence_timeout`, `FAILED_SequenceError`, ...
+    """
+
+    reason: str
+
+
+Action = Send | Close | Command | Observe
+
+
+class Session(ABC):
+    """The engine. `state` is the place in the sequence chart, `reason` why the session ended, or empty.
+
+    `heard` is called with every message of the peer before anything is made of it.
+    """
+
+    def __init__(
+        self, *, entropy: Entropy, max_payload: int = DEFAULT_MAX_PAYLOAD, heard: Heard = lambda _message, _type: None
+    ) -> None:
+        self.state = State.SUPPORTED_APP_PROTOCOL
+        self.session_id = NO_SESSION
+        self.reason = ""
+        self._entropy = entropy
+        self._heard = heard
+        self._framer = Framer(max_payload)
+        self._actions: list[Action] = []
+        self._timers: dict[str, float] = {}
+        self._closed = False
+        self._padded = False
+        self._now = 0.0
+        self._utc_ms = 0
+        self.newest = Received()
+        """For those that pass a message on, or write it down."""
+
+    # -- for the shell ------------------------------------------------------------------------------------------
+
+    @property
+    def closed(self) -> bool:
+        """Whether Close is among the actions given out or waiting; nothing has an effect from then on."""
+        return self._closed
+
+    def start(self, now: float, utc_ms: int) -> None:
+        """Begin: the connection (TLS) is open."""
+        if self._at(now, utc_ms):
+            self._on_start()
+
+    def receive(self, data: bytes, now: float, utc_ms: int) -> None:
+        """Take plaintext of the connection, split in any way."""
+        if not self._at(now, utc_ms):
+            return
+        try:
+            for received in self._framer.feed(data):
+                if self._closed:
+                    return
+                self._receive_frame(received.payload_type, received.payload)
+        except CodecError as error:
+            # No matching response type is known for what cannot be read: stop and close (V2G20, clause 8.6).
+            self._on_broken(error)
+
+    def receive_eof(self, now: float, utc_ms: int) -> None:
+        """The peer closed, or the link is gone."""
+        if self._at(now, utc_ms):
+            self._on_eof()
+
+    def fact(self, fact: Fact, now: float, utc_ms: int) -> None:
+        """Take an outcome or a change of the world."""
+        if self._at(now, utc_ms):
+            self._on_fact(fact)
+
+    def tick(self, now: float, utc_ms: int) -> None:
+        """Let every timer expire that is due; harmless when none is."""
+        if not self._at(now, utc_ms):
+            return
+        for name in [name for name, at in self._timers.items() if at <= now]:
+            # a timer may have been moved or dropped by the one before it
+            if not self._closed and self._timers.get(name, now + 1) <= now:
+                del self._timers[name]
+                self._on_timer(name)
+
+    def abort(self, reason: str, now: float, utc_ms: int) -> None:
+        """End at once and safely: the shell lost the link, broke down, or somebody pulled the plug."""
+        if self._at(now, utc_ms):
+            self._on_abort(reason)
+
+    def deadline(self) -> float | None:
+        """Return when `tick` has to be called, in the clock of `now`, or None."""
+        return min(self._timers.values()) if self._timers and not self._closed else None
+
+    def actions(self) -> list[Action]:
+        """Return what to do, in order, and forget it."""
+        actions, self._actions = self._actions, []
+        return actions
+
+    # -- for an edition ----------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def decode(self, payload_type: int, payload: bytes) -> tuple[Any, int]:
+        """Return the message of a V2GTP payload, and how many zero octets follow it: see `decode_padded`.
+
+        Raises ExiDecodeError; FrameError for a payload type that carries no message of this edition.
+        """
+
+    # -- for a role: what it must answer ------------------------------------------------------------------------
+
+    @abstractmethod
+    def _on_start(self) -> None:
+        """The connection is open."""
+
+    @abstractmethod
+    def _on_message(self, message: Any, payload_type: int) -> None:
+        """A message Struct came in."""
+
+    @abstractmethod
+    def _on_discharge(self, payload: bytes) -> None:
+        """A signed-discharge frame came in (DER, not yet looked at)."""
+
+    @abstractmethod
+    def _on_broken(self, error: CodecError) -> None:
+        """The peer sent what cannot be read."""
+
+    @abstractmethod
+    def _on_eof(self) -> None:
+        """The peer is gone."""
+
+    @abstractmethod
+    def _on_fact(self, fact: Fact) -> None:
+        """The world changed."""
+
+    @abstractmethod
+    def _on_timer(self, name: str) -> None:
+        """The timer of that name expired."""
+
+    @abstractmethod
+    def _on_abort(self, reason: str) -> None:
+        """Everything has to stop."""
+
+    # -- for a role: what it may use ----------------------------------------------------------------------------
+
+    def _send(self, message: Any, payload_type: int | None = None, *, encoded: bytes = b"") -> None:
+        """Encode and send a message Struct, on the main stream of its schema or as `payload_type`.
+
+        `encoded` is the message as somebody else has encoded it: it is sent as it is.
+        """
+        if payload_type is None:
+            payload_type = schema_of(type(message)).payload_type
+            assert payload_type is not None, f"{type(message).__name__} is no message"
+        self._actions.append(Send(frame(payload_type, encoded or exi.encode(message)), None if encoded else message))
+
+    def _send_discharge(self, payload: bytes) -> None:
+        """Send a signed-discharge message (DER)."""
+        self._actions.append(Send(frame(PayloadType.SIGNED_DISCHARGE, payload)))
+
+    def _command(self, *commands: Command) -> None:
+        self._actions.extend(commands)
+
+    def _observe(self, stage: str, name: str, **data: Scalar) -> None:
+        self._actions.append(Observe(stage, name, data))
+
+    def _arm(self, name: str, seconds: float) -> None:
+        """(Re)start a timer."""
+        self._timers[name] = self._now + seconds
+
+    def _disarm(self, *names: str) -> None:
+        for name in names:
+            self._timers.pop(name, None)
+
+    def _close(self, reason: str) -> None:
+        """Make Close the last action."""
+        if not self._closed:
+            self._closed = True
+            self.reason = reason
+            self._timers.clear()
+            self._actions.append(Close(reason))
+
+    # -- inside -------------------------------------------------------------------------------------------------
+
+    def _at(self, now: float, utc_ms: int) -> bool:
+        self._now, self._utc_ms = now, utc_ms
+        return not self._closed
+
+    def _receive_frame(self, payload_type: int, payload: bytes) -> None:
+        if payload_type == PayloadType.SIGNED_DISCHARGE:
+            self._on_discharge(payload)
+            return
+        try:
+            message, padding = self.decode(payload_type, payload)
+        except FrameError:
+            if payload_type < MANUFACTURER_RANGE:
+                self._on_broken(CodecError(f"V2GTP payload type {payload_type:#06x} has no place in this session"))
+            else:  # another maker's extension, which nobody has to know
+                self._observe("session", "frame_ignored", payload_type=payload_type)
+            return
+        if padding:
+            payload = payload[:-padding]
+            self._on_padding(message, padding)
+        self._take_message(payload, message, payload_type)
+
+    def _on_padding(self, message: Any, octets: int) -> None:
+        """Tell once a session that the peer's streams are longer than their messages."""
+        if not self._padded:
+            self._padded = True
+            self._observe("session", "padding_ignored", message=type(message).__name__, octets=octets)
+
+    def _take_message(self, payload: bytes, message: Any, payload_type: int) -> None:
+        self.newest = Received(payload, message)
+        self._heard(message, payload_type)
+        self._on_message(message, payload_type)

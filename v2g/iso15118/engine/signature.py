@@ -1,0 +1,225 @@
+"""XML signatures over EXI fragments, as ISO 15118-20 puts them into message headers (V2G20-119, -1063, -1449).
+
+A signed element is encoded as a fragment of its own schema and hashed; SignedInfo, which holds the hash of each, is
+encoded as a fragment and signed. Sources disagree on the grammar for SignedInfo: XML Signature's own, or that of the
+messages' whole schema. We sign with the former and take both. ISO 15118-2 does the same with its own schema and
+ecdsa-sha256; its Annex J has an example.
+"""
+
+import contextlib
+import hashlib
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
+from typing import Final
+
+import msgspec
+
+from v2g import exi
+from v2g.errors import ExiEncodeError, SignatureError
+from v2g.exi.declare import Element, Schema
+from v2g.iso15118.engine.schemas import XMLDSIG
+from v2g.iso15118.engine.xmldsig import (
+    CanonicalizationMethod,
+    DigestMethod,
+    Reference,
+    Signature,
+    SignatureMethod,
+    SignatureValue,
+    SignedInfo,
+    Transform,
+    Transforms,
+)
+from v2g.pki.keys import Algorithm, PublicKey, SigningKey, algorithm_of, verify_signature
+
+CANONICAL_EXI: Final = "http://www.w3.org/TR/canonical-exi/"
+
+STANDARD: Final = frozenset({Algorithm.ECDSA_SHA512, Algorithm.ED448})
+"""What -20 allows."""
+
+INTEROP: Final = STANDARD | {Algorithm.ECDSA_SHA256}
+"""And what peers use that still sign as in -2."""
+
+EDITION_2: Final = frozenset({Algorithm.ECDSA_SHA256})
+"""What -2 has."""
+
+Names = Mapping[type[Element], str]
+
+NAMES: Final[Names] = MappingProxyType({})
+"""In -20 every signed element has a type of its own."""
+
+_LONGEST_SHOWN: Final = 80
+
+
+class _Suite(msgspec.Struct, frozen=True):
+    signature: str
+    digest: str
+
+
+_SUITES: Final[Mapping[Algorithm, _Suite]] = MappingProxyType(
+    {
+        Algorithm.ECDSA_SHA512: _Suite(
+            "http://www.w3.org/2001/04/xmldsig-more#ecdsa-sha512", "http://www.w3.org/2001/04/xmlenc#sha512"
+        ),
+        Algorithm.ED448: _Suite(  # V2G20-2473 to -2476
+            "urn:iso:std:iso:15118:-20:Security:xmldsig#Ed448", "urn:iso:std:iso:15118:-20:Security:xmlenc#SHAKE256"
+        ),
+        Algorithm.ECDSA_SHA256: _Suite(
+            "http://www.w3.org/2001/04/xmldsig-more#ecdsa-sha256", "http://www.w3.org/2001/04/xmlenc#sha256"
+        ),
+    }
+)
+
+
+def sign(
+    elements: Element | Sequence[Element],
+    key: SigningKey,
+    *,
+    schema: Schema,
+    names: Names = NAMES,
+    grammar: Schema = XMLDSIG,
+) -> Signature:
+    """Return the header signature over message parts with an `id`, one or several, of `schema`.
+
+    `names` says what an element is called whose type has several names in `schema`. `grammar` is the schema whose
+    fragment grammar SignedInfo is encoded with. Raises ExiEncodeError; SignatureError when an Id is missing or there
+    twice.
+    """
+    digests = [
+        (uri, _digest(key.algorithm, exi.encode_fragment(each, schema, name=names.get(type(each)))))
+        for uri, each in _by_uri(elements).items()
+    ]
+    info = _signed_info(key.algorithm, digests)
+    value = key.sign(exi.encode_fragment(info, grammar))
+    return Signature(signed_info=info, signature_value=SignatureValue(value=value))
+
+
+def verify(
+    signature: Signature | None,
+    elements: Element | Sequence[Element],
+    key: PublicKey,
+    *,
+    schema: Schema,
+    names: Names = NAMES,
+    allowed: Collection[Algorithm] = STANDARD,
+) -> None:
+    """Check that `signature` covers exactly `elements`, one or several, and was made with the other half of `key`.
+
+    `elements` are what the caller goes on to use: nothing is looked up by its Id, so that there is nothing to confuse.
+    `allowed` are the algorithms that are taken; the key decides among them. Raises SignatureError.
+    """
+    if signature is None:
+        raise SignatureError("the header carries no signature")
+    algorithm = algorithm_of(key)
+    if algorithm not in allowed:
+        raise SignatureError(f"{algorithm.value} is not allowed here", hint="see security_profile: interop")
+    wanted = _by_uri(elements)
+    uris = _check_references(signature.signed_info, wanted)
+    _check_methods(signature.signed_info, algorithm)
+    digests = [reference.digest_value for reference in signature.signed_info.reference]
+    for uri, digest in zip(uris, digests, strict=True):
+        if digest not in _digests(algorithm, wanted[uri], schema, names):
+            raise SignatureError(f"the hash of {type(wanted[uri]).__name__} does not match")
+    expected = _signed_info(algorithm, zip(uris, digests, strict=True))
+    value = signature.signature_value.value
+    if signature != Signature(signed_info=expected, signature_value=SignatureValue(value=value)):
+        raise SignatureError("the signature carries parts that ISO 15118 leaves out (V2G20-771)")
+    _check_value(expected, value, key, (XMLDSIG, schema))
+
+
+def _by_uri(elements: Element | Sequence[Element]) -> dict[str, Element]:
+    """Return elements by the URI of the reference to them."""
+    found: dict[str, Element] = {}
+    for each in (elements,) if isinstance(elements, Element) else elements:
+        name = getattr(each, "id", None)
+        if not name or f"#{name}" in found:
+            raise SignatureError(f"{type(each).__name__} has {'the Id of another element' if name else 'no Id'}")
+        found[f"#{name}"] = each
+    if not found:
+        raise SignatureError("there is nothing to sign")
+    return found
+
+
+def _signed_info(algorithm: Algorithm, digests: Iterable[tuple[str, bytes]]) -> SignedInfo:
+    """Return SignedInfo with nothing in it but what ISO 15118 has there."""
+    suite = _SUITES[algorithm]
+    return SignedInfo(
+        canonicalization_method=CanonicalizationMethod(algorithm=CANONICAL_EXI),
+        signature_method=SignatureMethod(algorithm=suite.signature),
+        reference=tuple(
+            Reference(
+                uri=uri,
+                transforms=Transforms(transform=(Transform(algorithm=CANONICAL_EXI),)),
+                digest_method=DigestMethod(algorithm=suite.digest),
+                digest_value=digest,
+            )
+            for uri, digest in digests
+        ),
+    )
+
+
+def _check_methods(info: SignedInfo, algorithm: Algorithm) -> None:
+    """Check the names of all methods; that nothing else is there is seen by comparison."""
+    suite = _SUITES[algorithm]
+    if info.canonicalization_method.algorithm != CANONICAL_EXI:
+        raise SignatureError(f"canonicalization {_shown(info.canonicalization_method.algorithm)} is not Canonical EXI")
+    if info.signature_method.algorithm != suite.signature:
+        raise SignatureError(f"signature method {_shown(info.signature_method.algorithm)} is not that of the key")
+    for reference in info.reference:
+        transforms = reference.transforms.transform if reference.transforms else ()
+        if [transform.algorithm for transform in transforms] != [CANONICAL_EXI]:
+            raise SignatureError("the reference is not transformed by Canonical EXI alone")
+        if reference.digest_method.algorithm != suite.digest:
+            raise SignatureError(f"digest method {_shown(reference.digest_method.algorithm)} is not that of the key")
+
+
+def _check_references(info: SignedInfo, wanted: Collection[str]) -> list[str]:
+    """Return the URIs of all references, in their order, once each wanted one is there and no other."""
+    uris = [reference.uri or "" for reference in info.reference]
+    if len(uris) != len(wanted):
+        raise SignatureError(f"{len(uris)} references instead of {len(wanted)}")
+    for uri in uris:
+        if uri not in wanted:
+            raise SignatureError(f"{_shown(uri)} is signed, not {', '.join(map(_shown, wanted))}")
+    if len(set(uris)) != len(uris):
+        raise SignatureError("two references to the same element")
+    return uris
+
+
+def _shown(text: str) -> str:
+    """Return what a peer wrote as it may stand in logs."""
+    return repr(text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}...")
+
+
+def _check_value(info: SignedInfo, value: bytes, key: PublicKey, grammars: Iterable[Schema]) -> None:
+    failure: SignatureError | None = None
+    for grammar in grammars:
+        try:
+            verify_signature(key, exi.encode_fragment(info, grammar), value)
+        except SignatureError as error:
+            failure = failure or error
+        else:
+            return
+    assert failure is not None
+    raise failure
+
+
+def _digests(algorithm: Algorithm, element: Element, schema: Schema, names: Names) -> Iterator[bytes]:
+    """Yield the hash of an element as the specification codes it, then as a common peer does, who differs in lists
+    that are filled to their maximum, such as three sub-CAs. Raises SignatureError."""
+    name = names.get(type(element))
+    try:
+        yield _digest(algorithm, exi.encode_fragment(element, schema, name=name))
+    except ExiEncodeError as error:
+        raise SignatureError(f"the signed element cannot be encoded: {error}") from None
+    with contextlib.suppress(ExiEncodeError):  # what that peer cannot say, it has not signed
+        yield _digest(algorithm, exi.encode_fragment(element, schema, name=name, dialect=exi.Dialect.CBEXIGEN))
+
+
+def _digest(algorithm: Algorithm, data: bytes) -> bytes:
+    match algorithm:
+        case Algorithm.ECDSA_SHA512:
+            return hashlib.sha512(data).digest()
+        case Algorithm.ECDSA_SHA256:
+            return hashlib.sha256(data).digest()
+        case Algorithm.ED448:
+            return hashlib.shake_256(data).digest(64)
