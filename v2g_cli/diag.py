@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import typer
 
 from v2g.errors import ConfigError
-from v2g_cli.plc_options import (
+from v2g_cli.plc.options import (
     BaudOption,
     DeviceOption,
     FollowFlag,
@@ -47,8 +47,8 @@ def plc(
     """
     import asyncio
 
-    from v2g_cli.plc_live import View, inspect
-    from v2g_cli.plc_source import Source, followed, frames, recorded
+    from v2g_cli.plc.live import View, inspect
+    from v2g_cli.plc.source import Source, followed, frames, recorded
 
     if from_ is not None and (interface or device or medium):
         raise ConfigError("--from takes the place of a port", hint="leave the other out")

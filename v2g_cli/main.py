@@ -14,12 +14,18 @@ import typer
 from v2g.errors import ConfigError, V2GError
 from v2g.extras import extras_named
 from v2g.text import redacted
-from v2g_cli import board, conform, contracts, csms, csms_store, diag, exi, hardware, pki, plc, settle, terminal
+from v2g_cli import board, contracts, diag, hardware, settle, terminal
 from v2g_cli import station as station_
-from v2g_cli import trace as trace_
 from v2g_cli.config_check import CheckFlag, check_config
+from v2g_cli.conform import command as conform
+from v2g_cli.csms import command as csms
+from v2g_cli.csms import store as csms_store
 from v2g_cli.demo.command import demo
+from v2g_cli.exi import command as exi
 from v2g_cli.output import say
+from v2g_cli.pki import command as pki
+from v2g_cli.plc import command as plc
+from v2g_cli.trace import command as trace_
 
 app = typer.Typer(
     name="v2g",

@@ -24,7 +24,7 @@ from v2g.energy.settlement.ledger import Ledger
 from v2g.energy.settlement.records import SessionStarted
 from v2g.errors import ConfigError
 from v2g.telemetry import signals
-from v2g_cli.csms_client import Access, find_access
+from v2g_cli.csms.client import Access, find_access
 from v2g_cli.main import main
 from v2g_cli.passwords import parse_passwords, read_passwords
 

@@ -11,7 +11,7 @@ from v2g.iso15118.d20 import sdp_wireless
 from v2g.iso15118.engine import sdp
 from v2g.slac import mme, uart
 from v2g.slac.watch import SlacWatch
-from v2g_cli.plc_ip import describe_ip
+from v2g_cli.plc.ip import describe_ip
 
 
 def capture(data: bytes) -> None:

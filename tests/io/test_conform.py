@@ -21,8 +21,8 @@ from v2g.io.runtime.events import EventLog
 from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.trace import Line
 from v2g.observe import Observe
-from v2g_cli.conform_kit import means_of_tree
-from v2g_cli.conform_report import write_pages
+from v2g_cli.conform.kit import means_of_tree
+from v2g_cli.conform.report import write_pages
 from v2g_cli.demo.processes import free_port
 from v2g_cli.main import app
 from v2g_testkit.cases.case import Result, Verdict

@@ -20,7 +20,7 @@ from pki_tools.tree import PkiTree
 from v2g.io.runtime.clock import Clock
 from v2g.io.runtime.events import EventLog
 from v2g.iso15118.d20.charts import Family
-from v2g_cli.conform_kit import chargers_of_files, chargers_of_tree
+from v2g_cli.conform.kit import chargers_of_files, chargers_of_tree
 from v2g_cli.demo.processes import free_port
 from v2g_cli.main import app
 from v2g_testkit.cases.case import Case, Result, Verdict
@@ -173,7 +173,7 @@ def test_an_interrupted_run_reports_what_it_has_found(monkeypatch: pytest.Monkey
                 raise asyncio.CancelledError  # what Ctrl-C comes to
             return Result(case=case.id, verdict=Verdict.PASS, found="ends")
 
-    monkeypatch.setattr("v2g_cli.conform.EvccTester", Interrupted)
+    monkeypatch.setattr("v2g_cli.conform.command.EvccTester", Interrupted)
     report = tmp_path / "new" / "report.xml"
     words = ["conform", "evcc", "--profile", "interop", "--without-tls", "--only", "RUN", "--junit", str(report)]
     done = CliRunner().invoke(app, words)

@@ -12,7 +12,7 @@ from pki_tools.tree import PkiTree
 from tests.io.test_tls_record import MESSAGE, _converse
 from v2g.errors import ConfigError, FrameError
 from v2g.io.capture.tls_decryption import OpenedConnection, key_log
-from v2g_cli.trace_source import read_entries
+from v2g_cli.trace.source import read_entries
 
 
 @pytest.mark.parametrize("who", ["secc", "evcc"])

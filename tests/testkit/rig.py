@@ -22,7 +22,7 @@ from v2g.energy.limits import OPERATOR, SITE, Limit
 from v2g.iec61851.pilot import PilotState
 from v2g.iso15118.d20.charts import Family
 from v2g.iso15118.engine.session import Command, Fact, Session
-from v2g_cli.conform_kit import means_of_tree
+from v2g_cli.conform.kit import means_of_tree
 from v2g_testkit.cases.case import Case, Result, Seen, judge
 from v2g_testkit.cases.known import Kit, Known, Payer
 from v2g_testkit.cases.vehicle import EndAtCharger, PilotShown, ReferenceVehicle, ShowPilot

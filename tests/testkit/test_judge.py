@@ -13,7 +13,7 @@ from v2g.iso15118.engine.sdp import SdpResponse, Security, encode_response
 from v2g.iso15118.engine.sequence import State
 from v2g.pki.profiles import Role
 from v2g.pki.verify import verify_chain
-from v2g_cli.conform_kit import means_of_files, means_of_tree
+from v2g_cli.conform.kit import means_of_files, means_of_tree
 from v2g_testkit.cases.case import Ask, Case, Expect, Result, Script, Seen, Verdict, judge
 from v2g_testkit.cases.report import NOTICE, chosen, exit_code, junit
 from v2g_testkit.cases.secc_cases import secc_cases

@@ -7,7 +7,7 @@ import typer
 
 from v2g.errors import ConfigError
 from v2g_cli.output import print_json, say
-from v2g_cli.pki_common import (
+from v2g_cli.pki.common import (
     Days,
     JsonFlag,
     Name,
@@ -22,7 +22,7 @@ from v2g_cli.pki_common import (
     when,
     write_out,
 )
-from v2g_cli.pki_keys import reference_of
+from v2g_cli.pki.keys import reference_of
 
 if TYPE_CHECKING:
     from pki_tools.issuing import Issued

@@ -15,7 +15,7 @@ import typer
 
 from v2g.errors import ConfigError, KeyAccessError
 from v2g_cli.output import print_json, say, terminal
-from v2g_cli.pki_common import JsonFlag, Tree, load_sealed, new_file, now, progress, read_shares, write_out
+from v2g_cli.pki.common import JsonFlag, Tree, load_sealed, new_file, now, progress, read_shares, write_out
 
 if TYPE_CHECKING:
     from pki_tools.ceremony import Sealed, ShareWords

@@ -8,7 +8,7 @@ import typer
 
 from v2g.observe import Observe
 from v2g_cli.output import print_json, say
-from v2g_cli.pki_common import JsonFlag, Tree
+from v2g_cli.pki.common import JsonFlag, Tree
 
 
 def serve(

@@ -9,7 +9,7 @@ from v2g.errors import StoreError
 from v2g.iso15118.trace import Line
 from v2g.iso15118.trace_read import entries
 from v2g.text import printable
-from v2g_cli import trace_html
+from v2g_cli.trace import html as trace_html
 from v2g_testkit.cases.case import Case, Result, Verdict
 from v2g_testkit.cases.report import NOTICE, failures_first, junit, totals
 

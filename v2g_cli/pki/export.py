@@ -7,7 +7,7 @@ import typer
 
 from v2g.errors import ConfigError
 from v2g_cli.output import print_json, say
-from v2g_cli.pki_common import JsonFlag, Tree, password, write_out
+from v2g_cli.pki.common import JsonFlag, Tree, password, write_out
 
 FORMATS = ("pem", "der", "pkcs12", "josev")
 

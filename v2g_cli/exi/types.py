@@ -5,7 +5,7 @@ from difflib import get_close_matches
 from v2g.errors import ConfigError
 from v2g.exi.declare import Element, Schema
 from v2g.exi.grammar import fragment
-from v2g_cli.exi_guess import schemas
+from v2g_cli.exi.guess import schemas
 
 __all__ = ["type_named"]
 

@@ -14,11 +14,11 @@ from v2g.errors import ConfigError
 from v2g.exi import Dialect
 from v2g.exi.declare import Schema
 from v2g.exi.explain_states import State, grammar_of, relaxed_names, relaxed_states, root_state
-from v2g_cli.exi_batch import decode_lines, encode_lines, record
-from v2g_cli.exi_guess import How, Message, decode_stream, encode_text, nearest_schema, schema_named
-from v2g_cli.exi_input import Notation, read_stream, read_text
-from v2g_cli.exi_text import print_explanation, print_states
-from v2g_cli.exi_types import type_named
+from v2g_cli.exi.batch import decode_lines, encode_lines, record
+from v2g_cli.exi.guess import How, Message, decode_stream, encode_text, nearest_schema, schema_named
+from v2g_cli.exi.input import Notation, read_stream, read_text
+from v2g_cli.exi.text import print_explanation, print_states
+from v2g_cli.exi.types import type_named
 from v2g_cli.output import say, terminal
 
 app = typer.Typer(

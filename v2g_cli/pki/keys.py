@@ -7,7 +7,7 @@ import typer
 
 from v2g.errors import ConfigError
 from v2g_cli.output import print_json, say
-from v2g_cli.pki_common import JsonFlag, kind_of
+from v2g_cli.pki.common import JsonFlag, kind_of
 
 if TYPE_CHECKING:
     from v2g.io.keys import StoredKey

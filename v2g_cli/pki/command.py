@@ -7,9 +7,14 @@ import msgspec
 import typer
 
 from v2g.errors import ConfigError
-from v2g_cli import pki_ceremony, pki_export, pki_issue, pki_keys, pki_serve, pki_show
 from v2g_cli.output import print_json, say
-from v2g_cli.pki_common import JsonFlag, generation_of, kind_of, now
+from v2g_cli.pki import ceremony as pki_ceremony
+from v2g_cli.pki import export as pki_export
+from v2g_cli.pki import issue as pki_issue
+from v2g_cli.pki import keys as pki_keys
+from v2g_cli.pki import serve as pki_serve
+from v2g_cli.pki import show as pki_show
+from v2g_cli.pki.common import JsonFlag, generation_of, kind_of, now
 
 app = typer.Typer(
     help="Make, inspect, renew, revoke and serve certificates of a V2G public-key infrastructure.",

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from v2g.errors import ConfigError, OcppError
-from v2g_cli.csms_show import JsonFlag, Limit, StationName, client_of, part, show, show_one
+from v2g_cli.csms.show import JsonFlag, Limit, StationName, client_of, part, show, show_one
 
 app = typer.Typer()
 _NAME: Final = re.compile(

@@ -7,8 +7,8 @@ from typing import Any, Final
 from v2g.errors import V2GError
 from v2g.exi import to_xml
 from v2g.exi.json import to_object
-from v2g_cli.exi_guess import How, Message, decode_stream, encode_text, schema_named
-from v2g_cli.exi_input import Notation, stream_of
+from v2g_cli.exi.guess import How, Message, decode_stream, encode_text, schema_named
+from v2g_cli.exi.input import Notation, stream_of
 
 __all__ = ["decode_lines", "encode_lines", "record"]
 

@@ -14,8 +14,8 @@ from v2g.slac.describe import describe
 from v2g.slac.evse import EvseSlac, EvseSlacConfig
 from v2g.slac.replay import replay
 from v2g_cli.output import print_json, say_row
-from v2g_cli.plc_ip import describe_ip
-from v2g_cli.plc_source import Seen, Source, followed, frames, recorded
+from v2g_cli.plc.ip import describe_ip
+from v2g_cli.plc.source import Seen, Source, followed, frames, recorded
 
 _WAYS = {True: ">", False: "<", None: "-"}
 

@@ -27,8 +27,8 @@ from v2g.iso15118.engine import sdp
 from v2g.iso15118.trace import Line
 from v2g.observe import Observe
 from v2g.pki.credentials import load_chain
-from v2g_cli import conform_report
-from v2g_cli.conform_kit import chargers_of_files, chargers_of_tree, known_tree, means_of_files, means_of_tree
+from v2g_cli.conform import report as conform_report
+from v2g_cli.conform.kit import chargers_of_files, chargers_of_tree, known_tree, means_of_files, means_of_tree
 from v2g_cli.output import print_json, print_table, say, say_row, terminal
 from v2g_testkit.cases.case import Case, Result, Verdict
 from v2g_testkit.cases.evcc_cases import FAMILIES, evcc_cases

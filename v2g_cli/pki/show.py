@@ -11,7 +11,7 @@ from rich.tree import Tree as RichTree
 
 from v2g.errors import CertificateError, ConfigError, RevocationError
 from v2g_cli.output import print_json, print_table, say, say_row, terminal
-from v2g_cli.pki_common import JsonFlag, generation_of, now, role_of, when
+from v2g_cli.pki.common import JsonFlag, generation_of, now, role_of, when
 
 if TYPE_CHECKING:
     from pki_tools.judge import Judgement

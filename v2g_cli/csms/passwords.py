@@ -7,7 +7,7 @@ import typer
 
 from csms.domain.passwords import MAX_PASSWORDS
 from v2g.errors import ConfigError
-from v2g_cli.csms_show import client_of
+from v2g_cli.csms.show import client_of
 from v2g_cli.output import say
 from v2g_cli.passwords import PasswordFile, read_passwords
 

@@ -9,9 +9,10 @@ import typer
 from v2g.errors import ConfigError, TransportError
 from v2g.iso15118 import trace_read
 from v2g.iso15118.trace_read import Entry
-from v2g_cli import trace_html, trace_text
 from v2g_cli.output import print_json
-from v2g_cli.trace_source import read_entries
+from v2g_cli.trace import html as trace_html
+from v2g_cli.trace import text as trace_text
+from v2g_cli.trace.source import read_entries
 
 Files = Annotated[list[Path], typer.Argument(metavar="FILE...", help="Traces; recordings (pcapng) with their secrets.")]
 

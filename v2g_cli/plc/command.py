@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from v2g_cli.plc_options import (
+from v2g_cli.plc.options import (
     BaudOption,
     DeviceOption,
     FollowFlag,
@@ -39,8 +39,8 @@ def listen(
     """
     import asyncio
 
-    from v2g_cli.plc_frames import Printer, listen_to
-    from v2g_cli.plc_source import Source
+    from v2g_cli.plc.frames import Printer, listen_to
+    from v2g_cli.plc.source import Source
 
     source = Source(interface, device, medium, baud)
     asyncio.run(listen_to(source, Printer(keys=keys, json=json), seconds=seconds, count=count, record=record))
@@ -63,8 +63,8 @@ def replay(
     """
     import asyncio
 
-    from v2g_cli.plc_frames import Printer, follow_file, into_charger
-    from v2g_cli.plc_source import recorded
+    from v2g_cli.plc.frames import Printer, follow_file, into_charger
+    from v2g_cli.plc.source import recorded
 
     printer = Printer(keys=keys, json=json)
     if into is not None:

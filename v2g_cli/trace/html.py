@@ -5,7 +5,7 @@ from html import escape
 from typing import Any, Final
 
 from v2g.iso15118.trace_read import Entry, leaves, runs, summary, times, word
-from v2g_cli.trace_picture import opening, picture
+from v2g_cli.trace.picture import opening, picture
 
 _STYLE: Final = """
 :root{--fg:#1a1a1a;--bg:#fff;--dim:#666;--line:#ddd;--ev:#2e7d32;--se:#00695c;--bad:#c0392b;--warn:#b26a00}

@@ -11,9 +11,11 @@ from typing import Annotated, Any
 import typer
 
 from v2g.errors import ConfigError, OcppError, StoreError
-from v2g_cli import csms_admin, csms_passwords, csms_variables
 from v2g_cli.config_check import CheckFlag, check_config
-from v2g_cli.csms_show import JsonFlag, Limit, StationName, cell, client_of, part, refusal, show, show_one
+from v2g_cli.csms import admin as csms_admin
+from v2g_cli.csms import passwords as csms_passwords
+from v2g_cli.csms import variables as csms_variables
+from v2g_cli.csms.show import JsonFlag, Limit, StationName, cell, client_of, part, refusal, show, show_one
 from v2g_cli.output import open_new, print_json, say, when, write_bytes
 
 app = typer.Typer(
@@ -56,7 +58,7 @@ def csms(
         if (config is None) == (script is None):
             raise ConfigError("either --config, --script or a command", hint="v2g csms --help shows them")
         if script is not None:
-            from v2g_cli.csms_script import run_script
+            from v2g_cli.csms.script import run_script
 
             raise typer.Exit(run_script(script, as_json=json))
         assert config is not None

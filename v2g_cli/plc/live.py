@@ -14,9 +14,10 @@ from v2g.io.plc.runner import SlacRunner
 from v2g.slac.inspection import ModemInspector, ModemReport
 from v2g.slac.pib import Role
 from v2g.slac.watch import SlacWatch
-from v2g_cli import plc_html, plc_view
 from v2g_cli.output import print_json, say_row, terminal
-from v2g_cli.plc_source import Seen, Source
+from v2g_cli.plc import html as plc_html
+from v2g_cli.plc import view as plc_view
+from v2g_cli.plc.source import Seen, Source
 
 _INSPECTION_S = 5.0
 _LOOK_S = 0.01

@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 import typer
 
-from v2g_cli.csms_client import CsmsClient, Pages, access_from
+from v2g_cli.csms.client import CsmsClient, Pages, access_from
 from v2g_cli.output import print_json, print_table, say, when
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="One JSON record per line.")]

@@ -7,8 +7,8 @@ from typing import Annotated, Any
 import typer
 
 from v2g.errors import ConfigError, RefusedError
-from v2g_cli.csms_client import CsmsClient
-from v2g_cli.csms_show import JsonFlag, Limit, client_of, part, show, show_one
+from v2g_cli.csms.client import CsmsClient
+from v2g_cli.csms.show import JsonFlag, Limit, client_of, part, show, show_one
 from v2g_cli.output import print_json, say, write_bytes
 
 app = typer.Typer()

@@ -6,7 +6,7 @@ from typing import Final
 
 from v2g.slac.inspection import ModemReport
 from v2g.slac.watch import Conversation, Measured
-from v2g_cli.plc_view import DIRECT_DB, INDIRECT_DB, colour, modem_rows, top_of
+from v2g_cli.plc.view import DIRECT_DB, INDIRECT_DB, colour, modem_rows, top_of
 
 _WIDTH, _HEIGHT, _LEFT, _BOTTOM = 720, 200, 48, 28
 _STYLE: Final = """

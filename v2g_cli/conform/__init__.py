@@ -1,0 +1,1 @@
+"""`v2g conform`: other makes of charger and vehicle, tested."""

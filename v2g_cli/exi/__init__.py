@@ -1,0 +1,1 @@
+"""`v2g exi`: EXI to and from XML and JSON."""

@@ -1,0 +1,1 @@
+"""`v2g pki`: certificates and keys."""

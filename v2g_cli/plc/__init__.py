@@ -1,0 +1,1 @@
+"""`v2g plc`: the powerline, as it is spoken."""

@@ -1,0 +1,1 @@
+"""`v2g trace`: conversations, as text, page and picture."""
